@@ -147,7 +147,7 @@ function tests(env: Readonly<Record<string, string>>): readonly Step[] {
   const isLong = env['MAYFLY_LONG'] !== undefined
   const halves = isLong ? wholeHalves(files) : sampledHalves(files)
   const ordinaryFiles = [...halves.ordinary].join(':')
-  const rootEnv = { ...env, MAYFLY_HALF: 'root', MAYFLY_ORDINARY_FILES: ordinaryFiles }
+  const rootEnv = { ...env, MAYFLY_HALF: 'root', CI_ORDINARY_FILES: ordinaryFiles }
   const first = suiteNames.map((name) =>
     suite(name, { env: rootEnv, takes: (file) => halves.root.has(file) }),
   )

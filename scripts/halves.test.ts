@@ -10,7 +10,7 @@ test('A sampled run takes each file at least once, by a seed that repeats it', (
   for (const file of files) assert.ok(one!.root.has(file) || one!.ordinary.has(file), file)
   assert.deepEqual(one, again)
   assert.notDeepEqual(one!.ordinary, other!.ordinary)
-  assert.match(one!.note, /MAYFLY_HALVES=1/)
+  assert.match(one!.note, /CI_HALVES=1/)
   const rest = sampledHalves(files, '~1', new Set())
   for (const file of files.filter(dependsOnUser))
     assert.ok(one!.ordinary.has(file) || rest.ordinary.has(file), file)

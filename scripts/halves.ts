@@ -1,7 +1,7 @@
 /**
  * Assigns test files to root and to an ordinary user. A complete run executes each user-dependent file as both,
  * which takes more than fifteen minutes on two cores. CI therefore samples by a printed seed: each file runs at
- * least once, as either user, and files changed by recent commits run as both. `MAYFLY_HALVES` repeats a sample; `npm
+ * least once, as either user, and files changed by recent commits run as both. `CI_HALVES` repeats a sample; `npm
  * run ci -- long` runs everything.
  */
 import { execFileSync } from 'node:child_process'
@@ -31,7 +31,7 @@ export function wholeHalves(files: readonly string[]): Halves {
 
 export function sampledHalves(
   files: readonly string[],
-  seed: string = process.env['MAYFLY_HALVES'] ?? String(Date.now() % 2 ** 31),
+  seed: string = process.env['CI_HALVES'] ?? String(Date.now() % 2 ** 31),
   changed: ReadonlySet<string> = changedFiles(),
 ): Halves {
   const isBoth = (file: string) => dependsOnUser(file) && (isPrivileged(file) || changed.has(file))
@@ -41,7 +41,7 @@ export function sampledHalves(
   return {
     root: new Set(root),
     ordinary: new Set(ordinary),
-    note: `${ordinary.length} of ${files.length} files, drawn by MAYFLY_HALVES=${seed}; the others ran as root alone`,
+    note: `${ordinary.length} of ${files.length} files, drawn by CI_HALVES=${seed}; the others ran as root alone`,
   }
 }
 

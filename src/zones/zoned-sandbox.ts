@@ -27,8 +27,8 @@ const calledMax = 100
 /** Limit of network attempts in one outcome, as for a single wall. */
 const attemptsMax = 4096
 const over = 'the program is over'
-/** Grace period for zones after the program's end, in milliseconds. */
-const goneMsMax = 50
+/** Grace period for zones after the program's end, in milliseconds; their traces come with their ends. */
+const goneMsMax = { usual: 50, traced: 2000 }
 
 /** Zone of all code without a zone of its own. */
 const whole = 'main'
@@ -147,7 +147,7 @@ export class ZonedSandbox implements Sandbox {
       released: () => this.#released(io),
       call: (name, text) => this.#call(whole, io, name, text),
     })
-    await this.#drainZones()
+    await this.#drainZones(task.trace ? goneMsMax.traced : goneMsMax.usual)
     return this.#mergeEnds(end, task)
   }
 
@@ -230,11 +230,11 @@ export class ZonedSandbox implements Sandbox {
   }
 
   /** Gives zones a grace period to end by themselves, which leaves their walls reusable; the others are killed. */
-  async #drainZones(): Promise<void> {
+  async #drainZones(msMax: number): Promise<void> {
     this.#isOver = true
     for (const name of this.#zones.keys()) this.#exchange?.end(name, over)
     const late = Promise.withResolvers<void>()
-    const timer = setTimeout(late.resolve, goneMsMax)
+    const timer = setTimeout(late.resolve, msMax)
     await Promise.race([Promise.all(this.#ends), late.promise])
     clearTimeout(timer)
   }

@@ -33,3 +33,39 @@ test("A sleeping job counts with its wall's memory and the bytes the server hold
   await using _second = await second
   assert.equal(isIn, true)
 })
+
+test('Sleeping jobs of a second burst count as sleeping, though no wall of the first is left', async () => {
+  const live = new Set<string>()
+  let made = 0
+  const launch = async () => {
+    const wall = `w${made++}`
+    live.add(wall)
+    return { wall, [Symbol.asyncDispose]: async () => void live.delete(wall) }
+  }
+  const pool = createPool({
+    clock: systemClock,
+    voice: { say: () => undefined },
+    budget: {
+      memory: 2 ** 40,
+      runnable: 2,
+      queueMax: 100,
+      waitMsMax: 60_000,
+      isOneAlone: true,
+    },
+    provider: () => ({ launch }) as unknown as Provider,
+    loads: async () => ({
+      atMs: performance.now(),
+      walls: [...live].map((wall) => ({ wall, bytes: MiB, cpuMs: 0 })),
+    }),
+  })
+  const signal = AbortSignal.timeout(30_000)
+  const profile = { provider: 'played', controls: { memory: MiB } } as never
+  const job = { tenant: 't' } as never
+  for (let burst = 0; burst < 2; burst++) {
+    const claims = await Promise.all(
+      Array.from({ length: 6 }, () => pool.acquire(profile, job, signal)),
+    )
+    assert.equal(live.size, 6)
+    for (const claim of claims) await claim[Symbol.asyncDispose]()
+  }
+})

@@ -12,7 +12,7 @@ import {
   type MeasuredUse,
   type AdmissionSlot,
 } from './admission.ts'
-import { demandOf, type LoadSample } from './load.ts'
+import { demandOf, sampleGapMsMin, type LoadSample } from './load.ts'
 import type { SparePools } from './spare-pools.ts'
 
 /** Walls that a job creates at run time, and their memory. */
@@ -108,7 +108,8 @@ export function createPool(options: PoolOptions): Pool {
     try {
       const now = await ask()
       const demand = before ? demandOf(before, now, os.availableParallelism()) : new Map()
-      if (!before || demand.size > 0 || now.walls.length === 0) before = now
+      // Also where no wall is in both samples: kept, the last sample of one burst would blind the whole next one.
+      if (!before || now.atMs - before.atMs >= sampleGapMsMin) before = now
       for (const [wall, { isBusy, memory }] of demand) {
         const one = watched.get(wall)
         if (one && clock.now() - one.since >= NEW_WALL_MS) updateUse(one, { isBusy, memory })

@@ -59,6 +59,8 @@ export async function reexecAsStateOwner(
   const owner = lstatSync(folder, { throwIfNoEntry: false })
   if (!owner || owner.uid === 0) return
   if (isTrust) (await import('./policy-trust.ts')).readAhead(argv)
+  // The default folder depends on the uid.
+  process.env['MAYFLY_STATE'] = folder
   const { startAs } = await import('../warden/step-down.ts')
   startAs(owner, [process.execPath, BIN, ...argv])
 }

@@ -9,6 +9,7 @@ import { once } from 'node:events'
 import { suite, test } from 'node:test'
 import { descendantsOf } from '../hostile/proc.ts'
 import {
+  bin,
   documentOf,
   makePlace,
   mayfly,
@@ -109,12 +110,40 @@ test('A job that waited for its answer is found as interrupted after its server 
     assert.equal(response.status, 200)
     const outcome = (await response.json()) as Record<string, any>
     assert.deepEqual([outcome['status'], outcome['error'].code], ['failed', 'INTERRUPTED'])
-    const run = documentOf(await mayfly(place, ['audit', 'list', '--json'])) as any
+    const run = documentOf(
+      await mayfly(place, ['audit', 'list', '--limit', '100000', '--json']),
+    ) as any
     const own = run.find(({ kind, status }: any) => kind === 'ended' && status === 'ok').run
     const notOurs = await fetch(new URL(`/v1/executions/${own}`, server.active), { headers })
     assert.equal(notOurs.status, 404, 'a run of the command line is no execution of the server')
   })
 })
+
+test(
+  'As root, commands that act as the owner of the state folder keep to the default one',
+  { skip: cannotMount() },
+  async () => {
+    await inPlace(async ({ cwd, env }) => {
+      const script = `set -e
+mount -t tmpfs -o mode=755 tmpfs /var/lib
+mayfly() { "$NODE" "$BIN" "$@"; }
+mayfly run job.js
+mayfly keys generate a.key
+mayfly keys trust a.key.pub --name ann
+mayfly keys list
+mayfly audit list`
+      writeFileSync(join(cwd, 'job.js'), 'return 1')
+      const ran = spawnSync('unshare', ['--mount', 'sh', '-c', script], {
+        cwd,
+        env: { ...env, MAYFLY_STATE: undefined, NODE: process.execPath, BIN: bin },
+        encoding: 'utf8',
+      })
+      assert.equal(ran.status, 0, ran.stderr)
+      assert.match(ran.stdout, /ann +every tenant/)
+      assert.match(ran.stdout, /signer\/trusted/)
+    })
+  },
+)
 
 const key = 'mfy_test_0123456789abcdefghijklmnopqrstuv'
 const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' }

@@ -62,7 +62,7 @@ test('S3-28: without a key 401, with the wrong scope 403, and a key of scope rea
 test('Every change is in the record', async () => {
   const { key, id } = await access('create', '--expires', '1h')
   await access('revoke', id as string)
-  const { stdout } = await mayfly(place, ['audit', 'list', '--json'])
+  const { stdout } = await mayfly(place, ['audit', 'list', '--limit', '100000', '--json'])
   const lines = JSON.parse(stdout) as { body: { point?: string; fields?: { id: string } } }[]
   const changes = lines.filter(({ body }) => body.fields?.id === id)
   assert.deepEqual(

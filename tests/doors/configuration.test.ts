@@ -61,7 +61,9 @@ suite('Changing the configuration over HTTP', () => {
   })
 
   test('S4-16: every change is in the record with its principal and the changed keys, and no value', async () => {
-    const lines = documentOf(await mayfly(place, ['audit', 'list', '--json'])) as unknown as {
+    const lines = documentOf(
+      await mayfly(place, ['audit', 'list', '--limit', '100000', '--json']),
+    ) as unknown as {
       readonly body: Record<string, any>
     }[]
     const changes = lines.filter(({ body }) => body['point'] === 'config/overridden')

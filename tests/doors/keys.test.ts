@@ -69,7 +69,9 @@ test('S3-52: a server that runs obeys a revocation with the next job, and both c
   await keys('revoke', 'bob')
   const after = await ask({ signature })
   assert.deepEqual([after.status, after.json['code']], [403, 'SIGNER_UNKNOWN'])
-  const lines = JSON.parse((await mayfly(place, ['audit', 'list', '--json'])).stdout) as {
+  const lines = JSON.parse(
+    (await mayfly(place, ['audit', 'list', '--limit', '100000', '--json'])).stdout,
+  ) as {
     body: { point?: string; fields?: { name: string } }
   }[]
   const changes = lines.filter(({ body }) => body.fields?.name === 'bob')

@@ -73,7 +73,9 @@ for (const [who, name, skip] of everybody)
         const { code, left } = await server.stop()
         assert.equal((await answer).body['status'], 'cancelled')
         assert.deepEqual({ code, left }, { code: 0, left: [] })
-        const lines = documentOf(await mayfly(place, ['audit', 'list', '--json'])) as any
+        const lines = documentOf(
+          await mayfly(place, ['audit', 'list', '--limit', '100000', '--json']),
+        ) as any
         assert.ok(lines.some((line: any) => line.kind === 'ended' && line.status === 'cancelled'))
         await assertVerified(place)
       })
@@ -102,7 +104,9 @@ for (const [who, name, skip] of everybody)
         assert.deepEqual(await next.stop(), { code: 0, left: [] })
         assert.deepEqual(leasesIn(place), [])
         assert.deepEqual(await remaining(all), [])
-        const lines = documentOf(await mayfly(place, ['audit', 'list', '--json'])) as any
+        const lines = documentOf(
+          await mayfly(place, ['audit', 'list', '--limit', '100000', '--json']),
+        ) as any
         // Its wall may die a moment before it does: then it was still the server that wrote how the job ended.
         const ends = lines.filter((line: any) => line.kind === 'closed' || line.kind === 'ended')
         assert.deepEqual(

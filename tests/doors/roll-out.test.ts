@@ -33,7 +33,9 @@ suite('A gradual roll-out', () => {
     return json
   }
   const compared = async () => {
-    const lines = documentOf(await mayfly(place, ['audit', 'list', '--json'])) as unknown as {
+    const lines = documentOf(
+      await mayfly(place, ['audit', 'list', '--limit', '100000', '--json']),
+    ) as unknown as {
       readonly run: string
       readonly body: Record<string, any>
     }[]

@@ -98,7 +98,9 @@ suite('A job over HTTP', () => {
   })
 
   async function admitted(): Promise<number> {
-    const lines = documentOf(await mayfly(place, ['audit', 'list', '--json'])) as unknown
+    const lines = documentOf(
+      await mayfly(place, ['audit', 'list', '--limit', '100000', '--json']),
+    ) as unknown
     return (lines as { kind: string }[]).filter(({ kind }) => kind === 'admitted').length
   }
 })

@@ -191,7 +191,9 @@ async function onTerminal(
 
 /** The record is verified, every job has an end, and no wall is left. */
 async function assertEnded(place: Place, statuses: readonly string[]): Promise<void> {
-  const lines = documentOf(await mayfly(place, ['audit', 'list', '--json'])) as any
+  const lines = documentOf(
+    await mayfly(place, ['audit', 'list', '--limit', '100000', '--json']),
+  ) as any
   const ends = lines.filter((line: any) => line.kind === 'ended' || line.kind === 'closed')
   assert.deepEqual(
     ends.map(({ status }: any) => status),

@@ -131,7 +131,9 @@ suite('Telemetry of a whole server', () => {
         assert.ok(span?.error !== undefined, code)
         if (error) assert.equal(span.error, error, code)
         assert.equal(span.attributes['error.type'], span.error)
-        const lines: any = documentOf(await mayfly(place, ['audit', 'list', '--json']))
+        const lines: any = documentOf(
+          await mayfly(place, ['audit', 'list', '--limit', '100000', '--json']),
+        )
         assert.ok(
           lines.some((line: any) => line.kind === 'ended' && line.run === id),
           code,

@@ -40,7 +40,7 @@ export function commitsIn(range: string | undefined): readonly Commit[] {
   }))
 }
 
-/** None in a checkout without the remote's main: an archive, or a shallow clone. */
+/** Range since the remote's main; undefined in a checkout without it, such as an archive or a shallow clone. */
 function defaultRange(): string | undefined {
   try {
     git('rev-parse', '--verify', '--quiet', 'origin/main')

@@ -11,7 +11,7 @@ import {
   functionLinesMax,
   importCycles,
   type Shape,
-  shapeOf,
+  shapesOf,
 } from '../tests/tidy/shape.ts'
 import { isTest, readTree, root, type Source } from '../tests/tidy/tree.ts'
 
@@ -45,9 +45,10 @@ else print(now, before)
 
 function houseOf(sources: readonly Source[]): House {
   const own = sources.filter(({ path }) => counted.test(path) && !isTest(path))
-  const shapes = own.flatMap((source) => shapeOf(source) ?? [])
+  const everywhere = shapesOf(sources)
+  const ownPaths = new Set(own.map(({ path }) => path))
+  const shapes = everywhere.filter(({ path }) => ownPaths.has(path))
   const rooms = Map.groupBy(shapes, ({ path }) => roomOf(path))
-  const everywhere = sources.flatMap((source) => shapeOf(source)?.openers ?? [])
   return {
     rooms: Object.fromEntries(
       [...rooms]
@@ -55,8 +56,8 @@ function houseOf(sources: readonly Source[]): House {
         .map(([name, of]) => [name, figuresOf(of)]),
     ),
     total: figuresOf(shapes),
-    openersEverywhere: everywhere.length,
-    duplicateTypes: [...duplicateTypes(own.filter(({ path }) => path.startsWith('src/')))].map(
+    openersEverywhere: figuresOf(everywhere).openers,
+    duplicateTypes: [...duplicateTypes(shapes.filter(({ path }) => path.startsWith('src/')))].map(
       ([name, paths]) => `${name}: ${paths.join(' ')}`,
     ),
     importCycles: importCycles(own).map((group) => group.join(' ')),

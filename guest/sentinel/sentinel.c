@@ -868,7 +868,7 @@ static void try_waiting(void) {
       send_answer(waiting[i].id, 0, is_early ? -EAGAIN : failed, 0);
       drop_waiting(i);
     }
-    /* Its time has run out. */
+    /* EINTR: the time of this round has run out. */
     if (failed == -EINTR) return;
   }
 }

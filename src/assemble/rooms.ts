@@ -17,7 +17,7 @@ import { createGate } from '../output/gate.ts'
 import { compileSchema } from '../output/schema.ts'
 import type { ExtraWalls, Pool } from '../pool/pool.ts'
 import type { ResultCache } from '../pool/result-cache.ts'
-import { createChooser, createProfiler } from '../profile/make-profile.ts'
+import { createProfiler } from '../profile/make-profile.ts'
 import { withinSignature } from '../profile/within-signature.ts'
 import type { TimelineListener } from '../contract/event.ts'
 import type { EventStream } from '../telemetry/event-stream.ts'
@@ -57,13 +57,11 @@ export interface WiredRooms extends Rooms {
 /** The rooms as the pipeline calls them, made of the parts of this process. */
 export function createRooms(parts: RoomParts): WiredRooms {
   const { config, clock, record, walls, code, cache, watching } = parts
-  const profiler = {
+  const profile = createProfiler({
     config,
     providers: () => walls.facts,
-    raised: (job: Job, verdict: Verdict) => watching.guard.floorFor(job, verdict),
-  }
-  const profile = createProfiler(profiler)
-  const choose = createChooser(profiler)
+    raised: (job, verdict) => watching.guard.floorFor(job, verdict),
+  })
   const rooms: WiredRooms = {
     clock,
     async ready(job) {
@@ -76,9 +74,9 @@ export function createRooms(parts: RoomParts): WiredRooms {
     async prove(job, { verdict }) {
       // An unproved wall may be the one that a weaker one would stand in for.
       await walls.proveUntil(verdict.language, (next) => {
-        const { end, standsIn } = choose(job, verdict)
-        if (end) return end.kind !== 'unavailable'
-        return !standsIn || isNoStronger(next, standsIn.taken)
+        const plan = profile(job, verdict)
+        if (plan.kind !== 'run') return plan.kind !== 'unavailable'
+        return !plan.standsIn || isNoStronger(next, plan.standsIn.taken)
       })
     },
     profile: (job, verdict, signed: Signed) => withinSignature(profile(job, verdict), signed),

@@ -7,7 +7,7 @@ export type KeyCustody =
   | 'uid'
   /** Same uid, but this process has excluded itself by Landlock. */
   | 'landlock'
-  /** None: a compromised process can read the key. */
+  /** No custody: a compromised process can read the key. */
   | 'none'
 
 let custody: KeyCustody = 'none'

@@ -20,9 +20,6 @@ export function shortOutcome(outcome: Outcome): Partial<Outcome> {
   }
 }
 
-function withoutContent({
-  content: _content,
-  ...about
-}: Outcome['artifacts'][number] & { readonly content?: unknown }) {
+function withoutContent({ content: _content, ...about }: Outcome['artifacts'][number]) {
   return about
 }

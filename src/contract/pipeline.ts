@@ -185,15 +185,18 @@ export type LifeHandle = Omit<Supervisor, 'run' | typeof Symbol.asyncDispose>
 
 /**
  * Hooks into one life, called by its supervisor. Observers are a list: the first is the outermost, sees a task first and
- * an entry or an end last. A hook that is absent changes nothing; none throws.
+ * an entry or an end last. A hook that is absent, or returns undefined, changes nothing; none throws.
  */
 export interface LifeObserver {
   /** Once, before the run. `emit` delivers a timeline entry of the observer's own to those outside of it. */
   attach?(life: LifeHandle, emit: TimelineListener): void
   /** Returns the task and its listener as observers inside of this one get them. */
-  begin?(task: Task, io: TaskListener): { readonly task: Task; readonly io: TaskListener }
+  begin?(
+    task: Task,
+    io: TaskListener,
+  ): { readonly task: Task; readonly io: TaskListener } | undefined
   /** Returns a timeline entry as observers outside of this one get it. */
-  entry?(entry: TimelineEntry, isKept: boolean): TimelineEntry
+  entry?(entry: TimelineEntry, isKept: boolean): TimelineEntry | undefined
   /** Returns the finished run likewise. */
   end?(run: SupervisedRun): SupervisedRun
   /** Last, also after a run that threw. */

@@ -211,15 +211,15 @@ export function createLiveOperations({
       ended.promise.catch(() => undefined)
       return {
         attach: (handle, emit) => life.attach(handle, emit),
-        begin(task, io) {
+        begin(task) {
           life.run = task.run
           const queues = { orders: newQueue(), captures: newQueue() }
           lives.set(task.run, { life, ended: ended.promise, ...queues })
-          return { task, io }
+          return undefined
         },
         entry(entry) {
           life.record(entry)
-          return entry
+          return undefined
         },
         end(lived) {
           ended.resolve(lived)

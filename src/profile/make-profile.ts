@@ -17,7 +17,7 @@ import { deepFreeze } from '../lib/deep-freeze.ts'
 import { sha256 } from '../lib/hash.ts'
 import { requiredControls, capabilityTermsFor } from './capability.ts'
 import { chooseSchedule } from './choose-schedule.ts'
-import { type TierChoice, chooseTier, type ProviderFacts, type FloorRaise } from './choose-tier.ts'
+import { chooseTier, type ProviderFacts, type FloorRaise } from './choose-tier.ts'
 import { limitsFor, type ProfileLimits } from './limits.ts'
 import { explainNetwork, explainPrivate, networkFor, privateHostsFor } from './network.ts'
 import { PlanMemo } from './plan-memo.ts'
@@ -50,23 +50,6 @@ export function createProfiler({ config, providers, raised }: ProfilerParts): Pr
     return memo.plan({ job, verdict, config: now, facts }, () =>
       makePlan(job, verdict, { config: now, facts }),
     )
-  }
-}
-
-/** Chooses a wall without the rest of the profile, to find the next provider to probe. */
-export function createChooser({
-  config,
-  providers,
-  raised,
-}: ProfilerParts): (job: Job, verdict: Verdict) => TierChoice {
-  return (job, verdict) => {
-    const now = typeof config === 'function' ? config() : config
-    const floor = raised?.(job, verdict)
-    return chosenWall(job, verdict, {
-      config: now,
-      facts: providers(),
-      ...(floor && { raised: floor }),
-    }).choice
   }
 }
 

@@ -3,7 +3,7 @@
  * end the whole process in a segmentation fault, and the type stripper breaks for good at about 1,000. This
  * tokenizer reads the source once and estimates the depth a parser would reach.
  *
- * It is no parser, so it overestimates: possible nesting counts until a token proves that it ended. An
+ * Without a grammar it overestimates: possible nesting counts until a token proves that it ended. An
  * ambiguous slash (or `<!--`) is read both ways, and the deeper reading counts. A source that deceives it kills
  * only a disposable process, with the same finding.
  */

@@ -94,7 +94,7 @@ async function played(artifactCap: ArtifactCap) {
   }
   const sandbox = new ProgramSandbox('s', parts as never)
   const task = { run: 'r', language: 'python', capabilities: [], files: [] } as never
-  // Its output is not read.
+  // Output of the program is not read.
   const io = { stdout: () => new Promise<void>(() => undefined), stderr: () => undefined }
   const end: Promise<TaskEnd> = sandbox.run(task, io as never)
   await new Promise((then) => void setImmediate(then))

@@ -39,7 +39,7 @@ class SocketStream implements ProgramStream {
   #room: number = paceOf.burst
   #roomAt = performance.now()
   #resting: NodeJS.Timeout | undefined
-  /** Its end is awaited: the rest is no flood. */
+  /** The end is awaited: the remaining output is no flood. */
   #isEnding = false
   #isGivenUp = false
 

@@ -14,7 +14,7 @@ export class PauseState {
   readonly #actions: PauseActions
   #isFrozen = false
   #captures = 0
-  /** Its life is over: it never thaws. */
+  /** Frozen for good: the life is over. */
   #isHeld = false
 
   constructor(actions: PauseActions) {

@@ -81,7 +81,7 @@ export class ProgramSandbox extends FramedSandbox<ProgramParts> {
   readonly #files: GuestFiles
   #streams: readonly ProgramStream[] = []
   #calls: ReturnType<typeof reportCalls> | undefined
-  /** Its end has been read, and its output before that is being drained. */
+  /** The end frame has been read, and the output before it is being drained. */
   #hasSaid = false
   /** On the monotonic clock. */
   #releasedAt: number | undefined

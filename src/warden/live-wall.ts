@@ -55,7 +55,7 @@ export class LiveWall {
     try {
       await this.enclosure[Symbol.asyncDispose]()
     } catch {
-      // Its lease stays, and with it what the next sweep has to end.
+      // The lease stays, so that the next sweep ends what is left.
     }
   }
 

@@ -27,10 +27,10 @@ export function createEventForwarder(): EventForwarder {
       let run = ''
       return {
         attach: (handle) => void (life = handle),
-        begin(task, io) {
+        begin(task) {
           run = task.run
           lives.set(run, life!)
-          return { task, io }
+          return undefined
         },
         close() {
           if (lives.get(run) === life) lives.delete(run)

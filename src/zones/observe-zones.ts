@@ -53,9 +53,9 @@ export function observeZones({ sandbox, clock, learn }: ZoneObserverParts): Life
         },
       })
     },
-    begin(task, io) {
+    begin(task) {
       run = task.run
-      return { task, io }
+      return undefined
     },
     entry(entry) {
       released ??= clock.now() - entry.at

@@ -1,4 +1,4 @@
-import { importsOf } from './imports.ts'
+import { valueImports } from './chains.ts'
 import type { Source } from './tree.ts'
 
 /** Native code that untrusted code gets to; it may run in a jail only. */
@@ -9,16 +9,7 @@ export function nativeFaults(
   sources: readonly Source[],
   programs: readonly string[],
 ): readonly string[] {
-  const byPath = new Map(sources.map((source) => [source.path, source]))
-  const wayTo = new Map(programs.map((path) => [path, path]))
-  const faults: string[] = []
-  for (const [path, way] of wayTo) {
-    const source = byPath.get(path)
-    const imports = source ? importsOf(source).filter(({ isType }) => !isType) : []
-    for (const { specifier, path: to } of imports) {
-      if (native.has(specifier)) faults.push(`${way} → ${specifier}`)
-      if (to !== undefined && !wayTo.has(to)) wayTo.set(to, `${way} → ${to}`)
-    }
-  }
-  return faults
+  return [...valueImports(sources, programs)].flatMap(({ chain, imported: { specifier } }) =>
+    native.has(specifier) ? [`${chain} → ${specifier}`] : [],
+  )
 }

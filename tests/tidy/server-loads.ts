@@ -1,4 +1,4 @@
-import { importsOf } from './imports.ts'
+import { valueImports } from './chains.ts'
 import type { Source } from './tree.ts'
 
 /**
@@ -25,17 +25,10 @@ export function serverLoadFaults(
   sources: readonly Source[],
   entries: readonly string[],
 ): readonly string[] {
-  const byPath = new Map(sources.map((source) => [source.path, source]))
-  const chains = new Map(entries.map((path) => [path, path]))
-  const faults: string[] = []
-  for (const [path, chain] of chains) {
-    const source = byPath.get(path)
-    const imports = source ? importsOf(source).filter(({ isType }) => !isType) : []
-    for (const { path: to } of imports) {
-      if (to === undefined || chains.has(to) || exceptions.has(to)) continue
-      if (forbidden.test(to)) faults.push(`${chain} → ${to}`)
-      else chains.set(to, `${chain} → ${to}`)
-    }
-  }
-  return faults
+  const isStop = (path: string) => forbidden.test(path) || exceptions.has(path)
+  return [...valueImports(sources, entries, isStop)].flatMap(({ chain, imported: { path } }) =>
+    path !== undefined && forbidden.test(path) && !exceptions.has(path)
+      ? [`${chain} → ${path}`]
+      : [],
+  )
 }

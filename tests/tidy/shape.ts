@@ -36,9 +36,12 @@ interface Node {
   readonly [key: string]: unknown
 }
 
-/** Measures one TypeScript or JavaScript source; undefined for other files. */
-export function shapeOf({ path, text }: Source): Shape | undefined {
-  if (!code.test(path)) return undefined
+/** Shapes of all TypeScript and JavaScript sources. */
+export function shapesOf(sources: readonly Source[]): readonly Shape[] {
+  return sources.filter(({ path }) => code.test(path)).map(shapeOf)
+}
+
+function shapeOf({ path, text }: Source): Shape {
   const { program, comments } = parseSync(path, text)
   const lineAt = lineFinder(text)
   const functions: FunctionSize[] = []
@@ -62,19 +65,15 @@ export function shapeOf({ path, text }: Source): Shape | undefined {
 }
 
 /** `path:line: text` of each comment and test title that opens with an empty word. */
-export function openerFaults(sources: readonly Source[]): readonly string[] {
-  return sources.flatMap((source) => {
-    const { openers = [] } = shapeOf(source) ?? {}
-    return openers.map((opener) => `${source.path}:${opener}`)
-  })
+export function openerFaults(shapes: readonly Shape[]): readonly string[] {
+  return shapes.flatMap(({ path, openers }) => openers.map((opener) => `${path}:${opener}`))
 }
 
-/** Names of exported types that more than one file of the sources defines, with those files. */
-export function duplicateTypes(sources: readonly Source[]): ReadonlyMap<string, readonly string[]> {
+/** Names of exported types that more than one file defines, with those files. */
+export function duplicateTypes(shapes: readonly Shape[]): ReadonlyMap<string, readonly string[]> {
   const found = new Map<string, string[]>()
-  for (const source of sources)
-    for (const name of new Set(shapeOf(source)?.exportedTypes ?? []))
-      found.set(name, [...(found.get(name) ?? []), source.path])
+  for (const { path, exportedTypes } of shapes)
+    for (const name of new Set(exportedTypes)) found.set(name, [...(found.get(name) ?? []), path])
   return new Map([...found].filter(([, paths]) => paths.length > 1))
 }
 

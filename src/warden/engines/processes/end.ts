@@ -26,7 +26,7 @@ export function endOf(wall: Ended): EnclosureEnd {
   }
 }
 
-/** None in a group that somebody else has removed. */
+/** OOM kills counted by the cgroup; 0 where the group was removed. */
 function killsIn(cgroup: ProcessWall['resources']['cgroup']): number {
   try {
     return cgroup?.memoryKills() ?? 0
@@ -50,7 +50,7 @@ function signalOf(code: number): string | null {
   return Object.entries(os.constants.signals).find(([, one]) => one === number)?.[0] ?? null
 }
 
-/** Its group knows to the end; else what was seen as it was ended. */
+/** CPU time since the claim: by the cgroup, which counts to the end, or as sampled at the kill. */
 function spentSince({ resources, spentBefore, spentSeen }: Ended): number | null {
   const spent = ofGroup(resources) ?? spentSeen
   return spent > 0 ? Math.max(0, spent - spentBefore) : null

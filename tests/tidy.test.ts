@@ -257,11 +257,13 @@ suite('Untidiness is found', () => {
       { path: 'src/a.ts', text: '// Whoever asks\nexport const a = 1' },
       { path: 'src/b.ts', text: '/** What it is. */\nexport const b = 1' },
       { path: 'src/c.test.ts', text: "test('It works', () => {})" },
+      { path: 'src/e.ts', text: '/** Its name. */\nexport const e = 1' },
+      { path: 'src/f.ts', text: '// This module reads\nexport const f = 1' },
       { path: 'src/d.ts', text: '// Names it\n// where it was\nexport const d = 1' },
     ]
     assert.deepEqual(
       openerFaults(shapesOf(openers)).map((fault) => fault.split(':')[0]),
-      ['src/a.ts', 'src/b.ts', 'src/c.test.ts'],
+      ['src/a.ts', 'src/b.ts', 'src/c.test.ts', 'src/e.ts', 'src/f.ts'],
     )
     const twice = ['src/a.ts', 'src/b.ts'].map((path) => ({ path, text: 'export interface A {}' }))
     assert.deepEqual([...duplicateTypes(shapesOf(twice))], [['A', ['src/a.ts', 'src/b.ts']]])

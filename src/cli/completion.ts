@@ -61,7 +61,7 @@ function flagsOf({ short, long, required, optional, description }: Option): read
 
 const scripts = { bash, zsh, fish } as const
 
-/** Anything else completes as a file name, the shell's default. */
+/** Completion script of bash; arguments that no table names complete as file names, the shell's default. */
 function bash(places: readonly Place[]): string {
   return `# Completes mayfly in bash
 _mayfly() {

@@ -16,7 +16,7 @@ export interface Condition {
   holds(view: LifeView): boolean
 }
 
-/** Everything a condition can read. Times are milliseconds. */
+/** Variables that a condition can read. Times are milliseconds. */
 export interface LifeView {
   /** `cpu` is undefined if the wall does not report it; reading it is then an error. */
   readonly life: {

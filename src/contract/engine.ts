@@ -42,7 +42,7 @@ export type EngineName = (typeof engineNames)[number]
 export type OpenEngine = (options: EngineOptions, host: EngineHost) => Engine
 
 export interface EngineOptions {
-  /** Which jail is used where both are there. */
+  /** Jail to use where both are available. */
   readonly prefer?: 'embedded' | 'bubblewrap'
   /** For tests: programs and layers of this machine to treat as missing. */
   readonly hide?: readonly string[]

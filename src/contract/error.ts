@@ -35,7 +35,7 @@ export const errorCodes = {
   CONFIG: 500,
   CONFIG_UNTRUSTED: 500,
   STATE: 500,
-  // Ours
+  // Faults of Mayfly or of this machine
   INTERNAL: 500,
   WARDEN_LOST: 500,
   PROTOCOL: 500,

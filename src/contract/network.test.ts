@@ -67,7 +67,7 @@ for (const text of refused)
   test(`"${text}" is no network pattern`, () =>
     assert.equal(parsePattern(text, 'https'), undefined))
 
-test('none is no network and open is every public address', () => {
+test('the word "none" is no network, and "open" is every public address', () => {
   assert.deepEqual(networkOf('none'), noNetwork)
   assert.deepEqual(networkOf('open'), allControls.network)
 })

@@ -169,8 +169,8 @@ export function composeEmbedded(
 }
 
 /**
- * Everything the warden starts dies with it. What is its child gets the signal by `setpriv` or by a program of ours,
- * and keeps it when it becomes another; one that only becomes the program sets it by itself.
+ * Parent-death signal: each process that the warden starts dies with it. Its direct child gets the signal by `setpriv`
+ * or by a program of ours and keeps it over execve; an entry program that only execs the guest sets the signal itself.
  */
 function started(
   enter: readonly string[],

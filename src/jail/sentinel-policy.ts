@@ -4,7 +4,7 @@ import { callClasses, type CallClass } from '../contract/calls.ts'
 import { callNumber, compileSeccomp, type SeccompRule } from '../os/seccomp.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
-/** Which calls of a wall its sentinel is asked about, and in which class each falls: `policies/sentinel.json`. */
+/** System calls that a wall's sentinel is asked about, and the class of each: `policies/sentinel.json`. */
 type Errno = keyof typeof constants.errno
 
 interface SentinelPolicy {

@@ -26,7 +26,7 @@ import { findProgram } from '../os/find-program.ts'
  * descriptor, and the descriptor is what is started. Root runs nothing that somebody else has made.
  */
 export interface SentinelProgram {
-  /** Its name, in the folder of this user. */
+  /** Path of the compiled program, in the folder of this user. */
   readonly file: string
   /** Open on the file that was checked, for as long as this process lives. */
   readonly fd: number

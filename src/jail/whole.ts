@@ -11,7 +11,7 @@ import {
 export interface WholeProgram {
   /** Absolute path, below /usr or in one of `places`. */
   readonly interpreter: string
-  /** Its own flags, before `main`. */
+  /** Flags of the interpreter, before `main`. */
   readonly flags: readonly string[]
   /** /work, /tmp and /dev/shm together. */
   readonly scratchBytes: number

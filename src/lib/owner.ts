@@ -8,7 +8,7 @@ export interface Owner {
   readonly startTime: string
 }
 
-/** This process. */
+/** Owner that stands for this process. */
 export function thisOwner(): Owner {
   return { bootId: bootId(), pid: process.pid, startTime: readStat(process.pid)?.startTime ?? '' }
 }

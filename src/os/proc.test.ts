@@ -6,7 +6,7 @@ import { bootId, isAlive, mappedUids, processesOf, processFacts, residentBytes }
 const gone = 2 ** 22 + 1
 
 suite('Facts about processes', { skip: !existsSync('/proc/self/stat') && 'no /proc' }, () => {
-  test('This process runs, has a parent, memory and a start', () => {
+  test('The calling process runs, has a parent, memory and a start', () => {
     const facts = processFacts(process.pid)
     assert.equal(facts?.parent, process.ppid)
     assert.ok(facts.startTime > 0)

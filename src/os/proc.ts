@@ -15,7 +15,7 @@ export interface ProcessFacts {
 
 const PAGE_BYTES = 4096
 
-/** This boot of the machine; empty where the system does not say. */
+/** Boot id of the machine; empty where the system does not say. */
 export function bootId(): string {
   try {
     return readText('/proc/sys/kernel/random/boot_id').trim()
@@ -123,7 +123,7 @@ function read(file: string): string | undefined {
 }
 
 /**
- * Those of these processes that have the socket of this number open. Looks at so many descriptors of each, at
+ * Pids among `pids` that have the socket of this inode number open. Looks at so many descriptors of each, at
  * `linksMax` in all, and at no process after that.
  */
 export function holdersOf(

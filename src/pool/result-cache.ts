@@ -178,7 +178,7 @@ function isCacheable({ asked }: Job, { controls, capture }: Profile): boolean {
   )
 }
 
-/** Everything that can influence the result. The profile's digest covers tenant, wall, image and limits. */
+/** Cache key: all inputs that can influence the result. The profile's digest covers tenant, wall, image and limits. */
 function keyOf({ tenant, asked, inputText }: Job, { digest }: Profile): string {
   const { code, name, files, args, env, stdin, artifacts, calls } = asked
   const source = [code, name, inputText, files]

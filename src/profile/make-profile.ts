@@ -109,7 +109,7 @@ export function makePlan(job: Job, verdict: Verdict, { config, facts, raised }: 
   )
 }
 
-/** Everything that the choice of a wall reads, and the choice. */
+/** Inputs of the choice of a wall, and the choice. */
 function chosenWall(job: Job, verdict: Verdict, { config, facts, raised }: PlanContext) {
   const { asked } = job
   const tenant = tenantOf(config, job.tenant)

@@ -73,7 +73,7 @@ suite('The server’s half of the warden', () => {
 suite('A wall of whole programs, taken over', () => {
   const wall = { id: 'w1', program: 'python' }
 
-  test('Its outputs come with it', async () => {
+  test('A started wall comes with the streams of its outputs', async () => {
     const { client, asked } = standing()
     const warden = facade(client, () => Promise.resolve())
     const started = warden.start('python', {

@@ -50,7 +50,7 @@ export class MemoryCopies {
   ): Promise<Capture> {
     const turn = this.#last.then(async () => {
       const socket = (this.#socket ??= (await open()).on('error', () => undefined))
-      // Somebody else may have closed it meanwhile; one that was spoilt tells nothing any more.
+      // Close race: the socket may have been closed meanwhile, and after a broken transfer it carries nothing usable.
       if (this.#isClosed) socket.destroy()
       if (socket.destroyed) throw unavailable('its socket is closed')
       const { leftOut } = await begin(captureBytesMax)

@@ -91,7 +91,7 @@ function programZones({ language, schedule, controls }: Profile): readonly ZoneR
   })
 }
 
-/** Those in which a zone has less than the whole. */
+/** Bounds in which a zone has less than the whole. */
 export function boundsWithin(zone: Controls, whole: Controls): ZoneBounds {
   const names = (['memory', 'cpu', 'processes'] as const).filter((name) => zone[name] < whole[name])
   return Object.fromEntries(names.map((name) => [name, zone[name]]))

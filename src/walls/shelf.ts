@@ -22,7 +22,7 @@ export interface ShelfOptions {
   readonly keepReady: boolean
 }
 
-/** Our own guest, run to prove the wall: it binds a wall to nobody. */
+/** Tenant of the probe guest that proves a wall: it binds the wall to no tenant. */
 export const probeTenant = ''
 
 export interface Shelf {

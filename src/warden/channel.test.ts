@@ -52,7 +52,7 @@ suite('The warden’s end of a channel', () => {
 })
 
 suite('A wall of whole programs, handed over', () => {
-  test('Its outputs go ahead of the answer, each in a message of its own', () => {
+  test('The outputs go ahead of the answer, each in a message of its own', () => {
     const { warden, sent, beside } = withStreams()
     hand(warden, { send: sent.send }, started, beside)
     assert.deepEqual(sent.messages, [

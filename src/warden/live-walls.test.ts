@@ -33,7 +33,7 @@ suite('Walls of any engine', () => {
     assert.deepEqual(stand.lowered, [])
   })
 
-  test('Its engine is given bounds that fall, whatever a request asks for', async () => {
+  test('An engine is given bounds that fall, whatever a request asks for', async () => {
     using stand = standing()
     await operations.claim(stand.walls, job)
     await operations.tighten(stand.walls, { ...request, op: 'tighten', memory: 200, cpu: 0.5 })

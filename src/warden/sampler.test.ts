@@ -32,7 +32,7 @@ suite('Sampling a wall', () => {
     assert.deepEqual(await stand.ended, ['w1', 'memory'])
   })
 
-  test('Its job over, the deadline goes; armed again, there is a new one', async () => {
+  test('The deadline goes when the job is over; armed again, there is a new one', async () => {
     using stand = holding()
     stand.sampler.add(held({ deadlineAt: performance.now() + 5 }))
     stand.sampler.rest('w1')

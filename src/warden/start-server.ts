@@ -130,7 +130,7 @@ export function startServer(
   const all = setpriv ? [setpriv, ...become, '--pdeathsig', 'KILL', '--', ...node] : node
   const server = spawn(all[0]!, all.slice(1), {
     stdio: ['inherit', 'inherit', 'inherit', 'ipc', ...(folder === undefined ? [] : [folder])],
-    // Its default would be the folder of its own uid, another than the caller's.
+    // Without MAYFLY_STATE the server would use the folder of its own uid, another than the caller's.
     env: {
       ...process.env,
       MAYFLY_STATE: options.stateFolder,

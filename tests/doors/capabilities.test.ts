@@ -183,7 +183,7 @@ suite('Each capability has its own limits', () => {
       const { status, metrics } = await registry.execute('brief')
       assert.equal(status, 'timeout')
       took.push(metrics.executionTime)
-      // Its time is counted behind the wall, and told from when the word of its release came out, which may be late, once.
+      // Execution time is counted inside the wall, and reported from when the release message arrived, which may be late, once.
     } while (took.at(-1)! < 100 && took.length < triesMax)
     assert.ok(took.at(-1)! >= 100, `${took.join()} ms`)
   })
@@ -205,7 +205,7 @@ suite('Each capability has its own limits', () => {
     assert.ok(share < 0.5, `${share} of a core`)
   })
 
-  test('None has more than a ceiling allows', async () => {
+  test('A capability has no more than a ceiling allows', async () => {
     const outcome = await registry.execute('greedy', [1])
     assert.equal(because(outcome, 'limits.memory'), 'ceilings.memory')
   })
@@ -405,7 +405,7 @@ suite('A provider of one’s own', () => {
     assert.ok(isFrozen(context))
   })
 
-  test('Its time is kept from outside, what it throws is an error, and it is never chosen unasked', async () => {
+  test('A provider of the caller is timed from outside, its exception is an error, and it is never chosen unasked', async () => {
     const stuck = {
       execute: (_: ExecutionContext, { signal }: { signal: AbortSignal }) => over(signal),
     }
@@ -438,7 +438,7 @@ suite('A provider of one’s own', () => {
       [(await on('auto')).provider, (await on('mock')).provider],
       ['isolated-vm', 'mock'],
     )
-    // Its author's word for the least wall there is: a floor above that takes more than a word.
+    // A provider's own claim counts for the weakest wall only: a floor above that needs proof.
     await using strict = new CapabilityRegistry({ mayfly: shared, tenant: 'strict' })
     strict.registerProvider({ name: 'torn', ...rest, ...stuck })
     strict.setMicroVMProvider('torn')

@@ -15,7 +15,7 @@ interface Case {
   readonly status: Status
   readonly code?: string
   readonly source: string
-  /** Its extension says the language. */
+  /** File name, whose extension says the language. */
   readonly name?: string
   readonly args?: readonly string[]
   readonly config?: string
@@ -188,7 +188,7 @@ function run(
   return mayfly(place, ['run', name, '--json', ...args, ...configured], started ? { started } : {})
 }
 
-/** Everything that an outcome must have is there, whatever the end. */
+/** Outcome of a run, checked to have all required parts, whatever the end. */
 function outcomeOf(ran: Ran) {
   return outcomeSchema.parse(documentOf(ran))
 }

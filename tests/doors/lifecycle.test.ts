@@ -107,7 +107,7 @@ for (const [who, name, skip] of everybody)
         const lines = documentOf(
           await mayfly(place, ['audit', 'list', '--limit', '100000', '--json']),
         ) as any
-        // Its wall may die a moment before it does: then it was still the server that wrote how the job ended.
+        // The wall may die a moment before its server: then the server still wrote how the job ended.
         const ends = lines.filter((line: any) => line.kind === 'closed' || line.kind === 'ended')
         assert.deepEqual(
           ends.map((line: any) => line.status),

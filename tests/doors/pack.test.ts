@@ -24,7 +24,7 @@ suite('The npm package', { skip: !existsSync(join(root, entry)) && `no ${entry} 
   })
 
   test('Installed under node_modules it says its version', () => {
-    // Its dependencies as npm would lay them out, without asking a registry.
+    // Dependencies of the package as npm would lay them out, without asking a registry.
     for (const name of readdirSync(join(root, 'node_modules')))
       if (!name.startsWith('.')) symlinkSync(join(root, 'node_modules', name), join(modules, name))
     assert.match(node(join(installed, 'bin/mayfly.js'), '--version'), /^\d+\.\d+\.\d+/m)

@@ -369,7 +369,7 @@ Table()
     assert.ok(whole! <= room!, `${whole} in ${room}`)
   }
 
-  test('Everything that can be used has a name', async () => {
+  test('Each control of the page has an accessible name', async () => {
     const nameless = await page
       .locator('select, button, textarea, input, summary, a, pre[tabindex]')
       .evaluateAll((all) =>

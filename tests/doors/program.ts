@@ -186,7 +186,7 @@ export async function whenReady({ active }: Server): Promise<void> {
   throw new Error('The server did not become ready')
 }
 
-/** Those of some processes that are still there after a while: number, name, state, parent. */
+/** Processes of `pids` that are still there after `goneMsMax`: number, name, state, parent. */
 export async function remaining(pids: readonly number[]): Promise<string[]> {
   const until = performance.now() + goneMsMax
   const alive = () => pids.filter(isThere)
@@ -223,7 +223,7 @@ function isThere(pid: number): boolean {
   return stat !== '' && !stat.endsWith(') Z 1 ')
 }
 
-/** Its name, its state and its parent; nothing where it is gone. */
+/** Name, state and parent of a process; empty where it is gone. */
 function statOf(pid: number): string {
   try {
     return /\(.*\) \S \d+ /s.exec(readFileSync(`/proc/${pid}/stat`, 'utf8'))?.[0] ?? ''

@@ -211,7 +211,7 @@ suite('Executing an effect', () => {
 })
 
 suite('Stored effects', () => {
-  test('They are listed without their code, looked at with it, and removed', async () => {
+  test('Stored effects are listed without their code, read with it, and removed', async () => {
     await using all = await openEffects()
     await all.send('/api/effects/register', { ...scoring(35), effectId: 'b' })
     await all.send('/api/effects/register', { ...scoring(35), effectId: 'a' })

@@ -103,7 +103,7 @@ suite('Effects on a running server', () => {
     }
   })
 
-  test('Its time and memory are its own (S3-2, S3-3)', async () => {
+  test('An effect has its own time and memory (S3-2, S3-3)', async () => {
     await register('endless', 'for (;;) {}', { timeout: 100 })
     assert.equal((await execute('endless')).json['status'], 'timeout')
     const hoard = 'const all = []; for (;;) all.push(new Array(100_000).fill(input))'

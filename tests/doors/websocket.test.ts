@@ -25,7 +25,7 @@ function open(
   return new WebSocket(wsUrl(door, path), { headers })
 }
 
-/** Everything a connection says, to its close. */
+/** Reads the frames of a connection up to its close. */
 async function hear(socket: WebSocket): Promise<Heard> {
   const frames: Heard['frames'][number][] = []
   socket.on('message', (data: Buffer) =>

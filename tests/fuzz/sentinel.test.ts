@@ -17,7 +17,7 @@ import { fuzz, mutated, Seeded } from './seeded.ts'
 const source = fileURLToPath(new URL('../../guest/sentinel/sentinel.c', import.meta.url))
 const lives = process.env['MAYFLY_LONG'] ? 5000 : 60
 const framesMax = 12
-/** Its own exit codes. Any other, or a signal, is a fault. */
+/** Exit codes that the sentinel defines. Any other, or a signal, is a fault. */
 const own = new Set([0, 2, 3, 4, 6, 7, 8])
 const skip =
   process.platform !== 'linux'

@@ -24,7 +24,7 @@ export interface Case {
   readonly second?: {
     readonly code: Source
     readonly tenant?: string
-    /** Its result must not equal the first one's. */
+    /** Whether the second result must differ from the first. */
     readonly differs?: boolean
     readonly expect: readonly End[]
   }

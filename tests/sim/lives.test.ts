@@ -57,7 +57,7 @@ async function liveFrom(seed: number): Promise<string> {
 
 type Fault<Name extends keyof Faults> = NonNullable<Faults[Name]>
 
-/** Everything random about a life. */
+/** Random parts of a life. */
 interface Fate {
   readonly profile: Profile
   readonly steps: readonly ScriptStep[]

@@ -6,8 +6,12 @@ import { isTest, type Source } from './tree.ts'
 export const functionLinesMax = 70
 
 /** Words that name nothing: a reader cannot search for them, and learns the subject of the sentence last. */
-const emptyOpeners =
-  /^(what|who|whoever|whose|whom|whatever|where|that|of|one|it|nobody|nothing)\b/i
+const emptyWords = [
+  'what|who|whoever|whose|whom|whatever|which|whichever|where|that|of|one',
+  'it|its|itself|they|them|their|theirs|this|these|those|he|him|his|she|her|hers|we|us|our|ours|you|your|my|me',
+  'none|nobody|nothing|everybody|everyone|everything|somebody|someone|something|anybody|anyone|anything',
+]
+const emptyOpeners = new RegExp(`^(${emptyWords.join('|')})\\b`, 'i')
 const code = /\.(ts|js|mjs)$/
 const titled = /^(test|suite|it|describe)$/
 

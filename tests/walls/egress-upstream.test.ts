@@ -23,7 +23,7 @@ interface Opened extends AsyncDisposable {
   readonly stand: Stand
 }
 
-/** Our proxy behind a corporate upstream proxy; names are not resolved here. */
+/** Egress proxy behind a corporate upstream proxy; names are not resolved here. */
 async function open(
   network: NetworkInput,
   parts: ProxyParts & { direct?: readonly string[]; env?: NodeJS.ProcessEnv } = {},

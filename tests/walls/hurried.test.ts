@@ -24,7 +24,7 @@ import { isMissing, unable } from './process-stands.ts'
  */
 const nextMsMax = 200
 const goneMsMax = 50
-/** Which processes are its own is known before it does what is odd. */
+/** Lead time in which the wall's own processes become known, before the program does what is odd. */
 const leadMs = 500
 const patienceMs = 5_000
 const mark = 'is-odd-soon'

@@ -15,7 +15,7 @@ import { openWhole } from './whole-wall.ts'
 
 const id = 'w0123456789abcdef'
 
-/** Something whose first word in the list of processes is this. */
+/** Starts a process with `first` as its argv[0]. */
 async function called(first: string, uid?: number) {
   const options = { argv0: first, stdio: 'ignore', ...(uid !== undefined && { uid }) } as const
   const child = spawn('/bin/sleep', ['60'], options)

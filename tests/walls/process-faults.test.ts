@@ -77,7 +77,7 @@ const soonMs = 45_000
 let marks = 0
 
 for (const way of jailKinds)
-  suite(`Something breaks: ${way}`, { skip: unable('python') }, () => {
+  suite(`Faults of a wall: ${way}`, { skip: unable('python') }, () => {
     let library: Mayfly
     before(async () => {
       library = await open()
@@ -315,7 +315,7 @@ function parked(): readonly number[] {
   return descendantsOf(process.pid).filter((pid) => /^\S*python/.test(commandOf(pid)))
 }
 
-/** Everything that was started for one wall, from what the warden started to the last child of its program. */
+/** Pids of one wall, from the process that the warden started to the last child of its program. */
 function wallOf(pid: number): readonly number[] {
   const warden = wardenOf()
   let first = pid

@@ -225,7 +225,7 @@ function growth(walls: number, [least, most]: readonly [number, number]): number
   return walls * (walls > 0 ? most : least)
 }
 
-/** Those that a lease names, by what runs in them. */
+/** Walls that a lease names, counted by their kind. */
 function wallsIn(folder: string): Pick<Held, 'programs' | 'workers'> {
   const names = readdirSync(folder).filter((name) => name.endsWith('.json'))
   const programs = names.filter((name) => pidsIn(join(folder, name)).some(isInWall)).length

@@ -158,7 +158,7 @@ export class ProcessWall {
     this.child.kill('SIGKILL')
     await gone
     for (const stream of this.child.stdio) stream?.destroy()
-    // Its user's last process may be going yet.
+    // The last process of the wall's uid may still be exiting.
     setTimeout(() => this.#release(), 50)
   }
 }
@@ -182,7 +182,7 @@ function composed(wish: ProcessWish, facts: JailFacts, uid: number | undefined):
   return command
 }
 
-/** Somebody who owns nothing here. */
+/** Uid that owns nothing here. */
 const ORDINARY_UID = 12_345
 
 function asOrdinary(command: JailCommand): JailCommand {

@@ -10,7 +10,7 @@ import { Sentinel } from '../../src/warden/engines/processes/sentinel.ts'
 export interface Alone extends AsyncDisposable {
   readonly sentinel: Sentinel
   readonly guest: ChildProcess
-  /** Everything it has said so far. */
+  /** Output of the guest so far. */
   readonly said: () => string
   /** Resolves when what it said fits; rejects when it ends before. */
   says(pattern: RegExp): Promise<RegExpExecArray>
@@ -27,7 +27,7 @@ const namespaces = [
   '--fork',
   '--kill-child',
 ]
-/** Its own /dev/shm, a file system to write to, and a /proc of its own processes. */
+/** Mounts of the guest: its own /dev/shm, a file system to write to, and a /proc of its own processes. */
 const prepare = [
   'mount -t tmpfs none /dev/shm',
   'mkdir -p /dev/shm/work',

@@ -117,7 +117,7 @@ suite('A start that breaks leaves nothing', { skip: unable() }, () => {
     }
     for (const late = performance.now() + patienceMs; !isGone();)
       assert.ok(performance.now() < late, 'its group stays')
-    // Its own exit, or that it could not be looked at any more: whichever its warden hears of first.
+    // Race: the warden hears first of the wall's own exit, or of a look at it that failed.
     assert.match((await wall.end()).how, /^(exit|killed)$/)
     await other.claim()
     other.run('print(open("/proc/self/oom_score_adj").read())', 'python')
@@ -181,7 +181,7 @@ class FaultyStand {
     process.env['PATH'] = `${join(this.folder, 'bin')}:${this.#path}`
   }
 
-  /** Our program passes the trial of namespaces, so that only the start itself goes wrong. */
+  /** Replaces a program; the script passes the trial of namespaces, so that only the start itself goes wrong. */
   replace(name: string, script: string): void {
     const file = join(this.folder, 'bin', name)
     writeFileSync(file, `#!/bin/sh\ncase "$*" in *"-- true") exit 0;; esac\n${script}\n`)

@@ -392,7 +392,7 @@ suite('The wasm wall', () => {
     })
   })
 
-  suite('Its limits', () => {
+  suite('Limits of a module', () => {
     const memory = { limits: { memory: 32 * 2 ** 20 } }
     const pagesMax = (32 * 2 ** 20) / PAGE
     /** Grows by a page until it may not, and answers with the size it has. */

@@ -81,12 +81,12 @@ export class WholeWall {
     return this.#warden.kill(this.id)
   }
 
-  /** Its end, once all of what it said is here: a warden in a process of its own may tell of the one before the other. */
+  /** End of the wall, once its output is here: a warden in a process of its own may report the end before the output. */
   async end(): Promise<WholeEnd> {
     const end = await inTime(this.ended, 'the end of the wall')
     const { stdout, stderr } = this.started.streams!
     const isAll = () => [stdout, stderr].every((one) => one.readableEnded || one.destroyed)
-    // Somebody outside may hold them open; what was said by then is what there is.
+    // A process outside may hold the pipes open: what arrived by then counts as all.
     await until(isAll, 'all of what it said', sayMsMax).catch(() => undefined)
     return end
   }

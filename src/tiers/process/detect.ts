@@ -31,7 +31,8 @@ const inJs: Probe = {
   inputText: '21',
   expect: '42',
 }
-/** Those of whole programs say which version of the language this is. */
+
+/** Probes of whole programs also print the version of their language. */
 const inNode: Probe = {
   language: 'node',
   entry: 'module',

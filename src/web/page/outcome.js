@@ -70,7 +70,7 @@ export function returnedBy(answer) {
   ].filter(Boolean)
 }
 
-/** Everything below its life. `jump(line, column)` shows a place of the source. */
+/** Parts of the outcome below the picture of its life. `jump(line, column)` shows a place of the source. */
 export function detailOf(answer, jump) {
   const outcome = answer.outcome ?? answer
   if (typeof outcome.status === 'number') return [raw(answer)]

@@ -31,7 +31,7 @@ suite('The end of a wall', () => {
     assert.equal(howOf('killed', 0), 'killed')
   })
 
-  test('Its sentinel says why it ended it, where it did', () => {
+  test('The end carries the reason of a sentinel that ended the wall', () => {
     const detailOf = (sentinel?: { readonly why: string | undefined }) =>
       ended({ signalCode: 'SIGKILL', sentinel }, {}, 0).detail
     assert.equal(detailOf(), 'exit SIGKILL')

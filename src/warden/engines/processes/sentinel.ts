@@ -23,7 +23,7 @@ import {
  */
 export interface SentinelParts {
   readonly program: SentinelProgram
-  /** Our end of the socket over which the wall's first program hands its listener over: given away here. */
+  /** Warden's end of the socket over which the wall's first program passes its seccomp listener: given away here. */
   readonly handed: Socket
   /** The wall's uid, where it has one of its own. */
   readonly uid: number | undefined

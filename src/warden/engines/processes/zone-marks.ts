@@ -39,7 +39,7 @@ export function setMark(pid: number, { rss, locks }: Mark, uid: number | undefin
   else asRealUser(uid, set)
 }
 
-/** Its hard limits; undefined for one that is gone. What is unlimited is as one without a mark. */
+/** Hard limits of a process, which mark its zone; undefined where it is gone. An unlimited one counts as no mark. */
 export function markOf(pid: number): Mark | undefined {
   try {
     const text = readFileSync(`/proc/${pid}/limits`, 'utf8')

@@ -32,7 +32,7 @@ export interface ZoneMembers {
   limit(to: ZoneBounds): void
   /** Whether who is there is in it, or in a zone within it. */
   holds(at: Whereabouts): boolean
-  /** Those in it and in zones within it. */
+  /** Pids in the zone and in zones within it. */
   among(all: Everywhere): readonly number[]
   memoryKills(): number
   /** Whether its own limit, and not one around it, was in the way. */
@@ -73,7 +73,7 @@ export function groupMembers(group: Cgroup): ZoneMembers {
 
 const PASSES_MAX = 20
 
-/** Everything that has this mark, or one within it. */
+/** Members of a zone without a cgroup: processes that have its mark, or one within it. */
 export function markedMembers(
   mark: Mark,
   isWithin: (found: Mark) => boolean,

@@ -1,8 +1,10 @@
-import makeParse from './realm/parse.js'
-import primordials from './realm/primordials.js'
+import { parse } from './realm/parse.js'
 
 /** `JSON.parse` without V8's bug with escaped keys: see realm/parse.js. @type {(text: string) => unknown} */
-export const parseJson = makeParse(primordials())
+export const parseJson = (text) => parse(text)
+
+/** Most keys with escapes that `parseJsonOfAnybody` takes. */
+const ESCAPED_MAX = 50_000
 
 /** Bounded variant for a process that serves several clients. @type {(text: string) => unknown} */
-export const parseJsonOfAnybody = makeParse(primordials(), 50_000)
+export const parseJsonOfAnybody = (text) => parse(text, ESCAPED_MAX)

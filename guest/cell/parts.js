@@ -22,10 +22,12 @@ const PRODUCE = { filename: REALM_FILE, produceCachedData: true }
 /** Parts needed by every cell, as one script: separate scripts would cost 0.1 ms more. */
 const bootOrder = ['primordials', 'globals', 'serialise', 'describe', 'console', 'driver']
 
+/** Declares the names that `boot` hands to the other files; no code of its own. */
+const SCOPE = 'scope.js'
 const folder = new URL('../realm/', import.meta.url)
 const sources = new Map(
   readdirSync(folder)
-    .filter((file) => file.endsWith('.js'))
+    .filter((file) => file.endsWith('.js') && file !== SCOPE)
     .map((file) => [file.slice(0, -3), expression(readFileSync(new URL(file, folder), 'utf8'))]),
 )
 
@@ -44,12 +46,24 @@ export function cacheParts(isolate) {
 }
 
 function boot() {
-  const eager = bootOrder.map((name) => sources.get(name)).join(',\n')
-  return `(function (host, webAssembly) { return ${sources.get('boot')}(host, webAssembly, ${eager}) })`
+  const eager = bootOrder.map((name) => `${name}: ${sources.get(name)}`).join(',\n')
+  const parts = `{ __proto__: null, ${eager} }`
+  return `(function (host, webAssembly) { return ${sources.get('boot')}({ host, webAssembly, parts: ${parts} }).enter })`
 }
 
-/** A realm file exports one function without free variables, so that its text can be carried in. */
-function expression(text) {
-  const marker = 'export default '
-  return `(${text.slice(text.indexOf(marker) + marker.length).trimEnd()})`
+/**
+ * A realm file as an expression: a function that takes the names the file imports, and returns those it exports.
+ * Modules would need a promise and a linker in each isolate. Only these two statements of a module are known.
+ * @param {string} text
+ */
+export function expression(text) {
+  const taken = []
+  const body = text
+    .replace(/^import \{([^}]*)\} from '\.\/[\w-]+\.js'$/gm, (_, names) => {
+      taken.push(names)
+      return ''
+    })
+    .replace(/^export \{([^}]*)\}$/m, (_, names) => `return { __proto__: null, ${names} }`)
+  if (/^(import|export)\b/m.test(body)) throw new Error('Cannot carry a realm file into an isolate')
+  return `(function (${taken.length > 0 ? `{ ${taken.join(', ')} }` : ''}) {${body}})`
 }

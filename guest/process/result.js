@@ -1,14 +1,11 @@
 /** Serialises a job's result, with intrinsics taken before it ran. */
 import childProcess from 'node:child_process'
-import makeDescribe from '../realm/describe.js'
-import primordials from '../realm/primordials.js'
-import makeSerialise from '../realm/serialise.js'
+import { describe } from '../realm/describe.js'
+import { P } from '../realm/primordials.js'
+import { serialise } from '../realm/serialise.js'
 
 const { spawnSync } = childProcess
 const CHECK = /** @type {const} */ ({ encoding: 'utf8', timeout: 2000, maxBuffer: 65_536 })
-const P = primordials()
-const serialise = makeSerialise(P)
-const describe = makeDescribe(P)
 
 /** @param {unknown} value @param {number} bytesMax
  * @returns {{ encoding: string, text: string } | { code: string, message: string }} */

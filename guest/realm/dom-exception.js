@@ -1,52 +1,49 @@
-export default function (P) {
-  const CODES = {
-    __proto__: null,
-    IndexSizeError: 1,
-    HierarchyRequestError: 3,
-    WrongDocumentError: 4,
-    InvalidCharacterError: 5,
-    NoModificationAllowedError: 7,
-    NotFoundError: 8,
-    NotSupportedError: 9,
-    InUseAttributeError: 10,
-    InvalidStateError: 11,
-    SyntaxError: 12,
-    InvalidModificationError: 13,
-    NamespaceError: 14,
-    InvalidAccessError: 15,
-    TypeMismatchError: 17,
-    SecurityError: 18,
-    NetworkError: 19,
-    AbortError: 20,
-    URLMismatchError: 21,
-    QuotaExceededError: 22,
-    TimeoutError: 23,
-    InvalidNodeTypeError: 24,
-    DataCloneError: 25,
-  }
+import { P } from './primordials.js'
 
-  class DOMException extends P.Error {
-    #name
-    constructor(message = '', options = 'Error') {
-      const isObject = typeof options === 'object' && options !== null
-      super(
-        P.String(message),
-        isObject && 'cause' in options ? { cause: options.cause } : undefined,
-      )
-      this.#name = P.String((isObject ? options.name : options) ?? 'Error')
-    }
-    get name() {
-      return this.#name
-    }
-    get code() {
-      return CODES[this.#name] ?? 0
-    }
-  }
-  P.defineProperty(DOMException.prototype, P.symbolToStringTag, {
-    __proto__: null,
-    value: 'DOMException',
-    configurable: true,
-  })
-
-  return { __proto__: null, DOMException }
+const CODES = {
+  __proto__: null,
+  IndexSizeError: 1,
+  HierarchyRequestError: 3,
+  WrongDocumentError: 4,
+  InvalidCharacterError: 5,
+  NoModificationAllowedError: 7,
+  NotFoundError: 8,
+  NotSupportedError: 9,
+  InUseAttributeError: 10,
+  InvalidStateError: 11,
+  SyntaxError: 12,
+  InvalidModificationError: 13,
+  NamespaceError: 14,
+  InvalidAccessError: 15,
+  TypeMismatchError: 17,
+  SecurityError: 18,
+  NetworkError: 19,
+  AbortError: 20,
+  URLMismatchError: 21,
+  QuotaExceededError: 22,
+  TimeoutError: 23,
+  InvalidNodeTypeError: 24,
+  DataCloneError: 25,
 }
+
+class DOMException extends P.Error {
+  #name
+  constructor(message = '', options = 'Error') {
+    const isObject = typeof options === 'object' && options !== null
+    super(P.String(message), isObject && 'cause' in options ? { cause: options.cause } : undefined)
+    this.#name = P.String((isObject ? options.name : options) ?? 'Error')
+  }
+  get name() {
+    return this.#name
+  }
+  get code() {
+    return CODES[this.#name] ?? 0
+  }
+}
+P.defineProperty(DOMException.prototype, P.symbolToStringTag, {
+  __proto__: null,
+  value: 'DOMException',
+  configurable: true,
+})
+
+export { DOMException }

@@ -1,249 +1,247 @@
 // Runs the job of this isolate. The host reads `job` off the global object exactly once: that removes the name,
 // fetches the task, and returns the function that receives user code.
-export default function (P, ask, globals) {
-  const { define, part, bound } = globals
-  const { describe, serialise } = bound
-  const PENDING_CALLS_MAX = 1000
-  const CALL_UNITS_MAX = 4 * 2 ** 20
+import { P } from './primordials.js'
+import { ask, bound, define, network, part } from './scope.js'
 
-  let task
-  /** Inputs of a batch, one a call. */
-  let inputs
-  let ended = false
-  /** The job returned no value, and ends when no timer or call is pending. */
-  let waits = false
-  const calls = new P.Map()
-  let lastCall = 0
+const { describe, serialise } = bound
+const PENDING_CALLS_MAX = 1000
+const CALL_UNITS_MAX = 4 * 2 ** 20
 
-  P.defineProperty(globalThis, 'job', {
-    __proto__: null,
-    get() {
-      take()
-      return task.entry === 'module' ? realm : enter
-    },
-    set(callee) {
-      take()
-      enter(callee)
-    },
-    configurable: true,
-  })
+let task
+/** Inputs of a batch, one a call. */
+let inputs
+let ended = false
+/** The job returned no value, and ends when no timer or call is pending. */
+let waits = false
+const calls = new P.Map()
+let lastCall = 0
 
-  function take() {
-    delete globalThis.job
-    task = P.parse(ask('task'))
-    const input = parse(ask('input'))
-    if (task.calls === undefined) bound.input = input
-    else inputs = input
-    define('input', bound.input)
-    define('call', callCapability)
-    if (task.network) globals.network()
-  }
+P.defineProperty(globalThis, 'job', {
+  __proto__: null,
+  get() {
+    take()
+    return task.entry === 'module' ? realm : enter
+  },
+  set(callee) {
+    take()
+    enter(callee)
+  },
+  configurable: true,
+})
 
-  /** Text without a backslash cannot trigger V8's bug with escaped keys. */
-  function parse(text) {
-    return P.indexOf(text, '\\') < 0 ? P.parse(text) : part('parse')(text)
-  }
+function take() {
+  delete globalThis.job
+  task = P.parse(ask('task'))
+  const input = parse(ask('input'))
+  if (task.calls === undefined) bound.input = input
+  else inputs = input
+  define('input', bound.input)
+  define('call', callCapability)
+  if (task.network) network()
+}
 
-  function enter(callee) {
-    if (inputs !== undefined) batch(callOf(callee))
-    else if (task.entry === 'body') follow(callee())
-    else if (task.entry === 'handler')
-      promise(() => part('handler').run(callee, bound.input, context()))
-    else promise(() => called(callee))
-  }
+/** Text without a backslash cannot trigger V8's bug with escaped keys. */
+function parse(text) {
+  return P.indexOf(text, '\\') < 0 ? P.parse(text) : part('parse').parse(text)
+}
 
-  /** Function for each batch call; the code around a handler runs once. */
-  function callOf(callee) {
-    if (task.entry === 'body') return callee
-    if (task.entry !== 'handler') return () => called(callee)
-    const { invoke, load } = part('handler')
-    const handler = load(callee)
-    return () => invoke(handler, bound.input, context())
-  }
+function enter(callee) {
+  if (inputs !== undefined) batch(callOf(callee))
+  else if (task.entry === 'body') follow(callee())
+  else if (task.entry === 'handler')
+    promise(() => part('handler').run(callee, bound.input, context()))
+  else promise(() => called(callee))
+}
 
-  function called(callee) {
-    if (typeof callee === 'function') return callee(bound.input)
-    throw new P.TypeError('Cannot run the job: its source is not one function')
-  }
+/** Function for each batch call; the code around a handler runs once. */
+function callOf(callee) {
+  if (task.entry === 'body') return callee
+  if (task.entry !== 'handler') return () => called(callee)
+  const { invoke, load } = part('handler')
+  const handler = load(callee)
+  return () => invoke(handler, bound.input, context())
+}
 
-  function eachOf(namespace) {
-    const main = namespace[task.exportName]
-    if (typeof main === 'function') batch(() => main(bound.input, context()))
-    else fail(new P.TypeError('Cannot call the job: its default export is not a function'))
-  }
+function called(callee) {
+  if (typeof callee === 'function') return callee(bound.input)
+  throw new P.TypeError('Cannot run the job: its source is not one function')
+}
 
-  /** Runs a batch serially in this realm. An exception belongs to its call only. */
-  function batch(invoke) {
-    // An async function's own promise is followed without calling user code.
-    const isOwn = task.entry === 'body'
-    const step = (index) => {
-      try {
-        if (index === task.calls) return end('ok', 'json', 'null')
-        bound.input = inputs[index]
-        define('input', bound.input)
-        ask('begin')
-        const own = isOwn ? invoke() : new P.Promise((resolve) => resolve(invoke()))
-        const next = (tell) => (value) => {
-          tell(value)
-          step(index + 1)
-        }
-        then(own, next(answer), next(fault))
-      } catch (thrown) {
-        fail(thrown)
+function eachOf(namespace) {
+  const main = namespace[task.exportName]
+  if (typeof main === 'function') batch(() => main(bound.input, context()))
+  else fail(new P.TypeError('Cannot call the job: its default export is not a function'))
+}
+
+/** Runs a batch serially in this realm. An exception belongs to its call only. */
+function batch(invoke) {
+  // An async function's own promise is followed without calling user code.
+  const isOwn = task.entry === 'body'
+  const step = (index) => {
+    try {
+      if (index === task.calls) return end('ok', 'json', 'null')
+      bound.input = inputs[index]
+      define('input', bound.input)
+      ask('begin')
+      const own = isOwn ? invoke() : new P.Promise((resolve) => resolve(invoke()))
+      const next = (tell) => (value) => {
+        tell(value)
+        step(index + 1)
       }
-    }
-    step(0)
-  }
-
-  function answer(value) {
-    try {
-      const result = serialise(value, task.resultUnitsMax)
-      if (result.code === undefined) ask('answer', result.encoding, result.text)
-      else
-        ask('fault', P.stringify({ __proto__: null, code: result.code, message: result.message }))
-    } catch (thrown) {
-      fault(thrown)
-    }
-  }
-
-  function fault(thrown) {
-    const error = describe(thrown)
-    error.code = 'USER_ERROR'
-    ask('fault', P.stringify(error))
-  }
-
-  /** Exported classes are not called. */
-  const isClass = (value) =>
-    typeof value === 'function' && P.slice(P.functionToString(value), 0, 6) === 'class '
-
-  /** Interface for the internal modules between the job's own. */
-  const realm = {
-    __proto__: null,
-    /** A default export that is a function is called; any other is the result. */
-    exported(namespace) {
-      if (inputs !== undefined) return eachOf(namespace)
-      promise(() => {
-        const main = namespace[task.exportName]
-        if (task.guessed && isClass(main)) return undefined
-        return typeof main === 'function' ? main(bound.input, context()) : main
-      })
-    },
-    bridge: (path) => bound.bridge(path),
-  }
-  /** Runs a CommonJS file for the linker; returns its exported names. */
-  bound.run = (path) => {
-    try {
-      part('commonjs')
-      ask('names', bound.require(path))
+      then(own, next(answer), next(fault))
     } catch (thrown) {
       fail(thrown)
     }
   }
+  step(0)
+}
 
-  /** Settles once, whether `run` returns, throws, or resolves repeatedly. */
-  function promise(run) {
-    follow(new P.Promise((resolve) => resolve(run())))
+function answer(value) {
+  try {
+    const result = serialise(value, task.resultUnitsMax)
+    if (result.code === undefined) ask('answer', result.encoding, result.text)
+    else ask('fault', P.stringify({ __proto__: null, code: result.code, message: result.message }))
+  } catch (thrown) {
+    fault(thrown)
   }
+}
 
-  function follow(own) {
-    then(own, succeed, fail)
-  }
+function fault(thrown) {
+  const error = describe(thrown)
+  error.code = 'USER_ERROR'
+  ask('fault', P.stringify(error))
+}
 
-  function then(own, resolved, rejected) {
-    // `then` looks up the promise's species: without this it would find user code.
-    P.defineProperty(own, 'constructor', { __proto__: null, value: undefined })
-    P.promiseThen(own, resolved, rejected)
-  }
+/** Exported classes are not called. */
+const isClass = (value) =>
+  typeof value === 'function' && P.slice(P.functionToString(value), 0, 6) === 'class '
 
-  function succeed(value) {
-    if (ended || waits) return
-    if (value === undefined && timers() + P.mapSize(calls) > 0) {
-      waits = true
-      ask('wait')
-      return
-    }
-    try {
-      const result = serialise(value, task.resultUnitsMax)
-      if (result.code === undefined) end('ok', result.encoding, result.text)
-      else
-        end('error', P.stringify({ __proto__: null, code: result.code, message: result.message }))
-    } catch (thrown) {
-      fail(thrown)
-    }
-  }
-
-  function fail(thrown) {
-    if (ended) return
-    const error = describe(thrown)
-    error.code = 'USER_ERROR'
-    end('error', P.stringify(error))
-  }
-
-  const timers = () => (bound.timers === undefined ? 0 : bound.timers())
-
-  /** Called after each visit, once a job waits. */
-  bound.idle = () => {
-    if (!ended && timers() + P.mapSize(calls) === 0) end('ok', 'json', 'null')
-  }
-
-  function end(status, first, second) {
-    ended = true
-    ask(status, first, second, timers() + ' ' + P.mapSize(calls))
-  }
-  bound.call = callCapability
-  bound.fail = fail
-  bound.tick = () => undefined
-
-  function context() {
-    return {
-      call: callCapability,
-      getRemainingTimeInMillis: () => P.max(0, task.timeoutMs - bound.now()),
-    }
-  }
-
-  function callCapability(name, args) {
-    return new P.Promise((resolve, reject) => {
-      if (typeof name !== 'string' || name.length > 200) {
-        throw new P.TypeError('Cannot call a capability: its name is not a short string')
-      }
-      if (P.mapSize(calls) >= PENDING_CALLS_MAX) {
-        throw new P.RangeError(
-          'Cannot call "' + name + '": ' + PENDING_CALLS_MAX + ' calls are waiting already',
-        )
-      }
-      const text = P.stringify(args === undefined ? null : args)
-      if (text === undefined)
-        throw new P.TypeError('Cannot call "' + name + '": the arguments are not data')
-      if (text.length > CALL_UNITS_MAX) {
-        throw new P.RangeError('Cannot call "' + name + '": the arguments are larger than 4 MiB')
-      }
-      const id = ++lastCall
-      P.mapSet(calls, id, { __proto__: null, resolve, reject })
-      ask('call', id, name, text)
+/** Interface for the internal modules between the job's own. */
+const realm = {
+  __proto__: null,
+  /** A default export that is a function is called; any other is the result. */
+  exported(namespace) {
+    if (inputs !== undefined) return eachOf(namespace)
+    promise(() => {
+      const main = namespace[task.exportName]
+      if (task.guessed && isClass(main)) return undefined
+      return typeof main === 'function' ? main(bound.input, context()) : main
     })
+  },
+  bridge: (path) => bound.bridge(path),
+}
+/** Runs a CommonJS file for the linker; returns its exported names. */
+bound.run = (path) => {
+  try {
+    part('commonjs')
+    ask('names', bound.require(path))
+  } catch (thrown) {
+    fail(thrown)
   }
+}
 
-  bound.reply = (id, isOk, text) => {
-    const waiting = P.mapGet(calls, id)
-    if (waiting === undefined) return
-    P.mapDelete(calls, id)
-    try {
-      const value = parse(text)
-      if (isOk) waiting.resolve(value)
-      else waiting.reject(refusal(value))
-    } catch (thrown) {
-      waiting.reject(thrown)
+/** Settles once, whether `run` returns, throws, or resolves repeatedly. */
+function promise(run) {
+  follow(new P.Promise((resolve) => resolve(run())))
+}
+
+function follow(own) {
+  then(own, succeed, fail)
+}
+
+function then(own, resolved, rejected) {
+  // `then` looks up the promise's species: without this it would find user code.
+  P.defineProperty(own, 'constructor', { __proto__: null, value: undefined })
+  P.promiseThen(own, resolved, rejected)
+}
+
+function succeed(value) {
+  if (ended || waits) return
+  if (value === undefined && timers() + P.mapSize(calls) > 0) {
+    waits = true
+    ask('wait')
+    return
+  }
+  try {
+    const result = serialise(value, task.resultUnitsMax)
+    if (result.code === undefined) end('ok', result.encoding, result.text)
+    else end('error', P.stringify({ __proto__: null, code: result.code, message: result.message }))
+  } catch (thrown) {
+    fail(thrown)
+  }
+}
+
+function fail(thrown) {
+  if (ended) return
+  const error = describe(thrown)
+  error.code = 'USER_ERROR'
+  end('error', P.stringify(error))
+}
+
+const timers = () => (bound.timers === undefined ? 0 : bound.timers())
+
+/** Called after each visit, once a job waits. */
+bound.idle = () => {
+  if (!ended && timers() + P.mapSize(calls) === 0) end('ok', 'json', 'null')
+}
+
+function end(status, first, second) {
+  ended = true
+  ask(status, first, second, timers() + ' ' + P.mapSize(calls))
+}
+bound.call = callCapability
+bound.fail = fail
+bound.tick = () => undefined
+
+function context() {
+  return {
+    call: callCapability,
+    getRemainingTimeInMillis: () => P.max(0, task.timeoutMs - bound.now()),
+  }
+}
+
+function callCapability(name, args) {
+  return new P.Promise((resolve, reject) => {
+    if (typeof name !== 'string' || name.length > 200) {
+      throw new P.TypeError('Cannot call a capability: its name is not a short string')
     }
-  }
+    if (P.mapSize(calls) >= PENDING_CALLS_MAX) {
+      throw new P.RangeError(
+        'Cannot call "' + name + '": ' + PENDING_CALLS_MAX + ' calls are waiting already',
+      )
+    }
+    const text = P.stringify(args === undefined ? null : args)
+    if (text === undefined)
+      throw new P.TypeError('Cannot call "' + name + '": the arguments are not data')
+    if (text.length > CALL_UNITS_MAX) {
+      throw new P.RangeError('Cannot call "' + name + '": the arguments are larger than 4 MiB')
+    }
+    const id = ++lastCall
+    P.mapSet(calls, id, { __proto__: null, resolve, reject })
+    ask('call', id, name, text)
+  })
+}
 
-  function refusal(value) {
-    const error = new P.Error(value.message)
-    attach(error, 'name', value.name)
-    attach(error, 'code', value.code)
-    return error
+bound.reply = (id, isOk, text) => {
+  const waiting = P.mapGet(calls, id)
+  if (waiting === undefined) return
+  P.mapDelete(calls, id)
+  try {
+    const value = parse(text)
+    if (isOk) waiting.resolve(value)
+    else waiting.reject(refusal(value))
+  } catch (thrown) {
+    waiting.reject(thrown)
   }
+}
 
-  function attach(object, name, value) {
-    P.defineProperty(object, name, { __proto__: null, value, configurable: true, writable: true })
-  }
+function refusal(value) {
+  const error = new P.Error(value.message)
+  attach(error, 'name', value.name)
+  attach(error, 'code', value.code)
+  return error
+}
+
+function attach(object, name, value) {
+  P.defineProperty(object, name, { __proto__: null, value, configurable: true, writable: true })
 }

@@ -1,248 +1,246 @@
-/* oxlint-disable unicorn/consistent-function-scoping -- a realm file is one function whose text is carried into an isolate */
-/* oxlint-disable typescript/unbound-method -- methods are taken off their prototypes once, then called by hand */
 // Events and abort signals as on the web, without a tree: the path is the target alone.
-export default function (P, ask, part, bound) {
-  const LISTENERS_MAX = 10_000
-  const { DOMException } = part('dom-exception')
-  const { quietly } = part('timers')
-  let begin, isStopped, finish, onAbort, abort
-  const list = () => P.setPrototypeOf([], null)
+import { P } from './primordials.js'
+import { ask, bound, part } from './scope.js'
 
-  class Event {
-    #type
-    #options
-    #target = null
-    #current = null
-    #prevented = false
-    #stopped = false
-    #time = ask('clock')
-    constructor(type, options) {
-      if (arguments.length === 0) throw new P.TypeError('Cannot make an Event: its type is missing')
-      this.#type = P.String(type)
-      this.#options = {
-        __proto__: null,
-        bubbles: !!options?.bubbles,
-        cancelable: !!options?.cancelable,
-        composed: !!options?.composed,
-      }
-    }
-    get type() {
-      return this.#type
-    }
-    get target() {
-      return this.#target
-    }
-    get currentTarget() {
-      return this.#current
-    }
-    get srcElement() {
-      return this.#target
-    }
-    get bubbles() {
-      return this.#options.bubbles
-    }
-    get cancelable() {
-      return this.#options.cancelable
-    }
-    get composed() {
-      return this.#options.composed
-    }
-    get defaultPrevented() {
-      return this.#prevented
-    }
-    get returnValue() {
-      return !this.#prevented
-    }
-    get eventPhase() {
-      return this.#current === null ? 0 : 2
-    }
-    get isTrusted() {
-      return false
-    }
-    get timeStamp() {
-      return this.#time
-    }
-    composedPath() {
-      return this.#current === null ? [] : [this.#current]
-    }
-    preventDefault() {
-      if (this.#options.cancelable) this.#prevented = true
-    }
-    stopPropagation() {}
-    stopImmediatePropagation() {
-      this.#stopped = true
-    }
-    static {
-      begin = (event, target) => {
-        if (event.#current !== null) {
-          throw new DOMException('The event is already being dispatched', 'InvalidStateError')
-        }
-        event.#target = event.#current = target
-        event.#stopped = false
-      }
-      isStopped = (event) => event.#stopped
-      finish = (event) => {
-        event.#current = null
-        return !event.#prevented
-      }
-    }
-  }
+const LISTENERS_MAX = 10_000
+const { DOMException } = part('dom-exception')
+const { quietly } = part('timers')
+let begin, isStopped, finish, onAbort, abort
+const list = () => P.setPrototypeOf([], null)
 
-  class EventTarget {
-    #listeners = list()
-    #count = 0
-    addEventListener(type, listener, options) {
-      if (listener === null || listener === undefined) return
-      const capture = typeof options === 'boolean' ? options : !!options?.capture
-      const signal = options?.signal
-      if (signal?.aborted || this.#find(P.String(type), listener, capture) >= 0) return
-      if (this.#count >= LISTENERS_MAX) {
-        throw new P.RangeError('Cannot add a listener: ' + LISTENERS_MAX + ' are there already')
-      }
-      this.#listeners[this.#count++] = {
-        __proto__: null,
-        type: P.String(type),
-        listener,
-        capture,
-        once: !!options?.once,
-        isLive: true,
-      }
-      if (signal) onAbort(signal, () => this.removeEventListener(type, listener, capture))
-    }
-    removeEventListener(type, listener, options) {
-      const capture = typeof options === 'boolean' ? options : !!options?.capture
-      const at = this.#find(P.String(type), listener, capture)
-      if (at >= 0) this.#remove(this.#listeners[at])
-    }
-    dispatchEvent(event) {
-      begin(event, this)
-      const { type } = event
-      const before = list()
-      const count = this.#count
-      for (let index = 0; index < count; index++) before[index] = this.#listeners[index]
-      for (let index = 0; index < count && !isStopped(event); index++) {
-        const entry = before[index]
-        if (entry.type !== type || !entry.isLive) continue
-        if (entry.once) this.#remove(entry)
-        notify(this, entry.listener, event)
-      }
-      return finish(event)
-    }
-    #find(type, listener, capture) {
-      for (let index = 0; index < this.#count; index++) {
-        const entry = this.#listeners[index]
-        if (entry.type === type && entry.listener === listener && entry.capture === capture) {
-          return index
-        }
-      }
-      return -1
-    }
-    #remove(entry) {
-      entry.isLive = false
-      let kept = 0
-      for (let index = 0; index < this.#count; index++) {
-        if (this.#listeners[index] !== entry) this.#listeners[kept++] = this.#listeners[index]
-      }
-      this.#count = kept
-      this.#listeners[kept] = undefined
-    }
-  }
-
-  /** An exception in a listener ends the job, as it would end a program. */
-  function notify(target, listener, event) {
-    try {
-      if (typeof listener === 'function') P.apply(listener, target, [event])
-      else listener.handleEvent(event)
-    } catch (thrown) {
-      bound.fail(thrown)
-    }
-  }
-
-  const KEY = {}
-
-  class AbortSignal extends EventTarget {
-    #aborted = false
-    #reason
-    #hooks = list()
-    #hookCount = 0
-    onabort = null
-    constructor(key) {
-      if (key !== KEY) throw new P.TypeError('Illegal constructor')
-      super()
-    }
-    get aborted() {
-      return this.#aborted
-    }
-    get reason() {
-      return this.#reason
-    }
-    throwIfAborted() {
-      if (this.#aborted) throw this.#reason
-    }
-    static abort(reason) {
-      const signal = new AbortSignal(KEY)
-      abort(signal, reason, arguments.length > 0 && reason !== undefined)
-      return signal
-    }
-    static timeout(delay) {
-      const signal = new AbortSignal(KEY)
-      const reason = () =>
-        new DOMException('The operation was aborted due to timeout', 'TimeoutError')
-      quietly(() => abort(signal, reason(), true), delay)
-      return signal
-    }
-    static any(signals) {
-      const signal = new AbortSignal(KEY)
-      for (let index = 0; index < signals.length && !signal.#aborted; index++) {
-        const source = signals[index]
-        if (source.#aborted) abort(signal, source.#reason, true)
-        else onAbort(source, () => abort(signal, source.#reason, true))
-      }
-      return signal
-    }
-    static {
-      onAbort = (signal, hook) => {
-        if (signal.#hookCount >= LISTENERS_MAX) {
-          throw new P.RangeError(
-            'Cannot follow the signal: ' + LISTENERS_MAX + ' follow it already',
-          )
-        }
-        signal.#hooks[signal.#hookCount++] = hook
-      }
-      abort = (signal, reason, isGiven) => {
-        if (signal.#aborted) return
-        signal.#aborted = true
-        signal.#reason = isGiven
-          ? reason
-          : new DOMException('This operation was aborted', 'AbortError')
-        for (let index = 0; index < signal.#hookCount; index++) signal.#hooks[index]()
-        signal.#hookCount = 0
-        const event = new Event('abort')
-        if (typeof signal.onabort === 'function') notify(signal, signal.onabort, event)
-        dispatch(signal, event)
-      }
-    }
-  }
-
-  const dispatch = P.uncurry(EventTarget.prototype.dispatchEvent)
-
-  class AbortController {
-    #signal = new AbortSignal(KEY)
-    get signal() {
-      return this.#signal
-    }
-    abort(reason) {
-      abort(this.#signal, reason, arguments.length > 0 && reason !== undefined)
-    }
-  }
-
-  const classes = { __proto__: null, Event, EventTarget, AbortSignal, AbortController }
-  for (const name in classes) {
-    P.defineProperty(classes[name].prototype, P.symbolToStringTag, {
+class Event {
+  #type
+  #options
+  #target = null
+  #current = null
+  #prevented = false
+  #stopped = false
+  #time = ask('clock')
+  constructor(type, options) {
+    if (arguments.length === 0) throw new P.TypeError('Cannot make an Event: its type is missing')
+    this.#type = P.String(type)
+    this.#options = {
       __proto__: null,
-      value: name,
-      configurable: true,
-    })
+      bubbles: !!options?.bubbles,
+      cancelable: !!options?.cancelable,
+      composed: !!options?.composed,
+    }
   }
-  return classes
+  get type() {
+    return this.#type
+  }
+  get target() {
+    return this.#target
+  }
+  get currentTarget() {
+    return this.#current
+  }
+  get srcElement() {
+    return this.#target
+  }
+  get bubbles() {
+    return this.#options.bubbles
+  }
+  get cancelable() {
+    return this.#options.cancelable
+  }
+  get composed() {
+    return this.#options.composed
+  }
+  get defaultPrevented() {
+    return this.#prevented
+  }
+  get returnValue() {
+    return !this.#prevented
+  }
+  get eventPhase() {
+    return this.#current === null ? 0 : 2
+  }
+  get isTrusted() {
+    return false
+  }
+  get timeStamp() {
+    return this.#time
+  }
+  composedPath() {
+    return this.#current === null ? [] : [this.#current]
+  }
+  preventDefault() {
+    if (this.#options.cancelable) this.#prevented = true
+  }
+  stopPropagation() {}
+  stopImmediatePropagation() {
+    this.#stopped = true
+  }
+  static {
+    begin = (event, target) => {
+      if (event.#current !== null) {
+        throw new DOMException('The event is already being dispatched', 'InvalidStateError')
+      }
+      event.#target = event.#current = target
+      event.#stopped = false
+    }
+    isStopped = (event) => event.#stopped
+    finish = (event) => {
+      event.#current = null
+      return !event.#prevented
+    }
+  }
 }
+
+class EventTarget {
+  #listeners = list()
+  #count = 0
+  addEventListener(type, listener, options) {
+    if (listener === null || listener === undefined) return
+    const capture = typeof options === 'boolean' ? options : !!options?.capture
+    const signal = options?.signal
+    if (signal?.aborted || this.#find(P.String(type), listener, capture) >= 0) return
+    if (this.#count >= LISTENERS_MAX) {
+      throw new P.RangeError('Cannot add a listener: ' + LISTENERS_MAX + ' are there already')
+    }
+    this.#listeners[this.#count++] = {
+      __proto__: null,
+      type: P.String(type),
+      listener,
+      capture,
+      once: !!options?.once,
+      isLive: true,
+    }
+    if (signal) onAbort(signal, () => this.removeEventListener(type, listener, capture))
+  }
+  removeEventListener(type, listener, options) {
+    const capture = typeof options === 'boolean' ? options : !!options?.capture
+    const at = this.#find(P.String(type), listener, capture)
+    if (at >= 0) this.#remove(this.#listeners[at])
+  }
+  dispatchEvent(event) {
+    begin(event, this)
+    const { type } = event
+    const before = list()
+    const count = this.#count
+    for (let index = 0; index < count; index++) before[index] = this.#listeners[index]
+    for (let index = 0; index < count && !isStopped(event); index++) {
+      const entry = before[index]
+      if (entry.type !== type || !entry.isLive) continue
+      if (entry.once) this.#remove(entry)
+      notify(this, entry.listener, event)
+    }
+    return finish(event)
+  }
+  #find(type, listener, capture) {
+    for (let index = 0; index < this.#count; index++) {
+      const entry = this.#listeners[index]
+      if (entry.type === type && entry.listener === listener && entry.capture === capture) {
+        return index
+      }
+    }
+    return -1
+  }
+  #remove(entry) {
+    entry.isLive = false
+    let kept = 0
+    for (let index = 0; index < this.#count; index++) {
+      if (this.#listeners[index] !== entry) this.#listeners[kept++] = this.#listeners[index]
+    }
+    this.#count = kept
+    this.#listeners[kept] = undefined
+  }
+}
+
+/** An exception in a listener ends the job, as it would end a program. */
+function notify(target, listener, event) {
+  try {
+    if (typeof listener === 'function') P.apply(listener, target, [event])
+    else listener.handleEvent(event)
+  } catch (thrown) {
+    bound.fail(thrown)
+  }
+}
+
+const KEY = {}
+
+class AbortSignal extends EventTarget {
+  #aborted = false
+  #reason
+  #hooks = list()
+  #hookCount = 0
+  onabort = null
+  constructor(key) {
+    if (key !== KEY) throw new P.TypeError('Illegal constructor')
+    super()
+  }
+  get aborted() {
+    return this.#aborted
+  }
+  get reason() {
+    return this.#reason
+  }
+  throwIfAborted() {
+    if (this.#aborted) throw this.#reason
+  }
+  static abort(reason) {
+    const signal = new AbortSignal(KEY)
+    abort(signal, reason, arguments.length > 0 && reason !== undefined)
+    return signal
+  }
+  static timeout(delay) {
+    const signal = new AbortSignal(KEY)
+    const reason = () =>
+      new DOMException('The operation was aborted due to timeout', 'TimeoutError')
+    quietly(() => abort(signal, reason(), true), delay)
+    return signal
+  }
+  static any(signals) {
+    const signal = new AbortSignal(KEY)
+    for (let index = 0; index < signals.length && !signal.#aborted; index++) {
+      const source = signals[index]
+      if (source.#aborted) abort(signal, source.#reason, true)
+      else onAbort(source, () => abort(signal, source.#reason, true))
+    }
+    return signal
+  }
+  static {
+    onAbort = (signal, hook) => {
+      if (signal.#hookCount >= LISTENERS_MAX) {
+        throw new P.RangeError('Cannot follow the signal: ' + LISTENERS_MAX + ' follow it already')
+      }
+      signal.#hooks[signal.#hookCount++] = hook
+    }
+    abort = (signal, reason, isGiven) => {
+      if (signal.#aborted) return
+      signal.#aborted = true
+      signal.#reason = isGiven
+        ? reason
+        : new DOMException('This operation was aborted', 'AbortError')
+      for (let index = 0; index < signal.#hookCount; index++) signal.#hooks[index]()
+      signal.#hookCount = 0
+      const event = new Event('abort')
+      if (typeof signal.onabort === 'function') notify(signal, signal.onabort, event)
+      dispatch(signal, event)
+    }
+  }
+}
+
+const dispatch = P.uncurry(EventTarget.prototype.dispatchEvent)
+
+class AbortController {
+  #signal = new AbortSignal(KEY)
+  get signal() {
+    return this.#signal
+  }
+  abort(reason) {
+    abort(this.#signal, reason, arguments.length > 0 && reason !== undefined)
+  }
+}
+
+const classes = { __proto__: null, Event, EventTarget, AbortSignal, AbortController }
+for (const name in classes) {
+  P.defineProperty(classes[name].prototype, P.symbolToStringTag, {
+    __proto__: null,
+    value: name,
+    configurable: true,
+  })
+}
+
+export { Event, EventTarget, AbortSignal, AbortController }

@@ -1,636 +1,632 @@
-/* oxlint-disable unicorn/consistent-function-scoping -- a realm file is one function whose text is carried into an isolate */
 // Values as text for the console, close to Node's format. Reads descriptors, so that getters are shown and not
 // called; a proxy cannot be told from its target, so its traps may run, inside the job's deadline.
-export default function (P, ask) {
-  const DEPTH_MAX = 2
-  const ITEMS_MAX = 100
-  const STRING_CHARS_MAX = 10_000
-  const TOTAL_CHARS_MAX = 65_536
-  const TEXT_CHARS_MAX = 4_194_304
-  const ARGUMENTS_MAX = 1000
-  /** Node's `breakLength` and `compact`. */
-  const LINE_CHARS = 80
-  const COMPACT = 3
-  const COLUMNS_MAX = 12
-  const HOLES_MAX = 1_000_000
-  const PROTOTYPES_MAX = 32
-  const PLAIN = /^[ !#-&(-[\]-_a-~]*$/
-  const SHORT = { __proto__: null, 8: '\\b', 9: '\\t', 10: '\\n', 12: '\\f', 13: '\\r' }
-  const IDENTIFIER = /^[A-Za-z_$][\w$]*$/
+import { P } from './primordials.js'
+import { ask } from './scope.js'
 
-  let room
-  /** Nesting of the last object shown: three levels force separate lines. */
-  let depth = 0
-  /** Remaining budget for skipping array holes in this call. */
-  let looks = 0
+const DEPTH_MAX = 2
+const ITEMS_MAX = 100
+const STRING_CHARS_MAX = 10_000
+const TOTAL_CHARS_MAX = 65_536
+const TEXT_CHARS_MAX = 4_194_304
+const ARGUMENTS_MAX = 1000
+/** Node's `breakLength` and `compact`. */
+const LINE_CHARS = 80
+const COMPACT = 3
+const COLUMNS_MAX = 12
+const HOLES_MAX = 1_000_000
+const PROTOTYPES_MAX = 32
+const PLAIN = /^[ !#-&(-[\]-_a-~]*$/
+const SHORT = { __proto__: null, 8: '\\b', 9: '\\t', 10: '\\n', 12: '\\f', 13: '\\r' }
+const IDENTIFIER = /^[A-Za-z_$][\w$]*$/
 
-  /** Formats the arguments of one console call, with printf verbs in a leading string. */
-  function format(args) {
-    room = TOTAL_CHARS_MAX
-    looks = HOLES_MAX
-    let text = ''
-    let next = 0
-    if (typeof args[0] === 'string') {
-      next = 1
-      text = args.length === 1 ? whole(args[0]) : verbs(args, (count) => (next = count))
-    }
-    const count = P.min(args.length, ARGUMENTS_MAX)
-    for (; next < count && hasRoom(); next++) {
-      if (next > 0) text += ' '
-      text += typeof args[next] === 'string' ? printed(args[next]) : show(args[next])
-    }
-    return text
+let room
+/** Nesting of the last object shown: three levels force separate lines. */
+let depth = 0
+/** Remaining budget for skipping array holes in this call. */
+let looks = 0
+
+/** Formats the arguments of one console call, with printf verbs in a leading string. */
+function format(args) {
+  room = TOTAL_CHARS_MAX
+  looks = HOLES_MAX
+  let text = ''
+  let next = 0
+  if (typeof args[0] === 'string') {
+    next = 1
+    text = args.length === 1 ? whole(args[0]) : verbs(args, (count) => (next = count))
   }
-
-  const more = (count, what) =>
-    '... ' +
-    count +
-    ' more ' +
-    what +
-    (what === 'item' ? (count > 1 ? 's' : '') : count > 1 ? 'ies' : 'y')
-  const hasRoom = () => room > 0
-
-  function verbs(args, consumed) {
-    const template = clip(args[0], TOTAL_CHARS_MAX)
-    let text = ''
-    let next = 1
-    let from = 0
-    for (;;) {
-      const at = P.indexOf(template, '%', from)
-      if (at < 0 || at + 1 >= template.length) break
-      const verb = template[at + 1]
-      text += P.slice(template, from, at)
-      from = at + 2
-      if (verb === '%') text += '%'
-      else if (P.indexOf('sdifjoOc', verb) < 0 || next >= args.length) text += '%' + verb
-      else text += one(verb, args[next++])
-    }
-    consumed(next)
-    return text + P.slice(template, from)
+  const count = P.min(args.length, ARGUMENTS_MAX)
+  for (; next < count && hasRoom(); next++) {
+    if (next > 0) text += ' '
+    text += typeof args[next] === 'string' ? printed(args[next]) : show(args[next])
   }
-
-  function one(verb, value) {
-    switch (verb) {
-      case 's':
-        return typeof value === 'string' ? clip(value, TOTAL_CHARS_MAX) : show(value)
-      case 'c':
-        return ''
-      case 'j':
-        return json(value)
-      case 'o':
-      case 'O':
-        return show(value)
-      default:
-        return numeric(verb, value)
-    }
-  }
-
-  function numeric(verb, value) {
-    if (typeof value === 'bigint') return verb === 'f' ? '' + P.Number(value) : bigint(value)
-    if (typeof value === 'symbol' || typeof value === 'object') return 'NaN'
-    if (verb === 'd') return '' + P.Number(value)
-    const number = P.parseFloat(typeof value === 'string' ? P.slice(value, 0, 400) : value)
-    return '' + (verb === 'i' && number - number === 0 ? P.trunc(number) : number)
-  }
-
-  function json(value) {
-    try {
-      return clip('' + P.stringify(value), TOTAL_CHARS_MAX)
-    } catch {
-      return '[Circular]'
-    }
-  }
-
-  /** Formats a single value. */
-  function inspect(value) {
-    room = TOTAL_CHARS_MAX
-    looks = HOLES_MAX
-    return show(value)
-  }
-
-  const show = (value) => {
-    const text = any(value, 0, 0, new P.Set())
-    room -= text.length
-    return text
-  }
-
-  /** Top-level text keeps its length: the host counts it against the output limit, and truncates. */
-  function printed(text) {
-    return text.length > TEXT_CHARS_MAX ? P.slice(text, 0, TEXT_CHARS_MAX) : text
-  }
-
-  function clip(text, unitsMax) {
-    if (text.length > unitsMax || text.length > room) {
-      const kept = P.min(unitsMax, P.max(room, 0))
-      text =
-        P.slice(text, 0, kept) +
-        '... ' +
-        (text.length - kept) +
-        ' more character' +
-        (text.length - kept > 1 ? 's' : '')
-    }
-    room -= text.length
-    return text
-  }
-
-  function any(value, level, indent, seen) {
-    switch (typeof value) {
-      case 'string':
-        return quoteWithin(clip(value, STRING_CHARS_MAX), indent)
-      case 'number':
-        return P.is(value, -0) ? '-0' : '' + value
-      case 'bigint':
-        return bigint(value)
-      case 'symbol':
-        return clip(P.symbolToString(value), STRING_CHARS_MAX)
-      case 'object':
-      case 'function':
-        return value === null ? 'null' : careful(value, level, indent, seen)
-      default:
-        return '' + value
-    }
-  }
-
-  const bigint = (value) =>
-    P.bigIntAsIntN(32_768, value) === value
-      ? P.bigIntToString(value) + 'n'
-      : '[BigInt of more than 32,767 bits]'
-
-  /** Chooses the quotes with the fewest escapes. */
-  function quote(text) {
-    let sign = "'"
-    if (P.indexOf(text, "'") >= 0) {
-      if (P.indexOf(text, '"') < 0) sign = '"'
-      else if (P.indexOf(text, '`') < 0 && P.indexOf(text, '${') < 0) sign = '`'
-    }
-    if (P.regExpExec(PLAIN, text) !== null && P.indexOf(text, sign) < 0) return sign + text + sign
-    let told = ''
-    let from = 0
-    for (let at = 0; at < text.length; at++) {
-      const unit = text[at]
-      const escape = unit === sign ? '\\' + sign : escaped(text, at)
-      if (escape === undefined) continue
-      told += P.slice(text, from, at) + escape
-      from = at + 1
-    }
-    return sign + told + P.slice(text, from) + sign
-  }
-
-  function escaped(text, at) {
-    const code = P.charCodeAt(text, at)
-    if (code === 92) return '\\\\'
-    if (code < 32 || (code > 126 && code < 160)) return SHORT[code] ?? '\\x' + hex(code, 2)
-    if (code < 0xd800 || code > 0xdfff) return undefined
-    const other = code < 0xdc00 ? at + 1 : at - 1
-    const pair = other >= 0 && other < text.length ? P.charCodeAt(text, other) : 0
-    const isPair =
-      code < 0xdc00 ? pair >= 0xdc00 && pair <= 0xdfff : pair >= 0xd800 && pair < 0xdc00
-    return isPair ? undefined : '\\u' + hex(code, 4)
-  }
-
-  function hex(code, digits) {
-    let text = ''
-    for (let left = digits; left > 0; left--) {
-      text = (digits === 4 ? '0123456789abcdef' : '0123456789ABCDEF')[code & 15] + text
-      code >>>= 4
-    }
-    return text
-  }
-
-  /** Nested long text is broken at its own lines. */
-  function quoteWithin(text, indent) {
-    const isLong = text.length > 16 && text.length > LINE_CHARS - indent - 4
-    if (!isLong || P.indexOf(text, '\n') < 0) return quote(text)
-    const lines = P.split(text, '\n')
-    let told = ''
-    for (let index = 0; index < lines.length; index++) {
-      const isLast = index + 1 === lines.length
-      if (isLast && lines[index] === '') break
-      const line = quote(isLast ? lines[index] : lines[index] + '\n')
-      told += (told === '' ? '' : ' +\n' + P.repeat(' ', indent + 2)) + line
-    }
-    return told
-  }
-
-  function careful(value, level, indent, seen) {
-    if (P.setHas(seen, value)) return '[Circular *1]'
-    if (room <= 0) return '…'
-    P.setAdd(seen, value)
-    try {
-      return object(value, level, indent, seen)
-    } catch {
-      return '[unreadable]'
-    } finally {
-      P.setDelete(seen, value)
-    }
-  }
-
-  function object(value, level, indent, seen) {
-    const own = customOf(value)
-    if (own !== undefined) {
-      const told = P.apply(own, value, [DEPTH_MAX - level, { __proto__: null, depth: DEPTH_MAX }])
-      if (told !== value)
-        return typeof told === 'string'
-          ? clip(told, TOTAL_CHARS_MAX)
-          : any(told, level, indent, seen)
-    }
-    const kind = kindOf(value)
-    const isList = kind.items !== undefined && kind.open === '['
-    const hasEntries = !isEmpty(value, kind)
-    if (level > DEPTH_MAX && kind.text === undefined && hasEntries)
-      return '[' + (kind.name || 'Object') + ']'
-    if (hasEntries) depth = level
-    const entries = []
-    const child = (item) => any(item, level + 1, indent + 2, seen)
-    if (kind.items !== undefined) kind.items(entries, child)
-    properties(value, kind, entries, child)
-    if (kind.text !== undefined && entries.length === 0) return kind.text
-    const before = kind.text ?? kind.prefix
-    const head = before === '' ? '' : before + ' '
-    const [open, close] = kind.open === '[' ? ['[', ']'] : ['{', '}']
-    if (entries.length === 0) return head + open + close
-    const isFlat = level > depth - COMPACT
-    return layOut(entries, {
-      head,
-      base: kind.text ?? '',
-      open,
-      close,
-      indent,
-      isFlat,
-      value: isList ? value : undefined,
-    })
-  }
-
-  /** Custom inspection method by Node's symbol; getters are not called. */
-  function customOf(value) {
-    let at = value
-    for (let steps = 0; at !== null && steps < PROTOTYPES_MAX; steps++) {
-      const property = P.descriptorOf(at, P.symbolInspect)
-      if (property !== undefined)
-        return typeof property.value === 'function' ? property.value : undefined
-      at = P.prototypeOf(at)
-    }
-    return undefined
-  }
-
-  function isEmpty(value, kind) {
-    if (kind.count > 0) return false
-    const keys = P.ownKeys(value)
-    for (let index = 0; index < keys.length; index++) {
-      const key = keys[index]
-      if (kind.skips !== undefined && kind.skips(key)) continue
-      if (P.descriptorOf(value, key)?.enumerable) return false
-    }
-    return true
-  }
-
-  function push(entries, text) {
-    append(entries, text)
-    room -= text.length
-  }
-
-  function append(entries, text) {
-    P.defineProperty(entries, entries.length, {
-      __proto__: null,
-      value: text,
-      writable: true,
-      enumerable: true,
-      configurable: true,
-    })
-  }
-
-  /** Layout by Node's rules: one line if short, columns for a list of more than six, else an entry a line. */
-  function layOut(entries, { head, base, open, close, indent, isFlat, value }) {
-    const rows =
-      value !== undefined && entries.length > 6 ? inColumns(entries, indent, value) : entries
-    if (
-      isFlat &&
-      rows.length === entries.length &&
-      isShort(entries, head.length + indent + 11, base)
-    ) {
-      const line = P.arrayJoin(entries, ', ')
-      if (P.indexOf(line, '\n') < 0) return head + open + ' ' + line + ' ' + close
-    }
-    const gap = '\n' + P.repeat(' ', indent)
-    return head + open + gap + '  ' + P.arrayJoin(rows, ',' + gap + '  ') + gap + close
-  }
-
-  function isShort(entries, used, base) {
-    let length = entries.length + entries.length + used
-    for (let index = 0; index < entries.length; index++) length += entries[index].length
-    return length <= LINE_CHARS && P.indexOf(base, '\n') < 0
-  }
-
-  function inColumns(entries, indent, value) {
-    const isCut = entries.length > ITEMS_MAX
-    const count = isCut ? entries.length - 1 : entries.length
-    const widths = P.setPrototypeOf([], null)
-    let total = 0
-    let widest = 0
-    for (let index = 0; index < count; index++) {
-      widths[index] = widthOf(entries[index])
-      total += widths[index] + 2
-      widest = P.max(widest, widths[index])
-    }
-    const full = widest + 2
-    if (full * 3 + indent >= LINE_CHARS || (total / full <= 5 && widest > 6)) return entries
-    const biased = P.max(full - 3 - P.sqrt(full - total / entries.length), 1)
-    const columns = P.min(
-      P.min(P.round(P.sqrt(2.5 * biased * count) / biased), P.trunc((LINE_CHARS - indent) / full)),
-      COLUMNS_MAX,
-    )
-    if (columns <= 1) return entries
-    const isNumeric = areNumbers(value, entries.length)
-    const room = columnWidths(widths, columns, count)
-    const rows = []
-    for (let from = 0; from < count; from += columns) {
-      let row = ''
-      const end = P.min(from + columns, count)
-      for (let at = from; at < end; at++) {
-        const isLast = at + 1 === end
-        const padding = P.repeat(' ', room[at - from] - widths[at])
-        const text = entries[at] + (isLast ? '' : ', ')
-        row += isNumeric ? padding + text : isLast ? text : text + padding
-      }
-      append(rows, row)
-    }
-    if (isCut) append(rows, entries[count])
-    return rows
-  }
-
-  function areNumbers(value, count) {
-    for (let index = 0; index < count; index++) {
-      const item = P.descriptorOf(value, index)?.value
-      if (typeof item !== 'number' && typeof item !== 'bigint') return false
-    }
-    return true
-  }
-
-  function columnWidths(widths, columns, count) {
-    const room = P.setPrototypeOf([], null)
-    for (let column = 0; column < columns; column++) {
-      room[column] = 0
-      for (let at = column; at < count; at += columns)
-        room[column] = P.max(room[column], widths[at])
-    }
-    return room
-  }
-
-  /** Terminal cells: East Asian characters take two. */
-  function widthOf(text) {
-    let width = text.length
-    for (let at = 0; at < text.length; at++) {
-      const code = P.charCodeAt(text, at)
-      if ((code >= 0x1100 && code <= 0x115f) || (code >= 0x2e80 && code <= 0xa4cf)) width++
-      else if ((code >= 0xac00 && code <= 0xd7a3) || (code >= 0xf900 && code <= 0xfaff)) width++
-      else if (code >= 0xff00 && code <= 0xff60) width++
-    }
-    return width
-  }
-
-  function properties(value, kind, entries, child) {
-    const keys = P.ownKeys(value)
-    let shown = 0
-    let hidden = 0
-    for (let index = 0; index < keys.length && room > 0; index++) {
-      const key = keys[index]
-      if (kind.skips !== undefined && kind.skips(key)) continue
-      const property = P.descriptorOf(value, key)
-      if (property === undefined || !property.enumerable) continue
-      if (shown++ >= ITEMS_MAX) hidden++
-      else push(entries, name(key) + ': ' + described(property, child))
-    }
-    if (hidden > 0) push(entries, more(hidden, 'propert'))
-  }
-
-  function described(property, child) {
-    if (P.hasOwn(property, 'value')) return child(property.value)
-    if (property.get === undefined) return '[Setter]'
-    return property.set === undefined ? '[Getter]' : '[Getter/Setter]'
-  }
-
-  function name(key) {
-    if (typeof key === 'symbol') return '[' + clip(P.symbolToString(key), 200) + ']'
-    const short = clip(key, 200)
-    return P.regExpExec(IDENTIFIER, short) === null ? quote(short) : short
-  }
-
-  /** Classifies a value by its internal slots: prefix, brackets, items, or its whole text. */
-  function kindOf(value) {
-    const className = classOf(value)
-    if (typeof value === 'function') return whole(functionText(value, className))
-    if (P.isArray(value)) return listKind(value, className)
-    const typed = P.typedTag(value)
-    if (typed !== undefined) return numbers(value, typed)
-    const slots = [
-      dateKind,
-      mapKind,
-      setKind,
-      regExpKind,
-      bufferKind,
-      boxedKind,
-      promiseKind,
-      errorKind,
-    ]
-    for (let index = 0; index < slots.length; index++) {
-      const kind = attempt(slots[index], value, className)
-      if (kind !== undefined) return kind
-    }
-    const prefix =
-      className === 'Object' ? '' : className === undefined ? '[Object: null prototype]' : className
-    const name =
-      prefix === '' ? 'Object' : className === undefined ? 'Object: null prototype' : prefix
-    return { __proto__: null, prefix, name, open: '{' }
-  }
-
-  function attempt(read, value, className) {
-    try {
-      return read(value, className)
-    } catch {
-      return undefined
-    }
-  }
-
-  const whole = (text) => ({ __proto__: null, prefix: '', open: '{', text })
-
-  /** Nearest constructor's name, read from descriptors only. */
-  function classOf(value) {
-    for (let hops = 0; hops < 20; hops++) {
-      const property = P.descriptorOf(value, 'constructor')
-      if (property !== undefined && typeof property.value === 'function') {
-        const name = P.descriptorOf(property.value, 'name')
-        if (name !== undefined && typeof name.value === 'string' && name.value !== '')
-          return P.slice(name.value, 0, 100)
-      }
-      value = P.prototypeOf(value)
-      if (value === null) return undefined
-    }
-    return 'Object'
-  }
-
-  function functionText(value, className) {
-    const own = P.descriptorOf(value, 'name')
-    const label =
-      own !== undefined && typeof own.value === 'string' && own.value !== ''
-        ? P.slice(own.value, 0, 100)
-        : ''
-    const isClass = P.indexOf(P.slice(P.functionToString(value), 0, 6), 'class') === 0
-    if (isClass) return '[class ' + (label || '(anonymous)') + ']'
-    return '[' + (className ?? 'Function') + (label === '' ? ' (anonymous)' : ': ' + label) + ']'
-  }
-
-  function listKind(value, className) {
-    const items = (entries, child) => {
-      const { length } = value
-      let index = 0
-      for (let shown = 0; shown < ITEMS_MAX && index < length && room > 0 && looks > 0; shown++) {
-        const property = P.descriptorOf(value, index)
-        if (property === undefined) {
-          const from = index
-          // A sparse array may have billions of holes: the budget bounds the scan.
-          while (index < length && looks-- > 0 && !P.hasOwn(value, index)) index++
-          const holes = index - from
-          push(entries, '<' + holes + ' empty item' + (holes > 1 ? 's' : '') + '>')
-        } else {
-          push(entries, described(property, child))
-          index++
-        }
-      }
-      if (length > index) push(entries, more(length - index, 'item'))
-    }
-    const prefix = className === 'Array' ? '' : (className ?? 'Array') + '(' + value.length + ')'
-    const name = className ?? 'Array'
-    return { __proto__: null, prefix, name, open: '[', items, skips: isIndex, count: value.length }
-  }
-
-  const isIndex = (key) => typeof key === 'string' && key !== '' && '' + (key >>> 0) === key
-
-  function numbers(value, tag) {
-    const length = P.typedLength(value)
-    const items = (entries, child) => {
-      const count = P.min(length, ITEMS_MAX)
-      for (let index = 0; index < count; index++) push(entries, child(value[index]))
-      if (length > count) push(entries, more(length - count, 'item'))
-    }
-    return {
-      __proto__: null,
-      prefix: tag + '(' + length + ')',
-      name: tag,
-      open: '[',
-      items,
-      skips: isIndex,
-      count: length,
-    }
-  }
-
-  function dateKind(value) {
-    const time = P.dateGetTime(value)
-    return whole(time === time ? P.dateToISO(value) : 'Invalid Date')
-  }
-
-  function mapKind(value, className) {
-    const size = P.mapSize(value)
-    const items = (entries, child) => {
-      let count = 0
-      P.mapForEach(value, (item, key) => {
-        if (count++ < ITEMS_MAX && room > 0) push(entries, child(key) + ' => ' + child(item))
-      })
-      if (count > ITEMS_MAX) push(entries, more(count - ITEMS_MAX, 'item'))
-    }
-    return {
-      __proto__: null,
-      prefix: className + '(' + size + ')',
-      name: className,
-      open: '{',
-      items,
-      count: size,
-    }
-  }
-
-  function setKind(value, className) {
-    const size = P.setSize(value)
-    const items = (entries, child) => {
-      let count = 0
-      P.setForEach(value, (item) => {
-        if (count++ < ITEMS_MAX && room > 0) push(entries, child(item))
-      })
-      if (count > ITEMS_MAX) push(entries, more(count - ITEMS_MAX, 'item'))
-    }
-    return {
-      __proto__: null,
-      prefix: className + '(' + size + ')',
-      name: className,
-      open: '{',
-      items,
-      count: size,
-    }
-  }
-
-  function regExpKind(value) {
-    P.regExpSlot(value)
-    return whole(clip('/' + P.regExpSource(value) + '/' + P.regExpFlags(value), STRING_CHARS_MAX))
-  }
-
-  function bufferKind(value) {
-    return whole('ArrayBuffer { byteLength: ' + P.bufferByteLength(value) + ' }')
-  }
-
-  function boxedKind(value, className) {
-    const readers = [
-      P.valueOfString,
-      P.valueOfNumber,
-      P.valueOfBoolean,
-      P.valueOfBigInt,
-      P.valueOfSymbol,
-    ]
-    for (let index = 0; index < readers.length; index++) {
-      const slot = attempt(readers[index], value)
-      if (slot === undefined) continue
-      const text = typeof slot === 'string' ? quote(clip(slot, STRING_CHARS_MAX)) : any(slot, 0, 0)
-      return {
-        __proto__: null,
-        prefix: '',
-        open: '{',
-        text: '[' + className + ': ' + text + ']',
-        skips: isIndex,
-      }
-    }
-    return undefined
-  }
-
-  function promiseKind(value, className) {
-    for (let proto = P.prototypeOf(value); proto !== null; proto = P.prototypeOf(proto)) {
-      if (proto === P.PromisePrototype) return whole(className + ' {}')
-    }
-    return undefined
-  }
-
-  function errorKind(value, className) {
-    if (!P.isError(value)) return undefined
-    const stack = P.descriptorOf(value, 'stack')
-    const text =
-      stack === undefined ? undefined : P.hasOwn(stack, 'value') ? stack.value : value.stack
-    if (typeof text === 'string' && text !== '') {
-      return {
-        __proto__: null,
-        prefix: '',
-        open: '{',
-        text: clip(userFrames(text), STRING_CHARS_MAX),
-        skips: isStack,
-      }
-    }
-    const message = P.descriptorOf(value, 'message')
-    const what =
-      message !== undefined && typeof message.value === 'string' ? ': ' + message.value : ''
-    return whole('[' + clip(className + what, STRING_CHARS_MAX) + ']')
-  }
-
-  const isStack = (key) => key === 'stack' || key === 'message'
-
-  /** A stack with frames of the user's own source, at original positions. */
-  function userFrames(stack) {
-    return ask('frames', P.slice(stack, 0, 16_384))
-  }
-
-  return { __proto__: null, format, inspect, userFrames }
+  return text
 }
+
+const more = (count, what) =>
+  '... ' +
+  count +
+  ' more ' +
+  what +
+  (what === 'item' ? (count > 1 ? 's' : '') : count > 1 ? 'ies' : 'y')
+const hasRoom = () => room > 0
+
+function verbs(args, consumed) {
+  const template = clip(args[0], TOTAL_CHARS_MAX)
+  let text = ''
+  let next = 1
+  let from = 0
+  for (;;) {
+    const at = P.indexOf(template, '%', from)
+    if (at < 0 || at + 1 >= template.length) break
+    const verb = template[at + 1]
+    text += P.slice(template, from, at)
+    from = at + 2
+    if (verb === '%') text += '%'
+    else if (P.indexOf('sdifjoOc', verb) < 0 || next >= args.length) text += '%' + verb
+    else text += one(verb, args[next++])
+  }
+  consumed(next)
+  return text + P.slice(template, from)
+}
+
+function one(verb, value) {
+  switch (verb) {
+    case 's':
+      return typeof value === 'string' ? clip(value, TOTAL_CHARS_MAX) : show(value)
+    case 'c':
+      return ''
+    case 'j':
+      return json(value)
+    case 'o':
+    case 'O':
+      return show(value)
+    default:
+      return numeric(verb, value)
+  }
+}
+
+function numeric(verb, value) {
+  if (typeof value === 'bigint') return verb === 'f' ? '' + P.Number(value) : bigint(value)
+  if (typeof value === 'symbol' || typeof value === 'object') return 'NaN'
+  if (verb === 'd') return '' + P.Number(value)
+  const number = P.parseFloat(typeof value === 'string' ? P.slice(value, 0, 400) : value)
+  return '' + (verb === 'i' && number - number === 0 ? P.trunc(number) : number)
+}
+
+function json(value) {
+  try {
+    return clip(P.stringify(value) ?? 'undefined', TOTAL_CHARS_MAX)
+  } catch {
+    return '[Circular]'
+  }
+}
+
+/** Formats a single value. */
+function inspect(value) {
+  room = TOTAL_CHARS_MAX
+  looks = HOLES_MAX
+  return show(value)
+}
+
+const show = (value) => {
+  const text = any(value, 0, 0, new P.Set())
+  room -= text.length
+  return text
+}
+
+/** Top-level text keeps its length: the host counts it against the output limit, and truncates. */
+function printed(text) {
+  return text.length > TEXT_CHARS_MAX ? P.slice(text, 0, TEXT_CHARS_MAX) : text
+}
+
+function clip(text, unitsMax) {
+  if (text.length > unitsMax || text.length > room) {
+    const kept = P.min(unitsMax, P.max(room, 0))
+    text =
+      P.slice(text, 0, kept) +
+      '... ' +
+      (text.length - kept) +
+      ' more character' +
+      (text.length - kept > 1 ? 's' : '')
+  }
+  room -= text.length
+  return text
+}
+
+function any(value, level, indent, seen) {
+  switch (typeof value) {
+    case 'string':
+      return quoteWithin(clip(value, STRING_CHARS_MAX), indent)
+    case 'number':
+      return P.is(value, -0) ? '-0' : '' + value
+    case 'bigint':
+      return bigint(value)
+    case 'symbol':
+      return clip(P.symbolToString(value), STRING_CHARS_MAX)
+    case 'object':
+    case 'function':
+      return value === null ? 'null' : careful(value, level, indent, seen)
+    default:
+      return '' + value
+  }
+}
+
+const bigint = (value) =>
+  P.bigIntAsIntN(32_768, value) === value
+    ? P.bigIntToString(value) + 'n'
+    : '[BigInt of more than 32,767 bits]'
+
+/** Chooses the quotes with the fewest escapes. */
+function quote(text) {
+  let sign = "'"
+  if (P.indexOf(text, "'") >= 0) {
+    if (P.indexOf(text, '"') < 0) sign = '"'
+    else if (P.indexOf(text, '`') < 0 && P.indexOf(text, '${') < 0) sign = '`'
+  }
+  if (P.regExpExec(PLAIN, text) !== null && P.indexOf(text, sign) < 0) return sign + text + sign
+  let told = ''
+  let from = 0
+  for (let at = 0; at < text.length; at++) {
+    const unit = text[at]
+    const escape = unit === sign ? '\\' + sign : escaped(text, at)
+    if (escape === undefined) continue
+    told += P.slice(text, from, at) + escape
+    from = at + 1
+  }
+  return sign + told + P.slice(text, from) + sign
+}
+
+function escaped(text, at) {
+  const code = P.charCodeAt(text, at)
+  if (code === 92) return '\\\\'
+  if (code < 32 || (code > 126 && code < 160)) return SHORT[code] ?? '\\x' + hex(code, 2)
+  if (code < 0xd800 || code > 0xdfff) return undefined
+  const other = code < 0xdc00 ? at + 1 : at - 1
+  const pair = other >= 0 && other < text.length ? P.charCodeAt(text, other) : 0
+  const isPair = code < 0xdc00 ? pair >= 0xdc00 && pair <= 0xdfff : pair >= 0xd800 && pair < 0xdc00
+  return isPair ? undefined : '\\u' + hex(code, 4)
+}
+
+function hex(code, digits) {
+  let text = ''
+  for (let left = digits; left > 0; left--) {
+    text = (digits === 4 ? '0123456789abcdef' : '0123456789ABCDEF')[code & 15] + text
+    code >>>= 4
+  }
+  return text
+}
+
+/** Nested long text is broken at its own lines. */
+function quoteWithin(text, indent) {
+  const isLong = text.length > 16 && text.length > LINE_CHARS - indent - 4
+  if (!isLong || P.indexOf(text, '\n') < 0) return quote(text)
+  const lines = P.split(text, '\n')
+  let told = ''
+  for (let index = 0; index < lines.length; index++) {
+    const isLast = index + 1 === lines.length
+    if (isLast && lines[index] === '') break
+    const line = quote(isLast ? lines[index] : lines[index] + '\n')
+    told += (told === '' ? '' : ' +\n' + P.repeat(' ', indent + 2)) + line
+  }
+  return told
+}
+
+function careful(value, level, indent, seen) {
+  if (P.setHas(seen, value)) return '[Circular *1]'
+  if (room <= 0) return '…'
+  P.setAdd(seen, value)
+  try {
+    return object(value, level, indent, seen)
+  } catch {
+    return '[unreadable]'
+  } finally {
+    P.setDelete(seen, value)
+  }
+}
+
+function object(value, level, indent, seen) {
+  const own = customOf(value)
+  if (own !== undefined) {
+    const told = P.apply(own, value, [DEPTH_MAX - level, { __proto__: null, depth: DEPTH_MAX }])
+    if (told !== value)
+      return typeof told === 'string' ? clip(told, TOTAL_CHARS_MAX) : any(told, level, indent, seen)
+  }
+  const kind = kindOf(value)
+  const isList = kind.items !== undefined && kind.open === '['
+  const hasEntries = !isEmpty(value, kind)
+  if (level > DEPTH_MAX && kind.text === undefined && hasEntries)
+    return '[' + (kind.name || 'Object') + ']'
+  if (hasEntries) depth = level
+  const entries = []
+  const child = (item) => any(item, level + 1, indent + 2, seen)
+  if (kind.items !== undefined) kind.items(entries, child)
+  properties(value, kind, entries, child)
+  if (kind.text !== undefined && entries.length === 0) return kind.text
+  const before = kind.text ?? kind.prefix
+  const head = before === '' ? '' : before + ' '
+  const [open, close] = kind.open === '[' ? ['[', ']'] : ['{', '}']
+  if (entries.length === 0) return head + open + close
+  const isFlat = level > depth - COMPACT
+  return layOut(entries, {
+    head,
+    base: kind.text ?? '',
+    open,
+    close,
+    indent,
+    isFlat,
+    value: isList ? value : undefined,
+  })
+}
+
+/** Custom inspection method by Node's symbol; getters are not called. */
+function customOf(value) {
+  let at = value
+  for (let steps = 0; at !== null && steps < PROTOTYPES_MAX; steps++) {
+    const property = P.descriptorOf(at, P.symbolInspect)
+    if (property !== undefined)
+      return typeof property.value === 'function' ? property.value : undefined
+    at = P.prototypeOf(at)
+  }
+  return undefined
+}
+
+function isEmpty(value, kind) {
+  if (kind.count > 0) return false
+  const keys = P.ownKeys(value)
+  for (let index = 0; index < keys.length; index++) {
+    const key = keys[index]
+    if (kind.skips !== undefined && kind.skips(key)) continue
+    if (P.descriptorOf(value, key)?.enumerable) return false
+  }
+  return true
+}
+
+function push(entries, text) {
+  append(entries, text)
+  room -= text.length
+}
+
+function append(entries, text) {
+  P.defineProperty(entries, entries.length, {
+    __proto__: null,
+    value: text,
+    writable: true,
+    enumerable: true,
+    configurable: true,
+  })
+}
+
+/** Layout by Node's rules: one line if short, columns for a list of more than six, else an entry a line. */
+function layOut(entries, { head, base, open, close, indent, isFlat, value }) {
+  const rows =
+    value !== undefined && entries.length > 6 ? inColumns(entries, indent, value) : entries
+  if (
+    isFlat &&
+    rows.length === entries.length &&
+    isShort(entries, head.length + indent + 11, base)
+  ) {
+    const line = P.arrayJoin(entries, ', ')
+    if (P.indexOf(line, '\n') < 0) return head + open + ' ' + line + ' ' + close
+  }
+  const gap = '\n' + P.repeat(' ', indent)
+  return head + open + gap + '  ' + P.arrayJoin(rows, ',' + gap + '  ') + gap + close
+}
+
+function isShort(entries, used, base) {
+  let length = entries.length + entries.length + used
+  for (let index = 0; index < entries.length; index++) length += entries[index].length
+  return length <= LINE_CHARS && P.indexOf(base, '\n') < 0
+}
+
+function inColumns(entries, indent, value) {
+  const isCut = entries.length > ITEMS_MAX
+  const count = isCut ? entries.length - 1 : entries.length
+  const widths = P.setPrototypeOf([], null)
+  let total = 0
+  let widest = 0
+  for (let index = 0; index < count; index++) {
+    widths[index] = widthOf(entries[index])
+    total += widths[index] + 2
+    widest = P.max(widest, widths[index])
+  }
+  const full = widest + 2
+  if (full * 3 + indent >= LINE_CHARS || (total / full <= 5 && widest > 6)) return entries
+  const biased = P.max(full - 3 - P.sqrt(full - total / entries.length), 1)
+  const columns = P.min(
+    P.min(P.round(P.sqrt(2.5 * biased * count) / biased), P.trunc((LINE_CHARS - indent) / full)),
+    COLUMNS_MAX,
+  )
+  if (columns <= 1) return entries
+  const isNumeric = areNumbers(value, entries.length)
+  const room = columnWidths(widths, columns, count)
+  const rows = []
+  for (let from = 0; from < count; from += columns) {
+    let row = ''
+    const end = P.min(from + columns, count)
+    for (let at = from; at < end; at++) {
+      const isLast = at + 1 === end
+      const padding = P.repeat(' ', room[at - from] - widths[at])
+      const text = entries[at] + (isLast ? '' : ', ')
+      row += isNumeric ? padding + text : isLast ? text : text + padding
+    }
+    append(rows, row)
+  }
+  if (isCut) append(rows, entries[count])
+  return rows
+}
+
+function areNumbers(value, count) {
+  for (let index = 0; index < count; index++) {
+    const item = P.descriptorOf(value, index)?.value
+    if (typeof item !== 'number' && typeof item !== 'bigint') return false
+  }
+  return true
+}
+
+function columnWidths(widths, columns, count) {
+  const room = P.setPrototypeOf([], null)
+  for (let column = 0; column < columns; column++) {
+    room[column] = 0
+    for (let at = column; at < count; at += columns) room[column] = P.max(room[column], widths[at])
+  }
+  return room
+}
+
+/** Terminal cells: East Asian characters take two. */
+function widthOf(text) {
+  let width = text.length
+  for (let at = 0; at < text.length; at++) {
+    const code = P.charCodeAt(text, at)
+    if ((code >= 0x1100 && code <= 0x115f) || (code >= 0x2e80 && code <= 0xa4cf)) width++
+    else if ((code >= 0xac00 && code <= 0xd7a3) || (code >= 0xf900 && code <= 0xfaff)) width++
+    else if (code >= 0xff00 && code <= 0xff60) width++
+  }
+  return width
+}
+
+function properties(value, kind, entries, child) {
+  const keys = P.ownKeys(value)
+  let shown = 0
+  let hidden = 0
+  for (let index = 0; index < keys.length && room > 0; index++) {
+    const key = keys[index]
+    if (kind.skips !== undefined && kind.skips(key)) continue
+    const property = P.descriptorOf(value, key)
+    if (property === undefined || !property.enumerable) continue
+    if (shown++ >= ITEMS_MAX) hidden++
+    else push(entries, name(key) + ': ' + described(property, child))
+  }
+  if (hidden > 0) push(entries, more(hidden, 'propert'))
+}
+
+function described(property, child) {
+  if (P.hasOwn(property, 'value')) return child(property.value)
+  if (property.get === undefined) return '[Setter]'
+  return property.set === undefined ? '[Getter]' : '[Getter/Setter]'
+}
+
+function name(key) {
+  if (typeof key === 'symbol') return '[' + clip(P.symbolToString(key), 200) + ']'
+  const short = clip(key, 200)
+  return P.regExpExec(IDENTIFIER, short) === null ? quote(short) : short
+}
+
+/** Classifies a value by its internal slots: prefix, brackets, items, or its whole text. */
+function kindOf(value) {
+  const className = classOf(value)
+  if (typeof value === 'function') return whole(functionText(value, className))
+  if (P.isArray(value)) return listKind(value, className)
+  const typed = P.typedTag(value)
+  if (typed !== undefined) return numbers(value, typed)
+  const slots = [
+    dateKind,
+    mapKind,
+    setKind,
+    regExpKind,
+    bufferKind,
+    boxedKind,
+    promiseKind,
+    errorKind,
+  ]
+  for (let index = 0; index < slots.length; index++) {
+    const kind = attempt(slots[index], value, className)
+    if (kind !== undefined) return kind
+  }
+  const prefix =
+    className === 'Object' ? '' : className === undefined ? '[Object: null prototype]' : className
+  const name =
+    prefix === '' ? 'Object' : className === undefined ? 'Object: null prototype' : prefix
+  return { __proto__: null, prefix, name, open: '{' }
+}
+
+function attempt(read, value, className) {
+  try {
+    return read(value, className)
+  } catch {
+    return undefined
+  }
+}
+
+const whole = (text) => ({ __proto__: null, prefix: '', open: '{', text })
+
+/** Nearest constructor's name, read from descriptors only. */
+function classOf(value) {
+  for (let hops = 0; hops < 20; hops++) {
+    const property = P.descriptorOf(value, 'constructor')
+    if (property !== undefined && typeof property.value === 'function') {
+      const name = P.descriptorOf(property.value, 'name')
+      if (name !== undefined && typeof name.value === 'string' && name.value !== '')
+        return P.slice(name.value, 0, 100)
+    }
+    value = P.prototypeOf(value)
+    if (value === null) return undefined
+  }
+  return 'Object'
+}
+
+function functionText(value, className) {
+  const own = P.descriptorOf(value, 'name')
+  const label =
+    own !== undefined && typeof own.value === 'string' && own.value !== ''
+      ? P.slice(own.value, 0, 100)
+      : ''
+  const isClass = P.indexOf(P.slice(P.functionToString(value), 0, 6), 'class') === 0
+  if (isClass) return '[class ' + (label || '(anonymous)') + ']'
+  return '[' + (className ?? 'Function') + (label === '' ? ' (anonymous)' : ': ' + label) + ']'
+}
+
+function listKind(value, className) {
+  const items = (entries, child) => {
+    const { length } = value
+    let index = 0
+    for (let shown = 0; shown < ITEMS_MAX && index < length && room > 0 && looks > 0; shown++) {
+      const property = P.descriptorOf(value, index)
+      if (property === undefined) {
+        const from = index
+        // A sparse array may have billions of holes: the budget bounds the scan.
+        while (index < length && looks-- > 0 && !P.hasOwn(value, index)) index++
+        const holes = index - from
+        push(entries, '<' + holes + ' empty item' + (holes > 1 ? 's' : '') + '>')
+      } else {
+        push(entries, described(property, child))
+        index++
+      }
+    }
+    if (length > index) push(entries, more(length - index, 'item'))
+  }
+  const prefix = className === 'Array' ? '' : (className ?? 'Array') + '(' + value.length + ')'
+  const name = className ?? 'Array'
+  return { __proto__: null, prefix, name, open: '[', items, skips: isIndex, count: value.length }
+}
+
+const isIndex = (key) => typeof key === 'string' && key !== '' && '' + (key >>> 0) === key
+
+function numbers(value, tag) {
+  const length = P.typedLength(value)
+  const items = (entries, child) => {
+    const count = P.min(length, ITEMS_MAX)
+    for (let index = 0; index < count; index++) push(entries, child(value[index]))
+    if (length > count) push(entries, more(length - count, 'item'))
+  }
+  return {
+    __proto__: null,
+    prefix: tag + '(' + length + ')',
+    name: tag,
+    open: '[',
+    items,
+    skips: isIndex,
+    count: length,
+  }
+}
+
+function dateKind(value) {
+  const time = P.dateGetTime(value)
+  return whole(time === time ? P.dateToISO(value) : 'Invalid Date')
+}
+
+function mapKind(value, className) {
+  const size = P.mapSize(value)
+  const items = (entries, child) => {
+    let count = 0
+    P.mapForEach(value, (item, key) => {
+      if (count++ < ITEMS_MAX && room > 0) push(entries, child(key) + ' => ' + child(item))
+    })
+    if (count > ITEMS_MAX) push(entries, more(count - ITEMS_MAX, 'item'))
+  }
+  return {
+    __proto__: null,
+    prefix: className + '(' + size + ')',
+    name: className,
+    open: '{',
+    items,
+    count: size,
+  }
+}
+
+function setKind(value, className) {
+  const size = P.setSize(value)
+  const items = (entries, child) => {
+    let count = 0
+    P.setForEach(value, (item) => {
+      if (count++ < ITEMS_MAX && room > 0) push(entries, child(item))
+    })
+    if (count > ITEMS_MAX) push(entries, more(count - ITEMS_MAX, 'item'))
+  }
+  return {
+    __proto__: null,
+    prefix: className + '(' + size + ')',
+    name: className,
+    open: '{',
+    items,
+    count: size,
+  }
+}
+
+function regExpKind(value) {
+  P.regExpSlot(value)
+  return whole(clip('/' + P.regExpSource(value) + '/' + P.regExpFlags(value), STRING_CHARS_MAX))
+}
+
+function bufferKind(value) {
+  return whole('ArrayBuffer { byteLength: ' + P.bufferByteLength(value) + ' }')
+}
+
+function boxedKind(value, className) {
+  const readers = [
+    P.valueOfString,
+    P.valueOfNumber,
+    P.valueOfBoolean,
+    P.valueOfBigInt,
+    P.valueOfSymbol,
+  ]
+  for (let index = 0; index < readers.length; index++) {
+    const slot = attempt(readers[index], value)
+    if (slot === undefined) continue
+    const text = typeof slot === 'string' ? quote(clip(slot, STRING_CHARS_MAX)) : any(slot, 0, 0)
+    return {
+      __proto__: null,
+      prefix: '',
+      open: '{',
+      text: '[' + className + ': ' + text + ']',
+      skips: isIndex,
+    }
+  }
+  return undefined
+}
+
+function promiseKind(value, className) {
+  for (let proto = P.prototypeOf(value); proto !== null; proto = P.prototypeOf(proto)) {
+    if (proto === P.PromisePrototype) return whole(className + ' {}')
+  }
+  return undefined
+}
+
+function errorKind(value, className) {
+  if (!P.isError(value)) return undefined
+  const stack = P.descriptorOf(value, 'stack')
+  const text =
+    stack === undefined ? undefined : P.hasOwn(stack, 'value') ? stack.value : value.stack
+  if (typeof text === 'string' && text !== '') {
+    return {
+      __proto__: null,
+      prefix: '',
+      open: '{',
+      text: clip(userFrames(text), STRING_CHARS_MAX),
+      skips: isStack,
+    }
+  }
+  const message = P.descriptorOf(value, 'message')
+  const what =
+    message !== undefined && typeof message.value === 'string' ? ': ' + message.value : ''
+  return whole('[' + clip(className + what, STRING_CHARS_MAX) + ']')
+}
+
+const isStack = (key) => key === 'stack' || key === 'message'
+
+/** A stack with frames of the user's own source, at original positions. */
+function userFrames(stack) {
+  return ask('frames', P.slice(stack, 0, 16_384))
+}
+
+export { format, inspect, userFrames }

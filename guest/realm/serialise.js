@@ -1,266 +1,265 @@
 // Serialises a result inside the isolate, under its deadline: getters and proxies are user code. Plain JSON if
 // that is lossless, else `tagged`. `toJSON` is ignored: an object is its own enumerable string keys.
-export default function (P) {
-  const DEPTH_MAX = 512
-  const BIGINT_BITS_MAX = 2 ** 20
-  const PATH_CHARS_MAX = 300
-  const KEY_CHARS_MAX = 40
-  const IDENTIFIER = /^[A-Za-z_$][\w$]*$/
+import { P } from './primordials.js'
 
-  const STOP = P.freeze({ __proto__: null })
-  let refusal
-  let out, room, tagged, wrapTypeKeys, sawTypeKey, ancestors, keys, depth
+const DEPTH_MAX = 512
+const BIGINT_BITS_MAX = 2 ** 20
+const PATH_CHARS_MAX = 300
+const KEY_CHARS_MAX = 40
+const IDENTIFIER = /^[A-Za-z_$][\w$]*$/
 
-  /** `{ encoding, text }`, or `{ code, message }`; rethrows exceptions of user code. */
-  function serialise(value, unitsMax) {
-    try {
-      if (value === undefined) return { __proto__: null, encoding: 'json', text: 'null' }
-      pass(value, unitsMax, false)
-      // Only the tagged form reserves `$type`, so only there must it be wrapped.
-      if (tagged && sawTypeKey) pass(value, unitsMax, true)
-      return { __proto__: null, encoding: tagged ? 'tagged' : 'json', text: out }
-    } catch (thrown) {
-      if (thrown === STOP) return refusal
-      throw thrown
-    } finally {
-      out = ancestors = keys = undefined
-    }
+const STOP = P.freeze({ __proto__: null })
+let refusal
+let out, room, tagged, wrapTypeKeys, sawTypeKey, ancestors, keys, depth
+
+/** `{ encoding, text }`, or `{ code, message }`; rethrows exceptions of user code. */
+function serialise(value, unitsMax) {
+  try {
+    if (value === undefined) return { __proto__: null, encoding: 'json', text: 'null' }
+    pass(value, unitsMax, false)
+    // Only the tagged form reserves `$type`, so only there must it be wrapped.
+    if (tagged && sawTypeKey) pass(value, unitsMax, true)
+    return { __proto__: null, encoding: tagged ? 'tagged' : 'json', text: out }
+  } catch (thrown) {
+    if (thrown === STOP) return refusal
+    throw thrown
+  } finally {
+    out = ancestors = keys = undefined
   }
+}
 
-  function pass(value, unitsMax, wrap) {
-    out = ''
-    room = unitsMax
-    tagged = sawTypeKey = false
-    wrapTypeKeys = wrap
-    ancestors = new P.Set()
-    keys = P.setPrototypeOf([], null)
-    depth = 0
-    write(value)
+function pass(value, unitsMax, wrap) {
+  out = ''
+  room = unitsMax
+  tagged = sawTypeKey = false
+  wrapTypeKeys = wrap
+  ancestors = new P.Set()
+  keys = P.setPrototypeOf([], null)
+  depth = 0
+  write(value)
+}
+
+function write(value) {
+  switch (typeof value) {
+    case 'string':
+      return quote(value)
+    case 'number':
+      return number(value)
+    case 'boolean':
+      return put(value ? 'true' : 'false')
+    case 'undefined':
+      tagged = true
+      return put('{"$type":"undefined"}')
+    case 'bigint':
+      return bigint(value)
+    case 'object':
+      return value === null ? put('null') : object(value)
+    default:
+      return stop('RESULT_NOT_SERIALISABLE', 'holds a ' + typeof value)
   }
+}
 
-  function write(value) {
-    switch (typeof value) {
-      case 'string':
-        return quote(value)
-      case 'number':
-        return number(value)
-      case 'boolean':
-        return put(value ? 'true' : 'false')
-      case 'undefined':
-        tagged = true
-        return put('{"$type":"undefined"}')
-      case 'bigint':
-        return bigint(value)
-      case 'object':
-        return value === null ? put('null') : object(value)
-      default:
-        return stop('RESULT_NOT_SERIALISABLE', 'holds a ' + typeof value)
-    }
+function put(text) {
+  if ((room -= text.length) < 0)
+    stop('RESULT_TOO_LARGE', 'takes more bytes than this job may return')
+  out += text
+}
+
+function quote(text) {
+  if (text.length > room) stop('RESULT_TOO_LARGE', 'takes more bytes than this job may return')
+  put(P.stringify(text))
+}
+
+function number(value) {
+  if (value === 0 ? P.is(value, -0) : value - value !== 0) {
+    tag('number', value === 0 ? '"-0"' : '"' + value + '"')
+  } else put('' + value)
+}
+
+function bigint(value) {
+  // BigInt to text is native work without interruption, so its size is checked first.
+  if (P.bigIntAsIntN(BIGINT_BITS_MAX, value) !== value) {
+    stop('RESULT_TOO_LARGE', 'holds a BigInt of more than 1,048,575 bits')
   }
+  tag('BigInt', '"' + P.bigIntToString(value) + '"')
+}
 
-  function put(text) {
-    if ((room -= text.length) < 0)
-      stop('RESULT_TOO_LARGE', 'takes more bytes than this job may return')
-    out += text
+function tag(type, text) {
+  tagged = true
+  put('{"$type":"' + type + '","value":' + text + '}')
+}
+
+function object(value) {
+  if (P.setHas(ancestors, value)) stop('RESULT_CIRCULAR', 'contains itself')
+  if (depth === DEPTH_MAX) stop('RESULT_TOO_DEEP', 'is nested deeper than ' + DEPTH_MAX + ' levels')
+  P.setAdd(ancestors, value)
+  keys[depth++] = undefined
+  const prototype = P.prototypeOf(value)
+  if (P.isArray(value)) list(value)
+  else if (prototype === P.ObjectPrototype || prototype === null) record(value)
+  else special(value, prototype)
+  depth--
+  P.setDelete(ancestors, value)
+}
+
+function list(value) {
+  put('[')
+  for (let index = 0; index < value.length; index++) {
+    if (index > 0) put(',')
+    keys[depth - 1] = index
+    write(value[index])
   }
+  put(']')
+}
 
-  function quote(text) {
-    if (text.length > room) stop('RESULT_TOO_LARGE', 'takes more bytes than this job may return')
-    put(P.stringify(text))
+function record(value) {
+  const names = P.keys(value)
+  if (isWrapped(value, names)) return pairs(value, names)
+  put('{')
+  for (let index = 0; index < names.length; index++) {
+    if (index > 0) put(',')
+    const name = (keys[depth - 1] = names[index])
+    quote(name)
+    put(':')
+    write(value[name])
   }
+  put('}')
+}
 
-  function number(value) {
-    if (value === 0 ? P.is(value, -0) : value - value !== 0) {
-      tag('number', value === 0 ? '"-0"' : '"' + value + '"')
-    } else put('' + value)
-  }
+function isWrapped(value, names) {
+  // `__proto__` as a key is safe only in the pair form: a reader that assigns keys would set the prototype.
+  if (P.isEnumerable(value, '__proto__')) return (tagged = true)
+  if (names.length > 0 && P.isEnumerable(value, '$type')) sawTypeKey = true
+  else return false
+  return wrapTypeKeys
+}
 
-  function bigint(value) {
-    // BigInt to text is native work without interruption, so its size is checked first.
-    if (P.bigIntAsIntN(BIGINT_BITS_MAX, value) !== value) {
-      stop('RESULT_TOO_LARGE', 'holds a BigInt of more than 1,048,575 bits')
-    }
-    tag('BigInt', '"' + P.bigIntToString(value) + '"')
-  }
-
-  function tag(type, text) {
-    tagged = true
-    put('{"$type":"' + type + '","value":' + text + '}')
-  }
-
-  function object(value) {
-    if (P.setHas(ancestors, value)) stop('RESULT_CIRCULAR', 'contains itself')
-    if (depth === DEPTH_MAX)
-      stop('RESULT_TOO_DEEP', 'is nested deeper than ' + DEPTH_MAX + ' levels')
-    P.setAdd(ancestors, value)
-    keys[depth++] = undefined
-    const prototype = P.prototypeOf(value)
-    if (P.isArray(value)) list(value)
-    else if (prototype === P.ObjectPrototype || prototype === null) record(value)
-    else special(value, prototype)
-    depth--
-    P.setDelete(ancestors, value)
-  }
-
-  function list(value) {
-    put('[')
-    for (let index = 0; index < value.length; index++) {
-      if (index > 0) put(',')
-      keys[depth - 1] = index
-      write(value[index])
-    }
+function pairs(value, names) {
+  put('{"$type":"object","value":[')
+  for (let index = 0; index < names.length; index++) {
+    const name = (keys[depth - 1] = names[index])
+    put(index > 0 ? ',[' : '[')
+    quote(name)
+    put(',')
+    write(value[name])
     put(']')
   }
-
-  function record(value) {
-    const names = P.keys(value)
-    if (isWrapped(value, names)) return pairs(value, names)
-    put('{')
-    for (let index = 0; index < names.length; index++) {
-      if (index > 0) put(',')
-      const name = (keys[depth - 1] = names[index])
-      quote(name)
-      put(':')
-      write(value[name])
-    }
-    put('}')
-  }
-
-  function isWrapped(value, names) {
-    // `__proto__` as a key is safe only in the pair form: a reader that assigns keys would set the prototype.
-    if (P.isEnumerable(value, '__proto__')) return (tagged = true)
-    if (names.length > 0 && P.isEnumerable(value, '$type')) sawTypeKey = true
-    else return false
-    return wrapTypeKeys
-  }
-
-  function pairs(value, names) {
-    put('{"$type":"object","value":[')
-    for (let index = 0; index < names.length; index++) {
-      const name = (keys[depth - 1] = names[index])
-      put(index > 0 ? ',[' : '[')
-      quote(name)
-      put(',')
-      write(value[name])
-      put(']')
-    }
-    put(']}')
-  }
-
-  function special(value, prototype) {
-    for (let hops = 0; prototype !== null && hops < 100; hops++) {
-      const writer = P.mapGet(writers, prototype)
-      if (writer !== undefined && writer(value)) return
-      if (P.isView(value)) return view(value)
-      prototype = P.prototypeOf(prototype)
-    }
-    record(value)
-  }
-
-  // Each returns false for an object that merely inherits: the slot decides, not the prototype.
-  const writers = new P.Map()
-  const onPrototype = (prototype, read, writer) => {
-    P.mapSet(writers, prototype, (value) => {
-      let slot
-      try {
-        slot = read(value)
-      } catch {
-        return false
-      }
-      writer(value, slot)
-      return true
-    })
-  }
-  onPrototype(P.DatePrototype, P.dateGetTime, (value, time) => {
-    tag('Date', time === time ? '"' + P.dateToISO(value) + '"' : 'null')
-  })
-  onPrototype(P.MapPrototype, P.mapSize, (value) => {
-    tagged = true
-    put('{"$type":"Map","value":[')
-    let index = 0
-    P.mapForEach(value, (item, key) => {
-      keys[depth - 1] = index
-      put(index++ > 0 ? ',[' : '[')
-      write(key)
-      put(',')
-      write(item)
-      put(']')
-    })
-    put(']}')
-  })
-  onPrototype(P.SetPrototype, P.setSize, (value) => {
-    tagged = true
-    put('{"$type":"Set","value":[')
-    let index = 0
-    P.setForEach(value, (item) => {
-      keys[depth - 1] = index
-      if (index++ > 0) put(',')
-      write(item)
-    })
-    put(']}')
-  })
-  onPrototype(P.BufferPrototype, P.bufferByteLength, (value) => bytes(new P.Uint8Array(value)))
-  onPrototype(P.StringPrototype, P.valueOfString, (value, slot) => write(slot))
-  onPrototype(P.NumberPrototype, P.valueOfNumber, (value, slot) => write(slot))
-  onPrototype(P.BooleanPrototype, P.valueOfBoolean, (value, slot) => write(slot))
-  onPrototype(P.BigIntPrototype, P.valueOfBigInt, (value, slot) => write(slot))
-  onPrototype(P.SymbolPrototype, P.valueOfSymbol, (value, slot) => write(slot))
-
-  function view(value) {
-    const typed = P.typedTag(value) !== undefined
-    bytes(
-      new P.Uint8Array(
-        typed ? P.typedBuffer(value) : P.viewBuffer(value),
-        typed ? P.typedOffset(value) : P.viewOffset(value),
-        typed ? P.typedByteLength(value) : P.viewByteLength(value),
-      ),
-    )
-  }
-
-  const BASE64 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'
-
-  function bytes(source) {
-    const length = P.typedLength(source)
-    if ((length * 4) / 3 > room) {
-      stop('RESULT_TOO_LARGE', 'takes more bytes than this job may return')
-    }
-    let text = ''
-    for (let index = 0; index < length; index += 3) {
-      const left = length - index
-      const word =
-        (source[index] << 16) |
-        (left > 1 ? source[index + 1] << 8 : 0) |
-        (left > 2 ? source[index + 2] : 0)
-      text +=
-        BASE64[word >> 18] +
-        BASE64[(word >> 12) & 63] +
-        (left > 1 ? BASE64[(word >> 6) & 63] : '=') +
-        (left > 2 ? BASE64[word & 63] : '=')
-    }
-    tag('bytes', '"' + text + '"')
-  }
-
-  function stop(code, what) {
-    refusal = {
-      __proto__: null,
-      code,
-      message: 'Cannot return the result: "' + path() + '" ' + what,
-    }
-    throw STOP
-  }
-
-  function path() {
-    let text = 'result'
-    for (let index = 0; index < depth && text.length < PATH_CHARS_MAX; index++) {
-      const key = keys[index]
-      if (key === undefined) break
-      if (typeof key === 'number') text += '[' + key + ']'
-      else if (P.regExpExec(IDENTIFIER, key) !== null && key.length <= KEY_CHARS_MAX)
-        text += '.' + key
-      else text += '[' + P.stringify(P.slice(key, 0, KEY_CHARS_MAX)) + ']'
-    }
-    return text
-  }
-
-  return serialise
+  put(']}')
 }
+
+function special(value, prototype) {
+  for (let hops = 0; prototype !== null && hops < 100; hops++) {
+    const writer = P.mapGet(writers, prototype)
+    if (writer !== undefined && writer(value)) return
+    if (P.isView(value)) return view(value)
+    prototype = P.prototypeOf(prototype)
+  }
+  record(value)
+}
+
+// Each returns false for an object that merely inherits: the slot decides, not the prototype.
+const writers = new P.Map()
+const onPrototype = (prototype, read, writer) => {
+  P.mapSet(writers, prototype, (value) => {
+    let slot
+    try {
+      slot = read(value)
+    } catch {
+      return false
+    }
+    writer(value, slot)
+    return true
+  })
+}
+onPrototype(P.DatePrototype, P.dateGetTime, (value, time) => {
+  tag('Date', time === time ? '"' + P.dateToISO(value) + '"' : 'null')
+})
+onPrototype(P.MapPrototype, P.mapSize, (value) => {
+  tagged = true
+  put('{"$type":"Map","value":[')
+  let index = 0
+  P.mapForEach(value, (item, key) => {
+    keys[depth - 1] = index
+    put(index++ > 0 ? ',[' : '[')
+    write(key)
+    put(',')
+    write(item)
+    put(']')
+  })
+  put(']}')
+})
+onPrototype(P.SetPrototype, P.setSize, (value) => {
+  tagged = true
+  put('{"$type":"Set","value":[')
+  let index = 0
+  P.setForEach(value, (item) => {
+    keys[depth - 1] = index
+    if (index++ > 0) put(',')
+    write(item)
+  })
+  put(']}')
+})
+onPrototype(P.BufferPrototype, P.bufferByteLength, (value) => bytes(new P.Uint8Array(value)))
+onPrototype(P.StringPrototype, P.valueOfString, (value, slot) => write(slot))
+onPrototype(P.NumberPrototype, P.valueOfNumber, (value, slot) => write(slot))
+onPrototype(P.BooleanPrototype, P.valueOfBoolean, (value, slot) => write(slot))
+onPrototype(P.BigIntPrototype, P.valueOfBigInt, (value, slot) => write(slot))
+onPrototype(P.SymbolPrototype, P.valueOfSymbol, (value, slot) => write(slot))
+
+function view(value) {
+  const typed = P.typedTag(value) !== undefined
+  bytes(
+    new P.Uint8Array(
+      typed ? P.typedBuffer(value) : P.viewBuffer(value),
+      typed ? P.typedOffset(value) : P.viewOffset(value),
+      typed ? P.typedByteLength(value) : P.viewByteLength(value),
+    ),
+  )
+}
+
+const BASE64 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'
+
+function bytes(source) {
+  const length = P.typedLength(source)
+  if ((length * 4) / 3 > room) {
+    stop('RESULT_TOO_LARGE', 'takes more bytes than this job may return')
+  }
+  let text = ''
+  for (let index = 0; index < length; index += 3) {
+    const left = length - index
+    const word =
+      (source[index] << 16) |
+      (left > 1 ? source[index + 1] << 8 : 0) |
+      (left > 2 ? source[index + 2] : 0)
+    text +=
+      BASE64[word >> 18] +
+      BASE64[(word >> 12) & 63] +
+      (left > 1 ? BASE64[(word >> 6) & 63] : '=') +
+      (left > 2 ? BASE64[word & 63] : '=')
+  }
+  tag('bytes', '"' + text + '"')
+}
+
+function stop(code, what) {
+  refusal = {
+    __proto__: null,
+    code,
+    message: 'Cannot return the result: "' + path() + '" ' + what,
+  }
+  throw STOP
+}
+
+function path() {
+  let text = 'result'
+  for (let index = 0; index < depth && text.length < PATH_CHARS_MAX; index++) {
+    const key = keys[index]
+    if (key === undefined) break
+    if (typeof key === 'number') text += '[' + key + ']'
+    else if (P.regExpExec(IDENTIFIER, key) !== null && key.length <= KEY_CHARS_MAX)
+      text += '.' + key
+    else text += '[' + P.stringify(P.slice(key, 0, KEY_CHARS_MAX)) + ']'
+  }
+  return text
+}
+
+export { serialise }

@@ -53,16 +53,12 @@ export function zoneSources(
 }
 
 const wire = readFileSync(new URL('../../guest/zone/wire.js', import.meta.url), 'utf8')
-const marker = 'export default '
-/** Function exported by the guest's file, without comments. */
-const wireSource = wire
-  .slice(wire.indexOf(marker) + marker.length)
-  .replace(/^\s*\/\*\*.*\*\/$/gm, '')
-  .trim()
+/** The guest's file as an expression: a function that takes `call` and opens channels. Comments are left out. */
+const wireSource = `(() => {${wire.replace(/^\s*(\/\/.*|\/\*\*.*\*\/)$/gm, '').replace(/^export /m, '')}return openChannels})()`
 
 /** Function declarations are hoisted above the user's code. */
 function wireText(name: string): string {
-  return `function ${name}(){return ${name}.made??=(${wireSource})(call)}`
+  return `function ${name}(){return ${name}.made??=${wireSource}(call)}`
 }
 
 function stub(name: string, wire: string): string {

@@ -1,13 +1,17 @@
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { inspect } from 'node:util'
-import makeInspect from '../../guest/realm/inspect.js'
-import primordials from '../../guest/realm/primordials.js'
+import { runInThisContext } from 'node:vm'
+import { expression } from '../../guest/cell/parts.js'
+import { P } from '../../guest/realm/primordials.js'
 
 /** Beside Node's own: what a program prints is what it prints outside. */
-const { inspect: own } = makeInspect(primordials(), (_op: string, stack: string) => stack) as {
+const source = readFileSync(new URL('../../guest/realm/inspect.js', import.meta.url), 'utf8')
+const makeInspect = runInThisContext(expression(source)) as (scope: object) => {
   inspect: (value: unknown) => string
 }
+const { inspect: own } = makeInspect({ P, ask: (_op: string, stack: string) => stack })
 /** Longer texts are cut at a bound of a realm. */
 const comparedUnitsMax = 10_000
 const seed = Number(process.env['MAYFLY_SEED'] ?? Date.now() % 2 ** 31)

@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
-import makeWire from '../../guest/zone/wire.js'
+import { openChannels } from '../../guest/zone/wire.js'
 
 interface Wire {
   ask(to: string, args: readonly unknown[]): Promise<unknown>
   serve(callee: (...args: any[]) => unknown): Promise<null>
 }
 type Call = (name: string, args: any) => Promise<any>
-const wireOf = makeWire as (call: Call) => Wire
+const wireOf = openChannels as (call: Call) => Wire
 
 /** Sends arguments as JSON text to a serving function and returns its result. */
 async function through(callee: (...args: any[]) => unknown, args: readonly unknown[]) {

@@ -5,6 +5,7 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 _path = [HERE, *(path for path in sys.path if path != HERE)]
+_prefix = sys.pycache_prefix
 _held = {}
 
 
@@ -17,10 +18,12 @@ def own(name):
     for key in theirs:
         del sys.modules[key]
     sys.path[:] = _path
+    prefix, sys.pycache_prefix = sys.pycache_prefix, _prefix if name.startswith("mayfly_") else None
     try:
         __import__(name)
         _held[name] = sys.modules[name]
     finally:
+        sys.pycache_prefix = prefix
         sys.path[:] = path
         for key in set(sys.modules) - before:
             if key.startswith("mayfly_"):

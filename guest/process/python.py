@@ -6,21 +6,41 @@ import sys
 
 PRISTINE = frozenset(sys.modules)
 
+# Every module of the standard library that the runner's own modules import. Imported below, while the cache folder is
+# another, it would be compiled anew.
+import _ast
+import _signal
+import atexit
+import binascii
+import enum
+import errno
+import functools
+import gc
+import io
 import json
+import math
 import os
 import resource
 import signal
+import stat
+import struct
+import time
+import types
 
 import _socket
 
 HERE = os.path.dirname(os.path.abspath(sys.argv[0]))
+# Bytecode of the runner, made outside; without that folder Python compiles the sources.
+COMPILED = "/opt/mayfly/compiled"
 sys.dont_write_bytecode = True
 sys.path.insert(0, HERE)
+sys.pycache_prefix = COMPILED
 
 import mayfly_entries
 import mayfly_ground
 import mayfly_wire
 
+sys.pycache_prefix = None
 sys.path.remove(HERE)
 
 PROXY = ("127.0.0.1", 3128)

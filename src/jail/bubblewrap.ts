@@ -128,13 +128,15 @@ function prepared(whole: WholeProgram, { unshare }: JailFacts): readonly string[
     // In blocks of 512 bytes.
     `cap -f ${Math.ceil(scratchBytes / 512)} && cap -l ${memlock / 1024}`,
     `mount -t tmpfs -o ${options} mayfly ${over}`,
-    `mkdir -m 755 ${work} && mkdir -m 1777 ${open.join(' ')}`,
+    `mkdir -m 755 ${work} ${emptyOf(over)} && mkdir -m 1777 ${open.join(' ')}`,
     ...etcOf(whole).map(({ from, text }) => `printf %s ${quoted(text)} > ${from}`),
     `exec "$@" ${reserved}`,
   ]
   const namespaces = [...userNamespaceFlags, '--mount', '--']
   return [unshare!, ...namespaces, '/bin/sh', '-c', script.join(' && '), 'sh']
 }
+
+const emptyOf = (over: string) => `${over}/empty`
 
 function overFor({ places }: WholeProgram): string {
   const isFree = (over: string) => !places.some(({ from }) => from.startsWith(`${over}/`))
@@ -194,7 +196,7 @@ function wholeWalls(
       at,
     ]),
     ...(isAsking ? ['--perms', '555', '--ro-bind-data', `${sentinelDataFd}`, sentinelPlace] : []),
-    ...(facts.proc ? procWalls() : []),
+    ...(facts.proc ? procWalls(emptyOf(over)) : []),
     ...links.flatMap(({ at, target }) => ['--symlink', target, at]),
     '--remount-ro',
     '/',
@@ -206,12 +208,13 @@ function wholeWalls(
   ]
 }
 
-function procWalls(): readonly string[] {
+/** A tmpfs for each folder would cost the kernel a superblock each. */
+function procWalls(empty: string): readonly string[] {
   const { folders, files } = maskedProc()
   return [
     '--proc',
     '/proc',
-    ...folders.flatMap((at) => ['--size', '4096', '--tmpfs', at, '--remount-ro', at]),
+    ...folders.flatMap((at) => ['--ro-bind', empty, at]),
     ...files.flatMap((at) => ['--ro-bind', '/dev/null', at]),
     // Read-only: no writes to /proc/PID/mem or /proc/sys.
     '--remount-ro',

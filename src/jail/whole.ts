@@ -39,6 +39,9 @@ export interface MountedLayer {
 /** Mayfly's own files lie here inside, wherever they are outside. */
 export const ownFolder = '/opt/mayfly'
 
+/** Interpreter of programs in Python: the system's. */
+export const pythonFile = '/usr/bin/python3'
+
 /** Path inside of a file of this machine. */
 export function insideOf(file: string, places: readonly JailMount[]): string {
   const place = places.find(({ from }) => file === from || file.startsWith(`${from}/`))
@@ -143,13 +146,19 @@ export function wholeSystem() {
 
 export const deviceFiles = DEVICES.map((name) => `/dev/${name}`)
 
-/** Parts of /proc to cover: folders by empty ones, files by /dev/null. */
-export function maskedProc() {
-  const there = (name: string) => existsSync(`/proc/${name}`)
-  return {
-    folders: MASKED_FOLDERS.filter(there).map((name) => `/proc/${name}`),
-    files: MASKED_FILES.filter(there).map((name) => `/proc/${name}`),
-  }
+interface MaskedProc {
+  readonly folders: readonly string[]
+  readonly files: readonly string[]
+}
+
+let masked: MaskedProc | undefined
+
+/** Parts of /proc to cover: folders by empty ones, files by /dev/null. Looked up once: a kernel keeps them. */
+export function maskedProc(): MaskedProc {
+  const there = (names: readonly string[]) =>
+    names.map((name) => `/proc/${name}`).filter((path) => existsSync(path))
+  masked ??= { folders: there(MASKED_FOLDERS), files: there(MASKED_FILES) }
+  return masked
 }
 
 const filters = new Map<boolean, Buffer>()

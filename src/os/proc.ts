@@ -96,10 +96,36 @@ export function proportionalBytes(pid: number): number {
 
 /** Every process that belongs to `uid` and is not a zombie. */
 export function processesOf(uid: number): readonly number[] {
-  return readNames('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .map(Number)
-    .filter((pid) => ownersOf(pid).includes(uid) && isAlive(pid))
+  return (scanOwners().get(uid) ?? []).filter((pid) => isAlive(pid))
+}
+
+let lastScan:
+  | { readonly at: number; readonly owners: ReadonlyMap<number, readonly number[]> }
+  | undefined
+
+/**
+ * The same as of `notBefore` (`performance.now()`) or later: callers that wait at the same time share one scan of /proc,
+ * which costs milliseconds on a machine with many processes.
+ */
+export function processesSince(uid: number, notBefore: number): readonly number[] {
+  if (!lastScan || lastScan.at < notBefore)
+    lastScan = { at: performance.now(), owners: scanOwners() }
+  // A pid of an older scan may be another process by now.
+  const found = lastScan.owners.get(uid) ?? []
+  return found.filter((pid) => ownersOf(pid).includes(uid) && isAlive(pid))
+}
+
+function scanOwners(): ReadonlyMap<number, readonly number[]> {
+  const owners = new Map<number, number[]>()
+  for (const name of readNames('/proc')) {
+    if (!/^\d+$/.test(name)) continue
+    for (const uid of new Set(ownersOf(Number(name)))) {
+      const pids = owners.get(uid)
+      if (pids) pids.push(Number(name))
+      else owners.set(uid, [Number(name)])
+    }
+  }
+  return owners
 }
 
 /** Real, effective, saved and file system uid. The folder in /proc is root's when a process made itself undumpable. */

@@ -26,6 +26,7 @@ function stand(options: { least: number; most: number }) {
   const live = new Set<number>()
   const told: SparePoolEvent[] = []
   const awaited: number[] = []
+  let held: Promise<void> | undefined
   const warm = createSparePool<Spare & { readonly id: number }>({
     key: 'test',
     clock,
@@ -35,6 +36,7 @@ function stand(options: { least: number; most: number }) {
       const id = ++made
       if (isAwaited) awaited.push(id)
       live.add(id)
+      await held
       return {
         id,
         bytes: 10,
@@ -54,6 +56,12 @@ function stand(options: { least: number; most: number }) {
     awaited,
     change: (to: string) => (version = to),
     fail: (yes: boolean) => (fails = yes),
+    /** Starts stay under way until the returned function is called. */
+    hold(): () => void {
+      const gate = Promise.withResolvers<void>()
+      held = gate.promise
+      return gate.resolve
+    },
     async pass(ms: number) {
       const until = now + ms
       for (;;) {
@@ -110,6 +118,20 @@ test('Each miss raises the target by one, up to the maximum, and each spare is h
     },
   )
   assert.ok(live.size <= 12)
+})
+
+test('While a job waits for a start of its own, no refill begins; after it they go on', async () => {
+  const { warm, pass, live, hold } = stand({ least: 2, most: 2 })
+  const release = hold()
+  const taken = Promise.all([warm.take(), warm.take()])
+  await settle()
+  warm.fill()
+  await pass(SOON_MS)
+  assert.equal(live.size, 2)
+  release()
+  await taken
+  await pass(SOON_MS)
+  assert.equal(warm.facts.idle, 2)
 })
 
 test('A refill starts after a delay, so as not to compete with the job', async () => {

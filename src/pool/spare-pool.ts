@@ -66,7 +66,7 @@ const STARTS_MAX = 2
 /**
  * Pool of spares with an adaptive target between `least` and `most`: a miss raises it by one, an idle minute lowers
  * it by one. Refills start one at a time (two when far behind), and are delayed so that they do not compete with the
- * job that caused them.
+ * job that caused them; while jobs wait for starts of their own, none begins.
  */
 export function createSparePool<S extends Spare>(options: SparePoolOptions<S>): SparePool<S> {
   const { clock, least, most } = options
@@ -74,6 +74,8 @@ export function createSparePool<S extends Spare>(options: SparePoolOptions<S>): 
   const ending = new Set<Promise<unknown>>()
   let wanted = least
   const starting = new Set<Promise<void>>()
+  /** Starts that a job waits for. */
+  let awaited = 0
   let closed = false
   let hits = 0
   let misses = 0
@@ -134,7 +136,7 @@ export function createSparePool<S extends Spare>(options: SparePoolOptions<S>): 
 
   function fill(): void {
     for (let at = idle.length - 1; at >= 0; at--) if (!idle[at]!.alive) idle.splice(at, 1)
-    if (closed) return
+    if (closed || awaited > 0) return
     const atOnce = idle.length * 2 < wanted ? STARTS_MAX : 1
     const room = Math.min(atOnce, wanted - idle.length) - starting.size
     for (let n = 0; n < room; n++) begin()
@@ -149,6 +151,15 @@ export function createSparePool<S extends Spare>(options: SparePoolOptions<S>): 
     starting.delete(one)
     if (isMade) fill()
     else if (!closed) clock.after(RETRY_MS, fill).unref?.()
+  }
+
+  async function startAwaited(): Promise<S> {
+    awaited++
+    try {
+      return await options.start(true)
+    } finally {
+      awaited--
+    }
   }
 
   /** True if a spare was started; never rejects. */
@@ -182,7 +193,7 @@ export function createSparePool<S extends Spare>(options: SparePoolOptions<S>): 
         // A start in progress finishes before a new one would.
         if (starting.size > 0) await Promise.race(starting)
       }
-      const spare = ready ?? pick() ?? (await options.start(true))
+      const spare = ready ?? pick() ?? (await startAwaited())
       fillSoon()
       return { spare, pool: ready ? 'hit' : 'miss' }
     },

@@ -158,11 +158,11 @@ function parked(wall: WallHandle): Parked {
   }
 }
 
-const root = fileURLToPath(new URL('../../../', import.meta.url))
-const parts = [process.execPath, '/usr/bin/python3', `${root}guest`, `${root}policies/seccomp`]
+const root = fileURLToPath(new URL('../../', import.meta.url))
+const ownParts = [process.execPath, `${root}guest`, `${root}policies/seccomp`]
 
 /** Changes with the interpreters, the runners and the filters: spares of an older make are no spares. */
 function madeOf(): string {
-  const facts = parts.map((place) => statSync(place, { throwIfNoEntry: false })?.mtimeMs ?? 0)
-  return facts.join(' ')
+  const python = statSync('/usr/bin/python3', { throwIfNoEntry: false })?.mtimeMs ?? 0
+  return [python, ...ownParts.map((place) => statSync(place).mtimeMs)].join(' ')
 }

@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url'
 import type { JailedProgram } from '../../jail/embedded.ts'
 import { bindingOf, packageFolder } from '../../os/packages.ts'
-import { ownFolder, type WholeProgram } from '../../jail/whole.ts'
+import { ownFolder, pythonFile, type WholeProgram } from '../../jail/whole.ts'
 
 /** Settings that a server may choose; everything else about the program is decided here. */
 export interface ProgramSettings {
@@ -14,9 +14,9 @@ export interface ProgramSettings {
 }
 
 const here = (place: string) => fileURLToPath(new URL(`../../../${place}`, import.meta.url))
-const PYTHON = '/usr/bin/python3'
 const NODE = `${ownFolder}/bin/node`
-const OWN = ['guest', 'src/os', 'package.json']
+const NODE_RUNNER = ['guest', 'src/os', 'package.json']
+const PYTHON_RUNNER = ['guest/process']
 
 /** A parked Node that runs one job: of language `node`, or a shell script. */
 export function nodeProgram({
@@ -40,7 +40,7 @@ export function nodeProgram({
       scratchBytes,
       isWarm,
       hasThreads,
-      places: places(),
+      places: [...places(NODE_RUNNER), ...packages()],
     },
   }
 }
@@ -54,22 +54,26 @@ export function pythonProgram({ scratchBytes, isWarm = true }: ProgramSettings):
     env: {},
     tree: [],
     whole: {
-      interpreter: PYTHON,
+      interpreter: pythonFile,
       flags: ['-I'],
       scratchBytes,
       isWarm,
       hasThreads: false,
-      places: places(),
+      places: places(PYTHON_RUNNER),
     },
   }
 }
 
-/** Node is there for both: a program may start it. */
-function places(): WholeProgram['places'] {
-  const own = OWN.map((place) => ({ from: here(place), at: `${ownFolder}/${place}` }))
-  const packages = ['oxc-transform', bindingOf('@oxc-transform/binding')].map((name) => ({
+/** Packages that the runner of Node loads. */
+function packages(): WholeProgram['places'] {
+  return ['oxc-transform', bindingOf('@oxc-transform/binding')].map((name) => ({
     from: packageFolder(name),
     at: `${ownFolder}/node_modules/${name}`,
   }))
-  return [{ from: process.execPath, at: NODE }, ...own, ...packages]
+}
+
+/** Node is there for both: a program may start it. */
+function places(runner: readonly string[]): WholeProgram['places'] {
+  const own = runner.map((place) => ({ from: here(place), at: `${ownFolder}/${place}` }))
+  return [{ from: process.execPath, at: NODE }, ...own]
 }

@@ -107,7 +107,7 @@ class ProcessEngine implements Engine {
       cgroups: this.#cgroups,
       without: this.#without,
       prefer: this.#options.prefer,
-      compiledFor: (uid) => this.#compiled.folder(uid),
+      compiled: this.#compiled,
     })
     const used = sentinel && 'fd' in sentinel ? sentinel : undefined
     try {

@@ -1,4 +1,4 @@
-import { isAlive, processesOf } from '../../../os/proc.ts'
+import { isAlive, processesSince } from '../../../os/proc.ts'
 import { userHasProcesses } from '../../../os/libc.js'
 import { closeListener } from './exit-listener.ts'
 import { killWall } from './kill.ts'
@@ -7,16 +7,18 @@ import type { WallResources } from './resources.ts'
 import { removeScratch } from './scratch.ts'
 import type { Slot } from './slots.ts'
 
-const KILL_POLL_MS = 2
-const KILL_POLLS_MAX = 1000
-const LOOK_AT_ALL_EVERY = 8
+const KILL_MS_MAX = 2_000
+/** Pauses grow: many walls that end at once would otherwise keep each other from ending. */
+const POLL_MS = { first: 2, factor: 1.2, most: 16 } as const
+/** A scan of /proc costs milliseconds; nearly always the rest of a wall ends by itself before the first. */
+const SCAN_EVERY_MS = 60
 /** A task in uninterruptible sleep outlives SIGKILL: its uid is given to no other wall meanwhile. */
 const STUCK_POLL_MS = 500
 
 /**
  * Kills what is left and releases cgroup, scratch folder, uid and lease, in that order, each once nothing uses it.
- * Resolves after 2 s at most plus the removal of the scratch folder. A uid that is in use by then is polled for in the background; the lease stays
- * for the next sweep.
+ * Resolves after 2 s at most plus the removal of the scratch folder. A uid that is in use by then is polled for in the
+ * background; the lease stays for the next sweep.
  */
 export async function releaseResources(
   resources: WallResources,
@@ -26,25 +28,31 @@ export async function releaseResources(
   killWall(resources)
   resources.sentinel?.close()
   const isLeft = () => resources.processes.some(({ pid, startTime }) => isAlive(pid, startTime))
-  let polls = 0
-  const isBusy = () =>
-    isLeft() || resources.cgroup?.remove() === false || hasOthers(resources.slot, polls)
-  const isBusyAtAll = () => (polls++, isBusy())
-  for (; polls < KILL_POLLS_MAX && isBusy(); polls++) await pause(KILL_POLL_MS)
+  const hasOthers = watchOthers(resources.slot)
+  const isBusy = () => isLeft() || resources.cgroup?.remove() === false || hasOthers()
+  const until = performance.now() + KILL_MS_MAX
+  for (let ms: number = POLL_MS.first; performance.now() < until && isBusy();) {
+    await pause(ms)
+    ms = Math.min(POLL_MS.most, ms * POLL_MS.factor)
+  }
   if (resources.scratch) await removeScratch(resources.id)
-  if (isBusy()) whenFree(isBusyAtAll, () => resources.slot?.release())
+  if (isBusy()) whenFree(isBusy, () => resources.slot?.release())
   else resources.slot?.release()
   if (!isLeft()) releaseLease(resources.id)
 }
 
 /** A uid belongs to one wall, so a process that has it is the wall's, wherever it hid. */
-function hasOthers(slot: Slot | undefined, polls: number): boolean {
-  if (!slot || !userHasProcesses(slot.uid)) return false
-  // The sentinel has that uid too and ends by itself; a walk through /proc costs milliseconds on a busy machine.
-  if (polls % LOOK_AT_ALL_EVERY !== LOOK_AT_ALL_EVERY - 1) return true
-  const left = processesOf(slot.uid)
-  signalAll(left, 'SIGKILL')
-  return left.length > 0
+function watchOthers(slot: Slot | undefined): () => boolean {
+  let scannedAt = performance.now()
+  return () => {
+    if (!slot || !userHasProcesses(slot.uid)) return false
+    // The sentinel has that uid too and ends by itself.
+    if (performance.now() - scannedAt < SCAN_EVERY_MS) return true
+    const left = processesSince(slot.uid, scannedAt)
+    scannedAt = performance.now()
+    signalAll(left, 'SIGKILL')
+    return left.length > 0
+  }
 }
 
 function whenFree(isBusy: () => boolean, release: () => void): void {

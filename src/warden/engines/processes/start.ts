@@ -1,9 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import type { EnclosureSpec } from '../../../contract/engine.ts'
 import { MayflyError } from '../../../contract/error.ts'
+import type { Compiled } from '../../../jail/compiled.ts'
 import type { JailCommand, JailedProgram } from '../../../jail/embedded.ts'
 import type { JailFacts, JailLayer } from '../../../jail/facts.ts'
 import type { FoundSentinel } from '../../../jail/sentinel.ts'
+import { pythonFile } from '../../../jail/whole.ts'
 import type { CgroupRoot } from '../../../os/cgroup-interface.ts'
 import { findLayers } from './layers.ts'
 import { composeWay } from './program.ts'
@@ -20,8 +22,7 @@ export interface StartParts {
   readonly cgroups: CgroupRoot | undefined
   readonly without: readonly JailLayer[]
   readonly prefer: 'embedded' | 'bubblewrap' | undefined
-  /** Folder of compiled code, as a program of that uid may read it. */
-  readonly compiledFor: (uid: number) => string | undefined
+  readonly compiled: Compiled
 }
 
 export interface SpawnedWall {
@@ -57,10 +58,10 @@ function spawnWith(
   const isWhole = program.whole !== undefined
   const hasRoot = facts.namespaces && !without.includes('namespaces')
   const scratch = isWhole && !hasRoot ? scratchOf(id) : undefined
-  const command = composeWay(spec.way ?? 'any', program, facts, {
+  const command = composeWay(spec.way ?? 'any', withBytecode(program, parts.compiled), facts, {
     uid: slot?.uid,
     without,
-    compiled: parts.compiledFor(insideUid(facts, slot?.uid)),
+    compiled: parts.compiled.folder(insideUid(facts, slot?.uid)),
     prefer: parts.prefer,
     scratch,
     sentinel,
@@ -78,6 +79,12 @@ function spawnWith(
     cgroup?.remove()
     throw error
   }
+}
+
+function withBytecode(program: JailedProgram, { python }: Compiled): JailedProgram {
+  const { whole } = program
+  if (!python || whole?.interpreter !== pythonFile) return program
+  return { ...program, whole: { ...whole, places: [...whole.places, python] } }
 }
 
 /** As root a wall never goes without a uid of its own: it would run as root. */

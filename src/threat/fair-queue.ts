@@ -37,90 +37,102 @@ const PLACES_OF_ONE = 0.75
 const UNITS_OF_ONE = 0.25
 
 export function createFairQueue(bounds: FairQueueBounds, clock: Clock): FairQueue {
-  const { places, alone = false } = bounds
-  const placesOfOne = alone ? places : Math.max(1, Math.floor(places * PLACES_OF_ONE))
-  const shareUnits = bounds.waitingUnitsMax * UNITS_OF_ONE
-  // Insertion order is the round-robin order.
-  const queues = new Map<string, Waiting[]>()
-  const placesOf = new Map<string, number>()
-  let taken = 0
-  let waitingUnits = 0
+  const queue = new TenantQueues(bounds, clock)
+  return { enter: (tenant, units) => queue.enter(tenant, units) }
+}
 
-  const isBelowShare = (tenant: string) => (placesOf.get(tenant) ?? 0) < placesOfOne
+/** Slots in use and requests that wait for one, by tenant. */
+class TenantQueues {
+  readonly #bounds: FairQueueBounds
+  readonly #clock: Clock
+  readonly #placesOfOne: number
+  readonly #shareUnits: number
+  /** Insertion order is the round-robin order. */
+  readonly #queues = new Map<string, Waiting[]>()
+  readonly #placesOf = new Map<string, number>()
+  #taken = 0
+  #waitingUnits = 0
 
-  function count(tenant: string, by: 1 | -1): void {
-    taken += by
-    const now = (placesOf.get(tenant) ?? 0) + by
-    if (now > 0) placesOf.set(tenant, now)
-    else placesOf.delete(tenant)
+  constructor(bounds: FairQueueBounds, clock: Clock) {
+    const { places, alone = false } = bounds
+    this.#bounds = bounds
+    this.#clock = clock
+    this.#placesOfOne = alone ? places : Math.max(1, Math.floor(places * PLACES_OF_ONE))
+    this.#shareUnits = bounds.waitingUnitsMax * UNITS_OF_ONE
   }
 
-  function take(tenant: string): () => void {
-    count(tenant, 1)
+  async enter(tenant: string, units: number): Promise<() => void> {
+    // A tenant that queues while a slot is free is at its share.
+    if (this.#taken < this.#bounds.places && this.#isBelowShare(tenant)) return this.#take(tenant)
+    this.#checkRoom(this.#queues.get(tenant) ?? [], units)
+    return this.#wait(tenant, units)
+  }
+
+  #isBelowShare(tenant: string): boolean {
+    return (this.#placesOf.get(tenant) ?? 0) < this.#placesOfOne
+  }
+
+  #count(tenant: string, by: 1 | -1): void {
+    this.#taken += by
+    const now = (this.#placesOf.get(tenant) ?? 0) + by
+    if (now > 0) this.#placesOf.set(tenant, now)
+    else this.#placesOf.delete(tenant)
+  }
+
+  #take(tenant: string): () => void {
+    this.#count(tenant, 1)
     let left = false
     return () => {
       if (left) return
       left = true
-      count(tenant, -1)
-      next()
+      this.#count(tenant, -1)
+      this.#serveNext()
     }
   }
 
   /** Serves the first tenant below its share, and moves it to the end. */
-  function next(): void {
-    for (const [tenant, queue] of queues) {
-      if (!isBelowShare(tenant)) continue
+  #serveNext(): void {
+    for (const [tenant, queue] of this.#queues) {
+      if (!this.#isBelowShare(tenant)) continue
       const first = queue[0]!
-      forget(tenant, first)
-      queues.delete(tenant)
-      if (queue.length > 0) queues.set(tenant, queue)
-      return first.go(take(tenant))
+      this.#forget(tenant, first)
+      this.#queues.delete(tenant)
+      if (queue.length > 0) this.#queues.set(tenant, queue)
+      return first.go(this.#take(tenant))
     }
   }
 
-  function forget(tenant: string, one: Waiting): void {
-    const queue = queues.get(tenant) ?? []
+  #forget(tenant: string, one: Waiting): void {
+    const queue = this.#queues.get(tenant) ?? []
     queue.splice(queue.indexOf(one), 1)
-    waitingUnits -= one.units
+    this.#waitingUnits -= one.units
     one.timer.cancel()
-    if (queue.length === 0) queues.delete(tenant)
+    if (queue.length === 0) this.#queues.delete(tenant)
   }
 
-  /**
-   * A single request may exceed a share, since it could never wait otherwise; it leaves one share to others.
-   */
-  function checkRoom(own: readonly Waiting[], units: number): void {
-    const most = own.length === 0 ? bounds.waitingUnitsMax - shareUnits : shareUnits
+  /** A single request may exceed a share, since it could never wait otherwise; it leaves one share to others. */
+  #checkRoom(own: readonly Waiting[], units: number): void {
+    const { waitingMax, waitingUnitsMax } = this.#bounds
+    const most = own.length === 0 ? waitingUnitsMax - this.#shareUnits : this.#shareUnits
     const ownUnits = own.reduce((sum, one) => sum + one.units, 0)
-    if (own.length >= bounds.waitingMax || ownUnits + units > most) {
-      throw overloaded('too much of this tenant is waiting', bounds)
-    }
-    if (waitingUnits + units > bounds.waitingUnitsMax) {
-      throw overloaded('too much is waiting', bounds)
-    }
+    if (own.length >= waitingMax || ownUnits + units > most)
+      throw overloaded('too much of this tenant is waiting', this.#bounds)
+    if (this.#waitingUnits + units > waitingUnitsMax)
+      throw overloaded('too much is waiting', this.#bounds)
   }
 
-  function wait(tenant: string, units: number): Promise<() => void> {
+  #wait(tenant: string, units: number): Promise<() => void> {
     const { promise, resolve, reject } = Promise.withResolvers<() => void>()
-    const timer = clock.after(bounds.waitMsMax, () => {
-      forget(tenant, one)
-      reject(overloaded('waited too long', bounds))
+    const timer = this.#clock.after(this.#bounds.waitMsMax, () => {
+      this.#forget(tenant, one)
+      reject(overloaded('waited too long', this.#bounds))
     })
     const one: Waiting = { units, go: resolve, timer }
-    const queue = queues.get(tenant)
+    const queue = this.#queues.get(tenant)
     if (queue) queue.push(one)
-    else queues.set(tenant, [one])
-    waitingUnits += units
+    else this.#queues.set(tenant, [one])
+    this.#waitingUnits += units
     return promise
-  }
-
-  return {
-    async enter(tenant, units) {
-      // A tenant that queues while a slot is free is at its share.
-      if (taken < places && isBelowShare(tenant)) return take(tenant)
-      checkRoom(queues.get(tenant) ?? [], units)
-      return wait(tenant, units)
-    },
   }
 }
 

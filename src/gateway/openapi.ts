@@ -100,190 +100,18 @@ export function openApi(version: string): Json {
     },
     security: key,
     paths: {
-      '/v1/executions': {
-        post: execute(),
-        get: {
-          ...call(
-            'listExecutions',
-            'What jobs came to',
-            'Newest first, those under way among them; kept for 24 hours or 1 GB. All labels given must match',
-            {},
-            'Executions',
-            [401, 403, 422, 429],
-          ),
-          parameters: [
-            query('limit', { type: 'integer', minimum: 1, maximum: 100, default: 20 }),
-            query('cursor', { type: 'string' }, 'next of an earlier answer'),
-            query('label', { type: 'array', items: { type: 'string' } }, 'name:value'),
-          ],
-        },
-      },
-      '/v1/executions/{id}': {
-        parameters: [pathId],
-        get: {
-          ...alsoStream(
-            call(
-              'getExecution',
-              'One outcome',
-              'Before its end, that it is queued or running. As text/event-stream: what a job under way has told, as far ' +
-                'as the last 64 KiB hold it, what it still tells, and always last outcome; of one that is over outcome ' +
-                'alone. Each event but that has an id, one more each: a gap is what was no longer kept',
-              {},
-              outcomeOrPending,
-              [401, 403, 404, 429],
-            ),
-          ),
-          parameters: [header('Last-Event-ID', 'The id of the last event known: goes on after it')],
-        },
-        delete: withResponse(
-          call(
-            'cancelExecution',
-            'End one job',
-            'With its outcome where it had ended',
-            {},
-            'Outcome',
-            [401, 403, 404, 429],
-          ),
-          202,
-          {
-            description: 'It is being ended',
-            content: { 'application/json': { schema: ref('Pending') } },
-          },
-        ),
-      },
-      '/v1/executions/{id}/timeline.svg': {
-        parameters: [pathId],
-        get: {
-          ...stream(
-            'drawExecution',
-            'One life as a picture',
-            'Phases, what each control still allowed, what happened and what was cut off, as an SVG that needs nothing ' +
-              'else. Of a job under way as far as it has come',
-            'image/svg+xml',
-            [401, 403, 404, 422, 429],
-          ),
-          parameters: [
-            query(
-              'width',
-              { type: 'integer', minimum: widthMin, maximum: widthMax, default: 880 },
-              'pixels',
-            ),
-          ],
-        },
-      },
+      ...executionPaths(),
+      ...oneExecutionPaths(),
       ...effectPaths(),
       ...capabilityPaths(),
       ...sandboxPaths(),
       ...evidencePaths(),
       ...zonePaths(),
-      '/active-content': {
-        post: {
-          ...alsoStream(
-            call(
-              'executeActiveContent',
-              'Run one piece of active content',
-              'By the session token of a page of the static endpoint, or by an API key. As text/event-stream it begins ' +
-                'with plan, what its life is to be',
-              body('ActiveContent'),
-              'Outcome',
-              jobProblems,
-            ),
-          ),
-          security: keyOrToken,
-        },
-      },
-      '/v1/providers': {
-        get: call(
-          'listProviders',
-          'The walls of this machine',
-          'What each is made of, and why one is not available',
-          {},
-          { type: 'array', items: ref('Provider') },
-          [401, 403, 429],
-        ),
-      },
-      '/v1/providers/default': {
-        put: call(
-          'preferProvider',
-          'Prefer another wall',
-          'From the next job on; jobs under way end on theirs. Never below what a job needs',
-          body('DefaultProvider'),
-          'ConfigInForce',
-          changeProblems,
-        ),
-      },
-      '/v1/config': {
-        patch: call(
-          'changeConfig',
-          'Change the configuration in force',
-          'From the next job on, until the server ends. What is wider needs the scope config:widen, which admin does not ' +
-            'include; details.widens names it',
-          body('ConfigPatch'),
-          'ConfigInForce',
-          changeProblems,
-        ),
-      },
-      '/v1/threats': {
-        get: {
-          ...call(
-            'listThreats',
-            'The last threats',
-            'Oldest first, at most 500: what was blocked, audited, unreadable, denied, odd or refused. A tenant sees its own',
-            {},
-            { type: 'array', items: ref('Threat') },
-            [401, 403, 429],
-          ),
-          parameters: [
-            query('after', { type: 'integer', minimum: 0 }, 'seq of the last one known'),
-          ],
-        },
-      },
-      '/v1/threats/stream': {
-        get: stream(
-          'streamThreats',
-          'Threats as they come',
-          'Server-sent events "threat", each with a Threat; Last-Event-ID goes on where a reader was',
-          'text/event-stream',
-          [401, 403, 429, 503],
-        ),
-      },
-      '/metrics': {
-        get: stream(
-          'metrics',
-          'What is counted and measured',
-          'Prometheus text format 0.0.4',
-          'text/plain',
-          [401, 403, 429],
-        ),
-      },
-      '/openapi.json': {
-        get: call(
-          'describe',
-          'This description',
-          'OpenAPI 3.1; without a key on loopback',
-          {},
-          { type: 'object' },
-          [401, 429],
-        ),
-      },
-      '/docs': {
-        get: asHtml(
-          call(
-            'readDocs',
-            'This description, readable',
-            'One page, with an example for each call; without a key on loopback',
-            {},
-            {},
-            [401, 403, 429],
-          ),
-        ),
-      },
-      '/livez': { get: open('isAlive', 'Whether the server answers', 'Live', []) },
-      '/healthz': { get: open('isHealthy', 'The same as /livez', 'Live', []) },
-      '/readyz': {
-        get: open('isReady', 'Whether a wall is proven and jobs are taken', 'Ready', [503]),
-      },
-      '/version': { get: open('version', 'What this is', 'Version', []) },
+      ...liveZonePaths(),
+      ...activeContentPaths(),
+      ...configPaths(),
+      ...threatPaths(),
+      ...descriptionPaths(),
     },
     components: {
       securitySchemes: {
@@ -300,6 +128,214 @@ const orderProblems = [401, 403, 404, 408, 409, 429, 503]
 const changeProblems = [400, 401, 403, 408, 413, 415, 422, 429, 503]
 const pathId = { name: 'id', in: 'path', required: true, schema: { type: 'string' } }
 const outcomeOrPending = { oneOf: [ref('Outcome'), ref('Pending')] }
+
+function executionPaths(): Json {
+  return {
+    '/v1/executions': {
+      post: execute(),
+      get: {
+        ...call(
+          'listExecutions',
+          'What jobs came to',
+          'Newest first, those under way among them; kept for 24 hours or 1 GB. All labels given must match',
+          {},
+          'Executions',
+          [401, 403, 422, 429],
+        ),
+        parameters: [
+          query('limit', { type: 'integer', minimum: 1, maximum: 100, default: 20 }),
+          query('cursor', { type: 'string' }, 'next of an earlier answer'),
+          query('label', { type: 'array', items: { type: 'string' } }, 'name:value'),
+        ],
+      },
+    },
+  }
+}
+
+function oneExecutionPaths(): Json {
+  return {
+    '/v1/executions/{id}': {
+      parameters: [pathId],
+      get: {
+        ...alsoStream(
+          call(
+            'getExecution',
+            'One outcome',
+            'Before its end, that it is queued or running. As text/event-stream: what a job under way has told, as far ' +
+              'as the last 64 KiB hold it, what it still tells, and always last outcome; of one that is over outcome ' +
+              'alone. Each event but that has an id, one more each: a gap is what was no longer kept',
+            {},
+            outcomeOrPending,
+            [401, 403, 404, 429],
+          ),
+        ),
+        parameters: [header('Last-Event-ID', 'The id of the last event known: goes on after it')],
+      },
+      delete: withResponse(
+        call(
+          'cancelExecution',
+          'End one job',
+          'With its outcome where it had ended',
+          {},
+          'Outcome',
+          [401, 403, 404, 429],
+        ),
+        202,
+        {
+          description: 'It is being ended',
+          content: { 'application/json': { schema: ref('Pending') } },
+        },
+      ),
+    },
+    '/v1/executions/{id}/timeline.svg': {
+      parameters: [pathId],
+      get: {
+        ...stream(
+          'drawExecution',
+          'One life as a picture',
+          'Phases, what each control still allowed, what happened and what was cut off, as an SVG that needs nothing ' +
+            'else. Of a job under way as far as it has come',
+          'image/svg+xml',
+          [401, 403, 404, 422, 429],
+        ),
+        parameters: [
+          query(
+            'width',
+            { type: 'integer', minimum: widthMin, maximum: widthMax, default: 880 },
+            'pixels',
+          ),
+        ],
+      },
+    },
+  }
+}
+
+function activeContentPaths(): Json {
+  return {
+    '/active-content': {
+      post: {
+        ...alsoStream(
+          call(
+            'executeActiveContent',
+            'Run one piece of active content',
+            'By the session token of a page of the static endpoint, or by an API key. As text/event-stream it begins ' +
+              'with plan, what its life is to be',
+            body('ActiveContent'),
+            'Outcome',
+            jobProblems,
+          ),
+        ),
+        security: keyOrToken,
+      },
+    },
+  }
+}
+
+function configPaths(): Json {
+  return {
+    '/v1/providers': {
+      get: call(
+        'listProviders',
+        'The walls of this machine',
+        'What each is made of, and why one is not available',
+        {},
+        { type: 'array', items: ref('Provider') },
+        [401, 403, 429],
+      ),
+    },
+    '/v1/providers/default': {
+      put: call(
+        'preferProvider',
+        'Prefer another wall',
+        'From the next job on; jobs under way end on theirs. Never below what a job needs',
+        body('DefaultProvider'),
+        'ConfigInForce',
+        changeProblems,
+      ),
+    },
+    '/v1/config': {
+      patch: call(
+        'changeConfig',
+        'Change the configuration in force',
+        'From the next job on, until the server ends. What is wider needs the scope config:widen, which admin does not ' +
+          'include; details.widens names it',
+        body('ConfigPatch'),
+        'ConfigInForce',
+        changeProblems,
+      ),
+    },
+  }
+}
+
+function threatPaths(): Json {
+  return {
+    '/v1/threats': {
+      get: {
+        ...call(
+          'listThreats',
+          'The last threats',
+          'Oldest first, at most 500: what was blocked, audited, unreadable, denied, odd or refused. A tenant sees its own',
+          {},
+          { type: 'array', items: ref('Threat') },
+          [401, 403, 429],
+        ),
+        parameters: [query('after', { type: 'integer', minimum: 0 }, 'seq of the last one known')],
+      },
+    },
+    '/v1/threats/stream': {
+      get: stream(
+        'streamThreats',
+        'Threats as they come',
+        'Server-sent events "threat", each with a Threat; Last-Event-ID goes on where a reader was',
+        'text/event-stream',
+        [401, 403, 429, 503],
+      ),
+    },
+  }
+}
+
+/** Figures, this document, and the state of the server. */
+function descriptionPaths(): Json {
+  return {
+    '/metrics': {
+      get: stream(
+        'metrics',
+        'What is counted and measured',
+        'Prometheus text format 0.0.4',
+        'text/plain',
+        [401, 403, 429],
+      ),
+    },
+    '/openapi.json': {
+      get: call(
+        'describe',
+        'This description',
+        'OpenAPI 3.1; without a key on loopback',
+        {},
+        { type: 'object' },
+        [401, 429],
+      ),
+    },
+    '/docs': {
+      get: asHtml(
+        call(
+          'readDocs',
+          'This description, readable',
+          'One page, with an example for each call; without a key on loopback',
+          {},
+          {},
+          [401, 403, 429],
+        ),
+      ),
+    },
+    '/livez': { get: open('isAlive', 'Whether the server answers', 'Live', []) },
+    '/healthz': { get: open('isHealthy', 'The same as /livez', 'Live', []) },
+    '/readyz': {
+      get: open('isReady', 'Whether a wall is proven and jobs are taken', 'Ready', [503]),
+    },
+    '/version': { get: open('version', 'What this is', 'Version', []) },
+  }
+}
 
 function effectPaths(): Json {
   return {
@@ -470,7 +506,6 @@ function evidencePaths(): Json {
 
 function zonePaths(): Json {
   const asked = body('ZonesAsked')
-  const pathZone = { name: 'zone', in: 'path', required: true, schema: { type: 'string' } }
   return {
     '/v1/zones': {
       post: withResponse(
@@ -512,6 +547,13 @@ function zonePaths(): Json {
         [...jobProblems, 404],
       ),
     },
+  }
+}
+
+/** Zones of an execution that has begun. */
+function liveZonePaths(): Json {
+  const pathZone = { name: 'zone', in: 'path', required: true, schema: { type: 'string' } }
+  return {
     '/v1/zones/{id}': {
       parameters: [pathId],
       get: call(

@@ -146,23 +146,19 @@ export function assemble(options: AssembleOptions): Assembly {
   const proving = walls.proveAtStart(config())
   if (kind === 'server') void proving.then(() => walls.proveProcesses())
   const warming = analysis.ready().catch(() => undefined)
+  const { layerFolder } = options
   const code = createCodeAnalysis({
-    config,
-    clock,
-    voice,
+    ...base,
     watching,
     warmed: warming,
     asking: analysis,
-    layerFolder: options.layerFolder,
+    layerFolder,
   })
   const { keep, evidence, tell } = openCustody(base)
   const captures = createMutex()
   const operating = createLiveOperations({ keep, mutex: captures, writeRecord: tell })
   const rooms = createRooms({
-    config,
-    clock,
-    voice,
-    record,
+    ...base,
     walls,
     code,
     pool,
@@ -202,19 +198,22 @@ export function assemble(options: AssembleOptions): Assembly {
     closePorts: (ports) => ports.forEach((one) => ownPorts.add(one)),
     async [Symbol.asyncDispose]() {
       await proving.catch(() => undefined)
-      const closing = walls.loaded.map(async (one) => await one.close?.())
-      const closed = await Promise.allSettled([
-        ...closing,
-        analysis.close(),
-        record.close(),
-        watching.close(),
-      ])
-      effects.close()
-      // Ends every wall, also those whose provider could not close.
-      await options.warden.close()
-      for (const one of closed) if (one.status === 'rejected') throw one.reason
+      await closeParts([...walls.loaded, analysis, record, watching], effects, options.warden)
     },
   }
+}
+
+/** Closes all parts even where one fails, and throws the first failure then. */
+async function closeParts(
+  parts: readonly { close?(): Promise<unknown> }[],
+  effects: { close(): void },
+  warden: Pick<AssembleOptions['warden'], 'close'>,
+): Promise<void> {
+  const closed = await Promise.allSettled(parts.map(async (one) => await one.close?.()))
+  effects.close()
+  // Ends every wall, also those whose provider could not close.
+  await warden.close()
+  for (const one of closed) if (one.status === 'rejected') throw one.reason
 }
 
 function openBase(options: AssembleOptions): Base {

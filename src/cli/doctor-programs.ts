@@ -29,7 +29,13 @@ const startedMax = 20
 
 /** Trials of a wall that runs programs. */
 export function programTrials(language: string, attempts: Attempts): readonly WallTrial[] {
-  const trials: readonly WallTrial[] = [
+  const trials = [reachTrials(attempts), limitTrials(attempts), kernelTrials(attempts)].flat()
+  return trials.map(([wall, how, holds]) => [`${language}: ${wall}`, how, holds])
+}
+
+/** Trials of network and files: what a program reaches outside its wall. */
+function reachTrials(attempts: Attempts): readonly WallTrial[] {
+  return [
     [
       'network',
       'connecting to a listener on this machine, raw sockets and sockets of the kernel',
@@ -44,6 +50,12 @@ export function programTrials(language: string, attempts: Attempts): readonly Wa
         return resultText === nothing && !bait.isSeen(text) && !bait.isMarked()
       },
     ],
+  ]
+}
+
+/** Trials of resource limits. */
+function limitTrials(attempts: Attempts): readonly WallTrial[] {
+  return [
     [
       'memory',
       'filling a gigabyte, with 32 MiB allowed',
@@ -73,6 +85,12 @@ export function programTrials(language: string, attempts: Attempts): readonly Wa
       `ignoring signals, with a child that does too, ended after ${TIMEOUT_MS} ms`,
       async (run) => (await run(attempts.time, { timeout: TIMEOUT_MS })).status === 'timeout',
     ],
+  ]
+}
+
+/** Trials of the kernel's interface, and of traces of other jobs. */
+function kernelTrials(attempts: Attempts): readonly WallTrial[] {
+  return [
     [
       'kernel',
       'tracing, mounting, new namespaces, io_uring and other calls that a job has no need of',
@@ -101,5 +119,4 @@ export function programTrials(language: string, attempts: Attempts): readonly Wa
       },
     ],
   ]
-  return trials.map(([wall, how, holds]) => [`${language}: ${wall}`, how, holds])
 }

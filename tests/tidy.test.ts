@@ -15,7 +15,13 @@ import {
   runtimePackagesMax,
 } from './tidy/packages.ts'
 import { serverLoadFaults } from './tidy/server-loads.ts'
-import { duplicateTypes, importCycles, openerFaults, shapesOf } from './tidy/shape.ts'
+import {
+  duplicateTypes,
+  importCycles,
+  longFunctionFaults,
+  openerFaults,
+  shapesOf,
+} from './tidy/shape.ts'
 import { isTest, readTree, root, type Source } from './tidy/tree.ts'
 import { wordFaults } from './tidy/words.ts'
 
@@ -44,6 +50,10 @@ suite('The house is tidy', () => {
 
   test('Comments and test titles open with their noun or verb', () => {
     assert.deepEqual(openerFaults(shapes), [])
+  })
+
+  test('No function is longer than 70 lines; groups of tests are lists, and not measured', () => {
+    assert.deepEqual(longFunctionFaults(shapes), [])
   })
 
   test('An exported type name is defined once, and no files import each other in a circle', () => {
@@ -273,6 +283,23 @@ suite('Untidiness is found', () => {
       { path: 'src/c.ts', text: "import './a.ts'" },
     ]
     assert.deepEqual(importCycles(circle), [['src/a.ts', 'src/b.ts']])
+  })
+
+  test('A long function is found; a group of tests is not measured, but each test in it is', () => {
+    const body = '\n'.repeat(70)
+    const faults = longFunctionFaults(
+      shapesOf([
+        { path: 'src/a.ts', text: `function a() {${body}}` },
+        { path: 'src/b.ts', text: `suite('b', () => {${body}})` },
+        { path: 'src/c.test.ts', text: `suite('c', () => {${body}})` },
+        { path: 'src/d.test.ts', text: `suite('d', () => { test('e', () => {${body}}) })` },
+        { path: 'src/e.ts', text: `function e() {${body.slice(1)}}` },
+      ]),
+    )
+    assert.deepEqual(
+      faults.map((fault) => fault.split(':')[0]),
+      ['src/a.ts', 'src/b.ts', 'src/d.test.ts'],
+    )
   })
 
   const words: readonly (readonly [what: string, path: string, text: string])[] = [

@@ -8,6 +8,7 @@ import {
   type Controls,
 } from '../../src/contract/controls.ts'
 import type { Point } from '../../src/contract/event.ts'
+import type { Phase } from '../../src/contract/phase.ts'
 import type { Profile } from '../../src/contract/profile.ts'
 import type { GatedOutput, SupervisedRun, Supervisor } from '../../src/contract/pipeline.ts'
 import { answerMsMax, releaseMsMax } from '../../src/lives/supervise.ts'
@@ -83,93 +84,119 @@ const isMeddledWith = ({ deeds, profile: { schedule } }: Fate): boolean =>
   schedule.phases.some(({ advanceIf, terminateIf }) => advanceIf ?? terminateIf)
 
 function fateOf(seed: number): Fate {
+  const dice = diceOf(seed)
+  const { random, upTo, oneOf, rarely } = dice
+  const lengths = Array.from({ length: 1 + upTo(3) }, () => 1 + upTo(400))
+  const phases = phasesOf(...lengths)
+  const limits = limitsOf({ timeout: 1 + upTo(1200), output: upTo(4096), result: 64 })
+  const steps = Array.from({ length: upTo(4) }, () => ({ at: upTo(900), ...middleStep(dice) }))
+  if (random() < 0.8) steps.push({ at: upTo(900), ...endStep(dice) })
+  const isMeddled = random() < 0.4
+  const schedule = drawSchedule(dice, isMeddled ? withConditions(dice, phases) : phases, isMeddled)
+  return {
+    profile: profileOf({ schedule, limits }),
+    deeds: isMeddled ? Array.from({ length: upTo(5) }, () => drawDeed(dice)) : [],
+    steps,
+    faults: drawFaults(dice),
+    cancelAt: rarely(() => upTo(1500)),
+    closeAt: random() < 0.03 ? upTo(1500) : undefined,
+    holds: rarely(() => oneOf(1, 50, Infinity)) ?? 0,
+  }
+}
+
+/** Draws from a seeded random sequence. */
+function diceOf(seed: number) {
   const random = seeded(seed)
   const upTo = (max: number) => Math.floor(random() * (max + 1))
   const oneOf = <Item>(...items: readonly Item[]) => items[upTo(items.length - 1)]!
   const rarely = <Item>(item: () => Item) => (random() < 0.15 ? item() : undefined)
-  const lengths = Array.from({ length: 1 + upTo(3) }, () => 1 + upTo(400))
-  const phases = phasesOf(...lengths)
-  const limits = limitsOf({ timeout: 1 + upTo(1200), output: upTo(4096), result: 64 })
-  const condition = () =>
-    oneOf(
-      `life.age > ${upTo(900)}`,
-      `life.phaseAge > ${upTo(300)} && calls >= ${upTo(2)}`,
-      `output.bytes > ${upTo(9000)}`,
-      'anomaly.last == "low" || anomaly.count > 1',
-      `life.cpu > ${upTo(600)}`,
-      'events["capability/denied"] > 0',
-      '1 / calls > 0',
-    )
-  const zone = () => oneOf('a', 'b', 'c')
-  const deed = (): Deed => {
-    const at = upTo(1200)
-    const where = oneOf('main', zone())
-    return oneOf<() => Deed>(
-      () => ({ at, zone: where, do: 'tighten', to: oneOf(...phasesOf(1, 1, 1, 1)).controls }),
-      () => ({ at, zone: where, do: 'tighten', to: { ...allControls, cpu: upTo(4) } }),
-      () => ({
-        at,
-        zone: where,
-        do: 'anomaly',
-        severity: oneOf('low', 'low', 'medium', 'high', '?'),
-      }),
-      () => ({ at, zone: random() < 0.2 ? 'main' : zone(), do: 'terminate' }),
-      () => ({ at: upTo(300), zone: zone(), do: 'zone' }),
-      () => ({ at, zone: zone(), do: 'gone' }),
-    )()
-  }
-  const end = () =>
-    oneOf<ScriptStep>(
-      { result: upTo(99) },
-      { result: { value: new Map([[1, 2n]]) } },
-      { resultText: `"${'x'.repeat(100)}"`, encoding: 'json' },
-      { resultText: '{"__proto__":1}', encoding: 'json' },
-      { error: { code: 'ERROR', message: 'thrown' } },
-      { limit: 'CPU' },
-      { memory: 2 ** 40 },
-      { crash: 'the worker died' },
-    )
-  const middle = () =>
-    oneOf<ScriptStep>(
-      { stdout: 'line\n' },
-      { stderr: Uint8Array.of(0xff, 0xf0, 0x9f) },
-      { spam: upTo(150_000) },
-      { cpu: upTo(900) },
-      { memory: 1 },
-      { call: { name: 'ccos.clock', argsText: '[]' } },
-      { artifact: { path: oneOf('a', 'b', '../c'), bytes: new Uint8Array(upTo(9)) } },
-    )
-  const steps = Array.from({ length: upTo(4) }, () => ({ at: upTo(900), ...middle() }))
-  if (random() < 0.8) steps.push({ at: upTo(900), ...end() })
-  const conditional = () =>
-    phases.map((phase) => {
-      const advanceIf = rarely(condition)
-      const terminateIf = rarely(condition)
-      return { ...phase, ...(advanceIf && { advanceIf }), ...(terminateIf && { terminateIf }) }
-    })
-  const isMeddled = random() < 0.4
-  const lived = isMeddled ? conditional() : phases
-  const base = scheduleOf(random() < 0.3 ? lived.toReversed() : lived, oneOf(0, 0.5, 1))
+  return { random, upTo, oneOf, rarely }
+}
+
+type Dice = ReturnType<typeof diceOf>
+
+function drawCondition({ upTo, oneOf }: Dice): string {
+  return oneOf(
+    `life.age > ${upTo(900)}`,
+    `life.phaseAge > ${upTo(300)} && calls >= ${upTo(2)}`,
+    `output.bytes > ${upTo(9000)}`,
+    'anomaly.last == "low" || anomaly.count > 1',
+    `life.cpu > ${upTo(600)}`,
+    'events["capability/denied"] > 0',
+    '1 / calls > 0',
+  )
+}
+
+function withConditions(dice: Dice, phases: readonly Phase[]): readonly Phase[] {
+  return phases.map((phase) => {
+    const advanceIf = dice.rarely(() => drawCondition(dice))
+    const terminateIf = dice.rarely(() => drawCondition(dice))
+    return { ...phase, ...(advanceIf && { advanceIf }), ...(terminateIf && { terminateIf }) }
+  })
+}
+
+function drawSchedule({ random, upTo, oneOf }: Dice, phases: readonly Phase[], isMeddled: boolean) {
+  const base = scheduleOf(random() < 0.3 ? phases.toReversed() : phases, oneOf(0, 0.5, 1))
   const { onAnomaly, shorten } = base
   const own = { phases: phasesOf(1 + upTo(300), 1 + upTo(300)), onAnomaly, shorten }
   const more = {
     ...(random() < 0.3 && { clock: 'cpu' as const }),
     zones: { own: random() < 0.3 ? { ...own, phases: own.phases.toReversed() } : own },
   }
+  return { ...base, ...(isMeddled && more) }
+}
+
+function drawDeed({ random, upTo, oneOf }: Dice): Deed {
+  const zone = () => oneOf('a', 'b', 'c')
+  const at = upTo(1200)
+  const where = oneOf('main', zone())
+  return oneOf<() => Deed>(
+    () => ({ at, zone: where, do: 'tighten', to: oneOf(...phasesOf(1, 1, 1, 1)).controls }),
+    () => ({ at, zone: where, do: 'tighten', to: { ...allControls, cpu: upTo(4) } }),
+    () => ({
+      at,
+      zone: where,
+      do: 'anomaly',
+      severity: oneOf('low', 'low', 'medium', 'high', '?'),
+    }),
+    () => ({ at, zone: random() < 0.2 ? 'main' : zone(), do: 'terminate' }),
+    () => ({ at: upTo(300), zone: zone(), do: 'zone' }),
+    () => ({ at, zone: zone(), do: 'gone' }),
+  )()
+}
+
+function endStep({ upTo, oneOf }: Dice): ScriptStep {
+  return oneOf<ScriptStep>(
+    { result: upTo(99) },
+    { result: { value: new Map([[1, 2n]]) } },
+    { resultText: `"${'x'.repeat(100)}"`, encoding: 'json' },
+    { resultText: '{"__proto__":1}', encoding: 'json' },
+    { error: { code: 'ERROR', message: 'thrown' } },
+    { limit: 'CPU' },
+    { memory: 2 ** 40 },
+    { crash: 'the worker died' },
+  )
+}
+
+function middleStep({ upTo, oneOf }: Dice): ScriptStep {
+  return oneOf<ScriptStep>(
+    { stdout: 'line\n' },
+    { stderr: Uint8Array.of(0xff, 0xf0, 0x9f) },
+    { spam: upTo(150_000) },
+    { cpu: upTo(900) },
+    { memory: 1 },
+    { call: { name: 'ccos.clock', argsText: '[]' } },
+    { artifact: { path: oneOf('a', 'b', '../c'), bytes: new Uint8Array(upTo(9)) } },
+  )
+}
+
+function drawFaults({ random, oneOf, rarely }: Dice): Faults {
   return {
-    profile: profileOf({ schedule: { ...base, ...(isMeddled && more) }, limits }),
-    deeds: isMeddled ? Array.from({ length: upTo(5) }, deed) : [],
-    steps,
-    faults: {
-      release: rarely(() => oneOf<Fault<'release'>>(5, 500, 11_000, 'never')) ?? 0,
-      kill: rarely(() => oneOf<Fault<'kill'>>(1, 1500, 3000, 'never', 'ok')) ?? 0,
-      tighten:
-        rarely(() => oneOf<Fault<'tighten'>>(1, 900, 1100, 'never', 'throws', ['network'])) ?? 0,
-      ...(random() < 0.1 && { endZone: oneOf('never', 'throws') }),
-    },
-    cancelAt: rarely(() => upTo(1500)),
-    closeAt: random() < 0.03 ? upTo(1500) : undefined,
-    holds: rarely(() => oneOf(1, 50, Infinity)) ?? 0,
+    release: rarely(() => oneOf<Fault<'release'>>(5, 500, 11_000, 'never')) ?? 0,
+    kill: rarely(() => oneOf<Fault<'kill'>>(1, 1500, 3000, 'never', 'ok')) ?? 0,
+    tighten:
+      rarely(() => oneOf<Fault<'tighten'>>(1, 900, 1100, 'never', 'throws', ['network'])) ?? 0,
+    ...(random() < 0.1 && { endZone: oneOf('never', 'throws') }),
   }
 }
 

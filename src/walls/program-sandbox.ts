@@ -83,8 +83,9 @@ export class ProgramSandbox extends FramedSandbox<ProgramParts> {
   #calls: ReturnType<typeof reportCalls> | undefined
   /** The end frame has been read, and the output before it is being drained. */
   #hasSaid = false
-  /** On the monotonic clock. */
-  #releasedAt: number | undefined
+  /** On the monotonic clock: when the job was sent. */
+  #sentAt = -Infinity
+  #isReleased = false
   /** The last request that took something from the whole. */
   #tightening: Promise<unknown> = Promise.resolve()
   /** Usage when it was held. */
@@ -227,6 +228,7 @@ export class ProgramSandbox extends FramedSandbox<ProgramParts> {
 
   protected send(task: Task): void {
     const { wall, profile } = this.parts
+    this.#sentAt = performance.now()
     for (const piece of piecesOf(task)) wall.send(kind.ahead, piece)
     wall.send(kind.run, JSON.stringify({ ...carried(task, profile), trust: this.wayOut?.trust }))
   }
@@ -265,10 +267,10 @@ export class ProgramSandbox extends FramedSandbox<ProgramParts> {
 
   /** From here on the warden counts too: it ends the life when nothing here does. */
   #release(payload: Buffer): void {
-    if (this.#releasedAt !== undefined) return
+    if (this.#isReleased) return
     const at = releasedSchema.safeParse(payload.toString('latin1'))
     if (!at.success) return this.garbled('unreadable release')
-    this.#releasedAt = performance.now()
+    this.#isReleased = true
     this.parts.warden.arm(this.wall, deadlineOf(this.parts.profile))
     this.sample()
     this.#calls?.released(at.data)
@@ -303,9 +305,12 @@ export class ProgramSandbox extends FramedSandbox<ProgramParts> {
     })
   }
 
-  /** Usage that the warden saw; nothing where it cannot have taken a sample, and is not asked. */
+  /**
+   * Usage that the warden saw; nothing where it cannot have taken a sample, and is not asked. The time since the job was
+   * sent decides, not what the guest says of its release: a server that was busy reads both frames in one turn.
+   */
   async #used(): Promise<WallCost> {
-    if (performance.now() - (this.#releasedAt ?? Infinity) < sampleEveryMs.limited) return unseen
+    if (performance.now() - this.#sentAt < sampleEveryMs.limited) return unseen
     return await this.parts.warden.release(this.wall).catch(() => unseen)
   }
 

@@ -37,6 +37,8 @@ export class WallHandle {
   #ending: Promise<unknown> | undefined
   tenant: string | undefined
   jobs = 0
+  /** Started for a job that waited, with fewer isolates ahead: others are taken before it. */
+  isForOne = false
   /** The memory it is held to, where its last job left nothing behind; undefined asks for a new claim. */
   heldTo: number | undefined
   /** When it became free, on the monotonic clock. */

@@ -22,6 +22,9 @@ export interface ShelfOptions {
   readonly keepReady: boolean
 }
 
+/** Isolates made ahead in a worker that a job waits for: each costs 3 ms before the job can begin. */
+const SPARES_AWAITED = 1
+
 /** Tenant of the probe guest that proves a wall: it binds the wall to no tenant. */
 export const probeTenant = ''
 
@@ -48,8 +51,12 @@ class WorkerShelf implements Shelf {
   readonly #idle: WallHandle[] = []
   readonly #all = new Set<WallHandle>()
   readonly #timer: NodeJS.Timeout
-  /** Start that callers wait for together. */
+  /** Start of the one that is kept ready. */
   #starting: Promise<WallHandle> | undefined
+  /** Whether a job waits for that start: no second one does. */
+  #isStartingTaken = false
+  /** Starts that a job waits for. */
+  #awaited = 0
   #isClosed = false
 
   constructor(options: ShelfOptions) {
@@ -63,7 +70,7 @@ class WorkerShelf implements Shelf {
     const bound = tenant === probeTenant ? undefined : sha256(tenant)
     const ready = this.#pick(bound)
     if (!ready) this.#makeRoom()
-    const handle = ready ?? (await (this.#starting ? this.#takeStarting(bound) : this.#start()))
+    const handle = ready ?? (await this.#startFor(bound))
     handle.tenant = bound
     handle.jobs++
     if (bound !== undefined) this.#keepOneUnbound()
@@ -74,6 +81,7 @@ class WorkerShelf implements Shelf {
     handle.freeSince = performance.now()
     const isSpent = handle.jobs >= JOBS_MAX
     if (!handle.alive || isSpent || this.#isClosed) void handle.kill()
+    else if (handle.isForOne) this.#idle.unshift(handle)
     else this.#idle.push(handle)
     if (!handle.alive) this.#keepOneUnbound()
   }
@@ -90,8 +98,27 @@ class WorkerShelf implements Shelf {
     await Promise.all([...this.#all].map((handle) => handle.kill()))
   }
 
-  async #start(): Promise<WallHandle> {
-    const { warden, program, spares, spareMiB, voice } = this.#options
+  /** While jobs wait for starts of their own, the one that is kept ready is not started. */
+  async #startFor(tenant: string | undefined): Promise<WallHandle> {
+    this.#awaited++
+    try {
+      const begun = this.#isStartingTaken ? undefined : this.#starting
+      if (begun) {
+        this.#isStartingTaken = true
+        await begun.catch(() => undefined)
+        const ready = this.#pick(tenant)
+        if (ready) return ready
+      }
+      const handle = await this.#start(Math.min(this.#options.spares, SPARES_AWAITED))
+      handle.isForOne = true
+      return handle
+    } finally {
+      this.#awaited--
+    }
+  }
+
+  async #start(spares = this.#options.spares): Promise<WallHandle> {
+    const { warden, program, spareMiB, voice } = this.#options
     const { wall, socket } = await warden.start(program, { spares, spareMiB })
     const handle = new WallHandle(wall, socket, warden)
     handle.ref(false)
@@ -104,7 +131,7 @@ class WorkerShelf implements Shelf {
   #keepOneUnbound(): void {
     const { keepReady, wallsMax, voice, program } = this.#options
     const isThere = this.#idle.some((handle) => handle.alive && handle.tenant === undefined)
-    if (!keepReady || this.#isClosed || this.#starting || isThere) return
+    if (!keepReady || this.#isClosed || this.#starting || this.#awaited > 0 || isThere) return
     if (this.#live().length >= wallsMax) return
     void this.#unbound().then(
       (handle) => void this.#idle.push(handle),
@@ -115,16 +142,12 @@ class WorkerShelf implements Shelf {
     )
   }
 
-  /** Starts are shared: callers that come while a start is under way wait for it. */
   #unbound(): Promise<WallHandle> {
-    this.#starting = this.#start().finally(() => (this.#starting = undefined))
+    this.#starting = this.#start().finally(() => {
+      this.#starting = undefined
+      this.#isStartingTaken = false
+    })
     return this.#starting
-  }
-
-  /** The wall that is being started for the shelf, if it is still there when it is ready. */
-  async #takeStarting(tenant: string | undefined): Promise<WallHandle> {
-    await this.#starting?.catch(() => undefined)
-    return this.#pick(tenant) ?? this.#start()
   }
 
   #live(): readonly WallHandle[] {

@@ -1,6 +1,6 @@
 import type { Assembly } from '../assemble/assemble.ts'
 import { roomHint } from '../evidence/state-error.ts'
-import type { Readiness } from '../gateway/http/door.ts'
+import type { Readiness } from '../gateway/http/parts.ts'
 
 /** Ready if a wall other than the mock was proved and the audit log is writable. */
 export function readiness(assembly: Assembly): Readiness {

@@ -6,7 +6,7 @@ import { authorise } from './http/auth.ts'
 import { callCapability, listCapabilities } from './doors/capabilities.ts'
 import { changeConfig, preferProvider } from './doors/configuration.ts'
 import { docsPage } from './doors/docs-page.ts'
-import type { Door } from './http/door.ts'
+import type { GatewayParts } from './http/parts.ts'
 import {
   executeEffect,
   listEffects,
@@ -57,7 +57,7 @@ interface Call {
   /** Scopes, one of which the key needs; `anyone`: no key; `own`: checks by itself. */
   readonly needs: readonly Scope[] | 'anyone' | 'own'
   readonly answer: (
-    door: Door,
+    parts: GatewayParts,
     http: HttpBindings,
     who: Identity,
     params: Params,
@@ -76,19 +76,19 @@ export const calls: Readonly<Record<string, Methods>> = {
   '/livez': { GET: { needs: 'anyone', answer: () => json({ status: 'alive' }) } },
   // Conventional path of external health probes.
   '/healthz': { GET: { needs: 'anyone', answer: () => json({ status: 'alive' }) } },
-  '/readyz': { GET: { needs: 'anyone', answer: (door) => ready(door) } },
+  '/readyz': { GET: { needs: 'anyone', answer: (parts) => ready(parts) } },
   '/version': {
     GET: {
       needs: 'anyone',
-      answer: (door) => json({ name: 'mayfly', version: door.version, api: 'v1' }),
+      answer: (parts) => json({ name: 'mayfly', version: parts.version, api: 'v1' }),
     },
   },
   '/openapi.json': {
-    GET: { needs: anyScope, answer: (door) => json(openApi(door.version)) },
+    GET: { needs: anyScope, answer: (parts) => json(openApi(parts.version)) },
   },
   '/docs': { GET: { needs: anyScope, answer: docs } },
   '/v1/providers': {
-    GET: { needs: anyScope, answer: async (door) => json(await door.providers()) },
+    GET: { needs: anyScope, answer: async (parts) => json(await parts.providers()) },
   },
   '/v1/providers/default': { PUT: { needs: ['admin'], answer: preferProvider } },
   '/v1/config': { PATCH: { needs: ['config:widen'], answer: changeConfig } },
@@ -144,31 +144,34 @@ const openOnLoopback: Readonly<Record<string, Methods>> = {
 }
 
 /** The active endpoint: the API. Without a key every path answers the same 401. */
-export function activeRoutes(door: Door): Hono<Env> {
+export function activeRoutes(parts: GatewayParts): Hono<Env> {
   const app = new Hono<Env>()
-  for (const [path, methods] of Object.entries({ ...calls, ...(door.isLocal && openOnLoopback) })) {
+  for (const [path, methods] of Object.entries({
+    ...calls,
+    ...(parts.isLocal && openOnLoopback),
+  })) {
     app.all(path.replaceAll(/\{(\w+)\}/g, ':$1'), async (context) => {
       const http = context.env
-      const crossing = path === '/active-content' ? crossOrigin(door, http) : {}
+      const crossing = path === '/active-content' ? crossOrigin(parts, http) : {}
       if (path !== '/active-content') refuseForeignPages(http.incoming)
       if (context.req.method === 'OPTIONS' && !needsKey(methods)) return options(methods, crossing)
       const asked = { method: context.req.method, params: context.req.param() as Params }
-      const answered = await attempt(door, () => dispatch(door, methods, http, asked))
-      if (answered.status === TOO_MANY) await pause(door.tarpit.hold(askerOf(http)))
+      const answered = await attempt(parts, () => dispatch(parts, methods, http, asked))
+      if (answered.status === TOO_MANY) await pause(parts.tarpit.hold(askerOf(http)))
       return withHeaders(await negotiate(http.incoming, answered), crossing)
     })
   }
   app.all('*', ({ env }) => {
     refuseForeignPages(env.incoming)
-    admit(door, env)
+    admit(parts, env)
     throw new MayflyError('NOT_FOUND', 'Cannot find this path')
   })
-  return app.onError((thrown) => refusal(door, thrown))
+  return app.onError((thrown) => refusal(parts, thrown))
 }
 
 /** The static endpoint: files, and a same-origin route to active content. */
 export function staticRoutes(
-  door: Door,
+  parts: GatewayParts,
   files: StaticFiles,
   activeOrigin: () => string,
 ): Hono<Env> {
@@ -176,24 +179,24 @@ export function staticRoutes(
   const active = calls['/active-content']!
   app.all('/active-content', async ({ env, req }) => {
     if (req.method === 'OPTIONS') return options(active, {})
-    return dispatch(door, active, env, { method: req.method, params: {} })
+    return dispatch(parts, active, env, { method: req.method, params: {} })
   })
   // A site's own page of this name wins. No key needed, since browsers send none.
   app.get('/docs', async (context) => {
     try {
-      return await serve(door, files, activeOrigin, context)
+      return await serve(parts, files, activeOrigin, context)
     } catch (thrown) {
       if (thrown instanceof MayflyError && thrown.code === 'NOT_FOUND')
-        return docsOf(door, activeOrigin())
+        return docsOf(parts, activeOrigin())
       throw thrown
     }
   })
-  app.all('*', async (context) => serve(door, files, activeOrigin, context))
-  return app.onError((thrown) => refusal(door, thrown))
+  app.all('*', async (context) => serve(parts, files, activeOrigin, context))
+  return app.onError((thrown) => refusal(parts, thrown))
 }
 
 async function serve(
-  door: Door,
+  parts: Pick<GatewayParts, 'limits' | 'tokens'>,
   files: StaticFiles,
   activeOrigin: () => string,
   { env, req }: Context<Env>,
@@ -205,10 +208,10 @@ async function serve(
     return wrongMethod(req.method, 'GET, HEAD, OPTIONS')
   // Timeout from the start: a file is sent as fast as it is read, whereas a job's answer is timed from its end
   // (`server.ts`).
-  env.outgoing.socket?.setTimeout(door.limits.writeMs)
+  env.outgoing.socket?.setTimeout(parts.limits.writeMs)
   const pages: PageOptions = {
     connect: [activeOrigin()],
-    issue: (path) => door.tokens?.issue(originOf(incoming), path),
+    issue: (path) => parts.tokens?.issue(originOf(incoming), path),
   }
   return files.answer(
     {
@@ -221,18 +224,18 @@ async function serve(
 }
 
 async function dispatch(
-  door: Door,
+  parts: GatewayParts,
   methods: Methods,
   http: HttpBindings,
   { method, params }: { readonly method: string; readonly params: Params },
 ): Promise<Response> {
-  const who = needsKey(methods) ? admit(door, http) : nobody
+  const who = needsKey(methods) ? admit(parts, http) : nobody
   if (method === 'OPTIONS') return options(methods, {})
   const call = methods[(method === 'HEAD' ? 'GET' : method) as Method]
   if (!call) return wrongMethod(method, allowOf(methods))
   if (typeof call.needs !== 'string') authorise(who, call.needs)
-  const answered = await attempt(door, async () => call.answer(door, http, who, params))
-  return who === nobody ? answered : withHeaders(answered, door.quotas.headers(who.tenant))
+  const answered = await attempt(parts, async () => call.answer(parts, http, who, params))
+  return who === nobody ? answered : withHeaders(answered, parts.quotas.headers(who.tenant))
 }
 
 function needsKey(methods: Methods): boolean {
@@ -241,13 +244,13 @@ function needsKey(methods: Methods): boolean {
 
 const nobody: Identity = { id: '', tenant: '', principal: '', scopes: [] }
 
-function docs(door: Door, { incoming }: HttpBindings): Response {
-  return docsOf(door, originOf(incoming))
+function docs(parts: Pick<GatewayParts, 'version'>, { incoming }: HttpBindings): Response {
+  return docsOf(parts, originOf(incoming))
 }
 
 /** `origin`: API origin shown in the examples. */
-function docsOf(door: Door, origin: string): Response {
-  const page = docsPage(door.version, origin)
+function docsOf(parts: Pick<GatewayParts, 'version'>, origin: string): Response {
+  const page = docsPage(parts.version, origin)
   return new Response(page, {
     headers: {
       'content-type': 'text/html; charset=utf-8',
@@ -259,9 +262,9 @@ function docsOf(door: Door, origin: string): Response {
   })
 }
 
-function ready(door: Door): Response {
-  door.running.refuseWhenDraining()
-  const state = door.ready()
+function ready(parts: Pick<GatewayParts, 'ready' | 'running'>): Response {
+  parts.running.refuseWhenDraining()
+  const state = parts.ready()
   if (state.ready) return json({ status: 'ready', walls: state.walls })
   throw new MayflyError(state.code ?? 'NO_WALL', `Cannot run jobs: ${state.reason}`, {
     details: state.fix === undefined ? null : { fix: state.fix },
@@ -270,9 +273,12 @@ function ready(door: Door): Response {
 }
 
 /** CORS headers for pages of the static origin; no other origin gets them. */
-function crossOrigin(door: Door, { incoming }: HttpBindings): Readonly<Record<string, string>> {
+function crossOrigin(
+  parts: Pick<GatewayParts, 'names'>,
+  { incoming }: HttpBindings,
+): Readonly<Record<string, string>> {
   const { origin } = incoming.headers
-  if (origin === undefined || !door.names.isStatic(origin, incoming.socket.localAddress))
+  if (origin === undefined || !parts.names.isStatic(origin, incoming.socket.localAddress))
     return { vary: 'origin' }
   return {
     vary: 'origin',
@@ -284,11 +290,14 @@ function crossOrigin(door: Door, { incoming }: HttpBindings): Readonly<Record<st
   }
 }
 
-async function attempt(door: Door, answer: () => Promise<Response>): Promise<Response> {
+async function attempt(
+  parts: Pick<GatewayParts, 'refusals'>,
+  answer: () => Promise<Response>,
+): Promise<Response> {
   try {
     return await answer()
   } catch (thrown) {
-    return refusal(door, thrown)
+    return refusal(parts, thrown)
   }
 }
 
@@ -300,8 +309,8 @@ function pause(ms: number): Promise<void> | undefined {
   return ms === 0 ? undefined : new Promise((resolve) => void setTimeout(resolve, ms).unref())
 }
 
-function refusal(door: Door, thrown: unknown): Response {
-  return problemResponse(door.refusals.problem(thrown))
+function refusal(parts: Pick<GatewayParts, 'refusals'>, thrown: unknown): Response {
+  return problemResponse(parts.refusals.problem(thrown))
 }
 
 function withHeaders(response: Response, headers: Readonly<Record<string, string>>): Response {

@@ -21,7 +21,7 @@ import type { History } from '../history/history.ts'
 import type { Telemetry } from '../telemetry/open.ts'
 import { createViews } from '../telemetry/views.ts'
 import { RequestBodies, awaitingContinue } from './http/body.ts'
-import type { ChangeConfig, Door, Readiness, RunJob, AnalyseZones } from './http/door.ts'
+import type { AnalyseZones, ChangeConfig, GatewayParts, Readiness, RunJob } from './http/parts.ts'
 import { inspectRequest } from './http/inspect-request.ts'
 import type { Keys } from './http/keys.ts'
 import { defaultLimits, type GatewayLimits } from './http/limits.ts'
@@ -109,25 +109,25 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   if (!isLoopback(options.host) && !tls && options.insecureHttp !== true)
     throw inClear(options.host)
   const listening = { static: 0, active: 0 }
-  const door = makeDoor(options, () => listening.static)
+  const parts = makeParts(options, () => listening.static)
   const active = makeServer(
-    door,
+    parts,
     options,
     new Set(Object.keys(calls)),
-    getRequestListener(activeRoutes(door).fetch, bridge),
+    getRequestListener(activeRoutes(parts).fetch, bridge),
   )
   const origin = `${tls ? 'https' : 'http'}://${urlHost(options.host)}`
   const activeOrigin = () => `${origin}:${listening.active}`
   const pages = makeServer(
-    door,
+    parts,
     options,
     new Set(['/active-content', '/*']),
-    getRequestListener(staticRoutes(door, filesOf(options.site), activeOrigin).fetch, bridge),
+    getRequestListener(staticRoutes(parts, filesOf(options.site), activeOrigin).fetch, bridge),
   )
-  const refuseOn = (socket: Duplex, thrown: unknown) => refuse(door, socket, thrown)
+  const refuseOn = (socket: Duplex, thrown: unknown) => refuse(parts, socket, thrown)
   const sockets = [
-    answerSockets(active, door, ['/v1/executions', '/active-content'], refuseOn),
-    answerSockets(pages, door, ['/active-content'], refuseOn),
+    answerSockets(active, parts, ['/v1/executions', '/active-content'], refuseOn),
+    answerSockets(pages, parts, ['/active-content'], refuseOn),
   ]
   try {
     listening.static = await listen(pages, options.host, options.port)
@@ -140,8 +140,8 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
     staticUrl: `${origin}:${listening.static}`,
     activeUrl: activeOrigin(),
     drain(ms) {
-      door.threatReaders.end()
-      return door.running.drain(ms)
+      parts.threatReaders.end()
+      return parts.running.drain(ms)
     },
     async close() {
       for (const one of sockets) one.close()
@@ -162,7 +162,7 @@ const bridge = {
   },
 }
 
-function makeDoor(options: GatewayOptions, staticPort: () => number): Door {
+function makeParts(options: GatewayOptions, staticPort: () => number): GatewayParts {
   const { clock, sessions } = options
   const limits = { ...defaultLimits, ...options.limits }
   const { meters, threats } = options.telemetry?.views ?? createViews()
@@ -222,12 +222,12 @@ function filesOf(site: string | undefined): StaticFiles {
 }
 
 function makeServer(
-  door: Door,
+  parts: Pick<GatewayParts, 'limits' | 'names' | 'refusals' | 'requestTrace' | 'running'>,
   { host, tls }: Pick<GatewayOptions, 'host' | 'tls'>,
   routes: ReadonlySet<string>,
   listener: RequestListener,
 ): Server {
-  const { limits } = door
+  const { limits } = parts
   const isStrict = tls?.isLasting === true && !isLoopback(host)
   const options: ServerOptions = {
     maxHeaderSize: limits.headerBytes,
@@ -248,18 +248,18 @@ function makeServer(
   // Unlimited, so that Node drops no line silently; `inspect` counts them.
   server.maxHeadersCount = 0
   const answer = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
-    if (door.running.draining) outgoing.shouldKeepAlive = false
-    door.requestTrace.follow(incoming, outgoing, routes)
+    if (parts.running.draining) outgoing.shouldKeepAlive = false
+    parts.requestTrace.follow(incoming, outgoing, routes)
     // Set once the answer is written: a job may legitimately keep its client waiting longer.
     outgoing.once('prefinish', () => outgoing.socket?.setTimeout(limits.writeMs))
     outgoing.once('finish', () => incoming.complete || answered.add(incoming.socket))
     if (isStrict) outgoing.setHeader('strict-transport-security', strictTransport)
     try {
-      inspectRequest(incoming, door.names, limits.headerLines)
+      inspectRequest(incoming, parts.names, limits.headerLines)
     } catch (thrown) {
       outgoing.shouldKeepAlive = false
       incoming.resume()
-      return writeProblem(outgoing, door.refusals.problem(thrown))
+      return writeProblem(outgoing, parts.refusals.problem(thrown))
     }
     listener(incoming, outgoing)
   }
@@ -269,12 +269,12 @@ function makeServer(
     answer(incoming, outgoing)
   })
   server.on('connect', (_, socket) =>
-    refuse(door, socket, new MayflyError('METHOD_NOT_ALLOWED', 'Cannot be a proxy')),
+    refuse(parts, socket, new MayflyError('METHOD_NOT_ALLOWED', 'Cannot be a proxy')),
   )
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     // A failed TLS handshake leaves no way to answer.
     if (error.code?.startsWith('ERR_SSL')) socket.destroy()
-    else refuse(door, socket, unreadable(error))
+    else refuse(parts, socket, unreadable(error))
   })
   return server
 }
@@ -296,13 +296,13 @@ function unreadable(error: NodeJS.ErrnoException): MayflyError {
 const answered = new WeakSet<Duplex>()
 
 /** Answers on a raw socket and ends it; if an answer has begun, the socket is destroyed. Returns the status. */
-function refuse(door: Door, socket: Duplex, error: unknown): number {
+function refuse(parts: Pick<GatewayParts, 'refusals'>, socket: Duplex, error: unknown): number {
   const { _httpMessage: begun } = socket as { readonly _httpMessage?: ServerResponse | null }
   if (!socket.writable || begun?.headersSent || answered.has(socket)) {
     socket.destroy()
     return CLIENT_CLOSED_REQUEST
   }
-  const problem = door.refusals.problem(error)
+  const problem = parts.refusals.problem(error)
   const text = JSON.stringify(problem)
   const lines = [
     `HTTP/1.1 ${problem.status} ${problem.title}`,

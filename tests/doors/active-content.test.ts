@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { presetNames, presets } from '../../src/contract/presets.ts'
-import type { RunJob } from '../../src/gateway/http/door.ts'
+import type { RunJob } from '../../src/gateway/http/parts.ts'
 import { call, echo, openDoor, tokenOf, type TestDoor } from './http-door.ts'
 
 /** As a page of the static endpoint sends it. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { RunJob } from '../../src/gateway/http/door.ts'
+import type { RunJob } from '../../src/gateway/http/parts.ts'
 import { MayflyClient, MayflyProblem, type StreamEvent } from '../../src/sdk/client.ts'
 import { adminKey, endOf, openDoor, type TestDoor } from './http-door.ts'
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { connect } from 'node:net'
 import { test } from 'node:test'
-import type { RunJob } from '../../src/gateway/http/door.ts'
+import type { RunJob } from '../../src/gateway/http/parts.ts'
 import { openKeys } from '../../src/gateway/http/keys.ts'
 import { sha256 } from '../../src/lib/hash.ts'
 import { adminKey, bearer, endOf, folder, openDoor, post, type TestDoor } from './http-door.ts'

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { connect } from 'node:net'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { RunJob } from '../../src/gateway/http/door.ts'
+import type { RunJob } from '../../src/gateway/http/parts.ts'
 import { adminKey, bearer, endOf, openDoor, type TestDoor } from './http-door.ts'
 import { allEvents, readEvents } from './read-events.ts'
 

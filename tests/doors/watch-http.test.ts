@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { openKeys } from '../../src/gateway/http/keys.ts'
-import type { RunJob } from '../../src/gateway/http/door.ts'
+import type { RunJob } from '../../src/gateway/http/parts.ts'
 import { sha256 } from '../../src/lib/hash.ts'
 import { MayflyClient } from '../../src/sdk/client.ts'
 import { adminKey, bearer, call, endOf, openDoor, type TestDoor } from './http-door.ts'

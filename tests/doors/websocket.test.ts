@@ -5,7 +5,7 @@ import { connect, type Socket } from 'node:net'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { WebSocket } from 'ws'
-import type { RunJob } from '../../src/gateway/http/door.ts'
+import type { RunJob } from '../../src/gateway/http/parts.ts'
 import { until } from '../conformance/stand.ts'
 import { adminKey, bearer, endOf, openDoor, tokenOf, type TestDoor } from './http-door.ts'
 

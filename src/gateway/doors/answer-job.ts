@@ -3,7 +3,7 @@ import type { HttpBindings } from '@hono/node-server'
 import type { Job } from '../../contract/job.ts'
 import type { Outcome } from '../../contract/outcome.ts'
 import { MayflyError } from '../../contract/error.ts'
-import type { Door } from '../http/door.ts'
+import type { GatewayParts, JobStart, StoredOutcomes } from '../http/parts.ts'
 import { SseStream } from '../http/event-stream.ts'
 import { claim } from '../http/idempotency.ts'
 import { holdAnswer } from './stored-outcome.ts'
@@ -19,24 +19,29 @@ import { parseJson } from '../../lib/parse-json.ts'
  * the client disconnects.
  */
 export async function answerJob(
-  door: Door,
+  parts: AnswerParts,
   http: HttpBindings,
   { job, digest }: { readonly job: Job; readonly digest: () => string },
 ): Promise<Response> {
   const { form, key } = wishOf(http.incoming.headers)
-  if (key === undefined) return forms[form](door, http, job, {})
+  if (key === undefined) return forms[form](parts, http, job, {})
   const { tenant, principal, id } = job
-  const claimed = await door.bodies.turn(tenant, () =>
-    claim(door.history, door.live, { tenant, principal, key, digest: digest(), id }),
+  const claimed = await parts.bodies.turn(tenant, () =>
+    claim(parts.history, parts.live, { tenant, principal, key, digest: digest(), id }),
   )
-  if (claimed.kind === 'done') holdAnswer(door, http, tenant, claimed.text)
-  if (claimed.kind === 'done') return repeat(door, http, claimed.text, form)
-  return forms[form](door, http, job, { outlivesCaller: true, onNotRun: claimed.release })
+  if (claimed.kind === 'done') holdAnswer(parts, http, tenant, claimed.text)
+  if (claimed.kind === 'done') return repeat(parts, http, claimed.text, form)
+  return forms[form](parts, http, job, { outlivesCaller: true, onNotRun: claimed.release })
 }
+
+/** Needs of the three forms of an answer. */
+export type GivingParts = JobStart & Pick<GatewayParts, 'limits'>
+/** Needs of an answer that may be repeated under its idempotency key. */
+export type AnswerParts = GivingParts & StoredOutcomes
 
 type Form = 'whole' | 'stream' | 'later'
 type Give = (
-  door: Door,
+  parts: GivingParts,
   http: HttpBindings,
   job: Job,
   options: Omit<StartOptions, 'send'>,
@@ -53,23 +58,27 @@ function wishOf(headers: IncomingHttpHeaders): { form: Form; key: string | undef
   }
 }
 
-const whole: Give = async (door, { outgoing }, job, options) => {
-  const started = startJob(door, job, options)
+const whole: Give = async (parts, { outgoing }, job, options) => {
+  const started = startJob(parts, job, options)
   follow(outgoing, started, options.outlivesCaller === true)
   return outcomeResponse(await started.ended)
 }
 
 /** Answers active content with its outcome, or as a stream that begins with its plan. */
-export async function answerContent(door: Door, http: HttpBindings, job: Job): Promise<Response> {
+export async function answerContent(
+  parts: GivingParts,
+  http: HttpBindings,
+  job: Job,
+): Promise<Response> {
   return wantsStream(http.incoming.headers)
-    ? stream(door, http, job, { sendsPlan: true })
-    : whole(door, http, job, {})
+    ? stream(parts, http, job, { sendsPlan: true })
+    : whole(parts, http, job, {})
 }
 
-const stream: Give = async (door, { outgoing }, job, options) => {
-  using events = new SseStream(outgoing, door.limits.writeMs)
+const stream: Give = async (parts, { outgoing }, job, options) => {
+  using events = new SseStream(outgoing, parts.limits.writeMs)
   const send = events.send.bind(events)
-  const started = startJob(door, job, { ...options, send })
+  const started = startJob(parts, job, { ...options, send })
   follow(outgoing, started, options.outlivesCaller === true)
   try {
     const ended = await started.ended
@@ -77,16 +86,16 @@ const stream: Give = async (door, { outgoing }, job, options) => {
     void events.send('outcome', ended.text)
   } catch (thrown) {
     if (!events.hasBegun) throw thrown
-    void events.send('problem', JSON.stringify(door.refusals.problem(thrown)))
+    void events.send('problem', JSON.stringify(parts.refusals.problem(thrown)))
   }
   events.end()
   return alreadySent()
 }
 
-const later: Give = async (door, _http, job, options) => {
-  const started = startJob(door, job, { ...options, outlivesCaller: true })
+const later: Give = async (parts, _http, job, options) => {
+  const started = startJob(parts, job, { ...options, outlivesCaller: true })
   started.ended
-    .catch((thrown: unknown) => void door.refusals.problem(thrown))
+    .catch((thrown: unknown) => void parts.refusals.problem(thrown))
     .finally(started.answered)
   return jsonText(202, JSON.stringify({ id: job.id, status: 'queued' }), {
     location: `/v1/executions/${job.id}`,
@@ -97,12 +106,17 @@ const later: Give = async (door, _http, job, options) => {
 const forms: Readonly<Record<Form, Give>> = { whole, stream, later }
 
 /** Replays the outcome of the job that used this idempotency key first. */
-async function repeat(door: Door, http: HttpBindings, text: string, form: Form): Promise<Response> {
+async function repeat(
+  parts: Pick<GatewayParts, 'limits'>,
+  http: HttpBindings,
+  text: string,
+  form: Form,
+): Promise<Response> {
   const ended = { text, outcome: parseJson(text) as Outcome }
   if (form !== 'stream' || isProblem(ended.outcome)) {
     return outcomeResponse(ended, { 'idempotent-replayed': 'true' })
   }
-  return streamEnd(door, http, text)
+  return streamEnd(parts, http, text)
 }
 
 /** Cancels a job when its client disconnects, unless the job outlives its caller. */
@@ -136,7 +150,7 @@ export function outcomeResponse(
  * when the reader leaves. Throws MayflyError RATE_LIMITED.
  */
 export async function watch(
-  door: Door,
+  parts: Pick<GatewayParts, 'limits'>,
   { incoming, outgoing }: HttpBindings,
   { output, ended }: LiveJob,
 ): Promise<Response> {
@@ -147,7 +161,7 @@ export async function watch(
   const left = new AbortController()
   outgoing.once('close', () => left.abort())
 
-  using events = new SseStream(outgoing, door.limits.writeMs)
+  using events = new SseStream(outgoing, parts.limits.writeMs)
   events.begin()
   await output.watch(lastIdOf(incoming.headers), left.signal, events.send.bind(events))
   if (left.signal.aborted) return alreadySent()
@@ -161,8 +175,12 @@ export async function watch(
 }
 
 /** Streams the end of a finished job. */
-export function streamEnd(door: Door, { outgoing }: HttpBindings, text: string): Response {
-  using events = new SseStream(outgoing, door.limits.writeMs)
+export function streamEnd(
+  parts: Pick<GatewayParts, 'limits'>,
+  { outgoing }: HttpBindings,
+  text: string,
+): Response {
+  using events = new SseStream(outgoing, parts.limits.writeMs)
   void events.send('outcome', text)
   events.end()
   return alreadySent()

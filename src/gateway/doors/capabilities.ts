@@ -15,8 +15,8 @@ import { jobRequest, type JobAsked } from '../../contract/job.ts'
 import type { Outcome } from '../../contract/outcome.ts'
 import { canonicalJson } from '../../lib/canonical-json.ts'
 import { sha256 } from '../../lib/hash.ts'
-import { answerJob } from './answer-job.ts'
-import type { Door } from '../http/door.ts'
+import { answerJob, type AnswerParts } from './answer-job.ts'
+import type { GatewayParts, JobIntake } from '../http/parts.ts'
 import { makeJob } from './executions.ts'
 import type { Identity } from '../http/keys.ts'
 import { invalid } from '../http/problem.ts'
@@ -30,30 +30,34 @@ const catalogue = new Catalogue()
  * configured for its name; a tenant's effects can be called by name too.
  */
 export async function callCapability(
-  door: Door,
+  parts: AnswerParts & JobIntake,
   http: HttpBindings,
   who: Identity,
   { name = '' }: Readonly<Record<string, string>>,
 ): Promise<Response> {
-  door.running.refuseWhenDraining()
-  const body = await door.bodies.json(http.incoming, http.outgoing, 'args', who.tenant)
+  parts.running.refuseWhenDraining()
+  const body = await parts.bodies.json(http.incoming, http.outgoing, 'args', who.tenant)
   const read = capabilityCall.safeParse(body.value)
   if (!read.success) throw invalid('call of a capability', read.error)
-  const called = calledBy(door, who.tenant, name)
+  const called = calledBy(parts, who.tenant, name)
   if ('isolated' in called && !called.isolated)
-    return json(inProcess(door, called, read.data.args, who))
+    return json(inProcess(parts, called, read.data.args, who))
   const asked = 'isolated' in called ? jobRequest.parse(capabilityJob(called, [])) : called
   const facts = { ...who, origin: 'capability', ...traceOf(http.incoming) } as const
-  const made = makeJob(door, asked, { kept: body.kept ?? '[]' }, facts)
+  const made = makeJob(parts, asked, { kept: body.kept ?? '[]' }, facts)
   const digest = () => sha256(`${name}\0${canonicalJson(body.value)}\0${body.kept ?? ''}`)
-  return answerJob(door, http, { job: { ...made, capability: name }, digest })
+  return answerJob(parts, http, { job: { ...made, capability: name }, digest })
 }
 
 /** `GET /v1/capabilities`: lists built-in capabilities and the effects of the key's tenant. */
-export function listCapabilities(door: Door, _: HttpBindings, { tenant }: Identity): Response {
+export function listCapabilities(
+  parts: Pick<GatewayParts, 'effects'>,
+  _: HttpBindings,
+  { tenant }: Identity,
+): Response {
   const rows = catalogue.list()
   const taken = new Set(rows.map(({ name }) => name))
-  const effects = door.effects
+  const effects = parts.effects
     .list(tenant)
     .filter(({ effectId }) => capabilityName.safeParse(effectId).success && !taken.has(effectId))
     .map(({ effectId, language }): CapabilityRow => {
@@ -63,11 +67,15 @@ export function listCapabilities(door: Door, _: HttpBindings, { tenant }: Identi
 }
 
 /** Built-in names take precedence: an effect cannot shadow one. */
-function calledBy(door: Door, tenant: string, name: string): Capability | JobAsked {
+function calledBy(
+  parts: Pick<GatewayParts, 'effects'>,
+  tenant: string,
+  name: string,
+): Capability | JobAsked {
   try {
     return catalogue.get(name)
   } catch (thrown) {
-    const isEffect = door.effects.list(tenant).some(({ effectId }) => effectId === name)
+    const isEffect = parts.effects.list(tenant).some(({ effectId }) => effectId === name)
     if (isEffect) return jobRequest.parse({ effectId: name })
     throw thrown
   }
@@ -75,17 +83,17 @@ function calledBy(door: Door, tenant: string, name: string): Capability | JobAsk
 
 /** Runs in the server's process: takes no sandbox and stores no outcome. */
 function inProcess(
-  door: Door,
+  parts: Pick<GatewayParts, 'clock' | 'running'>,
   capability: SafeCapability,
   args: readonly unknown[],
   who: Identity,
 ): Outcome {
-  using _place = door.running.begin(who.tenant)
-  const began = door.clock.now()
+  using _place = parts.running.begin(who.tenant)
+  const began = parts.clock.now()
   const end = endOf(capability, args)
   const { name } = capability
   return safeOutcome(
-    { name, date: door.clock.date(), executionTime: door.clock.now() - began },
+    { name, date: parts.clock.date(), executionTime: parts.clock.now() - began },
     end,
   )
 }

@@ -2,7 +2,7 @@ import type { HttpBindings } from '@hono/node-server'
 import * as z from 'zod'
 import { configSchema } from '../../contract/config.ts'
 import { MayflyError } from '../../contract/error.ts'
-import type { ChangeConfig, Door } from '../http/door.ts'
+import type { ChangeConfig, GatewayParts } from '../http/parts.ts'
 import type { Identity } from '../http/keys.ts'
 import { invalid } from '../http/problem.ts'
 import { json } from '../http/json-response.ts'
@@ -13,34 +13,36 @@ export const defaultProvider = z.strictObject({
   name: z.string().min(1).max(64).describe('a provider of this machine, or auto'),
 })
 
+type ConfigParts = Pick<GatewayParts, 'bodies' | 'change'>
+
 /** `PATCH /v1/config`. Scope admin may only narrow; widening needs a key that itself has `config:widen`. */
 export async function changeConfig(
-  door: Door,
+  parts: ConfigParts,
   http: HttpBindings,
   who: Identity,
 ): Promise<Response> {
-  const patch = await bodyOf(door, http, who, configBody, 'configuration')
-  return json(await changeOf(door)(patch.asked as ConfigBody, by(who)))
+  const patch = await bodyOf(parts, http, who, configBody, 'configuration')
+  return json(await changeOf(parts)(patch.asked as ConfigBody, by(who)))
 }
 
 /** `PUT /v1/providers/default`: changes this field alone. */
 export async function preferProvider(
-  door: Door,
+  parts: ConfigParts,
   http: HttpBindings,
   who: Identity,
 ): Promise<Response> {
-  const { read } = await bodyOf(door, http, who, defaultProvider, 'default provider')
-  return json(await changeOf(door)({ default_provider: read.name }, by(who)))
+  const { read } = await bodyOf(parts, http, who, defaultProvider, 'default provider')
+  return json(await changeOf(parts)({ default_provider: read.name }, by(who)))
 }
 
 async function bodyOf<T extends z.ZodType>(
-  door: Door,
+  parts: Pick<GatewayParts, 'bodies'>,
   { incoming, outgoing }: HttpBindings,
   who: Identity,
   schema: T,
   what: string,
 ): Promise<{ readonly asked: unknown; readonly read: z.output<T> }> {
-  const { value: asked } = await door.bodies.json(incoming, outgoing, 'input', who.tenant)
+  const { value: asked } = await parts.bodies.json(incoming, outgoing, 'input', who.tenant)
   const read = schema.safeParse(asked)
   if (!read.success) throw settledAtStart(read.error) ?? invalid(what, read.error)
   return { asked, read: read.data }
@@ -59,7 +61,7 @@ function settledAtStart({ issues }: z.ZodError): MayflyError | undefined {
   return new MayflyError('INVALID', message, { details })
 }
 
-function changeOf({ change }: Door): ChangeConfig {
+function changeOf({ change }: Pick<GatewayParts, 'change'>): ChangeConfig {
   if (change) return change
   throw new MayflyError('UNAVAILABLE', 'Cannot change the configuration of this server')
 }

@@ -3,7 +3,7 @@ import { effectCall, effectName, effectRequest } from '../../contract/effect.ts'
 import { MayflyError } from '../../contract/error.ts'
 import { jobRequest } from '../../contract/job.ts'
 import { follow, outcomeResponse } from './answer-job.ts'
-import type { Door } from '../http/door.ts'
+import type { GatewayParts, JobIntake, JobStart } from '../http/parts.ts'
 import { makeJob } from './executions.ts'
 import type { Identity } from '../http/keys.ts'
 import { invalid } from '../http/problem.ts'
@@ -17,9 +17,13 @@ const MB = 2 ** 20
  * `POST /api/effects/register`, for an authenticated caller: checks the schema, analyses the code, blocks or audits
  * it, then stores it under its name.
  */
-export async function registerEffect(door: Door, http: HttpBindings, who: Identity) {
-  door.running.refuseWhenDraining()
-  const body = await door.bodies.json(http.incoming, http.outgoing, 'input', who.tenant)
+export async function registerEffect(
+  parts: JobIntake & Pick<GatewayParts, 'bodies' | 'running'>,
+  http: HttpBindings,
+  who: Identity,
+) {
+  parts.running.refuseWhenDraining()
+  const body = await parts.bodies.json(http.incoming, http.outgoing, 'input', who.tenant)
   const read = effectRequest.safeParse(body.value)
   if (!read.success) throw invalid('effect', read.error)
   const { effectId, timeout, memoryLimit, language = 'js', ...code } = read.data
@@ -29,57 +33,65 @@ export async function registerEffect(door: Door, http: HttpBindings, who: Identi
   }
   const asked = jobRequest.parse({ ...code, language, limits })
   const job = makeJob(
-    door,
+    parts,
     asked,
     { kept: undefined },
     { ...who, origin: 'http', ...traceOf(http.incoming) },
   )
 
-  using _place = door.running.begin(who.tenant)
-  return json(await door.effects.register(job, { effectId }))
+  using _place = parts.running.begin(who.tenant)
+  return json(await parts.effects.register(job, { effectId }))
 }
 
 /** `POST /api/effects/execute`: the outcome, with the effect's name. */
-export async function executeEffect(door: Door, http: HttpBindings, who: Identity) {
-  door.running.refuseWhenDraining()
-  const body = await door.bodies.json(http.incoming, http.outgoing, 'input', who.tenant)
+export async function executeEffect(
+  parts: JobIntake & JobStart & Pick<GatewayParts, 'bodies'>,
+  http: HttpBindings,
+  who: Identity,
+) {
+  parts.running.refuseWhenDraining()
+  const body = await parts.bodies.json(http.incoming, http.outgoing, 'input', who.tenant)
   const read = effectCall.safeParse(body.value)
   if (!read.success) throw invalid('call of an effect', read.error)
   const { effectId } = read.data
-  const job = makeJob(door, jobRequest.parse({ effectId }), body, {
+  const job = makeJob(parts, jobRequest.parse({ effectId }), body, {
     ...who,
     origin: 'http',
     ...traceOf(http.incoming),
   })
-  const started = startJob(door, job)
+  const started = startJob(parts, job)
   follow(http.outgoing, started, false)
   const { outcome } = await started.ended
   return outcomeResponse({ outcome, text: JSON.stringify({ effectId, ...outcome }) })
 }
 
 /** `GET /api/effects`: lists the effects of the key's tenant. */
-export function listEffects(door: Door, _: HttpBindings, { tenant }: Identity): Response {
-  return json({ items: door.effects.list(tenant) })
+export function listEffects(
+  parts: Pick<GatewayParts, 'effects'>,
+  _: HttpBindings,
+  { tenant }: Identity,
+): Response {
+  return json({ items: parts.effects.list(tenant) })
 }
 
 /** `GET /api/effects/:id`: one effect with its code. */
 export function readEffect(
-  door: Door,
+  parts: Pick<GatewayParts, 'effects'>,
   _: HttpBindings,
   { tenant }: Identity,
   { id = '' }: Readonly<Record<string, string>>,
 ): Response {
-  return json(door.effects.get(tenant, named(id)))
+  return json(parts.effects.get(tenant, named(id)))
 }
 
 /** `DELETE /api/effects/:id`. */
 export function removeEffect(
-  door: Door,
+  parts: Pick<GatewayParts, 'effects'>,
   _: HttpBindings,
   { tenant }: Identity,
   { id = '' }: Readonly<Record<string, string>>,
 ): Response {
-  door.effects.remove(tenant, named(id))
+  parts.effects.remove(tenant, named(id))
   return new Response(null, { status: 204, headers: { 'cache-control': 'no-store' } })
 }
 

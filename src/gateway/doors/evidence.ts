@@ -3,7 +3,7 @@ import { MayflyError } from '../../contract/error.ts'
 import type { Evidence } from '../../contract/evidence.ts'
 import { refuseOver } from '../http/admit.ts'
 import { isAdmin } from '../http/auth.ts'
-import type { Door } from '../http/door.ts'
+import type { GatewayParts } from '../http/parts.ts'
 import { idOf } from './history.ts'
 import type { Identity } from '../http/keys.ts'
 import { json } from '../http/json-response.ts'
@@ -13,13 +13,13 @@ type Params = Readonly<Record<string, string>>
 
 /** `GET /v1/evidence/{id}`: lists the captures of an execution. An admin sees those of every tenant. */
 export function readEvidence(
-  door: Door,
+  parts: Pick<GatewayParts, 'evidence'>,
   _http: HttpBindings,
   who: Identity,
   params: Params,
 ): Response {
   const id = idOf(params)
-  return json({ id, captures: evidenceOf(door).of(id, operatorOf(who)) })
+  return json({ id, captures: evidenceOf(parts).of(id, operatorOf(who)) })
 }
 
 /**
@@ -27,20 +27,20 @@ export function readEvidence(
  * before it is sent. On a mismatch the connection is cut short of the announced content-length.
  */
 export function readEvidencePart(
-  door: Door,
+  parts: Pick<GatewayParts, 'evidence' | 'limits' | 'operateRate' | 'refusals'>,
   { incoming, outgoing }: HttpBindings,
   who: Identity,
   params: Params,
 ): Response {
-  if (!isAdmin(who)) refuseOver(door.operateRate.take(who.id))
+  if (!isAdmin(who)) refuseOver(parts.operateRate.take(who.id))
   const { capture = '', part = '' } = params
   const asked = [idOf(params), `${capture}/${part}`, operatorOf(who)] as const
-  if (incoming.method === 'HEAD') return answer(named(evidenceOf(door), ...asked), null)
-  const found = evidenceOf(door).read(...asked)
+  if (incoming.method === 'HEAD') return answer(named(evidenceOf(parts), ...asked), null)
+  const found = evidenceOf(parts).read(...asked)
   // Idle timeout: cuts off a client that stops reading.
-  outgoing.socket?.setTimeout(door.limits.writeMs)
+  outgoing.socket?.setTimeout(parts.limits.writeMs)
   const cut = (thrown: unknown) => {
-    door.refusals.problem(thrown)
+    parts.refusals.problem(thrown)
     outgoing.destroy()
   }
   return answer(found.part, ReadableStream.from(upTo(found.bytes, cut)))
@@ -60,8 +60,8 @@ async function* upTo(
 
 /** Finds the description of a part, without its bytes. */
 function named(evidence: Evidence, run: string, name: string, by: Parameters<Evidence['of']>[1]) {
-  const parts = evidence.of(run, by).flatMap((one) => one.parts)
-  const found = parts.find((one) => one.name === name)
+  const captured = evidence.of(run, by).flatMap((one) => one.parts)
+  const found = captured.find((one) => one.name === name)
   if (found) return found
   throw new MayflyError('NOT_FOUND', 'Cannot find this part of a capture')
 }
@@ -82,7 +82,7 @@ function answer(
   })
 }
 
-function evidenceOf({ evidence }: Door): Evidence {
+function evidenceOf({ evidence }: Pick<GatewayParts, 'evidence'>): Evidence {
   if (evidence) return evidence
   throw new MayflyError('UNAVAILABLE', 'Cannot look at evidence: this server shows none')
 }

@@ -8,10 +8,10 @@ import { sha256 } from '../../lib/hash.ts'
 import { batchTextOf } from '../../job.ts'
 import { newId } from '../../lib/id.ts'
 import type { StrictJson } from '../../lib/strict-json.ts'
-import { answerJob, answerContent } from './answer-job.ts'
+import { answerContent, answerJob, type AnswerParts, type GivingParts } from './answer-job.ts'
 import { admit, refuseOver } from '../http/admit.ts'
 import { authorise } from '../http/auth.ts'
-import type { Door } from '../http/door.ts'
+import type { Authentication, GatewayParts, JobIntake, Visitors } from '../http/parts.ts'
 import type { Identity } from '../http/keys.ts'
 import { anonymous } from '../http/body.ts'
 import { senderOf } from '../http/origin.ts'
@@ -21,11 +21,15 @@ import { activeContent } from '../http/schema.ts'
 import { traceOf } from '../http/request-trace.ts'
 
 /** `POST /v1/executions`: a job in, an outcome out. */
-export async function execute(door: Door, http: HttpBindings, who: Identity): Promise<Response> {
-  door.running.refuseWhenDraining()
-  const body = await door.bodies.json(http.incoming, http.outgoing, 'input', who.tenant)
-  const job = readJob(door, body, { ...who, origin: 'http', ...traceOf(http.incoming) })
-  return answerJob(door, http, { job, digest: () => digestOf(body) })
+export async function execute(
+  parts: AnswerParts & JobIntake,
+  http: HttpBindings,
+  who: Identity,
+): Promise<Response> {
+  parts.running.refuseWhenDraining()
+  const body = await parts.bodies.json(http.incoming, http.outgoing, 'input', who.tenant)
+  const job = readJob(parts, body, { ...who, origin: 'http', ...traceOf(http.incoming) })
+  return answerJob(parts, http, { job, digest: () => digestOf(body) })
 }
 
 /**
@@ -33,13 +37,16 @@ export async function execute(door: Door, http: HttpBindings, who: Identity): Pr
  * part of the body, so the body is read before authentication, within the anonymous byte limit and the rate limit of
  * the address; nothing else is parsed before the token is verified.
  */
-export async function executeActiveContent(door: Door, http: HttpBindings): Promise<Response> {
-  door.running.refuseWhenDraining()
-  const { of, read } = contentReader(door, http, 'http')
-  const { job, begin } = read(await door.bodies.json(http.incoming, http.outgoing, 'input', of))
+export async function executeActiveContent(
+  parts: ContentParts & GivingParts & Pick<GatewayParts, 'bodies'>,
+  http: HttpBindings,
+): Promise<Response> {
+  parts.running.refuseWhenDraining()
+  const { of, read } = contentReader(parts, http, 'http')
+  const { job, begin } = read(await parts.bodies.json(http.incoming, http.outgoing, 'input', of))
 
   using _place = begin()
-  return await answerContent(door, http, job)
+  return await answerContent(parts, http, job)
 }
 
 /** Active content that may run; `begin` takes a job slot of its session, where sessions have a limit. */
@@ -57,41 +64,44 @@ export interface ContentReader {
   readonly sendsPlan?: boolean
 }
 
+/** Needs of a reader of active content, by key or by session token. */
+export type ContentParts = Authentication & Visitors & JobIntake & Pick<GatewayParts, 'names'>
+
 /** Checks headers before the body arrives; returns the reader of that body. Both throw MayflyError. */
 export function contentReader(
-  door: Door,
+  parts: ContentParts,
   http: Pick<HttpBindings, 'incoming'>,
   origin: 'http' | 'websocket',
 ): ContentReader {
-  const sender = senderOf(http.incoming, door.names)
+  const sender = senderOf(http.incoming, parts.names)
   const trace = traceOf(http.incoming)
-  const owner = ownerOf(door, http)
+  const owner = ownerOf(parts, http)
   // Refuses before reading the body: without a key the caller would need a token, and this server issues none.
-  if (!owner && !door.tokens) throw noTokens()
+  if (!owner && !parts.tokens) throw noTokens()
   const read = (body: StrictJson): ActiveContentJob => {
     if (owner) {
-      const job = contentJob(door, body, { ...owner, origin, ...trace })
+      const job = contentJob(parts, body, { ...owner, origin, ...trace })
       return { job, begin: () => undefined }
     }
-    if (!door.tokens) throw noTokens()
-    const { tokens } = door
+    if (!parts.tokens) throw noTokens()
+    const { tokens } = parts
     const session = tokens.verify(memberOf(body.value, 'sessionToken'), sender)
     const who = {
-      tenant: door.pageTenant,
+      tenant: parts.pageTenant,
       principal: `page:${session.id}`,
       origin: 'page',
     } as const
-    const job = contentJob(door, body, { ...who, ...trace })
+    const job = contentJob(parts, body, { ...who, ...trace })
     return { job, begin: () => tokens.begin(session) }
   }
   return { of: owner?.tenant ?? anonymous, read, sendsPlan: true }
 }
 
 /** The body of `POST /v1/executions` as a job. Throws MayflyError INVALID or NOT_FOUND. */
-export function readJob(door: Door, body: StrictJson, who: JobOwner): Job {
+export function readJob(parts: JobIntake, body: StrictJson, who: JobOwner): Job {
   const asked = jobRequest.safeParse(body.value)
   if (!asked.success) throw invalid('job', asked.error)
-  return makeJob(door, asked.data, body, who)
+  return makeJob(parts, asked.data, body, who)
 }
 
 function noTokens(): MayflyError {
@@ -106,18 +116,21 @@ function digestOf({ value, kept }: StrictJson): string {
 type JobOwner = Pick<Job, 'tenant' | 'principal' | 'origin' | 'traceparent'>
 
 /** Owner of the API key, if there is one. Without a key the rate limit of the address applies. */
-function ownerOf(door: Door, http: Pick<HttpBindings, 'incoming'>): Identity | undefined {
+function ownerOf(
+  parts: Authentication,
+  http: Pick<HttpBindings, 'incoming'>,
+): Identity | undefined {
   const { headers, socket } = http.incoming
   if (headers.authorization !== undefined) {
-    const identity = admit(door, http)
+    const identity = admit(parts, http)
     authorise(identity, ['run'])
     return identity
   }
-  refuseOver(door.addressRate.take(addressGroup(socket.remoteAddress)))
+  refuseOver(parts.addressRate.take(addressGroup(socket.remoteAddress)))
   return undefined
 }
 
-function contentJob(door: Door, body: StrictJson, who: JobOwner): Job {
+function contentJob(parts: JobIntake, body: StrictJson, who: JobOwner): Job {
   const content = activeContent.safeParse(body.value)
   if (!content.success) throw invalid('active content', content.error)
   const { content: code, language, input, schedule, artifacts } = content.data
@@ -129,7 +142,7 @@ function contentJob(door: Door, body: StrictJson, who: JobOwner): Job {
     ...(schedule && { schedule, network: networkWith(schedule) }),
   } satisfies JobRequest)
   if (!asked.success) throw invalid('active content', asked.error)
-  return makeJob(door, asked.data, body, who)
+  return makeJob(parts, asked.data, body, who)
 }
 
 /** Network granted by a preset: active content cannot request network itself. */
@@ -140,27 +153,31 @@ function networkWith(schedule: string): NonNullable<JobRequest['network']> {
 
 /** Throws MayflyError INVALID or NOT_FOUND if there is no code to run. */
 export function makeJob(
-  door: Door,
+  parts: JobIntake,
   asked: JobAsked,
   body: Pick<StrictJson, 'kept'>,
   who: JobOwner,
 ): Job {
   return {
-    id: newId('exec', door.clock.date()),
+    id: newId('exec', parts.clock.date()),
     tenant: who.tenant,
     principal: who.principal,
     origin: who.origin,
     ...(who.traceparent !== undefined && { traceparent: who.traceparent }),
-    at: door.clock.now(),
-    asked: withCode(door, asked, who.tenant),
+    at: parts.clock.now(),
+    asked: withCode(parts, asked, who.tenant),
     inputText: batchTextOf(asked, body.kept ?? 'null'),
   }
 }
 
-function withCode(door: Door, asked: JobAsked, tenant: string): Job['asked'] {
+function withCode(
+  parts: Pick<GatewayParts, 'effects'>,
+  asked: JobAsked,
+  tenant: string,
+): Job['asked'] {
   const { code, effectId } = asked
   if (code === undefined && effectId !== undefined)
-    return effectJob(door.effects.get(tenant, effectId), asked)
+    return effectJob(parts.effects.get(tenant, effectId), asked)
   if (code === undefined)
     throw wrong('code', 'expected code, or the effectId of code that was registered')
   if (effectId !== undefined) throw wrong('effectId', 'expected either code or effectId')

@@ -3,7 +3,7 @@ import * as z from 'zod'
 import { MayflyError } from '../../contract/error.ts'
 import { hasLabels, type ExecutionRow } from '../../history/history.ts'
 import { streamEnd, wantsStream, watch } from './answer-job.ts'
-import type { Door } from '../http/door.ts'
+import type { GatewayParts, StoredOutcomes } from '../http/parts.ts'
 import { readOutcome } from './stored-outcome.ts'
 import type { Identity } from '../http/keys.ts'
 import { invalid } from '../http/problem.ts'
@@ -24,7 +24,7 @@ export const listQuery = z.strictObject({
 
 /** `GET /v1/executions`: the tenant's jobs, stored and running, newest first. */
 export async function listExecutions(
-  door: Door,
+  parts: Pick<GatewayParts, 'bodies' | 'history' | 'live'>,
   http: HttpBindings,
   who: Identity,
 ): Promise<Response> {
@@ -33,10 +33,10 @@ export async function listExecutions(
     label.map((text) => [text.slice(0, text.indexOf(':')), text.slice(text.indexOf(':') + 1)]),
   )
   const { tenant } = who
-  const kept = await door.bodies.turn(tenant, () =>
-    door.history.list({ tenant, limit, before: cursor, labels }),
+  const kept = await parts.bodies.turn(tenant, () =>
+    parts.history.list({ tenant, limit, before: cursor, labels }),
   )
-  const live = door.live
+  const live = parts.live
     .of(who.tenant)
     .filter((row) => hasLabels(row, labels))
     .filter(
@@ -55,31 +55,31 @@ export async function listExecutions(
  * rest of its stream.
  */
 export async function getExecution(
-  door: Door,
+  parts: StoredOutcomes & Pick<GatewayParts, 'limits' | 'live'>,
   http: HttpBindings,
   who: Identity,
   params: Readonly<Record<string, string>>,
 ): Promise<Response> {
   const id = idOf(params)
-  const live = door.live.find(who.tenant, id)
+  const live = parts.live.find(who.tenant, id)
   const isStream = http.incoming.method === 'GET' && wantsStream(http.incoming.headers)
-  if (live && isStream) return watch(door, http, live)
+  if (live && isStream) return watch(parts, http, live)
   if (live) return jsonText(200, JSON.stringify({ id, status: live.row.status }))
-  const text = await readOutcome(door, http, who.tenant, { id, read: (text) => text })
-  return isStream ? streamEnd(door, http, text) : jsonText(200, text)
+  const text = await readOutcome(parts, http, who.tenant, { id, read: (text) => text })
+  return isStream ? streamEnd(parts, http, text) : jsonText(200, text)
 }
 
 /** `DELETE /v1/executions/{id}`: cancels a running job with 202; answers 200 with the outcome of a finished one. */
 export async function cancelExecution(
-  door: Door,
+  parts: StoredOutcomes & Pick<GatewayParts, 'live'>,
   http: HttpBindings,
   who: Identity,
   params: Readonly<Record<string, string>>,
 ): Promise<Response> {
   const id = idOf(params)
-  const live = door.live.find(who.tenant, id)
+  const live = parts.live.find(who.tenant, id)
   if (!live)
-    return jsonText(200, await readOutcome(door, http, who.tenant, { id, read: (text) => text }))
+    return jsonText(200, await readOutcome(parts, http, who.tenant, { id, read: (text) => text }))
   live.cancel()
   return jsonText(202, JSON.stringify({ id, status: live.row.status }))
 }

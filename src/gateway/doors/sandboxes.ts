@@ -3,63 +3,63 @@ import { MayflyError } from '../../contract/error.ts'
 import { tightenAsked, type Operations, type Operator } from '../../contract/live.ts'
 import { refuseOver } from '../http/admit.ts'
 import { isAdmin } from '../http/auth.ts'
-import type { Door } from '../http/door.ts'
+import type { GatewayParts, Operating } from '../http/parts.ts'
 import type { Identity } from '../http/keys.ts'
 import { invalid } from '../http/problem.ts'
 import { json } from '../http/json-response.ts'
 
 type Params = Readonly<Record<string, string>>
 type Answer = (
-  door: Door,
+  parts: Operating & Pick<GatewayParts, 'bodies'>,
   http: HttpBindings,
   who: Identity,
   params: Params,
 ) => Promise<Response> | Response
 
 /** `GET /v1/sandboxes`: running jobs, newest first: a tenant's own, or all for an admin. */
-export const listSandboxes: Answer = (door, _http, who) =>
-  json({ items: operationsOf(door).list(operatorOf(who)) })
+export const listSandboxes: Answer = (parts, _http, who) =>
+  json({ items: operationsOf(parts).list(operatorOf(who)) })
 
 /** `GET /v1/sandboxes/{id}`. */
-export const readSandbox: Answer = (door, _http, who, { id = '' }) =>
-  json(operationsOf(door).find(id, operatorOf(who)))
+export const readSandbox: Answer = (parts, _http, who, { id = '' }) =>
+  json(operationsOf(parts).find(id, operatorOf(who)))
 
 /** `POST /v1/sandboxes/{id}/tighten`: removes rights for good; a loosening is 409 with the controls in force. */
-export const tightenSandbox: Answer = async (door, { incoming, outgoing }, who, { id = '' }) => {
-  const operations = operationsFor(door, who)
-  const { value } = await door.bodies.json(incoming, outgoing, 'input', who.tenant)
+export const tightenSandbox: Answer = async (parts, { incoming, outgoing }, who, { id = '' }) => {
+  const operations = operationsFor(parts, who)
+  const { value } = await parts.bodies.json(incoming, outgoing, 'input', who.tenant)
   const asked = tightenAsked.safeParse(value)
   if (!asked.success) throw invalid('tightening', asked.error)
   return json(await operations.tighten(id, asked.data, operatorOf(who)))
 }
 
 /** `POST /v1/sandboxes/{id}/freeze`: stops the processes; the schedule keeps running. */
-export const freezeSandbox: Answer = async (door, _http, who, { id = '' }) =>
-  json(await operationsFor(door, who).freeze(id, operatorOf(who)))
+export const freezeSandbox: Answer = async (parts, _http, who, { id = '' }) =>
+  json(await operationsFor(parts, who).freeze(id, operatorOf(who)))
 
 /** `POST /v1/sandboxes/{id}/thaw`. */
-export const thawSandbox: Answer = async (door, _http, who, { id = '' }) =>
-  json(await operationsFor(door, who).thaw(id, operatorOf(who)))
+export const thawSandbox: Answer = async (parts, _http, who, { id = '' }) =>
+  json(await operationsFor(parts, who).thaw(id, operatorOf(who)))
 
 /** `POST /v1/sandboxes/{id}/capture`: captures as much as the wall supports; the answer names the kind. */
-export const captureSandbox: Answer = async (door, _http, who, { id = '' }) =>
-  json(await operationsFor(door, who).capture(id, operatorOf(who)))
+export const captureSandbox: Answer = async (parts, _http, who, { id = '' }) =>
+  json(await operationsFor(parts, who).capture(id, operatorOf(who)))
 
 /** `DELETE /v1/sandboxes/{id}`: terminates; answers when the code has ended. Not rate-limited. */
-export const terminateSandbox: Answer = async (door, _http, who, { id = '' }) =>
-  json(await operationsOf(door).terminate(id, operatorOf(who)))
+export const terminateSandbox: Answer = async (parts, _http, who, { id = '' }) =>
+  json(await operationsOf(parts).terminate(id, operatorOf(who)))
 
 export function operatorOf(who: Identity): Operator {
   return { principal: who.principal, tenant: isAdmin(who) ? undefined : who.tenant }
 }
 
 /** Rate-limits orders of non-admin keys: each order costs wall and record work. */
-export function operationsFor(door: Door, who: Identity): Operations {
-  if (!isAdmin(who)) refuseOver(door.operateRate.take(who.id))
-  return operationsOf(door)
+export function operationsFor(parts: Operating, who: Identity): Operations {
+  if (!isAdmin(who)) refuseOver(parts.operateRate.take(who.id))
+  return operationsOf(parts)
 }
 
-export function operationsOf({ operations }: Door): Operations {
+export function operationsOf({ operations }: Pick<GatewayParts, 'operations'>): Operations {
   if (operations) return operations
   throw new MayflyError('UNAVAILABLE', 'Cannot look at sandboxes: this server shows none')
 }

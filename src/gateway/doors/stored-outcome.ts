@@ -1,6 +1,6 @@
 import type { HttpBindings } from '@hono/node-server'
 import { MayflyError } from '../../contract/error.ts'
-import type { Door } from '../http/door.ts'
+import type { GatewayParts, StoredOutcomes } from '../http/parts.ts'
 
 /**
  * Reads a stored outcome in the tenant's fair turn and charges its size until the response is closed: an outcome may
@@ -8,28 +8,28 @@ import type { Door } from '../http/door.ts'
  * while too many bytes of this tenant are unread.
  */
 export async function readOutcome<T>(
-  door: Door,
+  parts: StoredOutcomes,
   http: Pick<HttpBindings, 'outgoing'>,
   tenant: string,
   { id, read }: { readonly id: string; readonly read: (text: string) => T },
 ): Promise<T> {
-  if (door.answers.isFull(tenant)) throw unread()
-  return await door.bodies.turn(tenant, () => {
-    const text = door.history.outcome(tenant, id)
+  if (parts.answers.isFull(tenant)) throw unread()
+  return await parts.bodies.turn(tenant, () => {
+    const text = parts.history.outcome(tenant, id)
     if (text === undefined) throw new MayflyError('NOT_FOUND', 'Cannot find this execution')
-    holdAnswer(door, http, tenant, text)
+    holdAnswer(parts, http, tenant, text)
     return read(text)
   })
 }
 
 /** Throws MayflyError OVERLOADED if too many bytes of this tenant are unread. */
 export function holdAnswer(
-  door: Door,
+  parts: Pick<GatewayParts, 'answers'>,
   { outgoing }: Pick<HttpBindings, 'outgoing'>,
   tenant: string,
   text: string,
 ): void {
-  const held = door.answers.hold(tenant)
+  const held = parts.answers.hold(tenant)
   if (!held.add(text.length)) throw unread()
   if (outgoing.closed) held[Symbol.dispose]()
   else outgoing.once('close', () => held[Symbol.dispose]())

@@ -1,6 +1,6 @@
 import type { HttpBindings } from '@hono/node-server'
 import { authenticate, authorise, isAdmin } from '../http/auth.ts'
-import type { Door } from '../http/door.ts'
+import type { GatewayParts } from '../http/parts.ts'
 import type { Identity, Keys } from '../http/keys.ts'
 import { json } from '../http/json-response.ts'
 import { eventStream } from '../http/threat-readers.ts'
@@ -8,24 +8,32 @@ import { eventStream } from '../http/threat-readers.ts'
 const listedMax = 500
 
 /** `GET /v1/threats`: the last threats, oldest first: a tenant's own, or all for an admin. */
-export function listThreats(door: Door, { incoming }: HttpBindings, who: Identity): Response {
+export function listThreats(
+  parts: Pick<GatewayParts, 'threats'>,
+  { incoming }: HttpBindings,
+  who: Identity,
+): Response {
   const after = numberIn(new URLSearchParams(incoming.url?.split('?')[1]).get('after'))
-  return json(door.threats.after(after, tenantOf(who)).slice(-listedMax))
+  return json(parts.threats.after(after, tenantOf(who)).slice(-listedMax))
 }
 
 /**
  * `GET /v1/threats/stream`: new threats as server-sent events. `Last-Event-ID` resumes from the ring of stored
  * threats; a reader slower than its output buffer is disconnected.
  */
-export function streamThreats(door: Door, http: HttpBindings, who: Identity): Response {
+export function streamThreats(
+  parts: Pick<GatewayParts, 'keys' | 'running' | 'threatReaders'>,
+  http: HttpBindings,
+  who: Identity,
+): Response {
   const { incoming, outgoing } = http
   if (incoming.method === 'HEAD') return new Response(null, { headers: eventStream })
-  door.running.refuseWhenDraining()
+  parts.running.refuseWhenDraining()
   const after = incoming.headers['last-event-id']
   const { authorization } = incoming.headers
-  door.threatReaders.add(outgoing, {
+  parts.threatReaders.add(outgoing, {
     key: who.id,
-    isStillAllowed: () => mayRead(authorization, door.keys),
+    isStillAllowed: () => mayRead(authorization, parts.keys),
     tenant: tenantOf(who),
     after: after === undefined ? undefined : numberIn(String(after)),
   })

@@ -4,7 +4,7 @@ import type { Outcome } from '../../contract/outcome.ts'
 import { lifeOf } from '../../web/page/picture/life.js'
 import { pictureOf } from '../../web/page/picture/picture.js'
 import { svgOf, widthMax, widthMin } from '../../web/page/picture/svg.js'
-import type { Door } from '../http/door.ts'
+import type { GatewayParts, StoredOutcomes } from '../http/parts.ts'
 import { idOf } from './history.ts'
 import { readOutcome } from './stored-outcome.ts'
 import type { Identity } from '../http/keys.ts'
@@ -21,7 +21,7 @@ const drawQuery = z.strictObject({
 
 /** `GET /v1/executions/{id}/timeline.svg`: draws the life so far. Throws MayflyError INVALID. */
 export async function drawExecution(
-  door: Door,
+  parts: StoredOutcomes & Pick<GatewayParts, 'live'>,
   http: HttpBindings,
   who: Identity,
   params: Readonly<Record<string, string>>,
@@ -30,9 +30,9 @@ export async function drawExecution(
   const asked = drawQuery.safeParse(Object.fromEntries(searchParams))
   if (!asked.success) throw invalid('query', asked.error)
   const id = idOf(params)
-  const live = door.live.find(who.tenant, id)
+  const live = parts.live.find(who.tenant, id)
   const read = (text: string) => lifeOf(parseJson(text) as Outcome)
-  const life = live?.timeline.life ?? (await readOutcome(door, http, who.tenant, { id, read }))
+  const life = live?.timeline.life ?? (await readOutcome(parts, http, who.tenant, { id, read }))
   return new Response(svgOf(pictureOf(life), asked.data), {
     headers: {
       'content-type': `${TYPE}; charset=utf-8`,

@@ -7,7 +7,7 @@ import type { Outcome } from '../../contract/outcome.ts'
 import { timelineEntry } from '../../contract/event.ts'
 import { temporalZoneSchema, zoneCodeSchema, zonesMadeSchema } from '../../contract/zones.ts'
 import { zoneSources } from '../../zones/carve.ts'
-import type { Door } from '../http/door.ts'
+import type { GatewayParts, JobIntake, JobStart, Operating, StoredOutcomes } from '../http/parts.ts'
 import { makeJob } from './executions.ts'
 import { idOf } from './history.ts'
 import { readOutcome } from './stored-outcome.ts'
@@ -58,21 +58,24 @@ export const zonesMonitored = z
   })
   .readonly()
 
+/** Needs of a body that becomes a job, and of the analysis of its zones. */
+type ZoneParts = JobIntake & Pick<GatewayParts, 'analyseZones' | 'bodies' | 'running'>
+
 export const zoneTighten = tightenAsked.unwrap().omit({ zone: true }).readonly()
 
 /** `POST /v1/zones/analysis`: reports what each part of the code does and how it can be split; runs nothing. */
-export async function analyseZones(door: Door, http: HttpBindings, who: Identity) {
-  const { zones: _, ...job } = await read(door, http, who)
-  using _place = door.running.begin(who.tenant)
-  const { risk } = await partitionOf(door)({ ...job, zones: {} })
+export async function analyseZones(parts: ZoneParts, http: HttpBindings, who: Identity) {
+  const { zones: _, ...job } = await read(parts, http, who)
+  using _place = parts.running.begin(who.tenant)
+  const { risk } = await partitionOf(parts)({ ...job, zones: {} })
   return json(risk)
 }
 
 /** `POST /v1/zones/plan`: the zones the code would get, with the code of each; runs nothing. */
-export async function planZones(door: Door, http: HttpBindings, who: Identity) {
-  const job = await read(door, http, who)
-  using _place = door.running.begin(who.tenant)
-  const { risk, zones } = await partitionOf(door)(job)
+export async function planZones(parts: ZoneParts, http: HttpBindings, who: Identity) {
+  const job = await read(parts, http, who)
+  using _place = parts.running.begin(who.tenant)
+  const { risk, zones } = await partitionOf(parts)(job)
   const names = new Set(zones.map(({ id }) => id))
   const moved = risk.split.zones.filter(({ name }) => names.has(name))
   return json({
@@ -82,44 +85,51 @@ export async function planZones(door: Door, http: HttpBindings, who: Identity) {
 }
 
 /** `POST /v1/zones`: starts code in its zones; 202 with the zones, the outcome follows at `/v1/executions/{id}`. */
-export async function beginZones(door: Door, http: HttpBindings, who: Identity) {
-  door.running.refuseWhenDraining()
-  const job = await read(door, http, who)
-  const { zones } = await planned(door, job)
-  const under = startJob(door, job, { outlivesCaller: true })
-  under.ended.catch((thrown: unknown) => void door.refusals.problem(thrown)).finally(under.answered)
+export async function beginZones(parts: ZoneParts & JobStart, http: HttpBindings, who: Identity) {
+  parts.running.refuseWhenDraining()
+  const job = await read(parts, http, who)
+  const { zones } = await planned(parts, job)
+  const under = startJob(parts, job, { outlivesCaller: true })
+  under.ended
+    .catch((thrown: unknown) => void parts.refusals.problem(thrown))
+    .finally(under.answered)
   const location = `/v1/executions/${job.id}`
   return jsonText(202, JSON.stringify({ id: job.id, zones }), { location })
 }
 
 /** `GET /v1/zones/{id}`: live zones with their phase, or the report of ended ones. */
-export async function monitorZones(door: Door, http: HttpBindings, who: Identity, params: Params) {
+export async function monitorZones(
+  parts: StoredOutcomes & Pick<GatewayParts, 'live' | 'operations'>,
+  http: HttpBindings,
+  who: Identity,
+  params: Params,
+) {
   const id = idOf(params)
-  const live = door.live.find(who.tenant, id)
+  const live = parts.live.find(who.tenant, id)
   if (live) {
     const { status } = live.row
     return json({
       id,
       status,
-      zones: status === 'running' ? alive(door, id, who) : [],
+      zones: status === 'running' ? alive(parts, id, who) : [],
       timeline: [],
     })
   }
   const read = (text: string) => parseJson(text) as Outcome
-  const kept = await readOutcome(door, http, who.tenant, { id, read })
+  const kept = await readOutcome(parts, http, who.tenant, { id, read })
   const { status, zones, timeline } = kept
   return json({ id, status, zones: [], ...(zones && { made: zones }), timeline })
 }
 
 /** `POST /v1/zones/{id}/{zone}/tighten`: removes rights for good; a loosening is 409. */
 export async function tightenZone(
-  door: Door,
+  parts: Operating & Pick<GatewayParts, 'bodies'>,
   { incoming, outgoing }: HttpBindings,
   who: Identity,
   { id = '', zone = '' }: Params,
 ) {
-  const operations = operationsFor(door, who)
-  const { value } = await door.bodies.json(incoming, outgoing, 'input', who.tenant)
+  const operations = operationsFor(parts, who)
+  const { value } = await parts.bodies.json(incoming, outgoing, 'input', who.tenant)
   const asked = zoneTighten.safeParse(value)
   if (!asked.success) throw invalid('tightening', asked.error)
   return json(await operations.tighten(id, { ...asked.data, zone }, operatorOf(who)))
@@ -127,33 +137,37 @@ export async function tightenZone(
 
 /** `DELETE /v1/zones/{id}/{zone}`: ends one zone and leaves the rest running; `main` ends everything. */
 export async function endZone(
-  door: Door,
+  parts: Pick<GatewayParts, 'operations'>,
   _http: HttpBindings,
   who: Identity,
   { id = '', zone = '' }: Params,
 ) {
-  return json(await operationsOf(door).endZone(id, zone, operatorOf(who)))
+  return json(await operationsOf(parts).endZone(id, zone, operatorOf(who)))
 }
 
-async function planned(door: Door, job: Job) {
-  using _place = door.running.begin(job.tenant)
-  return await partitionOf(door)(job)
+async function planned(parts: Pick<GatewayParts, 'analyseZones' | 'running'>, job: Job) {
+  using _place = parts.running.begin(job.tenant)
+  return await partitionOf(parts)(job)
 }
 
-async function read(door: Door, http: HttpBindings, who: Identity): Promise<Job> {
-  door.running.refuseWhenDraining()
-  const body = await door.bodies.json(http.incoming, http.outgoing, 'input', who.tenant)
+async function read(
+  parts: JobIntake & Pick<GatewayParts, 'bodies' | 'running'>,
+  http: HttpBindings,
+  who: Identity,
+): Promise<Job> {
+  parts.running.refuseWhenDraining()
+  const body = await parts.bodies.json(http.incoming, http.outgoing, 'input', who.tenant)
   const asked = zonesAsked.safeParse(body.value)
   if (!asked.success) throw invalid('job', asked.error)
   const { instanceId, ...fields } = asked.data
   const whose = { ...who, origin: 'http', ...traceOf(http.incoming) } as const
   const zones = instanceId === undefined ? {} : { instance: instanceId }
-  return { ...makeJob(door, jobRequest.parse(fields), body, whose), zones }
+  return { ...makeJob(parts, jobRequest.parse(fields), body, whose), zones }
 }
 
-function alive(door: Door, id: string, who: Identity) {
+function alive(parts: Pick<GatewayParts, 'operations'>, id: string, who: Identity) {
   try {
-    const { phase, zones } = operationsOf(door).find(id, operatorOf(who))
+    const { phase, zones } = operationsOf(parts).find(id, operatorOf(who))
     return [{ zone: 'main', phase }, ...zones.map((one) => ({ zone: one.zone, phase: one.phase }))]
   } catch (thrown) {
     // Over between two looks.
@@ -162,7 +176,7 @@ function alive(door: Door, id: string, who: Identity) {
   }
 }
 
-function partitionOf({ analyseZones: partition }: Door) {
+function partitionOf({ analyseZones: partition }: Pick<GatewayParts, 'analyseZones'>) {
   if (partition) return partition
   throw new MayflyError('UNAVAILABLE', 'Cannot take code apart: this server does not')
 }

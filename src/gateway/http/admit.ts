@@ -1,7 +1,7 @@
 import type { HttpBindings } from '@hono/node-server'
 import { MayflyError } from '../../contract/error.ts'
 import { authenticate, isAdmin } from './auth.ts'
-import type { Door } from './door.ts'
+import type { Authentication } from './parts.ts'
 import type { Identity } from './keys.ts'
 import { addressGroup } from './rate-limit.ts'
 
@@ -10,17 +10,17 @@ import { addressGroup } from './rate-limit.ts'
  * address, so guessing keys is limited like any anonymous traffic.
  */
 export function admit(
-  door: Door,
+  parts: Authentication,
   { incoming }: Pick<HttpBindings, 'incoming'>,
   authorization = incoming.headers.authorization,
 ): Identity {
   try {
-    const identity = authenticate(authorization, door.keys)
-    if (!isAdmin(identity)) refuseOver(door.keyRate.take(identity.id))
+    const identity = authenticate(authorization, parts.keys)
+    if (!isAdmin(identity)) refuseOver(parts.keyRate.take(identity.id))
     return identity
   } catch (thrown) {
     if (thrown instanceof MayflyError && thrown.code === 'UNAUTHENTICATED') {
-      refuseOver(door.addressRate.take(addressGroup(incoming.socket.remoteAddress)))
+      refuseOver(parts.addressRate.take(addressGroup(incoming.socket.remoteAddress)))
     }
     throw thrown
   }

@@ -2,7 +2,7 @@ import type { TimelineEntry } from '../../contract/event.ts'
 import type { Job } from '../../contract/job.ts'
 import type { Outcome } from '../../contract/outcome.ts'
 import type { ExecutionRow } from '../../history/history.ts'
-import type { Door } from './door.ts'
+import type { GatewayParts, JobStart } from './parts.ts'
 import { listeners, type Send } from './frames.ts'
 import { LiveOutput } from './live-output.ts'
 import { LiveTimeline } from './live-timeline.ts'
@@ -40,25 +40,25 @@ export interface StartOptions {
  * Starts a job, and stores its outcome unless the job came from a page. Throws MayflyError DRAINING, OVERLOADED or
  * RATE_LIMITED, and STATE if a job that outlives its caller cannot be recorded.
  */
-export function startJob(door: Door, job: Job, options: StartOptions = {}): StartedJob {
+export function startJob(parts: JobStart, job: Job, options: StartOptions = {}): StartedJob {
   const isKept = job.origin !== 'page'
-  const row = rowOf(door, job)
-  const { slot, quota } = admit(door, job, row, options)
+  const row = rowOf(parts, job)
+  const { slot, quota } = admit(parts, job, row, options)
   const output = new LiveOutput()
-  const timeline = new LiveTimeline(door.clock)
+  const timeline = new LiveTimeline(parts.clock)
   const taps = listeners((name, data) => {
     output.push(name, data)
     return options.send?.(name, data)
   })
   const on = (entry: TimelineEntry): void => {
-    if (entry.event === 'phase') door.live.runs(job.id)
+    if (entry.event === 'phase') parts.live.runs(job.id)
     timeline.on(entry)
     taps.on(entry)
   }
 
   async function run(): Promise<JobEnd> {
     try {
-      const outcome = await door.road(job, {
+      const outcome = await parts.road(job, {
         signal: slot.signal,
         planned: (profile) => {
           timeline.onPlan(profile)
@@ -71,14 +71,14 @@ export function startJob(door: Door, job: Job, options: StartOptions = {}): Star
       const cpuMs = cpuTimeOf(outcome)
       quota.end({ cpuMs, bytesOut: Buffer.byteLength(text) })
       if (outcome.status === 'unavailable') options.onNotRun?.()
-      if (isKept) keep(door, job.tenant, endedRow(row, outcome), text)
+      if (isKept) keep(parts, job.tenant, endedRow(row, outcome), text)
       return { outcome, text }
     } catch (thrown) {
       options.onNotRun?.()
       throw thrown
     } finally {
       quota.end({ cpuMs: 0, bytesOut: 0 })
-      door.live.end(job.id)
+      parts.live.end(job.id)
     }
   }
 
@@ -88,7 +88,7 @@ export function startJob(door: Door, job: Job, options: StartOptions = {}): Star
   endText.catch(() => undefined)
   if (isKept) {
     const { cancel } = slot
-    door.live.begin(job.tenant, { row, cancel, output, timeline, ended: endText })
+    parts.live.begin(job.tenant, { row, cancel, output, timeline, ended: endText })
   }
   run().then(resolve, reject)
   return {
@@ -105,13 +105,18 @@ function cpuTimeOf({ metrics, shadow }: Outcome): number {
 }
 
 /** Takes a job slot and a quota slot, and records the job if it outlives its caller. */
-function admit(door: Door, job: Job, row: ExecutionRow, options: StartOptions): Admitted {
+function admit(
+  parts: Pick<GatewayParts, 'history' | 'quotas' | 'running'>,
+  job: Job,
+  row: ExecutionRow,
+  options: StartOptions,
+): Admitted {
   let slot: JobSlot | undefined
   let quota: QuotaSlot | undefined
   try {
-    slot = door.running.begin(job.tenant, bytesOf(job))
-    quota = door.quotas.begin(job.tenant, bytesOf(job))
-    if (options.outlivesCaller) door.history.begin(job.tenant, row)
+    slot = parts.running.begin(job.tenant, bytesOf(job))
+    quota = parts.quotas.begin(job.tenant, bytesOf(job))
+    if (options.outlivesCaller) parts.history.begin(job.tenant, row)
     return { slot, quota }
   } catch (thrown) {
     slot?.[Symbol.dispose]()
@@ -134,19 +139,24 @@ function bytesOf({ asked, inputText }: Job): number {
 }
 
 /** A failed write becomes an event; the caller still gets the outcome. */
-function keep(door: Door, tenant: string, row: ExecutionRow, text: string): void {
+function keep(
+  parts: Pick<GatewayParts, 'history' | 'refusals'>,
+  tenant: string,
+  row: ExecutionRow,
+  text: string,
+): void {
   try {
-    door.history.end(tenant, row, text)
+    parts.history.end(tenant, row, text)
   } catch (thrown) {
-    door.refusals.problem(thrown)
+    parts.refusals.problem(thrown)
   }
 }
 
-function rowOf(door: Door, { id, asked }: Job): ExecutionRow {
+function rowOf(parts: Pick<GatewayParts, 'clock'>, { id, asked }: Job): ExecutionRow {
   return {
     id,
     status: 'queued',
-    at: new Date(door.clock.date()).toISOString(),
+    at: new Date(parts.clock.date()).toISOString(),
     ...(asked.language && { language: asked.language }),
     labels: asked.labels,
   }

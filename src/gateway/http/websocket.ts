@@ -18,11 +18,12 @@ import { MayflyError } from '../../contract/error.ts'
 import type { StrictJson } from '../../lib/strict-json.ts'
 import { authorise } from './auth.ts'
 import { parseBody, anonymous, tooLarge } from './body.ts'
-import type { Door } from './door.ts'
+import type { Authentication, GatewayParts, JobIntake, JobStart } from './parts.ts'
 import {
   contentReader,
   readJob,
   type ActiveContentJob,
+  type ContentParts,
   type ContentReader,
 } from '../doors/executions.ts'
 import { inspectRequest } from './inspect-request.ts'
@@ -43,10 +44,16 @@ const ONE_JOB_ONLY = 1008
 const STATUS_BASE = 4000
 
 /** Paths that accept WebSockets; each validates headers before the first message. */
-const calls: Readonly<Record<string, (door: Door, incoming: IncomingMessage) => ContentReader>> = {
+const calls: Readonly<
+  Record<string, (parts: ContentParts, incoming: IncomingMessage) => ContentReader>
+> = {
   '/v1/executions': jobReader,
-  '/active-content': (door, incoming) => contentReader(door, { incoming }, 'websocket'),
+  '/active-content': (parts, incoming) => contentReader(parts, { incoming }, 'websocket'),
 }
+
+type ConversationParts = JobStart & Pick<GatewayParts, 'bodies' | 'limits'>
+/** Needs of both doors that accept WebSockets. */
+export type SocketParts = ContentParts & ConversationParts & Pick<GatewayParts, 'requestTrace'>
 
 export interface WebSockets {
   /** Ends every connection. */
@@ -56,7 +63,7 @@ export interface WebSockets {
 /** Answers WebSocket upgrades on `paths`. `refuse` answers over HTTP before the upgrade and returns the status. */
 export function answerSockets(
   server: Server,
-  door: Door,
+  parts: SocketParts,
   paths: readonly string[],
   refuse: (socket: Socket, thrown: unknown) => number,
 ): WebSockets {
@@ -64,27 +71,27 @@ export function answerSockets(
   const open = new Set<WebSocket>()
   const upgrader = new WebSocketServer({
     noServer: true,
-    maxPayload: door.limits.bodyBytes,
+    maxPayload: parts.limits.bodyBytes,
     maxFragments: FRAGMENTS_MAX,
     perMessageDeflate: false,
     autoPong: false,
     clientTracking: false,
   })
   server.on('upgrade', (incoming: IncomingMessage, socket: Socket, head: Buffer) => {
-    const answered = door.requestTrace.followUpgrade(incoming, routes)
+    const answered = parts.requestTrace.followUpgrade(incoming, routes)
     try {
-      inspectRequest(incoming, door.names, door.limits.headerLines)
+      inspectRequest(incoming, parts.names, parts.limits.headerLines)
       const path = incoming.url!.split('?', 1)[0]!
       if (!routes.has(path)) throw new MayflyError('NOT_FOUND', 'Cannot find this path')
-      door.running.refuseWhenDraining()
-      const read = calls[path]!(door, incoming)
+      parts.running.refuseWhenDraining()
+      const read = calls[path]!(parts, incoming)
       // Status that `ws` answers by itself for an invalid handshake; the callback does not run then.
       answered(400)
       upgrader.handleUpgrade(incoming, socket, head, (opened) => {
         answered(101)
         open.add(opened)
         opened.once('close', () => open.delete(opened))
-        void converse(door, opened, socket, read)
+        void converse(parts, opened, socket, read)
       })
     } catch (thrown) {
       answered(refuse(socket, thrown))
@@ -106,27 +113,27 @@ export function isSocketRequest(incoming: IncomingMessage): boolean {
 }
 
 /** Takes the key from a header, or from the message as `token`; never from the URL, which ends up in logs. */
-function jobReader(door: Door, incoming: IncomingMessage): ContentReader {
+function jobReader(parts: Authentication & JobIntake, incoming: IncomingMessage): ContentReader {
   refuseForeignPages(incoming)
   const { authorization } = incoming.headers
   if (authorization === undefined)
-    refuseOver(door.addressRate.take(addressGroup(incoming.socket.remoteAddress)))
-  const known = authorization === undefined ? undefined : admit(door, { incoming })
+    refuseOver(parts.addressRate.take(addressGroup(incoming.socket.remoteAddress)))
+  const known = authorization === undefined ? undefined : admit(parts, { incoming })
   if (known) authorise(known, ['run'])
   const read = (body: StrictJson): ActiveContentJob => {
     const { token, ...asked } = isRecord(body.value) ? body.value : {}
-    const who = known ?? admit(door, { incoming }, `Bearer ${String(token)}`)
+    const who = known ?? admit(parts, { incoming }, `Bearer ${String(token)}`)
     authorise(who, ['run'])
     const value = token === undefined ? body.value : asked
     const more = { origin: 'websocket', ...traceOf(incoming) } as const
-    return { job: readJob(door, { ...body, value }, { ...who, ...more }), begin: () => undefined }
+    return { job: readJob(parts, { ...body, value }, { ...who, ...more }), begin: () => undefined }
   }
   return { of: known?.tenant ?? anonymous, read }
 }
 
 /** Serves one connection, from its first message to its close. */
 async function converse(
-  door: Door,
+  parts: ConversationParts,
   socket: WebSocket,
   raw: Socket,
   { of, read, sendsPlan = false }: ContentReader,
@@ -135,15 +142,15 @@ async function converse(
   const gone = new Promise<void>((resolve) => socket.once('close', () => resolve()))
   socket.on('error', () => socket.terminate())
   oneMessageOnly(socket)
-  raw.setTimeout(door.limits.writeMs, () => socket.terminate())
+  raw.setTimeout(parts.limits.writeMs, () => socket.terminate())
   try {
-    const bytes = await firstMessage(door, socket, raw, of)
-    const body = await door.bodies.turn(of, () => parseBody(bytes, 'input'))
-    await runOne(door, socket, stream, { ...read(body), sendsPlan })
+    const bytes = await firstMessage(parts, socket, raw, of)
+    const body = await parts.bodies.turn(of, () => parseBody(bytes, 'input'))
+    await runOne(parts, socket, stream, { ...read(body), sendsPlan })
     socket.close(DONE)
   } catch (thrown) {
     if (socket.readyState === socket.OPEN) {
-      const problem = door.refusals.problem(thrown)
+      const problem = parts.refusals.problem(thrown)
       await stream.last('problem', JSON.stringify(problem))
       socket.close(STATUS_BASE + problem.status)
     }
@@ -152,7 +159,7 @@ async function converse(
 }
 
 async function runOne(
-  door: Door,
+  parts: JobStart,
   socket: WebSocket,
   stream: WebSocketStream,
   { job, begin, sendsPlan }: ActiveContentJob & { readonly sendsPlan: boolean },
@@ -160,7 +167,7 @@ async function runOne(
   if (socket.readyState !== socket.OPEN) return
 
   using _place = begin()
-  const started = startJob(door, job, { send: stream.send.bind(stream), sendsPlan })
+  const started = startJob(parts, job, { send: stream.send.bind(stream), sendsPlan })
   socket.once('close', started.cancel)
   socket.once('message', started.cancel)
   try {
@@ -180,15 +187,15 @@ function oneMessageOnly(socket: WebSocket): void {
 
 /** Waits for the first message, and charges received bytes to the shared body limit however they are fragmented. */
 async function firstMessage(
-  door: Door,
+  parts: Pick<GatewayParts, 'bodies' | 'limits'>,
   socket: WebSocket,
   raw: Socket,
   of: string,
 ): Promise<Uint8Array> {
   const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>()
 
-  using held = door.bodies.hold(of)
-  const bytesMax = door.bodies.bytesMax(of)
+  using held = parts.bodies.hold(of)
+  const bytesMax = parts.bodies.bytesMax(of)
   let length = 0
   const count = (chunk: Buffer): void => {
     try {
@@ -200,7 +207,7 @@ async function firstMessage(
     }
   }
   const late = () => reject(new MayflyError('REQUEST_TIMEOUT', 'Cannot wait any longer for a job'))
-  const timer = setTimeout(late, door.limits.bodyMs)
+  const timer = setTimeout(late, parts.limits.bodyMs)
   raw.on('data', count)
   socket.once('message', (data: RawData, isBinary: boolean) => {
     if (!isBinary) return resolve(data as Buffer)

@@ -65,50 +65,97 @@ export type AnalyseZones = (
   job: Job,
 ) => Promise<{ readonly risk: RiskAnalysis; readonly zones: readonly TemporalZone[] }>
 
-/** Dependencies of the routes. */
-export interface Door {
-  readonly road: RunJob
-  readonly effects: Effects
-  /** Undefined: zone analysis over HTTP is disabled. */
-  readonly analyseZones: AnalyseZones | undefined
-  /** Undefined: live sandboxes are not exposed. */
-  readonly operations: Operations | undefined
-  /** Undefined: evidence is not exposed. */
-  readonly evidence: Evidence | undefined
-  readonly providers: () => Promise<readonly ProviderRow[]>
-  /** Undefined: the configuration cannot be changed over HTTP. */
-  readonly change: ChangeConfig | undefined
-  readonly ready: () => Readiness
-  readonly keys: Keys
-  /** Undefined while page visitors get no tokens; tokens issued before are then refused. */
-  readonly tokens: SessionTokens | undefined
-  /** Tenant of jobs started by pages. */
-  readonly pageTenant: string
+/** Endpoint: parts that every request meets before its door. */
+export interface Endpoint {
   readonly names: ServerNames
   /** Listens on loopback only. */
   readonly isLocal: boolean
   readonly limits: GatewayLimits
-  readonly bodies: RequestBodies
-  readonly running: JobSlots
-  /** Bytes of stored outcomes in unread responses. */
-  readonly answers: FairShare
-  readonly live: LiveJobs
-  readonly history: History
-  /** Job and cost quotas of tenants. */
-  readonly quotas: Quotas
-  /** Rate limits of keys, and of addresses without a key. */
-  readonly keyRate: RateLimit
-  readonly addressRate: RateLimit
-  readonly operateRate: RateLimit
-  readonly clock: Clock
   /** Turns every refusal into a problem for the client and an event for the sinks. */
   readonly refusals: Refusals
   /** Delays answers to clients that repeat refused requests at once. */
   readonly tarpit: Tarpit
-  readonly meters: Pick<Meters, 'read'>
-  readonly threats: Threats
-  readonly threatReaders: ThreatReaders
   /** Emits an event for every answered request. */
   readonly requestTrace: RequestTrace
   readonly version: string
 }
+
+/** API keys, and the rate limits of keys and of addresses without a key. */
+export interface Authentication {
+  readonly keys: Keys
+  readonly keyRate: RateLimit
+  readonly addressRate: RateLimit
+}
+
+/** Visitors of pages, who have a session token and no key. */
+export interface Visitors {
+  /** Undefined while page visitors get no tokens; tokens issued before are then refused. */
+  readonly tokens: SessionTokens | undefined
+  /** Tenant of jobs started by pages. */
+  readonly pageTenant: string
+}
+
+/** Parts that make a job of a request's body. */
+export interface JobIntake {
+  readonly clock: Clock
+  readonly effects: Effects
+}
+
+/** Parts that run a job and store its outcome. */
+export interface JobStart {
+  readonly road: RunJob
+  readonly running: JobSlots
+  /** Job and cost quotas of tenants. */
+  readonly quotas: Quotas
+  readonly live: LiveJobs
+  readonly history: History
+  readonly clock: Clock
+  readonly refusals: Refusals
+}
+
+/** Parts that read a stored outcome in its tenant's turn. */
+export interface StoredOutcomes {
+  readonly history: History
+  readonly bodies: RequestBodies
+  /** Bytes of stored outcomes in unread responses. */
+  readonly answers: FairShare
+}
+
+/** Orders of operators, and their rate limit. */
+export interface Operating {
+  /** Undefined: live sandboxes are not exposed. */
+  readonly operations: Operations | undefined
+  readonly operateRate: RateLimit
+}
+
+/** State of the server, and what is counted in it. */
+export interface ServerState {
+  readonly ready: () => Readiness
+  readonly providers: () => Promise<readonly ProviderRow[]>
+  readonly meters: Pick<Meters, 'read'>
+  readonly threats: Threats
+  readonly threatReaders: ThreatReaders
+}
+
+/** Parts that a server may lack. */
+export interface OptionalParts {
+  /** Undefined: zone analysis over HTTP is disabled. */
+  readonly analyseZones: AnalyseZones | undefined
+  /** Undefined: evidence is not exposed. */
+  readonly evidence: Evidence | undefined
+  /** Undefined: the configuration cannot be changed over HTTP. */
+  readonly change: ChangeConfig | undefined
+}
+
+/** Parts of both endpoints, from which the routes hand each door those that it names. */
+export interface GatewayParts
+  extends
+    Endpoint,
+    Authentication,
+    Visitors,
+    JobIntake,
+    JobStart,
+    StoredOutcomes,
+    Operating,
+    ServerState,
+    OptionalParts {}

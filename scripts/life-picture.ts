@@ -7,9 +7,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Outcome } from '../src/contract/outcome.ts'
-import { lifeOf } from '../src/web/page/picture/life.js'
-import { pictureOf } from '../src/web/page/picture/picture.js'
-import { svgOf } from '../src/web/page/picture/svg.js'
+import { lifeOf } from '../src/picture/life.js'
+import { pictureOf } from '../src/picture/picture.js'
+import { svgOf } from '../src/picture/svg.js'
 
 const root = join(import.meta.dirname, '..')
 const pictures = join(root, 'docs/pictures')

@@ -306,6 +306,7 @@ suite('Untidiness is found', () => {
     ['a path of this machine', 'src/a.ts', '// see /srv/checkout/a.md'],
     ['the number of an issue', 'docs/a.md', 'as asked in issue #12'],
     ['the number alone', 'src/a.ts', '// because of (#12)'],
+    ['a drawing that knows the page', 'src/picture/a.js', 'document.body.append(svg)'],
     ['an enum', 'src/a.ts', 'export const enum A { B }'],
     ['a namespace', 'src/a.ts', 'namespace A {}'],
     ['an empty name', 'src/pool/helpers.ts', ''],

@@ -1,9 +1,9 @@
 import { open } from 'node:fs/promises'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import type { Outcome } from '../contract/outcome.ts'
-import { lifeOf } from '../web/page/picture/life.js'
-import { pictureOf } from '../web/page/picture/picture.js'
-import { svgOf } from '../web/page/picture/svg.js'
+import { lifeOf } from '../picture/life.js'
+import { pictureOf } from '../picture/picture.js'
+import { svgOf } from '../picture/svg.js'
 
 /** Output file for the picture of a life. */
 export interface PictureFile extends AsyncDisposable {

@@ -23,7 +23,7 @@ import {
 } from '../contract/live.ts'
 import { outcomeSchema } from '../contract/outcome.ts'
 import { riskAnalysisSchema } from '../contract/zones.ts'
-import { widthMax, widthMin } from '../web/page/picture/svg.js'
+import { widthMax, widthMin } from '../picture/svg.js'
 import { bodyExamples } from './doors/examples.ts'
 import { problemSchema } from './http/problem.ts'
 import { defaultProvider } from './doors/configuration.ts'

@@ -217,8 +217,11 @@ function visitorsOf(limits: GatewayLimits, sessions: GatewayOptions['sessions'])
 
 /** The browser client has precedence, so that a site cannot serve an older client than its server. */
 function filesOf(site: string | undefined): StaticFiles {
-  const web = join(import.meta.dirname, '..', 'web')
-  return new StaticFiles([join(web, 'client'), site ?? join(web, 'page')])
+  const source = join(import.meta.dirname, '..')
+  const client = { folder: join(source, 'web', 'client') }
+  if (site !== undefined) return new StaticFiles([client, { folder: site }])
+  const page = { folder: join(source, 'web', 'page') }
+  return new StaticFiles([client, page, { folder: join(source, 'picture'), under: 'picture' }])
 }
 
 function makeServer(

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { lifeOf } from '../../src/web/page/picture/life.js'
-import { pictureOf } from '../../src/web/page/picture/picture.js'
-import { svgOf } from '../../src/web/page/picture/svg.js'
+import { lifeOf } from '../../src/picture/life.js'
+import { pictureOf } from '../../src/picture/picture.js'
+import { svgOf } from '../../src/picture/svg.js'
 
 const root = join(import.meta.dirname, '../..')
 const read = (path: string) => readFileSync(join(root, path), 'utf8')

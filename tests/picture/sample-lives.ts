@@ -1,5 +1,5 @@
 import type { TimelineEntry } from '../../src/contract/event.ts'
-import type { Life } from '../../src/web/page/picture/life.js'
+import type { Life } from '../../src/picture/life.js'
 
 const day = { syscalls: 'any', io: 'unlimited', capabilities: 'none', files: 'none' }
 const granted = {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { planOf } from '../../src/web/page/picture/life.js'
-import { pictureOf } from '../../src/web/page/picture/picture.js'
+import { planOf } from '../../src/picture/life.js'
+import { pictureOf } from '../../src/picture/picture.js'
 import { phasesOf, profileOf, scheduleOf, stage, taskOf } from './simulated-life.ts'
 
 /** Picture of a life on a simulated clock, with an optional anomaly. */

@@ -17,11 +17,9 @@ const ranks: readonly (readonly [rank: number, files: RegExp])[] = [
   [6, /^src\/tiers\/[^/]+\//],
   [
     6,
-    /^src\/(config|threat|intel|profile|pool|egress|lives|watch|zones|operate|effects|capabilities|folders|output|evidence|history|telemetry|images|packages)\//,
+    /^src\/(config|threat|intel|profile|pool|egress|lives|watch|zones|operate|effects|capabilities|folders|output|evidence|history|telemetry|images|packages|picture)\//,
   ],
   [6, /^src\/(job|outcome|shadow)\.ts$/],
-  // A room that browsers load as well, so it lies where they find it.
-  [6, /^src\/web\/page\/picture\//],
   [7, /^src\/life\.ts$/],
   [8, /^src\/assemble\//],
   [9, /^src\/(gateway|fleet|sdk|web)\//],

@@ -40,6 +40,11 @@ const rules: readonly Rule[] = [
     except: /\.test\.ts$/,
     pattern: /\bJSON\.parse\(|\.json\(\)/,
   },
+  {
+    why: 'a drawing is data or text: servers and terminals have no page',
+    in: /^src\/picture\//,
+    pattern: /\b(document|window|navigator|location)\.|\bHTMLElement\b/,
+  },
 ]
 /** A wait for something that never comes holds its process, and with it the whole run. */
 const boundlessWait =

@@ -1,7 +1,7 @@
 import type { Clock } from '../../contract/clock.ts'
 import type { TimelineEntry } from '../../contract/event.ts'
 import type { Profile } from '../../contract/profile.ts'
-import { noPlan, planOf, type Life } from '../../web/page/picture/life.js'
+import { noPlan, planOf, type Life } from '../../picture/life.js'
 
 /** Entries stored of a running life; a final timeline has at most one more. */
 const linesMax = 1001

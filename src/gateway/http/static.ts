@@ -69,19 +69,27 @@ export interface PageOptions {
   readonly connect: readonly string[]
 }
 
+/** Folder whose files are served, all of them below the path segment `under` if there is one. */
+export interface ServedFolder {
+  readonly folder: string
+  readonly under?: string
+}
+
 /** Serves files of one folder, or of several in order of precedence. Resolves nothing outside of them. */
 export class StaticFiles {
-  readonly #roots: readonly string[]
+  readonly #served: readonly ServedFolder[]
 
-  constructor(roots: readonly string[]) {
-    this.#roots = roots
+  constructor(served: readonly ServedFolder[]) {
+    this.#served = served
   }
 
   /** Throws MayflyError NOT_FOUND. */
   async answer(request: StaticRequest, pages: PageOptions): Promise<Response> {
     const segments = segmentsOf(request.target) ?? [missing()]
-    for (const root of this.#roots) {
-      const response = await answerFrom(root, segments, request, pages)
+    for (const { folder, under } of this.#served) {
+      if (under !== undefined && segments[0] !== under) continue
+      const within = under === undefined ? segments : segments.slice(1)
+      const response = await answerFrom(folder, within, request, pages)
       if (response) return response
     }
     return missing()

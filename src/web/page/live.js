@@ -1,8 +1,9 @@
-// Live view of a run: its output, and its life so far.
-import { titleText, wholeText } from './picture/caption.js'
-import { lifeOf, noPlan } from './picture/life.js'
-import { pictureOf } from './picture/picture.js'
-import { svgOf } from './picture/svg.js'
+// Live view of a run: its output, and its life so far. The drawings are src/picture/, served below /picture/, which
+// is where a browser finds ../../picture/ as well: a URL has no parent above its root.
+import { titleText, wholeText } from '../../picture/caption.js'
+import { lifeOf, noPlan } from '../../picture/life.js'
+import { pictureOf } from '../../picture/picture.js'
+import { svgOf } from '../../picture/svg.js'
 
 const DRAW_MS = 250
 /** Maximum characters of output in the page; the outcome has the rest, up to its own limit. */

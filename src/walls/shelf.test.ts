@@ -26,7 +26,7 @@ function stand({ keepReady = true } = {}) {
   const shelf = createShelf({
     program: 'isolated-vm',
     warden: warden as never,
-    voice: { say: () => undefined } as never,
+    voice: { say: () => undefined },
     spares: 8,
     spareMiB: 128,
     wallsMax: 100,

@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 import { exitCodeOf } from '../contract/outcome.ts'
 import type { Availability, Provider } from '../contract/provider.ts'
 import type { MissingLayer } from '../contract/answers.ts'
-import type { WallTrialResult } from './doctor-walls.ts'
+import type { WallTrialResult } from '../walls/trials/try-walls.ts'
 import type { FixContext } from './missing-layers.ts'
 import { paint, printJson, table, type Globals } from './print.ts'
 
@@ -55,8 +55,9 @@ async function examine(
   folders: readonly string[],
   where: FixContext,
 ): Promise<readonly ExaminedProvider[]> {
-  const [{ tryLibraries, tryWalls }, { missingOf }] = await Promise.all([
-    import('./doctor-walls.ts'),
+  const [{ tryWalls }, { tryLibraries }, { missingOf }] = await Promise.all([
+    import('../walls/trials/try-walls.ts'),
+    import('./doctor-libraries.ts'),
     import('./missing-layers.ts'),
   ])
   const examined: ExaminedProvider[] = []

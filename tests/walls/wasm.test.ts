@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, before, suite, test } from 'node:test'
-import { tryWalls } from '../../src/cli/doctor-walls.ts'
+import { tryWalls } from '../../src/walls/trials/try-walls.ts'
 import type { TaskEnd } from '../../src/contract/provider.ts'
 import { descendantsOf } from '../conformance/remains.ts'
 import { inWasm } from '../conformance/guests-in-wasm.ts'

@@ -1,5 +1,5 @@
-import type { Profile } from '../contract/profile.ts'
-import type { TaskEnd } from '../contract/provider.ts'
+import type { Profile } from '../../contract/profile.ts'
+import type { TaskEnd } from '../../contract/provider.ts'
 
 /** Runs a guest behind the wall under trial; `text` is what it printed. */
 export type GuestRun = (

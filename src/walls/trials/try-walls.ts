@@ -2,19 +2,18 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { systemClock } from '../contract/clock.ts'
-import { allControls, noFiles, noNetwork, unlimited } from '../contract/controls.ts'
-import { messageOf } from '../contract/error.ts'
-import type { Entry, Language } from '../contract/job.ts'
-import type { Profile } from '../contract/profile.ts'
-import type { Provider, Sandbox, TaskEnd } from '../contract/provider.ts'
-import { strengthOf } from '../contract/tier.ts'
+import { systemClock } from '../../contract/clock.ts'
+import { allControls, noFiles, noNetwork, unlimited } from '../../contract/controls.ts'
+import { messageOf } from '../../contract/error.ts'
+import type { Entry, Language } from '../../contract/job.ts'
+import type { Profile } from '../../contract/profile.ts'
+import type { Provider, Sandbox, TaskEnd } from '../../contract/provider.ts'
+import { strengthOf } from '../../contract/tier.ts'
 import type { Bait, GuestRun, WallTrial } from './wall-trial.ts'
-import { moduleTrials } from './doctor-modules.ts'
-import { inNode } from './doctor-node.ts'
-import { programTrials } from './doctor-programs.ts'
-import { inPython } from './doctor-python.ts'
-import { sanitise } from '../output/sanitise.ts'
+import { moduleTrials } from './wasm-trials.ts'
+import { inNode } from './node-attempts.ts'
+import { programTrials } from './program-trials.ts'
+import { inPython } from './python-attempts.ts'
 
 /** Result of trying one wall. */
 export interface WallTrialResult {
@@ -37,36 +36,6 @@ export async function tryWalls(
   const found: WallTrialResult[] = []
   for (const way of ways) found.push(...(await tryWay(provider, way, folders)))
   return found
-}
-
-/** Python libraries that programs need most. */
-const libraries = ['numpy', 'pandas', 'matplotlib.pyplot'] as const
-/** Generous timeout, because the first import from a cold disk is slow. */
-const IMPORT_MS = 30_000
-
-/**
- * Tries to import the libraries behind this wall: their versions, or the error. Undefined if the wall runs no
- * Python.
- */
-export async function tryLibraries(
-  provider: Provider,
-): Promise<Readonly<Record<string, string>> | undefined> {
-  if (provider.tier !== 'process' || !provider.languages.includes('python')) return undefined
-  const found: Record<string, string> = {}
-  for (const module of libraries) {
-    const [name = module] = module.split('.')
-    const code = `import importlib, sys\nimportlib.import_module("${module}")\nresult = sys.modules["${name}"].__version__`
-    const guest = { language: 'python', entry: 'auto', code, bait: {} } as const
-    const limits = { ...ofPrograms, timeout: IMPORT_MS }
-    const { status, resultText, error } = await runGuest(provider, guest, limits)
-    found[name] =
-      status === 'ok' ? (/^"([\w.+-]{1,40})"$/.exec(resultText)?.[1] ?? 'unknown') : missing(error)
-  }
-  return found
-}
-
-function missing(error: TaskEnd['error']): string {
-  return sanitise(`does not load: ${(error?.message ?? 'nobody said why').slice(0, 200)}`)
 }
 
 async function tryWay(
@@ -106,7 +75,7 @@ interface TrialSuite {
 
 const MiB = 2 ** 20
 /** Default limits of jobs, so that the tested wall is one that jobs get. */
-const ofPrograms = { disk: 64 * MiB, processes: 64, artifacts: MiB }
+export const ofPrograms = { disk: 64 * MiB, processes: 64, artifacts: MiB }
 
 const known: readonly TrialSuite[] = [
   {
@@ -282,7 +251,8 @@ function makeFolder([first = tmpdir(), ...others]: readonly string[]): string {
   }
 }
 
-async function runGuest(
+/** Runs one guest behind a new wall of this provider; `bait` is its input. */
+export async function runGuest(
   provider: Provider,
   guest: Pick<TrialSuite, 'language' | 'entry'> & { readonly code: string; readonly bait: object },
   limits: Partial<Profile['limits']> = {},

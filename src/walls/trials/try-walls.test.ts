@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import { createRequire } from 'node:module'
 import { connect } from 'node:net'
 import { test } from 'node:test'
-import type { Provider, Sandbox, Task, TaskEnd } from '../contract/provider.ts'
-import { createMockProvider } from '../tiers/mock/provider.ts'
-import { tryWalls } from './doctor-walls.ts'
+import type { Provider, Sandbox, Task, TaskEnd } from '../../contract/provider.ts'
+import { createMockProvider } from '../../tiers/mock/provider.ts'
+import { tryWalls } from './try-walls.ts'
 
 const require = createRequire(import.meta.url)
 

@@ -1,4 +1,4 @@
-import type { Attempts } from './doctor-programs.ts'
+import type { Attempts } from './program-trials.ts'
 
 /** System call numbers on x86-64 and arm64, with arguments that have no effect if permitted. */
 const calls = `{

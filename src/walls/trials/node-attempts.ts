@@ -1,4 +1,4 @@
-import type { Attempts } from './doctor-programs.ts'
+import type { Attempts } from './program-trials.ts'
 
 /** Variables set by a wall itself; any other variable of the doctor's environment leaked in. */
 const own =

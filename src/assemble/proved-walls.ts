@@ -122,8 +122,8 @@ export class ProvedWalls {
     const availability = await provider.detect()
     this.#known.set(provider.name, provider)
     this.#proofs.set(provider.name, availability)
-    const places = [...this.#loaders.keys()]
-    this.#facts = this.proved.map((one) => factsOf(one, places.indexOf(one.provider.name)))
+    const positions = [...this.#loaders.keys()]
+    this.#facts = this.proved.map((one) => factsOf(one, positions.indexOf(one.provider.name)))
     const { available } = availability
     const fields = available ? { layers: availability.layers } : { reason: availability.reason }
     this.#voice.say(available ? 'tier/proved' : 'tier/unavailable', {
@@ -134,12 +134,12 @@ export class ProvedWalls {
   }
 }
 
-/** `place`: index among Mayfly's own providers, below zero for others. */
-function factsOf({ provider, availability }: ProvedProvider, place: number): ProviderFacts {
+/** `position`: index among Mayfly's own providers, below zero for others. */
+function factsOf({ provider, availability }: ProvedProvider, position: number): ProviderFacts {
   const { name, tier, languages, can, enforces, isByNameAlone = false } = provider
   const { available } = availability
   const declared = { name, tier, languages, can, enforces, isByNameAlone }
-  const common = { ...declared, available, ...(place >= 0 && { place }) }
+  const common = { ...declared, available, ...(position >= 0 && { position }) }
   if (!availability.available) return { ...common, strength: 0, reason: availability.reason }
   const { strength, layers, missing, cost } = availability
   const proved = { strength, layers: layers.length, missing: missing.length }

@@ -46,14 +46,14 @@ test('The ranking is a total order', () => {
     available: fc.boolean(),
     layers: few,
     missing: few,
-    place: fc.option(few, { nil: undefined }),
+    position: fc.option(few, { nil: undefined }),
   })
   const walls = fc.uniqueArray(one, { selector: ({ name }) => name, maxLength: 6 })
   fc.assert(
     fc.property(walls, (all) => {
-      const known = all.map(({ place, ...rest }) => ({
+      const known = all.map(({ position, ...rest }) => ({
         ...rest,
-        ...(place !== undefined && { place }),
+        ...(position !== undefined && { position }),
       }))
       assert.deepEqual(
         rankWalls(known.toReversed() as RankFacts[]),

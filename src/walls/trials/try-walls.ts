@@ -26,23 +26,29 @@ export interface WallTrialResult {
 
 /**
  * Tries each wall of a provider with hostile code; an exception counts as not held. The bait is in the first
- * writable folder of `folders`.
+ * writable folder of `folders`. Ends early after a result for which `isLast` is true: the later guests do more harm where
+ * nothing holds them.
  */
 export async function tryWalls(
   provider: Provider,
   folders: readonly string[] = [tmpdir()],
+  isLast: (result: WallTrialResult) => boolean = () => false,
 ): Promise<readonly WallTrialResult[]> {
   const ways = provider.tier === 'mock' ? [] : waysTo(provider)
   const found: WallTrialResult[] = []
-  for (const way of ways) found.push(...(await tryWay(provider, way, folders)))
+  for (const way of ways)
+    for await (const result of tryWay(provider, way, folders)) {
+      found.push(result)
+      if (isLast(result)) return found
+    }
   return found
 }
 
-async function tryWay(
+async function* tryWay(
   provider: Provider,
   way: TrialSuite,
   folders: readonly string[],
-): Promise<readonly WallTrialResult[]> {
+): AsyncGenerator<WallTrialResult> {
   await using bait = await layOut(folders)
   let heldBy: Sandbox['held'] = {}
   const run: GuestRun = async (code, limits) => {
@@ -51,17 +57,15 @@ async function tryWay(
     heldBy = held
     return end
   }
-  const found: WallTrialResult[] = []
   for (const [wall, how, holds] of way.trials) {
     try {
       const held = await holds(run, bait)
       const by = heldBy[wall.slice(wall.lastIndexOf(' ') + 1)]
-      found.push({ wall, how, held, ...(by !== undefined && { by }) })
+      yield { wall, how, held, ...(by !== undefined && { by }) }
     } catch (error) {
-      found.push({ wall, how: `${how}: ${messageOf(error)}`, held: false })
+      yield { wall, how: `${how}: ${messageOf(error)}`, held: false }
     }
   }
-  return found
 }
 
 /** Trials of a provider in one language. */

@@ -1,0 +1,55 @@
+import { readFileSync } from 'node:fs'
+import os from 'node:os'
+import type { Entry, Language } from '../../contract/job.ts'
+import type { Provider } from '../../contract/provider.ts'
+import { ofPrograms, runGuest } from './try-walls.ts'
+
+/**
+ * Whether a guest runs on a kernel of its own, as a tier above the process claims: `boot_id` is random for each boot of
+ * a kernel, so one that equals the host's is the host's kernel; a kernel without it must differ in its version. Only
+ * programs can look. A guest that answers from a script is not found out by this.
+ */
+export async function hasOwnKernel(provider: Provider): Promise<boolean | undefined> {
+  const look = looks.find(({ language }) => provider.languages.includes(language))
+  if (!look) return undefined
+  const { status, resultText } = await runGuest(provider, { ...look, bait: {} }, ofPrograms)
+  if (status !== 'ok') return false
+  const seen = resultText.slice(1, -1)
+  const bootId = readBootId()
+  return seen !== '' && seen !== bootId && seen !== os.version()
+}
+
+interface Look {
+  readonly language: Language
+  readonly entry: Entry
+  readonly code: string
+}
+
+const looks: readonly Look[] = [
+  {
+    language: 'node',
+    entry: 'module',
+    code: `import { readFileSync } from 'node:fs'
+import { version } from 'node:os'
+export default () => {
+  try { return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim() } catch { return version() }
+}`,
+  },
+  {
+    language: 'python',
+    entry: 'function',
+    code: `import os
+def main(input):
+    try:
+        with open('/proc/sys/kernel/random/boot_id') as file: return file.read().strip()
+    except OSError: return os.uname().version`,
+  },
+]
+
+function readBootId(): string {
+  try {
+    return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
+  } catch {
+    return ''
+  }
+}

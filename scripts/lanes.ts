@@ -25,6 +25,7 @@ export const measuring: readonly string[] = [
   'tests/walls/phases-under-attack.test.ts',
   'tests/walls/process-figures.test.ts',
   'tests/walls/program-zones.test.ts',
+  'tests/walls/provider-proof.test.ts',
   'tests/walls/sentinel-ways-round.test.ts',
   'tests/walls/tighten.test.ts',
 ]

@@ -52,6 +52,7 @@ export type {
   TaskEnd,
   TaskIo,
 } from './contract/provider.ts'
+export type { ComposedProvider, ProviderModule } from './contract/provider-module.ts'
 export { createLogSink } from './telemetry/log.ts'
 export { createMemoryRing } from './telemetry/memory-ring.ts'
 export { createCounters } from './telemetry/counters.ts'

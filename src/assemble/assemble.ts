@@ -24,6 +24,7 @@ import { type Caller, run } from '../life.ts'
 import { createLiveOperations } from '../operate/live-operations.ts'
 import type { AdmissionBudget } from '../pool/admission.ts'
 import { budgetFor, createPool, type Pool } from '../pool/pool.ts'
+import type { ProviderModules } from '../provider-modules/modules.ts'
 import { createResultCache } from '../pool/result-cache.ts'
 import { createSparePools, type SparePools } from '../pool/spare-pools.ts'
 import { createCounters, type EventCounts } from '../telemetry/counters.ts'
@@ -36,6 +37,7 @@ import { createEventForwarder } from '../watch/event-forwarder.ts'
 import { createCodeAnalysis, type Partition } from './code-analysis.ts'
 import { exitsFor, foldersFor } from './exits.ts'
 import { ProvedWalls, type ProvedProvider } from './proved-walls.ts'
+import { openProviderModules } from './provider-modules.ts'
 import { providerLoaders } from './providers.ts'
 import { closeDead, recordEvent } from './record-events.ts'
 import { createRooms } from './rooms.ts'
@@ -50,6 +52,8 @@ export interface AssembleOptions {
   /** Third-party providers; their code is trusted and runs in this process. */
   readonly providers?: readonly Provider[]
   readonly clock?: Clock
+  /** Folders that jobs of this process are read from or write to: no provider module may lie there. */
+  readonly jobFolders?: readonly string[]
   /** Folder of package layers; without it no job has packages. */
   readonly layerFolder?: string | undefined
   /** For tests: dials local servers in place of the internet. */
@@ -97,6 +101,8 @@ export interface Assembly extends AsyncDisposable {
   unproved(): readonly string[]
   /** Providers proved so far, without waiting for further probes. */
   proved(): readonly ProvedProvider[]
+  /** Names of provider modules that serve nothing: broken, not trusted, or not proved. */
+  refused(): readonly string[]
   /** Changes the configuration from the next job on. Narrows freely; widening needs the permission. Throws MayflyError. */
   override(
     patch: OverrideInput,
@@ -140,7 +146,7 @@ export function assemble(options: AssembleOptions): Assembly {
   const watching = openWatching(base)
   const overhearing = createEventForwarder()
   voice.listen(overhearing.sink)
-  const { walls, pool, stock, analysis, ownPorts } = openWalls(base, (run) =>
+  const { walls, pool, stock, analysis, ownPorts, modules } = openWalls(base, (run) =>
     watching.guard.outboundCheck(run),
   )
   const proving = walls.proveAtStart(config())
@@ -193,10 +199,11 @@ export function assemble(options: AssembleOptions): Assembly {
     operations: operating.operations,
     evidence,
     statistics: base.counts,
-    ...provedCalls(walls, proving),
+    ...provedCalls(walls, proving, modules),
     ...overrides(base, walls, proving),
     closePorts: (ports) => ports.forEach((one) => ownPorts.add(one)),
     async [Symbol.asyncDispose]() {
+      modules?.close()
       await proving.catch(() => undefined)
       await closeParts([...walls.loaded, analysis, record, watching], effects, options.warden)
     },
@@ -247,7 +254,8 @@ function openBase(options: AssembleOptions): Base {
 }
 
 /** Pool, providers and analysis process, within one budget. */
-function openWalls({ options, clock, voice, config }: Base, heed: Heed) {
+function openWalls(base: Base, heed: Heed) {
+  const { options, clock, voice, config } = base
   const { warden, kind } = options
   const { port, jobs, queue_wait: waitMsMax } = config().server
   const ownPorts = new Set(port === 0 ? [] : [port, port + 1])
@@ -283,7 +291,23 @@ function openWalls({ options, clock, voice, config }: Base, heed: Heed) {
     provider: (name) => walls.find(name),
     loads: () => warden.loads(),
   })
-  return { walls, pool, stock, analysis, ownPorts }
+  const modules = openModules(base, walls)
+  return { walls, pool, stock, analysis, ownPorts, modules }
+}
+
+/** A single run looks for modules only when a job needs one. */
+function openModules({ options, config, record, voice, clock }: Base, walls: ProvedWalls) {
+  const { layerFolder, jobFolders = [], kind } = options
+  const modules = openProviderModules({
+    config: config(),
+    walls,
+    record,
+    voice,
+    clock,
+    jobFolders: [...jobFolders, ...(layerFolder === undefined ? [] : [layerFolder])],
+  })
+  if (kind !== 'once') modules?.watch()
+  return modules
 }
 
 type Heed = (run: string) => ((piece: Buffer) => boolean) | undefined
@@ -320,17 +344,19 @@ function openEffects(
 function provedCalls(
   walls: ProvedWalls,
   proving: Promise<void>,
-): Pick<Assembly, 'providers' | 'walls' | 'proved' | 'unproved' | 'add'> {
+  modules: ProviderModules | undefined,
+): Pick<Assembly, 'providers' | 'walls' | 'proved' | 'unproved' | 'refused' | 'add'> {
   return {
     async providers() {
       await proving
-      await walls.proveAll()
-      return walls.proved
+      await Promise.all([walls.proveAll(), modules?.settle()])
+      return walls.listed
     },
     async walls() {
       await proving
       return walls.proved
     },
+    refused: () => walls.refused,
     proved: () => walls.proved,
     unproved: () => walls.unproved,
     add: (provider) => walls.add(provider),

@@ -5,11 +5,13 @@ import type { Language } from '../contract/job.ts'
 import type { Availability, Provider } from '../contract/provider.ts'
 import { jailKinds } from '../contract/jail-kind.ts'
 import type { ProviderFacts } from '../profile/choose-tier.ts'
-import { isProvedAtStart, mayServe, type ProviderLoaders } from './providers.ts'
+import { isOfTier, isProvedAtStart, mayServe, type ProviderLoaders } from './providers.ts'
 
 export interface ProvedProvider {
   readonly provider: Provider
   readonly availability: Availability
+  /** File of the provider module it comes from, unless it is built in or the application's. */
+  readonly module?: string
 }
 
 /**
@@ -22,6 +24,12 @@ export class ProvedWalls {
   readonly #known: Map<string, Provider>
   readonly #proofs = new Map<string, Availability>()
   readonly #provings = new Map<string, Promise<void>>()
+  /** Looks for providers that are not known yet: loads provider modules, where there are any. */
+  discover: (() => Promise<void>) | undefined
+  #discovered: Promise<void> | undefined
+  /** Files of provider modules that serve, by the name of their provider. */
+  readonly #modules = new Map<string, string>()
+  #refused: readonly ProvedProvider[] = []
   #facts: readonly ProviderFacts[] = []
 
   /** `others`: third-party providers of the application; their code is trusted and runs in this process. */
@@ -43,8 +51,64 @@ export class ProvedWalls {
   get proved(): readonly ProvedProvider[] {
     return [...this.#known.values()].flatMap((provider) => {
       const availability = this.#proofs.get(provider.name)
-      return availability ? [{ provider, availability }] : []
+      const module = this.#modules.get(provider.name)
+      return availability
+        ? [{ provider, availability, ...(module !== undefined && { module }) }]
+        : []
     })
+  }
+
+  /** All proved ones, then provider modules that serve nothing, with the reason. */
+  get listed(): readonly ProvedProvider[] {
+    return [...this.proved, ...this.#refused]
+  }
+
+  /** Names of provider modules that serve nothing. */
+  get refused(): readonly string[] {
+    return this.#refused.map(({ provider }) => provider.name)
+  }
+
+  /** True for a built-in provider, or one of the application's. */
+  isOwn(name: string): boolean {
+    return this.#loaders.has(name) || (this.#known.has(name) && !this.#modules.has(name))
+  }
+
+  /** Adds the proved provider of a module; chosen from the next job on. */
+  serveModule({ provider, availability, module }: Required<ProvedProvider>): void {
+    this.#known.set(provider.name, provider)
+    this.#proofs.set(provider.name, availability)
+    this.#provings.set(provider.name, Promise.resolve())
+    this.#modules.set(provider.name, module)
+    this.#tell(provider.name, availability)
+    this.#restate()
+  }
+
+  /** Takes the provider of a module out of every further choice. */
+  withdrawModule(name: string): void {
+    if (!this.#modules.delete(name)) return
+    this.#known.delete(name)
+    this.#proofs.delete(name)
+    this.#provings.delete(name)
+    this.#restate()
+  }
+
+  /** Replaces the list of modules that serve nothing. */
+  refuseModules(refused: readonly ProvedProvider[]): void {
+    this.#refused = refused
+    this.#restate()
+  }
+
+  /** The built-in provider of this name, or the first available one of this tier, proved; undefined for any other word. */
+  async baseFor(on: string): Promise<ProvedProvider | undefined> {
+    const names = [...this.#loaders.keys()].filter((name) => name === on || isOfTier(name, on))
+    let base: ProvedProvider | undefined
+    for (const name of names) {
+      await this.proveNamed(name)
+      const found = this.proved.find(({ provider }) => provider.name === name)
+      if (found?.availability.available) return found
+      base ??= found
+    }
+    return base
   }
 
   /** Names of built-in providers that are probed only when a job first needs them. */
@@ -88,11 +152,14 @@ export class ProvedWalls {
       if (isServed(name)) return
       await this.proveNamed(name)
     }
+    if (!this.discover || isServed('')) return
+    await (this.#discovered ??= this.discover())
   }
 
-  /** A name of no provider is left to the choice of a wall, which says so. */
+  /** Looks for a name that is not known. A name of no provider is left to the choice of a wall, which says so. */
   async proveNamed(name: string): Promise<void> {
-    if (!this.#loaders.has(name) && !this.#known.has(name)) return
+    if (!this.#knows(name)) await this.discover?.()
+    if (!this.#knows(name)) return
     if (!this.#provings.has(name)) this.#provings.set(name, this.#proveNow(name))
     await this.#provings.get(name)
   }
@@ -100,15 +167,15 @@ export class ProvedWalls {
   /** Adds a provider while running: known once it is proved, and chosen from the next job on. */
   async add(provider: Provider): Promise<Availability> {
     const availability = await this.#prove(provider)
+    this.#modules.delete(provider.name)
     this.#provings.set(provider.name, Promise.resolve())
     return availability
   }
 
   /** Throws MayflyError INVALID unless this provider is there, and proved now. */
   async mustServe(name: string): Promise<void> {
-    if (!this.#loaders.has(name) && !this.#known.has(name))
-      throw notServing(name, 'there is none of this name')
     await this.proveNamed(name)
+    if (!this.#knows(name)) throw notServing(name, 'there is none of this name')
     const proof = this.#proofs.get(name)
     if (!proof?.available) throw notServing(name, proof?.reason ?? 'it is not there')
   }
@@ -122,15 +189,28 @@ export class ProvedWalls {
     const availability = await provider.detect()
     this.#known.set(provider.name, provider)
     this.#proofs.set(provider.name, availability)
+    this.#restate()
+    this.#tell(provider.name, availability)
+    return availability
+  }
+
+  /** Facts of a refused module only where no provider has its name. */
+  #restate(): void {
     const positions = [...this.#loaders.keys()]
-    this.#facts = this.proved.map((one) => factsOf(one, positions.indexOf(one.provider.name)))
+    const refused = this.#refused.filter(({ provider: { name } }) => !this.#knows(name))
+    this.#facts = [...this.proved, ...refused].map((one) =>
+      factsOf(one, positions.indexOf(one.provider.name)),
+    )
+  }
+
+  #knows(name: string): boolean {
+    return this.#loaders.has(name) || this.#known.has(name)
+  }
+
+  #tell(provider: string, availability: Availability): void {
     const { available } = availability
     const fields = available ? { layers: availability.layers } : { reason: availability.reason }
-    this.#voice.say(available ? 'tier/proved' : 'tier/unavailable', {
-      provider: provider.name,
-      ...fields,
-    })
-    return availability
+    this.#voice.say(available ? 'tier/proved' : 'tier/unavailable', { provider, ...fields })
   }
 }
 

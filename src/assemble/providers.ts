@@ -69,6 +69,11 @@ const tierOf: Readonly<Record<string, TierName>> = {
   ...Object.fromEntries(jailKinds.map((way) => [way, 'process'] as const)),
 }
 
+/** True if the strongest that a built-in provider can prove is this tier. */
+export function isOfTier(name: string, tier: string): boolean {
+  return tierOf[name] === tier
+}
+
 /** True if no proof could make a provider stronger than a tier. */
 export function isNoStronger(name: string, tier: TierName): boolean {
   const own = tierOf[name]
@@ -85,8 +90,10 @@ export function isProvedAtStart(name: string, config: Config): boolean {
   return !onDemand.has(name) || config.default_provider === name
 }
 
-/** Providers that a job names: by themselves, by their tier or by their language. */
-export function namedBy({ asked }: Job): readonly string[] {
+/** Providers that a job names: by themselves, by their tier or by their language; else the configured default. */
+export function namedBy({ asked }: Job, { default_provider }: Config): readonly string[] {
   const isWasm = asked.language === 'wasm' || asked.tier === 'wasm'
-  return [...(asked.provider ? [asked.provider] : []), ...(isWasm ? ['wasi'] : [])]
+  const isDefault = asked.provider === undefined && asked.tier === undefined
+  const preferred = isDefault && default_provider !== 'auto' ? [default_provider] : []
+  return [...(asked.provider ? [asked.provider] : preferred), ...(isWasm ? ['wasi'] : [])]
 }

@@ -67,7 +67,7 @@ export function createRooms(parts: RoomParts): WiredRooms {
     async ready(job) {
       if (job.asked.output.schema) compileSchema(job.asked.output.schema)
       await parts.warmed
-      await Promise.all(namedBy(job).map((name) => walls.proveNamed(name)))
+      await Promise.all(namedBy(job, config()).map((name) => walls.proveNamed(name)))
     },
     verify: (job) => code.verify(job),
     analyse: (job, signed) => code.analyse(job, signed),

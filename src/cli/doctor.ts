@@ -1,6 +1,7 @@
 import { tmpdir } from 'node:os'
 import type { Command } from 'commander'
 import { exitCodeOf } from '../contract/outcome.ts'
+import { strengthOf, type TierName } from '../contract/tier.ts'
 import type { Availability, Provider } from '../contract/provider.ts'
 import type { MissingLayer } from '../contract/answers.ts'
 import type { WallTrialResult } from '../walls/trials/try-walls.ts'
@@ -10,7 +11,7 @@ import { paint, printJson, table, type Globals } from './print.ts'
 /** Provider as examined: its probe result and the trials of its walls. */
 export interface ExaminedProvider {
   readonly name: string
-  readonly tier: string
+  readonly tier: TierName
   readonly available: boolean
   readonly held: readonly WallTrialResult[]
   readonly layers: readonly string[]
@@ -66,7 +67,8 @@ async function examine(
     if (availability.available) {
       const { layers } = availability
       const missing = missingOf(availability.missing, where)
-      const held = await tryWalls(provider, folders)
+      // Hostile guests are for walls: a provider that claims none would run them unbounded.
+      const held = strengthOf[provider.tier] > 0 ? await tryWalls(provider, folders) : []
       const libraries = await tryLibraries(provider)
       const found = { held, layers, missing, ...(libraries && { libraries }) }
       examined.push({ name, tier, available: true, ...found })
@@ -79,9 +81,9 @@ async function examine(
   return examined
 }
 
-/** Exit code: 0 all held, 1 some did not, 7 no wall. The mock does not count. */
+/** Exit code: 0 all held, 1 some did not, 7 no wall. A provider without a wall does not count. */
 function verdict(providers: readonly ExaminedProvider[]): number {
-  const walls = providers.filter(({ tier, available }) => available && tier !== 'mock')
+  const walls = providers.filter(({ tier, available }) => available && strengthOf[tier] > 0)
   if (walls.length === 0) return exitCodeOf.unavailable
   const isWhole = walls.every(({ held }) => held.every((one) => one.held))
   return isWhole ? exitCodeOf.ok : exitCodeOf.error

@@ -25,6 +25,7 @@ export async function openAssembly(
   more: {
     readonly flags?: Readonly<Record<string, unknown>>
     readonly sinks?: readonly Sink[]
+    readonly jobFolders?: readonly string[]
   } = {},
 ): Promise<OpenAssembly> {
   const loaded = loadCliConfig(flags, more.flags)
@@ -34,7 +35,9 @@ export async function openAssembly(
     const telemetry = await openTelemetry(loaded.config, process.env, kind === 'server')
     const { assemble } = await import('../assemble/assemble.ts')
     const sinks = [...telemetry.sinks, ...(more.sinks ?? []), ...(await eventLog(flags))]
-    const parts = { config: loaded.config, warden, kind, sinks, layerFolder: layerFolderHere(role) }
+    const { jobFolders = [] } = more
+    const folders = { layerFolder: layerFolderHere(role), jobFolders }
+    const parts = { config: loaded.config, warden, kind, sinks, ...folders }
     const assembly = assemble(parts)
     telemetry.watch({ ...assembly, warden })
     return {

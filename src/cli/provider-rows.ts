@@ -1,5 +1,6 @@
 import type { ProvedProvider } from '../assemble/proved-walls.ts'
 import type { ProviderRow } from '../contract/answers.ts'
+import type { Availability } from '../contract/provider.ts'
 import type { WardenFacts } from '../contract/warden.ts'
 import { missingOf, fixContext } from './missing-layers.ts'
 
@@ -11,7 +12,7 @@ export function providerRows(
   facts: Facts,
 ): readonly ProviderRow[] {
   const where = fixContext(facts)
-  return proved.map(({ provider, availability }) => {
+  return proved.map(({ provider, availability, module }) => {
     const layers = availability.available ? availability.layers : []
     const versions = versionsOf(layers, facts)
     return {
@@ -19,7 +20,7 @@ export function providerRows(
       tier: provider.tier,
       strength: availability.available ? availability.strength : 0,
       available: availability.available,
-      ...(!availability.available && { reason: availability.reason, fix: availability.fix }),
+      ...(!availability.available && reasonOf(availability)),
       layers,
       ...(versions && { versions }),
       missing: availability.available ? missingOf(availability.missing, where) : [],
@@ -27,8 +28,13 @@ export function providerRows(
       tightens: provider.tightens,
       can: provider.can,
       ...(availability.available && availability.features && { features: availability.features }),
+      ...(module !== undefined && { module }),
     }
   })
+}
+
+function reasonOf({ code, reason, fix }: Extract<Availability, { available: false }>) {
+  return { code, reason, fix }
 }
 
 /** Versions, named as in `doctor`. */

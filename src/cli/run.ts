@@ -1,5 +1,6 @@
 import { fstatSync } from 'node:fs'
 import { constants } from 'node:os'
+import { dirname, resolve } from 'node:path'
 import type { Command } from 'commander'
 import type { Assembly } from '../assemble/assemble.ts'
 import { MayflyError } from '../contract/error.ts'
@@ -156,7 +157,8 @@ async function runFile(file: string, args: readonly string[], flags: RunFlags): 
   const request = await fed(packages.request, file, flags)
   await using folder = flags.artifacts === undefined ? undefined : await folderAt(flags.artifacts)
   await using picture = flags.picture === undefined ? undefined : await pictureAt(flags)
-  const { assembly, close } = await openAssembly(flags, 'once')
+  const jobFolders = foldersOf(file, flags)
+  const { assembly, close } = await openAssembly(flags, 'once', { jobFolders })
   if (flags.allow) await mayAllow(flags.allow, assembly, close)
   const cancel = new AbortController()
   void stopSignal().then(() => cancel.abort())
@@ -187,6 +189,18 @@ async function runFile(file: string, args: readonly string[], flags: RunFlags): 
   } finally {
     await close()
   }
+}
+
+/** Folders that this job is read from or written to. */
+function foldersOf(file: string, flags: RunFlags): readonly string[] {
+  const source = file === '-' ? [] : [dirname(file)]
+  const { file: files = [], packages, artifacts } = flags
+  const brought = [
+    ...files.map((one) => one.split('=')[0]!),
+    ...(Array.isArray(packages) ? packages : []),
+  ]
+  const named = [...source, ...brought, ...(artifacts === undefined ? [] : [artifacts])]
+  return named.map((path) => resolve(path))
 }
 
 async function packagesFor(

@@ -47,7 +47,7 @@ async function serve(site: string | undefined, flags: ServeFlags): Promise<void>
   if (site !== undefined) await mustBeFolder(site)
   const { openAssembly } = await import('./open-assembly.ts')
   const here = await openAssembly(flags, 'server', {
-    sinks: [tellOfDisk(flags)],
+    sinks: [tellOfDisk(flags), tellOfModules(flags)],
     flags: {
       '--port': flags.port,
       '--host': flags.host,
@@ -181,6 +181,17 @@ function tellOfDisk(flags: ServeFlags): Sink {
         paint('red', `${String(fields['because'])}. Jobs are refused until there is room`),
       )
     if (point === 'record/recovered') note(flags, 'The record has room again: jobs are taken')
+  }
+}
+
+/** Reports provider modules as they come and go: their code is trusted, and runs in this process. */
+function tellOfModules(flags: ServeFlags): Sink {
+  return ({ point, fields }) => {
+    const { provider, file, tier, reason } = fields as Record<string, string>
+    if (point === 'provider/loaded')
+      note(flags, `Provider "${provider}" (${tier}) is served from ${file}`)
+    if (point === 'provider/removed') note(flags, `Provider "${provider}" is gone with ${file}`)
+    if (point === 'provider/refused') note(flags, paint('yellow', String(reason)))
   }
 }
 

@@ -20,7 +20,8 @@ function rowOf({ provider, availability }: ProvedProvider): readonly string[] {
   const { name, tier } = provider
   if (!availability.available) return ['✗', name, tier, '', availability.reason]
   const held = availability.layers.join(', ')
-  return ['✓', name, tier, `strength ${availability.strength}`, held || 'runs nothing: for tests']
+  const none = tier === 'mock' ? 'runs nothing: for tests' : 'no layer is named'
+  return ['✓', name, tier, `strength ${availability.strength}`, held || none]
 }
 
 function marked(line: string, { availability }: ProvedProvider, stream: NodeJS.WriteStream) {

@@ -300,6 +300,18 @@ test('the state folder is absolute: beside the file that names it, else by user'
   assert.equal(config.state, '/x/state/mayfly')
 })
 
+test('paths of provider modules are absolute: beside the file that names them', () => {
+  const toml = '[providers]\nfolder = "walls"\nmodules = ["one.js", "/opt/two.js"]'
+  const options = place({ 'mayfly.toml': toml })
+  assert.deepEqual(loadConfig(options).config.providers, {
+    folder: join(options.cwd, 'walls'),
+    modules: [join(options.cwd, 'one.js'), '/opt/two.js'],
+  })
+  const object = { providers: { folder: 'walls' } }
+  const given = loadConfig({ cwd: options.cwd, env: options.env, object }).config.providers
+  assert.deepEqual(given, { folder: join(options.cwd, 'walls'), modules: [] })
+})
+
 test('a library may give an object in place of a file', () => {
   const options = place({ 'mayfly.toml': 'default_provider = "file"\n' })
   const { config } = loadConfig({ ...options, object: { limits: { timeout: '1s' } } })

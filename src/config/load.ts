@@ -73,7 +73,7 @@ export function loadConfig(options: LoadOptions): LoadedConfig {
   if (loosest && !options.mayBeUntrusted) throw untrustedError([loosest, ...others])
   const state = stateOf(checked.values.state, merged, options)
   return {
-    config: finishConfig(checked.values, {
+    config: finishConfig(withPaths(checked.values, merged, options), {
       state,
       environment,
       ...(merged.values['escalation'] === undefined && { hasDefaultEscalation: true }),
@@ -191,11 +191,31 @@ function originsOf(
   }
 }
 
-/** A relative folder is resolved against the file that names it, else against the working directory. */
+/** A relative path is resolved against the file that names it, else against the working directory. */
+function resolvePath(
+  given: string,
+  key: KeyPath,
+  merged: MergedConfig,
+  { cwd }: LoadOptions,
+): string {
+  const { file } = merged.originOf(key)
+  return resolve(cwd, file === undefined ? '.' : dirname(file), given)
+}
+
 function stateOf(given: string | undefined, merged: MergedConfig, options: LoadOptions): string {
   if (given === undefined) return defaultState(options.env)
-  const { file } = merged.originOf(['state'])
-  return resolve(options.cwd, file === undefined ? '.' : dirname(file), given)
+  return resolvePath(given, ['state'], merged, options)
+}
+
+function withPaths(values: ConfigValues, merged: MergedConfig, options: LoadOptions): ConfigValues {
+  const { folder, modules } = values.providers
+  const pathOf = (given: string, ...key: KeyPath) =>
+    resolvePath(given, ['providers', ...key], merged, options)
+  const providers = {
+    ...(folder !== undefined && { folder: pathOf(folder, 'folder') }),
+    modules: modules.map((one, index) => pathOf(one, 'modules', index)),
+  }
+  return { ...values, providers }
 }
 
 function defaultState(env: Environment): string {

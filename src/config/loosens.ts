@@ -226,6 +226,9 @@ export const looseningRules: Readonly<Record<string, Rule>> = {
 
   egress: gives('a proxy that sees what leaves'),
 
+  'providers.folder': gives('a folder of code that Mayfly trusts'),
+  'providers.modules': gives('code that Mayfly trusts'),
+
   'cache.bytes': size(cache.bytes),
   'cache.age': duration(cache.age),
 

@@ -37,6 +37,11 @@ export const providerRow = z
       .readonly()
       .optional()
       .describe('what its engine knows beside the core: simd …'),
+    module: z
+      .string()
+      .optional()
+      .describe('file of the provider module that it comes from, unless it is built in'),
+    code: z.string().optional().describe('why it is not available, for programs'),
   })
   .readonly()
 

@@ -637,6 +637,20 @@ const rule = z.strictObject({
   set: z.record(z.string(), z.unknown()).describe('Fields of the profile'),
 })
 
+const path = z.string().min(1).max(4096)
+const providers = z.strictObject({
+  folder: path
+    .optional()
+    .describe(
+      'Folder of provider modules (`.js`, `.mjs`, `.ts`, `.mts`); a file dropped in is loaded without a restart',
+    ),
+  modules: z
+    .array(path)
+    .max(64)
+    .default([])
+    .describe('Provider modules named one by one; all of it is code that Mayfly trusts'),
+})
+
 const intel = z.strictObject({
   source: z.string().min(1).max(2048).describe('File, folder or TAXII 2.1 collection'),
   refresh: duration.optional().describe('How often it is read again'),
@@ -705,6 +719,9 @@ export const configSchema = z.strictObject({
     .default([])
     .describe('Secrets that are put in on the way out, and never enter a wall'),
   egress: egress.prefault({}).describe('How requests of jobs leave this machine'),
+  providers: providers
+    .prefault({})
+    .describe('Walls of your own, as modules: docs/how-to/add-a-wall.md'),
   cache: cache.prefault({}).describe('Outcomes of idempotent jobs, given again'),
   server: server.prefault({}).describe('The HTTP server'),
   sessions: sessions.prefault({}).describe("The page's session tokens"),

@@ -265,7 +265,10 @@ function docsOf(parts: Pick<GatewayParts, 'version'>, origin: string): Response 
 function ready(parts: Pick<GatewayParts, 'ready' | 'running'>): Response {
   parts.running.refuseWhenDraining()
   const state = parts.ready()
-  if (state.ready) return json({ status: 'ready', walls: state.walls })
+  if (state.ready) {
+    const { walls, refused } = state
+    return json({ status: 'ready', walls, ...(refused && { refused }) })
+  }
   throw new MayflyError(state.code ?? 'NO_WALL', `Cannot run jobs: ${state.reason}`, {
     details: state.fix === undefined ? null : { fix: state.fix },
     retryAfterMs: 1000,

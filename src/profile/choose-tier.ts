@@ -299,7 +299,7 @@ function tooWeak(need: TierNeed, facts: readonly ProviderFacts[]): TierChoice['e
   const fact = facts.find(({ name }) => name === provider)
   const what =
     tier !== undefined && strengthOf[tier] < floor.strength ? `tier "${tier}"` : undefined
-  const held = fact && (fact.available ? fact.strength : strengthOf[fact.tier])
+  const held = fact && heldBy(fact)
   const who = held !== undefined && held < floor.strength ? `provider "${provider}"` : undefined
   const named = what ?? who ?? (provider === 'mock' && production ? 'provider "mock"' : undefined)
   if (named === undefined) return undefined
@@ -310,6 +310,12 @@ function tooWeak(need: TierNeed, facts: readonly ProviderFacts[]): TierChoice['e
     kind: 'blocked',
     error: { code: 'TIER_TOO_WEAK', message: `Cannot run the code on ${named}: ${why}`, details },
   }
+}
+
+/** Undefined for a provider whose tier is not known, because its module could not be loaded. */
+function heldBy({ available, strength, tier }: ProviderFacts): Strength | undefined {
+  if (available) return strength
+  return tier === 'none' ? undefined : strengthOf[tier]
 }
 
 function noProvider(

@@ -17,7 +17,7 @@ const ranks: readonly (readonly [rank: number, files: RegExp])[] = [
   [6, /^src\/tiers\/[^/]+\//],
   [
     6,
-    /^src\/(config|threat|intel|profile|pool|egress|lives|watch|zones|operate|effects|capabilities|folders|output|evidence|history|telemetry|images|packages|picture)\//,
+    /^src\/(config|threat|intel|profile|pool|egress|lives|watch|zones|operate|effects|capabilities|folders|output|evidence|history|telemetry|images|packages|picture|provider-modules)\//,
   ],
   [6, /^src\/(job|outcome|shadow)\.ts$/],
   [7, /^src\/life\.ts$/],

@@ -50,7 +50,12 @@ export type ChangeConfig = (
 ) => Promise<ConfigDocument>
 
 export type Readiness =
-  | { readonly ready: true; readonly walls: readonly string[] }
+  | {
+      readonly ready: true
+      readonly walls: readonly string[]
+      /** Provider modules that serve nothing; `GET /v1/providers` has the reasons. */
+      readonly refused?: readonly string[]
+    }
   /** Reason, and a fix for the operator. */
   | {
       readonly ready: false

@@ -36,5 +36,13 @@ export const versionBody = z
   .readonly()
 export const liveBody = z.object({ status: z.literal('alive') }).readonly()
 export const readyBody = z
-  .object({ status: z.literal('ready'), walls: z.array(z.string()).readonly() })
+  .object({
+    status: z.literal('ready'),
+    walls: z.array(z.string()).readonly(),
+    refused: z
+      .array(z.string())
+      .readonly()
+      .optional()
+      .describe('provider modules that serve nothing; GET /v1/providers says why'),
+  })
   .readonly()

@@ -1,0 +1,131 @@
+import { lstatSync, readdirSync, realpathSync, type BigIntStats } from 'node:fs'
+import { join, sep } from 'node:path'
+import { MayflyError, messageOf } from '../contract/error.ts'
+import { examinePath, type PathTrust, type TrustedPath } from '../lib/trusted-path.ts'
+
+/**
+ * Finds provider modules: files of the configured folder, and files named one by one. A module is code that runs in the
+ * server, so it counts only if nobody but root and the user of this process could have written it, and never from a
+ * folder that a job may write to or was read from.
+ */
+export interface ModulePlaces {
+  readonly folder?: string | undefined
+  readonly modules: readonly string[]
+}
+
+export interface ModuleTrust {
+  readonly owners: PathTrust['owners']
+  /** Folders of jobs: nothing at or below them is a module. */
+  readonly jobFolders: readonly string[]
+}
+
+/** A module as it lies there; one with a fault is listed, and not loaded. */
+export interface FoundModule {
+  /** Absolute, as configured. */
+  readonly path: string
+  /** Changes with the file. */
+  readonly stamp: string
+  /** Without links; empty for a fault. */
+  readonly real: string
+  readonly fault?: MayflyError
+}
+
+const modulesMax = 64
+const bytesMax = 2 ** 20
+const moduleName = /^[A-Za-z0-9](?:[\w.-]*[\w-])?\.(?:js|mjs|ts|mts)$/
+const notModules = /\.d\.m?ts$|\.test\.m?[jt]s$/
+
+/** Modules of both places, the named ones first; each path once. Never throws. */
+export function findModules(
+  { folder, modules }: ModulePlaces,
+  trust: ModuleTrust,
+): readonly FoundModule[] {
+  const named = [...new Set(modules)].map((path) => findOne(path, trust))
+  if (folder === undefined) return named
+  const known = new Set(modules)
+  return [...named, ...findIn(folder, trust).filter(({ path }) => !known.has(path))]
+}
+
+function findIn(folder: string, trust: ModuleTrust): readonly FoundModule[] {
+  try {
+    const { real, stats } = trusted(folder, 'folder', trust)
+    if (!stats.isDirectory()) throw broken(folder, 'it is no folder')
+    const names = readdirSync(real)
+      .filter((name) => moduleName.test(name) && !notModules.test(name))
+      .sort()
+    const found = names.slice(0, modulesMax).map((name) => findOne(join(folder, name), trust))
+    if (names.length <= modulesMax) return found
+    const many = `${names.length} modules are in it, and at most ${modulesMax} are loaded`
+    return [...found, faulty(folder, broken(folder, many, 'Remove some'))]
+  } catch (thrown) {
+    return [faulty(folder, asFault(folder, thrown))]
+  }
+}
+
+function findOne(path: string, trust: ModuleTrust): FoundModule {
+  try {
+    const { real, stats } = trusted(path, 'file', trust)
+    if (!stats.isFile()) throw broken(path, 'it is no file')
+    if (stats.size > bytesMax) throw broken(path, `it is larger than ${bytesMax} bytes`)
+    return { path, real, stamp: stampOf(lstatSync(real, { bigint: true })) }
+  } catch (thrown) {
+    return faulty(path, asFault(path, thrown))
+  }
+}
+
+/** Resolves a path. Throws MayflyError PROVIDER_UNTRUSTED if others could write there, or if it is a job's. */
+export function trusted(
+  path: string,
+  kind: PathTrust['kind'],
+  { owners, jobFolders }: ModuleTrust,
+): Extract<TrustedPath, { isTrusted: true }> {
+  const found = examinePath(path, { owners, kind })
+  if (!found.isTrusted)
+    throw new MayflyError('PROVIDER_UNTRUSTED', `${cannotUse(path)}: ${found.reason}`, {
+      hint: found.fix,
+      details: { file: path, at: found.at },
+    })
+  const folders = jobFolders.flatMap((folder) => [folder, realOf(folder)])
+  const at = found.names.find((name) => folders.some((folder) => isWithin(name, folder)))
+  if (at === undefined) return found
+  throw new MayflyError('PROVIDER_UNTRUSTED', `${cannotUse(path)}: "${at}" is in a job's folder`, {
+    hint: 'Move it to a folder that no job reads its code from or writes to',
+    details: { file: path, at },
+  })
+}
+
+export function cannotUse(path: string): string {
+  return `Cannot use the provider module "${path}"`
+}
+
+function broken(path: string, reason: string, hint = 'Name a file or a folder that is there') {
+  const details = { file: path }
+  return new MayflyError('PROVIDER_BROKEN', `${cannotUse(path)}: ${reason}`, { hint, details })
+}
+
+function asFault(path: string, thrown: unknown): MayflyError {
+  if (thrown instanceof MayflyError) return thrown
+  const { code } = thrown as NodeJS.ErrnoException
+  return broken(path, code === 'ENOENT' ? 'it is not there' : messageOf(thrown))
+}
+
+function faulty(path: string, fault: MayflyError): FoundModule {
+  return { path, real: '', stamp: `fault: ${fault.message}`, fault }
+}
+
+/** Every change counts: content, owner and mode (ctime), or another file under the name (inode). */
+function stampOf({ dev, ino, size, mtimeNs, ctimeNs }: BigIntStats): string {
+  return [dev, ino, size, mtimeNs, ctimeNs].join(':')
+}
+
+function isWithin(path: string, folder: string): boolean {
+  return path === folder || path.startsWith(folder.endsWith(sep) ? folder : folder + sep)
+}
+
+function realOf(folder: string): string {
+  try {
+    return realpathSync(folder)
+  } catch {
+    return folder
+  }
+}

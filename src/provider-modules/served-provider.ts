@@ -1,0 +1,126 @@
+import { MayflyError } from '../contract/error.ts'
+import type { Profile } from '../contract/profile.ts'
+import type { Provider, Sandbox } from '../contract/provider.ts'
+import type { Clock } from '../contract/clock.ts'
+import { callWithin, moduleBounds, within } from './bounded.ts'
+
+const closeMsMax = 5_000
+
+/**
+ * A module's provider as the pool sees it: declarations are copied once, so that nothing that was proved changes later,
+ * and its sandboxes are counted, so that a removed module is closed after the last of them. A job that waited for its
+ * turn while the module was removed or changed ends unavailable, because its profile was made for the one before.
+ */
+export class ServedProvider implements Provider {
+  readonly name: string
+  readonly tier: Provider['tier']
+  readonly languages: Provider['languages']
+  readonly enforces: Provider['enforces']
+  readonly tightens: Provider['tightens']
+  readonly can: Provider['can']
+  readonly isByNameAlone: boolean
+  readonly #inner: Provider
+  #live = 0
+  #isRetired = false
+  #closing: Promise<void> | undefined
+
+  constructor(inner: Provider) {
+    this.#inner = inner
+    this.name = inner.name
+    this.tier = inner.tier
+    this.languages = [...inner.languages]
+    this.enforces = [...inner.enforces]
+    this.tightens = [...inner.tightens]
+    this.can = [...inner.can]
+    this.isByNameAlone = inner.isByNameAlone ?? false
+  }
+
+  detect(): ReturnType<Provider['detect']> {
+    return this.#inner.detect()
+  }
+
+  async launch(profile: Profile, clock: Clock): Promise<Sandbox> {
+    const { name, tier, languages } = this
+    const isStale = profile.tier !== tier || !languages.includes(profile.language)
+    if (this.#isRetired || isStale)
+      throw new MayflyError(
+        'UNAVAILABLE',
+        `Cannot use provider "${name}": its module has changed`,
+        {
+          hint: 'Ask again: the next job is given to a provider that is there now',
+        },
+      )
+    this.#live += 1
+    try {
+      const inner = await callWithin(
+        () => this.#inner.launch(profile, clock),
+        moduleBounds.loopMsMax,
+      )
+      return this.#named(inner)
+    } catch (error) {
+      this.#release()
+      throw error
+    }
+  }
+
+  /** Takes no further job; closes when the last sandbox is gone. */
+  retire(): void {
+    this.#isRetired = true
+    if (this.#live === 0) void this.close()
+  }
+
+  /** Never rejects, and returns within a bound: a module that cannot close must not stop the server's end. */
+  close(): Promise<void> {
+    this.#isRetired = true
+    this.#closing ??= this.#closeNow()
+    return this.#closing
+  }
+
+  async #closeNow(): Promise<void> {
+    try {
+      await within(
+        Promise.try(() => this.#inner.close?.()),
+        closeMsMax,
+        'its close',
+      )
+    } catch {
+      // The next start of the machine's walls is not this module's.
+    }
+  }
+
+  #release(): void {
+    this.#live -= 1
+    if (this.#isRetired && this.#live === 0) void this.close()
+  }
+
+  /** The same sandbox under this provider's name, by which the other rooms find what it can. */
+  #named(inner: Sandbox): Sandbox {
+    const release = once(() => this.#release())
+    const own = {
+      provider: this.name,
+      tightens: inner.tightens ?? this.tightens,
+      async [Symbol.asyncDispose]() {
+        try {
+          await inner[Symbol.asyncDispose]()
+        } finally {
+          release()
+        }
+      },
+    }
+    return new Proxy(inner, {
+      get(_, key) {
+        if (Object.hasOwn(own, key)) return Reflect.get(own, key)
+        const value: unknown = Reflect.get(inner, key, inner)
+        return typeof value === 'function' ? value.bind(inner) : value
+      },
+    })
+  }
+}
+
+function once(call: () => void): () => void {
+  let isCalled = false
+  return () => {
+    if (!isCalled) call()
+    isCalled = true
+  }
+}

@@ -1,0 +1,42 @@
+import assert from 'node:assert/strict'
+import { after, before, suite, test } from 'node:test'
+import { tmpdir } from 'node:os'
+import type { Provider } from '../../src/contract/provider.ts'
+import { proveTier } from '../../src/provider-modules/prove.ts'
+import { makeProcesses } from '../conformance/process.ts'
+import type { Made } from '../conformance/stand.ts'
+
+/** The proof that provider modules pass, on a wall that holds. */
+suite('The proof of a tier', () => {
+  let made: Made
+  before(async () => {
+    made = await makeProcesses('embedded')
+    const found = await made.provider.detect()
+    assert.ok(found.available && found.strength === 3)
+  })
+  after(async () => {
+    await made.provider.close?.()
+    await made.close()
+  })
+  const claiming = (members: Partial<Provider>): Provider => ({
+    ...made.provider,
+    languages: ['node'],
+    ...members,
+    launch: (profile, clock) => made.provider.launch({ ...profile, tier: 'process' }, clock),
+  })
+
+  test('S4-15: a process wall proves that it is one', async () => {
+    await proveTier(claiming({}), [tmpdir()])
+  })
+
+  test('S4-15: a process wall that claims a kernel of its own is found out', async () => {
+    await assert.rejects(proveTier(claiming({ tier: 'microvm' }), [tmpdir()]), {
+      code: 'PROVIDER_UNPROVED',
+      message: 'it claims tier "microvm", and its guests run on the kernel of this machine',
+    })
+    await assert.rejects(proveTier(claiming({ tier: 'microvm', languages: ['js'] }), [tmpdir()]), {
+      code: 'PROVIDER_UNPROVED',
+      message: 'it claims tier "microvm", and no guest in node or python can look at its kernel',
+    })
+  })
+})

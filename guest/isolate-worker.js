@@ -19,6 +19,8 @@ const ERROR_CHARS_MAX = 16_384
 const TOLD_DENIED_MAX = 200
 /** Delay of the refill while enough spares exist, so that the reader of the reply gets the CPU first. */
 const REFILL_AFTER_MS = 2
+/** The server asks for no more of a worker that a job waits for. */
+const SPARES_AWAITED = 1
 
 const spareMiB = settings.spareMiB ?? 128
 const sparesMax = settings.spares ?? 8
@@ -34,7 +36,8 @@ const collectGarbage = takeCollector()
 spares.push(new Cell({ memoryMiB: spareMiB, webAssembly: false }))
 await warmUp()
 refill()
-collectGarbage()
+// A worker that a job waits for keeps its garbage a little longer: a collection takes as long as three cells.
+if (sparesMax > SPARES_AWAITED) collectGarbage()
 open(onFrame)
 
 /** Runs a dummy job, so that the first real job finds warm code. */

@@ -7,13 +7,14 @@ import { afterEach, beforeEach, test } from 'node:test'
 import { systemClock } from '../contract/clock.ts'
 import { event, facts, job, plan, verdict } from '../../tests/fixtures/record.ts'
 import { lastSigned, openSigner, type HeadSigner } from '../warden/sign.ts'
-import { digestOf, type StoredLine } from './chain.ts'
+import { digestOf, draft, type StoredLine } from './chain.ts'
 import { commit, opens } from './commitment.ts'
 import type { CheckpointSigner } from './checkpoint.ts'
 import { exportRows } from './export.ts'
 import { thisOwner } from '../lib/owner.ts'
 import { openLog } from './log-reader.ts'
 import { eventsPerRunMax, openRecord, type AuditRecord, type RecordOptions } from './record.ts'
+import { openStore } from './store.ts'
 import { verifyFile } from './verify.ts'
 
 let folder: string
@@ -254,3 +255,15 @@ function linesIn(stateFolder: string): readonly StoredLine[] {
 function digestsAfter(record: AuditRecord, seq: number): readonly string[] {
   return Array.from(record.store.lines(seq, record.head().seq), (line) => digestOf(line, line.seq))
 }
+
+test('A line that does not read back as it was hashed is not kept', () => {
+  const store = openStore(join(folder, 'audit.db'), 0)
+  const parts = { at: 1, kind: 'admitted', tenant: null, status: null, body: {} } as const
+  const before = store.head()
+  // SQLite stores UTF-8, which has no lone surrogates; `draft` replaces them before the hash is made.
+  const broken = { ...draft({ ...parts, run: 'r' }), run: '\ud800' }
+  assert.throws(() => store.append(broken), { code: 'STATE' })
+  assert.deepEqual(store.head(), before)
+  assert.equal(store.append(draft({ ...parts, run: '\ud800' })).seq, before.seq + 1)
+  store.close()
+})

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { chmodSync, existsSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { constants, DatabaseSync, type SQLOutputValue, type StatementSync } from 'node:sqlite'
@@ -6,7 +7,7 @@ import type { Checkpoint, RecordLineKind } from '../contract/evidence.ts'
 import { chainStart } from '../lib/hash-chain.ts'
 import { newId } from '../lib/id.ts'
 import { makeFolder } from '../lib/make-folder.ts'
-import { draft, extend, type Draft, type ChainHead, type StoredLine } from './chain.ts'
+import { draft, extend, whyNotNext, type Draft, type ChainHead, type StoredLine } from './chain.ts'
 import { stateError } from './state-error.ts'
 
 /**
@@ -130,6 +131,7 @@ class SqliteStore implements AuditStore {
   readonly #commit: StatementSync
   readonly #head: StatementSync
   readonly #insert: StatementSync
+  readonly #line: StatementSync
   readonly #keepSalts: StatementSync
   readonly #markOpen: StatementSync
   readonly #markEnded: StatementSync
@@ -142,6 +144,7 @@ class SqliteStore implements AuditStore {
     this.#commit = db.prepare('COMMIT')
     this.#head = db.prepare('SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1')
     this.#insert = db.prepare(insertSql)
+    this.#line = db.prepare(`SELECT ${lineColumns} FROM audit WHERE seq = ?`)
     this.#keepSalts = db.prepare('INSERT INTO salts VALUES (?, ?)')
     this.#markOpen = db.prepare('INSERT INTO open_lines VALUES (?)')
     this.#markEnded = db.prepare('DELETE FROM open_lines WHERE seq = ?')
@@ -150,8 +153,7 @@ class SqliteStore implements AuditStore {
 
   append(line: Draft, salts?: Uint8Array): AppendedLine {
     return this.#write(() => {
-      const next = extend(this.#readHead(), line)
-      insertLine(this.#insert, next)
+      const next = this.#chain(line)
       if (salts) {
         this.#keepSalts.run(next.seq, salts)
         this.#markOpen.run(next.seq)
@@ -163,9 +165,7 @@ class SqliteStore implements AuditStore {
   end(line: Draft, opened: number): AppendedLine | undefined {
     return this.#write(() => {
       if (this.#markEnded.run(opened).changes !== 1) return undefined
-      const next = extend(this.#readHead(), line)
-      insertLine(this.#insert, next)
-      return next
+      return this.#chain(line)
     })
   }
 
@@ -229,6 +229,16 @@ class SqliteStore implements AuditStore {
 
   close(): void {
     if (this.#db.isOpen) this.#db.close()
+  }
+
+  /** Inserts the next line, and throws AssertionError unless it reads back as the one that was hashed. */
+  #chain(line: Draft): AppendedLine {
+    const head = this.#readHead()
+    const next = extend(head, line)
+    insertLine(this.#insert, next)
+    const why = whyNotNext(head, storedLine(this.#line.get(next.seq)!))
+    assert(why === undefined, `line ${next.seq} breaks the chain: ${why}`)
+    return next
   }
 
   #readHead(): ChainHead {

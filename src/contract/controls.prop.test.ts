@@ -1,8 +1,9 @@
-import assert from 'node:assert/strict'
+import assert, { AssertionError } from 'node:assert/strict'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
 import {
   allControls,
+  assertNarrowed,
   canonicalControls,
   controlNames,
   controlsBeyond,
@@ -207,4 +208,12 @@ test('Lists at the length bound keep their meaning, and overly complex ones clos
   const schemes = Array.from({ length: 100 }, (_, i) => `s${i}://*:*`)
   const ports = Array.from({ length: 100 }, (_, i) => `*://*:${i}`)
   assert.deepEqual(meet(lettingOut(schemes), lettingOut(ports)).network, noNetwork)
+})
+
+test('Amounts that are no number, and a change that opens something, are caught', () => {
+  for (const name of ['cpu', 'memory', 'io', 'processes'])
+    assert.throws(() => meet(allControls, { ...allControls, [name]: Number.NaN }), AssertionError)
+  const shut = { ...allControls, cpu: 1, network: noNetwork }
+  assert.throws(() => assertNarrowed(shut, allControls), /opened network, cpu/)
+  assertNarrowed(allControls, shut)
 })

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import * as z from 'zod'
 import {
   covers,
@@ -86,9 +87,14 @@ export const allControls: Controls = {
   capabilities: 'any',
 }
 
-/** The stricter of each control. Commutative, associative, idempotent; the result is canonical. */
+const amounts = ['cpu', 'memory', 'io', 'processes'] as const satisfies readonly Control[]
+
+/**
+ * The stricter of each control. Commutative, associative, idempotent; the result is canonical. Throws AssertionError
+ * for an amount that is no number: `NaN` is below nothing, and would lift a limit wherever it is compared.
+ */
 export function meet(a: Controls, b: Controls): Controls {
-  return {
+  const both = {
     network: meetNetwork(a.network, b.network),
     files: {
       read: meetPaths(a.files.read, b.files.read),
@@ -101,11 +107,20 @@ export function meet(a: Controls, b: Controls): Controls {
     syscalls: meetNames(a.syscalls, b.syscalls),
     capabilities: meetNames(a.capabilities, b.capabilities),
   }
+  for (const name of amounts)
+    assert(both[name] <= a[name] && both[name] <= b[name], `${name}: ${both[name]} is no meet`)
+  return both
 }
 
 /** True if `inner` allows nothing beyond `outer`. */
 export function isWithin(inner: Controls, outer: Controls): boolean {
   return controlsBeyond(inner, outer).length === 0
+}
+
+/** Throws AssertionError where a change of controls opens something. */
+export function assertNarrowed(before: Controls, after: Controls): void {
+  const opened = controlsBeyond(after, before)
+  assert(opened.length === 0, `a change of controls opened ${opened.join(', ')}`)
 }
 
 /**

@@ -149,3 +149,11 @@ test('A phase says which controls it is stricter in', () => {
     ],
   )
 })
+
+test('A phase without a length is caught', () => {
+  const phase = { name: 'a', for: Number.NaN, controls: allControls }
+  assert.throws(
+    () => planPhases([phase], { from: 0, until: 100, granted: allControls }),
+    /phase "a" closes before it opens/,
+  )
+})

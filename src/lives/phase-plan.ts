@@ -1,4 +1,5 @@
-import { canonicalControls, controlsBeyond, meet } from '../contract/controls.ts'
+import assert from 'node:assert/strict'
+import { assertNarrowed, canonicalControls, controlsBeyond, meet } from '../contract/controls.ts'
 import type { Control, Controls } from '../contract/controls.ts'
 import type { Phase } from '../contract/phase.ts'
 
@@ -41,6 +42,8 @@ export function planPhases(
   for (const { name, for: length, controls: asked, advanceIf, terminateIf } of phases) {
     const controls = meet(before, asked)
     const closes = Math.min(opens + length, until)
+    assert(closes >= opens, `phase "${name}" closes before it opens`)
+    assertNarrowed(before, controls)
     const tightens = controlsBeyond(before, controls)
     steps.push({ phase: name, opens, closes, controls, tightens, advanceIf, terminateIf })
     opens = closes
@@ -67,5 +70,7 @@ export function endStepEarly(plan: PhasePlan, at: number, keep: number): PhasePl
     if (place === current) return { ...step, closes: at }
     return { ...step, opens: moved(step.opens), closes: moved(step.closes) }
   })
-  return { steps, ends: steps.at(-1)!.closes }
+  const ends = steps.at(-1)!.closes
+  assert(ends <= plan.ends, `a phase that ended early moved the end from ${plan.ends} to ${ends}`)
+  return { steps, ends }
 }

@@ -1,10 +1,11 @@
-import assert from 'node:assert/strict'
+import assert, { AssertionError } from 'node:assert/strict'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
 import { allControls, isWithin, unlimited, type Controls } from '../contract/controls.ts'
 import type { Phase, Schedule, ZoneSchedule } from '../contract/phase.ts'
 import { mainZone } from '../contract/phase.ts'
 import {
+  assertForward,
   initialState,
   type LifeAction,
   type LifeInput,
@@ -12,6 +13,7 @@ import {
   nextState,
   nextAt,
   mainOf,
+  type ZoneState,
 } from './schedule.ts'
 
 const lives = 10_000
@@ -251,3 +253,48 @@ test('No control is looser than what all phases so far allow, when all controls 
     [['one', ['cpu'], 1]],
   )
 })
+
+test('A life that goes back in anything is caught', () => {
+  const { life } = initialState(sample, { ...allControls, cpu: 1 }, 100)
+  const main = mainOf(life)
+  const later = { ...life, at: 1 }
+  const changed = (change: Partial<ZoneState>): Life => ({
+    at: 1,
+    zones: new Map([[mainZone, { ...main, ...change }]]),
+  })
+  assertForward(life, later)
+  const end = { status: 'timeout' } as const
+  const faults: readonly (readonly [before: Life, after: Life, why: RegExp])[] = [
+    [later, life, /time went back/],
+    [life, { ...later, zones: new Map() }, /is missing/],
+    [changed({ stepIndex: 1 }), later, /an earlier phase/],
+    [life, changed({ plan: { ...main.plan, ends: 1000 } }), /later than planned/],
+    [changed({ order: 5 }), later, /took back an order/],
+    [changed({ end }), later, /began again/],
+    [life, changed({ controls: allControls }), /opened cpu/],
+    [life, changed({ ceiling: allControls }), /opened cpu/],
+  ]
+  for (const [before, after, message] of faults)
+    assert.throws(() => assertForward(before, after), { name: 'AssertionError', message })
+})
+
+test('An input after which a plan would end later is caught before its actions are carried out', () => {
+  const { life } = initialState(sample, allControls, 100)
+  const main = mainOf(life)
+  const broken = { ...main, plan: { ...main.plan, ends: 1 } }
+  const input = { kind: 'advance', zone: mainZone, reason: 'test', at: 5 } as const
+  assert.throws(
+    () => nextState({ ...life, zones: new Map([[mainZone, broken]]) }, input),
+    AssertionError,
+  )
+})
+
+const sample: Schedule = {
+  name: 'sample',
+  phases: [
+    { name: 'one', for: 10, controls: allControls },
+    { name: 'two', for: 10, controls: allControls },
+  ],
+  onAnomaly: { low: 'record', medium: 'record', high: 'record' },
+  shorten: 1,
+}

@@ -1,4 +1,12 @@
-import { allControls, controlsBeyond, meet, noFiles, noNetwork } from '../contract/controls.ts'
+import assert from 'node:assert/strict'
+import {
+  allControls,
+  assertNarrowed,
+  controlsBeyond,
+  meet,
+  noFiles,
+  noNetwork,
+} from '../contract/controls.ts'
 import type { Control, Controls } from '../contract/controls.ts'
 import { mainZone, type Reaction, type Schedule, type ZoneSchedule } from '../contract/phase.ts'
 import { type PhasePlan, endStepEarly, planPhases, stepAt, type PhaseStep } from './phase-plan.ts'
@@ -10,7 +18,7 @@ import { type PhasePlan, endStepEarly, planPhases, stepAt, type PhaseStep } from
  * order may loosen a control.
  *
  * Mechanism: the caller passes the time with each input and carries out the actions; nothing here waits, calls or
- * reads a clock. Invariants, held by property tests:
+ * reads a clock. Invariants, held by property tests and asserted after each input (`assertForward`):
  * - Closed controls never reopen: a zone's controls are only ever met with its phase, its ceiling and the controls of
  *   `main`.
  * - A life ends: phases end by time alone, and every other input can only bring the end nearer.
@@ -106,7 +114,7 @@ export function initialState(schedule: Schedule, granted: Controls, msMax: numbe
   return withActions({ at: 0, zones: new Map() }, 0, new Map([[mainZone, state]]), [])
 }
 
-/** State and actions after an input. A finished life no longer changes. */
+/** State and actions after an input. A finished life no longer changes. Throws AssertionError for a bug. */
 export function nextState(life: Life, input: LifeInput): Transition {
   if (mainOf(life).end) return { life, actions: [] }
   const at = Math.max(life.at, input.at)
@@ -114,7 +122,25 @@ export function nextState(life: Life, input: LifeInput): Transition {
   for (const [zone, state] of life.zones) states.set(zone, aged(state, at))
   const actions: LifeAction[] = []
   applyInput(states, { ...input, at }, actions)
-  return withActions(life, at, states, actions)
+  const next = withActions(life, at, states, actions)
+  assertForward(life, next.life)
+  return next
+}
+
+/** Throws AssertionError where a life went back: in time, in a phase, in what is closed, or from an end. */
+export function assertForward(before: Life, after: Life): void {
+  assert(after.at >= before.at, `time went back from ${before.at} to ${after.at}`)
+  for (const [zone, was] of before.zones) {
+    const now = after.zones.get(zone)
+    assert(now, `zone "${zone}" is missing`)
+    if (now === was) continue
+    assert(now.stepIndex >= was.stepIndex, `zone "${zone}" went back to an earlier phase`)
+    assert(now.plan.ends <= was.plan.ends, `zone "${zone}" would end later than planned`)
+    assert(now.order >= was.order, `zone "${zone}" took back an order`)
+    assert(!was.end || now.end, `zone "${zone}" began again after its end`)
+    if (now.controls !== was.controls) assertNarrowed(was.controls, now.controls)
+    if (now.ceiling !== was.ceiling) assertNarrowed(was.ceiling, now.ceiling)
+  }
 }
 
 export function mainOf(life: Life): ZoneState {

@@ -322,3 +322,14 @@ test('A life captured too often is ended without another capture', async () => {
   await supervisor[Symbol.asyncDispose]()
   await sandbox[Symbol.asyncDispose]()
 })
+
+test('An order that breaks the schedule ends the life, and its wall with it', async () => {
+  const { clock, supervisor, sandbox, io } = await stage({ script: forEver, faults: {} }, three)
+  const life = supervisor.run(taskOf(), io)
+  await clock.run(10)
+  const by = { actor: 'operator', reason: 'test' }
+  assert.ok(await supervisor.tighten({ ...allControls, cpu: Number.NaN }, by))
+  const { end } = await life
+  assert.deepEqual([end.status, end.error?.code], ['failed', 'WALL_LOST'])
+  await sandbox[Symbol.asyncDispose]()
+})

@@ -305,11 +305,22 @@ class Supervision implements Supervisor {
   /** Applies an input now and executes its actions; each order resolves to whether it was enforced. */
   #apply(told: UntimedInput, reason?: string): { readonly orders: readonly Promise<boolean>[] } {
     if (!this.#isOpen) return { orders: [] }
-    const { life, actions } = nextState(this.#life, { ...told, at: this.#timeline.age })
-    this.#life = life
-    const orders = actions.flatMap((action) => this.#execute(action, reason))
+    const next = this.#nextState(told)
+    if (!next) return { orders: [] }
+    this.#life = next.life
+    const orders = next.actions.flatMap((action) => this.#execute(action, reason))
     if (this.#timeline.hasBegun) this.#waitForNext()
     return { orders }
+  }
+
+  /** Fails closed: a schedule with a broken invariant closes nothing reliably, so its wall ends. */
+  #nextState(told: UntimedInput): Transition | undefined {
+    try {
+      return nextState(this.#life, { ...told, at: this.#timeline.age })
+    } catch (thrown) {
+      this.#failWall(`The schedule is broken: ${messageOf(thrown)}`)
+      return undefined
+    }
   }
 
   #execute(action: LifeAction, reason?: string): readonly Promise<boolean>[] {

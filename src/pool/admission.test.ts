@@ -1,7 +1,7 @@
-import assert from 'node:assert/strict'
+import assert, { AssertionError } from 'node:assert/strict'
 import { test } from 'node:test'
 import { SimulatedClock } from '../../tests/sim/simulated-clock.ts'
-import { createAdmitter, type AdmissionSlot } from './admission.ts'
+import { assertCounted, createAdmitter, type AdmissionSlot } from './admission.ts'
 
 const budget = { memory: 800, runnable: 4, queueMax: 5, waitMsMax: 1000 }
 const { signal } = new AbortController()
@@ -157,4 +157,17 @@ test('Sleeping jobs are limited too, also per tenant', async () => {
   assert.deepEqual([admitter.running, admitter.busy, admitter.waiting], [6, 0, 1])
   await admitter.admit('b', 1, signal)
   assert.equal(admitter.running, 7)
+})
+
+test('Counts that go wrong are caught: walls given back that were never taken, and use that is no number', async () => {
+  await assert.rejects(stand().admitter.admit('a', 0, signal, -1), AssertionError)
+  await assert.rejects(stand().admitter.admit('a', -1, signal), AssertionError)
+  const place = await stand().enter('b')
+  assert.throws(() => place.updateUse({ isBusy: true, memory: Number.NaN }), AssertionError)
+  const leaks = [
+    { running: 1, busy: 2, memory: 0 },
+    { running: 1, busy: -1, memory: 0 },
+    { running: 0, busy: 0, memory: 100 },
+  ]
+  for (const counts of leaks) assert.throws(() => assertCounted(counts), AssertionError)
 })

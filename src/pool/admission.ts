@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import type { Clock, Timer } from '../contract/clock.ts'
 import { MayflyError } from '../contract/error.ts'
 
@@ -106,6 +107,7 @@ export function createAdmitter(budget: AdmissionBudget, clock: Clock): Admitter 
   function countWalls(tenant: string, walls: number): void {
     running += walls
     add(runningOf, tenant, walls)
+    assert(running >= 0 && running <= jobs, `${running} walls are admitted, of at most ${jobs}`)
   }
 
   function countUse(tenant: string, { walls, memory }: RequestedRoom, by: 1 | -1): void {
@@ -113,6 +115,7 @@ export function createAdmitter(budget: AdmissionBudget, clock: Clock): Admitter 
     memoryUsed += by * memory
     add(busyOf, tenant, by * walls)
     add(memoryOf, tenant, by * memory)
+    assertCounted({ running, busy, memory: memoryUsed })
   }
 
   function take(tenant: string, wanted: RequestedRoom, since: number): AdmissionSlot {
@@ -124,6 +127,7 @@ export function createAdmitter(budget: AdmissionBudget, clock: Clock): Admitter 
       waited: clock.now() - since,
       updateUse({ isBusy, memory }) {
         if (left) return
+        assert(Number.isFinite(memory), `a wall was measured with ${memory} bytes`)
         countUse(tenant, counted, -1)
         counted = { walls: isBusy ? wanted.walls : 0, memory: Math.max(0, memory) }
         countUse(tenant, counted, 1)
@@ -226,6 +230,16 @@ export function createAdmitter(budget: AdmissionBudget, clock: Clock): Admitter 
       return memoryUsed
     },
   }
+}
+
+/** Throws AssertionError where walls or bytes were given back twice, or not at all. */
+export function assertCounted(
+  counts: Readonly<Record<'running' | 'busy' | 'memory', number>>,
+): void {
+  const { running, busy, memory } = counts
+  assert(busy >= 0 && busy <= running, `${busy} of ${running} admitted walls are busy`)
+  assert(memory >= 0, `${memory} bytes are counted`)
+  assert(running > 0 || memory === 0, `${memory} bytes are counted, and no wall is admitted`)
 }
 
 function add(to: Map<string, number>, tenant: string, by: number): void {

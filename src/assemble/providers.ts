@@ -13,7 +13,7 @@ import type { WardenClient } from '../walls/client.ts'
 import { withZones } from '../zones/provider.ts'
 
 /** Names by which people choose a provider. */
-export const providerNames = ['isolated-vm', 'wasi', ...jailKinds, 'mock'] as const
+export const providerNames = ['isolated-vm', 'wasi', ...jailKinds, 'gvisor', 'mock'] as const
 
 export type ProviderLoaders = ReadonlyMap<string, () => Promise<Provider>>
 
@@ -42,6 +42,13 @@ export function providerLoaders({ config, ...parts }: ProviderParts): ProviderLo
     ],
     ...jailKinds.map((way) => [way, () => processProvider(way, parts)] as const),
     [
+      'gvisor',
+      async () => {
+        const { createGvisorProvider } = await import('../tiers/gvisor/provider.ts')
+        return createGvisorProvider({ ...parts, least: 0 })
+      },
+    ],
+    [
       'mock',
       async () => {
         const { createMockProvider } = await import('../tiers/mock/provider.ts')
@@ -60,13 +67,14 @@ async function processProvider(
 }
 
 /** Walls that serve few jobs: each is loaded, started and proved at the first job that needs it. */
-const onDemand: ReadonlySet<string> = new Set(['mock', 'wasi', ...jailKinds])
+const onDemand: ReadonlySet<string> = new Set(['mock', 'wasi', ...jailKinds, 'gvisor'])
 
 /** Strongest tier that a provider of this name can prove; nothing is known of other names before their proof. */
 const tierOf: Readonly<Record<string, TierName>> = {
   'isolated-vm': 'isolate',
   wasi: 'wasm',
   ...Object.fromEntries(jailKinds.map((way) => [way, 'process'] as const)),
+  gvisor: 'gvisor',
 }
 
 /** True if the strongest that a built-in provider can prove is this tier. */

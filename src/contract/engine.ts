@@ -19,7 +19,7 @@ import type { ZoneBounds, ZoneRule } from './zone-rules.ts'
 
 /**
  * The seam between the warden and the mechanisms that make walls. An engine is one mechanism (host processes in
- * namespaces, runsc, QEMU …); an enclosure is one live wall that it made, addressed by an id. The warden keeps ids,
+ * namespaces, a user-space kernel, QEMU …); an enclosure is one live wall that it made, addressed by an id. The warden keeps ids,
  * states, tenants, deadlines and leases; pids, cgroups, monitor sockets and state files stay inside the engine.
  *
  * Order of calls, which the warden asserts:
@@ -35,8 +35,8 @@ import type { ZoneBounds, ZoneRule } from './zone-rules.ts'
  * uid or file descriptor is left). Any other throw of `claim` or `lower` says that a bound does not hold.
  */
 
-export const engineNames = ['processes'] as const
-export type EngineName = (typeof engineNames)[number]
+/** A name in the table of engines, `src/warden/engines/index.ts`. */
+export type EngineName = string
 
 /** Opens an engine. Synchronous, because the first walls are started before the rest of Mayfly is loaded. */
 export type OpenEngine = (options: EngineOptions, host: EngineHost) => Engine
@@ -101,7 +101,8 @@ export interface Engine {
 export interface EngineFacts {
   /** Real root with uids to give away; an ordinary user otherwise. */
   readonly root: boolean
-  readonly machine: WardenFacts['machine']
+  /** Isolation features of this kernel, of the engine that builds walls from them. */
+  readonly machine?: WardenFacts['machine']
   /** Milliseconds between two calls of `sample`: fewer where no kernel limit holds the memory of an enclosure. */
   readonly sampleEveryMs: number
 }
@@ -150,7 +151,7 @@ export interface Enclosure extends AsyncDisposable {
   /** Facts for the operator. */
   facts(): WardenFacts['walls'][number]
   /** The way out, listening inside the wall: the caller accepts on it. Undefined where the wall has no network of its own. */
-  openExit(): Server | undefined
+  openExit(): Promise<Server | undefined> | Server | undefined
   /** Closes the engine's copy of that socket, so that connections inside are refused. Idempotent. */
   closeExit(): void
   /** Ends all of it at once. The receipt resolves when all was given back, or after `goneMsMax`. Idempotent. */

@@ -19,9 +19,12 @@ export const phasesMax = 64
 export const programNames = ['isolated-vm', 'wasi', 'analyst', 'node', 'python'] as const
 export type ProgramName = (typeof programNames)[number]
 
-/** Jail implementation of a wall; `any` leaves the choice to the warden. */
-export const wallWays = ['any', 'embedded', 'bubblewrap'] as const
-export type WallJailKind = (typeof wallWays)[number]
+/**
+ * Mechanism of a wall, a name in the table of engines (`src/warden/engines/index.ts`); `any` leaves the choice to the
+ * warden.
+ */
+export type WallWay = string
+export const wallWayPattern = /^[a-z][a-z0-9-]{0,31}$/
 
 interface Envelope {
   readonly protocol: typeof wardenProtocol
@@ -46,7 +49,7 @@ export type Request = Envelope &
          */
         readonly spares: number
         readonly spareMiB: number
-        readonly way?: WallJailKind
+        readonly way?: WallWay
         /** Scratch space of a whole program, in bytes. */
         readonly disk?: number
         /** Call classes that a whole program's schedule may close; all by default. */
@@ -199,7 +202,7 @@ export interface Wall {
   readonly id: string
   readonly program: ProgramName
   readonly pid: number
-  readonly way: 'embedded' | 'bubblewrap'
+  readonly way: WallWay
   readonly layers: readonly string[]
   readonly missing: readonly string[]
   /** Call classes that can be closed while it runs; empty without a sentinel. */

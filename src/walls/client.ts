@@ -24,7 +24,7 @@ import type {
   WallLoads,
   WallUsage,
   WallCost,
-  WallJailKind,
+  WallWay,
   WardenFacts,
   ZoneReport,
 } from '../contract/warden.ts'
@@ -37,7 +37,7 @@ export interface WardenClient {
     settings: {
       spares: number
       spareMiB: number
-      way?: WallJailKind
+      way?: WallWay
       disk?: number
       calls?: readonly CallClass[]
     },

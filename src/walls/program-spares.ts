@@ -5,8 +5,7 @@ import type { PackageLayer } from '../contract/layer.ts'
 import type { Language } from '../contract/job.ts'
 import type { WardenClient } from './client.ts'
 import { WallHandle } from './handle.ts'
-import type { ProgramName, Wall } from '../contract/warden.ts'
-import type { JailKind } from '../contract/jail-kind.ts'
+import type { ProgramName, Wall, WallWay } from '../contract/warden.ts'
 
 /** A wall whose program has started, has run a dummy job, and waits for its only one. */
 export interface Parked {
@@ -23,7 +22,7 @@ interface Kept {
 }
 
 export interface RackOptions {
-  readonly way: JailKind
+  readonly way: WallWay
   readonly warden: WardenClient
   readonly warm: (options: {
     readonly key: string

@@ -71,7 +71,7 @@ async function claim(walls: LiveWalls, asked: RequestOf<'claim'>): Promise<Answe
   const value: ClaimResult = { spent, enforced }
   if (spent) return { value }
   walls.hold(wall, deadline, { bytes, idleBytes })
-  const exit = egress ? enclosure.openExit() : undefined
+  const exit = egress ? await enclosure.openExit() : undefined
   // A program would connect to a socket that nothing accepts on.
   if (!egress) enclosure.closeExit()
   return { value, ...(exit && { beside: { wall: wall.id, handle: exit } }) }

@@ -13,7 +13,8 @@ export interface StartedEnclosure {
 }
 
 export interface StarterParts {
-  readonly engineFor: (program: ProgramName) => Engine
+  /** Throws MayflyError UNAVAILABLE where no engine starts this program in this way. */
+  readonly engineFor: (program: ProgramName, way: string) => Engine
   /** Walls that are alive. */
   readonly count: () => number
   /** Resolves once leases can be written, and no wall is handed out before; undefined from then on. */
@@ -70,7 +71,7 @@ export class Starter {
   }
 
   async #enter(spec: EnclosureSpec): Promise<StartedEnclosure> {
-    const enclosure = await this.#parts.engineFor(spec.program).start(spec)
+    const enclosure = await this.#parts.engineFor(spec.program, spec.way ?? 'any').start(spec)
     try {
       await this.#settled()
       const { wall } = this.#parts.add(enclosure).enclosure

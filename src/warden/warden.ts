@@ -1,12 +1,18 @@
-import type { Engine, EngineHost, EngineName, EnclosureSpec } from '../contract/engine.ts'
+import type {
+  Engine,
+  EngineFacts,
+  EngineHost,
+  EngineName,
+  EnclosureSpec,
+} from '../contract/engine.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import type { WardenOptions } from '../contract/warden-options.ts'
-import type { Reply, Request, WardenFacts } from '../contract/warden.ts'
+import type { ProgramName, Reply, Request, WardenFacts } from '../contract/warden.ts'
 import { leaseFolder, signerFolder } from '../lib/state-folder.ts'
 import { closeOnExecFrom } from '../os/libc.js'
 import { proportionalBytes } from '../os/proc.ts'
 import { isOutOfDescriptors, keepDescriptor } from '../os/read.ts'
-import { engineOf, engines } from './engines/index.ts'
+import { engineFor, engines } from './engines/index.ts'
 import { openLeases, type Leases } from './lease.ts'
 import { LiveWalls } from './live-walls.ts'
 import { operations, type Answer, type HandedOver } from './operations.ts'
@@ -44,8 +50,8 @@ export class Warden {
     // A file descriptor that a shell left open would be open in every wall: not every launcher closes what it inherits.
     if (process.platform === 'linux') closeOnExecFrom(FIRST_INHERITED)
     this.#releaseDescriptor = keepDescriptor()
-    const names = Object.keys(engines) as EngineName[]
-    this.#engines = new Map(names.map((name) => [name, engines[name](options, this.#host(name))]))
+    const rows = Object.entries(engines)
+    this.#engines = new Map(rows.map(([name, { open }]) => [name, open(options, this.#host(name))]))
     const all = [...this.#engines.values()]
     this.#walls = new LiveWalls({
       push,
@@ -53,7 +59,7 @@ export class Warden {
       memoryBytes: options.memoryBytes,
     })
     this.#starter = new Starter({
-      engineFor: (program) => this.#engines.get(engineOf[program])!,
+      engineFor: (program, way) => this.#engineFor(program, way),
       count: () => this.#walls.size,
       settled: () => (this.#leases ? undefined : this.#whenSettled()),
       add: (enclosure) => this.#walls.add(enclosure),
@@ -106,6 +112,15 @@ export class Warden {
     }
   }
 
+  #engineFor(program: ProgramName, way: string): Engine {
+    const engine = this.#engines.get(engineFor(program, way) ?? '')
+    if (engine) return engine
+    throw new MayflyError(
+      'UNAVAILABLE',
+      `Cannot start program "${program}": no engine starts it by "${way}"`,
+    )
+  }
+
   #host(name: EngineName): EngineHost {
     return {
       lease: (enclosure, remains) => {
@@ -153,7 +168,8 @@ export class Warden {
   }
 
   async #facts(): Promise<WardenFacts> {
-    const { root, machine } = this.#engines.get('processes')!.detect()
+    const facts = [...this.#engines.values()].map((engine) => engine.detect())
+    const { root, machine } = facts.find(describesMachine)!
     return {
       pid: process.pid,
       root,
@@ -163,6 +179,10 @@ export class Warden {
       machine,
     }
   }
+}
+
+function describesMachine(facts: EngineFacts): facts is Required<EngineFacts> {
+  return facts.machine !== undefined
 }
 
 function failure(id: number, thrown: unknown): Reply {

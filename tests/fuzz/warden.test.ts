@@ -208,6 +208,6 @@ function isStartWithinBounds(start: Extract<Request, { op: 'start' }>): void {
     assert.deepEqual(more, {})
   }
   assert.ok(spares <= 64 && spareMiB <= 4096)
-  assert.ok(['any', 'embedded', 'bubblewrap'].includes(way))
+  assert.match(way, /^[a-z][a-z0-9-]{0,31}$(?!\n)/)
   assert.ok(Number.isSafeInteger(disk) && disk >= 2 ** 20 && disk <= 2 ** 36)
 }

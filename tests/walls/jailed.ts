@@ -14,7 +14,7 @@ import {
 } from '../../src/jail/embedded.ts'
 import { findJailFacts, type JailLayer } from '../../src/jail/facts.ts'
 import { childrenOf, isAlive } from '../../src/os/proc.ts'
-import { takeSlot } from '../../src/warden/engines/processes/slots.ts'
+import { takeSlot } from '../../src/warden/slots.ts'
 
 /** How a jail is made for a test: parts of this machine hidden, one layer left out. */
 export interface JailWish {

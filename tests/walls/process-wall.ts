@@ -13,7 +13,7 @@ import { findProgram } from '../../src/os/find-program.ts'
 import { closeOnExecFrom } from '../../src/os/libc.js'
 import { encodeFrame, FrameDecoder } from '../../src/lib/frames.ts'
 import { nodeProgram, pythonProgram } from '../../src/tiers/process/launch.ts'
-import { takeSlot } from '../../src/warden/engines/processes/slots.ts'
+import { takeSlot } from '../../src/warden/slots.ts'
 
 /** A process wall started straight from its command, and spoken to as the server would. */
 export interface ProcessWish {

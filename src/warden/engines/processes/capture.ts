@@ -5,7 +5,7 @@ import type { CaptureProgress } from '../../../contract/warden.ts'
 import type { Sentinel } from './sentinel.ts'
 import { beginCopy } from './keep-stopped.ts'
 import { guestsIn, processesOfWall } from './members.ts'
-import { largestFirst } from './process-tree.ts'
+import { largestFirst } from '../../../os/process-tree.ts'
 
 /**
  * Has the sentinel copy the memory of the wall's processes, `bytes` of it at most, the largest processes first. The copy

@@ -1,6 +1,6 @@
 import { processesOfWall } from './members.ts'
 import type { WallResources } from './resources.ts'
-import { cpuMsOf } from './process-tree.ts'
+import { cpuMsOf } from '../../../os/process-tree.ts'
 
 /** Milliseconds of processor time that a wall's processes have used: all there were by its group, else those there are. */
 export function spentMs(resources: WallResources): number {

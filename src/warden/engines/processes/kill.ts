@@ -1,6 +1,6 @@
 import { isAlive } from '../../../os/proc.ts'
 import { processesOfWall, signalAll } from './members.ts'
-import { belowOf } from './process-tree.ts'
+import { belowOf } from '../../../os/process-tree.ts'
 import type { WallResources } from './resources.ts'
 
 /** Time for the outermost process to see the end of its child and reap it before it is killed too. */

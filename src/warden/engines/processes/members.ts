@@ -1,4 +1,4 @@
-import { belowOf } from './process-tree.ts'
+import { belowOf } from '../../../os/process-tree.ts'
 import type { WallResources } from './resources.ts'
 
 /** Processes that belong to a wall, and signals to them. */

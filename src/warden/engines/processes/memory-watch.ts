@@ -6,7 +6,7 @@ import { keepStill } from './keep-stopped.ts'
 import { guestsIn, processesOfWall, signalAll } from './members.ts'
 import type { WallResources } from './resources.ts'
 import { threadMs } from '../../../lib/thread-ms.ts'
-import { bytesOf, cpuMsOf, mostShared } from './process-tree.ts'
+import { bytesOf, cpuMsOf, mostShared } from '../../../os/process-tree.ts'
 
 /** Takes a time on the monotonic clock. Throws where the wall cannot be looked at. */
 export type MemoryWatch = (nowMs: number) => MemorySample

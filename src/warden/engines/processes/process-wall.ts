@@ -8,9 +8,9 @@ import { takeListener } from './exit-listener.ts'
 import { processesOfWall } from './members.ts'
 import type { MemoryWatch } from './memory-watch.ts'
 import { spentMs } from './cpu-time.ts'
-import { bytesOf, tasksOf } from './process-tree.ts'
+import { bytesOf, tasksOf } from '../../../os/process-tree.ts'
 import type { ProgramZones } from './program-zones.ts'
-import { chainOf } from './readiness.ts'
+import { chainOf } from '../../readiness.ts'
 import type { WallResources } from './resources.ts'
 
 /** A wall of processes that is ready, with its resources and the state of its job. */

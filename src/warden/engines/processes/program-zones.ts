@@ -16,7 +16,7 @@ import {
   type LiveZone,
 } from './program-zone.ts'
 import type { WallResources } from './resources.ts'
-import { belowOf, bytesOf, cpuMsOf, tasksIn } from './process-tree.ts'
+import { belowOf, bytesOf, cpuMsOf, tasksIn } from '../../../os/process-tree.ts'
 import {
   everywhere,
   groupMembers,

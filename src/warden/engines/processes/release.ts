@@ -5,7 +5,7 @@ import { killWall } from './kill.ts'
 import { signalAll } from './members.ts'
 import type { WallResources } from './resources.ts'
 import { removeScratch } from './scratch.ts'
-import type { Slot } from './slots.ts'
+import type { Slot } from '../../slots.ts'
 
 const KILL_MS_MAX = 2_000
 /** Pauses grow: many walls that end at once would otherwise keep each other from ending. */

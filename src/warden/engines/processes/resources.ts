@@ -2,7 +2,7 @@ import type { ChildProcess } from 'node:child_process'
 import type { Cgroup } from '../../../os/cgroup-interface.ts'
 import type { ProcessIdentity } from '../../../os/proc.ts'
 import type { Sentinel } from './sentinel.ts'
-import type { Slot } from './slots.ts'
+import type { Slot } from '../../slots.ts'
 
 /** All that a wall owns on this machine, from its first moment until `releaseResources`. */
 export interface WallResources {

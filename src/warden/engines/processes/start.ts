@@ -2,16 +2,17 @@ import { randomBytes } from 'node:crypto'
 import type { EnclosureSpec } from '../../../contract/engine.ts'
 import { MayflyError } from '../../../contract/error.ts'
 import type { Compiled } from '../../../jail/compiled.ts'
+import { jailKinds, type JailKind } from '../../../contract/jail-kind.ts'
 import type { JailCommand, JailedProgram } from '../../../jail/embedded.ts'
 import type { JailFacts, JailLayer } from '../../../jail/facts.ts'
 import type { FoundSentinel } from '../../../jail/sentinel.ts'
 import { pythonFile } from '../../../jail/whole.ts'
 import type { CgroupRoot } from '../../../os/cgroup-interface.ts'
-import { findLayers } from './layers.ts'
+import { findLayers } from '../../../jail/layers.ts'
 import { composeWay } from './program.ts'
 import type { WallResources } from './resources.ts'
 import { scratchOf } from './scratch.ts'
-import { takeSlot, type Slot } from './slots.ts'
+import { takeSlot, type Slot } from '../../slots.ts'
 import { spawnWall } from './spawn.ts'
 
 /** A worker's start stays short: each further controller costs a folder in cgroup version 1. */
@@ -58,7 +59,7 @@ function spawnWith(
   const isWhole = program.whole !== undefined
   const hasRoot = facts.namespaces && !without.includes('namespaces')
   const scratch = isWhole && !hasRoot ? scratchOf(id) : undefined
-  const command = composeWay(spec.way ?? 'any', withBytecode(program, parts.compiled), facts, {
+  const command = composeWay(jailKindOf(spec), withBytecode(program, parts.compiled), facts, {
     uid: slot?.uid,
     without,
     compiled: parts.compiled.folder(insideUid(facts, slot?.uid)),
@@ -85,6 +86,11 @@ function withBytecode(program: JailedProgram, { python }: Compiled): JailedProgr
   const { whole } = program
   if (!python || whole?.interpreter !== pythonFile) return program
   return { ...program, whole: { ...whole, places: [...whole.places, python] } }
+}
+
+/** Any other way is no row of this engine in the table. */
+function jailKindOf({ way }: EnclosureSpec): 'any' | JailKind {
+  return jailKinds.find((kind) => kind === way) ?? 'any'
 }
 
 /** As root a wall never goes without a uid of its own: it would run as root. */

@@ -3,7 +3,7 @@ import type { ProcessWall } from './process-wall.ts'
 import type { WallUsage } from '../../../contract/warden.ts'
 import { processesOfWall } from './members.ts'
 import { spentMs } from './cpu-time.ts'
-import { bytesOf } from './process-tree.ts'
+import { bytesOf } from '../../../os/process-tree.ts'
 
 /** Usage of a wall now, seen from outside, less that of its own processes before the job. */
 export function usageOf({ resources, idleBytes }: ProcessWall): WallUsage {

@@ -1,10 +1,10 @@
 import { lstatSync } from 'node:fs'
 import path from 'node:path'
-import { contentOf, type PackageLayer } from '../../../contract/layer.ts'
-import { MayflyError } from '../../../contract/error.ts'
-import { serverUid } from '../../../contract/uids.ts'
-import type { MountedLayer } from '../../../jail/whole.ts'
-import { layerFolder, layerFolderFor } from '../../../lib/layer-folder.ts'
+import { contentOf, type PackageLayer } from '../contract/layer.ts'
+import { MayflyError } from '../contract/error.ts'
+import { serverUid } from '../contract/uids.ts'
+import type { MountedLayer } from './whole.ts'
+import { layerFolder, layerFolderFor } from '../lib/layer-folder.ts'
 
 /** Name of a layer in a start request: never its path. */
 export type NamedLayer = Pick<PackageLayer, 'kind' | 'layer'>

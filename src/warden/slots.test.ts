@@ -3,8 +3,8 @@ import { chmodSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
-import { MayflyError } from '../../../contract/error.ts'
-import { wallUids } from '../../../contract/uids.ts'
+import { MayflyError } from '../contract/error.ts'
+import { wallUids } from '../contract/uids.ts'
 import { takeSlot, type Slot } from './slots.ts'
 
 suite('Uids for walls', { skip: process.platform !== 'linux' && 'only Linux has them' }, () => {

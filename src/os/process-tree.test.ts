@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { suite, test } from 'node:test'
-import { residentBytes } from '../../../os/proc.ts'
+import { residentBytes } from './proc.ts'
 import { belowOf, bytesOf, cpuMsOf, tasksOf } from './process-tree.ts'
 
 const gone = 2 ** 22 + 1

@@ -1,5 +1,5 @@
-import { processFacts, threadsOf } from '../../../os/proc.ts'
-import { readText } from '../../../os/read.ts'
+import { processFacts, threadsOf } from './proc.ts'
+import { readText } from './read.ts'
 
 /** The processes of one wall, as the kernel tells them from outside. */
 

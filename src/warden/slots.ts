@@ -1,9 +1,9 @@
 import { closeSync, lstatSync, mkdirSync, openSync } from 'node:fs'
 import path from 'node:path'
-import { MayflyError } from '../../../contract/error.ts'
-import { tryLock, userHasProcesses } from '../../../os/libc.js'
-import { processesOf } from '../../../os/proc.ts'
-import { wallUids } from '../../../contract/uids.ts'
+import { MayflyError } from '../contract/error.ts'
+import { tryLock, userHasProcesses } from '../os/libc.js'
+import { processesOf } from '../os/proc.ts'
+import { wallUids } from '../contract/uids.ts'
 
 /**
  * Host uids for walls, a lock file each, shared by every Mayfly on the machine. A lock ends with its owner, so a

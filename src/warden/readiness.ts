@@ -1,7 +1,7 @@
 import type { ChildProcess } from 'node:child_process'
 import type { Readable } from 'node:stream'
-import { MayflyError } from '../../../contract/error.ts'
-import { childrenOf } from '../../../os/proc.ts'
+import { MayflyError } from '../contract/error.ts'
+import { childrenOf } from '../os/proc.ts'
 
 /** How a start goes: what is started says one byte when it is warm, or is no wall. */
 

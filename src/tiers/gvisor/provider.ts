@@ -1,0 +1,86 @@
+import type { Control } from '../../contract/controls.ts'
+import type { Emitter } from '../../contract/event.ts'
+import { MayflyError } from '../../contract/error.ts'
+import type { Language } from '../../contract/job.ts'
+import type { Profile } from '../../contract/profile.ts'
+import type { Availability, Provider, Sandbox } from '../../contract/provider.ts'
+import { newId } from '../../lib/id.ts'
+import type { WardenClient } from '../../walls/client.ts'
+import type { OpenWayOut } from '../../walls/exit.ts'
+import { claimProgram } from '../../walls/program-claim.ts'
+import { ProgramSandbox, tightenedAlways } from '../../walls/program-sandbox.ts'
+import { createRack, type Rack, type RackOptions } from '../../walls/program-spares.ts'
+import { unavailable } from '../../walls/worker-claim.ts'
+import { probe } from './detect.ts'
+
+export interface GvisorOptions {
+  readonly warden: WardenClient
+  readonly voice: Emitter
+  readonly warm: RackOptions['warm']
+  /** Spares of each program: how many while nobody asks, and the most. */
+  readonly least: number
+  readonly most: number
+  readonly openWayOut: OpenWayOut
+}
+
+/** A start fails by chance on a busy machine, and one build of runsc in four starts: what fails twice is not there. */
+const PROOFS_MAX = 2
+const enforced: readonly Control[] = ['network', 'files', 'memory', 'processes', 'capabilities']
+const can = ['files', 'modules', 'artifacts', 'stdin', 'batch', 'freeze', 'packages'] as const
+
+/** Whole programs on a kernel in user space, one sentry a job: strength 4. */
+export function createGvisorProvider(options: GvisorOptions): Provider {
+  const way = 'gvisor'
+  const rack = createRack({ way, ...options })
+  let languages: readonly Language[] = ['node', 'sh', 'bash', 'python']
+  let bindsCpu = true
+  let proved: Promise<Availability> | undefined
+  const provider: Provider = {
+    name: way,
+    tier: way,
+    get languages() {
+      return languages
+    },
+    get enforces() {
+      return bindsCpu ? [...enforced, 'cpu' as const] : enforced
+    },
+    get tightens() {
+      return tightenedAlways.filter((name) => bindsCpu || name !== 'cpu')
+    },
+    can,
+    detect() {
+      proved ??= prove()
+      return proved
+    },
+    launch: (profile) => launch(way, profile, options, rack),
+    close: () => rack.close(),
+  }
+
+  async function prove(tries = PROOFS_MAX): Promise<Availability> {
+    try {
+      const found = await probe(provider, rack)
+      bindsCpu = found.bindsCpu
+      languages = languages.filter((language) => !found.without.includes(language))
+      return found.availability
+    } catch (error) {
+      return tries > 1 ? await prove(tries - 1) : unavailable(error)
+    }
+  }
+
+  return provider
+}
+
+async function launch(
+  provider: string,
+  profile: Profile,
+  { warden, voice, openWayOut }: GvisorOptions,
+  rack: Rack,
+): Promise<Sandbox> {
+  const { wall, pool, held, listener } = await claimProgram(rack, warden, profile)
+  if (!wall.streams) {
+    void wall.kill()
+    throw new MayflyError('PROTOCOL', `Cannot use wall "${wall.wall.id}": it came without streams`)
+  }
+  const parts = { provider, profile, wall, warden, voice, pool, held, listener, openWayOut }
+  return new ProgramSandbox(newId('sbx'), parts)
+}

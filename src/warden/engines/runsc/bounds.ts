@@ -1,0 +1,80 @@
+import assert from 'node:assert/strict'
+import type {
+  ClaimBounds,
+  ClaimReadBack,
+  EnclosureBounds,
+  MemorySample,
+} from '../../../contract/engine.ts'
+import type { BoundMechanisms } from '../../../contract/warden.ts'
+import { isAlive } from '../../../os/proc.ts'
+import { groupMemory, spentMs } from './measure.ts'
+import type { HeldBounds, RunscWall } from './wall.ts'
+
+/** Overshoot of a runtime and of the sentry's own heap beyond a job's limit before the wall is killed. */
+const memoryFactor = 1.25
+const memorySlackBytes = 20 * 2 ** 20
+/** Threads that an interpreter starts on first use. */
+const THREADS_LATER = 4
+const noBound: BoundMechanisms = { memory: 'watch', processes: 'none', cpu: 'none', io: 'none' }
+
+/** Holds the wall to a job's bounds, before the job is sent. Memory counts from its idle size. */
+export async function claim(wall: RunscWall, asked: ClaimBounds): Promise<ClaimReadBack> {
+  const { resources, idleMemory } = wall
+  const bytes = groupMemory(resources) ?? idleMemory
+  const isThere = resources.processes.every(({ pid, startTime }) => isAlive(pid, startTime))
+  if (!isThere) return { spent: true, enforced: noBound, bytes, idleBytes: idleMemory }
+  const { cgroup } = resources
+  const usedMax = idleMemory + roomFor(asked.memory) + wall.disk
+  const groupMax = cgroup ? pageUp(cgroup.memoryNow() + usedMax - bytes) : Infinity
+  cgroup?.limit({ memory: groupMax })
+  const enforced = await bind(wall, asked)
+  wall.killsAtClaim = cgroup?.memoryKills() ?? 0
+  wall.spentBefore = spentMs(resources)
+  wall.held = { ...asked, usedMax, groupMax }
+  return { spent: false, enforced, bytes, idleBytes: idleMemory }
+}
+
+/** Lowers bounds while the program runs, and reads each back. Throws where one does not hold (EBUSY: more is in use). */
+export async function lower(wall: RunscWall, to: EnclosureBounds): Promise<BoundMechanisms> {
+  const before = wall.held
+  if (!before) throw new Error('it holds no job')
+  const less = roomFor(before.memory) - roomFor(to.memory)
+  assert(less >= 0, 'memory was raised')
+  const groupMax = pageUp(before.groupMax - less)
+  if (groupMax < before.groupMax) wall.resources.cgroup?.limit({ memory: groupMax })
+  wall.held = { ...to, usedMax: before.usedMax - less, groupMax }
+  return await bind(wall, to)
+}
+
+/** What a look at a wall says, of so many bytes that it holds now. */
+export function sampleOf(wall: RunscWall, bytes: number): MemorySample {
+  if (!wall.held) throw new Error('it holds no job')
+  const kills = wall.resources.cgroup?.memoryKills() ?? 0
+  return { bytes, bytesMax: wall.held.usedMax, isOutOfMemory: kills > wall.killsAtClaim }
+}
+
+/** Sets each bound that this machine can hold and says by which mechanism; tasks are counted by the sentry. */
+async function bind(
+  { resources, idleTasks }: RunscWall,
+  { cpu, processes }: Pick<HeldBounds, 'cpu' | 'processes'>,
+): Promise<BoundMechanisms> {
+  const { cgroup, control } = resources
+  const hasQuota = cgroup?.controllers.includes('cpu') === true
+  // Lifts the low weight of a spare.
+  if (hasQuota) cgroup.limit({ cpu: cpu ?? Infinity })
+  if (processes !== undefined) await control.limitTasks(idleTasks + THREADS_LATER + processes - 1)
+  return {
+    memory: cgroup ? 'cgroup' : 'watch',
+    processes: processes === undefined ? 'none' : 'cgroup',
+    cpu: hasQuota && cpu !== undefined ? 'cgroup' : 'none',
+    io: 'none',
+  }
+}
+
+function roomFor(memory: number): number {
+  return Math.round(memory * memoryFactor) + memorySlackBytes
+}
+
+function pageUp(bytes: number): number {
+  return Math.ceil(bytes / 4096) * 4096
+}

@@ -1,0 +1,118 @@
+import { connect } from 'node:net'
+import path from 'node:path'
+import { readFileSync } from 'node:fs'
+import * as z from 'zod'
+import { parseJson } from '../../../lib/parse-json.ts'
+
+/**
+ * The sentry's control socket, which runsc's own command line speaks too (gvisor `pkg/urpc`): a JSON object out, a JSON
+ * object back, without a length before it. Measured here: pause 0.3 ms, a control file 0.8 ms. The answer comes from a
+ * process that foreign code may have broken into, so it is bounded and read as hostile.
+ */
+const ANSWER_MS_MAX = 2_000
+const ANSWER_BYTES_MAX = 2 ** 16
+
+const answer = z.object({ success: z.boolean(), err: z.string(), result: z.unknown() })
+const files = z.object({
+  results: z.array(z.object({ value: z.string().max(4096), is_error: z.boolean() })).length(1),
+})
+const used = z.object({ Total: z.number(), Tmpfs: z.number() })
+const state = z.object({
+  goferPid: z.number().int().min(1),
+  sandbox: z.object({ pid: z.number().int().min(1), controlSocketPath: z.string() }),
+})
+
+export class Control {
+  readonly #socket: string
+  readonly #id: string
+
+  constructor(stateFolder: string, id: string) {
+    this.#socket = path.join(stateFolder, `runsc-${id}.sock`)
+    this.#id = id
+  }
+
+  /** Resolves when every task of the program stands still. */
+  async pause(): Promise<void> {
+    await call(this.#socket, 'containerManager.Pause', null)
+  }
+
+  async resume(): Promise<void> {
+    await call(this.#socket, 'containerManager.Resume', null)
+  }
+
+  /** Bytes of the memory that the sentry gave to the program, and of its scratch folders. */
+  async memory(): Promise<{ readonly bytes: number; readonly scratchBytes: number }> {
+    const { Total, Tmpfs } = used.parse(await call(this.#socket, 'Usage.Collect', { Full: false }))
+    return { bytes: Total, scratchBytes: Tmpfs }
+  }
+
+  /** Tasks of the program: processes and threads. */
+  async tasks(): Promise<number> {
+    return Number(await this.#readFile('pids.current'))
+  }
+
+  /** Bounds the tasks of the program. Throws where the bound read back is looser. */
+  async limitTasks(tasks: number): Promise<void> {
+    const file = this.#file('pids.max')
+    await call(this.#socket, 'Cgroups.WriteControlFiles', {
+      Args: [{ File: file, Value: `${tasks}` }],
+    })
+    const holds = await this.#readFile('pids.max')
+    if (Number(holds) <= tasks) return
+    throw new Error(`pids.max is "${holds}" after setting ${tasks}`)
+  }
+
+  async #readFile(name: string): Promise<string> {
+    const result = files.parse(
+      await call(this.#socket, 'Cgroups.ReadControlFiles', { Args: [{ File: this.#file(name) }] }),
+    )
+    const [{ value, is_error: isError } = { value: '', is_error: true }] = result.results
+    if (isError) throw new Error(`"${name}": ${value.slice(0, 200)}`)
+    return value.trim()
+  }
+
+  #file(name: string) {
+    return { Controller: 'pids', Path: `/${this.#id}`, Name: name }
+  }
+}
+
+/** Pids that runsc wrote down at the start, before the first foreign instruction ran. */
+export function statePids(stateFolder: string, id: string): { sandbox: number; gofer: number } {
+  const file = path.join(stateFolder, `${id}_sandbox:${id}.state`)
+  const { goferPid, sandbox } = state.parse(parseJson(readFileSync(file, 'utf8')))
+  return { sandbox: sandbox.pid, gofer: goferPid }
+}
+
+async function call(socketPath: string, method: string, arg: unknown): Promise<unknown> {
+  const { promise, resolve, reject } = Promise.withResolvers<unknown>()
+  const socket = connect(socketPath)
+  const timer = setTimeout(() => reject(new Error(`${method} is late`)), ANSWER_MS_MAX)
+  let said = ''
+  socket.on('error', reject)
+  socket.on('close', () => reject(new Error(`${method} was not answered`)))
+  socket.on('data', (chunk: Buffer) => {
+    said += chunk.toString('latin1')
+    if (said.length > ANSWER_BYTES_MAX) return reject(new Error(`${method} answered too much`))
+    const whole = wholeOf(said)
+    if (whole === undefined) return
+    const { success, err, result } = whole
+    if (success) resolve(result)
+    else reject(new Error(`${method}: ${err.slice(0, 200)}`))
+  })
+  socket.write(JSON.stringify({ method, arg }))
+  try {
+    return await promise
+  } finally {
+    clearTimeout(timer)
+    socket.destroy()
+  }
+}
+
+/** Undefined while more is to come. */
+function wholeOf(text: string): z.infer<typeof answer> | undefined {
+  try {
+    return answer.parse(parseJson(text))
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,191 @@
+import { once } from 'node:events'
+import type { Socket } from 'node:net'
+import os from 'node:os'
+import {
+  goneMsMax,
+  type ClaimBounds,
+  type ClaimReadBack,
+  type Enclosure,
+  type EnclosureBounds,
+  type EnclosureEnd,
+  type EnclosureSockets,
+  type KillReceipt,
+  type MemorySample,
+} from '../../../contract/engine.ts'
+import type { BoundMechanisms, Wall, WallExit, WallUsage } from '../../../contract/warden.ts'
+import { proportionalBytes } from '../../../os/proc.ts'
+import { claim, lower, sampleOf } from './bounds.ts'
+import { killResources } from './kill.ts'
+import { askedMemory, groupMemory, spentMs } from './measure.ts'
+import type { RunscWall } from './wall.ts'
+
+/** V8's words before it aborts. */
+const OUT_OF_MEMORY = /out of memory|allocation failed|heap limit/i
+/** A shell, and `runsc run` like it, tells of a signal by a code above this. */
+const SIGNAL_CODES_FROM = 128
+/** Descriptor of the socket to the server among those of the child. */
+const HANDLE_FD = 5
+
+/** A wall of runsc, as the warden sees it. */
+export class RunscEnclosure implements Enclosure {
+  readonly id: string
+  readonly wall: Wall
+  readonly isSingleUse = true
+  readonly lost: Promise<void>
+  readonly ended: Promise<EnclosureEnd>
+  readonly calls = undefined
+  readonly memory = undefined
+  readonly zones = undefined
+  readonly connections = undefined
+  readonly #wall: RunscWall
+  readonly #release: () => Promise<void>
+  readonly #gone = Promise.withResolvers<void>()
+  readonly #lose: () => void
+  /** Bytes by the last look, where no cgroup counts them. */
+  #bytes: number
+  #isAsking = false
+  #released: Promise<void> | undefined
+
+  constructor(wall: RunscWall, release: () => Promise<void>) {
+    this.#wall = wall
+    this.#release = release
+    this.#bytes = wall.idleMemory
+    this.id = wall.wall.id
+    this.wall = wall.wall
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.lost = promise
+    this.#lose = resolve
+    this.ended = this.#end()
+  }
+
+  handOver(): EnclosureSockets {
+    const stdio = this.#wall.resources.child.stdio as unknown as (Socket | null)[]
+    const take = (fd: number) => {
+      const socket = stdio[fd]!
+      // On exit of the child Node resumes every stream it still finds here, whoever owns it by then.
+      stdio[fd] = null
+      return socket
+    }
+    // The stream keeps flowing: bytes up to the next listener are dropped.
+    stdio[2]!.removeAllListeners('data')
+    return { handle: take(HANDLE_FD), streams: { stdout: take(1), stderr: take(2) } }
+  }
+
+  claim(bounds: ClaimBounds): Promise<ClaimReadBack> {
+    return claim(this.#wall, bounds)
+  }
+
+  /** Single-use: it keeps the baseline of its claim. */
+  rearm(): void {}
+
+  lower(bounds: EnclosureBounds): Promise<BoundMechanisms> {
+    return lower(this.#wall, bounds)
+  }
+
+  async freeze(): Promise<number> {
+    const began = performance.now()
+    await this.#wall.resources.control.pause()
+    return performance.now() - began
+  }
+
+  thaw(): Promise<void> {
+    return this.#wall.resources.control.resume()
+  }
+
+  /** Without a cgroup the sentry is asked, and the answer is that of the next look. */
+  sample(_nowMs: number): MemorySample {
+    const { resources, sandbox } = this.#wall
+    const bytes = groupMemory(resources)
+    if (bytes === undefined && !this.#isAsking) {
+      this.#isAsking = true
+      askedMemory(resources, sandbox)
+        .then((asked) => void (this.#bytes = asked), this.#lose)
+        .finally(() => void (this.#isAsking = false))
+    }
+    return sampleOf(this.#wall, bytes ?? this.#bytes)
+  }
+
+  cpuTime() {
+    const sinceStartMs = spentMs(this.#wall.resources)
+    return {
+      sinceStartMs,
+      sinceClaimMs: Math.max(0, sinceStartMs - this.#wall.spentBefore),
+    }
+  }
+
+  async usage(): Promise<WallUsage> {
+    const { resources, idleTasks, idleMemory, sandbox } = this.#wall
+    const bytes = groupMemory(resources) ?? (await askedMemory(resources, sandbox))
+    return {
+      processes: Math.max(0, (await resources.control.tasks()) - idleTasks),
+      bytes: Math.max(0, bytes - idleMemory),
+      cpuMs: Math.round(spentMs(resources)),
+      // The sentry schedules its tasks by itself, and does not count.
+      waitedMs: 0,
+      atMs: performance.now(),
+    }
+  }
+
+  facts() {
+    const { wall, sandbox } = this.#wall
+    const { id, program, pid } = wall
+    return { id, program, pid, proportionalBytes: proportionalBytes(sandbox) }
+  }
+
+  openExit() {
+    return undefined
+  }
+
+  closeExit(): void {}
+
+  async kill(): Promise<KillReceipt> {
+    const began = performance.now()
+    const { resources } = this.#wall
+    this.#wall.spentSeen = Math.max(this.#wall.spentSeen, spentMs(resources))
+    killResources(resources)
+    const isGone = await Promise.race([this.#gone.promise.then(() => true), delay(goneMsMax)])
+    return { tookMs: performance.now() - began, isGone: isGone === true }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#released ??= this.#release().finally(this.#gone.resolve)
+    await this.#released
+  }
+
+  async #end(): Promise<EnclosureEnd> {
+    const { child, cgroup, complaint } = this.#wall.resources
+    if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
+    let kills = 0
+    try {
+      kills = cgroup?.memoryKills() ?? 0
+    } catch {
+      // Somebody else has removed the group.
+    }
+    return {
+      isOutOfMemory: kills > this.#wall.killsAtClaim || OUT_OF_MEMORY.test(complaint()),
+      detail: `exit ${child.exitCode ?? child.signalCode ?? 'unknown'}`,
+      exit: this.#exit(),
+    }
+  }
+
+  #exit(): WallExit {
+    const { resources, spentBefore, spentSeen } = this.#wall
+    const { exitCode, signalCode } = resources.child
+    const spent = Math.max(spentMs(resources), spentSeen)
+    return {
+      exitCode,
+      signal: signalCode ?? signalOf(exitCode ?? 0),
+      cpuMs: spent > 0 ? Math.max(0, spent - spentBefore) : null,
+    }
+  }
+}
+
+function signalOf(code: number): string | null {
+  const number = code - SIGNAL_CODES_FROM
+  return Object.entries(os.constants.signals).find(([, one]) => one === number)?.[0] ?? null
+}
+
+/** A bound on a wait that does not keep the event loop alive. */
+function delay(ms: number): Promise<undefined> {
+  return new Promise((resolve) => void setTimeout(() => resolve(undefined), ms).unref())
+}

@@ -1,0 +1,66 @@
+import { spawn } from 'node:child_process'
+import { preferForOomKill, setNice } from '../../../os/priority.ts'
+import { identify } from '../../../os/proc.ts'
+import { niceOf } from '../../nice.ts'
+import { listenTo } from '../../readiness.ts'
+import { donatedFds } from './bundle.ts'
+import { Control } from './control.ts'
+import type { RunscResources } from './wall.ts'
+
+export interface SpawnParts extends Pick<RunscResources, 'id' | 'slot' | 'folder' | 'cgroup'> {
+  readonly runsc: string
+  readonly setpriv: string
+}
+
+/** The launcher enters its cgroup by itself, before it becomes anything else, and ignores the signals of a terminal. */
+const ENTER = `trap '' TERM INT HUP; until [ "$1" = -- ]; do echo 0 > "$1" || exit; shift; done; shift; exec "$@"`
+
+/**
+ * No network device, so that the sentry's loopback is all there is; no overlay, because the root is read-only and
+ * scratch is memory; cgroups of this kernel are ours to make, those of the sentry bound its tasks; sockets of the host
+ * are opened in the folder of the way out, the only one with any.
+ */
+const SETTINGS = [
+  '--rootless',
+  '--platform=systrap',
+  '--network=none',
+  '--overlay2=none',
+  '--ignore-cgroups',
+  '--host-uds=open',
+] as const
+
+/** Forks and execs `runsc run` for a bundle. A failure after the fork is an 'error' event of the child. */
+export function spawnRunsc({ id, slot, folder, cgroup, runsc, setpriv }: SpawnParts) {
+  const become = slot ? [`--reuid=${slot.uid}`, `--regid=${slot.uid}`, '--clear-groups'] : []
+  const command = [
+    ...[setpriv, ...become, '--pdeathsig=KILL', '--'],
+    ...[runsc, `--root=${folder.state}`, ...SETTINGS, 'run', `--bundle=${folder.bundle}`],
+    ...donatedFds.map((fd) => `--pass-fd=${fd}:${fd}`),
+    id,
+  ]
+  const entry = cgroup?.entryFiles() ?? []
+  const child = spawn('/bin/sh', ['-c', ENTER, 'sh', ...entry, '--', ...command], {
+    cwd: '/',
+    env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
+    stdio: ['ignore', 'pipe', 'pipe', 'ignore', 'pipe', 'pipe'],
+    // setsid: Ctrl-C, or a signal to the group of the warden, does not reach what runs inside before it has drained.
+    detached: true,
+  })
+  // 'error' is emitted asynchronously; unhandled, it would crash the warden with every other wall.
+  child.on('error', () => undefined)
+  if (child.pid !== undefined) {
+    setNice(child.pid, niceOf.wall)
+    preferForOomKill(child.pid)
+  }
+  const resources: RunscResources = {
+    id,
+    slot,
+    child,
+    folder,
+    cgroup,
+    complaint: listenTo(child),
+    control: new Control(folder.state, id),
+    processes: child.pid === undefined ? [] : [identify(child.pid)],
+  }
+  return resources
+}

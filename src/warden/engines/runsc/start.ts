@@ -1,0 +1,219 @@
+import { randomBytes } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import type {
+  Enclosure,
+  EnclosureSpec,
+  EngineHost,
+  EngineOptions,
+} from '../../../contract/engine.ts'
+import { MayflyError } from '../../../contract/error.ts'
+import { wallUids } from '../../../contract/uids.ts'
+import { findLayers } from '../../../jail/layers.ts'
+import { openCgroups } from '../../../os/cgroup.ts'
+import type { CgroupRoot } from '../../../os/cgroup-interface.ts'
+import { findProgram } from '../../../os/find-program.ts'
+import { lowerPriority, preferForOomKill } from '../../../os/priority.ts'
+import { identify, mappedUids } from '../../../os/proc.ts'
+import { readiness } from '../../readiness.ts'
+import { takeSlot, type Slot } from '../../slots.ts'
+import { writeBundle } from './bundle.ts'
+import { statePids } from './control.ts'
+import { RunscEnclosure } from './enclosure.ts'
+import { killResources } from './kill.ts'
+import { idleMemoryOf, spentMs } from './measure.ts'
+import { folderOf, makeFolder, removeFolder } from './place.ts'
+import { programFor, type RunscProgram } from './program.ts'
+import { releaseResources } from './release.ts'
+import { spawnRunsc } from './spawn.ts'
+import { remainsOf } from './sweep.ts'
+import type { RunscResources, RunscWall } from './wall.ts'
+
+const READY_MS_MAX = 15_000
+/** Guests run after the warden and the server, which hold them to their bounds on a busy machine. */
+const GUEST_NICE = 5
+/** Tasks of the sentry, the gofer and the stubs that run the program, as this kernel counts them. */
+const HOST_TASKS_MAX = 2_048
+/** Beside the system: a newer release of Debian's package than the system's own, unpacked there. */
+const OWN_PROGRAM = '/usr/local/lib/mayfly/runsc'
+
+/** Starts walls; loaded with the first of them. */
+export class RunscStarter {
+  readonly #options: EngineOptions
+  readonly #host: EngineHost
+  readonly #hide: readonly string[]
+  readonly #cgroups: CgroupRoot | undefined
+  readonly #isRoot: boolean
+  readonly #starting = new Map<RunscResources, Promise<unknown>>()
+  #isClosed = false
+
+  constructor(options: EngineOptions, host: EngineHost) {
+    this.#options = options
+    this.#host = host
+    const { hide = [], without = [] } = options
+    this.#hide = hide
+    const hasNoCgroup = without.includes('memory cgroup') || hide.includes('cgroup')
+    this.#cgroups = hasNoCgroup ? undefined : openCgroups()
+    this.#isRoot =
+      process.getuid?.() === 0 && mappedUids() > wallUids.last && !hide.includes('root')
+  }
+
+  async start(spec: EnclosureSpec): Promise<Enclosure> {
+    const began = performance.now()
+    const programs = this.#programs()
+    const program = await programFor(spec)
+    if (this.#isClosed) throw closing()
+    const resources = this.#spawn(spec, program, programs)
+    return await this.#settle(spec, program, resources, began)
+  }
+
+  /** Kills starts in flight and waits for them. */
+  async close(): Promise<void> {
+    this.#isClosed = true
+    for (const resources of this.#starting.keys()) killResources(resources)
+    await Promise.all(this.#starting.values())
+  }
+
+  #programs(): { readonly runsc: string; readonly setpriv: string } {
+    const find = (name: string) => (this.#hide.includes(name) ? undefined : findProgram(name))
+    const own = this.#hide.includes('runsc') || !existsSync(OWN_PROGRAM) ? undefined : OWN_PROGRAM
+    const runsc = find('runsc') ?? own
+    if (!runsc) throw missing('runsc', 'Install the package runsc of Debian 13 (trixie)')
+    const setpriv = find('setpriv')
+    if (!setpriv) throw missing('setpriv', 'Install util-linux')
+    return { runsc, setpriv }
+  }
+
+  /** Takes a uid, a cgroup and a folder, writes the bundle and forks. Throws, and then nothing is left. */
+  #spawn(
+    spec: EnclosureSpec,
+    program: RunscProgram,
+    programs: { readonly runsc: string; readonly setpriv: string },
+  ): RunscResources {
+    const slot = this.#isRoot ? freeSlot() : undefined
+    const id = `w${randomBytes(8).toString('hex')}`
+    const folder = folderOf(id)
+    let cgroup: ReturnType<CgroupRoot['create']> | undefined
+    try {
+      makeFolder(folder, slot?.uid)
+      writeBundle(folder, program, spec.layers ? findLayers(spec.layers) : [])
+      cgroup = this.#cgroups?.create(id)
+      if (spec.spares > 0) cgroup?.lowerPriority()
+      // Before the fork: from here on a sweep finds the folder and the members of the cgroup.
+      this.#host.lease(id, remainsOf([], cgroup ? id : null))
+      return spawnRunsc({ id, slot, folder, cgroup, ...programs })
+    } catch (error) {
+      cgroup?.remove()
+      void removeFolder(id)
+      this.#host.releaseLease(id)
+      slot?.release()
+      throw error
+    }
+  }
+
+  /** Waits until the spawned wall is ready; releases all of it where it does not become so. */
+  async #settle(
+    spec: EnclosureSpec,
+    program: RunscProgram,
+    resources: RunscResources,
+    began: number,
+  ): Promise<Enclosure> {
+    // Subscribed at once: 'error' of a failed spawn is emitted before any promise continues.
+    const ready = readiness(resources, this.#options.readyMsMax ?? READY_MS_MAX)
+    ready.catch(() => undefined)
+    const started = ready.then(() => this.#enter(spec, program, resources, began))
+    const settled = started.then(
+      () => undefined,
+      () => this.#release(resources),
+    )
+    this.#starting.set(resources, settled)
+    try {
+      return await started
+    } finally {
+      await settled
+      this.#starting.delete(resources)
+    }
+  }
+
+  async #enter(
+    spec: EnclosureSpec,
+    program: RunscProgram,
+    resources: RunscResources,
+    began: number,
+  ): Promise<Enclosure> {
+    if (this.#isClosed) throw closing()
+    const { id, folder, cgroup, slot, control } = resources
+    const { sandbox, gofer } = statePids(folder.state, id)
+    resources.processes = [...resources.processes, identify(sandbox), identify(gofer)]
+    this.#host.lease(id, remainsOf(resources.processes, cgroup ? id : null))
+    for (const { pid } of resources.processes) preferForOomKill(pid)
+    lowerPriority(sandbox, GUEST_NICE)
+    if (cgroup?.controllers.includes('pids')) cgroup.limit({ pids: HOST_TASKS_MAX })
+    cgroup?.resetPeakMemory()
+    const idleTasks = await control.tasks()
+    const idleMemory = await idleMemoryOf(resources, sandbox)
+    const wall: RunscWall = {
+      wall: {
+        id,
+        program: spec.program,
+        pid: resources.child.pid!,
+        way: 'gvisor',
+        layers: layersOf(resources),
+        missing: [
+          ...(slot ? [] : ['own uid: walls share the uid of whoever started Mayfly']),
+          ...(cgroup ? [] : ['memory cgroup: memory is held by a look every 10 ms alone']),
+          'calls: runsc closes no system call while a program runs',
+        ],
+        calls: [],
+        idleBytes: idleMemory,
+        took: performance.now() - began,
+      },
+      resources,
+      sandbox,
+      disk: program.whole.scratchBytes,
+      idleMemory,
+      idleTasks,
+      held: undefined,
+      killsAtClaim: 0,
+      spentBefore: spentMs(resources),
+      spentSeen: 0,
+    }
+    return new RunscEnclosure(wall, () => this.#release(resources))
+  }
+
+  #release(resources: RunscResources): Promise<void> {
+    return releaseResources(resources, (id) => this.#host.releaseLease(id))
+  }
+}
+
+function layersOf({ slot, cgroup }: RunscResources): readonly string[] {
+  return [
+    'sentry',
+    'user namespace',
+    'network namespace',
+    'pid namespace',
+    'empty root',
+    'seccomp',
+    ...(slot ? ['own uid'] : []),
+    ...(cgroup ? ['memory cgroup'] : []),
+    'memory watch',
+  ]
+}
+
+/** As root a wall never goes without a uid of its own: it would run as root. */
+function freeSlot(): Slot {
+  const slot = takeSlot()
+  if (slot) return slot
+  throw new MayflyError('OVERLOADED', 'Cannot start a wall: every uid for walls is taken', {
+    hint: 'Other Mayflies on this machine hold them; end one',
+  })
+}
+
+function missing(name: string, hint: string): MayflyError {
+  return new MayflyError('UNAVAILABLE', `Cannot start a wall: the program "${name}" is missing`, {
+    hint,
+  })
+}
+
+function closing(): MayflyError {
+  return new MayflyError('DRAINING', 'Cannot start a wall: the warden is closing')
+}

@@ -1,0 +1,49 @@
+import type { ChildProcess } from 'node:child_process'
+import type { EnclosureBounds } from '../../../contract/engine.ts'
+import type { Wall } from '../../../contract/warden.ts'
+import type { Cgroup } from '../../../os/cgroup-interface.ts'
+import type { ProcessIdentity } from '../../../os/proc.ts'
+import type { Slot } from '../../slots.ts'
+import type { Control } from './control.ts'
+import type { WallFolder } from './place.ts'
+
+/** All that a wall owns on this machine, from its first moment until `releaseResources`. */
+export interface RunscResources {
+  readonly id: string
+  readonly slot: Slot | undefined
+  /** `runsc run`, which waits outside and passes the exit code on. */
+  readonly child: ChildProcess
+  readonly folder: WallFolder
+  readonly cgroup: Cgroup | undefined
+  readonly complaint: () => string
+  readonly control: Control
+  /** `runsc run` first; the sandbox and the gofer once runsc wrote them down. */
+  processes: readonly ProcessIdentity[]
+}
+
+/** A wall that is ready, with the state of its job. */
+export interface RunscWall {
+  readonly wall: Wall
+  readonly resources: RunscResources
+  /** Pid of the sentry. */
+  readonly sandbox: number
+  /** Bytes of scratch. */
+  readonly disk: number
+  /** Bytes charged before any job, of what the job is bound by. */
+  readonly idleMemory: number
+  /** Tasks of the program before any job. */
+  readonly idleTasks: number
+  held: HeldBounds | undefined
+  killsAtClaim: number
+  /** Milliseconds of CPU time before its job, and as last read before its end. */
+  spentBefore: number
+  spentSeen: number
+}
+
+/** Bounds as asked for, and the limits that follow, in bytes. */
+export interface HeldBounds extends EnclosureBounds {
+  /** Of what `memoryOf` counts. */
+  readonly usedMax: number
+  /** Of the cgroup; Infinity without one. */
+  readonly groupMax: number
+}

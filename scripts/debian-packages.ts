@@ -2,6 +2,7 @@ import { accessSync, constants, existsSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { here, runProgram } from './place.ts'
 import { nothingCounted, type Counts } from './counts.ts'
+import { unpackNewer, type NewerProgram } from './newer-package.ts'
 
 /** Program on the path, or folder of a package. */
 interface Needed {
@@ -34,6 +35,14 @@ const needed: readonly Needed[] = [
   { name: 'fish', program: 'fish', for: 'the completion tests' },
 ]
 
+/** Older suites have a release that cannot run without ptrace; later ones crash in one start of four. */
+const runsc: NewerProgram = {
+  name: 'runsc',
+  suite: 'trixie',
+  file: 'usr/bin/runsc',
+  to: '/usr/local/lib/mayfly/runsc',
+}
+
 /**
  * Installs missing packages if possible: as root or with passwordless sudo, and apt-get. Otherwise lists them, and
  * dependent tests are skipped with a reason; with `CI=true` each missing package is a failure.
@@ -41,6 +50,7 @@ const needed: readonly Needed[] = [
 export async function installDebianPackages(): Promise<Counts> {
   const missing = needed.filter((one) => !isThere(one))
   if (missing.length > 0) await install([...new Set(missing.map((one) => one.name))])
+  if (!isOnPath('runsc') && !existsSync(runsc.to)) await installRunsc()
   const still = needed.filter((one) => !isThere(one))
   for (const { name, program, folder, for: why } of still)
     console.log(`Missing: "${program ?? folder}" for ${why}: apt-get install ${name}`)
@@ -55,6 +65,12 @@ async function install(names: readonly string[]): Promise<void> {
   await runProgram(here, [...get, 'update'])
   const packages = names.flatMap((name) => name.split(' '))
   await runProgram(here, [...get, 'install', '-y', '--no-install-recommends', ...packages])
+}
+
+/** As root alone: it is one program beside the system, and the tests of the gVisor tier are skipped without it. */
+async function installRunsc(): Promise<void> {
+  if (process.getuid?.() === 0 && isOnPath('apt-get') && (await unpackNewer(runsc))) return
+  console.log(`Missing: "runsc" for the gvisor tier: install runsc of Debian 13 (${runsc.suite})`)
 }
 
 async function rootCommand(): Promise<readonly string[] | undefined> {

@@ -7,6 +7,7 @@ import type {
 } from '../../../contract/engine.ts'
 import type { BoundMechanisms } from '../../../contract/warden.ts'
 import { isAlive } from '../../../os/proc.ts'
+import { limitTasks } from './limit-tasks.ts'
 import { groupMemory, spentMs } from './measure.ts'
 import type { HeldBounds, RunscWall } from './wall.ts'
 
@@ -58,11 +59,12 @@ async function bind(
   { resources, idleTasks }: RunscWall,
   { cpu, processes }: Pick<HeldBounds, 'cpu' | 'processes'>,
 ): Promise<BoundMechanisms> {
-  const { cgroup, control } = resources
+  const { cgroup } = resources
   const hasQuota = cgroup?.controllers.includes('cpu') === true
   // Lifts the low weight of a spare.
   if (hasQuota) cgroup.limit({ cpu: cpu ?? Infinity })
-  if (processes !== undefined) await control.limitTasks(idleTasks + THREADS_LATER + processes - 1)
+  if (processes !== undefined)
+    await limitTasks(resources, idleTasks + THREADS_LATER + processes - 1)
   return {
     memory: cgroup ? 'cgroup' : 'watch',
     processes: processes === undefined ? 'none' : 'cgroup',

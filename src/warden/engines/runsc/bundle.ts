@@ -1,4 +1,12 @@
-import { lstatSync, mkdirSync, readlinkSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  chownSync,
+  lstatSync,
+  mkdirSync,
+  readlinkSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import path from 'node:path'
 import { systemFolders } from '../../../jail/facts.ts'
 import {
@@ -18,17 +26,35 @@ import {
 import type { WallFolder } from './place.ts'
 import type { RunscProgram } from './program.ts'
 
-/** Descriptors donated to the program, by the same numbers outside: the readiness pipe and the socket to the server. */
-export const donatedFds = [4, 5] as const
+/** Pipe of the bounds on tasks, which process 1 reads. */
+export const boundsFd = 6
+/** Descriptors donated, by the same numbers outside: the readiness pipe, the socket to the server, the bounds. */
+export const donatedFds = [4, 5, boundsFd] as const
 
 /** The folder of the way out, as the program sees it. */
 export const exitInside = '/run/mayfly'
 
 /**
- * Process 1 waits, adopts and passes the exit code on. Its own messages go to the readiness pipe, which is not read any
- * longer once the program is ready.
+ * The sentry's own cgroups, in a tmpfs that anybody may write to: the folder above it is closed to all but root inside,
+ * which is the wall's uid outside.
  */
-const INIT = `exec 3>&2 2>&4; ("$@" 2>&3 ${reserved}); exit $?`
+const cgroupInside = '/sys/fs/cgroup'
+const CLOSED = '/sys'
+
+/**
+ * Process 1 is root of the sentry without a right but to become the program's user. It waits, adopts and passes the exit
+ * code on. Its own messages go to the readiness pipe, which is not read any longer once the program is ready.
+ *
+ * Beside it a shell writes each number that it reads to `pids.max` of the sentry's own cgroup: the control socket of
+ * runsc 20240729 reads that file and does not write it ("control file not writable"), and the sentry ignores
+ * RLIMIT_NPROC. Both belong to root inside, so the program cannot signal them.
+ */
+const INIT = `exec 3>&2 2>&4; f=$1; shift
+(while read -r n; do echo "$n" > "$f"; done <&${boundsFd}) </dev/null >/dev/null 3>&- 5>&- &
+exec ${boundsFd}<&-; ("$@" 2>&3 ${reserved}); exit $?`
+/** Becomes the user of the program: no right survives the change, and no_new_privs was set before. */
+const BECOME = ['/usr/bin/setpriv', `--reuid=${ownUidInside}`, `--regid=${ownUidInside}`]
+const RIGHTS = ['CAP_SETUID', 'CAP_SETGID']
 
 interface Mount {
   readonly destination: string
@@ -42,8 +68,11 @@ export function writeBundle(
   folder: WallFolder,
   program: RunscProgram,
   layers: readonly MountedLayer[],
+  uid: number | undefined,
 ): void {
   const mounts = mountsOf(folder, program, layers)
+  mkdirSync(path.join(folder.root, CLOSED), { mode: 0o700 })
+  if (uid !== undefined) chownSync(path.join(folder.root, CLOSED), uid, uid)
   for (const { destination, source, type } of mounts)
     makePlace(folder.root, destination, type === 'bind' && !statSync(source).isDirectory())
   for (const [file, text] of Object.entries(etcFiles(ownUidInside))) {
@@ -66,15 +95,17 @@ function configOf(
   const { core, nofile, data, memlock } = limitsOfWhole
   const { scratchBytes } = program.whole
   const limits = { CORE: core, NOFILE: nofile, DATA: data, MEMLOCK: memlock, FSIZE: scratchBytes }
-  const none = { bounding: [], effective: [], inheritable: [], permitted: [] }
   return {
     ociVersion: '1.0.2',
     process: {
-      user: { uid: ownUidInside, gid: ownUidInside },
-      args: ['/bin/sh', '-c', INIT, 'init', ...commandOf(program, layers)],
+      user: { uid: 0, gid: 0 },
+      args: [
+        ...['/bin/sh', '-c', INIT, 'init', `${cgroupInside}/pids/pids.max`],
+        ...[...BECOME, '--clear-groups', '--', ...commandOf(program, layers)],
+      ],
       env: Object.entries(wholeEnv).map(([name, value]) => `${name}=${value}`),
       cwd: workFolder,
-      capabilities: none,
+      capabilities: { bounding: RIGHTS, effective: RIGHTS, inheritable: [], permitted: RIGHTS },
       rlimits: Object.entries(limits).map(([name, value]) => ({
         type: `RLIMIT_${name}`,
         hard: value,
@@ -125,8 +156,7 @@ function mountsOf(
   })
   return [
     { destination: '/proc', type: 'proc', source: 'proc', options: ['ro'] },
-    // The controls of the sentry's own cgroups; nobody inside may write to it.
-    { destination: '/sys/fs/cgroup', type: 'cgroup', source: 'cgroup', options: ['ro'] },
+    { destination: cgroupInside, type: 'cgroup', source: 'cgroup', options: ['rw'] },
     ...[...systemFolders().mounts, ...wholeSystem().mounts].map((place) => bind(place)),
     ...whole.places.map(({ from, at }) => bind(from, at)),
     ...scratchFolders.map(scratch),

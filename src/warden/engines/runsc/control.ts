@@ -51,15 +51,10 @@ export class Control {
     return Number(await this.#readFile('pids.current'))
   }
 
-  /** Bounds the tasks of the program. Throws where the bound read back is looser. */
-  async limitTasks(tasks: number): Promise<void> {
-    const file = this.#file('pids.max')
-    await call(this.#socket, 'Cgroups.WriteControlFiles', {
-      Args: [{ File: file, Value: `${tasks}` }],
-    })
-    const holds = await this.#readFile('pids.max')
-    if (Number(holds) <= tasks) return
-    throw new Error(`pids.max is "${holds}" after setting ${tasks}`)
+  /** Bound on its tasks; Infinity where there is none. */
+  async tasksMax(): Promise<number> {
+    const text = await this.#readFile('pids.max')
+    return text === 'max' ? Infinity : Number(text)
   }
 
   async #readFile(name: string): Promise<string> {

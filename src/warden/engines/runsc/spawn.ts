@@ -1,9 +1,10 @@
 import { spawn } from 'node:child_process'
+import type { Socket } from 'node:net'
 import { preferForOomKill, setNice } from '../../../os/priority.ts'
 import { identify } from '../../../os/proc.ts'
 import { niceOf } from '../../nice.ts'
 import { listenTo } from '../../readiness.ts'
-import { donatedFds } from './bundle.ts'
+import { boundsFd, donatedFds } from './bundle.ts'
 import { Control } from './control.ts'
 import type { RunscResources } from './wall.ts'
 
@@ -42,12 +43,15 @@ export function spawnRunsc({ id, slot, folder, cgroup, runsc, setpriv }: SpawnPa
   const child = spawn('/bin/sh', ['-c', ENTER, 'sh', ...entry, '--', ...command], {
     cwd: '/',
     env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
-    stdio: ['ignore', 'pipe', 'pipe', 'ignore', 'pipe', 'pipe'],
+    stdio: ['ignore', 'pipe', 'pipe', 'ignore', 'pipe', 'pipe', 'pipe'],
     // setsid: Ctrl-C, or a signal to the group of the warden, does not reach what runs inside before it has drained.
     detached: true,
   })
   // 'error' is emitted asynchronously; unhandled, it would crash the warden with every other wall.
   child.on('error', () => undefined)
+  // EPIPE: the wall ended; its end is reported elsewhere.
+  const bounds = (child.stdio as unknown as (Socket | null)[])[boundsFd]
+  bounds?.on('error', () => undefined)
   if (child.pid !== undefined) {
     setNice(child.pid, niceOf.wall)
     preferForOomKill(child.pid)

@@ -95,7 +95,7 @@ export class RunscStarter {
     let cgroup: ReturnType<CgroupRoot['create']> | undefined
     try {
       makeFolder(folder, slot?.uid)
-      writeBundle(folder, program, spec.layers ? findLayers(spec.layers) : [])
+      writeBundle(folder, program, spec.layers ? findLayers(spec.layers) : [], slot?.uid)
       cgroup = this.#cgroups?.create(id)
       if (spec.spares > 0) cgroup?.lowerPriority()
       // Before the fork: from here on a sweep finds the folder and the members of the cgroup.

@@ -187,6 +187,8 @@ export interface EnclosureBounds {
 export interface ClaimBounds extends EnclosureBounds {
   /** Programs that are a zone of their own each time one is executed. */
   readonly zones?: readonly ZoneRule[]
+  /** A way out was granted: `openExit` is called next. */
+  readonly exit?: boolean
 }
 
 /** `spent`: earlier jobs left too much behind, or it ended a moment ago; it holds no job. */

@@ -207,6 +207,8 @@ export interface Wall {
   readonly missing: readonly string[]
   /** Call classes that can be closed while it runs; empty without a sentinel. */
   readonly calls: readonly CallClass[]
+  /** Its memory can be copied without a sentinel, as an image of all of it. */
+  readonly isImaged?: true
   /** Resident bytes when warm, before any job. */
   readonly idleBytes: number
   /** Milliseconds from the request to readiness. */

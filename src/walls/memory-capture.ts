@@ -11,6 +11,7 @@ export const captureBytesMax = 64 * 2 ** 20
 const HEAD_BYTES_MAX = 8 * 2 ** 20
 const LINE_BYTES_MAX = 256
 const COPY_MS_MAX = 10_000
+const FILES_MAX = 8
 const NEWLINE = 0x0a
 
 const head = z.union([
@@ -24,6 +25,15 @@ const head = z.union([
       .max(2 ** 20),
   }),
   z.strictObject({ pid: z.number().int().min(1), refused: z.literal(true) }),
+  /** Next stretch of a file, of a wall that is captured as an image. */
+  z.strictObject({
+    file: z.string().regex(/^[a-z_]{1,32}\.img$/),
+    bytes: z
+      .number()
+      .int()
+      .min(1)
+      .max(2 ** 20),
+  }),
   z.strictObject({ end: z.literal(true), isWhole: z.boolean() }),
 ])
 type Head = z.infer<typeof head>
@@ -100,6 +110,10 @@ class Copy {
   #headBytes = 0
   #bytes = 0
   readonly #memory: Buffer[] = []
+  /** Files of an image, by name. */
+  readonly #files = new Map<string, Buffer[]>()
+  /** Where the stretch that is coming belongs. */
+  #into: Buffer[] = this.#memory
   readonly #places: (Head & { readonly at?: number })[] = []
   readonly #leftOut: number
 
@@ -130,6 +144,7 @@ class Copy {
       ...(this.#leftOut > 0 ? [`${this.#leftOut} of its processes are left out`] : []),
       ...(refused > 0 ? [`${refused} of its processes could not be looked into`] : []),
     ]
+    if (this.#files.size > 0) return this.#image(missing)
     return {
       kind: 'memory',
       ...(missing.length > 0 && { why: missing.join('; ') }),
@@ -137,6 +152,15 @@ class Copy {
         { name: 'memory.bin', bytes: this.#memory },
         { name: 'memory.json', bytes: [places] },
       ],
+    }
+  }
+
+  #image(missing: readonly string[]): Capture {
+    const why = ['connections of its sockets, and bytes on their way, are not in it', ...missing]
+    return {
+      kind: 'memory+disk',
+      why: why.join('; '),
+      parts: [...this.#files].map(([name, bytes]) => ({ name, bytes })),
     }
   }
 
@@ -154,7 +178,8 @@ class Copy {
 
   /** True for the last head. */
   #begin(one: Head): boolean {
-    this.#places.push('bytes' in one ? { ...one, at: this.#bytes } : one)
+    if ('file' in one) this.#into = this.#partsOf(one.file)
+    else this.#places.push('bytes' in one ? { ...one, at: this.#bytes } : one)
     if ('end' in one) return true
     if (!('bytes' in one)) return false
     this.#awaited = one.bytes
@@ -163,8 +188,16 @@ class Copy {
     return false
   }
 
+  /** Few: the names come from whoever sits beside an enemy. */
+  #partsOf(file: string): Buffer[] {
+    const known = this.#files.get(file) ?? []
+    if (this.#files.size >= FILES_MAX) throw unavailable('it has too many files')
+    this.#files.set(file, known)
+    return known
+  }
+
   #keep(): void {
-    this.#memory.push(Buffer.from(this.#rest.subarray(0, this.#awaited)))
+    this.#into.push(Buffer.from(this.#rest.subarray(0, this.#awaited)))
     this.#rest = this.#rest.subarray(this.#awaited)
     this.#awaited = 0
   }

@@ -184,7 +184,7 @@ export class ProgramSandbox extends FramedSandbox<ProgramParts> {
   /** Frozen while it is copied. Rejects with MayflyError UNAVAILABLE where the copy does not come. */
   async capture(): Promise<Capture> {
     const { wall, warden } = this.parts
-    if (!hasSentinel(wall.wall)) return withoutSentinel(wall.wall)
+    if (!hasSentinel(wall.wall) && !wall.wall.isImaged) return withoutSentinel(wall.wall)
     return await this.#pause.during(() =>
       this.#memory.copy(
         () => warden.memory(wall.wall.id),

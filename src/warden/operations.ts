@@ -65,7 +65,10 @@ async function claim(walls: LiveWalls, asked: RequestOf<'claim'>): Promise<Answe
   const wall = walls.find(asked.wall)
   wall.life.claim(tenant, bounds)
   const { enclosure } = wall
-  const { spent, enforced, bytes, idleBytes } = await enclosure.claim(bounds)
+  const { spent, enforced, bytes, idleBytes } = await enclosure.claim({
+    ...bounds,
+    ...(egress && { exit: true }),
+  })
   // Throws where it ended meanwhile.
   walls.find(asked.wall)
   const value: ClaimResult = { spent, enforced }

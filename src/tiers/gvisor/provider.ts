@@ -26,7 +26,18 @@ export interface GvisorOptions {
 /** A start fails by chance on a busy machine, and one build of runsc in four starts: what fails twice is not there. */
 const PROOFS_MAX = 2
 const enforced: readonly Control[] = ['network', 'files', 'memory', 'processes', 'capabilities']
-const can = ['files', 'modules', 'artifacts', 'stdin', 'batch', 'freeze', 'packages'] as const
+const can = [
+  'network',
+  'files',
+  'modules',
+  'artifacts',
+  'stdin',
+  'batch',
+  'freeze',
+  'packages',
+  'capture-memory',
+  'capture-disk',
+] as const
 
 /** Whole programs on a kernel in user space, one sentry a job: strength 4. */
 export function createGvisorProvider(options: GvisorOptions): Provider {

@@ -8,7 +8,8 @@ import type {
 import type { BoundMechanisms } from '../../../contract/warden.ts'
 import { isAlive } from '../../../os/proc.ts'
 import { limitTasks } from './limit-tasks.ts'
-import { groupMemory, spentMs } from './measure.ts'
+import { openExit } from './exit.ts'
+import { groupMemory, idleMemoryOf, spentMs } from './measure.ts'
 import type { HeldBounds, RunscWall } from './wall.ts'
 
 /** Overshoot of a runtime and of the sentry's own heap beyond a job's limit before the wall is killed. */
@@ -20,6 +21,7 @@ const noBound: BoundMechanisms = { memory: 'watch', processes: 'none', cpu: 'non
 
 /** Holds the wall to a job's bounds, before the job is sent. Memory counts from its idle size. */
 export async function claim(wall: RunscWall, asked: ClaimBounds): Promise<ClaimReadBack> {
+  if (asked.exit) await prepareExit(wall)
   const { resources, idleMemory } = wall
   const bytes = groupMemory(resources) ?? idleMemory
   const isThere = resources.processes.every(({ pid, startTime }) => isAlive(pid, startTime))
@@ -33,6 +35,14 @@ export async function claim(wall: RunscWall, asked: ClaimBounds): Promise<ClaimR
   wall.spentBefore = spentMs(resources)
   wall.held = { ...asked, usedMax, groupMax }
   return { spent: false, enforced, bytes, idleBytes: idleMemory }
+}
+
+/** The forwarder is the wall's own: what it takes is no part of what the job may have. */
+async function prepareExit(wall: RunscWall): Promise<void> {
+  const { resources, sandbox } = wall
+  wall.exit = await openExit(resources)
+  wall.idleMemory = await idleMemoryOf(resources, sandbox)
+  wall.idleTasks = await resources.control.tasks()
 }
 
 /** Lowers bounds while the program runs, and reads each back. Throws where one does not hold (EBUSY: more is in use). */

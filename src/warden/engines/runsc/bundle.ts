@@ -13,6 +13,7 @@ import {
   etcFiles,
   insideOf,
   limitsOfWhole,
+  ownFolder,
   ownUidInside,
   reserved,
   scratchFolders,
@@ -31,8 +32,16 @@ export const boundsFd = 6
 /** Descriptors donated, by the same numbers outside: the readiness pipe, the socket to the server, the bounds. */
 export const donatedFds = [4, 5, boundsFd] as const
 
-/** The folder of the way out, as the program sees it. */
-export const exitInside = '/run/mayfly'
+/** The folder of the way out, as the program sees it, and its socket. */
+const exitInside = '/run/mayfly'
+export const exitName = 'exit'
+/** Root inside and the program's user are others: the program cannot end the forwarder. */
+const FORWARDER_UID = 65_534
+const FORWARD = [
+  ...['/usr/bin/setpriv', `--reuid=${FORWARDER_UID}`, `--regid=${FORWARDER_UID}`, '--clear-groups'],
+  ...['--', `${ownFolder}/bin/node`, `${ownFolder}/guest/process/forward.js`],
+  `${exitInside}/${exitName}`,
+].join(' ')
 
 /**
  * The sentry's own cgroups, in a tmpfs that anybody may write to: the folder above it is closed to all but root inside,
@@ -45,12 +54,15 @@ const CLOSED = '/sys'
  * Process 1 is root of the sentry without a right but to become the program's user. It waits, adopts and passes the exit
  * code on. Its own messages go to the readiness pipe, which is not read any longer once the program is ready.
  *
- * Beside it a shell writes each number that it reads to `pids.max` of the sentry's own cgroup: the control socket of
+ * Beside it a shell starts the forwarder of the way out at the word `exit`, and writes each number that it reads to
+ * `pids.max` of the sentry's own cgroup: the control socket of
  * runsc 20240729 reads that file and does not write it ("control file not writable"), and the sentry ignores
  * RLIMIT_NPROC. Both belong to root inside, so the program cannot signal them.
  */
 const INIT = `exec 3>&2 2>&4; f=$1; shift
-(while read -r n; do echo "$n" > "$f"; done <&${boundsFd}) </dev/null >/dev/null 3>&- 5>&- &
+(while read -r n <&${boundsFd}; do
+case $n in exit) ${FORWARD} ${boundsFd}<&- & ;; *) echo "$n" > "$f" ;; esac
+done) </dev/null >/dev/null 3>&- 5>&- &
 exec ${boundsFd}<&-; ("$@" 2>&3 ${reserved}); exit $?`
 /** Becomes the user of the program: no right survives the change, and no_new_privs was set before. */
 const BECOME = ['/usr/bin/setpriv', `--reuid=${ownUidInside}`, `--regid=${ownUidInside}`]

@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import type { Socket } from 'node:net'
+import type { Server, Socket } from 'node:net'
 import os from 'node:os'
 import {
   goneMsMax,
@@ -10,10 +10,12 @@ import {
   type EnclosureEnd,
   type EnclosureSockets,
   type KillReceipt,
+  type MemoryCapture,
   type MemorySample,
 } from '../../../contract/engine.ts'
 import type { BoundMechanisms, Wall, WallExit, WallUsage } from '../../../contract/warden.ts'
 import { proportionalBytes } from '../../../os/proc.ts'
+import { Checkpoints } from './capture.ts'
 import { claim, lower, sampleOf } from './bounds.ts'
 import { killResources } from './kill.ts'
 import { askedMemory, groupMemory, spentMs } from './measure.ts'
@@ -34,7 +36,7 @@ export class RunscEnclosure implements Enclosure {
   readonly lost: Promise<void>
   readonly ended: Promise<EnclosureEnd>
   readonly calls = undefined
-  readonly memory = undefined
+  readonly memory: MemoryCapture
   readonly zones = undefined
   readonly connections = undefined
   readonly #wall: RunscWall
@@ -46,9 +48,14 @@ export class RunscEnclosure implements Enclosure {
   #isAsking = false
   #released: Promise<void> | undefined
 
-  constructor(wall: RunscWall, release: () => Promise<void>) {
+  /** `command`: runsc with its global flags, as the user of the wall. */
+  constructor(
+    wall: RunscWall,
+    { command, release }: { readonly command: readonly string[]; release(): Promise<void> },
+  ) {
     this.#wall = wall
     this.#release = release
+    this.memory = new Checkpoints(wall.resources, command)
     this.#bytes = wall.idleMemory
     this.id = wall.wall.id
     this.wall = wall.wall
@@ -132,11 +139,15 @@ export class RunscEnclosure implements Enclosure {
     return { id, program, pid, proportionalBytes: proportionalBytes(sandbox) }
   }
 
-  openExit() {
-    return undefined
+  openExit(): Server | undefined {
+    const { exit } = this.#wall
+    this.#wall.exit = undefined
+    return exit
   }
 
-  closeExit(): void {}
+  closeExit(): void {
+    this.openExit()?.close()
+  }
 
   async kill(): Promise<KillReceipt> {
     const began = performance.now()
@@ -148,6 +159,7 @@ export class RunscEnclosure implements Enclosure {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.closeExit()
     this.#released ??= this.#release().finally(this.#gone.resolve)
     await this.#released
   }

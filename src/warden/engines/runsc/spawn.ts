@@ -8,10 +8,8 @@ import { boundsFd, donatedFds } from './bundle.ts'
 import { Control } from './control.ts'
 import type { RunscResources } from './wall.ts'
 
-export interface SpawnParts extends Pick<RunscResources, 'id' | 'slot' | 'folder' | 'cgroup'> {
-  readonly runsc: string
-  readonly setpriv: string
-}
+export interface SpawnParts
+  extends Pick<RunscResources, 'id' | 'slot' | 'folder' | 'cgroup'>, Programs {}
 
 /** The launcher enters its cgroup by itself, before it becomes anything else, and ignores the signals of a terminal. */
 const ENTER = `trap '' TERM INT HUP; until [ "$1" = -- ]; do echo 0 > "$1" || exit; shift; done; shift; exec "$@"`
@@ -30,13 +28,33 @@ const SETTINGS = [
   '--host-uds=open',
 ] as const
 
-/** Forks and execs `runsc run` for a bundle. A failure after the fork is an 'error' event of the child. */
-export function spawnRunsc({ id, slot, folder, cgroup, runsc, setpriv }: SpawnParts) {
+interface Programs {
+  readonly runsc: string
+  readonly setpriv: string
+}
+
+/** runsc with its global flags, as the user of the wall; it dies with its parent. */
+export function commandFor(
+  { slot, folder }: Pick<RunscResources, 'slot' | 'folder'>,
+  { runsc, setpriv }: Programs,
+): readonly string[] {
   const become = slot ? [`--reuid=${slot.uid}`, `--regid=${slot.uid}`, '--clear-groups'] : []
+  return [
+    setpriv,
+    ...become,
+    '--pdeathsig=KILL',
+    '--',
+    runsc,
+    `--root=${folder.state}`,
+    ...SETTINGS,
+  ]
+}
+
+/** Forks and execs `runsc run` for a bundle. A failure after the fork is an 'error' event of the child. */
+export function spawnRunsc({ id, slot, folder, cgroup, ...programs }: SpawnParts): RunscResources {
   const command = [
-    ...[setpriv, ...become, '--pdeathsig=KILL', '--'],
-    ...[runsc, `--root=${folder.state}`, ...SETTINGS, 'run', `--bundle=${folder.bundle}`],
-    ...donatedFds.map((fd) => `--pass-fd=${fd}:${fd}`),
+    ...commandFor({ slot, folder }, programs),
+    ...['run', `--bundle=${folder.bundle}`, ...donatedFds.map((fd) => `--pass-fd=${fd}:${fd}`)],
     id,
   ]
   const entry = cgroup?.entryFiles() ?? []

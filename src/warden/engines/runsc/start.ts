@@ -24,7 +24,7 @@ import { idleMemoryOf, spentMs } from './measure.ts'
 import { folderOf, makeFolder, removeFolder } from './place.ts'
 import { programFor, type RunscProgram } from './program.ts'
 import { releaseResources } from './release.ts'
-import { spawnRunsc } from './spawn.ts'
+import { commandFor, spawnRunsc } from './spawn.ts'
 import { remainsOf } from './sweep.ts'
 import type { RunscResources, RunscWall } from './wall.ts'
 
@@ -164,6 +164,7 @@ export class RunscStarter {
           'calls: runsc closes no system call while a program runs',
         ],
         calls: [],
+        isImaged: true,
         idleBytes: idleMemory,
         took: performance.now() - began,
       },
@@ -172,12 +173,16 @@ export class RunscStarter {
       disk: program.whole.scratchBytes,
       idleMemory,
       idleTasks,
+      exit: undefined,
       held: undefined,
       killsAtClaim: 0,
       spentBefore: spentMs(resources),
       spentSeen: 0,
     }
-    return new RunscEnclosure(wall, () => this.#release(resources))
+    return new RunscEnclosure(wall, {
+      command: commandFor(resources, this.#programs()),
+      release: () => this.#release(resources),
+    })
   }
 
   #release(resources: RunscResources): Promise<void> {

@@ -1,4 +1,5 @@
 import type { ChildProcess } from 'node:child_process'
+import type { Server } from 'node:net'
 import type { EnclosureBounds } from '../../../contract/engine.ts'
 import type { Wall } from '../../../contract/warden.ts'
 import type { Cgroup } from '../../../os/cgroup-interface.ts'
@@ -30,9 +31,11 @@ export interface RunscWall {
   /** Bytes of scratch. */
   readonly disk: number
   /** Bytes charged before any job, of what the job is bound by. */
-  readonly idleMemory: number
-  /** Tasks of the program before any job. */
-  readonly idleTasks: number
+  idleMemory: number
+  /** Tasks of the wall before any job. */
+  idleTasks: number
+  /** The way out, until it is handed over or closed. */
+  exit: Server | undefined
   held: HeldBounds | undefined
   killsAtClaim: number
   /** Milliseconds of CPU time before its job, and as last read before its end. */

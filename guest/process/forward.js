@@ -1,0 +1,29 @@
+/**
+ * Way out of a wall whose network stack is its own kernel's: listens on 127.0.0.1:3128 inside and connects each
+ * connection to the socket of the host's proxy, which decides on everything. Its first connection says that it listens.
+ */
+import net from 'node:net'
+
+const PROXY = { host: '127.0.0.1', port: 3128 }
+/** More than the proxy takes at once. */
+const CONNECTIONS_MAX = 128
+const exit = process.argv[2] ?? ''
+
+const server = net.createServer({ allowHalfOpen: true }, (inner) => {
+  const outer = net.connect({ path: exit, allowHalfOpen: true })
+  const cut = () => {
+    inner.destroy()
+    outer.destroy()
+  }
+  for (const socket of [inner, outer]) socket.on('error', cut)
+  // A connection that one side destroyed is of no use to the other; an end alone is passed on.
+  for (const socket of [inner, outer]) socket.on('close', (hadError) => hadError && cut())
+  inner.pipe(outer)
+  outer.pipe(inner)
+})
+server.maxConnections = CONNECTIONS_MAX
+server.listen(PROXY, () =>
+  net.connect(exit, function () {
+    this.destroy()
+  }),
+)

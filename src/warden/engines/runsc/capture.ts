@@ -1,0 +1,119 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { chownSync, mkdirSync, rmSync, statSync } from 'node:fs'
+import { open, rm } from 'node:fs/promises'
+import { connect, createServer, type Socket } from 'node:net'
+import path from 'node:path'
+import { MayflyError } from '../../../contract/error.ts'
+import type { CaptureProgress } from '../../../contract/warden.ts'
+import type { RunscResources } from './wall.ts'
+
+/**
+ * Capture by `runsc checkpoint --leave-running`: the state of the sentry, of every process, and every page of memory,
+ * scratch folders among them. It does not hold the host's ends of sockets and what is in flight on them, nor files of
+ * this machine that the program had open. 180 ms measured for a Python of 8 MiB; the program stands still meanwhile.
+ */
+const IMAGES = ['checkpoint.img', 'pages_meta.img', 'pages.img'] as const
+const CHECKPOINT_MS_MAX = 8_000
+const PIECE_BYTES = 2 ** 20
+
+export class Checkpoints {
+  readonly #resources: RunscResources
+  readonly #prefix: readonly string[]
+  #socket: Socket | undefined
+
+  /** `prefix`: runsc with its global flags, as the user of the wall. */
+  constructor(resources: RunscResources, prefix: readonly string[]) {
+    this.#resources = resources
+    this.#prefix = prefix
+  }
+
+  /** The socket that copies come over; the other end stays here. Once a life. */
+  async open(): Promise<Socket> {
+    if (this.#socket) throw this.#cannot('somebody else captures it')
+    const place = path.join(this.#resources.folder.all, 'copies')
+    const server = createServer()
+    server.listen(place)
+    await once(server, 'listening')
+    const theirs = connect(place)
+    const [own] = (await once(server, 'connection')) as [Socket]
+    server.close()
+    this.#socket = own.on('error', () => undefined)
+    return theirs
+  }
+
+  /** Resolves when the image is made; it is sent afterwards, `bytesMax` of it at most. */
+  async capture(bytesMax: number): Promise<CaptureProgress> {
+    if (!this.#socket) throw this.#cannot('no socket was asked for')
+    const folder = this.#makeFolder()
+    try {
+      await this.#checkpoint(folder)
+    } catch (error) {
+      rmSync(folder, { recursive: true, force: true })
+      throw error
+    }
+    void this.#send(this.#socket, folder, bytesMax)
+    return { processes: 1, leftOut: 0 }
+  }
+
+  #makeFolder(): string {
+    const { folder, slot } = this.#resources
+    const place = path.join(folder.all, 'image')
+    rmSync(place, { recursive: true, force: true })
+    mkdirSync(place, { mode: 0o700 })
+    if (slot) chownSync(place, slot.uid, slot.uid)
+    return place
+  }
+
+  async #checkpoint(folder: string): Promise<void> {
+    const [file = '', ...flags] = this.#prefix
+    const args = ['checkpoint', `--image-path=${folder}`, '--leave-running', '--compression=none']
+    const child = spawn(file, [...flags, ...args, this.#resources.id], {
+      cwd: '/',
+      env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
+      stdio: 'ignore',
+      timeout: CHECKPOINT_MS_MAX,
+      killSignal: 'SIGKILL',
+    })
+    const [code] = (await once(child, 'exit')) as [number | null]
+    if (code !== 0) throw this.#cannot(`runsc checkpoint ended with ${code ?? 'a signal'}`)
+  }
+
+  /** Heads and bytes, with back-pressure; the socket is destroyed where a file cannot be read. */
+  async #send(socket: Socket, folder: string, bytesMax: number): Promise<void> {
+    try {
+      let left = bytesMax
+      let isWhole = true
+      for (const name of IMAGES) {
+        const place = path.join(folder, name)
+        const size = statSync(place).size
+        const bytes = Math.min(size, left)
+        isWhole &&= bytes === size
+        left -= bytes
+        await sendFile(socket, name, place, bytes)
+      }
+      socket.write(`${JSON.stringify({ end: true, isWhole })}\n`)
+    } catch {
+      socket.destroy()
+    } finally {
+      await rm(folder, { recursive: true, force: true }).catch(() => undefined)
+    }
+  }
+
+  #cannot(why: string): MayflyError {
+    const { id } = this.#resources
+    return new MayflyError('UNAVAILABLE', `Cannot capture the memory of wall "${id}": ${why}`)
+  }
+}
+
+async function sendFile(socket: Socket, name: string, place: string, bytes: number): Promise<void> {
+  await using file = await open(place, 'r')
+  for (let at = 0; at < bytes;) {
+    const piece = Buffer.allocUnsafe(Math.min(PIECE_BYTES, bytes - at))
+    const { bytesRead } = await file.read(piece, 0, piece.length, at)
+    if (bytesRead !== piece.length) throw new Error(`"${name}" is shorter than it was`)
+    socket.write(`${JSON.stringify({ file: name, bytes: bytesRead })}\n`)
+    if (!socket.write(piece)) await once(socket, 'drain')
+    at += bytesRead
+  }
+}

@@ -6,6 +6,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import type { Provider } from '../src/contract/provider.ts'
 import { strengthOf } from '../src/contract/tier.ts'
+import { createGvisorProvider } from '../src/tiers/gvisor/provider.ts'
 import { createIsolateProvider } from '../src/tiers/isolated-vm/provider.ts'
 import { createMockProvider } from '../src/tiers/mock/provider.ts'
 import { createProcessProvider } from '../src/tiers/process/provider.ts'
@@ -13,6 +14,7 @@ import { jailKinds } from '../src/contract/jail-kind.ts'
 import { createWasiProvider } from '../src/tiers/wasi/provider.ts'
 import { Client, facade } from '../src/walls/client.ts'
 import type { Guests } from '../tests/conformance/guests.ts'
+import { inNode } from '../tests/conformance/guests-of-programs.ts'
 import { inWasm } from '../tests/conformance/guests-in-wasm.ts'
 import { tableFor } from '../tests/conformance/suite.ts'
 
@@ -120,6 +122,36 @@ Where there is a C compiler the wall has a sentinel, which answers calls by the 
       'as an ordinary user, without memory cgroup and without a uid of its own',
     ],
   })),
+  {
+    provider: createGvisorProvider({
+      warden: nobody,
+      voice: { say() {} },
+      warm: () => ({ take: () => Promise.reject(new Error('nobody')), close: async () => {} }),
+      least: 0,
+      most: 0,
+      openWayOut: () => Promise.reject(new Error('nobody')),
+    }),
+    about: `Any Linux program on gVisor's kernel in user space, by \`runsc\` with its systrap platform. The program's system
+calls are answered by that kernel (the sentry), an ordinary process of a uid of its own in a user namespace, behind
+runsc's own seccomp filter; this machine's kernel sees the sentry's calls alone. One sentry a job, parked and waiting.
+
+Root and ordinary users start it the same way, \`--rootless\`. Files of this machine are those of the process tier. The
+network is the sentry's own loopback; a granted way out goes over one unix socket to the proxy. A capture is a checkpoint:
+all memory and scratch, without connections and what is on its way.`,
+    notStopped: [
+      `a hole in the sentry together with one in this machine's kernel that its filter leaves open`,
+      `spying by time, or by what the processor's caches hold, on whatever shares a core`,
+      `learning what is installed below \`/usr\` of this machine`,
+      `what a job that was granted a way out sends there`,
+      `more scratch than was granted: each of its folders alone is bounded by the grant, and all of them by the memory of
+  the wall`,
+    ],
+    runs: [
+      'in each of its languages, as root',
+      'in Python without cgroups and without a uid of its own',
+    ],
+    guests: inNode.guests,
+  },
   {
     provider: createMockProvider(),
     about: `It runs no code at all: it answers from a script. It is there to try everything around a wall, is reached by its

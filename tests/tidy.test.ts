@@ -64,6 +64,21 @@ suite('The house is tidy', () => {
     assert.deepEqual(importCycles(own), [])
   })
 
+  test('Nothing but its two folders, the two tables and the names of tiers knows gVisor', () => {
+    const own =
+      /^src\/(tiers\/gvisor\/|warden\/engines\/(runsc\/|index\.ts)|assemble\/providers\.ts|contract\/tier\.ts)/
+    const others = tree.filter(({ path }) => path.startsWith('src/') && !own.test(path))
+    // The name of the tier is a word that configuration and profiles use like any other tier's.
+    const named = others.filter(({ path, text }) => {
+      const tierWord = /(['"\s])gvisor\1|^\s*gvisor:/gm
+      return !isTest(path) && /gvisor|runsc/i.test(text.replace(tierWord, ''))
+    })
+    assert.deepEqual(
+      named.map(({ path }) => path),
+      [],
+    )
+  })
+
   test('No file is dead', { skip: !existsSync(join(root, entry)) && `no ${entry} yet` }, () => {
     assert.deepEqual(deadFiles(tree, roots()), [])
   })

@@ -1,0 +1,43 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { holdWarden } from '../../src/assemble/local-warden.ts'
+import { systemClock } from '../../src/contract/clock.ts'
+import type { Language } from '../../src/contract/job.ts'
+import type { WardenOptions } from '../../src/contract/warden-options.ts'
+import { makeAuthority } from '../../src/egress/authority.ts'
+import { openEgress } from '../../src/egress/open-egress.ts'
+import { createSparePools } from '../../src/pool/spare-pools.ts'
+import { createGvisorProvider } from '../../src/tiers/gvisor/provider.ts'
+import type { Made } from './stand.ts'
+
+/** Walls of the gvisor tier, for one of its languages, with a warden in this process and a state folder of its own. */
+export async function makeGvisor(
+  options: Omit<WardenOptions, 'stateFolder'>,
+  language: Language,
+): Promise<Made> {
+  const folder = mkdtempSync(join(tmpdir(), 'mayfly-walls-'))
+  const warden = holdWarden({ stateFolder: join(folder, 'state'), ...options })
+  const voice = { say() {} }
+  const authority = makeAuthority(() => Date.now())
+  const stock = createSparePools(systemClock, voice)
+  const provider = createGvisorProvider({
+    warden,
+    voice,
+    warm: (kind) => stock.createPool(kind),
+    least: 0,
+    most: 2,
+    openWayOut: async (controls, run) =>
+      openEgress({ controls, run, voice, authority, credentials: [] }),
+  })
+  // A script is no function that could be called again.
+  const can = provider.can.filter((ability) => language !== 'sh' || ability !== 'batch')
+  const own = { languages: { value: [language] }, can: { value: can } }
+  return {
+    provider: Object.defineProperties(provider, own),
+    async close() {
+      await warden.close()
+      for (const own of [folder, `${folder}-warden`]) rmSync(own, { recursive: true, force: true })
+    },
+  }
+}

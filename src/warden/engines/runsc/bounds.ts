@@ -17,6 +17,8 @@ const memoryFactor = 1.25
 const memorySlackBytes = 20 * 2 ** 20
 /** Threads that an interpreter starts on first use. */
 const THREADS_LATER = 4
+/** Of a job that asks for no bound. */
+const TASKS_MAX = 256
 const noBound: BoundMechanisms = { memory: 'watch', processes: 'none', cpu: 'none', io: 'none' }
 
 /** Holds the wall to a job's bounds, before the job is sent. Memory counts from its idle size. */
@@ -73,11 +75,10 @@ async function bind(
   const hasQuota = cgroup?.controllers.includes('cpu') === true
   // Lifts the low weight of a spare.
   if (hasQuota) cgroup.limit({ cpu: cpu ?? Infinity })
-  if (processes !== undefined)
-    await limitTasks(resources, idleTasks + THREADS_LATER + processes - 1)
+  await limitTasks(resources, idleTasks + THREADS_LATER + (processes ?? TASKS_MAX) - 1)
   return {
     memory: cgroup ? 'cgroup' : 'watch',
-    processes: processes === undefined ? 'none' : 'cgroup',
+    processes: 'cgroup',
     cpu: hasQuota && cpu !== undefined ? 'cgroup' : 'none',
     io: 'none',
   }

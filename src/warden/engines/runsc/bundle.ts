@@ -38,8 +38,13 @@ export const exitName = 'exit'
 /** Root inside and the program's user are others: the program cannot end the forwarder. */
 const FORWARDER_UID = 65_534
 const FORWARD = [
-  ...['/usr/bin/setpriv', `--reuid=${FORWARDER_UID}`, `--regid=${FORWARDER_UID}`, '--clear-groups'],
-  ...['--', `${ownFolder}/bin/node`, `${ownFolder}/guest/process/forward.js`],
+  '/usr/bin/setpriv',
+  `--reuid=${FORWARDER_UID}`,
+  `--regid=${FORWARDER_UID}`,
+  '--clear-groups',
+  '--',
+  `${ownFolder}/bin/node`,
+  `${ownFolder}/guest/process/forward.js`,
   `${exitInside}/${exitName}`,
 ].join(' ')
 
@@ -59,11 +64,12 @@ const CLOSED = '/sys'
  * runsc 20240729 reads that file and does not write it ("control file not writable"), and the sentry ignores
  * RLIMIT_NPROC. Both belong to root inside, so the program cannot signal them.
  */
-const INIT = `exec 3>&2 2>&4; f=$1; shift
+const SCRIPT = `exec 3>&2 2>&4; f=$1; shift
 (while read -r n <&${boundsFd}; do
 case $n in exit) ${FORWARD} ${boundsFd}<&- & ;; *) echo "$n" > "$f" ;; esac
 done) </dev/null >/dev/null 3>&- 5>&- &
 exec ${boundsFd}<&-; ("$@" 2>&3 ${reserved}); exit $?`
+const INIT = ['/bin/sh', '-c', SCRIPT, 'init', `${cgroupInside}/pids/pids.max`]
 /** Becomes the user of the program: no right survives the change, and no_new_privs was set before. */
 const BECOME = ['/usr/bin/setpriv', `--reuid=${ownUidInside}`, `--regid=${ownUidInside}`]
 const RIGHTS = ['CAP_SETUID', 'CAP_SETGID']
@@ -111,10 +117,7 @@ function configOf(
     ociVersion: '1.0.2',
     process: {
       user: { uid: 0, gid: 0 },
-      args: [
-        ...['/bin/sh', '-c', INIT, 'init', `${cgroupInside}/pids/pids.max`],
-        ...[...BECOME, '--clear-groups', '--', ...commandOf(program, layers)],
-      ],
+      args: [...INIT, ...BECOME, '--clear-groups', '--', ...commandOf(program, layers)],
       env: Object.entries(wholeEnv).map(([name, value]) => `${name}=${value}`),
       cwd: workFolder,
       capabilities: { bounding: RIGHTS, effective: RIGHTS, inheritable: [], permitted: RIGHTS },

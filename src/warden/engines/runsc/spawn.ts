@@ -54,7 +54,9 @@ export function commandFor(
 export function spawnRunsc({ id, slot, folder, cgroup, ...programs }: SpawnParts): RunscResources {
   const command = [
     ...commandFor({ slot, folder }, programs),
-    ...['run', `--bundle=${folder.bundle}`, ...donatedFds.map((fd) => `--pass-fd=${fd}:${fd}`)],
+    'run',
+    `--bundle=${folder.bundle}`,
+    ...donatedFds.map((fd) => `--pass-fd=${fd}:${fd}`),
     id,
   ]
   const entry = cgroup?.entryFiles() ?? []

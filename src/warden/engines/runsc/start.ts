@@ -63,6 +63,7 @@ export class RunscStarter {
     const program = await programFor(spec)
     if (this.#isClosed) throw closing()
     const resources = this.#spawn(spec, program, programs)
+    this.#host.lease(resources.id, remainsOf(resources.processes, resources.cgroup?.name ?? null))
     return await this.#settle(spec, program, resources, began)
   }
 

@@ -12,13 +12,13 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { here, runProgram } from './place.ts'
 
-/** One program of a package, taken from a later suite of this machine's own distribution. */
+/** Program of a package, taken from a later suite of this machine's own distribution. */
 export interface NewerProgram {
   readonly name: string
   readonly suite: string
   /** Path inside the package. */
   readonly file: string
-  /** Where it goes on this machine. */
+  /** Path on this machine. */
   readonly to: string
 }
 

@@ -64,7 +64,7 @@ suite('The house is tidy', () => {
     assert.deepEqual(importCycles(own), [])
   })
 
-  test('Nothing but its two folders, the two tables and the names of tiers knows gVisor', () => {
+  test('Only its two folders, the two tables and the names of tiers know gVisor', () => {
     const own =
       /^src\/(tiers\/gvisor\/|warden\/engines\/(runsc\/|index\.ts)|assemble\/providers\.ts|contract\/tier\.ts)/
     const others = tree.filter(({ path }) => path.startsWith('src/') && !own.test(path))

@@ -112,7 +112,7 @@ class Copy {
   readonly #memory: Buffer[] = []
   /** Files of an image, by name. */
   readonly #files = new Map<string, Buffer[]>()
-  /** Where the stretch that is coming belongs. */
+  /** Target of the stretch that is coming. */
   #into: Buffer[] = this.#memory
   readonly #places: (Head & { readonly at?: number })[] = []
   readonly #leftOut: number

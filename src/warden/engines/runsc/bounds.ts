@@ -10,14 +10,14 @@ import { isAlive } from '../../../os/proc.ts'
 import { limitTasks } from './limit-tasks.ts'
 import { openExit } from './exit.ts'
 import { groupMemory, idleMemoryOf, spentMs } from './measure.ts'
-import type { HeldBounds, RunscWall } from './wall.ts'
+import type { RunscBounds, RunscWall } from './wall.ts'
 
 /** Overshoot of a runtime and of the sentry's own heap beyond a job's limit before the wall is killed. */
 const memoryFactor = 1.25
 const memorySlackBytes = 20 * 2 ** 20
 /** Threads that an interpreter starts on first use. */
 const THREADS_LATER = 4
-/** Of a job that asks for no bound. */
+/** Tasks of a job that asks for no bound. */
 const TASKS_MAX = 256
 const noBound: BoundMechanisms = { memory: 'watch', processes: 'none', cpu: 'none', io: 'none' }
 
@@ -59,7 +59,7 @@ export async function lower(wall: RunscWall, to: EnclosureBounds): Promise<Bound
   return await bind(wall, to)
 }
 
-/** What a look at a wall says, of so many bytes that it holds now. */
+/** Sample of a wall that holds so many bytes now. */
 export function sampleOf(wall: RunscWall, bytes: number): MemorySample {
   if (!wall.held) throw new Error('it holds no job')
   const kills = wall.resources.cgroup?.memoryKills() ?? 0
@@ -69,7 +69,7 @@ export function sampleOf(wall: RunscWall, bytes: number): MemorySample {
 /** Sets each bound that this machine can hold and says by which mechanism; tasks are counted by the sentry. */
 async function bind(
   { resources, idleTasks }: RunscWall,
-  { cpu, processes }: Pick<HeldBounds, 'cpu' | 'processes'>,
+  { cpu, processes }: Pick<RunscBounds, 'cpu' | 'processes'>,
 ): Promise<BoundMechanisms> {
   const { cgroup } = resources
   const hasQuota = cgroup?.controllers.includes('cpu') === true

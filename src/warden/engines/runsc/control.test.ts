@@ -5,7 +5,7 @@ import { createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
-import { Control } from './control.ts'
+import { SentryControl } from './control.ts'
 
 suite('The control socket of a sentry', () => {
   test('Answers that come in pieces are read whole', async () => {
@@ -44,7 +44,7 @@ async function asked(answer: (socket: Socket) => unknown): Promise<number> {
   server.listen(join(folder, 'runsc-w1.sock'))
   await once(server, 'listening')
   try {
-    return await new Control(folder, 'w1').tasks()
+    return await new SentryControl(folder, 'w1').tasks()
   } finally {
     server.close()
     rmSync(folder, { recursive: true, force: true })

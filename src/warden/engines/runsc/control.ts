@@ -22,7 +22,7 @@ const state = z.object({
   sandbox: z.object({ pid: z.number().int().min(1), controlSocketPath: z.string() }),
 })
 
-export class Control {
+export class SentryControl {
   readonly #socket: string
   readonly #id: string
 

@@ -43,7 +43,7 @@ class RunscEngine implements Engine {
     this.#host = host
   }
 
-  /** Nothing is tried here: the warden asks each engine before its first wall, and few Mayflies have one of these. */
+  /** Tries nothing: the warden asks each engine before its first wall, and few Mayflies have one of these. */
   detect(): EngineFacts {
     return { root: process.getuid?.() === 0, sampleEveryMs }
   }

@@ -5,7 +5,7 @@ import { identify } from '../../../os/proc.ts'
 import { niceOf } from '../../nice.ts'
 import { listenTo } from '../../readiness.ts'
 import { boundsFd, donatedFds } from './bundle.ts'
-import { Control } from './control.ts'
+import { SentryControl } from './control.ts'
 import type { RunscResources } from './wall.ts'
 
 export interface SpawnParts
@@ -83,7 +83,7 @@ export function spawnRunsc({ id, slot, folder, cgroup, ...programs }: SpawnParts
     folder,
     cgroup,
     complaint: listenTo(child),
-    control: new Control(folder.state, id),
+    control: new SentryControl(folder.state, id),
     processes: child.pid === undefined ? [] : [identify(child.pid)],
   }
   return resources

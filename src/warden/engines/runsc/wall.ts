@@ -5,7 +5,7 @@ import type { Wall } from '../../../contract/warden.ts'
 import type { Cgroup } from '../../../os/cgroup-interface.ts'
 import type { ProcessIdentity } from '../../../os/proc.ts'
 import type { Slot } from '../../slots.ts'
-import type { Control } from './control.ts'
+import type { SentryControl } from './control.ts'
 import type { WallFolder } from './place.ts'
 
 /** All that a wall owns on this machine, from its first moment until `releaseResources`. */
@@ -17,7 +17,7 @@ export interface RunscResources {
   readonly folder: WallFolder
   readonly cgroup: Cgroup | undefined
   readonly complaint: () => string
-  readonly control: Control
+  readonly control: SentryControl
   /** `runsc run` first; the sandbox and the gofer once runsc wrote them down. */
   processes: readonly ProcessIdentity[]
 }
@@ -36,7 +36,7 @@ export interface RunscWall {
   idleTasks: number
   /** The way out, until it is handed over or closed. */
   exit: Server | undefined
-  held: HeldBounds | undefined
+  held: RunscBounds | undefined
   killsAtClaim: number
   /** Milliseconds of CPU time before its job, and as last read before its end. */
   spentBefore: number
@@ -44,9 +44,9 @@ export interface RunscWall {
 }
 
 /** Bounds as asked for, and the limits that follow, in bytes. */
-export interface HeldBounds extends EnclosureBounds {
-  /** Of what `memoryOf` counts. */
+export interface RunscBounds extends EnclosureBounds {
+  /** Limit of the bytes that a look counts. */
   readonly usedMax: number
-  /** Of the cgroup; Infinity without one. */
+  /** Limit of the cgroup; Infinity without one. */
   readonly groupMax: number
 }

@@ -88,6 +88,13 @@ export function residentBytes(pid: number): number {
   return Number.isFinite(pages) ? pages * PAGE_BYTES : 0
 }
 
+/** Resident bytes of no file and no shared memory. */
+export function anonymousBytes(pid: number): number {
+  const [, resident, shared] = (read(`/proc/${pid}/statm`) ?? '').split(' ').map(Number)
+  const pages = Number(resident) - Number(shared)
+  return Number.isFinite(pages) ? pages * PAGE_BYTES : 0
+}
+
 /** Proportional set size in bytes: shared pages divided by their users. Costs a walk over the page tables. */
 export function proportionalBytes(pid: number): number {
   const kb = /^Pss:\s+(\d+) kB/m.exec(read(`/proc/${pid}/smaps_rollup`) ?? '')?.[1]

@@ -56,8 +56,9 @@ while [ $n -lt 200 ]; do
 done
 echo 200 > "$MAYFLY_RESULT"`,
     floods: `head -c 16383 /dev/zero | tr '\\0' x > line; echo >> line
-n=0
-while [ $n -lt 512 ]; do cat line; n=$((n + 1)); done
+set --
+while [ $# -lt 64 ]; do set -- "$@" line; done
+for n in 1 2 3 4 5 6 7 8; do cat "$@"; done
 echo '"flooded"' > "$MAYFLY_RESULT"`,
     spins: 'echo spinning\nwhile :; do :; done',
     waits: 'echo waiting\nsleep 1000',

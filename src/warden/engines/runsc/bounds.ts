@@ -7,9 +7,10 @@ import type {
 } from '../../../contract/engine.ts'
 import type { BoundMechanisms } from '../../../contract/warden.ts'
 import { isAlive } from '../../../os/proc.ts'
+import type { JobMemory } from './job-memory.ts'
 import { limitTasks } from './limit-tasks.ts'
 import { openExit } from './exit.ts'
-import { groupMemory, idleMemoryOf, spentMs } from './measure.ts'
+import { memoryOf, spentMs } from './measure.ts'
 import type { RunscBounds, RunscWall } from './wall.ts'
 
 /** Overshoot of a runtime and of the sentry's own heap beyond a job's limit before the wall is killed. */
@@ -25,12 +26,12 @@ const noBound: BoundMechanisms = { memory: 'watch', processes: 'none', cpu: 'non
 export async function claim(wall: RunscWall, asked: ClaimBounds): Promise<ClaimReadBack> {
   if (asked.exit) await prepareExit(wall)
   const { resources, idleMemory } = wall
-  const bytes = groupMemory(resources) ?? idleMemory
   const isThere = resources.processes.every(({ pid, startTime }) => isAlive(pid, startTime))
-  if (!isThere) return { spent: true, enforced: noBound, bytes, idleBytes: idleMemory }
+  if (!isThere) return { spent: true, enforced: noBound, bytes: idleMemory, idleBytes: idleMemory }
+  const bytes = memoryOf(resources, wall.sentry)
   const { cgroup } = resources
-  const usedMax = idleMemory + roomFor(asked.memory) + wall.disk
-  const groupMax = cgroup ? pageUp(cgroup.memoryNow() + usedMax - bytes) : Infinity
+  const usedMax = idleMemory + roomFor(asked.memory)
+  const groupMax = cgroup ? pageUp(cgroup.memoryNow() + usedMax + wall.disk - bytes) : Infinity
   cgroup?.limit({ memory: groupMax })
   const enforced = await bind(wall, asked)
   wall.killsAtClaim = cgroup?.memoryKills() ?? 0
@@ -41,9 +42,9 @@ export async function claim(wall: RunscWall, asked: ClaimBounds): Promise<ClaimR
 
 /** The forwarder is the wall's own: what it takes is no part of what the job may have. */
 async function prepareExit(wall: RunscWall): Promise<void> {
-  const { resources, sandbox } = wall
+  const { resources, sentry } = wall
   wall.exit = await openExit(resources)
-  wall.idleMemory = await idleMemoryOf(resources, sandbox)
+  wall.idleMemory = memoryOf(resources, sentry)
   wall.idleTasks = await resources.control.tasks()
 }
 
@@ -59,9 +60,9 @@ export async function lower(wall: RunscWall, to: EnclosureBounds): Promise<Bound
   return await bind(wall, to)
 }
 
-/** Sample of a wall that holds so many bytes now. */
-export function sampleOf(wall: RunscWall, bytes: number): MemorySample {
+export function sampleOf(wall: RunscWall, memory: JobMemory): MemorySample {
   if (!wall.held) throw new Error('it holds no job')
+  const bytes = memory.look(wall.held.usedMax)
   const kills = wall.resources.cgroup?.memoryKills() ?? 0
   return { bytes, bytesMax: wall.held.usedMax, isOutOfMemory: kills > wall.killsAtClaim }
 }

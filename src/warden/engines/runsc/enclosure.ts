@@ -14,12 +14,14 @@ import {
   type MemorySample,
 } from '../../../contract/engine.ts'
 import type { BoundMechanisms, Wall, WallExit, WallUsage } from '../../../contract/warden.ts'
-import { proportionalBytes } from '../../../os/proc.ts'
+import { isAlive, proportionalBytes } from '../../../os/proc.ts'
+import { belowOf } from '../../../os/process-tree.ts'
 import { Checkpoints } from './capture.ts'
 import { claim, lower, sampleOf } from './bounds.ts'
+import { JobMemory } from './job-memory.ts'
 import { killResources } from './kill.ts'
-import { askedMemory, groupMemory, spentMs } from './measure.ts'
-import type { RunscWall } from './wall.ts'
+import { memoryOf, spentMs } from './measure.ts'
+import type { RunscResources, RunscWall } from './wall.ts'
 
 /** V8's words before it aborts. */
 const OUT_OF_MEMORY = /out of memory|allocation failed|heap limit/i
@@ -33,19 +35,17 @@ export class RunscEnclosure implements Enclosure {
   readonly id: string
   readonly wall: Wall
   readonly isSingleUse = true
-  readonly lost: Promise<void>
+  /** Never resolves: a look at its memory finds what is lost. */
+  readonly lost = new Promise<void>(() => undefined)
   readonly ended: Promise<EnclosureEnd>
   readonly calls = undefined
   readonly memory: MemoryCapture
   readonly zones = undefined
   readonly connections = undefined
   readonly #wall: RunscWall
+  readonly #jobMemory: JobMemory
   readonly #release: () => Promise<void>
   readonly #gone = Promise.withResolvers<void>()
-  readonly #lose: () => void
-  /** Bytes by the last look, where no cgroup counts them. */
-  #bytes: number
-  #isAsking = false
   #released: Promise<void> | undefined
 
   /** `command`: runsc with its global flags, as the user of the wall. */
@@ -54,14 +54,11 @@ export class RunscEnclosure implements Enclosure {
     { command, release }: { readonly command: readonly string[]; release(): Promise<void> },
   ) {
     this.#wall = wall
+    this.#jobMemory = new JobMemory(wall)
     this.#release = release
     this.memory = new Checkpoints(wall.resources, command)
-    this.#bytes = wall.idleMemory
     this.id = wall.wall.id
     this.wall = wall.wall
-    const { promise, resolve } = Promise.withResolvers<void>()
-    this.lost = promise
-    this.#lose = resolve
     this.ended = this.#end()
   }
 
@@ -99,17 +96,13 @@ export class RunscEnclosure implements Enclosure {
     return this.#wall.resources.control.resume()
   }
 
-  /** Without a cgroup the sentry is asked, and the answer is that of the next look. */
+  /**
+   * Throws where the gofer ended before the sentry: a sentry without files kills its program from inside, and waits for
+   * ever if a stub of it was killed too.
+   */
   sample(_nowMs: number): MemorySample {
-    const { resources, sandbox } = this.#wall
-    const bytes = groupMemory(resources)
-    if (bytes === undefined && !this.#isAsking) {
-      this.#isAsking = true
-      askedMemory(resources, sandbox)
-        .then((asked) => void (this.#bytes = asked), this.#lose)
-        .finally(() => void (this.#isAsking = false))
-    }
-    return sampleOf(this.#wall, bytes ?? this.#bytes)
+    if (hasLostGofer(this.#wall.resources)) throw new Error('its gofer ended')
+    return sampleOf(this.#wall, this.#jobMemory)
   }
 
   cpuTime() {
@@ -121,8 +114,8 @@ export class RunscEnclosure implements Enclosure {
   }
 
   async usage(): Promise<WallUsage> {
-    const { resources, idleTasks, idleMemory, sandbox } = this.#wall
-    const bytes = groupMemory(resources) ?? (await askedMemory(resources, sandbox))
+    const { resources, idleTasks, idleMemory, sentry } = this.#wall
+    const bytes = memoryOf(resources, sentry)
     return {
       processes: Math.max(0, (await resources.control.tasks()) - idleTasks),
       bytes: Math.max(0, bytes - idleMemory),
@@ -134,9 +127,10 @@ export class RunscEnclosure implements Enclosure {
   }
 
   facts() {
-    const { wall, sandbox } = this.#wall
-    const { id, program, pid } = wall
-    return { id, program, pid, proportionalBytes: proportionalBytes(sandbox) }
+    const { id, program, pid } = this.#wall.wall
+    const all = [pid, ...belowOf(pid)]
+    const bytes = all.reduce((sum, one) => sum + proportionalBytes(one), 0)
+    return { id, program, pid, proportionalBytes: bytes }
   }
 
   openExit(): Server | undefined {
@@ -190,6 +184,13 @@ export class RunscEnclosure implements Enclosure {
       cpuMs: spent > 0 ? Math.max(0, spent - spentBefore) : null,
     }
   }
+}
+
+/** A program that exits by itself takes the sentry first and the gofer after it. */
+function hasLostGofer({ processes }: RunscResources): boolean {
+  const [, sandbox, gofer] = processes
+  if (!sandbox || !gofer || isAlive(gofer.pid, gofer.startTime)) return false
+  return isAlive(sandbox.pid, sandbox.startTime)
 }
 
 function signalOf(code: number): string | null {

@@ -1,30 +1,39 @@
-import { processFacts, residentBytes } from '../../../os/proc.ts'
+import { readdirSync, readlinkSync, statSync } from 'node:fs'
+import { anonymousBytes, processFacts } from '../../../os/proc.ts'
 import { belowOf } from '../../../os/process-tree.ts'
-import type { RunscResources } from './wall.ts'
+import type { RunscResources, Sentry } from './wall.ts'
 
 const MS_PER_TICK = 10
+const BLOCK_BYTES = 512
+/** Name that the sentry gives its memory, gvisor `runsc/boot/loader.go`. */
+const MEMORY_FILE = '/memfd:runsc-memory (deleted)'
 
 /**
- * Bytes that a wall holds by its cgroup: memory of the program is shared memory of the sentry (a memfd), and so are its
- * scratch folders, which were granted as `disk`. Undefined without a cgroup.
+ * Bytes that a wall holds. Memory of the program is shared memory of the sentry (a memfd), and so are its scratch
+ * folders, which were granted as `disk`. A cgroup counts them; without one they are the blocks of that memfd, which the
+ * kernel counts and the sentry cannot misreport, and the sentry's heap. Throws where the sentry is gone.
  */
-export function groupMemory({ cgroup }: Pick<RunscResources, 'cgroup'>): number | undefined {
-  if (!cgroup) return undefined
+export function memoryOf({ cgroup }: Pick<RunscResources, 'cgroup'>, sentry: Sentry): number {
+  if (!cgroup) return statSync(sentry.memoryFile).blocks * BLOCK_BYTES + anonymousBytes(sentry.pid)
   const { own, shared } = cgroup.ownMemory()
   return own + shared
 }
 
-/** The same where there is no cgroup, by the sentry's own account and its heap. */
-export async function askedMemory(
-  { control }: Pick<RunscResources, 'control'>,
-  sandbox: number,
-): Promise<number> {
-  const { bytes } = await control.memory()
-  return bytes + residentBytes(sandbox)
+/** Finds the memfd once: the sentry opens hundreds of files. Throws where there is none. */
+export function sentryOf(pid: number): Sentry {
+  const folder = `/proc/${pid}/fd`
+  const fd = readdirSync(folder).find((one) => linkOf(`${folder}/${one}`) === MEMORY_FILE)
+  if (fd === undefined) throw new Error('the sentry has no memory file')
+  return { pid, memoryFile: `${folder}/${fd}` }
 }
 
-export async function idleMemoryOf(resources: RunscResources, sandbox: number): Promise<number> {
-  return groupMemory(resources) ?? (await askedMemory(resources, sandbox))
+/** A descriptor may be closed in between. */
+function linkOf(place: string): string | undefined {
+  try {
+    return readlinkSync(place)
+  } catch {
+    return undefined
+  }
 }
 
 /** Milliseconds of CPU time of the whole wall, of the sentry as well. */

@@ -20,7 +20,7 @@ import { writeBundle } from './bundle.ts'
 import { statePids } from './control.ts'
 import { RunscEnclosure } from './enclosure.ts'
 import { killResources } from './kill.ts'
-import { idleMemoryOf, spentMs } from './measure.ts'
+import { memoryOf, sentryOf, spentMs } from './measure.ts'
 import { folderOf, makeFolder, removeFolder } from './place.ts'
 import { programFor, type RunscProgram } from './program.ts'
 import { releaseResources } from './release.ts'
@@ -151,7 +151,8 @@ export class RunscStarter {
     if (cgroup?.controllers.includes('pids')) cgroup.limit({ pids: HOST_TASKS_MAX })
     cgroup?.resetPeakMemory()
     const idleTasks = await control.tasks()
-    const idleMemory = await idleMemoryOf(resources, sandbox)
+    const sentry = sentryOf(sandbox)
+    const idleMemory = memoryOf(resources, sentry)
     const wall: RunscWall = {
       wall: {
         id,
@@ -170,7 +171,7 @@ export class RunscStarter {
         took: performance.now() - began,
       },
       resources,
-      sandbox,
+      sentry,
       disk: program.whole.scratchBytes,
       idleMemory,
       idleTasks,

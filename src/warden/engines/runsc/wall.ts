@@ -22,12 +22,17 @@ export interface RunscResources {
   processes: readonly ProcessIdentity[]
 }
 
+/** The sandbox's process, and the path of the memory that it gives its program. */
+export interface Sentry {
+  readonly pid: number
+  readonly memoryFile: string
+}
+
 /** A wall that is ready, with the state of its job. */
 export interface RunscWall {
   readonly wall: Wall
   readonly resources: RunscResources
-  /** Pid of the sentry. */
-  readonly sandbox: number
+  readonly sentry: Sentry
   /** Bytes of scratch. */
   readonly disk: number
   /** Bytes charged before any job, of what the job is bound by. */
@@ -45,8 +50,8 @@ export interface RunscWall {
 
 /** Bounds as asked for, and the limits that follow, in bytes. */
 export interface RunscBounds extends EnclosureBounds {
-  /** Limit of the bytes that a look counts. */
+  /** Limit of memory, without scratch. */
   readonly usedMax: number
-  /** Limit of the cgroup; Infinity without one. */
+  /** Limit of the cgroup, with scratch; Infinity without one. */
   readonly groupMax: number
 }

@@ -206,6 +206,8 @@ export interface MemorySample {
   readonly bytesMax: number
   /** The kernel ended a part of it for memory: the rest is to go too. */
   readonly isOutOfMemory: boolean
+  /** More tasks than the bound, where nothing refuses them: all of it is to go. */
+  readonly hasTooManyTasks?: boolean
 }
 
 export interface EnclosureEnd {

@@ -209,6 +209,8 @@ export interface Wall {
   readonly calls: readonly CallClass[]
   /** Its memory can be copied without a sentinel, as an image of all of it. */
   readonly isImaged?: true
+  /** Its program counts CPU time by clock ticks, also while a quota throttles it: the warden's count is the right one. */
+  readonly countsTicks?: true
   /** Resident bytes when warm, before any job. */
   readonly idleBytes: number
   /** Milliseconds from the request to readiness. */
@@ -296,7 +298,7 @@ export interface WardenFacts {
 }
 
 /** `pressure`: killed on memory shortage of the machine, as a large consumer. */
-export type WallEnd = 'killed' | 'memory' | 'deadline' | 'pressure' | 'exit'
+export type WallEnd = 'killed' | 'memory' | 'processes' | 'deadline' | 'pressure' | 'exit'
 
 /** Sentinel state for whole programs started from now on. */
 export interface SentinelState {

@@ -22,6 +22,8 @@ function whyEnded(end: HandleEnd, cause: KillCause | undefined): TaskEnd {
   if (end.how === 'memory' || /out of memory|allocation failed/i.test(end.detail)) {
     return lostEnd('limit', 'MEMORY', 'The job used more memory than its limit', peak)
   }
+  if (end.how === 'processes')
+    return lostEnd('limit', 'PROCESSES', 'The job had more processes than its limit', peak)
   if (end.how === 'pressure') return lostEnd('failed', 'HOST_MEMORY', said.pressure, peak)
   return lostEnd('failed', 'WALL_LOST', `The wall ended while the job ran (${end.detail})`, peak)
 }

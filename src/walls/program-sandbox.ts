@@ -293,8 +293,7 @@ export class ProgramSandbox extends FramedSandbox<ProgramParts> {
       status: this.statusOf(status),
       resultText: read.rest.toString('utf8'),
       encoding,
-      // A program can report less than it used.
-      cpuTime: Math.max(cpuTimeMs, seen.cpuMs),
+      cpuTime: this.#cpuTimeOf(cpuTimeMs, seen),
       artifacts: this.#files.artifacts,
       display: this.#files.display,
       ...(artifactsLeftOut && { leftOut: artifactsLeftOut }),
@@ -303,6 +302,12 @@ export class ProgramSandbox extends FramedSandbox<ProgramParts> {
       ...(signal !== undefined && { signal }),
       ...memoryOf(seen.peakBytes, this.parts.wall.wall.idleBytes),
     })
+  }
+
+  /** A program can report less than it used. */
+  #cpuTimeOf(reported: number, seen: WallCost): number {
+    const isExact = this.parts.wall.wall.countsTicks && seen !== unseen
+    return isExact ? seen.cpuMs : Math.max(reported, seen.cpuMs)
   }
 
   /**

@@ -155,10 +155,11 @@ class IntervalSampler implements Sampler {
 /** Fails closed: a wall that cannot be sampled is bounded by nothing and ends; the others are sampled on. */
 function causeOf(one: SampledWall, now: number): WallEnd | undefined {
   try {
-    const { bytes, bytesMax, isOutOfMemory } = one.sample(now)
+    const { bytes, bytesMax, isOutOfMemory, hasTooManyTasks } = one.sample(now)
     one.bytes = bytes
     one.peakBytes = Math.max(one.peakBytes, bytes)
     if (one.peakBytes > bytesMax || isOutOfMemory) return 'memory'
+    if (hasTooManyTasks) return 'processes'
     return now >= one.deadlineAt ? 'deadline' : undefined
   } catch {
     return 'killed'

@@ -12,7 +12,7 @@ import { findJailFacts, type JailFacts } from '../../src/jail/facts.ts'
 import { findProgram } from '../../src/os/find-program.ts'
 import { closeOnExecFrom } from '../../src/os/libc.js'
 import { encodeFrame, FrameDecoder } from '../../src/lib/frames.ts'
-import { nodeProgram, pythonProgram } from '../../src/tiers/process/launch.ts'
+import { nodeProgram, pythonProgram } from '../../src/jail/whole-guests.ts'
 import { takeSlot } from '../../src/warden/slots.ts'
 
 /** A process wall started straight from its command, and spoken to as the server would. */

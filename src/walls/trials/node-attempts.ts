@@ -59,9 +59,9 @@ export default () => {
   while (performance.now() - began < 600);
   const { user, system } = process.cpuUsage(before)
   const ms = (user + system) / 1000 + 10 * others.reduce((sum, { pid }) => sum + ticksOf(pid), 0)
-  const share = ms / (performance.now() - began)
+  const passed = performance.now() - began
   for (const other of others) other.kill('SIGKILL')
-  return share
+  return [ms, passed]
 }`,
   processes: `import { spawn } from 'node:child_process'
 export default async () => {
@@ -79,8 +79,9 @@ export default async () => {
   await new Promise((done) => setTimeout(done, 3000))
 }`,
   kernel: `import { spawnSync } from 'node:child_process'
+import os from 'node:os'
 export default () => {
-  const found = []
+  const found = [os.release()]
   for (const [program, ...args] of [
     ['unshare', '--user', '--map-root-user', 'true'], ['unshare', '--net', 'true'], ['chroot', '/', 'true'],
     ['unshare', '--user', '--map-root-user', '--mount', 'mount', '-t', 'tmpfs', 'none', '/tmp'],

@@ -27,9 +27,9 @@ export async function programFor(
     case 'wasi':
       return (await import('../../../tiers/wasi/launch.ts')).wasmWorker(without)
     case 'node':
-      return (await import('../../../tiers/process/launch.ts')).nodeProgram(settingsOf(asked))
+      return (await import('../../../jail/whole-guests.ts')).nodeProgram(settingsOf(asked))
     case 'python':
-      return (await import('../../../tiers/process/launch.ts')).pythonProgram(settingsOf(asked))
+      return (await import('../../../jail/whole-guests.ts')).pythonProgram(settingsOf(asked))
   }
 }
 

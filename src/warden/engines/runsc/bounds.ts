@@ -11,6 +11,7 @@ import type { JobMemory } from './job-memory.ts'
 import { limitTasks } from './limit-tasks.ts'
 import { openExit } from './exit.ts'
 import { memoryOf, spentMs } from './measure.ts'
+import type { TaskWatch } from './task-watch.ts'
 import type { RunscBounds, RunscWall } from './wall.ts'
 
 /** Overshoot of a runtime and of the sentry's own heap beyond a job's limit before the wall is killed. */
@@ -60,29 +61,42 @@ export async function lower(wall: RunscWall, to: EnclosureBounds): Promise<Bound
   return await bind(wall, to)
 }
 
-export function sampleOf(wall: RunscWall, memory: JobMemory): MemorySample {
+export function sampleOf(
+  wall: RunscWall,
+  looks: { readonly memory: JobMemory; readonly tasks: TaskWatch; readonly nowMs: number },
+): MemorySample {
   if (!wall.held) throw new Error('it holds no job')
-  const bytes = memory.look(wall.held.usedMax)
+  const bytes = looks.memory.look(wall.held.usedMax)
+  const hasTooManyTasks = looks.tasks.isOver(tasksMaxOf(wall, wall.held), looks.nowMs)
   const kills = wall.resources.cgroup?.memoryKills() ?? 0
-  return { bytes, bytesMax: wall.held.usedMax, isOutOfMemory: kills > wall.killsAtClaim }
+  return {
+    bytes,
+    bytesMax: wall.held.usedMax,
+    isOutOfMemory: kills > wall.killsAtClaim,
+    hasTooManyTasks,
+  }
 }
 
 /** Sets each bound that this machine can hold and says by which mechanism; tasks are counted by the sentry. */
 async function bind(
-  { resources, idleTasks }: RunscWall,
-  { cpu, processes }: Pick<RunscBounds, 'cpu' | 'processes'>,
+  wall: RunscWall,
+  to: Pick<RunscBounds, 'cpu' | 'processes'>,
 ): Promise<BoundMechanisms> {
-  const { cgroup } = resources
+  const { cgroup } = wall.resources
   const hasQuota = cgroup?.controllers.includes('cpu') === true
   // Lifts the low weight of a spare.
-  if (hasQuota) cgroup.limit({ cpu: cpu ?? Infinity })
-  await limitTasks(resources, idleTasks + THREADS_LATER + (processes ?? TASKS_MAX) - 1)
+  if (hasQuota) cgroup.limit({ cpu: to.cpu ?? Infinity })
+  await limitTasks(wall.resources, tasksMaxOf(wall, to))
   return {
     memory: cgroup ? 'cgroup' : 'watch',
-    processes: 'cgroup',
-    cpu: hasQuota && cpu !== undefined ? 'cgroup' : 'none',
+    processes: 'watch',
+    cpu: hasQuota && to.cpu !== undefined ? 'cgroup' : 'none',
     io: 'none',
   }
+}
+
+function tasksMaxOf({ idleTasks }: RunscWall, { processes }: Pick<RunscBounds, 'processes'>) {
+  return idleTasks + THREADS_LATER + (processes ?? TASKS_MAX) - 1
 }
 
 function roomFor(memory: number): number {

@@ -21,6 +21,7 @@ import { claim, lower, sampleOf } from './bounds.ts'
 import { JobMemory } from './job-memory.ts'
 import { killResources } from './kill.ts'
 import { memoryOf, spentMs } from './measure.ts'
+import { TaskWatch } from './task-watch.ts'
 import type { RunscResources, RunscWall } from './wall.ts'
 
 /** V8's words before it aborts. */
@@ -44,6 +45,7 @@ export class RunscEnclosure implements Enclosure {
   readonly connections = undefined
   readonly #wall: RunscWall
   readonly #jobMemory: JobMemory
+  readonly #tasks: TaskWatch
   readonly #release: () => Promise<void>
   readonly #gone = Promise.withResolvers<void>()
   #released: Promise<void> | undefined
@@ -55,6 +57,7 @@ export class RunscEnclosure implements Enclosure {
   ) {
     this.#wall = wall
     this.#jobMemory = new JobMemory(wall)
+    this.#tasks = new TaskWatch(wall.resources.control)
     this.#release = release
     this.memory = new Checkpoints(wall.resources, command)
     this.id = wall.wall.id
@@ -100,9 +103,9 @@ export class RunscEnclosure implements Enclosure {
    * Throws where the gofer ended before the sentry: a sentry without files kills its program from inside, and waits for
    * ever if a stub of it was killed too.
    */
-  sample(_nowMs: number): MemorySample {
+  sample(nowMs: number): MemorySample {
     if (hasLostGofer(this.#wall.resources)) throw new Error('its gofer ended')
-    return sampleOf(this.#wall, this.#jobMemory)
+    return sampleOf(this.#wall, { memory: this.#jobMemory, tasks: this.#tasks, nowMs })
   }
 
   cpuTime() {

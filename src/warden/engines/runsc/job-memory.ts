@@ -31,13 +31,16 @@ export class JobMemory {
   #ask(control: SentryControl, all: number, usedMax: number): void {
     if (this.#isAsking) return
     this.#isAsking = true
-    control
-      .scratchBytes()
-      .then((bytes) => {
-        this.#scratch = Math.min(Math.max(bytes, 0), this.#wall.disk)
-        this.#isOver = all - this.#scratch > usedMax
-      })
-      .catch(() => void (this.#isOver = true))
-      .finally(() => void (this.#isAsking = false))
+    void this.#count(control, all, usedMax).finally(() => void (this.#isAsking = false))
+  }
+
+  async #count(control: SentryControl, all: number, usedMax: number): Promise<void> {
+    try {
+      const bytes = await control.scratchBytes()
+      this.#scratch = Math.min(Math.max(bytes, 0), this.#wall.disk)
+      this.#isOver = all - this.#scratch > usedMax
+    } catch {
+      this.#isOver = true
+    }
   }
 }

@@ -5,7 +5,10 @@ import type { RunscResources } from './wall.ts'
 const HELD_MS_MAX = 2_000
 const POLL_MS = 1
 
-/** Bounds the tasks of the program, by the sentry's own cgroup. Throws where the bound does not hold in time. */
+/**
+ * Bounds the tasks of the program, by the sentry's own cgroup, which refuses a part of the forks beyond it: `TaskWatch`
+ * ends a job that gets through. Throws where the bound is not set in time.
+ */
 export async function limitTasks(
   { child, control }: Pick<RunscResources, 'child' | 'control'>,
   tasks: number,

@@ -1,5 +1,6 @@
 import { MayflyError } from '../../../contract/error.ts'
 import type { EnclosureSpec } from '../../../contract/engine.ts'
+import type { JailedProgram } from '../../../jail/embedded.ts'
 import type { WholeProgram } from '../../../jail/whole.ts'
 
 /** A program with all that is decided about it: its runner and the settings of its wall. */
@@ -10,19 +11,24 @@ export interface RunscProgram {
 
 const DISK_BYTES = 64 * 2 ** 20
 
-/** Composes the program by its launcher, which is loaded with the first wall. */
+/** Composes the program; what it takes is loaded with the first wall. */
 export async function programFor(spec: EnclosureSpec): Promise<RunscProgram> {
-  const { nodeGuest, pythonGuest } = await import('../../../tiers/gvisor/launch.ts')
+  const { nodeProgram, pythonProgram } = await import('../../../jail/whole-guests.ts')
   const settings = { scratchBytes: spec.disk ?? DISK_BYTES, isWarm: spec.spares > 0 }
   switch (spec.program) {
     case 'node':
-      return nodeGuest(settings)
+      return wholeOf(nodeProgram({ ...settings, hasThreads: true }))
     case 'python':
-      return pythonGuest(settings)
+      return wholeOf(pythonProgram(settings))
     default:
       throw new MayflyError(
         'UNAVAILABLE',
         `Cannot start program "${spec.program}": runsc starts none`,
       )
   }
+}
+
+function wholeOf({ main, whole }: JailedProgram): RunscProgram {
+  if (!whole) throw new Error('a guest is a whole program')
+  return { main, whole }
 }

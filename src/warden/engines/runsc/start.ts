@@ -167,6 +167,7 @@ export class RunscStarter {
         ],
         calls: [],
         isImaged: true,
+        countsTicks: true,
         idleBytes: idleMemory,
         took: performance.now() - began,
       },

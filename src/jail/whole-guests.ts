@@ -1,7 +1,11 @@
 import { fileURLToPath } from 'node:url'
-import type { JailedProgram } from '../../jail/embedded.ts'
-import { bindingOf, packageFolder } from '../../os/packages.ts'
-import { ownFolder, pythonFile, type WholeProgram } from '../../jail/whole.ts'
+import type { JailedProgram } from './embedded.ts'
+import { bindingOf, packageFolder } from '../os/packages.ts'
+import { ownFolder, pythonFile, type WholeProgram } from './whole.ts'
+
+/**
+ * The two runners that park and wait for whole programs, in whichever wall: Node, which starts shells too, and Python.
+ */
 
 /** Settings that a server may choose; everything else about the program is decided here. */
 export interface ProgramSettings {
@@ -13,7 +17,7 @@ export interface ProgramSettings {
   readonly hasThreads?: boolean
 }
 
-const here = (place: string) => fileURLToPath(new URL(`../../../${place}`, import.meta.url))
+const here = (place: string) => fileURLToPath(new URL(`../../${place}`, import.meta.url))
 const NODE = `${ownFolder}/bin/node`
 const NODE_RUNNER = ['guest', 'src/os', 'package.json']
 const PYTHON_RUNNER = ['guest/process']

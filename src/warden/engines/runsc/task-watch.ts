@@ -1,0 +1,45 @@
+import type { SentryControl } from './control.ts'
+
+/**
+ * Watch over the number of tasks. `pids.max` of the sentry's own cgroup refuses a fork by chance alone: the sentry charges
+ * it to one of seven hierarchies, whichever a Go map names first (gvisor `task_cgroup.go`, `chargeLocked`, also in later
+ * releases). The count beside it is exact, so it is polled, and a job over its bound is ended.
+ */
+const POLL_MS = 50
+/** Time for a sentry that ends, or that a busy machine holds up, before its wall counts as unwatched. */
+const SILENT_MS_MAX = 12_000
+
+export class TaskWatch {
+  readonly #control: Pick<SentryControl, 'tasks'>
+  #tasks = 0
+  #isAsking = false
+  #askedAt = -Infinity
+  #answeredAt: number | undefined
+
+  constructor(control: Pick<SentryControl, 'tasks'>) {
+    this.#control = control
+  }
+
+  /** Whether there were more tasks than this at the last answer; asks again. Throws where none came for too long. */
+  isOver(tasksMax: number, nowMs: number): boolean {
+    this.#answeredAt ??= nowMs
+    if (nowMs - this.#answeredAt > SILENT_MS_MAX) throw new Error('the sentry counts no tasks')
+    if (!this.#isAsking && nowMs - this.#askedAt >= POLL_MS) this.#ask(nowMs)
+    return this.#tasks > tasksMax
+  }
+
+  #ask(nowMs: number): void {
+    this.#askedAt = nowMs
+    this.#isAsking = true
+    void this.#count().finally(() => void (this.#isAsking = false))
+  }
+
+  async #count(): Promise<void> {
+    try {
+      this.#tasks = await this.#control.tasks()
+      this.#answeredAt = performance.now()
+    } catch {
+      // A sentry that just ended answers no more; its end is reported elsewhere.
+    }
+  }
+}

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { holdWarden } from '../../src/assemble/local-warden.ts'
@@ -7,9 +7,17 @@ import type { Language } from '../../src/contract/job.ts'
 import type { WardenOptions } from '../../src/contract/warden-options.ts'
 import { makeAuthority } from '../../src/egress/authority.ts'
 import { openEgress } from '../../src/egress/open-egress.ts'
+import { findProgram } from '../../src/os/find-program.ts'
 import { createSparePools } from '../../src/pool/spare-pools.ts'
 import { createGvisorProvider } from '../../src/tiers/gvisor/provider.ts'
 import type { Made } from './stand.ts'
+
+export const noRunsc = 'runsc is missing'
+
+/** Found as its engine finds it. */
+export function isRunscThere(): boolean {
+  return findProgram('runsc') !== undefined || existsSync('/usr/local/lib/mayfly/runsc')
+}
 
 /** Walls of the gvisor tier, for one of its languages, with a warden in this process and a state folder of its own. */
 export async function makeGvisor(

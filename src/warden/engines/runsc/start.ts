@@ -163,6 +163,9 @@ export class RunscStarter {
         missing: [
           ...(slot ? [] : ['own uid: walls share the uid of whoever started Mayfly']),
           ...(cgroup ? [] : ['memory cgroup: memory is held by a look every 10 ms alone']),
+          ...(cgroup?.controllers.includes('cpu')
+            ? []
+            : ['cpu quota: nothing bounds the processor']),
           'calls: runsc closes no system call while a program runs',
         ],
         calls: [],

@@ -207,9 +207,9 @@ export interface Wall {
   readonly missing: readonly string[]
   /** Call classes that can be closed while it runs; empty without a sentinel. */
   readonly calls: readonly CallClass[]
-  /** Its memory can be copied without a sentinel, as an image of all of it. */
+  /** Memory can be copied without a sentinel, as an image of all of it. */
   readonly isImaged?: true
-  /** Its program counts CPU time by clock ticks, also while a quota throttles it: the warden's count is the right one. */
+  /** Programs count their CPU time by clock ticks, also while a quota throttles them: the warden's count is the right one. */
   readonly countsTicks?: true
   /** Resident bytes when warm, before any job. */
   readonly idleBytes: number

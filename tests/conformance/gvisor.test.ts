@@ -5,8 +5,8 @@ import { inNode, inPython, inShell } from './guests-of-programs.ts'
 import { conformance } from './suite.ts'
 
 /**
- * One language, drawn by a seed, because each takes half a minute; all of them in long runs, and as on a poorer machine,
- * which the pass as an ordinary user covers otherwise.
+ * Draws one language by a seed, because each takes half a minute. Long runs take all, and a poorer machine, which the pass
+ * as an ordinary user covers otherwise.
  */
 const isLong = process.env['MAYFLY_LONG'] !== undefined
 const isRoot = process.getuid?.() === 0

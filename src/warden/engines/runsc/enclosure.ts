@@ -168,7 +168,7 @@ export class RunscEnclosure implements Enclosure {
     try {
       kills = cgroup?.memoryKills() ?? 0
     } catch {
-      // Somebody else has removed the group.
+      // Another sweep has removed the group.
     }
     return {
       isOutOfMemory: kills > this.#wall.killsAtClaim || OUT_OF_MEMORY.test(complaint()),

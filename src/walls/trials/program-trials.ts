@@ -1,6 +1,6 @@
 import { release } from 'node:os'
 import * as z from 'zod'
-import { parseJson } from '../lib/parse-json.ts'
+import { parseJson } from '../../lib/parse-json.ts'
 import type { WallTrial } from './wall-trial.ts'
 
 /**

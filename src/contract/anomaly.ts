@@ -11,15 +11,15 @@ export const hostCharactersMax = 253
 const path = z.string().max(pathCharactersMax)
 const name = z.string().min(1).max(nameCharactersMax)
 const count = z.number().finite().min(0)
-const denied = z.boolean().describe('it was tried and refused')
-const pid = z.number().int().min(0).optional().describe('the process, where its wall tells')
+const denied = z.boolean().describe('whether the attempt was refused')
+const pid = z.number().int().min(0).optional().describe('process id, if the wall reports it')
 
 const leftOut = z
   .number()
   .int()
   .min(0)
   .optional()
-  .describe('how much its wall saw so far and could not tell, for there was too much')
+  .describe('number of observations so far that were dropped, because there were too many')
 
 const seenShapes = {
   /** System calls of one class since the last report. */
@@ -29,7 +29,10 @@ const seenShapes = {
     path,
     denied,
     pid,
-    written: z.boolean().optional().describe('its file came to be, or changed, since the release'),
+    written: z
+      .boolean()
+      .optional()
+      .describe('whether the file was created or changed since the release'),
     leftOut,
   }),
   open: z.object({
@@ -45,12 +48,14 @@ const seenShapes = {
     kind: z.literal('connect'),
     host: z.string().max(hostCharactersMax),
     port: z.number().int().min(0).max(65_535),
-    sent: count.describe('bytes, as far as they are known'),
-    received: count.describe('bytes, as far as they are known'),
+    sent: count.describe('bytes, as far as known'),
+    received: count.describe('bytes, as far as known'),
     part: z
       .enum(['opened', 'closed'])
       .optional()
-      .describe('told as it opened, before any bytes, or as it closed; else both at once'),
+      .describe(
+        'opened: reported at the open, before any bytes; closed: at the close; absent: one report for both',
+      ),
     denied,
   }),
   capability: z.object({ kind: z.literal('capability'), name, denied }),
@@ -60,19 +65,21 @@ const seenShapes = {
   cpu: z.object({
     kind: z.literal('cpu'),
     used: count,
-    waited: count.optional().describe('it could have worked, and others had the processor'),
-    at: count.optional().describe('when, on the clock of whoever counted'),
+    waited: count
+      .optional()
+      .describe('milliseconds in which it was runnable and other processes had the CPU'),
+    at: count.optional().describe('time of the sample, on the clock of the sampler'),
   }),
   memory: z.object({ kind: z.literal('memory'), bytes: count.describe('above the idle size') }),
   output: z.object({
     kind: z.literal('output'),
-    bytes: count.describe('in this piece'),
+    bytes: count.describe('bytes of this chunk'),
     entropy: z.number().min(0).max(8).optional().describe('bits a byte'),
   }),
   /** Use of a planted secret, for which no legitimate code has a reason. */
   honeytoken: z.object({
     kind: z.literal('honeytoken'),
-    token: name.describe('its id, never the secret'),
+    token: name.describe('id of the honeytoken, never its value'),
     where: z.enum(['output', 'egress', 'file', 'environment', 'call']),
   }),
 } as const

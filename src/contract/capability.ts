@@ -24,7 +24,9 @@ export const capabilityRow = z
     name: z.string(),
     isolated: z
       .boolean()
-      .describe('whether it runs in a sandbox of its own: its entry decides, never its caller'),
+      .describe(
+        'whether it runs in a sandbox of its own: the registry entry decides, never the caller',
+      ),
     description: z.string(),
   })
   .readonly()

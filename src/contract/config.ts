@@ -180,7 +180,7 @@ const limitsShape = {
   cpu: cores.describe('Cores'),
   processes: threads.describe('Processes and threads'),
   disk: size.describe('Bytes on disk'),
-  output: size.describe('Bytes of each of stdout and stderr'),
+  output: size.describe('Limit of stdout and of stderr, in bytes'),
 } as const
 
 const limits = z.strictObject({
@@ -194,7 +194,7 @@ const limits = z.strictObject({
   artifacts: size.prefault('16MB').describe('Bytes of all artifacts together'),
 })
 
-const ceilingsNetwork = network.optional().describe('The most that a job may ask for')
+const ceilingsNetwork = network.optional().describe('Upper limit of what a job may request')
 
 const ceilingShape = {
   timeout: limitsShape.timeout.optional(),
@@ -208,7 +208,7 @@ const ceilingShape = {
     .describe(
       'Bytes of all artifacts together; left out, 64 MB, or limits.artifacts where that is more',
     ),
-  network: configuredNetwork.optional().describe('The most that a job may ask for'),
+  network: configuredNetwork.optional().describe('Upper limit of what a job may request'),
 } as const
 const ceilings = z.strictObject({
   ...ceilingShape,
@@ -217,7 +217,7 @@ const ceilings = z.strictObject({
 
 const tenantCeilingShape = {
   ...ceilingShape,
-  concurrency: z.number().int().min(1).max(100_000).optional().describe('Jobs at the same time'),
+  concurrency: z.number().int().min(1).max(100_000).optional().describe('Concurrent jobs'),
   runs_per_minute: z.number().int().min(1).max(1_000_000).optional().describe('Jobs a minute'),
   cpu_seconds_per_minute: z
     .number()
@@ -227,7 +227,7 @@ const tenantCeilingShape = {
     .describe('Seconds of processor time a minute, all jobs together'),
   bytes_per_minute: size
     .optional()
-    .describe('Bytes of code, input and files in, of results and output out'),
+    .describe('Bytes a minute: code, input and files in, results and output out'),
 } as const
 
 const signing = z.strictObject({
@@ -238,7 +238,7 @@ const signing = z.strictObject({
     .min(1)
     .max(envelopesMax)
     .default(1)
-    .describe('How many trusted signers it takes where one is required'),
+    .describe('Number of trusted signers whose signatures are required'),
 })
 
 const tenant = z.strictObject({
@@ -255,12 +255,12 @@ const tenant = z.strictObject({
     .max(1000)
     .default([])
     .describe('SHA-256 of each API key, a key having 32 characters or more'),
-  floor: tierName.optional().describe('The least tier any job of this tenant runs on'),
+  floor: tierName.optional().describe('Weakest tier that jobs of this tenant may run on'),
   ceilings: z
     .strictObject(tenantCeilingShape)
     .prefault({})
-    .describe('The most a job may have, whatever it asks for'),
-  signing: signing.prefault({}).describe('Signed code only, for this tenant'),
+    .describe('Upper limits of a job of this tenant, whatever it requests'),
+  signing: signing.prefault({}).describe('Signature requirements of this tenant'),
 })
 
 /** Target of an escalation step: a tier, or `block`. */
@@ -299,7 +299,9 @@ const escalation = z
 const condition = z.string().min(1).max(conditionCharactersMax).meta({ title: 'condition' })
 
 const controlShape = {
-  network: network.optional().describe('Left out, as in the phase before; so with all below'),
+  network: network
+    .optional()
+    .describe('Default for this and the following controls: as in the phase before'),
   files: files.optional().describe('Folders'),
   cpu: cores.optional().describe('Cores'),
   memory: size.optional().describe('Memory above the idle size of the wall'),
@@ -308,7 +310,7 @@ const controlShape = {
   syscalls: nameList
     .optional()
     .describe(
-      'Classes of system calls that stay: `exec`, `process`, `network`, `write`, `outside`',
+      'Classes of system calls that stay allowed: `exec`, `process`, `network`, `write`, `outside`',
     ),
   capabilities: nameList.optional().describe('Granted capability names'),
 } as const
@@ -324,11 +326,11 @@ export const controlsAsked = z.strictObject(controlShape).transform(given)
 
 const phase = z
   .strictObject({
-    name: z.string().min(1).max(64).describe('As it stands in the timeline'),
-    for: life.describe('How long it lasts'),
+    name: z.string().min(1).max(64).describe('Name of the phase in the timeline'),
+    for: life.describe('Length of the phase'),
     ...controlShape,
-    advance_if: condition.optional().describe('A CEL condition: the next phase begins'),
-    terminate_if: condition.optional().describe('A CEL condition: the life is over'),
+    advance_if: condition.optional().describe('CEL condition; when true, the next phase begins'),
+    terminate_if: condition.optional().describe('CEL condition; when true, the job ends'),
   })
   .transform(({ name, for: ms, advance_if, terminate_if, ...controls }): PhaseConfig => ({
     name,
@@ -354,7 +356,9 @@ const scheduleShape = {
     .array(phase)
     .min(1)
     .max(64)
-    .describe('In order, each no looser than the one before; after the last: terminate'),
+    .describe(
+      'Phases in order; none is looser than the one before, and the job is terminated after the last',
+    ),
   on_anomaly: z
     .strictObject({
       low: reaction.default('record'),
@@ -362,17 +366,17 @@ const scheduleShape = {
       high: reaction.default('terminate'),
     })
     .prefault({})
-    .describe('What an anomaly of each severity does'),
+    .describe('Reaction to an anomaly, by severity'),
   shorten: z
     .number()
     .min(0)
     .max(1)
     .default(0.5)
-    .describe('Share of their length that the remaining phases keep after an advance'),
+    .describe('Share of their length that the remaining phases keep after an early advance'),
   clock: z
     .enum(['wall', 'cpu'])
     .default('wall')
-    .describe('`cpu`: processor time ends a phase too, where that is sooner; it prolongs none'),
+    .describe('`cpu`: a phase ends by CPU time or by wall time, whichever is sooner'),
 } as const
 
 const phaseName = z.string().min(1).max(64).optional()
@@ -383,26 +387,24 @@ const boundShape = {
     .array(z.enum(origins))
     .max(origins.length)
     .default([])
-    .describe('Holds for jobs that come in there'),
+    .describe('Applies to jobs from these entry points'),
   for_capabilities: z
     .array(z.string().min(1).max(200))
     .max(1000)
     .default([])
-    .describe('Holds for jobs that ask for one of these'),
+    .describe('Applies to jobs that request one of these'),
   begin_at: z
     .strictObject({
-      suspect: phaseName.describe('Of code whose risk is 40 or more, signed or not'),
-      plain: phaseName.describe('Of all other code'),
-      signed: phaseName.describe('Of code that a trusted signer signed'),
+      suspect: phaseName.describe('First phase of code with a risk of 40 or more, signed or not'),
+      plain: phaseName.describe('First phase of all other code'),
+      signed: phaseName.describe('First phase of code with a trusted signature'),
     })
     .default({})
-    .describe(
-      'The phase a life begins with, by what is thought of the code; the first, unless named',
-    ),
+    .describe('First phase by trust in the code; default: the first of the schedule'),
   honeytokens: z
     .boolean()
     .default(false)
-    .describe('Lay false credentials into these lives, as `anomalies.honeytokens` does into all'),
+    .describe('Plant honeytokens in these jobs, as `anomalies.honeytokens` does in all'),
 } as const
 
 const programPattern = z
@@ -458,8 +460,10 @@ const capability = z.strictObject({
     .optional()
     .describe('Megabytes above the idle size of the wall'),
   cpu_limit: cores.optional().describe('Cores'),
-  network_policy: networkPolicy.optional().describe('Bare names: ports 80 and 443'),
-  fs_policy: fsPolicy.optional().describe('Absolute folders, each with all below it'),
+  network_policy: networkPolicy
+    .optional()
+    .describe('Allowed hosts; a name without a port means ports 80 and 443'),
+  fs_policy: fsPolicy.optional().describe('Absolute folders, each with its subtree'),
 })
 
 const server = z.strictObject({
@@ -471,16 +475,16 @@ const server = z.strictObject({
     .max(65_534)
     .default(7420)
     .describe('Port of the static endpoint; the active one is the next. 0: any two free ports'),
-  drain: duration.prefault('5s').describe('How long running jobs may go on after a stop signal'),
+  drain: duration.prefault('5s').describe('Time for running jobs to end after a stop signal'),
   jobs: z
     .int()
     .min(1)
     .max(768)
     .exactOptional()
-    .describe('Walls of jobs at once, those that sleep included; unless given, 64 a core'),
+    .describe('Concurrent walls of jobs, sleeping ones included; default: 64 a core'),
   queue_wait: duration
     .prefault('30s')
-    .describe('How long a job may wait for a place before it is refused with 503'),
+    .describe('Time a job may wait in the admission queue before it is refused with 503'),
   body: size.prefault('32MB').describe('Largest request body'),
   tls_cert: z
     .string()
@@ -493,20 +497,29 @@ const server = z.strictObject({
     .min(1)
     .max(4096)
     .optional()
-    .describe('File of its key, as PEM without a passphrase'),
+    .describe('File of the private key, as PEM without a passphrase'),
   tls_dev: z
     .boolean()
     .default(false)
-    .describe('TLS for `localhost` by a local authority that is made on the first start'),
-  insecure_http: z.boolean().default(false).describe('Listen off loopback without TLS'),
+    .describe('TLS for `localhost` by a local certificate authority, created at the first start'),
+  insecure_http: z
+    .boolean()
+    .default(false)
+    .describe('Allow listening without TLS on other addresses than loopback'),
 })
 
 const sessions = z.strictObject({
   anonymous: z
     .boolean()
     .optional()
-    .describe('Tokens for anonymous visitors of the page; left out: on loopback only'),
-  concurrency: z.number().int().min(1).max(1000).default(2).describe('Jobs at once of one visitor'),
+    .describe('Session tokens for anonymous visitors of the page; default: on loopback only'),
+  concurrency: z
+    .number()
+    .int()
+    .min(1)
+    .max(1000)
+    .default(2)
+    .describe('Concurrent jobs of one visitor'),
   per_minute: z
     .number()
     .int()
@@ -522,14 +535,14 @@ const telemetry = z.strictObject({
     .max(2048)
     .optional()
     .describe(
-      'OTLP/HTTP collector for spans and metrics; `OTEL_EXPORTER_OTLP_ENDPOINT` wins. Left out, nothing is sent',
+      'OTLP/HTTP collector for spans and metrics; `OTEL_EXPORTER_OTLP_ENDPOINT` has precedence. Default: nothing is sent',
     ),
   service_name: z
     .string()
     .min(1)
     .max(255)
     .default('mayfly')
-    .describe('What telemetry calls this; `OTEL_SERVICE_NAME` wins'),
+    .describe('Service name in telemetry; `OTEL_SERVICE_NAME` has precedence'),
 })
 
 const anomalyFrom = z.enum([...anomalySeverities, 'never'])
@@ -543,58 +556,66 @@ const anomalies = z.strictObject({
         if (message) ctx.addIssue({ code: 'custom', path: [name], message })
       }
     })
-    .describe('Those of `policies/anomalies.json`, by name; each may only become stricter'),
+    .describe('Thresholds of `policies/anomalies.json`, by name; each can only be made stricter'),
   honeytokens: z
     .boolean()
     .default(false)
     .describe(
-      'Lay false credentials into the home folder and the variables of programs, and look for them in what leaves',
+      'Plant honeytokens (false credentials) in the home folder and environment of programs, and detect them in output and egress',
     ),
   images: z
     .boolean()
     .default(false)
     .describe(
-      'Learn what runs of no effect usually do, by the image and language they run in; for a Mayfly with one kind of job',
+      'Learn baselines for jobs that are no effect, by image and language; for a server with one kind of job',
     ),
   stronger_from: anomalyFrom
     .default('never')
-    .describe('From which severity on the next runs of the same code get a stronger wall'),
-  stronger_for: duration.prefault('24h').describe('For how long they do'),
+    .describe(
+      'Minimum severity of an anomaly after which later runs of the same code get a stronger tier',
+    ),
+  stronger_for: duration.prefault('24h').describe('Duration of the stronger tier'),
 })
 
 const webhook = z.strictObject({
   url: z
     .url({ protocol: /^https?$/, error: 'expected an http or https URL' })
     .max(2048)
-    .describe('Where anomalies are posted to, as CloudEvents; never follows a redirect'),
+    .describe('URL that receives anomalies as CloudEvents, by POST; redirects are not followed'),
   secret_file: z
     .string()
     .min(1)
     .max(4096)
     .describe(
-      'File with the secret it is signed with: `whsec_…` for HMAC-SHA256, or an Ed25519 private key as PEM',
+      'File with the signing secret: `whsec_…` for HMAC-SHA256, or an Ed25519 private key as PEM',
     ),
-  from: z.enum(anomalySeverities).default('medium').describe('The least severity that is told'),
+  from: z.enum(anomalySeverities).default('medium').describe('Minimum severity that is sent'),
   private: z
     .boolean()
     .default(false)
-    .describe('May be at an address that is not public, such as one of this machine'),
+    .describe('Allow a private address, such as one of this machine'),
 })
 
 const credential = z.strictObject({
   name: z
     .string()
     .regex(/^[A-Za-z0-9_.-]{1,64}$/)
-    .describe('A job writes `mayfly-secret:NAME` where the value is to go'),
+    .describe(
+      'Name of the secret; a job writes `mayfly-secret:NAME` as a placeholder for the value',
+    ),
   env: z
     .string()
     .regex(/^[A-Za-z_][A-Za-z0-9_]{0,199}$/)
-    .describe("The variable of Mayfly's own environment that holds it"),
+    .describe("Variable of Mayfly's own environment that holds the value"),
   header: z
     .string()
     .regex(/^[A-Za-z0-9-]{1,100}$/)
-    .describe('The header it may be put into'),
-  hosts: z.array(z.string().min(1).max(300)).min(1).max(100).describe('The hosts it may go to'),
+    .describe('Header in which the placeholder is replaced'),
+  hosts: z
+    .array(z.string().min(1).max(300))
+    .min(1)
+    .max(100)
+    .describe('Hosts that may receive the value'),
 })
 
 const egress = z.strictObject({
@@ -607,13 +628,13 @@ const egress = z.strictObject({
     )
     .optional()
     .describe(
-      'The proxy that all requests of jobs leave by: `CONNECT`, and plain HTTP as it is. It resolves names itself',
+      'Upstream proxy for all requests of jobs: `CONNECT`, and plain HTTP unchanged. It resolves names itself',
     ),
   proxy_credentials_env: z
     .string()
     .regex(/^[A-Za-z_][A-Za-z0-9_]{0,199}$/)
     .optional()
-    .describe("The variable of Mayfly's own environment that holds `USER:PASSWORD` for the proxy"),
+    .describe("Variable of Mayfly's own environment that holds `USER:PASSWORD` for the proxy"),
   no_proxy: z
     .array(
       z
@@ -623,16 +644,18 @@ const egress = z.strictObject({
     )
     .max(1000)
     .default([])
-    .describe('Hosts that are reached without it, such as `*.corp.example` or `10.0.0.5:8080`'),
+    .describe('Hosts that bypass the proxy, such as `*.corp.example` or `10.0.0.5:8080`'),
 })
 
 const cache = z.strictObject({
-  bytes: size.prefault('64MB').describe('All that is kept, of every tenant; 0 keeps nothing'),
-  age: duration.prefault('10m').describe('How long an outcome is given again'),
+  bytes: size
+    .prefault('64MB')
+    .describe('Limit of the cache for all tenants together; 0 disables it'),
+  age: duration.prefault('10m').describe('Time for which an outcome is served from the cache'),
 })
 
 const rule = z.strictObject({
-  name: name.describe('As it stands in explain'),
+  name: name.describe('Name of the rule in `--explain`'),
   when: z.string().min(1).max(4096).describe('A CEL expression'),
   set: z.record(z.string(), z.unknown()).describe('Fields of the profile'),
 })
@@ -648,12 +671,12 @@ const providers = z.strictObject({
     .array(path)
     .max(64)
     .default([])
-    .describe('Provider modules named one by one; all of it is code that Mayfly trusts'),
+    .describe('Provider modules by file; all of them are code that Mayfly trusts'),
 })
 
 const intel = z.strictObject({
   source: z.string().min(1).max(2048).describe('File, folder or TAXII 2.1 collection'),
-  refresh: duration.optional().describe('How often it is read again'),
+  refresh: duration.optional().describe('Refresh interval'),
 })
 
 /** The escalation when none is configured. */
@@ -678,51 +701,45 @@ export const configSchema = z.strictObject({
     .max(4096)
     .optional()
     .describe(
-      'Folder of log, keys, leases and caches; default: `$XDG_STATE_HOME/mayfly`, else for root `/var/lib/mayfly`, for others `~/.local/state/mayfly`',
+      'Folder of record, keys, leases and caches; default: `$XDG_STATE_HOME/mayfly`, else `/var/lib/mayfly` for root and `~/.local/state/mayfly` for others',
     ),
-  network: configuredNetwork
-    .prefault('none')
-    .describe('What a job has that asks for no network of its own'),
+  network: configuredNetwork.prefault('none').describe('Network of jobs that request none'),
   escalation: escalation
     .prefault(defaultEscalation)
     .describe(
-      'The least tier by risk. Given, it replaces the default; without `block` nothing is blocked by score',
+      'Weakest tier by risk. Replaces the default as a whole; without `block` no job is blocked by its score',
     ),
   restraint: restraint
     .prefault(defaultRestraint)
-    .describe(
-      'How much less a job has by risk. Given, it replaces the default; `{}` takes nothing',
-    ),
-  limits: limits.prefault({}).describe('What a job has that asks for no limits of its own'),
-  ceilings: ceilings.prefault({}).describe('The most any job may have, whatever it asks for'),
+    .describe('Reduction of limits by risk. Replaces the default as a whole; `{}` reduces nothing'),
+  limits: limits.prefault({}).describe('Limits of jobs that request none'),
+  ceilings: ceilings.prefault({}).describe('Upper limits of any job, whatever it requests'),
   tenants: z
     .array(tenant)
     .max(10_000)
     .default([])
-    .describe('Who never shares anything with another'),
+    .describe('Tenants; they share nothing with each other'),
   capability_configs: z
     .record(z.string().min(1).max(200), capability)
     .default({})
-    .describe(
-      'What calls of a capability may have, and the most that they can: docs/how-to/capabilities.md',
-    ),
+    .describe('Limits and policies of capability calls, by name: docs/how-to/capabilities.md'),
   schedules: z
     .record(name, schedule)
     .default({})
-    .describe('Phases of a life; `default` holds for jobs that name none'),
-  signing: signing.prefault({}).describe('Signed code only, for every tenant'),
-  anomalies: anomalies.prefault({}).describe('What counts as one, and what comes after it'),
-  webhooks: z.array(webhook).max(16).default([]).describe('Who is told of anomalies'),
+    .describe('Schedules by name; `default` applies to jobs that name none'),
+  signing: signing.prefault({}).describe('Signature requirements of every tenant'),
+  anomalies: anomalies.prefault({}).describe('Detection of anomalies, and reactions to them'),
+  webhooks: z.array(webhook).max(16).default([]).describe('Receivers of anomalies'),
   credentials: z
     .array(credential)
     .max(100)
     .default([])
-    .describe('Secrets that are put in on the way out, and never enter a wall'),
-  egress: egress.prefault({}).describe('How requests of jobs leave this machine'),
+    .describe('Secrets that the egress proxy inserts; they never enter a wall'),
+  egress: egress.prefault({}).describe('Egress path of requests of jobs'),
   providers: providers
     .prefault({})
-    .describe('Walls of your own, as modules: docs/how-to/add-a-wall.md'),
-  cache: cache.prefault({}).describe('Outcomes of idempotent jobs, given again'),
+    .describe('Provider modules of your own: docs/how-to/add-a-wall.md'),
+  cache: cache.prefault({}).describe('Cache of outcomes of idempotent jobs'),
   server: server.prefault({}).describe('The HTTP server'),
   sessions: sessions.prefault({}).describe("The page's session tokens"),
   telemetry: telemetry.prefault({}).describe('OpenTelemetry'),

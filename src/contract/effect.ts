@@ -23,7 +23,7 @@ export const effectRequest = z
   .strictObject({
     effectId: effectName,
     code: jobRequest.unwrap().shape.code.unwrap().min(1),
-    language: language.optional().describe('js unless given'),
+    language: language.optional().describe('default: js'),
     timeout: z.number().int().min(1).max(durationMsMax).optional().describe('milliseconds'),
     memoryLimit: z
       .number()
@@ -46,8 +46,8 @@ export const effectCall = z
 export const effectRegistered = z
   .object({
     effectId: z.string(),
-    timeout: z.number().describe('milliseconds it may run'),
-    memoryLimit: z.number().describe('megabytes it may use'),
+    timeout: z.number().describe('time limit, in milliseconds'),
+    memoryLimit: z.number().describe('memory limit, in megabytes'),
     registeredBy: z.string(),
     security: z
       .object({ threatScore: z.number(), severity, signatureValid: z.boolean() })
@@ -61,7 +61,7 @@ export const effectRow = effectRegistered
   .extend({
     language,
     registeredAt: z.number().int().describe('milliseconds since 1970'),
-    codeDigest: z.string().describe('of the UTF-8 text of the code'),
+    codeDigest: z.string().describe('SHA-256 of the UTF-8 text of the code'),
   })
   .readonly()
 
@@ -78,7 +78,7 @@ export const effectSchema = effectRow
     code: z.string(),
     signature: signatureAsked
       .optional()
-      .describe('as it came: verified again at every run, so that revoking a signer takes effect'),
+      .describe('as submitted: verified again at each run, so that revoking a signer takes effect'),
     publicKey: publicKeyAsked.optional(),
   })
   .readonly()

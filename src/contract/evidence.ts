@@ -74,12 +74,14 @@ export const capturedFor = z.enum(['asked', 'operator', 'anomaly'])
 export const keptCapture = z
   .object({
     name: z.string(),
-    run: z.string().describe('the execution'),
+    run: z.string().describe('id of the execution'),
     tenant: z.string(),
     at: z.number().int().describe('milliseconds since 1970'),
-    because: capturedFor.describe('who wanted it'),
-    kind: z.enum(['none', 'memory', 'memory+disk']).describe('how deep its wall could look'),
-    why: z.string().optional().describe('why not all of it is there'),
+    because: capturedFor.describe('cause of the capture'),
+    kind: z
+      .enum(['none', 'memory', 'memory+disk'])
+      .describe('kind of capture that the wall could make'),
+    why: z.string().optional().describe('reason why the capture is incomplete'),
     parts: z.array(capturedPart).readonly(),
   })
   .readonly()

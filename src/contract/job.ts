@@ -68,13 +68,13 @@ export const jobFile = z
     content: z
       .string()
       .default('')
-      .describe('of a link its target, relative to the folder it is in'),
+      .describe('content of the file; for a link its target, relative to the folder of the link'),
     encoding: z.enum(['utf8', 'base64']).default('utf8'),
     type: z
       .enum(['file', 'folder', 'link'])
       .exactOptional()
       .describe(
-        'a file unless given; a folder may be empty, and a link stays below the working directory',
+        'default: a file. A folder may be empty; a link must stay below the working directory',
       ),
     executable: z.boolean().exactOptional(),
   })
@@ -117,8 +117,10 @@ const hostPatterns = z.array(hostPattern).max(1000)
 
 /** User notation; `config` and `profile` normalise it into Controls. */
 export const bytesAsked = {
-  sent: size.exactOptional().describe('bytes that may leave in one run, heads and TLS included'),
-  received: size.exactOptional().describe('the same for what comes back'),
+  sent: size.exactOptional().describe('bytes that may leave in one run, headers and TLS included'),
+  received: size
+    .exactOptional()
+    .describe('bytes that may arrive in one run, headers and TLS included'),
 } as const
 export const networkAsked = z.union([
   z.enum(['none', 'open']),
@@ -161,9 +163,7 @@ export const jobRequest = z
     publicKey: publicKeyAsked.optional(),
     name: sourceName
       .optional()
-      .describe(
-        'what the source is called, such as `report.ts`: in messages, and where it is a file',
-      ),
+      .describe('file name of the source, such as `report.ts`, in messages and on disk'),
     language: language.optional(),
     entry: entry.default('auto'),
     input: z.unknown().optional(),
@@ -180,9 +180,7 @@ export const jobRequest = z
     stdin: stdinAsked.optional(),
     tier: tierName.optional(),
     floor: tierName.optional(),
-    shadow: tierName
-      .optional()
-      .describe('a tier on which it runs a second time, for comparison alone'),
+    shadow: tierName.optional().describe('tier of a second run, whose outcome is only compared'),
     provider: z.string().min(1).max(64).optional(),
     schedule: z.string().min(1).max(64).optional(),
     limits: limits.default({}),
@@ -192,7 +190,7 @@ export const jobRequest = z
       .max(askable.length)
       .default([])
       .describe(
-        'what it may do beyond its language: WebAssembly inside JavaScript, and capabilities that it may call',
+        'grants beyond the language: WebAssembly inside JavaScript, and names of capabilities that it may call',
       ),
     output: z
       .strictObject({
@@ -210,15 +208,17 @@ export const jobRequest = z
     capture: z
       .boolean()
       .default(false)
-      .describe('keep what it holds in memory at its end, where its wall can be looked into'),
+      .describe('store a capture of its memory at its end, if the wall supports that'),
     trace: z
       .boolean()
       .default(false)
-      .describe('tell which functions of its source ran, in which zone, and how often: js and ts'),
+      .describe(
+        'report which functions of the source ran, in which zone, and how often: js and ts',
+      ),
     idempotent: z
       .boolean()
       .default(false)
-      .describe('running it again does no harm and gives the same; its outcome may be given again'),
+      .describe('the job is idempotent: it may be retried, and its outcome served from the cache'),
     labels: z
       .record(z.string().max(100), z.string().max(1000))
       .refine((given) => Object.keys(given).length <= LABELS_MAX, `expected ${LABELS_MAX} at most`)

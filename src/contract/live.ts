@@ -7,18 +7,16 @@ import { tierNames, type TierName } from './tier.ts'
 /** Line of `GET /v1/sandboxes`: a sandbox with a running job. */
 export const liveRow = z
   .object({
-    id: z.string().describe('of its execution'),
+    id: z.string().describe('id of the execution'),
     sandbox: z.string(),
     tenant: z.string(),
     tier: z.enum(tierNames as [TierName, ...TierName[]]),
     provider: z.string(),
     phase: z.string().nullable().describe('null until user code was released'),
-    age: z.number().describe('milliseconds since then, also those it was frozen'),
+    age: z.number().describe('milliseconds since the release, frozen time included'),
     frozen: z.boolean(),
-    behaviorScore: z.number().min(0).max(100).describe('by what was anomalous in it so far'),
-    counts: z
-      .record(z.string(), z.number().int())
-      .describe('how often each word stands in its timeline'),
+    behaviorScore: z.number().min(0).max(100).describe('score of its anomalies so far'),
+    counts: z.record(z.string(), z.number().int()).describe('number of timeline entries by event'),
   })
   .readonly()
 
@@ -35,14 +33,14 @@ export const liveSandbox = liveRow
   .unwrap()
   .extend({
     image: z.string(),
-    controls: controlsSchema.describe('in force, as its wall has read them back'),
+    controls: controlsSchema.describe('controls in force, as read back from the wall'),
     tightens: z.array(z.enum(controlNames as [string, ...string[]])).readonly(),
     can: z.array(z.string()).readonly(),
     zones: z
       .array(z.object({ zone: z.string(), phase: z.string().nullable(), controls: controlsSchema }))
       .readonly()
-      .describe('those that are in it, beside the whole'),
-    tightened: z.array(tightenedLine).readonly().describe('the last of what was taken away'),
+      .describe('zones of the execution, without main'),
+    tightened: z.array(tightenedLine).readonly().describe('last reductions of rights'),
   })
   .readonly()
 
@@ -53,7 +51,7 @@ export const tightenAsked = z
       (given) => Object.keys(given).length > 0,
       'expected at least one control',
     ),
-    zone: z.string().min(1).max(64).optional().describe('the whole, unless given'),
+    zone: z.string().min(1).max(64).optional().describe('default: main, the whole execution'),
   })
   .readonly()
 
@@ -62,9 +60,9 @@ export const tightenedBody = z
   .object({
     id: z.string(),
     zone: z.string(),
-    held: z.boolean().describe('where it is false, its phase is over'),
+    held: z.boolean().describe('whether the wall enforces it; if false, the phase was ended'),
     took: z.number().describe('milliseconds'),
-    controls: controlsSchema.describe('as then in force'),
+    controls: controlsSchema.describe('controls in force afterwards'),
   })
   .readonly()
 
@@ -75,12 +73,14 @@ export const frozenBody = z
 export const capturedBody = z
   .object({
     id: z.string(),
-    kind: z.enum(['none', 'memory', 'memory+disk']).describe('how deep its wall can look'),
-    why: z.string().optional().describe('where there is none, or not all of it'),
+    kind: z
+      .enum(['none', 'memory', 'memory+disk'])
+      .describe('kind of capture that the wall can make'),
+    why: z.string().optional().describe('reason why there is none, or why it is incomplete'),
     parts: z
       .array(
         z.object({
-          name: z.string().describe('of the body of this run that it is kept as'),
+          name: z.string().describe('name under which it is stored with this run'),
           size: z.number().int(),
           sha256: z.string().optional(),
         }),
@@ -91,7 +91,7 @@ export const capturedBody = z
   .readonly()
 
 export const terminatedBody = z
-  .object({ id: z.string(), status: z.string().describe('how it ended'), took: z.number() })
+  .object({ id: z.string(), status: z.string().describe('status of the end'), took: z.number() })
   .readonly()
 
 export const zoneEndedBody = z

@@ -30,7 +30,7 @@ export const artifact = z
     path: z.string(),
     size: z.number().int(),
     sha256: z.string(),
-    content: z.string().optional().describe('base64, when asked inline'),
+    content: z.string().optional().describe('base64, if inline artifacts were requested'),
   })
   .readonly()
 
@@ -39,8 +39,8 @@ export const encoding = z.enum(['json', 'tagged', 'text'])
 /** A rich form of a result, or a figure: either its text, or the artifact with its bytes. */
 export const displayItem = z
   .object({
-    type: z.string().describe('a MIME type, in the words of the job'),
-    path: z.string().optional().describe('of an artifact'),
+    type: z.string().describe('MIME type, as the job states it'),
+    path: z.string().optional().describe('path of the artifact it shows'),
     text: z.string().optional(),
   })
   .readonly()
@@ -52,13 +52,16 @@ export const callEnd = z
     result: z.unknown(),
     encoding,
     error: outcomeError.optional(),
-    executionTime: z.number().describe('ms that this call took; 0 when it never began'),
+    executionTime: z.number().describe('milliseconds that this call took; 0 if it never began'),
   })
   .readonly()
 
 /** Cost of capability calls that ran as jobs of their own. */
 export const calledJobs = z
-  .object({ jobs: z.number().int(), cpuTime: z.number().describe('ms of all of them') })
+  .object({
+    jobs: z.number().int(),
+    cpuTime: z.number().describe('CPU time of all of them, in milliseconds'),
+  })
   .readonly()
 
 /** An outbound attempt: allowed, or denied with the reason. */
@@ -69,13 +72,16 @@ export const networkAttempt = z
     verdict: z.enum(['allowed', 'denied']),
     sent: z.number().describe('bytes'),
     received: z.number().describe('bytes'),
-    because: z.string().optional().describe('why it was denied, or cut'),
+    because: z.string().optional().describe('reason why it was denied or cut off'),
   })
   .readonly()
 
 /** Source of an outcome served from the cache. */
 export const cachedFrom = z
-  .object({ id: z.string(), age: z.number().describe('milliseconds since then') })
+  .object({
+    id: z.string(),
+    age: z.number().describe('age of that outcome, in milliseconds'),
+  })
   .readonly()
 
 /**
@@ -94,10 +100,10 @@ export const shadowDifference = z
 /** Comparison of the job with a second run on another tier. */
 export const shadow = z
   .object({
-    tier: z.string().describe('the tier asked for'),
+    tier: z.string().describe('requested tier'),
     ran: z.boolean(),
-    because: z.string().optional().describe('why there was no second run'),
-    id: z.string().optional().describe('its own execution'),
+    because: z.string().optional().describe('reason why there was no second run'),
+    id: z.string().optional().describe('id of the second execution'),
     status: status.optional(),
     provider: z.string().optional(),
     same: z.boolean().optional(),
@@ -111,7 +117,7 @@ export const shadow = z
 export const pending = z
   .object({
     timers: z.number().int().min(0),
-    promises: z.number().int().min(0).describe('calls that were not answered yet'),
+    promises: z.number().int().min(0).describe('calls without an answer yet'),
   })
   .readonly()
 
@@ -128,36 +134,41 @@ export const outcomeSchema = z
       .array(callEnd)
       .readonly()
       .optional()
-      .describe('of a batch that reached a wall: how each call ended, in order'),
-    shadow: shadow.optional().describe('where a second tier was asked for'),
+      .describe('for a batch that reached a wall: the end of each call, in order'),
+    shadow: shadow.optional().describe('comparison run, if a second tier was requested'),
     stdout: z.string(),
     stderr: z.string(),
     truncated: z.object({ stdout: z.boolean(), stderr: z.boolean() }).readonly(),
     pending: pending
       .optional()
-      .describe('where a value was returned while work was under way: what was dropped'),
+      .describe('pending work that was dropped because a value had been returned'),
     exitCode: z
       .number()
       .int()
       .nullable()
-      .describe('with which the program exited; null where it did not, or is none'),
-    signal: z.string().nullable().describe('that ended the program, such as SIGSEGV; else null'),
+      .describe('exit code of the program; null if it did not exit, or is not a program'),
+    signal: z
+      .string()
+      .nullable()
+      .describe('signal that ended the program, such as SIGSEGV; else null'),
     artifacts: z.array(artifact).readonly(),
     artifactsLeftOut: z
       .array(leftOut)
       .readonly()
-      .describe('files of the job that are no artifacts, and why, in its own words'),
+      .describe(
+        'files of the job that were not taken as artifacts, with the reason that the guest reports',
+      ),
     display: z
       .array(displayItem)
       .readonly()
-      .describe('rich forms of its result and its images: as little to be trusted as its result'),
+      .describe('rich forms of the result, and images: untrusted, as the result is'),
     enforced: z
       .record(z.string(), z.string())
       .optional()
-      .describe('what holds each bound here: `cgroup`, `rlimit`, `watch`, or `none`'),
+      .describe('mechanism that enforces each limit here: `cgroup`, `rlimit`, `watch`, or `none`'),
     cachedFrom: cachedFrom
       .optional()
-      .describe('with metrics.cache "hit": the execution whose outcome this is'),
+      .describe('with metrics.cache "hit": id of the execution that this outcome comes from'),
     tier: z.string().optional(),
     provider: z.string().optional(),
     image: z.string().optional(),
@@ -170,7 +181,7 @@ export const outcomeSchema = z
           .number()
           .min(0)
           .max(100)
-          .describe('what this run did: 0 without an anomaly, or where it never ran'),
+          .describe('score of the anomalies of this run: 0 without any, or if it never ran'),
         signatureValid: z.boolean(),
         findings: z.array(findingSchema).readonly(),
       })
@@ -178,7 +189,7 @@ export const outcomeSchema = z
     profile: z.object({ digest: z.string(), explain: z.array(explained).readonly() }).readonly(),
     metrics: z
       .object({
-        executionTime: z.number().describe('ms that user code ran; 0 when it never did'),
+        executionTime: z.number().describe('milliseconds that user code ran; 0 if it never did'),
         queueTime: z.number(),
         startTime: z.number(),
         teardownTime: z.number(),
@@ -192,18 +203,18 @@ export const outcomeSchema = z
         network: z.array(networkAttempt).readonly(),
         called: calledJobs
           .optional()
-          .describe('jobs that answered what it called by name, where there were any'),
+          .describe('jobs that ran for capability calls of this one, if any'),
       })
       .readonly(),
     timeline: z.array(timelineEntry).readonly(),
     zones: zonesMadeSchema
       .optional()
-      .describe('where its schedule has zones: those that were made, and why the rest was not'),
+      .describe('with zones in the schedule: zones that were made, and why others were not'),
     ran: z
       .array(ranFunctionSchema)
       .readonly()
       .optional()
-      .describe('where a trace was asked for, and its wall lived to tell: functions that ran'),
+      .describe('functions that ran, if a trace was requested and its wall lived until the report'),
     evidence: z
       .object({
         audit: z.number().int().nullable(),

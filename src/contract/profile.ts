@@ -25,14 +25,14 @@ export const profileSchema = z
     language: z.enum(languages),
     entry: z.enum(entries),
     tenant: z.string(),
-    capability: z.string().optional().describe('the capability that is called'),
+    capability: z.string().optional().describe('name of the called capability'),
     packages: z.array(packageLayer).readonly().optional().describe('layers of packages, read-only'),
     controls: controlsSchema,
     privateHosts: z
       .array(z.string())
       .readonly()
       .exactOptional()
-      .describe('where its network may be private: what the configuration let be'),
+      .describe('private addresses that the configuration grants'),
     schedule: scheduleSchema,
     /** Ceilings of one job, in bytes and milliseconds. */
     limits: z

@@ -22,18 +22,22 @@ const fileDigest = z
 export const envelopeSchema = z
   .strictObject({
     format: z.literal(envelopeFormat),
-    code: digest.describe('of the UTF-8 text of the code'),
+    code: digest.describe('SHA-256 of the UTF-8 text of the code'),
     files: z
       .record(z.string().min(1).max(1024), fileDigest)
       .refine((files) => Object.keys(files).length <= 2000, 'expected at most 2000 files')
       .optional()
-      .describe('of the bytes of each file of the job, by path'),
+      .describe('SHA-256 of each file of the job, by path'),
     capabilities: z
       .array(z.string().min(1).max(200))
       .max(1000)
       .readonly()
-      .describe('the most it may be granted: "network", names of capabilities'),
-    expires: z.string().max(40).nullable().describe('such as 2030-01-31T12:00:00.000Z; or never'),
+      .describe('upper limit of its grants: "network", names of capabilities'),
+    expires: z
+      .string()
+      .max(40)
+      .nullable()
+      .describe('expiry, such as 2030-01-31T12:00:00.000Z; null: never'),
     key: z.string().max(100),
     signature: z.string().max(200),
   })

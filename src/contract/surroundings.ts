@@ -44,7 +44,7 @@ export const envAsked = z
     }
   })
   .readonly()
-  .describe('variables of its environment; values are never recorded, only names and sizes')
+  .describe('environment variables; only names and sizes are recorded, never values')
 
 export const stdinAsked = z
   .union([
@@ -65,7 +65,7 @@ export const stdinAsked = z
     'expected base64',
   )
   .readonly()
-  .describe('what the program reads on its standard input, in place of the input as JSON')
+  .describe('standard input of the program, in place of the input as JSON')
 
 const utf8 = 'utf8' as const
 export type Stdin = z.output<typeof stdinAsked>

@@ -69,15 +69,17 @@ export const splitSchema = z
 /** A function that ran. */
 export const ranFunctionSchema = z
   .object({
-    zone: z.string().describe('where it ran; `main` is the whole, or what of it stays in no zone'),
-    name: z.string().max(zoneNameMax).describe('empty where its source gives it none'),
+    zone: z.string().describe('zone in which it ran; `main` is the part outside of all zones'),
+    name: z.string().max(zoneNameMax).describe('name of the function; empty for an anonymous one'),
     line,
     endLine: line,
     calls: z
       .number()
       .int()
       .min(1)
-      .describe('how often it was entered: an async function or a generator again after each wait'),
+      .describe(
+        'number of entries: an async function or a generator is entered again after each wait',
+      ),
   })
   .readonly()
 
@@ -86,15 +88,17 @@ const heldBy = z.enum(['cgroup', 'watch', 'none'])
 /** Start of a program zone. */
 export const programZoneAbout = z
   .object({
-    program: z.string().describe('the file that was executed'),
-    parent: z.string().describe('the zone it was started in'),
+    program: z.string().describe('path of the executed file'),
+    parent: z.string().describe('zone of the process that executed it'),
     entered: z
       .enum(['asked', 'seen'])
-      .describe('`asked`: before the first instruction of the program; `seen`: soon after it'),
+      .describe(
+        '`asked`: placed before the first instruction of the program; `seen`: detected and placed soon after it',
+      ),
     enforced: z
       .object({ memory: heldBy, cpu: heldBy, processes: heldBy })
       .readonly()
-      .describe('what holds each of its own limits; `none` where it has none of its own'),
+      .describe('mechanism that enforces each of its own limits; `none` without limits of its own'),
   })
   .readonly()
 
@@ -104,10 +108,10 @@ export const programZoneMade = programZoneAbout
   .extend({
     zone: z.string(),
     kind: z.string(),
-    began: z.number().describe('milliseconds after the whole'),
-    phases: z.array(z.string()).readonly().describe('those that it lived'),
-    why: z.string().describe('how it ended'),
-    peakBytes: z.number().optional().describe('memory, as far as it was looked at'),
+    began: z.number().describe('start, in milliseconds after the start of the execution'),
+    phases: z.array(z.string()).readonly().describe('phases that it entered'),
+    why: z.string().describe('status of the end'),
+    peakBytes: z.number().optional().describe('peak memory in bytes, as far as sampled'),
   })
   .readonly()
 
@@ -120,10 +124,10 @@ export const zonesMadeSchema = z
           .unwrap()
           .pick({ name: true, kind: true, line: true, endLine: true })
           .extend({
-            calls: z.number().int().describe('how often its function was called there'),
+            calls: z.number().int().describe('number of calls of its function there'),
             callers: z
               .record(z.string(), z.number().int())
-              .describe('of these, how many calls came from which zone'),
+              .describe('number of these calls by calling zone'),
           }),
       )
       .readonly(),
@@ -132,17 +136,17 @@ export const zonesMadeSchema = z
       .array(programZoneMade)
       .readonly()
       .optional()
-      .describe('where its schedule has zones of programs: those that were executed'),
+      .describe('with program zones in the schedule: programs that were executed'),
   })
   .readonly()
 
 /** A source range that deserves a zone, or a review. */
 export const riskAreaSchema = z
   .object({
-    area: z.string().describe('a kind of zone, or what a finding is about: files, process, eval …'),
+    area: z.string().describe('kind of zone, or subject of a finding: files, process, eval …'),
     line,
     endLine: line,
-    name: z.string().optional().describe('of the function, where it is one'),
+    name: z.string().optional().describe('name of the function, if it is one'),
     because: z.string(),
   })
   .readonly()
@@ -161,24 +165,31 @@ export const riskAnalysisSchema = z
 /** A planned zone of one execution. */
 export const temporalZoneSchema = z
   .object({
-    id: z.string().describe('its name: that of its function, or main'),
-    execution: z.string().nullable().describe('null until it is run'),
+    id: z.string().describe('name of the zone: that of its function, or main'),
+    execution: z.string().nullable().describe('id of the execution; null before it runs'),
     kind: z.enum([...zoneKinds, 'main']),
     line: line.optional(),
     endLine: line.optional(),
-    lifespan: z.number().describe('milliseconds; never longer than the whole'),
+    lifespan: z.number().describe('milliseconds; at most those of the execution'),
     phases: z
       .array(z.object({ name: z.string(), for: z.number(), controls: controlsSchema }).readonly())
       .readonly(),
-    controls: controlsSchema.describe('what it begins with'),
-    mayCall: z.array(z.string()).readonly().describe('zones that it has a channel to'),
-    because: z.string().describe('schedule, or history: what earlier runs of this instance used'),
+    controls: controlsSchema.describe('controls at its start'),
+    mayCall: z.array(z.string()).readonly().describe('zones that it may call over a channel'),
+    because: z
+      .string()
+      .describe(
+        'origin of the plan: schedule, or history (what earlier runs of this instance used)',
+      ),
   })
   .readonly()
 
 /** Source lines of a zone. */
 export const zoneCodeSchema = z
-  .object({ zone: z.string(), code: z.string().describe('in its place; all else is white space') })
+  .object({
+    zone: z.string(),
+    code: z.string().describe('code at its original position; the rest is white space'),
+  })
   .readonly()
 
 export type TracedFunction = z.infer<typeof ranFunctionSchema>

@@ -92,8 +92,8 @@ export function openApi(version: string): Json {
       title: 'Mayfly',
       version,
       description:
-        'Runs code that nobody trusts. A job that reached a wall answers 200 with its outcome, whatever its status; ' +
-        'a blocked one is 403 and one that nobody can run 503, both with the outcome. Durations are milliseconds or ' +
+        'Runs untrusted code in sandboxes. A job that reached a wall answers 200 with its outcome, whatever its status; ' +
+        'a blocked job is 403 and one that no wall can run is 503, both with the outcome. Durations are milliseconds or ' +
         'text such as "5s", sizes bytes or text such as "64MB". Bodies may be application/msgpack too, and answers are ' +
         'where Accept names it.',
       license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
@@ -136,8 +136,8 @@ function executionPaths(): Json {
       get: {
         ...call(
           'listExecutions',
-          'What jobs came to',
-          'Newest first, those under way among them; kept for 24 hours or 1 GB. All labels given must match',
+          'List executions',
+          'Newest first, running ones included; kept for 24 hours or 1 GB. All given labels must match',
           {},
           'Executions',
           [401, 403, 422, 429],
@@ -160,29 +160,31 @@ function oneExecutionPaths(): Json {
         ...alsoStream(
           call(
             'getExecution',
-            'One outcome',
-            'Before its end, that it is queued or running. As text/event-stream: what a job under way has told, as far ' +
-              'as the last 64 KiB hold it, what it still tells, and always last outcome; of one that is over outcome ' +
-              'alone. Each event but that has an id, one more each: a gap is what was no longer kept',
+            'Get one outcome',
+            'Before the end: whether it is queued or running. As text/event-stream: output and timeline so far, as far ' +
+              'as the last 64 KiB hold them, then live events, and outcome as the last one; for an ended job outcome ' +
+              'alone. Each other event has an id, which rises by one: a gap means that events were no longer kept',
             {},
             outcomeOrPending,
             [401, 403, 404, 429],
           ),
         ),
-        parameters: [header('Last-Event-ID', 'The id of the last event known: goes on after it')],
+        parameters: [
+          header('Last-Event-ID', 'Id of the last known event; the stream continues after it'),
+        ],
       },
       delete: withResponse(
         call(
           'cancelExecution',
-          'End one job',
-          'With its outcome where it had ended',
+          'Cancel one job',
+          'Answers with the outcome if the job had ended already',
           {},
           'Outcome',
           [401, 403, 404, 429],
         ),
         202,
         {
-          description: 'It is being ended',
+          description: 'The job is being ended',
           content: { 'application/json': { schema: ref('Pending') } },
         },
       ),
@@ -192,9 +194,9 @@ function oneExecutionPaths(): Json {
       get: {
         ...stream(
           'drawExecution',
-          'One life as a picture',
-          'Phases, what each control still allowed, what happened and what was cut off, as an SVG that needs nothing ' +
-            'else. Of a job under way as far as it has come',
+          'Draw the timeline of one execution',
+          'Phases, the rights left in each control, events and what was cut off, as an SVG without external ' +
+            'references. For a running job, its timeline so far',
           'image/svg+xml',
           [401, 403, 404, 422, 429],
         ),
@@ -219,7 +221,7 @@ function activeContentPaths(): Json {
             'executeActiveContent',
             'Run one piece of active content',
             'By the session token of a page of the static endpoint, or by an API key. As text/event-stream it begins ' +
-              'with plan, what its life is to be',
+              'with plan, the phases of the job',
             body('ActiveContent'),
             'Outcome',
             jobProblems,
@@ -236,8 +238,8 @@ function configPaths(): Json {
     '/v1/providers': {
       get: call(
         'listProviders',
-        'The walls of this machine',
-        'What each is made of, and why one is not available',
+        'List the providers of this machine',
+        'With the layers of each, and the reason why one is not available',
         {},
         { type: 'array', items: ref('Provider') },
         [401, 403, 429],
@@ -246,8 +248,8 @@ function configPaths(): Json {
     '/v1/providers/default': {
       put: call(
         'preferProvider',
-        'Prefer another wall',
-        'From the next job on; jobs under way end on theirs. Never below what a job needs',
+        'Set the default provider',
+        'From the next job on; running jobs end on theirs. Never below the tier that a job needs',
         body('DefaultProvider'),
         'ConfigInForce',
         changeProblems,
@@ -257,7 +259,7 @@ function configPaths(): Json {
       patch: call(
         'changeConfig',
         'Change the configuration in force',
-        'From the next job on, until the server ends. What is wider needs the scope config:widen, which admin does not ' +
+        'From the next job on, until the server ends. A change that widens needs the scope config:widen, which admin does not ' +
           'include; details.widens names it',
         body('ConfigPatch'),
         'ConfigInForce',
@@ -273,20 +275,22 @@ function threatPaths(): Json {
       get: {
         ...call(
           'listThreats',
-          'The last threats',
-          'Oldest first, at most 500: what was blocked, audited, unreadable, denied, odd or refused. A tenant sees its own',
+          'List threats',
+          'The latest, oldest first, at most 500: blocked, audited or unparsed code, denied access, anomalies and refused output. A tenant sees its own',
           {},
           { type: 'array', items: ref('Threat') },
           [401, 403, 429],
         ),
-        parameters: [query('after', { type: 'integer', minimum: 0 }, 'seq of the last one known')],
+        parameters: [
+          query('after', { type: 'integer', minimum: 0 }, 'seq of the last known threat'),
+        ],
       },
     },
     '/v1/threats/stream': {
       get: stream(
         'streamThreats',
-        'Threats as they come',
-        'Server-sent events "threat", each with a Threat; Last-Event-ID goes on where a reader was',
+        'Stream threats',
+        'Server-sent events "threat", each with a Threat; with Last-Event-ID the stream continues after that one',
         'text/event-stream',
         [401, 403, 429, 503],
       ),
@@ -300,7 +304,7 @@ function descriptionPaths(): Json {
     '/metrics': {
       get: stream(
         'metrics',
-        'What is counted and measured',
+        'Get metrics',
         'Prometheus text format 0.0.4',
         'text/plain',
         [401, 403, 429],
@@ -309,7 +313,7 @@ function descriptionPaths(): Json {
     '/openapi.json': {
       get: call(
         'describe',
-        'This description',
+        'Get this OpenAPI document',
         'OpenAPI 3.1; without a key on loopback',
         {},
         { type: 'object' },
@@ -320,7 +324,7 @@ function descriptionPaths(): Json {
       get: asHtml(
         call(
           'readDocs',
-          'This description, readable',
+          'Get this document as a page',
           'One page, with an example for each call; without a key on loopback',
           {},
           {},
@@ -331,9 +335,9 @@ function descriptionPaths(): Json {
     '/livez': { get: open('isAlive', 'Whether the server answers', 'Live', []) },
     '/healthz': { get: open('isHealthy', 'The same as /livez', 'Live', []) },
     '/readyz': {
-      get: open('isReady', 'Whether a wall is proven and jobs are taken', 'Ready', [503]),
+      get: open('isReady', 'Whether a wall is proved and jobs are admitted', 'Ready', [503]),
     },
-    '/version': { get: open('version', 'What this is', 'Version', []) },
+    '/version': { get: open('version', 'Name and version of the server', 'Version', []) },
   }
 }
 
@@ -342,8 +346,8 @@ function effectPaths(): Json {
     '/api/effects': {
       get: call(
         'listEffects',
-        'The effects of a tenant',
-        'By name, without their code',
+        'List effects',
+        'Effects of the tenant by name, without their code',
         {},
         'Effects',
         [401, 403, 429],
@@ -352,8 +356,8 @@ function effectPaths(): Json {
     '/api/effects/register': {
       post: call(
         'registerEffect',
-        'Keep code to run it by name',
-        'Code that scores 80 or more is blocked; one of the same name is replaced',
+        'Register an effect',
+        'Stores code to run it by name. Code with a threat score of 80 or more is blocked; an effect of the same name is replaced',
         body('EffectRequest'),
         'EffectRegistered',
         [400, 401, 403, 408, 409, 413, 415, 422, 429, 503],
@@ -371,12 +375,19 @@ function effectPaths(): Json {
     },
     '/api/effects/{id}': {
       parameters: [pathId],
-      get: call('readEffect', 'One effect', 'With its code', {}, 'Effect', [401, 403, 404, 429]),
+      get: call(
+        'readEffect',
+        'Get one effect',
+        'With its code',
+        {},
+        'Effect',
+        [401, 403, 404, 429],
+      ),
       delete: withoutBody(
         call(
           'removeEffect',
           'Remove an effect',
-          'It is gone at once',
+          'Takes effect at once',
           {},
           {},
           [401, 403, 404, 429],
@@ -391,7 +402,7 @@ function capabilityPaths(): Json {
     '/v1/capabilities': {
       get: call(
         'listCapabilities',
-        'What can be called by name',
+        'List capabilities',
         'Built-in capabilities, then the effects of the tenant',
         {},
         'Capabilities',
@@ -404,7 +415,7 @@ function capabilityPaths(): Json {
         call(
           'callCapability',
           'Call a capability',
-          'Isolated only where its entry says so; with the limits, network and files that are configured for its name',
+          'Isolated if the registry entry says so; with the limits, network and files that are configured for its name',
           body('CapabilityCall'),
           'Outcome',
           [...jobProblems, 404],
@@ -423,7 +434,7 @@ function sandboxPaths(): Json {
     '/v1/sandboxes': {
       get: call(
         'listSandboxes',
-        'Jobs under way, in their sandboxes',
+        'List live sandboxes',
         "Newest first: a tenant's own, and all of them for an admin",
         {},
         'LiveSandboxes',
@@ -434,16 +445,16 @@ function sandboxPaths(): Json {
       parameters: [pathId],
       get: call(
         'readSandbox',
-        'One of them',
-        'Its phase, what it may do now, and what was taken away',
+        'Get one sandbox',
+        'Phase, controls in force, and reductions so far',
         {},
         'LiveSandbox',
         [401, 403, 404, 429, 503],
       ),
       delete: call(
         'terminateSandbox',
-        'End one of them',
-        'Answers when its code has ended; its outcome is terminated',
+        'Terminate one sandbox',
+        'Answers when the code has ended; the status of the outcome is terminated',
         {},
         'Terminated',
         [401, 403, 404, 429, 503],
@@ -453,8 +464,8 @@ function sandboxPaths(): Json {
       parameters: [pathId],
       post: call(
         'tightenSandbox',
-        'Take something away from it, for good',
-        'Controls as in a phase; those left out stay. What would loosen, or what its wall cannot close while it runs, ' +
+        'Tighten one sandbox',
+        'Permanent. Controls as in a phase; omitted ones stay. A change that would loosen, or that its wall cannot make while it runs, ' +
           'is 409, and details.inForce says what holds',
         body('Tighten'),
         'Tightened',
@@ -463,15 +474,20 @@ function sandboxPaths(): Json {
     },
     '/v1/sandboxes/{id}/freeze': order(
       'freezeSandbox',
-      'Let it stand still',
-      'It goes on ageing: its phases end when they were to. 409 where its wall is not able to',
+      'Freeze one sandbox',
+      'Its schedule continues: phases end at their time. 409 if its wall cannot freeze',
       'Frozen',
     ),
-    '/v1/sandboxes/{id}/thaw': order('thawSandbox', 'Let it go on', 'As it was', 'Frozen'),
+    '/v1/sandboxes/{id}/thaw': order(
+      'thawSandbox',
+      'Thaw one sandbox',
+      'Resumes a frozen sandbox',
+      'Frozen',
+    ),
     '/v1/sandboxes/{id}/capture': order(
       'captureSandbox',
-      'Look into it',
-      'As deep as its wall can; kind none where it cannot',
+      'Capture one sandbox',
+      'As much as its wall supports; kind none if it supports no capture',
       'Captured',
     ),
   }
@@ -484,7 +500,7 @@ function evidencePaths(): Json {
       parameters: [pathId],
       get: call(
         'readEvidence',
-        'What was captured of an execution',
+        'List captures of an execution',
         "The earliest first, each part with its digest: of a tenant's own, and of any for an admin",
         {},
         'Evidence',
@@ -495,8 +511,8 @@ function evidencePaths(): Json {
       parameters: [pathId, inPath('capture'), inPath('part')],
       get: stream(
         'readEvidencePart',
-        'The bytes of a part',
-        'Needs scope operate, and is a line of the record. Repr-Digest is what they have to come to',
+        'Get a part of a capture',
+        'Needs scope operate, and is written to the record. Repr-Digest is the digest of the bytes',
         'application/octet-stream',
         [401, 403, 404, 429, 503],
       ),
@@ -513,7 +529,7 @@ function zonePaths(): Json {
           call(
             'beginZones',
             'Run code in temporal zones',
-            'Code without annotations is taken apart where nobody could notice. Its outcome is at /v1/executions/{id}',
+            'Code without annotations is split only where its result stays the same. The outcome is at /v1/executions/{id}',
             asked,
             {},
             [...jobProblems, 404],
@@ -521,7 +537,7 @@ function zonePaths(): Json {
         ),
         202,
         {
-          description: 'It runs in these zones',
+          description: 'The execution has begun, in these zones',
           headers: { Location: { schema: { type: 'string' } } },
           content: { 'application/json': { schema: ref('ZonesBegun') } },
         },
@@ -530,8 +546,8 @@ function zonePaths(): Json {
     '/v1/zones/analysis': {
       post: call(
         'analyseZones',
-        'What code does where',
-        'Its areas by line, and how it can be taken apart. Nothing runs',
+        'Analyse the zones of code',
+        'Areas of the code by line, and how it can be split. Nothing runs',
         asked,
         'RiskAnalysis',
         [...jobProblems, 404],
@@ -540,8 +556,8 @@ function zonePaths(): Json {
     '/v1/zones/plan': {
       post: call(
         'planZones',
-        'The zones that code would get',
-        'Their lives, what each may do, whom it may call, and which part of the code it has. Nothing runs',
+        'Plan the zones of code',
+        'Lifespan, controls, channels and code of each zone. Nothing runs',
         asked,
         'ZonesPlanned',
         [...jobProblems, 404],
@@ -558,8 +574,8 @@ function liveZonePaths(): Json {
       parameters: [pathId],
       get: call(
         'monitorZones',
-        'How the zones of an execution are',
-        'Those alive with the phase of each; once it is over, what became of them',
+        'Get the zones of an execution',
+        'Live zones with their phases; after the end of the execution, the end of each',
         {},
         'ZonesMonitored',
         [401, 403, 404, 429],
@@ -570,7 +586,7 @@ function liveZonePaths(): Json {
       delete: call(
         'endZone',
         'End one zone',
-        'The rest goes on, and who calls it is told; of main, everything ends',
+        'Other zones continue, and calls to the ended one fail; ending main ends the execution',
         {},
         'ZoneEnded',
         [401, 403, 404, 429, 503],
@@ -580,8 +596,8 @@ function liveZonePaths(): Json {
       parameters: [pathId, pathZone],
       post: call(
         'tightenZone',
-        'Take something away from one zone, for good',
-        'What would loosen is 409. Its channels to zones that still have what was taken are revoked',
+        'Tighten one zone',
+        'Permanent; 409 for a change that would loosen. Channels to zones that still have the right are revoked',
         body('ZoneTighten'),
         'Tightened',
         [400, ...orderProblems, 413, 415, 422],

@@ -28,7 +28,7 @@ export const executionRow = z
   .object({
     id: z.string(),
     status: z.union([status, z.enum(['queued', 'running'])]),
-    at: z.string().describe('when it was taken, as ISO 8601'),
+    at: z.string().describe('time of admission, as ISO 8601'),
     language: z.string().optional(),
     tier: z.string().optional(),
     provider: z.string().optional(),

@@ -10,7 +10,7 @@ import { configBody, type ConfigBody } from '../http/configuration-body.ts'
 
 /** The body of `PUT /v1/providers/default`. */
 export const defaultProvider = z.strictObject({
-  name: z.string().min(1).max(64).describe('a provider of this machine, or auto'),
+  name: z.string().min(1).max(64).describe('name of an available provider, or auto'),
 })
 
 type ConfigParts = Pick<GatewayParts, 'bodies' | 'change'>

@@ -30,7 +30,9 @@ export const zonesAsked = z
       .min(1)
       .max(200)
       .optional()
-      .describe('its zones come from its first execution, from the second on'),
+      .describe(
+        'name of an instance: from its second execution on, zones are planned from what earlier ones used',
+      ),
   })
   .readonly()
 
@@ -48,13 +50,18 @@ export const zonesBegun = z
 export const zonesMonitored = z
   .object({
     id: z.string(),
-    status: z.string().describe('queued or running; else how it ended'),
+    status: z.string().describe('queued, running, or the status of the outcome'),
     zones: z
       .array(z.object({ zone: z.string(), phase: z.string().nullable() }))
       .readonly()
-      .describe('those alive, main first'),
+      .describe('live zones, main first'),
     made: zonesMadeSchema.optional().describe('once it is over'),
-    timeline: z.array(timelineEntry).readonly().describe('once it is over; before, as a stream'),
+    timeline: z
+      .array(timelineEntry)
+      .readonly()
+      .describe(
+        'after the end of the execution; before it, GET /v1/executions/{id} streams the timeline',
+      ),
   })
   .readonly()
 

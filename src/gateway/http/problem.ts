@@ -21,7 +21,7 @@ export const problemSchema = z
     retryAfter: z.number().int().optional().describe('seconds'),
     outcome: outcomeSchema
       .optional()
-      .describe('of a job that was blocked or that nobody could run'),
+      .describe('outcome of a job that was blocked, or that no wall here could run'),
   })
   .readonly()
 

@@ -13,7 +13,9 @@ export const activeContent = z
     schedule: z
       .enum(presetNames)
       .optional()
-      .describe('a life of policies/schedules.json, with the network that stands there'),
+      .describe(
+        'name of a schedule in policies/schedules.json, which grants the network stated there',
+      ),
     artifacts: jobRequest.unwrap().shape.artifacts.unwrap().optional(),
   })
   .readonly()
@@ -22,7 +24,7 @@ export const activeContent = z
 export const executionList = z
   .object({
     items: z.array(executionRow).readonly(),
-    next: z.string().nullable().describe('the cursor of the next page; null on the last'),
+    next: z.string().nullable().describe('cursor of the next page; null on the last page'),
   })
   .readonly()
 
@@ -43,6 +45,6 @@ export const readyBody = z
       .array(z.string())
       .readonly()
       .optional()
-      .describe('provider modules that serve nothing; GET /v1/providers says why'),
+      .describe('provider modules that serve no job; GET /v1/providers says why'),
   })
   .readonly()

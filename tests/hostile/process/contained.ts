@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Outcome } from '../../../src/contract/outcome.ts'
 import { escapedWord, type End } from '../case.ts'
 import { timeoutMs } from './bounds.ts'
+import { inParallel } from '../sample.ts'
 import type { ProcessBait, ProcessCase } from './case.ts'
 import { measure } from './measure.ts'
 import { survivorOf, sweep, type ProcessTrap } from './trap.ts'
@@ -38,6 +39,28 @@ export interface Field {
    * Only evidence seen by the host counts: the kernel's answers to a program prove nothing without a filter.
    */
   readonly onlySeen?: boolean
+}
+
+const atATime = 3
+
+/** Cases that a wall did not contain, each with the reason. Measured ones run alone, to attribute the usage. */
+export async function uncontained(
+  field: Field,
+  cases: readonly ProcessCase[],
+): Promise<readonly string[]> {
+  const found: string[] = []
+  const tryOne = async (hostile: ProcessCase): Promise<void> => {
+    const why = await whyNotContained(field, hostile)
+    if (why) found.push(`${hostile.name}: ${why}`)
+  }
+  const isMeasured = ({ over, quick }: ProcessCase): boolean => Boolean(over ?? quick)
+  await inParallel(
+    cases.filter((one) => !isMeasured(one)),
+    atATime,
+    tryOne,
+  )
+  for (const hostile of cases.filter(isMeasured)) await tryOne(hostile)
+  return found
 }
 
 /** Reason why a wall did not contain a case; undefined if it did. */

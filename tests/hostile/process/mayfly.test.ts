@@ -5,9 +5,9 @@ import { after, before, suite, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { ordinaryFollows } from '../../fixtures/half.ts'
 import { restsAfterwards } from '../proc.ts'
-import { inParallel, sample, seed } from '../sample.ts'
-import { processFamilies, type ProcessCase } from './case.ts'
-import { whyNotContained } from './contained.ts'
+import { sample, seed } from '../sample.ts'
+import { processFamilies } from './case.ts'
+import { uncontained } from './contained.ts'
 import { processCorpus } from './corpus.ts'
 import { nobody, ProcessTrap } from './trap.ts'
 import { openWalls, wallNames, type WallName, type Walls } from './walls.ts'
@@ -18,7 +18,6 @@ import { openWalls, wallNames, type WallName, type Walls } from './walls.ts'
  */
 const long = process.env['MAYFLY_LONG'] !== undefined
 const perFamily = long ? Infinity : 5
-const atATime = 3
 const isRoot = process.getuid?.() === 0
 
 let trap: ProcessTrap
@@ -39,7 +38,7 @@ for (const wall of wallNames)
         const absent = await walls.absent(wall)
         if (absent) return t.skip(absent)
         const cases = sample(processCorpus[family], perFamily)
-        assert.deepEqual(await uncontained(wall, cases), [], `seed ${seed}`)
+        assert.deepEqual(await uncontained({ walls, wall, trap }, cases), [], `seed ${seed}`)
       })
     test(`Afterwards, ${wall} still answers, and no process burns CPU`, async (t) => {
       const absent = await walls.absent(wall)
@@ -61,26 +60,6 @@ test('An ordinary user’s walls contain them too (S4-39)', async (t) => {
   const leftOut = Number(/^ℹ skipped (\d+)$/m.exec(text)?.[1])
   assert.equal(leftOut, 1 + absent.filter(Boolean).length * perWall, text)
 })
-
-/** Measured cases run alone, to attribute the usage. */
-async function uncontained(
-  wall: WallName,
-  cases: readonly ProcessCase[],
-): Promise<readonly string[]> {
-  const found: string[] = []
-  const tryOne = async (hostile: ProcessCase): Promise<void> => {
-    const why = await whyNotContained({ walls, wall, trap }, hostile)
-    if (why) found.push(`${hostile.name}: ${why}`)
-  }
-  const isMeasured = ({ over, quick }: ProcessCase): boolean => Boolean(over ?? quick)
-  await inParallel(
-    cases.filter((one) => !isMeasured(one)),
-    atATime,
-    tryOne,
-  )
-  for (const hostile of cases.filter(isMeasured)) await tryOne(hostile)
-  return found
-}
 
 async function answers(wall: WallName): Promise<void> {
   const code = `import json, os, sys; os.write(3, json.dumps(json.load(sys.stdin) + 1).encode())`

@@ -21,7 +21,7 @@ import { programOf, type ProcessBait, type ProcessCase } from './case.ts'
 
 /** The providers that run whole processes. */
 export const wallNames = ['bubblewrap', 'embedded'] as const
-export type WallName = (typeof wallNames)[number]
+export type WallName = (typeof wallNames)[number] | 'gvisor'
 
 export interface Walls extends AsyncDisposable {
   run(job: JobRequest): Promise<Outcome>
@@ -60,7 +60,7 @@ export async function openWalls({ unproved, ...options }: WallsWish = {}): Promi
 }
 
 /** The product's own provider without the proof that would refuse an incomplete wall. */
-function unprovedBy(way: WallName, warden: WardenClient): Provider {
+function unprovedBy(way: (typeof wallNames)[number], warden: WardenClient): Provider {
   const voice = { say() {} }
   const stock = createSparePools(systemClock, voice)
   const openWayOut = (): never => {

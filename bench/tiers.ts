@@ -1,7 +1,7 @@
 /**
- * Programs behind the process wall, from claim to result, beside a plain process, the usual alternatives, and a
+ * Programs behind the process wall and gVisor's, from claim to result, beside a plain process, the usual alternatives, and a
  * round trip to a running process, which is the lower bound. One run, contenders interleaved; pooled, empty pool and
- * saturated apart; cost and memory of a spare.
+ * saturated apart; cost, memory and end of a spare.
  *
  *     npm ci --prefix bench/others    # bun, deno and sandbox-runtime; crun is a Debian package. What is missing is left out
  *     node bench/tiers.ts [--rounds 60] [--json]
@@ -19,10 +19,12 @@ import type { Provider, Task } from '../src/contract/provider.ts'
 import { findProgram } from '../src/os/find-program.ts'
 import { figures, rate, sideBySide, timed, type Contender } from '../src/lib/measure.ts'
 import { proportionalBytes } from '../src/os/proc.ts'
+import { belowOf } from '../src/os/process-tree.ts'
 import { createSparePools } from '../src/pool/spare-pools.ts'
 import { startWarden } from '../src/sdk/start-warden.ts'
-import { createProcessProvider } from '../src/tiers/process/provider.ts'
-import { jailKinds, type JailKind } from '../src/contract/jail-kind.ts'
+import { createGvisorProvider } from '../src/tiers/gvisor/provider.ts'
+import { createProcessProvider, type ProcessOptions } from '../src/tiers/process/provider.ts'
+import { jailKinds } from '../src/contract/jail-kind.ts'
 import type { WardenClient } from '../src/walls/client.ts'
 import { profileFor } from './profile.ts'
 
@@ -36,6 +38,8 @@ const TASK = `${JSON.stringify({ protocol: 1, code: 'x'.repeat(400) })}\n`
 const ECHO = `const fs = require('node:fs'), bytes = Buffer.alloc(4096)
 for (let n; (n = fs.readSync(0, bytes)) > 0;) fs.writeSync(1, bytes, 0, n)`
 const languages = ['node', 'python'] as const
+const ways = [...jailKinds, 'gvisor'] as const
+type Way = (typeof ways)[number]
 type Programmed = (typeof languages)[number]
 
 const programs: Readonly<Record<Programmed, Pick<Task, 'entry' | 'code'>>> = {
@@ -75,7 +79,7 @@ async function measure(warden: WardenClient) {
     const pooled: Contender[] = []
     const apart: Record<string, unknown> = {}
     const opened: Provider[] = []
-    for (const way of jailKinds) {
+    for (const way of ways) {
       const warm = providerOf(way, warden, 2)
       const cold = providerOf(way, warden, 0)
       opened.push(warm, cold)
@@ -100,20 +104,20 @@ async function measure(warden: WardenClient) {
   return { machine: { cores: os.availableParallelism(), node: process.version, rounds }, ...report }
 }
 
-function providerOf(way: JailKind, warden: WardenClient, most: number): Provider {
+function providerOf(way: Way, warden: WardenClient, most: number): Provider {
   const stock = createSparePools(systemClock, voice)
   const openWayOut = (): never => {
     throw new Error('Nothing here asks for a way out')
   }
-  return createProcessProvider({
-    way,
+  const parts: Omit<ProcessOptions, 'way'> = {
     warden,
     voice,
     warm: (kind) => stock.createPool(kind),
     least: most,
     most,
     openWayOut,
-  })
+  }
+  return way === 'gvisor' ? createGvisorProvider(parts) : createProcessProvider({ way, ...parts })
 }
 
 /** Runs one program: milliseconds from claim to result. Resolves once the wall is gone. */
@@ -142,8 +146,11 @@ async function saturated(provider: Provider, language: Programmed) {
   return { saturated: { perSecond, p50, p99 } }
 }
 
-/** Cost of a spare: time to make it, and memory while idle (PSS, from smaps_rollup). */
-async function spares(way: JailKind, language: Programmed, warden: WardenClient) {
+/**
+ * Cost of a spare: time to make it, memory of all its processes while idle (PSS, from smaps_rollup), and time from the kill
+ * until nothing is left.
+ */
+async function spares(way: Way, language: Programmed, warden: WardenClient) {
   const settings = { spares: 0, spareMiB: 8, way, disk: 64 * MIB }
   const started: { id: string; pid: number; took: number }[] = []
   for (let n = 0; n < STARTS; n++) {
@@ -152,11 +159,14 @@ async function spares(way: JailKind, language: Programmed, warden: WardenClient)
     for (const one of [socket, streams?.stdout, streams?.stderr]) one?.unref()
     started.push(wall)
   }
-  const bytes = started.map(({ pid }) => proportionalBytes(pid))
+  const bytes = started.flatMap(({ pid }) => [pid, ...belowOf(pid)].map(proportionalBytes))
   const each = Math.round((bytes.reduce((sum, one) => sum + one, 0) / STARTS / MIB) * 10) / 10
   const { p50 } = figures(started.map(({ took }) => took))
-  for (const { id } of started) await warden.kill(id)
-  return { spare: { pssMiB: each, refillMs: p50, refillsPerSecond: Math.round(1000 / p50) } }
+  const kills: number[] = []
+  for (const { id } of started) kills.push(await timed(() => warden.kill(id)))
+  const killMs = figures(kills).p50
+  const refillsPerSecond = Math.round(1000 / p50)
+  return { spare: { pssMiB: each, refillMs: p50, refillsPerSecond, killMs } }
 }
 
 /** Round trip of one message over pipes. */

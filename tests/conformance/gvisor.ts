@@ -6,7 +6,7 @@ import { systemClock } from '../../src/contract/clock.ts'
 import type { Language } from '../../src/contract/job.ts'
 import type { WardenOptions } from '../../src/contract/warden-options.ts'
 import { makeAuthority } from '../../src/egress/authority.ts'
-import { openEgress } from '../../src/egress/open-egress.ts'
+import { openEgress, type EgressParts } from '../../src/egress/open-egress.ts'
 import { findProgram } from '../../src/os/find-program.ts'
 import { createSparePools } from '../../src/pool/spare-pools.ts'
 import { createGvisorProvider } from '../../src/tiers/gvisor/provider.ts'
@@ -21,8 +21,9 @@ export function isRunscThere(): boolean {
 
 /** Walls of the gvisor tier, for one of its languages, with a warden in this process and a state folder of its own. */
 export async function makeGvisor(
-  options: Omit<WardenOptions, 'stateFolder'>,
+  options: Partial<WardenOptions>,
   language: Language,
+  ways: Pick<EgressParts, 'credentials' | 'dial'> = { credentials: [] },
 ): Promise<Made> {
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-walls-'))
   const warden = holdWarden({ stateFolder: join(folder, 'state'), ...options })
@@ -35,8 +36,7 @@ export async function makeGvisor(
     warm: (kind) => stock.createPool(kind),
     least: 0,
     most: 2,
-    openWayOut: async (controls, run) =>
-      openEgress({ controls, run, voice, authority, credentials: [] }),
+    openWayOut: async (controls, run) => openEgress({ controls, run, voice, authority, ...ways }),
   })
   // A script is no function that could be called again.
   const can = provider.can.filter((ability) => language !== 'sh' || ability !== 'batch')

@@ -15,3 +15,13 @@ export const bounds = {
   /** Cores; without a quota the duty cycle is coarse. */
   cpu: 1.35,
 } as const
+
+/**
+ * The same for a kernel in user space: two processes of this machine stand for each of its own, and its four programs
+ * hold 100 MiB that they share.
+ */
+export const boundsOfSentry: { readonly [B in keyof typeof bounds]: number } = {
+  ...bounds,
+  memoryBytes: bounds.memoryBytes + 100 * MIB,
+  processes: 2 * 32 + 30,
+}

@@ -81,7 +81,8 @@ async function tryOut(field: Field, hostile: ProcessCase): Promise<string | unde
   const seen = hostile.over ? measure() : undefined
   try {
     const first = await runOn(field.walls, field.wall, hostile, { body: hostile.code, bait })
-    const why = evidence(first.text) ?? seen?.over(hostile) ?? wrong(field.wall, hostile, first)
+    const why =
+      evidence(first.text) ?? seen?.over(hostile, field.wall) ?? wrong(field.wall, hostile, first)
     return why ?? (await survived(bait)) ?? (await knows(field, hostile, bait, evidence))
   } finally {
     seen?.stop()

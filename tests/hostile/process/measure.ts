@@ -1,13 +1,14 @@
 import { statfsSync, statSync } from 'node:fs'
 import { descendantsOf } from '../proc.ts'
-import { bounds } from './bounds.ts'
+import { bounds as boundsOfProcesses, boundsOfSentry } from './bounds.ts'
 import type { Bound, ProcessCase } from './case.ts'
 import { cpuOfTree, sizeOfTree } from './look.ts'
+import type { WallName } from './walls.ts'
 
 /** Usage of one job, measured from outside while it runs alone: of the tree below the warden that grew most. */
 export interface Measure {
   /** Reason why it exceeded the bound of its case. */
-  over(hostile: ProcessCase): string | undefined
+  over(hostile: ProcessCase, wall: WallName): string | undefined
   stop(): void
 }
 
@@ -36,7 +37,8 @@ export function measure(): Measure {
   }
   const timer = setInterval(look, pollMs)
   return {
-    over({ over }) {
+    over({ over }, wall) {
+      const bounds = wall === 'gvisor' ? boundsOfSentry : boundsOfProcesses
       if (over === 'memory' && most.memory > bounds.memoryBytes)
         return `memory: ${most.memory >> 20} MiB`
       if (over === 'processes' && most.processes > bounds.processes)

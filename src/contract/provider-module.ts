@@ -13,7 +13,7 @@ export interface ComposedProvider {
   readonly name: string
   /** Built-in provider that makes its sandboxes, or a tier: then the first of that tier that is available. */
   readonly on: string
-  /** At most the strength of that provider; by default its tier. */
+  /** Tier of exactly the strength that is proved; by default the tier of that provider. */
   readonly tier?: TierName
   /** Languages and abilities out of those of that provider; all by default. */
   readonly languages?: readonly Language[]

@@ -6,12 +6,14 @@ export interface ModuleBounds {
   readonly probeMsMax: number
   /** Longest stretch of its probe or launch without a pause: the server stands still for as long. */
   readonly loopMsMax: number
+  readonly launchMsMax: number
 }
 
 export const moduleBounds: ModuleBounds = {
   importMsMax: 10_000,
   probeMsMax: 10_000,
   loopMsMax: 1_000,
+  launchMsMax: 20_000,
 }
 
 /**
@@ -36,11 +38,20 @@ export function callWithin<T>(call: () => T, msMax: number): T {
 const script = new Script('call()')
 const context = createContext({})
 
-/** Rejects with Error if the promise is not settled in time; the work itself goes on. */
-export async function within<T>(work: Promise<T>, msMax: number, what: string): Promise<T> {
+/**
+ * Rejects with Error if the promise is not settled in time; the work itself goes on. Unless `keepsAlive`, the deadline
+ * keeps no process alive that has nothing else to do.
+ */
+export async function within<T>(
+  work: Promise<T>,
+  msMax: number,
+  what: string,
+  { keepsAlive = false } = {},
+): Promise<T> {
   const late = Promise.withResolvers<never>()
   const fail = () => late.reject(new Error(`${what} took longer than ${msMax} ms`))
   const timer = setTimeout(fail, msMax)
+  if (!keepsAlive) timer.unref()
   try {
     return await Promise.race([work, late.promise])
   } finally {

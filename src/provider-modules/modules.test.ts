@@ -12,6 +12,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, afterEach, suite, test } from 'node:test'
 import { systemClock } from '../contract/clock.ts'
+import type { MayflyError } from '../contract/error.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { Provider } from '../contract/provider.ts'
 import { createMockProvider } from '../tiers/mock/provider.ts'
@@ -30,7 +31,12 @@ const source = (name: string, members = '') => `export default {
   ${members}
 }`
 
-const hurried: ModuleBounds = { importMsMax: 1_500, probeMsMax: 300, loopMsMax: 200 }
+const hurried: ModuleBounds = {
+  importMsMax: 1_500,
+  probeMsMax: 300,
+  loopMsMax: 200,
+  launchMsMax: 300,
+}
 
 interface Stand extends ModuleHost {
   readonly folder: string
@@ -194,6 +200,26 @@ suite('Provider modules', { skip: process.platform === 'win32' }, () => {
       spins: ['PROVIDER_BROKEN', 'it ran for 200 ms without a pause'],
       waits: ['PROVIDER_BROKEN', 'its probe took longer than 300 ms'],
     })
+  })
+
+  test('a launch that hangs is cut off, in the proof and for a job', async () => {
+    const { modules, drop, serving, refused } = makeStand('launches', {}, hurried)
+    const claim = `tier: 'process', detect: async () => ({ available: true, strength: 3, layers: [], missing: [] }),`
+    const hangs = 'launch: () => new Promise(() => {}),'
+    drop('claims.js', source('claims', claim + hangs))
+    drop('hangs.js', source('hangs', hangs))
+    drop('spins.js', source('spins', 'launch() { for (;;); },'))
+    await modules.settle()
+    assert.match(String(refused()['claims']), /did not hold network .*its launch took longer than/)
+    const reasons = ['hangs', 'spins'].map(async (name) => {
+      const { provider } = serving.get(name)!
+      const launched = provider.launch(profileFor(provider), systemClock)
+      return await launched.catch(({ code, message }: MayflyError) => [code, message])
+    })
+    assert.deepEqual(await Promise.all(reasons), [
+      ['UNAVAILABLE', 'Cannot use provider "hangs": its launch took longer than 300 ms'],
+      ['UNAVAILABLE', 'Cannot use provider "spins": it ran for 200 ms without a pause'],
+    ])
   })
 
   test('S4-15: a module that serves is withdrawn as soon as others may write to it', async () => {

@@ -72,7 +72,7 @@ const pending: Availability = {
 /**
  * Provider modules of this process: found, loaded, proved, served and withdrawn. Files are polled, because a watch of a
  * folder sees no change of mode or owner further up, and none on a network file system. Each module is a task of its own,
- * so one that hangs delays no other. A changed file is a new module: the one before takes no further job, and its running
+ * so one that hangs delays no other, except that hostile guests try one provider at a time. A changed file is a new module: the one before takes no further job, and its running
  * jobs end as usual.
  */
 export class ProviderModules {
@@ -161,7 +161,7 @@ export class ProviderModules {
       const availability = await probeModule(provider, bounds)
       if (!availability.available) return this.#refuse(entry, availability)
       assertStrength(provider, availability)
-      const served = new ServedProvider(provider)
+      const served = new ServedProvider(provider, bounds)
       if (!isComposed(made)) await this.#trials(() => proveTier(served, this.#parts.baitFolders))
       this.#serve(entry, served, availability)
     } catch (thrown) {

@@ -7,7 +7,7 @@ import { tryWalls, type WallTrialResult } from '../walls/trials/try-walls.ts'
 import { callWithin, within, type ModuleBounds } from './bounded.ts'
 import { checkAvailability } from './check.ts'
 
-const trialsMsMax = 120_000
+const trialsMsMax = 60_000
 
 /** Runs the probe of a module. Throws Error for one that hangs, MayflyError PROVIDER_BROKEN for a wrong answer. */
 export async function probeModule(

@@ -1,8 +1,8 @@
-import { MayflyError } from '../contract/error.ts'
+import { MayflyError, messageOf } from '../contract/error.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { Provider, Sandbox } from '../contract/provider.ts'
 import type { Clock } from '../contract/clock.ts'
-import { callWithin, moduleBounds, within } from './bounded.ts'
+import { callWithin, moduleBounds, within, type ModuleBounds } from './bounded.ts'
 
 const closeMsMax = 5_000
 
@@ -20,12 +20,14 @@ export class ServedProvider implements Provider {
   readonly can: Provider['can']
   readonly isByNameAlone: boolean
   readonly #inner: Provider
+  readonly #bounds: ModuleBounds
   #live = 0
   #isRetired = false
   #closing: Promise<void> | undefined
 
-  constructor(inner: Provider) {
+  constructor(inner: Provider, bounds: ModuleBounds = moduleBounds) {
     this.#inner = inner
+    this.#bounds = bounds
     this.name = inner.name
     this.tier = inner.tier
     this.languages = [...inner.languages]
@@ -42,21 +44,10 @@ export class ServedProvider implements Provider {
   async launch(profile: Profile, clock: Clock): Promise<Sandbox> {
     const { name, tier, languages } = this
     const isStale = profile.tier !== tier || !languages.includes(profile.language)
-    if (this.#isRetired || isStale)
-      throw new MayflyError(
-        'UNAVAILABLE',
-        `Cannot use provider "${name}": its module has changed`,
-        {
-          hint: 'Ask again: the next job is given to a provider that is there now',
-        },
-      )
+    if (this.#isRetired || isStale) throw unavailable(name, new Error('its module has changed'))
     this.#live += 1
     try {
-      const inner = await callWithin(
-        () => this.#inner.launch(profile, clock),
-        moduleBounds.loopMsMax,
-      )
-      return this.#named(inner)
+      return this.#named(await this.#launchInTime(profile, clock))
     } catch (error) {
       this.#release()
       throw error
@@ -77,14 +68,22 @@ export class ServedProvider implements Provider {
   }
 
   async #closeNow(): Promise<void> {
+    const closing = Promise.try(() => this.#inner.close?.())
+    // A module that fails to close is not used again in any case.
+    await within(closing, closeMsMax, 'its close', { keepsAlive: true }).catch(() => undefined)
+  }
+
+  /** A sandbox that comes too late is destroyed. */
+  async #launchInTime(profile: Profile, clock: Clock): Promise<Sandbox> {
+    const { loopMsMax, launchMsMax } = this.#bounds
+    const call = () => Promise.resolve(this.#inner.launch(profile, clock))
+    let launching: Promise<Sandbox> | undefined
     try {
-      await within(
-        Promise.try(() => this.#inner.close?.()),
-        closeMsMax,
-        'its close',
-      )
-    } catch {
-      // The next start of the machine's walls is not this module's.
+      launching = callWithin(call, loopMsMax)
+      return await within(launching, launchMsMax, 'its launch')
+    } catch (cause) {
+      void launching?.then((late) => late[Symbol.asyncDispose]()).catch(() => undefined)
+      throw unavailable(this.name, cause)
     }
   }
 
@@ -115,6 +114,13 @@ export class ServedProvider implements Provider {
       },
     })
   }
+}
+
+function unavailable(name: string, cause: unknown): unknown {
+  if (cause instanceof MayflyError) return cause
+  const message = `Cannot use provider "${name}": ${messageOf(cause)}`
+  const hint = 'Ask again, or name another provider'
+  return new MayflyError('UNAVAILABLE', message, { cause, hint })
 }
 
 function once(call: () => void): () => void {

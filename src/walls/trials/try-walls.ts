@@ -237,6 +237,8 @@ async function layOut(folders: readonly string[]): Promise<Bait & AsyncDisposabl
     socket.destroy()
   })
   await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve))
+  // A guest that never ends must not hold this process.
+  server.unref()
   const { port } = server.address() as AddressInfo
   return {
     facts: { canary, mark, port, pid: process.pid, names: Object.keys(process.env) },

@@ -89,7 +89,7 @@ export function makePlan(job: Job, verdict: Verdict, { config, facts, raised }: 
     ...described,
     digest: `sha256:${sha256(canonicalJson(described))}`,
     explain: [
-      { field: 'format', value: 1, because: 'the only one there is' },
+      { field: 'format', value: 1, because: 'the only format' },
       ...choice.explain,
       { field: 'image', value: described.image, because: `tier "${choice.tier}"` },
       ...explainSource(job, verdict),
@@ -205,7 +205,7 @@ function explainSource(
   return [
     { field: 'language', value: language, because: asked.language ? 'asked' : 'analysis' },
     { field: 'entry', value: entry, because: asked.entry === 'auto' ? 'analysis' : 'asked' },
-    { field: 'tenant', value: tenant, because: 'who asks' },
+    { field: 'tenant', value: tenant, because: 'the caller' },
   ]
 }
 

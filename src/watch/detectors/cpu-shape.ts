@@ -54,14 +54,14 @@ export const cpuShape: Detector<Shape> = {
     const limit = (name: 'idleMs' | 'pinnedMs' | 'burnMs' | 'burnSpread') =>
       thresholds[`cpu-shape.${name}`]
     if (next.idleMs >= limit('idleMs') && next.pinnedMs >= limit('pinnedMs')) {
-      const reason = `It rested for ${Math.round(next.idleMs)} ms and has held a core since`
+      const reason = `It was idle for ${Math.round(next.idleMs)} ms, and has used a full core since`
       const severity = foreseen.computes ? 'low' : 'medium'
       return { state: next, found: { severity, subject: 'woke', reason, evidence } }
     }
     const isBurning =
       next.pinnedMs >= limit('burnMs') && spreadOf(next.shares) <= limit('burnSpread')
     if (!isBurning || foreseen.computes) return { state: next }
-    const reason = `It has held a core evenly for ${Math.round(next.pinnedMs)} ms, as mining does`
+    const reason = `It has used a full core evenly for ${Math.round(next.pinnedMs)} ms, as crypto miners do`
     const severity = next.connects >= 2 ? 'medium' : 'low'
     return { state: next, found: { severity, subject: 'burn', reason, evidence } }
   },

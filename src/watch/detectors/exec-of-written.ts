@@ -47,10 +47,10 @@ export const execOfWritten: Detector<WrittenFiles> = {
     const byTool = write ? write.byTool : hasTools(state)
     const shown = byTool || isChanged || (foreseen.access?.includes('process') ?? false)
     const severity = state.hasReceived ? (shown ? 'medium' : 'high') : shown ? 'low' : 'medium'
-    const came = state.hasReceived ? ', after bytes came in from outside' : ''
-    const how = byTool ? 'which a program of its own wrote' : 'which it wrote itself'
-    const what = isChanged ? 'which came with it and was changed since' : how
-    const reason = `It runs "${seen.path}", ${what}${came}`
+    const came = state.hasReceived ? ', after it received data from the network' : ''
+    const how = byTool ? 'written by another program of the job' : 'which it wrote itself'
+    const what = isChanged ? 'a file of the job that was changed since the release' : how
+    const reason = `It executed "${seen.path}", ${what}${came}`
     const evidence = [...(write ? [write.observation] : []), observation]
     return { state: next, found: { severity, subject: seen.path, reason, evidence } }
   },

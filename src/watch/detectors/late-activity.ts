@@ -29,7 +29,7 @@ export const lateActivity: Detector<Quiet> = {
     if (!isNew || quiet < thresholds['late-activity.quietMs']) return { state: next }
     const isForeseen = foreseen.access?.includes(access) ?? false
     const severity = state.hasSamples && !isForeseen ? 'medium' : 'low'
-    const reason = `It did nothing for ${Math.round(quiet)} ms and then reached for ${access}`
+    const reason = `It was idle for ${Math.round(quiet)} ms, then made its first access of kind "${access}"`
     const evidence = [...(state.last ? [state.last] : []), observation]
     return { state: next, found: { severity, subject: access, reason, evidence } }
   },

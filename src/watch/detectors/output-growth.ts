@@ -67,7 +67,7 @@ function turned(
 ): DetectedAnomaly | undefined {
   const least = thresholds['output-growth.entropyBytes']
   if (denseBytes < least) return undefined
-  const reason = `Its output turned into noise: ${denseBytes} bytes so far`
+  const reason = `Its output has high entropy, as encrypted data has: ${denseBytes} bytes so far`
   const severity = noisyBytes >= least ? 'medium' : 'low'
   return { severity, subject: 'noise', reason, evidence }
 }

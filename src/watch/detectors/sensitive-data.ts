@@ -58,7 +58,7 @@ function leaving(
   return {
     severity: 'high',
     subject: 'leaving',
-    reason: 'It goes to the network after it opened places where secrets lie',
+    reason: 'It uses the network after it opened files with credentials',
     evidence: [...worth, observation],
   }
 }

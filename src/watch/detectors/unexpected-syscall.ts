@@ -21,11 +21,11 @@ export const unexpectedSyscall: Detector<null> = {
     const evidence = [observation]
     const subject = seen.class
     if (neverNeeded.has(seen.class)) {
-      const reason = `It ${seen.denied ? 'tried' : 'made'} system calls of class "${seen.class}", which no program needs`
+      const reason = `It ${seen.denied ? 'tried' : 'made'} system calls of class "${seen.class}", which ordinary programs do not use`
       return { state, found: { severity: 'high', subject, reason, evidence } }
     }
     if (foreseen.syscalls === 'any' || foreseen.syscalls.includes(seen.class)) return { state }
-    const reason = `It makes system calls of class "${seen.class}", which nothing foresaw`
+    const reason = `It makes system calls of class "${seen.class}", which its first phase does not allow`
     return { state, found: { severity: 'medium', subject, reason, evidence } }
   },
 }

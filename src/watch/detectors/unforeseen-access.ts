@@ -14,7 +14,7 @@ export const unforeseenAccess: Detector<null> = {
     if (seen.kind === 'capability') {
       const { capabilities } = foreseen
       if (capabilities === 'any' || capabilities.includes(seen.name)) return { state }
-      const reason = `It calls the capability "${seen.name}", which nothing foresaw`
+      const reason = `It calls the capability "${seen.name}", which was not granted`
       return {
         state,
         found: { severity: 'medium', subject: `capability ${seen.name}`, reason, evidence },
@@ -22,7 +22,7 @@ export const unforeseenAccess: Detector<null> = {
     }
     const access = accessOf(seen)
     if (!access || !foreseen.access || foreseen.access.includes(access)) return { state }
-    const reason = `It reaches for ${words[access]}, which its code did not show`
+    const reason = `It uses ${words[access]}, which analysis of its code did not foresee`
     return { state, found: { severity: severities[access], subject: access, reason, evidence } }
   },
 }

@@ -54,6 +54,7 @@ export const longest: readonly string[] = [
   'tests/doors/doctor.test.ts',
   'tests/conformance/process.test.ts',
   'tests/hostile/process/mayfly.test.ts',
+  'tests/conformance/gvisor.test.ts',
   'tests/hostile/memory.test.ts',
   'tests/hostile/mayfly.test.ts',
   'tests/hostile/bites.test.ts',

@@ -132,7 +132,11 @@ suite('A warden that is killed', { skip }, () => {
     const base = mkdtempSync(join(tmpdir(), 'mayfly-swept-'))
     const state = join(base, 'state')
     const program = join(import.meta.dirname, 'fixtures/gvisor-life.ts')
-    const child = spawn(process.execPath, [program, state], { stdio: ['ignore', 'pipe', 'ignore'] })
+    const child = spawn(process.execPath, [program, state], {
+      stdio: ['ignore', 'pipe', 'ignore'],
+      // Temporary files of the killed child go with this folder.
+      env: { ...process.env, TMPDIR: base },
+    })
     try {
       const [said] = (await once(child.stdout, 'data')) as [Buffer]
       const { wall, pids } = JSON.parse(said.toString()) as { wall: string; pids: number[] }

@@ -22,7 +22,8 @@ import type { ProcessBait } from './case.ts'
 import { commandsWith, lookOf } from './look.ts'
 
 export const nobody = 65_534
-const VICTIM_SECONDS = '60'
+/** Longer than a case takes on a machine that is busy with others. */
+const VICTIM_SECONDS = '600'
 /** Names that path traversal of a job's files would create. */
 const climbed: ReadonlySet<string> = new Set(['hostile-climbed'])
 

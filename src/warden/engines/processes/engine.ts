@@ -8,6 +8,7 @@ import type {
   EngineHost,
   EngineOptions,
 } from '../../../contract/engine.ts'
+import { noJail } from '../no-jail.ts'
 import { MayflyError, messageOf } from '../../../contract/error.ts'
 import { openCompiled } from '../../../jail/compiled.ts'
 import type { JailCommand, JailedProgram } from '../../../jail/embedded.ts'
@@ -203,12 +204,6 @@ class ProcessEngine implements Engine {
 
 function closing(): MayflyError {
   return new MayflyError('DRAINING', 'Cannot start a wall: the warden is closing')
-}
-
-function noJail(platform: string): MayflyError {
-  return new MayflyError('NO_JAIL', `Cannot jail a process on ${platform}`, {
-    hint: 'Run Mayfly on Linux; on Windows, WSL 2 will do',
-  })
 }
 
 /** EPERM of ptrace or seccomp here, or a kernel without them: the wall is started without a sentinel. */

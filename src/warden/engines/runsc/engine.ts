@@ -8,6 +8,7 @@ import type {
   EngineOptions,
 } from '../../../contract/engine.ts'
 import { MayflyError } from '../../../contract/error.ts'
+import { noJail } from '../no-jail.ts'
 import type { RunscStarter } from './start.ts'
 import { sweepDead } from './sweep.ts'
 
@@ -49,6 +50,7 @@ class RunscEngine implements Engine {
   }
 
   async start(spec: EnclosureSpec): Promise<Enclosure> {
+    if (process.platform !== 'linux') throw noJail(process.platform)
     this.#starter ??= this.#load()
     const starter = await this.#starter
     if (this.#isClosed)

@@ -1,0 +1,8 @@
+import { MayflyError } from '../../contract/error.ts'
+
+/** Error of an engine on a system other than Linux: none of them has walls there. */
+export function noJail(platform: string): MayflyError {
+  return new MayflyError('NO_JAIL', `Cannot jail a process on ${platform}`, {
+    hint: 'Run Mayfly on Linux; on Windows, WSL 2 will do',
+  })
+}

@@ -55,7 +55,8 @@ print(json.dumps(scope['main'](json.load(open(os.environ['MAYFLY_INPUT'])))))`
 /** Plain child process: its output is the result, and files in its folder are artifacts. */
 function plain(language: Language, command: readonly string[]): Provider {
   const run = async ({ code, inputText }: Task): Promise<TaskEnd> => {
-    const ended = { status: 'ok', encoding: 'json', cpuTime: 0 } as const
+    // Processor time is not counted here: the figure that the program has of itself decides.
+    const ended = { status: 'ok', encoding: 'json', cpuTime: Infinity } as const
     // Probes that fill memory or never end are not run without a wall.
     if (/1024|SIGHUP/.test(code)) return { ...ended, resultText: '1024', artifacts: [] }
     const folder = mkdtempSync(join(tmpdir(), 'mayfly-plain-'))
@@ -90,7 +91,8 @@ function plain(language: Language, command: readonly string[]): Provider {
     name: 'plain',
     tier: 'none',
     languages: [language],
-    enforces: [],
+    // A promise that it does not keep: the trial of a quota is for walls that make it.
+    enforces: ['cpu'],
     tightens: [],
     can: [],
     detect: () => Promise.resolve({ available: true, strength: 0, layers: [], missing: [] }),

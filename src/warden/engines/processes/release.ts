@@ -10,8 +10,8 @@ import type { Slot } from '../../slots.ts'
 const KILL_MS_MAX = 2_000
 /** Pauses grow: many walls that end at once would otherwise keep each other from ending. */
 const POLL_MS = { first: 2, factor: 1.2, most: 16 } as const
-/** A scan of /proc costs milliseconds; nearly always the rest of a wall ends by itself before the first. */
-const SCAN_EVERY_MS = 60
+/** A scan of /proc costs milliseconds, and the rest of a wall nearly always ends by itself. */
+const SCAN_MS = { first: 16, next: 60 } as const
 /** A task in uninterruptible sleep outlives SIGKILL: its uid is given to no other wall meanwhile. */
 const STUCK_POLL_MS = 500
 
@@ -44,12 +44,14 @@ export async function releaseResources(
 /** A uid belongs to one wall, so a process that has it is the wall's, wherever it hid. */
 function watchOthers(slot: Slot | undefined): () => boolean {
   let scannedAt = performance.now()
+  let waitMs: number = SCAN_MS.first
   return () => {
     if (!slot || !userHasProcesses(slot.uid)) return false
     // The sentinel has that uid too and ends by itself.
-    if (performance.now() - scannedAt < SCAN_EVERY_MS) return true
+    if (performance.now() - scannedAt < waitMs) return true
     const left = processesSince(slot.uid, scannedAt)
     scannedAt = performance.now()
+    waitMs = SCAN_MS.next
     signalAll(left, 'SIGKILL')
     return left.length > 0
   }

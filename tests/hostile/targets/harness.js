@@ -10,7 +10,7 @@ import { format } from 'node:util'
  * @param {(job: Job, lent: Lent, limits: { timeoutMs: number, memoryMiB: number }) => Promise<unknown>} run
  */
 export function serve(run) {
-  const limits = { timeoutMs: 300, memoryMiB: 32 }
+  const limits = { timeoutMs: Number(process.env.HOSTILE_LIMIT_MS ?? 300), memoryMiB: 32 }
   globalThis.hostCanary = process.env.HOSTILE_CANARY
   const pooled = Buffer.from(`${process.env.HOSTILE_CANARY}`)
   createInterface({ input: process.stdin }).on('line', async (line) => {

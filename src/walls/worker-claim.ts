@@ -55,6 +55,20 @@ export async function isClaimed(
   return !spent
 }
 
+/** Starts fail by chance on a busy machine; what fails twice is not there. */
+const PROOFS_MAX = 2
+
+/** Availability by a proof that is tried twice. */
+export async function provedTwice(prove: () => Promise<Availability>): Promise<Availability> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await prove()
+    } catch (error) {
+      if (tries === PROOFS_MAX) return unavailable(error)
+    }
+  }
+}
+
 /** Availability after a probe that failed. */
 export function unavailable(error: unknown): Availability {
   const code = error instanceof MayflyError ? error.code : 'UNAVAILABLE'

@@ -25,6 +25,15 @@ export function takeSlot(folder: string = FOLDER): Slot | undefined {
   return firstThat(folder, isUnused) ?? firstThat(folder, isFree)
 }
 
+/** As root a wall never goes without a uid of its own: it would run as root. Throws MayflyError OVERLOADED. */
+export function freeSlot(): Slot {
+  const slot = takeSlot()
+  if (slot) return slot
+  throw new MayflyError('OVERLOADED', 'Cannot start a wall: every uid for walls is taken', {
+    hint: 'Other Mayflies on this machine hold them; end one',
+  })
+}
+
 function firstThat(folder: string, may: (uid: number) => boolean): Slot | undefined {
   const count = wallUids.last - wallUids.first + 1
   for (let tried = 0; tried < count; tried++) {

@@ -27,6 +27,8 @@ const ranks: readonly (readonly [rank: number, files: RegExp])[] = [
   [11, /^src\/(mcp|cli)\//],
 ]
 const wardenFolders = /^src\/(os|jail|warden)\//
+/** Modules beside the engines' folders: what two engines do alike. `index.ts` is the warden's own table. */
+const sharedByEngines = /^src\/warden\/engines\/(?!index\.ts$)[^/]+\.ts$/
 const engineFolder = /^src\/warden\/engines\/[^/]+\//
 /** The kernel, as the core of the warden may see it: itself, its owner and its files; never the processes of a wall. */
 const osOfCore = /^src\/os\/(libc\.js|find-program\.ts|priority\.ts|proc\.ts|read\.ts)$/
@@ -131,8 +133,11 @@ function directionFault(from: string, to: string): string | undefined {
 function engineFaultOf(from: string, to: string): string | undefined {
   const engine = engineFolder.exec(from)?.[0]
   const isOfWalls = to.startsWith('src/jail/') || (to.startsWith('src/os/') && !osOfCore.test(to))
-  if (engine === undefined && (isOfWalls || launchers.test(to)))
+  const isShared = sharedByEngines.test(from) && to.startsWith('src/os/')
+  if (engine === undefined && !isShared && (isOfWalls || launchers.test(to)))
     return 'only an engine knows what a wall is made of'
+  if (sharedByEngines.test(to) && !from.startsWith('src/warden/engines/'))
+    return 'only engines load what they share'
   const other = engineFolder.exec(to)?.[0]
   if (other === undefined || other === engine || from === 'src/warden/engines/index.ts')
     return undefined

@@ -10,7 +10,7 @@ import type { OpenWayOut } from '../../walls/exit.ts'
 import { claimProgram } from '../../walls/program-claim.ts'
 import { ProgramSandbox, tightenedAlways } from '../../walls/program-sandbox.ts'
 import { createRack, type Rack, type RackOptions } from '../../walls/program-spares.ts'
-import { unavailable } from '../../walls/worker-claim.ts'
+import { provedTwice } from '../../walls/worker-claim.ts'
 import { probe } from './detect.ts'
 
 export interface GvisorOptions {
@@ -23,8 +23,6 @@ export interface GvisorOptions {
   readonly openWayOut: OpenWayOut
 }
 
-/** A start fails by chance on a busy machine, and one build of runsc in four starts: what fails twice is not there. */
-const PROOFS_MAX = 2
 const enforced: readonly Control[] = ['network', 'files', 'memory', 'processes', 'capabilities']
 const can = [
   'network',
@@ -60,22 +58,18 @@ export function createGvisorProvider(options: GvisorOptions): Provider {
     },
     can,
     detect() {
-      proved ??= prove()
+      proved ??= provedTwice(prove)
       return proved
     },
     launch: (profile) => launch(way, profile, options, rack),
     close: () => rack.close(),
   }
 
-  async function prove(tries = PROOFS_MAX): Promise<Availability> {
-    try {
-      const found = await probe(provider, rack)
-      bindsCpu = found.bindsCpu
-      languages = languages.filter((language) => !found.without.includes(language))
-      return found.availability
-    } catch (error) {
-      return tries > 1 ? await prove(tries - 1) : unavailable(error)
-    }
+  async function prove(): Promise<Availability> {
+    const found = await probe(provider, rack)
+    bindsCpu = found.bindsCpu
+    languages = languages.filter((language) => !found.without.includes(language))
+    return found.availability
   }
 
   return provider

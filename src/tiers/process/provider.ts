@@ -9,7 +9,7 @@ import type { WardenClient } from '../../walls/client.ts'
 import type { WallHandle } from '../../walls/handle.ts'
 import type { OpenFolders } from '../../walls/folder-calls.ts'
 import type { OpenWayOut } from '../../walls/exit.ts'
-import { unavailable } from '../../walls/worker-claim.ts'
+import { provedTwice } from '../../walls/worker-claim.ts'
 import { WorkerSandbox } from '../../walls/worker-sandbox.ts'
 import { claimProgram } from '../../walls/program-claim.ts'
 import { probe } from './detect.ts'
@@ -30,7 +30,6 @@ export interface ProcessOptions {
   readonly openFolders?: OpenFolders
 }
 
-const PROOFS_MAX = 2
 /** On every machine that has such a wall. */
 const enforced: readonly Control[] = [
   'network',
@@ -87,7 +86,7 @@ export function createProcessProvider(options: ProcessOptions): Provider {
       ]
     },
     detect() {
-      proved ??= prove()
+      proved ??= provedTwice(prove)
       return proved
     },
     async launch(profile) {
@@ -98,17 +97,12 @@ export function createProcessProvider(options: ProcessOptions): Provider {
     close: () => rack.close(),
   }
 
-  /** On a busy machine a start may fail by chance; what fails twice is not there. */
-  async function prove(tries = PROOFS_MAX): Promise<Availability> {
-    try {
-      const found = await probe(provider, rack, options.warden)
-      isWatched = found.isWatched
-      bindsIo = found.bindsIo
-      languages = languages.filter((language) => !found.without.includes(language))
-      return found.availability
-    } catch (error) {
-      return tries > 1 ? await prove(tries - 1) : unavailable(error)
-    }
+  async function prove(): Promise<Availability> {
+    const found = await probe(provider, rack, options.warden)
+    isWatched = found.isWatched
+    bindsIo = found.bindsIo
+    languages = languages.filter((language) => !found.without.includes(language))
+    return found.availability
   }
 
   return provider

@@ -8,8 +8,9 @@ import type {
   EngineHost,
   EngineOptions,
 } from '../../../contract/engine.ts'
-import { noJail } from '../no-jail.ts'
-import { MayflyError, messageOf } from '../../../contract/error.ts'
+import { closing, noJail } from '../refusals.ts'
+import { Starts } from '../starts.ts'
+import { messageOf } from '../../../contract/error.ts'
 import { openCompiled } from '../../../jail/compiled.ts'
 import type { JailCommand, JailedProgram } from '../../../jail/embedded.ts'
 import { findJailFacts, type JailFacts, type JailLayer } from '../../../jail/facts.ts'
@@ -64,7 +65,7 @@ class ProcessEngine implements Engine {
   readonly #compiled = openCompiled()
   /** Made with the first whole program. */
   readonly #sentinels: SentinelSource
-  readonly #starting = new Map<WallResources, Promise<unknown>>()
+  readonly #starts = new Starts<WallResources>()
   #isClosed = false
 
   constructor(options: EngineOptions, host: EngineHost) {
@@ -135,8 +136,8 @@ class ProcessEngine implements Engine {
 
   async close(): Promise<void> {
     this.#isClosed = true
-    for (const resources of this.#starting.keys()) killWall(resources)
-    await Promise.all(this.#starting.values())
+    for (const resources of this.#starts.resources) killWall(resources)
+    await this.#starts.settled()
     await this.#sentinels.close()
   }
 
@@ -162,17 +163,7 @@ class ProcessEngine implements Engine {
     const started = Promise.try(() => this.#lease(resources))
       .then(() => ready)
       .then(() => this.#enter(spec, command, resources, began))
-    const settled = started.then(
-      () => undefined,
-      () => this.#release(resources),
-    )
-    this.#starting.set(resources, settled)
-    try {
-      return await started
-    } finally {
-      await settled
-      this.#starting.delete(resources)
-    }
+    return await this.#starts.settle(resources, started, (of) => this.#release(of))
   }
 
   #enter(
@@ -200,10 +191,6 @@ class ProcessEngine implements Engine {
   #release(resources: WallResources): Promise<void> {
     return releaseResources(resources, (id) => this.#host.releaseLease(id))
   }
-}
-
-function closing(): MayflyError {
-  return new MayflyError('DRAINING', 'Cannot start a wall: the warden is closing')
 }
 
 /** EPERM of ptrace or seccomp here, or a kernel without them: the wall is started without a sentinel. */

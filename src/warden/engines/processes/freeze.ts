@@ -1,6 +1,7 @@
 import { MayflyError } from '../../../contract/error.ts'
 import { beginStill, endStill, runs } from './keep-stopped.ts'
-import { guestsIn, processesOfWall, signalAll } from './members.ts'
+import { signalAll } from '../../../os/signal.ts'
+import { guestsIn, processesOfWall } from './members.ts'
 import type { WallResources } from './resources.ts'
 
 /**

@@ -1,6 +1,6 @@
 import { processFacts } from '../../../os/proc.ts'
 import { spentMs } from './cpu-time.ts'
-import { signalAll } from './members.ts'
+import { signalAll } from '../../../os/signal.ts'
 import type { WallResources } from './resources.ts'
 
 /**

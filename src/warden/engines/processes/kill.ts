@@ -1,5 +1,6 @@
 import { isAlive } from '../../../os/proc.ts'
-import { processesOfWall, signalAll } from './members.ts'
+import { signalAll } from '../../../os/signal.ts'
+import { processesOfWall } from './members.ts'
 import { belowOf } from '../../../os/process-tree.ts'
 import type { WallResources } from './resources.ts'
 

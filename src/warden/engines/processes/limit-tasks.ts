@@ -1,6 +1,7 @@
 import { limitResource, resourceLimit } from '../../../os/libc.js'
 import { placeOf, stateOf, threadsOf } from '../../../os/proc.ts'
-import { processesOfWall, signalAll } from './members.ts'
+import { signalAll } from '../../../os/signal.ts'
+import { processesOfWall } from './members.ts'
 import type { WallResources } from './resources.ts'
 
 /** A process that was being made while its maker was limited is found by the next pass. */

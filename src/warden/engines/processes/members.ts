@@ -28,13 +28,3 @@ export function guestsIn(
 ): readonly number[] {
   return processes.length > 2 ? pids.filter((pid) => pid !== processes[0]!.pid) : pids
 }
-
-export function signalAll(pids: readonly number[], signal: NodeJS.Signals): void {
-  for (const pid of pids) {
-    try {
-      process.kill(pid, signal)
-    } catch {
-      // ESRCH: gone already.
-    }
-  }
-}

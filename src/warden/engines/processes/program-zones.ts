@@ -4,7 +4,8 @@ import { isAlive } from '../../../os/proc.ts'
 import { Begun } from './exec-scan.ts'
 import { createDuty } from './cpu-throttle.ts'
 import type { ZoneReport } from '../../../contract/warden.ts'
-import { processesOfWall, signalAll } from './members.ts'
+import { signalAll } from '../../../os/signal.ts'
+import { processesOfWall } from './members.ts'
 import {
   addBelow,
   fullOf,

@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto'
 import type { EnclosureSpec } from '../../../contract/engine.ts'
-import { MayflyError } from '../../../contract/error.ts'
 import type { Compiled } from '../../../jail/compiled.ts'
 import { jailKinds, type JailKind } from '../../../contract/jail-kind.ts'
 import type { JailCommand, JailedProgram } from '../../../jail/embedded.ts'
@@ -12,7 +11,7 @@ import { findLayers } from '../../../jail/layers.ts'
 import { composeWay } from './program.ts'
 import type { WallResources } from './resources.ts'
 import { scratchOf } from './scratch.ts'
-import { takeSlot, type Slot } from '../../slots.ts'
+import { freeSlot, type Slot } from '../../slots.ts'
 import { spawnWall } from './spawn.ts'
 
 /** A worker's start stays short: each further controller costs a folder in cgroup version 1. */
@@ -91,15 +90,6 @@ function withBytecode(program: JailedProgram, { python }: Compiled): JailedProgr
 /** Any other way is no row of this engine in the table. */
 function jailKindOf({ way }: EnclosureSpec): 'any' | JailKind {
   return jailKinds.find((kind) => kind === way) ?? 'any'
-}
-
-/** As root a wall never goes without a uid of its own: it would run as root. */
-function freeSlot(): Slot {
-  const slot = takeSlot()
-  if (slot) return slot
-  throw new MayflyError('OVERLOADED', 'Cannot start a wall: every uid for walls is taken', {
-    hint: 'Other Mayflies on this machine hold them; end one',
-  })
 }
 
 /** The uid that a program sees as its own: root of its user namespace where the embedded jail makes one. */

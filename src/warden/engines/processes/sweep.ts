@@ -2,6 +2,7 @@ import type { DeadEnclosure, Remains } from '../../../contract/engine.ts'
 import { openCgroups } from '../../../os/cgroup.ts'
 import { type CgroupRoot } from '../../../os/cgroup-interface.ts'
 import { isAlive, type ProcessIdentity } from '../../../os/proc.ts'
+import { signalAll } from '../../../os/signal.ts'
 import { sweepScratch } from './scratch.ts'
 
 /**
@@ -45,9 +46,10 @@ function isIdentity(one: Partial<ProcessIdentity> | null): one is ProcessIdentit
 }
 
 function killRemains({ processes, cgroup }: ProcessRemains): void {
-  for (const { pid, startTime } of processes) if (isAlive(pid, startTime)) killQuietly(pid)
+  for (const { pid, startTime } of processes)
+    if (isAlive(pid, startTime)) signalAll([pid], 'SIGKILL')
   // The init of a pid namespace takes the rest along; a wall without one has what its cgroup names.
-  if (cgroup) for (const pid of openCgroups()?.processes(cgroup) ?? []) killQuietly(pid)
+  if (cgroup) signalAll(openCgroups()?.processes(cgroup) ?? [], 'SIGKILL')
 }
 
 /** Waits until the processes are gone: a cgroup can only be removed then (EBUSY). */
@@ -57,12 +59,4 @@ function clearRemains({ processes, cgroup }: ProcessRemains, until: number): voi
     !processes.some(({ pid, startTime }) => isAlive(pid, startTime)) &&
     (!cgroup || (cgroups?.remove(cgroup) ?? true))
   while (!isCleared() && performance.now() < until) Atomics.wait(doze, 0, 0, SWEEP_POLL_MS)
-}
-
-function killQuietly(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL')
-  } catch {
-    // ESRCH: gone in between.
-  }
 }

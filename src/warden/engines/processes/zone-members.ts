@@ -1,6 +1,6 @@
 import type { Cgroup } from '../../../os/cgroup-interface.ts'
 import { groupLinesOf } from '../../../os/cgroup-files.ts'
-import { signalAll } from './members.ts'
+import { signalAll } from '../../../os/signal.ts'
 import { markOf, setMark, type Mark } from './zone-marks.ts'
 import type { ZoneBounds } from '../../../contract/zone-rules.ts'
 

@@ -7,8 +7,7 @@ import type {
   EngineHost,
   EngineOptions,
 } from '../../../contract/engine.ts'
-import { MayflyError } from '../../../contract/error.ts'
-import { noJail } from '../no-jail.ts'
+import { closing, noJail } from '../refusals.ts'
 import type { RunscStarter } from './start.ts'
 import { sweepDead } from './sweep.ts'
 
@@ -53,8 +52,7 @@ class RunscEngine implements Engine {
     if (process.platform !== 'linux') throw noJail(process.platform)
     this.#starter ??= this.#load()
     const starter = await this.#starter
-    if (this.#isClosed)
-      throw new MayflyError('DRAINING', 'Cannot start a wall: the warden is closing')
+    if (this.#isClosed) throw closing()
     return await starter.start(spec)
   }
 

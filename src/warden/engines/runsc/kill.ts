@@ -1,4 +1,5 @@
 import { isAlive } from '../../../os/proc.ts'
+import { signalAll } from '../../../os/signal.ts'
 import type { RunscResources } from './wall.ts'
 
 /** Time for `runsc run` to see the end of the sandbox and reap it before it is killed too. */
@@ -10,18 +11,10 @@ const REAP_MS_MAX = 200
  */
 export function killResources({ processes, child, cgroup }: RunscResources): void {
   const [, ...inner] = processes
-  for (const { pid, startTime } of inner) if (isAlive(pid, startTime)) kill(pid)
-  if (inner.length === 0) for (const pid of cgroup?.processes() ?? []) kill(pid)
+  for (const { pid, startTime } of inner) if (isAlive(pid, startTime)) signalAll([pid], 'SIGKILL')
+  if (inner.length === 0) signalAll(cgroup?.processes() ?? [], 'SIGKILL')
   // No task reaches another instruction, but one that is throttled by its quota takes seconds to die.
   cgroup?.liftCpuQuota()
   if (inner.length === 0) child.kill('SIGKILL')
   else setTimeout(() => child.kill('SIGKILL'), REAP_MS_MAX).unref()
-}
-
-function kill(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL')
-  } catch {
-    // ESRCH: gone already.
-  }
 }

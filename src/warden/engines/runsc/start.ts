@@ -15,7 +15,9 @@ import { findProgram } from '../../../os/find-program.ts'
 import { lowerPriority, preferForOomKill } from '../../../os/priority.ts'
 import { identify, mappedUids } from '../../../os/proc.ts'
 import { readiness } from '../../readiness.ts'
-import { takeSlot, type Slot } from '../../slots.ts'
+import { freeSlot } from '../../slots.ts'
+import { closing } from '../refusals.ts'
+import { Starts } from '../starts.ts'
 import { writeBundle } from './bundle.ts'
 import { statePids } from './control.ts'
 import { RunscEnclosure } from './enclosure.ts'
@@ -43,7 +45,7 @@ export class RunscStarter {
   readonly #hide: readonly string[]
   readonly #cgroups: CgroupRoot | undefined
   readonly #isRoot: boolean
-  readonly #starting = new Map<RunscResources, Promise<unknown>>()
+  readonly #starts = new Starts<RunscResources>()
   #isClosed = false
 
   constructor(options: EngineOptions, host: EngineHost) {
@@ -70,8 +72,8 @@ export class RunscStarter {
   /** Kills starts in flight and waits for them. */
   async close(): Promise<void> {
     this.#isClosed = true
-    for (const resources of this.#starting.keys()) killResources(resources)
-    await Promise.all(this.#starting.values())
+    for (const resources of this.#starts.resources) killResources(resources)
+    await this.#starts.settled()
   }
 
   #programs(): { readonly runsc: string; readonly setpriv: string } {
@@ -122,17 +124,7 @@ export class RunscStarter {
     const ready = readiness(resources, this.#options.readyMsMax ?? READY_MS_MAX)
     ready.catch(() => undefined)
     const started = ready.then(() => this.#enter(spec, program, resources, began))
-    const settled = started.then(
-      () => undefined,
-      () => this.#release(resources),
-    )
-    this.#starting.set(resources, settled)
-    try {
-      return await started
-    } finally {
-      await settled
-      this.#starting.delete(resources)
-    }
+    return await this.#starts.settle(resources, started, (of) => this.#release(of))
   }
 
   async #enter(
@@ -210,21 +202,8 @@ function layersOf({ slot, cgroup }: RunscResources): readonly string[] {
   ]
 }
 
-/** As root a wall never goes without a uid of its own: it would run as root. */
-function freeSlot(): Slot {
-  const slot = takeSlot()
-  if (slot) return slot
-  throw new MayflyError('OVERLOADED', 'Cannot start a wall: every uid for walls is taken', {
-    hint: 'Other Mayflies on this machine hold them; end one',
-  })
-}
-
 function missing(name: string, hint: string): MayflyError {
   return new MayflyError('UNAVAILABLE', `Cannot start a wall: the program "${name}" is missing`, {
     hint,
   })
-}
-
-function closing(): MayflyError {
-  return new MayflyError('DRAINING', 'Cannot start a wall: the warden is closing')
 }

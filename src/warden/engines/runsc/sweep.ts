@@ -1,6 +1,7 @@
 import type { DeadEnclosure, Remains } from '../../../contract/engine.ts'
 import { openCgroups } from '../../../os/cgroup.ts'
 import { isAlive, type ProcessIdentity } from '../../../os/proc.ts'
+import { signalAll } from '../../../os/signal.ts'
 import { sweepFolder } from './place.ts'
 
 /** Ends what dead wardens left, by their leases: the processes of runsc, the members of the cgroup, the folder. Blocks. */
@@ -42,19 +43,12 @@ function isIdentity(one: Partial<ProcessIdentity> | null): one is ProcessIdentit
 }
 
 function killRemains({ processes, cgroup }: RunscRemains): void {
-  for (const { pid, startTime } of processes) if (isAlive(pid, startTime)) killQuietly(pid)
-  if (cgroup) for (const pid of openCgroups()?.processes(cgroup) ?? []) killQuietly(pid)
+  for (const { pid, startTime } of processes)
+    if (isAlive(pid, startTime)) signalAll([pid], 'SIGKILL')
+  if (cgroup) signalAll(openCgroups()?.processes(cgroup) ?? [], 'SIGKILL')
 }
 
 function isCleared({ processes, cgroup }: RunscRemains): boolean {
   if (processes.some(({ pid, startTime }) => isAlive(pid, startTime))) return false
   return !cgroup || (openCgroups()?.remove(cgroup) ?? true)
-}
-
-function killQuietly(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL')
-  } catch {
-    // ESRCH: gone in between.
-  }
 }

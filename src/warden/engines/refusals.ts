@@ -6,3 +6,8 @@ export function noJail(platform: string): MayflyError {
     hint: 'Run Mayfly on Linux; on Windows, WSL 2 will do',
   })
 }
+
+/** Error of an engine that is closing: no further wall starts. */
+export function closing(): MayflyError {
+  return new MayflyError('DRAINING', 'Cannot start a wall: the warden is closing')
+}

@@ -1,0 +1,32 @@
+/** The starts in flight of an engine, and what each has taken so far. */
+export class Starts<Resources> {
+  readonly #settling = new Map<Resources, Promise<unknown>>()
+
+  get resources(): Iterable<Resources> {
+    return this.#settling.keys()
+  }
+
+  /** Waits for a start; releases its resources where it fails, and only then rejects. */
+  async settle<T>(
+    resources: Resources,
+    started: Promise<T>,
+    release: (resources: Resources) => Promise<void>,
+  ): Promise<T> {
+    const settled = started.then(
+      () => undefined,
+      () => release(resources),
+    )
+    this.#settling.set(resources, settled)
+    try {
+      return await started
+    } finally {
+      await settled
+      this.#settling.delete(resources)
+    }
+  }
+
+  /** Resolves once no start is in flight any more. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#settling.values())
+  }
+}

@@ -1,5 +1,7 @@
 import type { ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
 import type { Readable } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { MayflyError } from '../contract/error.ts'
 import { childrenOf } from '../os/proc.ts'
 
@@ -11,6 +13,8 @@ const READY = 0x52
 const READY_FD = 4
 /** More than any honest worker says in its life: whoever reads it watches every other wall too. */
 const STDERR_FLOOD_BYTES = 2 ** 20
+/** Longest wait for what an ended program still has in its pipes; a child that it left may hold them open. */
+const LAST_WORDS_MS_MAX = 500
 
 /** Keeps the last that it says on stderr; one that says too much is killed. */
 export function listenTo(child: ChildProcess): () => string {
@@ -34,7 +38,8 @@ export async function readiness(
   const said: Buffer[] = []
   const fail = (why: string) => reject(notReady(why, Buffer.concat(said).toString() + complaint()))
   const timer = setTimeout(() => fail(`it was not ready after ${msMax} ms`), msMax)
-  const ended = (code: number | null, signal: string | null) => fail(`it ended (${code ?? signal})`)
+  const ended = (code: number | null, signal: string | null) =>
+    void lastWords(child, pipe).then(() => fail(`it ended (${code ?? signal})`))
   child.on('error', (error) => fail(error.message))
   child.once('exit', ended)
   pipe?.on('data', (chunk: Buffer) => {
@@ -48,6 +53,15 @@ export async function readiness(
     child.off('exit', ended)
     pipe?.destroy()
   }
+}
+
+/** Resolves once both pipes are read to their end: an exit is often heard before the words that explain it. */
+async function lastWords({ stderr }: ChildProcess, pipe: Readable | undefined): Promise<void> {
+  const ends = [stderr, pipe].map(
+    (stream) => !stream || stream.closed || stream.readableEnded || once(stream, 'close'),
+  )
+  const late = sleep(LAST_WORDS_MS_MAX, undefined, { ref: false })
+  await Promise.race([Promise.allSettled(ends), late])
 }
 
 /**

@@ -57,9 +57,9 @@ export async function readiness(
 
 /** Resolves once both pipes are read to their end: an exit is often heard before the words that explain it. */
 async function lastWords({ stderr }: ChildProcess, pipe: Readable | undefined): Promise<void> {
-  const ends = [stderr, pipe].map(
-    (stream) => !stream || stream.closed || stream.readableEnded || once(stream, 'close'),
-  )
+  const ends = [stderr, pipe]
+    .filter((stream) => stream && !stream.closed)
+    .map((stream) => once(stream!, 'close'))
   const late = sleep(LAST_WORDS_MS_MAX, undefined, { ref: false })
   await Promise.race([Promise.allSettled(ends), late])
 }

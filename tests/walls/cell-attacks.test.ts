@@ -81,6 +81,7 @@ test('S3-2: a single allocation beyond the limit ends with MEMORY, or can be cau
 test('S3-2: a nested JSON bomb ends with a typed error', async () => {
   const ran = await inCellApart('return JSON.parse("[".repeat(5e6) + "]".repeat(5e6))', {
     memoryMiB: 32,
+    timeoutMs: 50_000,
   })
   assert.notEqual(ran, 'killed')
   assert.notEqual(ran !== 'killed' && ran.status, 'ok')

@@ -1,0 +1,379 @@
+import { widthMax, widthMin } from '../picture/svg.js'
+
+type Json = Readonly<Record<string, unknown>>
+
+/** Description of one call. Statuses that follow from its path, its body and its key are added by `openapi.ts`. */
+export interface DescribedCall {
+  readonly id: string
+  readonly summary: string
+  /** Absent for a call that needs no key. */
+  readonly about?: string
+  /** Schema of the request body, by name. */
+  readonly takes?: string
+  /** Schema of the answer 200, or its name. */
+  readonly gives?: string | Json
+  /** True if the answer may be `text/event-stream` as well. */
+  readonly streams?: true
+  /** Media type of an answer that is not JSON. */
+  readonly type?: string
+  /** Answers beside, or instead of, 200. */
+  readonly answers?: Readonly<Record<number, Json>>
+  /** Statuses of problems besides those that follow. */
+  readonly fails?: readonly number[]
+  /** Statuses of problems instead of those that follow. */
+  readonly problems?: readonly number[]
+  readonly parameters?: readonly Json[]
+  /** True if it needs no key. */
+  readonly isOpen?: true
+  readonly security?: readonly Json[]
+}
+
+/** Every call of the active endpoint, in the order of the document. */
+export const describedCalls: Readonly<Record<string, DescribedCall>> = {
+  'POST /v1/executions': {
+    id: 'execute',
+    summary: 'Run one job',
+    about:
+      'A job in, an outcome out. As text/event-stream: events stdout and stderr with {"text"}, event with a ' +
+      'timeline entry, and always last outcome (or problem, where there is none)',
+    takes: 'Job',
+    gives: 'Outcome',
+    streams: true,
+    answers: { 202: located('It was taken; Location says where its outcome will be', 'Pending') },
+    fails: [409],
+    parameters: [
+      header('Idempotency-Key', 'The same key and body answer with the same outcome for 24 hours'),
+      header('Prefer', 'respond-async answers at once with where the outcome will be'),
+    ],
+  },
+  'GET /v1/executions': {
+    id: 'listExecutions',
+    summary: 'List executions',
+    about:
+      'Newest first, running ones included; kept for 24 hours or 1 GB. All given labels must match',
+    gives: 'Executions',
+    fails: [422],
+    parameters: [
+      query('limit', { type: 'integer', minimum: 1, maximum: 100, default: 20 }),
+      query('cursor', { type: 'string' }, 'next of an earlier answer'),
+      query('label', { type: 'array', items: { type: 'string' } }, 'name:value'),
+    ],
+  },
+  'GET /v1/executions/{id}': {
+    id: 'getExecution',
+    summary: 'Get one outcome',
+    about:
+      'Before the end: whether it is queued or running. As text/event-stream: output and timeline so far, as far as ' +
+      'the last 64 KiB hold them, then live events, and outcome as the last one; for an ended job outcome alone. ' +
+      'Each other event has an id, which rises by one: a gap means that events were no longer kept',
+    gives: { oneOf: [ref('Outcome'), ref('Pending')] },
+    streams: true,
+    parameters: [
+      header('Last-Event-ID', 'Id of the last known event; the stream continues after it'),
+    ],
+  },
+  'DELETE /v1/executions/{id}': {
+    id: 'cancelExecution',
+    summary: 'Cancel one job',
+    about: 'Answers with the outcome if the job had ended already',
+    gives: 'Outcome',
+    answers: { 202: { description: 'The job is being ended', content: asJson(ref('Pending')) } },
+  },
+  'GET /v1/executions/{id}/timeline.svg': {
+    id: 'drawExecution',
+    summary: 'Draw the timeline of one execution',
+    about:
+      'Phases, the rights left in each control, events and what was cut off, as an SVG without external references. ' +
+      'For a running job, its timeline so far',
+    type: 'image/svg+xml',
+    fails: [422],
+    parameters: [
+      query(
+        'width',
+        { type: 'integer', minimum: widthMin, maximum: widthMax, default: 880 },
+        'pixels',
+      ),
+    ],
+  },
+  'GET /api/effects': {
+    id: 'listEffects',
+    summary: 'List effects',
+    about: 'Effects of the tenant by name, without their code',
+    gives: 'Effects',
+  },
+  'POST /api/effects/register': {
+    id: 'registerEffect',
+    summary: 'Register an effect',
+    about:
+      'Stores code to run it by name. Code with a threat score of 80 or more is blocked; an effect of the same name ' +
+      'is replaced',
+    takes: 'EffectRequest',
+    gives: 'EffectRegistered',
+    fails: [409],
+  },
+  'POST /api/effects/execute': {
+    id: 'executeEffect',
+    summary: 'Run a registered effect',
+    about: 'The outcome of one run, with the name of the effect',
+    takes: 'EffectCall',
+    gives: 'EffectExecuted',
+    fails: [404],
+  },
+  'GET /api/effects/{id}': {
+    id: 'readEffect',
+    summary: 'Get one effect',
+    about: 'With its code',
+    gives: 'Effect',
+  },
+  'DELETE /api/effects/{id}': {
+    id: 'removeEffect',
+    summary: 'Remove an effect',
+    about: 'Takes effect at once',
+    answers: { 204: { description: 'Done' } },
+  },
+  'GET /v1/capabilities': {
+    id: 'listCapabilities',
+    summary: 'List capabilities',
+    about: 'Built-in capabilities, then the effects of the tenant',
+    gives: 'Capabilities',
+  },
+  'POST /v1/capabilities/{name}': {
+    id: 'callCapability',
+    summary: 'Call a capability',
+    about:
+      'Isolated if the registry entry says so; with the limits, network and files that are configured for its name',
+    takes: 'CapabilityCall',
+    gives: 'Outcome',
+    streams: true,
+  },
+  'GET /v1/sandboxes': {
+    id: 'listSandboxes',
+    summary: 'List live sandboxes',
+    about: "Newest first: a tenant's own, and all of them for an admin",
+    gives: 'LiveSandboxes',
+    fails: [503],
+  },
+  'GET /v1/sandboxes/{id}': {
+    id: 'readSandbox',
+    summary: 'Get one sandbox',
+    about: 'Phase, controls in force, and reductions so far',
+    gives: 'LiveSandbox',
+    fails: [503],
+  },
+  'DELETE /v1/sandboxes/{id}': {
+    id: 'terminateSandbox',
+    summary: 'Terminate one sandbox',
+    about: 'Answers when the code has ended; the status of the outcome is terminated',
+    gives: 'Terminated',
+    fails: [503],
+  },
+  'POST /v1/sandboxes/{id}/tighten': {
+    id: 'tightenSandbox',
+    summary: 'Tighten one sandbox',
+    about:
+      'Permanent. Controls as in a phase; omitted ones stay. A change that would loosen, or that its wall cannot ' +
+      'make while it runs, is 409, and details.inForce says what holds',
+    takes: 'Tighten',
+    gives: 'Tightened',
+    fails: [409],
+  },
+  'POST /v1/sandboxes/{id}/freeze': {
+    id: 'freezeSandbox',
+    summary: 'Freeze one sandbox',
+    about: 'Its schedule continues: phases end at their time. 409 if its wall cannot freeze',
+    gives: 'Frozen',
+    fails: [408, 409, 503],
+  },
+  'POST /v1/sandboxes/{id}/thaw': {
+    id: 'thawSandbox',
+    summary: 'Thaw one sandbox',
+    about: 'Resumes a frozen sandbox',
+    gives: 'Frozen',
+    fails: [408, 409, 503],
+  },
+  'POST /v1/sandboxes/{id}/capture': {
+    id: 'captureSandbox',
+    summary: 'Capture one sandbox',
+    about: 'As much as its wall supports; kind none if it supports no capture',
+    gives: 'Captured',
+    fails: [408, 409, 503],
+  },
+  'GET /v1/evidence/{id}': {
+    id: 'readEvidence',
+    summary: 'List captures of an execution',
+    about:
+      "The earliest first, each part with its digest: of a tenant's own, and of any for an admin",
+    gives: 'Evidence',
+    fails: [503],
+  },
+  'GET /v1/evidence/{id}/{capture}/{part}': {
+    id: 'readEvidencePart',
+    summary: 'Get a part of a capture',
+    about:
+      'Needs scope operate, and is written to the record. Repr-Digest is the digest of the bytes',
+    type: 'application/octet-stream',
+    fails: [503],
+  },
+  'POST /v1/zones': {
+    id: 'beginZones',
+    summary: 'Run code in temporal zones',
+    about:
+      'Code without annotations is split only where its result stays the same. The outcome is at ' +
+      '/v1/executions/{id}',
+    takes: 'ZonesAsked',
+    answers: { 202: located('The execution has begun, in these zones', 'ZonesBegun') },
+    fails: [404],
+  },
+  'POST /v1/zones/analysis': {
+    id: 'analyseZones',
+    summary: 'Analyse the zones of code',
+    about: 'Areas of the code by line, and how it can be split. Nothing runs',
+    takes: 'ZonesAsked',
+    gives: 'RiskAnalysis',
+    fails: [404],
+  },
+  'POST /v1/zones/plan': {
+    id: 'planZones',
+    summary: 'Plan the zones of code',
+    about: 'Lifespan, controls, channels and code of each zone. Nothing runs',
+    takes: 'ZonesAsked',
+    gives: 'ZonesPlanned',
+    fails: [404],
+  },
+  'GET /v1/zones/{id}': {
+    id: 'monitorZones',
+    summary: 'Get the zones of an execution',
+    about: 'Live zones with their phases; after the end of the execution, the end of each',
+    gives: 'ZonesMonitored',
+  },
+  'DELETE /v1/zones/{id}/{zone}': {
+    id: 'endZone',
+    summary: 'End one zone',
+    about: 'Other zones continue, and calls to the ended one fail; ending main ends the execution',
+    gives: 'ZoneEnded',
+    fails: [503],
+  },
+  'POST /v1/zones/{id}/{zone}/tighten': {
+    id: 'tightenZone',
+    summary: 'Tighten one zone',
+    about:
+      'Permanent; 409 for a change that would loosen. Channels to zones that still have the right are revoked',
+    takes: 'ZoneTighten',
+    gives: 'Tightened',
+    fails: [409],
+  },
+  'POST /active-content': {
+    id: 'executeActiveContent',
+    summary: 'Run one piece of active content',
+    about:
+      'By the session token of a page of the static endpoint, or by an API key. As text/event-stream it begins with ' +
+      'plan, the phases of the job',
+    takes: 'ActiveContent',
+    gives: 'Outcome',
+    streams: true,
+    security: [{ key: [] }, {}],
+  },
+  'GET /v1/providers': {
+    id: 'listProviders',
+    summary: 'List the providers of this machine',
+    about: 'With the layers of each, and the reason why one is not available',
+    gives: { type: 'array', items: ref('Provider') },
+  },
+  'PUT /v1/providers/default': {
+    id: 'preferProvider',
+    summary: 'Set the default provider',
+    about:
+      'From the next job on; running jobs end on theirs. Never below the tier that a job needs',
+    takes: 'DefaultProvider',
+    gives: 'ConfigInForce',
+  },
+  'PATCH /v1/config': {
+    id: 'changeConfig',
+    summary: 'Change the configuration in force',
+    about:
+      'From the next job on, until the server ends. A change that widens needs the scope config:widen, which admin ' +
+      'does not include; details.widens names it',
+    takes: 'ConfigPatch',
+    gives: 'ConfigInForce',
+  },
+  'GET /v1/threats': {
+    id: 'listThreats',
+    summary: 'List threats',
+    about:
+      'The latest, oldest first, at most 500: blocked, audited or unparsed code, denied access, anomalies and ' +
+      'refused output. A tenant sees its own',
+    gives: { type: 'array', items: ref('Threat') },
+    parameters: [query('after', { type: 'integer', minimum: 0 }, 'seq of the last known threat')],
+  },
+  'GET /v1/threats/stream': {
+    id: 'streamThreats',
+    summary: 'Stream threats',
+    about:
+      'Server-sent events "threat", each with a Threat; with Last-Event-ID the stream continues after that one',
+    type: 'text/event-stream',
+    fails: [503],
+  },
+  'GET /metrics': {
+    id: 'metrics',
+    summary: 'Get metrics',
+    about: 'Prometheus text format 0.0.4',
+    type: 'text/plain',
+  },
+  'GET /openapi.json': {
+    id: 'describe',
+    summary: 'Get this OpenAPI document',
+    about: 'OpenAPI 3.1; without a key on loopback',
+    gives: { type: 'object' },
+    problems: [401, 429],
+  },
+  'GET /docs': {
+    id: 'readDocs',
+    summary: 'Get this document as a page',
+    about: 'One page, with an example for each call; without a key on loopback',
+    answers: {
+      200: { description: 'A page', content: { 'text/html': { schema: { type: 'string' } } } },
+    },
+  },
+  'GET /livez': {
+    id: 'isAlive',
+    summary: 'Whether the server answers',
+    gives: 'Live',
+    isOpen: true,
+  },
+  'GET /healthz': { id: 'isHealthy', summary: 'The same as /livez', gives: 'Live', isOpen: true },
+  'GET /readyz': {
+    id: 'isReady',
+    summary: 'Whether a wall is proved and jobs are admitted',
+    gives: 'Ready',
+    isOpen: true,
+    fails: [503],
+  },
+  'GET /version': {
+    id: 'version',
+    summary: 'Name and version of the server',
+    gives: 'Version',
+    isOpen: true,
+  },
+}
+
+export function ref(name: string): Json {
+  return { $ref: `#/components/schemas/${name}` }
+}
+
+export function asJson(schema: Json): Json {
+  return { 'application/json': { schema } }
+}
+
+function query(name: string, schema: Json, description?: string): Json {
+  return { name, in: 'query', ...(description && { description }), schema }
+}
+
+function header(name: string, description: string): Json {
+  return { name, in: 'header', description, schema: { type: 'string' } }
+}
+
+/** Answer that says in Location where the outcome will be. */
+function located(description: string, schema: string): Json {
+  const headers = { Location: { schema: { type: 'string' } } }
+  return { description, headers, content: asJson(ref(schema)) }
+}

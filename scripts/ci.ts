@@ -7,7 +7,7 @@ import { lanesOf, sharesOf } from './lanes.ts'
 import { here, type Place, runProgram } from './place.ts'
 import { commitFaults, commitsIn } from './commits.ts'
 import { type Counts, nothingCounted, plus } from './counts.ts'
-import { runTests } from './run-tests.ts'
+import { type Pass, runSideBySide, runTests } from './run-tests.ts'
 import { filesOf, type SuiteName, suiteNames } from './suites.ts'
 
 const processors = Math.min(2, availableParallelism())
@@ -137,6 +137,9 @@ function testsOf(
   return { files: filesOf(suiteName), title: only }
 }
 
+/** Suites whose files have a process each. */
+const inProcesses = ['walls', 'doors'] as const
+
 /**
  * Runs the suites as root and as an ordinary user, whose environments differ. MAYFLY_HALF tells tests which one, so
  * that none drops privileges by itself when all are run that way anyway.
@@ -144,28 +147,38 @@ function testsOf(
 function tests(env: Readonly<Record<string, string>>): readonly Step[] {
   if (process.getuid?.() !== 0) return suiteNames.map((name) => suite(name, { env }))
   const files = suiteNames.flatMap((name) => filesOf(name))
-  const isLong = env['MAYFLY_LONG'] !== undefined
-  const halves = isLong ? wholeHalves(files) : sampledHalves(files)
-  const ordinaryFiles = [...halves.ordinary].join(':')
-  const rootEnv = { ...env, MAYFLY_HALF: 'root', CI_ORDINARY_FILES: ordinaryFiles }
-  const first = suiteNames.map((name) =>
-    suite(name, { env: rootEnv, takes: (file) => halves.root.has(file) }),
-  )
-  return [...first, ['again as an ordinary user', () => asOrdinaryUser(halves, env)]]
+  const halves = env['MAYFLY_LONG'] === undefined ? sampledHalves(files) : wholeHalves(files)
+  const takes = (file: string) => halves.root.has(file)
+  const rootEnv = { ...env, ...envOf(halves, 'root') }
+  const shared = (['unit', 'sim'] as const).map((name) => suite(name, { env: rootEnv, takes }))
+  return [...shared, ['as root and as an ordinary user', () => asBoth(halves, env)]]
 }
 
-async function asOrdinaryUser(
-  { ordinary, note }: Halves,
-  env: Readonly<Record<string, string>>,
-): Promise<Counts> {
-  await using user = await ordinaryUser()
-  console.log(note)
-  const options = {
-    place: user.place,
-    env: { ...env, MAYFLY_HALF: 'ordinary' },
-    takes: (file: string) => ordinary.has(file),
+function envOf({ ordinary, seed, whole }: Halves, half: 'root' | 'ordinary') {
+  return {
+    MAYFLY_HALF: half,
+    ...(half === 'root' && { CI_ORDINARY_FILES: [...ordinary].join(':') }),
+    ...(seed !== undefined && {
+      CI_SAMPLE: `${seed} ${half}`,
+      CI_WHOLE_FILES: [...whole].join(':'),
+    }),
   }
-  const counts = await runInOrder(suiteNames.map((name) => suite(name, options)))
+}
+
+async function asBoth(halves: Halves, env: Readonly<Record<string, string>>): Promise<Counts> {
+  await using user = await ordinaryUser()
+  console.log(halves.note)
+  const passes = (['root', 'ordinary'] as const).map((half): Pass => {
+    const place = half === 'root' ? here : user.place
+    return {
+      user: half === 'root' ? 'root' : 'an ordinary user',
+      place: { ...place, env: { ...place.env, ...env, ...envOf(halves, half) } },
+      files: inProcesses.flatMap((name) => filesOf(name)).filter((file) => halves[half].has(file)),
+    }
+  })
+  const options = { place: passes[1]!.place, takes: (file: string) => halves.ordinary.has(file) }
+  const alone = await runInOrder([suite('unit', options)])
+  const counts = plus(alone, await runSideBySide(passes))
   const left = await user.leftovers()
   for (const process of left) console.log(`Still running: ${process}`)
   return plus(counts, { ...nothingCounted, [left.length > 0 ? 'failed' : 'passed']: 1 })

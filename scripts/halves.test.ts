@@ -10,7 +10,7 @@ test('A sampled run takes each file at least once, by a seed that repeats it', (
   for (const file of files) assert.ok(one!.root.has(file) || one!.ordinary.has(file), file)
   assert.deepEqual(one, again)
   assert.notDeepEqual(one!.ordinary, other!.ordinary)
-  assert.match(one!.note, /CI_HALVES=1/)
+  assert.match(one!.note, /CI_SEED=1/)
   const rest = sampledHalves(files, '~1', new Set())
   for (const file of files.filter(dependsOnUser))
     assert.ok(one!.ordinary.has(file) || rest.ordinary.has(file), file)
@@ -23,6 +23,11 @@ test('Changed files and those about privileges run as root and as an ordinary us
     assert.ok(halves.root.has(file), file)
     assert.ok(halves.ordinary.has(file), file)
   }
+})
+
+test('A bounded number of changed files runs whole', () => {
+  const { whole } = sampledHalves(files, '1', new Set(files))
+  assert.ok(whole.size > 0 && whole.size < 10, `${whole.size}`)
 })
 
 test('A complete run leaves no user-dependent file out of either half', () => {

@@ -1,8 +1,8 @@
 /**
  * Assigns test files to root and to an ordinary user. A complete run executes each user-dependent file as both,
  * which takes more than fifteen minutes on two cores. CI therefore samples by a printed seed: each file runs at
- * least once, as either user, and files changed by recent commits run as both. `CI_HALVES` repeats a sample; `npm
- * run ci -- long` runs everything.
+ * least once, as either user, and some that recent commits changed run as both, with all of their tests. Of other slow
+ * files a part runs: `tests/fixtures/drawn.ts`. `CI_SEED` repeats a sample; `npm run ci -- long` runs everything.
  */
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -10,10 +10,16 @@ import { here } from './place.ts'
 import { dependsOnUser } from './suites.ts'
 
 const newestCommits = 5
+/** Bound of the files that run as both users for their changes: a commit may change most of them in one line. */
+const changedMax = 3
 
 export interface Halves {
   readonly root: ReadonlySet<string>
   readonly ordinary: ReadonlySet<string>
+  /** Files whose tests all run. */
+  readonly whole: ReadonlySet<string>
+  /** Seed of the sample; none in a complete run. */
+  readonly seed?: string
   /** Reports the files that run as one user only, and how to repeat the sample. */
   readonly note: string
 }
@@ -25,23 +31,33 @@ export function wholeHalves(files: readonly string[]): Halves {
   return {
     root: new Set(files),
     ordinary: new Set(ordinary),
+    whole: new Set(files),
     note: `Not again, since the user makes no difference:\n  ${once.join('\n  ')}`,
   }
 }
 
 export function sampledHalves(
   files: readonly string[],
-  seed: string = process.env['CI_HALVES'] ?? String(Date.now() % 2 ** 31),
+  seed: string = process.env['CI_SEED'] ?? String(Date.now() % 2 ** 31),
   changed: ReadonlySet<string> = changedFiles(),
 ): Halves {
-  const isBoth = (file: string) => dependsOnUser(file) && (isPrivileged(file) || changed.has(file))
+  const inOrder = files
+    .filter((file) => changed.has(file))
+    .sort((a, b) => bits(seed, a) - bits(seed, b))
+  const whole = new Set(inOrder.slice(0, changedMax))
+  const isBoth = (file: string) => dependsOnUser(file) && (isPrivileged(file) || whole.has(file))
   const isOrdinary = (file: string) => dependsOnUser(file) && !isBoth(file) && draw(seed, file)
   const root = files.filter((file) => !isOrdinary(file))
   const ordinary = files.filter((file) => isBoth(file) || isOrdinary(file))
   return {
     root: new Set(root),
     ordinary: new Set(ordinary),
-    note: `${ordinary.length} of ${files.length} files, drawn by CI_HALVES=${seed}; the others ran as root alone`,
+    whole,
+    seed,
+    note: [
+      `CI_SEED=${seed}: ${ordinary.length} of ${files.length} files run as an ordinary user, the others as root alone`,
+      `Changed, hence whole and as both: ${[...whole].join(' ') || 'none'}`,
+    ].join('\n'),
   }
 }
 
@@ -52,12 +68,14 @@ function isPrivileged(file: string): boolean {
   )
 }
 
-/** Independent of how many files there are, and of their order: one bit of a hash. `~SEED` draws what SEED did not. */
+/** Hash bit of seed and name: independent of the number of files and of their order. `~SEED` draws the complement. */
 function draw(seed: string, file: string): boolean {
-  const isInverse = seed.startsWith('~')
-  const text = `${isInverse ? seed.slice(1) : seed} ${file}`
-  const bit = createHash('sha256').update(text).digest()[0]! & 1
-  return (bit === 1) !== isInverse
+  return (bits(seed, file) % 2 === 1) !== seed.startsWith('~')
+}
+
+function bits(seed: string, file: string): number {
+  const text = `${seed.replace(/^~/, '')} ${file}`
+  return createHash('sha256').update(text).digest()[0]!
 }
 
 /** Test files changed by recent commits; none without history. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
-import { behind, lanesOf, longest, measuring, sharesOf } from './lanes.ts'
+import { batchesOf, behind, lanesOf, longest, measuring, sharesOf } from './lanes.ts'
 import { filesOf, suiteNames } from './suites.ts'
 
 const root = join(import.meta.dirname, '..')
@@ -23,6 +23,14 @@ suite('Lanes', () => {
       { files: [measuring[0], behind[0]], atATime: 1 },
       { files: [longest[0], longest[1], 'tests/doors/a.test.ts'], atATime: 2 },
     ])
+  })
+
+  test('Every file is in one batch, and those that measure are in none that others run beside', () => {
+    const files = [...filesOf('walls'), ...filesOf('doors')]
+    const { alone, others } = batchesOf(files)
+    assert.deepEqual([...alone, ...others.flat()].toSorted(), files.toSorted())
+    for (const file of measuring) assert.ok(alone.includes(file), file)
+    assert.deepEqual(others[0], [longest[0]])
   })
 
   test('Listed files exist', () => {

@@ -87,6 +87,28 @@ export function lanesOf(files: readonly string[]): readonly Lane[] {
   ]
 }
 
+/** Files of two suites and two users at once, for workers that take the next when they have ended one. */
+export interface Batches {
+  /** For one worker, in this order. */
+  readonly alone: readonly string[]
+  /** For any worker. Several short files share the start of a runner. */
+  readonly others: readonly (readonly string[])[]
+}
+
+const batchLength = 6
+
+export function batchesOf(files: readonly string[]): Batches {
+  const [alone, others] = lanesOf(files).map((lane) => lane.files) as [string[], string[]]
+  const short = others.filter((file) => !longest.includes(file))
+  const batches = Array.from({ length: Math.ceil(short.length / batchLength) }, (_, at) =>
+    short.slice(at * batchLength, (at + 1) * batchLength),
+  )
+  return {
+    alone,
+    others: [...others.filter((file) => longest.includes(file)).map((file) => [file]), ...batches],
+  }
+}
+
 /** Lanes for files that share a process: one lane per processor. */
 export function sharesOf(files: readonly string[], processors: number): readonly Lane[] {
   return Array.from({ length: processors }, (_, lane) => ({

@@ -13,8 +13,8 @@ export interface OrdinaryUser extends AsyncDisposable {
   leftovers(): Promise<readonly string[]>
 }
 
-/** Not `nobody`: system daemons run under that uid and would be counted. */
-const uidMin = 12_345
+/** Neither `nobody`, which system daemons have, nor 12345, which tests as root become: both would be counted. */
+const uidMin = 12_400
 const notCopied = new Set(['.git', 'coverage', '.cache'])
 const keptEnv = ['CI', 'LANG', 'NO_COLOR', 'MAYFLY_CONTRACTS', 'PATH', 'npm_config_registry']
 const leftoverMsMax = 2000

@@ -4,6 +4,8 @@ import type { TestEvent } from 'node:test/reporters'
 
 /** Threshold for the list of slow files. */
 const slowMs = 10_000
+/** User of the tests, where two users' run side by side. */
+const half = process.env['MAYFLY_HALF'] ? ` (${process.env['MAYFLY_HALF']})` : ''
 
 /** node:test reporter for people: failures and skips with reasons, test output, slow files. */
 export default async function* reporter(source: AsyncIterable<TestEvent>): AsyncGenerator<string> {
@@ -21,7 +23,7 @@ export default async function* reporter(source: AsyncIterable<TestEvent>): Async
 }
 
 function slowly({ file, took }: { readonly file: string; readonly took: number }): string {
-  return `slow: ${(took / 1000).toFixed(1)} s ${relative(process.cwd(), file)}\n`
+  return `slow: ${(took / 1000).toFixed(1)} s ${relative(process.cwd(), file)}${half}\n`
 }
 
 function textOf(event: TestEvent): string | undefined {
@@ -72,7 +74,7 @@ function failed(test: Failed): string {
   const { cause, exitCode, signal } = test.details.error
   const ended = exitCode === undefined ? [] : [`it ended with ${exitCode ?? signal}`]
   const why = [...reason(cause ?? test.details.error), ...ended]
-  return `\nFAILED: ${test.name}\n  ${where}\n  ${why.join('\n  ')}\n\n`
+  return `\nFAILED${half}: ${test.name}\n  ${where}\n  ${why.join('\n  ')}\n\n`
 }
 
 function reason(thrown: unknown): readonly string[] {

@@ -2,13 +2,23 @@ import { chmodSync, chownSync, mkdirSync, mkdtempSync, readFileSync, rmSync } fr
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { againOf, type Counted, type Counts, nothingCounted, plus, withSecond } from './counts.ts'
-import type { Lane } from './lanes.ts'
+import { batchesOf, type Lane } from './lanes.ts'
 import { type Place, runProgram } from './place.ts'
 
-export interface TestRun {
-  readonly place: Place
+export interface TestRun extends RunOptions {
   /** Lanes run in parallel. */
   readonly lanes: readonly Lane[]
+}
+
+/** Files of one user, each in a process of its own. */
+export interface Pass {
+  readonly user: string
+  readonly place: Place
+  readonly files: readonly string[]
+}
+
+interface RunOptions {
+  readonly place: Place
   /** Runs only tests whose title matches. */
   readonly title?: string
   /** True: all files of a lane share one process. */
@@ -23,6 +33,8 @@ export interface TestRun {
 const testMsMax = { shared: 120_000, file: 600_000 }
 const suiteMsMax = { shared: 300_000, file: 2_700_000 }
 const program = 'scripts/test-files.ts'
+/** Workers beside the one whose files measure. */
+const besideMeasuring = 2
 /** Timeout factor of `MAYFLY_LONG`. */
 const longFactor = 12
 
@@ -34,8 +46,45 @@ export async function runTests(run: TestRun): Promise<Counts> {
   return runAgain(run, together(counted))
 }
 
+/**
+ * Runs the passes of several users side by side, three files at a time. At most one of these measures the machine; its
+ * worker helps the others afterwards, so that none waits for the end of a suite or of the other user's pass.
+ */
+export async function runSideBySide(passes: readonly Pass[]): Promise<Counts> {
+  const runs = passes.map((pass) => ({ ...pass, isShared: false, coverage: false }))
+  const counted = new Map(runs.map((run) => [run, [] as Counted[]]))
+  const take = async (batches: Iterable<Batch>) => {
+    for (const { run, files } of batches)
+      counted.get(run)!.push(await runLane(run, { files, atATime: 1 }))
+  }
+  const alone = runs.map((run) => ({ run, files: batchesOf(run.files).alone }))
+  const others = inTurns(
+    runs.map((run) => batchesOf(run.files).others.map((files) => ({ run, files }))),
+  ).values()
+  const measures = take(alone.filter(({ files }) => files.length > 0)).then(() => take(others))
+  await Promise.all([measures, ...Array.from({ length: besideMeasuring }, () => take(others))])
+  let total = nothingCounted
+  for (const [run, all] of counted) {
+    const counts = await runAgain(run, together(all))
+    console.log(`── as ${run.user}: ${counts.passed} passed, ${counts.failed} failed`)
+    total = plus(total, counts)
+  }
+  return total
+}
+
+interface Batch {
+  readonly run: RunOptions & Pass
+  readonly files: readonly string[]
+}
+
+/** The first of each list, then the second of each. */
+function inTurns<T>(lists: readonly (readonly T[])[]): readonly T[] {
+  const length = Math.max(...lists.map((list) => list.length))
+  return Array.from({ length }, (_, at) => lists.flatMap((list) => list.slice(at, at + 1))).flat()
+}
+
 /** Prints both runs, and names files that passed only alone. */
-async function runAgain(run: TestRun, first: Counted): Promise<Counts> {
+async function runAgain(run: RunOptions, first: Counted): Promise<Counts> {
   const files = againOf(first, (file) => relative(run.place.folder, file))
   if (files.length === 0) return first
   console.log(`── again, one at a time: ${files.join(' ')}`)
@@ -51,7 +100,7 @@ function together(counted: readonly Counted[]): Counted {
   return { ...counted.reduce(plus, nothingCounted), files }
 }
 
-async function runLane(run: TestRun, lane: Lane): Promise<Counted> {
+async function runLane(run: RunOptions, lane: Lane): Promise<Counted> {
   const folder = scratchFor(run.place)
   const countsFile = join(folder, 'counts.json')
   const place = { ...run.place, env: { ...run.place.env, ...envIn(folder, run) } }
@@ -65,9 +114,9 @@ async function runLane(run: TestRun, lane: Lane): Promise<Counted> {
   }
 }
 
-/** Shares the compile cache between test files and the programs they start. */
-function envIn(folder: string, { coverage }: TestRun): Record<string, string> {
-  const cache = join(folder, 'cache')
+/** Shares the compile cache between test files, the programs they start, and the lanes of one user. */
+function envIn(folder: string, { coverage, place }: RunOptions): Record<string, string> {
+  const cache = cacheOf(place)
   return {
     TMPDIR: join(folder, 'tmp'),
     XDG_CACHE_HOME: cache,
@@ -76,23 +125,40 @@ function envIn(folder: string, { coverage }: TestRun): Record<string, string> {
   }
 }
 
-/** Scratch folder for counts, compile cache and test leftovers. Walls with their own uid need access. */
-function scratchFor({ env, uid }: Place): string {
-  const folder = mkdtempSync(join(env['TMPDIR'] ?? tmpdir(), 'mayfly-ci-'))
-  for (const name of ['tmp', 'cache']) mkdirSync(join(folder, name))
+/** Scratch folder for counts and test leftovers. Walls with their own uid need access. */
+function scratchFor(place: Place): string {
+  const folder = ownFolder(place)
+  mkdirSync(join(folder, 'tmp'))
   chmodSync(join(folder, 'tmp'), 0o1777)
-  chmodSync(folder, 0o711)
-  if (uid !== undefined) for (const own of [folder, join(folder, 'cache')]) chownSync(own, uid, uid)
   return folder
 }
 
-function limitOf({ isShared, place }: TestRun, max: typeof testMsMax): number {
+const caches = new Map<string, string>()
+process.on('exit', () => {
+  for (const cache of caches.values()) rmSync(cache, { recursive: true, force: true })
+})
+
+/** Compile cache of a checkout, for the whole run. */
+function cacheOf(place: Place): string {
+  const cache = caches.get(place.folder) ?? ownFolder(place)
+  caches.set(place.folder, cache)
+  return cache
+}
+
+function ownFolder({ env, uid }: Place): string {
+  const folder = mkdtempSync(join(env['TMPDIR'] ?? tmpdir(), 'mayfly-ci-'))
+  chmodSync(folder, 0o711)
+  if (uid !== undefined) chownSync(folder, uid, uid)
+  return folder
+}
+
+function limitOf({ isShared, place }: RunOptions, max: typeof testMsMax): number {
   const isLong = place.env['MAYFLY_LONG'] !== undefined
   return (isShared ? max.shared : max.file) * (isLong ? longFactor : 1)
 }
 
 /** Options of `run` in `node:test`. */
-function optionsOf(run: TestRun, { files, atATime }: Lane): string {
+function optionsOf(run: RunOptions, { files, atATime }: Lane): string {
   const { place, isShared, title, coverage } = run
   return JSON.stringify({
     files: files.map((file) => join(place.folder, file)),

@@ -1,6 +1,8 @@
 import { suite, test } from 'node:test'
 import { findProgram } from '../../src/os/find-program.ts'
+import { makeDraw } from '../fixtures/drawn.ts'
 import { makeIsolates } from './isolated-vm.ts'
+import { inJs } from './stand.ts'
 import { conformance } from './suite.ts'
 
 /**
@@ -8,10 +10,20 @@ import { conformance } from './suite.ts'
  */
 if (process.env['MAYFLY_LONG'] !== undefined)
   conformance('isolated-vm, as an ordinary user', () => makeIsolates({ hide: ['root', 'cgroup'] }))
-conformance('isolated-vm, without namespaces', () => makeIsolates({ hide: ['namespaces'] }))
+conformance(
+  'isolated-vm, without namespaces',
+  () => makeIsolates({ hide: ['namespaces'] }),
+  inJs,
+  makeDraw('without namespaces'),
+)
 
 if (findProgram('bwrap'))
-  conformance('isolated-vm, in bubblewrap', () => makeIsolates({ prefer: 'bubblewrap' }))
+  conformance(
+    'isolated-vm, in bubblewrap',
+    () => makeIsolates({ prefer: 'bubblewrap' }),
+    inJs,
+    makeDraw('in bubblewrap'),
+  )
 else
   suite('isolated-vm, in bubblewrap', () => {
     test('The provider keeps the contract', { skip: 'bwrap is missing' }, () => {})

@@ -1,6 +1,7 @@
 import { suite, test } from 'node:test'
 import { findProgram } from '../../src/os/find-program.ts'
 import { jailKinds, type JailKind } from '../../src/contract/jail-kind.ts'
+import { makeDraw } from '../fixtures/drawn.ts'
 import { inNode, inPython, inShell } from './guests-of-programs.ts'
 import { makeProcesses } from './process.ts'
 import { inJs, type GuestLanguage } from './stand.ts'
@@ -19,7 +20,7 @@ for (const way of jailKinds.filter(isThere))
   for (const language of languages) {
     if (!isLong && isElsewhere(way, language)) continue
     const name = `${way}, ${language.language}`
-    conformance(name, () => makeProcesses(way, {}, language.language), language)
+    conformance(name, () => makeProcesses(way, {}, language.language), language, makeDraw(name))
     if (isLong && isRoot && language !== inJs)
       conformance(
         `${name}, as an ordinary user`,

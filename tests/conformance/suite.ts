@@ -26,12 +26,13 @@ import { inJs, Stand, type GuestLanguage, type Made } from './stand.ts'
  *
  * `make` is called once for most cases, and again by cases about a provider's whole life. What a provider does not
  * declare is skipped, with the reason; what it declares has to hold. One that does not run JavaScript brings the
- * guests of the life cycle in its own language.
+ * guests of the life cycle in its own language. `takes` draws cases of a suite that runs often.
  */
 export function conformance(
   name: string,
   make: () => Promise<Made>,
   language: GuestLanguage = inJs,
+  takes: (title: string) => boolean = () => true,
 ): void {
   suite(`${name} keeps the contract of a provider`, () => {
     let made: Made | undefined
@@ -54,7 +55,7 @@ export function conformance(
 
     for (const chapter of chapters)
       suite(chapter.name, () => {
-        for (const one of chapter.cases)
+        for (const one of chapter.cases.filter(({ title }) => takes(title)))
           test(one.title, async (t) => {
             const { provider } = made!
             const reason = unavailable ?? reasonToSkip(provider, one.needs, language.guests)

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { after, before, suite, test, type TestContext } from 'node:test'
+import { after, before, suite, type TestContext } from 'node:test'
 import { assemble, type Assembly } from '../../src/assemble/assemble.ts'
 import { proposals } from '../../src/cli/policy-propose.ts'
 import { loadConfig } from '../../src/config/load.ts'
@@ -13,6 +13,7 @@ import type { Outcome } from '../../src/contract/outcome.ts'
 import { newJob } from '../../src/job.ts'
 import { startWarden } from '../../src/sdk/start-warden.ts'
 import { runsToLearn } from '../../src/watch/baseline.ts'
+import { test } from '../fixtures/drawn.ts'
 
 suite('Lives behind real walls are watched', () => {
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-anomalies-'))

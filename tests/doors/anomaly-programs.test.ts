@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
-import { after, before, suite, test, type TestContext } from 'node:test'
+import { after, before, suite, type TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { anomalyNames } from '../../src/contract/anomaly.ts'
 import { seeded } from '../../src/tiers/mock/seeded.ts'
+import { test } from '../fixtures/drawn.ts'
 import {
   judge,
   openStand,

@@ -5,11 +5,12 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { after, before, beforeEach, test } from 'node:test'
+import { after, before, beforeEach } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { systemClock } from '../../src/contract/clock.ts'
 import { openRecord } from '../../src/evidence/record.ts'
 import { openSigner } from '../../src/warden/sign.ts'
+import { test } from '../fixtures/drawn.ts'
 import { event, facts, job, plan, verdict } from '../fixtures/record.ts'
 
 const bin = fileURLToPath(new URL('../../bin/mayfly.js', import.meta.url))

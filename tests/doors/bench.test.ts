@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
-import { test } from 'node:test'
 import { findJailFacts } from '../../src/jail/facts.ts'
 import { findProgram } from '../../src/os/find-program.ts'
+import { test } from '../fixtures/drawn.ts'
 import { documentOf, makePlace, mayfly } from './program.ts'
 
 test('mayfly bench prints figures of each wall beside those of a plain process', async () => {

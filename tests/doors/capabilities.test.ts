@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import type { ServerResponse } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { after, before, suite, test } from 'node:test'
+import { after, before, suite, test as always } from 'node:test'
 import { assemble, type Assembly } from '../../src/assemble/assemble.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import {
@@ -18,6 +18,7 @@ import {
 import type { ConfigInput } from '../../src/contract/config.ts'
 import { adapt } from '../../src/sdk/microvm-provider.ts'
 import { startWarden } from '../../src/sdk/start-warden.ts'
+import { test } from '../fixtures/drawn.ts'
 import { openWorld, type World } from '../fixtures/egress.ts'
 import { bearer, call, openDoor, post, type TestDoor } from './http-door.ts'
 
@@ -501,7 +502,7 @@ suite('Capabilities over HTTP, with a world outside', () => {
   const ask = (name: string, body: unknown) =>
     post(`${door.gateway.activeUrl}/v1/capabilities/${name}`, body, bearer(door.key))
 
-  test('S4-5: http-fetch reaches allowed hosts only, in a sandbox', async () => {
+  always('S4-5: http-fetch reaches allowed hosts only, in a sandbox', async () => {
     const url = `http://a.example:${world.ports.http}/in`
     const init = { method: 'POST', body: 'hello' }
     const { status, json } = await ask(http, { args: [url, init] })
@@ -525,7 +526,7 @@ suite('Capabilities over HTTP, with a world outside', () => {
     )
   })
 
-  test('A capability that only computes answers with an outcome too', async () => {
+  always('A capability that only computes answers with an outcome too', async () => {
     const { status, json } = await ask('math.add', { args: [1, 2, 3.5] })
     assert.deepEqual(
       [status, json['status'], json['result'], json['tier']],
@@ -535,7 +536,7 @@ suite('Capabilities over HTTP, with a world outside', () => {
     assert.deepEqual([wrong.status, wrong.json['status']], [200, 'error'])
   })
 
-  test('An effect can be called by its name, with the limits configured for it', async () => {
+  always('An effect can be called by its name, with the limits configured for it', async () => {
     const effect = { effectId: 'own.effect', code: 'return input.map((one) => one * 2)' }
     const url = `${door.gateway.activeUrl}/api/effects/register`
     assert.equal((await post(url, effect, bearer(door.key))).status, 200)
@@ -560,7 +561,7 @@ suite('Capabilities over HTTP, with a world outside', () => {
     )
   })
 
-  test('An unknown name is 404, a wrong body 422, and a call without a key 401', async () => {
+  always('An unknown name is 404, a wrong body 422, and a call without a key 401', async () => {
     assert.equal((await ask('no.such', { args: [] })).status, 404)
     assert.equal((await ask('math.add', { args: 1 })).status, 422)
     assert.equal((await ask('math.add', { arguments: [] })).status, 422)
@@ -568,7 +569,7 @@ suite('Capabilities over HTTP, with a world outside', () => {
     assert.equal((await post(url, { args: [1] })).status, 401)
   })
 
-  test('A call is in the record by the name of its capability', async () => {
+  always('A call is in the record by the name of its capability', async () => {
     const { json } = await ask(http, { args: ['http://b.example/'] })
     const audit = json['evidence'].audit as number
     const lines = [...assembly.record.store.lines(0, audit)]

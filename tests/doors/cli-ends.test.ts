@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { after, suite, test } from 'node:test'
+import { after, suite } from 'node:test'
 import { exitCodeOf, outcomeSchema, type Status } from '../../src/index.ts'
+import { test } from '../fixtures/drawn.ts'
 import { packed } from '../fixtures/packed.ts'
 import { documentOf, makePlace, mayfly, type Ran, type RunOptions } from './program.ts'
 

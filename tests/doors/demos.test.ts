@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { fileURLToPath } from 'node:url'
-import { after, before, suite, test } from 'node:test'
+import { after, before, suite } from 'node:test'
+import { test } from '../fixtures/drawn.ts'
 import { assertInTime, untilInTime } from '../fixtures/lateness.ts'
 import { documentOf, makePlace, mayfly, type Place } from './program.ts'
 

@@ -15,6 +15,7 @@ import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { after, before, suite, test } from 'node:test'
+import { drawn } from '../fixtures/drawn.ts'
 
 /**
  * Runs what the documents show. A fenced block takes part when its info string says so: `sh run` and `js run` run in
@@ -23,12 +24,12 @@ import { after, before, suite, test } from 'node:test'
  */
 const root = join(import.meta.dirname, '../..')
 const entry = 'src/cli/main.ts'
-const documents = [
-  'README.md',
-  'docs/job.md',
-  ...globSync('docs/how-to/*.md', { cwd: root }).sort(),
-]
-const blockMsMax = 60_000
+const documents = drawn(
+  ['README.md', 'docs/job.md', ...globSync('docs/how-to/*.md', { cwd: root }).sort()],
+  'documents',
+)
+/** Bound of a block that hangs: some try every wall, on a busy machine. */
+const blockMsMax = 180_000
 /** Stub of npx for the other blocks: the README's show once that npx finds this program, and npx takes a second. */
 const foundByNpx = `npx() {
   if [ "$1" = mayfly ]; then shift; "${process.execPath}" "${join(root, 'bin/mayfly.js')}" "$@"

@@ -3,10 +3,11 @@ import { spawnSync } from 'node:child_process'
 import { chmodSync, existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { after, before, suite, test } from 'node:test'
+import { after, before, suite } from 'node:test'
 import { findJailFacts } from '../../src/jail/facts.ts'
 import { findProgram } from '../../src/os/find-program.ts'
 import type { ExaminedProvider } from '../../src/cli/doctor.ts'
+import { test } from '../fixtures/drawn.ts'
 
 const root = join(import.meta.dirname, '../..')
 const bin = join(root, 'bin/mayfly.js')

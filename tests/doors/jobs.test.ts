@@ -3,9 +3,10 @@ import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSy
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { after, before, suite, test } from 'node:test'
+import { after, before, suite } from 'node:test'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { Mayfly, type JobRequest } from '../../src/index.ts'
+import { test } from '../fixtures/drawn.ts'
 import { documentOf, makePlace, mayfly, startServer, whenReady, type Server } from './program.ts'
 import { post } from './http-door.ts'
 

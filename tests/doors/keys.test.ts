@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { after, before, test } from 'node:test'
+import { after, before } from 'node:test'
+import { test } from '../fixtures/drawn.ts'
 import { bearer, post } from './http-door.ts'
 import { documentOf, makePlace, mayfly, type Place, startServer, whenReady } from './program.ts'
 

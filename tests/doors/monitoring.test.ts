@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
-import { suite, test, type TestContext } from 'node:test'
+import { suite, type TestContext } from 'node:test'
 import type { Event } from '../../src/contract/event.ts'
 import { findProgram } from '../../src/os/find-program.ts'
+import { test } from '../fixtures/drawn.ts'
 import { openStand, type Program, type Ran } from '../fixtures/programs.ts'
 
 /** Events of a running program: the pid, the order, and the delay until an alert. */

@@ -2,11 +2,12 @@ import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { cpSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { after, suite, test } from 'node:test'
+import { after, suite } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { Mayfly } from '../../src/index.ts'
 import { layerFolder, layerFolderFor } from '../../src/lib/layer-folder.ts'
 import { serverUid } from '../../src/contract/uids.ts'
+import { test } from '../fixtures/drawn.ts'
 import { documentOf, makePlace, mayfly } from './program.ts'
 
 /** Packages of a project, by the real command and behind each wall that holds programs. */

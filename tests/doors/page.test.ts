@@ -11,10 +11,11 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { after, before, suite, test } from 'node:test'
+import { after, before, suite } from 'node:test'
 import { chromium, type Browser, type Page } from 'playwright-core'
 import { examples } from '../../src/web/page/examples.js'
 import { snippetsOf } from '../../src/web/page/snippets.js'
+import { test } from '../fixtures/drawn.ts'
 import { bin, makePlace, startServer, whenReady, type Server } from './program.ts'
 
 /** The page as a visitor meets it, in the system's Chromium. */

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { after, before, suite, test } from 'node:test'
+import { after, before, suite } from 'node:test'
 import { openCompanyProxy } from '../fixtures/company-proxy.ts'
+import { test } from '../fixtures/drawn.ts'
 import { openRegistry, type Registry } from '../fixtures/registry.ts'
 import { documentOf, makePlace, mayfly, startServer, whenReady, type Place } from './program.ts'
 

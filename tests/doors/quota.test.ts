@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { after, before, test } from 'node:test'
+import { after, before } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { MayflyClient } from '../../src/sdk/client.ts'
+import { test } from '../fixtures/drawn.ts'
 import { bearer, call, post } from './http-door.ts'
 import { documentOf, makePlace, mayfly, type Place, startServer, whenReady } from './program.ts'
 

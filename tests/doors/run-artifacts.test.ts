@@ -12,7 +12,8 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { after, suite, test } from 'node:test'
+import { after, suite } from 'node:test'
+import { test } from '../fixtures/drawn.ts'
 import { isMissing } from '../walls/process-stands.ts'
 import { documentOf, makePlace, mayfly } from './program.ts'
 

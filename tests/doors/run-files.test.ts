@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { after, test } from 'node:test'
+import { after } from 'node:test'
+import { test } from '../fixtures/drawn.ts'
 import { documentOf, makePlace, mayfly } from './program.ts'
 
 /** Files copied by `--file FOLDER`. */

@@ -6,7 +6,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { once } from 'node:events'
-import { suite, test } from 'node:test'
+import { suite } from 'node:test'
+import { test } from '../fixtures/drawn.ts'
 import { descendantsOf } from '../hostile/proc.ts'
 import {
   bin,

@@ -3,9 +3,10 @@ import { execFile } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { after, test, type TestContext } from 'node:test'
+import { after, type TestContext } from 'node:test'
 import { promisify } from 'node:util'
 import { findProgram } from '../../src/os/find-program.ts'
+import { test } from '../fixtures/drawn.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'mayfly-surface-'))
 after(() => rmSync(folder, { recursive: true, force: true }))

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { once } from 'node:events'
-import { suite, test } from 'node:test'
+import { suite } from 'node:test'
 import { WebSocket } from 'ws'
 import { Mayfly } from '../../src/index.ts'
+import { test } from '../fixtures/drawn.ts'
 import { openCollector, type Collector } from './collector.ts'
 import { metricsIn, type Metrics } from './prometheus.ts'
 import {

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { readdirSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { after, suite, test } from 'node:test'
+import { after, suite } from 'node:test'
 import { trustFile } from '../../src/config/trust.ts'
+import { test } from '../fixtures/drawn.ts'
 import { documentOf, makePlace, mayfly, startServer } from './program.ts'
 
 /** Hostile mayfly.toml of a cloned repository: grants all that it can. */

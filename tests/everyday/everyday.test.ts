@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { execFileSync, spawnSync } from 'node:child_process'
 import { after, before, suite, test } from 'node:test'
 import { makePlace } from '../doors/program.ts'
+import { isSampled } from '../fixtures/drawn.ts'
 import { differences } from './compare.ts'
 import { hasPackages, packagesFolder, programs, sample, type Program } from './corpus.ts'
 import { explained } from './explained.ts'
@@ -14,8 +15,8 @@ import { runOutside } from './outside.ts'
  */
 const seed = Number(process.env['MAYFLY_SEED'] ?? Date.now() % 2 ** 31)
 const isLong = process.env['MAYFLY_LONG'] !== undefined
-const sampleSize = 36
-const sampleSizeEmbedded = 12
+const sampleSize = isSampled ? 12 : 36
+const sampleSizeEmbedded = isSampled ? 4 : 12
 /** Minimum share of equal ends, of the whole corpus. */
 const sameShareMin = 0.98
 const installMsMax = 300_000

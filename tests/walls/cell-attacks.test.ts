@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { test } from '../fixtures/drawn.ts'
 import { inCell, inCellApart, valueOf } from './in-cell.ts'
 
 const TIMEOUT_MS = 150

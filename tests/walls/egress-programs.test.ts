@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import { open } from 'node:fs/promises'
-import { after, before, suite, test } from 'node:test'
+import { after, before, suite } from 'node:test'
 import { networkOf } from '../../src/contract/network.ts'
 import { noNetwork } from '../../src/contract/controls.ts'
 import type { Language } from '../../src/contract/job.ts'
@@ -12,6 +12,7 @@ import { inNode, inPython, inShell } from '../conformance/guests-of-programs.ts'
 import { makeProcesses } from '../conformance/process.ts'
 import { descendantsOf } from '../conformance/remains.ts'
 import { inJs, Stand, type GuestLanguage, type Made } from '../conformance/stand.ts'
+import { test } from '../fixtures/drawn.ts'
 import { openWorld, type World } from '../fixtures/egress.ts'
 
 /** Programs in real walls, and the loopback servers they reach through egress. */

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
-import { suite, test } from 'node:test'
+import { suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { callClasses } from '../../src/contract/calls.ts'
 import { jailKinds } from '../../src/contract/jail-kind.ts'
 import { findProgram } from '../../src/os/find-program.ts'
 import { seeded } from '../../src/tiers/mock/seeded.ts'
 import { until } from '../conformance/stand.ts'
+import { test } from '../fixtures/drawn.ts'
 import { isMissing, unable } from './process-stands.ts'
 import { openWhole } from './whole-wall.ts'
 

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { suite, test } from 'node:test'
+import { suite } from 'node:test'
+import { test } from '../fixtures/drawn.ts'
 import { isMissing, stands, unable } from './process-stands.ts'
 import { inProcess, type ProcessJob } from './process-wall.ts'
 

@@ -2,11 +2,12 @@ import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { after, before, suite, test } from 'node:test'
+import { after, before, suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { jailKinds } from '../../src/contract/jail-kind.ts'
 import { Mayfly } from '../../src/index.ts'
 import { inTime, until } from '../conformance/stand.ts'
+import { test } from '../fixtures/drawn.ts'
 import { isMissing, unable } from './process-stands.ts'
 
 /** Output of any length passes through; unread output is not buffered (back-pressure). */

@@ -22,13 +22,14 @@ import { descendantsOf, isRunning, kindsOpen } from '../conformance/remains.ts'
 import { until } from '../conformance/stand.ts'
 import { bearer, post } from '../doors/http-door.ts'
 import { leasesIn, makePlace, startServer, whenReady } from '../doors/program.ts'
+import { isSampled } from '../fixtures/drawn.ts'
 import { rssOf } from '../hostile/proc.ts'
 import { emptyGroups } from './groups.ts'
 import { isMissing, unable } from './process-stands.ts'
 
 /** Many programs, one after the other and beside each other, some of them killed: in the end it is as it was. */
 const isLong = process.env['MAYFLY_LONG'] !== undefined
-const runs = isLong ? 1000 : 100
+const runs = isLong ? 1000 : isSampled ? 40 : 100
 const soakMs = isLong ? 600_000 : 10_000
 const seed = Number(process.env['MAYFLY_SEED'] ?? Date.now() % 2 ** 31)
 /** Ten minutes tell a leak from a heap that breathes, ten seconds do not. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { existsSync, readdirSync, readlinkSync } from 'node:fs'
 import { basename } from 'node:path'
-import { suite, test, type TestContext } from 'node:test'
+import { suite, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { JailKind } from '../../src/contract/jail-kind.ts'
 import { messageOf } from '../../src/contract/error.ts'
@@ -15,6 +15,7 @@ import type { ZoneReport } from '../../src/contract/warden.ts'
 import { cpuMsOf } from '../../src/os/process-tree.ts'
 import type { ZoneRule } from '../../src/contract/zone-rules.ts'
 import { until } from '../conformance/stand.ts'
+import { test } from '../fixtures/drawn.ts'
 import { openWhole, type WholeWall, type WholeWish } from './whole-wall.ts'
 
 const MiB = 2 ** 20

@@ -4,11 +4,12 @@ import { readdirSync, readFileSync, rmSync } from 'node:fs'
 import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
-import { after, before, suite, test } from 'node:test'
+import { after, before, suite } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import type { JobFile, Language } from '../../src/contract/job.ts'
 import { Mayfly } from '../../src/index.ts'
 import { jailKinds, type JailKind } from '../../src/contract/jail-kind.ts'
+import { test } from '../fixtures/drawn.ts'
 import { isMissing, unable } from './process-stands.ts'
 
 /**

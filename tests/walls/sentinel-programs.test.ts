@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
-import { suite, test } from 'node:test'
+import { suite } from 'node:test'
 import { callClasses } from '../../src/contract/calls.ts'
 import { findJailFacts } from '../../src/jail/facts.ts'
 import { findProgram } from '../../src/os/find-program.ts'
 import { until } from '../conformance/stand.ts'
+import { test } from '../fixtures/drawn.ts'
 import { openWhole } from './whole-wall.ts'
 
 /**

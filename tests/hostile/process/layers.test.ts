@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { after, before, suite, test } from 'node:test'
 import { layers, type JailLayer } from '../../../src/jail/facts.ts'
 import { openCgroups } from '../../../src/os/cgroup.ts'
+import { drawn } from '../../fixtures/drawn.ts'
 import { inParallel, sample, seed } from '../sample.ts'
 import { processFamilies, type ProcessCase, type ProcessFamily } from './case.ts'
 import { whyNotContained, type Field } from './contained.ts'
@@ -56,7 +57,8 @@ for (const wall of wallNames) {
         const field = { walls, wall, trap }
         await answers(field)
         const leaked: string[] = []
-        const cases = processFamilies.flatMap((family) => sampleOf(family, layer))
+        const families = drawn(processFamilies, `${wall} ${layer}`)
+        const cases = families.flatMap((family) => sampleOf(family, layer))
         await inParallel(cases, atATime, async (hostile) => {
           const why = await whyNotContained({ ...field, ...judging(layer, hostile) }, hostile)
           if (why) leaked.push(`${hostile.family} ${hostile.name}: ${why}`)

@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { after, before, suite, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { isSampled } from '../../fixtures/drawn.ts'
 import { ordinaryFollows } from '../../fixtures/half.ts'
 import { restsAfterwards } from '../proc.ts'
 import { sample, seed } from '../sample.ts'
@@ -17,7 +18,7 @@ import { openWalls, wallNames, type WallName, type Walls } from './walls.ts'
  * MAYFLY_SEED repeats one.
  */
 const long = process.env['MAYFLY_LONG'] !== undefined
-const perFamily = long ? Infinity : 5
+const perFamily = long ? Infinity : isSampled ? 2 : 5
 const isRoot = process.getuid?.() === 0
 
 let trap: ProcessTrap

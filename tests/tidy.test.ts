@@ -6,14 +6,7 @@ import { deadFiles } from './tidy/dead.ts'
 import { documentFaults, promiseFaults, promisesIn } from './tidy/documents.ts'
 import { importFaults } from './tidy/imports.ts'
 import { nativeFaults } from './tidy/native.ts'
-import {
-  dependencyFaults,
-  type Lock,
-  lockFaults,
-  type Manifest,
-  runtimePackages,
-  runtimePackagesMax,
-} from './tidy/packages.ts'
+import { dependencyFaults, type Lock, lockFaults, type Manifest } from './tidy/packages.ts'
 import { serverLoadFaults } from './tidy/server-loads.ts'
 import {
   duplicateTypes,
@@ -110,7 +103,7 @@ suite('The house is tidy', () => {
     assert.deepEqual(rows.sort(), fixes.map(({ id, fixedIn }) => `${id} ${fixedIn}`).sort())
   })
 
-  test('Packages have free licences and need no install script', () => {
+  test('S4-17: Packages that run have free licences and need no install script', () => {
     assert.deepEqual(lockFaults(lock()), [])
   })
 
@@ -118,12 +111,7 @@ suite('The house is tidy', () => {
     assert.match(textAt('.npmrc') ?? '', /^ignore-scripts=true$/m)
   })
 
-  test('S4-17: at most 40 packages are installed to run Mayfly', () => {
-    const { length } = runtimePackages(lock(), process.platform, process.arch)
-    assert.ok(length <= runtimePackagesMax, `${length} packages`)
-  })
-
-  test('Every dependency is explained, and nothing else is', () => {
+  test('S4-17: Every dependency is explained, and nothing else is', () => {
     const manifest = JSON.parse(textAt('package.json') ?? '') as Manifest
     assert.deepEqual(dependencyFaults(manifest, textAt('docs/dependencies.md') ?? ''), [])
   })
@@ -377,14 +365,6 @@ suite('Untidiness is found', () => {
       faults.map((fault) => fault[0]),
       ['a', 'b', 'c'],
     )
-  })
-
-  test('Packages for another system are not counted', () => {
-    const lock: Lock = {
-      'node_modules/a': { license: 'MIT' },
-      'node_modules/b': { license: 'MIT', os: ['darwin'] },
-    }
-    assert.deepEqual(runtimePackages(lock, 'linux', 'x64'), ['a'])
   })
 
   test('A dependency without a line, a line without one, and an empty cell are found', () => {

@@ -7,9 +7,6 @@ export interface Locked {
   readonly dev?: boolean
   readonly hasInstallScript?: boolean
   readonly resolved?: string
-  readonly os?: readonly string[] | string
-  readonly cpu?: readonly string[] | string
-  readonly libc?: readonly string[] | string
 }
 
 export interface Manifest {
@@ -19,8 +16,6 @@ export interface Manifest {
 }
 
 export type Lock = Readonly<Record<string, Locked>>
-
-export const runtimePackagesMax = 40
 
 const licences = new Set([
   'MIT',
@@ -45,12 +40,6 @@ export function lockFaults(lock: Lock): readonly string[] {
   ])
 }
 
-/** Names of the packages that one system installs to run Mayfly. */
-export function runtimePackages(lock: Lock, os: string, cpu: string): readonly string[] {
-  const here = runtime(lock).filter(([, one]) => fits(one.os, os) && fits(one.cpu, cpu))
-  return here.map(([name]) => name)
-}
-
 /** Dependencies without a line in docs/dependencies.md, and lines without a dependency. */
 export function dependencyFaults(manifest: Manifest, document: string): readonly string[] {
   const rows = document.split('\n').filter((line) => line.startsWith('| `'))
@@ -73,8 +62,4 @@ function runtime(lock: Lock): readonly (readonly [string, Locked])[] {
   return Object.entries(lock)
     .filter(([path, { dev }]) => path !== '' && !dev)
     .map(([path, one]) => [path.replace(/^.*node_modules\//, ''), one])
-}
-
-function fits(allowed: readonly string[] | string | undefined, value: string): boolean {
-  return allowed === undefined || [allowed].flat().includes(value)
 }

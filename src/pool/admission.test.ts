@@ -1,7 +1,8 @@
 import assert, { AssertionError } from 'node:assert/strict'
 import { test } from 'node:test'
 import { SimulatedClock } from '../../tests/sim/simulated-clock.ts'
-import { assertCounted, createAdmitter, type AdmissionSlot } from './admission.ts'
+import { assertCounted } from './admission-counts.ts'
+import { createAdmitter, type AdmissionSlot } from './admission.ts'
 
 const budget = { memory: 800, runnable: 4, queueMax: 5, waitMsMax: 1000 }
 const { signal } = new AbortController()

@@ -36,60 +36,72 @@ const FOLLOWERS_MAX = 1000
  * A hit is still analysed, planned and recorded as a job, so that code blocked now is not answered from the cache. A
  * configuration change that alters the sandbox changes the profile's digest, and so the key.
  */
-export function createResultCache({ clock, voice, bounds }: CacheOptions): ResultCache {
-  const kept = new TenantLru<CachedResult>(bounds, clock)
-  const flights = new Map<string, Flight>()
+export function createResultCache(options: CacheOptions): ResultCache {
+  return new SingleFlightCache(options)
+}
 
-  async function recall(
+class SingleFlightCache implements ResultCache {
+  readonly #options: CacheOptions
+  readonly #kept: TenantLru<CachedResult>
+  readonly #flights = new Map<string, Flight>()
+
+  constructor(options: CacheOptions) {
+    this.#options = options
+    this.#kept = new TenantLru<CachedResult>(options.bounds, options.clock)
+  }
+
+  get bytes(): number {
+    return this.#kept.bytes
+  }
+
+  async recall(
     job: Job,
     profile: Profile,
     asker: OutcomeWaiter,
     run: () => Promise<LifeResult>,
   ): Promise<LifeResult> {
+    const { bounds, clock } = this.#options
     if (bounds().bytes === 0 || !isCacheable(job, profile)) return await run()
     const key = keyOf(job, profile)
     const began = clock.now()
     for (;;) {
-      const found = kept.get(job.tenant, key)
-      if (found) return hit(job, found, asker, began)
-      const flight = flights.get(key)
-      if (!flight) return await runAsLeader(job, key, run)
-      if (flight.followers >= FOLLOWERS_MAX) return miss(job, await run())
+      const found = this.#kept.get(job.tenant, key)
+      if (found) return this.#hit(job, found, asker, began)
+      const flight = this.#flights.get(key)
+      if (!flight) return await this.#runAsLeader(job, key, run)
+      if (flight.followers >= FOLLOWERS_MAX) return this.#miss(job, await run())
       const landed = await awaitFlight(flight, asker.signal)
-      if (typeof landed === 'object') return hit(job, landed, asker, began)
+      if (typeof landed === 'object') return this.#hit(job, landed, asker, began)
       // A cancelled run says nothing about the result, so the next waiter runs; other uncached ends apply to this run
       // only.
-      if (landed === 'not kept') return miss(job, await run())
+      if (landed === 'not kept') return this.#miss(job, await run())
     }
   }
 
-  async function runAsLeader(
-    job: Job,
-    key: string,
-    run: () => Promise<LifeResult>,
-  ): Promise<LifeResult> {
+  async #runAsLeader(job: Job, key: string, run: () => Promise<LifeResult>): Promise<LifeResult> {
     const { promise, resolve } = Promise.withResolvers<FlightResult>()
-    flights.set(key, { landed: promise, followers: 0 })
+    this.#flights.set(key, { landed: promise, followers: 0 })
     let landed: FlightResult = 'not kept'
     try {
       const lived = await run()
       if (lived.status === 'cancelled') landed = 'cancelled'
-      const outcome = cachedResultOf(job, lived, clock.now())
+      const outcome = cachedResultOf(job, lived, this.#options.clock.now())
       if (outcome) {
-        kept.put(job.tenant, key, outcome)
+        this.#kept.put(job.tenant, key, outcome)
         landed = outcome
       }
-      return miss(job, lived)
+      return this.#miss(job, lived)
     } catch (thrown) {
       if (thrown instanceof DOMException && thrown.name === 'AbortError') landed = 'cancelled'
       throw thrown
     } finally {
-      flights.delete(key)
+      this.#flights.delete(key)
       resolve(landed)
     }
   }
 
-  function hit(job: Job, found: CachedResult, { tap }: OutcomeWaiter, began: number): LifeResult {
+  #hit(job: Job, found: CachedResult, { tap }: OutcomeWaiter, began: number): LifeResult {
+    const { clock, voice } = this.#options
     const now = clock.now()
     const cachedFrom = { id: found.id, age: Math.max(0, now - found.at) }
     const told = parseJson(found.json.toString()) as CachedOutcomeData
@@ -111,16 +123,9 @@ export function createResultCache({ clock, voice, bounds }: CacheOptions): Resul
     }
   }
 
-  function miss(job: Job, lived: LifeResult): LifeResult {
-    voice.say('cache/miss', {}, { run: job.id })
+  #miss(job: Job, lived: LifeResult): LifeResult {
+    this.#options.voice.say('cache/miss', {}, { run: job.id })
     return { ...lived, cache: 'miss' }
-  }
-
-  return {
-    recall,
-    get bytes() {
-      return kept.bytes
-    },
   }
 }
 

@@ -69,159 +69,182 @@ const STARTS_MAX = 2
  * job that caused them; while jobs wait for starts of their own, none begins.
  */
 export function createSparePool<S extends Spare>(options: SparePoolOptions<S>): SparePool<S> {
-  const { clock, least, most } = options
-  const idle: S[] = []
-  const ending = new Set<Promise<unknown>>()
-  let wanted = least
-  const starting = new Set<Promise<void>>()
-  /** Starts that a job waits for. */
-  let awaited = 0
-  let closed = false
-  let hits = 0
-  let misses = 0
-  let askedAt = clock.now()
-  let madeOf = options.fingerprint?.()
-  let timer: Timer | undefined = soon()
-  let refillSoon: Timer | undefined
+  return new AdaptiveSparePool(options)
+}
 
-  function soon(): Timer {
-    const next = clock.after(CHECK_MS, look)
+class AdaptiveSparePool<S extends Spare> implements SparePool<S> {
+  readonly #options: SparePoolOptions<S>
+  readonly #idle: S[] = []
+  readonly #ending = new Set<Promise<unknown>>()
+  readonly #starting = new Set<Promise<void>>()
+  /** Starts that a job waits for. */
+  #awaited = 0
+  #wanted: number
+  #closed = false
+  #hits = 0
+  #misses = 0
+  /** Time of the last demand, and of the last step down. */
+  #askedAt: number
+  #madeOf: string | undefined
+  #timer: Timer | undefined
+  #refillSoon: Timer | undefined
+
+  constructor(options: SparePoolOptions<S>) {
+    this.#options = options
+    this.#wanted = options.least
+    this.#askedAt = options.clock.now()
+    this.#madeOf = options.fingerprint?.()
+    this.#timer = this.#checkSoon()
+  }
+
+  async take(): Promise<{ readonly spare: S; readonly pool: 'hit' | 'miss' }> {
+    this.#askedAt = this.#options.clock.now()
+    this.#drainChanged()
+    const ready = this.#pick()
+    if (ready) this.#hits += 1
+    else {
+      this.#misses += 1
+      this.#wanted = Math.min(this.#options.most, this.#wanted + 1)
+      // A start in progress finishes before a new one would.
+      if (this.#starting.size > 0) await Promise.race(this.#starting)
+    }
+    const spare = ready ?? this.#pick() ?? (await this.#startAwaited())
+    this.#fillSoon()
+    return { spare, pool: ready ? 'hit' : 'miss' }
+  }
+
+  fill(): void {
+    const idle = this.#idle
+    for (let at = idle.length - 1; at >= 0; at--) if (!idle[at]!.alive) idle.splice(at, 1)
+    if (this.#closed || this.#awaited > 0) return
+    const atOnce = idle.length * 2 < this.#wanted ? STARTS_MAX : 1
+    const room = Math.min(atOnce, this.#wanted - idle.length) - this.#starting.size
+    for (let n = 0; n < room; n++) this.#begin()
+  }
+
+  evict(bytes = Infinity): number {
+    let freed = 0
+    const given: S[] = []
+    while (this.#idle.length > 0 && freed < bytes) {
+      const spare = this.#idle.shift()!
+      freed += spare.bytes
+      given.push(spare)
+    }
+    this.#wanted = this.#options.least
+    this.#drain(given, 'pressure')
+    return freed
+  }
+
+  get facts(): SparePoolFacts {
+    return {
+      key: this.#options.key,
+      idle: this.#idle.length,
+      starting: this.#starting.size,
+      wanted: this.#wanted,
+      hits: this.#hits,
+      misses: this.#misses,
+      bytes: this.#idle.reduce((sum, spare) => sum + spare.bytes, 0),
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    this.#timer?.cancel()
+    this.#refillSoon?.cancel()
+    this.#drain(this.#idle.splice(0), 'closed')
+    await Promise.all(this.#starting)
+    await Promise.all(this.#ending)
+  }
+
+  #checkSoon(): Timer {
+    const next = this.#options.clock.after(CHECK_MS, () => this.#check())
     next.unref?.()
     return next
   }
 
-  function look(): void {
-    drainChanged()
-    if (wanted > least && clock.now() - askedAt > IDLE_MS) {
-      wanted -= 1
-      askedAt = clock.now()
-      drain(idle.splice(0, Math.max(0, idle.length - wanted)), 'idle')
+  #check(): void {
+    const { clock, least } = this.#options
+    this.#drainChanged()
+    if (this.#wanted > least && clock.now() - this.#askedAt > IDLE_MS) {
+      this.#wanted -= 1
+      this.#askedAt = clock.now()
+      this.#drain(this.#idle.splice(0, Math.max(0, this.#idle.length - this.#wanted)), 'idle')
     }
-    fill()
-    timer = closed ? undefined : soon()
+    this.fill()
+    this.#timer = this.#closed ? undefined : this.#checkSoon()
   }
 
-  function pick(): S | undefined {
-    let spare = idle.shift()
-    while (spare && !spare.alive) spare = idle.shift()
+  #pick(): S | undefined {
+    let spare = this.#idle.shift()
+    while (spare && !spare.alive) spare = this.#idle.shift()
     return spare
   }
 
-  function drainChanged(): void {
-    const now = options.fingerprint?.()
-    if (now === madeOf) return
-    madeOf = now
-    drain(idle.splice(0), 'changed')
+  #drainChanged(): void {
+    const now = this.#options.fingerprint?.()
+    if (now === this.#madeOf) return
+    this.#madeOf = now
+    this.#drain(this.#idle.splice(0), 'changed')
   }
 
-  function drain(spares: readonly S[], because: DrainCause): void {
-    for (const spare of spares) end(spare)
-    if (spares.length > 0) options.onEvent?.({ what: 'drained', ended: spares.length, because })
+  #drain(spares: readonly S[], because: DrainCause): void {
+    for (const spare of spares) this.#end(spare)
+    if (spares.length > 0)
+      this.#options.onEvent?.({ what: 'drained', ended: spares.length, because })
   }
 
-  function end(spare: S): void {
+  #end(spare: S): void {
     const over = spare.end().catch(() => undefined)
-    ending.add(over)
-    void over.finally(() => ending.delete(over))
+    this.#ending.add(over)
+    void over.finally(() => this.#ending.delete(over))
   }
 
   /** Not postponed by further takes. */
-  function fillSoon(): void {
-    refillSoon ??= clock.after(REFILL_AFTER_MS, () => {
-      refillSoon = undefined
-      fill()
+  #fillSoon(): void {
+    this.#refillSoon ??= this.#options.clock.after(REFILL_AFTER_MS, () => {
+      this.#refillSoon = undefined
+      this.fill()
     })
-    refillSoon.unref?.()
+    this.#refillSoon.unref?.()
   }
 
-  function fill(): void {
-    for (let at = idle.length - 1; at >= 0; at--) if (!idle[at]!.alive) idle.splice(at, 1)
-    if (closed || awaited > 0) return
-    const atOnce = idle.length * 2 < wanted ? STARTS_MAX : 1
-    const room = Math.min(atOnce, wanted - idle.length) - starting.size
-    for (let n = 0; n < room; n++) begin()
+  #begin(): void {
+    const one: Promise<void> = this.#refill().then((isMade) => this.#refilled(one, isMade))
+    this.#starting.add(one)
   }
 
-  function begin(): void {
-    const one: Promise<void> = refill().then((isMade) => refilled(one, isMade))
-    starting.add(one)
+  #refilled(one: Promise<void>, isMade: boolean): void {
+    this.#starting.delete(one)
+    if (isMade) this.fill()
+    else if (!this.#closed) this.#options.clock.after(RETRY_MS, () => this.fill()).unref?.()
   }
 
-  function refilled(one: Promise<void>, isMade: boolean): void {
-    starting.delete(one)
-    if (isMade) fill()
-    else if (!closed) clock.after(RETRY_MS, fill).unref?.()
-  }
-
-  async function startAwaited(): Promise<S> {
-    awaited++
+  async #startAwaited(): Promise<S> {
+    this.#awaited++
     try {
-      return await options.start(true)
+      return await this.#options.start(true)
     } finally {
-      awaited--
+      this.#awaited--
     }
   }
 
   /** True if a spare was started; never rejects. */
-  async function refill(): Promise<boolean> {
+  async #refill(): Promise<boolean> {
+    const { clock, onEvent } = this.#options
     const began = clock.now()
-    const of = madeOf
+    const of = this.#madeOf
     try {
-      const spare = await options.start(false)
-      if (closed || of !== madeOf) {
-        end(spare)
+      const spare = await this.#options.start(false)
+      if (this.#closed || of !== this.#madeOf) {
+        this.#end(spare)
         return true
       }
-      idle.push(spare)
-      options.onEvent?.({ what: 'refilled', took: clock.now() - began, idle: idle.length })
+      this.#idle.push(spare)
+      onEvent?.({ what: 'refilled', took: clock.now() - began, idle: this.#idle.length })
       return true
     } catch (reason) {
-      options.onEvent?.({ what: 'failed', reason })
+      onEvent?.({ what: 'failed', reason })
       return false
     }
-  }
-
-  return {
-    async take() {
-      askedAt = clock.now()
-      drainChanged()
-      const ready = pick()
-      if (ready) hits += 1
-      else {
-        misses += 1
-        wanted = Math.min(most, wanted + 1)
-        // A start in progress finishes before a new one would.
-        if (starting.size > 0) await Promise.race(starting)
-      }
-      const spare = ready ?? pick() ?? (await startAwaited())
-      fillSoon()
-      return { spare, pool: ready ? 'hit' : 'miss' }
-    },
-    fill,
-    evict(bytes = Infinity) {
-      let freed = 0
-      const given: S[] = []
-      while (idle.length > 0 && freed < bytes) {
-        const spare = idle.shift()!
-        freed += spare.bytes
-        given.push(spare)
-      }
-      wanted = least
-      drain(given, 'pressure')
-      return freed
-    },
-    get facts() {
-      const bytes = idle.reduce((sum, spare) => sum + spare.bytes, 0)
-      const { key } = options
-      return { key, idle: idle.length, starting: starting.size, wanted, hits, misses, bytes }
-    },
-    async close() {
-      closed = true
-      timer?.cancel()
-      refillSoon?.cancel()
-      drain(idle.splice(0), 'closed')
-      await Promise.all(starting)
-      await Promise.all(ending)
-    },
   }
 }

@@ -1,0 +1,121 @@
+import assert from 'node:assert/strict'
+
+export interface AdmissionBudget {
+  /** Memory of all jobs together, in bytes. */
+  readonly memory: number
+  /** Limit of busy (runnable) walls. */
+  readonly runnable: number
+  /** Limit of job walls, sleeping ones included; unlimited by default. */
+  readonly jobs?: number
+  readonly queueMax: number
+  readonly waitMsMax: number
+  /** Single tenant: it may use all of the memory. */
+  readonly isOneAlone?: boolean
+}
+
+/** Need of one job. */
+export interface RequestedRoom {
+  readonly memory: number
+  readonly walls: number
+}
+
+/** Largest share of one tenant in walls, memory and queue. */
+const SHARE_OF_ONE = 0.75
+
+/** Counted walls and memory of admitted jobs, in total and by tenant, against the budget and a tenant's share of it. */
+export class AdmissionCounts {
+  /** Limits of one tenant. */
+  readonly shares: Readonly<Record<'running' | 'busy' | 'memory' | 'queue', number>>
+  readonly #budget: AdmissionBudget
+  readonly #jobs: number
+  readonly #runningOf = new Map<string, number>()
+  readonly #busyOf = new Map<string, number>()
+  readonly #memoryOf = new Map<string, number>()
+  #running = 0
+  #busy = 0
+  #memory = 0
+
+  constructor(budget: AdmissionBudget) {
+    this.#budget = budget
+    this.#jobs = budget.jobs ?? Infinity
+    const running = shareOf(this.#jobs)
+    this.shares = {
+      running,
+      busy: Math.min(running, shareOf(budget.runnable)),
+      memory: Math.floor(budget.memory * (budget.isOneAlone ? 1 : SHARE_OF_ONE)),
+      queue: shareOf(budget.queueMax),
+    }
+  }
+
+  get running(): number {
+    return this.#running
+  }
+
+  get busy(): number {
+    return this.#busy
+  }
+
+  get memory(): number {
+    return this.#memory
+  }
+
+  fits(tenant: string, wanted: RequestedRoom): boolean {
+    return this.isBelowShare(tenant, wanted) && this.#isRoomFor(wanted)
+  }
+
+  isBelowShare(tenant: string, { walls, memory }: RequestedRoom): boolean {
+    const { shares } = this
+    return (
+      (this.#runningOf.get(tenant) ?? 0) + walls <= shares.running &&
+      (this.#busyOf.get(tenant) ?? 0) + walls <= shares.busy &&
+      (this.#memoryOf.get(tenant) ?? 0) + memory <= shares.memory
+    )
+  }
+
+  #isRoomFor({ memory, walls }: RequestedRoom): boolean {
+    const budget = this.#budget
+    return (
+      this.#running + walls <= this.#jobs &&
+      this.#busy + walls <= budget.runnable &&
+      this.#memory + memory <= budget.memory
+    )
+  }
+
+  countWalls(tenant: string, walls: number): void {
+    this.#running += walls
+    add(this.#runningOf, tenant, walls)
+    const running = this.#running
+    assert(
+      running >= 0 && running <= this.#jobs,
+      `${running} walls are admitted, of at most ${this.#jobs}`,
+    )
+  }
+
+  countUse(tenant: string, { walls, memory }: RequestedRoom, by: 1 | -1): void {
+    this.#busy += by * walls
+    this.#memory += by * memory
+    add(this.#busyOf, tenant, by * walls)
+    add(this.#memoryOf, tenant, by * memory)
+    assertCounted(this)
+  }
+}
+
+/** Throws AssertionError where walls or bytes were given back twice, or not at all. */
+export function assertCounted(
+  counts: Readonly<Record<'running' | 'busy' | 'memory', number>>,
+): void {
+  const { running, busy, memory } = counts
+  assert(busy >= 0 && busy <= running, `${busy} of ${running} admitted walls are busy`)
+  assert(memory >= 0, `${memory} bytes are counted`)
+  assert(running > 0 || memory === 0, `${memory} bytes are counted, and no wall is admitted`)
+}
+
+function add(to: Map<string, number>, tenant: string, by: number): void {
+  const now = (to.get(tenant) ?? 0) + by
+  if (now > 0) to.set(tenant, now)
+  else to.delete(tenant)
+}
+
+function shareOf(limit: number): number {
+  return Math.max(1, Math.floor(limit * SHARE_OF_ONE))
+}

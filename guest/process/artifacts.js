@@ -67,32 +67,74 @@ export function knownFiles(work, files) {
  * @param {number} bytesMax of all together
  * @param {(path: string, bytes: Uint8Array) => void} give
  * @param {Known} known
- * @returns {{ path: string, because: string }[]} what was left out
+ * @returns {readonly LeftOut[]} what was left out
  */
 export function gatherArtifacts(work, bytesMax, give, known) {
-  /** @type {{ path: string, because: string }[]} */
-  const leftOut = []
-  /** @type {Record<string, true>} */
-  const given = create(null)
-  let [files, bytes, unnamed, hasOut] = [0, 0, 0, false]
-  const leave = (/** @type {string} */ path, /** @type {string} */ because) => {
-    if (leftOut.length < LEFT_OUT_MAX)
-      leftOut[leftOut.length] = { path: cut(shownAs(path), 0, PATH_CHARS_MAX), because }
-    else unnamed++
+  return new Gathering(work, bytesMax, give, known).run()
+}
+
+/** @typedef {{ path: string, because: string }} LeftOut */
+
+class Gathering {
+  #work
+  #bytesMax
+  #give
+  #known
+  /** @type {LeftOut[]} */
+  #leftOut = []
+  /** Paths as shown. @type {Record<string, true>} */
+  #given = create(null)
+  #files = 0
+  #bytes = 0
+  /** Files that were left out and exceed the list. */
+  #unnamed = 0
+  #hasOut = false
+
+  /**
+   * @param {string} work @param {number} bytesMax
+   * @param {(path: string, bytes: Uint8Array) => void} give @param {Known} known
+   */
+  constructor(work, bytesMax, give, known) {
+    this.#work = work
+    this.#bytesMax = bytesMax
+    this.#give = give
+    this.#known = known
+  }
+
+  run() {
+    this.#root(`${this.#work}/${OUT}`, `${OUT}/`)
+    this.#root(this.#work, '')
+    const last = this.#leftOut[LEFT_OUT_MAX - 1]
+    if (last && this.#unnamed > 0) last.because += `; ${this.#unnamed} more are left out`
+    return this.#leftOut
+  }
+
+  /** @param {string} folder @param {string} at */
+  #root(folder, at) {
+    const walk = () => {
+      const fd = openSync(folder, FOLDER)
+      this.#hasOut ||= at !== ''
+      this.#walk(fd, at, 0)
+      closeSync(fd)
+    }
+    attempt(() => undefined, '', walk)
   }
 
   /** @param {number} folder @param {string} at @param {number} depth */
-  function walk(folder, at, depth) {
-    const below = hasProc ? `/proc/self/fd/${folder}` : `${work}/${at}`
+  #walk(folder, at, depth) {
+    const below = hasProc ? `/proc/self/fd/${folder}` : `${this.#work}/${at}`
     const names = sort(readdirSync(below))
+    const leave = (/** @type {string} */ path, /** @type {string} */ because) =>
+      this.#leave(path, because)
     for (let index = 0; index < names.length; index++) {
       const name = names[index] ?? ''
       const path = at + name
-      if ((path === OUT && hasOut) || isSkipped(`${below}/${name}`, name, path)) continue
+      if ((path === OUT && this.#hasOut) || this.#isSkipped(`${below}/${name}`, name, path))
+        continue
       attempt(leave, path, () => {
         const fd = openSync(`${below}/${name}`, FILE)
         try {
-          take(fd, name, path, depth)
+          this.#take(fd, name, path, depth)
         } finally {
           closeSync(fd)
         }
@@ -101,34 +143,44 @@ export function gatherArtifacts(work, bytesMax, give, known) {
   }
 
   /** @param {number} fd @param {string} name @param {string} path @param {number} depth */
-  function take(fd, name, path, depth) {
+  #take(fd, name, path, depth) {
     const stat = fstatSync(fd, BIG)
     const isOut = isBelowOut(path)
     if (isDirectory(stat)) {
       if (!isOut && test(OF_TOOLS, name)) return
-      if (depth === DEPTH_MAX) leave(path, 'it is nested too deep')
-      else walk(fd, `${path}/`, depth + 1)
+      if (depth === DEPTH_MAX) this.#leave(path, 'it is nested too deep')
+      else this.#walk(fd, `${path}/`, depth + 1)
       return
     }
-    if (!isOut && isAsItWas(fd, stat, path)) return
+    if (!isOut && this.#isAsItWas(fd, stat, path)) return
     const shown = shownAs(path)
-    const because = reason(stat, path, shown)
-    if (because) return leave(path, because)
-    files++
-    bytes += Number(stat.size)
-    given[shown] = true
-    give(shown, contentOf(fd, Number(stat.size)))
+    const because = this.#reason(stat, path, shown)
+    if (because) return this.#leave(path, because)
+    this.#files++
+    this.#bytes += Number(stat.size)
+    this.#given[shown] = true
+    this.#give(shown, contentOf(fd, Number(stat.size)))
+  }
+
+  /** @param {string} path @param {string} because */
+  #leave(path, because) {
+    const leftOut = this.#leftOut
+    if (leftOut.length < LEFT_OUT_MAX)
+      leftOut[leftOut.length] = { path: cut(shownAs(path), 0, PATH_CHARS_MAX), because }
+    else this.#unnamed++
   }
 
   /** @param {import('node:fs').BigIntStats} stat @param {string} path @param {string} shown */
-  function reason(stat, path, shown) {
+  #reason(stat, path, shown) {
     const size = Number(stat.size)
+    const bytes = this.#bytes
+    const bytesMax = this.#bytesMax
     if (!isFile(stat)) return 'it is no plain file'
     if (stat.nlink > 1n) return 'it has more than one name'
     if (test(NOT_PLAIN, path)) return 'its name is no text'
     if (shown.length > PATH_CHARS_MAX) return 'its path is too long'
-    if (given[shown]) return `there is another ${shown} already`
-    if (files >= FILES_MAX) return `there are more than ${FILES_MAX}`
+    if (this.#given[shown]) return `there is another ${shown} already`
+    if (this.#files >= FILES_MAX) return `there are more than ${FILES_MAX}`
     if (size > FILE_BYTES_MAX) return `it is too large: ${size} bytes, of at most ${FILE_BYTES_MAX}`
     if (bytes + size <= bytesMax) return undefined
     const left = bytesMax > bytes ? bytesMax - bytes : 0
@@ -139,8 +191,8 @@ export function gatherArtifacts(work, bytesMax, give, known) {
    * A rewritten file may have its old content.
    * @param {number} fd @param {import('node:fs').BigIntStats} stat @param {string} path
    */
-  function isAsItWas(fd, stat, path) {
-    const before = known[path]
+  #isAsItWas(fd, stat, path) {
+    const before = this.#known[path]
     if (!before || !isFile(stat)) return false
     if (before.facts === factsOf(stat)) return true
     const content = before.content?.()
@@ -153,36 +205,17 @@ export function gatherArtifacts(work, bytesMax, give, known) {
    * be large.
    * @param {string} place @param {string} name @param {string} path
    */
-  function isSkipped(place, name, path) {
+  #isSkipped(place, name, path) {
     if (isBelowOut(path)) return false
     if (startsWith(path, OF_RUNNER)) return true
     try {
       const stat = lstatSync(place, BIG)
       if (isDirectory(stat)) return test(OF_TOOLS, name)
-      return known[path]?.facts === factsOf(stat)
+      return this.#known[path]?.facts === factsOf(stat)
     } catch {
       return false
     }
   }
-
-  for (const [root, at] of [
-    [`${work}/${OUT}`, `${OUT}/`],
-    [work, ''],
-  ]) {
-    attempt(
-      () => undefined,
-      '',
-      () => {
-        const fd = openSync(root ?? '', FOLDER)
-        hasOut ||= at !== ''
-        walk(fd, at ?? '', 0)
-        closeSync(fd)
-      },
-    )
-  }
-  const last = leftOut[LEFT_OUT_MAX - 1]
-  if (last && unnamed > 0) last.because += `; ${unnamed} more are left out`
-  return leftOut
 }
 
 /** @param {string} path */

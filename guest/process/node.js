@@ -6,8 +6,9 @@ import fs from 'node:fs'
 import os from 'node:os'
 import { isReadable, knock, capResource, listenOnLoopback } from '../../src/os/libc.js'
 import { takeAhead } from './ahead.js'
-import { finishWith, takeJob } from './entries.js'
+import { refuseCalls, runNode } from './entries.js'
 import { layOut } from './ground.js'
+import { finishWith, Job } from './job.js'
 import { isShell, runShell } from './shell.js'
 import { CONTROL_FD, KIND, nextFrame, sayReady, sayUnready, send } from './wire.js'
 import { parseJson } from '../parse-json.js'
@@ -76,7 +77,7 @@ function wait() {
 
 /** @param {import('./ground.js').Task} task */
 async function start(task) {
-  const job = takeJob(task, settings)
+  const job = new Job(task, settings)
   try {
     if (ahead.problem !== undefined) throw ahead.problem
     const main = layOut(task, settings)
@@ -85,9 +86,9 @@ async function start(task) {
       const { readTypeScript } = await import('../typescript/hooks.js')
       readTypeScript({ work: settings.work ?? '/', main, isTyped: task.typed === true })
     }
-    if (isShell(task.language) && task.calls !== undefined) job.refuseCalls()
+    if (isShell(task.language) && task.calls !== undefined) refuseCalls(job)
     else if (isShell(task.language)) runShell(job, main)
-    else job.runNode(main)
+    else runNode(job, main)
   } catch (error) {
     finishWith(job, error)
   }

@@ -19,7 +19,7 @@ export function isShell(language) {
 /**
  * `$0` is its path relative to the working folder: `FILE` as in `bash FILE`, and `./FILE` if the job sent it as
  * executable, because such a script may re-execute itself.
- * @param {import('./entries.js').Job} job @param {string} main
+ * @param {import('./job.js').Job} job @param {string} main
  */
 export function runShell(job, main) {
   const { language, code, args = [], files } = job.task

@@ -2,8 +2,9 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { createRequire } from 'node:module'
-import { takeJob } from './entries.js'
+import { rehearse } from './entries.js'
 import { layOut, readResult, takeUp } from './ground.js'
+import { Job } from './job.js'
 import { errorOf } from './result.js'
 import { KIND, nextFrame, sendTo } from './wire.js'
 import { parseJson } from '../parse-json.js'
@@ -41,12 +42,12 @@ export async function warmUp({ work, tmp }) {
     threads: false,
   }
   const sink = fs.openSync('/dev/null', 'w')
-  const job = takeJob(asked(folder), settings, (kind, text, bytes) =>
+  const job = new Job(asked(folder), settings, (kind, text, bytes) =>
     sendTo(sink, kind, text, bytes),
   )
   const main = layOut(job.task, settings)
   fs.closeSync(fs.openSync(main, 'r'))
-  await job.rehearse(main)
+  await rehearse(job, main)
   const require = createRequire(main)
   require('./a.cjs')(folder)
   delete require.cache[path.join(folder, 'a.cjs')]

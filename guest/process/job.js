@@ -1,0 +1,222 @@
+/** Job of a runner, from its release to its one end, whatever runs it: this process, or a shell of its own. */
+import { childrenCpuMs } from '../../src/os/libc.js'
+import { parseJson } from '../parse-json.js'
+import { gatherArtifacts, knownFiles } from './artifacts.js'
+import { readResult } from './ground.js'
+import { errorOf, resultOf } from './result.js'
+import { KIND, send, stay } from './wire.js'
+
+const { defineProperty } = Object
+const { apply } = Reflect
+const { stringify } = JSON
+const cpuUsage = process.cpuUsage.bind(process)
+const hrtime = process.hrtime.bigint
+const DISK_CODES = ['ENOSPC', 'EFBIG']
+
+/** @typedef {import('./ground.js').Task} Task */
+/** @typedef {import('./ground.js').Settings} Settings */
+/** @typedef {(kind: number, text?: string, bytes?: Uint8Array) => void} Say */
+
+export class Job {
+  /** @type {Task} */
+  task
+  /** Path of its main file, once it is known. */
+  main = ''
+  /** Default export of a program that is not callable: its result, unless it wrote one. */
+  exported = { has: false, value: /** @type {unknown} */ (undefined) }
+  #settings
+  #say
+  #released = 0n
+  #ended = false
+  /** @type {{ error: unknown } | undefined} */
+  #uncaught
+  /** @type {import('./artifacts.js').Known | undefined} */
+  #known
+  #cpuBefore = cpuUsage()
+  #childrenBefore = childrenCpuMs()
+
+  /** @param {Task} task @param {Settings} settings @param {Say} say */
+  constructor(task, settings, say = send) {
+    this.task = task
+    this.#settings = settings
+    this.#say = say
+  }
+
+  release() {
+    const { work } = this.#settings
+    if (work) this.#known = knownFiles(work, this.task.files)
+    this.#cpuBefore = cpuUsage()
+    this.#released = hrtime()
+    this.#tell(KIND.released, String(Number(this.#released) / 1e6))
+  }
+
+  /** Milliseconds until its timeout. */
+  remainingMs() {
+    const elapsed = Number(hrtime() - this.#released) / 1e6
+    return Math.max(0, this.task.timeoutMs - elapsed)
+  }
+
+  /** Observes the exit of the process, after every listener of the job. */
+  watchExit() {
+    process.on('uncaughtExceptionMonitor', (error) => {
+      this.#uncaught = { error }
+    })
+    const { emit } = process
+    const value = (/** @type {string} */ name, /** @type {unknown[]} */ ...args) => {
+      try {
+        return apply(emit, process, [name, ...args])
+      } finally {
+        if (name === 'exit') this.exit(Number(process.exitCode ?? args[0] ?? 0))
+      }
+    }
+    defineProperty(process, 'emit', { value, configurable: true, writable: true })
+  }
+
+  /** Reports the end; later ends are ignored. @param {Record<string, unknown>} meta @param {string} text */
+  end(meta, text = '') {
+    if (this.#ended) return
+    this.#ended = true
+    const artifactsLeftOut = this.#sendArtifacts()
+    const { user, system } = cpuUsage(this.#cpuBefore)
+    const head = {
+      protocol: 1,
+      encoding: 'json',
+      ...meta,
+      cpuTimeMs: (user + system) / 1000 + this.#childrenMs(),
+      executionMs: this.#released ? Number(hrtime() - this.#released) / 1e6 : 0,
+      artifactsLeftOut,
+    }
+    this.#tell(KIND.end, `${stringify(head)}\n${text}`)
+    if (this.task.stays) stay()
+  }
+
+  /** @param {unknown} value */
+  succeed(value) {
+    try {
+      const result = resultOf(value, this.task.resultBytesMax)
+      if ('code' in result) this.end({ status: 'error', error: result })
+      else this.end({ status: 'ok', encoding: result.encoding }, result.text)
+    } catch (error) {
+      this.fail(error)
+    }
+  }
+
+  /** @param {unknown} error */
+  fail(error) {
+    this.end({ status: 'error', error: this.#errorOf(error) })
+  }
+
+  /** End of a program that exited by itself. @param {number} code @param {string} [signal] */
+  exit(code, signal) {
+    if (this.#uncaught && code !== 0) {
+      const error = this.#errorOf(this.#uncaught.error)
+      return this.end({ status: 'error', exitCode: code, error })
+    }
+    if (signal) {
+      const error = { code: 'EXIT', message: `The program was ended by ${signal}` }
+      return this.end({ status: 'error', signal, error })
+    }
+    if (code !== 0) {
+      const error = { code: 'EXIT', message: `The program exited with ${code}` }
+      return this.end({ status: 'error', exitCode: code, error })
+    }
+    this.#finishProgram()
+  }
+
+  /** Reports how one call of a batch ended. @param {() => Promise<unknown>} call @param {number} room bytes */
+  async answer(call, room) {
+    const began = hrtime()
+    try {
+      const result = resultOf(await call(), room)
+      if ('code' in result) this.#answered(began, { status: 'error', error: result })
+      else {
+        this.#answered(began, { status: 'ok', encoding: result.encoding }, result.text)
+        return result.text.length
+      }
+    } catch (error) {
+      this.#answered(began, { status: 'error', error: this.#errorOf(error) })
+    }
+    return 0
+  }
+
+  #finishProgram() {
+    const text = readResult(this.#settings, this.task.resultBytesMax)
+    if (text === undefined) {
+      const message = 'Cannot return the result: it takes more bytes than this job may return'
+      const error = { code: 'RESULT_TOO_LARGE', message }
+      return this.end({ status: 'error', exitCode: 0, error })
+    }
+    if (text !== '' && !isJson(text)) {
+      const message = 'Cannot return the result: what the program wrote as its result is no JSON'
+      return this.end({ status: 'error', exitCode: 0, error: { code: 'RESULT_NOT_JSON', message } })
+    }
+    if (text === '' && this.exported.has) return this.#giveExported()
+    this.end({ status: 'ok', exitCode: 0 }, text === '' ? 'null' : text)
+  }
+
+  /** If no module entry was requested, an exported class or server is no failure of the program. */
+  #giveExported() {
+    const { resultBytesMax, isEntryGuessed } = this.task
+    try {
+      const result = resultOf(this.exported.value, resultBytesMax)
+      if (!('code' in result))
+        return this.end({ status: 'ok', exitCode: 0, encoding: result.encoding }, result.text)
+      if (!isEntryGuessed) return this.end({ status: 'error', exitCode: 0, error: result })
+    } catch (error) {
+      if (!isEntryGuessed) return this.fail(error)
+    }
+    this.end({ status: 'ok', exitCode: 0 }, 'null')
+  }
+
+  #sendArtifacts() {
+    const { work } = this.#settings
+    if (!work || !this.#known) return []
+    const send = (/** @type {string} */ place, /** @type {Uint8Array} */ bytes) =>
+      this.#tell(KIND.artifact, `${stringify({ path: place, size: bytes.length })}\n`, bytes)
+    return gatherArtifacts(work, this.task.artifactBytesMax, send, this.#known)
+  }
+
+  /** @param {bigint} began @param {Record<string, unknown>} meta @param {string} text */
+  #answered(began, meta, text = 'null') {
+    const executionMs = Number(hrtime() - began) / 1e6
+    const head = { protocol: 1, encoding: 'json', ...meta, executionMs }
+    this.#tell(KIND.answered, `${stringify(head)}\n${text}`)
+  }
+
+  /** Returns 0 for a job that broke the intrinsics, which must not prevent its end. */
+  #childrenMs() {
+    try {
+      return childrenCpuMs() - this.#childrenBefore
+    } catch {
+      return 0
+    }
+  }
+
+  /** @param {unknown} error */
+  #errorOf(error) {
+    return errorOf(error, { work: this.#settings.work ?? '/', main: this.main })
+  }
+
+  /** @type {Say} */
+  #tell(kind, text, bytes) {
+    const say = this.#say
+    say(kind, text, bytes)
+  }
+}
+
+/** End of a job of which nothing ran. @param {Job} job @param {any} error */
+export function finishWith(job, error) {
+  if (!DISK_CODES.includes(error?.code)) return job.fail(error)
+  const message = 'The files of the job take more space than it may use'
+  job.end({ status: 'limit', error: { code: 'DISK', message } })
+}
+
+/** @param {string} text */
+function isJson(text) {
+  try {
+    parseJson(text)
+    return true
+  } catch {
+    return false
+  }
+}

@@ -1,6 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { thrown, withoutImport } from './failure.js'
 import { parseJson } from '../parse-json.js'
+import { encodedInto, encodingOf } from './decoders.js'
 
 /**
  * Host calls available to a realm: a closed list, text or numbers in and out, all bounded.
@@ -41,6 +42,11 @@ const answers = {
   kind: (job, path) => job.files.kind(path),
   file: (job, path) => job.files.text(path),
   uuid: () => randomUUID(),
+  encode: (_job, text) => Buffer.from(text, 'utf8').toString('base64'),
+  'encode-into': (_job, text, room) => encodedInto(text, room),
+  encoding: (_job, label) => encodingOf(label),
+  decoder: (job, encoding, fatal, ignoreBOM) => job.decoders.open(encoding, fatal, ignoreBOM),
+  decode: (job, id, base64, isLast) => job.decoders.decode(id, base64, isLast),
   url: (_job, text, base) => urlText(URL.parse(bounded(text), base && bounded(base))),
   'url-set': (_job, href, name, value) => urlText(changed(bounded(href), name, bounded(value))),
   query: (_job, text) => JSON.stringify([...new URLSearchParams(text)].flat()),

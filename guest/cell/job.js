@@ -1,3 +1,4 @@
+import { Decoders } from './decoders.js'
 import { Files } from './files.js'
 import { Output } from './output.js'
 import { asText, Refusal, thrown, userFrames, withoutImport } from './failure.js'
@@ -43,6 +44,8 @@ export class Job {
     this.end = new Promise((resolve) => (this.#resolve = resolve))
   }
 
+  /** Texts that user code decodes. */
+  decoders = new Decoders()
   /** Source maps of the transformed files, by path. */
   #places = new Map()
 

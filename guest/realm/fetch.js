@@ -4,7 +4,6 @@ import { P } from './primordials.js'
 import { ask, bound, part } from './scope.js'
 
 const BODY_BYTES_MAX = 3 * 2 ** 20
-const { atob, btoa } = part('base64')
 const list = () => P.setPrototypeOf([], null)
 let pairsOf, bytesOf
 
@@ -166,7 +165,7 @@ class Response {
   static {
     bytesOf = (answer) => {
       const response = new Response(null)
-      response.#bytes = fromBase64(answer.body)
+      response.#bytes = P.fromBase64(answer.body)
       response.#facts = { __proto__: null, ...answer, type: 'basic' }
       const { headers } = answer
       for (let index = 0; index < headers.length; index++)
@@ -212,7 +211,7 @@ function requestText(input, init) {
     url: P.parse(parts).href,
     method,
     headers: pairsOf(headers),
-    body: sent.type === undefined ? null : toBase64(sent.bytes),
+    body: sent.type === undefined ? null : P.toBase64(sent.bytes),
     redirect: init?.redirect === undefined ? 'follow' : P.String(init.redirect),
   }
 }
@@ -263,19 +262,6 @@ function copyOf(bytes) {
   const copy = new P.Uint8Array(P.typedLength(bytes))
   P.typedSet(copy, bytes)
   return copy
-}
-
-function toBase64(bytes) {
-  let text = ''
-  for (let index = 0; index < P.typedLength(bytes); index++) text += P.fromCharCode(bytes[index])
-  return btoa(text)
-}
-
-function fromBase64(text) {
-  const plain = atob(text)
-  const bytes = new P.Uint8Array(plain.length)
-  for (let index = 0; index < plain.length; index++) bytes[index] = P.charCodeAt(plain, index)
-  return bytes
 }
 
 function textOf(bytes) {

@@ -217,27 +217,12 @@ function view(value) {
   )
 }
 
-const BASE64 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'
-
 function bytes(source) {
   const length = P.typedLength(source)
   if ((length * 4) / 3 > room) {
     stop('RESULT_TOO_LARGE', 'takes more bytes than this job may return')
   }
-  let text = ''
-  for (let index = 0; index < length; index += 3) {
-    const left = length - index
-    const word =
-      (source[index] << 16) |
-      (left > 1 ? source[index + 1] << 8 : 0) |
-      (left > 2 ? source[index + 2] : 0)
-    text +=
-      BASE64[word >> 18] +
-      BASE64[(word >> 12) & 63] +
-      (left > 1 ? BASE64[(word >> 6) & 63] : '=') +
-      (left > 2 ? BASE64[word & 63] : '=')
-  }
-  tag('bytes', '"' + text + '"')
+  tag('bytes', '"' + P.toBase64(source) + '"')
 }
 
 function stop(code, what) {

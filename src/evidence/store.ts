@@ -7,6 +7,7 @@ import type { Checkpoint, RecordLineKind } from '../contract/evidence.ts'
 import { chainStart } from '../lib/hash-chain.ts'
 import { newId } from '../lib/id.ts'
 import { makeFolder } from '../lib/make-folder.ts'
+import { transact } from '../lib/sqlite.ts'
 import { draft, extend, whyNotNext, type Draft, type ChainHead, type StoredLine } from './chain.ts'
 import { stateError } from './state-error.ts'
 
@@ -82,7 +83,7 @@ function prepareFile(db: DatabaseSync, path: string, at: number): void {
   db.exec('PRAGMA journal_mode = WAL')
   db.exec(`PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = ${walPagesMax}`)
   db.exec('PRAGMA secure_delete = ON; PRAGMA journal_size_limit = 67108864')
-  inTransaction(db, () => {
+  transact(db, () => {
     const made = db.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").get()
     if (!made) {
       db.exec(schema)
@@ -276,17 +277,6 @@ function mayTake(row: Row, holder: string, now: number, isGone: (h: string) => b
   const owner = String(row['holder'])
   const late = Number(row['until']) <= now || Number(row['since']) > now
   return owner === holder || late || isGone(owner)
-}
-
-function inTransaction(db: DatabaseSync, work: () => void): void {
-  db.exec('BEGIN IMMEDIATE')
-  try {
-    work()
-    db.exec('COMMIT')
-  } catch (thrown) {
-    rollBack(db)
-    throw thrown
-  }
 }
 
 /** Some errors, such as SQLITE_FULL, have already rolled back. */

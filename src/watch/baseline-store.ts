@@ -1,14 +1,12 @@
-import { chmodSync } from 'node:fs'
-import { dirname } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
+import type { DatabaseSync } from 'node:sqlite'
 import * as z from 'zod'
 import type { Anomaly } from '../contract/anomaly.ts'
-import { MayflyError, messageOf } from '../contract/error.ts'
-import { makeFolder } from '../lib/make-folder.ts'
+import { stateGuard } from '../contract/state-guard.ts'
 import { type Baseline, freeze, isLearning, withRun, noBaseline } from './baseline.ts'
 import { itemKinds, peakNames, type RunTrail } from './trail.ts'
 import type { PastCalls } from '../contract/zones.ts'
 import { parseJson } from '../lib/parse-json.ts'
+import { openDatabase, transact } from '../lib/sqlite.ts'
 
 /** Key of a baseline: an effect or image of a tenant and the hash of its code, so that changed code starts anew. */
 export interface BaselineKey {
@@ -47,10 +45,8 @@ export interface StoredBaseline extends BaselineKey {
 
 /** Limit of subjects per tenant. */
 export const subjectsMax = 10_000
-const busyMs = 5000
+const guard = stateGuard('the baselines')
 const schema = `
-CREATE TABLE IF NOT EXISTS meta (format INTEGER NOT NULL) STRICT;
-INSERT INTO meta SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM meta);
 CREATE TABLE IF NOT EXISTS baselines (
   tenant TEXT NOT NULL, name TEXT NOT NULL, code TEXT NOT NULL, about TEXT NOT NULL,
   PRIMARY KEY (tenant, name, code)) STRICT;
@@ -74,18 +70,10 @@ const pastSchema = z.array(z.tuple([z.string(), z.array(z.string())]))
 
 /** Opens `baselines.db`; `:memory:` keeps nothing on disk. Throws MayflyError STATE. */
 export function openBaselineStore(path: string, countMax = subjectsMax): BaselineStore {
-  try {
-    const inMemory = path === ':memory:'
-    if (!inMemory) makeFolder(dirname(path), 0o700)
-    const db = new DatabaseSync(path, { timeout: busyMs })
-    if (!inMemory) chmodSync(path, 0o600)
-    db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA secure_delete = ON')
-    db.exec(schema)
-    assertFormat(db, path)
-    return new SqliteStore(db, countMax)
-  } catch (thrown) {
-    throw broken('open', thrown)
-  }
+  return guard(
+    'open',
+    () => new SqliteStore(openDatabase(path, { schema, isShredded: true }), countMax),
+  )
 }
 
 class SqliteStore implements BaselineStore {
@@ -98,7 +86,7 @@ class SqliteStore implements BaselineStore {
   }
 
   get(subject: BaselineKey): Baseline | undefined {
-    return this.#guard('read', () => this.#read(subject))
+    return guard('read', () => this.#read(subject))
   }
 
   learn(
@@ -135,10 +123,10 @@ class SqliteStore implements BaselineStore {
   past({ tenant, name, code }: BaselineKey): PastCalls | undefined {
     const used =
       'UPDATE pasts SET used = (SELECT max(used) + 1 FROM pasts) WHERE tenant = ? AND name = ? AND code = ?'
-    const row = this.#guard('read', () =>
+    const row = guard('read', () =>
       this.#db.prepare(`${used} RETURNING about`).get(tenant, name, code),
     )
-    return row && this.#guard('read', () => pastIn(row['about']))
+    return row && guard('read', () => pastIn(row['about']))
   }
 
   keepPast({ tenant, name, code }: BaselineKey, past: PastCalls): void {
@@ -161,12 +149,12 @@ class SqliteStore implements BaselineStore {
   export(tenant: string, name?: string): readonly StoredBaseline[] {
     const sql =
       'SELECT name, code, about FROM baselines WHERE tenant = ? AND name = coalesce(?, name) ORDER BY name, code'
-    const rows = this.#guard('read', () => this.#db.prepare(sql).all(tenant, name ?? null))
+    const rows = guard('read', () => this.#db.prepare(sql).all(tenant, name ?? null))
     return rows.map((row) => ({
       tenant,
       name: String(row['name']),
       code: String(row['code']),
-      baseline: this.#guard('read', () => parsed(row['about'])),
+      baseline: guard('read', () => parsed(row['about'])),
     }))
   }
 
@@ -191,25 +179,7 @@ class SqliteStore implements BaselineStore {
   }
 
   #alone<T>(work: () => T): T {
-    return this.#guard('write', () => {
-      this.#db.exec('BEGIN IMMEDIATE')
-      try {
-        const value = work()
-        this.#db.exec('COMMIT')
-        return value
-      } catch (thrown) {
-        this.#db.exec('ROLLBACK')
-        throw thrown
-      }
-    })
-  }
-
-  #guard<T>(action: string, work: () => T): T {
-    try {
-      return work()
-    } catch (thrown) {
-      throw broken(action, thrown)
-    }
+    return guard('write', () => transact(this.#db, work))
   }
 }
 
@@ -220,19 +190,4 @@ function parsed(about: unknown): Baseline {
 function pastIn(about: unknown): PastCalls {
   const zones = pastSchema.parse(parseJson(String(about)))
   return new Map(zones.map(([zone, names]) => [zone, new Set(names)]))
-}
-
-function assertFormat(db: DatabaseSync, path: string): void {
-  const format = db.prepare('SELECT format FROM meta').get()?.['format']
-  if (format === 1) return
-  const what = `Cannot use "${path}": its format is "${String(format)}", not "1"`
-  throw new MayflyError('STATE', what, { hint: 'Use the version of Mayfly that wrote it.' })
-}
-
-function broken(action: string, thrown: unknown): MayflyError {
-  if (thrown instanceof MayflyError) return thrown
-  return new MayflyError('STATE', `Cannot ${action} the baselines: ${messageOf(thrown)}`, {
-    hint: 'Let the state folder exist, have room, and belong to the user that runs Mayfly.',
-    cause: thrown,
-  })
 }

@@ -1,9 +1,6 @@
-import { chmodSync } from 'node:fs'
-import { dirname } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
-import { MayflyError, messageOf } from '../contract/error.ts'
+import { stateGuard } from '../contract/state-guard.ts'
 import type { Strength } from '../contract/tier.ts'
-import { makeFolder } from '../lib/make-folder.ts'
+import { openDatabase } from '../lib/sqlite.ts'
 
 /** Raised floors: code whose later runs need a stronger wall after an anomaly. Never lowers a floor. */
 export interface RaisedFloorStore {
@@ -29,27 +26,15 @@ export interface RaisedFloor {
 
 /** Limit of codes per tenant; those that expire first are evicted. */
 export const codesMax = 10_000
-const busyMs = 5000
+const guard = stateGuard('the raised floors')
 const schema = `
-CREATE TABLE IF NOT EXISTS meta (format INTEGER NOT NULL) STRICT;
-INSERT INTO meta SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM meta);
 CREATE TABLE IF NOT EXISTS stronger (
   tenant TEXT NOT NULL, code TEXT NOT NULL, strength INTEGER NOT NULL, until INTEGER NOT NULL, because TEXT NOT NULL,
   PRIMARY KEY (tenant, code)) STRICT`
 
 /** Opens `stronger.db`; `:memory:` keeps nothing on disk. Throws MayflyError STATE. */
 export function openRaisedFloors(path: string, countMax = codesMax): RaisedFloorStore {
-  const inMemory = path === ':memory:'
-  const db = guard('open', () => {
-    if (!inMemory) makeFolder(dirname(path), 0o700)
-    const opened = new DatabaseSync(path, { timeout: busyMs })
-    if (!inMemory) chmodSync(path, 0o600)
-    opened.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL')
-    opened.exec(schema)
-    if (opened.prepare('SELECT format FROM meta').get()?.['format'] !== 1)
-      throw new Error(`the format of "${path}" is not "1"`)
-    return opened
-  })
+  const db = guard('open', () => openDatabase(path, { schema }))
   return {
     raise({ tenant, code }, { strength, until, because }) {
       guard('write', () => {
@@ -76,16 +61,5 @@ export function openRaisedFloors(path: string, countMax = codesMax): RaisedFloor
     close() {
       if (db.isOpen) db.close()
     },
-  }
-}
-
-function guard<T>(action: string, work: () => T): T {
-  try {
-    return work()
-  } catch (thrown) {
-    throw new MayflyError('STATE', `Cannot ${action} the raised floors: ${messageOf(thrown)}`, {
-      hint: 'Let the state folder exist, have room, and belong to the user that runs Mayfly.',
-      cause: thrown,
-    })
   }
 }

@@ -1,6 +1,7 @@
 import { chmodSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 import { MayflyError, messageOf } from '../../contract/error.ts'
+import { transact } from '../../lib/sqlite.ts'
 
 /** Bucket levels on disk; `at` is milliseconds since 1970. */
 export interface QuotaStore {
@@ -61,21 +62,15 @@ function storeOn(db: DatabaseSync): QuotaStore {
   return {
     read,
     spend(buckets, at, fill) {
-      db.exec('BEGIN IMMEDIATE')
-      try {
-        const levels = buckets.map((bucket) => {
+      return transact(db, () =>
+        buckets.map((bucket) => {
           const { tenant, name, spent } = bucket
           const saved = read(tenant, name)
           const level = saved ? fill(saved.level, saved.at, bucket) - spent : bucket.level
           upsert.run(tenant, name, level, at)
           return level
-        })
-        db.exec('COMMIT')
-        return levels
-      } catch (thrown) {
-        if (db.isTransaction) db.exec('ROLLBACK')
-        throw thrown
-      }
+        }),
+      )
     },
     close: () => db.close(),
   }

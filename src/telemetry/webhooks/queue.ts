@@ -1,8 +1,6 @@
-import { chmodSync } from 'node:fs'
-import { dirname } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
-import { MayflyError, messageOf } from '../../contract/error.ts'
-import { makeFolder } from '../../lib/make-folder.ts'
+import type { DatabaseSync } from 'node:sqlite'
+import { stateGuard } from '../../contract/state-guard.ts'
+import { openDatabase } from '../../lib/sqlite.ts'
 
 /**
  * Webhook deliveries in SQLite, at least once: they survive a restart, and any number of processes share the file.
@@ -48,10 +46,8 @@ export interface QueueBounds {
 
 /** Longer than any attempt; after it the holder is presumed dead. */
 export const leaseMs = 60_000
-const busyMs = 5000
+const guard = stateGuard('the webhooks')
 const schema = `
-CREATE TABLE IF NOT EXISTS meta (format INTEGER NOT NULL) STRICT;
-INSERT INTO meta SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM meta);
 CREATE TABLE IF NOT EXISTS letters (
   id TEXT PRIMARY KEY, url TEXT NOT NULL, tenant TEXT NOT NULL, body TEXT NOT NULL, due INTEGER NOT NULL,
   tries INTEGER NOT NULL) STRICT;
@@ -60,17 +56,7 @@ CREATE INDEX IF NOT EXISTS by_tenant ON letters (tenant)`
 
 /** Opens `webhooks.db`; `:memory:` is not persistent. Throws MayflyError STATE. */
 export function openQueue(path: string, bounds: QueueBounds = {}): DeliveryQueue {
-  return guard('open', () => {
-    const inMemory = path === ':memory:'
-    if (!inMemory) makeFolder(dirname(path), 0o700)
-    const db = new DatabaseSync(path, { timeout: busyMs })
-    if (!inMemory) chmodSync(path, 0o600)
-    db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL')
-    db.exec(schema)
-    if (db.prepare('SELECT format FROM meta').get()?.['format'] !== 1)
-      throw new Error(`the format of "${path}" is not "1"`)
-    return new SqliteQueue(db, bounds)
-  })
+  return guard('open', () => new SqliteQueue(openDatabase(path, { schema }), bounds))
 }
 
 class SqliteQueue implements DeliveryQueue {
@@ -128,16 +114,5 @@ class SqliteQueue implements DeliveryQueue {
 
   close(): void {
     if (this.#db.isOpen) this.#db.close()
-  }
-}
-
-function guard<T>(action: string, work: () => T): T {
-  try {
-    return work()
-  } catch (thrown) {
-    throw new MayflyError('STATE', `Cannot ${action} the webhooks: ${messageOf(thrown)}`, {
-      hint: 'Let the state folder exist, have room, and belong to the user that runs Mayfly.',
-      cause: thrown,
-    })
   }
 }

@@ -1,0 +1,57 @@
+import { chmodSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { makeFolder } from './make-folder.ts'
+
+/** Longest wait for a lock of another process. */
+const busyMs = 5000
+const format = 1
+const formatSchema = `
+CREATE TABLE IF NOT EXISTS meta (format INTEGER NOT NULL) STRICT;
+INSERT INTO meta SELECT ${format} WHERE NOT EXISTS (SELECT 1 FROM meta);`
+
+export interface DatabaseOptions {
+  /** Statements that create what is missing. */
+  readonly schema: string
+  /** `FULL`: a commit survives a power failure. Default `NORMAL`. */
+  readonly synchronous?: 'FULL' | 'NORMAL'
+  /** True if deleted content is overwritten. */
+  readonly isShredded?: boolean
+}
+
+/** The file was written in another format. */
+export class FormatError extends Error {}
+
+/**
+ * Opens a database that several processes may share, with mode 0600 and its folder with 0700; `:memory:` keeps nothing
+ * on disk. Throws SQLite errors, and FormatError.
+ */
+export function openDatabase(
+  path: string,
+  { schema, synchronous = 'NORMAL', isShredded = false }: DatabaseOptions,
+): DatabaseSync {
+  const inMemory = path === ':memory:'
+  if (!inMemory) makeFolder(dirname(path), 0o700)
+  const db = new DatabaseSync(path, { timeout: busyMs })
+  if (!inMemory) chmodSync(path, 0o600)
+  db.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = ${synchronous}`)
+  if (isShredded) db.exec('PRAGMA secure_delete = ON')
+  db.exec(formatSchema + schema)
+  const found = db.prepare('SELECT format FROM meta').get()?.['format']
+  if (found !== format) throw new FormatError(`its format is "${String(found)}", not "${format}"`)
+  return db
+}
+
+/** Runs work in one transaction, which holds the write lock from its start. */
+export function transact<T>(db: DatabaseSync, work: () => T): T {
+  db.exec('BEGIN IMMEDIATE')
+  try {
+    const value = work()
+    db.exec('COMMIT')
+    return value
+  } catch (thrown) {
+    // Some errors, such as SQLITE_FULL, have already rolled back.
+    if (db.isTransaction) db.exec('ROLLBACK')
+    throw thrown
+  }
+}

@@ -2,6 +2,7 @@ import { constants } from 'node:fs'
 import { open, realpath, type FileHandle } from 'node:fs/promises'
 import { extname, join, sep } from 'node:path'
 import { Readable } from 'node:stream'
+import { getMimeType } from 'hono/utils/mime'
 import { MayflyError } from '../../contract/error.ts'
 import { segmentsOf } from './inspect-request.ts'
 import { filePolicy, pagePolicy, withBootstrap } from '../doors/page.ts'
@@ -12,37 +13,14 @@ import { filePolicy, pagePolicy, withBootstrap } from '../doors/page.ts'
 const PAGE_BYTES_MAX = 8 * 2 ** 20
 const WHOLE_BYTES_MAX = 256 * 2 ** 10
 
-const types: Readonly<Record<string, string>> = {
-  '.html': 'text/html; charset=utf-8',
-  '.htm': 'text/html; charset=utf-8',
-  '.css': 'text/css; charset=utf-8',
-  '.js': 'text/javascript; charset=utf-8',
-  '.mjs': 'text/javascript; charset=utf-8',
-  '.json': 'application/json',
-  '.map': 'application/json',
-  '.webmanifest': 'application/manifest+json',
-  '.txt': 'text/plain; charset=utf-8',
+/** Types that hono lacks, or names otherwise. */
+const ownTypes: Readonly<Record<string, string>> = {
   '.md': 'text/markdown; charset=utf-8',
-  '.csv': 'text/csv; charset=utf-8',
-  '.xml': 'application/xml',
   '.py': 'text/x-python; charset=utf-8',
   '.svg': 'image/svg+xml',
-  '.png': 'image/png',
-  '.jpg': 'image/jpeg',
-  '.jpeg': 'image/jpeg',
-  '.gif': 'image/gif',
-  '.webp': 'image/webp',
-  '.avif': 'image/avif',
-  '.ico': 'image/x-icon',
-  '.woff': 'font/woff',
-  '.woff2': 'font/woff2',
-  '.ttf': 'font/ttf',
-  '.wasm': 'application/wasm',
-  '.pdf': 'application/pdf',
-  '.mp3': 'audio/mpeg',
-  '.mp4': 'video/mp4',
-  '.webm': 'video/webm',
-  '.zip': 'application/zip',
+  // TypeScript, which hono takes for MPEG.
+  '.ts': 'application/octet-stream',
+  '.xml': 'application/xml',
 }
 
 const common: Readonly<Record<string, string>> = {
@@ -142,8 +120,12 @@ async function openWithin(
     return stats.isDirectory() ? 'folder' : undefined
   }
   const etag = `W/"${stats.mtimeNs.toString(36)}-${stats.size.toString(36)}-${stats.ino.toString(36)}"`
-  const type = types[extname(real).toLowerCase()] ?? 'application/octet-stream'
-  return { handle, size: Number(stats.size), etag, type }
+  return { handle, size: Number(stats.size), etag, type: typeOf(real) }
+}
+
+function typeOf(path: string): string {
+  const ending = extname(path).toLowerCase()
+  return ownTypes[ending] ?? getMimeType(`file${ending}`) ?? 'application/octet-stream'
 }
 
 /** Checks the resolved path, because a symlink may also lead to a dotfile inside the folder. */

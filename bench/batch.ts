@@ -13,7 +13,8 @@ import { loadConfig } from '../src/config/load.ts'
 import { systemClock } from '../src/contract/clock.ts'
 import type { JobRequest } from '../src/contract/job.ts'
 import { newJob } from '../src/job.ts'
-import { sideBySide, timed } from '../src/lib/measure.ts'
+import { timed } from '../src/lib/measure.ts'
+import { sideBySide } from './side-by-side.ts'
 import { startWarden } from '../src/sdk/start-warden.ts'
 
 const CALLS = 100

@@ -5,7 +5,8 @@ import { fileURLToPath } from 'node:url'
 import vm from 'node:vm'
 import { Worker } from 'node:worker_threads'
 import ivm from 'isolated-vm'
-import { timed, type Contender } from '../src/lib/measure.ts'
+import { timed } from '../src/lib/measure.ts'
+import { type Contender } from './side-by-side.ts'
 
 /** Alternatives for running a small function, used as their users do, each fresh. */
 

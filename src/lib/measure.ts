@@ -16,41 +16,6 @@ export function figures(samples: readonly number[]): Figures {
 
 const round = (ms: number) => Math.round(ms * 1000) / 1000
 
-export interface Contender {
-  readonly name: string
-  /** Returns the time of one run, in milliseconds, without its set-up and tear-down. */
-  once(): Promise<number>
-}
-
-/**
- * Consecutive runs of one contender, and how many of them are discarded: the previous one left its traces in
- * caches and on other cores.
- */
-const TURN = 25
-const SETTLE = 5
-
-/**
- * Interleaves all contenders, so that other load on the machine affects them equally. `pauseMs` between runs
- * lets the pool refill.
- */
-export async function sideBySide(
-  contenders: readonly Contender[],
-  rounds: number,
-  pauseMs: number,
-): Promise<ReadonlyMap<string, Figures>> {
-  const samples = new Map(contenders.map(({ name }) => [name, [] as number[]]))
-  for (let counted = 0; counted < rounds; counted += TURN) {
-    for (const { name, once } of contenders) {
-      for (let run = -SETTLE; run < Math.min(TURN, rounds - counted); run++) {
-        const took = await once()
-        if (run >= 0) samples.get(name)!.push(took)
-        if (pauseMs > 0) await new Promise((resolve) => setTimeout(resolve, pauseMs))
-      }
-    }
-  }
-  return new Map([...samples].map(([name, list]) => [name, figures(list)]))
-}
-
 /** Duration of `work`, in milliseconds. */
 export async function timed(work: () => unknown): Promise<number> {
   const began = performance.now()

@@ -33,7 +33,6 @@ export type Ability =
   | 'modules'
   | 'artifacts'
   | 'pty'
-  | 'fork'
   | 'freeze'
   | 'capture-memory'
   | 'capture-disk'

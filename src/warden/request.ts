@@ -42,10 +42,13 @@ const bounds = {
   processes: z.number().int().min(1).max(processesMax).exactOptional(),
 }
 
+/** Fields of every request, and of those about a wall. */
+const everyRequest = { protocol: z.literal(wardenProtocol), id }
+const ofWall = { ...everyRequest, wall: wallId }
+
 export const request: z.ZodType<Request> = z.discriminatedUnion('op', [
   z.strictObject({
-    protocol: z.literal(wardenProtocol),
-    id,
+    ...everyRequest,
     op: z.literal('start'),
     program: z.enum(programNames),
     /** Warm-up: isolates made ahead in a worker, dummy sources parsed in an analysis process. */
@@ -60,10 +63,8 @@ export const request: z.ZodType<Request> = z.discriminatedUnion('op', [
       .exactOptional(),
   }),
   z.strictObject({
-    protocol: z.literal(wardenProtocol),
-    id,
+    ...ofWall,
     op: z.literal('claim'),
-    wall: wallId,
     /** A digest of the tenant's name: all the warden needs to refuse a second one. */
     tenant: z.string().max(64),
     /** Bytes above what the wall uses now. */
@@ -86,55 +87,27 @@ export const request: z.ZodType<Request> = z.discriminatedUnion('op', [
       .max(32)
       .exactOptional(),
   }),
+  z.strictObject({ ...ofWall, op: z.literal('arm'), deadline }),
+  z.strictObject({ ...ofWall, op: z.literal('release') }),
+  z.strictObject({ ...ofWall, op: z.enum(['usage', 'memory']) }),
   z.strictObject({
-    protocol: z.literal(wardenProtocol),
-    id,
-    op: z.literal('arm'),
-    wall: wallId,
-    deadline,
-  }),
-  z.strictObject({
-    protocol: z.literal(wardenProtocol),
-    id,
-    op: z.literal('release'),
-    wall: wallId,
-  }),
-  z.strictObject({
-    protocol: z.literal(wardenProtocol),
-    id,
-    op: z.enum(['usage', 'memory']),
-    wall: wallId,
-  }),
-  z.strictObject({
-    protocol: z.literal(wardenProtocol),
-    id,
+    ...ofWall,
     op: z.literal('callers'),
-    wall: wallId,
     from: z.ipv4(),
     local: port,
     remote: port,
   }),
+  z.strictObject({ ...ofWall, op: z.literal('kill'), zone: zone.exactOptional() }),
   z.strictObject({
-    protocol: z.literal(wardenProtocol),
-    id,
-    op: z.literal('kill'),
-    wall: wallId,
-    zone: zone.exactOptional(),
-  }),
-  z.strictObject({
-    protocol: z.literal(wardenProtocol),
-    id,
+    ...ofWall,
     op: z.literal('tighten'),
-    wall: wallId,
     zone: zone.exactOptional(),
     memory: memoryBytes.exactOptional(),
     ...bounds,
   }),
   z.strictObject({
-    protocol: z.literal(wardenProtocol),
-    id,
+    ...ofWall,
     op: z.literal('calls'),
-    wall: wallId,
     phases: z
       .array(
         z.strictObject({
@@ -146,23 +119,15 @@ export const request: z.ZodType<Request> = z.discriminatedUnion('op', [
       .min(1)
       .max(phasesMax),
   }),
+  z.strictObject({ ...ofWall, op: z.enum(['freeze', 'thaw']) }),
   z.strictObject({
-    protocol: z.literal(wardenProtocol),
-    id,
-    op: z.enum(['freeze', 'thaw']),
-    wall: wallId,
-  }),
-  z.strictObject({
-    protocol: z.literal(wardenProtocol),
-    id,
+    ...ofWall,
     op: z.literal('capture'),
-    wall: wallId,
     bytes: z.number().int().min(1).max(capturedBytesMax),
   }),
-  z.strictObject({ protocol: z.literal(wardenProtocol), id, op: z.enum(['facts', 'loads']) }),
+  z.strictObject({ ...everyRequest, op: z.enum(['facts', 'loads']) }),
   z.strictObject({
-    protocol: z.literal(wardenProtocol),
-    id,
+    ...everyRequest,
     op: z.literal('sign'),
     digests: z.array(digest).max(10_000),
     seq: z.number().int().min(0),

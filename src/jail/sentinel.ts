@@ -21,9 +21,10 @@ import { fileURLToPath } from 'node:url'
 import { findProgram } from '../os/find-program.ts'
 
 /**
- * The sentinel, made from its one C file by this machine's own compiler and kept in a folder that only the user who
- * runs it can reach. What is run is the very file that was looked at: owner, rights and content are checked on a
- * descriptor, and the descriptor is what is started. Root runs nothing that somebody else has made.
+ * The sentinel, made from the C files of its folder by one call of this machine's own compiler, and kept in a folder
+ * that only the user who runs it can reach, by a hash of all files and flags. What is run is the very file that was
+ * looked at: owner, rights and content are checked on a descriptor, and the descriptor is what is started. Root runs
+ * nothing that somebody else has made.
  */
 export interface SentinelProgram {
   /** Path of the compiled program, in the folder of this user. */
@@ -36,12 +37,14 @@ export interface SentinelProgram {
 export type FoundSentinel = SentinelProgram | { readonly missing: string }
 
 export interface SentinelWish {
-  /** For tests: another folder, and programs to treat as missing. */
+  /** For tests: another folder, programs to treat as missing, and another folder of sources. */
   readonly folder?: string
   readonly hide?: readonly string[]
+  readonly sources?: string
 }
 
-const SOURCE = fileURLToPath(new URL('../../guest/sentinel/sentinel.c', import.meta.url))
+const SOURCES = fileURLToPath(new URL('../../guest/sentinel', import.meta.url))
+const SOURCE = /\.[ch]$/
 const COMPILERS = ['cc', 'gcc', 'clang']
 const FLAGS = [
   '-std=gnu11',
@@ -66,18 +69,23 @@ const { O_RDONLY, O_NOFOLLOW } = constants
 export async function openSentinel({
   folder = cacheFolder(),
   hide = [],
+  sources = SOURCES,
 }: SentinelWish = {}): Promise<FoundSentinel> {
   if (process.platform !== 'linux') return { missing: 'it needs Linux' }
   try {
     claimFolder(folder)
-    const key = hash('sha256', [readFileSync(SOURCE, 'utf8'), ...FLAGS].join('\n'), 'hex').slice(
-      0,
-      KEY_CHARACTERS,
-    )
-    return openMade(folder, key) ?? (await make(folder, key, hide))
+    const files = sentinelSources(sources)
+    const key = keyOf(files)
+    return openMade(folder, key) ?? (await make({ files, folder, key, hide }))
   } catch (error) {
     return { missing: error instanceof Error ? error.message : String(error) }
   }
+}
+
+/** Paths of all its parts, headers too. */
+export function sentinelSources(folder = SOURCES): readonly string[] {
+  const names = readdirSync(folder).filter((name) => SOURCE.test(name))
+  return names.sort().map((name) => path.join(folder, name))
 }
 
 /** The same file once more, to be read from its beginning. The caller closes it. */
@@ -90,7 +98,14 @@ export function isThere({ fd }: SentinelProgram): boolean {
   return fstatSync(fd).nlink > 0
 }
 
-async function make(folder: string, key: string, hide: readonly string[]): Promise<FoundSentinel> {
+interface Making {
+  readonly files: readonly string[]
+  readonly folder: string
+  readonly key: string
+  readonly hide: readonly string[]
+}
+
+async function make({ files, folder, key, hide }: Making): Promise<FoundSentinel> {
   const compiler = COMPILERS.filter((name) => !hide.includes(name)).flatMap(
     (name) => findProgram(name) ?? [],
   )[0]
@@ -98,7 +113,7 @@ async function make(folder: string, key: string, hide: readonly string[]): Promi
   const making = mkdtempSync(path.join(folder, 'making-'))
   try {
     const made = path.join(making, 'sentinel')
-    const complaint = await compile(compiler, made, making)
+    const complaint = await compile(compiler, files, made)
     if (complaint !== undefined) return { missing: `the C compiler refused it: ${complaint}` }
     chmodSync(made, 0o555)
     renameSync(made, path.join(folder, `${key}-${hash('sha256', readFileSync(made), 'hex')}`))
@@ -109,10 +124,21 @@ async function make(folder: string, key: string, hide: readonly string[]): Promi
   return openMade(folder, key) ?? { missing: 'what was made of it is not what was found' }
 }
 
+/** Changes with any byte of any part, with their names, and with the flags. */
+function keyOf(files: readonly string[]): string {
+  const parts = files.map((file) => [path.basename(file), readFileSync(file, 'utf8')])
+  return hash('sha256', JSON.stringify([parts, FLAGS]), 'hex').slice(0, KEY_CHARACTERS)
+}
+
 /** Undefined where it went well. */
-async function compile(cc: string, to: string, tmp: string): Promise<string | undefined> {
-  const child = spawn(cc, [...FLAGS, '-o', to, SOURCE], {
-    env: { PATH: process.env['PATH'] ?? '/usr/bin:/bin', TMPDIR: tmp, LC_ALL: 'C' },
+async function compile(
+  cc: string,
+  files: readonly string[],
+  to: string,
+): Promise<string | undefined> {
+  const units = files.filter((file) => file.endsWith('.c'))
+  const child = spawn(cc, [...FLAGS, '-o', to, ...units], {
+    env: { PATH: process.env['PATH'] ?? '/usr/bin:/bin', TMPDIR: path.dirname(to), LC_ALL: 'C' },
     stdio: ['ignore', 'ignore', 'pipe'],
     timeout: BUILD_MS_MAX,
     killSignal: 'SIGKILL',

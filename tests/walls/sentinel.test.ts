@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
-import { closeSync, mkdtempSync, rmSync } from 'node:fs'
+import { appendFileSync, closeSync, cpSync, mkdtempSync, rmSync } from 'node:fs'
 import os, { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { suite } from 'node:test'
 import { findJailFacts } from '../../src/jail/facts.ts'
 import { findProgram } from '../../src/os/find-program.ts'
-import { isThere, openSentinel } from '../../src/jail/sentinel.ts'
+import { isThere, openSentinel, sentinelSources } from '../../src/jail/sentinel.ts'
 import { callClasses, type CallClass } from '../../src/contract/calls.ts'
 import { seeded } from '../../src/tiers/mock/seeded.ts'
 import { until } from '../conformance/stand.ts'
@@ -268,6 +268,26 @@ suite('A sentinel', { skip, concurrency: 1 }, () => {
       rmSync(made.file)
       assert.deepEqual([made, again].map(isThere), [false, false])
       for (const { fd } of [made, again]) closeSync(fd)
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
+  })
+
+  test('is made anew when a part of its source changes, a header too', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'mayfly-sentinel-'))
+    const sources = join(folder, 'sources')
+    const parts = sentinelSources()
+    try {
+      cpSync(dirname(parts[0]!), sources, { recursive: true })
+      const programs = new Set<string>()
+      for (const part of [undefined, parts[0]!, parts.find((file) => file.endsWith('.h'))!]) {
+        if (part) appendFileSync(join(sources, basename(part)), '/* Changed. */\n')
+        const made = await openSentinel({ folder: join(folder, 'made'), sources })
+        assert.ok('fd' in made, 'missing' in made ? made.missing : '')
+        programs.add(basename(made.file).split('-')[0]!)
+        closeSync(made.fd)
+      }
+      assert.equal(programs.size, 3)
     } finally {
       rmSync(folder, { recursive: true })
     }

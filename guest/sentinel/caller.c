@@ -1,0 +1,99 @@
+/*
+ * The caller of a request: its memory, its descriptors, its state. Always as a copy.
+ *
+ * Problem: arguments in memory may be changed by another thread after they were judged (TOCTOU), and the caller may die,
+ * and its pid be reused, while its request is being answered.
+ *
+ * Mechanism: memory is copied once and judged as the copy. Descriptors are duplicated, so that the object that is judged
+ * is the one that is used. The id of a request is valid only while its caller waits for the answer: `still_asks` after a
+ * read by pid proves that the read was of the caller.
+ *
+ * Relies on: process_vm_readv(2) (Linux 3.2), pidfd_getfd(2) (Linux 5.6), PIDFD_THREAD (Linux 6.9; else the descriptors of
+ * the thread group are used), SECCOMP_IOCTL_NOTIF_ID_VALID in seccomp_unotify(2), proc(5). Reading memory and copying
+ * descriptors take the same right as PTRACE_ATTACH, ptrace(2).
+ *
+ * Not handled: a process that is not dumpable (a program that may be run and not read) cannot be looked into: EACCES.
+ */
+#define _GNU_SOURCE
+#include "caller.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/seccomp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+#include "wall.h"
+
+/* Reads page by page: the text may end just before an unmapped page. */
+int read_text(pid_t pid, uint64_t from, char *to, size_t room) {
+  size_t have = 0;
+  while (have < room) {
+    size_t want = 4096 - ((from + have) & 4095);
+    if (want > room - have) want = room - have;
+    struct iovec here = {to + have, want}, there = {(void *)(uintptr_t)(from + have), want};
+    ssize_t n = process_vm_readv(pid, &here, 1, &there, 1, 0);
+    if (n <= 0) return n < 0 && errno == EPERM ? -EACCES : -EFAULT;
+    if (memchr(to + have, 0, (size_t)n)) return 0;
+    have += (size_t)n;
+  }
+  return -ENAMETOOLONG;
+}
+
+int read_bytes(pid_t pid, uint64_t from, void *to, size_t bytes) {
+  struct iovec here = {to, bytes}, there = {(void *)(uintptr_t)from, bytes};
+  return process_vm_readv(pid, &here, 1, &there, 1, 0) == (ssize_t)bytes ? 0 : -EFAULT;
+}
+
+static int read_status(pid_t pid, char *text, size_t room) {
+  char name[64];
+  snprintf(name, sizeof name, "/proc/%d/status", pid);
+  int fd = open(name, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return 0;
+  ssize_t n = read(fd, text, room - 1);
+  close(fd);
+  if (n > 0) text[n] = 0;
+  return n > 0;
+}
+
+/* Number after a key at the start of a line of /proc/PID/status. `last`: the last one of several. */
+long status_of(pid_t pid, const char *word, int base, int last) {
+  char text[4096];
+  char *at = read_status(pid, text, sizeof text) ? strstr(text, word) : NULL;
+  if (!at) return -1;
+  at += strlen(word);
+  long value = strtol(at, &at, base);
+  while (last && *at == '\t') value = strtol(at, &at, base);
+  return value;
+}
+
+/* Inode of its PID namespace; 0 if the process is gone. */
+ino_t table_of(pid_t pid) {
+  char name[64];
+  struct stat facts;
+  snprintf(name, sizeof name, "/proc/%d/ns/pid", pid);
+  return stat(name, &facts) == 0 ? facts.st_ino : 0;
+}
+
+/* True if it has exited, even if not yet reaped (zombie). */
+int has_ended(pid_t pid) {
+  char text[4096];
+  char *at = read_status(pid, text, sizeof text) ? strstr(text, "\nState:\t") : NULL;
+  return !at || at[8] == 'Z' || at[8] == 'X';
+}
+
+int still_asks(uint64_t id) { return ioctl(wall.listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &id) == 0; }
+
+int copy_descriptor(pid_t pid, int number) {
+  int process = (int)syscall(SYS_pidfd_open, pid, PIDFD_THREAD);
+  if (process < 0) process = (int)syscall(SYS_pidfd_open, status_of(pid, "\nTgid:", 10, 0), 0);
+  if (process < 0) return -EACCES;
+  int fd = (int)syscall(SYS_pidfd_getfd, process, number, 0);
+  int error = errno;
+  close(process);
+  return fd < 0 ? (error == EBADF ? -EBADF : -EACCES) : fd;
+}

@@ -1,0 +1,9 @@
+/* Copies of memory. */
+#ifndef SENTINEL_CAPTURE_H
+#define SENTINEL_CAPTURE_H
+#include <stddef.h>
+#include <stdint.h>
+
+int take_capture(const uint8_t *at, size_t bytes);
+
+#endif

@@ -1,0 +1,103 @@
+/*
+ * Inside the wall: loads both filters, hands the listener over, becomes the program.
+ *
+ * Problem: a seccomp filter can be loaded by the thread that it binds and by nobody else, before the first instruction of
+ * user code.
+ *
+ * Mechanism: two filters come length-prefixed on a descriptor. The first asks the sentinel (SECCOMP_RET_USER_NOTIF), the
+ * second decides alone and is loaded last, after the listener was handed over. The sentinel outside copies the listener by
+ * pidfd_getfd(2); here it is only named by its number. A netlink socket of this network namespace goes with it, for
+ * questions about connections. Both sides of the handover are acknowledged by a byte, and what fails is said on the
+ * descriptor that the warden reads for readiness.
+ *
+ * Relies on: seccomp(2), SECCOMP_FILTER_FLAG_NEW_LISTENER (Linux 5.0) and, where the kernel has it,
+ * SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (Linux 5.19), with which a received request is interrupted by fatal signals
+ * alone; PR_SET_NO_NEW_PRIVS in prctl(2).
+ *
+ * Not handled: threads. It runs before there is a second one.
+ */
+#define _GNU_SOURCE
+#include "enter.h"
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/netlink.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#ifndef SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+#define SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (1UL << 5)
+#endif
+
+enum { READY_FD = 4, FILTER_FD = 6, HAND_OVER_FD = 8, FILTER_BYTES_MAX = 65536 };
+
+static _Noreturn void cannot(const char *what) {
+  char text[200];
+  int n = snprintf(text, sizeof text, "Esentinel: %s: %s", what, strerror(errno));
+  if (n > 0 && write(READY_FD, text, (size_t)n) < 0) _exit(2);
+  _exit(1);
+}
+
+int load_filter(unsigned long flags, const unsigned char *code, uint32_t bytes) {
+  struct sock_fprog program = {
+      .len = (unsigned short)(bytes / sizeof(struct sock_filter)),
+      .filter = (struct sock_filter *)(uintptr_t)code,
+  };
+  return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
+}
+
+static int load_listening(const unsigned char *code, uint32_t bytes) {
+  unsigned long listens = SECCOMP_FILTER_FLAG_NEW_LISTENER;
+  int fd = load_filter(listens | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, code, bytes);
+  return fd < 0 && errno == EINVAL ? load_filter(listens, code, bytes) : fd;
+}
+
+/* Two length-prefixed filters: the first asks the sentinel (SECCOMP_RET_USER_NOTIF), the second decides alone. */
+static uint32_t take_filter(unsigned char **at, const unsigned char *end) {
+  uint32_t bytes;
+  if (end - *at < 4) cannot("no filter");
+  memcpy(&bytes, *at, 4);
+  *at += 4;
+  if (bytes > (size_t)(end - *at) || bytes % sizeof(struct sock_filter)) cannot("half a filter");
+  return bytes;
+}
+
+_Noreturn void enter(char **argv) {
+  static unsigned char filters[FILTER_BYTES_MAX] __attribute__((aligned(8)));
+  size_t have = 0;
+  for (ssize_t n; have < sizeof filters; have += (size_t)n) {
+    n = read(FILTER_FD, filters + have, sizeof filters - have);
+    if (n < 0 && errno == EINTR) n = 0;
+    else if (n < 0) cannot("read the filters");
+    else if (n == 0) break;
+  }
+  unsigned char *at = filters, *end = filters + have;
+  uint32_t asking_bytes = take_filter(&at, end);
+  unsigned char *asking = at;
+  at += asking_bytes;
+  uint32_t fixed_bytes = take_filter(&at, end);
+
+  char byte;
+  if (read(HAND_OVER_FD, &byte, 1) != 1) cannot("nobody to hand over to");
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) cannot("no_new_privs");
+  /* Netlink socket that lists sockets of this network namespace only; optional. */
+  int32_t sockets = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+  int32_t listener = load_listening(asking, asking_bytes);
+  if (listener < 0) cannot("load the filter");
+  int32_t handed[] = {listener, sockets};
+  if (write(HAND_OVER_FD, handed, sizeof handed) != sizeof handed) cannot("hand over");
+  if (read(HAND_OVER_FD, &byte, 1) != 1) cannot("the sentinel may not look into this wall");
+  close(listener);
+  if (sockets >= 0) close(sockets);
+  close(FILTER_FD);
+  close(HAND_OVER_FD);
+  if (fixed_bytes > 0 && load_filter(0, at, fixed_bytes)) cannot("load the fixed filter");
+  execv(argv[0], argv + 1);
+  cannot("become the program");
+}

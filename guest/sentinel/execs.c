@@ -1,0 +1,179 @@
+/*
+ * Programs that are about to be executed: reports, and the warden's word.
+ *
+ * Problem: a zone of programs begins with its first instruction, so that its process has to be in the cgroup of the zone
+ * before the exec; only the warden can move it.
+ *
+ * Mechanism: once the warden wants to be asked, an exec is held until its word comes, or fails with EAGAIN after two
+ * seconds. It is told the name, the file that the name leads to, and the interpreter of a script, as they are at that
+ * moment. What cannot be executed fails here, so that searching PATH costs no question.
+ *
+ * Relies on: execve(2) on `#!` (256 bytes since Linux 5.1), SECCOMP_USER_NOTIF_FLAG_CONTINUE (Linux 5.5), statx(2).
+ *
+ * Not handled: the kernel looks the name up again. The warden compares what runs afterwards, and ends what differs.
+ */
+#define _GNU_SOURCE
+#include "execs.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <linux/seccomp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+#include "caller.h"
+#include "control.h"
+#include "lines.h"
+#include "notify.h"
+#include "paths.h"
+#include "reports.h"
+#include "wall.h"
+
+enum { EXECS_MAX = 64, EXEC_MS_MAX = 2000, INTERPRETER_BYTES_MAX = 256 };
+
+/* Pending execs, delayed until the warden has moved the process into its cgroup. */
+static struct {
+  struct seccomp_notif asked;
+  uint64_t until;
+} execs[EXECS_MAX];
+int exec_count;
+
+int is_pending_exec(pid_t tid) {
+  for (int i = 0; i < exec_count; i++)
+    if ((pid_t)execs[i].asked.pid == tid) return 1;
+  return 0;
+}
+
+static void end_exec(int i, int error) {
+  struct seccomp_notif asked = execs[i].asked;
+  execs[i] = execs[--exec_count];
+  if (!error && !(wall.allowed & 1 << EXEC)) error = wall.errors[EXEC];
+  if (error) send_answer(asked.id, 0, -error, 0);
+  else go_on(&asked);
+}
+
+void expire_execs(void) {
+  for (int i = exec_count - 1; i >= 0; i--)
+    if (execs[i].until <= now_ns()) end_exec(i, EAGAIN);
+}
+
+/* Interpreter of a script: the first word after `#!`, within the kernel's limit. */
+static void interpreter_of(int found, char *to, size_t room) {
+  char name[64], line[INTERPRETER_BYTES_MAX + 1] = "";
+  struct stat facts;
+  to[0] = 0;
+  snprintf(name, sizeof name, "/proc/self/fd/%d", found);
+  if (fstat(found, &facts) || !S_ISREG(facts.st_mode)) return;
+  /* O_NONBLOCK: a lease on the file must not block this open. */
+  int fd = open(name, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  if (fd < 0) return;
+  ssize_t n = read(fd, line, INTERPRETER_BYTES_MAX);
+  close(fd);
+  if (n < 2 || line[0] != '#' || line[1] != '!') return;
+  char *at = line + 2 + strspn(line + 2, " \t");
+  at[strcspn(at, " \t\n")] = 0;
+  int by = *at == '/' ? open_below(wall.root, at, O_PATH | O_CLOEXEC, 0, RESOLVE_IN_ROOT) : -1;
+  snprintf(name, sizeof name, "/proc/self/fd/%d", by);
+  if (by < 0 || link_to(name, to, room)) snprintf(to, room, "%s", at);
+  if (by >= 0) close(by);
+}
+
+/* File that an exec would run if its path were resolved now; for reports. The final one may differ: the warden
+ * checks again once it runs. */
+static int found_for(pid_t pid, int folder, const char *path, int is_descriptor) {
+  char whole[PATH_BYTES_MAX * 2];
+  if (is_descriptor) return copy_descriptor(pid, folder);
+  int failed = whole_path(pid, folder, path, whole, sizeof whole);
+  return failed ? failed : open_below(wall.root, whole, O_PATH | O_CLOEXEC, 0, RESOLVE_IN_ROOT);
+}
+
+/* Time of the last change (ctime), the only one that cannot be set: an overwritten file with restored mtime
+ * still counts as new. Milliseconds of CLOCK_MONOTONIC; below 0 if unknown. */
+static double written_at(int fd) {
+  struct statx facts;
+  if (statx(fd, "", AT_EMPTY_PATH, STATX_TYPE | STATX_CTIME, &facts) || !S_ISREG(facts.stx_mode)) return -1;
+  double at = (double)facts.stx_ctime.tv_sec * 1e3 + (double)facts.stx_ctime.tv_nsec / 1e6;
+  at += ((double)ns_of(CLOCK_MONOTONIC) - (double)ns_of(CLOCK_REALTIME)) / 1e6;
+  return at < 0 ? 0 : at;
+}
+
+/* Lookups along PATH fail in most folders: a missing file is reported only after more failures than PATH has
+ * folders. A file created between this check and the kernel's own goes unreported. */
+#define VAIN_EXECS_MAX 32
+static int is_in_vain(const char *path, int found) {
+  static int vain;
+  if (path[0] && (found == -ENOENT || found == -ENOTDIR)) return ++vain <= VAIN_EXECS_MAX;
+  vain = 0;
+  return 0;
+}
+
+void report_exec(const struct seccomp_notif *asked, int is_denied) {
+  const __u64 *args = asked->data.args;
+  pid_t pid = (pid_t)asked->pid;
+  int is_at = asked->data.nr == SYS_execveat, folder = is_at ? (int)args[0] : AT_FDCWD;
+  char path[PATH_BYTES_MAX] = "", real[PATH_BYTES_MAX] = "", name[64];
+  if (read_text(pid, args[is_at ? 1 : 0], path, sizeof path)) path[0] = 0;
+  int is_descriptor = is_at && !path[0] && args[4] & AT_EMPTY_PATH;
+  double wrote = -1;
+  int found = is_descriptor || path[0] ? found_for(pid, folder, path, is_descriptor) : -ENOENT;
+  if (!is_denied && is_in_vain(path, found)) return;
+  snprintf(name, sizeof name, "/proc/self/fd/%d", found);
+  if (!is_descriptor || found < 0 || link_to(name, real, sizeof real))
+    real_path(pid, folder, path, found != -ELOOP, real, sizeof real);
+  /* By a magic link, resolved in user space. */
+  if (found == -ELOOP) found = open_below(wall.root, real, O_PATH | O_CLOEXEC, 0, RESOLVE_IN_ROOT);
+  if (found >= 0 && !is_usual(real)) wrote = written_at(found);
+  if (found >= 0) close(found);
+  report_run(pid, asked->data.nr, EXEC, is_denied, 0, real, wrote);
+}
+
+/* Errno of an exec that must fail: the process stays unchanged, and tries the next folder of PATH. */
+static int cannot_run(int found) {
+  struct stat facts;
+  /* A magic link, such as /proc/self/exe: its target is seen once it runs. */
+  if (found == -ELOOP) return 0;
+  if (found < 0) return found;
+  if (fstat(found, &facts)) return -EACCES;
+  return S_ISREG(facts.st_mode) && facts.st_mode & 0111 ? 0 : -EACCES;
+}
+
+void ask_exec(const struct seccomp_notif *asked) {
+  const __u64 *args = asked->data.args;
+  pid_t pid = (pid_t)asked->pid;
+  int is_at = asked->data.nr == SYS_execveat;
+  char path[PATH_BYTES_MAX] = "", real[PATH_BYTES_MAX] = "", by[PATH_BYTES_MAX] = "", name[64], line[LINE_BYTES_MAX];
+  char shown[3][SHOWN_BYTES_MAX * 6 + 8];
+  long group = status_of(pid, "\nTgid:", 10, 0);
+  int failed = read_text(pid, args[is_at ? 1 : 0], path, sizeof path);
+  if (failed || group <= 0) return send_answer(asked->id, 0, failed ? failed : -EAGAIN, 0);
+  int is_descriptor = is_at && !path[0] && args[4] & AT_EMPTY_PATH;
+  int found = found_for(pid, is_at ? (int)args[0] : AT_FDCWD, path, is_descriptor);
+  failed = cannot_run(found);
+  /* A program that re-executes itself by the magic link. */
+  int is_own = found == -ELOOP && !strcmp(path, "/proc/self/exe");
+  snprintf(name, sizeof name, is_own ? "/proc/%d/exe" : "/proc/self/fd/%d", is_own ? pid : found);
+  if ((found < 0 && !is_own) || link_to(name, real, sizeof real)) real[0] = 0;
+  if (found >= 0) interpreter_of(found, by, sizeof by), close(found);
+  if (failed) return send_answer(asked->id, 0, failed, 0);
+  if (!still_asks(asked->id)) return;
+  quote_end(shown[0], sizeof shown[0], path);
+  quote_end(shown[1], sizeof shown[1], real);
+  quote_end(shown[2], sizeof shown[2], by);
+  int n = snprintf(line, sizeof line,
+                   "{\"kind\":\"asks\",\"id\":\"%llu\",\"pid\":%ld,\"path\":\"%s\",\"real\":\"%s\",\"by\":\"%s\"}\n",
+                   (unsigned long long)asked->id, group, shown[0], shown[1], shown[2]);
+  if (exec_count == EXECS_MAX || !say_within(OUT_BYTES_EVENTS, line, n)) return send_answer(asked->id, 0, -EAGAIN, 0);
+  execs[exec_count].asked = *asked;
+  execs[exec_count++].until = now_ns() + EXEC_MS_MAX * 1000000ull;
+}
+
+int take_exec(const uint8_t *at, size_t bytes) {
+  if (bytes != 9) return 0;
+  uint64_t id = (uint64_t)u32_at(at) | (uint64_t)u32_at(at + 4) << 32;
+  for (int i = exec_count - 1; i >= 0; i--)
+    if (execs[i].asked.id == id) end_exec(i, at[8]);
+  return 1;
+}

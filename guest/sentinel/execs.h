@@ -1,0 +1,19 @@
+/* Programs that are about to be executed. */
+#ifndef SENTINEL_EXECS_H
+#define SENTINEL_EXECS_H
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct seccomp_notif;
+
+/* Execs that wait for the warden's word. */
+extern int exec_count;
+int is_pending_exec(pid_t tid);
+
+void expire_execs(void);
+void report_exec(const struct seccomp_notif *asked, int is_denied);
+void ask_exec(const struct seccomp_notif *asked);
+int take_exec(const uint8_t *at, size_t bytes);
+
+#endif

@@ -1,0 +1,26 @@
+/* Lines to the warden. See README.md for the protocol. */
+#ifndef SENTINEL_LINES_H
+#define SENTINEL_LINES_H
+#include <stddef.h>
+#include <stdio.h>
+#include "wall.h"
+
+enum { OUT_BYTES_MAX = 65536, OUT_BYTES_EVENTS = 49152, LINE_BYTES_MAX = 8192, SHOWN_BYTES_MAX = 256 };
+
+/* Reports caused by the guest leave room for these, so a full buffer here means that the warden stopped
+ * reading. */
+#define SAY(...)                                                      \
+  do {                                                                \
+    char line_[LINE_BYTES_MAX];                                       \
+    int n_ = snprintf(line_, sizeof line_, __VA_ARGS__);              \
+    if (!say_within(OUT_BYTES_MAX, line_, n_)) end_wall(LOST_WARDEN); \
+  } while (0)
+
+int has_unsent(void);
+
+void flush_out(void);
+int say_within(size_t bound, const char *line, int n);
+void quote(char *to, size_t room, const char *from);
+void quote_end(char *to, size_t room, const char *from);
+
+#endif

@@ -1,0 +1,119 @@
+/*
+ * Requests of the filter (notifications): received, dispatched by class, answered.
+ *
+ * Problem: until a request is received, a signal to its caller interrupts it with EINTR, which few programs expect of an
+ * open; and a flood of requests must not starve the warden's messages.
+ *
+ * Mechanism: all pending requests are received into a ring before the next one is answered, and one is answered for each
+ * pass of the loop. CONTINUE lets the kernel read the arguments again, so it is answered only where no argument in memory
+ * was judged: where a class is open as a whole, or by numbers that are in registers.
+ *
+ * Relies on: seccomp_unotify(2); SECCOMP_USER_NOTIF_FLAG_CONTINUE (Linux 5.5); SECCOMP_GET_NOTIF_SIZES, since the structure
+ * of a newer kernel may be larger.
+ *
+ * Not handled: calls that the fixed filter refuses. They never come here.
+ */
+#define _GNU_SOURCE
+#include "notify.h"
+#include <errno.h>
+#include <linux/seccomp.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include "connects.h"
+#include "execs.h"
+#include "opens.h"
+#include "reports.h"
+#include "settle.h"
+#include "wall.h"
+
+enum { RECEIVED_MAX = 64 };
+
+static struct seccomp_notif received[RECEIVED_MAX];
+static int received_first;
+int received_count;
+
+/* Scalar calls that were reported once. */
+static uint8_t used[CALLS_MAX];
+
+int is_received(pid_t tid) {
+  for (int i = 0; i < received_count; i++)
+    if ((pid_t)received[(received_first + i) % RECEIVED_MAX].pid == tid) return 1;
+  return 0;
+}
+
+void send_answer(uint64_t id, int64_t value, int error, uint32_t flags) {
+  struct seccomp_notif_resp answer = {.id = id, .val = value, .error = error, .flags = flags};
+  wall.answered++;
+  /* ENOENT: the caller has died. */
+  if (ioctl(wall.listener, SECCOMP_IOCTL_NOTIF_SEND, &answer) && errno != ENOENT && errno != EINPROGRESS)
+    end_wall(ENDED_WELL);
+}
+
+void go_on(const struct seccomp_notif *asked) {
+  remember(asked);
+  send_answer(asked->id, 0, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
+}
+
+static void report_scalar(const struct seccomp_notif *asked, int class, int is_denied) {
+  int call = asked->data.nr;
+  if (!wall.reports || (used[call] && !is_denied && class != EXEC)) return;
+  used[call] = 1;
+  if (class == EXEC) report_exec(asked, is_denied);
+  else report((pid_t)asked->pid, call, class, is_denied, class == WRITE, NULL);
+}
+
+static void answer(const struct seccomp_notif *asked) {
+  int call = asked->data.nr;
+  if (call < 0 || call >= CALLS_MAX || !wall.class_of[call]) return send_answer(asked->id, 0, -EPERM, 0);
+  int class = wall.class_of[call] - 1;
+  if (is_open(call)) return answer_open(asked);
+  if (call == SYS_connect && !(wall.allowed & 1 << NETWORK)) return answer_connect(asked);
+  if (call == SYS_bind && !(wall.allowed & 1 << WRITE)) return answer_bind(asked);
+  int is_denied = !(wall.allowed & 1 << class);
+  wall.denied += (uint64_t)is_denied;
+  report_scalar(asked, class, is_denied);
+  if (is_denied) send_answer(asked->id, 0, -wall.errors[class], 0);
+  else if (class == EXEC && wall.asks) ask_exec(asked);
+  else go_on(asked);
+}
+
+/* The kernel's structure may be larger than ours: extra bytes are ignored. */
+static int receive(struct seccomp_notif *to) {
+  static struct seccomp_notif *asked;
+  static size_t bytes;
+  if (!asked) {
+    struct seccomp_notif_sizes sizes = {0};
+    if (syscall(SYS_seccomp, SECCOMP_GET_NOTIF_SIZES, 0, &sizes)) end_wall(BAD_START);
+    bytes = sizes.seccomp_notif > sizeof *asked ? sizes.seccomp_notif : sizeof *asked;
+    if (!(asked = malloc(bytes))) end_wall(BAD_START);
+  }
+  memset(asked, 0, bytes);
+  if (ioctl(wall.listener, SECCOMP_IOCTL_NOTIF_RECV, asked)) {
+    if (errno != ENOENT && errno != EINTR) end_wall(ENDED_WELL);
+    return 0;
+  }
+  *to = *asked;
+  return 1;
+}
+
+/* Until a request is received, a signal to its caller interrupts it with EINTR, which not every program expects
+ * of an open: receive all before answering any. */
+void receive_all(void) {
+  struct pollfd on = {.fd = wall.listener, .events = POLLIN};
+  while (received_count < RECEIVED_MAX) {
+    received_count += receive(&received[(received_first + received_count) % RECEIVED_MAX]);
+    if (poll(&on, 1, 0) != 1 || !(on.revents & POLLIN)) return;
+  }
+}
+
+/* A single request per loop pass, so that a flood cannot starve the control socket. */
+void answer_one(void) {
+  const struct seccomp_notif *asked = &received[received_first];
+  received_first = (received_first + 1) % RECEIVED_MAX;
+  received_count--;
+  answer(asked);
+}

@@ -1,0 +1,11 @@
+/* Opens, performed here. */
+#ifndef SENTINEL_OPENS_H
+#define SENTINEL_OPENS_H
+
+struct seccomp_notif;
+
+int judged(int fd, int writes);
+int is_open(int call);
+void answer_open(const struct seccomp_notif *asked);
+
+#endif

@@ -1,0 +1,123 @@
+/*
+ * Secrets in the wall, watched by inode.
+ *
+ * Problem: the kernel reads a path again after its report, and another thread may have changed it; a hard link or a
+ * descriptor that was passed on has no path at all. A planted secret has to be seen when it is read by whatever name.
+ *
+ * Mechanism: a file in a secret's place is watched by inotify from the moment in which its creation is seen; the place is
+ * looked up a bounded number of times until the file is there. A read, or an open that stays open for longer than a writer
+ * would keep it, is reported by the first name, as of the wall's first process.
+ *
+ * Relies on: inotify(7) (Linux 2.6.13) on a path below /proc/self/fd, which watches the inode and not the name.
+ *
+ * Not handled: who read it, since inotify does not say; a file that is mapped and closed within half a second by a process
+ * that opened it for writing.
+ */
+#define _GNU_SOURCE
+#include "secrets.h"
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include "paths.h"
+#include "reports.h"
+#include "wall.h"
+
+enum {
+  WATCHED_MAX = 32,
+  /* Attempts to find a file that is about to be created. */
+  TRIES_MAX = 200,
+  /* An open without a close for longer counts as a read (mmap); writers close sooner. */
+  OPEN_MS_MAX = 500,
+};
+
+static struct {
+  char path[PATH_BYTES_MAX];
+  int wd, tries, opens;
+  uint64_t since;
+} watched[WATCHED_MAX];
+int watched_count, unwatched_count, watch_fd = -1;
+
+/* Registers the name before the file exists. */
+void watch_soon(const char *real) {
+  for (int i = 0; i < watched_count; i++)
+    if (!strcmp(watched[i].path, real)) return;
+  if (watched_count == WATCHED_MAX) {
+    wall.left_out++;
+    return;
+  }
+  if (watch_fd < 0) watch_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+  if (watch_fd < 0) return;
+  snprintf(watched[watched_count].path, sizeof watched->path, "%s", real);
+  watched[watched_count].wd = -1;
+  watched[watched_count].tries = watched[watched_count].opens = 0;
+  watched_count++;
+  unwatched_count++;
+}
+
+static void forget_watched(int i) {
+  if (watched[i].wd < 0) unwatched_count--;
+  watched[i] = watched[--watched_count];
+}
+
+void begin_watching(void) {
+  for (int i = watched_count - 1; i >= 0 && unwatched_count > 0; i--) {
+    if (watched[i].wd >= 0) continue;
+    char name[64];
+    int fd = open_below(wall.root, watched[i].path, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0, RESOLVE_IN_ROOT);
+    if (fd < 0) {
+      if (++watched[i].tries >= TRIES_MAX) forget_watched(i);
+      continue;
+    }
+    snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+    int wd = inotify_add_watch(watch_fd, name, IN_OPEN | IN_ACCESS | IN_CLOSE);
+    close(fd);
+    if (wd < 0) {
+      forget_watched(i);
+      continue;
+    }
+    watched[i].wd = wd;
+    unwatched_count--;
+  }
+}
+
+static void tell_watched(int i) {
+  watched[i].opens = 0;
+  uint64_t hash = hash_of(watched[i].path, 0);
+  if (!is_told(hash) && report(wall.entered, SYS_openat, OUTSIDE, 0, 0, watched[i].path)) have_told(hash);
+}
+
+static void saw_watched(const struct inotify_event *seen) {
+  int i = 0;
+  if (seen->mask & IN_Q_OVERFLOW) wall.left_out++;
+  while (i < watched_count && watched[i].wd != seen->wd) i++;
+  if (i == watched_count || watched[i].wd < 0) return;
+  if (seen->mask & (IN_ACCESS | IN_CLOSE_NOWRITE)) tell_watched(i);
+  if (seen->mask & IN_OPEN && watched[i].opens++ == 0) watched[i].since = now_ns();
+  if (seen->mask & IN_CLOSE_WRITE && watched[i].opens > 0) watched[i].opens--;
+  if (seen->mask & IN_IGNORED) forget_watched(i);
+}
+
+/* Also detects a process that maps the file and never closes it. */
+void look_at_watched(void) {
+  char events[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
+  ssize_t n;
+  if (watch_fd < 0) return;
+  while ((n = read(watch_fd, events, sizeof events)) > 0)
+    for (ssize_t at = 0; at < n;) {
+      const struct inotify_event *seen = (const struct inotify_event *)(events + at);
+      saw_watched(seen);
+      at += (ssize_t)(sizeof *seen + seen->len);
+    }
+  for (int i = 0; i < watched_count; i++)
+    if (watched[i].opens > 0 && now_ns() - watched[i].since > OPEN_MS_MAX * 1000000ull) tell_watched(i);
+}
+
+int watched_open(void) {
+  int opens = 0;
+  for (int i = 0; i < watched_count; i++) opens += watched[i].opens;
+  return opens;
+}

@@ -1,0 +1,52 @@
+/*
+ * The one wall of this process: what its calls may do, and its end.
+ *
+ * Problem: the warden may be killed at any moment, also by the machine, and nothing of the wall may run on after it.
+ *
+ * Mechanism: `wall.allowed` is a set of classes that is changed by `&=` alone, so that no table, however it was made,
+ * and no order in which tables come can widen it. To end the wall, the first process of its PID namespace is killed
+ * through a pidfd that was opened when it was handed over; the kernel then kills all others of the namespace. The
+ * bounds of its cgroup are lifted after that, or a wall without CPU time would die slowly. The kernel tells of
+ * the warden's death by a signal (PR_SET_PDEATHSIG), so that end_wall is async-signal-safe.
+ *
+ * Relies on: pidfd_send_signal(2) (Linux 5.1); pid_namespaces(7) on the death of a namespace's first process;
+ * CLOCK_BOOTTIME (Linux 2.6.39), which goes on while the machine is suspended; signal-safety(7).
+ *
+ * Not handled: a wall without a PID namespace of its own. It has no first process, and its handover fails (start.c).
+ */
+#define _GNU_SOURCE
+#include "wall.h"
+#include <signal.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+const char *const class_names[CLASSES] = {"exec", "process", "network", "write", "outside"};
+
+struct wall wall = {.allowed = ALL, .listener = -1, .root = -1, .init = -1, .parent = -1, .sockets = -1, .bound = -1};
+
+uint64_t ns_of(clockid_t clock) {
+  struct timespec t;
+  clock_gettime(clock, &t);
+  return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+uint64_t now_ns(void) {
+  return ns_of(CLOCK_BOOTTIME);
+}
+
+/* Also called from the signal handler: async-signal-safe calls only. A process without CPU time dies slowly, so
+ * the wall's CPU bounds are lifted once it can execute no instruction. */
+_Noreturn void end_wall(int status) {
+  wall.allowed = 0;
+  if (wall.init >= 0) syscall(SYS_pidfd_send_signal, wall.init, SIGKILL, NULL, 0);
+  for (int i = 0; i < wall.lift_count; i++)
+    if (write(wall.lifts[i], wall.lift_texts[i], strlen(wall.lift_texts[i])) < 0) continue;
+  _exit(status);
+}
+
+void parent_died(int signal) {
+  (void)signal;
+  end_wall(LOST_WARDEN);
+}

@@ -1,0 +1,82 @@
+/* State that all parts share: policy, descriptors, figures; clocks; the end of the wall. */
+#ifndef SENTINEL_WALL_H
+#define SENTINEL_WALL_H
+#include <fcntl.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <time.h>
+
+#ifndef PIDFD_THREAD
+#define PIDFD_THREAD O_EXCL
+#endif
+
+enum { CONTROL_FD = 3, HANDED_FD = 4, PROGRAM_FD = 5, CAPTURE_FD = 6 };
+enum { CALLS_MAX = 1024, PHASES_MAX = 64, SCRATCH_DEVICES_MAX = 8, LIFTS_MAX = 4, SECRETS_MAX = 64 };
+
+/* Classes of calls. */
+enum { EXEC, PROCESS, NETWORK, WRITE, OUTSIDE, CLASSES };
+enum { ALL = (1 << CLASSES) - 1 };
+extern const char *const class_names[CLASSES];
+
+/* Exit codes, which the warden reads. */
+enum {
+  ENDED_WELL = 0,
+  BAD_FRAME = 2,
+  LOST_WARDEN = 3,
+  NOT_HANDED_OVER = 4,
+  BAD_START = 5,
+  AT_END = 6,
+  UNHELD = 7,
+  UNSETTLED = 8,
+};
+
+struct phase {
+  uint64_t at;
+  uint32_t generation;
+  uint8_t allow, kills, errors[6];
+};
+
+extern struct wall {
+  /* Policy: the class of each call (class + 1; 0 is not watched), the classes that are open, and the errno of a class
+   * that is closed. */
+  uint8_t class_of[CALLS_MAX];
+  uint8_t allowed;
+  uint8_t errors[6];
+  uint32_t generation;
+  /* Phases to come, in the order of their time. */
+  struct phase phases[PHASES_MAX];
+  int phase_count;
+  /* Descriptors: the filter's listener, the wall's root folder, a pidfd of its first process and one of the warden, and a
+   * netlink socket in its network namespace. */
+  int listener, root, init, parent, sockets;
+  /* First program of the wall, and the inode of its PID namespace. */
+  pid_t entered;
+  ino_t processes;
+  /* File systems that it may write to. */
+  dev_t scratch[SCRATCH_DEVICES_MAX];
+  int scratch_count;
+  /* Cgroup files, and the text that lifts the bound in each. */
+  int lifts[LIFTS_MAX];
+  const char *lift_texts[LIFTS_MAX];
+  int lift_count;
+  /* File of the bound on its processes (pids.max). */
+  int bound;
+  /* Whether calls are reported, and whether an exec waits for the warden's word. */
+  int reports;
+  int asks;
+  const char *secrets[SECRETS_MAX];
+  int secret_count;
+  /* Figures. `forgotten`: continued calls for which there was no room. */
+  uint64_t denied, answered, left_out, forgotten;
+  /* Child that copies memory; 0 if there is none. */
+  pid_t capturing;
+  /* Kernel timer that kills this process. */
+  int alarm, has_alarm;
+} wall;
+
+uint64_t ns_of(clockid_t clock);
+uint64_t now_ns(void);
+_Noreturn void end_wall(int status);
+void parent_died(int signal);
+
+#endif

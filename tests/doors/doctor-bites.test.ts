@@ -13,11 +13,11 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { test } from 'node:test'
 import { tryWalls } from '../../src/walls/trials/try-walls.ts'
 import type { Language } from '../../src/contract/job.ts'
 import type { Provider, Sandbox, Task, TaskEnd } from '../../src/contract/provider.ts'
 import { findProgram } from '../../src/os/find-program.ts'
+import { test } from '../fixtures/drawn.ts'
 
 const python = findProgram('python3')
 const tries = 5

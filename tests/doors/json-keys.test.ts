@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
-import { after, before, suite, test } from 'node:test'
+import { after, before, suite } from 'node:test'
 import { parseJson } from '../../src/lib/parse-json.ts'
+import { test } from '../fixtures/drawn.ts'
 import { isMissing } from '../walls/process-stands.ts'
 import { makePlace, mayfly, startServer, whenReady, type Server } from './program.ts'
 

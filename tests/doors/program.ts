@@ -25,6 +25,8 @@ export type Who = 'self' | 'ordinary'
 
 const ordinaryUid = 12_345
 const commandMsMax = 60_000
+/** Bound of a server that neither says that it is ready nor ends. */
+const startMsMax = 120_000
 const stopMsMax = 30_000
 /** Time for stopped processes to leave the process table. */
 const goneMsMax = 10_000
@@ -141,7 +143,9 @@ export async function startServer(
   child.stderr!.on('data', (chunk: Buffer) => (said += String(chunk)))
   const ended = once(child, 'close') as Promise<[number | null]>
   const lines = createInterface(child.stdout!)
+  const timer = setTimeout(() => child.kill('SIGKILL'), startMsMax)
   const [line] = (await Promise.race([once(lines, 'line'), ended])) as [unknown]
+  clearTimeout(timer)
   if (typeof line !== 'string') throw new Error(`serve ended with ${String(line)}:\n${said}`)
   const ready = readyIn(line) as Pick<Server, 'static' | 'active' | 'apiKey' | 'pid'>
   return {

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { after, suite, test } from 'node:test'
+import { after, suite } from 'node:test'
 import { MayflyClient } from '../../src/sdk/client.ts'
+import { test } from '../fixtures/drawn.ts'
 import { makePlace, startServer, whenReady, type Server } from './program.ts'
 
 /** Streams through everything there is: a real server, a real wall. */

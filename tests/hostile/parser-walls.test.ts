@@ -4,11 +4,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
 import { Mayfly, type Outcome } from '../../src/index.ts'
+import { isSampled } from '../fixtures/drawn.ts'
 import { sourceOf } from './case.ts'
 import { parser } from './cases/parser.ts'
 import { inParallel, sample, seed } from './sample.ts'
 
-const CASES = 12
+const CASES = isSampled ? 6 : 12
 
 /**
  * Default escalation on this machine's walls: parser-breaking code never runs in an isolate, although a weaker

@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { suite, test } from 'node:test'
+import { suite } from 'node:test'
 import { callClasses, type CallClass } from '../../src/contract/calls.ts'
 import { findJailFacts } from '../../src/jail/facts.ts'
 import { findProgram } from '../../src/os/find-program.ts'
 import { childrenOf, processFacts } from '../../src/os/proc.ts'
 import { until } from '../conformance/stand.ts'
+import { test } from '../fixtures/drawn.ts'
 import { openWhole } from './whole-wall.ts'
 
 /** Programs that keep their sentinel waiting, and calls that do what a closed one does. */

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { after, before, suite, test } from 'node:test'
+import { after, before, suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Controls } from '../../src/contract/controls.ts'
 import type { Sandbox } from '../../src/contract/provider.ts'
@@ -8,6 +8,7 @@ import { jailKinds, type JailKind } from '../../src/contract/jail-kind.ts'
 import { inPython } from '../conformance/guests-of-programs.ts'
 import { makeProcesses } from '../conformance/process.ts'
 import { Stand, type Made } from '../conformance/stand.ts'
+import { test } from '../fixtures/drawn.ts'
 import { withNeither } from '../fixtures/half.ts'
 
 /** Limits lowered on a running program, in each jail kind, with cgroups and without. */

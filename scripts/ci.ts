@@ -11,6 +11,8 @@ import { type Pass, runSideBySide, runTests } from './run-tests.ts'
 import { filesOf, type SuiteName, suiteNames } from './suites.ts'
 
 const processors = Math.min(2, availableParallelism())
+/** Suites whose files have a process each. */
+const inProcesses = ['walls', 'doors'] as const
 
 type Step = readonly [name: string, run: () => Promise<Counts>]
 
@@ -136,9 +138,6 @@ function testsOf(
   if (files.length > 0 || only === undefined) return { files }
   return { files: filesOf(suiteName), title: only }
 }
-
-/** Suites whose files have a process each. */
-const inProcesses = ['walls', 'doors'] as const
 
 /**
  * Runs the suites as root and as an ordinary user, whose environments differ. MAYFLY_HALF tells tests which one, so

@@ -32,6 +32,7 @@ export async function rehearse(job, main) {
   job.main = main
   const entry = entryOf(job)
   job.release()
+  Module.runMain(main)
   job.succeed(await valueOf(job, entry, main))
 }
 

@@ -11,9 +11,12 @@ export interface ProcessFacts {
   readonly cpuTicks: number
   /** With those of every descendant that was waited for. */
   readonly treeTicks: number
+  /** PF_EXITING, `include/linux/sched.h`. */
+  readonly isExiting: boolean
 }
 
 const PAGE_BYTES = 4096
+const PF_EXITING = 0x4
 
 /** Boot id of the machine; empty where the system does not say. */
 export function bootId(): string {
@@ -34,6 +37,7 @@ export function processFacts(pid: number): ProcessFacts | undefined {
     cpuTicks: Number(fields[11]) + Number(fields[12]),
     treeTicks: [11, 12, 13, 14].reduce((sum, field) => sum + Number(fields[field]), 0),
     startTime: Number(fields[19]),
+    isExiting: (Number(fields[6]) & PF_EXITING) !== 0,
   }
 }
 
@@ -47,6 +51,13 @@ export function isAlive(pid: number, startTime?: number): boolean {
   const facts = processFacts(pid)
   if (!facts || facts.state === 'Z' || facts.state === 'X') return false
   return startTime === undefined || facts.startTime === startTime
+}
+
+/** Whether it is gone, a zombie, or on its way: the kernel's PF_EXITING. It runs no instruction of its own any more. */
+export function isExiting(pid: number, startTime: number): boolean {
+  const facts = processFacts(pid)
+  if (!facts || facts.startTime !== startTime) return true
+  return facts.isExiting || facts.state === 'Z' || facts.state === 'X'
 }
 
 export function childrenOf(pid: number): readonly number[] {

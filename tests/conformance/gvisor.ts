@@ -10,13 +10,16 @@ import { openEgress, type EgressParts } from '../../src/egress/open-egress.ts'
 import { findProgram } from '../../src/os/find-program.ts'
 import { createSparePools } from '../../src/pool/spare-pools.ts'
 import { createGvisorProvider } from '../../src/tiers/gvisor/provider.ts'
+import { mayInstallRunsc } from '../../scripts/debian-packages.ts'
 import type { Made } from './stand.ts'
 
 export const noRunsc = 'runsc is missing'
 
-/** Found as its engine finds it. */
+/** Found as its engine finds it. With `CI=true` a machine that may install it has it: otherwise this throws. */
 export function isRunscThere(): boolean {
-  return findProgram('runsc') !== undefined || existsSync('/usr/local/lib/mayfly/runsc')
+  const isThere = findProgram('runsc') !== undefined || existsSync('/usr/local/lib/mayfly/runsc')
+  if (!isThere && process.env['CI'] === 'true' && mayInstallRunsc()) throw new Error(noRunsc)
+  return isThere
 }
 
 /** Walls of the gvisor tier, for one of its languages, with a warden in this process and a state folder of its own. */

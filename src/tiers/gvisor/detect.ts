@@ -11,8 +11,6 @@ export interface GuestFacts {
   readonly availability: Availability
   /** Languages that are not there. */
   readonly without: readonly Language[]
-  /** Whether a quota of the processor holds here. */
-  readonly bindsCpu: boolean
 }
 
 const PYTHON = '/usr/bin/python3'
@@ -62,7 +60,6 @@ export async function probe(provider: Provider, rack: Rack): Promise<GuestFacts>
       ...('missing' in python ? (['python'] as const) : []),
       ...(existsSync(BASH) ? [] : (['bash'] as const)),
     ],
-    bindsCpu: layers.includes('memory cgroup'),
   }
 }
 

@@ -23,7 +23,14 @@ export interface GvisorOptions {
   readonly openWayOut: OpenWayOut
 }
 
-const enforced: readonly Control[] = ['network', 'files', 'memory', 'processes', 'capabilities']
+const enforces: readonly Control[] = [
+  'network',
+  'files',
+  'memory',
+  'processes',
+  'capabilities',
+  'cpu',
+]
 const can = [
   'network',
   'files',
@@ -42,7 +49,6 @@ export function createGvisorProvider(options: GvisorOptions): Provider {
   const way = 'gvisor'
   const rack = createRack({ way, ...options })
   let languages: readonly Language[] = ['node', 'sh', 'bash', 'python']
-  let bindsCpu = true
   let proved: Promise<Availability> | undefined
   const provider: Provider = {
     name: way,
@@ -50,12 +56,8 @@ export function createGvisorProvider(options: GvisorOptions): Provider {
     get languages() {
       return languages
     },
-    get enforces() {
-      return bindsCpu ? [...enforced, 'cpu' as const] : enforced
-    },
-    get tightens() {
-      return tightenedAlways.filter((name) => bindsCpu || name !== 'cpu')
-    },
+    enforces,
+    tightens: tightenedAlways,
     can,
     detect() {
       proved ??= provedTwice(prove)
@@ -67,7 +69,6 @@ export function createGvisorProvider(options: GvisorOptions): Provider {
 
   async function prove(): Promise<Availability> {
     const found = await probe(provider, rack)
-    bindsCpu = found.bindsCpu
     languages = languages.filter((language) => !found.without.includes(language))
     return found.availability
   }

@@ -1,6 +1,6 @@
 import type { MemorySample } from '../../../contract/engine.ts'
 import { residentBytes } from '../../../os/proc.ts'
-import { createDuty } from './cpu-throttle.ts'
+import { createDuty } from '../cpu-throttle.ts'
 import type { ProgramZones } from './program-zones.ts'
 import { keepStill } from './keep-stopped.ts'
 import { signalAll } from '../../../os/signal.ts'

@@ -8,7 +8,6 @@ import type {
 import type { BoundMechanisms } from '../../../contract/warden.ts'
 import { isAlive } from '../../../os/proc.ts'
 import type { JobMemory } from './job-memory.ts'
-import { limitTasks } from './limit-tasks.ts'
 import { openExit } from './exit.ts'
 import { memoryOf, spentMs } from './measure.ts'
 import type { TaskWatch } from './task-watch.ts'
@@ -34,10 +33,10 @@ export async function claim(wall: RunscWall, asked: ClaimBounds): Promise<ClaimR
   const usedMax = idleMemory + roomFor(asked.memory)
   const groupMax = cgroup ? pageUp(cgroup.memoryNow() + usedMax + wall.disk - bytes) : Infinity
   cgroup?.limit({ memory: groupMax })
-  const enforced = await bind(wall, asked)
+  const enforced = bind(wall, asked)
   wall.killsAtClaim = cgroup?.memoryKills() ?? 0
   wall.spentBefore = spentMs(resources)
-  wall.held = { ...asked, usedMax, groupMax }
+  wall.held = { ...asked, usedMax, groupMax, throttledTo: throttledTo(wall, asked) }
   return { spent: false, enforced, bytes, idleBytes: idleMemory }
 }
 
@@ -50,15 +49,16 @@ async function prepareExit(wall: RunscWall): Promise<void> {
 }
 
 /** Lowers bounds while the program runs, and reads each back. Throws where one does not hold (EBUSY: more is in use). */
-export async function lower(wall: RunscWall, to: EnclosureBounds): Promise<BoundMechanisms> {
+export function lower(wall: RunscWall, to: EnclosureBounds): BoundMechanisms {
   const before = wall.held
   if (!before) throw new Error('it holds no job')
   const less = roomFor(before.memory) - roomFor(to.memory)
   assert(less >= 0, 'memory was raised')
   const groupMax = pageUp(before.groupMax - less)
   if (groupMax < before.groupMax) wall.resources.cgroup?.limit({ memory: groupMax })
-  wall.held = { ...to, usedMax: before.usedMax - less, groupMax }
-  return await bind(wall, to)
+  const usedMax = before.usedMax - less
+  wall.held = { ...to, usedMax, groupMax, throttledTo: throttledTo(wall, to) }
+  return bind(wall, to)
 }
 
 export function sampleOf(
@@ -77,22 +77,22 @@ export function sampleOf(
   }
 }
 
-/** Sets each bound that this machine can hold and says by which mechanism; tasks are counted by the sentry. */
-async function bind(
-  wall: RunscWall,
-  to: Pick<RunscBounds, 'cpu' | 'processes'>,
-): Promise<BoundMechanisms> {
-  const { cgroup } = wall.resources
+/** Sets each bound that this machine can hold and says by which mechanism; tasks are counted while the job runs. */
+function bind({ resources: { cgroup } }: RunscWall, to: Pick<RunscBounds, 'cpu'>): BoundMechanisms {
   const hasQuota = cgroup?.controllers.includes('cpu') === true
   // Lifts the low weight of a spare.
   if (hasQuota) cgroup.limit({ cpu: to.cpu ?? Infinity })
-  await limitTasks(wall.resources, tasksMaxOf(wall, to))
+  const throttle = hasQuota ? ('cgroup' as const) : ('watch' as const)
   return {
     memory: cgroup ? 'cgroup' : 'watch',
     processes: 'watch',
-    cpu: hasQuota && to.cpu !== undefined ? 'cgroup' : 'none',
+    cpu: to.cpu === undefined ? 'none' : throttle,
     io: 'none',
   }
+}
+
+function throttledTo({ resources: { cgroup } }: RunscWall, { cpu }: Pick<RunscBounds, 'cpu'>) {
+  return cgroup?.controllers.includes('cpu') ? undefined : cpu
 }
 
 function tasksMaxOf({ idleTasks }: RunscWall, { processes }: Pick<RunscBounds, 'processes'>) {

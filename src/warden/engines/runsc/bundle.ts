@@ -1,12 +1,4 @@
-import {
-  chownSync,
-  lstatSync,
-  mkdirSync,
-  readlinkSync,
-  statSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs'
+import { readlinkSync, statSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { systemFolders } from '../../../jail/facts.ts'
 import {
@@ -24,52 +16,38 @@ import {
   type MountedLayer,
   type WholeSettings,
 } from '../../../jail/whole.ts'
-import type { WallFolder } from './place.ts'
+import { folderOf, type WallFolder } from './place.ts'
 import type { RunscProgram } from './program.ts'
+import type { RootContent } from './root-folders.ts'
 
-/** Pipe of the bounds on tasks, which process 1 reads. */
-export const boundsFd = 6
-/** Descriptors donated, by the same numbers outside: the readiness pipe, the socket to the server, the bounds. */
-export const donatedFds = [4, 5, boundsFd] as const
+/** Descriptors donated, by the same numbers outside: the readiness pipe and the socket to the server. */
+export const donatedFds = [4, 5] as const
 
 /** The folder of the way out, as the program sees it, and its socket. */
 const exitInside = '/run/mayfly'
 export const exitName = 'exit'
 /** Root inside and the program's user are others: the program cannot end the forwarder. */
-const FORWARDER_UID = 65_534
-const FORWARD = [
-  '/usr/bin/setpriv',
-  `--reuid=${FORWARDER_UID}`,
-  `--regid=${FORWARDER_UID}`,
-  '--clear-groups',
-  '--',
+export const forwarderUid = 65_534
+/** Program that the way out takes inside. */
+export const forwarder = [
   `${ownFolder}/bin/node`,
   `${ownFolder}/guest/process/forward.js`,
   `${exitInside}/${exitName}`,
-].join(' ')
+] as const
 
 /**
- * The sentry's own cgroups, in a tmpfs that anybody may write to: the folder above it is closed to all but root inside,
- * which is the wall's uid outside.
+ * The sentry's own cgroups, which count its tasks. Read-only: the folder of their mounts is a tmpfs without a size, which
+ * everybody inside may write to otherwise.
  */
 const cgroupInside = '/sys/fs/cgroup'
-const CLOSED = '/sys'
 
 /**
- * Process 1 is root of the sentry without a right but to become the program's user. It waits, adopts and passes the exit
- * code on. Its own messages go to the readiness pipe, which is not read any longer once the program is ready.
- *
- * Beside it a shell starts the forwarder of the way out at the word `exit`, and writes each number that it reads to
- * `pids.max` of the sentry's own cgroup: the control socket of
- * runsc 20240729 reads that file and does not write it ("control file not writable"), and the sentry ignores
- * RLIMIT_NPROC. Both belong to root inside, so the program cannot signal them.
+ * Process 1 is root of the sentry without a right but to become the program's user, so the program cannot signal it. It
+ * waits, adopts and passes the exit code on. Its own messages go to the readiness pipe, which is not read any longer once
+ * the program is ready.
  */
-const SCRIPT = `exec 3>&2 2>&4; f=$1; shift
-(while read -r n <&${boundsFd}; do
-case $n in exit) ${FORWARD} ${boundsFd}<&- & ;; *) echo "$n" > "$f" ;; esac
-done) </dev/null >/dev/null 3>&- 5>&- &
-exec ${boundsFd}<&-; ("$@" 2>&3 ${reserved}); exit $?`
-const INIT = ['/bin/sh', '-c', SCRIPT, 'init', `${cgroupInside}/pids/pids.max`]
+const SCRIPT = `exec 3>&2 2>&4; ("$@" 2>&3 ${reserved}); exit $?`
+const INIT = ['/bin/sh', '-c', SCRIPT, 'init']
 /** Becomes the user of the program: no right survives the change, and no_new_privs was set before. */
 const BECOME = ['/usr/bin/setpriv', `--reuid=${ownUidInside}`, `--regid=${ownUidInside}`]
 const RIGHTS = ['CAP_SETUID', 'CAP_SETGID']
@@ -81,34 +59,47 @@ interface Mount {
   readonly options: readonly string[]
 }
 
-/** Writes `config.json` and the root: empty folders and links that mounts and the system's layout need. */
+/** Small files of this system that need no mount of their own; the loader's cache changes with each package. */
+const COPIED = new Set([
+  '/etc/ssl/openssl.cnf',
+  '/etc/matplotlibrc',
+  '/etc/mime.types',
+  '/etc/services',
+  '/etc/protocols',
+  '/etc/os-release',
+])
+
+/** Writes `config.json`, for a root of `rootContent`. */
 export function writeBundle(
   folder: WallFolder,
   program: RunscProgram,
-  layers: readonly MountedLayer[],
-  uid: number | undefined,
+  { layers, root }: { readonly layers: readonly MountedLayer[]; readonly root: string },
 ): void {
-  const mounts = mountsOf(folder, program, layers)
-  mkdirSync(path.join(folder.root, CLOSED), { mode: 0o700 })
-  if (uid !== undefined) chownSync(path.join(folder.root, CLOSED), uid, uid)
-  for (const { destination, source, type } of mounts)
-    makePlace(folder.root, destination, type === 'bind' && !statSync(source).isDirectory())
-  for (const [file, text] of Object.entries(etcFiles(ownUidInside))) {
-    mkdirSync(path.join(folder.root, path.dirname(file)), { recursive: true })
-    writeFileSync(path.join(folder.root, file), text, { mode: 0o444 })
-  }
-  for (const { at, target } of linksOf()) linkPlace(folder.root, at, target)
   writeFileSync(
-    path.join(folder.bundle, 'config.json'),
-    JSON.stringify(configOf(program, layers, mounts)),
+    path.join(folder.all, 'config.json'),
+    JSON.stringify(configOf(program, layers, { root, mounts: mountsOf(folder, program, layers) })),
     { mode: 0o444 },
   )
+}
+
+/** Content of a root that has a place for each mount. */
+export function rootContent(program: RunscProgram, layers: readonly MountedLayer[]): RootContent {
+  const mounts = mountsOf(folderOf('any'), program, layers)
+  const isFile = ({ type, source, destination }: Mount) =>
+    type === 'bind' && destination !== exitInside && !statSync(source).isDirectory()
+  return {
+    folders: mounts.filter((mount) => !isFile(mount)).map(({ destination }) => destination),
+    files: mounts.filter(isFile).map(({ destination }) => destination),
+    texts: etcFiles(ownUidInside),
+    links: linksOf(),
+    copies: wholeSystem().mounts.filter((place) => COPIED.has(place)),
+  }
 }
 
 function configOf(
   program: RunscProgram,
   layers: readonly MountedLayer[],
-  mounts: readonly Mount[],
+  { root, mounts }: { readonly root: string; readonly mounts: readonly Mount[] },
 ) {
   const { core, nofile, data, memlock } = limitsOfWhole
   const { scratchBytes } = program.whole
@@ -128,7 +119,7 @@ function configOf(
       })),
       noNewPrivileges: true,
     },
-    root: { path: 'rootfs', readonly: true },
+    root: { path: root, readonly: true },
     hostname: 'mayfly',
     mounts,
     linux: { namespaces: ['pid', 'network', 'ipc', 'uts', 'mount'].map((type) => ({ type })) },
@@ -171,8 +162,10 @@ function mountsOf(
   })
   return [
     { destination: '/proc', type: 'proc', source: 'proc', options: ['ro'] },
-    { destination: cgroupInside, type: 'cgroup', source: 'cgroup', options: ['rw'] },
-    ...[...systemFolders().mounts, ...wholeSystem().mounts].map((place) => bind(place)),
+    { destination: cgroupInside, type: 'cgroup', source: 'cgroup', options: ['ro'] },
+    ...[...systemFolders().mounts, ...wholeSystem().mounts]
+      .filter((place) => !COPIED.has(place))
+      .map((place) => bind(place)),
     ...whole.places.map(({ from, at }) => bind(from, at)),
     ...scratchFolders.map(scratch),
     bind(folder.exit, exitInside),
@@ -185,16 +178,4 @@ function linksOf() {
   // The sentry makes those of /dev by itself.
   const others = wholeSystem().links.filter(({ at }) => !at.startsWith('/dev/'))
   return [...own, ...others]
-}
-
-function makePlace(root: string, at: string, isFile: boolean): void {
-  const place = path.join(root, at)
-  mkdirSync(isFile ? path.dirname(place) : place, { recursive: true })
-  if (isFile && !lstatSync(place, { throwIfNoEntry: false })) writeFileSync(place, '')
-}
-
-function linkPlace(root: string, at: string, target: string): void {
-  const place = path.join(root, at)
-  mkdirSync(path.dirname(place), { recursive: true })
-  if (!lstatSync(place, { throwIfNoEntry: false })) symlinkSync(target, place)
 }

@@ -2,6 +2,7 @@ import { connect } from 'node:net'
 import path from 'node:path'
 import { readFileSync } from 'node:fs'
 import * as z from 'zod'
+import { wholeEnv } from '../../../jail/whole.ts'
 import { parseJson } from '../../../lib/parse-json.ts'
 
 /**
@@ -52,10 +53,18 @@ export class SentryControl {
     return Number(await this.#readFile('pids.current'))
   }
 
-  /** Bound on its tasks; Infinity where there is none. */
-  async tasksMax(): Promise<number> {
-    const text = await this.#readFile('pids.max')
-    return text === 'max' ? Infinity : Number(text)
+  /** Starts another program inside, as a user without a right and without descriptors. Resolves once it runs. */
+  async start(command: readonly string[], uid: number): Promise<void> {
+    const { PATH, HOME } = wholeEnv
+    await call(this.#socket, 'containerManager.ExecuteAsync', {
+      filename: command[0],
+      argv: command,
+      envv: [`PATH=${PATH}`, `HOME=${HOME}`],
+      wd: '/',
+      KUID: uid,
+      KGID: uid,
+      ContainerID: this.#id,
+    })
   }
 
   async #readFile(name: string): Promise<string> {

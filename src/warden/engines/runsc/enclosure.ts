@@ -14,15 +14,17 @@ import {
   type MemorySample,
 } from '../../../contract/engine.ts'
 import type { BoundMechanisms, Wall, WallExit, WallUsage } from '../../../contract/warden.ts'
-import { isAlive, proportionalBytes } from '../../../os/proc.ts'
+import { proportionalBytes } from '../../../os/proc.ts'
 import { belowOf } from '../../../os/process-tree.ts'
 import { Checkpoints } from './capture.ts'
 import { claim, lower, sampleOf } from './bounds.ts'
+import { CpuPauses } from './cpu-pauses.ts'
+import { Ending } from './ending.ts'
 import { JobMemory } from './job-memory.ts'
 import { killResources } from './kill.ts'
 import { memoryOf, spentMs } from './measure.ts'
 import { TaskWatch } from './task-watch.ts'
-import type { RunscResources, RunscWall } from './wall.ts'
+import type { RunscWall } from './wall.ts'
 
 /** V8's words before it aborts. */
 const OUT_OF_MEMORY = /out of memory|allocation failed|heap limit/i
@@ -46,6 +48,9 @@ export class RunscEnclosure implements Enclosure {
   readonly #wall: RunscWall
   readonly #jobMemory: JobMemory
   readonly #tasks: TaskWatch
+  readonly #pauses: CpuPauses
+  readonly #ending: Ending
+  #sampled: MemorySample | undefined
   readonly #release: () => Promise<void>
   readonly #gone = Promise.withResolvers<void>()
   #released: Promise<void> | undefined
@@ -58,6 +63,8 @@ export class RunscEnclosure implements Enclosure {
     this.#wall = wall
     this.#jobMemory = new JobMemory(wall)
     this.#tasks = new TaskWatch(wall.resources.control)
+    this.#pauses = new CpuPauses(wall.resources.control, () => spentMs(wall.resources))
+    this.#ending = new Ending(wall.resources)
     this.#release = release
     this.memory = new Checkpoints(wall.resources, command)
     this.id = wall.wall.id
@@ -85,7 +92,7 @@ export class RunscEnclosure implements Enclosure {
   /** Single-use: it keeps the baseline of its claim. */
   rearm(): void {}
 
-  lower(bounds: EnclosureBounds): Promise<BoundMechanisms> {
+  async lower(bounds: EnclosureBounds): Promise<BoundMechanisms> {
     return lower(this.#wall, bounds)
   }
 
@@ -99,12 +106,21 @@ export class RunscEnclosure implements Enclosure {
     return this.#wall.resources.control.resume()
   }
 
-  /**
-   * Throws where the gofer ended before the sentry: a sentry without files kills its program from inside, and waits for
-   * ever if a stub of it was killed too.
-   */
+  /** While the sentry ends by itself the last sample stays. */
   sample(nowMs: number): MemorySample {
-    if (hasLostGofer(this.#wall.resources)) throw new Error('its gofer ended')
+    if (this.#sampled && this.#ending.look(nowMs)) return this.#sampled
+    try {
+      this.#sampled = this.#look(nowMs)
+    } catch (error) {
+      // It may have begun to end since.
+      if (!this.#sampled || !this.#ending.look(nowMs)) throw error
+    }
+    return this.#sampled
+  }
+
+  #look(nowMs: number): MemorySample {
+    const { held } = this.#wall
+    if (held?.throttledTo !== undefined) this.#pauses.look(held.throttledTo, nowMs)
     return sampleOf(this.#wall, { memory: this.#jobMemory, tasks: this.#tasks, nowMs })
   }
 
@@ -187,13 +203,6 @@ export class RunscEnclosure implements Enclosure {
       cpuMs: spent > 0 ? Math.max(0, spent - spentBefore) : null,
     }
   }
-}
-
-/** A program that exits by itself takes the sentry first and the gofer after it. */
-function hasLostGofer({ processes }: RunscResources): boolean {
-  const [, sandbox, gofer] = processes
-  if (!sandbox || !gofer || isAlive(gofer.pid, gofer.startTime)) return false
-  return isAlive(sandbox.pid, sandbox.startTime)
 }
 
 function signalOf(code: number): string | null {

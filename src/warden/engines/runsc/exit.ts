@@ -1,8 +1,7 @@
 import { chmodSync, renameSync } from 'node:fs'
 import { createServer, type Server, type Socket } from 'node:net'
 import path from 'node:path'
-import type { Writable } from 'node:stream'
-import { boundsFd, exitName } from './bundle.ts'
+import { exitName, forwarder, forwarderUid } from './bundle.ts'
 import type { RunscResources } from './wall.ts'
 
 /**
@@ -13,7 +12,7 @@ import type { RunscResources } from './wall.ts'
 const READY_MS_MAX = 10_000
 
 /** Resolves when the forwarder listens inside. Nothing of a job runs yet. */
-export async function openExit({ child, folder }: RunscResources): Promise<Server> {
+export async function openExit({ child, folder, control }: RunscResources): Promise<Server> {
   const server = createServer()
   server.on('error', () => undefined)
   const place = path.join(folder.exit, exitName)
@@ -29,7 +28,7 @@ export async function openExit({ child, folder }: RunscResources): Promise<Serve
   server.listen(bound, () => {
     chmodSync(bound, 0o666)
     renameSync(bound, place)
-    ;(child.stdio as unknown as Writable[])[boundsFd]!.write('exit\n')
+    control.start(forwarder, forwarderUid).catch(reject)
   })
   child.once('exit', () => reject(new Error('it ended')))
   try {

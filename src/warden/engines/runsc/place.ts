@@ -3,13 +3,11 @@ import { rm } from 'node:fs/promises'
 import path from 'node:path'
 
 /**
- * Folder of a wall: the bundle, runsc's state with the sentry's control socket, and the socket of its way out. Named by
- * the wall, so that a sweep finds it by the lease; short, because the path of a socket holds 107 bytes.
+ * Folder of a wall: `config.json` of the bundle, runsc's state with the sentry's control socket, and the socket of its way
+ * out. Named by the wall, so that a sweep finds it by the lease; short, because the path of a socket holds 107 bytes.
  */
 export interface WallFolder {
   readonly all: string
-  readonly bundle: string
-  readonly root: string
   readonly state: string
   readonly exit: string
 }
@@ -19,24 +17,17 @@ const BASE = '/tmp'
 
 export function folderOf(wall: string): WallFolder {
   const all = path.join(BASE, `mayfly-${wall}`)
-  const bundle = path.join(all, 'bundle')
-  return {
-    all,
-    bundle,
-    root: path.join(bundle, 'rootfs'),
-    state: path.join(all, 'state'),
-    exit: path.join(all, 'exit'),
-  }
+  return { all, state: path.join(all, 'state'), exit: path.join(all, 'exit') }
 }
 
 /** Throws where somebody else has made it: in a folder for everybody a name may be taken. */
 export function makeFolder(folder: WallFolder, uid: number | undefined): void {
-  const { all, bundle, root, state, exit } = folder
+  const { all, state, exit } = folder
   mkdirSync(all, { mode: 0o700 })
-  // The root and the folder of the way out are served as they lie on the disk: the program has to be allowed through.
-  for (const place of [bundle, root, state, exit]) mkdirSync(place, { mode: 0o755 })
+  // The folder of the way out is served as it lies on the disk: the program has to be allowed through.
+  for (const place of [state, exit]) mkdirSync(place, { mode: 0o755 })
   if (uid === undefined) return
-  for (const place of [all, bundle, root, state, exit]) chownSync(place, uid, uid)
+  for (const place of [all, state, exit]) chownSync(place, uid, uid)
 }
 
 /** Never follows a link. What cannot be removed now is found by its lease later. */

@@ -13,6 +13,7 @@ export async function releaseResources(
   await releaseOnceGone(resources, {
     removeFolder: () => removeFolder(resources.id),
     releaseLease,
+    isInGroup: true,
     killRest: () => signalAll(resources.cgroup?.processes() ?? [], 'SIGKILL'),
   })
 }

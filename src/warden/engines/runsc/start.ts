@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
+import path from 'node:path'
 import type {
   Enclosure,
   EnclosureSpec,
@@ -9,6 +10,7 @@ import type {
 import { MayflyError } from '../../../contract/error.ts'
 import { wallUids } from '../../../contract/uids.ts'
 import { findLayers } from '../../../jail/layers.ts'
+import type { MountedLayer } from '../../../jail/whole.ts'
 import { openCgroups } from '../../../os/cgroup.ts'
 import type { CgroupRoot } from '../../../os/cgroup-interface.ts'
 import { findProgram } from '../../../os/find-program.ts'
@@ -18,15 +20,16 @@ import { readiness } from '../../readiness.ts'
 import { freeSlot } from '../../slots.ts'
 import { closing } from '../refusals.ts'
 import { Starts } from '../starts.ts'
-import { writeBundle } from './bundle.ts'
+import { rootContent, writeBundle } from './bundle.ts'
 import { statePids } from './control.ts'
 import { RunscEnclosure } from './enclosure.ts'
 import { killResources } from './kill.ts'
 import { memoryOf, sentryOf, spentMs } from './measure.ts'
-import { folderOf, makeFolder, removeFolder } from './place.ts'
+import { folderOf, makeFolder, removeFolder, type WallFolder } from './place.ts'
 import { programFor, type RunscProgram } from './program.ts'
 import { releaseResources } from './release.ts'
-import { commandFor, spawnRunsc } from './spawn.ts'
+import { RootFolders, writeRoot } from './root-folders.ts'
+import { commandFor, spawnRunsc, type Programs } from './spawn.ts'
 import { remainsOf } from './sweep.ts'
 import type { RunscResources, RunscWall } from './wall.ts'
 
@@ -46,11 +49,13 @@ export class RunscStarter {
   readonly #cgroups: CgroupRoot | undefined
   readonly #isRoot: boolean
   readonly #starts = new Starts<RunscResources>()
+  readonly #roots: RootFolders
   #isClosed = false
 
   constructor(options: EngineOptions, host: EngineHost) {
     this.#options = options
     this.#host = host
+    this.#roots = new RootFolders(host)
     const { hide = [], without = [] } = options
     this.#hide = hide
     const hasNoCgroup = without.includes('memory cgroup') || hide.includes('cgroup')
@@ -74,31 +79,32 @@ export class RunscStarter {
     this.#isClosed = true
     for (const resources of this.#starts.resources) killResources(resources)
     await this.#starts.settled()
+    this.#roots.close()
   }
 
-  #programs(): { readonly runsc: string; readonly setpriv: string } {
+  #programs(): Programs {
     const find = (name: string) => (this.#hide.includes(name) ? undefined : findProgram(name))
     const own = this.#hide.includes('runsc') || !existsSync(OWN_PROGRAM) ? undefined : OWN_PROGRAM
     const runsc = find('runsc') ?? own
     if (!runsc) throw missing('runsc', 'Install the package runsc of Debian 13 (trixie)')
     const setpriv = find('setpriv')
     if (!setpriv) throw missing('setpriv', 'Install util-linux')
-    return { runsc, setpriv }
+    const unshare = find('unshare')
+    if (!unshare) throw missing('unshare', 'Install util-linux')
+    return { runsc, setpriv, unshare }
   }
 
   /** Takes a uid, a cgroup and a folder, writes the bundle and forks. Throws, and then nothing is left. */
-  #spawn(
-    spec: EnclosureSpec,
-    program: RunscProgram,
-    programs: { readonly runsc: string; readonly setpriv: string },
-  ): RunscResources {
+  #spawn(spec: EnclosureSpec, program: RunscProgram, programs: Programs): RunscResources {
     const slot = this.#isRoot ? freeSlot() : undefined
     const id = `w${randomBytes(8).toString('hex')}`
     const folder = folderOf(id)
     let cgroup: ReturnType<CgroupRoot['create']> | undefined
     try {
       makeFolder(folder, slot?.uid)
-      writeBundle(folder, program, spec.layers ? findLayers(spec.layers) : [], slot?.uid)
+      const layers = spec.layers ? findLayers(spec.layers) : []
+      const root = this.#rootFor({ spec, program, layers, folder })
+      writeBundle(folder, program, { layers, root })
       cgroup = this.#cgroups?.create(id)
       if (spec.spares > 0) cgroup?.lowerPriority()
       // Before the fork: from here on a sweep finds the folder and the members of the cgroup.
@@ -111,6 +117,15 @@ export class RunscStarter {
       slot?.release()
       throw error
     }
+  }
+
+  /** The root that walls of this program share; one with layers has its own, because their places differ by job. */
+  #rootFor({ spec, program, layers, folder }: RootParts): string {
+    const content = () => rootContent(program, layers)
+    if (layers.length === 0) return this.#roots.take(spec.program, content)
+    const root = path.join(folder.all, 'root')
+    writeRoot(root, content())
+    return root
   }
 
   /** Waits until the spawned wall is ready; releases all of it where it does not become so. */
@@ -157,7 +172,7 @@ export class RunscStarter {
           ...(cgroup ? [] : ['memory cgroup: memory is held by a look every 10 ms alone']),
           ...(cgroup?.controllers.includes('cpu')
             ? []
-            : ['cpu quota: nothing bounds the processor']),
+            : ['cpu quota: the sentry pauses a program that overdraws its time']),
           'calls: runsc closes no system call while a program runs',
         ],
         calls: [],
@@ -186,6 +201,13 @@ export class RunscStarter {
   #release(resources: RunscResources): Promise<void> {
     return releaseResources(resources, (id) => this.#host.releaseLease(id))
   }
+}
+
+interface RootParts {
+  readonly spec: EnclosureSpec
+  readonly program: RunscProgram
+  readonly layers: readonly MountedLayer[]
+  readonly folder: WallFolder
 }
 
 function layersOf({ slot, cgroup }: RunscResources): readonly string[] {

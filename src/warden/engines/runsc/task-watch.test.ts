@@ -23,6 +23,16 @@ suite('The watch over the tasks of a sentry', () => {
     assert.equal(asked, 2)
   })
 
+  test('A program near its bound is counted at each look', async () => {
+    let asked = 0
+    const watch = new TaskWatch({ tasks: () => (asked++, Promise.resolve(5)) })
+    for (const now of [0, 10, 20]) {
+      watch.isOver(8, now)
+      await answered()
+    }
+    assert.equal(asked, 3)
+  })
+
   test('A sentry that stays silent is an error', () => {
     const watch = new TaskWatch({ tasks: () => new Promise(() => undefined) })
     watch.isOver(8, 0)

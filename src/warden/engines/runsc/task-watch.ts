@@ -1,11 +1,13 @@
 import type { SentryControl } from './control.ts'
 
 /**
- * Watch over the number of tasks. `pids.max` of the sentry's own cgroup refuses a fork by chance alone: the sentry charges
- * it to one of seven hierarchies, whichever a Go map names first (gvisor `task_cgroup.go`, `chargeLocked`, also in later
- * releases). The count beside it is exact, so it is polled, and a job over its bound is ended.
+ * Watch over the number of tasks. `pids.max` of the sentry's own cgroup would refuse a fork by chance alone: the sentry
+ * charges it to one of seven hierarchies, whichever a Go map names first (gvisor `task_cgroup.go`, `chargeLocked`, also in
+ * later releases). The count beside it is exact, so it is polled, and a job over its bound is ended.
  */
 const POLL_MS = 50
+/** A program with more than half of its bound is counted at each look: a fork bomb doubles in milliseconds. */
+const NEAR = 0.5
 /** Time for a sentry that ends, or that a busy machine holds up, before its wall counts as unwatched. */
 const SILENT_MS_MAX = 12_000
 
@@ -24,7 +26,8 @@ export class TaskWatch {
   isOver(tasksMax: number, nowMs: number): boolean {
     this.#answeredAt ??= nowMs
     if (nowMs - this.#answeredAt > SILENT_MS_MAX) throw new Error('the sentry counts no tasks')
-    if (!this.#isAsking && nowMs - this.#askedAt >= POLL_MS) this.#ask(nowMs)
+    const isNear = this.#tasks > tasksMax * NEAR
+    if (!this.#isAsking && (isNear || nowMs - this.#askedAt >= POLL_MS)) this.#ask(nowMs)
     return this.#tasks > tasksMax
   }
 

@@ -50,6 +50,8 @@ export interface RunscWall {
 
 /** Bounds as asked for, and the limits that follow, in bytes. */
 export interface RunscBounds extends EnclosureBounds {
+  /** Cores, where no quota of a cgroup holds them. */
+  readonly throttledTo: number | undefined
   /** Limit of memory, without scratch. */
   readonly usedMax: number
   /** Limit of the cgroup, with scratch; Infinity without one. */

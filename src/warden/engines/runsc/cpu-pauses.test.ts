@@ -1,0 +1,60 @@
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import { CpuPauses } from './cpu-pauses.ts'
+
+suite('The CPU limit of a wall of runsc without a quota', () => {
+  test('A wall that overdraws its time is paused, and resumed once its bucket is even', async () => {
+    const { said, pauses, spend } = stand()
+    pauses.look(0.5, 0)
+    for (let ms = 50; ms <= 1000; ms += 50) {
+      spend(said.at(-1) === 'pause' ? 0 : 50)
+      pauses.look(0.5, ms)
+      await answered()
+    }
+    assert.ok(said.filter((word) => word === 'pause').length > 3)
+    assert.deepEqual(said.slice(0, 2), ['pause', 'resume'])
+  })
+
+  test('A wall within its limit is never paused', async () => {
+    const { said, pauses, spend } = stand()
+    for (let ms = 0; ms <= 1000; ms += 50) {
+      spend(40)
+      pauses.look(1, ms)
+      await answered()
+    }
+    assert.deepEqual(said, [])
+  })
+
+  test('A request that fails is made again', async () => {
+    const { said, pauses, spend, fail } = stand()
+    pauses.look(0.1, 0)
+    fail(true)
+    spend(500)
+    pauses.look(0.1, 50)
+    await answered()
+    fail(false)
+    pauses.look(0.1, 100)
+    await answered()
+    assert.deepEqual(said, ['pause', 'pause'])
+  })
+})
+
+function stand() {
+  const said: string[] = []
+  let [spent, fails] = [0, false]
+  const answer = (word: string) => {
+    said.push(word)
+    return fails ? Promise.reject(new Error('gone')) : Promise.resolve()
+  }
+  const control = { pause: () => answer('pause'), resume: () => answer('resume') }
+  return {
+    said,
+    pauses: new CpuPauses(control, () => spent),
+    spend: (ms: number) => void (spent += ms),
+    fail: (does: boolean) => void (fails = does),
+  }
+}
+
+function answered(): Promise<void> {
+  return new Promise((resolve) => void setImmediate(resolve))
+}

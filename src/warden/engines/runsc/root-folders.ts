@@ -1,0 +1,80 @@
+import { randomBytes } from 'node:crypto'
+import { lstatSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import type { EngineHost } from '../../../contract/engine.ts'
+import { folderOf, sweepFolder } from './place.ts'
+import { remainsOf } from './sweep.ts'
+
+/**
+ * Roots of walls: the empty folders and files that mounts need, links, and small files of `/etc`. Walls of one program have
+ * equal roots and mount them read-only, so each is made once a warden: 60 file operations less at each start and each end
+ * of a wall. A root belongs to the warden's user, and has a lease like a wall's, so that a sweep removes it.
+ */
+export interface RootContent {
+  /** Mount points: folders, and empty files. */
+  readonly folders: readonly string[]
+  readonly files: readonly string[]
+  readonly texts: Readonly<Record<string, string>>
+  readonly links: readonly { readonly at: string; readonly target: string }[]
+  /** Copies of files of this machine. */
+  readonly copies: readonly string[]
+}
+
+export class RootFolders {
+  readonly #host: Pick<EngineHost, 'lease' | 'releaseLease'>
+  readonly #made = new Map<string, { readonly id: string; readonly place: string }>()
+
+  constructor(host: Pick<EngineHost, 'lease' | 'releaseLease'>) {
+    this.#host = host
+  }
+
+  /** The root of that name, made at its first use. Throws where it cannot be written, and leaves nothing. */
+  take(name: string, content: () => RootContent): string {
+    const known = this.#made.get(name)
+    if (known) return known.place
+    const id = `r${randomBytes(8).toString('hex')}`
+    const place = folderOf(id).all
+    this.#host.lease(id, remainsOf([], null))
+    try {
+      writeRoot(place, content())
+    } catch (error) {
+      this.#remove(id)
+      throw error
+    }
+    this.#made.set(name, { id, place })
+    return place
+  }
+
+  /** Removes all; walls that still use one are about to be killed. */
+  close(): void {
+    for (const { id } of this.#made.values()) this.#remove(id)
+    this.#made.clear()
+  }
+
+  #remove(id: string): void {
+    sweepFolder(id)
+    this.#host.releaseLease(id)
+  }
+}
+
+/** Throws where the folder is there: in a folder for everybody a name may be taken. */
+export function writeRoot(root: string, content: RootContent): void {
+  mkdirSync(root, { mode: 0o755 })
+  for (const at of content.folders) mkdirSync(path.join(root, at), { recursive: true })
+  for (const at of content.files) writeAt(root, at, '')
+  for (const at of content.copies) writeAt(root, at, readFileSync(at))
+  for (const [at, text] of Object.entries(content.texts)) writeAt(root, at, text)
+  for (const { at, target } of content.links) linkAt(root, at, target)
+}
+
+function writeAt(root: string, at: string, text: string | Buffer): void {
+  const place = path.join(root, at)
+  mkdirSync(path.dirname(place), { recursive: true })
+  if (!lstatSync(place, { throwIfNoEntry: false })) writeFileSync(place, text, { mode: 0o444 })
+}
+
+function linkAt(root: string, at: string, target: string): void {
+  const place = path.join(root, at)
+  mkdirSync(path.dirname(place), { recursive: true })
+  if (!lstatSync(place, { throwIfNoEntry: false })) symlinkSync(target, place)
+}

@@ -4,11 +4,11 @@
  * saturated apart; cost, memory and end of a spare.
  *
  *     npm ci --prefix bench/others    # bun, deno and sandbox-runtime; crun is a Debian package. What is missing is left out
- *     node bench/tiers.ts [--rounds 60] [--json]
+ *     node bench/tiers.ts [--rounds 60] [--only bubblewrap,gvisor] [--json]
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -19,9 +19,9 @@ import type { Provider, Task } from '../src/contract/provider.ts'
 import { findProgram } from '../src/os/find-program.ts'
 import { figures, rate, timed } from '../src/lib/measure.ts'
 import { sideBySide, type Contender } from './side-by-side.ts'
-import { proportionalBytes } from '../src/os/proc.ts'
+import { processFacts, proportionalBytes } from '../src/os/proc.ts'
 import { belowOf } from '../src/os/process-tree.ts'
-import { createSparePools } from '../src/pool/spare-pools.ts'
+import { createSparePools, type SparePools } from '../src/pool/spare-pools.ts'
 import { startWarden } from '../src/sdk/start-warden.ts'
 import { createGvisorProvider } from '../src/tiers/gvisor/provider.ts'
 import { createProcessProvider, type ProcessOptions } from '../src/tiers/process/provider.ts'
@@ -32,7 +32,9 @@ import { profileFor } from './profile.ts'
 const PAUSE_MS = 120
 const SATURATE_MS = 4_000
 const STARTS = 12
+const FILLED_MS_MAX = 20_000
 const MIB = 2 ** 20
+const MS_PER_TICK = 10
 const OTHERS = fileURLToPath(new URL('others/node_modules/', import.meta.url))
 /** Payload as long as a typical job message. */
 const TASK = `${JSON.stringify({ protocol: 1, code: 'x'.repeat(400) })}\n`
@@ -53,8 +55,13 @@ const plain: Readonly<Record<Programmed, readonly string[]>> = {
 }
 
 const { values: flags } = parseArgs({
-  options: { rounds: { type: 'string', default: '60' }, json: { type: 'boolean' } },
+  options: {
+    rounds: { type: 'string', default: '60' },
+    only: { type: 'string' },
+    json: { type: 'boolean' },
+  },
 })
+const asked = flags.only?.split(',')
 const rounds = Math.min(1_000, Math.max(20, Number(flags.rounds) || 60))
 const state = mkdtempSync(path.join(os.tmpdir(), 'mayfly-bench-'))
 const voice = { say() {} }
@@ -80,23 +87,29 @@ async function measure(warden: WardenClient) {
     const pooled: Contender[] = []
     const apart: Record<string, unknown> = {}
     const opened: Provider[] = []
-    for (const way of ways) {
-      const warm = providerOf(way, warden, 2)
-      const cold = providerOf(way, warden, 0)
+    for (const way of ways.filter((one) => asked?.includes(one) ?? true)) {
+      const { provider: warm, stock } = providerOf(way, warden, 2)
+      const { provider: cold } = providerOf(way, warden, 0)
       opened.push(warm, cold)
       if (!(await warm.detect()).available) {
         apart[way] = 'not available'
         continue
       }
       await once42(warm, language)
-      pooled.push({ name: `${way}, pooled`, once: () => once42(warm, language) })
+      pooled.push({
+        name: `${way}, pooled`,
+        once: async () => {
+          await filled(stock)
+          return await once42(warm, language)
+        },
+      })
       pooled.push({ name: `${way}, empty pool`, once: () => once42(cold, language) })
       apart[way] = {
         ...(await saturated(warm, language)),
         ...(await spares(way, language, warden)),
       }
     }
-    const others = await there(othersFor(language))
+    const others = asked ? [] : await there(othersFor(language))
     const floor = { name: 'a word to a parked node', once: () => timed(() => echoed(TASK)) }
     const side = await sideBySide([...pooled, floor, ...others], rounds, PAUSE_MS)
     report[language] = { claimToResult: Object.fromEntries(side), ...apart }
@@ -105,7 +118,7 @@ async function measure(warden: WardenClient) {
   return { machine: { cores: os.availableParallelism(), node: process.version, rounds }, ...report }
 }
 
-function providerOf(way: Way, warden: WardenClient, most: number): Provider {
+function providerOf(way: Way, warden: WardenClient, most: number) {
   const stock = createSparePools(systemClock, voice)
   const openWayOut = (): never => {
     throw new Error('Nothing here asks for a way out')
@@ -118,7 +131,22 @@ function providerOf(way: Way, warden: WardenClient, most: number): Provider {
     most,
     openWayOut,
   }
-  return way === 'gvisor' ? createGvisorProvider(parts) : createProcessProvider({ way, ...parts })
+  const provider: Provider =
+    way === 'gvisor' ? createGvisorProvider(parts) : createProcessProvider({ way, ...parts })
+  return { provider, stock }
+}
+
+/** Resolves when a spare is idle and none is being made: a start keeps both cores busy. Rejects after a bound. */
+async function filled(stock: SparePools): Promise<void> {
+  const until = performance.now() + FILLED_MS_MAX
+  const isQuiet = () => {
+    const used = stock.facts.filter(({ hits, misses }) => hits + misses > 0)
+    return used.every(({ idle, starting }) => idle > 0 && starting === 0)
+  }
+  while (!isQuiet()) {
+    if (performance.now() > until) throw new Error('No spare was made')
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
 }
 
 /** Runs one program: milliseconds from claim to result. Resolves once the wall is gone. */
@@ -148,8 +176,8 @@ async function saturated(provider: Provider, language: Programmed) {
 }
 
 /**
- * Cost of a spare: time to make it, memory of all its processes while idle (PSS, from smaps_rollup), and time from the kill
- * until nothing is left.
+ * Cost of a spare: time to make it and CPU time for that (user and system), memory of all its processes while idle (PSS,
+ * from smaps_rollup; stubs of gVisor share one memory, which counts once), and time from the kill until nothing is left.
  */
 async function spares(way: Way, language: Programmed, warden: WardenClient) {
   const settings = { spares: 0, spareMiB: 8, way, disk: 64 * MIB }
@@ -160,14 +188,29 @@ async function spares(way: Way, language: Programmed, warden: WardenClient) {
     for (const one of [socket, streams?.stdout, streams?.stderr]) one?.unref()
     started.push(wall)
   }
-  const bytes = started.flatMap(({ pid }) => [pid, ...belowOf(pid)].map(proportionalBytes))
+  const pids = started.map(({ pid }) => [pid, ...belowOf(pid)])
+  const bytes = pids.map(bytesTogether)
+  const ticks = pids.map((all) =>
+    all.reduce((sum, one) => sum + (processFacts(one)?.treeTicks ?? 0), 0),
+  )
+  const startCpuMs = figures(ticks).p50 * MS_PER_TICK
   const each = Math.round((bytes.reduce((sum, one) => sum + one, 0) / STARTS / MIB) * 10) / 10
   const { p50 } = figures(started.map(({ took }) => took))
   const kills: number[] = []
   for (const { id } of started) kills.push(await timed(() => warden.kill(id)))
   const killMs = figures(kills).p50
   const refillsPerSecond = Math.round(1000 / p50)
-  return { spare: { pssMiB: each, refillMs: p50, refillsPerSecond, killMs } }
+  return { spare: { pssMiB: each, refillMs: p50, startCpuMs, refillsPerSecond, killMs } }
+}
+
+/** PSS of processes; those with the same mappings are taken for one memory with several owners. */
+function bytesTogether(pids: readonly number[]): number {
+  const memories = new Map<string, number>()
+  for (const pid of pids) {
+    const maps = readFileSync(`/proc/${pid}/maps`, 'latin1')
+    memories.set(maps || `${pid}`, proportionalBytes(pid))
+  }
+  return [...memories.values()].reduce((sum, one) => sum + one, 0)
 }
 
 /** Round trip of one message over pipes. */

@@ -20,9 +20,21 @@ export interface RootContent {
   readonly copies: readonly string[]
 }
 
+/**
+ * Age from which a new root is made: systemd-tmpfiles removes from /tmp, file by file, what nothing touched for ten days.
+ * The old one stays until the close, because walls may still use it.
+ */
+const AGE_MS_MAX = 24 * 3_600_000
+
+interface MadeRoot {
+  readonly place: string
+  readonly madeAt: number
+}
+
 export class RootFolders {
   readonly #host: Pick<EngineHost, 'lease' | 'releaseLease'>
-  readonly #made = new Map<string, { readonly id: string; readonly place: string }>()
+  readonly #made = new Map<string, MadeRoot>()
+  readonly #ids: string[] = []
 
   constructor(host: Pick<EngineHost, 'lease' | 'releaseLease'>) {
     this.#host = host
@@ -31,7 +43,7 @@ export class RootFolders {
   /** The root of that name, made at its first use. Throws where it cannot be written, and leaves nothing. */
   take(name: string, content: () => RootContent): string {
     const known = this.#made.get(name)
-    if (known) return known.place
+    if (known && performance.now() - known.madeAt < AGE_MS_MAX) return known.place
     const id = `r${randomBytes(8).toString('hex')}`
     const place = folderOf(id).all
     this.#host.lease(id, remainsOf([], null))
@@ -41,13 +53,14 @@ export class RootFolders {
       this.#remove(id)
       throw error
     }
-    this.#made.set(name, { id, place })
+    this.#ids.push(id)
+    this.#made.set(name, { place, madeAt: performance.now() })
     return place
   }
 
   /** Removes all; walls that still use one are about to be killed. */
   close(): void {
-    for (const { id } of this.#made.values()) this.#remove(id)
+    for (const id of this.#ids.splice(0)) this.#remove(id)
     this.#made.clear()
   }
 

@@ -75,7 +75,7 @@ async function installRunsc(): Promise<boolean> {
   return false
 }
 
-/** It is one program beside the system, for root alone to put there. Elsewhere the tests of that tier are skipped. */
+/** True where this run may put it beside the system, as root alone. Elsewhere the tests of that tier are skipped. */
 export function mayInstallRunsc(): boolean {
   return process.getuid?.() === 0 && isOnPath('apt-get')
 }

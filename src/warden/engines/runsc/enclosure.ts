@@ -112,7 +112,7 @@ export class RunscEnclosure implements Enclosure {
     try {
       this.#sampled = this.#look(nowMs)
     } catch (error) {
-      // It may have begun to end since.
+      // Between the two looks the sentry may have begun to end.
       if (!this.#sampled || !this.#ending.look(nowMs)) throw error
     }
     return this.#sampled

@@ -4,6 +4,9 @@ The kernel is the wall; this process enforces nothing, and its messages are trea
 
 import sys
 
+# Not started by the interpreter (-S): see mayfly_site.
+import site
+
 PRISTINE = frozenset(sys.modules)
 
 # Every module of the standard library that the runner's own modules import. Imported below, while the cache folder is
@@ -38,6 +41,7 @@ sys.pycache_prefix = COMPILED
 
 import mayfly_entries
 import mayfly_ground
+import mayfly_site
 import mayfly_wire
 
 sys.pycache_prefix = None
@@ -51,6 +55,7 @@ BACKLOG = 64
 def main():
     settings = json.loads(sys.argv[1])
     restore_signals()
+    mayfly_site.open_site()
     try:
         # bash sets RLIMIT_CORE in blocks, so one byte can only be set here; it prevents piped core dumps to
         # host programs, too.

@@ -12,14 +12,17 @@ import {
   type JailedProgram,
   type JailOptions,
 } from './embedded.ts'
+import { launcherPath, step, type Step } from './launch-steps.ts'
 import { userNamespaceFlags, type JailFacts, type JailLayer } from './facts.ts'
 import {
   deviceFiles,
   etcFiles,
+  launcherFdOfWhole,
   limitsOfWhole,
   maskedProc,
   ownUidInside,
   reserved,
+  reservedFds,
   scratchFolders,
   sentinelDataFd,
   sentinelPlace,
@@ -34,6 +37,9 @@ import {
  * depend on and watch. Landlock is left out: it would need a second start, and the root is empty already.
  */
 
+/** Files that a worker may open. */
+const NOFILE_MAX = 256
+
 /** The filter is given on this descriptor, after stdio, the socket and the readiness pipe. */
 export const seccompFd = 5
 
@@ -44,7 +50,7 @@ export const seccompFd = 5
 const limited = [
   '/bin/sh',
   '-c',
-  '{ ulimit -c 1 2>/dev/null || :; } && { ulimit -n 256 2>/dev/null || :; } && exec "$@"',
+  `{ ulimit -c 1 2>/dev/null || :; } && { ulimit -n ${NOFILE_MAX} 2>/dev/null || :; } && exec "$@"`,
   'sh',
 ]
 
@@ -77,8 +83,9 @@ export function composeBubblewrap(
   const all = [...(die ?? []), ...before, facts.bubblewrap, ...inside]
   return {
     way: 'bubblewrap',
-    file: all[0]!,
-    args: all.slice(1),
+    ...(options.hasLauncher
+      ? launched(whole, uid, [facts.bubblewrap, 'bwrap', ...inside])
+      : { file: all[0]!, args: all.slice(1) }),
     nested: true,
     ...(!off('seccomp') && filterOf(whole, options)),
     layers: [
@@ -115,13 +122,50 @@ function asks(whole: WholeProgram | undefined, { sentinel, without }: JailOption
   return whole !== undefined && isThere && !without.includes('seccomp')
 }
 
+/** Becomes bubblewrap by the launcher: a user, limits and the scratch, without another program. */
+function launched(
+  whole: WholeProgram | undefined,
+  uid: number | undefined,
+  exec: readonly string[],
+) {
+  const launcherFd = whole ? launcherFdOfWhole : seccompFd + 1
+  const steps = [
+    step('close', launcherFd),
+    ...(uid === undefined ? [] : [step('become', uid, uid)]),
+    step('die-with-parent'),
+    ...(whole
+      ? preparation(whole)
+      : [step('limit', 'core', 1), step('limit', 'nofile', NOFILE_MAX)]),
+    step('exec', ...exec),
+  ]
+  return { file: launcherPath(launcherFd), args: steps.flat(), launcherFd }
+}
+
+function preparation(whole: WholeProgram): readonly Step[] {
+  const over = overFor(whole)
+  const [work, ...open] = scratchFolders.map((_, index) => `${over}/${index}`)
+  const limits = { ...limitsOfWhole, fsize: whole.scratchBytes }
+  return [
+    step('namespaces', 'user', 'mount'),
+    ...Object.entries(limits).map(([name, value]) => step('limit', name, value)),
+    step('tmpfs', over, scratchOptions(whole)),
+    step('folder', '755', work!, emptyOf(over)),
+    step('folder', '1777', ...open),
+    ...etcOf(whole).map(({ from, text }) => step('file', '644', from, text)),
+    step('reserve', ...reservedFds),
+  ]
+}
+
+const scratchOptions = ({ scratchBytes }: WholeProgram) =>
+  `size=${scratchBytes},nr_inodes=${SCRATCH_INODES_MAX},mode=755`
+
 /** Limits and the scratch, by whoever becomes bubblewrap. */
 function prepared(whole: WholeProgram, { unshare }: JailFacts): readonly string[] {
   const { core, nofile, data, memlock } = limitsOfWhole
   const { scratchBytes } = whole
   const over = overFor(whole)
   const [work, ...open] = scratchFolders.map((_, index) => `${over}/${index}`)
-  const options = `size=${scratchBytes},nr_inodes=${SCRATCH_INODES_MAX},mode=755,nosuid,nodev`
+  const options = `${scratchOptions(whole)},nosuid,nodev`
   const script = [
     cap,
     `cap -c ${core} && cap -n ${nofile} && cap -d ${data / 1024}`,

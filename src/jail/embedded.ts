@@ -4,6 +4,8 @@ import { callClasses, type CallClass } from '../contract/calls.ts'
 import { compileSeccomp, readSeccompPolicy } from '../os/seccomp.ts'
 import type { FoundSentinel } from './sentinel.ts'
 import { filtersFor } from './sentinel-policy.ts'
+import { launched } from './embedded-steps.ts'
+import type { JailSpec } from './jail-spec.ts'
 import {
   dieFlags,
   namespaceFlags,
@@ -66,6 +68,8 @@ export interface JailOptions {
   readonly sentinel?: FoundSentinel | undefined
   /** Classes of calls that its sentinel is asked about; all of them unless given. */
   readonly calls?: readonly CallClass[] | undefined
+  /** Whether the launcher starts it; else programs of the system do, and one more Node. */
+  readonly hasLauncher?: boolean | undefined
   /** Layers of packages of a whole program. */
   readonly layers?: readonly MountedLayer[] | undefined
   /** An empty folder of the uid, for a whole program that can have no root of its own. */
@@ -76,6 +80,8 @@ export interface JailCommand {
   readonly way: 'embedded' | 'bubblewrap'
   readonly file: string
   readonly args: readonly string[]
+  /** Descriptor on which `file` expects the launcher; it enters its control groups by steps before `args`. */
+  readonly launcherFd?: number
   /** Whether the program is the child of what is started (which then must die with it). */
   readonly nested: boolean
   /** The first seccomp filter, where the launcher takes it on a descriptor. */
@@ -119,7 +125,7 @@ export function composeEmbedded(
   const landlock = facts.landlock > 0 && !off('landlock')
   const uid = off('own uid') ? undefined : options.uid
   const asking = mounts && !off('seccomp') ? askingOf(program, options) : undefined
-  const spec = {
+  const spec: JailSpec = {
     mounts,
     over: BUILT_OVER,
     ...(mounts ? placesInside(program, options) : placesOutside(program, options)),
@@ -136,7 +142,9 @@ export function composeEmbedded(
   const enter = [process.execPath, QUIET, '--max-semi-space-size=1', ENTER, JSON.stringify(spec)]
   return {
     way: 'embedded',
-    ...started(enter, facts, mounts, program.whole ? keptBy(asking !== undefined) : undefined),
+    ...(options.hasLauncher
+      ? launched(spec, facts)
+      : started(enter, facts, mounts, program.whole ? keptBy(asking !== undefined) : undefined)),
     nested: mounts,
     ...(asking && { filter: asking.filter, filterFd: wholeFilterFd, asks: 'program' as const }),
     layers: [

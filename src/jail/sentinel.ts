@@ -172,10 +172,10 @@ function isOurs(fd: number, digest: string): boolean {
 }
 
 /** Throws where nothing says which folder is this user's: it may have no home and no name. */
-function cacheFolder(): string {
-  if (process.getuid?.() === 0) return '/var/cache/mayfly/sentinel'
+export function cacheFolder(name = 'sentinel'): string {
+  if (process.getuid?.() === 0) return `/var/cache/mayfly/${name}`
   const cache = process.env['XDG_CACHE_HOME'] || path.join(os.homedir(), '.cache')
-  return path.join(cache, 'mayfly', 'sentinel')
+  return path.join(cache, 'mayfly', name)
 }
 
 /** Write access to this folder is code execution, so it must be this user's alone. */

@@ -59,7 +59,8 @@ export function pythonProgram({ scratchBytes, isWarm = true }: ProgramSettings):
     tree: [],
     whole: {
       interpreter: pythonFile,
-      flags: ['-I'],
+      // -S: the runner does what `site` would, see guest/process/mayfly_site.py.
+      flags: ['-I', '-S'],
       scratchBytes,
       isWarm,
       hasThreads: false,

@@ -80,10 +80,13 @@ export const wholeFilterFd = 6
 export const handOverFd = 8
 /** Descriptor of the sentinel's program for bubblewrap, which copies it inside. */
 export const sentinelDataFd = 9
+/** Descriptor of the launcher that starts a whole program; it closes it itself. */
+export const launcherFdOfWhole = 10
 /** Path of the sentinel inside. */
 export const sentinelPlace = `${ownFolder}/sentinel`
 /** Taken before the program takes them for itself: 3 for its result, 7 to listen on for what leaves the wall. */
-export const reserved = '3</dev/null 7</dev/null'
+export const reservedFds = [3, 7] as const
+export const reserved = reservedFds.map((fd) => `${fd}</dev/null`).join(' ')
 
 const DEVICES = ['null', 'zero', 'full', 'random', 'urandom']
 const DEVICE_LINKS = { fd: '', stdin: '/0', stdout: '/1', stderr: '/2' }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
 import { suite, test, type TestContext } from 'node:test'
 import { findJailFacts, type JailLayer } from '../../src/jail/facts.ts'
+import { openLauncher } from '../../src/jail/launcher.ts'
 import { reachFrom, type JailWish } from './jailed.ts'
 
 /**
@@ -38,16 +39,28 @@ const reachable = [
   'a datagram',
 ]
 
+const launcher = await openLauncher()
+const starts = [
+  ['', {}],
+  [', by the launcher', { launcher: 'fd' in launcher ? launcher.fd : undefined }],
+] as const
+
 suite('A program in the jail reaches nothing', { skip: unable() }, () => {
   test('without any jail it reaches what is laid out for it', async () => {
     const { second, knocks, mark } = await reachFrom({ way: 'none' })
     for (const what of reachable) assert.ok(second.includes(what), `not even "${what}"`)
     assert.ok(knocks >= 4 && mark)
   })
-  for (const [title, wish, without] of jails)
-    test(`${title}: no file, no process, no socket, no secret`, async (t) => {
+  for (const [[title, wish, without], [by, start]] of jails.flatMap((jail) =>
+    starts.map((start) => [jail, start] as const),
+  ))
+    test(`${title}${by}: no file, no process, no socket, no secret`, async (t) => {
       if (isMissing(t, wish)) return
-      const { first, second, knocked, layers, knocks, mark } = await reachFrom(wish)
+      if (by && 'missing' in launcher) return t.skip(launcher.missing)
+      const { first, second, knocked, layers, knocks, mark } = await reachFrom({
+        ...wish,
+        ...start,
+      })
       assert.deepEqual(second, [], 'reached when it was warm')
       assert.deepEqual(first, [], 'reached while it started')
       assert.deepEqual([knocks, mark], [0, false])

@@ -20,6 +20,8 @@ import { takeSlot } from '../../src/warden/slots.ts'
 export interface JailWish {
   readonly hide?: readonly string[]
   readonly without?: readonly JailLayer[]
+  /** Descriptor of the launcher that starts it, in place of the system's programs. */
+  readonly launcher?: number | undefined
   /** `none`: no jail at all, to see that there is something to reach. */
   readonly way?: 'embedded' | 'bubblewrap' | 'none'
 }
@@ -40,12 +42,12 @@ const reportMsMax = 30_000
 export async function reachFrom(wish: JailWish) {
   await using bait = await layOut()
   using slot = slotFor(wish)
-  const { file, args, filter, nested, layers } = composed(wish, bait.facts, slot.uid)
-  const child = spawn(file, args, {
-    cwd: '/',
-    env: {},
-    stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe', ...(filter ? (['pipe'] as const) : [])],
-  })
+  const command = composed(wish, bait.facts, slot.uid)
+  const { file, args, filter, nested, layers } = command
+  const stdio: ('ignore' | 'pipe' | number)[] = ['ignore', 'ignore', 'pipe', 'pipe', 'pipe']
+  if (filter) stdio.push('pipe')
+  if (command.launcherFd !== undefined) stdio[command.launcherFd] = wish.launcher!
+  const child = spawn(file, args, { cwd: '/', env: {}, stdio })
   if (filter) (child.stdio as unknown as Socket[])[seccompFd]!.end(filter)
   try {
     const complaint = gathered(child.stderr as Readable)
@@ -66,7 +68,7 @@ function composed(wish: JailWish, bait: object, uid: number | undefined): JailCo
   const { without = [], way } = wish
   const program = programFor(bait, way !== 'none' && !without.includes('seccomp'))
   if (way === 'none') return unjailed(program)
-  const options = { uid, without }
+  const options = { uid, without, hasLauncher: wish.launcher !== undefined }
   const command =
     way === 'bubblewrap'
       ? composeBubblewrap(program, facts, options)

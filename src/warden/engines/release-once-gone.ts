@@ -42,7 +42,8 @@ export async function releaseOnceGone(
   const { id, slot, cgroup, processes } = wall
   const isLeft = () => processes.some(({ pid, startTime }) => isAlive(pid, startTime))
   const hasOthers = parts.isInGroup && cgroup ? () => false : watchOthers(slot)
-  const isBusy = () => isLeft() || cgroup?.remove() === false || hasOthers()
+  // The cheapest question first: of a hundred walls that end at once, each is asked many times.
+  const isBusy = () => hasOthers() || isLeft() || cgroup?.remove() === false
   const until = performance.now() + KILL_MS_MAX
   for (let ms: number = POLL_MS.first; performance.now() < until && isBusy();) {
     parts.killRest?.()

@@ -90,7 +90,8 @@ export class ProcessEnclosure implements Enclosure {
   }
 
   async lower(bounds: EnclosureBounds): Promise<BoundMechanisms> {
-    const { tighten } = await import('./tighten.ts')
+    tightenPart ??= import('./tighten.ts')
+    const { tighten } = await tightenPart
     return await tighten(this.#wall, bounds)
   }
 
@@ -190,6 +191,8 @@ export class ProcessEnclosure implements Enclosure {
   }
 }
 
+/** Kept: to ask the loader again takes as long as what is asked of the part. */
+let tightenPart: Promise<typeof import('./tighten.ts')> | undefined
 let usageParts:
   | Promise<[typeof import('./usage.ts'), typeof import('./closed-socket.ts')]>
   | undefined

@@ -1,3 +1,4 @@
+import { closeSync } from 'node:fs'
 import { callClasses } from '../../../contract/calls.ts'
 import type {
   DeadEnclosure,
@@ -14,7 +15,8 @@ import { messageOf } from '../../../contract/error.ts'
 import { openCompiled } from '../../../jail/compiled.ts'
 import type { JailCommand, JailedProgram } from '../../../jail/embedded.ts'
 import { findJailFacts, type JailFacts, type JailLayer } from '../../../jail/facts.ts'
-import { openSentinel, type FoundSentinel } from '../../../jail/sentinel.ts'
+import { openLauncher } from '../../../jail/launcher.ts'
+import { openSentinel, type FoundSentinel, type SentinelProgram } from '../../../jail/sentinel.ts'
 import { openCgroups } from '../../../os/cgroup.ts'
 import { type CgroupRoot } from '../../../os/cgroup-interface.ts'
 import { whyRefused } from './calls.ts'
@@ -66,6 +68,9 @@ class ProcessEngine implements Engine {
   /** Made with the first whole program. */
   readonly #sentinels: SentinelSource
   readonly #starts = new Starts<WallResources>()
+  /** Undefined while it is being made, or where it cannot be: then the system's programs start walls. */
+  #launcher: SentinelProgram | undefined
+  readonly #launcherMade: Promise<void>
   #isClosed = false
 
   constructor(options: EngineOptions, host: EngineHost) {
@@ -78,6 +83,7 @@ class ProcessEngine implements Engine {
       tell: (sentinel) => host.report({ sentinel }),
     })
     this.#facts = findJailFacts(hide)
+    this.#launcherMade = this.#makeLauncher(hide)
     const hasNoCgroup = this.#without.includes('memory cgroup') || hide.includes('cgroup')
     this.#cgroups = hasNoCgroup ? undefined : openCgroups()
   }
@@ -110,6 +116,7 @@ class ProcessEngine implements Engine {
       without: this.#without,
       prefer: this.#options.prefer,
       compiled: this.#compiled,
+      launcher: this.#launcher,
     })
     const used = sentinel && 'fd' in sentinel ? sentinel : undefined
     try {
@@ -139,6 +146,14 @@ class ProcessEngine implements Engine {
     for (const resources of this.#starts.resources) killWall(resources)
     await this.#starts.settled()
     await this.#sentinels.close()
+    await this.#launcherMade
+    if (this.#launcher) closeSync(this.#launcher.fd)
+    this.#launcher = undefined
+  }
+
+  async #makeLauncher(hide: readonly string[]): Promise<void> {
+    const found = await openLauncher(hide)
+    this.#launcher = 'fd' in found ? found : undefined
   }
 
   /** Undefined for a worker, which has no calls to answer. */

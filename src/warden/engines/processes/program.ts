@@ -27,10 +27,17 @@ export async function programFor(
     case 'wasi':
       return (await import('../../../tiers/wasi/launch.ts')).wasmWorker(without)
     case 'node':
-      return (await import('../../../jail/whole-guests.ts')).nodeProgram(settingsOf(asked))
+      return (await wholeGuests()).nodeProgram(settingsOf(asked))
     case 'python':
-      return (await import('../../../jail/whole-guests.ts')).pythonProgram(settingsOf(asked))
+      return (await wholeGuests()).pythonProgram(settingsOf(asked))
   }
+}
+
+let guests: Promise<typeof import('../../../jail/whole-guests.ts')> | undefined
+
+function wholeGuests() {
+  guests ??= import('../../../jail/whole-guests.ts')
+  return guests
 }
 
 /** Composes the command of the jail. Throws MayflyError UNAVAILABLE where this kind of jail is missing. */

@@ -4,6 +4,7 @@ import type { Socket } from 'node:net'
 import { MayflyError } from '../../../contract/error.ts'
 import { markPlace } from '../../../jail/bubblewrap.ts'
 import type { JailCommand } from '../../../jail/embedded.ts'
+import { step } from '../../../jail/launch-steps.ts'
 import { reopen, type SentinelProgram } from '../../../jail/sentinel.ts'
 import { handOverFd, sentinelDataFd } from '../../../jail/whole.ts'
 import { preferForOomKill, setNice } from '../../../os/priority.ts'
@@ -26,16 +27,21 @@ export function spawnWall(
   command: JailCommand,
   to: Pick<WallResources, 'slot' | 'isWhole' | 'scratch' | 'cgroup'>,
   program?: SentinelProgram,
+  launcher?: SentinelProgram,
 ): WallResources {
   if (to.scratch) makeScratch(id, to.slot?.uid)
   const data = command.asks === 'data' && program ? reopen(program) : undefined
-  const { file, args } = viaShell(to.cgroup?.entryFiles() ?? [], command)
+  const entryFiles = to.cgroup?.entryFiles() ?? []
+  const { file, args } =
+    command.launcherFd === undefined
+      ? viaShell(entryFiles, command)
+      : { file: command.file, args: [...enteredBy(entryFiles), ...command.args] }
   // A child of bubblewrap has no parent-death signal in its first moments: see orphans.ts.
   const marked = args.map((word) => (word === markPlace ? markOf(id) : word))
   const child = spawn(file, marked, {
     cwd: '/',
     env: {},
-    stdio: stdioOf(command, to.isWhole, data),
+    stdio: stdioOf(command, to.isWhole, data, launcher?.fd),
     // setsid: Ctrl-C, or a signal to the group of the warden, does not reach what runs inside before it has drained.
     detached: true,
   })
@@ -104,6 +110,11 @@ function spawnSentinel(
 const SHELL = '/bin/sh'
 const ENTER = `trap '' TERM INT HUP; until [ "$1" = -- ]; do echo 0 > "$1" || exit; shift; done; shift; exec "$@"`
 
+/** The same as steps of the launcher. */
+function enteredBy(entryFiles: readonly string[]): readonly string[] {
+  return [...step('ignore-signals'), ...step('group', ...entryFiles)]
+}
+
 /** Without a shell the warden moves it once it has started, which waits for every fork on the machine. */
 function viaShell(entryFiles: readonly string[], { file, args }: JailCommand) {
   if (!existsSync(SHELL)) return { file, args }
@@ -128,18 +139,18 @@ export function takeSockets({ child, isWhole }: Pick<WallResources, 'child' | 'i
 type Stdio = 'ignore' | 'pipe' | number
 
 function stdioOf(
-  { filter, filterFd = FILTER_FD, asks }: JailCommand,
+  { filter, filterFd = FILTER_FD, asks, launcherFd }: JailCommand,
   isWhole: boolean,
   data: number | undefined,
+  launcher: number | undefined,
 ): Stdio[] {
   const stdio: Stdio[] = isWhole
     ? ['ignore', 'pipe', 'pipe', 'ignore', 'pipe', 'pipe']
     : ['ignore', 'ignore', 'pipe', 'pipe', 'pipe']
-  if (!filter) return stdio
-  while (stdio.length < filterFd) stdio.push('ignore')
-  stdio.push('pipe')
+  if (filter) stdio[filterFd] = 'pipe'
   if (asks) stdio[handOverFd] = 'pipe'
   if (data !== undefined) stdio[sentinelDataFd] = data
+  if (launcherFd !== undefined && launcher !== undefined) stdio[launcherFd] = launcher
   return Array.from(stdio, (one) => one ?? 'ignore')
 }
 

@@ -4,7 +4,7 @@ import type { Compiled } from '../../../jail/compiled.ts'
 import { jailKinds, type JailKind } from '../../../contract/jail-kind.ts'
 import type { JailCommand, JailedProgram } from '../../../jail/embedded.ts'
 import type { JailFacts, JailLayer } from '../../../jail/facts.ts'
-import type { FoundSentinel } from '../../../jail/sentinel.ts'
+import type { FoundSentinel, SentinelProgram } from '../../../jail/sentinel.ts'
 import { pythonFile } from '../../../jail/whole.ts'
 import type { CgroupRoot } from '../../../os/cgroup-interface.ts'
 import { findLayers } from '../../../jail/layers.ts'
@@ -23,6 +23,8 @@ export interface StartParts {
   readonly without: readonly JailLayer[]
   readonly prefer: 'embedded' | 'bubblewrap' | undefined
   readonly compiled: Compiled
+  /** Program that starts walls, once it is made. */
+  readonly launcher: SentinelProgram | undefined
 }
 
 export interface SpawnedWall {
@@ -66,6 +68,7 @@ function spawnWith(
     scratch,
     sentinel,
     calls: spec.calls,
+    hasLauncher: parts.launcher !== undefined,
     layers: isWhole && spec.layers ? findLayers(spec.layers) : [],
   })
   const found = sentinel && 'fd' in sentinel && command.asks ? sentinel : undefined
@@ -73,7 +76,10 @@ function spawnWith(
   const cgroup = parts.cgroups?.create(id, isTightened ? undefined : WORKER_CONTROLLERS)
   if (isWhole && spec.spares > 0) cgroup?.lowerPriority()
   try {
-    return { command, resources: spawnWall(id, command, { slot, isWhole, scratch, cgroup }, found) }
+    return {
+      command,
+      resources: spawnWall(id, command, { slot, isWhole, scratch, cgroup }, found, parts.launcher),
+    }
   } catch (error) {
     // No process entered it, and no lease names it yet.
     cgroup?.remove()

@@ -1,0 +1,136 @@
+import path from 'node:path'
+import type { JailFacts } from './facts.ts'
+import type { JailSpec, WholeSpec } from './jail-spec.ts'
+import { launcherPath, step, Trees, type Step } from './launch-steps.ts'
+import { launcherFdOfWhole } from './whole.ts'
+
+/**
+ * The embedded jail as steps of the launcher: what `unshare` and `guest/enter.js` do otherwise, in the same order and
+ * for the same reasons (see there), without starting Node twice.
+ */
+
+const LAUNCHER_FD_OF_WORKERS = 5
+/** A program puts its result in place of it. */
+const RESULT_FD = 3
+const ROOT_INODES_MAX = 4096
+const SCRATCH_INODES_MAX = 16_384
+
+export function launched(spec: JailSpec, { root }: JailFacts) {
+  const launcherFd = spec.whole ? launcherFdOfWhole : LAUNCHER_FD_OF_WORKERS
+  const steps = [
+    step('close', launcherFd),
+    step('die-with-parent'),
+    ...(spec.mounts ? inNamespaces(spec, root) : []),
+    ...Object.entries(spec.limits).map(([name, value]) => step('limit', name, value)),
+    step('empty-bounding-set', ...(spec.mounts ? [] : ['optional'])),
+    ...(spec.user ? [step('become', spec.user.uid, spec.user.gid)] : []),
+    step('drop-capabilities'),
+    step('die-with-parent'),
+    step('no-new-privileges'),
+    ...(spec.landlock ? [landlockOf(spec)] : []),
+    // Node gives a child no descriptor that it is told to ignore.
+    ...(spec.whole ? [step('reserve', RESULT_FD)] : []),
+    step('keep', ...spec.kept),
+    ...(spec.seccomp ? [step('seccomp', Buffer.from(spec.seccomp, 'base64').toString('hex'))] : []),
+    step('variables', ...Object.entries(spec.exec.env).map((pair) => pair.join('='))),
+    step('exec', spec.exec.path, ...spec.exec.args),
+  ]
+  return { file: launcherPath(launcherFd), args: steps.flat(), launcherFd }
+}
+
+function inNamespaces(spec: JailSpec, isRoot: boolean): readonly Step[] {
+  const own = ['net', 'pid', 'mount', 'ipc', 'uts']
+  return [
+    step('namespaces', ...(isRoot ? own : ['user', ...own])),
+    step('fork'),
+    step('close-projects'),
+    ...rootOf(spec),
+  ]
+}
+
+function rootOf(spec: JailSpec): readonly Step[] {
+  const { over, whole } = spec
+  const inside = (place: string) => path.join(over, place)
+  const trees = new Trees()
+  const own = spec.tree.map((place) => ({ from: place, at: place }))
+  const grabbed = [...own, ...(whole?.places ?? [])].map(({ from, at }) => ({
+    at,
+    index: trees.grab(from),
+  }))
+  const layers = (whole?.layers ?? []).map((layer) => ({
+    at: layer.at,
+    index: trees.grabLayer(layer, spec.user === null),
+  }))
+  const devices = (whole?.devices ?? []).map((at) => ({ at, index: trees.grab(at) }))
+  const attached = (of: typeof grabbed, name: string) =>
+    of.map(({ at, index }) => step(name, index, inside(at)))
+  trees.add(
+    step('tmpfs', over, `size=${spec.scratchBytes},nr_inodes=${ROOT_INODES_MAX},mode=755`),
+    ...attached(grabbed, 'attach-readonly'),
+  )
+  if (whole) addWhole(trees, spec, whole, attached(devices, 'attach'))
+  trees.add(
+    ...attached(layers, 'attach-readonly'),
+    ...spec.links.map(({ at, target }) => step('link', target, inside(at))),
+    step('pivot', over),
+    step('readonly', '/'),
+    ...(whole?.workFolder ? [step('work-in', whole.workFolder)] : []),
+    step('hostname', spec.hostname),
+    ...(whole ? [step('loopback')] : []),
+  )
+  return trees.steps
+}
+
+function addWhole(trees: Trees, spec: JailSpec, whole: WholeSpec, devices: readonly Step[]): void {
+  const inside = (place: string) => path.join(spec.over, place)
+  trees.add(
+    ...Object.entries(whole.etc ?? {}).map(([at, text]) => step('file', '444', inside(at), text)),
+    step('folder', '755', inside('/dev')),
+    ...devices,
+  )
+  addScratch(trees, spec, whole, (whole.scratchFolders ?? []).map(inside))
+  if (!whole.proc) return trees.add(step('folder', '755', inside('/proc')))
+  trees.add(
+    step('proc', inside('/proc')),
+    step('cover-folders', ...whole.proc.folders.map(inside)),
+    step('cover-files', ...whole.proc.files.map(inside)),
+    step('readonly', inside('/proc')),
+  )
+}
+
+/** Folders with a common size limit: clones of folders in one tmpfs, which is then detached. */
+function addScratch(
+  trees: Trees,
+  { user }: JailSpec,
+  { scratchBytes = 0 }: WholeSpec,
+  folders: readonly string[],
+): void {
+  const [first] = folders
+  if (first === undefined) return
+  trees.add(
+    step('folder', '755', ...folders),
+    step('tmpfs', first, `size=${scratchBytes},nr_inodes=${SCRATCH_INODES_MAX},mode=755`),
+  )
+  const indexes = folders.map((_, index) => {
+    const part = path.join(first, `${index}`)
+    trees.add(step('folder', index === 0 ? '755' : '1777', part), step('own', user?.uid ?? 0, part))
+    return trees.grab(part)
+  })
+  trees.add(
+    step('detach', first),
+    ...folders.map((folder, at) => step('attach', indexes[at]!, folder)),
+  )
+}
+
+/** A whole program connects only within its own network namespace, if it has one. */
+function landlockOf({ mounts, tree, whole }: JailSpec): Step {
+  const readable = mounts ? ['/'] : tree
+  const isNetHandled = !whole || !mounts
+  return step(
+    'landlock',
+    isNetHandled ? 'net' : 'no-net',
+    readable.length,
+    ...readable,
+    ...(whole?.writable ?? []),
+  )
+}

@@ -1,0 +1,46 @@
+import type { JailMount, MountedLayer } from './whole.ts'
+
+/** A jail as it is built in fresh namespaces, by `guest/enter.js` or as steps of the launcher. */
+export interface JailSpec {
+  /** Whether the process may build a root of its own. */
+  readonly mounts: boolean
+  /** Existing folder to build the root over; only this mount namespace sees it. */
+  readonly over: string
+  /** Folders and files of the root, read-only, each in its own place. */
+  readonly tree: readonly string[]
+  readonly links: readonly { readonly at: string; readonly target: string }[]
+  /** Bytes of the root's tmpfs. */
+  readonly scratchBytes: number
+  /** User that it becomes, where the namespace has it. */
+  readonly user: { readonly uid: number; readonly gid: number } | null
+  readonly hostname: string
+  readonly landlock: boolean
+  /** Filter in base64. */
+  readonly seccomp: string | null
+  readonly limits: Readonly<Record<string, number>>
+  /** Descriptors that the program gets. */
+  readonly kept: readonly number[]
+  /** Parts of a wall for whole programs beside the tree. */
+  readonly whole: WholeSpec | null
+  readonly exec: {
+    readonly path: string
+    readonly args: readonly string[]
+    readonly env: Readonly<Record<string, string>>
+  }
+}
+
+export interface WholeSpec {
+  readonly writable: readonly string[]
+  /** Bytes of all scratch folders together. */
+  readonly scratchBytes?: number
+  readonly scratchFolders?: readonly string[]
+  /** Files and folders in another place inside. */
+  readonly places?: readonly JailMount[]
+  readonly layers?: readonly MountedLayer[]
+  /** Contents of files by path. */
+  readonly etc?: Readonly<Record<string, string>>
+  readonly devices?: readonly string[]
+  /** Parts of /proc that are covered. */
+  readonly proc?: { readonly folders: readonly string[]; readonly files: readonly string[] } | null
+  readonly workFolder?: string
+}

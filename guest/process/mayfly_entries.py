@@ -5,7 +5,6 @@ import atexit
 import errno
 import gc
 import io
-import json
 import os
 import resource
 import sys
@@ -15,6 +14,7 @@ import types
 import mayfly_artifacts
 import mayfly_errors
 import mayfly_ground
+import mayfly_json
 import mayfly_own
 import mayfly_result
 import mayfly_source
@@ -29,7 +29,7 @@ CALLED = {"main": "main", "function": "main", "handler": "handler"}
 _exit = os._exit
 _getpid = os.getpid
 _frames = sys._current_frames
-_dumps = json.dumps
+_dumps = mayfly_json.dumps
 _monotonic = time.monotonic
 _usage = resource.getrusage
 _send = mayfly_wire.send
@@ -56,7 +56,7 @@ def warm_up(settings):
     folder = os.path.join(settings["tmp"], ".mayfly-warm")
     os.mkdir(folder)
     own = {**settings, "work": folder, "tmp": folder, "listens": False}
-    task = json.loads(json.dumps(_DUMMY))
+    task = mayfly_json.loads(_dumps(_DUMMY))
     sink = os.open(os.devnull, os.O_WRONLY)
     job = _Job(task, own, say=lambda kind, payload=b"": _send(kind, payload, sink))
     job.rehearse(*mayfly_ground.lay_out(task, own))
@@ -191,7 +191,7 @@ class _Job:
         names, error, value = module.__dict__, None, None
         given = None
         if not is_plain and shape.takes_input:
-            names["input"] = given = json.loads(self.task["inputText"])
+            names["input"] = given = _json().loads(self.task["inputText"])
         try:
             exec(shape.code, names)
             if not is_plain:
@@ -217,7 +217,7 @@ class _Job:
         main = names.get("main")
         if not shape.runs_itself and mayfly_source.calls_with_one(main):
             self.is_called = True
-            return _awaited(main(json.loads(self.task["inputText"]) if given is None else given))
+            return _awaited(main(_json().loads(self.task["inputText"]) if given is None else given))
         result = names.get("result")
         is_data = not isinstance(result, (type, types.FunctionType, types.ModuleType))
         return result if result is not None and is_data else last
@@ -288,7 +288,7 @@ class _Job:
         module = _module(os.path.splitext(os.path.basename(main))[0], main)
         room = self.task["resultBytesMax"]
         try:
-            given = json.loads(self.task["inputText"])
+            given = _json().loads(self.task["inputText"])
             exec(shape.code, module.__dict__)
             if "calls" in self.task:
                 self.batch(module, called, given)
@@ -488,9 +488,14 @@ def _cpu_seconds():
     return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
 
 
+def _json():
+    """The whole package, for text that people and programs write."""
+    return mayfly_own.own("json")
+
+
 def _is_json(text):
     try:
-        json.loads(text)
+        _json().loads(text)
         return True
     except (ValueError, RecursionError):
         return False

@@ -2,13 +2,13 @@
 
 import binascii
 import errno
-import json
 import os
 import stat
 import sys
 import time
-from functools import partial
+from _functools import partial
 
+import mayfly_json
 from mayfly_artifacts import facts_of
 
 INPUT_FD = 0
@@ -116,7 +116,7 @@ def take_ahead(payload, settings):
     if not work:
         raise OSError("Cannot lay out the job: this wall has no place that it may write to")
     end = payload.index(b"\n")
-    head = json.loads(payload[:end])
+    head = mayfly_json.loads(payload[:end])
     data = memoryview(payload)[end + 1 :]
     to = os.path.join(settings["tmp"], ".mayfly-input") if head.get("stdin") else _place_below(work, head["path"])
     if head["first"]:

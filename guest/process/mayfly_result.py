@@ -1,10 +1,10 @@
 """Serialises a result: plain JSON if that is lossless, else `tagged`."""
 
 import binascii
-import enum
-import json
 import math
 import sys
+
+import mayfly_json
 
 DEPTH_MAX = 512
 # Enough for the maximum depth, plus properties of the value being written.
@@ -18,8 +18,13 @@ TEXT_BYTES_MAX = 65_536
 TEXT_DEPTH_MAX = 20
 CUT = " …"
 
-_quote = json.encoder.encode_basestring_ascii
+_quote = mayfly_json.quote
 _float_text = float.__repr__
+
+
+def _is_enum(value):
+    """By name: to import enum for this takes longer than most jobs."""
+    return any(base.__name__ == "Enum" and base.__module__ == "enum" for base in type(value).__mro__)
 
 
 class Refused(Exception):
@@ -125,7 +130,7 @@ class _Writer:
             self.put("null")
         elif value is True or value is False:
             self.put("true" if value else "false")
-        elif isinstance(value, enum.Enum):
+        elif _is_enum(value):
             self.write(value.value, path)
         elif isinstance(value, str):
             self.put(_quote(str(value)))

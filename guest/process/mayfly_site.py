@@ -7,7 +7,7 @@ the .pth files before the first import of a module that the standard library doe
 import os
 import site
 import sys
-from importlib._bootstrap import _find_spec
+from _frozen_importlib import _find_spec
 
 # Part of the standard library that setuptools replaces by a .pth file.
 REPLACED = "distutils"

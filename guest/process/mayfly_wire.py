@@ -1,7 +1,7 @@
 """Runner's end of the control socket; the server's half of the table is src/walls/wire.ts."""
 
+import _struct
 import os
-import struct
 
 CONTROL_FD = 5
 READY_FD = 4
@@ -9,7 +9,7 @@ FRAME_BYTES_MAX = 96 * 2**20
 
 RUN, AHEAD, RELEASED, END, ARTIFACT, ANSWERED, DISPLAY = 1, 4, 10, 14, 17, 18, 19
 
-_read, _write, _pack = os.read, os.write, struct.pack
+_read, _write, _pack = os.read, os.write, _struct.pack
 
 
 def say_ready():
@@ -27,7 +27,7 @@ def next_frame():
     header = _read_fully(5)
     if header is None:
         return None, b""
-    length, kind = struct.unpack("<IB", header)
+    length, kind = _struct.unpack("<IB", header)
     if length < 1 or length > FRAME_BYTES_MAX:
         return None, b""
     payload = _read_fully(length - 1)

@@ -12,21 +12,19 @@ PRISTINE = frozenset(sys.modules)
 # Every module of the standard library that the runner's own modules import. Imported below, while the cache folder is
 # another, it would be compiled anew.
 import _ast
+import _functools
+import _json
 import _signal
+import _struct
 import atexit
 import binascii
-import enum
 import errno
-import functools
 import gc
 import io
-import json
 import math
 import os
 import resource
-import signal
 import stat
-import struct
 import time
 import types
 
@@ -41,6 +39,7 @@ sys.pycache_prefix = COMPILED
 
 import mayfly_entries
 import mayfly_ground
+import mayfly_json
 import mayfly_site
 import mayfly_wire
 
@@ -53,7 +52,7 @@ BACKLOG = 64
 
 
 def main():
-    settings = json.loads(sys.argv[1])
+    settings = mayfly_json.loads(sys.argv[1])
     restore_signals()
     mayfly_site.open_site()
     try:
@@ -81,14 +80,14 @@ def main():
         kind, payload = mayfly_wire.next_frame()
     if kind != mayfly_wire.RUN:
         os._exit(0 if kind is None else 1)
-    mayfly_entries.run(json.loads(payload), settings, PRISTINE, problem)
+    mayfly_entries.run(mayfly_json.loads(payload), settings, PRISTINE, problem)
 
 
 def restore_signals():
     """Resets signals that launchers ignore, since execve keeps that."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    _signal.signal(_signal.SIGTERM, _signal.SIG_DFL)
+    _signal.signal(_signal.SIGHUP, _signal.SIG_DFL)
+    _signal.signal(_signal.SIGINT, _signal.default_int_handler)
 
 
 def listen():

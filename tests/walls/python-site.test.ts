@@ -44,6 +44,33 @@ test('Python: folders of packages, exit, quit and help are as site leaves them',
   assert.deepEqual(JSON.parse(python(shown)), JSON.parse(usual.stdout))
 })
 
+test('Python: the runner reads and writes JSON as json does, without importing it', (t) => {
+  if (!existsSync(pythonFile)) return t.skip('there is no Python')
+  const said = python(`
+sys.path.insert(0, ${JSON.stringify(runner)})
+import mayfly_entries, mayfly_json
+heavy = sorted({'json', 're', 'enum', 'functools', 'collections'} & set(sys.modules))
+import json
+values = [None, True, 0, -1, 10**30, 1.5, 1e300, float('inf'), float('-inf'), '', '\\u2028\\x00\\ud800é"', [], {}, {'a': [{'b': None}]}]
+same = all(mayfly_json.dumps(value) == json.dumps(value) for value in values)
+texts = [json.dumps(value) for value in values] + ['[1,2]', '{"a":1,"a":2}', '-0.0', '1E2', ' [1] \\n', '\\t1']
+read = all(mayfly_json.loads(text) == json.loads(text) == mayfly_json.loads(text.encode()) for text in texts)
+bad = ['', ' ', '[', '{"a"}', '1 2', 'tru', '"\\x01"', '[1,]']
+refused = []
+for text in bad:
+    try:
+        refused.append(mayfly_json.loads(text))
+    except ValueError:
+        pass
+try:
+    mayfly_json.dumps({1, 2})
+except TypeError as error:
+    said = str(error)
+print(json.dumps([heavy, same, read, refused, said]))`)
+  const expected = [[], true, true, [], 'Object of type set is not JSON serializable']
+  assert.deepEqual(JSON.parse(said), expected)
+})
+
 function python(code: string, packages?: string): string {
   const folders =
     packages === undefined ? '' : `site.getsitepackages = lambda: [${JSON.stringify(packages)}]`

@@ -272,8 +272,9 @@ class _Job:
     def close(self, names):
         """Closes the program's open files, as an interpreter does at exit; their output still counts."""
         _flush()
-        if len(_frames()) > 1:
-            # A daemon thread continues here with those names, where an interpreter would have stopped it.
+        # A daemon thread continues here with those names, where an interpreter would have stopped it; a program whose
+        # memory is captured at its end is captured with its variables.
+        if len(_frames()) > 1 or self.task.get("stays"):
             return _flush_files()
         for is_private in (True, False):
             for name in list(names):

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { execFileSync, spawnSync } from 'node:child_process'
 import { after, before, suite, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { makePlace } from '../doors/program.ts'
 import { isSampled } from '../fixtures/drawn.ts'
 import { differences } from './compare.ts'
@@ -20,6 +21,8 @@ const sampleSizeEmbedded = isSampled ? 4 : 12
 /** Minimum share of equal ends, of the whole corpus. */
 const sameShareMin = 0.98
 const installMsMax = 300_000
+const installTriesMax = 3
+const installPauseMs = 5_000
 const atATime = 2
 
 const all = programs()
@@ -101,16 +104,22 @@ function isOnPath(program: string): boolean {
   return spawnSync('sh', ['-c', `command -v ${program}`], { stdio: 'ignore' }).status === 0
 }
 
-/** From the lock file of the corpus; without a registry the programs that import packages are left out. */
-function installPackages(): void {
-  if (hasPackages()) return
-  try {
-    execFileSync('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], {
-      cwd: packagesFolder,
-      stdio: 'ignore',
-      timeout: installMsMax,
-    })
-  } catch (error) {
-    if (process.env['CI'] === 'true') throw error
+/**
+ * From the lock file of the corpus; without a registry the programs that import packages are left out. A registry may
+ * refuse a burst of requests for a moment.
+ */
+async function installPackages(): Promise<void> {
+  for (let tries = 1; !hasPackages(); tries++) {
+    try {
+      execFileSync('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], {
+        cwd: packagesFolder,
+        stdio: ['ignore', 'ignore', 'pipe'],
+        timeout: installMsMax,
+      })
+    } catch (error) {
+      if (process.env['CI'] !== 'true') return
+      if (tries === installTriesMax) throw error
+      await sleep(installPauseMs)
+    }
   }
 }

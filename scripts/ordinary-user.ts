@@ -16,7 +16,11 @@ export interface OrdinaryUser extends AsyncDisposable {
 /** Neither `nobody`, which system daemons have, nor 12345, which tests as root become: both would be counted. */
 const uidMin = 12_400
 const notCopied = new Set(['.git', 'coverage', '.cache'])
-const keptEnv = ['CI', 'LANG', 'NO_COLOR', 'MAYFLY_CONTRACTS', 'PATH', 'npm_config_registry']
+/** The last ones are the way to a registry that stands behind a proxy with an authority of its own. */
+const keptEnv =
+  'CI LANG NO_COLOR MAYFLY_CONTRACTS PATH npm_config_registry NODE_EXTRA_CA_CERTS npm_config_cafile'
+    .concat(' HTTPS_PROXY HTTP_PROXY NO_PROXY')
+    .split(' ')
 const leftoverMsMax = 2000
 
 /** Unprivileged uid without a name, with its own copy of the checkout, home and TMPDIR. */

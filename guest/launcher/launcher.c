@@ -75,6 +75,18 @@ static long number(const char *text) {
   return value;
 }
 
+struct named {
+  const char *name;
+  int value;
+};
+
+static int value_of(const struct named *known, size_t count, const char *name) {
+  for (size_t k = 0; k < count; k++)
+    if (!strcmp(name, known[k].name)) return known[k].value;
+  errno = EINVAL;
+  fail(name);
+}
+
 static void write_file(const char *path, const char *text) {
   int fd = open(path, O_WRONLY | O_CLOEXEC);
   must(fd >= 0, path);
@@ -152,20 +164,10 @@ static void map_as_root(uid_t uid, gid_t gid) {
 
 /* Namespaces by name; in a new user namespace this user is root. Mounts made here are seen by nobody else. */
 static void namespaces(char **arg, int count) {
-  static const struct {
-    const char *name;
-    int flag;
-  } known[] = {{"user", CLONE_NEWUSER}, {"mount", CLONE_NEWNS}, {"net", CLONE_NEWNET},
-               {"pid", CLONE_NEWPID},   {"ipc", CLONE_NEWIPC},  {"uts", CLONE_NEWUTS}};
+  static const struct named known[] = {{"user", CLONE_NEWUSER}, {"mount", CLONE_NEWNS}, {"net", CLONE_NEWNET},
+                                       {"pid", CLONE_NEWPID},   {"ipc", CLONE_NEWIPC},  {"uts", CLONE_NEWUTS}};
   int flags = 0;
-  for (int i = 0; i < count; i++) {
-    int flag = 0;
-    for (size_t k = 0; k < sizeof known / sizeof *known; k++)
-      if (!strcmp(arg[i], known[k].name)) flag = known[k].flag;
-    errno = EINVAL;
-    must(flag, arg[i]);
-    flags |= flag;
-  }
+  for (int i = 0; i < count; i++) flags |= value_of(known, sizeof known / sizeof *known, arg[i]);
   uid_t uid = geteuid();
   gid_t gid = getegid();
   must(unshare(flags) == 0, "");
@@ -198,24 +200,16 @@ static void fork_child(char **arg, int count) {
 
 /* Lowers both limits; a hard limit that is lower already stays, since nobody here could raise it. */
 static void limit(char **arg, int count) {
-  static const struct {
-    const char *name;
-    int resource;
-  } known[] = {{"core", RLIMIT_CORE},     {"nofile", RLIMIT_NOFILE}, {"data", RLIMIT_DATA},
-               {"fsize", RLIMIT_FSIZE},   {"memlock", RLIMIT_MEMLOCK}, {"nproc", RLIMIT_NPROC}};
+  static const struct named known[] = {{"core", RLIMIT_CORE},   {"nofile", RLIMIT_NOFILE},   {"data", RLIMIT_DATA},
+                                       {"fsize", RLIMIT_FSIZE}, {"memlock", RLIMIT_MEMLOCK}, {"nproc", RLIMIT_NPROC}};
   (void)count;
-  for (size_t k = 0; k < sizeof known / sizeof *known; k++) {
-    if (strcmp(arg[0], known[k].name)) continue;
-    struct rlimit now;
-    rlim_t wanted = (rlim_t)number(arg[1]);
-    must(getrlimit((__rlimit_resource_t)known[k].resource, &now) == 0, arg[0]);
-    if (now.rlim_max < wanted) wanted = now.rlim_max;
-    now.rlim_cur = now.rlim_max = wanted;
-    must(setrlimit((__rlimit_resource_t)known[k].resource, &now) == 0, arg[0]);
-    return;
-  }
-  errno = EINVAL;
-  fail(arg[0]);
+  __rlimit_resource_t resource = (__rlimit_resource_t)value_of(known, sizeof known / sizeof *known, arg[0]);
+  rlim_t wanted = (rlim_t)number(arg[1]);
+  struct rlimit now;
+  must(getrlimit(resource, &now) == 0, arg[0]);
+  if (now.rlim_max < wanted) wanted = now.rlim_max;
+  now.rlim_cur = now.rlim_max = wanted;
+  must(setrlimit(resource, &now) == 0, arg[0]);
 }
 
 /* ---- mounts ---- */

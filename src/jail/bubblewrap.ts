@@ -12,7 +12,7 @@ import {
   type JailedProgram,
   type JailOptions,
 } from './embedded.ts'
-import { launcherPath, step, Trees, type Step } from './launch-steps.ts'
+import { launcherPath, step, tmpfsOptions, tmpfsStep, Trees, type Step } from './launch-steps.ts'
 import { userNamespaceFlags, type JailFacts, type JailLayer } from './facts.ts'
 import {
   deviceFiles,
@@ -24,6 +24,7 @@ import {
   reserved,
   reservedFds,
   scratchFolders,
+  scratchInodesMax,
   sentinelDataFd,
   sentinelPlace,
   wholeFilter,
@@ -62,7 +63,6 @@ const cap = 'cap() { ulimit "$1" "$2" 2>/dev/null || ulimit "$1" "$(ulimit -H "$
  * over a folder in which nothing lies that the wall needs. What is bound from it is all that the wall gets of it.
  */
 const SCRATCH_OVER = ['/mnt', '/srv', '/media', '/tmp']
-const SCRATCH_INODES_MAX = 16_384
 
 /** Undefined where bubblewrap is missing or cannot make namespaces. */
 export function composeBubblewrap(
@@ -78,14 +78,20 @@ export function composeBubblewrap(
   const die = facts.setpriv ? [facts.setpriv, ...become, '--pdeathsig', 'KILL', '--'] : undefined
   if (uid !== undefined && !die) return undefined
   const { whole } = program
-  const before = whole ? prepared(whole, facts) : limited
-  const inside = whole ? wholeWalls(program, whole, facts, options) : walls(program, options)
-  const all = [...(die ?? []), ...before, facts.bubblewrap, ...inside]
+  const places = placesInside(program, options)
+  const inside = whole
+    ? wholeWalls(program, whole, { facts, options, places })
+    : walls(places, options)
   return {
     way: 'bubblewrap',
     ...(options.hasLauncher
-      ? launched(program, uid, options, [facts.bubblewrap, 'bwrap', ...inside])
-      : { file: all[0]!, args: all.slice(1) }),
+      ? launched(program, uid, { options, places }, [facts.bubblewrap, 'bwrap', ...inside])
+      : started([
+          ...(die ?? []),
+          ...(whole ? prepared(whole, facts) : limited),
+          facts.bubblewrap,
+          ...inside,
+        ])),
     nested: true,
     ...(!off('seccomp') && filterOf(whole, options)),
     layers: [
@@ -122,11 +128,17 @@ function asks(whole: WholeProgram | undefined, { sentinel, without }: JailOption
   return whole !== undefined && isThere && !without.includes('seccomp')
 }
 
+type Places = ReturnType<typeof placesInside>
+
+function started(words: readonly string[]) {
+  return { file: words[0]!, args: words.slice(1) }
+}
+
 /** Becomes bubblewrap by the launcher: a user, limits and folders to bind, without another program. */
 function launched(
   program: JailedProgram,
   uid: number | undefined,
-  options: JailOptions,
+  at: { readonly options: JailOptions; readonly places: Places },
   exec: readonly string[],
 ) {
   const { whole } = program
@@ -136,7 +148,7 @@ function launched(
     ...(uid === undefined ? [] : [step('become', uid, uid)]),
     step('die-with-parent'),
     ...(whole
-      ? preparation(program, whole, options)
+      ? preparation(program, whole, at)
       : [step('limit', 'core', 1), step('limit', 'nofile', NOFILE_MAX)]),
     step('exec', ...exec),
   ]
@@ -146,7 +158,7 @@ function launched(
 function preparation(
   program: JailedProgram,
   whole: WholeProgram,
-  options: JailOptions,
+  at: { readonly options: JailOptions; readonly places: Places },
 ): readonly Step[] {
   const over = overFor(whole)
   const [work, ...open] = scratchFolders.map((_, index) => `${over}/${index}`)
@@ -154,10 +166,10 @@ function preparation(
   return [
     step('namespaces', 'user', 'mount'),
     ...Object.entries(limits).map(([name, value]) => step('limit', name, value)),
-    step('tmpfs', over, scratchOptions(whole)),
+    tmpfsStep(over, whole.scratchBytes, scratchInodesMax),
     step('folder', '755', work!, emptyOf(over)),
     step('folder', '1777', ...open),
-    ...folders(over, program, options),
+    ...folders(over, program, at),
     step('reserve', ...reservedFds),
   ]
 }
@@ -170,8 +182,11 @@ const FILLED = ['/dev', '/etc', '/opt'] as const
 
 const isFilled = (place: string) => FILLED.some((folder) => place.startsWith(`${folder}/`))
 
-function folders(over: string, program: JailedProgram, options: JailOptions): readonly Step[] {
-  const { tree, links } = placesInside(program, options)
+function folders(
+  over: string,
+  program: JailedProgram,
+  { options, places: { tree, links } }: { readonly options: JailOptions; readonly places: Places },
+): readonly Step[] {
   const inside = (place: string) => `${over}${place}`
   const trees = new Trees()
   const attach = (from: string, at: string, name: 'attach' | 'attach-readonly') =>
@@ -192,16 +207,13 @@ function folders(over: string, program: JailedProgram, options: JailOptions): re
   return trees.steps
 }
 
-const scratchOptions = ({ scratchBytes }: WholeProgram) =>
-  `size=${scratchBytes},nr_inodes=${SCRATCH_INODES_MAX},mode=755`
-
 /** Limits and the scratch, by whoever becomes bubblewrap. */
 function prepared(whole: WholeProgram, { unshare }: JailFacts): readonly string[] {
   const { core, nofile, data, memlock } = limitsOfWhole
   const { scratchBytes } = whole
   const over = overFor(whole)
   const [work, ...open] = scratchFolders.map((_, index) => `${over}/${index}`)
-  const options = `${scratchOptions(whole)},nosuid,nodev`
+  const options = `${tmpfsOptions(scratchBytes, scratchInodesMax)},nosuid,nodev`
   const script = [
     cap,
     `cap -c ${core} && cap -n ${nofile} && cap -d ${data / 1024}`,
@@ -245,10 +257,12 @@ const CLOSED = ['--cap-drop', 'ALL', '--hostname', 'mayfly', '--clearenv'] as co
 function wholeWalls(
   program: JailedProgram,
   whole: WholeProgram,
-  facts: JailFacts,
-  options: JailOptions,
+  {
+    facts,
+    options,
+    places: { tree, links },
+  }: { readonly facts: JailFacts; readonly options: JailOptions; readonly places: Places },
 ): readonly string[] {
-  const { tree, links } = placesInside(program, options)
   const isAsking = asks(whole, options)
   const plain = execInside(program, whole, options)
   const exec = isAsking ? enteredBy(plain) : plain
@@ -314,8 +328,7 @@ function procWalls(empty: string): readonly string[] {
   ]
 }
 
-function walls(program: JailedProgram, options: JailOptions): readonly string[] {
-  const { tree, links, exec } = placesInside(program, options)
+function walls({ tree, links, exec }: Places, options: JailOptions): readonly string[] {
   const unfiltered = options.without.includes('seccomp')
   return [
     '--unshare-all',

@@ -1,8 +1,8 @@
 import path from 'node:path'
 import type { JailFacts } from './facts.ts'
 import type { JailSpec, WholeSpec } from './jail-spec.ts'
-import { launcherPath, step, Trees, type Step } from './launch-steps.ts'
-import { launcherFdOfWhole } from './whole.ts'
+import { launcherPath, step, tmpfsStep, Trees, type Step } from './launch-steps.ts'
+import { launcherFdOfWhole, scratchInodesMax } from './whole.ts'
 
 /**
  * The embedded jail as steps of the launcher: what `unshare` and `guest/enter.js` do otherwise, in the same order and
@@ -13,7 +13,6 @@ const LAUNCHER_FD_OF_WORKERS = 5
 /** A program puts its result in place of it. */
 const RESULT_FD = 3
 const ROOT_INODES_MAX = 4096
-const SCRATCH_INODES_MAX = 16_384
 
 export function launched(spec: JailSpec, { root }: JailFacts) {
   const launcherFd = spec.whole ? launcherFdOfWhole : LAUNCHER_FD_OF_WORKERS
@@ -65,7 +64,7 @@ function rootOf(spec: JailSpec): readonly Step[] {
   const attached = (of: typeof grabbed, name: string) =>
     of.map(({ at, index }) => step(name, index, inside(at)))
   trees.add(
-    step('tmpfs', over, `size=${spec.scratchBytes},nr_inodes=${ROOT_INODES_MAX},mode=755`),
+    tmpfsStep(over, spec.scratchBytes, ROOT_INODES_MAX),
     ...attached(grabbed, 'attach-readonly'),
   )
   if (whole) addWhole(trees, spec, whole, attached(devices, 'attach'))
@@ -107,10 +106,7 @@ function addScratch(
 ): void {
   const [first] = folders
   if (first === undefined) return
-  trees.add(
-    step('folder', '755', ...folders),
-    step('tmpfs', first, `size=${scratchBytes},nr_inodes=${SCRATCH_INODES_MAX},mode=755`),
-  )
+  trees.add(step('folder', '755', ...folders), tmpfsStep(first, scratchBytes, scratchInodesMax))
   const indexes = folders.map((_, index) => {
     const part = path.join(first, `${index}`)
     trees.add(step('folder', index === 0 ? '755' : '1777', part), step('own', user?.uid ?? 0, part))

@@ -139,12 +139,16 @@ export function composeEmbedded(
     kept: program.whole ? keptBy(asking !== undefined) : KEPT_BY_WORKERS,
     whole: program.whole ? wholeSpec(program.whole, facts, options, mounts) : null,
   }
-  const enter = [process.execPath, QUIET, '--max-semi-space-size=1', ENTER, JSON.stringify(spec)]
   return {
     way: 'embedded',
     ...(options.hasLauncher
       ? launched(spec, facts)
-      : started(enter, facts, mounts, program.whole ? keptBy(asking !== undefined) : undefined)),
+      : started(
+          enterBy(spec),
+          facts,
+          mounts,
+          program.whole ? keptBy(asking !== undefined) : undefined,
+        )),
     nested: mounts,
     ...(asking && { filter: asking.filter, filterFd: wholeFilterFd, asks: 'program' as const }),
     layers: [
@@ -174,6 +178,10 @@ export function composeEmbedded(
       ...(program.whole && !asking ? withoutSentinel(options) : []),
     ],
   }
+}
+
+function enterBy(spec: JailSpec): readonly string[] {
+  return [process.execPath, QUIET, '--max-semi-space-size=1', ENTER, JSON.stringify(spec)]
 }
 
 /**

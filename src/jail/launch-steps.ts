@@ -8,6 +8,13 @@ export function step(name: string, ...args: readonly (string | number)[]): Step 
   return [name, `${args.length}`, ...args.map(String)]
 }
 
+/** Step that mounts a tmpfs of at most so many bytes, and options of a mount that is to be the same. */
+export const tmpfsStep = (at: string, bytes: number, inodes: number): Step =>
+  step('tmpfs', at, tmpfsOptions(bytes, inodes))
+
+export const tmpfsOptions = (bytes: number, inodes: number) =>
+  `size=${bytes},nr_inodes=${inodes},mode=755`
+
 /** Path under which a started launcher is opened: the very descriptor that was checked. */
 export const launcherPath = (fd: number) => `/proc/self/fd/${fd}`
 

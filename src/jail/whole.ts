@@ -67,6 +67,8 @@ export interface WholeSettings {
 export const workFolder = '/work'
 export const tmpFolder = '/tmp'
 export const sharedMemoryFolder = '/dev/shm'
+/** Inodes of all scratch folders together. */
+export const scratchInodesMax = 16_384
 export const scratchFolders = [workFolder, tmpFolder, sharedMemoryFolder] as const
 /** The uid inside, where bubblewrap maps one. */
 export const ownUidInside = 1000

@@ -1,6 +1,7 @@
 import { readFileSync, readdirSync } from 'node:fs'
 import { wallUids } from '../../../contract/uids.ts'
 import { identify, isAlive } from '../../../os/proc.ts'
+import { signalAll } from '../../../os/signal.ts'
 
 /**
  * Orphans of killed launchers. A launcher that dies with its warden may leave a child that waits for it for ever: the
@@ -18,7 +19,7 @@ export function markOf(wall: string): string {
 /** Kills orphans of dead wardens of this user; returns how many. Reads /proc of every process. */
 export function endOrphans(): number {
   const orphans = readdirSync('/proc').filter((name) => /^\d+$/.test(name) && isOrphan(name))
-  for (const pid of orphans) end(Number(pid))
+  signalAll(orphans.map(Number), 'SIGKILL')
   return orphans.length
 }
 
@@ -44,14 +45,6 @@ function isOurs(uid: number): boolean {
 
 function fieldsOf(status: string, name: string): readonly string[] {
   return new RegExp(`^${name}:\\t(.*)$`, 'm').exec(status)?.[1]?.split('\t') ?? []
-}
-
-function end(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL')
-  } catch {
-    // Gone in between.
-  }
 }
 
 function textOf(file: string): string {

@@ -124,21 +124,15 @@ const noLongerLife: Rule = (written) => {
 const { limits, ceilings, cache, server, sessions, anomalies } = defaults
 const boundLimits = { timeout: duration, memory: size, disk: size, output: size } as const
 
+/** Keys below a path that grant nothing, whatever their value. */
+const allHarmless = (at: string, keys: string): Readonly<Record<string, Rule>> =>
+  Object.fromEntries(keys.split(' ').map((key) => [`${at}.${key}`, harmless]))
+
 /** Rules shared by a course and its zones; the controls of a phase only narrow the grants. */
 const course = (at: string): Readonly<Record<string, Rule>> => ({
   [`${at}.phases`]: noLongerLife,
-  [`${at}.phases.*.name`]: harmless,
-  [`${at}.phases.*.for`]: harmless,
-  [`${at}.phases.*.network`]: harmless,
-  [`${at}.phases.*.files`]: harmless,
-  [`${at}.phases.*.cpu`]: harmless,
-  [`${at}.phases.*.memory`]: harmless,
-  [`${at}.phases.*.io`]: harmless,
-  [`${at}.phases.*.processes`]: harmless,
-  [`${at}.phases.*.syscalls`]: harmless,
-  [`${at}.phases.*.capabilities`]: harmless,
-  [`${at}.phases.*.advance_if`]: harmless,
-  [`${at}.phases.*.terminate_if`]: harmless,
+  ...allHarmless(`${at}.phases.*`, 'name for network files cpu memory io processes syscalls'),
+  ...allHarmless(`${at}.phases.*`, 'capabilities advance_if terminate_if'),
   [`${at}.on_anomaly.low`]: noMilderThan('record'),
   [`${at}.on_anomaly.medium`]: noMilderThan('advance'),
   [`${at}.on_anomaly.high`]: noMilderThan('terminate'),
@@ -148,11 +142,7 @@ const course = (at: string): Readonly<Record<string, Rule>> => ({
 
 /** Left out, none of these is a bound; so naming one only takes. */
 const ceiling = (at: string): Readonly<Record<string, Rule>> => ({
-  [`${at}.timeout`]: harmless,
-  [`${at}.memory`]: harmless,
-  [`${at}.cpu`]: harmless,
-  [`${at}.processes`]: harmless,
-  [`${at}.disk`]: harmless,
+  ...allHarmless(at, 'timeout memory cpu processes disk'),
   [`${at}.network`]: onlyTakes,
 })
 
@@ -183,14 +173,9 @@ export const looseningRules: Readonly<Record<string, Rule>> = {
   'tenants.*.keys': gives('keys that let somebody in'),
   'tenants.*.floor': harmless,
   ...ceiling('tenants.*.ceilings'),
-  'tenants.*.ceilings.output': harmless,
-  'tenants.*.ceilings.artifacts': harmless,
-  'tenants.*.ceilings.concurrency': harmless,
-  'tenants.*.ceilings.runs_per_minute': harmless,
-  'tenants.*.ceilings.cpu_seconds_per_minute': harmless,
-  'tenants.*.ceilings.bytes_per_minute': harmless,
-  'tenants.*.signing.required': harmless,
-  'tenants.*.signing.signers': harmless,
+  ...allHarmless('tenants.*.ceilings', 'output artifacts concurrency runs_per_minute'),
+  ...allHarmless('tenants.*.ceilings', 'cpu_seconds_per_minute bytes_per_minute'),
+  ...allHarmless('tenants.*.signing', 'required signers'),
 
   'capability_configs.*.timeout': duration(limits.timeout),
   'capability_configs.*.memory_limit_mb': count(limits.memory / 2 ** 20),
@@ -199,23 +184,15 @@ export const looseningRules: Readonly<Record<string, Rule>> = {
   'capability_configs.*.fs_policy': only('None'),
 
   ...course('schedules.*'),
-  'schedules.*.for_origins': harmless,
-  'schedules.*.for_capabilities': harmless,
-  'schedules.*.begin_at.suspect': harmless,
-  'schedules.*.begin_at.plain': harmless,
-  'schedules.*.begin_at.signed': harmless,
-  'schedules.*.honeytokens': harmless,
+  ...allHarmless('schedules.*', 'for_origins for_capabilities honeytokens'),
+  ...allHarmless('schedules.*.begin_at', 'suspect plain signed'),
   ...course('schedules.*.zones.*'),
   'schedules.*.zones.*.program': harmless,
 
-  'signing.required': harmless,
-  'signing.signers': harmless,
+  ...allHarmless('signing', 'required signers'),
 
   // The schema rejects values milder than the built-in one.
-  'anomalies.thresholds': harmless,
-  'anomalies.honeytokens': harmless,
-  'anomalies.images': harmless,
-  'anomalies.stronger_from': harmless,
+  ...allHarmless('anomalies', 'thresholds honeytokens images stronger_from'),
   'anomalies.stronger_for': (written) =>
     (parseDuration(written as string) ?? 0) >= anomalies.stronger_for
       ? undefined

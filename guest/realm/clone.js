@@ -65,18 +65,8 @@ function object(value, memory, depth) {
 function properties(value, copy, memory, depth) {
   const names = P.keys(value)
   for (let index = 0; index < names.length; index++) {
-    put(copy, names[index], clone(value[names[index]], memory, depth))
+    P.put(copy, names[index], clone(value[names[index]], memory, depth))
   }
-}
-
-function put(copy, name, value) {
-  P.defineProperty(copy, name, {
-    __proto__: null,
-    value,
-    writable: true,
-    enumerable: true,
-    configurable: true,
-  })
 }
 
 function list(value, memory, depth) {
@@ -103,18 +93,14 @@ function error(value, memory, depth) {
   const copy = keep(memory, value, new (errorClasses[name] ?? P.Error)())
   const message = P.descriptorOf(value, 'message')
   if (message !== undefined && P.hasOwn(message, 'value'))
-    hide(copy, 'message', P.String(message.value))
-  if (typeof value.stack === 'string') hide(copy, 'stack', value.stack)
-  if (P.hasOwn(value, 'cause')) hide(copy, 'cause', clone(value.cause, memory, depth))
+    P.hide(copy, 'message', P.String(message.value))
+  if (typeof value.stack === 'string') P.hide(copy, 'stack', value.stack)
+  if (P.hasOwn(value, 'cause')) P.hide(copy, 'cause', clone(value.cause, memory, depth))
   return copy
 }
 
 const errorClasses = { __proto__: null }
 for (let index = 0; index < 6; index++) errorClasses[P.errors[index].name] = P.errors[index]
-
-function hide(object, name, value) {
-  P.defineProperty(object, name, { __proto__: null, value, writable: true, configurable: true })
-}
 
 /** Type detection by internal slot: each reader throws for an object without it. */
 function slotted(value, memory, depth) {

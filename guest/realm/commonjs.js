@@ -36,13 +36,7 @@ function missing(specifier, from) {
 }
 
 function coded(error, code) {
-  P.defineProperty(error, 'code', {
-    __proto__: null,
-    value: code,
-    writable: true,
-    configurable: true,
-    enumerable: true,
-  })
+  P.put(error, 'code', code)
   return error
 }
 

@@ -39,11 +39,7 @@ class Crypto {
 const tagOf = (value) => (P.isView(value) ? P.typedTag(value) : undefined)
 const refuse = (message, name) => new (part('dom-exception').DOMException)(message, name)
 
-P.defineProperty(Crypto.prototype, P.symbolToStringTag, {
-  __proto__: null,
-  value: 'Crypto',
-  configurable: true,
-})
+P.tag(Crypto.prototype, 'Crypto')
 const crypto = new Crypto()
 
 export { crypto }

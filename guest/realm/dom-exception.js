@@ -40,10 +40,6 @@ class DOMException extends P.Error {
     return CODES[this.#name] ?? 0
   }
 }
-P.defineProperty(DOMException.prototype, P.symbolToStringTag, {
-  __proto__: null,
-  value: 'DOMException',
-  configurable: true,
-})
+P.tag(DOMException.prototype, 'DOMException')
 
 export { DOMException }

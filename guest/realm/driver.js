@@ -237,11 +237,7 @@ bound.reply = (id, isOk, text) => {
 
 function refusal(value) {
   const error = new P.Error(value.message)
-  attach(error, 'name', value.name)
-  attach(error, 'code', value.code)
+  P.hide(error, 'name', value.name)
+  P.hide(error, 'code', value.code)
   return error
-}
-
-function attach(object, name, value) {
-  P.defineProperty(object, name, { __proto__: null, value, configurable: true, writable: true })
 }

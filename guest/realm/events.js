@@ -235,12 +235,6 @@ class AbortController {
 }
 
 const classes = { __proto__: null, Event, EventTarget, AbortSignal, AbortController }
-for (const name in classes) {
-  P.defineProperty(classes[name].prototype, P.symbolToStringTag, {
-    __proto__: null,
-    value: name,
-    configurable: true,
-  })
-}
+for (const name in classes) P.tag(classes[name].prototype, name)
 
 export { Event, EventTarget, AbortSignal, AbortController }

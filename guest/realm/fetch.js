@@ -39,7 +39,7 @@ class Headers {
   getSetCookie() {
     const found = []
     for (let index = 0; index < this.#pairs.length; index++)
-      if (this.#pairs[index][0] === 'set-cookie') push(found, this.#pairs[index][1])
+      if (this.#pairs[index][0] === 'set-cookie') P.append(found, this.#pairs[index][1])
     return found
   }
   has(name) {
@@ -291,31 +291,10 @@ function headerName(name) {
 
 function refusal({ code, message }) {
   const error = new P.TypeError(message)
-  P.defineProperty(error, 'code', {
-    __proto__: null,
-    value: code,
-    writable: true,
-    configurable: true,
-    enumerable: true,
-  })
+  P.put(error, 'code', code)
   return error
 }
 
-function push(array, value) {
-  P.defineProperty(array, array.length, {
-    __proto__: null,
-    value,
-    writable: true,
-    enumerable: true,
-    configurable: true,
-  })
-}
-
-P.defineProperty(Headers.prototype, P.symbolIterator, {
-  __proto__: null,
-  value: Headers.prototype.entries,
-  writable: true,
-  configurable: true,
-})
+P.hide(Headers.prototype, P.symbolIterator, Headers.prototype.entries)
 
 export { fetch, Headers, Response }

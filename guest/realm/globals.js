@@ -33,15 +33,7 @@ function compileAtOnce({ Module, Instance }) {
         return { module, instance: new Instance(module, imports) }
       }),
   }
-  for (const name in made) {
-    P.defineProperty(global.WebAssembly, name, {
-      __proto__: null,
-      value: made[name],
-      writable: true,
-      enumerable: true,
-      configurable: true,
-    })
-  }
+  for (const name in made) P.put(global.WebAssembly, name, made[name])
 }
 
 const parts = new P.Map()
@@ -52,15 +44,7 @@ const part = (name) => {
 
 const scope = { __proto__: null, P, ask, bound, part }
 
-function define(name, value) {
-  P.defineProperty(global, name, {
-    __proto__: null,
-    value,
-    writable: true,
-    enumerable: false,
-    configurable: true,
-  })
-}
+const define = (name, value) => P.hide(global, name, value)
 
 function lazily(name, from) {
   P.defineProperty(global, name, {

@@ -283,18 +283,8 @@ function isEmpty(value, kind) {
 }
 
 function push(entries, text) {
-  append(entries, text)
+  P.append(entries, text)
   room -= text.length
-}
-
-function append(entries, text) {
-  P.defineProperty(entries, entries.length, {
-    __proto__: null,
-    value: text,
-    writable: true,
-    enumerable: true,
-    configurable: true,
-  })
 }
 
 /** Layout by Node's rules: one line if short, columns for a list of more than six, else an entry a line. */
@@ -350,9 +340,9 @@ function inColumns(entries, indent, value) {
       const text = entries[at] + (isLast ? '' : ', ')
       row += isNumeric ? padding + text : isLast ? text : text + padding
     }
-    append(rows, row)
+    P.append(rows, row)
   }
-  if (isCut) append(rows, entries[count])
+  if (isCut) P.append(rows, entries[count])
   return rows
 }
 

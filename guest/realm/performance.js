@@ -3,10 +3,6 @@ import { P } from './primordials.js'
 import { ask } from './scope.js'
 
 const performance = { now: () => ask('clock') }
-P.defineProperty(performance, P.symbolToStringTag, {
-  __proto__: null,
-  value: 'Performance',
-  configurable: true,
-})
+P.tag(performance, 'Performance')
 
 export { performance }

@@ -9,6 +9,17 @@ const probe = { __proto__: null }
 const hasWeak = uncurry(WeakMap.prototype.has)
 const hasWeakMember = uncurry(WeakSet.prototype.has)
 
+const { defineProperty } = Object
+const { toStringTag } = Symbol
+const define = (object, key, value, enumerable) =>
+  defineProperty(object, key, {
+    __proto__: null,
+    value,
+    writable: true,
+    enumerable,
+    configurable: true,
+  })
+
 const P = {
   __proto__: null,
   uncurry,
@@ -31,7 +42,7 @@ const P = {
   // Statics
   apply: Reflect.apply,
   ownKeys: Reflect.ownKeys,
-  defineProperty: Object.defineProperty,
+  defineProperty,
   freeze: Object.freeze,
   descriptorOf: describe,
   prototypeOf: getPrototypeOf,
@@ -57,7 +68,12 @@ const P = {
   parseFloat,
   symbolIterator: Symbol.iterator,
   symbolInspect: Symbol.for('nodejs.util.inspect.custom'),
-  symbolToStringTag: Symbol.toStringTag,
+  // Definitions: assignments that call no setter of user code
+  put: (object, key, value) => define(object, key, value, true),
+  hide: (object, key, value) => define(object, key, value, false),
+  append: (list, value) => define(list, list.length, value, true),
+  tag: (prototype, value) =>
+    defineProperty(prototype, toStringTag, { __proto__: null, value, configurable: true }),
   // Methods, uncurried: the receiver is the first argument
   arrayJoin: uncurry(Array.prototype.join),
   bigIntToString: uncurry(BigInt.prototype.toString),

@@ -25,13 +25,6 @@ const coarse = {
   plainDateISO: (zone) => plainDate(here(zone)),
   plainTimeISO: (zone) => plainTime(here(zone)),
 }
-for (const name in coarse) {
-  P.defineProperty(Now, name, {
-    __proto__: null,
-    value: coarse[name],
-    writable: true,
-    configurable: true,
-  })
-}
+for (const name in coarse) P.hide(Now, name, coarse[name])
 
 export { Temporal }

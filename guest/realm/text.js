@@ -84,9 +84,7 @@ function bytesOf(input) {
   )
 }
 
-const tag = (prototype, value) =>
-  P.defineProperty(prototype, P.symbolToStringTag, { __proto__: null, value, configurable: true })
-tag(TextEncoder.prototype, 'TextEncoder')
-tag(TextDecoder.prototype, 'TextDecoder')
+P.tag(TextEncoder.prototype, 'TextEncoder')
+P.tag(TextDecoder.prototype, 'TextDecoder')
 
 export { TextEncoder, TextDecoder }

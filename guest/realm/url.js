@@ -36,7 +36,7 @@ class URLSearchParams {
   getAll(name) {
     const found = []
     for (let index = 0; index < this.#pairs.length; index++) {
-      if (this.#pairs[index].name === P.String(name)) append(found, this.#pairs[index].value)
+      if (this.#pairs[index].name === P.String(name)) P.append(found, this.#pairs[index].value)
     }
     return found
   }
@@ -146,16 +146,6 @@ function fill(params, init) {
   }
 }
 
-function append(list, value) {
-  P.defineProperty(list, list.length, {
-    __proto__: null,
-    value,
-    writable: true,
-    enumerable: true,
-    configurable: true,
-  })
-}
-
 /** A JSON array of strings, without a `toJSON` lookup. */
 function listText(flat) {
   let text = '['
@@ -174,19 +164,9 @@ function bounded(text, unitsMax) {
 
 function invalid(text) {
   const error = new P.TypeError('Invalid URL')
-  hide(error, 'code', 'ERR_INVALID_URL')
-  hide(error, 'input', P.slice(text, 0, 1000))
+  P.put(error, 'code', 'ERR_INVALID_URL')
+  P.put(error, 'input', P.slice(text, 0, 1000))
   return error
-}
-
-function hide(object, name, value) {
-  P.defineProperty(object, name, {
-    __proto__: null,
-    value,
-    writable: true,
-    configurable: true,
-    enumerable: true,
-  })
 }
 
 function parse(input, base) {
@@ -272,15 +252,8 @@ class URL {
   }
 }
 
-const tag = (prototype, value) =>
-  P.defineProperty(prototype, P.symbolToStringTag, { __proto__: null, value, configurable: true })
-tag(URL.prototype, 'URL')
-tag(URLSearchParams.prototype, 'URLSearchParams')
-P.defineProperty(URLSearchParams.prototype, P.symbolIterator, {
-  __proto__: null,
-  value: URLSearchParams.prototype.entries,
-  writable: true,
-  configurable: true,
-})
+P.tag(URL.prototype, 'URL')
+P.tag(URLSearchParams.prototype, 'URLSearchParams')
+P.hide(URLSearchParams.prototype, P.symbolIterator, URLSearchParams.prototype.entries)
 
 export { URL, URLSearchParams }

@@ -3,7 +3,7 @@ import {
   configSchema,
   defaultEscalation,
   type EscalationStep,
-  rankOfStep,
+  weakerRisks,
 } from '../contract/config.ts'
 import { grantsNetwork } from '../contract/controls.ts'
 import { networkAsked } from '../contract/job.ts'
@@ -11,7 +11,6 @@ import { networkOf } from '../contract/network.ts'
 import type { Reaction } from '../contract/phase.ts'
 import { defaultRestraint, restraint } from '../contract/restraint.ts'
 import { parseDuration, parseSize } from '../contract/units.ts'
-import { strengthOf } from '../contract/tier.ts'
 import type { KeyPath } from './positions.ts'
 import { severityOf } from './schedules.ts'
 
@@ -74,10 +73,8 @@ const noMilderThan =
       : `milder than the default, "${least}"`
 
 const noWeaker: Rule = (written) => {
-  const now = stepsOf(defaultEscalation)
   const next = stepsOf(written as typeof defaultEscalation)
-  const risks = [0, ...now.map(({ at }) => at), ...next.map(({ at }) => at)]
-  const weaker = risks.filter((risk) => rankAt(next, risk) < rankAt(now, risk))
+  const weaker = weakerRisks(next, stepsOf(defaultEscalation))
   return weaker.length === 0
     ? undefined
     : `a weaker tier than the default from risk ${Math.min(...weaker)} on`
@@ -86,11 +83,6 @@ const noWeaker: Rule = (written) => {
 function stepsOf(table: Readonly<Record<string, EscalationStep['to']>>): readonly EscalationStep[] {
   const steps = Object.entries(table).map(([at, to]) => ({ at: Number(at), to }))
   return steps.sort((a, b) => a.at - b.at)
-}
-
-function rankAt(steps: readonly EscalationStep[], risk: number): number {
-  const step = steps.findLast(({ at }) => at <= risk)
-  return step ? rankOfStep(step.to) : strengthOf.none
 }
 
 const takesNoLess: Rule = (written) => {

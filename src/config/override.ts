@@ -1,10 +1,9 @@
 import {
   type Config,
-  type EscalationStep,
   isProduction,
   type Override,
   overrideSchema,
-  rankOfStep,
+  weakerRisks,
 } from '../contract/config.ts'
 import { allControls, isWithin, type NetworkControl, unlimited } from '../contract/controls.ts'
 import { MayflyError } from '../contract/error.ts'
@@ -77,7 +76,7 @@ function apply(config: Config, override: Override): Config {
 export function widenings(now: Config, next: Config): readonly string[] {
   return [
     ...(reaches(next.network, now.network) ? ['network'] : []),
-    ...(isWeaker(next.escalation, now.escalation) ? ['escalation'] : []),
+    ...(weakerRisks(next.escalation, now.escalation).length > 0 ? ['escalation'] : []),
     ...raised(now.limits, next.limits).map((name) => `limits.${name}`),
     ...raised(now.ceilings, next.ceilings).map((name) => `ceilings.${name}`),
     ...(openness(next) > openness(now) ? ['sessions.anonymous'] : []),
@@ -114,17 +113,6 @@ function reaches(network: NetworkControl | undefined, beyond: NetworkControl | '
     { ...allControls, network: network ?? allControls.network },
     { ...allControls, network: beyond },
   )
-}
-
-/** True if any risk gets a weaker tier than before. */
-function isWeaker(next: readonly EscalationStep[], now: readonly EscalationStep[]): boolean {
-  const risks = [0, ...now.map(({ at }) => at), ...next.map(({ at }) => at)]
-  return risks.some((risk) => rankAt(next, risk) < rankAt(now, risk))
-}
-
-function rankAt(steps: readonly EscalationStep[], risk: number): number {
-  const step = steps.findLast(({ at }) => at <= risk)
-  return step ? rankOfStep(step.to) : 0
 }
 
 function strengthAt(floor: TierName | undefined): number {

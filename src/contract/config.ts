@@ -272,7 +272,21 @@ export interface EscalationStep {
 }
 
 /** Rank of a step, for the rule that a higher risk never gets a weaker tier. */
-export const rankOfStep = (to: EscalationTo): number => (to === 'block' ? 6 : strengthOf[to])
+const rankOfStep = (to: EscalationTo): number => (to === 'block' ? 6 : strengthOf[to])
+
+/** Risks at which `next` gives a weaker tier than `now`. */
+export function weakerRisks(
+  next: readonly EscalationStep[],
+  now: readonly EscalationStep[],
+): readonly number[] {
+  const risks = [0, ...now.map(({ at }) => at), ...next.map(({ at }) => at)]
+  return risks.filter((risk) => rankAt(next, risk) < rankAt(now, risk))
+}
+
+function rankAt(steps: readonly EscalationStep[], risk: number): number {
+  const step = steps.findLast(({ at }) => at <= risk)
+  return step ? rankOfStep(step.to) : strengthOf.none
+}
 
 const escalation = z
   .record(

@@ -128,6 +128,7 @@ suite('Each end of a job has its exit code, and the outcome is whole', () => {
   })
 
   test('The record holds every job, and verifies', async () => {
+    await run({ title: '', status: 'ok', source: 'return input' })
     const ran = await mayfly(place, ['audit', 'verify', '--json'])
     assert.deepEqual([ran.code, documentOf(ran)['ok']], [0, true])
   })

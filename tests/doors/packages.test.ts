@@ -34,6 +34,7 @@ async function outcomeOf(...args: readonly string[]): Promise<any> {
 const project = (name: string) => write(`${name}/package.json`, '{"type":"module"}')
 
 project('app')
+write('app/plain.js', 'return 1')
 for (const name of ['zod', 'ws', 'hono', 'oxc-parser', '@oxc-parser', '@oxc-project'])
   cpSync(join(here, name), join(place.cwd, 'app/node_modules', name), { recursive: true })
 write('app/node_modules/old/index.js', 'exports.name = require("./lib").name')
@@ -162,11 +163,16 @@ with zipfile.ZipFile(sys.argv[1], 'w', zipfile.ZIP_DEFLATED) as wheel:
   execFileSync('python3', ['-c', program, join(place.cwd, name), JSON.stringify(files)])
 }
 
+/** Builds no layer: it would be larger than the disk limit. */
+async function outcomeOfBomb(): Promise<any> {
+  writeWheel('bomb/bomb-1-py3-none-any.whl', { 'bomb.so': 200_000_000, 'bomb.py': '' })
+  write('b.py', 'print("ran")')
+  return await outcomeOf('b.py', '--packages', 'bomb')
+}
+
 suite('Limits of packages', () => {
   test('a wheel that unpacks to more than there is room for ends at its disk limit', async (t) => {
-    writeWheel('bomb/bomb-1-py3-none-any.whl', { 'bomb.so': 200_000_000, 'bomb.py': '' })
-    write('b.py', 'print("ran")')
-    const outcome = await outcomeOf('b.py', '--packages', 'bomb')
+    const outcome = await outcomeOfBomb()
     if (outcome.status === 'unavailable') return t.skip(outcome.error.message)
     assert.deepEqual([outcome.status, outcome.error.code, outcome.stdout], ['limit', 'DISK', ''])
   })
@@ -183,7 +189,6 @@ suite('Limits of packages', () => {
   })
 
   test('a job without imports has no packages, and --no-packages leaves them out', async () => {
-    write('app/plain.js', 'return 1')
     const plain = await outcomeOf('app/plain.js')
     assert.deepEqual([plain.result, plain.tier], [1, 'isolate'])
     assert.doesNotMatch(plain.told, /Packages/)
@@ -216,7 +221,8 @@ suite('Limits of packages', () => {
     await assert.rejects(library.run({ ...job, files }, { packages }), { code: 'INVALID' })
   })
 
-  test('a failed build leaves no partial layer, and other users cannot list the layers', () => {
+  test('a failed build leaves no partial layer, and other users cannot list the layers', async () => {
+    await outcomeOfBomb()
     const folders =
       process.getuid?.() === 0 ? [layerFolderFor(0), layerFolderFor(serverUid)] : [layerFolder()]
     for (const folder of folders) {

@@ -11,7 +11,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { after, before, suite } from 'node:test'
+import { after, before, suite, test as always } from 'node:test'
 import { chromium, type Browser, type Page } from 'playwright-core'
 import { examples } from '../../src/web/page/examples.js'
 import { snippetsOf } from '../../src/web/page/snippets.js'
@@ -107,9 +107,14 @@ suite('The page in a browser', { skip: !program && 'Chromium is missing' }, () =
     await on.locator('#example').selectOption({ index: 0 })
     await on.locator(`#languages input[value="${language}"]`).check({ force: true })
     await on.locator('#code').fill(code)
+    await fillInput(input, on)
+    await on.locator('#run').click()
+  }
+
+  /** A closed part of the page takes no text. */
+  async function fillInput(input: string, on = page) {
     await on.locator('#input-part').evaluate((part) => part.setAttribute('open', ''))
     await on.locator('#input').fill(input)
-    await on.locator('#run').click()
   }
 
   const text = (id: string, on = page) => on.locator(`#${id}`).innerText()
@@ -125,7 +130,7 @@ suite('The page in a browser', { skip: !program && 'Chromium is missing' }, () =
 
   test('Ctrl and Enter run it too', async () => {
     await page.locator('#code').fill('return "by keyboard"')
-    await page.locator('#input').fill('')
+    await fillInput('')
     await page.locator('#code').press('Control+Enter')
     await page.locator('#returned').getByText('by keyboard').first().waitFor()
     await page.locator('#outcome[aria-busy="false"]').waitFor()
@@ -334,7 +339,7 @@ Table()
   })
 
   test('Invalid JSON input is marked beside its field, and no request is sent', async () => {
-    await page.locator('#input').fill('{a')
+    await fillInput('{a')
     await page.locator('#run').click()
     assert.match(await page.locator('#input-error').innerText(), /not JSON/)
   })
@@ -439,7 +444,7 @@ Table()
     )
   })
 
-  test('The browser logged no error or warning, and sent no request to another origin', () => {
+  always('The browser logged no error or warning, and sent no request to another origin', () => {
     // A blocked job is 403, which a browser tells of by itself.
     assert.deepEqual(
       complaints.filter((said) => !said.includes('status of 403')),

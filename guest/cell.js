@@ -3,7 +3,7 @@ import { Job } from './cell/job.js'
 import { answer } from './cell/answers.js'
 import { asText, endOf, Refusal, syntaxError, thrown, TIMED_OUT } from './cell/failure.js'
 import { Modules } from './cell/modules.js'
-import { cacheParts, runPart } from './cell/parts.js'
+import { cacheParts, findParts, readParts, runPart } from './cell/parts.js'
 import { REHEARSAL } from './cell/rehearsal.js'
 import { Trace } from './cell/trace.js'
 import { assertClosed, COMMONJS, MODULE_ONLY, WRAPPERS } from './cell/wrap.js'
@@ -108,6 +108,11 @@ export class Cell {
   }
 
   static {
+    if (!findParts(process.env.NODE_COMPILE_CACHE)) this.#rehearse()
+  }
+
+  static #rehearse() {
+    readParts()
     const cell = new Cell({ memoryMiB: 64, webAssembly: false })
     void cell.run(REHEARSAL, { released() {}, stdout() {}, stderr() {}, call: async () => 'null' })
     cacheParts(cell.#isolate)

@@ -1,10 +1,11 @@
 /**
- * Loads the modules of jailed programs and runs each once, so that Node writes its compile cache at exit. It
- * handles no untrusted code.
+ * Loads the modules of jailed programs and runs each once, so that Node writes its compile cache at exit, and stores
+ * the code caches of the realm beside it. It handles no untrusted code.
  */
 import { Readable } from 'node:stream'
 import { inspect } from '../src/threat/inspect.ts'
 import { Cell } from './cell.js'
+import { storeParts } from './cell/parts.js'
 import { takeCollector } from './collector.js'
 import { readFrames } from './frames.js'
 import { landlockVersion } from '../src/os/libc.js'
@@ -18,3 +19,4 @@ takeCollector()
 readFrames(Readable.from([]), () => {}, 1)
 const cell = new Cell({ memoryMiB: 32, webAssembly: false })
 cell.dispose()
+storeParts(process.env.NODE_COMPILE_CACHE)

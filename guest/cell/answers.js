@@ -1,4 +1,3 @@
-import { randomBytes, randomUUID } from 'node:crypto'
 import { thrown, withoutImport } from './failure.js'
 import { parseJson } from '../parse-json.js'
 import { encodedInto, encodingOf } from './decoders.js'
@@ -14,6 +13,8 @@ export function answer(job, op, a, b, c) {
 }
 
 const RANDOM_BYTES_MAX = 65_536
+/** Loaded at its first use: it takes as long as two cells, and few jobs need it. */
+const crypto = () => process.getBuiltinModule('node:crypto')
 /** Capability behind `fetch`: granted with any network. */
 const FETCH = 'mayfly.fetch'
 
@@ -36,12 +37,13 @@ const answers = {
     job.answer({ status: 'error', encoding: 'json', resultText: 'null', error })
   },
   error: (job, text) => job.refuse(withoutImport(thrown(parseJson(text), job), job.task.code)),
-  random: (_job, count) => randomBytes(Math.min(count, RANDOM_BYTES_MAX)).toString('latin1'),
+  random: (_job, count) =>
+    crypto().randomBytes(Math.min(count, RANDOM_BYTES_MAX)).toString('latin1'),
   names: (job, text) => void (job.names = text),
   resolve: (job, from, specifier) => job.files.resolve(from, specifier, 'require') ?? '',
   kind: (job, path) => job.files.kind(path),
   file: (job, path) => job.files.text(path),
-  uuid: () => randomUUID(),
+  uuid: () => crypto().randomUUID(),
   encode: (_job, text) => Buffer.from(text, 'utf8').toString('base64'),
   'encode-into': (_job, text, room) => encodedInto(text, room),
   encoding: (_job, label) => encodingOf(label),

@@ -1,8 +1,11 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import ivm from 'isolated-vm'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { deserialize, serialize } from 'node:v8'
 
 /**
  * Runs one of the realm's own scripts in an isolate and returns a Reference to its function. Sources are read
- * when this file is loaded, so that cells can be created after the worker has given up the file system.
+ * before the first cell, so that cells can be created after the worker has given up the file system.
  * @param {import('isolated-vm').Isolate} isolate @param {import('isolated-vm').Context} context @param {string} name
  */
 export function runPart(isolate, context, name) {
@@ -25,14 +28,23 @@ const bootOrder = ['primordials', 'globals', 'serialise', 'describe', 'console',
 /** Declares the names that `boot` hands to the other files; no code of its own. */
 const SCOPE = 'scope.js'
 const folder = new URL('../realm/', import.meta.url)
-const sources = new Map(
-  readdirSync(folder)
-    .filter((file) => file.endsWith('.js') && file !== SCOPE)
-    .map((file) => [file.slice(0, -3), expression(readFileSync(new URL(file, folder), 'utf8'))]),
-)
+const STORED = 'realm.parts'
 
-const codes = new Map([...sources, ['boot', boot()]])
-const parts = new Map([...codes].map(([name, code]) => [name, { code: `'use strict';${code}` }]))
+/** @type {Map<string, { code: string, cachedData?: import('isolated-vm').ExternalCopy<ArrayBuffer> }>} */
+let parts = new Map()
+
+/** Reads the realm's sources; without stored code caches, `cacheParts` makes them. */
+export function readParts() {
+  const files = readdirSync(folder).filter((file) => file.endsWith('.js') && file !== SCOPE)
+  const sources = new Map(
+    files.map((file) => [
+      file.slice(0, -3),
+      expression(readFileSync(new URL(file, folder), 'utf8')),
+    ]),
+  )
+  const codes = [...sources, ['boot', boot(sources)]]
+  parts = new Map(codes.map(([name, code]) => [name, { code: `'use strict';${code}` }]))
+}
 
 /**
  * Creates code caches from an isolate in which a job has run: V8 caches only compiled functions, and compiles
@@ -45,7 +57,31 @@ export function cacheParts(isolate) {
   }
 }
 
-function boot() {
+/** Stores sources and code caches in a folder that only processes without any untrusted byte write. @param {string} into */
+export function storeParts(into) {
+  const held = [...parts].map(([name, { code, cachedData }]) => [name, code, cachedData.copy()])
+  writeFileSync(join(into, STORED), serialize(held))
+}
+
+/**
+ * Takes over what `storeParts` stored: making it takes each worker half as long as the start of Node. The folder changes
+ * with Node and with each source.
+ * @param {string | undefined} from @returns {boolean} false if nothing whole is stored there
+ */
+export function findParts(from) {
+  if (!from) return false
+  try {
+    const held = deserialize(readFileSync(join(from, STORED)))
+    const taken = ([name, code, bytes]) => [name, { code, cachedData: new ivm.ExternalCopy(bytes) }]
+    parts = new Map(held.map(taken))
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** @param {Map<string, string>} sources */
+function boot(sources) {
   const eager = bootOrder.map((name) => `${name}: ${sources.get(name)}`).join(',\n')
   const parts = `{ __proto__: null, ${eager} }`
   return `(function (host, webAssembly) { return ${sources.get('boot')}({ host, webAssembly, parts: ${parts} }).enter })`

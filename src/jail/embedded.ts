@@ -2,7 +2,7 @@ import { existsSync, readlinkSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { callClasses, type CallClass } from '../contract/calls.ts'
 import { compileSeccomp, readSeccompPolicy } from '../os/seccomp.ts'
-import type { FoundSentinel } from './sentinel.ts'
+import type { FoundCProgram } from './c-program.ts'
 import { filtersFor } from './sentinel-policy.ts'
 import { launched } from './embedded-steps.ts'
 import type { JailSpec } from './jail-spec.ts'
@@ -65,7 +65,7 @@ export interface JailOptions {
   /** The folder of compiled code, for this uid; see compiled.ts. */
   readonly compiled?: string | undefined
   /** For a whole program that has a root of its own: its sentinel's program, or why it has none. */
-  readonly sentinel?: FoundSentinel | undefined
+  readonly sentinel?: FoundCProgram | undefined
   /** Classes of calls that its sentinel is asked about; all of them unless given. */
   readonly calls?: readonly CallClass[] | undefined
   /** Whether the launcher starts it; else programs of the system do, and one more Node. */
@@ -331,7 +331,7 @@ function wholeExec(
   }
 }
 
-function placesFor(sentinel: FoundSentinel | undefined): readonly JailMount[] {
+function placesFor(sentinel: FoundCProgram | undefined): readonly JailMount[] {
   if (!sentinel || 'missing' in sentinel) return []
   return [{ from: sentinel.file, at: sentinelPlace }]
 }

@@ -2,7 +2,8 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import { closeSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { callClasses } from '../../src/contract/calls.ts'
-import { openSentinel, reopen, type SentinelProgram } from '../../src/jail/sentinel.ts'
+import { reopen, type CProgram } from '../../src/jail/c-program.ts'
+import { openSentinel } from '../../src/jail/sentinel.ts'
 import { filtersFor } from '../../src/jail/sentinel-policy.ts'
 import { Sentinel } from '../../src/warden/engines/processes/sentinel.ts'
 
@@ -36,10 +37,10 @@ const prepare = [
   'exec "$@"',
 ].join(' && ')
 
-let made: Promise<SentinelProgram> | undefined
+let made: Promise<CProgram> | undefined
 
 /** Throws without a C compiler: callers skip their tests first. */
-export function program(): Promise<SentinelProgram> {
+export function program(): Promise<CProgram> {
   made ??= openSentinel().then((found) => {
     if ('missing' in found) throw new Error(found.missing)
     return found

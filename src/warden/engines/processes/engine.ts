@@ -15,8 +15,9 @@ import { messageOf } from '../../../contract/error.ts'
 import { openCompiled } from '../../../jail/compiled.ts'
 import type { JailCommand, JailedProgram } from '../../../jail/embedded.ts'
 import { findJailFacts, type JailFacts, type JailLayer } from '../../../jail/facts.ts'
+import type { CProgram, FoundCProgram } from '../../../jail/c-program.ts'
 import { openLauncher } from '../../../jail/launcher.ts'
-import { openSentinel, type FoundSentinel, type SentinelProgram } from '../../../jail/sentinel.ts'
+import { openSentinel } from '../../../jail/sentinel.ts'
 import { openCgroups } from '../../../os/cgroup.ts'
 import { type CgroupRoot } from '../../../os/cgroup-interface.ts'
 import { whyRefused } from './calls.ts'
@@ -69,7 +70,7 @@ class ProcessEngine implements Engine {
   readonly #sentinels: SentinelSource
   readonly #starts = new Starts<WallResources>()
   /** Undefined while it is being made, or where it cannot be: then the system's programs start walls. */
-  #launcher: SentinelProgram | undefined
+  #launcher: CProgram | undefined
   readonly #launcherMade: Promise<void>
   #isClosed = false
 
@@ -157,7 +158,7 @@ class ProcessEngine implements Engine {
   }
 
   /** Undefined for a worker, which has no calls to answer. */
-  async #sentinelFor({ whole }: JailedProgram): Promise<FoundSentinel | undefined> {
+  async #sentinelFor({ whole }: JailedProgram): Promise<FoundCProgram | undefined> {
     if (!whole) return undefined
     if (!(this.#options.sentinel ?? !isLeftOut())) return { missing: 'it is switched off' }
     return await this.#sentinels.take()

@@ -1,5 +1,5 @@
 import { closeSync } from 'node:fs'
-import { isThere, type FoundSentinel, type SentinelProgram } from '../../../jail/sentinel.ts'
+import { isThere, type CProgram, type FoundCProgram } from '../../../jail/c-program.ts'
 import type { SentinelState } from '../../../contract/warden.ts'
 
 /**
@@ -8,7 +8,7 @@ import type { SentinelState } from '../../../contract/warden.ts'
  * All others start without one meanwhile, and report so.
  */
 export interface SourceParts {
-  readonly make: () => Promise<FoundSentinel>
+  readonly make: () => Promise<FoundCProgram>
   /** Called when walls begin to start without a sentinel, and when they have one again. */
   readonly tell: (told: SentinelState) => void
   /** Milliseconds. */
@@ -33,8 +33,8 @@ export class SentinelSource {
   readonly #parts: SourceParts
   readonly #now: () => number
   #state: State = { kind: 'unknown' }
-  #program: SentinelProgram | undefined
-  #making: Promise<FoundSentinel> | undefined
+  #program: CProgram | undefined
+  #making: Promise<FoundCProgram> | undefined
   #retryMs = retryMsMin
   #closed = false
 
@@ -44,7 +44,7 @@ export class SentinelSource {
   }
 
   /** For one wall: the program, or why it goes without. Waits for it to be made where it never failed. */
-  async take(): Promise<FoundSentinel> {
+  async take(): Promise<FoundCProgram> {
     const state = this.#state
     if (state.kind === 'off') return this.#without(state)
     if (state.kind === 'doubtful') return this.#forTrial(state)
@@ -57,14 +57,14 @@ export class SentinelSource {
   }
 
   /** A wall with this program is there. */
-  confirm(program: SentinelProgram): void {
+  confirm(program: CProgram): void {
     if (program !== this.#program || this.#state.kind !== 'doubtful') return
     this.#state = { kind: 'on', since: this.#now() }
     this.#parts.tell({ isOn: true, why: '' })
   }
 
   /** A wall with this program could not be started, because of it. */
-  refuse(program: SentinelProgram, why: string): void {
+  refuse(program: CProgram, why: string): void {
     if (program === this.#program && this.#state.kind !== 'off') this.#fail(why)
   }
 
@@ -75,7 +75,7 @@ export class SentinelSource {
     this.#program = undefined
   }
 
-  #without({ why, until }: Extract<State, { kind: 'off' }>): FoundSentinel {
+  #without({ why, until }: Extract<State, { kind: 'off' }>): FoundCProgram {
     if (this.#now() >= until && !this.#making && !this.#closed) void this.#again(why)
     return { missing: why }
   }
@@ -86,7 +86,7 @@ export class SentinelSource {
     else this.#state = { kind: 'doubtful', why, triedAt: -Infinity }
   }
 
-  #forTrial(state: Extract<State, { kind: 'doubtful' }>): FoundSentinel {
+  #forTrial(state: Extract<State, { kind: 'doubtful' }>): FoundCProgram {
     const isTried = this.#now() - state.triedAt < trialMsMax
     if (isTried || !this.#program) return { missing: state.why }
     if (!isThere(this.#program)) return this.#without({ kind: 'off', why: state.why, until: 0 })
@@ -95,13 +95,13 @@ export class SentinelSource {
   }
 
   /** The cache may have been cleared. The old descriptor stays open: a wall that is starting may still read it. */
-  async #find(): Promise<FoundSentinel> {
+  async #find(): Promise<FoundCProgram> {
     if (this.#program && isThere(this.#program)) return this.#program
     this.#making ??= this.#make()
     return await this.#making
   }
 
-  async #make(): Promise<FoundSentinel> {
+  async #make(): Promise<FoundCProgram> {
     try {
       const found = await this.#parts.make()
       if ('fd' in found) this.#program = found

@@ -1,7 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import type { Socket } from 'node:net'
 import { MayflyError } from '../../../contract/error.ts'
-import type { SentinelProgram } from '../../../jail/sentinel.ts'
+import type { CProgram } from '../../../jail/c-program.ts'
 import type { CallClass } from '../../../contract/calls.ts'
 import { secretPaths, watchedCalls } from '../../../jail/sentinel-policy.ts'
 import { encodeFrame } from '../../../lib/frames.ts'
@@ -22,7 +22,7 @@ import {
  * because user code attacks it directly; when it ends, for whatever reason, the wall has to be ended.
  */
 export interface SentinelParts {
-  readonly program: SentinelProgram
+  readonly program: CProgram
   /** Warden's end of the socket over which the wall's first program passes its seccomp listener: given away here. */
   readonly handed: Socket
   /** The wall's uid, where it has one of its own. */

@@ -5,7 +5,7 @@ import { MayflyError } from '../../../contract/error.ts'
 import { markPlace } from '../../../jail/bubblewrap.ts'
 import type { JailCommand } from '../../../jail/embedded.ts'
 import { step } from '../../../jail/launch-steps.ts'
-import { reopen, type SentinelProgram } from '../../../jail/sentinel.ts'
+import { reopen, type CProgram } from '../../../jail/c-program.ts'
 import { handOverFd, sentinelDataFd } from '../../../jail/whole.ts'
 import { preferForOomKill, setNice } from '../../../os/priority.ts'
 import { identify } from '../../../os/proc.ts'
@@ -26,8 +26,8 @@ export function spawnWall(
   id: string,
   command: JailCommand,
   to: Pick<WallResources, 'slot' | 'isWhole' | 'scratch' | 'cgroup'>,
-  program?: SentinelProgram,
-  launcher?: SentinelProgram,
+  program?: CProgram,
+  launcher?: CProgram,
 ): WallResources {
   if (to.scratch) makeScratch(id, to.slot?.uid)
   const data = command.asks === 'data' && program ? reopen(program) : undefined
@@ -71,7 +71,7 @@ function setUp(
   child: ChildProcess,
   command: JailCommand,
   to: Pick<WallResources, 'slot' | 'cgroup'>,
-  program?: SentinelProgram,
+  program?: CProgram,
 ): Pick<WallResources, 'sentinel' | 'broken'> {
   try {
     // Node makes no streams at all at EMFILE.
@@ -94,7 +94,7 @@ export function outOfDescriptors(): MayflyError {
 function spawnSentinel(
   child: ChildProcess,
   { slot, cgroup }: Pick<WallResources, 'slot' | 'cgroup'>,
-  program: SentinelProgram,
+  program: CProgram,
 ): Sentinel | undefined {
   if (child.pid === undefined) return undefined
   const handed = (child.stdio as unknown as Socket[])[handOverFd]!

@@ -4,7 +4,7 @@ import type { Compiled } from '../../../jail/compiled.ts'
 import { jailKinds, type JailKind } from '../../../contract/jail-kind.ts'
 import type { JailCommand, JailedProgram } from '../../../jail/embedded.ts'
 import type { JailFacts, JailLayer } from '../../../jail/facts.ts'
-import type { FoundSentinel, SentinelProgram } from '../../../jail/sentinel.ts'
+import type { CProgram, FoundCProgram } from '../../../jail/c-program.ts'
 import { pythonFile } from '../../../jail/whole.ts'
 import type { CgroupRoot } from '../../../os/cgroup-interface.ts'
 import { findLayers } from '../../../jail/layers.ts'
@@ -24,7 +24,7 @@ export interface StartParts {
   readonly prefer: 'embedded' | 'bubblewrap' | undefined
   readonly compiled: Compiled
   /** Program that starts walls, once it is made. */
-  readonly launcher: SentinelProgram | undefined
+  readonly launcher: CProgram | undefined
 }
 
 export interface SpawnedWall {
@@ -36,7 +36,7 @@ export interface SpawnedWall {
 export function spawnFor(
   spec: EnclosureSpec,
   program: JailedProgram,
-  sentinel: FoundSentinel | undefined,
+  sentinel: FoundCProgram | undefined,
   parts: StartParts,
 ): SpawnedWall {
   const slot = parts.facts.root ? freeSlot() : undefined
@@ -52,7 +52,7 @@ function spawnWith(
   slot: Slot | undefined,
   spec: EnclosureSpec,
   program: JailedProgram,
-  sentinel: FoundSentinel | undefined,
+  sentinel: FoundCProgram | undefined,
   parts: StartParts,
 ): SpawnedWall {
   const { facts, without } = parts

@@ -1,0 +1,194 @@
+import { spawn } from 'node:child_process'
+import { hash } from 'node:crypto'
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  fstatSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { findProgram } from '../os/find-program.ts'
+
+/**
+ * Programs in C, each compiled from the files of its folder by one call of this machine's own compiler, and kept in a
+ * folder that only the user who runs it can reach, by a hash of all files and flags. The executed file is the one that
+ * was checked: owner, mode and content are read on a descriptor, and that descriptor is executed (no TOCTOU). Root runs
+ * no program that another user has made.
+ */
+export interface CProgram {
+  /** Path of the compiled program, in the folder of this user. */
+  readonly file: string
+  /** Open on the file that was checked, for as long as this process lives. */
+  readonly fd: number
+}
+
+/** A program, or the cause of its absence, as a wall reports it. */
+export type FoundCProgram = CProgram | { readonly missing: string }
+
+export interface CProgramSource {
+  readonly name: string
+  /** Folder of its C files and headers. */
+  readonly sources: string
+  /** Programs to treat as missing. */
+  readonly hide?: readonly string[]
+  /** For tests: another folder to keep it in. */
+  readonly folder?: string
+}
+
+const SOURCE = /\.[ch]$/
+const COMPILERS = ['cc', 'gcc', 'clang']
+const FLAGS = [
+  '-std=gnu11',
+  '-O2',
+  '-Wall',
+  '-Wextra',
+  '-fPIE',
+  '-pie',
+  '-fstack-protector-strong',
+  '-D_FORTIFY_SOURCE=2',
+  '-Wl,-z,relro,-z,now,-z,noexecstack',
+]
+const BUILD_MS_MAX = 60_000
+const PROGRAM_BYTES_MAX = 4 * 2 ** 20
+const GENERATIONS_MAX = 3
+const KEY_CHARACTERS = 16
+const EXECUTABLE = 0o500
+const OTHERS = 0o022
+const { O_RDONLY, O_NOFOLLOW } = constants
+
+/** Finds it compiled, or compiles it, which takes a second or two. Never rejects. */
+export async function openCProgram(source: CProgramSource): Promise<FoundCProgram> {
+  if (process.platform !== 'linux') return { missing: 'it needs Linux' }
+  try {
+    const { name, sources, folder = cacheFolder(name), hide = [] } = source
+    claimFolder(folder)
+    const files = cFiles(sources)
+    const key = keyOf(files)
+    return openMade(folder, key) ?? (await make({ name, files, folder, key, hide }))
+  } catch (error) {
+    return { missing: error instanceof Error ? error.message : String(error) }
+  }
+}
+
+/** Paths of all C files and headers of a folder. */
+export function cFiles(folder: string): readonly string[] {
+  const names = readdirSync(folder).filter((name) => SOURCE.test(name))
+  return names.sort().map((name) => path.join(folder, name))
+}
+
+/** The same file once more, to be read from its beginning. The caller closes it. */
+export function reopen({ fd }: CProgram): number {
+  return openSync(`/proc/self/fd/${fd}`, O_RDONLY)
+}
+
+/** Whether its file still has a name; a cache may be cleared at any time, and walls find it by name. */
+export function isThere({ fd }: CProgram): boolean {
+  return fstatSync(fd).nlink > 0
+}
+
+interface Making {
+  readonly name: string
+  readonly files: readonly string[]
+  readonly folder: string
+  readonly key: string
+  readonly hide: readonly string[]
+}
+
+async function make({ name, files, folder, key, hide }: Making): Promise<FoundCProgram> {
+  const compiler = COMPILERS.filter((one) => !hide.includes(one)).flatMap(
+    (one) => findProgram(one) ?? [],
+  )[0]
+  if (!compiler) return { missing: 'there is no C compiler to make it with' }
+  const making = mkdtempSync(path.join(folder, 'making-'))
+  try {
+    const made = path.join(making, name)
+    const complaint = await compile(compiler, files, made)
+    if (complaint !== undefined) return { missing: `the C compiler refused it: ${complaint}` }
+    chmodSync(made, 0o555)
+    renameSync(made, path.join(folder, `${key}-${hash('sha256', readFileSync(made), 'hex')}`))
+  } finally {
+    rmSync(making, { recursive: true, force: true })
+  }
+  for (const old of olderThan(folder, key)) rmSync(old, { recursive: true, force: true })
+  return openMade(folder, key) ?? { missing: 'what was made of it is not what was found' }
+}
+
+/** Changes with any byte of any part, with their names, and with the flags. */
+function keyOf(files: readonly string[]): string {
+  const parts = files.map((file) => [path.basename(file), readFileSync(file, 'utf8')])
+  return hash('sha256', JSON.stringify([parts, FLAGS]), 'hex').slice(0, KEY_CHARACTERS)
+}
+
+/** Message of the compiler where it failed. */
+async function compile(
+  cc: string,
+  files: readonly string[],
+  to: string,
+): Promise<string | undefined> {
+  const units = files.filter((file) => file.endsWith('.c'))
+  const child = spawn(cc, [...FLAGS, '-o', to, ...units], {
+    env: { PATH: process.env['PATH'] ?? '/usr/bin:/bin', TMPDIR: path.dirname(to), LC_ALL: 'C' },
+    stdio: ['ignore', 'ignore', 'pipe'],
+    timeout: BUILD_MS_MAX,
+    killSignal: 'SIGKILL',
+  })
+  let said = ''
+  child.stderr.on('data', (chunk: Buffer) => void (said = (said + chunk.toString()).slice(0, 300)))
+  return new Promise((resolve) => {
+    child.once('error', (error) => resolve(error.message))
+    child.once('close', (code) =>
+      resolve(code === 0 ? undefined : said.split('\n')[0] || `it ended (${code})`),
+    )
+  })
+}
+
+function openMade(folder: string, key: string): CProgram | undefined {
+  for (const name of readdirSync(folder).filter((one) => one.startsWith(`${key}-`))) {
+    const file = path.join(folder, name)
+    const fd = openSync(file, O_RDONLY | O_NOFOLLOW)
+    if (isOurs(fd, name.slice(key.length + 1))) return { file, fd }
+    closeSync(fd)
+    rmSync(file, { force: true })
+  }
+  return undefined
+}
+
+function isOurs(fd: number, digest: string): boolean {
+  const { uid, mode, nlink, size } = fstatSync(fd)
+  const isPlain = uid === process.getuid?.() && nlink === 1 && size <= PROGRAM_BYTES_MAX
+  const isSafe = (mode & OTHERS) === 0 && (mode & EXECUTABLE) === EXECUTABLE
+  return isPlain && isSafe && hash('sha256', readFileSync(fd), 'hex') === digest
+}
+
+/** Throws where nothing says which folder is this user's: it may have no home and no name. */
+function cacheFolder(name: string): string {
+  if (process.getuid?.() === 0) return `/var/cache/mayfly/${name}`
+  const cache = process.env['XDG_CACHE_HOME'] || path.join(os.homedir(), '.cache')
+  return path.join(cache, 'mayfly', name)
+}
+
+/** Write access to this folder is code execution, so it must be this user's alone. */
+function claimFolder(folder: string): void {
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  const { uid, mode } = lstatSync(folder)
+  if (uid !== process.getuid?.() || (mode & 0o077) !== 0)
+    throw new Error(`the folder "${folder}" is not this user's alone`)
+}
+
+function olderThan(folder: string, key: string): readonly string[] {
+  return readdirSync(folder)
+    .filter((name) => !name.startsWith(key) && !name.startsWith('making-'))
+    .map((name) => path.join(folder, name))
+    .sort((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs)
+    .slice(GENERATIONS_MAX - 1)
+}

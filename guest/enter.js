@@ -15,35 +15,8 @@ import fs from 'node:fs'
 import path from 'node:path'
 import * as libc from '../src/os/libc.js'
 
-/**
- * @typedef {object} JailSpec
- * @property {boolean} mounts whether this process may build a root of its own
- * @property {string} over an existing folder to build it over; only this namespace sees it
- * @property {readonly string[]} tree what the root holds, read-only, each in its own place
- * @property {readonly { at: string, target: string }[]} links
- * @property {number} scratchBytes size of the root's tmpfs
- * @property {{ uid: number, gid: number } | null} user becomes this user, where the namespace has it
- * @property {string} hostname
- * @property {boolean} landlock
- * @property {string | null} seccomp the filter, base64
- * @property {Record<string, number>} limits
- * @property {readonly number[]} kept descriptors that the program gets
- * @property {Whole | null} whole what a wall for whole programs has beside the tree
- * @property {{ path: string, args: string[], env: Record<string, string> }} exec
- */
-
-/**
- * @typedef {object} Whole
- * @property {readonly string[]} writable
- * @property {number} [scratchBytes] of all scratch folders together
- * @property {readonly string[]} [scratchFolders]
- * @property {readonly { from: string, at: string }[]} [places] what lies elsewhere inside
- * @property {readonly { root: string, content: string, owner: number, at: string }[]} [layers] trees of packages
- * @property {Record<string, string>} [etc] files by path
- * @property {readonly string[]} [devices]
- * @property {{ folders: readonly string[], files: readonly string[] } | null} [proc] what of it is covered
- * @property {string} [workFolder]
- */
+/** @typedef {import('../src/jail/jail-spec.ts').JailSpec} JailSpec */
+/** @typedef {import('../src/jail/jail-spec.ts').WholeSpec} WholeSpec */
 
 const O_PATH = 0o10000000
 const SIGKILL = 9
@@ -157,7 +130,7 @@ function openFolder(place, owner) {
   throw new Error(`the layer "${place}" is another user's`)
 }
 
-/** @param {Whole} whole */
+/** @param {WholeSpec} whole */
 function buildWhole({ etc = {}, devices = [], proc, scratchFolders = [], scratchBytes = 0 }) {
   const inside = (/** @type {string} */ place) => path.join(spec.over, place)
   for (const [file, text] of Object.entries(etc)) {

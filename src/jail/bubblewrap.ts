@@ -12,7 +12,15 @@ import {
   type JailedProgram,
   type JailOptions,
 } from './embedded.ts'
-import { launcherPath, step, tmpfsOptions, tmpfsStep, Trees, type Step } from './launch-steps.ts'
+import {
+  addEtcAndDev,
+  launcherPath,
+  step,
+  tmpfsOptions,
+  tmpfsStep,
+  Trees,
+  type Step,
+} from './launch-steps.ts'
 import { userNamespaceFlags, type JailFacts, type JailLayer } from './facts.ts'
 import {
   deviceFiles,
@@ -189,15 +197,11 @@ function folders(
 ): readonly Step[] {
   const inside = (place: string) => `${over}${place}`
   const trees = new Trees()
-  const attach = (from: string, at: string, name: 'attach' | 'attach-readonly') =>
-    trees.add(step(name, trees.grab(from), inside(at)))
   trees.add(step('folder', '755', ...FILLED.map(inside)))
-  for (const [at, text] of Object.entries(etcFiles(ownUidInside)))
-    trees.add(step('file', '444', inside(at), text))
-  for (const place of tree.filter(isFilled)) attach(place, place, 'attach-readonly')
-  for (const { from, at } of placesOf(program).filter(({ at }) => isFilled(at)))
-    attach(from, at, 'attach-readonly')
-  for (const place of deviceFiles) attach(place, place, 'attach')
+  addEtcAndDev(trees, over, { etc: etcFiles(ownUidInside), devices: deviceFiles })
+  const own = tree.map((place) => ({ from: place, at: place }))
+  for (const { from, at } of [...own, ...placesOf(program)].filter(({ at }) => isFilled(at)))
+    trees.bind(from, inside(at), 'attach-readonly')
   for (const { at, target } of links.filter(({ at }) => isFilled(at)))
     trees.add(step('link', target, inside(at)))
   // Mount points of what bubblewrap puts there.

@@ -1,7 +1,7 @@
 import path from 'node:path'
 import type { JailFacts } from './facts.ts'
 import type { JailSpec, WholeSpec } from './jail-spec.ts'
-import { launcherPath, step, tmpfsStep, Trees, type Step } from './launch-steps.ts'
+import { addEtcAndDev, launcherPath, step, tmpfsStep, Trees, type Step } from './launch-steps.ts'
 import { launcherFdOfWhole, scratchInodesMax } from './whole.ts'
 
 /**
@@ -60,14 +60,13 @@ function rootOf(spec: JailSpec): readonly Step[] {
     at: layer.at,
     index: trees.grabLayer(layer, spec.user === null),
   }))
-  const devices = (whole?.devices ?? []).map((at) => ({ at, index: trees.grab(at) }))
   const attached = (of: typeof grabbed, name: string) =>
     of.map(({ at, index }) => step(name, index, inside(at)))
   trees.add(
     tmpfsStep(over, spec.scratchBytes, ROOT_INODES_MAX),
     ...attached(grabbed, 'attach-readonly'),
   )
-  if (whole) addWhole(trees, spec, whole, attached(devices, 'attach'))
+  if (whole) addWhole(trees, spec, whole)
   trees.add(
     ...attached(layers, 'attach-readonly'),
     ...spec.links.map(({ at, target }) => step('link', target, inside(at))),
@@ -80,13 +79,9 @@ function rootOf(spec: JailSpec): readonly Step[] {
   return trees.steps
 }
 
-function addWhole(trees: Trees, spec: JailSpec, whole: WholeSpec, devices: readonly Step[]): void {
+function addWhole(trees: Trees, spec: JailSpec, whole: WholeSpec): void {
   const inside = (place: string) => path.join(spec.over, place)
-  trees.add(
-    ...Object.entries(whole.etc ?? {}).map(([at, text]) => step('file', '444', inside(at), text)),
-    step('folder', '755', inside('/dev')),
-    ...devices,
-  )
+  addEtcAndDev(trees, spec.over, whole)
   addScratch(trees, spec, whole, (whole.scratchFolders ?? []).map(inside))
   if (!whole.proc) return trees.add(step('folder', '755', inside('/proc')))
   trees.add(

@@ -1,3 +1,5 @@
+import type { WholeSpec } from './jail-spec.ts'
+
 /**
  * Steps of the launcher (`guest/launcher/launcher.c`), as the words of its command line: name, number of arguments,
  * arguments. They are carried out in this order; the last is `exec`.
@@ -38,8 +40,24 @@ export class Trees {
     return this.#count++
   }
 
+  /** Mounts at `at` a copy of what is mounted at `from`. */
+  bind(from: string, at: string, how: 'attach' | 'attach-readonly'): void {
+    this.add(step(how, this.grab(from), at))
+  }
+
   /** Adds a step that grabs nothing. */
   add(...steps: readonly Step[]): void {
     this.steps.push(...steps)
   }
+}
+
+/** Adds `/etc` with these files and `/dev` with these devices, in a root that is built at `over`. */
+export function addEtcAndDev(
+  trees: Trees,
+  over: string,
+  { etc = {}, devices = [] }: Pick<WholeSpec, 'etc' | 'devices'>,
+): void {
+  trees.add(step('folder', '755', `${over}/etc`, `${over}/dev`))
+  for (const [at, text] of Object.entries(etc)) trees.add(step('file', '444', over + at, text))
+  for (const device of devices) trees.bind(device, over + device, 'attach')
 }

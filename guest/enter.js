@@ -42,7 +42,7 @@ try {
   if (spec.landlock) libc.restrictFiles({ readable: readable(), ...ofWhole(), open: openPath })
   libc.closeOnExecFrom(3)
   for (const fd of spec.kept) libc.keepOverExec(fd)
-  if (spec.seccomp) libc.loadSeccomp(Buffer.from(spec.seccomp, 'base64'))
+  if (spec.seccomp) libc.loadSeccomp(Buffer.from(spec.seccomp, 'hex'))
   process.execve?.(spec.exec.path, spec.exec.args, spec.exec.env)
 } catch (error) {
   fs.writeSync(READY_FD, `E${error instanceof Error ? error.message : String(error)}`)

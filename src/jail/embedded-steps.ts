@@ -30,7 +30,7 @@ export function launched(spec: JailSpec, { root }: JailFacts) {
     // Node gives a child no descriptor that it is told to ignore.
     ...(spec.whole ? [step('reserve', RESULT_FD)] : []),
     step('keep', ...spec.kept),
-    ...(spec.seccomp ? [step('seccomp', Buffer.from(spec.seccomp, 'base64').toString('hex'))] : []),
+    ...(spec.seccomp ? [step('seccomp', spec.seccomp)] : []),
     step('variables', ...Object.entries(spec.exec.env).map((pair) => pair.join('='))),
     step('exec', spec.exec.path, ...spec.exec.args),
   ]

@@ -373,15 +373,18 @@ function limitsOf(program: JailedProgram): Readonly<Record<string, number>> {
   }
 }
 
-function filterFor(program: JailedProgram, mounts: boolean): string {
-  return program.whole ? wholeFilter(mounts).toString('base64') : startFilter()
+const filters = new Map<'start' | 'whole' | 'without namespaces', string>()
+
+/** Filter in hex, compiled and converted once. */
+function filterFor({ whole }: JailedProgram, mounts: boolean): string {
+  const kind = !whole ? 'start' : mounts ? 'whole' : 'without namespaces'
+  const made = filters.get(kind) ?? compiledFilter(whole, mounts).toString('hex')
+  filters.set(kind, made)
+  return made
 }
 
-let filter: string | undefined
-
-function startFilter(): string {
-  filter ??= compileSeccomp(readSeccompPolicy('start')).toString('base64')
-  return filter
+function compiledFilter(whole: WholeProgram | undefined, mounts: boolean): Buffer {
+  return whole ? wholeFilter(mounts) : compileSeccomp(readSeccompPolicy('start'))
 }
 
 /** The second filter, which a program loads itself when it is warm. */

@@ -15,7 +15,7 @@ export interface JailSpec {
   readonly user: { readonly uid: number; readonly gid: number } | null
   readonly hostname: string
   readonly landlock: boolean
-  /** Filter in base64. */
+  /** Filter in hex. */
   readonly seccomp: string | null
   readonly limits: Readonly<Record<string, number>>
   /** Descriptors that the program gets. */

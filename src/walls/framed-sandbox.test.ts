@@ -2,15 +2,17 @@ import assert from 'node:assert/strict'
 import { PassThrough } from 'node:stream'
 import { suite, test } from 'node:test'
 import { allControls, noNetwork, type Controls } from '../contract/controls.ts'
-import { WorkerSandbox } from './worker-sandbox.ts'
 import type { WayOut } from './exit.ts'
-import { ProgramSandbox } from './program-sandbox.ts'
+import { FramedSandbox } from './framed-sandbox.ts'
+import type { GuestKind } from './guest-kind.ts'
+import { programGuest } from './program-guest.ts'
+import { workerGuest } from './worker-guest.ts'
 
 /** Races between the opening of a sandbox's exit and its tightening or end, with mock walls. */
 const controls: Controls = { ...allControls, memory: 2 ** 20, cpu: 1, processes: 4 }
-const sandboxes = {
-  process: (parts: object) => new ProgramSandbox('s', parts as never),
-  worker: (parts: object) => new WorkerSandbox('s', parts as never),
+const guests: Readonly<Record<string, (options: never) => GuestKind>> = {
+  process: programGuest,
+  worker: workerGuest,
 }
 
 function played() {
@@ -50,7 +52,9 @@ function played() {
 const task = { run: 'r', language: 'python', capabilities: [], files: [] } as never
 const turn = () => new Promise((then) => void setImmediate(then))
 
-for (const [name, make] of Object.entries(sandboxes))
+for (const [name, guest] of Object.entries(guests)) {
+  const make = (parts: object) => new FramedSandbox('s', parts as never, guest(parts as never))
+
   suite(`While the way out of a ${name} is being opened`, () => {
     test('tightened controls hold once it is open', async () => {
       const { parts, seen, open } = played()
@@ -64,7 +68,7 @@ for (const [name, make] of Object.entries(sandboxes))
 
     test('and what was still being tightened too, whichever of two is over first', async () => {
       const { parts, seen, open } = played()
-      const sandbox = make({ ...parts, isWhole: true })
+      const sandbox = make({ ...parts, ownsWall: true })
       void sandbox.run(task, {} as never)
       const both = [
         sandbox.tighten({ ...controls, network: noNetwork, cpu: 0.5 }),
@@ -88,3 +92,18 @@ for (const [name, make] of Object.entries(sandboxes))
       assert.ok(seen.isClosed)
     })
   })
+}
+
+test('A sandbox has the methods of the parts that its kind of guest hands in, and no others', async () => {
+  const { parts } = played()
+  const optional = ['hold', 'listen', 'endZone'] as const
+  const has = (guest: GuestKind) => {
+    const sandbox = new FramedSandbox('s', parts as never, guest)
+    return optional.map((name) => sandbox[name] !== undefined)
+  }
+  assert.deepEqual(has(programGuest(parts as never)), [true, true, true])
+  assert.deepEqual(has(workerGuest(parts as never)), [false, false, false])
+  const shared = new FramedSandbox('s', parts as never, workerGuest(parts as never))
+  await assert.rejects(shared.freeze(), { code: 'UNAVAILABLE' })
+  assert.deepEqual(await shared.capture(), { kind: 'none', parts: [] })
+})

@@ -1,8 +1,6 @@
-import type * as z from 'zod'
-import { meet, type Control, type Controls } from '../contract/controls.ts'
+import { controlsBeyond, meet, type Control, type Controls } from '../contract/controls.ts'
 import { MayflyError } from '../contract/error.ts'
-import type { Sink, Emitter } from '../contract/event.ts'
-import type { Profile } from '../contract/profile.ts'
+import type { Sink } from '../contract/event.ts'
 import type {
   Capture,
   Enforced,
@@ -12,184 +10,193 @@ import type {
   Task,
   TaskEnd,
   TaskIo,
+  ZoneListener,
 } from '../contract/provider.ts'
-import type { Frame } from '../lib/frames.ts'
-import type { WardenClient } from './client.ts'
-import { endOfWall, lostEnd } from './ends.ts'
-import type { WayOut } from './exit.ts'
-import type { HandleEnd, WallHandle } from './handle.ts'
-import { stricter } from './lower.ts'
-import { sampleUsage, type UsageSamples } from './usage-samples.ts'
-import { headed, withoutAbsent, type AnsweredHead } from './wire.ts'
+import type { GuestKind, GuestParts } from './guest-kind.ts'
+import { GuestLife, type SandboxParts } from './guest-life.ts'
+import { lower } from './lower.ts'
+import { withoutSentinel } from './memory-capture.ts'
+import { PauseState } from './pause.ts'
+import { hasSentinel } from './sentinel-calls.ts'
 
 /**
- * The server's end of one life behind a wall that speaks in frames, whatever the wall is made of: one task, controls that
- * only fall, samples of what it uses, one end. Kinds of walls add where output comes from and what else a frame may say.
+ * The server's end of one life behind a wall that speaks in frames, whatever the wall is made of and whatever runs in it.
  *
- * Each frame is read as hostile input: a guest that writes what its runner never writes is killed, and its job ends
- * PROTOCOL. The first end counts; whatever comes later is dropped.
+ * Problem: task, tightening, freeze, capture, kill and destruction have to be the same on every tier, and each tier adds
+ * ways in which a guest differs: output in frames or on sockets, exits by call or by a listener, zones, memory to copy.
+ *
+ * Mechanism: the state of the life is in GuestLife; this class is all that is done to it. Differences are small parts that
+ * a kind of guest hands in (`worker-guest.ts`, `program-guest.ts`). A kind leaves out the parts it lacks; the sandbox then
+ * lacks the method, or rejects. A wall of another mechanism (a sentry, a VM) hands in one of these kinds.
+ *
+ * Relies on: the frames of `wire.ts`, each read as hostile input. A guest that sends what its runner never sends is
+ * killed, and its job ends PROTOCOL.
+ *
+ * Not handled: a second task. A sandbox is used once.
  */
-export interface SandboxParts {
-  readonly provider: string
-  readonly profile: Profile
-  readonly wall: WallHandle
-  readonly warden: WardenClient
-  readonly voice: Emitter
-  readonly pool: 'hit' | 'miss'
-}
-
-/** Freed resources, for the receipt. */
-export type Freed = Pick<Receipt, 'freedBytes' | 'forced'>
-
-export abstract class FramedSandbox<Parts extends SandboxParts> implements Sandbox {
+export class FramedSandbox implements Sandbox {
   readonly id: string
   readonly provider: string
   readonly image: string
   readonly pool: 'hit' | 'miss'
-  abstract readonly tightens: readonly Control[] | undefined
+  readonly tightens: readonly Control[] | undefined
+  readonly held?: Readonly<Record<string, string>>
+  readonly hold?: () => Promise<void>
+  readonly listen?: (listener: ZoneListener) => void
+  readonly endZone?: (zone: string) => Promise<void>
   receipt: Receipt | undefined
-  protected readonly parts: Parts
-  protected controls: Controls
-  /** Meet of all controls ever asked for, from the moment of the request on. */
-  protected wanted: Controls
-  protected wayOut: WayOut | undefined
-  protected task: Task | undefined
-  protected io: TaskIo | undefined
-  protected cause: KillCause | undefined
-  protected samples: UsageSamples | undefined
-  protected ended = false
-  #answers = 0
-  #settle: ((end: TaskEnd) => void) | undefined
+  readonly #life: GuestLife
+  readonly #guest: GuestParts
+  readonly #pause: PauseState | undefined
+  /** The last request that took something from the whole. */
+  #tightening: Promise<unknown> = Promise.resolve()
   #disposing: Promise<void> | undefined
 
-  constructor(id: string, parts: Parts) {
+  constructor(id: string, parts: SandboxParts, kind: GuestKind) {
     this.id = id
-    this.parts = parts
     this.provider = parts.provider
     this.image = parts.profile.image
     this.pool = parts.pool
-    this.controls = parts.profile.controls
-    this.wanted = this.controls
+    this.#life = new GuestLife(parts)
+    this.#guest = kind(this.#life)
+    const { tightens, held, ownsWall, memory, zones } = this.#guest
+    this.tightens = tightens
+    if (held) this.held = held
+    if (ownsWall) this.#pause = pauseOf(this.#life)
+    if (memory && this.#pause) this.hold = holdOf(this.#life, this.#pause)
+    if (!zones) return
+    this.listen = (listener) => zones.listen(listener)
+    this.endZone = (zone) => zones.end(zone)
   }
-
-  /** Opens what leaves the wall, as far as it was granted. */
-  protected abstract openExits(task: Task): Promise<void>
-  /** Subscribes to output, before the first frame is read. */
-  protected abstract subscribe(io: TaskIo): void
-  protected abstract send(task: Task): void
-  protected abstract hear(frame: Frame): void
-  /** The wall ended without an `end` frame. */
-  protected abstract lost(end: HandleEnd): void
-  /** Kills or gives back the wall. */
-  protected abstract destroy(): Promise<Freed>
-  abstract tighten(to: Controls, zone?: string): Promise<Enforced>
-  abstract freeze(): Promise<void>
-  abstract thaw(): Promise<void>
-  abstract capture(): Promise<Capture>
-  abstract watch(sink: Sink): void
-  abstract kill(cause: KillCause): void
 
   get wall(): string {
-    return this.parts.wall.wall.id
+    return this.#life.wall
   }
 
-  protected get isOver(): boolean {
-    return this.cause !== undefined || this.#disposing !== undefined
+  get heldBytes(): number {
+    return this.#guest.output.heldBytes
   }
 
   async run(task: Task, io: TaskIo): Promise<TaskEnd> {
-    if (this.task || this.#disposing)
+    const life = this.#life
+    if (life.task || life.isDisposing)
       throw new MayflyError('CONFLICT', 'Cannot run a second task: a sandbox is used once')
-    const { wall } = this.parts
-    this.task = task
-    this.io = io
-    await this.openExits(task)
-    const { promise, resolve } = Promise.withResolvers<TaskEnd>()
-    this.#settle = resolve
+    const { exits, output, frames } = this.#guest
+    const { wall } = life.parts
+    life.task = task
+    life.io = io
+    await exits.open(task)
     wall.ref(true)
-    this.subscribe(io)
-    wall.listen({ frame: (frame) => this.hear(frame), ended: (end) => this.lost(end) })
-    if (!this.ended) this.send(task)
-    return promise
+    output.begin(io)
+    wall.listen({ frame: (frame) => frames.hear(frame), ended: (end) => frames.lost(end) })
+    if (!life.isEnded) frames.send(task)
+    return life.end.promise
   }
 
+  /** A zone has bounds of its own; its other controls are those of the whole. */
+  async tighten(to: Controls, zone?: string): Promise<Enforced> {
+    const { zones } = this.#guest
+    const began = performance.now()
+    if (zone === undefined || !zones) {
+      const tightening = this.#tightenWhole(to, began)
+      this.#tightening = tightening.catch(() => undefined)
+      return await tightening
+    }
+    // Controls taken from the whole are taken from its zones in the same turn.
+    await Promise.resolve()
+    await this.#tightening
+    const controls = await zones.tighten(to, zone)
+    const unenforced = controlsBeyond(controls, to)
+    return { controls, took: performance.now() - began, unenforced }
+  }
+
+  async #tightenWhole(to: Controls, began: number): Promise<Enforced> {
+    const life = this.#life
+    const { exits, calls, ownsWall } = this.#guest
+    const { asked, next } = life.want(to)
+    // Exits first: they are closed in this process and take no time.
+    life.wayOut?.tighten(next)
+    exits.tighten(next)
+    const kept = calls.kept(next)
+    const answers = calls.close && (await calls.close(next))
+    const lowered = ownsWall && (await lower(life.parts.warden, life.wall, life.controls, next))
+    life.controls = meet(life.controls, { ...next, ...kept, ...lowered })
+    const unenforced = controlsBeyond(life.controls, asked)
+    const took = performance.now() - began
+    return { controls: life.controls, took, unenforced, ...(answers && { answers }) }
+  }
+
+  /** A wall without zones of its own has one CPU time, whichever zone it is. */
   cpuTime(zone?: string): number | undefined {
-    return zone === undefined ? (this.samples?.cpuMs ?? 0) : undefined
+    if (zone !== undefined && this.#guest.zones) return undefined
+    return this.#life.samples?.cpuMs ?? 0
+  }
+
+  async freeze(): Promise<void> {
+    await this.#pausing.freeze()
+  }
+
+  async thaw(): Promise<void> {
+    await this.#pausing.thaw()
+  }
+
+  get #pausing(): PauseState {
+    if (this.#pause) return this.#pause
+    const message = `Cannot freeze a guest of "${this.provider}": this wall has no such ability`
+    throw new MayflyError('UNAVAILABLE', message)
+  }
+
+  /** Events of a guest's calls; system calls are reported by the sentinel, connections by the exit. */
+  watch(sink: Sink): void {
+    this.#life.sink = sink
+  }
+
+  /** Frozen while it is copied. Rejects with MayflyError UNAVAILABLE where the copy does not come. */
+  async capture(): Promise<Capture> {
+    const { memory } = this.#guest
+    const { wall, warden } = this.#life.parts
+    if (!memory) return { kind: 'none', parts: [] }
+    if (!hasSentinel(wall.wall) && !wall.wall.isImaged) return withoutSentinel(wall.wall)
+    return await this.#pausing.during(() =>
+      memory.copy(
+        () => warden.memory(this.wall),
+        (bytes) => warden.capture(this.wall, bytes),
+      ),
+    )
+  }
+
+  kill(cause: KillCause): void {
+    this.#life.kill(cause)
   }
 
   [Symbol.asyncDispose](): Promise<void> {
+    this.#life.isDisposing = true
     this.#disposing ??= this.#dispose()
     return this.#disposing
   }
 
   async #dispose(): Promise<void> {
     const began = performance.now()
-    const freed = await this.destroy()
+    const freed = await this.#guest.destroy()
+    this.#guest.memory?.close()
     this.receipt = { id: this.id, took: performance.now() - began, ...freed }
   }
+}
 
-  /** Tightened or ended while it was being opened, it could not be told. */
-  protected adopt(wayOut: WayOut): void {
-    this.wayOut = wayOut
-    wayOut.tighten(this.wanted)
-    if (this.isOver) wayOut.close()
-  }
+function pauseOf(life: GuestLife): PauseState {
+  const { warden } = life.parts
+  return new PauseState({
+    stop: () => warden.freeze(life.wall),
+    resume: async () => life.isEnded || warden.thaw(life.wall),
+  })
+}
 
-  /** Throws CONFLICT for what loosens. Concurrent requests meet, whichever takes effect first. */
-  protected want(to: Controls): { readonly asked: Controls; readonly next: Controls } {
-    const asked = stricter(this.controls, to)
-    const next = (this.wanted = meet(this.wanted, asked))
-    return { asked, next }
-  }
-
-  /** Samples usage from the release of user code on. */
-  protected sample(): void {
-    const { wall, warden, voice } = this.parts
-    const { run = '', zone } = this.task ?? {}
-    this.samples ??= sampleUsage({ warden, wall: wall.wall.id, run, zone, voice })
-  }
-
-  /** An honest runner sends no more answers than the batch has calls. */
-  protected answered(payload: Buffer, schema: z.ZodType<AnsweredHead>): void {
-    const read = headed(schema, payload)
-    if (!read || ++this.#answers > (this.task?.calls ?? 0)) return this.garbled('unreadable answer')
-    const { status, encoding, error, executionMs } = read.head
-    this.io?.answered?.({
-      status,
-      resultText: read.rest.toString('utf8'),
-      encoding,
-      executionTime: executionMs,
-      ...(error && { error: withoutAbsent(error) }),
-    })
-  }
-
-  /** A timeout that the guest reported late stays a timeout. */
-  protected statusOf(reported: TaskEnd['status']): TaskEnd['status'] {
-    return this.cause?.status === 'timeout' ? 'timeout' : reported
-  }
-
-  /** End of a wall that was killed, or that ended under its task. */
-  protected endOf(end: HandleEnd): TaskEnd {
-    const ended = endOfWall(end, this.cause)
-    // The last sample counts where no process was left to be read.
-    return { ...ended, cpuTime: Math.max(ended.cpuTime, this.samples?.cpuMs ?? 0) }
-  }
-
-  protected garbled(why: string): void {
-    this.cutOff(lostEnd('failed', 'PROTOCOL', `Cannot read what the wall says: ${why}`, 0))
-  }
-
-  /** Kills the wall for what its runner sent. */
-  protected cutOff(end: TaskEnd): void {
-    void this.parts.wall.kill()
-    this.finish(end)
-  }
-
-  protected finish(end: TaskEnd): void {
-    if (this.ended) return
-    this.ended = true
-    this.samples?.[Symbol.dispose]()
-    const network = this.wayOut?.attempts
-    this.#settle?.(network ? { ...end, network } : end)
+/** Frozen it has no deadline any more: the caller kills it. */
+function holdOf(life: GuestLife, pause: PauseState): () => Promise<void> {
+  return async () => {
+    // Bytes that it sent before lie in sockets and would go on leaving.
+    life.wayOut?.close()
+    await pause.hold()
+    life.usedBefore = await life.parts.warden.release(life.wall)
   }
 }

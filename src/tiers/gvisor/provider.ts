@@ -7,8 +7,9 @@ import type { Availability, Provider, Sandbox } from '../../contract/provider.ts
 import { newId } from '../../lib/id.ts'
 import type { WardenClient } from '../../walls/client.ts'
 import type { OpenWayOut } from '../../walls/exit.ts'
+import { FramedSandbox } from '../../walls/framed-sandbox.ts'
 import { claimProgram } from '../../walls/program-claim.ts'
-import { ProgramSandbox, tightenedAlways } from '../../walls/program-sandbox.ts'
+import { programGuest, tightenedAlways } from '../../walls/program-guest.ts'
 import { createRack, type Rack, type RackOptions } from '../../walls/program-spares.ts'
 import { provedTwice } from '../../walls/worker-claim.ts'
 import { probe } from './detect.ts'
@@ -87,6 +88,6 @@ async function launch(
     void wall.kill()
     throw new MayflyError('PROTOCOL', `Cannot use wall "${wall.wall.id}": it came without streams`)
   }
-  const parts = { provider, profile, wall, warden, voice, pool, held, listener, openWayOut }
-  return new ProgramSandbox(newId('sbx'), parts)
+  const parts = { provider, profile, wall, warden, voice, pool }
+  return new FramedSandbox(newId('sbx'), parts, programGuest({ held, listener, openWayOut }))
 }

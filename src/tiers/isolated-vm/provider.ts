@@ -5,11 +5,12 @@ import type { Availability, Provider } from '../../contract/provider.ts'
 import { newId } from '../../lib/id.ts'
 import type { WardenClient } from '../../walls/client.ts'
 import type { OpenFolders } from '../../walls/folder-calls.ts'
+import { FramedSandbox } from '../../walls/framed-sandbox.ts'
 import type { WallHandle } from '../../walls/handle.ts'
 import { createShelf } from '../../walls/shelf.ts'
 import type { OpenWayOut } from '../../walls/exit.ts'
 import { claimWorker, unavailable } from '../../walls/worker-claim.ts'
-import { WorkerSandbox } from '../../walls/worker-sandbox.ts'
+import { workerGuest } from '../../walls/worker-guest.ts'
 import { probe } from './detect.ts'
 
 export interface IsolateOptions {
@@ -70,13 +71,10 @@ export function createIsolateProvider(options: IsolateOptions): Provider {
       const claimed = await claimWorker(workers, warden, profile)
       const give = (handle: WallHandle) => workers.give(handle)
       const settings = settingsOf(profile)
-      const parts = { provider: provider.name, profile, warden, voice, give, settings, ...claimed }
-      const ways = { ...(openWayOut && { openWayOut }), ...(openFolders && { openFolders }) }
-      return new WorkerSandbox(newId('sbx'), {
-        ...parts,
-        ...ways,
-        heldCapabilities: [webAssembly],
-      })
+      const parts = { provider: provider.name, profile, warden, voice, ...claimed }
+      const exits = { ...(openWayOut && { openWayOut }), ...(openFolders && { openFolders }) }
+      const guest = workerGuest({ give, settings, ...exits, heldCapabilities: [webAssembly] })
+      return new FramedSandbox(newId('sbx'), parts, guest)
     },
     close: () => workers.close(),
   }

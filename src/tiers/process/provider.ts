@@ -3,18 +3,20 @@ import type { Emitter } from '../../contract/event.ts'
 import type { Language } from '../../contract/job.ts'
 import { MayflyError } from '../../contract/error.ts'
 import type { Profile } from '../../contract/profile.ts'
-import type { Availability, Provider, Sandbox } from '../../contract/provider.ts'
+import type { Availability, Provider } from '../../contract/provider.ts'
 import { newId } from '../../lib/id.ts'
 import type { WardenClient } from '../../walls/client.ts'
-import type { WallHandle } from '../../walls/handle.ts'
+import type { GuestKind } from '../../walls/guest-kind.ts'
+import { FramedSandbox } from '../../walls/framed-sandbox.ts'
 import type { OpenFolders } from '../../walls/folder-calls.ts'
 import type { OpenWayOut } from '../../walls/exit.ts'
 import { provedTwice } from '../../walls/worker-claim.ts'
-import { WorkerSandbox } from '../../walls/worker-sandbox.ts'
-import { claimProgram } from '../../walls/program-claim.ts'
+import { workerGuest } from '../../walls/worker-guest.ts'
+import { claimProgram, type ClaimedProgram } from '../../walls/program-claim.ts'
 import { probe } from './detect.ts'
-import { createRack, programOf, type Rack, type RackOptions } from '../../walls/program-spares.ts'
-import { ProgramSandbox, tightenedAlways } from '../../walls/program-sandbox.ts'
+import { createRack, programOf, type RackOptions } from '../../walls/program-spares.ts'
+import { programGuest, tightenedAlways } from '../../walls/program-guest.ts'
+import { hasSentinel } from '../../walls/sentinel-calls.ts'
 import type { JailKind } from '../../contract/jail-kind.ts'
 
 export interface ProcessOptions {
@@ -90,9 +92,13 @@ export function createProcessProvider(options: ProcessOptions): Provider {
       return proved
     },
     async launch(profile) {
-      const sandbox = await launch(provider.name, profile, options, rack)
-      isWatched ||= sandbox instanceof ProgramSandbox && sandbox.isWatched
-      return sandbox
+      const { warden, voice } = options
+      const claimed = await claimProgram(rack, warden, profile)
+      const { wall, pool } = claimed
+      const guest = guestOf(profile, claimed, options)
+      isWatched ||= isProgram(profile) && hasSentinel(wall.wall)
+      const parts = { provider: provider.name, profile, wall, warden, voice, pool }
+      return new FramedSandbox(newId('sbx'), parts, guest)
     },
     close: () => rack.close(),
   }
@@ -108,40 +114,30 @@ export function createProcessProvider(options: ProcessOptions): Provider {
   return provider
 }
 
-async function launch(
-  provider: string,
+/** Throws PROTOCOL, and kills the wall, where a program has no outputs. */
+function guestOf(
   profile: Profile,
+  { wall, held, listener }: ClaimedProgram,
   options: ProcessOptions,
-  rack: Rack,
-): Promise<Sandbox> {
-  const { warden, voice } = options
-  const { wall, pool, held, listener } = await claimProgram(rack, warden, profile)
-  if (programOf(profile.language) === 'isolated-vm') {
-    const give = (worker: WallHandle) => void worker.kill()
-    const settings = isolateSettings(profile)
-    const parts = {
-      provider,
-      profile,
-      wall,
-      warden,
-      voice,
-      pool,
-      give,
-      settings,
-      isWhole: true,
-      openWayOut: options.openWayOut,
-      ...(options.openFolders && { openFolders: options.openFolders }),
+): GuestKind {
+  const { openWayOut, openFolders } = options
+  if (!isProgram(profile))
+    return workerGuest({
+      give: (worker) => void worker.kill(),
+      settings: isolateSettings(profile),
+      ownsWall: true,
+      openWayOut,
+      ...(openFolders && { openFolders }),
       tightens: tightenedAlways,
-    }
-    return new WorkerSandbox(newId('sbx'), parts)
-  }
-  if (!wall.streams) {
-    void wall.kill()
-    throw new MayflyError('PROTOCOL', `Cannot use wall "${wall.wall.id}": it came without streams`)
-  }
-  const { openWayOut } = options
-  const parts = { provider, profile, wall, warden, voice, pool, held, listener, openWayOut }
-  return new ProgramSandbox(newId('sbx'), parts)
+    })
+  if (wall.streams) return programGuest({ held, listener, openWayOut })
+  void wall.kill()
+  throw new MayflyError('PROTOCOL', `Cannot use wall "${wall.wall.id}": it came without streams`)
+}
+
+/** Whether it runs as a program of its own, and not in an isolate. */
+function isProgram({ language }: Pick<Profile, 'language'>): boolean {
+  return programOf(language) !== 'isolated-vm'
 }
 
 function isolateSettings({ controls }: Profile) {

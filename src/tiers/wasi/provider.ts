@@ -2,10 +2,11 @@ import type { Emitter } from '../../contract/event.ts'
 import type { Availability, Provider } from '../../contract/provider.ts'
 import { newId } from '../../lib/id.ts'
 import type { WardenClient } from '../../walls/client.ts'
+import { FramedSandbox } from '../../walls/framed-sandbox.ts'
 import type { WallHandle } from '../../walls/handle.ts'
 import { createShelf } from '../../walls/shelf.ts'
 import { claimWorker, unavailable } from '../../walls/worker-claim.ts'
-import { WorkerSandbox } from '../../walls/worker-sandbox.ts'
+import { workerGuest } from '../../walls/worker-guest.ts'
 import { probe } from './detect.ts'
 
 export interface WasiOptions {
@@ -41,8 +42,8 @@ export function createWasiProvider(options: WasiOptions): Provider {
     async launch(profile) {
       const claimed = await claimWorker(workers, warden, profile)
       const give = (handle: WallHandle) => workers.give(handle)
-      const parts = { provider: provider.name, profile, warden, voice, give, ...claimed }
-      return new WorkerSandbox(newId('sbx'), { ...parts, settings: {} })
+      const parts = { provider: provider.name, profile, warden, voice, ...claimed }
+      return new FramedSandbox(newId('sbx'), parts, workerGuest({ give, settings: {} }))
     },
     close: () => workers.close(),
   }

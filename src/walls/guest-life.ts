@@ -1,0 +1,157 @@
+import type * as z from 'zod'
+import { meet, type Controls } from '../contract/controls.ts'
+import type { Emitter, Sink } from '../contract/event.ts'
+import type { Profile } from '../contract/profile.ts'
+import type { KillCause, Task, TaskEnd, TaskIo } from '../contract/provider.ts'
+import type { WallCost } from '../contract/warden.ts'
+import type { WardenClient } from './client.ts'
+import { endOfWall, lostEnd } from './ends.ts'
+import type { WayOut } from './exit.ts'
+import type { HandleEnd, WallHandle } from './handle.ts'
+import { stricter } from './lower.ts'
+import { sampleUsage, type UsageSamples } from './usage-samples.ts'
+import { headed, withoutAbsent, type AnsweredHead } from './wire.ts'
+
+export interface SandboxParts {
+  readonly provider: string
+  readonly profile: Profile
+  readonly wall: WallHandle
+  readonly warden: WardenClient
+  readonly voice: Emitter
+  readonly pool: 'hit' | 'miss'
+}
+
+/** Usage of a wall that was not sampled. */
+export const unseen: WallCost = { peakBytes: 0, cpuMs: 0 }
+
+/** Actions of a kind of guest at the ends of its life. */
+export interface LifeHooks {
+  /** Before a kill: milliseconds for which the wall may still send what was printed before. */
+  beforeKill?(cause: KillCause): number
+  /** Before the end is reported. */
+  ended?(): void
+  /** Before a wall is killed for what its runner sent. */
+  cutOff?(): void
+}
+
+/**
+ * State of one life, as its sandbox and the parts of its kind of guest see it: the task, controls that only fall, samples
+ * of what it uses, the cause of its kill, its one end. The first end counts; later ones are dropped.
+ */
+export class GuestLife {
+  readonly parts: SandboxParts
+  readonly end = Promise.withResolvers<TaskEnd>()
+  controls: Controls
+  /** Meet of all controls ever asked for, from the moment of the request on. */
+  wanted: Controls
+  wayOut: WayOut | undefined
+  task: Task | undefined
+  io: TaskIo | undefined
+  sink: Sink | undefined
+  cause: KillCause | undefined
+  samples: UsageSamples | undefined
+  isEnded = false
+  isDisposing = false
+  /** Usage when it was held for its capture. */
+  usedBefore = unseen
+  /** Actions of its kind of guest. */
+  hooks: LifeHooks = {}
+  #answers = 0
+
+  constructor(parts: SandboxParts) {
+    this.parts = parts
+    this.controls = parts.profile.controls
+    this.wanted = this.controls
+  }
+
+  /** The warden's id of its wall. */
+  get wall(): string {
+    return this.parts.wall.wall.id
+  }
+
+  /** Throws CONFLICT for what loosens. Concurrent requests meet, whichever takes effect first. */
+  want(to: Controls): { readonly asked: Controls; readonly next: Controls } {
+    const asked = stricter(this.controls, to)
+    const next = (this.wanted = meet(this.wanted, asked))
+    return { asked, next }
+  }
+
+  /** Race: a tightening or an end while it was being opened did not reach it, and is applied here. */
+  adopt(wayOut: WayOut): void {
+    this.wayOut = wayOut
+    wayOut.tighten(this.wanted)
+    if (this.cause !== undefined || this.isDisposing) wayOut.close()
+  }
+
+  /** Samples usage from the release of user code on. */
+  sample(): void {
+    const { warden, voice } = this.parts
+    const { run = '', zone } = this.task ?? {}
+    this.samples ??= sampleUsage({ warden, wall: this.wall, run, zone, voice })
+  }
+
+  /** An honest runner sends no more answers than the batch has calls. */
+  answered(payload: Buffer, schema: z.ZodType<AnsweredHead>): void {
+    const read = headed(schema, payload)
+    if (!read || ++this.#answers > (this.task?.calls ?? 0)) return this.garbled('unreadable answer')
+    const { status, encoding, error, executionMs } = read.head
+    this.io?.answered?.({
+      status,
+      resultText: read.rest.toString('utf8'),
+      encoding,
+      executionTime: executionMs,
+      ...(error && { error: withoutAbsent(error) }),
+    })
+  }
+
+  /** A timeout that the guest reported late stays a timeout. */
+  statusOf(reported: TaskEnd['status']): TaskEnd['status'] {
+    return this.cause?.status === 'timeout' ? 'timeout' : reported
+  }
+
+  /** End of a wall that was killed, or that ended under its task. */
+  endOf(end: HandleEnd): TaskEnd {
+    const ended = endOfWall(end, this.cause)
+    // The last sample counts where no process was left to be read.
+    return { ...ended, cpuTime: Math.max(ended.cpuTime, this.samples?.cpuMs ?? 0) }
+  }
+
+  kill(cause: KillCause): void {
+    if (this.cause || this.isEnded) return
+    this.cause = cause
+    // Requests that it sent before its wall is dead must not leave.
+    this.wayOut?.close()
+    const graceMs = this.hooks.beforeKill?.(cause) ?? 0
+    if (graceMs === 0) return void this.parts.wall.kill()
+    setTimeout(() => {
+      if (!this.isEnded) void this.parts.wall.kill()
+    }, graceMs)
+  }
+
+  garbled(why: string): void {
+    this.cutOff(lostEnd('failed', 'PROTOCOL', `Cannot read what the wall says: ${why}`, 0))
+  }
+
+  /** Kills the wall for what its runner sent. */
+  cutOff(end: TaskEnd): void {
+    this.hooks.cutOff?.()
+    void this.parts.wall.kill()
+    this.finish(end)
+  }
+
+  finish(end: TaskEnd): void {
+    if (this.isEnded) return
+    this.hooks.ended?.()
+    this.isEnded = true
+    this.samples?.[Symbol.dispose]()
+    const network = this.wayOut?.attempts
+    this.end.resolve(network ? { ...end, network } : end)
+  }
+
+  /** Stops listening to its wall, which keeps no process alive any more. */
+  detach(): void {
+    const { wall } = this.parts
+    wall.listen(undefined)
+    wall.ref(false)
+  }
+}

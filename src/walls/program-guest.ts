@@ -1,0 +1,254 @@
+import { callClasses, classesToClose } from '../contract/calls.ts'
+import { grantsNetwork, type Control, type Controls } from '../contract/controls.ts'
+import type { Profile } from '../contract/profile.ts'
+import type { Task, TaskEnd } from '../contract/provider.ts'
+import { sampleEveryMs, type BoundMechanisms, type WallCost } from '../contract/warden.ts'
+import type { Frame } from '../lib/frames.ts'
+import { artifactCap, type ArtifactCap } from './artifact-cap.ts'
+import { endOfProgram } from './ends.ts'
+import { ListenerExit, type ListenerExitOptions } from './guest-exits.ts'
+import { GuestFiles } from './guest-files.ts'
+import type { ClosableCalls, Freed, GuestFrames, GuestKind } from './guest-kind.ts'
+import { unseen, type GuestLife } from './guest-life.ts'
+import type { HandleEnd } from './handle.ts'
+import { MemoryCopies } from './memory-capture.ts'
+import { deadlineOf } from './program-claim.ts'
+import { ProgramOutput } from './program-output.ts'
+import { isLargeInput, isSentAhead, piecesOf } from './send-ahead.ts'
+import { closableBy, hasSentinel, heldByCalls, reportCalls } from './sentinel-calls.ts'
+import { wallZones } from './wall-zones.ts'
+import {
+  headed,
+  kind,
+  programAnsweredSchema,
+  programEndSchema,
+  releasedSchema,
+  withoutAbsent,
+} from './wire.ts'
+
+/** Controls that every wall of programs can close while its program runs. */
+export const tightenedAlways = [
+  'network',
+  'cpu',
+  'memory',
+  'processes',
+  'capabilities',
+] as const satisfies readonly Control[]
+
+export interface ProgramOptions extends ListenerExitOptions {
+  /** Mechanism that holds each bound, read back from the kernel. */
+  readonly held: BoundMechanisms
+  /** The cap of this server, unless given. */
+  readonly artifactCap?: ArtifactCap
+}
+
+/**
+ * Guest that is a whole program. Its outputs come on sockets of their own; frames come on a third, whose writer shares a
+ * process with user code.
+ */
+export function programGuest(options: ProgramOptions): GuestKind {
+  return (life) => {
+    const { wall, profile } = life.parts
+    const exits = new ListenerExit(life, options)
+    const files = new GuestFiles(profile.limits.artifacts, options.artifactCap ?? artifactCap)
+    const output = new ProgramOutput(life, files)
+    life.hooks = { beforeKill: () => output.beforeKill(), cutOff: () => files.discard() }
+    return {
+      tightens: [...tightenedAlways, ...closableBy(wall.wall.calls)],
+      held: { ...options.held },
+      ownsWall: true,
+      exits,
+      output,
+      frames: new ProgramFrames(life, files, output),
+      calls: sentinelCalls(life),
+      memory: new MemoryCopies(),
+      zones: wallZones(life),
+      destroy: () => destroy(life, exits, files, output),
+    }
+  }
+}
+
+class ProgramFrames implements GuestFrames {
+  readonly #life: GuestLife
+  readonly #files: GuestFiles
+  readonly #output: ProgramOutput
+  #calls: ReturnType<typeof reportCalls> | undefined
+  /** The end frame has been read, and the output before it is being drained. */
+  #hasSaid = false
+  /** On the monotonic clock: when the job was sent. */
+  #sentAt = -Infinity
+  #isReleased = false
+
+  constructor(life: GuestLife, files: GuestFiles, output: ProgramOutput) {
+    this.#life = life
+    this.#files = files
+    this.#output = output
+  }
+
+  /** Subscribes to the sentinel first, whose reports may come before the word of the release. */
+  send(task: Task): void {
+    const { wayOut, wall: id, parts } = this.#life
+    const { wall, warden, voice, profile } = parts
+    if (hasSentinel(wall.wall))
+      this.#calls = reportCalls({ warden, wall: id, run: task.run, voice })
+    this.#sentAt = performance.now()
+    for (const piece of piecesOf(task)) wall.send(kind.ahead, piece)
+    wall.send(kind.run, JSON.stringify({ ...carried(task, profile), trust: wayOut?.trust }))
+  }
+
+  hear(frame: Frame): void {
+    const life = this.#life
+    if (life.isEnded || this.#hasSaid) return
+    switch (frame.kind) {
+      case kind.released:
+        return this.#release(frame.payload)
+      case kind.artifact:
+        return this.#keep(this.#files.artifact(frame.payload))
+      case kind.display:
+        return this.#keep(this.#files.show(frame.payload))
+      case kind.answered:
+        return life.answered(frame.payload, programAnsweredSchema)
+      case kind.end:
+        return void this.#end(frame.payload)
+      default:
+        return life.garbled(`unknown frame ${frame.kind}`)
+    }
+  }
+
+  /** From here on the warden counts too: it ends the life when nothing here does. */
+  #release(payload: Buffer): void {
+    const life = this.#life
+    if (this.#isReleased) return
+    const at = releasedSchema.safeParse(payload.toString('latin1'))
+    if (!at.success) return life.garbled('unreadable release')
+    this.#isReleased = true
+    life.parts.warden.arm(life.wall, deadlineOf(life.parts.profile))
+    life.sample()
+    this.#calls?.released(at.data)
+    life.io?.released()
+  }
+
+  #keep(refused: TaskEnd | string | undefined): void {
+    if (typeof refused === 'string') this.#life.garbled(refused)
+    else if (refused) this.#life.cutOff(refused)
+  }
+
+  async #end(payload: Buffer): Promise<void> {
+    const life = this.#life
+    const read = headed(programEndSchema, payload)
+    if (!read) return life.garbled('unreadable end')
+    this.#hasSaid = true
+    const [seen] = await Promise.all([this.#used(), this.#output.drained()])
+    const { status, error, encoding, exitCode, signal, cpuTimeMs, artifactsLeftOut } = read.head
+    life.finish({
+      status: life.statusOf(status),
+      resultText: read.rest.toString('utf8'),
+      encoding,
+      cpuTime: this.#cpuTimeOf(cpuTimeMs, seen),
+      artifacts: this.#files.artifacts,
+      display: this.#files.display,
+      ...(artifactsLeftOut && { leftOut: artifactsLeftOut }),
+      ...(error && { error: withoutAbsent(error) }),
+      ...(exitCode !== undefined && { exitCode }),
+      ...(signal !== undefined && { signal }),
+      ...memoryOf(seen.peakBytes, life.parts.wall.wall.idleBytes),
+    })
+  }
+
+  /** A program can report less than it used. */
+  #cpuTimeOf(reported: number, seen: WallCost): number {
+    const isExact = this.#life.parts.wall.wall.countsTicks && seen !== unseen
+    return isExact ? seen.cpuMs : Math.max(reported, seen.cpuMs)
+  }
+
+  /**
+   * Usage that the warden saw; nothing where it cannot have taken a sample, and is not asked. The time since the job was
+   * sent decides, not what the guest says of its release: a server that was busy reads both frames in one turn.
+   */
+  async #used(): Promise<WallCost> {
+    const { wall, parts } = this.#life
+    if (performance.now() - this.#sentAt < sampleEveryMs.limited) return unseen
+    return await parts.warden.release(wall).catch(() => unseen)
+  }
+
+  /** End without an `end` frame: by a kill, else by its exit status. */
+  async lost(end: HandleEnd): Promise<void> {
+    const life = this.#life
+    if (life.isEnded || this.#hasSaid) return
+    await this.#output.drained()
+    const own = life.cause ? undefined : endOfProgram(end)
+    // Memory of the wall before the job is not the job's.
+    const all = Math.max(end.peakBytes, life.usedBefore.peakBytes)
+    const peakBytes = Math.max(0, all - life.parts.wall.wall.idleBytes)
+    const ended = own ?? life.endOf({ ...end, peakBytes })
+    const sampled = Math.max(end.exit?.cpuMs ?? 0, life.samples?.cpuMs ?? 0)
+    const cpuTime = Math.max(ended.cpuTime, sampled)
+    const { artifacts, display } = this.#files
+    life.finish({ ...ended, cpuTime, artifacts, display })
+  }
+}
+
+/** Files and system calls, closed by the sentinel; without one they stay as they were. */
+function sentinelCalls(life: GuestLife): ClosableCalls {
+  const { wall, warden } = life.parts
+  const { calls } = wall.wall
+  return {
+    kept: (next) => heldByCalls(life.controls, next, calls),
+    async close(next: Controls) {
+      const closed = classesToClose(life.controls, next).filter((name) => calls.includes(name))
+      if (closed.length === 0) return undefined
+      const allow = callClasses.filter((name) => !closed.includes(name))
+      const { answers } = await warden.calls(life.wall, [{ afterMs: 0, allow }])
+      return answers
+    },
+  }
+}
+
+async function destroy(
+  life: GuestLife,
+  exits: ListenerExit,
+  files: GuestFiles,
+  output: ProgramOutput,
+): Promise<Freed> {
+  const { wall } = life.parts
+  exits.close()
+  await wall.kill()
+  life.detach()
+  output.close()
+  files.uncount()
+  return { freedBytes: life.controls.memory + wall.wall.idleBytes, forced: ['SIGKILL'] }
+}
+
+/** Memory of the program above what its wall used before it. */
+function memoryOf(peakBytes: number, idleBytes: number): Pick<TaskEnd, 'memory'> {
+  if (peakBytes === 0) return {}
+  const peak = Math.max(0, peakBytes - idleBytes)
+  return { memory: { used: peak, peak } }
+}
+
+function carried(task: Task, { limits, controls, schedule, capture }: Profile) {
+  const lifeMs = schedule.phases.reduce((sum, phase) => sum + phase.for, 0)
+  return {
+    protocol: 1,
+    language: task.language,
+    entry: task.entry,
+    isEntryGuessed: task.isEntryGuessed ?? false,
+    ...(task.name !== undefined && { name: task.name }),
+    code: task.code,
+    ...(task.typed && { typed: true }),
+    inputText: task.inputText,
+    files: task.files.map((file) => (isSentAhead(file) ? { path: file.path, type: 'sent' } : file)),
+    args: task.args ?? [],
+    ...(task.stdin && { stdin: isLargeInput(task.stdin) ? { sent: true } : task.stdin }),
+    capabilities: task.capabilities,
+    env: task.env ?? {},
+    timeoutMs: Math.min(limits.timeout, lifeMs),
+    outputBytesMax: limits.output,
+    resultBytesMax: limits.result,
+    artifactBytesMax: limits.artifacts,
+    processes: controls.processes,
+    network: grantsNetwork(controls.network),
+    ...(capture && { stays: true }),
+    ...(task.calls !== undefined && { calls: task.calls }),
+  }
+}

@@ -1,0 +1,241 @@
+import { grantsFiles, grantsNetwork, type Control, type Controls } from '../contract/controls.ts'
+import { plainFiles } from '../contract/files.ts'
+import type { Profile } from '../contract/profile.ts'
+import type { Task } from '../contract/provider.ts'
+import type { Frame } from '../lib/frames.ts'
+import { fetchCapability } from './exit.ts'
+import { filesCapability } from './folder-calls.ts'
+import { GuestCalls } from './guest-calls.ts'
+import { RealmExits, type RealmExitsOptions } from './guest-exits.ts'
+import type { Freed, GuestFrames, GuestKind, GuestOutput } from './guest-kind.ts'
+import type { GuestLife } from './guest-life.ts'
+import type { HandleEnd, WallHandle } from './handle.ts'
+import { HeldFrames } from './held-frames.ts'
+import { headed, kind, withoutAbsent, workerAnsweredSchema, workerEndSchema } from './wire.ts'
+
+/** After a timeout the guest may still send what it had printed, before its process is killed. */
+const GRACE_MS = 40
+/** A job below both leaves its worker as it was. */
+const SMALL_CHARS = 65_536
+const SMALL_BYTES = 6 * 2 ** 20
+/** A guest that is not reported as dropped by then goes with its process. */
+const DISPOSE_MS_MAX = 1_000
+/** Longest character in UTF-8. */
+const CHARACTER_BYTES_MAX = 4
+
+export interface WorkerOptions extends RealmExitsOptions {
+  readonly give: (worker: WallHandle) => void
+  /** Settings of this kind of worker, beside the task and its limits. */
+  readonly settings: Readonly<Record<string, unknown>>
+  /** The wall is this job's alone: its bounds can be lowered, and it can be frozen. */
+  readonly ownsWall?: boolean
+  /** Capabilities that the guest holds from the start, and that cannot be revoked. */
+  readonly heldCapabilities?: readonly string[]
+  /** Controls that it can close while it runs, where that differs from its provider's others. */
+  readonly tightens?: readonly Control[]
+}
+
+/** Guest in a jailed worker: a fresh realm or module for one job, whose output comes in frames. */
+export function workerGuest(options: WorkerOptions): GuestKind {
+  const { tightens, ownsWall = false, heldCapabilities = [], settings, give } = options
+  return (life) => {
+    const exits = new RealmExits(life, options)
+    const frames = new WorkerFrames(life, exits, settings)
+    life.hooks = {
+      beforeKill: ({ status }) => (status === 'timeout' ? GRACE_MS : 0),
+      ended: () => life.wayOut?.close(),
+    }
+    return {
+      tightens,
+      ownsWall,
+      exits,
+      frames,
+      output: framedOutput,
+      calls: { kept: (next) => heldControls(next, life.controls, heldCapabilities) },
+      destroy: () => giveBack(life, frames.dropped, give),
+    }
+  }
+}
+
+/** Output that comes in frames, which WorkerFrames reads: nothing is buffered here. */
+const framedOutput: GuestOutput = { heldBytes: 0, begin: () => undefined }
+
+class WorkerFrames implements GuestFrames {
+  readonly #life: GuestLife
+  readonly #settings: Readonly<Record<string, unknown>>
+  readonly #calls: GuestCalls
+  readonly #held: HeldFrames
+  readonly #dropped = Promise.withResolvers<void>()
+
+  constructor(life: GuestLife, exits: RealmExits, settings: WorkerOptions['settings']) {
+    const { wall, voice } = life.parts
+    this.#life = life
+    this.#settings = settings
+    this.#held = new HeldFrames(wall, (frame) => this.#read(frame))
+    this.#calls = new GuestCalls({
+      wall,
+      voice,
+      now: () => stateOf(life, exits),
+      garbled: (why) => life.garbled(why),
+    })
+  }
+
+  /** Resolves when the worker has dropped its guest, or is gone itself. */
+  get dropped(): Promise<void> {
+    return this.#dropped.promise
+  }
+
+  send(task: Task): void {
+    const { wall, profile } = this.#life.parts
+    const settings = this.#settings
+    wall.send(kind.run, JSON.stringify({ protocol: 1, ...carried(task, profile), ...settings }))
+  }
+
+  hear(frame: Frame): void {
+    this.#held.hear(frame)
+  }
+
+  lost(end: HandleEnd): void {
+    this.#life.finish(this.#life.endOf(end))
+    this.#dropped.resolve()
+  }
+
+  #read(frame: Frame): void {
+    const life = this.#life
+    switch (frame.kind) {
+      case kind.released:
+        return this.#release()
+      case kind.stdout:
+      case kind.stderr:
+        return this.#stream(frame)
+      case kind.call:
+        return this.#call(frame.payload)
+      case kind.end:
+        return this.#end(frame.payload)
+      case kind.answered:
+        if (life.isEnded) return life.garbled('unreadable answer')
+        return life.answered(frame.payload, workerAnsweredSchema)
+      case kind.idle:
+        return this.#dropped.resolve()
+      default:
+        return life.garbled(`unknown frame ${frame.kind}`)
+    }
+  }
+
+  #release(): void {
+    if (this.#life.isEnded) return
+    this.#life.sample()
+    this.#life.io?.released()
+  }
+
+  #stream({ kind: which, payload }: Frame): void {
+    const { io, isEnded } = this.#life
+    if (isEnded) return
+    const took = which === kind.stdout ? io?.stdout(payload) : io?.stderr(payload)
+    if (took) this.#held.until(took)
+  }
+
+  #call(payload: Buffer): void {
+    const began = performance.now()
+    void this.#calls.answer(payload)
+    const restMs = this.#held.restAfter(began)
+    if (restMs > 0 && !this.#life.isEnded) this.#held.rest(restMs)
+  }
+
+  #end(payload: Buffer): void {
+    const life = this.#life
+    const read = headed(workerEndSchema, payload)
+    if (!read) return life.garbled('unreadable end')
+    const { cpuTimeMs, memory, error, encoding, status, ran, pending } = read.head
+    if (!isSmall(life.task!, payload, memory?.peak)) life.parts.wall.heldTo = undefined
+    life.finish({
+      status: life.statusOf(status),
+      resultText: read.rest.toString(),
+      encoding,
+      cpuTime: cpuTimeMs,
+      artifacts: [],
+      ...(error && { error: withoutAbsent(error) }),
+      ...(memory && { memory }),
+      ...(pending && { pending }),
+      ...(ran && { ran: ran.map(([start, end, calls]) => ({ start, end, calls })) }),
+    })
+  }
+}
+
+function stateOf({ controls, wayOut, task, io, sink, isEnded }: GuestLife, exits: RealmExits) {
+  return { controls, wayOut, task, io, sink, isEnded, folders: exits.folders }
+}
+
+/** Gives the worker back where it dropped its guest in time; else it is killed. */
+async function giveBack(
+  life: GuestLife,
+  dropped: Promise<void>,
+  give: WorkerOptions['give'],
+): Promise<Freed> {
+  const { wall, warden } = life.parts
+  if (life.task && !life.isEnded) void wall.kill()
+  const isClean = !life.task || (await within(dropped, DISPOSE_MS_MAX))
+  if (!isClean) await wall.kill()
+  life.detach()
+  if (wall.alive) void warden.release(wall.wall.id).catch(() => undefined)
+  give(wall)
+  return {
+    freedBytes: wall.alive ? life.controls.memory : wall.wall.idleBytes,
+    forced: wall.alive ? [] : ['SIGKILL'],
+  }
+}
+
+/** CPU, memory and held capabilities stay for as long as the guest lives. */
+function heldControls(
+  next: Controls,
+  before: Controls,
+  held: readonly string[],
+): Partial<Controls> {
+  const { cpu, memory } = before
+  if (next.capabilities === 'any' || before.capabilities === 'any') return { cpu, memory }
+  const kept = before.capabilities.filter((name) => held.includes(name))
+  const capabilities = [...new Set([...next.capabilities, ...kept])].sort()
+  return { cpu, memory, capabilities }
+}
+
+function carried(task: Task, profile: Profile) {
+  const { controls, limits, schedule } = profile
+  const lifeMs = schedule.phases.reduce((sum, phase) => sum + phase.for, 0)
+  return {
+    language: task.language,
+    entry: task.entry,
+    isEntryGuessed: task.isEntryGuessed ?? false,
+    ...(task.name !== undefined && { name: task.name }),
+    code: task.code,
+    ...(task.typed && { typed: true }),
+    inputText: task.inputText,
+    files: plainFiles(task.files),
+    capabilities: [
+      ...task.capabilities,
+      ...(grantsNetwork(controls.network) ? [fetchCapability] : []),
+      ...(grantsFiles(controls.files) ? [filesCapability] : []),
+    ],
+    ...(task.calls !== undefined && { calls: task.calls }),
+    ...(task.trace && { trace: true }),
+    memoryBytes: controls.memory,
+    timeoutMs: Math.min(limits.timeout, lifeMs),
+    // A character more than may leave: the gate, which cuts, then sees that there was more.
+    outputBytesMax: limits.output + CHARACTER_BYTES_MAX,
+    resultBytesMax: limits.result,
+  }
+}
+
+/** Whether nothing passed through the worker that could keep it from its idle size. */
+function isSmall(task: Task, end: Buffer, peakBytes = Infinity): boolean {
+  const text = task.code.length + task.inputText.length + end.length
+  return text < SMALL_CHARS && task.files.length === 0 && peakBytes < SMALL_BYTES
+}
+
+/** Whether it settled in time. */
+async function within(promise: Promise<void>, ms: number): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<false>((resolve) => void (timer = setTimeout(resolve, ms, false)))
+  const isClean = await Promise.race([promise.then(() => true), late])
+  clearTimeout(timer)
+  return isClean
+}

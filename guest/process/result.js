@@ -1,10 +1,9 @@
 /** Serialises a job's result, with intrinsics taken before it ran. */
-import childProcess from 'node:child_process'
 import { describe } from '../realm/describe.js'
 import { P } from '../realm/primordials.js'
 import { serialise } from '../realm/serialise.js'
 
-const { spawnSync } = childProcess
+const { getBuiltinModule } = process
 const CHECK = /** @type {const} */ ({ encoding: 'utf8', timeout: 2000, maxBuffer: 65_536 })
 
 /** @param {unknown} value @param {number} bytesMax
@@ -52,6 +51,8 @@ function placeOf(stack = '', work = '') {
  * @param {string} main
  */
 function placeIn(main, work) {
+  // Loaded here alone: it brings Node's sockets and streams, and few jobs have a syntax error.
+  const { spawnSync } = getBuiltinModule('node:child_process')
   const { stderr } = spawnSync(process.execPath, ['--check', main], CHECK)
   return placeOf(typeof stderr === 'string' ? stderr : '', work)
 }

@@ -1,5 +1,4 @@
 /** Runs a shell script with the job's own descriptors; its exit ends the job. */
-import { spawn } from 'node:child_process'
 import path from 'node:path'
 
 const SHELLS = /** @type {Record<string, string>} */ ({ sh: '/bin/sh', bash: '/bin/bash' })
@@ -28,6 +27,8 @@ export function runShell(job, main) {
   const file = SHELLS[language] ?? '/bin/sh'
   const words = [...optionsOf(code, language), isExecutable ? `./${name}` : name, ...args]
   job.release()
+  // Loaded for a shell alone: it brings Node's sockets and streams.
+  const { spawn } = process.getBuiltinModule('node:child_process')
   const child = spawn(file, words, { stdio: [0, 1, 2, 3] })
   child.once('error', (error) => job.fail(error))
   child.once('exit', (code, signal) => {

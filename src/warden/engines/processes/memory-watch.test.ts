@@ -48,6 +48,23 @@ test('A wall that sleeps is looked at ever less often, and at once when it grows
   assert.ok(found.looks - before > 90, `${found.looks - before} looks`)
 })
 
+test('A hundred walls that sleep take a fortieth of a core, and each is looked at', () => {
+  let worked = 0
+  const walls = Array.from({ length: 100 }, () => wall())
+  const watches = walls.map(({ resources }) => watchTree(resources, bounds, () => (worked += 0.05)))
+  const look = (from: number, to: number) => {
+    for (let now = from; now < to; now += 10) for (const watch of watches) watch(now)
+  }
+  const started = performance.now()
+  look(started, started + 2000)
+  const before = worked
+  const seen = walls.map(({ found }) => found.looks)
+  look(started + 2000, started + 4000)
+  // Each look calls the clock twice, and takes half of what it adds.
+  assert.ok((worked - before) / 2 < 2000 / 30, `${(worked - before) / 2} ms in 2 s`)
+  assert.ok(walls.every(({ found }, at) => found.looks > seen[at]!))
+})
+
 test('A look that is dear comes more seldom, so that all of them take a tenth of a core', () => {
   for (const [costMs, looks] of [
     [0, 100],

@@ -22,6 +22,11 @@ const COST_FACTOR = 10
  */
 const QUIET_MS_MAX = { held: 80, watched: 16 } as const
 const QUIET_BYTES = 64 * 2 ** 10
+/** All looks at walls that sleep take at most this part of a core, however many walls there are. */
+const QUIET_COST_FACTOR = 40
+const QUIET_TURN_MS_MAX = 1000
+/** When the next wall that sleeps may be looked at; for all watches of this warden. */
+let quietTurnAt = 0
 
 /** Samples the memory of a process tree, and throttles its CPU time where `cores` names a limit that no cgroup holds. */
 export function watchTree(
@@ -59,9 +64,18 @@ export function watchTree(
     }
     const isQuiet = mayRest() && Math.abs(seen.bytes - bytes) < QUIET_BYTES
     quietMs = isQuiet ? Math.min(quietMsMax, quietMs * 2 + 1) : 0
-    nextAt = now + Math.max(quietMs, (workedMs() - before) * COST_FACTOR)
+    const costMs = workedMs() - before
+    nextAt = now + Math.max(quietMs, costMs * COST_FACTOR)
+    if (resources.cgroup && quietMs === quietMsMax)
+      nextAt = Math.max(nextAt, quietTurn(now, costMs))
     return seen
   }
+}
+
+/** Takes a turn, and returns its time: the more walls sleep, the less often each is looked at. */
+function quietTurn(now: number, costMs: number): number {
+  const from = Math.min(Math.max(quietTurnAt, now), now + QUIET_TURN_MS_MAX)
+  return (quietTurnAt = from + costMs * QUIET_COST_FACTOR)
 }
 
 /** A worker is one process: its resident memory is all there is to look at. */

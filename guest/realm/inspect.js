@@ -73,7 +73,7 @@ function verbs(args, consumed) {
 function one(verb, value) {
   switch (verb) {
     case 's':
-      return typeof value === 'string' ? clip(value, TOTAL_CHARS_MAX) : show(value)
+      return plain(value)
     case 'c':
       return ''
     case 'j':
@@ -84,6 +84,26 @@ function one(verb, value) {
     default:
       return numeric(verb, value)
   }
+}
+
+/** Text of `%s`: of a `toString` that the program wrote, else the value without what is nested in it. */
+function plain(value) {
+  if (typeof value === 'string') return clip(value, TOTAL_CHARS_MAX)
+  if (typeof value === 'function') return clip(P.functionToString(value), TOTAL_CHARS_MAX)
+  if (typeof value !== 'object' || value === null) return show(value)
+  const written = writtenText(value)
+  return written === undefined
+    ? show(value, DEPTH_MAX)
+    : clip(P.String(P.apply(written, value, [])), TOTAL_CHARS_MAX)
+}
+
+/** A `toString` that is not JavaScript's own; undefined also where the traps of a proxy throw. */
+function writtenText(value) {
+  try {
+    const own = methodOf(value, 'toString')
+    if (own !== undefined && P.indexOf(P.functionToString(own), '[native code]') < 0) return own
+  } catch {}
+  return undefined
 }
 
 function numeric(verb, value) {
@@ -109,8 +129,8 @@ function inspect(value) {
   return show(value)
 }
 
-const show = (value) => {
-  const text = any(value, 0, 0, new P.Set())
+const show = (value, level = 0) => {
+  const text = any(value, level, 0, new P.Set())
   room -= text.length
   return text
 }
@@ -226,7 +246,7 @@ function careful(value, level, indent, seen) {
 }
 
 function object(value, level, indent, seen) {
-  const own = customOf(value)
+  const own = methodOf(value, P.symbolInspect)
   if (own !== undefined) {
     const told = P.apply(own, value, [DEPTH_MAX - level, { __proto__: null, depth: DEPTH_MAX }])
     if (told !== value)
@@ -259,11 +279,11 @@ function object(value, level, indent, seen) {
   })
 }
 
-/** Custom inspection method by Node's symbol; getters are not called. */
-function customOf(value) {
+/** Method of a value or of its prototypes; getters are not called. */
+function methodOf(value, name) {
   let at = value
   for (let steps = 0; at !== null && steps < PROTOTYPES_MAX; steps++) {
-    const property = P.descriptorOf(at, P.symbolInspect)
+    const property = P.descriptorOf(at, name)
     if (property !== undefined)
       return typeof property.value === 'function' ? property.value : undefined
     at = P.prototypeOf(at)

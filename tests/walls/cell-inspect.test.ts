@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
-import { inspect } from 'node:util'
+import { format, inspect } from 'node:util'
 import { runInThisContext } from 'node:vm'
 import { expression } from '../../guest/cell/parts.js'
 import { P } from '../../guest/realm/primordials.js'
@@ -10,8 +10,12 @@ import { P } from '../../guest/realm/primordials.js'
 const source = readFileSync(new URL('../../guest/realm/inspect.js', import.meta.url), 'utf8')
 const makeInspect = runInThisContext(expression(source)) as (scope: object) => {
   inspect: (value: unknown) => string
+  format: (args: readonly unknown[]) => string
 }
-const { inspect: own } = makeInspect({ P, ask: (_op: string, stack: string) => stack })
+const { inspect: own, format: formatted } = makeInspect({
+  P,
+  ask: (_op: string, stack: string) => stack,
+})
 /** Longer texts are cut at a bound of a realm. */
 const comparedUnitsMax = 10_000
 const seed = Number(process.env['MAYFLY_SEED'] ?? Date.now() % 2 ** 31)
@@ -99,6 +103,7 @@ test('values that lie about themselves, throw or never end are printed within bo
     Array.from({ length: 9 }, () => 'x'.repeat(2 ** 20)),
   ]
   for (const one of hostile) assert.ok(own(one).length < 200_000)
+  assert.equal(formatted(['%s', hostile[0]]), '[unreadable]')
   assert.equal(own(hostile[2]), inspect(hostile[2]))
   assert.equal(own(hostile[0]), '[unreadable]')
 })
@@ -129,4 +134,42 @@ test('a class that says how it is printed is asked, and cannot break what prints
     },
   })
   assert.doesNotThrow(() => own(getter))
+})
+
+test('%s prints one level of an object, a toString of its own, and the source of a function', () => {
+  class Nested {
+    inner = { deep: { deeper: 1 } }
+  }
+  class Named {
+    toString() {
+      return 'named'
+    }
+  }
+  const values = [
+    [1, { a: 2 }],
+    { a: { b: 1 } },
+    new Nested(),
+    new Named(),
+    { toString: 1 },
+    { toString: () => 7 },
+    new Date(0),
+    /a/g,
+    new Map([[1, { a: 1 }]]),
+    Object.create(null),
+    (a: number) => a + 1,
+    class Empty {},
+    Symbol('s'),
+    -0,
+    12n,
+    undefined,
+    null,
+    true,
+  ]
+  for (const value of values) {
+    const template = '<%s> %s and'
+    assert.equal(
+      formatted([template, value, 'text', value]),
+      format(template, value, 'text', value),
+    )
+  }
 })

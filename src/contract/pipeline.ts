@@ -171,6 +171,8 @@ export interface Supervisor extends AsyncDisposable {
   zone(zone: string, kind: string, about?: ProgramZoneAbout): void
   /** A zone ended by itself. Idempotent. */
   gone(zone: string): void
+  /** A zone ended without a report of its cost. */
+  lost(zone: string, why: string): void
   /**
    * Reports an event of this life: it is counted, conditions see it, and an anomaly triggers its
    * reaction.
@@ -211,7 +213,7 @@ export interface OperatorOrder {
 }
 
 /** Receiver of the guest's output, which also answers its calls. */
-export type TaskListener = Omit<TaskIo, 'released'>
+export type TaskListener = Omit<TaskIo, 'released' | 'stopped'>
 
 export interface SupervisedRun {
   readonly end: TaskEnd

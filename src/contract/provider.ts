@@ -153,6 +153,8 @@ export interface ZoneListener {
   /** `about`: only for a zone of programs. */
   began(zone: string, kind: string, about?: ProgramZoneAbout): void
   gone(zone: string, why: string, about?: { readonly peakBytes: number }): void
+  /** The zone was killed and never answered: `why` says what the end of the run lacks. */
+  lost(zone: string, why: string): void
   channel(note: {
     readonly from: string
     readonly to: string
@@ -224,6 +226,11 @@ export interface TaskIo {
   stderr(chunk: Uint8Array): void | Promise<void>
   /** User code starts now: time 0 of its life. */
   released(): void
+  /**
+   * No user code runs any more, and the wall waits for parts of itself to report their cost. The
+   * clock of the life stands still from now on.
+   */
+  stopped?(): void
   /**
    * Call of a granted capability, with JSON text both ways, from the named zone if any. A throw
    * becomes an error in the guest.

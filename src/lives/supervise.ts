@@ -208,6 +208,13 @@ class Supervision implements Supervisor {
     this.#apply({ kind: 'gone', zone })
   }
 
+  /** Noted after a cut as well: the outcome lacks what the zone did. */
+  lost(zone: string, message: string): void {
+    if (this.#state === 'over') return
+    this.#timeline.note({ event: 'zone', reason: message }, zone)
+    this.#events.emit('tier/lost', { provider: this.#parts.sandbox.provider, message }, zone)
+  }
+
   notice({ point, zone: said, fields }: Pick<Event, 'point' | 'zone' | 'fields'>): void {
     if (!this.#isOpen) return
     // Unknown zones count as `main`, so that events cannot create zones.
@@ -249,6 +256,7 @@ class Supervision implements Supervisor {
       stdout: (chunk) => (this.#acceptsOutput(chunk) ? io.stdout(chunk) : undefined),
       stderr: (chunk) => (this.#acceptsOutput(chunk) ? io.stderr(chunk) : undefined),
       released: () => this.#release(),
+      stopped: () => this.#stop(),
       ...(io.answered && {
         answered: (answer) => (this.#state === 'over' ? undefined : io.answered!(answer)),
       }),
@@ -269,6 +277,13 @@ class Supervision implements Supervisor {
     this.#timeline.begin({ event: 'phase', phase })
     this.#events.phaseOpened(mainZone, phase)
     this.#waitForNext()
+  }
+
+  /** Stops the clock of the schedule: a wall that is slow to report its cost is no timeout of its job. */
+  #stop(): void {
+    if (!this.#isOpen || !this.#timeline.hasBegun || this.#ranMs !== undefined) return
+    this.#ranMs = this.#timeline.age
+    this.#wait(answerMsMax, () => this.#failWall('The wall did not answer after user code ended'))
   }
 
   /** Advances to the current phase. Timers may fire early or late; the schedule decides by the clock. */
@@ -319,7 +334,7 @@ class Supervision implements Supervisor {
   /** Fails closed: a schedule with a broken invariant closes nothing reliably, so its wall ends. */
   #nextState(told: UntimedInput): Transition | undefined {
     try {
-      return nextState(this.#life, { ...told, at: this.#timeline.age })
+      return nextState(this.#life, { ...told, at: this.#ranMs ?? this.#timeline.age })
     } catch (thrown) {
       this.#failWall(`The schedule is broken: ${messageOf(thrown)}`)
       return undefined
@@ -400,7 +415,7 @@ class Supervision implements Supervisor {
 
   /** Freezes and captures the wall after user code ended; the wall is killed afterwards in any case. */
   #captureEnd(look: CaptureRequest): Promise<void> {
-    this.#ranMs = this.#timeline.age
+    this.#ranMs ??= this.#timeline.age
     this.#next?.cancel()
     return (this.#capturing = this.#captureNow(look))
   }
@@ -579,7 +594,7 @@ class Supervision implements Supervisor {
   }
 
   #waitForNext(): void {
-    const at = this.#isOpen ? nextAt(this.#life) : undefined
+    const at = this.#isOpen && this.#ranMs === undefined ? nextAt(this.#life) : undefined
     if (at === undefined) return
     const soonest = Math.min(at, this.#conditions.nextPoll(this.#life))
     this.#wait(soonest - this.#timeline.age, () => this.#onTimer())

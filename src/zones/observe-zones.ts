@@ -44,6 +44,7 @@ export function observeZones({ sandbox, clock, learn }: ZoneObserverParts): Life
           if (about) programs.gone(zone, reason, about)
           life.gone(zone)
         },
+        lost: (zone, reason) => life.lost(zone, reason),
         channel({ from, to, what, why: reason }) {
           if (released === undefined) return
           const at = Math.max(0, clock.now() - released)

@@ -10,7 +10,7 @@ export function withZones(provider: Provider): Provider {
     async launch(profile, clock) {
       const launch = (one: typeof profile) => provider.launch(one, clock)
       const inner = await launch(withChannel(profile))
-      return new ZonedSandbox({ inner, profile, launch })
+      return new ZonedSandbox({ inner, profile, launch, clock })
     },
   }
 }

@@ -1,3 +1,4 @@
+import type { Clock } from '../contract/clock.ts'
 import { controlsBeyond, meet, type Controls } from '../contract/controls.ts'
 import { isBroken, MayflyError, messageOf } from '../contract/error.ts'
 import type { Sink } from '../contract/event.ts'
@@ -28,7 +29,13 @@ const calledMax = 100
 const attemptsMax = 4096
 const over = 'the program is over'
 /** Grace period for zones after the program's end, in milliseconds; their traces come with their ends. */
-const goneMsMax = { usual: 50, traced: 2000 }
+export const goneMsMax = { usual: 50, traced: 2000 }
+/**
+ * Deadline for the ends of killed zones, in milliseconds after the kill; their network attempts and CPU time come with
+ * them. Below the supervisor's deadline for the whole wall (`answerMsMax`), so that one hung zone costs no more than
+ * its own report.
+ */
+export const endMsMax = 4000
 
 /** Zone of all code without a zone of its own. */
 const whole = 'main'
@@ -39,12 +46,14 @@ export interface ZonedParts {
   readonly profile: Profile
   /** Launches another wall of the same kind. */
   readonly launch: (profile: Profile) => Promise<Sandbox>
+  readonly clock: Clock
   readonly budget?: ChannelBudget
 }
 
 interface LiveZone {
   readonly zone: ProgramZone
   readonly sandbox: Sandbox
+  /** True once its end was counted, or given up. */
   ended: boolean
   /** Capabilities called so far. */
   readonly called: Set<string>
@@ -66,6 +75,9 @@ export class ZonedSandbox implements Sandbox {
   #isSupervisorInformed = false
   #sink: Sink | undefined
   #cause: KillCause | undefined
+  /** Time of the first kill of the whole. */
+  #killedAt: number | undefined
+  readonly #killed = Promise.withResolvers<void>()
   #isOver = false
   readonly #ran: RanFunction[] = []
   /** CPU time of ended zones, in milliseconds. */
@@ -147,7 +159,7 @@ export class ZonedSandbox implements Sandbox {
       released: () => this.#released(io),
       call: (name, text) => this.#call(whole, io, name, text),
     })
-    await this.#drainZones(task.trace ? goneMsMax.traced : goneMsMax.usual)
+    await this.#drainZones(task.trace ? goneMsMax.traced : goneMsMax.usual, io)
     return this.#mergeEnds(end, task)
   }
 
@@ -190,8 +202,7 @@ export class ZonedSandbox implements Sandbox {
     if (zone !== whole) return this.#zones.get(zone)?.sandbox.cpuTime?.()
     const main = this.#parts.inner.cpuTime?.()
     if (main === undefined) return undefined
-    const running = [...this.#zones.values()].filter(({ ended }) => !ended)
-    return running.reduce(
+    return this.#running.reduce(
       (sum, { sandbox }) => sum + (sandbox.cpuTime?.() ?? 0),
       main + this.#cpuTime,
     )
@@ -216,6 +227,8 @@ export class ZonedSandbox implements Sandbox {
 
   kill(cause: KillCause): void {
     this.#cause ??= cause
+    this.#killedAt ??= this.#parts.clock.now()
+    this.#killed.resolve()
     for (const one of this.#all()) one.kill(cause)
   }
 
@@ -229,14 +242,34 @@ export class ZonedSandbox implements Sandbox {
     await Promise.all([...this.#all()].map((one) => one[Symbol.asyncDispose]()))
   }
 
-  /** Gives zones a grace period to end by themselves, which leaves their walls reusable; the others are killed. */
-  async #drainZones(msMax: number): Promise<void> {
+  /**
+   * Gives zones a grace period to end by themselves, which leaves their walls reusable. Kills the others and waits for
+   * their ends too: on a busy machine a zone often ends after the grace period, and the outcome would lack its cost.
+   */
+  async #drainZones(graceMs: number, io: TaskIo): Promise<void> {
+    const { clock } = this.#parts
     this.#isOver = true
     for (const name of this.#zones.keys()) this.#exchange?.end(name, over)
-    const late = Promise.withResolvers<void>()
-    const timer = setTimeout(late.resolve, msMax)
-    await Promise.race([Promise.all(this.#ends), late.promise])
-    clearTimeout(timer)
+    const ends = Promise.all(this.#ends)
+    await waitAtMost(graceMs, Promise.race([ends, this.#killed.promise]), clock)
+    if (this.#running.length === 0) return
+    for (const { sandbox } of this.#running) sandbox.kill({ status: 'terminated', reason: over })
+    io.stopped?.()
+    const deadline = (this.#killedAt ?? clock.now()) + endMsMax
+    await waitAtMost(deadline - clock.now(), ends, clock)
+    for (const live of this.#running) this.#giveUp(live)
+  }
+
+  /** Zones that have not ended yet. */
+  get #running(): readonly LiveZone[] {
+    return [...this.#zones.values()].filter(({ ended }) => !ended)
+  }
+
+  /** Counts the CPU time sampled so far, and reports that the rest is missing. */
+  #giveUp(live: LiveZone): void {
+    live.ended = true
+    this.#cpuTime += live.sandbox.cpuTime?.() ?? 0
+    this.#listener?.lost(live.zone.name, lostZone)
   }
 
   *#all(): Generator<Sandbox> {
@@ -301,6 +334,8 @@ export class ZonedSandbox implements Sandbox {
 
   async #awaitEnd(live: LiveZone, end: Promise<TaskEnd>): Promise<void> {
     const how = await end
+    // Too late: the outcome is made, and says that this end is missing.
+    if (live.ended) return
     const { name } = live.zone
     this.#cpuTime += how.cpuTime
     this.#network.push(...(how.network ?? []).slice(0, attemptsMax - this.#network.length))
@@ -366,6 +401,19 @@ export class ZonedSandbox implements Sandbox {
     const live = this.#zones.get(zone)
     if (live) return live
     throw new MayflyError('NOT_FOUND', `Cannot find the zone "${zone}"`)
+  }
+}
+
+const lostZone = `its wall did not answer within ${endMsMax / 1000} s when it was killed: its network attempts, its memory and its last CPU time are missing`
+
+/** Resolves with the promise, or at the deadline. */
+async function waitAtMost(ms: number, promise: Promise<unknown>, clock: Clock): Promise<void> {
+  const late = Promise.withResolvers<void>()
+  const timer = clock.after(Math.max(0, ms), late.resolve)
+  try {
+    await Promise.race([promise, late.promise])
+  } finally {
+    timer.cancel()
   }
 }
 

@@ -157,6 +157,7 @@ test('%s prints one level of an object, a toString of its own, and the source of
     new Map([[1, { a: 1 }]]),
     Object.create(null),
     (a: number) => a + 1,
+    // oxlint-disable-next-line no-extraneous-class
     class Empty {},
     Symbol('s'),
     -0,

@@ -4,7 +4,15 @@
  * relative paths valid.
  */
 import { execFileSync } from 'node:child_process'
-import { cpSync, globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  globSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 
@@ -34,7 +42,9 @@ try {
   compile(globSync(['src/**/*.ts', ...entries], { cwd: root, exclude: ['**/*.test.ts'] }))
   cpSync(join(root, 'src'), join(stage, 'src'), { recursive: true, filter: isNoTypeScript })
   writeFileSync(join(stage, 'package.json'), JSON.stringify(published(), undefined, 2))
-  console.log(pack(resolve(process.argv[2] ?? '.')))
+  const folder = resolve(process.argv[2] ?? '.')
+  mkdirSync(folder, { recursive: true })
+  console.log(pack(folder))
 } finally {
   rmSync(stage, { recursive: true, force: true })
 }
@@ -57,6 +67,8 @@ function compile(files: readonly string[]): void {
   writeFileSync(configFile, JSON.stringify(config))
   execFileSync('tsc', ['--project', configFile], { stdio: ['ignore', 2, 2] })
   rmSync(configFile)
+  // The compiler writes JavaScript that it meets anew, and realm files are carried into isolates as they are written.
+  cpSync(join(root, 'guest'), join(stage, 'guest'), { recursive: true })
   for (const file of globSync('{src,tests,guest}/**/*.js', { cwd: stage })) renamePrograms(file)
 }
 

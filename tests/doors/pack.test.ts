@@ -1,6 +1,16 @@
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs'
+import { execFileSync, spawnSync } from 'node:child_process'
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, suite, test } from 'node:test'
@@ -11,11 +21,13 @@ const base = mkdtempSync(join(tmpdir(), 'mayfly-packed-'))
 const modules = join(base, 'node_modules')
 const installed = join(modules, 'mayfly')
 const path = `${join(root, 'node_modules/.bin')}:${process.env['PATH']}`
+// Walls run as users of their own.
+chmodSync(base, 0o755)
 after(() => rmSync(base, { recursive: true, force: true }))
 
 suite('The npm package', { skip: !existsSync(join(root, entry)) && `no ${entry} yet` }, () => {
   test('The tarball holds JavaScript and no test', () => {
-    const tarball = node(join(root, 'scripts/pack.ts'), base).trim()
+    const tarball = node(join(root, 'scripts/pack.ts'), join(base, 'made')).trim()
     mkdirSync(installed, { recursive: true })
     execFileSync('tar', ['-xzf', tarball, '-C', installed, '--strip-components=1'])
     const files = readdirSync(installed, { recursive: true }).map(String)
@@ -25,9 +37,36 @@ suite('The npm package', { skip: !existsSync(join(root, entry)) && `no ${entry} 
 
   test('Installed under node_modules it says its version', () => {
     // Dependencies of the package as npm would lay them out, without asking a registry.
-    for (const name of readdirSync(join(root, 'node_modules')))
-      if (!name.startsWith('.')) symlinkSync(join(root, 'node_modules', name), join(modules, name))
+    for (const name of readdirSync(join(root, 'node_modules'))) {
+      const [from, to] = [join(root, 'node_modules', name), join(modules, name)]
+      // A wall sees the folder of a package itself, and no link to one.
+      if (/^(@?oxc-|zod$|isolated-vm|node-gyp)/.test(name)) cpSync(from, to, { recursive: true })
+      else if (!name.startsWith('.')) symlinkSync(from, to)
+    }
     assert.match(node(join(installed, 'bin/mayfly.js'), '--version'), /^\d+\.\d+\.\d+/m)
+  })
+
+  for (const [language, code] of Object.entries({ js: 'return 6 * 7', node: 'console.log(42)' }))
+    test(`Installed it runs ${language} in the wall that a checkout takes`, () => {
+      const file = join(base, `job-${language}.js`)
+      writeFileSync(file, code)
+      const state = join(base, 'state')
+      const job = ['run', file, '--language', language, '--state', state, '--json']
+      const [made, own] = [installed, root].map((place) => {
+        const text = node(join(place, 'bin/mayfly.js'), ...job)
+        return JSON.parse(text) as { status: string; tier: string; provider: string }
+      })
+      assert.equal(made?.status, 'ok')
+      assert.deepEqual([made.tier, made.provider], [own?.tier, own?.provider])
+    })
+
+  test('A package of the checkout as it is says how to make one', () => {
+    const source = join(modules, 'as-it-is/bin')
+    cpSync(join(root, 'bin'), source, { recursive: true })
+    const options = { cwd: base, env: { ...process.env, PATH: path }, encoding: 'utf8' } as const
+    const { status, stderr } = spawnSync(process.execPath, [join(source, 'mayfly.js')], options)
+    assert.equal(status, 2)
+    assert.match(stderr, /^mayfly: this package holds TypeScript.*node scripts\/pack\.ts FOLDER/m)
   })
 })
 

@@ -3,7 +3,7 @@ import type { EnclosureSpec } from '../contract/engine.ts'
 
 /**
  * Starts the warden and first walls before Mayfly is loaded, because a wall takes longer to start than Mayfly to
- * load. `takeEarly` transfers ownership; an unclaimed warden ends with the command.
+ * load. `takePrestartedWarden` transfers ownership; an unclaimed warden ends with the command.
  */
 let early: EarlyWarden | undefined
 const stateFolder = Promise.withResolvers<string>()

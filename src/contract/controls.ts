@@ -190,7 +190,7 @@ function isBelow(inner: string, outer: string): boolean {
   return inner === outer || outer === '/' || inner.startsWith(`${outer}/`)
 }
 
-/** Pairs of patterns to intersect before the network is closed as too complex. */
+/** Largest number of patterns made by intersecting pairs; beyond it the network is closed as too complex. */
 const crossedMax = 4 * patternsMax
 
 function isEverything(patterns: readonly Pattern[]): boolean {

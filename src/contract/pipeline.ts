@@ -226,7 +226,7 @@ export interface SupervisedRun {
 
 /** Answers the calls of one life; disposing cancels pending ones. */
 export interface CallHandler extends Disposable {
-  /** JSON text both jailKinds. A throw becomes an error in the guest. */
+  /** Arguments and answer are JSON text. A throw becomes an error in the guest. */
   call(name: string, argsText: string): Promise<string>
   /** Cost so far; undefined if no call was a job. */
   readonly called: CalledJobs | undefined

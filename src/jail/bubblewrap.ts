@@ -211,7 +211,7 @@ function folders(
   return trees.steps
 }
 
-/** Limits and the scratch, by whoever becomes bubblewrap. */
+/** Sets limits and mounts the scratch folders in a shell, which then execs bubblewrap. */
 function prepared(whole: WholeProgram, { unshare }: JailFacts): readonly string[] {
   const { core, nofile, data, memlock } = limitsOfWhole
   const { scratchBytes } = whole
@@ -246,8 +246,9 @@ function etcOf(whole: WholeProgram) {
 }
 
 /**
- * A word that bubblewrap and its child keep in their arguments, and that whoever starts them puts its own in place of:
- * neither the environment nor a first word comes through the programs that become bubblewrap.
+ * Placeholder in the arguments of bubblewrap, which `spawn.ts` replaces by the mark of the wall: `orphans.ts` finds a
+ * bubblewrap whose warden died by that mark in its command line. It is the operand of an `--unsetenv` without effect,
+ * because the programs that exec bubblewrap keep neither the environment nor argv[0].
  */
 export const markPlace = 'mayfly-wall'
 const MARKED = ['--unsetenv', markPlace] as const

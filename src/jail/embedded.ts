@@ -211,7 +211,7 @@ function keptBy(asks: boolean): readonly number[] {
   return asks ? [...keptFds, wholeFilterFd, handOverFd] : keptFds
 }
 
-/** The sentinel's first half goes before whatever is started: it loads both filters, and hands over what it is asked on. */
+/** `sentinel enter` runs before the program: it loads both filters and hands the notify fd to the sentinel outside. */
 function askingOf(program: JailedProgram, options: JailOptions) {
   const { sentinel, calls = callClasses } = options
   if (!sentinel || 'missing' in sentinel || !program.whole) return undefined
@@ -219,7 +219,7 @@ function askingOf(program: JailedProgram, options: JailOptions) {
   return { filter: filtersFor(wholeFilter(true), calls), exec: enteredBy(exec) }
 }
 
-/** The same, started by the sentinel's first half. */
+/** The program as `sentinel enter` execs it, once its filters are loaded. */
 export function enteredBy({ path, args, env }: ReturnType<typeof wholeExec>) {
   return { path: sentinelPlace, args: ['sentinel', 'enter', path, ...args], env }
 }
@@ -387,7 +387,7 @@ function compiledFilter(whole: WholeProgram | undefined, mounts: boolean): Buffe
   return whole ? wholeFilter(mounts) : compileSeccomp(readSeccompPolicy('start'))
 }
 
-/** The second filter, which a program loads itself when it is warm. */
+/** The second filter, which a worker loads itself when it is warm. */
 export function narrowFilter(): string {
   return compileSeccomp(readSeccompPolicy('narrow')).toString('base64')
 }

@@ -31,8 +31,9 @@ export function sentinelPolicy(): SentinelPolicy {
 }
 
 /**
- * Parts of paths where secrets lie, of which an open is told whatever else there is to tell. Not those that honest
- * programs open: each that is told is an anomaly that is answered, so that no flood of them goes by unseen.
+ * Path parts of files that hold secrets. Opens of them are reported on a budget of their own, and each report is an
+ * anomaly that the life reacts to, so a flood of other opens cannot hide one. Paths that honest programs open too are
+ * left out.
  */
 export function secretPaths(): readonly string[] {
   const file = new URL('../../policies/credential-paths.json', import.meta.url)
@@ -65,7 +66,10 @@ export function answersOf(open: readonly CallClass[]): Readonly<Record<string, s
   return Object.fromEntries(closed.map((name) => [name, classes[name].errno]))
 }
 
-/** The filter that only asks, and about these classes alone: what it does not ask about, the other one decides. */
+/**
+ * The seccomp-notify filter: asks the sentinel about calls of these classes and allows all others, on which the fixed
+ * filter decides.
+ */
 export function askingFilter(classes: readonly CallClass[]): Buffer {
   const asked = sentinelPolicy().watched.flatMap((one) => askedOf(one, classes))
   return compileSeccomp({
@@ -76,7 +80,7 @@ export function askingFilter(classes: readonly CallClass[]): Buffer {
   })
 }
 
-/** With files closed for writing alone, what is opened for reading goes by unasked. */
+/** With only writing closed, opens for reading are not asked about. */
 function askedOf(one: Watched, classes: readonly CallClass[]): readonly Watched[] {
   if (classes.includes(one.class)) return [one]
   if (!one.writes || !classes.includes('write')) return []
@@ -84,13 +88,13 @@ function askedOf(one: Watched, classes: readonly CallClass[]): readonly Watched[
   return [{ ...one, unless: [{ ...one.writes, equals: 0 }] }]
 }
 
-/** Both filters as the sentinel's own first half reads them inside: each after its length. */
+/** Both filters as `sentinel enter` reads them inside the wall: each after its length (u32, little endian). */
 export function filtersFor(fixed: Uint8Array, classes: readonly CallClass[]): Buffer {
   const both = [askingFilter(classes), Buffer.from(fixed)]
   return Buffer.concat(both.flatMap((one) => [lengthOf(one), one]))
 }
 
-/** How the sentinel is told the same: numbers of this architecture, each with its class. */
+/** The watched calls as arguments of the sentinel: the number of each on this architecture, with its class. */
 export function watchedCalls(): readonly string[] {
   return sentinelPolicy().watched.flatMap(({ call, class: name }) => {
     const number = callNumber(call)

@@ -14,7 +14,7 @@ export type ZoneConditionAction = ConditionAction & {
 
 type CpuOf = (zone: string) => number | undefined
 
-/** Schedules the evaluation of conditions: at each tick, and soon after events, debounced by `stirMsMin`. */
+/** Schedules the evaluation of conditions: at each tick, and soon after events, debounced by `pollMsMin`. */
 export class ConditionPoller {
   readonly counters = new LifeCounters()
   readonly #conditions = new Conditions()

@@ -62,7 +62,7 @@ export function openVersion2(
     forgotten: (olderThanMs) => forgottenIn(parent, olderThanMs),
     processes: (name) => processesBelow(path.join(parent, name)),
     remove: (name) => removeBelow(path.join(parent, name)),
-    // Here a process has the place that whoever started it gave it, and keeps it.
+    // Not in cgroup v2: the cgroup of Mayfly's own processes is set by their parent, such as systemd.
     raisePriority: () => undefined,
     create(name) {
       const folder = path.join(parent, name)

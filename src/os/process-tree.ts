@@ -3,10 +3,10 @@ import { readText } from './read.ts'
 
 /** The processes of one wall, as the kernel tells them from outside. */
 
-/** More than any bound on processes that is set; what is beyond it dies with its first process all the same. */
+/** Above every limit on processes that is set. Processes beyond it are not listed, but die with the init of the namespace. */
 const PROCESSES_MAX = 4096
 
-/** Every process below this one, nearest first. Whoever loses its parent comes to the first process of its namespace. */
+/** All descendants of a process, nearest first. An orphan is reparented to the init of its PID namespace, and so found. */
 export function belowOf(pid: number): readonly number[] {
   const found: number[] = []
   const queue = [pid]
@@ -19,7 +19,7 @@ export function belowOf(pid: number): readonly number[] {
   return found
 }
 
-/** Any thread may have made a child. */
+/** Children are listed by the thread that forked them (`/proc/PID/task/TID/children`). */
 function childrenOfAll(pid: number): readonly number[] {
   return threadsOf(pid).flatMap((thread) => {
     try {
@@ -31,7 +31,7 @@ function childrenOfAll(pid: number): readonly number[] {
   })
 }
 
-/** Processes and threads, this one and all below it. */
+/** Number of processes and threads: this process and all its descendants. */
 export function tasksOf(pid: number): number {
   return tasksIn([pid, ...belowOf(pid)])
 }

@@ -35,7 +35,10 @@ export interface SeccompRule {
   }[]
 }
 
-/** `done` says 0 and does nothing; `notify` asks whoever listens; `allow` is for a filter that only asks, beside one that decides. */
+/**
+ * `done` returns 0 without the call; `notify` asks the listener (seccomp notify); `allow` as the default is for a filter
+ * that only asks, loaded beside one that decides.
+ */
 export type SeccompAnswer =
   | 'kill'
   | 'EPERM'

@@ -11,12 +11,12 @@ export function sanitise(text: string): string {
   })
 }
 
-/** The same for a field that is one line, such as a path: line ends are escaped too, so that it forges no line. */
+/** As `sanitise`, for a field of one line such as a path: line ends are escaped too, so that it cannot forge a line. */
 export function sanitiseLine(text: string): string {
   return sanitise(text).replace(/[\r\n]/g, (end) => (end === '\n' ? '\\n' : '\\r'))
 }
 
-/** The same for a text of several lines: those after the first are indented, so that none reads as a line of Mayfly's. */
+/** As `sanitise`, for several lines: those after the first are indented, so that none can pass for a line of Mayfly's. */
 export function sanitiseBlock(text: string): string {
   return sanitise(text).replace(/\r?\n(?=\S)/g, '\n  ')
 }

@@ -32,8 +32,8 @@ export function networkFor(
 }
 
 /**
- * Hosts of this network that may be private, from configuration rules (global, tenant, capability) only, never from
- * the job.
+ * Hosts that may resolve to private addresses: those that the configuration marks `private` (global, tenant,
+ * capability), within the network granted here. A job cannot add to them.
  */
 export function privateHostsFor(
   network: NetworkControl,

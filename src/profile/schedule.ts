@@ -10,7 +10,7 @@ export interface ScheduleWanted {
   /** Controls at the start of the life. */
   readonly granted: Controls
   readonly timeoutMs: number
-  /** CodeTrust in the code, which selects the first phase. */
+  /** Trust in the code, which selects the first phase. */
   readonly trust: CodeTrust
 }
 

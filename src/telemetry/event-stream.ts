@@ -50,7 +50,7 @@ class Stream implements EventStream {
   readonly #perSecond: number
   readonly #sinks: readonly Sink[]
   readonly #listeners = new Set<Sink>()
-  /** Consecutive errors, only of sinks that throw. */
+  /** Consecutive errors by sink; a sink without one has no entry. */
   readonly #failures = new Map<Sink, number>()
   readonly #buckets = new Map<string, Bucket>()
   #seq = 0
@@ -71,6 +71,7 @@ class Stream implements EventStream {
   }
 
   listen(sink: Sink): () => void {
+    // A new function for each subscription, so that subscribing the same sink twice gives two listeners.
     const own: Sink = (event) => sink(event)
     this.#listeners.add(own)
     return () => {

@@ -86,7 +86,7 @@ export interface WardenClient {
   close(): Promise<void>
 }
 
-/** A wall, and its ends: outputs where it runs whole programs. Whoever has them listens for their errors too. */
+/** A started wall with its sockets; `streams` only for whole programs. Their owner must listen for `'error'` too. */
 export interface StartedWall {
   readonly wall: Wall
   readonly socket: Socket
@@ -328,7 +328,7 @@ function startedWall({ value, handle, parts }: Answer): StartedWall | undefined 
   const socket = handle as Socket
   if (!isWhole(wall)) return { wall, socket }
   if (!stdout || !stderr) return undefined
-  // A wall that is killed while nobody reads is not an error of whoever holds its ends.
+  // A socket error of a wall that is killed before its outputs have a reader must not crash this process.
   for (const stream of [stdout, stderr]) stream.on('error', () => undefined)
   return { wall, socket, streams: { stdout, stderr } }
 }

@@ -3,7 +3,7 @@ import type { Controls } from '../contract/controls.ts'
 import type { NetworkAttempt } from '../contract/outcome.ts'
 import type { ConnectionEnds } from '../contract/warden.ts'
 
-/** The ways out of one run, as its sandbox uses them; whoever assembles the walls hands in what opens them. */
+/** Egress path of one run, as its sandbox uses it. `assemble/` injects the function that opens it. */
 export interface WayOut {
   /** PEM of an authority that programs have to trust, where their TLS may be looked into. */
   readonly trust: string | undefined
@@ -17,7 +17,7 @@ export interface WayOut {
   close(): void
 }
 
-/** Loads what it takes when the first job needs it. */
+/** Loads its modules when the first job needs them. */
 export type OpenWayOut = (
   controls: Controls,
   run: string,

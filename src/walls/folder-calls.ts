@@ -1,6 +1,6 @@
 import type { Controls } from '../contract/controls.ts'
 
-/** The granted folders of one run, as its sandbox uses them; whoever assembles the walls hands in what opens them. */
+/** Granted folders of one run, as its sandbox uses them. `assemble/` injects the function that opens them. */
 export interface FolderCalls {
   /** Answers a request of a guest, both as JSON. Rejects for a path that is not granted, or not there. */
   answer(text: string): Promise<string>
@@ -15,7 +15,7 @@ export interface FoldersAsked {
   readonly writtenMax: number
 }
 
-/** Loads what it takes when the first job needs it. */
+/** Loads its modules when the first job needs them. */
 export type OpenFolders = (asked: FoldersAsked) => Promise<FolderCalls>
 
 /** The capability by which a realm reads and writes; it is there where a folder is granted, and only there. */

@@ -6,10 +6,10 @@ import type { WardenClient } from './client.ts'
 /** Largest frame a wall may send: a result at its limit, with what goes beside it. */
 const FRAME_BYTES_MAX = 33 * 2 ** 20
 
-/** A program that closed its socket is about to end by itself: how, its own exit tells. One that goes on is ended. */
+/** Time for a program that closed its socket to exit, so that its own exit status is reported; then it is killed. */
 const EXIT_MS_MAX = 500
 
-/** How a wall ended, as whoever waits for a job wants to know it. */
+/** End of a wall, as the caller of a job in it sees it. */
 export interface HandleEnd {
   readonly how: WallEnd | 'garbled'
   readonly peakBytes: number

@@ -13,8 +13,8 @@ export function stricter(before: Controls, to: Controls): Controls {
 }
 
 /**
- * Has the warden hold a claimed wall to whatever of `next` is less than `before`, and gives back what really holds: a
- * bound that nothing here can lower stays what it was. Rejects when one did not take.
+ * Lowers the bounds of a claimed wall that are less in `next` than in `before`, and resolves to the bounds in force: a
+ * bound that this machine has no mechanism for keeps its value of `before`. Rejects if the warden could not set one.
  */
 export async function lower(
   warden: Pick<WardenClient, 'tighten'>,

@@ -45,8 +45,9 @@ export function withoutSentinel({ missing }: Pick<Wall, 'missing'>): Capture {
 }
 
 /**
- * Copies of what a program holds in memory, one after the other, over one socket. Two parts: the bytes, and where each
- * stretch of them was. What comes is bounded and checked: whoever sends it sits beside an enemy.
+ * Memory captures of one program, one after the other, over one socket. A capture has two parts: the bytes, and the
+ * address range of each stretch of them. The sender is the sentinel, which handles hostile input and may be compromised,
+ * so its data is bounded and validated here.
  */
 export class MemoryCopies {
   #socket: Socket | undefined
@@ -188,7 +189,7 @@ class Copy {
     return false
   }
 
-  /** Few: the names come from whoever sits beside an enemy. */
+  /** Bounded, because the file names come from the sentinel, which may be compromised. */
   #partsOf(file: string): Buffer[] {
     const known = this.#files.get(file) ?? []
     if (this.#files.size >= FILES_MAX) throw unavailable('it has too many files')

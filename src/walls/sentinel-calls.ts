@@ -58,14 +58,14 @@ export function closableBy(asked: readonly CallClass[]): readonly Control[] {
   return asked.length === callClasses.length ? ['files', 'syscalls'] : []
 }
 
-/** More calls than this that came before the word of a program's release are not told. */
+/** Call reports buffered before the release; further ones are dropped. */
 const earlyMax = 1_000
 
 /**
- * Says what a program is seen to call, from its release on, in the words that every tier uses. Its calls and the word
- * that it was released come by ways of their own: what comes first waits for `released`, whose moment, in milliseconds
- * of CLOCK_MONOTONIC, parts what its runner did before from what it did itself. A runner starts no program: whatever is
- * executed is the job's, whenever it was.
+ * Emits `seen/*` events for the system calls of a program, from its release on. Call reports and the release arrive
+ * over different channels, so reports are buffered until `released`. Its time (CLOCK_MONOTONIC, in milliseconds)
+ * separates calls of the runner, which are dropped, from calls of the job. An exec is always the job's, because the
+ * runner executes no program.
  */
 export function reportCalls(parts: {
   readonly warden: Pick<WardenClient, 'onCall'>
@@ -94,11 +94,11 @@ export function reportCalls(parts: {
   }
 }
 
-/** With who did it and when, on the clock of the machine, in the order in which it was done. */
+/** Point and fields of the event of one call report. */
 function wordsOf(seen: SystemCallReport, releasedAt: number) {
   const { class: name, call, path, denied, writes, pid, t, leftOut, wrote } = seen
   const by = { pid, t, ...(leftOut > 0 && { leftOut }) }
-  // A memory file is nobody's but its maker's.
+  // A memfd is no file of the wall's root: the job wrote it.
   const isOwn = path?.startsWith('/memfd:') || (wrote !== undefined && wrote >= releasedAt)
   const written = isOwn && { written: true }
   if (name === 'exec' && path !== undefined)

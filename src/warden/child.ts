@@ -12,7 +12,7 @@ import { parseJson } from '../lib/parse-json.ts'
  * channel says so first, but not always: Node says nothing of it while a socket is on its way to an application
  * that dies just then. So the kernel is asked for a signal too, and the parent is looked at now and then.
  */
-/** Sent by whoever started it, and by the kernel when that died. */
+/** Sent by the application to end its warden, and by the kernel (parent-death signal) when the application died. */
 const SIGUSR2 = 12
 const LOOK_EVERY_MS = 1000
 const parent = process.ppid

@@ -11,7 +11,7 @@ const STDERR_BYTES_MAX = 4096
 /** `R`, the byte a program says when it is warm; one that cannot start says `E` and why. */
 const READY = 0x52
 const READY_FD = 4
-/** More than any honest worker says in its life: whoever reads it watches every other wall too. */
+/** More stderr than any honest worker writes in its life; reading more would take the warden's loop from every other wall. */
 const STDERR_FLOOD_BYTES = 2 ** 20
 /** Longest wait for what an ended program still has in its pipes; a child that it left may hold them open. */
 const LAST_WORDS_MS_MAX = 500

@@ -8,7 +8,10 @@ import type { WallResources } from './resources.ts'
 /** Threads that an interpreter starts on first use, and the init that waits for it. */
 const THREADS_LATER = 4
 
-/** Sets each bound that this machine can hold, reads it back, and says by which mechanism. Throws where a value read back is looser. */
+/**
+ * Sets each bound that this machine can hold, reads it back, and names its mechanism. Throws if a value read back is
+ * looser. Memory is not set here but in `claim.ts`, and lowered in `tighten.ts`; only its mechanism is named.
+ */
 export function bind(
   resources: WallResources,
   layers: readonly string[],

@@ -2,10 +2,10 @@ import { asRealUser, limitResource, resourceLimit } from '../../../os/libc.js'
 import { readFileSync } from 'node:fs'
 
 /**
- * Tells which zone a process belongs to where there are no control groups: by two resource limits that the kernel has
- * long stopped to use, RSS and LOCKS. They are inherited by everything a process starts, whoever its parent is later,
- * and nobody without rights can raise them. Marks are chosen so that lowering them leads from no zone to one beside
- * it: one of the two would have to rise. It can only lead into a zone within.
+ * Marks the zone of a process where there are no cgroups, by two resource limits without effect: RLIMIT_RSS (since Linux
+ * 2.4.30) and RLIMIT_LOCKS (since 2.4.25), see getrlimit(2). Children inherit them and keep them when they are reparented,
+ * and raising a hard limit takes CAP_SYS_RESOURCE. Of two sibling zones, one has the lower RSS and the other the lower
+ * LOCKS: a process that lowers its own limits cannot get into a sibling, only into a zone within its own.
  */
 export interface Mark {
   readonly rss: number

@@ -26,20 +26,20 @@ export function everywhere(pids: readonly number[], hasGroups: boolean): Everywh
 export interface ZoneMembers {
   readonly group: Cgroup | undefined
   readonly mark: Mark | undefined
-  /** Puts a process in, and with it all that it starts from now on. Throws where it is not in then. */
+  /** Adds a process, and with it all its future children. Throws if it is not a member afterwards. */
   add(pid: number): void
-  /** Throws where the kernel does not take one; those that no group holds are left to whoever looks. */
+  /** Sets limits of the cgroup; throws if the kernel refuses one. Without a controller, `program-zones.ts` polls instead. */
   limit(to: ZoneBounds): void
-  /** Whether who is there is in it, or in a zone within it. */
+  /** True if a process found there is in this zone or in a zone within it. */
   holds(at: Whereabouts): boolean
   /** Pids in the zone and in zones within it. */
   among(all: Everywhere): readonly number[]
   memoryKills(): number
-  /** Whether its own limit, and not one around it, was in the way. */
+  /** True if its own memory limit was reached, and not one of an enclosing cgroup. */
   hasBeenFull(): boolean
-  /** Ends them; what is just being made is found by the next call. */
+  /** Kills the members; a process that is being forked meanwhile is found by the next call. */
   kill(all: () => Everywhere): void
-  /** Whether nothing of it is left. */
+  /** True if nothing of it is left. */
   remove(): boolean
 }
 
@@ -62,7 +62,7 @@ export function groupMembers(group: Cgroup): ZoneMembers {
     memoryKills: () => group.memoryKills(),
     hasBeenFull: () => group.hasBeenFull(),
     kill() {
-      // Then whoever is to be killed is all there is.
+      // Forbids forks, so that the list of processes to kill is complete.
       if (group.controllers.includes('pids')) group.limit({ pids: 0 })
       group.liftCpuQuota()
       signalAll(group.processes(), 'SIGKILL')

@@ -76,7 +76,7 @@ export class RunscEnclosure implements Enclosure {
     const stdio = this.#wall.resources.child.stdio as unknown as (Socket | null)[]
     const take = (fd: number) => {
       const socket = stdio[fd]!
-      // On exit of the child Node resumes every stream it still finds here, whoever owns it by then.
+      // On exit of the child Node resumes every stream in `stdio`, and would read bytes off a socket handed over.
       stdio[fd] = null
       return socket
     }

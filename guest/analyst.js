@@ -10,7 +10,7 @@ import { writeSync } from 'node:fs'
 import { Socket } from 'node:net'
 import { capResource, exitNow, loadSeccomp } from '../src/os/libc.js'
 import { inspect } from '../src/threat/inspect.ts'
-import { takeCollector } from './collector.js'
+import { takeGc } from './take-gc.js'
 import { readFrames, writeFrame } from './frames.js'
 import { warmUp } from './warm.js'
 import { parseJson } from './parse-json.js'
@@ -24,7 +24,7 @@ const REQUEST_BYTES_MAX = 80 * 2 ** 20
 // Suppresses the stripper's experimental warning, the only output on stderr.
 process.removeAllListeners('warning')
 const settings = JSON.parse(process.env['MAYFLY_ANALYST'] ?? '{}')
-const collectGarbage = takeCollector()
+const collectGarbage = takeGc()
 warmUp(inspect, settings.warm ?? 20)
 collectGarbage()
 const socket = new Socket({ fd: Number(process.env['MAYFLY_FD'] ?? 3) })

@@ -8,7 +8,7 @@
  */
 import { knock } from '../src/os/libc.js'
 import { Cell } from './cell.js'
-import { takeCollector } from './collector.js'
+import { takeGc } from './take-gc.js'
 import { KIND, leave, open, send, sendText, settings } from './wire.js'
 import { parseJson } from './parse-json.js'
 
@@ -32,7 +32,7 @@ const calls = new Map()
 let callId = 0
 let busy = false
 
-const collectGarbage = takeCollector()
+const collectGarbage = takeGc()
 spares.push(new Cell({ memoryMiB: spareMiB, webAssembly: false }))
 refill()
 // A worker that a job waits for runs that job first; each of these takes as long as the creation of some cells.

@@ -6,7 +6,7 @@ import { Readable } from 'node:stream'
 import { inspect } from '../src/threat/inspect.ts'
 import { Cell } from './cell.js'
 import { storeParts } from './cell/parts.js'
-import { takeCollector } from './collector.js'
+import { takeGc } from './take-gc.js'
 import { readFrames } from './frames.js'
 import { landlockVersion } from '../src/os/libc.js'
 import { warmUp } from './warm.js'
@@ -15,7 +15,7 @@ import { warmUpModules } from './wasm/warm.js'
 warmUp(inspect, 1)
 warmUpModules()
 landlockVersion()
-takeCollector()
+takeGc()
 readFrames(Readable.from([]), () => {}, 1)
 const cell = new Cell({ memoryMiB: 32, webAssembly: false })
 cell.dispose()

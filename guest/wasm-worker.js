@@ -6,7 +6,7 @@
  * enforced from outside, by killing the process.
  */
 import { knock } from '../src/os/libc.js'
-import { takeCollector } from './collector.js'
+import { takeGc } from './take-gc.js'
 import { KIND, leave, open, send, sendBytes } from './wire.js'
 import { runModule } from './wasm/run.js'
 import { warmUpModules } from './wasm/warm.js'
@@ -19,7 +19,7 @@ const GARBAGE_JOBS = 32
 let garbageBytes = 0
 let garbageJobs = 0
 
-const collectGarbage = takeCollector()
+const collectGarbage = takeGc()
 warmUpModules()
 open(onFrame)
 

@@ -7,7 +7,7 @@ import { layOut, readResult, takeUp } from './ground.js'
 import { Job } from './job.js'
 import { errorOf } from './result.js'
 import { KIND, nextFrame, sendTo } from './wire.js'
-import { takeCollector } from '../collector.js'
+import { takeGc } from '../take-gc.js'
 import { parseJson } from '../parse-json.js'
 
 const COMMONJS = `const fs = require('node:fs')\nmodule.exports = (input) => fs.existsSync(input)`
@@ -61,7 +61,7 @@ export async function warmUp({ work, tmp }) {
   fs.closeSync(sink)
   fs.rmSync(folder, { recursive: true })
   // A job should not pay for the collection of what the dummy job left.
-  takeCollector()()
+  takeGc()()
   // A turn of the event loop: what the dummy job left to be done later is done before the job.
   await new Promise((resolve) => setImmediate(resolve))
 }

@@ -12,7 +12,7 @@ import {
   type MergedConfig,
   mergeLayers,
   type ValueOrigin,
-} from './layers.ts'
+} from './merge-layers.ts'
 import { configError, type Issue, parseToml } from './parse.ts'
 import type { KeyPath } from './positions.ts'
 import { type ConfigFile, untrustedError, untrustedIssues } from './trust.ts'

@@ -1,4 +1,4 @@
-import { type ConfigLayer, valueLayer } from './layers.ts'
+import { type ConfigLayer, valueLayer } from './merge-layers.ts'
 import type { KeyPath } from './positions.ts'
 
 export type Environment = Readonly<Record<string, string | undefined>>

@@ -3,7 +3,7 @@ import { MayflyError } from '../contract/error.ts'
 import type { Emitter } from '../contract/event.ts'
 import type { WardenClient } from '../walls/client.ts'
 import type { WallHandle } from '../walls/handle.ts'
-import { createShelf } from '../walls/shelf.ts'
+import { createWorkerSpares } from '../walls/worker-spares.ts'
 import { isClaimed } from '../walls/worker-claim.ts'
 import { createFairQueue } from './fair-queue.ts'
 
@@ -50,7 +50,7 @@ export function createAnalysisClient({
   once,
   alone,
 }: AnalysisClientOptions): AnalysisClient {
-  const shelf = createShelf({
+  const workers = createWorkerSpares({
     program: 'analyst',
     warden,
     voice,
@@ -73,7 +73,7 @@ export function createAnalysisClient({
   /** Replaces a process that retains too much memory of earlier sources. */
   async function claimed(tenant: string): Promise<WallHandle> {
     for (;;) {
-      const { wall } = await shelf.take(tenant)
+      const { wall } = await workers.take(tenant)
       const limits = {
         tenant: wall.tenant ?? tenant,
         memory: MEMORY_BYTES_MAX,
@@ -93,14 +93,14 @@ export function createAnalysisClient({
           return await exchange(wall, requestText)
         } finally {
           if (wall.alive) void warden.release(wall.wall.id).catch(() => undefined)
-          shelf.give(wall)
+          workers.give(wall)
         }
       } finally {
         leave()
       }
     },
-    ready: () => shelf.ready(),
-    close: () => shelf.close(),
+    ready: () => workers.ready(),
+    close: () => workers.close(),
   }
 }
 

@@ -4,7 +4,7 @@ import { MayflyError, messageOf } from '../contract/error.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { Provider, Task } from '../contract/provider.ts'
 import type { WallHandle } from './handle.ts'
-import { probeTenant } from './shelf.ts'
+import { probeTenant } from './worker-spares.ts'
 import { kind, knockedSchema } from './wire.ts'
 import { parseJson } from '../lib/parse-json.ts'
 

@@ -3,14 +3,14 @@ import type { Profile } from '../contract/profile.ts'
 import type { Availability } from '../contract/provider.ts'
 import type { WardenClient } from './client.ts'
 import type { WallHandle } from './handle.ts'
-import { probeTenant, type Shelf } from './shelf.ts'
+import { probeTenant, type WorkerSpares } from './worker-spares.ts'
 
 /** The outside deadline leaves the guest's own timeout, and the supervisor's, the first word: it counts from the claim. */
 const DEADLINE_SLACK_MS = 1_000
 
 /** A worker that holds the job's memory and deadline; one that kept too much of earlier jobs gives way to another. */
 export async function claimWorker(
-  workers: Shelf,
+  workers: WorkerSpares,
   warden: WardenClient,
   profile: Profile,
 ): Promise<{ readonly wall: WallHandle; readonly pool: 'hit' | 'miss' }> {
@@ -48,7 +48,7 @@ export async function isClaimed(
 ): Promise<boolean> {
   const { spent } = await warden.claim(wall.wall.id, to).catch((error: unknown) => {
     void wall.kill()
-    // NOT_FOUND: it ended while it waited on the shelf; nothing ran in it, so the next one is as good.
+    // NOT_FOUND: it ended while it waited as a spare; nothing ran in it, so the next one is as good.
     if (error instanceof MayflyError && error.code === 'NOT_FOUND') return { spent: true }
     throw error
   })

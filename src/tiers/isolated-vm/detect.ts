@@ -1,10 +1,10 @@
 import type { Availability, Provider } from '../../contract/provider.ts'
 import { strengthOf } from '../../contract/tier.ts'
-import type { Shelf } from '../../walls/shelf.ts'
+import type { WorkerSpares } from '../../walls/worker-spares.ts'
 import { assertAnswers, assertJailed } from '../../walls/proof.ts'
 
 /** Runs a guest that computes, and looks at what holds its worker: without seccomp and a memory watch it is no wall. */
-export async function probe(provider: Provider, workers: Shelf): Promise<Availability> {
+export async function probe(provider: Provider, workers: WorkerSpares): Promise<Availability> {
   const worker = await workers.ready()
   await assertJailed(worker)
   await assertAnswers(provider, {

@@ -7,7 +7,7 @@ import type { WardenClient } from '../../walls/client.ts'
 import type { OpenFolders } from '../../walls/folder-calls.ts'
 import { FramedSandbox } from '../../walls/framed-sandbox.ts'
 import type { WallHandle } from '../../walls/handle.ts'
-import { createShelf } from '../../walls/shelf.ts'
+import { createWorkerSpares } from '../../walls/worker-spares.ts'
 import type { OpenWayOut } from '../../walls/exit.ts'
 import { claimWorker, unavailable } from '../../walls/worker-claim.ts'
 import { workerGuest } from '../../walls/worker-guest.ts'
@@ -46,7 +46,12 @@ const tightens = [
 /** V8 isolates in jailed, disposable worker processes: strength 1, in about a quarter of a millisecond. */
 export function createIsolateProvider(options: IsolateOptions): Provider {
   const { warden, voice, openWayOut, openFolders } = options
-  const workers = createShelf({ keepReady: true, ...options, program: 'isolated-vm', spareMiB })
+  const workers = createWorkerSpares({
+    keepReady: true,
+    ...options,
+    program: 'isolated-vm',
+    spareMiB,
+  })
   let proved: Promise<Availability> | undefined
   const provider: Provider = {
     name: 'isolated-vm',

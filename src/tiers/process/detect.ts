@@ -5,7 +5,7 @@ import type { Availability, Provider } from '../../contract/provider.ts'
 import { strengthOf } from '../../contract/tier.ts'
 import type { WardenClient } from '../../walls/client.ts'
 import type { Wall } from '../../contract/warden.ts'
-import { probeTenant } from '../../walls/shelf.ts'
+import { probeTenant } from '../../walls/worker-spares.ts'
 import { assertAnswers, assertJailed, type Probe } from '../../walls/proof.ts'
 import { spareDiskBytes, usualCalls, type Rack } from '../../walls/program-spares.ts'
 

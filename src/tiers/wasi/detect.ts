@@ -1,13 +1,13 @@
 import type { Availability, Provider } from '../../contract/provider.ts'
 import { strengthOf } from '../../contract/tier.ts'
-import type { Shelf } from '../../walls/shelf.ts'
+import type { WorkerSpares } from '../../walls/worker-spares.ts'
 import { assertAnswers, assertJailed } from '../../walls/proof.ts'
 
 /**
  * Runs guests that compute, and looks at what holds their worker: without seccomp and a memory watch it is no wall. What
  * the engine knows beside the core is found by using it.
  */
-export async function probe(provider: Provider, workers: Shelf): Promise<Availability> {
+export async function probe(provider: Provider, workers: WorkerSpares): Promise<Availability> {
   const worker = await workers.ready()
   await assertJailed(worker)
   await assertAnswers(provider, { ...called, code: doubles, inputText: '21', expect: '42' })

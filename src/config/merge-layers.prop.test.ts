@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import * as fc from 'fast-check'
-import { type ConfigLayer, mergeLayers } from './layers.ts'
+import { type ConfigLayer, mergeLayers } from './merge-layers.ts'
 import type { KeyPath } from './positions.ts'
 
 const scalar = fc.oneof(fc.integer(), fc.boolean(), fc.array(fc.integer(), { maxLength: 2 }))

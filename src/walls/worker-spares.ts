@@ -10,7 +10,7 @@ import type { ProgramName } from '../contract/warden.ts'
  * that is not bound yet is always kept ready, so that a tenant's first job finds a warm process. A bound one that
  * was idle for a minute or did a thousand jobs is ended.
  */
-export interface ShelfOptions {
+export interface WorkerSparesOptions {
   readonly program: ProgramName
   readonly warden: WardenClient
   readonly voice: Emitter
@@ -28,7 +28,7 @@ const SPARES_AWAITED = 1
 /** Tenant of the probe guest that proves a wall: it binds the wall to no tenant. */
 export const probeTenant = ''
 
-export interface Shelf {
+export interface WorkerSpares {
   /** A wall for this tenant and whether it was waiting ready. */
   take(tenant: string): Promise<{ readonly wall: WallHandle; readonly pool: 'hit' | 'miss' }>
   give(handle: WallHandle): void
@@ -42,12 +42,12 @@ const LOOK_EVERY_MS = 5_000
 const JOBS_MAX = 1_000
 const RETRY_MS = 1_000
 
-export function createShelf(options: ShelfOptions): Shelf {
-  return new WorkerShelf(options)
+export function createWorkerSpares(options: WorkerSparesOptions): WorkerSpares {
+  return new TenantWorkers(options)
 }
 
-class WorkerShelf implements Shelf {
-  readonly #options: ShelfOptions
+class TenantWorkers implements WorkerSpares {
+  readonly #options: WorkerSparesOptions
   readonly #idle: WallHandle[] = []
   readonly #all = new Set<WallHandle>()
   readonly #timer: NodeJS.Timeout
@@ -59,7 +59,7 @@ class WorkerShelf implements Shelf {
   #awaited = 0
   #isClosed = false
 
-  constructor(options: ShelfOptions) {
+  constructor(options: WorkerSparesOptions) {
     this.#options = options
     this.#timer = setInterval(() => this.#retireIdle(), LOOK_EVERY_MS)
     this.#timer.unref()

@@ -6,7 +6,7 @@ import { runInNewContext } from 'node:vm'
  * guest may have it; so it is set, used once, and cleared before the first guest context.
  * @returns {() => void}
  */
-export function takeCollector() {
+export function takeGc() {
   setFlagsFromString('--expose-gc')
   const collect = runInNewContext('gc')
   setFlagsFromString('--no-expose-gc')

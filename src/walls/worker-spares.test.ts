@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import { Duplex } from 'node:stream'
 import { test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
-import { createShelf } from './shelf.ts'
+import { createWorkerSpares } from './worker-spares.ts'
 
-/** A shelf over a warden that is played: a start lasts until the test finishes it. */
+/** Worker spares over a fake warden: a start lasts until the test finishes it. */
 function stand({ keepReady = true } = {}) {
   const starts: { readonly spares: number; finish(): void }[] = []
   let count = 0
@@ -23,7 +23,7 @@ function stand({ keepReady = true } = {}) {
     onLost: () => () => undefined,
     onEnded: () => undefined,
   }
-  const shelf = createShelf({
+  const workers = createWorkerSpares({
     program: 'isolated-vm',
     warden: warden as never,
     voice: { say: () => undefined },
@@ -32,13 +32,13 @@ function stand({ keepReady = true } = {}) {
     wallsMax: 100,
     keepReady,
   })
-  return { shelf, starts }
+  return { workers, starts }
 }
 
 test('Jobs that come at once get starts of their own; only the first waits for one that has begun', async () => {
-  const { shelf, starts } = stand()
-  void shelf.ready()
-  const taken = Promise.all(['a', 'a', 'a'].map((tenant) => shelf.take(tenant)))
+  const { workers, starts } = stand()
+  void workers.ready()
+  const taken = Promise.all(['a', 'a', 'a'].map((tenant) => workers.take(tenant)))
   assert.deepEqual(
     starts.map(({ spares }) => spares),
     [8, 1, 1],
@@ -54,21 +54,21 @@ test('Jobs that come at once get starts of their own; only the first waits for o
     starts.map(({ spares }) => spares),
     [8, 1, 1, 8],
   )
-  await shelf.close()
+  await workers.close()
 })
 
 test('A worker that was started for a job that waited is taken after the others', async () => {
-  const { shelf, starts } = stand({ keepReady: false })
-  const ready = shelf.ready()
+  const { workers, starts } = stand({ keepReady: false })
+  const ready = workers.ready()
   starts[0]!.finish()
   await ready
-  const stocked = await shelf.take('a')
-  const waiting = shelf.take('a')
+  const stocked = await workers.take('a')
+  const waiting = workers.take('a')
   starts[1]!.finish()
   const bare = await waiting
   assert.deepEqual([stocked.pool, bare.pool], ['hit', 'miss'])
-  shelf.give(stocked.wall)
-  shelf.give(bare.wall)
-  assert.equal((await shelf.take('a')).wall, stocked.wall)
-  await shelf.close()
+  workers.give(stocked.wall)
+  workers.give(bare.wall)
+  assert.equal((await workers.take('a')).wall, stocked.wall)
+  await workers.close()
 })

@@ -134,6 +134,37 @@ test('While a job waits for a start of its own, no refill begins; after it they 
   assert.equal(warm.facts.idle, 2)
 })
 
+test('Jobs that wait for a refill in progress keep others from beginning', async () => {
+  const starts: PromiseWithResolvers<Spare>[] = []
+  const warm = createSparePool<Spare>({
+    key: 'slow',
+    clock: { now: () => 0, date: () => 0, after: () => ({ cancel: () => undefined }) },
+    least: 1,
+    most: 8,
+    start() {
+      const start = Promise.withResolvers<Spare>()
+      starts.push(start)
+      return start.promise
+    },
+  })
+  warm.fill()
+  const taken = [warm.take(), warm.take(), warm.take()]
+  await settle()
+  warm.fill()
+  assert.equal(starts.length, 1, 'a refill began beside jobs that wait')
+  starts[0]!.resolve({ alive: true, bytes: 0, end: () => Promise.resolve() })
+  await settle()
+  assert.deepEqual(
+    [starts.length, warm.facts.starting],
+    [3, 0],
+    'two start for jobs, none for later',
+  )
+  for (const start of starts.slice(1))
+    start.resolve({ alive: true, bytes: 0, end: () => Promise.resolve() })
+  await Promise.all(taken)
+  await warm.close()
+})
+
 test('A refill starts after a delay, so as not to compete with the job', async () => {
   const { warm, pass, live } = stand({ least: 2, most: 2 })
   warm.fill()

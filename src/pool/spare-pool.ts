@@ -77,7 +77,7 @@ class AdaptiveSparePool<S extends Spare> implements SparePool<S> {
   readonly #idle: S[] = []
   readonly #ending = new Set<Promise<unknown>>()
   readonly #starting = new Set<Promise<void>>()
-  /** Starts that a job waits for. */
+  /** Jobs that wait for a start, their own or one in progress. */
   #awaited = 0
   #wanted: number
   #closed = false
@@ -105,8 +105,7 @@ class AdaptiveSparePool<S extends Spare> implements SparePool<S> {
     else {
       this.#misses += 1
       this.#wanted = Math.min(this.#options.most, this.#wanted + 1)
-      // A start in progress finishes before a new one would.
-      if (this.#starting.size > 0) await Promise.race(this.#starting)
+      if (this.#starting.size > 0) await this.#awaitStarting()
     }
     const spare = ready ?? this.#pick() ?? (await this.#startAwaited())
     this.#fillSoon()
@@ -217,6 +216,16 @@ class AdaptiveSparePool<S extends Spare> implements SparePool<S> {
     this.#starting.delete(one)
     if (isMade) this.fill()
     else if (!this.#closed) this.#options.clock.after(RETRY_MS, () => this.fill()).unref?.()
+  }
+
+  /** A start in progress finishes before a new one would. */
+  async #awaitStarting(): Promise<void> {
+    this.#awaited++
+    try {
+      await Promise.race(this.#starting)
+    } finally {
+      this.#awaited--
+    }
   }
 
   async #startAwaited(): Promise<S> {

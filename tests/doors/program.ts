@@ -24,7 +24,7 @@ export const bin = fileURLToPath(new URL('../../bin/mayfly.js', import.meta.url)
 export type Who = 'self' | 'ordinary'
 
 const ordinaryUid = 12_345
-const commandMsMax = 60_000
+const commandMsMax = 240_000
 /** Bound of a server that neither says that it is ready nor ends. */
 const startMsMax = 120_000
 const stopMsMax = 30_000

@@ -52,3 +52,13 @@ test('The bench of what is taken away times each control of each tier', { skip }
   for (const { n, p50, p99 } of Object.values(milliseconds.idle))
     assert.ok(n === 2 && p50 > 0 && p99 >= p50)
 })
+
+test('The bench of a burst tells when the last job is over, and how many were refused', () => {
+  const bench = join(import.meta.dirname, '..', '..', 'bench', 'burst.ts')
+  const asked = ['--jobs', '6', '--seconds', '1', '--languages', 'js', '--json']
+  const { js } = JSON.parse(
+    execFileSync(process.execPath, [bench, ...asked], { encoding: 'utf8', timeout: 120_000 }),
+  ) as { js: { first: string; overMs: number; ends: Record<string, number> } }
+  assert.deepEqual([js.first, js.ends], ['ok', { ok: 6 }])
+  assert.ok(js.overMs >= 1000)
+})

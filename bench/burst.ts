@@ -1,0 +1,73 @@
+/**
+ * Jobs that sleep and come all at once, through the HTTP door of a server of its own: when the last one is over, and
+ * how many were refused. A machine of two cores starts most of them from nothing.
+ *
+ *     node bench/burst.ts [--jobs 100] [--seconds 4] [--languages python,js,node] [--json]
+ */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+
+/** Time in which spares are started before the burst. */
+const SETTLE_MS = 3000
+const sources: Readonly<Record<string, (seconds: number) => string>> = {
+  python: (seconds) => `import time\ntime.sleep(${seconds})`,
+  node: (seconds) => `await new Promise((done) => setTimeout(done, ${seconds * 1000}))`,
+  js: (seconds) => `await new Promise((done) => setTimeout(done, ${seconds * 1000})); return 1`,
+}
+
+const { values: flags } = parseArgs({
+  options: {
+    jobs: { type: 'string', default: '100' },
+    seconds: { type: 'string', default: '4' },
+    languages: { type: 'string', default: 'python,js,node' },
+    json: { type: 'boolean' },
+  },
+})
+const jobs = Math.min(768, Math.max(1, Number(flags.jobs) || 100))
+const seconds = Math.min(20, Math.max(0, Number(flags.seconds) || 4))
+const report: Record<string, unknown> = { jobs, seconds, cores: os.availableParallelism() }
+for (const language of flags.languages.split(',')) report[language] = await burst(language)
+console.log(JSON.stringify(report, undefined, flags.json ? 0 : 2))
+
+async function burst(language: string) {
+  const source = sources[language]
+  if (!source) throw new Error(`Cannot time "${language}": expected ${Object.keys(sources).join()}`)
+  const folder = mkdtempSync(path.join(os.tmpdir(), 'mayfly-bench-'))
+  const bin = fileURLToPath(new URL('../bin/mayfly.js', import.meta.url))
+  const command = [bin, 'serve', '--port', '0', '--json', '--state', path.join(folder, 'state')]
+  const server = spawn(process.execPath, command, {
+    cwd: folder,
+    stdio: ['ignore', 'pipe', 'ignore'],
+  })
+  try {
+    const [line] = (await once(createInterface(server.stdout), 'line')) as [string]
+    const { active, apiKey } = JSON.parse(line) as { active: string; apiKey: string }
+    const run = async (code: string) => {
+      const answer = await fetch(new URL('/v1/executions', active), {
+        method: 'POST',
+        headers: { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' },
+        body: JSON.stringify({ language, code, limits: { timeout: '60s' } }),
+      })
+      const { status, code: refused } = (await answer.json()) as Record<string, string>
+      return status ?? refused ?? String(answer.status)
+    }
+    const first = await run(source(0))
+    await sleep(SETTLE_MS)
+    const began = performance.now()
+    const ends = await Promise.all(Array.from({ length: jobs }, () => run(source(seconds))))
+    const overMs = Math.round(performance.now() - began)
+    const told = Object.entries(Object.groupBy(ends, (end) => end))
+    return { first, overMs, ends: Object.fromEntries(told.map(([end, all]) => [end, all?.length])) }
+  } finally {
+    server.kill('SIGTERM')
+    if (server.exitCode === null && server.signalCode === null) await once(server, 'exit')
+    rmSync(folder, { recursive: true, force: true })
+  }
+}

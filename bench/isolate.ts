@@ -114,7 +114,7 @@ async function throughSeam(provider: Provider, profile: Profile): Promise<void> 
 /** Profile that the pipeline makes for this job, so that the provider is measured with the same one. */
 async function profileOf(assembly: Assembly): Promise<Profile> {
   const { pool } = assembly
-  const { acquire } = pool
+  const acquire = pool.acquire.bind(pool)
   let seen: Profile | undefined
   const watched = pool as { acquire: typeof acquire }
   watched.acquire = (profile, ...rest) => {

@@ -15,9 +15,9 @@ import {
   rmSync,
   statSync,
 } from 'node:fs'
-import os from 'node:os'
 import path from 'node:path'
 import { findProgram } from '../os/find-program.ts'
+import { cacheFolder } from './cache-folder.ts'
 
 /**
  * Programs in C, each compiled from the files of its folder by one call of this machine's own compiler, and kept in a
@@ -168,13 +168,6 @@ function isOurs(fd: number, digest: string): boolean {
   const isPlain = uid === process.getuid?.() && nlink === 1 && size <= PROGRAM_BYTES_MAX
   const isSafe = (mode & OTHERS) === 0 && (mode & EXECUTABLE) === EXECUTABLE
   return isPlain && isSafe && hash('sha256', readFileSync(fd), 'hex') === digest
-}
-
-/** Throws where nothing says which folder is this user's: it may have no home and no name. */
-function cacheFolder(name: string): string {
-  if (process.getuid?.() === 0) return `/var/cache/mayfly/${name}`
-  const cache = process.env['XDG_CACHE_HOME'] || path.join(os.homedir(), '.cache')
-  return path.join(cache, 'mayfly', name)
 }
 
 /** Write access to this folder is code execution, so it must be this user's alone. */

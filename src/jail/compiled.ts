@@ -12,9 +12,9 @@ import {
   statSync,
   symlinkSync,
 } from 'node:fs'
-import os from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { cacheFolder } from './cache-folder.ts'
 import { ownFolder, pythonFile, type JailMount } from './whole.ts'
 
 /**
@@ -71,20 +71,13 @@ function forUid(ready: string, uid: number): string | undefined {
 
 function makeBase(): string | undefined {
   try {
-    const base = cacheFolder()
+    const base = cacheFolder('walls')
     mkdirSync(base, { recursive: true, mode: 0o755 })
     const { uid, mode } = lstatSync(base)
     return uid === process.getuid?.() && (mode & 0o022) === 0 ? base : undefined
   } catch {
     return undefined
   }
-}
-
-/** Throws where nothing says which folder is this user's: it may have no home and no name. */
-function cacheFolder(): string {
-  if (process.getuid?.() === 0) return '/var/cache/mayfly/walls'
-  const cache = process.env['XDG_CACHE_HOME'] || path.join(os.homedir(), '.cache')
-  return path.join(cache, 'mayfly', 'walls')
 }
 
 /** Changes with Node, with Python, with where the files lie and with any of them. */

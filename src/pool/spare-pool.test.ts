@@ -78,6 +78,23 @@ function stand(options: { least: number; most: number }) {
   }
 }
 
+/** A pool whose starts the test settles one by one, and whose clock stands. */
+function slowPool(least: number) {
+  const starts: PromiseWithResolvers<Spare>[] = []
+  const warm = createSparePool<Spare>({
+    key: 'slow',
+    clock: { now: () => 0, date: () => 0, after: () => ({ cancel: () => undefined }) },
+    least,
+    most: 8,
+    start() {
+      const start = Promise.withResolvers<Spare>()
+      starts.push(start)
+      return start.promise
+    },
+  })
+  return { warm, starts }
+}
+
 async function settle(): Promise<void> {
   for (let turns = 0; turns < 10; turns++) await turn()
 }
@@ -135,18 +152,7 @@ test('While a job waits for a start of its own, no refill begins; after it they 
 })
 
 test('Jobs that wait for a refill in progress keep others from beginning', async () => {
-  const starts: PromiseWithResolvers<Spare>[] = []
-  const warm = createSparePool<Spare>({
-    key: 'slow',
-    clock: { now: () => 0, date: () => 0, after: () => ({ cancel: () => undefined }) },
-    least: 1,
-    most: 8,
-    start() {
-      const start = Promise.withResolvers<Spare>()
-      starts.push(start)
-      return start.promise
-    },
-  })
+  const { warm, starts } = slowPool(1)
   warm.fill()
   const taken = [warm.take(), warm.take(), warm.take()]
   await settle()
@@ -246,18 +252,7 @@ test('Closing ends all idle and starting spares', async () => {
 })
 
 test('Two spares start at once below half of the target, else one, and a waiting job takes the first', async () => {
-  const starts: PromiseWithResolvers<Spare>[] = []
-  const warm = createSparePool<Spare>({
-    key: 'slow',
-    clock: { now: () => 0, date: () => 0, after: () => ({ cancel: () => undefined }) },
-    least: 4,
-    most: 8,
-    start() {
-      const start = Promise.withResolvers<Spare>()
-      starts.push(start)
-      return start.promise
-    },
-  })
+  const { warm, starts } = slowPool(4)
   const make = async (index: number) => {
     starts[index]!.resolve({ alive: true, bytes: index, end: () => Promise.resolve() })
     await settle()

@@ -78,7 +78,7 @@ class AdaptiveSparePool<S extends Spare> implements SparePool<S> {
   readonly #ending = new Set<Promise<unknown>>()
   readonly #starting = new Set<Promise<void>>()
   /** Jobs that wait for a start, their own or one in progress. */
-  #awaited = 0
+  #waiting = 0
   #wanted: number
   #closed = false
   #hits = 0
@@ -105,9 +105,10 @@ class AdaptiveSparePool<S extends Spare> implements SparePool<S> {
     else {
       this.#misses += 1
       this.#wanted = Math.min(this.#options.most, this.#wanted + 1)
-      if (this.#starting.size > 0) await this.#awaitStarting()
+      // A start in progress finishes before a new one would.
+      if (this.#starting.size > 0) await this.#awaited(() => Promise.race(this.#starting))
     }
-    const spare = ready ?? this.#pick() ?? (await this.#startAwaited())
+    const spare = ready ?? this.#pick() ?? (await this.#awaited(() => this.#options.start(true)))
     this.#fillSoon()
     return { spare, pool: ready ? 'hit' : 'miss' }
   }
@@ -115,7 +116,7 @@ class AdaptiveSparePool<S extends Spare> implements SparePool<S> {
   fill(): void {
     const idle = this.#idle
     for (let at = idle.length - 1; at >= 0; at--) if (!idle[at]!.alive) idle.splice(at, 1)
-    if (this.#closed || this.#awaited > 0) return
+    if (this.#closed || this.#waiting > 0) return
     const atOnce = idle.length * 2 < this.#wanted ? STARTS_MAX : 1
     const room = Math.min(atOnce, this.#wanted - idle.length) - this.#starting.size
     for (let n = 0; n < room; n++) this.#begin()
@@ -218,22 +219,13 @@ class AdaptiveSparePool<S extends Spare> implements SparePool<S> {
     else if (!this.#closed) this.#options.clock.after(RETRY_MS, () => this.fill()).unref?.()
   }
 
-  /** A start in progress finishes before a new one would. */
-  async #awaitStarting(): Promise<void> {
-    this.#awaited++
+  /** Counts a job that waits, for as long as it does. */
+  async #awaited<T>(wait: () => Promise<T>): Promise<T> {
+    this.#waiting++
     try {
-      await Promise.race(this.#starting)
+      return await wait()
     } finally {
-      this.#awaited--
-    }
-  }
-
-  async #startAwaited(): Promise<S> {
-    this.#awaited++
-    try {
-      return await this.#options.start(true)
-    } finally {
-      this.#awaited--
+      this.#waiting--
     }
   }
 

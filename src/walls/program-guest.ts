@@ -5,6 +5,7 @@ import type { Task, TaskEnd } from '../contract/provider.ts'
 import { sampleEveryMs, type BoundMechanisms, type WallCost } from '../contract/warden.ts'
 import type { Frame } from '../lib/frames.ts'
 import { artifactCap, type ArtifactCap } from './artifact-cap.ts'
+import { carriedTask } from './carried-task.ts'
 import { endOfProgram } from './ends.ts'
 import { ListenerExit, type ListenerExitOptions } from './guest-exits.ts'
 import { GuestFiles } from './guest-files.ts'
@@ -226,29 +227,20 @@ function memoryOf(peakBytes: number, idleBytes: number): Pick<TaskEnd, 'memory'>
   return { memory: { used: peak, peak } }
 }
 
-function carried(task: Task, { limits, controls, schedule, capture }: Profile) {
-  const lifeMs = schedule.phases.reduce((sum, phase) => sum + phase.for, 0)
+function carried(task: Task, profile: Profile) {
+  const { limits, controls, capture } = profile
   return {
     protocol: 1,
-    language: task.language,
-    entry: task.entry,
-    isEntryGuessed: task.isEntryGuessed ?? false,
-    ...(task.name !== undefined && { name: task.name }),
-    code: task.code,
-    ...(task.typed && { typed: true }),
-    inputText: task.inputText,
+    ...carriedTask(task, profile),
     files: task.files.map((file) => (isSentAhead(file) ? { path: file.path, type: 'sent' } : file)),
     args: task.args ?? [],
     ...(task.stdin && { stdin: isLargeInput(task.stdin) ? { sent: true } : task.stdin }),
     capabilities: task.capabilities,
     env: task.env ?? {},
-    timeoutMs: Math.min(limits.timeout, lifeMs),
     outputBytesMax: limits.output,
-    resultBytesMax: limits.result,
     artifactBytesMax: limits.artifacts,
     processes: controls.processes,
     network: grantsNetwork(controls.network),
     ...(capture && { stays: true }),
-    ...(task.calls !== undefined && { calls: task.calls }),
   }
 }

@@ -3,6 +3,7 @@ import { plainFiles } from '../contract/files.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { Task } from '../contract/provider.ts'
 import type { Frame } from '../lib/frames.ts'
+import { carriedTask } from './carried-task.ts'
 import { fetchCapability } from './exit.ts'
 import { filesCapability } from './folder-calls.ts'
 import { GuestCalls } from './guest-calls.ts'
@@ -199,29 +200,19 @@ function heldControls(
 }
 
 function carried(task: Task, profile: Profile) {
-  const { controls, limits, schedule } = profile
-  const lifeMs = schedule.phases.reduce((sum, phase) => sum + phase.for, 0)
+  const { controls, limits } = profile
   return {
-    language: task.language,
-    entry: task.entry,
-    isEntryGuessed: task.isEntryGuessed ?? false,
-    ...(task.name !== undefined && { name: task.name }),
-    code: task.code,
-    ...(task.typed && { typed: true }),
-    inputText: task.inputText,
+    ...carriedTask(task, profile),
     files: plainFiles(task.files),
     capabilities: [
       ...task.capabilities,
       ...(grantsNetwork(controls.network) ? [fetchCapability] : []),
       ...(grantsFiles(controls.files) ? [filesCapability] : []),
     ],
-    ...(task.calls !== undefined && { calls: task.calls }),
     ...(task.trace && { trace: true }),
     memoryBytes: controls.memory,
-    timeoutMs: Math.min(limits.timeout, lifeMs),
     // A character more than may leave: the gate, which cuts, then sees that there was more.
     outputBytesMax: limits.output + CHARACTER_BYTES_MAX,
-    resultBytesMax: limits.result,
   }
 }
 

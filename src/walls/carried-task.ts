@@ -1,0 +1,19 @@
+import type { Profile } from '../contract/profile.ts'
+import type { Task } from '../contract/provider.ts'
+
+/** The part of the `run` frame that all kinds of guests get; times in milliseconds, sizes in bytes. */
+export function carriedTask(task: Task, { limits, schedule }: Profile) {
+  const lifeMs = schedule.phases.reduce((sum, phase) => sum + phase.for, 0)
+  return {
+    language: task.language,
+    entry: task.entry,
+    isEntryGuessed: task.isEntryGuessed ?? false,
+    ...(task.name !== undefined && { name: task.name }),
+    code: task.code,
+    ...(task.typed && { typed: true }),
+    inputText: task.inputText,
+    ...(task.calls !== undefined && { calls: task.calls }),
+    timeoutMs: Math.min(limits.timeout, lifeMs),
+    resultBytesMax: limits.result,
+  }
+}

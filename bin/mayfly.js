@@ -18,21 +18,19 @@ async function startHere() {
   silenceExperimentalWarnings()
   // The npm package contains compiled JavaScript, because Node strips no types inside node_modules.
   const isInstalled = new URL(import.meta.url).pathname.includes('/node_modules/')
-  if (isInstalled && (await isSource())) return
-  const { main } = await import(`../src/cli/main.${isInstalled ? 'js' : 'ts'}`)
-  await main(process.argv.slice(2))
+  const cli = await import(`../src/cli/main.${isInstalled ? 'js' : 'ts'}`).catch(refuseSource)
+  await cli?.main(process.argv.slice(2))
 }
 
-/** True, with a message, for a package that `npm pack` made of a checkout: only `scripts/pack.ts` compiles it. */
-async function isSource() {
+/** Explains a package that `npm pack` made of a checkout, which only `scripts/pack.ts` compiles; throws other errors. */
+async function refuseSource(error) {
   const { existsSync } = await import('node:fs')
-  if (existsSync(new URL('../src/cli/main.js', import.meta.url))) return false
+  if (existsSync(new URL('../src/cli/main.js', import.meta.url))) throw error
   process.stderr.write(
     'mayfly: this package holds TypeScript, and Node strips no types inside node_modules: make it with ' +
       '"node scripts/pack.ts FOLDER" in a checkout, and install the file that this prints\n',
   )
   process.exitCode = 2
-  return true
 }
 
 /** In-process filter, because the flag would need a second start of Node. Other warnings are printed. */

@@ -32,6 +32,8 @@ const DUMMY = {
 /** @param {import('./ground.js').Settings} settings */
 export async function warmUp({ work, tmp }) {
   for (const name of /** @type {const} */ (['stdout', 'stderr'])) void process[name]
+  // A shell is started with it.
+  process.getBuiltinModule('node:child_process')
   if (!work || !tmp) return
   const folder = fs.mkdtempSync(path.join(tmp, '.mayfly-'))
   const settings = {

@@ -3,10 +3,12 @@
  * speaks first on that socket, keeps no state between jobs, and exits on any failure: a crash is a finding.
  *
  * MAYFLY_FD names the socket (default 3); one byte `R` on fd 4 signals that everything is loaded and warm,
- * after which no file is opened any more. Relies on the jail around it and on its seccomp filter; the deadline
+ * after which no file is opened any more. With the setting `compiles` it fills the folder of compiled code and ends.
+ * Relies on the jail around it and on its seccomp filter; the deadline
  * is the client's.
  */
 import { writeSync } from 'node:fs'
+import { flushCompileCache } from 'node:module'
 import { Socket } from 'node:net'
 import { capResource, exitNow, loadSeccomp } from '../src/os/libc.js'
 import { inspect } from '../src/threat/inspect.ts'
@@ -27,6 +29,10 @@ const settings = JSON.parse(process.env['MAYFLY_ANALYST'] ?? '{}')
 const collectGarbage = takeGc()
 warmUp(inspect, settings.warm ?? 20)
 collectGarbage()
+if (settings.compiles) {
+  flushCompileCache()
+  exitNow(0)
+}
 const socket = new Socket({ fd: Number(process.env['MAYFLY_FD'] ?? 3) })
 socket.pause()
 settle()

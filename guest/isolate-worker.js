@@ -8,7 +8,9 @@
  */
 import { knock } from '../src/os/libc.js'
 import { Cell } from './cell.js'
+import { storeParts } from './cell/parts.js'
 import { takeGc } from './take-gc.js'
+import { loadTransformer } from './typescript/transform.js'
 import { KIND, leave, open, send, sendText, settings } from './wire.js'
 import { parseJson } from './parse-json.js'
 
@@ -32,6 +34,7 @@ const calls = new Map()
 let callId = 0
 let busy = false
 
+loadTransformer()
 const collectGarbage = takeGc()
 spares.push(new Cell({ memoryMiB: spareMiB, webAssembly: false }))
 refill()
@@ -41,6 +44,7 @@ if (sparesMax > SPARES_AWAITED) {
   await import('node:crypto')
   collectGarbage()
 }
+if (settings.compiles) storeParts(process.env['NODE_COMPILE_CACHE'])
 open(onFrame)
 
 /** Runs a dummy job, so that the first real job finds warm code. */

@@ -3,6 +3,7 @@
  * and completely, because user code may block this thread for good.
  */
 import fs from 'node:fs'
+import { flushCompileCache } from 'node:module'
 import net from 'node:net'
 import { capResource, exitNow, loadSeccomp } from '../src/os/libc.js'
 import { readFrames } from './frames.js'
@@ -28,7 +29,7 @@ export const KIND = {
   answered: 18,
 }
 
-/** Settings from the launcher. */
+/** Settings from the launcher; with `compiles` it only fills the folder of compiled code. */
 export const settings = JSON.parse(process.env.MAYFLY_WORKER ?? '{}')
 
 const socket = new net.Socket({ fd: SOCKET_FD, readable: true, writable: false })
@@ -42,6 +43,10 @@ socket.on('close', leave)
  * @param {(kind: number, payload: Buffer) => void} onFrame
  */
 export function open(onFrame) {
+  if (settings.compiles) {
+    flushCompileCache()
+    leave()
+  }
   // Node's own handlers of SIGINT and SIGTERM make calls that seccomp forbids, which would end this process
   // with SIGSEGV.
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) process.on(signal, () => undefined)

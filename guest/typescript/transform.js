@@ -2,10 +2,20 @@
  * Transpiles TypeScript and JSX inside the job's own wall: the transformer is native code that may crash, and a
  * source of three lines may need hundreds of megabytes, so it runs within the job's limits.
  */
-import { SourceMap } from 'node:module'
-import { transformSync } from 'oxc-transform'
+import { createRequire, SourceMap } from 'node:module'
 import { decorators } from './decorators.js'
 import { withNamespaces } from './namespaces.js'
+
+const require = createRequire(import.meta.url)
+/** @type {typeof import('oxc-transform').transformSync | undefined} */
+let transformSync
+
+/** Loads the native transformer; a wall that will open no file later loads it before it closes. */
+export function loadTransformer() {
+  transformSync ??= /** @type {typeof import('oxc-transform')} */ (require('oxc-transform'))
+    .transformSync
+  return transformSync
+}
 
 /** Compiler options from `tsconfig.json`. @typedef {import('./config.js').Options} Options */
 
@@ -22,7 +32,7 @@ const RECOVERED = /^A 'return' statement can only be used/
  * @returns {{ code: string, map: Map } | { error: TypeScriptError }}
  */
 export function transform(source, path, options) {
-  const result = transformSync(path, source, {
+  const result = loadTransformer()(path, source, {
     lang: path.endsWith('.tsx') ? 'tsx' : path.endsWith('.jsx') ? 'jsx' : 'ts',
     sourceType: path.endsWith('.cts') ? 'commonjs' : 'module',
     sourcemap: true,

@@ -32,6 +32,7 @@ suite('The npm package', { skip: !existsSync(join(root, entry)) && `no ${entry} 
     execFileSync('tar', ['-xzf', tarball, '-C', installed, '--strip-components=1'])
     const files = readdirSync(installed, { recursive: true }).map(String)
     assert.ok(files.includes('src/cli/main.js'))
+    assert.ok(files.includes('joined/guest/process/node.js'))
     assert.deepEqual(files.filter(isOutOfPlace), [])
   })
 

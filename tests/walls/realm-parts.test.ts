@@ -42,12 +42,16 @@ const expected = {
 }
 
 suite('Stored code caches of the realm', () => {
+  let own: string
   let folder: string
   before(async () => {
-    folder = mkdtempSync(join(tmpdir(), 'mayfly-parts-'))
-    await precompileInto(folder)
+    own = mkdtempSync(join(tmpdir(), 'mayfly-parts-'))
+    folder = join(own, 'compiled')
+    await run(process.execPath, [here('src/jail/prepare.js'), here('.'), own, here('.')], {
+      env: {},
+    })
   })
-  after(() => rmSync(folder, { recursive: true }))
+  after(() => rmSync(own, { recursive: true }))
 
   const told = async (env: Readonly<Record<string, string>>) => {
     const program = ['--input-type=module', '--eval', reports]
@@ -87,8 +91,3 @@ test('A worker that was started for one job has randomness, though it gave up it
     await made.close()
   }
 })
-
-async function precompileInto(folder: string): Promise<void> {
-  const program = ['--disable-warning=ExperimentalWarning', here('guest/precompile.js')]
-  await run(process.execPath, program, { cwd: here('.'), env: { NODE_COMPILE_CACHE: folder } })
-}

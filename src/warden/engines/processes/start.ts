@@ -3,6 +3,7 @@ import type { EnclosureSpec } from '../../../contract/engine.ts'
 import type { Compiled } from '../../../jail/compiled.ts'
 import { jailKinds, type JailKind } from '../../../contract/jail-kind.ts'
 import type { JailCommand, JailedProgram } from '../../../jail/embedded.ts'
+import { joinedProgram } from '../../../jail/joined.ts'
 import type { JailFacts, JailLayer } from '../../../jail/facts.ts'
 import type { CProgram, FoundCProgram } from '../../../jail/c-program.ts'
 import { pythonFile } from '../../../jail/whole.ts'
@@ -60,7 +61,7 @@ function spawnWith(
   const isWhole = program.whole !== undefined
   const hasRoot = facts.namespaces && !without.includes('namespaces')
   const scratch = isWhole && !hasRoot ? scratchOf(id) : undefined
-  const command = composeWay(jailKindOf(spec), withBytecode(program, parts.compiled), facts, {
+  const command = composeWay(jailKindOf(spec), prepared(program, parts.compiled), facts, {
     uid: slot?.uid,
     without,
     compiled: parts.compiled.folder(insideUid(facts, slot?.uid)),
@@ -87,10 +88,10 @@ function spawnWith(
   }
 }
 
-function withBytecode(program: JailedProgram, { python }: Compiled): JailedProgram {
+function prepared(program: JailedProgram, { joined, python }: Compiled): JailedProgram {
   const { whole } = program
-  if (!python || whole?.interpreter !== pythonFile) return program
-  return { ...program, whole: { ...whole, places: [...whole.places, python] } }
+  if (whole?.interpreter !== pythonFile) return joinedProgram(program, joined)
+  return python ? { ...program, whole: { ...whole, places: [...whole.places, python] } } : program
 }
 
 /** Any other way is no row of this engine in the table. */

@@ -1,0 +1,88 @@
+/**
+ * Prepares the code of jailed programs: `prepare.js ROOT OWN JOINED PYTHON AT`.
+ *
+ * Joins the programs into JOINED where they are not there yet, and fills OWN/compiled: Node's compile cache with the code
+ * caches of the realm, by a run of each worker that ends before its first byte, and the bytecode of the Python runner,
+ * which lies at AT inside. It handles no untrusted code. Each folder appears whole, by a rename.
+ */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+} from 'node:fs'
+import path from 'node:path'
+
+const [root = '', own = '', joined = '', python = '', at = ''] = process.argv.slice(2)
+const MS_MAX = 60_000
+/** Programs whose compiled code is kept, and the settings by which each loads, warms up and ends. */
+const COMPILED = {
+  'guest/analyst.js': { MAYFLY_ANALYST: '{"warm":1,"compiles":true}' },
+  'guest/isolate-worker.js': { MAYFLY_WORKER: '{"spares":2,"spareMiB":32,"compiles":true}' },
+  'guest/wasm-worker.js': { MAYFLY_WORKER: '{"compiles":true}' },
+}
+
+setTimeout(() => process.exit(1), MS_MAX).unref()
+mkdirSync(own, { mode: 0o755, recursive: true })
+if (!existsSync(joined)) await putInPlace(joined, join)
+await putInPlace(path.join(own, 'compiled'), compile)
+
+/** Leaves nothing if `make` fails. @param {string} place @param {(into: string) => Promise<void>} make */
+async function putInPlace(place, make) {
+  const making = path.join(own, `making-${process.pid}`)
+  try {
+    await make(making)
+    renameSync(making, place)
+  } catch {
+    rmSync(making, { recursive: true, force: true })
+  }
+}
+
+/** Fails where esbuild is not installed: the programs then stay as they are. @param {string} into */
+async function join(into) {
+  const { joinPrograms } = await import('./join.js')
+  await joinPrograms(root, into)
+  makeReadable(into)
+  symlinkSync(path.join(root, 'node_modules'), path.join(into, 'node_modules'))
+}
+
+/** Compiled code is found by path, so the joined programs are in place before. @param {string} into */
+async function compile(into) {
+  for (const [program, env] of Object.entries(COMPILED)) {
+    const file = path.join(existsSync(joined) ? joined : root, program)
+    const args = ['--disable-warning=ExperimentalWarning', file]
+    await run(process.execPath, args, { ...env, NODE_COMPILE_CACHE: into })
+  }
+  if (python) await compilePython(path.join(into, 'python'))
+  makeReadable(into)
+}
+
+/** A Python that cannot compile leaves none of its files: the runner then compiles its sources. @param {string} into */
+async function compilePython(into) {
+  const program = path.join(root, 'guest/precompile.py')
+  try {
+    await run(python, ['-I', program, path.join(root, 'guest/process'), at, into], {})
+  } catch {
+    rmSync(into, { recursive: true, force: true })
+  }
+}
+
+/** @param {string} file @param {readonly string[]} args @param {Record<string, string>} env */
+async function run(file, args, env) {
+  // A worker has its socket and its readiness pipe at 3 and 4.
+  const child = spawn(file, args, { env, stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'] })
+  const [code] = await once(child, 'exit')
+  if (code !== 0) throw new Error(`"${file}" ended with ${code}`)
+}
+
+/** For a folder without links, which would be followed. @param {string} folder */
+function makeReadable(folder) {
+  chmodSync(folder, 0o755)
+  for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true }))
+    chmodSync(path.join(entry.parentPath, entry.name), entry.isDirectory() ? 0o755 : 0o644)
+}

@@ -1,5 +1,5 @@
 /*
- * Inside the wall: loads both filters, hands the listener over, becomes the program.
+ * Inside the wall, after the masks (masks.c): loads both filters, hands the listener over, becomes the program.
  *
  * Problem: a seccomp filter can be loaded by the thread that it binds and by nobody else, before the first instruction of
  * user code.
@@ -30,6 +30,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include "masks.h"
 
 #ifndef SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
 #define SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (1UL << 5)
@@ -37,7 +38,7 @@
 
 enum { READY_FD = 4, FILTER_FD = 6, HAND_OVER_FD = 8, FILTER_BYTES_MAX = 65536 };
 
-static _Noreturn void cannot(const char *what) {
+_Noreturn void cannot(const char *what) {
   char text[200];
   int n = snprintf(text, sizeof text, "Esentinel: %s: %s", what, strerror(errno));
   if (n > 0 && write(READY_FD, text, (size_t)n) < 0) _exit(2);
@@ -69,6 +70,9 @@ static uint32_t take_filter(unsigned char **at, const unsigned char *end) {
 }
 
 _Noreturn void enter(char **argv) {
+  argv = mask(argv);
+  errno = EINVAL;
+  if (!argv[0] || !argv[1]) cannot("no program");
   static unsigned char filters[FILTER_BYTES_MAX] __attribute__((aligned(8)));
   size_t have = 0;
   for (ssize_t n; have < sizeof filters; have += (size_t)n) {

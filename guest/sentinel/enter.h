@@ -4,6 +4,7 @@
 #include <stdint.h>
 
 int load_filter(unsigned long flags, const unsigned char *code, uint32_t bytes);
+_Noreturn void cannot(const char *what);
 _Noreturn void enter(char **argv);
 
 #endif

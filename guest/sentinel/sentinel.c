@@ -1,7 +1,9 @@
 /*
  * The sentinel: answers the system calls of one wall that depend on its phase (seccomp user notification).
  *
- *   sentinel enter PATH ARGV0 [ARG...]      inside: loads both filters, hands its listener over, becomes the program
+ *   sentinel enter [mask COUNT FROM AT...]... PATH ARGV0 [ARG...]
+ *                                           inside: masks parts of /proc, loads both filters, hands its listener over,
+ *                                           becomes the program
  *   sentinel watch OPTIONS...               outside: takes the listener and answers until the wall is over
  *
  * Problem: a seccomp filter that is loaded stays as it is, and phases of a life close classes of calls while it runs. All
@@ -20,7 +22,7 @@
  *   phases.c   what closes when                      secrets.c  reads of secrets    reports.c  budgets of reports
  *   settle.c   calls that may still happen           caller.c   memory of a caller  paths.c    paths in the wall's root
  *   wall.c     policy, figures, end                  lines.c    lines to the warden
- *   capture.c  copies of memory                      connections.c  sockets by their ports
+ *   capture.c  copies of memory                      connections.c  sockets by their ports   masks.c  inside: masks
  *
  * Relies on: seccomp_unotify(2), Linux 5.9 or later. README.md has what it holds, what not, and the protocol.
  *

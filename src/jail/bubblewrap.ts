@@ -38,6 +38,7 @@ import {
   wholeFilter,
   wholeFilterFd,
   workFolder,
+  type MaskedProc,
   type WholeProgram,
 } from './whole.ts'
 
@@ -270,7 +271,8 @@ function wholeWalls(
 ): readonly string[] {
   const isAsking = asks(whole, options)
   const plain = execInside(program, whole, options)
-  const exec = isAsking ? enteredBy(plain) : plain
+  const masks = facts.proc ? masksOf(isAsking && options.hasLauncher === true) : noMasks
+  const exec = isAsking ? enteredBy(plain, masks.entered) : plain
   const over = overFor(whole)
   const unfiltered = options.without.includes('seccomp')
   const isBound = (at: string) => !options.hasLauncher || !isFilled(at)
@@ -283,6 +285,7 @@ function wholeWalls(
     '--gid',
     `${ownUidInside}`,
     ...CLOSED,
+    ...(masks.entered.length > 0 ? CAPABILITIES_OF_MASKS : []),
     ...Object.entries(exec.env).flatMap(([name, value]) => ['--setenv', name, value]),
     ...FOLDERS.flatMap((place) => ['--perms', '755', '--dir', place]),
     ...tree.filter(isBound).flatMap((place) => ['--ro-bind', place, place]),
@@ -295,7 +298,7 @@ function wholeWalls(
       at,
     ]),
     ...(isAsking ? ['--perms', '555', '--ro-bind-data', `${sentinelDataFd}`, sentinelPlace] : []),
-    ...(facts.proc ? procWalls(emptyOf(over)) : []),
+    ...(facts.proc ? procWalls(emptyOf(over), masks.bound) : []),
     ...links.flatMap(({ at, target }) => (isBound(at) ? ['--symlink', target, at] : [])),
     ...(options.hasLauncher ? ['--remount-ro', '/dev'] : []),
     '--remount-ro',
@@ -319,9 +322,36 @@ function singleBinds(whole: WholeProgram): readonly string[] {
   ]
 }
 
+/** Masks over /proc: those that bubblewrap binds, and steps of `sentinel enter` for those that it makes itself. */
+interface Masks {
+  readonly bound: MaskedProc
+  readonly entered: readonly Step[]
+}
+
+const noMasks: Masks = { bound: { folders: [], files: [] }, entered: [] }
+
+/**
+ * bubblewrap reads the table of all mounts for each bind. So it binds the first of each kind, and the sentinel's program
+ * copies these to all others before it drops the capabilities for that, see guest/sentinel/masks.c.
+ */
+function masksOf(isEntered: boolean): Masks {
+  const all = maskedProc()
+  if (!isEntered) return { bound: all, entered: [] }
+  const kinds = [all.folders, all.files].filter((places) => places.length > 0)
+  return {
+    bound: { folders: all.folders.slice(0, 1), files: all.files.slice(0, 1) },
+    entered: kinds.map((places) => step('mask', ...places)),
+  }
+}
+
+/** For mount(2), and for the bounding set. bubblewrap's own process 1 keeps neither. */
+const CAPABILITIES_OF_MASKS = ['CAP_SYS_ADMIN', 'CAP_SETPCAP'].flatMap((name) => [
+  '--cap-add',
+  name,
+])
+
 /** A tmpfs for each folder would cost the kernel a superblock each. */
-function procWalls(empty: string): readonly string[] {
-  const { folders, files } = maskedProc()
+function procWalls(empty: string, { folders, files }: MaskedProc): readonly string[] {
   return [
     '--proc',
     '/proc',

@@ -6,6 +6,7 @@ import type { FoundCProgram } from './c-program.ts'
 import { filtersFor } from './sentinel-policy.ts'
 import { launched } from './embedded-steps.ts'
 import type { JailSpec } from './jail-spec.ts'
+import type { Step } from './launch-steps.ts'
 import {
   dieFlags,
   namespaceFlags,
@@ -219,9 +220,12 @@ function askingOf(program: JailedProgram, options: JailOptions) {
   return { filter: filtersFor(wholeFilter(true), calls), exec: enteredBy(exec) }
 }
 
-/** The program as `sentinel enter` execs it, once its filters are loaded. */
-export function enteredBy({ path, args, env }: ReturnType<typeof wholeExec>) {
-  return { path: sentinelPlace, args: ['sentinel', 'enter', path, ...args], env }
+/** The program as `sentinel enter` execs it, once it has carried out `steps` and loaded its filters. */
+export function enteredBy(
+  { path, args, env }: ReturnType<typeof wholeExec>,
+  steps: readonly Step[] = [],
+) {
+  return { path: sentinelPlace, args: ['sentinel', 'enter', ...steps.flat(), path, ...args], env }
 }
 
 /** Contents of a root of its own, and the program that is started in it. */

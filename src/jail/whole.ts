@@ -151,7 +151,7 @@ export function wholeSystem() {
 
 export const deviceFiles = DEVICES.map((name) => `/dev/${name}`)
 
-interface MaskedProc {
+export interface MaskedProc {
   readonly folders: readonly string[]
   readonly files: readonly string[]
 }

@@ -73,6 +73,10 @@ const cap = 'cap() { ulimit "$1" "$2" 2>/dev/null || ulimit "$1" "$(ulimit -H "$
  */
 const SCRATCH_OVER = ['/mnt', '/srv', '/media', '/tmp']
 
+/** The root that the launcher builds: mount points, links and a few short files. */
+const ROOT_BYTES_MAX = 2 ** 20
+const ROOT_INODES_MAX = 1024
+
 /** Undefined where bubblewrap is missing or cannot make namespaces. */
 export function composeBubblewrap(
   program: JailedProgram,
@@ -176,39 +180,29 @@ function preparation(
     step('namespaces', 'user', 'mount'),
     ...Object.entries(limits).map(([name, value]) => step('limit', name, value)),
     tmpfsStep(over, whole.scratchBytes, scratchInodesMax),
-    step('folder', '755', work!, emptyOf(over)),
+    step('folder', '755', work!, emptyOf(over), rootOf(over)),
     step('folder', '1777', ...open),
-    ...folders(over, program, at),
+    tmpfsStep(rootOf(over), ROOT_BYTES_MAX, ROOT_INODES_MAX),
+    ...rootSteps(over, program, at.places),
     step('reserve', ...reservedFds),
   ]
 }
 
 /**
- * Folders that the launcher fills, so that bubblewrap binds each in one go: for every bind it reads all mounts that there
- * are, which took more than half of its time.
+ * The root as the launcher builds it, so that bubblewrap binds it in one go: for every bind it reads all mounts that there
+ * are. It is a file system of its own: the sentinel takes a folder for scratch by its device.
  */
-const FILLED = ['/dev', '/etc', '/opt'] as const
-
-const isFilled = (place: string) => FILLED.some((folder) => place.startsWith(`${folder}/`))
-
-function folders(
-  over: string,
-  program: JailedProgram,
-  { options, places: { tree, links } }: { readonly options: JailOptions; readonly places: Places },
-): readonly Step[] {
-  const inside = (place: string) => `${over}${place}`
+function rootSteps(over: string, program: JailedProgram, { tree, links }: Places): readonly Step[] {
+  const root = rootOf(over)
   const trees = new Trees()
-  trees.add(step('folder', '755', ...FILLED.map(inside)))
-  addEtcAndDev(trees, over, { etc: etcFiles(ownUidInside), devices: deviceFiles })
+  trees.add(step('folder', '755', ...FOLDERS.map((at) => root + at)))
+  addEtcAndDev(trees, root, { etc: etcFiles(ownUidInside), devices: deviceFiles })
   const own = tree.map((place) => ({ from: place, at: place }))
-  for (const { from, at } of [...own, ...placesOf(program)].filter(({ at }) => isFilled(at)))
-    trees.bind(from, inside(at), 'attach-readonly')
-  for (const { at, target } of links.filter(({ at }) => isFilled(at)))
-    trees.add(step('link', target, inside(at)))
-  // Mount points of what bubblewrap puts there.
-  const mountPoints = [...scratchFolders, ...(options.layers ?? []).map(({ at }) => at)]
-  for (const at of mountPoints.filter(isFilled)) trees.add(step('folder', '755', inside(at)))
-  if (asks(program.whole, options)) trees.add(step('file', '444', inside(sentinelPlace), ''))
+  for (const { from, at } of [...own, ...placesOf(program)])
+    trees.bind(from, root + at, 'attach-readonly')
+  for (const [index, at] of scratchFolders.entries())
+    trees.bind(`${over}/${index}`, root + at, 'attach')
+  for (const { at, target } of links) trees.add(step('link', target, root + at))
   return trees.steps
 }
 
@@ -234,6 +228,7 @@ function prepared(whole: WholeProgram, { unshare }: JailFacts): readonly string[
 }
 
 const emptyOf = (over: string) => `${over}/empty`
+const rootOf = (over: string) => `${over}/root`
 
 function overFor({ places }: WholeProgram): string {
   const isFree = (over: string) => !places.some(({ from }) => from.startsWith(`${over}/`))
@@ -266,7 +261,7 @@ function wholeWalls(
   {
     facts,
     options,
-    places: { tree, links },
+    places,
   }: { readonly facts: JailFacts; readonly options: JailOptions; readonly places: Places },
 ): readonly string[] {
   const isAsking = asks(whole, options)
@@ -275,7 +270,6 @@ function wholeWalls(
   const exec = isAsking ? enteredBy(plain, masks.entered) : plain
   const over = overFor(whole)
   const unfiltered = options.without.includes('seccomp')
-  const isBound = (at: string) => !options.hasLauncher || !isFilled(at)
   return [
     '--unshare-all',
     '--die-with-parent',
@@ -287,11 +281,9 @@ function wholeWalls(
     ...CLOSED,
     ...(masks.entered.length > 0 ? CAPABILITIES_OF_MASKS : []),
     ...Object.entries(exec.env).flatMap(([name, value]) => ['--setenv', name, value]),
-    ...FOLDERS.flatMap((place) => ['--perms', '755', '--dir', place]),
-    ...tree.filter(isBound).flatMap((place) => ['--ro-bind', place, place]),
-    ...placesOf(program).flatMap(({ from, at }) => (isBound(at) ? ['--ro-bind', from, at] : [])),
-    ...(options.hasLauncher ? filledBinds(over) : singleBinds(whole)),
-    ...scratchFolders.flatMap((at, index) => ['--bind', `${over}/${index}`, at]),
+    ...(options.hasLauncher
+      ? ['--dev-bind', rootOf(over), '/']
+      : rootBinds(program, whole, places)),
     ...(options.layers ?? []).flatMap(({ root, content, at }) => [
       '--ro-bind',
       `${root}/${content}`,
@@ -299,8 +291,6 @@ function wholeWalls(
     ]),
     ...(isAsking ? ['--perms', '555', '--ro-bind-data', `${sentinelDataFd}`, sentinelPlace] : []),
     ...(facts.proc ? procWalls(emptyOf(over), masks.bound) : []),
-    ...links.flatMap(({ at, target }) => (isBound(at) ? ['--symlink', target, at] : [])),
-    ...(options.hasLauncher ? ['--remount-ro', '/dev'] : []),
     '--remount-ro',
     '/',
     '--chdir',
@@ -311,14 +301,21 @@ function wholeWalls(
   ]
 }
 
-function filledBinds(over: string): readonly string[] {
-  return FILLED.flatMap((at) => [at === '/dev' ? '--dev-bind' : '--ro-bind', `${over}${at}`, at])
-}
-
-function singleBinds(whole: WholeProgram): readonly string[] {
+/** The same root, where there is no launcher to build it. */
+function rootBinds(
+  program: JailedProgram,
+  whole: WholeProgram,
+  { tree, links }: Places,
+): readonly string[] {
+  const over = overFor(whole)
   return [
+    ...FOLDERS.flatMap((place) => ['--perms', '755', '--dir', place]),
+    ...tree.flatMap((place) => ['--ro-bind', place, place]),
+    ...placesOf(program).flatMap(({ from, at }) => ['--ro-bind', from, at]),
     ...etcOf(whole).flatMap(({ from, at }) => ['--ro-bind', from, at]),
     ...deviceFiles.flatMap((place) => ['--dev-bind', place, place]),
+    ...scratchFolders.flatMap((at, index) => ['--bind', `${over}/${index}`, at]),
+    ...links.flatMap(({ at, target }) => ['--symlink', target, at]),
   ]
 }
 

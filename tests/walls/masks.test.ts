@@ -89,7 +89,7 @@ suite('Masks over /proc', { skip, concurrency: 1 }, () => {
     assert.deepEqual(entered.capabilities, NO_CAPABILITIES)
   })
 
-  test('capabilities are in no set of any process of the wall once its program runs, process 1 included', async () => {
+  test('capabilities are held by no process of the wall once its program runs; process 1 has two in its bounding set alone', async () => {
     await using whole = await openWhole()
     const wall = await whole.start('python', 'bubblewrap')
     const all = wall.processes().map((one) => one.split(' ')[0]!)

@@ -1,3 +1,5 @@
+import assert from 'node:assert/strict'
+import { wallUids } from '../../contract/uids.ts'
 import { userHasProcesses } from '../../os/libc.js'
 import { isAlive, processesSince, type ProcessIdentity } from '../../os/proc.ts'
 import { signalAll } from '../../os/signal.ts'
@@ -8,9 +10,9 @@ const KILL_MS_MAX = 2_000
 /** Pauses grow: many walls that end at once would otherwise keep each other from ending. */
 const POLL_MS = { first: 2, factor: 1.2, most: 16 } as const
 /** A scan of /proc costs milliseconds, and the rest of a wall nearly always ends by itself. */
-const SCAN_MS = { first: 16, next: 60 } as const
+const SCAN_MS = { first: 16, next: 60, inBackground: 1_000 } as const
 /** A task in uninterruptible sleep outlives SIGKILL: its uid is given to no other wall meanwhile. */
-const STUCK_POLL_MS = 500
+const STUCK_POLL_MS = { first: 250, next: 500 } as const
 
 /** Resources that a killed wall still holds on this machine. */
 export interface KilledWall {
@@ -22,8 +24,8 @@ export interface KilledWall {
 
 /**
  * Releases cgroup, folder, uid and lease of a killed wall, in that order, each once nothing uses it. Resolves after 2 s
- * at most plus the removal of the folder. A uid that is in use by then is polled for in the background; the lease stays
- * for the next sweep.
+ * at most plus the removal of the folder. A uid that is in use by then is polled for in the background, and processes
+ * that still have it are killed; the lease stays for the next sweep.
  */
 export async function releaseOnceGone(
   wall: KilledWall,
@@ -34,16 +36,22 @@ export async function releaseOnceGone(
     readonly killRest?: () => void
     /**
      * Every process of the wall is in its cgroup, which is removed only once it is empty. Its uid may still show then: a
-     * zombie whose parent was killed first keeps it until init reaps, and a scan of /proc to tell so takes 5 to 12 ms.
+     * zombie whose parent was killed first keeps it until init reaps, half a second on a busy machine, and a scan of /proc
+     * to tell so takes 5 to 12 ms.
      */
     readonly isInGroup?: boolean
   },
 ): Promise<void> {
   const { id, slot, cgroup, processes } = wall
+  // All that has this uid is killed.
+  assert(!slot || isOfWalls(slot.uid), `Uid ${slot?.uid} belongs to no wall`)
   const isLeft = () => processes.some(({ pid, startTime }) => isAlive(pid, startTime))
-  const hasOthers = parts.isInGroup && cgroup ? () => false : watchOthers(slot)
-  // The cheapest question first: of a hundred walls that end at once, each is asked many times.
-  const isBusy = () => hasOthers() || isLeft() || cgroup?.remove() === false
+  let isOver = false
+  // Asked until it is over and never again: a group is up to six folders to remove.
+  const isHeld = () => !isOver && !(isOver = !isLeft() && cgroup?.remove() !== false)
+  const isInGroup = parts.isInGroup && cgroup !== undefined
+  const hasOthers = watchOthers(slot, isInGroup ? SCAN_MS.inBackground : SCAN_MS.first)
+  const isBusy = isInGroup ? isHeld : () => hasOthers() || isHeld()
   const until = performance.now() + KILL_MS_MAX
   for (let ms: number = POLL_MS.first; performance.now() < until && isBusy();) {
     parts.killRest?.()
@@ -51,17 +59,21 @@ export async function releaseOnceGone(
     ms = Math.min(POLL_MS.most, ms * POLL_MS.factor)
   }
   await parts.removeFolder()
-  if (isBusy()) whenFree(isBusy, () => slot?.release())
+  const isInUse = () => hasOthers() || isHeld()
+  if (isInUse()) whenFree(isInUse, () => slot?.release())
   else slot?.release()
-  if (!isLeft()) parts.releaseLease(id)
+  if (isOver || !isLeft()) parts.releaseLease(id)
 }
 
+const isOfWalls = (uid: number) => uid >= wallUids.first && uid <= wallUids.last
+
 /** A uid belongs to one wall, so a process that has it is the wall's, wherever it hid. */
-function watchOthers(slot: Slot | undefined): () => boolean {
-  let scannedAt = performance.now()
-  let waitMs: number = SCAN_MS.first
+function watchOthers(slot: Slot | undefined, firstMs: number): () => boolean {
+  let scannedAt: number | undefined
+  let waitMs = firstMs
   return () => {
     if (!slot || !userHasProcesses(slot.uid)) return false
+    scannedAt ??= performance.now()
     // A sentinel has that uid too and ends by itself.
     if (performance.now() - scannedAt < waitMs) return true
     const left = processesSince(slot.uid, scannedAt)
@@ -72,13 +84,13 @@ function watchOthers(slot: Slot | undefined): () => boolean {
   }
 }
 
-function whenFree(isBusy: () => boolean, release: () => void): void {
-  const poll = setInterval(() => {
-    if (isBusy()) return
-    clearInterval(poll)
-    release()
-  }, STUCK_POLL_MS)
-  poll.unref()
+function whenFree(
+  isInUse: () => boolean,
+  release: () => void,
+  afterMs: number = STUCK_POLL_MS.first,
+): void {
+  const look = () => (isInUse() ? whenFree(isInUse, release, STUCK_POLL_MS.next) : release())
+  setTimeout(look, afterMs).unref()
 }
 
 function pause(ms: number): Promise<void> {

@@ -1,19 +1,40 @@
+import { signalAll } from '../../../os/signal.ts'
 import { releaseOnceGone } from '../release-once-gone.ts'
 import { closeListener } from './exit-listener.ts'
 import { killWall } from './kill.ts'
 import type { WallResources } from './resources.ts'
 import { removeScratch } from './scratch.ts'
 
+/** Processes that a start left half-way are in the group alone, and no parent takes them along. */
+const REST_AFTER_MS = 16
+/** A killed sentinel is gone at once unless the machine is busy. */
+const SENTINEL_MS_MAX = 1_000
+
 /** Kills what is left and releases all that the wall holds; see `releaseOnceGone`. */
 export async function releaseResources(
   resources: WallResources,
   releaseLease: (id: string) => void,
 ): Promise<void> {
+  const { id, cgroup, scratch, sentinel } = resources
+  const began = performance.now()
   closeListener(resources)
   killWall(resources)
-  resources.sentinel?.close()
-  const removeFolder = async () => {
-    if (resources.scratch) await removeScratch(resources.id)
-  }
-  await releaseOnceGone(resources, { removeFolder, releaseLease })
+  sentinel?.close()
+  await releaseOnceGone(resources, {
+    async removeFolder() {
+      // The sentinel has the wall's uid and is in no group.
+      if (sentinel) await Promise.race([sentinel.ended, delay(SENTINEL_MS_MAX)])
+      if (scratch) await removeScratch(id)
+    },
+    releaseLease,
+    isInGroup: true,
+    killRest() {
+      if (performance.now() - began >= REST_AFTER_MS)
+        signalAll(cgroup?.processes() ?? [], 'SIGKILL')
+    },
+  })
+}
+
+function delay(ms: number): Promise<void> {
+  return new Promise((resolve) => void setTimeout(resolve, ms).unref())
 }

@@ -1,0 +1,45 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { releaseOnceGone } from './release-once-gone.ts'
+
+/** A killed wall whose group is busy at the first `busy` attempts to remove it, and what was done about it. */
+function wall(busy: number) {
+  const done: string[] = []
+  let attempts = 0
+  const cgroup = {
+    remove() {
+      done.push('remove')
+      return ++attempts > busy
+    },
+  }
+  const parts = {
+    async removeFolder() {
+      done.push('folder')
+    },
+    releaseLease: () => void done.push('lease'),
+    killRest: () => void done.push('kill'),
+    isInGroup: true,
+  }
+  // Without a uid: a release kills what else has it, and a test must not name one that others have.
+  return { killed: { id: 'w1', slot: undefined, cgroup, processes: [] }, parts, done }
+}
+
+test('Folder and lease come back in that order, after the group, which is removed once', async () => {
+  const { killed, parts, done } = wall(0)
+  await releaseOnceGone(killed, parts)
+  assert.deepEqual(done, ['remove', 'folder', 'lease'])
+})
+
+test('A group that is still busy has what is left in it killed before the next attempt', async () => {
+  const { killed, parts, done } = wall(2)
+  await releaseOnceGone(killed, parts)
+  assert.deepEqual(done, ['remove', 'kill', 'remove', 'kill', 'remove', 'folder', 'lease'])
+})
+
+test('A slot whose uid is not one of the walls is refused: what has that uid would be killed', async () => {
+  const { killed, parts, done } = wall(0)
+  // Above those of people, servers and walls, so that a failure of this test harms nobody.
+  const slot = { uid: 2 ** 31 - 7, release: () => void done.push('uid') }
+  await assert.rejects(releaseOnceGone({ ...killed, slot }, parts))
+  assert.deepEqual(done, [])
+})

@@ -13,9 +13,10 @@ const bounds = {
 
 /** A wall in a group, and how often it was looked at; each look is held up for as long. */
 function wall(heldUpMs = 0) {
-  const found = { looks: 0, own: (): number => 0 }
+  const found = { looks: 0, own: (): number => 0, cpuMs: (): number | undefined => undefined }
   const cgroup = {
     memoryKills: () => 0,
+    cpuMs: () => found.cpuMs(),
     ownMemory() {
       found.looks++
       if (heldUpMs > 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, heldUpMs)
@@ -46,6 +47,24 @@ test('A wall that sleeps is looked at ever less often, and at once when it grows
   const before = found.looks
   for (let now = 1000; now < 2000; now += 10) watch(now)
   assert.ok(found.looks - before > 90, `${found.looks - before} looks`)
+})
+
+test('A wall in which nothing ran is looked at by its CPU time alone, but for each eighth look', () => {
+  const { resources, found } = wall()
+  let asked = 0
+  let spent = 20
+  found.cpuMs = () => (asked++, spent)
+  const watch = watchTree(resources, bounds, () => 0)
+  // Each look more than the longest interval after the one before, whatever other watches were given.
+  const from = performance.now() + 10_000
+  for (let look = 0; look < 20; look++) watch(from + look * 2000)
+  const [before, askedBefore] = [found.looks, asked]
+  for (let look = 20; look < 36; look++) watch(from + look * 2000)
+  assert.equal(asked - askedBefore, 16)
+  assert.equal(found.looks - before, 2)
+  spent = 21
+  found.own = () => 2 ** 30
+  assert.equal(watch(from + 36 * 2000).bytes, 2 ** 30)
 })
 
 test('A hundred walls that sleep take a fortieth of a core, and each is looked at', () => {

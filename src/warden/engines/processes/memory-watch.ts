@@ -4,6 +4,7 @@ import { createDuty } from '../cpu-throttle.ts'
 import type { ProgramZones } from './program-zones.ts'
 import { keepStill } from './keep-stopped.ts'
 import { signalAll } from '../../../os/signal.ts'
+import { ofGroup } from './cpu-time.ts'
 import { guestsIn, processesOfWall } from './members.ts'
 import type { WallResources } from './resources.ts'
 import { threadMs } from '../../../lib/thread-ms.ts'
@@ -24,6 +25,14 @@ const QUIET_MS_MAX = { held: 80, watched: 16 } as const
 const QUIET_BYTES = 64 * 2 ** 10
 /** All looks at walls that sleep take at most this part of a core, however many walls there are. */
 const QUIET_COST_FACTOR = 40
+/** The same for looks at the CPU time alone, which cost a quarter: they come as often. */
+const IDLE_COST_FACTOR = 160
+/**
+ * Looks at the CPU time of a wall that sleeps, up to the next one at its memory. While it stays the same nothing ran in
+ * the wall, so nothing allocated, and the OOM killer ended nothing: a process that dies runs. The kernel charges a task
+ * that runs at each tick, 10 ms at most.
+ */
+const IDLE_LOOKS_MAX = 8
 const QUIET_TURN_MS_MAX = 1000
 /** When the next wall that sleeps may be looked at; for all watches of this warden. */
 let quietTurnAt = 0
@@ -48,11 +57,11 @@ export function watchTree(
   let seen: MemorySample = { bytes: 0, bytesMax, isOutOfMemory: false }
   let nextAt = 0
   let quietMs = 0
+  let spentMs: number | undefined
+  let idleLooks = 0
   const quietMsMax = resources.cgroup ? QUIET_MS_MAX.held : QUIET_MS_MAX.watched
   const mayRest = () => to.cores === undefined && to.zones === undefined && !resources.isFrozen
-  return (now) => {
-    if (now < nextAt) return seen
-    const before = workedMs()
+  function look(now: number): void {
     let known: readonly number[] | undefined
     const pids = () => (known ??= processesOfWall(resources))
     throttle(pids, now)
@@ -64,18 +73,31 @@ export function watchTree(
     }
     const isQuiet = mayRest() && Math.abs(seen.bytes - bytes) < QUIET_BYTES
     quietMs = isQuiet ? Math.min(quietMsMax, quietMs * 2 + 1) : 0
+  }
+  return (now) => {
+    if (now < nextAt) return seen
+    const before = workedMs()
+    // Read ahead of the memory, so that what runs after that is seen by the next look.
+    const spentBefore = spentMs
+    spentMs = quietMs === quietMsMax && mayRest() ? ofGroup(resources) : undefined
+    const isIdle = spentMs !== undefined && spentMs === spentBefore
+    idleLooks = isIdle ? (idleLooks + 1) % IDLE_LOOKS_MAX : 0
+    if (idleLooks === 0) look(now)
     const costMs = workedMs() - before
     nextAt = now + Math.max(quietMs, costMs * COST_FACTOR)
     if (resources.cgroup && quietMs === quietMsMax)
-      nextAt = Math.max(nextAt, quietTurn(now, costMs))
+      nextAt = Math.max(
+        nextAt,
+        quietTurn(now, costMs * (idleLooks > 0 ? IDLE_COST_FACTOR : QUIET_COST_FACTOR)),
+      )
     return seen
   }
 }
 
 /** Takes a turn, and returns its time: the more walls sleep, the less often each is looked at. */
-function quietTurn(now: number, costMs: number): number {
+function quietTurn(now: number, turnMs: number): number {
   const from = Math.min(Math.max(quietTurnAt, now), now + QUIET_TURN_MS_MAX)
-  return (quietTurnAt = from + costMs * QUIET_COST_FACTOR)
+  return (quietTurnAt = from + turnMs)
 }
 
 /** A worker is one process: its resident memory is all there is to look at. */

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs'
 import { callClasses } from '../contract/calls.ts'
+import { cacheBriefly } from '../lib/cache-briefly.ts'
 import { compileSeccomp, readSeccompPolicy } from '../os/seccomp.ts'
 import { filtersFor } from './sentinel-policy.ts'
 import {
@@ -21,7 +22,7 @@ import {
   Trees,
   type Step,
 } from './launch-steps.ts'
-import { userNamespaceFlags, type JailFacts, type JailLayer } from './facts.ts'
+import { systemLookMs, userNamespaceFlags, type JailFacts, type JailLayer } from './facts.ts'
 import {
   deviceFiles,
   etcFiles,
@@ -72,6 +73,10 @@ const cap = 'cap() { ulimit "$1" "$2" 2>/dev/null || ulimit "$1" "$(ulimit -H "$
  * over a folder in which nothing lies that the wall needs. What is bound from it is all that the wall gets of it.
  */
 const SCRATCH_OVER = ['/mnt', '/srv', '/media', '/tmp']
+
+const scratchOver = cacheBriefly(systemLookMs, () =>
+  SCRATCH_OVER.filter((over) => existsSync(over)),
+)
 
 /** The root that the launcher builds: mount points, links and a few short files. */
 const ROOT_BYTES_MAX = 2 ** 20
@@ -232,7 +237,7 @@ const rootOf = (over: string) => `${over}/root`
 
 function overFor({ places }: WholeProgram): string {
   const isFree = (over: string) => !places.some(({ from }) => from.startsWith(`${over}/`))
-  return SCRATCH_OVER.find((over) => existsSync(over) && isFree(over)) ?? '/tmp'
+  return scratchOver().find(isFree) ?? '/tmp'
 }
 
 function etcOf(whole: WholeProgram) {

@@ -1,4 +1,4 @@
-import { existsSync, readlinkSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { callClasses, type CallClass } from '../contract/calls.ts'
 import { compileSeccomp, readSeccompPolicy } from '../os/seccomp.ts'
@@ -234,7 +234,7 @@ export function placesInside(program: JailedProgram, options: JailOptions) {
   const more = program.whole ? wholeSystem() : { mounts: [], links: [] }
   return {
     tree: [...system.mounts, ...more.mounts, ...treeOf(program, options)],
-    links: [...system.links.map((at) => ({ at, target: readlinkSync(at) })), ...more.links],
+    links: [...system.links, ...more.links],
     exec: program.whole ? execWithInit(program, program.whole, options) : execOf(program, options),
   }
 }

@@ -40,7 +40,7 @@ suite('Abilities of a machine for a jail', () => {
     const { mounts, links } = systemFolders()
     assert.ok(mounts.includes('/usr'))
     assert.deepEqual(
-      mounts.filter((folder) => links.includes(folder)),
+      mounts.filter((folder) => links.some(({ at }) => at === folder)),
       [],
     )
   })

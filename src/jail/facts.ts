@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process'
-import { lstatSync } from 'node:fs'
+import { lstatSync, readlinkSync } from 'node:fs'
 import { wallUids } from '../contract/uids.ts'
+import { cacheBriefly } from '../lib/cache-briefly.ts'
 import { findProgram } from '../os/find-program.ts'
 import { landlockVersion } from '../os/libc.js'
 import { mappedUids } from '../os/proc.ts'
@@ -92,17 +93,22 @@ function works(programs: readonly string[]): boolean {
   return tried.status === 0
 }
 
+/**
+ * Milliseconds for which folders and links of this system are not looked up again: walls that start together share a
+ * look, and a package that is installed meanwhile is there for the next ones.
+ */
+export const systemLookMs = 1_000
+
 /** The folders a dynamic program needs, as this system lays them out: real ones to mount, links to repeat. */
-export function systemFolders(): {
-  readonly mounts: readonly string[]
-  readonly links: readonly string[]
-} {
+export const systemFolders = cacheBriefly(systemLookMs, () => {
   const found = ['/usr', '/lib', '/lib64'].flatMap((folder) => {
     const facts = lstatSync(folder, { throwIfNoEntry: false })
     return facts ? [{ folder, link: facts.isSymbolicLink() }] : []
   })
   return {
     mounts: found.filter(({ link }) => !link).map(({ folder }) => folder),
-    links: found.filter(({ link }) => link).map(({ folder }) => folder),
+    links: found
+      .filter(({ link }) => link)
+      .map(({ folder: at }) => ({ at, target: readlinkSync(at) })),
   }
-}
+})

@@ -88,19 +88,28 @@ function askedOf(one: Watched, classes: readonly CallClass[]): readonly Watched[
   return [{ ...one, unless: [{ ...one.writes, equals: 0 }] }]
 }
 
+/** Filters by the classes that are asked about: as many as there are sets of them. */
+const askingFilters = new Map<string, Buffer>()
+
 /** Both filters as `sentinel enter` reads them inside the wall: each after its length (u32, little endian). */
 export function filtersFor(fixed: Uint8Array, classes: readonly CallClass[]): Buffer {
-  const both = [askingFilter(classes), Buffer.from(fixed)]
+  const key = callClasses.filter((name) => classes.includes(name)).join()
+  const asking = askingFilters.get(key) ?? askingFilter(classes)
+  askingFilters.set(key, asking)
+  const both = [asking, Buffer.from(fixed)]
   return Buffer.concat(both.flatMap((one) => [lengthOf(one), one]))
 }
 
 /** The watched calls as arguments of the sentinel: the number of each on this architecture, with its class. */
 export function watchedCalls(): readonly string[] {
-  return sentinelPolicy().watched.flatMap(({ call, class: name }) => {
+  watched ??= sentinelPolicy().watched.flatMap(({ call, class: name }) => {
     const number = callNumber(call)
     return number === null ? [] : [`call=${number}:${callClasses.indexOf(name)}`]
   })
+  return watched
 }
+
+let watched: readonly string[] | undefined
 
 /** The name of a call by its number. */
 export function nameOfCall(number: number): string {

@@ -69,12 +69,15 @@ export function pythonProgram({ scratchBytes, isWarm = true }: ProgramSettings):
   }
 }
 
-/** Packages that the runner of Node loads. */
+let found: WholeProgram['places'] | undefined
+
+/** Packages that the runner of Node loads. Looked up once: they are dependencies of Mayfly. */
 function packages(): WholeProgram['places'] {
-  return ['oxc-transform', bindingOf('@oxc-transform/binding')].map((name) => ({
+  found ??= ['oxc-transform', bindingOf('@oxc-transform/binding')].map((name) => ({
     from: packageFolder(name),
     at: `${ownFolder}/node_modules/${name}`,
   }))
+  return found
 }
 
 /** Node is there for both: a program may start it. */

@@ -1,11 +1,13 @@
 import { existsSync, lstatSync, readlinkSync } from 'node:fs'
 import type { LayerKind } from '../contract/layer.ts'
+import { cacheBriefly } from '../lib/cache-briefly.ts'
 import {
   compileSeccomp,
   readSeccompPolicy,
   withoutNamespaces,
   type SeccompPolicy,
 } from '../os/seccomp.ts'
+import { systemLookMs } from './facts.ts'
 
 /** Settings of a wall for whole programs. */
 export interface WholeProgram {
@@ -130,7 +132,7 @@ export function etcFiles(uid: number): Readonly<Record<string, string>> {
 }
 
 /** Mounts and links of this system beside the folders that every program needs. */
-export function wholeSystem() {
+export const wholeSystem = cacheBriefly(systemLookMs, () => {
   const unmerged = UNMERGED.filter((place) => existsSync(place))
   const links = unmerged.filter((place) => lstatSync(place).isSymbolicLink())
   return {
@@ -147,7 +149,7 @@ export function wholeSystem() {
       })),
     ],
   }
-}
+})
 
 export const deviceFiles = DEVICES.map((name) => `/dev/${name}`)
 

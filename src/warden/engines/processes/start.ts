@@ -64,7 +64,7 @@ function spawnWith(
   const command = composeWay(jailKindOf(spec), prepared(program, parts.compiled), facts, {
     uid: slot?.uid,
     without,
-    compiled: parts.compiled.folder(insideUid(facts, slot?.uid)),
+    compiled: isWhole ? undefined : parts.compiled.folder(insideUid(facts, slot?.uid)),
     prefer: parts.prefer,
     scratch,
     sentinel,

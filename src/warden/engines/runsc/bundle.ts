@@ -1,4 +1,4 @@
-import { readlinkSync, statSync, writeFileSync } from 'node:fs'
+import { statSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { systemFolders } from '../../../jail/facts.ts'
 import {
@@ -174,8 +174,7 @@ function mountsOf(
 }
 
 function linksOf() {
-  const own = systemFolders().links.map((at) => ({ at, target: readlinkSync(at) }))
   // The sentry makes those of /dev by itself.
   const others = wholeSystem().links.filter(({ at }) => !at.startsWith('/dev/'))
-  return [...own, ...others]
+  return [...systemFolders().links, ...others]
 }

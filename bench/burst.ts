@@ -1,12 +1,12 @@
 /**
- * Jobs that sleep and come all at once, through the HTTP door of a server of its own: when the last one is over, and
- * how many were refused. A machine of two cores starts most of them from nothing.
+ * Jobs that sleep and come all at once, through the HTTP door of a server of its own: when the last one is over, how
+ * many were refused, and the processor time of the warden for each. A machine of two cores starts most of them from nothing.
  *
  *     node bench/burst.ts [--jobs 100] [--seconds 4] [--languages python,js,node] [--json]
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
@@ -16,6 +16,8 @@ import { parseArgs } from 'node:util'
 
 /** Time in which spares are started before the burst. */
 const SETTLE_MS = 3000
+const RELEASE_MS = 700
+const MS_PER_TICK = 10
 const sources: Readonly<Record<string, (seconds: number) => string>> = {
   python: (seconds) => `import time\ntime.sleep(${seconds})`,
   node: (seconds) => `await new Promise((done) => setTimeout(done, ${seconds * 1000}))`,
@@ -60,14 +62,27 @@ async function burst(language: string) {
     }
     const first = await run(source(0))
     await sleep(SETTLE_MS)
+    const spentBefore = cpuMsOf(server.pid)
     const began = performance.now()
     const ends = await Promise.all(Array.from({ length: jobs }, () => run(source(seconds))))
     const overMs = Math.round(performance.now() - began)
+    // The last walls are released after their jobs were answered.
+    await sleep(RELEASE_MS)
+    const wardenMs = Math.round((cpuMsOf(server.pid) - spentBefore) / jobs)
     const told = Object.entries(Object.groupBy(ends, (end) => end))
-    return { first, overMs, ends: Object.fromEntries(told.map(([end, all]) => [end, all?.length])) }
+    const counted = Object.fromEntries(told.map(([end, all]) => [end, all?.length]))
+    return { first, overMs, wardenMs, ends: counted }
   } finally {
     server.kill('SIGTERM')
     if (server.exitCode === null && server.signalCode === null) await once(server, 'exit')
     rmSync(folder, { recursive: true, force: true })
   }
+}
+
+/** Processor time of a process so far, without that of its children; 0 where there is no /proc. */
+function cpuMsOf(pid: number | undefined): number {
+  if (!existsSync(`/proc/${pid}/stat`)) return 0
+  const text = readFileSync(`/proc/${pid}/stat`, 'utf8')
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
+  return (Number(fields[11]) + Number(fields[12])) * MS_PER_TICK
 }

@@ -26,6 +26,7 @@ import { profileFor } from './profile.ts'
 const ABUSERS = 20
 const CORES_OF_ALL = 1
 const PAUSE_MS = 100
+const SETTLING_JOBS = 20
 const LIFE_MS = 600_000
 const MIB = 2 ** 20
 
@@ -64,11 +65,13 @@ async function measure(provider: Provider) {
   const cpu = openCgroups()?.controllers.includes('cpu') ? 'control group' : 'duty cycle'
   const proved = await provider.detect()
   if (!proved.available) throw new Error(`Cannot measure "${way}": ${proved.reason}`)
-  const quiet = await series(provider)
+  // The first jobs find no spare ready.
+  await series(provider, SETTLING_JOBS)
+  const quiet = await series(provider, jobs)
   const stop = new AbortController()
   const all = Array.from({ length: ABUSERS }, (_, n) => abuse(provider, n, stop.signal))
   await sleep(2_000)
-  const abused = await series(provider)
+  const abused = await series(provider, jobs)
   stop.abort()
   const rounds = (await Promise.all(all)).reduce((sum, one) => sum + one, 0)
   const ratio = Math.round((abused.p95 / quiet.p95) * 100) / 100
@@ -76,9 +79,9 @@ async function measure(provider: Provider) {
   return { way, abusers: ABUSERS, rounds, quiet, abused, ratio, cpu }
 }
 
-async function series(provider: Provider) {
+async function series(provider: Provider, length: number) {
   const samples: number[] = []
-  for (let n = 0; n < jobs; n++) {
+  for (let n = 0; n < length; n++) {
     const began = performance.now()
     await using _ended = await run(provider, profileFor(provider, 'python', 'function'), honest)
     samples.push(performance.now() - began)

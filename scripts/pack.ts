@@ -42,7 +42,7 @@ try {
   for (const name of copied) cpSync(join(root, name), join(stage, name), { recursive: true })
   compile(globSync(['src/**/*.ts', ...entries], { cwd: root, exclude: ['**/*.test.ts'] }))
   cpSync(join(root, 'src'), join(stage, 'src'), { recursive: true, filter: isNoTypeScript })
-  await joinPrograms(stage, join(stage, 'joined'))
+  await joinPrograms(stage, join(stage, 'joined'), true)
   writeFileSync(join(stage, 'package.json'), JSON.stringify(published(), undefined, 2))
   const folder = resolve(process.argv[2] ?? '.')
   mkdirSync(folder, { recursive: true })

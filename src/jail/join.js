@@ -12,6 +12,7 @@
  * Relies on the layout of `guest/`: the realm's sources lie one folder above the joined file of the isolate worker.
  */
 import { cpSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import path from 'node:path'
 import { build } from 'esbuild'
 
@@ -31,10 +32,23 @@ const builtins = {
 }
 
 /**
- * Writes the joined programs of the tree at `root` below `into`, at the same places. Rejects where a module does not parse.
- * @param {string} root @param {string} into @returns {Promise<void>}
+ * For programs that run on this machine alone: loads the native half of isolated-vm from its file. The package looks for it
+ * at each start, which takes twice as long as the load. @type {import('esbuild').Plugin}
  */
-export async function joinPrograms(root, into) {
+const isolatedVm = {
+  name: 'isolated-vm',
+  setup({ onResolve, onLoad }) {
+    const filter = /^isolated-vm$/
+    onResolve({ filter }, ({ path }) => ({ path, namespace: 'native' }))
+    onLoad({ filter, namespace: 'native' }, () => ({ contents: loads(nativeFile()) }))
+  },
+}
+
+/**
+ * Writes the joined programs of the tree at `root` below `into`, at the same places. Rejects where a module does not parse.
+ * @param {string} root @param {string} into @param {boolean} isPortable for other machines, too @returns {Promise<void>}
+ */
+export async function joinPrograms(root, into, isPortable) {
   const guest = path.join(root, 'guest')
   await build({
     absWorkingDir: root,
@@ -48,11 +62,22 @@ export async function joinPrograms(root, into) {
     external: NATIVE,
     // A tree that is being packed has no packages of its own.
     nodePaths: [path.join(import.meta.dirname, '../../node_modules')],
-    plugins: [builtins],
+    plugins: isPortable ? [builtins] : [builtins, isolatedVm],
     logLevel: 'silent',
   })
   cpSync(path.join(guest, 'realm'), path.join(into, 'realm'), { recursive: true })
   writeFileSync(path.join(into, 'guest/package.json'), '{ "type": "module" }\n')
+}
+
+function nativeFile() {
+  const main = createRequire(import.meta.url).resolve('isolated-vm')
+  return createRequire(main)('node-gyp-build').path(path.dirname(main))
+}
+
+/** @param {string} file */
+function loads(file) {
+  return `import { createRequire } from 'node:module'
+export default createRequire(import.meta.url)(${JSON.stringify(file)}).ivm`
 }
 
 /** Source of a module in place of a built-in: reads of exports that nothing imports are dropped. @param {string} name */

@@ -46,7 +46,7 @@ async function putInPlace(place, make) {
 /** Fails where esbuild is not installed: the programs then stay as they are. @param {string} into */
 async function join(into) {
   const { joinPrograms } = await import('./join.js')
-  await joinPrograms(root, into)
+  await joinPrograms(root, into, false)
   makeReadable(into)
   symlinkSync(path.join(root, 'node_modules'), path.join(into, 'node_modules'))
 }

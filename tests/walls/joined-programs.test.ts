@@ -38,7 +38,7 @@ suite('Joined programs', () => {
       'other.js': 'export const ofOther = 1',
     })
     const into = join(base, 'plain-joined')
-    await joinPrograms(from, into)
+    await joinPrograms(from, into, true)
     const file = join(into, 'guest/process/node.js')
     const told = execFileSync(process.execPath, [file], { encoding: 'utf8' })
     assert.deepEqual(JSON.parse(told), [true, 'replaced', 1, '\n'])
@@ -48,12 +48,12 @@ suite('Joined programs', () => {
 
   test('A module that does not parse rejects', async () => {
     const from = tree('broken', { 'analyst.js': 'import {' })
-    await assert.rejects(joinPrograms(from, join(base, 'broken-joined')), /analyst\.js/)
+    await assert.rejects(joinPrograms(from, join(base, 'broken-joined'), true), /analyst\.js/)
   })
 
   test('A wall gets the joined file in place of the sources, and what is native stays', async () => {
     const into = join(base, 'own')
-    await joinPrograms(root, into)
+    await joinPrograms(root, into, false)
     const node = joinedProgram(nodeProgram({ scratchBytes: 1 }), into)
     assert.equal(node.main, join(into, 'guest/process/node.js'))
     const places = node.whole!.places.map(({ at }) => at)
@@ -63,6 +63,9 @@ suite('Joined programs', () => {
     assert.equal(worker.main, join(into, 'guest/isolate-worker.js'))
     assert.ok(worker.tree.includes(into) && !worker.tree.includes(join(root, 'guest')))
     assert.ok(worker.tree.some((place) => place.endsWith('/isolated-vm')))
+    const text = readFileSync(worker.main, 'utf8')
+    assert.match(text, /\/prebuilds\/[^"]*\.node/)
+    assert.doesNotMatch(text, /from "isolated-vm"/)
   })
 
   test('A program without a joined file stays as it is', () => {

@@ -26,7 +26,7 @@ function native() {
     try {
       return require(`@oxc-transform/binding-${platform}-${arch}-${libc}`)
     } catch {
-      // Of another C library, or not installed.
+      // Not installed, or of another C library.
     }
   return require('oxc-transform')
 }

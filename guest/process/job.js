@@ -110,7 +110,8 @@ export class Job {
   exit(code, signal) {
     if (this.#uncaught && code !== 0) {
       const error = this.#errorOf(this.#uncaught.error)
-      return this.end({ status: 'error', exitCode: code, error })
+      // Node prints an uncaught error after the event, and exits.
+      return this.end({ status: 'error', exitCode: code, error, exits: true })
     }
     if (signal) {
       const error = { code: 'EXIT', message: `The program was ended by ${signal}` }

@@ -5,6 +5,8 @@ import { setImmediate as turn } from 'node:timers/promises'
 export interface ProgramStream {
   /** Resolves when all that was written before now has been taken, or none of it may be any more. */
   drained(): Promise<void>
+  /** Resolves when its writers have closed it. */
+  readonly over: Promise<void>
   /** Stops waiting for the reader. */
   giveUp(): void
   close(): void
@@ -32,6 +34,7 @@ export function readStream(options: StreamOptions): ProgramStream {
 
 class SocketStream implements ProgramStream {
   readonly #options: StreamOptions
+  readonly over: Promise<void>
   readonly #givenUp = Promise.withResolvers<void>()
   #bytes = 0
   #holding: Promise<void> | undefined
@@ -48,6 +51,10 @@ class SocketStream implements ProgramStream {
     const { socket } = options
     socket.on('error', () => socket.destroy())
     socket.on('data', (data: Buffer) => this.#read(data))
+    this.over = new Promise((resolve) => {
+      socket.once('end', resolve)
+      socket.once('close', () => resolve())
+    })
   }
 
   get heldBytes(): number {

@@ -139,7 +139,8 @@ class ProgramFrames implements GuestFrames {
     const read = headed(programEndSchema, payload)
     if (!read) return life.garbled('unreadable end')
     this.#hasSaid = true
-    const [seen] = await Promise.all([this.#used(), this.#output.drained()])
+    const isRead = read.head.exits ? this.#output.exited() : this.#output.drained()
+    const [seen] = await Promise.all([this.#used(), isRead])
     const { status, error, encoding, exitCode, signal, cpuTimeMs, artifactsLeftOut } = read.head
     life.finish({
       status: life.statusOf(status),

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import type { TaskIo } from '../contract/provider.ts'
 import type { GuestFiles } from './guest-files.ts'
 import type { GuestOutput } from './guest-kind.ts'
@@ -6,6 +7,8 @@ import { readStream, type ProgramStream } from './output-stream.ts'
 
 /** Time for a reader to take what was printed before a job was ended; shorter than anybody waits for the end. */
 const READ_MS_MAX = 1000
+/** Time for a program that exits to print its last words; a child that keeps its outputs open does not hold the end up. */
+const EXIT_MS_MAX = 500
 
 /** Output of a whole program: on sockets of its own, which are read to their end after it, and in files. */
 export class ProgramOutput implements GuestOutput {
@@ -45,6 +48,16 @@ export class ProgramOutput implements GuestOutput {
   /** Resolves when all that was written before now has been taken. */
   async drained(): Promise<void> {
     await Promise.all(this.#streams.map((stream) => stream.drained()))
+  }
+
+  /** Resolves when a program that exits has closed its outputs, and all that it wrote has been taken. */
+  async exited(): Promise<void> {
+    const late = new AbortController()
+    const over = Promise.all(this.#streams.map((stream) => stream.over))
+    const wait = delay(EXIT_MS_MAX, undefined, { signal: late.signal }).catch(() => undefined)
+    await Promise.race([over, wait])
+    late.abort()
+    await this.drained()
   }
 
   close(): void {

@@ -93,6 +93,8 @@ export const programEndSchema = endBase.extend({
   error: errorOf(programDetails).optional(),
   exitCode: z.number().int().min(0).max(255).optional(),
   signal: z.string().max(20).optional(),
+  /** The program prints its last words and exits. */
+  exits: z.boolean().optional(),
   artifactsLeftOut: z
     .array(z.object({ path, because: z.string().max(200) }))
     .max(LEFT_OUT_MAX)

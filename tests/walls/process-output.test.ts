@@ -89,4 +89,34 @@ for _ in range(${outputMiB * 16}): sys.stdout.buffer.write(block)`
       const { status } = await inTime(end, 'the cancelled end')
       assert.equal(status, 'cancelled')
     })
+
+  for (const way of jailKinds)
+    test(`${way}: an uncaught error is printed whole, though the job's end is told before`, async (t) => {
+      if (isMissing(t, { way })) return
+      const sources = [
+        `require('./missing-package')`,
+        `Promise.reject(Object.assign(new Error('late'), { code: 'MODULE_NOT_FOUND' }))`,
+      ]
+      for (const code of [...sources, ...sources, ...sources]) {
+        const { status, stderr } = await library.run({ language: 'node', code, provider: way })
+        assert.equal(status, 'error')
+        assert.match(stderr, /code: 'MODULE_NOT_FOUND'[^]*Node\.js v/)
+      }
+    })
+
+  test('A program that tells its exit and stays is waited for no longer than it may take', async () => {
+    const head = { protocol: 1, encoding: 'json', status: 'error', exits: true, cpuTimeMs: 0 }
+    const error = { code: 'EXIT', message: 'gone' }
+    const end = `${JSON.stringify({ ...head, executionMs: 0, error })}\nnull`
+    const code = `
+      const payload = Buffer.from(${JSON.stringify(end)})
+      const frame = Buffer.alloc(5)
+      frame.writeUInt32LE(payload.length + 1)
+      frame[4] = 14
+      require('node:fs').writeSync(5, Buffer.concat([frame, payload]))
+      setInterval(() => console.log('still here'), 10)`
+    const limits = { timeout: '30s' }
+    const { status, error: told } = await library.run({ language: 'node', code, limits })
+    assert.deepEqual([status, told?.message], ['error', 'gone'])
+  })
 })

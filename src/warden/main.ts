@@ -1,4 +1,5 @@
 import type { ChildProcess } from 'node:child_process'
+import { constants } from 'node:os'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import { makeFolder } from '../lib/make-folder.ts'
 import { wardenFolder } from '../lib/state-folder.ts'
@@ -55,7 +56,7 @@ async function lead(options: MainOptions): Promise<number> {
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, stop)
   if (process.env['npm_lifecycle_event']) whenOrphaned(() => stop('SIGTERM'))
   return new Promise<number>((resolve) => {
-    server.once('exit', (status, signal) => resolve(status ?? (signal ? 128 + 9 : 1)))
+    server.once('exit', (status, signal) => resolve(status ?? (signal ? 128 + constants.signals[signal] : 1)))
     server.once('error', () => resolve(9))
   })
 }

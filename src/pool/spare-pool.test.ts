@@ -191,22 +191,6 @@ test('A start learns whether a job waits for it', async () => {
   assert.deepEqual([awaited, kept.pool], [[spare.id], 'hit'])
 })
 
-test('Refills that do not keep up with jobs are hurried, until the pool is full once', async () => {
-  const { warm, awaited, pass, hold } = stand({ least: 0, most: 4 })
-  const letGo = hold()
-  const jobs = [warm.take(), warm.take(), warm.take()]
-  letGo()
-  await Promise.all(jobs)
-  const own = awaited.length
-  await pass(SOON_MS)
-  assert.ok(awaited.length > own, 'the refills after three misses were not hurried')
-  assert.equal(warm.facts.idle, warm.facts.wanted)
-  const hurried = awaited.length
-  await warm.take()
-  await pass(SOON_MS)
-  assert.deepEqual([warm.facts.hits, awaited.length], [1, hurried])
-})
-
 test('Idle spares are ended one per minute, down to the minimum', async () => {
   const { warm, live, pass } = stand({ least: 0, most: 2 })
   await Promise.all([warm.take(), warm.take()])

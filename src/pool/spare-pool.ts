@@ -13,8 +13,8 @@ export interface SparePoolOptions<S extends Spare> {
   /** Kind: provider, program, and whatever cannot be changed after the start. */
   readonly key: string
   readonly clock: Clock
-  /** `isHurried`: a job waits, or soon will, so work that only speeds up later moments can be skipped. */
-  start(isHurried: boolean): Promise<S>
+  /** `isAwaited`: a job waits, so work that only speeds up later moments can be skipped. */
+  start(isAwaited: boolean): Promise<S>
   /** Minimum kept without demand, and maximum. */
   readonly least: number
   readonly most: number
@@ -60,17 +60,13 @@ const CHECK_MS = 5_000
 /** Delay before a refill, since starting a wall takes CPU from the running job; many jobs are over sooner. */
 const REFILL_AFTER_MS = 20
 
-/** Misses without a full pool between them after which a refill is hurried; the first job of a kind is always one. */
-const MISSES_BEFORE_HURRY = 2
-
 /** Concurrent starts while less than half of the target is idle; a start mostly waits. */
 const STARTS_MAX = 2
 
 /**
  * Pool of spares with an adaptive target between `least` and `most`: a miss raises it by one, an idle minute lowers
  * it by one. Refills start one at a time (two when far behind), and are delayed so that they do not compete with the
- * job that caused them; while jobs wait for starts of their own, none begins. Where refills do not keep up with jobs they
- * are hurried: a rehearsed spare a job later is worth less than any spare now.
+ * job that caused them; while jobs wait for starts of their own, none begins.
  */
 export function createSparePool<S extends Spare>(options: SparePoolOptions<S>): SparePool<S> {
   return new AdaptiveSparePool(options)
@@ -87,7 +83,6 @@ class AdaptiveSparePool<S extends Spare> implements SparePool<S> {
   #closed = false
   #hits = 0
   #misses = 0
-  #missesSinceFull = 0
   /** Time of the last demand, and of the last step down. */
   #askedAt: number
   #madeOf: string | undefined
@@ -109,7 +104,6 @@ class AdaptiveSparePool<S extends Spare> implements SparePool<S> {
     if (ready) this.#hits += 1
     else {
       this.#misses += 1
-      this.#missesSinceFull += 1
       this.#wanted = Math.min(this.#options.most, this.#wanted + 1)
       // A start in progress finishes before a new one would.
       if (this.#starting.size > 0) await this.#awaited(() => Promise.race(this.#starting))
@@ -123,8 +117,7 @@ class AdaptiveSparePool<S extends Spare> implements SparePool<S> {
     const idle = this.#idle
     for (let at = idle.length - 1; at >= 0; at--) if (!idle[at]!.alive) idle.splice(at, 1)
     if (this.#closed || this.#waiting > 0) return
-    if (idle.length >= this.#wanted) this.#missesSinceFull = 0
-    const atOnce = this.#isFarBehind() ? STARTS_MAX : 1
+    const atOnce = idle.length * 2 < this.#wanted ? STARTS_MAX : 1
     const room = Math.min(atOnce, this.#wanted - idle.length) - this.#starting.size
     for (let n = 0; n < room; n++) this.#begin()
   }
@@ -215,10 +208,6 @@ class AdaptiveSparePool<S extends Spare> implements SparePool<S> {
     this.#refillSoon.unref?.()
   }
 
-  #isFarBehind(): boolean {
-    return this.#idle.length * 2 < this.#wanted
-  }
-
   #begin(): void {
     const one: Promise<void> = this.#refill().then((isMade) => this.#refilled(one, isMade))
     this.#starting.add(one)
@@ -246,8 +235,7 @@ class AdaptiveSparePool<S extends Spare> implements SparePool<S> {
     const began = clock.now()
     const of = this.#madeOf
     try {
-      const isHurried = this.#missesSinceFull >= MISSES_BEFORE_HURRY && this.#isFarBehind()
-      const spare = await this.#options.start(isHurried)
+      const spare = await this.#options.start(false)
       if (this.#closed || of !== this.#madeOf) {
         this.#end(spare)
         return true

@@ -28,7 +28,7 @@ export interface RackOptions {
     readonly key: string
     readonly least: number
     readonly most: number
-    start(isHurried: boolean): Promise<Parked>
+    start(isAwaited: boolean): Promise<Parked>
     madeOf(): string
   }) => Kept
   readonly least: number
@@ -131,8 +131,8 @@ class ProgramSpares implements Rack {
       least: isUsual ? least : 0,
       most,
       madeOf: () => `${madeOf()} ${this.#returns}`,
-      start: async (isHurried) => {
-        const spares = isHurried ? 0 : 1
+      start: async (isAwaited) => {
+        const spares = isAwaited ? 0 : 1
         return parked(await this.#start(program, { disk: spareDiskBytes, calls, spares }))
       },
     })

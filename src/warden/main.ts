@@ -56,7 +56,9 @@ async function lead(options: MainOptions): Promise<number> {
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, stop)
   if (process.env['npm_lifecycle_event']) whenOrphaned(() => stop('SIGTERM'))
   return new Promise<number>((resolve) => {
-    server.once('exit', (status, signal) => resolve(status ?? (signal ? 128 + constants.signals[signal] : 1)))
+    server.once('exit', (status, signal) =>
+      resolve(status ?? (signal ? 128 + constants.signals[signal] : 1)),
+    )
     server.once('error', () => resolve(9))
   })
 }

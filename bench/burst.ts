@@ -6,13 +6,14 @@
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { processFacts } from '../src/os/proc.ts'
 
 /** Time in which spares are started before the burst. */
 const SETTLE_MS = 3000
@@ -62,13 +63,13 @@ async function burst(language: string) {
     }
     const first = await run(source(0))
     await sleep(SETTLE_MS)
-    const spentBefore = cpuMsOf(server.pid)
+    const ticksBefore = ticksOf(server.pid!)
     const began = performance.now()
     const ends = await Promise.all(Array.from({ length: jobs }, () => run(source(seconds))))
     const overMs = Math.round(performance.now() - began)
     // The last walls are released after their jobs were answered.
     await sleep(RELEASE_MS)
-    const wardenMs = Math.round((cpuMsOf(server.pid) - spentBefore) / jobs)
+    const wardenMs = Math.round(((ticksOf(server.pid!) - ticksBefore) * MS_PER_TICK) / jobs)
     const told = Object.entries(Object.groupBy(ends, (end) => end))
     const counted = Object.fromEntries(told.map(([end, all]) => [end, all?.length]))
     return { first, overMs, wardenMs, ends: counted }
@@ -79,10 +80,7 @@ async function burst(language: string) {
   }
 }
 
-/** Processor time of a process so far, without that of its children; 0 where there is no /proc. */
-function cpuMsOf(pid: number | undefined): number {
-  if (!existsSync(`/proc/${pid}/stat`)) return 0
-  const text = readFileSync(`/proc/${pid}/stat`, 'utf8')
-  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
-  return (Number(fields[11]) + Number(fields[12])) * MS_PER_TICK
+/** Processor time of a process so far, without that of its children. */
+function ticksOf(pid: number): number {
+  return processFacts(pid)?.cpuTicks ?? 0
 }

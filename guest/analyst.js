@@ -4,8 +4,7 @@
  *
  * MAYFLY_FD names the socket (default 3); one byte `R` on fd 4 signals that everything is loaded and warm,
  * after which no file is opened any more. With the setting `compiles` it fills the folder of compiled code and ends.
- * Relies on the jail around it and on its seccomp filter; the deadline
- * is the client's.
+ * Relies on the jail around it and on its seccomp filter; the deadline is the client's.
  */
 import { writeSync } from 'node:fs'
 import { flushCompileCache } from 'node:module'

@@ -346,7 +346,7 @@ function masksOf(isEntered: boolean): Masks {
   }
 }
 
-/** For mount(2), and for the bounding set. bubblewrap's own process 1 keeps neither. */
+/** For mount(2), and for the bounding set. bubblewrap's own process 1 keeps neither but in its bounding set. */
 const CAPABILITIES_OF_MASKS = ['CAP_SYS_ADMIN', 'CAP_SETPCAP'].flatMap((name) => [
   '--cap-add',
   name,

@@ -25,7 +25,7 @@ import { ownFolder, pythonFile, type JailMount } from './whole.ts'
 export interface Compiled {
   /** The folder to mount for a program that runs as `uid`; undefined while there is none yet. */
   folder(uid: number): string | undefined
-  /** Folder of joined programs; undefined while there is none yet, and where esbuild is not installed. */
+  /** Folder of joined programs, which may be missing: not made yet, or esbuild is not installed. */
   readonly joined: string | undefined
   /** The mount for a program in Python; undefined while there is none yet, and without Python. */
   readonly python: JailMount | undefined
@@ -46,15 +46,10 @@ export function openCompiled(): Compiled {
   const own = path.join(base, generation())
   const ready = path.join(own, 'compiled')
   const joined = existsSync(PACKED) ? PACKED : path.join(own, 'joined')
-  if (!existsSync(ready)) {
-    prepare(own, joined)
-    for (const old of olderThan(base, own)) rmSync(old, { recursive: true, force: true })
-  }
+  if (!existsSync(ready)) prepare(base, own, joined)
   return {
     folder: (uid) => (existsSync(ready) ? forUid(ready, uid) : undefined),
-    get joined() {
-      return existsSync(joined) ? joined : undefined
-    },
+    joined,
     get python() {
       const from = path.join(ready, PYTHON_FOLDER)
       return existsSync(from) ? { from, at: `${ownFolder}/compiled` } : undefined
@@ -110,10 +105,9 @@ function filesBelow(place: string): readonly string[] {
  * In a process of its own that ends by itself: a command may be over before, and would begin anew at each run. Walls that
  * are started meanwhile join and compile for themselves.
  */
-function prepare(own: string, joined: string): void {
-  const quiet = '--disable-warning=ExperimentalWarning'
+function prepare(base: string, own: string, joined: string): void {
   const python = existsSync(pythonFile) ? pythonFile : ''
-  const args = [quiet, PROGRAM, ownRoot, own, joined, python, `${ownFolder}/${RUNNER}`]
+  const args = [PROGRAM, ownRoot, own, joined, python, `${ownFolder}/${RUNNER}`]
   const child = spawn(process.execPath, args, {
     cwd: '/',
     detached: true,
@@ -121,13 +115,19 @@ function prepare(own: string, joined: string): void {
     stdio: 'ignore',
   })
   child.on('error', () => undefined)
+  child.once('exit', () => removeOlder(base, own))
   child.unref()
 }
 
-function olderThan(base: string, own: string): readonly string[] {
-  return readdirSync(base)
-    .map((name) => path.join(base, name))
-    .filter((folder) => folder !== own)
-    .sort((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs)
-    .slice(GENERATIONS_MAX - 1)
+function removeOlder(base: string, own: string): void {
+  try {
+    const older = readdirSync(base)
+      .map((name) => path.join(base, name))
+      .filter((folder) => folder !== own)
+      .sort((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs)
+      .slice(GENERATIONS_MAX - 1)
+    for (const folder of older) rmSync(folder, { recursive: true, force: true })
+  } catch {
+    // Another warden removes them, too.
+  }
 }

@@ -52,11 +52,8 @@ export class ProgramOutput implements GuestOutput {
 
   /** Resolves when a program that exits has closed its outputs, and all that it wrote has been taken. */
   async exited(): Promise<void> {
-    const late = new AbortController()
     const over = Promise.all(this.#streams.map((stream) => stream.over))
-    const wait = delay(EXIT_MS_MAX, undefined, { signal: late.signal }).catch(() => undefined)
-    await Promise.race([over, wait])
-    late.abort()
+    await Promise.race([over, delay(EXIT_MS_MAX, undefined, { ref: false })])
     await this.drained()
   }
 

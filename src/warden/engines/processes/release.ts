@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { signalAll } from '../../../os/signal.ts'
 import { releaseOnceGone } from '../release-once-gone.ts'
 import { closeListener } from './exit-listener.ts'
@@ -23,7 +24,8 @@ export async function releaseResources(
   await releaseOnceGone(resources, {
     async removeFolder() {
       // The sentinel has the wall's uid and is in no group.
-      if (sentinel) await Promise.race([sentinel.ended, delay(SENTINEL_MS_MAX)])
+      if (sentinel)
+        await Promise.race([sentinel.ended, delay(SENTINEL_MS_MAX, undefined, { ref: false })])
       if (scratch) await removeScratch(id)
     },
     releaseLease,
@@ -33,8 +35,4 @@ export async function releaseResources(
         signalAll(cgroup?.processes() ?? [], 'SIGKILL')
     },
   })
-}
-
-function delay(ms: number): Promise<void> {
-  return new Promise((resolve) => void setTimeout(resolve, ms).unref())
 }

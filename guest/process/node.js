@@ -27,8 +27,8 @@ process.execArgv = []
 try {
   // bash sets RLIMIT_CORE in blocks, so one byte can only be set here; it prevents piped core dumps to host
   // programs, too.
-  capResource('core', 1)
-  if (settings.listens) listenOnLoopback(PROXY_PORT, LISTENER_FD)
+  if (!isWithoutCore()) capResource('core', 1)
+  if (settings.listens && !isSocket(LISTENER_FD)) listenOnLoopback(PROXY_PORT, LISTENER_FD)
   for (const name of /** @type {const} */ (['stdout', 'stderr'])) writeWhole(name)
   knowInterfaces()
   if (settings.warm) await (await import('./warm.js')).warmUp(settings)
@@ -42,6 +42,29 @@ try {
   process.exit(1)
 }
 wait()
+
+/** True if the launcher did it. A first call into libc takes longer than all else here. */
+function isWithoutCore() {
+  return /^Max core file size +1 +1 /m.test(readIfAny('/proc/self/limits'))
+}
+
+/** @param {string} path */
+function readIfAny(path) {
+  try {
+    return fs.readFileSync(path, 'latin1')
+  } catch {
+    return ''
+  }
+}
+
+/** @param {number} fd */
+function isSocket(fd) {
+  try {
+    return fs.fstatSync(fd).isSocket()
+  } catch {
+    return false
+  }
+}
 
 /** Replaces os.networkInterfaces: the wall has no netlink to query them, and has only `lo`. */
 function knowInterfaces() {

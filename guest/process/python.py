@@ -61,7 +61,7 @@ def main():
         hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
         cap = 0 if hard == 0 else 1
         resource.setrlimit(resource.RLIMIT_CORE, (cap, cap))
-        if settings["listens"]:
+        if settings["listens"] and not stat.S_ISSOCK(os.fstat(LISTENER_FD).st_mode):
             listen()
         if settings["warm"]:
             mayfly_entries.warm_up(settings)

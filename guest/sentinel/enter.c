@@ -8,7 +8,8 @@
  * second decides alone and is loaded last, after the listener was handed over. The sentinel outside copies the listener by
  * pidfd_getfd(2); here it is only named by its number. A netlink socket of this network namespace goes with it, for
  * questions about connections. Both sides of the handover are acknowledged by a byte, and what fails is said on the
- * descriptor that the warden reads for readiness.
+ * descriptor that the warden reads for readiness. Before the filters, which refuse listen(2), it opens the socket on which
+ * the wall's way out will be accepted, so that the program needs no call into libc of its own for that.
  *
  * Relies on: seccomp(2), SECCOMP_FILTER_FLAG_NEW_LISTENER (Linux 5.0) and, where the kernel has it,
  * SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (Linux 5.19), with which a received request is interrupted by fatal signals
@@ -18,6 +19,7 @@
  */
 #define _GNU_SOURCE
 #include "enter.h"
+#include <arpa/inet.h>
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/netlink.h>
@@ -25,6 +27,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -36,7 +39,7 @@
 #define SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (1UL << 5)
 #endif
 
-enum { READY_FD = 4, FILTER_FD = 6, HAND_OVER_FD = 8, FILTER_BYTES_MAX = 65536 };
+enum { READY_FD = 4, FILTER_FD = 6, HAND_OVER_FD = 8, FILTER_BYTES_MAX = 65536, BACKLOG = 64 };
 
 _Noreturn void cannot(const char *what) {
   char text[200];
@@ -69,8 +72,21 @@ static uint32_t take_filter(unsigned char **at, const unsigned char *end) {
   return bytes;
 }
 
+/* Carries out `listen 2 PORT FD` on the loopback of this network namespace; returns the words after it. */
+static char **listen_inside(char **argv) {
+  if (!*argv || strcmp(*argv, "listen")) return argv;
+  errno = EINVAL;
+  if (!argv[1] || strcmp(argv[1], "2") || !argv[2] || !argv[3]) cannot("listen");
+  struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(argv[2]))};
+  at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  int server = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (server < 0 || bind(server, (struct sockaddr *)&at, sizeof at) || listen(server, BACKLOG)) cannot("listen");
+  if (dup2(server, atoi(argv[3])) < 0) cannot("listen");
+  return argv + 4;
+}
+
 _Noreturn void enter(char **argv) {
-  argv = mask(argv);
+  argv = listen_inside(mask(argv));
   errno = EINVAL;
   if (!argv[0] || !argv[1]) cannot("no program");
   static unsigned char filters[FILTER_BYTES_MAX] __attribute__((aligned(8)));

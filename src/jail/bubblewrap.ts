@@ -26,6 +26,8 @@ import { systemLookMs, userNamespaceFlags, type JailFacts, type JailLayer } from
 import {
   deviceFiles,
   etcFiles,
+  exitListenerFd,
+  exitPort,
   launcherFdOfWhole,
   limitsOfWhole,
   maskedProc,
@@ -140,6 +142,9 @@ function filterOf(whole: WholeProgram | undefined, options: JailOptions) {
       }
     : { filter, filterFd: wholeFilterFd }
 }
+
+/** The socket of the way out, made before the program: the first call into libc costs Node 5 ms. */
+const listenStep = step('listen', exitPort, exitListenerFd)
 
 function asks(whole: WholeProgram | undefined, { sentinel, without }: JailOptions): boolean {
   const isThere = sentinel !== undefined && !('missing' in sentinel)
@@ -272,7 +277,7 @@ function wholeWalls(
   const isAsking = asks(whole, options)
   const plain = execInside(program, whole, options)
   const masks = facts.proc ? masksOf(isAsking && options.hasLauncher === true) : noMasks
-  const exec = isAsking ? enteredBy(plain, masks.entered) : plain
+  const exec = isAsking ? enteredBy(plain, [...masks.entered, listenStep]) : plain
   const over = overFor(whole)
   const unfiltered = options.without.includes('seccomp')
   return [

@@ -5,7 +5,7 @@
  * wrappers: it is the same on glibc and musl, and glibc's setuid family would ask every thread, which a process
  * that is about to `execve` neither needs nor wants. Only the calling thread changes; `execve` ends the others.
  */
-import { closeSync } from 'node:fs'
+import { closeSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 
 /** Numbers: [x86-64, arm64]. Only what this file itself calls; policies have the whole table. */
@@ -248,11 +248,22 @@ export function resourceLimit(name, pid = 0) {
 
 /** Milliseconds of processor time of all children that ended and were waited for, and of theirs. */
 export function childrenCpuMs() {
+  if (!hasWaitedForChildren()) return 0
   const usage = Buffer.alloc(144)
   sys('getrusage', -1, usage)
   const ms = (/** @type {number} */ at) =>
     Number(usage.readBigInt64LE(at)) * 1000 + Number(usage.readBigInt64LE(at + 8)) / 1000
   return ms(0) + ms(16)
+}
+
+/** False if no child's page fault was counted (cminflt in proc(5)): cheaper than the first call into libc. */
+function hasWaitedForChildren() {
+  try {
+    const stat = readFileSync('/proc/self/stat', 'latin1')
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[8] !== '0'
+  } catch {
+    return true
+  }
 }
 
 /**

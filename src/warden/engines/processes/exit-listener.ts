@@ -1,17 +1,17 @@
 import { closeSync } from 'node:fs'
 import { createServer, type Server } from 'node:net'
 import { copyDescriptor } from '../../../os/libc.js'
+import { exitListenerFd } from '../../../jail/whole.ts'
 import type { WallResources } from './resources.ts'
 
 /**
- * The exit of a wall: a socket that listens on the loopback of its network namespace. The launcher makes it before its
+ * The exit of a wall: a socket that listens on the loopback of its network namespace. The wall makes it before its
  * filter forbids that; the warden copies it (pidfd_getfd) from the parked program before foreign code runs in it.
  */
-const LISTENER_FD = 7
 
 /** Undefined where the wall has no network of its own, and so nothing that listens. */
 export function takeListener(pid: number, layers: readonly string[]): number | undefined {
-  return layers.includes('network namespace') ? copyDescriptor(pid, LISTENER_FD) : undefined
+  return layers.includes('network namespace') ? copyDescriptor(pid, exitListenerFd) : undefined
 }
 
 /** The caller owns it and accepts on it. */

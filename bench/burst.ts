@@ -4,16 +4,11 @@
  *
  *     node bench/burst.ts [--jobs 100] [--seconds 4] [--languages python,js,node] [--json]
  */
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
 import os from 'node:os'
-import path from 'node:path'
-import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { processFacts } from '../src/os/proc.ts'
+import { startOwnServer } from './own-server.ts'
 
 /** Time in which spares are started before the burst. */
 const SETTLE_MS = 3000
@@ -42,42 +37,20 @@ console.log(JSON.stringify(report, undefined, flags.json ? 0 : 2))
 async function burst(language: string) {
   const source = sources[language]
   if (!source) throw new Error(`Cannot time "${language}": expected ${Object.keys(sources).join()}`)
-  const folder = mkdtempSync(path.join(os.tmpdir(), 'mayfly-bench-'))
-  const bin = fileURLToPath(new URL('../bin/mayfly.js', import.meta.url))
-  const command = [bin, 'serve', '--port', '0', '--json', '--state', path.join(folder, 'state')]
-  const server = spawn(process.execPath, command, {
-    cwd: folder,
-    stdio: ['ignore', 'pipe', 'ignore'],
-  })
-  try {
-    const [line] = (await once(createInterface(server.stdout), 'line')) as [string]
-    const { active, apiKey } = JSON.parse(line) as { active: string; apiKey: string }
-    const run = async (code: string) => {
-      const answer = await fetch(new URL('/v1/executions', active), {
-        method: 'POST',
-        headers: { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' },
-        body: JSON.stringify({ language, code, limits: { timeout: '60s' } }),
-      })
-      const { status, code: refused } = (await answer.json()) as Record<string, string>
-      return status ?? refused ?? String(answer.status)
-    }
-    const first = await run(source(0))
-    await sleep(SETTLE_MS)
-    const ticksBefore = ticksOf(server.pid!)
-    const began = performance.now()
-    const ends = await Promise.all(Array.from({ length: jobs }, () => run(source(seconds))))
-    const overMs = Math.round(performance.now() - began)
-    // The last walls are released after their jobs were answered.
-    await sleep(RELEASE_MS)
-    const wardenMs = Math.round(((ticksOf(server.pid!) - ticksBefore) * MS_PER_TICK) / jobs)
-    const told = Object.entries(Object.groupBy(ends, (end) => end))
-    const counted = Object.fromEntries(told.map(([end, all]) => [end, all?.length]))
-    return { first, overMs, wardenMs, ends: counted }
-  } finally {
-    server.kill('SIGTERM')
-    if (server.exitCode === null && server.signalCode === null) await once(server, 'exit')
-    rmSync(folder, { recursive: true, force: true })
-  }
+  await using server = await startOwnServer()
+  const run = (code: string) => server.run({ language, code, limits: { timeout: '60s' } })
+  const first = await run(source(0))
+  await sleep(SETTLE_MS)
+  const ticksBefore = ticksOf(server.pid)
+  const began = performance.now()
+  const ends = await Promise.all(Array.from({ length: jobs }, () => run(source(seconds))))
+  const overMs = Math.round(performance.now() - began)
+  // The last walls are released after their jobs were answered.
+  await sleep(RELEASE_MS)
+  const wardenMs = Math.round(((ticksOf(server.pid) - ticksBefore) * MS_PER_TICK) / jobs)
+  const told = Object.entries(Object.groupBy(ends, (end) => end))
+  const counted = Object.fromEntries(told.map(([end, all]) => [end, all?.length]))
+  return { first, overMs, wardenMs, ends: counted }
 }
 
 /** Processor time of a process so far, without that of its children. */

@@ -28,6 +28,7 @@ import type { CodeAnalysis } from './code-analysis.ts'
 import type { ProvedWalls } from './proved-walls.ts'
 import { isNoStronger, namedBy } from './providers.ts'
 import { endedFields, lostFields, recordEvent } from './record-events.ts'
+import { Forecast } from '../pool/forecast.ts'
 import type { Watching } from './watching.ts'
 
 export interface RoomParts {
@@ -62,6 +63,7 @@ export function createRooms(parts: RoomParts): WiredRooms {
     providers: () => walls.facts,
     raised: (job, verdict) => watching.guard.floorFor(job, verdict),
   })
+  const forecast = new Forecast(clock)
   const rooms: WiredRooms = {
     clock,
     async ready(job) {
@@ -83,7 +85,10 @@ export function createRooms(parts: RoomParts): WiredRooms {
     plan: profile,
     recall: (job, planned, asker, run) => cache.recall(job, planned, asker, run),
     acquire: (planned, job, analysis, signal) =>
-      parts.pool.acquire(planned, job, signal, wallsBeside(walls, planned, job, analysis)),
+      parts.pool.acquire(planned, job, signal, {
+        ...wallsBeside(walls, planned, job, analysis),
+        isShort: forecast.isShort(job, analysis.verdict.digest),
+      }),
     supervise: (sandbox, planned, analysis, caller) =>
       supervised(parts, sandbox, planned, analysis, caller),
     behaviorScore: ({ id }) => watching.guard.watching.findings(id).behaviorScore,
@@ -97,7 +102,7 @@ export function createRooms(parts: RoomParts): WiredRooms {
       }),
     gate: createGate,
     admit: (job, verdict, plan) => admitted(parts, job, verdict, plan),
-    ...endings(parts),
+    ...endings(parts, forecast),
     compared(job, fields) {
       const event = recordEvent('shadow/compared', fields, 'shadow', clock)
       record.append({ ...event, run: job.id }, job.tenant)
@@ -119,9 +124,13 @@ function admitted({ record, voice, watching }: RoomParts, job: Job, verdict: Ver
   return admission
 }
 
-function endings({ voice, watching }: RoomParts): Pick<Rooms, 'ended' | 'lost'> {
+function endings(
+  { voice, watching }: RoomParts,
+  forecast: Forecast,
+): Pick<Rooms, 'ended' | 'lost'> {
   return {
     ended(job, outcome, tookMs) {
+      forecast.note(job, outcome.metrics.cpuTime)
       watching.guard.end(job, outcome)
       voice.say('job/ended', endedFields(job, outcome, tookMs), { run: job.id })
     },

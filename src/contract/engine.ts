@@ -140,6 +140,11 @@ export interface Enclosure extends AsyncDisposable {
   rearm(): void
   /** Lowers bounds while running; resolves when each holds. The caller passes the meet with the bounds before. */
   lower(bounds: EnclosureBounds): Promise<BoundMechanisms>
+  /**
+   * Gives it less of the processor while others want it, or its usual part again. Bounds stay as they are. Undefined
+   * where the mechanism cannot.
+   */
+  stepBack?(isBehind: boolean): void
   /** Resolves with milliseconds when every task in it stands still. */
   freeze(): Promise<number>
   thaw(): Promise<void>

@@ -253,6 +253,8 @@ export interface WallLoads {
     readonly wall: string
     readonly bytes: number
     readonly cpuMs: number
+    /** True if it has computed for long without a pause. */
+    readonly isLong?: boolean
   }[]
 }
 

@@ -3,10 +3,8 @@ import { availableParallelism } from 'node:os'
 import path from 'node:path'
 import type { Cgroup, CgroupLimits, CgroupRoot, Controller } from './cgroup-interface.ts'
 import {
-  countDying,
   countIn,
   cpuPeriodUs,
-  type Dying,
   forgottenIn,
   groupsFolder,
   groupLinesOf,
@@ -26,8 +24,8 @@ import {
   removeFolder,
   textIn,
   tryPut,
-  weigh,
-  weightFor,
+  CpuWeight,
+  WeightOfAll,
   weightOfSpares,
 } from './cgroup-files.ts'
 
@@ -69,7 +67,7 @@ export function openVersion1(
       tryPut(parent('cpu'), 'cpu.shares', shares * availableParallelism())
   }
   weighAll(USUAL_SHARES)
-  const dying = countDying((isAny) => weighAll(isAny ? SHARES_OF_THE_DYING : USUAL_SHARES))
+  const all = new WeightOfAll((isRaised) => weighAll(isRaised ? SHARES_OF_THE_DYING : USUAL_SHARES))
   const remove = (name: string) =>
     controllers.map((one) => removeBelow(path.join(parent(one), name))).every(Boolean)
   return {
@@ -93,7 +91,7 @@ export function openVersion1(
     },
     create(name, wanted = ALL) {
       const own = controllers.filter((one) => wanted.includes(one))
-      return makeGroup(name, own, (one) => path.join(parent(one), name), dying)
+      return makeGroup(name, own, (one) => path.join(parent(one), name), all)
     },
   }
 }
@@ -102,23 +100,24 @@ function makeGroup(
   name: string,
   controllers: readonly Controller[],
   folder: (controller: Controller) => string,
-  dying: Dying,
+  all: WeightOfAll,
 ): Cgroup {
   for (const one of controllers) mkdirSync(folder(one), { recursive: true })
   if (controllers.includes('cpu')) put(folder('cpu'), 'cpu.cfs_period_us', cpuPeriodUs)
   // The kernel accounts TCP buffers of a group only once it has this limit.
   if (controllers.includes('memory')) tryPut(folder('memory'), socketsFile, SOCKET_BYTES_MAX)
-  return groupOf(name, controllers, folder, dying)
+  return groupOf(name, controllers, folder, all)
 }
 
 function groupOf(
   name: string,
   controllers: readonly Controller[],
   folder: (controller: Controller) => string,
-  dying: Dying,
+  all: WeightOfAll,
 ): Cgroup {
   const has = (one: Controller) => controllers.includes(one)
   const inner = new Set<Cgroup>()
+  const weight = weightIn(has('cpu') ? folder('cpu') : undefined, name, all)
   const thaw = () => {
     if (has('freezer')) tryPut(folder('freezer'), 'freezer.state', 'THAWED')
   }
@@ -127,7 +126,7 @@ function groupOf(
     controllers,
     below(own) {
       const place = (one: Controller) => path.join(folder(one), own)
-      const group = makeGroup(`${name}/${own}`, controllers, place, dying)
+      const group = makeGroup(`${name}/${own}`, controllers, place, all)
       inner.add(group)
       return group
     },
@@ -139,7 +138,8 @@ function groupOf(
       const lines = groupLinesOf(pid)
       return controllers.every((one) => isIn(lines, FOLDERS[one], name))
     },
-    limit: (to) => limit(to, has, folder),
+    limit: (to) => limit(to, has, folder, weight),
+    stepBack: (isBehind) => weight.stepBack(isBehind),
     lowerPriority() {
       if (has('cpu')) tryPut(folder('cpu'), 'cpu.shares', USUAL_SHARES * weightOfSpares)
     },
@@ -153,7 +153,7 @@ function groupOf(
       for (const group of inner) group.liftCpuQuota()
       thaw()
       if (!has('cpu')) return
-      dying.add(name)
+      all.die(name)
       tryPut(folder('cpu'), 'cpu.cfs_quota_us', -1)
       tryPut(folder('cpu'), 'cpu.idle', 0)
       tryPut(folder('cpu'), 'cpu.shares', SHARES_OF_THE_DYING)
@@ -171,7 +171,7 @@ function groupOf(
       for (const group of inner) if (group.remove()) inner.delete(group)
       if (inner.size > 0) return false
       if (!controllers.map((one) => removeFolder(folder(one))).every(Boolean)) return false
-      dying.delete(name)
+      all.forget(name)
       return true
     },
   }
@@ -200,15 +200,20 @@ function limit(
   to: CgroupLimits,
   has: (controller: Controller) => boolean,
   folder: (controller: Controller) => string,
+  weight: CpuWeight,
 ): void {
   if (to.memory !== undefined) putBack(folder('memory'), 'memory.limit_in_bytes', to.memory)
   if (to.pids !== undefined && has('pids')) putBack(folder('pids'), 'pids.max', to.pids)
-  if (to.cpu !== undefined && has('cpu')) limitCpu(folder('cpu'), to.cpu)
+  if (to.cpu !== undefined && has('cpu')) limitCpu(folder('cpu'), to.cpu, weight)
   if (to.io && has('io')) limitIo(folder('io'), to.io)
 }
 
-function limitCpu(folder: string, cores: number): void {
-  weigh(folder, 'cpu.shares', weightFor(cores, USUAL_SHARES), cores)
+function weightIn(folder: string | undefined, name: string, all: WeightOfAll): CpuWeight {
+  return new CpuWeight({ name, folder, file: 'cpu.shares', usual: USUAL_SHARES, all })
+}
+
+function limitCpu(folder: string, cores: number, weight: CpuWeight): void {
+  weight.limit(cores)
   if (cores === Infinity) return put(folder, 'cpu.cfs_quota_us', -1)
   const { quota, period } = quotaUs(cores)
   const set = (file: string, value: number) =>

@@ -2,10 +2,8 @@ import { existsSync, mkdirSync } from 'node:fs'
 import path from 'node:path'
 import type { Cgroup, CgroupLimits, CgroupRoot, Controller } from './cgroup-interface.ts'
 import {
-  countDying,
   countIn,
   cpuPeriodUs,
-  type Dying,
   forgottenIn,
   groupsFolder,
   groupLinesOf,
@@ -24,8 +22,8 @@ import {
   removeFolder,
   textIn,
   tryPut,
-  weigh,
-  weightFor,
+  CpuWeight,
+  WeightOfAll,
   weightOfSpares,
 } from './cgroup-files.ts'
 
@@ -50,10 +48,10 @@ export function openVersion2(
   const controllers = [...handed, 'cpuacct', 'freezer'] as const
   // The administrator may have set another weight for all walls.
   let weight = USUAL_WEIGHT
-  const dying = countDying((isAny) => {
+  const all = new WeightOfAll((isRaised) => {
     if (!handed.includes('cpu')) return
-    if (isAny) weight = weightOf(parent)
-    tryPut(parent, 'cpu.weight', isAny ? Math.max(weight, WEIGHT_OF_ALL_WHILE_ONE_DIES) : weight)
+    if (isRaised) weight = weightOf(parent)
+    tryPut(parent, 'cpu.weight', isRaised ? Math.max(weight, WEIGHT_OF_ALL_WHILE_ONE_DIES) : weight)
   })
   return {
     version: 2,
@@ -67,7 +65,7 @@ export function openVersion2(
     create(name) {
       const folder = path.join(parent, name)
       mkdirSync(folder, { recursive: true })
-      return groupOf(name, controllers, folder, dying)
+      return groupOf(name, controllers, folder, all)
     },
   }
 }
@@ -84,10 +82,11 @@ function groupOf(
   name: string,
   controllers: readonly Controller[],
   folder: string,
-  dying: Dying,
+  all: WeightOfAll,
 ): Cgroup {
   const has = (one: Controller) => controllers.includes(one)
   const inner = new Set<Cgroup>()
+  const weight = weightIn(has('cpu') ? folder : undefined, name, all)
   /** Processes live in groups that hand nothing down: where there are groups below, in one beside them. */
   let place = folder
   return {
@@ -96,14 +95,15 @@ function groupOf(
     below(own) {
       if (place === folder) place = makeLeaf(folder, controllers)
       const made = makeFolder(path.join(folder, own))
-      const group = groupOf(`${name}/${own}`, controllers, made, dying)
+      const group = groupOf(`${name}/${own}`, controllers, made, all)
       inner.add(group)
       return group
     },
     add: (pid) => put(place, 'cgroup.procs', pid),
     entryFiles: () => [path.join(place, 'cgroup.procs')],
     holds: (pid) => isIn(groupLinesOf(pid), '', path.relative(path.dirname(folder), place)),
-    limit: (to) => limit(folder, to, has),
+    limit: (to) => limit(folder, to, has, weight),
+    stepBack: (isBehind) => weight.stepBack(isBehind),
     lowerPriority() {
       if (has('cpu')) tryPut(folder, 'cpu.weight', USUAL_WEIGHT * weightOfSpares)
     },
@@ -122,7 +122,7 @@ function groupOf(
       for (const group of inner) group.liftCpuQuota()
       tryPut(folder, 'cgroup.freeze', 0)
       if (!has('cpu')) return
-      dying.add(name)
+      all.die(name)
       tryPut(folder, 'cpu.max', `max ${cpuPeriodUs}`)
       tryPut(folder, 'cpu.idle', 0)
       tryPut(folder, 'cpu.weight', WEIGHT_OF_THE_DYING)
@@ -142,7 +142,7 @@ function groupOf(
       for (const group of inner) if (group.remove()) inner.delete(group)
       if (inner.size > 0 || (place !== folder && !removeFolder(place))) return false
       if (!removeFolder(folder)) return false
-      dying.delete(name)
+      all.forget(name)
       return true
     },
   }
@@ -177,18 +177,27 @@ function eventsIn(folder: string, name: string): number {
   return file ? countIn(folder, file, name) : 0
 }
 
-function limit(folder: string, to: CgroupLimits, has: (controller: Controller) => boolean): void {
+function limit(
+  folder: string,
+  to: CgroupLimits,
+  has: (controller: Controller) => boolean,
+  weight: CpuWeight,
+): void {
   if (to.memory !== undefined) {
     putBack(folder, 'memory.max', to.memory)
     tryPut(folder, 'memory.swap.max', 0)
   }
   if (to.pids !== undefined && has('pids')) putBack(folder, 'pids.max', to.pids)
-  if (to.cpu !== undefined && has('cpu')) limitCpu(folder, to.cpu)
+  if (to.cpu !== undefined && has('cpu')) limitCpu(folder, to.cpu, weight)
   if (to.io && has('io')) limitIo(folder, to.io)
 }
 
-function limitCpu(folder: string, cores: number): void {
-  weigh(folder, 'cpu.weight', weightFor(cores, USUAL_WEIGHT), cores)
+function weightIn(folder: string | undefined, name: string, all: WeightOfAll): CpuWeight {
+  return new CpuWeight({ name, folder, file: 'cpu.weight', usual: USUAL_WEIGHT, all })
+}
+
+function limitCpu(folder: string, cores: number, weight: CpuWeight): void {
+  weight.limit(cores)
   const { quota, period } = quotaUs(cores)
   const max = cores === Infinity ? `max ${cpuPeriodUs}` : `${quota} ${period}`
   putText(folder, 'cpu.max', max, new RegExp(`^${max}\\s*$`))

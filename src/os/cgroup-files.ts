@@ -74,41 +74,98 @@ export const weightOfSpares = 0.25
  * each period, when all of them may run, and with linear weights twenty walls of a twentieth of a core would outrank one
  * of a whole core. `usual` is the kernel's default weight.
  */
-export function weightFor(cores: number, usual: number): number {
+function weightFor(cores: number, usual: number): number {
   return Math.max(WEIGHT_MIN, Math.round(Math.min(1, cores) ** 2 * usual))
 }
 
-/** Set of groups that are dying; while it is not empty, all walls together weigh more. */
-export interface Dying {
-  add(name: string): void
-  delete(name: string): void
-}
-
 /**
- * Raises the weight of all walls while one dies: otherwise CPU load beside Mayfly doubles the time that a kill takes
- * (20 ms on two cores for 10 ms of work).
+ * Weight of all walls together, against whatever else runs on the machine. It is raised while one dies: otherwise CPU load
+ * beside Mayfly doubles the time that a kill takes (20 ms on two cores for 10 ms of work). It is not raised where another wall
+ * has a job: that one would outrank the server, the warden and their clients (beside six programs that loop, the p95 of a
+ * job of 20 ms rose to 150 ms), and the dying wall has the highest weight among walls anyway.
  */
-export function countDying(weigh: (isAnyDying: boolean) => void): Dying {
-  const names = new Set<string>()
-  return {
-    add(name) {
-      if (names.size === 0) weigh(true)
-      names.add(name)
-    },
-    delete(name) {
-      if (names.delete(name) && names.size === 0) weigh(false)
-    },
+export class WeightOfAll {
+  readonly #weigh: (isRaised: boolean) => void
+  readonly #dying = new Set<string>()
+  readonly #running = new Set<string>()
+  #isRaised = false
+
+  constructor(weigh: (isRaised: boolean) => void) {
+    this.#weigh = weigh
+  }
+
+  die(name: string): void {
+    this.#dying.add(name)
+    this.#running.delete(name)
+    this.#decide()
+  }
+
+  /** Told again and again while it has a job. */
+  run(name: string): void {
+    if (this.#dying.has(name)) return
+    this.#running.add(name)
+    this.#decide()
+  }
+
+  forget(name: string): void {
+    this.#dying.delete(name)
+    this.#running.delete(name)
+    this.#decide()
+  }
+
+  #decide(): void {
+    const isRaised = this.#dying.size > 0 && this.#running.size === 0
+    if (isRaised !== this.#isRaised) this.#weigh((this.#isRaised = isRaised))
   }
 }
 
 /** Less than this of a core is had when nobody else wants it, and given up at once when somebody does. */
 const IDLE_BELOW = 0.1
+/** Part of the weight of a group that stepped back, where the kernel has no idle class for groups: before Linux 5.15. */
+const PART_BEHIND = 0.02
 
-/** The kernel takes a weight from who is idle, and has no file for it where it is old. */
-export function weigh(folder: string, file: string, weight: number, cores: number): void {
-  if (cores < IDLE_BELOW) return tryPut(folder, 'cpu.idle', 1)
-  tryPut(folder, 'cpu.idle', 0)
-  tryPut(folder, file, weight)
+interface CpuWeightParts {
+  readonly name: string
+  /** Undefined without a controller. */
+  readonly folder: string | undefined
+  readonly file: string
+  /** The kernel's default weight. */
+  readonly usual: number
+  readonly all: WeightOfAll
+}
+
+/** CPU weight of one group: it follows from its limit, and from whether it has stepped back behind the others. */
+export class CpuWeight {
+  readonly #to: CpuWeightParts
+  #cores = Infinity
+  #isBehind = false
+
+  constructor(to: CpuWeightParts) {
+    this.#to = to
+  }
+
+  /** Takes note of a limit, which a job has. */
+  limit(cores: number): void {
+    this.#cores = cores
+    this.#to.all.run(this.#to.name)
+    this.#put()
+  }
+
+  stepBack(isBehind: boolean): void {
+    this.#isBehind = isBehind
+    this.#put()
+  }
+
+  /** The kernel takes its weight from a group that is idle-class. */
+  #put(): void {
+    const { folder, file, usual } = this.#to
+    if (folder === undefined) return
+    const isIdle = this.#isBehind || this.#cores < IDLE_BELOW
+    if (isIdle && existsSync(path.join(folder, 'cpu.idle'))) return tryPut(folder, 'cpu.idle', 1)
+    tryPut(folder, 'cpu.idle', 0)
+    const part = this.#isBehind ? PART_BEHIND : 1
+    tryPut(folder, file, Math.max(WEIGHT_MIN, Math.round(weightFor(this.#cores, usual) * part)))
+  }
 }
 
 /**

@@ -272,7 +272,30 @@ suite('Control groups, as folders and files', () => {
     assert.deepEqual(now(), ['10240', '0'])
   })
 
-  test('All walls together have more as long as one of them is dying, and then what they had', () => {
+  test('Version 1: a wall that stepped back is idle-class under any limit, until it comes forward', () => {
+    using mount = folder()
+    const group = openCgroups(mount.path)!.create('w14')
+    for (const file of ['shares', 'idle']) mount.write(`cpu/mayfly/w14/cpu.${file}`, '')
+    const now = () => ['shares', 'idle'].map((file) => mount.read(`cpu/mayfly/w14/cpu.${file}`))
+    group.limit({ cpu: 1 })
+    group.stepBack(true)
+    assert.deepEqual(now(), ['1024', '1'])
+    group.limit({ cpu: 0.5 })
+    assert.deepEqual(now(), ['1024', '1'], 'a lower limit does not bring it forward')
+    group.stepBack(false)
+    assert.deepEqual(now(), ['256', '0'], 'it has the weight of its limit')
+  })
+
+  test('Version 1: without an idle class one that stepped back has a fiftieth of its weight', () => {
+    using mount = folder()
+    const group = openCgroups(mount.path)!.create('w15')
+    mount.write('cpu/mayfly/w15/cpu.shares', '')
+    group.limit({ cpu: 1 })
+    group.stepBack(true)
+    assert.equal(mount.read('cpu/mayfly/w15/cpu.shares'), '20')
+  })
+
+  test('All walls together have more as long as one of them is dying and none has a job, and then what they had', () => {
     using mount = folder()
     mkdirSync(join(mount.path, 'cpu/mayfly'), { recursive: true })
     mount.write('cpu/mayfly/cpu.shares', '1024')
@@ -281,11 +304,18 @@ suite('Control groups, as folders and files', () => {
     const [one, other] = [root.create('w20'), root.create('w21')]
     for (const group of [one, other]) group.liftCpuQuota()
     assert.equal(mount.read('cpu/mayfly/cpu.shares'), `${Number(usual) * 10}`)
+    const busy = root.create('w24')
+    busy.limit({ cpu: 1 })
+    assert.equal(mount.read('cpu/mayfly/cpu.shares'), usual, 'it would gain from it')
+    busy.liftCpuQuota()
+    assert.equal(mount.read('cpu/mayfly/cpu.shares'), `${Number(usual) * 10}`)
     const empty = (name: string) => {
       for (const of of controllers)
         for (const file of readdirSync(join(mount.path, folderOf(of), 'mayfly', name)))
           unlinkSync(join(mount.path, folderOf(of), 'mayfly', name, file))
     }
+    empty('w24')
+    assert.ok(busy.remove())
     empty('w20')
     assert.ok(one.remove())
     assert.equal(mount.read('cpu/mayfly/cpu.shares'), `${Number(usual) * 10}`)

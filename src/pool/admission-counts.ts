@@ -5,6 +5,8 @@ export interface AdmissionBudget {
   readonly memory: number
   /** Limit of busy (runnable) walls. */
   readonly runnable: number
+  /** Limit of busy walls beyond those, for jobs that are expected to be short; 0 by default. */
+  readonly express?: number
   /** Limit of job walls, sleeping ones included; unlimited by default. */
   readonly jobs?: number
   readonly queueMax: number
@@ -17,6 +19,8 @@ export interface AdmissionBudget {
 export interface RequestedRoom {
   readonly memory: number
   readonly walls: number
+  /** Whether it is a place of those for short jobs. */
+  readonly isExpress?: boolean
 }
 
 /** Largest share of one tenant in walls, memory and queue. */
@@ -25,14 +29,16 @@ const SHARE_OF_ONE = 0.75
 /** Counted walls and memory of admitted jobs, in total and by tenant, against the budget and a tenant's share of it. */
 export class AdmissionCounts {
   /** Limits of one tenant. */
-  readonly shares: Readonly<Record<'running' | 'busy' | 'memory' | 'queue', number>>
+  readonly shares: Readonly<Record<'running' | 'busy' | 'express' | 'memory' | 'queue', number>>
   readonly #budget: AdmissionBudget
   readonly #jobs: number
   readonly #runningOf = new Map<string, number>()
   readonly #busyOf = new Map<string, number>()
+  readonly #expressOf = new Map<string, number>()
   readonly #memoryOf = new Map<string, number>()
   #running = 0
   #busy = 0
+  #express = 0
   #memory = 0
 
   constructor(budget: AdmissionBudget) {
@@ -42,6 +48,7 @@ export class AdmissionCounts {
     this.shares = {
       running,
       busy: Math.min(running, shareOf(budget.runnable)),
+      express: budget.express ? Math.min(running, shareOf(budget.express)) : 0,
       memory: Math.floor(budget.memory * (budget.isOneAlone ? 1 : SHARE_OF_ONE)),
       queue: shareOf(budget.queueMax),
     }
@@ -52,7 +59,7 @@ export class AdmissionCounts {
   }
 
   get busy(): number {
-    return this.#busy
+    return this.#busy + this.#express
   }
 
   get memory(): number {
@@ -63,20 +70,26 @@ export class AdmissionCounts {
     return this.isBelowShare(tenant, wanted) && this.#isRoomFor(wanted)
   }
 
-  isBelowShare(tenant: string, { walls, memory }: RequestedRoom): boolean {
+  isBelowShare(tenant: string, { walls, memory, isExpress }: RequestedRoom): boolean {
     const { shares } = this
+    const [busyOf, most] = isExpress
+      ? [this.#expressOf, shares.express]
+      : [this.#busyOf, shares.busy]
     return (
       (this.#runningOf.get(tenant) ?? 0) + walls <= shares.running &&
-      (this.#busyOf.get(tenant) ?? 0) + walls <= shares.busy &&
+      (busyOf.get(tenant) ?? 0) + walls <= most &&
       (this.#memoryOf.get(tenant) ?? 0) + memory <= shares.memory
     )
   }
 
-  #isRoomFor({ memory, walls }: RequestedRoom): boolean {
+  #isRoomFor({ memory, walls, isExpress }: RequestedRoom): boolean {
     const budget = this.#budget
+    const [busy, most] = isExpress
+      ? [this.#express, budget.express ?? 0]
+      : [this.#busy, budget.runnable]
     return (
       this.#running + walls <= this.#jobs &&
-      this.#busy + walls <= budget.runnable &&
+      busy + walls <= most &&
       this.#memory + memory <= budget.memory
     )
   }
@@ -91,10 +104,11 @@ export class AdmissionCounts {
     )
   }
 
-  countUse(tenant: string, { walls, memory }: RequestedRoom, by: 1 | -1): void {
-    this.#busy += by * walls
+  countUse(tenant: string, { walls, memory, isExpress }: RequestedRoom, by: 1 | -1): void {
+    if (isExpress) this.#express += by * walls
+    else this.#busy += by * walls
     this.#memory += by * memory
-    add(this.#busyOf, tenant, by * walls)
+    add(isExpress ? this.#expressOf : this.#busyOf, tenant, by * walls)
     add(this.#memoryOf, tenant, by * memory)
     assertCounted(this)
   }

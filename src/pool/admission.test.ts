@@ -1,5 +1,5 @@
 import assert, { AssertionError } from 'node:assert/strict'
-import { test } from 'node:test'
+import { suite, test } from 'node:test'
 import { SimulatedClock } from '../../tests/sim/simulated-clock.ts'
 import { assertCounted } from './admission-counts.ts'
 import { createAdmitter, type AdmissionSlot } from './admission.ts'
@@ -57,7 +57,7 @@ test('Free slots go to tenants round-robin', async () => {
 test('A job of several walls takes and releases as many slots', async () => {
   const { admitter, asked } = stand()
   const enter = (tenant: string, walls: number) => {
-    const place = admitter.admit(tenant, 100, signal, walls)
+    const place = admitter.admit(tenant, 100, signal, { walls })
     void place.then(() => asked.push(tenant))
     return place
   }
@@ -161,7 +161,7 @@ test('Sleeping jobs are limited too, also per tenant', async () => {
 })
 
 test('Counts that go wrong are caught: walls given back that were never taken, and use that is no number', async () => {
-  await assert.rejects(stand().admitter.admit('a', 0, signal, -1), AssertionError)
+  await assert.rejects(stand().admitter.admit('a', 0, signal, { walls: -1 }), AssertionError)
   await assert.rejects(stand().admitter.admit('a', -1, signal), AssertionError)
   const place = await stand().enter('b')
   assert.throws(() => place.updateUse({ isBusy: true, memory: Number.NaN }), AssertionError)
@@ -171,4 +171,60 @@ test('Counts that go wrong are caught: walls given back that were never taken, a
     { running: 0, busy: 0, memory: 100 },
   ]
   for (const counts of leaks) assert.throws(() => assertCounted(counts), AssertionError)
+})
+
+suite('Jobs that are expected to be short', () => {
+  /** Three long jobs of a tenant hold its places, and two more wait. */
+  async function occupied() {
+    const clock = new SimulatedClock()
+    const admitter = createAdmitter({ ...budget, express: 2 }, clock)
+    const enter = (tenant: string, isShort = false) =>
+      admitter.admit(tenant, 100, signal, { isShort })
+    const long = [await enter('a'), await enter('a'), await enter('a')]
+    const waiting = [enter('a'), enter('a')]
+    for (const one of waiting) one.catch(() => undefined)
+    return { admitter, enter, long }
+  }
+
+  test('pass the long ones that wait, up to a tenant’s share of the places that are theirs', async () => {
+    const { admitter, enter } = await occupied()
+    const first = await enter('a', true)
+    assert.equal(first.waited, 0)
+    assert.equal(admitter.waiting, 2)
+    const second = enter('a', true)
+    await settled()
+    assert.equal(admitter.waiting, 3, 'one of two places is left to others')
+    await enter('b', true)
+    first.release()
+    assert.ok(await second)
+    assert.equal(admitter.waiting, 2, 'the long ones wait on')
+  })
+
+  test('leave the other places as they are: another tenant has its long job admitted at once', async () => {
+    const { enter } = await occupied()
+    await enter('a', true)
+    assert.equal((await enter('b')).waited, 0)
+  })
+
+  test('keep their place where the forecast was wrong, and give it back once', async () => {
+    const { admitter, enter } = await occupied()
+    const wrong = await enter('a', true)
+    wrong.updateUse({ isBusy: true, memory: 50 })
+    assert.equal(admitter.busy, 4)
+    wrong.updateUse({ isBusy: false, memory: 50 })
+    assert.equal(admitter.busy, 3)
+    const next = await enter('a', true)
+    wrong.release()
+    wrong.release()
+    next.release()
+    assert.equal(admitter.busy, 3)
+    assert.equal(admitter.memory, 300)
+  })
+
+  test('take an ordinary place where one is free', async () => {
+    const admitter = createAdmitter({ ...budget, express: 2 }, new SimulatedClock())
+    const places = [1, 2, 3, 4].map(() => admitter.admit('a', 100, signal, { isShort: true }))
+    assert.equal((await Promise.all(places)).length, 4)
+    assert.equal(admitter.running, 4)
+  })
 })

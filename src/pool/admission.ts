@@ -10,19 +10,26 @@ import { AdmissionCounts, type AdmissionBudget, type RequestedRoom } from './adm
  *
  * Mechanism: a job counts with its ceilings until measured, then with its measured use. Jobs that do not fit wait in
  * a bounded queue, round-robin over tenants, and are refused after a deadline with a retry time. No tenant may hold
- * more than a share of walls, memory and queue, so another one always finds a slot.
+ * more than a share of walls, memory and queue, so another one always finds a slot. Some slots are kept for jobs that are
+ * expected to be short, so that they need not wait behind those that compute for long; they pass them in the queue.
  *
  * Not handled: actual use above the measured one between two measurements; the walls' own limits bound it.
  */
 export interface Admitter {
-  /** `walls`: number of walls the job consists of. */
-  admit(tenant: string, memory: number, signal: AbortSignal, walls?: number): Promise<AdmissionSlot>
+  admit(tenant: string, memory: number, signal: AbortSignal, need?: JobNeed): Promise<AdmissionSlot>
   /** Admitted walls, and those of them that are busy. */
   readonly running: number
   readonly busy: number
   readonly waiting: number
   /** Counted memory of admitted jobs, in bytes. */
   readonly memory: number
+}
+
+export interface JobNeed {
+  /** Number of walls the job consists of; 1 by default. */
+  readonly walls?: number
+  /** Whether it is expected to take little processor time. */
+  readonly isShort?: boolean
 }
 
 export interface AdmissionSlot {
@@ -40,6 +47,7 @@ export interface MeasuredUse {
 }
 
 interface QueuedJob extends RequestedRoom {
+  readonly isShort: boolean
   readonly since: number
   readonly go: (place: AdmissionSlot) => void
   readonly timer: Timer
@@ -70,7 +78,7 @@ class FairAdmitter implements Admitter {
     tenant: string,
     memory: number,
     signal: AbortSignal,
-    asked = 1,
+    { walls: asked = 1, isShort = false }: JobNeed = {},
   ): Promise<AdmissionSlot> {
     if (signal.aborted) throw new DOMException('The job was cancelled', 'AbortError')
     const { shares } = this.#counts
@@ -79,8 +87,11 @@ class FairAdmitter implements Admitter {
     const wanted = { memory, walls: Math.min(asked, shares.busy) }
     if (!this.#queues.has(tenant) && this.#isUncontended() && this.#counts.fits(tenant, wanted))
       return this.#take(tenant, wanted, this.#clock.now())
+    const express = expressOf(wanted)
+    if (isShort && !this.#firstShort(tenant) && this.#counts.fits(tenant, express))
+      return this.#take(tenant, express, this.#clock.now())
     if (this.#isFull(tenant)) throw overloaded('the queue is full', this.#budget)
-    return this.#wait(tenant, wanted, signal)
+    return this.#wait(tenant, { ...wanted, isShort }, signal)
   }
 
   get running(): number {
@@ -126,7 +137,7 @@ class FairAdmitter implements Admitter {
         if (left) return
         assert(Number.isFinite(memory), `a wall was measured with ${memory} bytes`)
         counts.countUse(tenant, counted, -1)
-        counted = { walls: isBusy ? wanted.walls : 0, memory: Math.max(0, memory) }
+        counted = { ...wanted, walls: isBusy ? wanted.walls : 0, memory: Math.max(0, memory) }
         counts.countUse(tenant, counted, 1)
         if (this.#waiting > 0) this.#next()
       },
@@ -144,15 +155,25 @@ class FairAdmitter implements Admitter {
   #next(): void {
     for (const [tenant, queue] of Array.from(this.#queues)) {
       const first = queue[0]!
-      if (!this.#counts.fits(tenant, first)) continue
-      this.#remove(tenant, first)
-      const rest = this.#queues.get(tenant)
-      if (rest) {
-        this.#queues.delete(tenant)
-        this.#queues.set(tenant, rest)
-      }
-      first.go(this.#take(tenant, first, first.since))
+      const short = this.#firstShort(tenant)
+      if (this.#counts.fits(tenant, first)) this.#admitQueued(tenant, first, roomOf(first))
+      else if (short && this.#counts.fits(tenant, expressOf(short)))
+        this.#admitQueued(tenant, short, expressOf(short))
     }
+  }
+
+  #admitQueued(tenant: string, one: QueuedJob, wanted: RequestedRoom): void {
+    this.#remove(tenant, one)
+    const rest = this.#queues.get(tenant)
+    if (rest) {
+      this.#queues.delete(tenant)
+      this.#queues.set(tenant, rest)
+    }
+    one.go(this.#take(tenant, wanted, one.since))
+  }
+
+  #firstShort(tenant: string): QueuedJob | undefined {
+    return this.#queues.get(tenant)?.find(({ isShort }) => isShort)
   }
 
   #remove(tenant: string, one: QueuedJob): void {
@@ -165,7 +186,11 @@ class FairAdmitter implements Admitter {
     if (queue.length === 0) this.#queues.delete(tenant)
   }
 
-  #wait(tenant: string, wanted: RequestedRoom, signal: AbortSignal): Promise<AdmissionSlot> {
+  #wait(
+    tenant: string,
+    wanted: RequestedRoom & { readonly isShort: boolean },
+    signal: AbortSignal,
+  ): Promise<AdmissionSlot> {
     const { promise, resolve, reject } = Promise.withResolvers<AdmissionSlot>()
     const { waitMsMax } = this.#budget
     const give = (error: Error) => {
@@ -191,6 +216,9 @@ class FairAdmitter implements Admitter {
     return promise
   }
 }
+
+const roomOf = ({ memory, walls }: RequestedRoom): RequestedRoom => ({ memory, walls })
+const expressOf = (one: RequestedRoom): RequestedRoom => ({ ...roomOf(one), isExpress: true })
 
 function tooLarge(memory: number, share: number): MayflyError {
   const message = `Cannot grant ${memory} bytes: of what this machine has for jobs, one tenant may have ${share}`

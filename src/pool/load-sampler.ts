@@ -18,7 +18,7 @@ interface SampledWall {
   readonly since: number
 }
 
-/** Sampling interval while jobs wait, and while half of the runnable limit is in use. */
+/** Sampling interval while jobs wait, and while there are as many as a quarter of the runnable limit: one a core. */
 const SAMPLE_MS = { awaited: 50, busy: 250 } as const
 /** Grace period in which a new wall counts as busy: its job has not begun. */
 const NEW_WALL_MS = 80
@@ -52,7 +52,7 @@ export class LoadSampler {
     const { clock, budget, loads } = this.#options
     if (!loads || this.#isSampling || this.#walls.size === 0) return
     const { waiting, running } = this.#admitter
-    if (waiting === 0 && running * 2 < budget.runnable) return
+    if (waiting === 0 && running * 4 < budget.runnable) return
     this.#isSampling = true
     const every = waiting > 0 ? SAMPLE_MS.awaited : SAMPLE_MS.busy
     clock.after(every, () => void this.#sample(loads)).unref?.()

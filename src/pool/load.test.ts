@@ -40,3 +40,11 @@ test('Samples too close together, and walls missing in one of them, give no esti
   const [before, now] = after({ a: 1 })
   assert.equal(demandOf({ ...before, walls: [] }, now, 2).size, 0)
 })
+
+test('A wall that computes for long is busy, also while it waits for the processor', () => {
+  const [before, now] = after({ long: 0, sleeps: 0 })
+  const walls = now.walls.map((one) => ({ ...one, isLong: one.wall === 'long' }))
+  const demand = demandOf(before, { ...now, walls }, 2)
+  assert.equal(demand.get('long')?.isBusy, true)
+  assert.equal(demand.get('sleeps')?.isBusy, false)
+})

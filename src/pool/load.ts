@@ -10,6 +10,8 @@ export interface WallLoad {
   readonly bytes: number
   /** CPU time since its start. */
   readonly cpuMs: number
+  /** Whether it computes for long: without the processor for a moment, it waits for it. */
+  readonly isLong?: boolean
 }
 
 /** Samples of all walls, by the warden's clock. */
@@ -43,9 +45,10 @@ export function demandOf(
   const elapsed = now.atMs - before.atMs
   if (elapsed < sampleGapMsMin) return new Map()
   const usedBefore = new Map(before.walls.map(({ wall, cpuMs }) => [wall, cpuMs]))
-  const used = now.walls.flatMap(({ wall, bytes, cpuMs }) => {
+  const used = now.walls.flatMap(({ wall, bytes, cpuMs, isLong = false }) => {
     const earlier = usedBefore.get(wall)
-    return earlier === undefined ? [] : [{ wall, bytes, cores: (cpuMs - earlier) / elapsed }]
+    if (earlier === undefined) return []
+    return [{ wall, bytes, isLong, cores: (cpuMs - earlier) / elapsed }]
   })
   const all = used.reduce((sum, one) => sum + one.cores, 0)
   const least = all >= cores * FULL_SHARE ? BUSY_CORES_WHEN_FULL : BUSY_CORES
@@ -53,7 +56,7 @@ export function demandOf(
     used.map((one) => [
       one.wall,
       {
-        isBusy: one.cores >= least,
+        isBusy: one.isLong || one.cores >= least,
         memory: Math.round(one.bytes * MARGIN_FACTOR + MARGIN_BYTES),
       },
     ]),

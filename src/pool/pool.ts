@@ -10,15 +10,16 @@ import { createAdmitter, type Admitter, type AdmissionSlot } from './admission.t
 import { LoadSampler, type LoadSamplerOptions } from './load-sampler.ts'
 import type { SparePools } from './spare-pools.ts'
 
-/** Walls that a job creates at run time, and their memory. */
+/** Needs of a job beside its first wall. */
 export interface ExtraWalls {
-  readonly walls: number
-  readonly memory: number
+  readonly walls?: number
+  readonly memory?: number
+  /** Whether it is expected to take little processor time. */
+  readonly isShort?: boolean
 }
 
 /** Turns a profile into a sandbox: admission, then launch. */
 export interface Pool {
-  /** `beside`: walls the job needs in addition to its first. */
   acquire(
     profile: Profile,
     job: Job,
@@ -40,6 +41,8 @@ export interface PoolOptions extends LoadSamplerOptions {
 
 const MEMORY_SHARE = 0.6
 const RUNNABLE_PER_CORE = 4
+/** Beyond those, for jobs that took little processor time when they last ran. */
+const EXPRESS_PER_CORE = 2
 /** Beyond this, even sleeping walls cost too many processes and too much memory. */
 const JOBS_PER_CORE = 64
 const JOBS_MAX = 768
@@ -56,6 +59,7 @@ export function budgetFor(
   return {
     memory: Math.round(memory * MEMORY_SHARE),
     runnable: Math.min(RUNNABLE_PER_CORE * cores, jobs),
+    express: EXPRESS_PER_CORE * cores,
     jobs,
     queueMax: QUEUE_MAX,
     waitMsMax: asked.waitMsMax ?? WAIT_MS_MAX,
@@ -81,14 +85,14 @@ class AdmittedLaunches implements Pool {
     profile: Profile,
     job: Job,
     signal: AbortSignal,
-    beside: ExtraWalls = { walls: 0, memory: 0 },
+    { walls: others = 0, memory: theirs = 0, isShort = false }: ExtraWalls = {},
   ): Promise<SandboxClaim> {
     const provider = this.#options.provider(profile.provider)
     if (!provider)
       throw new MayflyError('UNAVAILABLE', `Cannot find provider "${profile.provider}"`)
-    const memory = profile.controls.memory + beside.memory
-    const walls = 1 + beside.walls
-    const entering = this.#admitter.admit(job.tenant, memory, signal, walls)
+    const memory = profile.controls.memory + theirs
+    const walls = 1 + others
+    const entering = this.#admitter.admit(job.tenant, memory, signal, { walls, isShort })
     this.#loads.schedule()
     const place = await entering
     this.#evictSpares()

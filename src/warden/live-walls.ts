@@ -3,6 +3,7 @@ import type { Enclosure } from '../contract/engine.ts'
 import { MayflyError } from '../contract/error.ts'
 import type { Reply, WallEnd, WallLoads, WallCost } from '../contract/warden.ts'
 import { LiveWall } from './live-wall.ts'
+import { LongRunners } from './long-runners.ts'
 import { createPressure, type PressureOptions } from './pressure.ts'
 import { createSampler, type SampledWall, type Sampler } from './sampler.ts'
 
@@ -27,6 +28,7 @@ export class LiveWalls {
   readonly #sampler: Sampler
   #loads: WallLoads | undefined
   #loadsAgainAt = 0
+  readonly #longRunners = new LongRunners()
 
   constructor({ push, sampleEveryMs, memoryBytes }: LiveWallsParts) {
     this.#push = push
@@ -100,14 +102,19 @@ export class LiveWalls {
     return { peakBytes: this.#sampler.rest(id)?.peakBytes ?? 0, cpuMs }
   }
 
-  /** Cached, so that looking at many walls takes a tenth of a core at most. */
+  /** Cached, so that looking at many walls takes a tenth of a core at most. Who computes for long steps back. */
   loads(): WallLoads {
     const now = performance.now()
     if (this.#loads && now < this.#loadsAgainAt) return this.#loads
     const walls = [...this.#sampler.active].flatMap(({ wall, bytes = 0 }) => {
       const live = this.#walls.get(wall)
-      return live ? [{ wall, bytes, cpuMs: live.enclosure.cpuTime().sinceStartMs }] : []
+      if (!live) return []
+      const cpuMs = live.enclosure.cpuTime().sinceStartMs
+      const { isLong, isBehind, hasChanged } = this.#longRunners.look(wall, now, cpuMs)
+      if (hasChanged) live.enclosure.stepBack?.(isBehind)
+      return [{ wall, bytes, cpuMs, ...(isLong && { isLong }) }]
     })
+    this.#longRunners.keep(new Set(walls.map(({ wall }) => wall)))
     this.#loads = { atMs: now, walls }
     this.#loadsAgainAt = performance.now() + (performance.now() - now) * LOADS_COST_FACTOR
     return this.#loads

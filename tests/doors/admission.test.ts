@@ -58,6 +58,31 @@ suite('Jobs that sleep', () => {
   })
 })
 
+test('A short job is answered while more jobs of its key compute than may be busy at once', async () => {
+  await inPlace(async (place) => {
+    await using server = await startServer(place)
+    await whenReady(server)
+    const short = { language: 'python', code: 'print(1)' }
+    assert.equal((await post(server, short)).body['status'], 'ok')
+    const ended: unknown[] = []
+    const cancel = new AbortController()
+    const busy = { language: 'python', code: 'while True: pass', limits: { timeout: '10m' } }
+    const busyOnes = Array.from({ length: busyMax * 2 }, async () => {
+      const answer = await post(server, busy, cancel.signal).catch(() => undefined)
+      ended.push(answer?.body)
+    })
+    await untilGauge(server, 'waiting', (count) => count > 0)
+    for (let n = 0; n < 5; n++) {
+      const { body } = await post(server, short)
+      assert.equal(body['status'], 'ok', JSON.stringify(body))
+    }
+    assert.deepEqual(ended, [], 'each of the busy ones goes on or waits')
+    cancel.abort()
+    await Promise.all(busyOnes)
+    assert.deepEqual((await server.stop()).left, [])
+  })
+})
+
 test('[server] jobs and queue_wait bound what runs at once and how long others wait, with Retry-After', async () => {
   await inPlace(async (place) => {
     writeFileSync(join(place.cwd, 'bounds.toml'), '[server]\njobs = 1\nqueue_wait = "200ms"\n')
@@ -132,25 +157,36 @@ function mostRunning(server: Server) {
   }
 }
 
-async function placesOf({ active, apiKey }: Server): Promise<number> {
+async function placesOf(
+  { active, apiKey }: Server,
+  gauge: 'running' | 'waiting' = 'running',
+): Promise<number> {
   const headers = { authorization: `Bearer ${apiKey}` }
   const text = await (await fetch(new URL('/metrics', active), { headers })).text()
-  return Number(/^mayfly_pool_running(?:\{[^}]*\})? (\d+)/m.exec(text)?.[1] ?? 0)
+  const line = new RegExp(`^mayfly_pool_${gauge}(?:\\{[^}]*\\})? (\\d+)`, 'm')
+  return Number(line.exec(text)?.[1] ?? 0)
 }
 
-async function running(server: Server): Promise<void> {
+const running = (server: Server) => untilGauge(server, 'running', (count) => count > 0)
+
+async function untilGauge(
+  server: Server,
+  gauge: 'running' | 'waiting',
+  isRight: (count: number) => boolean,
+): Promise<void> {
   const until = performance.now() + 30_000
-  while ((await placesOf(server)) === 0) {
-    if (performance.now() > until) throw new Error('No job came to have a place')
+  while (!isRight(await placesOf(server, gauge))) {
+    if (performance.now() > until) throw new Error(`The gauge "${gauge}" did not come to that`)
     await sleep(20)
   }
 }
 
-async function post({ active, apiKey }: Server, job: unknown) {
+async function post({ active, apiKey }: Server, job: unknown, signal?: AbortSignal) {
   const response = await fetch(new URL('/v1/executions', active), {
     method: 'POST',
     headers: { 'content-type': 'application/json', authorization: `Bearer ${apiKey}` },
     body: JSON.stringify(job),
+    ...(signal && { signal }),
   })
   const body = (await response.json()) as Record<string, unknown>
   return { status: response.status, retryAfter: response.headers.get('retry-after'), body }

@@ -111,6 +111,10 @@ export class ProcessEnclosure implements Enclosure {
     return watch(nowMs)
   }
 
+  stepBack(isBehind: boolean): void {
+    this.#wall.resources.cgroup?.stepBack(isBehind)
+  }
+
   cpuTime() {
     const { resources, spentBefore } = this.#wall
     const sinceStartMs = spentMs(resources)

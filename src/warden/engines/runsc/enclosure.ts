@@ -124,6 +124,10 @@ export class RunscEnclosure implements Enclosure {
     return sampleOf(this.#wall, { memory: this.#jobMemory, tasks: this.#tasks, nowMs })
   }
 
+  stepBack(isBehind: boolean): void {
+    this.#wall.resources.cgroup?.stepBack(isBehind)
+  }
+
   cpuTime() {
     const sinceStartMs = spentMs(this.#wall.resources)
     return {

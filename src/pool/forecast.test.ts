@@ -1,0 +1,36 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { systemClock } from '../contract/clock.ts'
+import { newJob } from '../job.ts'
+import { SimulatedClock } from '../../tests/sim/simulated-clock.ts'
+import { Forecast } from './forecast.ts'
+
+const jobOf = (tenant: string) =>
+  newJob({ code: '1' }, { tenant, principal: 'test', origin: 'library' }, systemClock)
+
+test('Code is expected to be short once it was, for its own tenant, and until it is long', () => {
+  const forecast = new Forecast(new SimulatedClock())
+  const run = (tenant: string, code: string, cpuMs: number) => {
+    const job = jobOf(tenant)
+    const isShort = forecast.isShort(job, code)
+    forecast.note(job, cpuMs)
+    return isShort
+  }
+  assert.equal(run('a', 'code', 20), false, 'unknown code')
+  assert.equal(run('a', 'code', 0), true, 'a run that never began says nothing')
+  assert.equal(run('a', 'other', 20), false)
+  assert.equal(run('b', 'code', 20), false)
+  assert.equal(run('a', 'code', 2_000), true)
+  assert.equal(run('a', 'code', 20), false, 'it was long')
+})
+
+test('A forecast is forgotten after an hour', async () => {
+  const clock = new SimulatedClock()
+  const forecast = new Forecast(clock)
+  const job = jobOf('a')
+  forecast.isShort(job, 'code')
+  forecast.note(job, 20)
+  assert.equal(forecast.isShort(jobOf('a'), 'code'), true)
+  await clock.run(3_600_001)
+  assert.equal(forecast.isShort(jobOf('a'), 'code'), false)
+})

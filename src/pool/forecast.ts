@@ -1,0 +1,43 @@
+import type { Clock } from '../contract/clock.ts'
+import type { Job } from '../contract/job.ts'
+import { TenantLru } from './tenant-lru.ts'
+
+/** Milliseconds of processor time of a short job. */
+const SHORT_MS = 250
+/** About what one entry takes. */
+const ENTRY_BYTES = 256
+const BOUNDS = { bytes: 4 * 2 ** 20, age: 3_600_000 } as const
+
+/**
+ * Tells by the last run of the same code of a tenant whether a job will take little processor time: such a job may pass
+ * those that compute for long (`admission.ts`). A forecast only: a job that turns out long keeps its place, and the next one
+ * of its code is not short any more.
+ */
+export class Forecast {
+  readonly #runs: TenantLru<{
+    readonly bytes: number
+    readonly at: number
+    readonly isShort: boolean
+  }>
+  readonly #codes = new WeakMap<Job, string>()
+  readonly #clock: Clock
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+    this.#runs = new TenantLru(() => BOUNDS, clock)
+  }
+
+  /** `code`: digest of the job's source; kept until `note`. */
+  isShort(job: Job, code: string): boolean {
+    this.#codes.set(job, code)
+    return this.#runs.get(job.tenant, code)?.isShort === true
+  }
+
+  /** `cpuMs`: what its run took; 0 for one that never began, which tells nothing. */
+  note(job: Job, cpuMs: number): void {
+    const code = this.#codes.get(job)
+    if (code === undefined || cpuMs <= 0) return
+    const isShort = cpuMs <= SHORT_MS
+    this.#runs.put(job.tenant, code, { bytes: ENTRY_BYTES, at: this.#clock.now(), isShort })
+  }
+}

@@ -25,6 +25,7 @@ const ask = (op, a, b, c) => {
 }
 const bound = { __proto__: null }
 const { define, network, part } = parts.globals({ __proto__: null, P, ask, bound, webAssembly })
+parts.stack({ __proto__: null, P })
 bound.now = () => ask('clock')
 bound.describe = parts.describe({ __proto__: null, P }).describe
 bound.serialise = parts.serialise({ __proto__: null, P }).serialise

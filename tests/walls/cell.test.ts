@@ -87,6 +87,33 @@ test('positions on the first line are those of the source', async () => {
   assert.match(called.error?.stack ?? '', /job\.js:1:19\)$/)
 })
 
+test('a stack that the job reads has its own frames, and those of built-in functions', async () => {
+  const seen = await valueOf(`
+const direct = new Error('direct').stack
+let inner
+;[1].map(function each() { inner = new TypeError('inner').stack })
+const later = await Promise.resolve().then(() => new Error('later').stack)
+class Odd extends Error { get name() { throw 1 } }
+return [direct, inner, later, new Odd('odd').stack, Object.keys(Error)]`)
+  assert.deepEqual(seen, [
+    'Error: direct\n    at job.js:2:16',
+    'TypeError: inner\n    at each (job.js:4:36)\n    at Array.map (<anonymous>)\n    at job.js:4:6',
+    'Error: later\n    at job.js:5:50\n    at async job.js:5:15',
+    '<error>\n    at job.js:7:31',
+    ['stackTraceLimit'],
+  ])
+})
+
+test('a job’s own prepareStackTrace is called, and broken intrinsics do no harm to the usual one', async () => {
+  const seen = await valueOf(`
+String.prototype.concat = Array.prototype.push = () => { throw 1 }
+Object.prototype.file = 'x'
+const usual = new Error('a').stack
+Error.prepareStackTrace = (error, sites) => 'own ' + error.message
+return [usual, new Error('b').stack]`)
+  assert.deepEqual(seen, ['Error: a\n    at job.js:4:15', 'own b'])
+})
+
 test('a stack names no frame of the realm and no file of the host', async () => {
   const code = 'setTimeout(() => { throw new Error("later") }, 1); await new Promise(() => {})'
   for (const source of [

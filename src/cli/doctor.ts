@@ -1,5 +1,6 @@
 import { tmpdir } from 'node:os'
 import type { Command } from 'commander'
+import { MayflyError } from '../contract/error.ts'
 import { exitCodeOf } from '../contract/outcome.ts'
 import { strengthOf, type TierName } from '../contract/tier.ts'
 import type { Availability, Provider } from '../contract/provider.ts'
@@ -25,8 +26,9 @@ export interface ExaminedProvider {
 export function register(program: Command): void {
   program
     .command('doctor')
+    .argument('[providers...]', 'only these, by the names that mayfly providers lists')
     .description('starts a real sandbox of each kind, tries its walls, and says what held')
-    .action(async (_own, command: Command) => {
+    .action(async (names: readonly string[], _own, command: Command) => {
       const flags = command.optsWithGlobals<Globals>()
       const { openAssembly } = await import('./open-assembly.ts')
       const opened = await openAssembly(flags, 'once')
@@ -37,7 +39,7 @@ export function register(program: Command): void {
           opened.warden.facts(),
         ])
         const folders = [tmpdir(), opened.loaded.config.state]
-        const proved = await opened.assembly.providers()
+        const proved = named(await opened.assembly.providers(), names)
         const providers = await examine(proved, folders, fixContext(facts))
         const machine = machineFacts(facts)
         const report = { providers, machine, warnings: warningsOf(machine) }
@@ -48,6 +50,20 @@ export function register(program: Command): void {
         await opened.close()
       }
     })
+}
+
+/** Throws MayflyError USAGE for a name that no provider has. */
+function named<T extends { readonly provider: Pick<Provider, 'name'> }>(
+  all: readonly T[],
+  names: readonly string[],
+): readonly T[] {
+  const known = all.map(({ provider }) => provider.name)
+  const unknown = names.find((name) => !known.includes(name))
+  if (unknown !== undefined)
+    throw new MayflyError('USAGE', `Cannot find provider "${unknown}"`, {
+      hint: `Name some of ${known.join(', ')}, or none for all of them`,
+    })
+  return names.length === 0 ? all : all.filter(({ provider }) => names.includes(provider.name))
 }
 
 /** Sequential: a fork bomb in one sandbox would distort another's trial. */
@@ -64,6 +80,7 @@ async function examine(
   const examined: ExaminedProvider[] = []
   for (const { provider, availability } of proved) {
     const { name, tier } = provider
+    if (process.stderr.isTTY) process.stderr.write(`Trying ${name} …\n`)
     if (availability.available) {
       const { layers } = availability
       const missing = missingOf(availability.missing, where)

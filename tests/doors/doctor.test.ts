@@ -23,6 +23,8 @@ const isLong = process.env['MAYFLY_LONG'] !== undefined
 const doctorMsMax = 600_000
 let states = 0
 
+/** gVisor takes as long as all of these, and is tried once, with everything as it is. */
+const quick = ['isolated-vm', 'wasi', 'bubblewrap', 'embedded']
 const trials = ['network', 'files', 'memory', 'cpu', 'processes', 'time', 'kernel']
 trials.push('artifacts', 'secrets', 'leftovers')
 
@@ -75,7 +77,9 @@ suite('mayfly doctor tells the truth', { skip: unable() }, () => {
   })
 
   test('without unshare and bubblewrap, told to people: a line for each wall, which holds, and what is missing', () => {
-    const { status, stdout } = run(['doctor'], { env: { PATH: dirname(process.execPath) } })
+    const { status, stdout } = run(['doctor', ...quick], {
+      env: { PATH: dirname(process.execPath) },
+    })
     assert.equal(status, 0)
     assert.doesNotMatch(stdout, /^ {2}✗/m)
     const [isolates = ''] = /^isolated-vm \(isolate\)\n(?: {2}.*\n)+/m.exec(stdout) ?? []
@@ -91,7 +95,7 @@ suite('mayfly doctor tells the truth', { skip: unable() }, () => {
     const become = facts.root ? becoming() : []
     if (typeof become === 'string') return t.skip(become)
     if (facts.root && !isLong) return t.skip('an ordinary user runs all of this again')
-    const { status, report } = facts.root ? doctor({ become }) : here
+    const { status, report } = facts.root ? doctor({ become, of: quick }) : here
     const isolates = isolatesIn(report)
     assert.ok(isolates.missing.some(isAbout('own uid')))
     assert.deepEqual(notHeld(report), [])
@@ -106,6 +110,7 @@ suite('mayfly doctor tells the truth', { skip: unable() }, () => {
     const become = [facts.unshare, '--user', '--map-root-user', 'sh', '-c', close, 'sh']
     const nobody = becoming()
     const { report } = doctor({
+      of: quick,
       become: [...(typeof nobody === 'string' ? [] : nobody), ...become],
       env: { GITLAB_CI: 'true' },
     })
@@ -126,12 +131,22 @@ suite('mayfly doctor tells the truth', { skip: unable() }, () => {
   })
 
   test('seccomp filters refused by the kernel: no wall is available, and the fix is named', () => {
-    const { status, report } = doctor({ become: [process.execPath, withoutSeccomp] })
+    const { status, report } = doctor({
+      become: [process.execPath, withoutSeccomp],
+      of: quick,
+    })
     const isolates = isolatesIn(report)
     assert.deepEqual([status, isolates.available, isolates.held], [7, false, []])
     assert.match(isolates.reason ?? '', /seccomp/)
     assert.match(isolates.fix ?? '', /\w/)
   })
+})
+
+test('doctor with a name that no provider has says which there are', { skip: unable() }, () => {
+  const { status, stderr } = run(['doctor', 'bubblewarp'])
+  assert.equal(status, 2)
+  assert.match(stderr, /Cannot find provider "bubblewarp"/)
+  assert.match(stderr, /isolated-vm, .*bubblewrap/)
 })
 
 interface Report {
@@ -148,11 +163,13 @@ function notHeld({ providers }: Report): readonly unknown[] {
 
 interface How {
   readonly become?: readonly string[]
+  /** Names of providers; all of them unless given. */
+  readonly of?: readonly string[]
   readonly env?: Readonly<Record<string, string>>
 }
 
 function doctor(how: How = {}): { readonly status: number | null; readonly report: Report } {
-  const { status, stdout, stderr } = run(['doctor', '--json'], how)
+  const { status, stdout, stderr } = run(['doctor', '--json', ...(how.of ?? [])], how)
   assert.match(stdout, /^\{/, stderr)
   return { status, report: JSON.parse(stdout) as Report }
 }

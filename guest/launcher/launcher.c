@@ -175,7 +175,10 @@ static void namespaces(char **arg, int count) {
   if (flags & CLONE_NEWNS) must(syscall(SYS_mount, NULL, "/", NULL, REC | PRIVATE, NULL) == 0, "private");
 }
 
-/* The child goes on, as the first process of a new pid namespace; it dies with this one, which ends as the child does. */
+/*
+ * The child goes on, as the first process of a new pid namespace; it dies with this process, which reaps it (waitpid) and
+ * ends as the child does.
+ */
 static void fork_child(char **arg, int count) {
   (void)arg, (void)count;
   pid_t own = getpid();
@@ -183,7 +186,7 @@ static void fork_child(char **arg, int count) {
   must(child >= 0, "");
   if (child == 0) {
     must(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0, "");
-    /* In a new pid namespace the parent has no number; one that died before the line above left us to another. */
+    /* Race: a parent that died before prctl left this child to another. In a new pid namespace getppid() is 0. */
     if (getppid() != 0 && getppid() != own) _exit(1);
     return;
   }

@@ -94,7 +94,7 @@ export function sendTo(fd, kind, text = '', bytes) {
   if (bytes) writeFully(fd, bytes)
 }
 
-/** @param {number} fd @param {Uint8Array} bytes */
+/** Blocks until the reader accepts all bytes: back-pressure on the guest. @param {number} fd @param {Uint8Array} bytes */
 function writeFully(fd, bytes) {
   for (let at = 0; at < bytes.length;)
     at += some(() => writeSync(fd, bytes, at, bytes.length - at, null)) ?? 0

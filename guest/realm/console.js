@@ -38,8 +38,8 @@ const console = {
   trace: (...args) => {
     const mark = { __proto__: null }
     P.captureStackTrace(mark, console.trace)
-    const stack =
-      typeof mark.stack === 'string' ? P.slice(mark.stack, P.indexOf(mark.stack, '\n')) : ''
+    const at = typeof mark.stack === 'string' ? P.indexOf(mark.stack, '\n') : -1
+    const stack = at < 0 ? '' : P.slice(mark.stack, at)
     print('stderr', 'Trace: ' + format(args) + part('inspect').userFrames(stack))
   },
   assert: (condition, ...args) => {

@@ -2,7 +2,7 @@
  * Brokered connects and binds: made here, on a copy of the address.
  *
  * Problem: with the network closed, processes of a wall may still speak to each other by Unix sockets; with writing closed
- * no socket may create a file. Both depend on an address in memory that another thread may change.
+ * no socket may create a file. Both depend on an address in memory that another thread may change (TOCTOU).
  *
  * Mechanism: the socket is duplicated and its family read from it; the address is copied. A connect goes to a Unix socket
  * below the wall's own root, or by an abstract name, and never blocks: one that would wait is queued and tried again until

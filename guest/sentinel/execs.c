@@ -10,7 +10,7 @@
  *
  * Relies on: execve(2) on `#!` (256 bytes since Linux 5.1), SECCOMP_USER_NOTIF_FLAG_CONTINUE (Linux 5.5), statx(2).
  *
- * Not handled: the kernel looks the name up again. The warden compares what runs afterwards, and ends what differs.
+ * Not handled (TOCTOU): the kernel looks the name up again. The warden compares what runs afterwards, and ends what differs.
  */
 #define _GNU_SOURCE
 #include "execs.h"

@@ -5,8 +5,8 @@
  * open; and a flood of requests must not starve the warden's messages.
  *
  * Mechanism: all pending requests are received into a ring before the next one is answered, and one is answered for each
- * pass of the loop. CONTINUE lets the kernel read the arguments again, so it is answered only where no argument in memory
- * was judged: where a class is open as a whole, or by numbers that are in registers.
+ * pass of the loop. CONTINUE lets the kernel read the arguments again (TOCTOU), so it is answered only where no argument in
+ * memory was judged: where a class is open as a whole, or by numbers that are in registers.
  *
  * Relies on: seccomp_unotify(2); SECCOMP_USER_NOTIF_FLAG_CONTINUE (Linux 5.5); SECCOMP_GET_NOTIF_SIZES, since the structure
  * of a newer kernel may be larger.

@@ -1,5 +1,5 @@
 /*
- * Calls that were let go on, driven past their effect before a phase is said to hold.
+ * Continued calls, driven past their effect before a phase is confirmed: the race between CONTINUE and the closing.
  *
  * Problem: a call that was continued (SECCOMP_USER_NOTIF_FLAG_CONTINUE) a moment before its class was closed may not have
  * happened yet: its thread may be runnable, or inside the kernel. A phase that is confirmed then does not hold.

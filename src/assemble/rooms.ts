@@ -15,7 +15,7 @@ import { supervise } from '../lives/supervise.ts'
 import type { LiveOperations } from '../operate/live-operations.ts'
 import { createGate } from '../output/gate.ts'
 import { compileSchema } from '../output/schema.ts'
-import type { ExtraWalls, Pool } from '../pool/pool.ts'
+import type { JobNeeds, Pool } from '../pool/pool.ts'
 import type { ResultCache } from '../pool/result-cache.ts'
 import { createProfiler } from '../profile/make-profile.ts'
 import { withinSignature } from '../profile/within-signature.ts'
@@ -84,11 +84,12 @@ export function createRooms(parts: RoomParts): WiredRooms {
     profile: (job, verdict, signed: Signed) => withinSignature(profile(job, verdict), signed),
     plan: profile,
     recall: (job, planned, asker, run) => cache.recall(job, planned, asker, run),
-    acquire: (planned, job, analysis, signal) =>
-      parts.pool.acquire(planned, job, signal, {
-        ...wallsBeside(walls, planned, job, analysis),
-        isShort: forecast.isShort(job, analysis.verdict.digest),
-      }),
+    acquire(planned, job, analysis, signal) {
+      forecast.follow(job, analysis.verdict.digest)
+      const isShort = () => forecast.isShort(job)
+      const needs = { ...wallsBeside(walls, planned, job, analysis), isShort }
+      return parts.pool.acquire(planned, job, signal, needs)
+    },
     supervise: (sandbox, planned, analysis, caller) =>
       supervised(parts, sandbox, planned, analysis, caller),
     behaviorScore: ({ id }) => watching.guard.watching.findings(id).behaviorScore,
@@ -183,7 +184,7 @@ function wallsBeside(
   profile: Profile,
   job: Job,
   analysis: Analysis,
-): ExtraWalls | undefined {
+): JobNeeds | undefined {
   const split = analysis.kind === 'verdict' ? analysis.split : undefined
   const canSplit = walls.find(profile.provider)?.can.includes('zones') && !job.asked.calls
   return split && canSplit ? zoneCosts(profile, split) : undefined

@@ -120,6 +120,12 @@ export interface DeadEnclosure {
   readonly remains: Remains
 }
 
+/**
+ * Part of the processor that a wall has while others want it: the usual one as long as it has a job, what the others leave
+ * once it has computed for long, and the usual one again without a job. Bounds stay as they are.
+ */
+export type WallRank = 'job' | 'behind' | 'parked'
+
 /** Disposing gives back all that it took and resolves when nothing is left, or the engine keeps trying by itself. */
 export interface Enclosure extends AsyncDisposable {
   readonly id: string
@@ -140,11 +146,8 @@ export interface Enclosure extends AsyncDisposable {
   rearm(): void
   /** Lowers bounds while running; resolves when each holds. The caller passes the meet with the bounds before. */
   lower(bounds: EnclosureBounds): Promise<BoundMechanisms>
-  /**
-   * Gives it less of the processor while others want it, or its usual part again. Bounds stay as they are. Undefined
-   * where the mechanism cannot.
-   */
-  stepBack?(isBehind: boolean): void
+  /** Gives it more or less of the processor while others want it. Undefined where the mechanism cannot. */
+  rank?(rank: WallRank): void
   /** Resolves with milliseconds when every task in it stands still. */
   freeze(): Promise<number>
   thaw(): Promise<void>

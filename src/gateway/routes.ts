@@ -1,7 +1,7 @@
 import type { HttpBindings } from '@hono/node-server'
 import { Hono, type Context } from 'hono'
 import { MayflyError } from '../contract/error.ts'
-import { admit } from './http/admit.ts'
+import { authenticateRequest } from './http/authenticate-request.ts'
 import { authorise } from './http/auth.ts'
 import { callCapability, listCapabilities } from './doors/capabilities.ts'
 import { changeConfig, preferProvider } from './doors/configuration.ts'
@@ -163,7 +163,7 @@ export function activeRoutes(parts: GatewayParts): Hono<Env> {
   }
   app.all('*', ({ env }) => {
     refuseForeignPages(env.incoming)
-    admit(parts, env)
+    authenticateRequest(parts, env)
     throw new MayflyError('NOT_FOUND', 'Cannot find this path')
   })
   return app.onError((thrown) => refusal(parts, thrown))
@@ -229,7 +229,7 @@ async function dispatch(
   http: HttpBindings,
   { method, params }: { readonly method: string; readonly params: Params },
 ): Promise<Response> {
-  const who = needsKey(methods) ? admit(parts, http) : nobody
+  const who = needsKey(methods) ? authenticateRequest(parts, http) : nobody
   if (method === 'OPTIONS') return options(methods, {})
   const call = methods[(method === 'HEAD' ? 'GET' : method) as Method]
   if (!call) return wrongMethod(method, allowOf(methods))

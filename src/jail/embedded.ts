@@ -304,7 +304,7 @@ function settingsWithout(scratch: string | undefined): typeof SETTINGS_INSIDE {
   return { work: scratch ?? null, tmp: scratch ?? null, listens: false, starts: false }
 }
 
-/** Process 1 waits, adopts and passes the exit code on, so that the program is one like any other. */
+/** Process 1 waits, reaps orphans and passes the exit code on, so that the program is one like any other. */
 function execWithInit(program: JailedProgram, whole: WholeProgram, options: JailOptions) {
   const inside = execInside(program, whole, options)
   return { ...inside, path: '/bin/sh', args: ['init', '-c', INIT, 'init', ...inside.args] }

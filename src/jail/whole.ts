@@ -83,7 +83,7 @@ export const wholeFilterFd = 6
 /** Port on the loopback inside where a wall's way out begins, and the descriptor of the socket that listens on it. */
 export const exitPort = 3128
 export const exitListenerFd = 7
-/** Descriptor on which a wall's first program passes the seccomp listener to its sentinel (SCM_RIGHTS). */
+/** Descriptor on which a wall's first program names its seccomp listener; the sentinel copies that by pidfd_getfd(2). */
 export const handOverFd = 8
 /** Descriptor of the sentinel's program for bubblewrap, which copies it inside. */
 export const sentinelDataFd = 9

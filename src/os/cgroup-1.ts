@@ -67,7 +67,9 @@ export function openVersion1(
       tryPut(parent('cpu'), 'cpu.shares', shares * availableParallelism())
   }
   weighAll(USUAL_SHARES)
-  const all = new WeightOfAll((isRaised) => weighAll(isRaised ? SHARES_OF_THE_DYING : USUAL_SHARES))
+  const all = WeightOfAll.of(parent('cpu'), (isRaised) =>
+    weighAll(isRaised ? SHARES_OF_THE_DYING : USUAL_SHARES),
+  )
   const remove = (name: string) =>
     controllers.map((one) => removeBelow(path.join(parent(one), name))).every(Boolean)
   return {
@@ -139,7 +141,7 @@ function groupOf(
       return controllers.every((one) => isIn(lines, FOLDERS[one], name))
     },
     limit: (to) => limit(to, has, folder, weight),
-    stepBack: (isBehind) => weight.stepBack(isBehind),
+    rank: (to) => weight.rank(to),
     lowerPriority() {
       if (has('cpu')) tryPut(folder('cpu'), 'cpu.shares', USUAL_SHARES * weightOfSpares)
     },

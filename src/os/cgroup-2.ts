@@ -48,7 +48,7 @@ export function openVersion2(
   const controllers = [...handed, 'cpuacct', 'freezer'] as const
   // The administrator may have set another weight for all walls.
   let weight = USUAL_WEIGHT
-  const all = new WeightOfAll((isRaised) => {
+  const all = WeightOfAll.of(parent, (isRaised) => {
     if (!handed.includes('cpu')) return
     if (isRaised) weight = weightOf(parent)
     tryPut(parent, 'cpu.weight', isRaised ? Math.max(weight, WEIGHT_OF_ALL_WHILE_ONE_DIES) : weight)
@@ -103,7 +103,7 @@ function groupOf(
     entryFiles: () => [path.join(place, 'cgroup.procs')],
     holds: (pid) => isIn(groupLinesOf(pid), '', path.relative(path.dirname(folder), place)),
     limit: (to) => limit(folder, to, has, weight),
-    stepBack: (isBehind) => weight.stepBack(isBehind),
+    rank: (to) => weight.rank(to),
     lowerPriority() {
       if (has('cpu')) tryPut(folder, 'cpu.weight', USUAL_WEIGHT * weightOfSpares)
     },

@@ -78,6 +78,8 @@ function weightFor(cores: number, usual: number): number {
   return Math.max(WEIGHT_MIN, Math.round(Math.min(1, cores) ** 2 * usual))
 }
 
+const shared = new Map<string, WeightOfAll>()
+
 /**
  * Weight of all walls together, against whatever else runs on the machine. It is raised while one dies: otherwise CPU load
  * beside Mayfly doubles the time that a kill takes (20 ms on two cores for 10 ms of work). It is not raised where another wall
@@ -100,10 +102,10 @@ export class WeightOfAll {
     this.#decide()
   }
 
-  /** Told again and again while it has a job. */
-  run(name: string): void {
+  setJob(name: string, hasJob: boolean): void {
     if (this.#dying.has(name)) return
-    this.#running.add(name)
+    if (hasJob) this.#running.add(name)
+    else this.#running.delete(name)
     this.#decide()
   }
 
@@ -111,6 +113,15 @@ export class WeightOfAll {
     this.#dying.delete(name)
     this.#running.delete(name)
     this.#decide()
+  }
+
+  /** The one of a folder: engines in one process share it. */
+  static of(parent: string, weigh: (isRaised: boolean) => void): WeightOfAll {
+    const known = shared.get(parent)
+    if (known) return known
+    const made = new WeightOfAll(weigh)
+    shared.set(parent, made)
+    return made
   }
 
   #decide(): void {
@@ -134,7 +145,7 @@ interface CpuWeightParts {
   readonly all: WeightOfAll
 }
 
-/** CPU weight of one group: it follows from its limit, and from whether it has stepped back behind the others. */
+/** CPU weight of one group: it follows from its limit and its rank. */
 export class CpuWeight {
   readonly #to: CpuWeightParts
   #cores = Infinity
@@ -144,16 +155,16 @@ export class CpuWeight {
     this.#to = to
   }
 
-  /** Takes note of a limit, which a job has. */
   limit(cores: number): void {
     this.#cores = cores
-    this.#to.all.run(this.#to.name)
     this.#put()
   }
 
-  stepBack(isBehind: boolean): void {
+  rank({ hasJob, isBehind }: { readonly hasJob: boolean; readonly isBehind: boolean }): void {
+    const wasBehind = this.#isBehind
     this.#isBehind = isBehind
-    this.#put()
+    if (isBehind !== wasBehind) this.#put()
+    this.#to.all.setJob(this.#to.name, hasJob)
   }
 
   /** The kernel takes its weight from a group that is idle-class. */

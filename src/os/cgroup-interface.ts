@@ -58,8 +58,8 @@ export interface Cgroup {
   holds(pid: number): boolean
   /** Lowers its CPU weight until it gets a CPU limit: nothing waits for a spare. */
   lowerPriority(): void
-  /** Gives it a tenth of its CPU weight, or all of it again; limits stay as they are. */
-  stepBack(isBehind: boolean): void
+  /** Makes it idle-class, or gives it the weight of its CPU limit again; limits stay as they are. */
+  rank(to: { readonly hasJob: boolean; readonly isBehind: boolean }): void
   /** Throws when the kernel did not take one, or when its controller is missing. */
   limit(to: CgroupLimits): void
   /** Bytes, without what the kernel could take back by forgetting files that it has read. */

@@ -153,7 +153,8 @@ export const setHostname = (name) => sys('sethostname', name, name.length)
 export const closeOnExecFrom = (first) => sys('close_range', first, 0xffffffff, 4)
 /** @param {number} fd */
 export const keepOverExec = (fd) => sys('fcntl', fd, 2, 0)
-/** Takes an exclusive lock that ends with the descriptor; false when another holds it. @param {number} fd */
+/** Takes an exclusive flock(2), a mutex between processes that ends with the descriptor; false when another holds it.
+ * @param {number} fd */
 export function tryLock(fd) {
   try {
     sys('flock', fd, 2 | 4)
@@ -260,7 +261,12 @@ export function childrenCpuMs() {
 function hasWaitedForChildren() {
   try {
     const stat = readFileSync('/proc/self/stat', 'latin1')
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[8] !== '0'
+    const [own, children] = stat
+      .slice(stat.lastIndexOf(')') + 2)
+      .split(' ')
+      .slice(7, 9)
+    // A user-space kernel may count none at all.
+    return own === '0' || children !== '0'
   } catch {
     return true
   }

@@ -6,7 +6,10 @@ import { readText } from './read.ts'
 /** Above every limit on processes that is set. Processes beyond it are not listed, but die with the init of the namespace. */
 const PROCESSES_MAX = 4096
 
-/** All descendants of a process, nearest first. An orphan is reparented to the init of its PID namespace, and so found. */
+/**
+ * All descendants of a process, nearest first. No process is a subreaper: an orphan goes to the init of its PID namespace,
+ * and is found there.
+ */
 export function belowOf(pid: number): readonly number[] {
   const found: number[] = []
   const queue = [pid]

@@ -177,9 +177,9 @@ suite('Jobs that are expected to be short', () => {
   /** Three long jobs of a tenant hold its places, and two more wait. */
   async function occupied() {
     const clock = new SimulatedClock()
-    const admitter = createAdmitter({ ...budget, express: 2 }, clock)
-    const enter = (tenant: string, isShort = false) =>
-      admitter.admit(tenant, 100, signal, { isShort })
+    const admitter = createAdmitter({ ...budget, express: 2, queueMax: 10 }, clock)
+    const enter = (tenant: string, isShort = false, memory = 100) =>
+      admitter.admit(tenant, memory, signal, { isShort: () => isShort })
     const long = [await enter('a'), await enter('a'), await enter('a')]
     const waiting = [enter('a'), enter('a')]
     for (const one of waiting) one.catch(() => undefined)
@@ -223,8 +223,43 @@ suite('Jobs that are expected to be short', () => {
 
   test('take an ordinary place where one is free', async () => {
     const admitter = createAdmitter({ ...budget, express: 2 }, new SimulatedClock())
-    const places = [1, 2, 3, 4].map(() => admitter.admit('a', 100, signal, { isShort: true }))
-    assert.equal((await Promise.all(places)).length, 4)
+    const enter = (isShort: boolean) => admitter.admit('a', 100, signal, { isShort: () => isShort })
+    await enter(true)
+    const long = [enter(false), enter(false), enter(false)]
+    for (const one of long) one.catch(() => undefined)
+    await settled()
+    assert.equal(admitter.running, 3, 'the short one holds one of three places')
+    assert.equal(admitter.waiting, 1)
+    await enter(true)
     assert.equal(admitter.running, 4)
+  })
+
+  test('are asked again once a place is free: code that was long by then waits', async () => {
+    const clock = new SimulatedClock()
+    const admitter = createAdmitter({ ...budget, express: 2 }, clock)
+    let isShort = true
+    const enter = (short: () => boolean) => {
+      const place = admitter.admit('a', 100, signal, { isShort: short })
+      place.catch(() => undefined)
+      return place
+    }
+    for (let n = 0; n < 3; n++) await enter(() => false)
+    const first = await enter(() => isShort)
+    void enter(() => isShort)
+    isShort = false
+    first.release()
+    await settled()
+    assert.equal(admitter.waiting, 1)
+  })
+
+  test('pass one that does not fit into their places', async () => {
+    const { admitter, enter } = await occupied()
+    const first = await enter('a', true)
+    const large = enter('a', true, 590)
+    large.catch(() => undefined)
+    const small = enter('a', true)
+    first.release()
+    assert.ok(await small)
+    assert.equal(admitter.waiting, 3)
   })
 })

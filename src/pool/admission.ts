@@ -28,8 +28,8 @@ export interface Admitter {
 export interface JobNeed {
   /** Number of walls the job consists of; 1 by default. */
   readonly walls?: number
-  /** Whether it is expected to take little processor time. */
-  readonly isShort?: boolean
+  /** Whether it is expected to take little processor time; asked again when a place is free. */
+  readonly isShort?: () => boolean
 }
 
 export interface AdmissionSlot {
@@ -47,7 +47,7 @@ export interface MeasuredUse {
 }
 
 interface QueuedJob extends RequestedRoom {
-  readonly isShort: boolean
+  readonly isShort: () => boolean
   readonly since: number
   readonly go: (place: AdmissionSlot) => void
   readonly timer: Timer
@@ -78,7 +78,7 @@ class FairAdmitter implements Admitter {
     tenant: string,
     memory: number,
     signal: AbortSignal,
-    { walls: asked = 1, isShort = false }: JobNeed = {},
+    { walls: asked = 1, isShort = () => false }: JobNeed = {},
   ): Promise<AdmissionSlot> {
     if (signal.aborted) throw new DOMException('The job was cancelled', 'AbortError')
     const { shares } = this.#counts
@@ -88,7 +88,7 @@ class FairAdmitter implements Admitter {
     if (!this.#queues.has(tenant) && this.#isUncontended() && this.#counts.fits(tenant, wanted))
       return this.#take(tenant, wanted, this.#clock.now())
     const express = expressOf(wanted)
-    if (isShort && !this.#firstShort(tenant) && this.#counts.fits(tenant, express))
+    if (isShort() && this.#counts.fits(tenant, express) && !this.#nextShort(tenant))
       return this.#take(tenant, express, this.#clock.now())
     if (this.#isFull(tenant)) throw overloaded('the queue is full', this.#budget)
     return this.#wait(tenant, { ...wanted, isShort }, signal)
@@ -155,25 +155,31 @@ class FairAdmitter implements Admitter {
   #next(): void {
     for (const [tenant, queue] of Array.from(this.#queues)) {
       const first = queue[0]!
-      const short = this.#firstShort(tenant)
-      if (this.#counts.fits(tenant, first)) this.#admitQueued(tenant, first, roomOf(first))
-      else if (short && this.#counts.fits(tenant, expressOf(short)))
-        this.#admitQueued(tenant, short, expressOf(short))
+      if (this.#counts.fits(tenant, first)) {
+        this.#remove(tenant, first)
+        this.#moveBack(tenant)
+        first.go(this.#take(tenant, roomOf(first), first.since))
+        continue
+      }
+      const short = this.#nextShort(tenant)
+      if (!short) continue
+      this.#remove(tenant, short)
+      short.go(this.#take(tenant, expressOf(short), short.since))
     }
   }
 
-  #admitQueued(tenant: string, one: QueuedJob, wanted: RequestedRoom): void {
-    this.#remove(tenant, one)
+  #moveBack(tenant: string): void {
     const rest = this.#queues.get(tenant)
     if (rest) {
       this.#queues.delete(tenant)
       this.#queues.set(tenant, rest)
     }
-    one.go(this.#take(tenant, wanted, one.since))
   }
 
-  #firstShort(tenant: string): QueuedJob | undefined {
-    return this.#queues.get(tenant)?.find(({ isShort }) => isShort)
+  /** The first that fits into a place for short jobs now. */
+  #nextShort(tenant: string): QueuedJob | undefined {
+    const fits = (one: QueuedJob) => this.#counts.fits(tenant, expressOf(one))
+    return this.#queues.get(tenant)?.find((one) => one.isShort() && fits(one))
   }
 
   #remove(tenant: string, one: QueuedJob): void {
@@ -188,7 +194,7 @@ class FairAdmitter implements Admitter {
 
   #wait(
     tenant: string,
-    wanted: RequestedRoom & { readonly isShort: boolean },
+    wanted: RequestedRoom & { readonly isShort: () => boolean },
     signal: AbortSignal,
   ): Promise<AdmissionSlot> {
     const { promise, resolve, reject } = Promise.withResolvers<AdmissionSlot>()

@@ -27,10 +27,14 @@ export class Forecast {
     this.#runs = new TenantLru(() => BOUNDS, clock)
   }
 
-  /** `code`: digest of the job's source; kept until `note`. */
-  isShort(job: Job, code: string): boolean {
+  /** `code`: digest of the job's source; before the others. */
+  follow(job: Job, code: string): void {
     this.#codes.set(job, code)
-    return this.#runs.get(job.tenant, code)?.isShort === true
+  }
+
+  isShort(job: Job): boolean {
+    const code = this.#codes.get(job)
+    return code !== undefined && this.#runs.get(job.tenant, code)?.isShort === true
   }
 
   /** `cpuMs`: what its run took; 0 for one that never began, which tells nothing. */

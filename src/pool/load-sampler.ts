@@ -31,6 +31,8 @@ export class LoadSampler {
   readonly #walls = new Map<string, SampledWall>()
   #before: LoadSample | undefined
   #isSampling = false
+  /** Whether a wall computes for long: it may starve, or have gone to sleep. */
+  #hasLong = false
 
   constructor(options: LoadSamplerOptions, admitter: Admitter, onSample: () => void) {
     this.#options = options
@@ -52,7 +54,7 @@ export class LoadSampler {
     const { clock, budget, loads } = this.#options
     if (!loads || this.#isSampling || this.#walls.size === 0) return
     const { waiting, running } = this.#admitter
-    if (waiting === 0 && running * 4 < budget.runnable) return
+    if (waiting === 0 && running * 4 < budget.runnable && !this.#hasLong) return
     this.#isSampling = true
     const every = waiting > 0 ? SAMPLE_MS.awaited : SAMPLE_MS.busy
     clock.after(every, () => void this.#sample(loads)).unref?.()
@@ -65,6 +67,7 @@ export class LoadSampler {
     } catch {
       // The warden ends the walls if it fails, and their jobs release their slots.
       this.#before = undefined
+      this.#hasLong = false
     } finally {
       this.#isSampling = false
       this.schedule()
@@ -72,6 +75,7 @@ export class LoadSampler {
   }
 
   #apply(now: LoadSample): void {
+    this.#hasLong = now.walls.some(({ isLong }) => isLong)
     const before = this.#before
     const demand = before ? demandOf(before, now, os.availableParallelism()) : new Map()
     // Also where no wall is in both samples: kept, the last sample of one burst would blind the whole next one.

@@ -10,7 +10,7 @@ export interface WallLoad {
   readonly bytes: number
   /** CPU time since its start. */
   readonly cpuMs: number
-  /** Whether it computes for long: without the processor for a moment, it waits for it. */
+  /** True if it computes for long: a moment without use is a wait for the processor. */
   readonly isLong?: boolean
 }
 

@@ -10,22 +10,17 @@ import { createAdmitter, type Admitter, type AdmissionSlot } from './admission.t
 import { LoadSampler, type LoadSamplerOptions } from './load-sampler.ts'
 import type { SparePools } from './spare-pools.ts'
 
-/** Needs of a job beside its first wall. */
-export interface ExtraWalls {
+/** Needs of a job beside its first wall, and what is expected of it. */
+export interface JobNeeds {
   readonly walls?: number
   readonly memory?: number
   /** Whether it is expected to take little processor time. */
-  readonly isShort?: boolean
+  readonly isShort?: () => boolean
 }
 
 /** Turns a profile into a sandbox: admission, then launch. */
 export interface Pool {
-  acquire(
-    profile: Profile,
-    job: Job,
-    signal: AbortSignal,
-    beside?: ExtraWalls,
-  ): Promise<SandboxClaim>
+  acquire(profile: Profile, job: Job, signal: AbortSignal, needs?: JobNeeds): Promise<SandboxClaim>
   readonly running: number
   /** Busy ones among them. */
   readonly busy: number
@@ -85,7 +80,7 @@ class AdmittedLaunches implements Pool {
     profile: Profile,
     job: Job,
     signal: AbortSignal,
-    { walls: others = 0, memory: theirs = 0, isShort = false }: ExtraWalls = {},
+    { walls: others = 0, memory: theirs = 0, isShort = () => false }: JobNeeds = {},
   ): Promise<SandboxClaim> {
     const provider = this.#options.provider(profile.provider)
     if (!provider)

@@ -42,7 +42,10 @@ export function answerChannel(warden: Warden, channel: Channel): (message: unkno
   }
 }
 
-/** The channel takes one handle a message, so a wall's outputs go ahead of the answer, in messages of their own. */
+/**
+ * Fd passing (SCM_RIGHTS, by Node's IPC): a message takes a single handle, so a wall's outputs go ahead of the answer, in
+ * messages of their own.
+ */
 export function hand(warden: Warden, channel: Channel, reply: Reply, beside?: HandedOver): void {
   let isLost = false
   const orphan = () => {

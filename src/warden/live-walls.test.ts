@@ -1,6 +1,12 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import type { ClaimBounds, Enclosure, EnclosureBounds, EnclosureEnd } from '../contract/engine.ts'
+import type {
+  ClaimBounds,
+  Enclosure,
+  EnclosureBounds,
+  EnclosureEnd,
+  WallRank,
+} from '../contract/engine.ts'
 import { MayflyError } from '../contract/error.ts'
 import type { BoundMechanisms, Reply, Request } from '../contract/warden.ts'
 import { LiveWalls } from './live-walls.ts'
@@ -59,6 +65,24 @@ suite('Walls of any engine', () => {
     assert.deepEqual(stand.walls.release('w1'), { peakBytes: end.peakBytes, cpuMs: 7 })
   })
 
+  test('A worker that stepped back in a job has its weight again without one, and in the next', async () => {
+    using stand = standing({ isSingleUse: false })
+    await operations.claim(stand.walls, job)
+    const until = performance.now() + 10_000
+    while (stand.ranks.at(-1) !== 'behind' && performance.now() < until) {
+      stand.used.ms += 400
+      stand.walls.loads()
+      await new Promise((resolve) => void setTimeout(resolve, 30))
+    }
+    assert.deepEqual(stand.ranks, ['job', 'behind'])
+    assert.equal(stand.walls.loads().walls[0]?.isLong, true)
+    stand.walls.release('w1')
+    stand.walls.rearm('w1', 60_000)
+    assert.deepEqual(stand.ranks, ['job', 'behind', 'parked', 'job'])
+    await new Promise((resolve) => void setTimeout(resolve, 20))
+    assert.equal(stand.walls.loads().walls[0]?.isLong, undefined)
+  })
+
   test('The peak is the most that any sample saw', async () => {
     using stand = standing()
     await operations.claim(stand.walls, job)
@@ -105,18 +129,20 @@ suite('Walls of any engine', () => {
 })
 
 /** A wall of an engine without processes. */
-function standing() {
+function standing({ isSingleUse = true } = {}) {
   const order: string[] = []
   const pushed: Reply[] = []
   const claims: ClaimBounds[] = []
   const lowered: EnclosureBounds[] = []
+  const ranks: string[] = []
+  const used = { ms: 0 }
   const { promise: lost, resolve: lose } = Promise.withResolvers<void>()
   const { promise: ended, resolve: end } = Promise.withResolvers<EnclosureEnd>()
   const { promise: gone, resolve: goneNow } = Promise.withResolvers<void>()
   const enclosure = {
     id: 'w1',
     wall: { calls: [] },
-    isSingleUse: true,
+    isSingleUse,
     lost,
     ended,
     calls: undefined,
@@ -132,6 +158,9 @@ function standing() {
       return heldBy
     },
     closeExit() {},
+    rearm() {},
+    rank: (rank: WallRank) => void ranks.push(rank),
+    cpuTime: () => ({ sinceStartMs: used.ms, sinceClaimMs: used.ms }),
     sample: () => ({ bytes: 9, bytesMax: 10, isOutOfMemory: false }),
     async kill() {
       order.push('killed')
@@ -150,7 +179,8 @@ function standing() {
   }
   const walls = new LiveWalls({ push, sampleEveryMs: 2, memoryBytes: undefined })
   walls.add(enclosure)
-  return { walls, order, pushed, claims, lowered, lose, [Symbol.dispose]: () => void walls.close() }
+  const seen = { order, pushed, claims, lowered, ranks }
+  return { walls, ...seen, used, lose, [Symbol.dispose]: () => void walls.close() }
 }
 
 function hasCode(code: string) {

@@ -1,5 +1,5 @@
 import os from 'node:os'
-import type { Enclosure } from '../contract/engine.ts'
+import type { Enclosure, WallRank } from '../contract/engine.ts'
 import { MayflyError } from '../contract/error.ts'
 import type { Reply, WallEnd, WallLoads, WallCost } from '../contract/warden.ts'
 import { LiveWall } from './live-wall.ts'
@@ -75,6 +75,7 @@ export class LiveWalls {
     deadline: number,
     from: { readonly bytes: number; readonly idleBytes: number },
   ): void {
+    this.#rankAnew(wall, 'job')
     this.#sampler.add({
       wall: wall.id,
       deadlineAt: performance.now() + deadline,
@@ -88,7 +89,10 @@ export class LiveWalls {
   /** Gives a held wall the next job of its tenant. Throws CONFLICT, and ends it, where it is not held. */
   rearm(id: string, deadline: number): void {
     const wall = this.#walls.get(id)
-    if (wall && this.#sampler.rearm(id, performance.now() + deadline)) return wall.enclosure.rearm()
+    if (wall && this.#sampler.rearm(id, performance.now() + deadline)) {
+      this.#rankAnew(wall, 'job')
+      return wall.enclosure.rearm()
+    }
     // The server believes that it is held: a wall without bounds must not run.
     wall?.end('killed')
     throw new MayflyError('CONFLICT', `Cannot arm wall "${id}": it is not held`)
@@ -98,11 +102,13 @@ export class LiveWalls {
   release(id: string): WallCost {
     const past = this.#past.get(id)
     if (past) return past
-    const cpuMs = this.#walls.get(id)?.enclosure.cpuTime().sinceClaimMs ?? 0
+    const wall = this.#walls.get(id)
+    if (wall) this.#rankAnew(wall, 'parked')
+    const cpuMs = wall?.enclosure.cpuTime().sinceClaimMs ?? 0
     return { peakBytes: this.#sampler.rest(id)?.peakBytes ?? 0, cpuMs }
   }
 
-  /** Cached, so that looking at many walls takes a tenth of a core at most. Who computes for long steps back. */
+  /** Cached, so that looking at many walls takes a tenth of a core at most. Walls that compute for long step back. */
   loads(): WallLoads {
     const now = performance.now()
     if (this.#loads && now < this.#loadsAgainAt) return this.#loads
@@ -111,7 +117,7 @@ export class LiveWalls {
       if (!live) return []
       const cpuMs = live.enclosure.cpuTime().sinceStartMs
       const { isLong, isBehind, hasChanged } = this.#longRunners.look(wall, now, cpuMs)
-      if (hasChanged) live.enclosure.stepBack?.(isBehind)
+      if (hasChanged) live.enclosure.rank?.(isBehind ? 'behind' : 'job')
       return [{ wall, bytes, cpuMs, ...(isLong && { isLong }) }]
     })
     this.#longRunners.keep(new Set(walls.map(({ wall }) => wall)))
@@ -123,6 +129,12 @@ export class LiveWalls {
   async close(): Promise<void> {
     await Promise.all(this.all().map((wall) => wall.kill('killed')))
     this.#sampler.close()
+  }
+
+  /** A wall that computed for long in its last job is like any other in the next one. */
+  #rankAnew(wall: LiveWall, rank: WallRank): void {
+    this.#longRunners.forget(wall.id)
+    wall.enclosure.rank?.(rank)
   }
 
   #over(one: SampledWall, how: WallEnd): void {

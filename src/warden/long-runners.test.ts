@@ -2,7 +2,9 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { LongRunners } from './long-runners.ts'
 
-/** Ranks of a wall that uses so many cores in each 100 ms. */
+const all = (count: number, cores: number): readonly number[] => Array(count).fill(cores)
+
+/** Ranks of a wall that uses so many cores in each 100 ms, or in each so many. */
 function ranksOf(cores: readonly number[]): readonly string[] {
   const runners = new LongRunners()
   let cpuMs = 40
@@ -13,34 +15,58 @@ function ranksOf(cores: readonly number[]): readonly string[] {
   })
 }
 
-test('A wall steps back once it has computed for half a second, and comes forward after a pause', () => {
-  const ranks = ranksOf([...Array(6).fill(1), ...Array(11).fill(0), 1])
-  assert.equal(ranks.indexOf('long behind'), 5)
-  assert.equal(ranks[6], 'long behind')
-  assert.equal(ranks[15], 'long behind', 'a shorter pause may be a wait for the processor')
-  assert.equal(ranks[16], 'short')
-  assert.equal(ranks.at(-1), 'short', 'what it used before the pause counts no more')
+test('A wall steps back once it has computed for half a second', () => {
+  assert.equal(ranksOf(all(8, 1)).indexOf('long behind'), 5)
+  assert.ok(
+    ranksOf(all(8, 1))
+      .slice(5)
+      .every((rank) => rank === 'long behind'),
+  )
+})
+
+test('A wall that sleeps comes forward after a second or two, and is like any other after a quarter more', () => {
+  const ranks = ranksOf([...all(6, 1), ...all(24, 0), ...all(3, 1)])
+  const forward = ranks.indexOf('long')
+  assert.ok(forward >= 15 && forward <= 26, `forward at ${forward}`)
+  assert.equal(ranks.indexOf('short', forward), forward + 3)
+  assert.equal(ranks.at(-1), 'short', 'what it used before counts no more')
+})
+
+test('A wall that starves comes forward for a quarter of a second, again and again, and stays long', () => {
+  const ranks: string[] = []
+  const runners = new LongRunners()
+  let [cpuMs, isBehind] = [0, false]
+  for (let n = 0; n < 60; n++) {
+    // Behind the others it gets nothing at all.
+    cpuMs += isBehind ? 0 : 100
+    const rank = runners.look('w', n * 100, cpuMs)
+    isBehind = rank.isBehind
+    ranks.push((rank.isLong ? 'long' : 'short') + (isBehind ? ' behind' : ''))
+  }
+  assert.ok(
+    ranks.slice(5).every((rank) => rank.startsWith('long')),
+    ranks.join(),
+  )
+  const forward = ranks.slice(5).filter((rank) => rank === 'long').length
+  assert.ok(forward >= 9 && forward <= 15, `${forward} of 55 looks`)
 })
 
 test('A wall that computes in short pieces with pauses of a second is never long', () => {
-  const piece = [...Array(4).fill(1), ...Array(11).fill(0)]
-  assert.ok([...piece, ...piece, ...piece].length > 40)
-  assert.ok(ranksOf([...piece, ...piece, ...piece]).every((rank) => rank === 'short'))
+  const piece = [...all(4, 1), ...all(12, 0)]
+  const ranks = ranksOf([...piece, ...piece, ...piece])
+  assert.deepEqual(new Set(ranks), new Set(['short']))
 })
 
-test('A wall that starves behind others comes forward for a moment, again and again', () => {
-  const ranks = ranksOf([...Array(5).fill(1), ...Array(40).fill(0.01)])
-  const forward = ranks.flatMap((rank, n) => (rank === 'long' ? [n] : []))
-  assert.ok(forward.length >= 6, `forward at ${forward.join()}`)
-  assert.ok(forward.length <= 14, `forward at ${forward.join()}`)
-  assert.ok(forward.some((n) => n > 30))
-})
-
-test('Looks too close together change nothing, and a wall that is gone is forgotten', () => {
-  const runners = new LongRunners()
-  runners.look('w', 0, 0)
-  assert.equal(runners.look('w', 50, 5_000).isLong, false)
-  assert.equal(runners.look('w', 100, 5_000).hasChanged, true)
-  runners.keep(new Set())
-  assert.equal(runners.look('w', 200, 6_000).isLong, false)
+test('Looks too close together change nothing, and a wall that is forgotten begins anew', () => {
+  for (const forget of [
+    (runners: LongRunners) => runners.forget('w'),
+    (runners: LongRunners) => runners.keep(new Set()),
+  ]) {
+    const runners = new LongRunners()
+    runners.look('w', 0, 0)
+    assert.equal(runners.look('w', 50, 5_000).isLong, false)
+    assert.equal(runners.look('w', 100, 5_000).hasChanged, true)
+    forget(runners)
+    assert.equal(runners.look('w', 200, 6_000).isLong, false)
+  }
 })

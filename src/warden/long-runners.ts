@@ -4,10 +4,10 @@
  * Problem: a job that takes 5 ms must not wait until programs that compute for minutes had their turns, and nobody knows
  * ahead how long a job will take.
  *
- * Mechanism: every wall begins with the usual weight. Once it has used `LONG_MS` without a pause it is idle-class, for as
- * long as it goes on: it has what the others leave. Asleep for a second it has its weight again; for less, it may only have
- * waited for the processor. One that got next to nothing for a second comes forward for a quarter of one, so that nobody
- * starves. Bounds stay as they are: with nobody else there it loses nothing.
+ * Mechanism: every job begins with the usual weight. Once its wall has used `LONG_MS` of processor time without a pause it is
+ * idle-class: it has what the others leave. A wall that got next to nothing in a whole second starves or sleeps; it comes forward
+ * for a quarter of a second, which ends starvation, and tells the two apart: if it slept then too, it has its weight again.
+ * Bounds stay as they are: with nobody else there it loses nothing.
  *
  * Source: the feedback scheduler of CTSS (Corbató et al., 1962). Relies on control groups of the CPU, and on `cpu.idle` in
  * them (Linux 5.15); without them the kernel shares the processor evenly. Not handled: a wall that pauses for a second each
@@ -16,12 +16,10 @@
 
 /** Processor time in milliseconds, without a pause, after which a wall steps back. */
 const LONG_MS = 500
-/** Cores below which a wall slept between two looks, and milliseconds of that which are a pause. */
-const ASLEEP_BELOW = 0.005
+/** Cores below which a wall sleeps, or starves. */
+const QUIET_BELOW = 0.02
+/** Milliseconds of that which are a pause, and for which a wall that had them behind the others comes forward. */
 const PAUSE_MS = 1_000
-/** Cores below which a wall that stepped back starves, over so many milliseconds, and how long it comes forward then. */
-const STARVED_BELOW = 0.02
-const STARVED_MS = 1_000
 const FORWARD_MS = 250
 /** Shortest distance of two looks: the kernel counts processor time in ticks of up to 10 ms. */
 const LOOK_MS_MIN = 100
@@ -37,11 +35,8 @@ interface Runner extends Rank {
   readonly cpuMs: number
   /** Processor time at the end of its last pause. */
   readonly awakeFrom: number
-  /** When it was last seen to run. */
-  readonly ranAt: number
-  /** Beginning of the time over which is judged whether it starves. */
-  readonly fed: { readonly atMs: number; readonly cpuMs: number }
-  readonly forwardUntil: number
+  /** Beginning of the time over which is judged whether it got next to nothing. */
+  readonly since: { readonly atMs: number; readonly cpuMs: number }
 }
 
 export class LongRunners {
@@ -49,11 +44,16 @@ export class LongRunners {
 
   /** `hasChanged`: whether it is to step back or to come forward now. */
   look(wall: string, atMs: number, cpuMs: number): Rank & { readonly hasChanged: boolean } {
-    const last = this.#runners.get(wall) ?? firstLook(atMs, cpuMs)
-    if (last.atMs !== atMs && atMs - last.atMs < LOOK_MS_MIN) return { ...last, hasChanged: false }
-    const now = nextLook(last, atMs, cpuMs)
+    const last = this.#runners.get(wall)
+    if (last && atMs - last.atMs < LOOK_MS_MIN) return { ...last, hasChanged: false }
+    const now = last ? nextLook(last, atMs, cpuMs) : firstLook(atMs, cpuMs)
     this.#runners.set(wall, now)
-    return { ...now, hasChanged: now.isBehind !== last.isBehind }
+    return { ...now, hasChanged: last !== undefined && now.isBehind !== last.isBehind }
+  }
+
+  /** Begins anew, with the next job of a wall. */
+  forget(wall: string): void {
+    this.#runners.delete(wall)
   }
 
   /** Forgets all walls but these. */
@@ -63,28 +63,41 @@ export class LongRunners {
 }
 
 function firstLook(atMs: number, cpuMs: number): Runner {
-  const fed = { atMs, cpuMs }
-  const rank = { isLong: false, isBehind: false }
-  return { ...rank, atMs, cpuMs, awakeFrom: cpuMs, ranAt: atMs, fed, forwardUntil: 0 }
+  const since = { atMs, cpuMs }
+  return { isLong: false, isBehind: false, atMs, cpuMs, awakeFrom: cpuMs, since }
 }
 
 function nextLook(last: Runner, atMs: number, cpuMs: number): Runner {
-  const hasRun = cpuMs - last.cpuMs >= ASLEEP_BELOW * (atMs - last.atMs)
-  const ranAt = hasRun ? atMs : last.ranAt
-  const awakeFrom = atMs - ranAt >= PAUSE_MS ? cpuMs : last.awakeFrom
-  const isLong = cpuMs - awakeFrom >= LONG_MS
-  const { fed } = last
-  const isDue = !last.isBehind || atMs - fed.atMs >= STARVED_MS
-  const isStarved = last.isBehind && isDue && cpuMs - fed.cpuMs < STARVED_BELOW * (atMs - fed.atMs)
-  const forwardUntil = isStarved ? atMs + FORWARD_MS : last.forwardUntil
-  return {
-    isLong,
-    isBehind: isLong && atMs >= forwardUntil,
-    atMs,
-    cpuMs,
-    awakeFrom,
-    ranAt,
-    fed: isDue ? { atMs, cpuMs } : fed,
-    forwardUntil,
+  const { isLong, isBehind, since } = last
+  const cores = (cpuMs - last.cpuMs) / (atMs - last.atMs)
+  const here = { atMs, cpuMs }
+  const quietMs = atMs - since.atMs
+  const isQuiet = cpuMs - since.cpuMs < QUIET_BELOW * quietMs
+  if (!isLong) {
+    const hasPaused = isQuiet && quietMs >= PAUSE_MS
+    const awakeFrom = hasPaused ? cpuMs : last.awakeFrom
+    const isLongNow = cpuMs - awakeFrom >= LONG_MS
+    const begins = hasPaused || cores >= QUIET_BELOW
+    return {
+      ...here,
+      isLong: isLongNow,
+      isBehind: isLongNow,
+      awakeFrom,
+      since: begins ? here : since,
+    }
   }
+  if (isBehind) {
+    const isDue = quietMs >= PAUSE_MS
+    return { ...last, ...here, isBehind: !(isDue && isQuiet), since: isDue ? here : since }
+  }
+  // Forward: a wall that starved uses its turn.
+  if (!isQuiet)
+    return {
+      ...last,
+      ...here,
+      isBehind: quietMs >= FORWARD_MS,
+      since: quietMs >= FORWARD_MS ? here : since,
+    }
+  if (quietMs < FORWARD_MS) return { ...last, ...here }
+  return { ...here, isLong: false, isBehind: false, awakeFrom: cpuMs, since: here }
 }

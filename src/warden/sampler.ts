@@ -152,7 +152,10 @@ class IntervalSampler implements Sampler {
   }
 }
 
-/** Fails closed: a wall that cannot be sampled is bounded by nothing and ends; the others are sampled on. */
+/**
+ * Cause to end a wall: memory over its bound, an OOM kill, tasks, its deadline. Fails closed: a wall that cannot be sampled is
+ * bounded by nothing and ends; the others are sampled on.
+ */
 function causeOf(one: SampledWall, now: number): WallEnd | undefined {
   try {
     const { bytes, bytesMax, isOutOfMemory, hasTooManyTasks } = one.sample(now)

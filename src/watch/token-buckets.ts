@@ -1,5 +1,5 @@
 /**
- * Token buckets in two levels: one per tenant, and one per code within it, so that neither a tenant nor one of its
+ * Rate limit by token buckets in two levels: one per tenant, and one per code within it, so that neither a tenant nor one of its
  * codes exhausts the rate of others. Pure and bounded: codes beyond the limit share one bucket. Time is in
  * milliseconds and monotonic.
  */

@@ -1,7 +1,7 @@
 import type { HttpBindings } from '@hono/node-server'
 import { MayflyError } from '../../contract/error.ts'
 import type { Evidence } from '../../contract/evidence.ts'
-import { refuseOver } from '../http/admit.ts'
+import { refuseOver } from '../http/authenticate-request.ts'
 import { isAdmin } from '../http/auth.ts'
 import type { GatewayParts } from '../http/parts.ts'
 import { idOf } from './history.ts'

@@ -9,7 +9,7 @@ import { batchTextOf } from '../../job.ts'
 import { newId } from '../../lib/id.ts'
 import type { StrictJson } from '../../lib/strict-json.ts'
 import { answerContent, answerJob, type AnswerParts, type GivingParts } from './answer-job.ts'
-import { admit, refuseOver } from '../http/admit.ts'
+import { authenticateRequest, refuseOver } from '../http/authenticate-request.ts'
 import { authorise } from '../http/auth.ts'
 import type { Authentication, GatewayParts, JobIntake, Visitors } from '../http/parts.ts'
 import type { Identity } from '../http/keys.ts'
@@ -122,7 +122,7 @@ function ownerOf(
 ): Identity | undefined {
   const { headers, socket } = http.incoming
   if (headers.authorization !== undefined) {
-    const identity = admit(parts, http)
+    const identity = authenticateRequest(parts, http)
     authorise(identity, ['run'])
     return identity
   }

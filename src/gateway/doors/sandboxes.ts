@@ -1,7 +1,7 @@
 import type { HttpBindings } from '@hono/node-server'
 import { MayflyError } from '../../contract/error.ts'
 import { tightenAsked, type Operations, type Operator } from '../../contract/live.ts'
-import { refuseOver } from '../http/admit.ts'
+import { refuseOver } from '../http/authenticate-request.ts'
 import { isAdmin } from '../http/auth.ts'
 import type { GatewayParts, Operating } from '../http/parts.ts'
 import type { Identity } from '../http/keys.ts'

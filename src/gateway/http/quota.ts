@@ -4,7 +4,7 @@ import { MayflyError } from '../../contract/error.ts'
 import type { QuotaStore } from './quota-store.ts'
 
 /**
- * Quotas of a tenant over HTTP: concurrent jobs, and per minute jobs, processor time and bytes.
+ * Quotas (rate limits) of a tenant over HTTP: concurrent jobs, and per minute jobs, processor time and bytes.
  *
  * Mechanism: token buckets that refill evenly and hold one minute. A job is admitted while every bucket is above
  * zero; its real cost is subtracted when it ends, so a bucket may go into debt and the tenant waits until it is

@@ -8,7 +8,7 @@ interface Bucket {
   at: number
 }
 
-/** Token buckets by name: one minute's worth as burst, refilled evenly. */
+/** Rate limit by token buckets with names: one minute's worth as burst, refilled evenly. */
 export class RateLimit {
   readonly #given: () => number
   readonly #clock: Clock

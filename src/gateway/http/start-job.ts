@@ -43,7 +43,7 @@ export interface StartOptions {
 export function startJob(parts: JobStart, job: Job, options: StartOptions = {}): StartedJob {
   const isKept = job.origin !== 'page'
   const row = rowOf(parts, job)
-  const { slot, quota } = admit(parts, job, row, options)
+  const { slot, quota } = takeSlots(parts, job, row, options)
   const output = new LiveOutput()
   const timeline = new LiveTimeline(parts.clock)
   const taps = listeners((name, data) => {
@@ -105,12 +105,12 @@ function cpuTimeOf({ metrics, shadow }: Outcome): number {
 }
 
 /** Takes a job slot and a quota slot, and records the job if it outlives its caller. */
-function admit(
+function takeSlots(
   parts: Pick<GatewayParts, 'history' | 'quotas' | 'running'>,
   job: Job,
   row: ExecutionRow,
   options: StartOptions,
-): Admitted {
+): TakenSlots {
   let slot: JobSlot | undefined
   let quota: QuotaSlot | undefined
   try {
@@ -126,7 +126,7 @@ function admit(
   }
 }
 
-interface Admitted {
+interface TakenSlots {
   readonly slot: JobSlot
   readonly quota: QuotaSlot
 }

@@ -29,7 +29,7 @@ import {
 import { inspectRequest } from './inspect-request.ts'
 import { refuseForeignPages } from './origin.ts'
 import { addressGroup } from './rate-limit.ts'
-import { admit, refuseOver } from './admit.ts'
+import { authenticateRequest, refuseOver } from './authenticate-request.ts'
 import { WebSocketStream } from './websocket-stream.ts'
 import { traceOf } from './request-trace.ts'
 import { startJob } from './start-job.ts'
@@ -118,11 +118,11 @@ function jobReader(parts: Authentication & JobIntake, incoming: IncomingMessage)
   const { authorization } = incoming.headers
   if (authorization === undefined)
     refuseOver(parts.addressRate.take(addressGroup(incoming.socket.remoteAddress)))
-  const known = authorization === undefined ? undefined : admit(parts, { incoming })
+  const known = authorization === undefined ? undefined : authenticateRequest(parts, { incoming })
   if (known) authorise(known, ['run'])
   const read = (body: StrictJson): ActiveContentJob => {
     const { token, ...asked } = isRecord(body.value) ? body.value : {}
-    const who = known ?? admit(parts, { incoming }, `Bearer ${String(token)}`)
+    const who = known ?? authenticateRequest(parts, { incoming }, `Bearer ${String(token)}`)
     authorise(who, ['run'])
     const value = token === undefined ? body.value : asked
     const more = { origin: 'websocket', ...traceOf(incoming) } as const

@@ -10,6 +10,7 @@ import {
   type EngineReport,
   type MemorySample,
   type KillReceipt,
+  type WallRank,
 } from '../../../contract/engine.ts'
 import type { BoundMechanisms, Wall, WallUsage } from '../../../contract/warden.ts'
 import { proportionalBytes } from '../../../os/proc.ts'
@@ -111,8 +112,9 @@ export class ProcessEnclosure implements Enclosure {
     return watch(nowMs)
   }
 
-  stepBack(isBehind: boolean): void {
-    this.#wall.resources.cgroup?.stepBack(isBehind)
+  rank(rank: WallRank): void {
+    const { cgroup } = this.#wall.resources
+    cgroup?.rank({ hasJob: rank !== 'parked', isBehind: rank === 'behind' })
   }
 
   cpuTime() {

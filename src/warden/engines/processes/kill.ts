@@ -6,7 +6,7 @@ import type { WallResources } from './resources.ts'
 
 /** Time for the outermost process to see the end of its child and reap it before it is killed too. */
 const REAP_MS_MAX = 200
-/** Passes over a tree that still forks: a pass that finds a new process is followed by another. */
+/** Passes over a tree that still forks (a race with fork): a pass that finds a new process is followed by another. */
 const TREE_PASSES_MAX = 20
 
 /** Kills the innermost first: its parent then reaps it and leaves no zombie to process 1. Idempotent. */

@@ -31,7 +31,10 @@ export async function tighten(wall: ProcessWall, to: EnclosureBounds): Promise<B
   return { ...held, processes: 'rlimit' }
 }
 
-/** Closes fork and clone for good: the bound on tasks is 0, in the cgroup or for each process. Throws where it does not hold. */
+/**
+ * Closes fork and clone for good (EAGAIN in the guest): the bound on tasks is 0, in the cgroup or for each process. Throws
+ * where it does not hold.
+ */
 export async function forbidFork({ resources, layers }: ProcessWall): Promise<void> {
   resources.forbidsFork = true
   const { slot, cgroup } = resources

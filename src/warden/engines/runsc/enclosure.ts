@@ -12,6 +12,7 @@ import {
   type KillReceipt,
   type MemoryCapture,
   type MemorySample,
+  type WallRank,
 } from '../../../contract/engine.ts'
 import type { BoundMechanisms, Wall, WallExit, WallUsage } from '../../../contract/warden.ts'
 import { proportionalBytes } from '../../../os/proc.ts'
@@ -124,8 +125,9 @@ export class RunscEnclosure implements Enclosure {
     return sampleOf(this.#wall, { memory: this.#jobMemory, tasks: this.#tasks, nowMs })
   }
 
-  stepBack(isBehind: boolean): void {
-    this.#wall.resources.cgroup?.stepBack(isBehind)
+  rank(rank: WallRank): void {
+    const { cgroup } = this.#wall.resources
+    cgroup?.rank({ hasJob: rank !== 'parked', isBehind: rank === 'behind' })
   }
 
   cpuTime() {

@@ -9,7 +9,7 @@ import { addressGroup } from './rate-limit.ts'
  * Authenticates before reading anything else of the request. Failed keys are charged to the rate limit of the
  * address, so guessing keys is limited like any anonymous traffic.
  */
-export function admit(
+export function authenticateRequest(
   parts: Authentication,
   { incoming }: Pick<HttpBindings, 'incoming'>,
   authorization = incoming.headers.authorization,

@@ -121,8 +121,8 @@ export interface DeadEnclosure {
 }
 
 /**
- * Part of the processor that a wall has while others want it: the usual one as long as it has a job, what the others leave
- * once it has computed for long, and the usual one again without a job. Bounds stay as they are.
+ * Part of the processor that a wall has while others want it: the usual one as long as it has a job, little of it once it has
+ * computed for long, and the usual one again without a job. Bounds stay as they are.
  */
 export type WallRank = 'job' | 'behind' | 'parked'
 

@@ -132,7 +132,11 @@ export class WeightOfAll {
 
 /** Less than this of a core is had when nobody else wants it, and given up at once when somebody does. */
 const IDLE_BELOW = 0.1
-/** Part of the weight of a group that stepped back, where the kernel has no idle class for groups: before Linux 5.15. */
+
+/**
+ * Part of its weight that a group keeps which stepped back. Idle-class would be quicker for others, but one of its tasks that is
+ * preempted inside fork(2) holds cgroup_threadgroup_rwsem until it has its next turn, and every fork on the machine waits.
+ */
 const PART_BEHIND = 0.02
 
 interface CpuWeightParts {
@@ -171,7 +175,7 @@ export class CpuWeight {
   #put(): void {
     const { folder, file, usual } = this.#to
     if (folder === undefined) return
-    const isIdle = this.#isBehind || this.#cores < IDLE_BELOW
+    const isIdle = this.#cores < IDLE_BELOW
     if (isIdle && existsSync(path.join(folder, 'cpu.idle'))) return tryPut(folder, 'cpu.idle', 1)
     tryPut(folder, 'cpu.idle', 0)
     const part = this.#isBehind ? PART_BEHIND : 1

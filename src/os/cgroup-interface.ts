@@ -58,7 +58,7 @@ export interface Cgroup {
   holds(pid: number): boolean
   /** Lowers its CPU weight until it gets a CPU limit: nothing waits for a spare. */
   lowerPriority(): void
-  /** Makes it idle-class, or gives it the weight of its CPU limit again; limits stay as they are. */
+  /** Gives it a fiftieth of the weight of its CPU limit, or all of that again; limits stay as they are. */
   rank(to: { readonly hasJob: boolean; readonly isBehind: boolean }): void
   /** Throws when the kernel did not take one, or when its controller is missing. */
   limit(to: CgroupLimits): void

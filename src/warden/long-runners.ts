@@ -4,13 +4,13 @@
  * Problem: a job that takes 5 ms must not wait until programs that compute for minutes had their turns, and nobody knows
  * ahead how long a job will take.
  *
- * Mechanism: every job begins with the usual weight. Once its wall has used `LONG_MS` of processor time without a pause it is
- * idle-class: it has what the others leave. A wall that got next to nothing in a whole second starves or sleeps; it comes forward
+ * Mechanism: every job begins with the usual weight. Once its wall has used `LONG_MS` of processor time without a pause it has
+ * a fiftieth of that: little more than the others leave. A wall that got next to nothing in a whole second starves or sleeps; it comes forward
  * for a quarter of a second, which ends starvation, and tells the two apart: if it slept then too, it has its weight again.
  * Bounds stay as they are: with nobody else there it loses nothing.
  *
- * Source: the feedback scheduler of CTSS (Corbató et al., 1962). Relies on control groups of the CPU, and on `cpu.idle` in
- * them (Linux 5.15); without them the kernel shares the processor evenly. Not handled: a wall that pauses for a second each
+ * Source: the feedback scheduler of CTSS (Corbató et al., 1962). Relies on control groups of the CPU; without them
+ * the kernel shares the processor evenly. Not handled: a wall that pauses for a second each
  * time before it is long.
  */
 

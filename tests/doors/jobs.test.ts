@@ -14,6 +14,8 @@ import { post } from './http-door.ts'
  * Common jobs with the default configuration: unmodified libraries, in the isolate, through each door, with the result
  * that the same code has outside.
  */
+/** Beside other tests a job of a second took longer than the default of five. */
+const timeout = '60s'
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const resolve = createRequire(import.meta.url).resolve
 
@@ -81,7 +83,16 @@ for (const job of jobs)
       const input = join(place.cwd, `${job.source}.json`)
       writeFileSync(input, JSON.stringify(job.input))
       const [from, as] = job.library
-      const words = ['run', example(job.source), '--file', `${from}=${as}`, '--input', `@${input}`]
+      const words = [
+        'run',
+        example(job.source),
+        '--file',
+        `${from}=${as}`,
+        '--input',
+        `@${input}`,
+        '--timeout',
+        timeout,
+      ]
       const ran = await mayfly(place, [...words, '--json'])
       isRight(documentOf(ran), expected)
       assert.equal(ran.code, 0)
@@ -111,6 +122,7 @@ function requestOf({ source, library: [from, as], input }: RealJob): JobRequest 
     code: readFileSync(example(source), 'utf8'),
     files: [{ path: as, content: readFileSync(from, 'utf8') }],
     input,
+    limits: { timeout },
   }
 }
 

@@ -18,7 +18,6 @@ const site = (() => {
   const method = (name) => P.uncurry(prototype[name])
   return {
     __proto__: null,
-
     file: method('getFileName'),
     column: method('getColumnNumber'),
     text: method('toString'),

@@ -4,7 +4,7 @@ import { LongRunners } from './long-runners.ts'
 
 const all = (count: number, cores: number): readonly number[] => Array(count).fill(cores)
 
-/** Ranks of a wall that uses so many cores in each 100 ms, or in each so many. */
+/** Ranks of a wall that uses so many cores in each 100 ms. */
 function ranksOf(cores: readonly number[]): readonly string[] {
   const runners = new LongRunners()
   let cpuMs = 40

@@ -90,14 +90,8 @@ function nextLook(last: Runner, atMs: number, cpuMs: number): Runner {
     const isDue = quietMs >= PAUSE_MS
     return { ...last, ...here, isBehind: !(isDue && isQuiet), since: isDue ? here : since }
   }
-  // Forward: a wall that starved uses its turn.
-  if (!isQuiet)
-    return {
-      ...last,
-      ...here,
-      isBehind: quietMs >= FORWARD_MS,
-      since: quietMs >= FORWARD_MS ? here : since,
-    }
+  // Turn forward: a wall that starved uses it.
   if (quietMs < FORWARD_MS) return { ...last, ...here }
-  return { ...here, isLong: false, isBehind: false, awakeFrom: cpuMs, since: here }
+  if (isQuiet) return { ...here, isLong: false, isBehind: false, awakeFrom: cpuMs, since: here }
+  return { ...last, ...here, isBehind: true, since: here }
 }

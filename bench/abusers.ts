@@ -140,11 +140,11 @@ async function run(
 }
 
 function providerOf(held: WardenClient): Provider {
-  const voice = { say() {} }
-  const stock = createSparePools(systemClock, voice)
+  const emitter = { emit() {} }
+  const stock = createSparePools(systemClock, emitter)
   const openWayOut = (): never => {
     throw new Error('Nothing here asks for a way out')
   }
-  const parts = { way, warden: held, voice, least: 4, most: 8, openWayOut }
+  const parts = { way, warden: held, emitter, least: 4, most: 8, openWayOut }
   return createProcessProvider({ ...parts, warm: (kind) => stock.createPool(kind) })
 }

@@ -128,8 +128,8 @@ async function profileOf(assembly: Assembly): Promise<Profile> {
 
 /** No spares: every isolate is made within the job's time. */
 async function emptyPool(assembly: Assembly, warden: WardenClient, profile: Profile) {
-  const { voice } = assembly
-  const provider = createIsolateProvider({ warden, voice, spares: 0, wallsMax: 3 })
+  const { emitter } = assembly
+  const provider = createIsolateProvider({ warden, emitter, spares: 0, wallsMax: 3 })
   await provider.detect()
   const one = { name: 'seam, empty pool', once: () => timed(() => throughSeam(provider, profile)) }
   const found = await sideBySide([one], Math.min(rounds, 200), PAUSE_MS)
@@ -184,13 +184,13 @@ async function traces(assembly: Assembly) {
 
 /** Event loop lag of this process, which stands for a server, while the warden starts walls. */
 async function blockedByStarts(assembly: Assembly, warden: WardenClient): Promise<number> {
-  const { voice } = assembly
+  const { emitter } = assembly
   const delay = monitorEventLoopDelay({ resolution: 1 })
   delay.enable()
   for (let n = 0; n < 5; n++) {
     const provider = createIsolateProvider({
       warden,
-      voice,
+      emitter,
       spares: 0,
       wallsMax: 1,
       keepReady: false,
@@ -223,9 +223,15 @@ async function shellToShell() {
 
 /** PSS. A live isolate is the difference between a worker with many spares and one with none. */
 async function weights(assembly: Assembly, warden: WardenClient) {
-  const { voice } = assembly
+  const { emitter } = assembly
   const sizeWith = async (spares: number) => {
-    const provider = createIsolateProvider({ warden, voice, spares, wallsMax: 1, keepReady: false })
+    const provider = createIsolateProvider({
+      warden,
+      emitter,
+      spares,
+      wallsMax: 1,
+      keepReady: false,
+    })
     const before = new Set((await warden.facts()).walls.map(({ id }) => id))
     await provider.detect()
     const { walls } = await warden.facts()

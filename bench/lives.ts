@@ -44,7 +44,7 @@ const { values: flags } = parseArgs({
 })
 const lives = Math.min(100_000, Math.max(5, Number(flags.lives) || 100))
 const state = mkdtempSync(path.join(os.tmpdir(), 'mayfly-bench-'))
-const voice = { say() {} }
+const emitter = { emit() {} }
 const { signal } = new AbortController()
 const burners = flags.idle
   ? []
@@ -91,7 +91,7 @@ async function live(provider: Provider): Promise<Readonly<Record<string, number>
     sandbox: onRelease(sandbox, begun.released),
     profile,
     clock: systemClock,
-    voice,
+    emitter,
     signal,
   })
   const io = { stdout() {}, stderr() {}, answered() {} }
@@ -156,8 +156,8 @@ function providerOf(name: string, warden: WardenClient): Provider {
     }
   }
   const way = jailKinds.find((one) => one === name)
-  if (!way) return createIsolateProvider({ warden, voice, spares: 2, wallsMax: 4, openWayOut })
-  const stock = createSparePools(systemClock, voice)
+  if (!way) return createIsolateProvider({ warden, emitter, spares: 2, wallsMax: 4, openWayOut })
+  const stock = createSparePools(systemClock, emitter)
   const warm: Parameters<typeof createProcessProvider>[0]['warm'] = (kind) => stock.createPool(kind)
-  return createProcessProvider({ way, warden, voice, warm, least: 2, most: 2, openWayOut })
+  return createProcessProvider({ way, warden, emitter, warm, least: 2, most: 2, openWayOut })
 }

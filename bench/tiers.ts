@@ -64,7 +64,7 @@ const { values: flags } = parseArgs({
 const asked = flags.only?.split(',')
 const rounds = Math.min(1_000, Math.max(20, Number(flags.rounds) || 60))
 const state = mkdtempSync(path.join(os.tmpdir(), 'mayfly-bench-'))
-const voice = { say() {} }
+const emitter = { emit() {} }
 /** Echoes lines. */
 const echo = spawn(process.execPath, ['-e', ECHO], { stdio: ['pipe', 'pipe', 'inherit'] })
 
@@ -119,13 +119,13 @@ async function measure(warden: WardenClient) {
 }
 
 function providerOf(way: Way, warden: WardenClient, most: number) {
-  const stock = createSparePools(systemClock, voice)
+  const stock = createSparePools(systemClock, emitter)
   const openWayOut = (): never => {
     throw new Error('Nothing here asks for a way out')
   }
   const parts: Omit<ProcessOptions, 'way'> = {
     warden,
-    voice,
+    emitter,
     warm: (kind) => stock.createPool(kind),
     least: most,
     most,

@@ -47,7 +47,7 @@ const { values: flags } = parseArgs({
   },
 })
 const rounds = Math.min(10_000, Math.max(2, Number(flags.rounds) || 40))
-const voice = { say() {} }
+const emitter = { emit() {} }
 const { signal } = new AbortController()
 const without = (...closed: readonly string[]) =>
   callClasses.filter((name) => !closed.includes(name))
@@ -187,7 +187,7 @@ async function react(provider: Provider, high: 'terminate' | 'advance'): Promise
   const turned = Promise.withResolvers<void>()
   const on = ({ event }: { readonly event: string }) =>
     event === 'tightened' ? turned.resolve() : undefined
-  const supervisor = supervise({ sandbox, profile, clock: systemClock, voice, signal, on })
+  const supervisor = supervise({ sandbox, profile, clock: systemClock, emitter, signal, on })
   const { io, says } = listening()
   const task = taskOf({ language: 'python', code: spins })
   const end = supervisor.run(task, io)
@@ -293,7 +293,7 @@ function startBurners(): readonly ChildProcess[] {
 function processesOf(warden: WardenClient, port: number): Provider {
   const way = jailKinds.find((one) => one === flags.provider)
   if (!way) throw new RangeError(`Cannot find the provider "${flags.provider}"`)
-  const stock = createSparePools(systemClock, voice)
+  const stock = createSparePools(systemClock, emitter)
   const authority = makeAuthority(() => Date.now())
   const dial = {
     resolver: () => Promise.resolve(['127.0.0.1']),
@@ -302,12 +302,12 @@ function processesOf(warden: WardenClient, port: number): Provider {
   return createProcessProvider({
     way,
     warden,
-    voice,
+    emitter,
     warm: (kind) => stock.createPool(kind),
     least: 1,
     most: 2,
     openWayOut: async (controls, run) =>
-      openEgress({ controls, run, voice, authority, credentials: [], dial }),
+      openEgress({ controls, run, emitter, authority, credentials: [], dial }),
   })
 }
 
@@ -319,7 +319,7 @@ await new Promise<void>((resolve) => void echo.listen(0, '127.0.0.1', () => reso
 const { port } = echo.address() as AddressInfo
 const warden = await startWarden({ stateFolder: state })
 try {
-  const isolate = createIsolateProvider({ warden, voice, spares: 2, wallsMax: 2 })
+  const isolate = createIsolateProvider({ warden, emitter, spares: 2, wallsMax: 2 })
   const process = processesOf(warden, port)
   const found = await process.detect()
   if (!found.available) throw new Error(found.reason)

@@ -42,7 +42,7 @@ const pages: readonly Page[] = [
   {
     provider: createIsolateProvider({
       warden: nobody,
-      voice: { say() {} },
+      emitter: { emit() {} },
       spares: 0,
       wallsMax: 0,
       openWayOut: () => Promise.reject(new Error('nobody')),
@@ -67,7 +67,7 @@ worker for one tenant alone, held to its memory and its time from outside, and k
     ],
   },
   {
-    provider: createWasiProvider({ warden: nobody, voice: { say() {} }, wallsMax: 0 }),
+    provider: createWasiProvider({ warden: nobody, emitter: { emit() {} }, wallsMax: 0 }),
     about: `WebAssembly modules in worker processes like those of \`isolated-vm\`. Each job gets an instance of its own, of a
 module that is compiled once by the hash of its bytes; it reaches its own memory and the functions of WASI preview 1
 that need no files and no network. Those are written in JavaScript, because Node's own write to real descriptors, of
@@ -92,7 +92,7 @@ by name. \`tests/walls/wasm.test.ts\` breaks these one by one.`,
     provider: createProcessProvider({
       way,
       warden: nobody,
-      voice: { say() {} },
+      emitter: { emit() {} },
       warm: () => ({ take: () => Promise.reject(new Error('nobody')), close: async () => {} }),
       least: 0,
       most: 0,
@@ -125,7 +125,7 @@ Where there is a C compiler the wall has a sentinel, which answers calls by the 
   {
     provider: createGvisorProvider({
       warden: nobody,
-      voice: { say() {} },
+      emitter: { emit() {} },
       warm: () => ({ take: () => Promise.reject(new Error('nobody')), close: async () => {} }),
       least: 0,
       most: 0,

@@ -8,10 +8,10 @@ import type { WardenClient } from '../walls/client.ts'
 export function openAnalysis(parts: {
   readonly warden: WardenClient
 }): AsyncDisposable & Pick<AnalysisClient, 'ask'> {
-  const voice = createEventStream({ clock: systemClock, sinks: [] })
+  const emitter = createEventStream({ clock: systemClock, sinks: [] })
   const asking = createAnalysisClient({
     warden: parts.warden,
-    voice,
+    emitter,
     atOnce: os.availableParallelism(),
     once: false,
     alone: true,

@@ -65,7 +65,7 @@ export interface AssembleOptions {
 export interface Assembly extends AsyncDisposable {
   readonly config: Config
   readonly clock: Clock
-  readonly voice: Emitter
+  readonly emitter: Emitter
   readonly record: AuditRecord
   readonly pool: Pool
   /** Figures of the spare pools: spares kept, and their cost. */
@@ -130,7 +130,7 @@ const SPARES = 8
 interface Base {
   readonly options: AssembleOptions
   readonly clock: Clock
-  readonly voice: EventStream
+  readonly emitter: EventStream
   readonly record: AuditRecord
   readonly counts: () => EventCounts
   /** The configuration in force. */
@@ -141,11 +141,11 @@ interface Base {
 /** Opens the record and starts proving walls; nothing here waits for them. */
 export function assemble(options: AssembleOptions): Assembly {
   const base = openBase(options)
-  const { clock, voice, record, config } = base
+  const { clock, emitter, record, config } = base
   const { kind } = options
   const watching = openWatching(base)
   const overhearing = createEventForwarder()
-  voice.listen(overhearing.sink)
+  emitter.listen(overhearing.sink)
   const { walls, pool, stock, analysis, ownPorts, modules } = openWalls(base, (run) =>
     watching.guard.outboundCheck(run),
   )
@@ -174,7 +174,7 @@ export function assemble(options: AssembleOptions): Assembly {
     keep,
     captures,
     warmed: Promise.all([proving, warming]),
-    cache: createResultCache({ clock, voice, bounds: () => config().cache }),
+    cache: createResultCache({ clock, emitter, bounds: () => config().cache }),
   })
   const effects = openEffects(base, { analyse: (job) => code.judge(job), plan: rooms.plan })
 
@@ -183,7 +183,7 @@ export function assemble(options: AssembleOptions): Assembly {
       return config()
     },
     clock,
-    voice,
+    emitter,
     record,
     pool,
     stock,
@@ -227,17 +227,17 @@ function openBase(options: AssembleOptions): Base {
   const { warden, clock = systemClock } = options
   const counters = createCounters()
   const sinks: Sink[] = [counters.sink, ...(options.sinks ?? [])]
-  const voice = createEventStream({ clock, sinks })
+  const emitter = createEventStream({ clock, sinks })
   const record = openRecord({
     stateFolder: options.config.state,
     clock,
-    voice,
+    emitter,
     signer: { checkpoint: (digests, from) => warden.sign(digests, from) },
   })
   sinks.push(record.sink)
   closeDead(record, clock)
   warden.onSentinel(({ isOn, ...fields }) =>
-    voice.say(isOn ? 'sentinel/returned' : 'sentinel/lost', isOn ? {} : fields, {
+    emitter.emit(isOn ? 'sentinel/returned' : 'sentinel/lost', isOn ? {} : fields, {
       actor: 'warden',
     }),
   )
@@ -245,7 +245,7 @@ function openBase(options: AssembleOptions): Base {
   return {
     options,
     clock,
-    voice,
+    emitter,
     record,
     counts: () => counters.read(),
     config: () => inForce,
@@ -255,37 +255,37 @@ function openBase(options: AssembleOptions): Base {
 
 /** Pool, providers and analysis process, within one budget. */
 function openWalls(base: Base, heed: Heed) {
-  const { options, clock, voice, config } = base
+  const { options, clock, emitter, config } = base
   const { warden, kind } = options
   const { port, jobs, queue_wait: waitMsMax } = config().server
   const ownPorts = new Set(port === 0 ? [] : [port, port + 1])
   const isOnce = kind === 'once'
   const budget = { ...budgetFor({ jobs, waitMsMax }), ...options.budget, isOneAlone: isOnce }
   const atOnce = os.availableParallelism()
-  const analysis = createAnalysisClient({ warden, voice, atOnce, once: isOnce })
+  const analysis = createAnalysisClient({ warden, emitter, atOnce, once: isOnce })
   const isFrugal = isOnce || os.totalmem() < SMALL_MACHINE_BYTES
-  const stock = createSparePools(clock, voice)
+  const stock = createSparePools(clock, emitter)
   const loaders = providerLoaders({
     config: config(),
     warden,
-    voice,
+    emitter,
     spares: isFrugal ? 0 : SPARES,
     wallsMax: budget.runnable + 1,
     keepReady: !isOnce,
     warm: (program) => stock.createPool(program),
     most: isFrugal ? 0 : budget.runnable,
     openWayOut: exitsFor(config(), {
-      voice,
+      emitter,
       dial: options.dial,
       ownPorts: () => ownPorts,
       heed,
     }),
-    openFolders: foldersFor(voice, config().state),
+    openFolders: foldersFor(emitter, config().state),
   })
-  const walls = new ProvedWalls({ loaders, others: options.providers ?? [], voice })
+  const walls = new ProvedWalls({ loaders, others: options.providers ?? [], emitter })
   const pool = createPool({
     clock,
-    voice,
+    emitter,
     budget,
     stock,
     provider: (name) => walls.find(name),
@@ -296,13 +296,13 @@ function openWalls(base: Base, heed: Heed) {
 }
 
 /** A single run looks for modules only when a job needs one. */
-function openModules({ options, config, record, voice, clock }: Base, walls: ProvedWalls) {
+function openModules({ options, config, record, emitter, clock }: Base, walls: ProvedWalls) {
   const { layerFolder, jobFolders = [], kind } = options
   const modules = openProviderModules({
     config: config(),
     walls,
     record,
-    voice,
+    emitter,
     clock,
     jobFolders: [...jobFolders, ...(layerFolder === undefined ? [] : [layerFolder])],
   })
@@ -313,17 +313,17 @@ function openModules({ options, config, record, voice, clock }: Base, walls: Pro
 type Heed = (run: string) => ((piece: Buffer) => boolean) | undefined
 
 /** Evidence of captures. Its line comes first: without a line nothing is emitted, and nothing handed out. */
-function openCustody({ record, voice, clock }: Base) {
+function openCustody({ record, emitter, clock }: Base) {
   const tell: CustodyParts['tell'] = (point, fields, { run: id, tenant, actor }) => {
     record.append({ ...recordEvent(point, fields, actor, clock), run: id }, tenant)
-    voice.say(point, fields, { run: id, actor })
+    emitter.emit(point, fields, { run: id, actor })
   }
   const custody = createCustody({ bodies: () => record.bodies, now: () => clock.date(), tell })
   return { ...custody, tell }
 }
 
 function openEffects(
-  { options, clock, voice, record }: Base,
+  { options, clock, emitter, record }: Base,
   { analyse, plan }: Pick<Parameters<typeof createEffects>[0], 'analyse' | 'plan'>,
 ): { readonly calls: Effects; close(): void } {
   let store: EffectStore | undefined
@@ -335,10 +335,10 @@ function openEffects(
     audit({ tenant, principal }, facts) {
       const fields = { ...facts }
       record.append(recordEvent('threat/audited', fields, principal, clock), tenant)
-      voice.say('threat/audited', fields, { actor: principal })
+      emitter.emit('threat/audited', fields, { actor: principal })
     },
   })
-  return { calls: withRegistrationEvents(effects, voice, clock), close: () => store?.close() }
+  return { calls: withRegistrationEvents(effects, emitter, clock), close: () => store?.close() }
 }
 
 function provedCalls(
@@ -365,7 +365,7 @@ function provedCalls(
 
 /** The line comes first: a change that cannot be recorded does not come into force. */
 function overrides(
-  { config, replaceConfig, record, voice, clock }: Base,
+  { config, replaceConfig, record, emitter, clock }: Base,
   walls: ProvedWalls,
   proving: Promise<void>,
 ): Pick<Assembly, 'override' | 'change'> {
@@ -374,7 +374,7 @@ function overrides(
     const fields = { principal: by.principal, keys: Object.keys(patch) }
     record.append(recordEvent('config/overridden', fields, by.principal, clock))
     replaceConfig(next)
-    voice.say('config/overridden', fields, { actor: by.principal })
+    emitter.emit('config/overridden', fields, { actor: by.principal })
     return next
   }
   return {

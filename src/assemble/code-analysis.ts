@@ -36,7 +36,7 @@ export interface CodeAnalysis {
 export interface CodeParts {
   readonly config: () => Config
   readonly clock: Clock
-  readonly voice: Emitter
+  readonly emitter: Emitter
   readonly asking: AnalysisClient
   /** Resolves when the first analysis process is there, or could not be had. */
   readonly warmed: Promise<unknown>
@@ -45,10 +45,10 @@ export interface CodeParts {
 }
 
 export function createCodeAnalysis(parts: CodeParts): CodeAnalysis {
-  const { config, clock, voice, asking, watching } = parts
+  const { config, clock, emitter, asking, watching } = parts
   const analyst = createAnalyst({
     ask: (tenant, text) => asking.ask(tenant, text),
-    voice,
+    emitter,
     zones: (job) => job.zones !== undefined || hasZones(config()),
     layers: codeOfLayers(() => parts.layerFolder),
   })

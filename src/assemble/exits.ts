@@ -9,7 +9,7 @@ import type { OpenWayOut } from '../walls/exit.ts'
 import type { OpenFolders } from '../walls/folder-calls.ts'
 
 export interface ExitParts {
-  readonly voice: Emitter
+  readonly emitter: Emitter
   /** For tests: dials local servers in place of the internet. */
   readonly dial?: EgressParts['dial'] | undefined
   /** Ports that this server listens on: never reached from a wall. */
@@ -21,7 +21,7 @@ export interface ExitParts {
 /** Opens egress proxies; nothing of `egress/proxy` is loaded before the first job with a network. */
 export function exitsFor(
   { credentials, egress }: Config,
-  { voice, dial, heed, ownPorts }: ExitParts,
+  { emitter, dial, heed, ownPorts }: ExitParts,
 ): OpenWayOut {
   const held = credentialsFrom(credentials, process.env)
   const upstream = upstreamFrom(egress, process.env)
@@ -37,14 +37,14 @@ export function exitsFor(
     authority ??= makeAuthority(() => Date.now())
     const own = { makeOutboundCheck: () => heed(run), ...(dial && { dial }) }
     const of = { run, zone, accounts, privateHosts, ownPorts, upstream }
-    return openEgress({ controls, ...of, voice, credentials: held, authority, ...own })
+    return openEgress({ controls, ...of, emitter, credentials: held, authority, ...own })
   }
 }
 
 /** Opens granted folders; nothing of `folders/` is loaded before the first job that has one. */
-export function foldersFor(voice: Emitter, state: string): OpenFolders {
+export function foldersFor(emitter: Emitter, state: string): OpenFolders {
   return async (asked) => {
     const { openFolders } = await import('../folders/open.ts')
-    return openFolders({ ...asked, voice, closed: [state, `${state}-warden`] })
+    return openFolders({ ...asked, emitter, closed: [state, `${state}-warden`] })
   }
 }

@@ -20,7 +20,7 @@ export interface ProvedProvider {
  */
 export class ProvedWalls {
   readonly #loaders: ProviderLoaders
-  readonly #voice: Emitter
+  readonly #emitter: Emitter
   readonly #known: Map<string, Provider>
   readonly #proofs = new Map<string, Availability>()
   readonly #provings = new Map<string, Promise<void>>()
@@ -36,10 +36,10 @@ export class ProvedWalls {
   constructor(parts: {
     readonly loaders: ProviderLoaders
     readonly others: readonly Provider[]
-    readonly voice: Emitter
+    readonly emitter: Emitter
   }) {
     this.#loaders = parts.loaders
-    this.#voice = parts.voice
+    this.#emitter = parts.emitter
     this.#known = new Map(parts.others.map((one) => [one.name, one]))
   }
 
@@ -210,7 +210,7 @@ export class ProvedWalls {
   #tell(provider: string, availability: Availability): void {
     const { available } = availability
     const fields = available ? { layers: availability.layers } : { reason: availability.reason }
-    this.#voice.say(available ? 'tier/proved' : 'tier/unavailable', { provider, ...fields })
+    this.#emitter.emit(available ? 'tier/proved' : 'tier/unavailable', { provider, ...fields })
   }
 }
 

@@ -12,7 +12,7 @@ export interface ProviderModuleParts {
   readonly config: Config
   readonly walls: ProvedWalls
   readonly record: Pick<AuditRecord, 'append'>
-  readonly voice: Emitter
+  readonly emitter: Emitter
   readonly clock: Clock
   /** Folders of this process's jobs, beside those that the configuration names. */
   readonly jobFolders: readonly string[]
@@ -20,7 +20,7 @@ export interface ProviderModuleParts {
 
 /** Modules of the configuration, not looked for yet; undefined where it names none. */
 export function openProviderModules(parts: ProviderModuleParts): ProviderModules | undefined {
-  const { config, walls, record, voice, clock } = parts
+  const { config, walls, record, emitter, clock } = parts
   const { folder, modules } = config.providers
   if (folder === undefined && modules.length === 0) return undefined
   const opened = new ProviderModules({
@@ -35,7 +35,7 @@ export function openProviderModules(parts: ProviderModuleParts): ProviderModules
       list: (refused) => walls.refuseModules(refused),
       tell(point, fields) {
         record.append(recordEvent(point, fields, 'server', clock))
-        voice.say(point, fields, { actor: 'server' })
+        emitter.emit(point, fields, { actor: 'server' })
       },
     },
   })

@@ -34,7 +34,7 @@ import type { Watching } from './watching.ts'
 export interface RoomParts {
   readonly config: () => Config
   readonly clock: Clock
-  readonly voice: EventStream
+  readonly emitter: EventStream
   readonly record: AuditRecord
   readonly walls: ProvedWalls
   /** Resolves when walls and analysis process are there that most jobs need. */
@@ -107,37 +107,42 @@ export function createRooms(parts: RoomParts): WiredRooms {
     compared(job, fields) {
       const event = recordEvent('shadow/compared', fields, 'shadow', clock)
       record.append({ ...event, run: job.id }, job.tenant)
-      parts.voice.say('shadow/compared', fields, { run: job.id })
+      parts.emitter.emit('shadow/compared', fields, { run: job.id })
     },
   }
   return rooms
 }
 
 /** The admitted line comes first: a job that cannot be recorded is neither told of nor watched. */
-function admitted({ record, voice, watching }: RoomParts, job: Job, verdict: Verdict, plan: Plan) {
+function admitted(
+  { record, emitter, watching }: RoomParts,
+  job: Job,
+  verdict: Verdict,
+  plan: Plan,
+) {
   const admission = record.admit(job, verdict, plan)
   const { tenant, origin, traceparent } = job
   const trace = traceparent === undefined ? {} : { traceparent }
-  voice.say('job/admitted', { tenant, origin, ...trace }, { run: job.id })
+  emitter.emit('job/admitted', { tenant, origin, ...trace }, { run: job.id })
   if (plan.kind === 'run' && plan.standsIn)
-    voice.say('tier/stood-in', { ...plan.standsIn, tenant }, { run: job.id })
+    emitter.emit('tier/stood-in', { ...plan.standsIn, tenant }, { run: job.id })
   watching.guard.begin(job, verdict, plan.profile)
   return admission
 }
 
 function endings(
-  { voice, watching }: RoomParts,
+  { emitter, watching }: RoomParts,
   forecast: Forecast,
 ): Pick<Rooms, 'ended' | 'lost'> {
   return {
     ended(job, outcome, tookMs) {
       forecast.note(job, outcome.metrics.cpuTime)
       watching.guard.end(job, outcome)
-      voice.say('job/ended', endedFields(job, outcome, tookMs), { run: job.id })
+      emitter.emit('job/ended', endedFields(job, outcome, tookMs), { run: job.id })
     },
     lost(job, thrown, tookMs) {
       watching.guard.end(job)
-      voice.say('job/unrecorded', lostFields(thrown, tookMs), { run: job.id })
+      emitter.emit('job/unrecorded', lostFields(thrown, tookMs), { run: job.id })
     },
   }
 }
@@ -150,7 +155,7 @@ function supervised(
   analysis: Analysis,
   { signal, on }: Parameters<Rooms['supervise']>[3],
 ) {
-  const { clock, voice, watching, overhearing, operating, keep, captures: mutex } = parts
+  const { clock, emitter, watching, overhearing, operating, keep, captures: mutex } = parts
   const { guard } = watching
   const instance = analysis.kind === 'verdict' ? analysis.instance : undefined
   const learn = instance && watching.learn.bind(watching, instance)
@@ -168,7 +173,7 @@ function supervised(
     sandbox,
     profile,
     clock,
-    voice,
+    emitter,
     signal,
     on: onKept,
     observers,

@@ -24,9 +24,9 @@ export interface Watching {
 export function openWatching(parts: {
   readonly config: () => Config
   readonly clock: Clock
-  readonly voice: EventStream
+  readonly emitter: EventStream
 }): Watching {
-  const { config, clock, voice } = parts
+  const { config, clock, emitter } = parts
   const { state } = config()
   let baselines: BaselineStore | undefined
   let stronger: RaisedFloorStore | undefined
@@ -35,18 +35,18 @@ export function openWatching(parts: {
     config: config(),
     path: join(state, 'webhooks.db'),
     clock,
-    voice,
+    emitter,
     publicAddresses: (host, port) => addressesFor({ scheme: 'https', host, port }, {}),
   })
   const guard = createGuard({
     clock,
-    voice,
+    emitter,
     config,
     baselines: baselinesHere,
     stronger: () => (stronger ??= openRaisedFloors(join(state, 'stronger.db'))),
     notify: webhooks && ((anomaly) => webhooks.tell(anomaly)),
   })
-  voice.listen(guard.watching.sink)
+  emitter.listen(guard.watching.sink)
   return {
     guard,
     pastOf: (instance) => baselinesHere().past(historySubject(instance)),
@@ -55,7 +55,7 @@ export function openWatching(parts: {
         baselinesHere().keepPast(historySubject(instance), called)
       } catch (thrown) {
         const fields = { name: `instance:${instance.id}`, because: messageOf(thrown) }
-        voice.say('baseline/lost', fields, { run })
+        emitter.emit('baseline/lost', fields, { run })
       }
     },
     async close() {

@@ -45,7 +45,7 @@ async function analyzePaths(given: readonly string[], flags: AnalyzeFlags): Prom
   await using analysis = openAnalysis({ warden: await wardenOf(role, loaded) })
   const analyse = createAnalyst({
     ask: (tenant, text) => analysis.ask(tenant, text),
-    voice: { say: () => undefined },
+    emitter: { emit: () => undefined },
   })
   await print(await analyseAll(files, analyse), flags)
 }

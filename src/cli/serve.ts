@@ -69,7 +69,7 @@ async function serveUntilStopped(here: OpenAssembly, site: string | undefined, f
   const stopped = stopSignal()
   const { gateway, quotas, created } = await open(here, site, flags)
   assembly.closePorts([gateway.staticUrl, gateway.activeUrl].map((url) => portOf(url)))
-  assembly.voice.say('server/started', {
+  assembly.emitter.emit('server/started', {
     static: gateway.staticUrl,
     active: gateway.activeUrl,
     keptUid: role?.keptUid ?? null,
@@ -85,7 +85,7 @@ async function serveUntilStopped(here: OpenAssembly, site: string | undefined, f
   }
 
   const signal = await stopped
-  assembly.voice.say('server/draining', { signal })
+  assembly.emitter.emit('server/draining', { signal })
   const { drain } = loaded.config.server
   note(
     flags,
@@ -94,7 +94,7 @@ async function serveUntilStopped(here: OpenAssembly, site: string | undefined, f
   const cancelled = await gateway.drain(drain)
   await gateway.close()
   quotas.close()
-  assembly.voice.say('server/stopped', { cancelled })
+  assembly.emitter.emit('server/stopped', { cancelled })
   if (cancelled > 0) note(flags, `${cancelled} jobs were cancelled`)
 }
 
@@ -151,7 +151,7 @@ async function open(
       ready: () => readiness(assembly),
       keys,
       quotas,
-      voice: assembly.voice,
+      emitter: assembly.emitter,
       telemetry,
       clock: assembly.clock,
       version: await version(),

@@ -117,7 +117,7 @@ export type Sink = (event: Event) => void
 
 /** Emitter handed to each room. */
 export interface Emitter {
-  say(
+  emit(
     point: Point,
     fields?: Readonly<Record<string, unknown>>,
     more?: Partial<Pick<Event, 'run' | 'zone' | 'actor' | 'trust'>>,

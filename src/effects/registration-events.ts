@@ -6,7 +6,7 @@ import type { Effects } from './effects.ts'
 /** Wraps the registry to emit an event for each registration, with its duration in milliseconds. */
 export function withRegistrationEvents(
   effects: Effects,
-  voice: Pick<Emitter, 'say'>,
+  emitter: Pick<Emitter, 'emit'>,
   clock: Clock,
 ): Effects {
   return {
@@ -18,11 +18,11 @@ export function withRegistrationEvents(
       try {
         const registered = await effects.register(job, asked)
         const fields = { ...about, ...registered.security, ...took() }
-        voice.say('effect/registered', fields, { run: job.id })
+        emitter.emit('effect/registered', fields, { run: job.id })
         return registered
       } catch (thrown) {
         const code = thrown instanceof MayflyError ? thrown.code : 'INTERNAL'
-        voice.say('effect/refused', { ...about, code, ...took() }, { run: job.id })
+        emitter.emit('effect/refused', { ...about, code, ...took() }, { run: job.id })
         throw thrown
       }
     },

@@ -16,8 +16,8 @@ export interface LoggedDecision extends EgressDecision {
 export interface LedgerSink {
   maySend(bytes: number): boolean
   count(moved: ByteCounts): void
-  say(point: 'egress/cut', entry: LedgerEntry): void
-  sayClosed(entry: LedgerEntry): void
+  emit(point: 'egress/cut', entry: LedgerEntry): void
+  emitClosed(entry: LedgerEntry): void
 }
 
 const recordBytesMax = 16_384
@@ -117,7 +117,7 @@ export class LedgerEntry {
     const isFirst = !this.#isClosed
     this.#isClosed = true
     this.count()
-    if (isFirst) this.#book.sayClosed(this)
+    if (isFirst) this.#book.emitClosed(this)
   }
 
   /** Cuts a permitted attempt before its normal end. */
@@ -126,7 +126,7 @@ export class LedgerEntry {
     this.isCut = true
     this.count()
     this.because = because
-    this.#book.say('egress/cut', this)
+    this.#book.emit('egress/cut', this)
     this.close()
   }
 }

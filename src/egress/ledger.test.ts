@@ -3,11 +3,11 @@ import { test } from 'node:test'
 import { TrafficAccounts } from './traffic-account.ts'
 import { attemptsMax, Ledger } from './ledger.ts'
 
-const voice = { say: () => undefined }
+const emitter = { emit: () => undefined }
 const budget = { sentMax: 100, receivedMax: 100 }
 
 function ledgerOf(accounts: TrafficAccounts, own = budget): Ledger {
-  return new Ledger(own, { voice, run: 'exec_1', account: accounts.of('exec_1') })
+  return new Ledger(own, { emitter, run: 'exec_1', account: accounts.of('exec_1') })
 }
 
 test('Bytes of all walls of a run are one sum, and a smaller wall budget holds on its own', () => {
@@ -53,7 +53,10 @@ test('Accounts of runs without an open egress path are deleted', () => {
 
 test('Pending attempts reserve their ledger line, and none is opened after the run ends', () => {
   const said: string[] = []
-  const ledger = new Ledger(budget, { voice: { say: (point) => void said.push(point) }, run: null })
+  const ledger = new Ledger(budget, {
+    emitter: { emit: (point) => void said.push(point) },
+    run: null,
+  })
   const request = { scheme: 'https', host: 'a.example', port: 443 } as const
   const asked = Array.from({ length: attemptsMax + 5 }, () => ledger.beginAttempt(request))
   assert.equal(asked.filter((one) => one !== undefined).length, attemptsMax)
@@ -104,7 +107,7 @@ test('All walls of an account are notified when one of them is tightened', () =>
   const told: string[] = []
   const [one] = ['one', 'two'].map((name) => {
     const account = accounts.of('exec_1')
-    return new Ledger(budget, { voice, run: 'exec_1', account, narrowed: () => told.push(name) })
+    return new Ledger(budget, { emitter, run: 'exec_1', account, narrowed: () => told.push(name) })
   })
   one!.lowerBudget({ sentMax: 10, receivedMax: 10 })
   assert.deepEqual(told, ['one', 'two'])

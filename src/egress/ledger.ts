@@ -26,7 +26,7 @@ export interface EgressAttempt {
 export const attemptsMax = 4096
 
 export interface LedgerParts {
-  readonly voice: Emitter
+  readonly emitter: Emitter
   readonly run: string | null
   /** Zone of the program, if it has several walls. */
   readonly zone?: string | undefined
@@ -39,7 +39,7 @@ export interface LedgerParts {
 /** Attempts of one wall, allowed and denied; shared by its proxy and its brokered fetch. */
 export class Ledger {
   #budget: ByteBudget
-  readonly #voice: Emitter
+  readonly #emitter: Emitter
   readonly #about: { readonly run: string | null; readonly zone?: string; readonly actor: string }
   readonly #account: TrafficAccount
   readonly #entries: LedgerEntry[] = []
@@ -51,9 +51,9 @@ export class Ledger {
   readonly close: () => void
 
   constructor(budget: ByteBudget, parts: LedgerParts) {
-    const { voice, run, zone, account = new TrafficAccount(), narrowed = () => undefined } = parts
+    const { emitter, run, zone, account = new TrafficAccount(), narrowed = () => undefined } = parts
     this.#budget = budget
-    this.#voice = voice
+    this.#emitter = emitter
     this.#about = { run, ...(zone !== undefined && { zone }), actor: 'egress' }
     this.#account = account
     this.close = account.open({ budget: () => this.#budget, narrowed })
@@ -130,7 +130,7 @@ export class Ledger {
       stop.abort()
       const entry = new LedgerEntry(this, request, { verdict: 'denied', because }, caller)
       this.#entries.push(entry)
-      this.say('egress/cut', entry)
+      this.emit('egress/cut', entry)
     }
   }
 
@@ -139,7 +139,7 @@ export class Ledger {
     const entry = new LedgerEntry(this, request, verdict, caller)
     if (this.isFull) return entry
     this.#entries.push(entry)
-    this.say(verdict.verdict === 'allowed' ? 'egress/allowed' : 'egress/denied', entry)
+    this.emit(verdict.verdict === 'allowed' ? 'egress/allowed' : 'egress/denied', entry)
     return entry
   }
 
@@ -150,21 +150,21 @@ export class Ledger {
     if (isTold) entry.close()
   }
 
-  say(point: 'egress/allowed' | 'egress/denied' | 'egress/cut', entry: LedgerEntry): void {
+  emit(point: 'egress/allowed' | 'egress/denied' | 'egress/cut', entry: LedgerEntry): void {
     const { scheme, host, port, method } = entry.request
     const bytes = point === 'egress/cut' && { sent: entry.sent, received: entry.received }
     const by = calledBy(entry.caller)
     const fields = { host, port, scheme, ...(method && { method }), ...by, ...bytes }
     const { because, detail } = entry
     const why = { because, ...(detail !== undefined && { detail }) }
-    this.#voice.say(point, { ...fields, ...why }, this.#about)
+    this.#emitter.emit(point, { ...fields, ...why }, this.#about)
   }
 
   /** Emits the byte counts of a finished attempt. */
-  sayClosed({ request, sent, received, caller }: LedgerEntry): void {
+  emitClosed({ request, sent, received, caller }: LedgerEntry): void {
     const { scheme, host, port } = request
     const fields = { host, port, scheme, ...calledBy(caller), sent, received, part: 'closed' }
-    this.#voice.say('seen/connect', fields, this.#about)
+    this.#emitter.emit('seen/connect', fields, this.#about)
   }
 
   /** Lowers the budget; walls that now exceed it are notified and cut their traffic. */

@@ -27,7 +27,7 @@ export interface EgressParts {
   readonly ownPorts?: (() => ReadonlySet<number>) | undefined
   /** Accounts of all runs, for runs with several walls. */
   readonly accounts?: TrafficAccounts
-  readonly voice: Emitter
+  readonly emitter: Emitter
   readonly credentials: readonly Credential[]
   /** CA for TLS inspection where path rules or credentials need it. */
   readonly authority: EgressAuthority
@@ -42,7 +42,7 @@ export interface EgressParts {
  */
 export function openEgress(parts: EgressParts): WayOut {
   let { network } = parts.controls
-  const { run, zone, accounts, voice, credentials, authority, makeOutboundCheck, dial } = parts
+  const { run, zone, accounts, emitter, credentials, authority, makeOutboundCheck, dial } = parts
   const budget = budgetOf(network)
   let proxy: Proxy | undefined
   let fetcher: Fetcher | undefined
@@ -50,7 +50,7 @@ export function openEgress(parts: EgressParts): WayOut {
     proxy?.tighten()
     fetcher?.tighten()
   }
-  const ledger = new Ledger(budget, { voice, run, zone, account: accounts?.of(run), narrowed })
+  const ledger = new Ledger(budget, { emitter, run, zone, account: accounts?.of(run), narrowed })
   const { privateHosts = [], ownPorts, upstream } = parts
   const near = { privateHosts, upstream, ...(ownPorts && { ownPorts }) }
   const terms = {
@@ -66,7 +66,7 @@ export function openEgress(parts: EgressParts): WayOut {
   return {
     trust: needsInspection ? authority.pem : undefined,
     listen(listener, callers) {
-      proxy ??= openProxy({ ...terms, listener, callers, budget, run, voice })
+      proxy ??= openProxy({ ...terms, listener, callers, budget, run, emitter })
     },
     fetch(text) {
       fetcher ??= openFetch(terms)

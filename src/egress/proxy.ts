@@ -21,7 +21,7 @@ export interface ProxyOptions
   readonly network: () => NetworkControl
   readonly budget: ByteBudget
   readonly run: string | null
-  readonly voice: Emitter
+  readonly emitter: Emitter
   /** Shared with brokered fetch of the same run; by default the proxy has its own. */
   readonly ledger?: Ledger
   /** Without it callers are unknown. */
@@ -75,9 +75,9 @@ class OpenProxy implements Proxy {
 
   constructor(options: ProxyOptions) {
     this.#options = options
-    const { budget, voice, run, callers } = options
+    const { budget, emitter, run, callers } = options
     this.#callers = new CallerLookup(callers)
-    this.#terms = { ...options, ledger: options.ledger ?? new Ledger(budget, { voice, run }) }
+    this.#terms = { ...options, ledger: options.ledger ?? new Ledger(budget, { emitter, run }) }
     options.listener.on('connection', this.#accept)
   }
 

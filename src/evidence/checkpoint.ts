@@ -42,7 +42,7 @@ export interface SealerOptions {
   readonly owner: Owner
   readonly isAlive: (owner: Owner) => boolean
   readonly signer?: CheckpointSigner | undefined
-  readonly voice?: Emitter | undefined
+  readonly emitter?: Emitter | undefined
 }
 
 /** Delay from the first unsigned line to its checkpoint; sync and signature have the rest of a second. */
@@ -187,7 +187,7 @@ class TimedSealer implements Sealer {
     upTo: number,
     signer: CheckpointSigner,
   ): Promise<Checkpoint> {
-    const { store, voice } = this.#options
+    const { store, emitter } = this.#options
     const from: ChainHead = last ?? { seq: 0, head: chainStart }
     const digests = this.#digestsOf(from.seq, upTo)
     this.#assertChained(from, digests, upTo)
@@ -197,7 +197,7 @@ class TimedSealer implements Sealer {
     if (checkpoint.seq !== from.seq + digests.length)
       throw new MayflyError('PROTOCOL', `Cannot keep a checkpoint of line "${checkpoint.seq}"`)
     store.addCheckpoint(checkpoint)
-    voice?.say('record/checkpoint', { seq: checkpoint.seq, lines: digests.length })
+    emitter?.emit('record/checkpoint', { seq: checkpoint.seq, lines: digests.length })
     return checkpoint
   }
 
@@ -237,6 +237,6 @@ class TimedSealer implements Sealer {
 
   /** Lines are stored but unproven, so an event reports it. */
   #unsigned(thrown: unknown): void {
-    this.#options.voice?.say('record/unsigned', { lines: this.#noted, why: messageOf(thrown) })
+    this.#options.emitter?.emit('record/unsigned', { lines: this.#noted, why: messageOf(thrown) })
   }
 }

@@ -85,8 +85,8 @@ test('A crash leaves an admitted line, closed as failed at the next start', asyn
   before.store.close()
 
   const said: unknown[] = []
-  const voice = { say: (...all: unknown[]) => said.push(all) }
-  const record = open({ voice })
+  const emitter = { emit: (...all: unknown[]) => said.push(all) }
+  const record = open({ emitter })
   assert.deepEqual(record.closeDead(), ['lost'])
   assert.deepEqual(record.closeDead(), [])
   await record.close()
@@ -177,7 +177,7 @@ test('A signature that was not stored is repeated with the following lines', asy
 test('A failing signer loses no line, and an event reports it', async () => {
   const said: string[] = []
   const record = open({
-    voice: { say: (point) => said.push(point) },
+    emitter: { emit: (point) => said.push(point) },
     signer: { checkpoint: () => Promise.reject(new Error('lost')) },
   })
   record.admit(job(), verdict, plan).end(facts)

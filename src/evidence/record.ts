@@ -43,7 +43,7 @@ export interface RecordOptions {
   readonly stateFolder: string
   readonly clock: Clock
   readonly signer?: CheckpointSigner | undefined
-  readonly voice?: Emitter | undefined
+  readonly emitter?: Emitter | undefined
   readonly owner?: Owner
   /** Liveness check of another process; default: asks the kernel. */
   readonly isAlive?: (owner: Owner) => boolean
@@ -199,9 +199,9 @@ class OpenRecord implements AuditRecord {
 
   #full({ message }: MayflyError): void {
     if (this.#fullSince !== undefined) return
-    const { clock, voice } = this.#parts
+    const { clock, emitter } = this.#parts
     this.#fullSince = clock.date()
-    voice?.say('record/full', { because: message })
+    emitter?.emit('record/full', { because: message })
     this.#tryLater()
   }
 
@@ -216,7 +216,7 @@ class OpenRecord implements AuditRecord {
 
   /** Writing this line proves that there is room. */
   #recovered(): void {
-    const { clock, voice } = this.#parts
+    const { clock, emitter } = this.#parts
     const fields = { fullMs: clock.date() - (this.#fullSince ?? clock.date()) }
     const body = { point: 'record/recovered', actor: 'mayfly', trust: 'host', zone: 'main', fields }
     const line = { at: clock.date(), kind: 'event', run: null, tenant: null, status: null } as const
@@ -228,7 +228,7 @@ class OpenRecord implements AuditRecord {
     }
     this.#retry?.cancel()
     this.#fullSince = undefined
-    voice?.say('record/recovered', fields)
+    emitter?.emit('record/recovered', fields)
   }
 
   #isDead(line: OpenLine): boolean {
@@ -238,12 +238,12 @@ class OpenRecord implements AuditRecord {
 
   /** Returns nothing if another starting process closed it first. */
   #close(line: OpenLine, then?: (closed: OpenLine) => void): readonly string[] {
-    const { clock, voice } = this.#parts
+    const { clock, emitter } = this.#parts
     const closed = this.store.end(closedLine(clock.date(), line), line.seq)
     if (!closed) return []
     this.#noted(closed)
     then?.(line)
-    voice?.say('record/closed', { admitted: line.seq, seq: closed.seq }, { run: line.run })
+    emitter?.emit('record/closed', { admitted: line.seq, seq: closed.seq }, { run: line.run })
     return [line.run ?? '']
   }
 

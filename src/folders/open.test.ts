@@ -39,12 +39,12 @@ after(() => rmSync(place, { recursive: true }))
 const denied: unknown[] = []
 
 function folders(files: FilesControl, writtenMax = 2 ** 20) {
-  const voice = { say: (point: string) => void denied.push(point) }
+  const emitter = { emit: (point: string) => void denied.push(point) }
   const asked = {
     controls: { ...allControls, files },
     run: 'exec_1',
     writtenMax,
-    voice,
+    emitter,
     closed: [own],
   }
   const calls = openFolders(asked)

@@ -28,7 +28,7 @@ type Verb = Asked['verb']
 const closedAlways = ['/proc', '/sys', '/dev'] as const
 
 export interface FoldersParts extends FoldersAsked {
-  readonly voice: Emitter
+  readonly emitter: Emitter
   /** Mayfly's own folders, excluded from every grant. */
   readonly closed: readonly string[]
 }
@@ -37,7 +37,7 @@ export interface FoldersParts extends FoldersAsked {
  * Serves granted host folders to a guest without files of its own: each call is checked against the controls in
  * force. Only path and bytes come from the guest.
  */
-export function openFolders({ voice, run, closed, ...given }: FoldersParts): FolderCalls {
+export function openFolders({ emitter, run, closed, ...given }: FoldersParts): FolderCalls {
   let { files } = given.controls
   let writable = given.writtenMax
   let isOpen = 0
@@ -81,7 +81,7 @@ export function openFolders({ voice, run, closed, ...given }: FoldersParts): Fol
         const why = thrown instanceof MayflyError ? thrown : hostError(thrown)
         const fields = { capability: filesCapability, verb: read.data.verb, because: why.code }
         if (why.code === 'FORBIDDEN')
-          voice.say('capability/denied', fields, { run, actor: 'guest', trust: 'wall' })
+          emitter.emit('capability/denied', fields, { run, actor: 'guest', trust: 'wall' })
         throw why
       } finally {
         isOpen--

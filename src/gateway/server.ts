@@ -80,7 +80,7 @@ export interface GatewayOptions {
   /** Quotas of tenants; default none. Closed by the caller. */
   readonly quotas?: Quotas
   readonly limits?: Partial<GatewayLimits>
-  readonly voice: Emitter
+  readonly emitter: Emitter
   /** Data of `/metrics` and `/v1/threats`; both empty by default. */
   readonly telemetry?: Pick<Telemetry, 'views' | 'traces'>
   readonly clock: Clock
@@ -200,12 +200,12 @@ function makeParts(options: GatewayOptions, staticPort: () => number): GatewayPa
     addressRate: new RateLimit(limits.addressPerMinute, clock),
     operateRate: new RateLimit(limits.operatePerMinute, clock),
     clock,
-    refusals: new Refusals(options.voice, clock),
+    refusals: new Refusals(options.emitter, clock),
     tarpit: new Tarpit(clock),
     meters,
     threats,
     threatReaders,
-    requestTrace: new RequestTrace(options.voice, clock, options.telemetry?.traces === true),
+    requestTrace: new RequestTrace(options.emitter, clock, options.telemetry?.traces === true),
     version: options.version,
   }
 }

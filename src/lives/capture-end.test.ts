@@ -62,7 +62,7 @@ async function live({
     sandbox,
     profile,
     clock,
-    voice: { say: (point, fields) => void said.push({ point, fields }) },
+    emitter: { emit: (point, fields) => void said.push({ point, fields }) },
     signal: canceller.signal,
     keep: keep ?? (async (run) => (of.push(run), parts)),
     mutex,

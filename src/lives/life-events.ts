@@ -5,19 +5,19 @@ import { mainZone } from '../contract/phase.ts'
 export class LifeEvents {
   /** Run id, once known. */
   run: string | null = null
-  readonly #voice: Emitter
+  readonly #emitter: Emitter
   readonly #heard: (point: Point, zone: string) => void
   /** Open phase by zone. */
   readonly #open = new Map<string, string>()
 
-  constructor(voice: Emitter, heard: (point: Point, zone: string) => void) {
-    this.#voice = voice
+  constructor(emitter: Emitter, heard: (point: Point, zone: string) => void) {
+    this.#emitter = emitter
     this.#heard = heard
   }
 
   emit(point: Point, fields: Readonly<Record<string, unknown>>, zone: string = mainZone): void {
     this.#heard(point, zone)
-    this.#voice.say(point, fields, { run: this.run, zone, actor: 'temporal' })
+    this.#emitter.emit(point, fields, { run: this.run, zone, actor: 'temporal' })
   }
 
   phaseOpened(zone: string, phase: string): void {

@@ -248,7 +248,7 @@ test('A captured life is frozen, copied, stored, then ended', async () => {
   for (const freeze of ['works', undefined] as const) {
     const faults = freeze ? { freeze } : {}
     const { sandbox, clock, canceller, io } = await stage({ script: forEver, faults }, captured)
-    const voice = { say: () => undefined }
+    const emitter = { emit: () => undefined }
     const kept: unknown[] = []
     sandbox.capture = () =>
       Promise.resolve({ kind: 'memory', parts: [{ name: 'a', bytes: [Buffer.from('abc')] }] })
@@ -256,7 +256,7 @@ test('A captured life is frozen, copied, stored, then ended', async () => {
       sandbox,
       profile: captured,
       clock,
-      voice,
+      emitter,
       signal: canceller.signal,
       async keep(of, capture) {
         kept.push(of)
@@ -307,7 +307,7 @@ test('A life captured too often is ended without another capture', async () => {
     sandbox,
     profile: captured,
     clock,
-    voice: { say: () => undefined },
+    emitter: { emit: () => undefined },
     signal: canceller.signal,
     mayCapture: () => false,
   })

@@ -42,7 +42,7 @@ export interface SupervisorParts {
   readonly sandbox: Sandbox
   readonly profile: Profile
   readonly clock: Clock
-  readonly voice: Emitter
+  readonly emitter: Emitter
   /** Signal of the caller; abort cancels the job. */
   readonly signal: AbortSignal
   /** Receives timeline entries as they are written, and whether each was kept; must not throw. */
@@ -120,7 +120,7 @@ class Supervision implements Supervisor {
     this.#timeline = new Timeline(parts.clock, (entry, isKept) =>
       this.#emit(this.#observers.length, entry, isKept),
     )
-    this.#events = new LifeEvents(parts.voice, (point, zone) =>
+    this.#events = new LifeEvents(parts.emitter, (point, zone) =>
       this.#conditions.counters.count(point, zone),
     )
     this.#first = initialState(schedule, controls, limits.timeout)

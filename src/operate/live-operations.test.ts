@@ -46,11 +46,11 @@ async function underWay(ms: number, parts: Parts = {}) {
     },
   })
   const heard: TimelineEntry[] = []
-  const voice = { say: () => undefined }
+  const emitter = { emit: () => undefined }
   const { signal } = new AbortController()
   const observers = [observe({ sandbox: stands, profile, clock, can: { tightens, can } })]
   const on: TimelineListener = (one, isKept) => void (isKept && heard.push(one))
-  const supervisor = supervise({ sandbox: stands, profile, clock, voice, signal, on, observers })
+  const supervisor = supervise({ sandbox: stands, profile, clock, emitter, signal, on, observers })
   const { run } = taskOf()
   let lived: SupervisedRun | undefined
   const life = supervisor.run(taskOf(), io).then((so) => (lived = so))

@@ -12,7 +12,7 @@ test("A sleeping job counts with its wall's memory and the bytes the server hold
   const budget = { memory: 300 * MiB, runnable: 4, queueMax: 4, waitMsMax: 60_000 }
   const pool = createPool({
     clock: systemClock,
-    voice: { say: () => undefined },
+    emitter: { emit: () => undefined },
     budget: { ...budget, isOneAlone: true },
     provider: () => ({ launch: async () => sandbox as unknown as Sandbox }) as unknown as Provider,
     loads: async () => {
@@ -44,7 +44,7 @@ test('Sleeping jobs of a second burst count as sleeping, though no wall of the f
   }
   const pool = createPool({
     clock: systemClock,
-    voice: { say: () => undefined },
+    emitter: { emit: () => undefined },
     budget: {
       memory: 2 ** 40,
       runnable: 2,

@@ -28,7 +28,7 @@ export interface Pool {
 }
 
 export interface PoolOptions extends LoadSamplerOptions {
-  readonly voice: Emitter
+  readonly emitter: Emitter
   readonly provider: (name: string) => Provider | undefined
   /** Spares yield to jobs; until then their memory counts as used. */
   readonly stock?: Pick<SparePools, 'bytes' | 'evict'>

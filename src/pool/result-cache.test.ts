@@ -19,7 +19,7 @@ function world(bytes = 2 ** 20) {
   const said: string[] = []
   const cache = createResultCache({
     clock,
-    voice: { say: (point) => void said.push(point) },
+    emitter: { emit: (point) => void said.push(point) },
     bounds: () => ({ bytes, age: 1000 }),
   })
   let runs = 0

@@ -19,7 +19,7 @@ export interface ResultCache {
 
 export interface CacheOptions {
   readonly clock: Clock
-  readonly voice: Emitter
+  readonly emitter: Emitter
   readonly bounds: () => LruBounds
 }
 
@@ -101,11 +101,11 @@ class SingleFlightCache implements ResultCache {
   }
 
   #hit(job: Job, found: CachedResult, { tap }: OutcomeWaiter, began: number): LifeResult {
-    const { clock, voice } = this.#options
+    const { clock, emitter } = this.#options
     const now = clock.now()
     const cachedFrom = { id: found.id, age: Math.max(0, now - found.at) }
     const told = parseJson(found.json.toString()) as CachedOutcomeData
-    voice.say('cache/hit', { from: cachedFrom.id, age: cachedFrom.age }, { run: job.id })
+    emitter.emit('cache/hit', { from: cachedFrom.id, age: cachedFrom.age }, { run: job.id })
     if (tap)
       for (const name of ['stdout', 'stderr'] as const)
         if (told[name] !== '') Promise.try(() => tap(name, told[name])).catch(() => {})
@@ -124,7 +124,7 @@ class SingleFlightCache implements ResultCache {
   }
 
   #miss(job: Job, lived: LifeResult): LifeResult {
-    this.#options.voice.say('cache/miss', {}, { run: job.id })
+    this.#options.emitter.emit('cache/miss', {}, { run: job.id })
     return { ...lived, cache: 'miss' }
   }
 }

@@ -20,7 +20,7 @@ export interface SparePools {
   evict(bytes: number): void
 }
 
-export function createSparePools(clock: Clock, voice: Emitter): SparePools {
+export function createSparePools(clock: Clock, emitter: Emitter): SparePools {
   const kinds: SparePool<Spare>[] = []
   const facts = () => kinds.map((kind) => kind.facts)
   return {
@@ -30,11 +30,11 @@ export function createSparePools(clock: Clock, voice: Emitter): SparePools {
         ...options,
         clock,
         onEvent(event) {
-          if (event.what === 'refilled') voice.say('pool/refilled', { key, took: event.took })
+          if (event.what === 'refilled') emitter.emit('pool/refilled', { key, took: event.took })
           if (event.what === 'drained')
-            voice.say('pool/drained', { key, ended: event.ended, because: event.because })
+            emitter.emit('pool/drained', { key, ended: event.ended, because: event.because })
           if (event.what === 'failed')
-            voice.say('tier/unavailable', { key, reason: messageOf(event.reason) })
+            emitter.emit('tier/unavailable', { key, reason: messageOf(event.reason) })
         },
       })
       kinds.push(kind)

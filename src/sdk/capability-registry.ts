@@ -169,8 +169,8 @@ export class CapabilityRegistry implements AsyncDisposable {
     } catch (thrown) {
       if (thrown instanceof Misdeclared) {
         this.#caught.set(capability.name, thrown)
-        const { voice } = assemblyOf(await this.#mayfly())
-        voice.say('capability/misdeclared', { capability: capability.name, seen: thrown.seen })
+        const { emitter } = assemblyOf(await this.#mayfly())
+        emitter.emit('capability/misdeclared', { capability: capability.name, seen: thrown.seen })
       }
       throw thrown
     }

@@ -9,9 +9,9 @@ import { nullSink } from './null-sink.ts'
 import { createEventStream, type EventStream } from './event-stream.ts'
 
 test('An event has a point, an origin, a time, an actor and a trust level', () => {
-  const { voice, events } = open()
-  voice.say('phase/closed', { phase: 'full' }, { run: 'exec_1', zone: 'b' })
-  voice.say('tier/lost')
+  const { emitter, events } = open()
+  emitter.emit('phase/closed', { phase: 'full' }, { run: 'exec_1', zone: 'b' })
+  emitter.emit('tier/lost')
   assert.deepEqual(events[0], {
     format: 1,
     seq: 1,
@@ -27,9 +27,9 @@ test('An event has a point, an origin, a time, an actor and a trust level', () =
 })
 
 test('Events of a wall join the stream with a number of this process', () => {
-  const { voice, events } = open()
-  voice.say('tier/launched')
-  voice.sink({ ...events[0]!, seq: 99, trust: 'wall', at: 5 })
+  const { emitter, events } = open()
+  emitter.emit('tier/launched')
+  emitter.sink({ ...events[0]!, seq: 99, trust: 'wall', at: 5 })
   assert.deepEqual([events[1]!.seq, events[1]!.trust, events[1]!.at], [2, 'wall', 5])
 })
 
@@ -39,21 +39,21 @@ test('A sink that throws loses that event alone, and is finally retired', () => 
     calls += 1
     throw new Error('full')
   }
-  const { voice, events } = open([bad])
-  for (let i = 0; i < 150; i += 1) voice.say('job/admitted')
+  const { emitter, events } = open([bad])
+  for (let i = 0; i < 150; i += 1) emitter.emit('job/admitted')
   assert.equal(events.length, 150)
   assert.equal(calls, 100)
-  assert.deepEqual(voice.stats(), { said: 150, suppressed: 0, failed: 100, retired: 1 })
+  assert.deepEqual(emitter.stats(), { said: 150, suppressed: 0, failed: 100, retired: 1 })
 })
 
 test('A guest that floods is rate-limited alone, and the suppressed events are counted', async () => {
-  const { voice, events, clock } = open([], 10)
+  const { emitter, events, clock } = open([], 10)
   const guest = { run: 'loud', trust: 'guest' } as const
-  for (let i = 0; i < 100; i += 1) voice.say('capability/denied', {}, guest)
-  voice.say('capability/denied', {}, { run: 'quiet', trust: 'guest' })
-  voice.say('capability/denied', {}, { run: 'loud' })
+  for (let i = 0; i < 100; i += 1) emitter.emit('capability/denied', {}, guest)
+  emitter.emit('capability/denied', {}, { run: 'quiet', trust: 'guest' })
+  emitter.emit('capability/denied', {}, { run: 'loud' })
   assert.equal(events.length, 22)
-  clock.after(1000, () => voice.say('capability/denied', {}, guest))
+  clock.after(1000, () => emitter.emit('capability/denied', {}, guest))
   await clock.run()
   assert.deepEqual(events.at(-1)!.fields, { suppressed: 80 })
 })
@@ -61,28 +61,28 @@ test('A guest that floods is rate-limited alone, and the suppressed events are c
 test('A sink added to the list later receives later events', () => {
   const clock = new SimulatedClock()
   const sinks: ((event: Event) => void)[] = []
-  const voice = createEventStream({ clock, sinks })
+  const emitter = createEventStream({ clock, sinks })
   const heard: number[] = []
-  voice.say('server/started')
+  emitter.emit('server/started')
   sinks.push(({ seq }) => heard.push(seq))
-  voice.say('server/stopped')
+  emitter.emit('server/stopped')
   assert.deepEqual(heard, [2])
 })
 
 test('A listener receives events until it unsubscribes', () => {
-  const { voice } = open()
+  const { emitter } = open()
   const heard: number[] = []
-  const leave = voice.listen(({ seq }) => heard.push(seq))
-  voice.say('server/started')
+  const leave = emitter.listen(({ seq }) => heard.push(seq))
+  emitter.emit('server/started')
   leave()
-  voice.say('server/stopped')
+  emitter.emit('server/stopped')
   assert.deepEqual(heard, [1])
 })
 
 test('The ring stores the last events in order and no more', () => {
   const ring = createMemoryRing(3)
-  const { voice } = open([ring.sink, nullSink])
-  for (const run of ['a', 'b', 'a', 'b', 'a']) voice.say('job/admitted', {}, { run })
+  const { emitter } = open([ring.sink, nullSink])
+  for (const run of ['a', 'b', 'a', 'b', 'a']) emitter.emit('job/admitted', {}, { run })
   assert.deepEqual(
     ring.after(0).map(({ seq }) => seq),
     [3, 4, 5],
@@ -97,8 +97,8 @@ test('The ring stores the last events in order and no more', () => {
 
 test('The log writes one JSON object a line', () => {
   const lines: string[] = []
-  const { voice } = open([createLogSink({ stream: pushInto(lines), form: 'json' })])
-  voice.say('output/refused', { why: 'a\nb' })
+  const { emitter } = open([createLogSink({ stream: pushInto(lines), form: 'json' })])
+  emitter.emit('output/refused', { why: 'a\nb' })
   assert.equal(lines.length, 1)
   const { point, fields, time } = JSON.parse(lines[0]!)
   assert.deepEqual(
@@ -109,8 +109,8 @@ test('The log writes one JSON object a line', () => {
 
 test('The human log escapes control characters of a guest', () => {
   const lines: string[] = []
-  const { voice } = open([createLogSink({ stream: pushInto(lines), form: 'human', color: true })])
-  voice.say(
+  const { emitter } = open([createLogSink({ stream: pushInto(lines), form: 'human', color: true })])
+  emitter.emit(
     'anomaly/found',
     { '\u001b]0;x\u0007': '\u202e\u009b2J' },
     { trust: 'guest', run: '\u001b[2J' },
@@ -129,8 +129,10 @@ test('The human log escapes control characters of a guest', () => {
 
 test('The human log rounds measurements', () => {
   const lines: string[] = []
-  const { voice } = open([createLogSink({ stream: pushInto(lines), form: 'human', color: false })])
-  voice.say('job/ended', { status: 'ok', took: 3.141592653 }, { run: 'exec_1' })
+  const { emitter } = open([
+    createLogSink({ stream: pushInto(lines), form: 'human', color: false }),
+  ])
+  emitter.emit('job/ended', { status: 'ok', took: 3.141592653 }, { run: 'exec_1' })
   assert.deepEqual(lines, ['22:13:20.000 job/ended exec_1 status="ok" took=3.142\n'])
 })
 
@@ -138,12 +140,12 @@ test('A log whose reader is stalled drops lines and counts them', () => {
   const lines: string[] = []
   const stream = { ...pushInto(lines), writableLength: 2 << 20 }
   const log = createLogSink({ stream, form: 'json' })
-  const { voice } = open([log])
-  voice.say('job/admitted')
-  voice.say('job/admitted')
+  const { emitter } = open([log])
+  emitter.emit('job/admitted')
+  emitter.emit('job/admitted')
   stream.writableLength = 0
-  voice.say('job/ended')
-  voice.say('job/ended')
+  emitter.emit('job/ended')
+  emitter.emit('job/ended')
   assert.equal(log.dropped, 2)
   assert.deepEqual(
     lines.map((line) => JSON.parse(line).dropped),
@@ -153,17 +155,17 @@ test('A log whose reader is stalled drops lines and counts them', () => {
 
 test('Counters equal an independent count, S3-62, and ignore claims of guests', () => {
   const counters = createCounters()
-  const { voice } = open([counters.sink])
+  const { emitter } = open([counters.sink])
   const statuses = ['ok', 'error', 'timeout', 'blocked', 'limit', 'failed', 'refused']
   const expected: Record<string, number> = {}
   for (let i = 0; i < 1000; i += 1) {
     const status = statuses[(i * i) % statuses.length]!
     expected[status] = (expected[status] ?? 0) + 1
-    voice.say('job/admitted')
-    voice.say('job/ended', { status, tier: 'isolate' })
+    emitter.emit('job/admitted')
+    emitter.emit('job/ended', { status, tier: 'isolate' })
   }
-  voice.say('job/admitted')
-  voice.say('anomaly/found', { status: 'ok' }, { trust: 'guest' })
+  emitter.emit('job/admitted')
+  emitter.emit('anomaly/found', { status: 'ok' }, { trust: 'guest' })
   const counts = counters.read()
   assert.deepEqual(counts.byStatus, expected)
   assert.deepEqual(counts.byTier, { isolate: 1000 })
@@ -173,12 +175,12 @@ test('Counters equal an independent count, S3-62, and ignore claims of guests', 
 function open(
   sinks: readonly ((event: Event) => void)[] = [],
   limit?: number,
-): { voice: EventStream; events: Event[]; clock: SimulatedClock } {
+): { emitter: EventStream; events: Event[]; clock: SimulatedClock } {
   const clock = new SimulatedClock()
   const events: Event[] = []
   const all = [...sinks, (event: Event) => void events.push(event)]
-  const voice = createEventStream({ clock, sinks: all, ...(limit ? { limit } : {}) })
-  return { voice, events, clock }
+  const emitter = createEventStream({ clock, sinks: all, ...(limit ? { limit } : {}) })
+  return { emitter, events, clock }
 }
 
 function pushInto(lines: string[]): { write(text: string): void } {

@@ -1,7 +1,7 @@
 import type { Clock } from '../contract/clock.ts'
 import type { Event, Sink, Emitter } from '../contract/event.ts'
 
-export interface VoiceOptions {
+export interface EventStreamOptions {
   readonly clock: Clock
   /** Read at every event, so that sinks can be added later. */
   readonly sinks: readonly Sink[]
@@ -15,10 +15,10 @@ export interface EventStream extends Emitter {
   readonly sink: Sink
   /** Subscribes a sink, such as a live view; returns the unsubscribe function. */
   listen(sink: Sink): () => void
-  stats(): VoiceStats
+  stats(): EventStreamStats
 }
 
-export interface VoiceStats {
+export interface EventStreamStats {
   readonly said: number
   /** Guest events dropped by the rate limit. */
   readonly suppressed: number
@@ -32,7 +32,7 @@ const runsMax = 4096
 const failuresMax = 100
 
 /** Opens the stream. A sink that throws loses that event, and is retired after `failuresMax` consecutive errors. */
-export function createEventStream(options: VoiceOptions): EventStream {
+export function createEventStream(options: EventStreamOptions): EventStream {
   return new Stream(options)
 }
 
@@ -58,13 +58,13 @@ class Stream implements EventStream {
   #failed = 0
   #retired = 0
 
-  constructor({ clock, sinks, limit = guestEventsPerSecond }: VoiceOptions) {
+  constructor({ clock, sinks, limit = guestEventsPerSecond }: EventStreamOptions) {
     this.#clock = clock
     this.#perSecond = limit
     this.#sinks = sinks
   }
 
-  say: Emitter['say'] = (point, fields = {}, more = {}) => {
+  emit: Emitter['emit'] = (point, fields = {}, more = {}) => {
     const { run = null, zone = 'main', trust = 'host' } = more
     const actor = more.actor ?? point.slice(0, point.indexOf('/'))
     this.#emit({ point, fields, run, zone, actor, trust, at: this.#clock.date() })
@@ -80,7 +80,7 @@ class Stream implements EventStream {
     }
   }
 
-  stats(): VoiceStats {
+  stats(): EventStreamStats {
     const [suppressed, failed] = [this.#suppressed, this.#failed]
     return { said: this.#seq, suppressed, failed, retired: this.#retired }
   }

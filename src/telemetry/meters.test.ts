@@ -9,7 +9,7 @@ import { prometheusText } from './prometheus.ts'
 import { createEventStream } from './event-stream.ts'
 
 test('S3-62: after 1,000 mixed jobs the metrics equal an independent count', async () => {
-  const { meters, voice } = open()
+  const { meters, emitter } = open()
   const statuses = ['ok', 'error', 'timeout', 'blocked', 'limit', 'failed', 'refused']
   const expected = new Map<string, number>()
   let seconds = 0
@@ -20,12 +20,15 @@ test('S3-62: after 1,000 mixed jobs the metrics equal an independent count', asy
     expected.set(series, (expected.get(series) ?? 0) + 1)
     seconds += at / 1000
     const run = `exec_${at}`
-    voice.say('job/admitted', {}, { run })
-    voice.say('threat/analysed', { cached: at % 4 === 0, patterns: at % 2 ? ['EVAL', 'EVAL'] : [] })
-    voice.say('job/ended', { status, tier, took: at }, { run })
+    emitter.emit('job/admitted', {}, { run })
+    emitter.emit('threat/analysed', {
+      cached: at % 4 === 0,
+      patterns: at % 2 ? ['EVAL', 'EVAL'] : [],
+    })
+    emitter.emit('job/ended', { status, tier, took: at }, { run })
   }
-  voice.say('job/admitted')
-  voice.say('job/ended', { status: 'ok', tier: 'isolate' }, { trust: 'guest' })
+  emitter.emit('job/admitted')
+  emitter.emit('job/ended', { status: 'ok', tier: 'isolate' }, { trust: 'guest' })
   const { value, sum } = metricsIn(prometheusText(await meters.read()))
   for (const [series, count] of expected) {
     assert.equal(value(`mayfly_executions_total{${series}}`), count)
@@ -40,21 +43,21 @@ test('S3-62: after 1,000 mixed jobs the metrics equal an independent count', asy
 })
 
 test('Refusals are counted by code, including rate-limited ones', async () => {
-  const { meters, voice } = open()
-  voice.say('door/refused', { code: 'UNAUTHENTICATED' })
-  voice.say('door/refused', { code: 'RATE_LIMITED', unspoken: 40 })
+  const { meters, emitter } = open()
+  emitter.emit('door/refused', { code: 'UNAUTHENTICATED' })
+  emitter.emit('door/refused', { code: 'RATE_LIMITED', unspoken: 40 })
   const { sum, value } = metricsIn(prometheusText(await meters.read()))
   assert.equal(sum('mayfly_door_refusals_total'), 42)
   assert.equal(value('mayfly_door_refusals_total{code="unspoken"}'), 40)
 })
 
 test('Unsigned lines are shown until they are signed', async () => {
-  const { meters, voice } = open()
+  const { meters, emitter } = open()
   const unsigned = async (): Promise<number | undefined> =>
     metricsIn(prometheusText(await meters.read())).value('mayfly_record_unsigned')
-  voice.say('record/unsigned', { lines: 12 })
+  emitter.emit('record/unsigned', { lines: 12 })
   assert.equal(await unsigned(), 12)
-  voice.say('record/checkpoint', { seq: 20, lines: 12 })
+  emitter.emit('record/checkpoint', { seq: 20, lines: 12 })
   assert.equal(await unsigned(), 0)
 })
 
@@ -103,5 +106,8 @@ test('An observer that throws does not affect the others', async () => {
 
 function open() {
   const meters = createMeters()
-  return { meters, voice: createEventStream({ clock: new SimulatedClock(), sinks: [meters.sink] }) }
+  return {
+    meters,
+    emitter: createEventStream({ clock: new SimulatedClock(), sinks: [meters.sink] }),
+  }
 }

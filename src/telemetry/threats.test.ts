@@ -5,18 +5,18 @@ import { createThreats, type Threat } from './threats.ts'
 import { createEventStream, type EventStream } from './event-stream.ts'
 
 test('Audited, blocked, unparsed, denied and anomalous runs are threats, with tenant and verdict', () => {
-  const { voice, threats } = open()
-  voice.say(
+  const { emitter, threats } = open()
+  emitter.emit(
     'threat/analysed',
     { tenant: 'acme', threatScore: 95, risk: 95, patterns: ['VM_ESCAPE'] },
     { run: 'exec_1' },
   )
-  voice.say('job/admitted', { tenant: 'acme' }, { run: 'exec_1' })
-  voice.say('threat/unparsed', { tenant: 'acme', why: 'died' }, { run: 'exec_2' })
-  voice.say('capability/denied', { capability: 'fetch' }, { run: 'exec_1', trust: 'guest' })
-  voice.say('anomaly/found', { behaviorScore: 40 }, { run: 'exec_1', trust: 'wall' })
-  voice.say('job/ended', { status: 'blocked', code: 'THREAT_DETECTED' }, { run: 'exec_1' })
-  voice.say('job/ended', { status: 'refused', tenant: 'other' }, { run: 'exec_2' })
+  emitter.emit('job/admitted', { tenant: 'acme' }, { run: 'exec_1' })
+  emitter.emit('threat/unparsed', { tenant: 'acme', why: 'died' }, { run: 'exec_2' })
+  emitter.emit('capability/denied', { capability: 'fetch' }, { run: 'exec_1', trust: 'guest' })
+  emitter.emit('anomaly/found', { behaviorScore: 40 }, { run: 'exec_1', trust: 'wall' })
+  emitter.emit('job/ended', { status: 'blocked', code: 'THREAT_DETECTED' }, { run: 'exec_1' })
+  emitter.emit('job/ended', { status: 'refused', tenant: 'other' }, { run: 'exec_2' })
   assert.deepEqual(
     threats.after(0).map(({ kind, tenant, run }) => [kind, tenant, run]),
     [
@@ -40,8 +40,8 @@ test('Audited, blocked, unparsed, denied and anomalous runs are threats, with te
 })
 
 test('A score of 40 is not audited, one of 41 is', () => {
-  const { voice, threats } = open()
-  for (const threatScore of [40, 41]) voice.say('threat/analysed', { threatScore }, { run: 'r' })
+  const { emitter, threats } = open()
+  for (const threatScore of [40, 41]) emitter.emit('threat/analysed', { threatScore }, { run: 'r' })
   assert.deepEqual(
     threats.after(0).map(({ threatScore }) => threatScore),
     [41],
@@ -49,9 +49,9 @@ test('A score of 40 is not audited, one of 41 is', () => {
 })
 
 test('An effect refused for its threats is blocked; one refused for another reason is no threat', () => {
-  const { voice, threats } = open()
+  const { emitter, threats } = open()
   for (const code of ['THREAT_DETECTED', 'INVALID'])
-    voice.say('effect/refused', { code, tenant: 'acme' }, { run: code })
+    emitter.emit('effect/refused', { code, tenant: 'acme' }, { run: code })
   assert.deepEqual(
     threats.after(0).map(({ kind, tenant }) => [kind, tenant]),
     [['blocked', 'acme']],
@@ -59,13 +59,13 @@ test('An effect refused for its threats is blocked; one refused for another reas
 })
 
 test('A guest cannot fake a tenant, nor that another was blocked', () => {
-  const { voice, threats } = open()
+  const { emitter, threats } = open()
   const guest = { run: 'exec_1', trust: 'guest' } as const
-  voice.say('job/admitted', { tenant: 'other' }, guest)
-  voice.say('job/ended', { status: 'blocked' }, guest)
-  voice.say('threat/analysed', { threatScore: 100 }, guest)
-  voice.say('job/admitted', { tenant: 'acme' }, { run: 'exec_1' })
-  voice.say('capability/denied', { capability: 'x', tenant: 'other' }, guest)
+  emitter.emit('job/admitted', { tenant: 'other' }, guest)
+  emitter.emit('job/ended', { status: 'blocked' }, guest)
+  emitter.emit('threat/analysed', { threatScore: 100 }, guest)
+  emitter.emit('job/admitted', { tenant: 'acme' }, { run: 'exec_1' })
+  emitter.emit('capability/denied', { capability: 'x', tenant: 'other' }, guest)
   assert.deepEqual(
     threats.after(0).map(({ kind, tenant }) => [kind, tenant]),
     [['denied', 'acme']],
@@ -73,9 +73,9 @@ test('A guest cannot fake a tenant, nor that another was blocked', () => {
 })
 
 test('A tenant sees only its own, and the last are stored', () => {
-  const { voice, threats } = open(10)
+  const { emitter, threats } = open(10)
   for (let at = 0; at < 100; at += 1)
-    voice.say('threat/unparsed', { tenant: at % 2 === 0 ? 'a' : 'b' }, { run: `exec_${at}` })
+    emitter.emit('threat/unparsed', { tenant: at % 2 === 0 ? 'a' : 'b' }, { run: `exec_${at}` })
   assert.ok(threats.after(0).length < 20)
   assert.equal(threats.after(0).at(-1)?.run, 'exec_99')
   assert.ok(threats.after(0, 'a').every(({ tenant }) => tenant === 'a'))
@@ -83,21 +83,21 @@ test('A tenant sees only its own, and the last are stored', () => {
 })
 
 test('A listener gets threats as they come, until it unsubscribes', () => {
-  const { voice, threats } = open()
+  const { emitter, threats } = open()
   const heard: Threat[] = []
   const leave = threats.listen((threat) => heard.push(threat))
-  voice.say('threat/unparsed')
-  voice.say('server/started')
+  emitter.emit('threat/unparsed')
+  emitter.emit('server/started')
   leave()
-  voice.say('threat/unparsed')
+  emitter.emit('threat/unparsed')
   assert.equal(heard.length, 1)
 })
 
 function open(kept?: number): {
-  voice: EventStream
+  emitter: EventStream
   threats: ReturnType<typeof createThreats>
 } {
   const threats = createThreats(kept)
-  const voice = createEventStream({ clock: new SimulatedClock(), sinks: [threats.sink] })
-  return { voice, threats }
+  const emitter = createEventStream({ clock: new SimulatedClock(), sinks: [threats.sink] })
+  return { emitter, threats }
 }

@@ -30,7 +30,7 @@ function analystWith(
       asked.push(tenant)
       return answer(text)
     },
-    voice: { say: (point) => void said.push(point) },
+    emitter: { emit: (point) => void said.push(point) },
     ...more,
   })
   return { analyse, asked, said }

@@ -29,7 +29,7 @@ export interface AnalystParts {
   readonly ask: (tenant: string, requestText: string) => Promise<string>
   /** Cached analyses of all tenants together. Default 512. */
   readonly cacheEntriesMax?: number
-  readonly voice: Pick<Emitter, 'say'>
+  readonly emitter: Pick<Emitter, 'emit'>
   /** Version of the rules in force; a change invalidates every cached entry. */
   readonly rulesVersion?: () => string
   /** True if zones of the job's source are analysed as well; false by default. */
@@ -51,10 +51,10 @@ const placeUnits = 2048
  * finding UNPARSED, which is never cached.
  */
 export function createAnalyst(parts: AnalystParts): (job: Job) => Promise<CachedAnalysis> {
-  const { ask, cacheEntriesMax = 512, voice, rulesVersion = () => tableVersion } = parts
+  const { ask, cacheEntriesMax = 512, emitter, rulesVersion = () => tableVersion } = parts
   const { clock = systemClock, zones = () => false } = parts
   const cache = new Cache(cacheEntriesMax, cacheUnitsMax)
-  const inLayers = createLayerAnalyst({ ask, layers: parts.layers, version: rulesVersion, voice })
+  const inLayers = createLayerAnalyst({ ask, layers: parts.layers, version: rulesVersion, emitter })
   return async (job) => {
     const began = clock.now()
     const digest = digestOf(job, rulesVersion())
@@ -62,10 +62,10 @@ export function createAnalyst(parts: AnalystParts): (job: Job) => Promise<Cached
     const key = `${job.tenant}\0${withZones ? 'zones' : ''}\0${digest}`
     const known = cache.get(key)
     const analysis =
-      known ?? (await inspectElsewhere(job, digest, withZones, { ask, voice, inLayers }))
+      known ?? (await inspectElsewhere(job, digest, withZones, { ask, emitter, inLayers }))
     if (analysis.believed) cache.set(key, analysis)
     const facts = { ...factsAbout(analysis.value), tenant: job.tenant, cached: known !== undefined }
-    voice.say('threat/analysed', { ...facts, took: clock.now() - began }, { run: job.id })
+    emitter.emit('threat/analysed', { ...facts, took: clock.now() - began }, { run: job.id })
     return { ...analysis.value, cached: known !== undefined }
   }
 }
@@ -101,7 +101,7 @@ async function inspectElsewhere(
   job: Job,
   digest: string,
   zones: boolean,
-  { ask, voice, inLayers }: Pick<AnalystParts, 'ask' | 'voice'> & { inLayers: LayerMatcher },
+  { ask, emitter, inLayers }: Pick<AnalystParts, 'ask' | 'emitter'> & { inLayers: LayerMatcher },
 ): Promise<Kept> {
   const { code, name, language, entry, files } = job.asked
   const hasPackages = files.some(({ path }) => isOfPackage(path))
@@ -117,7 +117,7 @@ async function inspectElsewhere(
     } catch (thrown) {
       if (isNobodysFault(thrown)) throw thrown
       const fields = { why: reasonOf(thrown), tenant: job.tenant }
-      voice.say('threat/unparsed', fields, { run: job.id })
+      emitter.emit('threat/unparsed', fields, { run: job.id })
       if (packages && hasPackages) return inspect(false)
       return { value: analysisOf(unread(job), digest), believed: false }
     }

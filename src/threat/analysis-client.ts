@@ -23,7 +23,7 @@ export interface AnalysisClient {
 
 export interface AnalysisClientOptions {
   readonly warden: WardenClient
-  readonly voice: Emitter
+  readonly emitter: Emitter
   /** Maximum processes parsing at once. */
   readonly atOnce: number
   /** A process for a single source is neither warmed up nor replaced. */
@@ -45,7 +45,7 @@ const WAIT_MS_MAX = 10_000
 
 export function createAnalysisClient({
   warden,
-  voice,
+  emitter,
   atOnce,
   once,
   alone,
@@ -53,7 +53,7 @@ export function createAnalysisClient({
   const workers = createWorkerSpares({
     program: 'analyst',
     warden,
-    voice,
+    emitter,
     spares: once ? 0 : WARM_SOURCES,
     keepReady: !once,
     spareMiB: 8,

@@ -15,7 +15,7 @@ interface LayerParts {
   readonly ask: (tenant: string, requestText: string) => Promise<string>
   readonly layers: LayerCode | undefined
   readonly version: () => string
-  readonly voice: Pick<Emitter, 'say'>
+  readonly emitter: Pick<Emitter, 'emit'>
 }
 
 /** Cached layers of all tenants; each belongs to one tenant. */
@@ -30,7 +30,7 @@ const replySchema = z.object({ found: keptSchema.shape.found })
  * Finds patterns in a job's package layers, once per layer, and stores the result beside it. A layer is read
  * whole or not at all; unread layers and parser crashes are UNREAD_DEPENDENCY, and the latter are retried.
  */
-export function createLayerAnalyst({ ask, layers, version, voice }: LayerParts): LayerMatcher {
+export function createLayerAnalyst({ ask, layers, version, emitter }: LayerParts): LayerMatcher {
   const known = new Map<string, readonly PatternMatch[]>()
 
   async function find(layer: string, job: Job): Promise<readonly PatternMatch[]> {
@@ -61,7 +61,7 @@ export function createLayerAnalyst({ ask, layers, version, voice }: LayerParts):
     } catch (thrown) {
       if (thrown instanceof MayflyError && thrown.code !== 'UNAVAILABLE') throw thrown
       const why = thrown instanceof Error ? thrown.message.slice(0, 200) : 'unknown'
-      voice.say('threat/unparsed', { why, tenant: job.tenant, layer }, { run: job.id })
+      emitter.emit('threat/unparsed', { why, tenant: job.tenant, layer }, { run: job.id })
       return [unreadIn('package')]
     }
   }

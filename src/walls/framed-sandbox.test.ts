@@ -39,7 +39,7 @@ function played() {
     profile: { controls, limits: {}, schedule: { phases: [] } },
     wall,
     warden: { tighten: () => new Promise((then) => void setTimeout(then, 5, {})) },
-    voice: { say: () => undefined },
+    emitter: { emit: () => undefined },
     give: () => undefined,
     pool: 'hit',
     listener: { close: () => undefined },

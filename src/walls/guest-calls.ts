@@ -13,7 +13,7 @@ const BACKLOG_BYTES_MAX = 8 * 2 ** 20
 
 export interface GuestCallsParts {
   readonly wall: WallHandle
-  readonly voice: Emitter
+  readonly emitter: Emitter
   /** State of the sandbox when it is asked. */
   readonly now: () => {
     readonly controls: Controls
@@ -82,7 +82,7 @@ export class GuestCalls {
     const fields = { capability: capability.slice(0, 200) }
     const run = task?.run ?? null
     const about = { run, zone: task?.zone ?? 'main', trust: 'wall' } as const
-    this.#parts.voice.say('capability/denied', fields, about)
+    this.#parts.emitter.emit('capability/denied', fields, about)
     sink?.({
       format: 1,
       seq: 0,

@@ -17,7 +17,7 @@ export interface SandboxParts {
   readonly profile: Profile
   readonly wall: WallHandle
   readonly warden: WardenClient
-  readonly voice: Emitter
+  readonly emitter: Emitter
   readonly pool: 'hit' | 'miss'
 }
 
@@ -85,9 +85,9 @@ export class GuestLife {
 
   /** Samples usage from the release of user code on. */
   sample(): void {
-    const { warden, voice } = this.parts
+    const { warden, emitter } = this.parts
     const { run = '', zone } = this.task ?? {}
-    this.samples ??= sampleUsage({ warden, wall: this.wall, run, zone, voice })
+    this.samples ??= sampleUsage({ warden, wall: this.wall, run, zone, emitter })
   }
 
   /** An honest runner sends no more answers than the batch has calls. */

@@ -89,9 +89,9 @@ class ProgramFrames implements GuestFrames {
   /** Subscribes to the sentinel first, whose reports may come before the word of the release. */
   send(task: Task): void {
     const { wayOut, wall: id, parts } = this.#life
-    const { wall, warden, voice, profile } = parts
+    const { wall, warden, emitter, profile } = parts
     if (hasSentinel(wall.wall))
-      this.#calls = reportCalls({ warden, wall: id, run: task.run, voice })
+      this.#calls = reportCalls({ warden, wall: id, run: task.run, emitter })
     this.#sentAt = performance.now()
     for (const piece of piecesOf(task)) wall.send(kind.ahead, piece)
     wall.send(kind.run, JSON.stringify({ ...carried(task, profile), trust: wayOut?.trust }))

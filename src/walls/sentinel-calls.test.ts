@@ -71,7 +71,7 @@ suite('Calls of a program', () => {
       warden: { onCall: (_wall, then) => (hear = then) },
       wall: 'w1',
       run: 'r1',
-      voice: { say: (point, fields) => void said.push([point, fields]) },
+      emitter: { emit: (point, fields) => void said.push([point, fields]) },
     })
     const by = { pid: 2, t: 1 }
     const seen = { ...by, monotonic: 7, denied: false, writes: false, leftOut: 0 }
@@ -101,7 +101,7 @@ suite('Calls of a program', () => {
       warden: { onCall: (_wall, then) => (hear = then) },
       wall: 'w1',
       run: 'r1',
-      voice: { say: (_point, fields) => void said.push(fields?.['path']) },
+      emitter: { emit: (_point, fields) => void said.push(fields?.['path']) },
     })
     const by = { t: 1, pid: 2, call: 'openat', class: 'outside' } as const
     const seen = { ...by, denied: false, writes: false, leftOut: 0 }

@@ -71,9 +71,9 @@ export function reportCalls(parts: {
   readonly warden: Pick<WardenClient, 'onCall'>
   readonly wall: string
   readonly run: string
-  readonly voice: Emitter
+  readonly emitter: Emitter
 }): { released(atMs: number): void } {
-  const { warden, wall, run, voice } = parts
+  const { warden, wall, run, emitter } = parts
   const about = { run, zone: 'main', trust: 'wall', actor: 'sentinel' } as const
   const early: SystemCallReport[] = []
   let releasedAt: number | undefined
@@ -82,7 +82,7 @@ export function reportCalls(parts: {
     if (releasedAt === undefined) return void (early.length < earlyMax && early.push(seen))
     if (seen.monotonic < releasedAt && seen.class !== 'exec') return
     const [point, fields] = wordsOf(seen, releasedAt)
-    voice.say(point, fields, about)
+    emitter.emit(point, fields, about)
   }
 
   warden.onCall(wall, tell)

@@ -21,9 +21,9 @@ export function sampleUsage(parts: {
   readonly wall: string
   readonly run: string
   readonly zone?: string | undefined
-  readonly voice: Emitter
+  readonly emitter: Emitter
 }): UsageSamples {
-  const { warden, wall, run, zone = 'main', voice } = parts
+  const { warden, wall, run, zone = 'main', emitter } = parts
   const about = { run, zone, trust: 'wall', actor: 'warden' } as const
   let first: WallUsage | undefined
   let last: WallUsage | undefined
@@ -38,14 +38,14 @@ export function sampleUsage(parts: {
     waitMs = wait
     first ??= now
     last = now
-    voice.say('seen/processes', { now: now.processes + 1 }, about)
-    voice.say('seen/memory', { bytes: now.bytes }, about)
-    voice.say('seen/cpu', workOf(first, now), about)
+    emitter.emit('seen/processes', { now: now.processes + 1 }, about)
+    emitter.emit('seen/memory', { bytes: now.bytes }, about)
+    emitter.emit('seen/cpu', workOf(first, now), about)
     timer = setTimeout(() => void sample(), wait).unref()
   }
 
   // At its release it is one process; the first sample may find many.
-  voice.say('seen/processes', { now: 1 }, about)
+  emitter.emit('seen/processes', { now: 1 }, about)
   timer = setTimeout(() => void sample(), FIRST_MS).unref()
   return {
     get cpuMs() {

@@ -69,13 +69,13 @@ class WorkerFrames implements GuestFrames {
   readonly #dropped = Promise.withResolvers<void>()
 
   constructor(life: GuestLife, exits: RealmExits, settings: WorkerOptions['settings']) {
-    const { wall, voice } = life.parts
+    const { wall, emitter } = life.parts
     this.#life = life
     this.#settings = settings
     this.#held = new HeldFrames(wall, (frame) => this.#read(frame))
     this.#calls = new GuestCalls({
       wall,
-      voice,
+      emitter,
       now: () => stateOf(life, exits),
       garbled: (why) => life.garbled(why),
     })

@@ -26,7 +26,7 @@ function stand({ keepReady = true } = {}) {
   const workers = createWorkerSpares({
     program: 'isolated-vm',
     warden: warden as never,
-    voice: { say: () => undefined },
+    emitter: { emit: () => undefined },
     spares: 8,
     spareMiB: 128,
     wallsMax: 100,

@@ -13,7 +13,7 @@ import type { ProgramName } from '../contract/warden.ts'
 export interface WorkerSparesOptions {
   readonly program: ProgramName
   readonly warden: WardenClient
-  readonly voice: Emitter
+  readonly emitter: Emitter
   /** Isolates made ahead in each handle, of this many MiB. */
   readonly spares: number
   readonly spareMiB: number
@@ -118,25 +118,25 @@ class TenantWorkers implements WorkerSpares {
   }
 
   async #start(spares = this.#options.spares): Promise<WallHandle> {
-    const { warden, program, spareMiB, voice } = this.#options
+    const { warden, program, spareMiB, emitter } = this.#options
     const { wall, socket } = await warden.start(program, { spares, spareMiB })
     const handle = new WallHandle(wall, socket, warden)
     handle.ref(false)
     this.#all.add(handle)
     if (this.#isClosed) void handle.kill()
-    voice.say('pool/refilled', { program, wall: wall.id, took: wall.took, layers: wall.layers })
+    emitter.emit('pool/refilled', { program, wall: wall.id, took: wall.took, layers: wall.layers })
     return handle
   }
 
   #keepOneUnbound(): void {
-    const { keepReady, wallsMax, voice, program } = this.#options
+    const { keepReady, wallsMax, emitter, program } = this.#options
     const isThere = this.#idle.some((handle) => handle.alive && handle.tenant === undefined)
     if (!keepReady || this.#isClosed || this.#starting || this.#awaited > 0 || isThere) return
     if (this.#live().length >= wallsMax) return
     void this.#unbound().then(
       (handle) => void this.#idle.push(handle),
       (error: unknown) => {
-        voice.say('tier/unavailable', { program, reason: messageOf(error) })
+        emitter.emit('tier/unavailable', { program, reason: messageOf(error) })
         setTimeout(() => this.#keepOneUnbound(), RETRY_MS).unref()
       },
     )

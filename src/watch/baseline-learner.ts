@@ -15,12 +15,12 @@ const settledMax = 10_000
  */
 export class BaselineLearner {
   readonly #store: () => BaselineStore
-  readonly #voice: Emitter
+  readonly #emitter: Emitter
   readonly #settled = new Set<string>()
 
-  constructor(store: () => BaselineStore, voice: Emitter) {
+  constructor(store: () => BaselineStore, emitter: Emitter) {
     this.#store = store
-    this.#voice = voice
+    this.#emitter = emitter
   }
 
   /** A run without a readable baseline is still watched. */
@@ -57,7 +57,7 @@ export class BaselineLearner {
     const came = this.#store().learn(subject, whole, anomalies)
     if (came === 'done') this.#settle(name)
     const fields = { tenant: subject.tenant, name: subject.name }
-    if (came === 'learned') this.#voice.say('baseline/learned', fields, { run })
+    if (came === 'learned') this.#emitter.emit('baseline/learned', fields, { run })
     if (came === 'full') this.#reportLost(subject, run, 'there is no room for another effect')
   }
 
@@ -67,7 +67,7 @@ export class BaselineLearner {
   }
 
   #reportLost({ tenant, name }: BaselineKey, run: string, because: string): void {
-    this.#voice.say('baseline/lost', { tenant, name, because }, { run })
+    this.#emitter.emit('baseline/lost', { tenant, name, because }, { run })
   }
 }
 

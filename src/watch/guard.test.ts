@@ -58,7 +58,7 @@ function jobOf(asked: Record<string, unknown> = {}): Job {
 function houseOf(input: ConfigInput = {}) {
   const clock = new SimulatedClock()
   const events: Event[] = []
-  const voice = createEventStream({ clock, sinks: [(event) => void events.push(event)] })
+  const emitter = createEventStream({ clock, sinks: [(event) => void events.push(event)] })
   const baselines = openBaselineStore(':memory:')
   const stronger = openRaisedFloors(':memory:')
   const config = configSchema.parse(input)
@@ -66,13 +66,13 @@ function houseOf(input: ConfigInput = {}) {
   const heard: string[] = []
   const guard = createGuard({
     clock,
-    voice,
+    emitter,
     config: () => config,
     baselines: () => baselines,
     stronger: () => stronger,
     notify: (told) => void notified.push(told.anomaly.name),
   })
-  voice.listen(guard.watching.sink)
+  emitter.listen(guard.watching.sink)
 
   /** `denials`: times of refused calls. */
   async function live(
@@ -85,19 +85,19 @@ function houseOf(input: ConfigInput = {}) {
     const own =
       typeof steps === 'function' ? steps(guard.plantHoneytokens(job.id)[0]!.secret) : steps
     const fields = { capability: 'mail.send' }
-    const deny = () => voice.say('capability/denied', fields, { run: job.id })
+    const deny = () => emitter.emit('capability/denied', fields, { run: job.id })
     for (let time = 0; time < (denials?.times ?? 0); time++) clock.after(denials!.at, deny)
     const sandbox = await createMockProvider({ script: () => own }).launch(as, clock)
     const { signal } = new AbortController()
     const observers = [guard.observe()]
-    const supervisor = supervise({ sandbox, profile: as, clock, voice, signal, observers })
+    const supervisor = supervise({ sandbox, profile: as, clock, emitter, signal, observers })
     const stdout = (chunk: Uint8Array) => void heard.push(Buffer.from(chunk).toString())
     const call = (name: string) => (heard.push(name), Promise.resolve('null'))
     const lived = supervisor.run(taskOf(), { stdout, stderr() {}, call })
     await clock.run()
     return await lived
   }
-  return { guard, live, events, notified, heard, clock, baselines, stronger, voice }
+  return { guard, live, events, notified, heard, clock, baselines, stronger, emitter }
 }
 
 suite('A watched life', () => {
@@ -173,7 +173,7 @@ suite('A watched life', () => {
     await calm.live([{ at: 60, result: 1 }])
     assert.equal(scoreOf(calm), 0)
     const house = houseOf()
-    const { live, events, voice } = house
+    const { live, events, emitter } = house
     const odd = await live([], { times: 30, at: 10 })
     const scores = (
       told: readonly { readonly fields?: Readonly<Record<string, unknown>> | undefined }[],
@@ -186,17 +186,21 @@ suite('A watched life', () => {
     const { timeline } = await giving.live((secret) => [{ at: 9, result: { secret } }])
     assert.deepEqual([scores(timeline), scoreOf(giving)], [[], 70])
     // Reports of a wall during teardown count as well.
-    voice.say('seen/syscall', { class: 'kernel', denied: true }, { run: 'exec_1', trust: 'wall' })
+    emitter.emit(
+      'seen/syscall',
+      { class: 'kernel', denied: true },
+      { run: 'exec_1', trust: 'wall' },
+    )
     assert.equal(scoreOf(house), 80)
   })
 
   test('CPU time reported by a running wall is observed', async () => {
-    const { live, events, clock, voice } = houseOf()
+    const { live, events, clock, emitter } = houseOf()
     const long = { ...profile, schedule: scheduleOf([{ name: 'full', for: 9000, controls }]) }
     for (let at = 0; at < 7000; at += 100)
       clock.after(at, () => {
         const about = { run: 'exec_1', trust: 'wall', actor: 'warden' } as const
-        voice.say('seen/cpu', { used: Math.max(0, at - 4000) }, about)
+        emitter.emit('seen/cpu', { used: Math.max(0, at - 4000) }, about)
       })
     await live([{ at: 8000, result: 1 }], undefined, long)
     const found = events.filter(({ point }) => point === 'anomaly/found')
@@ -232,9 +236,9 @@ suite('A watched life', () => {
   })
 
   test("Reports shortly after a program's end are accepted, later ones are not", async () => {
-    const { guard, events, voice, clock, baselines } = houseOf()
+    const { guard, events, emitter, clock, baselines } = houseOf()
     const about = { run: 'exec_1', trust: 'wall' } as const
-    const steals = () => voice.say('seen/open', { path: '/etc/shadow', access: 'read' }, about)
+    const steals = () => emitter.emit('seen/open', { path: '/etc/shadow', access: 'read' }, about)
     const founds = () => events.filter(({ point }) => point === 'anomaly/found').length
     const over = { status: 'ok', metrics: { executionTime: 1 } } as unknown as Outcome
     guard.begin(jobOf(), verdict, { ...profile, tier: 'process' })
@@ -274,20 +278,20 @@ suite('Reactions cannot be abused by a guest', () => {
   }
 
   /** A run with fifty high anomalies, and whether a capture was permitted. */
-  async function run({ guard, voice }: ReturnType<typeof houseOf>, tenant: string, at: number) {
+  async function run({ guard, emitter }: ReturnType<typeof houseOf>, tenant: string, at: number) {
     const id = `exec_${tenant}_${at}`
     const found = 50
     const supervisor = {
       notice: () => undefined,
       run() {
         for (let n = 0; n < found; n++)
-          voice.say(
+          emitter.emit(
             'seen/syscall',
             { class: n === 0 ? 'kernel' : `odd-${n}`, denied: true },
             { run: id, trust: 'wall' },
           )
         for (let n = 0; n < found; n++)
-          voice.say(
+          emitter.emit(
             'seen/honeytoken',
             { token: `t${n}`, where: 'output' },
             { run: id, trust: 'wall' },
@@ -340,7 +344,7 @@ suite('Reactions cannot be abused by a guest', () => {
       const supervisor = {
         notice: () => undefined,
         run() {
-          house.voice.say('seen/honeytoken', { token: 't', where: 'output' }, { run: id })
+          house.emitter.emit('seen/honeytoken', { token: 't', where: 'output' }, { run: id })
           answer = house.guard.mayCapture(id)
           return Promise.resolve({
             end: { resultText: 'null', artifacts: [] },
@@ -430,11 +434,11 @@ test('S2-19: images have baselines if configured, for all code in them, one per 
     status: 'ok',
     metrics: { cache: 'none', executionTime: 5, cpuTime: 3, network: [] },
   } as unknown as Outcome
-  const { guard, baselines, voice, events } = houseOf({ anomalies: { images: true } })
+  const { guard, baselines, emitter, events } = houseOf({ anomalies: { images: true } })
   const run = (digest: string, host: string, language: 'js' | 'ts' = 'js') => {
     const capabilities = ['network'] as const
     guard.begin(jobOf(), { ...verdict, digest, language, capabilities }, profile)
-    voice.say('seen/connect', { host, port: 443 }, { run: 'exec_1' })
+    emitter.emit('seen/connect', { host, port: 443 }, { run: 'exec_1' })
     guard.end(jobOf(), outcome)
   }
   const calm = { ...profile, controls: allControls }

@@ -50,14 +50,14 @@ interface GuardedLife extends ReactingLife {
 export const lateMs = 500
 
 export function createGuard(options: GuardOptions): Guard {
-  const { clock, voice } = options
+  const { clock, emitter } = options
   const thresholds = stricterThresholds(options.config().anomalies.thresholds)
-  const watching = createLifeWatcher({ clock, voice, thresholds })
+  const watching = createLifeWatcher({ clock, emitter, thresholds })
   const lives = new Map<string, GuardedLife>()
   const planted = new Map<string, readonly Honeytoken[]>()
   const key = randomBytes(32)
   const reactTo = createReactions(options)
-  const learner = new BaselineLearner(options.baselines, voice)
+  const learner = new BaselineLearner(options.baselines, emitter)
 
   function plantHoneytokens(run: string): readonly Honeytoken[] {
     if (!lives.has(run)) return []

@@ -51,7 +51,7 @@ export interface LifeFindings {
 
 export interface LifeWatcherOptions {
   readonly clock: Clock
-  readonly voice: Emitter
+  readonly emitter: Emitter
   readonly thresholds: Thresholds
 }
 
@@ -69,7 +69,7 @@ interface WatchedLife {
   found: AnomalyListener | undefined
 }
 
-export function createLifeWatcher({ clock, voice, thresholds }: LifeWatcherOptions): LifeWatcher {
+export function createLifeWatcher({ clock, emitter, thresholds }: LifeWatcherOptions): LifeWatcher {
   const lives = new Map<string, WatchedLife>()
   const listeners = new Set<ObservationListener>()
 
@@ -87,7 +87,7 @@ export function createLifeWatcher({ clock, voice, thresholds }: LifeWatcherOptio
     for (const anomaly of anomalies) {
       live.behavior = withAnomaly(live.behavior, anomaly)
       const score = behaviorScoreOf(live.behavior)
-      tell(voice, run, anomaly, score)
+      tell(emitter, run, anomaly, score)
       live.found?.(anomaly, score)
     }
   }
@@ -101,7 +101,7 @@ export function createLifeWatcher({ clock, voice, thresholds }: LifeWatcherOptio
       if (observation) take(event.run!, live, observation)
     },
     begin(run, watched) {
-      if (lives.size >= watchedMax) dropOldest(lives, voice)
+      if (lives.size >= watchedMax) dropOldest(lives, emitter)
       const unseen = { watch: initialDetection, anomalies: [], behavior: noAnomalies }
       lives.set(run, { watched, began: -1, ...unseen, found: undefined })
     },
@@ -137,17 +137,17 @@ function ageOf({ began }: WatchedLife, clock: Clock): number {
   return began < 0 ? 0 : clock.now() - began
 }
 
-function dropOldest(lives: Map<string, WatchedLife>, voice: Emitter): void {
+function dropOldest(lives: Map<string, WatchedLife>, emitter: Emitter): void {
   const [oldest] = lives.keys()
   if (oldest === undefined) return
   lives.delete(oldest)
   const fields = { severity: 'low', name: 'unwatched', reason: 'too many lives are watched' }
-  voice.say('anomaly/found', fields, { run: oldest, actor: 'temporal' })
+  emitter.emit('anomaly/found', fields, { run: oldest, actor: 'temporal' })
 }
 
-function tell(voice: Emitter, run: string, anomaly: Anomaly, behaviorScore: number): void {
+function tell(emitter: Emitter, run: string, anomaly: Anomaly, behaviorScore: number): void {
   const { name, severity, subject, reason, zone, trust, at } = anomaly
   const evidence = anomaly.evidence.map((one) => ({ at: one.at, trust: one.trust, ...one.seen }))
   const fields: Event['fields'] = { name, severity, subject, reason, at, behaviorScore, evidence }
-  voice.say('anomaly/found', fields, { run, zone, actor: 'temporal', trust })
+  emitter.emit('anomaly/found', fields, { run, zone, actor: 'temporal', trust })
 }

@@ -10,7 +10,7 @@ import { type AnomalyAction, fullLimits, react, type ReactionLimits } from './re
 
 export interface ReactionParts {
   readonly clock: Clock
-  readonly voice: Emitter
+  readonly emitter: Emitter
   readonly config: () => Pick<Config, 'anomalies' | 'webhooks'>
   readonly stronger: () => RaisedFloorStore
   /** Sends webhooks. */
@@ -58,10 +58,10 @@ function execute(
   run: string,
   { tenant, code, profile }: ReactingLife,
   behaviorScore: number,
-  { clock, voice, stronger, notify }: ReactionParts,
+  { clock, emitter, stronger, notify }: ReactionParts,
 ): void {
   const say = (fields: Record<string, unknown>) =>
-    voice.say('anomaly/reacted', fields, { run, actor: 'temporal' })
+    emitter.emit('anomaly/reacted', fields, { run, actor: 'temporal' })
   if (action.kind === 'record' && action.left) say({ reaction: action.left, left: 'too often' })
   if (action.kind === 'webhook') notify?.({ tenant, run, anomaly: action.anomaly })
   if (action.kind !== 'stronger') return

@@ -100,8 +100,8 @@ async function live(zoneTimes: WallTimes, mainTimes: WallTimes = { ends: 10, die
     sandbox,
     profile,
     clock,
-    voice: {
-      say: (point, _fields, more) =>
+    emitter: {
+      emit: (point, _fields, more) =>
         void (point === 'tier/lost' && lostZones.push(more?.zone ?? '')),
     },
     signal: new AbortController().signal,

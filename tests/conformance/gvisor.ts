@@ -30,16 +30,16 @@ export async function makeGvisor(
 ): Promise<Made> {
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-walls-'))
   const warden = holdWarden({ stateFolder: join(folder, 'state'), ...options })
-  const voice = { say() {} }
+  const emitter = { emit() {} }
   const authority = makeAuthority(() => Date.now())
-  const stock = createSparePools(systemClock, voice)
+  const stock = createSparePools(systemClock, emitter)
   const provider = createGvisorProvider({
     warden,
-    voice,
+    emitter,
     warm: (kind) => stock.createPool(kind),
     least: 0,
     most: 2,
-    openWayOut: async (controls, run) => openEgress({ controls, run, voice, authority, ...ways }),
+    openWayOut: async (controls, run) => openEgress({ controls, run, emitter, authority, ...ways }),
   })
   // A script is no function that could be called again.
   const can = provider.can.filter((ability) => language !== 'sh' || ability !== 'batch')

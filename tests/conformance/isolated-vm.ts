@@ -12,7 +12,7 @@ export async function makeIsolates(
 ): Promise<Made> {
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-walls-'))
   const warden = holdWarden({ stateFolder: join(folder, 'state'), ...options })
-  const provider = createIsolateProvider({ warden, voice: { say() {} }, spares: 2, wallsMax: 4 })
+  const provider = createIsolateProvider({ warden, emitter: { emit() {} }, spares: 2, wallsMax: 4 })
   return {
     provider,
     async close() {

@@ -25,17 +25,17 @@ export async function makeProcesses(
 ): Promise<Made> {
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-walls-'))
   const warden = holdWarden({ stateFolder: join(folder, 'state'), ...options })
-  const voice = { say() {} }
+  const emitter = { emit() {} }
   const authority = makeAuthority(() => Date.now())
-  const stock = createSparePools(systemClock, voice)
+  const stock = createSparePools(systemClock, emitter)
   const provider = createProcessProvider({
     way,
     warden,
-    voice,
+    emitter,
     warm: (kind) => stock.createPool(kind),
     least: 0,
     most: 2,
-    openWayOut: async (controls, run) => openEgress({ controls, run, voice, authority, ...ways }),
+    openWayOut: async (controls, run) => openEgress({ controls, run, emitter, authority, ...ways }),
   })
   return {
     provider: language ? only(provider, language) : provider,

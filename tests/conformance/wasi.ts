@@ -10,7 +10,7 @@ import type { Made } from './stand.ts'
 export async function makeWasi(options: Omit<WardenOptions, 'stateFolder'> = {}): Promise<Made> {
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-walls-'))
   const warden = holdWarden({ stateFolder: join(folder, 'state'), ...options })
-  const provider = createWasiProvider({ warden, voice: { say() {} }, wallsMax: 4 })
+  const provider = createWasiProvider({ warden, emitter: { emit() {} }, wallsMax: 4 })
   return {
     provider,
     async close() {

@@ -51,8 +51,8 @@ export async function openDoor(
       () => bodies,
       () => Date.now(),
     ),
-    voice: {
-      say: (point, fields) => void (point === 'door/refused' && refusals.push(fields?.['code'])),
+    emitter: {
+      emit: (point, fields) => void (point === 'door/refused' && refusals.push(fields?.['code'])),
     },
     clock: systemClock,
     version: '0.0.0',

@@ -11,8 +11,8 @@ const config = { telemetry: { service_name: 'mayfly' }, environment: 'test' } as
 
 test('Ended spans are sent at the latest on close, with the resource attributes', async () => {
   await using collector = await openCollector()
-  const { voice, exporter } = open({ OTEL_EXPORTER_OTLP_ENDPOINT: collector.url })
-  voice.say('job/ended', { status: 'ok' }, { run: 'exec_1' })
+  const { emitter, exporter } = open({ OTEL_EXPORTER_OTLP_ENDPOINT: collector.url })
+  emitter.emit('job/ended', { status: 'ok' }, { run: 'exec_1' })
   await Promise.all([exporter.close(), exporter.close()])
   assert.equal(collector.spans.length, 1)
   assert.equal(collector.bodies, 2)
@@ -24,10 +24,10 @@ test('Ended spans are sent at the latest on close, with the resource attributes'
 test('A collector that cannot just now is asked again, and nothing is sent twice', async () => {
   await using collector = await openCollector()
   collector.answers.push(503, 429)
-  const { voice, exporter } = open({
+  const { emitter, exporter } = open({
     OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: `${collector.url}/v1/traces`,
   })
-  voice.say('job/ended', { status: 'ok' }, { run: 'exec_1' })
+  emitter.emit('job/ended', { status: 'ok' }, { run: 'exec_1' })
   await exporter.close()
   assert.deepEqual([collector.bodies, collector.spans.length], [3, 1])
 })
@@ -35,18 +35,18 @@ test('A collector that cannot just now is asked again, and nothing is sent twice
 test('A collector that refuses is asked once, and what it refused is counted', async () => {
   await using collector = await openCollector()
   collector.answers.push(400)
-  const { voice, exporter, dropped } = open({
+  const { emitter, exporter, dropped } = open({
     OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: `${collector.url}/v1/traces`,
   })
-  voice.say('job/ended', { status: 'ok' }, { run: 'exec_1' })
+  emitter.emit('job/ended', { status: 'ok' }, { run: 'exec_1' })
   await exporter.close()
   assert.equal(collector.bodies, 1)
   assert.equal(await dropped(), 1)
 })
 
 test('Without a collector the queue is bounded, dropped spans are counted, and close does not hang', async () => {
-  const { voice, exporter, dropped } = open({ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:9' })
-  for (let at = 0; at < 10_000; at += 1) voice.say('job/ended', {}, { run: `exec_${at}` })
+  const { emitter, exporter, dropped } = open({ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:9' })
+  for (let at = 0; at < 10_000; at += 1) emitter.emit('job/ended', {}, { run: `exec_${at}` })
   assert.equal(await dropped(), 10_000 - 4096)
   await exporter.close()
   assert.equal(await dropped(), 10_000)
@@ -54,11 +54,11 @@ test('Without a collector the queue is bounded, dropped spans are counted, and c
 
 test('A single signal can be exported, to its own endpoint', async () => {
   await using collector = await openCollector()
-  const { voice, exporter } = open({
+  const { emitter, exporter } = open({
     OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
     OTEL_TRACES_EXPORTER: 'none',
   })
-  voice.say('job/ended', { status: 'ok', tier: 'isolate' }, { run: 'exec_1' })
+  emitter.emit('job/ended', { status: 'ok', tier: 'isolate' }, { run: 'exec_1' })
   await exporter.close()
   assert.equal(collector.spans.length, 0)
   assert.equal(collector.metrics.get('mayfly.executions')?.points[0]?.value, 1)
@@ -105,5 +105,5 @@ function open(env: Record<string, string>) {
   const sinks = [meters.sink, exporter.sink]
   const dropped = async (): Promise<number | undefined> =>
     (await meters.read()).find(({ name }) => name === 'mayfly.telemetry.dropped')?.series[0]?.value
-  return { exporter, dropped, voice: createEventStream({ clock: new SimulatedClock(), sinks }) }
+  return { exporter, dropped, emitter: createEventStream({ clock: new SimulatedClock(), sinks }) }
 }

@@ -121,7 +121,11 @@ test('No name can begin a frame of its own', async () => {
   await using house = await open()
   await using reader = await read(house.door, adminKey)
   const hostile = 'x\n\nevent: threat\ndata: {"kind":"forged"}\n\n\u2028\r'
-  house.voice.say('capability/denied', { capability: hostile }, { run: 'exec_1', trust: 'guest' })
+  house.emitter.emit(
+    'capability/denied',
+    { capability: hostile },
+    { run: 'exec_1', trust: 'guest' },
+  )
   house.unparsed('acme', 'exec_2')
   const [first, second] = await reader.frames(2)
   assert.equal(dataOf(first).capability, hostile)
@@ -237,13 +241,13 @@ async function open(traces = false) {
   const tell = ({ point, fields }: Event): void => {
     if (point === 'door/answered') answered.push(fields)
   }
-  const voice = createEventStream({ clock: systemClock, sinks: [...views.sinks, tell] })
-  const door = await openDoor({ keys, voice, telemetry: { views, traces } })
+  const emitter = createEventStream({ clock: systemClock, sinks: [...views.sinks, tell] })
+  const door = await openDoor({ keys, emitter, telemetry: { views, traces } })
   return {
     door,
-    voice,
+    emitter,
     answered,
-    unparsed: (tenant: string, run: string) => voice.say('threat/unparsed', { tenant }, { run }),
+    unparsed: (tenant: string, run: string) => emitter.emit('threat/unparsed', { tenant }, { run }),
     [Symbol.asyncDispose]: () => door[Symbol.asyncDispose](),
   }
 }

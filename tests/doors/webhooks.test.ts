@@ -80,7 +80,7 @@ function hooks(
     ],
     queue,
     clock: fast,
-    voice: { say: (_point, fields) => void lost.push(fields?.['because']) },
+    emitter: { emit: (_point, fields) => void lost.push(fields?.['because']) },
     timeoutMs: 200,
   })
 }

@@ -94,13 +94,13 @@ export async function stage(
   const clock = new SimulatedClock()
   const canceller = new AbortController()
   const said: Said[] = []
-  const voice: Emitter = { say: (point, fields = {}) => void said.push({ point, fields }) }
+  const emitter: Emitter = { emit: (point, fields = {}) => void said.push({ point, fields }) }
   const sandbox = await createMockProvider(mock).launch(profile, clock)
   const gate = createGate(profile)
   const { signal } = canceller
   const heard: TimelineEntry[] = []
   const on = (entry: TimelineEntry) => void heard.push(entry)
-  const supervisor = supervise({ sandbox, profile, clock, voice, signal, on, observers })
+  const supervisor = supervise({ sandbox, profile, clock, emitter, signal, on, observers })
   const io: TaskIo = {
     stdout: (chunk) => gate.stdout(chunk),
     stderr: (chunk) => gate.stderr(chunk),

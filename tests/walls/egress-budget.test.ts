@@ -54,10 +54,10 @@ function wayTo(
     exceptions: ports.map((port) => `127.0.0.1:${port}`),
     ...(trust && { trust }),
   }
-  const voice = { say: () => undefined }
+  const emitter = { emit: () => undefined }
   const controls = { ...allControls, network: networkOf(asked) }
   const authority = makeAuthority(Date.now)
-  const parts = { controls, run: 'exec_test', voice, credentials: [], authority, dial, ...rest }
+  const parts = { controls, run: 'exec_test', emitter, credentials: [], authority, dial, ...rest }
   const way = openEgress(parts)
   return Object.assign(way, { [Symbol.dispose]: () => way.close() })
 }

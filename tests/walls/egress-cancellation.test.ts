@@ -9,7 +9,7 @@ import type { Event } from '../../src/contract/event.ts'
 import { networkOf } from '../../src/contract/network.ts'
 import { makeAuthority } from '../../src/egress/authority.ts'
 import { openEgress } from '../../src/egress/open-egress.ts'
-import { listening, voiceInto } from '../fixtures/egress.ts'
+import { listening, emitterInto } from '../fixtures/egress.ts'
 
 const silent = '127.0.0.2'
 /** Timeout per address; the tests withdraw the request long before. */
@@ -61,7 +61,7 @@ async function opening(port: number, how: 'proxy' | 'fetch') {
   const way = openEgress({
     controls: { ...allControls, network: networkOf({ allow: [`*://a.example:${port}`] }) },
     run: 'exec_test',
-    voice: voiceInto(events),
+    emitter: emitterInto(events),
     credentials: [],
     authority: makeAuthority(Date.now),
     dial: {
@@ -127,7 +127,7 @@ for (const [what, doing] of [
         network: networkOf({ allow: ['*://*.example:*', 'dns://*.example'] }),
       },
       run: 'exec_test',
-      voice: voiceInto(events),
+      emitter: emitterInto(events),
       credentials: [],
       authority: makeAuthority(Date.now),
       dial: {

@@ -8,7 +8,7 @@ import type { Event } from '../../src/contract/event.ts'
 import { networkOf, type NetworkInput } from '../../src/contract/network.ts'
 import { brokeredFetch, openFetch, type FetchTerms } from '../../src/egress/fetch.ts'
 import { Ledger } from '../../src/egress/ledger.ts'
-import { openWorld, voiceInto, type World } from '../fixtures/egress.ts'
+import { openWorld, emitterInto, type World } from '../fixtures/egress.ts'
 import { valueOf } from './in-cell.ts'
 
 const secret = 'sk-live-0123456789abcdef'
@@ -33,7 +33,7 @@ const termsFor = (asked: NetworkInput, more: Partial<FetchTerms> = {}) => {
   const events: Event[] = []
   const ledger = new Ledger(
     { sentMax: 2 ** 30, receivedMax: 2 ** 30 },
-    { voice: voiceInto(events), run: 'exec_test' },
+    { emitter: emitterInto(events), run: 'exec_test' },
   )
   const network = networkOf(asked)
   const terms: FetchTerms = {
@@ -225,7 +225,7 @@ suite('Brokered requests', () => {
     )
     const small = new Ledger(
       { sentMax: 2 ** 30, receivedMax: 50_000 },
-      { voice: voiceInto([]), run: null },
+      { emitter: emitterInto([]), run: null },
     )
     assert.match(
       (await ask(request(a('/large')), termsFor('open', { ledger: small }).terms)).error.message,
@@ -370,7 +370,7 @@ test('A request still resolving when the run ends is never sent, and is reported
   const way = openEgress({
     controls: { ...allControls, network: networkOf({ allow: [origin] }) },
     run: 'exec_test',
-    voice: voiceInto(events),
+    emitter: emitterInto(events),
     credentials: [],
     authority: world.authority,
     dial: { resolver: () => named.promise, exceptions: [`127.0.0.1:${port}`] },

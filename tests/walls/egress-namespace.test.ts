@@ -8,7 +8,7 @@ import { suite, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { networkOf, type NetworkInput } from '../../src/contract/network.ts'
 import { openProxy } from '../../src/egress/proxy.ts'
-import { listening, openWorld, voiceInto } from '../fixtures/egress.ts'
+import { listening, openWorld, emitterInto } from '../fixtures/egress.ts'
 
 /** The proxy's socket inside a network namespace without interfaces: reachable and unreachable targets. */
 const script = fileURLToPath(new URL('fixtures/in-namespace.js', import.meta.url))
@@ -49,7 +49,7 @@ async function inNamespace(asked: NetworkInput, exceptions: readonly string[], t
       network: () => network,
       budget: { sentMax: 2 ** 20, receivedMax: 2 ** 20 },
       run: null,
-      voice: voiceInto([]),
+      emitter: emitterInto([]),
       resolver: () => Promise.resolve(['127.0.0.1']),
       exceptions,
     })

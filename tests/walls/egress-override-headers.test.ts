@@ -3,7 +3,7 @@ import { after, before, suite, test } from 'node:test'
 import { networkOf, type NetworkInput } from '../../src/contract/network.ts'
 import { brokeredFetch } from '../../src/egress/fetch.ts'
 import { Ledger } from '../../src/egress/ledger.ts'
-import { openStand, openWorld, voiceInto, type World } from '../fixtures/egress.ts'
+import { openStand, openWorld, emitterInto, type World } from '../fixtures/egress.ts'
 
 let world: World
 before(async () => {
@@ -46,7 +46,7 @@ async function asked(network: NetworkInput, line: string) {
       network: () => networkOf(network),
       ledger: new Ledger(
         { sentMax: 2 ** 20, receivedMax: 2 ** 20 },
-        { voice: voiceInto([]), run: 'exec_test' },
+        { emitter: emitterInto([]), run: 'exec_test' },
       ),
       resolver: () => Promise.resolve(['127.0.0.1']),
       exceptions: world.exceptions,

@@ -10,7 +10,7 @@ import { attemptsMax, Ledger } from '../../src/egress/ledger.ts'
 import { nextChunk } from '../../src/egress/streams.ts'
 import { inspectionLimiter } from '../../src/egress/traffic-account.ts'
 import { until } from '../conformance/stand.ts'
-import { openStand, openWorld, voiceInto, type World } from '../fixtures/egress.ts'
+import { openStand, openWorld, emitterInto, type World } from '../fixtures/egress.ts'
 
 let world: World
 before(async () => {
@@ -22,7 +22,7 @@ after(() => world[Symbol.asyncDispose]())
 async function openLooked(account = new TrafficAccount()) {
   const authority = makeAuthority(Date.now)
   const budget = { sentMax: 2 ** 30, receivedMax: 2 ** 30 }
-  const ledger = new Ledger(budget, { voice: voiceInto([]), run: 'exec_test', account })
+  const ledger = new Ledger(budget, { emitter: emitterInto([]), run: 'exec_test', account })
   const network = { allow: [`GET https://*.example:${world.ports.https}/v1/*`] }
   const stand = await openStand(world, network, { authority, ledger })
   return {

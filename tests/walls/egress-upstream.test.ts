@@ -9,7 +9,7 @@ import { Ledger } from '../../src/egress/ledger.ts'
 import { upstreamFrom } from '../../src/egress/upstream.ts'
 import type { Event } from '../../src/contract/event.ts'
 import { openCompanyProxy, type CompanyProxy, type ProxyParts } from '../fixtures/company-proxy.ts'
-import { openStand, openWorld, voiceInto, type Stand, type World } from '../fixtures/egress.ts'
+import { openStand, openWorld, emitterInto, type Stand, type World } from '../fixtures/egress.ts'
 
 const secret = 'robot:pass-word-of-the-proxy'
 let world: World
@@ -210,8 +210,8 @@ suite('An upstream proxy', () => {
     const { https } = world.ports
     const company = await openCompanyProxy({ credentials: secret })
     const events: Event[] = []
-    const voice = voiceInto(events)
-    const ledger = new Ledger({ sentMax: 2 ** 20, receivedMax: 2 ** 20 }, { voice, run: null })
+    const emitter = emitterInto(events)
+    const ledger = new Ledger({ sentMax: 2 ** 20, receivedMax: 2 ** 20 }, { emitter, run: null })
     const network = networkOf({ allow: [`https://b.example:${https}`, 'http://c.example'] })
     const terms = {
       network: () => network,

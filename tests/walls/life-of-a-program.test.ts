@@ -122,10 +122,10 @@ for (const way of jailKinds)
       }))
       const profile = { ...usual, schedule: { ...usual.schedule, phases: closing } }
       const { signal } = new AbortController()
-      const voice = { say() {} }
+      const emitter = { emit() {} }
       let said = ''
       await using sandbox = await made.provider.launch(profile, systemClock)
-      await using supervisor = supervise({ sandbox, profile, clock: systemClock, voice, signal })
+      await using supervisor = supervise({ sandbox, profile, clock: systemClock, emitter, signal })
       const { http, echo } = world.ports
       const task = {
         run: 'exec_life',

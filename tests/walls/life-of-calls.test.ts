@@ -133,9 +133,9 @@ async function live(way: (typeof jailKinds)[number], code: string, quietMs = ful
   const profile = { ...usual, schedule: { ...usual.schedule, phases, onAnomaly } }
   const sandbox = await made.provider.launch(profile, systemClock)
   try {
-    const voice = { say() {} }
+    const emitter = { emit() {} }
     const { signal } = new AbortController()
-    const supervisor = supervise({ sandbox, profile, clock: systemClock, voice, signal })
+    const supervisor = supervise({ sandbox, profile, clock: systemClock, emitter, signal })
     let said = ''
     const io = {
       stdout: (chunk: Uint8Array) => void (said += Buffer.from(chunk).toString()),

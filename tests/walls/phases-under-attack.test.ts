@@ -134,7 +134,7 @@ async function live(made: Made, code: string) {
     sandbox,
     profile,
     clock: systemClock,
-    voice: { say() {} },
+    emitter: { emit() {} },
     signal,
     on({ event }) {
       if (event === 'tightened') heardAt = Number(process.hrtime.bigint() / 1_000n)

@@ -88,7 +88,7 @@ async function live() {
     sandbox,
     profile,
     clock: systemClock,
-    voice: { say() {} },
+    emitter: { emit() {} },
     signal,
     on: ({ event }) => {
       if (event === 'tightened') closedAfter = calls
@@ -121,7 +121,7 @@ async function takenFrom() {
   let calls = 0
   let supervised: Promise<boolean> | undefined
   await using sandbox = await made.provider.launch(profile, systemClock)
-  const watch = { sandbox, profile, clock: systemClock, voice: { say() {} }, signal }
+  const watch = { sandbox, profile, clock: systemClock, emitter: { emit() {} }, signal }
   await using supervisor = supervise(watch)
   const { end, timeline } = await supervisor.run(taskOf({ code, capabilities: [fetchName] }), {
     stdout() {},

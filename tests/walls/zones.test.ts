@@ -27,7 +27,7 @@ const warden = holdWarden({ stateFolder: join(folder, 'state') })
 let isolates: Provider
 let provider: Provider
 before(() => {
-  isolates = createIsolateProvider({ warden, voice: { say() {} }, spares: 1, wallsMax: 8 })
+  isolates = createIsolateProvider({ warden, emitter: { emit() {} }, spares: 1, wallsMax: 8 })
   provider = withZones(isolates)
 })
 after(async () => {
@@ -85,12 +85,12 @@ async function live(
   const on = (entry: TimelineEntry) => queueMicrotask(() => during?.(under!, entry))
   const { signal } = new AbortController()
   const observers = [observeZones({ sandbox, clock: systemClock })]
-  const voice = { say() {} }
+  const emitter = { emit() {} }
   await using supervisor = supervise({
     sandbox,
     profile,
     clock: systemClock,
-    voice,
+    emitter,
     signal,
     on,
     observers,

@@ -9,12 +9,12 @@ const SPOKEN_PER_MINUTE = 600
 
 /** Maps exceptions to problems and emits rate-limited events, so that a client cannot flood the sinks. */
 export class Refusals {
-  readonly #voice: Emitter
+  readonly #emitter: Emitter
   readonly #rate: RateLimit
   #unspoken = 0
 
-  constructor(voice: Emitter, clock: Clock) {
-    this.#voice = voice
+  constructor(emitter: Emitter, clock: Clock) {
+    this.#emitter = emitter
     this.#rate = new RateLimit(SPOKEN_PER_MINUTE, clock)
   }
 
@@ -28,7 +28,7 @@ export class Refusals {
   #say({ status, code }: Problem, detail: string | undefined): void {
     const unspoken = this.#unspoken
     this.#unspoken = 0
-    this.#voice.say('door/refused', {
+    this.#emitter.emit('door/refused', {
       status,
       code,
       ...(detail === undefined ? {} : { detail }),

@@ -6,13 +6,13 @@ import { newSpanId, newTraceId, readTraceparent, writeTraceparent } from '../../
 
 /** Emits an event for each answered request, and gives each a span in a trace. */
 export class RequestTrace {
-  readonly #voice: Pick<Emitter, 'say'>
+  readonly #emitter: Pick<Emitter, 'emit'>
   readonly #clock: Pick<Clock, 'now'>
   readonly #traces: boolean
 
   /** `traces`: spans are exported, so each request becomes one; otherwise `traceparent` is passed through. */
-  constructor(voice: Pick<Emitter, 'say'>, clock: Pick<Clock, 'now'>, traces: boolean) {
-    this.#voice = voice
+  constructor(emitter: Pick<Emitter, 'emit'>, clock: Pick<Clock, 'now'>, traces: boolean) {
+    this.#emitter = emitter
     this.#clock = clock
     this.#traces = traces
   }
@@ -40,7 +40,7 @@ export class RequestTrace {
     const scheme = (incoming.socket as Partial<TLSSocket>).encrypted ? 'https' : 'http'
     return (status) => {
       const route = routeOf(url, routes)
-      this.#voice.say('door/answered', {
+      this.#emitter.emit('door/answered', {
         method: methods.has(method) ? method : '_OTHER',
         ...(route !== undefined && { route }),
         status,

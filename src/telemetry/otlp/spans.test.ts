@@ -11,18 +11,18 @@ const parent = { traceId: '0af7651916cd43dd8448eb211c80319c', spanId: 'b7ad6b716
 const traceparent = `00-${parent.traceId}-${parent.spanId}-01`
 
 test('A job becomes executeEffect with child spans for its steps (S3-54, S3-55, S3-56)', async () => {
-  const { spans, named } = await heard(async ({ voice, pass }) => {
-    voice.say(
+  const { spans, named } = await heard(async ({ emitter, pass }) => {
+    emitter.emit(
       'threat/analysed',
       { threatScore: 40, risk: 0, patterns: ['EVAL', 'EVAL', 'NETWORK'], took: 5, tenant: 'acme' },
       { run },
     )
-    voice.say('job/admitted', { tenant: 'acme', origin: 'http', traceparent }, { run })
+    emitter.emit('job/admitted', { tenant: 'acme', origin: 'http', traceparent }, { run })
     await pass(3)
-    voice.say('phase/opened', { phase: 'full' }, { run })
+    emitter.emit('phase/opened', { phase: 'full' }, { run })
     await pass(20)
-    voice.say('phase/closed', { phase: 'full' }, { run })
-    voice.say('job/ended', { ...ended, status: 'ok', took: 28, teardownTime: 0.5 }, { run })
+    emitter.emit('phase/closed', { phase: 'full' }, { run })
+    emitter.emit('job/ended', { ...ended, status: 'ok', took: 28, teardownTime: 0.5 }, { run })
   })
   const names = ['executeEffect', 'analyzeCode', 'acquireSandbox', 'runCode', 'destroySandbox']
   assert.deepEqual(
@@ -48,9 +48,9 @@ test('A job becomes executeEffect with child spans for its steps (S3-54, S3-55, 
 })
 
 test('A registration becomes registerEffect with its score, and analyzeCode below it (S3-54)', async () => {
-  const { spans, named } = await heard(({ voice }) => {
-    voice.say('threat/analysed', { threatScore: 20, patterns: [], took: 2 }, { run })
-    voice.say('effect/registered', { effectId: 'a', threatScore: 20, took: 3 }, { run })
+  const { spans, named } = await heard(({ emitter }) => {
+    emitter.emit('threat/analysed', { threatScore: 20, patterns: [], took: 2 }, { run })
+    emitter.emit('effect/registered', { effectId: 'a', threatScore: 20, took: 3 }, { run })
   })
   assert.deepEqual(
     spans.map(({ name }) => name),
@@ -65,65 +65,65 @@ test('A registration becomes registerEffect with its score, and analyzeCode belo
 
 const failures: readonly (readonly [
   stage: string,
-  say: (voice: EventStream) => void,
+  say: (emitter: EventStream) => void,
   errors: Readonly<Record<string, string | undefined>>,
 ])[] = [
   [
     'the source does not parse',
-    (voice) => {
-      voice.say('threat/analysed', { kind: 'syntax-error' }, { run })
-      voice.say('job/ended', { status: 'error', code: 'SYNTAX_ERROR' }, { run })
+    (emitter) => {
+      emitter.emit('threat/analysed', { kind: 'syntax-error' }, { run })
+      emitter.emit('job/ended', { status: 'error', code: 'SYNTAX_ERROR' }, { run })
     },
     { executeEffect: 'SYNTAX_ERROR', analyzeCode: 'SYNTAX_ERROR' },
   ],
   [
     'the parser died',
-    (voice) => {
-      voice.say('threat/unparsed', {}, { run })
-      voice.say('threat/analysed', { kind: 'verdict', patterns: ['UNPARSED'] }, { run })
-      voice.say('job/ended', { status: 'unavailable', code: 'NO_WALL' }, { run })
+    (emitter) => {
+      emitter.emit('threat/unparsed', {}, { run })
+      emitter.emit('threat/analysed', { kind: 'verdict', patterns: ['UNPARSED'] }, { run })
+      emitter.emit('job/ended', { status: 'unavailable', code: 'NO_WALL' }, { run })
     },
     { executeEffect: 'NO_WALL', analyzeCode: 'UNPARSED', acquireSandbox: 'NO_WALL' },
   ],
   [
     'the policy blocks it',
-    (voice) => {
-      voice.say('threat/analysed', { kind: 'verdict', patterns: ['VM_ESCAPE'] }, { run })
-      voice.say('job/ended', { status: 'blocked', code: 'THREAT_DETECTED' }, { run })
+    (emitter) => {
+      emitter.emit('threat/analysed', { kind: 'verdict', patterns: ['VM_ESCAPE'] }, { run })
+      emitter.emit('job/ended', { status: 'blocked', code: 'THREAT_DETECTED' }, { run })
     },
     { executeEffect: 'THREAT_DETECTED', analyzeCode: undefined },
   ],
   [
     'no wall is to be had',
-    (voice) => voice.say('job/ended', { status: 'unavailable', code: 'OVERLOADED' }, { run }),
+    (emitter) => emitter.emit('job/ended', { status: 'unavailable', code: 'OVERLOADED' }, { run }),
     { executeEffect: 'OVERLOADED', acquireSandbox: 'OVERLOADED' },
   ],
   [
     'the code throws',
-    (voice) => {
-      voice.say('phase/opened', {}, { run })
-      voice.say('job/ended', { status: 'error', code: 'GUEST' }, { run })
+    (emitter) => {
+      emitter.emit('phase/opened', {}, { run })
+      emitter.emit('job/ended', { status: 'error', code: 'GUEST' }, { run })
     },
     { executeEffect: 'GUEST', runCode: 'GUEST' },
   ],
   [
     'the time is over, and nothing more is known',
-    (voice) => {
-      voice.say('phase/opened', {}, { run })
-      voice.say('job/ended', { status: 'timeout' }, { run })
+    (emitter) => {
+      emitter.emit('phase/opened', {}, { run })
+      emitter.emit('job/ended', { status: 'timeout' }, { run })
     },
     { executeEffect: 'timeout', runCode: 'timeout' },
   ],
   [
     'it cannot be written down',
-    (voice) => voice.say('job/unrecorded', { code: 'STATE' }, { run }),
+    (emitter) => emitter.emit('job/unrecorded', { code: 'STATE' }, { run }),
     { executeEffect: 'STATE' },
   ],
   [
     'the effect is refused',
-    (voice) => {
-      voice.say('threat/analysed', { kind: 'verdict' }, { run })
-      voice.say('effect/refused', { code: 'THREAT_DETECTED' }, { run })
+    (emitter) => {
+      emitter.emit('threat/analysed', { kind: 'verdict' }, { run })
+      emitter.emit('effect/refused', { code: 'THREAT_DETECTED' }, { run })
     },
     { registerEffect: 'THREAT_DETECTED', analyzeCode: undefined },
   ],
@@ -131,32 +131,33 @@ const failures: readonly (readonly [
 
 for (const [stage, say, errors] of failures)
   test(`S3-59: when ${stage}, the affected spans have an error`, async () => {
-    const { spans } = await heard(({ voice }) => say(voice))
+    const { spans } = await heard(({ emitter }) => say(emitter))
     assert.deepEqual(Object.fromEntries(spans.map(({ name, error }) => [name, error])), errors)
     for (const { attributes, error } of spans) assert.equal(attributes['error.type'], error)
   })
 
 test('A cancelled job is no error', async () => {
-  const { named } = await heard(({ voice }) =>
-    voice.say('job/ended', { status: 'cancelled', code: 'CANCELLED' }, { run }),
+  const { named } = await heard(({ emitter }) =>
+    emitter.emit('job/ended', { status: 'cancelled', code: 'CANCELLED' }, { run }),
   )
   assert.equal(named('executeEffect').error, undefined)
 })
 
 test('A trace not sampled by the caller is not exported', async () => {
-  const { spans } = await heard(({ voice }) => {
+  const { spans } = await heard(({ emitter }) => {
     const unsampled = traceparent.replace(/01$/, '00')
-    voice.say('job/admitted', { traceparent: unsampled }, { run })
-    voice.say('job/ended', { status: 'ok' }, { run })
-    voice.say('door/answered', { status: 200, traceparent: unsampled })
+    emitter.emit('job/admitted', { traceparent: unsampled }, { run })
+    emitter.emit('job/ended', { status: 'ok' }, { run })
+    emitter.emit('door/answered', { status: 200, traceparent: unsampled })
   })
   assert.deepEqual(spans, [])
 })
 
 test('An answered request is a server span; only a status of 500 and more is an error', async () => {
-  const { spans } = await heard(({ voice }) => {
+  const { spans } = await heard(({ emitter }) => {
     const about = { method: 'POST', route: '/v1/executions', traceparent, parent: 'f'.repeat(16) }
-    for (const status of [200, 422, 503]) voice.say('door/answered', { ...about, status, took: 7 })
+    for (const status of [200, 422, 503])
+      emitter.emit('door/answered', { ...about, status, took: 7 })
   })
   assert.deepEqual(
     spans.map(({ name, kind, parentSpanId, error }) => [name, kind, parentSpanId, error]),
@@ -171,21 +172,21 @@ test('An answered request is a server span; only a status of 500 and more is an 
 })
 
 test('Events of a guest end nothing, and none of their text becomes an attribute', async () => {
-  const { spans } = await heard(({ voice }) => {
+  const { spans } = await heard(({ emitter }) => {
     const guest = { run, trust: 'guest' } as const
-    voice.say('job/ended', { status: 'ok' }, guest)
-    voice.say('phase/opened', { phase: 'full' }, { run })
-    voice.say('capability/denied', { capability: 'secret words', phase: 'secret words' }, guest)
-    voice.say('job/ended', { status: 'ok' }, { run })
+    emitter.emit('job/ended', { status: 'ok' }, guest)
+    emitter.emit('phase/opened', { phase: 'full' }, { run })
+    emitter.emit('capability/denied', { capability: 'secret words', phase: 'secret words' }, guest)
+    emitter.emit('job/ended', { status: 'ok' }, { run })
   })
   assert.equal(spans.filter(({ name }) => name === 'executeEffect').length, 1)
   assert.ok(!JSON.stringify(spans).includes('secret words'))
 })
 
 test('Runs that never end are evicted, and counted', async () => {
-  const { made } = await heard(({ voice }) => {
+  const { made } = await heard(({ emitter }) => {
     for (let at = 0; at < 5000; at += 1)
-      voice.say('job/admitted', {}, { run: `exec_${String(at)}` })
+      emitter.emit('job/admitted', {}, { run: `exec_${String(at)}` })
   })
   assert.equal(made.forgotten, 5000 - 4096)
 })
@@ -193,17 +194,20 @@ test('Runs that never end are evicted, and counted', async () => {
 const ended = { tier: 'isolate', queueTime: 1, startTime: 2, executionTime: 20 }
 
 async function heard(
-  say: (stage: { voice: EventStream; pass: (ms: number) => Promise<void> }) => void | Promise<void>,
+  say: (stage: {
+    emitter: EventStream
+    pass: (ms: number) => Promise<void>
+  }) => void | Promise<void>,
 ) {
   const clock = new SimulatedClock()
   const spans: Span[] = []
   const made = createSpans((span) => spans.push(span))
-  const voice = createEventStream({ clock, sinks: [made.sink] })
+  const emitter = createEventStream({ clock, sinks: [made.sink] })
   const pass = async (ms: number): Promise<void> => {
     clock.after(ms, () => undefined)
     await clock.run()
   }
-  await say({ voice, pass })
-  assert.equal(voice.stats().failed, 0)
+  await say({ emitter, pass })
+  assert.equal(emitter.stats().failed, 0)
   return { spans, made, named: (name: string) => spans.find((span) => span.name === name)! }
 }

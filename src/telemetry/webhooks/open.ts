@@ -14,14 +14,14 @@ export interface OpenWebhooksOptions {
   /** `webhooks.db` */
   readonly path: string
   readonly clock: Clock
-  readonly voice: Emitter
+  readonly emitter: Emitter
   /** Resolver that returns public addresses only. */
   readonly publicAddresses: ResolveAddresses
 }
 
 /** Opens the configured webhooks; undefined without any. Throws MayflyError CONFIG or STATE. */
 export function openWebhooks(options: OpenWebhooksOptions): Webhooks | undefined {
-  const { config, clock, voice, publicAddresses } = options
+  const { config, clock, emitter, publicAddresses } = options
   if (config.webhooks.length === 0) return undefined
   const receivers = config.webhooks.map((one) => ({
     url: one.url,
@@ -30,7 +30,7 @@ export function openWebhooks(options: OpenWebhooksOptions): Webhooks | undefined
     addresses: one.private ? anyAddress : publicAddresses,
   }))
   const queue = openQueue(options.path)
-  const webhooks = createWebhooks({ receivers, queue, clock, voice })
+  const webhooks = createWebhooks({ receivers, queue, clock, emitter })
   return {
     tell: (told) => webhooks.tell(told),
     async close() {

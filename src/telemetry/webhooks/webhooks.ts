@@ -19,7 +19,7 @@ export interface WebhookOptions {
   readonly receivers: readonly WebhookReceiver[]
   readonly queue: DeliveryQueue
   readonly clock: Clock
-  readonly voice: Emitter
+  readonly emitter: Emitter
   /** Random number in [0, 1). */
   readonly chance?: () => number
   /** Milliseconds per attempt. */
@@ -156,7 +156,7 @@ class ReceiverSender {
 
   #lose(run: string | null, because: string): void {
     const { host } = new URL(this.#receiver.url)
-    this.#options.voice.say('webhook/lost', { host, because }, { run, actor: 'telemetry' })
+    this.#options.emitter.emit('webhook/lost', { host, because }, { run, actor: 'telemetry' })
   }
 }
 

@@ -16,7 +16,7 @@ import { probe } from './detect.ts'
 
 export interface GvisorOptions {
   readonly warden: WardenClient
-  readonly voice: Emitter
+  readonly emitter: Emitter
   readonly warm: RackOptions['warm']
   /** Spares of each program: how many while nobody asks, and the most. */
   readonly least: number
@@ -80,7 +80,7 @@ export function createGvisorProvider(options: GvisorOptions): Provider {
 async function launch(
   provider: string,
   profile: Profile,
-  { warden, voice, openWayOut }: GvisorOptions,
+  { warden, emitter, openWayOut }: GvisorOptions,
   rack: Rack,
 ): Promise<Sandbox> {
   const { wall, pool, held, listener } = await claimProgram(rack, warden, profile)
@@ -88,6 +88,6 @@ async function launch(
     void wall.kill()
     throw new MayflyError('PROTOCOL', `Cannot use wall "${wall.wall.id}": it came without streams`)
   }
-  const parts = { provider, profile, wall, warden, voice, pool }
+  const parts = { provider, profile, wall, warden, emitter, pool }
   return new FramedSandbox(newId('sbx'), parts, programGuest({ held, listener, openWayOut }))
 }

@@ -15,7 +15,7 @@ import { probe } from './detect.ts'
 
 export interface IsolateOptions {
   readonly warden: WardenClient
-  readonly voice: Emitter
+  readonly emitter: Emitter
   /** Isolates kept ready in each worker. */
   readonly spares: number
   readonly wallsMax: number
@@ -45,7 +45,7 @@ const tightens = [
 
 /** V8 isolates in jailed, disposable worker processes: strength 1, in about a quarter of a millisecond. */
 export function createIsolateProvider(options: IsolateOptions): Provider {
-  const { warden, voice, openWayOut, openFolders } = options
+  const { warden, emitter, openWayOut, openFolders } = options
   const workers = createWorkerSpares({
     keepReady: true,
     ...options,
@@ -76,7 +76,7 @@ export function createIsolateProvider(options: IsolateOptions): Provider {
       const claimed = await claimWorker(workers, warden, profile)
       const give = (handle: WallHandle) => workers.give(handle)
       const settings = settingsOf(profile)
-      const parts = { provider: provider.name, profile, warden, voice, ...claimed }
+      const parts = { provider: provider.name, profile, warden, emitter, ...claimed }
       const exits = { ...(openWayOut && { openWayOut }), ...(openFolders && { openFolders }) }
       const guest = workerGuest({ give, settings, ...exits, heldCapabilities: [webAssembly] })
       return new FramedSandbox(newId('sbx'), parts, guest)

@@ -22,7 +22,7 @@ import type { JailKind } from '../../contract/jail-kind.ts'
 export interface ProcessOptions {
   readonly way: JailKind
   readonly warden: WardenClient
-  readonly voice: Emitter
+  readonly emitter: Emitter
   readonly warm: RackOptions['warm']
   /** Spares of each program: how many while nobody asks, and the most. */
   readonly least: number
@@ -92,12 +92,12 @@ export function createProcessProvider(options: ProcessOptions): Provider {
       return proved
     },
     async launch(profile) {
-      const { warden, voice } = options
+      const { warden, emitter } = options
       const claimed = await claimProgram(rack, warden, profile)
       const { wall, pool } = claimed
       const guest = guestOf(profile, claimed, options)
       isWatched ||= isProgram(profile) && hasSentinel(wall.wall)
-      const parts = { provider: provider.name, profile, wall, warden, voice, pool }
+      const parts = { provider: provider.name, profile, wall, warden, emitter, pool }
       return new FramedSandbox(newId('sbx'), parts, guest)
     },
     close: () => rack.close(),

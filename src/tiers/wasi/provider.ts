@@ -11,7 +11,7 @@ import { probe } from './detect.ts'
 
 export interface WasiOptions {
   readonly warden: WardenClient
-  readonly voice: Emitter
+  readonly emitter: Emitter
   readonly wallsMax: number
   /** Whether a worker that is bound to nobody is always kept; true unless given. */
   readonly keepReady?: boolean
@@ -25,7 +25,7 @@ const noSpares = { spares: 0, spareMiB: 8 }
  * memory and the few functions it is given.
  */
 export function createWasiProvider(options: WasiOptions): Provider {
-  const { warden, voice } = options
+  const { warden, emitter } = options
   const workers = createWorkerSpares({ keepReady: true, ...options, ...noSpares, program: 'wasi' })
   let proved: Promise<Availability> | undefined
   const provider: Provider = {
@@ -42,7 +42,7 @@ export function createWasiProvider(options: WasiOptions): Provider {
     async launch(profile) {
       const claimed = await claimWorker(workers, warden, profile)
       const give = (handle: WallHandle) => workers.give(handle)
-      const parts = { provider: provider.name, profile, warden, voice, ...claimed }
+      const parts = { provider: provider.name, profile, warden, emitter, ...claimed }
       return new FramedSandbox(newId('sbx'), parts, workerGuest({ give, settings: {} }))
     },
     close: () => workers.close(),

@@ -61,12 +61,12 @@ export async function openWalls({ unproved, ...options }: WallsWish = {}): Promi
 
 /** The product's own provider without the proof that would refuse an incomplete wall. */
 function unprovedBy(way: (typeof wallNames)[number], warden: WardenClient): Provider {
-  const voice = { say() {} }
-  const stock = createSparePools(systemClock, voice)
+  const emitter = { emit() {} }
+  const stock = createSparePools(systemClock, emitter)
   const openWayOut = (): never => {
     throw new Error('Nothing here is granted a way out')
   }
-  const parts = { way, warden, voice, least: 0, most: 2, openWayOut }
+  const parts = { way, warden, emitter, least: 0, most: 2, openWayOut }
   const provider = createProcessProvider({ ...parts, warm: (kind) => stock.createPool(kind) })
   const strength = strengthOf.process
   return {

@@ -142,9 +142,9 @@ async function run(
 function providerOf(held: WardenClient): Provider {
   const emitter = { emit() {} }
   const stock = createSparePools(systemClock, emitter)
-  const openWayOut = (): never => {
+  const openEgressPath = (): never => {
     throw new Error('Nothing here asks for a way out')
   }
-  const parts = { way, warden: held, emitter, least: 4, most: 8, openWayOut }
+  const parts = { way, warden: held, emitter, least: 4, most: 8, openEgressPath }
   return createProcessProvider({ ...parts, warm: (kind) => stock.createPool(kind) })
 }

@@ -144,7 +144,7 @@ function phased(profile: Profile): Profile {
 }
 
 function providerOf(name: string, warden: WardenClient): Provider {
-  const openWayOut = async () => {
+  const openEgressPath = async () => {
     let taken: Server | undefined
     return {
       trust: undefined,
@@ -156,8 +156,9 @@ function providerOf(name: string, warden: WardenClient): Provider {
     }
   }
   const way = jailKinds.find((one) => one === name)
-  if (!way) return createIsolateProvider({ warden, emitter, spares: 2, wallsMax: 4, openWayOut })
+  if (!way)
+    return createIsolateProvider({ warden, emitter, spares: 2, wallsMax: 4, openEgressPath })
   const stock = createSparePools(systemClock, emitter)
   const warm: Parameters<typeof createProcessProvider>[0]['warm'] = (kind) => stock.createPool(kind)
-  return createProcessProvider({ way, warden, emitter, warm, least: 2, most: 2, openWayOut })
+  return createProcessProvider({ way, warden, emitter, warm, least: 2, most: 2, openEgressPath })
 }

@@ -120,7 +120,7 @@ async function measure(warden: WardenClient) {
 
 function providerOf(way: Way, warden: WardenClient, most: number) {
   const stock = createSparePools(systemClock, emitter)
-  const openWayOut = (): never => {
+  const openEgressPath = (): never => {
     throw new Error('Nothing here asks for a way out')
   }
   const parts: Omit<ProcessOptions, 'way'> = {
@@ -129,7 +129,7 @@ function providerOf(way: Way, warden: WardenClient, most: number) {
     warm: (kind) => stock.createPool(kind),
     least: most,
     most,
-    openWayOut,
+    openEgressPath,
   }
   const provider: Provider =
     way === 'gvisor' ? createGvisorProvider(parts) : createProcessProvider({ way, ...parts })

@@ -306,7 +306,7 @@ function processesOf(warden: WardenClient, port: number): Provider {
     warm: (kind) => stock.createPool(kind),
     least: 1,
     most: 2,
-    openWayOut: async (controls, run) =>
+    openEgressPath: async (controls, run) =>
       openEgress({ controls, run, emitter, authority, credentials: [], dial }),
   })
 }

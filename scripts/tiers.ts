@@ -45,7 +45,7 @@ const pages: readonly Page[] = [
       emitter: { emit() {} },
       spares: 0,
       wallsMax: 0,
-      openWayOut: () => Promise.reject(new Error('nobody')),
+      openEgressPath: () => Promise.reject(new Error('nobody')),
       openFolders: () => Promise.reject(new Error('nobody')),
     }),
     about: `V8 isolates in worker processes. The isolate keeps one job's objects from the host's and from those of the job
@@ -96,7 +96,7 @@ by name. \`tests/walls/wasm.test.ts\` breaks these one by one.`,
       warm: () => ({ take: () => Promise.reject(new Error('nobody')), close: async () => {} }),
       least: 0,
       most: 0,
-      openWayOut: () => Promise.reject(new Error('nobody')),
+      openEgressPath: () => Promise.reject(new Error('nobody')),
       openFolders: () => Promise.reject(new Error('nobody')),
     }),
     about: `${aboutWay[way]}
@@ -129,7 +129,7 @@ Where there is a C compiler the wall has a sentinel, which answers calls by the 
       warm: () => ({ take: () => Promise.reject(new Error('nobody')), close: async () => {} }),
       least: 0,
       most: 0,
-      openWayOut: () => Promise.reject(new Error('nobody')),
+      openEgressPath: () => Promise.reject(new Error('nobody')),
     }),
     about: `Any Linux program on gVisor's kernel in user space, by \`runsc\` with its systrap platform. The program's system
 calls are answered by that kernel (the sentry), an ordinary process of a uid of its own in a user namespace, behind

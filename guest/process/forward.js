@@ -1,5 +1,5 @@
 /**
- * Way out of a wall whose network stack is its own kernel's: listens on 127.0.0.1:3128 inside and connects each
+ * Egress of a wall whose network stack is its own kernel's: listens on 127.0.0.1:3128 inside and connects each
  * connection to the socket of the host's proxy, which decides on everything. Its first connection says that it listens.
  */
 import net from 'node:net'
@@ -7,10 +7,10 @@ import net from 'node:net'
 const PROXY = { host: '127.0.0.1', port: 3128 }
 /** More than the proxy takes at once. */
 const CONNECTIONS_MAX = 128
-const exit = process.argv[2] ?? ''
+const egress = process.argv[2] ?? ''
 
 const server = net.createServer({ allowHalfOpen: true }, (inner) => {
-  const outer = net.connect({ path: exit, allowHalfOpen: true })
+  const outer = net.connect({ path: egress, allowHalfOpen: true })
   const cut = () => {
     inner.destroy()
     outer.destroy()
@@ -23,7 +23,7 @@ const server = net.createServer({ allowHalfOpen: true }, (inner) => {
 })
 server.maxConnections = CONNECTIONS_MAX
 server.listen(PROXY, () =>
-  net.connect(exit, function () {
+  net.connect(egress, function () {
     this.destroy()
   }),
 )

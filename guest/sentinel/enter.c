@@ -9,7 +9,7 @@
  * pidfd_getfd(2); here it is only named by its number. A netlink socket of this network namespace goes with it, for
  * questions about connections. Both sides of the handover are acknowledged by a byte, and what fails is said on the
  * descriptor that the warden reads for readiness. Before the filters, which refuse listen(2), it opens the socket on which
- * the wall's way out will be accepted, so that the program needs no call into libc of its own for that.
+ * the wall's egress connections will be accepted, so that the program needs no call into libc of its own for that.
  *
  * Relies on: seccomp(2), SECCOMP_FILTER_FLAG_NEW_LISTENER (Linux 5.0) and, where the kernel has it,
  * SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (Linux 5.19), with which a received request is interrupted by fatal signals

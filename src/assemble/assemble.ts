@@ -35,7 +35,7 @@ import type { WardenClient } from '../walls/client.ts'
 import type { Guard } from '../watch/guard.ts'
 import { createEventForwarder } from '../watch/event-forwarder.ts'
 import { createCodeAnalysis, type Partition } from './code-analysis.ts'
-import { exitsFor, foldersFor } from './exits.ts'
+import { egressFor, foldersFor } from './egress.ts'
 import { ProvedWalls, type ProvedProvider } from './proved-walls.ts'
 import { openProviderModules } from './provider-modules.ts'
 import { providerLoaders } from './providers.ts'
@@ -274,7 +274,7 @@ function openWalls(base: Base, heed: Heed) {
     keepReady: !isOnce,
     warm: (program) => stock.createPool(program),
     most: isFrugal ? 0 : budget.runnable,
-    openWayOut: exitsFor(config(), {
+    openEgressPath: egressFor(config(), {
       emitter,
       dial: options.dial,
       ownPorts: () => ownPorts,

@@ -18,7 +18,7 @@ export const providerNames = ['isolated-vm', 'wasi', ...jailKinds, 'gvisor', 'mo
 export type ProviderLoaders = ReadonlyMap<string, () => Promise<Provider>>
 
 export type ProviderParts = Omit<IsolateOptions, 'warden'> &
-  Pick<ProcessOptions, 'warm' | 'most' | 'openWayOut'> & {
+  Pick<ProcessOptions, 'warm' | 'most' | 'openEgressPath'> & {
     readonly warden: WardenClient
     readonly config: Config
   }

@@ -160,7 +160,7 @@ function errorLines(outcome: Outcome, ran: RanProgram): readonly string[] {
     `${paint('red', sanitise(code))} ${sanitiseBlock(byFlag(inFile(text.trimEnd(), named), error.details))}`,
     ...(frame ? indented(frame) : []),
     ...threats(outcome, named),
-    ...wayOut(error.details),
+    ...egressPath(error.details),
   ]
 }
 
@@ -240,7 +240,7 @@ interface Details {
   readonly providers?: readonly { readonly name: string; readonly reason: string }[]
 }
 
-function wayOut(details: unknown): readonly string[] {
+function egressPath(details: unknown): readonly string[] {
   const { hint, providers } = (details ?? {}) as Partial<Record<keyof Details, unknown>>
   const list = Array.isArray(providers) ? (providers as NonNullable<Details['providers']>) : []
   const walls = list

@@ -158,10 +158,10 @@ export interface Enclosure extends AsyncDisposable {
   usage(): Promise<WallUsage>
   /** Facts for the operator. */
   facts(): WardenFacts['walls'][number]
-  /** The way out, listening inside the wall: the caller accepts on it. Undefined where the wall has no network of its own. */
-  openExit(): Promise<Server | undefined> | Server | undefined
+  /** The egress path, listening inside the wall: the caller accepts on it. Undefined where the wall has no network of its own. */
+  openEgress(): Promise<Server | undefined> | Server | undefined
   /** Closes the engine's copy of that socket, so that connections inside are refused. Idempotent. */
-  closeExit(): void
+  closeEgress(): void
   /** Ends all of it at once. The receipt resolves when all was given back, or after `goneMsMax`. Idempotent. */
   kill(): Promise<KillReceipt>
 
@@ -195,8 +195,8 @@ export interface EnclosureBounds {
 export interface ClaimBounds extends EnclosureBounds {
   /** Programs that are a zone of their own each time one is executed. */
   readonly zones?: readonly ZoneRule[]
-  /** A way out was granted: `openExit` is called next. */
-  readonly exit?: boolean
+  /** A network was granted: `openEgress` is called next. */
+  readonly egress?: boolean
 }
 
 /** `spent`: earlier jobs left too much behind, or it ended a moment ago; it holds no job. */
@@ -251,7 +251,7 @@ export interface ZoneControl {
   end(zone: string): Promise<void>
 }
 
-/** Finds the processes that hold a connection to the way out, as pids of this machine, for the audit. */
+/** Finds the processes that hold a connection to the egress path, as pids of this machine, for the audit. */
 export interface ConnectionOwners {
   find(ends: ConnectionEnds): Promise<readonly number[]>
 }

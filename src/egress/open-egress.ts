@@ -1,6 +1,6 @@
 import type { Controls } from '../contract/controls.ts'
 import type { Emitter } from '../contract/event.ts'
-import type { WayOut } from '../walls/exit.ts'
+import type { EgressPath } from '../walls/egress-path.ts'
 import type { TrafficAccounts } from './traffic-account.ts'
 import type { EgressAuthority } from './authority.ts'
 import type { Credential } from './credentials.ts'
@@ -40,7 +40,7 @@ export interface EgressParts {
  * Opens the egress path of a wall: a proxy if the wall has a listening socket, brokered fetch otherwise; both share
  * one ledger.
  */
-export function openEgress(parts: EgressParts): WayOut {
+export function openEgress(parts: EgressParts): EgressPath {
   let { network } = parts.controls
   const { run, zone, accounts, emitter, credentials, authority, makeOutboundCheck, dial } = parts
   const budget = budgetOf(network)

@@ -26,8 +26,8 @@ import { systemLookMs, userNamespaceFlags, type JailFacts, type JailLayer } from
 import {
   deviceFiles,
   etcFiles,
-  exitListenerFd,
-  exitPort,
+  egressListenerFd,
+  egressPort,
   launcherFdOfWhole,
   limitsOfWhole,
   maskedProc,
@@ -143,8 +143,8 @@ function filterOf(whole: WholeProgram | undefined, options: JailOptions) {
     : { filter, filterFd: wholeFilterFd }
 }
 
-/** The socket of the way out, made before the program: the first call into libc costs Node 5 ms. */
-const listenStep = step('listen', exitPort, exitListenerFd)
+/** Listening socket of the egress path, made before the program: the first call into libc costs Node 5 ms. */
+const listenStep = step('listen', egressPort, egressListenerFd)
 
 function asks(whole: WholeProgram | undefined, { sentinel, without }: JailOptions): boolean {
   const isThere = sentinel !== undefined && !('missing' in sentinel)

@@ -80,9 +80,9 @@ export const limitsOfWhole = { nofile: 1024, data: 4 * 2 ** 30, memlock: 2 ** 16
 export const keptFds = [3, 4, 5] as const
 /** Descriptor of the filter for bubblewrap; those below are the program's. */
 export const wholeFilterFd = 6
-/** Port on the loopback inside where a wall's way out begins, and the descriptor of the socket that listens on it. */
-export const exitPort = 3128
-export const exitListenerFd = 7
+/** Port on the loopback inside where a wall's egress path begins, and the descriptor of the socket that listens on it. */
+export const egressPort = 3128
+export const egressListenerFd = 7
 /** Descriptor on which a wall's first program names its seccomp listener; the sentinel copies that by pidfd_getfd(2). */
 export const handOverFd = 8
 /** Descriptor of the sentinel's program for bubblewrap, which copies it inside. */
@@ -92,7 +92,7 @@ export const launcherFdOfWhole = 10
 /** Path of the sentinel inside. */
 export const sentinelPlace = `${ownFolder}/sentinel`
 /** Taken before the program takes them for itself: 3 for its result, 7 to listen on for what leaves the wall. */
-export const reservedFds = [3, exitListenerFd] as const
+export const reservedFds = [3, egressListenerFd] as const
 export const reserved = reservedFds.map((fd) => `${fd}</dev/null`).join(' ')
 
 const DEVICES = ['null', 'zero', 'full', 'random', 'urandom']

@@ -119,7 +119,7 @@ suite('A wall of whole programs, taken over', () => {
     assert.deepEqual([stdout.destroyed, late.destroyed], [true, true])
   })
 
-  test("The exit's listener comes with the claim that asked for it", async () => {
+  test('The egress listener comes with the claim that asked for it', async () => {
     const { client } = standing()
     const warden = facade(client, () => Promise.resolve())
     const to = { tenant: '', memory: 1, deadline: 1, cpu: 1, processes: 8, egress: true }

@@ -50,7 +50,7 @@ export interface WardenClient {
   usage(wall: string): Promise<WallUsage>
   /** Usage of every wall that has a job; cached for some milliseconds where there are many. */
   loads(): Promise<WallLoads>
-  /** Processes that hold a connection to its exit, as pids of this machine; both ends as the wall sees them. */
+  /** Processes that hold a connection to its egress listener, as pids of this machine; both ends as the wall sees them. */
   callers(wall: string, ends: ConnectionEnds): Promise<readonly number[]>
   /** Resolves when nothing of it is left; of one zone of its programs, when nothing of that runs. */
   kill(wall: string, zone?: string): Promise<{ took: number }>

@@ -2,13 +2,13 @@ import assert from 'node:assert/strict'
 import { PassThrough } from 'node:stream'
 import { suite, test } from 'node:test'
 import { allControls, noNetwork, type Controls } from '../contract/controls.ts'
-import type { WayOut } from './exit.ts'
+import type { EgressPath } from './egress-path.ts'
 import { FramedSandbox } from './framed-sandbox.ts'
 import type { GuestKind } from './guest-kind.ts'
 import { programGuest } from './program-guest.ts'
 import { workerGuest } from './worker-guest.ts'
 
-/** Races between the opening of a sandbox's exit and its tightening or end, with mock walls. */
+/** Races between the opening of a sandbox's egress path and its tightening or end, with mock walls. */
 const controls: Controls = { ...allControls, memory: 2 ** 20, cpu: 1, processes: 4 }
 const guests: Readonly<Record<string, (options: never) => GuestKind>> = {
   process: programGuest,
@@ -16,9 +16,9 @@ const guests: Readonly<Record<string, (options: never) => GuestKind>> = {
 }
 
 function played() {
-  const opening = Promise.withResolvers<WayOut>()
+  const opening = Promise.withResolvers<EgressPath>()
   const seen: { network: unknown; isClosed: boolean } = { network: undefined, isClosed: false }
-  const wayOut: WayOut = {
+  const egressPath: EgressPath = {
     trust: undefined,
     listen: () => undefined,
     fetch: () => Promise.reject(new Error('nobody asks')),
@@ -43,10 +43,10 @@ function played() {
     give: () => undefined,
     pool: 'hit',
     listener: { close: () => undefined },
-    openWayOut: () => opening.promise,
+    openEgressPath: () => opening.promise,
     held: {},
   }
-  return { parts, seen, open: () => opening.resolve(wayOut) }
+  return { parts, seen, open: () => opening.resolve(egressPath) }
 }
 
 const task = { run: 'r', language: 'python', capabilities: [], files: [] } as never
@@ -55,7 +55,7 @@ const turn = () => new Promise((then) => void setImmediate(then))
 for (const [name, guest] of Object.entries(guests)) {
   const make = (parts: object) => new FramedSandbox('s', parts as never, guest(parts as never))
 
-  suite(`While the way out of a ${name} is being opened`, () => {
+  suite(`While the egress path of a ${name} is being opened`, () => {
     test('tightened controls hold once it is open', async () => {
       const { parts, seen, open } = played()
       const sandbox = make(parts)

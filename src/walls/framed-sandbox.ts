@@ -23,7 +23,7 @@ import { hasSentinel } from './sentinel-calls.ts'
  * The server's end of one life behind a wall that speaks in frames, whatever the wall is made of and whatever runs in it.
  *
  * Problem: task, tightening, freeze, capture, kill and destruction have to be the same on every tier, and each tier adds
- * ways in which a guest differs: output in frames or on sockets, exits by call or by a listener, zones, memory to copy.
+ * ways in which a guest differs: output in frames or on sockets, egress by call or by a listener, zones, memory to copy.
  *
  * Mechanism: the state of the life is in GuestLife; this class is all that is done to it. Differences are small parts that
  * a kind of guest hands in (`worker-guest.ts`, `program-guest.ts`). A kind leaves out the parts it lacks; the sandbox then
@@ -81,11 +81,11 @@ export class FramedSandbox implements Sandbox {
     const life = this.#life
     if (life.task || life.isDisposing)
       throw new MayflyError('CONFLICT', 'Cannot run a second task: a sandbox is used once')
-    const { exits, output, frames } = this.#guest
+    const { egress, output, frames } = this.#guest
     const { wall } = life.parts
     life.task = task
     life.io = io
-    await exits.open(task)
+    await egress.open(task)
     wall.ref(true)
     output.begin(io)
     wall.listen({ frame: (frame) => frames.hear(frame), ended: (end) => frames.lost(end) })
@@ -112,11 +112,11 @@ export class FramedSandbox implements Sandbox {
 
   async #tightenWhole(to: Controls, began: number): Promise<Enforced> {
     const life = this.#life
-    const { exits, calls, ownsWall } = this.#guest
+    const { egress, calls, ownsWall } = this.#guest
     const { asked, next } = life.want(to)
-    // Exits first: they are closed in this process and take no time.
-    life.wayOut?.tighten(next)
-    exits.tighten(next)
+    // Egress first: it is closed in this process and takes no time.
+    life.egressPath?.tighten(next)
+    egress.tighten(next)
     const kept = calls.kept(next)
     const answers = calls.close && (await calls.close(next))
     const lowered = ownsWall && (await lower(life.parts.warden, life.wall, life.controls, next))
@@ -146,7 +146,7 @@ export class FramedSandbox implements Sandbox {
     throw new MayflyError('UNAVAILABLE', message)
   }
 
-  /** Events of a guest's calls; system calls are reported by the sentinel, connections by the exit. */
+  /** Events of a guest's calls; system calls are reported by the sentinel, connections by the egress path. */
   watch(sink: Sink): void {
     this.#life.sink = sink
   }
@@ -195,7 +195,7 @@ function pauseOf(life: GuestLife): PauseState {
 function holdOf(life: GuestLife, pause: PauseState): () => Promise<void> {
   return async () => {
     // Bytes that it sent before lie in sockets and would go on leaving.
-    life.wayOut?.close()
+    life.egressPath?.close()
     await pause.hold()
     life.usedBefore = await life.parts.warden.release(life.wall)
   }

@@ -2,7 +2,7 @@ import type { Controls } from '../contract/controls.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import type { Sink, Emitter } from '../contract/event.ts'
 import type { Task, TaskIo } from '../contract/provider.ts'
-import { fetchCapability, type WayOut } from './exit.ts'
+import { fetchCapability, type EgressPath } from './egress-path.ts'
 import { filesCapability, type FolderCalls } from './folder-calls.ts'
 import type { WallHandle } from './handle.ts'
 import { argsBytesMax, callSchema, headed, kind } from './wire.ts'
@@ -17,7 +17,7 @@ export interface GuestCallsParts {
   /** State of the sandbox when it is asked. */
   readonly now: () => {
     readonly controls: Controls
-    readonly wayOut: WayOut | undefined
+    readonly egressPath: EgressPath | undefined
     readonly folders: FolderCalls | undefined
     readonly task: Task | undefined
     readonly io: TaskIo | undefined
@@ -52,10 +52,10 @@ export class GuestCalls {
     }
   }
 
-  /** Network and folders name no capability that a phase could take back: the exit holds the controls in force. */
+  /** Network and folders name no capability that a phase could take back: the egress path holds the controls in force. */
   async #textOf(name: string, argsText: string): Promise<string> {
-    const { wayOut, folders, io } = this.#parts.now()
-    if (name === fetchCapability && wayOut) return await wayOut.fetch(argsText)
+    const { egressPath, folders, io } = this.#parts.now()
+    if (name === fetchCapability && egressPath) return await egressPath.fetch(argsText)
     if (name === filesCapability && folders) return await folders.answer(argsText)
     this.#assertGranted(name)
     if (!io?.call) throw new MayflyError('FORBIDDEN', `Cannot call "${name}": nobody answers`)

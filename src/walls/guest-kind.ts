@@ -15,7 +15,7 @@ export interface GuestParts {
   readonly held?: Readonly<Record<string, string>>
   /** The wall is this guest's alone: its bounds can be lowered, and it can be frozen. */
   readonly ownsWall: boolean
-  readonly exits: GuestExits
+  readonly egress: GuestEgress
   readonly output: GuestOutput
   readonly frames: GuestFrames
   readonly calls: ClosableCalls
@@ -30,7 +30,7 @@ export interface GuestParts {
 export type Freed = Pick<Receipt, 'freedBytes' | 'forced'>
 
 /** Egress paths and folders of a guest; the path in GuestLife is tightened by FramedSandbox. */
-export interface GuestExits {
+export interface GuestEgress {
   /** Opens what leaves the wall, as far as it was granted. */
   open(task: Task): Promise<void>
   tighten(to: Controls): void
@@ -52,7 +52,7 @@ export interface GuestFrames {
   lost(end: HandleEnd): void
 }
 
-/** Controls beside exits and bounds. */
+/** Controls other than egress and bounds. */
 export interface ClosableCalls {
   /** Controls that stay as they were: nothing can close them while the guest lives. */
   kept(next: Controls): Partial<Controls>

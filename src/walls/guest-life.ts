@@ -6,7 +6,7 @@ import type { KillCause, Task, TaskEnd, TaskIo } from '../contract/provider.ts'
 import type { WallCost } from '../contract/warden.ts'
 import type { WardenClient } from './client.ts'
 import { endOfWall, lostEnd } from './ends.ts'
-import type { WayOut } from './exit.ts'
+import type { EgressPath } from './egress-path.ts'
 import type { HandleEnd, WallHandle } from './handle.ts'
 import { stricter } from './lower.ts'
 import { sampleUsage, type UsageSamples } from './usage-samples.ts'
@@ -44,7 +44,7 @@ export class GuestLife {
   controls: Controls
   /** Meet of all controls ever asked for, from the moment of the request on. */
   wanted: Controls
-  wayOut: WayOut | undefined
+  egressPath: EgressPath | undefined
   task: Task | undefined
   io: TaskIo | undefined
   sink: Sink | undefined
@@ -77,10 +77,10 @@ export class GuestLife {
   }
 
   /** Race: a tightening or an end while it was being opened did not reach it, and is applied here. */
-  adopt(wayOut: WayOut): void {
-    this.wayOut = wayOut
-    wayOut.tighten(this.wanted)
-    if (this.cause !== undefined || this.isDisposing) wayOut.close()
+  adopt(egressPath: EgressPath): void {
+    this.egressPath = egressPath
+    egressPath.tighten(this.wanted)
+    if (this.cause !== undefined || this.isDisposing) egressPath.close()
   }
 
   /** Samples usage from the release of user code on. */
@@ -120,7 +120,7 @@ export class GuestLife {
     if (this.cause || this.isEnded) return
     this.cause = cause
     // Requests that it sent before its wall is dead must not leave.
-    this.wayOut?.close()
+    this.egressPath?.close()
     const graceMs = this.hooks.beforeKill?.(cause) ?? 0
     if (graceMs === 0) return void this.parts.wall.kill()
     setTimeout(() => {
@@ -144,7 +144,7 @@ export class GuestLife {
     this.hooks.ended?.()
     this.isEnded = true
     this.samples?.[Symbol.dispose]()
-    const network = this.wayOut?.attempts
+    const network = this.egressPath?.attempts
     this.end.resolve(network ? { ...end, network } : end)
   }
 

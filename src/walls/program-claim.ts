@@ -24,7 +24,7 @@ export interface ClaimedProgram {
   readonly pool: 'hit' | 'miss'
   /** Mechanism that holds each bound, read back from the kernel. */
   readonly held: BoundMechanisms
-  /** Listener inside the wall for what leaves it, where it has an exit. */
+  /** Listener inside the wall for what leaves it, where it was granted a network. */
   readonly listener: Server | undefined
 }
 

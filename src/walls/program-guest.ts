@@ -7,7 +7,7 @@ import type { Frame } from '../lib/frames.ts'
 import { artifactCap, type ArtifactCap } from './artifact-cap.ts'
 import { carriedTask } from './carried-task.ts'
 import { endOfProgram } from './ends.ts'
-import { ListenerExit, type ListenerExitOptions } from './guest-exits.ts'
+import { ListenerEgress, type ListenerEgressOptions } from './guest-egress.ts'
 import { GuestFiles } from './guest-files.ts'
 import type { ClosableCalls, Freed, GuestFrames, GuestKind } from './guest-kind.ts'
 import { unseen, type GuestLife } from './guest-life.ts'
@@ -36,7 +36,7 @@ export const tightenedAlways = [
   'capabilities',
 ] as const satisfies readonly Control[]
 
-export interface ProgramOptions extends ListenerExitOptions {
+export interface ProgramOptions extends ListenerEgressOptions {
   /** Mechanism that holds each bound, read back from the kernel. */
   readonly held: BoundMechanisms
   /** The cap of this server, unless given. */
@@ -50,7 +50,7 @@ export interface ProgramOptions extends ListenerExitOptions {
 export function programGuest(options: ProgramOptions): GuestKind {
   return (life) => {
     const { wall, profile } = life.parts
-    const exits = new ListenerExit(life, options)
+    const egress = new ListenerEgress(life, options)
     const files = new GuestFiles(profile.limits.artifacts, options.artifactCap ?? artifactCap)
     const output = new ProgramOutput(life, files)
     life.hooks = { beforeKill: () => output.beforeKill(), cutOff: () => files.discard() }
@@ -58,13 +58,13 @@ export function programGuest(options: ProgramOptions): GuestKind {
       tightens: [...tightenedAlways, ...closableBy(wall.wall.calls)],
       held: { ...options.held },
       ownsWall: true,
-      exits,
+      egress,
       output,
       frames: new ProgramFrames(life, files, output),
       calls: sentinelCalls(life),
       memory: new MemoryCopies(),
       zones: wallZones(life),
-      destroy: () => destroy(life, exits, files, output),
+      destroy: () => destroy(life, egress, files, output),
     }
   }
 }
@@ -88,13 +88,13 @@ class ProgramFrames implements GuestFrames {
 
   /** Subscribes to the sentinel first, whose reports may come before the word of the release. */
   send(task: Task): void {
-    const { wayOut, wall: id, parts } = this.#life
+    const { egressPath, wall: id, parts } = this.#life
     const { wall, warden, emitter, profile } = parts
     if (hasSentinel(wall.wall))
       this.#calls = reportCalls({ warden, wall: id, run: task.run, emitter })
     this.#sentAt = performance.now()
     for (const piece of piecesOf(task)) wall.send(kind.ahead, piece)
-    wall.send(kind.run, JSON.stringify({ ...carried(task, profile), trust: wayOut?.trust }))
+    wall.send(kind.run, JSON.stringify({ ...carried(task, profile), trust: egressPath?.trust }))
   }
 
   hear(frame: Frame): void {
@@ -208,12 +208,12 @@ function sentinelCalls(life: GuestLife): ClosableCalls {
 
 async function destroy(
   life: GuestLife,
-  exits: ListenerExit,
+  egress: ListenerEgress,
   files: GuestFiles,
   output: ProgramOutput,
 ): Promise<Freed> {
   const { wall } = life.parts
-  exits.close()
+  egress.close()
   await wall.kill()
   life.detach()
   output.close()

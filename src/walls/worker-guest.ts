@@ -4,10 +4,10 @@ import type { Profile } from '../contract/profile.ts'
 import type { Task } from '../contract/provider.ts'
 import type { Frame } from '../lib/frames.ts'
 import { carriedTask } from './carried-task.ts'
-import { fetchCapability } from './exit.ts'
+import { fetchCapability } from './egress-path.ts'
 import { filesCapability } from './folder-calls.ts'
 import { GuestCalls } from './guest-calls.ts'
-import { RealmExits, type RealmExitsOptions } from './guest-exits.ts'
+import { RealmEgress, type RealmEgressOptions } from './guest-egress.ts'
 import type { Freed, GuestFrames, GuestKind, GuestOutput } from './guest-kind.ts'
 import type { GuestLife } from './guest-life.ts'
 import type { HandleEnd, WallHandle } from './handle.ts'
@@ -24,7 +24,7 @@ const DISPOSE_MS_MAX = 1_000
 /** Longest character in UTF-8. */
 const CHARACTER_BYTES_MAX = 4
 
-export interface WorkerOptions extends RealmExitsOptions {
+export interface WorkerOptions extends RealmEgressOptions {
   readonly give: (worker: WallHandle) => void
   /** Settings of this kind of worker, beside the task and its limits. */
   readonly settings: Readonly<Record<string, unknown>>
@@ -40,16 +40,16 @@ export interface WorkerOptions extends RealmExitsOptions {
 export function workerGuest(options: WorkerOptions): GuestKind {
   const { tightens, ownsWall = false, heldCapabilities = [], settings, give } = options
   return (life) => {
-    const exits = new RealmExits(life, options)
-    const frames = new WorkerFrames(life, exits, settings)
+    const egress = new RealmEgress(life, options)
+    const frames = new WorkerFrames(life, egress, settings)
     life.hooks = {
       beforeKill: ({ status }) => (status === 'timeout' ? GRACE_MS : 0),
-      ended: () => life.wayOut?.close(),
+      ended: () => life.egressPath?.close(),
     }
     return {
       tightens,
       ownsWall,
-      exits,
+      egress,
       frames,
       output: framedOutput,
       calls: { kept: (next) => heldControls(next, life.controls, heldCapabilities) },
@@ -68,7 +68,7 @@ class WorkerFrames implements GuestFrames {
   readonly #held: HeldFrames
   readonly #dropped = Promise.withResolvers<void>()
 
-  constructor(life: GuestLife, exits: RealmExits, settings: WorkerOptions['settings']) {
+  constructor(life: GuestLife, egress: RealmEgress, settings: WorkerOptions['settings']) {
     const { wall, emitter } = life.parts
     this.#life = life
     this.#settings = settings
@@ -76,7 +76,7 @@ class WorkerFrames implements GuestFrames {
     this.#calls = new GuestCalls({
       wall,
       emitter,
-      now: () => stateOf(life, exits),
+      now: () => stateOf(life, egress),
       garbled: (why) => life.garbled(why),
     })
   }
@@ -163,8 +163,11 @@ class WorkerFrames implements GuestFrames {
   }
 }
 
-function stateOf({ controls, wayOut, task, io, sink, isEnded }: GuestLife, exits: RealmExits) {
-  return { controls, wayOut, task, io, sink, isEnded, folders: exits.folders }
+function stateOf(
+  { controls, egressPath, task, io, sink, isEnded }: GuestLife,
+  egress: RealmEgress,
+) {
+  return { controls, egressPath, task, io, sink, isEnded, folders: egress.folders }
 }
 
 /** Gives the worker back where it dropped its guest in time; else it is killed. */

@@ -157,7 +157,7 @@ function standing({ isSingleUse = true } = {}) {
       lowered.push(bounds)
       return heldBy
     },
-    closeExit() {},
+    closeEgress() {},
     rearm() {},
     rank: (rank: WallRank) => void ranks.push(rank),
     cpuTime: () => ({ sinceStartMs: used.ms, sinceClaimMs: used.ms }),

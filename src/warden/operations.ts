@@ -59,7 +59,7 @@ export const operations: {
   },
 }
 
-/** Binds a wall to a tenant and a job. The exit is opened or closed before the job is sent. */
+/** Binds a wall to a tenant and a job. The listener is opened or closed before the job is sent. */
 async function claim(walls: LiveWalls, asked: RequestOf<'claim'>): Promise<Answer> {
   const { tenant, deadline, egress, ...bounds } = asked
   const wall = walls.find(asked.wall)
@@ -67,17 +67,17 @@ async function claim(walls: LiveWalls, asked: RequestOf<'claim'>): Promise<Answe
   const { enclosure } = wall
   const { spent, enforced, bytes, idleBytes } = await enclosure.claim({
     ...bounds,
-    ...(egress && { exit: true }),
+    ...(egress && { egress: true }),
   })
   // Throws where it ended meanwhile.
   walls.find(asked.wall)
   const value: ClaimResult = { spent, enforced }
   if (spent) return { value }
   walls.hold(wall, deadline, { bytes, idleBytes })
-  const exit = egress ? await enclosure.openExit() : undefined
+  const listener = egress ? await enclosure.openEgress() : undefined
   // A program would connect to a socket that nothing accepts on.
-  if (!egress) enclosure.closeExit()
-  return { value, ...(exit && { beside: { wall: wall.id, handle: exit } }) }
+  if (!egress) enclosure.closeEgress()
+  return { value, ...(listener && { beside: { wall: wall.id, handle: listener } }) }
 }
 
 async function tighten(wall: LiveWall, asked: RequestOf<'tighten'>): Promise<BoundMechanisms> {

@@ -39,7 +39,8 @@ export async function makeGvisor(
     warm: (kind) => stock.createPool(kind),
     least: 0,
     most: 2,
-    openWayOut: async (controls, run) => openEgress({ controls, run, emitter, authority, ...ways }),
+    openEgressPath: async (controls, run) =>
+      openEgress({ controls, run, emitter, authority, ...ways }),
   })
   // A script is no function that could be called again.
   const can = provider.can.filter((ability) => language !== 'sh' || ability !== 'batch')

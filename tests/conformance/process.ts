@@ -35,7 +35,8 @@ export async function makeProcesses(
     warm: (kind) => stock.createPool(kind),
     least: 0,
     most: 2,
-    openWayOut: async (controls, run) => openEgress({ controls, run, emitter, authority, ...ways }),
+    openEgressPath: async (controls, run) =>
+      openEgress({ controls, run, emitter, authority, ...ways }),
   })
   return {
     provider: language ? only(provider, language) : provider,

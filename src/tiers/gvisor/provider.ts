@@ -6,7 +6,7 @@ import type { Profile } from '../../contract/profile.ts'
 import type { Availability, Provider, Sandbox } from '../../contract/provider.ts'
 import { newId } from '../../lib/id.ts'
 import type { WardenClient } from '../../walls/client.ts'
-import type { OpenWayOut } from '../../walls/exit.ts'
+import type { OpenEgressPath } from '../../walls/egress-path.ts'
 import { FramedSandbox } from '../../walls/framed-sandbox.ts'
 import { claimProgram } from '../../walls/program-claim.ts'
 import { programGuest, tightenedAlways } from '../../walls/program-guest.ts'
@@ -21,7 +21,7 @@ export interface GvisorOptions {
   /** Spares of each program: how many while nobody asks, and the most. */
   readonly least: number
   readonly most: number
-  readonly openWayOut: OpenWayOut
+  readonly openEgressPath: OpenEgressPath
 }
 
 const enforces: readonly Control[] = [
@@ -80,7 +80,7 @@ export function createGvisorProvider(options: GvisorOptions): Provider {
 async function launch(
   provider: string,
   profile: Profile,
-  { warden, emitter, openWayOut }: GvisorOptions,
+  { warden, emitter, openEgressPath }: GvisorOptions,
   rack: Rack,
 ): Promise<Sandbox> {
   const { wall, pool, held, listener } = await claimProgram(rack, warden, profile)
@@ -89,5 +89,5 @@ async function launch(
     throw new MayflyError('PROTOCOL', `Cannot use wall "${wall.wall.id}": it came without streams`)
   }
   const parts = { provider, profile, wall, warden, emitter, pool }
-  return new FramedSandbox(newId('sbx'), parts, programGuest({ held, listener, openWayOut }))
+  return new FramedSandbox(newId('sbx'), parts, programGuest({ held, listener, openEgressPath }))
 }

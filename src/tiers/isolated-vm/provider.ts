@@ -8,7 +8,7 @@ import type { OpenFolders } from '../../walls/folder-calls.ts'
 import { FramedSandbox } from '../../walls/framed-sandbox.ts'
 import type { WallHandle } from '../../walls/handle.ts'
 import { createWorkerSpares } from '../../walls/worker-spares.ts'
-import type { OpenWayOut } from '../../walls/exit.ts'
+import type { OpenEgressPath } from '../../walls/egress-path.ts'
 import { claimWorker, unavailable } from '../../walls/worker-claim.ts'
 import { workerGuest } from '../../walls/worker-guest.ts'
 import { probe } from './detect.ts'
@@ -22,7 +22,7 @@ export interface IsolateOptions {
   /** Whether a worker that is bound to nobody is always kept; true unless given. */
   readonly keepReady?: boolean
   /** Without it a guest has no network, whatever it was granted. */
-  readonly openWayOut?: OpenWayOut
+  readonly openEgressPath?: OpenEgressPath
   /** Without it a guest has no folder, whatever it was granted. */
   readonly openFolders?: OpenFolders
 }
@@ -45,7 +45,7 @@ const tightens = [
 
 /** V8 isolates in jailed, disposable worker processes: strength 1, in about a quarter of a millisecond. */
 export function createIsolateProvider(options: IsolateOptions): Provider {
-  const { warden, emitter, openWayOut, openFolders } = options
+  const { warden, emitter, openEgressPath, openFolders } = options
   const workers = createWorkerSpares({
     keepReady: true,
     ...options,
@@ -65,7 +65,7 @@ export function createIsolateProvider(options: IsolateOptions): Provider {
       'batch',
       'trace',
       'calls',
-      ...(openWayOut ? (['network'] as const) : []),
+      ...(openEgressPath ? (['network'] as const) : []),
       ...(openFolders ? (['folder-calls'] as const) : []),
     ],
     detect() {
@@ -77,8 +77,11 @@ export function createIsolateProvider(options: IsolateOptions): Provider {
       const give = (handle: WallHandle) => workers.give(handle)
       const settings = settingsOf(profile)
       const parts = { provider: provider.name, profile, warden, emitter, ...claimed }
-      const exits = { ...(openWayOut && { openWayOut }), ...(openFolders && { openFolders }) }
-      const guest = workerGuest({ give, settings, ...exits, heldCapabilities: [webAssembly] })
+      const egress = {
+        ...(openEgressPath && { openEgressPath }),
+        ...(openFolders && { openFolders }),
+      }
+      const guest = workerGuest({ give, settings, ...egress, heldCapabilities: [webAssembly] })
       return new FramedSandbox(newId('sbx'), parts, guest)
     },
     close: () => workers.close(),

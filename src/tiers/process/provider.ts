@@ -9,7 +9,7 @@ import type { WardenClient } from '../../walls/client.ts'
 import type { GuestKind } from '../../walls/guest-kind.ts'
 import { FramedSandbox } from '../../walls/framed-sandbox.ts'
 import type { OpenFolders } from '../../walls/folder-calls.ts'
-import type { OpenWayOut } from '../../walls/exit.ts'
+import type { OpenEgressPath } from '../../walls/egress-path.ts'
 import { provedTwice } from '../../walls/worker-claim.ts'
 import { workerGuest } from '../../walls/worker-guest.ts'
 import { claimProgram, type ClaimedProgram } from '../../walls/program-claim.ts'
@@ -27,7 +27,7 @@ export interface ProcessOptions {
   /** Spares of each program: how many while nobody asks, and the most. */
   readonly least: number
   readonly most: number
-  readonly openWayOut: OpenWayOut
+  readonly openEgressPath: OpenEgressPath
   /** For what runs in a realm there: without it such a guest has no folder. */
   readonly openFolders?: OpenFolders
 }
@@ -120,17 +120,17 @@ function guestOf(
   { wall, held, listener }: ClaimedProgram,
   options: ProcessOptions,
 ): GuestKind {
-  const { openWayOut, openFolders } = options
+  const { openEgressPath, openFolders } = options
   if (!isProgram(profile))
     return workerGuest({
       give: (worker) => void worker.kill(),
       settings: isolateSettings(profile),
       ownsWall: true,
-      openWayOut,
+      openEgressPath,
       ...(openFolders && { openFolders }),
       tightens: tightenedAlways,
     })
-  if (wall.streams) return programGuest({ held, listener, openWayOut })
+  if (wall.streams) return programGuest({ held, listener, openEgressPath })
   void wall.kill()
   throw new MayflyError('PROTOCOL', `Cannot use wall "${wall.wall.id}": it came without streams`)
 }

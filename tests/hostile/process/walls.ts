@@ -63,10 +63,10 @@ export async function openWalls({ unproved, ...options }: WallsWish = {}): Promi
 function unprovedBy(way: (typeof wallNames)[number], warden: WardenClient): Provider {
   const emitter = { emit() {} }
   const stock = createSparePools(systemClock, emitter)
-  const openWayOut = (): never => {
+  const openEgressPath = (): never => {
     throw new Error('Nothing here is granted a way out')
   }
-  const parts = { way, warden, emitter, least: 0, most: 2, openWayOut }
+  const parts = { way, warden, emitter, least: 0, most: 2, openEgressPath }
   const provider = createProcessProvider({ ...parts, warm: (kind) => stock.createPool(kind) })
   const strength = strengthOf.process
   return {

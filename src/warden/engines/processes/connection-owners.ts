@@ -13,7 +13,7 @@ let leftAt = performance.now()
 const CALLERS_MAX = 8
 
 /**
- * Processes of a wall that hold a connection to its exit, as pids of this machine; several where a socket was inherited,
+ * Processes of a wall that hold a connection to its egress listener, as pids of this machine; several where a socket was inherited,
  * none where it is closed already. Takes a sentinel: it asks in the wall's network namespace for the socket's inode.
  */
 export async function ownersOf(

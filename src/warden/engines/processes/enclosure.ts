@@ -18,7 +18,7 @@ import { closeCalls, closeProcesses, describeCall } from './calls.ts'
 import { claim } from './claim.ts'
 import { spentMs } from './cpu-time.ts'
 import { endOf } from './end.ts'
-import { closeListener, openListener } from './exit-listener.ts'
+import { closeListener, openListener } from './egress-listener.ts'
 import { killWall } from './kill.ts'
 import { wallOf, type ProcessWall } from './process-wall.ts'
 import type { ProgramZones } from './program-zones.ts'
@@ -137,11 +137,11 @@ export class ProcessEnclosure implements Enclosure {
     return { id, program, pid, proportionalBytes: proportionalBytes(pid) }
   }
 
-  openExit(): Server | undefined {
+  openEgress(): Server | undefined {
     return openListener(this.#wall.resources)
   }
 
-  closeExit(): void {
+  closeEgress(): void {
     closeListener(this.#wall.resources)
   }
 

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { signalAll } from '../../../os/signal.ts'
 import { releaseOnceGone } from '../release-once-gone.ts'
-import { closeListener } from './exit-listener.ts'
+import { closeListener } from './egress-listener.ts'
 import { killWall } from './kill.ts'
 import type { WallResources } from './resources.ts'
 import { removeScratch } from './scratch.ts'

@@ -148,7 +148,7 @@ export class Sentinel {
   }
 
   /**
-   * The kernel's number of the socket that a program of the wall opened to its way out, by its own address and port and
+   * The kernel's number of the socket that a program of the wall opened to its egress path, by its own address and port and
    * the port it was opened to; 0 where there is none any more, or this kernel does not tell.
    */
   async socketOf({ from, local, remote }: ConnectionEnds): Promise<number> {

@@ -8,7 +8,7 @@ import type {
 import type { BoundMechanisms } from '../../../contract/warden.ts'
 import { isAlive } from '../../../os/proc.ts'
 import type { JobMemory } from './job-memory.ts'
-import { openExit } from './exit.ts'
+import { openEgress } from './egress.ts'
 import { memoryOf, spentMs } from './measure.ts'
 import type { TaskWatch } from './task-watch.ts'
 import type { RunscBounds, RunscWall } from './wall.ts'
@@ -24,7 +24,7 @@ const noBound: BoundMechanisms = { memory: 'watch', processes: 'none', cpu: 'non
 
 /** Holds the wall to a job's bounds, before the job is sent. Memory counts from its idle size. */
 export async function claim(wall: RunscWall, asked: ClaimBounds): Promise<ClaimReadBack> {
-  if (asked.exit) await prepareExit(wall)
+  if (asked.egress) await prepareEgress(wall)
   const { resources, idleMemory } = wall
   const isThere = resources.processes.every(({ pid, startTime }) => isAlive(pid, startTime))
   if (!isThere) return { spent: true, enforced: noBound, bytes: idleMemory, idleBytes: idleMemory }
@@ -41,9 +41,9 @@ export async function claim(wall: RunscWall, asked: ClaimBounds): Promise<ClaimR
 }
 
 /** The forwarder is the wall's own: what it takes is no part of what the job may have. */
-async function prepareExit(wall: RunscWall): Promise<void> {
+async function prepareEgress(wall: RunscWall): Promise<void> {
   const { resources, sentry } = wall
-  wall.exit = await openExit(resources)
+  wall.egress = await openEgress(resources)
   wall.idleMemory = memoryOf(resources, sentry)
   wall.idleTasks = await resources.control.tasks()
 }

@@ -23,16 +23,16 @@ import type { RootContent } from './root-folders.ts'
 /** Descriptors donated, by the same numbers outside: the readiness pipe and the socket to the server. */
 export const donatedFds = [4, 5] as const
 
-/** The folder of the way out, as the program sees it, and its socket. */
-const exitInside = '/run/mayfly'
-export const exitName = 'exit'
+/** Folder of the egress path, as the program sees it, and its socket. */
+const egressInside = '/run/mayfly'
+export const egressName = 'egress'
 /** Root inside and the program's user are others: the program cannot end the forwarder. */
 export const forwarderUid = 65_534
-/** Program that the way out takes inside. */
+/** Program inside that connects the loopback to the egress socket. */
 export const forwarder = [
   `${ownFolder}/bin/node`,
   `${ownFolder}/guest/process/forward.js`,
-  `${exitInside}/${exitName}`,
+  `${egressInside}/${egressName}`,
 ] as const
 
 /**
@@ -86,7 +86,7 @@ export function writeBundle(
 export function rootContent(program: RunscProgram, layers: readonly MountedLayer[]): RootContent {
   const mounts = mountsOf(folderOf('any'), program, layers)
   const isFile = ({ type, source, destination }: Mount) =>
-    type === 'bind' && destination !== exitInside && !statSync(source).isDirectory()
+    type === 'bind' && destination !== egressInside && !statSync(source).isDirectory()
   return {
     folders: mounts.filter((mount) => !isFile(mount)).map(({ destination }) => destination),
     files: mounts.filter(isFile).map(({ destination }) => destination),
@@ -168,7 +168,7 @@ function mountsOf(
       .map((place) => bind(place)),
     ...whole.places.map(({ from, at }) => bind(from, at)),
     ...scratchFolders.map(scratch),
-    bind(folder.exit, exitInside),
+    bind(folder.egress, egressInside),
     ...layers.map(({ root, content, at }) => bind(path.join(root, content), at)),
   ]
 }

@@ -158,14 +158,14 @@ export class RunscEnclosure implements Enclosure {
     return { id, program, pid, proportionalBytes: bytes }
   }
 
-  openExit(): Server | undefined {
-    const { exit } = this.#wall
-    this.#wall.exit = undefined
-    return exit
+  openEgress(): Server | undefined {
+    const { egress } = this.#wall
+    this.#wall.egress = undefined
+    return egress
   }
 
-  closeExit(): void {
-    this.openExit()?.close()
+  closeEgress(): void {
+    this.openEgress()?.close()
   }
 
   async kill(): Promise<KillReceipt> {
@@ -178,7 +178,7 @@ export class RunscEnclosure implements Enclosure {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.closeExit()
+    this.closeEgress()
     this.#released ??= this.#release().finally(this.#gone.resolve)
     await this.#released
   }

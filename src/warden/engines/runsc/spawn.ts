@@ -16,7 +16,7 @@ const ENTER = `trap '' TERM INT HUP; until [ "$1" = -- ]; do echo 0 > "$1" || ex
 /**
  * No network device, so that the sentry's loopback is all there is; no overlay, because the root is read-only and
  * scratch is memory; cgroups of this kernel are ours to make, those of the sentry bound its tasks; sockets of the host
- * are opened in the folder of the way out, the only one with any.
+ * are opened in the folder of the egress path, the only one with any.
  */
 const SETTINGS = [
   '--rootless',

@@ -186,7 +186,7 @@ export class RunscStarter {
       disk: program.whole.scratchBytes,
       idleMemory,
       idleTasks,
-      exit: undefined,
+      egress: undefined,
       held: undefined,
       killsAtClaim: 0,
       spentBefore: spentMs(resources),

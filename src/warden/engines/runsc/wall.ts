@@ -39,8 +39,8 @@ export interface RunscWall {
   idleMemory: number
   /** Tasks of the wall before any job. */
   idleTasks: number
-  /** The way out, until it is handed over or closed. */
-  exit: Server | undefined
+  /** Listener of the egress path, until it is handed over or closed. */
+  egress: Server | undefined
   held: RunscBounds | undefined
   killsAtClaim: number
   /** Milliseconds of CPU time before its job, and as last read before its end. */

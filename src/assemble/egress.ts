@@ -5,10 +5,10 @@ import type { EgressAuthority } from '../egress/authority.ts'
 import { credentialsFrom } from '../egress/configured-credentials.ts'
 import { upstreamFrom } from '../egress/upstream.ts'
 import type { EgressParts } from '../egress/open-egress.ts'
-import type { OpenWayOut } from '../walls/exit.ts'
+import type { OpenEgressPath } from '../walls/egress-path.ts'
 import type { OpenFolders } from '../walls/folder-calls.ts'
 
-export interface ExitParts {
+export interface EgressWiring {
   readonly emitter: Emitter
   /** For tests: dials local servers in place of the internet. */
   readonly dial?: EgressParts['dial'] | undefined
@@ -19,10 +19,10 @@ export interface ExitParts {
 }
 
 /** Opens egress proxies; nothing of `egress/proxy` is loaded before the first job with a network. */
-export function exitsFor(
+export function egressFor(
   { credentials, egress }: Config,
-  { emitter, dial, heed, ownPorts }: ExitParts,
-): OpenWayOut {
+  { emitter, dial, heed, ownPorts }: EgressWiring,
+): OpenEgressPath {
   const held = credentialsFrom(credentials, process.env)
   const upstream = upstreamFrom(egress, process.env)
   let authority: EgressAuthority | undefined

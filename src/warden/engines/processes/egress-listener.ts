@@ -1,17 +1,17 @@
 import { closeSync } from 'node:fs'
 import { createServer, type Server } from 'node:net'
 import { copyDescriptor } from '../../../os/libc.js'
-import { exitListenerFd } from '../../../jail/whole.ts'
+import { egressListenerFd } from '../../../jail/whole.ts'
 import type { WallResources } from './resources.ts'
 
 /**
- * The exit of a wall: a socket that listens on the loopback of its network namespace. The wall makes it before its
+ * Egress of a wall: a socket that listens on the loopback of its network namespace. The wall makes it before its
  * filter forbids that; the warden copies it (pidfd_getfd) from the parked program before foreign code runs in it.
  */
 
 /** Undefined where the wall has no network of its own, and so nothing that listens. */
 export function takeListener(pid: number, layers: readonly string[]): number | undefined {
-  return layers.includes('network namespace') ? copyDescriptor(pid, exitListenerFd) : undefined
+  return layers.includes('network namespace') ? copyDescriptor(pid, egressListenerFd) : undefined
 }
 
 /** The caller owns it and accepts on it. */

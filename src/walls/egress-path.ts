@@ -4,7 +4,7 @@ import type { NetworkAttempt } from '../contract/outcome.ts'
 import type { ConnectionEnds } from '../contract/warden.ts'
 
 /** Egress path of one run, as its sandbox uses it. `assemble/` injects the function that opens it. */
-export interface WayOut {
+export interface EgressPath {
   /** PEM of an authority that programs have to trust, where their TLS may be looked into. */
   readonly trust: string | undefined
   /** Takes what a socket inside the wall accepts, and closes it in the end; `callers` says who opened a connection. */
@@ -18,7 +18,7 @@ export interface WayOut {
 }
 
 /** Loads its modules when the first job needs them. */
-export type OpenWayOut = (
+export type OpenEgressPath = (
   controls: Controls,
   run: string,
   more?: {
@@ -26,7 +26,7 @@ export type OpenWayOut = (
     /** Hosts of private networks that the profile allows. */
     readonly privateHosts?: readonly string[] | undefined
   },
-) => Promise<WayOut>
+) => Promise<EgressPath>
 
 /** The capability by which a realm without sockets fetches; it is there where a network is granted, and only there. */
 export const fetchCapability = 'mayfly.fetch'

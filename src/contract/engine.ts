@@ -24,7 +24,7 @@ import type { ZoneBounds, ZoneRule } from './zone-rules.ts'
  *
  * Order of calls, which the warden asserts:
  *
- *     start ─► claim ─► lower* ─► kill ─► ended ─► dispose
+ *     start ─► claim ─► tighten* ─► kill ─► ended ─► dispose
  *                └─ rearm ─► … (an enclosure that is not single-use, the same tenant only)
  *
  * Relied on: an engine bounds each wait inside its methods, and reads back each limit that it sets. Bounds only fall:
@@ -32,7 +32,7 @@ import type { ZoneBounds, ZoneRule } from './zone-rules.ts'
  * `handOver` to the server and never through the warden.
  *
  * Errors: methods throw MayflyError (UNAVAILABLE: this machine cannot; NOT_FOUND: no such zone or layer; OVERLOADED: no
- * uid or file descriptor is left). Any other throw of `claim` or `lower` says that a bound does not hold.
+ * uid or file descriptor is left). Any other throw of `claim` or `tighten` says that a bound does not hold.
  */
 
 /** A name in the table of engines, `src/warden/engines/index.ts`. */
@@ -145,7 +145,7 @@ export interface Enclosure extends AsyncDisposable {
   /** Starts the accounts of the next job under the same bounds. */
   rearm(): void
   /** Lowers bounds while running; resolves when each holds. The caller passes the meet with the bounds before. */
-  lower(bounds: EnclosureBounds): Promise<BoundMechanisms>
+  tighten(bounds: EnclosureBounds): Promise<BoundMechanisms>
   /** Gives it more or less of the processor while others want it. Undefined where the mechanism cannot. */
   rank?(rank: WallRank): void
   /** Resolves with milliseconds when every task in it stands still. */

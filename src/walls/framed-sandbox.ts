@@ -14,7 +14,7 @@ import type {
 } from '../contract/provider.ts'
 import type { GuestKind, GuestParts } from './guest-kind.ts'
 import { GuestLife, type SandboxParts } from './guest-life.ts'
-import { lower } from './lower.ts'
+import { tightenBounds } from './tighten.ts'
 import { withoutSentinel } from './memory-capture.ts'
 import { PauseState } from './pause.ts'
 import { hasSentinel } from './sentinel-calls.ts'
@@ -119,8 +119,8 @@ export class FramedSandbox implements Sandbox {
     egress.tighten(next)
     const kept = calls.kept(next)
     const answers = calls.close && (await calls.close(next))
-    const lowered = ownsWall && (await lower(life.parts.warden, life.wall, life.controls, next))
-    life.controls = meet(life.controls, { ...next, ...kept, ...lowered })
+    const tightened = ownsWall && (await tightenBounds(life.parts.warden, life.wall, life.controls, next))
+    life.controls = meet(life.controls, { ...next, ...kept, ...tightened })
     const unenforced = controlsBeyond(life.controls, asked)
     const took = performance.now() - began
     return { controls: life.controls, took, unenforced, ...(answers && { answers }) }

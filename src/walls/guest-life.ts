@@ -8,7 +8,7 @@ import type { WardenClient } from './client.ts'
 import { endOfWall, lostEnd } from './ends.ts'
 import type { EgressPath } from './egress-path.ts'
 import type { HandleEnd, WallHandle } from './handle.ts'
-import { stricter } from './lower.ts'
+import { tightenedControls } from './tighten.ts'
 import { sampleUsage, type UsageSamples } from './usage-samples.ts'
 import { headed, withoutAbsent, type AnsweredHead } from './wire.ts'
 
@@ -71,7 +71,7 @@ export class GuestLife {
 
   /** Throws CONFLICT for what loosens. Concurrent requests meet, whichever takes effect first. */
   want(to: Controls): { readonly asked: Controls; readonly next: Controls } {
-    const asked = stricter(this.controls, to)
+    const asked = tightenedControls(this.controls, to)
     const next = (this.wanted = meet(this.wanted, asked))
     return { asked, next }
   }

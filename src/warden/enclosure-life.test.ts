@@ -43,7 +43,7 @@ suite('The life of an enclosure', () => {
     ended.end('killed')
     assert.throws(() => ended.claim('a', bounds), AssertionError)
     assert.throws(() => ended.park(), AssertionError)
-    assert.throws(() => ended.lower({ memory: 1 }), isConflict)
+    assert.throws(() => ended.tighten({ memory: 1 }), isConflict)
     assert.throws(() => parked(true).park(), AssertionError)
   })
 
@@ -60,14 +60,14 @@ suite('The life of an enclosure', () => {
   test('A request that asks for more than before lowers nothing and raises nothing', () => {
     const life = parked(true)
     life.claim('a', { memory: 100, cpu: 1, processes: 8 })
-    assert.deepEqual(life.lower({ memory: 200, cpu: 0.5 }), { memory: 100, cpu: 0.5, processes: 8 })
-    assert.deepEqual(life.lower({ cpu: 2, io: 10 }), {
+    assert.deepEqual(life.tighten({ memory: 200, cpu: 0.5 }), { memory: 100, cpu: 0.5, processes: 8 })
+    assert.deepEqual(life.tighten({ cpu: 2, io: 10 }), {
       memory: 100,
       cpu: 0.5,
       io: 10,
       processes: 8,
     })
-    assert.deepEqual(life.lower({}), { memory: 100, cpu: 0.5, io: 10, processes: 8 })
+    assert.deepEqual(life.tighten({}), { memory: 100, cpu: 0.5, io: 10, processes: 8 })
   })
 
   test('Bounds that rise, or are dropped, stop the warden', () => {

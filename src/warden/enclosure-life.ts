@@ -59,7 +59,7 @@ export class EnclosureLife {
   }
 
   /** Meet of the bounds before and those asked for: what is looser than before, or left out, stays as it was. */
-  lower(asked: Partial<EnclosureBounds>): EnclosureBounds {
+  tighten(asked: Partial<EnclosureBounds>): EnclosureBounds {
     if (this.#state !== 'claimed' || !this.#bounds)
       throw this.#conflict('tighten', 'it holds no job')
     const next = meetBounds(this.#bounds, asked)

@@ -36,7 +36,7 @@ suite('Walls of any engine', () => {
     using stand = standing()
     const asked = { ...request, op: 'tighten', memory: 1 } as const
     await assert.rejects(async () => operations.tighten(stand.walls, asked), hasCode('CONFLICT'))
-    assert.deepEqual(stand.lowered, [])
+    assert.deepEqual(stand.tightened, [])
   })
 
   test('An engine is given bounds that fall, whatever a request asks for', async () => {
@@ -44,7 +44,7 @@ suite('Walls of any engine', () => {
     await operations.claim(stand.walls, job)
     await operations.tighten(stand.walls, { ...request, op: 'tighten', memory: 200, cpu: 0.5 })
     await operations.tighten(stand.walls, { ...request, op: 'tighten', memory: 50, cpu: 4 })
-    assert.deepEqual(stand.lowered, [
+    assert.deepEqual(stand.tightened, [
       { memory: 100, cpu: 0.5 },
       { memory: 50, cpu: 0.5 },
     ])
@@ -133,7 +133,7 @@ function standing({ isSingleUse = true } = {}) {
   const order: string[] = []
   const pushed: Reply[] = []
   const claims: ClaimBounds[] = []
-  const lowered: EnclosureBounds[] = []
+  const tightened: EnclosureBounds[] = []
   const ranks: string[] = []
   const used = { ms: 0 }
   const { promise: lost, resolve: lose } = Promise.withResolvers<void>()
@@ -153,8 +153,8 @@ function standing({ isSingleUse = true } = {}) {
       claims.push(bounds)
       return { spent: false, enforced: heldBy, bytes: 5, idleBytes: 5 }
     },
-    async lower(bounds: EnclosureBounds) {
-      lowered.push(bounds)
+    async tighten(bounds: EnclosureBounds) {
+      tightened.push(bounds)
       return heldBy
     },
     closeEgress() {},
@@ -179,7 +179,7 @@ function standing({ isSingleUse = true } = {}) {
   }
   const walls = new LiveWalls({ push, sampleEveryMs: 2, memoryBytes: undefined })
   walls.add(enclosure)
-  const seen = { order, pushed, claims, lowered, ranks }
+  const seen = { order, pushed, claims, tightened, ranks }
   return { walls, ...seen, used, lose, [Symbol.dispose]: () => void walls.close() }
 }
 

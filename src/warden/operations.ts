@@ -88,7 +88,7 @@ async function tighten(wall: LiveWall, asked: RequestOf<'tighten'>): Promise<Bou
     ...(io !== undefined && { io }),
     ...(processes !== undefined && { processes }),
   }
-  if (zone === undefined) return await wall.enclosure.lower(wall.life.lower(bounds))
+  if (zone === undefined) return await wall.enclosure.tighten(wall.life.tighten(bounds))
   const { zones } = wall.enclosure
   if (zones) return zones.tighten(zone, bounds)
   throw new MayflyError('NOT_FOUND', `Cannot find zone "${zone}" of wall "${wall.id}": it has none`)

@@ -90,7 +90,7 @@ export class ProcessEnclosure implements Enclosure {
     if (!resources.isWhole) this.#wall.spentBefore = spentMs(resources)
   }
 
-  async lower(bounds: EnclosureBounds): Promise<BoundMechanisms> {
+  async tighten(bounds: EnclosureBounds): Promise<BoundMechanisms> {
     tightenPart ??= import('./tighten.ts')
     const { tighten } = await tightenPart
     return await tighten(this.#wall, bounds)

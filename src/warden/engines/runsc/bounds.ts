@@ -49,7 +49,7 @@ async function prepareEgress(wall: RunscWall): Promise<void> {
 }
 
 /** Lowers bounds while the program runs, and reads each back. Throws where one does not hold (EBUSY: more is in use). */
-export function lower(wall: RunscWall, to: EnclosureBounds): BoundMechanisms {
+export function tighten(wall: RunscWall, to: EnclosureBounds): BoundMechanisms {
   const before = wall.held
   if (!before) throw new Error('it holds no job')
   const less = roomFor(before.memory) - roomFor(to.memory)

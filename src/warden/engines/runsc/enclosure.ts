@@ -18,7 +18,7 @@ import type { BoundMechanisms, Wall, WallExit, WallUsage } from '../../../contra
 import { proportionalBytes } from '../../../os/proc.ts'
 import { belowOf } from '../../../os/process-tree.ts'
 import { Checkpoints } from './capture.ts'
-import { claim, lower, sampleOf } from './bounds.ts'
+import { claim, sampleOf, tighten } from './bounds.ts'
 import { CpuPauses } from './cpu-pauses.ts'
 import { Ending } from './ending.ts'
 import { JobMemory } from './job-memory.ts'
@@ -93,8 +93,8 @@ export class RunscEnclosure implements Enclosure {
   /** Single-use: it keeps the baseline of its claim. */
   rearm(): void {}
 
-  async lower(bounds: EnclosureBounds): Promise<BoundMechanisms> {
-    return lower(this.#wall, bounds)
+  async tighten(bounds: EnclosureBounds): Promise<BoundMechanisms> {
+    return tighten(this.#wall, bounds)
   }
 
   async freeze(): Promise<number> {

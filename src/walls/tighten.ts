@@ -5,7 +5,7 @@ import type { WardenClient } from './client.ts'
 const bounds = ['memory', 'cpu', 'processes', 'io'] as const
 
 /** Meet of controls. Throws MayflyError CONFLICT for a request that loosens one: a sandbox only tightens. */
-export function stricter(before: Controls, to: Controls): Controls {
+export function tightenedControls(before: Controls, to: Controls): Controls {
   const beyond = controlsBeyond(to, before)
   if (beyond.length === 0) return meet(before, to)
   const what = beyond.join(', ')
@@ -16,7 +16,7 @@ export function stricter(before: Controls, to: Controls): Controls {
  * Lowers the bounds of a claimed wall that are less in `next` than in `before`, and resolves to the bounds in force: a
  * bound that this machine has no mechanism for keeps its value of `before`. Rejects if the warden could not set one.
  */
-export async function lower(
+export async function tightenBounds(
   warden: Pick<WardenClient, 'tighten'>,
   wall: string,
   before: Controls,

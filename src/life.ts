@@ -14,7 +14,7 @@ import type { Job, JobFile } from './contract/job.ts'
 import type { Outcome } from './contract/outcome.ts'
 import type { Profile } from './contract/profile.ts'
 import type { Task } from './contract/provider.ts'
-import type { Admission, LifeResult, Plan, Rooms, OutputListener } from './contract/pipeline.ts'
+import type { JobEntry, LifeResult, Plan, Rooms, OutputListener } from './contract/pipeline.ts'
 import type { Analysis } from './contract/verdict.ts'
 import { tell } from './outcome.ts'
 import { withShadow } from './shadow.ts'
@@ -61,12 +61,12 @@ export async function live(job: Job, rooms: Rooms, caller: Caller): Promise<Outc
   }
 }
 
-/** A job that is analysed, planned and admitted: its admitted line is in the record. */
+/** A job that is analysed, planned and recorded: its admitted line is written. */
 interface Opened {
   readonly job: Job
   readonly analysis: Analysis
   readonly plan: Plan
-  readonly admission: Admission
+  readonly entry: JobEntry
 }
 
 async function open(job: Job, rooms: Rooms, caller: Caller): Promise<Opened> {
@@ -74,9 +74,9 @@ async function open(job: Job, rooms: Rooms, caller: Caller): Promise<Opened> {
   const analysis = await rooms.analyse(job, signed)
   await rooms.prove(job, analysis)
   const plan = rooms.profile(job, analysis.verdict, signed)
-  const admission = rooms.admit(job, analysis.verdict, plan)
+  const entry = rooms.recordStart(job, analysis.verdict, plan)
   if (plan.kind === 'run') caller.planned?.(plan.profile)
-  return { job, analysis, plan, admission }
+  return { job, analysis, plan, entry }
 }
 
 /** Runs it behind a wall, unless it has no wall, does not parse, or its result is in the cache. */
@@ -89,8 +89,8 @@ async function exec(opened: Opened, rooms: Rooms, caller: Caller): Promise<LifeR
 }
 
 /** Writes the ended line, then makes the outcome. */
-function close({ job, analysis, plan, admission }: Opened, lived: LifeResult): Outcome {
-  return tell(job, analysis.verdict, plan.profile, lived, admission)
+function close({ job, analysis, plan, entry }: Opened, lived: LifeResult): Outcome {
+  return tell(job, analysis.verdict, plan.profile, lived, entry)
 }
 
 /** A wall exists inside this scope and nowhere else, however it is left. */

@@ -1,7 +1,7 @@
 import type { Job } from './contract/job.ts'
 import type { Outcome } from './contract/outcome.ts'
 import type { Profile } from './contract/profile.ts'
-import type { Admission, LifeResult } from './contract/pipeline.ts'
+import type { JobEntry, LifeResult } from './contract/pipeline.ts'
 import type { Verdict } from './contract/verdict.ts'
 import { tracedFunctions } from './contract/traced-functions.ts'
 
@@ -24,7 +24,7 @@ export function tell(
   verdict: Verdict,
   profile: Profile,
   lived: LifeResult,
-  admission: Admission,
+  entry: JobEntry,
 ): Outcome {
   const {
     claim,
@@ -40,7 +40,7 @@ export function tell(
   } = lived
   const metrics = measured(profile, lived)
   const ran = end?.ran && tracedFunctions(job.asked.code, end.ran)
-  const { seq, hash } = admission.end({
+  const { seq, hash } = entry.end({
     status: lived.status,
     ...(error && { error }),
     resultText: gated.calls ? JSON.stringify(gated.calls) : (end?.resultText ?? 'null'),

@@ -102,7 +102,7 @@ export function createRooms(parts: RoomParts): WiredRooms {
         return live(newJob(asked, who, clock), rooms, caller)
       }),
     gate: createGate,
-    admit: (job, verdict, plan) => admitted(parts, job, verdict, plan),
+    recordStart: (job, verdict, plan) => recordStart(parts, job, verdict, plan),
     ...endings(parts, forecast),
     compared(job, fields) {
       const event = recordEvent('shadow/compared', fields, 'shadow', clock)
@@ -114,20 +114,20 @@ export function createRooms(parts: RoomParts): WiredRooms {
 }
 
 /** The admitted line comes first: a job that cannot be recorded is neither told of nor watched. */
-function admitted(
+function recordStart(
   { record, emitter, watching }: RoomParts,
   job: Job,
   verdict: Verdict,
   plan: Plan,
 ) {
-  const admission = record.admit(job, verdict, plan)
+  const entry = record.begin(job, verdict, plan)
   const { tenant, origin, traceparent } = job
   const trace = traceparent === undefined ? {} : { traceparent }
   emitter.emit('job/admitted', { tenant, origin, ...trace }, { run: job.id })
   if (plan.kind === 'run' && plan.standsIn)
     emitter.emit('tier/stood-in', { ...plan.standsIn, tenant }, { run: job.id })
   watching.guard.begin(job, verdict, plan.profile)
-  return admission
+  return entry
 }
 
 function endings(

@@ -71,7 +71,7 @@ export interface Rooms {
   /** `calls`: number of calls of a batch. */
   gate(profile: Profile, tap?: OutputListener, calls?: number): Gate
   /** Writes the admitted line. Throws MayflyError STATE when it cannot: no record, no run. */
-  admit(job: Job, verdict: Verdict, plan: Plan): Admission
+  recordStart(job: Job, verdict: Verdict, plan: Plan): JobEntry
   /** Emits the end of a recorded job; milliseconds since its acceptance by the pipeline. */
   ended(job: Job, outcome: Outcome, tookMs: number): void
   /** Emits the loss of a job that could not be recorded, or that a bug broke. */
@@ -258,9 +258,9 @@ export interface GatedOutput {
 }
 
 /**
- * An admitted job in the record. Ended once; if left open, the next start closes it as `failed`.
+ * Entry of a job in the record: its admitted line, then its ended line. Ended once; if left open, the next start closes it as `failed`.
  */
-export interface Admission {
+export interface JobEntry {
   readonly seq: number
   /** Appends the ended line, before the caller is answered. */
   end(facts: {

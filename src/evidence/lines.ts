@@ -1,6 +1,6 @@
 import type { Event } from '../contract/event.ts'
 import type { Job } from '../contract/job.ts'
-import type { Admission, Plan } from '../contract/pipeline.ts'
+import type { JobEntry, Plan } from '../contract/pipeline.ts'
 import { trustOf, type Verdict } from '../contract/verdict.ts'
 import type { ProgramZoneMade, ZonesMade } from '../contract/zones.ts'
 import { canonicalJson } from '../lib/canonical-json.ts'
@@ -11,7 +11,7 @@ import type { OpenLine } from './store.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
 /** Content of audit lines. Every field is bounded, and no text of a guest is included in clear. */
-export type EndFacts = Parameters<Admission['end']>[0]
+export type EndFacts = Parameters<JobEntry['end']>[0]
 
 /** Timeline entries per line; the rest is counted. */
 const timelineMax = 64
@@ -75,7 +75,7 @@ export function endedLine(
   })
 }
 
-/** Closed line for an admission whose owner process died before its end. */
+/** Closed line for an entry whose owner process died before its end. */
 export function closedLine(at: number, line: OpenLine): Draft {
   const body = { admitted: line.seq, because: 'the process that ran it died' }
   return draft({ at, kind: 'closed', run: line.run, tenant: line.tenant, status: 'failed', body })
@@ -91,7 +91,7 @@ export function eventLine(event: Event, tenant: string | null): Draft {
   return draft({ at: event.at, kind: 'event', run: event.run, tenant, status: null, body })
 }
 
-/** Process that admitted an open line; undefined if not stated. */
+/** Process that wrote an admitted line without an end; undefined if not stated. */
 export function ownerOf(line: OpenLine): Owner | undefined {
   try {
     const { owner } = parseJson(line.bodyText) as { owner?: Partial<Owner> }

@@ -25,8 +25,8 @@ afterEach(() => rmSync(folder, { recursive: true, force: true }))
 
 test('A job leaves two lines: admitted before it runs, ended with its status', async () => {
   const record = open()
-  const admission = record.admit(job(), verdict, plan)
-  const ended = admission.end(facts)
+  const entry = record.begin(job(), verdict, plan)
+  const ended = entry.end(facts)
   await record.close()
 
   const lines = linesIn(folder)
@@ -38,14 +38,14 @@ test('A job leaves two lines: admitted before it runs, ended with its status', a
       [3, 'ended', 'exec_1', 'acme', 'ok'],
     ],
   )
-  assert.equal(admission.seq, 2)
+  assert.equal(entry.seq, 2)
   assert.deepEqual(ended, { seq: 3, hash: lines[2]!.hash })
 })
 
 test('Lines hold commitments, never code, input, result, principal or text of a guest', async () => {
   const record = open()
   const error = { code: 'SECRET text', name: 'SECRETError', message: 'SECRET', stack: 'SECRET' }
-  record.admit(job(), verdict, plan).end({ ...facts, status: 'error', error })
+  record.begin(job(), verdict, plan).end({ ...facts, status: 'error', error })
   await record.close()
 
   const text = [...exportRows(join(folder, 'audit.db'))].join('')
@@ -55,7 +55,7 @@ test('Lines hold commitments, never code, input, result, principal or text of a 
 
 test('A holder of the salt can prove a body, until the salt is forgotten', async () => {
   const record = open()
-  const { seq } = record.admit(job(), verdict, plan)
+  const { seq } = record.begin(job(), verdict, plan)
   const line = [...record.store.lines(1, 2)][0]!
   const { commitments } = JSON.parse(line.bodyText) as { commitments: Record<string, string> }
   const salts = record.store.salts(seq)!
@@ -71,8 +71,8 @@ test('A holder of the salt can prove a body, until the salt is forgotten', async
 
 test('The same code twice leaves two different commitments', async () => {
   const record = open()
-  record.admit(job('a'), verdict, plan)
-  record.admit(job('b'), verdict, plan)
+  record.begin(job('a'), verdict, plan)
+  record.begin(job('b'), verdict, plan)
   const [a, b] = Array.from(record.store.lines(1, 3), (line) => JSON.parse(line.bodyText))
   assert.notEqual(a.commitments.code, b.commitments.code)
   await record.close()
@@ -80,8 +80,8 @@ test('The same code twice leaves two different commitments', async () => {
 
 test('A crash leaves an admitted line, closed as failed at the next start', async () => {
   const before = open({ owner: { ...thisOwner(), startTime: '1' } })
-  const { seq } = before.admit(job('lost'), verdict, plan)
-  before.admit(job('done'), verdict, plan).end(facts)
+  const { seq } = before.begin(job('lost'), verdict, plan)
+  before.begin(job('done'), verdict, plan).end(facts)
   before.store.close()
 
   const said: unknown[] = []
@@ -102,18 +102,18 @@ test('A crash leaves an admitted line, closed as failed at the next start', asyn
 
 test('Admissions of another boot are closed, those of a living process stay open', async () => {
   const gone = open({ owner: { ...thisOwner(), bootId: 'another' } })
-  gone.admit(job('gone'), verdict, plan)
+  gone.begin(job('gone'), verdict, plan)
   const living = open()
-  living.admit(job('living'), verdict, plan)
+  living.begin(job('living'), verdict, plan)
   assert.deepEqual(living.closeDead(), ['gone'])
   await Promise.all([gone.close(), living.close()])
 })
 
 test('A job that ended cannot end again', async () => {
   const record = open()
-  const admission = record.admit(job(), verdict, plan)
-  admission.end(facts)
-  assert.throws(() => admission.end(facts), /ended already/)
+  const entry = record.begin(job(), verdict, plan)
+  entry.end(facts)
+  assert.throws(() => entry.end(facts), /ended already/)
   await record.close()
   assert.equal(linesIn(folder).length, 3)
 })
@@ -121,7 +121,7 @@ test('A job that ended cannot end again', async () => {
 test('Numbers that JSON cannot represent do not prevent the ended line', async () => {
   const record = open()
   const metrics = { ...facts.metrics, executionTime: Number.NaN }
-  record.admit(job(), verdict, plan).end({ ...facts, metrics })
+  record.begin(job(), verdict, plan).end({ ...facts, metrics })
   const circular: Record<string, unknown> = {}
   circular['self'] = circular
   record.append(event({ fields: { big: 1n } }))
@@ -135,10 +135,10 @@ test('Numbers that JSON cannot represent do not prevent the ended line', async (
 
 test('A guest that triggers endless events gets a bounded number of lines, and the rest is counted', async () => {
   const record = open()
-  const admission = record.admit(job(), verdict, plan)
+  const entry = record.begin(job(), verdict, plan)
   for (let i = 0; i < eventsPerRunMax + 7; i += 1) record.sink(event({ run: 'exec_1' }))
   record.sink(event({ run: 'exec_1', point: 'phase/opened' }))
-  admission.end(facts)
+  entry.end(facts)
   await record.close()
   const lines = linesIn(folder)
   assert.equal(lines.filter((line) => line.kind === 'event').length, eventsPerRunMax)
@@ -148,12 +148,12 @@ test('A guest that triggers endless events gets a bounded number of lines, and t
 
 test('A checkpoint signs every line so far, and the signer remembers it', async () => {
   const { record, signer } = signed()
-  record.admit(job(), verdict, plan).end(facts)
+  record.begin(job(), verdict, plan).end(facts)
   const checkpoint = await record.checkpoint()
   assert.equal(checkpoint?.seq, 3)
   assert.equal(checkpoint.head, record.head().head)
   assert.equal(await record.checkpoint(), undefined)
-  record.admit(job('b'), verdict, plan).end(facts)
+  record.begin(job('b'), verdict, plan).end(facts)
   await record.close()
   assert.equal(lastSigned(join(folder, 'keys'))?.seq, 5)
   const audit = verifyFile(join(folder, 'audit.db'), { key: signer.publicKey })
@@ -163,7 +163,7 @@ test('A checkpoint signs every line so far, and the signer remembers it', async 
 
 test('A signature that was not stored is repeated with the following lines', async () => {
   const { record, signer } = signed()
-  record.admit(job(), verdict, plan)
+  record.begin(job(), verdict, plan)
   await record.checkpoint()
   record.append(event({}))
   signer.sign(digestsAfter(record, 2), { seq: 2, head: record.store.lastCheckpoint()!.head }, 1)
@@ -180,7 +180,7 @@ test('A failing signer loses no line, and an event reports it', async () => {
     emitter: { emit: (point) => said.push(point) },
     signer: { checkpoint: () => Promise.reject(new Error('lost')) },
   })
-  record.admit(job(), verdict, plan).end(facts)
+  record.begin(job(), verdict, plan).end(facts)
   await assert.rejects(() => record.checkpoint(), /lost/)
   await record.close()
   assert.deepEqual(said, ['record/unsigned'])
@@ -189,7 +189,7 @@ test('A failing signer loses no line, and an event reports it', async () => {
 
 test('An altered log is not sent to be signed', async () => {
   const { record, signer } = signed()
-  record.admit(job(), verdict, plan)
+  record.begin(job(), verdict, plan)
   const other = new DatabaseSync(join(folder, 'audit.db'))
   other.exec("UPDATE audit SET tenant = 'x' WHERE seq = 2")
   other.close()
@@ -225,7 +225,7 @@ test('A file that is no log, and a log of another format, are refused with a hin
 
 test('An audit creates no file', async () => {
   const record = open()
-  record.admit(job(), verdict, plan)
+  record.begin(job(), verdict, plan)
   await record.close()
   verifyFile(join(folder, 'audit.db'))
   assert.deepEqual(readdirSync(folder), ['audit.db'])

@@ -4,7 +4,7 @@ import { MayflyError } from '../contract/error.ts'
 import type { Checkpoint } from '../contract/evidence.ts'
 import type { Event, Point, Sink, Emitter } from '../contract/event.ts'
 import type { Job } from '../contract/job.ts'
-import type { Admission, Plan } from '../contract/pipeline.ts'
+import type { JobEntry, Plan } from '../contract/pipeline.ts'
 import type { Verdict } from '../contract/verdict.ts'
 import { openBodies, type Bodies } from './bodies.ts'
 import { draft, type ChainHead } from './chain.ts'
@@ -18,7 +18,7 @@ import { openStore, type AppendedLine, type OpenLine, type AuditStore } from './
 /** Audit log of one state folder, as written by one process. */
 export interface AuditRecord {
   /** Appends the admitted line. Throws MayflyError STATE on failure: no line, no run. */
-  admit(job: Job, verdict: Verdict, plan: Plan): Admission
+  begin(job: Job, verdict: Verdict, plan: Plan): JobEntry
   /** Appends an event line. Throws MayflyError STATE on failure. */
   append(event: Event, tenant?: string | null): { readonly seq: number; readonly hash: string }
   /** Records events of `recordedPoints`, at most `eventsPerRunMax` per run; counts dropped ones. */
@@ -27,7 +27,7 @@ export interface AuditRecord {
   readonly lost: number
   /** Reason why no line can be written now; otherwise undefined. */
   readonly trouble: string | undefined
-  /** Closes admissions of dead processes as failed; returns their runs. */
+  /** Closes entries of dead processes as failed; returns their runs. */
   closeDead(then?: (closed: OpenLine) => void): readonly string[]
   /** Syncs and signs. Undefined if nothing was unsigned or there is no signer. */
   checkpoint(): Promise<Checkpoint | undefined>
@@ -134,7 +134,7 @@ class OpenRecord implements AuditRecord {
     return full ? 'the disk of the state folder is full, so no job can be recorded' : undefined
   }
 
-  admit(job: Job, verdict: Verdict, plan: Plan): Admission {
+  begin(job: Job, verdict: Verdict, plan: Plan): JobEntry {
     const { clock, owner } = this.#parts
     const salts = newSalts()
     const line = admittedLine(clock.date(), owner, salts, [job, verdict, plan])

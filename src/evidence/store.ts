@@ -13,7 +13,7 @@ import { stateError } from './state-error.ts'
 
 /**
  * `audit.db`: lines and checkpoints, and beside the record the salts, which can be forgotten, and the open
- * admissions. Any number of processes share the file.
+ * jobs. Any number of processes share the file.
  *
  * Mechanism: an append is one IMMEDIATE transaction that reads the head and inserts the line; in WAL mode without a
  * sync on commit it costs some 20 µs. A power cut can lose the tail since the last sync, which comes with each
@@ -28,7 +28,7 @@ export interface AuditStore {
   /** Appends the line that ends `opened`; undefined if another process ended it first. */
   end(line: Draft, opened: number): AppendedLine | undefined
   head(): ChainHead
-  /** Open admissions, oldest first. */
+  /** Admitted lines without an end, oldest first. */
   open(): readonly OpenLine[]
   lines(afterSeq: number, upToSeq: number): Iterable<StoredLine>
   lastCheckpoint(): Checkpoint | undefined

@@ -3,7 +3,7 @@ import type { Event, Point, Sink } from '../contract/event.ts'
 /** Counts since process start. */
 export interface EventCounts {
   readonly jobs: number
-  /** Jobs between admission and end. */
+  /** Jobs between their admitted line and their end. */
   readonly running: number
   readonly byStatus: Readonly<Record<string, number>>
   readonly byTier: Readonly<Record<string, number>>

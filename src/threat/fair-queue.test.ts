@@ -11,7 +11,7 @@ const bounds: FairQueueBounds = {
   waitMsMax: 1000,
 }
 
-/** Records admissions and refusals in the order of notification. */
+/** Records grants and refusals in the order of notification. */
 function stand(changed: Partial<FairQueueBounds> = {}) {
   const clock = new SimulatedClock()
   const turns = createFairQueue({ ...bounds, ...changed }, clock)

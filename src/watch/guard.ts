@@ -17,7 +17,7 @@ import { observeGuest, outboundCheck } from './observe-guest.ts'
 import { createLifeWatcher, type LifeWatcher } from './life-watcher.ts'
 
 /**
- * Watches all lives of a process from admission to end: runs detectors, reacts to anomalies, learns baselines. Stores
+ * Watches all lives of a process from their admitted line to their end: runs detectors, reacts to anomalies, learns baselines. Stores
  * are opened on first use.
  */
 export interface Guard {

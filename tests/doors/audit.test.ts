@@ -28,9 +28,9 @@ beforeEach(async () => {
   const checkpoint = async (...all: [readonly string[], { seq: number; head: string }]) =>
     signer.sign(...all, Date.now())
   const record = openRecord({ stateFolder: state, clock: systemClock, signer: { checkpoint } })
-  record.admit(job('exec_a'), verdict, plan).end(facts)
+  record.begin(job('exec_a'), verdict, plan).end(facts)
   await record.checkpoint()
-  record.admit(job('exec_b'), verdict, plan).end({ ...facts, status: 'error' })
+  record.begin(job('exec_b'), verdict, plan).end({ ...facts, status: 'error' })
   record.append(event({ fields: { name: '\u001b[2J' } }))
   await record.close()
   signer.close()

@@ -68,9 +68,9 @@ test('A number that is no process of the wall by the time that it is looked at i
       tell: (one) => void told.push(one),
     })
     const asks = { path: 'any', real: 'any', by: '' }
-    assert.equal(zones.admit({ ...asks, pid: stranger.pid! }), constants.errno.EAGAIN)
+    assert.equal(zones.answerExec({ ...asks, pid: stranger.pid! }), constants.errno.EAGAIN)
     assert.deepEqual([markOf(stranger.pid!), told], [before, []])
-    assert.equal(zones.admit({ ...asks, pid: wall.pid }), 0)
+    assert.equal(zones.answerExec({ ...asks, pid: wall.pid }), 0)
     assert.deepEqual(
       told.map(({ what, zone }) => [what, zone]),
       [['began', 'any']],

@@ -28,7 +28,7 @@ function pass(ms: number): Promise<void> {
   return clock.run(clock.now() + ms)
 }
 
-/** Admits and ends one job; returns 0, or the exceeded limit and its retry time. */
+/** Begins and ends one job; returns 0, or the exceeded limit and its retry time. */
 function tried(quotas: Quotas, tenant: string, spent = free, bytesIn = 0): [string, number] | 0 {
   try {
     quotas.begin(tenant, bytesIn).end(spent)

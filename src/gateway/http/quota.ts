@@ -6,7 +6,7 @@ import type { QuotaStore } from './quota-store.ts'
 /**
  * Quotas (rate limits) of a tenant over HTTP: concurrent jobs, and per minute jobs, processor time and bytes.
  *
- * Mechanism: token buckets that refill evenly and hold one minute. A job is admitted while every bucket is above
+ * Mechanism: token buckets that refill evenly and hold one minute. A job may start while every bucket is above
  * zero; its real cost is subtracted when it ends, so a bucket may go into debt and the tenant waits until it is
  * paid.
  *
@@ -14,7 +14,7 @@ import type { QuotaStore } from './quota-store.ts'
  * a state folder share levels with that one second of lag, and may together overspend by as much.
  */
 export interface Quotas {
-  /** Admits a job. Throws MayflyError RATE_LIMITED with a retry time. */
+  /** Starts the account of a job. Throws MayflyError RATE_LIMITED with a retry time. */
   begin(tenant: string, bytesIn: number): QuotaSlot
   /** `RateLimit-*` headers of the tightest bucket; empty for a tenant without quotas. */
   headers(tenant: string): Readonly<Record<string, string>>
@@ -44,7 +44,7 @@ const unitOf = {
 type BucketName = keyof typeof unitOf
 const bucketNames = Object.keys(unitOf) as readonly BucketName[]
 
-/** Admits every job. */
+/** Refuses no job. */
 export const noQuotas: Quotas = {
   begin: () => ({ end: () => undefined }),
   headers: () => ({}),
@@ -207,7 +207,7 @@ function assertLeft(buckets: readonly Bucket[]): void {
   if (longest && longest.ms > 0) throw over(longest.bucket.name, longest.ms)
 }
 
-/** Minimum level to admit a job: one whole job, or any positive amount of the other units. */
+/** Minimum level at which a job may start: one whole job, or any positive amount of the other units. */
 function leastOf({ name, capacity }: Bucket): number {
   return name === 'runs_per_minute' ? 1 : Math.min(1, capacity)
 }

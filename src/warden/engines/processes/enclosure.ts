@@ -192,7 +192,7 @@ export class ProcessEnclosure implements Enclosure {
     const zones = new Zones({ resources, pid, rules, cpu, isAsked, tell })
     this.#wall.zones = zones
     if (!sentinel) return
-    sentinel.onExec = (asked) => zones.admit(asked)
+    sentinel.onExec = (asked) => zones.answerExec(asked)
     sentinel.askExecs()
   }
 }

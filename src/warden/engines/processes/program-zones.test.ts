@@ -32,7 +32,7 @@ test('A wall that executes programs without end is told to try again', () => {
   const { pid } = process
   const { zones } = zonesOf([{ kind: 'video', programs: ['ffmpeg'], life: 1000 }], true)
   const asking = { pid, path: 'true', real: '/usr/bin/true', by: '' }
-  const answers = Array.from({ length: 20_000 }, () => zones.admit(asking))
+  const answers = Array.from({ length: 20_000 }, () => zones.answerExec(asking))
   assert.ok(answers.slice(0, 1000).every((answer) => answer === 0))
   assert.ok(answers.includes(constants.errno.EAGAIN))
 })
@@ -59,7 +59,7 @@ test('No two zones have one name, and none has that of the whole', () => {
   })
   const { zones, told } = zonesOf(rules, true)
   for (const index of rules.keys())
-    assert.equal(zones.admit({ pid: process.pid, path: `p${index}`, real: '', by: '' }), 0)
+    assert.equal(zones.answerExec({ pid: process.pid, path: `p${index}`, real: '', by: '' }), 0)
   assert.deepEqual(
     told.map(({ zone }) => zone),
     ['main.2', 'a', 'a.2', 'a.3', 'a.4'],

@@ -108,7 +108,7 @@ export class ProgramZones {
   }
 
   /** Answer to an exec that asks first: 0 allows, any other value is the errno. */
-  admit(asking: ExecRequest): number {
+  answerExec(asking: ExecRequest): number {
     if (!this.#mayAsk(performance.now())) return constants.errno.EAGAIN
     try {
       // The pid may be reused by now, by another wall or by none.

@@ -3,7 +3,7 @@
  * and beside walls whose programs burn CPU, allocate, fork and print up to their limits. Together the abusers are
  * granted one core, which only a cpu controller can enforce exactly.
  *
- *     node bench/abusers.ts [--jobs 200] [--way embedded] [--json]
+ *     node bench/abusers.ts [--jobs 200] [--jail embedded] [--json]
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import os from 'node:os'
@@ -43,12 +43,12 @@ const abuses = [
 const { values: flags } = parseArgs({
   options: {
     jobs: { type: 'string', default: '200' },
-    way: { type: 'string', default: 'embedded' },
+    jail: { type: 'string', default: 'embedded' },
     json: { type: 'boolean' },
   },
 })
 const jobs = Math.min(5_000, Math.max(20, Number(flags.jobs) || 200))
-const way: JailKind = jailKinds.find((one) => one === flags.way) ?? 'embedded'
+const jailKind: JailKind = jailKinds.find((one) => one === flags.jail) ?? 'embedded'
 const state = mkdtempSync(path.join(os.tmpdir(), 'mayfly-bench-'))
 // Priority as set by `mayfly serve`.
 raisePriority(niceOf.server)
@@ -64,7 +64,7 @@ try {
 async function measure(provider: Provider) {
   const cpu = openCgroups()?.controllers.includes('cpu') ? 'control group' : 'duty cycle'
   const proved = await provider.detect()
-  if (!proved.available) throw new Error(`Cannot measure "${way}": ${proved.reason}`)
+  if (!proved.available) throw new Error(`Cannot measure "${jailKind}": ${proved.reason}`)
   // The first jobs find no spare ready.
   await series(provider, SETTLING_JOBS)
   const quiet = await series(provider, jobs)
@@ -76,7 +76,7 @@ async function measure(provider: Provider) {
   const rounds = (await Promise.all(all)).reduce((sum, one) => sum + one, 0)
   const ratio = Math.round((abused.p95 / quiet.p95) * 100) / 100
   await provider.close?.()
-  return { way, abusers: ABUSERS, rounds, quiet, abused, ratio, cpu }
+  return { jailKind, abusers: ABUSERS, rounds, quiet, abused, ratio, cpu }
 }
 
 async function series(provider: Provider, length: number) {
@@ -145,6 +145,6 @@ function providerOf(held: WardenClient): Provider {
   const openEgressPath = (): never => {
     throw new Error('Nothing here asks for a way out')
   }
-  const parts = { way, warden: held, emitter, least: 4, most: 8, openEgressPath }
+  const parts = { jailKind, warden: held, emitter, least: 4, most: 8, openEgressPath }
   return createProcessProvider({ ...parts, warm: (kind) => stock.createPool(kind) })
 }

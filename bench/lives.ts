@@ -155,10 +155,18 @@ function providerOf(name: string, warden: WardenClient): Provider {
       close: () => void taken?.close(),
     }
   }
-  const way = jailKinds.find((one) => one === name)
-  if (!way)
+  const jailKind = jailKinds.find((one) => one === name)
+  if (!jailKind)
     return createIsolateProvider({ warden, emitter, spares: 2, wallsMax: 4, openEgressPath })
   const stock = createSparePools(systemClock, emitter)
   const warm: Parameters<typeof createProcessProvider>[0]['warm'] = (kind) => stock.createPool(kind)
-  return createProcessProvider({ way, warden, emitter, warm, least: 2, most: 2, openEgressPath })
+  return createProcessProvider({
+    jailKind,
+    warden,
+    emitter,
+    warm,
+    least: 2,
+    most: 2,
+    openEgressPath,
+  })
 }

@@ -41,8 +41,8 @@ const TASK = `${JSON.stringify({ protocol: 1, code: 'x'.repeat(400) })}\n`
 const ECHO = `const fs = require('node:fs'), bytes = Buffer.alloc(4096)
 for (let n; (n = fs.readSync(0, bytes)) > 0;) fs.writeSync(1, bytes, 0, n)`
 const languages = ['node', 'python'] as const
-const ways = [...jailKinds, 'gvisor'] as const
-type Way = (typeof ways)[number]
+const wallNames = [...jailKinds, 'gvisor'] as const
+type WallName = (typeof wallNames)[number]
 type Programmed = (typeof languages)[number]
 
 const programs: Readonly<Record<Programmed, Pick<Task, 'entry' | 'code'>>> = {
@@ -87,26 +87,26 @@ async function measure(warden: WardenClient) {
     const pooled: Contender[] = []
     const apart: Record<string, unknown> = {}
     const opened: Provider[] = []
-    for (const way of ways.filter((one) => asked?.includes(one) ?? true)) {
-      const { provider: warm, stock } = providerOf(way, warden, 2)
-      const { provider: cold } = providerOf(way, warden, 0)
+    for (const wallName of wallNames.filter((one) => asked?.includes(one) ?? true)) {
+      const { provider: warm, stock } = providerOf(wallName, warden, 2)
+      const { provider: cold } = providerOf(wallName, warden, 0)
       opened.push(warm, cold)
       if (!(await warm.detect()).available) {
-        apart[way] = 'not available'
+        apart[wallName] = 'not available'
         continue
       }
       await once42(warm, language)
       pooled.push({
-        name: `${way}, pooled`,
+        name: `${wallName}, pooled`,
         once: async () => {
           await filled(stock)
           return await once42(warm, language)
         },
       })
-      pooled.push({ name: `${way}, empty pool`, once: () => once42(cold, language) })
-      apart[way] = {
+      pooled.push({ name: `${wallName}, empty pool`, once: () => once42(cold, language) })
+      apart[wallName] = {
         ...(await saturated(warm, language)),
-        ...(await spares(way, language, warden)),
+        ...(await spares(wallName, language, warden)),
       }
     }
     const others = asked ? [] : await there(othersFor(language))
@@ -118,12 +118,12 @@ async function measure(warden: WardenClient) {
   return { machine: { cores: os.availableParallelism(), node: process.version, rounds }, ...report }
 }
 
-function providerOf(way: Way, warden: WardenClient, most: number) {
+function providerOf(wallName: WallName, warden: WardenClient, most: number) {
   const stock = createSparePools(systemClock, emitter)
   const openEgressPath = (): never => {
     throw new Error('Nothing here asks for a way out')
   }
-  const parts: Omit<ProcessOptions, 'way'> = {
+  const parts: Omit<ProcessOptions, 'jailKind'> = {
     warden,
     emitter,
     warm: (kind) => stock.createPool(kind),
@@ -132,7 +132,9 @@ function providerOf(way: Way, warden: WardenClient, most: number) {
     openEgressPath,
   }
   const provider: Provider =
-    way === 'gvisor' ? createGvisorProvider(parts) : createProcessProvider({ way, ...parts })
+    wallName === 'gvisor'
+      ? createGvisorProvider(parts)
+      : createProcessProvider({ jailKind: wallName, ...parts })
   return { provider, stock }
 }
 
@@ -179,8 +181,8 @@ async function saturated(provider: Provider, language: Programmed) {
  * Cost of a spare: time to make it and CPU time for that (user and system), memory of all its processes while idle (PSS,
  * from smaps_rollup; stubs of gVisor share one memory, which counts once), and time from the kill until nothing is left.
  */
-async function spares(way: Way, language: Programmed, warden: WardenClient) {
-  const settings = { spares: 0, spareMiB: 8, way, disk: 64 * MIB }
+async function spares(wallName: WallName, language: Programmed, warden: WardenClient) {
+  const settings = { spares: 0, spareMiB: 8, mechanism: wallName, disk: 64 * MIB }
   const started: { id: string; pid: number; took: number }[] = []
   for (let n = 0; n < STARTS; n++) {
     const { wall, socket, streams } = await warden.start(language, settings)

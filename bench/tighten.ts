@@ -291,8 +291,8 @@ function startBurners(): readonly ChildProcess[] {
 }
 
 function processesOf(warden: WardenClient, port: number): Provider {
-  const way = jailKinds.find((one) => one === flags.provider)
-  if (!way) throw new RangeError(`Cannot find the provider "${flags.provider}"`)
+  const jailKind = jailKinds.find((one) => one === flags.provider)
+  if (!jailKind) throw new RangeError(`Cannot find the provider "${flags.provider}"`)
   const stock = createSparePools(systemClock, emitter)
   const authority = makeAuthority(() => Date.now())
   const dial = {
@@ -300,7 +300,7 @@ function processesOf(warden: WardenClient, port: number): Provider {
     exceptions: [`127.0.0.1:${port}`],
   }
   return createProcessProvider({
-    way,
+    jailKind,
     warden,
     emitter,
     warm: (kind) => stock.createPool(kind),

@@ -32,7 +32,7 @@ interface Page {
 /** Stub warden: only the provider's declarations are read. */
 const nobody = facade(new Client(() => {}), () => Promise.resolve())
 
-const aboutWay = {
+const aboutJailKind = {
   bubblewrap: `Any Linux program in namespaces made by bubblewrap, a small launcher that many depend on and watch.`,
   embedded: `Any Linux program in namespaces made with nothing installed: \`unshare\` of util-linux, then Landlock and a
 seccomp filter that the launcher loads into itself before it becomes the program.`,
@@ -88,9 +88,9 @@ by name. \`tests/walls/wasm.test.ts\` breaks these one by one.`,
     runs: ['in the best jail this machine gives', 'as an ordinary user, without memory cgroup'],
     guests: inWasm.guests,
   },
-  ...jailKinds.map((way) => ({
+  ...jailKinds.map((jailKind) => ({
     provider: createProcessProvider({
-      way,
+      jailKind,
       warden: nobody,
       emitter: { emit() {} },
       warm: () => ({ take: () => Promise.reject(new Error('nobody')), close: async () => {} }),
@@ -99,7 +99,7 @@ by name. \`tests/walls/wasm.test.ts\` breaks these one by one.`,
       openEgressPath: () => Promise.reject(new Error('nobody')),
       openFolders: () => Promise.reject(new Error('nobody')),
     }),
-    about: `${aboutWay[way]}
+    about: `${aboutJailKind[jailKind]}
 
 A program is started before it is asked for, parked once it has run a dummy job, held to one job's bounds, and its whole
 process tree killed after it. It sees this machine's \`/usr\` read-only, Node, a scratch folder of a fixed size, devices
@@ -113,7 +113,7 @@ Where there is a C compiler the wall has a sentinel, which answers calls by the 
       `learning about this machine: the kernel's version, the processor, what is installed below \`/usr\``,
       `spying by time, or by what the processor's caches hold, on whatever shares a core`,
       `what a job that was granted a way out sends there`,
-      ...(way === 'bubblewrap'
+      ...(jailKind === 'bubblewrap'
         ? []
         : ['a hole in `unshare` of util-linux, which makes the namespaces']),
     ],

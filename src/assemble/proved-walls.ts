@@ -135,9 +135,9 @@ export class ProvedWalls {
 
   /** Proves process walls, the strongest first, until one is there; the others wait for a job that names them. */
   async proveProcesses(): Promise<void> {
-    for (const way of jailKinds) {
-      await this.proveNamed(way)
-      if (this.#proofs.get(way)?.available) return
+    for (const jailKind of jailKinds) {
+      await this.proveNamed(jailKind)
+      if (this.#proofs.get(jailKind)?.available) return
     }
   }
 

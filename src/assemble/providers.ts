@@ -40,7 +40,7 @@ export function providerLoaders({ config, ...parts }: ProviderParts): ProviderLo
         return createWasiProvider(parts)
       },
     ],
-    ...jailKinds.map((way) => [way, () => processProvider(way, parts)] as const),
+    ...jailKinds.map((jailKind) => [jailKind, () => processProvider(jailKind, parts)] as const),
     [
       'gvisor',
       async () => {
@@ -59,11 +59,11 @@ export function providerLoaders({ config, ...parts }: ProviderParts): ProviderLo
 }
 
 async function processProvider(
-  way: JailKind,
+  jailKind: JailKind,
   parts: Omit<ProviderParts, 'config'>,
 ): Promise<Provider> {
   const { createProcessProvider } = await import('../tiers/process/provider.ts')
-  return createProcessProvider({ way, ...parts, least: 0 })
+  return createProcessProvider({ jailKind, ...parts, least: 0 })
 }
 
 /** Walls that serve few jobs: each is loaded, started and proved at the first job that needs it. */
@@ -73,7 +73,7 @@ const onDemand: ReadonlySet<string> = new Set(['mock', 'wasi', ...jailKinds, 'gv
 const tierOf: Readonly<Record<string, TierName>> = {
   'isolated-vm': 'isolate',
   wasi: 'wasm',
-  ...Object.fromEntries(jailKinds.map((way) => [way, 'process'] as const)),
+  ...Object.fromEntries(jailKinds.map((jailKind) => [jailKind, 'process'] as const)),
   gvisor: 'gvisor',
 }
 

@@ -18,7 +18,7 @@ export function missingOf(said: readonly string[], where: FixContext): readonly 
   return said.map((text) => {
     const cut = text.indexOf(': ')
     const [layer, why] = cut < 0 ? [text, text] : [text.slice(0, cut), text.slice(cut + 2)]
-    const fix = ways[layer]?.(why, where)
+    const fix = fixes[layer]?.(why, where)
     return { layer, why, ...(fix !== undefined && { fix }) }
   })
 }
@@ -29,9 +29,9 @@ export function fixesText(missing: readonly MissingLayer[]): readonly string[] {
   return [...new Set(lines)]
 }
 
-type Way = (why: string, where: FixContext) => string | undefined
+type FixFor = (why: string, where: FixContext) => string | undefined
 
-const ways: Readonly<Record<string, Way>> = {
+const fixes: Readonly<Record<string, FixFor>> = {
   'own uid': () =>
     'Start Mayfly as root, outside of a user namespace: each wall then has a uid of its own, and the server gives root up',
   namespaces: (_, { surroundings, root }) => openNamespaces(surroundings(), root),

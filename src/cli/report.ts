@@ -246,8 +246,8 @@ function egressPath(details: unknown): readonly string[] {
   const walls = list
     .filter(({ name }) => name !== 'mock')
     .map(({ name, reason }) => sanitise(`${name}: ${reason}`))
-  const way = typeof hint === 'string' ? [paint('dim', sanitise(hint))] : []
-  return indented([...walls, ...way].join('\n'))
+  const hintLines = typeof hint === 'string' ? [paint('dim', sanitise(hint))] : []
+  return indented([...walls, ...hintLines].join('\n'))
 }
 
 function indented(text: string): readonly string[] {

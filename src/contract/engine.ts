@@ -110,7 +110,7 @@ export interface EngineFacts {
 /** Key of a parked enclosure: two equal specs are interchangeable. */
 export type EnclosureSpec = Pick<
   Extract<Request, { op: 'start' }>,
-  'program' | 'spares' | 'spareMiB' | 'way' | 'disk' | 'calls' | 'layers'
+  'program' | 'spares' | 'spareMiB' | 'mechanism' | 'disk' | 'calls' | 'layers'
 >
 
 export interface DeadEnclosure {

@@ -20,11 +20,11 @@ export const programNames = ['isolated-vm', 'wasi', 'analyst', 'node', 'python']
 export type ProgramName = (typeof programNames)[number]
 
 /**
- * Mechanism of a wall, a name in the table of engines (`src/warden/engines/index.ts`); `any` leaves the choice to the
- * warden.
+ * Mechanism that makes a wall: a jail kind, or another name in the table of engines (`src/warden/engines/index.ts`);
+ * `any` leaves the choice to the warden.
  */
-export type WallWay = string
-export const wallWayPattern = /^[a-z][a-z0-9-]{0,31}$/
+export type MechanismName = string
+export const mechanismPattern = /^[a-z][a-z0-9-]{0,31}$/
 
 interface Envelope {
   readonly protocol: typeof wardenProtocol
@@ -49,7 +49,7 @@ export type Request = Envelope &
          */
         readonly spares: number
         readonly spareMiB: number
-        readonly way?: WallWay
+        readonly mechanism?: MechanismName
         /** Scratch space of a whole program, in bytes. */
         readonly disk?: number
         /** Call classes that a whole program's schedule may close; all by default. */
@@ -202,7 +202,7 @@ export interface Wall {
   readonly id: string
   readonly program: ProgramName
   readonly pid: number
-  readonly way: WallWay
+  readonly mechanism: MechanismName
   readonly layers: readonly string[]
   readonly missing: readonly string[]
   /** Call classes that can be closed while it runs; empty without a sentinel. */

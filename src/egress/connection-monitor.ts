@@ -4,7 +4,7 @@ import type { EgressRequest } from './rules.ts'
 /** Callbacks of a live connection, which may cut it. */
 export interface ConnectionMonitor {
   /** A connection to the outside is open. */
-  opened(request: EgressRequest, way: EgressConnection): void
+  opened(request: EgressRequest, connection: EgressConnection): void
   /**
    * Reserves bytes before they are written (`sending`) or counts those read (`received`); false if the budget is
    * exceeded.

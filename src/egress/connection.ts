@@ -215,17 +215,22 @@ export class ProxyConnection implements ConnectionMonitor {
   async #connectThenRelay(to: To, modes: TunnelModes): Promise<EgressRefusal | undefined> {
     const scheme = modes.passAny ? ('tcp' as const) : ('https' as const)
     const request = { scheme, ...to }
-    const way = await openConnection(request, this.#terms, (open) => this.opened(request, open))
-    if (way.kind === 'refused') return way
-    if (await send(this.#raw, established)) await this.#relayTunnel(request, way.socket, modes)
+    const connection = await openConnection(request, this.#terms, (open) =>
+      this.opened(request, open),
+    )
+    if (connection.kind === 'refused') return connection
+    if (await send(this.#raw, established))
+      await this.#relayTunnel(request, connection.socket, modes)
     return undefined
   }
 
   /** Opaque tunnel whose first byte was needed to choose the mode. */
   async #relayOpaqueTls(request: EgressRequest, modes: TunnelModes): Promise<undefined> {
-    const way = await openConnection(request, this.#terms, (open) => this.opened(request, open))
-    if (way.kind === 'refused') return void this.#raw.destroy()
-    await this.#relayTunnel(request, way.socket, modes)
+    const connection = await openConnection(request, this.#terms, (open) =>
+      this.opened(request, open),
+    )
+    if (connection.kind === 'refused') return void this.#raw.destroy()
+    await this.#relayTunnel(request, connection.socket, modes)
   }
 
   async #relayTunnel(request: EgressRequest, server: Socket, modes: TunnelModes): Promise<void> {

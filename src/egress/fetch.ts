@@ -83,12 +83,12 @@ export function openFetch(terms: FetchTerms): Fetcher {
     },
     tighten() {
       cancelForbidden(terms)
-      return [...open].filter(({ way }) => way && cutIfOut(way, terms)).length
+      return [...open].filter(({ connection }) => connection && cutIfOut(connection, terms)).length
     },
     close() {
       isClosed = true
       terms.ledger.end(runOver)
-      for (const { way } of open) if (way) cut(way, runOver)
+      for (const { connection } of open) if (connection) cut(connection, runOver)
     },
   }
 }
@@ -105,12 +105,12 @@ interface FetchConnection {
 }
 
 interface LiveFetch {
-  way?: FetchConnection | undefined
+  connection?: FetchConnection | undefined
 }
 
-function cutIfOut(way: FetchConnection, terms: EgressTerms): boolean {
-  const why = whyCut(way.request, terms)
-  if (why !== undefined) cut(way, why)
+function cutIfOut(connection: FetchConnection, terms: EgressTerms): boolean {
+  const why = whyCut(connection.request, terms)
+  if (why !== undefined) cut(connection, why)
   return why !== undefined
 }
 
@@ -157,20 +157,20 @@ async function ask(
   const head = headText(hop, written)
   if (!passesChecks([head, hop.body], terms))
     return deny(request, 'it carries a planted secret', terms)
-  const way = await openConnection(request, terms, ({ socket, entry }) => {
-    live.way = { request, socket, entry }
+  const connection = await openConnection(request, terms, ({ socket, entry }) => {
+    live.connection = { request, socket, entry }
     socket.on('error', () => socket.destroy())
   })
-  if (way.kind === 'refused') return way
-  const { socket, entry } = way
+  if (connection.kind === 'refused') return connection
+  const { socket, entry } = connection
   const own: FetchConnection = { request, entry, socket }
   const timer = setTimeout(() => cut(own, 'it took too long'), terms.timeoutMs ?? timeoutMsMax)
   try {
     const isTls = scheme === 'https'
     if (isTls && !entry.reserve(handshakeBytesMax)) return overdrawn(own, 'send')
-    const stream = isTls ? await openTls(way, host, terms) : socket
+    const stream = isTls ? await openTls(connection, host, terms) : socket
     if ('kind' in stream) return stream
-    const { forwarding } = way
+    const { forwarding } = connection
     const more = forwardedHeaders(forwarding)
     const origin = forwarding ? new URL(hop.url).origin : ''
     const bytes =
@@ -187,7 +187,7 @@ async function ask(
     clearTimeout(timer)
     socket.destroy()
     entry.end()
-    live.way = undefined
+    live.connection = undefined
   }
 }
 
@@ -286,7 +286,7 @@ function exchanged(
 
 async function collected(
   answer: IncomingMessage,
-  way: FetchConnection,
+  connection: FetchConnection,
   { ledger, bodyBytesMax: bytesMax = bodyBytesMax }: FetchTerms,
   scan: SecretScan,
 ): Promise<Answer | EgressRefusal> {
@@ -294,14 +294,14 @@ async function collected(
   const chunks: Buffer[] = []
   let length = 0
   const lines = [answer.statusMessage ?? '', ...headers.map((header) => header.join(': '))]
-  if (scan.finds(Buffer.from(lines.join('\r\n'), 'latin1'))) return repeated(way)
+  if (scan.finds(Buffer.from(lines.join('\r\n'), 'latin1'))) return repeated(connection)
   for await (const chunk of answer as AsyncIterable<Buffer>) {
-    way.entry.count()
-    if (ledger.overdrawn) return overdrawn(way, ledger.overdrawn)
-    if (scan.finds(chunk)) return repeated(way)
+    connection.entry.count()
+    if (ledger.overdrawn) return overdrawn(connection, ledger.overdrawn)
+    if (scan.finds(chunk)) return repeated(connection)
     length += chunk.length
     if (length > bytesMax) {
-      cut(way, 'its answer is too long')
+      cut(connection, 'its answer is too long')
       return refused(`its answer has more than ${bytesMax} bytes`, 413)
     }
     chunks.push(chunk)
@@ -311,13 +311,13 @@ async function collected(
   return { status, statusText, headers, location, body: Buffer.concat(chunks) }
 }
 
-function overdrawn(way: FetchConnection, what: TrafficDirection): EgressRefusal {
-  cut(way, budgetExceeded(what))
+function overdrawn(connection: FetchConnection, what: TrafficDirection): EgressRefusal {
+  cut(connection, budgetExceeded(what))
   return refused(budgetExceeded(what), 403)
 }
 
-function repeated(way: FetchConnection): EgressRefusal {
-  cut(way, 'its answer repeats a secret')
+function repeated(connection: FetchConnection): EgressRefusal {
+  cut(connection, 'its answer repeats a secret')
   return refused('its answer repeats a secret', 502)
 }
 

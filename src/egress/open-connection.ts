@@ -36,7 +36,7 @@ export interface EgressConnection {
 export async function openConnection(
   request: EgressRequest,
   terms: EgressTerms,
-  opened: (way: EgressConnection) => void,
+  opened: (connection: EgressConnection) => void,
 ): Promise<EgressConnection | EgressRefusal> {
   if (terms.ledger.isFull) return refused(ledgerFull, 403)
   const verdict = decide(terms.network(), request)
@@ -54,9 +54,9 @@ export async function openConnection(
   const { socket, forwarding } = found
   const entry = terms.ledger.record(request, again, terms.caller)
   entry.countOn(socket)
-  const way = { kind: 'reached', socket, entry, forwarding } as const
-  opened(way)
-  return way
+  const connection = { kind: 'reached', socket, entry, forwarding } as const
+  opened(connection)
+  return connection
 }
 
 /** Cancels pending attempts that the network in force no longer permits. */

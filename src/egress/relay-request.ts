@@ -38,12 +38,12 @@ export async function relayRequest(
   if (terms.upstream && method === 'TRACE') return deny(request, noTrace, terms)
   const placed = placeCredentials(headers, inPlace, terms.credentials ?? [])
   if (placed.kind === 'denied') return deny(request, placed.because, terms)
-  const way = await openConnection(request, terms, (open) => watch.opened(request, open))
-  if (way.kind === 'refused') return way
-  const { forwarding } = way
+  const connection = await openConnection(request, terms, (open) => watch.opened(request, open))
+  if (connection.kind === 'refused') return connection
+  const { forwarding } = connection
   const isTls = place.scheme === 'https'
   if (isTls && !watch.sending(handshakeBytesMax)) return undefined
-  const server = isTls ? await openTls(way, host, terms) : way.socket
+  const server = isTls ? await openTls(connection, host, terms) : connection.socket
   if ('kind' in server) return server
   server.on('error', () => server.destroy())
   const secrets = [...placed.secrets, ...secretsOf(forwarding)]
@@ -63,7 +63,7 @@ export async function relayRequest(
     await body
     await relayWebSocket(client, server, scan, watch)
   }
-  way.entry.end()
+  connection.entry.end()
   server.destroy()
   return typeof answered === 'object' ? answered : undefined
 }

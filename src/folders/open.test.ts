@@ -81,7 +81,7 @@ suite('Granted folders', { skip }, () => {
   test('S4-9: no symbolic link, hard link, "..", descriptor or neighbour leads out', async () => {
     const { ask } = folders(both)
     const before = denied.length
-    const ways = [
+    const paths = [
       join(granted, 'link'),
       join(granted, 'up', 'secret'),
       join(granted, 'hard'),
@@ -97,7 +97,7 @@ suite('Granted folders', { skip }, () => {
       '',
       `${granted}/a.txt\0`,
     ]
-    for (const path of ways) {
+    for (const path of paths) {
       await assert.rejects(ask({ verb: 'read', path }), { code: 'FORBIDDEN' }, path)
       await assert.rejects(ask({ verb: 'list', path }), { code: 'FORBIDDEN' }, path)
       if (path !== join(granted, 'hard'))
@@ -108,7 +108,7 @@ suite('Granted folders', { skip }, () => {
         )
     }
     assert.equal(readFileSync(join(place, 'secret'), 'utf8'), 'secret')
-    assert.equal(denied.length - before, 3 * ways.length - 1)
+    assert.equal(denied.length - before, 3 * paths.length - 1)
     await assert.rejects(ask({ verb: 'list', path: join(granted, 'up') }), { code: 'FORBIDDEN' })
   })
 

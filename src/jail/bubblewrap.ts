@@ -103,7 +103,7 @@ export function composeBubblewrap(
     ? wholeWalls(program, whole, { facts, options, places })
     : walls(places, options)
   return {
-    way: 'bubblewrap',
+    jailKind: 'bubblewrap',
     ...(options.hasLauncher
       ? launched(program, uid, { options, places }, [facts.bubblewrap, 'bwrap', ...inside])
       : started([

@@ -21,7 +21,7 @@ const program: JailedProgram = {
   tree: [import.meta.dirname],
 }
 const everything = { uid: 52_001, without: [] }
-const ownWay: ReadonlySet<JailLayer> = new Set(['memory cgroup', 'memory watch'])
+const optionalOnes: ReadonlySet<JailLayer> = new Set(['memory cgroup', 'memory watch'])
 
 suite('A jail is composed', () => {
   test('from all that a machine gives, by programs that die with whoever starts them', () => {
@@ -49,7 +49,7 @@ suite('A jail is composed', () => {
 
   test('with each layer left out, that one alone', () => {
     const whole = composeEmbedded(program, rich, everything).layers
-    for (const layer of layers.filter((one) => !ownWay.has(one))) {
+    for (const layer of layers.filter((one) => !optionalOnes.has(one))) {
       const command = composeEmbedded(program, rich, { ...everything, without: [layer] })
       const left = command.layers
       assert.ok(!left.includes(layer), layer)

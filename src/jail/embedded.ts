@@ -78,7 +78,7 @@ export interface JailOptions {
 }
 
 export interface JailCommand {
-  readonly way: 'embedded' | 'bubblewrap'
+  readonly jailKind: 'embedded' | 'bubblewrap'
   readonly file: string
   readonly args: readonly string[]
   /** Descriptor on which `file` expects the launcher; it enters its control groups by steps before `args`. */
@@ -141,7 +141,7 @@ export function composeEmbedded(
     whole: program.whole ? wholeSpec(program.whole, facts, options, mounts) : null,
   }
   return {
-    way: 'embedded',
+    jailKind: 'embedded',
     ...(options.hasLauncher
       ? launched(spec, facts)
       : started(

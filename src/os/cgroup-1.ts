@@ -231,8 +231,8 @@ function limitCpu(folder: string, cores: number, weight: CpuWeight): void {
 
 function limitIo(folder: string, { bytes, devices }: NonNullable<CgroupLimits['io']>): void {
   for (const device of devices)
-    for (const way of ['read', 'write']) {
+    for (const direction of ['read', 'write']) {
       const holds = new RegExp(`^${device} ${bytes}$`, 'm')
-      putText(folder, `blkio.throttle.${way}_bps_device`, `${device} ${bytes}`, holds)
+      putText(folder, `blkio.throttle.${direction}_bps_device`, `${device} ${bytes}`, holds)
     }
 }

@@ -97,8 +97,11 @@ suite('Control groups, as folders and files', () => {
     assert.equal(mount.read('cpu/mayfly/w4/cpu.shares'), '256')
     assert.equal(mount.read('cpu/mayfly/w4/cpu.cfs_period_us'), '10000')
     assert.equal(mount.read('cpu/mayfly/w4/cpu.cfs_quota_us'), '5000')
-    for (const way of ['read', 'write'])
-      assert.equal(mount.read(`blkio/mayfly/w4/blkio.throttle.${way}_bps_device`), '8:0 1000000')
+    for (const direction of ['read', 'write'])
+      assert.equal(
+        mount.read(`blkio/mayfly/w4/blkio.throttle.${direction}_bps_device`),
+        '8:0 1000000',
+      )
     mount.write('cpuacct/mayfly/w4/cpuacct.usage', '2500000\n')
     assert.equal(group.cpuMs(), 2.5)
     group.freeze()

@@ -54,10 +54,10 @@ export function withLimit(error: OutcomeError, profile: Profile, peakBytes = 0):
   const isAsked = because === 'asked' || because === 'default' || because === field
   const isMistaken = name === 'timeout' && because === 'asked' && value < SUSPICIOUS_MS
   const unit = isMistaken ? '; a number is milliseconds, "5s" is five seconds' : ''
-  const way = isAsked ? `"${field}" raises it` : `${because} holds it there`
+  const remedy = isAsked ? `"${field}" raises it` : `${because} holds it there`
   const had =
     name === 'memory' && peakBytes > value ? `, ${amountOf(name, peakBytes)} when it was ended` : ''
-  const message = `${what} ${amountOf(name, value)}${had} (${way}${unit})`
+  const message = `${what} ${amountOf(name, value)}${had} (${remedy}${unit})`
   const details = { ...(error.details as object), limit: { field, value, because } }
   return { ...error, message, details }
 }

@@ -79,7 +79,7 @@ suite('A wall of whole programs, taken over', () => {
     const started = warden.start('python', {
       spares: 0,
       spareMiB: 8,
-      way: 'embedded',
+      mechanism: 'embedded',
       disk: 2 ** 20,
     })
     const [socket, stdout, stderr] = [new Socket(), new Socket(), new Socket()]

@@ -24,7 +24,7 @@ import type {
   WallLoads,
   WallUsage,
   WallCost,
-  WallWay,
+  MechanismName,
   WardenFacts,
   ZoneReport,
 } from '../contract/warden.ts'
@@ -37,7 +37,7 @@ export interface WardenClient {
     settings: {
       spares: number
       spareMiB: number
-      way?: WallWay
+      mechanism?: MechanismName
       disk?: number
       calls?: readonly CallClass[]
     },

@@ -10,7 +10,7 @@ suite('The parked walls of programs', () => {
     const made: (() => string)[] = []
     const comes = ['sentinel', 'none', 'none', 'sentinel', 'sentinel', 'none', 'sentinel']
     const rack = createRack({
-      way: 'embedded',
+      mechanism: 'embedded',
       least: 0,
       most: 1,
       warden: wardenOf(comes),

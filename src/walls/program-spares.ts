@@ -5,7 +5,7 @@ import type { PackageLayer } from '../contract/layer.ts'
 import type { Language } from '../contract/job.ts'
 import type { WardenClient } from './client.ts'
 import { WallHandle } from './handle.ts'
-import type { ProgramName, Wall, WallWay } from '../contract/warden.ts'
+import type { ProgramName, Wall, MechanismName } from '../contract/warden.ts'
 
 /** A wall whose program has started, has run a dummy job, and waits for its only one. */
 export interface Parked {
@@ -22,7 +22,7 @@ interface Kept {
 }
 
 export interface RackOptions {
-  readonly way: WallWay
+  readonly mechanism: MechanismName
   readonly warden: WardenClient
   readonly warm: (options: {
     readonly key: string
@@ -44,7 +44,7 @@ export interface RackWanted {
   readonly layers?: readonly Pick<PackageLayer, 'kind' | 'layer'>[] | undefined
 }
 
-/** The parked walls of one way, by program and by what their sentinels are asked about. */
+/** Parked walls of one mechanism, by program and by the call classes that their sentinels answer. */
 export interface Rack {
   take(wanted: RackWanted): Promise<{ readonly wall: WallHandle; readonly pool: 'hit' | 'miss' }>
   close(): Promise<void>
@@ -104,8 +104,12 @@ class ProgramSpares implements Rack {
   }
 
   async #start(program: ProgramName, settings: StartSettings): Promise<WallHandle> {
-    const { warden, way } = this.#options
-    const { wall, socket, streams } = await warden.start(program, { ...settings, spareMiB, way })
+    const { warden, mechanism } = this.#options
+    const { wall, socket, streams } = await warden.start(program, {
+      ...settings,
+      spareMiB,
+      mechanism,
+    })
     const handle = new WallHandle(wall, socket, warden, streams)
     handle.ref(false)
     if (streams) this.#noteSentinel(wall)
@@ -122,8 +126,8 @@ class ProgramSpares implements Rack {
   /** Spares of a kind that few jobs need are kept for as long as some do. */
   #kindOf(program: ProgramName, calls: readonly CallClass[]): Kept {
     const isUsual = calls.join() === usualCalls.join()
-    const { least, most, way, warm } = this.#options
-    const key = [way, program, ...(isUsual ? [] : [calls.join('+')])].join('/')
+    const { least, most, mechanism, warm } = this.#options
+    const key = [mechanism, program, ...(isUsual ? [] : [calls.join('+')])].join('/')
     const known = this.#kinds.get(key)
     if (known) return known
     const kept = warm({

@@ -4,7 +4,7 @@ import { layerKinds, layerName, layersMax } from '../contract/layer.ts'
 import {
   phasesMax,
   programNames,
-  wallWayPattern,
+  mechanismPattern,
   wardenProtocol,
   type Request,
 } from '../contract/warden.ts'
@@ -54,7 +54,7 @@ export const request: z.ZodType<Request> = z.discriminatedUnion('op', [
     /** Warm-up: isolates made ahead in a worker, dummy sources parsed in an analysis process. */
     spares: z.number().int().min(0).max(64),
     spareMiB: z.number().int().min(8).max(4096),
-    way: z.string().regex(wallWayPattern).exactOptional(),
+    mechanism: z.string().regex(mechanismPattern).exactOptional(),
     disk: z.number().int().min(diskBytesMin).max(diskBytesMax).exactOptional(),
     calls: z.array(z.enum(callClasses)).max(callClasses.length).exactOptional(),
     layers: z

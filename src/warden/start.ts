@@ -13,8 +13,8 @@ export interface StartedEnclosure {
 }
 
 export interface StarterParts {
-  /** Throws MayflyError UNAVAILABLE where no engine starts this program in this way. */
-  readonly engineFor: (program: ProgramName, way: string) => Engine
+  /** Throws MayflyError UNAVAILABLE where no engine starts this program by this mechanism. */
+  readonly engineFor: (program: ProgramName, mechanism: string) => Engine
   /** Walls that are alive. */
   readonly count: () => number
   /** Resolves once leases can be written, and no wall is handed out before; undefined from then on. */
@@ -71,7 +71,7 @@ export class Starter {
   }
 
   async #enter(spec: EnclosureSpec): Promise<StartedEnclosure> {
-    const enclosure = await this.#parts.engineFor(spec.program, spec.way ?? 'any').start(spec)
+    const enclosure = await this.#parts.engineFor(spec.program, spec.mechanism ?? 'any').start(spec)
     try {
       await this.#settled()
       const { wall } = this.#parts.add(enclosure).enclosure
@@ -93,7 +93,7 @@ export class Starter {
 
 /** Two specs with equal keys are interchangeable. */
 function keyOf(spec: EnclosureSpec): string {
-  const { program, spares, spareMiB, way = 'any', disk = 0, calls, layers = [] } = spec
+  const { program, spares, spareMiB, mechanism = 'any', disk = 0, calls, layers = [] } = spec
   const mounted = layers.map(({ kind, layer }) => `${kind}:${layer}`).join()
-  return `${program} ${spares} ${spareMiB} ${way} ${disk} ${calls?.join() ?? 'all'} ${mounted}`
+  return `${program} ${spares} ${spareMiB} ${mechanism} ${disk} ${calls?.join() ?? 'all'} ${mounted}`
 }

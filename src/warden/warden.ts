@@ -59,7 +59,7 @@ export class Warden {
       memoryBytes: options.memoryBytes,
     })
     this.#starter = new Starter({
-      engineFor: (program, way) => this.#engineFor(program, way),
+      engineFor: (program, mechanism) => this.#engineFor(program, mechanism),
       count: () => this.#walls.size,
       settled: () => (this.#leases ? undefined : this.#whenSettled()),
       add: (enclosure) => this.#walls.add(enclosure),
@@ -112,12 +112,12 @@ export class Warden {
     }
   }
 
-  #engineFor(program: ProgramName, way: string): Engine {
-    const engine = this.#engines.get(engineFor(program, way) ?? '')
+  #engineFor(program: ProgramName, mechanism: string): Engine {
+    const engine = this.#engines.get(engineFor(program, mechanism) ?? '')
     if (engine) return engine
     throw new MayflyError(
       'UNAVAILABLE',
-      `Cannot start program "${program}": no engine starts it by "${way}"`,
+      `Cannot start program "${program}": no engine starts it by "${mechanism}"`,
     )
   }
 

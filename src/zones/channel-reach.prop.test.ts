@@ -77,12 +77,12 @@ test('S2-18: in 10000 random graphs and lives no lost right comes back, and no c
         const own = model.get(name)!
         own.has = own.has.intersection(new Set(to))
       }
-      const ways = channelsToRevoke(zones, open)
-      if (kind === 'end') assert.deepEqual(ways, [], 'an end opens no way')
-      const closed = new Set<ChannelEnds>(ways.map(({ channel }) => channel))
+      const due = channelsToRevoke(zones, open)
+      if (kind === 'end') assert.deepEqual(due, [], 'an end opens no way')
+      const closed = new Set<ChannelEnds>(due.map(({ channel }) => channel))
       open = open.filter((channel) => !closed.has(channel))
       assert.deepEqual(waysIn(model, open), [])
-      for (const { channel, zone: loser } of ways) {
+      for (const { channel, zone: loser } of due) {
         const back = waysIn(model, [...open, channel])
         assert.ok(
           back.some((pair) => pair.startsWith(`${loser} `)),
@@ -93,7 +93,7 @@ test('S2-18: in 10000 random graphs and lives no lost right comes back, and no c
         )
         assert.ok(isOfLoser, 'it is of nobody who lost anything')
       }
-      revoked += ways.length
+      revoked += due.length
       kept += open.length
     }
   })

@@ -54,7 +54,7 @@ export function channelsToRevoke<Channel extends ChannelEnds>(
   const givers = giversIn(zones)
   const isOfLoser = ({ from, to }: ChannelEnds) => givers.has(from) || givers.has(to)
   const kept: ChannelEnds[] = open.filter((channel) => !isOfLoser(channel))
-  const ways: RevocationDue<Channel>[] = []
+  const due: RevocationDue<Channel>[] = []
   for (const channel of open.filter(isOfLoser)) {
     const { from, to } = channel
     const beside = [...kept, channel]
@@ -63,9 +63,9 @@ export function channelsToRevoke<Channel extends ChannelEnds>(
       return known && !reached(one, beside).isDisjointFrom(known)
     })
     if (zone === undefined) kept.push(channel)
-    else ways.push({ channel, zone })
+    else due.push({ channel, zone })
   }
-  return ways
+  return due
 }
 
 /** For each zone that lost a right, the zones that still have it. */

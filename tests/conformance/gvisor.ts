@@ -26,7 +26,7 @@ export function isRunscThere(): boolean {
 export async function makeGvisor(
   options: Partial<WardenOptions>,
   language: Language,
-  ways: Pick<EgressParts, 'credentials' | 'dial'> = { credentials: [] },
+  egressParts: Pick<EgressParts, 'credentials' | 'dial'> = { credentials: [] },
 ): Promise<Made> {
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-walls-'))
   const warden = holdWarden({ stateFolder: join(folder, 'state'), ...options })
@@ -40,7 +40,7 @@ export async function makeGvisor(
     least: 0,
     most: 2,
     openEgressPath: async (controls, run) =>
-      openEgress({ controls, run, emitter, authority, ...ways }),
+      openEgress({ controls, run, emitter, authority, ...egressParts }),
   })
   // A script is no function that could be called again.
   const can = provider.can.filter((ability) => language !== 'sh' || ability !== 'batch')

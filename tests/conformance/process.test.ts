@@ -16,31 +16,36 @@ const isLong = process.env['MAYFLY_LONG'] !== undefined
 const isRoot = process.getuid?.() === 0
 const poorer = { hide: ['root', 'cgroup'] }
 
-for (const way of jailKinds.filter(isThere))
+for (const jailKind of jailKinds.filter(isThere))
   for (const language of languages) {
-    if (!isLong && isElsewhere(way, language)) continue
-    const name = `${way}, ${language.language}`
-    conformance(name, () => makeProcesses(way, {}, language.language), language, makeDraw(name))
+    if (!isLong && isElsewhere(jailKind, language)) continue
+    const name = `${jailKind}, ${language.language}`
+    conformance(
+      name,
+      () => makeProcesses(jailKind, {}, language.language),
+      language,
+      makeDraw(name),
+    )
     if (isLong && isRoot && language !== inJs)
       conformance(
         `${name}, as an ordinary user`,
-        () => makeProcesses(way, poorer, language.language),
+        () => makeProcesses(jailKind, poorer, language.language),
         language,
       )
   }
 
-function isElsewhere(way: JailKind, language: GuestLanguage): boolean {
-  const other = jailKinds.find((one) => one !== way && isInstalled(one))
+function isElsewhere(jailKind: JailKind, language: GuestLanguage): boolean {
+  const other = jailKinds.find((one) => one !== jailKind && isInstalled(one))
   if (!other || (language !== inJs && language !== inShell)) return false
-  return way === (language === inJs ? 'embedded' : 'bubblewrap')
+  return jailKind === (language === inJs ? 'embedded' : 'bubblewrap')
 }
 
-function isInstalled(way: JailKind): boolean {
-  return way !== 'bubblewrap' || findProgram('bwrap') !== undefined
+function isInstalled(jailKind: JailKind): boolean {
+  return jailKind !== 'bubblewrap' || findProgram('bwrap') !== undefined
 }
 
-function isThere(way: JailKind): boolean {
-  if (isInstalled(way)) return true
+function isThere(jailKind: JailKind): boolean {
+  if (isInstalled(jailKind)) return true
   suite('bubblewrap', () => {
     test('The provider keeps the contract', { skip: 'bwrap is missing' }, () => {})
   })

@@ -18,10 +18,10 @@ import type { Made } from './stand.ts'
  * are hidden, so that their cases are not repeated.
  */
 export async function makeProcesses(
-  way: JailKind,
+  jailKind: JailKind,
   options: Omit<WardenOptions, 'stateFolder'> = {},
   language?: Language,
-  ways: Pick<EgressParts, 'credentials' | 'dial'> = { credentials: [] },
+  egressParts: Pick<EgressParts, 'credentials' | 'dial'> = { credentials: [] },
 ): Promise<Made> {
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-walls-'))
   const warden = holdWarden({ stateFolder: join(folder, 'state'), ...options })
@@ -29,14 +29,14 @@ export async function makeProcesses(
   const authority = makeAuthority(() => Date.now())
   const stock = createSparePools(systemClock, emitter)
   const provider = createProcessProvider({
-    way,
+    jailKind,
     warden,
     emitter,
     warm: (kind) => stock.createPool(kind),
     least: 0,
     most: 2,
     openEgressPath: async (controls, run) =>
-      openEgress({ controls, run, emitter, authority, ...ways }),
+      openEgress({ controls, run, emitter, authority, ...egressParts }),
   })
   return {
     provider: language ? only(provider, language) : provider,

@@ -121,8 +121,8 @@ suite('mayfly doctor tells the truth', { skip: unable() }, () => {
       [true, existsSync('/dev/kvm'), existsSync('/sys/module/kvm_pvm')],
     )
     assert.ok(report.warnings.some((warning) => warning.includes('max_user_namespaces')))
-    const [bubblewrap, embedded] = ['bubblewrap', 'embedded'].map((way) =>
-      report.providers.find(({ name }) => name === way),
+    const [bubblewrap, embedded] = ['bubblewrap', 'embedded'].map((kind) =>
+      report.providers.find(({ name }) => name === kind),
     )
     assert.equal(bubblewrap?.available, false)
     for (const said of [bubblewrap?.reason, bubblewrap?.fix]) assert.match(said ?? '', /\w/)

@@ -336,10 +336,10 @@ suite('A job that asks to be captured', () => {
     return readFileSync(join(place.cwd, path))
   }
 
-  for (const way of jailKinds)
+  for (const jailKind of jailKinds)
     for (const [language, code] of Object.entries(jobs))
-      test(`S1-20: memory at the end of a job is captured: ${language}, ${way}`, async (t) => {
-        const outcome = await ran(way, language, code)
+      test(`S1-20: memory at the end of a job is captured: ${language}, ${jailKind}`, async (t) => {
+        const outcome = await ran(jailKind, language, code)
         if (!outcome) return t.skip('no wall here that can be looked into')
         const { status, result, stdout, timeline } = outcome
         assert.deepEqual([status, result, stdout], ['ok', planted.length, 'holds\n'])

@@ -39,7 +39,7 @@ const clean = String.raw`{"h":1,"\"":2}`
 suite('JSON keys arrive unchanged after a request that tries to poison the parser', () => {
   for (const provider of ['isolated-vm', 'bubblewrap', 'embedded'])
     test(`S0-16: through ${provider}`, async (t) => {
-      if (isMissing(t, { way: 'bubblewrap' })) return
+      if (isMissing(t, { jailKind: 'bubblewrap' })) return
       const body = (input: string) => `{"code":${code},"input":${input},"provider":"${provider}"}`
       for (const first of [poison, `[${poison},${poison}]`, `[[],${poison}]`]) {
         assert.match(await run(body(first)), /"status":"ok"/)

@@ -16,7 +16,7 @@ const write = (name: string, source: string) => writeFileSync(join(place.cwd, na
 
 suite('Messages name the way on', () => {
   test('An end at a limit names its flag on the command line and its field over HTTP', async (t) => {
-    if (isMissing(t, { way: 'bubblewrap' })) return
+    if (isMissing(t, { jailKind: 'bubblewrap' })) return
     write('loop.js', 'for (;;) {}')
     write('hoard.py', 'x = []\nwhile True: x.append(bytearray(10**6))')
     const late = await mayfly(place, ['run', 'loop.js', '--timeout', '300ms'])
@@ -41,7 +41,7 @@ suite('Messages name the way on', () => {
   })
 
   test('A search along PATH counts as one started program', async (t) => {
-    if (isMissing(t, { way: 'bubblewrap' })) return
+    if (isMissing(t, { jailKind: 'bubblewrap' })) return
     write('tried.py', 'import subprocess; subprocess.run(["true"]); print("one")')
     write(
       'two.py',
@@ -61,7 +61,7 @@ phases = [{ name = "full", for = "20s", terminate_if = 'events["seen/exec"] > 1'
   })
 
   test('An unterminated last line of output does not run into the summary line', (t) => {
-    if (isMissing(t, { way: 'bubblewrap' })) return
+    if (isMissing(t, { jailKind: 'bubblewrap' })) return
     write('line.sh', 'printf "no end"')
     const command = [process.execPath, bin, 'run', 'line.sh', '2>&1'].join(' ')
     const { stdout } = spawnSync('sh', ['-c', command], { cwd: place.cwd, env: place.env })

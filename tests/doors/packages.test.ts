@@ -14,7 +14,7 @@ import { documentOf, makePlace, mayfly } from './program.ts'
 const place = makePlace()
 after(() => place.remove())
 const here = fileURLToPath(new URL('../../node_modules', import.meta.url))
-const ways = ['bubblewrap', 'embedded'] as const
+const jailKinds = ['bubblewrap', 'embedded'] as const
 
 function write(name: string, text: string): void {
   mkdirSync(dirname(join(place.cwd, name)), { recursive: true })
@@ -96,7 +96,7 @@ const others = ['/var/cache/mayfly', '/root/.cache/mayfly'].filter((one) => fs.e
 export default () => ({ done, others, text: fs.readFileSync(file, 'utf8') })`,
 )
 
-for (const provider of ways)
+for (const provider of jailKinds)
   suite(`Packages behind ${provider}`, () => {
     test('a project beside its node_modules runs as it does outside, and says where they came from', async (t) => {
       const outcome = await outcomeOf('app/all.js', '--provider', provider)

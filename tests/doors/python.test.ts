@@ -29,7 +29,7 @@ function each(
 ): void {
   for (const provider of walls)
     test(`${provider}: ${title}`, async (t) => {
-      if (isMissing(t, { way: provider })) return
+      if (isMissing(t, { jailKind: provider })) return
       const limits = { timeout: '20s', memory: '512MB', ...job.limits }
       const asked = { name: 'app.py', ...job, language: 'python', provider, limits } as const
       check(await library.run(asked), t)

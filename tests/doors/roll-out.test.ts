@@ -43,7 +43,7 @@ suite('A gradual roll-out', () => {
   }
 
   test('S4-49: old and new run beside each other, what differs is reported, and the switch needs no caller', async (t) => {
-    if (isMissing(t, { way: 'embedded' })) return
+    if (isMissing(t, { jailKind: 'embedded' })) return
     const before = []
     for (const job of jobs) before.push(await run({ ...job, shadow: 'process' }))
     assert.deepEqual(

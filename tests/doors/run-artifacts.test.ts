@@ -33,7 +33,7 @@ writeFileSync(
 
 suite('Artifacts come back into a folder', () => {
   test('The same command twice replaces what Mayfly wrote, and nothing else', async (t) => {
-    if (isMissing(t, { way: 'bubblewrap' })) return
+    if (isMissing(t, { jailKind: 'bubblewrap' })) return
     for (const word of ['first', 'second', 'second']) {
       const ran = await save('twice', '--', word)
       assert.equal(ran.code, 0, ran.stderr)
@@ -47,7 +47,7 @@ suite('Artifacts come back into a folder', () => {
   })
 
   test('A file that the user wrote or changed is kept and reported, and the outcome is still printed', async (t) => {
-    if (isMissing(t, { way: 'bubblewrap' })) return
+    if (isMissing(t, { jailKind: 'bubblewrap' })) return
     mkdirSync(inside('own'))
     chmodSync(inside('own'), 0o777)
     writeFileSync(inside('own/x.txt'), 'mine')
@@ -62,7 +62,7 @@ suite('Artifacts come back into a folder', () => {
   })
 
   test('No link in it is followed, wherever it stands', async (t) => {
-    if (isMissing(t, { way: 'bubblewrap' })) return
+    if (isMissing(t, { jailKind: 'bubblewrap' })) return
     for (const name of ['linked', 'elsewhere']) {
       mkdirSync(inside(name))
       chmodSync(inside(name), 0o777)
@@ -81,7 +81,7 @@ suite('Artifacts come back into a folder', () => {
   })
 
   test('A planted symbolic link in place of the list is neither read nor written through', async (t) => {
-    if (isMissing(t, { way: 'bubblewrap' })) return
+    if (isMissing(t, { jailKind: 'bubblewrap' })) return
     mkdirSync(inside('planted'))
     chmodSync(inside('planted'), 0o777)
     writeFileSync(inside('victim'), 'whole')
@@ -94,7 +94,7 @@ suite('Artifacts come back into a folder', () => {
   })
 
   test('A folder that is not there is made, also where only root can make it', async (t) => {
-    if (isMissing(t, { way: 'bubblewrap' })) return
+    if (isMissing(t, { jailKind: 'bubblewrap' })) return
     mkdirSync(inside('private'), { mode: 0o700 })
     const ran = await save('private/new/folder', '--', 'made')
     assert.equal(ran.code, 0, ran.stderr)
@@ -103,7 +103,7 @@ suite('Artifacts come back into a folder', () => {
   })
 
   test('A folder that cannot be written is an error before anything runs, with a hint', async (t) => {
-    if (isMissing(t, { way: 'bubblewrap' })) return
+    if (isMissing(t, { jailKind: 'bubblewrap' })) return
     mkdirSync(inside('closed'), { mode: 0o555 })
     const ran = await save('closed', '--', 'a')
     assert.deepEqual([ran.code, ran.stdout], [2, ''])
@@ -112,7 +112,7 @@ suite('Artifacts come back into a folder', () => {
   })
 
   test('A too large artifact is reported with the flag that raises the limit, and returned with that flag', async (t) => {
-    if (isMissing(t, { way: 'bubblewrap' })) return
+    if (isMissing(t, { jailKind: 'bubblewrap' })) return
     writeFileSync(
       inside('big.sh'),
       'head -c 17000000 /dev/zero > out/big.bin; echo small > out/a.txt',
@@ -129,7 +129,7 @@ suite('Artifacts come back into a folder', () => {
   })
 
   test('A limit above what one server may hold at once is cut to it', async (t) => {
-    if (isMissing(t, { way: 'bubblewrap' })) return
+    if (isMissing(t, { jailKind: 'bubblewrap' })) return
     const ran = await save('cut', '--artifacts-max', '1GB', '--json')
     const rows = documentOf(ran)['profile'].explain as { field: string; value: number }[]
     assert.equal(rows.find(({ field }) => field === 'limits.artifacts')?.value, 64 * 2 ** 20)

@@ -28,10 +28,10 @@ for (const [name, source] of Object.entries(programs)) writeFileSync(join(place.
 
 suite('A file of 20 MB', () => {
   for (const name of Object.keys(programs))
-    for (const way of ['bubblewrap', 'embedded'] as const)
-      test(`is read whole by ${name} in ${way}, and laying it out is not charged as memory`, async (t) => {
-        if (isMissing(t, { way })) return
-        const flags = ['--provider', way, '--memory', '64MB', '--timeout', '20s', '--json']
+    for (const jailKind of ['bubblewrap', 'embedded'] as const)
+      test(`is read whole by ${name} in ${jailKind}, and laying it out is not charged as memory`, async (t) => {
+        if (isMissing(t, { jailKind })) return
+        const flags = ['--provider', jailKind, '--memory', '64MB', '--timeout', '20s', '--json']
         const ran = await mayfly(place, ['run', name, '--file', 'big.bin', ...flags])
         const { status, stdout, error } = documentOf(ran)
         assert.deepEqual([status, stdout], ['ok', `${digest}\n`], JSON.stringify(error))
@@ -39,14 +39,14 @@ suite('A file of 20 MB', () => {
 
   for (const name of ['sum.sh', 'sum.py'])
     test(`ends ${name} at its disk limit when it does not fit`, async (t) => {
-      if (isMissing(t, { way: 'bubblewrap' })) return
+      if (isMissing(t, { jailKind: 'bubblewrap' })) return
       const args = ['run', name, '--file', 'big.bin', '--disk', '10MB', '--json']
       const { status, error } = documentOf(await mayfly(place, args))
       assert.deepEqual([status, error.code], ['limit', 'DISK'])
     })
 
   test('is passed on as standard input, byte for byte', async (t) => {
-    if (isMissing(t, { way: 'bubblewrap' })) return
+    if (isMissing(t, { jailKind: 'bubblewrap' })) return
     writeFileSync(join(place.cwd, 'stdin.sh'), 'md5sum | cut -d" " -f1')
     const flags = ['--memory', '64MB', '--timeout', '20s', '--json']
     const ran = await mayfly(place, ['run', 'stdin.sh', ...flags], {

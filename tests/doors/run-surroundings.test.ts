@@ -30,7 +30,7 @@ text=$(cat); printf '[["%s","%s"],"%s","%s\\\\n"]\\n' "$1" "$2" "$REGION" "$text
 suite('A program is given what its caller would have given it', () => {
   for (const [name, source] of Object.entries(told))
     test(`${name} has its arguments, its variables and its standard input`, async (t) => {
-      if (isMissing(t, { way: 'bubblewrap' })) return
+      if (isMissing(t, { jailKind: 'bubblewrap' })) return
       write(name, source)
       const args = [name, '--env', 'REGION=eu', '--', 'two words', '--json']
       const { stdout, error } = await inJson(args, { stdin: 'piped\n' })
@@ -38,7 +38,7 @@ suite('A program is given what its caller would have given it', () => {
     })
 
   test('A variable is passed on by its name, several stand behind one flag, and the later of two holds', async (t) => {
-    if (isMissing(t, { way: 'bubblewrap' })) return
+    if (isMissing(t, { jailKind: 'bubblewrap' })) return
     write('env.sh', 'echo "$A|$B|$C|$HOME"')
     const args = [
       'env.sh',
@@ -60,7 +60,7 @@ suite('A program is given what its caller would have given it', () => {
   })
 
   test('Without an input and without a pipe standard input is empty; an input is read there as JSON', async (t) => {
-    if (isMissing(t, { way: 'bubblewrap' })) return
+    if (isMissing(t, { jailKind: 'bubblewrap' })) return
     write('stdin.py', 'import sys; print(repr(sys.stdin.read()))')
     assert.equal((await inJson(['stdin.py'])).stdout, "''\n")
     assert.equal((await inJson(['stdin.py', '--input', '{"a":1}'])).stdout, `'{"a":1}'\n`)
@@ -70,7 +70,7 @@ suite('A program is given what its caller would have given it', () => {
   })
 
   test('The exit code of a program is reported, and passed on if the flag asks for it', async (t) => {
-    if (isMissing(t, { way: 'bubblewrap' })) return
+    if (isMissing(t, { jailKind: 'bubblewrap' })) return
     const ends = {
       'three.sh': ['exit 3', 3, null],
       'three.py': ['import sys; sys.exit(3)', 3, null],
@@ -93,7 +93,7 @@ suite('A program is given what its caller would have given it', () => {
   })
 
   test('An end that was not the program’s own has Mayfly’s exit code, whatever is passed on', async (t) => {
-    if (isMissing(t, { way: 'bubblewrap' })) return
+    if (isMissing(t, { jailKind: 'bubblewrap' })) return
     write('long.sh', 'sleep 60')
     const ran = await mayfly(place, [
       'run',
@@ -110,7 +110,7 @@ suite('A program is given what its caller would have given it', () => {
   })
 
   test('Flags of limits are limits of the job', async (t) => {
-    if (isMissing(t, { way: 'bubblewrap' })) return
+    if (isMissing(t, { jailKind: 'bubblewrap' })) return
     write('true.sh', 'true')
     const flags = ['--disk', '8MB', '--output', '2KB', '--artifacts-max', '3MB', '--processes', '9']
     const { profile } = await inJson(['true.sh', ...flags])
@@ -149,14 +149,14 @@ sleep 0.1 & wait $! && echo waited`,
   ]
   for (const [name, source, args, output] of scripts)
     test(`${name} prints ${JSON.stringify(output)}`, async (t) => {
-      if (isMissing(t, { way: 'bubblewrap' })) return
+      if (isMissing(t, { jailKind: 'bubblewrap' })) return
       write(name, source)
       const { stdout, stderr, status } = await inJson([name, ...args])
       assert.deepEqual([stdout, status], [output, 'ok'], stderr)
     })
 
   test('A message names the file and the line of its author', async (t) => {
-    if (isMissing(t, { way: 'bubblewrap' })) return
+    if (isMissing(t, { jailKind: 'bubblewrap' })) return
     write('wrong.bash', 'true\n\nno-such-command')
     const { stderr, exitCode } = await inJson(['wrong.bash'])
     assert.equal(stderr, 'wrong.bash: line 3: no-such-command: command not found\n')
@@ -189,7 +189,7 @@ suite('Inputs that a program cannot have', () => {
   })
 
   test('Standard input that the program did not read is reported', async (t) => {
-    if (isMissing(t, { way: 'bubblewrap' })) return
+    if (isMissing(t, { jailKind: 'bubblewrap' })) return
     write('deaf.py', 'print(1)')
     const ran = await mayfly(place, ['run', 'deaf.py'], { stdin: 'x' })
     assert.deepEqual([ran.code, ran.stdout], [0, '1\n'])
@@ -206,7 +206,7 @@ suite('Inputs that a program cannot have', () => {
   })
 
   test('A pipe that stays open holds nothing up', async (t) => {
-    if (isMissing(t, { way: 'bubblewrap' })) return
+    if (isMissing(t, { jailKind: 'bubblewrap' })) return
     write('open.sh', 'cat; echo done')
     const child = spawn(process.execPath, [bin, 'run', 'open.sh'], {
       cwd: place.cwd,
@@ -260,7 +260,7 @@ suite('Hostile surroundings', () => {
   })
 
   test('A folder in PYTHONPATH is searched when the job begins, and not by what starts it', async (t) => {
-    if (isMissing(t, { way: 'bubblewrap' })) return
+    if (isMissing(t, { jailKind: 'bubblewrap' })) return
     write(
       'early.py',
       'import json, early_lib; print(early_lib.value, json.__file__.startswith("/work"))',
@@ -273,7 +273,7 @@ suite('Hostile surroundings', () => {
   })
 
   test('Values of variables and of standard input are in no file of Mayfly, and in nothing it says', async (t) => {
-    if (isMissing(t, { way: 'bubblewrap' })) return
+    if (isMissing(t, { jailKind: 'bubblewrap' })) return
     const canary = `canary${process.pid}${Date.now()}`
     const own = makePlace()
     try {

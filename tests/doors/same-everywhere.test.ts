@@ -212,7 +212,7 @@ const doors: Readonly<Record<string, Door>> = {
 suite('The outcome is the same everywhere', () => {
   for (const program of programs)
     test(`S0-14: ${program.title}, on every wall that speaks its language, through every door`, async (t) => {
-      if (isMissing(t, { way: 'bubblewrap' })) return
+      if (isMissing(t, { jailKind: 'bubblewrap' })) return
       let first: string | undefined
       for (const wall of program.walls)
         for (const [name, door] of Object.entries(doors)) {
@@ -227,7 +227,7 @@ suite('The outcome is the same everywhere', () => {
     })
 
   test('S0-14: each wall says which Node and which Python it has', async (t) => {
-    if (isMissing(t, { way: 'bubblewrap' })) return
+    if (isMissing(t, { jailKind: 'bubblewrap' })) return
     const python = spawnSync('/usr/bin/python3', ['-V'], { encoding: 'utf8' }).stdout.trim()
     for (const { provider, availability } of await library.providers()) {
       if (provider.tier !== 'process') continue
@@ -266,7 +266,7 @@ suite('The outcome is the same everywhere', () => {
   })
 
   test('Files below out/ are returned with their bytes if the job asks for artifacts', async (t) => {
-    if (isMissing(t, { way: 'bubblewrap' })) return
+    if (isMissing(t, { jailKind: 'bubblewrap' })) return
     writeFileSync(join(place.cwd, 'made.py'), 'open("out/a.bin", "wb").write(bytes([0, 255]))')
     mkdirSync(join(place.cwd, 'made'))
     chmodSync(join(place.cwd, 'made'), 0o777)
@@ -290,7 +290,7 @@ suite('The outcome is the same everywhere', () => {
   })
 
   test('S0-14: two languages give the same value the same bytes', async (t) => {
-    if (isMissing(t, { way: 'bubblewrap' })) return
+    if (isMissing(t, { jailKind: 'bubblewrap' })) return
     const [js, python] = await Promise.all(
       [programs[0]!, programs[3]!].map((program) => doors['library']!(program, program.walls[1]!)),
     )

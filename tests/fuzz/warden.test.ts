@@ -16,7 +16,7 @@ const requests = [
     program: 'python',
     spares: 0,
     spareMiB: 8,
-    way: 'bubblewrap',
+    mechanism: 'bubblewrap',
     disk: 2 ** 26,
   },
   {
@@ -110,9 +110,9 @@ const asked: Readonly<Record<Request['op'], readonly string[]>> = {
 }
 
 /** Optional fields. */
-const optional = ['way', 'disk', 'layers', 'calls', 'cpu', 'io', 'processes', 'egress']
+const optional = ['mechanism', 'disk', 'layers', 'calls', 'cpu', 'io', 'processes', 'egress']
 const optionalOf: Partial<Record<Request['op'], readonly string[]>> = {
-  start: ['way', 'disk', 'layers'],
+  start: ['mechanism', 'disk', 'layers'],
   claim: ['cpu', 'io', 'processes', 'egress'],
   tighten: ['memory', 'cpu', 'io', 'processes'],
 }
@@ -200,7 +200,7 @@ function isClaimWithinBounds(claim: Extract<Request, { op: 'claim' }>): void {
 }
 
 function isStartWithinBounds(start: Extract<Request, { op: 'start' }>): void {
-  const { spares, spareMiB, way = 'any', disk = 2 ** 20, layers = [] } = start
+  const { spares, spareMiB, mechanism = 'any', disk = 2 ** 20, layers = [] } = start
   assert.ok(layers.length <= 4)
   for (const { layer, kind, ...more } of layers) {
     assert.match(layer, /^[0-9a-f]{64}$(?!\n)/)
@@ -208,6 +208,6 @@ function isStartWithinBounds(start: Extract<Request, { op: 'start' }>): void {
     assert.deepEqual(more, {})
   }
   assert.ok(spares <= 64 && spareMiB <= 4096)
-  assert.match(way, /^[a-z][a-z0-9-]{0,31}$(?!\n)/)
+  assert.match(mechanism, /^[a-z][a-z0-9-]{0,31}$(?!\n)/)
   assert.ok(Number.isSafeInteger(disk) && disk >= 2 ** 20 && disk <= 2 ** 36)
 }

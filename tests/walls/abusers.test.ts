@@ -36,9 +36,9 @@ const abuses = [
 ] as const
 
 suite('Twenty abusers', { skip: unable('python') }, () => {
-  for (const way of jailKinds)
-    test(`S0-22: ${way}: each is held to what it may have, and an honest job of another tenant is served`, async (t) => {
-      if (isMissing(t, { way })) return
+  for (const jailKind of jailKinds)
+    test(`S0-22: ${jailKind}: each is held to what it may have, and an honest job of another tenant is served`, async (t) => {
+      if (isMissing(t, { jailKind })) return
       const folder = mkdtempSync(join(tmpdir(), 'mayfly-abusers-'))
       const before = descendantsOf(process.pid).length
       try {
@@ -54,14 +54,14 @@ suite('Twenty abusers', { skip: unable('python') }, () => {
             processes: processesMax,
             timeout: '3s',
           }
-          const job = { language: 'python', code, provider: way, limits } as const
+          const job = { language: 'python', code, provider: jailKind, limits } as const
           const { status } = await library.run(job, { tenant: 'abuser' })
           return { code, ends: [...ends, 'unavailable'], status }
         })
         await sleep(500)
         const honest = 'result = sum(n * n for n in range(1000))'
         for (let n = 0; n < 10; n++) {
-          const job = { language: 'python', code: honest, provider: way } as const
+          const job = { language: 'python', code: honest, provider: jailKind } as const
           const { status, result } = await library.run(job, { tenant: 'honest' })
           assert.deepEqual([status, result], ['ok', 332_833_500])
         }
@@ -80,9 +80,9 @@ suite('Twenty abusers', { skip: unable('python') }, () => {
       assert.equal(descendantsOf(process.pid).length, before)
     })
 
-  for (const way of jailKinds)
-    test(`${way}: memory shared with forked children counts once under a memory cgroup; without one the job ends and says why`, async (t) => {
-      if (isMissing(t, { way })) return
+  for (const jailKind of jailKinds)
+    test(`${jailKind}: memory shared with forked children counts once under a memory cgroup; without one the job ends and says why`, async (t) => {
+      if (isMissing(t, { jailKind })) return
       const folder = mkdtempSync(join(tmpdir(), 'mayfly-abusers-'))
       // Ten times the forty MiB that all of them share: four times what the job may have.
       const code = `
@@ -100,7 +100,7 @@ result = len(children)`
       try {
         await using library = await Mayfly.open({ state: join(folder, 'state') })
         const limits = { memory: '96MB', processes: 32, timeout: '20s' } as const
-        const job = { language: 'python', code, provider: way, limits } as const
+        const job = { language: 'python', code, provider: jailKind, limits } as const
         const { status, result, enforced } = await library.run(job)
         assert.deepEqual(
           [status, result],
@@ -111,9 +111,9 @@ result = len(children)`
       }
     })
 
-  for (const way of jailKinds)
-    test(`${way}: shared mappings of a program are charged as memory too`, async (t) => {
-      if (isMissing(t, { way })) return
+  for (const jailKind of jailKinds)
+    test(`${jailKind}: shared mappings of a program are charged as memory too`, async (t) => {
+      if (isMissing(t, { jailKind })) return
       const folder = mkdtempSync(join(tmpdir(), 'mayfly-abusers-'))
       const code = `
 import mmap, time
@@ -124,7 +124,7 @@ result = 'held'`
       try {
         await using library = await Mayfly.open({ state: join(folder, 'state') })
         const limits = { memory: '64MB', disk: '256MB', timeout: '20s' } as const
-        const job = { language: 'python', code, provider: way, limits } as const
+        const job = { language: 'python', code, provider: jailKind, limits } as const
         const { status, error } = await library.run(job)
         assert.deepEqual([status, error?.code], ['limit', 'MEMORY'])
       } finally {

@@ -51,10 +51,10 @@ def main(input):
     time.sleep(60)`
 
 async function openStand(
-  way: (typeof jailKinds)[number],
+  jailKind: (typeof jailKinds)[number],
   options: Omit<WardenOptions, 'stateFolder'>,
 ) {
-  const made = await makeProcesses(way, options, 'python')
+  const made = await makeProcesses(jailKind, options, 'python')
   const stand = new Stand(made.provider, () => Promise.reject(new Error('no other')), inPython)
   return {
     stand,
@@ -65,11 +65,11 @@ async function openStand(
   }
 }
 
-for (const way of jailKinds)
+for (const jailKind of jailKinds)
   suite(
-    `Memory of a program, ${way}`,
+    `Memory of a program, ${jailKind}`,
     {
-      skip: skip || (way === 'bubblewrap' && !findProgram('bwrap')),
+      skip: skip || (jailKind === 'bubblewrap' && !findProgram('bwrap')),
     },
     () => {
       test(
@@ -78,7 +78,7 @@ for (const way of jailKinds)
           skip: withoutCompiler,
         },
         async () => {
-          await using opened = await openStand(way, {})
+          await using opened = await openStand(jailKind, {})
           const running = await opened.stand.start(holds(1))
           await using sandbox = running.sandbox
           await running.said('holds')
@@ -107,7 +107,7 @@ for (const way of jailKinds)
         'is copied as far as a capture may go, and no further',
         { skip: withoutCompiler },
         async () => {
-          await using opened = await openStand(way, {})
+          await using opened = await openStand(jailKind, {})
           const controls = { memory: 512 * MIB }
           const running = await opened.stand.start(holds(100), { controls })
           await using sandbox = running.sandbox
@@ -125,7 +125,7 @@ for (const way of jailKinds)
         'is copied from the largest processes first, and those left out are counted',
         { skip: withoutCompiler },
         async () => {
-          await using opened = await openStand(way, {})
+          await using opened = await openStand(jailKind, {})
           const running = await opened.stand.start(behindMany, { controls: { processes: 200 } })
           await using sandbox = running.sandbox
           await running.said('holds')
@@ -138,7 +138,7 @@ for (const way of jailKinds)
       )
 
       test('is not copied without a sentinel, and the outcome says so', async () => {
-        await using opened = await openStand(way, { sentinel: false })
+        await using opened = await openStand(jailKind, { sentinel: false })
         const running = await opened.stand.start(holds(1))
         await using sandbox = running.sandbox
         await running.said('holds')

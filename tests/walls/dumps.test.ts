@@ -12,14 +12,18 @@ import { isMissing } from './process-stands.ts'
 const workers: readonly ProgramName[] = ['isolated-vm', 'wasi', 'analyst']
 
 suite('A worker that crashes', () => {
-  for (const way of jailKinds)
+  for (const jailKind of jailKinds)
     for (const worker of workers)
-      test(`${worker} by ${way}: leaves no core dump, in a file or through the pipe of core_pattern`, async (t) => {
-        if (isMissing(t, { way })) return
+      test(`${worker} by ${jailKind}: leaves no core dump, in a file or through the pipe of core_pattern`, async (t) => {
+        if (isMissing(t, { jailKind })) return
         const folder = mkdtempSync(join(tmpdir(), 'mayfly-dumps-'))
-        const warden = holdWarden({ stateFolder: join(folder, 'state'), prefer: way })
+        const warden = holdWarden({ stateFolder: join(folder, 'state'), prefer: jailKind })
         try {
-          const { wall, socket } = await warden.start(worker, { spares: 1, spareMiB: 8, way })
+          const { wall, socket } = await warden.start(worker, {
+            spares: 1,
+            spareMiB: 8,
+            mechanism: jailKind,
+          })
           const limits = readFileSync(`/proc/${wall.pid}/limits`, 'utf8')
           assert.match(limits, /^Max core file size +1 +1 /m, limits)
           socket.destroy()

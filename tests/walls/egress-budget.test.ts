@@ -43,7 +43,7 @@ async function openSink() {
 }
 
 /** Egress path of one run to servers on loopback, by any name. */
-function wayTo(
+function egressTo(
   ports: readonly number[],
   asked: NetworkInput,
   more: { accounts?: TrafficAccounts; zone?: string; trust?: readonly string[] } = {},
@@ -58,15 +58,15 @@ function wayTo(
   const controls = { ...allControls, network: networkOf(asked) }
   const authority = makeAuthority(Date.now)
   const parts = { controls, run: 'exec_test', emitter, credentials: [], authority, dial, ...rest }
-  const way = openEgress(parts)
-  return Object.assign(way, { [Symbol.dispose]: () => way.close() })
+  const egress = openEgress(parts)
+  return Object.assign(egress, { [Symbol.dispose]: () => egress.close() })
 }
-type Way = ReturnType<typeof wayTo>
+type Egress = ReturnType<typeof egressTo>
 
-async function tunnels(way: Way, port: number, count: number): Promise<readonly Socket[]> {
+async function tunnels(egress: Egress, port: number, count: number): Promise<readonly Socket[]> {
   const listener = createServer()
   const own = await listening(listener)
-  way.listen(listener)
+  egress.listen(listener)
   return Promise.all(
     Array.from({ length: count }, async () => {
       const socket = connect(own, '127.0.0.1').on('error', () => undefined)
@@ -86,22 +86,22 @@ async function until(holds: () => boolean): Promise<void> {
 const ended = (socket: Socket) =>
   new Promise<void>((done) => void socket.resume().once('close', () => done()))
 
-const ask = (way: Way, url: string, more: object = {}) =>
-  way.fetch(
+const ask = (egress: Egress, url: string, more: object = {}) =>
+  egress.fetch(
     JSON.stringify({ url, method: 'GET', headers: [], body: null, redirect: 'manual', ...more }),
   )
 
-const sumOf = (way: Way) => way.attempts.reduce((sum, { sent }) => sum + sent, 0)
+const sumOf = (egress: Egress) => egress.attempts.reduce((sum, { sent }) => sum + sent, 0)
 
 /** Tunnel with more data waiting than all buffers hold; reports whether it was cut. */
-async function stuck(way: Way, port: number) {
-  const [socket] = await tunnels(way, port, 1)
+async function stuck(egress: Egress, port: number) {
+  const [socket] = await tunnels(egress, port, 1)
   let isClosed = false
   void ended(socket!).then(() => (isClosed = true))
   socket!.write(Buffer.alloc(32 * 2 ** 20, 'x'))
   for (let [before, same] = [-1, 0]; same < 5; await sleep(50)) {
-    same = before === sumOf(way) ? same + 1 : 0
-    before = sumOf(way)
+    same = before === sumOf(egress) ? same + 1 : 0
+    before = sumOf(egress)
   }
   return () => isClosed
 }
@@ -109,16 +109,16 @@ async function stuck(way: Way, port: number) {
 suite('A byte budget under concurrent use', () => {
   test('S0-22: many tunnels sending at once stay within the budget of one', async () => {
     await using sink = await openSink()
-    using way = wayTo([sink.port], { allow: [`*://a.example:${sink.port}`], sent: sentMax })
-    const sockets = await tunnels(way, sink.port, many)
+    using egress = egressTo([sink.port], { allow: [`*://a.example:${sink.port}`], sent: sentMax })
+    const sockets = await tunnels(egress, sink.port, many)
     let open = many
     for (const socket of sockets) void ended(socket).then(() => open--)
     for (const socket of sockets) socket.write(Buffer.alloc(30_000, 'x'))
     await until(() => open <= 1 && sink.arrived() > 0)
-    way.close()
-    await until(() => sink.arrived() === sumOf(way))
-    assert.ok(open <= 1 && sumOf(way) <= sentMax, `${sumOf(way)}`)
-    assert.equal(sink.arrived(), sumOf(way))
+    egress.close()
+    await until(() => sink.arrived() === sumOf(egress))
+    assert.ok(open <= 1 && sumOf(egress) <= sentMax, `${sumOf(egress)}`)
+    assert.equal(sink.arrived(), sumOf(egress))
   })
 
   const kinds: readonly (readonly [what: string, path: string, more: object])[] = [
@@ -133,38 +133,38 @@ suite('A byte budget under concurrent use', () => {
         await using world = await openWorld()
         const port = world.ports[scheme]
         const asked = { allow: [`${scheme}://a.example:${port}`], sent: sentMax }
-        using way = wayTo([port], asked, { trust: [world.authority.pem] })
+        using egress = egressTo([port], asked, { trust: [world.authority.pem] })
         const url = `${scheme}://a.example:${port}${path}`
-        const ends = await Promise.all(Array.from({ length: many }, () => ask(way, url, more)))
+        const ends = await Promise.all(Array.from({ length: many }, () => ask(egress, url, more)))
         const refused = ends.filter((text) => /bytes that this run may send/.test(text))
         assert.equal(refused.length, many - world.heard.length)
         // ClientHellos of concurrent https requests may use up the budget themselves.
         const isFull = scheme === 'https' || world.heard.length === fitting
         assert.ok(world.heard.length <= fitting && isFull, `${world.heard.length}`)
-        assert.ok(sumOf(way) <= sentMax, `${sumOf(way)}`)
+        assert.ok(sumOf(egress) <= sentMax, `${sumOf(egress)}`)
       })
 
   test('S0-22: unused reservations can be sent by the next request', async () => {
     await using world = await openWorld()
     const port = world.ports.https
     const asked = { allow: [`https://a.example:${port}`], sent: 16 * 1024 }
-    using way = wayTo([port], asked, { trust: [world.authority.pem] })
+    using egress = egressTo([port], asked, { trust: [world.authority.pem] })
     // Each handshake reserves 3 KB and takes about 2 KB.
     for (let turn = 0; turn < 5; turn++)
-      assert.match(await ask(way, `https://a.example:${port}/`), /"status":200/)
-    assert.ok(sumOf(way) > 7_500 && sumOf(way) <= 16 * 1024, `${sumOf(way)}`)
+      assert.match(await ask(egress, `https://a.example:${port}/`), /"status":200/)
+    assert.ok(sumOf(egress) > 7_500 && sumOf(egress) <= 16 * 1024, `${sumOf(egress)}`)
   })
 
   test('S0-22: tightening the budget cuts blocked writers', async () => {
     await using sink = await openSink()
     sink.read(false)
     const asked = { allow: [`*://a.example:${sink.port}`] }
-    using way = wayTo([sink.port], asked)
-    const isClosed = await stuck(way, sink.port)
+    using egress = egressTo([sink.port], asked)
+    const isClosed = await stuck(egress, sink.port)
     const network = networkOf({ ...asked, sent: 50_000 })
-    way.tighten({ ...allControls, network })
+    egress.tighten({ ...allControls, network })
     await until(isClosed)
-    const [attempt] = way.attempts
+    const [attempt] = egress.attempts
     assert.equal(attempt!.because, 'the bytes that this run may send are used up')
     sink.read(true)
     await sleep(50)
@@ -176,14 +176,14 @@ suite('A byte budget under concurrent use', () => {
     sink.read(false)
     const asked = { allow: [`*://a.example:${sink.port}`] }
     const accounts = new TrafficAccounts()
-    using main = wayTo([sink.port], asked, { accounts, zone: 'main' })
-    using one = wayTo([sink.port], asked, { accounts, zone: 'one' })
-    using two = wayTo([sink.port], asked, { accounts, zone: 'two' })
+    using main = egressTo([sink.port], asked, { accounts, zone: 'main' })
+    using one = egressTo([sink.port], asked, { accounts, zone: 'one' })
+    using two = egressTo([sink.port], asked, { accounts, zone: 'two' })
     const ways = [await stuck(one, sink.port), await stuck(two, sink.port)]
     // Enough for each zone alone.
     const sent = Math.max(sumOf(one), sumOf(two)) + 1
     const controls = { ...allControls, network: networkOf({ ...asked, sent }) }
-    for (const way of [one, two]) way.tighten(controls)
+    for (const egress of [one, two]) egress.tighten(controls)
     assert.ok([one, two].every(({ attempts }) => !/used up/.test(attempts[0]?.because ?? '')))
     main.tighten(controls)
     await until(() => ways.every((isClosed) => isClosed()))

@@ -48,9 +48,9 @@ async function openHalf() {
   }
 }
 
-type Doing = (way: ReturnType<typeof openEgress>) => void
-const withdrawn: Doing = (way) => way.tighten({ ...allControls, network: noNetwork })
-const ended: Doing = (way) => way.close()
+type Doing = (egress: ReturnType<typeof openEgress>) => void
+const withdrawn: Doing = (egress) => egress.tighten({ ...allControls, network: noNetwork })
+const ended: Doing = (egress) => egress.close()
 
 /** Egress path of a run with one connection pending at an address that never answers. */
 async function opening(port: number, how: 'proxy' | 'fetch') {
@@ -58,7 +58,7 @@ async function opening(port: number, how: 'proxy' | 'fetch') {
   const listener = createServer()
   const own = await listening(listener)
   const named = Promise.withResolvers<void>()
-  const way = openEgress({
+  const egress = openEgress({
     controls: { ...allControls, network: networkOf({ allow: [`*://a.example:${port}`] }) },
     run: 'exec_test',
     emitter: emitterInto(events),
@@ -70,16 +70,16 @@ async function opening(port: number, how: 'proxy' | 'fetch') {
       exceptions: [`${silent}:${port}`, `127.0.0.1:${port}`],
     },
   })
-  way.listen(listener)
+  egress.listen(listener)
   const at = `a.example:${port}`
   const request = { url: `http://${at}/`, method: 'GET', headers: [], body: null }
   const over =
     how === 'fetch'
-      ? way.fetch(JSON.stringify({ ...request, redirect: 'follow' }))
+      ? egress.fetch(JSON.stringify({ ...request, redirect: 'follow' }))
       : said(own, `CONNECT ${at} HTTP/1.1\r\nHost: ${at}\r\n\r\n`)
   await named.promise
   await setImmediate()
-  return { way, over, events }
+  return { egress, over, events }
 }
 
 async function said(port: number, text: string): Promise<string> {
@@ -99,14 +99,14 @@ suite('A pending connection', { concurrency: true }, () => {
     ] as const)
       test(`S4-8: is cancelled by ${how} when ${what}, and no further address is tried`, async () => {
         await using half = await openHalf()
-        const { way, over, events } = await opening(half.port, how)
-        doing(way)
+        const { egress, over, events } = await opening(half.port, how)
+        doing(egress)
         await over
-        way.close()
+        egress.close()
         await sleep(tryMs + 500)
         assert.equal(half.connections(), 0)
         assert.deepEqual(
-          way.attempts.map(({ host, verdict, because: why }) => [host, verdict, why]),
+          egress.attempts.map(({ host, verdict, because: why }) => [host, verdict, why]),
           [['a.example', 'denied', because]],
         )
         assert.equal(events.filter(({ point }) => point.startsWith('egress/')).length, 1)
@@ -121,7 +121,7 @@ for (const [what, doing] of [
     const events: Event[] = []
     const stopped: string[] = []
     const asked = Promise.withResolvers<void>()
-    const way = openEgress({
+    const egress = openEgress({
       controls: {
         ...allControls,
         network: networkOf({ allow: ['*://*.example:*', 'dns://*.example'] }),
@@ -139,16 +139,16 @@ for (const [what, doing] of [
       },
     })
     const fetched = ['http://a.example/', 'http://dns.mayfly/resolve?name=b.example'].map((url) =>
-      way.fetch(
+      egress.fetch(
         JSON.stringify({ url, method: 'GET', headers: [], body: null, redirect: 'follow' }),
       ),
     )
     await asked.promise
-    doing(way)
+    doing(egress)
     assert.deepEqual(stopped, ['a.example', 'b.example'])
     for (const text of await Promise.all(fetched)) assert.match(text, /EGRESS_DENIED/)
-    way.close()
-    const told = way.attempts.map(({ host, verdict }) => `${host} ${verdict}`)
+    egress.close()
+    const told = egress.attempts.map(({ host, verdict }) => `${host} ${verdict}`)
     assert.deepEqual(new Set(told), new Set(['a.example denied', 'b.example denied']))
     assert.equal(told.length, 2)
     assert.equal(events.length, 2)

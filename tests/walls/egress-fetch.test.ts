@@ -367,7 +367,7 @@ test('A request still resolving when the run ends is never sent, and is reported
   const origin = `http://slow.example:${port}`
   const named = Promise.withResolvers<readonly string[]>()
   const events: Event[] = []
-  const way = openEgress({
+  const egress = openEgress({
     controls: { ...allControls, network: networkOf({ allow: [origin] }) },
     run: 'exec_test',
     emitter: emitterInto(events),
@@ -376,10 +376,10 @@ test('A request still resolving when the run ends is never sent, and is reported
     dial: { resolver: () => named.promise, exceptions: [`127.0.0.1:${port}`] },
   })
   const request = { url: `${origin}/`, method: 'POST', headers: [], body: 'YQ==' }
-  const answer = way.fetch(JSON.stringify({ ...request, redirect: 'follow' }))
-  way.close()
+  const answer = egress.fetch(JSON.stringify({ ...request, redirect: 'follow' }))
+  egress.close()
   assert.deepEqual(
-    way.attempts.map(({ host, verdict, because }) => [host, verdict, because]),
+    egress.attempts.map(({ host, verdict, because }) => [host, verdict, because]),
     [['slow.example', 'denied', 'the run is over']],
   )
   const told = events.length

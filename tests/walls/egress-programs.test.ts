@@ -59,11 +59,11 @@ done`,
 }
 const guests: readonly GuestLanguage[] = [inJs, inNode, inPython, inShell]
 
-for (const way of jailKinds)
-  suite(`${way}: egress`, { skip: way === 'bubblewrap' && !findProgram('bwrap') }, () => {
+for (const jailKind of jailKinds)
+  suite(`${jailKind}: egress`, { skip: jailKind === 'bubblewrap' && !findProgram('bwrap') }, () => {
     let made: Made
     before(async () => {
-      made = await makeProcesses(way, {}, undefined, {
+      made = await makeProcesses(jailKind, {}, undefined, {
         credentials: [
           { name: 'api', value: secret, header: 'authorization', hosts: hosts('a.example') },
         ],

@@ -67,10 +67,10 @@ interface Woken {
 async function wakesWhileFrozen(
   code: string,
   hide: readonly string[],
-  way: JailKind,
+  jailKind: JailKind,
 ): Promise<Woken> {
   await using whole = await openWhole({ hide })
-  const wall = await whole.start('python', way)
+  const wall = await whole.start('python', jailKind)
   await wall.claim()
   const claimed = spentBy(wall)
   wall.run(code)
@@ -84,13 +84,13 @@ async function wakesWhileFrozen(
 
 suite('A program that wakes itself while it is frozen', { skip: unable('python') }, () => {
   for (const [what, code] of Object.entries({ alone: wakes, 'as a chain of processes': chains }))
-    for (const way of jailKinds)
+    for (const jailKind of jailKinds)
       for (const hide of [[], ['cgroup']])
-        test(`${what}: ${[way, ...hide.map((one) => `without a ${one}`)].join(', ')}`, async (t) => {
-          if (isMissing(t, { way })) return
+        test(`${what}: ${[jailKind, ...hide.map((one) => `without a ${one}`)].join(', ')}`, async (t) => {
+          if (isMissing(t, { jailKind })) return
           const told: string[] = []
           const lives = async () => {
-            const lived = await wakesWhileFrozen(code, hide, way)
+            const lived = await wakesWhileFrozen(code, hide, jailKind)
             told.push(`${lived.ended ? 'ended' : 'still'} after ${lived.spent} ms of its own`)
             return lived
           }
@@ -105,12 +105,12 @@ suite('A program that wakes itself while it is frozen', { skip: unable('python')
           assert.match(ended.detail ?? '', /went on while it was frozen/)
         })
 
-  for (const way of jailKinds)
+  for (const jailKind of jailKinds)
     for (const hide of [[], ['cgroup']])
-      test(`goes on where it was thawed while it was being frozen: ${[way, ...hide].join(', without a ')}`, async (t) => {
-        if (isMissing(t, { way })) return
+      test(`goes on where it was thawed while it was being frozen: ${[jailKind, ...hide].join(', without a ')}`, async (t) => {
+        if (isMissing(t, { jailKind })) return
         await using whole = await openWhole({ hide })
-        const wall = await whole.start('python', way)
+        const wall = await whole.start('python', jailKind)
         await wall.claim()
         wall.run(busy)
         await until(() => wall.said.stdout.includes('.'), 'it to begin')
@@ -125,7 +125,7 @@ suite('A program that wakes itself while it is frozen', { skip: unable('python')
     'is copied before it is ended',
     { skip: !findProgram('cc') && 'there is no C compiler here' },
     async (t) => {
-      if (isMissing(t, { way: 'embedded' })) return
+      if (isMissing(t, { jailKind: 'embedded' })) return
       await using whole = await openWhole()
       const wall = await whole.start('python')
       await wall.claim()

@@ -72,10 +72,10 @@ const ofPrograms = {
 const compiler = findProgram('cc') || process.env['CI'] === 'true'
 
 function actsIn(times: number): readonly Act[] {
-  const ofProcesses = jailKinds.flatMap((way) =>
+  const ofProcesses = jailKinds.flatMap((jailKind) =>
     Object.entries(ofPrograms).map(([what, odd]) => ({
-      title: `a program that ${what}, ${way}`,
-      job: { language: 'python', provider: way, code: program(odd), network } as const,
+      title: `a program that ${what}, ${jailKind}`,
+      job: { language: 'python', provider: jailKind, code: program(odd), network } as const,
       now: onMachine,
       skip: unable('python') || (what.startsWith('opens') && !compiler && 'no C compiler is here'),
     })),
@@ -157,7 +157,8 @@ suite('From what is odd to what comes of it', { concurrency: 1 }, () => {
       `S2-16: A severe anomaly is the end within ${goneMsMax} ms: ${act.title}`,
       { skip: act.skip },
       async (t) => {
-        if ('provider' in act.job && isMissing(t, { way: act.job.provider as JailKind })) return
+        if ('provider' in act.job && isMissing(t, { jailKind: act.job.provider as JailKind }))
+          return
         const { value, lateMs } = await untilInTime(
           t,
           () => react(act, act.isolate ? 'burst' : 'severe'),
@@ -178,7 +179,8 @@ suite('From what is odd to what comes of it', { concurrency: 1 }, () => {
       `S2-15: An anomaly brings the next phase within ${nextMsMax} ms: ${act.title}`,
       { skip: act.skip },
       async (t) => {
-        if ('provider' in act.job && isMissing(t, { way: act.job.provider as JailKind })) return
+        if ('provider' in act.job && isMissing(t, { jailKind: act.job.provider as JailKind }))
+          return
         const { value, lateMs } = await untilInTime(
           t,
           () => react(act, 'hurried'),

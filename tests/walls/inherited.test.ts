@@ -15,10 +15,10 @@ for fd in range(3, 256):
     except OSError: pass
 print('looked')`
 
-for (const way of jailKinds) {
-  const skip = way === 'bubblewrap' && !findProgram('bwrap') && 'bwrap is missing'
+for (const jailKind of jailKinds) {
+  const skip = jailKind === 'bubblewrap' && !findProgram('bwrap') && 'bwrap is missing'
   test(
-    `Descriptors inherited from the shell are not open in a wall made by ${way}`,
+    `Descriptors inherited from the shell are not open in a wall made by ${jailKind}`,
     { skip },
     () => {
       const folder = mkdtempSync(join(tmpdir(), 'mayfly-inherited-'))
@@ -26,7 +26,7 @@ for (const way of jailKinds) {
         const secret = join(folder, 'secret')
         writeFileSync(secret, 'canary-of-the-shell')
         writeFileSync(join(folder, 'look.py'), reads)
-        const args = ['run', join(folder, 'look.py'), '--provider', way, '--json']
+        const args = ['run', join(folder, 'look.py'), '--provider', jailKind, '--json']
         const open = 'exec 9<"$0" 40<"$0"; exec "$@"'
         const { stdout } = spawnSync('bash', ['-c', open, secret, process.execPath, bin, ...args], {
           stdio: ['ignore', 'pipe', 'ignore'],

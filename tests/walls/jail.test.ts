@@ -16,8 +16,8 @@ const jails: readonly (readonly [title: string, wish: JailWish, without?: JailLa
   ['without namespaces', { hide: ['namespaces'] }],
   ['as an ordinary user without namespaces', { hide: ['root', 'namespaces'] }],
   ['without setpriv', { hide: ['setpriv'] }],
-  ['in bubblewrap', { way: 'bubblewrap' }],
-  ['in bubblewrap, as an ordinary user', { way: 'bubblewrap', hide: ['root'] }],
+  ['in bubblewrap', { jailKind: 'bubblewrap' }],
+  ['in bubblewrap, as an ordinary user', { jailKind: 'bubblewrap', hide: ['root'] }],
   ['with the layer "namespaces" off', { without: ['namespaces'] }, 'namespaces'],
   ['with the layer "landlock" off', { without: ['landlock'] }, 'landlock'],
   ['with the layer "seccomp" off', { without: ['seccomp'] }, 'seccomp'],
@@ -47,7 +47,7 @@ const starts = [
 
 suite('A program in the jail reaches nothing', { skip: unable() }, () => {
   test('without any jail it reaches what is laid out for it', async () => {
-    const { second, knocks, mark } = await reachFrom({ way: 'none' })
+    const { second, knocks, mark } = await reachFrom({ jailKind: 'none' })
     for (const what of reachable) assert.ok(second.includes(what), `not even "${what}"`)
     assert.ok(knocks >= 4 && mark)
   })
@@ -69,9 +69,9 @@ suite('A program in the jail reaches nothing', { skip: unable() }, () => {
     })
 })
 
-function isMissing(t: TestContext, { way, hide }: JailWish): boolean {
+function isMissing(t: TestContext, { jailKind, hide }: JailWish): boolean {
   const here = findJailFacts(hide ?? [])
-  if (way !== 'bubblewrap') return false
+  if (jailKind !== 'bubblewrap') return false
   if (!here.bubblewrap) t.skip('bwrap is missing')
   else if (!here.namespaces) t.skip('namespaces are forbidden here')
   else return false

@@ -23,7 +23,7 @@ export interface JailWish {
   /** Descriptor of the launcher that starts it, in place of the system's programs. */
   readonly launcher?: number | undefined
   /** `none`: no jail at all, to see that there is something to reach. */
-  readonly way?: 'embedded' | 'bubblewrap' | 'none'
+  readonly jailKind?: 'embedded' | 'bubblewrap' | 'none'
 }
 
 /** Resources that a probing program reached, under the first seccomp filter and under the second. */
@@ -65,12 +65,12 @@ export async function reachFrom(wish: JailWish) {
 
 function composed(wish: JailWish, bait: object, uid: number | undefined): JailCommand {
   const facts = findJailFacts(wish.hide)
-  const { without = [], way } = wish
-  const program = programFor(bait, way !== 'none' && !without.includes('seccomp'))
-  if (way === 'none') return unjailed(program)
+  const { without = [], jailKind } = wish
+  const program = programFor(bait, jailKind !== 'none' && !without.includes('seccomp'))
+  if (jailKind === 'none') return unjailed(program)
   const options = { uid, without, hasLauncher: wish.launcher !== undefined }
   const command =
-    way === 'bubblewrap'
+    jailKind === 'bubblewrap'
       ? composeBubblewrap(program, facts, options)
       : composeEmbedded(program, facts, options)
   if (!command) throw new Error('Cannot make this jail here')
@@ -80,11 +80,18 @@ function composed(wish: JailWish, bait: object, uid: number | undefined): JailCo
 function unjailed({ main, env }: JailedProgram): JailCommand {
   const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`)
   const args = [...variables, process.execPath, '--disable-warning=ExperimentalWarning', main]
-  return { way: 'embedded', file: '/usr/bin/env', args, nested: false, layers: [], missing: [] }
+  return {
+    jailKind: 'embedded',
+    file: '/usr/bin/env',
+    args,
+    nested: false,
+    layers: [],
+    missing: [],
+  }
 }
 
-function slotFor({ hide, way }: JailWish) {
-  const slot = way !== 'none' && findJailFacts(hide).root ? takeSlot() : undefined
+function slotFor({ hide, jailKind }: JailWish) {
+  const slot = jailKind !== 'none' && findJailFacts(hide).root ? takeSlot() : undefined
   return { uid: slot?.uid, [Symbol.dispose]: () => slot?.release() }
 }
 

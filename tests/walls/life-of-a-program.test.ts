@@ -90,13 +90,13 @@ for _ in range(3):
 while True: pass`
 let marks = 0
 
-for (const way of jailKinds)
-  suite(`The life of a program: ${way}`, { skip: unable('python') }, () => {
+for (const jailKind of jailKinds)
+  suite(`The life of a program: ${jailKind}`, { skip: unable('python') }, () => {
     let world: World
     let made: Made
     before(async () => {
       world = await openWorld()
-      made = await makeProcesses(way, {}, undefined, {
+      made = await makeProcesses(jailKind, {}, undefined, {
         credentials: [],
         dial: { resolver: () => Promise.resolve(['127.0.0.1']), exceptions: world.exceptions },
       })
@@ -145,7 +145,7 @@ for (const way of jailKinds)
     }
 
     test('S2-3: a program fetches, is refused, has half a core, and is killed, each at its time; open connections are cut', async (t) => {
-      if (isMissing(t, { way })) return
+      if (isMissing(t, { jailKind })) return
       const { http, echo } = world.ports
       const network = networkOf({ allow: [`http://a.example:${http}`, `*://a.example:${echo}`] })
       const closed = { network: noNetwork }
@@ -192,7 +192,7 @@ for (const way of jailKinds)
     })
 
     test('S2-8: it dies at its time to a tenth of a second, with every core busy', async (t) => {
-      if (isMissing(t, { way })) return
+      if (isMissing(t, { jailKind })) return
       const burners = Array.from({ length: availableParallelism() * 2 }, burn)
       try {
         await diesInTime(t, async (mark) => {
@@ -205,7 +205,7 @@ for (const way of jailKinds)
     })
 
     test('S2-8: it dies at its time to a tenth of a second when the system clock is set', async (t) => {
-      if (isMissing(t, { way })) return
+      if (isMissing(t, { jailKind })) return
       const real = Date.now
       t.after(() => mock.restoreAll())
       let jump = 86_400_000
@@ -221,7 +221,7 @@ for (const way of jailKinds)
       'S2-8: it dies at its time to a tenth of a second when the clock of all of Mayfly jumps to and fro by an hour',
       { skip: !findProgram('cc') && process.env['CI'] !== 'true' && 'there is no C compiler here' },
       async (t) => {
-        if (isMissing(t, { way })) return
+        if (isMissing(t, { jailKind })) return
         const place = makePlace()
         try {
           const library = join(place.cwd, 'set-clock.so')
@@ -234,7 +234,7 @@ for (const way of jailKinds)
               'run',
               `${file}.py`,
               '--provider',
-              way,
+              jailKind,
               '--timeout',
               `${lifeMs}ms`,
               '--json',
@@ -256,7 +256,7 @@ for (const way of jailKinds)
     )
 
     test('S2-8: it dies at its time to a tenth of a second while the server stands still', async (t) => {
-      if (isMissing(t, { way })) return
+      if (isMissing(t, { jailKind })) return
       const place = makePlace()
       try {
         await using server = await startServer(place)
@@ -265,7 +265,7 @@ for (const way of jailKinds)
         const headers = { ...bearer(server.apiKey), prefer: 'respond-async' }
         const run = async (mark: string): Promise<number> => {
           const limits = { timeout: `${lifeMs}ms` }
-          const job = { language: 'python', code: spinning(mark), provider: way, limits }
+          const job = { language: 'python', code: spinning(mark), provider: jailKind, limits }
           const { status, json } = await post(url.href, job, headers)
           assert.equal(status, 202)
           await seen(mark, server.child.pid!)
@@ -285,7 +285,7 @@ for (const way of jailKinds)
     })
 
     test('S2-8: a program stopped with all of Mayfly past its deadline ends within 0.1 s after SIGCONT', async (t) => {
-      if (isMissing(t, { way })) return
+      if (isMissing(t, { jailKind })) return
       const place = makePlace()
       try {
         await using server = await startServer(place)
@@ -298,7 +298,7 @@ for (const way of jailKinds)
         let most = 0
         for (let tries = 0; tries < triesMax; tries++) {
           const mark = `life-${process.pid % 1_000}-${marks++}`
-          const job = { language: 'python', code: spinning(mark), provider: way, limits }
+          const job = { language: 'python', code: spinning(mark), provider: jailKind, limits }
           const { status, json } = await post(url.href, job, headers)
           assert.equal(status, 202)
           await seen(mark, above)

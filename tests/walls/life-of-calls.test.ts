@@ -51,11 +51,11 @@ for _ in range(200):
     time.sleep(0.05)
 `
 
-for (const way of jailKinds)
+for (const jailKind of jailKinds)
   suite(
-    `The calls of a life, ${way}`,
+    `The calls of a life, ${jailKind}`,
     {
-      skip: skip || (way === 'bubblewrap' && !findProgram('bwrap')),
+      skip: skip || (jailKind === 'bubblewrap' && !findProgram('bwrap')),
     },
     () => {
       test('close at their phase and not before, and the timeline says how long it took and what they get', async (t) => {
@@ -65,7 +65,7 @@ for (const way of jailKinds)
           const rows = rowsOf(lived)
           return rows[0] === 'ok | ok | ok' && !/ok/.test(rows.at(-1)!)
         }
-        const { value } = await untilInTime(t, () => live(way, code), hasBoth)
+        const { value } = await untilInTime(t, () => live(jailKind, code), hasBoth)
         const [lines, { timeline }] = [rowsOf(value), value]
         assert.equal(lines[0], 'ok | ok | ok')
         assert.match(lines.at(-1)!, /^[^|]*[a-z] \| Read-only file system \| refused$/)
@@ -93,7 +93,10 @@ for (const way of jailKinds)
             freeze('THAWED')
           }
           try {
-            const [{ end, timeline }] = await Promise.all([live(way, waits, 5 * fullMs), holdUp()])
+            const [{ end, timeline }] = await Promise.all([
+              live(jailKind, waits, 5 * fullMs),
+              holdUp(),
+            ])
             const why = /a call that began before its class was closed was not over 700 ms later/
             assert.match(`${end.error?.message} ${timeline.at(-1)!.reason}`, why)
             assert.equal(
@@ -120,8 +123,8 @@ except OSError: pass`
 
 type Lived = Awaited<ReturnType<typeof live>>
 
-async function live(way: (typeof jailKinds)[number], code: string, quietMs = fullMs) {
-  const made = await makeProcesses(way, {}, 'python')
+async function live(jailKind: (typeof jailKinds)[number], code: string, quietMs = fullMs) {
+  const made = await makeProcesses(jailKind, {}, 'python')
   const stand = new Stand(made.provider, () => Promise.reject(new Error('no other')), inPython)
   const usual = stand.profile({ limits: { timeout: fullMs + quietMs }, entry: 'program' })
   const closed = { ...usual.controls, syscalls: ['network', 'outside'] }

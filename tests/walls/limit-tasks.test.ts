@@ -58,17 +58,17 @@ suite(
   'Processes that are being made while none may be any more',
   { skip: unable('python') },
   () => {
-    for (const way of jailKinds)
+    for (const jailKind of jailKinds)
       test(
-        `${way}: no process forks after the limit, in ${lives} lives without a pids cgroup`,
+        `${jailKind}: no process forks after the limit, in ${lives} lives without a pids cgroup`,
         { skip: withoutCompiler },
         async (t) => {
-          if (isMissing(t, { way })) return
+          if (isMissing(t, { jailKind })) return
           t.diagnostic(`MAYFLY_SEED=${seed}`)
           const random = seeded(seed)
           await using whole = await openWhole({ hide: ['cgroup'] })
           for (let life = 0; life < lives; life++) {
-            const wall = await whole.start('python', way)
+            const wall = await whole.start('python', jailKind)
             await wall.claim({ processes: 64, memory: 512 * 2 ** 20 })
             wall.run(slow)
             await until(() => /took/.test(wall.said.stdout), 'a fork of it', 30_000)

@@ -67,10 +67,10 @@ if os.fork() == 0:${attack}
     while True: time.sleep(1)
 says()`
 
-for (const way of jailKinds)
-  suite(`Phases under attack: ${way}`, { skip, concurrency: 1 }, () => {
+for (const jailKind of jailKinds)
+  suite(`Phases under attack: ${jailKind}`, { skip, concurrency: 1 }, () => {
     let made: Made
-    before(async () => (made = await makeProcesses(way, {}, 'python')))
+    before(async () => (made = await makeProcesses(jailKind, {}, 'python')))
     after(async () => {
       await made.provider.close?.()
       await made.close()
@@ -78,7 +78,7 @@ for (const way of jailKinds)
 
     for (const [what, attack] of Object.entries(attacks))
       test(`S2-1: A phase comes within ${lateMsMax} ms of its time, and the end too, whatever its guest does: ${what}`, async (t) => {
-        if (isMissing(t, { way })) return
+        if (isMissing(t, { jailKind })) return
         // A guest that is never scheduled prints nothing, which proves nothing about its controls.
         const { value, lateMs } = await untilInTime(
           t,

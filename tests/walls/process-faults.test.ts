@@ -65,20 +65,20 @@ let opened = 0
 const open = () => Mayfly.open({ state: join(folder, `state-${opened++}`) })
 after(() => rmSync(folder, { recursive: true, force: true }))
 
-const python = (code: string, way: JailKind, more: Partial<JobRequest> = {}): JobRequest => ({
+const python = (code: string, jailKind: JailKind, more: Partial<JobRequest> = {}): JobRequest => ({
   language: 'python',
   code,
-  provider: way,
+  provider: jailKind,
   ...more,
 })
-const answers = (way: JailKind) => python('result = 42', way)
+const answers = (jailKind: JailKind) => python('result = 42', jailKind)
 const ended = ({ status, error }: Outcome) => (error ? `${status} ${error.code}` : status)
 /** More than any of these jobs may take, and less than anybody would wait. */
 const soonMs = 45_000
 let marks = 0
 
-for (const way of jailKinds)
-  suite(`Faults of a wall: ${way}`, { skip: unable('python') }, () => {
+for (const jailKind of jailKinds)
+  suite(`Faults of a wall: ${jailKind}`, { skip: unable('python') }, () => {
     let library: Mayfly
     before(async () => {
       library = await open()
@@ -89,7 +89,7 @@ for (const way of jailKinds)
     async function running(code: string, more: Partial<JobRequest> = {}) {
       const mark = `walled-${marks++}`
       const marked = `import ctypes; ctypes.CDLL(None).prctl(15, b"${mark}")\n${code}`
-      const end = library.run(python(marked, way, { limits: { timeout: '3s' }, ...more }))
+      const end = library.run(python(marked, jailKind, { limits: { timeout: '3s' }, ...more }))
       const found = () => descendantsOf(process.pid).find((pid) => nameOf(pid) === mark)
       await until(() => found() !== undefined, 'the program', soonMs)
       await sleep(100)
@@ -97,11 +97,11 @@ for (const way of jailKinds)
     }
 
     async function nextOneRuns(): Promise<void> {
-      assert.equal(ended(await library.run(answers(way))), 'ok')
+      assert.equal(ended(await library.run(answers(jailKind))), 'ok')
     }
 
     test('a program whose processes are all stopped from outside ends at its deadline', async (t) => {
-      if (isMissing(t, { way })) return
+      if (isMissing(t, { jailKind })) return
       const { end, pids } = await running(guests.sleeps)
       for (const pid of pids) signal(pid, 'SIGSTOP')
       assert.equal(ended(await inTime(end, 'its end', soonMs)), 'timeout TIMEOUT')
@@ -110,13 +110,13 @@ for (const way of jailKinds)
     })
 
     test('a parked wall that no longer answers when its job comes has its end in its time', async (t) => {
-      if (isMissing(t, { way })) return
+      if (isMissing(t, { jailKind })) return
       await nextOneRuns()
       await until(() => parked().length > 0, 'a spare', soonMs)
       await sleep(500)
       for (const pid of parked()) signal(pid, 'SIGSTOP')
       const stopped = parked()
-      const end = library.run(python('result = 42', way, { limits: { timeout: '2s' } }))
+      const end = library.run(python('result = 42', jailKind, { limits: { timeout: '2s' } }))
       // A warden that throttles by SIGSTOP and SIGCONT may wake a process that the test stopped.
       assert.match(ended(await inTime(end, 'its end', soonMs)), /^(timeout TIMEOUT|ok)$/)
       // The job took at most one of the stopped spares; kill the rest.
@@ -126,7 +126,7 @@ for (const way of jailKinds)
     })
 
     test('a program killed from outside says by what, and the next one runs', async (t) => {
-      if (isMissing(t, { way })) return
+      if (isMissing(t, { jailKind })) return
       const { end, pids } = await running(guests.sleeps)
       for (const pid of pids) signal(pid, 'SIGKILL')
       assert.match(ended(await inTime(end, 'its end', soonMs)), /^(error EXIT|failed WALL_LOST)$/)
@@ -135,11 +135,11 @@ for (const way of jailKinds)
     })
 
     test('out of memory, itself or by a child: it says so, and others go on', async (t) => {
-      if (isMissing(t, { way })) return
-      const neighbour = library.run(python('import time\ntime.sleep(1)\nresult = 1', way))
+      if (isMissing(t, { jailKind })) return
+      const neighbour = library.run(python('import time\ntime.sleep(1)\nresult = 1', jailKind))
       for (const code of [guests.eats, guests.childEats]) {
         const limits = { memory: '64MB', timeout: '20s' }
-        const outcome = await library.run(python(code, way, { limits }))
+        const outcome = await library.run(python(code, jailKind, { limits }))
         assert.equal(ended(outcome), 'limit MEMORY')
       }
       assert.equal(ended(await neighbour), 'ok')
@@ -147,7 +147,7 @@ for (const way of jailKinds)
     })
 
     test('on the stderr of a program that is ended, or ends badly, are its own words alone', async (t) => {
-      if (isMissing(t, { way })) return
+      if (isMissing(t, { jailKind })) return
       const own = 'import os, sys\nprint("own", file=sys.stderr, flush=True)\n'
       for (const [code, end] of [
         [guests.spins, 'timeout TIMEOUT'],
@@ -157,13 +157,13 @@ for (const way of jailKinds)
         ['os._exit(3)', 'error EXIT'],
       ] as const) {
         const limits = { memory: '64MB', timeout: code === guests.spins ? '1s' : '20s' }
-        const outcome = await library.run(python(own + code, way, { limits }))
+        const outcome = await library.run(python(own + code, jailKind, { limits }))
         assert.deepEqual([ended(outcome), outcome.stderr], [end, 'own\n'])
       }
     })
 
     test('a disk that is full inside is the program’s own affair, and another has its own', async (t) => {
-      if (isMissing(t, { way })) return
+      if (isMissing(t, { jailKind })) return
       const code = `
 import errno
 try:
@@ -172,14 +172,14 @@ try:
 except OSError as error:
     result = errno.errorcode[error.errno]`
       const limits = { disk: '8MB' }
-      const outcome = await library.run(python(code, way, { limits }))
+      const outcome = await library.run(python(code, jailKind, { limits }))
       assert.equal(ended(outcome), 'ok')
       assert.match(String(outcome.result), /^(ENOSPC|EFBIG)$/)
       await nextOneRuns()
     })
 
     test('a program that shuts its socket, or all it has, and goes on, is ended at once', async (t) => {
-      if (isMissing(t, { way })) return
+      if (isMissing(t, { jailKind })) return
       for (const code of [guests.shutsItsSocket, guests.shutsEverything]) {
         const { end, pids } = await running(code, { limits: { timeout: '60s' } })
         assert.match(ended(await inTime(end, 'its end', soonMs)), /^(failed WALL_LOST|error EXIT)$/)
@@ -189,7 +189,7 @@ except OSError as error:
     })
 
     test('a daemon that keeps the output pipes open after its program exits does not delay the outcome', async (t) => {
-      if (isMissing(t, { way })) return
+      if (isMissing(t, { jailKind })) return
       const { end, pids } = await running(guests.leavesADaemon, { limits: { timeout: '20s' } })
       const outcome = await inTime(end, 'its end', soonMs)
       assert.deepEqual([ended(outcome), outcome.result], ['ok', 'done'])
@@ -197,13 +197,13 @@ except OSError as error:
     })
 
     test('the clock on the wall jumps a day, there and back: lives are as long as they are', async (t) => {
-      if (isMissing(t, { way })) return
+      if (isMissing(t, { jailKind })) return
       const real = Date.now
       t.after(() => mock.restoreAll())
       for (const jump of [86_400_000, -86_400_000]) {
         const began = performance.now()
-        const long = library.run(python('import time\ntime.sleep(1.5)\nresult = 1', way))
-        const endless = library.run(python(guests.spins, way, { limits: { timeout: '1s' } }))
+        const long = library.run(python('import time\ntime.sleep(1.5)\nresult = 1', jailKind))
+        const endless = library.run(python(guests.spins, jailKind, { limits: { timeout: '1s' } }))
         await sleep(300)
         mock.method(Date, 'now', () => real() + jump)
         assert.equal(ended(await inTime(endless, 'its end', soonMs)), 'timeout TIMEOUT')
@@ -218,26 +218,26 @@ except OSError as error:
   })
 
 suite('Death of a process that holds walls', { skip: unable('python') }, () => {
-  for (const way of jailKinds)
-    test(`${way}: the warden ends while it is asked to claim: the job failed, and nothing is left`, async (t) => {
-      if (isMissing(t, { way })) return
+  for (const jailKind of jailKinds)
+    test(`${jailKind}: the warden ends while it is asked to claim: the job failed, and nothing is left`, async (t) => {
+      if (isMissing(t, { jailKind })) return
       await using library = await open()
-      assert.equal(ended(await library.run(answers(way))), 'ok')
+      assert.equal(ended(await library.run(answers(jailKind))), 'ok')
       const warden = wardenOf()
       const all = descendantsOf(process.pid)
       process.kill(warden, 'SIGSTOP')
-      const asked = library.run(answers(way))
+      const asked = library.run(answers(jailKind))
       await sleep(200)
       process.kill(warden, 'SIGKILL')
       assert.equal(ended(await inTime(asked, 'its end', soonMs)), 'failed WARDEN_LOST')
-      const again = await inTime(library.run(answers(way)), 'the next end', soonMs)
+      const again = await inTime(library.run(answers(jailKind)), 'the next end', soonMs)
       assert.match(ended(again), /WARDEN_LOST/)
       assert.deepEqual(await remaining(all), [])
     })
 
   for (const victim of ['the server', 'the warden'] as const)
     test(`${victim} is killed while programs run: no orphan, and the next start sweeps its leases`, async (t) => {
-      if (isMissing(t, { way: 'embedded' })) return
+      if (isMissing(t, { jailKind: 'embedded' })) return
       const place = makePlace()
       try {
         const first = await startServer(place)
@@ -245,7 +245,7 @@ suite('Death of a process that holds walls', { skip: unable('python') }, () => {
         const url = new URL('/v1/executions', first.active).href
         const headers = { ...bearer(first.apiKey), prefer: 'respond-async' }
         for (const provider of jailKinds.filter(
-          (way) => way === 'embedded' || !isMissingQuietly(way),
+          (jailKind) => jailKind === 'embedded' || !isMissingQuietly(jailKind),
         ))
           for (const code of [guests.sleeps, guests.spins]) {
             const limits = { timeout: '60s' }
@@ -339,8 +339,8 @@ function textOf(file: string): string {
   }
 }
 
-function isMissingQuietly(way: JailKind): boolean {
+function isMissingQuietly(jailKind: JailKind): boolean {
   let isSkipped = false
-  isMissing({ skip: () => void (isSkipped = true) } as never, { way })
+  isMissing({ skip: () => void (isSkipped = true) } as never, { jailKind })
   return isSkipped
 }

@@ -35,20 +35,20 @@ after(async () => {
 })
 
 function run(
-  way: JailKind,
+  jailKind: JailKind,
   request: Partial<JobRequest>,
   options: RunOptions = {},
 ): Promise<Outcome> {
-  const asked = { language: 'python', code: '', provider: way, ...request } as const
+  const asked = { language: 'python', code: '', provider: jailKind, ...request } as const
   return library.run(asked, options)
 }
 
 async function valueOf(
-  way: JailKind,
+  jailKind: JailKind,
   code: string,
   more: Partial<JobRequest> = {},
 ): Promise<unknown> {
-  const { status, result, error, stderr } = await run(way, { code, ...more })
+  const { status, result, error, stderr } = await run(jailKind, { code, ...more })
   assert.equal(status, 'ok', `${JSON.stringify(error)} ${stderr}`)
   return result
 }
@@ -60,16 +60,16 @@ began, before = time.monotonic(), time.process_time()
 while time.monotonic() - began < ${seconds}: pass
 result = (time.process_time() - before) / (time.monotonic() - began)`
 
-for (const way of jailKinds)
-  suite(`Figures of "${way}"`, { skip: unable('python') }, () => {
+for (const jailKind of jailKinds)
+  suite(`Figures of "${jailKind}"`, { skip: unable('python') }, () => {
     test('S1-10: a busy loop gets what is stated of a core, within a tenth', async (t) => {
-      if (isMissing(t, { way })) return
+      if (isMissing(t, { jailKind })) return
       const seen: { readonly share: number; readonly idle: number }[] = []
       // A busy machine gives less than the limit at times, and never more.
       for (let n = 0; n < tries / 2 && !seen.some(({ share }) => isNear(share)); n++) {
         const limits = { cpu: 0.2, timeout: '20s' }
         const [began, before] = [performance.now(), idleMs()]
-        const share = (await valueOf(way, burns(3), { limits })) as number
+        const share = (await valueOf(jailKind, burns(3), { limits })) as number
         seen.push({ share, idle: (idleMs() - before) / (performance.now() - began) })
       }
       const text = seen.map(({ share, idle }) => `${share.toFixed(3)} (${idle.toFixed(1)} idle)`)
@@ -87,7 +87,7 @@ for (const way of jailKinds)
     })
 
     test('S4-21: times and memory match measurements from outside', async (t) => {
-      if (isMissing(t, { way })) return
+      if (isMissing(t, { jailKind })) return
       const code = `
 import ctypes, time
 ctypes.CDLL(None).prctl(15, b"figures")
@@ -111,7 +111,7 @@ print("end", flush=True)`
           }
         }
         const limits = { memory: '256MB', timeout: '20s' }
-        const { status, metrics } = await run(way, { code, limits }, { tap })
+        const { status, metrics } = await run(jailKind, { code, limits }, { tap })
         assert.equal(status, 'ok')
         const between = seen.ended - seen.began
         t.diagnostic(JSON.stringify({ ...seen, between, ...metrics }))
@@ -127,10 +127,10 @@ print("end", flush=True)`
     })
 
     test('S4-21: the time that a program’s children used is its own', async (t) => {
-      if (isMissing(t, { way })) return
+      if (isMissing(t, { jailKind })) return
       const burn = 'i=0; while [ $i -lt 400000 ]; do i=$((i+1)); done'
       await near(async () => {
-        const shell = await run(way, {
+        const shell = await run(jailKind, {
           language: 'sh',
           code: `(${burn}); times >&2; exit 0`,
           limits: { timeout: '20s' },
@@ -144,8 +144,8 @@ print("end", flush=True)`
     })
 
     test('S4-21: a job ended by its deadline reports its CPU time, too', async (t) => {
-      if (isMissing(t, { way })) return
-      const { status, metrics, stdout } = await run(way, {
+      if (isMissing(t, { jailKind })) return
+      const { status, metrics, stdout } = await run(jailKind, {
         code: `
 import time
 while True:
@@ -164,21 +164,21 @@ while True:
     })
 
     test('S4-21: a program that kills itself or calls _exit reports its CPU time', async (t) => {
-      if (isMissing(t, { way })) return
+      if (isMissing(t, { jailKind })) return
       for (const last of ['os.kill(os.getpid(), 9)', 'os._exit(3)']) {
         const code = `
 import os, time
 while time.process_time() < 0.6: pass
 ${last}`
-        const { status, metrics } = await run(way, { code, entry: 'program' })
+        const { status, metrics } = await run(jailKind, { code, entry: 'program' })
         assert.equal(status, 'error')
         assert.ok(metrics.cpuTime >= 250, `${last}: ${metrics.cpuTime} ms`)
       }
     })
 
     test('S4-21: a program that claims no usage is reported with its measured usage', async (t) => {
-      if (isMissing(t, { way })) return
-      const { status, metrics } = await run(way, {
+      if (isMissing(t, { jailKind })) return
+      const { status, metrics } = await run(jailKind, {
         code: `
 import json, os, struct, time
 before = time.process_time()
@@ -195,7 +195,7 @@ time.sleep(5)`,
     })
 
     test('a program that writes artifacts itself makes the server hold no more than their limit', async (t) => {
-      if (isMissing(t, { way })) return
+      if (isMissing(t, { jailKind })) return
       const code = (each: number) => `
 import json, os, struct, time
 def leave(path, size):
@@ -206,20 +206,20 @@ leave("a", ${each})
 leave("b", ${each})
 time.sleep(60)`
       const limits = { artifacts: '1MiB', timeout: '5s' }
-      const beyond = await run(way, { code: code(MiB / 2 + 1), limits })
+      const beyond = await run(jailKind, { code: code(MiB / 2 + 1), limits })
       assert.deepEqual(
         [beyond.status, beyond.error?.code, beyond.artifacts],
         ['error', 'ARTIFACTS_TOO_LARGE', []],
       )
-      const within = await run(way, { code: code(MiB / 2), limits })
+      const within = await run(jailKind, { code: code(MiB / 2), limits })
       assert.equal(within.status, 'timeout')
       const honest = `open("a", "wb").write(bytes(${MiB / 2})); open("b", "wb").write(bytes(${MiB / 2}))`
-      const { status, artifacts } = await run(way, { code: honest, limits })
+      const { status, artifacts } = await run(jailKind, { code: honest, limits })
       assert.deepEqual([status, artifacts.length], ['ok', 2])
     })
 
     test('S1-12: writing is refused everywhere but in the scratch, which is no larger than stated', async (t) => {
-      if (isMissing(t, { way })) return
+      if (isMissing(t, { jailKind })) return
       const code = `
 import errno, os
 def tried(path, flags):
@@ -239,7 +239,7 @@ try:
 except OSError as error: full = errno.errorcode[error.errno]
 result = [refused, scratch, taken, full]`
       const limits = { disk: '8MB' }
-      const [refused, scratch, taken, full] = (await valueOf(way, code, { limits })) as [
+      const [refused, scratch, taken, full] = (await valueOf(jailKind, code, { limits })) as [
         Record<string, string>,
         Record<string, string>,
         number,
@@ -254,7 +254,7 @@ result = [refused, scratch, taken, full]`
     })
 
     test('S4-9: no path leads to a file of this machine: not by "..", links, /proc or a name that comes with the job', async (t) => {
-      if (isMissing(t, { way })) return
+      if (isMissing(t, { jailKind })) return
       const code = `
 import os
 def main(secret):
@@ -270,19 +270,19 @@ def main(secret):
         place + secret for place in ["/proc/self/root", "/proc/1/root", "/proc/self/cwd/" + above, "/proc/thread-self/root", "/dev/fd/0/..", "/proc/1/cwd/" + above]]
     for fd in range(64): paths.append(f"/proc/self/fd/{fd}{secret}")
     return [sorted(set(map(read, paths))), hard]`
-      const [seen, hard] = (await valueOf(way, code, { input: secret })) as [string[], string]
+      const [seen, hard] = (await valueOf(jailKind, code, { input: secret })) as [string[], string]
       for (const one of seen)
         assert.match(one, /^(FileNotFoundError|PermissionError|NotADirectoryError)$/)
       assert.equal(hard, 'refused')
       for (const path of ['../out', '/etc/passwd', 'a/../../b', 'a\0b', ''])
         await assert.rejects(
-          async () => run(way, { files: [{ path, content: '', encoding: 'utf8' }] }),
+          async () => run(jailKind, { files: [{ path, content: '', encoding: 'utf8' }] }),
           path,
         )
     })
 
     test('S4-55: a spare is taken by the next job, used once, and replaced', async (t) => {
-      if (isMissing(t, { way })) return
+      if (isMissing(t, { jailKind })) return
       for (const [language, code] of [
         [
           'python',
@@ -298,7 +298,7 @@ module.exports = () => { const seen = [fs.readdirSync('/work'), fs.readdirSync('
         // On a machine that is busy with others it takes longer to make the next one.
         const isTaken = () => pools.slice(1).includes('hit')
         for (let n = 0; n < jobsMin || (n < jobsMax && !isTaken()); n++) {
-          const { status, metrics, result } = await run(way, { language, code })
+          const { status, metrics, result } = await run(jailKind, { language, code })
           assert.equal(status, 'ok')
           assert.ok(!JSON.stringify(result).includes('mark'), 'an earlier job was here')
           pools.push(metrics.pool)

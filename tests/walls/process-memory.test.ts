@@ -6,12 +6,12 @@ import { openWhole } from './whole-wall.ts'
 
 /** Programs of one wall have one user. None of them changes what another holds in memory, its parent's above all. */
 const stands: readonly {
-  readonly way: 'embedded' | 'bubblewrap'
+  readonly jailKind: 'embedded' | 'bubblewrap'
   readonly without: JailLayer[]
 }[] = [
-  { way: 'embedded', without: [] },
-  { way: 'embedded', without: ['landlock'] },
-  { way: 'bubblewrap', without: [] },
+  { jailKind: 'embedded', without: [] },
+  { jailKind: 'embedded', without: ['landlock'] },
+  { jailKind: 'bubblewrap', without: [] },
 ]
 
 const writes = `
@@ -36,11 +36,11 @@ seen = os.pread(os.open('/proc/self/mem', os.O_RDONLY), 6, at)
 print(kept.value.decode(), seen.decode(), 'over', flush=True)`
 
 suite('The memory of a program', { skip: unable('python') }, () => {
-  for (const { way, without } of stands)
-    test(`is written by no other one of its wall, ${[way, ...without].join(', without ')}`, async (t) => {
-      if (isMissing(t, { way })) return
+  for (const { jailKind, without } of stands)
+    test(`is written by no other one of its wall, ${[jailKind, ...without].join(', without ')}`, async (t) => {
+      if (isMissing(t, { jailKind })) return
       await using whole = await openWhole({ without })
-      const wall = await whole.start('python', way)
+      const wall = await whole.start('python', jailKind)
       await wall.claim()
       wall.run(writes)
       await wall.end()

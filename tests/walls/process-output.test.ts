@@ -32,9 +32,9 @@ after(async () => {
 // Both wait for most of their time: what passes has a pace.
 suite('Output', { skip: unable('python') }, () => {
   suite('as much as there is', { concurrency: true }, () => {
-    for (const way of jailKinds)
-      test(`S4-58: ${way}: ${outputMiB} MiB of output pass through with flat memory, the first before the end`, async (t) => {
-        if (isMissing(t, { way })) return
+    for (const jailKind of jailKinds)
+      test(`S4-58: ${jailKind}: ${outputMiB} MiB of output pass through with flat memory, the first before the end`, async (t) => {
+        if (isMissing(t, { jailKind })) return
         const code = `
 import sys
 block = b"x" * 65535 + b"\\n"
@@ -52,7 +52,7 @@ for _ in range(${outputMiB * 16}): sys.stdout.buffer.write(block)`
         }
         const limits = { output: `${outputMiB + 1}MB`, timeout: '300s' }
         const outcome = await library.run(
-          { language: 'python', code, provider: way, limits },
+          { language: 'python', code, provider: jailKind, limits },
           { tap },
         )
         assert.equal(outcome.status, 'ok', JSON.stringify(outcome.error))
@@ -65,9 +65,9 @@ for _ in range(${outputMiB * 16}): sys.stdout.buffer.write(block)`
       })
   })
 
-  for (const way of jailKinds)
-    test(`S4-58: ${way}: unread output does not pile up, and its job can be cancelled`, async (t) => {
-      if (isMissing(t, { way })) return
+  for (const jailKind of jailKinds)
+    test(`S4-58: ${jailKind}: unread output does not pile up, and its job can be cancelled`, async (t) => {
+      if (isMissing(t, { jailKind })) return
       const cancel = new AbortController()
       let heard = 0
       const tap = (_: string, text: string) => {
@@ -78,7 +78,7 @@ for _ in range(${outputMiB * 16}): sys.stdout.buffer.write(block)`
       const code = 'while True: print("x" * 10000)'
       const limits = { output: '1GB', timeout: '60s' }
       const end = library.run(
-        { language: 'python', code, provider: way, limits },
+        { language: 'python', code, provider: jailKind, limits },
         { tap, signal: cancel.signal },
       )
       await until(() => heard > 0, 'the first output')
@@ -90,15 +90,15 @@ for _ in range(${outputMiB * 16}): sys.stdout.buffer.write(block)`
       assert.equal(status, 'cancelled')
     })
 
-  for (const way of jailKinds)
-    test(`${way}: an uncaught error is printed whole, though the job's end is told before`, async (t) => {
-      if (isMissing(t, { way })) return
+  for (const jailKind of jailKinds)
+    test(`${jailKind}: an uncaught error is printed whole, though the job's end is told before`, async (t) => {
+      if (isMissing(t, { jailKind })) return
       const sources = [
         `require('./missing-package')`,
         `Promise.reject(Object.assign(new Error('late'), { code: 'MODULE_NOT_FOUND' }))`,
       ]
       for (const code of [...sources, ...sources, ...sources]) {
-        const { status, stderr } = await library.run({ language: 'node', code, provider: way })
+        const { status, stderr } = await library.run({ language: 'node', code, provider: jailKind })
         assert.equal(status, 'error')
         assert.match(stderr, /code: 'MODULE_NOT_FOUND'[^]*Node\.js v/)
       }

@@ -64,7 +64,7 @@ function nameOf(lease: string): string {
 
 suite('Many programs leave nothing', { skip: unable('python') }, () => {
   test(`S1-22: after ${runs} runs descriptors, groups, namespaces, disk and uids are what they were`, async (t) => {
-    if (isMissing(t, { way: 'bubblewrap' })) return
+    if (isMissing(t, { jailKind: 'bubblewrap' })) return
     const folder = mkdtempSync(join(tmpdir(), 'mayfly-many-'))
     const state = join(folder, 'state')
     const outside = () => ({
@@ -129,7 +129,7 @@ suite('Many programs leave nothing', { skip: unable('python') }, () => {
   })
 
   test(`${soakMs / 1000} seconds of everything at once, with kills at random: the server lives, and nothing is left`, async (t) => {
-    if (isMissing(t, { way: 'bubblewrap' })) return
+    if (isMissing(t, { jailKind: 'bubblewrap' })) return
     t.diagnostic(`MAYFLY_SEED=${seed}`)
     const random = seeded(seed)
     const place = makePlace()

@@ -4,21 +4,21 @@ import { findJailFacts } from '../../src/jail/facts.ts'
 import { ordinaryFollows } from '../fixtures/half.ts'
 import type { ProcessWish } from './process-wall.ts'
 
-/** Both ways in, started by root (where the tests are) and by an ordinary user. */
+/** Both jail kinds, started by root (where the tests are) and by an ordinary user. */
 export const stands: readonly {
   readonly title: string
-  readonly wish: Pick<ProcessWish, 'way' | 'ordinary'>
+  readonly wish: Pick<ProcessWish, 'jailKind' | 'ordinary'>
 }[] = [
-  { title: 'embedded', wish: { way: 'embedded' } },
-  { title: 'embedded, by an ordinary user', wish: { way: 'embedded', ordinary: true } },
-  { title: 'bubblewrap', wish: { way: 'bubblewrap' } },
-  { title: 'bubblewrap, by an ordinary user', wish: { way: 'bubblewrap', ordinary: true } },
+  { title: 'embedded', wish: { jailKind: 'embedded' } },
+  { title: 'embedded, by an ordinary user', wish: { jailKind: 'embedded', ordinary: true } },
+  { title: 'bubblewrap', wish: { jailKind: 'bubblewrap' } },
+  { title: 'bubblewrap, by an ordinary user', wish: { jailKind: 'bubblewrap', ordinary: true } },
 ]
 
 /** Why there can be no such wall here; a machine that is known to have all of it never skips. */
 export function isMissing(
   t: TestContext,
-  { way, ordinary }: Pick<ProcessWish, 'way' | 'ordinary'>,
+  { jailKind, ordinary }: Pick<ProcessWish, 'jailKind' | 'ordinary'>,
 ) {
   const isRoot = process.getuid?.() === 0
   const elsewhere = ordinary && (isRoot ? ordinaryFollows : 'this is an ordinary user already')
@@ -29,7 +29,7 @@ export function isMissing(
   const facts = findJailFacts(ordinary ? ['root'] : [])
   const why = !facts.namespaces
     ? 'namespaces are forbidden here'
-    : way === 'bubblewrap' && !facts.bubblewrap
+    : jailKind === 'bubblewrap' && !facts.bubblewrap
       ? 'bwrap is missing'
       : undefined
   if (!why) return false

@@ -18,7 +18,7 @@ import { takeSlot } from '../../src/warden/slots.ts'
 /** A process wall started straight from its command, and spoken to as the server would. */
 export interface ProcessWish {
   readonly program: 'node' | 'python'
-  readonly way?: 'embedded' | 'bubblewrap'
+  readonly jailKind?: 'embedded' | 'bubblewrap'
   readonly hide?: readonly string[]
   readonly without?: JailOptions['without']
   readonly scratch?: string
@@ -175,7 +175,7 @@ function composed(wish: ProcessWish, facts: JailFacts, uid: number | undefined):
     wish.program === 'node' ? nodeProgram({ scratchBytes }) : pythonProgram({ scratchBytes })
   const options = { uid, without: wish.without ?? [], scratch: wish.scratch }
   const command =
-    wish.way === 'bubblewrap'
+    wish.jailKind === 'bubblewrap'
       ? composeBubblewrap(program, facts, options)
       : composeEmbedded(program, facts, options)
   if (!command) throw new Error('Cannot make this wall here')

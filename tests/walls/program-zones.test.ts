@@ -56,13 +56,13 @@ const spin: ZoneRule = { kind: 'spin', programs: ['awk'], processes: 8, life: 70
 
 /** Runs one script in a wall with these rules, and passes the zone reports to `then`. */
 async function live(
-  { wish, way = 'embedded' }: Pick<Stand, 'wish'> & { readonly way?: JailKind },
+  { wish, jailKind = 'embedded' }: Pick<Stand, 'wish'> & { readonly jailKind?: JailKind },
   zones: readonly ZoneRule[],
   code: string,
   then: (told: readonly ZoneReport[], wall: WholeWall, warden: WardenClient) => Promise<void>,
 ): Promise<void> {
   await using stand = await openWhole(wish)
-  const wall = await stand.start('node', way)
+  const wall = await stand.start('node', jailKind)
   const told: ZoneReport[] = []
   stand.warden.onZone(wall.id, (zone) => void told.push(zone))
   await wall.claim({ memory: 1024 * MiB, cpu: 2, processes: 128, zones })
@@ -224,14 +224,14 @@ suite('Zones of programs, each in its group before its first instruction', () =>
 
   test('S2-7: the first thing that a program reads is that it is in its zone', async (t) => {
     if (isMissing(t, strong!)) return
-    for (const way of [
+    for (const jailKind of [
       'embedded',
       ...(findProgram('bwrap') ? (['bubblewrap'] as const) : []),
     ] as const) {
       const inside = { kind: 'inside', programs: ['cat'], memory: 32 * MiB, life: 9000 }
       const code = 'cat /proc/self/cgroup; ./link /proc/self/cgroup; sh -c "cat /proc/self/cgroup"'
       await live(
-        { ...strong!, way },
+        { ...strong!, jailKind },
         [inside],
         `ln -s /bin/cat link; ${code}`,
         async (told, wall) => {

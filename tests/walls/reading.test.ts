@@ -24,11 +24,11 @@ def main(input):
     while left > 0: left -= len(os.read(fd, 65536))
     return time.monotonic() - began`
 
-for (const way of jailKinds)
-  suite(`Reading from a disk: ${way}`, { skip: unable('python') }, () => {
+for (const jailKind of jailKinds)
+  suite(`Reading from a disk: ${jailKind}`, { skip: unable('python') }, () => {
     test('S1-10: reading is as slow as its limit on walls that claim to enforce io, and no other wall claims it', async (t) => {
-      if (isMissing(t, { way })) return
-      const made = await makeProcesses(way, {}, 'python')
+      if (isMissing(t, { jailKind })) return
+      const made = await makeProcesses(jailKind, {}, 'python')
       try {
         const stand = new Stand(
           made.provider,

@@ -253,28 +253,28 @@ after(async () => {
 })
 
 async function valueOf(
-  way: JailKind,
+  jailKind: JailKind,
   job: Pick<Library, 'language' | 'code'>,
   files: JobFile[] = [],
 ) {
   const { language, code } = job
   const limits = { timeout: '30s', memory: '512MB', processes: 64 }
-  const outcome = await library.run({ language, code, files, provider: way, limits })
+  const outcome = await library.run({ language, code, files, provider: jailKind, limits })
   assert.equal(outcome.status, 'ok', `${JSON.stringify(outcome.error)} ${outcome.stderr}`)
-  assert.equal(outcome.provider, way)
+  assert.equal(outcome.provider, jailKind)
   return outcome.result
 }
 
-for (const way of jailKinds)
-  suite(`By "${way}"`, { skip: unable() }, () => {
+for (const jailKind of jailKinds)
+  suite(`By "${jailKind}"`, { skip: unable() }, () => {
     for (const one of [...inPython, ...inNode])
       test(`${one.language}: ${one.title}`, async (t) => {
-        if (isMissing(t, { way }) || (one.language === 'python' && isWithoutPython(t))) return
-        assert.deepEqual(await valueOf(way, one), one.expect)
+        if (isMissing(t, { jailKind }) || (one.language === 'python' && isWithoutPython(t))) return
+        assert.deepEqual(await valueOf(jailKind, one), one.expect)
       })
 
     test('python: a wheel that the job brings', async (t) => {
-      if (isMissing(t, { way }) || isWithoutPython(t)) return
+      if (isMissing(t, { jailKind }) || isWithoutPython(t)) return
       const files: JobFile[] = [
         { path: 'greet-1.0-py3-none-any.whl', content: wheel(), encoding: 'base64' },
       ]
@@ -285,7 +285,7 @@ import greet, greet.deep
 from importlib.metadata import version
 result = [greet.hello("Ada"), greet.deep.two(), version("greet"), greet.__file__]`
       const [hello, two, version, file] = (await valueOf(
-        way,
+        jailKind,
         { language: 'python', code },
         files,
       )) as string[]
@@ -294,7 +294,7 @@ result = [greet.hello("Ada"), greet.deep.two(), version("greet"), greet.__file__
     })
 
     test('node: a package that the job brings, by require and by import', async (t) => {
-      if (isMissing(t, { way })) return
+      if (isMissing(t, { jailKind })) return
       const files: JobFile[] = Object.entries({
         'package.json': '{"type": "module", "imports": {"#own": "./own.js"}}',
         'own.js': 'export const own = "own"',
@@ -316,16 +316,16 @@ import { own } from '#own'
 import { createRequire } from 'node:module'
 const require = createRequire(import.meta.url)
 export default () => [greet('Ada'), require('greet')('Ada'), two, own]`
-      const said = await valueOf(way, { language: 'node', code }, files)
+      const said = await valueOf(jailKind, { language: 'node', code }, files)
       assert.deepEqual(said, ['Hello, Ada', 'Hi, Ada', 2, 'own'])
     })
 
     test('node: a package as it is published', async (t) => {
-      if (isMissing(t, { way })) return
+      if (isMissing(t, { jailKind })) return
       const code = `
 import { marked } from 'marked'
 export default () => marked.parse('# Title\\n\\n*soft*')`
-      const said = await valueOf(way, { language: 'node', code }, packageFiles('marked'))
+      const said = await valueOf(jailKind, { language: 'node', code }, packageFiles('marked'))
       assert.equal(said, '<h1>Title</h1>\n<p><em>soft</em></p>\n')
     })
   })

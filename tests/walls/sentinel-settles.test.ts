@@ -228,10 +228,10 @@ suite('A phase that is closed while a call of it is under way', { skip, concurre
     assert.deepEqual((await sentinel.status()).allowed, without('write', 'exec'))
   })
 
-  for (const way of ways)
-    test(`holds, or ends the wall, where threads wait for one that hardly ever runs, ${way}`, async () => {
+  for (const jailKind of ways)
+    test(`holds, or ends the wall, where threads wait for one that hardly ever runs, ${jailKind}`, async () => {
       await using whole = await openWhole()
-      const wall = await whole.start('python', way)
+      const wall = await whole.start('python', jailKind)
       await wall.claim({ memory: 2 ** 30, processes: 100 })
       wall.run(inverts)
       await until(() => wall.said.stdout.includes('begun'), 'it to be in the way')

@@ -116,11 +116,11 @@ print('ready', flush=True)
 os.execv('/work/asks', ['asks'])`
 
 suite('An attempt to bypass a sentinel', { skip, concurrency: 1 }, () => {
-  for (const way of ways)
+  for (const jailKind of ways)
     for (const [name, code] of Object.entries({ toggles, starves }))
-      test(`does not delay a phase change by making the sentinel wait: ${name}, ${way}`, async () => {
+      test(`does not delay a phase change by making the sentinel wait: ${name}, ${jailKind}`, async () => {
         await using whole = await openWhole()
-        const wall = await whole.start('python', way)
+        const wall = await whole.start('python', jailKind)
         await wall.claim({ memory: 2 ** 30, processes: 100 })
         wall.run(code)
         await until(() => wall.said.stdout.includes('ready'), 'it to begin')
@@ -134,10 +134,10 @@ suite('An attempt to bypass a sentinel', { skip, concurrency: 1 }, () => {
         assert.equal((await wall.end()).how, 'killed')
       })
 
-  for (const way of ways)
-    test(`is refused with its class of calls: sockets that connect by writing, names of sockets, times of files, ${way}`, async () => {
+  for (const jailKind of ways)
+    test(`is refused with its class of calls: sockets that connect by writing, names of sockets, times of files, ${jailKind}`, async () => {
       await using whole = await openWhole()
-      const wall = await whole.start('python', way)
+      const wall = await whole.start('python', jailKind)
       await wall.claim({ egress: true })
       wall.run(round)
       await until(() => wall.said.stdout.includes('ready'), 'it to begin')
@@ -162,10 +162,10 @@ suite('An attempt to bypass a sentinel', { skip, concurrency: 1 }, () => {
       assert.match(rows.at(-1)!, /^\[(?!.*named).*\] True 127\.0\.0\.1$/)
     })
 
-  for (const way of ways)
-    test(`fails by an undumpable program with a call pending since before its class was closed, ${way}`, async () => {
+  for (const jailKind of ways)
+    test(`fails by an undumpable program with a call pending since before its class was closed, ${jailKind}`, async () => {
       await using whole = await openWhole()
-      const wall = await whole.start('python', way)
+      const wall = await whole.start('python', jailKind)
       await wall.claim()
       wall.run(unreadable)
       await until(() => wall.said.stdout.includes('waits'), 'it to wait')

@@ -80,10 +80,10 @@ async function roundAfter(wall: WholeWall): Promise<string> {
 }
 
 suite('Calls of a wall', { skip, concurrency: 1 }, () => {
-  for (const way of ways)
-    test(`are closed class by class while the program runs, and the others are not, ${way}`, async () => {
+  for (const jailKind of ways)
+    test(`are closed class by class while the program runs, and the others are not, ${jailKind}`, async () => {
       await using whole = await openWhole()
-      const wall = await whole.start('python', way)
+      const wall = await whole.start('python', jailKind)
       assert.ok(wall.started.wall.layers.includes('sentinel'))
       assert.doesNotMatch(wall.started.wall.missing.join(), /sentinel/)
       await wall.claim({ egress: true })
@@ -324,13 +324,13 @@ suite('A sentinel', { skip, concurrency: 1 }, () => {
     }
   })
 
-  for (const way of ways)
-    test(`and its warden let no call of any class succeed after they said so, in ${flipsByWay} flips, ${way}`, async (t) => {
+  for (const jailKind of ways)
+    test(`and its warden let no call of any class succeed after they said so, in ${flipsByWay} flips, ${jailKind}`, async (t) => {
       t.diagnostic(`MAYFLY_SEED=${seed}`)
       const random = seeded(seed)
       await using whole = await openWhole()
       for (let left = flipsByWay; left > 0;) {
-        const wall = await whole.start('python', way)
+        const wall = await whole.start('python', jailKind)
         await wall.claim({ memory: 256 * 2 ** 20, processes: 100 })
         wall.run(hostile('MONOTONIC', '/work', againAndAgain))
         // Each of them works, until it is closed.

@@ -38,13 +38,13 @@ suite(
   'Socket buffers of a wall are bounded: data sent and not read',
   { skip: unable('python') },
   () => {
-    for (const way of jailKinds)
+    for (const jailKind of jailKinds)
       for (const kind of ['SOCK_STREAM', 'SOCK_DGRAM'] as const)
-        test(`${way}: ${kind}`, async (t) => {
-          if (isMissing(t, { way })) return
+        test(`${jailKind}: ${kind}`, async (t) => {
+          if (isMissing(t, { jailKind })) return
           if (!openCgroups()) return t.skip('no control groups here: THREAT_MODEL.md says so')
           await using whole = await openWhole()
-          const wall = await whole.start('python', way)
+          const wall = await whole.start('python', jailKind)
           await wall.claim({ memory: 64 * 2 ** 20 })
           wall.run(unread(kind))
           const { how } = await wall.end()

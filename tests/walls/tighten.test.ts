@@ -17,13 +17,13 @@ const machines = {
   'without control groups': { hide: ['root', 'cgroup'] },
 } as const
 
-for (const way of jailKinds)
+for (const jailKind of jailKinds)
   for (const [machine, options] of Object.entries(machines))
-    suite(`${way}, ${machine}`, { skip: unable(way, machine) }, () => {
+    suite(`${jailKind}, ${machine}`, { skip: unable(jailKind, machine) }, () => {
       let made: Made
       let stand: Stand
       before(async () => {
-        made = await makeProcesses(way, options, 'python')
+        made = await makeProcesses(jailKind, options, 'python')
         stand = new Stand(made.provider, () => Promise.reject(new Error('no other')), inPython)
       })
       after(async () => {
@@ -132,8 +132,8 @@ def main(input):
       })
     })
 
-function unable(way: JailKind, machine: string): string | false {
-  if (way === 'bubblewrap' && !findProgram('bwrap')) return 'bwrap is missing'
+function unable(jailKind: JailKind, machine: string): string | false {
+  if (jailKind === 'bubblewrap' && !findProgram('bwrap')) return 'bwrap is missing'
   return machine === 'without control groups' && withNeither()
 }
 

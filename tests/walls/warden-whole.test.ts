@@ -161,11 +161,11 @@ except OSError as e: print('ready', type(e).__name__, flush=True)`)
   })
 
   for (const [by, hide] of holders)
-    for (const way of ways) {
+    for (const jailKind of ways) {
       const wish = { hide }
-      test(`${way}, held by ${by}: a fork bomb stays within its processes, and goes as a whole`, async () => {
+      test(`${jailKind}, held by ${by}: a fork bomb stays within its processes, and goes as a whole`, async () => {
         await using stand = await openWhole(wish)
-        const wall = await stand.start('python', way)
+        const wall = await stand.start('python', jailKind)
         await wall.claim({ processes: 16 })
         const { processes } = wall.claimed!.enforced
         assert.equal(processes, by === 'control groups' ? 'cgroup' : 'rlimit')
@@ -176,9 +176,9 @@ except OSError as e: print('ready', type(e).__name__, flush=True)`)
         await leavesNothing(wall)
       })
 
-      test(`${way}, held by ${by}: children share the memory of the job`, async () => {
+      test(`${jailKind}, held by ${by}: children share the memory of the job`, async () => {
         await using stand = await openWhole(wish)
-        const wall = await stand.start('python', way)
+        const wall = await stand.start('python', jailKind)
         await wall.claim({ memory: 96 * MiB, processes: 16 })
         wall.run(guests.memoryBomb)
         const { how, peakBytes } = await wall.end()
@@ -189,12 +189,12 @@ except OSError as e: print('ready', type(e).__name__, flush=True)`)
         assert.ok(peakBytes <= bound, `it had ${Math.round(peakBytes / MiB)} MiB`)
       })
 
-      test(`${way}, held by ${by}: half a core is half a core`, async (t) => {
+      test(`${jailKind}, held by ${by}: half a core is half a core`, async (t) => {
         const shares: number[] = []
         const isHalf = () => shares.at(-1)! > 0.02 && shares.at(-1)! <= 0.57
         do {
           await using stand = await openWhole(wish)
-          const wall = await stand.start('python', way)
+          const wall = await stand.start('python', jailKind)
           await wall.claim({ cpu: 0.5, processes: 16 })
           const { cpu } = wall.claimed!.enforced
           assert.equal(cpu, by === 'control groups' ? 'cgroup' : 'watch')
@@ -207,9 +207,9 @@ except OSError as e: print('ready', type(e).__name__, flush=True)`)
         assert.ok(isHalf(), `it had ${shares.join()} of a core`)
       })
 
-      test(`${way}, held by ${by}: frozen it stands still, and can still be ended`, async () => {
+      test(`${jailKind}, held by ${by}: frozen it stands still, and can still be ended`, async () => {
         await using stand = await openWhole(wish)
-        const wall = await stand.start('python', way)
+        const wall = await stand.start('python', jailKind)
         await wall.claim({ processes: 16 })
         wall.run(guests.burns)
         await ready(wall)
@@ -223,9 +223,9 @@ except OSError as e: print('ready', type(e).__name__, flush=True)`)
         await leavesNothing(wall)
       })
 
-      test(`${way}, held by ${by}: whoever left its family, or stopped, goes with it`, async () => {
+      test(`${jailKind}, held by ${by}: whoever left its family, or stopped, goes with it`, async () => {
         await using stand = await openWhole(wish)
-        const wall = await stand.start('python', way)
+        const wall = await stand.start('python', jailKind)
         await wall.claim({ processes: 16, cpu: 0.1 })
         wall.run(guests.family)
         await ready(wall)
@@ -234,10 +234,13 @@ except OSError as e: print('ready', type(e).__name__, flush=True)`)
       })
 
       for (const isFrozen of [false, true])
-        test(`${way}, held by ${by}: dies with its warden${isFrozen ? ', also while it is frozen' : ''}`, async () => {
+        test(`${jailKind}, held by ${by}: dies with its warden${isFrozen ? ', also while it is frozen' : ''}`, async () => {
           await using stand = await openWhole({ ...wish, apart: true })
           const { pid } = await stand.warden.facts()
-          const [busy, idle] = [await stand.start('python', way), await stand.start('python', way)]
+          const [busy, idle] = [
+            await stand.start('python', jailKind),
+            await stand.start('python', jailKind),
+          ]
           await busy.claim({ processes: 16, cpu: 0.5 })
           busy.run(guests.family)
           await ready(busy)
@@ -250,9 +253,9 @@ except OSError as e: print('ready', type(e).__name__, flush=True)`)
     }
 
   test('ends with its program, whoever of its children went on', async () => {
-    for (const way of ways) {
+    for (const jailKind of ways) {
       await using stand = await openWhole()
-      const wall = await stand.start('python', way)
+      const wall = await stand.start('python', jailKind)
       await wall.claim({ processes: 16 })
       wall.run(guests.leavesOne)
       await ready(wall)
@@ -308,8 +311,8 @@ console.log('had')`
 
   test(`After ${rounds} walls, claimed, used and killed, nothing is left`, async () => {
     await using stand = await openWhole()
-    const round = async (way: 'embedded' | 'bubblewrap', program: 'node' | 'python') => {
-      const wall = await stand.start(program, way)
+    const round = async (jailKind: 'embedded' | 'bubblewrap', program: 'node' | 'python') => {
+      const wall = await stand.start(program, jailKind)
       await wall.claim({ egress: true, cpu: 0.5, processes: 16, io: MiB })
       wall.run(program === 'python' ? guests.sleeps : `console.log('ready')`)
       await ready(wall)
@@ -318,7 +321,7 @@ console.log('had')`
       return wall.id
     }
     // Modules that were loaded stay in memory.
-    for (const way of ways) await round(way, 'python')
+    for (const jailKind of ways) await round(jailKind, 'python')
     const before = await restingRemains()
     const ids = []
     for (let n = 0; n < rounds; n++)

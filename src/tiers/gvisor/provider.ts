@@ -47,13 +47,13 @@ const can = [
 
 /** Whole programs on a kernel in user space, one sentry a job: strength 4. */
 export function createGvisorProvider(options: GvisorOptions): Provider {
-  const way = 'gvisor'
-  const rack = createRack({ way, ...options })
+  const name = 'gvisor'
+  const rack = createRack({ mechanism: name, ...options })
   let languages: readonly Language[] = ['node', 'sh', 'bash', 'python']
   let proved: Promise<Availability> | undefined
   const provider: Provider = {
-    name: way,
-    tier: way,
+    name,
+    tier: name,
     get languages() {
       return languages
     },
@@ -64,7 +64,7 @@ export function createGvisorProvider(options: GvisorOptions): Provider {
       proved ??= provedTwice(prove)
       return proved
     },
-    launch: (profile) => launch(way, profile, options, rack),
+    launch: (profile) => launch(name, profile, options, rack),
     close: () => rack.close(),
   }
 

@@ -64,7 +64,7 @@ export async function probe(
   const { wall } = await rack.take({ language: 'node', disk: spareDiskBytes, calls: usualCalls })
   let bindsIo: boolean
   try {
-    assertWay(provider, wall.wall)
+    assertMechanism(provider, wall.wall)
     await assertJailed(wall)
     bindsIo = (await warden.claim(wall.wall.id, boundIo)).enforced.io === 'cgroup'
   } finally {
@@ -101,9 +101,9 @@ function versionIn(printed: string): string {
   return /^\d+\.\d+\.\d+\S{0,16}/.exec(printed)?.[0] ?? 'unknown'
 }
 
-/** The warden takes another way where the one asked for cannot be had; this provider is that way or nothing. */
-function assertWay({ name }: Provider, { way }: Wall): void {
-  if (way === name) return
+/** The warden falls back to another jail where the requested one cannot be had; this provider is that one or nothing. */
+function assertMechanism({ name }: Provider, { mechanism }: Wall): void {
+  if (mechanism === name) return
   throw new MayflyError('NO_JAIL', `Cannot make a wall by "${name}" here`, {
     hint: name === 'bubblewrap' ? 'Install bubblewrap, and allow user namespaces' : '',
   })

@@ -20,7 +20,7 @@ import { hasSentinel } from '../../walls/sentinel-calls.ts'
 import type { JailKind } from '../../contract/jail-kind.ts'
 
 export interface ProcessOptions {
-  readonly way: JailKind
+  readonly jailKind: JailKind
   readonly warden: WardenClient
   readonly emitter: Emitter
   readonly warm: RackOptions['warm']
@@ -62,13 +62,13 @@ const JS: readonly Language[] = ['js', 'ts']
  * runs in an isolate there, so that it finds the same globals as on every other tier.
  */
 export function createProcessProvider(options: ProcessOptions): Provider {
-  const rack = createRack(options)
+  const rack = createRack({ mechanism: options.jailKind, ...options })
   let languages: readonly Language[] = [...JS, 'node', 'sh', 'bash', 'python']
   let isWatched = false
   let bindsIo = false
   let proved: Promise<Availability> | undefined
   const provider: Provider = {
-    name: options.way,
+    name: options.jailKind,
     tier: 'process',
     get languages() {
       return languages

@@ -34,30 +34,30 @@ export async function tryWalls(
   folders: readonly string[] = [tmpdir()],
   isLast: (result: WallTrialResult) => boolean = () => false,
 ): Promise<readonly WallTrialResult[]> {
-  const ways = provider.tier === 'mock' ? [] : waysTo(provider)
+  const suites = provider.tier === 'mock' ? [] : suitesFor(provider)
   const found: WallTrialResult[] = []
-  for (const way of ways)
-    for await (const result of tryWay(provider, way, folders)) {
+  for (const suite of suites)
+    for await (const result of trySuite(provider, suite, folders)) {
       found.push(result)
       if (isLast(result)) return found
     }
   return found
 }
 
-async function* tryWay(
+async function* trySuite(
   provider: Provider,
-  way: TrialSuite,
+  suite: TrialSuite,
   folders: readonly string[],
 ): AsyncGenerator<WallTrialResult> {
   await using bait = await layOut(folders)
   let heldBy: Sandbox['held'] = {}
   const run: GuestRun = async (code, limits) => {
-    const guest = { ...way, code, bait: bait.facts }
-    const { held = {}, ...end } = await runGuest(provider, guest, { ...way.limits, ...limits })
+    const guest = { ...suite, code, bait: bait.facts }
+    const { held = {}, ...end } = await runGuest(provider, guest, { ...suite.limits, ...limits })
     heldBy = held
     return end
   }
-  for (const [wall, how, holds] of way.trials.filter((one) => isPromised(provider, one))) {
+  for (const [wall, how, holds] of suite.trials.filter((one) => isPromised(provider, one))) {
     try {
       const held = await holds(run, bait)
       const by = heldBy[wall.slice(wall.lastIndexOf(' ') + 1)]
@@ -105,7 +105,7 @@ const known: readonly TrialSuite[] = [
 ]
 
 /** Suites by language; a provider of TypeScript is tried with JavaScript. */
-function waysTo({ languages }: Provider): readonly TrialSuite[] {
+function suitesFor({ languages }: Provider): readonly TrialSuite[] {
   return known.filter(({ language }) => languages.includes(language))
 }
 

@@ -3,11 +3,11 @@ import type { ProgramName } from '../../contract/warden.ts'
 import { openProcesses } from './processes/engine.ts'
 import { openRunsc } from './runsc/engine.ts'
 
-/** An engine, the programs that it starts, and the ways by which a request may ask for it. */
+/** An engine, the programs that it starts, and the mechanisms by which a request may ask for it. */
 interface EngineRow {
   readonly open: OpenEngine
   readonly programs: readonly ProgramName[]
-  readonly ways: readonly string[]
+  readonly mechanisms: readonly string[]
 }
 
 /** The engines of this warden, a row each. */
@@ -15,15 +15,15 @@ export const engines: Readonly<Record<EngineName, EngineRow>> = {
   processes: {
     open: openProcesses,
     programs: ['isolated-vm', 'wasi', 'analyst', 'node', 'python'],
-    ways: ['any', 'embedded', 'bubblewrap'],
+    mechanisms: ['any', 'embedded', 'bubblewrap'],
   },
-  runsc: { open: openRunsc, programs: ['node', 'python'], ways: ['gvisor'] },
+  runsc: { open: openRunsc, programs: ['node', 'python'], mechanisms: ['gvisor'] },
 }
 
-/** The engine that starts this program in this way; undefined where there is none. */
-export function engineFor(program: ProgramName, way: string): EngineName | undefined {
+/** The engine that starts this program by this mechanism; undefined where there is none. */
+export function engineFor(program: ProgramName, mechanism: string): EngineName | undefined {
   const found = Object.entries(engines).find(
-    ([, { programs, ways }]) => programs.includes(program) && ways.includes(way),
+    ([, { programs, mechanisms }]) => programs.includes(program) && mechanisms.includes(mechanism),
   )
   return found?.[0]
 }

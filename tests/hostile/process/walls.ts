@@ -41,7 +41,7 @@ export async function openWalls({ unproved, ...options }: WallsWish = {}): Promi
   const object = { state, escalation: { 0: 'process' } } as const
   const { config } = loadConfig({ object, env: {}, cwd: tmpdir() })
   const warden = await startWarden({ stateFolder: state, ...options })
-  const providers = unproved ? wallNames.map((way) => unprovedBy(way, warden)) : []
+  const providers = unproved ? wallNames.map((jailKind) => unprovedBy(jailKind, warden)) : []
   const assembly = assemble({ config, warden, kind: 'library', providers })
   const who = { tenant: 'default', principal: 'library', origin: 'library' } as const
   const caller = { signal: new AbortController().signal, tap: undefined }
@@ -60,13 +60,13 @@ export async function openWalls({ unproved, ...options }: WallsWish = {}): Promi
 }
 
 /** The product's own provider without the proof that would refuse an incomplete wall. */
-function unprovedBy(way: (typeof wallNames)[number], warden: WardenClient): Provider {
+function unprovedBy(jailKind: (typeof wallNames)[number], warden: WardenClient): Provider {
   const emitter = { emit() {} }
   const stock = createSparePools(systemClock, emitter)
   const openEgressPath = (): never => {
     throw new Error('Nothing here is granted a way out')
   }
-  const parts = { way, warden, emitter, least: 0, most: 2, openEgressPath }
+  const parts = { jailKind, warden, emitter, least: 0, most: 2, openEgressPath }
   const provider = createProcessProvider({ ...parts, warm: (kind) => stock.createPool(kind) })
   const strength = strengthOf.process
   return {

@@ -72,7 +72,7 @@ export function settleWall(
   cgroup?.limit({ pids: TASKS_MAX })
   lowerPriority(pid, GUEST_NICE)
   if (resources.isWhole) resources.listenerFd = takeListener(pid, command.layers)
-  if (resources.isWhole || spec.way !== undefined)
+  if (resources.isWhole || spec.mechanism !== undefined)
     resources.idleTasks = tasksOf(countedFrom(resources).pid)
   // Start-up memory is not charged to the job.
   cgroup?.resetPeakMemory()
@@ -103,7 +103,7 @@ function describe(
     id,
     program: spec.program,
     pid,
-    way: command.way,
+    mechanism: command.jailKind,
     layers: [
       ...command.layers,
       ...(cgroup ? ['memory cgroup'] : []),
@@ -141,12 +141,12 @@ export function wallOf({
   id,
   program,
   pid,
-  way,
+  mechanism,
   layers,
   missing,
   calls,
   idleBytes,
   took,
 }: ProcessWall): Wall {
-  return { id, program, pid, way, layers, missing, calls, idleBytes, took }
+  return { id, program, pid, mechanism, layers, missing, calls, idleBytes, took }
 }

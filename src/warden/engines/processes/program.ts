@@ -41,16 +41,16 @@ function wholeGuests() {
 }
 
 /** Composes the command of the jail. Throws MayflyError UNAVAILABLE where this kind of jail is missing. */
-export function composeWay(
-  way: 'any' | 'embedded' | 'bubblewrap',
+export function composeJail(
+  asked: 'any' | 'embedded' | 'bubblewrap',
   program: JailedProgram,
   facts: JailFacts,
   options: JailOptions & { readonly prefer: 'embedded' | 'bubblewrap' | undefined },
 ): JailCommand {
-  const wanted = way === 'any' ? options.prefer : way
+  const wanted = asked === 'any' ? options.prefer : asked
   const bubblewrap =
     wanted === 'bubblewrap' ? composeBubblewrap(program, facts, options) : undefined
-  if (bubblewrap || way !== 'bubblewrap')
+  if (bubblewrap || asked !== 'bubblewrap')
     return bubblewrap ?? composeEmbedded(program, facts, options)
   throw new MayflyError(
     'UNAVAILABLE',

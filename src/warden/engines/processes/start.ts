@@ -9,7 +9,7 @@ import type { CProgram, FoundCProgram } from '../../../jail/c-program.ts'
 import { pythonFile } from '../../../jail/whole.ts'
 import type { CgroupRoot } from '../../../os/cgroup-interface.ts'
 import { findLayers } from '../../../jail/layers.ts'
-import { composeWay } from './program.ts'
+import { composeJail } from './program.ts'
 import type { WallResources } from './resources.ts'
 import { scratchOf } from './scratch.ts'
 import { freeSlot, type Slot } from '../../slots.ts'
@@ -61,7 +61,7 @@ function spawnWith(
   const isWhole = program.whole !== undefined
   const hasRoot = facts.namespaces && !without.includes('namespaces')
   const scratch = isWhole && !hasRoot ? scratchOf(id) : undefined
-  const command = composeWay(jailKindOf(spec), prepared(program, parts.compiled), facts, {
+  const command = composeJail(jailKindOf(spec), prepared(program, parts.compiled), facts, {
     uid: slot?.uid,
     without,
     compiled: isWhole ? undefined : parts.compiled.folder(insideUid(facts, slot?.uid)),
@@ -73,7 +73,7 @@ function spawnWith(
     layers: isWhole && spec.layers ? findLayers(spec.layers) : [],
   })
   const found = sentinel && 'fd' in sentinel && command.asks ? sentinel : undefined
-  const isTightened = isWhole || spec.way !== undefined
+  const isTightened = isWhole || spec.mechanism !== undefined
   const cgroup = parts.cgroups?.create(id, isTightened ? undefined : WORKER_CONTROLLERS)
   if (isWhole && spec.spares > 0) cgroup?.lowerPriority()
   try {
@@ -94,9 +94,9 @@ function prepared(program: JailedProgram, { joined, python }: Compiled): JailedP
   return python ? { ...program, whole: { ...whole, places: [...whole.places, python] } } : program
 }
 
-/** Any other way is no row of this engine in the table. */
-function jailKindOf({ way }: EnclosureSpec): 'any' | JailKind {
-  return jailKinds.find((kind) => kind === way) ?? 'any'
+/** No other mechanism is in the row of this engine in the table. */
+function jailKindOf({ mechanism }: EnclosureSpec): 'any' | JailKind {
+  return jailKinds.find((kind) => kind === mechanism) ?? 'any'
 }
 
 /** The uid that a program sees as its own: root of its user namespace where the embedded jail makes one. */

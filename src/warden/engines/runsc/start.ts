@@ -165,7 +165,7 @@ export class RunscStarter {
         id,
         program: spec.program,
         pid: resources.child.pid!,
-        way: 'gvisor',
+        mechanism: 'gvisor',
         layers: layersOf(resources),
         missing: [
           ...(slot ? [] : ['own uid: walls share the uid of whoever started Mayfly']),

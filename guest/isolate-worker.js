@@ -6,7 +6,7 @@
  * User code runs on the main thread on purpose: a thread hop costs more than most jobs, and the parent does not
  * depend on an answer: it enforces the deadline from outside, by killing the process.
  */
-import { knock } from '../src/os/libc.js'
+import { probeFilter } from '../src/os/libc.js'
 import { Cell } from './cell.js'
 import { storeParts } from './cell/parts.js'
 import { takeGc } from './take-gc.js'
@@ -69,7 +69,7 @@ async function warmUp() {
 /** @param {number} kind @param {Buffer} payload */
 function onFrame(kind, payload) {
   if (kind === KIND.run && !busy) void runJob(parseJson(payload.toString()))
-  else if (kind === KIND.knock && !busy) send(KIND.knocked, JSON.stringify(knock()))
+  else if (kind === KIND.probe && !busy) send(KIND.probed, JSON.stringify(probeFilter()))
   else if (kind === KIND.reply) onReply(parseJson(payload.toString()))
   else leave()
 }

@@ -5,7 +5,7 @@
  * A module runs on the main thread, and nothing here can interrupt it: V8 has no fuel metering. The deadline is
  * enforced from outside, by killing the process.
  */
-import { knock } from '../src/os/libc.js'
+import { probeFilter } from '../src/os/libc.js'
 import { takeGc } from './take-gc.js'
 import { KIND, leave, open, send, sendBytes } from './wire.js'
 import { runModule } from './wasm/run.js'
@@ -26,7 +26,7 @@ open(onFrame)
 /** @param {number} kind @param {Buffer} payload */
 function onFrame(kind, payload) {
   if (kind === KIND.run) runJob(parseJson(payload.toString()))
-  else if (kind === KIND.knock) send(KIND.knocked, JSON.stringify(knock()))
+  else if (kind === KIND.probe) send(KIND.probed, JSON.stringify(probeFilter()))
   else leave()
 }
 

@@ -18,14 +18,14 @@ const HEADER_BYTES = 5
 export const KIND = {
   run: 1,
   reply: 2,
-  knock: 3,
+  probe: 3,
   released: 10,
   stdout: 11,
   stderr: 12,
   call: 13,
   end: 14,
   idle: 15,
-  knocked: 16,
+  probed: 16,
   answered: 18,
 }
 

@@ -4,7 +4,7 @@
  */
 import fs from 'node:fs'
 import os from 'node:os'
-import { isReadable, knock, capResource, listenOnLoopback } from '../../src/os/libc.js'
+import { isReadable, probeFilter, capResource, listenOnLoopback } from '../../src/os/libc.js'
 import { takeAhead } from './ahead.js'
 import { refuseCalls, runNode } from './entries.js'
 import { layOut } from './ground.js'
@@ -91,7 +91,7 @@ function wait() {
   for (;;) {
     const frame = nextFrame()
     if (!frame) return process.reallyExit(0)
-    if (frame.kind === KIND.knock) send(KIND.knocked, JSON.stringify(knock('process')))
+    if (frame.kind === KIND.probe) send(KIND.probed, JSON.stringify(probeFilter('process')))
     else if (frame.kind === KIND.ahead) ahead.take(frame.payload)
     else if (frame.kind === KIND.run) return void start(parseJson(frame.payload.toString()))
     else return process.reallyExit(1)

@@ -23,10 +23,10 @@ const set = bind.call(call, Uint8Array.prototype.set)
 export const KIND = {
   run: 1,
   ahead: 4,
-  knock: 3,
+  probe: 3,
   released: 10,
   end: 14,
-  knocked: 16,
+  probed: 16,
   artifact: 17,
   answered: 18,
 }

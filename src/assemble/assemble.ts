@@ -254,7 +254,7 @@ function openBase(options: AssembleOptions): Base {
 }
 
 /** Pool, providers and analysis process, within one budget. */
-function openWalls(base: Base, heed: Heed) {
+function openWalls(base: Base, outboundCheckFor: OutboundCheckFor) {
   const { options, clock, emitter, config } = base
   const { warden, kind } = options
   const { port, jobs, queue_wait: waitMsMax } = config().server
@@ -278,7 +278,7 @@ function openWalls(base: Base, heed: Heed) {
       emitter,
       dial: options.dial,
       ownPorts: () => ownPorts,
-      heed,
+      outboundCheckFor,
     }),
     openFolders: foldersFor(emitter, config().state),
   })
@@ -310,7 +310,7 @@ function openModules({ options, config, record, emitter, clock }: Base, walls: P
   return modules
 }
 
-type Heed = (run: string) => ((piece: Buffer) => boolean) | undefined
+type OutboundCheckFor = (run: string) => ((piece: Buffer) => boolean) | undefined
 
 /** Evidence of captures. Its line comes first: without a line nothing is emitted, and nothing handed out. */
 function openCustody({ record, emitter, clock }: Base) {

@@ -15,13 +15,13 @@ export interface EgressWiring {
   /** Ports that this server listens on: never reached from a wall. */
   readonly ownPorts: () => ReadonlySet<number>
   /** Scans bytes sent by a run; returns false for a chunk that must not leave. */
-  readonly heed: (run: string) => ((piece: Buffer) => boolean) | undefined
+  readonly outboundCheckFor: (run: string) => ((piece: Buffer) => boolean) | undefined
 }
 
 /** Opens egress proxies; nothing of `egress/proxy` is loaded before the first job with a network. */
 export function egressFor(
   { credentials, egress }: Config,
-  { emitter, dial, heed, ownPorts }: EgressWiring,
+  { emitter, dial, outboundCheckFor, ownPorts }: EgressWiring,
 ): OpenEgressPath {
   const held = credentialsFrom(credentials, process.env)
   const upstream = upstreamFrom(egress, process.env)
@@ -35,7 +35,7 @@ export function egressFor(
     ])
     accounts ??= new TrafficAccounts()
     authority ??= makeAuthority(() => Date.now())
-    const own = { makeOutboundCheck: () => heed(run), ...(dial && { dial }) }
+    const own = { makeOutboundCheck: () => outboundCheckFor(run), ...(dial && { dial }) }
     const of = { run, zone, accounts, privateHosts, ownPorts, upstream }
     return openEgress({ controls, ...of, emitter, credentials: held, authority, ...own })
   }

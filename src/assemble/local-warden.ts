@@ -15,9 +15,9 @@ export function holdEarly({ warden, listen }: EarlyWarden): WardenClient {
 
   /** In the order in which they would come over a channel. */
   async function answer(request: Request): Promise<void> {
-    const { reply, beside } = await warden.answer(request)
+    const { reply, handover } = await warden.answer(request)
     for (const part of ['stdout', 'stderr'] as const)
-      if (beside?.streams) client.hear({ of: request.id, part }, beside.streams[part])
-    client.hear(reply, beside?.handle)
+      if (handover?.streams) client.hear({ of: request.id, part }, handover.streams[part])
+    client.hear(reply, handover?.handle)
   }
 }

@@ -87,7 +87,7 @@ export function createRooms(parts: RoomParts): WiredRooms {
     acquire(planned, job, analysis, signal) {
       forecast.follow(job, analysis.verdict.digest)
       const isShort = () => forecast.isShort(job)
-      const needs = { ...wallsBeside(walls, planned, job, analysis), isShort }
+      const needs = { ...zoneNeeds(walls, planned, job, analysis), isShort }
       return parts.pool.acquire(planned, job, signal, needs)
     },
     supervise: (sandbox, planned, analysis, caller) =>
@@ -168,14 +168,14 @@ function supervised(
     guard.observe(),
     overhearing.observe(),
   ]
-  const onKept: TimelineListener = (entry, isKept) => (isKept ? on?.(entry) : undefined)
+  const onRecorded: TimelineListener = (entry, isKept) => (isKept ? on?.(entry) : undefined)
   return supervise({
     sandbox,
     profile,
     clock,
     emitter,
     signal,
-    on: onKept,
+    on: onRecorded,
     observers,
     keep,
     mutex,
@@ -184,7 +184,7 @@ function supervised(
 }
 
 /** Zones are walls too: their share of the budget is taken before the job begins. */
-function wallsBeside(
+function zoneNeeds(
   walls: ProvedWalls,
   profile: Profile,
   job: Job,

@@ -44,7 +44,7 @@ export function register(program: Command): void {
         const machine = machineFacts(facts)
         const report = { providers, machine, warnings: warningsOf(machine) }
         if (flags.json) printJson(report)
-        else process.stdout.write(`${told(report)}\n`)
+        else process.stdout.write(`${reportText(report)}\n`)
         process.exitCode = verdict(providers)
       } finally {
         await opened.close()
@@ -106,16 +106,16 @@ function verdict(providers: readonly ExaminedProvider[]): number {
   return isWhole ? exitCodeOf.ok : exitCodeOf.error
 }
 
-interface Told {
+interface DoctorReport {
   readonly providers: readonly ExaminedProvider[]
   readonly machine: object
   readonly warnings: readonly string[]
 }
 
-function told({ providers, machine, warnings }: Told): string {
+function reportText({ providers, machine, warnings }: DoctorReport): string {
   const facts = Object.entries(machine).map(([name, value]) => [name, String(value ?? '-')])
   return [
-    ...providers.flatMap(toldOf),
+    ...providers.flatMap(providerText),
     '',
     paint('bold', 'This machine'),
     table(facts),
@@ -129,7 +129,7 @@ function pairs(of: Readonly<Record<string, string>>): string {
     .join(', ')
 }
 
-function toldOf(one: ExaminedProvider): readonly string[] {
+function providerText(one: ExaminedProvider): readonly string[] {
   const head = paint('bold', `${one.name} (${one.tier})`)
   if (!one.available) return [`${paint('red', '✗')} ${head}: ${one.reason}`, `  ${one.fix}`]
   const rows = one.held.map(({ wall, held, how, by }) => [

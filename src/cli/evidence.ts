@@ -49,8 +49,8 @@ const limitMax = 1000
 const linesMax = 100_000
 
 async function list(flags: Flags): Promise<void> {
-  using kept = await openKept(flags, true)
-  const captures = kept ? (await kept.captures({})).slice(0, flags.limit) : []
+  using stored = await openStoredCaptures(flags, true)
+  const captures = stored ? (await stored.captures({})).slice(0, flags.limit) : []
   if (flags.json) return printJson(captures)
   if (captures.length === 0) return note(flags, 'Nothing was captured, or it is forgotten')
   const head = ['execution', 'tenant', 'capture', 'at', 'kind', '']
@@ -62,8 +62,8 @@ async function list(flags: Flags): Promise<void> {
 }
 
 async function show(flags: Flags, id: string): Promise<void> {
-  using kept = await openKept(flags)
-  const captures = await kept.of(id)
+  using stored = await openStoredCaptures(flags)
+  const captures = await stored.of(id)
   if (flags.json) return printJson({ id, captures })
   const lines = captures.flatMap(({ name, at, kind, why, parts }) => [
     `${name}  ${new Date(at).toISOString()}  ${kind}${why === undefined ? '' : `, ${why}`}`,
@@ -79,13 +79,13 @@ interface Verified {
 }
 
 async function verify(flags: Flags, id: string): Promise<void> {
-  using kept = await openKept(flags, true)
+  using stored = await openStoredCaptures(flags, true)
   const told = await toldOf(flags, id)
-  const here = kept ? await kept.captures({ run: id }) : []
+  const here = stored ? await stored.captures({ run: id }) : []
   const parts = here.flatMap((one) => one.parts)
   if (told.size === 0 && parts.length === 0) throw nothingOf(id)
   const verified: Verified[] = []
-  for (const part of parts) verified.push(await verifyPart(kept!, id, part, told))
+  for (const part of parts) verified.push(await verifyPart(stored!, id, part, told))
   for (const name of told.keys())
     if (!parts.some((part) => part.name === name))
       verified.push({ name, ok: false, why: 'it is not kept any more' })
@@ -96,7 +96,7 @@ async function verify(flags: Flags, id: string): Promise<void> {
 }
 
 async function verifyPart(
-  kept: Kept,
+  stored: StoredCaptures,
   id: string,
   { name, sha256 }: CapturedPart,
   told: ReadonlyMap<string, string>,
@@ -105,7 +105,7 @@ async function verifyPart(
   if (told.get(name) !== sha256)
     return { name, ok: false, why: 'the record has another digest of it' }
   try {
-    for await (const _ of kept.read(id, name)) continue
+    for await (const _ of stored.read(id, name)) continue
     return { name, ok: true }
   } catch (thrown) {
     if (thrown instanceof MayflyError) return { name, ok: false, why: thrown.message }
@@ -126,15 +126,15 @@ async function toldOf(flags: Flags, id: string): Promise<ReadonlyMap<string, str
 }
 
 async function extract(flags: Flags, id: string, folder: string): Promise<void> {
-  using kept = await openKept(flags)
-  const all = (await kept.of(id)).flatMap(({ parts }) => parts)
+  using stored = await openStoredCaptures(flags)
+  const all = (await stored.of(id)).flatMap(({ parts }) => parts)
   const parts = flags.part === undefined ? all : all.filter(({ name }) => name === flags.part)
   if (parts.length === 0)
     throw new MayflyError('NOT_FOUND', `Cannot find "${flags.part}" of "${id}"`, {
       hint: `"mayfly evidence show ${id}" lists what there is`,
     })
   if (folder !== '-') {
-    const written = await writeParts(folder, parts, (name) => kept.read(id, name))
+    const written = await writeParts(folder, parts, (name) => stored.read(id, name))
     if (flags.json) return printJson({ id, written })
     for (const path of written) process.stdout.write(`${path}\n`)
     return
@@ -143,21 +143,24 @@ async function extract(flags: Flags, id: string, folder: string): Promise<void> 
     throw new MayflyError('USAGE', 'Cannot write that to stdout: name one part, without --json')
   const [{ name }] = parts as [CapturedPart]
   // Verifies everything before writing the first byte.
-  for await (const _ of kept.read(id, name)) continue
-  for await (const piece of kept.read(id, name))
+  for await (const _ of stored.read(id, name)) continue
+  for await (const piece of stored.read(id, name))
     if (!process.stdout.write(piece)) await once(process.stdout, 'drain')
 }
 
-interface Kept extends Disposable {
+interface StoredCaptures extends Disposable {
   captures(of: { readonly run?: string }): Promise<readonly KeptCapture[]>
   /** Throws MayflyError NOT_FOUND if nothing is stored. */
   of(run: string): Promise<readonly KeptCapture[]>
   read(run: string, part: string): AsyncGenerator<Uint8Array>
 }
 
-function openKept(flags: Flags): Promise<Kept>
-function openKept(flags: Flags, mayBeNone: true): Promise<Kept | undefined>
-async function openKept(flags: Flags, mayBeNone = false): Promise<Kept | undefined> {
+function openStoredCaptures(flags: Flags): Promise<StoredCaptures>
+function openStoredCaptures(flags: Flags, mayBeNone: true): Promise<StoredCaptures | undefined>
+async function openStoredCaptures(
+  flags: Flags,
+  mayBeNone = false,
+): Promise<StoredCaptures | undefined> {
   const folder = stateOf(flags)
   const { readBodies } = await import('../evidence/bodies.ts')
   const { keptCaptures, readCaptured } = await import('../evidence/captures.ts')

@@ -83,7 +83,7 @@ const RELATIVE = /(?:\bfrom|\bimport|\brequire\s*\(|\bimport\s*\()\s*["']\.{0,2}
 function needsPackages({ code = '', files = [] }: JobRequest, modules: string): boolean {
   if (importsPackage(code)) return true
   if (!RELATIVE.test(code)) return false
-  const declared = declaredBeside(modules)
+  const declared = declaredDependencies(modules)
   return files.some(
     ({ path: place, content, encoding }) =>
       SOURCE.test(place) &&
@@ -93,7 +93,7 @@ function needsPackages({ code = '', files = [] }: JobRequest, modules: string): 
 }
 
 /** Dependencies declared by the project of a `node_modules`. */
-function declaredBeside(modules: string): ReadonlySet<string> {
+function declaredDependencies(modules: string): ReadonlySet<string> {
   try {
     const project: unknown = parseJson(
       textOf(path.join(path.dirname(modules), 'package.json')) ?? '{}',

@@ -49,8 +49,8 @@ function tellResult(outcome: Outcome, { language }: RanProgram, flags: Globals):
   if (status !== 'ok' || result === null) return
   const isText = encoding === 'text' && typeof result === 'string'
   const text = isText ? result : JSON.stringify(result, undefined, 2)
-  const isBeside = language === 'python' && exitCode !== null && stdout !== ''
-  if (isBeside) note(flags, `Result: ${sanitise(text)}`)
+  const printsToo = language === 'python' && exitCode !== null && stdout !== ''
+  if (printsToo) note(flags, `Result: ${sanitise(text)}`)
   else process.stdout.write(`${forReader(text)}\n`)
 }
 

@@ -51,13 +51,17 @@ const plan: fc.Arbitrary<ZoneSchedule> = fc.record(
 const schedule: fc.Arbitrary<Schedule> = plan.map((one) => ({ name: 'random', ...one }))
 
 /** Inputs of a life; a negative `wait` is a late or reordered one. */
-type Told = LifeInput extends infer One ? (One extends unknown ? Omit<One, 'at'> : never) : never
-type Turn = { readonly wait: number; readonly told: Told }
+type LifeInputWithoutTime = LifeInput extends infer One
+  ? One extends unknown
+    ? Omit<One, 'at'>
+    : never
+  : never
+type Turn = { readonly wait: number; readonly told: LifeInputWithoutTime }
 
 const zone = fc.constantFrom(mainZone, mainZone, 'a', 'b', 'c', 'never-seen')
 const order = fc.nat({ max: 6 })
 const reason = fc.constant('because')
-const told: fc.Arbitrary<Told> = fc.oneof(
+const told: fc.Arbitrary<LifeInputWithoutTime> = fc.oneof(
   { weight: 6, arbitrary: fc.record({ kind: fc.constant('time' as const) }) },
   {
     weight: 3,

@@ -10,7 +10,7 @@ import {
   statSync,
 } from 'node:fs'
 import path from 'node:path'
-import { readText, withKept } from './read.ts'
+import { readText, withReservedFd } from './read.ts'
 
 /** The files of control groups, alike in both versions. */
 
@@ -29,7 +29,7 @@ const WEIGHT_MIN = 2
 const TEXT_BYTES_MAX = 16_384
 
 export function put(folder: string, file: string, value: number | string): void {
-  withKept(() => writeFileSync(path.join(folder, file), String(value)))
+  withReservedFd(() => writeFileSync(path.join(folder, file), String(value)))
 }
 
 export function tryPut(folder: string, file: string, value: number | string): void {
@@ -54,7 +54,7 @@ export function putText(folder: string, file: string, value: string, holds: RegE
 
 /** Writes a value and reads what holds then, by one descriptor: every job waits for this. */
 function exchange(folder: string, file: string, value: string): string {
-  return withKept(() => {
+  return withReservedFd(() => {
     const fd = openSync(path.join(folder, file), 'w+')
     try {
       writeSync(fd, value)
@@ -203,7 +203,7 @@ export function numberIn(folder: string, file: string): number {
 }
 
 export function groupsIn(folder: string): readonly string[] {
-  return withKept(() => readdirSync(folder, { withFileTypes: true }))
+  return withReservedFd(() => readdirSync(folder, { withFileTypes: true }))
     .filter((entry) => entry.isDirectory())
     .map((entry) => entry.name)
 }

@@ -503,12 +503,12 @@ const FORBIDDEN_TO_PROGRAMS = /** @type {const} */ ({
 })
 
 /**
- * Knocks at each forbidden call and tells the errno: `EPERM` is the filter's answer, anything else means the kernel
+ * Tries each forbidden call and returns its errno: `EPERM` is the filter's answer, anything else means the kernel
  * itself was reached.
  * @param {'worker' | 'process'} [policy] which filter should answer
  * @returns {Record<string, string>}
  */
-export function knock(policy = 'worker') {
+export function probeFilter(policy = 'worker') {
   const forbidden = policy === 'worker' ? FORBIDDEN : FORBIDDEN_TO_PROGRAMS
   /** @type {Record<string, string>} */
   const answers = {}

@@ -5,46 +5,46 @@ import { closeSync, openSync, readFileSync, readdirSync } from 'node:fs'
  * one spare descriptor is reserved for these reads.
  */
 const NOTHING = '/dev/null'
-let kept: number | undefined
+let reserved: number | undefined
 let keepers = 0
 
 /** Reserves one spare fd so that reading /proc still works at EMFILE. Returns its release; idempotent. */
-export function keepDescriptor(): () => void {
+export function reserveDescriptor(): () => void {
   keepers++
-  kept ??= openSync(NOTHING, 'r')
+  reserved ??= openSync(NOTHING, 'r')
   let isOver = false
   return () => {
     if (isOver) return
     isOver = true
-    if (--keepers > 0 || kept === undefined) return
-    closeSync(kept)
-    kept = undefined
+    if (--keepers > 0 || reserved === undefined) return
+    closeSync(reserved)
+    reserved = undefined
   }
 }
 
 /** The whole of a file as text. Throws what the file system does. */
 export function readText(file: string): string {
-  return withKept(() => readFileSync(file, 'utf8'))
+  return withReservedFd(() => readFileSync(file, 'utf8'))
 }
 
 /** Names in a folder. Throws what the file system does. */
 export function readNames(folder: string): readonly string[] {
-  return withKept(() => readdirSync(folder))
+  return withReservedFd(() => readdirSync(folder))
 }
 
 /** Runs a read that opens one descriptor and closes it; at EMFILE, with the reserved one closed meanwhile. */
-export function withKept<T>(look: () => T): T {
+export function withReservedFd<T>(look: () => T): T {
   try {
     return look()
   } catch (error) {
-    if (kept === undefined || !isOutOfDescriptors(error)) throw error
+    if (reserved === undefined || !isOutOfDescriptors(error)) throw error
   }
-  closeSync(kept)
-  kept = undefined
+  closeSync(reserved)
+  reserved = undefined
   try {
     return look()
   } finally {
-    kept = openSync(NOTHING, 'r')
+    reserved = openSync(NOTHING, 'r')
   }
 }
 

@@ -36,10 +36,10 @@ export class TenantLru<T extends LruItem> {
 
   /** Expired entries are deleted and not returned. */
   get(tenant: string, key: string): T | undefined {
-    const shelf = this.#tenants.get(tenant)
-    const found = shelf?.items.get(key)
-    if (!shelf || !found) return undefined
-    this.#remove(tenant, shelf, key)
+    const entries = this.#tenants.get(tenant)
+    const found = entries?.items.get(key)
+    if (!entries || !found) return undefined
+    this.#remove(tenant, entries, key)
     if (this.#isOld(found)) return undefined
     this.#add(tenant, key, found)
     return found
@@ -49,8 +49,8 @@ export class TenantLru<T extends LruItem> {
   put(tenant: string, key: string, item: T): boolean {
     const { bytes } = this.#bounds()
     if (item.bytes > bytes) return false
-    const shelf = this.#tenants.get(tenant)
-    if (shelf?.items.has(key)) this.#remove(tenant, shelf, key)
+    const entries = this.#tenants.get(tenant)
+    if (entries?.items.has(key)) this.#remove(tenant, entries, key)
     this.#sweep()
     this.#add(tenant, key, item)
     while (this.#bytes > bytes) this.#evictOne()
@@ -58,24 +58,24 @@ export class TenantLru<T extends LruItem> {
   }
 
   #add(tenant: string, key: string, item: T): void {
-    const shelf = this.#tenants.get(tenant) ?? { items: new Map<string, T>(), bytes: 0 }
-    this.#tenants.set(tenant, shelf)
-    shelf.items.set(key, item)
-    shelf.bytes += item.bytes
+    const entries = this.#tenants.get(tenant) ?? { items: new Map<string, T>(), bytes: 0 }
+    this.#tenants.set(tenant, entries)
+    entries.items.set(key, item)
+    entries.bytes += item.bytes
     this.#bytes += item.bytes
   }
 
-  #remove(tenant: string, shelf: TenantEntries<T>, key: string): void {
-    const { bytes } = shelf.items.get(key)!
-    shelf.items.delete(key)
-    shelf.bytes -= bytes
+  #remove(tenant: string, entries: TenantEntries<T>, key: string): void {
+    const { bytes } = entries.items.get(key)!
+    entries.items.delete(key)
+    entries.bytes -= bytes
     this.#bytes -= bytes
-    if (shelf.items.size === 0) this.#tenants.delete(tenant)
+    if (entries.items.size === 0) this.#tenants.delete(tenant)
   }
 
   #evictOne(): void {
-    const [tenant, shelf] = [...this.#tenants].reduce((a, b) => (b[1].bytes > a[1].bytes ? b : a))
-    this.#remove(tenant, shelf, shelf.items.keys().next().value!)
+    const [tenant, entries] = [...this.#tenants].reduce((a, b) => (b[1].bytes > a[1].bytes ? b : a))
+    this.#remove(tenant, entries, entries.items.keys().next().value!)
   }
 
   /** Deletes expired entries, at most once per maximum age. */
@@ -83,8 +83,9 @@ export class TenantLru<T extends LruItem> {
     const now = this.#clock.now()
     if (now - this.#sweptAt < this.#bounds().age) return
     this.#sweptAt = now
-    for (const [tenant, shelf] of this.#tenants)
-      for (const [key, item] of shelf.items) if (this.#isOld(item)) this.#remove(tenant, shelf, key)
+    for (const [tenant, entries] of this.#tenants)
+      for (const [key, item] of entries.items)
+        if (this.#isOld(item)) this.#remove(tenant, entries, key)
   }
 
   #isOld({ at }: T): boolean {

@@ -73,7 +73,7 @@ export function createAnalyst(parts: AnalystParts): (job: Job) => Promise<Cached
 /** `cached`: served from the verdict cache. */
 export type CachedAnalysis = Analysis & { readonly cached: boolean }
 
-interface Kept {
+interface CacheEntry {
   readonly value: Analysis
   /** True for a valid reply; other results are not cached. */
   readonly believed: boolean
@@ -102,11 +102,11 @@ async function inspectElsewhere(
   digest: string,
   zones: boolean,
   { ask, emitter, inLayers }: Pick<AnalystParts, 'ask' | 'emitter'> & { inLayers: LayerMatcher },
-): Promise<Kept> {
+): Promise<CacheEntry> {
   const { code, name, language, entry, files } = job.asked
   const hasPackages = files.some(({ path }) => isOfPackage(path))
   /** If the parser crashes on a package, the job's own source is analysed without it. */
-  const inspect = async (packages: boolean): Promise<Kept> => {
+  const inspect = async (packages: boolean): Promise<CacheEntry> => {
     const inspected = inspectedFiles(files, { packages })
     const request = { code, name, language, entry, files: inspected, ...(zones && { zones }) }
     try {
@@ -196,7 +196,7 @@ function unread({ asked }: Job): Inspection {
 
 /** LRU cache, bounded in entries and in text. */
 class Cache {
-  readonly #entries = new Map<string, Kept>()
+  readonly #entries = new Map<string, CacheEntry>()
   readonly #entriesMax: number
   readonly #unitsMax: number
   #units = 0
@@ -206,15 +206,15 @@ class Cache {
     this.#unitsMax = unitsMax
   }
 
-  get(key: string): Kept | undefined {
+  get(key: string): CacheEntry | undefined {
     return this.#entries.get(key)
   }
 
   /** Inserts an entry, or moves it to the end. */
-  set(key: string, kept: Kept): void {
+  set(key: string, entry: CacheEntry): void {
     this.#forget(key)
-    this.#entries.set(key, kept)
-    this.#units += unitsOf(kept)
+    this.#entries.set(key, entry)
+    this.#units += unitsOf(entry)
     for (const oldest of this.#entries.keys()) {
       if (this.#entries.size <= this.#entriesMax && this.#units <= this.#unitsMax) return
       this.#forget(oldest)
@@ -222,14 +222,14 @@ class Cache {
   }
 
   #forget(key: string): void {
-    const kept = this.#entries.get(key)
-    if (!kept) return
+    const entry = this.#entries.get(key)
+    if (!entry) return
     this.#entries.delete(key)
-    this.#units -= unitsOf(kept)
+    this.#units -= unitsOf(entry)
   }
 }
 
-function unitsOf({ value }: Kept): number {
+function unitsOf({ value }: CacheEntry): number {
   if (value.kind !== 'verdict') return 0
   const places = value.split ? placeUnits * value.split.zones.length : 0
   const files = (value.erased ?? []).reduce((sum, one) => sum + one.javascript.length, 0)

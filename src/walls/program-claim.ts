@@ -8,7 +8,7 @@ import type { BoundMechanisms } from '../contract/warden.ts'
 import { probeTenant } from './worker-spares.ts'
 import { callsFor } from './sentinel-calls.ts'
 import type { ZoneBounds, ZoneRule } from '../contract/zone-rules.ts'
-import { programOf, type Rack } from './program-spares.ts'
+import { programOf, type ProgramSpares } from './program-spares.ts'
 
 /** Until user code is released its life has not begun: a wall that never releases it is ended after this. */
 const RELEASE_MS_MAX = 5_000
@@ -30,12 +30,12 @@ export interface ClaimedProgram {
 
 /** A parked wall that is held to this profile. Throws what starting or claiming throws; nothing is left then. */
 export async function claimProgram(
-  rack: Rack,
+  spares: ProgramSpares,
   warden: WardenClient,
   profile: Profile,
 ): Promise<ClaimedProgram> {
   for (let tries = 1; ; tries++) {
-    const { wall, pool } = await rack.take(wallFor(profile))
+    const { wall, pool } = await spares.take(wallFor(profile))
     try {
       const claim = await warden.claim(wall.wall.id, wantedOf(profile))
       if (!claim.spent) {

@@ -3,13 +3,13 @@ import { Socket } from 'node:net'
 import { suite, test } from 'node:test'
 import type { WardenClient } from './client.ts'
 import type { Wall } from '../contract/warden.ts'
-import { createRack, spareDiskBytes, usualCalls } from './program-spares.ts'
+import { createProgramSpares, spareDiskBytes, usualCalls } from './program-spares.ts'
 
 suite('The parked walls of programs', () => {
   test('started without a sentinel are dropped once walls have one again', async () => {
     const made: (() => string)[] = []
     const comes = ['sentinel', 'none', 'none', 'sentinel', 'sentinel', 'none', 'sentinel']
-    const rack = createRack({
+    const spares = createProgramSpares({
       mechanism: 'embedded',
       least: 0,
       most: 1,
@@ -24,7 +24,7 @@ suite('The parked walls of programs', () => {
     })
     const seen: string[] = []
     while (comes.length > 0) {
-      await rack.take({ language: 'node', disk: spareDiskBytes, calls: usualCalls })
+      await spares.take({ language: 'node', disk: spareDiskBytes, calls: usualCalls })
       seen.push(made[0]!())
     }
     const changes = seen.map((one, at) => at > 0 && one !== seen[at - 1])

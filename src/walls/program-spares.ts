@@ -16,12 +16,12 @@ export interface Parked {
 }
 
 /** Warm spares of one kind; the pool makes it. */
-interface Kept {
+interface WarmSpares {
   take(): Promise<{ readonly spare: Parked; readonly pool: 'hit' | 'miss' }>
   close(): Promise<void>
 }
 
-export interface RackOptions {
+export interface ProgramSparesOptions {
   readonly mechanism: MechanismName
   readonly warden: WardenClient
   readonly warm: (options: {
@@ -30,12 +30,12 @@ export interface RackOptions {
     readonly most: number
     start(isAwaited: boolean): Promise<Parked>
     madeOf(): string
-  }) => Kept
+  }) => WarmSpares
   readonly least: number
   readonly most: number
 }
 
-export interface RackWanted {
+export interface ProgramSpareSpec {
   readonly language: Language
   readonly disk: number
   /** Classes of calls that its life may close. */
@@ -45,8 +45,10 @@ export interface RackWanted {
 }
 
 /** Parked walls of one mechanism, by program and by the call classes that their sentinels answer. */
-export interface Rack {
-  take(wanted: RackWanted): Promise<{ readonly wall: WallHandle; readonly pool: 'hit' | 'miss' }>
+export interface ProgramSpares {
+  take(
+    wanted: ProgramSpareSpec,
+  ): Promise<{ readonly wall: WallHandle; readonly pool: 'hit' | 'miss' }>
   close(): Promise<void>
 }
 
@@ -58,8 +60,8 @@ const spareMiB = 128
 /** Classes asked about in a wall whose life closes none: execs are reported, and there are few. */
 export const usualCalls: readonly CallClass[] = ['exec']
 
-export function createRack(options: RackOptions): Rack {
-  return new ProgramSpares(options)
+export function createProgramSpares(options: ProgramSparesOptions): ProgramSpares {
+  return new ParkedPrograms(options)
 }
 
 interface StartSettings {
@@ -67,21 +69,21 @@ interface StartSettings {
   readonly calls: readonly CallClass[]
   /** 1 runs a dummy job first; a job that waits is better off without. */
   readonly spares: 0 | 1
-  readonly layers?: RackWanted['layers']
+  readonly layers?: ProgramSpareSpec['layers']
 }
 
-class ProgramSpares implements Rack {
-  readonly #options: RackOptions
-  readonly #kinds = new Map<string, Kept>()
+class ParkedPrograms implements ProgramSpares {
+  readonly #options: ProgramSparesOptions
+  readonly #kinds = new Map<string, WarmSpares>()
   #isWithoutSentinel = false
   /** How often sentinels came back: spares of an older count are dropped. */
   #returns = 0
 
-  constructor(options: RackOptions) {
+  constructor(options: ProgramSparesOptions) {
     this.#options = options
   }
 
-  async take({ language, disk, calls, layers = [] }: RackWanted) {
+  async take({ language, disk, calls, layers = [] }: ProgramSpareSpec) {
     const program = programOf(language)
     // An isolate makes no calls of its own.
     const asked = program === 'isolated-vm' ? usualCalls : calls
@@ -124,7 +126,7 @@ class ProgramSpares implements Rack {
   }
 
   /** Spares of a kind that few jobs need are kept for as long as some do. */
-  #kindOf(program: ProgramName, calls: readonly CallClass[]): Kept {
+  #kindOf(program: ProgramName, calls: readonly CallClass[]): WarmSpares {
     const isUsual = calls.join() === usualCalls.join()
     const { least, most, mechanism, warm } = this.#options
     const key = [mechanism, program, ...(isUsual ? [] : [calls.join('+')])].join('/')

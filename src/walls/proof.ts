@@ -5,7 +5,7 @@ import type { Profile } from '../contract/profile.ts'
 import type { Provider, Task } from '../contract/provider.ts'
 import type { WallHandle } from './handle.ts'
 import { probeTenant } from './worker-spares.ts'
-import { kind, knockedSchema } from './wire.ts'
+import { kind, probedSchema } from './wire.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
 const PROBE_MS_MAX = 5_000
@@ -30,13 +30,13 @@ async function holdsAgainstItself(worker: WallHandle): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<Buffer>()
   const timer = setTimeout(() => reject(new Error('it did not answer')), PROBE_MS_MAX)
   worker.listen({
-    frame: (frame) => (frame.kind === kind.knocked ? resolve(frame.payload) : undefined),
+    frame: (frame) => (frame.kind === kind.probed ? resolve(frame.payload) : undefined),
     ended: (end) => reject(new Error(`it ended (${end.how}, ${end.detail})`)),
   })
   worker.ref(true)
   try {
-    worker.send(kind.knock, '')
-    const answers = knockedSchema.parse(parseJson((await promise).toString()))
+    worker.send(kind.probe, '')
+    const answers = probedSchema.parse(parseJson((await promise).toString()))
     const through = Object.entries(answers).filter(
       ([, answer]) => answer !== 'EPERM' && answer !== 'ENOSYS',
     )

@@ -12,7 +12,7 @@ export const kind = {
   /** To a worker: the answer of a call. */
   reply: 2,
   /** To the guest: try every forbidden system call (a probe). */
-  knock: 3,
+  probe: 3,
   /** To a program: a piece of a large file, before `run`. */
   ahead: 4,
   /** User code is about to run. */
@@ -23,7 +23,7 @@ export const kind = {
   end: 14,
   /** A worker dropped its guest and can take another. */
   idle: 15,
-  knocked: 16,
+  probed: 16,
   artifact: 17,
   /** End of a call of a batch. */
   answered: 18,
@@ -128,7 +128,7 @@ export const displaySchema = z.object({ type: z.string().max(128), path: path.op
 export const artifactSchema = z.object({ path, size: count })
 
 /** Errno that a guest got for each forbidden system call. */
-export const knockedSchema = z.record(z.string().max(40), z.string().max(40))
+export const probedSchema = z.record(z.string().max(40), z.string().max(40))
 
 /** Splits a frame into its head and the bytes behind it; undefined where it has no such head. */
 export function headed<T>(

@@ -53,22 +53,26 @@ suite('The warden’s end of a channel', () => {
 
 suite('A wall of whole programs, handed over', () => {
   test('The outputs go ahead of the answer, each in a message of its own', () => {
-    const { warden, sent, beside } = withStreams()
-    hand(warden, { send: sent.send }, started, beside)
+    const { warden, sent, handover } = withStreams()
+    hand(warden, { send: sent.send }, started, handover)
     assert.deepEqual(sent.messages, [
       { of: 1, part: 'stdout' },
       { of: 1, part: 'stderr' },
       { id: 1, ok: true, value: { id: 'w1' } },
     ])
-    assert.deepEqual(sent.handles, [beside.streams.stdout, beside.streams.stderr, beside.handle])
+    assert.deepEqual(sent.handles, [
+      handover.streams.stdout,
+      handover.streams.stderr,
+      handover.handle,
+    ])
   })
 
   test('When one end does not get there, none is kept, and the wall is killed once', () => {
     for (const failsAt of [1, 2, 3])
       for (const isThrown of [true, false]) {
-        const { warden, asked, sent, beside } = withStreams(failsAt, isThrown)
-        hand(warden, { send: sent.send }, started, beside)
-        const ends = [beside.streams.stdout, beside.streams.stderr, beside.handle]
+        const { warden, asked, sent, handover } = withStreams(failsAt, isThrown)
+        hand(warden, { send: sent.send }, started, handover)
+        const ends = [handover.streams.stdout, handover.streams.stderr, handover.handle]
         assert.deepEqual([...new Set(ends.map((one) => one.destroyed))], [true])
         assert.deepEqual(
           asked.map((request) => [request.op, 'wall' in request && request.wall]),
@@ -100,12 +104,12 @@ function withStreams(failsAt = 0, isThrown = false) {
     done(breaks ? new Error('the channel is closed') : null)
     return true
   }
-  const beside = {
+  const handover = {
     wall: 'w1',
     handle: new Socket(),
     streams: { stdout: new Socket(), stderr: new Socket() },
   }
-  return { ...standing(), sent: { send, messages, handles }, beside }
+  return { ...standing(), sent: { send, messages, handles }, handover }
 }
 
 const failing: Channel['send'] = (_message, _handle, done) => {

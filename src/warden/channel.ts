@@ -35,10 +35,10 @@ export function answerChannel(warden: Warden, channel: Channel): (message: unkno
   }
 
   async function answer(read: Request): Promise<void> {
-    const { reply, beside } = await warden.answer(read)
+    const { reply, handover } = await warden.answer(read)
     outstanding--
     if (read.op === 'arm' && 'ok' in reply && reply.ok) return
-    hand(warden, channel, reply, beside)
+    hand(warden, channel, reply, handover)
   }
 }
 
@@ -46,15 +46,15 @@ export function answerChannel(warden: Warden, channel: Channel): (message: unkno
  * Fd passing (SCM_RIGHTS, by Node's IPC): a message takes a single handle, so a wall's outputs go ahead of the answer, in
  * messages of their own.
  */
-export function hand(warden: Warden, channel: Channel, reply: Reply, beside?: HandedOver): void {
+export function hand(warden: Warden, channel: Channel, reply: Reply, handover?: HandedOver): void {
   let isLost = false
   const orphan = () => {
-    if (isLost || !beside) return
+    if (isLost || !handover) return
     isLost = true
-    for (const handle of handlesOf(beside)) closeHandle(handle)
-    void warden.answer({ protocol: 1, id: 1, op: 'kill', wall: beside.wall })
+    for (const handle of handlesOf(handover)) closeHandle(handle)
+    void warden.answer({ protocol: 1, id: 1, op: 'kill', wall: handover.wall })
   }
-  for (const [message, handle] of messagesOf(reply, beside)) {
+  for (const [message, handle] of messagesOf(reply, handover)) {
     if (isLost) return
     if (handle instanceof Server) {
       // Until it is closed here it listens here too; nothing runs in the wall yet that could connect.
@@ -77,12 +77,12 @@ export function hand(warden: Warden, channel: Channel, reply: Reply, beside?: Ha
 
 type Message = readonly [message: Reply, handle: Socket | Server | undefined]
 
-function messagesOf(reply: Reply, beside: HandedOver | undefined): readonly Message[] {
+function messagesOf(reply: Reply, handover: HandedOver | undefined): readonly Message[] {
   const of = 'id' in reply ? reply.id : 0
-  const parts = Object.entries(beside?.streams ?? {}).map(
+  const parts = Object.entries(handover?.streams ?? {}).map(
     ([part, stream]) => [{ of, part: part as StreamName }, stream] as const,
   )
-  return [...parts, [reply, beside?.handle]]
+  return [...parts, [reply, handover?.handle]]
 }
 
 function handlesOf({ handle, streams }: HandedOver): readonly (Socket | Server)[] {

@@ -7,7 +7,7 @@ import type { LiveWalls } from './live-walls.ts'
 
 /** Requests about one wall, a function each. All but `kill` throw MayflyError NOT_FOUND for a wall that is gone. */
 
-/** Sockets of a wall that go beside a reply; the receiver owns them. */
+/** Sockets of a wall that are handed over with a reply; the receiver owns them. */
 export interface HandedOver {
   readonly wall: string
   readonly handle: Socket | Server
@@ -16,7 +16,7 @@ export interface HandedOver {
 
 export interface Answer {
   readonly value: unknown
-  readonly beside?: HandedOver | undefined
+  readonly handover?: HandedOver | undefined
 }
 
 type RequestOf<Op extends Request['op']> = Extract<Request, { op: Op }>
@@ -52,7 +52,7 @@ export const operations: {
   },
   async memory(walls, { wall }) {
     const { enclosure } = walls.find(wall)
-    return { value: null, beside: { wall, handle: await memoryOf(enclosure).open() } }
+    return { value: null, handover: { wall, handle: await memoryOf(enclosure).open() } }
   },
   async capture(walls, { wall, bytes }) {
     return { value: await memoryOf(walls.find(wall).enclosure).capture(bytes) }
@@ -77,7 +77,7 @@ async function claim(walls: LiveWalls, asked: RequestOf<'claim'>): Promise<Answe
   const listener = egress ? await enclosure.openEgress() : undefined
   // A program would connect to a socket that nothing accepts on.
   if (!egress) enclosure.closeEgress()
-  return { value, ...(listener && { beside: { wall: wall.id, handle: listener } }) }
+  return { value, ...(listener && { handover: { wall: wall.id, handle: listener } }) }
 }
 
 async function tighten(wall: LiveWall, asked: RequestOf<'tighten'>): Promise<BoundMechanisms> {

@@ -82,7 +82,7 @@ function giveState(folder: string, uid: number): void {
 }
 
 /** Inside the state folder it cannot be shut out: files that the server makes there later would be, too. */
-function besideState(stateFolder: string): string | undefined {
+function folderBesideState(stateFolder: string): string | undefined {
   const folder = wardenFolder(stateFolder)
   return folder.startsWith(stateFolder + path.sep) ? undefined : folder
 }
@@ -111,7 +111,7 @@ export function startServer(
   { setpriv, uid, why }: Dropped,
   swept: number,
 ): ChildProcess {
-  const shutOut = uid === undefined ? besideState(options.stateFolder) : null
+  const shutOut = uid === undefined ? folderBesideState(options.stateFolder) : null
   const layers = makeLayerFolder(uid)
   const folder = uid === undefined ? undefined : openArtifacts(options.argv, uid)
   const role: Role = {

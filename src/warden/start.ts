@@ -9,7 +9,7 @@ const WALLS_MAX = 880
 
 export interface StartedEnclosure {
   readonly value: Wall
-  readonly beside: HandedOver
+  readonly handover: HandedOver
 }
 
 export interface StarterParts {
@@ -75,7 +75,7 @@ export class Starter {
     try {
       await this.#settled()
       const { wall } = this.#parts.add(enclosure).enclosure
-      return { value: wall, beside: { wall: wall.id, ...enclosure.handOver() } }
+      return { value: wall, handover: { wall: wall.id, ...enclosure.handOver() } }
     } catch (error) {
       await enclosure[Symbol.asyncDispose]()
       throw error

@@ -11,7 +11,7 @@ import type { ProgramName, Reply, Request, WardenFacts } from '../contract/warde
 import { leaseFolder, signerFolder } from '../lib/state-folder.ts'
 import { closeOnExecFrom } from '../os/libc.js'
 import { proportionalBytes } from '../os/proc.ts'
-import { isOutOfDescriptors, keepDescriptor } from '../os/read.ts'
+import { isOutOfDescriptors, reserveDescriptor } from '../os/read.ts'
 import { engineFor, engines } from './engines/index.ts'
 import { openLeases, type Leases } from './lease.ts'
 import { LiveWalls } from './live-walls.ts'
@@ -49,7 +49,7 @@ export class Warden {
     this.#push = push
     // A file descriptor that a shell left open would be open in every wall: not every launcher closes what it inherits.
     if (process.platform === 'linux') closeOnExecFrom(FIRST_INHERITED)
-    this.#releaseDescriptor = keepDescriptor()
+    this.#releaseDescriptor = reserveDescriptor()
     const rows = Object.entries(engines)
     this.#engines = new Map(rows.map(([name, { open }]) => [name, open(options, this.#host(name))]))
     const all = [...this.#engines.values()]
@@ -67,11 +67,13 @@ export class Warden {
     if (typeof options.stateFolder === 'string') this.#settle(options.stateFolder)
   }
 
-  /** Answers one request. Sockets come beside the reply and belong to the caller from then on. */
-  async answer(request: Request): Promise<{ readonly reply: Reply; readonly beside?: HandedOver }> {
+  /** Answers one request. Sockets come with the reply and belong to the caller from then on. */
+  async answer(
+    request: Request,
+  ): Promise<{ readonly reply: Reply; readonly handover?: HandedOver }> {
     try {
-      const { value, beside } = await this.#do(request)
-      return { reply: { id: request.id, ok: true, value }, ...(beside && { beside }) }
+      const { value, handover } = await this.#do(request)
+      return { reply: { id: request.id, ok: true, value }, ...(handover && { handover }) }
     } catch (error) {
       return { reply: failure(request.id, error) }
     }

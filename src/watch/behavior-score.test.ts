@@ -4,12 +4,13 @@ import { type Anomaly, anomalyNames } from '../contract/anomaly.ts'
 import { severityOf } from '../contract/verdict.ts'
 import { withAnomaly, behaviorScoreOf, noAnomalies } from './behavior-score.ts'
 
-type Told = Pick<Anomaly, 'name' | 'severity'>
-const scoreOf = (...told: readonly Told[]) => behaviorScoreOf(told.reduce(withAnomaly, noAnomalies))
+type SeenAnomaly = Pick<Anomaly, 'name' | 'severity'>
+const scoreOf = (...told: readonly SeenAnomaly[]) =>
+  behaviorScoreOf(told.reduce(withAnomaly, noAnomalies))
 
-const low: Told = { name: 'output-growth', severity: 'low' }
-const medium: Told = { name: 'unforeseen-access', severity: 'medium' }
-const high: Told = { name: 'sensitive-data', severity: 'high' }
+const low: SeenAnomaly = { name: 'output-growth', severity: 'low' }
+const medium: SeenAnomaly = { name: 'unforeseen-access', severity: 'medium' }
+const high: SeenAnomaly = { name: 'sensitive-data', severity: 'high' }
 
 test('S3-40: a life without anomalies scores 0, and each severity has its own range', () => {
   assert.deepEqual([scoreOf(), scoreOf(low), scoreOf(medium), scoreOf(high)], [0, 10, 40, 70])
@@ -28,7 +29,7 @@ test('Further anomalies add to the score, those of another detector more than re
 })
 
 test('Repeated low anomalies never reach medium, nor medium ones high', () => {
-  const often = (told: Told) =>
+  const often = (told: SeenAnomaly) =>
     scoreOf(
       ...anomalyNames.flatMap((name) => Array.from({ length: 500 }, () => ({ ...told, name }))),
     )

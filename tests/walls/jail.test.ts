@@ -57,7 +57,7 @@ suite('A program in the jail reaches nothing', { skip: unable() }, () => {
     test(`${title}${by}: no file, no process, no socket, no secret`, async (t) => {
       if (isMissing(t, wish)) return
       if (by && 'missing' in launcher) return t.skip(launcher.missing)
-      const { first, second, knocked, layers, knocks, mark } = await reachFrom({
+      const { first, second, probed, layers, knocks, mark } = await reachFrom({
         ...wish,
         ...start,
       })
@@ -65,7 +65,7 @@ suite('A program in the jail reaches nothing', { skip: unable() }, () => {
       assert.deepEqual(first, [], 'reached while it started')
       assert.deepEqual([knocks, mark], [0, false])
       if (without) assert.ok(!layers.includes(without), `${without} was there after all`)
-      if (without !== 'seccomp') assert.deepEqual(knocked, [])
+      if (without !== 'seccomp') assert.deepEqual(probed, [])
     })
 })
 

@@ -31,7 +31,7 @@ export interface Report {
   readonly first: readonly string[]
   readonly second: readonly string[]
   /** System calls that the second filter let through to the kernel. */
-  readonly knocked: readonly string[]
+  readonly probed: readonly string[]
 }
 
 const root = join(import.meta.dirname, '../..')

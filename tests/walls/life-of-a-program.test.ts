@@ -25,7 +25,7 @@ import { bearer, post } from '../doors/http-door.ts'
 import { documentOf, makePlace, mayfly, startServer, whenReady } from '../doors/program.ts'
 import { test } from '../fixtures/drawn.ts'
 import { openWorld, type World } from '../fixtures/egress.ts'
-import { assertInTime, beside } from '../fixtures/lateness.ts'
+import { assertInTime, withLateness } from '../fixtures/lateness.ts'
 import { isMissing, unable } from './process-stands.ts'
 
 /**
@@ -155,7 +155,7 @@ for (const jailKind of jailKinds)
           [3_000 * pace, closed],
           [2_000 * pace, { ...closed, cpu: 0.5 }],
         ])
-      let { value: lived, lateMs } = await beside(lives)
+      let { value: lived, lateMs } = await withLateness(lives)
       // A life that was not scheduled in its last phase proves nothing; and on a busy machine the warden may itself be
       // scheduled late, once.
       const isGood = () =>
@@ -168,7 +168,7 @@ for (const jailKind of jailKinds)
         told.push(`${momentsOf(lived).map(saidOf).join()}, the machine ${lateMs} late`)
       tell()
       while (told.length < triesMax && !isGood()) {
-        ;({ value: lived, lateMs } = await beside(lives))
+        ;({ value: lived, lateMs } = await withLateness(lives))
         tell()
       }
       const { end, timeline, said } = lived
@@ -306,7 +306,7 @@ for (const jailKind of jailKinds)
           const all = [above, ...descendantsOf(above)]
           signalAll(all, 'SIGSTOP')
           await sleep(2 * lifeMs)
-          const { value, lateMs } = await beside(async () => {
+          const { value, lateMs } = await withLateness(async () => {
             const woken = performance.now()
             signalAll(all.toReversed(), 'SIGCONT')
             await gone(mark, above)

@@ -15,7 +15,7 @@ const script = async (wish: Omit<ProcessWish, 'program'>, code: string, more = {
 const lines = (text: string) => text.trim().split('\n')
 
 /** System calls by number, as a program that brings its own code would make them. */
-const knocking = (calls: readonly (readonly [string, string])[]) => `
+const probing = (calls: readonly (readonly [string, string])[]) => `
 import ctypes, errno, json, os, socket
 libc = ctypes.CDLL(None, use_errno=True)
 said = {}
@@ -160,18 +160,18 @@ result = [tried(socket.AF_INET, ("8.8.8.8", 53)), tried(socket.AF_INET, ("127.0.
 
   test('the forbidden calls are refused by the filter itself', async () => {
     await using wall = await ProcessWall.start({ program: 'node' })
-    const answers = await wall.knock()
+    const answers = await wall.probeFilter()
     assert.ok(Object.keys(answers).length >= 20)
     for (const [call, answer] of Object.entries(answers))
       assert.match(answer, /^(EPERM|ENOSYS)$/, call)
     await using open = await ProcessWall.start({ program: 'node', without: ['seccomp'] })
-    const through = Object.values(await open.knock()).filter((answer) => answer !== 'EPERM')
-    assert.ok(through.length > 10, 'without the filter the same knocks reach the kernel')
+    const through = Object.values(await open.probeFilter()).filter((answer) => answer !== 'EPERM')
+    assert.ok(through.length > 10, 'without the filter the same calls reach the kernel')
   })
 
   test('a program that brings its own code finds them shut too', async (t) => {
     if (process.arch !== 'x64') return t.skip('the numbers are those of x86-64')
-    const code = knocking([
+    const code = probing([
       ['ptrace', '101, 0, 0, 0, 0'],
       ['process_vm_readv', '310, os.getppid(), 0, 0, 0, 0, 0'],
       ['bpf', '321, 0, 0, 0'],

@@ -136,7 +136,7 @@ export class ProcessWall {
   }
 
   /** Tries each forbidden system call in the guest; returns the errno by call. */
-  knock(): Promise<Readonly<Record<string, string>>> {
+  probeFilter(): Promise<Readonly<Record<string, string>>> {
     const frames = new FrameDecoder(2 ** 20)
     const { promise, resolve } = Promise.withResolvers<Readonly<Record<string, string>>>()
     this.#control.on('data', (chunk: Buffer) => {

@@ -63,7 +63,7 @@ function profileFor({ zones, capabilities = [] }: Asked): Profile {
   return { ...profile, controls, schedule }
 }
 
-interface Told {
+interface ZonedRun {
   readonly status: string
   readonly result: unknown
   readonly error: string | undefined
@@ -78,7 +78,7 @@ async function live(
   asked: Asked,
   during?: (supervisor: Supervisor, entry: TimelineEntry) => void,
   by: Provider = provider,
-): Promise<Told> {
+): Promise<ZonedRun> {
   const profile = profileFor(asked)
   await using sandbox = await by.launch(profile, systemClock)
   let under: Supervisor | undefined

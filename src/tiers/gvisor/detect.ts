@@ -5,7 +5,7 @@ import type { Language } from '../../contract/job.ts'
 import type { Availability, Provider } from '../../contract/provider.ts'
 import { strengthOf } from '../../contract/tier.ts'
 import { assertAnswers, type Probe } from '../../walls/proof.ts'
-import { spareDiskBytes, usualCalls, type Rack } from '../../walls/program-spares.ts'
+import { spareDiskBytes, usualCalls, type ProgramSpares } from '../../walls/program-spares.ts'
 
 export interface GuestFacts {
   readonly availability: Availability
@@ -41,8 +41,8 @@ def main(input): return input * 2`,
  * Runs a guest of each language to its end. The proof that the sentry answers, and not this kernel, is the release of
  * the kernel that the guest saw. Throws where there is no such wall.
  */
-export async function probe(provider: Provider, rack: Rack): Promise<GuestFacts> {
-  const { wall } = await rack.take({ language: 'node', disk: spareDiskBytes, calls: usualCalls })
+export async function probe(provider: Provider, spares: ProgramSpares): Promise<GuestFacts> {
+  const { wall } = await spares.take({ language: 'node', disk: spareDiskBytes, calls: usualCalls })
   void wall.kill()
   const node = await versionBy(provider, inNode)
   const python = await pythonBy(provider)

@@ -10,14 +10,18 @@ import type { OpenEgressPath } from '../../walls/egress-path.ts'
 import { FramedSandbox } from '../../walls/framed-sandbox.ts'
 import { claimProgram } from '../../walls/program-claim.ts'
 import { programGuest, tightenedAlways } from '../../walls/program-guest.ts'
-import { createRack, type Rack, type RackOptions } from '../../walls/program-spares.ts'
+import {
+  createProgramSpares,
+  type ProgramSpares,
+  type ProgramSparesOptions,
+} from '../../walls/program-spares.ts'
 import { provedTwice } from '../../walls/worker-claim.ts'
 import { probe } from './detect.ts'
 
 export interface GvisorOptions {
   readonly warden: WardenClient
   readonly emitter: Emitter
-  readonly warm: RackOptions['warm']
+  readonly warm: ProgramSparesOptions['warm']
   /** Spares of each program: how many while nobody asks, and the most. */
   readonly least: number
   readonly most: number
@@ -48,7 +52,7 @@ const can = [
 /** Whole programs on a kernel in user space, one sentry a job: strength 4. */
 export function createGvisorProvider(options: GvisorOptions): Provider {
   const name = 'gvisor'
-  const rack = createRack({ mechanism: name, ...options })
+  const spares = createProgramSpares({ mechanism: name, ...options })
   let languages: readonly Language[] = ['node', 'sh', 'bash', 'python']
   let proved: Promise<Availability> | undefined
   const provider: Provider = {
@@ -64,12 +68,12 @@ export function createGvisorProvider(options: GvisorOptions): Provider {
       proved ??= provedTwice(prove)
       return proved
     },
-    launch: (profile) => launch(name, profile, options, rack),
-    close: () => rack.close(),
+    launch: (profile) => launch(name, profile, options, spares),
+    close: () => spares.close(),
   }
 
   async function prove(): Promise<Availability> {
-    const found = await probe(provider, rack)
+    const found = await probe(provider, spares)
     languages = languages.filter((language) => !found.without.includes(language))
     return found.availability
   }
@@ -81,9 +85,9 @@ async function launch(
   provider: string,
   profile: Profile,
   { warden, emitter, openEgressPath }: GvisorOptions,
-  rack: Rack,
+  spares: ProgramSpares,
 ): Promise<Sandbox> {
-  const { wall, pool, held, listener } = await claimProgram(rack, warden, profile)
+  const { wall, pool, held, listener } = await claimProgram(spares, warden, profile)
   if (!wall.streams) {
     void wall.kill()
     throw new MayflyError('PROTOCOL', `Cannot use wall "${wall.wall.id}": it came without streams`)

@@ -7,7 +7,7 @@ import type { WardenClient } from '../../walls/client.ts'
 import type { Wall } from '../../contract/warden.ts'
 import { probeTenant } from '../../walls/worker-spares.ts'
 import { assertAnswers, assertJailed, type Probe } from '../../walls/proof.ts'
-import { spareDiskBytes, usualCalls, type Rack } from '../../walls/program-spares.ts'
+import { spareDiskBytes, usualCalls, type ProgramSpares } from '../../walls/program-spares.ts'
 
 interface Found {
   readonly availability: Availability
@@ -53,15 +53,15 @@ def main(input): return json.loads(str(input * 2))`,
 }
 
 /**
- * Runs a guest of each language to its end, lets a program knock at what the filter forbids, and looks at what holds
+ * Runs a guest of each language to its end, lets a program try the calls that the filter forbids, and looks at what holds
  * the wall. Throws where there is none; a wall with less than namespaces, filter and bounds is one, but not this strong.
  */
 export async function probe(
   provider: Provider,
-  rack: Rack,
+  spares: ProgramSpares,
   warden: Pick<WardenClient, 'claim'>,
 ): Promise<Found> {
-  const { wall } = await rack.take({ language: 'node', disk: spareDiskBytes, calls: usualCalls })
+  const { wall } = await spares.take({ language: 'node', disk: spareDiskBytes, calls: usualCalls })
   let bindsIo: boolean
   try {
     assertMechanism(provider, wall.wall)

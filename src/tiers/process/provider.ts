@@ -14,7 +14,11 @@ import { provedTwice } from '../../walls/worker-claim.ts'
 import { workerGuest } from '../../walls/worker-guest.ts'
 import { claimProgram, type ClaimedProgram } from '../../walls/program-claim.ts'
 import { probe } from './detect.ts'
-import { createRack, programOf, type RackOptions } from '../../walls/program-spares.ts'
+import {
+  createProgramSpares,
+  programOf,
+  type ProgramSparesOptions,
+} from '../../walls/program-spares.ts'
 import { programGuest, tightenedAlways } from '../../walls/program-guest.ts'
 import { hasSentinel } from '../../walls/sentinel-calls.ts'
 import type { JailKind } from '../../contract/jail-kind.ts'
@@ -23,7 +27,7 @@ export interface ProcessOptions {
   readonly jailKind: JailKind
   readonly warden: WardenClient
   readonly emitter: Emitter
-  readonly warm: RackOptions['warm']
+  readonly warm: ProgramSparesOptions['warm']
   /** Spares of each program: how many while nobody asks, and the most. */
   readonly least: number
   readonly most: number
@@ -62,7 +66,7 @@ const JS: readonly Language[] = ['js', 'ts']
  * runs in an isolate there, so that it finds the same globals as on every other tier.
  */
 export function createProcessProvider(options: ProcessOptions): Provider {
-  const rack = createRack({ mechanism: options.jailKind, ...options })
+  const spares = createProgramSpares({ mechanism: options.jailKind, ...options })
   let languages: readonly Language[] = [...JS, 'node', 'sh', 'bash', 'python']
   let isWatched = false
   let bindsIo = false
@@ -93,18 +97,18 @@ export function createProcessProvider(options: ProcessOptions): Provider {
     },
     async launch(profile) {
       const { warden, emitter } = options
-      const claimed = await claimProgram(rack, warden, profile)
+      const claimed = await claimProgram(spares, warden, profile)
       const { wall, pool } = claimed
       const guest = guestOf(profile, claimed, options)
       isWatched ||= isProgram(profile) && hasSentinel(wall.wall)
       const parts = { provider: provider.name, profile, wall, warden, emitter, pool }
       return new FramedSandbox(newId('sbx'), parts, guest)
     },
-    close: () => rack.close(),
+    close: () => spares.close(),
   }
 
   async function prove(): Promise<Availability> {
-    const found = await probe(provider, rack, options.warden)
+    const found = await probe(provider, spares, options.warden)
     isWatched = found.isWatched
     bindsIo = found.bindsIo
     languages = languages.filter((language) => !found.without.includes(language))

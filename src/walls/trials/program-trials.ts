@@ -46,7 +46,7 @@ function reachTrials(attempts: Attempts): readonly WallTrial[] {
       'network',
       'connecting to a listener on this machine, raw sockets and sockets of the kernel',
       async (run, bait) =>
-        (await run(attempts.network)).resultText === nothing && bait.knocks() === 0,
+        (await run(attempts.network)).resultText === nothing && bait.connections() === 0,
     ],
     [
       'files',

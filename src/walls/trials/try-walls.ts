@@ -117,7 +117,7 @@ const trials: readonly WallTrial[] = [
   [
     'network',
     'seven ways to connect to a listener on this machine',
-    async (run, bait) => (await run(knocking)).status === 'ok' && bait.knocks() === 0,
+    async (run, bait) => (await run(connecting)).status === 'ok' && bait.connections() === 0,
   ],
   [
     'files',
@@ -181,7 +181,7 @@ const endless = [
   'await new Promise(() => {})',
 ]
 
-const knocking = `
+const connecting = `
 const url = 'http://127.0.0.1:' + input.port
 const ways = [
   () => fetch(url), () => new WebSocket('ws://127.0.0.1:' + input.port), () => new EventSource(url),
@@ -231,9 +231,9 @@ async function layOut(folders: readonly string[]): Promise<Bait & AsyncDisposabl
   const folder = makeFolder(folders)
   const [canary, mark] = [join(folder, 'canary'), join(folder, 'mark')]
   writeFileSync(canary, canaryText)
-  let knocks = 0
+  let connections = 0
   const server = createServer((socket) => {
-    knocks++
+    connections++
     socket.destroy()
   })
   await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve))
@@ -242,7 +242,7 @@ async function layOut(folders: readonly string[]): Promise<Bait & AsyncDisposabl
   const { port } = server.address() as AddressInfo
   return {
     facts: { canary, mark, port, pid: process.pid, names: Object.keys(process.env) },
-    knocks: () => knocks,
+    connections: () => connections,
     isMarked: () => existsSync(mark),
     isSeen: (text: string) => text.includes(canaryText),
     async [Symbol.asyncDispose]() {

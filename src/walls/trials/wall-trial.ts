@@ -17,7 +17,7 @@ export interface Bait {
     readonly names: readonly string[]
   }
   /** Connections to the listener. */
-  knocks(): number
+  connections(): number
   isMarked(): boolean
   /** Whether the text of the canary is in this text. */
   isSeen(text: string): boolean

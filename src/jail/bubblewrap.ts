@@ -46,19 +46,19 @@ import {
 } from './whole.ts'
 
 /**
- * The same jail by bubblewrap, where it is installed: one program start less, and a launcher that many others
- * depend on and watch. Landlock is left out: it would need a second start, and the root is empty already.
+ * The jail by bubblewrap, where it is installed: one program start less than `embedded.ts`, and a launcher that many
+ * others use and review. Without Landlock: that would need a second start, and the root is empty already.
  */
 
 /** Files that a worker may open. */
 const NOFILE_MAX = 256
 
-/** The filter is given on this descriptor, after stdio, the socket and the readiness pipe. */
+/** Descriptor from which bubblewrap reads the filter, after stdio, the socket and the readiness pipe. */
 export const seccompFd = 5
 
 /**
- * No core dump, which would put a guest's memory on a disk, and few files: bubblewrap has no words for either. The
- * worker lowers the first to one byte, which is none for a crash handler of the host's too; a shell counts in blocks.
+ * Limits of core dumps (a dump would put a guest's memory on a disk) and of open files: bubblewrap has no options for
+ * them. The worker lowers RLIMIT_CORE to one byte later, which also disables a core_pattern pipe; a shell counts in blocks.
  */
 const limited = [
   '/bin/sh',
@@ -67,12 +67,12 @@ const limited = [
   'sh',
 ]
 
-/** A limit that is lower already stays: nobody here could raise it. */
+/** Lowers a limit; one that is lower already stays. */
 const cap = 'cap() { ulimit "$1" "$2" 2>/dev/null || ulimit "$1" "$(ulimit -H "$1")"; }'
 
 /**
- * The scratch folders share one tmpfs, which bubblewrap cannot make: it is made before, where only bubblewrap sees it,
- * over a folder in which nothing lies that the wall needs. What is bound from it is all that the wall gets of it.
+ * Mount points for the tmpfs that all scratch folders share. bubblewrap cannot share one, so it is mounted before, in
+ * bubblewrap's mount namespace only, over a folder that the wall does not need; the wall gets bind mounts of its folders.
  */
 const SCRATCH_OVER = ['/mnt', '/srv', '/media', '/tmp']
 
@@ -80,7 +80,7 @@ const scratchOver = cacheBriefly(systemLookMs, () =>
   SCRATCH_OVER.filter((over) => existsSync(over)),
 )
 
-/** The root that the launcher builds: mount points, links and a few short files. */
+/** Size limit of the root that the launcher builds: mount points, links and a few short files. */
 const ROOT_BYTES_MAX = 2 ** 20
 const ROOT_INODES_MAX = 1024
 
@@ -157,7 +157,7 @@ function started(words: readonly string[]) {
   return { file: words[0]!, args: words.slice(1) }
 }
 
-/** Becomes bubblewrap by the launcher: a user, limits and folders to bind, without another program. */
+/** Command by the launcher: sets user and limits, mounts folders to bind, and execs bubblewrap without a shell between. */
 function launched(
   program: JailedProgram,
   uid: number | undefined,
@@ -199,8 +199,8 @@ function preparation(
 }
 
 /**
- * The root as the launcher builds it, so that bubblewrap binds it in one go: for every bind it reads all mounts that there
- * are. It is a file system of its own: the sentinel takes a folder for scratch by its device.
+ * Root file system built by the launcher, which bubblewrap then binds at once: for each bind it parses all of
+ * /proc/self/mountinfo. It is a tmpfs of its own, because the sentinel recognises scratch folders by their device.
  */
 function rootSteps(over: string, program: JailedProgram, { tree, links }: Places): readonly Step[] {
   const root = rootOf(over)
@@ -261,7 +261,7 @@ const MARKED = ['--unsetenv', markPlace] as const
 
 const quoted = (text: string) => `'${text.replaceAll("'", `'\\''`)}'`
 
-/** Made before what lies in them, which otherwise would be closed to all but their owner. */
+/** Created before their contents: bubblewrap would create missing parents with mode 0700. */
 const FOLDERS = ['/dev', '/etc', '/opt', '/proc']
 const CLOSED = ['--cap-drop', 'ALL', '--hostname', 'mayfly', '--clearenv'] as const
 
@@ -311,7 +311,7 @@ function wholeWalls(
   ]
 }
 
-/** The same root, where there is no launcher to build it. */
+/** Root as options of bubblewrap, without a launcher to build it. */
 function rootBinds(
   program: JailedProgram,
   whole: WholeProgram,
@@ -329,7 +329,7 @@ function rootBinds(
   ]
 }
 
-/** Masks over /proc: those that bubblewrap binds, and steps of `sentinel enter` for those that it makes itself. */
+/** Masks over /proc: binds of bubblewrap, and steps of `sentinel enter` for the remaining ones. */
 interface Masks {
   readonly bound: MaskedProc
   readonly entered: readonly Step[]
@@ -338,8 +338,8 @@ interface Masks {
 const noMasks: Masks = { bound: { folders: [], files: [] }, entered: [] }
 
 /**
- * bubblewrap reads the table of all mounts for each bind. So it binds the first of each kind, and the sentinel's program
- * copies these to all others before it drops the capabilities for that, see guest/sentinel/masks.c.
+ * Because each bind is expensive, bubblewrap binds one mask of each kind, and the sentinel's program copies these to all
+ * other places before it drops the capabilities for that, see guest/sentinel/masks.c.
  */
 function masksOf(isEntered: boolean): Masks {
   const all = maskedProc()
@@ -351,7 +351,7 @@ function masksOf(isEntered: boolean): Masks {
   }
 }
 
-/** For mount(2), and for the bounding set. bubblewrap's own process 1 keeps neither but in its bounding set. */
+/** For mount(2), and to empty the bounding set. bubblewrap's process 1 has them in its bounding set only. */
 const CAPABILITIES_OF_MASKS = ['CAP_SYS_ADMIN', 'CAP_SETPCAP'].flatMap((name) => [
   '--cap-add',
   name,

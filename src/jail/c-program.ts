@@ -20,10 +20,9 @@ import { findProgram } from '../os/find-program.ts'
 import { cacheFolder } from './cache-folder.ts'
 
 /**
- * Programs in C, each compiled from the files of its folder by one call of this machine's own compiler, and kept in a
- * folder that only the user who runs it can reach, by a hash of all files and flags. The executed file is the one that
- * was checked: owner, mode and content are read on a descriptor, and that descriptor is executed (no TOCTOU). Root runs
- * no program that another user has made.
+ * Programs in C, each compiled from the files of its folder by one call of this machine's compiler, and cached by a hash
+ * of all files and flags in a folder of mode 0700. The executed file is the one that was checked: owner, mode and content
+ * are read on a descriptor, and that descriptor is executed (no TOCTOU). Root executes no program that another user made.
  */
 export interface CProgram {
   /** Path of the compiled program, in the folder of this user. */
@@ -66,7 +65,7 @@ const EXECUTABLE = 0o500
 const OTHERS = 0o022
 const { O_RDONLY, O_NOFOLLOW } = constants
 
-/** Finds it compiled, or compiles it, which takes a second or two. Never rejects. */
+/** Opens the cached program, or compiles it, which takes one to two seconds. Never rejects. */
 export async function openCProgram(source: CProgramSource): Promise<FoundCProgram> {
   if (process.platform !== 'linux') return { missing: 'it needs Linux' }
   try {
@@ -86,12 +85,12 @@ export function cFiles(folder: string): readonly string[] {
   return names.sort().map((name) => path.join(folder, name))
 }
 
-/** The same file once more, to be read from its beginning. The caller closes it. */
+/** Second open file description of the program, with an offset of its own. The caller closes it. */
 export function reopen({ fd }: CProgram): number {
   return openSync(`/proc/self/fd/${fd}`, O_RDONLY)
 }
 
-/** Whether its file still has a name; a cache may be cleared at any time, and walls find it by name. */
+/** Whether its file is still linked: a cache may be cleared at any time, and walls open it by path. */
 export function isThere({ fd }: CProgram): boolean {
   return fstatSync(fd).nlink > 0
 }
@@ -129,7 +128,7 @@ function keyOf(files: readonly string[]): string {
   return hash('sha256', JSON.stringify([parts, FLAGS]), 'hex').slice(0, KEY_CHARACTERS)
 }
 
-/** Message of the compiler where it failed. */
+/** Compiles; returns the compiler's message if it failed. */
 async function compile(
   cc: string,
   files: readonly string[],

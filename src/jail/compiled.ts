@@ -57,7 +57,7 @@ export function openCompiled(): Compiled {
   }
 }
 
-/** Node looks in a folder named after its version and the uid; ours holds one, and links for the others. */
+/** Node's compile cache is in a folder named after version and uid: there is one, and a symlink for each other uid. */
 function forUid(ready: string, uid: number): string | undefined {
   try {
     const made = readdirSync(ready).find(
@@ -102,8 +102,8 @@ function filesBelow(place: string): readonly string[] {
 }
 
 /**
- * In a process of its own that ends by itself: a command may be over before, and would begin anew at each run. Walls that
- * are started meanwhile join and compile for themselves.
+ * Runs `prepare.js` detached: a short command would end before it, and start over at each run. Walls that start meanwhile
+ * load their modules uncompiled.
  */
 function prepare(base: string, own: string, joined: string): void {
   const python = existsSync(pythonFile) ? pythonFile : ''

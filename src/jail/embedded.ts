@@ -40,22 +40,22 @@ import {
 } from './whole.ts'
 
 /**
- * The jail that needs nothing installed: util-linux's `unshare` for the namespaces, then `guest/enter.js` for the
- * rest. Without `unshare`, or where namespaces are forbidden, the same entry without a root of its own.
+ * The jail that needs no installed tool: `unshare` of util-linux for the namespaces, then `guest/enter.js` for the rest.
+ * Without `unshare`, or where namespaces are forbidden, the same entry program without a root of its own.
  */
 
-/** A program to jail. Its files keep their paths inside, so that code compiled outside is found there again. */
+/** A program to jail. Its files have the same paths inside, because Node's compile cache is keyed by path. */
 export interface JailedProgram {
   readonly name: string
   readonly nodeFlags: readonly string[]
   /** Absolute, and somewhere in `tree`. */
   readonly main: string
   readonly env: Readonly<Record<string, string>>
-  /** Folders and files it may read, and nothing else of this machine but the system's libraries. */
+  /** Folders and files that it may read, besides the system's libraries. */
   readonly tree: readonly string[]
-  /** RLIMIT_DATA; none for a program that reserves address space it never touches. */
+  /** RLIMIT_DATA; omitted for a program that reserves address space without touching it. */
   readonly dataBytesMax?: number
-  /** Given, this is a wall for whole programs and not a worker. */
+  /** Present for a wall of whole programs; absent for a worker. */
   readonly whole?: WholeProgram
 }
 
@@ -67,7 +67,7 @@ export interface JailOptions {
   readonly compiled?: string | undefined
   /** For a whole program that has a root of its own: its sentinel's program, or why it has none. */
   readonly sentinel?: FoundCProgram | undefined
-  /** Classes of calls that its sentinel is asked about; all of them unless given. */
+  /** Call classes that its sentinel answers; all by default. */
   readonly calls?: readonly CallClass[] | undefined
   /** Whether the launcher starts it; else programs of the system do, and one more Node. */
   readonly hasLauncher?: boolean | undefined
@@ -110,7 +110,7 @@ const SYSTEM_OF_PROGRAMS = [
   '/dev/random',
   '/dev/urandom',
 ]
-/** Only this namespace sees what is built over it. */
+/** Mount point of the new root; only this mount namespace sees it. */
 const BUILT_OVER = '/tmp'
 const ENTER = fileURLToPath(new URL('../../guest/enter.js', import.meta.url))
 const DIE_WITH_PARENT = fileURLToPath(new URL('../../guest/die-with-parent.js', import.meta.url))
@@ -228,7 +228,7 @@ export function enteredBy(
   return { path: sentinelPlace, args: ['sentinel', 'enter', ...steps.flat(), path, ...args], env }
 }
 
-/** Contents of a root of its own, and the program that is started in it. */
+/** Contents of the wall's root, and the program that starts in it. */
 export function placesInside(program: JailedProgram, options: JailOptions) {
   const system = systemFolders()
   const more = program.whole ? wholeSystem() : { mounts: [], links: [] }
@@ -239,7 +239,7 @@ export function placesInside(program: JailedProgram, options: JailOptions) {
   }
 }
 
-/** The same without a root of its own: only these may be read. */
+/** Readable places (Landlock) of a wall without a root of its own. */
 function placesOutside(program: JailedProgram, options: JailOptions) {
   const places = program.whole ? SYSTEM_OF_PROGRAMS : SYSTEM_OF_WORKERS
   const system = places.filter((place) => existsSync(place))
@@ -289,7 +289,7 @@ const SETTINGS_INSIDE: Omit<WholeSettings, 'warm' | 'threads' | 'packages'> = {
   starts: true,
 }
 
-/** OpenSSL's settings, which Landlock does not let it read, would end Node before it begins. */
+/** Without OpenSSL's configuration file: Landlock denies it, and Node would abort at start. */
 function execOutside(
   program: JailedProgram,
   whole: WholeProgram,
@@ -304,13 +304,13 @@ function settingsWithout(scratch: string | undefined): typeof SETTINGS_INSIDE {
   return { work: scratch ?? null, tmp: scratch ?? null, listens: false, starts: false }
 }
 
-/** Process 1 waits, reaps orphans and passes the exit code on, so that the program is one like any other. */
+/** With an init as process 1, which reaps orphans and passes the exit code on: the program itself is no PID 1. */
 function execWithInit(program: JailedProgram, whole: WholeProgram, options: JailOptions) {
   const inside = execInside(program, whole, options)
   return { ...inside, path: '/bin/sh', args: ['init', '-c', INIT, 'init', ...inside.args] }
 }
 
-/** A whole program in a root of its own, without a process 1 before it. */
+/** Command of a whole program in its own root, without an init. */
 export function execInside(
   program: JailedProgram,
   whole: WholeProgram,

@@ -6,14 +6,14 @@ import { findProgram } from '../os/find-program.ts'
 import { landlockVersion } from '../os/libc.js'
 import { mappedUids } from '../os/proc.ts'
 
-/** Abilities of this machine for a jail, probed by trying, never by a version number. */
+/** Isolation features of this machine, each probed by using it, never by a version number. */
 export interface JailFacts {
   readonly platform: NodeJS.Platform
-  /** Real root with a user map wide enough to hand out uids; any other root counts as an ordinary user. */
+  /** Root with enough uids in its user namespace to give one to each wall; any other root counts as an ordinary user. */
   readonly root: boolean
-  /** Namespaces may be made: by root, or by this user inside a user namespace. */
+  /** Namespaces can be created: by root, or by this user in a user namespace. */
   readonly namespaces: boolean
-  /** A wall may have a /proc of its own; not where the one seen here is covered in part. */
+  /** A wall can mount its own /proc; the kernel refuses that where the current one is masked. */
   readonly proc?: boolean
   /** Version of Landlock; 0 when there is none. */
   readonly landlock: number
@@ -22,7 +22,7 @@ export interface JailFacts {
   readonly bubblewrap: string | undefined
 }
 
-/** The layers a jail may be made of. A test may leave one out to show that the others hold. */
+/** Layers of a jail. A test leaves one out to show that the others hold. */
 export const layers = [
   'namespaces',
   'landlock',
@@ -45,7 +45,7 @@ export const namespaceFlags = [
   '--fork',
   '--kill-child',
 ] as const
-/** For an ordinary user, who owns nothing but may be root in a user namespace of one. */
+/** For an ordinary user, who can be root only in a user namespace with a single uid. */
 export const userNamespaceFlags = ['--user', '--map-root-user'] as const
 
 /** `hide` names programs and layers to treat as missing, so that every poorer machine can be tested on a rich one. */
@@ -66,7 +66,7 @@ export function findJailFacts(hide: readonly string[] = []): JailFacts {
   }
 }
 
-/** In one go where all is well; a `setpriv` that cannot (busybox has one) is none. */
+/** Tries all programs in one chain first. A `setpriv` without these options (busybox) counts as missing. */
 function tryPrograms(setpriv: string | undefined, unshare: string | undefined, root: boolean) {
   const die = setpriv ? [setpriv, ...dieFlags, '--'] : []
   const user = root ? [] : userNamespaceFlags
@@ -83,7 +83,7 @@ function mountsProc(unshare: string, root: boolean): boolean {
   return works([unshare, ...user, ...namespaceFlags, '--mount-proc', '--'])
 }
 
-/** Whether these programs, one becoming the next, get to run a last one that does nothing. */
+/** Whether these programs, each of which execs the next, reach a final `true`. */
 function works(programs: readonly string[]): boolean {
   const tried = spawnSync(programs[0] ?? 'true', [...programs.slice(1), 'true'], {
     stdio: 'ignore',
@@ -94,12 +94,12 @@ function works(programs: readonly string[]): boolean {
 }
 
 /**
- * Milliseconds for which folders and links of this system are not looked up again: walls that start together share a
- * look, and a package that is installed meanwhile is there for the next ones.
+ * Milliseconds for which folders and links of this system are cached: walls that start together share one lookup, and a
+ * package that is installed later is found by later walls.
  */
 export const systemLookMs = 1_000
 
-/** The folders a dynamic program needs, as this system lays them out: real ones to mount, links to repeat. */
+/** Folders that a dynamically linked program needs: real ones to mount, symlinks (such as /lib) to repeat. */
 export const systemFolders = cacheBriefly(systemLookMs, () => {
   const found = ['/usr', '/lib', '/lib64'].flatMap((folder) => {
     const facts = lstatSync(folder, { throwIfNoEntry: false })

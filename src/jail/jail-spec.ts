@@ -4,14 +4,14 @@ import type { JailMount, MountedLayer } from './whole.ts'
 export interface JailSpec {
   /** Whether the process may build a root of its own. */
   readonly mounts: boolean
-  /** Existing folder to build the root over; only this mount namespace sees it. */
+  /** Existing folder over which the root is mounted; only this mount namespace sees it. */
   readonly over: string
   /** Folders and files of the root, read-only, each in its own place. */
   readonly tree: readonly string[]
   readonly links: readonly { readonly at: string; readonly target: string }[]
   /** Bytes of the root's tmpfs. */
   readonly scratchBytes: number
-  /** User that it becomes, where the namespace has it. */
+  /** User that it becomes, if the user namespace maps it. */
   readonly user: { readonly uid: number; readonly gid: number } | null
   readonly hostname: string
   readonly landlock: boolean

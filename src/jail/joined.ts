@@ -7,12 +7,11 @@ import { ownFolder } from './whole.ts'
 /** Folder of Mayfly itself. */
 export const ownRoot = fileURLToPath(new URL('../../', import.meta.url))
 
-/** Folders and files of which a joined program needs nothing. */
+/** Folders and files that a joined program replaces. */
 const SOURCES = ['guest', 'src', 'package.json'].map((place) => path.join(ownRoot, place))
 
 /**
- * The program by its joined file below `joined`, with that in place of its modules; the program as it is where there is
- * none. See join.js.
+ * The program with its joined file in place of its modules, see join.js; unchanged if there is none.
  */
 export function joinedProgram(program: JailedProgram, joined: string | undefined): JailedProgram {
   if (joined === undefined) return program

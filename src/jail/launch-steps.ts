@@ -10,28 +10,28 @@ export function step(name: string, ...args: readonly (string | number)[]): Step 
   return [name, `${args.length}`, ...args.map(String)]
 }
 
-/** Step that mounts a tmpfs of at most so many bytes, and options of a mount that is to be the same. */
+/** Step that mounts a tmpfs of at most `bytes` and `inodes`. */
 export const tmpfsStep = (at: string, bytes: number, inodes: number): Step =>
   step('tmpfs', at, tmpfsOptions(bytes, inodes))
 
 export const tmpfsOptions = (bytes: number, inodes: number) =>
   `size=${bytes},nr_inodes=${inodes},mode=755`
 
-/** Path under which a started launcher is opened: the very descriptor that was checked. */
+/** Path of the launcher for execve: the descriptor that was checked, so that no other file is executed. */
 export const launcherPath = (fd: number) => `/proc/self/fd/${fd}`
 
-/** Numbers the trees that are grabbed, in the order in which the launcher meets them. */
+/** Numbers the mount trees that the launcher clones, in its order. */
 export class Trees {
   readonly steps: Step[] = []
   #count = 0
 
-  /** A copy of what is mounted at `path`; returns its number. */
+  /** Clones the mount at `path`; returns its number. */
   grab(path: string): number {
     this.steps.push(step('grab', path))
     return this.#count++
   }
 
-  /** The same of a folder that must be `owner`'s; `isMapped` where the uid of this process counts as well. */
+  /** Clones a folder that must belong to `owner`, or with `isMapped` to the uid of this process. */
   grabLayer(
     { root, content, owner }: { root: string; content: string; owner: number },
     isMapped: boolean,
@@ -40,18 +40,18 @@ export class Trees {
     return this.#count++
   }
 
-  /** Mounts at `at` a copy of what is mounted at `from`. */
+  /** Mounts a clone of the mount at `from` at `at`. */
   bind(from: string, at: string, how: 'attach' | 'attach-readonly'): void {
     this.add(step(how, this.grab(from), at))
   }
 
-  /** Adds a step that grabs nothing. */
+  /** Adds steps that clone nothing. */
   add(...steps: readonly Step[]): void {
     this.steps.push(...steps)
   }
 }
 
-/** Adds `/etc` with these files and `/dev` with these devices, in a root that is built at `over`. */
+/** Adds `/etc` with these files and `/dev` with these devices to the root at `over`. */
 export function addEtcAndDev(
   trees: Trees,
   over: string,

@@ -10,8 +10,8 @@ import { layerFolder, layerFolderFor } from '../lib/layer-folder.ts'
 export type NamedLayer = Pick<PackageLayer, 'kind' | 'layer'>
 
 /**
- * Paths of named layers, below this warden's own folders. The server may write there, so a path is trusted as no more
- * than a folder of the server's user: a launcher that is root opens it without following a link.
+ * Paths of named layers, below this warden's own folders. The server may write there, so a path is trusted no further
+ * than its user: a launcher that is root opens it without following symlinks and checks its owner.
  * Throws MayflyError NOT_FOUND.
  */
 export function findLayers(named: readonly NamedLayer[]): readonly MountedLayer[] {
@@ -33,7 +33,7 @@ export function findLayers(named: readonly NamedLayer[]): readonly MountedLayer[
   })
 }
 
-/** The first `node_modules` is that of the working folder, the next one that of the folder above. */
+/** Mount point of the layer at `index`: the first `node_modules` is in the working folder, the next in its parent. */
 function insideOf(kind: NamedLayer['kind'], index: number, named: readonly NamedLayer[]): string {
   if (kind !== 'node') return `/packages/${index}`
   return named.findIndex((one) => one.kind === 'node') === index

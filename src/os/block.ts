@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs'
 import path from 'node:path'
 
-/** The disk that a place lies on, as `major:minor`, not its partition; undefined where it lies on none. */
+/** Block device of a path as `major:minor`: the disk, not its partition; undefined for a path on none (tmpfs, overlay). */
 export function diskOf(place: string, sys = '/sys/dev/block'): string | undefined {
   try {
     const { dev } = statSync(place)
@@ -15,7 +15,7 @@ export function diskOf(place: string, sys = '/sys/dev/block'): string | undefine
   }
 }
 
-/** As glibc packs them: twelve bits of minor lie above the major's twelve. */
+/** Splits a dev_t into major and minor, as `gnu_dev_major` and `gnu_dev_minor` of glibc do. */
 export function nameOf(dev: number): string {
   const big = BigInt(dev)
   const major = ((big >> 8n) & 0xfffn) | ((big >> 32n) & 0xfffff000n)

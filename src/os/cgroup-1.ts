@@ -29,7 +29,7 @@ import {
   weightOfSpares,
 } from './cgroup-files.ts'
 
-/** Version 1: a tree for each controller, each with a folder of its own for a group. */
+/** cgroup v1: one hierarchy for each controller, so a group has a folder in each of them. */
 const FOLDERS: Readonly<Record<Controller, string>> = {
   memory: 'memory',
   pids: 'pids',
@@ -46,10 +46,10 @@ const socketsFile = 'memory.kmem.tcp.limit_in_bytes'
 const SOCKET_BYTES_MAX = 16 * 2 ** 20
 /** Kernel default of `cpu.shares`. */
 const USUAL_SHARES = 1_024
-/** Shares of warden and server: those of eight busy walls, of which they use little. */
+/** `cpu.shares` of warden and server: as much as eight busy walls; they use little of it. */
 const SHARES_OF_OWNERS = 8_192
 const ownersSuffix = '-own'
-/** Ten times the default: a dying wall may crowd out other walls, not the machine. */
+/** `cpu.shares` of a wall that is being killed, ten times the default: enough against other walls, not against the machine. */
 const SHARES_OF_THE_DYING = 10_240
 
 export function openVersion1(
@@ -59,9 +59,9 @@ export function openVersion1(
   const parent = (controller: Controller) => path.join(mount, FOLDERS[controller], groupsFolder)
   const controllers = ALL.filter((controller) => canMake(parent(controller)))
   if (!controllers.includes('memory')) return undefined
-  // Inherited by groups made below: a memory limit that swap extends is none.
+  // Child groups inherit it. With swap, a memory limit would not bound the memory that a wall uses.
   tryPut(parent('memory'), 'memory.swappiness', 0)
-  // By default all walls together weigh as much as one group beside them.
+  // Without this, all walls together would get the shares of a single sibling group.
   const weighAll = (shares: number) => {
     if (controllers.includes('cpu'))
       tryPut(parent('cpu'), 'cpu.shares', shares * availableParallelism())
@@ -221,8 +221,8 @@ function limitCpu(folder: string, cores: number, weight: CpuWeight): void {
   const set = (file: string, value: number) =>
     putText(folder, `cpu.cfs_${file}_us`, `${value}`, new RegExp(`^${value}\\s*$`))
   if (numberIn(folder, 'cpu.cfs_period_us') !== period) {
-    // With either of them alone it could have more than what is around it, or less than what is in it, which the kernel
-    // takes from nobody.
+    // The kernel checks quota / period against parent and children at each write (EINVAL). Lifting the quota first keeps
+    // the ratio valid while both change.
     put(folder, 'cpu.cfs_quota_us', -1)
     set('period', period)
   }

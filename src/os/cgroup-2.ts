@@ -27,7 +27,7 @@ import {
   weightOfSpares,
 } from './cgroup-files.ts'
 
-/** Version 2: one folder a group, whatever controllers the root hands down. Counting and freezing need none. */
+/** cgroup v2: one folder for each group. Delegated controllers, where the root has them; counters and freezer need none. */
 const HANDED_DOWN = ['memory', 'pids', 'cpu', 'io'] as const
 /** Kernel default of `cpu.weight`. */
 const USUAL_WEIGHT = 100
@@ -46,7 +46,7 @@ export function openVersion2(
   if (!handed.includes('memory')) return undefined
   put(parent, 'cgroup.subtree_control', handed.map((name) => `+${name}`).join(' '))
   const controllers = [...handed, 'cpuacct', 'freezer'] as const
-  // The administrator may have set another weight for all walls.
+  // Unless the administrator has set another weight for all walls.
   let weight = USUAL_WEIGHT
   const all = WeightOfAll.of(parent, (isRaised) => {
     if (!handed.includes('cpu')) return
@@ -87,7 +87,7 @@ function groupOf(
   const has = (one: Controller) => controllers.includes(one)
   const inner = new Set<Cgroup>()
   const weight = weightIn(has('cpu') ? folder : undefined, name, all)
-  /** Processes live in groups that hand nothing down: where there are groups below, in one beside them. */
+  /** Processes live in leaf groups only ("no internal processes", cgroup v2): with child groups, in a sibling of these. */
   let place = folder
   return {
     name,
@@ -149,10 +149,10 @@ function groupOf(
 }
 
 const leaf = 'own'
-/** Several may be on their way from one process to the next. */
+/** Bound on retries: processes may fork while they are moved. */
 const PASSES_MAX = 20
 
-/** Moves what is in a group into one below it, so that there may be others beside that. */
+/** Moves all processes of a group into a new child group, so that controllers can be enabled for its children. */
 function makeLeaf(folder: string, controllers: readonly Controller[]): string {
   const place = makeFolder(path.join(folder, leaf))
   for (let pass = 0; pass < PASSES_MAX; pass++) {

@@ -12,16 +12,16 @@ import {
 import path from 'node:path'
 import { readText, withReservedFd } from './read.ts'
 
-/** The files of control groups, alike in both versions. */
+/** Control group files, as far as cgroup v1 and v2 are alike. */
 
-/** Below each controller's root, or the one root there is. */
+/** Parent of all groups, below the root of each controller (v1) or the single root (v2). */
 export const groupsFolder = 'mayfly'
 /** Kernel default of the CFS period, and the longest that is set. */
 export const cpuPeriodUs = 100_000
 const CPU_PERIOD_US_MIN = 10_000
-/** Less than this of a period is refused by the kernel. */
+/** Least quota that the kernel accepts (`min_cfs_quota_period`). */
 const CPU_QUOTA_US_MIN = 1_000
-/** Quota of a small limit in one go: a short burst crowds out no other wall for long. */
+/** Quota of a limit below one core, in one period: bounds how long a burst may crowd out other walls. */
 const CPU_QUOTA_US_SMALL = 2_000
 /** Lowest weight that both versions accept. */
 const WEIGHT_MIN = 2
@@ -36,23 +36,23 @@ export function tryPut(folder: string, file: string, value: number | string): vo
   try {
     if (existsSync(path.join(folder, file))) put(folder, file, value)
   } catch {
-    // Not every kernel has every file; a group that is gone needs none.
+    // ENOENT: this kernel lacks the file, or the group was removed.
   }
 }
 
-/** The kernel rounds down to pages; anything above what was asked is a limit that does not hold. */
+/** Writes a limit and reads it back. The kernel rounds down to pages; a higher value means that the limit does not hold. */
 export function putBack(folder: string, file: string, value: number): void {
   const holds = Number(exchange(folder, file, String(value)))
   if (!(holds <= value)) throw new Error(`${file} is ${holds} after writing ${value}`)
 }
 
-/** Writes a file whose text reads back in another form. */
+/** Writes a file that reads back in another format; throws unless that matches `holds`. */
 export function putText(folder: string, file: string, value: string, holds: RegExp): void {
   const text = exchange(folder, file, value)
   if (!holds.test(text)) throw new Error(`${file} is "${text.trim()}" after writing "${value}"`)
 }
 
-/** Writes a value and reads what holds then, by one descriptor: every job waits for this. */
+/** Writes a value and reads back the one in force, on a single descriptor: this is on the critical path of every job. */
 function exchange(folder: string, file: string, value: string): string {
   return withReservedFd(() => {
     const fd = openSync(path.join(folder, file), 'w+')
@@ -115,7 +115,7 @@ export class WeightOfAll {
     this.#decide()
   }
 
-  /** The one of a folder: engines in one process share it. */
+  /** Instance of a folder; engines in one process share it. */
   static of(parent: string, weigh: (isRaised: boolean) => void): WeightOfAll {
     const known = shared.get(parent)
     if (known) return known
@@ -130,12 +130,12 @@ export class WeightOfAll {
   }
 }
 
-/** Less than this of a core is had when nobody else wants it, and given up at once when somebody does. */
+/** Limits below this many cores run as SCHED_IDLE (`cpu.idle`): they yield to every other group at once. */
 const IDLE_BELOW = 0.1
 
 /**
- * Part of its weight that a group keeps which stepped back. Idle-class would be quicker for others, but one of its tasks that is
- * preempted inside fork(2) holds cgroup_threadgroup_rwsem until it has its next turn, and every fork on the machine waits.
+ * Part of its weight that the group of a long-running job keeps. SCHED_IDLE would serve others sooner, but a task of it that is
+ * preempted inside fork(2) holds cgroup_threadgroup_rwsem until it is scheduled again, and every fork on the machine waits.
  */
 const PART_BEHIND = 0.02
 
@@ -149,7 +149,7 @@ interface CpuWeightParts {
   readonly all: WeightOfAll
 }
 
-/** CPU weight of one group: it follows from its limit and its rank. */
+/** CPU weight of one group, computed from its CPU limit and its rank. */
 export class CpuWeight {
   readonly #to: CpuWeightParts
   #cores = Infinity
@@ -171,7 +171,7 @@ export class CpuWeight {
     this.#to.all.setJob(this.#to.name, hasJob)
   }
 
-  /** The kernel takes its weight from a group that is idle-class. */
+  /** An idle group (`cpu.idle`) has no weight: the kernel refuses writes of it. */
   #put(): void {
     const { folder, file, usual } = this.#to
     if (folder === undefined) return
@@ -184,9 +184,9 @@ export class CpuWeight {
 }
 
 /**
- * Microseconds of processor time in each so many. All that is unused of a period may be used at its beginning: twenty
- * walls with a twentieth of a core each would take both of two cores for half of a long one. A whole core and more
- * keeps the long one, for programs of many threads use it in bursts.
+ * CFS quota and period in microseconds. A group may spend its whole quota at the beginning of a period: with a period of
+ * 100 ms, twenty walls of a twentieth of a core each would occupy two cores for half of it, so small limits get a short
+ * period. One core and more keeps the long period, because programs with many threads use it in bursts.
  */
 export function quotaUs(cores: number): { readonly quota: number; readonly period: number } {
   const short = Math.max(CPU_PERIOD_US_MIN, Math.round(CPU_QUOTA_US_SMALL / cores))
@@ -208,10 +208,10 @@ export function groupsIn(folder: string): readonly string[] {
     .map((entry) => entry.name)
 }
 
-/** As a warden names its walls. */
+/** Id of a wall, as a warden makes it. */
 const WALL = /^w[0-9a-f]{16}$/
 
-/** Names of walls' groups in which nobody is and nothing was for so long; the kernel tells no more than their age. */
+/** Names of empty groups of walls that are older than `olderThanMs`; their age is the mtime of the folder. */
 export function forgottenIn(folder: string, olderThanMs: number): readonly string[] {
   const before = Date.now() - olderThanMs
   return groupsIn(folder).filter((name) => {
@@ -221,7 +221,7 @@ export function forgottenIn(folder: string, olderThanMs: number): readonly strin
   })
 }
 
-/** A number beside its name, as in `oom_kill 3`; 0 where it is not. */
+/** Value of a flat keyed file, as in `oom_kill 3`; 0 if the key is missing. */
 export function countIn(folder: string, file: string, name: string): number {
   return countOf(textIn(folder, file), name)
 }
@@ -239,13 +239,13 @@ function tryText(folder: string, file: string): string {
   }
 }
 
-/** Bytes that are there to stay: files that were read and could be read again are not. */
+/** Charged bytes that cannot be reclaimed by dropping clean page cache. */
 export function heldBytes(
   folder: string,
   names: { readonly all: string; readonly files: string },
 ): number {
   const text = tryText(folder, 'memory.stat')
-  // Scratch counts among the files, and can't be read again.
+  // tmpfs (scratch) is charged as file memory too, and cannot be dropped.
   const forgettable = countOf(text, names.files) - countOf(text, 'shmem')
   return Math.max(0, numberIn(folder, names.all) - Math.max(0, forgettable))
 }
@@ -258,17 +258,17 @@ export function ownBytes(
   return { own: countOf(text, names.own), shared: countOf(text, names.shared) }
 }
 
-/** In which groups a process is, a line for each tree: `4:memory:/mayfly/w1`, or `0::/mayfly/w1`. */
+/** Lines of /proc/PID/cgroup, one for each hierarchy: `4:memory:/mayfly/w1`, or `0::/mayfly/w1`. */
 export function groupLinesOf(pid: number): readonly string[] {
   return tryText(`/proc/${pid}`, 'cgroup').split('\n')
 }
 
-/** Whether one of those lines has this controller (none by name in version 2) in our group of this name. */
+/** Whether a line puts the process into our group of this name; `controller` is empty for cgroup v2. */
 export function isIn(lines: readonly string[], controller: string, name: string): boolean {
   return placeIn(lines, controller)?.endsWith(`/${groupsFolder}/${name}`) === true
 }
 
-/** Whether nobody has put it into a group of this controller. */
+/** Whether the process is in the root group of this controller. */
 export function isInNone(lines: readonly string[], controller: string): boolean {
   return placeIn(lines, controller) === '/'
 }
@@ -289,12 +289,12 @@ export function processesIn(folder: string): readonly number[] {
   }
 }
 
-/** Members of a group and of all below it. */
+/** Members of a group and of its descendants. */
 export function processesBelow(folder: string): readonly number[] {
   return [folder, ...belowOf(folder)].flatMap(processesIn)
 }
 
-/** A group with all below it, the innermost first; whether nothing is left. */
+/** Removes a group and its descendants, innermost first. Returns whether nothing is left. */
 export function removeBelow(folder: string): boolean {
   return [...belowOf(folder).toReversed(), folder].map(removeFolder).every(Boolean)
 }

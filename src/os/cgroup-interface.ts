@@ -7,15 +7,15 @@ export interface CgroupRoot {
   readonly controllers: readonly Controller[]
   /** Moves a process of Mayfly into a group that outweighs all walls, unless it is in a group already. Never throws. */
   raisePriority(pid: number): void
-  /** A worker needs no more than memory and processes; every controller costs folders in version 1. */
+  /** Creates a group. A worker wants memory and pids only: in v1 each controller costs a folder. */
   create(name: string, wanted?: readonly Controller[]): Cgroup
-  /** Names of groups left here, by anybody. */
+  /** Names of all groups, of dead wardens too. */
   list(): readonly string[]
-  /** Empty groups older than so many milliseconds: their warden died, and its leases were removed. */
+  /** Empty groups older than `olderThanMs`: their warden died and its leases were removed. */
   forgotten(olderThanMs: number): readonly string[]
   /** Every process in a group of that name; none where there is none. */
   processes(name: string): readonly number[]
-  /** Whether nothing of it is left; a group with a dying process in it is busy for a moment. */
+  /** Removes a group. False while a dying process keeps it busy (EBUSY). */
   remove(name: string): boolean
 }
 
@@ -56,13 +56,13 @@ export interface Cgroup {
   entryFiles(): readonly string[]
   /** Whether all of its controllers hold this process. */
   holds(pid: number): boolean
-  /** Lowers its CPU weight until it gets a CPU limit: nothing waits for a spare. */
+  /** Lowers its CPU weight until it gets a CPU limit: no caller waits for a spare. */
   lowerPriority(): void
   /** Gives it a fiftieth of the weight of its CPU limit, or all of that again; limits stay as they are. */
   rank(to: { readonly hasJob: boolean; readonly isBehind: boolean }): void
-  /** Throws when the kernel did not take one, or when its controller is missing. */
+  /** Throws if the kernel refused a limit, or if its controller is missing. */
   limit(to: CgroupLimits): void
-  /** Bytes, without what the kernel could take back by forgetting files that it has read. */
+  /** Charged bytes without reclaimable page cache. */
   memoryNow(): number
   /** Anonymous memory of its processes, and shared memory with scratch (tmpfs), in bytes. */
   ownMemory(): { readonly own: number; readonly shared: number }
@@ -70,7 +70,7 @@ export interface Cgroup {
   resetPeakMemory(): void
   /** OOM kills; those in child groups count there. */
   memoryKills(): number
-  /** Whether its own limit was reached: a kill counts in the group of the victim, not in the one that was full. */
+  /** Whether its own limit was reached. `memoryKills` does not tell: a kill counts in the victim's group, not in the full one. */
   hasBeenFull(): boolean
   /** CPU time in milliseconds; undefined without a controller that counts it. */
   cpuMs(): number | undefined
@@ -81,10 +81,10 @@ export interface Cgroup {
   isFrozen(): boolean
   /** Lifts the CPU quota and raises the weight, so that killed tasks exit at full speed. */
   liftCpuQuota(): void
-  /** The same writes for another process to make, as `FILE:TEXT`. */
+  /** Writes of `liftCpuQuota` as `FILE:TEXT`, for another process to make. */
   quotaLifts(): readonly string[]
-  /** The file of its bound on processes, which takes a number; undefined without that controller. */
+  /** Path of `pids.max`; undefined without that controller. */
   pidsFile(): string | undefined
-  /** Whether nothing of it is left. */
+  /** Removes it with its child groups. False while one is busy. */
   remove(): boolean
 }

@@ -2,13 +2,13 @@
  * The one file that calls into libc, by Node's own `node:ffi`; `koffi` can replace it here and nowhere else.
  *
  * Plain JavaScript, because programs inside walls load it too. Raw `syscall(2)` is used rather than glibc's
- * wrappers: it is the same on glibc and musl, and glibc's setuid family would ask every thread, which a process
- * that is about to `execve` neither needs nor wants. Only the calling thread changes; `execve` ends the others.
+ * wrappers: it is the same on glibc and musl, and glibc's setuid family would change the credentials of every thread,
+ * which a process about to `execve` does not need: only the calling thread changes, and `execve` ends the others.
  */
 import { closeSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 
-/** Numbers: [x86-64, arm64]. Only what this file itself calls; policies have the whole table. */
+/** Call numbers: [x86-64, arm64]. Only those that this file calls; policies have the whole table. */
 const NUMBERS = {
   fcntl: [72, 25],
   flock: [73, 32],
@@ -164,7 +164,7 @@ export function tryLock(fd) {
     throw error
   }
 }
-/** Whether the kernel knows any process of a user, also one that hides its folder in /proc. @param {number} uid */
+/** Whether any process of a user exists: asks getpriority(2), because /proc may hide processes. @param {number} uid */
 export function userHasProcesses(uid) {
   try {
     sys('getpriority', 2, uid)
@@ -174,7 +174,7 @@ export function userHasProcesses(uid) {
     throw error
   }
 }
-/** Leaves at once: no handler, no destructor. @param {number} status @returns {never} */
+/** Exits at once, without exit handlers or destructors. @param {number} status @returns {never} */
 export function exitNow(status) {
   sys('exit_group', status)
   throw new Error('unreachable')
@@ -229,7 +229,7 @@ export function limitResource(name, value, pid = 0) {
   sys('prlimit64', pid, RLIMIT[name], pair, null)
 }
 
-/** Lowers both limits of this process to `value`; one that is lower already stays, since nobody here could raise it.
+/** Lowers both limits of this process to `value`; a limit that is lower already stays.
  * @param {keyof typeof RLIMIT} name @param {number} value */
 export function capResource(name, value) {
   const pair = Buffer.alloc(16)
@@ -238,7 +238,7 @@ export function capResource(name, value) {
   limitResource(name, hard < BigInt(value) ? Number(hard) : value)
 }
 
-/** Soft limit in force; Infinity where there is none.
+/** Soft limit in force; Infinity if unlimited.
  * @param {keyof typeof RLIMIT} name @param {number} [pid] @returns {number} the soft limit */
 export function resourceLimit(name, pid = 0) {
   const pair = Buffer.alloc(16)
@@ -247,7 +247,7 @@ export function resourceLimit(name, pid = 0) {
   return soft === 0xffff_ffff_ffff_ffffn ? Infinity : Number(soft)
 }
 
-/** Milliseconds of processor time of all children that ended and were waited for, and of theirs. */
+/** CPU time in milliseconds of reaped children and their reaped descendants (RUSAGE_CHILDREN). */
 export function childrenCpuMs() {
   if (!hasWaitedForChildren()) return 0
   const usage = Buffer.alloc(144)
@@ -273,9 +273,9 @@ function hasWaitedForChildren() {
 }
 
 /**
- * Acts with another real user and group, which is what the kernel compares when one process sets another's limits:
- * root without CAP_SYS_RESOURCE may do that only to its own. Only this thread, and only until `act` is over; what is
- * effective stays. For as long, processes of that user may send this one signals.
+ * Runs `act` with another real uid and gid: prlimit(2) compares these, and root without CAP_SYS_RESOURCE may set limits
+ * only of processes with the same ones. Changes this thread only, and keeps the effective ids. Until it returns, processes
+ * of that user may send this one signals.
  * @param {number} uid @param {() => void} act
  */
 export function asRealUser(uid, act) {
@@ -292,7 +292,7 @@ export function asRealUser(uid, act) {
 }
 
 /**
- * A copy of a descriptor that another process holds; the kernel asks for the rights of a debugger over it.
+ * Copies a descriptor of another process (pidfd_getfd(2)), which takes PTRACE_MODE_ATTACH rights over it.
  * @param {number} pid @param {number} fd its number there @returns {number} ours, closed on exec
  */
 export function copyDescriptor(pid, fd) {
@@ -311,11 +311,11 @@ const AT_RECURSIVE = 0x8000
 const AT_EMPTY_PATH = 0x1000
 const AT_FDCWD = -100
 
-/** Detached copy of what is mounted at `path`, to be put somewhere by `attachTree`. @param {string} path */
+/** Detached copy of the mount at `path` (open_tree(2)), for `attachTree`. @param {string} path */
 export const cloneTree = (path) =>
   sys('open_tree', AT_FDCWD, path, OPEN_TREE_CLONE | O_CLOEXEC | AT_RECURSIVE)
 
-/** Puts a cloned tree at `path`, read-only, nosuid, nodev with all below it. @param {number} tree @param {string} path */
+/** Mounts a cloned tree at `path`, recursively read-only, nosuid, nodev. @param {number} tree @param {string} path */
 export function attachTree(tree, path) {
   const attributes = Buffer.alloc(32)
   attributes.writeBigUInt64LE(BigInt(MS.rdonly | MS.nosuid | MS.nodev), 0)
@@ -323,18 +323,18 @@ export function attachTree(tree, path) {
   sys('move_mount', tree, '', AT_FDCWD, path, 4)
 }
 
-/** Puts a cloned tree at `path` as it is: writable, with its devices. @param {number} tree @param {string} path */
+/** Mounts a cloned tree at `path` as it is: writable, with its devices. @param {number} tree @param {string} path */
 export const attachAsIs = (tree, path) => sys('move_mount', tree, '', AT_FDCWD, path, 4)
 
 /** A fresh tmpfs of at most `bytes`. @param {string} path @param {number} bytes @param {string} [options] */
 export const mountTmpfs = (path, bytes, options = 'nr_inodes=4096,mode=755') =>
   sys('mount', 'mayfly', path, 'tmpfs', MS.nosuid | MS.nodev, `size=${bytes},${options}`)
 
-/** The processes of this pid namespace. Refused where the /proc seen here is itself masked. @param {string} path */
+/** Mounts a /proc of this PID namespace. The kernel refuses it if the current /proc is itself masked. @param {string} path */
 export const mountProc = (path) =>
   sys('mount', 'proc', path, 'proc', MS.nosuid | MS.nodev | MS.noexec, null)
 
-/** Lets go of what is mounted at `path`; what was cloned of it stays. @param {string} path */
+/** Detaches the mount at `path`; clones of it stay. @param {string} path */
 export const detach = (path) => sys('umount2', path, 2)
 
 /** @param {string} path */
@@ -343,7 +343,7 @@ export const makeReadOnly = (path) =>
 
 export const makeMountsPrivate = () => sys('mount', null, '/', null, MS.rec | MS.private, null)
 
-/** Makes the working directory the root and lets go of the old one. */
+/** Makes the working directory the root (pivot_root(2)) and detaches the old root. */
 export function pivotHere() {
   sys('pivot_root', '.', '.')
   sys('umount2', '.', 2)
@@ -355,7 +355,7 @@ const SIOCSIFFLAGS = 0x8914
 const IFF_UP = 1
 const NAME_BYTES = 16
 
-/** Raises the loopback of this network namespace. Needs CAP_NET_ADMIN in it. */
+/** Brings the loopback of this network namespace up. Needs CAP_NET_ADMIN in it. */
 export function raiseLoopback() {
   const fd = sys('socket', AF_INET, SOCK_STREAM, 0)
   const request = Buffer.alloc(40)
@@ -404,7 +404,7 @@ export function loadSeccomp(program) {
   if (thread > 0) throw new SystemCallError('seccomp', 11)
 }
 
-/** Rights by the version of the interface that brought them. */
+/** Landlock file rights, by the ABI version that introduced them. */
 const LANDLOCK_FS = { 1: (1n << 13n) - 1n, 2: 1n << 13n, 3: 1n << 14n, 5: 1n << 15n }
 const READ = (1n << 2n) | (1n << 3n)
 const EXECUTE = 1n
@@ -421,8 +421,8 @@ export function landlockVersion() {
 }
 
 /**
- * Restricts this thread, and what it starts, to reading (and executing) below `readable` and doing everything below
- * `writable`; no TCP, and from version 6 no signal and no abstract socket out of the domain. Needs no_new_privs.
+ * Restricts this thread and its children by Landlock: read and execute below `readable`, everything below `writable`, no
+ * TCP, and from ABI 6 no signal and no abstract socket out of the domain. Needs no_new_privs.
  * @param {{ readable: readonly string[], writable?: readonly string[], open: (path: string) => { fd: number, folder: boolean } | undefined, net?: boolean, scope?: boolean }} to
  */
 export function restrictFiles(to) {
@@ -442,7 +442,7 @@ export function restrictFiles(to) {
   closeSync(fd)
 }
 
-/** A rule on a single file may name only what can be done with a file. A place that is gone needs no rule.
+/** Adds a rule. A rule on a file may name rights of files only (EINVAL); a path that is gone needs none.
  * @param {number} ruleset @param {{ fd: number, folder: boolean } | undefined} place @param {bigint} rights */
 function allow(ruleset, place, rights) {
   if (!place) return
@@ -453,12 +453,12 @@ function allow(ruleset, place, rights) {
   closeSync(place.fd)
 }
 
-/** Calls no warm worker may make, with arguments that the kernel would refuse with another error if it got them. */
+/** Calls forbidden to a warm worker, with arguments that the kernel would refuse by another errno than the filter's. */
 const FORBIDDEN = /** @type {const} */ ({
   openat: [-1, null, 0],
   socket: [2, 99, 0],
   execve: [null, null, null],
-  // CLONE_SIGHAND without CLONE_VM is EINVAL; a filter that lets clone through shows itself so, and nothing is made.
+  // CLONE_SIGHAND without CLONE_VM is EINVAL: a filter that lets clone through is detected, and no process is made.
   clone: [0x800, null],
   ptrace: [99, 0, null, null],
   kill: [1, 99],
@@ -472,7 +472,7 @@ const FORBIDDEN = /** @type {const} */ ({
   memfd_create: [null, 0],
 })
 
-/** Calls no whole program may make. Most it makes otherwise; these are the kernel's own, and other processes. */
+/** Calls forbidden to whole programs, which may make most calls: those that reach the kernel itself or other processes. */
 const FORBIDDEN_TO_PROGRAMS = /** @type {const} */ ({
   ptrace: [99, 0, null, null],
   process_vm_readv: [-1, null, 0, null, 0, 99],
@@ -496,7 +496,7 @@ const FORBIDDEN_TO_PROGRAMS = /** @type {const} */ ({
   fanotify_init: [-1, 0],
   init_module: [null, 0, null],
   personality: [0x0040000],
-  // AF_PACKET, AF_VSOCK and AF_ALG have tables of the kernel behind them; a wrong type makes nothing of them.
+  // Address families with kernel tables behind them (AF_PACKET, AF_VSOCK, AF_ALG); a wrong type makes no socket.
   socket: [17, 99, 0],
   // CLONE_NEWUSER with CLONE_SIGHAND but not CLONE_VM: EINVAL where a filter lets it through.
   clone: [0x10000800, null],

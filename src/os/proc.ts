@@ -1,15 +1,15 @@
 import { readlinkSync } from 'node:fs'
 import { readNames, readText } from './read.ts'
 
-/** Facts about processes, read from /proc. Everything here answers undefined (or empty) for a process that is gone. */
+/** Facts about processes, read from /proc. Each function returns undefined, or nothing, for a process that is gone. */
 
 export interface ProcessFacts {
   readonly state: string
   readonly parent: number
-  /** Ticks since boot: with the pid and the boot id it names a process for ever. */
+  /** Clock ticks since boot. Pid, start time and boot id together identify a process uniquely. */
   readonly startTime: number
   readonly cpuTicks: number
-  /** With those of every descendant that was waited for. */
+  /** CPU ticks, with those of reaped descendants (cutime, cstime). */
   readonly treeTicks: number
   /** PF_EXITING, `include/linux/sched.h`. */
   readonly isExiting: boolean
@@ -18,7 +18,7 @@ export interface ProcessFacts {
 const PAGE_BYTES = 4096
 const PF_EXITING = 0x4
 
-/** Boot id of the machine; empty where the system does not say. */
+/** Boot id of the machine (`kernel.random.boot_id`); empty if it cannot be read. */
 export function bootId(): string {
   try {
     return readText('/proc/sys/kernel/random/boot_id').trim()
@@ -41,19 +41,19 @@ export function processFacts(pid: number): ProcessFacts | undefined {
   }
 }
 
-/** The name stands in parentheses and may hold anything, so fields count from the last one. */
+/** Fields of /proc/PID/stat after the command name, which is in parentheses and may contain spaces and parentheses. */
 function fieldsOf(stat: string): readonly string[] {
   return stat.slice(stat.lastIndexOf(')') + 2).split(' ')
 }
 
-/** Whether it runs; a zombie that nobody has reaped yet does not. */
+/** Whether the process runs; a zombie does not. */
 export function isAlive(pid: number, startTime?: number): boolean {
   const facts = processFacts(pid)
   if (!facts || facts.state === 'Z' || facts.state === 'X') return false
   return startTime === undefined || facts.startTime === startTime
 }
 
-/** Whether it is gone, a zombie, or on its way: the kernel's PF_EXITING. It runs no instruction of its own any more. */
+/** Whether the process is gone, a zombie or in exit(2) (PF_EXITING): it runs no user instruction any more. */
 export function isExiting(pid: number, startTime: number): boolean {
   const facts = processFacts(pid)
   if (!facts || facts.startTime !== startTime) return true
@@ -65,7 +65,7 @@ export function childrenOf(pid: number): readonly number[] {
   return text ? text.trim().split(' ').filter(Boolean).map(Number) : []
 }
 
-/** Milliseconds that its threads were ready to run and had to wait; 0 where the kernel does not count. */
+/** Run-queue wait of its threads in milliseconds (/proc/PID/schedstat); 0 where the kernel does not count it. */
 export function waitedMsOf(pid: number): number {
   const waited = threadsOf(pid).map((thread) => {
     const text = read(`/proc/${pid}/task/${thread}/schedstat`)
@@ -74,7 +74,7 @@ export function waitedMsOf(pid: number): number {
   return waited.reduce((sum, ns) => sum + ns, 0) / 1e6
 }
 
-/** The state of one thread; `X` for one that is gone. */
+/** State letter of a thread; `X` if it is gone. */
 export function stateOf(pid: number, thread: string): string {
   return fieldsOf(read(`/proc/${pid}/task/${thread}/stat`) ?? '')[0] || 'X'
 }
@@ -99,7 +99,7 @@ export function residentBytes(pid: number): number {
   return Number.isFinite(pages) ? pages * PAGE_BYTES : 0
 }
 
-/** Resident bytes of no file and no shared memory. */
+/** Resident anonymous bytes (RssAnon): neither files nor shared memory. */
 export function anonymousBytes(pid: number): number {
   const [, resident, shared] = (read(`/proc/${pid}/statm`) ?? '').split(' ').map(Number)
   const pages = Number(resident) - Number(shared)
@@ -122,13 +122,13 @@ let lastScan:
   | undefined
 
 /**
- * The same as of `notBefore` (`performance.now()`) or later: callers that wait at the same time share one scan of /proc,
- * which costs milliseconds on a machine with many processes.
+ * Processes of `uid`, from a scan no older than `notBefore` (`performance.now()`): concurrent callers share one scan of
+ * /proc, which costs milliseconds on a machine with many processes.
  */
 export function processesSince(uid: number, notBefore: number): readonly number[] {
   if (!lastScan || lastScan.at < notBefore)
     lastScan = { at: performance.now(), owners: scanOwners() }
-  // A pid of an older scan may be another process by now.
+  // A pid of an earlier scan may have been reused.
   const found = lastScan.owners.get(uid) ?? []
   return found.filter((pid) => ownersOf(pid).includes(uid) && isAlive(pid))
 }
@@ -146,13 +146,13 @@ function scanOwners(): ReadonlyMap<number, readonly number[]> {
   return owners
 }
 
-/** Real, effective, saved and file system uid. The folder in /proc is root's when a process made itself undumpable. */
+/** Real, effective, saved and file system uid, from `status`: the folder of an undumpable process belongs to root. */
 function ownersOf(pid: number): readonly number[] {
   const line = /^Uid:\t(.+)$/m.exec(read(`/proc/${pid}/status`) ?? '')?.[1]
   return line ? line.split('\t').map(Number) : []
 }
 
-/** How many uids the user namespace we live in maps from 0 on: 4,294,967,295 outside of any. */
+/** Number of uids that this process's user namespace maps from 0 on; 4,294,967,295 in the initial one. */
 export function mappedUids(): number {
   const [inside, , count] = (read('/proc/self/uid_map') ?? '').trim().split(/\s+/).map(Number)
   return inside === 0 ? (count ?? 0) : 0
@@ -167,8 +167,8 @@ function read(file: string): string | undefined {
 }
 
 /**
- * Pids among `pids` that have the socket of this inode number open. Looks at so many descriptors of each, at
- * `linksMax` in all, and at no process after that.
+ * Pids among `pids` that have the socket of this inode open. Reads at most `linksOfOneMax` descriptors of a process and
+ * `linksMax` in total; later processes are not searched.
  */
 export function holdersOf(
   pids: readonly number[],
@@ -203,7 +203,7 @@ function linkOf(path: string): string | undefined {
   }
 }
 
-/** Identity of a process: pids are reused, so each goes with its start time. */
+/** Identity of a process: pids are reused, a pid with its start time is not. */
 export interface ProcessIdentity {
   readonly pid: number
   /** Clock ticks since boot (field 22 of /proc/PID/stat); 0 of a process that is gone. */

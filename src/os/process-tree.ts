@@ -1,14 +1,14 @@
 import { processFacts, threadsOf } from './proc.ts'
 import { readText } from './read.ts'
 
-/** The processes of one wall, as the kernel tells them from outside. */
+/** Processes of one wall, read from /proc outside the wall. */
 
-/** Above every limit on processes that is set. Processes beyond it are not listed, but die with the init of the namespace. */
+/** Bound of a scan, above every limit on processes. Processes beyond it are not listed, but die with their namespace's init. */
 const PROCESSES_MAX = 4096
 
 /**
- * All descendants of a process, nearest first. No process is a subreaper: an orphan goes to the init of its PID namespace,
- * and is found there.
+ * All descendants of a process, nearest first. Orphans are found too: without a subreaper they are reparented to the init
+ * of their PID namespace, which is a descendant itself.
  */
 export function belowOf(pid: number): readonly number[] {
   const found: number[] = []
@@ -44,8 +44,8 @@ export function tasksIn(pids: readonly number[]): number {
 }
 
 /**
- * Bytes of memory that they hold: what is theirs alone, what they share among them as often as they map it, and of
- * files only the largest share, for a hundred children of one program have its code once.
+ * Memory of processes in bytes: the sum of anonymous and shared memory, a shared page once for each process, and the
+ * largest file mapping of one process, because forked children share the pages of their program.
  */
 export function bytesOf(pids: readonly number[]): number {
   let [own, files] = [0, 0]
@@ -57,18 +57,18 @@ export function bytesOf(pids: readonly number[]): number {
   return (own + files) * 1024
 }
 
-/** The same, those that hold most memory of their own first. */
+/** Sorts pids by anonymous memory, largest first. */
 export function largestFirst(pids: readonly number[]): readonly number[] {
   const own = new Map(pids.map((pid) => [pid, kibIn(statusOf(pid), 'RssAnon')]))
   return pids.toSorted((a, b) => own.get(b)! - own.get(a)!)
 }
 
-/** Bytes of shared memory that one of them has mapped, of whichever has most. */
+/** Largest RssShmem of one of these processes, in bytes. */
 export function mostShared(pids: readonly number[]): number {
   return pids.reduce((most, pid) => Math.max(most, kibIn(statusOf(pid), 'RssShmem')), 0) * 1024
 }
 
-/** Milliseconds of processor time: of those that live, and of those they have waited for. */
+/** CPU time in milliseconds of these processes and of their reaped children. */
 export function cpuMsOf(pids: readonly number[]): number {
   return pids.reduce((sum, pid) => sum + (processFacts(pid)?.treeTicks ?? 0), 0) * MS_PER_TICK
 }

@@ -3,16 +3,16 @@ import syscalls from '../../policies/syscalls.json' with { type: 'json' }
 import { parseJson } from '../lib/parse-json.ts'
 
 /**
- * Turns a policy (data, a reason on each line) into a filter the kernel runs on every system call. Always an allow
- * list: what is not named gets `otherwise`. Classic BPF, after seccomp(2): the architecture is checked first, and
- * numbers of the x32 table are refused, since they would slip past a list of x86-64 numbers.
+ * Compiles a policy (data, a reason on each line) into a seccomp filter. Always an allow list: a call that is not named
+ * gets `otherwise`. Classic BPF, as in seccomp(2): the architecture is checked first, and numbers of the x32 table are
+ * refused, because they would bypass a list of x86-64 numbers.
  */
 export interface SeccompPolicy {
   readonly name: string
   readonly otherwise: SeccompAnswer
-  /** Answer for calls newer than the table of numbers: programs try a new call and fall back on ENOSYS. */
+  /** Answer for calls newer than the table of numbers, ENOSYS: programs then fall back to an older call. */
   readonly newer?: SeccompAnswer
-  /** Looked at first: what of a call is answered so, although the call is allowed below. */
+  /** Exceptions to the allow list, checked first: arguments for which an allowed call is refused. */
   readonly refuse?: readonly (SeccompRule & { readonly with: SeccompAnswer })[]
   readonly allow: readonly SeccompRule[]
   readonly answer?: readonly {
@@ -25,7 +25,7 @@ export interface SeccompPolicy {
 export interface SeccompRule {
   readonly call: string
   readonly why: string
-  /** Only where the wall has namespaces of its own: without them it reaches others of the same user. */
+  /** Allowed only in a wall with its own namespaces: elsewhere the call would reach other processes of the user. */
   readonly needs?: 'namespaces'
   /** Conditions `(argument[arg] & mask) == equals` on the low 32 bits; all must hold. */
   readonly where?: readonly {
@@ -95,7 +95,7 @@ export function withoutNamespaces(policy: SeccompPolicy): SeccompPolicy {
   return { ...policy, allow: policy.allow.filter(({ needs }) => needs !== 'namespaces') }
 }
 
-/** The filter, eight bytes an instruction. Throws RangeError for a name or an architecture it does not know. */
+/** Compiled filter, eight bytes an instruction. Throws RangeError for an unknown call or architecture. */
 export function compileSeccomp(
   policy: SeccompPolicy,
   arch: NodeJS.Architecture = process.arch,
@@ -119,7 +119,7 @@ export function compileSeccomp(
   return assemble(program)
 }
 
-/** The number of a call on this architecture; null where it has none. Throws RangeError for a name it does not know. */
+/** Number of a call on this architecture; null if it has none. Throws RangeError for an unknown name. */
 export function callNumber(call: string): number | null {
   const machine = ARCHITECTURES[process.arch]
   return machine ? numberOf(call, machine.column) : null
@@ -131,14 +131,14 @@ function numberOf(call: string, column: 0 | 1): number | null {
   return row[column] ?? null
 }
 
-/** An architecture without the call needs no rule for it. */
+/** Instructions of a rule; none for a call that this architecture lacks. */
 function ruling(rule: SeccompRule, number: number | null, answer: number): Instruction[] {
   if (number === null) return []
   if (!rule.where) return answering(number, answer)
   const tests = rule.where.flatMap((test, index, all): Instruction[] => [
     [LOAD, 0, 0, 16 + 8 * test.arg],
     [AND, 0, 0, test.mask],
-    // Past the remaining tests and the return, to the instruction that loads the number again.
+    // Jumps over the remaining tests and the return, to the instruction that reloads the call number.
     [JUMP_EQUAL, 0, 3 * (all.length - index - 1) + 1, test.equals],
   ])
   return [

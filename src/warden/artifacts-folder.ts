@@ -6,9 +6,9 @@ const FLAG = '--artifacts'
 const FOLDER = constants.O_RDONLY | constants.O_DIRECTORY
 
 /**
- * The folder that `run --artifacts` names, opened while this process is root, for a child that is not: a folder that
- * was not there is made, and given to that uid; one that is there stays whose it is. Undefined where there is none, or
- * it cannot be opened: the child then says why.
+ * Opens the folder of `run --artifacts` while this process is root, for a child that is not. A missing folder is created
+ * and chowned to `uid`; an existing one keeps its owner. Undefined without the flag, or if the folder cannot be opened:
+ * the child then reports why.
  */
 export function openArtifacts(argv: readonly string[], uid: number): number | undefined {
   const folder = folderIn(argv)
@@ -26,7 +26,7 @@ export function openArtifacts(argv: readonly string[], uid: number): number | un
   }
 }
 
-/** A link of somebody else's on the way would have root make, and give away, a folder wherever it leads. */
+/** A symlink of another user in the path would have root create and chown a folder of that user's choice. */
 function hasForeignLink(folder: string): boolean {
   for (let at = resolve(folder); at !== dirname(at); at = dirname(at)) {
     const facts = lstatSync(at, { throwIfNoEntry: false })

@@ -17,8 +17,8 @@ export interface Channel {
 const OUTSTANDING_MAX = 1000
 
 /**
- * Answers requests of a channel. Every message is checked as hostile input; one that is no request is answered PROTOCOL
- * where it has an id, and dropped otherwise. A wall whose sockets could not all be passed on has no owner and is killed.
+ * Answers requests of a channel. Every message is checked as hostile input; an invalid one is answered PROTOCOL if it has
+ * an id, and dropped otherwise. A wall is killed if not all of its sockets could be passed: it would have no owner.
  */
 export function answerChannel(warden: Warden, channel: Channel): (message: unknown) => void {
   let outstanding = 0
@@ -57,16 +57,16 @@ export function hand(warden: Warden, channel: Channel, reply: Reply, handover?: 
   for (const [message, handle] of messagesOf(reply, handover)) {
     if (isLost) return
     if (handle instanceof Server) {
-      // Until it is closed here it listens here too; nothing runs in the wall yet that could connect.
+      // Until its copy here is closed, this process accepts too; nothing that could connect runs in the wall yet.
       handle.on('connection', (early) => void early.destroy())
-      // Node queues a handle behind one that is not acknowledged, and drops the queue without a callback where the other
-      // side dies: a listener that is left there would keep the warden from ending.
+      // Node queues a handle until the one before is acknowledged, and drops the queue without a callback if the other
+      // side dies: a listener left there would keep the warden from ending.
       handle.unref()
     }
     try {
       channel.send(message, handle, (error) => {
         if (error) orphan()
-        // Sockets close here by themselves when they are there; one that listens would go on doing so.
+        // Node closes its copy of a socket once it was received, but not that of a listener.
         else if (handle instanceof Server) handle.close()
       })
     } catch {
@@ -101,7 +101,7 @@ function refuse(channel: Channel, message: unknown, why: string): void {
   channel.send(reply, undefined, () => {})
 }
 
-/** The one request that may be long is the list of digests to sign. */
+/** Size of a message. Only `sign` may be long, with its list of digests. */
 function weight(message: unknown): number {
   const digests = (message as { digests?: unknown } | null)?.digests
   return Array.isArray(digests) ? digests.length * 8 : 0

@@ -8,9 +8,9 @@ import { Warden } from './warden.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
 /**
- * The warden of a library: the application is the server, and this process its child. It ends with it. The closed
- * channel says so first, but not always: Node says nothing of it while a socket is on its way to an application
- * that dies just then. So the kernel is asked for a signal too, and the parent is looked at now and then.
+ * The warden of a library: the application is the server and this process its child, which ends with it. Usually
+ * 'disconnect' of the channel says so; but Node emits none if the application dies while a socket is being passed. So
+ * there is a parent-death signal too, and the parent's pid is polled.
  */
 /** Sent by the application to end its warden, and by the kernel (parent-death signal) when the application died. */
 const SIGUSR2 = 12
@@ -25,7 +25,7 @@ const warden = new Warden(options, (reply) => hand(warden, channel, reply))
 process.on('message', answerChannel(warden, channel))
 process.on('disconnect', () => void end())
 process.on('SIGUSR2', () => void end())
-// The application gets these too, and decides; the warden ends with it.
+// Ignored here: the application receives them too and decides; the warden ends with it.
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => undefined)
 if (process.platform === 'linux') setParentDeathSignal(SIGUSR2)
 setInterval(() => process.ppid !== parent && void end(), LOOK_EVERY_MS).unref()

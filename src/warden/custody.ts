@@ -5,14 +5,14 @@ import path from 'node:path'
 import { landlockVersion, restrictFiles, setNoNewPrivileges } from '../os/libc.js'
 
 /**
- * Shuts this process out of a folder for good, where the warden has no uid of its own to do it with. Landlock only
- * knows what is allowed, so everything on the way down to the folder is, but the folder: each other entry beside it,
- * whole. What is made later in one of the folders on that way cannot be reached from here; what is made deeper can.
+ * Denies this process access to a folder for good by Landlock, where the warden cannot do so by a uid of its own.
+ * Landlock has allow rules only: so each sibling of the folder and of each of its parents is allowed. Entries created
+ * later directly in one of these parents are out of reach; those created below a sibling are not.
  */
 const O_PATH = 0o10000000
 const GONE = new Set(['ENOENT', 'ELOOP', 'EACCES'])
 
-/** Whether it holds: false where Landlock is missing, and then the key is only as safe as this process. */
+/** Returns whether the denial holds: false without Landlock, and then the key is only as safe as this process. */
 export async function shutOut(folder: string): Promise<boolean> {
   if (process.platform !== 'linux' || landlockVersion() === 0) return false
   setNoNewPrivileges()
@@ -26,7 +26,7 @@ export async function shutOut(folder: string): Promise<boolean> {
   return (await isShut(() => readdirSync(folder))) && (await isShut(() => readdir(folder)))
 }
 
-/** Tried from this thread and from one of the pool's: a thread that was there before would not be shut out. */
+/** Tries it from this thread and from libuv's pool: a thread that existed before is outside the Landlock domain. */
 async function isShut(look: () => unknown): Promise<boolean> {
   try {
     await look()
@@ -36,7 +36,7 @@ async function isShut(look: () => unknown): Promise<boolean> {
   }
 }
 
-/** Every entry beside the folder and beside each folder above it. */
+/** Siblings of the folder and of each of its parents. */
 function besides(folder: string): readonly string[] {
   const above = path.dirname(folder)
   if (above === folder) return []
@@ -46,7 +46,7 @@ function besides(folder: string): readonly string[] {
   return [...besides(above), ...own]
 }
 
-/** Entries of a folder; of one that may be traversed but not listed, those that this process was started with. */
+/** Entries of a folder; if it may be traversed but not listed (mode 0711), those that this process was started with. */
 function entriesOf(folder: string): readonly string[] {
   try {
     return readdirSync(folder)
@@ -61,7 +61,7 @@ function startedWith(): readonly string[] {
   return [import.meta.dirname, process.execPath, process.cwd(), os.homedir(), os.tmpdir()]
 }
 
-/** A link is left out: what it points to is reached by its own path, or not to be reached at all. */
+/** Symlinks are left out: their target is reached by its own path, or must not be reached. */
 function isReachable(place: string): boolean {
   try {
     return !lstatSync(place).isSymbolicLink()
@@ -70,7 +70,7 @@ function isReachable(place: string): boolean {
   }
 }
 
-/** Undefined for what is gone since it was listed: other people's folders come and go. Never follows a link. */
+/** Undefined for an entry that was removed since the listing. Never follows a symlink. */
 function openPlace(place: string) {
   try {
     const fd = openSync(place, O_PATH | constants.O_NOFOLLOW)

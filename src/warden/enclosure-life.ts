@@ -4,9 +4,9 @@ import { MayflyError } from '../contract/error.ts'
 import type { WallEnd } from '../contract/warden.ts'
 
 /**
- * State machine of one enclosure, pure: starting → parked → claimed → ended. It is claimed once, or by one tenant again
- * and again where it is not single-use; its bounds only fall within a job; the first cause of its end stays. A request
- * that breaks the order is answered with CONFLICT; a caller inside the warden that does is a bug, and asserted.
+ * State machine of one enclosure, pure: starting → parked → claimed → ended. A single-use enclosure is claimed once, any
+ * other repeatedly by one tenant; bounds only fall within a job; the first cause of its end stays. A request out of order
+ * is answered CONFLICT; a call out of order from within the warden is a bug, and asserted.
  */
 export type EnclosureState = 'starting' | 'parked' | 'claimed' | 'ended'
 
@@ -74,7 +74,7 @@ export class EnclosureLife {
     this.#how ??= how
   }
 
-  /** Cause as it is reported: the OOM killer closes the socket first, which looks as if the server had ended it. */
+  /** Cause to report. An OOM kill closes the socket first, which by itself would look like an end by the server. */
   reported(isOutOfMemory: boolean): WallEnd {
     assert(
       this.#state === 'ended',

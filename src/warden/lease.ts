@@ -34,7 +34,7 @@ export interface Lease {
 export interface Leases {
   write(wall: string, engine: EngineName, remains: Remains): void
   remove(wall: string): void
-  /** Has `end` end what dead owners left, by engine; returns how many enclosures that were. */
+  /** Calls `end` for each engine with the enclosures of dead owners; returns their number. */
   sweep(end: (engine: EngineName, dead: readonly DeadEnclosure[]) => void): number
 }
 
@@ -85,7 +85,7 @@ function remainsOf(lease: Lease, boot: string): DeadEnclosure {
   return { id, isThisBoot: since === boot, remains }
 }
 
-/** Overwrites in a single write(2) of no fewer bytes than before: a warden that dies in between leaves the old text or the new. */
+/** Overwrites with one write(2) of no fewer bytes than before, so that a crash leaves either the old or the new text. */
 function writeOver(file: string, text: string): void {
   const fd = openSync(file, 'r+')
   try {
@@ -95,7 +95,7 @@ function writeOver(file: string, text: string): void {
   }
 }
 
-/** The folder must be this user's: whatever a lease names is killed. */
+/** The folder must belong to this user: processes that a lease names are killed. */
 function claimFolder(folder: string): void {
   try {
     makeFolder(folder, 0o700)
@@ -114,7 +114,7 @@ function isDead(lease: Lease, boot: string): boolean {
   return lease.boot !== boot || !isAlive(lease.owner.pid, lease.owner.startTime)
 }
 
-/** Drafts of writers that died. */
+/** Removes temporary files of writers that died. */
 function removeDrafts(folder: string): void {
   for (const name of readdirSync(folder)) {
     const writer = /\.(\d+)\.new$/.exec(name)?.[1]

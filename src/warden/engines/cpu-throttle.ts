@@ -3,11 +3,11 @@
  * (SIGSTOP) and continued when the bucket is even again. Pure: given usage, says whether it may run.
  */
 export interface Duty {
-  /** Both in milliseconds, from any origin. True: let it run. */
+  /** Wall clock and used CPU time, both in milliseconds. True: the wall may run. */
   look(nowMs: number, usedMs: number): boolean
 }
 
-/** Burst after a wait. */
+/** Most CPU time that a wall saves up while it sleeps. */
 const CREDIT_MS_MAX = 200
 
 export function createDuty(cores: number, nowMs: number, usedMs: number): Duty {
@@ -19,7 +19,7 @@ export function createDuty(cores: number, nowMs: number, usedMs: number): Duty {
       creditMs += (now - seenMs) * cores - Math.max(0, used - countedMs)
       creditMs = Math.min(creditMs, CREDIT_MS_MAX * Math.max(cores, 1))
       seenMs = now
-      // A process that is reaped takes its count along; its usage was charged while it lived.
+      // The sum falls when a process is reaped; its usage was charged while it lived.
       countedMs = used
       runs = runs ? creditMs >= 0 : creditMs > 0
       return runs

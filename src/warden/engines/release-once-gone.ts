@@ -7,9 +7,9 @@ import type { Cgroup } from '../../os/cgroup-interface.ts'
 import type { Slot } from '../slots.ts'
 
 const KILL_MS_MAX = 2_000
-/** Pauses grow: many walls that end at once would otherwise keep each other from ending. */
+/** Polling with back-off: many walls that end at once would slow each other down. */
 const POLL_MS = { first: 2, factor: 1.2, most: 16 } as const
-/** A scan of /proc costs milliseconds, and the rest of a wall nearly always ends by itself. */
+/** Delays of scans of /proc, which cost milliseconds: remaining processes of a wall nearly always end by themselves. */
 const SCAN_MS = { first: 16, next: 60, inBackground: 1_000 } as const
 /** A task in uninterruptible sleep outlives SIGKILL: its uid is given to no other wall meanwhile. */
 const STUCK_POLL_MS = { first: 250, next: 500 } as const
@@ -43,11 +43,11 @@ export async function releaseOnceGone(
   },
 ): Promise<void> {
   const { id, slot, cgroup, processes } = wall
-  // All that has this uid is killed.
+  // Every process of this uid gets SIGKILL below.
   assert(!slot || isOfWalls(slot.uid), `Uid ${slot?.uid} belongs to no wall`)
   const isLeft = () => processes.some(({ pid, startTime }) => isAlive(pid, startTime))
   let isOver = false
-  // Asked until it is over and never again: a group is up to six folders to remove.
+  // Not called again after a success: removing a group takes up to six rmdir(2).
   const isHeld = () => !isOver && !(isOver = !isLeft() && cgroup?.remove() !== false)
   const isInGroup = parts.isInGroup && cgroup !== undefined
   const hasOthers = watchOthers(slot, isInGroup ? SCAN_MS.inBackground : SCAN_MS.first)
@@ -67,14 +67,14 @@ export async function releaseOnceGone(
 
 const isOfWalls = (uid: number) => uid >= wallUids.first && uid <= wallUids.last
 
-/** A uid belongs to one wall, so a process that has it is the wall's, wherever it hid. */
+/** Kills other processes of the wall's uid: a uid belongs to one wall, so they are the wall's. */
 function watchOthers(slot: Slot | undefined, firstMs: number): () => boolean {
   let scannedAt: number | undefined
   let waitMs = firstMs
   return () => {
     if (!slot || !userHasProcesses(slot.uid)) return false
     scannedAt ??= performance.now()
-    // A sentinel has that uid too and ends by itself.
+    // Includes the sentinel, which has that uid too and ends by itself.
     if (performance.now() - scannedAt < waitMs) return true
     const left = processesSince(slot.uid, scannedAt)
     scannedAt = performance.now()

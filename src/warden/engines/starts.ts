@@ -1,4 +1,4 @@
-/** The starts in flight of an engine, and what each has taken so far. */
+/** Starts of an engine in flight, each with the resources taken so far. */
 export class Starts<Resources> {
   readonly #settling = new Map<Resources, Promise<unknown>>()
 
@@ -6,7 +6,7 @@ export class Starts<Resources> {
     return this.#settling.keys()
   }
 
-  /** Waits for a start; releases its resources where it fails, and only then rejects. */
+  /** Waits for a start; if it fails, releases its resources before it rejects. */
   async settle<T>(
     resources: Resources,
     started: Promise<T>,

@@ -36,7 +36,7 @@ function bindProcesses(
   const isCounted = layers.includes('own uid') || layers.includes('user namespace')
   if (!isInGroup && !isCounted) return 'none'
   if (isInGroup) resources.cgroup!.limit({ pids })
-  // As the only bound it may count other processes of this user; beside a cgroup it must not.
+  // RLIMIT_NPROC may count other processes of this user: acceptable as the only bound, not in addition to a cgroup.
   if (!isInGroup) limitTasks(resources, pids)
   else if (layers.includes('own uid')) limitTasks(resources, ownTasks(resources, layers, pids))
   return isInGroup ? 'cgroup' : 'rlimit'
@@ -59,7 +59,7 @@ export function tasksFor({ idleTasks, forbidsFork }: WallResources, processes: n
   return forbidsFork ? 0 : idleTasks + THREADS_LATER + processes - 1
 }
 
-/** RLIMIT_NPROC counts by uid in the user namespace, which is this wall's alone; children inherit it. */
+/** RLIMIT_NPROC counts by uid and user namespace, which belongs to this wall alone; children inherit the limit. */
 function limitTasks(resources: WallResources, tasks: number): void {
   const limit = () => {
     for (const pid of insideOf(resources)) limitOne(pid, tasks)
@@ -86,7 +86,7 @@ function bindCpu({ cgroup }: WallResources, cpu: number | undefined): BoundMecha
   return cpu === undefined ? 'none' : 'cgroup'
 }
 
-/** Many disks take no limit; the answer says so. */
+/** Many block devices support no limit; the result says so. */
 function bindIo({ cgroup }: WallResources, bytes: number | undefined): BoundMechanisms['io'] {
   const disk = bytes === undefined ? undefined : diskOf('/usr')
   if (!disk || !cgroup?.controllers.includes('io')) return 'none'

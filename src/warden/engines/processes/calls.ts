@@ -6,9 +6,9 @@ import type { CallPhase, SystemCallReport, ClosedCallsState } from '../../../con
 import type { SeenCall } from './sentinel-wire.ts'
 
 /**
- * Closes classes of system calls while the program runs: files, sockets, programs, processes. What is closed is closed
- * for good, and what is due is closed when this resolves. Throws MayflyError UNAVAILABLE where the wall has no
- * sentinel, or where it does not say that it holds; then the wall is no longer what was promised.
+ * Closes classes of system calls while the program runs: files, sockets, programs, processes. Nothing reopens them.
+ * Resolves when the classes that are due are closed. Throws MayflyError UNAVAILABLE if the wall has no sentinel, or if the
+ * sentinel does not confirm: the caller then has to end the wall.
  */
 export async function closeCalls(
   wall: ProcessWall,
@@ -32,13 +32,13 @@ export async function closeCalls(
   throw new MayflyError('UNAVAILABLE', `Cannot close calls of wall "${id}": they stay open`)
 }
 
-/** The sentinel has lowered the bound of the group already, where there is one. Idempotent. */
+/** Closes fork and clone. With a pids cgroup the sentinel has lowered its bound already. Idempotent. */
 export async function closeProcesses(
   wall: ProcessWall,
   allowed: readonly CallClass[],
 ): Promise<void> {
   if (allowed.includes('process') || wall.resources.forbidsFork) return
-  // From here on no other bound is set over it.
+  // Later bounds on processes are ignored.
   wall.resources.forbidsFork = true
   const { forbidFork } = await import('./tighten.ts')
   await forbidFork(wall)
@@ -73,7 +73,7 @@ export function describeCall({
   }
 }
 
-/** Why a machine that could make a sentinel cannot use one. */
+/** Cause for which this machine refuses a sentinel that it could compile. */
 export function whyRefused(error: unknown): string {
   return `this machine does not let it look into walls (${messageOf(error)})`
 }

@@ -23,7 +23,7 @@ export async function capture(
   return { processes, leftOut: pids.length - processes }
 }
 
-/** The socket for the copies, opened before any is on its way; once a life. */
+/** Socket of the copies, opened before the first one; once a life. */
 export function openMemory({ id, resources }: ProcessWall): Socket {
   const handle = sentinelOf(id, resources.sentinel).takeMemory()
   if (handle) return handle

@@ -20,12 +20,12 @@ const noBound: BoundMechanisms = { memory: 'watch', processes: 'none', cpu: 'non
  */
 export function claim(wall: ProcessWall, asked: ClaimBounds): ClaimReadBack {
   const { resources, idleBytes } = wall
-  // Single-use: it still is as large as it was when it was ready.
+  // A single-use wall ran nothing since it was ready.
   const resident = resources.isWhole ? idleBytes : residentBytes(wall.pid)
   if (!isThere(wall) || resident > idleBytes + keptBytesMax)
     return { spent: true, enforced: noBound, bytes: resident, idleBytes }
   const { cgroup } = resources
-  // A wall shrinks while it waits: memory that it returned then is no room for the next job.
+  // A wall may shrink while it waits; the next job does not get that memory on top of its own.
   const residentMax = residentMaxOf(Math.min(idleBytes, resident), asked.memory, resources)
   // Scratch is memory too (tmpfs), and was granted as `disk`.
   const room = residentMax - resident + wall.disk
@@ -64,7 +64,7 @@ function residentMaxOf(base: number, memory: number, { cgroup }: WallResources):
   return base + Math.round(memory * memoryFactor) + slack
 }
 
-/** The memory limits for less memory than before. */
+/** Memory limits of processes and cgroup after a tightening. */
 export function limitsFor(
   { resources }: ProcessWall,
   memory: number,

@@ -159,7 +159,7 @@ export class ProcessEnclosure implements Enclosure {
     await this.#released
   }
 
-  /** A wall without its sentinel is over: its calls would go unanswered. */
+  /** Ends the wall when its sentinel ends: its system calls would block for ever. */
   #watchSentinel(): void {
     const { id, resources } = this.#wall
     const { sentinel } = resources
@@ -176,12 +176,12 @@ export class ProcessEnclosure implements Enclosure {
     const { child, sentinel } = this.#wall.resources
     if (child.exitCode === null && child.signalCode === null)
       await new Promise<void>((resolve) => void child.once('exit', () => resolve()))
-    // The sentinel knows why it ended; nothing is reported of a wall after its end.
+    // Waits for the sentinel's last report, which has the cause: none is accepted after the end of the wall.
     if (sentinel) await Promise.race([sentinel.silent, delay(OVER_MS_MAX)])
     return endOf(this.#wall)
   }
 
-  /** From here on each program that the wall executes is looked up among the rules. */
+  /** Checks each exec of the wall against the zone rules from now on. */
   async #openZones({ zones: rules = [], cpu }: ClaimBounds): Promise<void> {
     const { ProgramZones: Zones } = await import('./program-zones.ts')
     const { id, pid, resources, calls } = this.#wall
@@ -197,7 +197,7 @@ export class ProcessEnclosure implements Enclosure {
   }
 }
 
-/** Kept: to ask the loader again takes as long as what is asked of the part. */
+/** Cached modules: importing one again takes as long as the call into it. */
 let tightenPart: Promise<typeof import('./tighten.ts')> | undefined
 let usageParts:
   | Promise<[typeof import('./usage.ts'), typeof import('./closed-socket.ts')]>
@@ -222,7 +222,7 @@ function connectionsOf(wall: ProcessWall) {
   }
 }
 
-/** Bounds that a zone has no limit for are held with the whole wall. */
+/** Tightens and ends zones. A bound without a limit of the zone's own is held by that of the whole wall. */
 function zoneControl(zones: ProgramZones) {
   return {
     tighten(zone: string, bounds: Parameters<ProgramZones['tighten']>[1]): BoundMechanisms {

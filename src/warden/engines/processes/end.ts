@@ -7,16 +7,16 @@ import { whyMoved } from './keep-stopped.ts'
 
 type Ended = Pick<ProcessWall, 'resources' | 'killsAtClaim' | 'spentBefore' | 'spentSeen'>
 
-/** A shell, and bubblewrap like it, tells of a signal by a code above this. */
+/** A shell, like bubblewrap, exits with 128 + signal number if its child was killed. */
 const SIGNAL_CODES_FROM = 128
-/** V8's words before it aborts. */
+/** Messages of V8 before it aborts for lack of memory. */
 const OUT_OF_MEMORY = /out of memory|allocation failed|heap limit/i
 
 /** End of a wall whose last process has ended; `resources` are not released yet. */
 export function endOf(wall: Ended): EnclosureEnd {
   const { cgroup, child, complaint, sentinel } = wall.resources
   return {
-    // The socket of a process that the OOM killer ended closes first, so it may look as if the server had ended it.
+    // An OOM kill closes the socket first, so it may look like an end by the server.
     isOutOfMemory: killsIn(cgroup) > wall.killsAtClaim || OUT_OF_MEMORY.test(complaint()),
     detail:
       sentinel?.why ??

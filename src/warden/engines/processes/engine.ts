@@ -41,21 +41,21 @@ import { remainsOf, sweepDead } from './sweep.ts'
  * is in a session of its own (setsid) and dies with this process by PR_SET_PDEATHSIG, set after the last change of uid.
  *
  * Relies on: util-linux `unshare` and `setpriv`, or bubblewrap; Linux 5.9 for the sentinel (seccomp notify,
- * close_range). Each part that is missing is probed by running it and reported in `Wall.missing`. Not handled here: what
- * a job may be bound to is the warden's to say, and this engine can only lower it.
+ * close_range). Each part is probed by running it; missing ones are reported in `Wall.missing`. Not handled here: the
+ * bounds of a job, which the warden decides; this engine only enforces and tightens them.
  */
 export function openProcesses(options: EngineOptions, host: EngineHost): Engine {
   return new ProcessEngine(options, host)
 }
 
 const READY_MS_MAX = 15_000
-/** A look each 10 ms where the kernel limits memory too; a program allocates a gigabyte in half a second. */
+/** Sampling intervals with and without a kernel limit of memory; a program allocates a gigabyte in half a second. */
 const sampleEveryMs = { limited: 10, watched: 2 } as const
-/** Stderr of a launcher whose kernel refuses the sentinel's filter. */
+/** Marks stderr of a launcher if the kernel refused the sentinel's filter. */
 const SAID_BY_SENTINEL = /Esentinel: /
-/** A wall that is being made is in its cgroup within seconds. */
+/** Minimum age of an empty cgroup to remove: a starting wall enters its own within seconds. */
 const FORGOTTEN_AFTER_MS = 3_600_000
-/** Cgroups removed in one go: some milliseconds of it. */
+/** Cgroups removed in one turn of the event loop, which takes some milliseconds. */
 const FORGOTTEN_AT_ONCE = 64
 
 class ProcessEngine implements Engine {
@@ -69,7 +69,7 @@ class ProcessEngine implements Engine {
   /** Made with the first whole program. */
   readonly #sentinels: SentinelSource
   readonly #starts = new Starts<WallResources>()
-  /** Undefined while it is being made, or where it cannot be: then the system's programs start walls. */
+  /** Undefined while it is being compiled, or without a compiler: then programs of the system start walls. */
   #launcher: CProgram | undefined
   readonly #launcherMade: Promise<void>
   #isClosed = false
@@ -103,7 +103,7 @@ class ProcessEngine implements Engine {
     }
   }
 
-  /** Once more without a sentinel where this machine refuses the one it was started with. */
+  /** Starts again without a sentinel if this machine refuses the first one. */
   async start(wanted: EnclosureSpec): Promise<Enclosure> {
     const spec = asksAboutAll() ? { ...wanted, calls: callClasses } : wanted
     const began = performance.now()
@@ -164,7 +164,7 @@ class ProcessEngine implements Engine {
     return await this.#sentinels.take()
   }
 
-  /** Waits until the spawned wall is ready; releases all of it where it does not become so. */
+  /** Waits until the spawned wall is ready; if it fails, releases all of its resources. */
   async #settle(
     spec: EnclosureSpec,
     command: JailCommand,
@@ -209,13 +209,13 @@ class ProcessEngine implements Engine {
   }
 }
 
-/** EPERM of ptrace or seccomp here, or a kernel without them: the wall is started without a sentinel. */
+/** Whether the kernel refused the sentinel (EPERM of ptrace or seccomp, or no such feature): retry without one. */
 function isRefused({ sentinel }: WallResources, error: unknown): boolean {
   if (!sentinel) return false
   return sentinel.refused !== undefined || SAID_BY_SENTINEL.test(messageOf(error))
 }
 
-/** `MAYFLY_SENTINEL`: `off` leaves it out; `all` has it asked about every class, for closing calls by hand. */
+/** `MAYFLY_SENTINEL`: `off` starts no sentinel; `all` has it answer every call class, for closing calls by hand. */
 function asksAboutAll(): boolean {
   return process.env['MAYFLY_SENTINEL'] === 'all'
 }

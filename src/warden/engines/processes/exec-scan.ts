@@ -1,17 +1,17 @@
 import { readlinkSync } from 'node:fs'
 import { processFacts } from '../../../os/proc.ts'
 
-/** A process, and the file that it has begun to run. */
+/** A process, and the file that it executed. */
 export interface Beginning {
   readonly pid: number
   readonly file: string
 }
 
-/** Finds programs that were executed between two looks. A program that ended before a look is missed. */
+/** Finds programs that were executed between two scans. A program that ended before a scan is missed. */
 export class Begun {
-  /** Executable of the wall's own program: its forks run the same and have executed nothing. */
+  /** Executable of the wall's own program: forks of it run the same file without an exec. */
   readonly #ownFile: string
-  /** Executable of each process at the last look; a child runs its parent's until it calls exec. */
+  /** Executable of each process at the last scan; a child runs that of its parent until it calls exec. */
   #runs = new Map<number, { readonly startTime: number; readonly file: string }>()
 
   constructor(own: number, pids: readonly number[]) {

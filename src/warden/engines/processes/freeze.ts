@@ -5,9 +5,9 @@ import { guestsIn, processesOfWall } from './members.ts'
 import type { WallResources } from './resources.ts'
 
 /**
- * Freezes and thaws a wall. A cgroup v2 freezer holds tasks that can still be killed. A task frozen by v1 cannot die, and
- * if the warden died it would stay for ever: there the freezer is held only until each process got SIGSTOP, so that no
- * fork is missed; from then on keep-stopped.ts stops them again at each look.
+ * Freezes and thaws a wall. A task frozen by the cgroup v2 freezer can still be killed. A task frozen by v1 cannot, and
+ * would leak if the warden died: there the freezer is held only until each process got SIGSTOP, so that no fork is
+ * missed; after that keep-stopped.ts sends SIGSTOP again at each sample.
  */
 const POLL_MS = 1
 const FREEZE_MS_MAX = 2_000

@@ -4,31 +4,31 @@ import { signalAll } from '../../../os/signal.ts'
 import type { WallResources } from './resources.ts'
 
 /**
- * Keeps a wall stopped that was frozen by SIGSTOP, where no cgroup v2 freezer holds it. A program can arrange for its own
- * SIGCONT (a timer or a helper sends it), so each look stops it again, and a wall that ran all the same is ended.
+ * Keeps a wall stopped that was frozen by SIGSTOP, without a cgroup v2 freezer. A program can arrange for its own SIGCONT
+ * (from a timer or a helper process), so each sample stops it again, and a wall that ran meanwhile is ended.
  */
 interface Still {
   /** CPU ticks of each process at the freeze. */
   readonly ticks: ReadonlyMap<number, number>
-  /** Processes of the last look: a new one was forked by one that ran, whether or not either still lives. */
+  /** Processes of the last sample: a new one proves that a process ran and forked, even if both are gone. */
   known: ReadonlySet<number>
-  /** CPU time of all processes ever in it: a chain of short-lived forks shows in nothing else. */
+  /** CPU time of all processes ever in it: the only trace of a chain of short-lived forks. */
   readonly spentMs: number
-  /** Looks in a row that found a running process. */
+  /** Consecutive samples that found a running process. */
   awake: number
-  /** End of a copy of its memory, on the monotonic clock: until then it is not ended for moving. */
+  /** Deadline of a copy of its memory, on the monotonic clock: until then a running process does not end it. */
   patientUntil: number
   hasMoved: boolean
 }
 
-/** Stopped, or dead in one of the kernel's ways. */
+/** States in /proc/PID/stat: stopped, traced, zombie, dead. */
 const STILL = new Set(['T', 't', 'Z', 'X'])
 /** A process that the sentinel attaches to by ptrace runs for a moment. */
 const AWAKE_MAX = 3
 const TICKS_MAX = 2
 /** CPU time of a parent that is notified of each child that stops. */
 const SPENT_MS_MAX = 50
-/** As long as a copy of its memory may take. */
+/** Maximum duration of a copy of its memory. */
 const COPY_MS_MAX = 10_000
 const still = new WeakMap<WallResources, Still>()
 
@@ -59,7 +59,7 @@ export function beginCopy(resources: WallResources): void {
   if (kept) kept.patientUntil = performance.now() + COPY_MS_MAX
 }
 
-/** Stops a frozen wall again. False when it ran, and is to be ended. */
+/** Stops a frozen wall again. False if it ran: the caller ends it. */
 export function keepStill(resources: WallResources, pids: readonly number[], now: number): boolean {
   const kept = still.get(resources)
   if (!kept) return true

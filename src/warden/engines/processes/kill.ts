@@ -4,12 +4,12 @@ import { processesOfWall } from './members.ts'
 import { belowOf } from '../../../os/process-tree.ts'
 import type { WallResources } from './resources.ts'
 
-/** Time for the outermost process to see the end of its child and reap it before it is killed too. */
+/** Time for the outermost process to reap its child before it is killed too. */
 const REAP_MS_MAX = 200
 /** Passes over a tree that still forks (a race with fork): a pass that finds a new process is followed by another. */
 const TREE_PASSES_MAX = 20
 
-/** Kills the innermost first: its parent then reaps it and leaves no zombie to process 1. Idempotent. */
+/** Kills the innermost process first, so that its parent reaps it and no zombie is left to PID 1. Idempotent. */
 export function killWall(resources: WallResources): void {
   const { child, cgroup, isWhole } = resources
   const [inner, ...outer] = resources.processes
@@ -17,14 +17,14 @@ export function killWall(resources: WallResources): void {
     if (outer.length === 0) killTree(inner.pid)
     else signalAll([inner.pid, ...(isWhole ? processesOfWall(resources) : [])], 'SIGKILL')
   }
-  // No task reaches another user instruction, but one that is throttled by its quota takes seconds to die.
+  // A killed task runs no further user instruction, but a task throttled by its CFS quota takes seconds to exit.
   cgroup?.liftCpuQuota()
   if (outer.length > 0) setTimeout(() => child.kill('SIGKILL'), REAP_MS_MAX).unref()
 }
 
 /**
- * A launcher at work may have a child that waits for a word from it and has no parent-death signal yet. So the whole tree
- * is stopped first, and killed once a pass finds no new process.
+ * A running launcher may have a child that blocks on a pipe to it and has no parent-death signal yet. So the whole tree is
+ * stopped first, and killed once a pass finds no new process.
  */
 function killTree(root: number): void {
   const known = new Set<number>()

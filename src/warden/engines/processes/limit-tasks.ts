@@ -4,19 +4,19 @@ import { signalAll } from '../../../os/signal.ts'
 import { processesOfWall } from './members.ts'
 import type { WallResources } from './resources.ts'
 
-/** A process that was being made while its maker was limited is found by the next pass. */
+/** Bound on passes: a process that was being forked while its parent was limited is found by the next one. */
 const PASSES_MAX = 20
 const POLL_MS = 1
-/** The longest fork that a wall's memory allows is a tenth of this. */
+/** Ten times the longest fork that a wall's memory allows. */
 const SETTLE_MS_MAX = 2_000
-/** Looks at a thread in state D on a kernel that does not say where it waits (/proc/PID/wchan is 0). */
+/** Polls of a thread in state D on a kernel that hides where it waits (/proc/PID/wchan is 0). */
 const LOOKS_MAX = 100
 /** Wait channels of a parent in vfork(2), whose child exists already. */
 const VFORKED = /vfork|^kernel_clone$/
-/** Asleep, stopped or over: none of these is making a process. */
+/** Thread states in which no fork is in flight: asleep, stopped or dead. */
 const OUTSIDE = new Set(['S', 'T', 't', 'I', 'Z', 'X'])
 
-/** A thread that may be making a process with the limits of before. */
+/** A thread that may be in a fork with the earlier limits. */
 interface Suspect {
   readonly pid: number
   readonly tid: string

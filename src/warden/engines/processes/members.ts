@@ -3,7 +3,7 @@ import type { WallResources } from './resources.ts'
 
 /** Processes that belong to a wall, and signals to them. */
 
-/** The first process and the program, without the outermost, which waits for them outside. */
+/** The init of the wall and the program, without the outermost process, which waits for them outside. */
 export function insideOf({ processes }: Pick<WallResources, 'processes'>): readonly number[] {
   return (processes.length > 1 ? processes.slice(0, -1) : processes).map(({ pid }) => pid)
 }
@@ -21,7 +21,7 @@ export function processesOfWall({
   return cgroup.processes().filter((pid) => pid === first || pid !== outermost)
 }
 
-/** Without the init of the pid namespace, which reaps and passes on the exit and runs nothing of the job. */
+/** Without the init of the PID namespace, which only reaps and passes the exit status on. */
 export function guestsIn(
   { processes }: Pick<WallResources, 'processes'>,
   pids: readonly number[],

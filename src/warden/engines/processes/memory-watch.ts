@@ -10,31 +10,31 @@ import type { WallResources } from './resources.ts'
 import { threadMs } from '../../../lib/thread-ms.ts'
 import { bytesOf, cpuMsOf, mostShared } from '../../../os/process-tree.ts'
 
-/** Takes a time on the monotonic clock. Throws where the wall cannot be looked at. */
+/** Samples at a time of the monotonic clock. Throws if the wall cannot be read. */
 export type MemoryWatch = (nowMs: number) => MemorySample
 
 /** Shared memory below this is not worth reading /proc of each process. */
 const SHARED_FROM = 4 * 2 ** 20
-/** A look is followed by ten times its own CPU time without one, however many processes there are. */
+/** A sample is followed by a pause of ten times its own CPU time, however many processes there are. */
 const COST_FACTOR = 10
 /**
- * Longest interval between looks at a wall that sleeps: a hundred of them, each looked at every 10 ms, took all of the
- * warden's CPU time. With a cgroup the kernel limits its memory meanwhile.
+ * Longest interval between samples of a sleeping wall: a hundred of them, each sampled every 10 ms, took all of the
+ * warden's CPU time. With a cgroup the kernel limits the memory meanwhile.
  */
 const QUIET_MS_MAX = { held: 80, watched: 16 } as const
 const QUIET_BYTES = 64 * 2 ** 10
-/** All looks at walls that sleep take at most this part of a core, however many walls there are. */
+/** All samples of sleeping walls together take at most one part in this many of a core. */
 const QUIET_COST_FACTOR = 40
-/** The same for looks at the CPU time alone, which cost a quarter: they come as often. */
+/** The same for samples of CPU time alone, which cost a quarter and are taken at the same rate. */
 const IDLE_COST_FACTOR = 160
 /**
- * Looks at the CPU time of a wall that sleeps, up to the next one at its memory. While it stays the same nothing ran in
- * the wall, so nothing allocated, and the OOM killer ended nothing: a process that dies runs. The kernel charges a task
- * that runs at each tick, 10 ms at most.
+ * Samples of a sleeping wall's CPU time between two of its memory. While that stays the same no task ran, so none
+ * allocated, and there was no OOM kill: a dying process runs. The kernel charges a running task at each tick, 10 ms at
+ * most.
  */
 const IDLE_LOOKS_MAX = 8
 const QUIET_TURN_MS_MAX = 1000
-/** When the next wall that sleeps may be looked at; for all watches of this warden. */
+/** Time of the next sample of a sleeping wall; shared by all watches of this warden. */
 let quietTurnAt = 0
 
 /** Samples the memory of a process tree, and throttles its CPU time where `cores` names a limit that no cgroup holds. */
@@ -77,7 +77,7 @@ export function watchTree(
   return (now) => {
     if (now < nextAt) return seen
     const before = workedMs()
-    // Read ahead of the memory, so that what runs after that is seen by the next look.
+    // Read before the memory: CPU time spent after this read makes the next sample read the memory again.
     const spentBefore = spentMs
     spentMs = quietMs === quietMsMax && mayRest() ? ofGroup(resources) : undefined
     const isIdle = spentMs !== undefined && spentMs === spentBefore
@@ -94,20 +94,20 @@ export function watchTree(
   }
 }
 
-/** Takes a turn, and returns its time: the more walls sleep, the less often each is looked at. */
+/** Reserves a turn and returns its time: the more walls sleep, the less often each is sampled. */
 function quietTurn(now: number, turnMs: number): number {
   const from = Math.min(Math.max(quietTurnAt, now), now + QUIET_TURN_MS_MAX)
   return (quietTurnAt = from + turnMs)
 }
 
-/** A worker is one process: its resident memory is all there is to look at. */
+/** Samples a worker: a single process, by its resident memory. */
 export function watchWorker(pid: number, bytesMax: number): MemoryWatch {
   return () => ({ bytes: residentBytes(pid), bytesMax, isOutOfMemory: false })
 }
 
 /**
- * A cgroup counts all processes at once, and copy-on-write pages once. Without one each process is read: pages shared by
- * several count several times, so a sum above the limit is counted again more exactly.
+ * Memory of all processes. A cgroup counts copy-on-write pages once. Without one each process is read, and shared pages
+ * count once for each process; so a sum above the limit is counted again by proportional set size.
  */
 function memoryOf(
   resources: WallResources,
@@ -137,7 +137,7 @@ function throttleOf(
 ) {
   const used = cores === undefined ? 0 : cpuMsOf(processesOfWall(resources))
   const duty = cores === undefined ? undefined : createDuty(cores, performance.now(), used)
-  // A watch before this one may have left them stopped.
+  // An earlier watch may have left them stopped.
   let stopped: readonly number[] = duty ? guestsIn(resources, processesOfWall(resources)) : []
   return (look: () => readonly number[], now: number): void => {
     if (!duty && !zones && !resources.isFrozen) return
@@ -148,7 +148,7 @@ function throttleOf(
     if (resources.isFrozen || (!duty && !inZones)) return
     const runs = duty?.look(now, cpuMsOf(pids)) ?? true
     const guests = guestsIn(resources, pids)
-    // Again at each look while it is stopped: a fork in flight is found by the next one.
+    // Stopped again at each sample: a fork in flight is found by the next one.
     const still = runs ? guests.filter((pid) => inZones?.has(pid)) : guests
     signalAll(still, 'SIGSTOP')
     const isNarrower = stopped.some((pid) => !still.includes(pid))

@@ -4,9 +4,9 @@ import { identify, isAlive } from '../../../os/proc.ts'
 import { signalAll } from '../../../os/signal.ts'
 
 /**
- * Orphans of killed launchers. A launcher that dies with its warden may leave a child that waits for it for ever: the
- * child has no parent-death signal yet, and no lease names it. So a launcher carries its warden's pid and start time in
- * argv, which forked children keep until they exec the program.
+ * Orphans of killed launchers. A launcher that dies with its warden may leave a child blocked on a pipe for ever: the
+ * child has no parent-death signal yet, and no lease names it. So a launcher has its warden's pid and start time in argv,
+ * which forked children keep until they exec the program.
  */
 const MARK = /^mayfly-wall:w[0-9a-f]{16}:(\d+):(\d+)$/
 
@@ -29,10 +29,10 @@ function isOrphan(pid: string): boolean {
   const [, warden, startTime] = MARK.exec(words[mark] ?? '') ?? []
   if (warden === undefined || isAlive(Number(warden), Number(startTime))) return false
   const status = textOf(`/proc/${pid}/status`)
-  // A process that only carries the word in an argument is no launcher.
+  // Any process may have such an argument; only bwrap is a launcher.
   if (mark > 0 && fieldsOf(status, 'Name')[0] !== 'bwrap') return false
   if (!isOurs(Number(fieldsOf(status, 'Uid')[0]))) return false
-  // In a container pids differ: an orphan whose adopter has a pid of its own namespace belongs to a warden in there.
+  // Pids differ in a container: an orphan whose new parent has a PID namespace of its own belongs to a warden in there.
   const [parent] = fieldsOf(status, 'PPid')
   return fieldsOf(textOf(`/proc/${parent}/status`), 'NSpid').length === 1
 }

@@ -37,7 +37,7 @@ export interface HeldBounds extends EnclosureBounds {
   readonly groupMax: number
 }
 
-/** Guests run after the warden and the server, which hold them to their bounds on a busy machine. */
+/** Nice value of guests: warden and server go first, because they enforce the bounds on a busy machine. */
 const GUEST_NICE = 5
 /** Processes and threads of one wall, where a cgroup can hold them. */
 const TASKS_MAX = 256
@@ -67,7 +67,7 @@ export function settleWall(
 ): ProcessWall {
   const { spec, command } = to
   const { cgroup } = resources
-  // A launcher that entered by itself stays: an ordinary user cannot move a process back up the hierarchy.
+  // A launcher that entered by itself is not moved again: an ordinary user may not move a process up the hierarchy.
   for (const one of resources.processes) if (!cgroup?.holds(one.pid)) cgroup?.add(one.pid)
   cgroup?.limit({ pids: TASKS_MAX })
   lowerPriority(pid, GUEST_NICE)
@@ -88,7 +88,7 @@ export function settleWall(
   }
 }
 
-/** The user namespace's own count of tasks starts at its first process; a cgroup counts the outermost as well. */
+/** First process that a bound on tasks counts: RLIMIT_NPROC counts inside the user namespace, a cgroup also the outermost. */
 function countedFrom({ cgroup, processes }: WallResources): ProcessIdentity {
   return cgroup?.controllers.includes('pids') ? processes.at(-1)! : processes[0]!
 }
@@ -117,7 +117,7 @@ function describe(
   }
 }
 
-/** `process` is closed by a bound on tasks, so no call of it has to be asked about. */
+/** Call classes for the sentinel. `process` is closed by a bound on tasks instead, so none of its calls is notified. */
 function classesFor({ calls = callClasses }: EnclosureSpec): readonly CallClass[] {
   return callClasses.filter((name) => name === 'process' || calls.includes(name))
 }

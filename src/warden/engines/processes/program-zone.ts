@@ -20,7 +20,7 @@ export interface LiveZone {
   bounds: ZoneBounds
   duty: Duty | undefined
   within: number
-  /** Looks in a row that found no process in it. */
+  /** Consecutive samples that found no process in it. */
   unseen: number
   peakBytes: number
   /** Cause of its end, once it is being ended. */

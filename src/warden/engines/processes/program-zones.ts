@@ -44,18 +44,18 @@ const zonesMax = 250
 /** Rate limit of execs of a wall, as a token bucket; beyond it an exec gets EAGAIN. */
 const asksBurst = 1000
 const asksASecond = 500
-/** Programs that were ended as they were found, as far as they are reported. */
+/** Bound on reports of programs that were killed when they were found. */
 const refusedMax = 50
-/** Slack of a watched zone: mapped files, and what it allocates between two looks. */
+/** Memory slack of a watched zone: mapped files, and allocations between two samples. */
 const watchedSlackBytes = 16 * 2 ** 20
-/** The supervisor's own clock ends a zone first. */
+/** Slack after the zone's deadline: normally the supervisor's own timer ends it first. */
 const DEADLINE_SLACK_MS = 40
 const memoryHit = 'limit MEMORY'
 const overByItself = 'its programs have ended'
 const GONE_MS_MAX = 5_000
 const POLL_MS = 2
 
-/** An exec that asks first: the process still runs the old program. */
+/** An exec notified by the sentinel (seccomp notify): the process still runs the old program. */
 export interface ExecRequest extends Executed {
   readonly pid: number
 }
@@ -69,26 +69,26 @@ export interface ProgramZonesParts {
   readonly pid: number
   /** CPU limit of the whole wall, in cores. */
   readonly cpu: number | undefined
-  /** Whether each exec asks first. */
+  /** Whether the sentinel notifies of each exec before it happens. */
   readonly isAsked: boolean
   readonly tell: (told: ZoneReport) => void
 }
 
 /**
  * Zones of a wall's programs: when a process executes a named program, it and all its descendants get bounds and an end
- * of their own, within those of the zone around it. With a sentinel the exec asks first, and the process is in its zone
- * before the first instruction of the new program; without one the next look finds it. No process leaves a zone: its
+ * of their own, within those of the zone around it. With a sentinel the exec is notified, and the process is in its zone
+ * before the first instruction of the new program; without one the next scan finds it. No process leaves a zone: its
  * children are in it, or in a zone within it.
  *
  * Membership is a child cgroup, or a mark that is inherited by fork and that a process can only lower (zone-marks.ts).
- * Relies on the caller to look each 2 to 10 ms. Not handled: a program without a sentinel that ends before a look.
+ * Relies on the caller to scan each 2 to 10 ms. Not handled: a program without a sentinel that ends before a scan.
  */
 export class ProgramZones {
   readonly #parts: ProgramZonesParts
   readonly #ruleOf: (executed: Executed) => ZoneRule | undefined
   readonly #zones = new Map<string, LiveZone>()
   readonly #counts = new Map<string, number>()
-  /** Two kinds may come to the same name, and one may be called as the whole is. */
+  /** Names in use: instances of two kinds may get the same name, and a kind may be called `main`. */
   readonly #names = new Set(['main'])
   readonly #begun: Begun
   #made = 0
@@ -107,11 +107,11 @@ export class ProgramZones {
     this.#pidNamespace = pidNamespaceOf(parts.pid)
   }
 
-  /** Answer to an exec that asks first: 0 allows, any other value is the errno. */
+  /** Answers a notified exec: 0 allows it, any other value is its errno. */
   answerExec(asking: ExecRequest): number {
     if (!this.#mayAsk(performance.now())) return constants.errno.EAGAIN
     try {
-      // The pid may be reused by now, by another wall or by none.
+      // The pid may have been reused, by another wall or outside of any.
       if (pidNamespaceOf(asking.pid) !== this.#pidNamespace) return constants.errno.EAGAIN
       const rule = this.#ruleOf(asking)
       const zone = this.#zoneOf(asking.pid)
@@ -127,7 +127,7 @@ export class ProgramZones {
     }
   }
 
-  /** Token bucket: one wall that executes in a loop must not keep the warden from all others. */
+  /** Token bucket: a wall that calls exec in a loop must not starve the others of the warden. */
   #mayAsk(now: number): boolean {
     const came = ((now - this.#askedAt) / 1000) * asksASecond
     this.#asks = Math.min(asksBurst, this.#asks + came) - 1
@@ -137,7 +137,7 @@ export class ProgramZones {
     return false
   }
 
-  /** Looks at each zone, and for programs that began unasked. Answers who has to stand still for now. */
+  /** Samples each zone and finds unnotified programs. Returns the processes that have to stay stopped for now. */
   look(pids: readonly number[], now: number): ReadonlySet<number> {
     this.#findNew(pids)
     const stopped = new Set<number>()
@@ -152,7 +152,7 @@ export class ProgramZones {
     return stopped
   }
 
-  /** Lower bounds for one zone. Throws where there is no such zone, or one does not take. */
+  /** Tightens one zone. Throws if there is no such zone, or if a bound does not hold. */
   tighten(name: string, to: ZoneBounds): NonNullable<ZoneReport['enforced']> {
     const zone = this.#zones.get(name)
     if (!zone || zone.why !== undefined) throw new Error(`it has no zone "${name}"`)
@@ -160,7 +160,7 @@ export class ProgramZones {
     return this.#heldBy(zone)
   }
 
-  /** Before the bounds of the whole are lowered: the kernel takes none that is less than one within it. */
+  /** Tightens all zones, before the whole wall: the kernel refuses a quota below that of a child group. */
   tightenAll({ cpu }: ZoneBounds): void {
     if (cpu === undefined) return
     this.#cpu = least(this.#cpu, cpu)
@@ -182,7 +182,7 @@ export class ProgramZones {
     }
   }
 
-  /** Without a group a process that just lost its parent may be missed by one look. */
+  /** Without a cgroup one scan may miss a process that is being reparented. */
   #unseen(zone: LiveZone): void {
     if (zone.members.group || zone.unseen > 1) this.#gone(zone)
   }
@@ -195,7 +195,7 @@ export class ProgramZones {
     const isBeyond = held.memory === 'watch' && bytes > bounds.memory! + watchedSlackBytes
     if (isBeyond) return this.#end(zone, memoryHit)
     if (members.memoryKills() > 0) return this.#end(fullOf(zone), memoryHit)
-    // A group takes no more; what it was found with may be more already.
+    // A pids cgroup refuses new tasks, but the zone may have had more when it was found.
     if (bounds.processes !== undefined && tasksIn(own) > bounds.processes)
       return this.#end(zone, 'limit PROCESSES')
     if (now >= endsAt) return this.#end(zone, 'timeout')
@@ -204,7 +204,7 @@ export class ProgramZones {
     if (!zone.duty.look(now, cpuMsOf(own))) for (const pid of own) stopped.add(pid)
   }
 
-  /** Ends or zones programs that run and did not ask first, or asked as another program. */
+  /** Ends programs that run unnotified or were notified as another program; without a sentinel, puts them into a zone. */
   #findNew(pids: readonly number[]): void {
     for (const { pid, file } of this.#begun.since(pids)) this.#found(pid, file)
     if (!this.#hasGroups) this.#endStrays(pids)
@@ -224,9 +224,9 @@ export class ProgramZones {
     this.#parts.tell({ ...reportOf(rule, name, parent, about), what: 'refused', why })
   }
 
-  /** Cause for which a program that was found gets no zone. Never throws: the same look samples other walls. */
+  /** Cause for which a found program gets no zone and is killed. Never throws: the same turn samples other walls. */
   #whyNot(rule: ZoneRule, zone: LiveZone | undefined, about: About): string | undefined {
-    // The exec asked as another program, and was allowed as that.
+    // The exec was notified, and allowed, as another program.
     if (this.#parts.isAsked) return 'it was not what it had said'
     try {
       return this.#begin(rule, zone, about) ? undefined : 'there are too many zones'
@@ -237,7 +237,7 @@ export class ProgramZones {
 
   #begin(rule: ZoneRule, parent: LiveZone | undefined, about: About): boolean {
     const depth = parent ? parent.depth + 1 : 0
-    // So deep within others it stays where it is, which is no looser.
+    // At the maximum depth it stays in the zone around, which is no looser.
     if (depth >= depthMax) return true
     const within = parent ? parent.within : this.#ofWhole
     const isFull = this.#zones.size >= aliveMax || this.#made >= zonesMax
@@ -317,7 +317,7 @@ export class ProgramZones {
   }
 
   #gone(zone: LiveZone): void {
-    // The kernel may have been faster than the look that would have seen it.
+    // The OOM killer may have been faster than the sample that would have seen the excess.
     if (zone.why === undefined && zone.members.memoryKills() > 0) this.#end(fullOf(zone), memoryHit)
     if (!zone.members.remove()) return
     this.#zones.delete(zone.name)
@@ -338,7 +338,7 @@ export class ProgramZones {
     return this.#zones.size > 0 ? this.#zoneAt(whereIs(pid, this.#hasGroups)) : undefined
   }
 
-  /** The innermost: those within a zone were made after it. */
+  /** Innermost zone of a process: zones within a zone were made after it. */
   #zoneAt(at: Whereabouts): LiveZone | undefined {
     return [...this.#zones.values()].toReversed().find(({ members }) => members.holds(at))
   }

@@ -14,7 +14,7 @@ import type { EnclosureSpec } from '../../../contract/engine.ts'
 
 const DISK_BYTES = 64 * 2 ** 20
 
-/** Composes the program by its launcher; those that not every Mayfly needs are loaded on first use. */
+/** Composes the program by its provider's `launch.ts`; those that not every Mayfly needs are loaded on first use. */
 export async function programFor(
   asked: EnclosureSpec,
   without: readonly JailLayer[],

@@ -6,7 +6,7 @@ import { killWall } from './kill.ts'
 import type { WallResources } from './resources.ts'
 import { removeScratch } from './scratch.ts'
 
-/** Processes that a start left half-way are in the group alone, and no parent takes them along. */
+/** Delay until the members of the cgroup are killed: those that a failed start left have no parent that would kill them. */
 const REST_AFTER_MS = 16
 /** A killed sentinel is gone at once unless the machine is busy. */
 const SENTINEL_MS_MAX = 1_000

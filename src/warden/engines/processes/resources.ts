@@ -4,18 +4,18 @@ import type { ProcessIdentity } from '../../../os/proc.ts'
 import type { Sentinel } from './sentinel.ts'
 import type { Slot } from '../../slots.ts'
 
-/** All that a wall owns on this machine, from its first moment until `releaseResources`. */
+/** Resources of a wall on this machine, from its spawn until `releaseResources`. */
 export interface WallResources {
   readonly id: string
   readonly slot: Slot | undefined
   readonly child: ChildProcess
   /** Runs whole programs, which may fork; a worker may not. */
   readonly isWhole: boolean
-  /** Tail of stderr: V8's own words when it aborts. */
+  /** Tail of stderr, for V8's message when it aborts. */
   readonly complaint: () => string
   /** Scratch folder on the host, where it could have no root of its own. */
   readonly scratch: string | undefined
-  /** Answers those of its calls that depend on its phase. */
+  /** Answers the system calls that depend on its phase. */
   readonly sentinel: Sentinel | undefined
   /** Error of a start that failed half-way: the resources exist and have to be released. */
   readonly broken: unknown
@@ -31,6 +31,6 @@ export interface WallResources {
   /** Bytes charged to its cgroup before any job. */
   idleMemory: number
   isFrozen: boolean
-  /** Fork and clone are closed for good, whatever bound is asked for later. */
+  /** Fork and clone are closed for good; later bounds on processes are ignored. */
   forbidsFork: boolean
 }

@@ -17,16 +17,16 @@ export interface SourceParts {
 
 export const retryMsMin = 5_000
 export const retryMsMax = 600_000
-/** A wall that tried it and was not started, for a reason of its own, has shown nothing: another tries it then. */
+/** Time after which a trial counts as inconclusive, because its wall failed to start for another reason: the next wall tries. */
 export const trialMsMax = 30_000
-/** After that long without a failure the next one counts as the first. */
+/** Time without a failure after which the back-off starts over. */
 export const calmMs = 600_000
 
 type State =
   | { readonly kind: 'unknown' }
   | { readonly kind: 'on'; readonly since: number }
   | { readonly kind: 'off'; readonly why: string; readonly until: number }
-  /** Made again; whether walls can use it, one of them finds out. */
+  /** Compiled again; one wall tries it before the others get it. */
   | { readonly kind: 'doubtful'; readonly why: string; readonly triedAt: number }
 
 export class SentinelSource {
@@ -43,7 +43,7 @@ export class SentinelSource {
     this.#now = parts.now ?? (() => performance.now())
   }
 
-  /** For one wall: the program, or why it goes without. Waits for it to be made where it never failed. */
+  /** For one wall: the program, or the cause of its absence. Waits for the compiler unless it has failed before. */
   async take(): Promise<FoundCProgram> {
     const state = this.#state
     if (state.kind === 'off') return this.#without(state)
@@ -56,14 +56,14 @@ export class SentinelSource {
     return found
   }
 
-  /** A wall with this program is there. */
+  /** Confirms the program: a wall with it has started. */
   confirm(program: CProgram): void {
     if (program !== this.#program || this.#state.kind !== 'doubtful') return
     this.#state = { kind: 'on', since: this.#now() }
     this.#parts.tell({ isOn: true, why: '' })
   }
 
-  /** A wall with this program could not be started, because of it. */
+  /** Refuses the program: a wall could not be started because of it. */
   refuse(program: CProgram, why: string): void {
     if (program === this.#program && this.#state.kind !== 'off') this.#fail(why)
   }

@@ -6,9 +6,9 @@ import { parseJson } from '../../../lib/parse-json.ts'
 
 /** Protocol between the warden and a sentinel: binary frames to it, lines of JSON back. */
 export interface TablePhase {
-  /** Milliseconds from when the sentinel has it. */
+  /** Milliseconds from its receipt by the sentinel. */
   readonly afterMs: number
-  /** Classes that stay open, of those that still are. */
+  /** Classes that stay open, out of those still open. */
   readonly allow: readonly CallClass[]
   /** Ends the wall. */
   readonly kills?: boolean
@@ -18,7 +18,7 @@ const PHASE_BYTES = 12
 const HEAD_BYTES = 5
 const AFTER_MS_MAX = 2 ** 32 - 1
 
-/** Throws RangeError for what does not fit. */
+/** Throws RangeError for a value that does not fit its field. */
 export function encodeTable(generation: number, phases: readonly TablePhase[]): Buffer {
   if (phases.length < 1 || phases.length > phasesMax)
     throw new RangeError(`Cannot tell a sentinel of ${phases.length} phases: 1 to ${phasesMax}`)
@@ -43,12 +43,12 @@ export function classesOf(mask: number): readonly CallClass[] {
   return callClasses.filter((_, index) => mask & (1 << index))
 }
 
-/** Why it ends a wall: a phase does, or what a phase closes may still happen. */
+/** Causes for which the sentinel ends a wall: a phase does, or a closed call may still succeed. */
 const endings = ['time', 'unsettled', 'unheld'] as const
 
 const count = z.number().int().min(0)
 const allow = count.max(2 ** callClasses.length - 1).transform(classesOf)
-/** Paths arrive as one number for each byte: the encoding is decided here, and a path that was cut has an incomplete character at its end. */
+/** Paths arrive as an array of bytes and are decoded here; a truncated one may end within a UTF-8 character. */
 const name = z
   .string()
   .max(300)
@@ -70,7 +70,7 @@ const word = z.discriminatedUnion('kind', [
     t: z.number(),
     generation: count,
     allow,
-    /** Until each call that was under way was over. */
+    /** Microseconds until every call in flight had returned. */
     lateUs: count,
   }),
   z.strictObject({
@@ -81,15 +81,15 @@ const word = z.discriminatedUnion('kind', [
     denied: count,
     leftOut: count,
     waits: count,
-    /** Threads that are not past a call whose class is closed: a phase is not said to hold before they are. */
+    /** Threads still in a call of a closed class: the phase holds once there are none. */
     unsettled: count,
   }),
   z.strictObject({ kind: z.literal('ended'), generation: count, why: z.enum(endings) }),
-  /** How many processes; none where it cannot, or another capture is not over. */
+  /** Number of processes; 0 if it cannot, or while another capture runs. */
   z.strictObject({ kind: z.literal('capturing'), processes: count }),
-  /** The kernel's number of a socket; 0 where there is none. */
+  /** Inode of a socket; 0 if there is none. */
   z.strictObject({ kind: z.literal('socket'), nonce: count, inode: count }),
-  /** A program that is about to begin, and waits for an answer. Its names are told, and nothing else is. */
+  /** An exec that waits for an answer, with the names of its program. */
   z.strictObject({
     kind: z.literal('asks'),
     id: z.string().regex(/^\d{1,20}$/),
@@ -101,18 +101,18 @@ const word = z.discriminatedUnion('kind', [
   z.strictObject({
     kind: z.literal('seen'),
     t: z.number(),
-    /** The same moment on the clock that programs measure by, which stands still while the machine sleeps. */
+    /** Same time as `t` on CLOCK_MONOTONIC, by which programs measure; it stops while the machine is suspended. */
     monotonic: z.number(),
     pid: count,
     call: count,
     class: z.enum(callClasses),
     verdict: z.enum(['allowed', 'denied']),
     writes: z.boolean(),
-    /** How many it kept to itself so far: it says so many a second and no more. */
+    /** Number of reports dropped so far by the rate limit. */
     leftOut: count,
-    /** As the wall's own root has it, what is run by its last name; for telling alone, nothing was decided by it. */
+    /** Canonical path in the wall's root; of an exec the last component stays unresolved. Informative: no decision used it. */
     path: name.exactOptional(),
-    /** Time at which an executed file was written or made, in milliseconds of CLOCK_MONOTONIC. */
+    /** Time of the last write or the creation of an executed file, in milliseconds of CLOCK_MONOTONIC. */
     wrote: z.number().min(0).exactOptional(),
   }),
 ])
@@ -121,14 +121,14 @@ export type AskedExec = Extract<SentinelWord, { kind: 'asks' }>
 export type SeenCall = Extract<SentinelWord, { kind: 'seen' }>
 
 export interface SentinelStatus {
-  /** When this held. */
+  /** Time at which this state held. */
   readonly t: number
   readonly generation: number
   readonly allowed: readonly CallClass[]
   readonly planned: number
 }
 
-/** Undefined for what no sentinel says. */
+/** Undefined for a line that no sentinel writes. */
 export function readWord(line: string): SentinelWord | undefined {
   try {
     return word.safeParse(parseJson(line)).data

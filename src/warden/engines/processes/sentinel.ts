@@ -23,21 +23,21 @@ import {
  */
 export interface SentinelParts {
   readonly program: CProgram
-  /** Warden's end of the socket over which the wall's first program passes its seccomp listener: given away here. */
+  /** Warden's end of the socket over which the wall's first program names its seccomp listener; passed to the sentinel. */
   readonly handed: Socket
   /** The wall's uid, where it has one of its own. */
   readonly uid: number | undefined
-  /** Files and what to write into them so that what is dying has the processor to do so: `FILE:TEXT`. */
+  /** Writes, as `FILE:TEXT`, that lift the CPU limits of a dying wall so that its tasks exit at full speed. */
   readonly lifts?: readonly string[]
-  /** The file of its control group's bound on processes. */
+  /** Path of the wall's `pids.max`. */
   readonly pidsFile?: string | undefined
 }
 
 const READY_MS_MAX = 15_000
 const ANSWER_MS_MAX = 2_000
-/** A line is at most 8 KiB; more than this without a newline comes from a sentinel that was broken into. */
+/** A line has at most 8 KiB; more without a newline means that the sentinel is compromised. */
 const SAID_CHARACTERS_MAX = 16_384
-/** Processes that are looked into at once. */
+/** Processes in one capture. */
 export const capturedMax = 64
 const MEMORY = 6
 const FRAME = {
@@ -58,21 +58,21 @@ const endings = {
 
 export class Sentinel {
   readonly child: ChildProcess
-  /** Resolves when it holds the listener; rejects with why it does not. */
+  /** Resolves when it holds the seccomp listener; rejects with the cause if it cannot. */
   readonly ready: Promise<void>
-  /** Resolves when it has ended: 0 says that the wall was over, null that something killed it. */
+  /** Resolves with its exit code: 0 if the wall had ended, null if it was killed. */
   readonly ended: Promise<number | null>
-  /** Resolves when it has ended and its last word was heard. */
+  /** Resolves when it has ended and its last line was read. */
   readonly silent: Promise<void>
   /** Cause for which this machine does not let it look into walls, once it has reported one. */
   refused: string | undefined
   /** Cause for which it ended the wall, or was killed; undefined while it lives, and where the wall ended by itself. */
   why: string | undefined
-  /** The first process of the wall that it knew. */
+  /** Pid of the first process of the wall that it reported. */
   entered: number | undefined
   /** Callback for calls that it reports. */
   onSeen: (seen: SeenCall) => void = () => undefined
-  /** Callback for execs that ask first: 0 allows, any other value is the errno. */
+  /** Callback for notified execs: 0 allows, any other value is the errno. */
   onExec: (asked: AskedExec) => number = () => 0
   /** Callback for a phase that its own clock started: the warden closes its part too. */
   onFlipped: (allowed: readonly CallClass[]) => void = () => undefined
@@ -107,7 +107,7 @@ export class Sentinel {
         detached: true,
       },
     )
-    // In the same turn of the loop: from here on only the sentinel reads the hand-over socket.
+    // In the same turn of the event loop, so that only the sentinel reads the hand-over socket.
     handed.destroy()
     const { promise: ended, resolve } = Promise.withResolvers<number | null>()
     this.ended = ended
@@ -125,8 +125,8 @@ export class Sentinel {
   }
 
   /**
-   * Adds phases to what is planned, and resolves once those that are due hold: no call of a class that they close can
-   * succeed any more. Nothing that is closed is opened by it. Throws MayflyError UNAVAILABLE when it does not say so.
+   * Adds phases to the plan and resolves once those that are due hold: no call of a class that they close can succeed any
+   * more. It reopens nothing. Throws MayflyError UNAVAILABLE if the sentinel does not confirm.
    */
   async flip(phases: readonly TablePhase[]): Promise<SentinelStatus> {
     const generation = ++this.#generation
@@ -148,8 +148,8 @@ export class Sentinel {
   }
 
   /**
-   * The kernel's number of the socket that a program of the wall opened to its egress path, by its own address and port and
-   * the port it was opened to; 0 where there is none any more, or this kernel does not tell.
+   * Inode of the socket that a program of the wall opened to its egress path, by address and port of both ends; 0 if it is
+   * closed, or if this kernel has no sock_diag.
    */
   async socketOf({ from, local, remote }: ConnectionEnds): Promise<number> {
     const nonce = ++this.#nonce
@@ -163,20 +163,20 @@ export class Sentinel {
     return word.kind === 'socket' ? word.inode : 0
   }
 
-  /** Switches reports on: each denied call, each new program and file, the first use of every other call. */
+  /** Switches reports on or off: each denied call, each new program and file, the first use of every other call. */
   watchCalls(isOn: boolean): void {
     this.#control.write(encodeFrame(FRAME.report, Buffer.from([isOn ? 1 : 0])))
   }
 
-  /** From now on each exec asks first, as long as that class is asked about at all. */
+  /** Has each exec notified to `onExec` from now on, if the filter notifies of that class at all. */
   askExecs(): void {
     this.#control.write(encodeFrame(FRAME.askExecs, Buffer.from([1])))
   }
 
   /**
-   * Has the memory copied that these processes of the wall have written, `bytesMax` of all of them at most, into `memory`:
-   * heads in JSON, each with a newline, each followed by as many bytes as it names; the last one says `end`. How many
-   * processes it looks into: 0 where another capture is not over. The wall should stand still.
+   * Copies the written memory of these processes, `bytesMax` in total, into `memory`: heads as lines of JSON, each followed
+   * by as many bytes as it names; the last head says `end`. Returns the number of processes: 0 while another capture runs.
+   * The wall should be frozen.
    */
   async capture(pids: readonly number[], bytesMax: number): Promise<number> {
     const few = pids.slice(0, capturedMax)

@@ -47,7 +47,7 @@ export function spawnWall(
   })
   // 'error' is emitted asynchronously; unhandled, it would crash the warden with every other wall.
   child.on('error', () => undefined)
-  // At once, while it has one thread: its children and threads inherit this priority and not the warden's.
+  // At once, while it has one thread: threads and children inherit this priority.
   if (child.pid !== undefined) {
     setNice(child.pid, niceOf.wall)
     preferForOomKill(child.pid)
@@ -74,7 +74,7 @@ function setUp(
   program?: CProgram,
 ): Pick<WallResources, 'sentinel' | 'broken'> {
   try {
-    // Node makes no streams at all at EMFILE.
+    // At EMFILE Node creates none of the streams.
     if (!Array.isArray(child.stdio)) throw outOfDescriptors()
     if (command.filter) feed(child, command.filterFd ?? FILTER_FD, command.filter)
     const sentinel = program && command.asks ? spawnSentinel(child, to, program) : undefined
@@ -110,12 +110,12 @@ function spawnSentinel(
 const SHELL = '/bin/sh'
 const ENTER = `trap '' TERM INT HUP; until [ "$1" = -- ]; do echo 0 > "$1" || exit; shift; done; shift; exec "$@"`
 
-/** The same as steps of the launcher. */
+/** Entry into the cgroup as steps of the launcher. */
 function enteredBy(entryFiles: readonly string[]): readonly string[] {
   return [...step('ignore-signals'), ...step('group', ...entryFiles)]
 }
 
-/** Without a shell the warden moves it once it has started, which waits for every fork on the machine. */
+/** Entry by a shell. Without one the warden moves the started launcher, which waits for every fork on the machine. */
 function viaShell(entryFiles: readonly string[], { file, args }: JailCommand) {
   if (!existsSync(SHELL)) return { file, args }
   return { file: SHELL, args: ['-c', ENTER, 'sh', ...entryFiles, '--', file, ...args] }
@@ -154,7 +154,7 @@ function stdioOf(
   return Array.from(stdio, (one) => one ?? 'ignore')
 }
 
-/** EPIPE: a launcher that ends before it has read its filter; its end is reported elsewhere. */
+/** Writes the filter. EPIPE is ignored: the launcher ended before reading it, and its end is reported elsewhere. */
 function feed(child: ChildProcess, fd: number, filter: Buffer): void {
   const pipe = (child.stdio as unknown as Socket[])[fd]!
   pipe.on('error', () => undefined)

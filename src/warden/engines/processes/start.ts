@@ -15,7 +15,7 @@ import { scratchOf } from './scratch.ts'
 import { freeSlot, type Slot } from '../../slots.ts'
 import { spawnWall } from './spawn.ts'
 
-/** A worker's start stays short: each further controller costs a folder in cgroup version 1. */
+/** Controllers of a worker: in cgroup v1 each further one costs a folder at its start. */
 const WORKER_CONTROLLERS = ['memory', 'pids', 'cpu'] as const
 
 export interface StartParts {
@@ -33,7 +33,7 @@ export interface SpawnedWall {
   readonly resources: WallResources
 }
 
-/** Takes a uid, a cgroup and a scratch folder, composes the jail and forks. Throws, and then nothing is left. */
+/** Takes a uid, a cgroup and a scratch folder, composes the jail and forks. Releases all of them before it throws. */
 export function spawnFor(
   spec: EnclosureSpec,
   program: JailedProgram,
@@ -94,7 +94,7 @@ function prepared(program: JailedProgram, { joined, python }: Compiled): JailedP
   return python ? { ...program, whole: { ...whole, places: [...whole.places, python] } } : program
 }
 
-/** No other mechanism is in the row of this engine in the table. */
+/** Jail kind of a request; the engine's row in the table has no other mechanism. */
 function jailKindOf({ mechanism }: EnclosureSpec): 'any' | JailKind {
   return jailKinds.find((kind) => kind === mechanism) ?? 'any'
 }

@@ -32,7 +32,7 @@ export function sweepDead(dead: readonly DeadEnclosure[]): void {
   for (const { id } of dead) sweepScratch(id)
 }
 
-/** A lease is a file of this user's; one of another shape names nothing. */
+/** Data of a lease, a file of this user; data of another shape names no process. */
 function read(remains: Remains): ProcessRemains {
   const { processes, cgroup } = remains
   return {
@@ -48,11 +48,11 @@ function isIdentity(one: Partial<ProcessIdentity> | null): one is ProcessIdentit
 function killRemains({ processes, cgroup }: ProcessRemains): void {
   for (const { pid, startTime } of processes)
     if (isAlive(pid, startTime)) signalAll([pid], 'SIGKILL')
-  // The init of a pid namespace takes the rest along; a wall without one has what its cgroup names.
+  // The kernel kills a PID namespace with its init; a wall without one is killed by the members of its cgroup.
   if (cgroup) signalAll(openCgroups()?.processes(cgroup) ?? [], 'SIGKILL')
 }
 
-/** Waits until the processes are gone: a cgroup can only be removed then (EBUSY). */
+/** Removes the cgroup once its processes are gone (EBUSY until then). */
 function clearRemains({ processes, cgroup }: ProcessRemains, until: number): void {
   const cgroups: CgroupRoot | undefined = cgroup ? openCgroups() : undefined
   const isCleared = () =>

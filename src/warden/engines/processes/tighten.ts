@@ -23,7 +23,7 @@ export async function tighten(wall: ProcessWall, to: EnclosureBounds): Promise<B
   const { processes, ...others } = to
   const held = bind(resources, wall.layers, isByRlimit ? others : to)
   wall.held = { ...to, residentMax, groupMax }
-  // Every other bound holds before the wait for the forks in flight.
+  // All other bounds are set before this waits for forks in flight.
   const cores = held.cpu === 'watch' ? to.cpu : undefined
   wall.watch = treeWatchFor(wall, wall.isWatched ? residentMax : Infinity, cores)
   if (!isByRlimit || processes === undefined) return held

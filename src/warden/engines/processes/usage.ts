@@ -11,12 +11,12 @@ interface LastUsage {
   readonly usage: WallUsage
 }
 
-/** Last usage by wall: where nothing ran since, there are the same processes and they hold the same memory. */
+/** Cached usage by wall: valid while its CPU time stays the same, because then no task ran. */
 const last = new WeakMap<ProcessWall, LastUsage>()
 
-/** Usage of a wall now, seen from outside, less that of its own processes before the job. */
+/** Current usage of a wall, measured from outside, without that of its own processes before the job. */
 export function usageOf(wall: ProcessWall): WallUsage {
-  // Read first, so that what runs after that is seen by the next call.
+  // Read first: CPU time spent after this read makes the next call measure again.
   const spent = ofGroup(wall.resources)
   const before = last.get(wall)
   if (before && before.spent === spent) return { ...before.usage, atMs: performance.now() }

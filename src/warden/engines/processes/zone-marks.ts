@@ -12,7 +12,7 @@ export interface Mark {
   readonly locks: number
 }
 
-/** Zones within each other, and how many there may be in one over a life. */
+/** Depth of nested zones, and zones within one over a life. */
 export const depthMax = 3
 export const zonesInOneMax = 256
 
@@ -56,7 +56,7 @@ export function isWithinMark(found: Mark, mark: Mark, depth: number): boolean {
   return isNear(mark.rss, found.rss) && isNear(mark.locks, found.locks)
 }
 
-/** Whether it was ever in a zone: nobody else has both lowered by us. */
+/** Whether the process was ever in a zone: only `setMark` lowers both limits. */
 export function isMarked({ rss, locks }: Mark): boolean {
   return rss < TOP && locks < TOP
 }

@@ -2,7 +2,7 @@ import { realpathSync } from 'node:fs'
 import path from 'node:path'
 import type { ZoneRule } from '../../../contract/zone-rules.ts'
 
-/** A program in each of its names: as it was called, the file itself, and what runs it where it is a script. */
+/** Names of an executed program: path as called, canonical file, and the interpreter if it is a script. */
 export interface Executed {
   readonly path: string
   readonly real: string
@@ -12,7 +12,7 @@ export interface Executed {
 /** Folders in which a name without a path is looked up. */
 const FOLDERS = ['/usr/local/bin', '/usr/bin', '/bin', '/usr/sbin', '/sbin']
 
-/** Tells the first rule that names a program. A link is one more name of the file that it leads to. */
+/** Returns a lookup of the first rule that names a program. A symlink is one more name of its target. */
 export function ruleFinder(
   rules: readonly ZoneRule[],
 ): (executed: Executed) => ZoneRule | undefined {

@@ -36,19 +36,18 @@ export const forwarder = [
 ] as const
 
 /**
- * The sentry's own cgroups, which count its tasks. Read-only: the folder of their mounts is a tmpfs without a size, which
- * everybody inside may write to otherwise.
+ * The sentry's own cgroups, which count its tasks. Read-only: they are mounted in a tmpfs without a size limit, which
+ * every program inside could write to.
  */
 const cgroupInside = '/sys/fs/cgroup'
 
 /**
- * Process 1 is root of the sentry without a right but to become the program's user, so the program cannot signal it. It
- * waits, adopts and passes the exit code on. Its own messages go to the readiness pipe, which is not read any longer once
- * the program is ready.
+ * PID 1 is root inside, with CAP_SETUID and CAP_SETGID only, so that the program cannot signal it. It waits, reaps orphans
+ * and passes the exit code on. Its own messages go to the readiness pipe, which is not read once the program is ready.
  */
 const SCRIPT = `exec 3>&2 2>&4; ("$@" 2>&3 ${reserved}); exit $?`
 const INIT = ['/bin/sh', '-c', SCRIPT, 'init']
-/** Becomes the user of the program: no right survives the change, and no_new_privs was set before. */
+/** Changes to the program's user, which drops all capabilities; no_new_privs was set before. */
 const BECOME = ['/usr/bin/setpriv', `--reuid=${ownUidInside}`, `--regid=${ownUidInside}`]
 const RIGHTS = ['CAP_SETUID', 'CAP_SETGID']
 
@@ -59,7 +58,7 @@ interface Mount {
   readonly options: readonly string[]
 }
 
-/** Small files of this system that need no mount of their own; the loader's cache changes with each package. */
+/** Small files of this system that are copied, not mounted; the dynamic loader's cache changes with each package. */
 const COPIED = new Set([
   '/etc/ssl/openssl.cnf',
   '/etc/matplotlibrc',
@@ -82,7 +81,7 @@ export function writeBundle(
   )
 }
 
-/** Content of a root that has a place for each mount. */
+/** Content of a root, with a mount point for each mount. */
 export function rootContent(program: RunscProgram, layers: readonly MountedLayer[]): RootContent {
   const mounts = mountsOf(folderOf('any'), program, layers)
   const isFile = ({ type, source, destination }: Mount) =>
@@ -174,7 +173,7 @@ function mountsOf(
 }
 
 function linksOf() {
-  // The sentry makes those of /dev by itself.
+  // The sentry creates the links of /dev.
   const others = wholeSystem().links.filter(({ at }) => !at.startsWith('/dev/'))
   return [...systemFolders().links, ...others]
 }

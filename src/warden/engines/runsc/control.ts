@@ -10,7 +10,7 @@ import { parseJson } from '../../../lib/parse-json.ts'
  * object back, without a length before it. Measured here: pause 0.3 ms, a control file 0.8 ms. The answer comes from a
  * process that foreign code may have broken into, so it is bounded and read as hostile.
  */
-/** A wait for a sandbox that starts with seven others on two cores; an idle sentry answers within a millisecond. */
+/** Enough for eight sandboxes that start at once on two cores; an idle sentry answers within a millisecond. */
 const ANSWER_MS_MAX = 10_000
 const ANSWER_BYTES_MAX = 2 ** 16
 
@@ -53,7 +53,7 @@ export class SentryControl {
     return Number(await this.#readFile('pids.current'))
   }
 
-  /** Starts another program inside, as a user without a right and without descriptors. Resolves once it runs. */
+  /** Starts another program inside, without capabilities and descriptors. Resolves once it runs. */
   async start(command: readonly string[], uid: number): Promise<void> {
     const { PATH, HOME } = wholeEnv
     await call(this.#socket, 'containerManager.ExecuteAsync', {
@@ -81,7 +81,7 @@ export class SentryControl {
   }
 }
 
-/** Pids that runsc wrote down at the start, before the first foreign instruction ran. */
+/** Pids from runsc's state file, written before the first foreign instruction ran. */
 export function statePids(stateFolder: string, id: string): { sandbox: number; gofer: number } {
   const file = path.join(stateFolder, `${id}_sandbox:${id}.state`)
   const { goferPid, sandbox } = state.parse(parseJson(readFileSync(file, 'utf8')))
@@ -113,7 +113,7 @@ async function call(socketPath: string, method: string, arg: unknown): Promise<u
   }
 }
 
-/** Undefined while more is to come. */
+/** Parsed answer; undefined while it is incomplete. */
 function wholeOf(text: string): z.infer<typeof answer> | undefined {
   try {
     return answer.parse(parseJson(text))

@@ -33,14 +33,14 @@ export class CpuPauses {
     if (pauses !== this.#isPaused) void this.#ask(pauses)
   }
 
-  /** A sentry that does not answer counts no tasks either, and ends for that. */
+  /** Ignores a sentry that does not answer: the task watch ends its wall. */
   async #ask(pauses: boolean): Promise<void> {
     this.#isAsking = true
     try {
       await (pauses ? this.#control.pause() : this.#control.resume())
       this.#isPaused = pauses
     } catch {
-      // Asked again at the next look.
+      // Retried at the next sample.
     } finally {
       this.#isAsking = false
     }

@@ -5,18 +5,18 @@ import { egressName, forwarder, forwarderUid } from './bundle.ts'
 import type { RunscResources } from './wall.ts'
 
 /**
- * The egress path: a unix socket in a folder of the bundle, which the sentry opens for the program (`--host-uds=open`). A
- * program speaks to a proxy on the loopback of the sentry's own network stack, which no socket of this kernel is behind;
- * `guest/process/forward.js` inside connects the two. It is started at the claim, for a job that was granted a network.
+ * The egress path: a unix socket in a folder of the bundle, which the sentry opens for the program (`--host-uds=open`).
+ * Programs connect to 127.0.0.1:3128 on the loopback of the sentry's network stack, which the host cannot listen on; so
+ * `guest/process/forward.js` listens inside and connects both. It starts at the claim, for a job with a network.
  */
 const READY_MS_MAX = 10_000
 
-/** Resolves when the forwarder listens inside. Nothing of a job runs yet. */
+/** Resolves when the forwarder listens inside, before any code of the job runs. */
 export async function openEgress({ child, folder, control }: RunscResources): Promise<Server> {
   const server = createServer()
   server.on('error', () => undefined)
   const place = path.join(folder.egress, egressName)
-  // Closing a server removes the path it was bound to (libuv), and this copy is closed once the server has its own.
+  // Renamed, because libuv unlinks the bound path when this copy is closed after the hand-over.
   const bound = `${place}.new`
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   const timer = setTimeout(() => reject(new Error('its egress path was not ready')), READY_MS_MAX)

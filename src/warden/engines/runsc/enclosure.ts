@@ -27,9 +27,9 @@ import { memoryOf, spentMs } from './measure.ts'
 import { TaskWatch } from './task-watch.ts'
 import type { RunscWall } from './wall.ts'
 
-/** V8's words before it aborts. */
+/** Messages of V8 before it aborts for lack of memory. */
 const OUT_OF_MEMORY = /out of memory|allocation failed|heap limit/i
-/** A shell, and `runsc run` like it, tells of a signal by a code above this. */
+/** `runsc run`, like a shell, exits with 128 + signal number if its program was killed. */
 const SIGNAL_CODES_FROM = 128
 /** Descriptor of the socket to the server among those of the child. */
 const HANDLE_FD = 5
@@ -39,7 +39,7 @@ export class RunscEnclosure implements Enclosure {
   readonly id: string
   readonly wall: Wall
   readonly isSingleUse = true
-  /** Never resolves: a look at its memory finds what is lost. */
+  /** Never resolves: `sample` throws once the sentry is lost. */
   readonly lost = new Promise<void>(() => undefined)
   readonly ended: Promise<EnclosureEnd>
   readonly calls = undefined
@@ -113,7 +113,7 @@ export class RunscEnclosure implements Enclosure {
     try {
       this.#sampled = this.#look(nowMs)
     } catch (error) {
-      // Between the two looks the sentry may have begun to end.
+      // The sentry may have begun to exit since the check above.
       if (!this.#sampled || !this.#ending.look(nowMs)) throw error
     }
     return this.#sampled

@@ -3,8 +3,8 @@ import type { RunscResources } from './wall.ts'
 
 /**
  * Whether a sentry is ending by itself. Its exit takes 20 ms idle and a second on a busy machine: its descriptors go first,
- * then its process, then the gofer, and `runsc run` passes the exit code on last. What cannot be read meanwhile is the end
- * of the job and no reason to kill the wall. No instruction of the program runs in a sentry that exits.
+ * then its process, then the gofer, and `runsc run` passes the exit code on last. A failed read meanwhile means the normal
+ * end of the job, not a lost wall. No instruction of the program runs in a sentry that exits.
  */
 const ENDING_MS_MAX = 5_000
 /**

@@ -43,7 +43,7 @@ class RunscEngine implements Engine {
     this.#host = host
   }
 
-  /** Tries nothing: the warden asks each engine before its first wall, and few Mayflies have one of these. */
+  /** Probes nothing: the warden calls it for each engine before its first wall, and few servers use this one. */
   detect(): EngineFacts {
     return { root: process.getuid?.() === 0, sampleEveryMs }
   }

@@ -4,9 +4,9 @@ import type { RunscWall } from './wall.ts'
 
 /**
  * Memory of a job without its scratch folders: both are bytes of one memfd, and only the sentry can tell them apart. It is
- * asked once the sum is over the bound of memory alone, because its count takes it 3 to 40 ms; until it answers the sum
- * of both bounds holds. A sentry that lies gives its program no more than that sum, which was granted. No answer, no
- * scratch: the job is over its bound then.
+ * asked only once the sum exceeds the bound of memory alone, because its count takes 3 to 40 ms; until it answers, the sum
+ * of both bounds holds. A compromised sentry gains no more than that sum, which was granted. If it does not answer, all
+ * bytes count as memory.
  */
 export class JobMemory {
   readonly #wall: RunscWall

@@ -2,7 +2,7 @@ import { isAlive } from '../../../os/proc.ts'
 import { signalAll } from '../../../os/signal.ts'
 import type { RunscResources } from './wall.ts'
 
-/** Time for `runsc run` to see the end of the sandbox and reap it before it is killed too. */
+/** Time for `runsc run` to reap the sandbox before it is killed too. */
 const REAP_MS_MAX = 200
 
 /**
@@ -13,7 +13,7 @@ export function killResources({ processes, child, cgroup }: RunscResources): voi
   const [, ...inner] = processes
   for (const { pid, startTime } of inner) if (isAlive(pid, startTime)) signalAll([pid], 'SIGKILL')
   if (inner.length === 0) signalAll(cgroup?.processes() ?? [], 'SIGKILL')
-  // No task reaches another instruction, but one that is throttled by its quota takes seconds to die.
+  // A killed task runs no further user instruction, but a task throttled by its CFS quota takes seconds to exit.
   cgroup?.liftCpuQuota()
   if (inner.length === 0) child.kill('SIGKILL')
   else setTimeout(() => child.kill('SIGKILL'), REAP_MS_MAX).unref()

@@ -19,7 +19,7 @@ export function memoryOf({ cgroup }: Pick<RunscResources, 'cgroup'>, sentry: Sen
   return own + shared
 }
 
-/** Finds the memfd once: the sentry opens hundreds of files. Throws where there is none. */
+/** Finds the sentry's memfd, once a wall: the sentry has hundreds of descriptors. Throws if there is none. */
 export function sentryOf(pid: number): Sentry {
   const folder = `/proc/${pid}/fd`
   const fd = readdirSync(folder).find((one) => linkOf(`${folder}/${one}`) === MEMORY_FILE)

@@ -12,7 +12,7 @@ export interface WallFolder {
   readonly egress: string
 }
 
-/** The same for every warden, whatever its environment says. */
+/** Independent of TMPDIR: the next warden has to find what the last one left. */
 const BASE = '/tmp'
 
 export function folderOf(wall: string): WallFolder {
@@ -20,26 +20,26 @@ export function folderOf(wall: string): WallFolder {
   return { all, state: path.join(all, 'state'), egress: path.join(all, 'egress') }
 }
 
-/** Throws where somebody else has made it: in a folder for everybody a name may be taken. */
+/** Throws EEXIST if another user made it: /tmp is world-writable. */
 export function makeFolder(folder: WallFolder, uid: number | undefined): void {
   const { all, state, egress } = folder
   mkdirSync(all, { mode: 0o700 })
-  // The folder of the egress path is served as it lies on the disk: the program has to be allowed through.
+  // The program sees the mode of the egress folder on the host, and needs to traverse it.
   for (const place of [state, egress]) mkdirSync(place, { mode: 0o755 })
   if (uid === undefined) return
   for (const place of [all, state, egress]) chownSync(place, uid, uid)
 }
 
-/** Never follows a link. What cannot be removed now is found by its lease later. */
+/** Never follows a symlink. What cannot be removed now is found by its lease later. */
 export async function removeFolder(wall: string): Promise<void> {
   await rm(folderOf(wall).all, { recursive: true, force: true }).catch(() => undefined)
 }
 
-/** The same of a wall whose warden died. */
+/** Removes the folder of a wall whose warden died. */
 export function sweepFolder(wall: string): void {
   try {
     rmSync(folderOf(wall).all, { recursive: true, force: true })
   } catch {
-    // In a folder for everybody, it may be that of somebody else by now.
+    // /tmp is world-writable: another user may have made a folder of this name since.
   }
 }

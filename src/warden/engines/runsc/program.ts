@@ -3,7 +3,7 @@ import type { EnclosureSpec } from '../../../contract/engine.ts'
 import type { JailedProgram } from '../../../jail/embedded.ts'
 import type { WholeProgram } from '../../../jail/whole.ts'
 
-/** A program with all that is decided about it: its runner and the settings of its wall. */
+/** A program with its runner and the settings of its wall. */
 export interface RunscProgram {
   readonly main: string
   readonly whole: WholeProgram
@@ -11,7 +11,7 @@ export interface RunscProgram {
 
 const DISK_BYTES = 64 * 2 ** 20
 
-/** Composes the program; what it takes is loaded with the first wall. */
+/** Composes the program; its modules are loaded with the first wall. */
 export async function programFor(spec: EnclosureSpec): Promise<RunscProgram> {
   const { nodeProgram, pythonProgram } = await import('../../../jail/whole-guests.ts')
   const settings = { scratchBytes: spec.disk ?? DISK_BYTES, isWarm: spec.spares > 0 }

@@ -40,7 +40,7 @@ export class RootFolders {
     this.#host = host
   }
 
-  /** The root of that name, made at its first use. Throws where it cannot be written, and leaves nothing. */
+  /** Root of that name, made at its first use. Removes a partial root before it throws. */
   take(name: string, content: () => RootContent): string {
     const known = this.#made.get(name)
     if (known && performance.now() - known.madeAt < AGE_MS_MAX) return known.place
@@ -58,7 +58,7 @@ export class RootFolders {
     return place
   }
 
-  /** Removes all; walls that still use one are about to be killed. */
+  /** Removes all roots; walls that still use one are about to be killed. */
   close(): void {
     for (const id of this.#ids.splice(0)) this.#remove(id)
     this.#made.clear()
@@ -70,7 +70,7 @@ export class RootFolders {
   }
 }
 
-/** Throws where the folder is there: in a folder for everybody a name may be taken. */
+/** Throws EEXIST if the folder exists: /tmp is world-writable. */
 export function writeRoot(root: string, content: RootContent): void {
   mkdirSync(root, { mode: 0o755 })
   for (const at of content.folders) mkdirSync(path.join(root, at), { recursive: true })

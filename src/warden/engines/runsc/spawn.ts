@@ -25,7 +25,7 @@ const SETTINGS = [
   '--overlay2=none',
   '--ignore-cgroups',
   '--host-uds=open',
-  // Mounts are read-only, and a wall lives for one job: the sentry need not ask this kernel again what it has looked up.
+  // Mounts are read-only and a wall lives for one job, so the sentry may cache lookups without revalidation.
   '--file-access-mounts=exclusive',
 ] as const
 
@@ -52,9 +52,9 @@ export function commandFor(
 }
 
 /**
- * The same in a user namespace, with this user as its root. runsc without these rights would start itself once more in
- * one, and wait outside: 20 ms of processor and 7 MiB a wall. The parent-death signal is set last, in case a kernel
- * clears it where rights change.
+ * The same in a user namespace with this user as its root. Otherwise runsc re-executes itself in one and waits outside: 20
+ * ms of CPU time and 7 MiB a wall. The parent-death signal is set last, because the kernel clears it when credentials
+ * change (prctl(2)).
  */
 function commandInside(
   parts: Pick<RunscResources, 'slot' | 'folder'>,

@@ -34,11 +34,11 @@ import { remainsOf } from './sweep.ts'
 import type { RunscResources, RunscWall } from './wall.ts'
 
 const READY_MS_MAX = 15_000
-/** Guests run after the warden and the server, which hold them to their bounds on a busy machine. */
+/** Nice value of guests: warden and server go first, because they enforce the bounds on a busy machine. */
 const GUEST_NICE = 5
 /** Tasks of the sentry, the gofer and the stubs that run the program, as this kernel counts them. */
 const HOST_TASKS_MAX = 2_048
-/** Beside the system: a newer release of Debian's package than the system's own, unpacked there. */
+/** Folder of an unpacked newer release, preferred to the system's own package. */
 const OWN_PROGRAM = '/usr/local/lib/mayfly/runsc'
 
 /** Starts walls; loaded with the first of them. */
@@ -94,7 +94,7 @@ export class RunscStarter {
     return { runsc, setpriv, unshare }
   }
 
-  /** Takes a uid, a cgroup and a folder, writes the bundle and forks. Throws, and then nothing is left. */
+  /** Takes a uid, a cgroup and a folder, writes the bundle and forks. Releases all of them before it throws. */
   #spawn(spec: EnclosureSpec, program: RunscProgram, programs: Programs): RunscResources {
     const slot = this.#isRoot ? freeSlot() : undefined
     const id = `w${randomBytes(8).toString('hex')}`
@@ -119,7 +119,7 @@ export class RunscStarter {
     }
   }
 
-  /** The root that walls of this program share; one with layers has its own, because their places differ by job. */
+  /** Root shared by walls of this program; a wall with layers has its own, because their mount points differ by job. */
   #rootFor({ spec, program, layers, folder }: RootParts): string {
     const content = () => rootContent(program, layers)
     if (layers.length === 0) return this.#roots.take(spec.program, content)
@@ -128,7 +128,7 @@ export class RunscStarter {
     return root
   }
 
-  /** Waits until the spawned wall is ready; releases all of it where it does not become so. */
+  /** Waits until the spawned wall is ready; if it fails, releases all of its resources. */
   async #settle(
     spec: EnclosureSpec,
     program: RunscProgram,

@@ -30,7 +30,7 @@ export function sweepDead(dead: readonly DeadEnclosure[]): void {
   for (const { id } of dead) sweepFolder(id)
 }
 
-/** A lease is a file of this user's; one of another shape names nothing. */
+/** Data of a lease, a file of this user; data of another shape names no process. */
 function read({ processes, cgroup }: Remains): RunscRemains {
   return {
     processes: Array.isArray(processes) ? processes.filter(isIdentity) : [],

@@ -1,14 +1,14 @@
 import type { SentryControl } from './control.ts'
 
 /**
- * Watch over the number of tasks. `pids.max` of the sentry's own cgroup would refuse a fork by chance alone: the sentry
- * charges it to one of seven hierarchies, whichever a Go map names first (gvisor `task_cgroup.go`, `chargeLocked`, also in
- * later releases). The count beside it is exact, so it is polled, and a job over its bound is ended.
+ * Watch over the number of tasks. `pids.max` of the sentry's own cgroup refuses a fork only by chance: the sentry charges
+ * it to one of seven hierarchies, in the random order of a Go map (gvisor `task_cgroup.go`, `chargeLocked`, also in later
+ * releases). `pids.current` is exact, so it is polled, and a job over its bound is ended.
  */
 const POLL_MS = 50
-/** A program with more than half of its bound is counted at each look: a fork bomb doubles in milliseconds. */
+/** A program above half of its bound is counted at each sample: a fork bomb doubles in milliseconds. */
 const NEAR = 0.5
-/** Time for a sentry that ends, or that a busy machine holds up, before its wall counts as unwatched. */
+/** Longest time without an answer, of a sentry that exits or on a busy machine, before its wall counts as unwatched. */
 const SILENT_MS_MAX = 12_000
 
 export class TaskWatch {
@@ -22,7 +22,7 @@ export class TaskWatch {
     this.#control = control
   }
 
-  /** Whether there were more tasks than this at the last answer; asks again. Throws where none came for too long. */
+  /** Whether the last answer had more tasks than this; asks again. Throws if no answer came for `SILENT_MS_MAX`. */
   isOver(tasksMax: number, nowMs: number): boolean {
     this.#answeredAt ??= nowMs
     if (nowMs - this.#answeredAt > SILENT_MS_MAX) throw new Error('the sentry counts no tasks')

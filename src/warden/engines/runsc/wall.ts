@@ -8,7 +8,7 @@ import type { Slot } from '../../slots.ts'
 import type { SentryControl } from './control.ts'
 import type { WallFolder } from './place.ts'
 
-/** All that a wall owns on this machine, from its first moment until `releaseResources`. */
+/** Resources of a wall on this machine, from its spawn until `releaseResources`. */
 export interface RunscResources {
   readonly id: string
   readonly slot: Slot | undefined
@@ -35,7 +35,7 @@ export interface RunscWall {
   readonly sentry: Sentry
   /** Bytes of scratch. */
   readonly disk: number
-  /** Bytes charged before any job, of what the job is bound by. */
+  /** Bytes in use before any job, measured as the job's bound is. */
   idleMemory: number
   /** Tasks of the wall before any job. */
   idleTasks: number

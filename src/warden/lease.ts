@@ -18,9 +18,9 @@ import { parseJson } from '../lib/parse-json.ts'
 import { bootId, identify, isAlive, type ProcessIdentity } from '../os/proc.ts'
 
 /**
- * Leases: a file for each live enclosure, with its owner. If that warden dies, the next one that starts on this state
- * folder hands the lease to the engine that wrote it, which ends what is left. `owner` is the warden, named with its
- * start time because pids are reused; everything else is the engine's own data (`Remains`), stored beside it.
+ * Leases: a file for each live enclosure. If its warden dies, the next one that starts on this state folder hands the
+ * lease to the engine that wrote it, which kills and removes the remains. `owner` is the warden, with its start time
+ * because pids are reused; all other fields are the engine's own data (`Remains`).
  */
 export interface Lease {
   readonly format: 1
@@ -122,7 +122,7 @@ function removeDrafts(folder: string): void {
   }
 }
 
-/** An unreadable file is left where it is: a writer renames its draft into place whole. */
+/** Reads all leases. An unreadable file stays: writers rename complete files into place, so it is none of theirs. */
 function readLeases(folder: string): readonly Lease[] {
   return readdirSync(folder)
     .filter((name) => name.endsWith('.json'))

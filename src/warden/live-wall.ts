@@ -3,11 +3,11 @@ import type { Reply, WallEnd, WallCost } from '../contract/warden.ts'
 import { EnclosureLife } from './enclosure-life.ts'
 import type { SampledWall, Sampler } from './sampler.ts'
 
-/** An enclosure under the warden: its state, its samples, and its end. */
+/** A live enclosure with its state, samples and end. */
 export class LiveWall {
   readonly enclosure: Enclosure
   readonly life: EnclosureLife
-  /** Resolves when everything was given back. */
+  /** Resolves when all its resources are released. */
   readonly gone: Promise<void>
   readonly #sampler: Sampler
   #peakBytes = 0
@@ -29,12 +29,12 @@ export class LiveWall {
     return this.enclosure.id
   }
 
-  /** Ends it without waiting; what cannot be killed keeps its lease. Idempotent. */
+  /** Ends it without waiting; an enclosure that cannot be killed keeps its lease. Idempotent. */
   end(how: WallEnd, sampled = this.#sampler.forget(this.id)): void {
     this.#kill(how, sampled).catch(() => undefined)
   }
 
-  /** Ends it, and resolves when everything was given back, within a bound. Idempotent. */
+  /** Ends it; resolves when all its resources are released, or after `goneMsMax`. Idempotent. */
   async kill(how: WallEnd): Promise<KillReceipt> {
     const receipt = await this.#kill(how, this.#sampler.forget(this.id))
     if (receipt.isGone) await this.gone
@@ -47,7 +47,7 @@ export class LiveWall {
     return await this.enclosure.kill()
   }
 
-  /** After its last instruction: the server is told first, then everything is given back. */
+  /** After its last instruction: reports the end to the server first, then releases its resources. */
   async #untilGone(tell: (reply: Reply, used: WallCost) => void): Promise<void> {
     const end = await this.enclosure.ended
     const reply = this.#reportOf(end)
@@ -55,7 +55,7 @@ export class LiveWall {
     try {
       await this.enclosure[Symbol.asyncDispose]()
     } catch {
-      // The lease stays, so that the next sweep ends what is left.
+      // The lease stays, so that the next sweep ends the remains.
     }
   }
 

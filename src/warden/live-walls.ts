@@ -7,11 +7,11 @@ import { LongRunners } from './long-runners.ts'
 import { createPressure, type PressureOptions } from './pressure.ts'
 import { createSampler, type SampledWall, type Sampler } from './sampler.ts'
 
-/** The table of live walls by id, with the sampler that holds those with a job to their bounds. */
+/** Table of live walls by id, with the sampler that enforces the bounds of those with a job. */
 
-/** CPU time for a look at the loads of all walls: a tenth of a core at most. */
+/** Pause after a sample of all loads, as a multiple of its CPU time: a tenth of a core at most. */
 const LOADS_COST_FACTOR = 10
-/** Milliseconds in which the usage of an ended wall can still be asked for: its last words may be read after its end. */
+/** Milliseconds for which the usage of an ended wall is kept: its last output may be read after its end. */
 const PAST_MS = 5_000
 
 export interface LiveWallsParts {
@@ -63,13 +63,13 @@ export class LiveWalls {
     return wall
   }
 
-  /** Resolves when nothing of it is left, or after a bound. A wall that is gone was killed. */
+  /** Resolves when no process of it is left, or after `goneMsMax`. Also resolves for a wall that is already gone. */
   async kill(id: string, how: WallEnd): Promise<{ readonly took: number }> {
     const wall = this.#walls.get(id)
     return { took: wall ? (await wall.kill(how)).tookMs : 0 }
   }
 
-  /** Holds a claimed wall to its memory and its deadline (milliseconds from now). */
+  /** Enforces memory and deadline (milliseconds from now) of a claimed wall. */
   hold(
     wall: LiveWall,
     deadline: number,
@@ -86,19 +86,19 @@ export class LiveWalls {
     })
   }
 
-  /** Gives a held wall the next job of its tenant. Throws CONFLICT, and ends it, where it is not held. */
+  /** Starts the next job of a wall's tenant. Ends a wall whose bounds are not enforced, and throws CONFLICT. */
   rearm(id: string, deadline: number): void {
     const wall = this.#walls.get(id)
     if (wall && this.#sampler.rearm(id, performance.now() + deadline)) {
       this.#rankAnew(wall, 'job')
       return wall.enclosure.rearm()
     }
-    // The server believes that it is held: a wall without bounds must not run.
+    // The server relies on the bounds: a wall without them must not run.
     wall?.end('killed')
     throw new MayflyError('CONFLICT', `Cannot arm wall "${id}": it is not held`)
   }
 
-  /** Usage of the job that is over; the deadline goes, the memory bound stays. */
+  /** Ends a job and returns its usage; the deadline is lifted, the memory bound stays. */
   release(id: string): WallCost {
     const past = this.#past.get(id)
     if (past) return past
@@ -108,7 +108,7 @@ export class LiveWalls {
     return { peakBytes: this.#sampler.rest(id)?.peakBytes ?? 0, cpuMs }
   }
 
-  /** Cached, so that looking at many walls takes a tenth of a core at most. Walls that compute for long step back. */
+  /** Loads of all walls, cached so that sampling takes a tenth of a core at most. Lowers the rank of long-running walls. */
   loads(): WallLoads {
     const now = performance.now()
     if (this.#loads && now < this.#loadsAgainAt) return this.#loads
@@ -131,7 +131,7 @@ export class LiveWalls {
     this.#sampler.close()
   }
 
-  /** A wall that computed for long in its last job is like any other in the next one. */
+  /** Resets the rank: a long run in the last job does not count in the next one. */
   #rankAnew(wall: LiveWall, rank: WallRank): void {
     this.#longRunners.forget(wall.id)
     wall.enclosure.rank?.(rank)
@@ -147,7 +147,7 @@ export class LiveWalls {
   }
 }
 
-/** Memory of the machine, or of the container where that is less. */
+/** Memory of the machine, or of its container if that is less. */
 function memoryHere(given: number | undefined): PressureOptions {
   const bound = given ?? process.constrainedMemory()
   const all = os.totalmem()

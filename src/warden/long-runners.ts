@@ -1,27 +1,26 @@
 /**
- * Walls that have computed for long, which step back behind the others: a multi-level feedback queue of two levels.
+ * Long-running walls, which get less CPU weight than the others: a multi-level feedback queue of two levels.
  *
- * Problem: a job that takes 5 ms must not wait until programs that compute for minutes had their turns, and nobody knows
- * ahead how long a job will take.
+ * Problem: a job of 5 ms must not wait behind programs that compute for minutes, and run times are not known in advance.
  *
- * Mechanism: every job begins with the usual weight. Once its wall has used `LONG_MS` of processor time without a pause it has
- * a fiftieth of that: little more than the others leave. A wall that got next to nothing in a whole second starves or sleeps; it comes forward
- * for a quarter of a second, which ends starvation, and tells the two apart: if it slept then too, it has its weight again.
- * Bounds stay as they are: with nobody else there it loses nothing.
+ * Mechanism: every job begins with the usual weight. Once its wall has used `LONG_MS` of CPU time without a pause, the
+ * weight drops to a fiftieth, little more than the time that the others leave. A wall with next to no CPU time in a whole
+ * second either starves or sleeps. It gets its weight back for a quarter of a second, which ends starvation and tells the
+ * two apart: a wall that sleeps on has paused, and keeps the usual weight. Bounds do not change: on an idle machine a
+ * long-running wall loses nothing.
  *
- * Source: the feedback scheduler of CTSS (Corbató et al., 1962). Relies on control groups of the CPU; without them
- * the kernel shares the processor evenly. Not handled: a wall that pauses for a second each
- * time before it is long.
+ * Source: the feedback scheduler of CTSS (Corbató et al., 1962). Relies on the CPU controller of cgroups; without it the
+ * kernel shares the CPU evenly. Not handled: a wall that sleeps for a second each time before it counts as long-running.
  */
 
-/** Processor time in milliseconds, without a pause, after which a wall steps back. */
+/** CPU time in milliseconds without a pause after which a wall is long-running. */
 const LONG_MS = 500
-/** Cores below which a wall sleeps, or starves. */
+/** CPU use in cores below which a wall sleeps or starves. */
 const QUIET_BELOW = 0.02
-/** Milliseconds of that which are a pause, and for which a wall that had them behind the others comes forward. */
+/** Milliseconds below `QUIET_BELOW` that make a pause; a long-running wall gets its weight back for a while then. */
 const PAUSE_MS = 1_000
 const FORWARD_MS = 250
-/** Shortest distance of two looks: the kernel counts processor time in ticks of up to 10 ms. */
+/** Shortest interval of two samples: the kernel counts CPU time in ticks of up to 10 ms. */
 const LOOK_MS_MIN = 100
 
 export interface Rank {
@@ -33,16 +32,16 @@ export interface Rank {
 interface Runner extends Rank {
   readonly atMs: number
   readonly cpuMs: number
-  /** Processor time at the end of its last pause. */
+  /** CPU time at the end of its last pause. */
   readonly awakeFrom: number
-  /** Beginning of the time over which is judged whether it got next to nothing. */
+  /** Beginning of the interval over which its CPU use is judged. */
   readonly since: { readonly atMs: number; readonly cpuMs: number }
 }
 
 export class LongRunners {
   readonly #runners = new Map<string, Runner>()
 
-  /** `hasChanged`: whether it is to step back or to come forward now. */
+  /** Takes a sample; `hasChanged`: its weight has to change now. */
   look(wall: string, atMs: number, cpuMs: number): Rank & { readonly hasChanged: boolean } {
     const last = this.#runners.get(wall)
     if (last && atMs - last.atMs < LOOK_MS_MIN) return { ...last, hasChanged: false }
@@ -51,7 +50,7 @@ export class LongRunners {
     return { ...now, hasChanged: last !== undefined && now.isBehind !== last.isBehind }
   }
 
-  /** Begins anew, with the next job of a wall. */
+  /** Resets a wall, at its next job. */
   forget(wall: string): void {
     this.#runners.delete(wall)
   }
@@ -90,7 +89,7 @@ function nextLook(last: Runner, atMs: number, cpuMs: number): Runner {
     const isDue = quietMs >= PAUSE_MS
     return { ...last, ...here, isBehind: !(isDue && isQuiet), since: isDue ? here : since }
   }
-  // Turn forward: a wall that starved uses it.
+  // Quarter of a second with the usual weight: a wall that starved uses it.
   if (quietMs < FORWARD_MS) return { ...last, ...here }
   if (isQuiet) return { ...here, isLong: false, isBehind: false, awakeFrom: cpuMs, since: here }
   return { ...last, ...here, isBehind: true, since: here }

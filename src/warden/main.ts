@@ -63,7 +63,7 @@ async function lead(options: MainOptions): Promise<number> {
   })
 }
 
-/** npm does not forward the signal that ends it through its shell; being reparented is the only notice. */
+/** Calls back when this process is reparented: npm's shell does not forward the signal that ends it. */
 function whenOrphaned(then: () => void): void {
   const parent = process.ppid
   const look = setInterval(() => {

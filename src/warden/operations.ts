@@ -5,7 +5,7 @@ import type { ClaimResult, BoundMechanisms, Request, StreamName } from '../contr
 import type { LiveWall } from './live-wall.ts'
 import type { LiveWalls } from './live-walls.ts'
 
-/** Requests about one wall, a function each. All but `kill` throw MayflyError NOT_FOUND for a wall that is gone. */
+/** Handlers of requests about one wall. All but `kill` throw MayflyError NOT_FOUND for a wall that is gone. */
 
 /** Sockets of a wall that are handed over with a reply; the receiver owns them. */
 export interface HandedOver {
@@ -69,13 +69,13 @@ async function claim(walls: LiveWalls, asked: RequestOf<'claim'>): Promise<Answe
     ...bounds,
     ...(egress && { egress: true }),
   })
-  // Throws where it ended meanwhile.
+  // Throws NOT_FOUND if it ended meanwhile.
   walls.find(asked.wall)
   const value: ClaimResult = { spent, enforced }
   if (spent) return { value }
   walls.hold(wall, deadline, { bytes, idleBytes })
   const listener = egress ? await enclosure.openEgress() : undefined
-  // A program would connect to a socket that nothing accepts on.
+  // Otherwise a program could connect to a socket on which no process accepts.
   if (!egress) enclosure.closeEgress()
   return { value, ...(listener && { handover: { wall: wall.id, handle: listener } }) }
 }
@@ -101,7 +101,7 @@ async function endZone(walls: LiveWalls, id: string, zone: string) {
   return { took: performance.now() - began }
 }
 
-/** Fails closed: a wall whose calls may still be open ends. */
+/** Fails closed: ends a wall whose calls may still be open. */
 async function closeCalls(wall: LiveWall, { phases }: RequestOf<'calls'>) {
   const { calls } = wall.enclosure
   if (!calls) throw unable(wall.id, 'close calls of')

@@ -1,30 +1,30 @@
 import { readText } from '../os/read.ts'
 
 /**
- * Ends walls before the machine is out of memory. Admission counts jobs by what they use, so the ceilings of all that
- * runs may come to more than there is; jobs that slept and then all allocate reach that within seconds. The kernel's OOM
- * killer would find walls too (`oom_score_adj`), but only once everything else on the machine has stalled.
+ * Ends walls before the machine is out of memory. Admission counts jobs by measured use, so memory is overcommitted: jobs
+ * that slept and then all allocate exceed it within seconds. The kernel's OOM killer would pick walls too
+ * (`oom_score_adj`), but only after everything else on the machine has stalled.
  *
- * The holder calls it with every look, each 2 to 10 ms. A hundred walls can allocate at once, so one look ends as many as
- * bring back twice the reserve: the second half is for what the others allocate until those pages are free.
+ * The sampler calls it at every sample, each 2 to 10 ms. A hundred walls can allocate at once, so one call ends enough of
+ * them to free twice the reserve: the second half covers allocations of the others until those pages are free.
  */
 export interface PressureOptions {
   /** Bytes that all walls together may hold: the machine's, or the container's. */
   readonly memory: number
-  /** Whether that is less than the machine has: then the machine says nothing of what is left. */
+  /** Whether a container limits it: then MemAvailable of the machine does not tell what is left. */
   readonly isBound: boolean
   readonly availableBytes?: () => number
 }
 
-/** Shares of memory: kept free of the machine's; held by walls of a container's limit. */
+/** Shares of memory: kept free on a machine, and held by walls at most under a container's limit. */
 const RESERVE_SHARE = 0.08
 const RESERVE_BYTES_MAX = 4 * 2 ** 30
 const SHARE_OF_BOUND = 0.85
-/** Walls that hold less are not what the machine is short of. */
+/** If walls hold less than this share, they are not the cause of the shortage. */
 const ASKED_FROM_SHARE = 0.1
 /** Time in which the pages of a killed wall come free: until then they count as free already. */
 const FREED_MS = 150
-/** Walls that hold less beyond their idle size are not worth ending for their memory. */
+/** Walls with less memory beyond their idle size are not ended: they would free too little. */
 const WORTH_BYTES_MIN = 2 ** 20
 
 /** Memory of a wall that has a job, by its last sample. */
@@ -37,7 +37,7 @@ export interface MemoryUse {
 
 export type Pressure = <Use extends MemoryUse>(active: Iterable<Use>, now: number) => readonly Use[]
 
-/** Returns the walls to end now: no more than bring back twice the reserve. */
+/** Returns the walls to end now: as many as free twice the reserve. */
 export function createPressure({
   memory,
   isBound,
@@ -48,7 +48,7 @@ export function createPressure({
   let freeing = 0
   let freedAt = 0
 
-  /** Free memory, with what is being freed. Victims are not active any more, so under a container's limit their memory is free at once. */
+  /** Free memory, including that of killed walls. These are not active any more, so under a container's limit it is free at once. */
   function freeWith(held: number): number {
     return isBound ? memory * SHARE_OF_BOUND + reserve - held : availableBytes() + freeing
   }
@@ -68,7 +68,7 @@ export function createPressure({
   }
 }
 
-/** Walls that free `need` bytes together; `isFirst`: at least one, also where none holds much by its last sample. */
+/** Walls that free `need` bytes together; with `isFirst` at least one, even if none held much at its last sample. */
 function victimsOf<Use extends MemoryUse>(
   all: readonly Use[],
   need: number,
@@ -88,7 +88,7 @@ function victimsOf<Use extends MemoryUse>(
   return victims
 }
 
-/** Picks the largest wall beyond its idle size of the tenant that holds most. */
+/** Picks the tenant with most memory, and of its walls the one furthest above its idle size. */
 function victimOf<Use extends MemoryUse>(all: Iterable<Use>): Use | undefined {
   const byTenant = Map.groupBy(all, ({ tenant }) => tenant ?? '')
   const sumOf = (walls: readonly MemoryUse[]) =>
@@ -106,7 +106,7 @@ function largest<T>(all: readonly T[], sizeOf: (one: T) => number): T | undefine
   return best?.one
 }
 
-/** Never 0, so that a wall just ended counts whatever its last sample was. */
+/** Bytes that killing a wall frees; never 0, so that each victim counts. */
 function freedBy(wall: MemoryUse): number {
   return Math.max(beyondIdle(wall), WORTH_BYTES_MIN)
 }
@@ -115,7 +115,7 @@ function beyondIdle({ bytes = 0, idleBytes = 0 }: MemoryUse): number {
   return Math.max(0, bytes - idleBytes)
 }
 
-/** Bytes that the kernel could give without swapping; all of them where it does not say. */
+/** MemAvailable in bytes; Infinity if the kernel does not report it. */
 function available(): number {
   try {
     const kb = /^MemAvailable:\s+(\d+) kB/m.exec(readText('/proc/meminfo'))?.[1]

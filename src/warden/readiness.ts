@@ -5,18 +5,18 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { MayflyError } from '../contract/error.ts'
 import { childrenOf } from '../os/proc.ts'
 
-/** How a start goes: what is started says one byte when it is warm, or is no wall. */
+/** Readiness of a started program: it writes one byte to a pipe once it is warm; otherwise the start fails. */
 
 const STDERR_BYTES_MAX = 4096
-/** `R`, the byte a program says when it is warm; one that cannot start says `E` and why. */
+/** `R`, the byte that a warm program writes; a program that cannot start writes `E` and the cause. */
 const READY = 0x52
 const READY_FD = 4
-/** More stderr than any honest worker writes in its life; reading more would take the warden's loop from every other wall. */
+/** Limit of stderr, more than an honest worker writes in its life; reading more would block the warden's event loop. */
 const STDERR_FLOOD_BYTES = 2 ** 20
-/** Longest wait for what an ended program still has in its pipes; a child that it left may hold them open. */
+/** Longest wait for EOF on the pipes of an ended program; a child of it may hold them open. */
 const LAST_WORDS_MS_MAX = 500
 
-/** Keeps the last that it says on stderr; one that says too much is killed. */
+/** Keeps the tail of stderr; a program that exceeds the limit is killed. */
 export function listenTo(child: ChildProcess): () => string {
   let said = ''
   let bytes = 0
@@ -28,7 +28,7 @@ export function listenTo(child: ChildProcess): () => string {
   return () => said
 }
 
-/** Resolves at the single byte that says the program is warm; rejects with what it said instead. */
+/** Resolves at the byte `R`; rejects with the reported cause otherwise. */
 export async function readiness(
   { child, complaint }: { readonly child: ChildProcess; readonly complaint: () => string },
   msMax: number,
@@ -55,7 +55,7 @@ export async function readiness(
   }
 }
 
-/** Resolves once both pipes are read to their end: an exit is often heard before the words that explain it. */
+/** Resolves at EOF of both pipes: 'exit' is often emitted before the message that explains it is read. */
 async function lastWords({ stderr }: ChildProcess, pipe: Readable | undefined): Promise<void> {
   const ends = [stderr, pipe]
     .filter((stream) => stream && !stream.closed)

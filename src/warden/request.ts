@@ -9,7 +9,7 @@ import {
   type Request,
 } from '../contract/warden.ts'
 
-/** Schema of requests: the server may have been broken into, so each is read as hostile input. */
+/** Schema of requests: the server may be compromised, so each is read as hostile input. */
 const id = z.number().int().min(1)
 const wallId = z.string().regex(/^w[0-9a-f]{1,40}$/)
 /** Milliseconds from now after which the wall is killed. */
@@ -19,10 +19,10 @@ const deadline = z
   .min(1)
   .max(86_400_000 * 2)
 const capturedBytesMax = 2 ** 30
-/** Less would leave no room for a job's own files. */
+/** Minimum scratch space, for a job's own files. */
 const diskBytesMin = 2 ** 20
 const diskBytesMax = 64 * 2 ** 30
-/** With less CPU a program would not reach its first instruction in time. */
+/** Minimum CPU limit: with less, a program would not reach its first instruction in time. */
 const coresMin = 0.01
 const ioBytesMin = 4096
 /** PID_MAX_LIMIT of 64-bit kernels. */
@@ -67,7 +67,7 @@ export const request: z.ZodType<Request> = z.discriminatedUnion('op', [
     op: z.literal('claim'),
     /** A digest of the tenant's name: all the warden needs to refuse a second one. */
     tenant: z.string().max(64),
-    /** Bytes above what the wall uses now. */
+    /** Bytes above the wall's idle size. */
     memory: memoryBytes,
     deadline,
     ...bounds,

@@ -4,13 +4,13 @@ import { createSleep, type Sleep } from '../lib/sleep.ts'
 import type { Pressure } from './pressure.ts'
 
 /**
- * Holds claimed walls to their memory and their deadline, from outside, whether or not the kernel does too. Every wall
- * with a job is sampled each few milliseconds: what a program can allocate in between is the slack of its bound. The
- * clock is monotonic and stops while the machine sleeps, so deadlines are moved by the time slept.
+ * Enforces memory and deadline of claimed walls from outside, whether or not the kernel does too. Every wall with a job is
+ * sampled each few milliseconds; allocations between two samples are the slack of its bound. CLOCK_MONOTONIC stops while
+ * the machine is suspended, so deadlines are moved by that time.
  */
 export interface SampledWall {
   readonly wall: string
-  /** On the monotonic clock; moved forward by what the machine slept since. */
+  /** On the monotonic clock; moved earlier by the time that the machine was suspended since. */
   deadlineAt: number
   peakBytes: number
   /** Resident bytes of the last sample. */
@@ -18,7 +18,7 @@ export interface SampledWall {
   /** Before its job. */
   readonly idleBytes?: number
   readonly tenant?: string | undefined
-  /** Throws where it cannot look. */
+  /** Throws if it cannot be sampled. */
   readonly sample: (nowMs: number) => MemorySample
 }
 
@@ -34,9 +34,9 @@ export interface Sampler {
   close(): void
 }
 
-/** A resting wall is sampled each so many looks: a broken worker may allocate while it has no job. */
+/** A resting wall is sampled at every eighth tick: a compromised worker may allocate while it has no job. */
 const RESTING_EVERY = 8
-/** Milliseconds between two looks at the clock that runs while the machine sleeps. */
+/** Milliseconds between two reads of CLOCK_BOOTTIME, which runs on while the machine is suspended. */
 const SLEEP_LOOK_MS = 50
 
 export interface SamplerParts {
@@ -121,7 +121,7 @@ class IntervalSampler implements Sampler {
   #activate(one: SampledWall): void {
     this.#active.add(one)
     if (this.#timer) return
-    // Sleep before the first job ages no wall.
+    // Suspended time before the first job does not count.
     this.#sleep.look()
     const look = () => (this.#walls.size > 0 ? this.#look() : this.close())
     this.#timer = setInterval(look, this.#everyMs)
@@ -138,7 +138,7 @@ class IntervalSampler implements Sampler {
     for (const victim of this.#pressure?.(this.#active, now) ?? []) this.#finish(victim, 'pressure')
   }
 
-  /** Lives go on while the machine sleeps. */
+  /** Moves deadlines by the time that the machine was suspended. */
   #age(now: number): void {
     this.#sleepLookAt = now + SLEEP_LOOK_MS
     const slept = this.#sleep.look()
@@ -153,8 +153,8 @@ class IntervalSampler implements Sampler {
 }
 
 /**
- * Cause to end a wall: memory over its bound, an OOM kill, tasks, its deadline. Fails closed: a wall that cannot be sampled is
- * bounded by nothing and ends; the others are sampled on.
+ * Cause to end a wall: memory over its bound, an OOM kill, tasks, its deadline. Fails closed: a wall that cannot be
+ * sampled is unbounded, and ends; the others are sampled on.
  */
 function causeOf(one: SampledWall, now: number): WallEnd | undefined {
   try {

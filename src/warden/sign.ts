@@ -17,12 +17,11 @@ import { parseJson } from '../lib/parse-json.ts'
 
 /**
  * Signs the record's checkpoints, and only a head that extends the last one it signed: it is given digests, chains
- * them itself, and remembers what it signed beside its key. So a server that was broken into can still lie about
- * what happens next, but not about what is signed already.
+ * them itself, and stores the last signed head beside its key. So a compromised server can forge later lines, but cannot
+ * change signed ones.
  *
- * The memory is a small SQLite file, because several wardens may share one state folder: reading it, signing and
- * writing it is one transaction under a lock, and a torn write is rolled back. A checkpoint is on the disk before
- * anybody is given it.
+ * The head is in a small SQLite file, because several wardens may share one state folder: read, sign and write are one
+ * transaction under a lock, and a torn write is rolled back. A checkpoint is on the disk before it is returned.
  */
 export interface HeadSigner {
   /** Base64 of the 32 raw bytes. */
@@ -148,14 +147,14 @@ function openKey(folder: string): KeyObject {
   }
 }
 
-/** A folder that somebody else laid down may hold a key that somebody else knows. */
+/** Throws unless the folder belongs to this user: another owner may know the key in it. */
 function assertOurs(folder: string): void {
   const facts = lstatSync(folder)
   if (facts.isDirectory() && facts.uid === (process.getuid?.() ?? facts.uid)) return
   throw new Error(`"${folder}" is not a folder of this user`)
 }
 
-/** Written whole under another name and then linked, so that of two that start at once the first wins. */
+/** Written under a temporary name and then hard-linked, so that of two concurrent starts the first wins. */
 function createKey(folder: string, path: string): void {
   const draft = `${path}.${process.pid}`
   const { privateKey } = generateKeyPairSync('ed25519')

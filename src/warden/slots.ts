@@ -6,15 +6,15 @@ import { processesOf } from '../os/proc.ts'
 import { wallUids } from '../contract/uids.ts'
 
 /**
- * Host uids for walls, a lock file each, shared by every Mayfly on the machine. A lock ends with its owner, so a
- * slot of a dead one can be taken; it is handed out only after a look found no process that still has the uid.
+ * Host uids for walls, a lock file each, shared by every Mayfly on the machine. A lock ends with its owner, so the slot of
+ * a dead one can be taken; it is handed out only after a check that no process has the uid.
  */
 export interface Slot {
   readonly uid: number
   release(): void
 }
 
-/** Only root writes to /run: in /run/lock anybody could lay links for us to follow, or hold the locks. */
+/** Below /run, which only root may write to: in /run/lock any user could plant symlinks or hold the locks. */
 const FOLDER = '/run/mayfly'
 let next: number = wallUids.first
 
@@ -25,7 +25,7 @@ export function takeSlot(folder: string = FOLDER): Slot | undefined {
   return firstThat(folder, isUnused) ?? firstThat(folder, isFree)
 }
 
-/** As root a wall never goes without a uid of its own: it would run as root. Throws MayflyError OVERLOADED. */
+/** Takes a slot. As root a wall without a uid of its own would run as root, so it throws MayflyError OVERLOADED instead. */
 export function freeSlot(): Slot {
   const slot = takeSlot()
   if (slot) return slot
@@ -54,7 +54,7 @@ function tryTake(folder: string, uid: number, may: (uid: number) => boolean): Sl
 
 const isUnused = (uid: number) => !userHasProcesses(uid)
 
-/** A zombie that nobody reaps does nothing any more; to tell it from others costs a walk through /proc. */
+/** Whether no process but zombies has the uid; only telling zombies apart takes a scan of /proc. */
 function isFree(uid: number): boolean {
   return isUnused(uid) || processesOf(uid).length === 0
 }

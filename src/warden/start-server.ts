@@ -25,7 +25,7 @@ export interface Role {
   /** Cause for which it kept the caller's uid; null where it did not. */
   readonly keptUid: string | null
   readonly swept: number
-  /** The folder this server is to shut itself out of; null where uids do it, undefined where nothing can. */
+  /** Folder that the server denies itself by Landlock; null if uids deny it already, undefined if neither is possible. */
   readonly shutOut: string | null | undefined
   /** Descriptor of the folder of `--artifacts`, which its uid could not reach or make. */
   readonly artifactsFd?: number
@@ -34,7 +34,7 @@ export interface Role {
 }
 
 const ROOT = 0
-/** Behind the channel. */
+/** Descriptor after the IPC channel. */
 const ARTIFACTS_FD = 4
 /** Half of V8's default: the server's garbage is short-lived, and a gateway should stay small. */
 const SERVER_FLAGS = ['--max-semi-space-size=4']
@@ -81,13 +81,13 @@ function giveState(folder: string, uid: number): void {
   }
 }
 
-/** Inside the state folder it cannot be shut out: files that the server makes there later would be, too. */
+/** The key's folder, unless it is inside the state folder: Landlock would then deny files that the server makes there later. */
 function folderBesideState(stateFolder: string): string | undefined {
   const folder = wardenFolder(stateFolder)
   return folder.startsWith(stateFolder + path.sep) ? undefined : folder
 }
 
-/** A folder of root's that the server of another uid may fill, and nobody else may list. */
+/** Layer folder, owned by root: the server's uid may write to it, others may not list it. */
 function makeLayerFolder(uid: number | undefined): string | undefined {
   try {
     if (uid === undefined) return layerFolder()

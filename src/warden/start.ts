@@ -4,7 +4,7 @@ import type { ProgramName, Wall } from '../contract/warden.ts'
 import type { LiveWall } from './live-wall.ts'
 import type { HandedOver } from './operations.ts'
 
-/** Jobs, spares and analysts, more than a pool asks for. Root has a uid for each. */
+/** Limit of walls (jobs, spares, analysts), above what a pool asks for. Root has a uid for each. */
 const WALLS_MAX = 880
 
 export interface StartedEnclosure {
@@ -15,9 +15,9 @@ export interface StartedEnclosure {
 export interface StarterParts {
   /** Throws MayflyError UNAVAILABLE where no engine starts this program by this mechanism. */
   readonly engineFor: (program: ProgramName, mechanism: string) => Engine
-  /** Walls that are alive. */
+  /** Number of live walls. */
   readonly count: () => number
-  /** Resolves once leases can be written, and no wall is handed out before; undefined from then on. */
+  /** Resolves once leases can be written; no wall is handed out before. Undefined from then on. */
   readonly settled: () => Promise<void> | undefined
   readonly add: (enclosure: Enclosure) => LiveWall
 }

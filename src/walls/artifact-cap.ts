@@ -1,11 +1,11 @@
 import os from 'node:os'
 
 /**
- * Bytes of artifacts that this server holds for all sandboxes of programs together: a guest fills them without using any
- * memory of its own wall, so nothing that holds the wall bounds them.
+ * Limit of artifact bytes that this server holds for all sandboxes of programs together: they are in the server's memory,
+ * so no limit of the wall bounds them.
  */
 export interface ArtifactCap {
-  /** Returns false, and takes nothing, where they do not fit. */
+  /** Reserves bytes; false, without a reservation, if they do not fit. */
   take(bytes: number): boolean
   giveBack(bytes: number): void
 }

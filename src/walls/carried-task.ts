@@ -1,7 +1,7 @@
 import type { Profile } from '../contract/profile.ts'
 import type { Task } from '../contract/provider.ts'
 
-/** The part of the `run` frame that all kinds of guests get; times in milliseconds, sizes in bytes. */
+/** Fields of the `run` frame for all kinds of guests; times in milliseconds, sizes in bytes. */
 export function carriedTask(task: Task, { limits, schedule }: Profile) {
   const lifeMs = schedule.phases.reduce((sum, phase) => sum + phase.for, 0)
   return {

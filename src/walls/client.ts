@@ -30,7 +30,7 @@ import type {
 } from '../contract/warden.ts'
 import type { ZoneRule } from '../contract/zone-rules.ts'
 
-/** The server's half: asks, waits, and hears when a wall ended. */
+/** Client of the warden: requests with their answers, and pushed messages about walls. */
 export interface WardenClient {
   start(
     program: ProgramName,
@@ -42,9 +42,9 @@ export interface WardenClient {
       calls?: readonly CallClass[]
     },
   ): Promise<StartedWall>
-  /** Resolves when the wall is held to this memory (bytes above idle) and deadline (ms from now), or is spent. */
+  /** Resolves when memory (bytes above idle) and deadline (ms from now) are enforced, or if the wall is spent. */
   claim(wall: string, to: WallClaim): Promise<ClaimResult & { readonly listener?: Server }>
-  /** The next job of the same tenant in a wall that was claimed with the same memory; not answered. */
+  /** Starts the next job of the same tenant with the memory bound of the last claim; not answered. */
   arm(wall: string, deadline: number): void
   release(wall: string): Promise<WallCost>
   usage(wall: string): Promise<WallUsage>
@@ -52,9 +52,9 @@ export interface WardenClient {
   loads(): Promise<WallLoads>
   /** Processes that hold a connection to its egress listener, as pids of this machine; both ends as the wall sees them. */
   callers(wall: string, ends: ConnectionEnds): Promise<readonly number[]>
-  /** Resolves when nothing of it is left; of one zone of its programs, when nothing of that runs. */
+  /** Kills a wall, or one zone of its programs; resolves when no process of it is left. */
   kill(wall: string, zone?: string): Promise<{ took: number }>
-  /** Resolves when a claimed wall is held to these too; rejects when one of them does not hold. */
+  /** Lowers bounds of a claimed wall; resolves when they are enforced, rejects if one is not. */
   tighten(
     wall: string,
     to: Omit<WallClaim, 'tenant' | 'deadline' | 'egress' | 'memory' | 'zones'> & {
@@ -62,26 +62,26 @@ export interface WardenClient {
       zone?: string
     },
   ): Promise<BoundMechanisms>
-  /** Closes classes of system calls for good; resolves when what is due holds. */
+  /** Closes classes of system calls for good; resolves when those that are due are closed. */
   calls(wall: string, phases: readonly CallPhase[]): Promise<ClosedCallsState>
-  /** Hears what the wall does, from its claim on; one listener a wall. */
+  /** Subscribes to reports of its system calls, from its claim on; one listener a wall. */
   onCall(wall: string, then: (seen: SystemCallReport) => void): void
-  /** Hears of its zones of programs; one listener a wall. */
+  /** Subscribes to events of its program zones; one listener a wall. */
   onZone(wall: string, then: (told: ZoneReport) => void): void
-  /** Resolves when everything in it stands still; its deadline goes on. */
+  /** Resolves when every process in it is stopped; its deadline keeps running. */
   freeze(wall: string): Promise<{ took: number }>
   thaw(wall: string): Promise<void>
   /** Socket for copies of its memory; once a life. */
   memory(wall: string): Promise<Socket>
-  /** Begins to copy memory into that socket; see `Sentinel.capture` for what comes. */
+  /** Begins to copy memory into that socket; `Sentinel.capture` has the format. */
   capture(wall: string, bytes: number): Promise<CaptureProgress>
   sign(digests: readonly string[], from: { seq: number; head: string }): Promise<Checkpoint>
   facts(): Promise<WardenFacts>
   /** Subscribes to its end; one listener a wall, called once. */
   onEnded(wall: string, then: Ended): void
-  /** Hears when walls of whole programs begin to go without a sentinel, and when they have one again; one listener. */
+  /** Subscribes to changes of whether whole programs start with a sentinel; one listener. */
   onSentinel(then: (told: SentinelState) => void): void
-  /** Called when the warden itself is gone: nothing can be started or held any more. Answers how to stop listening. */
+  /** Subscribes to the loss of the warden: no wall can be started or bounded any more. Returns the unsubscribe function. */
   onLost(then: () => void): Forget
   close(): Promise<void>
 }
@@ -93,7 +93,7 @@ export interface StartedWall {
   readonly streams?: Readonly<Record<StreamName, Socket>>
 }
 
-/** Bounds of a job. Those that are left out are not set; `egress` asks for what listens inside the wall. */
+/** Bounds of a job; omitted ones are not set. `egress` requests the listener inside the wall. */
 export interface WallClaim {
   readonly tenant: string
   readonly memory: number
@@ -104,7 +104,7 @@ export interface WallClaim {
   readonly io?: number
   readonly processes?: number
   readonly egress?: boolean
-  /** Programs that are a zone each time one is executed. */
+  /** Programs of which each execution starts a zone. */
   readonly zones?: readonly ZoneRule[]
 }
 
@@ -125,7 +125,7 @@ interface Waiting {
   readonly resolve: (answer: Answer) => void
   readonly reject: (error: Error) => void
   readonly timer: NodeJS.Timeout
-  /** Sockets that came ahead of the answer. */
+  /** Sockets received before the answer. */
   readonly parts: Parts
 }
 
@@ -135,19 +135,19 @@ export class Client {
   readonly #send: Transport
   readonly #waiting = new Map<number, Waiting>()
   readonly #listeners = new Map<string, Ended>()
-  /** Ends that came before anybody listened. */
+  /** Ends reported before a listener subscribed. */
   readonly #early = new Map<string, Parameters<Ended>>()
   readonly #onLost = new Set<() => void>()
   readonly #onCall = new Map<string, (seen: SystemCallReport) => void>()
   readonly #onZone = new Map<string, (told: ZoneReport) => void>()
   #onSentinel: ((told: SentinelState) => void) | undefined
-  /** The last that was told while nobody listened. */
+  /** Last state reported before a listener subscribed. */
   #sentinel: SentinelState | undefined
   readonly #keepAlive: (waiting: boolean) => void
   #nextId = 1
   #lost = false
 
-  /** `keepAlive` is told when somebody begins and when nobody any longer waits for an answer. */
+  /** `keepAlive` is called when the first request becomes pending, and when the last one is answered. */
   constructor(send: Transport, keepAlive: (waiting: boolean) => void = () => {}) {
     this.#send = send
     this.#keepAlive = keepAlive
@@ -174,7 +174,7 @@ export class Client {
     return promise
   }
 
-  /** Says something that is not answered. */
+  /** Sends a request without an answer. */
   tell(asked: WardenRequest): void {
     if (!this.#lost) this.#send({ protocol: 1, id: this.#nextId++, ...asked })
   }
@@ -320,7 +320,7 @@ export function facade(client: Client, close: () => Promise<void>): WardenClient
   }
 }
 
-/** Undefined where a socket is missing: this process may have been out of descriptors when it came. */
+/** Undefined if a socket is missing: this process may have been out of descriptors (EMFILE) when it was passed. */
 function startedWall({ value, handle, parts }: Answer): StartedWall | undefined {
   const wall = value as Wall
   const { stdout, stderr } = parts
@@ -341,7 +341,7 @@ function dropAnswer({ handle, parts }: Answer): void {
   for (const one of [handle, ...Object.values(parts)]) if (one) closeHandle(one)
 }
 
-/** The warden at the other end of an IPC channel: our parent's, or a child we started. */
+/** Client of a warden over an IPC channel: the parent process, or a child that this process started. */
 export function joinWarden(
   channel: NodeJS.Process | ChildProcess,
   close: () => Promise<void>,
@@ -356,7 +356,7 @@ export function joinWarden(
     client.hear(reply as Reply, handle as Socket | Server | undefined),
   )
   channel.on('disconnect', () => client.lose())
-  // A channel may close without a word while a socket is on its way; a child that ended says so always.
+  // 'disconnect' may be missing if a socket is being passed; 'exit' of a child is always emitted.
   if (channel !== process) channel.on('exit', () => client.lose())
   return facade(client, close)
 }

@@ -5,14 +5,14 @@ import type { ConnectionEnds } from '../contract/warden.ts'
 
 /** Egress path of one run, as its sandbox uses it. `assemble/` injects the function that opens it. */
 export interface EgressPath {
-  /** PEM of an authority that programs have to trust, where their TLS may be looked into. */
+  /** PEM of the CA that programs have to trust, where their TLS may be inspected. */
   readonly trust: string | undefined
-  /** Takes what a socket inside the wall accepts, and closes it in the end; `callers` says who opened a connection. */
+  /** Serves connections of a listener inside the wall, and owns it; `callers` finds the processes behind a connection. */
   listen(listener: Server, callers?: (ends: ConnectionEnds) => Promise<readonly number[]>): void
   /** Sends a request of a guest without sockets; both as JSON. */
   fetch(text: string): Promise<string>
   readonly attempts: readonly NetworkAttempt[]
-  /** Cuts what the stricter controls no longer let out, open connections too. */
+  /** Cuts connections that the tightened controls no longer permit, open ones too. */
   tighten(to: Controls): void
   close(): void
 }
@@ -28,5 +28,5 @@ export type OpenEgressPath = (
   },
 ) => Promise<EgressPath>
 
-/** The capability by which a realm without sockets fetches; it is there where a network is granted, and only there. */
+/** Capability for `fetch` of a realm without sockets; present only if a network is granted. */
 export const fetchCapability = 'mayfly.fetch'

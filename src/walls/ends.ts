@@ -1,7 +1,7 @@
 import type { KillCause, TaskEnd } from '../contract/provider.ts'
 import type { HandleEnd } from './handle.ts'
 
-/** End of a task whose wall ended under it: the cause of its kill, else what the warden saw. */
+/** End of a task whose wall ended first: by the cause of the kill, else as the warden reports it. */
 export function endOfWall(end: HandleEnd, cause: KillCause | undefined): TaskEnd {
   return { ...whyEnded(end, cause), cpuTime: end.exit?.cpuMs ?? 0 }
 }

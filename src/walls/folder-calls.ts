@@ -2,9 +2,9 @@ import type { Controls } from '../contract/controls.ts'
 
 /** Granted folders of one run, as its sandbox uses them. `assemble/` injects the function that opens them. */
 export interface FolderCalls {
-  /** Answers a request of a guest, both as JSON. Rejects for a path that is not granted, or not there. */
+  /** Answers a request of a guest, both as JSON. Rejects for a path that is not granted or does not exist. */
   answer(text: string): Promise<string>
-  /** From here on the stricter controls hold, for calls under way too. */
+  /** Applies the tightened controls at once, to calls in flight too. */
   tighten(to: Controls): void
 }
 
@@ -18,5 +18,5 @@ export interface FoldersAsked {
 /** Loads its modules when the first job needs them. */
 export type OpenFolders = (asked: FoldersAsked) => Promise<FolderCalls>
 
-/** The capability by which a realm reads and writes; it is there where a folder is granted, and only there. */
+/** Capability for files of a realm; present only if a folder is granted. */
 export const filesCapability = 'mayfly.files'

@@ -20,14 +20,14 @@ import { PauseState } from './pause.ts'
 import { hasSentinel } from './sentinel-calls.ts'
 
 /**
- * The server's end of one life behind a wall that speaks in frames, whatever the wall is made of and whatever runs in it.
+ * The server's end of one life behind a wall that sends frames, for every kind of wall and of guest.
  *
- * Problem: task, tightening, freeze, capture, kill and destruction have to be the same on every tier, and each tier adds
- * ways in which a guest differs: output in frames or on sockets, egress by call or by a listener, zones, memory to copy.
+ * Problem: task, tightening, freeze, capture, kill and destruction have to be the same on every tier, but guests differ:
+ * output in frames or on sockets, egress by call or by a listener, zones, memory that can be copied.
  *
- * Mechanism: the state of the life is in GuestLife; this class is all that is done to it. Differences are small parts that
- * a kind of guest hands in (`worker-guest.ts`, `program-guest.ts`). A kind leaves out the parts it lacks; the sandbox then
- * lacks the method, or rejects. A wall of another mechanism (a sentry, a VM) hands in one of these kinds.
+ * Mechanism: GuestLife has the state of the life, this class all operations on it. A kind of guest injects the parts that
+ * differ (`worker-guest.ts`, `program-guest.ts`). If it omits a part, the sandbox lacks the method or rejects. A wall of
+ * another mechanism (a sentry, a VM) uses one of these kinds.
  *
  * Relies on: the frames of `wire.ts`, each read as hostile input. A guest that sends what its runner never sends is
  * killed, and its job ends PROTOCOL.
@@ -48,7 +48,7 @@ export class FramedSandbox implements Sandbox {
   readonly #life: GuestLife
   readonly #guest: GuestParts
   readonly #pause: PauseState | undefined
-  /** The last request that took something from the whole. */
+  /** Last tightening of the whole wall. */
   #tightening: Promise<unknown> = Promise.resolve()
   #disposing: Promise<void> | undefined
 
@@ -93,7 +93,7 @@ export class FramedSandbox implements Sandbox {
     return life.end.promise
   }
 
-  /** A zone has bounds of its own; its other controls are those of the whole. */
+  /** Tightens the wall or one zone. A zone has bounds of its own; its other controls are those of the whole wall. */
   async tighten(to: Controls, zone?: string): Promise<Enforced> {
     const { zones } = this.#guest
     const began = performance.now()
@@ -102,7 +102,7 @@ export class FramedSandbox implements Sandbox {
       this.#tightening = tightening.catch(() => undefined)
       return await tightening
     }
-    // Controls taken from the whole are taken from its zones in the same turn.
+    // A tightening of the whole wall requested in the same turn goes first.
     await Promise.resolve()
     await this.#tightening
     const controls = await zones.tighten(to, zone)
@@ -119,14 +119,15 @@ export class FramedSandbox implements Sandbox {
     egress.tighten(next)
     const kept = calls.kept(next)
     const answers = calls.close && (await calls.close(next))
-    const tightened = ownsWall && (await tightenBounds(life.parts.warden, life.wall, life.controls, next))
+    const tightened =
+      ownsWall && (await tightenBounds(life.parts.warden, life.wall, life.controls, next))
     life.controls = meet(life.controls, { ...next, ...kept, ...tightened })
     const unenforced = controlsBeyond(life.controls, asked)
     const took = performance.now() - began
     return { controls: life.controls, took, unenforced, ...(answers && { answers }) }
   }
 
-  /** A wall without zones of its own has one CPU time, whichever zone it is. */
+  /** CPU time of a zone; without zones inside the wall, that of the whole wall. */
   cpuTime(zone?: string): number | undefined {
     if (zone !== undefined && this.#guest.zones) return undefined
     return this.#life.samples?.cpuMs ?? 0
@@ -151,7 +152,7 @@ export class FramedSandbox implements Sandbox {
     this.#life.sink = sink
   }
 
-  /** Frozen while it is copied. Rejects with MayflyError UNAVAILABLE where the copy does not come. */
+  /** Copies its memory while it is frozen. Rejects with MayflyError UNAVAILABLE if the copy fails. */
   async capture(): Promise<Capture> {
     const { memory } = this.#guest
     const { wall, warden } = this.#life.parts
@@ -191,10 +192,10 @@ function pauseOf(life: GuestLife): PauseState {
   })
 }
 
-/** Frozen it has no deadline any more: the caller kills it. */
+/** Freezes for good: a frozen wall has no deadline, so the caller kills it. */
 function holdOf(life: GuestLife, pause: PauseState): () => Promise<void> {
   return async () => {
-    // Bytes that it sent before lie in sockets and would go on leaving.
+    // Bytes that it sent before are still in sockets, and would be forwarded.
     life.egressPath?.close()
     await pause.hold()
     life.usedBefore = await life.parts.warden.release(life.wall)

@@ -7,14 +7,14 @@ import { filesCapability, type FolderCalls } from './folder-calls.ts'
 import type { WallHandle } from './handle.ts'
 import { argsBytesMax, callSchema, headed, kind } from './wire.ts'
 
-/** Calls of one job, and bytes of answers that it has not read: an honest guest waits for its answers. */
+/** Bounds on calls of one job, and on bytes of unread answers: an honest guest waits for its answers. */
 const CALLS_MAX = 100_000
 const BACKLOG_BYTES_MAX = 8 * 2 ** 20
 
 export interface GuestCallsParts {
   readonly wall: WallHandle
   readonly emitter: Emitter
-  /** State of the sandbox when it is asked. */
+  /** Current state of the sandbox. */
   readonly now: () => {
     readonly controls: Controls
     readonly egressPath: EgressPath | undefined
@@ -27,7 +27,7 @@ export interface GuestCallsParts {
   readonly garbled: (why: string) => void
 }
 
-/** Calls by name of a guest in a realm without sockets: granted ones are answered, every other is refused here. */
+/** Capability calls of a guest in a realm without sockets: granted ones are answered, all others refused. */
 export class GuestCalls {
   readonly #parts: GuestCallsParts
   #calls = 0
@@ -36,7 +36,7 @@ export class GuestCalls {
     this.#parts = parts
   }
 
-  /** The text of the call is read before this function first awaits. */
+  /** Answers a call. Its payload is read before the first await. */
   async answer(payload: Buffer): Promise<void> {
     const { wall, now, garbled } = this.#parts
     const read = headed(callSchema, payload)
@@ -52,7 +52,7 @@ export class GuestCalls {
     }
   }
 
-  /** Network and folders name no capability that a phase could take back: the egress path holds the controls in force. */
+  /** Calls for network and folders name no granted capability: egress path and folders check the controls in force. */
   async #textOf(name: string, argsText: string): Promise<string> {
     const { egressPath, folders, io } = this.#parts.now()
     if (name === fetchCapability && egressPath) return await egressPath.fetch(argsText)
@@ -60,12 +60,12 @@ export class GuestCalls {
     this.#assertGranted(name)
     if (!io?.call) throw new MayflyError('FORBIDDEN', `Cannot call "${name}": nobody answers`)
     const text = await io.call(name, argsText)
-    // Revoked meanwhile, the answer is no longer the guest's.
+    // A capability may have been revoked meanwhile: its answer must not reach the guest.
     this.#assertGranted(name)
     return text
   }
 
-  /** After the end of its job the worker may have another guest. */
+  /** Sends an answer, unless the job has ended: the worker may have another guest then. */
   #reply(answer: { readonly id: number } & Readonly<Record<string, unknown>>): void {
     if (!this.#parts.now().isEnded) this.#parts.wall.send(kind.reply, JSON.stringify(answer))
   }

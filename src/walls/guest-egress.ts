@@ -7,9 +7,9 @@ import type { GuestEgress } from './guest-kind.ts'
 import type { GuestLife } from './guest-life.ts'
 
 export interface RealmEgressOptions {
-  /** Opens the egress path of a guest's own `fetch`, where its job was granted a network. */
+  /** Opens the egress path for `fetch`, if the job was granted a network. */
   readonly openEgressPath?: OpenEgressPath
-  /** Opens folders for its calls, where its job was granted some. */
+  /** Opens the folders that the job was granted. */
   readonly openFolders?: OpenFolders
 }
 
@@ -42,7 +42,7 @@ export class RealmEgress implements GuestEgress {
 }
 
 export interface ListenerEgressOptions {
-  /** Listener inside the wall for what leaves it, where it was granted a network. */
+  /** Egress listener inside the wall, if the job was granted a network. */
   readonly listener: Server | undefined
   readonly openEgressPath: OpenEgressPath
 }

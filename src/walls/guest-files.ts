@@ -4,7 +4,7 @@ import type { ArtifactCap } from './artifact-cap.ts'
 import { lostEnd } from './ends.ts'
 import { artifactSchema, displaySchema, headed } from './wire.ts'
 
-/** No honest job has more artifacts; how many may leave is for the gate to decide. */
+/** More artifacts than an honest job has; the gate decides how many may leave. */
 const ARTIFACTS_MAX = 1000
 /** Twice what a runner of Mayfly sends. */
 const DISPLAYED_MAX = 128
@@ -13,8 +13,8 @@ const full =
   'This server holds as many artifacts of running jobs as it may: run it again, or fewer that leave large files at once'
 
 /**
- * Artifacts and display items of one job as they come in, bounded in number and bytes, and counted against the cap of the
- * server. A method returns why a frame is refused: in words for one that no runner sends, or as the end of the job.
+ * Received artifacts and display items of one job, bounded in number and bytes, and counted against the server's cap. A
+ * method returns the refusal of a frame: a text if no honest runner sends it, else the end of the job.
  */
 export class GuestFiles {
   readonly #bytesMax: number
@@ -52,7 +52,7 @@ export class GuestFiles {
     }
     if (!this.#cap.take(size)) return lostEnd('failed', 'HOST_MEMORY', full, 0)
     this.#artifactBytes += size
-    // A copy: a payload shares its memory with frames around it, which may be large and are not counted.
+    // Copied: a payload is a view on a buffer with other frames, which would stay in memory uncounted.
     this.#artifacts.push({ path, bytes: new Uint8Array(read.rest) })
     return undefined
   }
@@ -68,13 +68,13 @@ export class GuestFiles {
     return undefined
   }
 
-  /** Gives the bytes back to the cap. Idempotent. */
+  /** Releases the bytes of the cap. Idempotent. */
   uncount(): void {
     this.#cap.giveBack(this.#artifactBytes)
     this.#artifactBytes = 0
   }
 
-  /** The same, and drops the artifacts. */
+  /** Releases the bytes and drops the artifacts. */
   discard(): void {
     this.uncount()
     this.#artifacts = []

@@ -5,24 +5,24 @@ import type { GuestLife } from './guest-life.ts'
 import type { HandleEnd } from './handle.ts'
 import type { MemoryCopies } from './memory-capture.ts'
 
-/** Makes the parts of one life in which kinds of guests differ; everything else is FramedSandbox. */
+/** Makes the parts in which kinds of guests differ; FramedSandbox has the rest. */
 export type GuestKind = (life: GuestLife) => GuestParts
 
 export interface GuestParts {
-  /** Controls that it can close while it runs, where that differs from its provider's others. */
+  /** Controls that it can close while it runs, if they differ from those of its provider. */
   readonly tightens: readonly Control[] | undefined
-  /** Mechanism that holds each bound, where that depends on the machine. */
+  /** Mechanism of each bound, if that depends on the machine. */
   readonly held?: Readonly<Record<string, string>>
-  /** The wall is this guest's alone: its bounds can be lowered, and it can be frozen. */
+  /** True if the wall has no other guest: then its bounds can be tightened, and it can be frozen. */
   readonly ownsWall: boolean
   readonly egress: GuestEgress
   readonly output: GuestOutput
   readonly frames: GuestFrames
   readonly calls: ClosableCalls
-  /** Copies of its memory, of a wall that can be looked into and held for that. */
+  /** Memory copies, for a wall that can be frozen and read. */
   readonly memory?: MemoryCopies
   readonly zones?: GuestZones
-  /** Kills or gives back the wall. */
+  /** Kills the wall, or returns it to the pool. */
   destroy(): Promise<Freed>
 }
 
@@ -31,7 +31,7 @@ export type Freed = Pick<Receipt, 'freedBytes' | 'forced'>
 
 /** Egress paths and folders of a guest; the path in GuestLife is tightened by FramedSandbox. */
 export interface GuestEgress {
-  /** Opens what leaves the wall, as far as it was granted. */
+  /** Opens the granted paths out of the wall. */
   open(task: Task): Promise<void>
   tighten(to: Controls): void
 }
@@ -54,9 +54,9 @@ export interface GuestFrames {
 
 /** Controls other than egress and bounds. */
 export interface ClosableCalls {
-  /** Controls that stay as they were: nothing can close them while the guest lives. */
+  /** Controls that cannot be closed while the guest lives, and so stay in force. */
   kept(next: Controls): Partial<Controls>
-  /** Resolves when they are closed, with the errno of each class. */
+  /** Resolves with the errno of each class when its calls are closed. */
   close?(next: Controls): Promise<Readonly<Record<string, string>> | undefined>
 }
 

@@ -35,8 +35,8 @@ export interface LifeHooks {
 }
 
 /**
- * State of one life, as its sandbox and the parts of its kind of guest see it: the task, controls that only fall, samples
- * of what it uses, the cause of its kill, its one end. The first end counts; later ones are dropped.
+ * State of one life, shared by its sandbox and the parts of its kind of guest: the task, controls that only tighten, usage
+ * samples, the cause of its kill, its end. The first end counts; later ones are dropped.
  */
 export class GuestLife {
   readonly parts: SandboxParts
@@ -52,7 +52,7 @@ export class GuestLife {
   samples: UsageSamples | undefined
   isEnded = false
   isDisposing = false
-  /** Usage when it was held for its capture. */
+  /** Usage before the freeze for its capture. */
   usedBefore = unseen
   /** Actions of its kind of guest. */
   hooks: LifeHooks = {}
@@ -69,14 +69,14 @@ export class GuestLife {
     return this.parts.wall.wall.id
   }
 
-  /** Throws CONFLICT for what loosens. Concurrent requests meet, whichever takes effect first. */
+  /** Meet with the controls wanted so far, so that concurrent requests commute. Throws CONFLICT for a looser one. */
   want(to: Controls): { readonly asked: Controls; readonly next: Controls } {
     const asked = tightenedControls(this.controls, to)
     const next = (this.wanted = meet(this.wanted, asked))
     return { asked, next }
   }
 
-  /** Race: a tightening or an end while it was being opened did not reach it, and is applied here. */
+  /** Race: a tightening, or the end, while the path was being opened is applied here. */
   adopt(egressPath: EgressPath): void {
     this.egressPath = egressPath
     egressPath.tighten(this.wanted)
@@ -90,7 +90,7 @@ export class GuestLife {
     this.samples ??= sampleUsage({ warden, wall: this.wall, run, zone, emitter })
   }
 
-  /** An honest runner sends no more answers than the batch has calls. */
+  /** Takes the answer of a call of a batch. More answers than calls end the job: no honest runner sends them. */
   answered(payload: Buffer, schema: z.ZodType<AnsweredHead>): void {
     const read = headed(schema, payload)
     if (!read || ++this.#answers > (this.task?.calls ?? 0)) return this.garbled('unreadable answer')
@@ -104,7 +104,7 @@ export class GuestLife {
     })
   }
 
-  /** A timeout that the guest reported late stays a timeout. */
+  /** Status of a reported end: a timeout if the wall was killed for one, whatever the guest reports. */
   statusOf(reported: TaskEnd['status']): TaskEnd['status'] {
     return this.cause?.status === 'timeout' ? 'timeout' : reported
   }
@@ -112,14 +112,14 @@ export class GuestLife {
   /** End of a wall that was killed, or that ended under its task. */
   endOf(end: HandleEnd): TaskEnd {
     const ended = endOfWall(end, this.cause)
-    // The last sample counts where no process was left to be read.
+    // The last sample counts if no process was left to measure.
     return { ...ended, cpuTime: Math.max(ended.cpuTime, this.samples?.cpuMs ?? 0) }
   }
 
   kill(cause: KillCause): void {
     if (this.cause || this.isEnded) return
     this.cause = cause
-    // Requests that it sent before its wall is dead must not leave.
+    // Requests sent between this kill and the end of the wall must not be forwarded.
     this.egressPath?.close()
     const graceMs = this.hooks.beforeKill?.(cause) ?? 0
     if (graceMs === 0) return void this.parts.wall.kill()
@@ -148,7 +148,7 @@ export class GuestLife {
     this.end.resolve(network ? { ...end, network } : end)
   }
 
-  /** Stops listening to its wall, which keeps no process alive any more. */
+  /** Unsubscribes from its wall, so that it does not keep the process alive. */
   detach(): void {
     const { wall } = this.parts
     wall.listen(undefined)

@@ -3,18 +3,18 @@ import { encodeFrame, FrameDecoder, type Frame } from '../lib/frames.ts'
 import type { StreamName, Wall, WallEnd, WallExit } from '../contract/warden.ts'
 import type { WardenClient } from './client.ts'
 
-/** Largest frame a wall may send: a result at its limit, with what goes beside it. */
+/** Largest frame that a wall may send: a result at its limit, with its head. */
 const FRAME_BYTES_MAX = 33 * 2 ** 20
 
-/** Time for a program that closed its socket to exit, so that its own exit status is reported; then it is killed. */
+/** Time between EOF on the socket and the kill of a program, so that its own exit status is reported. */
 const EXIT_MS_MAX = 500
 
-/** End of a wall, as the caller of a job in it sees it. */
+/** End of a wall under a job. */
 export interface HandleEnd {
   readonly how: WallEnd | 'garbled'
   readonly peakBytes: number
   readonly detail: string
-  /** Exit status, where the warden saw it. */
+  /** Exit status, if the warden reported it. */
   readonly exit?: WallExit
 }
 
@@ -26,7 +26,7 @@ export interface HandleListener {
 
 type Streams = Readonly<Record<StreamName, Socket>>
 
-/** The server's end of one wall: one process, one tenant, one job at a time. */
+/** Server's end of one wall: one process, one tenant, one job at a time. */
 export class WallHandle {
   readonly wall: Wall
   readonly #warden: WardenClient
@@ -37,11 +37,11 @@ export class WallHandle {
   #ending: Promise<unknown> | undefined
   tenant: string | undefined
   jobs = 0
-  /** Started for a job that waited, with fewer isolates ahead: others are taken before it. */
+  /** True if it was started for a waiting job, with fewer isolates prepared: other walls are taken first. */
   isForOne = false
-  /** The memory it is held to, where its last job left nothing behind; undefined asks for a new claim. */
+  /** Memory bound of its last claim, which `arm` may reuse; undefined if a new claim is needed. */
   heldTo: number | undefined
-  /** When it became free, on the monotonic clock. */
+  /** Time at which it became idle, on the monotonic clock. */
   freeSince = performance.now()
   end: HandleEnd | undefined
   /** Outputs of a whole program. */
@@ -82,7 +82,7 @@ export class WallHandle {
     return this.#socket.writableLength
   }
 
-  /** Bytes received that are no whole frame yet. */
+  /** Received bytes of an incomplete frame. */
   get unreadBytes(): number {
     return this.#decoder.heldBytes + this.#socket.readableLength
   }
@@ -103,13 +103,13 @@ export class WallHandle {
     }
   }
 
-  /** Idempotent; resolves when nothing of it is left. */
+  /** Resolves when no process of it is left. Idempotent. */
   kill(): Promise<unknown> {
     this.#ending ??= this.#warden.kill(this.wall.id).catch(() => undefined)
     return this.#ending
   }
 
-  /** The warden may know of an end before the last words of the program are read here. */
+  /** The warden may report the end before the last frames of the program are read. */
   #ended(end: HandleEnd): void {
     if (!this.streams || end.how !== 'exit' || this.#socket.closed) return this.#over(end)
     const timer = setTimeout(() => this.#over(end), EXIT_MS_MAX)

@@ -3,16 +3,16 @@ import { LoopShare } from './loop-share.ts'
 import type { WallHandle } from './handle.ts'
 
 /**
- * Back-pressure on a guest whose output comes in frames: reading is held while a chunk is being taken, and while the
- * guest has used up its share of the event loop. The socket is paused then, so that the frames behind are of one read.
+ * Back-pressure on a guest whose output comes in frames: its socket is paused while the reader takes a chunk, and while
+ * the guest has used up its share of the event loop. Frames of the same read are queued, which bounds the queue.
  */
 export class HeldFrames {
   readonly #wall: WallHandle
   readonly #read: (frame: Frame) => void
   readonly #share = new LoopShare()
-  /** Frames that came while reading was held. */
+  /** Queued frames. */
   readonly #behind: Frame[] = []
-  /** Reasons for which reading is held. */
+  /** Number of reasons to pause. */
   #holds = 0
 
   constructor(wall: WallHandle, read: (frame: Frame) => void) {
@@ -25,14 +25,14 @@ export class HeldFrames {
     else this.#read(frame)
   }
 
-  /** Holds until a chunk was taken. */
+  /** Pauses until a chunk was taken. */
   until(took: Promise<void>): void {
     this.#hold()
     const taken = () => this.#goOn()
     took.then(taken, taken)
   }
 
-  /** Milliseconds to hold for work that began then: reading the calls of one guest must not stop those of all others. */
+  /** Milliseconds to pause after work since `began`: calls of one guest must not starve those of the others. */
   restAfter(began: number): number {
     return this.#share.wait(performance.now() - began)
   }

@@ -5,7 +5,7 @@ import type { Capture } from '../contract/provider.ts'
 import type { CaptureProgress, Wall } from '../contract/warden.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
-/** Bytes of all processes of a program together; what a wall holds beyond them is not in its capture. */
+/** Limit of a capture, all processes of a program together; further memory is left out. */
 export const captureBytesMax = 64 * 2 ** 20
 /** Bytes of all heads together: one for each 64 KiB and for each mapping. */
 const HEAD_BYTES_MAX = 8 * 2 ** 20
@@ -25,7 +25,7 @@ const head = z.union([
       .max(2 ** 20),
   }),
   z.strictObject({ pid: z.number().int().min(1), refused: z.literal(true) }),
-  /** Next stretch of a file, of a wall that is captured as an image. */
+  /** Next stretch of a file, for a wall that is captured as an image. */
   z.strictObject({
     file: z.string().regex(/^[a-z_]{1,32}\.img$/),
     bytes: z
@@ -54,7 +54,7 @@ export class MemoryCopies {
   #isClosed = false
   #last: Promise<unknown> = Promise.resolve()
 
-  /** Rejects with MayflyError UNAVAILABLE where it is late, is too much, or cannot be read. */
+  /** Rejects with MayflyError UNAVAILABLE if the copy is late, too large or unreadable. */
   copy(
     open: () => Promise<Socket>,
     begin: (bytesMax: number) => Promise<CaptureProgress>,
@@ -103,27 +103,27 @@ async function read(socket: Socket, leftOut: number): Promise<Capture> {
   }
 }
 
-/** Parser of a copy as it comes in. */
+/** Incremental parser of a copy. */
 class Copy {
   #rest = Buffer.alloc(0)
-  /** Bytes of the stretch that is coming. */
+  /** Missing bytes of the current stretch. */
   #awaited = 0
   #headBytes = 0
   #bytes = 0
   readonly #memory: Buffer[] = []
   /** Files of an image, by name. */
   readonly #files = new Map<string, Buffer[]>()
-  /** Target of the stretch that is coming. */
+  /** Target of the current stretch. */
   #into: Buffer[] = this.#memory
   readonly #places: (Head & { readonly at?: number })[] = []
   readonly #leftOut: number
 
-  /** `leftOut`: processes that are not even tried. */
+  /** `leftOut`: number of processes beyond the limit of a capture. */
   constructor(leftOut: number) {
     this.#leftOut = leftOut
   }
 
-  /** True with the last of it. */
+  /** Takes a chunk; true once the copy is complete. */
   take(chunk: Buffer): boolean {
     this.#rest = Buffer.concat([this.#rest, chunk])
     for (;;) {

@@ -3,28 +3,28 @@ import { setImmediate as turn } from 'node:timers/promises'
 
 /** Output stream of a program: raw bytes on a socket of its own, with the kernel's back-pressure. */
 export interface ProgramStream {
-  /** Resolves when all that was written before now has been taken, or none of it may be any more. */
+  /** Resolves when all output written before now was taken, or is dropped. */
   drained(): Promise<void>
-  /** Resolves when its writers have closed it. */
+  /** Resolves at EOF. */
   readonly over: Promise<void>
   /** Stops waiting for the reader. */
   giveUp(): void
   close(): void
-  /** Bytes read here and not yet taken. */
+  /** Bytes read and not yet taken. */
   readonly heldBytes: number
 }
 
 const CHUNK_BYTES_MAX = 65_536
-/** Output beyond the limit that is read and dropped, so that a program which writes a little more may end well. */
+/** Output beyond the limit that is read and dropped, so that a program slightly over it still ends normally. */
 const BEYOND_BYTES_MAX = 8 * 2 ** 20
-/** Token bucket of bytes: one event loop reads for all walls. */
+/** Token bucket of bytes per stream, because one event loop reads for all walls. */
 export const paceOf = { burst: 8 * 2 ** 20, eachMs: (4 * 2 ** 20) / 1000, restMs: 50 } as const
 
 export interface StreamOptions {
   readonly socket: Socket
   readonly bytesMax: number
   take(chunk: Uint8Array): void | Promise<void>
-  /** Told once, when it goes on for far too long. */
+  /** Called once, when output exceeds the limit by `BEYOND_BYTES_MAX`. */
   flooded(): void
 }
 
@@ -42,7 +42,7 @@ class SocketStream implements ProgramStream {
   #room: number = paceOf.burst
   #roomAt = performance.now()
   #resting: NodeJS.Timeout | undefined
-  /** The end is awaited: the remaining output is no flood. */
+  /** True while the end is awaited: the remaining output is no flood. */
   #isEnding = false
   #isGivenUp = false
 
@@ -64,7 +64,7 @@ class SocketStream implements ProgramStream {
   async drained(): Promise<void> {
     this.#isEnding = true
     if (this.#resting) this.#rested()
-    // A whole poll of the event loop lies between two turns: bytes that were written are read by then.
+    // Between two turns the event loop polls once, so bytes written before are read by then.
     for (let quiet = 0; quiet < 2 && !this.#isOver;) {
       const before = this.#bytes
       await Promise.race([this.#holding, this.#givenUp.promise])
@@ -94,13 +94,13 @@ class SocketStream implements ProgramStream {
     const before = this.#bytes
     this.#bytes += data.length
     if (this.#bytes > bytesMax + BEYOND_BYTES_MAX) flooded()
-    // A byte more than may leave: the gate, which cuts, then sees that there was more.
+    // Keeps a byte beyond the limit, from which the gate knows that it truncates.
     const kept = data.subarray(0, Math.max(0, bytesMax + 1 - before))
     if (kept.length > 0) this.#hold(this.#passOn(kept), kept.length)
     if (!this.#isEnding) this.#pace(data.length)
   }
 
-  /** Pauses reading until the bucket is even again. */
+  /** Pauses reading while the bucket is overdrawn. */
   #pace(written: number): void {
     const now = performance.now()
     const refill = (now - this.#roomAt) * paceOf.eachMs
@@ -127,7 +127,7 @@ class SocketStream implements ProgramStream {
     })()
   }
 
-  /** Back-pressure: reads no further while the reader takes a chunk. */
+  /** Back-pressure: pauses while the reader takes a chunk. */
   #hold(took: void | Promise<void>, size: number): void {
     if (!took) return
     this.#takenBytes = size

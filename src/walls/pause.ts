@@ -1,20 +1,20 @@
 import { MayflyError } from '../contract/error.ts'
 
-/** Freezes and thaws everything in a wall; each resolves when it holds. */
+/** Freezes and thaws all processes of a wall; resolves when that holds. */
 export interface PauseActions {
   stop(): Promise<unknown>
   resume(): Promise<unknown>
 }
 
 /**
- * Reference count of reasons to freeze a wall: an operator's freeze, and captures under way. It thaws when none is left.
- * A freeze during a capture stays after it.
+ * Reference count of reasons to freeze a wall: an operator's freeze, and running captures. It thaws at zero. A freeze
+ * requested during a capture outlasts it.
  */
 export class PauseState {
   readonly #actions: PauseActions
   #isFrozen = false
   #captures = 0
-  /** Frozen for good: the life is over. */
+  /** True if frozen for good, after the end of the life. */
   #isHeld = false
 
   constructor(actions: PauseActions) {
@@ -32,7 +32,7 @@ export class PauseState {
     await this.#actions.stop()
   }
 
-  /** During a capture it takes effect afterwards. Rejects with MayflyError CONFLICT for a wall that is held. */
+  /** Thaws, after a running capture. Rejects with MayflyError CONFLICT for a wall that is frozen for good. */
   async thaw(): Promise<void> {
     if (this.#isHeld) throw new MayflyError('CONFLICT', 'Cannot thaw it: its life is over')
     this.#isFrozen = false

@@ -10,13 +10,13 @@ import { callsFor } from './sentinel-calls.ts'
 import type { ZoneBounds, ZoneRule } from '../contract/zone-rules.ts'
 import { programOf, type ProgramSpares } from './program-spares.ts'
 
-/** Until user code is released its life has not begun: a wall that never releases it is ended after this. */
+/** Deadline of the release of user code; a life begins with it. */
 const RELEASE_MS_MAX = 5_000
-/** The outside deadline leaves the supervisor's the first word. */
+/** Slack of the warden's deadline, so that the supervisor's fires first. */
 const DEADLINE_SLACK_MS = 40
 /** Time for a capture at the end: the wall is frozen first. */
 const HOLD_MS_MAX = 1000
-/** Spares that died while they waited; more of them in a row is no accident. */
+/** Attempts to claim: a spare may have died while it waited, but not several in a row. */
 const TRIES_MAX = 3
 
 export interface ClaimedProgram {
@@ -24,11 +24,11 @@ export interface ClaimedProgram {
   readonly pool: 'hit' | 'miss'
   /** Mechanism that holds each bound, read back from the kernel. */
   readonly held: BoundMechanisms
-  /** Listener inside the wall for what leaves it, where it was granted a network. */
+  /** Egress listener inside the wall, if the job was granted a network. */
   readonly listener: Server | undefined
 }
 
-/** A parked wall that is held to this profile. Throws what starting or claiming throws; nothing is left then. */
+/** Claims a parked wall for this profile. Kills the wall before it rejects with the error of its start or claim. */
 export async function claimProgram(
   spares: ProgramSpares,
   warden: WardenClient,
@@ -58,7 +58,7 @@ function wallFor(profile: Profile) {
   return { language, disk: limits.disk, calls: callsFor(profile), layers: packages }
 }
 
-/** Milliseconds from the release of user code after which its wall is ended, also where nobody else does it. */
+/** Milliseconds from the release after which the warden ends the wall, in case the supervisor does not. */
 export function deadlineOf(profile: Pick<Profile, 'schedule' | 'limits' | 'capture'>): number {
   return lifeMsOf(profile) + DEADLINE_SLACK_MS + (profile.capture ? HOLD_MS_MAX : 0)
 }
@@ -81,7 +81,7 @@ function wantedOf(profile: Profile) {
   }
 }
 
-/** Zones of programs, each with what it begins with; an isolate executes nothing. */
+/** Rules of program zones, with their initial bounds; none for an isolate, which executes no program. */
 function programZones({ language, schedule, controls }: Profile): readonly ZoneRule[] {
   if (programOf(language) === 'isolated-vm') return []
   return Object.entries(schedule.zones ?? {}).flatMap(([kind, { programs, phases }]) => {
@@ -91,7 +91,7 @@ function programZones({ language, schedule, controls }: Profile): readonly ZoneR
   })
 }
 
-/** Bounds in which a zone has less than the whole. */
+/** Bounds that are lower for a zone than for the whole wall. */
 export function boundsWithin(zone: Controls, whole: Controls): ZoneBounds {
   const names = (['memory', 'cpu', 'processes'] as const).filter((name) => zone[name] < whole[name])
   return Object.fromEntries(names.map((name) => [name, zone[name]]))

@@ -39,12 +39,12 @@ export const tightenedAlways = [
 export interface ProgramOptions extends ListenerEgressOptions {
   /** Mechanism that holds each bound, read back from the kernel. */
   readonly held: BoundMechanisms
-  /** The cap of this server, unless given. */
+  /** By default the cap of this server. */
   readonly artifactCap?: ArtifactCap
 }
 
 /**
- * Guest that is a whole program. Its outputs come on sockets of their own; frames come on a third, whose writer shares a
+ * Guest that is a whole program. Stdout and stderr have a socket each; frames come on a third one, whose writer shares a
  * process with user code.
  */
 export function programGuest(options: ProgramOptions): GuestKind {
@@ -76,7 +76,7 @@ class ProgramFrames implements GuestFrames {
   #calls: ReturnType<typeof reportCalls> | undefined
   /** The end frame has been read, and the output before it is being drained. */
   #hasSaid = false
-  /** On the monotonic clock: when the job was sent. */
+  /** Time at which the job was sent, on the monotonic clock. */
   #sentAt = -Infinity
   #isReleased = false
 
@@ -86,7 +86,7 @@ class ProgramFrames implements GuestFrames {
     this.#output = output
   }
 
-  /** Subscribes to the sentinel first, whose reports may come before the word of the release. */
+  /** Sends the job. Subscribes to the sentinel first: its reports may arrive before the frame of the release. */
   send(task: Task): void {
     const { egressPath, wall: id, parts } = this.#life
     const { wall, warden, emitter, profile } = parts
@@ -116,7 +116,7 @@ class ProgramFrames implements GuestFrames {
     }
   }
 
-  /** From here on the warden counts too: it ends the life when nothing here does. */
+  /** Starts the life; the warden's deadline runs too, in case the supervisor does not end it. */
   #release(payload: Buffer): void {
     const life = this.#life
     if (this.#isReleased) return
@@ -157,15 +157,15 @@ class ProgramFrames implements GuestFrames {
     })
   }
 
-  /** A program can report less than it used. */
+  /** Larger of reported and measured CPU time: a program can report less than it used. */
   #cpuTimeOf(reported: number, seen: WallCost): number {
     const isExact = this.#life.parts.wall.wall.countsTicks && seen !== unseen
     return isExact ? seen.cpuMs : Math.max(reported, seen.cpuMs)
   }
 
   /**
-   * Usage that the warden saw; nothing where it cannot have taken a sample, and is not asked. The time since the job was
-   * sent decides, not what the guest says of its release: a server that was busy reads both frames in one turn.
+   * Usage as the warden sampled it; zero, without a request, for a job too short to have been sampled. Decided by the time
+   * since the job was sent, not by the release that the guest reports: a busy server reads both frames in one turn.
    */
   async #used(): Promise<WallCost> {
     const { wall, parts } = this.#life
@@ -179,7 +179,7 @@ class ProgramFrames implements GuestFrames {
     if (life.isEnded || this.#hasSaid) return
     await this.#output.drained()
     const own = life.cause ? undefined : endOfProgram(end)
-    // Memory of the wall before the job is not the job's.
+    // The peak without the memory that the wall had before the job.
     const all = Math.max(end.peakBytes, life.usedBefore.peakBytes)
     const peakBytes = Math.max(0, all - life.parts.wall.wall.idleBytes)
     const ended = own ?? life.endOf({ ...end, peakBytes })
@@ -221,7 +221,7 @@ async function destroy(
   return { freedBytes: life.controls.memory + wall.wall.idleBytes, forced: ['SIGKILL'] }
 }
 
-/** Memory of the program above what its wall used before it. */
+/** Peak memory of the program above the idle size of its wall. */
 function memoryOf(peakBytes: number, idleBytes: number): Pick<TaskEnd, 'memory'> {
   if (peakBytes === 0) return {}
   const peak = Math.max(0, peakBytes - idleBytes)

@@ -5,12 +5,12 @@ import type { GuestOutput } from './guest-kind.ts'
 import type { GuestLife } from './guest-life.ts'
 import { readStream, type ProgramStream } from './output-stream.ts'
 
-/** Time for a reader to take what was printed before a job was ended; shorter than anybody waits for the end. */
+/** Time for a reader to take the output of a killed job; shorter than every wait for its end. */
 const READ_MS_MAX = 1000
-/** Time for a program that exits to print its last words; a child that keeps its outputs open does not hold the end up. */
+/** Longest wait for EOF after a program has exited: a child of it may keep the outputs open. */
 const EXIT_MS_MAX = 500
 
-/** Output of a whole program: on sockets of its own, which are read to their end after it, and in files. */
+/** Output of a whole program: on sockets, which are read to EOF after its end, and as files. */
 export class ProgramOutput implements GuestOutput {
   readonly #life: GuestLife
   readonly #files: GuestFiles
@@ -37,7 +37,7 @@ export class ProgramOutput implements GuestOutput {
     ]
   }
 
-  /** Output printed before lies in the sockets, and is read after the end: the kill need not wait. */
+  /** No delay of a kill: earlier output is in the sockets and is read after the end. */
   beforeKill(): number {
     setTimeout(() => {
       for (const stream of this.#streams) stream.giveUp()
@@ -45,12 +45,12 @@ export class ProgramOutput implements GuestOutput {
     return 0
   }
 
-  /** Resolves when all that was written before now has been taken. */
+  /** Resolves when all output written before now was taken. */
   async drained(): Promise<void> {
     await Promise.all(this.#streams.map((stream) => stream.drained()))
   }
 
-  /** Resolves when a program that exits has closed its outputs, and all that it wrote has been taken. */
+  /** Resolves when an exiting program has closed its outputs and all of its output was taken. */
   async exited(): Promise<void> {
     const over = Promise.all(this.#streams.map((stream) => stream.over))
     await Promise.race([over, delay(EXIT_MS_MAX, undefined, { ref: false })])

@@ -40,7 +40,7 @@ export interface ProgramSpareSpec {
   readonly disk: number
   /** Classes of calls that its life may close. */
   readonly calls: readonly CallClass[]
-  /** Trees of packages that it mounts: such a wall is made for its job, and no spare has one. */
+  /** Package layers to mount: such a wall is started for its job, because spares have none. */
   readonly layers?: readonly Pick<PackageLayer, 'kind' | 'layer'>[] | undefined
 }
 
@@ -52,12 +52,12 @@ export interface ProgramSpares {
   close(): Promise<void>
 }
 
-/** The size of scratch that spares are made with: what a job gets that asks for nothing. Others are made on demand. */
+/** Scratch size of spares, the default of jobs. Walls of another size are started on demand. */
 export const spareDiskBytes = 64 * 2 ** 20
-/** Less would not hold the job itself, its input and its result. */
+/** Minimum scratch size, which holds the job itself, its input and its result. */
 const diskBytesMin = 2 ** 20
 const spareMiB = 128
-/** Classes asked about in a wall whose life closes none: execs are reported, and there are few. */
+/** Call classes of the sentinel if no phase closes one: execs, which are reported and rare. */
 export const usualCalls: readonly CallClass[] = ['exec']
 
 export function createProgramSpares(options: ProgramSparesOptions): ProgramSpares {
@@ -67,7 +67,7 @@ export function createProgramSpares(options: ProgramSparesOptions): ProgramSpare
 interface StartSettings {
   readonly disk: number
   readonly calls: readonly CallClass[]
-  /** 1 runs a dummy job first; a job that waits is better off without. */
+  /** 1 runs a dummy job first; 0 for a job that waits. */
   readonly spares: 0 | 1
   readonly layers?: ProgramSpareSpec['layers']
 }
@@ -76,7 +76,7 @@ class ParkedPrograms implements ProgramSpares {
   readonly #options: ProgramSparesOptions
   readonly #kinds = new Map<string, WarmSpares>()
   #isWithoutSentinel = false
-  /** How often sentinels came back: spares of an older count are dropped. */
+  /** Generation of spares: counts how often sentinels became available again. */
   #returns = 0
 
   constructor(options: ProgramSparesOptions) {
@@ -85,7 +85,7 @@ class ParkedPrograms implements ProgramSpares {
 
   async take({ language, disk, calls, layers = [] }: ProgramSpareSpec) {
     const program = programOf(language)
-    // An isolate makes no calls of its own.
+    // An isolate makes no system calls of its own.
     const asked = program === 'isolated-vm' ? usualCalls : calls
     if (disk === spareDiskBytes && layers.length === 0) {
       const { spare, pool } = await this.#kindOf(program, asked).take()
@@ -118,14 +118,14 @@ class ParkedPrograms implements ProgramSpares {
     return handle
   }
 
-  /** Spares without a sentinel are not for jobs that can have one again. */
+  /** Starts a new generation once walls have a sentinel again, so that spares without one are dropped. */
   #noteSentinel({ layers }: Wall): void {
     const was = this.#isWithoutSentinel
     this.#isWithoutSentinel = !layers.includes('sentinel')
     if (was && !this.#isWithoutSentinel) this.#returns++
   }
 
-  /** Spares of a kind that few jobs need are kept for as long as some do. */
+  /** Spares of one kind; unusual kinds keep none unless jobs demand them. */
   #kindOf(program: ProgramName, calls: readonly CallClass[]): WarmSpares {
     const isUsual = calls.join() === usualCalls.join()
     const { least, most, mechanism, warm } = this.#options
@@ -166,7 +166,7 @@ function parked(wall: WallHandle): Parked {
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const ownParts = [process.execPath, `${root}guest`, `${root}policies/seccomp`]
 
-/** Changes with the interpreters, the runners and the filters: spares of an older make are no spares. */
+/** Key of interpreters, runners and filters: spares made before a change are dropped. */
 function madeOf(): string {
   const python = statSync('/usr/bin/python3', { throwIfNoEntry: false })?.mtimeMs ?? 0
   return [python, ...ownParts.map((place) => statSync(place).mtimeMs)].join(' ')

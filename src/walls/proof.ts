@@ -14,7 +14,7 @@ const PROBE_BYTES = 128 * 2 ** 20
 const PROBE_DISK_BYTES = 64 * 2 ** 20
 const hint = 'Run Mayfly on a Linux kernel with seccomp filters'
 
-/** Throws NO_JAIL unless a filter and a memory watch hold the worker, and the filter holds when it is tried. */
+/** Throws NO_JAIL unless the worker has a seccomp filter and a memory watch, and the filter holds when it is probed. */
 export async function assertJailed(worker: WallHandle): Promise<void> {
   const { layers } = worker.wall
   const least = ['seccomp', 'memory watch'].filter((layer) => !layers.includes(layer))
@@ -25,7 +25,7 @@ export async function assertJailed(worker: WallHandle): Promise<void> {
   await holdsAgainstItself(worker)
 }
 
-/** The worker itself tries what a guest that broke V8 would try first; only the filter's own answer counts. */
+/** Has the worker itself probe forbidden calls, as a guest after a V8 escape would; only the filter's errno counts. */
 async function holdsAgainstItself(worker: WallHandle): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<Buffer>()
   const timer = setTimeout(() => reject(new Error('it did not answer')), PROBE_MS_MAX)
@@ -52,17 +52,17 @@ async function holdsAgainstItself(worker: WallHandle): Promise<void> {
   }
 }
 
-/** A guest of ours whose answer is known. */
+/** Trusted guest with a known result. */
 export type Probe = Pick<Task, 'language' | 'entry' | 'code' | 'inputText'> & {
   readonly expect: string
 }
 
-/** More than a guest of ours prints; a wall that says more is cut off. */
+/** Limit of a probe's output, above what its guest prints. */
 const PRINTED_BYTES_MAX = 4096
 
 /**
- * Runs a guest of ours to its end, and answers what it printed. Throws MayflyError UNAVAILABLE when its result is
- * anything else.
+ * Runs a trusted guest to its end and returns its output. Throws MayflyError UNAVAILABLE for any other result than the
+ * expected one.
  */
 export async function assertAnswers(provider: Provider, probe: Probe): Promise<string> {
   const { expect, ...asked } = probe

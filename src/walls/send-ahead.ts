@@ -6,9 +6,9 @@ import type { Task } from '../contract/provider.ts'
  * jobs ended at their memory limit before they began.
  */
 
-/** Smaller files go with the job: a frame for each of two thousand small files costs more. */
+/** Smaller files are part of the job: a frame for each of two thousand small files would cost more. */
 const LARGE_UNITS = 64 * 1024
-/** The runners read such a frame into one buffer of theirs; with its head. */
+/** Size of one frame with its head; runners read it into a fixed buffer. */
 const PIECE_BYTES = 256 * 1024
 
 /** Stand-in for a file that was sent ahead. */
@@ -27,7 +27,7 @@ export function isSentAhead({ content, type = 'file' }: File): boolean {
   return type === 'file' && content.length > LARGE_UNITS
 }
 
-/** Each piece with its head, in order; the first of a file replaces what is there. */
+/** Frames in order, each with a head; the first of a file truncates it. */
 export function* piecesOf({ files, stdin }: Pick<Task, 'files' | 'stdin'>): Generator<Buffer> {
   for (const file of files.filter(isSentAhead))
     yield* cut(file, { path: file.path, executable: file.executable ?? false })

@@ -6,14 +6,14 @@ import type { WardenClient } from './client.ts'
 import type { SystemCallReport, Wall } from '../contract/warden.ts'
 import { usualCalls } from './program-spares.ts'
 
-/** System calls of a program as controls, where its wall has a sentinel. */
+/** Whether a wall has a sentinel, so that its system calls are controls. */
 export function hasSentinel({ layers }: Wall): boolean {
   return layers.includes('sentinel')
 }
 
 /**
- * Classes that a wall's sentinel is asked about: execs, classes that a phase of this life closes, and opened files where
- * the life reacts to an anomaly of medium severity. A call outside these classes costs nothing and is never interrupted.
+ * Call classes that a wall's sentinel answers: execs, classes that a phase of this life closes, and opens if the life
+ * reacts to an anomaly of medium severity. Other calls cost nothing and are never interrupted.
  */
 export function callsFor({
   controls,
@@ -29,8 +29,8 @@ export function callsFor({
 }
 
 /**
- * Controls that hold then. A sentinel cannot enforce a subset of folders: any narrowing closes all file access. Classes
- * that it is not asked about in this wall stay as they were.
+ * Controls in force after a tightening. A sentinel cannot enforce a subset of folders: any narrowing closes all file
+ * access. Classes that it does not answer in this wall stay as they were.
  */
 export function heldByCalls(
   before: Controls,
@@ -53,7 +53,7 @@ function isOpen(name: CallClass, syscalls: Controls['syscalls']): boolean {
   return syscalls === 'any' || syscalls.includes(name)
 }
 
-/** Controls that can be closed in a wall whose sentinel is asked about these classes. */
+/** Controls that can be closed in a wall whose sentinel answers these classes. */
 export function closableBy(asked: readonly CallClass[]): readonly Control[] {
   return asked.length === callClasses.length ? ['files', 'syscalls'] : []
 }

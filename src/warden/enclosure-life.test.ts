@@ -60,7 +60,11 @@ suite('The life of an enclosure', () => {
   test('A request that asks for more than before lowers nothing and raises nothing', () => {
     const life = parked(true)
     life.claim('a', { memory: 100, cpu: 1, processes: 8 })
-    assert.deepEqual(life.tighten({ memory: 200, cpu: 0.5 }), { memory: 100, cpu: 0.5, processes: 8 })
+    assert.deepEqual(life.tighten({ memory: 200, cpu: 0.5 }), {
+      memory: 100,
+      cpu: 0.5,
+      processes: 8,
+    })
     assert.deepEqual(life.tighten({ cpu: 2, io: 10 }), {
       memory: 100,
       cpu: 0.5,

@@ -29,7 +29,7 @@ suite('A job as it is asked for', () => {
       )
   })
 
-  test('is of somebody: no tenant without a name shares a worker with everybody', () => {
+  test('has a named tenant: a missing or invalid name is refused', () => {
     for (const tenant of ['', 'x'.repeat(65), undefined as never])
       assert.throws(() => newJob({ code: 'return 1' }, { ...who, tenant }, clock), {
         code: 'INVALID',

@@ -162,7 +162,7 @@ static void map_as_root(uid_t uid, gid_t gid) {
   write_file("/proc/self/gid_map", map);
 }
 
-/* Namespaces by name; in a new user namespace this user is root. Mounts made here are seen by nobody else. */
+/* Namespaces by name; in a new user namespace this user is root. Mounts made here are private to the mount namespace. */
 static void namespaces(char **arg, int count) {
   static const struct named known[] = {{"user", CLONE_NEWUSER}, {"mount", CLONE_NEWNS}, {"net", CLONE_NEWNET},
                                        {"pid", CLONE_NEWPID},   {"ipc", CLONE_NEWIPC},  {"uts", CLONE_NEWUTS}};
@@ -201,7 +201,7 @@ static void fork_child(char **arg, int count) {
   _exit(128 + WTERMSIG(status));
 }
 
-/* Lowers both limits; a hard limit that is lower already stays, since nobody here could raise it. */
+/* Lowers both limits; a hard limit that is lower already stays. */
 static void limit(char **arg, int count) {
   static const struct named known[] = {{"core", RLIMIT_CORE},   {"nofile", RLIMIT_NOFILE},   {"data", RLIMIT_DATA},
                                        {"fsize", RLIMIT_FSIZE}, {"memlock", RLIMIT_MEMLOCK}, {"nproc", RLIMIT_NPROC}};

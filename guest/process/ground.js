@@ -32,7 +32,7 @@ const toText = bind.call(call, Buffer.prototype.toString)
  * @property {string} entry
  * @property {string} code
  * @property {boolean} [typed] the code is TypeScript
- * @property {boolean} [isEntryGuessed] nobody asked for that entry
+ * @property {boolean} [isEntryGuessed] the job did not request that entry
  * @property {string} inputText
  * @property {LaidFile[]} files
  * @property {Record<string, string>} [env]

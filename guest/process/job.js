@@ -1,4 +1,4 @@
-/** Job of a runner, from its release to its one end, whatever runs it: this process, or a shell of its own. */
+/** Job of a runner, from its release to its end: run by this process, or by a shell. */
 import { childrenCpuMs } from '../../src/os/libc.js'
 import { parseJson } from '../parse-json.js'
 import { gatherArtifacts, knownFiles } from './artifacts.js'

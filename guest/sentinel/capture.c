@@ -86,7 +86,7 @@ static void copy_stretch(struct source *source, uint64_t from, uint64_t to) {
   }
 }
 
-/* Copies private pages that were written, whatever their protection is now; for shared mappings, all pages
+/* Copies private pages that were written, also if they are protected now; for shared mappings, all pages
  * touched. Returns 0 if the kernel lacks PAGEMAP_SCAN. */
 static int copy_own(struct source *source, uint64_t from, uint64_t to, int is_shared) {
   struct region regions[REGIONS_MAX];

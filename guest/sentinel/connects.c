@@ -11,8 +11,8 @@
  * Relies on: pidfd_getfd(2) (Linux 5.6), which shares the open socket with its owner; unix(7) on /proc/self/fd in sun_path;
  * getsockopt(2) SO_DOMAIN (Linux 2.6.32).
  *
- * Not handled: the peer sees this process (SO_PEERCRED), of the same uid. Sockets that were connected before; whoever
- * closes the network shuts them.
+ * Not handled: the peer sees this process (SO_PEERCRED), of the same uid. Sockets that were connected before stay open
+ * here; the egress path cuts them when the network is closed.
  */
 #define _GNU_SOURCE
 #include "connects.h"

@@ -2,7 +2,7 @@
  * Secrets in the wall, watched by inode.
  *
  * Problem: the kernel reads a path again after its report, and another thread may have changed it; a hard link or a
- * descriptor that was passed on has no path at all. A planted secret has to be seen when it is read by whatever name.
+ * descriptor that was passed on has no path at all. A read of a planted secret has to be seen under every name.
  *
  * Mechanism: a file in a secret's place is watched by inotify from the moment in which its creation is seen; the place is
  * looked up a bounded number of times until the file is there. A read, or an open that stays open for longer than a writer

@@ -13,8 +13,8 @@
  * - Allowed classes only ever shrink (wall.c).
  * - CONTINUE is answered only where no argument in memory was judged (notify.c). Where a path or an address decides, the
  *   work is done here, on a copy (opens.c, connects.c).
- * - Phases turn by CLOCK_BOOTTIME in this process, whether or not anybody outside still runs (phases.c). When the warden
- *   is gone, nothing is allowed any more and the wall is killed (wall.c).
+ * - Phases change by CLOCK_BOOTTIME in this process, without any message from outside (phases.c). When the warden ends,
+ *   every class is closed and the wall is killed (wall.c).
  *
  *   enter.c    inside: filters, handover             notify.c   requests and answers
  *   start.c    options, rights, listener             opens.c    brokered opens      give.c     descriptors for callers

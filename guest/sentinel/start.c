@@ -1,8 +1,8 @@
 /*
  * The start outside: options, rights given up, the listener taken over.
  *
- * Problem: this process reads what an enemy wrote. Taken over, it must not be able to do more than the wall's own user;
- * and the listener has to be that of the process that was started, whoever else reaches the socket.
+ * Problem: this process parses hostile input. Compromised, it must have no more rights than the wall's own user; and the
+ * listener has to be that of the started process, even if another process reaches the socket.
  *
  * Mechanism: cgroup files are opened as the warden's user, then the uid of the wall is taken, and a seccomp filter drops
  * calls that are not needed. The handover names descriptors by number; the kernel says whose numbers they are, and they

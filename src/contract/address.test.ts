@@ -82,7 +82,7 @@ for (const address of open)
   test(`The public address ${address} may be dialled`, () =>
     assert.equal(closedAddress(address), undefined))
 
-test('Names of this machine and of metadata are closed whatever they resolve to', () => {
+test('Names of this machine and of metadata are closed for every address they resolve to', () => {
   for (const name of ['localhost', 'a.localhost', 'localhost.localdomain', 'metadata'])
     assert.notEqual(closedName(name), undefined)
   for (const name of ['notlocalhost', 'localhost.example', 'metadata.example'])

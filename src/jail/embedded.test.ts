@@ -24,7 +24,7 @@ const everything = { uid: 52_001, without: [] }
 const optionalOnes: ReadonlySet<JailLayer> = new Set(['memory cgroup', 'memory watch'])
 
 suite('A jail is composed', () => {
-  test('from all that a machine gives, by programs that die with whoever starts them', () => {
+  test('from all features of a machine, by programs that die with their parent', () => {
     const { file, args, nested, layers, missing } = composeEmbedded(program, rich, everything)
     assert.deepEqual(
       [file, args.slice(0, 4)],

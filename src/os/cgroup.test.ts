@@ -46,7 +46,7 @@ suite('Control groups, as folders and files', () => {
   })
 
   for (const version of [1, 2])
-    test(`Version ${version}: groups of walls that nobody is in and that are old are forgotten ones`, () => {
+    test(`Version ${version}: old groups of walls without members are forgotten ones`, () => {
       using mount = folder()
       if (version === 2) {
         mount.write('cgroup.controllers', 'memory\n')
@@ -324,7 +324,7 @@ suite('Control groups, as folders and files', () => {
     assert.equal(mount.read('cpu/mayfly/cpu.shares'), usual)
   })
 
-  test('Version 2: what somebody gave all walls comes back when none is dying', () => {
+  test('Version 2: a weight that the administrator set for all walls comes back when none is dying', () => {
     using mount = folder()
     mount.write('cgroup.controllers', 'cpu memory pids\n')
     mkdirSync(join(mount.path, 'mayfly'))

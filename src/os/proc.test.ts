@@ -25,7 +25,7 @@ suite('Facts about processes', { skip: !existsSync('/proc/self/stat') && 'no /pr
     assert.deepEqual([isAlive(gone), residentBytes(gone)], [false, 0])
   })
 
-  test('A user has its processes, and one that nobody is has none', () => {
+  test('A user has its processes, and an unused uid has none', () => {
     assert.ok(processesOf(process.getuid!()).includes(process.pid))
     assert.deepEqual(processesOf(4_294_967_000), [])
   })

@@ -114,7 +114,7 @@ export class AdmissionCounts {
   }
 }
 
-/** Throws AssertionError where walls or bytes were given back twice, or not at all. */
+/** Throws AssertionError if walls or bytes were released twice, or leaked. */
 export function assertCounted(
   counts: Readonly<Record<'running' | 'busy' | 'memory', number>>,
 ): void {

@@ -26,14 +26,14 @@ suite('The server’s half of the warden', () => {
     })
   })
 
-  test('A socket that nobody waits for any more is closed', () => {
+  test('A socket without a pending request is closed', () => {
     const { client } = standing()
     const socket = new Socket()
     client.hear({ id: 99, ok: true, value: {} }, socket)
     assert.equal(socket.destroyed, true)
   })
 
-  test('When the warden is lost, whoever waits is told, and whoever asks later', async () => {
+  test('When the warden is lost, pending and later requests are rejected', async () => {
     const { client } = standing()
     let told = 0
     client.onLost(() => told++)
@@ -55,7 +55,7 @@ suite('The server’s half of the warden', () => {
     assert.deepEqual(told, ['second'])
   })
 
-  test('The end of a wall is told once, also to whoever listens late', () => {
+  test('The end of a wall is reported once, also to a listener that subscribes late', () => {
     const { client } = standing()
     const warden = facade(client, () => Promise.resolve())
     const ends: string[] = []
@@ -108,7 +108,7 @@ suite('A wall of whole programs, taken over', () => {
     assert.deepEqual([socket.destroyed, stdout.destroyed], [true, true])
   })
 
-  test('When the warden is lost on the way, what came is closed; so is what nobody waits for', async () => {
+  test('When the warden is lost during a start, received sockets are closed; so are those without a pending request', async () => {
     const { client } = standing()
     const waiting = client.ask({ op: 'start', program: 'node', spares: 0, spareMiB: 8 })
     const [stdout, late] = [new Socket(), new Socket()]
@@ -129,7 +129,7 @@ suite('A wall of whole programs, taken over', () => {
     assert.deepEqual(await claimed, { spent: false, enforced, listener })
   })
 
-  test('Whether walls have a sentinel is told once, the last of it also to whoever listens late', () => {
+  test('A change of the sentinel state is reported once, the last one also to a listener that subscribes late', () => {
     const { client } = standing()
     const [off, on] = [{ isOn: false, why: 'no', retryMs: 1 } as const, { isOn: true, why: '' }]
     for (const sentinel of [on, off]) client.hear({ sentinel })

@@ -30,7 +30,7 @@ suite('Calls of a program', () => {
     })
   })
 
-  test('stay open where nobody is asked about them', () => {
+  test('stay open in a wall whose sentinel does not answer them', () => {
     const next = { ...allControls, files: noFiles, syscalls: ['network'] }
     assert.deepEqual(heldByCalls(allControls, next, ['exec', 'process']), {
       files: { read: ['/'], write: ['/'] },

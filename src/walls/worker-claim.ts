@@ -5,10 +5,10 @@ import type { WardenClient } from './client.ts'
 import type { WallHandle } from './handle.ts'
 import { probeTenant, type WorkerSpares } from './worker-spares.ts'
 
-/** The outside deadline leaves the guest's own timeout, and the supervisor's, the first word: it counts from the claim. */
+/** Slack of the warden's deadline, which counts from the claim, so that the timeouts of guest and supervisor fire first. */
 const DEADLINE_SLACK_MS = 1_000
 
-/** A worker that holds the job's memory and deadline; one that kept too much of earlier jobs gives way to another. */
+/** Claims a worker with the job's memory and deadline; a spent one is replaced. */
 export async function claimWorker(
   workers: WorkerSpares,
   warden: WardenClient,
@@ -21,7 +21,7 @@ export async function claimWorker(
   }
 }
 
-/** Waits for the warden's yes; a worker that is held to the same memory already only needs the new deadline. */
+/** Claims a wall. One with the same memory bound from its last claim only needs the new deadline (`arm`). */
 async function isHeld(
   worker: WallHandle,
   warden: WardenClient,
@@ -40,7 +40,7 @@ async function isHeld(
   return isOurs
 }
 
-/** Whether the warden holds it to these; false for a wall that is spent or gone, in whose place another will do. */
+/** Whether the warden enforces these bounds; false for a spent or ended wall, which the caller replaces. */
 export async function isClaimed(
   wall: WallHandle,
   warden: WardenClient,
@@ -48,14 +48,14 @@ export async function isClaimed(
 ): Promise<boolean> {
   const { spent } = await warden.claim(wall.wall.id, to).catch((error: unknown) => {
     void wall.kill()
-    // NOT_FOUND: it ended while it waited as a spare; nothing ran in it, so the next one is as good.
+    // NOT_FOUND: it ended as a spare. No code of the job ran in it, so another one can take its place.
     if (error instanceof MayflyError && error.code === 'NOT_FOUND') return { spent: true }
     throw error
   })
   return !spent
 }
 
-/** Starts fail by chance on a busy machine; what fails twice is not there. */
+/** Attempts of a proof: on a busy machine a start may fail by chance. */
 const PROOFS_MAX = 2
 
 /** Availability by a proof that is tried twice. */

@@ -14,25 +14,25 @@ import type { HandleEnd, WallHandle } from './handle.ts'
 import { HeldFrames } from './held-frames.ts'
 import { headed, kind, withoutAbsent, workerAnsweredSchema, workerEndSchema } from './wire.ts'
 
-/** After a timeout the guest may still send what it had printed, before its process is killed. */
+/** Time after a timeout in which the guest may still send its output, before its process is killed. */
 const GRACE_MS = 40
-/** A job below both leaves its worker as it was. */
+/** A job below these limits leaves its worker at its idle size. */
 const SMALL_CHARS = 65_536
 const SMALL_BYTES = 6 * 2 ** 20
-/** A guest that is not reported as dropped by then goes with its process. */
+/** Deadline for a worker to drop its guest; then its process is killed. */
 const DISPOSE_MS_MAX = 1_000
 /** Longest character in UTF-8. */
 const CHARACTER_BYTES_MAX = 4
 
 export interface WorkerOptions extends RealmEgressOptions {
   readonly give: (worker: WallHandle) => void
-  /** Settings of this kind of worker, beside the task and its limits. */
+  /** Settings of this kind of worker, in addition to the task and its limits. */
   readonly settings: Readonly<Record<string, unknown>>
-  /** The wall is this job's alone: its bounds can be lowered, and it can be frozen. */
+  /** True if the wall has no other guest: then its bounds can be tightened, and it can be frozen. */
   readonly ownsWall?: boolean
   /** Capabilities that the guest holds from the start, and that cannot be revoked. */
   readonly heldCapabilities?: readonly string[]
-  /** Controls that it can close while it runs, where that differs from its provider's others. */
+  /** Controls that it can close while it runs, if they differ from those of its provider. */
   readonly tightens?: readonly Control[]
 }
 
@@ -170,7 +170,7 @@ function stateOf(
   return { controls, egressPath, task, io, sink, isEnded, folders: egress.folders }
 }
 
-/** Gives the worker back where it dropped its guest in time; else it is killed. */
+/** Returns the worker to the pool if it dropped its guest in time; kills it otherwise. */
 async function giveBack(
   life: GuestLife,
   dropped: Promise<void>,
@@ -189,7 +189,7 @@ async function giveBack(
   }
 }
 
-/** CPU, memory and held capabilities stay for as long as the guest lives. */
+/** Controls that cannot be closed while the guest lives: CPU, memory and held capabilities. */
 function heldControls(
   next: Controls,
   before: Controls,
@@ -214,12 +214,12 @@ function carried(task: Task, profile: Profile) {
     ],
     ...(task.trace && { trace: true }),
     memoryBytes: controls.memory,
-    // A character more than may leave: the gate, which cuts, then sees that there was more.
+    // A character beyond the limit, from which the gate knows that it truncates.
     outputBytesMax: limits.output + CHARACTER_BYTES_MAX,
   }
 }
 
-/** Whether nothing passed through the worker that could keep it from its idle size. */
+/** Whether the job was too small to have grown the worker beyond its idle size. */
 function isSmall(task: Task, end: Buffer, peakBytes = Infinity): boolean {
   const text = task.code.length + task.inputText.length + end.length
   return text < SMALL_CHARS && task.files.length === 0 && peakBytes < SMALL_BYTES

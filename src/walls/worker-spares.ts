@@ -6,33 +6,33 @@ import { WallHandle } from './handle.ts'
 import type { ProgramName } from '../contract/warden.ts'
 
 /**
- * The started, warm walls of one program. A wall binds to the first tenant it serves and never serves another; one
- * that is not bound yet is always kept ready, so that a tenant's first job finds a warm process. A bound one that
- * was idle for a minute or did a thousand jobs is ended.
+ * Warm walls of one program. A wall binds to the first tenant that it serves and never serves another. A spare without a
+ * tenant is always kept, so that a tenant's first job finds a warm process. A bound wall is ended after a minute without a
+ * job, or after a thousand jobs.
  */
 export interface WorkerSparesOptions {
   readonly program: ProgramName
   readonly warden: WardenClient
   readonly emitter: Emitter
-  /** Isolates made ahead in each handle, of this many MiB. */
+  /** Isolates prepared in each worker, and their memory limit. */
   readonly spares: number
   readonly spareMiB: number
   readonly wallsMax: number
-  /** Whether one that is bound to nobody is always kept; a single run needs no second. */
+  /** Whether a spare without a tenant is always kept; `mayfly run` needs none. */
   readonly keepReady: boolean
 }
 
-/** Isolates made ahead in a worker that a job waits for: each costs 3 ms before the job can begin. */
+/** Isolates prepared in a worker for a waiting job: each delays the job by 3 ms. */
 const SPARES_AWAITED = 1
 
 /** Tenant of the probe guest that proves a wall: it binds the wall to no tenant. */
 export const probeTenant = ''
 
 export interface WorkerSpares {
-  /** A wall for this tenant and whether it was waiting ready. */
+  /** Takes a wall for this tenant; `hit` if it was warm. */
   take(tenant: string): Promise<{ readonly wall: WallHandle; readonly pool: 'hit' | 'miss' }>
   give(handle: WallHandle): void
-  /** Starts the one that is kept ready. */
+  /** Starts the spare without a tenant. */
   ready(): Promise<WallHandle>
   close(): Promise<void>
 }
@@ -51,9 +51,9 @@ class TenantWorkers implements WorkerSpares {
   readonly #idle: WallHandle[] = []
   readonly #all = new Set<WallHandle>()
   readonly #timer: NodeJS.Timeout
-  /** Start of the one that is kept ready. */
+  /** Start in flight of the spare without a tenant. */
   #starting: Promise<WallHandle> | undefined
-  /** Whether a job waits for that start: no second one does. */
+  /** Whether a job waits for that start; at most one does. */
   #isStartingTaken = false
   /** Starts that a job waits for. */
   #awaited = 0
@@ -98,7 +98,7 @@ class TenantWorkers implements WorkerSpares {
     await Promise.all([...this.#all].map((handle) => handle.kill()))
   }
 
-  /** While jobs wait for starts of their own, the one that is kept ready is not started. */
+  /** Starts a wall for a waiting job. The spare without a tenant is not started meanwhile. */
   async #startFor(tenant: string | undefined): Promise<WallHandle> {
     this.#awaited++
     try {
@@ -174,7 +174,7 @@ class TenantWorkers implements WorkerSpares {
     this.#keepOneUnbound()
   }
 
-  /** Ends an idle wall of another tenant where there is no room for one more. */
+  /** Ends an idle wall of another tenant if there is no room for one more. */
   #makeRoom(): void {
     const victim = this.#idle.find((handle) => handle.alive && handle.tenant !== undefined)
     if (this.#live().length < this.#options.wallsMax || !victim) return

@@ -28,7 +28,7 @@ import { unable as unableTo } from './process-stands.ts'
 import { openWhole } from './whole-wall.ts'
 
 /**
- * A start that breaks at each of its steps: the launcher is replaced by one that does its part wrong. Whoever asked
+ * A start that breaks at each of its steps: the launcher is replaced by one that does its part wrong. The caller
  * gets an error with a code, and nothing is left: no process, descriptor, lease, group or uid.
  */
 const neverReadyMs = 400
@@ -98,7 +98,7 @@ suite('A start that breaks leaves nothing', { skip: unable() }, () => {
       })
   })
 
-  test('When somebody else takes its group away, its end is told all the same, and others go on', async (t) => {
+  test('When another process removes its cgroup, its end is reported all the same, and other walls run on', async (t) => {
     if (unableTo('python') || openCgroups()?.version !== 1) return t.skip('no such groups here')
     await using whole = await openWhole()
     const [wall, other] = [await whole.start('python'), await whole.start('python')]

@@ -21,8 +21,8 @@ import { emptyGroups } from './groups.ts'
 import { openWhole, type WholeWall } from './whole-wall.ts'
 
 /**
- * Walls for whole programs, from outside: what holds them, that nothing of them is left, and that whoever dies takes
- * them along. With control groups where there are some, and without.
+ * Walls for whole programs, from outside: their bounds, that nothing of them is left, and that they die with warden and
+ * server. With cgroups where there are some, and without.
  */
 const MiB = 2 ** 20
 /** A machine that stood still does not do so each time. */
@@ -123,7 +123,7 @@ print('ready', s.recv(100).decode(), flush=True)`)
       assert.deepEqual([how, exit.exitCode, exit.signal], ['exit', 0, null])
     })
 
-  test('has nothing that listens where nobody asked for it', async () => {
+  test('has no listener unless the claim requested it', async () => {
     await using stand = await openWhole()
     const wall = await stand.start()
     await wall.claim()
@@ -223,7 +223,7 @@ except OSError as e: print('ready', type(e).__name__, flush=True)`)
         await leavesNothing(wall)
       })
 
-      test(`${jailKind}, held by ${by}: whoever left its family, or stopped, goes with it`, async () => {
+      test(`${jailKind}, held by ${by}: reparented and stopped processes are killed with it`, async () => {
         await using stand = await openWhole(wish)
         const wall = await stand.start('python', jailKind)
         await wall.claim({ processes: 16, cpu: 0.1 })
@@ -252,7 +252,7 @@ except OSError as e: print('ready', type(e).__name__, flush=True)`)
         })
     }
 
-  test('ends with its program, whoever of its children went on', async () => {
+  test('ends with its program, even if children of it run on', async () => {
     for (const jailKind of ways) {
       await using stand = await openWhole()
       const wall = await stand.start('python', jailKind)
@@ -265,7 +265,7 @@ except OSError as e: print('ready', type(e).__name__, flush=True)`)
     }
   })
 
-  test('is had by whoever gives way to others already', () => {
+  test('can be started by a user with a raised nice value', () => {
     const script = `
 const { openWhole } = await import(${JSON.stringify(new URL('whole-wall.ts', import.meta.url).href)})
 await using whole = await openWhole()

@@ -52,7 +52,7 @@ suite('The warden', { skip: isLinux ? false : 'only Linux has these jails' }, ()
     await warden.close()
   })
 
-  test('gives a wall to one tenant for good; our own probe binds it to nobody', async () => {
+  test('binds a wall to one tenant for good; the probe binds it to none', async () => {
     await using stand = open()
     const wall = await stand.start()
     const claim = (tenant: string) =>

@@ -9,7 +9,7 @@ import { spareDiskBytes, usualCalls, type ProgramSpares } from '../../walls/prog
 
 export interface GuestFacts {
   readonly availability: Availability
-  /** Languages that are not there. */
+  /** Languages that are missing on this machine. */
   readonly without: readonly Language[]
 }
 
@@ -38,8 +38,8 @@ def main(input): return input * 2`,
 }
 
 /**
- * Runs a guest of each language to its end. The proof that the sentry answers, and not this kernel, is the release of
- * the kernel that the guest saw. Throws where there is no such wall.
+ * Runs a guest of each language to its end. The kernel release that the guest sees proves that the sentry answers its
+ * calls and not this kernel. Throws if there is no such wall.
  */
 export async function probe(provider: Provider, spares: ProgramSpares): Promise<GuestFacts> {
   const { wall } = await spares.take({ language: 'node', disk: spareDiskBytes, calls: usualCalls })
@@ -63,7 +63,7 @@ export async function probe(provider: Provider, spares: ProgramSpares): Promise<
   }
 }
 
-/** Throws MayflyError NO_JAIL where the guest saw this machine's own kernel. */
+/** Throws MayflyError NO_JAIL if the guest sees the release of this machine's kernel. */
 async function versionBy(provider: Provider, guest: Probe): Promise<string> {
   const [version = 'unknown', kernel = ''] = (await assertAnswers(provider, guest))
     .trim()

@@ -22,7 +22,7 @@ export interface GvisorOptions {
   readonly warden: WardenClient
   readonly emitter: Emitter
   readonly warm: ProgramSparesOptions['warm']
-  /** Spares of each program: how many while nobody asks, and the most. */
+  /** Spares of each program: minimum, also without demand, and maximum. */
   readonly least: number
   readonly most: number
   readonly openEgressPath: OpenEgressPath

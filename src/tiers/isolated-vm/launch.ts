@@ -11,10 +11,10 @@ export interface WorkerSettings {
 
 const here = (place: string) => fileURLToPath(new URL(`../../../${place}`, import.meta.url))
 
-/** The native half of what makes JavaScript of TypeScript. */
+/** Package with the native binding of the TypeScript transformer. */
 const transformer = () => bindingOf('@oxc-transform/binding')
 
-/** The isolate worker: Node, isolated-vm, the transformer of TypeScript and the guest's own files, nothing else of this machine. */
+/** The isolate worker: it sees Node, isolated-vm, the TypeScript transformer and the guest's files of this machine. */
 export function isolateWorker(
   settings: WorkerSettings,
   without: readonly JailLayer[],

@@ -19,21 +19,21 @@ export interface IsolateOptions {
   /** Isolates kept ready in each worker. */
   readonly spares: number
   readonly wallsMax: number
-  /** Whether a worker that is bound to nobody is always kept; true unless given. */
+  /** Whether a spare worker without a tenant is always kept; true by default. */
   readonly keepReady?: boolean
-  /** Without it a guest has no network, whatever it was granted. */
+  /** Without it guests have no network, even if granted. */
   readonly openEgressPath?: OpenEgressPath
-  /** Without it a guest has no folder, whatever it was granted. */
+  /** Without it guests have no folders, even if granted. */
   readonly openFolders?: OpenFolders
 }
 
-/** Spares are made with this limit; a job that asks for another gets an isolate made on its own time. */
+/** Memory limit of spare isolates; for a job with another limit an isolate is made on demand. */
 export const spareMiB = 128
 
-/** The capability that leaves WebAssembly in a realm. Its memory is counted by the warden, not by the isolate. */
+/** Capability that keeps WebAssembly in a realm. Its memory counts for the wall, not for the isolate. */
 const webAssembly = 'webassembly'
 
-/** Controls that a live isolate closes while it runs: everything else it never had. */
+/** Controls that an isolate can close while it runs; others it never has. */
 const tightens = [
   'network',
   'files',
@@ -92,7 +92,7 @@ export function createIsolateProvider(options: IsolateOptions): Provider {
 function settingsOf({ controls }: Profile) {
   return {
     memoryMiB: Math.max(8, Math.round(controls.memory / 2 ** 20)),
-    // Named, not implied: `any` is every capability that a guest may call.
+    // Must be named: `any` covers only capabilities that a guest calls.
     webAssembly: controls.capabilities !== 'any' && controls.capabilities.includes(webAssembly),
   }
 }

@@ -10,15 +10,15 @@ import { echo, type Faults, type Script } from './script.ts'
 export interface MockOptions {
   readonly script?: Script
   readonly faults?: Faults
-  /** Makes the default script's waits random, and the same again for the same seed. */
+  /** Seed of the default script's random waits. */
   readonly seed?: number
-  /** Beside MAYFLY_ENV: where either says `production` there is no mock. */
+  /** Like MAYFLY_ENV: if either is `production` there is no mock. */
   readonly environment?: string
 }
 
 /**
- * A provider that runs nothing: it answers from a script, and keeps the contract as strictly as a real wall. It
- * enforces every control in that nothing it does could break one. Strength 0, reached by its name alone.
+ * A provider that runs no code: it plays a script, and keeps the contract as strictly as a real wall. It declares every
+ * control as enforced, because a script cannot break one. Strength 0; selected only by its name.
  */
 export function createMockProvider(options: MockOptions = {}): Provider {
   const { script = echo(options.seed), faults = {} } = options

@@ -112,7 +112,7 @@ export class MockSandbox implements Sandbox {
     return Promise.reject(new MayflyError('UNAVAILABLE', 'Cannot thaw: provider "mock" does not'))
   }
 
-  /** A mock has no wall to see anything. */
+  /** No events: a mock has no wall. */
   watch(): void {}
 
   capture(): Promise<Capture> {
@@ -155,7 +155,7 @@ export class MockSandbox implements Sandbox {
     if (!this.#hasEnded) await this.#do(step, io)
   }
 
-  /** The script once more for each call of a batch; its last step answers that call alone. */
+  /** Plays the script for one call of a batch; its last step answers that call. */
   async #playCall(task: Task, call: number, io: TaskIo): Promise<void> {
     const { script, clock } = this.#parts
     const inputs = parseJson(task.inputText) as readonly unknown[]
@@ -184,7 +184,7 @@ export class MockSandbox implements Sandbox {
     this.#answer(resultText, encoding)
   }
 
-  /** Chunk by chunk, each after the one before it was taken. */
+  /** Sends in chunks, each after the one before was taken. */
   async #send(data: string | Uint8Array, to: (chunk: Uint8Array) => void | Promise<void>) {
     const bytes = typeof data === 'string' ? Buffer.from(data) : data
     for (let at = 0; at < bytes.length && !this.#hasEnded; at += chunkBytesMax) {
@@ -222,7 +222,7 @@ export class MockSandbox implements Sandbox {
     this.#after(fault, () => this.#finish(killedBy(cause)))
   }
 
-  /** The first end is the end. */
+  /** Ends the life; later ends are dropped. */
   #finish(end: Pick<TaskEnd, 'status'> & Partial<TaskEnd>): void {
     if (this.#hasEnded) return
     this.#state = 'ended'
@@ -244,7 +244,7 @@ export class MockSandbox implements Sandbox {
     return { controls: this.#controls, took: 0, unenforced: open }
   }
 
-  /** Does not wait for what is due, so that a play without waits is one turn of the loop. */
+  /** Waits unless `ms` has passed, so that a script without waits is played in one turn of the event loop. */
   async #sleep(ms: number): Promise<void> {
     if (ms > 0) await new Promise<void>((resolve) => this.#after(ms, resolve))
   }

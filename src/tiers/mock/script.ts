@@ -6,8 +6,8 @@ import { seeded } from './seeded.ts'
 import { parseJson } from '../../lib/parse-json.ts'
 
 /**
- * Steps that a mock sandbox plays for a task, in order; it runs none of its code. A script without a last step that ends
- * it goes on until it is killed.
+ * Steps that a mock sandbox plays for a task, in order; it runs none of the task's code. A script without an end as its
+ * last step runs until it is killed.
  */
 export type Script = (task: Task) => readonly ScriptStep[]
 
@@ -20,14 +20,14 @@ export type ScriptStep = { readonly at?: number } & (
   | { readonly artifact: { readonly path: string; readonly bytes: Uint8Array } }
   /** Uses that many bytes; above the limit the life ends. */
   | { readonly memory: number }
-  /** Has used that many milliseconds of processor time so far. */
+  /** Sets its CPU time so far, in milliseconds. */
   | { readonly cpu: number }
   | { readonly call: { readonly name: string; readonly argsText: string } }
   | { readonly result: unknown }
   | { readonly resultText: string; readonly encoding: Encoding }
   | { readonly error: OutcomeError }
   | { readonly limit: LimitCode }
-  /** The wall is lost, and the job with it. */
+  /** Loses the wall and its job. */
   | { readonly crash: string }
 )
 
@@ -41,11 +41,11 @@ export interface Faults {
   readonly tighten?: number | 'never' | 'throws' | readonly Control[]
   /** Does not end zones. */
   readonly endZone?: 'never' | 'throws'
-  /** Freezes, which it else refuses to. */
+  /** Freezes; refused by default. */
   readonly freeze?: 'works'
 }
 
-/** Says that it is a mock and gives the input back, after 0.2 to 3 ms where a seed is given, else at once. */
+/** Prints that it is a mock and returns the input: at once, or with a seed after 0.2 to 3 ms. */
 export function echo(seed?: number): Script {
   const random = seed === undefined ? () => 0 : seeded(seed)
   return (task) => {

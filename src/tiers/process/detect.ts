@@ -13,15 +13,15 @@ interface Found {
   readonly availability: Availability
   /** Whether its walls have a sentinel. */
   readonly isWatched: boolean
-  /** Languages that are not there. */
+  /** Languages that are missing on this machine. */
   readonly without: readonly Language[]
-  /** How fast it reads from the disk below /usr can be bound: not every disk takes one. */
+  /** Whether the rate of reads from the disk below /usr can be limited: not every block device supports that. */
   readonly bindsIo: boolean
 }
 
 const PYTHON = '/usr/bin/python3'
 const BASH = '/bin/bash'
-/** For a wall that is ended before it has a job: what counts is what the kernel says it holds. */
+/** Bounds for a wall that is killed before it has a job: only the mechanism that the kernel reports matters. */
 const boundIo = { tenant: probeTenant, memory: 2 ** 27, deadline: 5_000, io: 2 ** 24 } as const
 
 const inJs: Probe = {
@@ -53,8 +53,8 @@ def main(input): return json.loads(str(input * 2))`,
 }
 
 /**
- * Runs a guest of each language to its end, lets a program try the calls that the filter forbids, and looks at what holds
- * the wall. Throws where there is none; a wall with less than namespaces, filter and bounds is one, but not this strong.
+ * Runs a guest of each language to its end, has a program probe the calls that the filter forbids, and checks the layers
+ * of the wall. Throws if there is no wall; one without namespaces, filter or bounds is available, but not this strong.
  */
 export async function probe(
   provider: Provider,
@@ -120,7 +120,7 @@ async function pythonBy(
   }
 }
 
-/** Namespaces for the network, the processes and the files; without them a program is held by filters alone. */
+/** Whether the wall has network, PID and mount namespaces; without them only filters hold a program. */
 function isWhole({ layers }: Wall): boolean {
   const needed = ['network namespace', 'pid namespace', 'empty root', 'seccomp']
   return needed.every((layer) => layers.includes(layer))

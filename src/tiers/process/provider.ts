@@ -28,15 +28,15 @@ export interface ProcessOptions {
   readonly warden: WardenClient
   readonly emitter: Emitter
   readonly warm: ProgramSparesOptions['warm']
-  /** Spares of each program: how many while nobody asks, and the most. */
+  /** Spares of each program: minimum, also without demand, and maximum. */
   readonly least: number
   readonly most: number
   readonly openEgressPath: OpenEgressPath
-  /** For what runs in a realm there: without it such a guest has no folder. */
+  /** Opens granted folders for guests in a realm; without it they have none. */
   readonly openFolders?: OpenFolders
 }
 
-/** On every machine that has such a wall. */
+/** Controls enforced on every machine that has such a wall. */
 const enforced: readonly Control[] = [
   'network',
   'files',
@@ -80,7 +80,7 @@ export function createProcessProvider(options: ProcessOptions): Provider {
     get enforces() {
       return bindsIo ? [...enforced, 'io' as const] : enforced
     },
-    /** Files and calls where there is a sentinel: a wall has it asked about them when its life closes some. */
+    /** With a sentinel also files and system calls: it answers those classes that a phase of the life closes. */
     get tightens() {
       return [...tightenedAlways, ...(isWatched ? (['files', 'syscalls'] as const) : [])]
     },
@@ -118,7 +118,7 @@ export function createProcessProvider(options: ProcessOptions): Provider {
   return provider
 }
 
-/** Throws PROTOCOL, and kills the wall, where a program has no outputs. */
+/** Kills the wall and throws PROTOCOL if a program came without its output sockets. */
 function guestOf(
   profile: Profile,
   { wall, held, listener }: ClaimedProgram,
@@ -139,7 +139,7 @@ function guestOf(
   throw new MayflyError('PROTOCOL', `Cannot use wall "${wall.wall.id}": it came without streams`)
 }
 
-/** Whether it runs as a program of its own, and not in an isolate. */
+/** Whether the job runs as a whole program and not in an isolate. */
 function isProgram({ language }: Pick<Profile, 'language'>): boolean {
   return programOf(language) !== 'isolated-vm'
 }

@@ -4,7 +4,7 @@ import type { JailLayer } from '../../jail/facts.ts'
 
 const here = (place: string) => fileURLToPath(new URL(`../../../${place}`, import.meta.url))
 
-/** The wasm worker: Node and the guest's own files, nothing else of this machine. */
+/** The wasm worker: it sees Node and the guest's files of this machine. */
 export function wasmWorker(without: readonly JailLayer[]): JailedProgram {
   return {
     name: 'wasi',

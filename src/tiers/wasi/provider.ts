@@ -13,16 +13,16 @@ export interface WasiOptions {
   readonly warden: WardenClient
   readonly emitter: Emitter
   readonly wallsMax: number
-  /** Whether a worker that is bound to nobody is always kept; true unless given. */
+  /** Whether a spare worker without a tenant is always kept; true by default. */
   readonly keepReady?: boolean
 }
 
-/** An instance is made in microseconds, so that none is made ahead; the protocol wants a size all the same. */
+/** No spare instances, because one is made in microseconds; the protocol requires a size. */
 const noSpares = { spares: 0, spareMiB: 8 }
 
 /**
- * WebAssembly modules in jailed, disposable worker processes: strength 2, for a module reaches nothing but its own
- * memory and the few functions it is given.
+ * WebAssembly modules in jailed, disposable worker processes: strength 2, because a module reaches only its own memory
+ * and the few functions that it imports.
  */
 export function createWasiProvider(options: WasiOptions): Provider {
   const { warden, emitter } = options

@@ -30,7 +30,7 @@ async function stoppedOne() {
 }
 
 suite('A wall that was stopped by signals', () => {
-  test('stands still as long as nobody in it runs', async () => {
+  test('stands still as long as no process of it runs', async () => {
     await using one = await stoppedOne()
     const { resources } = wall()
     beginStill(resources, [one.pid])
@@ -38,7 +38,7 @@ suite('A wall that was stopped by signals', () => {
     assert.equal(whyMoved(resources), undefined)
   })
 
-  test('moved when its group used processor time, though nobody was seen', () => {
+  test('moved when its group used CPU time, although no process was seen running', () => {
     const { resources, spent } = wall()
     beginStill(resources, [])
     spent.ms += 50
@@ -48,7 +48,7 @@ suite('A wall that was stopped by signals', () => {
     assert.match(whyMoved(resources) ?? '', /went on/)
   })
 
-  test('moved when each look finds somebody new, though each was over when it was looked at', async () => {
+  test('moved when each sample finds a new process, although each had ended by then', async () => {
     const { resources } = wall()
     beginStill(resources, [])
     const gone: number[] = []
@@ -64,7 +64,7 @@ suite('A wall that was stopped by signals', () => {
     )
   })
 
-  test('and whoever moved while it was copied is ended after the copy', () => {
+  test('and is ended after the copy if it moved during it', () => {
     const { resources, spent } = wall()
     beginStill(resources, [])
     beginCopy(resources)

@@ -37,7 +37,7 @@ test('A wall that executes programs without end is told to try again', () => {
   assert.ok(answers.includes(constants.errno.EAGAIN))
 })
 
-test('A program that cannot be put into its zone is ended, and whoever looks goes on', async () => {
+test('A program that cannot be put into its zone is ended, and the scan goes on', async () => {
   const child = spawn('sleep', ['30'])
   await once(child, 'spawn')
   const { zones, told } = zonesOf([{ kind: 'naps', programs: ['*'], life: 1000 }], false, () => {

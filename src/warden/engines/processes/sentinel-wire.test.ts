@@ -3,7 +3,7 @@ import { suite, test } from 'node:test'
 import { readWord } from './sentinel-wire.ts'
 
 suite('The words of a sentinel', () => {
-  test('Names are read as they are written on disk, and what is no text harms nobody', () => {
+  test('Names are decoded as they are on disk, and invalid UTF-8 is harmless', () => {
     assert.equal(pathIn('/work/\\u00c3\\u00a9'), '/work/é')
     assert.equal(pathIn('/bin/true'), '/bin/true')
     assert.equal(pathIn('\\u00a9/cut'), '\ufffd/cut')

@@ -30,7 +30,7 @@ test('Usage of a wall in which nothing ran is not read again, and is once someth
   assert.equal(found.reads, 2)
 })
 
-test('Usage of a wall whose CPU time nobody counts is read each time', () => {
+test('Usage of a wall without a CPU counter is read each time', () => {
   const { wall: uncounted, found } = wall(() => undefined)
   usageOf(uncounted)
   const { reads } = found

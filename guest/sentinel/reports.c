@@ -55,7 +55,7 @@ static int may_report(int kind) {
   return 1;
 }
 
-/* Returns true if reported. `wrote`: time of the last write to the executable, in milliseconds of
+/* Returns true if reported. `wrote`: ctime of the executable, in milliseconds of
  * CLOCK_MONOTONIC; below 0 if unknown. */
 int report_run(pid_t pid, int call, int class, int is_denied, int writes, const char *path, double wrote) {
   int kind = path && is_secret(path) ? OF_SECRETS : is_denied ? OF_REFUSALS : class == EXEC ? OF_EXECS : OF_REST;

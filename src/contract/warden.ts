@@ -184,7 +184,7 @@ export interface SystemCallReport {
   readonly denied: boolean
   readonly writes: boolean
   readonly path?: string
-  /** For an exec: mtime of the file, on the same clock as `monotonic`. */
+  /** For an exec: ctime of the file, which no program can set back, on the same clock as `monotonic`. */
   readonly wrote?: number
   /** Calls dropped so far by the rate limit. */
   readonly leftOut: number

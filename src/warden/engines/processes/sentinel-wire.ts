@@ -112,7 +112,7 @@ const word = z.discriminatedUnion('kind', [
     leftOut: count,
     /** Canonical path in the wall's root; of an exec the last component stays unresolved. Informative: no decision used it. */
     path: name.exactOptional(),
-    /** Time of the last write or the creation of an executed file, in milliseconds of CLOCK_MONOTONIC. */
+    /** ctime of an executed file, in milliseconds of CLOCK_MONOTONIC. */
     wrote: z.number().min(0).exactOptional(),
   }),
 ])

@@ -15,8 +15,8 @@ import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import { bootId, identify, isAlive } from '../os/proc.ts'
 import { openLeases, type Lease } from './lease.ts'
-import { scratchOf } from './engines/processes/scratch.ts'
-import { remainsOf, sweepDead } from './engines/processes/sweep.ts'
+import { wallFolder } from './engines/wall-folder.ts'
+import { remainsOf, sweepDead } from './engines/sweep.ts'
 import type { DeadEnclosure } from '../contract/engine.ts'
 
 const end = (_engine: string, dead: readonly DeadEnclosure[]) => sweepDead(dead)
@@ -62,7 +62,7 @@ suite('Leases', { skip: !existsSync('/proc/self/stat') && 'no /proc' }, () => {
   test('The scratch folder of a wall goes with it', () => {
     using folder = temporary()
     folder.put('w8.json', lease('w8'))
-    const scratch = scratchOf('w8')
+    const scratch = wallFolder('w8')
     mkdirSync(join(scratch, 'deep'), { recursive: true })
     writeFileSync(join(scratch, 'deep/file'), '')
     openLeases(folder.path).sweep(end)

@@ -18,7 +18,6 @@ function wall(busy: number) {
     },
     releaseLease: () => void done.push('lease'),
     killRest: () => void done.push('kill'),
-    isInGroup: true,
   }
   // Without a uid: a release kills what else has it, and a test must not name one that others have.
   return { killed: { id: 'w1', slot: undefined, cgroup, processes: [] }, parts, done }

@@ -34,12 +34,6 @@ export async function releaseOnceGone(
     readonly releaseLease: (id: string) => void
     /** Called before each pause: a chance to kill what is left. */
     readonly killRest?: () => void
-    /**
-     * Every process of the wall is in its cgroup, which is removed only once it is empty. Its uid may still show then: a
-     * zombie whose parent was killed first keeps it until init reaps, half a second on a busy machine, and a scan of /proc
-     * to tell so takes 5 to 12 ms.
-     */
-    readonly isInGroup?: boolean
   },
 ): Promise<void> {
   const { id, slot, cgroup, processes } = wall
@@ -49,7 +43,10 @@ export async function releaseOnceGone(
   let isOver = false
   // Not called again after a success: removing a group takes up to six rmdir(2).
   const isHeld = () => !isOver && !(isOver = !isLeft() && cgroup?.remove() !== false)
-  const isInGroup = parts.isInGroup && cgroup !== undefined
+  // Every process of the wall is in its cgroup, which is removed only once it is empty. Its uid may still show then: a
+  // zombie whose parent was killed first keeps it until init reaps, half a second on a busy machine, and a scan of /proc
+  // to tell so takes 5 to 12 ms.
+  const isInGroup = cgroup !== undefined
   const hasOthers = watchOthers(slot, isInGroup ? SCAN_MS.inBackground : SCAN_MS.first)
   const isBusy = isInGroup ? isHeld : () => hasOthers() || isHeld()
   const until = performance.now() + KILL_MS_MAX

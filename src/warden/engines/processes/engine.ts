@@ -11,6 +11,7 @@ import type {
 } from '../../../contract/engine.ts'
 import { closing, noJail } from '../refusals.ts'
 import { Starts } from '../starts.ts'
+import { remainsOf, sweepDead } from '../sweep.ts'
 import { messageOf } from '../../../contract/error.ts'
 import { openCompiled } from '../../../jail/compiled.ts'
 import type { JailCommand, JailedProgram } from '../../../jail/embedded.ts'
@@ -31,7 +32,6 @@ import { releaseResources } from './release.ts'
 import type { WallResources } from './resources.ts'
 import { SentinelSource } from './sentinel-source.ts'
 import { spawnFor } from './start.ts'
-import { remainsOf, sweepDead } from './sweep.ts'
 
 /**
  * Walls that are processes of this kernel: namespaces, seccomp, Landlock, cgroups, and a sentinel for whole programs.

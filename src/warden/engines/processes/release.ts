@@ -4,7 +4,7 @@ import { releaseOnceGone } from '../release-once-gone.ts'
 import { closeListener } from './egress-listener.ts'
 import { killWall } from './kill.ts'
 import type { WallResources } from './resources.ts'
-import { removeScratch } from './scratch.ts'
+import { removeWallFolder } from '../wall-folder.ts'
 
 /** Delay until the members of the cgroup are killed: those that a failed start left have no parent that would kill them. */
 const REST_AFTER_MS = 16
@@ -26,10 +26,9 @@ export async function releaseResources(
       // The sentinel has the wall's uid and is in no group.
       if (sentinel)
         await Promise.race([sentinel.ended, delay(SENTINEL_MS_MAX, undefined, { ref: false })])
-      if (scratch) await removeScratch(id)
+      if (scratch) await removeWallFolder(id)
     },
     releaseLease,
-    isInGroup: true,
     killRest() {
       if (performance.now() - began >= REST_AFTER_MS)
         signalAll(cgroup?.processes() ?? [], 'SIGKILL')

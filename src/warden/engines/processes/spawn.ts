@@ -13,7 +13,7 @@ import { niceOf } from '../../nice.ts'
 import { markOf } from './orphans.ts'
 import { listenTo } from '../../readiness.ts'
 import type { WallResources } from './resources.ts'
-import { makeScratch } from './scratch.ts'
+import { makeScratch } from '../wall-folder.ts'
 import { Sentinel } from './sentinel.ts'
 
 /** File descriptors of a wall's sockets. A worker speaks by one; a whole program has both outputs as well. */

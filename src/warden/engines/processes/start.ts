@@ -11,7 +11,7 @@ import type { CgroupRoot } from '../../../os/cgroup-interface.ts'
 import { findLayers } from '../../../jail/layers.ts'
 import { composeJail } from './program.ts'
 import type { WallResources } from './resources.ts'
-import { scratchOf } from './scratch.ts'
+import { wallFolder } from '../wall-folder.ts'
 import { freeSlot, type Slot } from '../../slots.ts'
 import { spawnWall } from './spawn.ts'
 
@@ -60,7 +60,7 @@ function spawnWith(
   const id = `w${randomBytes(8).toString('hex')}`
   const isWhole = program.whole !== undefined
   const hasRoot = facts.namespaces && !without.includes('namespaces')
-  const scratch = isWhole && !hasRoot ? scratchOf(id) : undefined
+  const scratch = isWhole && !hasRoot ? wallFolder(id) : undefined
   const command = composeJail(jailKindOf(spec), prepared(program, parts.compiled), facts, {
     uid: slot?.uid,
     without,

@@ -8,8 +8,8 @@ import type {
   EngineOptions,
 } from '../../../contract/engine.ts'
 import { closing, noJail } from '../refusals.ts'
+import { sweepDead } from '../sweep.ts'
 import type { RunscStarter } from './start.ts'
-import { sweepDead } from './sweep.ts'
 
 /**
  * Walls that are containers of runsc: gVisor's kernel in user space (the sentry) answers every system call of the

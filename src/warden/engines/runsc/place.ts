@@ -1,10 +1,10 @@
-import { chownSync, mkdirSync, rmSync } from 'node:fs'
-import { rm } from 'node:fs/promises'
+import { chownSync, mkdirSync } from 'node:fs'
 import path from 'node:path'
+import { wallFolder } from '../wall-folder.ts'
 
 /**
  * Folder of a wall: `config.json` of the bundle, runsc's state with the sentry's control socket, and the socket of its egress
- * path. Named by the wall, so that a sweep finds it by the lease; short, because the path of a socket holds 107 bytes.
+ * path. Short, because the path of a socket holds 107 bytes.
  */
 export interface WallFolder {
   readonly all: string
@@ -12,11 +12,8 @@ export interface WallFolder {
   readonly egress: string
 }
 
-/** Independent of TMPDIR: the next warden has to find what the last one left. */
-const BASE = '/tmp'
-
 export function folderOf(wall: string): WallFolder {
-  const all = path.join(BASE, `mayfly-${wall}`)
+  const all = wallFolder(wall)
   return { all, state: path.join(all, 'state'), egress: path.join(all, 'egress') }
 }
 
@@ -28,18 +25,4 @@ export function makeFolder(folder: WallFolder, uid: number | undefined): void {
   for (const place of [state, egress]) mkdirSync(place, { mode: 0o755 })
   if (uid === undefined) return
   for (const place of [all, state, egress]) chownSync(place, uid, uid)
-}
-
-/** Never follows a symlink. What cannot be removed now is found by its lease later. */
-export async function removeFolder(wall: string): Promise<void> {
-  await rm(folderOf(wall).all, { recursive: true, force: true }).catch(() => undefined)
-}
-
-/** Removes the folder of a wall whose warden died. */
-export function sweepFolder(wall: string): void {
-  try {
-    rmSync(folderOf(wall).all, { recursive: true, force: true })
-  } catch {
-    // /tmp is world-writable: another user may have made a folder of this name since.
-  }
 }

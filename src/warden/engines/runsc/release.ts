@@ -1,7 +1,7 @@
 import { signalAll } from '../../../os/signal.ts'
 import { releaseOnceGone } from '../release-once-gone.ts'
 import { killResources } from './kill.ts'
-import { removeFolder } from './place.ts'
+import { removeWallFolder } from '../wall-folder.ts'
 import type { RunscResources } from './wall.ts'
 
 /** Kills what is left and releases all that the wall holds; see `releaseOnceGone`. */
@@ -11,9 +11,8 @@ export async function releaseResources(
 ): Promise<void> {
   killResources(resources)
   await releaseOnceGone(resources, {
-    removeFolder: () => removeFolder(resources.id),
+    removeFolder: () => removeWallFolder(resources.id),
     releaseLease,
-    isInGroup: true,
     killRest: () => signalAll(resources.cgroup?.processes() ?? [], 'SIGKILL'),
   })
 }

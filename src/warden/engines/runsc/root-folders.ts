@@ -2,8 +2,8 @@ import { randomBytes } from 'node:crypto'
 import { lstatSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import type { EngineHost } from '../../../contract/engine.ts'
-import { folderOf, sweepFolder } from './place.ts'
-import { remainsOf } from './sweep.ts'
+import { remainsOf } from '../sweep.ts'
+import { sweepWallFolder, wallFolder } from '../wall-folder.ts'
 
 /**
  * Roots of walls: the empty folders and files that mounts need, links, and small files of `/etc`. Walls of one program have
@@ -45,7 +45,7 @@ export class RootFolders {
     const known = this.#made.get(name)
     if (known && performance.now() - known.madeAt < AGE_MS_MAX) return known.place
     const id = `r${randomBytes(8).toString('hex')}`
-    const place = folderOf(id).all
+    const place = wallFolder(id)
     this.#host.lease(id, remainsOf([], null))
     try {
       writeRoot(place, content())
@@ -65,7 +65,7 @@ export class RootFolders {
   }
 
   #remove(id: string): void {
-    sweepFolder(id)
+    sweepWallFolder(id)
     this.#host.releaseLease(id)
   }
 }

@@ -20,17 +20,18 @@ import { readiness } from '../../readiness.ts'
 import { freeSlot } from '../../slots.ts'
 import { closing } from '../refusals.ts'
 import { Starts } from '../starts.ts'
+import { remainsOf } from '../sweep.ts'
+import { removeWallFolder } from '../wall-folder.ts'
 import { rootContent, writeBundle } from './bundle.ts'
 import { statePids } from './control.ts'
 import { RunscEnclosure } from './enclosure.ts'
 import { killResources } from './kill.ts'
 import { memoryOf, sentryOf, spentMs } from './measure.ts'
-import { folderOf, makeFolder, removeFolder, type WallFolder } from './place.ts'
+import { folderOf, makeFolder, type WallFolder } from './place.ts'
 import { programFor, type RunscProgram } from './program.ts'
 import { releaseResources } from './release.ts'
 import { RootFolders, writeRoot } from './root-folders.ts'
 import { commandFor, spawnRunsc, type Programs } from './spawn.ts'
-import { remainsOf } from './sweep.ts'
 import type { RunscResources, RunscWall } from './wall.ts'
 
 const READY_MS_MAX = 15_000
@@ -112,7 +113,7 @@ export class RunscStarter {
       return spawnRunsc({ id, slot, folder, cgroup, ...programs })
     } catch (error) {
       cgroup?.remove()
-      void removeFolder(id)
+      void removeWallFolder(id)
       this.#host.releaseLease(id)
       slot?.release()
       throw error

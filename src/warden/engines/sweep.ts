@@ -1,9 +1,8 @@
-import type { DeadEnclosure, Remains } from '../../../contract/engine.ts'
-import { openCgroups } from '../../../os/cgroup.ts'
-import { type CgroupRoot } from '../../../os/cgroup-interface.ts'
-import { isAlive, type ProcessIdentity } from '../../../os/proc.ts'
-import { signalAll } from '../../../os/signal.ts'
-import { sweepScratch } from './scratch.ts'
+import type { DeadEnclosure, Remains } from '../../contract/engine.ts'
+import { openCgroups } from '../../os/cgroup.ts'
+import { isAlive, type ProcessIdentity } from '../../os/proc.ts'
+import { signalAll } from '../../os/signal.ts'
+import { sweepWallFolder } from './wall-folder.ts'
 
 /**
  * Ends what dead wardens left, by their leases. A lease names processes with their start times, so a pid that was reused
@@ -13,14 +12,14 @@ const SWEEP_MS_MAX = 1500
 const SWEEP_POLL_MS = 5
 const doze = new Int32Array(new SharedArrayBuffer(4))
 
-interface ProcessRemains {
+interface WallRemains {
   readonly processes: readonly ProcessIdentity[]
   readonly cgroup: string | null
 }
 
-/** Data of a lease of this engine. */
+/** Data of a lease. */
 export function remainsOf(processes: readonly ProcessIdentity[], cgroup: string | null): Remains {
-  const remains: ProcessRemains = { processes, cgroup }
+  const remains: WallRemains = { processes, cgroup }
   return { ...remains }
 }
 
@@ -28,13 +27,13 @@ export function sweepDead(dead: readonly DeadEnclosure[]): void {
   const here = dead.filter(({ isThisBoot }) => isThisBoot).map(({ remains }) => read(remains))
   for (const remains of here) killRemains(remains)
   const until = performance.now() + SWEEP_MS_MAX
-  for (const remains of here) clearRemains(remains, until)
-  for (const { id } of dead) sweepScratch(id)
+  for (const remains of here)
+    while (!isCleared(remains) && performance.now() < until) Atomics.wait(doze, 0, 0, SWEEP_POLL_MS)
+  for (const { id } of dead) sweepWallFolder(id)
 }
 
 /** Data of a lease, a file of this user; data of another shape names no process. */
-function read(remains: Remains): ProcessRemains {
-  const { processes, cgroup } = remains
+function read({ processes, cgroup }: Remains): WallRemains {
   return {
     processes: Array.isArray(processes) ? processes.filter(isIdentity) : [],
     cgroup: typeof cgroup === 'string' ? cgroup : null,
@@ -45,7 +44,7 @@ function isIdentity(one: Partial<ProcessIdentity> | null): one is ProcessIdentit
   return Number.isSafeInteger(one?.pid) && typeof one?.startTime === 'number'
 }
 
-function killRemains({ processes, cgroup }: ProcessRemains): void {
+function killRemains({ processes, cgroup }: WallRemains): void {
   for (const { pid, startTime } of processes)
     if (isAlive(pid, startTime)) signalAll([pid], 'SIGKILL')
   // The kernel kills a PID namespace with its init; a wall without one is killed by the members of its cgroup.
@@ -53,10 +52,7 @@ function killRemains({ processes, cgroup }: ProcessRemains): void {
 }
 
 /** Removes the cgroup once its processes are gone (EBUSY until then). */
-function clearRemains({ processes, cgroup }: ProcessRemains, until: number): void {
-  const cgroups: CgroupRoot | undefined = cgroup ? openCgroups() : undefined
-  const isCleared = () =>
-    !processes.some(({ pid, startTime }) => isAlive(pid, startTime)) &&
-    (!cgroup || (cgroups?.remove(cgroup) ?? true))
-  while (!isCleared() && performance.now() < until) Atomics.wait(doze, 0, 0, SWEEP_POLL_MS)
+function isCleared({ processes, cgroup }: WallRemains): boolean {
+  if (processes.some(({ pid, startTime }) => isAlive(pid, startTime))) return false
+  return !cgroup || (openCgroups()?.remove(cgroup) ?? true)
 }

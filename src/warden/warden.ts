@@ -16,6 +16,7 @@ import { engineFor, engines } from './engines/index.ts'
 import { openLeases, type Leases } from './lease.ts'
 import { LiveWalls } from './live-walls.ts'
 import { operations, type Answer, type HandedOver } from './operations.ts'
+import { outOfDescriptors } from './refusals.ts'
 import type { HeadSigner } from './sign.ts'
 import { Starter } from './start.ts'
 
@@ -194,11 +195,4 @@ function failure(id: number, thrown: unknown): Reply {
     return { id, ok: false, code, message, ...(hint && { hint }) }
   }
   return { id, ok: false, code: 'INTERNAL', message: messageOf(error) }
-}
-
-/** EMFILE, wherever it was met. */
-function outOfDescriptors(): MayflyError {
-  return new MayflyError('OVERLOADED', 'Cannot start a wall: no file descriptors are left', {
-    hint: 'Allow Mayfly more open files ("ulimit -n"), or run fewer jobs at once',
-  })
 }

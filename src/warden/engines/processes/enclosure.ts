@@ -1,19 +1,20 @@
 import type { Server } from 'node:net'
-import {
-  goneMsMax,
-  type ClaimBounds,
-  type ClaimReadBack,
-  type Enclosure,
-  type EnclosureBounds,
-  type EnclosureEnd,
-  type EnclosureSockets,
-  type EngineReport,
-  type MemorySample,
-  type KillReceipt,
-  type WallRank,
+import { setTimeout as sleep } from 'node:timers/promises'
+import type {
+  ClaimBounds,
+  ClaimReadBack,
+  Enclosure,
+  EnclosureBounds,
+  EnclosureEnd,
+  EnclosureSockets,
+  EngineReport,
+  MemorySample,
+  KillReceipt,
+  WallRank,
 } from '../../../contract/engine.ts'
 import type { BoundMechanisms, Wall, WallUsage } from '../../../contract/warden.ts'
 import { proportionalBytes } from '../../../os/proc.ts'
+import { isGoneInTime } from '../wall-end.ts'
 import { closeCalls, closeProcesses, describeCall } from './calls.ts'
 import { claim } from './claim.ts'
 import { spentMs } from './cpu-time.ts'
@@ -22,7 +23,7 @@ import { closeListener, openListener } from './egress-listener.ts'
 import { killWall } from './kill.ts'
 import { wallOf, type ProcessWall } from './process-wall.ts'
 import type { ProgramZones } from './program-zones.ts'
-import { takeSockets } from './spawn.ts'
+import { handOver } from './spawn.ts'
 
 /** Time between the sentinel's report of the end and the exit of the wall's outermost process. */
 const OVER_MS_MAX = 1_000
@@ -72,8 +73,7 @@ export class ProcessEnclosure implements Enclosure {
   }
 
   handOver(): EnclosureSockets {
-    const { socket, streams } = takeSockets(this.#wall.resources)
-    return { handle: socket, ...(streams && { streams }) }
+    return handOver(this.#wall.resources)
   }
 
   async claim(bounds: ClaimBounds): Promise<ClaimReadBack> {
@@ -150,8 +150,8 @@ export class ProcessEnclosure implements Enclosure {
     // Read before the kill: /proc of a reaped process says nothing.
     this.#wall.spentSeen = Math.max(this.#wall.spentSeen, spentMs(this.#wall.resources))
     killWall(this.#wall.resources)
-    const isGone = await Promise.race([this.#gone.promise.then(() => true), delay(goneMsMax)])
-    return { tookMs: performance.now() - began, isGone: isGone === true }
+    const isGone = await isGoneInTime(this.#gone.promise)
+    return { tookMs: performance.now() - began, isGone }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -177,7 +177,8 @@ export class ProcessEnclosure implements Enclosure {
     if (child.exitCode === null && child.signalCode === null)
       await new Promise<void>((resolve) => void child.once('exit', () => resolve()))
     // Waits for the sentinel's last report, which has the cause: none is accepted after the end of the wall.
-    if (sentinel) await Promise.race([sentinel.silent, delay(OVER_MS_MAX)])
+    if (sentinel)
+      await Promise.race([sentinel.silent, sleep(OVER_MS_MAX, undefined, { ref: false })])
     return endOf(this.#wall)
   }
 
@@ -231,9 +232,4 @@ function zoneControl(zones: ProgramZones) {
     },
     end: (zone: string) => zones.end(zone, 'ended'),
   }
-}
-
-/** A bound on a wait that does not keep the event loop alive. */
-function delay(ms: number): Promise<undefined> {
-  return new Promise((resolve) => void setTimeout(() => resolve(undefined), ms).unref())
 }

@@ -9,7 +9,7 @@ import type {
   EngineHost,
   EngineOptions,
 } from '../../../contract/engine.ts'
-import { closing, noJail } from '../refusals.ts'
+import { closing, noJail } from '../../refusals.ts'
 import { Starts } from '../starts.ts'
 import { remainsOf, sweepDead } from '../sweep.ts'
 import { messageOf } from '../../../contract/error.ts'

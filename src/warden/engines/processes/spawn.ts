@@ -1,19 +1,20 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { closeSync, existsSync } from 'node:fs'
 import type { Socket } from 'node:net'
-import { MayflyError } from '../../../contract/error.ts'
+import type { EnclosureSockets } from '../../../contract/engine.ts'
 import { markPlace } from '../../../jail/bubblewrap.ts'
 import type { JailCommand } from '../../../jail/embedded.ts'
 import { step } from '../../../jail/launch-steps.ts'
 import { reopen, type CProgram } from '../../../jail/c-program.ts'
 import { handOverFd, sentinelDataFd } from '../../../jail/whole.ts'
-import { preferForOomKill, setNice } from '../../../os/priority.ts'
 import { identify } from '../../../os/proc.ts'
-import { niceOf } from '../../nice.ts'
-import { markOf } from './orphans.ts'
 import { listenTo } from '../../readiness.ts'
+import { outOfDescriptors } from '../../refusals.ts'
+import { entering, rankSpawned, shell } from '../spawned.ts'
 import type { WallResources } from './resources.ts'
 import { makeScratch } from '../wall-folder.ts'
+import { takeSockets } from '../wall-sockets.ts'
+import { markOf } from './orphans.ts'
 import { Sentinel } from './sentinel.ts'
 
 /** File descriptors of a wall's sockets. A worker speaks by one; a whole program has both outputs as well. */
@@ -45,13 +46,7 @@ export function spawnWall(
     // setsid: Ctrl-C, or a signal to the group of the warden, does not reach what runs inside before it has drained.
     detached: true,
   })
-  // 'error' is emitted asynchronously; unhandled, it would crash the warden with every other wall.
-  child.on('error', () => undefined)
-  // At once, while it has one thread: threads and children inherit this priority.
-  if (child.pid !== undefined) {
-    setNice(child.pid, niceOf.wall)
-    preferForOomKill(child.pid)
-  }
+  rankSpawned(child)
   if (data !== undefined) closeSync(data)
   const processes = child.pid === undefined ? [] : [identify(child.pid)]
   const complaint = listenTo(child)
@@ -84,13 +79,6 @@ function setUp(
   }
 }
 
-/** EMFILE: a spawn needs descriptors of the warden. */
-export function outOfDescriptors(): MayflyError {
-  return new MayflyError('OVERLOADED', 'Cannot start a wall: no file descriptors are left', {
-    hint: 'Allow Mayfly more open files ("ulimit -n"), or run fewer jobs at once',
-  })
-}
-
 function spawnSentinel(
   child: ChildProcess,
   { slot, cgroup }: Pick<WallResources, 'slot' | 'cgroup'>,
@@ -102,38 +90,24 @@ function spawnSentinel(
   return new Sentinel({ program, handed, uid: slot?.uid, lifts, pidsFile })
 }
 
-/**
- * The launcher enters its cgroup by itself, before it becomes anything else. Launchers ignore SIGTERM, SIGINT and SIGHUP
- * (execve keeps that): systemd's KillMode=control-group sends them SIGTERM too, and the wall would be lost before it
- * drained. Node and guest/process/python.py restore the defaults, so that user code finds none ignored.
- */
-const SHELL = '/bin/sh'
-const ENTER = `trap '' TERM INT HUP; until [ "$1" = -- ]; do echo 0 > "$1" || exit; shift; done; shift; exec "$@"`
-
-/** Entry into the cgroup as steps of the launcher. */
+/** The same as `entering`, as steps of the launcher. */
 function enteredBy(entryFiles: readonly string[]): readonly string[] {
   return [...step('ignore-signals'), ...step('group', ...entryFiles)]
 }
 
 /** Entry by a shell. Without one the warden moves the started launcher, which waits for every fork on the machine. */
 function viaShell(entryFiles: readonly string[], { file, args }: JailCommand) {
-  if (!existsSync(SHELL)) return { file, args }
-  return { file: SHELL, args: ['-c', ENTER, 'sh', ...entryFiles, '--', file, ...args] }
+  if (!existsSync(shell)) return { file, args }
+  return { file: shell, args: entering(entryFiles, [file, ...args]) }
 }
 
-/** The warden's end of a wall's sockets, to be passed to the server by SCM_RIGHTS and forgotten here. */
-export function takeSockets({ child, isWhole }: Pick<WallResources, 'child' | 'isWhole'>) {
-  const stdio = child.stdio as unknown as (Socket | null)[]
-  const take = (fd: number) => {
-    const socket = stdio[fd]!
-    // On exit of the child Node resumes every stream in `stdio`, and would read bytes off a socket handed over.
-    stdio[fd] = null
-    return socket
-  }
-  if (!isWhole) return { socket: stdio[WORKER.socket]!, streams: undefined }
-  // The stream keeps flowing: bytes up to the next listener are dropped.
-  stdio[2]!.removeAllListeners('data')
-  return { socket: take(WHOLE.socket), streams: { stdout: take(1), stderr: take(2) } }
+/** The warden's end of a wall's sockets; a worker's stays open here. */
+export function handOver({
+  child,
+  isWhole,
+}: Pick<WallResources, 'child' | 'isWhole'>): EnclosureSockets {
+  if (isWhole) return takeSockets(child, WHOLE.socket)
+  return { handle: child.stdio[WORKER.socket] as Socket }
 }
 
 type Stdio = 'ignore' | 'pipe' | number

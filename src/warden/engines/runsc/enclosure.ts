@@ -1,22 +1,22 @@
 import { once } from 'node:events'
-import type { Server, Socket } from 'node:net'
-import os from 'node:os'
-import {
-  goneMsMax,
-  type ClaimBounds,
-  type ClaimReadBack,
-  type Enclosure,
-  type EnclosureBounds,
-  type EnclosureEnd,
-  type EnclosureSockets,
-  type KillReceipt,
-  type MemoryCapture,
-  type MemorySample,
-  type WallRank,
+import type { Server } from 'node:net'
+import type {
+  ClaimBounds,
+  ClaimReadBack,
+  Enclosure,
+  EnclosureBounds,
+  EnclosureEnd,
+  EnclosureSockets,
+  KillReceipt,
+  MemoryCapture,
+  MemorySample,
+  WallRank,
 } from '../../../contract/engine.ts'
-import type { BoundMechanisms, Wall, WallExit, WallUsage } from '../../../contract/warden.ts'
+import type { BoundMechanisms, Wall, WallUsage } from '../../../contract/warden.ts'
 import { proportionalBytes } from '../../../os/proc.ts'
 import { belowOf } from '../../../os/process-tree.ts'
+import { endOfWall, isGoneInTime } from '../wall-end.ts'
+import { takeSockets } from '../wall-sockets.ts'
 import { Checkpoints } from './capture.ts'
 import { claim, sampleOf, tighten } from './bounds.ts'
 import { CpuPauses } from './cpu-pauses.ts'
@@ -27,10 +27,6 @@ import { memoryOf, spentMs } from './measure.ts'
 import { TaskWatch } from './task-watch.ts'
 import type { RunscWall } from './wall.ts'
 
-/** Messages of V8 before it aborts for lack of memory. */
-const OUT_OF_MEMORY = /out of memory|allocation failed|heap limit/i
-/** `runsc run`, like a shell, exits with 128 + signal number if its program was killed. */
-const SIGNAL_CODES_FROM = 128
 /** Descriptor of the socket to the server among those of the child. */
 const HANDLE_FD = 5
 
@@ -74,16 +70,7 @@ export class RunscEnclosure implements Enclosure {
   }
 
   handOver(): EnclosureSockets {
-    const stdio = this.#wall.resources.child.stdio as unknown as (Socket | null)[]
-    const take = (fd: number) => {
-      const socket = stdio[fd]!
-      // On exit of the child Node resumes every stream in `stdio`, and would read bytes off a socket handed over.
-      stdio[fd] = null
-      return socket
-    }
-    // The stream keeps flowing: bytes up to the next listener are dropped.
-    stdio[2]!.removeAllListeners('data')
-    return { handle: take(HANDLE_FD), streams: { stdout: take(1), stderr: take(2) } }
+    return takeSockets(this.#wall.resources.child, HANDLE_FD)
   }
 
   claim(bounds: ClaimBounds): Promise<ClaimReadBack> {
@@ -173,8 +160,8 @@ export class RunscEnclosure implements Enclosure {
     const { resources } = this.#wall
     this.#wall.spentSeen = Math.max(this.#wall.spentSeen, spentMs(resources))
     killResources(resources)
-    const isGone = await Promise.race([this.#gone.promise.then(() => true), delay(goneMsMax)])
-    return { tookMs: performance.now() - began, isGone: isGone === true }
+    const isGone = await isGoneInTime(this.#gone.promise)
+    return { tookMs: performance.now() - began, isGone }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -184,39 +171,8 @@ export class RunscEnclosure implements Enclosure {
   }
 
   async #end(): Promise<EnclosureEnd> {
-    const { child, cgroup, complaint } = this.#wall.resources
+    const { child } = this.#wall.resources
     if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
-    let kills = 0
-    try {
-      kills = cgroup?.memoryKills() ?? 0
-    } catch {
-      // Another sweep has removed the group.
-    }
-    return {
-      isOutOfMemory: kills > this.#wall.killsAtClaim || OUT_OF_MEMORY.test(complaint()),
-      detail: `exit ${child.exitCode ?? child.signalCode ?? 'unknown'}`,
-      exit: this.#exit(),
-    }
+    return endOfWall(this.#wall, Math.max(spentMs(this.#wall.resources), this.#wall.spentSeen))
   }
-
-  #exit(): WallExit {
-    const { resources, spentBefore, spentSeen } = this.#wall
-    const { exitCode, signalCode } = resources.child
-    const spent = Math.max(spentMs(resources), spentSeen)
-    return {
-      exitCode,
-      signal: signalCode ?? signalOf(exitCode ?? 0),
-      cpuMs: spent > 0 ? Math.max(0, spent - spentBefore) : null,
-    }
-  }
-}
-
-function signalOf(code: number): string | null {
-  const number = code - SIGNAL_CODES_FROM
-  return Object.entries(os.constants.signals).find(([, one]) => one === number)?.[0] ?? null
-}
-
-/** A bound on a wait that does not keep the event loop alive. */
-function delay(ms: number): Promise<undefined> {
-  return new Promise((resolve) => void setTimeout(() => resolve(undefined), ms).unref())
 }

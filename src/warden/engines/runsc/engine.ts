@@ -7,7 +7,7 @@ import type {
   EngineHost,
   EngineOptions,
 } from '../../../contract/engine.ts'
-import { closing, noJail } from '../refusals.ts'
+import { closing, noJail } from '../../refusals.ts'
 import { sweepDead } from '../sweep.ts'
 import type { RunscStarter } from './start.ts'
 

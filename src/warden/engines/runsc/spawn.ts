@@ -1,17 +1,13 @@
 import { spawn } from 'node:child_process'
-import { preferForOomKill, setNice } from '../../../os/priority.ts'
 import { identify } from '../../../os/proc.ts'
-import { niceOf } from '../../nice.ts'
 import { listenTo } from '../../readiness.ts'
+import { entering, rankSpawned, shell } from '../spawned.ts'
 import { donatedFds } from './bundle.ts'
 import { SentryControl } from './control.ts'
 import type { RunscResources } from './wall.ts'
 
 export interface SpawnParts
   extends Pick<RunscResources, 'id' | 'slot' | 'folder' | 'cgroup'>, Programs {}
-
-/** The launcher enters its cgroup by itself, before it becomes anything else, and ignores the signals of a terminal. */
-const ENTER = `trap '' TERM INT HUP; until [ "$1" = -- ]; do echo 0 > "$1" || exit; shift; done; shift; exec "$@"`
 
 /**
  * No network device, so that the sentry's loopback is all there is; no overlay, because the root is read-only and
@@ -79,21 +75,15 @@ export function spawnRunsc({ id, slot, folder, cgroup, ...programs }: SpawnParts
     ...donatedFds.map((fd) => `--pass-fd=${fd}:${fd}`),
     id,
   ]
-  const entry = cgroup?.entryFiles() ?? []
-  const child = spawn('/bin/sh', ['-c', ENTER, 'sh', ...entry, '--', ...command], {
+  const child = spawn(shell, entering(cgroup?.entryFiles() ?? [], command), {
     cwd: '/',
     env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
     stdio: ['ignore', 'pipe', 'pipe', 'ignore', 'pipe', 'pipe'],
     // setsid: Ctrl-C, or a signal to the group of the warden, does not reach what runs inside before it has drained.
     detached: true,
   })
-  // 'error' is emitted asynchronously; unhandled, it would crash the warden with every other wall.
-  child.on('error', () => undefined)
-  if (child.pid !== undefined) {
-    setNice(child.pid, niceOf.wall)
-    preferForOomKill(child.pid)
-  }
-  const resources: RunscResources = {
+  rankSpawned(child)
+  return {
     id,
     slot,
     child,
@@ -103,5 +93,4 @@ export function spawnRunsc({ id, slot, folder, cgroup, ...programs }: SpawnParts
     control: new SentryControl(folder.state, id),
     processes: child.pid === undefined ? [] : [identify(child.pid)],
   }
-  return resources
 }

@@ -1,4 +1,4 @@
-import { MayflyError } from '../../contract/error.ts'
+import { MayflyError } from '../contract/error.ts'
 
 /** Error of an engine on a system other than Linux: none of them has walls there. */
 export function noJail(platform: string): MayflyError {
@@ -10,4 +10,11 @@ export function noJail(platform: string): MayflyError {
 /** Error of an engine that is closing: no further wall starts. */
 export function closing(): MayflyError {
   return new MayflyError('DRAINING', 'Cannot start a wall: the warden is closing')
+}
+
+/** EMFILE, wherever it was met: a spawn needs descriptors of the warden. */
+export function outOfDescriptors(): MayflyError {
+  return new MayflyError('OVERLOADED', 'Cannot start a wall: no file descriptors are left', {
+    hint: 'Allow Mayfly more open files ("ulimit -n"), or run fewer jobs at once',
+  })
 }

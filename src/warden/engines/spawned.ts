@@ -1,0 +1,28 @@
+import type { ChildProcess } from 'node:child_process'
+import { preferForOomKill, setNice } from '../../os/priority.ts'
+import { niceOf } from '../nice.ts'
+
+export const shell = '/bin/sh'
+const ENTER = `trap '' TERM INT HUP; until [ "$1" = -- ]; do echo 0 > "$1" || exit; shift; done; shift; exec "$@"`
+
+/**
+ * Arguments of a shell that enters the cgroup and becomes the launcher: it is in before it is anything else. Launchers
+ * ignore SIGTERM, SIGINT and SIGHUP (execve keeps that): systemd's KillMode=control-group sends them SIGTERM too, and the
+ * wall would be lost before it drained. Node and guest/process/python.py restore the defaults, so that user code finds
+ * none ignored.
+ */
+export function entering(
+  entryFiles: readonly string[],
+  command: readonly string[],
+): readonly string[] {
+  return ['-c', ENTER, 'sh', ...entryFiles, '--', ...command]
+}
+
+/** At once, while it has one thread: threads and children inherit this priority. */
+export function rankSpawned(child: ChildProcess): void {
+  // 'error' is emitted asynchronously; unhandled, it would crash the warden with every other wall.
+  child.on('error', () => undefined)
+  if (child.pid === undefined) return
+  setNice(child.pid, niceOf.wall)
+  preferForOomKill(child.pid)
+}

@@ -1,0 +1,56 @@
+import type { ChildProcess } from 'node:child_process'
+import os from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { goneMsMax, type EnclosureEnd } from '../../contract/engine.ts'
+import type { Cgroup } from '../../os/cgroup-interface.ts'
+
+/** A shell, like the launchers of walls, exits with 128 + signal number if its child was killed. */
+const SIGNAL_CODES_FROM = 128
+/** Messages of V8 before it aborts for lack of memory. */
+const OUT_OF_MEMORY = /out of memory|allocation failed|heap limit/i
+
+interface EndedWall {
+  readonly resources: {
+    readonly child: ChildProcess
+    readonly cgroup: Cgroup | undefined
+    readonly complaint: () => string
+  }
+  readonly killsAtClaim: number
+  readonly spentBefore: number
+}
+
+/** End of a wall whose outermost process has ended; `spentMs` is its CPU time since its start. */
+export function endOfWall(wall: EndedWall, spentMs: number): EnclosureEnd {
+  const { child, cgroup, complaint } = wall.resources
+  const { exitCode, signalCode } = child
+  return {
+    // An OOM kill closes the socket first, so it may look like an end by the server.
+    isOutOfMemory: killsIn(cgroup) > wall.killsAtClaim || OUT_OF_MEMORY.test(complaint()),
+    detail: `exit ${exitCode ?? signalCode ?? 'unknown'}`,
+    exit: {
+      exitCode,
+      signal: signalCode ?? signalOf(exitCode ?? 0),
+      cpuMs: spentMs > 0 ? Math.max(0, spentMs - wall.spentBefore) : null,
+    },
+  }
+}
+
+/** Whether a killed wall is gone before the wait for it ends. */
+export async function isGoneInTime(gone: Promise<void>): Promise<boolean> {
+  const late = sleep(goneMsMax, false, { ref: false })
+  return await Promise.race([gone.then(() => true), late])
+}
+
+/** OOM kills counted by the cgroup; 0 where another sweep has removed the group. */
+function killsIn(cgroup: Cgroup | undefined): number {
+  try {
+    return cgroup?.memoryKills() ?? 0
+  } catch {
+    return 0
+  }
+}
+
+function signalOf(code: number): string | null {
+  const number = code - SIGNAL_CODES_FROM
+  return Object.entries(os.constants.signals).find(([, one]) => one === number)?.[0] ?? null
+}

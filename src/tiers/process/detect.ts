@@ -1,10 +1,10 @@
-import { existsSync } from 'node:fs'
-import { MayflyError, messageOf } from '../../contract/error.ts'
+import { MayflyError } from '../../contract/error.ts'
 import type { Language } from '../../contract/job.ts'
 import type { Availability, Provider } from '../../contract/provider.ts'
 import { strengthOf } from '../../contract/tier.ts'
 import type { WardenClient } from '../../walls/client.ts'
 import type { Wall } from '../../contract/warden.ts'
+import { findLanguages, versionIn } from '../../walls/found-languages.ts'
 import { probeTenant } from '../../walls/worker-spares.ts'
 import { assertAnswers, assertJailed, type Probe } from '../../walls/proof.ts'
 import { spareDiskBytes, usualCalls, type ProgramSpares } from '../../walls/program-spares.ts'
@@ -19,8 +19,6 @@ interface Found {
   readonly bindsIo: boolean
 }
 
-const PYTHON = '/usr/bin/python3'
-const BASH = '/bin/bash'
 /** Bounds for a wall that is killed before it has a job: only the mechanism that the kernel reports matters. */
 const boundIo = { tenant: probeTenant, memory: 2 ** 27, deadline: 5_000, io: 2 ** 24 } as const
 
@@ -33,23 +31,25 @@ const inJs: Probe = {
 }
 
 /** Probes of whole programs also print the version of their language. */
-const inNode: Probe = {
-  language: 'node',
-  entry: 'module',
-  code: `import { sep } from 'node:path'
+const programs: Readonly<Record<'node' | 'python', Probe>> = {
+  node: {
+    language: 'node',
+    entry: 'module',
+    code: `import { sep } from 'node:path'
 console.log(process.versions.node)
 export default (input) => sep + input`,
-  inputText: '42',
-  expect: '"/42"',
-}
-const inPython: Probe = {
-  language: 'python',
-  entry: 'function',
-  code: `import json, sys
+    inputText: '42',
+    expect: '"/42"',
+  },
+  python: {
+    language: 'python',
+    entry: 'function',
+    code: `import json, sys
 print(sys.version.split()[0])
 def main(input): return json.loads(str(input * 2))`,
-  inputText: '21',
-  expect: '42',
+    inputText: '21',
+    expect: '42',
+  },
 }
 
 /**
@@ -71,34 +71,23 @@ export async function probe(
     void wall.kill()
   }
   await assertAnswers(provider, inJs)
-  const node = versionIn(await assertAnswers(provider, inNode))
-  const python = await pythonBy(provider)
-  const { layers, missing, idleBytes, took } = wall.wall
-  const cost = { spareMiB: Math.ceil(idleBytes / 2 ** 20), refillMs: Math.ceil(took) }
-  const strength = isWhole(wall.wall) ? strengthOf.process : strengthOf.isolate
-  const features = [`node ${node}`, ...('version' in python ? [`python ${python.version}`] : [])]
-  const gone = 'missing' in python ? [`python: ${python.missing}`] : []
+  const { features, missing, without } = await findLanguages(async (language) =>
+    versionIn(await assertAnswers(provider, programs[language])),
+  )
+  const { layers, idleBytes, took } = wall.wall
   return {
     availability: {
       available: true,
-      strength,
-      cost,
+      strength: isWhole(wall.wall) ? strengthOf.process : strengthOf.isolate,
+      cost: { spareMiB: Math.ceil(idleBytes / 2 ** 20), refillMs: Math.ceil(took) },
       layers,
-      missing: [...missing, ...gone],
+      missing: [...wall.wall.missing, ...missing],
       features,
     },
     isWatched: layers.includes('sentinel'),
-    without: [
-      ...('missing' in python ? (['python'] as const) : []),
-      ...(existsSync(BASH) ? [] : (['bash'] as const)),
-    ],
+    without,
     bindsIo,
   }
-}
-
-/** Version that the probe printed. */
-function versionIn(printed: string): string {
-  return /^\d+\.\d+\.\d+\S{0,16}/.exec(printed)?.[0] ?? 'unknown'
 }
 
 /** The warden falls back to another jail where the requested one cannot be had; this provider is that one or nothing. */
@@ -107,17 +96,6 @@ function assertMechanism({ name }: Provider, { mechanism }: Wall): void {
   throw new MayflyError('NO_JAIL', `Cannot make a wall by "${name}" here`, {
     hint: name === 'bubblewrap' ? 'Install bubblewrap, and allow user namespaces' : '',
   })
-}
-
-async function pythonBy(
-  provider: Provider,
-): Promise<{ readonly version: string } | { readonly missing: string }> {
-  if (!existsSync(PYTHON)) return { missing: `there is no ${PYTHON}` }
-  try {
-    return { version: versionIn(await assertAnswers(provider, inPython)) }
-  } catch (error) {
-    return { missing: messageOf(error) }
-  }
 }
 
 /** Whether the wall has network, PID and mount namespaces; without them only filters hold a program. */

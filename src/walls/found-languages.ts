@@ -1,0 +1,45 @@
+import { existsSync } from 'node:fs'
+import { messageOf } from '../contract/error.ts'
+import type { Language } from '../contract/job.ts'
+
+/** Languages of a provider of programs: versions as features of the wall, and what is not there. */
+export interface FoundLanguages {
+  readonly features: readonly string[]
+  readonly missing: readonly string[]
+  readonly without: readonly Language[]
+}
+
+const PYTHON = '/usr/bin/python3'
+const BASH = '/bin/bash'
+
+/** Throws where Node does not run in the wall; Python may be missing. `versionBy` runs a guest that prints its version. */
+export async function findLanguages(
+  versionBy: (language: 'node' | 'python') => Promise<string>,
+): Promise<FoundLanguages> {
+  const node = await versionBy('node')
+  const python = await pythonBy(versionBy)
+  return {
+    features: [`node ${node}`, ...('version' in python ? [`python ${python.version}`] : [])],
+    missing: 'missing' in python ? [`python: ${python.missing}`] : [],
+    without: [
+      ...('missing' in python ? (['python'] as const) : []),
+      ...(existsSync(BASH) ? [] : (['bash'] as const)),
+    ],
+  }
+}
+
+async function pythonBy(
+  versionBy: (language: 'python') => Promise<string>,
+): Promise<{ readonly version: string } | { readonly missing: string }> {
+  if (!existsSync(PYTHON)) return { missing: `there is no ${PYTHON}` }
+  try {
+    return { version: await versionBy('python') }
+  } catch (error) {
+    return { missing: messageOf(error) }
+  }
+}
+
+/** Version that a guest printed. */
+export function versionIn(printed: string): string {
+  return /^\d+\.\d+\.\d+\S{0,16}/.exec(printed)?.[0] ?? 'unknown'
+}

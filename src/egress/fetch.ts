@@ -22,7 +22,7 @@ import type { EgressRequest } from './rules.ts'
 import { authorityText } from './target.ts'
 import type { EgressTerms } from './egress-terms.ts'
 import { upstreamAuthRequired, forwardedHeaders } from './upstream.ts'
-import { parseJson } from '../lib/parse-json.ts'
+import { tryParseJson } from '../lib/parse-json.ts'
 
 export interface FetchTerms extends EgressTerms {
   /** Limit of one response body. */
@@ -70,7 +70,7 @@ export function openFetch(terms: FetchTerms): Fetcher {
   let isClosed = false
   return {
     async fetch(text) {
-      const read = asked.safeParse(parsed(text))
+      const read = asked.safeParse(tryParseJson(text))
       if (isClosed || !read.success) return failure(refused('the request cannot be read'))
       if (open.size >= openMax) return failure(refused(`${openMax} requests are open already`, 503))
       const live: LiveFetch = {}
@@ -352,12 +352,4 @@ function success({ url }: RedirectHop, answer: Answer, isRedirected: boolean): s
 function failure({ status, because }: EgressRefusal): string {
   const code = status === 403 ? 'EGRESS_DENIED' : 'EGRESS_FAILED'
   return JSON.stringify({ error: { code, message: `Cannot fetch it: ${because}` } })
-}
-
-function parsed(text: string): unknown {
-  try {
-    return parseJson(text)
-  } catch {
-    return undefined
-  }
 }

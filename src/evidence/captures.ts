@@ -12,7 +12,7 @@ import {
 import type { CapturePart } from '../contract/provider.ts'
 import type { KeepCapture } from '../contract/pipeline.ts'
 import type { Bodies, BodiesRead, BodyFolder } from './bodies.ts'
-import { parseJson } from '../lib/parse-json.ts'
+import { parseJson, tryParseJson } from '../lib/parse-json.ts'
 
 /** Piece size: hashing, encrypting and writing one blocks the event loop for some milliseconds. */
 export const pieceBytes = 2 ** 20
@@ -146,7 +146,7 @@ export function readCaptured(
 
 /** Parts listed in the text of an `evidence/kept` line; empty for any other line. */
 export function keptIn(bodyText: string): readonly CapturedPart[] {
-  const read = keptLine.safeParse(parsed(bodyText))
+  const read = keptLine.safeParse(tryParseJson(bodyText))
   return read.success ? read.data.fields.parts : []
 }
 
@@ -154,14 +154,6 @@ const keptLine = z.object({
   point: z.literal('evidence/kept'),
   fields: z.object({ parts: z.array(capturedPart) }),
 })
-
-function parsed(text: string): unknown {
-  try {
-    return parseJson(text)
-  } catch {
-    return undefined
-  }
-}
 
 function told({ name, size, sha256 }: CapturedPart): CapturedPart {
   return { name, size, sha256 }

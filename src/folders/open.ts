@@ -6,7 +6,7 @@ import type { Emitter } from '../contract/event.ts'
 import { newId } from '../lib/id.ts'
 import { filesCapability, type FolderCalls, type FoldersAsked } from '../walls/folder-calls.ts'
 import { below, notFile, ofHandle, openFile, openInner, openParent } from './open-beneath.ts'
-import { parseJson } from '../lib/parse-json.ts'
+import { tryParseJson } from '../lib/parse-json.ts'
 
 const MIB = 2 ** 20
 /** Maximum of one file in one call. */
@@ -67,7 +67,7 @@ export function openFolders({ emitter, run, closed, ...given }: FoldersParts): F
 
   return {
     async answer(text) {
-      const read = asked.safeParse(parsed(text))
+      const read = asked.safeParse(tryParseJson(text))
       if (!read.success) throw new MayflyError('INVALID', 'Cannot read the request for a file')
       if (isOpen >= openMax)
         throw new MayflyError('RATE_LIMITED', `Cannot use more than ${openMax} files at once`)
@@ -178,12 +178,4 @@ function tooLarge(): MayflyError {
 function hostError(thrown: unknown): MayflyError {
   const { code = 'EIO' } = thrown as { readonly code?: string }
   return new MayflyError('INTERNAL', `Cannot use the file: ${code}`, { cause: thrown })
-}
-
-function parsed(text: string): unknown {
-  try {
-    return parseJson(text)
-  } catch {
-    return undefined
-  }
 }

@@ -1,4 +1,4 @@
-import { parseJson } from '../lib/parse-json.ts'
+import { tryParseJson } from '../lib/parse-json.ts'
 import type { ExecutionRow, History } from './history.ts'
 
 /** Origins whose jobs may be requested later. */
@@ -28,9 +28,5 @@ function rowOf(id: string): ExecutionRow {
 }
 
 function originOf(bodyText: string): unknown {
-  try {
-    return (parseJson(bodyText) as { readonly origin?: unknown } | null)?.origin
-  } catch {
-    return undefined
-  }
+  return (tryParseJson(bodyText) as { readonly origin?: unknown } | null | undefined)?.origin
 }

@@ -11,3 +11,12 @@ import { parseJsonOfAnybody as parse } from '../../guest/parse-json.js'
 export function parseJson(text: string): unknown {
   return parse(text)
 }
+
+/** The same, or undefined for a text that is no JSON. */
+export function tryParseJson(text: string): unknown {
+  try {
+    return parse(text)
+  } catch {
+    return undefined
+  }
+}

@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { parseJson } from '../lib/parse-json.ts'
+import { tryParseJson } from '../lib/parse-json.ts'
 
 /**
  * Frames between the server and every wall, one table. A payload with a head is a line of JSON, then raw bytes: a result
@@ -137,7 +137,7 @@ export function headed<T>(
 ): { readonly head: T; readonly rest: Buffer } | undefined {
   const cut = payload.indexOf(10)
   if (cut <= 0 || cut > headBytesMax) return undefined
-  const read = schema.safeParse(parsed(payload.subarray(0, cut)))
+  const read = schema.safeParse(tryParseJson(payload.subarray(0, cut).toString()))
   return read.success ? { head: read.data, rest: payload.subarray(cut + 1) } : undefined
 }
 
@@ -146,12 +146,4 @@ export function withoutAbsent<T extends object>(
   value: T,
 ): { [K in keyof T]: Exclude<T[K], undefined> } {
   return Object.fromEntries(Object.entries(value).filter(([, one]) => one !== undefined)) as never
-}
-
-function parsed(bytes: Buffer): unknown {
-  try {
-    return parseJson(bytes.toString())
-  } catch {
-    return undefined
-  }
 }

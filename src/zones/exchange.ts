@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { MayflyError } from '../contract/error.ts'
-import { parseJson } from '../lib/parse-json.ts'
+import { tryParseJson } from '../lib/parse-json.ts'
 import type { ChannelEnds } from './channel-reach.ts'
 
 /** Capability that carries all messages between zones and the exchange; zones have no other connection. */
@@ -266,10 +266,5 @@ function refused({ to }: Call, why: string): MayflyError {
 }
 
 function read(text: string): z.infer<typeof request> | undefined {
-  try {
-    const parsed = request.safeParse(parseJson(text))
-    return parsed.success ? parsed.data : undefined
-  } catch {
-    return undefined
-  }
+  return request.safeParse(tryParseJson(text)).data
 }

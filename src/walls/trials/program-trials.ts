@@ -1,6 +1,6 @@
 import { release } from 'node:os'
 import * as z from 'zod'
-import { parseJson } from '../../lib/parse-json.ts'
+import { tryParseJson } from '../../lib/parse-json.ts'
 import type { WallTrial } from './wall-trial.ts'
 
 /**
@@ -136,17 +136,9 @@ function kernelTrials(attempts: Attempts): readonly WallTrial[] {
 
 /** Answers come from behind a wall: anything else than such a list is an empty one. */
 function numbersIn(text: string): readonly number[] {
-  return z.array(z.number()).catch([]).parse(parsed(text))
+  return z.array(z.number()).catch([]).parse(tryParseJson(text))
 }
 
 function textsIn(text: string): readonly string[] {
-  return z.array(z.string()).catch([]).parse(parsed(text))
-}
-
-function parsed(text: string): unknown {
-  try {
-    return parseJson(text)
-  } catch {
-    return undefined
-  }
+  return z.array(z.string()).catch([]).parse(tryParseJson(text))
 }

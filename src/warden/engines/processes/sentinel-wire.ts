@@ -2,7 +2,7 @@ import { phasesMax } from '../../../contract/warden.ts'
 import * as z from 'zod'
 import { callClasses, type CallClass } from '../../../contract/calls.ts'
 import { errnosOfClasses } from '../../../jail/sentinel-policy.ts'
-import { parseJson } from '../../../lib/parse-json.ts'
+import { tryParseJson } from '../../../lib/parse-json.ts'
 
 /** Protocol between the warden and a sentinel: binary frames to it, lines of JSON back. */
 export interface TablePhase {
@@ -130,9 +130,5 @@ export interface SentinelStatus {
 
 /** Undefined for a line that no sentinel writes. */
 export function readWord(line: string): SentinelWord | undefined {
-  try {
-    return word.safeParse(parseJson(line)).data
-  } catch {
-    return undefined
-  }
+  return word.safeParse(tryParseJson(line)).data
 }

@@ -3,7 +3,7 @@ import path from 'node:path'
 import { readFileSync } from 'node:fs'
 import * as z from 'zod'
 import { wholeEnv } from '../../../jail/whole.ts'
-import { parseJson } from '../../../lib/parse-json.ts'
+import { parseJson, tryParseJson } from '../../../lib/parse-json.ts'
 
 /**
  * The sentry's control socket, which runsc's own command line speaks too (gvisor `pkg/urpc`): a JSON object out, a JSON
@@ -115,9 +115,5 @@ async function call(socketPath: string, method: string, arg: unknown): Promise<u
 
 /** Parsed answer; undefined while it is incomplete. */
 function wholeOf(text: string): z.infer<typeof answer> | undefined {
-  try {
-    return answer.parse(parseJson(text))
-  } catch {
-    return undefined
-  }
+  return answer.safeParse(tryParseJson(text)).data
 }

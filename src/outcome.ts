@@ -1,22 +1,9 @@
 import type { Job } from './contract/job.ts'
-import type { Outcome } from './contract/outcome.ts'
+import { noOutput, type Outcome } from './contract/outcome.ts'
 import type { Profile } from './contract/profile.ts'
 import type { JobEntry, LifeResult } from './contract/pipeline.ts'
 import type { Verdict } from './contract/verdict.ts'
 import { tracedFunctions } from './contract/traced-functions.ts'
-
-const nothing = {
-  result: null,
-  encoding: 'json',
-  stdout: '',
-  stderr: '',
-  truncated: { stdout: false, stderr: false },
-  exitCode: null,
-  signal: null,
-  artifacts: [],
-  artifactsLeftOut: [],
-  display: [],
-} as const
 
 /** Appends the ended line, then builds the outcome: in this order, so that no unrecorded outcome is returned. */
 export function tell(
@@ -52,7 +39,9 @@ export function tell(
   })
   return {
     id: job.id,
-    ...nothing,
+    result: null,
+    encoding: 'json',
+    ...noOutput,
     ...gated,
     ...withContent(job, lived),
     exitCode: end?.exitCode ?? null,

@@ -238,17 +238,22 @@ export type CallEnd = z.infer<typeof callEnd>
 export type Artifact = z.infer<typeof artifact>
 export type DisplayItem = z.infer<typeof displayItem>
 
+/** Outcome fields of a job that said nothing. */
+export const noOutput = {
+  stdout: '',
+  stderr: '',
+  truncated: { stdout: false, stderr: false },
+  exitCode: null,
+  signal: null,
+  artifacts: [],
+  artifactsLeftOut: [],
+  display: [],
+} as const satisfies Partial<Outcome>
+
 /** Outcome fields of a job that never reached a wall, except its name and end. */
 export function withoutWall() {
   return {
-    stdout: '',
-    stderr: '',
-    truncated: { stdout: false, stderr: false },
-    exitCode: null,
-    signal: null,
-    artifacts: [],
-    artifactsLeftOut: [],
-    display: [],
+    ...noOutput,
     security: {
       threatScore: 0,
       risk: 0,

@@ -1,4 +1,5 @@
 import type { Emitter } from '../contract/event.ts'
+import type { NetworkAttempt } from '../contract/outcome.ts'
 import { TrafficAccount } from './traffic-account.ts'
 import {
   ByteCounter,
@@ -11,16 +12,8 @@ import { LedgerEntry, type LoggedDecision, type AttemptTarget } from './ledger-e
 import type { EgressRequest } from './rules.ts'
 import type { LoopLimiter } from '../lib/loop-limiter.ts'
 
-/** Attempt to get out, as in `metrics.network` of the outcome. */
-export interface EgressAttempt {
-  /** Empty if the request could not be parsed. */
-  readonly host: string
-  readonly port: number
-  readonly verdict: 'allowed' | 'denied'
-  readonly sent: number
-  readonly received: number
-  readonly because: string
-}
+/** Attempt to get out; its host is empty if the request could not be parsed. */
+export type EgressAttempt = NetworkAttempt & { readonly because: string }
 
 /** Limit of recorded attempts per run; further ones are refused. */
 export const attemptsMax = 4096

@@ -3,13 +3,14 @@ import type { Clock } from '../contract/clock.ts'
 import type { Sandbox } from '../contract/provider.ts'
 import type { AdmissionBudget } from './admission-counts.ts'
 import type { AdmissionSlot, Admitter, MeasuredUse } from './admission.ts'
-import { demandOf, sampleGapMsMin, type LoadSample } from './load.ts'
+import type { WallLoads } from '../contract/warden.ts'
+import { demandOf, sampleGapMsMin } from './load.ts'
 
 export interface LoadSamplerOptions {
   readonly clock: Clock
   readonly budget: AdmissionBudget
   /** Samples of wall use. Without it jobs count with their ceilings for their whole life. */
-  readonly loads?: () => Promise<LoadSample>
+  readonly loads?: () => Promise<WallLoads>
 }
 
 interface SampledWall {
@@ -29,7 +30,7 @@ export class LoadSampler {
   readonly #admitter: Admitter
   readonly #onSample: () => void
   readonly #walls = new Map<string, SampledWall>()
-  #before: LoadSample | undefined
+  #before: WallLoads | undefined
   #isSampling = false
   /** Whether a wall computes for long: it may starve, or have gone to sleep. */
   #hasLong = false
@@ -60,7 +61,7 @@ export class LoadSampler {
     clock.after(every, () => void this.#sample(loads)).unref?.()
   }
 
-  async #sample(ask: () => Promise<LoadSample>): Promise<void> {
+  async #sample(ask: () => Promise<WallLoads>): Promise<void> {
     try {
       this.#apply(await ask())
       this.#onSample()
@@ -74,7 +75,7 @@ export class LoadSampler {
     }
   }
 
-  #apply(now: LoadSample): void {
+  #apply(now: WallLoads): void {
     this.#hasLong = now.walls.some(({ isLong }) => isLong)
     const before = this.#before
     const demand = before ? demandOf(before, now, os.availableParallelism()) : new Map()

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { demandOf, type LoadSample } from './load.ts'
+import type { WallLoads } from '../contract/warden.ts'
+import { demandOf } from './load.ts'
 
 const MiB = 2 ** 20
 
@@ -8,7 +9,7 @@ const MiB = 2 ** 20
 function after(
   cores: Readonly<Record<string, number>>,
   elapsed = 100,
-): readonly [LoadSample, LoadSample] {
+): readonly [WallLoads, WallLoads] {
   const walls = Object.entries(cores)
   const at = (atMs: number, part: number) => ({
     atMs,

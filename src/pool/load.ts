@@ -1,25 +1,12 @@
+import type { WallLoads } from '../contract/warden.ts'
+
 /**
- * Estimates CPU demand and memory of walls from two samples. Pure.
+ * Estimates CPU demand and memory of walls from two samples, by the warden's clock. Pure.
  *
  * A busy wall uses what it gets, which on an overloaded machine is less than it wants. So once total use nears
- * capacity, a much smaller use counts as busy.
+ * capacity, a much smaller use counts as busy. A wall that computes for long is busy: a moment without use is a wait for
+ * the processor.
  */
-export interface WallLoad {
-  readonly wall: string
-  /** Resident bytes, including those from before the job. */
-  readonly bytes: number
-  /** CPU time since its start. */
-  readonly cpuMs: number
-  /** True if it computes for long: a moment without use is a wait for the processor. */
-  readonly isLong?: boolean
-}
-
-/** Samples of all walls, by the warden's clock. */
-export interface LoadSample {
-  readonly atMs: number
-  readonly walls: readonly WallLoad[]
-}
-
 export interface WallDemand {
   readonly isBusy: boolean
   /** Resident bytes plus growth margin until the next sample but one. */
@@ -38,8 +25,8 @@ export const sampleGapMsMin = 40
 
 /** Demand of the walls present in both samples. */
 export function demandOf(
-  before: LoadSample,
-  now: LoadSample,
+  before: WallLoads,
+  now: WallLoads,
   cores: number,
 ): ReadonlyMap<string, WallDemand> {
   const elapsed = now.atMs - before.atMs

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { SimulatedClock } from '../../tests/sim/simulated-clock.ts'
-import { createThreats, type Threat } from './threats.ts'
+import type { ThreatRow } from '../contract/answers.ts'
+import { createThreats } from './threats.ts'
 import { createEventStream, type EventStream } from './event-stream.ts'
 
 test('Audited, blocked, unparsed, denied and anomalous runs are threats, with tenant and verdict', () => {
@@ -84,7 +85,7 @@ test('A tenant sees only its own, and the last are stored', () => {
 
 test('A listener gets threats as they come, until it unsubscribes', () => {
   const { emitter, threats } = open()
-  const heard: Threat[] = []
+  const heard: ThreatRow[] = []
   const leave = threats.listen((threat) => heard.push(threat))
   emitter.emit('threat/unparsed')
   emitter.emit('server/started')

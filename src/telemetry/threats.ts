@@ -1,38 +1,17 @@
+import type { ThreatRow } from '../contract/answers.ts'
 import type { Event, Sink } from '../contract/event.ts'
 
-/** Threat with its consequence. Contains names and numbers only: no code and no text of a guest. */
-export interface Threat {
-  /** Ascending; a reader resumes after it. */
-  readonly seq: number
-  /** ISO 8601. */
-  readonly at: string
-  readonly kind: ThreatKind
-  readonly run: string | null
-  readonly tenant: string | null
-  readonly trust: Event['trust']
-  readonly threatScore?: number
-  readonly risk?: number
-  /** Score of the run including this anomaly. */
-  readonly behaviorScore?: number
-  readonly patterns?: readonly string[]
-  /** Stable code of a refusal. */
-  readonly code?: string
-  /** Capability name of a denial. */
-  readonly capability?: string
-}
-
 /**
- * `audited`: score above 40. `blocked`: not run. `unparsed`: the parser failed. `denied`: used a capability that was
- * not granted. `anomaly`: unusual behaviour. `refused`: its output broke the contract.
+ * Threat with its consequence. Contains names and numbers only: no code and no text of a guest. `audited`: score above 40.
+ * `blocked`: not run. `unparsed`: the parser failed. `denied`: used a capability that was not granted. `anomaly`: unusual
+ * behaviour. `refused`: its output broke the contract.
  */
-export type ThreatKind = 'audited' | 'blocked' | 'unparsed' | 'denied' | 'anomaly' | 'refused'
-
 export interface Threats {
   readonly sink: Sink
   /** Stored threats after `seq`, oldest first; of one tenant, or all. */
-  after(seq: number, tenant?: string): readonly Threat[]
+  after(seq: number, tenant?: string): readonly ThreatRow[]
   /** Subscribes to threats; returns the unsubscribe function. */
-  listen(hear: (threat: Threat) => void): () => void
+  listen(hear: (threat: ThreatRow) => void): () => void
 }
 
 /** Limits: threats stored, and runs with known tenant and verdict. */
@@ -46,13 +25,14 @@ export function createThreats(kept = keptMax): Threats {
   return new ThreatRing(kept)
 }
 
-type About = Pick<Threat, 'tenant'> & Partial<Pick<Threat, 'threatScore' | 'risk' | 'patterns'>>
+type About = Pick<ThreatRow, 'tenant'> &
+  Partial<Pick<ThreatRow, 'threatScore' | 'risk' | 'patterns'>>
 
 class ThreatRing implements Threats {
   readonly #keptMax: number
   readonly #runs = new Map<string, About>()
-  readonly #listeners = new Set<(threat: Threat) => void>()
-  #kept: Threat[] = []
+  readonly #listeners = new Set<(threat: ThreatRow) => void>()
+  #kept: ThreatRow[] = []
 
   constructor(kept: number) {
     this.#keptMax = kept
@@ -65,18 +45,18 @@ class ThreatRing implements Threats {
     if (event.point === 'job/ended' && event.trust === 'host') this.#runs.delete(event.run ?? '')
   }
 
-  after(seq: number, tenant?: string): readonly Threat[] {
+  after(seq: number, tenant?: string): readonly ThreatRow[] {
     return this.#kept.filter(
       (one) => one.seq > seq && (tenant === undefined || one.tenant === tenant),
     )
   }
 
-  listen(hear: (threat: Threat) => void): () => void {
+  listen(hear: (threat: ThreatRow) => void): () => void {
     this.#listeners.add(hear)
     return () => void this.#listeners.delete(hear)
   }
 
-  #keep(threat: Threat): void {
+  #keep(threat: ThreatRow): void {
     this.#kept.push(threat)
     // Trims at twice the limit, so that a push does not move the array each time.
     if (this.#kept.length >= 2 * this.#keptMax) this.#kept = this.#kept.slice(-this.#keptMax)
@@ -103,7 +83,7 @@ class ThreatRing implements Threats {
   }
 }
 
-function kindOf({ point, trust, fields }: Event): ThreatKind | undefined {
+function kindOf({ point, trust, fields }: Event): ThreatRow['kind'] | undefined {
   if (point === 'capability/denied') return 'denied'
   if (point === 'anomaly/found') return 'anomaly'
   if (trust !== 'host') return undefined
@@ -117,7 +97,11 @@ function kindOf({ point, trust, fields }: Event): ThreatKind | undefined {
     | undefined
 }
 
-function threatOf({ seq, at, run, trust, fields }: Event, kind: ThreatKind, about: About): Threat {
+function threatOf(
+  { seq, at, run, trust, fields }: Event,
+  kind: ThreatRow['kind'],
+  about: About,
+): ThreatRow {
   const code = kind === 'denied' ? undefined : text(fields['code'])
   const capability = kind === 'denied' ? text(fields['capability']) : undefined
   const behaviorScore = kind === 'anomaly' ? fields['behaviorScore'] : undefined

@@ -1,15 +1,13 @@
 import type { ErrorCode } from '../../contract/error.ts'
 import type { Clock } from '../../contract/clock.ts'
-import type { TimelineEntry } from '../../contract/event.ts'
 import type { Evidence } from '../../contract/evidence.ts'
 import type { Job } from '../../contract/job.ts'
 import type { Operations } from '../../contract/live.ts'
 import type { Outcome } from '../../contract/outcome.ts'
-import type { Profile } from '../../contract/profile.ts'
-import type { OutputListener } from '../../contract/pipeline.ts'
 import type { RiskAnalysis, TemporalZone } from '../../contract/zones.ts'
 import type { Effects } from '../../effects/effects.ts'
 import type { History } from '../../history/history.ts'
+import type { Caller } from '../../life.ts'
 import type { Meters } from '../../telemetry/meters.ts'
 import type { Threats } from '../../telemetry/threats.ts'
 import type { RequestBodies } from './body.ts'
@@ -30,15 +28,7 @@ import type { SessionTokens } from './session-token.ts'
 import type { RequestTrace } from './request-trace.ts'
 
 /** Runs a job through the pipeline. Rejects with MayflyError only if there is no outcome. */
-export type RunJob = (
-  job: Job,
-  options: {
-    readonly signal: AbortSignal
-    readonly tap?: OutputListener
-    readonly planned?: (profile: Profile) => void
-    readonly on?: (entry: TimelineEntry) => void
-  },
-) => Promise<Outcome>
+export type RunJob = (job: Job, caller: Caller) => Promise<Outcome>
 
 /**
  * Changes the configuration from the next job on; resolves to the values in force. Rejects with MayflyError INVALID,

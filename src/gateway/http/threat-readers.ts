@@ -2,7 +2,8 @@ import type { ServerResponse } from 'node:http'
 import { MayflyError } from '../../contract/error.ts'
 import type { Reading } from '../../telemetry/instrument.ts'
 import { gauge } from '../../telemetry/meters.ts'
-import type { Threat, Threats } from '../../telemetry/threats.ts'
+import type { ThreatRow } from '../../contract/answers.ts'
+import type { Threats } from '../../telemetry/threats.ts'
 
 const readersMax = 64
 const readersOfKeyMax = 8
@@ -46,7 +47,7 @@ export class ThreatReaders {
     this.#live.set(outgoing, key)
     outgoing.writeHead(200, eventStream)
     outgoing.write(': threats\n\n')
-    const send = (threat: Threat): void => {
+    const send = (threat: ThreatRow): void => {
       if (tenant === undefined || threat.tenant === tenant) this.#send(outgoing, frameOf(threat))
     }
     if (after !== undefined) for (const one of this.#threats.after(after)) send(one)
@@ -104,6 +105,6 @@ export class ThreatReaders {
 }
 
 /** JSON escapes line breaks, so no field can inject an SSE frame. */
-function frameOf(threat: Threat): string {
+function frameOf(threat: ThreatRow): string {
   return `id: ${threat.seq}\nevent: threat\ndata: ${JSON.stringify(threat)}\n\n`
 }

@@ -1,17 +1,15 @@
 import { MayflyError } from '../contract/error.ts'
-import * as z from 'zod'
 import { systemClock, type Clock } from '../contract/clock.ts'
 import type { Emitter } from '../contract/event.ts'
-import { entries, languages, type Job } from '../contract/job.ts'
+import type { Job } from '../contract/job.ts'
 import type { LayerCode } from '../contract/pipeline.ts'
-import { patternNames, type Analysis } from '../contract/verdict.ts'
-import { splitSchema } from '../contract/zones.ts'
+import type { Analysis } from '../contract/verdict.ts'
 import { canonicalJson } from '../lib/canonical-json.ts'
 import { sha256 } from '../lib/hash.ts'
 import { inspectedFiles, isOfPackage } from './files.ts'
 import { entryWithoutTree, languageWithoutTree } from './guess.ts'
-import type { Inspection } from './inspect.ts'
-import { patternMatchSchema, mergeMatches, position } from './pattern-match.ts'
+import { inspectionSchema, type ErasedFile, type Inspection } from './inspection.ts'
+import { mergeMatches } from './pattern-match.ts'
 import { patterns } from './patterns.ts'
 import { createLayerAnalyst, type LayerMatcher } from './layers.ts'
 import { analysisOf } from './verdict.ts'
@@ -134,29 +132,11 @@ function reasonOf(thrown: unknown): string {
   return thrown instanceof Error ? `${thrown.name}: ${thrown.message}`.slice(0, 200) : 'unknown'
 }
 
-const replySchema = z.strictObject({
-  language: z.enum(languages),
-  entry: z.enum(entries),
-  found: z.array(patternMatchSchema).max(patternNames.length),
-  complexityScore: z.number().min(0),
-  behaviorScore: z.number().min(0).max(100),
-  javascript: z.string().optional(),
-  typed: z.literal(true).optional(),
-  erased: z
-    .array(z.strictObject({ path: z.string(), javascript: z.string() }))
-    .max(2000)
-    .optional(),
-  split: splitSchema.optional(),
-  syntaxError: z
-    .strictObject({ message: z.string().max(500), line: position, column: position })
-    .optional(),
-})
-
 /** Validates a reply of the untrusted process: requested fields must match, and text must keep its length. */
 function readReply(text: string, { asked }: Job): Inspection {
   if (text.length > replyUnitsMax)
     throw new RangeError(`Cannot read a reply of ${text.length} units`)
-  const reply = replySchema.parse(parseJson(text))
+  const reply = inspectionSchema.parse(parseJson(text))
   if (asked.language !== undefined && reply.language !== asked.language) {
     throw new TypeError(`Cannot believe a reply for language "${reply.language}"`)
   }
@@ -167,13 +147,10 @@ function readReply(text: string, { asked }: Job): Inspection {
     throw new TypeError('Cannot believe a reply whose source has another length')
   }
   assertErased(asked, reply.erased ?? [])
-  return reply as Inspection
+  return reply
 }
 
-function assertErased(
-  { files }: Job['asked'],
-  erased: readonly { readonly path: string; readonly javascript: string }[],
-): void {
+function assertErased({ files }: Job['asked'], erased: readonly ErasedFile[]): void {
   if (erased.length === 0) return
   const sources = new Map(files.map(({ path, content, encoding }) => [path, { content, encoding }]))
   for (const { path, javascript } of erased) {

@@ -1,7 +1,7 @@
 import { folderOf, isCodePath, normalPath, plainFiles } from '../contract/files.ts'
 import type { JobFile, Language } from '../contract/job.ts'
 import type { Facts } from './facts.ts'
-import type { PatternMatch } from './patterns.ts'
+import type { PatternMatch } from './pattern-match.ts'
 
 export interface InspectedFile {
   readonly path: string

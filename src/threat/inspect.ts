@@ -1,17 +1,16 @@
 import { normalPath } from '../contract/files.ts'
 import type { Entry, Language } from '../contract/job.ts'
 import { languageOfShebang } from '../contract/shebang.ts'
-import type { ZoneSplit } from '../contract/zones.ts'
 import { capOf, javascriptCap, typescriptCap, type Cap } from './cap.ts'
 import { dialectOf, dialectOfFile } from './dialect.ts'
 import { withoutUnusedImports } from './elide.ts'
 import { complexityOf } from './complexity.ts'
 import { factsOf, type Facts } from './facts.ts'
 import { behaviorOf, obfuscatedFrom, type ObfuscationSigns } from './obfuscation.ts'
-import { mergeMatches } from './pattern-match.ts'
-import type { PatternMatch } from './patterns.ts'
+import { mergeMatches, type PatternMatch } from './pattern-match.ts'
 import { entryWithoutTree, languageWithoutTree } from './guess.ts'
 import type { Dialect } from './parse.ts'
+import type { ErasedFile, Inspection } from './inspection.ts'
 import { positionOf } from './position.ts'
 import { codeOf } from './rules/eval.ts'
 import { fileNeedsNode, needsNode } from './node-only.ts'
@@ -33,35 +32,6 @@ export interface InspectRequest {
   readonly files: readonly InspectedFile[]
   /** Also analyse zones. */
   readonly zones?: boolean
-}
-
-/** Facts about a source: plain data, before scores and grants. */
-export interface Inspection {
-  readonly language: Language
-  readonly entry: Entry
-  readonly found: readonly PatternMatch[]
-  readonly complexityScore: number
-  readonly behaviorScore: number
-  /** Code to run instead of the source, if different: types erased, positions kept. */
-  readonly javascript?: string
-  /** The types cannot be erased: the wall that runs it transpiles it. */
-  readonly typed?: true
-  /** The same for the job's files, if erasable and meant for an isolate. */
-  readonly erased?: readonly ErasedFile[]
-  /** Zone split of the code, if requested. */
-  readonly split?: ZoneSplit
-  /** Position of a syntax error; then nothing else was analysed. */
-  readonly syntaxError?: {
-    readonly message: string
-    readonly line: number
-    readonly column: number
-  }
-}
-
-/** A TypeScript file, and its code without types. */
-export interface ErasedFile {
-  readonly path: string
-  readonly javascript: string
 }
 
 /**

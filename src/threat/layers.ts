@@ -6,8 +6,7 @@ import type { LayerCode } from '../contract/pipeline.ts'
 import { patternNames } from '../contract/verdict.ts'
 import { parseJson } from '../lib/parse-json.ts'
 import { packageUnitsMax, unreadIn } from './files.ts'
-import { patternMatchSchema } from './pattern-match.ts'
-import type { PatternMatch } from './patterns.ts'
+import { patternMatchSchema, type PatternMatch } from './pattern-match.ts'
 
 export type LayerMatcher = (job: Job) => Promise<readonly PatternMatch[]>
 
@@ -42,9 +41,7 @@ export function createLayerAnalyst({ ask, layers, version, emitter }: LayerParts
     if (files.length === 0) return []
     const request = { code: '', language: 'node', entry: 'program', files }
     const reply = await ask(job.tenant, JSON.stringify(request))
-    const found = replySchema
-      .parse(parseJson(reply))
-      .found.filter(isOfPackage) as readonly PatternMatch[]
+    const found = replySchema.parse(parseJson(reply)).found.filter(isOfPackage)
     layers.keep(layer, JSON.stringify({ version: version(), found }))
     return found
   }
@@ -83,7 +80,7 @@ function readKept(text: string | undefined, version: string): readonly PatternMa
   if (text === undefined) return undefined
   try {
     const kept = keptSchema.parse(parseJson(text))
-    return kept.version === version ? (kept.found as readonly PatternMatch[]) : undefined
+    return kept.version === version ? kept.found : undefined
   } catch {
     return undefined
   }

@@ -1,17 +1,20 @@
 import * as z from 'zod'
 import { patternNames, type PatternName } from '../contract/verdict.ts'
-import type { PatternMatch } from './patterns.ts'
 
 export const position = z.number().int().min(1)
 
-/** Schema of findings reported by a parsing process. */
-export const patternMatchSchema = z.strictObject({
-  name: z.enum(patternNames),
-  line: position,
-  column: position,
-  count: z.number().int().min(1),
-  detail: z.string().max(300).optional(),
-})
+/** A pattern in a source: count and first position, before grants are known. Read from a parsing process. */
+export const patternMatchSchema = z
+  .strictObject({
+    name: z.enum(patternNames),
+    line: position,
+    column: position,
+    count: z.number().int().min(1),
+    /** Position or subject, appended to the pattern's description. */
+    detail: z.string().max(300).exactOptional(),
+  })
+  .readonly()
+export type PatternMatch = z.infer<typeof patternMatchSchema>
 
 /** Merges findings by pattern: total count, and the first position, in the job's own source if it has one. */
 export function mergeMatches(all: readonly PatternMatch[]): PatternMatch[] {

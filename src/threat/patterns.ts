@@ -101,13 +101,3 @@ export const patterns = {
     capability: 'unparsed',
   },
 } as const satisfies Record<PatternName, ThreatPattern>
-
-/** A pattern in a source: count and first position, before grants are known. */
-export interface PatternMatch {
-  readonly name: PatternName
-  readonly line: number
-  readonly column: number
-  readonly count: number
-  /** Position or subject, appended to the pattern's description. */
-  readonly detail?: string
-}

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
 import { patternNames, type PatternName } from '../contract/verdict.ts'
-import type { PatternMatch } from './patterns.ts'
+import type { PatternMatch } from './pattern-match.ts'
 import { riskOf, threatScoreOf } from './score.ts'
 
 const found = (name: PatternName): PatternMatch => ({ name, line: 1, column: 1, count: 1 })

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { patternNames, type PatternName } from '../contract/verdict.ts'
-import type { PatternMatch } from './patterns.ts'
+import type { PatternMatch } from './pattern-match.ts'
 import { plainScoreMax } from '../contract/verdict.ts'
 import { riskOf, threatScoreOf } from './score.ts'
 

@@ -1,5 +1,6 @@
 import { plainScoreMax, type Finding, type PatternName } from '../contract/verdict.ts'
-import { patterns, type PatternMatch } from './patterns.ts'
+import type { PatternMatch } from './pattern-match.ts'
+import { patterns } from './patterns.ts'
 
 /**
  * Highest pattern score; without a pattern at most 39, from the two other scores. Monotonic in findings and

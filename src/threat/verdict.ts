@@ -1,6 +1,6 @@
 import type { Analysis, Verdict } from '../contract/verdict.ts'
 import { severityOf } from '../contract/verdict.ts'
-import type { Inspection } from './inspect.ts'
+import type { Inspection } from './inspection.ts'
 import { patterns } from './patterns.ts'
 import { riskOf, threatScoreOf } from './score.ts'
 

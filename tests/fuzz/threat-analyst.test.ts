@@ -6,7 +6,8 @@ import { after, before, describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { encodeFrame, FrameDecoder } from '../../src/lib/frames.ts'
 import { capOf, javascriptCap, typescriptCap } from '../../src/threat/cap.ts'
-import type { Inspection, InspectRequest } from '../../src/threat/inspect.ts'
+import type { InspectRequest } from '../../src/threat/inspect.ts'
+import type { Inspection } from '../../src/threat/inspection.ts'
 
 /** The analysis process without its jail: the parsers themselves must survive. */
 const program = fileURLToPath(new URL('../../guest/analyst.js', import.meta.url))

@@ -39,73 +39,54 @@ export function createMeters(): Meters {
 }
 
 class Counts {
-  readonly #events = new Counter({
-    name: 'mayfly.events',
-    description: 'Events by point and by who claims them',
-    unit: '{event}',
-  })
-  readonly #admitted = new Counter({
-    name: 'mayfly.admissions',
-    description: 'Jobs taken',
-    unit: '{execution}',
-  })
-  readonly #executions = new Counter({
-    name: 'mayfly.executions',
-    description: 'Jobs ended, by status and tier',
-    unit: '{execution}',
-  })
-  readonly #unrecorded = new Counter({
-    name: 'mayfly.executions.unrecorded',
-    description: 'Jobs that could not be written down, and so were not answered',
-    unit: '{execution}',
-  })
-  readonly #executing = new Histogram(
-    {
-      name: 'mayfly.execution.duration',
-      description: 'From admission to outcome',
-      unit: 's',
-    },
-    durations,
+  readonly #instruments: (Counter | Histogram)[] = []
+  readonly #events = this.#counter(
+    'mayfly.events',
+    'Events by point and by who claims them',
+    '{event}',
   )
-  readonly #user = new Histogram(
-    { name: 'mayfly.execution.user.duration', description: 'User code alone', unit: 's' },
-    durations,
+  readonly #admitted = this.#counter('mayfly.admissions', 'Jobs taken', '{execution}')
+  readonly #executions = this.#counter(
+    'mayfly.executions',
+    'Jobs ended, by status and tier',
+    '{execution}',
   )
-  readonly #waiting = new Histogram(
-    { name: 'mayfly.queue.duration', description: 'Wait for a place', unit: 's' },
-    durations,
+  readonly #unrecorded = this.#counter(
+    'mayfly.executions.unrecorded',
+    'Jobs that could not be written down, and so were not answered',
+    '{execution}',
   )
-  readonly #analyses = new Counter({
-    name: 'mayfly.analyses',
-    description: 'Verdicts, by whether the cache had them',
-    unit: '{analysis}',
-  })
-  readonly #recalls = new Counter({
-    name: 'mayfly.cache.lookups',
-    description: 'Idempotent jobs, by whether their outcome was known',
-    unit: '{execution}',
-  })
-  readonly #findings = new Counter({
-    name: 'mayfly.findings',
-    description: 'Verdicts in which a pattern was found',
-    unit: '{finding}',
-  })
-  readonly #registrations = new Counter({
-    name: 'mayfly.registrations',
-    description: 'Effects registered and refused',
-    unit: '{effect}',
-  })
-  readonly #refused = new Counter({
-    name: 'mayfly.door.refusals',
-    description: 'Requests refused, by code',
-    unit: '{request}',
-  })
-  readonly #requests = new Histogram(
-    {
-      name: 'http.server.request.duration',
-      description: 'Duration of HTTP server requests',
-      unit: 's',
-    },
+  readonly #executing = this.#seconds('mayfly.execution.duration', 'From admission to outcome')
+  readonly #user = this.#seconds('mayfly.execution.user.duration', 'User code alone')
+  readonly #waiting = this.#seconds('mayfly.queue.duration', 'Wait for a place')
+  readonly #analyses = this.#counter(
+    'mayfly.analyses',
+    'Verdicts, by whether the cache had them',
+    '{analysis}',
+  )
+  readonly #recalls = this.#counter(
+    'mayfly.cache.lookups',
+    'Idempotent jobs, by whether their outcome was known',
+    '{execution}',
+  )
+  readonly #findings = this.#counter(
+    'mayfly.findings',
+    'Verdicts in which a pattern was found',
+    '{finding}',
+  )
+  readonly #registrations = this.#counter(
+    'mayfly.registrations',
+    'Effects registered and refused',
+    '{effect}',
+  )
+  readonly #refused = this.#counter(
+    'mayfly.door.refusals',
+    'Requests refused, by code',
+    '{request}',
+  )
+  readonly #requests = this.#seconds(
+    'http.server.request.duration',
+    'Duration of HTTP server requests',
     requestDurations,
   )
   readonly #running = new Set<string | null>()
@@ -117,23 +98,8 @@ class Counts {
   }
 
   read(): readonly Reading[] {
-    const counted = [
-      this.#events,
-      this.#admitted,
-      this.#executions,
-      this.#unrecorded,
-      this.#executing,
-      this.#user,
-      this.#waiting,
-      this.#analyses,
-      this.#recalls,
-      this.#findings,
-      this.#registrations,
-      this.#refused,
-      this.#requests,
-    ]
     return [
-      ...counted.map((one) => one.read()),
+      ...this.#instruments.map((one) => one.read()),
       gauge('mayfly.executions.running', 'Jobs between admission and end', '{execution}', [
         [{}, this.#running.size],
       ]),
@@ -141,6 +107,18 @@ class Counts {
         [{}, this.#unsigned],
       ]),
     ]
+  }
+
+  #counter(name: string, description: string, unit: string): Counter {
+    const counter = new Counter({ name, description, unit })
+    this.#instruments.push(counter)
+    return counter
+  }
+
+  #seconds(name: string, description: string, buckets = durations): Histogram {
+    const histogram = new Histogram({ name, description, unit: 's' }, buckets)
+    this.#instruments.push(histogram)
+    return histogram
   }
 
   readonly #listening: Readonly<Partial<Record<Point, Listener>>> = {

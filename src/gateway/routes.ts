@@ -6,6 +6,7 @@ import { authorise } from './http/auth.ts'
 import { callCapability, listCapabilities } from './doors/capabilities.ts'
 import { changeConfig, preferProvider } from './doors/configuration.ts'
 import { docsPage } from './doors/docs-page.ts'
+import type { Door, Params } from './doors/door.ts'
 import type { GatewayParts } from './http/parts.ts'
 import {
   executeEffect,
@@ -49,19 +50,11 @@ import {
 
 type Env = { readonly Bindings: HttpBindings }
 
-/** Path parameters: `{id}` is `params.id`, decoded. */
-type Params = Readonly<Record<string, string>>
-
 /** Call of the API. Method and path come from the table below, which `openapi.ts` describes. */
 interface Call {
   /** Scopes, one of which the key needs; `anyone`: no key; `own`: checks by itself. */
   readonly needs: readonly Scope[] | 'anyone' | 'own'
-  readonly answer: (
-    parts: GatewayParts,
-    http: HttpBindings,
-    who: Identity,
-    params: Params,
-  ) => Promise<Response> | Response
+  readonly answer: Door<GatewayParts>
 }
 
 type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'

@@ -1,4 +1,3 @@
-import type { HttpBindings } from '@hono/node-server'
 import { capabilityJob } from '../../capabilities/capability-job.ts'
 import { Catalogue } from '../../capabilities/catalogue.ts'
 import { callInProcess } from '../../capabilities/in-process.ts'
@@ -15,6 +14,7 @@ import { jobRequest, type JobAsked } from '../../contract/job.ts'
 import type { Outcome } from '../../contract/outcome.ts'
 import { canonicalJson } from '../../lib/canonical-json.ts'
 import { sha256 } from '../../lib/hash.ts'
+import type { Door } from './door.ts'
 import { answerJob, type AnswerParts } from './answer-job.ts'
 import type { GatewayParts, JobIntake } from '../http/parts.ts'
 import { makeJob } from './executions.ts'
@@ -29,12 +29,12 @@ const catalogue = new Catalogue()
  * `POST /v1/capabilities/:name`: answers with an outcome. An isolated capability runs as a job with the limits
  * configured for its name; a tenant's effects can be called by name too.
  */
-export async function callCapability(
-  parts: AnswerParts & JobIntake,
-  http: HttpBindings,
-  who: Identity,
-  { name = '' }: Readonly<Record<string, string>>,
-): Promise<Response> {
+export const callCapability: Door<AnswerParts & JobIntake> = async (
+  parts,
+  http,
+  who,
+  { name = '' },
+) => {
   parts.running.refuseWhenDraining()
   const body = await parts.bodies.json(http.incoming, http.outgoing, 'args', who.tenant)
   const read = capabilityCall.safeParse(body.value)
@@ -50,11 +50,7 @@ export async function callCapability(
 }
 
 /** `GET /v1/capabilities`: lists built-in capabilities and the effects of the key's tenant. */
-export function listCapabilities(
-  parts: Pick<GatewayParts, 'effects'>,
-  _: HttpBindings,
-  { tenant }: Identity,
-): Response {
+export const listCapabilities: Door<Pick<GatewayParts, 'effects'>> = (parts, _, { tenant }) => {
   const rows = catalogue.list()
   const taken = new Set(rows.map(({ name }) => name))
   const effects = parts.effects

@@ -2,6 +2,7 @@ import type { HttpBindings } from '@hono/node-server'
 import * as z from 'zod'
 import { configSchema } from '../../contract/config.ts'
 import { MayflyError } from '../../contract/error.ts'
+import type { Door } from './door.ts'
 import type { ChangeConfig, GatewayParts } from '../http/parts.ts'
 import type { Identity } from '../http/keys.ts'
 import { invalid } from '../http/problem.ts'
@@ -16,21 +17,13 @@ export const defaultProvider = z.strictObject({
 type ConfigParts = Pick<GatewayParts, 'bodies' | 'change'>
 
 /** `PATCH /v1/config`. Scope admin may only narrow; widening needs a key that itself has `config:widen`. */
-export async function changeConfig(
-  parts: ConfigParts,
-  http: HttpBindings,
-  who: Identity,
-): Promise<Response> {
+export const changeConfig: Door<ConfigParts> = async (parts, http, who) => {
   const patch = await bodyOf(parts, http, who, configBody, 'configuration')
   return json(await changeOf(parts)(patch.asked as ConfigBody, by(who)))
 }
 
 /** `PUT /v1/providers/default`: changes this field alone. */
-export async function preferProvider(
-  parts: ConfigParts,
-  http: HttpBindings,
-  who: Identity,
-): Promise<Response> {
+export const preferProvider: Door<ConfigParts> = async (parts, http, who) => {
   const { read } = await bodyOf(parts, http, who, defaultProvider, 'default provider')
   return json(await changeOf(parts)({ default_provider: read.name }, by(who)))
 }

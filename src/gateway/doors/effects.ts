@@ -1,11 +1,10 @@
-import type { HttpBindings } from '@hono/node-server'
 import { effectCall, effectName, effectRequest } from '../../contract/effect.ts'
 import { MayflyError } from '../../contract/error.ts'
 import { jobRequest } from '../../contract/job.ts'
+import type { Door } from './door.ts'
 import { follow, outcomeResponse } from './answer-job.ts'
 import type { GatewayParts, JobIntake, JobStart } from '../http/parts.ts'
 import { makeJob } from './executions.ts'
-import type { Identity } from '../http/keys.ts'
 import { invalid } from '../http/problem.ts'
 import { json } from '../http/json-response.ts'
 import { traceOf } from '../http/request-trace.ts'
@@ -17,11 +16,11 @@ const MB = 2 ** 20
  * `POST /api/effects/register`, for an authenticated caller: checks the schema, analyses the code, blocks or audits
  * it, then stores it under its name.
  */
-export async function registerEffect(
-  parts: JobIntake & Pick<GatewayParts, 'bodies' | 'running'>,
-  http: HttpBindings,
-  who: Identity,
-) {
+export const registerEffect: Door<JobIntake & Pick<GatewayParts, 'bodies' | 'running'>> = async (
+  parts,
+  http,
+  who,
+) => {
   parts.running.refuseWhenDraining()
   const body = await parts.bodies.json(http.incoming, http.outgoing, 'input', who.tenant)
   const read = effectRequest.safeParse(body.value)
@@ -44,11 +43,11 @@ export async function registerEffect(
 }
 
 /** `POST /api/effects/execute`: the outcome, with the effect's name. */
-export async function executeEffect(
-  parts: JobIntake & JobStart & Pick<GatewayParts, 'bodies'>,
-  http: HttpBindings,
-  who: Identity,
-) {
+export const executeEffect: Door<JobIntake & JobStart & Pick<GatewayParts, 'bodies'>> = async (
+  parts,
+  http,
+  who,
+) => {
   parts.running.refuseWhenDraining()
   const body = await parts.bodies.json(http.incoming, http.outgoing, 'input', who.tenant)
   const read = effectCall.safeParse(body.value)
@@ -66,31 +65,24 @@ export async function executeEffect(
 }
 
 /** `GET /api/effects`: lists the effects of the key's tenant. */
-export function listEffects(
-  parts: Pick<GatewayParts, 'effects'>,
-  _: HttpBindings,
-  { tenant }: Identity,
-): Response {
-  return json({ items: parts.effects.list(tenant) })
-}
+export const listEffects: Door<Pick<GatewayParts, 'effects'>> = (parts, _, { tenant }) =>
+  json({ items: parts.effects.list(tenant) })
 
 /** `GET /api/effects/:id`: one effect with its code. */
-export function readEffect(
-  parts: Pick<GatewayParts, 'effects'>,
-  _: HttpBindings,
-  { tenant }: Identity,
-  { id = '' }: Readonly<Record<string, string>>,
-): Response {
-  return json(parts.effects.get(tenant, named(id)))
-}
+export const readEffect: Door<Pick<GatewayParts, 'effects'>> = (
+  parts,
+  _,
+  { tenant },
+  { id = '' },
+) => json(parts.effects.get(tenant, named(id)))
 
 /** `DELETE /api/effects/:id`. */
-export function removeEffect(
-  parts: Pick<GatewayParts, 'effects'>,
-  _: HttpBindings,
-  { tenant }: Identity,
-  { id = '' }: Readonly<Record<string, string>>,
-): Response {
+export const removeEffect: Door<Pick<GatewayParts, 'effects'>> = (
+  parts,
+  _,
+  { tenant },
+  { id = '' },
+) => {
   parts.effects.remove(tenant, named(id))
   return new Response(null, { status: 204, headers: { 'cache-control': 'no-store' } })
 }

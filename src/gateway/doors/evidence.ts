@@ -1,23 +1,15 @@
-import type { HttpBindings } from '@hono/node-server'
 import { MayflyError } from '../../contract/error.ts'
 import type { Evidence } from '../../contract/evidence.ts'
+import type { Door } from './door.ts'
 import { refuseOver } from '../http/authenticate-request.ts'
 import { isAdmin } from '../http/auth.ts'
 import type { GatewayParts } from '../http/parts.ts'
 import { idOf } from './history.ts'
-import type { Identity } from '../http/keys.ts'
 import { json } from '../http/json-response.ts'
 import { operatorOf } from './sandboxes.ts'
 
-type Params = Readonly<Record<string, string>>
-
 /** `GET /v1/evidence/{id}`: lists the captures of an execution. An admin sees those of every tenant. */
-export function readEvidence(
-  parts: Pick<GatewayParts, 'evidence'>,
-  _http: HttpBindings,
-  who: Identity,
-  params: Params,
-): Response {
+export const readEvidence: Door<Pick<GatewayParts, 'evidence'>> = (parts, _http, who, params) => {
   const id = idOf(params)
   return json({ id, captures: evidenceOf(parts).of(id, operatorOf(who)) })
 }
@@ -26,12 +18,9 @@ export function readEvidence(
  * `GET /v1/evidence/{id}/{capture}/{part}`: streams the bytes and verifies each piece against its stored digest
  * before it is sent. On a mismatch the connection is cut short of the announced content-length.
  */
-export function readEvidencePart(
-  parts: Pick<GatewayParts, 'evidence' | 'limits' | 'operateRate' | 'refusals'>,
-  { incoming, outgoing }: HttpBindings,
-  who: Identity,
-  params: Params,
-): Response {
+export const readEvidencePart: Door<
+  Pick<GatewayParts, 'evidence' | 'limits' | 'operateRate' | 'refusals'>
+> = (parts, { incoming, outgoing }, who, params) => {
   if (!isAdmin(who)) refuseOver(parts.operateRate.take(who.id))
   const { capture = '', part = '' } = params
   const asked = [idOf(params), `${capture}/${part}`, operatorOf(who)] as const

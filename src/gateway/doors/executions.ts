@@ -8,6 +8,7 @@ import { sha256 } from '../../lib/hash.ts'
 import { batchTextOf } from '../../job.ts'
 import { newId } from '../../lib/id.ts'
 import type { StrictJson } from '../../lib/strict-json.ts'
+import type { Door } from './door.ts'
 import { answerContent, answerJob, type AnswerParts, type GivingParts } from './answer-job.ts'
 import { authenticateRequest, refuseOver } from '../http/authenticate-request.ts'
 import { authorise } from '../http/auth.ts'
@@ -21,11 +22,7 @@ import { activeContent } from '../http/schema.ts'
 import { traceOf } from '../http/request-trace.ts'
 
 /** `POST /v1/executions`: a job in, an outcome out. */
-export async function execute(
-  parts: AnswerParts & JobIntake,
-  http: HttpBindings,
-  who: Identity,
-): Promise<Response> {
+export const execute: Door<AnswerParts & JobIntake> = async (parts, http, who) => {
   parts.running.refuseWhenDraining()
   const body = await parts.bodies.json(http.incoming, http.outgoing, 'input', who.tenant)
   const job = readJob(parts, body, { ...who, origin: 'http', ...traceOf(http.incoming) })
@@ -37,10 +34,9 @@ export async function execute(
  * part of the body, so the body is read before authentication, within the anonymous byte limit and the rate limit of
  * the address; nothing else is parsed before the token is verified.
  */
-export async function executeActiveContent(
-  parts: ContentParts & GivingParts & Pick<GatewayParts, 'bodies'>,
-  http: HttpBindings,
-): Promise<Response> {
+export const executeActiveContent: Door<
+  ContentParts & GivingParts & Pick<GatewayParts, 'bodies'>
+> = async (parts, http) => {
   parts.running.refuseWhenDraining()
   const { of, read } = contentReader(parts, http, 'http')
   const { job, begin } = read(await parts.bodies.json(http.incoming, http.outgoing, 'input', of))

@@ -1,11 +1,10 @@
-import type { HttpBindings } from '@hono/node-server'
 import * as z from 'zod'
 import { MayflyError } from '../../contract/error.ts'
 import { hasLabels, type ExecutionRow } from '../../history/history.ts'
+import type { Door } from './door.ts'
 import { streamEnd, wantsStream, watch } from './answer-job.ts'
 import type { GatewayParts, StoredOutcomes } from '../http/parts.ts'
 import { readOutcome } from './stored-outcome.ts'
-import type { Identity } from '../http/keys.ts'
 import { invalid } from '../http/problem.ts'
 import { jsonText } from '../http/json-response.ts'
 
@@ -23,11 +22,11 @@ export const listQuery = z.strictObject({
 })
 
 /** `GET /v1/executions`: the tenant's jobs, stored and running, newest first. */
-export async function listExecutions(
-  parts: Pick<GatewayParts, 'bodies' | 'history' | 'live'>,
-  http: HttpBindings,
-  who: Identity,
-): Promise<Response> {
+export const listExecutions: Door<Pick<GatewayParts, 'bodies' | 'history' | 'live'>> = async (
+  parts,
+  http,
+  who,
+) => {
   const { limit, cursor, label } = readQuery(http.incoming.url ?? '')
   const labels = Object.fromEntries(
     label.map((text) => [text.slice(0, text.indexOf(':')), text.slice(text.indexOf(':') + 1)]),
@@ -54,12 +53,12 @@ export async function listExecutions(
  * `GET /v1/executions/{id}`: the outcome, or `{id, status}` of a running job; with `Accept: text/event-stream`, the
  * rest of its stream.
  */
-export async function getExecution(
-  parts: StoredOutcomes & Pick<GatewayParts, 'limits' | 'live'>,
-  http: HttpBindings,
-  who: Identity,
-  params: Readonly<Record<string, string>>,
-): Promise<Response> {
+export const getExecution: Door<StoredOutcomes & Pick<GatewayParts, 'limits' | 'live'>> = async (
+  parts,
+  http,
+  who,
+  params,
+) => {
   const id = idOf(params)
   const live = parts.live.find(who.tenant, id)
   const isStream = http.incoming.method === 'GET' && wantsStream(http.incoming.headers)
@@ -70,12 +69,12 @@ export async function getExecution(
 }
 
 /** `DELETE /v1/executions/{id}`: cancels a running job with 202; answers 200 with the outcome of a finished one. */
-export async function cancelExecution(
-  parts: StoredOutcomes & Pick<GatewayParts, 'live'>,
-  http: HttpBindings,
-  who: Identity,
-  params: Readonly<Record<string, string>>,
-): Promise<Response> {
+export const cancelExecution: Door<StoredOutcomes & Pick<GatewayParts, 'live'>> = async (
+  parts,
+  http,
+  who,
+  params,
+) => {
   const id = idOf(params)
   const live = parts.live.find(who.tenant, id)
   if (!live)

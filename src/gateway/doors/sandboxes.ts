@@ -1,6 +1,6 @@
-import type { HttpBindings } from '@hono/node-server'
 import { MayflyError } from '../../contract/error.ts'
 import { tightenAsked, type Operations, type Operator } from '../../contract/live.ts'
+import type { Door } from './door.ts'
 import { refuseOver } from '../http/authenticate-request.ts'
 import { isAdmin } from '../http/auth.ts'
 import type { GatewayParts, Operating } from '../http/parts.ts'
@@ -8,24 +8,23 @@ import type { Identity } from '../http/keys.ts'
 import { invalid } from '../http/problem.ts'
 import { json } from '../http/json-response.ts'
 
-type Params = Readonly<Record<string, string>>
-type Answer = (
-  parts: Operating & Pick<GatewayParts, 'bodies'>,
-  http: HttpBindings,
-  who: Identity,
-  params: Params,
-) => Promise<Response> | Response
+type SandboxDoor = Door<Operating & Pick<GatewayParts, 'bodies'>>
 
 /** `GET /v1/sandboxes`: running jobs, newest first: a tenant's own, or all for an admin. */
-export const listSandboxes: Answer = (parts, _http, who) =>
+export const listSandboxes: SandboxDoor = (parts, _http, who) =>
   json({ items: operationsOf(parts).list(operatorOf(who)) })
 
 /** `GET /v1/sandboxes/{id}`. */
-export const readSandbox: Answer = (parts, _http, who, { id = '' }) =>
+export const readSandbox: SandboxDoor = (parts, _http, who, { id = '' }) =>
   json(operationsOf(parts).find(id, operatorOf(who)))
 
 /** `POST /v1/sandboxes/{id}/tighten`: removes rights for good; a loosening is 409 with the controls in force. */
-export const tightenSandbox: Answer = async (parts, { incoming, outgoing }, who, { id = '' }) => {
+export const tightenSandbox: SandboxDoor = async (
+  parts,
+  { incoming, outgoing },
+  who,
+  { id = '' },
+) => {
   const operations = operationsFor(parts, who)
   const { value } = await parts.bodies.json(incoming, outgoing, 'input', who.tenant)
   const asked = tightenAsked.safeParse(value)
@@ -34,19 +33,19 @@ export const tightenSandbox: Answer = async (parts, { incoming, outgoing }, who,
 }
 
 /** `POST /v1/sandboxes/{id}/freeze`: stops the processes; the schedule keeps running. */
-export const freezeSandbox: Answer = async (parts, _http, who, { id = '' }) =>
+export const freezeSandbox: SandboxDoor = async (parts, _http, who, { id = '' }) =>
   json(await operationsFor(parts, who).freeze(id, operatorOf(who)))
 
 /** `POST /v1/sandboxes/{id}/thaw`. */
-export const thawSandbox: Answer = async (parts, _http, who, { id = '' }) =>
+export const thawSandbox: SandboxDoor = async (parts, _http, who, { id = '' }) =>
   json(await operationsFor(parts, who).thaw(id, operatorOf(who)))
 
 /** `POST /v1/sandboxes/{id}/capture`: captures as much as the wall supports; the answer names the kind. */
-export const captureSandbox: Answer = async (parts, _http, who, { id = '' }) =>
+export const captureSandbox: SandboxDoor = async (parts, _http, who, { id = '' }) =>
   json(await operationsFor(parts, who).capture(id, operatorOf(who)))
 
 /** `DELETE /v1/sandboxes/{id}`: terminates; answers when the code has ended. Not rate-limited. */
-export const terminateSandbox: Answer = async (parts, _http, who, { id = '' }) =>
+export const terminateSandbox: SandboxDoor = async (parts, _http, who, { id = '' }) =>
   json(await operationsOf(parts).terminate(id, operatorOf(who)))
 
 export function operatorOf(who: Identity): Operator {

@@ -1,4 +1,4 @@
-import type { HttpBindings } from '@hono/node-server'
+import type { Door } from './door.ts'
 import { authenticate, authorise, isAdmin } from '../http/auth.ts'
 import type { GatewayParts } from '../http/parts.ts'
 import type { Identity, Keys } from '../http/keys.ts'
@@ -8,11 +8,7 @@ import { eventStream } from '../http/threat-readers.ts'
 const listedMax = 500
 
 /** `GET /v1/threats`: the last threats, oldest first: a tenant's own, or all for an admin. */
-export function listThreats(
-  parts: Pick<GatewayParts, 'threats'>,
-  { incoming }: HttpBindings,
-  who: Identity,
-): Response {
+export const listThreats: Door<Pick<GatewayParts, 'threats'>> = (parts, { incoming }, who) => {
   const after = numberIn(new URLSearchParams(incoming.url?.split('?')[1]).get('after'))
   return json(parts.threats.after(after, tenantOf(who)).slice(-listedMax))
 }
@@ -21,11 +17,11 @@ export function listThreats(
  * `GET /v1/threats/stream`: new threats as server-sent events. `Last-Event-ID` resumes from the ring of stored
  * threats; a reader slower than its output buffer is disconnected.
  */
-export function streamThreats(
-  parts: Pick<GatewayParts, 'keys' | 'running' | 'threatReaders'>,
-  http: HttpBindings,
-  who: Identity,
-): Response {
+export const streamThreats: Door<Pick<GatewayParts, 'keys' | 'running' | 'threatReaders'>> = (
+  parts,
+  http,
+  who,
+) => {
   const { incoming, outgoing } = http
   if (incoming.method === 'HEAD') return new Response(null, { headers: eventStream })
   parts.running.refuseWhenDraining()

@@ -1,13 +1,12 @@
-import type { HttpBindings } from '@hono/node-server'
 import * as z from 'zod'
 import type { Outcome } from '../../contract/outcome.ts'
 import { lifeOf } from '../../picture/life.js'
 import { pictureOf } from '../../picture/picture.js'
 import { svgOf, widthMax, widthMin } from '../../picture/svg.js'
+import type { Door } from './door.ts'
 import type { GatewayParts, StoredOutcomes } from '../http/parts.ts'
 import { idOf } from './history.ts'
 import { readOutcome } from './stored-outcome.ts'
-import type { Identity } from '../http/keys.ts'
 import { filePolicy } from './page.ts'
 import { invalid } from '../http/problem.ts'
 import { parseJson } from '../../lib/parse-json.ts'
@@ -20,12 +19,12 @@ const drawQuery = z.strictObject({
 })
 
 /** `GET /v1/executions/{id}/timeline.svg`: draws the life so far. Throws MayflyError INVALID. */
-export async function drawExecution(
-  parts: StoredOutcomes & Pick<GatewayParts, 'live'>,
-  http: HttpBindings,
-  who: Identity,
-  params: Readonly<Record<string, string>>,
-): Promise<Response> {
+export const drawExecution: Door<StoredOutcomes & Pick<GatewayParts, 'live'>> = async (
+  parts,
+  http,
+  who,
+  params,
+) => {
   const { searchParams } = new URL(http.incoming.url ?? '', 'http://query')
   const asked = drawQuery.safeParse(Object.fromEntries(searchParams))
   if (!asked.success) throw invalid('query', asked.error)

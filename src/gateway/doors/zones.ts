@@ -7,6 +7,7 @@ import type { Outcome } from '../../contract/outcome.ts'
 import { timelineEntry } from '../../contract/event.ts'
 import { temporalZoneSchema, zoneCodeSchema, zonesMadeSchema } from '../../contract/zones.ts'
 import { zoneSources } from '../../zones/carve.ts'
+import type { Door } from './door.ts'
 import type { GatewayParts, JobIntake, JobStart, Operating, StoredOutcomes } from '../http/parts.ts'
 import { makeJob } from './executions.ts'
 import { idOf } from './history.ts'
@@ -18,8 +19,6 @@ import { operationsFor, operationsOf, operatorOf } from './sandboxes.ts'
 import { traceOf } from '../http/request-trace.ts'
 import { startJob } from '../http/start-job.ts'
 import { parseJson } from '../../lib/parse-json.ts'
-
-type Params = Readonly<Record<string, string>>
 
 /** Body of the zone calls: a job, and optionally the instance whose learned zones it uses. */
 export const zonesAsked = z
@@ -71,7 +70,7 @@ type ZoneParts = JobIntake & Pick<GatewayParts, 'analyseZones' | 'bodies' | 'run
 export const zoneTighten = tightenAsked.unwrap().omit({ zone: true }).readonly()
 
 /** `POST /v1/zones/analysis`: reports what each part of the code does and how it can be split; runs nothing. */
-export async function analyseZones(parts: ZoneParts, http: HttpBindings, who: Identity) {
+export const analyseZones: Door<ZoneParts> = async (parts, http, who) => {
   const { zones: _, ...job } = await read(parts, http, who)
   using _place = parts.running.begin(who.tenant)
   const { risk } = await partitionOf(parts)({ ...job, zones: {} })
@@ -79,7 +78,7 @@ export async function analyseZones(parts: ZoneParts, http: HttpBindings, who: Id
 }
 
 /** `POST /v1/zones/plan`: the zones the code would get, with the code of each; runs nothing. */
-export async function planZones(parts: ZoneParts, http: HttpBindings, who: Identity) {
+export const planZones: Door<ZoneParts> = async (parts, http, who) => {
   const job = await read(parts, http, who)
   using _place = parts.running.begin(who.tenant)
   const { risk, zones } = await partitionOf(parts)(job)
@@ -92,7 +91,7 @@ export async function planZones(parts: ZoneParts, http: HttpBindings, who: Ident
 }
 
 /** `POST /v1/zones`: starts code in its zones; 202 with the zones, the outcome follows at `/v1/executions/{id}`. */
-export async function beginZones(parts: ZoneParts & JobStart, http: HttpBindings, who: Identity) {
+export const beginZones: Door<ZoneParts & JobStart> = async (parts, http, who) => {
   parts.running.refuseWhenDraining()
   const job = await read(parts, http, who)
   const { zones } = await planned(parts, job)
@@ -105,12 +104,9 @@ export async function beginZones(parts: ZoneParts & JobStart, http: HttpBindings
 }
 
 /** `GET /v1/zones/{id}`: live zones with their phase, or the report of ended ones. */
-export async function monitorZones(
-  parts: StoredOutcomes & Pick<GatewayParts, 'live' | 'operations'>,
-  http: HttpBindings,
-  who: Identity,
-  params: Params,
-) {
+export const monitorZones: Door<
+  StoredOutcomes & Pick<GatewayParts, 'live' | 'operations'>
+> = async (parts, http, who, params) => {
   const id = idOf(params)
   const live = parts.live.find(who.tenant, id)
   if (live) {
@@ -129,12 +125,12 @@ export async function monitorZones(
 }
 
 /** `POST /v1/zones/{id}/{zone}/tighten`: removes rights for good; a loosening is 409. */
-export async function tightenZone(
-  parts: Operating & Pick<GatewayParts, 'bodies'>,
-  { incoming, outgoing }: HttpBindings,
-  who: Identity,
-  { id = '', zone = '' }: Params,
-) {
+export const tightenZone: Door<Operating & Pick<GatewayParts, 'bodies'>> = async (
+  parts,
+  { incoming, outgoing },
+  who,
+  { id = '', zone = '' },
+) => {
   const operations = operationsFor(parts, who)
   const { value } = await parts.bodies.json(incoming, outgoing, 'input', who.tenant)
   const asked = zoneTighten.safeParse(value)
@@ -143,14 +139,12 @@ export async function tightenZone(
 }
 
 /** `DELETE /v1/zones/{id}/{zone}`: ends one zone and leaves the rest running; `main` ends everything. */
-export async function endZone(
-  parts: Pick<GatewayParts, 'operations'>,
-  _http: HttpBindings,
-  who: Identity,
-  { id = '', zone = '' }: Params,
-) {
-  return json(await operationsOf(parts).endZone(id, zone, operatorOf(who)))
-}
+export const endZone: Door<Pick<GatewayParts, 'operations'>> = async (
+  parts,
+  _http,
+  who,
+  { id = '', zone = '' },
+) => json(await operationsOf(parts).endZone(id, zone, operatorOf(who)))
 
 async function planned(parts: Pick<GatewayParts, 'analyseZones' | 'running'>, job: Job) {
   using _place = parts.running.begin(job.tenant)

@@ -19,7 +19,7 @@ import { answerJob, type AnswerParts } from './answer-job.ts'
 import type { GatewayParts, JobIntake } from '../http/parts.ts'
 import { makeJob } from './executions.ts'
 import type { Identity } from '../http/keys.ts'
-import { invalid } from '../http/problem.ts'
+import { checked } from '../http/problem.ts'
 import { json } from '../http/json-response.ts'
 import { traceOf } from '../http/request-trace.ts'
 
@@ -37,11 +37,10 @@ export const callCapability: Door<AnswerParts & JobIntake> = async (
 ) => {
   parts.running.refuseWhenDraining()
   const body = await parts.bodies.json(http.incoming, http.outgoing, 'args', who.tenant)
-  const read = capabilityCall.safeParse(body.value)
-  if (!read.success) throw invalid('call of a capability', read.error)
+  const read = checked(capabilityCall, body.value, 'call of a capability')
   const called = calledBy(parts, who.tenant, name)
   if ('isolated' in called && !called.isolated)
-    return json(inProcess(parts, called, read.data.args, who))
+    return json(inProcess(parts, called, read.args, who))
   const asked = 'isolated' in called ? jobRequest.parse(capabilityJob(called, [])) : called
   const facts = { ...who, origin: 'capability', ...traceOf(http.incoming) } as const
   const made = makeJob(parts, asked, { kept: body.kept ?? '[]' }, facts)

@@ -2,7 +2,7 @@ import type { HttpBindings } from '@hono/node-server'
 import * as z from 'zod'
 import { configSchema } from '../../contract/config.ts'
 import { MayflyError } from '../../contract/error.ts'
-import type { Door } from './door.ts'
+import { present, type Door } from './door.ts'
 import type { ChangeConfig, GatewayParts } from '../http/parts.ts'
 import type { Identity } from '../http/keys.ts'
 import { invalid } from '../http/problem.ts'
@@ -55,8 +55,7 @@ function settledAtStart({ issues }: z.ZodError): MayflyError | undefined {
 }
 
 function changeOf({ change }: Pick<GatewayParts, 'change'>): ChangeConfig {
-  if (change) return change
-  throw new MayflyError('UNAVAILABLE', 'Cannot change the configuration of this server')
+  return present(change, 'Cannot change the configuration of this server')
 }
 
 function by({ principal, scopes }: Identity) {

@@ -5,7 +5,7 @@ import type { Door } from './door.ts'
 import { follow, outcomeResponse } from './answer-job.ts'
 import type { GatewayParts, JobIntake, JobStart } from '../http/parts.ts'
 import { makeJob } from './executions.ts'
-import { invalid } from '../http/problem.ts'
+import { checked } from '../http/problem.ts'
 import { json } from '../http/json-response.ts'
 import { traceOf } from '../http/request-trace.ts'
 import { startJob } from '../http/start-job.ts'
@@ -23,17 +23,15 @@ export const registerEffect: Door<JobIntake & Pick<GatewayParts, 'bodies' | 'run
 ) => {
   parts.running.refuseWhenDraining()
   const body = await parts.bodies.json(http.incoming, http.outgoing, 'input', who.tenant)
-  const read = effectRequest.safeParse(body.value)
-  if (!read.success) throw invalid('effect', read.error)
-  const { effectId, timeout, memoryLimit, language = 'js', ...code } = read.data
+  const asked = checked(effectRequest, body.value, 'effect')
+  const { effectId, timeout, memoryLimit, language = 'js', ...code } = asked
   const limits = {
     ...(timeout !== undefined && { timeout }),
     ...(memoryLimit !== undefined && { memory: memoryLimit * MB }),
   }
-  const asked = jobRequest.parse({ ...code, language, limits })
   const job = makeJob(
     parts,
-    asked,
+    jobRequest.parse({ ...code, language, limits }),
     { kept: undefined },
     { ...who, origin: 'http', ...traceOf(http.incoming) },
   )
@@ -50,9 +48,7 @@ export const executeEffect: Door<JobIntake & JobStart & Pick<GatewayParts, 'bodi
 ) => {
   parts.running.refuseWhenDraining()
   const body = await parts.bodies.json(http.incoming, http.outgoing, 'input', who.tenant)
-  const read = effectCall.safeParse(body.value)
-  if (!read.success) throw invalid('call of an effect', read.error)
-  const { effectId } = read.data
+  const { effectId } = checked(effectCall, body.value, 'call of an effect')
   const job = makeJob(parts, jobRequest.parse({ effectId }), body, {
     ...who,
     origin: 'http',

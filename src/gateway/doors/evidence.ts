@@ -1,6 +1,6 @@
 import { MayflyError } from '../../contract/error.ts'
 import type { Evidence } from '../../contract/evidence.ts'
-import type { Door } from './door.ts'
+import { present, type Door } from './door.ts'
 import { refuseOver } from '../http/authenticate-request.ts'
 import { isAdmin } from '../http/auth.ts'
 import type { GatewayParts } from '../http/parts.ts'
@@ -72,6 +72,5 @@ function answer(
 }
 
 function evidenceOf({ evidence }: Pick<GatewayParts, 'evidence'>): Evidence {
-  if (evidence) return evidence
-  throw new MayflyError('UNAVAILABLE', 'Cannot look at evidence: this server shows none')
+  return present(evidence, 'Cannot look at evidence: this server shows none')
 }

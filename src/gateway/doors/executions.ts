@@ -16,7 +16,7 @@ import type { Authentication, GatewayParts, JobIntake, Visitors } from '../http/
 import type { Identity } from '../http/keys.ts'
 import { anonymous } from '../http/body.ts'
 import { senderOf } from '../http/origin.ts'
-import { invalid } from '../http/problem.ts'
+import { checked } from '../http/problem.ts'
 import { addressGroup } from '../http/rate-limit.ts'
 import { activeContent } from '../http/schema.ts'
 import { traceOf } from '../http/request-trace.ts'
@@ -95,9 +95,7 @@ export function contentReader(
 
 /** The body of `POST /v1/executions` as a job. Throws MayflyError INVALID or NOT_FOUND. */
 export function readJob(parts: JobIntake, body: StrictJson, who: JobOwner): Job {
-  const asked = jobRequest.safeParse(body.value)
-  if (!asked.success) throw invalid('job', asked.error)
-  return makeJob(parts, asked.data, body, who)
+  return makeJob(parts, checked(jobRequest, body.value, 'job'), body, who)
 }
 
 function noTokens(): MayflyError {
@@ -127,18 +125,16 @@ function ownerOf(
 }
 
 function contentJob(parts: JobIntake, body: StrictJson, who: JobOwner): Job {
-  const content = activeContent.safeParse(body.value)
-  if (!content.success) throw invalid('active content', content.error)
-  const { content: code, language, input, schedule, artifacts } = content.data
-  const asked = jobRequest.safeParse({
+  const content = checked(activeContent, body.value, 'active content')
+  const { content: code, language, input, schedule, artifacts } = content
+  const asked: JobRequest = {
     code,
     input,
     ...(language && { language }),
     ...(artifacts && { artifacts }),
     ...(schedule && { schedule, network: networkWith(schedule) }),
-  } satisfies JobRequest)
-  if (!asked.success) throw invalid('active content', asked.error)
-  return makeJob(parts, asked.data, body, who)
+  }
+  return makeJob(parts, checked(jobRequest, asked, 'active content'), body, who)
 }
 
 /** Network granted by a preset: active content cannot request network itself. */

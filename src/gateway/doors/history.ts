@@ -5,7 +5,7 @@ import type { Door } from './door.ts'
 import { streamEnd, wantsStream, watch } from './answer-job.ts'
 import type { GatewayParts, StoredOutcomes } from '../http/parts.ts'
 import { readOutcome } from './stored-outcome.ts'
-import { invalid } from '../http/problem.ts'
+import { checked } from '../http/problem.ts'
 import { jsonText } from '../http/json-response.ts'
 
 const ID = /^exec_[0-9a-f]{32}$/
@@ -92,9 +92,7 @@ function readQuery(target: string): z.infer<typeof listQuery> {
       name === 'label' ? searchParams.getAll(name) : searchParams.get(name),
     ]),
   )
-  const read = listQuery.safeParse(asked)
-  if (!read.success) throw invalid('query', read.error)
-  return read.data
+  return checked(listQuery, asked, 'query')
 }
 
 /**

@@ -1,11 +1,10 @@
-import { MayflyError } from '../../contract/error.ts'
 import { tightenAsked, type Operations, type Operator } from '../../contract/live.ts'
-import type { Door } from './door.ts'
+import { present, type Door } from './door.ts'
 import { refuseOver } from '../http/authenticate-request.ts'
 import { isAdmin } from '../http/auth.ts'
 import type { GatewayParts, Operating } from '../http/parts.ts'
 import type { Identity } from '../http/keys.ts'
-import { invalid } from '../http/problem.ts'
+import { checked } from '../http/problem.ts'
 import { json } from '../http/json-response.ts'
 
 type SandboxDoor = Door<Operating & Pick<GatewayParts, 'bodies'>>
@@ -27,9 +26,8 @@ export const tightenSandbox: SandboxDoor = async (
 ) => {
   const operations = operationsFor(parts, who)
   const { value } = await parts.bodies.json(incoming, outgoing, 'input', who.tenant)
-  const asked = tightenAsked.safeParse(value)
-  if (!asked.success) throw invalid('tightening', asked.error)
-  return json(await operations.tighten(id, asked.data, operatorOf(who)))
+  const asked = checked(tightenAsked, value, 'tightening')
+  return json(await operations.tighten(id, asked, operatorOf(who)))
 }
 
 /** `POST /v1/sandboxes/{id}/freeze`: stops the processes; the schedule keeps running. */
@@ -59,6 +57,5 @@ export function operationsFor(parts: Operating, who: Identity): Operations {
 }
 
 export function operationsOf({ operations }: Pick<GatewayParts, 'operations'>): Operations {
-  if (operations) return operations
-  throw new MayflyError('UNAVAILABLE', 'Cannot look at sandboxes: this server shows none')
+  return present(operations, 'Cannot look at sandboxes: this server shows none')
 }

@@ -3,7 +3,7 @@ import { authenticate, authorise, isAdmin } from '../http/auth.ts'
 import type { GatewayParts } from '../http/parts.ts'
 import type { Identity, Keys } from '../http/keys.ts'
 import { json } from '../http/json-response.ts'
-import { eventStream } from '../http/threat-readers.ts'
+import { eventStream } from '../http/event-stream.ts'
 
 const listedMax = 500
 

@@ -8,7 +8,7 @@ import type { GatewayParts, StoredOutcomes } from '../http/parts.ts'
 import { idOf } from './history.ts'
 import { readOutcome } from './stored-outcome.ts'
 import { filePolicy } from './page.ts'
-import { invalid } from '../http/problem.ts'
+import { checked } from '../http/problem.ts'
 import { parseJson } from '../../lib/parse-json.ts'
 
 const TYPE = 'image/svg+xml'
@@ -26,13 +26,12 @@ export const drawExecution: Door<StoredOutcomes & Pick<GatewayParts, 'live'>> = 
   params,
 ) => {
   const { searchParams } = new URL(http.incoming.url ?? '', 'http://query')
-  const asked = drawQuery.safeParse(Object.fromEntries(searchParams))
-  if (!asked.success) throw invalid('query', asked.error)
+  const asked = checked(drawQuery, Object.fromEntries(searchParams), 'query')
   const id = idOf(params)
   const live = parts.live.find(who.tenant, id)
   const read = (text: string) => lifeOf(parseJson(text) as Outcome)
   const life = live?.timeline.life ?? (await readOutcome(parts, http, who.tenant, { id, read }))
-  return new Response(svgOf(pictureOf(life), asked.data), {
+  return new Response(svgOf(pictureOf(life), asked), {
     headers: {
       'content-type': `${TYPE}; charset=utf-8`,
       'content-security-policy': filePolicy(TYPE),

@@ -7,13 +7,13 @@ import type { Outcome } from '../../contract/outcome.ts'
 import { timelineEntry } from '../../contract/event.ts'
 import { temporalZoneSchema, zoneCodeSchema, zonesMadeSchema } from '../../contract/zones.ts'
 import { zoneSources } from '../../zones/carve.ts'
-import type { Door } from './door.ts'
+import { present, type Door } from './door.ts'
 import type { GatewayParts, JobIntake, JobStart, Operating, StoredOutcomes } from '../http/parts.ts'
 import { makeJob } from './executions.ts'
 import { idOf } from './history.ts'
 import { readOutcome } from './stored-outcome.ts'
 import type { Identity } from '../http/keys.ts'
-import { invalid } from '../http/problem.ts'
+import { checked } from '../http/problem.ts'
 import { json, jsonText } from '../http/json-response.ts'
 import { operationsFor, operationsOf, operatorOf } from './sandboxes.ts'
 import { traceOf } from '../http/request-trace.ts'
@@ -133,9 +133,8 @@ export const tightenZone: Door<Operating & Pick<GatewayParts, 'bodies'>> = async
 ) => {
   const operations = operationsFor(parts, who)
   const { value } = await parts.bodies.json(incoming, outgoing, 'input', who.tenant)
-  const asked = zoneTighten.safeParse(value)
-  if (!asked.success) throw invalid('tightening', asked.error)
-  return json(await operations.tighten(id, { ...asked.data, zone }, operatorOf(who)))
+  const asked = checked(zoneTighten, value, 'tightening')
+  return json(await operations.tighten(id, { ...asked, zone }, operatorOf(who)))
 }
 
 /** `DELETE /v1/zones/{id}/{zone}`: ends one zone and leaves the rest running; `main` ends everything. */
@@ -158,9 +157,7 @@ async function read(
 ): Promise<Job> {
   parts.running.refuseWhenDraining()
   const body = await parts.bodies.json(http.incoming, http.outgoing, 'input', who.tenant)
-  const asked = zonesAsked.safeParse(body.value)
-  if (!asked.success) throw invalid('job', asked.error)
-  const { instanceId, ...fields } = asked.data
+  const { instanceId, ...fields } = checked(zonesAsked, body.value, 'job')
   const whose = { ...who, origin: 'http', ...traceOf(http.incoming) } as const
   const zones = instanceId === undefined ? {} : { instance: instanceId }
   return { ...makeJob(parts, jobRequest.parse(fields), body, whose), zones }
@@ -178,6 +175,5 @@ function alive(parts: Pick<GatewayParts, 'operations'>, id: string, who: Identit
 }
 
 function partitionOf({ analyseZones: partition }: Pick<GatewayParts, 'analyseZones'>) {
-  if (partition) return partition
-  throw new MayflyError('UNAVAILABLE', 'Cannot take code apart: this server does not')
+  return present(partition, 'Cannot take code apart: this server does not')
 }

@@ -1,6 +1,14 @@
 import type { ServerResponse } from 'node:http'
 import type { FrameName } from './frames.ts'
 
+/** Headers of a stream. */
+export const eventStream = {
+  'content-type': 'text/event-stream',
+  'cache-control': 'no-store',
+  'x-content-type-options': 'nosniff',
+  'x-accel-buffering': 'no',
+}
+
 /** Keep-alive comment interval, below the idle timeout of common proxies. */
 export const keepAliveMs = 15_000
 
@@ -64,12 +72,7 @@ export class SseStream implements Disposable {
 
   /** Idle timeout `writeMs` cuts off a client that stops reading; keep-alive comments keep a quiet stream alive. */
   #begin(): void {
-    this.#outgoing.writeHead(200, {
-      'content-type': 'text/event-stream',
-      'cache-control': 'no-store',
-      'x-content-type-options': 'nosniff',
-      'x-accel-buffering': 'no',
-    })
+    this.#outgoing.writeHead(200, eventStream)
     this.#outgoing.socket?.setTimeout(this.#writeMs)
   }
 

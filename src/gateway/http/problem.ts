@@ -59,6 +59,13 @@ function statusOf(status: Outcome['status'], code: string): number {
   return code === 'LANGUAGE_UNSUPPORTED' ? errorCodes[code] : errorCodes.UNAVAILABLE
 }
 
+/** A value of a request as its schema reads it. Throws MayflyError INVALID. */
+export function checked<T extends z.ZodType>(schema: T, value: unknown, what: string): z.output<T> {
+  const read = schema.safeParse(value)
+  if (read.success) return read.data
+  throw invalid(what, read.error)
+}
+
 /** Lists validation issues by path; unknown members one by one. */
 export function invalid(what: string, error: z.ZodError): MayflyError {
   const details = error.issues.flatMap(placesOf).slice(0, ISSUES_MAX)

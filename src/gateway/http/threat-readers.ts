@@ -4,20 +4,13 @@ import type { Reading } from '../../telemetry/instrument.ts'
 import { gauge } from '../../telemetry/meters.ts'
 import type { ThreatRow } from '../../contract/answers.ts'
 import type { Threats } from '../../telemetry/threats.ts'
+import { eventStream } from './event-stream.ts'
 
 const readersMax = 64
 const readersOfKeyMax = 8
 /** Output buffer of one reader; a slower reader is disconnected. */
 const waitingBytesMax = 256 * 2 ** 10
 const keepAliveMsUsual = 15_000
-
-/** Headers of the stream. */
-export const eventStream = {
-  'content-type': 'text/event-stream',
-  'cache-control': 'no-store',
-  'x-content-type-options': 'nosniff',
-  'x-accel-buffering': 'no',
-}
 
 export interface ThreatSubscription {
   readonly key: string

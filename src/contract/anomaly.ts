@@ -21,10 +21,10 @@ const leftOut = z
   .optional()
   .describe('number of observations so far that were dropped, because there were too many')
 
-const seenShapes = {
+export const seenSchema = z.discriminatedUnion('kind', [
   /** System calls of one class since the last report. */
-  syscall: z.object({ kind: z.literal('syscall'), class: name, count, denied }),
-  exec: z.object({
+  z.object({ kind: z.literal('syscall'), class: name, count, denied }),
+  z.object({
     kind: z.literal('exec'),
     path,
     denied,
@@ -35,7 +35,7 @@ const seenShapes = {
       .describe('whether the file was created or changed since the release'),
     leftOut,
   }),
-  open: z.object({
+  z.object({
     kind: z.literal('open'),
     path,
     access: z.enum(['read', 'write']),
@@ -44,7 +44,7 @@ const seenShapes = {
     leftOut,
   }),
   /** Destination by name or address, whether seen by the proxy or by a system-call watch. */
-  connect: z.object({
+  z.object({
     kind: z.literal('connect'),
     host: z.string().max(hostCharactersMax),
     port: z.number().int().min(0).max(65_535),
@@ -58,11 +58,11 @@ const seenShapes = {
       ),
     denied,
   }),
-  capability: z.object({ kind: z.literal('capability'), name, denied }),
+  z.object({ kind: z.literal('capability'), name, denied }),
   /** Current count of processes and threads. */
-  processes: z.object({ kind: z.literal('processes'), now: count }),
+  z.object({ kind: z.literal('processes'), now: count }),
   /** CPU time since the release, in milliseconds. */
-  cpu: z.object({
+  z.object({
     kind: z.literal('cpu'),
     used: count,
     waited: count
@@ -70,36 +70,21 @@ const seenShapes = {
       .describe('milliseconds in which it was runnable and other processes had the CPU'),
     at: count.optional().describe('time of the sample, on the clock of the sampler'),
   }),
-  memory: z.object({ kind: z.literal('memory'), bytes: count.describe('above the idle size') }),
-  output: z.object({
+  z.object({ kind: z.literal('memory'), bytes: count.describe('above the idle size') }),
+  z.object({
     kind: z.literal('output'),
     bytes: count.describe('bytes of this chunk'),
     entropy: z.number().min(0).max(8).optional().describe('bits a byte'),
   }),
   /** Use of a planted secret, for which no legitimate code has a reason. */
-  honeytoken: z.object({
+  z.object({
     kind: z.literal('honeytoken'),
     token: name.describe('id of the honeytoken, never its value'),
     where: z.enum(['output', 'egress', 'file', 'environment', 'call']),
   }),
-} as const
-
-export const seenKinds = Object.keys(seenShapes) as readonly ObservedFactKind[]
-export type ObservedFactKind = keyof typeof seenShapes
-
-export const seenSchema = z.discriminatedUnion('kind', [
-  seenShapes.syscall,
-  seenShapes.exec,
-  seenShapes.open,
-  seenShapes.connect,
-  seenShapes.capability,
-  seenShapes.processes,
-  seenShapes.cpu,
-  seenShapes.memory,
-  seenShapes.output,
-  seenShapes.honeytoken,
 ])
 export type ObservedFact = Readonly<z.infer<typeof seenSchema>>
+export const seenKinds = seenSchema.options.map(({ shape }) => shape.kind.value)
 
 /** An observation in a zone. `at` is milliseconds since the release of user code. */
 export interface Observation {

@@ -1,8 +1,8 @@
 import { constants, generateKeyPairSync, randomBytes, X509Certificate } from 'node:crypto'
 import { isIP, isIPv4 } from 'node:net'
 import { createSecureContext, type SecureContext } from 'node:tls'
-import { certificate, extension } from '../lib/certificate.ts'
-import { bits, der, implicit, integer, oid, sequence, truth } from '../lib/der.ts'
+import { authorityExtensions, certificate, serverExtensions } from '../lib/certificate.ts'
+import { bits, implicit } from '../lib/der.ts'
 import { addressOf } from './host.ts'
 
 /** Certificate authority for TLS inspection, trusted inside walls only. */
@@ -45,7 +45,8 @@ export function makeAuthority(now: () => number): EgressAuthority {
     issuer,
     from: now(),
     days: AUTHORITY_DAYS,
-    extensions: authorityExtensions(),
+    // keyCertSign only.
+    extensions: authorityExtensions(bits(Buffer.from([0x04]), 2)),
   })
   const until = new X509Certificate(pem).validToDate.getTime()
 
@@ -60,7 +61,7 @@ export function makeAuthority(now: () => number): EgressAuthority {
         issuer,
         from: now(),
         days: HOST_DAYS,
-        extensions: hostExtensions(host),
+        extensions: serverExtensions(nameOf(host)),
       })
       const context = createSecureContext({ cert, key, ...cheap })
       if (made.size >= contextsMax) made.delete(made.keys().next().value!)
@@ -70,24 +71,10 @@ export function makeAuthority(now: () => number): EgressAuthority {
   }
 }
 
-function authorityExtensions(): readonly Buffer[] {
-  return [
-    extension('2.5.29.19', sequence(truth(), integer(Buffer.from([0]))), true),
-    // keyCertSign only.
-    extension('2.5.29.15', bits(Buffer.from([0x04]), 2), true),
-  ]
-}
-
-function hostExtensions(host: string): readonly Buffer[] {
+/** Subject alternative name. */
+function nameOf(host: string): Buffer {
   const address = addressOf(host)
-  const name =
-    address === undefined ? implicit(2, Buffer.from(host)) : implicit(7, bytesOf(address))
-  return [
-    extension('2.5.29.19', sequence(), true),
-    extension('2.5.29.15', bits(Buffer.from([0x80]), 7), true),
-    extension('2.5.29.37', sequence(oid('1.3.6.1.5.5.7.3.1'))),
-    extension('2.5.29.17', der(0x30, name), true),
-  ]
+  return address === undefined ? implicit(2, Buffer.from(host)) : implicit(7, bytesOf(address))
 }
 
 function bytesOf(address: string): Buffer {

@@ -64,6 +64,24 @@ function nameOf(common: string): Buffer {
   return sequence(set(sequence(oid('2.5.4.3'), utf8(common))))
 }
 
+/** Extensions of an authority below which there is no other; `usage` is the content of its key usage. */
+export function authorityExtensions(usage: Buffer): readonly Buffer[] {
+  return [
+    extension('2.5.29.19', sequence(truth(), integer(Buffer.from([0]))), true),
+    extension('2.5.29.15', usage, true),
+  ]
+}
+
+/** Extensions of a server with these names: digitalSignature and serverAuth only. */
+export function serverExtensions(...names: readonly Buffer[]): readonly Buffer[] {
+  return [
+    extension('2.5.29.19', sequence(), true),
+    extension('2.5.29.15', bits(Buffer.from([0x80]), 7), true),
+    extension('2.5.29.37', sequence(oid('1.3.6.1.5.5.7.3.1'))),
+    extension('2.5.29.17', sequence(...names)),
+  ]
+}
+
 /** An extension, by its OID and its content as DER. */
 export function extension(name: string, value: Buffer, isCritical = false): Buffer {
   return sequence(oid(name), ...(isCritical ? [truth()] : []), octets(value))

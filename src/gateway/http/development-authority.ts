@@ -2,8 +2,13 @@ import { createPrivateKey, generateKeyPairSync, randomBytes, X509Certificate } f
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { MayflyError, messageOf } from '../../contract/error.ts'
-import { certificate, extension } from '../../lib/certificate.ts'
-import { bits, explicit, implicit, integer, oid, sequence, truth } from '../../lib/der.ts'
+import {
+  authorityExtensions,
+  certificate,
+  extension,
+  serverExtensions,
+} from '../../lib/certificate.ts'
+import { bits, explicit, implicit, sequence } from '../../lib/der.ts'
 
 const AUTHORITY_DAYS = 3650
 const SERVER_DAYS = 90
@@ -35,7 +40,7 @@ export function developmentCertificate(folder: string, now: number): Development
       issuer: { name: new X509Certificate(authority).subject.replace(/^CN=/, ''), key: issuer },
       from: now,
       days: SERVER_DAYS,
-      extensions: serverExtensions(),
+      extensions: serverExtensions(...localNames()),
     })
     const key = server.privateKey.export({ type: 'pkcs8', format: 'pem' })
     return { cert: cert + authority, key, authority, authorityFile: certFile }
@@ -64,39 +69,31 @@ function makeAuthority(folder: string, now: number): void {
     issuer: { name, key: privateKey },
     from: now,
     days: AUTHORITY_DAYS,
-    extensions: authorityExtensions(),
+    extensions: ownExtensions(),
   })
   writeFileSync(certFile, cert, { mode: 0o644 })
 }
 
 const subtree = (n: number, value: Buffer): Buffer => sequence(implicit(n, value))
 
-function authorityExtensions(): readonly Buffer[] {
+function ownExtensions(): readonly Buffer[] {
   const names = [
     subtree(2, Buffer.from('localhost')),
     subtree(7, Buffer.from([127, 0, 0, 0, 255, 0, 0, 0])),
     subtree(7, Buffer.concat([loopback6, Buffer.alloc(16, 0xff)])),
   ]
   return [
-    extension('2.5.29.19', sequence(truth(), integer(Buffer.from([0]))), true),
     // keyCertSign, cRLSign.
-    extension('2.5.29.15', bits(Buffer.from([0x06]), 1), true),
+    ...authorityExtensions(bits(Buffer.from([0x06]), 1)),
     extension('2.5.29.30', sequence(explicit(0, ...names)), true),
   ]
 }
 
-function serverExtensions(): readonly Buffer[] {
-  const names = [
+function localNames(): readonly Buffer[] {
+  return [
     implicit(2, Buffer.from('localhost')),
     implicit(7, Buffer.from([127, 0, 0, 1])),
     implicit(7, loopback6),
-  ]
-  return [
-    extension('2.5.29.19', sequence(), true),
-    // digitalSignature; serverAuth only.
-    extension('2.5.29.15', bits(Buffer.from([0x80]), 7), true),
-    extension('2.5.29.37', sequence(oid('1.3.6.1.5.5.7.3.1'))),
-    extension('2.5.29.17', sequence(...names)),
   ]
 }
 

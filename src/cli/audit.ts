@@ -1,10 +1,11 @@
 import { once } from 'node:events'
 import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs'
-import { InvalidArgumentError, type Command } from 'commander'
+import type { Command } from 'commander'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import type { StoredLine } from '../evidence/chain.ts'
 import { auditFile, signerFolder } from '../lib/state-folder.ts'
-import { loadCliConfig } from './open-assembly.ts'
+import { stateOf } from './open-assembly.ts'
+import { wholeNumber } from './option-values.ts'
 import { note, printJson, type Globals } from './print.ts'
 import { failedExitCode, verb } from './verb.ts'
 import { parseJson } from '../lib/parse-json.ts'
@@ -15,7 +16,7 @@ export function register(program: Command): void {
   audit
     .command('list')
     .description('the last lines, oldest first')
-    .option('--limit <n>', 'how many lines', wholeNumber, 50)
+    .option('--limit <n>', 'how many lines', wholeNumber(limitMax), 50)
     .option('--run <id>', 'those of one execution')
     .action(verb(list))
   audit
@@ -122,10 +123,6 @@ function leaveQuietly(thrown: NodeJS.ErrnoException): void {
   process.exit(thrown.code === 'EPIPE' ? 0 : failedExitCode)
 }
 
-function stateOf(flags: Flags): string {
-  return loadCliConfig(flags).config.state
-}
-
 /** If something was signed, a missing log is an audit failure, not a usage error. */
 function existing(path: string, isExpected = false): string {
   if (isExpected || existsSync(path)) return path
@@ -196,10 +193,4 @@ function bodyOf(text: string): unknown {
   } catch {
     return { unreadable: text }
   }
-}
-
-function wholeNumber(text: string): number {
-  const value = Number(text)
-  if (Number.isInteger(value) && value >= 1 && value <= limitMax) return value
-  throw new InvalidArgumentError(`expected a whole number from 1 to ${limitMax}`)
 }

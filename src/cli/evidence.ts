@@ -1,12 +1,13 @@
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { InvalidArgumentError, type Command } from 'commander'
+import type { Command } from 'commander'
 import { MayflyError } from '../contract/error.ts'
 import type { CapturedPart, KeptCapture } from '../contract/evidence.ts'
 import type { BodiesRead } from '../evidence/bodies.ts'
 import { megabytes } from './format-value.ts'
-import { loadCliConfig } from './open-assembly.ts'
+import { stateOf } from './open-assembly.ts'
+import { wholeNumber } from './option-values.ts'
 import { note, printJson, table, type Globals } from './print.ts'
 import { failedExitCode, verb } from './verb.ts'
 import { writeParts } from './write-parts.ts'
@@ -22,7 +23,7 @@ export function register(program: Command): void {
   evidence
     .command('list')
     .description('captures, newest first')
-    .option('--limit <n>', 'how many', wholeNumber, 50)
+    .option('--limit <n>', 'how many', wholeNumber(limitMax), 50)
     .action(verb(list))
   add('show', 'the captures of an execution, with the digest of each part').action(verb(show))
   add('verify', 'whether it is what was kept, as the record says; exits 0 or 1').action(
@@ -182,14 +183,4 @@ function nothingOf(id: string): MayflyError {
   return new MayflyError('NOT_FOUND', `Cannot find evidence of "${id}"`, {
     hint: 'It was not captured, or that was forgotten: "mayfly evidence list" tells what is kept',
   })
-}
-
-function stateOf(flags: Flags): string {
-  return loadCliConfig(flags).config.state
-}
-
-function wholeNumber(text: string): number {
-  const value = Number(text)
-  if (Number.isInteger(value) && value >= 1 && value <= limitMax) return value
-  throw new InvalidArgumentError(`expected a whole number from 1 to ${limitMax}`)
 }

@@ -1,9 +1,9 @@
 import { join } from 'node:path'
 import * as z from 'zod'
-import { MayflyError, messageOf } from '../contract/error.ts'
-import { changePrivate, readPrivate, versionOf } from '../lib/private-file.ts'
+import { MayflyError } from '../contract/error.ts'
+import { PrivateList } from '../contract/private-list.ts'
+import { versionOf } from '../lib/private-file.ts'
 import { fromBase64, isKey, keyBytes } from './ed25519.ts'
-import { parseJson } from '../lib/parse-json.ts'
 
 /**
  * Trusted signing keys: `signers.json` in the state folder, reloaded on change, so that a revocation applies
@@ -29,9 +29,12 @@ const signerSchema = z
   })
   .readonly()
 const signersMax = 1000
-const fileSchema = z.strictObject({
-  format: z.literal(1),
-  signers: z.array(signerSchema).max(signersMax),
+const file = new PrivateList({
+  name: 'signers',
+  item: signerSchema,
+  itemsMax: signersMax,
+  what: 'the trusted signers',
+  without: 'trust nobody',
 })
 
 export type TrustedSigner = z.infer<typeof signerSchema>
@@ -46,7 +49,7 @@ export function openSigners(stateFolder: string): Signers {
   const current = (): readonly TrustedSigner[] => {
     const now = versionOf(path)
     if (now === version) return signers
-    signers = read(path)
+    signers = file.read(path) ?? []
     version = now
     return signers
   }
@@ -83,16 +86,16 @@ export function trustSigner(
   record: (signer: TrustedSigner) => void,
 ): SignerChange {
   const { key, name, tenant, at } = wanted
-  return change(stateFolder, (signers) => {
+  return file.change<SignerChange>(fileOf(stateFolder), (signers = []) => {
     const known = signers.find((one) => one.key === key)
     if (known && isSame(known, wanted))
-      return { signers, change: { signer: known, changed: false } }
+      return { items: signers, value: { signer: known, changed: false } }
     if (known) throw taken(known)
     if (signers.length >= signersMax) throw new Error(`it lists ${signersMax} keys already`)
     const trustedAt = new Date(at).toISOString()
     const signer: TrustedSigner = { key, name, tenant, trustedAt, revokedAt: null }
     record(signer)
-    return { signers: [...signers, signer], change: { signer, changed: true } }
+    return { items: [...signers, signer], value: { signer, changed: true } }
   })
 }
 
@@ -105,34 +108,15 @@ export function revokeSigner(
   which: { readonly keyOrName: string; readonly at: number },
   record: (signer: TrustedSigner) => void,
 ): SignerChange {
-  return change(stateFolder, (signers) => {
+  return file.change<SignerChange>(fileOf(stateFolder), (signers = []) => {
     const known = find(signers, which.keyOrName)
-    if (known.revokedAt !== null) return { signers, change: { signer: known, changed: false } }
+    if (known.revokedAt !== null)
+      return { items: signers, value: { signer: known, changed: false } }
     const signer: TrustedSigner = { ...known, revokedAt: new Date(which.at).toISOString() }
     record(signer)
     const next = signers.map((one) => (one === known ? signer : one))
-    return { signers: next, change: { signer, changed: true } }
+    return { items: next, value: { signer, changed: true } }
   })
-}
-
-interface Changed {
-  readonly signers: readonly TrustedSigner[]
-  readonly change: SignerChange
-}
-
-function change(
-  stateFolder: string,
-  work: (signers: readonly TrustedSigner[]) => Changed,
-): SignerChange {
-  const path = fileOf(stateFolder)
-  try {
-    return changePrivate(path, (text) => {
-      const { signers, change } = work(parse(text))
-      return { text: `${JSON.stringify({ format: 1, signers }, null, 2)}\n`, value: change }
-    })
-  } catch (thrown) {
-    throw thrown instanceof MayflyError ? thrown : broken(path, thrown)
-  }
 }
 
 function find(signers: readonly TrustedSigner[], keyOrName: string): TrustedSigner {
@@ -157,24 +141,4 @@ function taken({ name, revokedAt }: TrustedSigner): MayflyError {
     : new MayflyError('CONFLICT', `Cannot trust a key that was revoked at ${revokedAt}`, {
         hint: 'Generate another with "mayfly keys generate"',
       })
-}
-
-function read(path: string): readonly TrustedSigner[] {
-  try {
-    return parse(readPrivate(path))
-  } catch (thrown) {
-    throw broken(path, thrown)
-  }
-}
-
-function parse(text: string | undefined): readonly TrustedSigner[] {
-  return text === undefined ? [] : fileSchema.parse(parseJson(text)).signers
-}
-
-function broken(path: string, thrown: unknown): MayflyError {
-  return new MayflyError('STATE', 'Cannot use the trusted signers', {
-    hint: `Repair "${path}", or move it away to trust nobody`,
-    detail: messageOf(thrown),
-    cause: thrown,
-  })
 }

@@ -1,11 +1,10 @@
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import * as z from 'zod'
-import { MayflyError, messageOf } from '../../contract/error.ts'
+import { MayflyError } from '../../contract/error.ts'
+import { PrivateList } from '../../contract/private-list.ts'
 import { sha256 } from '../../lib/hash.ts'
 import { newId } from '../../lib/id.ts'
-import { changePrivate, readPrivate } from '../../lib/private-file.ts'
-import { parseJson } from '../../lib/parse-json.ts'
 
 /**
  * `keys.json` in the state folder: API keys created here, stored as digests only. A revoked or expired key stays
@@ -29,7 +28,13 @@ const keySchema = z
   })
   .readonly()
 const keysMax = 1000
-const storeSchema = z.strictObject({ format: z.literal(1), keys: z.array(keySchema).max(keysMax) })
+const store = new PrivateList({
+  name: 'keys',
+  item: keySchema,
+  itemsMax: keysMax,
+  what: 'the key store',
+  without: 'start with a new admin key',
+})
 
 export type StoredKey = z.infer<typeof keySchema>
 
@@ -42,12 +47,7 @@ export function isLive({ revoked, expires }: StoredKey, now: number): boolean {
 
 /** Throws MayflyError STATE. */
 export function readKeys(file: string): readonly StoredKey[] | undefined {
-  try {
-    const text = readPrivate(file)
-    return text === undefined ? undefined : parse(text)
-  } catch (thrown) {
-    throw broken(file, thrown)
-  }
+  return store.read(file)
 }
 
 export interface NewKey {
@@ -68,7 +68,7 @@ export function createKey(
   wanted: NewKey,
   record: (made: StoredKey) => void,
 ): { readonly key: string; readonly stored: StoredKey } {
-  return change(file, (keys = []) => {
+  return store.change(file, (keys = []) => {
     const namesake = keys.find((one) => one.name === wanted.name && isLive(one, wanted.at))
     if (wanted.name !== undefined && namesake) throw taken(wanted.name, namesake.id)
     const { key, digest } = newKey()
@@ -85,7 +85,7 @@ export function createKey(
     }
     const kept = withRoom(keys, wanted.at)
     record(stored)
-    return { keys: [...kept, stored], value: { key, stored } }
+    return { items: [...kept, stored], value: { key, stored } }
   })
 }
 
@@ -101,21 +101,21 @@ export function revokeKey(
   which: { readonly idOrName: string; readonly at: number },
   record: (revoked: StoredKey) => void,
 ): StoredKey {
-  return change(file, (keys = []) => {
+  return store.change(file, (keys = []) => {
     const known = find(keys, which)
-    if (known.revoked !== undefined) return { keys, value: known }
+    if (known.revoked !== undefined) return { items: keys, value: known }
     const revoked: StoredKey = { ...known, revoked: new Date(which.at).toISOString() }
     record(revoked)
-    return { keys: keys.map((one) => (one === known ? revoked : one)), value: revoked }
+    return { items: keys.map((one) => (one === known ? revoked : one)), value: revoked }
   })
 }
 
 /** Creates the admin key of a first start; an existing store wins. */
 export function createFirst(file: string): string | undefined {
-  return change(file, (keys) => {
-    if (keys) return { keys, value: undefined }
+  return store.change(file, (keys) => {
+    if (keys) return { items: keys, value: undefined }
     const { key, digest } = newKey()
-    return { keys: [adminKey('first', digest)], value: key }
+    return { items: [adminKey('first', digest)], value: key }
   })
 }
 
@@ -149,33 +149,4 @@ function find(
       ? (['CONFLICT', `Cannot tell which key "${idOrName}" is: give its id`] as const)
       : (['NOT_FOUND', `Cannot find the key "${idOrName}"`] as const)
   throw new MayflyError(code, why, { hint: 'List them with "mayfly access list"' })
-}
-
-function change<T>(
-  file: string,
-  work: (keys: readonly StoredKey[] | undefined) => {
-    readonly keys: readonly StoredKey[]
-    readonly value: T
-  },
-): T {
-  try {
-    return changePrivate(file, (text) => {
-      const { keys, value } = work(text === undefined ? undefined : parse(text))
-      return { text: `${JSON.stringify({ format: 1, keys }, null, 2)}\n`, value }
-    })
-  } catch (thrown) {
-    throw thrown instanceof MayflyError ? thrown : broken(file, thrown)
-  }
-}
-
-function parse(text: string): readonly StoredKey[] {
-  return storeSchema.parse(parseJson(text)).keys
-}
-
-function broken(file: string, thrown: unknown): MayflyError {
-  return new MayflyError('STATE', 'Cannot use the key store', {
-    hint: `Repair "${file}", or move it away to start with a new admin key`,
-    detail: messageOf(thrown),
-    cause: thrown,
-  })
 }

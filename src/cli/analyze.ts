@@ -5,6 +5,7 @@ import { MayflyError } from '../contract/error.ts'
 import { sourceName, type Job, type Language } from '../contract/job.ts'
 import type { Analysis } from '../contract/verdict.ts'
 import { note, printJson, type Globals } from './print.ts'
+import { textOf } from './source.ts'
 import { entryOf, readable, sarif, syntaxErrorOf, type AnalysedFile } from './verdict-report.ts'
 
 interface AnalyzeFlags extends Globals {
@@ -142,12 +143,7 @@ async function sourceOf(file: string, language: Language | undefined): Promise<s
   const bytes = await readFile(file).catch((cause: unknown) => {
     throw unreadable(file, cause)
   })
-  if (language === 'wasm') return bytes.toString('base64')
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
-  } catch (cause) {
-    throw new MayflyError('USAGE', `Cannot read "${file}": it is not UTF-8 text`, { cause })
-  }
+  return language === 'wasm' ? bytes.toString('base64') : textOf(bytes, file)
 }
 
 function unreadable(file: string, cause: unknown): MayflyError {

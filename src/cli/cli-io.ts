@@ -6,3 +6,8 @@ export interface CliIo {
   readonly stderr: (text: string) => void
   readonly exit: (code: number) => void
 }
+
+/** Prints the single document of `--json`. */
+export function json(world: CliIo, document: unknown): void {
+  world.stdout(`${JSON.stringify(document, null, 2)}\n`)
+}

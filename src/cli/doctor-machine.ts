@@ -1,9 +1,8 @@
-import { readFileSync } from 'node:fs'
 import os from 'node:os'
 import known from '../../policies/node-fixes.json' with { type: 'json' }
 import type { WardenFacts } from '../contract/warden.ts'
 import { keyCustody, type KeyCustody } from './role.ts'
-import { findSurroundings, type Surroundings } from './surroundings.ts'
+import { findSurroundings, textOf, type Surroundings } from './surroundings.ts'
 
 /** Facts of this machine that matter to walls. `null`: unknown. */
 export interface Machine extends Surroundings {
@@ -98,19 +97,11 @@ function isOlder(version: string, than: string): boolean {
 }
 
 function flag(file: string): boolean | null {
-  const text = read(file)
+  const text = textOf(file)
   return text === undefined ? null : text.trim() === '1'
 }
 
 function swaps(): boolean | null {
-  const text = read('/proc/swaps')
+  const text = textOf('/proc/swaps')
   return text === undefined ? null : text.trim().split('\n').length > 1
-}
-
-function read(file: string): string | undefined {
-  try {
-    return readFileSync(file, 'utf8')
-  } catch {
-    return undefined
-  }
 }

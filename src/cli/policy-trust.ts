@@ -7,7 +7,7 @@ import { MayflyError } from '../contract/error.ts'
 import { sha256 } from '../lib/hash.ts'
 import { parseJson } from '../lib/parse-json.ts'
 import { sanitise } from '../output/sanitise.ts'
-import type { CliIo } from './cli-io.ts'
+import { json, type CliIo } from './cli-io.ts'
 
 export interface TrustOptions {
   readonly state?: string
@@ -88,8 +88,4 @@ function stateOf({ path, sha256: known }: TrustedFile): 'same' | 'changed' | 'go
   } catch {
     return 'gone'
   }
-}
-
-function json(world: CliIo, document: unknown): void {
-  world.stdout(`${JSON.stringify(document, null, 2)}\n`)
 }

@@ -10,7 +10,7 @@ import { simulatedText, simulateEgress } from './policy-simulate.ts'
 import { trust, type TrustOptions } from './policy-trust.ts'
 import { sanitise } from '../output/sanitise.ts'
 import { reportText, surfaceReport, surfaceWalls, type SurfaceQuery } from './policy-surface.ts'
-import type { CliIo } from './cli-io.ts'
+import { json, type CliIo } from './cli-io.ts'
 
 const thisProcess = (): CliIo => ({
   env: process.env,
@@ -215,10 +215,6 @@ function refuse(error: MayflyError, options: Options, world: CliIo): void {
   else for (const { where, message } of issues) world.stderr(`${where}: ${sanitise(message)}\n`)
   if (!options.json && code === 'CONFIG_UNTRUSTED') world.stderr(`${code}: ${hint}\n`)
   world.exit(usageExitCode)
-}
-
-function json(world: CliIo, document: unknown): void {
-  world.stdout(`${JSON.stringify(document, null, 2)}\n`)
 }
 
 const COLUMN_MAX = 60

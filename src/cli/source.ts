@@ -57,7 +57,7 @@ function languageIn(code: string, file: string, named: Language | undefined): La
 }
 
 /** Throws MayflyError USAGE. */
-function textOf(bytes: Uint8Array, file: string): string {
+export function textOf(bytes: Uint8Array, file: string): string {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
   } catch (cause) {

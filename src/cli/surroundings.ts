@@ -103,7 +103,8 @@ function opens(file: string): boolean {
   }
 }
 
-function textOf(file: string): string | undefined {
+/** Undefined for a file that cannot be read. */
+export function textOf(file: string): string | undefined {
   try {
     return readFileSync(file, 'utf8')
   } catch {

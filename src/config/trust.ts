@@ -1,18 +1,11 @@
-import {
-  closeSync,
-  constants,
-  fstatSync,
-  openSync,
-  readFileSync,
-  realpathSync,
-  statSync,
-} from 'node:fs'
+import { closeSync, constants, fstatSync, openSync, readFileSync, statSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import * as z from 'zod'
 import { MayflyError } from '../contract/error.ts'
 import { sha256 } from '../lib/hash.ts'
 import { parseJson } from '../lib/parse-json.ts'
 import { changePrivate } from '../lib/private-file.ts'
+import { realPath } from '../lib/real-path.ts'
 import { loosenings } from './loosens.ts'
 import type { Issue, ParsedToml } from './parse.ts'
 import type { KeyPath } from './positions.ts'
@@ -103,7 +96,7 @@ export function trustConfiguration(
 export function removeTrust(stateFolder: string, path: string): boolean {
   let found = false
   change(stateFolder, (all) => {
-    const left = all.filter((one) => one.path !== path && one.path !== real(path))
+    const left = all.filter((one) => one.path !== path && one.path !== realPath(path))
     found = left.length < all.length
     return left
   })
@@ -157,16 +150,8 @@ function readOwn(stateFolder: string): string | undefined {
 
 function isOf({ path, sha256: known }: TrustedFile, file: ConfigFile): boolean {
   // A linked file is never trusted: its relative paths would be resolved in the link's folder.
-  const own = join(real(dirname(file.path)), basename(file.path))
-  return path === own && path === real(file.path) && known === sha256(file.bytes)
-}
-
-function real(path: string): string {
-  try {
-    return realpathSync(path)
-  } catch {
-    return path
-  }
+  const own = join(realPath(dirname(file.path)), basename(file.path))
+  return path === own && path === realPath(file.path) && known === sha256(file.bytes)
 }
 
 function issueAt(parsed: ParsedToml, path: KeyPath, because: string): Issue {

@@ -1,9 +1,10 @@
-import { constants, realpathSync, type Dirent } from 'node:fs'
+import { constants, type Dirent } from 'node:fs'
 import { lstat, open, opendir, rename, rm, type FileHandle } from 'node:fs/promises'
 import * as z from 'zod'
 import { MayflyError } from '../contract/error.ts'
 import type { Emitter } from '../contract/event.ts'
 import { newId } from '../lib/id.ts'
+import { realPath } from '../lib/real-path.ts'
 import { filesCapability, type FolderCalls, type FoldersAsked } from '../walls/folder-calls.ts'
 import { below, notFile, ofHandle, openFile, openInner, openParent } from './open-beneath.ts'
 import { tryParseJson } from '../lib/parse-json.ts'
@@ -90,14 +91,6 @@ export function openFolders({ emitter, run, closed, ...given }: FoldersParts): F
     tighten(to) {
       files = to.files
     },
-  }
-}
-
-function realPath(path: string): string {
-  try {
-    return realpathSync(path)
-  } catch {
-    return path
   }
 }
 

@@ -25,7 +25,8 @@ export function isAlive(owner: Owner): boolean {
   return !stat.ended && (owner.startTime === '' || stat.startTime === owner.startTime)
 }
 
-function bootId(): string {
+/** Boot id of the machine; empty where the system does not say. */
+export function bootId(): string {
   try {
     return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
   } catch {

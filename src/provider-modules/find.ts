@@ -1,7 +1,8 @@
-import { lstatSync, readdirSync, realpathSync, type BigIntStats } from 'node:fs'
+import { lstatSync, readdirSync, type BigIntStats } from 'node:fs'
 import { join, sep } from 'node:path'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import { examinePath, type PathTrust, type TrustedPath } from '../lib/trusted-path.ts'
+import { realPath } from '../lib/real-path.ts'
 
 /**
  * Finds provider modules: files of the configured folder, and files named one by one. A module is code that runs in the
@@ -85,7 +86,7 @@ export function trusted(
       hint: found.fix,
       details: { file: path, at: found.at },
     })
-  const folders = jobFolders.flatMap((folder) => [folder, realOf(folder)])
+  const folders = jobFolders.flatMap((folder) => [folder, realPath(folder)])
   const at = found.names.find((name) => folders.some((folder) => isWithin(name, folder)))
   if (at === undefined) return found
   throw new MayflyError('PROVIDER_UNTRUSTED', `${cannotUse(path)}: "${at}" is in a job's folder`, {
@@ -120,12 +121,4 @@ function stampOf({ dev, ino, size, mtimeNs, ctimeNs }: BigIntStats): string {
 
 function isWithin(path: string, folder: string): boolean {
   return path === folder || path.startsWith(folder.endsWith(sep) ? folder : folder + sep)
-}
-
-function realOf(folder: string): string {
-  try {
-    return realpathSync(folder)
-  } catch {
-    return folder
-  }
 }

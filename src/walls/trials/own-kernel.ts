@@ -1,7 +1,7 @@
-import { readFileSync } from 'node:fs'
 import os from 'node:os'
 import type { Entry, Language } from '../../contract/job.ts'
 import type { Provider } from '../../contract/provider.ts'
+import { bootId } from '../../lib/owner.ts'
 import { ofPrograms, runGuest } from './try-walls.ts'
 
 /**
@@ -15,8 +15,7 @@ export async function hasOwnKernel(provider: Provider): Promise<boolean | undefi
   const { status, resultText } = await runGuest(provider, { ...look, bait: {} }, ofPrograms)
   if (status !== 'ok') return false
   const seen = resultText.slice(1, -1)
-  const bootId = readBootId()
-  return seen !== '' && seen !== bootId && seen !== os.version()
+  return seen !== '' && seen !== bootId() && seen !== os.version()
 }
 
 interface Look {
@@ -45,11 +44,3 @@ def main(input):
     except OSError: return os.uname().version`,
   },
 ]
-
-function readBootId(): string {
-  try {
-    return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
-  } catch {
-    return ''
-  }
-}

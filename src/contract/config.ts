@@ -14,6 +14,7 @@ import {
 } from './network.ts'
 import { conditionCharactersMax, reaction } from './phase.ts'
 import { defaultRestraint, restraint } from './restraint.ts'
+import { filled, flag, whole } from './schema-parts.ts'
 import { envelopesMax } from './signature.ts'
 import { strengthOf, tierName, type TierName } from './tier.ts'
 import { whyNotStricter } from './thresholds.ts'
@@ -32,6 +33,10 @@ const name = z
     'expected a name: 64 letters, digits, ".", "_" or "-"',
   )
 
+const fileName = filled(4096)
+const httpUrl = z.url({ protocol: /^https?$/, error: 'expected an http or https URL' }).max(2048)
+const variableName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,199}$/)
+
 /** Titles name, in the reference, values with more than one notation. */
 const duration = durationAsked.meta({ title: 'duration' })
 const size = sizeAsked.meta({ title: 'size' })
@@ -47,10 +52,7 @@ const network = z
   .meta({ title: 'network' })
 
 /** The same for grants and ceilings of a configuration: a rule may allow private addresses. */
-const hostRule = z.union([
-  hostPattern,
-  z.strictObject({ host: hostPattern, private: z.boolean().default(false) }),
-])
+const hostRule = z.union([hostPattern, z.strictObject({ host: hostPattern, private: flag })])
 const configuredAsked = z.union([
   networkAsked,
   z.strictObject({ allow: z.array(hostRule).max(1000), ...bytesAsked }),
@@ -77,10 +79,7 @@ const networkPolicyText =
 const hostList = z.array(z.string().max(300)).max(1000)
 const hostRules = z
   .array(
-    z.union([
-      z.string().max(300),
-      z.strictObject({ host: z.string().max(300), private: z.boolean().default(false) }),
-    ]),
+    z.union([z.string().max(300), z.strictObject({ host: z.string().max(300), private: flag })]),
   )
   .max(1000)
 const networkPolicyWritten = z.union(
@@ -161,7 +160,7 @@ const fsPolicy = z
   .meta({ title: 'fs policy' })
 
 const nameList = z
-  .union([z.enum(['any', 'none']), z.array(z.string().min(1).max(200)).max(1000)], {
+  .union([z.enum(['any', 'none']), z.array(filled(200)).max(1000)], {
     error: 'expected "any", "none" or a list of names',
   })
   .transform((asked) => {
@@ -171,7 +170,7 @@ const nameList = z
   .meta({ title: 'names' })
 
 const cores = z.number().positive().max(1024)
-const threads = z.number().int().min(1).max(100_000)
+const threads = whole(1, 100_000)
 const life = duration.refine((ms) => ms >= 1, 'expected at least 1 ms')
 
 const limitsShape = {
@@ -217,8 +216,8 @@ const ceilings = z.strictObject({
 
 const tenantCeilingShape = {
   ...ceilingShape,
-  concurrency: z.number().int().min(1).max(100_000).optional().describe('Concurrent jobs'),
-  runs_per_minute: z.number().int().min(1).max(1_000_000).optional().describe('Jobs a minute'),
+  concurrency: whole(1, 100_000).optional().describe('Concurrent jobs'),
+  runs_per_minute: whole(1, 1_000_000).optional().describe('Jobs a minute'),
   cpu_seconds_per_minute: z
     .number()
     .positive()
@@ -231,12 +230,8 @@ const tenantCeilingShape = {
 } as const
 
 const signing = z.strictObject({
-  required: z.boolean().default(false).describe('Run only code that a trusted signer signed'),
-  signers: z
-    .number()
-    .int()
-    .min(1)
-    .max(envelopesMax)
+  required: flag.describe('Run only code that a trusted signer signed'),
+  signers: whole(1, envelopesMax)
     .default(1)
     .describe('Number of trusted signers whose signatures are required'),
 })
@@ -310,7 +305,7 @@ const escalation = z
   })
   .meta({ title: 'escalation' })
 
-const condition = z.string().min(1).max(conditionCharactersMax).meta({ title: 'condition' })
+const condition = filled(conditionCharactersMax).meta({ title: 'condition' })
 
 const controlShape = {
   network: network
@@ -340,7 +335,7 @@ export const controlsAsked = z.strictObject(controlShape).transform(given)
 
 const phase = z
   .strictObject({
-    name: z.string().min(1).max(64).describe('Name of the phase in the timeline'),
+    name: filled(64).describe('Name of the phase in the timeline'),
     for: life.describe('Length of the phase'),
     ...controlShape,
     advance_if: condition.optional().describe('CEL condition; when true, the next phase begins'),
@@ -393,7 +388,7 @@ const scheduleShape = {
     .describe('`cpu`: a phase ends by CPU time or by wall time, whichever is sooner'),
 } as const
 
-const phaseName = z.string().min(1).max(64).optional()
+const phaseName = filled(64).optional()
 
 /** A schedule bound to an origin or a capability applies to every job that has it. */
 const boundShape = {
@@ -403,7 +398,7 @@ const boundShape = {
     .default([])
     .describe('Applies to jobs from these entry points'),
   for_capabilities: z
-    .array(z.string().min(1).max(200))
+    .array(filled(200))
     .max(1000)
     .default([])
     .describe('Applies to jobs that request one of these'),
@@ -415,10 +410,9 @@ const boundShape = {
     })
     .default({})
     .describe('First phase by trust in the code; default: the first of the schedule'),
-  honeytokens: z
-    .boolean()
-    .default(false)
-    .describe('Plant honeytokens in these jobs, as `anomalies.honeytokens` does in all'),
+  honeytokens: flag.describe(
+    'Plant honeytokens in these jobs, as `anomalies.honeytokens` does in all',
+  ),
 } as const
 
 const programPattern = z
@@ -481,12 +475,8 @@ const capability = z.strictObject({
 })
 
 const server = z.strictObject({
-  host: z.string().min(1).max(253).default('127.0.0.1').describe('Address the server listens on'),
-  port: z
-    .number()
-    .int()
-    .min(0)
-    .max(65_534)
+  host: filled(253).default('127.0.0.1').describe('Address the server listens on'),
+  port: whole(0, 65_534)
     .default(7420)
     .describe('Port of the static endpoint; the active one is the next. 0: any two free ports'),
   drain: duration.prefault('5s').describe('Time for running jobs to end after a stop signal'),
@@ -500,26 +490,14 @@ const server = z.strictObject({
     .prefault('30s')
     .describe('Time a job may wait in the admission queue before it is refused with 503'),
   body: size.prefault('32MB').describe('Largest request body'),
-  tls_cert: z
-    .string()
-    .min(1)
-    .max(4096)
+  tls_cert: fileName
     .optional()
     .describe('File of the TLS certificate with its chain, as PEM; needs `tls_key`'),
-  tls_key: z
-    .string()
-    .min(1)
-    .max(4096)
-    .optional()
-    .describe('File of the private key, as PEM without a passphrase'),
-  tls_dev: z
-    .boolean()
-    .default(false)
-    .describe('TLS for `localhost` by a local certificate authority, created at the first start'),
-  insecure_http: z
-    .boolean()
-    .default(false)
-    .describe('Allow listening without TLS on other addresses than loopback'),
+  tls_key: fileName.optional().describe('File of the private key, as PEM without a passphrase'),
+  tls_dev: flag.describe(
+    'TLS for `localhost` by a local certificate authority, created at the first start',
+  ),
+  insecure_http: flag.describe('Allow listening without TLS on other addresses than loopback'),
 })
 
 const sessions = z.strictObject({
@@ -527,34 +505,17 @@ const sessions = z.strictObject({
     .boolean()
     .optional()
     .describe('Session tokens for anonymous visitors of the page; default: on loopback only'),
-  concurrency: z
-    .number()
-    .int()
-    .min(1)
-    .max(1000)
-    .default(2)
-    .describe('Concurrent jobs of one visitor'),
-  per_minute: z
-    .number()
-    .int()
-    .min(1)
-    .max(100_000)
-    .default(60)
-    .describe('Jobs a minute of one visitor'),
+  concurrency: whole(1, 1000).default(2).describe('Concurrent jobs of one visitor'),
+  per_minute: whole(1, 100_000).default(60).describe('Jobs a minute of one visitor'),
 })
 
 const telemetry = z.strictObject({
-  endpoint: z
-    .url({ protocol: /^https?$/, error: 'expected an http or https URL' })
-    .max(2048)
+  endpoint: httpUrl
     .optional()
     .describe(
       'OTLP/HTTP collector for spans and metrics; `OTEL_EXPORTER_OTLP_ENDPOINT` has precedence. Default: nothing is sent',
     ),
-  service_name: z
-    .string()
-    .min(1)
-    .max(255)
+  service_name: filled(255)
     .default('mayfly')
     .describe('Service name in telemetry; `OTEL_SERVICE_NAME` has precedence'),
 })
@@ -571,18 +532,12 @@ const anomalies = z.strictObject({
       }
     })
     .describe('Thresholds of `policies/anomalies.json`, by name; each can only be made stricter'),
-  honeytokens: z
-    .boolean()
-    .default(false)
-    .describe(
-      'Plant honeytokens (false credentials) in the home folder and environment of programs, and detect them in output and egress',
-    ),
-  images: z
-    .boolean()
-    .default(false)
-    .describe(
-      'Learn baselines for jobs that are no effect, by image and language; for a server with one kind of job',
-    ),
+  honeytokens: flag.describe(
+    'Plant honeytokens (false credentials) in the home folder and environment of programs, and detect them in output and egress',
+  ),
+  images: flag.describe(
+    'Learn baselines for jobs that are no effect, by image and language; for a server with one kind of job',
+  ),
   stronger_from: anomalyFrom
     .default('never')
     .describe(
@@ -592,22 +547,14 @@ const anomalies = z.strictObject({
 })
 
 const webhook = z.strictObject({
-  url: z
-    .url({ protocol: /^https?$/, error: 'expected an http or https URL' })
-    .max(2048)
-    .describe('URL that receives anomalies as CloudEvents, by POST; redirects are not followed'),
-  secret_file: z
-    .string()
-    .min(1)
-    .max(4096)
-    .describe(
-      'File with the signing secret: `whsec_…` for HMAC-SHA256, or an Ed25519 private key as PEM',
-    ),
+  url: httpUrl.describe(
+    'URL that receives anomalies as CloudEvents, by POST; redirects are not followed',
+  ),
+  secret_file: fileName.describe(
+    'File with the signing secret: `whsec_…` for HMAC-SHA256, or an Ed25519 private key as PEM',
+  ),
   from: z.enum(anomalySeverities).default('medium').describe('Minimum severity that is sent'),
-  private: z
-    .boolean()
-    .default(false)
-    .describe('Allow a private address, such as one of this machine'),
+  private: flag.describe('Allow a private address, such as one of this machine'),
 })
 
 const credential = z.strictObject({
@@ -617,19 +564,12 @@ const credential = z.strictObject({
     .describe(
       'Name of the secret; a job writes `mayfly-secret:NAME` as a placeholder for the value',
     ),
-  env: z
-    .string()
-    .regex(/^[A-Za-z_][A-Za-z0-9_]{0,199}$/)
-    .describe("Variable of Mayfly's own environment that holds the value"),
+  env: variableName.describe("Variable of Mayfly's own environment that holds the value"),
   header: z
     .string()
     .regex(/^[A-Za-z0-9-]{1,100}$/)
     .describe('Header in which the placeholder is replaced'),
-  hosts: z
-    .array(z.string().min(1).max(300))
-    .min(1)
-    .max(100)
-    .describe('Hosts that may receive the value'),
+  hosts: z.array(filled(300)).min(1).max(100).describe('Hosts that may receive the value'),
 })
 
 const egress = z.strictObject({
@@ -644,9 +584,7 @@ const egress = z.strictObject({
     .describe(
       'Upstream proxy for all requests of jobs: `CONNECT`, and plain HTTP unchanged. It resolves names itself',
     ),
-  proxy_credentials_env: z
-    .string()
-    .regex(/^[A-Za-z_][A-Za-z0-9_]{0,199}$/)
+  proxy_credentials_env: variableName
     .optional()
     .describe("Variable of Mayfly's own environment that holds `USER:PASSWORD` for the proxy"),
   no_proxy: z
@@ -670,26 +608,25 @@ const cache = z.strictObject({
 
 const rule = z.strictObject({
   name: name.describe('Name of the rule in `--explain`'),
-  when: z.string().min(1).max(4096).describe('A CEL expression'),
+  when: filled(4096).describe('A CEL expression'),
   set: z.record(z.string(), z.unknown()).describe('Fields of the profile'),
 })
 
-const path = z.string().min(1).max(4096)
 const providers = z.strictObject({
-  folder: path
+  folder: fileName
     .optional()
     .describe(
       'Folder of provider modules (`.js`, `.mjs`, `.ts`, `.mts`); a file dropped in is loaded without a restart',
     ),
   modules: z
-    .array(path)
+    .array(fileName)
     .max(64)
     .default([])
     .describe('Provider modules by file; all of them are code that Mayfly trusts'),
 })
 
 const intel = z.strictObject({
-  source: z.string().min(1).max(2048).describe('File, folder or TAXII 2.1 collection'),
+  source: filled(2048).describe('File, folder or TAXII 2.1 collection'),
   refresh: duration.optional().describe('Refresh interval'),
 })
 
@@ -703,16 +640,10 @@ export const defaultEscalation = {
 } as const
 
 export const configSchema = z.strictObject({
-  default_provider: z
-    .string()
-    .min(1)
-    .max(64)
+  default_provider: filled(64)
     .default('auto')
     .describe("`auto`, or a provider's name; `mock` is refused when MAYFLY_ENV is `production`"),
-  state: z
-    .string()
-    .min(1)
-    .max(4096)
+  state: fileName
     .optional()
     .describe(
       'Folder of record, keys, leases and caches; default: `$XDG_STATE_HOME/mayfly`, else `/var/lib/mayfly` for root and `~/.local/state/mayfly` for others',
@@ -734,7 +665,7 @@ export const configSchema = z.strictObject({
     .default([])
     .describe('Tenants; they share nothing with each other'),
   capability_configs: z
-    .record(z.string().min(1).max(200), capability)
+    .record(filled(200), capability)
     .default({})
     .describe('Limits and policies of capability calls, by name: docs/how-to/capabilities.md'),
   schedules: z
@@ -774,7 +705,7 @@ const overridden = { network: ceilingsNetwork } as const
 
 /** Settings that may change while running; tenants by name. Omitted ones stay unchanged. */
 export const overrideSchema = z.strictObject({
-  default_provider: z.string().min(1).max(64).optional(),
+  default_provider: filled(64).optional(),
   network: network.optional(),
   escalation: escalation.optional(),
   limits: z
@@ -789,8 +720,8 @@ export const overrideSchema = z.strictObject({
   sessions: z
     .strictObject({
       anonymous: z.boolean(),
-      concurrency: z.number().int().min(1).max(1000),
-      per_minute: z.number().int().min(1).max(100_000),
+      concurrency: whole(1, 1000),
+      per_minute: whole(1, 100_000),
     })
     .partial()
     .optional(),

@@ -4,6 +4,7 @@ import { outcomeSchema } from './outcome.ts'
 import { publicKeyAsked, signatureAsked } from './signature.ts'
 import { durationMsMax } from './units.ts'
 import { type Finding, severity } from './verdict.ts'
+import { whole } from './schema-parts.ts'
 
 /** Code that a tenant registers to run it by name later. */
 export const effectName = z
@@ -24,12 +25,8 @@ export const effectRequest = z
     effectId: effectName,
     code: jobRequest.unwrap().shape.code.unwrap().min(1),
     language: language.optional().describe('default: js'),
-    timeout: z.number().int().min(1).max(durationMsMax).optional().describe('milliseconds'),
-    memoryLimit: z
-      .number()
-      .int()
-      .min(memoryLimitMB.min)
-      .max(memoryLimitMB.max)
+    timeout: whole(1, durationMsMax).optional().describe('milliseconds'),
+    memoryLimit: whole(memoryLimitMB.min, memoryLimitMB.max)
       .optional()
       .describe('megabytes above the idle size of the wall'),
     signature: signatureAsked.optional(),

@@ -5,6 +5,7 @@ import { publicKeyAsked, signatureAsked } from './signature.ts'
 import { argsAsked, envAsked, stdinAsked } from './surroundings.ts'
 import { duration, size } from './units.ts'
 import { tierName } from './tier.ts'
+import { filled, flag, whole } from './schema-parts.ts'
 
 export const languages = ['js', 'ts', 'node', 'python', 'wasm', 'sh', 'bash'] as const
 export const entries = ['auto', 'body', 'function', 'module', 'program', 'main', 'handler'] as const
@@ -44,10 +45,7 @@ const isPathPart = (part: string) =>
  * The source as a file: its path below the working folder and in messages; the suffix gives its
  * language. Relative imports resolve beside it.
  */
-export const sourceName = z
-  .string()
-  .min(1)
-  .max(1024)
+export const sourceName = filled(1024)
   .regex(/^[^\p{Cc}\\]*$/u, 'expected the name of a file')
   .refine(
     (name) => name.split('/').every(isPathPart),
@@ -57,10 +55,7 @@ export const sourceName = z
 /** A file of the job: a path that cannot leave the working directory. */
 export const jobFile = z
   .strictObject({
-    path: z
-      .string()
-      .min(1)
-      .max(1024)
+    path: filled(1024)
       .regex(NO_NUL, 'expected a path without NUL')
       .refine((path) => !path.startsWith('/') && !path.split('/').includes('..'), {
         message: 'expected a relative path that stays below the working directory',
@@ -102,7 +97,7 @@ export const limits = z
     timeout: duration.refine((ms) => ms >= 1, 'expected at least 1 ms').optional(),
     memory: size.optional(),
     cpu: z.number().positive().max(1024).optional(),
-    processes: z.number().int().min(1).max(100_000).optional(),
+    processes: whole(1, 100_000).optional(),
     disk: size.optional(),
     output: size.optional(),
     artifacts: size.optional(),
@@ -158,7 +153,7 @@ export const jobRequest = z
       .string()
       .max(32 * 2 ** 20)
       .optional(),
-    effectId: z.string().min(1).max(200).optional(),
+    effectId: filled(200).optional(),
     signature: signatureAsked.optional(),
     publicKey: publicKeyAsked.optional(),
     name: sourceName
@@ -181,8 +176,8 @@ export const jobRequest = z
     tier: tierName.optional(),
     floor: tierName.optional(),
     shadow: tierName.optional().describe('tier of a second run, whose outcome is only compared'),
-    provider: z.string().min(1).max(64).optional(),
-    schedule: z.string().min(1).max(64).optional(),
+    provider: filled(64).optional(),
+    schedule: filled(64).optional(),
     limits: limits.default({}),
     network: networkAsked.optional(),
     capabilities: z
@@ -205,20 +200,13 @@ export const jobRequest = z
       .readonly()
       .default({ gate: 'stream' }),
     artifacts: z.enum(['inline', 'reference']).default('reference'),
-    capture: z
-      .boolean()
-      .default(false)
-      .describe('store a capture of its memory at its end, if the wall supports that'),
-    trace: z
-      .boolean()
-      .default(false)
-      .describe(
-        'report which functions of the source ran, in which zone, and how often: js and ts',
-      ),
-    idempotent: z
-      .boolean()
-      .default(false)
-      .describe('the job is idempotent: it may be retried, and its outcome served from the cache'),
+    capture: flag.describe('store a capture of its memory at its end, if the wall supports that'),
+    trace: flag.describe(
+      'report which functions of the source ran, in which zone, and how often: js and ts',
+    ),
+    idempotent: flag.describe(
+      'the job is idempotent: it may be retried, and its outcome served from the cache',
+    ),
     labels: z
       .record(z.string().max(100), z.string().max(1000))
       .refine((given) => Object.keys(given).length <= LABELS_MAX, `expected ${LABELS_MAX} at most`)

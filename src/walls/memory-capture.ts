@@ -4,6 +4,7 @@ import { MayflyError } from '../contract/error.ts'
 import type { Capture } from '../contract/provider.ts'
 import type { CaptureProgress, Wall } from '../contract/warden.ts'
 import { parseJson } from '../lib/parse-json.ts'
+import { whole } from '../contract/schema-parts.ts'
 
 /** Limit of a capture, all processes of a program together; further memory is left out. */
 export const captureBytesMax = 64 * 2 ** 20
@@ -18,21 +19,13 @@ const head = z.union([
   z.strictObject({
     pid: z.number().int().min(1),
     from: z.string().regex(/^[0-9a-f]{1,16}$/),
-    bytes: z
-      .number()
-      .int()
-      .min(1)
-      .max(2 ** 20),
+    bytes: whole(1, 2 ** 20),
   }),
   z.strictObject({ pid: z.number().int().min(1), refused: z.literal(true) }),
   /** Next stretch of a file, for a wall that is captured as an image. */
   z.strictObject({
     file: z.string().regex(/^[a-z_]{1,32}\.img$/),
-    bytes: z
-      .number()
-      .int()
-      .min(1)
-      .max(2 ** 20),
+    bytes: whole(1, 2 ** 20),
   }),
   z.strictObject({ end: z.literal(true), isWhole: z.boolean() }),
 ])

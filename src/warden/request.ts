@@ -8,16 +8,13 @@ import {
   wardenProtocol,
   type Request,
 } from '../contract/warden.ts'
+import { filled, whole } from '../contract/schema-parts.ts'
 
 /** Schema of requests: the server may be compromised, so each is read as hostile input. */
 const id = z.number().int().min(1)
 const wallId = z.string().regex(/^w[0-9a-f]{1,40}$/)
 /** Milliseconds from now after which the wall is killed. */
-const deadline = z
-  .number()
-  .int()
-  .min(1)
-  .max(86_400_000 * 2)
+const deadline = whole(1, 86_400_000 * 2)
 const capturedBytesMax = 2 ** 30
 /** Minimum scratch space, for a job's own files. */
 const diskBytesMin = 2 ** 20
@@ -27,19 +24,15 @@ const coresMin = 0.01
 const ioBytesMin = 4096
 /** PID_MAX_LIMIT of 64-bit kernels. */
 const processesMax = 2 ** 22
-const zone = z.string().min(1).max(64)
-const port = z.number().int().min(1).max(65_535)
+const zone = filled(64)
+const port = whole(1, 65_535)
 const digest = z.string().regex(/^[0-9a-f]{64}$/)
 
-const memoryBytes = z
-  .number()
-  .int()
-  .min(0)
-  .max(2 ** 40)
+const memoryBytes = whole(0, 2 ** 40)
 const bounds = {
   cpu: z.number().min(coresMin).max(1024).exactOptional(),
-  io: z.number().int().min(ioBytesMin).max(Number.MAX_SAFE_INTEGER).exactOptional(),
-  processes: z.number().int().min(1).max(processesMax).exactOptional(),
+  io: whole(ioBytesMin, Number.MAX_SAFE_INTEGER).exactOptional(),
+  processes: whole(1, processesMax).exactOptional(),
 }
 
 /** Fields of every request, and of those about a wall. */
@@ -52,10 +45,10 @@ export const request: z.ZodType<Request> = z.discriminatedUnion('op', [
     op: z.literal('start'),
     program: z.enum(programNames),
     /** Warm-up: isolates made ahead in a worker, dummy sources parsed in an analysis process. */
-    spares: z.number().int().min(0).max(64),
-    spareMiB: z.number().int().min(8).max(4096),
+    spares: whole(0, 64),
+    spareMiB: whole(8, 4096),
     mechanism: z.string().regex(mechanismPattern).exactOptional(),
-    disk: z.number().int().min(diskBytesMin).max(diskBytesMax).exactOptional(),
+    disk: whole(diskBytesMin, diskBytesMax).exactOptional(),
     calls: z.array(z.enum(callClasses)).max(callClasses.length).exactOptional(),
     layers: z
       .array(z.strictObject({ kind: z.enum(layerKinds), layer: layerName }))
@@ -76,7 +69,7 @@ export const request: z.ZodType<Request> = z.discriminatedUnion('op', [
       .array(
         z.strictObject({
           kind: zone,
-          programs: z.array(z.string().min(1).max(256)).min(1).max(16),
+          programs: z.array(filled(256)).min(1).max(16),
           memory: memoryBytes.exactOptional(),
           cpu: bounds.cpu,
           processes: bounds.processes,
@@ -123,7 +116,7 @@ export const request: z.ZodType<Request> = z.discriminatedUnion('op', [
   z.strictObject({
     ...ofWall,
     op: z.literal('capture'),
-    bytes: z.number().int().min(1).max(capturedBytesMax),
+    bytes: whole(1, capturedBytesMax),
   }),
   z.strictObject({ ...everyRequest, op: z.enum(['facts', 'loads']) }),
   z.strictObject({

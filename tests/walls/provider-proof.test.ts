@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
-import { after, before, suite, test } from 'node:test'
+import { after, before, suite } from 'node:test'
 import { tmpdir } from 'node:os'
 import type { Provider } from '../../src/contract/provider.ts'
 import { proveTier } from '../../src/provider-modules/prove.ts'
 import { makeProcesses } from '../conformance/process.ts'
 import type { Made } from '../conformance/stand.ts'
+import { test } from '../fixtures/drawn.ts'
 
 /** The proof that provider modules pass, on a wall that holds. */
 suite('The proof of a tier', () => {

@@ -10,8 +10,9 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { after, before, suite, test } from 'node:test'
+import { after, before, suite, test as always } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { test } from '../fixtures/drawn.ts'
 import { bearer, call, post } from './http-door.ts'
 import { documentOf, makePlace, mayfly, startServer, whenReady, type Server } from './program.ts'
 
@@ -77,17 +78,23 @@ suite('Walls of your own, from a folder', () => {
   const run = (job: object) => post(url('/v1/executions'), job, bearer(server.apiKey))
   const inPython = { code: 'result = sum([1, 2, 39])', language: 'python' }
 
-  test('S4-3, S4-15: a module that is dropped in is listed, proved, and serves a job, without a restart', async () => {
-    assert.equal(await proved('python-alone'), undefined)
-    const file = drop('python-alone.js', composed)
-    const row = await proved('python-alone')
-    assert.ok(row?.available, row?.reason ?? '')
-    assert.deepEqual([row.tier, row.strength, row.module], ['process', 3, file])
-    const { json } = await run({ ...inPython, provider: 'python-alone' })
-    assert.deepEqual([json['status'], json['result'], json['provider']], ['ok', 42, 'python-alone'])
-    const other = await run({ code: 'return 1', provider: 'python-alone' })
-    assert.deepEqual([other.status, other.json['code']], [503, 'UNAVAILABLE'])
-  })
+  always(
+    'S4-3, S4-15: a module that is dropped in is listed, proved, and serves a job, without a restart',
+    async () => {
+      assert.equal(await proved('python-alone'), undefined)
+      const file = drop('python-alone.js', composed)
+      const row = await proved('python-alone')
+      assert.ok(row?.available, row?.reason ?? '')
+      assert.deepEqual([row.tier, row.strength, row.module], ['process', 3, file])
+      const { json } = await run({ ...inPython, provider: 'python-alone' })
+      assert.deepEqual(
+        [json['status'], json['result'], json['provider']],
+        ['ok', 42, 'python-alone'],
+      )
+      const other = await run({ code: 'return 1', provider: 'python-alone' })
+      assert.deepEqual([other.status, other.json['code']], [503, 'UNAVAILABLE'])
+    },
+  )
 
   test('S4-3: a job by the command is served by it too', async () => {
     writeFileSync(join(place.cwd, 'sum.py'), 'result = sum([1, 2, 39])')
@@ -97,22 +104,25 @@ suite('Walls of your own, from a folder', () => {
     assert.equal(outcome['provider'], 'python-alone')
   })
 
-  test('S4-3: a module that is removed takes no further job, and a running one ends normally', async () => {
-    const running = run({
-      code: 'import time\nprint("on", flush=True)\ntime.sleep(2)\nresult = 42',
-      language: 'python',
-      provider: 'python-alone',
-    })
-    await sleep(700)
-    unlinkSync(join(folder, 'python-alone.js'))
-    assert.equal(await proved('python-alone'), undefined)
-    const refused = await run({ ...inPython, provider: 'python-alone' })
-    assert.equal(refused.status, 503)
-    const ended = (await running).json
-    assert.deepEqual([ended['status'], ended['result']], ['ok', 42])
-  })
+  always(
+    'S4-3: a module that is removed takes no further job, and a running one ends normally',
+    async () => {
+      const running = run({
+        code: 'import time\nprint("on", flush=True)\ntime.sleep(2)\nresult = 42',
+        language: 'python',
+        provider: 'python-alone',
+      })
+      await sleep(700)
+      unlinkSync(join(folder, 'python-alone.js'))
+      assert.equal(await proved('python-alone'), undefined)
+      const refused = await run({ ...inPython, provider: 'python-alone' })
+      assert.equal(refused.status, 503)
+      const ended = (await running).json
+      assert.deepEqual([ended['status'], ended['result']], ['ok', 42])
+    },
+  )
 
-  test('S4-15: a broken module is listed with its cause, and jobs go on', async () => {
+  always('S4-15: a broken module is listed with its cause, and jobs go on', async () => {
     const files = [
       drop('syntax.js', 'export default {'),
       drop('shape.js', `export default { name: 'shape', on: 'process', speed: 9 }`),
@@ -143,7 +153,7 @@ suite('Walls of your own, from a folder', () => {
     files.forEach((file) => unlinkSync(file))
   })
 
-  test('S4-15: a module without a wall cannot claim a tier: a guest refutes it', async () => {
+  always('S4-15: a module without a wall cannot claim a tier: a guest refutes it', async () => {
     const text = textOf('provider/shell.ts')
       .replace(`name: 'shell'`, `name: 'liar'`)
       .replace(`tier: 'none'`, `tier: 'process'`)
@@ -156,35 +166,38 @@ suite('Walls of your own, from a folder', () => {
     unlinkSync(file)
   })
 
-  test('S4-15: a module that others could have written is refused, with the place and a fix', async () => {
-    const open = drop('open.js', composed, 0o666)
-    const outside = join(above, 'outside')
-    mkdirSync(outside)
-    chmodSync(outside, 0o777)
-    writeFileSync(join(outside, 'evil.js'), composed)
-    symlinkSync(join(outside, 'evil.js'), join(folder, 'link.js'))
-    assert.deepEqual(refusal(await proved('open')), [
-      'PROVIDER_UNTRUSTED',
-      `everybody may write to "${open}" (mode 0666)`,
-      `chmod go-w "${open}"`,
-    ])
-    assert.deepEqual(refusal(await proved('link')), [
-      'PROVIDER_UNTRUSTED',
-      `everybody may write to "${outside}" (mode 0777)`,
-      `chmod go-w "${outside}"`,
-    ])
-    unlinkSync(open)
-    unlinkSync(join(folder, 'link.js'))
-    chmodSync(folder, 0o775)
-    const [code, reason] = refusal(await proved('providers'))
-    assert.deepEqual(
-      [code, reason],
-      ['PROVIDER_UNTRUSTED', `its group may write to "${folder}" (mode 0775)`],
-    )
-    chmodSync(folder, 0o755)
-  })
+  always(
+    'S4-15: a module that others could have written is refused, with the place and a fix',
+    async () => {
+      const open = drop('open.js', composed, 0o666)
+      const outside = join(above, 'outside')
+      mkdirSync(outside)
+      chmodSync(outside, 0o777)
+      writeFileSync(join(outside, 'evil.js'), composed)
+      symlinkSync(join(outside, 'evil.js'), join(folder, 'link.js'))
+      assert.deepEqual(refusal(await proved('open')), [
+        'PROVIDER_UNTRUSTED',
+        `everybody may write to "${open}" (mode 0666)`,
+        `chmod go-w "${open}"`,
+      ])
+      assert.deepEqual(refusal(await proved('link')), [
+        'PROVIDER_UNTRUSTED',
+        `everybody may write to "${outside}" (mode 0777)`,
+        `chmod go-w "${outside}"`,
+      ])
+      unlinkSync(open)
+      unlinkSync(join(folder, 'link.js'))
+      chmodSync(folder, 0o775)
+      const [code, reason] = refusal(await proved('providers'))
+      assert.deepEqual(
+        [code, reason],
+        ['PROVIDER_UNTRUSTED', `its group may write to "${folder}" (mode 0775)`],
+      )
+      chmodSync(folder, 0o755)
+    },
+  )
 
-  test(
+  always(
     'S4-15: a module of another user is refused',
     { skip: !isRoot && 'only root gives files away' },
     async () => {
@@ -197,7 +210,7 @@ suite('Walls of your own, from a folder', () => {
     },
   )
 
-  test('the record tells which modules came, were refused and went', async () => {
+  always('the record tells which modules came, were refused and went', async () => {
     const { stdout } = await mayfly(place, ['audit', 'export'])
     const expected = [
       ['provider/loaded', 'python-alone'],

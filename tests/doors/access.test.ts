@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { after, before, test } from 'node:test'
+import { after, before } from 'node:test'
+import { test } from '../fixtures/drawn.ts'
 import { bearer, call, post } from './http-door.ts'
 import {
   documentOf,

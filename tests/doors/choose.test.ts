@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { after, before, suite, test } from 'node:test'
+import { after, before, suite } from 'node:test'
 import type { Provider } from '../../src/contract/provider.ts'
 import type { TierName } from '../../src/contract/tier.ts'
 import { Mayfly, type Outcome } from '../../src/index.ts'
 import { createMockProvider } from '../../src/tiers/mock/provider.ts'
+import { test } from '../fixtures/drawn.ts'
 import { bearer, endOf, openDoor, post } from './http-door.ts'
 import { makePlace, mayfly } from './program.ts'
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
-import { after, before, suite, test } from 'node:test'
+import { after, before, suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { test } from '../fixtures/drawn.ts'
 import {
   documentOf,
   makePlace,

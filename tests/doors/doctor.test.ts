@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { chmodSync, existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { after, before, suite } from 'node:test'
+import { after, suite } from 'node:test'
 import { findJailFacts } from '../../src/jail/facts.ts'
 import { findProgram } from '../../src/os/find-program.ts'
 import type { ExaminedProvider } from '../../src/cli/doctor.ts'
@@ -29,13 +29,12 @@ const trials = ['network', 'files', 'memory', 'cpu', 'processes', 'time', 'kerne
 trials.push('artifacts', 'secrets', 'leftovers')
 
 suite('mayfly doctor tells the truth', { skip: unable() }, () => {
-  let here: ReturnType<typeof doctor>
-  before(() => {
-    here = doctor()
-  })
+  let tried: ReturnType<typeof doctor> | undefined
+  /** Tries every wall of this machine, once for all tests that look at it. */
+  const here = () => (tried ??= doctor())
 
   test('here, where it is run: every wall was tried, and held', () => {
-    const { status, report } = here
+    const { status, report } = here()
     const isolates = isolatesIn(report)
     assert.deepEqual(
       isolates.held.map(({ wall, held }) => [wall, held]),
@@ -51,11 +50,11 @@ suite('mayfly doctor tells the truth', { skip: unable() }, () => {
     const { stdout } = run(['providers', '--json'])
     const rows = JSON.parse(stdout) as ExaminedProvider[]
     const told = ({ name, layers, missing }: ExaminedProvider) => [name, layers, missing]
-    assert.deepEqual(rows.map(told), here.report.providers.map(told))
+    assert.deepEqual(rows.map(told), here().report.providers.map(told))
   })
 
   test('programs were let loose on each process wall, and every one was held', (t) => {
-    const processes = here.report.providers.filter(
+    const processes = here().report.providers.filter(
       ({ tier, available }) => tier === 'process' && available,
     )
     if (processes.length === 0) return t.skip('no process wall here')
@@ -95,7 +94,7 @@ suite('mayfly doctor tells the truth', { skip: unable() }, () => {
     const become = facts.root ? becoming() : []
     if (typeof become === 'string') return t.skip(become)
     if (facts.root && !isLong) return t.skip('an ordinary user runs all of this again')
-    const { status, report } = facts.root ? doctor({ become, of: quick }) : here
+    const { status, report } = facts.root ? doctor({ become, of: quick }) : here()
     const isolates = isolatesIn(report)
     assert.ok(isolates.missing.some(isAbout('own uid')))
     assert.deepEqual(notHeld(report), [])

@@ -27,7 +27,7 @@ after(() => rmSync(base, { recursive: true, force: true }))
 
 suite('The npm package', { skip: !existsSync(join(root, entry)) && `no ${entry} yet` }, () => {
   test('The tarball holds JavaScript and no test', () => {
-    const tarball = node(join(root, 'scripts/pack.ts'), join(base, 'made')).trim()
+    const tarball = node(join(root, 'scripts/pack.ts'), join(base, 'made'), '--no-check').trim()
     mkdirSync(installed, { recursive: true })
     execFileSync('tar', ['-xzf', tarball, '-C', installed, '--strip-components=1'])
     const files = readdirSync(installed, { recursive: true }).map(String)

@@ -2,33 +2,34 @@ import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { drawn } from '../fixtures/drawn.ts'
+import type { HelpPage } from '../fixtures/help-pages.ts'
 import { bin } from './program.ts'
 
 const golden = new URL('../golden/cli-help.txt', import.meta.url)
+const helpPages = fileURLToPath(new URL('../fixtures/help-pages.ts', import.meta.url))
+const pages = JSON.parse(printedBy(helpPages)) as readonly HelpPage[]
 
 /** Run with MAYFLY_GOLDEN=write to accept what changed; the difference is then there to be read in the commit. */
 test('Help is what was last agreed on', () => {
-  const text = pagesFrom([]).join('\n')
+  const text = pages
+    .map(({ words, text }) => `$ mayfly ${[...words, '--help'].join(' ')}\n\n${text}`)
+    .join('\n')
   if (process.env['MAYFLY_GOLDEN'] === 'write') writeFileSync(golden, text)
   assert.equal(text, readFileSync(golden, 'utf8'))
 })
 
-/** The page of a command, and of each command below it. */
-function pagesFrom(words: readonly string[]): readonly string[] {
-  const page = helpOf(words)
-  const [, commands = ''] = /^Commands:\n((?:.+\n)*)/m.exec(page) ?? []
-  const below = [...commands.matchAll(/^ {2}(\w+)/gm)].map(([, word = '']) => word)
-  return [
-    `$ mayfly ${[...words, '--help'].join(' ')}\n\n${page}`,
-    ...below.filter((word) => word !== 'help').flatMap((word) => pagesFrom([...words, word])),
-  ]
-}
+test('Each command prints its page in a process of its own as well', () => {
+  for (const { words, text } of drawn(pages, 'pages'))
+    assert.equal(printedBy(bin, ...words, '--help'), text)
+})
 
-function helpOf(words: readonly string[]): string {
-  const { status, stdout } = spawnSync(process.execPath, [bin, ...words, '--help'], {
+function printedBy(...args: readonly string[]): string {
+  const { status, stdout, stderr } = spawnSync(process.execPath, args, {
     encoding: 'utf8',
     env: { ...process.env, NO_COLOR: '1', COLUMNS: '80' },
   })
-  assert.equal(status, 0)
+  assert.equal(status, 0, stderr)
   return stdout
 }

@@ -1,5 +1,5 @@
 import { chmodSync, chownSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { cpus, tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { againOf, type Counted, type Counts, nothingCounted, plus, withSecond } from './counts.ts'
 import { batchesOf, type Lane } from './lanes.ts'
@@ -53,6 +53,7 @@ export async function runTests(run: TestRun): Promise<Counts> {
 export async function runSideBySide(passes: readonly Pass[]): Promise<Counts> {
   const runs = passes.map((pass) => ({ ...pass, isShared: false, coverage: false }))
   const counted = new Map(runs.map((run) => [run, [] as Counted[]]))
+  const load = startLoad()
   const take = async (batches: Iterable<Batch>) => {
     for (const { run, files } of batches)
       counted.get(run)!.push(await runLane(run, { files, atATime: 1 }))
@@ -61,8 +62,13 @@ export async function runSideBySide(passes: readonly Pass[]): Promise<Counts> {
   const others = inTurns(
     runs.map((run) => batchesOf(run.files).others.map((files) => ({ run, files }))),
   ).values()
-  const measures = take(alone.filter(({ files }) => files.length > 0)).then(() => take(others))
+  const measured = take(alone.filter(({ files }) => files.length > 0))
+  const measures = measured.then(() => {
+    console.log(`── all that measure: ${load()}`)
+    return take(others)
+  })
   await Promise.all([measures, ...Array.from({ length: besideMeasuring }, () => take(others))])
+  console.log(`── side by side: ${load()}`)
   let total = nothingCounted
   for (const [run, all] of counted) {
     const counts = await runAgain(run, together(all))
@@ -70,6 +76,17 @@ export async function runSideBySide(passes: readonly Pass[]): Promise<Counts> {
     total = plus(total, counts)
   }
   return total
+}
+
+/** Seconds since the call, and the share of the machine's processor time in them that anything took. */
+function startLoad(): () => string {
+  const idleMs = () => cpus().reduce((sum, { times }) => sum + times.idle, 0)
+  const [start, idle] = [performance.now(), idleMs()]
+  return () => {
+    const took = performance.now() - start
+    const busy = 1 - (idleMs() - idle) / (took * cpus().length)
+    return `${(took / 1000).toFixed(0)} s, processors ${(busy * 100).toFixed(0)} % busy`
+  }
 }
 
 interface Batch {

@@ -16,7 +16,7 @@ import type { Profile } from './contract/profile.ts'
 import type { Task } from './contract/provider.ts'
 import type { JobEntry, LifeResult, Plan, Rooms, OutputListener } from './contract/pipeline.ts'
 import type { Analysis } from './contract/verdict.ts'
-import { tell } from './outcome.ts'
+import { recordOutcome } from './outcome.ts'
 import { withShadow } from './shadow.ts'
 
 export interface Caller {
@@ -41,7 +41,7 @@ export async function run(job: Job, rooms: Rooms, caller: Caller): Promise<Outco
   if (shadow === undefined) return outcome
   return await withShadow(job, shadow, outcome, {
     road: (second) => live(second, rooms, { signal: caller.signal }),
-    tell: (fields) => rooms.compared(job, fields),
+    recordComparison: (fields) => rooms.compared(job, fields),
     date: () => rooms.clock.date(),
   })
 }
@@ -90,7 +90,7 @@ async function exec(opened: Opened, rooms: Rooms, caller: Caller): Promise<LifeR
 
 /** Writes the ended line, then makes the outcome. */
 function close({ job, analysis, plan, entry }: Opened, lived: LifeResult): Outcome {
-  return tell(job, analysis.verdict, plan.profile, lived, entry)
+  return recordOutcome(job, analysis.verdict, plan.profile, lived, entry)
 }
 
 /** A wall exists inside this scope and nowhere else, however it is left. */

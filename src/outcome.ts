@@ -6,7 +6,7 @@ import type { Verdict } from './contract/verdict.ts'
 import { tracedFunctions } from './contract/traced-functions.ts'
 
 /** Appends the ended line, then builds the outcome: in this order, so that no unrecorded outcome is returned. */
-export function tell(
+export function recordOutcome(
   job: Job,
   verdict: Verdict,
   profile: Profile,

@@ -33,7 +33,7 @@ async function compare({ asked = {}, first = {}, second = {}, thrown }: Case) {
       if (thrown) throw thrown
       return endOf(other, { provider: 'embedded', result: 1, ...second })
     },
-    tell: (fields) => void said.push(fields),
+    recordComparison: (fields) => void said.push(fields),
     date: () => 0,
   })
   const { shadow, ...rest } = outcome

@@ -9,7 +9,7 @@ export interface ShadowParts {
   /** The pipeline: own admission, own sandbox and own audit lines. */
   readonly road: (job: Job) => Promise<Outcome>
   /** Records and emits the result of the comparison. Throws MayflyError STATE on failure. */
-  readonly tell: (fields: Readonly<Record<string, unknown>>) => void
+  readonly recordComparison: (fields: Readonly<Record<string, unknown>>) => void
   /** Milliseconds since 1970. */
   readonly date: () => number
 }
@@ -38,7 +38,7 @@ async function follow(
   job: Job,
   tier: TierName,
   first: Outcome,
-  { road, tell, date }: ShadowParts,
+  { road, recordComparison, date }: ShadowParts,
 ): Promise<Shadow> {
   const second = await road(shadowJob(job, tier, date()))
   const { id, status, provider, metrics, error } = second
@@ -49,7 +49,7 @@ async function follow(
   const differences = differencesOf(first, second)
   const differs = differences.map(({ field }) => field)
   const same = differences.length === 0
-  tell({ shadow: id, tier, provider, same, differs })
+  recordComparison({ shadow: id, tier, provider, same, differs })
   return { ...common, ran: true, same, differences, executionTime, cpuTime }
 }
 

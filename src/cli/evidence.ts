@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Command } from 'commander'
 import { MayflyError } from '../contract/error.ts'
-import type { CapturedPart, KeptCapture } from '../contract/evidence.ts'
+import type { CapturedPart, StoredCapture } from '../contract/evidence.ts'
 import type { BodiesRead } from '../evidence/bodies.ts'
 import { megabytes } from './format-value.ts'
 import { stateOf } from './open-assembly.ts'
@@ -120,9 +120,9 @@ async function toldOf(flags: Flags, id: string): Promise<ReadonlyMap<string, str
   const path = auditFile(stateOf(flags))
   if (!existsSync(path)) return new Map()
   const { openLog } = await import('../evidence/log-reader.ts')
-  const { keptIn } = await import('../evidence/captures.ts')
+  const { partsRecordedIn } = await import('../evidence/captures.ts')
   using log = openLog(path)
-  const parts = log.last(linesMax, id).flatMap(({ bodyText }) => keptIn(bodyText))
+  const parts = log.last(linesMax, id).flatMap(({ bodyText }) => partsRecordedIn(bodyText))
   return new Map(parts.map(({ name, sha256 }) => [name, sha256]))
 }
 
@@ -150,9 +150,9 @@ async function extract(flags: Flags, id: string, folder: string): Promise<void> 
 }
 
 interface StoredCaptures extends Disposable {
-  captures(of: { readonly run?: string }): Promise<readonly KeptCapture[]>
+  captures(of: { readonly run?: string }): Promise<readonly StoredCapture[]>
   /** Throws MayflyError NOT_FOUND if nothing is stored. */
-  of(run: string): Promise<readonly KeptCapture[]>
+  of(run: string): Promise<readonly StoredCapture[]>
   read(run: string, part: string): AsyncGenerator<Uint8Array>
 }
 
@@ -164,13 +164,13 @@ async function openStoredCaptures(
 ): Promise<StoredCaptures | undefined> {
   const folder = stateOf(flags)
   const { readBodies } = await import('../evidence/bodies.ts')
-  const { keptCaptures, readCaptured } = await import('../evidence/captures.ts')
+  const { storedCaptures, readCaptured } = await import('../evidence/captures.ts')
   if (mayBeNone && !existsSync(join(folder, 'bodies.db'))) return undefined
   const bodies: BodiesRead = readBodies(folder)
   return {
-    captures: async (of) => keptCaptures(bodies, of),
+    captures: async (of) => storedCaptures(bodies, of),
     async of(run) {
-      const found = keptCaptures(bodies, { run })
+      const found = storedCaptures(bodies, { run })
       if (found.length > 0) return found.toReversed()
       throw nothingOf(run)
     },

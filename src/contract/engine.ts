@@ -162,7 +162,7 @@ export interface Enclosure extends AsyncDisposable {
   openEgress(): Promise<Server | undefined> | Server | undefined
   /** Closes the engine's copy of that socket, so that connections inside are refused. Idempotent. */
   closeEgress(): void
-  /** Ends all of it at once. The receipt resolves when all was given back, or after `goneMsMax`. Idempotent. */
+  /** Ends all of it at once. The receipt resolves when all was given back, or after `killMsMax`. Idempotent. */
   kill(): Promise<KillReceipt>
 
   /** Abilities; undefined where the mechanism has none. `zones` is there once a claim brought rules. */
@@ -173,7 +173,7 @@ export interface Enclosure extends AsyncDisposable {
 }
 
 /** Milliseconds after which a receipt says that something is left: a task in uninterruptible sleep outlives SIGKILL. */
-export const goneMsMax = 5_000
+export const killMsMax = 5_000
 
 export interface EnclosureSockets {
   readonly handle: Socket | Server

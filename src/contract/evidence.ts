@@ -71,7 +71,7 @@ export const capturedPart = z
 export const capturedFor = z.enum(['asked', 'operator', 'anomaly'])
 
 /** A stored capture of a run. */
-export const keptCapture = z
+export const storedCapture = z
   .object({
     name: z.string(),
     run: z.string().describe('id of the execution'),
@@ -88,12 +88,12 @@ export const keptCapture = z
 
 /** `GET /v1/evidence/{id}`: the captures of a run, the earliest first. */
 export const evidenceBody = z
-  .object({ id: z.string(), captures: z.array(keptCapture).readonly() })
+  .object({ id: z.string(), captures: z.array(storedCapture).readonly() })
   .readonly()
 
 export type CapturedFor = z.infer<typeof capturedFor>
 export type CapturedPart = z.infer<typeof capturedPart>
-export type KeptCapture = z.infer<typeof keptCapture>
+export type StoredCapture = z.infer<typeof storedCapture>
 
 /**
  * Stored captures and bodies of runs, for authorised readers. A run of another tenant looks
@@ -101,7 +101,7 @@ export type KeptCapture = z.infer<typeof keptCapture>
  * one.
  */
 export interface Evidence {
-  of(run: string, by: Operator): readonly KeptCapture[]
+  of(run: string, by: Operator): readonly StoredCapture[]
   /**
    * Bytes of a part, in chunks, each verified before it is yielded. The reader is recorded first.
    */

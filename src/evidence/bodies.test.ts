@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, test } from 'node:test'
-import { keptMs, openBodies, readBodies } from './bodies.ts'
+import { retentionMs, openBodies, readBodies } from './bodies.ts'
 
 const place = { tenant: 'acme', run: 'exec_1', name: 'result' }
 const secret = Buffer.from('SECRET result '.repeat(20))
@@ -60,26 +60,26 @@ test('A body altered or moved to another run does not decrypt', () => {
 })
 
 test('Bodies are stored for a day, and the newest of them within a byte limit', () => {
-  const bodies = openBodies(folder, { keptBytes: 1000 })
+  const bodies = openBodies(folder, { retainedBytesMax: 1000 })
   for (const [i, at] of [0, 10, 20, 30, 40].entries())
     bodies.put({ ...place, run: `exec_${i}` }, Buffer.alloc(300), at)
-  assert.equal(bodies.retain(keptMs + 5), 2)
+  assert.equal(bodies.retain(retentionMs + 5), 2)
   assert.deepEqual(
     [0, 1, 2, 3, 4].filter((i) => bodies.get({ ...place, run: `exec_${i}` })),
     [2, 3, 4],
   )
-  assert.equal(bodies.retain(keptMs + 41), 3)
+  assert.equal(bodies.retain(retentionMs + 41), 3)
   bodies.close()
 })
 
 test('A large deletion proceeds in pieces, oldest first, until all is deleted', () => {
-  const bodies = openBodies(folder, { keptBytes: 1000 })
+  const bodies = openBodies(folder, { retainedBytesMax: 1000 })
   for (let n = 0; n < 9; n++)
     bodies.put({ ...place, run: `exec_${n}` }, Buffer.alloc(n === 0 ? 900 : 200), n)
   const left = () =>
     Array.from({ length: 9 }, (_, n) => n).filter((n) => bodies.get({ ...place, run: `exec_${n}` }))
   const passes: number[][] = []
-  while (bodies.retain(keptMs, 500) > 0) passes.push(left())
+  while (bodies.retain(retentionMs, 500) > 0) passes.push(left())
   assert.deepEqual(passes, [
     [1, 2, 3, 4, 5, 6, 7, 8],
     [3, 4, 5, 6, 7, 8],
@@ -135,7 +135,7 @@ function rowsOf(file: string, sql: string): Record<string, unknown>[] {
 test('Bodies of one tenant evict none of another', () => {
   const own = mkdtempSync(join(tmpdir(), 'mayfly-bodies-'))
   // 128 bytes each when sealed.
-  const bodies = openBodies(own, { keptBytes: 1280 })
+  const bodies = openBodies(own, { retainedBytesMax: 1280 })
   const put = (tenant: string, run: string, at: number) =>
     bodies.put({ tenant, run, name: 'a' }, Buffer.alloc(100), at)
   for (let n = 0; n < 3; n++) put('modest', `m${n}`, n)

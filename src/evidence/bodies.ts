@@ -44,7 +44,7 @@ export interface Bodies {
   /** Crypto-shreds bodies of a run: all, or those whose name matches a GLOB pattern. */
   forget(tenant: string, run: string, like?: string): number
   /**
-   * Forgets bodies older than `keptMs`, and the oldest beyond `keptBytes`; returns how many. `bytesMax` bounds one
+   * Forgets bodies older than `retentionMs`, and the oldest beyond `retainedBytesMax`; returns how many. `bytesMax` bounds one
    * call (at least one body goes), because overwriting takes time.
    */
   retain(now: number, bytesMax?: number): number
@@ -66,15 +66,15 @@ export interface BodyFolder {
 }
 
 /** 24 hours. */
-export const keptMs = 86_400_000
-export const keptBytes = 2 ** 30
+export const retentionMs = 86_400_000
+export const retainedBytesMax = 2 ** 30
 const ivBytes = 12
 const tagBytes = 16
 const busyMs = 5000
 
 export interface BodiesOptions {
-  readonly keptMs?: number
-  readonly keptBytes?: number
+  readonly retentionMs?: number
+  readonly retainedBytesMax?: number
 }
 
 /** Opens `bodies.db` and `body-keys.db` of a state folder; makes them on first use. */
@@ -82,7 +82,7 @@ export function openBodies(folder: string, options: BodiesOptions = {}): Bodies 
   makeFolder(folder, 0o700)
   const bodies = openFile(join(folder, 'bodies.db'), bodiesSchema)
   const keys = openFile(join(folder, 'body-keys.db'), keysSchema)
-  return new TwoFiles(bodies, keys, { keptMs, keptBytes, ...options })
+  return new TwoFiles(bodies, keys, { retentionMs, retainedBytesMax, ...options })
 }
 
 const bodiesSchema = `CREATE TABLE IF NOT EXISTS bodies (
@@ -100,7 +100,7 @@ export function readBodies(folder: string): BodiesRead {
   const [bodies, keys] = ['bodies.db', 'body-keys.db'].map((name) => join(folder, name))
   if (!existsSync(bodies!) || !existsSync(keys!))
     throw new MayflyError('NOT_FOUND', `Cannot find anything kept of runs in "${folder}"`)
-  return new TwoFiles(openToRead(bodies!), openToRead(keys!), { keptMs, keptBytes })
+  return new TwoFiles(openToRead(bodies!), openToRead(keys!), { retentionMs, retainedBytesMax })
 }
 
 function openToRead(path: string): DatabaseSync {
@@ -226,7 +226,7 @@ class TwoFiles implements Bodies {
         FROM sums WHERE own > (SELECT size FROM share))
       WHERE total > ?1 ORDER BY total DESC`
     return this.#guard('write', () => {
-      const { keptMs: ms, keptBytes: bytes } = this.#limits
+      const { retentionMs: ms, retainedBytesMax: bytes } = this.#limits
       const some = (sql: string, bound: number) =>
         this.#drop(upTo(bytesMax, this.#bodies.prepare(sql).iterate(bound)))
       return some(old, now - ms) + some(beyond, bytes)

@@ -6,7 +6,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, test } from 'node:test'
 import { sha256 } from '../lib/hash.ts'
 import { openBodies, type Bodies } from './bodies.ts'
-import { createCaptures, keptCaptures, pieceBytes, readCaptured } from './captures.ts'
+import { createCaptures, storedCaptures, pieceBytes, readCaptured } from './captures.ts'
 
 const of = { tenant: 'acme', run: 'exec_1', because: 'asked' } as const
 /** Two pieces and a bit, in chunks that do not align with pieces. */
@@ -54,7 +54,7 @@ test('A capture is stored with the other bodies of its run, beside earlier ones,
     { name: 'capture-7/memory.bin', size: memory.length, sha256: sha256(memory) },
     { name: 'capture-7/memory.json', size: 2, sha256: sha256('[]') },
   ])
-  const kept = keptCaptures(bodies, of)
+  const kept = storedCaptures(bodies, of)
   assert.deepEqual(
     kept.map(({ name }) => name),
     ['capture-8', 'capture-7'],
@@ -69,12 +69,12 @@ test('A capture is stored with the other bodies of its run, beside earlier ones,
 test('Another tenant finds none of it, an admin does', async () => {
   await keepAt(7)(of, capture)
   const { run } = of
-  assert.deepEqual(keptCaptures(bodies, { tenant: 'other', run }), [])
+  assert.deepEqual(storedCaptures(bodies, { tenant: 'other', run }), [])
   assert.throws(() => readCaptured(bodies, { tenant: 'other', run }, 'capture-7/memory.bin'), {
     code: 'NOT_FOUND',
   })
   assert.throws(() => readCaptured(bodies, of, 'capture-7/memory'), { code: 'NOT_FOUND' })
-  assert.equal(keptCaptures(bodies, {}).length, 1)
+  assert.equal(storedCaptures(bodies, {}).length, 1)
   assert.equal(String(await bytesOf('capture-7/memory.json', { run })), '[]')
 })
 
@@ -123,7 +123,7 @@ test('An incomplete capture is not listed, and an altered one is refused', async
   const db = new DatabaseSync(join(folder, 'bodies.db'))
   db.exec("DELETE FROM bodies WHERE name = 'capture-7/memory.bin/1'")
   assert.deepEqual(
-    keptCaptures(bodies, of).map(({ name }) => name),
+    storedCaptures(bodies, of).map(({ name }) => name),
     ['capture-9'],
   )
   assert.throws(() => readCaptured(bodies, of, 'capture-7/memory.bin'), { code: 'NOT_FOUND' })
@@ -133,7 +133,7 @@ test('An incomplete capture is not listed, and an altered one is refused', async
   db.exec("DELETE FROM bodies WHERE name = 'capture-9/memory.bin/0'")
   db.exec(swapped)
   db.close()
-  assert.deepEqual(keptCaptures(bodies, of), [])
+  assert.deepEqual(storedCaptures(bodies, of), [])
   bodies.put({ ...of, name: 'capture-9/memory.bin/1' }, Buffer.from('other'), 9)
   await assert.rejects(bytesOf('capture-9/memory.bin'), { code: 'STATE' })
   bodies.put({ ...of, name: 'capture-9/memory.bin/0' }, Buffer.from('other'), 9)
@@ -145,5 +145,5 @@ test('A part whose name could be a path is not stored', async () => {
     await assert.rejects(
       keepAt(7)(of, { kind: 'memory', parts: [{ name, bytes: [Buffer.from('x')] }] }),
     )
-  assert.deepEqual(keptCaptures(bodies, of), [])
+  assert.deepEqual(storedCaptures(bodies, of), [])
 })

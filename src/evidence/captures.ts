@@ -5,8 +5,8 @@ import { MayflyError } from '../contract/error.ts'
 import {
   type CapturedPart,
   capturedPart,
-  keptCapture,
-  type KeptCapture,
+  storedCapture,
+  type StoredCapture,
   type PartReader,
 } from '../contract/evidence.ts'
 import type { CapturePart } from '../contract/provider.ts'
@@ -24,7 +24,7 @@ const ASKED = 'asked'
 /** Summary, written last: a capture without one is incomplete. */
 const summarySchema = z.strictObject({
   format: z.literal(1),
-  ...keptCapture.unwrap().pick({ at: true, because: true, kind: true, why: true }).shape,
+  ...storedCapture.unwrap().pick({ at: true, because: true, kind: true, why: true }).shape,
   parts: z.array(capturedPart.unwrap().extend({ pieces: z.number().int().min(0) })),
 })
 type Summary = z.infer<typeof summarySchema>
@@ -88,10 +88,10 @@ function* inPieces(chunks: readonly Uint8Array[]): Generator<Uint8Array> {
 }
 
 /** Complete captures, newest first; optionally of one tenant or run. Throws MayflyError STATE. */
-export function keptCaptures(
+export function storedCaptures(
   bodies: BodiesRead,
   of: { readonly tenant?: string | undefined; readonly run?: string | undefined },
-): readonly KeptCapture[] {
+): readonly StoredCapture[] {
   return bodies
     .places({ like: `capture-*/${SUMMARY}`, ...of, limit: capturesMax })
     .flatMap((place) => {
@@ -116,7 +116,7 @@ export function requestedCaptures(bodies: Bodies, tenant: string): readonly Body
 /** Forgets a capture for good: hides it by deleting the summary, then deletes piece by piece. */
 export async function forgetCapture(
   bodies: Bodies,
-  { tenant, run, name }: Pick<KeptCapture, 'tenant' | 'run' | 'name'>,
+  { tenant, run, name }: Pick<StoredCapture, 'tenant' | 'run' | 'name'>,
 ): Promise<void> {
   bodies.forget(tenant, run, `${name}/${SUMMARY}`)
   const mark = `${name}/${ASKED}`
@@ -145,7 +145,7 @@ export function readCaptured(
 }
 
 /** Parts listed in the text of an `evidence/kept` line; empty for any other line. */
-export function keptIn(bodyText: string): readonly CapturedPart[] {
+export function partsRecordedIn(bodyText: string): readonly CapturedPart[] {
   const read = keptLine.safeParse(tryParseJson(bodyText))
   return read.success ? read.data.fields.parts : []
 }

@@ -7,7 +7,7 @@ import {
   requestedCaptures,
   createCaptures,
   forgetCapture,
-  keptCaptures,
+  storedCaptures,
   readCaptured,
 } from './captures.ts'
 
@@ -64,7 +64,7 @@ export function createCustody({
     },
     evidence: {
       of(run, { tenant }) {
-        const kept = keptCaptures(bodies(), { tenant, run })
+        const kept = storedCaptures(bodies(), { tenant, run })
         if (kept.length > 0) return kept.toReversed()
         throw new MayflyError('NOT_FOUND', 'Cannot find evidence of this execution')
       },

@@ -20,7 +20,7 @@ import {
   etcFiles,
   handOverFd,
   insideOf,
-  keptFds,
+  programFds,
   limitsOfWhole,
   maskedProc,
   reserved,
@@ -209,7 +209,7 @@ function started(
 }
 
 function keptBy(asks: boolean): readonly number[] {
-  return asks ? [...keptFds, wholeFilterFd, handOverFd] : keptFds
+  return asks ? [...programFds, wholeFilterFd, handOverFd] : programFds
 }
 
 /** `sentinel enter` runs before the program: it loads both filters and hands the notify fd to the sentinel outside. */

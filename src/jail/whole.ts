@@ -77,7 +77,7 @@ export const ownUidInside = 1000
 /** A core dump of one byte is none, to a file or to a program of the host's; 0 would hold only for files. */
 export const limitsOfWhole = { nofile: 1024, data: 4 * 2 ** 30, memlock: 2 ** 16, core: 1 } as const
 /** A place for the result, the readiness pipe and the socket to the server. */
-export const keptFds = [3, 4, 5] as const
+export const programFds = [3, 4, 5] as const
 /** Descriptor of the filter for bubblewrap; those below are the program's. */
 export const wholeFilterFd = 6
 /** Port on the loopback inside where a wall's egress path begins, and the descriptor of the socket that listens on it. */

@@ -82,7 +82,7 @@ export interface WardenClient {
   /** Subscribes to changes of whether whole programs start with a sentinel; one listener. */
   onSentinel(then: (told: SentinelState) => void): void
   /** Subscribes to the loss of the warden: no wall can be started or bounded any more. Returns the unsubscribe function. */
-  onLost(then: () => void): Forget
+  onLost(then: () => void): Unsubscribe
   close(): Promise<void>
 }
 
@@ -110,7 +110,7 @@ export interface WallClaim {
 
 type Ended = (how: WallEnd, peakBytes: number, detail: string, exit: WallExit) => void
 /** Unsubscribe, or the listener leaks until the warden exits. */
-type Forget = () => void
+type Unsubscribe = () => void
 type Transport = (request: Request) => void
 
 interface Answer {
@@ -218,7 +218,7 @@ export class Client {
     if (this.#waiting.size === 0) this.#keepAlive(false)
   }
 
-  onLost(then: () => void): Forget {
+  onLost(then: () => void): Unsubscribe {
     this.#onLost.add(then)
     return () => void this.#onLost.delete(then)
   }

@@ -22,7 +22,7 @@ export interface SandboxParts {
 }
 
 /** Usage of a wall that was not sampled. */
-export const unseen: WallCost = { peakBytes: 0, cpuMs: 0 }
+export const noUsage: WallCost = { peakBytes: 0, cpuMs: 0 }
 
 /** Actions of a kind of guest at the ends of its life. */
 export interface LifeHooks {
@@ -53,7 +53,7 @@ export class GuestLife {
   isEnded = false
   isDisposing = false
   /** Usage before the freeze for its capture. */
-  usedBefore = unseen
+  usedBefore = noUsage
   /** Actions of its kind of guest. */
   hooks: LifeHooks = {}
   #answers = 0

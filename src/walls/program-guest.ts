@@ -10,7 +10,7 @@ import { endOfProgram } from './ends.ts'
 import { ListenerEgress, type ListenerEgressOptions } from './guest-egress.ts'
 import { GuestFiles } from './guest-files.ts'
 import type { ClosableCalls, Freed, GuestFrames, GuestKind } from './guest-kind.ts'
-import { unseen, type GuestLife } from './guest-life.ts'
+import { noUsage, type GuestLife } from './guest-life.ts'
 import type { HandleEnd } from './handle.ts'
 import { MemoryCopies } from './memory-capture.ts'
 import { deadlineOf } from './program-claim.ts'
@@ -159,7 +159,7 @@ class ProgramFrames implements GuestFrames {
 
   /** Larger of reported and measured CPU time: a program can report less than it used. */
   #cpuTimeOf(reported: number, seen: WallCost): number {
-    const isExact = this.#life.parts.wall.wall.countsTicks && seen !== unseen
+    const isExact = this.#life.parts.wall.wall.countsTicks && seen !== noUsage
     return isExact ? seen.cpuMs : Math.max(reported, seen.cpuMs)
   }
 
@@ -169,8 +169,8 @@ class ProgramFrames implements GuestFrames {
    */
   async #used(): Promise<WallCost> {
     const { wall, parts } = this.#life
-    if (performance.now() - this.#sentAt < sampleEveryMs.limited) return unseen
-    return await parts.warden.release(wall).catch(() => unseen)
+    if (performance.now() - this.#sentAt < sampleEveryMs.limited) return noUsage
+    return await parts.warden.release(wall).catch(() => noUsage)
   }
 
   /** End without an `end` frame: by a kill, else by its exit status. */

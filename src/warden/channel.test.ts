@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { createServer, Socket } from 'node:net'
 import { suite, test } from 'node:test'
-import { answerChannel, hand, type Channel } from './channel.ts'
+import { answerChannel, sendReply, type Channel } from './channel.ts'
 import type { Reply, Request } from '../contract/warden.ts'
 import type { Warden } from './warden.ts'
 
@@ -41,7 +41,7 @@ suite('The warden’s end of a channel', () => {
     for (const send of [failing, throwing]) {
       const { warden, asked } = standing()
       const socket = new Socket()
-      hand(warden, { send }, started, { wall: 'w1', handle: socket })
+      sendReply(warden, { send }, started, { wall: 'w1', handle: socket })
       assert.equal(socket.destroyed, true)
       assert.deepEqual(
         asked.map((request) => [request.op, 'wall' in request && request.wall]),
@@ -54,7 +54,7 @@ suite('The warden’s end of a channel', () => {
 suite('A wall of whole programs, handed over', () => {
   test('The outputs go ahead of the answer, each in a message of its own', () => {
     const { warden, sent, handover } = withStreams()
-    hand(warden, { send: sent.send }, started, handover)
+    sendReply(warden, { send: sent.send }, started, handover)
     assert.deepEqual(sent.messages, [
       { of: 1, part: 'stdout' },
       { of: 1, part: 'stderr' },
@@ -71,7 +71,7 @@ suite('A wall of whole programs, handed over', () => {
     for (const failsAt of [1, 2, 3])
       for (const isThrown of [true, false]) {
         const { warden, asked, sent, handover } = withStreams(failsAt, isThrown)
-        hand(warden, { send: sent.send }, started, handover)
+        sendReply(warden, { send: sent.send }, started, handover)
         const ends = [handover.streams.stdout, handover.streams.stderr, handover.handle]
         assert.deepEqual([...new Set(ends.map((one) => one.destroyed))], [true])
         assert.deepEqual(
@@ -87,7 +87,7 @@ suite('A wall of whole programs, handed over', () => {
     const server = createServer().listen(0, '127.0.0.1')
     await once(server, 'listening')
     const { send } = withStreams().sent
-    hand(warden, { send }, { id: 1, ok: true, value: {} }, { wall: 'w1', handle: server })
+    sendReply(warden, { send }, { id: 1, ok: true, value: {} }, { wall: 'w1', handle: server })
     assert.equal(server.listening, false)
   })
 })
@@ -148,7 +148,7 @@ test('A listener that waits for a server which never takes it keeps the warden f
   const held = () =>
     process.getActiveResourcesInfo().filter((name) => name === 'TCPServerWrap').length
   const before = held()
-  hand(warden, { send: () => false }, started, { wall: 'w1', handle: listener })
+  sendReply(warden, { send: () => false }, started, { wall: 'w1', handle: listener })
   assert.equal(held(), before - 1)
   listener.close()
 })

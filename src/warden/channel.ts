@@ -2,7 +2,7 @@ import { Server, type Socket } from 'node:net'
 import { requestBytesMax, type Reply, type Request, type StreamName } from '../contract/warden.ts'
 import { closeHandle } from '../lib/close-handle.ts'
 import { request } from './request.ts'
-import type { HandedOver } from './operations.ts'
+import type { Handover } from './operations.ts'
 import type { Warden } from './warden.ts'
 
 /** An end of Node's IPC channel: to the warden's child, or to the warden's own parent. */
@@ -38,7 +38,7 @@ export function answerChannel(warden: Warden, channel: Channel): (message: unkno
     const { reply, handover } = await warden.answer(read)
     outstanding--
     if (read.op === 'arm' && 'ok' in reply && reply.ok) return
-    hand(warden, channel, reply, handover)
+    sendReply(warden, channel, reply, handover)
   }
 }
 
@@ -46,7 +46,12 @@ export function answerChannel(warden: Warden, channel: Channel): (message: unkno
  * Fd passing (SCM_RIGHTS, by Node's IPC): a message takes a single handle, so a wall's outputs go ahead of the answer, in
  * messages of their own.
  */
-export function hand(warden: Warden, channel: Channel, reply: Reply, handover?: HandedOver): void {
+export function sendReply(
+  warden: Warden,
+  channel: Channel,
+  reply: Reply,
+  handover?: Handover,
+): void {
   let isLost = false
   const orphan = () => {
     if (isLost || !handover) return
@@ -77,7 +82,7 @@ export function hand(warden: Warden, channel: Channel, reply: Reply, handover?: 
 
 type Message = readonly [message: Reply, handle: Socket | Server | undefined]
 
-function messagesOf(reply: Reply, handover: HandedOver | undefined): readonly Message[] {
+function messagesOf(reply: Reply, handover: Handover | undefined): readonly Message[] {
   const of = 'id' in reply ? reply.id : 0
   const parts = Object.entries(handover?.streams ?? {}).map(
     ([part, stream]) => [{ of, part: part as StreamName }, stream] as const,
@@ -85,7 +90,7 @@ function messagesOf(reply: Reply, handover: HandedOver | undefined): readonly Me
   return [...parts, [reply, handover?.handle]]
 }
 
-function handlesOf({ handle, streams }: HandedOver): readonly (Socket | Server)[] {
+function handlesOf({ handle, streams }: Handover): readonly (Socket | Server)[] {
   return [...Object.values(streams ?? {}), handle]
 }
 

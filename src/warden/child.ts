@@ -1,5 +1,5 @@
 import { setParentDeathSignal } from '../os/libc.js'
-import { answerChannel, hand, type Channel } from './channel.ts'
+import { answerChannel, sendReply, type Channel } from './channel.ts'
 import { raisePriority } from '../os/priority.ts'
 import { closeWithin } from './close.ts'
 import { niceOf } from './nice.ts'
@@ -21,7 +21,7 @@ const channel: Channel = {
   send: (message, handle, done) => process.send!(message, handle, {}, done),
 }
 raisePriority(niceOf.warden)
-const warden = new Warden(options, (reply) => hand(warden, channel, reply))
+const warden = new Warden(options, (reply) => sendReply(warden, channel, reply))
 process.on('message', answerChannel(warden, channel))
 process.on('disconnect', () => void end())
 process.on('SIGUSR2', () => void end())

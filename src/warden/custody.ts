@@ -18,7 +18,7 @@ export async function shutOut(folder: string): Promise<boolean> {
   setNoNewPrivileges()
   restrictFiles({
     readable: [],
-    writable: besides(folder),
+    writable: siblingsOf(folder),
     open: openPlace,
     net: false,
     scope: false,
@@ -37,13 +37,13 @@ async function isShut(look: () => unknown): Promise<boolean> {
 }
 
 /** Siblings of the folder and of each of its parents. */
-function besides(folder: string): readonly string[] {
+function siblingsOf(folder: string): readonly string[] {
   const above = path.dirname(folder)
   if (above === folder) return []
   const own = entriesOf(above)
     .map((name) => path.join(above, name))
     .filter((place) => place !== folder && isReachable(place))
-  return [...besides(above), ...own]
+  return [...siblingsOf(above), ...own]
 }
 
 /** Entries of a folder; if it may be traversed but not listed (mode 0711), those that this process was started with. */

@@ -34,7 +34,7 @@ export class LiveWall {
     this.#kill(how, sampled).catch(() => undefined)
   }
 
-  /** Ends it; resolves when all its resources are released, or after `goneMsMax`. Idempotent. */
+  /** Ends it; resolves when all its resources are released, or after `killMsMax`. Idempotent. */
   async kill(how: WallEnd): Promise<KillReceipt> {
     const receipt = await this.#kill(how, this.#sampler.forget(this.id))
     if (receipt.isGone) await this.gone

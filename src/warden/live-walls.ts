@@ -63,7 +63,7 @@ export class LiveWalls {
     return wall
   }
 
-  /** Resolves when no process of it is left, or after `goneMsMax`. Also resolves for a wall that is already gone. */
+  /** Resolves when no process of it is left, or after `killMsMax`. Also resolves for a wall that is already gone. */
   async kill(id: string, how: WallEnd): Promise<{ readonly took: number }> {
     const wall = this.#walls.get(id)
     return { took: wall ? (await wall.kill(how)).tookMs : 0 }

@@ -4,7 +4,7 @@ import { MayflyError, messageOf } from '../contract/error.ts'
 import { makeFolder } from '../lib/make-folder.ts'
 import { wardenFolder } from '../lib/state-folder.ts'
 import { raisePriority } from '../os/priority.ts'
-import { answerChannel, hand, type Channel } from './channel.ts'
+import { answerChannel, sendReply, type Channel } from './channel.ts'
 import { closeWithin } from './close.ts'
 import type { EarlyWarden } from './early.ts'
 import { niceOf } from './nice.ts'
@@ -43,7 +43,7 @@ async function lead(options: MainOptions): Promise<number> {
   makeStateFolders(options.stateFolder)
   const { warden } = options.early
   options.early.listen((reply) => {
-    if (server?.connected) hand(warden, channel, reply)
+    if (server?.connected) sendReply(warden, channel, reply)
   })
   const dropped = dropTo(options)
   server = startServer(options, dropped, warden.swept)

@@ -8,7 +8,7 @@ import type { LiveWalls } from './live-walls.ts'
 /** Handlers of requests about one wall. All but `kill` throw MayflyError NOT_FOUND for a wall that is gone. */
 
 /** Sockets of a wall that are handed over with a reply; the receiver owns them. */
-export interface HandedOver {
+export interface Handover {
   readonly wall: string
   readonly handle: Socket | Server
   readonly streams?: Readonly<Record<StreamName, Socket>>
@@ -16,7 +16,7 @@ export interface HandedOver {
 
 export interface Answer {
   readonly value: unknown
-  readonly handover?: HandedOver | undefined
+  readonly handover?: Handover | undefined
 }
 
 type RequestOf<Op extends Request['op']> = Extract<Request, { op: Op }>

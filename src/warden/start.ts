@@ -2,14 +2,14 @@ import type { Enclosure, EnclosureSpec, Engine } from '../contract/engine.ts'
 import { MayflyError } from '../contract/error.ts'
 import type { ProgramName, Wall } from '../contract/warden.ts'
 import type { LiveWall } from './live-wall.ts'
-import type { HandedOver } from './operations.ts'
+import type { Handover } from './operations.ts'
 
 /** Limit of walls (jobs, spares, analysts), above what a pool asks for. Root has a uid for each. */
 const WALLS_MAX = 880
 
 export interface StartedEnclosure {
   readonly value: Wall
-  readonly handover: HandedOver
+  readonly handover: Handover
 }
 
 export interface StarterParts {

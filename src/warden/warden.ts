@@ -15,7 +15,7 @@ import { isOutOfDescriptors, reserveDescriptor } from '../os/read.ts'
 import { engineFor, engines } from './engines/index.ts'
 import { openLeases, type Leases } from './lease.ts'
 import { LiveWalls } from './live-walls.ts'
-import { operations, type Answer, type HandedOver } from './operations.ts'
+import { operations, type Answer, type Handover } from './operations.ts'
 import { outOfDescriptors } from './refusals.ts'
 import type { HeadSigner } from './sign.ts'
 import { Starter } from './start.ts'
@@ -69,9 +69,7 @@ export class Warden {
   }
 
   /** Answers one request. Sockets come with the reply and belong to the caller from then on. */
-  async answer(
-    request: Request,
-  ): Promise<{ readonly reply: Reply; readonly handover?: HandedOver }> {
+  async answer(request: Request): Promise<{ readonly reply: Reply; readonly handover?: Handover }> {
     try {
       const { value, handover } = await this.#do(request)
       return { reply: { id: request.id, ok: true, value }, ...(handover && { handover }) }

@@ -10,7 +10,7 @@ import type { SupervisedRun } from '../contract/pipeline.ts'
 import type { ZoneSplit } from '../contract/zones.ts'
 import { supervise } from '../lives/supervise.ts'
 import { observeZones } from './observe-zones.ts'
-import { endMsMax, goneMsMax, ZonedSandbox } from './zoned-sandbox.ts'
+import { endMsMax, zoneEndMsMax, ZonedSandbox } from './zoned-sandbox.ts'
 
 const schedule = {
   ...scheduleOf([{ name: 'full', for: 1000, controls: allControls }]),
@@ -140,7 +140,7 @@ test('A zone that ends after the grace period is killed, and its cost is in the 
   assert.deepEqual([end.status, end.cpuTime, kills.length], ['ok', 110, 1])
   assert.deepEqual(hosts, ['main.example', 'zone.example'])
   assert.deepEqual([reasons, lostZones], [['the program is over'], []])
-  assert.equal(took, 10 + goneMsMax.usual + 700)
+  assert.equal(took, 10 + zoneEndMsMax.usual + 700)
 })
 
 test('A zone whose wall never ends delays the outcome by a bound, and the timeline says what is missing', async () => {
@@ -149,7 +149,7 @@ test('A zone whose wall never ends delays the outcome by a bound, and the timeli
   assert.deepEqual([hosts, lostZones], [['main.example'], ['parse']])
   assert.equal(reasons.length, 1)
   assert.match(reasons[0]!, /network attempts, its memory and its last CPU time are missing/)
-  assert.equal(took, 10 + goneMsMax.usual + endMsMax)
+  assert.equal(took, 10 + zoneEndMsMax.usual + endMsMax)
 })
 
 test('A program that ends before its deadline ends ok, although the end of its zone comes after it', async () => {
@@ -157,7 +157,7 @@ test('A program that ends before its deadline ends ok, although the end of its z
   const { end, executionTime, hosts } = await live({ ends: Infinity, dies: 700 }, main)
   assert.deepEqual([end.status, end.resultText], ['ok', '1'])
   assert.deepEqual(hosts, ['main.example', 'zone.example'])
-  assert.equal(executionTime, 940 + goneMsMax.usual)
+  assert.equal(executionTime, 940 + zoneEndMsMax.usual)
   const inGrace = await live({ ends: Infinity, dies: 1 }, { ends: 960, dies: 1 })
   assert.deepEqual([inGrace.end.status, inGrace.executionTime], ['timeout', 1001])
 })

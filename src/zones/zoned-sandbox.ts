@@ -29,7 +29,7 @@ const calledMax = 100
 const attemptsMax = 4096
 const over = 'the program is over'
 /** Grace period for zones after the program's end, in milliseconds; their traces come with their ends. */
-export const goneMsMax = { usual: 50, traced: 2000 }
+export const zoneEndMsMax = { usual: 50, traced: 2000 }
 /**
  * Deadline for the ends of killed zones, in milliseconds after the kill; their network attempts and CPU time come with
  * them. Below the supervisor's deadline for the whole wall (`answerMsMax`), so that one hung zone costs no more than
@@ -159,7 +159,7 @@ export class ZonedSandbox implements Sandbox {
       released: () => this.#released(io),
       call: (name, text) => this.#call(whole, io, name, text),
     })
-    await this.#drainZones(task.trace ? goneMsMax.traced : goneMsMax.usual, io)
+    await this.#drainZones(task.trace ? zoneEndMsMax.traced : zoneEndMsMax.usual, io)
     return this.#mergeEnds(end, task)
   }
 

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { after, before, suite } from 'node:test'
 import { systemClock } from '../../src/contract/clock.ts'
-import type { KeptCapture } from '../../src/contract/evidence.ts'
+import type { StoredCapture } from '../../src/contract/evidence.ts'
 import { jailKinds } from '../../src/contract/jail-kind.ts'
 import { pieceBytes } from '../../src/evidence/captures.ts'
 import { createCustody } from '../../src/evidence/custody.ts'
@@ -108,7 +108,7 @@ suite('Evidence over HTTP', () => {
   test('Downloads are the captured bytes, with their digest, and are in the record with the principal', async () => {
     await using door = await withKeys()
     const { captures } = (await (await door.ask(`/v1/evidence/${run}`, 'read')).json()) as {
-      captures: KeptCapture[]
+      captures: StoredCapture[]
     }
     const [part] = captures[0]!.parts
     assert.deepEqual(part, {
@@ -163,7 +163,7 @@ suite('mayfly evidence', () => {
   }
 
   test('Captures are listed, shown, verified, and extracted once their digest is right', async () => {
-    const listed = documentOf(await evidence('list', '--json')) as unknown as KeptCapture[]
+    const listed = documentOf(await evidence('list', '--json')) as unknown as StoredCapture[]
     assert.deepEqual(
       listed.map(({ name, run: of, tenant }) => [name, of, tenant]),
       [[capture, run, 'acme']],
@@ -378,7 +378,7 @@ suite('A job that asks to be captured', () => {
     assert.ok((await heldBy(odd)).includes(planted))
     const { captures } = documentOf(await mayfly(place, ['evidence', 'show', odd['id'], '--json']))
     assert.deepEqual(
-      captures.map(({ because }: KeptCapture) => because),
+      captures.map(({ because }: StoredCapture) => because),
       ['anomaly'],
     )
   })

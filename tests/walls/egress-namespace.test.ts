@@ -61,7 +61,7 @@ async function inNamespace(asked: NetworkInput, exceptions: readonly string[], t
   }
 }
 
-suite('A namespace whose only way out is the proxy', { skip: missing }, () => {
+suite('A namespace whose only egress path is the proxy', { skip: missing }, () => {
   test('S1-8: raw addresses, DNS, DNS over HTTPS and QUIC fail; an allowed host is reached', async () => {
     await using world = await openWorld()
     // The same on an address of this machine, reachable from any namespace with a network.

@@ -95,7 +95,7 @@ suite('A wall of gvisor', { skip }, () => {
   })
 })
 
-suite('The way out of a wall of gvisor', { skip }, () => {
+suite('Egress of a gVisor wall', { skip }, () => {
   test('Granted hosts are reached, others are refused, and none once the network is closed', async () => {
     const server = createServer((_request, response) => void response.end('here'))
     server.listen(0, '127.0.0.1')

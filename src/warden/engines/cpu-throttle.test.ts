@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { createDuty } from './cpu-throttle.ts'
+import { createCpuThrottle } from './cpu-throttle.ts'
 
 suite('A bound on processor time', () => {
   for (const cores of [0.1, 0.5, 0.9, 1.5])
@@ -15,34 +15,34 @@ suite('A bound on processor time', () => {
       })
 
   test('A process that waited may burst for a moment, and no longer', () => {
-    const duty = createDuty(0.5, 0, 0)
-    assert.equal(duty.look(60_000, 0), true)
-    assert.equal(duty.look(60_000, 190), true)
-    assert.equal(duty.look(60_000, 260), false)
+    const throttle = createCpuThrottle(0.5, 0, 0)
+    assert.equal(throttle.look(60_000, 0), true)
+    assert.equal(throttle.look(60_000, 190), true)
+    assert.equal(throttle.look(60_000, 260), false)
   })
 
   test('Processes that are gone take their count along, and give no credit for it', () => {
-    const duty = createDuty(0.5, 0, 1000)
-    assert.equal(duty.look(100, 1100), false)
-    assert.equal(duty.look(110, 10), false)
-    assert.equal(duty.look(400, 10), true)
+    const throttle = createCpuThrottle(0.5, 0, 1000)
+    assert.equal(throttle.look(100, 1100), false)
+    assert.equal(throttle.look(110, 10), false)
+    assert.equal(throttle.look(400, 10), true)
   })
 
   test("A limit above the machine's cores never stops a process", () => {
-    const duty = createDuty(4, 0, 0)
-    for (let now = 0; now < 1000; now += 10) assert.equal(duty.look(now, now * 2), true)
+    const throttle = createCpuThrottle(4, 0, 0)
+    for (let now = 0; now < 1000; now += 10) assert.equal(throttle.look(now, now * 2), true)
   })
 })
 
 /** Usage of `busy` processes that never sleep, over ten seconds. */
 function shareOf(cores: number, everyMs: number, tickMs: number, busy: number): number {
-  const duty = createDuty(cores, 0, 0)
+  const throttle = createCpuThrottle(cores, 0, 0)
   let used = 0
   let runs = true
   const lengthMs = 10_000
   for (let now = 0; now < lengthMs; now += 1) {
     if (runs) used += busy
-    if (now % everyMs === 0) runs = duty.look(now, Math.floor(used / tickMs) * tickMs)
+    if (now % everyMs === 0) runs = throttle.look(now, Math.floor(used / tickMs) * tickMs)
   }
   return used / lengthMs
 }

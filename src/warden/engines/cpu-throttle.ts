@@ -2,7 +2,7 @@
  * CPU limit in user space, for walls without a CFS quota: a token bucket of CPU time. A wall that overdraws it is stopped
  * (SIGSTOP) and continued when the bucket is even again. Pure: given usage, says whether it may run.
  */
-export interface Duty {
+export interface CpuThrottle {
   /** Wall clock and used CPU time, both in milliseconds. True: the wall may run. */
   look(nowMs: number, usedMs: number): boolean
 }
@@ -10,7 +10,7 @@ export interface Duty {
 /** Most CPU time that a wall saves up while it sleeps. */
 const CREDIT_MS_MAX = 200
 
-export function createDuty(cores: number, nowMs: number, usedMs: number): Duty {
+export function createCpuThrottle(cores: number, nowMs: number, usedMs: number): CpuThrottle {
   let [seenMs, countedMs] = [nowMs, usedMs]
   let creditMs = 0
   let runs = true

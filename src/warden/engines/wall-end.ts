@@ -1,7 +1,7 @@
 import type { ChildProcess } from 'node:child_process'
 import os from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { goneMsMax, type EnclosureEnd } from '../../contract/engine.ts'
+import { killMsMax, type EnclosureEnd } from '../../contract/engine.ts'
 import type { Cgroup } from '../../os/cgroup-interface.ts'
 
 /** A shell, like the launchers of walls, exits with 128 + signal number if its child was killed. */
@@ -37,7 +37,7 @@ export function endOfWall(wall: EndedWall, spentMs: number): EnclosureEnd {
 
 /** Whether a killed wall is gone before the wait for it ends. */
 export async function isGoneInTime(gone: Promise<void>): Promise<boolean> {
-  const late = sleep(goneMsMax, false, { ref: false })
+  const late = sleep(killMsMax, false, { ref: false })
   return await Promise.race([gone.then(() => true), late])
 }
 

@@ -3,7 +3,7 @@ import { MayflyError, messageOf } from '../../../contract/error.ts'
 import { answersOf, nameOfCall } from '../../../jail/sentinel-policy.ts'
 import type { ProcessWall } from './process-wall.ts'
 import type { CallPhase, SystemCallReport, ClosedCallsState } from '../../../contract/warden.ts'
-import type { SeenCall } from './sentinel-wire.ts'
+import type { ReportedCall } from './sentinel-wire.ts'
 
 /**
  * Closes classes of system calls while the program runs: files, sockets, programs, processes. Nothing reopens them.
@@ -56,7 +56,7 @@ export function describeCall({
   leftOut,
   wrote,
   path,
-}: SeenCall): SystemCallReport {
+}: ReportedCall): SystemCallReport {
   const beside = path === undefined ? {} : { path }
   const denied = verdict === 'denied'
   return {

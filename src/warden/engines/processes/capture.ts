@@ -3,7 +3,7 @@ import type { Socket } from 'node:net'
 import type { ProcessWall } from './process-wall.ts'
 import type { CaptureProgress } from '../../../contract/warden.ts'
 import type { Sentinel } from './sentinel.ts'
-import { beginCopy } from './keep-stopped.ts'
+import { allowCopy } from './keep-stopped.ts'
 import { guestsIn, processesOfWall } from './members.ts'
 import { largestFirst } from '../../../os/process-tree.ts'
 
@@ -17,7 +17,7 @@ export async function capture(
   bytes: number,
 ): Promise<CaptureProgress> {
   const pids = largestFirst(guestsIn(resources, processesOfWall(resources)))
-  beginCopy(resources)
+  allowCopy(resources)
   const processes = await sentinelOf(id, resources.sentinel).capture(pids, bytes)
   if (processes === 0) throw cannot(id, 'its sentinel looks into none of its processes')
   return { processes, leftOut: pids.length - processes }

@@ -11,7 +11,7 @@ import type { WallResources } from './resources.ts'
 const memoryFactor = 1.25
 const memorySlackBytes = { held: 20 * 2 ** 20, watched: 8 * 2 ** 20 } as const
 /** Memory that earlier jobs may have left in a worker that takes another. */
-const keptBytesMax = 14 * 2 ** 20
+const residueBytesMax = 14 * 2 ** 20
 const noBound: BoundMechanisms = { memory: 'watch', processes: 'none', cpu: 'none', io: 'none' }
 
 /**
@@ -22,7 +22,7 @@ export function claim(wall: ProcessWall, asked: ClaimBounds): ClaimReadBack {
   const { resources, idleBytes } = wall
   // A single-use wall ran nothing since it was ready.
   const resident = resources.isWhole ? idleBytes : residentBytes(wall.pid)
-  if (!isThere(wall) || resident > idleBytes + keptBytesMax)
+  if (!isThere(wall) || resident > idleBytes + residueBytesMax)
     return { spent: true, enforced: noBound, bytes: resident, idleBytes }
   const { cgroup } = resources
   // A wall may shrink while it waits; the next job does not get that memory on top of its own.

@@ -1,10 +1,10 @@
 import { readFileSync, readlinkSync } from 'node:fs'
-import { keptFds } from '../../../jail/whole.ts'
+import { programFds } from '../../../jail/whole.ts'
 import type { WallResources } from './resources.ts'
 
 /** Flag of a process in exit(2): it has closed its descriptors already. */
 const PF_EXITING = 4
-const [, , SOCKET] = keptFds
+const [, , SOCKET] = programFds
 /** Field of /proc/PID/stat, counted after the name. */
 const FLAGS_FIELD = 6
 

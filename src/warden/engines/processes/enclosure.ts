@@ -164,7 +164,7 @@ export class ProcessEnclosure implements Enclosure {
     const { id, resources } = this.#wall
     const { sentinel } = resources
     if (!sentinel) return
-    sentinel.onSeen = (seen) => this.#parts.report({ of: id, seen: describeCall(seen) })
+    sentinel.onCall = (seen) => this.#parts.report({ of: id, seen: describeCall(seen) })
     sentinel.onFlipped = (allowed) => void closeProcesses(this.#wall, allowed).catch(this.#lose)
     // Code 0: the sentinel saw the end of the wall, whose own exit then says how.
     void sentinel.ended.then((code) =>

@@ -1,7 +1,7 @@
 import type { EnclosureEnd } from '../../../contract/engine.ts'
 import { endOfWall } from '../wall-end.ts'
 import { ofGroup } from './cpu-time.ts'
-import { whyMoved } from './keep-stopped.ts'
+import { whyRan } from './keep-stopped.ts'
 import type { ProcessWall } from './process-wall.ts'
 
 type Ended = Pick<ProcessWall, 'resources' | 'killsAtClaim' | 'spentBefore' | 'spentSeen'>
@@ -13,5 +13,5 @@ type Ended = Pick<ProcessWall, 'resources' | 'killsAtClaim' | 'spentBefore' | 's
 export function endOf(wall: Ended): EnclosureEnd {
   const { resources, spentSeen } = wall
   const end = endOfWall(wall, ofGroup(resources) ?? spentSeen)
-  return { ...end, detail: resources.sentinel?.why ?? whyMoved(resources) ?? end.detail }
+  return { ...end, detail: resources.sentinel?.why ?? whyRan(resources) ?? end.detail }
 }

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, realpathSync } from 'node:fs'
 import { test } from 'node:test'
-import { Begun } from './exec-scan.ts'
+import { ExecScan } from './exec-scan.ts'
 
 const skip = !existsSync('/proc/self/exe') && 'no /proc'
 
@@ -11,22 +11,22 @@ test(
   'A program is told when it begins, once, and a copy of the own one never',
   { skip },
   async () => {
-    const begun = new Begun(process.pid, [])
+    const scan = new ExecScan(process.pid, [])
     const child = spawn('sleep', ['30'])
     const over = once(child, 'exit')
     await once(child, 'spawn')
     const pids = [process.pid, child.pid!]
     assert.deepEqual(
-      begun.since(pids).map(({ pid }) => pid),
+      scan.since(pids).map(({ pid }) => pid),
       [child.pid],
     )
-    assert.deepEqual(begun.since(pids), [])
-    assert.deepEqual(new Begun(process.pid, pids).since(pids), [])
-    assert.deepEqual(new Begun(child.pid!, []).since(pids), [
+    assert.deepEqual(scan.since(pids), [])
+    assert.deepEqual(new ExecScan(process.pid, pids).since(pids), [])
+    assert.deepEqual(new ExecScan(child.pid!, []).since(pids), [
       { pid: process.pid, file: realpathSync(process.execPath) },
     ])
     child.kill('SIGKILL')
     await over
-    assert.deepEqual(begun.since([child.pid!]), [])
+    assert.deepEqual(scan.since([child.pid!]), [])
   },
 )

@@ -2,13 +2,13 @@ import { readlinkSync } from 'node:fs'
 import { processFacts } from '../../../os/proc.ts'
 
 /** A process, and the file that it executed. */
-export interface Beginning {
+export interface FoundExec {
   readonly pid: number
   readonly file: string
 }
 
 /** Finds programs that were executed between two scans. A program that ended before a scan is missed. */
-export class Begun {
+export class ExecScan {
   /** Executable of the wall's own program: forks of it run the same file without an exec. */
   readonly #ownFile: string
   /** Executable of each process at the last scan; a child runs that of its parent until it calls exec. */
@@ -19,7 +19,7 @@ export class Begun {
     this.since(pids)
   }
 
-  since(pids: readonly number[]): readonly Beginning[] {
+  since(pids: readonly number[]): readonly FoundExec[] {
     const before = this.#runs
     this.#runs = new Map()
     return pids.flatMap((pid) => {

@@ -1,5 +1,5 @@
 import { MayflyError } from '../../../contract/error.ts'
-import { beginStill, endStill, runs } from './keep-stopped.ts'
+import { beginStop, endStop, runs } from './keep-stopped.ts'
 import { signalAll } from '../../../os/signal.ts'
 import { guestsIn, processesOfWall } from './members.ts'
 import type { WallResources } from './resources.ts'
@@ -32,13 +32,13 @@ export async function freeze(
   if (isHeld) cgroup.thaw()
   await until(() => !resources.isFrozen || stop(resources), began)
   if (!resources.isFrozen) return goOn(resources, began)
-  beginStill(resources, guestsIn(resources, processesOfWall(resources)))
+  beginStop(resources, guestsIn(resources, processesOfWall(resources)))
   return performance.now() - began
 }
 
 export function thaw(resources: WallResources): void {
   resources.isFrozen = false
-  endStill(resources)
+  endStop(resources)
   wake(resources)
 }
 

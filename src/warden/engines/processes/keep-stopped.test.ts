@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { suite, test } from 'node:test'
 import type { Cgroup } from '../../../os/cgroup-interface.ts'
 import { processFacts } from '../../../os/proc.ts'
-import { beginCopy, beginStill, keepStill, runs, whyMoved } from './keep-stopped.ts'
+import { allowCopy, beginStop, keepStopped, runs, whyRan } from './keep-stopped.ts'
 import type { WallResources } from './resources.ts'
 
 /** A wall of which only its group's processor time is asked for. */
@@ -33,24 +33,25 @@ suite('A wall that was stopped by signals', () => {
   test('stands still as long as no process of it runs', async () => {
     await using one = await stoppedOne()
     const { resources } = wall()
-    beginStill(resources, [one.pid])
-    for (let looks = 0; looks < 20; looks++) assert.equal(keepStill(resources, [one.pid], 0), true)
-    assert.equal(whyMoved(resources), undefined)
+    beginStop(resources, [one.pid])
+    for (let looks = 0; looks < 20; looks++)
+      assert.equal(keepStopped(resources, [one.pid], 0), true)
+    assert.equal(whyRan(resources), undefined)
   })
 
   test('moved when its group used CPU time, although no process was seen running', () => {
     const { resources, spent } = wall()
-    beginStill(resources, [])
+    beginStop(resources, [])
     spent.ms += 50
-    assert.equal(keepStill(resources, [], 0), true)
+    assert.equal(keepStopped(resources, [], 0), true)
     spent.ms += 1
-    assert.equal(keepStill(resources, [], 0), false)
-    assert.match(whyMoved(resources) ?? '', /went on/)
+    assert.equal(keepStopped(resources, [], 0), false)
+    assert.match(whyRan(resources) ?? '', /went on/)
   })
 
   test('moved when each sample finds a new process, although each had ended by then', async () => {
     const { resources } = wall()
-    beginStill(resources, [])
+    beginStop(resources, [])
     const gone: number[] = []
     for (let n = 0; n < 3; n++) {
       const child = spawn('/bin/true')
@@ -59,17 +60,17 @@ suite('A wall that was stopped by signals', () => {
     }
     assert.ok(!gone.some(runs))
     assert.deepEqual(
-      gone.map((pid) => keepStill(resources, [pid], 0)),
+      gone.map((pid) => keepStopped(resources, [pid], 0)),
       [true, true, false],
     )
   })
 
   test('and is ended after the copy if it moved during it', () => {
     const { resources, spent } = wall()
-    beginStill(resources, [])
-    beginCopy(resources)
+    beginStop(resources, [])
+    allowCopy(resources)
     spent.ms += 1_000
-    assert.equal(keepStill(resources, [], performance.now()), true)
-    assert.equal(keepStill(resources, [], performance.now() + 60_000), false)
+    assert.equal(keepStopped(resources, [], performance.now()), true)
+    assert.equal(keepStopped(resources, [], performance.now() + 60_000), false)
   })
 })

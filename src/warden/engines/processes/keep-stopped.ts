@@ -7,7 +7,7 @@ import type { WallResources } from './resources.ts'
  * Keeps a wall stopped that was frozen by SIGSTOP, without a cgroup v2 freezer. A program can arrange for its own SIGCONT
  * (from a timer or a helper process), so each sample stops it again, and a wall that ran meanwhile is ended.
  */
-interface Still {
+interface StoppedState {
   /** CPU ticks of each process at the freeze. */
   readonly ticks: ReadonlyMap<number, number>
   /** Processes of the last sample: a new one proves that a process ran and forked, even if both are gone. */
@@ -17,12 +17,12 @@ interface Still {
   /** Consecutive samples that found a running process. */
   awake: number
   /** Deadline of a copy of its memory, on the monotonic clock: until then a running process does not end it. */
-  patientUntil: number
-  hasMoved: boolean
+  copyUntil: number
+  hasRun: boolean
 }
 
 /** States in /proc/PID/stat: stopped, traced, zombie, dead. */
-const STILL = new Set(['T', 't', 'Z', 'X'])
+const NOT_RUNNING = new Set(['T', 't', 'Z', 'X'])
 /** A process that the sentinel attaches to by ptrace runs for a moment. */
 const AWAKE_MAX = 3
 const TICKS_MAX = 2
@@ -30,52 +30,56 @@ const TICKS_MAX = 2
 const SPENT_MS_MAX = 50
 /** Maximum duration of a copy of its memory. */
 const COPY_MS_MAX = 10_000
-const still = new WeakMap<WallResources, Still>()
+const stopped = new WeakMap<WallResources, StoppedState>()
 
 export function runs(pid: number): boolean {
-  return !STILL.has(processFacts(pid)?.state ?? 'X')
+  return !NOT_RUNNING.has(processFacts(pid)?.state ?? 'X')
 }
 
 /** Baseline of a freeze. */
-export function beginStill(resources: WallResources, pids: readonly number[]): void {
+export function beginStop(resources: WallResources, pids: readonly number[]): void {
   const ticks = new Map(pids.map((pid) => [pid, ticksOf(pid)]))
-  still.set(resources, {
+  stopped.set(resources, {
     ticks,
     known: new Set(pids),
     spentMs: spentMs(resources),
     awake: 0,
-    patientUntil: 0,
-    hasMoved: false,
+    copyUntil: 0,
+    hasRun: false,
   })
 }
 
-export function endStill(resources: WallResources): void {
-  still.delete(resources)
+export function endStop(resources: WallResources): void {
+  stopped.delete(resources)
 }
 
 /** Grants time for a copy of its memory: evidence comes before the end. */
-export function beginCopy(resources: WallResources): void {
-  const kept = still.get(resources)
-  if (kept) kept.patientUntil = performance.now() + COPY_MS_MAX
+export function allowCopy(resources: WallResources): void {
+  const state = stopped.get(resources)
+  if (state) state.copyUntil = performance.now() + COPY_MS_MAX
 }
 
 /** Stops a frozen wall again. False if it ran: the caller ends it. */
-export function keepStill(resources: WallResources, pids: readonly number[], now: number): boolean {
-  const kept = still.get(resources)
-  if (!kept) return true
-  const isAwake = pids.some((pid) => !kept.known.has(pid) || runs(pid))
+export function keepStopped(
+  resources: WallResources,
+  pids: readonly number[],
+  now: number,
+): boolean {
+  const state = stopped.get(resources)
+  if (!state) return true
+  const isAwake = pids.some((pid) => !state.known.has(pid) || runs(pid))
   signalAll(pids, 'SIGSTOP')
-  kept.known = new Set(pids)
-  kept.awake = isAwake ? kept.awake + 1 : 0
-  const ran = pids.some((pid) => ticksOf(pid) - (kept.ticks.get(pid) ?? 0) >= TICKS_MAX)
-  const spent = spentMs(resources) - kept.spentMs
-  kept.hasMoved ||= ran || spent > SPENT_MS_MAX || kept.awake >= AWAKE_MAX
-  return !kept.hasMoved || now < kept.patientUntil
+  state.known = new Set(pids)
+  state.awake = isAwake ? state.awake + 1 : 0
+  const ran = pids.some((pid) => ticksOf(pid) - (state.ticks.get(pid) ?? 0) >= TICKS_MAX)
+  const spent = spentMs(resources) - state.spentMs
+  state.hasRun ||= ran || spent > SPENT_MS_MAX || state.awake >= AWAKE_MAX
+  return !state.hasRun || now < state.copyUntil
 }
 
 /** Cause of its end, for the log. */
-export function whyMoved(resources: WallResources): string | undefined {
-  return still.get(resources)?.hasMoved ? 'it went on while it was frozen' : undefined
+export function whyRan(resources: WallResources): string | undefined {
+  return stopped.get(resources)?.hasRun ? 'it went on while it was frozen' : undefined
 }
 
 function ticksOf(pid: number): number {

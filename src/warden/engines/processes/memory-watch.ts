@@ -1,8 +1,8 @@
 import type { MemorySample } from '../../../contract/engine.ts'
 import { residentBytes } from '../../../os/proc.ts'
-import { createDuty } from '../cpu-throttle.ts'
+import { createCpuThrottle } from '../cpu-throttle.ts'
 import type { ProgramZones } from './program-zones.ts'
-import { keepStill } from './keep-stopped.ts'
+import { keepStopped } from './keep-stopped.ts'
 import { signalAll } from '../../../os/signal.ts'
 import { ofGroup } from './cpu-time.ts'
 import { guestsIn, processesOfWall } from './members.ts'
@@ -136,27 +136,28 @@ function throttleOf(
   }: { readonly cores: number | undefined; readonly zones: ProgramZones | undefined },
 ) {
   const used = cores === undefined ? 0 : cpuMsOf(processesOfWall(resources))
-  const duty = cores === undefined ? undefined : createDuty(cores, performance.now(), used)
+  const throttle =
+    cores === undefined ? undefined : createCpuThrottle(cores, performance.now(), used)
   // An earlier watch may have left them stopped.
-  let stopped: readonly number[] = duty ? guestsIn(resources, processesOfWall(resources)) : []
+  let stopped: readonly number[] = throttle ? guestsIn(resources, processesOfWall(resources)) : []
   return (look: () => readonly number[], now: number): void => {
-    if (!duty && !zones && !resources.isFrozen) return
+    if (!throttle && !zones && !resources.isFrozen) return
     const pids = look()
     const inZones = zones?.look(pids, now)
-    if (resources.isFrozen && !keepStill(resources, guestsIn(resources, pids), now))
+    if (resources.isFrozen && !keepStopped(resources, guestsIn(resources, pids), now))
       throw new Error('it went on while it was frozen')
-    if (resources.isFrozen || (!duty && !inZones)) return
-    const runs = duty?.look(now, cpuMsOf(pids)) ?? true
+    if (resources.isFrozen || (!throttle && !inZones)) return
+    const runs = throttle?.look(now, cpuMsOf(pids)) ?? true
     const guests = guestsIn(resources, pids)
     // Stopped again at each sample: a fork in flight is found by the next one.
-    const still = runs ? guests.filter((pid) => inZones?.has(pid)) : guests
-    signalAll(still, 'SIGSTOP')
-    const isNarrower = stopped.some((pid) => !still.includes(pid))
+    const toStop = runs ? guests.filter((pid) => inZones?.has(pid)) : guests
+    signalAll(toStop, 'SIGSTOP')
+    const isNarrower = stopped.some((pid) => !toStop.includes(pid))
     if (isNarrower)
       signalAll(
-        guests.filter((pid) => !still.includes(pid)),
+        guests.filter((pid) => !toStop.includes(pid)),
         'SIGCONT',
       )
-    stopped = still
+    stopped = toStop
   }
 }

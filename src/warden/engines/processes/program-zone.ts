@@ -2,7 +2,7 @@ import { readlinkSync } from 'node:fs'
 import type { ZoneReport } from '../../../contract/warden.ts'
 import type { ZoneBounds, ZoneRule } from '../../../contract/zone-rules.ts'
 import { isAlive } from '../../../os/proc.ts'
-import type { Duty } from '../cpu-throttle.ts'
+import type { CpuThrottle } from '../cpu-throttle.ts'
 import { belowOf } from '../../../os/process-tree.ts'
 import type { ZoneMembers } from './zone-members.ts'
 
@@ -18,7 +18,7 @@ export interface LiveZone {
   readonly members: ZoneMembers
   readonly endsAt: number
   bounds: ZoneBounds
-  duty: Duty | undefined
+  throttle: CpuThrottle | undefined
   within: number
   /** Consecutive samples that found no process in it. */
   unseen: number

@@ -1,8 +1,8 @@
 import { constants } from 'node:os'
 import { messageOf } from '../../../contract/error.ts'
 import { isAlive } from '../../../os/proc.ts'
-import { Begun } from './exec-scan.ts'
-import { createDuty } from '../cpu-throttle.ts'
+import { ExecScan } from './exec-scan.ts'
+import { createCpuThrottle } from '../cpu-throttle.ts'
 import type { ZoneReport } from '../../../contract/warden.ts'
 import { signalAll } from '../../../os/signal.ts'
 import { processesOfWall } from './members.ts'
@@ -19,13 +19,13 @@ import {
 import type { WallResources } from './resources.ts'
 import { belowOf, bytesOf, cpuMsOf, tasksIn } from '../../../os/process-tree.ts'
 import {
-  everywhere,
+  locateAll,
   groupMembers,
   markedMembers,
-  whereIs,
-  type Everywhere,
+  locate,
+  type ZoneLocations,
   type ZoneMembers,
-  type Whereabouts,
+  type ZoneLocation,
 } from './zone-members.ts'
 import {
   depthMax,
@@ -90,7 +90,7 @@ export class ProgramZones {
   readonly #counts = new Map<string, number>()
   /** Names in use: instances of two kinds may get the same name, and a kind may be called `main`. */
   readonly #names = new Set(['main'])
-  readonly #begun: Begun
+  readonly #execs: ExecScan
   #made = 0
   #ofWhole = 0
   #refused = 0
@@ -103,7 +103,7 @@ export class ProgramZones {
     this.#parts = parts
     this.#ruleOf = ruleFinder(parts.rules)
     this.#cpu = parts.cpu
-    this.#begun = new Begun(parts.pid, processesOfWall(parts.resources))
+    this.#execs = new ExecScan(parts.pid, processesOfWall(parts.resources))
     this.#pidNamespace = pidNamespaceOf(parts.pid)
   }
 
@@ -141,7 +141,7 @@ export class ProgramZones {
   look(pids: readonly number[], now: number): ReadonlySet<number> {
     this.#findNew(pids)
     const stopped = new Set<number>()
-    const all = this.#everywhere(pids)
+    const all = this.#locateAll(pids)
     for (const zone of this.#zones.values()) {
       const own = zone.members.among(all).filter((pid) => isAlive(pid))
       zone.unseen = own.length === 0 ? zone.unseen + 1 : 0
@@ -200,13 +200,13 @@ export class ProgramZones {
       return this.#end(zone, 'limit PROCESSES')
     if (now >= endsAt) return this.#end(zone, 'timeout')
     if (held.cpu !== 'watch') return
-    zone.duty ??= createDuty(bounds.cpu!, now, cpuMsOf(own))
-    if (!zone.duty.look(now, cpuMsOf(own))) for (const pid of own) stopped.add(pid)
+    zone.throttle ??= createCpuThrottle(bounds.cpu!, now, cpuMsOf(own))
+    if (!zone.throttle.look(now, cpuMsOf(own))) for (const pid of own) stopped.add(pid)
   }
 
   /** Ends programs that run unnotified or were notified as another program; without a sentinel, puts them into a zone. */
   #findNew(pids: readonly number[]): void {
-    for (const { pid, file } of this.#begun.since(pids)) this.#found(pid, file)
+    for (const { pid, file } of this.#execs.since(pids)) this.#found(pid, file)
     if (!this.#hasGroups) this.#endStrays(pids)
   }
 
@@ -269,7 +269,7 @@ export class ProgramZones {
     const name = this.#nameFor(rule)
     const fresh = {
       bounds: {},
-      duty: undefined,
+      throttle: undefined,
       within: 0,
       unseen: 0,
       peakBytes: 0,
@@ -289,7 +289,7 @@ export class ProgramZones {
     const cpu = least(next.cpu, outer, this.#cpu)
     zone.members.limit({ ...next, ...(next.cpu !== undefined && cpu !== undefined && { cpu }) })
     zone.bounds = next
-    zone.duty = undefined
+    zone.throttle = undefined
   }
 
   #heldBy({ bounds, members }: LiveZone): NonNullable<ZoneReport['enforced']> {
@@ -313,7 +313,7 @@ export class ProgramZones {
   }
 
   #kill({ members }: LiveZone): void {
-    members.kill(() => this.#everywhere(processesOfWall(this.#parts.resources)))
+    members.kill(() => this.#locateAll(processesOfWall(this.#parts.resources)))
   }
 
   #gone(zone: LiveZone): void {
@@ -330,16 +330,16 @@ export class ProgramZones {
     return this.#parts.resources.cgroup !== undefined
   }
 
-  #everywhere(pids: readonly number[]): Everywhere {
-    return this.#zones.size > 0 ? everywhere(pids, this.#hasGroups) : new Map()
+  #locateAll(pids: readonly number[]): ZoneLocations {
+    return this.#zones.size > 0 ? locateAll(pids, this.#hasGroups) : new Map()
   }
 
   #zoneOf(pid: number): LiveZone | undefined {
-    return this.#zones.size > 0 ? this.#zoneAt(whereIs(pid, this.#hasGroups)) : undefined
+    return this.#zones.size > 0 ? this.#zoneAt(locate(pid, this.#hasGroups)) : undefined
   }
 
   /** Innermost zone of a process: zones within a zone were made after it. */
-  #zoneAt(at: Whereabouts): LiveZone | undefined {
+  #zoneAt(at: ZoneLocation): LiveZone | undefined {
     return [...this.#zones.values()].toReversed().find(({ members }) => members.holds(at))
   }
 
@@ -347,7 +347,7 @@ export class ProgramZones {
   #endStrays(pids: readonly number[]): void {
     if (this.#made === 0) return
     const strays = pids.filter((pid) => {
-      const at = whereIs(pid, false)
+      const at = locate(pid, false)
       return at.mark !== undefined && isMarked(at.mark) && !this.#zoneAt(at)
     })
     signalAll(strays, 'SIGKILL')

@@ -117,8 +117,8 @@ const word = z.discriminatedUnion('kind', [
   }),
 ])
 export type SentinelWord = Readonly<z.infer<typeof word>>
-export type AskedExec = Extract<SentinelWord, { kind: 'asks' }>
-export type SeenCall = Extract<SentinelWord, { kind: 'seen' }>
+export type NotifiedExec = Extract<SentinelWord, { kind: 'asks' }>
+export type ReportedCall = Extract<SentinelWord, { kind: 'seen' }>
 
 export interface SentinelStatus {
   /** Time at which this state held. */

@@ -9,8 +9,8 @@ import type { ConnectionEnds } from '../../../contract/warden.ts'
 import {
   encodeTable,
   readWord,
-  type AskedExec,
-  type SeenCall,
+  type NotifiedExec,
+  type ReportedCall,
   type SentinelStatus,
   type SentinelWord,
   type TablePhase,
@@ -71,9 +71,9 @@ export class Sentinel {
   /** Pid of the first process of the wall that it reported. */
   entered: number | undefined
   /** Callback for calls that it reports. */
-  onSeen: (seen: SeenCall) => void = () => undefined
+  onCall: (seen: ReportedCall) => void = () => undefined
   /** Callback for notified execs: 0 allows, any other value is the errno. */
-  onExec: (asked: AskedExec) => number = () => 0
+  onExec: (asked: NotifiedExec) => number = () => 0
   /** Callback for a phase that its own clock started: the warden closes its part too. */
   onFlipped: (allowed: readonly CallClass[]) => void = () => undefined
   /** Classes that are open, as last reported; undefined before the first report. */
@@ -220,7 +220,7 @@ export class Sentinel {
   #take(word: SentinelWord): void {
     switch (word.kind) {
       case 'seen':
-        return this.onSeen(word)
+        return this.onCall(word)
       case 'unready':
         this.refused = word.why
         return
@@ -246,7 +246,7 @@ export class Sentinel {
     }
   }
 
-  #answerExec(asked: AskedExec): void {
+  #answerExec(asked: NotifiedExec): void {
     const bytes = Buffer.alloc(9)
     bytes.writeBigUInt64LE(BigInt.asUintN(64, BigInt(asked.id)), 0)
     bytes.writeUInt8(this.onExec(asked), 8)

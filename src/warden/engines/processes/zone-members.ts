@@ -5,21 +5,21 @@ import { markOf, setMark, type Mark } from './zone-marks.ts'
 import type { ZoneBounds } from '../../../contract/zone-rules.ts'
 
 /** Membership of a process, read once for all zones: its cgroup lines, or its mark where there are none. */
-export interface Whereabouts {
+export interface ZoneLocation {
   readonly lines: readonly string[]
   readonly mark: Mark | undefined
 }
 
-export function whereIs(pid: number, hasGroups: boolean): Whereabouts {
+export function locate(pid: number, hasGroups: boolean): ZoneLocation {
   if (hasGroups) return { lines: groupLinesOf(pid), mark: undefined }
   return { lines: [], mark: markOf(pid) }
 }
 
-export type Everywhere = ReadonlyMap<number, Whereabouts>
+export type ZoneLocations = ReadonlyMap<number, ZoneLocation>
 
 /** Empty where cgroups list their members. */
-export function everywhere(pids: readonly number[], hasGroups: boolean): Everywhere {
-  return new Map(hasGroups ? [] : pids.map((pid) => [pid, whereIs(pid, hasGroups)]))
+export function locateAll(pids: readonly number[], hasGroups: boolean): ZoneLocations {
+  return new Map(hasGroups ? [] : pids.map((pid) => [pid, locate(pid, hasGroups)]))
 }
 
 /** Members of a zone, and the limits that the kernel holds them to. */
@@ -31,14 +31,14 @@ export interface ZoneMembers {
   /** Sets limits of the cgroup; throws if the kernel refuses one. Without a controller, `program-zones.ts` polls instead. */
   limit(to: ZoneBounds): void
   /** True if a process found there is in this zone or in a zone within it. */
-  holds(at: Whereabouts): boolean
+  holds(at: ZoneLocation): boolean
   /** Pids in the zone and in zones within it. */
-  among(all: Everywhere): readonly number[]
+  among(all: ZoneLocations): readonly number[]
   memoryKills(): number
   /** True if its own memory limit was reached, and not one of an enclosing cgroup. */
   hasBeenFull(): boolean
   /** Kills the members; a process that is being forked meanwhile is found by the next call. */
-  kill(all: () => Everywhere): void
+  kill(all: () => ZoneLocations): void
   /** True if nothing of it is left. */
   remove(): boolean
 }
@@ -79,8 +79,8 @@ export function markedMembers(
   isWithin: (found: Mark) => boolean,
   uid: number | undefined,
 ): ZoneMembers {
-  const holds = ({ mark }: Whereabouts) => mark !== undefined && isWithin(mark)
-  const among = (all: Everywhere) => [...all].flatMap(([pid, at]) => (holds(at) ? [pid] : []))
+  const holds = ({ mark }: ZoneLocation) => mark !== undefined && isWithin(mark)
+  const among = (all: ZoneLocations) => [...all].flatMap(([pid, at]) => (holds(at) ? [pid] : []))
   return {
     group: undefined,
     mark,

@@ -1,4 +1,4 @@
-import { createDuty, type Duty } from '../cpu-throttle.ts'
+import { createCpuThrottle, type CpuThrottle } from '../cpu-throttle.ts'
 import type { SentryControl } from './control.ts'
 
 /**
@@ -11,7 +11,7 @@ const LOOK_MS = 50
 export class CpuPauses {
   readonly #control: Pick<SentryControl, 'pause' | 'resume'>
   readonly #spentMs: () => number
-  #duty: Duty | undefined
+  #throttle: CpuThrottle | undefined
   #cores = Infinity
   #lookedAt = -Infinity
   #isPaused = false
@@ -27,9 +27,10 @@ export class CpuPauses {
     if (nowMs - this.#lookedAt < LOOK_MS || this.#isAsking) return
     this.#lookedAt = nowMs
     const used = this.#spentMs()
-    if (cores !== this.#cores || !this.#duty) this.#duty = createDuty(cores, nowMs, used)
+    if (cores !== this.#cores || !this.#throttle)
+      this.#throttle = createCpuThrottle(cores, nowMs, used)
     this.#cores = cores
-    const pauses = !this.#duty.look(nowMs, used)
+    const pauses = !this.#throttle.look(nowMs, used)
     if (pauses !== this.#isPaused) void this.#ask(pauses)
   }
 

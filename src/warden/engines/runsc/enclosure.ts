@@ -20,7 +20,7 @@ import { takeSockets } from '../wall-sockets.ts'
 import { Checkpoints } from './capture.ts'
 import { claim, sampleOf, tighten } from './bounds.ts'
 import { CpuPauses } from './cpu-pauses.ts'
-import { Ending } from './ending.ts'
+import { SentryExit } from './ending.ts'
 import { JobMemory } from './job-memory.ts'
 import { killResources } from './kill.ts'
 import { memoryOf, spentMs } from './measure.ts'
@@ -46,7 +46,7 @@ export class RunscEnclosure implements Enclosure {
   readonly #jobMemory: JobMemory
   readonly #tasks: TaskWatch
   readonly #pauses: CpuPauses
-  readonly #ending: Ending
+  readonly #ending: SentryExit
   #sampled: MemorySample | undefined
   readonly #release: () => Promise<void>
   readonly #gone = Promise.withResolvers<void>()
@@ -61,7 +61,7 @@ export class RunscEnclosure implements Enclosure {
     this.#jobMemory = new JobMemory(wall)
     this.#tasks = new TaskWatch(wall.resources.control)
     this.#pauses = new CpuPauses(wall.resources.control, () => spentMs(wall.resources))
-    this.#ending = new Ending(wall.resources)
+    this.#ending = new SentryExit(wall.resources)
     this.#release = release
     this.memory = new Checkpoints(wall.resources, command)
     this.id = wall.wall.id

@@ -3,14 +3,14 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { suite, test } from 'node:test'
 import { identify } from '../../../os/proc.ts'
-import { Ending } from './ending.ts'
+import { SentryExit } from './ending.ts'
 
 const skip = process.platform !== 'linux' && 'there is no /proc here'
 
 suite('The end of a sentry', { skip }, () => {
   test('A sentry that is gone is ending, and for five seconds at most', async () => {
     const self = identify(process.pid)
-    const ending = new Ending({ processes: [self, await ended(), self] })
+    const ending = new SentryExit({ processes: [self, await ended(), self] })
     assert.equal(ending.look(0), true)
     assert.equal(ending.look(5_000), true)
     assert.throws(() => ending.look(5_001), /does not end/)
@@ -18,7 +18,7 @@ suite('The end of a sentry', { skip }, () => {
 
   test('A sentry without its gofer is given a second to end', async () => {
     const self = identify(process.pid)
-    const ending = new Ending({ processes: [self, self, await ended()] })
+    const ending = new SentryExit({ processes: [self, self, await ended()] })
     assert.equal(ending.look(0), false)
     assert.equal(ending.look(1_000), false)
     assert.throws(() => ending.look(1_001), /gofer/)
@@ -26,7 +26,7 @@ suite('The end of a sentry', { skip }, () => {
 
   test('A sentry with its gofer runs on', () => {
     const self = identify(process.pid)
-    const ending = new Ending({ processes: [self, self, self] })
+    const ending = new SentryExit({ processes: [self, self, self] })
     assert.equal(ending.look(0), false)
     assert.equal(ending.look(60_000), false)
   })

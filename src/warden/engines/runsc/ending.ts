@@ -13,7 +13,7 @@ const ENDING_MS_MAX = 5_000
  */
 const GOFER_LOST_MS_MAX = 1_000
 
-export class Ending {
+export class SentryExit {
   readonly #processes: Pick<RunscResources, 'processes'>
   #since: number | undefined
 

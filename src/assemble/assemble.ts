@@ -1,6 +1,6 @@
 /**
  * From configuration to wired parts. Concrete walls are rows of `providers.ts`; this opens stores, sinks and rooms, and
- * hands each what it uses.
+ * injects the dependencies of each.
  */
 import os from 'node:os'
 import { join } from 'node:path'
@@ -74,8 +74,8 @@ export interface Assembly extends AsyncDisposable {
   /** The road. Waits for the first proof of the walls. */
   run(job: Job, caller: Caller): Promise<Outcome>
   /**
-   * The first steps of the road alone: whose signatures the code has, and what it may do. Runs nothing, and writes
-   * nothing down. Throws MayflyError SIGNATURE_INVALID, SIGNER_UNKNOWN or SIGNATURE_REQUIRED, then parsing nothing.
+   * Only the first steps of the road: verifies signatures and analyses the code, without a run or a record. Throws
+   * MayflyError SIGNATURE_INVALID, SIGNER_UNKNOWN or SIGNATURE_REQUIRED before it parses any code.
    */
   analyse(job: Job): Promise<CachedAnalysis>
   /**
@@ -101,7 +101,7 @@ export interface Assembly extends AsyncDisposable {
   unproved(): readonly string[]
   /** Providers proved so far, without waiting for further probes. */
   proved(): readonly ProvedProvider[]
-  /** Names of provider modules that serve nothing: broken, not trusted, or not proved. */
+  /** Names of provider modules that are not used: broken, not trusted, or not proved. */
   refused(): readonly string[]
   /** Changes the configuration from the next job on. Narrows freely; widening needs the permission. Throws MayflyError. */
   override(
@@ -109,8 +109,8 @@ export interface Assembly extends AsyncDisposable {
     by: { readonly principal: string; readonly mayWiden: boolean },
   ): Config
   /**
-   * The same once the walls are there: a default provider that the patch names must be known, and proved here. Throws
-   * MayflyError INVALID when it is not.
+   * Changes the configuration once the walls are proved: a default provider in the patch must be known and proved here,
+   * otherwise it throws MayflyError INVALID.
    */
   change(
     patch: OverrideInput,
@@ -122,7 +122,7 @@ export interface Assembly extends AsyncDisposable {
   add(provider: Provider): Promise<Availability>
 }
 
-/** Below this much memory one unbound worker is kept, and no other spare. */
+/** Below this much memory one spare worker without a tenant is kept, and no other spare. */
 const SMALL_MACHINE_BYTES = 2 ** 30
 const SPARES = 8
 
@@ -210,7 +210,7 @@ export function assemble(options: AssembleOptions): Assembly {
   }
 }
 
-/** Closes all parts even where one fails, and throws the first failure then. */
+/** Closes all parts, also after a failure, and throws the first failure in the end. */
 async function closeParts(
   parts: readonly { close?(): Promise<unknown> }[],
   effects: { close(): void },
@@ -312,7 +312,7 @@ function openModules({ options, config, record, emitter, clock }: Base, walls: P
 
 type OutboundCheckFor = (run: string) => ((piece: Buffer) => boolean) | undefined
 
-/** Evidence of captures. Its line comes first: without a line nothing is emitted, and nothing handed out. */
+/** Evidence of captures. The record's line is written first: without it no event is emitted and no capture returned. */
 function openCustody({ record, emitter, clock }: Base) {
   const tell: CustodyParts['tell'] = (point, fields, { run: id, tenant, actor }) => {
     record.append({ ...recordEvent(point, fields, actor, clock), run: id }, tenant)
@@ -363,7 +363,7 @@ function provedCalls(
   }
 }
 
-/** The line comes first: a change that cannot be recorded does not come into force. */
+/** Writes the record's line first: a change that cannot be recorded does not take effect. */
 function overrides(
   { config, replaceConfig, record, emitter, clock }: Base,
   walls: ProvedWalls,

@@ -17,7 +17,7 @@ import { limitToHistory } from '../zones/instance-history.ts'
 import { riskAnalysis, planZones } from '../zones/plan-zones.ts'
 import type { Watching } from './watching.ts'
 
-/** The parts of a job's code that are worth a look, and the zones that it gets. */
+/** Risk areas of a job's code, and the zones that it gets. */
 export interface Partition {
   readonly risk: RiskAnalysis
   readonly zones: readonly TemporalZone[]
@@ -27,7 +27,7 @@ export interface CodeAnalysis {
   verify(job: Job): Signed
   /** Adds the history of its instance, if the job names one. Never throws for a property of the code. */
   analyse(job: Job, signed: Signed): Promise<CachedAnalysis>
-  /** Both. Throws MayflyError SIGNATURE_INVALID, SIGNER_UNKNOWN or SIGNATURE_REQUIRED, then parsing nothing. */
+  /** Verifies and analyses. Throws MayflyError SIGNATURE_INVALID, SIGNER_UNKNOWN or SIGNATURE_REQUIRED before parsing. */
   judge(job: Job): Promise<CachedAnalysis>
   /** Throws as `judge` does, and INVALID for code that does not parse. */
   partition(job: Job, plan: (job: Job, verdict: Verdict) => Plan): Promise<Partition>
@@ -38,7 +38,7 @@ export interface CodeParts {
   readonly clock: Clock
   readonly emitter: Emitter
   readonly asking: AnalysisClient
-  /** Resolves when the first analysis process is there, or could not be had. */
+  /** Resolves when the first analysis process is ready, or could not be started. */
   readonly warmed: Promise<unknown>
   readonly watching: Watching
   readonly layerFolder?: string | undefined
@@ -84,7 +84,7 @@ export function createCodeAnalysis(parts: CodeParts): CodeAnalysis {
   }
 }
 
-/** An instance that ran before gets no more than it used then. */
+/** Limits an instance that ran before to the rights that it used then. */
 function withHistory(job: Job, analysis: CachedAnalysis, watching: Watching): CachedAnalysis {
   const id = job.zones?.instance
   if (id === undefined || analysis.kind !== 'verdict') return analysis
@@ -94,7 +94,7 @@ function withHistory(job: Job, analysis: CachedAnalysis, watching: Watching): Ca
   return { ...analysis, instance, ...(past && split && { split: limitToHistory(split, past) }) }
 }
 
-/** Whether a schedule gives parts of a program a life of their own. */
+/** Whether a schedule has zones of functions, not only of programs. */
 function hasZones({ schedules }: Config): boolean {
   return Object.values(schedules).some(({ zones }) =>
     Object.values(zones).some(({ program }) => program === undefined),

@@ -13,7 +13,7 @@ export function holdEarly({ warden, listen }: EarlyWarden): WardenClient {
   listen((reply) => client.hear(reply))
   return facade(client, () => warden.close())
 
-  /** In the order in which they would come over a channel. */
+  /** Delivers sockets and answer in the order of an IPC channel. */
   async function answer(request: Request): Promise<void> {
     const { reply, handover } = await warden.answer(request)
     for (const part of ['stdout', 'stderr'] as const)

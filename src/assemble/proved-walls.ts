@@ -15,8 +15,8 @@ export interface ProvedProvider {
 }
 
 /**
- * Providers and what their probes proved. A provider is loaded when it is first needed, not one of its files before,
- * and proved once, also when two jobs are the first to need it.
+ * Providers with the results of their probes. A provider's files are loaded when it is first needed, and it is proved
+ * once, also for concurrent first jobs.
  */
 export class ProvedWalls {
   readonly #loaders: ProviderLoaders
@@ -24,10 +24,10 @@ export class ProvedWalls {
   readonly #known: Map<string, Provider>
   readonly #proofs = new Map<string, Availability>()
   readonly #provings = new Map<string, Promise<void>>()
-  /** Looks for providers that are not known yet: loads provider modules, where there are any. */
+  /** Discovers further providers: loads provider modules, if there are any. */
   discover: (() => Promise<void>) | undefined
   #discovered: Promise<void> | undefined
-  /** Files of provider modules that serve, by the name of their provider. */
+  /** Files of provider modules in use, by the name of their provider. */
   readonly #modules = new Map<string, string>()
   #refused: readonly ProvedProvider[] = []
   #facts: readonly ProviderFacts[] = []
@@ -58,12 +58,12 @@ export class ProvedWalls {
     })
   }
 
-  /** All proved ones, then provider modules that serve nothing, with the reason. */
+  /** All proved providers, then refused provider modules with their reasons. */
   get listed(): readonly ProvedProvider[] {
     return [...this.proved, ...this.#refused]
   }
 
-  /** Names of provider modules that serve nothing. */
+  /** Names of refused provider modules. */
   get refused(): readonly string[] {
     return this.#refused.map(({ provider }) => provider.name)
   }
@@ -83,7 +83,7 @@ export class ProvedWalls {
     this.#restate()
   }
 
-  /** Takes the provider of a module out of every further choice. */
+  /** Withdraws the provider of a module from the next job on. */
   withdrawModule(name: string): void {
     if (!this.#modules.delete(name)) return
     this.#known.delete(name)
@@ -92,7 +92,7 @@ export class ProvedWalls {
     this.#restate()
   }
 
-  /** Replaces the list of modules that serve nothing. */
+  /** Replaces the list of refused modules. */
   refuseModules(refused: readonly ProvedProvider[]): void {
     this.#refused = refused
     this.#restate()
@@ -120,12 +120,12 @@ export class ProvedWalls {
     return [...this.#known.values()]
   }
 
-  /** A provider that is loaded. */
+  /** Loaded provider of this name. */
   find(name: string): Provider | undefined {
     return this.#known.get(name)
   }
 
-  /** Proves the walls that the configuration makes usual. */
+  /** Proves the walls that jobs use by default under this configuration. */
   async proveAtStart(config: Config): Promise<void> {
     const names = [...this.#loaders.keys(), ...this.#known.keys()]
     await Promise.all(
@@ -133,7 +133,7 @@ export class ProvedWalls {
     )
   }
 
-  /** Proves process walls, the strongest first, until one is there; the others wait for a job that names them. */
+  /** Proves process walls, the strongest first, until one is available; a job that names another has it proved then. */
   async proveProcesses(): Promise<void> {
     for (const jailKind of jailKinds) {
       await this.proveNamed(jailKind)
@@ -156,7 +156,7 @@ export class ProvedWalls {
     await (this.#discovered ??= this.discover())
   }
 
-  /** Looks for a name that is not known. A name of no provider is left to the choice of a wall, which says so. */
+  /** Proves the provider of this name, after a discovery if it is unknown. An unknown name is reported by `chooseTier`. */
   async proveNamed(name: string): Promise<void> {
     if (!this.#knows(name)) await this.discover?.()
     if (!this.#knows(name)) return
@@ -172,7 +172,7 @@ export class ProvedWalls {
     return availability
   }
 
-  /** Throws MayflyError INVALID unless this provider is there, and proved now. */
+  /** Throws MayflyError INVALID unless this provider exists and can be proved now. */
   async mustServe(name: string): Promise<void> {
     await this.proveNamed(name)
     if (!this.#knows(name)) throw notServing(name, 'there is none of this name')
@@ -194,7 +194,7 @@ export class ProvedWalls {
     return availability
   }
 
-  /** Facts of a refused module only where no provider has its name. */
+  /** Rebuilds the facts; a refused module is listed unless a provider has its name. */
   #restate(): void {
     const positions = [...this.#loaders.keys()]
     const refused = this.#refused.filter(({ provider: { name } }) => !this.#knows(name))

@@ -14,11 +14,11 @@ export interface ProviderModuleParts {
   readonly record: Pick<AuditRecord, 'append'>
   readonly emitter: Emitter
   readonly clock: Clock
-  /** Folders of this process's jobs, beside those that the configuration names. */
+  /** Folders of this process's jobs, in addition to configured ones. */
   readonly jobFolders: readonly string[]
 }
 
-/** Modules of the configuration, not looked for yet; undefined where it names none. */
+/** Provider modules of the configuration, found on first use; undefined if it names none. */
 export function openProviderModules(parts: ProviderModuleParts): ProviderModules | undefined {
   const { config, walls, record, emitter, clock } = parts
   const { folder, modules } = config.providers
@@ -44,15 +44,15 @@ export function openProviderModules(parts: ProviderModuleParts): ProviderModules
 }
 
 /**
- * Root, and the user who runs Mayfly. A server with a uid of its own writes files of jobs under that uid, so that it does
- * not trust its own.
+ * Trusted owners: root, and the user who runs Mayfly. A server with a uid of its own does not trust that uid, because it
+ * owns files that jobs wrote.
  */
 function trustedOwners(): ReadonlySet<number> {
   const uid = process.geteuid?.()
   return new Set([0, ...(uid === undefined || uid === serverUid ? [] : [uid])])
 }
 
-/** State holds what jobs left; granted folders are written by jobs. */
+/** Folders with files of jobs: the state folder and granted folders. */
 function foldersOfJobs({ state, capability_configs }: Config): readonly string[] {
   const granted = Object.values(capability_configs).flatMap(
     ({ fs_policy }) => fs_policy?.write ?? [],

@@ -12,7 +12,7 @@ import type { ProcessOptions } from '../tiers/process/provider.ts'
 import type { WardenClient } from '../walls/client.ts'
 import { withZones } from '../zones/provider.ts'
 
-/** Names by which people choose a provider. */
+/** Names of Mayfly's own providers, as in configuration and jobs. */
 export const providerNames = ['isolated-vm', 'wasi', ...jailKinds, 'gvisor', 'mock'] as const
 
 export type ProviderLoaders = ReadonlyMap<string, () => Promise<Provider>>
@@ -23,7 +23,7 @@ export type ProviderParts = Omit<IsolateOptions, 'warden'> &
     readonly config: Config
   }
 
-/** Providers of Mayfly's own by name; of two of a tier that are as strong, the first is taken. */
+/** Mayfly's own providers by name; of two equally strong ones of a tier the first is preferred. */
 export function providerLoaders({ config, ...parts }: ProviderParts): ProviderLoaders {
   return new Map([
     [
@@ -77,7 +77,7 @@ const tierOf: Readonly<Record<string, TierName>> = {
   gvisor: 'gvisor',
 }
 
-/** True if the strongest that a built-in provider can prove is this tier. */
+/** True if this tier is the strongest that a built-in provider can prove. */
 export function isOfTier(name: string, tier: string): boolean {
   return tierOf[name] === tier
 }
@@ -88,7 +88,7 @@ export function isNoStronger(name: string, tier: TierName): boolean {
   return own !== undefined && strengthOf[own] <= strengthOf[tier]
 }
 
-/** Whether a proof of this provider could help a job of this language; the mock is reached by its name alone. */
+/** Whether this provider, once proved, could serve a job of this language; the mock is selected by name only. */
 export function mayServe(name: string, language: Language): boolean {
   return name !== 'mock' && (name === 'wasi') === (language === 'wasm')
 }
@@ -98,7 +98,7 @@ export function isProvedAtStart(name: string, config: Config): boolean {
   return !onDemand.has(name) || config.default_provider === name
 }
 
-/** Providers that a job names: by themselves, by their tier or by their language; else the configured default. */
+/** Providers that a job selects by name, with `wasi` for WebAssembly; else the configured default. */
 export function namedBy({ asked }: Job, { default_provider }: Config): readonly string[] {
   const isWasm = asked.language === 'wasm' || asked.tier === 'wasm'
   const isDefault = asked.provider === undefined && asked.tier === undefined

@@ -7,7 +7,7 @@ import type { AuditRecord } from '../evidence/record.ts'
 import { createHistory } from '../history/history.ts'
 import { recordInterrupted } from '../history/interrupted.ts'
 
-/** An event as its line is written, ahead of the stream that numbers it. */
+/** Event for a line of the record, which is written before the event stream numbers it. */
 export function recordEvent(
   point: Point,
   fields: Event['fields'],
@@ -19,8 +19,7 @@ export function recordEvent(
 }
 
 /**
- * Fields of `job/ended`: names and milliseconds. The code of an error that the guest threw is the guest's word and is
- * left out.
+ * Fields of `job/ended`: names and milliseconds. The code of an error that the guest threw is untrusted and left out.
  */
 export function endedFields(job: Job, outcome: Outcome, took: number): Record<string, unknown> {
   const { status, tier = null, provider = null, error, security, metrics } = outcome
@@ -47,7 +46,7 @@ export function lostFields(thrown: unknown, took: number): Record<string, unknow
   return { code: thrown instanceof MayflyError ? thrown.code : 'INTERNAL', took }
 }
 
-/** Closes the lines of dead servers. Their outcomes go into the history, where the disk has room for that. */
+/** Closes the entries of dead servers, and stores their outcomes in the history if the disk has room. */
 export function closeDead(record: AuditRecord, clock: Clock): void {
   const history = createHistory(
     () => record.bodies,

@@ -37,7 +37,7 @@ export interface RoomParts {
   readonly emitter: EventStream
   readonly record: AuditRecord
   readonly walls: ProvedWalls
-  /** Resolves when walls and analysis process are there that most jobs need. */
+  /** Resolves when the walls and the analysis process that most jobs need are ready. */
   readonly warmed: Promise<unknown>
   readonly code: CodeAnalysis
   readonly pool: Pool
@@ -46,7 +46,7 @@ export interface RoomParts {
   readonly overhearing: EventForwarder
   readonly operating: LiveOperations
   readonly keep: KeepCapture
-  /** Captures of this process wait for each other: each takes up to 64 MiB of it. */
+  /** Serialises captures: each takes up to 64 MiB of this process. */
   readonly captures: Mutex
 }
 
@@ -55,7 +55,7 @@ export interface WiredRooms extends Rooms {
   plan(job: Job, verdict: Verdict): Plan
 }
 
-/** The rooms as the pipeline calls them, made of the parts of this process. */
+/** Adapts the parts of this process to the rooms that the pipeline calls. */
 export function createRooms(parts: RoomParts): WiredRooms {
   const { config, clock, record, walls, code, cache, watching } = parts
   const profile = createProfiler({
@@ -74,7 +74,7 @@ export function createRooms(parts: RoomParts): WiredRooms {
     verify: (job) => code.verify(job),
     analyse: (job, signed) => code.analyse(job, signed),
     async prove(job, { verdict }) {
-      // An unproved wall may be the one that a weaker one would stand in for.
+      // Otherwise a weaker wall could be chosen although the right one is only unproved.
       await walls.proveUntil(verdict.language, (next) => {
         const plan = profile(job, verdict)
         if (plan.kind !== 'run') return plan.kind !== 'unavailable'
@@ -113,7 +113,7 @@ export function createRooms(parts: RoomParts): WiredRooms {
   return rooms
 }
 
-/** The admitted line comes first: a job that cannot be recorded is neither told of nor watched. */
+/** Writes the admitted line first: a job that cannot be recorded emits no event and is not watched. */
 function recordStart(
   { record, emitter, watching }: RoomParts,
   job: Job,
@@ -147,7 +147,7 @@ function endings(
   }
 }
 
-/** From the outside in: orders of operators, zones, the watch over the guest, events of its wall, the schedule. */
+/** Supervisor with its observers, outermost first: operator orders, zones, anomaly detection, wall events. */
 function supervised(
   parts: RoomParts,
   sandbox: Sandbox,
@@ -183,7 +183,7 @@ function supervised(
   })
 }
 
-/** Zones are walls too: their share of the budget is taken before the job begins. */
+/** Walls and memory of the zones, which admission reserves before the job begins. */
 function zoneNeeds(
   walls: ProvedWalls,
   profile: Profile,

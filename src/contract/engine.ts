@@ -19,8 +19,8 @@ import type { ZoneBounds, ZoneRule } from './zone-rules.ts'
 
 /**
  * The seam between the warden and the mechanisms that make walls. An engine is one mechanism (host processes in
- * namespaces, a user-space kernel, QEMU …); an enclosure is one live wall that it made, addressed by an id. The warden keeps ids,
- * states, tenants, deadlines and leases; pids, cgroups, monitor sockets and state files stay inside the engine.
+ * namespaces, a user-space kernel, QEMU …); an enclosure is one live wall that it made, addressed by an id. The warden
+ * keeps ids, states, tenants, deadlines and leases; pids, cgroups, monitor sockets and state files stay inside the engine.
  *
  * Order of calls, which the warden asserts:
  *
@@ -42,26 +42,25 @@ export type EngineName = string
 export type OpenEngine = (options: EngineOptions, host: EngineHost) => Engine
 
 export interface EngineOptions {
-  /** Jail to use where both are available. */
+  /** Jail kind to use if both are available. */
   readonly prefer?: 'embedded' | 'bubblewrap'
   /** For tests: programs and layers of this machine to treat as missing. */
   readonly hide?: readonly string[]
   /** For tests: layers left out, by their names in `Wall.layers`, to show that the others hold. */
   readonly without?: readonly string[]
-  /** Whether whole programs get a sentinel where the engine can make one; the environment decides unless given. */
+  /** Whether whole programs get a sentinel if the engine can make one; by default MAYFLY_SENTINEL decides. */
   readonly sentinel?: boolean
   /** For tests: the folder that caches the sentinel's program. */
   readonly sentinelFolder?: string
-  /** Milliseconds an enclosure has to become ready; 15,000 unless given. */
+  /** Milliseconds an enclosure has to become ready; 15,000 by default. */
   readonly readyMsMax?: number
 }
 
 /** The warden as an engine sees it. */
 export interface EngineHost {
   /**
-   * Writes, or overwrites, the lease of an enclosure: data by which `Engine.sweep` of a later warden finds what is left.
-   * Called before the first foreign instruction runs, and again whenever the data changes. Throws where it cannot be
-   * written: the start fails then.
+   * Writes, or overwrites, the lease of an enclosure: data by which `Engine.sweep` of a later warden finds its remains.
+   * Called before the first foreign instruction runs, and again when the data changes. If it throws, the start fails.
    */
   lease(enclosure: string, remains: Remains): void
   /** Removes the lease; called once nothing is left. */
@@ -70,7 +69,7 @@ export interface EngineHost {
   report(report: EngineReport): void
 }
 
-/** JSON of the engine's own; the lease stores it beside the owner. Its keys are none of the lease's. */
+/** The engine's own JSON, stored in the lease. Its keys must differ from those of the lease. */
 export type Remains = Readonly<Record<string, unknown>>
 
 export type EngineReport =
@@ -80,30 +79,30 @@ export type EngineReport =
 
 export interface Engine {
   readonly name: EngineName
-  /** Facts found by trying the mechanism, under a time limit; cached. */
+  /** Facts probed by using the mechanism, under a time limit; cached. */
   detect(): EngineFacts
   /**
-   * Starts an enclosure: parked, ready, nothing of a job in it. Rejects with MayflyError, and then nothing is left.
-   * DRAINING once `close` was called.
+   * Starts an enclosure: parked, ready, without any data of a job. Releases all resources before it rejects with
+   * MayflyError; DRAINING after `close`.
    */
   start(spec: EnclosureSpec): Promise<Enclosure>
   /**
-   * Ends what dead wardens left. Blocks, for `SWEEP_MS_MAX` at most: it runs before anything is started. A wall of
-   * another boot has no process left, only files.
+   * Kills and removes the remains of dead wardens' enclosures. Blocks for `SWEEP_MS_MAX` at most: it runs before the first
+   * start. An enclosure of another boot has left files only.
    */
   sweep(dead: readonly DeadEnclosure[]): void
-  /** Ends what no lease names, such as cgroups of a removed state folder. Called once, some time after the start. */
+  /** Removes remains without a lease, such as cgroups of a deleted state folder. Called once, some time after the start. */
   sweepOrphans(): void
-  /** Kills starts in flight and waits for them. Enclosures that were handed out are the caller's to dispose. */
+  /** Kills starts in flight and waits for them. The caller disposes the enclosures that it got. */
   close(): Promise<void>
 }
 
 export interface EngineFacts {
-  /** Real root with uids to give away; an ordinary user otherwise. */
+  /** Root with enough uids to give one to each wall; an ordinary user otherwise. */
   readonly root: boolean
   /** Isolation features of this kernel, of the engine that builds walls from them. */
   readonly machine?: WardenFacts['machine']
-  /** Milliseconds between two calls of `sample`: fewer where no kernel limit holds the memory of an enclosure. */
+  /** Milliseconds between two calls of `sample`: fewer without a kernel limit of memory. */
   readonly sampleEveryMs: number
 }
 
@@ -121,58 +120,58 @@ export interface DeadEnclosure {
 }
 
 /**
- * Part of the processor that a wall has while others want it: the usual one as long as it has a job, little of it once it has
- * computed for long, and the usual one again without a job. Bounds stay as they are.
+ * CPU weight class of a wall: usual while it has a job, low (`behind`) once the job is long-running, usual again when it
+ * is parked. Bounds do not change.
  */
 export type WallRank = 'job' | 'behind' | 'parked'
 
-/** Disposing gives back all that it took and resolves when nothing is left, or the engine keeps trying by itself. */
+/** Disposing releases its resources; it resolves when all are released, or leaves the rest to background retries. */
 export interface Enclosure extends AsyncDisposable {
   readonly id: string
   /** Description for the server, passed on unread. */
   readonly wall: Wall
-  /** Serves one job and ends; otherwise the jobs of one tenant, one after another. */
+  /** True if it serves one job and ends; otherwise it serves the jobs of one tenant, one after another. */
   readonly isSingleUse: boolean
-  /** Resolves when something that the enclosure relies on is lost, so that the warden has to end it. */
+  /** Resolves when the enclosure lost a part that it relies on, such as its sentinel: the warden has to end it. */
   readonly lost: Promise<void>
-  /** Resolves after its last instruction, however it ended; never rejects. Dispose next. */
+  /** Resolves after its last instruction, for every cause of its end; never rejects. Dispose next. */
   readonly ended: Promise<EnclosureEnd>
 
-  /** Sockets of the server's end; the caller owns them from here on. Callable once. */
+  /** Sockets of the server's end, which the caller then owns. Callable once. */
   handOver(): EnclosureSockets
   /** Binds the enclosure to a job's bounds and reads them back, all before the job is sent. */
   claim(bounds: ClaimBounds): Promise<ClaimReadBack>
-  /** Starts the accounts of the next job under the same bounds. */
+  /** Starts the CPU and memory accounting of the next job, under the same bounds. */
   rearm(): void
-  /** Lowers bounds while running; resolves when each holds. The caller passes the meet with the bounds before. */
+  /** Tightens bounds while running; resolves when each holds. The caller passes the meet with the earlier bounds. */
   tighten(bounds: EnclosureBounds): Promise<BoundMechanisms>
-  /** Gives it more or less of the processor while others want it. Undefined where the mechanism cannot. */
+  /** Sets its CPU weight class. Undefined if the mechanism cannot. */
   rank?(rank: WallRank): void
-  /** Resolves with milliseconds when every task in it stands still. */
+  /** Resolves with the milliseconds it took once every task in it is stopped. */
   freeze(): Promise<number>
   thaw(): Promise<void>
-  /** Looks at memory, and throttles or stops what a kernel limit does not. Throws where it cannot look. */
+  /** Samples memory, and enforces in user space the limits that the kernel does not. Throws if it cannot read them. */
   sample(nowMs: number): MemorySample
   /** Milliseconds of CPU time; cheap. */
   cpuTime(): { readonly sinceStartMs: number; readonly sinceClaimMs: number }
   usage(): Promise<WallUsage>
   /** Facts for the operator. */
   facts(): WardenFacts['walls'][number]
-  /** The egress path, listening inside the wall: the caller accepts on it. Undefined where the wall has no network of its own. */
+  /** Listener inside the wall on which the caller accepts for the proxy. Undefined if the wall has no network namespace. */
   openEgress(): Promise<Server | undefined> | Server | undefined
-  /** Closes the engine's copy of that socket, so that connections inside are refused. Idempotent. */
+  /** Closes the engine's copy of that listener, so that connections inside are refused. Idempotent. */
   closeEgress(): void
-  /** Ends all of it at once. The receipt resolves when all was given back, or after `killMsMax`. Idempotent. */
+  /** Kills all of its processes. Resolves when its resources are released, or after `killMsMax`. Idempotent. */
   kill(): Promise<KillReceipt>
 
-  /** Abilities; undefined where the mechanism has none. `zones` is there once a claim brought rules. */
+  /** Abilities; undefined if the mechanism lacks one. `zones` is set by a claim with zone rules. */
   readonly calls: CallControl | undefined
   readonly memory: MemoryCapture | undefined
   readonly zones: ZoneControl | undefined
   readonly connections: ConnectionOwners | undefined
 }
 
-/** Milliseconds after which a receipt says that something is left: a task in uninterruptible sleep outlives SIGKILL. */
+/** Milliseconds after which a receipt reports remains: a task in uninterruptible sleep outlives SIGKILL. */
 export const killMsMax = 5_000
 
 export interface EnclosureSockets {
@@ -188,18 +187,18 @@ export interface EnclosureBounds {
   readonly cpu?: number
   /** Bytes a second, read and written, of each disk. */
   readonly io?: number
-  /** Processes and threads beside its own. */
+  /** Processes and threads in addition to its own. */
   readonly processes?: number
 }
 
 export interface ClaimBounds extends EnclosureBounds {
-  /** Programs that are a zone of their own each time one is executed. */
+  /** Programs of which each execution starts a zone. */
   readonly zones?: readonly ZoneRule[]
   /** A network was granted: `openEgress` is called next. */
   readonly egress?: boolean
 }
 
-/** `spent`: earlier jobs left too much behind, or it ended a moment ago; it holds no job. */
+/** `spent`: it retains too much memory of earlier jobs, or has just ended; it was not claimed. */
 export interface ClaimReadBack {
   readonly spent: boolean
   readonly enforced: BoundMechanisms
@@ -210,24 +209,24 @@ export interface ClaimReadBack {
 
 export interface MemorySample {
   readonly bytes: number
-  /** Bytes at which the enclosure is to be ended; Infinity where nothing is bound. */
+  /** Bytes above which the caller ends the enclosure; Infinity if unbounded. */
   readonly bytesMax: number
-  /** The kernel ended a part of it for memory: the rest is to go too. */
+  /** True after an OOM kill in it: the caller ends the rest. */
   readonly isOutOfMemory: boolean
-  /** More tasks than the bound, where nothing refuses them: all of it is to go. */
+  /** True above the bound on tasks, if the kernel does not enforce it: the caller ends the enclosure. */
   readonly hasTooManyTasks?: boolean
 }
 
 export interface EnclosureEnd {
   readonly isOutOfMemory: boolean
-  /** Cause in words, for the log. */
+  /** Cause as text, for the log. */
   readonly detail: string
   readonly exit: WallExit
 }
 
 export interface KillReceipt {
   readonly tookMs: number
-  /** Whether nothing of it is left. */
+  /** Whether all of its processes and resources are gone. */
   readonly isGone: boolean
 }
 
@@ -237,7 +236,7 @@ export interface CallControl {
 }
 
 export interface MemoryCapture {
-  /** The socket that copies come over; once a life. */
+  /** Opens the socket of the copies; once a life. */
   open(): Promise<Socket>
   /** Copies memory, `bytesMax` of it at most, into that socket. */
   capture(bytesMax: number): Promise<CaptureProgress>
@@ -247,7 +246,7 @@ export interface MemoryCapture {
 export interface ZoneControl {
   /** Throws NOT_FOUND where there is no such zone. */
   tighten(zone: string, bounds: ZoneBounds): BoundMechanisms
-  /** Resolves when nothing of it runs. Idempotent. */
+  /** Resolves when no process of it runs. Idempotent. */
   end(zone: string): Promise<void>
 }
 

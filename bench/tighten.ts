@@ -92,7 +92,7 @@ interface Contender {
 function programs(port: number): Readonly<Record<string, Contender>> {
   const out = networkOf({ allow: [`out.example:${port}`] })
   return {
-    'network, by its way out': {
+    'network, by its egress path': {
       code: tries(tunnel(port), pingPong),
       granted: { network: out },
       to: { network: noNetwork },

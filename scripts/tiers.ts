@@ -112,7 +112,7 @@ Where there is a C compiler the wall has a sentinel, which answers calls by the 
       `a hole in the kernel that can be reached by the system calls on that list, which are more than an isolate's worker has`,
       `learning about this machine: the kernel's version, the processor, what is installed below \`/usr\``,
       `spying by time, or by what the processor's caches hold, on whatever shares a core`,
-      `what a job that was granted a way out sends there`,
+      `what a job that was granted a network sends there`,
       ...(jailKind === 'bubblewrap'
         ? []
         : ['a hole in `unshare` of util-linux, which makes the namespaces']),
@@ -136,13 +136,13 @@ calls are answered by that kernel (the sentry), an ordinary process of a uid of 
 runsc's own seccomp filter; this machine's kernel sees the sentry's calls alone. One sentry a job, parked and waiting.
 
 Root and ordinary users start it the same way, \`--rootless\`. Files of this machine are those of the process tier. The
-network is the sentry's own loopback; a granted way out goes over one unix socket to the proxy. A capture is a checkpoint:
+network is the sentry's own loopback; a granted network goes over one unix socket to the proxy. A capture is a checkpoint:
 all memory and scratch, without connections and what is on its way.`,
     notStopped: [
       `a hole in the sentry together with one in this machine's kernel that its filter leaves open`,
       `spying by time, or by what the processor's caches hold, on whatever shares a core`,
       `learning what is installed below \`/usr\` of this machine`,
-      `what a job that was granted a way out sends there`,
+      `what a job that was granted a network sends there`,
       `more scratch than was granted: each of its folders alone is bounded by the grant, and all of them by the memory of
   the wall`,
     ],

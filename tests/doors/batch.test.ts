@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { after, before, suite, test } from 'node:test'
+import { after, before, suite } from 'node:test'
 import type { CallEnd } from '../../src/contract/outcome.ts'
 import { Mayfly, MayflyError, type JobRequest } from '../../src/index.ts'
+import { test } from '../fixtures/drawn.ts'
 import { bearer, openDoor, post } from './http-door.ts'
 import { documentOf, makePlace, mayfly } from './program.ts'
 

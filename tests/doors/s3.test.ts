@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { after, before, suite, test } from 'node:test'
+import { after, before, suite, test as always } from 'node:test'
 import { openLog } from '../../src/evidence/log-reader.ts'
 import { auditFile } from '../../src/lib/state-folder.ts'
+import { test } from '../fixtures/drawn.ts'
 import { bearer, call, post, type Answer } from './http-door.ts'
 import { makePlace, mayfly, startServer, whenReady, type Server } from './program.ts'
 
@@ -39,7 +40,7 @@ suite('Effects on a running server', () => {
       .map(({ fields }) => [fields.effectId, fields.threatScore, fields.blocked])
   }
 
-  test('An effect is registered and executed (S3-32, S3-34)', async () => {
+  always('An effect is registered and executed (S3-32, S3-34)', async () => {
     const registered = await register('transform-data', 'return { transformed: input.text }')
     assert.equal(registered.status, 200)
     assert.deepEqual(Object.keys(registered.json).sort(), [
@@ -59,27 +60,30 @@ suite('Effects on a running server', () => {
     assert.ok(memoryUsage.used > 0 && memoryUsage.percentage > 0)
   })
 
-  test('A score of 40 leaves no line in the record, a higher one leaves a line, blocked or not (S3-31, S3-41)', async () => {
-    const timing =
-      'const t = performance.now(); for (const x of input) x(); return performance.now() - t'
-    assert.equal((await register('timing', timing)).json['security'].threatScore, 40)
-    assert.deepEqual(auditedNames(), [])
-    assert.equal((await register('network', 'return fetch("http://a.example")')).status, 200)
-    const { status, json } = await register('leave', 'const a = 1\n  process.exit(a)')
-    assert.equal(status, 403)
-    assert.equal(json['code'], 'THREAT_DETECTED')
-    const { score, severity, patterns } = json['details']
-    assert.deepEqual([score, severity], [90, 'critical'])
-    assert.deepEqual(
-      [patterns[0].name, patterns[0].line, patterns[0].column],
-      ['PROCESS_ACCESS', 2, 3],
-    )
-    assert.deepEqual(auditedNames(), [
-      ['network', 75, false],
-      ['leave', 90, true],
-    ])
-    assert.equal((await execute('leave')).status, 404)
-  })
+  always(
+    'A score of 40 leaves no line in the record, a higher one leaves a line, blocked or not (S3-31, S3-41)',
+    async () => {
+      const timing =
+        'const t = performance.now(); for (const x of input) x(); return performance.now() - t'
+      assert.equal((await register('timing', timing)).json['security'].threatScore, 40)
+      assert.deepEqual(auditedNames(), [])
+      assert.equal((await register('network', 'return fetch("http://a.example")')).status, 200)
+      const { status, json } = await register('leave', 'const a = 1\n  process.exit(a)')
+      assert.equal(status, 403)
+      assert.equal(json['code'], 'THREAT_DETECTED')
+      const { score, severity, patterns } = json['details']
+      assert.deepEqual([score, severity], [90, 'critical'])
+      assert.deepEqual(
+        [patterns[0].name, patterns[0].line, patterns[0].column],
+        ['PROCESS_ACCESS', 2, 3],
+      )
+      assert.deepEqual(auditedNames(), [
+        ['network', 75, false],
+        ['leave', 90, true],
+      ])
+      assert.equal((await execute('leave')).status, 404)
+    },
+  )
 
   test('A line is written for each of a burst', async () => {
     const before = auditedNames().length
@@ -149,7 +153,7 @@ suite('Effects on a running server', () => {
     assert.deepEqual([revoked.status, revoked.json['code']], [403, 'SIGNER_UNKNOWN'])
   })
 
-  test('Effects outlive the server', async () => {
+  always('Effects outlive the server', async () => {
     const { left } = await server.stop()
     assert.deepEqual(left, [])
     server = await startServer(place)

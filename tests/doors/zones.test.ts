@@ -3,8 +3,9 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { after, before, test } from 'node:test'
+import { after, before } from 'node:test'
 import { Mayfly, MayflyError } from '../../src/index.ts'
+import { test } from '../fixtures/drawn.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'mayfly-zones-'))
 let mayfly: Mayfly

@@ -87,3 +87,8 @@ export type Effect = Readonly<z.output<typeof effectSchema>>
 
 /** Fields of a finding in responses about effects. */
 export type PatternSeen = Pick<Finding, 'name' | 'description' | 'severity' | 'line' | 'column'>
+
+export function patternSeen(finding: Finding): PatternSeen {
+  const { name, description, severity, line, column } = finding
+  return { name, description, severity, line, column }
+}

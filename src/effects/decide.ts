@@ -1,4 +1,4 @@
-import type { PatternSeen } from '../contract/effect.ts'
+import { patternSeen, type PatternSeen } from '../contract/effect.ts'
 import { type Severity, severityOf, type Verdict } from '../contract/verdict.ts'
 
 /** Minimum threat score that is blocked by default. */
@@ -26,14 +26,6 @@ export function decide(
     severity: severityOf(threatScore),
     blocked: threatScore >= blockThreshold,
     audited: threatScore > auditAbove,
-    patterns: findings
-      .toSorted((a, b) => b.score - a.score)
-      .map(({ name, description, severity, line, column }) => ({
-        name,
-        description,
-        severity,
-        line,
-        column,
-      })),
+    patterns: findings.toSorted((a, b) => b.score - a.score).map(patternSeen),
   }
 }

@@ -1,5 +1,6 @@
 import { type Config, type EscalationStep, isProduction, type Tenant } from '../contract/config.ts'
 import type { Control } from '../contract/controls.ts'
+import { patternSeen } from '../contract/effect.ts'
 import type { JobAsked, Language } from '../contract/job.ts'
 import type { OutcomeError } from '../contract/outcome-error.ts'
 import type { FieldReason } from '../contract/profile.ts'
@@ -281,15 +282,8 @@ function blockedByScore({ config, verdict }: TierRequest): TierChoice['end'] {
   const step = config.escalation.findLast(({ at }) => at <= verdict.risk)
   if (step?.to !== 'block') return undefined
   const { risk, severity, findings } = verdict
-  const patterns = findings.map(({ name, description, severity, line, column }) => ({
-    name,
-    description,
-    severity,
-    line,
-    column,
-  }))
   const message = `Cannot run the code: its risk ${risk} reaches ${step.at}, from which on it is blocked`
-  const details = { score: risk, severity, patterns }
+  const details = { score: risk, severity, patterns: findings.map(patternSeen) }
   return { kind: 'blocked', error: { code: 'THREAT_DETECTED', message, details } }
 }
 

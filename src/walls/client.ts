@@ -28,7 +28,6 @@ import type {
   WardenFacts,
   ZoneReport,
 } from '../contract/warden.ts'
-import type { ZoneRule } from '../contract/zone-rules.ts'
 
 /** Client of the warden: requests with their answers, and pushed messages about walls. */
 export interface WardenClient {
@@ -94,19 +93,7 @@ export interface StartedWall {
 }
 
 /** Bounds of a job; omitted ones are not set. `egress` requests the listener inside the wall. */
-export interface WallClaim {
-  readonly tenant: string
-  readonly memory: number
-  readonly deadline: number
-  /** Cores. */
-  readonly cpu?: number
-  /** Bytes a second, read and written, of each disk. */
-  readonly io?: number
-  readonly processes?: number
-  readonly egress?: boolean
-  /** Programs of which each execution starts a zone. */
-  readonly zones?: readonly ZoneRule[]
-}
+export type WallClaim = Omit<Extract<WardenRequest, { op: 'claim' }>, 'op' | 'wall'>
 
 type Ended = (how: WallEnd, peakBytes: number, detail: string, exit: WallExit) => void
 /** Unsubscribe, or the listener leaks until the warden exits. */

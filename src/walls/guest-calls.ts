@@ -1,6 +1,6 @@
 import type { Controls } from '../contract/controls.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
-import type { Sink, Emitter } from '../contract/event.ts'
+import type { Emitter, Event, Sink } from '../contract/event.ts'
 import type { Task, TaskIo } from '../contract/provider.ts'
 import { fetchCapability, type EgressPath } from './egress-path.ts'
 import { filesCapability, type FolderCalls } from './folder-calls.ts'
@@ -83,16 +83,12 @@ export class GuestCalls {
     const run = task?.run ?? null
     const about = { run, zone: task?.zone ?? 'main', trust: 'wall' } as const
     this.#parts.emitter.emit('capability/denied', fields, about)
-    sink?.({
-      format: 1,
-      seq: 0,
-      at: Date.now(),
-      run,
-      zone: 'main',
-      point: 'capability/denied',
-      actor: 'guest',
-      trust: 'wall',
-      fields,
-    })
+    sink?.(deniedCall(run, 'main', fields))
   }
+}
+
+/** Event of a call that was not granted, for the listener of one sandbox. */
+export function deniedCall(run: string | null, zone: string, fields: Event['fields']): Event {
+  const about = { run, zone, actor: 'guest', trust: 'wall' } as const
+  return { format: 1, seq: 0, at: Date.now(), point: 'capability/denied', ...about, fields }
 }

@@ -36,6 +36,18 @@ export interface WorkerOptions extends RealmEgressOptions {
   readonly tightens?: readonly Control[]
 }
 
+/** The capability that leaves WebAssembly in a realm. Its memory is counted by the warden, not by the isolate. */
+export const webAssembly = 'webassembly'
+
+/** Settings of an isolate of this profile. */
+export function isolateSettings({ controls }: Pick<Profile, 'controls'>) {
+  return {
+    memoryMiB: Math.max(8, Math.round(controls.memory / 2 ** 20)),
+    // Must be named: `any` covers only capabilities that a guest calls.
+    webAssembly: controls.capabilities !== 'any' && controls.capabilities.includes(webAssembly),
+  }
+}
+
 /** Guest in a jailed worker: a fresh realm or module for one job, whose output comes in frames. */
 export function workerGuest(options: WorkerOptions): GuestKind {
   const { tightens, ownsWall = false, heldCapabilities = [], settings, give } = options

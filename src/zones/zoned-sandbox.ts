@@ -17,6 +17,7 @@ import type {
 } from '../contract/provider.ts'
 import type { NetworkAttempt } from '../contract/outcome.ts'
 import type { ProgramZone, ZoneSplit } from '../contract/zones.ts'
+import { deniedCall } from '../walls/guest-calls.ts'
 import { carveMain, carveZone, type CarvedSource } from './carve.ts'
 import { chooseZones } from './choose-zones.ts'
 import { channelCapability, Exchange, type ChannelBudget, type ChannelNote } from './exchange.ts'
@@ -384,17 +385,8 @@ export class ZonedSandbox implements Sandbox {
   #note(note: ChannelNote): void {
     this.#listener?.channel(note)
     if (note.what !== 'refused') return
-    this.#sink?.({
-      format: 1,
-      seq: 0,
-      at: Date.now(),
-      run: null,
-      zone: note.from,
-      point: 'capability/denied',
-      actor: 'guest',
-      trust: 'wall',
-      fields: { capability: `zone:${note.to}`, why: note.why },
-    })
+    const fields = { capability: `zone:${note.to}`, why: note.why }
+    this.#sink?.(deniedCall(null, note.from, fields))
   }
 
   #live(zone: string): LiveZone {

@@ -1,6 +1,5 @@
 import type { Control } from '../../contract/controls.ts'
 import type { Emitter } from '../../contract/event.ts'
-import type { Profile } from '../../contract/profile.ts'
 import type { Availability, Provider } from '../../contract/provider.ts'
 import { newId } from '../../lib/id.ts'
 import type { WardenClient } from '../../walls/client.ts'
@@ -10,7 +9,7 @@ import type { WallHandle } from '../../walls/handle.ts'
 import { createWorkerSpares } from '../../walls/worker-spares.ts'
 import type { OpenEgressPath } from '../../walls/egress-path.ts'
 import { claimWorker, unavailable } from '../../walls/worker-claim.ts'
-import { workerGuest } from '../../walls/worker-guest.ts'
+import { isolateSettings, webAssembly, workerGuest } from '../../walls/worker-guest.ts'
 import { probe } from './detect.ts'
 
 export interface IsolateOptions {
@@ -29,9 +28,6 @@ export interface IsolateOptions {
 
 /** Memory limit of spare isolates; for a job with another limit an isolate is made on demand. */
 export const spareMiB = 128
-
-/** Capability that keeps WebAssembly in a realm. Its memory counts for the wall, not for the isolate. */
-const webAssembly = 'webassembly'
 
 /** Controls that an isolate can close while it runs; others it never has. */
 const tightens = [
@@ -75,7 +71,7 @@ export function createIsolateProvider(options: IsolateOptions): Provider {
     async launch(profile) {
       const claimed = await claimWorker(workers, warden, profile)
       const give = (handle: WallHandle) => workers.give(handle)
-      const settings = settingsOf(profile)
+      const settings = isolateSettings(profile)
       const parts = { provider: provider.name, profile, warden, emitter, ...claimed }
       const egress = {
         ...(openEgressPath && { openEgressPath }),
@@ -87,12 +83,4 @@ export function createIsolateProvider(options: IsolateOptions): Provider {
     close: () => workers.close(),
   }
   return provider
-}
-
-function settingsOf({ controls }: Profile) {
-  return {
-    memoryMiB: Math.max(8, Math.round(controls.memory / 2 ** 20)),
-    // Must be named: `any` covers only capabilities that a guest calls.
-    webAssembly: controls.capabilities !== 'any' && controls.capabilities.includes(webAssembly),
-  }
 }

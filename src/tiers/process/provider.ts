@@ -11,7 +11,7 @@ import { FramedSandbox } from '../../walls/framed-sandbox.ts'
 import type { OpenFolders } from '../../walls/folder-calls.ts'
 import type { OpenEgressPath } from '../../walls/egress-path.ts'
 import { provedTwice } from '../../walls/worker-claim.ts'
-import { workerGuest } from '../../walls/worker-guest.ts'
+import { isolateSettings, workerGuest } from '../../walls/worker-guest.ts'
 import { claimProgram, type ClaimedProgram } from '../../walls/program-claim.ts'
 import { probe } from './detect.ts'
 import {
@@ -142,11 +142,4 @@ function guestOf(
 /** Whether the job runs as a whole program and not in an isolate. */
 function isProgram({ language }: Pick<Profile, 'language'>): boolean {
   return programOf(language) !== 'isolated-vm'
-}
-
-function isolateSettings({ controls }: Profile) {
-  return {
-    memoryMiB: Math.max(8, Math.round(controls.memory / 2 ** 20)),
-    webAssembly: controls.capabilities !== 'any' && controls.capabilities.includes('webassembly'),
-  }
 }

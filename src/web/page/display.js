@@ -138,7 +138,7 @@ function bytes(size) {
   return size < 2 ** 20 ? `${(size / 1024).toFixed(1)} KB` : `${(size / 2 ** 20).toFixed(1)} MB`
 }
 
-function element(tag, className = '', text = '') {
+export function element(tag, className = '', text = '') {
   const made = document.createElement(tag)
   if (className) made.className = className
   if (text) made.textContent = text

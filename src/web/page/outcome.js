@@ -1,5 +1,5 @@
 // An outcome, or a problem instead, as elements. Content from a job is inserted as text, never as markup.
-import { displayed, files } from './display.js'
+import { displayed, element, files } from './display.js'
 
 /** Maximum characters on one line of the outcome. */
 const LINE = 64
@@ -244,13 +244,6 @@ function block(text, kind = '') {
 
 function badge(tone, text) {
   return element('strong', `badge ${tone}`, text)
-}
-
-function element(tag, className = '', text = '') {
-  const made = document.createElement(tag)
-  if (className) made.className = className
-  if (text) made.textContent = text
-  return made
 }
 
 function megabytes(bytes) {

@@ -6,37 +6,7 @@ import { parseJson } from '../lib/parse-json.ts'
 import { openDatabase, transact } from '../lib/sqlite.ts'
 
 /** Effects of all tenants, keyed by tenant. Several processes may share the file. */
-export interface EffectStore {
-  /** Adds or replaces an effect. Throws MayflyError CONFLICT at a limit. */
-  put(tenant: string, effect: Effect): void
-  get(tenant: string, effectId: string): Effect | undefined
-  /** Sorted by name. */
-  list(tenant: string): readonly EffectRow[]
-  /** True if the effect existed. */
-  remove(tenant: string, effectId: string): boolean
-  close(): void
-}
-
-export interface EffectBounds {
-  /** Maximum of effects per tenant. */
-  readonly countMax?: number
-  /** Maximum of UTF-8 code bytes per tenant. */
-  readonly bytesMax?: number
-}
-
-const guard = stateGuard('the effects')
-const schema = `
-CREATE TABLE IF NOT EXISTS effects (
-  tenant TEXT NOT NULL, id TEXT NOT NULL, about TEXT NOT NULL, code TEXT NOT NULL, bytes INTEGER NOT NULL,
-  PRIMARY KEY (tenant, id)) STRICT`
-
-/** Opens `effects.db`; `:memory:` is not persistent. Throws MayflyError STATE. */
-export function openEffectStore(path: string, bounds: EffectBounds = {}): EffectStore {
-  const options = { schema, synchronous: 'FULL', isShredded: true } as const
-  return guard('open', () => new SqliteStore(openDatabase(path, options), bounds))
-}
-
-class SqliteStore implements EffectStore {
+export class EffectStore {
   readonly #db: DatabaseSync
   readonly #countMax: number
   readonly #bytesMax: number
@@ -47,6 +17,7 @@ class SqliteStore implements EffectStore {
     this.#bytesMax = bytesMax
   }
 
+  /** Adds or replaces an effect. Throws MayflyError CONFLICT at a limit. */
   put(tenant: string, { code, ...about }: Effect): void {
     const bytes = Buffer.byteLength(code)
     const sql = 'INSERT OR REPLACE INTO effects VALUES (?, ?, ?, ?, ?)'
@@ -64,11 +35,13 @@ class SqliteStore implements EffectStore {
     return { ...aboutIn(row), code: String(row['code']) }
   }
 
+  /** Sorted by name. */
   list(tenant: string): readonly EffectRow[] {
     const sql = 'SELECT about FROM effects WHERE tenant = ? ORDER BY id'
     return guard('read', () => this.#db.prepare(sql).all(tenant).map(rowIn))
   }
 
+  /** True if the effect existed. */
   remove(tenant: string, effectId: string): boolean {
     const sql = 'DELETE FROM effects WHERE tenant = ? AND id = ?'
     return guard('write', () => this.#db.prepare(sql).run(tenant, effectId).changes === 1)
@@ -90,6 +63,25 @@ class SqliteStore implements EffectStore {
       details: { countMax, bytesMax },
     })
   }
+}
+
+export interface EffectBounds {
+  /** Maximum of effects per tenant. */
+  readonly countMax?: number
+  /** Maximum of UTF-8 code bytes per tenant. */
+  readonly bytesMax?: number
+}
+
+const guard = stateGuard('the effects')
+const schema = `
+CREATE TABLE IF NOT EXISTS effects (
+  tenant TEXT NOT NULL, id TEXT NOT NULL, about TEXT NOT NULL, code TEXT NOT NULL, bytes INTEGER NOT NULL,
+  PRIMARY KEY (tenant, id)) STRICT`
+
+/** Opens `effects.db`; `:memory:` is not persistent. Throws MayflyError STATE. */
+export function openEffectStore(path: string, bounds: EffectBounds = {}): EffectStore {
+  const options = { schema, synchronous: 'FULL', isShredded: true } as const
+  return guard('open', () => new EffectStore(openDatabase(path, options), bounds))
 }
 
 function aboutIn(row: Readonly<Record<string, unknown>>): Omit<Effect, 'code'> {

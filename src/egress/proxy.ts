@@ -32,40 +32,7 @@ export interface ProxyOptions
   readonly times?: Partial<ConnectionTimeouts>
 }
 
-export interface Proxy extends AsyncDisposable {
-  /** Attempts so far, as in the outcome's metrics.network. */
-  readonly attempts: readonly EgressAttempt[]
-  /** Cuts and cancels connections that the network in force no longer permits; returns how many were cut. */
-  tighten(): number
-  /** Stops accepting and cuts all connections. Idempotent. */
-  close(): Promise<void>
-}
-
-const connectionsMax = 64
-const defaultTimes: ConnectionTimeouts = {
-  headMsMax: 10_000,
-  idleMsMax: 60_000,
-  lifeMsMax: 15 * 60_000,
-}
-
-/**
- * Forward proxy for one wall (HTTP/1.1, RFC 9110 and 9112): absolute-form requests and CONNECT.
- *
- * Problem: the guest is hostile, and any byte may try to reach a host that no rule allows.
- *
- * Mechanism: each request is parsed once, strictly, decided by rule, name and address, and rewritten from its parsed
- * form. Tunnels are opaque where rules permit it, with the TLS server name checked; where rules depend on method or
- * path, TLS is terminated by the instance's CA. Connections, idle time, lifetime, bytes and attempts are bounded.
- *
- * Relies on the listener being the wall's only socket to the outside. Not handled: UDP, QUIC, HTTP/2 and keep-alive:
- * each connection carries one request or one tunnel.
- */
-export function openProxy(options: ProxyOptions): Proxy {
-  checkCredentials(options.credentials ?? [])
-  return new OpenProxy(options)
-}
-
-class OpenProxy implements Proxy {
+export class Proxy implements AsyncDisposable {
   readonly #options: ProxyOptions
   readonly #terms: EgressTerms
   readonly #live = new Set<ProxyConnection>()
@@ -81,15 +48,18 @@ class OpenProxy implements Proxy {
     options.listener.on('connection', this.#accept)
   }
 
+  /** Attempts so far, as in the outcome's metrics.network. */
   get attempts(): readonly EgressAttempt[] {
     return this.#terms.ledger.attempts
   }
 
+  /** Cuts and cancels connections that the network in force no longer permits; returns how many were cut. */
   tighten(): number {
     cancelForbidden(this.#terms)
     return [...this.#live].filter((connection) => connection.tighten()).length
   }
 
+  /** Stops accepting and cuts all connections. Idempotent. */
   close(): Promise<void> {
     this.#closed ??= this.#close()
     return this.#closed
@@ -135,4 +105,28 @@ class OpenProxy implements Proxy {
     await done
     listener.off('connection', this.#accept)
   }
+}
+
+const connectionsMax = 64
+const defaultTimes: ConnectionTimeouts = {
+  headMsMax: 10_000,
+  idleMsMax: 60_000,
+  lifeMsMax: 15 * 60_000,
+}
+
+/**
+ * Forward proxy for one wall (HTTP/1.1, RFC 9110 and 9112): absolute-form requests and CONNECT.
+ *
+ * Problem: the guest is hostile, and any byte may try to reach a host that no rule allows.
+ *
+ * Mechanism: each request is parsed once, strictly, decided by rule, name and address, and rewritten from its parsed
+ * form. Tunnels are opaque where rules permit it, with the TLS server name checked; where rules depend on method or
+ * path, TLS is terminated by the instance's CA. Connections, idle time, lifetime, bytes and attempts are bounded.
+ *
+ * Relies on the listener being the wall's only socket to the outside. Not handled: UDP, QUIC, HTTP/2 and keep-alive:
+ * each connection carries one request or one tunnel.
+ */
+export function openProxy(options: ProxyOptions): Proxy {
+  checkCredentials(options.credentials ?? [])
+  return new Proxy(options)
 }

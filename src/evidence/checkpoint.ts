@@ -22,47 +22,7 @@ import { parseJson } from '../lib/parse-json.ts'
  * Relies on: a lock row, so that one process per state folder signs at a time; a dead or silent holder is replaced.
  * Without an answer from the signer lines stay unsigned, with an event; the next append retries.
  */
-export interface Sealer {
-  /** Call after an append: a checkpoint follows within `sealAfterMs`. */
-  note(line: AppendedLine): void
-  /** Signs now. Serialised: a call during another waits for it, then signs once more. */
-  seal(): Promise<Checkpoint | undefined>
-  close(): Promise<void>
-}
-
-/** Signer in the warden. Receives digests of lines from `from.seq + 1` and chains them itself. */
-export interface CheckpointSigner {
-  checkpoint(digests: readonly string[], from: ChainHead): Promise<Checkpoint>
-}
-
-export interface SealerOptions {
-  readonly store: AuditStore
-  readonly path: string
-  readonly clock: Clock
-  readonly owner: Owner
-  readonly isAlive: (owner: Owner) => boolean
-  readonly signer?: CheckpointSigner | undefined
-  readonly emitter?: Emitter | undefined
-}
-
-/** Delay from the first unsigned line to its checkpoint; sync and signature have the rest of a second. */
-export const sealAfterMs = 500
-/** Lines per request to the signer. Must never be lowered: after a crash the signer may be this far ahead. */
-const batchMax = 4096
-/** Digests cached to avoid rereading lines. */
-const digestsMax = 65_536
-/** Lease of the signing lock; a silent holder is replaced after it. */
-const lockMs = 5000
-const answerMs = 5000
-const retriesMax = 5
-/** Appends between WAL write-backs (SQLite checkpoints): some 25 MB. */
-const writeBackAfter = 2000
-
-export function createSealer(options: SealerOptions): Sealer {
-  return new TimedSealer(options)
-}
-
-class TimedSealer implements Sealer {
+export class Sealer {
   readonly #options: SealerOptions
   readonly #holder: string
   readonly #digests = new Map<number, string>()
@@ -79,6 +39,7 @@ class TimedSealer implements Sealer {
     this.#holder = canonicalJson(options.owner)
   }
 
+  /** Call after an append: a checkpoint follows within `sealAfterMs`. */
   note(line: AppendedLine): void {
     this.#appended += 1
     this.#noted = line.seq
@@ -88,6 +49,7 @@ class TimedSealer implements Sealer {
     this.#schedule(this.#appended < writeBackAfter ? sealAfterMs : 0)
   }
 
+  /** Signs now. Serialised: a call during another waits for it, then signs once more. */
   async seal(): Promise<Checkpoint | undefined> {
     while (this.#running) await this.#running.catch(() => undefined)
     this.#cancel()
@@ -239,4 +201,36 @@ class TimedSealer implements Sealer {
   #unsigned(thrown: unknown): void {
     this.#options.emitter?.emit('record/unsigned', { lines: this.#noted, why: messageOf(thrown) })
   }
+}
+
+/** Signer in the warden. Receives digests of lines from `from.seq + 1` and chains them itself. */
+export interface CheckpointSigner {
+  checkpoint(digests: readonly string[], from: ChainHead): Promise<Checkpoint>
+}
+
+export interface SealerOptions {
+  readonly store: AuditStore
+  readonly path: string
+  readonly clock: Clock
+  readonly owner: Owner
+  readonly isAlive: (owner: Owner) => boolean
+  readonly signer?: CheckpointSigner | undefined
+  readonly emitter?: Emitter | undefined
+}
+
+/** Delay from the first unsigned line to its checkpoint; sync and signature have the rest of a second. */
+export const sealAfterMs = 500
+/** Lines per request to the signer. Must never be lowered: after a crash the signer may be this far ahead. */
+const batchMax = 4096
+/** Digests cached to avoid rereading lines. */
+const digestsMax = 65_536
+/** Lease of the signing lock; a silent holder is replaced after it. */
+const lockMs = 5000
+const answerMs = 5000
+const retriesMax = 5
+/** Appends between WAL write-backs (SQLite checkpoints): some 25 MB. */
+const writeBackAfter = 2000
+
+export function createSealer(options: SealerOptions): Sealer {
+  return new Sealer(options)
 }

@@ -22,26 +22,157 @@ import { stateError } from './state-error.ts'
  * An authorizer on the connection makes it append-only for Mayfly itself. A trigger in the file would add nothing:
  * any writer of the file could drop it. Foreign changes are detected by the chain.
  */
-export interface AuditStore {
+export class AuditStore {
+  readonly #db: DatabaseSync
+  readonly #path: string
+  readonly #begin: StatementSync
+  readonly #commit: StatementSync
+  readonly #head: StatementSync
+  readonly #insert: StatementSync
+  readonly #line: StatementSync
+  readonly #keepSalts: StatementSync
+  readonly #markOpen: StatementSync
+  readonly #markEnded: StatementSync
+  readonly #lastCheckpoint: StatementSync
+
+  constructor(db: DatabaseSync, path: string) {
+    this.#db = db
+    this.#path = path
+    this.#begin = db.prepare('BEGIN IMMEDIATE')
+    this.#commit = db.prepare('COMMIT')
+    this.#head = db.prepare('SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1')
+    this.#insert = db.prepare(insertSql)
+    this.#line = db.prepare(`SELECT ${lineColumns} FROM audit WHERE seq = ?`)
+    this.#keepSalts = db.prepare('INSERT INTO salts VALUES (?, ?)')
+    this.#markOpen = db.prepare('INSERT INTO open_lines VALUES (?)')
+    this.#markEnded = db.prepare('DELETE FROM open_lines WHERE seq = ?')
+    this.#lastCheckpoint = db.prepare('SELECT * FROM checkpoints ORDER BY seq DESC LIMIT 1')
+  }
+
   /** Appends the next line; with `salts`, stores them and marks the line open until `end`. */
-  append(line: Draft, salts?: Uint8Array): AppendedLine
+  append(line: Draft, salts?: Uint8Array): AppendedLine {
+    return this.#write(() => {
+      const next = this.#chain(line)
+      if (salts) {
+        this.#keepSalts.run(next.seq, salts)
+        this.#markOpen.run(next.seq)
+      }
+      return next
+    })
+  }
+
   /** Appends the line that ends `opened`; undefined if another process ended it first. */
-  end(line: Draft, opened: number): AppendedLine | undefined
-  head(): ChainHead
+  end(line: Draft, opened: number): AppendedLine | undefined {
+    return this.#write(() => {
+      if (this.#markEnded.run(opened).changes !== 1) return undefined
+      return this.#chain(line)
+    })
+  }
+
+  head(): ChainHead {
+    return this.#guard('read', () => this.#readHead())
+  }
+
   /** Admitted lines without an end, oldest first. */
-  open(): readonly OpenLine[]
-  lines(afterSeq: number, upToSeq: number): Iterable<StoredLine>
-  lastCheckpoint(): Checkpoint | undefined
-  addCheckpoint(checkpoint: Checkpoint): void
+  open(): readonly OpenLine[] {
+    const sql = 'SELECT seq, run, tenant, body FROM open_lines JOIN audit USING (seq) ORDER BY seq'
+    return this.#guard('read', () => this.#db.prepare(sql).all().map(openLine))
+  }
+
+  *lines(afterSeq: number, upToSeq: number): Iterable<StoredLine> {
+    const sql = `SELECT ${lineColumns} FROM audit WHERE seq > ? AND seq <= ? ORDER BY seq`
+    for (const row of this.#db.prepare(sql).iterate(afterSeq, upToSeq)) yield storedLine(row)
+  }
+
+  lastCheckpoint(): Checkpoint | undefined {
+    return this.#guard('read', () => {
+      const row = this.#lastCheckpoint.get()
+      return row && storedCheckpoint(row)
+    })
+  }
+
+  addCheckpoint(c: Checkpoint): void {
+    const sql =
+      'INSERT OR IGNORE INTO checkpoints (seq, head, at, key, signature) VALUES (?, ?, ?, ?, ?)'
+    this.#guard('write', () => this.#db.prepare(sql).run(c.seq, c.head, c.at, c.key, c.signature))
+  }
+
   /** Takes or renews the signing lock of this state folder; false while another process holds it. */
-  lock(holder: string, now: number, untilMs: number, isGone: (holder: string) => boolean): boolean
-  unlock(holder: string): void
-  salts(seq: number): Uint8Array | undefined
+  lock(holder: string, now: number, untilMs: number, isGone: (holder: string) => boolean): boolean {
+    return this.#write(() => {
+      const row = this.#db.prepare('SELECT holder, since, until FROM signing').get()
+      if (row && !mayTake(row, holder, now, isGone)) return false
+      const sql = 'INSERT OR REPLACE INTO signing VALUES (1, ?, ?, ?)'
+      this.#db.prepare(sql).run(holder, now, untilMs)
+      return true
+    })
+  }
+
+  unlock(holder: string): void {
+    this.#guard('write', () => this.#db.prepare('DELETE FROM signing WHERE holder = ?').run(holder))
+  }
+
+  salts(seq: number): Uint8Array | undefined {
+    return this.#guard('read', () => {
+      const row = this.#db.prepare('SELECT salts FROM salts WHERE seq = ?').get(seq)
+      return row?.['salts'] as Uint8Array | undefined
+    })
+  }
+
   /** Deletes salts of lines before `seq`, so that their commitments can never be opened. */
-  forgetSalts(beforeSeq: number): number
+  forgetSalts(beforeSeq: number): number {
+    return this.#guard('write', () =>
+      Number(this.#db.prepare('DELETE FROM salts WHERE seq < ?').run(beforeSeq).changes),
+    )
+  }
+
   /** Writes the WAL back (SQLite checkpoint). */
-  writeBack(): void
-  close(): void
+  writeBack(): void {
+    this.#guard('write', () => this.#db.exec('PRAGMA wal_checkpoint(PASSIVE)'))
+  }
+
+  close(): void {
+    if (this.#db.isOpen) this.#db.close()
+  }
+
+  /** Inserts the next line, and throws AssertionError unless it reads back as the one that was hashed. */
+  #chain(line: Draft): AppendedLine {
+    const head = this.#readHead()
+    const next = extend(head, line)
+    insertLine(this.#insert, next)
+    const why = whyNotNext(head, storedLine(this.#line.get(next.seq)!))
+    assert(why === undefined, `line ${next.seq} breaks the chain: ${why}`)
+    return next
+  }
+
+  #readHead(): ChainHead {
+    const row = this.#head.get()
+    if (!row) throw new Error('the genesis line is missing')
+    return { seq: Number(row['seq']), head: String(row['hash']) }
+  }
+
+  /** Runs work in an IMMEDIATE transaction: all or nothing. */
+  #write<T>(work: () => T): T {
+    return this.#guard('write', () => {
+      this.#begin.run()
+      try {
+        const result = work()
+        this.#commit.run()
+        return result
+      } catch (thrown) {
+        rollBack(this.#db)
+        throw thrown
+      }
+    })
+  }
+
+  #guard<T>(action: string, work: () => T): T {
+    try {
+      return work()
+    } catch (thrown) {
+      throw stateError(action, this.#path, thrown)
+    }
+  }
 }
 
 export type AppendedLine = StoredLine & { readonly digest: string }
@@ -73,7 +204,7 @@ export function openStore(path: string, at: number): AuditStore {
     const db = new DatabaseSync(path, { timeout: busyMs })
     if (fresh) chmodSync(path, 0o600)
     prepareFile(db, path, at)
-    return new SqliteStore(db, path)
+    return new AuditStore(db, path)
   } catch (thrown) {
     throw stateError('open', path, thrown)
   }
@@ -124,153 +255,6 @@ export const lineColumns = 'seq, at, kind, run, tenant, status, body, previous, 
 const insertSql = `INSERT INTO audit (${lineColumns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 type Row = Record<string, SQLOutputValue>
-
-class SqliteStore implements AuditStore {
-  readonly #db: DatabaseSync
-  readonly #path: string
-  readonly #begin: StatementSync
-  readonly #commit: StatementSync
-  readonly #head: StatementSync
-  readonly #insert: StatementSync
-  readonly #line: StatementSync
-  readonly #keepSalts: StatementSync
-  readonly #markOpen: StatementSync
-  readonly #markEnded: StatementSync
-  readonly #lastCheckpoint: StatementSync
-
-  constructor(db: DatabaseSync, path: string) {
-    this.#db = db
-    this.#path = path
-    this.#begin = db.prepare('BEGIN IMMEDIATE')
-    this.#commit = db.prepare('COMMIT')
-    this.#head = db.prepare('SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1')
-    this.#insert = db.prepare(insertSql)
-    this.#line = db.prepare(`SELECT ${lineColumns} FROM audit WHERE seq = ?`)
-    this.#keepSalts = db.prepare('INSERT INTO salts VALUES (?, ?)')
-    this.#markOpen = db.prepare('INSERT INTO open_lines VALUES (?)')
-    this.#markEnded = db.prepare('DELETE FROM open_lines WHERE seq = ?')
-    this.#lastCheckpoint = db.prepare('SELECT * FROM checkpoints ORDER BY seq DESC LIMIT 1')
-  }
-
-  append(line: Draft, salts?: Uint8Array): AppendedLine {
-    return this.#write(() => {
-      const next = this.#chain(line)
-      if (salts) {
-        this.#keepSalts.run(next.seq, salts)
-        this.#markOpen.run(next.seq)
-      }
-      return next
-    })
-  }
-
-  end(line: Draft, opened: number): AppendedLine | undefined {
-    return this.#write(() => {
-      if (this.#markEnded.run(opened).changes !== 1) return undefined
-      return this.#chain(line)
-    })
-  }
-
-  head(): ChainHead {
-    return this.#guard('read', () => this.#readHead())
-  }
-
-  open(): readonly OpenLine[] {
-    const sql = 'SELECT seq, run, tenant, body FROM open_lines JOIN audit USING (seq) ORDER BY seq'
-    return this.#guard('read', () => this.#db.prepare(sql).all().map(openLine))
-  }
-
-  *lines(afterSeq: number, upToSeq: number): Iterable<StoredLine> {
-    const sql = `SELECT ${lineColumns} FROM audit WHERE seq > ? AND seq <= ? ORDER BY seq`
-    for (const row of this.#db.prepare(sql).iterate(afterSeq, upToSeq)) yield storedLine(row)
-  }
-
-  lastCheckpoint(): Checkpoint | undefined {
-    return this.#guard('read', () => {
-      const row = this.#lastCheckpoint.get()
-      return row && storedCheckpoint(row)
-    })
-  }
-
-  addCheckpoint(c: Checkpoint): void {
-    const sql =
-      'INSERT OR IGNORE INTO checkpoints (seq, head, at, key, signature) VALUES (?, ?, ?, ?, ?)'
-    this.#guard('write', () => this.#db.prepare(sql).run(c.seq, c.head, c.at, c.key, c.signature))
-  }
-
-  lock(holder: string, now: number, untilMs: number, isGone: (holder: string) => boolean): boolean {
-    return this.#write(() => {
-      const row = this.#db.prepare('SELECT holder, since, until FROM signing').get()
-      if (row && !mayTake(row, holder, now, isGone)) return false
-      const sql = 'INSERT OR REPLACE INTO signing VALUES (1, ?, ?, ?)'
-      this.#db.prepare(sql).run(holder, now, untilMs)
-      return true
-    })
-  }
-
-  unlock(holder: string): void {
-    this.#guard('write', () => this.#db.prepare('DELETE FROM signing WHERE holder = ?').run(holder))
-  }
-
-  salts(seq: number): Uint8Array | undefined {
-    return this.#guard('read', () => {
-      const row = this.#db.prepare('SELECT salts FROM salts WHERE seq = ?').get(seq)
-      return row?.['salts'] as Uint8Array | undefined
-    })
-  }
-
-  forgetSalts(beforeSeq: number): number {
-    return this.#guard('write', () =>
-      Number(this.#db.prepare('DELETE FROM salts WHERE seq < ?').run(beforeSeq).changes),
-    )
-  }
-
-  writeBack(): void {
-    this.#guard('write', () => this.#db.exec('PRAGMA wal_checkpoint(PASSIVE)'))
-  }
-
-  close(): void {
-    if (this.#db.isOpen) this.#db.close()
-  }
-
-  /** Inserts the next line, and throws AssertionError unless it reads back as the one that was hashed. */
-  #chain(line: Draft): AppendedLine {
-    const head = this.#readHead()
-    const next = extend(head, line)
-    insertLine(this.#insert, next)
-    const why = whyNotNext(head, storedLine(this.#line.get(next.seq)!))
-    assert(why === undefined, `line ${next.seq} breaks the chain: ${why}`)
-    return next
-  }
-
-  #readHead(): ChainHead {
-    const row = this.#head.get()
-    if (!row) throw new Error('the genesis line is missing')
-    return { seq: Number(row['seq']), head: String(row['hash']) }
-  }
-
-  /** Runs work in an IMMEDIATE transaction: all or nothing. */
-  #write<T>(work: () => T): T {
-    return this.#guard('write', () => {
-      this.#begin.run()
-      try {
-        const result = work()
-        this.#commit.run()
-        return result
-      } catch (thrown) {
-        rollBack(this.#db)
-        throw thrown
-      }
-    })
-  }
-
-  #guard<T>(action: string, work: () => T): T {
-    try {
-      return work()
-    } catch (thrown) {
-      throw stateError(action, this.#path, thrown)
-    }
-  }
-}
 
 /** Free if the holder is dead, its lease is over, or the clock went back behind it. */
 function mayTake(row: Row, holder: string, now: number, isGone: (h: string) => boolean): boolean {

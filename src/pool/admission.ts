@@ -15,52 +15,7 @@ import { AdmissionCounts, type AdmissionBudget, type RequestedRoom } from './adm
  *
  * Not handled: actual use above the measured one between two measurements; the walls' own limits bound it.
  */
-export interface Admitter {
-  admit(tenant: string, memory: number, signal: AbortSignal, need?: JobNeed): Promise<AdmissionSlot>
-  /** Admitted walls, and those of them that are busy. */
-  readonly running: number
-  readonly busy: number
-  readonly waiting: number
-  /** Counted memory of admitted jobs, in bytes. */
-  readonly memory: number
-}
-
-export interface JobNeed {
-  /** Number of walls the job consists of; 1 by default. */
-  readonly walls?: number
-  /** Whether it is expected to take little processor time; asked again when a place is free. */
-  readonly isShort?: () => boolean
-}
-
-export interface AdmissionSlot {
-  readonly waited: number
-  /** Replaces the counted use by a measured one. */
-  updateUse(now: MeasuredUse): void
-  release(): void
-}
-
-export interface MeasuredUse {
-  /** True if it uses or waits for the CPU. */
-  readonly isBusy: boolean
-  /** Bytes, including a margin. */
-  readonly memory: number
-}
-
-interface QueuedJob extends RequestedRoom {
-  readonly isShort: () => boolean
-  readonly since: number
-  readonly go: (place: AdmissionSlot) => void
-  readonly timer: Timer
-}
-
-/** Cap on Retry-After: slots free up sooner than the longest wait. */
-const RETRY_AFTER_MS_MAX = 10_000
-
-export function createAdmitter(budget: AdmissionBudget, clock: Clock): Admitter {
-  return new FairAdmitter(budget, clock)
-}
-
-class FairAdmitter implements Admitter {
+export class Admitter {
   readonly #budget: AdmissionBudget
   readonly #clock: Clock
   readonly #counts: AdmissionCounts
@@ -94,6 +49,7 @@ class FairAdmitter implements Admitter {
     return this.#wait(tenant, { ...wanted, isShort }, signal)
   }
 
+  /** Admitted walls, and those of them that are busy. */
   get running(): number {
     return this.#counts.running
   }
@@ -106,6 +62,7 @@ class FairAdmitter implements Admitter {
     return this.#waiting
   }
 
+  /** Counted memory of admitted jobs, in bytes. */
   get memory(): number {
     return this.#counts.memory
   }
@@ -221,6 +178,41 @@ class FairAdmitter implements Admitter {
     this.#waiting++
     return promise
   }
+}
+
+export interface JobNeed {
+  /** Number of walls the job consists of; 1 by default. */
+  readonly walls?: number
+  /** Whether it is expected to take little processor time; asked again when a place is free. */
+  readonly isShort?: () => boolean
+}
+
+export interface AdmissionSlot {
+  readonly waited: number
+  /** Replaces the counted use by a measured one. */
+  updateUse(now: MeasuredUse): void
+  release(): void
+}
+
+export interface MeasuredUse {
+  /** True if it uses or waits for the CPU. */
+  readonly isBusy: boolean
+  /** Bytes, including a margin. */
+  readonly memory: number
+}
+
+interface QueuedJob extends RequestedRoom {
+  readonly isShort: () => boolean
+  readonly since: number
+  readonly go: (place: AdmissionSlot) => void
+  readonly timer: Timer
+}
+
+/** Cap on Retry-After: slots free up sooner than the longest wait. */
+const RETRY_AFTER_MS_MAX = 10_000
+
+export function createAdmitter(budget: AdmissionBudget, clock: Clock): Admitter {
+  return new Admitter(budget, clock)
 }
 
 const roomOf = ({ memory, walls }: RequestedRoom): RequestedRoom => ({ memory, walls })

@@ -5,42 +5,13 @@ import type { Emitter } from '../contract/event.ts'
 import { grantable, type Job } from '../contract/job.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { TaskEnd } from '../contract/provider.ts'
-import type { OutcomeWaiter, LifeResult, Rooms } from '../contract/pipeline.ts'
+import type { OutcomeWaiter, LifeResult } from '../contract/pipeline.ts'
 import { canonicalJson } from '../lib/canonical-json.ts'
 import { sha256 } from '../lib/hash.ts'
 import { type LruBounds, TenantLru } from './tenant-lru.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
-export interface ResultCache {
-  readonly recall: Rooms['recall']
-  /** Bytes held now. */
-  readonly bytes: number
-}
-
-export interface CacheOptions {
-  readonly clock: Clock
-  readonly emitter: Emitter
-  readonly bounds: () => LruBounds
-}
-
-/** Overhead per entry: key, map slot, names. */
-const OVERHEAD_BYTES = 1024
-/** Limit of jobs waiting for one run; further ones run by themselves, subject to admission. */
-const FOLLOWERS_MAX = 1000
-
-/**
- * Cache of outcomes for jobs declared idempotent: same tenant, code, input, files and profile. Only outcomes `ok`
- * without possible side effects (no network, no capability answered outside) are cached. Concurrent equal jobs run
- * once (single flight), and the others wait for its result.
- *
- * A hit is still analysed, planned and recorded as a job, so that code blocked now is not answered from the cache. A
- * configuration change that alters the sandbox changes the profile's digest, and so the key.
- */
-export function createResultCache(options: CacheOptions): ResultCache {
-  return new SingleFlightCache(options)
-}
-
-class SingleFlightCache implements ResultCache {
+export class ResultCache {
   readonly #options: CacheOptions
   readonly #kept: TenantLru<CachedResult>
   readonly #flights = new Map<string, Flight>()
@@ -50,6 +21,7 @@ class SingleFlightCache implements ResultCache {
     this.#kept = new TenantLru<CachedResult>(options.bounds, options.clock)
   }
 
+  /** Bytes held now. */
   get bytes(): number {
     return this.#kept.bytes
   }
@@ -127,6 +99,29 @@ class SingleFlightCache implements ResultCache {
     this.#options.emitter.emit('cache/miss', {}, { run: job.id })
     return { ...lived, cache: 'miss' }
   }
+}
+
+export interface CacheOptions {
+  readonly clock: Clock
+  readonly emitter: Emitter
+  readonly bounds: () => LruBounds
+}
+
+/** Overhead per entry: key, map slot, names. */
+const OVERHEAD_BYTES = 1024
+/** Limit of jobs waiting for one run; further ones run by themselves, subject to admission. */
+const FOLLOWERS_MAX = 1000
+
+/**
+ * Cache of outcomes for jobs declared idempotent: same tenant, code, input, files and profile. Only outcomes `ok`
+ * without possible side effects (no network, no capability answered outside) are cached. Concurrent equal jobs run
+ * once (single flight), and the others wait for its result.
+ *
+ * A hit is still analysed, planned and recorded as a job, so that code blocked now is not answered from the cache. A
+ * configuration change that alters the sandbox changes the profile's digest, and so the key.
+ */
+export function createResultCache(options: CacheOptions): ResultCache {
+  return new ResultCache(options)
 }
 
 /** Cached part of an outcome, after the gate. */

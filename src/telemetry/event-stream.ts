@@ -10,40 +10,8 @@ export interface EventStreamOptions {
 }
 
 /** Event stream of a process: rooms emit, sinks receive. */
-export interface EventStream extends Emitter {
+export class EventStream implements Emitter {
   /** Re-emits an event seen by a wall, with this process's sequence number. */
-  readonly sink: Sink
-  /** Subscribes a sink, such as a live view; returns the unsubscribe function. */
-  listen(sink: Sink): () => void
-  stats(): EventStreamStats
-}
-
-export interface EventStreamStats {
-  readonly said: number
-  /** Guest events dropped by the rate limit. */
-  readonly suppressed: number
-  /** Events at which a sink threw, and sinks retired after `failuresMax` consecutive errors. */
-  readonly failed: number
-  readonly retired: number
-}
-
-const guestEventsPerSecond = 50
-const runsMax = 4096
-const failuresMax = 100
-
-/** Opens the stream. A sink that throws loses that event, and is retired after `failuresMax` consecutive errors. */
-export function createEventStream(options: EventStreamOptions): EventStream {
-  return new Stream(options)
-}
-
-/** Token bucket, with the number of events suppressed since the last that passed. */
-interface Bucket {
-  tokens: number
-  at: number
-  suppressed: number
-}
-
-class Stream implements EventStream {
   readonly sink: Sink = ({ point, fields, run, zone, actor, trust, at }) =>
     this.#emit({ point, fields, run, zone, actor, trust, at })
   readonly #clock: Clock
@@ -70,6 +38,7 @@ class Stream implements EventStream {
     this.#emit({ point, fields, run, zone, actor, trust, at: this.#clock.date() })
   }
 
+  /** Subscribes a sink, such as a live view; returns the unsubscribe function. */
   listen(sink: Sink): () => void {
     // A new function for each subscription, so that subscribing the same sink twice gives two listeners.
     const own: Sink = (event) => sink(event)
@@ -134,4 +103,29 @@ class Stream implements EventStream {
     if (this.#buckets.size > runsMax && oldest !== undefined) this.#buckets.delete(oldest)
     return bucket
   }
+}
+
+export interface EventStreamStats {
+  readonly said: number
+  /** Guest events dropped by the rate limit. */
+  readonly suppressed: number
+  /** Events at which a sink threw, and sinks retired after `failuresMax` consecutive errors. */
+  readonly failed: number
+  readonly retired: number
+}
+
+const guestEventsPerSecond = 50
+const runsMax = 4096
+const failuresMax = 100
+
+/** Opens the stream. A sink that throws loses that event, and is retired after `failuresMax` consecutive errors. */
+export function createEventStream(options: EventStreamOptions): EventStream {
+  return new EventStream(options)
+}
+
+/** Token bucket, with the number of events suppressed since the last that passed. */
+interface Bucket {
+  tokens: number
+  at: number
+  suppressed: number
 }

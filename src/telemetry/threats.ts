@@ -2,33 +2,11 @@ import type { ThreatRow } from '../contract/answers.ts'
 import type { Event, Sink } from '../contract/event.ts'
 
 /**
- * Threat with its consequence. Contains names and numbers only: no code and no text of a guest. `audited`: score above 40.
- * `blocked`: not run. `unparsed`: the parser failed. `denied`: used a capability that was not granted. `anomaly`: unusual
+ * Threats of the event stream with their consequences, in names and numbers: no code and no text of a guest. `audited`:
+ * score above 40. `blocked`: not run. `unparsed`: the parser failed. `denied`: used a capability that was not granted. `anomaly`: unusual
  * behaviour. `refused`: its output broke the contract.
  */
-export interface Threats {
-  readonly sink: Sink
-  /** Stored threats after `seq`, oldest first; of one tenant, or all. */
-  after(seq: number, tenant?: string): readonly ThreatRow[]
-  /** Subscribes to threats; returns the unsubscribe function. */
-  listen(hear: (threat: ThreatRow) => void): () => void
-}
-
-/** Limits: threats stored, and runs with known tenant and verdict. */
-const keptMax = 1000
-const runsMax = 8192
-const auditedAbove = 40
-const wordCharsMax = 128
-
-/** Filters threats from the stream and stores the last ones. */
-export function createThreats(kept = keptMax): Threats {
-  return new ThreatRing(kept)
-}
-
-type About = Pick<ThreatRow, 'tenant'> &
-  Partial<Pick<ThreatRow, 'threatScore' | 'risk' | 'patterns'>>
-
-class ThreatRing implements Threats {
+export class Threats {
   readonly #keptMax: number
   readonly #runs = new Map<string, About>()
   readonly #listeners = new Set<(threat: ThreatRow) => void>()
@@ -45,12 +23,14 @@ class ThreatRing implements Threats {
     if (event.point === 'job/ended' && event.trust === 'host') this.#runs.delete(event.run ?? '')
   }
 
+  /** Stored threats after `seq`, oldest first; of one tenant, or all. */
   after(seq: number, tenant?: string): readonly ThreatRow[] {
     return this.#kept.filter(
       (one) => one.seq > seq && (tenant === undefined || one.tenant === tenant),
     )
   }
 
+  /** Subscribes to threats; returns the unsubscribe function. */
   listen(hear: (threat: ThreatRow) => void): () => void {
     this.#listeners.add(hear)
     return () => void this.#listeners.delete(hear)
@@ -82,6 +62,20 @@ class ThreatRing implements Threats {
     return known ?? { tenant: text(fields['tenant']) ?? null }
   }
 }
+
+/** Limits: threats stored, and runs with known tenant and verdict. */
+const keptMax = 1000
+const runsMax = 8192
+const auditedAbove = 40
+const wordCharsMax = 128
+
+/** Filters threats from the stream and stores the last ones. */
+export function createThreats(kept = keptMax): Threats {
+  return new Threats(kept)
+}
+
+type About = Pick<ThreatRow, 'tenant'> &
+  Partial<Pick<ThreatRow, 'threatScore' | 'risk' | 'patterns'>>
 
 function kindOf({ point, trust, fields }: Event): ThreatRow['kind'] | undefined {
   if (point === 'capability/denied') return 'denied'

@@ -7,29 +7,7 @@ import type { OtlpSettings } from './settings.ts'
 import type { Span } from './span.ts'
 import { createSpans } from './spans.ts'
 
-export interface Exporter {
-  readonly sink: Sink
-  /** Flushes, waiting at most `closeMsMax` for the collector. Idempotent. */
-  close(): Promise<void>
-}
-
-/** Limits: queued spans, and spans per request. */
-const queueMax = 4096
-const batchMax = 512
-const closeMsMax = 3_000
-
-/**
- * Exports spans in batches when they end, and metrics at an interval, over OTLP/HTTP.
- *
- * Mechanism: one request per signal at a time; the queue is bounded, and spans beyond it are dropped and counted,
- * never back-pressure on jobs. Retries are in `send.ts`; a batch given up is counted as dropped. Nothing survives a
- * restart.
- */
-export function openExporter(settings: OtlpSettings, meters: Meters): Exporter {
-  return new OpenExporter(settings, meters)
-}
-
-class OpenExporter implements Exporter {
+export class Exporter {
   readonly sink: Sink
   readonly #settings: OtlpSettings
   readonly #meters: Meters
@@ -55,6 +33,7 @@ class OpenExporter implements Exporter {
     ]
   }
 
+  /** Flushes, waiting at most `closeMsMax` for the collector. Idempotent. */
   close(): Promise<void> {
     this.#closed ??= this.#close()
     return this.#closed
@@ -130,4 +109,20 @@ class OpenExporter implements Exporter {
       ]),
     ]
   }
+}
+
+/** Limits: queued spans, and spans per request. */
+const queueMax = 4096
+const batchMax = 512
+const closeMsMax = 3_000
+
+/**
+ * Exports spans in batches when they end, and metrics at an interval, over OTLP/HTTP.
+ *
+ * Mechanism: one request per signal at a time; the queue is bounded, and spans beyond it are dropped and counted,
+ * never back-pressure on jobs. Retries are in `send.ts`; a batch given up is counted as dropped. Nothing survives a
+ * restart.
+ */
+export function openExporter(settings: OtlpSettings, meters: Meters): Exporter {
+  return new Exporter(settings, meters)
 }

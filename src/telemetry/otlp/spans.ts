@@ -16,49 +16,10 @@ import type { Event, Point, Sink } from '../../contract/event.ts'
 import { newSpanId, newTraceId, readTraceparent } from '../../lib/traceparent.ts'
 import type { Attribute, Span, SpanEvent } from './span.ts'
 
-export interface Spans {
-  readonly sink: Sink
-  /** Runs evicted because too many were running; their spans are lost. */
-  readonly forgotten: number
-}
-
-/** Limits: unfinished runs, and events stored of each. */
-const livesMax = 4096
-const eventsMax = 64
-
-/** Passes each span to `out` once its tree is complete. Never throws. */
-export function createSpans(out: (span: Span) => void): Spans {
-  return new SpanMaker(out)
-}
-
-/** Events of a run that has not ended. */
-interface Life {
-  analysis?: { readonly at: number; readonly fields: Event['fields'] }
-  unparsed: boolean
-  traceparent: unknown
-  about: Event['fields']
-  opened?: number
-  readonly events: SpanEvent[]
-}
-
-/** Points that become span events of the run. */
-const toldPoints: ReadonlySet<Point> = new Set<Point>([
-  'phase/opened',
-  'phase/closed',
-  'phase/terminated',
-  'control/tightened',
-  'control/unenforced',
-  'capability/denied',
-  'limit/hit',
-  'anomaly/found',
-  'output/refused',
-  'output/truncated',
-  'tier/lost',
-])
-
-class SpanMaker implements Spans {
+export class Spans {
   readonly #out: (span: Span) => void
   readonly #lives = new Map<string, Life>()
+  /** Runs evicted because too many were running; their spans are lost. */
   forgotten = 0
 
   constructor(out: (span: Span) => void) {
@@ -132,6 +93,40 @@ class SpanMaker implements Spans {
     }
   }
 }
+
+/** Limits: unfinished runs, and events stored of each. */
+const livesMax = 4096
+const eventsMax = 64
+
+/** Passes each span to `out` once its tree is complete. Never throws. */
+export function createSpans(out: (span: Span) => void): Spans {
+  return new Spans(out)
+}
+
+/** Events of a run that has not ended. */
+interface Life {
+  analysis?: { readonly at: number; readonly fields: Event['fields'] }
+  unparsed: boolean
+  traceparent: unknown
+  about: Event['fields']
+  opened?: number
+  readonly events: SpanEvent[]
+}
+
+/** Points that become span events of the run. */
+const toldPoints: ReadonlySet<Point> = new Set<Point>([
+  'phase/opened',
+  'phase/closed',
+  'phase/terminated',
+  'control/tightened',
+  'control/unenforced',
+  'capability/denied',
+  'limit/hit',
+  'anomaly/found',
+  'output/refused',
+  'output/truncated',
+  'tier/lost',
+])
 
 const ends: ReadonlySet<Point> = new Set<Point>([
   'job/ended',

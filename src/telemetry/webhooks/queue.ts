@@ -11,18 +11,66 @@ import { openDatabase } from '../../lib/sqlite.ts'
  *
  * Bounds: per tenant and in total; a full queue refuses.
  */
-export interface DeliveryQueue {
+export class DeliveryQueue {
+  readonly #db: DatabaseSync
+  readonly #tenantMax: number
+  readonly #totalMax: number
+
+  constructor(db: DatabaseSync, { tenantMax = 1000, totalMax = 10_000 }: QueueBounds) {
+    this.#db = db
+    this.#tenantMax = tenantMax
+    this.#totalMax = totalMax
+  }
+
   /** False at a limit; each tenant has its own, so that none can fill the queue. */
-  put(letter: Delivery): boolean
+  put({ id, url, tenant, body, due }: Delivery): boolean {
+    const sql = `INSERT INTO letters SELECT ?, ?, ?, ?, ?, 0
+      WHERE (SELECT count(*) FROM letters) < ? AND (SELECT count(*) FROM letters WHERE tenant = ?) < ?`
+    const values = [id, url, tenant, body, Math.ceil(due), this.#totalMax, tenant, this.#tenantMax]
+    return guard('write', () => this.#db.prepare(sql).run(...values).changes === 1)
+  }
+
   /** Leases the oldest due delivery of a receiver for `leaseMs`. */
-  claim(url: string, date: number): LeasedDelivery | undefined
+  claim(url: string, date: number): LeasedDelivery | undefined {
+    const sql = `UPDATE letters SET due = ?, tries = tries + 1
+      WHERE id = (SELECT id FROM letters WHERE url = ? AND due <= ? ORDER BY due, id LIMIT 1) RETURNING *`
+    const now = Math.floor(date)
+    const row = guard('write', () => this.#db.prepare(sql).get(now + leaseMs, url, now))
+    if (!row) return undefined
+    return {
+      id: String(row['id']),
+      url,
+      tenant: String(row['tenant']),
+      body: String(row['body']),
+      due: Number(row['due']),
+      tries: Number(row['tries']),
+    }
+  }
+
   /** Earliest due time; undefined if the queue is empty. */
-  nextDue(url: string): number | undefined
+  nextDue(url: string): number | undefined {
+    const sql = 'SELECT min(due) AS due FROM letters WHERE url = ?'
+    const due = guard('read', () => this.#db.prepare(sql).get(url)?.['due'])
+    return typeof due === 'number' ? due : undefined
+  }
+
   /** Postpones a delivery. */
-  postpone(id: string, due: number): void
-  remove(id: string): void
-  readonly size: number
-  close(): void
+  postpone(id: string, due: number): void {
+    const sql = 'UPDATE letters SET due = ? WHERE id = ?'
+    guard('write', () => this.#db.prepare(sql).run(Math.ceil(due), id))
+  }
+
+  remove(id: string): void {
+    guard('write', () => this.#db.prepare('DELETE FROM letters WHERE id = ?').run(id))
+  }
+
+  get size(): number {
+    return Number(this.#db.prepare('SELECT count(*) AS n FROM letters').get()?.['n'])
+  }
+
+  close(): void {
+    if (this.#db.isOpen) this.#db.close()
+  }
 }
 
 export interface Delivery {
@@ -56,63 +104,5 @@ CREATE INDEX IF NOT EXISTS by_tenant ON letters (tenant)`
 
 /** Opens `webhooks.db`; `:memory:` is not persistent. Throws MayflyError STATE. */
 export function openQueue(path: string, bounds: QueueBounds = {}): DeliveryQueue {
-  return guard('open', () => new SqliteQueue(openDatabase(path, { schema }), bounds))
-}
-
-class SqliteQueue implements DeliveryQueue {
-  readonly #db: DatabaseSync
-  readonly #tenantMax: number
-  readonly #totalMax: number
-
-  constructor(db: DatabaseSync, { tenantMax = 1000, totalMax = 10_000 }: QueueBounds) {
-    this.#db = db
-    this.#tenantMax = tenantMax
-    this.#totalMax = totalMax
-  }
-
-  put({ id, url, tenant, body, due }: Delivery): boolean {
-    const sql = `INSERT INTO letters SELECT ?, ?, ?, ?, ?, 0
-      WHERE (SELECT count(*) FROM letters) < ? AND (SELECT count(*) FROM letters WHERE tenant = ?) < ?`
-    const values = [id, url, tenant, body, Math.ceil(due), this.#totalMax, tenant, this.#tenantMax]
-    return guard('write', () => this.#db.prepare(sql).run(...values).changes === 1)
-  }
-
-  claim(url: string, date: number): LeasedDelivery | undefined {
-    const sql = `UPDATE letters SET due = ?, tries = tries + 1
-      WHERE id = (SELECT id FROM letters WHERE url = ? AND due <= ? ORDER BY due, id LIMIT 1) RETURNING *`
-    const now = Math.floor(date)
-    const row = guard('write', () => this.#db.prepare(sql).get(now + leaseMs, url, now))
-    if (!row) return undefined
-    return {
-      id: String(row['id']),
-      url,
-      tenant: String(row['tenant']),
-      body: String(row['body']),
-      due: Number(row['due']),
-      tries: Number(row['tries']),
-    }
-  }
-
-  nextDue(url: string): number | undefined {
-    const sql = 'SELECT min(due) AS due FROM letters WHERE url = ?'
-    const due = guard('read', () => this.#db.prepare(sql).get(url)?.['due'])
-    return typeof due === 'number' ? due : undefined
-  }
-
-  postpone(id: string, due: number): void {
-    const sql = 'UPDATE letters SET due = ? WHERE id = ?'
-    guard('write', () => this.#db.prepare(sql).run(Math.ceil(due), id))
-  }
-
-  remove(id: string): void {
-    guard('write', () => this.#db.prepare('DELETE FROM letters WHERE id = ?').run(id))
-  }
-
-  get size(): number {
-    return Number(this.#db.prepare('SELECT count(*) AS n FROM letters').get()?.['n'])
-  }
-
-  close(): void {
-    if (this.#db.isOpen) this.#db.close()
-  }
+  return guard('open', () => new DeliveryQueue(openDatabase(path, { schema }), bounds))
 }

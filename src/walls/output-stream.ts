@@ -2,38 +2,9 @@ import type { Socket } from 'node:net'
 import { setImmediate as turn } from 'node:timers/promises'
 
 /** Output stream of a program: raw bytes on a socket of its own, with the kernel's back-pressure. */
-export interface ProgramStream {
-  /** Resolves when all output written before now was taken, or is dropped. */
-  drained(): Promise<void>
-  /** Resolves at EOF. */
-  readonly over: Promise<void>
-  /** Stops waiting for the reader. */
-  giveUp(): void
-  close(): void
-  /** Bytes read and not yet taken. */
-  readonly heldBytes: number
-}
-
-const CHUNK_BYTES_MAX = 65_536
-/** Output beyond the limit that is read and dropped, so that a program slightly over it still ends normally. */
-const BEYOND_BYTES_MAX = 8 * 2 ** 20
-/** Token bucket of bytes per stream, because one event loop reads for all walls. */
-export const paceOf = { burst: 8 * 2 ** 20, eachMs: (4 * 2 ** 20) / 1000, restMs: 50 } as const
-
-export interface StreamOptions {
-  readonly socket: Socket
-  readonly bytesMax: number
-  take(chunk: Uint8Array): void | Promise<void>
-  /** Called once, when output exceeds the limit by `BEYOND_BYTES_MAX`. */
-  flooded(): void
-}
-
-export function readStream(options: StreamOptions): ProgramStream {
-  return new SocketStream(options)
-}
-
-class SocketStream implements ProgramStream {
+export class ProgramStream {
   readonly #options: StreamOptions
+  /** Resolves at EOF. */
   readonly over: Promise<void>
   readonly #givenUp = Promise.withResolvers<void>()
   #bytes = 0
@@ -57,10 +28,12 @@ class SocketStream implements ProgramStream {
     })
   }
 
+  /** Bytes read and not yet taken. */
   get heldBytes(): number {
     return this.#takenBytes + this.#options.socket.readableLength
   }
 
+  /** Resolves when all output written before now was taken, or is dropped. */
   async drained(): Promise<void> {
     this.#isEnding = true
     if (this.#resting) this.#rested()
@@ -74,6 +47,7 @@ class SocketStream implements ProgramStream {
     await Promise.race([this.#holding, this.#givenUp.promise])
   }
 
+  /** Stops waiting for the reader. */
   giveUp(): void {
     this.#isGivenUp = true
     this.#givenUp.resolve()
@@ -141,4 +115,22 @@ class SocketStream implements ProgramStream {
     this.#takenBytes = 0
     if (!this.#resting) this.#options.socket.resume()
   }
+}
+
+const CHUNK_BYTES_MAX = 65_536
+/** Output beyond the limit that is read and dropped, so that a program slightly over it still ends normally. */
+const BEYOND_BYTES_MAX = 8 * 2 ** 20
+/** Token bucket of bytes per stream, because one event loop reads for all walls. */
+export const paceOf = { burst: 8 * 2 ** 20, eachMs: (4 * 2 ** 20) / 1000, restMs: 50 } as const
+
+export interface StreamOptions {
+  readonly socket: Socket
+  readonly bytesMax: number
+  take(chunk: Uint8Array): void | Promise<void>
+  /** Called once, when output exceeds the limit by `BEYOND_BYTES_MAX`. */
+  flooded(): void
+}
+
+export function readStream(options: StreamOptions): ProgramStream {
+  return new ProgramStream(options)
 }

@@ -45,34 +45,7 @@ export interface ProgramSpareSpec {
 }
 
 /** Parked walls of one mechanism, by program and by the call classes that their sentinels answer. */
-export interface ProgramSpares {
-  take(
-    wanted: ProgramSpareSpec,
-  ): Promise<{ readonly wall: WallHandle; readonly pool: 'hit' | 'miss' }>
-  close(): Promise<void>
-}
-
-/** Scratch size of spares, the default of jobs. Walls of another size are started on demand. */
-export const spareDiskBytes = 64 * 2 ** 20
-/** Minimum scratch size, which holds the job itself, its input and its result. */
-const diskBytesMin = 2 ** 20
-const spareMiB = 128
-/** Call classes of the sentinel if no phase closes one: execs, which are reported and rare. */
-export const usualCalls: readonly CallClass[] = ['exec']
-
-export function createProgramSpares(options: ProgramSparesOptions): ProgramSpares {
-  return new ParkedPrograms(options)
-}
-
-interface StartSettings {
-  readonly disk: number
-  readonly calls: readonly CallClass[]
-  /** 1 runs a dummy job first; 0 for a job that waits. */
-  readonly spares: 0 | 1
-  readonly layers?: ProgramSpareSpec['layers']
-}
-
-class ParkedPrograms implements ProgramSpares {
+export class ProgramSpares {
   readonly #options: ProgramSparesOptions
   readonly #kinds = new Map<string, WarmSpares>()
   #isWithoutSentinel = false
@@ -145,6 +118,26 @@ class ParkedPrograms implements ProgramSpares {
     this.#kinds.set(key, kept)
     return kept
   }
+}
+
+/** Scratch size of spares, the default of jobs. Walls of another size are started on demand. */
+export const spareDiskBytes = 64 * 2 ** 20
+/** Minimum scratch size, which holds the job itself, its input and its result. */
+const diskBytesMin = 2 ** 20
+const spareMiB = 128
+/** Call classes of the sentinel if no phase closes one: execs, which are reported and rare. */
+export const usualCalls: readonly CallClass[] = ['exec']
+
+export function createProgramSpares(options: ProgramSparesOptions): ProgramSpares {
+  return new ProgramSpares(options)
+}
+
+interface StartSettings {
+  readonly disk: number
+  readonly calls: readonly CallClass[]
+  /** 1 runs a dummy job first; 0 for a job that waits. */
+  readonly spares: 0 | 1
+  readonly layers?: ProgramSpareSpec['layers']
 }
 
 export function programOf(language: Language): ProgramName {

@@ -28,25 +28,7 @@ const SPARES_AWAITED = 1
 /** Tenant of the probe guest that proves a wall: it binds the wall to no tenant. */
 export const probeTenant = ''
 
-export interface WorkerSpares {
-  /** Takes a wall for this tenant; `hit` if it was warm. */
-  take(tenant: string): Promise<{ readonly wall: WallHandle; readonly pool: 'hit' | 'miss' }>
-  give(handle: WallHandle): void
-  /** Starts the spare without a tenant. */
-  ready(): Promise<WallHandle>
-  close(): Promise<void>
-}
-
-const IDLE_MS_MAX = 60_000
-const LOOK_EVERY_MS = 5_000
-const JOBS_MAX = 1_000
-const RETRY_MS = 1_000
-
-export function createWorkerSpares(options: WorkerSparesOptions): WorkerSpares {
-  return new TenantWorkers(options)
-}
-
-class TenantWorkers implements WorkerSpares {
+export class WorkerSpares {
   readonly #options: WorkerSparesOptions
   readonly #idle: WallHandle[] = []
   readonly #all = new Set<WallHandle>()
@@ -65,6 +47,7 @@ class TenantWorkers implements WorkerSpares {
     this.#timer.unref()
   }
 
+  /** Takes a wall for this tenant; `hit` if it was warm. */
   async take(tenant: string) {
     if (this.#isClosed) throw new MayflyError('DRAINING', 'Cannot take a wall: it is closing')
     const bound = tenant === probeTenant ? undefined : sha256(tenant)
@@ -86,6 +69,7 @@ class TenantWorkers implements WorkerSpares {
     if (!handle.alive) this.#keepOneUnbound()
   }
 
+  /** Starts the spare without a tenant. */
   async ready(): Promise<WallHandle> {
     const handle = this.#idle.find((candidate) => candidate.alive) ?? (await this.#unbound())
     if (!this.#idle.includes(handle)) this.#idle.push(handle)
@@ -181,4 +165,13 @@ class TenantWorkers implements WorkerSpares {
     this.#idle.splice(this.#idle.indexOf(victim), 1)
     void victim.kill()
   }
+}
+
+const IDLE_MS_MAX = 60_000
+const LOOK_EVERY_MS = 5_000
+const JOBS_MAX = 1_000
+const RETRY_MS = 1_000
+
+export function createWorkerSpares(options: WorkerSparesOptions): WorkerSpares {
+  return new WorkerSpares(options)
 }

@@ -22,39 +22,7 @@ export interface SampledWall {
   readonly sample: (nowMs: number) => MemorySample
 }
 
-export interface Sampler {
-  add(wall: SampledWall): void
-  /** Gives a resting wall its next job: its memory bound never went away. False where it is not sampled. */
-  rearm(wall: string, deadlineAt: number): boolean
-  /** The job is over: the deadline goes, the memory bound stays. Returns the wall as it was. */
-  rest(wall: string): SampledWall | undefined
-  forget(wall: string): SampledWall | undefined
-  /** Walls that have a job. */
-  readonly active: Iterable<SampledWall>
-  close(): void
-}
-
-/** A resting wall is sampled at every eighth tick: a compromised worker may allocate while it has no job. */
-const RESTING_EVERY = 8
-/** Milliseconds between two reads of CLOCK_BOOTTIME, which runs on while the machine is suspended. */
-const SLEEP_LOOK_MS = 50
-
-export interface SamplerParts {
-  readonly sleep?: Sleep
-  /** Names the walls to end because the machine is short of memory. */
-  readonly pressure?: Pressure | undefined
-}
-
-/** Samples every `everyMs` while a wall has a job; calls back for each that is over a bound. */
-export function createSampler(
-  end: (wall: SampledWall, how: WallEnd) => void,
-  everyMs: number,
-  parts: SamplerParts = {},
-): Sampler {
-  return new IntervalSampler(end, everyMs, parts)
-}
-
-class IntervalSampler implements Sampler {
+export class Sampler {
   readonly #walls = new Map<string, SampledWall>()
   readonly #active = new Set<SampledWall>()
   readonly #end: (wall: SampledWall, how: WallEnd) => void
@@ -76,6 +44,7 @@ class IntervalSampler implements Sampler {
     this.#pressure = pressure
   }
 
+  /** Walls that have a job. */
   get active(): Iterable<SampledWall> {
     return this.#active
   }
@@ -87,6 +56,7 @@ class IntervalSampler implements Sampler {
     this.#activate(one)
   }
 
+  /** Gives a resting wall its next job: its memory bound never went away. False where it is not sampled. */
   rearm(wall: string, deadlineAt: number): boolean {
     const one = this.#walls.get(wall)
     if (!one) return false
@@ -96,6 +66,7 @@ class IntervalSampler implements Sampler {
     return true
   }
 
+  /** The job is over: the deadline goes, the memory bound stays. Returns the wall as it was. */
   rest(wall: string): SampledWall | undefined {
     const one = this.#walls.get(wall)
     if (!one) return undefined
@@ -150,6 +121,26 @@ class IntervalSampler implements Sampler {
     this.#walls.delete(one.wall)
     this.#end(one, how)
   }
+}
+
+/** A resting wall is sampled at every eighth tick: a compromised worker may allocate while it has no job. */
+const RESTING_EVERY = 8
+/** Milliseconds between two reads of CLOCK_BOOTTIME, which runs on while the machine is suspended. */
+const SLEEP_LOOK_MS = 50
+
+export interface SamplerParts {
+  readonly sleep?: Sleep
+  /** Names the walls to end because the machine is short of memory. */
+  readonly pressure?: Pressure | undefined
+}
+
+/** Samples every `everyMs` while a wall has a job; calls back for each that is over a bound. */
+export function createSampler(
+  end: (wall: SampledWall, how: WallEnd) => void,
+  everyMs: number,
+  parts: SamplerParts = {},
+): Sampler {
+  return new Sampler(end, everyMs, parts)
 }
 
 /**

@@ -18,65 +18,7 @@ export interface BaselineKey {
 }
 
 /** Baselines of all tenants, isolated from each other. Any number of processes share the file. */
-export interface BaselineStore {
-  get(subject: BaselineKey): Baseline | undefined
-  /** Learns one run. `full`: the tenant has too many subjects; none is evicted for a new one. */
-  learn(
-    subject: BaselineKey,
-    trail: RunTrail,
-    anomalies: readonly Anomaly[],
-  ): 'learned' | 'done' | 'full'
-  /** Stops learning: items not seen so far become anomalies. False if there is no baseline. */
-  freeze(subject: BaselineKey): boolean
-  /** Deletes all baselines of a name, whatever the code; returns how many. */
-  reset(subject: Pick<BaselineKey, 'tenant' | 'name'>): number
-  /** Capabilities called by each zone of an instance (`instance:ID`) in its first successful run. */
-  past(subject: BaselineKey): PastCalls | undefined
-  /** Stores the first call only, so that later runs cannot widen it. The least recently used instance is evicted. */
-  keepPast(subject: BaselineKey, past: PastCalls): void
-  /** Baselines for people to read, ordered by name and code. */
-  export(tenant: string, name?: string): readonly StoredBaseline[]
-  close(): void
-}
-
-export interface StoredBaseline extends BaselineKey {
-  readonly baseline: Baseline
-}
-
-/** Limit of subjects per tenant. */
-export const subjectsMax = 10_000
-const guard = stateGuard('the baselines')
-const schema = `
-CREATE TABLE IF NOT EXISTS baselines (
-  tenant TEXT NOT NULL, name TEXT NOT NULL, code TEXT NOT NULL, about TEXT NOT NULL,
-  PRIMARY KEY (tenant, name, code)) STRICT;
-CREATE TABLE IF NOT EXISTS pasts (
-  tenant TEXT NOT NULL, name TEXT NOT NULL, code TEXT NOT NULL, about TEXT NOT NULL, used INTEGER NOT NULL,
-  PRIMARY KEY (tenant, name, code)) STRICT`
-
-const count = z.number().min(0)
-const baselineSchema: z.ZodType<Baseline> = z.object({
-  format: z.literal(1),
-  runs: count,
-  setAside: count,
-  frozen: z.boolean(),
-  items: z.record(z.enum(itemKinds), z.record(z.string(), count)),
-  peaks: z.record(z.enum(peakNames), z.object({ max: count, sketch: z.array(count) })),
-  lost: z.record(z.enum(itemKinds), count),
-})
-
-/** Pairs instead of an object: zone names may be `__proto__` or other inherited keys. */
-const pastSchema = z.array(z.tuple([z.string(), z.array(z.string())]))
-
-/** Opens `baselines.db`; `:memory:` keeps nothing on disk. Throws MayflyError STATE. */
-export function openBaselineStore(path: string, countMax = subjectsMax): BaselineStore {
-  return guard(
-    'open',
-    () => new SqliteStore(openDatabase(path, { schema, isShredded: true }), countMax),
-  )
-}
-
-class SqliteStore implements BaselineStore {
+export class BaselineStore {
   readonly #db: DatabaseSync
   readonly #countMax: number
 
@@ -89,6 +31,7 @@ class SqliteStore implements BaselineStore {
     return guard('read', () => this.#read(subject))
   }
 
+  /** Learns one run. `full`: the tenant has too many subjects; none is evicted for a new one. */
   learn(
     subject: BaselineKey,
     trail: RunTrail,
@@ -103,6 +46,7 @@ class SqliteStore implements BaselineStore {
     })
   }
 
+  /** Stops learning: items not seen so far become anomalies. False if there is no baseline. */
   freeze(subject: BaselineKey): boolean {
     return this.#alone(() => {
       const before = this.#read(subject)
@@ -111,6 +55,7 @@ class SqliteStore implements BaselineStore {
     })
   }
 
+  /** Deletes all baselines of a name, whatever the code; returns how many. */
   reset({ tenant, name }: Pick<BaselineKey, 'tenant' | 'name'>): number {
     const gone = (table: string) =>
       Number(
@@ -120,6 +65,7 @@ class SqliteStore implements BaselineStore {
     return this.#alone(() => gone('baselines') + gone('pasts'))
   }
 
+  /** Capabilities called by each zone of an instance (`instance:ID`) in its first successful run. */
   past({ tenant, name, code }: BaselineKey): PastCalls | undefined {
     const used =
       'UPDATE pasts SET used = (SELECT max(used) + 1 FROM pasts) WHERE tenant = ? AND name = ? AND code = ?'
@@ -129,6 +75,7 @@ class SqliteStore implements BaselineStore {
     return row && guard('read', () => pastIn(row['about']))
   }
 
+  /** Stores the first call only, so that later runs cannot widen it. The least recently used instance is evicted. */
   keepPast({ tenant, name, code }: BaselineKey, past: PastCalls): void {
     const about = JSON.stringify([...past].map(([zone, names]) => [zone, [...names]]))
     this.#alone(() => {
@@ -146,6 +93,7 @@ class SqliteStore implements BaselineStore {
     })
   }
 
+  /** Baselines for people to read, ordered by name and code. */
   export(tenant: string, name?: string): readonly StoredBaseline[] {
     const sql =
       'SELECT name, code, about FROM baselines WHERE tenant = ? AND name = coalesce(?, name) ORDER BY name, code'
@@ -181,6 +129,43 @@ class SqliteStore implements BaselineStore {
   #alone<T>(work: () => T): T {
     return guard('write', () => transact(this.#db, work))
   }
+}
+
+export interface StoredBaseline extends BaselineKey {
+  readonly baseline: Baseline
+}
+
+/** Limit of subjects per tenant. */
+export const subjectsMax = 10_000
+const guard = stateGuard('the baselines')
+const schema = `
+CREATE TABLE IF NOT EXISTS baselines (
+  tenant TEXT NOT NULL, name TEXT NOT NULL, code TEXT NOT NULL, about TEXT NOT NULL,
+  PRIMARY KEY (tenant, name, code)) STRICT;
+CREATE TABLE IF NOT EXISTS pasts (
+  tenant TEXT NOT NULL, name TEXT NOT NULL, code TEXT NOT NULL, about TEXT NOT NULL, used INTEGER NOT NULL,
+  PRIMARY KEY (tenant, name, code)) STRICT`
+
+const count = z.number().min(0)
+const baselineSchema: z.ZodType<Baseline> = z.object({
+  format: z.literal(1),
+  runs: count,
+  setAside: count,
+  frozen: z.boolean(),
+  items: z.record(z.enum(itemKinds), z.record(z.string(), count)),
+  peaks: z.record(z.enum(peakNames), z.object({ max: count, sketch: z.array(count) })),
+  lost: z.record(z.enum(itemKinds), count),
+})
+
+/** Pairs instead of an object: zone names may be `__proto__` or other inherited keys. */
+const pastSchema = z.array(z.tuple([z.string(), z.array(z.string())]))
+
+/** Opens `baselines.db`; `:memory:` keeps nothing on disk. Throws MayflyError STATE. */
+export function openBaselineStore(path: string, countMax = subjectsMax): BaselineStore {
+  return guard(
+    'open',
+    () => new BaselineStore(openDatabase(path, { schema, isShredded: true }), countMax),
+  )
 }
 
 function parsed(about: unknown): Baseline {

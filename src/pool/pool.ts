@@ -19,53 +19,7 @@ export interface JobNeeds {
 }
 
 /** Turns a profile into a sandbox: admission, then launch. */
-export interface Pool {
-  acquire(profile: Profile, job: Job, signal: AbortSignal, needs?: JobNeeds): Promise<SandboxClaim>
-  readonly running: number
-  /** Busy ones among them. */
-  readonly busy: number
-  readonly waiting: number
-}
-
-export interface PoolOptions extends LoadSamplerOptions {
-  readonly emitter: Emitter
-  readonly provider: (name: string) => Provider | undefined
-  /** Spares yield to jobs; until then their memory counts as used. */
-  readonly stock?: Pick<SparePools, 'bytes' | 'evict'>
-}
-
-const MEMORY_SHARE = 0.6
-const RUNNABLE_PER_CORE = 4
-/** Beyond those, for jobs that took little processor time when they last ran. */
-const EXPRESS_PER_CORE = 2
-/** Beyond this, even sleeping walls cost too many processes and too much memory. */
-const JOBS_PER_CORE = 64
-const JOBS_MAX = 768
-const QUEUE_MAX = 1_000
-const WAIT_MS_MAX = 30_000
-
-/** Defaults: 60 % of the memory available to this process, four busy and 64 walls per core. */
-export function budgetFor(
-  asked: { readonly jobs?: number | undefined; readonly waitMsMax?: number | undefined } = {},
-): AdmissionBudget & { readonly jobs: number } {
-  const memory = Math.min(os.totalmem(), process.constrainedMemory() || os.totalmem())
-  const cores = os.availableParallelism()
-  const jobs = asked.jobs ?? Math.min(JOBS_MAX, JOBS_PER_CORE * cores)
-  return {
-    memory: Math.round(memory * MEMORY_SHARE),
-    runnable: Math.min(RUNNABLE_PER_CORE * cores, jobs),
-    express: EXPRESS_PER_CORE * cores,
-    jobs,
-    queueMax: QUEUE_MAX,
-    waitMsMax: asked.waitMsMax ?? WAIT_MS_MAX,
-  }
-}
-
-export function createPool(options: PoolOptions): Pool {
-  return new AdmittedLaunches(options)
-}
-
-class AdmittedLaunches implements Pool {
+export class Pool {
   readonly #options: PoolOptions
   readonly #admitter: Admitter
   readonly #loads: LoadSampler
@@ -98,6 +52,7 @@ class AdmittedLaunches implements Pool {
     return this.#admitter.running
   }
 
+  /** Busy ones among them. */
   get busy(): number {
     return this.#admitter.busy
   }
@@ -141,4 +96,42 @@ class AdmittedLaunches implements Pool {
     const over = this.#admitter.memory + (stock?.bytes ?? 0) - budget.memory
     if (over > 0) stock?.evict(over)
   }
+}
+
+export interface PoolOptions extends LoadSamplerOptions {
+  readonly emitter: Emitter
+  readonly provider: (name: string) => Provider | undefined
+  /** Spares yield to jobs; until then their memory counts as used. */
+  readonly stock?: Pick<SparePools, 'bytes' | 'evict'>
+}
+
+const MEMORY_SHARE = 0.6
+const RUNNABLE_PER_CORE = 4
+/** Beyond those, for jobs that took little processor time when they last ran. */
+const EXPRESS_PER_CORE = 2
+/** Beyond this, even sleeping walls cost too many processes and too much memory. */
+const JOBS_PER_CORE = 64
+const JOBS_MAX = 768
+const QUEUE_MAX = 1_000
+const WAIT_MS_MAX = 30_000
+
+/** Defaults: 60 % of the memory available to this process, four busy and 64 walls per core. */
+export function budgetFor(
+  asked: { readonly jobs?: number | undefined; readonly waitMsMax?: number | undefined } = {},
+): AdmissionBudget & { readonly jobs: number } {
+  const memory = Math.min(os.totalmem(), process.constrainedMemory() || os.totalmem())
+  const cores = os.availableParallelism()
+  const jobs = asked.jobs ?? Math.min(JOBS_MAX, JOBS_PER_CORE * cores)
+  return {
+    memory: Math.round(memory * MEMORY_SHARE),
+    runnable: Math.min(RUNNABLE_PER_CORE * cores, jobs),
+    express: EXPRESS_PER_CORE * cores,
+    jobs,
+    queueMax: QUEUE_MAX,
+    waitMsMax: asked.waitMsMax ?? WAIT_MS_MAX,
+  }
+}
+
+export function createPool(options: PoolOptions): Pool {
+  return new Pool(options)
 }

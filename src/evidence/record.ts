@@ -16,101 +16,11 @@ import { isFull } from './state-error.ts'
 import { openStore, type AppendedLine, type OpenLine, type AuditStore } from './store.ts'
 
 /** Audit log of one state folder, as written by one process. */
-export interface AuditRecord {
-  /** Appends the admitted line. Throws MayflyError STATE on failure: no line, no run. */
-  begin(job: Job, verdict: Verdict, plan: Plan): JobEntry
-  /** Appends an event line. Throws MayflyError STATE on failure. */
-  append(event: Event, tenant?: string | null): { readonly seq: number; readonly hash: string }
+export class AuditRecord {
+  readonly store: AuditStore
   /** Records events of `recordedPoints`, at most `eventsPerRunMax` per run; counts dropped ones. */
-  readonly sink: Sink
-  /** Number of events whose line could not be written. */
-  readonly lost: number
-  /** Reason why no line can be written now; otherwise undefined. */
-  readonly trouble: string | undefined
-  /** Closes entries of dead processes as failed; returns their runs. */
-  closeDead(then?: (closed: OpenLine) => void): readonly string[]
-  /** Syncs and signs. Undefined if nothing was unsigned or there is no signer. */
-  checkpoint(): Promise<Checkpoint | undefined>
-  head(): ChainHead
-  readonly store: AuditStore
-  /** Store of bodies, opened on first use. */
-  readonly bodies: Bodies
-  /** Signs the rest and closes the file. Idempotent. */
-  close(): Promise<void>
-}
-
-export interface RecordOptions {
-  readonly stateFolder: string
-  readonly clock: Clock
-  readonly signer?: CheckpointSigner | undefined
-  readonly emitter?: Emitter | undefined
-  readonly owner?: Owner
-  /** Liveness check of another process; default: asks the kernel. */
-  readonly isAlive?: (owner: Owner) => boolean
-}
-
-/**
- * Points that get an audit line of their own besides jobs. Excludes `threat/audited`, `config/overridden` and
- * `shadow/compared`: their emitters append the line themselves, because the operation depends on it.
- */
-export const recordedPoints: ReadonlySet<Point> = new Set<Point>([
-  'threat/unparsed',
-  'tier/unavailable',
-  'tier/lost',
-  'control/unenforced',
-  'capability/denied',
-  'limit/hit',
-  'anomaly/found',
-  'capability/misdeclared',
-  'cache/hit',
-  'output/refused',
-  'evidence/missing',
-  'door/refused',
-  'server/started',
-  'server/stopped',
-  'warden/lost',
-  'warden/swept',
-  'sentinel/lost',
-  'sentinel/returned',
-  'signer/trusted',
-  'signer/revoked',
-  'access/created',
-  'access/revoked',
-])
-
-/** Maximum of event lines per run, so that a guest cannot fill the disk. */
-export const eventsPerRunMax = 100
-/** Window for the same limit on events without a run. */
-const windowMs = 1000
-/** Retry interval on a full disk. */
-const fullRetryMs = 1000
-
-/** Opens the audit log, created on first use. Throws MayflyError STATE with a hint. */
-export function openRecord(options: RecordOptions): AuditRecord {
-  const owner = options.owner ?? thisOwner()
-  const alive = options.isAlive ?? isAlive
-  const path = join(options.stateFolder, 'audit.db')
-  const store = openStore(path, options.clock.date())
-  const sealer = createSealer({ ...options, store, path, owner, isAlive: alive })
-  return new OpenRecord({ ...options, owner, isAlive: alive, store, sealer })
-}
-
-interface Parts extends RecordOptions {
-  readonly owner: Owner
-  readonly isAlive: (owner: Owner) => boolean
-  readonly store: AuditStore
-  readonly sealer: Sealer
-}
-
-interface Live {
-  readonly tenant: string
-  events: number
-  dropped: number
-}
-
-class OpenRecord implements AuditRecord {
-  readonly store: AuditStore
   readonly sink: Sink = (event) => this.#take(event)
+  /** Number of events whose line could not be written. */
   lost = 0
   readonly #parts: Parts
   /** Jobs between their admitted and ended lines. */
@@ -128,12 +38,14 @@ class OpenRecord implements AuditRecord {
     this.#path = join(parts.stateFolder, 'audit.db')
   }
 
+  /** Reason why no line can be written now; otherwise undefined. */
   get trouble(): string | undefined {
     const full = this.#fullSince !== undefined || isFull(this.#path)
     // Readiness is public, so the reason contains no path.
     return full ? 'the disk of the state folder is full, so no job can be recorded' : undefined
   }
 
+  /** Appends the admitted line. Throws MayflyError STATE on failure: no line, no run. */
   begin(job: Job, verdict: Verdict, plan: Plan): JobEntry {
     const { clock, owner } = this.#parts
     const salts = newSalts()
@@ -154,10 +66,12 @@ class OpenRecord implements AuditRecord {
     }
   }
 
+  /** Appends an event line. Throws MayflyError STATE on failure. */
   append(event: Event, tenant: string | null = null): { seq: number; hash: string } {
     return placeOf(this.#noted(this.#write(() => this.store.append(eventLine(event, tenant)))))
   }
 
+  /** Closes entries of dead processes as failed; returns their runs. */
   closeDead(then?: (closed: OpenLine) => void): readonly string[] {
     return this.store
       .open()
@@ -165,6 +79,7 @@ class OpenRecord implements AuditRecord {
       .flatMap((line) => this.#close(line, then))
   }
 
+  /** Syncs and signs. Undefined if nothing was unsigned or there is no signer. */
   checkpoint(): Promise<Checkpoint | undefined> {
     return this.#parts.sealer.seal()
   }
@@ -173,11 +88,13 @@ class OpenRecord implements AuditRecord {
     return this.store.head()
   }
 
+  /** Store of bodies, opened on first use. */
   get bodies(): Bodies {
     this.#bodies ??= openBodies(this.#parts.stateFolder)
     return this.#bodies
   }
 
+  /** Signs the rest and closes the file. Idempotent. */
   async close(): Promise<void> {
     this.#retry?.cancel()
     await this.#parts.sealer.close()
@@ -273,6 +190,75 @@ class OpenRecord implements AuditRecord {
     this.#parts.sealer.note(line)
     return line
   }
+}
+
+export interface RecordOptions {
+  readonly stateFolder: string
+  readonly clock: Clock
+  readonly signer?: CheckpointSigner | undefined
+  readonly emitter?: Emitter | undefined
+  readonly owner?: Owner
+  /** Liveness check of another process; default: asks the kernel. */
+  readonly isAlive?: (owner: Owner) => boolean
+}
+
+/**
+ * Points that get an audit line of their own besides jobs. Excludes `threat/audited`, `config/overridden` and
+ * `shadow/compared`: their emitters append the line themselves, because the operation depends on it.
+ */
+export const recordedPoints: ReadonlySet<Point> = new Set<Point>([
+  'threat/unparsed',
+  'tier/unavailable',
+  'tier/lost',
+  'control/unenforced',
+  'capability/denied',
+  'limit/hit',
+  'anomaly/found',
+  'capability/misdeclared',
+  'cache/hit',
+  'output/refused',
+  'evidence/missing',
+  'door/refused',
+  'server/started',
+  'server/stopped',
+  'warden/lost',
+  'warden/swept',
+  'sentinel/lost',
+  'sentinel/returned',
+  'signer/trusted',
+  'signer/revoked',
+  'access/created',
+  'access/revoked',
+])
+
+/** Maximum of event lines per run, so that a guest cannot fill the disk. */
+export const eventsPerRunMax = 100
+/** Window for the same limit on events without a run. */
+const windowMs = 1000
+/** Retry interval on a full disk. */
+const fullRetryMs = 1000
+
+/** Opens the audit log, created on first use. Throws MayflyError STATE with a hint. */
+export function openRecord(options: RecordOptions): AuditRecord {
+  const owner = options.owner ?? thisOwner()
+  const alive = options.isAlive ?? isAlive
+  const path = join(options.stateFolder, 'audit.db')
+  const store = openStore(path, options.clock.date())
+  const sealer = createSealer({ ...options, store, path, owner, isAlive: alive })
+  return new AuditRecord({ ...options, owner, isAlive: alive, store, sealer })
+}
+
+interface Parts extends RecordOptions {
+  readonly owner: Owner
+  readonly isAlive: (owner: Owner) => boolean
+  readonly store: AuditStore
+  readonly sealer: Sealer
+}
+
+interface Live {
+  readonly tenant: string
+  events: number
+  dropped: number
 }
 
 function placeOf(line: AppendedLine): { seq: number; hash: string } {

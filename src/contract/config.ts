@@ -760,7 +760,6 @@ export type Config = DeepReadonly<
   }
 >
 export type Tenant = Config['tenants'][number]
-export type Ceilings = Config['ceilings']
 export type ScheduleConfig = Config['schedules'][string]
 export type CourseConfig = Omit<ScheduleConfig, 'zones' | keyof typeof boundShape>
 

@@ -11,12 +11,6 @@ const LARGE_UNITS = 64 * 1024
 /** Size of one frame with its head; runners read it into a fixed buffer. */
 const PIECE_BYTES = 256 * 1024
 
-/** Stand-in for a file that was sent ahead. */
-export interface SentFile {
-  readonly path: string
-  readonly type: 'sent'
-}
-
 type File = Task['files'][number]
 interface Content {
   readonly content: string

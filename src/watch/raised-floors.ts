@@ -25,7 +25,7 @@ export interface RaisedFloor {
 }
 
 /** Limit of codes per tenant; those that expire first are evicted. */
-export const codesMax = 10_000
+const codesMax = 10_000
 const guard = stateGuard('the raised floors')
 const schema = `
 CREATE TABLE IF NOT EXISTS stronger (

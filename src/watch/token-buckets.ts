@@ -28,7 +28,7 @@ export interface BucketRates {
   readonly code: BucketRate
 }
 
-export const codesMax = 256
+const codesMax = 256
 /** Shared bucket of codes beyond the limit. */
 const others = ''
 

@@ -1,6 +1,6 @@
 import os from 'node:os'
 import { systemClock } from '../contract/clock.ts'
-import { createEventStream } from '../telemetry/event-stream.ts'
+import { EventStream } from '../telemetry/event-stream.ts'
 import { createAnalysisClient, type AnalysisClient } from '../threat/analysis-client.ts'
 import type { WardenClient } from '../walls/client.ts'
 
@@ -8,7 +8,7 @@ import type { WardenClient } from '../walls/client.ts'
 export function openAnalysis(parts: {
   readonly warden: WardenClient
 }): AsyncDisposable & Pick<AnalysisClient, 'ask'> {
-  const emitter = createEventStream({ clock: systemClock, sinks: [] })
+  const emitter = new EventStream({ clock: systemClock, sinks: [] })
   const asking = createAnalysisClient({
     warden: parts.warden,
     emitter,

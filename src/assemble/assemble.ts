@@ -25,10 +25,10 @@ import { createLiveOperations } from '../operate/live-operations.ts'
 import type { AdmissionBudget } from '../pool/admission-counts.ts'
 import { budgetFor, createPool, type Pool } from '../pool/pool.ts'
 import type { ProviderModules } from '../provider-modules/modules.ts'
-import { createResultCache } from '../pool/result-cache.ts'
+import { ResultCache } from '../pool/result-cache.ts'
 import { createSparePools, type SparePools } from '../pool/spare-pools.ts'
 import { createCounters, type EventCounts } from '../telemetry/counters.ts'
-import { createEventStream, type EventStream } from '../telemetry/event-stream.ts'
+import { EventStream } from '../telemetry/event-stream.ts'
 import type { CachedAnalysis } from '../threat/analyse.ts'
 import { createAnalysisClient, type AnalysisClient } from '../threat/analysis-client.ts'
 import type { WardenClient } from '../walls/client.ts'
@@ -174,7 +174,7 @@ export function assemble(options: AssembleOptions): Assembly {
     keep,
     captures,
     warmed: Promise.all([proving, warming]),
-    cache: createResultCache({ clock, emitter, bounds: () => config().cache }),
+    cache: new ResultCache({ clock, emitter, bounds: () => config().cache }),
   })
   const effects = openEffects(base, { analyse: (job) => code.judge(job), plan: rooms.plan })
 
@@ -227,7 +227,7 @@ function openBase(options: AssembleOptions): Base {
   const { warden, clock = systemClock } = options
   const counters = createCounters()
   const sinks: Sink[] = [counters.sink, ...(options.sinks ?? [])]
-  const emitter = createEventStream({ clock, sinks })
+  const emitter = new EventStream({ clock, sinks })
   const record = openRecord({
     stateFolder: options.config.state,
     clock,

@@ -230,7 +230,3 @@ const answerMs = 5000
 const retriesMax = 5
 /** Appends between WAL write-backs (SQLite checkpoints): some 25 MB. */
 const writeBackAfter = 2000
-
-export function createSealer(options: SealerOptions): Sealer {
-  return new Sealer(options)
-}

@@ -8,7 +8,7 @@ import type { JobEntry, Plan } from '../contract/pipeline.ts'
 import type { Verdict } from '../contract/verdict.ts'
 import { openBodies, type Bodies } from './bodies.ts'
 import { draft, type ChainHead } from './chain.ts'
-import { createSealer, type CheckpointSigner, type Sealer } from './checkpoint.ts'
+import { Sealer, type CheckpointSigner } from './checkpoint.ts'
 import { newSalts } from './commitment.ts'
 import { admittedLine, closedLine, endedLine, eventLine, ownerOf } from './lines.ts'
 import { isAlive, thisOwner, type Owner } from '../lib/owner.ts'
@@ -244,7 +244,7 @@ export function openRecord(options: RecordOptions): AuditRecord {
   const alive = options.isAlive ?? isAlive
   const path = join(options.stateFolder, 'audit.db')
   const store = openStore(path, options.clock.date())
-  const sealer = createSealer({ ...options, store, path, owner, isAlive: alive })
+  const sealer = new Sealer({ ...options, store, path, owner, isAlive: alive })
   return new AuditRecord({ ...options, owner, isAlive: alive, store, sealer })
 }
 

@@ -2,14 +2,14 @@ import assert, { AssertionError } from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { SimulatedClock } from '../../tests/sim/simulated-clock.ts'
 import { assertCounted } from './admission-counts.ts'
-import { createAdmitter, type AdmissionSlot } from './admission.ts'
+import { Admitter, type AdmissionSlot } from './admission.ts'
 
 const budget = { memory: 800, runnable: 4, queueMax: 5, waitMsMax: 1000 }
 const { signal } = new AbortController()
 
 function stand() {
   const clock = new SimulatedClock()
-  const admitter = createAdmitter(budget, clock)
+  const admitter = new Admitter(budget, clock)
   const asked: string[] = []
   const enter = (tenant: string, memory = 100) => {
     const place = admitter.admit(tenant, memory, signal)
@@ -148,7 +148,7 @@ test('A job measured as sleeping makes room for others, and takes it back when i
 
 test('Sleeping jobs are limited too, also per tenant', async () => {
   const clock = new SimulatedClock()
-  const admitter = createAdmitter({ ...budget, memory: 100_000, jobs: 8 }, clock)
+  const admitter = new Admitter({ ...budget, memory: 100_000, jobs: 8 }, clock)
   for (let n = 0; n < 6; n++) {
     const place = await admitter.admit('a', 1, signal)
     place.updateUse({ isBusy: false, memory: 1 })
@@ -177,7 +177,7 @@ suite('Jobs that are expected to be short', () => {
   /** Three long jobs of a tenant hold its places, and two more wait. */
   async function occupied() {
     const clock = new SimulatedClock()
-    const admitter = createAdmitter({ ...budget, express: 2, queueMax: 10 }, clock)
+    const admitter = new Admitter({ ...budget, express: 2, queueMax: 10 }, clock)
     const enter = (tenant: string, isShort = false, memory = 100) =>
       admitter.admit(tenant, memory, signal, { isShort: () => isShort })
     const long = [await enter('a'), await enter('a'), await enter('a')]
@@ -222,7 +222,7 @@ suite('Jobs that are expected to be short', () => {
   })
 
   test('take an ordinary place where one is free', async () => {
-    const admitter = createAdmitter({ ...budget, express: 2 }, new SimulatedClock())
+    const admitter = new Admitter({ ...budget, express: 2 }, new SimulatedClock())
     const enter = (isShort: boolean) => admitter.admit('a', 100, signal, { isShort: () => isShort })
     await enter(true)
     const long = [enter(false), enter(false), enter(false)]
@@ -236,7 +236,7 @@ suite('Jobs that are expected to be short', () => {
 
   test('are asked again once a place is free: code that was long by then waits', async () => {
     const clock = new SimulatedClock()
-    const admitter = createAdmitter({ ...budget, express: 2 }, clock)
+    const admitter = new Admitter({ ...budget, express: 2 }, clock)
     let isShort = true
     const enter = (short: () => boolean) => {
       const place = admitter.admit('a', 100, signal, { isShort: short })

@@ -211,10 +211,6 @@ interface QueuedJob extends RequestedRoom {
 /** Cap on Retry-After: slots free up sooner than the longest wait. */
 const RETRY_AFTER_MS_MAX = 10_000
 
-export function createAdmitter(budget: AdmissionBudget, clock: Clock): Admitter {
-  return new Admitter(budget, clock)
-}
-
 const roomOf = ({ memory, walls }: RequestedRoom): RequestedRoom => ({ memory, walls })
 const expressOf = (one: RequestedRoom): RequestedRoom => ({ ...roomOf(one), isExpress: true })
 

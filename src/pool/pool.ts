@@ -6,7 +6,7 @@ import type { Profile } from '../contract/profile.ts'
 import type { Provider } from '../contract/provider.ts'
 import type { SandboxClaim } from '../contract/pipeline.ts'
 import type { AdmissionBudget } from './admission-counts.ts'
-import { createAdmitter, type Admitter, type AdmissionSlot } from './admission.ts'
+import { Admitter, type AdmissionSlot } from './admission.ts'
 import { LoadSampler, type LoadSamplerOptions } from './load-sampler.ts'
 import type { SparePools } from './spare-pools.ts'
 
@@ -26,7 +26,7 @@ export class Pool {
 
   constructor(options: PoolOptions) {
     this.#options = options
-    this.#admitter = createAdmitter(options.budget, options.clock)
+    this.#admitter = new Admitter(options.budget, options.clock)
     this.#loads = new LoadSampler(options, this.#admitter, () => this.#evictSpares())
   }
 

@@ -7,7 +7,7 @@ import { allControls, noFiles, noNetwork } from '../contract/controls.ts'
 import type { Job, JobRequest } from '../contract/job.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { LifeResult } from '../contract/pipeline.ts'
-import { createResultCache } from './result-cache.ts'
+import { ResultCache } from './result-cache.ts'
 
 const closed = { ...allControls, network: noNetwork, files: noFiles, capabilities: [] }
 const profile = profileOf({ controls: closed })
@@ -17,7 +17,7 @@ let jobs = 0
 function world(bytes = 2 ** 20) {
   const clock = new SimulatedClock()
   const said: string[] = []
-  const cache = createResultCache({
+  const cache = new ResultCache({
     clock,
     emitter: { emit: (point) => void said.push(point) },
     bounds: () => ({ bytes, age: 1000 }),

@@ -11,6 +11,14 @@ import { sha256 } from '../lib/hash.ts'
 import { type LruBounds, TenantLru } from './tenant-lru.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
+/**
+ * Cache of outcomes for jobs declared idempotent: same tenant, code, input, files and profile. Only outcomes `ok`
+ * without possible side effects (no network, no capability answered outside) are cached. Concurrent equal jobs run
+ * once (single flight), and the others wait for its result.
+ *
+ * A hit is still analysed, planned and recorded as a job, so that code blocked now is not answered from the cache. A
+ * configuration change that alters the sandbox changes the profile's digest, and so the key.
+ */
 export class ResultCache {
   readonly #options: CacheOptions
   readonly #kept: TenantLru<CachedResult>
@@ -111,18 +119,6 @@ export interface CacheOptions {
 const OVERHEAD_BYTES = 1024
 /** Limit of jobs waiting for one run; further ones run by themselves, subject to admission. */
 const FOLLOWERS_MAX = 1000
-
-/**
- * Cache of outcomes for jobs declared idempotent: same tenant, code, input, files and profile. Only outcomes `ok`
- * without possible side effects (no network, no capability answered outside) are cached. Concurrent equal jobs run
- * once (single flight), and the others wait for its result.
- *
- * A hit is still analysed, planned and recorded as a job, so that code blocked now is not answered from the cache. A
- * configuration change that alters the sandbox changes the profile's digest, and so the key.
- */
-export function createResultCache(options: CacheOptions): ResultCache {
-  return new ResultCache(options)
-}
 
 /** Cached part of an outcome, after the gate. */
 type CachedOutcomeData = Required<

@@ -6,7 +6,7 @@ import { createCounters } from './counters.ts'
 import { createLogSink } from './log.ts'
 import { createMemoryRing } from './memory-ring.ts'
 import { nullSink } from './null-sink.ts'
-import { createEventStream, type EventStream } from './event-stream.ts'
+import { EventStream } from './event-stream.ts'
 
 test('An event has a point, an origin, a time, an actor and a trust level', () => {
   const { emitter, events } = open()
@@ -61,7 +61,7 @@ test('A guest that floods is rate-limited alone, and the suppressed events are c
 test('A sink added to the list later receives later events', () => {
   const clock = new SimulatedClock()
   const sinks: ((event: Event) => void)[] = []
-  const emitter = createEventStream({ clock, sinks })
+  const emitter = new EventStream({ clock, sinks })
   const heard: number[] = []
   emitter.emit('server/started')
   sinks.push(({ seq }) => heard.push(seq))
@@ -179,7 +179,7 @@ function open(
   const clock = new SimulatedClock()
   const events: Event[] = []
   const all = [...sinks, (event: Event) => void events.push(event)]
-  const emitter = createEventStream({ clock, sinks: all, ...(limit ? { limit } : {}) })
+  const emitter = new EventStream({ clock, sinks: all, ...(limit ? { limit } : {}) })
   return { emitter, events, clock }
 }
 

@@ -9,7 +9,10 @@ export interface EventStreamOptions {
   readonly limit?: number
 }
 
-/** Event stream of a process: rooms emit, sinks receive. */
+/**
+ * Event stream of a process: rooms emit, sinks receive. A sink that throws loses that event, and is retired after
+ * `failuresMax` consecutive errors.
+ */
 export class EventStream implements Emitter {
   /** Re-emits an event seen by a wall, with this process's sequence number. */
   readonly sink: Sink = ({ point, fields, run, zone, actor, trust, at }) =>
@@ -117,11 +120,6 @@ export interface EventStreamStats {
 const guestEventsPerSecond = 50
 const runsMax = 4096
 const failuresMax = 100
-
-/** Opens the stream. A sink that throws loses that event, and is retired after `failuresMax` consecutive errors. */
-export function createEventStream(options: EventStreamOptions): EventStream {
-  return new EventStream(options)
-}
 
 /** Token bucket, with the number of events suppressed since the last that passed. */
 interface Bucket {

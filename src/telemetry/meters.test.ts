@@ -6,7 +6,7 @@ import { Counter, Histogram, seriesMax } from './instrument.ts'
 import { createMeters, gauge } from './meters.ts'
 import { processReadings } from './process.ts'
 import { prometheusText } from './prometheus.ts'
-import { createEventStream } from './event-stream.ts'
+import { EventStream } from './event-stream.ts'
 
 test('S3-62: after 1,000 mixed jobs the metrics equal an independent count', async () => {
   const { meters, emitter } = open()
@@ -108,6 +108,6 @@ function open() {
   const meters = createMeters()
   return {
     meters,
-    emitter: createEventStream({ clock: new SimulatedClock(), sinks: [meters.sink] }),
+    emitter: new EventStream({ clock: new SimulatedClock(), sinks: [meters.sink] }),
   }
 }

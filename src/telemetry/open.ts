@@ -40,12 +40,12 @@ export async function openTelemetry(
   const watch = (assembly: ObservedAssembly): void =>
     views.meters.observe(assemblyReadings(assembly))
   if (!isOn) return { ...nothing, sinks: views.sinks, views, watch }
-  const [{ openExporter }, { readSettings }] = await Promise.all([
+  const [{ Exporter }, { readSettings }] = await Promise.all([
     import('./otlp/exporter.ts'),
     import('./otlp/settings.ts'),
   ])
   const settings = readSettings(config, env)
-  const exporter = openExporter(settings, views.meters)
+  const exporter = new Exporter(settings, views.meters)
   return {
     sinks: [...views.sinks, exporter.sink],
     views,

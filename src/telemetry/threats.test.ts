@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { SimulatedClock } from '../../tests/sim/simulated-clock.ts'
 import type { ThreatRow } from '../contract/answers.ts'
-import { createThreats } from './threats.ts'
-import { createEventStream, type EventStream } from './event-stream.ts'
+import { Threats } from './threats.ts'
+import { EventStream } from './event-stream.ts'
 
 test('Audited, blocked, unparsed, denied and anomalous runs are threats, with tenant and verdict', () => {
   const { emitter, threats } = open()
@@ -96,9 +96,9 @@ test('A listener gets threats as they come, until it unsubscribes', () => {
 
 function open(kept?: number): {
   emitter: EventStream
-  threats: ReturnType<typeof createThreats>
+  threats: Threats
 } {
-  const threats = createThreats(kept)
-  const emitter = createEventStream({ clock: new SimulatedClock(), sinks: [threats.sink] })
+  const threats = new Threats(kept)
+  const emitter = new EventStream({ clock: new SimulatedClock(), sinks: [threats.sink] })
   return { emitter, threats }
 }

@@ -3,8 +3,8 @@ import type { Event, Sink } from '../contract/event.ts'
 
 /**
  * Threats of the event stream with their consequences, in names and numbers: no code and no text of a guest. `audited`:
- * score above 40. `blocked`: not run. `unparsed`: the parser failed. `denied`: used a capability that was not granted. `anomaly`: unusual
- * behaviour. `refused`: its output broke the contract.
+ * score above 40. `blocked`: not run. `unparsed`: the parser failed. `denied`: used a capability that was not granted.
+ * `anomaly`: unusual behaviour. `refused`: its output broke the contract. The last ones are stored.
  */
 export class Threats {
   readonly #keptMax: number
@@ -12,7 +12,7 @@ export class Threats {
   readonly #listeners = new Set<(threat: ThreatRow) => void>()
   #kept: ThreatRow[] = []
 
-  constructor(kept: number) {
+  constructor(kept = keptMax) {
     this.#keptMax = kept
   }
 
@@ -68,11 +68,6 @@ const keptMax = 1000
 const runsMax = 8192
 const auditedAbove = 40
 const wordCharsMax = 128
-
-/** Filters threats from the stream and stores the last ones. */
-export function createThreats(kept = keptMax): Threats {
-  return new Threats(kept)
-}
 
 type About = Pick<ThreatRow, 'tenant'> &
   Partial<Pick<ThreatRow, 'threatScore' | 'risk' | 'patterns'>>

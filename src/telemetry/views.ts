@@ -1,6 +1,6 @@
 import type { Sink } from '../contract/event.ts'
 import { createMeters, type Meters } from './meters.ts'
-import { createThreats, type Threats } from './threats.ts'
+import { Threats } from './threats.ts'
 
 /** Views of the stream that a server exposes. */
 export interface Views {
@@ -10,6 +10,6 @@ export interface Views {
 }
 
 export function createViews(): Views {
-  const [meters, threats] = [createMeters(), createThreats()]
+  const [meters, threats] = [createMeters(), new Threats()]
   return { meters, threats, sinks: [meters.sink, threats.sink] }
 }

@@ -3,7 +3,7 @@ import { MayflyError } from '../contract/error.ts'
 import type { Emitter } from '../contract/event.ts'
 import type { WardenClient } from '../walls/client.ts'
 import type { WallHandle } from '../walls/handle.ts'
-import { createWorkerSpares } from '../walls/worker-spares.ts'
+import { WorkerSpares } from '../walls/worker-spares.ts'
 import { isClaimed } from '../walls/worker-claim.ts'
 import { createFairQueue } from './fair-queue.ts'
 
@@ -50,7 +50,7 @@ export function createAnalysisClient({
   once,
   alone,
 }: AnalysisClientOptions): AnalysisClient {
-  const workers = createWorkerSpares({
+  const workers = new WorkerSpares({
     program: 'analyst',
     warden,
     emitter,

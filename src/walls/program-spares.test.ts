@@ -3,13 +3,13 @@ import { Socket } from 'node:net'
 import { suite, test } from 'node:test'
 import type { WardenClient } from './client.ts'
 import type { Wall } from '../contract/warden.ts'
-import { createProgramSpares, spareDiskBytes, usualCalls } from './program-spares.ts'
+import { ProgramSpares, spareDiskBytes, usualCalls } from './program-spares.ts'
 
 suite('The parked walls of programs', () => {
   test('started without a sentinel are dropped once walls have one again', async () => {
     const made: (() => string)[] = []
     const comes = ['sentinel', 'none', 'none', 'sentinel', 'sentinel', 'none', 'sentinel']
-    const spares = createProgramSpares({
+    const spares = new ProgramSpares({
       mechanism: 'embedded',
       least: 0,
       most: 1,

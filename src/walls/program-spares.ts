@@ -128,10 +128,6 @@ const spareMiB = 128
 /** Call classes of the sentinel if no phase closes one: execs, which are reported and rare. */
 export const usualCalls: readonly CallClass[] = ['exec']
 
-export function createProgramSpares(options: ProgramSparesOptions): ProgramSpares {
-  return new ProgramSpares(options)
-}
-
 interface StartSettings {
   readonly disk: number
   readonly calls: readonly CallClass[]

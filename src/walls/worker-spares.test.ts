@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { Duplex } from 'node:stream'
 import { test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
-import { createWorkerSpares } from './worker-spares.ts'
+import { WorkerSpares } from './worker-spares.ts'
 
 /** Worker spares over a fake warden: a start lasts until the test finishes it. */
 function stand({ keepReady = true } = {}) {
@@ -23,7 +23,7 @@ function stand({ keepReady = true } = {}) {
     onLost: () => () => undefined,
     onEnded: () => undefined,
   }
-  const workers = createWorkerSpares({
+  const workers = new WorkerSpares({
     program: 'isolated-vm',
     warden: warden as never,
     emitter: { emit: () => undefined },

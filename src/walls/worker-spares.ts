@@ -171,7 +171,3 @@ const IDLE_MS_MAX = 60_000
 const LOOK_EVERY_MS = 5_000
 const JOBS_MAX = 1_000
 const RETRY_MS = 1_000
-
-export function createWorkerSpares(options: WorkerSparesOptions): WorkerSpares {
-  return new WorkerSpares(options)
-}

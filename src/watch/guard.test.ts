@@ -16,7 +16,7 @@ import type { Outcome } from '../contract/outcome.ts'
 import type { Task } from '../contract/provider.ts'
 import type { SupervisedRun, Supervisor } from '../contract/pipeline.ts'
 import type { Verdict } from '../contract/verdict.ts'
-import { createEventStream } from '../telemetry/event-stream.ts'
+import { EventStream } from '../telemetry/event-stream.ts'
 import { createMockProvider } from '../tiers/mock/provider.ts'
 import type { ScriptStep } from '../tiers/mock/script.ts'
 import { runsToLearn } from './baseline.ts'
@@ -58,7 +58,7 @@ function jobOf(asked: Record<string, unknown> = {}): Job {
 function houseOf(input: ConfigInput = {}) {
   const clock = new SimulatedClock()
   const events: Event[] = []
-  const emitter = createEventStream({ clock, sinks: [(event) => void events.push(event)] })
+  const emitter = new EventStream({ clock, sinks: [(event) => void events.push(event)] })
   const baselines = openBaselineStore(':memory:')
   const stronger = openRaisedFloors(':memory:')
   const config = configSchema.parse(input)

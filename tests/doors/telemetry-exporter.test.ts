@@ -3,8 +3,8 @@ import { test } from 'node:test'
 import { openCollector } from './collector.ts'
 import { SimulatedClock } from '../sim/simulated-clock.ts'
 import { createMeters } from '../../src/telemetry/meters.ts'
-import { createEventStream } from '../../src/telemetry/event-stream.ts'
-import { openExporter } from '../../src/telemetry/otlp/exporter.ts'
+import { EventStream } from '../../src/telemetry/event-stream.ts'
+import { Exporter } from '../../src/telemetry/otlp/exporter.ts'
 import { readSettings } from '../../src/telemetry/otlp/settings.ts'
 
 const config = { telemetry: { service_name: 'mayfly' }, environment: 'test' } as const
@@ -101,9 +101,9 @@ test('Variables win over the configuration, and what cannot be used names its va
 
 function open(env: Record<string, string>) {
   const meters = createMeters()
-  const exporter = openExporter(readSettings(config, env), meters)
+  const exporter = new Exporter(readSettings(config, env), meters)
   const sinks = [meters.sink, exporter.sink]
   const dropped = async (): Promise<number | undefined> =>
     (await meters.read()).find(({ name }) => name === 'mayfly.telemetry.dropped')?.series[0]?.value
-  return { exporter, dropped, emitter: createEventStream({ clock: new SimulatedClock(), sinks }) }
+  return { exporter, dropped, emitter: new EventStream({ clock: new SimulatedClock(), sinks }) }
 }

@@ -10,9 +10,9 @@ import type { Event } from '../../src/contract/event.ts'
 import { openKeys } from '../../src/gateway/http/keys.ts'
 import { ThreatReaders } from '../../src/gateway/http/threat-readers.ts'
 import { sha256 } from '../../src/lib/hash.ts'
-import { createThreats } from '../../src/telemetry/threats.ts'
+import { Threats } from '../../src/telemetry/threats.ts'
 import { createViews } from '../../src/telemetry/views.ts'
-import { createEventStream } from '../../src/telemetry/event-stream.ts'
+import { EventStream } from '../../src/telemetry/event-stream.ts'
 import { adminKey, bearer, call, openDoor, post, raw, type TestDoor } from './http-door.ts'
 import { metricsIn } from './prometheus.ts'
 
@@ -170,7 +170,7 @@ test('A slow reader is disconnected and counted, and does not delay others', asy
 })
 
 test('A stream ends when the key of its reader is revoked', async () => {
-  const readers = new ThreatReaders(createThreats(), 20)
+  const readers = new ThreatReaders(new Threats(), 20)
   let may = true
   const server = createServer((_, outgoing) =>
     readers.add(outgoing, {
@@ -241,7 +241,7 @@ async function open(traces = false) {
   const tell = ({ point, fields }: Event): void => {
     if (point === 'door/answered') answered.push(fields)
   }
-  const emitter = createEventStream({ clock: systemClock, sinks: [...views.sinks, tell] })
+  const emitter = new EventStream({ clock: systemClock, sinks: [...views.sinks, tell] })
   const door = await openDoor({ keys, emitter, telemetry: { views, traces } })
   return {
     door,

@@ -7,6 +7,13 @@ import type { OtlpSettings } from './settings.ts'
 import type { Span } from './span.ts'
 import { createSpans } from './spans.ts'
 
+/**
+ * Exports spans in batches when they end, and metrics at an interval, over OTLP/HTTP.
+ *
+ * Mechanism: one request per signal at a time; the queue is bounded, and spans beyond it are dropped and counted,
+ * never back-pressure on jobs. Retries are in `send.ts`; a batch given up is counted as dropped. Nothing survives a
+ * restart.
+ */
 export class Exporter {
   readonly sink: Sink
   readonly #settings: OtlpSettings
@@ -115,14 +122,3 @@ export class Exporter {
 const queueMax = 4096
 const batchMax = 512
 const closeMsMax = 3_000
-
-/**
- * Exports spans in batches when they end, and metrics at an interval, over OTLP/HTTP.
- *
- * Mechanism: one request per signal at a time; the queue is bounded, and spans beyond it are dropped and counted,
- * never back-pressure on jobs. Retries are in `send.ts`; a batch given up is counted as dropped. Nothing survives a
- * restart.
- */
-export function openExporter(settings: OtlpSettings, meters: Meters): Exporter {
-  return new Exporter(settings, meters)
-}

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { SimulatedClock } from '../../../tests/sim/simulated-clock.ts'
-import { createEventStream, type EventStream } from '../event-stream.ts'
+import { EventStream } from '../event-stream.ts'
 import type { Span } from './span.ts'
 import { createSpans } from './spans.ts'
 
@@ -202,7 +202,7 @@ async function heard(
   const clock = new SimulatedClock()
   const spans: Span[] = []
   const made = createSpans((span) => spans.push(span))
-  const emitter = createEventStream({ clock, sinks: [made.sink] })
+  const emitter = new EventStream({ clock, sinks: [made.sink] })
   const pass = async (ms: number): Promise<void> => {
     clock.after(ms, () => undefined)
     await clock.run()

@@ -10,11 +10,7 @@ import type { OpenEgressPath } from '../../walls/egress-path.ts'
 import { FramedSandbox } from '../../walls/framed-sandbox.ts'
 import { claimProgram } from '../../walls/program-claim.ts'
 import { programGuest, tightenedAlways } from '../../walls/program-guest.ts'
-import {
-  createProgramSpares,
-  type ProgramSpares,
-  type ProgramSparesOptions,
-} from '../../walls/program-spares.ts'
+import { ProgramSpares, type ProgramSparesOptions } from '../../walls/program-spares.ts'
 import { provedTwice } from '../../walls/worker-claim.ts'
 import { probe } from './detect.ts'
 
@@ -52,7 +48,7 @@ const can = [
 /** Whole programs on a kernel in user space, one sentry a job: strength 4. */
 export function createGvisorProvider(options: GvisorOptions): Provider {
   const name = 'gvisor'
-  const spares = createProgramSpares({ mechanism: name, ...options })
+  const spares = new ProgramSpares({ mechanism: name, ...options })
   let languages: readonly Language[] = ['node', 'sh', 'bash', 'python']
   let proved: Promise<Availability> | undefined
   const provider: Provider = {

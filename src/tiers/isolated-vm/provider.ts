@@ -6,7 +6,7 @@ import type { WardenClient } from '../../walls/client.ts'
 import type { OpenFolders } from '../../walls/folder-calls.ts'
 import { FramedSandbox } from '../../walls/framed-sandbox.ts'
 import type { WallHandle } from '../../walls/handle.ts'
-import { createWorkerSpares } from '../../walls/worker-spares.ts'
+import { WorkerSpares } from '../../walls/worker-spares.ts'
 import type { OpenEgressPath } from '../../walls/egress-path.ts'
 import { claimWorker, unavailable } from '../../walls/worker-claim.ts'
 import { isolateSettings, webAssembly, workerGuest } from '../../walls/worker-guest.ts'
@@ -42,7 +42,7 @@ const tightens = [
 /** V8 isolates in jailed, disposable worker processes: strength 1, in about a quarter of a millisecond. */
 export function createIsolateProvider(options: IsolateOptions): Provider {
   const { warden, emitter, openEgressPath, openFolders } = options
-  const workers = createWorkerSpares({
+  const workers = new WorkerSpares({
     keepReady: true,
     ...options,
     program: 'isolated-vm',

@@ -14,11 +14,7 @@ import { provedTwice } from '../../walls/worker-claim.ts'
 import { isolateSettings, workerGuest } from '../../walls/worker-guest.ts'
 import { claimProgram, type ClaimedProgram } from '../../walls/program-claim.ts'
 import { probe } from './detect.ts'
-import {
-  createProgramSpares,
-  programOf,
-  type ProgramSparesOptions,
-} from '../../walls/program-spares.ts'
+import { ProgramSpares, programOf, type ProgramSparesOptions } from '../../walls/program-spares.ts'
 import { programGuest, tightenedAlways } from '../../walls/program-guest.ts'
 import { hasSentinel } from '../../walls/sentinel-calls.ts'
 import type { JailKind } from '../../contract/jail-kind.ts'
@@ -66,7 +62,7 @@ const JS: readonly Language[] = ['js', 'ts']
  * runs in an isolate there, so that it finds the same globals as on every other tier.
  */
 export function createProcessProvider(options: ProcessOptions): Provider {
-  const spares = createProgramSpares({ mechanism: options.jailKind, ...options })
+  const spares = new ProgramSpares({ mechanism: options.jailKind, ...options })
   let languages: readonly Language[] = [...JS, 'node', 'sh', 'bash', 'python']
   let isWatched = false
   let bindsIo = false

@@ -4,7 +4,7 @@ import { newId } from '../../lib/id.ts'
 import type { WardenClient } from '../../walls/client.ts'
 import { FramedSandbox } from '../../walls/framed-sandbox.ts'
 import type { WallHandle } from '../../walls/handle.ts'
-import { createWorkerSpares } from '../../walls/worker-spares.ts'
+import { WorkerSpares } from '../../walls/worker-spares.ts'
 import { claimWorker, unavailable } from '../../walls/worker-claim.ts'
 import { workerGuest } from '../../walls/worker-guest.ts'
 import { probe } from './detect.ts'
@@ -26,7 +26,7 @@ const noSpares = { spares: 0, spareMiB: 8 }
  */
 export function createWasiProvider(options: WasiOptions): Provider {
   const { warden, emitter } = options
-  const workers = createWorkerSpares({ keepReady: true, ...options, ...noSpares, program: 'wasi' })
+  const workers = new WorkerSpares({ keepReady: true, ...options, ...noSpares, program: 'wasi' })
   let proved: Promise<Availability> | undefined
   const provider: Provider = {
     name: 'wasi',

@@ -30,7 +30,7 @@ _exit = os._exit
 _getpid = os.getpid
 _frames = sys._current_frames
 _dumps = mayfly_json.dumps
-_monotonic = time.monotonic
+now = time.monotonic
 _usage = resource.getrusage
 _send = mayfly_wire.send
 
@@ -58,7 +58,7 @@ def warm_up(settings):
     own = {**settings, "work": folder, "tmp": folder, "listens": False}
     task = mayfly_json.loads(_dumps(_DUMMY))
     sink = os.open(os.devnull, os.O_WRONLY)
-    job = _Job(task, own, say=lambda kind, payload=b"": _send(kind, payload, sink))
+    job = Job(task, own, say=lambda kind, payload=b"": _send(kind, payload, sink))
     job.rehearse(*mayfly_ground.lay_out(task, own))
     os.close(sink)
     try:
@@ -89,7 +89,7 @@ def _preload():
 
 
 def run(task, settings, pristine=frozenset(), problem=None):
-    job = _Job(task, settings, pristine)
+    job = Job(task, settings, pristine)
     try:
         if problem is not None:
             raise problem
@@ -100,7 +100,7 @@ def run(task, settings, pristine=frozenset(), problem=None):
     _exit(job.run(main, path))
 
 
-class _Job:
+class Job:
     def __init__(self, task, settings, pristine=frozenset(), say=_send):
         self.task = task
         self.settings = settings
@@ -150,7 +150,7 @@ class _Job:
     def unread(self, error):
         error = error.with_traceback(None)
         mayfly_errors.print_error(error, self.work)
-        _flush()
+        flush()
         self.end({"status": "error", "exitCode": 1, "error": {**self.error_of(error), "code": "SYNTAX_ERROR"}})
         return 1
 
@@ -163,8 +163,8 @@ class _Job:
         display = mayfly_own.own("mayfly_display")
         self.display = display.Display(self.gathering, self.work, self.show)
         sys.meta_path.insert(0, display.FigureFinder(self.display, lambda: self.is_ours))
-        self.cpu_before = _cpu_seconds()
-        self.released = _monotonic()
+        self.cpu_before = cpu_seconds()
+        self.released = now()
         self.say(mayfly_wire.RELEASED, b"%.6f" % (self.released * 1000))
         sys.path[:] = path
         mayfly_ground.open_packages(self.settings)
@@ -191,7 +191,7 @@ class _Job:
         names, error, value = module.__dict__, None, None
         given = None
         if not is_plain and shape.takes_input:
-            names["input"] = given = _json().loads(self.task["inputText"])
+            names["input"] = given = parsed(self.task["inputText"])
         try:
             exec(shape.code, names)
             if not is_plain:
@@ -199,32 +199,32 @@ class _Job:
         except BaseException as thrown:
             error = mayfly_errors.own_frames_off(thrown)
             if self.is_ours or not isinstance(error, SystemExit):
-                _tell(error, self.work)
+                tell(error, self.work)
         self.wind_up()
         if not self.is_ours:
             atexit._run_exitfuncs()
-            _flush()
-            return _status_of(error)
+            flush()
+            return status_of(error)
         meta, text = self.outcome_of(error, value)
         atexit._run_exitfuncs()
         del value
         self.close(names)
         self.end(meta, text)
-        return _status_of(error)
+        return status_of(error)
 
     def value_of(self, names, shape, given):
         last = names.pop(mayfly_source.LAST, None)
         main = names.get("main")
         if not shape.runs_itself and mayfly_source.calls_with_one(main):
             self.is_called = True
-            return _awaited(main(_json().loads(self.task["inputText"]) if given is None else given))
+            return _awaited(main(parsed(self.task["inputText"]) if given is None else given))
         result = names.get("result")
         is_data = not isinstance(result, (type, types.FunctionType, types.ModuleType))
         return result if result is not None and is_data else last
 
     def outcome_of(self, error, value):
         if isinstance(error, SystemExit):
-            status = _status_of(error)
+            status = status_of(error)
             if status != 0:
                 message = f"The program exited with {status}"
                 return {"status": "error", "exitCode": status, "error": {"code": "EXIT", "message": message}}, ""
@@ -271,7 +271,7 @@ class _Job:
 
     def close(self, names):
         """Closes the program's open files, as an interpreter does at exit; their output still counts."""
-        _flush()
+        flush()
         # A daemon thread continues here with those names, where an interpreter would have stopped it; a program whose
         # memory is captured at its end is captured with its variables.
         if len(_frames()) > 1 or self.task.get("stays"):
@@ -281,7 +281,7 @@ class _Job:
                 if name.startswith("_") == is_private and not name.startswith("__"):
                     names[name] = None
         gc.collect()
-        _flush()
+        flush()
 
     def value(self, shape, main, called):
         """Imports the source, and calls its function."""
@@ -289,7 +289,7 @@ class _Job:
         module = _module(os.path.splitext(os.path.basename(main))[0], main)
         room = self.task["resultBytesMax"]
         try:
-            given = _json().loads(self.task["inputText"])
+            given = parsed(self.task["inputText"])
             exec(shape.code, module.__dict__)
             if "calls" in self.task:
                 self.batch(module, called, given)
@@ -302,13 +302,13 @@ class _Job:
         except mayfly_result.Refused as refused:
             return self.over({"status": "error", "error": {"code": refused.code, "message": str(refused)}}, 1)
         except SystemExit as error:
-            _tell(error, self.work)
-            status = _status_of(error)
+            tell(error, self.work)
+            status = status_of(error)
             message = f"The program exited with {status}"
             exited = {"status": "error", "error": {"code": "EXIT", "message": message}}
             return self.over({**(exited if status else {"status": "ok"}), "exitCode": status}, status)
         except BaseException as error:
-            _tell(mayfly_errors.own_frames_off(error), self.work)
+            tell(mayfly_errors.own_frames_off(error), self.work)
             return self.over({"status": "error", "error": self.error_of(error)}, 1)
         return self.over({"status": "ok", "encoding": encoding}, 0, text)
 
@@ -324,7 +324,7 @@ class _Job:
         """Runs a batch serially. An exception belongs to its call only."""
         room = self.task["resultBytesMax"]
         for given in inputs:
-            began = _monotonic()
+            began = now()
             try:
                 encoding, text = mayfly_result.encode(self.answer(module, name, given), room)
                 room -= len(text)
@@ -339,12 +339,12 @@ class _Job:
     def answered(self, began, meta, text="null"):
         if not self.is_ours:
             return
-        head = {"protocol": 1, "encoding": "json", **meta, "executionMs": (_monotonic() - began) * 1000}
+        head = {"protocol": 1, "encoding": "json", **meta, "executionMs": (now() - began) * 1000}
         self.say(mayfly_wire.ANSWERED, (_dumps(head) + "\n" + text).encode("utf8", "replace"))
 
     def over(self, meta, status, text=None):
         if self.is_ours:
-            _flush()
+            flush()
             self.end(meta, text if text is not None else ("null" if meta["status"] == "ok" else ""))
         return status
 
@@ -360,8 +360,8 @@ class _Job:
             "protocol": 1,
             "encoding": "json",
             **meta,
-            "cpuTimeMs": max(0, (_cpu_seconds() - self.cpu_before) * 1000) if self.released else 0,
-            "executionMs": (_monotonic() - self.released) * 1000 if self.released else 0,
+            "cpuTimeMs": max(0, (cpu_seconds() - self.cpu_before) * 1000) if self.released else 0,
+            "executionMs": (now() - self.released) * 1000 if self.released else 0,
             "artifactsLeftOut": left_out,
         }
         self.say(mayfly_wire.END, (_dumps(head) + "\n" + text).encode("utf8", "replace"))
@@ -389,7 +389,7 @@ class _Context:
         self._job = job
 
     def get_remaining_time_in_millis(self):
-        elapsed = (_monotonic() - self._job.released) * 1000
+        elapsed = (now() - self._job.released) * 1000
         return max(0, int(self._job.task["timeoutMs"] - elapsed))
 
 
@@ -424,7 +424,7 @@ class _Within:
         return kind is not None
 
 
-def _tell(error, work):
+def tell(error, work):
     if not isinstance(error, SystemExit):
         mayfly_errors.print_error(error, work)
     elif not isinstance(error.code, (int, type(None))):
@@ -453,7 +453,7 @@ def _module(name, main):
     return module
 
 
-def _status_of(error):
+def status_of(error):
     if error is None:
         return 0
     if not isinstance(error, SystemExit):
@@ -467,7 +467,7 @@ def _refusal(code, message):
     return {"status": "error", "exitCode": 0, "error": {"code": code, "message": message}}
 
 
-def _flush():
+def flush():
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -484,9 +484,13 @@ def _flush_files():
                 pass
 
 
-def _cpu_seconds():
+def cpu_seconds():
     own, children = _usage(resource.RUSAGE_SELF), _usage(resource.RUSAGE_CHILDREN)
     return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+
+
+def parsed(text):
+    return _json().loads(text)
 
 
 def _json():

@@ -44,11 +44,20 @@ def error_of(error, work):
 
 
 def own_frames_off(error):
-    """Skips the runner's frames at the start of a traceback."""
+    """Skips the runner's frames at the start of a traceback, and the one of an interrupt at its end."""
     trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(HERE):
+    while trace is not None and _is_own(trace):
         trace = trace.tb_next
+    at = trace
+    while at is not None and at.tb_next is not None:
+        if _is_own(at.tb_next):
+            at.tb_next = None
+        at = at.tb_next
     return error.with_traceback(trace)
+
+
+def _is_own(trace):
+    return trace.tb_frame.f_code.co_filename.startswith(HERE)
 
 
 def _text_of(error, work):

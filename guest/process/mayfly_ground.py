@@ -35,20 +35,10 @@ def lay_out(task, settings):
     for file in sorted(task["files"], key=lambda file: file.get("type") == "link"):
         _lay_file(work, file)
     main = _main_place(task, work)
-    os.makedirs(os.path.dirname(main), exist_ok=True)
-    if os.path.lexists(main):
-        os.unlink(main)
-    with open(main, "xb") as file:
-        file.write(task["code"].encode("utf8", "surrogatepass"))
-    result = os.path.join(tmp, ".mayfly-result")
-    _reopen(RESULT_FD, result, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
-    given = os.path.join(tmp, ".mayfly-input")
-    if not task.get("stdin", {}).get("sent"):
-        with open(given, "wb") as file:
-            file.write(_data_of(task["stdin"]) if "stdin" in task else task["inputText"].encode("utf8", "surrogatepass"))
-    _reopen(INPUT_FD, given, os.O_RDONLY)
-    os.unlink(given)
-    sys.stdin = open(INPUT_FD, encoding="utf8", closefd=False)
+    if not task.get("session"):
+        _lay_main(main, task["code"])
+    result = renew_result(settings)
+    renew_input(task, settings)
     os.environ.update({"HOME": work, "TMPDIR": tmp, **_quiet(tmp)})
     _set_environment(task, {"MAYFLY_OUT": out, "MAYFLY_RESULT": result})
     if task.get("trust"):
@@ -56,6 +46,36 @@ def lay_out(task, settings):
     os.chdir(work)
     wheels = sorted(os.path.join(work, file["path"]) for file in task["files"] if file["path"].endswith(WHEEL))
     return main, _path_of(main, work, tmp, wheels, settings.get("packages", []))
+
+
+def _lay_main(main, code):
+    os.makedirs(os.path.dirname(main), exist_ok=True)
+    if os.path.lexists(main):
+        os.unlink(main)
+    with open(main, "xb") as file:
+        file.write(code.encode("utf8", "surrogatepass"))
+
+
+def renew_result(settings):
+    """Opens an empty result file on its descriptor; returns its path."""
+    result = os.path.join(settings["tmp"], ".mayfly-result")
+    _reopen(RESULT_FD, result, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+    return result
+
+
+def renew_input(task, settings):
+    """Opens standard input: what was sent ahead, the bytes given, the input as JSON, or nothing."""
+    given = os.path.join(settings["tmp"], ".mayfly-input")
+    is_sent = task.get("stdin", {}).get("sent")
+    if not is_sent and "stdin" not in task and "inputText" not in task:
+        _reopen(INPUT_FD, os.devnull, os.O_RDONLY)
+    else:
+        if not is_sent:
+            with open(given, "wb") as file:
+                file.write(_data_of(task["stdin"]) if "stdin" in task else task["inputText"].encode("utf8", "surrogatepass"))
+        _reopen(INPUT_FD, given, os.O_RDONLY)
+        os.unlink(given)
+    sys.stdin = open(INPUT_FD, encoding="utf8", closefd=False)
 
 
 def brought(task, settings, main):

@@ -8,18 +8,18 @@ LAMBDA_OR_DEF = (_ast.FunctionDef, _ast.AsyncFunctionDef, _ast.Lambda)
 
 
 class Shape:
-    def __init__(self, code, main, keeps_last):
+    def __init__(self, code, main, keeps_last, flags=0):
         """Compiles the source. Raises like `compile`."""
         code = code[1:] if code.startswith("\ufeff") else code
-        tree = compile(code, main, "exec", _ast.PyCF_ONLY_AST, dont_inherit=True)
+        tree = compile(code, main, "exec", _ast.PyCF_ONLY_AST | flags, dont_inherit=True)
         self.runs_itself = "main" in code and (_has_guard(tree) or _uses_main(tree))
         self.takes_input = "input" in code and _takes_input(tree)
         last = _last_of(tree) if keeps_last else None
         if last is None:
-            self.code = compile(code, main, "exec", dont_inherit=True)
+            self.code = compile(code, main, "exec", flags, dont_inherit=True)
         else:
             tree.body[-1] = _kept(last)
-            self.code = compile(tree, main, "exec", dont_inherit=True)
+            self.code = compile(tree, main, "exec", flags, dont_inherit=True)
 
 
 def calls_with_one(function):

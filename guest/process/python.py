@@ -40,6 +40,7 @@ sys.pycache_prefix = COMPILED
 import mayfly_entries
 import mayfly_ground
 import mayfly_json
+import mayfly_own
 import mayfly_site
 import mayfly_wire
 
@@ -80,7 +81,10 @@ def main():
         kind, payload = mayfly_wire.next_frame()
     if kind != mayfly_wire.RUN:
         os._exit(0 if kind is None else 1)
-    mayfly_entries.run(mayfly_json.loads(payload), settings, PRISTINE, problem)
+    task = mayfly_json.loads(payload)
+    if task.get("session") and problem is None:
+        mayfly_own.own("mayfly_session").serve(task, settings, PRISTINE)
+    mayfly_entries.run(task, settings, PRISTINE, problem)
 
 
 def restore_signals():

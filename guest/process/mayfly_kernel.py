@@ -1,0 +1,257 @@
+"""Kernel of a Python session: a fork of the runner that runs one cell after another in the same `__main__`.
+
+The manager (`mayfly_session`) holds the control socket; this process has a socket to the manager only, and may break
+itself in any way: the manager then starts another. Between cells the main thread waits, and threads go on."""
+
+import _signal
+import _struct
+import builtins
+import inspect
+import linecache
+import os
+import socket
+import stat
+import sys
+import types
+
+import mayfly_display
+import mayfly_entries
+import mayfly_errors
+import mayfly_ground
+import mayfly_json
+import mayfly_own
+import mayfly_source
+import mayfly_wire
+
+KNOWN_MAX = 20_000
+# Descriptors of the job that its kernels do not get.
+NOT_OURS = (mayfly_wire.CONTROL_FD, mayfly_wire.READY_FD)
+TOP_LEVEL_AWAIT = 0x2000
+
+
+def run(channel, task, settings, pristine, path):
+    """Serves cells until the manager goes; never returns."""
+    try:
+        kernel = _Kernel(channel, task, settings)
+        kernel.begin(pristine, path)
+        while True:
+            try:
+                frame = kernel.next_cell()
+            except KeyboardInterrupt:
+                # An interrupt that came too late for its cell.
+                continue
+            if frame is None:
+                break
+            kernel.run(frame)
+    except BaseException as error:
+        # The kernel itself is broken; the manager sees it exit.
+        try:
+            os.write(2, f"{type(error).__name__}: {error}\n".encode())
+        except BaseException:
+            pass
+        os._exit(70)
+    os._exit(0)
+
+
+class _Kernel:
+    def __init__(self, channel, task, settings):
+        self.channel = channel
+        self.task = task
+        self.settings = settings
+        self.work = settings["work"]
+        self.pid = os.getpid()
+        self.number = 0
+        self.is_running = False
+        self.names = None
+        self.module = None
+        self.display = None
+        self.loop = None
+        self.read = os.read
+
+    def begin(self, pristine, path):
+        for fd in NOT_OURS:
+            try:
+                os.close(fd)
+            except OSError:
+                pass
+        os.setpgid(0, 0)
+        _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
+        _signal.set_wakeup_fd(-1)
+        mayfly_own.give_way(pristine, path[0])
+        self.module = types.ModuleType("__main__")
+        self.names = self.module.__dict__
+        self.names.update(__builtins__=builtins, __annotations__={})
+        sys.modules["__main__"] = self.module
+        sys.argv = ["", *self.task.get("args", [])]
+        sys.stdout.reconfigure(line_buffering=True)
+        self.display = mayfly_display.Display(None, self.work, self.show)
+        sys.meta_path.insert(0, mayfly_display.FigureFinder(self.display, lambda: os.getpid() == self.pid))
+        sys.path[:] = path
+        mayfly_ground.open_packages(self.settings)
+
+    def next_cell(self):
+        header = self.fully(5)
+        if header is None:
+            return None
+        length, kind = _struct.unpack("<IB", header)
+        payload = self.fully(length - 1)
+        return None if payload is None or kind != mayfly_wire.EXEC else mayfly_json.loads(payload)
+
+    def fully(self, size):
+        """An interrupt in the middle of a frame loses nothing: what was read stays."""
+        chunks = bytearray()
+        while len(chunks) < size:
+            try:
+                chunk = self.read(self.channel, size - len(chunks))
+            except KeyboardInterrupt:
+                continue
+            if not chunk:
+                return None
+            chunks += chunk
+        return bytes(chunks)
+
+    def run(self, asked):
+        cell = Cell(self, asked)
+        self.is_running = True
+        try:
+            meta, text = cell.run()
+        except BaseException as error:
+            # An interrupt while the result was being encoded, or objects of the job that broke it.
+            meta, text = {"status": "error", "error": cell.error_of(error)}, ""
+        self.is_running = False
+        cell.end(meta, text)
+
+    def interrupted(self, _signal_number, _frame):
+        if self.is_running:
+            raise KeyboardInterrupt
+
+    def awaited(self, coroutine):
+        """One event loop for all cells: what they left scheduled goes on with the next await."""
+        asyncio = mayfly_own.own("asyncio")
+        if self.loop is None or self.loop.is_closed():
+            self.loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(self.loop)
+        return self.loop.run_until_complete(coroutine)
+
+    def show(self, head, text):
+        self.say(mayfly_wire.DISPLAY, (mayfly_json.dumps(head) + "\n" + text).encode("utf8", "replace"))
+
+    def say(self, kind, payload=b""):
+        # Children of the job return here too, and must not report.
+        if os.getpid() == self.pid:
+            mayfly_wire.send(kind, payload, self.channel)
+
+
+class Cell(mayfly_entries.Job):
+    """One exec: a job whose names are those of the session."""
+
+    def __init__(self, kernel, asked):
+        kernel.number += 1
+        super().__init__({**kernel.task, **asked}, kernel.settings, say=kernel.say)
+        self.kernel = kernel
+        self.file = os.path.join(kernel.work, f"cell-{kernel.number}.py")
+        self.display = kernel.display
+
+    def run(self):
+        self.prepare()
+        code = self.task["code"]
+        linecache.cache[self.file] = (len(code), None, code.splitlines(True), self.file)
+        try:
+            shape = mayfly_source.Shape(code, self.file, True, TOP_LEVEL_AWAIT)
+        except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as error:
+            error = error.with_traceback(None)
+            mayfly_errors.print_error(error, self.work)
+            self.flush()
+            return {"status": "error", "error": {**self.error_of(error), "code": "SYNTAX_ERROR"}}, ""
+        self.released = mayfly_entries.now()
+        error, value = self.executed(shape.code)
+        self.flush()
+        meta, text = self.outcome_of(error, value)
+        self.flush()
+        return meta, text
+
+    def prepare(self):
+        self.watch(_known(self.work))
+        # It would close descriptors of the kernel at EMFILE.
+        self.gathering.has_freed = True
+        display = self.display
+        display.gathering, display.items, display.chars = self.gathering, 0, 0
+        display.told, display.open_figures = set(), display.open_figures[:0]
+        self.cpu_before = mayfly_entries.cpu_seconds()
+        mayfly_ground.renew_input(self.task, self.settings)
+        mayfly_ground.renew_result(self.settings)
+        os.environ.update(self.task.get("execEnv") or {})
+        if "inputText" in self.task:
+            self.kernel.names["input"] = mayfly_entries.parsed(self.task["inputText"])
+        try:
+            _signal.signal(_signal.SIGINT, self.kernel.interrupted)
+        except ValueError:
+            pass
+
+    def executed(self, code):
+        names, error = self.kernel.names, None
+        try:
+            if code.co_flags & inspect.CO_COROUTINE:
+                self.kernel.awaited(eval(code, names))
+            else:
+                exec(code, names)
+        except BaseException as thrown:
+            error = mayfly_errors.own_frames_off(thrown)
+            if os.getpid() == self.pid or not isinstance(error, SystemExit):
+                mayfly_entries.tell(error, self.work)
+        value = names.pop(mayfly_source.LAST, None)
+        if os.getpid() != self.pid:
+            # A child that the cell forked: it ends here, as it would at the end of a program.
+            self.flush()
+            os._exit(mayfly_entries.status_of(error))
+        if error is None and value is not None:
+            names["_"] = value
+        return error, value
+
+    def end(self, meta, text=""):
+        try:
+            left_out = self.left_out()
+        except BaseException:
+            left_out = []
+        head = {
+            "protocol": 1,
+            "id": self.task["id"],
+            "encoding": "json",
+            **{name: value for name, value in meta.items() if name != "exitCode" or value},
+            "state": "kept",
+            "cpuTimeMs": max(0, (mayfly_entries.cpu_seconds() - self.cpu_before) * 1000),
+            "executionMs": (mayfly_entries.now() - self.released) * 1000 if self.released else 0,
+            "artifactsLeftOut": left_out,
+        }
+        self.say(mayfly_wire.EXEC_END, (mayfly_json.dumps(head) + "\n" + text).encode("utf8", "replace"))
+
+    def flush(self):
+        mayfly_entries.flush()
+
+
+def _known(work):
+    """Stat fields of the files that exist before a cell, by path, so that its artifacts are the new and changed."""
+    known, folders = {}, [""]
+    while folders and len(known) < KNOWN_MAX:
+        at = folders.pop()
+        try:
+            entries = list(os.scandir(os.path.join(work, at)))
+        except OSError:
+            continue
+        for entry in entries:
+            path = at + entry.name
+            try:
+                facts = entry.stat(follow_symlinks=False)
+            except OSError:
+                continue
+            if stat.S_ISDIR(facts.st_mode):
+                folders.append(path + "/")
+            else:
+                known[path] = ((facts.st_ino, facts.st_size, facts.st_ctime_ns), None)
+    return known
+
+
+def pair():
+    """Ends of a manager and of its kernel; the kernel's is not inherited by programs that it starts."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    return ours.detach(), theirs.detach()

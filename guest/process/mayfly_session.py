@@ -1,0 +1,447 @@
+"""Session of language python: manages one kernel after another.
+
+Problem: one process can neither interrupt itself while a cell computes, nor outlive a cell that ends it, and user code in
+the process that holds the control socket could speak for every later exec.
+
+Mechanism: this process forked from a warm runner never runs user code. It forks kernels (`mayfly_kernel`), which run the
+cells, and passes their frames on with the id of the running exec. An interrupt is SIGINT to the kernel, then to its
+process group; a kernel that does not answer within a second is killed and replaced, and its state is lost. Files are
+served here, also while a cell runs.
+
+Relies on: fork, SIGCHLD by a wakeup descriptor (pidfds are missing in some sentries), non-blocking sockets to the kernel.
+
+Not handled: a kernel has the user id of this process and can kill it, which ends the session; what it says of its own
+exec is the word of the guest, as the end of a job is."""
+
+import _signal
+import _struct
+import errno
+import os
+import select
+import signal
+import stat
+import time
+
+import mayfly_entries
+import mayfly_ground
+import mayfly_json
+import mayfly_kernel
+import mayfly_wire
+
+INTERRUPT_SECONDS_MAX = 1.0
+# Share of that time after which the programs that a cell waits for are interrupted as well.
+GROUP_SECONDS = 0.3
+CHUNK_BYTES = 262_144
+KERNEL_FRAME_BYTES_MAX = 96 * 2**20
+ENTRIES_MAX = 1000
+DEPTH_MAX = 32
+STATUSES = ("ok", "error")
+
+
+def serve(task, settings, pristine):
+    """Serves execs until the server closes the control socket; never returns."""
+    path = mayfly_ground.lay_out(task, settings)[1]
+    _Manager(task, settings, pristine, path).serve()
+
+
+class _Manager:
+    def __init__(self, task, settings, pristine, path):
+        self.task = task
+        self.settings = settings
+        self.pristine = pristine
+        self.path = path
+        self.work = settings["work"]
+        self.kernel = None
+        self.channel = -1
+        self.incoming = bytearray()
+        self.outgoing = bytearray()
+        self.exec = None
+        self.command = None
+        # State went with a kernel that ended between execs, or beside a command; the next exec says so.
+        self.is_lost = False
+        self.deadlines = []
+        self.wake, wake_end = os.pipe()
+        for fd in (self.wake, wake_end):
+            os.set_blocking(fd, False)
+        _signal.signal(_signal.SIGCHLD, lambda _number, _frame: None)
+        _signal.set_wakeup_fd(wake_end, warn_on_full_buffer=False)
+
+    def serve(self):
+        self.start()
+        mayfly_wire.send(mayfly_wire.RELEASED, b"%.6f" % (time.monotonic() * 1000))
+        while True:
+            self.poll()
+
+    def start(self):
+        ours, theirs = mayfly_kernel.pair()
+        pid = os.fork()
+        if pid == 0:
+            os.close(ours)
+            for fd in (self.wake, self.channel):
+                if fd >= 0:
+                    try:
+                        os.close(fd)
+                    except OSError:
+                        pass
+            mayfly_kernel.run(theirs, self.task, self.settings, self.pristine, self.path)
+        try:
+            os.setpgid(pid, pid)
+        except OSError:
+            # Done by the kernel itself.
+            pass
+        os.close(theirs)
+        os.set_blocking(ours, False)
+        if self.channel >= 0:
+            os.close(self.channel)
+        self.kernel, self.channel = pid, ours
+        self.incoming, self.outgoing = bytearray(), bytearray()
+
+    def poll(self):
+        poller = select.poll()
+        poller.register(mayfly_wire.CONTROL_FD, select.POLLIN)
+        poller.register(self.wake, select.POLLIN)
+        poller.register(self.channel, select.POLLIN | (select.POLLOUT if self.outgoing else 0))
+        timeout = max(0, self.deadlines[0][0] - time.monotonic()) * 1000 if self.deadlines else None
+        ready = dict(poller.poll(timeout))
+        if self.channel in ready:
+            self.exchange(ready[self.channel])
+        if self.wake in ready:
+            self.reap()
+        if mayfly_wire.CONTROL_FD in ready:
+            self.ordered(*mayfly_wire.next_frame())
+        while self.deadlines and self.deadlines[0][0] <= time.monotonic():
+            self.deadlines.pop(0)[1]()
+
+    def ordered(self, kind, payload):
+        if kind == mayfly_wire.EXEC:
+            return self.begin(mayfly_json.loads(payload), payload)
+        if kind == mayfly_wire.INTERRUPT:
+            if self.exec and mayfly_json.loads(payload)["id"] == self.exec["id"]:
+                self.interrupt()
+            return None
+        if kind == mayfly_wire.FILE:
+            end = payload.index(b"\n")
+            return self.file(mayfly_json.loads(payload[:end]), memoryview(payload)[end + 1 :])
+        # The server is gone, or speaks another protocol.
+        self.kill_group(self.kernel, _signal.SIGKILL)
+        return os._exit(0 if kind is None else 1)
+
+    def begin(self, asked, payload):
+        if self.exec:
+            os._exit(1)
+        self.exec = asked
+        if "command" in asked:
+            return self.start_command(asked)
+        self.send_to_kernel(mayfly_wire.EXEC, payload)
+
+    def send_to_kernel(self, kind, payload):
+        self.outgoing += _struct.pack("<IB", len(payload) + 1, kind) + payload
+        self.flush_to_kernel()
+
+    def flush_to_kernel(self):
+        try:
+            while self.outgoing:
+                del self.outgoing[: os.write(self.channel, memoryview(self.outgoing)[:CHUNK_BYTES])]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.outgoing.clear()
+
+    def exchange(self, events):
+        if events & select.POLLOUT:
+            self.flush_to_kernel()
+        if events & (select.POLLIN | select.POLLHUP):
+            self.hear()
+
+    def hear(self):
+        """Reads what has come of the kernel's frames; a flood of it is its end."""
+        while True:
+            try:
+                chunk = os.read(self.channel, CHUNK_BYTES)
+            except BlockingIOError:
+                return
+            except OSError:
+                chunk = b""
+            if not chunk:
+                # Closed by its end, or by the kernel itself: then nothing could ever end an exec.
+                return self.replace(self.status_soon() or {"signal": "SIGKILL"})
+            self.incoming += chunk
+            if not self.take_frames():
+                return self.replace({"signal": "SIGKILL"})
+
+    def status_soon(self):
+        """The status of a kernel whose socket was closed, where it has ended."""
+        for _ in range(50):
+            try:
+                pid, status = os.waitpid(self.kernel, os.WNOHANG)
+            except ChildProcessError:
+                return None
+            if pid:
+                return _exit_of(status)
+            time.sleep(0.001)
+        return None
+
+    def take_frames(self):
+        """Passes complete frames on; False where they are no frames of a kernel."""
+        while len(self.incoming) >= 5:
+            length, kind = _struct.unpack_from("<IB", self.incoming)
+            if not 1 <= length <= KERNEL_FRAME_BYTES_MAX:
+                return False
+            if len(self.incoming) < length + 4:
+                return True
+            payload = bytes(memoryview(self.incoming)[5 : length + 4])
+            del self.incoming[: length + 4]
+            if not self.take_frame(kind, payload):
+                return False
+        return True
+
+    def take_frame(self, kind, payload):
+        if self.exec is None or self.command:
+            # Said between execs, by nobody that may speak then.
+            return True
+        if kind in (mayfly_wire.ARTIFACT, mayfly_wire.DISPLAY):
+            mayfly_wire.send(kind, payload)
+            return True
+        if kind != mayfly_wire.EXEC_END:
+            return False
+        try:
+            cut = payload.index(b"\n")
+            head = mayfly_json.loads(payload[:cut])
+            is_end = head.get("id") == self.exec["id"] and head.get("status") in STATUSES
+        except (ValueError, AttributeError, RecursionError):
+            return False
+        if is_end:
+            state = "lost" if self.is_lost else "kept"
+            self.is_lost = False
+            self.over(mayfly_json.dumps({**head, "state": state}).encode() + payload[cut:])
+        return True
+
+    def over(self, payload):
+        self.exec = None
+        self.command = None
+        self.deadlines.clear()
+        mayfly_wire.send(mayfly_wire.EXEC_END, payload)
+
+    def end(self, meta, **more):
+        head = {"protocol": 1, "id": self.exec["id"], "encoding": "json", "cpuTimeMs": 0, "executionMs": 0, **meta, **more}
+        self.over((mayfly_json.dumps(head) + "\n" + ("null" if head["status"] == "ok" else "")).encode())
+
+    def interrupt(self):
+        now = time.monotonic()
+        target = self.command[0] if self.command else self.kernel
+        if self.command:
+            self.kill_group(target, _signal.SIGINT)
+            stuck = lambda: self.kill_group(target, _signal.SIGKILL)
+        else:
+            self.kill(target, _signal.SIGINT)
+            stuck = lambda: self.replace({"signal": "SIGKILL"})
+            self.deadlines.append((now + GROUP_SECONDS, lambda: self.kill_group(target, _signal.SIGINT)))
+        self.deadlines.append((now + INTERRUPT_SECONDS_MAX, stuck))
+
+    def reap(self):
+        try:
+            os.read(self.wake, 4096)
+        except BlockingIOError:
+            pass
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if self.command and pid == self.command[0]:
+                self.command_ended(status)
+            elif pid == self.kernel:
+                self.kernel_ended(status)
+
+    def kernel_ended(self, status):
+        """What it said before it ended counts."""
+        channel = self.channel
+        if self.exec and not self.command:
+            self.hear_last()
+        if channel == self.channel:
+            self.replace(_exit_of(status), is_dead=True)
+
+    def hear_last(self):
+        try:
+            while chunk := os.read(self.channel, CHUNK_BYTES):
+                self.incoming += chunk
+        except OSError:
+            pass
+        self.take_frames()
+
+    def replace(self, ended, is_dead=False):
+        """Starts another kernel; an exec of the one before is over, and its state is lost."""
+        old = self.kernel
+        self.kill_group(old, _signal.SIGKILL)
+        if not is_dead:
+            self.kill(old, _signal.SIGKILL)
+            try:
+                os.waitpid(old, 0)
+            except ChildProcessError:
+                pass
+        self.start()
+        if self.exec and not self.command:
+            message = _why(ended)
+            self.end({"status": "error", **ended, "error": {"code": "EXIT", "message": message}}, state="lost")
+        else:
+            self.is_lost = True
+
+    def start_command(self, asked):
+        command = asked["command"]
+        words = ["/bin/sh", "-c", command] if isinstance(command, str) else [str(word) for word in command]
+        began = time.monotonic()
+        pid = os.fork()
+        if pid == 0:
+            _exec(words, self, asked)
+        self.command = (pid, began)
+
+    def command_ended(self, status):
+        _, began = self.command
+        took = (time.monotonic() - began) * 1000
+        ended = _exit_of(status)
+        if ended == {"exitCode": 0}:
+            return self.end({"status": "ok", **ended}, state="kept", executionMs=took)
+        error = {"code": "EXIT", "message": _why(ended)}
+        return self.end({"status": "error", **ended, "error": error}, state="kept", executionMs=took)
+
+    def kill(self, pid, number):
+        try:
+            os.kill(pid, number)
+        except OSError:
+            pass
+
+    def kill_group(self, pid, number):
+        try:
+            os.killpg(pid, number)
+        except OSError:
+            pass
+
+    def file(self, asked, data):
+        head, answer = {"protocol": 1, "id": asked["id"]}, b""
+        try:
+            place = _below(self.work, asked["path"])
+            if asked["op"] == "put":
+                _put(place, data)
+                head["size"] = len(data)
+            elif asked["op"] == "get":
+                answer = _get(place, asked["bytesMax"])
+                head["size"] = len(answer)
+            else:
+                head.update(_listed(self.work, place))
+        except (OSError, ValueError, RecursionError) as error:
+            head["error"] = _file_error(error, asked["path"])
+        mayfly_wire.send(mayfly_wire.FILED, (mayfly_json.dumps(head) + "\n").encode() + answer)
+
+
+def _exec(words, manager, asked):
+    """The forked child of a command; never returns."""
+    try:
+        os.setpgid(0, 0)
+        _signal.set_wakeup_fd(-1)
+        for number in (_signal.SIGCHLD, _signal.SIGINT):
+            _signal.signal(number, _signal.SIG_DFL)
+        os.chdir(manager.work)
+        mayfly_ground.renew_input(asked, manager.settings)
+        os.execvpe(words[0], words, {**os.environ, **(asked.get("execEnv") or {})})
+    except BaseException as error:
+        os.write(2, f"{words[0] if words else ''}: {getattr(error, 'strerror', None) or error}\n".encode())
+    os._exit(127)
+
+
+def _exit_of(status):
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        try:
+            return {"signal": signal.Signals(number).name}
+        except ValueError:
+            return {"signal": f"SIG{number}"}
+    return {"exitCode": os.WEXITSTATUS(status)}
+
+
+def _why(ended):
+    if "signal" in ended:
+        return f"The program was ended by {ended['signal']}"
+    return f"The program exited with {ended['exitCode']}"
+
+
+def _below(work, path):
+    place = os.path.normpath(os.path.join(work, path))
+    if place != work and not place.startswith(work + "/"):
+        raise ValueError(f'Cannot reach "{path}": it is not below the working folder')
+    return place
+
+
+def _put(place, data):
+    """Written beside it and renamed: a reader finds the old file or the new one."""
+    folder = os.path.dirname(place)
+    os.makedirs(folder, exist_ok=True)
+    beside = os.path.join(folder, f".mayfly-put-{os.getpid()}")
+    try:
+        fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        try:
+            while data:
+                data = data[os.write(fd, data) :]
+        finally:
+            os.close(fd)
+        os.rename(beside, place)
+    except OSError:
+        try:
+            os.unlink(beside)
+        except OSError:
+            pass
+        raise
+
+
+def _get(place, bytes_max):
+    fd = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        facts = os.fstat(fd)
+        if not stat.S_ISREG(facts.st_mode):
+            raise ValueError("it is no plain file")
+        if facts.st_size > bytes_max:
+            raise OSError(errno.EFBIG, f"it has {facts.st_size} bytes, of at most {bytes_max}")
+        chunks, at = [], 0
+        while at < facts.st_size and (chunk := os.pread(fd, facts.st_size - at, at)):
+            chunks.append(chunk)
+            at += len(chunk)
+        return b"".join(chunks)
+    finally:
+        os.close(fd)
+
+
+def _listed(work, place):
+    entries, folders = [], [(place, 0)]
+    while folders:
+        folder, depth = folders.pop(0)
+        for entry in sorted(os.scandir(folder), key=lambda one: one.name):
+            if entry.name.startswith(".mayfly-"):
+                continue
+            if len(entries) == ENTRIES_MAX:
+                return {"entries": entries, "truncated": True}
+            facts = entry.stat(follow_symlinks=False)
+            kind = _kind_of(facts.st_mode)
+            name = os.path.relpath(entry.path, work).encode("utf8", "replace").decode()
+            size = facts.st_size if kind == "file" else 0
+            entries.append({"path": name, "type": kind, "size": size, "modifiedMs": facts.st_mtime_ns // 1_000_000})
+            if kind == "folder" and depth < DEPTH_MAX:
+                folders.append((entry.path, depth + 1))
+    return {"entries": entries}
+
+
+def _kind_of(mode):
+    if stat.S_ISREG(mode):
+        return "file"
+    if stat.S_ISDIR(mode):
+        return "folder"
+    return "link" if stat.S_ISLNK(mode) else "other"
+
+
+CODES = {errno.ENOENT: "NOT_FOUND", errno.EFBIG: "TOO_LARGE", errno.ENOSPC: "DISK", errno.EDQUOT: "DISK"}
+
+
+def _file_error(error, path):
+    if not isinstance(error, OSError):
+        return {"code": "INVALID", "message": str(error)[:500]}
+    return {"code": CODES.get(error.errno, "INVALID"), "message": f'Cannot reach "{path[:200]}": {error.strerror}'}

@@ -113,7 +113,7 @@ const noLongerLife: Rule = (written) => {
   return life <= timeout ? undefined : `a life longer than the default, ${timeout} ms`
 }
 
-const { limits, ceilings, cache, server, sessions, anomalies } = defaults
+const { limits, ceilings, cache, server, sessions, sandboxes, anomalies } = defaults
 const boundLimits = { timeout: duration, memory: size, disk: size, output: size } as const
 
 /** Keys below a path that grant nothing, whatever their value. */
@@ -216,6 +216,10 @@ export const looseningRules: Readonly<Record<string, Rule>> = {
   'sessions.anonymous': only(false),
   'sessions.concurrency': count(sessions.concurrency),
   'sessions.per_minute': count(sessions.per_minute),
+
+  'sandboxes.timeout': duration(sandboxes.timeout),
+  'sandboxes.lifetime': duration(sandboxes.lifetime),
+  'sandboxes.idle': duration(sandboxes.idle),
 
   'telemetry.endpoint': gives('an address that is told of what runs'),
   'telemetry.service_name': harmless,

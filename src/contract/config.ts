@@ -509,6 +509,14 @@ const sessions = z.strictObject({
   per_minute: whole(1, 100_000).default(60).describe('Jobs a minute of one visitor'),
 })
 
+const sandboxes = z.strictObject({
+  timeout: life
+    .prefault('5m')
+    .describe('Time until a session ends, unless its owner asks for another or renews it'),
+  lifetime: life.prefault('1h').describe('Longest life of a session, renewals included'),
+  idle: life.prefault('30m').describe('Time without an exec after which a session ends'),
+})
+
 const telemetry = z.strictObject({
   endpoint: httpUrl
     .optional()
@@ -687,6 +695,7 @@ export const configSchema = z.strictObject({
   cache: cache.prefault({}).describe('Cache of outcomes of idempotent jobs'),
   server: server.prefault({}).describe('The HTTP server'),
   sessions: sessions.prefault({}).describe("The page's session tokens"),
+  sandboxes: sandboxes.prefault({}).describe('Sessions: sandboxes that stay open for their owner'),
   telemetry: telemetry.prefault({}).describe('OpenTelemetry'),
   rules: z
     .array(rule)

@@ -232,6 +232,11 @@ export const origins = [
 ] as const
 export type Origin = (typeof origins)[number]
 
+/** `open`: a life that takes execs; `exec`: a cell or a command in the life of that id. */
+export type SessionJob =
+  | { readonly kind: 'open' }
+  | { readonly kind: 'exec'; readonly of: string; readonly command?: string | readonly string[] }
+
 /**
  * A request to run code, with its principal; created at an entry point, immutable in the pipeline.
  */
@@ -247,6 +252,8 @@ export interface Job {
   readonly capability?: string
   /** Zones are analysed whatever its schedule says; the owner's name of the instance, if any, has a history. */
   readonly zones?: { readonly instance?: string }
+  /** A session that is opened, or one exec of it. */
+  readonly session?: SessionJob
   /** Time of acceptance, on the Clock. */
   readonly at: number
   readonly asked: JobAsked & { readonly code: string }

@@ -4,6 +4,7 @@ import { explained } from './profile.ts'
 import { timelineEntry } from './event.ts'
 import { ranFunctionSchema, zonesMadeSchema } from './zones.ts'
 import { outcomeError } from './outcome-error.ts'
+import { sessionStates } from './exec.ts'
 
 /**
  * Job statuses with the exit code of `mayfly run`. 2 is a usage error, which never becomes a job.
@@ -123,6 +124,26 @@ export const pending = z
 
 export const leftOut = z.object({ path: z.string(), because: z.string() }).readonly()
 
+/** Session of an exec. */
+export const execSession = z
+  .object({
+    id: z.string(),
+    state: z
+      .enum(sessionStates)
+      .describe('`lost`: the interpreter was started anew, without its variables'),
+    ended: z.boolean().describe('the session ended with this exec'),
+    between: z
+      .object({
+        stdout: z.string(),
+        stderr: z.string(),
+        truncated: z.object({ stdout: z.boolean(), stderr: z.boolean() }).readonly(),
+      })
+      .readonly()
+      .optional()
+      .describe('output of background work since the exec before, if there was any'),
+  })
+  .readonly()
+
 export const outcomeSchema = z
   .object({
     id: z.string(),
@@ -166,6 +187,7 @@ export const outcomeSchema = z
       .record(z.string(), z.string())
       .optional()
       .describe('mechanism that enforces each limit here: `cgroup`, `rlimit`, `watch`, or `none`'),
+    session: execSession.optional().describe('for an exec of a session'),
     cachedFrom: cachedFrom
       .optional()
       .describe('with metrics.cache "hit": id of the execution that this outcome comes from'),

@@ -130,6 +130,8 @@ export type LifeResult = { readonly status: Status } & Partial<Omit<GatedOutput,
     /** `hit`: served from the result cache; `miss`: stored in it from now on. */
     readonly cache?: 'hit' | 'miss'
     readonly cachedFrom?: CachedFrom
+    /** Session of an exec, and whether the state of its interpreter was kept. */
+    readonly session?: Outcome['session']
   }
 
 /** Caller that waits for an outcome and may cancel. */

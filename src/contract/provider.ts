@@ -12,6 +12,7 @@ import type {
 import type { OutcomeError } from './outcome-error.ts'
 import type { Profile } from './profile.ts'
 import type { Stdin } from './surroundings.ts'
+import type { ExecTask, SessionFiles, SessionState } from './exec.ts'
 import type { Strength, TierName } from './tier.ts'
 import type { ProgramZoneAbout, ZoneSplit } from './zones.ts'
 
@@ -46,6 +47,8 @@ export type Ability =
   | 'stdin'
   /** Runs one code with several inputs and reports each end separately. */
   | 'batch'
+  /** Stays open and takes one exec after another. */
+  | 'session'
   /** Reports which functions ran: for JavaScript, and for whole programs. */
   | 'trace'
   | 'program-trace'
@@ -123,6 +126,8 @@ export interface Sandbox extends AsyncDisposable {
   run(task: Task, io: TaskIo): Promise<TaskEnd>
   /** Resolves when the stricter controls hold. Throws CONFLICT for anything looser. */
   tighten(to: Controls, zone?: string): Promise<Enforced>
+  /** Takes execs while its `run` goes on, where the wall can; for a task with `session`. */
+  readonly session?: SandboxSession | undefined
   /** Subscribes to its zones, if it has any; called before `run`. */
   listen?(listener: ZoneListener): void
   /** Ends a zone for good, if the provider has zones. */
@@ -207,6 +212,8 @@ export interface Task {
   readonly split?: ZoneSplit
   /** Requests a report of the functions that ran. */
   readonly trace?: boolean
+  /** The sandbox stays open for execs; the code is empty. */
+  readonly session?: boolean
 }
 
 /**
@@ -284,6 +291,30 @@ export interface TaskEnd {
   readonly ran?: readonly RanFunction[]
   /** Every egress attempt, if it had an egress path. */
   readonly network?: readonly NetworkAttempt[]
+}
+
+/** End of one exec of a session. */
+export interface ExecEnd {
+  readonly end: TaskEnd
+  readonly state: SessionState
+  /** The sandbox ended under it. */
+  readonly ended: boolean
+  /** Milliseconds from the exec to its end. */
+  readonly executionTime: number
+}
+
+/** A sandbox that takes one exec after another while its `run` goes on. */
+export interface SandboxSession {
+  /** Resolves when the interpreter waits for its first exec; never, if the sandbox ends before. */
+  readonly ready: Promise<void>
+  /**
+   * Runs one exec to its end, which also reports errors of its code, its timeout, and the end of the sandbox under it.
+   * Throws MayflyError BUSY during another, SESSION_ENDED after the end of the sandbox.
+   */
+  exec(task: ExecTask): Promise<ExecEnd>
+  readonly files: SessionFiles
+  /** Ends the session well: `run` resolves with status `ok`. Idempotent. */
+  close(): Promise<void>
 }
 
 /** Result of tightening, read back from the wall. */

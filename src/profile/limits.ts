@@ -24,11 +24,17 @@ export function limitsFor(
     lifeMs,
     because,
     terms,
-  }: Pick<ChosenSchedule, 'lifeMs' | 'because'> & { readonly terms?: CapabilityTerms | undefined },
+    isSession = false,
+  }: Pick<ChosenSchedule, 'lifeMs' | 'because'> & {
+    readonly terms?: CapabilityTerms | undefined
+    /** A session: its life is bounded as such, and each of its execs by the timeout. */
+    readonly isSession?: boolean
+  },
 ): { readonly limits: ProfileLimits; readonly explain: readonly FieldReason[] } {
   const life = lifeMs === undefined ? undefined : { value: lifeMs, because }
   const rows = [
     ...askable.map((name) => {
+      if (name === 'timeout' && isSession) return { name, ...sessionLife(life, config) }
       const unasked = (name === 'timeout' && life) || own(name, config)
       return { name, ...bounded(name, { asked, unasked, terms }, config, tenant) }
     }),
@@ -38,6 +44,12 @@ export function limitsFor(
     limits: Object.fromEntries(rows.map(({ name, value }) => [name, value])) as ProfileLimits,
     explain: rows.map(({ name, value, because }) => ({ field: `limits.${name}`, value, because })),
   }
+}
+
+/** As long as its schedule, and no longer than a session may live. */
+function sessionLife(life: Bounded | undefined, { sandboxes }: Config): Bounded {
+  const longest = { value: sandboxes.lifetime, because: 'sandboxes.lifetime' }
+  return life && life.value < longest.value ? life : longest
 }
 
 interface Bounded {

@@ -115,7 +115,8 @@ function chosenWall(job: Job, verdict: Verdict, { config, facts, raised }: PlanC
   const tenant = tenantOf(config, job.tenant)
   const chosen = chooseSchedule(job, config)
   const terms = capabilityTermsFor(job, config)
-  const asAsked = limitsFor(asked.limits, config, tenant, { ...chosen, terms })
+  const isSession = job.session?.kind === 'open'
+  const asAsked = limitsFor(asked.limits, config, tenant, { ...chosen, terms, isSession })
   const {
     limits,
     io,
@@ -158,7 +159,7 @@ function tenantOf({ tenants }: Config, name: string): Tenant {
 
 /** Abilities the wall needs beside running the language. */
 function abilitiesFor(
-  { asked, packages = [] }: Job,
+  { asked, packages = [], session }: Job,
   { language }: Pick<Verdict, 'language'>,
   { network, files }: Pick<Controls, 'network' | 'files'>,
 ): readonly Ability[] {
@@ -172,6 +173,7 @@ function abilitiesFor(
     ...(asked.files.length > 0 ? (['files'] as const) : []),
     ...(packages.length > 0 ? ([isInRealm ? 'realm-packages' : 'packages'] as const) : []),
     ...(asked.calls ? (['batch'] as const) : []),
+    ...(session?.kind === 'open' ? (['session'] as const) : []),
     ...(asked.trace ? ([isInRealm ? 'trace' : 'program-trace'] as const) : []),
   ]
 }

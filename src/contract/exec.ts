@@ -1,0 +1,52 @@
+import type { Stdin } from './surroundings.ts'
+
+/** Exec of a session as it crosses the wall: bytes, names and limits. Exactly one of `code` and `command` is given. */
+export interface ExecTask {
+  /** A cell: it runs in the session's interpreter, and the value of its last expression is the result. */
+  readonly code?: string
+  /** For ts and node: the code has types that the wall has to erase. */
+  readonly typed?: boolean
+  /** A program beside the interpreter: words, or a line for `sh -c`. */
+  readonly command?: string | readonly string[]
+  readonly inputText?: string
+  readonly stdin?: Stdin
+  /** Environment variables, set from this exec on. */
+  readonly execEnv?: Readonly<Record<string, string>>
+  /** Milliseconds until it is interrupted. */
+  readonly timeoutMs: number
+  /** Bytes of each of its output streams. */
+  readonly outputBytesMax: number
+  readonly resultBytesMax: number
+  readonly artifactBytesMax: number
+}
+
+/** `lost`: the interpreter was started anew, and variables and imports are gone. */
+export const sessionStates = ['kept', 'lost'] as const
+export type SessionState = (typeof sessionStates)[number]
+
+export const sessionEntryTypes = ['file', 'folder', 'link', 'other'] as const
+
+/** An entry below the working folder of a session, as its guest reports it. */
+export interface SessionEntry {
+  readonly path: string
+  readonly type: (typeof sessionEntryTypes)[number]
+  /** Bytes; 0 for all but files. */
+  readonly size: number
+  /** Milliseconds since 1970. */
+  readonly modifiedMs: number
+}
+
+export interface SessionListing {
+  readonly entries: readonly SessionEntry[]
+  /** There are more than the guest lists. */
+  readonly truncated: boolean
+}
+
+/** Files below the working folder of a live sandbox; paths are relative to it. */
+export interface SessionFiles {
+  /** Creates parent folders, and replaces a file. Throws MayflyError INVALID, LIMIT or STATE. */
+  put(path: string, bytes: Uint8Array): Promise<void>
+  /** Throws MayflyError NOT_FOUND, INVALID for anything but a plain file, and LIMIT above `bytesMax`. */
+  get(path: string, bytesMax: number): Promise<Uint8Array>
+  list(path: string): Promise<SessionListing>
+}

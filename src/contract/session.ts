@@ -1,0 +1,148 @@
+import * as z from 'zod'
+import type { TimelineEntry } from './event.ts'
+import { sessionEntryTypes, type SessionFiles } from './exec.ts'
+import { jobRequest, language, limits, type Job, type Language } from './job.ts'
+import type { Outcome } from './outcome.ts'
+import type { OutputListener } from './pipeline.ts'
+import type { Profile } from './profile.ts'
+import { argsAsked, envAsked } from './surroundings.ts'
+import { duration } from './units.ts'
+
+/** Languages whose interpreter can stay open. */
+export const sessionLanguages = [
+  'python',
+  'node',
+  'sh',
+  'bash',
+] as const satisfies readonly Language[]
+export type SessionLanguage = (typeof sessionLanguages)[number]
+
+const lasting = duration.refine((ms) => ms >= 1, 'expected at least 1 ms')
+
+/** The body of `POST /v1/sandboxes`, and the argument of `mayfly.open`: the fields of a job without its code. */
+export const sessionRequest = jobRequest
+  .unwrap()
+  .pick({
+    files: true,
+    args: true,
+    env: true,
+    tier: true,
+    floor: true,
+    provider: true,
+    schedule: true,
+    limits: true,
+    network: true,
+    capabilities: true,
+    capture: true,
+    labels: true,
+  })
+  .extend({
+    language: language.default('python'),
+    envs: envAsked.optional().describe('the same as env'),
+    timeout: lasting.optional().describe('time until it ends; POST …/timeout renews it'),
+    idle: lasting.optional().describe('time without an exec after which it ends'),
+  })
+  .readonly()
+
+/** The body of `POST /v1/sandboxes/{id}/run`, and the argument of `box.run`. */
+export const execRequest = jobRequest
+  .unwrap()
+  .pick({
+    input: true,
+    env: true,
+    stdin: true,
+    output: true,
+    artifacts: true,
+    labels: true,
+    signature: true,
+    publicKey: true,
+  })
+  .extend({
+    code: z
+      .string()
+      .max(32 * 2 ** 20)
+      .optional()
+      .describe('a cell: the value of its last expression is the result'),
+    command: z
+      .union([z.string().min(1).max(131_072), argsAsked.refine((words) => words.length > 0)])
+      .optional()
+      .describe('a program beside the interpreter: words, or a line for sh'),
+    limits: limits
+      .unwrap()
+      .pick({ timeout: true, output: true, artifacts: true })
+      .readonly()
+      .default({}),
+  })
+  .readonly()
+
+export const timeoutRequest = z.strictObject({ timeout: lasting }).readonly()
+
+export type SessionRequest = z.input<typeof sessionRequest>
+export type SessionAsked = z.output<typeof sessionRequest>
+export type RunRequest = z.input<typeof execRequest>
+export type ExecAsked = z.output<typeof execRequest>
+
+export interface ExecCaller {
+  readonly tap?: OutputListener | undefined
+  readonly on?: ((entry: TimelineEntry) => void) | undefined
+}
+
+/** An open session, for its one owner. */
+export interface Session {
+  readonly id: string
+  readonly profile: Profile
+  readonly provider: string
+  readonly isBusy: boolean
+  /**
+   * Runs one exec; resolves to its outcome, whatever its status. Throws MayflyError BUSY during another, SESSION_ENDED
+   * after the end, STATE if it cannot be recorded.
+   */
+  exec(job: Job, caller?: ExecCaller): Promise<Outcome>
+  readonly files: SessionFiles
+  /** Resolves to the outcome of the whole life, however it ends. */
+  readonly ended: Promise<Outcome>
+  /** Ends it; resolves to the outcome of the whole life. Idempotent. */
+  close(): Promise<Outcome>
+}
+
+/** A session, or the outcome of a life that ended before it took an exec. */
+export type OpenedSession =
+  | { readonly kind: 'open'; readonly session: Session }
+  | { readonly kind: 'ended'; readonly outcome: Outcome }
+
+/** Line of a session: `POST /v1/sandboxes`, and what `mayfly.open` gives. */
+export const sessionRow = z
+  .object({
+    id: z.string(),
+    language: z.enum(sessionLanguages),
+    tier: z.string(),
+    provider: z.string(),
+    createdAt: z.string().describe('as ISO 8601'),
+    expiresAt: z.string().describe('as ISO 8601; renewable'),
+    labels: z.record(z.string(), z.string()),
+    execs: z.number().int().describe('execs so far'),
+    busy: z.boolean(),
+  })
+  .readonly()
+export type SessionRow = z.infer<typeof sessionRow>
+
+/** Answers about files of a session, and about sessions that were ended by label. */
+export const sessionListing = z
+  .object({
+    entries: z
+      .array(
+        z.object({
+          path: z.string(),
+          type: z.enum(sessionEntryTypes),
+          size: z.number().int(),
+          modifiedMs: z.number().int().describe('milliseconds since 1970'),
+        }),
+      )
+      .readonly(),
+    truncated: z.boolean().describe('there are more entries than are listed'),
+  })
+  .readonly()
+export const sessionFile = z.object({ path: z.string(), size: z.number().int() }).readonly()
+export const sessionsEnded = z
+  .object({ items: z.array(z.object({ id: z.string(), status: z.string() })) })
+  .readonly()

@@ -7,6 +7,7 @@ import type {
   KillCause,
   Receipt,
   Sandbox,
+  SandboxSession,
   Task,
   TaskEnd,
   TaskIo,
@@ -32,7 +33,7 @@ import { hasSentinel } from './sentinel-calls.ts'
  * Relies on: the frames of `wire.ts`, each read as hostile input. A guest that sends what its runner never sends is
  * killed, and its job ends PROTOCOL.
  *
- * Not handled: a second task. A sandbox is used once.
+ * Not handled: a second task. A sandbox is used once; one task may be a session, whose execs are its guest's.
  */
 export class FramedSandbox implements Sandbox {
   readonly id: string
@@ -44,6 +45,7 @@ export class FramedSandbox implements Sandbox {
   readonly hold?: () => Promise<void>
   readonly listen?: (listener: ZoneListener) => void
   readonly endZone?: (zone: string) => Promise<void>
+  readonly session: SandboxSession | undefined
   receipt: Receipt | undefined
   readonly #life: GuestLife
   readonly #guest: GuestParts
@@ -59,8 +61,9 @@ export class FramedSandbox implements Sandbox {
     this.pool = parts.pool
     this.#life = new GuestLife(parts)
     this.#guest = kind(this.#life)
-    const { tightens, held, ownsWall, memory, zones } = this.#guest
+    const { tightens, held, ownsWall, memory, zones, session } = this.#guest
     this.tightens = tightens
+    this.session = session
     if (held) this.held = held
     if (ownsWall) this.#pause = pauseOf(this.#life)
     if (memory && this.#pause) this.hold = holdOf(this.#life, this.#pause)

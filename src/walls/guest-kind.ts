@@ -1,5 +1,5 @@
 import type { Control, Controls } from '../contract/controls.ts'
-import type { Receipt, Task, TaskIo, ZoneListener } from '../contract/provider.ts'
+import type { Receipt, SandboxSession, Task, TaskIo, ZoneListener } from '../contract/provider.ts'
 import type { Frame } from '../lib/frames.ts'
 import type { GuestLife } from './guest-life.ts'
 import type { HandleEnd } from './handle.ts'
@@ -22,6 +22,7 @@ export interface GuestParts {
   /** Memory copies, for a wall that can be frozen and read. */
   readonly memory?: MemoryCopies
   readonly zones?: GuestZones
+  readonly session?: SandboxSession
   /** Kills the wall, or returns it to the pool. */
   destroy(): Promise<Freed>
 }

@@ -15,11 +15,13 @@ export class ProgramStream {
   #resting: NodeJS.Timeout | undefined
   /** True while the end is awaited: the remaining output is no flood. */
   #isEnding = false
+  #bytesMax: number
   #isGivenUp = false
 
   constructor(options: StreamOptions) {
     this.#options = options
     const { socket } = options
+    this.#bytesMax = options.bytesMax
     socket.on('error', () => socket.destroy())
     socket.on('data', (data: Buffer) => this.#read(data))
     this.over = new Promise((resolve) => {
@@ -47,6 +49,13 @@ export class ProgramStream {
     await Promise.race([this.#holding, this.#givenUp.promise])
   }
 
+  /** Begins to count anew, for the next exec of a session. */
+  renew(bytesMax: number): void {
+    this.#bytesMax = bytesMax
+    this.#bytes = 0
+    this.#isEnding = false
+  }
+
   /** Stops waiting for the reader. */
   giveUp(): void {
     this.#isGivenUp = true
@@ -64,7 +73,8 @@ export class ProgramStream {
   }
 
   #read(data: Buffer): void {
-    const { bytesMax, flooded } = this.#options
+    const { flooded } = this.#options
+    const bytesMax = this.#bytesMax
     const before = this.#bytes
     this.#bytes += data.length
     if (this.#bytes > bytesMax + BEYOND_BYTES_MAX) flooded()

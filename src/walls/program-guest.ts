@@ -15,6 +15,7 @@ import type { HandleEnd } from './handle.ts'
 import { MemoryCopies } from './memory-capture.ts'
 import { deadlineOf } from './program-claim.ts'
 import { ProgramOutput } from './program-output.ts'
+import { ProgramSession } from './program-session.ts'
 import { isLargeInput, isSentAhead, piecesOf } from './send-ahead.ts'
 import { closableBy, hasSentinel, heldByCalls, reportCalls } from './sentinel-calls.ts'
 import { wallZones } from './wall-zones.ts'
@@ -53,6 +54,7 @@ export function programGuest(options: ProgramOptions): GuestKind {
     const egress = new ListenerEgress(life, options)
     const files = new GuestFiles(profile.limits.artifacts, options.artifactCap ?? artifactCap)
     const output = new ProgramOutput(life, files)
+    const session = new ProgramSession(life, output, options.artifactCap ?? artifactCap)
     life.hooks = { beforeKill: () => output.beforeKill(), cutOff: () => files.discard() }
     return {
       tightens: [...tightenedAlways, ...closableBy(wall.wall.calls)],
@@ -60,7 +62,8 @@ export function programGuest(options: ProgramOptions): GuestKind {
       ownsWall: true,
       egress,
       output,
-      frames: new ProgramFrames(life, files, output),
+      frames: new ProgramFrames(life, files, output, session),
+      session,
       calls: sentinelCalls(life),
       memory: new MemoryCopies(),
       zones: wallZones(life),
@@ -73,6 +76,7 @@ class ProgramFrames implements GuestFrames {
   readonly #life: GuestLife
   readonly #files: GuestFiles
   readonly #output: ProgramOutput
+  readonly #session: ProgramSession
   #calls: ReturnType<typeof reportCalls> | undefined
   /** The end frame has been read, and the output before it is being drained. */
   #hasSaid = false
@@ -80,10 +84,11 @@ class ProgramFrames implements GuestFrames {
   #sentAt = -Infinity
   #isReleased = false
 
-  constructor(life: GuestLife, files: GuestFiles, output: ProgramOutput) {
+  constructor(life: GuestLife, files: GuestFiles, output: ProgramOutput, session: ProgramSession) {
     this.#life = life
     this.#files = files
     this.#output = output
+    this.#session = session
   }
 
   /** Sends the job. Subscribes to the sentinel first: its reports may arrive before the frame of the release. */
@@ -100,6 +105,7 @@ class ProgramFrames implements GuestFrames {
   hear(frame: Frame): void {
     const life = this.#life
     if (life.isEnded || this.#hasSaid) return
+    if (life.task?.session && this.#isReleased) return this.#session.hear(frame)
     switch (frame.kind) {
       case kind.released:
         return this.#release(frame.payload)
@@ -127,6 +133,7 @@ class ProgramFrames implements GuestFrames {
     life.sample()
     this.#calls?.released(at.data)
     life.io?.released()
+    if (life.task?.session) this.#session.begin()
   }
 
   #keep(refused: TaskEnd | string | undefined): void {
@@ -243,5 +250,6 @@ function carried(task: Task, profile: Profile) {
     processes: controls.processes,
     network: grantsNetwork(controls.network),
     ...(capture && { stays: true }),
+    ...(task.session && { session: true }),
   }
 }

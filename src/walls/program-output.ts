@@ -15,6 +15,8 @@ export class ProgramOutput implements GuestOutput {
   readonly #life: GuestLife
   readonly #files: GuestFiles
   #streams: readonly ProgramStream[] = []
+  /** A session interrupts the exec that floods it. */
+  flooded = (): void => this.#life.kill({ status: 'limit', code: 'OUTPUT' })
 
   constructor(life: GuestLife, files: GuestFiles) {
     this.#life = life
@@ -29,12 +31,16 @@ export class ProgramOutput implements GuestOutput {
   begin(io: TaskIo): void {
     const { wall, profile } = this.#life.parts
     const { stdout, stderr } = wall.streams!
-    const flooded = () => this.#life.kill({ status: 'limit', code: 'OUTPUT' })
-    const options = { bytesMax: profile.limits.output, flooded }
+    const options = { bytesMax: profile.limits.output, flooded: () => this.flooded() }
     this.#streams = [
       readStream({ ...options, socket: stdout, take: (chunk) => io.stdout(chunk) }),
       readStream({ ...options, socket: stderr, take: (chunk) => io.stderr(chunk) }),
     ]
+  }
+
+  /** Begins to count anew. */
+  renew(bytesMax: number): void {
+    for (const stream of this.#streams) stream.renew(bytesMax)
   }
 
   /** No delay of a kill: earlier output is in the sockets and is read after the end. */

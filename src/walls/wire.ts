@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { sessionEntryTypes } from '../contract/exec.ts'
 import { tryParseJson } from '../lib/parse-json.ts'
 
 /**
@@ -15,6 +16,12 @@ export const kind = {
   probe: 3,
   /** To a program: a piece of a large file, before `run`. */
   ahead: 4,
+  /** To a session: the next exec. */
+  exec: 5,
+  /** To a session: interrupt the exec of this id. */
+  interrupt: 6,
+  /** To a session: put, get or list files. */
+  file: 7,
   /** User code is about to run. */
   released: 10,
   stdout: 11,
@@ -28,6 +35,10 @@ export const kind = {
   /** End of a call of a batch. */
   answered: 18,
   display: 19,
+  /** End of an exec of a session. */
+  execEnd: 20,
+  /** Answer to `file`. */
+  filed: 21,
 } as const
 
 /** Name, message and stack of an error together; the guest cuts them as well. */
@@ -99,6 +110,35 @@ export const programEndSchema = endBase.extend({
     .array(z.object({ path, because: z.string().max(200) }))
     .max(LEFT_OUT_MAX)
     .optional(),
+})
+
+/** Head of an `execEnd`; the result's text follows. */
+export const execEndSchema = programEndSchema.omit({ exits: true }).extend({
+  id: z.string().max(64),
+  status: z.enum(['ok', 'error']),
+  state: z.enum(['kept', 'lost']),
+})
+
+export const fileErrors = ['NOT_FOUND', 'INVALID', 'TOO_LARGE', 'DISK'] as const
+const ENTRIES_MAX = 1000
+
+/** Head of a `filed`; the bytes of a `get` follow. */
+export const filedSchema = z.object({
+  protocol: z.literal(1),
+  id: z.string().max(64),
+  error: z.object({ code: z.enum(fileErrors), message: z.string().max(1024) }).optional(),
+  entries: z
+    .array(
+      z.object({
+        path,
+        type: z.enum(sessionEntryTypes),
+        size: count,
+        modifiedMs: z.number().int(),
+      }),
+    )
+    .max(ENTRIES_MAX)
+    .optional(),
+  truncated: z.boolean().optional(),
 })
 
 const answeredParts = { protocol: true, encoding: true, error: true, executionMs: true } as const

@@ -39,6 +39,7 @@ const can = [
   'artifacts',
   'stdin',
   'batch',
+  'session',
   'freeze',
   'packages',
   'capture-memory',

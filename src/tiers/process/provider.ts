@@ -50,6 +50,7 @@ const can = [
   'artifacts',
   'stdin',
   'batch',
+  'session',
   'trace',
   'freeze',
   'program-zones',

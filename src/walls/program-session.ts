@@ -1,0 +1,303 @@
+import { randomUUID } from 'node:crypto'
+import { MayflyError } from '../contract/error.ts'
+import type { ExecTask, SessionFiles, SessionListing } from '../contract/exec.ts'
+import type { ExecEnd, SandboxSession, TaskEnd } from '../contract/provider.ts'
+import { sampleEveryMs } from '../contract/warden.ts'
+import type { Frame } from '../lib/frames.ts'
+import type { ArtifactCap } from './artifact-cap.ts'
+import { GuestFiles } from './guest-files.ts'
+import type { GuestLife } from './guest-life.ts'
+import type { ProgramOutput } from './program-output.ts'
+import { execEndSchema, filedSchema, headed, kind, withoutAbsent } from './wire.ts'
+
+/** Time for an interrupted exec to end, with a second for its kernel to answer and the start of another one. */
+const INTERRUPTED_MS_MAX = 10_000
+/** Time for the guest's manager, which runs no user code, to answer for a file. */
+const FILE_MS_MAX = 30_000
+
+/** The exec that runs, as its frames come in. */
+interface RunningExec {
+  readonly id: string
+  readonly task: ExecTask
+  readonly files: GuestFiles
+  readonly startedAt: number
+  /** CPU time of the wall before it, in milliseconds; undefined until the warden has answered. */
+  readonly cpuBefore: Promise<number | undefined>
+  /** Attempts of the wall to reach the network before it. */
+  readonly attempts: number
+  readonly ended: PromiseWithResolvers<ExecEnd>
+  /** Why it was interrupted. */
+  cause: 'timeout' | 'flood' | undefined
+  timer: NodeJS.Timeout | undefined
+}
+
+interface PendingFile {
+  readonly resolve: (answer: FileAnswer) => void
+  readonly reject: (error: Error) => void
+}
+type FileAnswer = NonNullable<ReturnType<typeof headed<FiledHead>>>
+type FiledHead = ReturnType<typeof filedSchema.parse>
+type FileRequest = { readonly op: 'put' | 'get' | 'list'; readonly path: string; bytesMax?: number }
+
+/**
+ * Execs of a session behind a wall of programs.
+ *
+ * Problem: execs share one guest, one pair of output streams and one control socket, and code of an earlier exec may
+ * still run, print, and send whatever it can during a later one.
+ *
+ * Mechanism: at most one exec runs. Each has a random id that the guest learns with it, a timer of this process, and
+ * counts of its own; frames of another id, or between execs, end the sandbox. Output is an exec's if it is read between
+ * its start and its end; at the end the streams are read until nothing written before is left. Time and CPU time are
+ * those of this side of the wall.
+ *
+ * Not handled: background code of an earlier exec that prints while a later one runs. Both belong to one owner.
+ */
+export class ProgramSession implements SandboxSession {
+  readonly files: SessionFiles
+  readonly #life: GuestLife
+  readonly #output: ProgramOutput
+  readonly #cap: ArtifactCap
+  readonly #ready = Promise.withResolvers<void>()
+  readonly #filing = new Map<string, PendingFile>()
+  #exec: RunningExec | undefined
+
+  constructor(life: GuestLife, output: ProgramOutput, cap: ArtifactCap) {
+    this.#life = life
+    this.#output = output
+    this.#cap = cap
+    this.files = {
+      put: async (path, bytes) => void (await this.#file({ op: 'put', path }, bytes)),
+      get: async (path, bytesMax) =>
+        new Uint8Array((await this.#file({ op: 'get', path, bytesMax })).rest),
+      list: async (path) => listingOf(await this.#file({ op: 'list', path })),
+    }
+  }
+
+  get ready(): Promise<void> {
+    return this.#ready.promise
+  }
+
+  /** Subscribes to the end of the sandbox, which ends whatever is pending. */
+  begin(): void {
+    this.#output.flooded = () => this.#flooded()
+    this.#output.renew(Infinity)
+    void this.#life.end.promise.then((end) => this.#lost(end))
+    this.#ready.resolve()
+  }
+
+  async exec(task: ExecTask): Promise<ExecEnd> {
+    this.#mustLive()
+    if (this.#exec)
+      throw new MayflyError('BUSY', 'Cannot run this now: the session runs another exec')
+    const exec = this.#start(task)
+    this.#exec = exec
+    const { timeoutMs: _ms, outputBytesMax, ...carried } = task
+    this.#output.renew(outputBytesMax)
+    exec.timer = setTimeout(() => this.#interrupt(exec, 'timeout'), task.timeoutMs)
+    this.#life.parts.wall.send(kind.exec, JSON.stringify({ protocol: 1, ...carried, id: exec.id }))
+    return await exec.ended.promise
+  }
+
+  async close(): Promise<void> {
+    const life = this.#life
+    if (life.isEnded) return
+    await this.#output.drained()
+    const { cpuMs, peakBytes } = await life.parts.warden
+      .release(life.wall)
+      .catch(() => ({ cpuMs: life.samples?.cpuMs ?? 0, peakBytes: 0 }))
+    const peak = Math.max(0, peakBytes - life.parts.wall.wall.idleBytes)
+    life.finish({
+      status: 'ok',
+      resultText: 'null',
+      encoding: 'json',
+      cpuTime: cpuMs,
+      artifacts: [],
+      ...(peak > 0 && { memory: { used: peak, peak } }),
+    })
+  }
+
+  hear({ kind: what, payload }: Frame): void {
+    const life = this.#life
+    if (what === kind.filed) return this.#filed(payload)
+    const exec = this.#exec
+    if (!exec) return life.garbled(`frame ${what} between two execs`)
+    if (what === kind.artifact) return this.#keep(exec, exec.files.artifact(payload))
+    if (what === kind.display) return this.#keep(exec, exec.files.show(payload))
+    if (what === kind.execEnd) return void this.#ended(exec, payload)
+    life.garbled(`unknown frame ${what}`)
+  }
+
+  #start(task: ExecTask): RunningExec {
+    const { parts, samples } = this.#life
+    const known = samples?.cpuMs
+    const id = randomUUID()
+    return {
+      id,
+      task,
+      files: new GuestFiles(task.artifactBytesMax, this.#cap),
+      startedAt: performance.now(),
+      cpuBefore: parts.warden.usage(this.#life.wall).then(
+        ({ cpuMs }) => cpuMs,
+        () => known,
+      ),
+      attempts: this.#life.egressPath?.attempts.length ?? 0,
+      ended: Promise.withResolvers(),
+      cause: undefined,
+      timer: undefined,
+    }
+  }
+
+  /** The guest has a second to answer, and replaces its kernel then; a guest that does neither is killed. */
+  #interrupt(exec: RunningExec, cause: 'timeout' | 'flood'): void {
+    if (this.#exec !== exec || exec.cause) return
+    exec.cause = cause
+    clearTimeout(exec.timer)
+    this.#life.parts.wall.send(kind.interrupt, JSON.stringify({ protocol: 1, id: exec.id }))
+    exec.timer = setTimeout(() => this.#life.kill({ status: 'timeout' }), INTERRUPTED_MS_MAX)
+  }
+
+  #flooded(): void {
+    if (this.#exec) this.#interrupt(this.#exec, 'flood')
+  }
+
+  #keep(exec: RunningExec, refused: TaskEnd | string | undefined): void {
+    if (typeof refused === 'string') this.#life.garbled(refused)
+    else if (refused) this.#settle(exec, refused, 'kept')
+  }
+
+  async #ended(exec: RunningExec, payload: Buffer): Promise<void> {
+    const read = headed(execEndSchema, payload)
+    if (!read || read.head.id !== exec.id) return this.#life.garbled('unreadable end of an exec')
+    clearTimeout(exec.timer)
+    const executionTime = performance.now() - exec.startedAt
+    const [cpuTime] = await Promise.all([
+      this.#cpuTimeOf(exec, executionTime, read.head.cpuTimeMs),
+      this.#output.drained(),
+    ])
+    const { status, error, encoding, exitCode, signal, artifactsLeftOut, state } = read.head
+    const end = {
+      status,
+      resultText: read.rest.toString('utf8'),
+      encoding,
+      cpuTime,
+      artifacts: exec.files.artifacts,
+      display: exec.files.display,
+      ...(artifactsLeftOut && { leftOut: artifactsLeftOut }),
+      ...(error && { error: withoutAbsent(error) }),
+      ...(exitCode !== undefined && { exitCode }),
+      ...(signal !== undefined && { signal }),
+    }
+    this.#settle(exec, end, state, executionTime)
+  }
+
+  /** The warden's count, where the exec lasted long enough to be seen; else the word of the guest. */
+  async #cpuTimeOf(exec: RunningExec, tookMs: number, reportedMs: number): Promise<number> {
+    if (tookMs < sampleEveryMs.limited) return Math.min(reportedMs, tookMs * CORES_MAX)
+    const { warden } = this.#life.parts
+    const [before, after] = await Promise.all([
+      exec.cpuBefore,
+      warden.usage(this.#life.wall).then(
+        ({ cpuMs }) => cpuMs,
+        () => undefined,
+      ),
+    ])
+    if (before === undefined || after === undefined) return reportedMs
+    return Math.max(0, after - before)
+  }
+
+  #settle(exec: RunningExec, end: TaskEnd, state: ExecEnd['state'], tookMs?: number): void {
+    if (this.#exec !== exec) return
+    this.#exec = undefined
+    clearTimeout(exec.timer)
+    exec.files.uncount()
+    // Between execs output is read and bounded by its reader.
+    this.#output.renew(Infinity)
+    const executionTime = tookMs ?? performance.now() - exec.startedAt
+    const network = this.#life.egressPath?.attempts.slice(exec.attempts)
+    const seen = { ...withCause(end, exec.cause), ...(network && { network }) }
+    exec.ended.resolve({ end: seen, state, ended: this.#life.isEnded, executionTime })
+  }
+
+  #lost(end: TaskEnd): void {
+    if (this.#exec) void this.#lostExec(this.#exec, end)
+    for (const { reject } of this.#filing.values()) reject(ended())
+    this.#filing.clear()
+  }
+
+  /** Takes the CPU time before it off: the end counts that of the whole life. */
+  async #lostExec(exec: RunningExec, end: TaskEnd): Promise<void> {
+    clearTimeout(exec.timer)
+    const cpuTime = Math.max(0, end.cpuTime - ((await exec.cpuBefore) ?? 0))
+    this.#settle(exec, { ...end, cpuTime, artifacts: [], display: [] }, 'lost')
+  }
+
+  async #file(request: FileRequest, bytes?: Uint8Array): Promise<FileAnswer> {
+    this.#mustLive()
+    const id = randomUUID()
+    const { promise, resolve, reject } = Promise.withResolvers<FileAnswer>()
+    this.#filing.set(id, { resolve, reject })
+    const head = Buffer.from(`${JSON.stringify({ protocol: 1, id, ...request })}\n`)
+    this.#life.parts.wall.send(kind.file, bytes ? Buffer.concat([head, bytes]) : head)
+    const late = () => {
+      this.#filing.delete(id)
+      reject(
+        new MayflyError(
+          'STATE',
+          `Cannot ${request.op} "${request.path}": the sandbox does not answer`,
+        ),
+      )
+    }
+    const timer = setTimeout(late, FILE_MS_MAX)
+    try {
+      const answer = await promise
+      const { error } = answer.head
+      if (error) throw fileError(error)
+      if (request.bytesMax !== undefined && answer.rest.length > request.bytesMax)
+        throw new MayflyError('TOO_LARGE', `Cannot get "${request.path}": it is too large`)
+      return answer
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  #filed(payload: Buffer): void {
+    const read = headed(filedSchema, payload)
+    const pending = read && this.#filing.get(read.head.id)
+    if (!read || !pending) return this.#life.garbled('unreadable answer for a file')
+    this.#filing.delete(read.head.id)
+    pending.resolve(read)
+  }
+
+  #mustLive(): void {
+    if (this.#life.isEnded || this.#life.isDisposing || this.#life.cause) throw ended()
+  }
+}
+
+/** No guest uses more CPU time than this many cores give. */
+const CORES_MAX = 1024
+
+const ended = () => new MayflyError('SESSION_ENDED', 'Cannot use the session: it has ended')
+
+/** An interrupted exec ended for that, whatever the guest says. */
+function withCause(end: TaskEnd, cause: RunningExec['cause']): TaskEnd {
+  const isOwn = end.status === 'ok' || end.status === 'error'
+  if (!cause || !isOwn) return end
+  const { exitCode: _code, signal: _signal, ...rest } = end
+  const nothing = { resultText: 'null', encoding: 'json' } as const
+  if (cause === 'timeout') {
+    const error = { code: 'TIMEOUT', message: 'The exec ran longer than its limit' }
+    return { ...rest, ...nothing, status: 'timeout', error }
+  }
+  const error = { code: 'OUTPUT', message: 'The exec was ended at its OUTPUT limit' }
+  return { ...rest, ...nothing, status: 'limit', error }
+}
+
+function listingOf({ head }: FileAnswer): SessionListing {
+  return { entries: head.entries ?? [], truncated: head.truncated ?? false }
+}
+
+function fileError({ code, message }: NonNullable<FiledHead['error']>): MayflyError {
+  if (code === 'DISK')
+    return new MayflyError('TOO_LARGE', message, { hint: 'The disk of the session is full' })
+  return new MayflyError(code, message)
+}

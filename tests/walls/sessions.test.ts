@@ -1,0 +1,224 @@
+import assert from 'node:assert/strict'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, suite, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Mayfly, type Box } from '../../src/index.ts'
+import type { RunRequest } from '../../src/contract/session.ts'
+import { isRunscThere, noRunsc } from '../conformance/gvisor.ts'
+import { unable } from './process-stands.ts'
+
+/** Sessions in Python on every wall that can hold one: state, limits, and what hostile cells leave behind. */
+const walls = [
+  {
+    provider: 'bubblewrap',
+    skip: () => unable('python') || (!existsSync('/usr/bin/bwrap') && 'bwrap is missing'),
+  },
+  { provider: 'embedded', skip: () => unable('python') },
+  { provider: 'gvisor', skip: () => unable('python') || (!isRunscThere() && noRunsc) },
+]
+/** Generous where nothing is measured: a busy machine is slow. */
+const unhurried = { timeout: '60s' }
+
+for (const { provider, skip } of walls)
+  suite(`A session in Python behind ${provider}`, { skip: skip() }, () => {
+    let state: string
+    let mayfly: Mayfly
+    before(async () => {
+      state = mkdtempSync(join(tmpdir(), 'mayfly-sessions-'))
+      mayfly = await Mayfly.open({ state })
+    })
+    after(async () => {
+      await mayfly.close()
+      rmSync(state, { recursive: true, force: true })
+    })
+
+    const open = (limits = {}) =>
+      mayfly.open({ language: 'python', provider, limits: { ...unhurried, ...limits } })
+    /** Result of a cell that must succeed. */
+    async function value(box: Box, code: string, more: Partial<RunRequest> = {}): Promise<unknown> {
+      const outcome = await box.run({ code, ...more })
+      assert.equal(outcome.status, 'ok', JSON.stringify(outcome.error) + outcome.stderr)
+      return outcome.result
+    }
+
+    test('variables, imports, files and background processes last from exec to exec', async () => {
+      await using box = await open()
+      await value(box, 'import math, subprocess\nx = 20')
+      assert.equal(await value(box, 'x += 1\nx'), 21)
+      assert.equal(await value(box, 'math.floor(math.pi)'), 3)
+      await value(box, 'def twice(n):\n  return n * 2\nopen("kept.txt", "w").write("kept")')
+      assert.deepEqual(await value(box, '[twice(x), open("kept.txt").read()]'), [42, 'kept'])
+      await value(box, 'background = subprocess.Popen(["sleep", "100"])')
+      assert.equal(await value(box, 'background.poll()'), null)
+      assert.equal(await value(box, 'import asyncio\nawait asyncio.sleep(0)\nx'), 21)
+      assert.equal(await value(box, 'input["n"] + x', { input: { n: 1 } }), 22)
+    })
+
+    test('each exec has its own output, error, artifacts and outcome', async () => {
+      await using box = await open()
+      const first = await box.run({ code: 'print("one")\nopen("a.txt", "w").write("a")' })
+      assert.deepEqual(
+        [first.stdout, first.artifacts.map(({ path }) => path)],
+        ['one\n', ['a.txt']],
+      )
+      const second = await box.run({ code: 'print("two")\n1 / 0' })
+      assert.deepEqual([second.status, second.stdout, second.artifacts], ['error', 'two\n', []])
+      assert.equal(second.error?.name, 'ZeroDivisionError')
+      assert.match(second.stderr, /File "cell-2\.py", line 2/)
+      const third = await box.run({ code: 'def f(:' })
+      assert.equal(third.error?.code, 'SYNTAX_ERROR')
+      const ids = new Set([first, second, third].map(({ id }) => id))
+      const lines = new Set([first, second, third].map(({ evidence }) => evidence.audit))
+      assert.deepEqual([ids.size, lines.size], [3, 3])
+      for (const { session } of [first, second, third])
+        assert.deepEqual([session?.id, session?.state], [box.id, 'kept'])
+    })
+
+    test('an exec over its time is interrupted: state lives on where the kernel answers, else it is lost', async () => {
+      await using box = await open()
+      await value(box, 'x = 5')
+      const limits = { timeout: '300ms' }
+      const spun = await box.run({ code: 'while True: pass', limits })
+      assert.deepEqual([spun.status, spun.session?.state], ['timeout', 'kept'])
+      assert.doesNotMatch(spun.stderr, /mayfly/)
+      assert.equal(await value(box, 'x'), 5)
+      const deaf = 'import time\nwhile True:\n  try: time.sleep(9)\n  except BaseException: pass'
+      const lost = await box.run({ code: deaf, limits })
+      assert.deepEqual([lost.status, lost.session?.state], ['timeout', 'lost'])
+      assert.equal(await value(box, '"x" in globals()'), false)
+    })
+
+    test('the end of an interpreter is the error of its exec, and another one is there for the next', async () => {
+      await using box = await open()
+      await value(box, 'x = 1\nopen("kept.txt", "w").close()')
+      const raised = await box.run({ code: 'raise SystemExit(3)' })
+      assert.deepEqual(
+        [raised.status, raised.exitCode, raised.session?.state],
+        ['error', 3, 'kept'],
+      )
+      const ended = await box.run({ code: 'import os\nos._exit(4)' })
+      assert.deepEqual([ended.status, ended.exitCode, ended.session?.state], ['error', 4, 'lost'])
+      const state = await value(box, 'import os\n["x" in globals(), os.path.exists("kept.txt")]')
+      assert.deepEqual(state, [false, true], 'files last, variables do not')
+      const between =
+        'import os, signal, threading\nthreading.Timer(0.1, os.kill, (os.getpid(), 9)).start()'
+      await value(box, between)
+      for (let tries = 0; tries < 100; tries++) {
+        const next = await box.run({ code: '1' })
+        if (next.session?.state === 'lost') return
+        await sleep(50)
+      }
+      assert.fail('an interpreter that died between two execs is told with none')
+    })
+
+    test('a command runs beside the interpreter, in its folder', async () => {
+      await using box = await open()
+      await value(box, 'open("here.txt", "w").write("x = 1")')
+      const ran = await box.run({ command: ['sh', '-c', 'cat here.txt; exit 7'] })
+      assert.deepEqual([ran.status, ran.exitCode, ran.stdout], ['error', 7, 'x = 1'])
+      const line = await box.run({ command: 'echo $((20 + 1))' })
+      assert.deepEqual([line.status, line.stdout, line.session?.state], ['ok', '21\n', 'kept'])
+      const late = await box.run({ command: 'sleep 60', limits: { timeout: '300ms' } })
+      assert.deepEqual([late.status, late.session?.state], ['timeout', 'kept'])
+      const none = await box.run({ command: ['no-such-program'] })
+      assert.deepEqual([none.status, none.exitCode], ['error', 127])
+    })
+
+    test('files are put, got and listed, and nothing but plain files below the working folder', async () => {
+      await using box = await open()
+      await box.files.put('data/rows.csv', 'a,b\n')
+      assert.equal(await value(box, 'open("data/rows.csv").read()'), 'a,b\n')
+      await value(box, 'import os\nos.symlink("/etc/passwd", "link")\nos.mkfifo("pipe")')
+      assert.equal(Buffer.from(await box.files.get('data/rows.csv')).toString(), 'a,b\n')
+      const types = (await box.files.list()).map(({ path, type }) => `${path} ${type}`)
+      for (const one of ['data folder', 'data/rows.csv file', 'link link', 'pipe other'])
+        assert.ok(types.includes(one), `${one}: ${types.join(', ')}`)
+      for (const path of ['link', 'pipe', 'data', '../etc/passwd', '/etc/passwd'])
+        await assert.rejects(box.files.get(path), { code: 'INVALID' }, path)
+      await assert.rejects(box.files.get('none'), { code: 'NOT_FOUND' })
+      await value(box, 'import os\nos.link("data/rows.csv", "twin")')
+      await box.files.put('data/rows.csv', 'new')
+      assert.equal(await value(box, 'open("twin").read()'), 'a,b\n', 'a put replaces the name')
+    })
+
+    test('two execs at once: the second is BUSY; after its end a session is SESSION_ENDED', async () => {
+      const box = await open()
+      const long = box.run({ code: 'import time\ntime.sleep(1)\n1' })
+      await assert.rejects(box.run({ code: '1' }), { code: 'BUSY' })
+      assert.equal((await long).result, 1)
+      const life = await box.close()
+      assert.deepEqual([life.status, life.id], ['ok', box.id])
+      assert.ok(life.metrics.cpuTime > 0)
+      await assert.rejects(box.run({ code: '1' }), { code: 'SESSION_ENDED' })
+      await assert.rejects(box.files.list(), { code: 'SESSION_ENDED' })
+    })
+
+    test('output of background work is kept for the next exec, apart from its own', async () => {
+      await using box = await open()
+      const later =
+        'import threading, time\ndef late():\n  time.sleep(0.3)\n  print("background", flush=True)'
+      const began = await box.run({
+        code: `${later}\nworker = threading.Thread(target=late)\nworker.start()`,
+      })
+      assert.equal(began.stdout, '')
+      await sleep(2000)
+      const next = await box.run({ code: 'worker.join()\nprint("own")' })
+      assert.deepEqual([next.stdout, next.session?.between?.stdout], ['own\n', 'background\n'])
+      assert.equal((await box.run({ code: '1' })).session?.between, undefined)
+    })
+
+    test('memory over its limit ends the session, and a flood of output the exec', async () => {
+      const box = await open({ memory: '64MB' })
+      const flood = 'while True: print("x" * 100_000)'
+      const flooded = await box.run({ code: flood, limits: { output: '64KB' } })
+      assert.deepEqual([flooded.status, flooded.error?.code], ['limit', 'OUTPUT'])
+      assert.equal(await value(box, '1'), 1)
+      const hungry = await box.run({ code: 'hog = bytearray(500_000_000)\nlen(hog)' })
+      if (hungry.session?.ended) assert.equal(hungry.error?.code, 'MEMORY')
+      else assert.equal(hungry.error?.name, 'MemoryError', hungry.error?.message ?? '')
+      const life = await box.close()
+      assert.ok(['ok', 'limit'].includes(life.status), life.status)
+    })
+
+    test('rights that were taken away stay away, and more is refused', async () => {
+      await using box = await open()
+      const { held, controls } = await box.tighten({ memory: '96MB', processes: 20 })
+      assert.deepEqual([held, controls.memory, controls.processes], [true, 96 * 2 ** 20, 20])
+      await assert.rejects(box.tighten({ memory: '1GB' }), { code: 'CONFLICT' })
+      assert.equal(await value(box, '1 + 1'), 2)
+    })
+
+    test('hostile cells leave nothing behind that speaks for the next', async () => {
+      await using box = await open()
+      for (const code of hostile) await box.run({ code, limits: { timeout: '3s' } })
+      const next = await box.run({ code: 'import builtins\nbuiltins.sum([20, 1])' })
+      assert.deepEqual([next.status, next.result], ['ok', 21], JSON.stringify(next.error))
+      assert.equal(next.session?.ended, false)
+    })
+  })
+
+/** Cells that work on after their end, or prepare the ground for the next. */
+const hostile = [
+  // A forged end of every exec, on each descriptor that the kernel has.
+  `import os, struct, threading, time
+forged = b'{"protocol":1,"id":"x","status":"ok","encoding":"json","cpuTimeMs":0,"executionMs":0,"state":"kept"}\\n"forged"'
+frame = struct.pack('<IB', len(forged) + 1, 20) + forged
+def forge():
+    for _ in range(20):
+        for fd in range(3, 20):
+            try: os.write(fd, frame)
+            except OSError: pass
+        time.sleep(0.01)
+threading.Thread(target=forge, daemon=True).start()`,
+  'import sys, types\nsys.modules["json"] = types.ModuleType("json")\nsys.modules["linecache"] = None',
+  'import builtins\nbuiltins.print = lambda *a, **k: None',
+  'import sys\nsys.settrace(lambda *a: None)\nsys.setprofile(lambda *a: None)',
+  'import os, time\nif os.fork() == 0:\n    time.sleep(30)\n    os._exit(0)',
+  'import signal\nfor n in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM): signal.signal(n, signal.SIG_IGN)',
+  'import os\nos.chdir("/tmp")',
+  'import sys\nsys.setrecursionlimit(60)',
+  'import gc, sys\nsys.excepthook = lambda *a: None\ngc.disable()',
+  'globals().clear()',
+]

@@ -13,8 +13,15 @@ import type { TimelineEntry } from './contract/event.ts'
 import type { Job, JobFile } from './contract/job.ts'
 import type { Outcome } from './contract/outcome.ts'
 import type { Profile } from './contract/profile.ts'
-import type { Task } from './contract/provider.ts'
-import type { JobEntry, LifeResult, Plan, Rooms, OutputListener } from './contract/pipeline.ts'
+import type { Sandbox, SandboxSession, Task } from './contract/provider.ts'
+import type {
+  JobEntry,
+  Gate,
+  LifeResult,
+  Plan,
+  Rooms,
+  OutputListener,
+} from './contract/pipeline.ts'
 import type { Analysis } from './contract/verdict.ts'
 import { recordOutcome } from './outcome.ts'
 import { withShadow } from './shadow.ts'
@@ -28,6 +35,15 @@ export interface Caller {
   readonly planned?: ((profile: Profile) => void) | undefined
   /** Receives each timeline entry as it is written; never throws. */
   readonly on?: ((entry: TimelineEntry) => void) | undefined
+  /** Holder of a session: the life lasts until it closes the sandbox. */
+  readonly session?: SessionHolder | undefined
+}
+
+/** Holder of a session, which takes the output of its sandbox and gives it execs. */
+export interface SessionHolder {
+  readonly gate: Gate
+  /** Once, when the sandbox takes execs; never throws. */
+  opened(sandbox: SandboxSession, profile: Profile, provider: string): void
 }
 
 /**
@@ -101,7 +117,8 @@ async function behindWall(
   rooms: Rooms,
   caller: Caller,
 ): Promise<LifeResult> {
-  const gate = rooms.gate(profile, caller.tap, job.asked.calls?.length)
+  const { session } = caller
+  const gate = session?.gate ?? rooms.gate(profile, caller.tap, job.asked.calls?.length)
   let endedAt = rooms.clock.now()
 
   const lived = await (async () => {
@@ -109,6 +126,7 @@ async function behindWall(
     await using supervisor = rooms.supervise(claim.sandbox, profile, analysis, caller)
     using callee = rooms.answer(job, caller)
     const listener = { ...gate, call: callee.call }
+    if (session) hand(claim.sandbox, profile, session)
     const { end, ...rest } = await supervisor.run(taskOf(job, analysis, profile), listener)
     endedAt = rooms.clock.now()
     return { ...gate.close(end), end, ...rest, claim, called: callee.called }
@@ -116,6 +134,16 @@ async function behindWall(
 
   const teardownTime = rooms.clock.now() - endedAt
   return { ...lived, behaviorScore: rooms.behaviorScore(job), teardownTime }
+}
+
+/** Hands the sandbox over once it takes execs. Throws UNAVAILABLE for a wall that takes none. */
+function hand(sandbox: Sandbox, profile: Profile, holder: SessionHolder): void {
+  const { session, provider } = sandbox
+  if (!session) {
+    const message = `Cannot open a session: a wall of "${provider}" takes a single task`
+    throw new MayflyError('UNAVAILABLE', message)
+  }
+  void session.ready.then(() => holder.opened(session, profile, provider))
 }
 
 /** The task that crosses the wall: text and names. */
@@ -137,6 +165,7 @@ function taskOf(job: Job, analysis: Analysis, profile: Profile): Task {
     ...(job.asked.calls && { calls: job.asked.calls.length }),
     ...(analysis.kind === 'verdict' && analysis.split && { split: analysis.split }),
     ...(job.asked.trace && { trace: true }),
+    ...(job.session && { session: true }),
   }
 }
 

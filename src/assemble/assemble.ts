@@ -13,6 +13,7 @@ import type { Job } from '../contract/job.ts'
 import type { Operations } from '../contract/live.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import type { Availability, Provider } from '../contract/provider.ts'
+import { OpenSessions } from '../sessions/open-sessions.ts'
 import { createEffects, type Effects } from '../effects/effects.ts'
 import { withRegistrationEvents } from '../effects/registration-events.ts'
 import { openEffectStore, type EffectStore } from '../effects/store.ts'
@@ -21,6 +22,8 @@ import { createCustody, type CustodyParts } from '../evidence/custody.ts'
 import { openRecord, type AuditRecord } from '../evidence/record.ts'
 import { createMutex } from '../lib/mutex.ts'
 import { type Caller, run } from '../life.ts'
+import { openSession, type SessionCaller } from '../session.ts'
+import type { OpenedSession } from '../contract/session.ts'
 import { createLiveOperations } from '../operate/live-operations.ts'
 import type { AdmissionBudget } from '../pool/admission-counts.ts'
 import { budgetFor, createPool, type Pool } from '../pool/pool.ts'
@@ -83,6 +86,7 @@ export interface Assembly extends AsyncDisposable {
    * INVALID for code that does not parse.
    */
   partition(job: Job): Promise<Partition>
+  readonly sessions: ProcessSessions
   /** Code that tenants registered to run by name. */
   readonly effects: Effects
   /** Anomaly detection over all lives. */
@@ -122,6 +126,13 @@ export interface Assembly extends AsyncDisposable {
   add(provider: Provider): Promise<Availability>
 }
 
+/** Sessions of this process. */
+export interface ProcessSessions {
+  /** Opens one for a job whose `session` is `open`; throws as `run` does. */
+  open(job: Job, caller: SessionCaller): Promise<OpenedSession>
+  readonly held: OpenSessions
+}
+
 /** Below this much memory one spare worker without a tenant is kept, and no other spare. */
 const SMALL_MACHINE_BYTES = 2 ** 30
 const SPARES = 8
@@ -142,7 +153,7 @@ interface Base {
 export function assemble(options: AssembleOptions): Assembly {
   const base = openBase(options)
   const { clock, emitter, record, config } = base
-  const { kind } = options
+  const { kind, layerFolder } = options
   const watching = openWatching(base)
   const overhearing = createEventForwarder()
   emitter.listen(overhearing.sink)
@@ -152,14 +163,8 @@ export function assemble(options: AssembleOptions): Assembly {
   const proving = walls.proveAtStart(config())
   if (kind === 'server') void proving.then(() => walls.proveProcesses())
   const warming = analysis.ready().catch(() => undefined)
-  const { layerFolder } = options
-  const code = createCodeAnalysis({
-    ...base,
-    watching,
-    warmed: warming,
-    asking: analysis,
-    layerFolder,
-  })
+  const analysed = { warmed: warming, asking: analysis }
+  const code = createCodeAnalysis({ ...base, ...analysed, watching, layerFolder })
   const { keep, evidence, tell } = openCustody(base)
   const captures = createMutex()
   const operating = createLiveOperations({ keep, mutex: captures, writeRecord: tell })
@@ -176,6 +181,7 @@ export function assemble(options: AssembleOptions): Assembly {
     warmed: Promise.all([proving, warming]),
     cache: new ResultCache({ clock, emitter, bounds: () => config().cache }),
   })
+  const held = new OpenSessions({ clock, bounds: () => config().sandboxes })
   const effects = openEffects(base, { analyse: (job) => code.judge(job), plan: rooms.plan })
 
   return {
@@ -194,6 +200,7 @@ export function assemble(options: AssembleOptions): Assembly {
       await proving
       return await code.partition(job, rooms.plan)
     },
+    sessions: { held, open: (job, caller) => openSession(job, rooms, caller) },
     effects: effects.calls,
     guard: watching.guard,
     operations: operating.operations,
@@ -205,6 +212,7 @@ export function assemble(options: AssembleOptions): Assembly {
     async [Symbol.asyncDispose]() {
       modules?.close()
       await proving.catch(() => undefined)
+      await held.closeAll()
       await closeParts([...walls.loaded, analysis, record, watching], effects, options.warden)
     },
   }

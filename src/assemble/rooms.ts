@@ -126,7 +126,8 @@ function recordStart(
   emitter.emit('job/admitted', { tenant, origin, ...trace }, { run: job.id })
   if (plan.kind === 'run' && plan.standsIn)
     emitter.emit('tier/stood-in', { ...plan.standsIn, tenant }, { run: job.id })
-  watching.guard.begin(job, verdict, plan.profile)
+  // The life of an exec is that of its session.
+  if (job.session?.kind !== 'exec') watching.guard.begin(job, verdict, plan.profile)
   return entry
 }
 

@@ -12,6 +12,9 @@ import { layerFolder } from '../lib/layer-folder.ts'
 import { readTraceparent } from '../lib/traceparent.ts'
 import type { EventCounts } from '../telemetry/counters.ts'
 import { openTelemetry, type Telemetry } from '../telemetry/open.ts'
+import type { SessionRequest } from '../contract/session.ts'
+import { endedAtOnce, readSession, sessionJob } from '../sessions/session-job.ts'
+import { Box } from './box.ts'
 import { startWarden } from './start-warden.ts'
 import { ZoneCalls, type ExecutionInfo, type MonitorOptions } from './zones.ts'
 
@@ -26,6 +29,11 @@ interface Asked {
   /** Tenant of the job; default `default`. Tenants never share a worker. */
   readonly tenant?: string
   readonly principal?: string
+}
+
+export interface SessionOptions extends Asked {
+  /** Ends the session when aborted. */
+  readonly signal?: AbortSignal
 }
 
 export interface RunOptions extends Asked {
@@ -114,6 +122,30 @@ export class Mayfly implements AsyncDisposable {
   async #hold(tenant: string, folders: readonly string[]) {
     const { holdPackages } = await import('../packages/hold.ts')
     return await holdPackages(tenant, folders, layerFolder())
+  }
+
+  /**
+   * Opens a session: a sandbox that stays open and takes one exec after another. Throws MayflyError INVALID for an
+   * invalid request, LANGUAGE_UNSUPPORTED for one of `js`, `ts` or `wasm`, and the error of a life that did not begin.
+   *
+   * @example
+   * await using box = await mayfly.open({ language: 'python' })
+   * await box.run({ code: 'x = 20' })
+   * const { result } = await box.run({ code: 'x + 1' })
+   * console.log(result) // 21
+   */
+  async open(request: SessionRequest = {}, options: SessionOptions = {}): Promise<Box> {
+    const { tenant = 'default', principal = 'library', signal = never } = options
+    const owner = { tenant, principal, origin: 'library' } as const
+    const asked = readSession(request)
+    const job = sessionJob(asked, owner, systemClock)
+    const opened = await this.#assembly.sessions.open(job, { signal })
+    if (opened.kind === 'ended') throw endedAtOnce(opened.outcome)
+    return new Box(
+      this.#assembly,
+      this.#assembly.sessions.held.add(opened.session, job, asked),
+      owner,
+    )
   }
 
   /**

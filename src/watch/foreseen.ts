@@ -13,7 +13,8 @@ const namesOf: Readonly<Record<Access, readonly string[]>> = {
 
 /**
  * Expected behaviour of a life, from the analysis of its code and its grants. For languages that analysis does not
- * read and code it cannot parse, anything the wall permits is expected, except for explicit grants.
+ * read, for code it cannot parse, and for a session, whose code comes later, anything the wall permits is expected,
+ * except for explicit grants.
  */
 export function foreseenOf(
   job: Job,
@@ -25,7 +26,7 @@ export function foreseenOf(
   const { allow } = controls.network
   const hosts = (allow === 'any' ? [] : allow).flatMap((text) => readPattern(text)?.host ?? [])
   return {
-    access: isRead(verdict) ? accessesOf(verdict, hosts.length > 0) : undefined,
+    access: isRead(verdict) && !job.session ? accessesOf(verdict, hosts.length > 0) : undefined,
     capabilities: controls.capabilities,
     // The first phase is in force before the release, and no later phase is wider.
     syscalls: schedule.phases[0]?.controls.syscalls ?? controls.syscalls,

@@ -17,10 +17,11 @@ const ranks: readonly (readonly [rank: number, files: RegExp])[] = [
   [6, /^src\/tiers\/[^/]+\//],
   [
     6,
-    /^src\/(config|threat|intel|profile|pool|egress|lives|watch|zones|operate|effects|capabilities|folders|output|evidence|history|telemetry|images|packages|picture|provider-modules)\//,
+    /^src\/(config|threat|intel|profile|pool|sessions|egress|lives|watch|zones|operate|effects|capabilities|folders|output|evidence|history|telemetry|images|packages|picture|provider-modules)\//,
   ],
   [6, /^src\/(job|outcome|shadow)\.ts$/],
   [7, /^src\/life\.ts$/],
+  [7.5, /^src\/session\.ts$/],
   [8, /^src\/assemble\//],
   [9, /^src\/(gateway|fleet|sdk|web)\//],
   [10, /^src\/index\.ts$/],

@@ -1,0 +1,115 @@
+import type { Assembly } from '../assemble/assemble.ts'
+import type { SessionEntry } from '../contract/exec.ts'
+import { MayflyError } from '../contract/error.ts'
+import {
+  tightenAsked,
+  type Captured,
+  type Frozen,
+  type Operator,
+  type Tightened,
+} from '../contract/live.ts'
+import type { Outcome } from '../contract/outcome.ts'
+import type { ExecCaller, RunRequest, SessionRow } from '../contract/session.ts'
+import type { HeldSession } from '../sessions/open-sessions.ts'
+import { execJob, readExec, type SessionOwner } from '../sessions/session-job.ts'
+import type * as z from 'zod'
+
+const FILE_BYTES_MAX = 32 * 2 ** 20
+
+/** Files below the working folder of a box. */
+export interface BoxFiles {
+  /** Creates parent folders, and replaces a file. */
+  put(path: string, content: Uint8Array | string): Promise<void>
+  /** Throws MayflyError NOT_FOUND, INVALID for anything but a plain file, TOO_LARGE above 32 MB. */
+  get(path: string): Promise<Uint8Array>
+  list(path?: string): Promise<readonly SessionEntry[]>
+}
+
+/**
+ * A session: a sandbox that stays open for its owner and takes one exec after another, with the variables, imports,
+ * files and background processes of those before.
+ *
+ * @example
+ * await using box = await mayfly.open({ language: 'python' })
+ * await box.run({ code: 'x = 20' })
+ * const { result } = await box.run({ code: 'x + 1' })
+ * console.log(result) // 21
+ */
+export class Box implements AsyncDisposable {
+  readonly files: BoxFiles
+  readonly #assembly: Assembly
+  readonly #held: HeldSession
+  readonly #owner: SessionOwner
+
+  constructor(assembly: Assembly, held: HeldSession, owner: SessionOwner) {
+    this.#assembly = assembly
+    this.#held = held
+    this.#owner = owner
+    const { session } = held
+    this.files = {
+      put: (path, content) =>
+        session.files.put(path, typeof content === 'string' ? Buffer.from(content) : content),
+      get: (path) => session.files.get(path, FILE_BYTES_MAX),
+      list: async (path = '.') => (await session.files.list(path)).entries,
+    }
+  }
+
+  get id(): string {
+    return this.#held.session.id
+  }
+
+  /** Tier, provider, deadline, and number of execs. */
+  get row(): SessionRow {
+    return this.#held.row
+  }
+
+  /**
+   * Runs a cell or a command; resolves to its outcome, whatever its status. Throws MayflyError INVALID for an invalid
+   * request, BUSY during another exec, SESSION_ENDED after the end.
+   */
+  async run(request: RunRequest, caller: ExecCaller = {}): Promise<Outcome> {
+    const { session, asked } = this.#held
+    const { clock } = this.#assembly
+    const job = execJob(readExec(request), { id: session.id, asked }, this.#owner, clock)
+    return await this.#held.exec(job, caller)
+  }
+
+  /** Removes rights for good. Throws MayflyError CONFLICT for a loosening. */
+  async tighten(controls: z.input<typeof tightenAsked>['controls']): Promise<Tightened> {
+    const asked = tightenAsked.safeParse({ controls })
+    if (asked.success) return this.#assembly.operations.tighten(this.id, asked.data, this.#operator)
+    const { path, message } = asked.error.issues[0]!
+    throw new MayflyError('INVALID', `Cannot tighten: "${path.join('.')}": ${message}`)
+  }
+
+  freeze(): Promise<Frozen> {
+    return this.#assembly.operations.freeze(this.id, this.#operator)
+  }
+
+  thaw(): Promise<Frozen> {
+    return this.#assembly.operations.thaw(this.id, this.#operator)
+  }
+
+  capture(): Promise<Captured> {
+    return this.#assembly.operations.capture(this.id, this.#operator)
+  }
+
+  /** Ends this long from now, in milliseconds, and no later than the longest life of a session. */
+  renew(timeoutMs: number): SessionRow {
+    return this.#held.renew(timeoutMs)
+  }
+
+  /** Ends it; resolves to the outcome of the whole life. Idempotent. */
+  close(): Promise<Outcome> {
+    return this.#held.close()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  get #operator(): Operator {
+    const { principal, tenant } = this.#owner
+    return { principal, tenant }
+  }
+}

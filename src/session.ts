@@ -1,0 +1,286 @@
+/**
+ * Sessions: one life that stays open, and execs in it.
+ *
+ *     open ─► acquire ─► supervise ──────────────── until closed ─────────────────► destroy ─► record ─► outcome
+ *                          └─ exec: verify ─► analyse ─► admit ─► run ─► gate ─► record ─► outcome, one after another
+ *
+ * The life is that of a job without code: `life.ts` runs it, its schedule goes on over all execs, and what a phase took
+ * away stays away. Each exec has a verdict, an output gate, limits, an outcome and two lines of the record of its own.
+ */
+import { MayflyError } from './contract/error.ts'
+import type { TimelineEntry } from './contract/event.ts'
+import type { Job } from './contract/job.ts'
+import type { Outcome } from './contract/outcome.ts'
+import type { Gate, LifeResult, Plan, Rooms } from './contract/pipeline.ts'
+import type { Profile } from './contract/profile.ts'
+import type { ExecTask, SessionFiles } from './contract/exec.ts'
+import type { SandboxSession } from './contract/provider.ts'
+import type { ExecCaller, OpenedSession, Session } from './contract/session.ts'
+import { strengthOf } from './contract/tier.ts'
+import type { Analysis } from './contract/verdict.ts'
+import { live } from './life.ts'
+import { recordOutcome } from './outcome.ts'
+
+/** Timeline entries of one exec in its outcome; the life has all of them. */
+const ENTRIES_MAX = 200
+
+export interface SessionCaller {
+  readonly signal: AbortSignal
+  /** Receives each timeline entry of the life; never throws. */
+  readonly on?: ((entry: TimelineEntry) => void) | undefined
+}
+
+/** Opens a session for a job whose `session` is `open`. Throws as `run` does. */
+export async function openSession(
+  job: Job,
+  rooms: Rooms,
+  caller: SessionCaller,
+): Promise<OpenedSession> {
+  const life = new SessionLife(job, rooms)
+  const ended = live(job, rooms, {
+    ...caller,
+    on: (entry) => life.note(entry, caller.on),
+    session: life,
+  })
+  // A caller that waits for the opening alone leaves no rejection unhandled.
+  ended.catch(() => undefined)
+  const first = await Promise.race([life.isOpen.promise, ended])
+  if (first) return { kind: 'ended', outcome: first }
+  life.ended = ended
+  const over = (): void => life.over()
+  ended.then(over, over)
+  return { kind: 'open', session: life }
+}
+
+class SessionLife implements Session {
+  readonly id: string
+  readonly gate: Gate
+  readonly isOpen = Promise.withResolvers<undefined>()
+  ended!: Promise<Outcome>
+  readonly #job: Job
+  readonly #rooms: Rooms
+  #sandbox: SandboxSession | undefined
+  #profile: Profile | undefined
+  #provider = ''
+  #isBusy = false
+  #isOver = false
+  #closing: Promise<Outcome> | undefined
+  /** Gate of the exec that runs. */
+  #current: Gate | undefined
+  /** Gate of the output since the last exec; undefined without any. */
+  #between: Gate | undefined
+  #entries: TimelineEntry[] | undefined
+  #onEntry: ExecCaller['on']
+
+  constructor(job: Job, rooms: Rooms) {
+    this.id = job.id
+    this.#job = job
+    this.#rooms = rooms
+    this.gate = {
+      stdout: (chunk) => this.#out('stdout', chunk),
+      stderr: (chunk) => this.#out('stderr', chunk),
+      answered() {},
+      close: (end) => rooms.gate(this.profile).close(end),
+    }
+  }
+
+  get profile(): Profile {
+    if (this.#profile) return this.#profile
+    throw new MayflyError('INTERNAL', 'The session is not open yet')
+  }
+
+  get provider(): string {
+    return this.#provider
+  }
+
+  get isBusy(): boolean {
+    return this.#isBusy
+  }
+
+  get files(): SessionFiles {
+    return this.#live().files
+  }
+
+  opened(sandbox: SandboxSession, profile: Profile, provider: string): void {
+    this.#sandbox = sandbox
+    this.#profile = profile
+    this.#provider = provider
+    this.isOpen.resolve(undefined)
+  }
+
+  /** From here on nothing can be asked of it. */
+  over(): void {
+    this.#isOver = true
+  }
+
+  note(entry: TimelineEntry, on: SessionCaller['on']): void {
+    if (this.#entries && this.#entries.length < ENTRIES_MAX) this.#entries.push(entry)
+    this.#onEntry?.(entry)
+    on?.(entry)
+  }
+
+  async exec(job: Job, caller: ExecCaller = {}): Promise<Outcome> {
+    this.#live()
+    if (this.#isBusy || this.#closing)
+      throw new MayflyError('BUSY', 'Cannot run this now: the session runs another exec', {
+        hint: 'Wait for its end, or open another session',
+      })
+    this.#isBusy = true
+    const { clock } = this.#rooms
+    const began = clock.now()
+    try {
+      const outcome = await this.#recorded(job, caller)
+      this.#rooms.ended(job, outcome, clock.now() - began)
+      return outcome
+    } catch (thrown) {
+      this.#rooms.lost(job, thrown, clock.now() - began)
+      throw thrown
+    } finally {
+      this.#isBusy = false
+    }
+  }
+
+  close(): Promise<Outcome> {
+    this.#closing ??= (async () => {
+      await this.#sandbox?.close()
+      return await this.ended
+    })()
+    return this.#closing
+  }
+
+  async #recorded(job: Job, caller: ExecCaller): Promise<Outcome> {
+    const rooms = this.#rooms
+    const signed = rooms.verify(job)
+    const analysis = await rooms.analyse(job, signed)
+    const plan = this.#within(rooms.profile(job, analysis.verdict, signed))
+    const entry = rooms.recordStart(job, analysis.verdict, plan)
+    const lived = await this.#lived(job, analysis, plan, caller).catch(notRun)
+    return recordOutcome(job, analysis.verdict, plan.profile, lived, entry)
+  }
+
+  /**
+   * The plan of an exec, in the sandbox that is there: its own limits, the controls of the session. Code whose risk asks
+   * for a stronger wall than this one is blocked, since a session does not move.
+   */
+  #within(plan: Plan): Plan {
+    const { profile } = this
+    const here = forExec(profile, plan.profile)
+    if (plan.kind !== 'run') return { ...plan, profile: here }
+    if (strengthOf[plan.profile.tier] <= strengthOf[profile.tier])
+      return { kind: 'run', profile: here }
+    const message = `Cannot run this in a wall of tier "${profile.tier}": its code asks for "${plan.profile.tier}"`
+    const details = { floor: plan.profile.tier, tier: profile.tier }
+    return { kind: 'blocked', profile: here, error: { code: 'TIER_TOO_WEAK', message, details } }
+  }
+
+  async #lived(job: Job, analysis: Analysis, plan: Plan, caller: ExecCaller): Promise<LifeResult> {
+    if (analysis.kind === 'syntax-error') {
+      const { message, line, column } = analysis
+      const details = { line, column }
+      return {
+        status: 'error',
+        error: { code: 'SYNTAX_ERROR', name: 'SyntaxError', message, details },
+        session: { id: this.id, state: 'kept', ended: false },
+      }
+    }
+    if (plan.kind !== 'run') return { status: plan.kind, error: plan.error }
+    const gate = this.#rooms.gate(plan.profile, caller.tap)
+    const between = this.#takeBetween()
+    this.#entries = []
+    this.#onEntry = caller.on
+    this.#current = gate
+    try {
+      const { end, state, ended, executionTime } = await this.#live().exec(
+        taskOf(job, analysis, plan.profile),
+      )
+      const timeline = this.#entries
+      const { provider } = this
+      return {
+        ...gate.close(end),
+        end,
+        executionTime,
+        timeline,
+        claim: {
+          queueTime: 0,
+          startTime: 0,
+          sandbox: { provider, image: this.profile.image, pool: 'none' },
+        },
+        behaviorScore: this.#rooms.behaviorScore(this.#job),
+        session: { id: this.id, state, ended, ...(between && { between }) },
+      }
+    } finally {
+      this.#current = undefined
+      this.#entries = undefined
+      this.#onEntry = undefined
+    }
+  }
+
+  #out(stream: 'stdout' | 'stderr', chunk: Uint8Array): void | Promise<void> {
+    if (this.#current) return this.#current[stream](chunk)
+    this.#between ??= this.#rooms.gate(this.profile)
+    return this.#between[stream](chunk)
+  }
+
+  #takeBetween() {
+    const gate = this.#between
+    this.#between = undefined
+    if (!gate) return undefined
+    const end = {
+      status: 'ok',
+      resultText: 'null',
+      encoding: 'json',
+      cpuTime: 0,
+      artifacts: [],
+    } as const
+    const { stdout, stderr, truncated } = gate.close(end)
+    return { stdout, stderr, truncated }
+  }
+
+  #live(): SandboxSession {
+    if (this.#sandbox && !this.#isOver) return this.#sandbox
+    throw new MayflyError('SESSION_ENDED', 'Cannot use the session: it has ended')
+  }
+}
+
+/** Limits that an exec has of its own; the others hold for the whole sandbox. */
+const ownLimits = ['timeout', 'output', 'result', 'artifacts'] as const
+
+/** The profile of the sandbox with the limits, output contract and entry of an exec. */
+function forExec(profile: Profile, asked: Profile): Profile {
+  const isOwn = (field: string) => ownLimits.some((name) => field === `limits.${name}`)
+  const { timeout, output, result, artifacts } = asked.limits
+  return {
+    ...profile,
+    entry: asked.entry,
+    output: asked.output,
+    limits: { ...profile.limits, timeout, output, result, artifacts },
+    explain: [
+      ...profile.explain.filter(({ field }) => !isOwn(field)),
+      ...asked.explain.filter(({ field }) => isOwn(field)),
+    ],
+  }
+}
+
+function taskOf(job: Job, analysis: Analysis, { limits }: Profile): ExecTask {
+  const { asked, session, inputText } = job
+  const command = session?.kind === 'exec' ? session.command : undefined
+  const isTyped = analysis.kind === 'verdict' && analysis.typed
+  return {
+    ...(command === undefined ? { code: asked.code } : { command }),
+    ...(isTyped && { typed: true }),
+    ...(asked.input !== undefined && { inputText }),
+    ...(asked.stdin && { stdin: asked.stdin }),
+    ...(Object.keys(asked.env).length > 0 && { execEnv: asked.env }),
+    timeoutMs: limits.timeout,
+    outputBytesMax: limits.output,
+    resultBytesMax: limits.result,
+    artifactBytesMax: limits.artifacts,
+  }
+}
+
+/** The sandbox broke or ended before it could take the exec. */
+function notRun(thrown: unknown): LifeResult {
+  if (thrown instanceof MayflyError && thrown.code !== 'INTERNAL')
+    return { status: 'failed', error: { code: thrown.code, message: thrown.message } }
+  throw thrown
+}

@@ -1,0 +1,99 @@
+import type * as z from 'zod'
+import type { Clock } from '../contract/clock.ts'
+import { errorCodes, MayflyError, type ErrorCode } from '../contract/error.ts'
+import { jobRequest, type Job } from '../contract/job.ts'
+import type { Outcome } from '../contract/outcome.ts'
+import {
+  execRequest,
+  sessionLanguages,
+  sessionRequest,
+  type ExecAsked,
+  type SessionAsked,
+  type SessionLanguage,
+} from '../contract/session.ts'
+import { newId } from '../lib/id.ts'
+
+/** Owner of a job, and the door through which it came. */
+export type SessionOwner = Pick<Job, 'tenant' | 'principal' | 'origin' | 'traceparent'>
+
+/** Reads a request for a session. Throws MayflyError INVALID, and LANGUAGE_UNSUPPORTED for one that cannot stay open. */
+export function readSession(value: unknown): SessionAsked & { readonly language: SessionLanguage } {
+  const asked = parsed('session', sessionRequest, value)
+  const language = sessionLanguages.find((one) => one === asked.language)
+  if (language) return { ...asked, language }
+  throw new MayflyError('LANGUAGE_UNSUPPORTED', `Cannot open a session of "${asked.language}"`, {
+    hint: `Sessions are of ${sessionLanguages.join(', ')}`,
+    details: { languages: sessionLanguages },
+  })
+}
+
+/** Reads a request for an exec. Throws MayflyError INVALID. */
+export function readExec(value: unknown): ExecAsked {
+  const asked = parsed('exec', execRequest, value)
+  if ((asked.code === undefined) === (asked.command === undefined))
+    throw invalid('exec', 'code', 'expected either code or command')
+  if (asked.code?.isWellFormed() === false)
+    throw invalid('exec', 'code', 'expected text without lone surrogates')
+  return asked
+}
+
+/** The life of a session as a job: without code, and as long as a session may be. */
+export function sessionJob(asked: SessionAsked, who: SessionOwner, clock: Clock): Job {
+  const { envs, timeout: _timeout, idle: _idle, env, limits, ...given } = asked
+  const { timeout: _each, ...bounds } = limits
+  const request = { ...given, env: { ...env, ...envs }, limits: bounds, entry: 'program', code: '' }
+  return { ...madeJob(request, who, clock), session: { kind: 'open' }, inputText: 'null' }
+}
+
+/** Makes an exec a job of the same owner. A command is judged as a shell script. */
+export function execJob(
+  { command, limits, ...asked }: ExecAsked,
+  of: { readonly id: string; readonly asked: SessionAsked; readonly inputText?: string },
+  who: SessionOwner,
+  clock: Clock,
+): Job {
+  const isCode = command === undefined
+  const request = {
+    ...asked,
+    code: asked.code ?? (typeof command === 'string' ? command : (command ?? []).join(' ')),
+    language: isCode ? of.asked.language : 'sh',
+    entry: isCode && of.asked.language === 'python' ? 'auto' : 'program',
+    limits: { ...(of.asked.limits.timeout && { timeout: of.asked.limits.timeout }), ...limits },
+  }
+  const session = { kind: 'exec', of: of.id, ...(command !== undefined && { command }) } as const
+  return {
+    ...madeJob(request, who, clock),
+    session,
+    inputText: of.inputText ?? JSON.stringify(asked.input ?? null),
+  }
+}
+
+function madeJob(request: unknown, who: SessionOwner, clock: Clock): Omit<Job, 'inputText'> {
+  const asked = parsed('session', jobRequest, request)
+  return {
+    id: newId('exec', clock.date()),
+    ...who,
+    at: clock.now(),
+    asked: { ...asked, code: asked.code ?? '' },
+  }
+}
+
+function parsed<T extends z.ZodType>(what: string, schema: T, value: unknown): z.output<T> {
+  const read = schema.safeParse(value)
+  if (read.success) return read.data
+  const issue = read.error.issues[0]!
+  throw invalid(what, issue.path.join('.'), issue.message)
+}
+
+function invalid(what: string, path: string, message: string): MayflyError {
+  return new MayflyError('INVALID', `Cannot take the ${what}: "${path || what}": ${message}`, {
+    details: [{ path, message }],
+  })
+}
+
+/** The error of a session whose life ended before it took an exec. */
+export function endedAtOnce(outcome: Outcome): MayflyError {
+  const { code = 'UNAVAILABLE', message = 'The sandbox ended' } = outcome.error ?? {}
+  const known: ErrorCode = Object.hasOwn(errorCodes, code) ? (code as ErrorCode) : 'UNAVAILABLE'
+  return new MayflyError(known, message, { details: { outcome } })
+}

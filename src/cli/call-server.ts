@@ -24,6 +24,27 @@ export async function callServer<T>(
   path: string,
   body?: unknown,
 ): Promise<T> {
+  const given = body === undefined ? {} : { type: 'application/json', body: JSON.stringify(body) }
+  const response = await request(flags, method, path, given)
+  return (await read(response, serverOf(flags, process.env))) as T
+}
+
+/** Body of a request with its media type, its own deadline, and the media type that it accepts. */
+export interface RequestParts {
+  readonly type?: string
+  readonly body?: string | Uint8Array
+  readonly accept?: string
+  /** Milliseconds until the answer is complete. */
+  readonly answerMs?: number
+}
+
+/** The answer of a server as it comes, with its status 2xx. Throws as `callServer` does. */
+export async function request(
+  flags: ServerFlags,
+  method: string,
+  path: string,
+  { type, body, accept, answerMs = answerMsMax }: RequestParts = {},
+): Promise<Response> {
   const base = serverOf(flags, process.env)
   const key = process.env['MAYFLY_API_KEY']
   if (!key)
@@ -34,16 +55,16 @@ export async function callServer<T>(
     method,
     headers: {
       authorization: `Bearer ${key}`,
-      ...(body !== undefined && { 'content-type': 'application/json' }),
+      ...(type !== undefined && { 'content-type': type }),
+      ...(accept !== undefined && { accept }),
     },
-    ...(body !== undefined && { body: JSON.stringify(body) }),
+    ...(body !== undefined && { body }),
     // Prevents a redirect from leaking the key to another host.
     redirect: 'error',
-    signal: AbortSignal.timeout(answerMsMax),
+    signal: AbortSignal.timeout(answerMs),
   })
-  const said = await read(response, base)
-  if (response.ok) return said as T
-  throw problemOf(said, response.status)
+  if (response.ok) return response
+  throw problemOf(await read(response, base), response.status)
 }
 
 /** Base URL of the API. Throws MayflyError USAGE or CONFIG. */

@@ -12,17 +12,23 @@ import type {
 import { megabytes, formatValue } from './format-value.ts'
 import { callServer, type ServerFlags } from './call-server.ts'
 import { note, printJson, table } from './print.ts'
+import { pairsOf, registerSessions } from './session.ts'
 import { failedExitCode, verb } from './verb.ts'
 
 /** `mayfly sandbox …`: lists and controls live sandboxes of a server. */
 export function register(program: Command): void {
   const sandbox = program
     .command('sandbox')
-    .description('live sandboxes of a running server: look, tighten, freeze, end')
+    .description(
+      'sessions and live sandboxes of a running server: open, run, look, tighten, freeze, end',
+    )
     .addHelpText('after', examples)
   const add = (name: string, about: string) =>
     reached(sandbox.command(name).description(about)).argument('<id>', 'as "list" tells it')
-  reached(sandbox.command('list').description('those under way, newest first')).action(verb(list))
+  registerSessions(sandbox, reached)
+  reached(sandbox.command('list').description('those under way, newest first'))
+    .option('--label <name=value...>', 'sessions with these labels alone')
+    .action(verb(list))
   add('show', 'one of them: its phase, what it may do now, what was taken away').action(verb(show))
   add('tighten', 'take something away, for good; exits 1 where it did not come to hold')
     .option('--network <host...>', 'the hosts that stay allowed, or none')
@@ -36,13 +42,20 @@ export function register(program: Command): void {
   add('freeze', 'let it stand still; it goes on ageing').action(verb(freeze))
   add('thaw', 'let it go on').action(verb(thaw))
   add('capture', 'look into it, as deep as its wall can').action(verb(capture))
-  add('kill', 'end it; its outcome is terminated').action(verb(kill))
+  reached(sandbox.command('kill').description('end a session well, or terminate a job'))
+    .argument('[id]', 'as "list" tells it')
+    .option('--label <name=value...>', 'every session with these labels')
+    .action(verb(kill))
 }
 
 const examples = `
-Needs an API key of scope operate or admin in MAYFLY_API_KEY; "list" and "show" also take scope read.
+Needs an API key in MAYFLY_API_KEY: of scope run for sessions of its own, of scope operate or admin for every live
+sandbox; "list" and "show" also take scope read.
 
 Examples:
+  id=$(mayfly sandbox create --language python --timeout 30m)
+  echo 'x = 20' | mayfly sandbox exec $id -
+  mayfly sandbox exec $id -- ls -l
   mayfly sandbox list
   mayfly sandbox tighten exec_0193… --network none --cpu 0.5
   mayfly sandbox kill exec_0193… --server https://mayfly.example.com:7421`
@@ -61,13 +74,18 @@ interface Flags extends ServerFlags {
   readonly processes?: string
   readonly capability?: readonly string[]
   readonly zone?: string
+  readonly label?: readonly string[]
 }
 
 const root = '/v1/sandboxes'
 const pathOf = (id: string, order = '') => `${root}/${encodeURIComponent(id)}${order}`
 
 async function list(flags: Flags): Promise<void> {
-  const { items } = await callServer<{ readonly items: readonly LiveRow[] }>(flags, 'GET', root)
+  const { items } = await callServer<{ readonly items: readonly LiveRow[] }>(
+    flags,
+    'GET',
+    `${root}${queryOf(flags.label)}`,
+  )
   if (flags.json) return printJson(items)
   if (items.length === 0) return note(flags, 'Nothing runs')
   const head = ['id', 'tenant', 'tier', 'provider', 'phase', 'age', '']
@@ -133,8 +151,33 @@ async function capture(flags: Flags, id: string): Promise<void> {
 }
 
 async function kill(flags: Flags, id: string): Promise<void> {
-  const came = await callServer<Terminated>(flags, 'DELETE', pathOf(id))
-  tell(flags, came, `ended as ${came.status} after ${ms(came.took)}`)
+  if (flags.label && id === '') {
+    const all = `${root}${queryOf(flags.label)}`
+    const { items } = await callServer<{ readonly items: readonly Terminated[] }>(
+      flags,
+      'DELETE',
+      all,
+    )
+    if (flags.json) return printJson(items)
+    for (const one of items) process.stdout.write(`${one.id} ended as ${one.status}\n`)
+    return
+  }
+  if (id === '') throw new MayflyError('USAGE', 'Cannot end nothing: name an id, or --label')
+  const came = await callServer<Terminated & { readonly metrics?: unknown }>(
+    flags,
+    'DELETE',
+    pathOf(id),
+  )
+  const took = came.metrics === undefined ? ` after ${ms(came.took)}` : ''
+  tell(flags, came, `ended as ${came.status}${took}`)
+}
+
+/** Labels as the API takes them. Throws MayflyError USAGE. */
+function queryOf(labels: readonly string[] = []): string {
+  if (labels.length === 0) return ''
+  const pairs = Object.entries(pairsOf(labels, '--label'))
+  const query = new URLSearchParams(pairs.map(([name, value]) => ['label', `${name}:${value}`]))
+  return `?${query.toString()}`
 }
 
 /** Converts flags to the API's types. */

@@ -144,6 +144,7 @@ async function open(
       effects: assembly.effects,
       analyseZones: (job) => assembly.partition(job),
       operations: assembly.operations,
+      served: assembly.sessions,
       evidence: assembly.evidence,
       history: keepHistory(assembly),
       providers: rows,

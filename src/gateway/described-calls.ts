@@ -146,26 +146,92 @@ export const describedCalls: Readonly<Record<string, DescribedCall>> = {
     gives: 'Outcome',
     streams: true,
   },
+  'POST /v1/sandboxes': {
+    id: 'openSandbox',
+    summary: 'Open a session',
+    about:
+      'A sandbox that stays open for the key that opened it, until its timeout, which is renewable, or DELETE. Takes ' +
+      'the fields of a job without its code; limits.timeout is that of each exec',
+    takes: 'SessionAsked',
+    answers: { 201: located('It waits for its first exec', 'Session') },
+    fails: [403, 429],
+  },
   'GET /v1/sandboxes': {
     id: 'listSandboxes',
     summary: 'List live sandboxes',
-    about: "Newest first: a tenant's own, and all of them for an admin",
+    about:
+      'Newest first: the sessions of a key of scope run, all of its tenant with scope read or operate, and all for an ' +
+      'admin. With labels, sessions alone; all given labels must match',
     gives: 'LiveSandboxes',
-    fails: [503],
+    fails: [422, 503],
+    parameters: [query('label', { type: 'array', items: { type: 'string' } }, 'name:value')],
+  },
+  'DELETE /v1/sandboxes': {
+    id: 'closeSandboxes',
+    summary: 'End sessions by label',
+    about: 'Those of this key whose labels all match',
+    gives: 'SessionsEnded',
+    fails: [422, 503],
+    parameters: [query('label', { type: 'array', items: { type: 'string' } }, 'name:value')],
   },
   'GET /v1/sandboxes/{id}': {
     id: 'readSandbox',
     summary: 'Get one sandbox',
-    about: 'Phase, controls in force, and reductions so far',
+    about:
+      'Phase, controls in force, and reductions so far; of a session its deadline, labels and execs',
     gives: 'LiveSandbox',
-    fails: [503],
+    fails: [410, 503],
   },
   'DELETE /v1/sandboxes/{id}': {
     id: 'terminateSandbox',
-    summary: 'Terminate one sandbox',
-    about: 'Answers when the code has ended; the status of the outcome is terminated',
-    gives: 'Terminated',
-    fails: [503],
+    summary: 'End a session, or terminate a job',
+    about:
+      'A session of this key ends well, and the answer is the outcome of its whole life. A running job is terminated; ' +
+      'the answer comes when its code has ended',
+    gives: { oneOf: [ref('Outcome'), ref('Terminated')] },
+    fails: [410, 503],
+  },
+  'POST /v1/sandboxes/{id}/run': {
+    id: 'runInSandbox',
+    summary: 'Run one exec in a session',
+    about:
+      'A cell of code, whose last expression is the result, or a command; the answer is an outcome with session, or a ' +
+      'stream of it as in /v1/executions. One at a time: 409 BUSY. 410 when the session has ended',
+    takes: 'Exec',
+    gives: 'Outcome',
+    streams: true,
+    answers: { 202: located('It was taken; Location says where its outcome will be', 'Pending') },
+    fails: [409, 410],
+    parameters: [
+      header('Idempotency-Key', 'The same key and body answer with the same outcome for 24 hours'),
+      header('Prefer', 'respond-async answers at once with where the outcome will be'),
+    ],
+  },
+  'GET /v1/sandboxes/{id}/files': {
+    id: 'sandboxFiles',
+    summary: 'List or get files of a session',
+    about: 'Lists below its working folder; with path, the bytes of that file, 32 MB at most',
+    gives: 'SessionListing',
+    fails: [410, 413, 422],
+    parameters: [query('path', { type: 'string' }, 'a file below the working folder')],
+  },
+  'PUT /v1/sandboxes/{id}/files': {
+    id: 'putSandboxFile',
+    summary: 'Put a file into a session',
+    about:
+      'The body becomes the file; parent folders are made, and a file of that name is replaced',
+    gives: 'SessionFile',
+    fails: [408, 410, 413, 422],
+    parameters: [query('path', { type: 'string' }, 'where, below the working folder')],
+  },
+  'POST /v1/sandboxes/{id}/timeout': {
+    id: 'renewSandbox',
+    summary: 'Renew the timeout of a session',
+    about:
+      'From now on; never beyond the longest life of a session, which [sandboxes] lifetime says',
+    takes: 'SessionTimeout',
+    gives: 'Session',
+    fails: [410],
   },
   'POST /v1/sandboxes/{id}/tighten': {
     id: 'tightenSandbox',

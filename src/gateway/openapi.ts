@@ -22,6 +22,15 @@ import {
   zoneEndedBody,
 } from '../contract/live.ts'
 import { outcomeSchema } from '../contract/outcome.ts'
+import {
+  execRequest,
+  sessionFile,
+  sessionListing,
+  sessionRequest,
+  sessionRow,
+  sessionsEnded,
+  timeoutRequest,
+} from '../contract/session.ts'
 import { riskAnalysisSchema } from '../contract/zones.ts'
 import { asJson, describedCalls, type DescribedCall, ref } from './described-calls.ts'
 import { bodyExamples } from './doors/examples.ts'
@@ -61,8 +70,18 @@ const schemas = {
   ZonesMonitored: [zonesMonitored, 'output'],
   ZoneTighten: [zoneTighten, 'input'],
   ZoneEnded: [zoneEndedBody, 'output'],
-  LiveSandbox: [liveSandbox, 'output'],
-  LiveSandboxes: [z.object({ items: z.array(liveRow) }), 'output'],
+  LiveSandbox: [liveSandbox.unwrap().extend(sessionRow.unwrap().partial().shape), 'output'],
+  LiveSandboxes: [
+    z.object({ items: z.array(liveRow.unwrap().extend(sessionRow.unwrap().partial().shape)) }),
+    'output',
+  ],
+  SessionAsked: [sessionRequest, 'input'],
+  Session: [sessionRow, 'output'],
+  SessionTimeout: [timeoutRequest, 'input'],
+  SessionsEnded: [sessionsEnded, 'output'],
+  SessionListing: [sessionListing, 'output'],
+  SessionFile: [sessionFile, 'output'],
+  Exec: [execRequest, 'input'],
   Tighten: [tightenAsked, 'input'],
   Tightened: [tightenedBody, 'output'],
   Frozen: [frozenBody, 'output'],

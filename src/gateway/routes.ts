@@ -30,6 +30,7 @@ import { json } from './http/json-response.ts'
 import type { PageOptions, StaticFiles } from './http/static.ts'
 import {
   captureSandbox,
+  closeSandboxes,
   freezeSandbox,
   listSandboxes,
   readSandbox,
@@ -37,6 +38,13 @@ import {
   thawSandbox,
   tightenSandbox,
 } from './doors/sandboxes.ts'
+import {
+  openSandbox,
+  putSandboxFile,
+  renewSandbox,
+  runInSandbox,
+  sandboxFiles,
+} from './doors/sessions.ts'
 import { listThreats, streamThreats } from './doors/threats.ts'
 import { drawExecution } from './doors/timeline.ts'
 import {
@@ -63,6 +71,9 @@ type Methods = Readonly<Partial<Record<Method, Call>>>
 
 const anyScope = ['run', 'read'] as const satisfies readonly Scope[]
 const seesLives = ['read', 'operate'] as const satisfies readonly Scope[]
+/** A key of scope `run` reaches the sessions that it opened, and nothing else. */
+const everyLife = ['run', 'read', 'operate'] as const satisfies readonly Scope[]
+const ownOrOperate = ['run', 'operate'] as const satisfies readonly Scope[]
 
 /** Every path of the active endpoint. */
 export const calls: Readonly<Record<string, Methods>> = {
@@ -94,15 +105,25 @@ export const calls: Readonly<Record<string, Methods>> = {
     DELETE: { needs: ['run'], answer: cancelExecution },
   },
   '/v1/executions/{id}/timeline.svg': { GET: { needs: anyScope, answer: drawExecution } },
-  '/v1/sandboxes': { GET: { needs: seesLives, answer: listSandboxes } },
-  '/v1/sandboxes/{id}': {
-    GET: { needs: seesLives, answer: readSandbox },
-    DELETE: { needs: ['operate'], answer: terminateSandbox },
+  '/v1/sandboxes': {
+    POST: { needs: ['run'], answer: openSandbox },
+    GET: { needs: everyLife, answer: listSandboxes },
+    DELETE: { needs: ['run'], answer: closeSandboxes },
   },
-  '/v1/sandboxes/{id}/tighten': { POST: { needs: ['operate'], answer: tightenSandbox } },
-  '/v1/sandboxes/{id}/freeze': { POST: { needs: ['operate'], answer: freezeSandbox } },
-  '/v1/sandboxes/{id}/thaw': { POST: { needs: ['operate'], answer: thawSandbox } },
-  '/v1/sandboxes/{id}/capture': { POST: { needs: ['operate'], answer: captureSandbox } },
+  '/v1/sandboxes/{id}': {
+    GET: { needs: everyLife, answer: readSandbox },
+    DELETE: { needs: ownOrOperate, answer: terminateSandbox },
+  },
+  '/v1/sandboxes/{id}/run': { POST: { needs: ['run'], answer: runInSandbox } },
+  '/v1/sandboxes/{id}/files': {
+    GET: { needs: ['run'], answer: sandboxFiles },
+    PUT: { needs: ['run'], answer: putSandboxFile },
+  },
+  '/v1/sandboxes/{id}/timeout': { POST: { needs: ['run'], answer: renewSandbox } },
+  '/v1/sandboxes/{id}/tighten': { POST: { needs: ownOrOperate, answer: tightenSandbox } },
+  '/v1/sandboxes/{id}/freeze': { POST: { needs: ownOrOperate, answer: freezeSandbox } },
+  '/v1/sandboxes/{id}/thaw': { POST: { needs: ownOrOperate, answer: thawSandbox } },
+  '/v1/sandboxes/{id}/capture': { POST: { needs: ownOrOperate, answer: captureSandbox } },
   '/v1/evidence/{id}': { GET: { needs: seesLives, answer: readEvidence } },
   '/v1/evidence/{id}/{capture}/{part}': {
     GET: { needs: ['operate'], answer: readEvidencePart },

@@ -21,7 +21,14 @@ import type { History } from '../history/history.ts'
 import type { Telemetry } from '../telemetry/open.ts'
 import { createViews } from '../telemetry/views.ts'
 import { RequestBodies, awaitingContinue } from './http/body.ts'
-import type { AnalyseZones, ChangeConfig, GatewayParts, Readiness, RunJob } from './http/parts.ts'
+import type {
+  AnalyseZones,
+  ChangeConfig,
+  GatewayParts,
+  Readiness,
+  RunJob,
+  ServedSessions,
+} from './http/parts.ts'
 import { inspectRequest } from './http/inspect-request.ts'
 import type { Keys } from './http/keys.ts'
 import { defaultLimits, type GatewayLimits } from './http/limits.ts'
@@ -68,6 +75,8 @@ export interface GatewayOptions {
   readonly analyseZones?: AnalyseZones
   /** Live sandboxes are not exposed by default. */
   readonly operations?: Operations
+  /** Sessions are not opened by default. */
+  readonly served?: ServedSessions
   /** Evidence is not exposed by default. */
   readonly evidence?: Evidence
   /** Store of outcomes. */
@@ -139,9 +148,11 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   return {
     staticUrl: `${origin}:${listening.static}`,
     activeUrl: activeOrigin(),
-    drain(ms) {
+    async drain(ms) {
       parts.threatReaders.end()
-      return parts.running.drain(ms)
+      const draining = parts.running.drain(ms)
+      await parts.sessions?.held.closeAll()
+      return await draining
     },
     async close() {
       for (const one of sockets) one.close()
@@ -178,6 +189,7 @@ function makeParts(options: GatewayOptions, staticPort: () => number): GatewayPa
     effects: options.effects,
     analyseZones: options.analyseZones,
     operations: options.operations,
+    sessions: options.served,
     evidence: options.evidence,
     providers: options.providers,
     change: options.change,

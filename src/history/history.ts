@@ -14,6 +14,8 @@ export interface History {
   end(tenant: string, row: ExecutionRow, text: string): void
   /** Outcome as JSON. A job begun and never ended has the outcome "interrupted". */
   outcome(tenant: string, id: string): string | undefined
+  /** Row of an accepted job. */
+  row(tenant: string, id: string): ExecutionRow | undefined
   /** Newest first. `next` is the cursor; undefined on the last page. */
   list(asked: HistoryQuery): HistoryPage
   /** Record of an idempotency key of this owner. */
@@ -36,6 +38,11 @@ export const executionRow = z
     threatScore: z.number().optional(),
     behaviorScore: z.number().optional(),
     labels: z.record(z.string(), z.string()),
+    session: z
+      .object({ openedBy: z.string() })
+      .readonly()
+      .optional()
+      .describe('for the life of a session: the principal that opened it'),
   })
   .readonly()
 export type ExecutionRow = z.infer<typeof executionRow>
@@ -95,6 +102,7 @@ export function createHistory(keeper: () => HistoryStore, date: () => number): H
       if (text !== undefined) return text
       return rowOf(tenant, id) && JSON.stringify(interruptedOutcome(id) satisfies Outcome)
     },
+    row: rowOf,
     list,
     findKey(tenant, owner) {
       const text = read({ tenant, run: owner, name: KEY })

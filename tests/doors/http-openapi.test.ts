@@ -7,6 +7,7 @@ import { capabilityCall } from '../../src/contract/capability.ts'
 import { effectCall, effectRequest } from '../../src/contract/effect.ts'
 import { jobRequest } from '../../src/contract/job.ts'
 import { tightenAsked } from '../../src/contract/live.ts'
+import { execRequest, sessionRequest, timeoutRequest } from '../../src/contract/session.ts'
 import { defaultProvider } from '../../src/gateway/doors/configuration.ts'
 import { configBody } from '../../src/gateway/http/configuration-body.ts'
 import { openApi } from '../../src/gateway/openapi.ts'
@@ -22,6 +23,9 @@ const schemaOfBody: Readonly<Record<string, z.ZodType>> = {
   EffectCall: effectCall,
   CapabilityCall: capabilityCall,
   ZonesAsked: zonesAsked,
+  SessionAsked: sessionRequest,
+  Exec: execRequest,
+  SessionTimeout: timeoutRequest,
   Tighten: tightenAsked,
   ZoneTighten: zoneTighten,
   DefaultProvider: defaultProvider,

@@ -1,4 +1,4 @@
-import { headerExamples, pathExamples } from './examples.ts'
+import { headerExamples, pathExamples, queryExamples, rawBodyExamples } from './examples.ts'
 import { openApi } from '../openapi.ts'
 
 interface Described {
@@ -109,8 +109,11 @@ function callOf({ method, path, operation }: Call, origin: string): string {
 function curlOf(method: string, path: string, operation: Operation, origin: string): string {
   const { operationId, security, requestBody } = operation
   const example = requestBody?.content['application/json']?.example
-  const where =
-    pathExamples[path] ?? path.replace(/\{(\w+)\}/g, (_, word: string) => `$${word.toUpperCase()}`)
+  const named = path.replace(/\{(\w+)\}/g, (_, word: string) => `$${word.toUpperCase()}`)
+  const query = queryExamples[operationId]
+  const at = pathExamples[path] ?? named
+  const where = query === undefined ? at : `"${origin}${at}${query}"`
+  const raw = rawBodyExamples[operationId]
   const headers = [
     ...(security?.length === 0 ? [] : ['"Authorization: Bearer $MAYFLY_API_KEY"']),
     ...(headerExamples[operationId] ?? []).map((header) => `'${header}'`),
@@ -121,11 +124,12 @@ function curlOf(method: string, path: string, operation: Operation, origin: stri
       ? ''
       : ` -X ${method.toUpperCase()}`
   const lines = [
-    `curl -s${verb} ${origin}${where}`,
+    `curl -s${verb} ${query === undefined ? origin : ''}${where}`,
     ...headers.map((header) => `-H ${header}`),
     ...(example === undefined
       ? []
       : [`-d '${JSON.stringify(example).replaceAll("'", String.raw`'\''`)}'`]),
+    ...(raw === undefined ? [] : [`--data-binary '${raw}'`]),
   ]
   return lines.join(' \\\n  ')
 }

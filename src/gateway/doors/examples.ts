@@ -16,6 +16,9 @@ export const bodyExamples: Readonly<Record<string, Readonly<Record<string, unkno
     language: 'js',
     input: { prices: [40, 3.5] },
   },
+  SessionAsked: { language: 'python', timeout: '30m', labels: { team: 'blue' } },
+  Exec: { code: 'x = input\nx + 1', input: 20 },
+  SessionTimeout: { timeout: '30m' },
   Tighten: { controls: { network: 'none', cpu: 0.5 } },
   ZoneTighten: { controls: { network: 'none' } },
   DefaultProvider: { name: 'auto' },
@@ -26,6 +29,15 @@ export const bodyExamples: Readonly<Record<string, Readonly<Record<string, unkno
 export const headerExamples: Readonly<Record<string, readonly string[]>> = {
   streamThreats: ['Accept: text/event-stream'],
 }
+
+/** Query of an example that needs one. */
+export const queryExamples: Readonly<Record<string, string>> = {
+  closeSandboxes: '?label=team:blue',
+  putSandboxFile: '?path=data/rows.csv',
+}
+
+/** Body of an example that is no JSON. */
+export const rawBodyExamples: Readonly<Record<string, string>> = { putSandboxFile: 'a,b' }
 
 /** Path values of an example; a shell variable where only the caller knows the value. */
 export const pathExamples: Readonly<Record<string, string>> = {

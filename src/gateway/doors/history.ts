@@ -22,11 +22,9 @@ export const listQuery = z.strictObject({
 })
 
 /** `GET /v1/executions`: the tenant's jobs, stored and running, newest first. */
-export const listExecutions: Door<Pick<GatewayParts, 'bodies' | 'history' | 'live'>> = async (
-  parts,
-  http,
-  who,
-) => {
+export const listExecutions: Door<
+  Pick<GatewayParts, 'bodies' | 'history' | 'live' | 'sessions'>
+> = async (parts, http, who) => {
   const { limit, cursor, label } = readQuery(http.incoming.url ?? '')
   const labels = Object.fromEntries(
     label.map((text) => [text.slice(0, text.indexOf(':')), text.slice(text.indexOf(':') + 1)]),
@@ -43,7 +41,9 @@ export const listExecutions: Door<Pick<GatewayParts, 'bodies' | 'history' | 'liv
         (cursor === undefined || id < cursor) && (kept.next === undefined || id > kept.next),
     )
   const ids = new Set(live.map(({ id }) => id))
-  const all = [...live, ...kept.items.filter(({ id }) => !ids.has(id))].sort(newestFirst)
+  // An open session is its owner's, at /v1/sandboxes.
+  const isShown = ({ id }: ExecutionRow) => !ids.has(id) && !parts.sessions?.held.has(id)
+  const all = [...live, ...kept.items.filter(isShown)].sort(newestFirst)
   const items = all.slice(0, limit)
   const next = all.length > limit ? items.at(-1)?.id : kept.next
   return jsonText(200, JSON.stringify({ items, next: next ?? null }))
@@ -53,13 +53,11 @@ export const listExecutions: Door<Pick<GatewayParts, 'bodies' | 'history' | 'liv
  * `GET /v1/executions/{id}`: the outcome, or `{id, status}` of a running job; with `Accept: text/event-stream`, the
  * rest of its stream.
  */
-export const getExecution: Door<StoredOutcomes & Pick<GatewayParts, 'limits' | 'live'>> = async (
-  parts,
-  http,
-  who,
-  params,
-) => {
+export const getExecution: Door<
+  StoredOutcomes & Pick<GatewayParts, 'limits' | 'live' | 'sessions'>
+> = async (parts, http, who, params) => {
   const id = idOf(params)
+  refuseOpenSession(parts, id)
   const live = parts.live.find(who.tenant, id)
   const isStream = http.incoming.method === 'GET' && wantsStream(http.incoming.headers)
   if (live && isStream) return watch(parts, http, live)
@@ -69,18 +67,21 @@ export const getExecution: Door<StoredOutcomes & Pick<GatewayParts, 'limits' | '
 }
 
 /** `DELETE /v1/executions/{id}`: cancels a running job with 202; answers 200 with the outcome of a finished one. */
-export const cancelExecution: Door<StoredOutcomes & Pick<GatewayParts, 'live'>> = async (
-  parts,
-  http,
-  who,
-  params,
-) => {
+export const cancelExecution: Door<
+  StoredOutcomes & Pick<GatewayParts, 'live' | 'sessions'>
+> = async (parts, http, who, params) => {
   const id = idOf(params)
+  refuseOpenSession(parts, id)
   const live = parts.live.find(who.tenant, id)
   if (!live)
     return jsonText(200, await readOutcome(parts, http, who.tenant, { id, read: (text) => text }))
   live.cancel()
   return jsonText(202, JSON.stringify({ id, status: live.row.status }))
+}
+
+/** Hides an open session: its row has no end yet, and other keys of the tenant must not learn of it. */
+function refuseOpenSession({ sessions }: Pick<GatewayParts, 'sessions'>, id: string): void {
+  if (sessions?.held.has(id)) throw new MayflyError('NOT_FOUND', 'Cannot find this execution')
 }
 
 /** Throws MayflyError INVALID. */

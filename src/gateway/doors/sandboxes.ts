@@ -1,21 +1,53 @@
-import { tightenAsked, type Operations, type Operator } from '../../contract/live.ts'
+import { MayflyError } from '../../contract/error.ts'
+import { tightenAsked, type LiveRow, type Operations, type Operator } from '../../contract/live.ts'
 import { present, type Door } from './door.ts'
 import { refuseOver } from '../http/authenticate-request.ts'
 import { isAdmin } from '../http/auth.ts'
-import type { GatewayParts, Operating } from '../http/parts.ts'
-import type { Identity } from '../http/keys.ts'
+import type { GatewayParts, Operating, SessionParts } from '../http/parts.ts'
+import type { Identity, Scope } from '../http/keys.ts'
 import { checked } from '../http/problem.ts'
 import { json } from '../http/json-response.ts'
+import { ownSession, userOf } from './sessions.ts'
 
-type SandboxDoor = Door<Operating & Pick<GatewayParts, 'bodies'>>
+type OrderParts = Operating & SessionParts & Pick<GatewayParts, 'bodies' | 'history'>
+type SandboxDoor = Door<OrderParts>
 
-/** `GET /v1/sandboxes`: running jobs, newest first: a tenant's own, or all for an admin. */
-export const listSandboxes: SandboxDoor = (parts, _http, who) =>
-  json({ items: operationsOf(parts).list(operatorOf(who)) })
+const sees: readonly Scope[] = ['read', 'operate']
+const orders: readonly Scope[] = ['operate']
+
+/**
+ * `GET /v1/sandboxes`: running jobs and sessions, newest first: the sessions of a key of scope `run`, a tenant's own, or
+ * all for an admin. With `label=name:value`, sessions alone.
+ */
+export const listSandboxes: SandboxDoor = (parts, { incoming }, who) => {
+  const labels = labelsOf(incoming.url)
+  const own = sessionsOf(parts, who, labels)
+  const rows = mayAny(who, sees)
+    ? operationsOf(parts).list(operatorOf(who))
+    : liveOf(parts, who, own)
+  const items = rows.filter(({ id }) => !labels || own.has(id))
+  return json({ items: items.map((row) => ({ ...row, ...own.get(row.id) })) })
+}
+
+/** `DELETE /v1/sandboxes?label=name:value`: ends the caller's sessions with these labels. */
+export const closeSandboxes: SandboxDoor = async (parts, { incoming }, who) => {
+  const labels = labelsOf(incoming.url)
+  if (!labels)
+    throw new MayflyError('INVALID', 'Cannot end every session: name them by label', {
+      details: [{ path: 'label', message: 'expected name:value' }],
+    })
+  const ids = [...sessionsOf(parts, who, labels).keys()]
+  const ended = await Promise.all(
+    ids.map(async (id) => ({ id, status: (await ownSession(parts, who, id).close()).status })),
+  )
+  return json({ items: ended })
+}
 
 /** `GET /v1/sandboxes/{id}`. */
-export const readSandbox: SandboxDoor = (parts, _http, who, { id = '' }) =>
-  json(operationsOf(parts).find(id, operatorOf(who)))
+export const readSandbox: SandboxDoor = (parts, _http, who, { id = '' }) => {
+  const row = ownRow(parts, who, id, sees)
+  return json({ ...operationsOf(parts).find(id, lookerAt(who, row)), ...row })
+}
 
 /** `POST /v1/sandboxes/{id}/tighten`: removes rights for good; a loosening is 409 with the controls in force. */
 export const tightenSandbox: SandboxDoor = async (
@@ -24,7 +56,7 @@ export const tightenSandbox: SandboxDoor = async (
   who,
   { id = '' },
 ) => {
-  const operations = operationsFor(parts, who)
+  const operations = orderFor(parts, who, id)
   const { value } = await parts.bodies.json(incoming, outgoing, 'input', who.tenant)
   const asked = checked(tightenAsked, value, 'tightening')
   return json(await operations.tighten(id, asked, operatorOf(who)))
@@ -32,19 +64,24 @@ export const tightenSandbox: SandboxDoor = async (
 
 /** `POST /v1/sandboxes/{id}/freeze`: stops the processes; the schedule keeps running. */
 export const freezeSandbox: SandboxDoor = async (parts, _http, who, { id = '' }) =>
-  json(await operationsFor(parts, who).freeze(id, operatorOf(who)))
+  json(await orderFor(parts, who, id).freeze(id, operatorOf(who)))
 
 /** `POST /v1/sandboxes/{id}/thaw`. */
 export const thawSandbox: SandboxDoor = async (parts, _http, who, { id = '' }) =>
-  json(await operationsFor(parts, who).thaw(id, operatorOf(who)))
+  json(await orderFor(parts, who, id).thaw(id, operatorOf(who)))
 
 /** `POST /v1/sandboxes/{id}/capture`: captures as much as the wall supports; the answer names the kind. */
 export const captureSandbox: SandboxDoor = async (parts, _http, who, { id = '' }) =>
-  json(await operationsFor(parts, who).capture(id, operatorOf(who)))
+  json(await orderFor(parts, who, id).capture(id, operatorOf(who)))
 
-/** `DELETE /v1/sandboxes/{id}`: terminates; answers when the code has ended. Not rate-limited. */
-export const terminateSandbox: SandboxDoor = async (parts, _http, who, { id = '' }) =>
-  json(await operationsOf(parts).terminate(id, operatorOf(who)))
+/**
+ * `DELETE /v1/sandboxes/{id}`: ends a session of the caller, and answers the outcome of its life; terminates a job, and
+ * answers when its code has ended. Not rate-limited.
+ */
+export const terminateSandbox: SandboxDoor = async (parts, _http, who, { id = '' }) => {
+  if (ownRow(parts, who, id, orders)) return json(await ownSession(parts, who, id).close())
+  return json(await operationsOf(parts).terminate(id, operatorOf(who)))
+}
 
 export function operatorOf(who: Identity): Operator {
   return { principal: who.principal, tenant: isAdmin(who) ? undefined : who.tenant }
@@ -58,4 +95,61 @@ export function operationsFor(parts: Operating, who: Identity): Operations {
 
 export function operationsOf({ operations }: Pick<GatewayParts, 'operations'>): Operations {
   return present(operations, 'Cannot look at sandboxes: this server shows none')
+}
+
+function orderFor(parts: OrderParts, who: Identity, id: string): Operations {
+  ownRow(parts, who, id, orders)
+  return operationsFor(parts, who)
+}
+
+/**
+ * Row of a session of this caller; undefined for a live sandbox that its scopes reach. Throws NOT_FOUND for what they do
+ * not reach, as for what there is not, and SESSION_ENDED for its own that has ended.
+ */
+function ownRow(parts: OrderParts, who: Identity, id: string, scopes: readonly Scope[]) {
+  const own = sessionsOf(parts, who).get(id)
+  if (own) return own
+  if (!mayAny(who, scopes) || isEndedSession(parts, who, id)) return ownSession(parts, who, id).row
+  return undefined
+}
+
+function isEndedSession({ sessions, history }: OrderParts, who: Identity, id: string): boolean {
+  return !sessions?.held.has(id) && history.row(who.tenant, id)?.session !== undefined
+}
+
+function sessionsOf(parts: SessionParts, who: Identity, labels?: Readonly<Record<string, string>>) {
+  const rows = parts.sessions?.held.list(userOf(who), labels) ?? []
+  return new Map(rows.map((row) => [row.id, row]))
+}
+
+function liveOf(
+  parts: OrderParts,
+  who: Identity,
+  own: ReadonlyMap<string, unknown>,
+): readonly LiveRow[] {
+  const { principal, tenant } = who
+  return operationsOf(parts)
+    .list({ principal, tenant })
+    .filter(({ id }) => own.has(id))
+}
+
+/** The owner sees its session inside its tenant, an operator what its scopes reach. */
+const lookerAt = (who: Identity, row: unknown): Operator =>
+  row ? { principal: who.principal, tenant: who.tenant } : operatorOf(who)
+
+const mayAny = (who: Identity, scopes: readonly Scope[]): boolean =>
+  isAdmin(who) || scopes.some((scope) => who.scopes.includes(scope))
+
+/** Undefined without any. Throws MayflyError INVALID. */
+function labelsOf(url = ''): Readonly<Record<string, string>> | undefined {
+  const given = new URL(url, 'http://query').searchParams.getAll('label')
+  if (given.length === 0) return undefined
+  const pairs = given.map((text) => {
+    const at = text.indexOf(':')
+    if (at > 0) return [text.slice(0, at), text.slice(at + 1)] as const
+    throw new MayflyError('INVALID', 'Cannot take the label: expected name:value', {
+      details: [{ path: 'label', message: 'expected name:value' }],
+    })
+  })
+  return Object.fromEntries(pairs)
 }

@@ -57,6 +57,12 @@ export class RequestBodies {
     )
   }
 
+  /** Reads a body of any type within the same limits. Throws MayflyError. */
+  async bytes(incoming: IncomingMessage, outgoing: ServerResponse, of: string): Promise<Buffer> {
+    using held = this.hold(of)
+    return await this.#read(incoming, outgoing, held, this.bytesMax(of))
+  }
+
   /** Byte limit of one body. */
   bytesMax(of: string): number {
     const { bodyBytes, anonymousBodyBytes } = this.#limits

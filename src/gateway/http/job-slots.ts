@@ -36,11 +36,14 @@ export class JobSlots {
     return this.#live.size
   }
 
-  /** `bytes`: size of this job's body. Throws MayflyError DRAINING or OVERLOADED. */
-  begin(tenant: string, bytes = 0): JobSlot {
+  /**
+   * `bytes`: size of this job's body; `isInSession`: an exec, in the place of its session. Throws MayflyError DRAINING or
+   * OVERLOADED.
+   */
+  begin(tenant: string, bytes = 0, isInSession = false): JobSlot {
     this.refuseWhenDraining()
     const held = [this.#places.hold(tenant), this.#bytes.hold(tenant)] as const
-    if (!held[0].add(1) || !held[1].add(bytes)) {
+    if (!held[0].add(isInSession ? 0 : 1) || !held[1].add(bytes)) {
       giveBack(held)
       throw new MayflyError('OVERLOADED', 'Cannot take another job now', { retryAfterMs: 1000 })
     }

@@ -1,10 +1,13 @@
 import type { ErrorCode } from '../../contract/error.ts'
 import type { Clock } from '../../contract/clock.ts'
+import type { TimelineEntry } from '../../contract/event.ts'
 import type { Evidence } from '../../contract/evidence.ts'
 import type { Job } from '../../contract/job.ts'
 import type { Operations } from '../../contract/live.ts'
 import type { Outcome } from '../../contract/outcome.ts'
 import type { RiskAnalysis, TemporalZone } from '../../contract/zones.ts'
+import type { OpenedSession } from '../../contract/session.ts'
+import type { OpenSessions } from '../../sessions/open-sessions.ts'
 import type { Effects } from '../../effects/effects.ts'
 import type { History } from '../../history/history.ts'
 import type { Caller } from '../../life.ts'
@@ -116,6 +119,20 @@ export interface StoredOutcomes {
   readonly answers: FairShare
 }
 
+/** Sessions of this server. */
+export interface SessionParts {
+  /** Undefined: this server opens none. */
+  readonly sessions: ServedSessions | undefined
+}
+
+export interface ServedSessions {
+  readonly open: (
+    job: Job,
+    options: { readonly signal: AbortSignal; readonly on?: (entry: TimelineEntry) => void },
+  ) => Promise<OpenedSession>
+  readonly held: OpenSessions
+}
+
 /** Orders of operators, and their rate limit. */
 export interface Operating {
   /** Undefined: live sandboxes are not exposed. */
@@ -152,5 +169,6 @@ export interface GatewayParts
     JobStart,
     StoredOutcomes,
     Operating,
+    SessionParts,
     ServerState,
     OptionalParts {}

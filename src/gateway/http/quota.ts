@@ -14,8 +14,11 @@ import type { QuotaStore } from './quota-store.ts'
  * a state folder share levels with that one second of lag, and may together overspend by as much.
  */
 export interface Quotas {
-  /** Starts the account of a job. Throws MayflyError RATE_LIMITED with a retry time. */
-  begin(tenant: string, bytesIn: number): QuotaSlot
+  /**
+   * Starts the account of a job; `isInSession`: an exec, whose session has the place among the concurrent ones. Throws MayflyError
+   * RATE_LIMITED with a retry time.
+   */
+  begin(tenant: string, bytesIn: number, isInSession?: boolean): QuotaSlot
   /** `RateLimit-*` headers of the tightest bucket; empty for a tenant without quotas. */
   headers(tenant: string): Readonly<Record<string, string>>
   /** Writes the levels. Idempotent. */
@@ -82,18 +85,18 @@ class OpenQuotas implements Quotas {
     this.#parts = parts
   }
 
-  begin(tenant: string, bytesIn: number): QuotaSlot {
+  begin(tenant: string, bytesIn: number, isInSession = false): QuotaSlot {
     const buckets = this.#bucketsOf(tenant)
-    this.#assertPlace(tenant)
+    if (!isInSession) this.#assertPlace(tenant)
     assertLeft(buckets)
     this.#spend(buckets, { runs_per_minute: 1, bytes_per_minute: bytesIn })
-    this.#running.set(tenant, (this.#running.get(tenant) ?? 0) + 1)
+    if (!isInSession) this.#running.set(tenant, (this.#running.get(tenant) ?? 0) + 1)
     let ended = false
     return {
       end: ({ cpuMs, bytesOut }) => {
         if (ended) return
         ended = true
-        this.#leave(tenant)
+        if (!isInSession) this.#leave(tenant)
         const spent = { cpu_seconds_per_minute: cpuMs, bytes_per_minute: bytesOut }
         this.#spend(this.#bucketsOf(tenant), spent)
       },

@@ -7,7 +7,7 @@ import { RateLimit } from './rate-limit.ts'
 import { parseJson } from '../../lib/parse-json.ts'
 
 /** Page load to which a token is bound. */
-export interface Session {
+export interface VisitorSession {
   readonly id: string
   readonly origin: string
   /** Path of the page. */
@@ -50,7 +50,7 @@ export class SessionTokens {
   }
 
   /** Throws MayflyError UNAUTHENTICATED for a token that is forged, expired, or of another origin or page. */
-  verify(token: unknown, sender: Sender): Session {
+  verify(token: unknown, sender: Sender): VisitorSession {
     const [, body, signature] = (typeof token === 'string' && TOKEN.exec(token)) || []
     if (body === undefined || signature === undefined)
       throw unauthenticated('Give a session token or an API key')
@@ -71,7 +71,7 @@ export class SessionTokens {
   }
 
   /** Takes a job slot of the session; dispose to release it. Throws MayflyError RATE_LIMITED. */
-  begin(session: Session): Disposable {
+  begin(session: VisitorSession): Disposable {
     const running = this.#running.get(session.id) ?? 0
     if (running >= this.#limits().sessionRunning)
       throw tooMany(`${running} jobs of this page are running`, 1000)

@@ -114,8 +114,9 @@ function takeSlots(
   let slot: JobSlot | undefined
   let quota: QuotaSlot | undefined
   try {
-    slot = parts.running.begin(job.tenant, bytesOf(job))
-    quota = parts.quotas.begin(job.tenant, bytesOf(job))
+    const isInSession = job.session?.kind === 'exec'
+    slot = parts.running.begin(job.tenant, bytesOf(job), isInSession)
+    quota = parts.quotas.begin(job.tenant, bytesOf(job), isInSession)
     if (options.outlivesCaller) parts.history.begin(job.tenant, row)
     return { slot, quota }
   } catch (thrown) {
@@ -132,7 +133,7 @@ interface TakenSlots {
 }
 
 /** Bytes of a job's request. */
-function bytesOf({ asked, inputText }: Job): number {
+export function bytesOf({ asked, inputText }: Job): number {
   const own = [...asked.args, ...Object.values(asked.env), asked.stdin?.content ?? '']
   const texts = [asked.code, inputText, ...own, ...asked.files.map(({ content }) => content)]
   return texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0)
@@ -152,7 +153,7 @@ function keep(
   }
 }
 
-function rowOf(parts: Pick<GatewayParts, 'clock'>, { id, asked }: Job): ExecutionRow {
+export function rowOf(parts: Pick<GatewayParts, 'clock'>, { id, asked }: Job): ExecutionRow {
   return {
     id,
     status: 'queued',
@@ -162,7 +163,7 @@ function rowOf(parts: Pick<GatewayParts, 'clock'>, { id, asked }: Job): Executio
   }
 }
 
-function endedRow(row: ExecutionRow, outcome: Outcome): ExecutionRow {
+export function endedRow(row: ExecutionRow, outcome: Outcome): ExecutionRow {
   return {
     ...row,
     status: outcome.status,

@@ -1,0 +1,235 @@
+import type { Command } from 'commander'
+import { readFile, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import { MayflyError } from '../contract/error.ts'
+import { exitCodeOf, usageExitCode, type Outcome } from '../contract/outcome.ts'
+import type { SessionListing } from '../contract/exec.ts'
+import type { SessionRow } from '../contract/session.ts'
+import { parseJson } from '../lib/parse-json.ts'
+import { sanitiseBlock, sanitiseLine } from '../output/sanitise.ts'
+import { callServer, request, type ServerFlags } from './call-server.ts'
+import { note, printError, printJson, table } from './print.ts'
+import { report } from './report.ts'
+import { readProgram } from './source.ts'
+import { failedExitCode, verb } from './verb.ts'
+
+/** The server ends an exec; this bounds a server that does not. */
+const EXEC_MS_MAX = 86_400_000
+
+const root = '/v1/sandboxes'
+const pathOf = (id: string, order: string) => `${root}/${encodeURIComponent(id)}${order}`
+
+/** `mayfly sandbox create|exec|put|get|files`: sessions of a running server. */
+export function registerSessions(sandbox: Command, reached: (command: Command) => Command): void {
+  reached(sandbox.command('create').description('open a session, and print its id'))
+    .option('--language <name>', 'python, node, sh or bash', 'python')
+    .option('--timeout <time>', 'until it ends, such as 30m; renewable')
+    .option('--idle <time>', 'time without an exec after which it ends')
+    .option('--label <name=value...>', 'to list and end it by')
+    .option('--tier <tier>', 'exactly this tier')
+    .option('--floor <tier>', 'at least this tier')
+    .option('--provider <name>', 'exactly this provider')
+    .option('--memory <size>', 'such as 256MB')
+    .option('--allow <host...>', 'hosts that it may reach')
+    .option('--env <name=value...>', 'environment variables')
+    .action(verb(create))
+  reached(
+    sandbox.command('exec').description('run code in a session: a file, "-", or -- a command'),
+  )
+    .argument('<id>', 'as "create" prints it')
+    .argument('[file-or-command...]', 'a file or "-"; after "--" a program and its arguments')
+    .option('--input <json>', 'its input')
+    .option('--limit <time>', 'until it is interrupted, such as 30s')
+    .action(exec)
+  reached(sandbox.command('put').description('copy a file into a session'))
+    .argument('<id>')
+    .argument('<file>')
+    .argument('[path]', 'where, below the working folder; default: its name')
+    .action(three(put))
+  reached(sandbox.command('get').description('copy a file out of a session, to a file or stdout'))
+    .argument('<id>')
+    .argument('<path>')
+    .argument('[file]')
+    .action(three(get))
+  reached(sandbox.command('files').description('list the files of a session'))
+    .argument('<id>')
+    .action(verb(files))
+  reached(sandbox.command('renew').description('end a session later'))
+    .argument('<id>')
+    .requiredOption('--timeout <time>', 'from now on, such as 30m')
+    .action(verb(renew))
+}
+
+interface CreateFlags extends ServerFlags {
+  readonly language: string
+  readonly timeout?: string
+  readonly idle?: string
+  readonly label?: readonly string[]
+  readonly tier?: string
+  readonly floor?: string
+  readonly provider?: string
+  readonly memory?: string
+  readonly allow?: readonly string[]
+  readonly env?: readonly string[]
+}
+
+async function create(flags: CreateFlags): Promise<void> {
+  const { language, timeout, idle, tier, floor, provider, memory, allow } = flags
+  const row = await callServer<SessionRow>(flags, 'POST', root, {
+    language,
+    ...(timeout !== undefined && { timeout }),
+    ...(idle !== undefined && { idle }),
+    ...(flags.label && { labels: pairsOf(flags.label, '--label') }),
+    ...(flags.env && { env: pairsOf(flags.env, '--env') }),
+    ...(tier !== undefined && { tier }),
+    ...(floor !== undefined && { floor }),
+    ...(provider !== undefined && { provider }),
+    ...(memory !== undefined && { limits: { memory } }),
+    ...(allow && { network: { allow } }),
+  })
+  if (flags.json) return printJson(row)
+  process.stdout.write(`${row.id}\n`)
+  note(flags, `${row.language} behind ${row.provider} (${row.tier}), until ${row.expiresAt}`)
+}
+
+interface ExecFlags extends ServerFlags {
+  readonly input?: string
+  readonly limit?: string
+}
+
+/** Exits as `mayfly run` does: by the status of the outcome. */
+async function exec(
+  id: string,
+  words: readonly string[],
+  _own: unknown,
+  command: Command,
+): Promise<void> {
+  const flags = command.optsWithGlobals<ExecFlags>()
+  try {
+    const isCommand = wordsAfterDashes(process.argv)
+    const body = isCommand ? { command: words } : await cellOf(words)
+    const given = {
+      ...body,
+      ...(flags.input !== undefined && { input: parseJson(flags.input) }),
+      ...(flags.limit !== undefined && { limits: { timeout: flags.limit } }),
+    }
+    const outcome = await streamed(flags, id, given)
+    if (flags.json) printJson(outcome)
+    else report(outcome, { file: words[0] ?? 'cell', code: 'code' in body ? body.code : '' }, flags)
+    process.exitCode = exitCodeOf[outcome.status]
+  } catch (thrown) {
+    printError(thrown, flags.json ?? false)
+  }
+}
+
+/** Words after `--` are a command; commander drops the dashes. */
+const wordsAfterDashes = (argv: readonly string[]): boolean => argv.includes('--')
+
+async function cellOf(words: readonly string[]): Promise<{ readonly code: string }> {
+  const [file, ...rest] = words
+  if (file === undefined || rest.length > 0)
+    throw new MayflyError('USAGE', 'Cannot run this: name one file, "-", or a command after "--"')
+  const { code } = await readProgram(file, 'python')
+  return { code }
+}
+
+/** Prints output as it comes, unless as JSON; resolves to the outcome. */
+async function streamed(flags: ExecFlags, id: string, given: unknown): Promise<Outcome> {
+  const response = await request(flags, 'POST', pathOf(id, '/run'), {
+    type: 'application/json',
+    body: JSON.stringify(given),
+    accept: 'text/event-stream',
+    answerMs: EXEC_MS_MAX,
+  })
+  if (!response.headers.get('content-type')?.startsWith('text/event-stream'))
+    return parseJson(await response.text()) as Outcome
+  for await (const { event, data } of eventsOf(response)) {
+    if (event === 'outcome') return data as unknown as Outcome
+    if (event === 'problem') throw new MayflyError('PROTOCOL', String(data['message']))
+    if (!flags.json && (event === 'stdout' || event === 'stderr')) {
+      const text = typeof data['text'] === 'string' ? data['text'] : ''
+      process[event].write(process[event].isTTY ? sanitiseBlock(text) : text)
+    }
+  }
+  throw new MayflyError('PROTOCOL', 'Cannot read the outcome: the stream ended before it')
+}
+
+interface ServerEvent {
+  readonly event: string
+  readonly data: Readonly<Record<string, unknown>>
+}
+
+/** Server-sent events whose data is one line of JSON, as this server sends them. */
+async function* eventsOf(response: Response): AsyncGenerator<ServerEvent> {
+  const decoder = new TextDecoder()
+  let text = ''
+  for await (const chunk of response.body ?? []) {
+    text += decoder.decode(chunk, { stream: true })
+    for (let end = text.indexOf('\n\n'); end >= 0; end = text.indexOf('\n\n')) {
+      const fields = text.slice(0, end).split('\n')
+      text = text.slice(end + 2)
+      const field = (name: string) =>
+        fields.find((line) => line.startsWith(`${name}: `))?.slice(name.length + 2)
+      const data = field('data')
+      if (data !== undefined)
+        yield { event: field('event') ?? '', data: parseJson(data) as ServerEvent['data'] }
+    }
+  }
+}
+
+async function put(flags: ServerFlags, id: string, file: string, to?: string): Promise<void> {
+  const at = to ?? path.basename(file)
+  const answer = await request(flags, 'PUT', pathOf(id, `/files?path=${encodeURIComponent(at)}`), {
+    type: 'application/octet-stream',
+    body: await readFile(file),
+  })
+  const { size } = parseJson(await answer.text()) as { readonly size: number }
+  if (flags.json) printJson({ path: at, size })
+  else note(flags, `${at}: ${size} bytes`)
+}
+
+async function get(flags: ServerFlags, id: string, from: string, file?: string): Promise<void> {
+  const answer = await request(flags, 'GET', pathOf(id, `/files?path=${encodeURIComponent(from)}`))
+  const bytes = Buffer.from(await answer.arrayBuffer())
+  if (file === undefined) process.stdout.write(bytes)
+  else await writeFile(file, bytes)
+}
+
+async function files(flags: ServerFlags, id: string): Promise<void> {
+  const listing = await callServer<SessionListing>(flags, 'GET', pathOf(id, '/files'))
+  if (flags.json) return printJson(listing)
+  if (listing.entries.length === 0) return note(flags, 'No files')
+  const rows = listing.entries.map((one) => [one.type, String(one.size), sanitiseLine(one.path)])
+  process.stdout.write(`${table([['type', 'bytes', 'path'], ...rows])}\n`)
+}
+
+async function renew(flags: ServerFlags & { readonly timeout: string }, id: string): Promise<void> {
+  const { timeout } = flags
+  const row = await callServer<SessionRow>(flags, 'POST', pathOf(id, '/timeout'), { timeout })
+  if (flags.json) printJson(row)
+  else note(flags, `${id} ends at ${row.expiresAt}`)
+}
+
+/** Action with two or three arguments; exit codes as of every verb without a job. */
+function three(run: (flags: ServerFlags, a: string, b: string, c?: string) => Promise<void>) {
+  return async (a: string, b: string, c: string | undefined, _own: unknown, command: Command) => {
+    const flags = command.optsWithGlobals<ServerFlags>()
+    try {
+      await run(flags, a, b, c)
+    } catch (thrown) {
+      printError(thrown, flags.json ?? false)
+      if (process.exitCode !== usageExitCode) process.exitCode = failedExitCode
+    }
+  }
+}
+
+/** `NAME=VALUE` of a flag. Throws MayflyError USAGE. */
+export function pairsOf(given: readonly string[], flag: string): Readonly<Record<string, string>> {
+  return Object.fromEntries(
+    given.map((text) => {
+      const at = text.indexOf('=')
+      if (at > 0) return [text.slice(0, at), text.slice(at + 1)]
+      throw new MayflyError('USAGE', `Cannot take "${text}" for ${flag}: expected NAME=VALUE`)
+    }),
+  )
+}

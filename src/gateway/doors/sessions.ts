@@ -1,0 +1,212 @@
+import type { HttpBindings } from '@hono/node-server'
+import type { Job } from '../../contract/job.ts'
+import { MayflyError } from '../../contract/error.ts'
+import type { Outcome } from '../../contract/outcome.ts'
+import { timeoutRequest } from '../../contract/session.ts'
+import { canonicalJson } from '../../lib/canonical-json.ts'
+import { parseJson } from '../../lib/parse-json.ts'
+import { sha256 } from '../../lib/hash.ts'
+import type { HeldSession, SessionUser } from '../../sessions/open-sessions.ts'
+import { execJob, readExec, readSession, sessionJob } from '../../sessions/session-job.ts'
+import { present, type Params } from './door.ts'
+import { isAdmin } from '../http/auth.ts'
+import { json, jsonText } from '../http/json-response.ts'
+import type { Identity } from '../http/keys.ts'
+import type { GatewayParts, JobStart, ServedSessions, SessionParts } from '../http/parts.ts'
+import { checked } from '../http/problem.ts'
+import { traceOf } from '../http/request-trace.ts'
+import { bytesOf, endedRow, rowOf } from '../http/start-job.ts'
+import { answerJob, outcomeResponse, type AnswerParts } from './answer-job.ts'
+
+type SessionDoor = SessionParts & Pick<GatewayParts, 'history'>
+
+const LIST_PATH = '.'
+const PATH_CHARACTERS_MAX = 1024
+
+/** `POST /v1/sandboxes`: opens a session. It ends with its deadline, whether its owner is there or not. */
+export async function openSandbox(
+  parts: AnswerParts & SessionParts,
+  http: HttpBindings,
+  who: Identity,
+): Promise<Response> {
+  parts.running.refuseWhenDraining()
+  const { open, held } = served(parts)
+  const body = await parts.bodies.json(http.incoming, http.outgoing, 'input', who.tenant)
+  const asked = readSession(body.value)
+  const owner = { tenant: who.tenant, principal: who.principal, origin: 'http' } as const
+  const job = sessionJob(asked, { ...owner, ...traceOf(http.incoming) }, parts.clock)
+  const place = takePlace(parts, job)
+  try {
+    const opened = await open(job, { signal: place.signal })
+    if (opened.kind === 'ended') {
+      place.end(opened.outcome)
+      const text = JSON.stringify(opened.outcome)
+      return outcomeResponse({ outcome: opened.outcome, text })
+    }
+    const { session } = opened
+    const one = held.add(session, job, asked)
+    const charged = () => one.chargedMs
+    void session.ended.then(
+      (outcome) => place.end(outcome, charged()),
+      () => place.end(undefined),
+    )
+    // Without its answer nobody knows the id.
+    if (http.outgoing.destroyed) void one.close().catch(() => undefined)
+    return jsonText(201, JSON.stringify(one.row), { location: `/v1/sandboxes/${session.id}` })
+  } catch (thrown) {
+    place.end(undefined)
+    throw thrown
+  }
+}
+
+/** `POST /v1/sandboxes/{id}/run`: one exec, whose outcome comes in the forms of an execution. */
+export async function runInSandbox(
+  parts: AnswerParts & SessionParts,
+  http: HttpBindings,
+  who: Identity,
+  { id = '' }: Params,
+): Promise<Response> {
+  const held = ownSession(parts, who, id)
+  const body = await parts.bodies.json(http.incoming, http.outgoing, 'input', who.tenant)
+  const asked = readExec(body.value)
+  const { session } = held
+  const input = body.kept === undefined ? {} : { inputText: body.kept }
+  const owner = { tenant: who.tenant, principal: who.principal, origin: 'http' } as const
+  const trace = traceOf(http.incoming)
+  const job = execJob(
+    asked,
+    { id, asked: held.asked, ...input },
+    { ...owner, ...trace },
+    parts.clock,
+  )
+  if (session.isBusy) throw busy()
+  const road: JobStart['road'] = (one, { tap, on }) => held.exec(one, { tap, on })
+  const digest = () => sha256(`${id}\0${canonicalJson(body.value)}\0${body.kept ?? ''}`)
+  return await answerJob({ ...parts, road }, http, { job, digest })
+}
+
+/** `GET /v1/sandboxes/{id}/files`: lists below `path`; with `?path=` of a file and `content`, see `readFile`. */
+export async function sandboxFiles(
+  parts: SessionDoor,
+  http: HttpBindings,
+  who: Identity,
+  { id = '' }: Params,
+): Promise<Response> {
+  const { files } = ownSession(parts, who, id).session
+  const path = pathOf(http, false)
+  if (path === undefined) return json(await files.list(LIST_PATH))
+  const bytes = await files.get(path, FILE_BYTES_MAX)
+  return new Response(Buffer.from(bytes), {
+    headers: {
+      'content-type': 'application/octet-stream',
+      'content-disposition': 'attachment',
+      'x-content-type-options': 'nosniff',
+    },
+  })
+}
+
+/** `PUT /v1/sandboxes/{id}/files?path=`: the body becomes the file. */
+export async function putSandboxFile(
+  parts: SessionDoor & Pick<GatewayParts, 'bodies'>,
+  http: HttpBindings,
+  who: Identity,
+  { id = '' }: Params,
+): Promise<Response> {
+  const { files } = ownSession(parts, who, id).session
+  const path = pathOf(http, true)!
+  const bytes = await parts.bodies.bytes(http.incoming, http.outgoing, who.tenant)
+  await files.put(path, bytes)
+  return json({ path, size: bytes.length })
+}
+
+/** `POST /v1/sandboxes/{id}/timeout`: renews the deadline, within the longest life of a session. */
+export async function renewSandbox(
+  parts: SessionDoor & Pick<GatewayParts, 'bodies'>,
+  http: HttpBindings,
+  who: Identity,
+  { id = '' }: Params,
+): Promise<Response> {
+  const held = ownSession(parts, who, id)
+  const { value } = await parts.bodies.json(http.incoming, http.outgoing, 'input', who.tenant)
+  return json(held.renew(checked(timeoutRequest, value, 'timeout').timeout))
+}
+
+/**
+ * Session of this caller. Throws SESSION_ENDED with the outcome of its life for one of its own that has ended, also
+ * before the last start of this server, and NOT_FOUND for any other.
+ */
+export function ownSession(parts: SessionDoor, who: Identity, id: string): HeldSession {
+  const held = parts.sessions?.held
+  const user = userOf(who)
+  if (held?.has(id)) return held.find(id, user)
+  const row = parts.history.row(who.tenant, id)
+  if (!row?.session || (!user.isAdmin && row.session.openedBy !== who.principal))
+    throw new MayflyError('NOT_FOUND', 'Cannot find this sandbox')
+  const text = parts.history.outcome(who.tenant, id)
+  throw new MayflyError('SESSION_ENDED', 'Cannot use this sandbox: its session has ended', {
+    details: { outcome: text === undefined ? null : parseJson(text) },
+  })
+}
+
+export function userOf(who: Identity): SessionUser {
+  const { tenant, principal } = who
+  return { tenant, principal, isAdmin: isAdmin(who) }
+}
+
+function served({ sessions }: SessionParts): ServedSessions {
+  return present(sessions, 'Cannot open a session: this server opens none')
+}
+
+/** Places of a session among the jobs of server and tenant, held until it ends. Throws as `startJob` does. */
+function takePlace(parts: JobStart, job: Job) {
+  const bytes = bytesOf(job)
+  const slot = parts.running.begin(job.tenant, bytes)
+  const row = { ...rowOf(parts, job), session: { openedBy: job.principal } }
+  try {
+    const quota = parts.quotas.begin(job.tenant, bytes)
+    try {
+      parts.history.begin(job.tenant, { ...row, status: 'running' })
+    } catch (thrown) {
+      quota.end({ cpuMs: 0, bytesOut: 0 })
+      throw thrown
+    }
+    return {
+      signal: slot.signal,
+      /** Charges the work between execs alone, since each exec was charged by itself. */
+      end(outcome: Outcome | undefined, chargedMs = 0): void {
+        const cpuMs = Math.max(0, (outcome?.metrics.cpuTime ?? 0) - chargedMs)
+        quota.end({ cpuMs, bytesOut: 0 })
+        slot[Symbol.dispose]()
+        if (!outcome) return
+        try {
+          const ended = { ...endedRow(row, outcome), session: row.session }
+          parts.history.end(job.tenant, ended, JSON.stringify(outcome))
+        } catch (thrown) {
+          parts.refusals.problem(thrown)
+        }
+      },
+    }
+  } catch (thrown) {
+    slot[Symbol.dispose]()
+    throw thrown
+  }
+}
+
+/** Throws MayflyError INVALID. */
+function pathOf({ incoming }: HttpBindings, isNeeded: boolean): string | undefined {
+  const path = new URL(incoming.url ?? '', 'http://query').searchParams.get('path') ?? undefined
+  if (path === undefined && !isNeeded) return undefined
+  const isPlain = path !== undefined && path !== '' && path.length <= PATH_CHARACTERS_MAX
+  const parts = path?.split('/') ?? []
+  if (isPlain && !path.startsWith('/') && !parts.includes('..') && !path.includes('\0')) return path
+  throw new MayflyError('INVALID', 'Cannot take the path: expected one below the working folder', {
+    details: [{ path: 'path', message: 'expected a relative path, such as data/rows.csv' }],
+  })
+}
+
+const busy = () =>
+  new MayflyError('BUSY', 'Cannot run this now: the session runs another exec', {
+    hint: 'Wait for its end, or open another session',
+  })
+
+const FILE_BYTES_MAX = 32 * 2 ** 20

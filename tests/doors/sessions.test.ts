@@ -1,0 +1,368 @@
+import assert from 'node:assert/strict'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { after, before, suite, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { systemClock } from '../../src/contract/clock.ts'
+import { createKey, keyFile } from '../../src/gateway/http/key-store.ts'
+import { unable } from '../walls/process-stands.ts'
+import {
+  documentOf,
+  leasesIn,
+  makePlace,
+  mayfly,
+  startServer,
+  whenReady,
+  type Place,
+  type Server,
+} from './program.ts'
+
+const unhurried = { timeout: '60s' }
+const config = `
+[[tenants]]
+name = "default"
+
+[[tenants]]
+name = "small"
+ceilings = { concurrency = 2 }
+`
+
+suite('Sessions of a server', { skip: unable('python') }, () => {
+  let place: Place
+  let server: Server
+  let keyOf: Readonly<Record<'run' | 'other' | 'foreign' | 'small', string>>
+  before(async () => {
+    place = makePlace()
+    const file = join(place.cwd, 'sessions.toml')
+    writeFileSync(file, config)
+    const first = await startServer(place, ['--config', file])
+    await first.stop()
+    const made = (tenant: string) =>
+      createKey(
+        keyFile(place.state),
+        { tenant, scopes: ['run'], expires: null, at: systemClock.date() },
+        () => undefined,
+      ).key
+    keyOf = {
+      run: made('default'),
+      other: made('default'),
+      foreign: made('strange'),
+      small: made('small'),
+    }
+    const again = await startServer(place, ['--config', file])
+    server = { ...again, apiKey: first.apiKey }
+    await whenReady(server)
+  })
+  after(async () => {
+    await server.stop()
+    place.remove()
+  })
+
+  async function ask(
+    method: string,
+    path: string,
+    body?: unknown,
+    key: string = keyOf.run,
+    at = server.active,
+  ) {
+    const isBytes = body instanceof Uint8Array
+    const response = await fetch(new URL(path, at), {
+      method,
+      headers: {
+        authorization: `Bearer ${key}`,
+        ...(body !== undefined && {
+          'content-type': isBytes ? 'application/octet-stream' : 'application/json',
+        }),
+      },
+      ...(body !== undefined && { body: isBytes ? Buffer.from(body) : JSON.stringify(body) }),
+    })
+    const text = await response.text()
+    const isJson = response.headers.get('content-type')?.includes('json')
+    return { status: response.status, text, body: isJson ? JSON.parse(text) : undefined }
+  }
+
+  async function opened(asked: object = {}, key: string = keyOf.run): Promise<string> {
+    const { status, body } = await ask(
+      'POST',
+      '/v1/sandboxes',
+      { language: 'python', limits: unhurried, ...asked },
+      key,
+    )
+    assert.equal(status, 201, JSON.stringify(body))
+    return body.id as string
+  }
+
+  test('POST opens one, run keeps its state, DELETE answers the outcome of the whole life, then 410', async () => {
+    const began = Date.now()
+    const made = await ask('POST', '/v1/sandboxes', {
+      language: 'python',
+      timeout: '2m',
+      limits: unhurried,
+    })
+    assert.equal(made.status, 201)
+    const { id, language, tier, expiresAt } = made.body
+    assert.deepEqual([language, tier], ['python', 'process'])
+    const left = Date.parse(expiresAt) - began
+    assert.ok(left > 60_000 && left < 300_000, `${left}`)
+    const run = (body: object) => ask('POST', `/v1/sandboxes/${id}/run`, body)
+    assert.equal((await run({ code: 'x = 20' })).body.status, 'ok')
+    const second = (await run({ code: 'x + input', input: 1 })).body
+    assert.deepEqual([second.result, second.session.id, second.session.state], [21, id, 'kept'])
+    const outcome = await ask('GET', `/v1/executions/${second.id}`)
+    assert.deepEqual([outcome.status, outcome.body.result], [200, 21])
+    assert.equal(
+      (await ask('GET', `/v1/executions/${id}`)).status,
+      404,
+      'an open one is no execution',
+    )
+    const ended = await ask('DELETE', `/v1/sandboxes/${id}`)
+    assert.deepEqual([ended.status, ended.body.id, ended.body.status], [200, id, 'ok'])
+    const gone = await ask('POST', `/v1/sandboxes/${id}/run`, { code: 'x' })
+    assert.deepEqual(
+      [gone.status, gone.body.code, gone.body.details.outcome.status],
+      [410, 'SESSION_ENDED', 'ok'],
+    )
+  })
+
+  test('a run streams its output as events, and the outcome last', async () => {
+    const id = await opened()
+    const response = await fetch(new URL(`/v1/sandboxes/${id}/run`, server.active), {
+      method: 'POST',
+      headers: {
+        authorization: `Bearer ${keyOf.run}`,
+        'content-type': 'application/json',
+        accept: 'text/event-stream',
+      },
+      body: JSON.stringify({ code: 'print("seen")\n21' }),
+    })
+    const text = await response.text()
+    const names = [...text.matchAll(/^event: (\w+)$/gm)].map(([, name]) => name)
+    assert.equal(names.at(-1), 'outcome')
+    assert.match(text, /event: stdout\ndata: \{"text":"seen\\n"\}/)
+    await ask('DELETE', `/v1/sandboxes/${id}`)
+  })
+
+  test('files go in and out by path, and no path leaves the working folder', async () => {
+    const id = await opened({ files: [{ path: 'given.txt', content: 'given' }] })
+    const files = `/v1/sandboxes/${id}/files`
+    assert.equal(
+      (await ask('PUT', `${files}?path=in/a.bin`, new Uint8Array([1, 2, 255]))).body.size,
+      3,
+    )
+    const read = (
+      await ask('POST', `/v1/sandboxes/${id}/run`, { code: 'list(open("in/a.bin", "rb").read())' })
+    ).body
+    assert.deepEqual(read.result, [1, 2, 255])
+    assert.equal((await ask('GET', `${files}?path=given.txt`)).text, 'given')
+    const { entries } = (await ask('GET', files)).body
+    assert.ok(entries.some(({ path }: { path: string }) => path === 'in/a.bin'))
+    for (const path of ['../up', '/etc/passwd', '', 'a/../../b'])
+      assert.equal(
+        (await ask('GET', `${files}?path=${encodeURIComponent(path)}`)).status,
+        422,
+        path,
+      )
+    assert.equal((await ask('GET', `${files}?path=none`)).status, 404)
+    await ask('DELETE', `/v1/sandboxes/${id}`)
+  })
+
+  test('a session is that of its key and of the admins: to any other key each route is 404, and 401 without', async () => {
+    const id = await opened()
+    const routes = [
+      ['GET', ''],
+      ['DELETE', ''],
+      ['POST', '/run', { code: '1' }],
+      ['GET', '/files'],
+      ['PUT', '/files?path=a', new Uint8Array([1])],
+      ['POST', '/timeout', { timeout: '1m' }],
+      ['POST', '/tighten', { controls: { memory: '32MB' } }],
+      ['POST', '/freeze'],
+      ['POST', '/thaw'],
+      ['POST', '/capture'],
+    ] as const
+    for (const [method, path, body] of routes) {
+      const at = `/v1/sandboxes/${id}${path}`
+      for (const key of [keyOf.other, keyOf.foreign])
+        assert.equal((await ask(method, at, body, key)).status, 404, `${method} ${path}`)
+      assert.equal(
+        (await ask(method, at, body, 'mfy_no-such-key')).status,
+        401,
+        `${method} ${path}`,
+      )
+    }
+    const listed = async (key: string) =>
+      (await ask('GET', '/v1/sandboxes', undefined, key)).body.items.map(
+        (one: { id: string }) => one.id,
+      )
+    assert.deepEqual(await listed(keyOf.other), [])
+    assert.deepEqual(await listed(keyOf.foreign), [])
+    assert.ok((await listed(keyOf.run)).includes(id))
+    assert.ok((await listed(server.apiKey)).includes(id))
+    assert.equal(
+      (await ask('POST', `/v1/sandboxes/${id}/run`, { code: '1' }, server.apiKey)).body.result,
+      1,
+    )
+    assert.equal((await ask('DELETE', `/v1/sandboxes/${id}`)).status, 200)
+    const after = await ask('GET', `/v1/sandboxes/${id}`, undefined, keyOf.other)
+    assert.equal(after.status, 404, 'an ended one is not known to others either')
+  })
+
+  test('labels list and end sessions; an operator tightens one for good, and loosens nothing', async () => {
+    const labels = { team: 'blue' }
+    const [first, second] = [await opened({ labels }), await opened({ labels })]
+    const other = await opened({ labels: { team: 'red' } })
+    const blue = '/v1/sandboxes?label=team:blue'
+    const ids = (await ask('GET', blue)).body.items.map((one: { id: string }) => one.id)
+    assert.deepEqual(ids.sort(), [first, second].sort())
+    const tightened = await ask(
+      'POST',
+      `/v1/sandboxes/${first}/tighten`,
+      { controls: { memory: '96MB' } },
+      server.apiKey,
+    )
+    assert.deepEqual([tightened.status, tightened.body.held], [200, true])
+    const loosened = await ask('POST', `/v1/sandboxes/${first}/tighten`, {
+      controls: { memory: '1GB' },
+    })
+    assert.equal(loosened.status, 409)
+    assert.equal((await ask('POST', `/v1/sandboxes/${first}/run`, { code: '1' })).body.status, 'ok')
+    assert.equal((await ask('DELETE', '/v1/sandboxes')).status, 422)
+    assert.equal((await ask('DELETE', blue)).body.items.length, 2)
+    assert.equal((await ask('GET', `/v1/sandboxes/${first}`)).status, 410)
+    assert.equal((await ask('GET', `/v1/sandboxes/${other}`)).status, 200)
+    await ask('DELETE', `/v1/sandboxes/${other}`)
+  })
+
+  test('a session ends at its timeout, unless it is renewed, and idle ones before', async () => {
+    const [short, renewed, idle] = [
+      await opened({ timeout: '1s' }),
+      await opened({ timeout: '1s' }),
+      await opened({ idle: '1s' }),
+    ]
+    const longer = await ask('POST', `/v1/sandboxes/${renewed}/timeout`, { timeout: '10m' })
+    assert.ok(Date.parse(longer.body.expiresAt) > Date.now() + 300_000)
+    const beyond = await ask('POST', `/v1/sandboxes/${renewed}/timeout`, { timeout: '24h' })
+    assert.ok(
+      Date.parse(beyond.body.expiresAt) < Date.now() + 4_000_000,
+      'the longest life is an hour',
+    )
+    for (const id of [short, idle]) {
+      for (let tries = 0; tries < 300; tries++) {
+        if ((await ask('GET', `/v1/sandboxes/${id}`)).status === 410) break
+        await sleep(50)
+      }
+      assert.equal((await ask('GET', `/v1/sandboxes/${id}`)).status, 410)
+    }
+    assert.equal((await ask('GET', `/v1/sandboxes/${renewed}`)).status, 200)
+    await ask('DELETE', `/v1/sandboxes/${renewed}`)
+  })
+
+  test('bad requests are refused with where they are wrong', async () => {
+    const cases = [
+      [{ language: 'js' }, 422, 'LANGUAGE_UNSUPPORTED'],
+      [{ language: 'wasm' }, 422, 'LANGUAGE_UNSUPPORTED'],
+      [{ language: 'cobol' }, 422, 'INVALID'],
+      [{ code: 'x' }, 422, 'INVALID'],
+      [{ timeout: 'soon' }, 422, 'INVALID'],
+    ] as const
+    for (const [body, status, code] of cases) {
+      const refused = await ask('POST', '/v1/sandboxes', body)
+      assert.deepEqual([refused.status, refused.body.code], [status, code], JSON.stringify(body))
+    }
+    const id = await opened()
+    for (const body of [
+      {},
+      { code: '1', command: 'ls' },
+      { command: [] },
+      { code: 1 },
+      { more: 1 },
+    ]) {
+      const refused = await ask('POST', `/v1/sandboxes/${id}/run`, body)
+      assert.deepEqual([refused.status, refused.body.code], [422, 'INVALID'], JSON.stringify(body))
+    }
+    await ask('DELETE', `/v1/sandboxes/${id}`)
+  })
+
+  test('open sessions count as concurrent jobs of their tenant, execs in them do not', async () => {
+    const [first, second] = [await opened({}, keyOf.small), await opened({}, keyOf.small)]
+    const third = await ask('POST', '/v1/sandboxes', { language: 'python' }, keyOf.small)
+    assert.deepEqual([third.status, third.body.code], [429, 'RATE_LIMITED'])
+    const run = await ask('POST', `/v1/sandboxes/${first}/run`, { code: '20 + 1' }, keyOf.small)
+    assert.equal(run.body.result, 21)
+    await ask('DELETE', `/v1/sandboxes/${first}`, undefined, keyOf.small)
+    const again = await opened({}, keyOf.small)
+    for (const id of [second, again])
+      await ask('DELETE', `/v1/sandboxes/${id}`, undefined, keyOf.small)
+  })
+
+  test('the command line opens a session, runs in it, moves files and ends it', async () => {
+    const env = { MAYFLY_API_KEY: keyOf.run, MAYFLY_SERVER: server.active }
+    const sandbox = (args: readonly string[], stdin?: string) =>
+      mayfly(place, ['sandbox', ...args], { env, ...(stdin !== undefined && { stdin }) })
+    const made = await sandbox(['create', '--language', 'python', '--label', 'by=hand'])
+    assert.equal(made.code, 0, made.stderr)
+    const id = made.stdout.trim()
+    assert.equal((await sandbox(['exec', id, '-'], 'x = 20')).code, 0)
+    const shown = documentOf(await sandbox(['exec', id, '-', '--json'], 'x + 1'))
+    assert.equal(shown['result'], 21)
+    const failed = await sandbox(['exec', id, '--', 'sh', '-c', 'echo out; exit 7'])
+    assert.deepEqual([failed.code, failed.stdout], [1, 'out\n'])
+    const late = await sandbox(['exec', id, '-', '--limit', '300ms'], 'while True: pass')
+    assert.equal(late.code, 4)
+    writeFileSync(join(place.cwd, 'one.txt'), 'one')
+    assert.equal((await sandbox(['put', id, 'one.txt', 'in/one.txt'])).code, 0)
+    assert.match((await sandbox(['files', id])).stdout, /in\/one\.txt/)
+    assert.equal((await sandbox(['get', id, 'in/one.txt'])).stdout, 'one')
+    assert.equal((await sandbox(['get', id, 'in/one.txt', 'two.txt'])).code, 0)
+    assert.equal(readFileSync(join(place.cwd, 'two.txt'), 'utf8'), 'one')
+    assert.match((await sandbox(['list', '--label', 'by=hand'])).stdout, new RegExp(id))
+    assert.equal((await sandbox(['renew', id, '--timeout', '9m'])).code, 0)
+    assert.match((await sandbox(['kill', id])).stdout, /ended as ok/)
+    const gone = await sandbox(['exec', id, '-'], '1')
+    assert.notEqual(gone.code, 0)
+    assert.match(gone.stderr, /session has ended/)
+  })
+
+  test('a server that stops ends its sessions; one that is killed leaves nothing, and answers 410 afterwards', async () => {
+    const own = makePlace()
+    try {
+      const one = await startServer(own)
+      await whenReady(one)
+      const key = one.apiKey
+      const open = async (at: string) => {
+        const { status, body } = await ask('POST', '/v1/sandboxes', { language: 'python' }, key, at)
+        assert.equal(status, 201, JSON.stringify(body))
+        return body.id as string
+      }
+      const orderly = await open(one.active)
+      const { left } = await one.stop()
+      assert.deepEqual(left, [])
+      const two = await startServer(own)
+      await whenReady(two)
+      const ended = await ask('GET', `/v1/sandboxes/${orderly}`, undefined, key, two.active)
+      assert.deepEqual([ended.status, ended.body.details.outcome.status], [410, 'ok'])
+      const ids = await Promise.all(Array.from({ length: 5 }, () => open(two.active)))
+      process.kill(two.pid, 'SIGKILL')
+      const { left: afterKill } = await two.stop()
+      assert.deepEqual([afterKill, leasesIn(own)], [[], []])
+      const three = await startServer(own)
+      await whenReady(three)
+      for (const id of ids) {
+        const { status, body } = await ask(
+          'GET',
+          `/v1/sandboxes/${id}`,
+          undefined,
+          key,
+          three.active,
+        )
+        assert.deepEqual(
+          [status, body.code, body.details.outcome.status],
+          [410, 'SESSION_ENDED', 'failed'],
+        )
+      }
+      await three.stop()
+    } finally {
+      own.remove()
+    }
+  })
+})

@@ -9,6 +9,8 @@ const FILES_MAX = 1000
 const LEFT_OUT_MAX = 200
 const FILE_BYTES_MAX = 32 * 2 ** 20 - 65_536
 const DEPTH_MAX = 32
+/** Files whose state is recorded before a run; more of them count as new. */
+const KNOWN_MAX = 100_000
 const PATH_CHARS_MAX = 1024
 const OUT = 'out'
 /** Folders of tools; so are all with a leading dot. */
@@ -43,16 +45,7 @@ const hasProc = fs.existsSync('/proc/self/fd')
  * @param {string} work @param {readonly Brought[]} files @returns {Known}
  */
 export function knownFiles(work, files) {
-  /** @type {Known} */
-  const known = create(null)
-  const below = (/** @type {string} */ at) => {
-    for (const entry of fs.readdirSync(`${work}/${at}`, { withFileTypes: true })) {
-      const path = at + entry.name
-      if (!entry.isDirectory()) known[path] = { facts: factsOf(lstatSync(`${work}/${path}`, BIG)) }
-      else if (!test(OF_TOOLS, entry.name)) below(`${path}/`)
-    }
-  }
-  below('')
+  const known = standingFiles(work)
   for (const { path, content, encoding, type } of files) {
     const one = known[path]
     // Files sent ahead are not kept in memory here, so a rewritten one counts as changed.
@@ -60,6 +53,31 @@ export function knownFiles(work, files) {
   }
   return known
 }
+
+/**
+ * The same for a folder that user code goes on changing: bounded, and what vanishes or cannot be read is unknown.
+ * @param {string} work @returns {Known}
+ */
+export function standingFiles(work) {
+  /** @type {Known} */
+  const known = create(null)
+  let room = KNOWN_MAX
+  const below = (/** @type {string} */ at, /** @type {number} */ depth) => {
+    for (const entry of readdirSync(`${work}/${at}`, { withFileTypes: true })) {
+      if (--room < 0) return
+      const path = at + entry.name
+      attempt(ignore, path, () => {
+        if (!entry.isDirectory())
+          known[path] = { facts: factsOf(lstatSync(`${work}/${path}`, BIG)) }
+        else if (!test(OF_TOOLS, entry.name) && depth < DEPTH_MAX) below(`${path}/`, depth + 1)
+      })
+    }
+  }
+  attempt(ignore, '', () => below('', 0))
+  return known
+}
+
+const ignore = () => undefined
 
 /**
  * Yields files below `out/`, relative to it, then the others.
@@ -70,7 +88,15 @@ export function knownFiles(work, files) {
  * @returns {readonly LeftOut[]} what was left out
  */
 export function gatherArtifacts(work, bytesMax, give, known) {
-  return new Gathering(work, bytesMax, give, known).run()
+  return new Gathering(work, bytesMax, give, known, false).run()
+}
+
+/**
+ * The same for one exec of a session, which finds what earlier ones left below `out/`: new and changed files alone.
+ * @param {string} work @param {number} bytesMax @param {(path: string, bytes: Uint8Array) => void} give @param {Known} known
+ */
+export function gatherChanged(work, bytesMax, give, known) {
+  return new Gathering(work, bytesMax, give, known, true).run()
 }
 
 /** @typedef {{ path: string, because: string }} LeftOut */
@@ -80,6 +106,7 @@ class Gathering {
   #bytesMax
   #give
   #known
+  #isChangeOnly
   /** @type {LeftOut[]} */
   #leftOut = []
   /** Paths as shown. @type {Record<string, true>} */
@@ -92,13 +119,14 @@ class Gathering {
 
   /**
    * @param {string} work @param {number} bytesMax
-   * @param {(path: string, bytes: Uint8Array) => void} give @param {Known} known
+   * @param {(path: string, bytes: Uint8Array) => void} give @param {Known} known @param {boolean} isChangeOnly
    */
-  constructor(work, bytesMax, give, known) {
+  constructor(work, bytesMax, give, known, isChangeOnly) {
     this.#work = work
     this.#bytesMax = bytesMax
     this.#give = give
     this.#known = known
+    this.#isChangeOnly = isChangeOnly
   }
 
   run() {
@@ -152,7 +180,7 @@ class Gathering {
       else this.#walk(fd, `${path}/`, depth + 1)
       return
     }
-    if (!isOut && this.#isAsItWas(fd, stat, path)) return
+    if ((!isOut || this.#isChangeOnly) && this.#isAsItWas(fd, stat, path)) return
     const shown = shownAs(path)
     const because = this.#reason(stat, path, shown)
     if (because) return this.#leave(path, because)

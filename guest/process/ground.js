@@ -45,13 +45,14 @@ const toText = bind.call(call, Buffer.prototype.toString)
  * @property {string} [name] what the source is called
  * @property {string} [trust] PEM of an authority to trust beside the known ones
  * @property {boolean} [stays] is there to be looked into once it has ended
+ * @property {boolean} [session] stays open, and takes one exec after another
  * @property {number} [calls] of a batch, as many as the list in `inputText` has inputs
  */
 
 /** @typedef {{ work: string | null, tmp: string | null, listens: boolean, starts: boolean, warm: boolean, threads: boolean, packages?: readonly { kind: string, at: string }[] }} Settings */
 
 /**
- * Lays out the job's files; returns the path of its main file. @param {Task} task @param {Settings} settings
+ * Lays out the job's files; returns the path of its main file, which a session lacks. @param {Task} task @param {Settings} settings
  */
 export function layOut(task, { work, tmp, listens, starts, packages = [] }) {
   if (!work) throw new Error('Cannot lay out the job: this wall has no place that it may write to')
@@ -65,12 +66,12 @@ export function layOut(task, { work, tmp, listens, starts, packages = [] }) {
   // Without a package.json here Node would search parent folders, fail on unreadable ones, and exit.
   const own = path.join(work, 'package.json')
   if (!starts && !fs.existsSync(own)) fs.writeFileSync(own, '{}')
-  const main = layMain(work, task)
+  const main = task.session ? '' : layMain(work, task)
   const result = path.join(tmp, RESULT)
   reopen(RESULT_FD, result, 'w+')
   const input = placeOfInput(tmp)
   if (!task.stdin?.sent)
-    fs.writeFileSync(input, task.stdin?.content ?? task.inputText, task.stdin?.encoding)
+    fs.writeFileSync(input, task.stdin?.content ?? task.inputText ?? '', task.stdin?.encoding)
   reopen(INPUT_FD, input, 'r')
   fs.unlinkSync(input)
   Object.assign(process.env, { HOME: work, TMPDIR: tmp })

@@ -141,16 +141,8 @@ export class Job {
   }
 
   #finishProgram() {
-    const text = readResult(this.#settings, this.task.resultBytesMax)
-    if (text === undefined) {
-      const message = 'Cannot return the result: it takes more bytes than this job may return'
-      const error = { code: 'RESULT_TOO_LARGE', message }
-      return this.end({ status: 'error', exitCode: 0, error })
-    }
-    if (text !== '' && !isJson(text)) {
-      const message = 'Cannot return the result: what the program wrote as its result is no JSON'
-      return this.end({ status: 'error', exitCode: 0, error: { code: 'RESULT_NOT_JSON', message } })
-    }
+    const { text, error } = writtenResult(this.#settings, this.task.resultBytesMax)
+    if (error) return this.end({ status: 'error', exitCode: 0, error })
     if (text === '' && this.exported.has) return this.#giveExported()
     this.end({ status: 'ok', exitCode: 0 }, text === '' ? 'null' : text)
   }
@@ -203,6 +195,21 @@ export class Job {
     const say = this.#say
     say(kind, text, bytes)
   }
+}
+
+/**
+ * Result that a program wrote, '' if none. @param {Settings} settings @param {number} bytesMax
+ * @returns {{ text: string, error: { code: string, message: string } | undefined }}
+ */
+export function writtenResult(settings, bytesMax) {
+  const text = readResult(settings, bytesMax)
+  if (text === undefined) {
+    const message = 'Cannot return the result: it takes more bytes than this job may return'
+    return { text: '', error: { code: 'RESULT_TOO_LARGE', message } }
+  }
+  if (text === '' || isJson(text)) return { text, error: undefined }
+  const message = 'Cannot return the result: what the program wrote as its result is no JSON'
+  return { text: '', error: { code: 'RESULT_NOT_JSON', message } }
 }
 
 /** End of a job of which nothing ran. @param {Job} job @param {any} error */

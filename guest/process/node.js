@@ -3,13 +3,13 @@
  * is the wall; this process enforces nothing, and its messages are treated as hostile.
  */
 import fs from 'node:fs'
-import os from 'node:os'
 import { isReadable, probeFilter, capResource, listenOnLoopback } from '../../src/os/libc.js'
 import { takeAhead } from './ahead.js'
 import { refuseCalls, runNode } from './entries.js'
 import { layOut } from './ground.js'
 import { finishWith, Job } from './job.js'
 import { isShell, runShell } from './shell.js'
+import { knowInterfaces, writeSynchronously } from './stand-ins.js'
 import { CONTROL_FD, KIND, nextFrame, sayReady, sayUnready, send } from './wire.js'
 import { parseJson } from '../parse-json.js'
 
@@ -22,6 +22,7 @@ const TYPED = /\.(?:[cm]?ts|[jt]sx)$/
 /** @type {import('./ground.js').Settings} */
 const settings = JSON.parse(process.argv[2] ?? '{}')
 const ahead = takeAhead(settings)
+const flags = process.execArgv
 process.execArgv = []
 
 try {
@@ -29,7 +30,7 @@ try {
   // programs, too.
   if (!isWithoutCore()) capResource('core', 1)
   if (settings.listens && !isSocket(LISTENER_FD)) listenOnLoopback(PROXY_PORT, LISTENER_FD)
-  for (const name of /** @type {const} */ (['stdout', 'stderr'])) writeWhole(name)
+  writeSynchronously()
   knowInterfaces()
   if (settings.warm) await (await import('./warm.js')).warmUp(settings)
   // Node aborts if it cannot create its thread pool at the first file access.
@@ -66,27 +67,6 @@ function isSocket(fd) {
   }
 }
 
-/** Replaces os.networkInterfaces: the wall has no netlink to query them, and has only `lo`. */
-function knowInterfaces() {
-  const mac = '00:00:00:00:00:00'
-  const own = { internal: true, mac }
-  const lo = [
-    { address: '127.0.0.1', netmask: '255.0.0.0', family: 'IPv4', cidr: '127.0.0.1/8', ...own },
-  ]
-  os.networkInterfaces = () => ({ lo: structuredClone(lo) })
-}
-
-/** Writes synchronously, so that a job that exits at once loses no output. @param {'stdout' | 'stderr'} name */
-function writeWhole(name) {
-  const own = Object.getOwnPropertyDescriptor(process, name)
-  const get = () => {
-    const stream = own?.get?.call(process)
-    stream._handle?.setBlocking?.(true)
-    return stream
-  }
-  Object.defineProperty(process, name, { ...own, get })
-}
-
 function wait() {
   for (;;) {
     const frame = nextFrame()
@@ -100,6 +80,7 @@ function wait() {
 
 /** @param {import('./ground.js').Task} task */
 async function start(task) {
+  if (task.session) return holdSession(task)
   const job = new Job(task, settings)
   try {
     if (ahead.problem !== undefined) throw ahead.problem
@@ -114,6 +95,19 @@ async function start(task) {
     else runNode(job, main)
   } catch (error) {
     finishWith(job, error)
+  }
+}
+
+/** @param {import('./ground.js').Task} task */
+async function holdSession(task) {
+  try {
+    if (ahead.problem !== undefined) throw ahead.problem
+    layOut(task, settings)
+    const { SessionManager } = await import('./session.js')
+    await new SessionManager(task, settings, flags).serve(isTypeScript(task, ''))
+  } catch (error) {
+    finishWith(new Job(task, settings), error)
+    process.reallyExit(0)
   }
 }
 

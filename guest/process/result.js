@@ -59,8 +59,8 @@ function placeIn(main, work) {
 
 const OURS = /^\s+at .*(?:node:internal|node:diagnostics_channel|\/opt\/mayfly\/)/
 
-/** @param {string} stack @param {string} work */
-function ownFrames(stack, work) {
+/** Frames that are no runner's, with paths relative to the working folder. @param {string} stack @param {string} work */
+export function ownFrames(stack, work) {
   const lines = P.split(stack, '\n')
   let told = ''
   for (let index = 0; index < lines.length; index++) {

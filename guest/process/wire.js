@@ -8,7 +8,7 @@ import fs from 'node:fs'
 const { closeSync, readSync, writeSync } = fs
 export const CONTROL_FD = 5
 const READY_FD = 4
-const FRAME_BYTES_MAX = 96 * 2 ** 20
+export const FRAME_BYTES_MAX = 96 * 2 ** 20
 const HEADER_BYTES = 5
 /** Maximum size of a frame sent ahead of a job, with its head. */
 const PIECE_BYTES_MAX = 264 * 1024
@@ -24,11 +24,16 @@ export const KIND = {
   run: 1,
   ahead: 4,
   probe: 3,
+  exec: 5,
+  interrupt: 6,
+  file: 7,
   released: 10,
   end: 14,
   probed: 16,
   artifact: 17,
   answered: 18,
+  execEnd: 20,
+  filed: 21,
 }
 
 /** Signals readiness to the warden, once. */
@@ -95,7 +100,7 @@ export function sendTo(fd, kind, text = '', bytes) {
 }
 
 /** Blocks until the reader accepts all bytes: back-pressure on the guest. @param {number} fd @param {Uint8Array} bytes */
-function writeFully(fd, bytes) {
+export function writeFully(fd, bytes) {
   for (let at = 0; at < bytes.length;)
     at += some(() => writeSync(fd, bytes, at, bytes.length - at, null)) ?? 0
 }

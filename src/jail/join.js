@@ -16,7 +16,14 @@ import { createRequire } from 'node:module'
 import path from 'node:path'
 import { build } from 'esbuild'
 
-const PROGRAMS = ['analyst.js', 'isolate-worker.js', 'process/node.js', 'wasm-worker.js']
+const PROGRAMS = [
+  'analyst.js',
+  'isolate-worker.js',
+  'process/kernel-interrupter.js',
+  'process/kernel-node.js',
+  'process/node.js',
+  'wasm-worker.js',
+]
 const NATIVE = ['isolated-vm', 'oxc-parser', 'oxc-transform']
 const IDENTIFIER = /^[A-Za-z_$][\w$]*$/
 

@@ -40,6 +40,9 @@ const startersToo = new Map([
   ['src/cli/bench.ts', 'the plain process that figures are compared with'],
   ['guest/process/shell.js', 'inside a wall: the shell that runs a script'],
   ['guest/process/result.js', 'inside a wall: Node, asked where a source has its error'],
+  ['guest/process/session.js', 'inside a wall: a command of a session'],
+  ['guest/process/session-node.js', 'inside a wall: the kernel of a session of Node'],
+  ['guest/process/session-shell.js', 'inside a wall: the kernel of a session of a shell'],
 ])
 /** Pure functions that walls and hosts both need; walls mount little else than guest/. */
 const sharedByGuests = new Set(['guest/parse-json.js'])

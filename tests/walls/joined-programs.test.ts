@@ -21,7 +21,9 @@ console.log(JSON.stringify([own, fs.readFileSync(), ofOther, await import('node:
 
 function tree(name: string, files: Readonly<Record<string, string>>): string {
   const own = join(base, name)
-  const programs = ['analyst.js', 'isolate-worker.js', 'process/node.js', 'wasm-worker.js']
+  const ofRunner = ['node.js', 'kernel-node.js', 'kernel-interrupter.js']
+  const ofProcess = ofRunner.map((program) => `process/${program}`)
+  const programs = ['analyst.js', 'isolate-worker.js', 'wasm-worker.js', ...ofProcess]
   const empty = Object.fromEntries(programs.map((program) => [program, '']))
   for (const [place, text] of Object.entries({ ...empty, 'realm/a.js': '', ...files })) {
     const file = join(own, 'guest', place)

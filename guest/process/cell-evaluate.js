@@ -1,0 +1,117 @@
+/**
+ * Evaluates a cell as V8's REPL mode does, by an inspector session of the thread with itself: `const`, `let` and `class`
+ * may be declared again, `await` stands at the top level, declarations last. `node:vm` has none of that.
+ */
+import { Session } from 'node:inspector'
+import { stripTypeScriptTypes } from 'node:module'
+import vm from 'node:vm'
+import { readConfig } from '../typescript/config.js'
+import { transform } from '../typescript/transform.js'
+import { withLoader } from './cell-imports.js'
+
+const STARTS_LIKE_OBJECT = /^\s*\{/
+const ENDS_AS_STATEMENT = /;\s*$/
+/** Keeps a source a module whose imports were all of types. */
+const EMPTY_EXPORT = /^export \{\s*\};?\s*$/m
+
+/** @typedef {{ message: string, line: number, column: number }} Refusal a source that cannot run */
+/** @typedef {{ value: unknown } | { thrown: unknown, line: number, column: number } | 'terminated'} Evaluated */
+
+/** Takes values out of the inspector, which has handles in place of them. */
+const box = { value: /** @type {unknown} */ (undefined) }
+const session = new Session()
+session.connect()
+const post = session.post.bind(session)
+const boxId = handleOf(box)
+/** @param {object} object @returns {string} */
+function handleOf(object) {
+  const name = '$mayfly$'
+  Object.defineProperty(globalThis, name, { value: object, configurable: true })
+  let id = ''
+  post('Runtime.evaluate', { expression: name }, (_, answer) => {
+    id = answer?.result.objectId ?? ''
+  })
+  Reflect.deleteProperty(globalThis, name)
+  return id
+}
+
+/** JavaScript of a cell, with the same lines. @param {string} code @param {boolean} isTyped @returns {{ code: string } | Refusal} */
+export function scriptOf(code, isTyped) {
+  const plain = isTyped ? withoutTypes(code) : { code }
+  if ('message' in plain) return plain
+  const script = withLoader(plain.code)
+  return 'code' in script && isObject(script.code) ? { code: `(${script.code}\n)` } : script
+}
+
+/** Types become spaces; what is more than types, as an enum, moves lines. @param {string} code @returns {{ code: string } | Refusal} */
+function withoutTypes(code) {
+  try {
+    return { code: stripTypeScriptTypes(code) }
+  } catch {
+    const made = transform(
+      code,
+      'cell.ts',
+      readConfig(() => undefined),
+    )
+    return 'error' in made ? made.error : { code: made.code.replace(EMPTY_EXPORT, '') }
+  }
+}
+
+/** `{ a: 1 }` alone means an object, and not a block. @param {string} code */
+function isObject(code) {
+  if (!STARTS_LIKE_OBJECT.test(code) || ENDS_AS_STATEMENT.test(code)) return false
+  try {
+    return Boolean(new vm.Script(`async () => (${code}\n)`))
+  } catch {
+    return false
+  }
+}
+
+/**
+ * Positions are counted from 1. Resolves after a top-level await; a promise as the value of the last expression is not
+ * awaited here. The inspector's handles of a cell are released when it has settled and no sooner: with them it drops the
+ * promise of the cell, and Node aborts when the promise of a cell that waits is collected. So a cell that was given up
+ * keeps its handles for as long as it waits.
+ * @param {string} code @param {string} name @returns {Promise<Evaluated>}
+ */
+export function evaluate(code, name) {
+  const expression = `${code}\n//# sourceURL=${name}`
+  const how = { expression, replMode: true, awaitPromise: true, objectGroup: name }
+  /** @type {PromiseWithResolvers<Evaluated>} */
+  const { promise, resolve } = Promise.withResolvers()
+  post('Runtime.evaluate', how, (error, answer) => {
+    resolve(error ? 'terminated' : evaluated(answer))
+    post('Runtime.releaseObjectGroup', { objectGroup: name }, ignore)
+  })
+  return promise
+}
+
+/** @param {import('node:inspector').Runtime.EvaluateReturnType} answer @returns {Evaluated} */
+function evaluated({ result, exceptionDetails }) {
+  if (!exceptionDetails) return { value: valueOf(result) }
+  const { exception, lineNumber, columnNumber } = exceptionDetails
+  const thrown = exception ? valueOf(exception) : undefined
+  return { thrown, line: lineNumber + 1, column: columnNumber + 1 }
+}
+
+/** Drops messages of the inspector's console, which hold what was printed. */
+export function forgetMessages() {
+  post('Runtime.discardConsoleEntries', ignore)
+}
+
+const ignore = () => undefined
+
+/** @param {import('node:inspector').Runtime.RemoteObject} remote */
+function valueOf(remote) {
+  const { objectId, unserializableValue, value } = remote
+  if (objectId === undefined && unserializableValue === undefined) return value
+  const how = {
+    objectId: boxId,
+    functionDeclaration: 'function (value) { this.value = value }',
+    arguments: [objectId === undefined ? { unserializableValue } : { objectId }],
+  }
+  post('Runtime.callFunctionOn', how, ignore)
+  const taken = box.value
+  box.value = undefined
+  return taken
+}

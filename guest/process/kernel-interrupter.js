@@ -1,0 +1,36 @@
+/**
+ * Thread beside a kernel's main thread that interrupts it. The number of a cell on its socket asks: the main thread has a moment to
+ * answer by itself, else its synchronous code is terminated, and asked again. It is connected to the main thread for that
+ * time only, as an inspector that stays connected delays the exit of the process.
+ */
+import { Session } from 'node:inspector'
+import net from 'node:net'
+import { parentPort, workerData } from 'node:worker_threads'
+
+const INTERRUPT_FD = 5
+const ANSWER_MS = 100
+const ATTEMPTS_MAX = 9
+/** Indexes of the memory shared with the main thread, see kernel-node.js. */
+const ANSWERED = 0
+const RUNNING = 1
+const { load, store, wait } = Atomics
+
+const socket = new net.Socket({ fd: INTERRUPT_FD, readable: true, writable: false })
+socket.on('data', (chunk) => interrupt(Number.parseInt(chunk.toString(), 10)))
+// The manager is gone, and the main thread may be busy.
+socket.on('close', () => process.kill(process.pid, 'SIGKILL'))
+
+/** @param {number} sequence of the cell */
+function interrupt(sequence) {
+  for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
+    if (load(workerData, RUNNING) !== sequence) return
+    store(workerData, ANSWERED, 0)
+    parentPort?.postMessage(sequence)
+    if (wait(workerData, ANSWERED, 0, ANSWER_MS) !== 'timed-out') return
+    if (load(workerData, RUNNING) !== sequence) return
+    const session = new Session()
+    session.connectToMainThread()
+    session.post('Runtime.terminateExecution')
+    session.disconnect()
+  }
+}

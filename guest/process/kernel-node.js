@@ -1,0 +1,204 @@
+/**
+ * Kernel of a session of language `node`: evaluates one cell after another, and keeps its event loop running between
+ * them. Cells share this process, so nothing here is trusted by the manager (session.js), which starts it anew when it is
+ * gone. An interrupt comes by a socket of its own to a thread of its own: it ends synchronous code of the main thread, or
+ * tells the main thread to give up an evaluation that waits. A promise that was given up may still go on later.
+ */
+import fs from 'node:fs'
+import { createRequire } from 'node:module'
+import net from 'node:net'
+import path from 'node:path'
+import { inspect } from 'node:util'
+import vm from 'node:vm'
+import { Worker } from 'node:worker_threads'
+import { readFrames } from '../frames.js'
+import { parseJson } from '../parse-json.js'
+import { errorOfCell, printed, syntaxError } from './cell-error.js'
+import { evaluate, forgetMessages, scriptOf } from './cell-evaluate.js'
+import { LOADER, META } from './cell-imports.js'
+import { resultOf } from './result.js'
+import { knowInterfaces, writeSynchronously } from './stand-ins.js'
+import { FRAME_BYTES_MAX, KIND, sendTo, writeFully } from './wire.js'
+
+const STDIN_FD = 0
+const STDERR_FD = 2
+const CELL_FD = 4
+const NOTHING = '/dev/null'
+/** Indexes of the memory shared with the interrupter: its question was answered; number of the running cell. */
+const ANSWERED = 0
+const RUNNING = 1
+const TEXT_CHARS_MAX = 64 * 1024
+const INTERRUPTED = { code: 'INTERRUPTED', message: 'The exec was interrupted' }
+const { cpuUsage, env, reallyExit } = process
+const { notify, store } = Atomics
+const { stringify } = JSON
+
+/** @typedef {{ nonce: string, sequence: number, name: string, code: string, inputText?: string, stdin?: string, env?: Record<string, string>, resultBytesMax: number }} Cell */
+/** @typedef {{ status: 'ok' | 'error', encoding?: string, error?: import('./cell-error.js').CellError }} EndMeta */
+
+/** @type {{ work: string, typed: boolean, hooks: boolean, args: string[] }} */
+const settings = JSON.parse(process.argv[2] ?? '{}')
+const { work } = settings
+const main = path.join(work, 'cell.js')
+process.argv = [process.argv[0] ?? 'node', main, ...settings.args]
+process.execArgv = []
+
+/** @type {{ cell: Cell, before: NodeJS.CpuUsage, replaced: Record<string, string | undefined> } | undefined} */
+let running
+let hasStdin = false
+/** @type {fs.ReadStream | undefined} */
+let stdin
+
+writeSynchronously()
+knowInterfaces()
+await setUp()
+const shared = new Int32Array(new SharedArrayBuffer(8))
+startInterrupter()
+const socket = new net.Socket({ fd: CELL_FD })
+readFrames(
+  socket,
+  (_, payload) => setImmediate(run, parseJson(payload.toString())),
+  FRAME_BYTES_MAX,
+)
+socket.on('close', () => reallyExit.call(process, 0))
+sendTo(CELL_FD, KIND.released)
+
+/** Globals of cells, and handlers that keep the process alive. */
+async function setUp() {
+  if (settings.hooks) {
+    const { readTypeScript } = await import('../typescript/hooks.js')
+    readTypeScript({ work, main, isTyped: false })
+  }
+  const module = { exports: {} }
+  const names = { require: createRequire(main), module, exports: module.exports }
+  const places = { __filename: main, __dirname: work }
+  for (const [name, value] of Object.entries({ ...names, ...places, ...loaders() }))
+    Object.defineProperty(globalThis, name, { value, writable: true, configurable: true })
+  const get = () => (stdin ??= fs.createReadStream('', { fd: STDIN_FD, autoClose: false }))
+  Object.defineProperty(process, 'stdin', { get, configurable: true })
+  process.on('uncaughtException', (error) => {
+    if (process.listenerCount('uncaughtException') === 1) print(printed(error))
+  })
+  process.on('SIGINT', () => undefined)
+  // Node aborts if it cannot create its thread pool at the first file access.
+  fs.stat('/', () => undefined)
+}
+
+/** Targets of a cell's `import`. */
+function loaders() {
+  const load = new vm.Script('(specifier, options) => import(specifier, options)', {
+    filename: main,
+    importModuleDynamically: vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
+  }).runInThisContext()
+  const require = createRequire(main)
+  const url = `file://${main}`
+  const meta = { url, filename: main, dirname: work, resolve: require.resolve, main: false }
+  /** @param {string} specifier @param {unknown} options @param {string[]} [names] */
+  const checked = async (specifier, options, names = []) => {
+    const loaded = await load(specifier, options)
+    // A name that is a type alone is nowhere once types are gone.
+    const missing = settings.typed ? undefined : names.find((name) => !(name in loaded))
+    if (missing === undefined) return loaded
+    const problem = `does not provide an export named '${missing}'`
+    throw new SyntaxError(`The requested module '${specifier}' ${problem}`)
+  }
+  return { [LOADER]: checked, [META]: meta }
+}
+
+/** A turn of its own: what an interrupt unwinds is the cell, and no reading of a frame. @param {Cell} cell */
+async function run(cell) {
+  const own = { cell, before: cpuUsage(), replaced: {} }
+  running = own
+  store(shared, RUNNING, cell.sequence)
+  try {
+    prepare(own)
+    const script = scriptOf(cell.code, settings.typed)
+    if ('message' in script) {
+      const error = syntaxError(script.message, `${cell.name}:${script.line}:${script.column}`)
+      print(`${error.stack}\n`)
+      return finish(own, { status: 'error', error })
+    }
+    const ended = await evaluate(script.code, cell.name)
+    if (ended === 'terminated') return finish(own, { status: 'error', error: INTERRUPTED })
+    if ('thrown' in ended)
+      return fail(own, ended.thrown, `${cell.name}:${ended.line}:${ended.column}`)
+    succeed(own, await ended.value)
+  } catch (error) {
+    fail(own, error)
+  }
+}
+
+/** @param {NonNullable<typeof running>} own */
+function prepare({ cell, replaced }) {
+  for (const [name, value] of Object.entries(cell.env ?? {})) {
+    replaced[name] = env[name]
+    env[name] = value
+  }
+  if (cell.inputText !== undefined) {
+    const value = parseJson(cell.inputText)
+    Object.defineProperty(globalThis, 'input', { value, writable: true, configurable: true })
+  }
+  if (cell.stdin !== undefined || hasStdin) reopenStdin(cell.stdin ?? NOTHING)
+  hasStdin = cell.stdin !== undefined
+}
+
+/** open(2) returns the lowest free descriptor, the one just closed. @param {string} file */
+function reopenStdin(file) {
+  stdin = undefined
+  fs.closeSync(STDIN_FD)
+  fs.openSync(file, 'r')
+}
+
+/** @param {NonNullable<typeof running>} own @param {unknown} value */
+function succeed(own, value) {
+  try {
+    const result = resultOf(value, own.cell.resultBytesMax)
+    if (!('code' in result))
+      return finish(own, { status: 'ok', encoding: result.encoding }, result.text)
+  } catch {
+    // A getter that throws: the value is shown as text.
+  }
+  const text = typeof value === 'string' ? value : inspect(value)
+  const shown = text.slice(0, Math.min(TEXT_CHARS_MAX, own.cell.resultBytesMax))
+  finish(own, { status: 'ok', encoding: 'text' }, shown)
+}
+
+/** @param {NonNullable<typeof running>} own @param {unknown} thrown @param {string} [place] */
+function fail(own, thrown, place) {
+  const error = errorOfCell(thrown, work, place)
+  print(error.code === 'SYNTAX_ERROR' ? `${error.stack}\n` : printed(thrown))
+  finish(own, { status: 'error', error })
+}
+
+/** Reports an end once. @param {NonNullable<typeof running>} own @param {EndMeta} meta @param {string} text */
+function finish(own, meta, text = 'null') {
+  if (running !== own) return
+  running = undefined
+  store(shared, RUNNING, 0)
+  const { cell, before, replaced } = own
+  for (const [name, value] of Object.entries(replaced))
+    if (value === undefined) delete env[name]
+    else env[name] = value
+  forgetMessages()
+  const { user, system } = cpuUsage(before)
+  const head = { encoding: 'json', ...meta, nonce: cell.nonce, cpuTimeMs: (user + system) / 1000 }
+  sendTo(CELL_FD, KIND.end, `${stringify(head)}\n${text}`)
+}
+
+/** @param {string} text */
+function print(text) {
+  writeFully(STDERR_FD, Buffer.from(text))
+}
+
+function startInterrupter() {
+  const file = new URL('./kernel-interrupter.js', import.meta.url)
+  const resourceLimits = { maxOldGenerationSizeMb: 16, maxYoungGenerationSizeMb: 1, stackSizeMb: 1 }
+  const worker = new Worker(file, { workerData: shared, resourceLimits, env: {}, execArgv: [] })
+  worker.unref()
+  worker.on('message', (sequence) => {
+    store(shared, ANSWERED, 1)
+    notify(shared, ANSWERED)
+    if (running?.cell.sequence === sequence)
+      finish(running, { status: 'error', error: INTERRUPTED })
+  })
+}

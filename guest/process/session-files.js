@@ -1,0 +1,183 @@
+/**
+ * Files of a session's working folder, read and written while its code may change them: a path is checked, what it opens
+ * is checked again, and nothing here waits for a pipe or a device.
+ */
+import fs from 'node:fs'
+import { randomUUID } from 'node:crypto'
+import path from 'node:path'
+import { placeBelow, SCRIPT_MODE } from './ground.js'
+import { FRAME_BYTES_MAX } from './wire.js'
+
+const ENTRIES_MAX = 1000
+const DEPTH_MAX = 64
+const PATH_CHARS_MAX = 1024
+const HEAD_BYTES_MAX = 256 * 1024
+const FILE_BYTES_MAX = FRAME_BYTES_MAX - HEAD_BYTES_MAX
+const OF_RUNNER = '.mayfly-'
+const CODES = /** @type {Record<string, string>} */ ({
+  ENOENT: 'NOT_FOUND',
+  ENOSPC: 'DISK',
+  EDQUOT: 'DISK',
+  EFBIG: 'DISK',
+})
+const { O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = fs.constants
+
+/** @typedef {{ id: string, op: string, path: string, bytesMax?: number }} FileRequest */
+/** @typedef {{ path: string, type: 'file' | 'folder' | 'link' | 'other', size: number, modifiedMs: number }} Entry */
+/** @typedef {{ error?: { code: string, message: string }, entries?: Entry[], truncated?: boolean, size?: number, bytes?: Buffer }} FileAnswer */
+
+/** @param {string} work @param {FileRequest} request @param {Uint8Array} bytes @returns {FileAnswer} */
+export function serveFile(work, request, bytes) {
+  try {
+    const root = fs.realpathSync(work)
+    if (request.op === 'put') return put(root, request, bytes)
+    if (request.op === 'get') return get(root, request)
+    if (request.op === 'list') return list(root, request)
+    throw new Refusal('INVALID', `Cannot serve "${request.op}": no such operation`)
+  } catch (error) {
+    return { error: refusalOf(error, request) }
+  }
+}
+
+class Refusal extends Error {
+  /** @param {string} code @param {string} message */
+  constructor(code, message) {
+    super(message)
+    this.code = code
+  }
+}
+
+/** @param {any} error @param {FileRequest} request */
+function refusalOf(error, { op, path: place }) {
+  if (error instanceof Refusal) return { code: error.code, message: error.message }
+  const code = CODES[error?.code] ?? 'INVALID'
+  const why = code === 'NOT_FOUND' ? 'it is not there' : String(error?.code ?? 'it is no path')
+  return { code, message: `Cannot ${op} "${place.slice(0, PATH_CHARS_MAX)}": ${why}` }
+}
+
+/** @param {string} root @param {FileRequest} request @param {Uint8Array} bytes @returns {FileAnswer} */
+function put(root, { path: place }, bytes) {
+  const to = below(root, place)
+  fs.mkdirSync(path.dirname(to), { recursive: true })
+  checkParent(root, to, place)
+  const before = fs.lstatSync(to, { throwIfNoEntry: false })
+  if (before?.isDirectory()) throw new Refusal('INVALID', `Cannot put "${place}": it is a folder`)
+  const isScript = bytes[0] === 35 && bytes[1] === 33
+  const mode = before?.isFile() ? before.mode & 0o777 : isScript ? SCRIPT_MODE : 0o644
+  const temporary = path.join(path.dirname(to), `${OF_RUNNER}${randomUUID()}`)
+  try {
+    fs.writeFileSync(temporary, bytes, { flag: 'wx', mode })
+    fs.chmodSync(temporary, mode)
+    fs.renameSync(temporary, to)
+  } catch (error) {
+    fs.rmSync(temporary, { force: true })
+    throw error
+  }
+  return { size: bytes.length }
+}
+
+/** @param {string} root @param {FileRequest} request @returns {FileAnswer} */
+function get(root, { path: place, bytesMax = FILE_BYTES_MAX }) {
+  const from = below(root, place)
+  checkParent(root, from, place)
+  const fd = fs.openSync(from, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
+  try {
+    const stat = fs.fstatSync(fd)
+    if (!stat.isFile()) throw new Refusal('INVALID', `Cannot get "${place}": it is no plain file`)
+    const max = Math.min(bytesMax, FILE_BYTES_MAX)
+    if (stat.size > max)
+      throw new Refusal('TOO_LARGE', `Cannot get "${place}": ${stat.size} bytes, of at most ${max}`)
+    const bytes = Buffer.allocUnsafe(stat.size)
+    let at = 0
+    for (let read = -1; read !== 0 && at < bytes.length; at += read)
+      read = fs.readSync(fd, bytes, at, bytes.length - at, at)
+    return { size: at, bytes: bytes.subarray(0, at) }
+  } finally {
+    fs.closeSync(fd)
+  }
+}
+
+/** @param {string} root @param {FileRequest} request @returns {FileAnswer} */
+function list(root, { path: place }) {
+  const top = path.join(root, place)
+  const from = top === root || top === `${root}/` ? root : below(root, place)
+  if (from !== root) checkParent(root, from, place)
+  if (!fs.lstatSync(from).isDirectory())
+    throw new Refusal('INVALID', `Cannot list "${place}": it is no folder`)
+  /** @type {Entry[]} */
+  const entries = []
+  const truncated = !gather(root, from, entries, 0)
+  return truncated ? { entries, truncated } : { entries }
+}
+
+/** False where there are more. @param {string} root @param {string} folder @param {Entry[]} entries @param {number} depth @returns {boolean} */
+function gather(root, folder, entries, depth) {
+  const { names, isAll } = namesIn(folder, ENTRIES_MAX - entries.length)
+  for (const name of names) {
+    if (entries.length >= ENTRIES_MAX) return false
+    const at = `${folder}/${name}`
+    const entry = entryOf(root, at)
+    if (!entry) continue
+    entries.push(entry)
+    if (entry.type !== 'folder') continue
+    if (depth >= DEPTH_MAX || !gather(root, at, entries, depth + 1)) return false
+  }
+  return isAll
+}
+
+/** Some of the names where there are more than `max`. @param {string} folder @param {number} max */
+function namesIn(folder, max) {
+  /** @type {string[]} */
+  const names = []
+  let isAll = true
+  try {
+    const open = fs.opendirSync(folder)
+    try {
+      for (let entry = open.readSync(); entry; entry = open.readSync()) {
+        if (entry.name.startsWith(OF_RUNNER)) continue
+        if (names.length === max) {
+          isAll = false
+          break
+        }
+        names.push(entry.name)
+      }
+    } finally {
+      open.closeSync()
+    }
+  } catch {
+    // Unreadable, or gone.
+  }
+  return { names: names.sort(), isAll }
+}
+
+/** @param {string} root @param {string} at @returns {Entry | undefined} */
+function entryOf(root, at) {
+  const place = at.slice(root.length + 1)
+  const stat = fs.lstatSync(at, { throwIfNoEntry: false })
+  if (!stat || place.length > PATH_CHARS_MAX) return undefined
+  const { size, mtimeMs: modifiedMs } = stat
+  if (stat.isFile()) return { path: place, type: 'file', size, modifiedMs }
+  if (stat.isDirectory()) return { path: place, type: 'folder', size: 0, modifiedMs }
+  if (stat.isSymbolicLink()) return { path: place, type: 'link', size, modifiedMs }
+  return { path: place, type: 'other', size: 0, modifiedMs }
+}
+
+/** @param {string} root @param {string} place */
+function below(root, place) {
+  const isPath = typeof place === 'string' && !place.includes('\0')
+  if (!isPath || place.length > PATH_CHARS_MAX || place.endsWith('/'))
+    throw new Refusal('INVALID', 'Cannot use the path: it names no file below the working folder')
+  try {
+    return placeBelow(root, place)
+  } catch {
+    const why = 'it is not below the working folder'
+    throw new Refusal('INVALID', `Cannot use "${place}": ${why}`)
+  }
+}
+
+/** A link on the way may lead elsewhere. @param {string} root @param {string} to @param {string} place */
+function checkParent(root, to, place) {
+  const parent = fs.realpathSync(path.dirname(to))
+  if (parent === root || parent.startsWith(`${root}/`)) return
+  throw new Refusal('INVALID', `Cannot use "${place}": a link leads out of the working folder`)
+}

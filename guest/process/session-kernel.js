@@ -1,0 +1,126 @@
+/**
+ * Kernels of a session, as its manager sees them: processes in a session and group of their own, which evaluate one cell
+ * at a time. All that they say is bounded and read as hostile input; an end counts if it has the nonce of the running
+ * cell, so what an earlier cell left behind cannot end a later one by accident.
+ */
+import { randomUUID } from 'node:crypto'
+import { lastPid, signal } from './processes.js'
+
+const START_MS_MAX = 15_000
+const LAST_MESSAGE_MS = 5
+/** Messages without a known nonce that a kernel may send between two ends. */
+const STRAYS_MAX = 1000
+
+/** @typedef {{ code: string, name?: string, message: string, stack?: string }} CellError */
+/** @typedef {{ status: 'ok' | 'error', encoding: string, text: string, error?: CellError, exitCode?: number, signal?: string, cpuTimeMs: number }} CellEnd */
+/** @typedef {{ name: string, sequence: number, code: string, inputText?: string, stdin?: string, env?: Record<string, string>, resultBytesMax: number }} Cell */
+/** @typedef {{ work: string, tmp: string, args: string[], flags: string[], typed: boolean, hooks: boolean, language: string, settings: import('./ground.js').Settings }} Setting */
+/** @typedef {{ code: number | null, signal: string | null }} Exit */
+
+/** Parts that both kinds share: one process, its end, and the cell that it evaluates. */
+export class Kernel {
+  /** @type {import('node:child_process').ChildProcess} */
+  child
+  /** Resolves when the process has ended. @type {Promise<Exit>} */
+  gone
+  isGone = false
+  #strays = 0
+  /** @type {((end: CellEnd | undefined) => void) | undefined} */
+  #end
+  #nonce = ''
+  #beganMs = 0
+  #lastPid = 0
+  /** @type {() => void} */
+  #nowReady = () => undefined
+  /** @type {Promise<void>} */
+  ready
+
+  /** @param {import('node:child_process').ChildProcess} child */
+  constructor(child) {
+    this.child = child
+    // No streams at all where the system is out of descriptors.
+    for (const stream of child.stdio ?? []) stream?.on('error', () => undefined)
+    this.ready = new Promise((resolve) => {
+      this.#nowReady = resolve
+    })
+    this.gone = new Promise((resolve) => {
+      child.once('error', () => resolve({ code: null, signal: null }))
+      child.once('exit', (code, name) => {
+        this.isGone = true
+        // Waits for a last message in the pipe.
+        setTimeout(() => resolve({ code, signal: name }), LAST_MESSAGE_MS)
+      })
+    })
+    void this.gone.then(() => this.#leave())
+  }
+
+  /** The group's leader; 0 if it was never started. */
+  get pid() {
+    return this.child.pid ?? 0
+  }
+
+  get nonce() {
+    return this.#nonce
+  }
+
+  /** Beginning of the cell, to tell its processes from older ones. */
+  get began() {
+    return { ageMs: performance.now() - this.#beganMs, pid: this.#lastPid }
+  }
+
+  /** True once it takes cells; false if it does not start. */
+  async hasStarted() {
+    const late = new Promise((resolve) => void setTimeout(resolve, START_MS_MAX, false).unref())
+    const isReady = await Promise.race([
+      this.ready.then(() => true),
+      this.gone.then(() => false),
+      late,
+    ])
+    if (!isReady) this.kill()
+    return isReady === true
+  }
+
+  sayReady() {
+    this.#nowReady()
+  }
+
+  /** Resolves with undefined when the process ends before the cell. @returns {Promise<CellEnd | undefined>} */
+  begin() {
+    this.#nonce = randomUUID()
+    this.#strays = 0
+    this.#beganMs = performance.now()
+    this.#lastPid = lastPid()
+    return new Promise((resolve) => {
+      this.#end = resolve
+      if (this.isGone) void this.gone.then(() => this.#leave())
+    })
+  }
+
+  #leave() {
+    this.isGone = true
+    this.#finish(undefined)
+  }
+
+  /** @param {unknown} nonce @param {() => CellEnd} read */
+  end(nonce, read) {
+    if (nonce !== this.#nonce || this.#end === undefined) return this.stray()
+    this.#finish(read())
+  }
+
+  /** Message for no cell: a flood of them ends the kernel. */
+  stray() {
+    if (++this.#strays > STRAYS_MAX) this.kill()
+  }
+
+  kill() {
+    if (this.pid > 0) signal(-this.pid, 'SIGKILL')
+    this.child.kill('SIGKILL')
+  }
+
+  /** @param {CellEnd | undefined} end */
+  #finish(end) {
+    const finish = this.#end
+    this.#end = undefined
+    finish?.(end)
+  }
+}

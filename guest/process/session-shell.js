@@ -1,0 +1,152 @@
+/** Kernel of languages `bash` and `sh`, as its manager drives it. */
+import { spawn } from 'node:child_process'
+import fs from 'node:fs'
+import path from 'node:path'
+import { writtenResult } from './job.js'
+import { factsOf, interruptYounger, signal } from './processes.js'
+import { Kernel } from './session-kernel.js'
+
+const STATUS_BYTES_MAX = 4096
+const READY = 'ready'
+
+/** @typedef {import('./session-kernel.js').Cell} Cell */
+/** @typedef {import('./session-kernel.js').CellEnd} CellEnd */
+/** @typedef {import('./session-kernel.js').Setting} Setting */
+
+const BASH = {
+  file: '/bin/bash',
+  words: ['--norc', '--noediting', '-i', '+m', '+H', '+o', 'history', '-s'],
+  statusFd: 99,
+}
+/** dash knows descriptors of one digit only. */
+const SH = { file: '/bin/sh', words: ['-i', '+m', '-s'], statusFd: 9 }
+
+/**
+ * Kernel in a shell. It is interactive, because only such a shell gives up a command at SIGINT or at an error and keeps its
+ * state, and reads lines of the manager's from its input; each sources a file. dash drops what it has read ahead when it
+ * gives up, so the line that reports the status is sent when the shell has said that it began the line before it.
+ */
+export class ShellKernel extends Kernel {
+  #setting
+  #shell
+  #status = ''
+  #file = ''
+  #after = ''
+  #cpuBeforeMs = 0
+  #interrupts = 0
+  #resultBytesMax = 0
+  /** @type {import('node:net').Socket} */
+  #lines
+
+  /** @param {Setting} setting */
+  constructor(setting) {
+    const shell = setting.language === 'bash' ? BASH : SH
+    // An interactive sh reads the file that ENV names, and each shows a prompt unless that is empty.
+    const { ENV, ...env } = { ...process.env, PS1: '', PS2: '' }
+    super(
+      spawn(shell.file, [...shell.words, '--', ...setting.args], {
+        cwd: setting.work,
+        env,
+        detached: true,
+        // bash complains at its start that it has no terminal, so its stderr comes after that.
+        stdio: ['pipe', 1, 'ignore', 3, 'pipe', 2],
+      }),
+    )
+    this.#setting = setting
+    this.#shell = shell
+    const streams = /** @type {any[]} */ (this.child.stdio ?? [])
+    this.#lines = streams[0]
+    streams[4]?.on('data', (/** @type {Buffer} */ chunk) => this.#take(chunk))
+    const { statusFd } = shell
+    const named = ENV === undefined ? '' : `; export ENV=${quoted(ENV)}`
+    this.#line(`exec 2>&5 5>&- ${statusFd}>&4 4>&-${named}; command echo ${READY} >&${statusFd}`)
+  }
+
+  /** @param {Cell} cell */
+  run({ name, code, stdin, env = {}, resultBytesMax }) {
+    const ended = this.begin()
+    const { tmp } = this.#setting
+    this.#interrupts = 0
+    this.#cpuBeforeMs = factsOf(this.pid)?.cpuMs ?? 0
+    this.#resultBytesMax = resultBytesMax
+    this.#file = path.join(tmp, `.mayfly-${name}.sh`)
+    const input = path.join(tmp, '.mayfly-stdin')
+    fs.writeFileSync(this.#file, code)
+    if (stdin !== undefined) fs.writeFileSync(input, stdin)
+    const from = quoted(stdin === undefined ? '/dev/null' : input)
+    const { statusFd } = this.#shell
+    const say = `{ command echo ${this.nonce} begun >&${statusFd}; } 2>/dev/null`
+    const result = quoted(process.env.MAYFLY_RESULT ?? '/dev/null')
+    const files = `<${from} 3>${result} ${statusFd}>&-`
+    const [before, after] = around(env)
+    this.#after = `{ command echo ${this.nonce} $? >&${statusFd}; set +eu; ${after}:; } 2>/dev/null`
+    this.#line(`${say}; ${before}. ${quoted(this.#file)} ${files}`)
+    return ended
+  }
+
+  interrupt() {
+    // At one time, as from a terminal: a shell whose child dies first goes on with the next command, and bash gives up the
+    // next cell as well where the child dies long after.
+    signal(this.pid, 'SIGSTOP')
+    interruptYounger(this.pid, this.began)
+    signal(this.pid, 'SIGINT')
+    signal(this.pid, 'SIGCONT')
+    // A signal between the end of the cell and the line that reports it drops that line.
+    if (this.#interrupts++ > 0)
+      this.#line(`{ command echo ${this.nonce} 130 >&${this.#shell.statusFd}; } 2>/dev/null`)
+  }
+
+  /** @param {string} line */
+  #line(line) {
+    this.#lines?.write(`${line}\n`)
+  }
+
+  /** @param {Buffer} chunk */
+  #take(chunk) {
+    this.#status += chunk.toString('latin1')
+    const lines = this.#status.split('\n')
+    this.#status = lines.pop() ?? ''
+    for (const line of lines) this.#told(line)
+    if (this.#status.length > STATUS_BYTES_MAX) this.kill()
+  }
+
+  /** @param {string} line */
+  #told(line) {
+    const [nonce, status = ''] = line.split(' ')
+    if (nonce === READY) return this.sayReady()
+    if (nonce === this.nonce && status === 'begun') return this.#line(this.#after)
+    this.end(nonce, () => this.#endOf(/^\d{1,3}$/.test(status) ? Number(status) & 255 : 1))
+  }
+
+  /** @param {number} exitCode @returns {CellEnd} */
+  #endOf(exitCode) {
+    fs.rmSync(this.#file, { force: true })
+    const after = factsOf(this.pid)?.cpuMs ?? this.#cpuBeforeMs
+    const base = { encoding: 'json', exitCode, cpuTimeMs: Math.max(0, after - this.#cpuBeforeMs) }
+    const { text, error } = writtenResult(this.#setting.settings, this.#resultBytesMax)
+    const kept = text === '' ? 'null' : text
+    if (exitCode !== 0) {
+      const message = `The cell ended with ${exitCode}`
+      return { status: 'error', ...base, text: kept, error: { code: 'EXIT', message } }
+    }
+    if (error) return { status: 'error', ...base, text: 'null', error }
+    return { status: 'ok', ...base, text: kept }
+  }
+}
+
+/** Sets variables for one cell. @param {Record<string, string>} env @returns {[before: string, after: string]} */
+function around(env) {
+  let [before, after] = ['', '']
+  for (const [name, value] of Object.entries(env)) {
+    if (!/^[A-Za-z_]\w*$/.test(name)) continue
+    const own = `mayfly_${name}`
+    before += `[ "\${${name}+x}" ] && ${own}=$${name}; export ${name}=${quoted(value)}; `
+    after += `if [ "\${${own}+x}" ]; then ${name}=$${own}; unset ${own}; else unset ${name}; fi; `
+  }
+  return [before, after]
+}
+
+/** @param {string} text */
+function quoted(text) {
+  return `'${text.replaceAll("'", `'\\''`)}'`
+}

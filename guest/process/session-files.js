@@ -11,7 +11,10 @@ import { FRAME_BYTES_MAX } from './wire.js'
 const ENTRIES_MAX = 1000
 const DEPTH_MAX = 64
 const PATH_CHARS_MAX = 1024
+const MESSAGE_CHARS_MAX = 1024
+/** The server reads no longer head, and JSON escapes a control character in six bytes. */
 const HEAD_BYTES_MAX = 256 * 1024
+const LISTED_BYTES_MAX = 240 * 1024
 const FILE_BYTES_MAX = FRAME_BYTES_MAX - HEAD_BYTES_MAX
 const OF_RUNNER = '.mayfly-'
 const CODES = /** @type {Record<string, string>} */ ({
@@ -35,7 +38,8 @@ export function serveFile(work, request, bytes) {
     if (request.op === 'list') return list(root, request)
     throw new Refusal('INVALID', `Cannot serve "${request.op}": no such operation`)
   } catch (error) {
-    return { error: refusalOf(error, request) }
+    const { code, message } = refusalOf(error, request)
+    return { error: { code, message: message.slice(0, MESSAGE_CHARS_MAX) } }
   }
 }
 
@@ -106,7 +110,13 @@ function list(root, { path: place }) {
     throw new Refusal('INVALID', `Cannot list "${place}": it is no folder`)
   /** @type {Entry[]} */
   const entries = []
-  const truncated = !gather(root, from, entries, 0)
+  const isAll = gather(root, from, entries, 0)
+  let bytes = 0
+  const over = entries.findIndex(
+    (entry) => (bytes += Buffer.byteLength(JSON.stringify(entry)) + 1) > LISTED_BYTES_MAX,
+  )
+  if (over >= 0) entries.length = over
+  const truncated = !isAll || over >= 0
   return truncated ? { entries, truncated } : { entries }
 }
 
@@ -155,7 +165,8 @@ function entryOf(root, at) {
   const place = at.slice(root.length + 1)
   const stat = fs.lstatSync(at, { throwIfNoEntry: false })
   if (!stat || place.length > PATH_CHARS_MAX) return undefined
-  const { size, mtimeMs: modifiedMs } = stat
+  const { size } = stat
+  const modifiedMs = Math.trunc(stat.mtimeMs)
   if (stat.isFile()) return { path: place, type: 'file', size, modifiedMs }
   if (stat.isDirectory()) return { path: place, type: 'folder', size: 0, modifiedMs }
   if (stat.isSymbolicLink()) return { path: place, type: 'link', size, modifiedMs }

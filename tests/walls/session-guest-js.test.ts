@@ -437,6 +437,11 @@ suite('Commands and files of a session', () => {
     for (let n = 0; n < 1001; n++) writeFileSync(join(work, 'folder', `f${n}`), '')
     const cut = await session.file({ op: 'list', path: 'folder' })
     assert.deepEqual([cut.entries?.length, cut.truncated], [1000, true])
+    const long = `long/${`${'x'.repeat(200)}/`.repeat(4)}`
+    mkdirSync(join(work, long), { recursive: true })
+    for (let n = 0; n < 400; n++) writeFileSync(join(work, long, `${'y'.repeat(100)}${n}`), '')
+    const head = JSON.stringify(await session.file({ op: 'list', path: 'long' }))
+    assert.ok(head.length < 256 * 1024 && head.includes('"truncated":true'), String(head.length))
   })
 
   test('The end of the control socket ends kernels, commands and what they started', async () => {

@@ -18,7 +18,7 @@ export function filesOf(suite: SuiteName | 'bench', only = ''): readonly string[
   const all =
     suite === 'bench'
       ? globSync(
-          'bench/{abusers,anomalies,batch,capabilities,flood,isolate,lives,sentinel,server,tiers,tighten,wasm}.ts',
+          'bench/{abusers,anomalies,batch,capabilities,flood,isolate,lives,sentinel,server,sessions,tiers,tighten,wasm}.ts',
         )
       : globSync(tests).filter((file) => !file.startsWith(corpus) && isIn(suite)(file))
   return all.filter((file) => file.includes(only)).sort()

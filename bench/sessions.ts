@@ -1,0 +1,111 @@
+/**
+ * Sessions of Python: an exec beside a round trip to a bare interpreter over a pipe, an opening beside a whole job, memory
+ * over many execs, and the cost of idle ones. One run, contenders interleaved.
+ *
+ *     node bench/sessions.ts [--rounds 200] [--execs 10000] [--idle 50] [--provider bubblewrap] [--json]
+ */
+import { spawn } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { createInterface } from 'node:readline'
+import { parseArgs } from 'node:util'
+import { figures, timed } from '../src/lib/measure.ts'
+import { proportionalBytes } from '../src/os/proc.ts'
+import { belowOf } from '../src/os/process-tree.ts'
+import { Mayfly } from '../src/sdk/mayfly.ts'
+
+const MIB = 2 ** 20
+const BARE = 'import sys\nfor line in sys.stdin:\n  print(eval(line), flush=True)'
+
+const { values: flags } = parseArgs({
+  options: {
+    rounds: { type: 'string', default: '200' },
+    execs: { type: 'string', default: '10000' },
+    idle: { type: 'string', default: '50' },
+    provider: { type: 'string', default: 'bubblewrap' },
+    json: { type: 'boolean', default: false },
+  },
+})
+const { provider } = flags
+const state = mkdtempSync(path.join(os.tmpdir(), 'mayfly-bench-'))
+const bare = spawn('/usr/bin/python3', ['-c', BARE], { stdio: ['pipe', 'pipe', 'inherit'] })
+const lines = createInterface(bare.stdout)[Symbol.asyncIterator]()
+
+try {
+  await using mayfly = await Mayfly.open({ state })
+  const report = {
+    provider,
+    milliseconds: await latencies(mayfly, Number(flags.rounds)),
+    memory: await manyExecs(mayfly, Number(flags.execs)),
+    idle: await idleSessions(mayfly, Number(flags.idle)),
+  }
+  console.log(JSON.stringify(report, undefined, flags.json ? undefined : 2))
+} finally {
+  bare.kill()
+  rmSync(state, { recursive: true, force: true })
+}
+
+async function latencies(mayfly: Mayfly, rounds: number) {
+  await using box = await mayfly.open({ language: 'python', provider })
+  const [pipe, exec, open, job]: [number[], number[], number[], number[]] = [[], [], [], []]
+  for (let round = 0; round < rounds; round++) {
+    pipe.push(await timed(bareRoundTrip))
+    exec.push(await timed(() => box.run({ code: '20 + 1' })))
+    if (round % 10 > 0) continue
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    open.push(await opened(mayfly))
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    job.push(await timed(() => mayfly.run({ language: 'python', provider, code: '20 + 1' })))
+  }
+  return {
+    'a line to a bare interpreter': figures(pipe),
+    'an exec': figures(exec),
+    'an opening': figures(open),
+    'a whole job': figures(job),
+  }
+}
+
+async function bareRoundTrip(): Promise<void> {
+  bare.stdin.write('20 + 1\n')
+  await lines.next()
+}
+
+async function opened(mayfly: Mayfly): Promise<number> {
+  const began = performance.now()
+  const box = await mayfly.open({ language: 'python', provider })
+  const took = performance.now() - began
+  await box.close()
+  return took
+}
+
+/** Memory of the walls' processes after a tenth of the execs, and after all. */
+async function manyExecs(mayfly: Mayfly, execs: number) {
+  await using box = await mayfly.open({ language: 'python', provider })
+  const marks: { execs: number; wallsMiB: number; ownMiB: number }[] = []
+  for (let done = 1; done <= execs; done++) {
+    await box.run({ code: 'x = [1] * 1000\nlen(x)' })
+    if (done === Math.ceil(execs / 10) || done === execs) marks.push({ execs: done, ...memory() })
+  }
+  return marks
+}
+
+async function idleSessions(mayfly: Mayfly, count: number) {
+  const before = memory().wallsMiB
+  const boxes = []
+  for (let n = 0; n < count; n++)
+    boxes.push(await mayfly.open({ language: 'python', provider, limits: { memory: '32MB' } }))
+  for (const box of boxes) await box.run({ code: 'x = 1' })
+  const all = memory().wallsMiB
+  for (const box of boxes) await box.close()
+  return { sessions: count, pssMiBEach: Math.round(((all - before) / count) * 10) / 10 }
+}
+
+function memory() {
+  const below = belowOf(process.pid).filter((pid) => pid !== bare.pid)
+  const walls = below.reduce((sum, pid) => sum + (proportionalBytes(pid) ?? 0), 0)
+  return {
+    wallsMiB: Math.round(walls / MIB),
+    ownMiB: Math.round(process.memoryUsage.rss() / MIB),
+  }
+}

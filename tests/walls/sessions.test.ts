@@ -199,6 +199,77 @@ for (const { provider, skip } of walls)
     })
   })
 
+/** State from exec to exec in the other languages: a value, an import, a file, background work, an error, an interrupt. */
+const languages = {
+  node: {
+    keep: 'import os from "node:os"\nconst x = 20\nlet beats = 0\nsetInterval(() => beats++, 20)\nrequire("fs").writeFileSync("kept.txt", "kept")',
+    read: '[x + 1, typeof os.cpus, await new Promise((done) => setTimeout(() => done(beats > 0), 200)), require("fs").readFileSync("kept.txt", "utf8")]',
+    value: [21, 'function', true, 'kept'],
+    wrong: 'null.f',
+    name: 'TypeError',
+    spin: 'for (;;);',
+    alive: 'x',
+    aliveIs: 20,
+  },
+  bash: {
+    keep: 'x=20\ntwice() { echo $(($1 * 2)); }\nsleep 100 &\nbackground=$!\nmkdir deep\ncd deep\necho kept > kept.txt',
+    read: 'kill -0 $background && echo "[$((x + 1)), $(twice $x), \\"$(cat kept.txt)\\", \\"${PWD##*/}\\"]" > $MAYFLY_RESULT',
+    value: [21, 40, 'kept', 'deep'],
+    wrong: 'exit_of_none_such',
+    name: undefined,
+    spin: 'while :; do :; done',
+    alive: 'echo $x > $MAYFLY_RESULT',
+    aliveIs: 20,
+  },
+  sh: {
+    keep: 'x=20\ntwice() { echo $(($1 * 2)); }\nsleep 100 &\nbackground=$!\nmkdir deep\ncd deep\necho kept > kept.txt',
+    read: 'kill -0 $background && echo "[$((x + 1)), $(twice $x), \\"$(cat kept.txt)\\", \\"${PWD##*/}\\"]" > $MAYFLY_RESULT',
+    value: [21, 40, 'kept', 'deep'],
+    wrong: 'exit_of_none_such',
+    name: undefined,
+    spin: 'while :; do :; done',
+    alive: 'echo $x > $MAYFLY_RESULT',
+    aliveIs: 20,
+  },
+} as const
+
+for (const { provider, skip } of walls)
+  suite(`Sessions in other languages behind ${provider}`, { skip: skip() }, () => {
+    let state: string
+    let mayfly: Mayfly
+    before(async () => {
+      state = mkdtempSync(join(tmpdir(), 'mayfly-sessions-'))
+      mayfly = await Mayfly.open({ state })
+    })
+    after(async () => {
+      await mayfly.close()
+      rmSync(state, { recursive: true, force: true })
+    })
+
+    for (const [language, cells] of Object.entries(languages))
+      test(`${language}: values, folders, files and background work last, also over an error and an interrupt`, async () => {
+        await using box = await mayfly.open({
+          language: language as keyof typeof languages,
+          provider,
+          limits: unhurried,
+        })
+        const kept = await box.run({ code: cells.keep })
+        assert.equal(kept.status, 'ok', JSON.stringify(kept.error) + kept.stderr)
+        const read = await box.run({ code: cells.read })
+        assert.deepEqual(read.result, cells.value, JSON.stringify(read.error) + read.stderr)
+        const wrong = await box.run({ code: cells.wrong })
+        assert.deepEqual([wrong.status, wrong.error?.name], ['error', cells.name])
+        const spun = await box.run({ code: cells.spin, limits: { timeout: '500ms' } })
+        assert.deepEqual([spun.status, spun.session?.state], ['timeout', 'kept'])
+        assert.equal((await box.run({ code: cells.alive })).result, cells.aliveIs)
+        const command = await box.run({ command: 'echo beside; exit 3' })
+        assert.deepEqual([command.stdout, command.exitCode], ['beside\n', 3])
+        await box.files.put('put.txt', 'put')
+        assert.ok((await box.files.list()).some(({ path }) => path === 'put.txt'))
+        assert.equal((await box.close()).status, 'ok')
+      })
+  })
+
 /** Cells that work on after their end, or prepare the ground for the next. */
 const hostile = [
   // A forged end of every exec, on each descriptor that the kernel has.

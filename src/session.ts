@@ -192,6 +192,7 @@ class SessionLife implements Session {
     try {
       const { end, state, ended, executionTime } = await this.#live().exec(
         taskOf(job, analysis, plan.profile),
+        caller.signal,
       )
       const timeline = this.#entries
       const { provider } = this

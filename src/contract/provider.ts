@@ -308,10 +308,11 @@ export interface SandboxSession {
   /** Resolves when the interpreter waits for its first exec; never, if the sandbox ends before. */
   readonly ready: Promise<void>
   /**
-   * Runs one exec to its end, which also reports errors of its code, its timeout, and the end of the sandbox under it.
+   * Runs one exec to its end, which also reports errors of its code, its timeout, its interruption by `signal`, and the
+   * end of the sandbox under it.
    * Throws MayflyError BUSY during another, SESSION_ENDED after the end of the sandbox.
    */
-  exec(task: ExecTask): Promise<ExecEnd>
+  exec(task: ExecTask, signal?: AbortSignal): Promise<ExecEnd>
   readonly files: SessionFiles
   /** Ends the session well: `run` resolves with status `ok`. Idempotent. */
   close(): Promise<void>

@@ -83,6 +83,8 @@ export type RunRequest = z.input<typeof execRequest>
 export type ExecAsked = z.output<typeof execRequest>
 
 export interface ExecCaller {
+  /** Interrupts the exec when aborted. */
+  readonly signal?: AbortSignal | undefined
   readonly tap?: OutputListener | undefined
   readonly on?: ((entry: TimelineEntry) => void) | undefined
 }

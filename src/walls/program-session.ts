@@ -1,10 +1,12 @@
 import { randomUUID } from 'node:crypto'
+import { addAbortListener } from 'node:events'
 import { MayflyError } from '../contract/error.ts'
 import type { ExecTask, SessionFiles, SessionListing } from '../contract/exec.ts'
 import type { ExecEnd, SandboxSession, TaskEnd } from '../contract/provider.ts'
 import { sampleEveryMs } from '../contract/warden.ts'
 import type { Frame } from '../lib/frames.ts'
 import type { ArtifactCap } from './artifact-cap.ts'
+import { lostEnd } from './ends.ts'
 import { GuestFiles } from './guest-files.ts'
 import type { GuestLife } from './guest-life.ts'
 import type { ProgramOutput } from './program-output.ts'
@@ -27,9 +29,12 @@ interface RunningExec {
   readonly attempts: number
   readonly ended: PromiseWithResolvers<ExecEnd>
   /** Why it was interrupted. */
-  cause: 'timeout' | 'flood' | undefined
+  cause: Interruption | undefined
   timer: NodeJS.Timeout | undefined
 }
+
+/** Why an exec is interrupted. */
+type Interruption = 'timeout' | 'flood' | 'cancelled'
 
 interface PendingFile {
   readonly resolve: (answer: FileAnswer) => void
@@ -85,7 +90,7 @@ export class ProgramSession implements SandboxSession {
     this.#ready.resolve()
   }
 
-  async exec(task: ExecTask): Promise<ExecEnd> {
+  async exec(task: ExecTask, signal?: AbortSignal): Promise<ExecEnd> {
     this.#mustLive()
     if (this.#exec)
       throw new MayflyError('BUSY', 'Cannot run this now: the session runs another exec')
@@ -95,6 +100,8 @@ export class ProgramSession implements SandboxSession {
     this.#output.renew(outputBytesMax)
     exec.timer = setTimeout(() => this.#interrupt(exec, 'timeout'), task.timeoutMs)
     this.#life.parts.wall.send(kind.exec, JSON.stringify({ protocol: 1, ...carried, id: exec.id }))
+    using _cancel = signal && addAbortListener(signal, () => this.#interrupt(exec, 'cancelled'))
+    if (signal?.aborted) this.#interrupt(exec, 'cancelled')
     return await exec.ended.promise
   }
 
@@ -148,7 +155,7 @@ export class ProgramSession implements SandboxSession {
   }
 
   /** The guest has a second to answer, and replaces its kernel then; a guest that does neither is killed. */
-  #interrupt(exec: RunningExec, cause: 'timeout' | 'flood'): void {
+  #interrupt(exec: RunningExec, cause: Interruption): void {
     if (this.#exec !== exec || exec.cause) return
     exec.cause = cause
     clearTimeout(exec.timer)
@@ -228,7 +235,8 @@ export class ProgramSession implements SandboxSession {
   async #lostExec(exec: RunningExec, end: TaskEnd): Promise<void> {
     clearTimeout(exec.timer)
     const cpuTime = Math.max(0, end.cpuTime - ((await exec.cpuBefore) ?? 0))
-    this.#settle(exec, { ...end, cpuTime, artifacts: [], display: [] }, 'lost')
+    const lost = end.status === 'ok' ? lostEnd('terminated', 'SESSION_ENDED', endedUnderIt, 0) : end
+    this.#settle(exec, { ...lost, cpuTime, artifacts: [], display: [] }, 'lost')
   }
 
   async #file(request: FileRequest, bytes?: Uint8Array): Promise<FileAnswer> {
@@ -276,6 +284,7 @@ export class ProgramSession implements SandboxSession {
 /** No guest uses more CPU time than this many cores give. */
 const CORES_MAX = 1024
 
+const endedUnderIt = 'The session was ended while this ran'
 const ended = () => new MayflyError('SESSION_ENDED', 'Cannot use the session: it has ended')
 
 /** An interrupted exec ended for that, whatever the guest says. */
@@ -284,13 +293,15 @@ function withCause(end: TaskEnd, cause: RunningExec['cause']): TaskEnd {
   if (!cause || !isOwn) return end
   const { exitCode: _code, signal: _signal, ...rest } = end
   const nothing = { resultText: 'null', encoding: 'json' } as const
-  if (cause === 'timeout') {
-    const error = { code: 'TIMEOUT', message: 'The exec ran longer than its limit' }
-    return { ...rest, ...nothing, status: 'timeout', error }
-  }
-  const error = { code: 'OUTPUT', message: 'The exec was ended at its OUTPUT limit' }
-  return { ...rest, ...nothing, status: 'limit', error }
+  const { status, code, message } = interrupted[cause]
+  return { ...rest, ...nothing, status, error: { code, message } }
 }
+
+const interrupted = {
+  timeout: { status: 'timeout', code: 'TIMEOUT', message: 'The exec ran longer than its limit' },
+  flood: { status: 'limit', code: 'OUTPUT', message: 'The exec was ended at its OUTPUT limit' },
+  cancelled: { status: 'cancelled', code: 'CANCELLED', message: 'The exec was cancelled' },
+} as const
 
 function listingOf({ head }: FileAnswer): SessionListing {
   return { entries: head.entries ?? [], truncated: head.truncated ?? false }

@@ -155,6 +155,31 @@ for (const { provider, skip } of walls)
       await assert.rejects(box.files.list(), { code: 'SESSION_ENDED' })
     })
 
+    test('an exec that its caller cancels is interrupted, and one under which the session is closed says so', async () => {
+      const box = await open()
+      await value(box, 'x = 5')
+      const given = new AbortController()
+      const started = Promise.withResolvers<void>()
+      const long = 'print("began", flush=True)\nimport time\ntime.sleep(60)'
+      const tap = () => started.resolve()
+      const cancelled = box.run({ code: long }, { signal: given.signal, tap })
+      await started.promise
+      given.abort()
+      const outcome = await cancelled
+      assert.deepEqual([outcome.status, outcome.session?.state], ['cancelled', 'kept'])
+      assert.equal(await value(box, 'x'), 5)
+      const again = Promise.withResolvers<void>()
+      const under = box.run({ code: long }, { tap: () => again.resolve() })
+      await again.promise
+      const life = await box.close()
+      const cut = await under
+      assert.deepEqual(
+        [cut.status, cut.error?.code, cut.session?.ended],
+        ['terminated', 'SESSION_ENDED', true],
+      )
+      assert.equal(life.status, 'ok')
+    })
+
     test('output of background work is kept for the next exec, apart from its own', async () => {
       await using box = await open()
       const later =

@@ -80,7 +80,7 @@ export async function runInSandbox(
     parts.clock,
   )
   if (session.isBusy) throw busy()
-  const road: JobStart['road'] = (one, { tap, on }) => held.exec(one, { tap, on })
+  const road: JobStart['road'] = (one, caller) => held.exec(one, caller)
   const digest = () => sha256(`${id}\0${canonicalJson(body.value)}\0${body.kept ?? ''}`)
   return await answerJob({ ...parts, road }, http, { job, digest })
 }

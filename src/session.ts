@@ -39,6 +39,7 @@ export async function openSession(
   const life = new SessionLife(job, rooms)
   const ended = live(job, rooms, {
     ...caller,
+    planned: (profile) => life.planned(profile),
     on: (entry) => life.note(entry, caller.on),
     session: life,
   })
@@ -101,11 +102,15 @@ class SessionLife implements Session {
     return this.#live().files
   }
 
-  opened(sandbox: SandboxSession, profile: Profile, provider: string): void {
+  opened(sandbox: SandboxSession, provider: string): void {
     this.#sandbox = sandbox
-    this.#profile = profile
     this.#provider = provider
     this.isOpen.resolve(undefined)
+  }
+
+  /** Before any wall: its gates need the profile, also for what a wall prints before it is ready. */
+  planned(profile: Profile): void {
+    this.#profile = profile
   }
 
   /** From here on nothing can be asked of it. */
@@ -121,7 +126,7 @@ class SessionLife implements Session {
 
   async exec(job: Job, caller: ExecCaller = {}): Promise<Outcome> {
     this.#live()
-    if (this.#isBusy || this.#closing)
+    if (this.#isBusy)
       throw new MayflyError('BUSY', 'Cannot run this now: the session runs another exec', {
         hint: 'Wait for its end, or open another session',
       })
@@ -194,6 +199,7 @@ class SessionLife implements Session {
         taskOf(job, analysis, plan.profile),
         caller.signal,
       )
+      if (ended) this.#isOver = true
       const timeline = this.#entries
       const { provider } = this
       return {
@@ -238,7 +244,7 @@ class SessionLife implements Session {
   }
 
   #live(): SandboxSession {
-    if (this.#sandbox && !this.#isOver) return this.#sandbox
+    if (this.#sandbox && !this.#isOver && !this.#closing) return this.#sandbox
     throw new MayflyError('SESSION_ENDED', 'Cannot use the session: it has ended')
   }
 }

@@ -71,7 +71,10 @@ def renew_input(task, settings):
         _reopen(INPUT_FD, os.devnull, os.O_RDONLY)
     else:
         if not is_sent:
-            with open(given, "wb") as file:
+            # A job of a session may have put a pipe there.
+            if os.path.lexists(given):
+                os.unlink(given)
+            with open(given, "xb") as file:
                 file.write(_data_of(task["stdin"]) if "stdin" in task else task["inputText"].encode("utf8", "surrogatepass"))
         _reopen(INPUT_FD, given, os.O_RDONLY)
         os.unlink(given)

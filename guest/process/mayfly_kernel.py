@@ -56,7 +56,8 @@ def run(channel, task, settings, pristine, path):
 class _Kernel:
     def __init__(self, channel, task, settings):
         self.channel = channel
-        self.task = task
+        # Each cell has an input of its own, or none.
+        self.task = {name: value for name, value in task.items() if name not in ("inputText", "stdin")}
         self.settings = settings
         self.work = settings["work"]
         self.pid = os.getpid()

@@ -32,15 +32,27 @@ INTERRUPT_SECONDS_MAX = 1.0
 # Share of that time after which the programs that a cell waits for are interrupted as well.
 GROUP_SECONDS = 0.3
 CHUNK_BYTES = 262_144
+# A kernel that writes without end must not keep deadlines and orders waiting.
+CHUNKS_MAX = 16
+LAST_CHUNKS_MAX = 512
 KERNEL_FRAME_BYTES_MAX = 96 * 2**20
 ENTRIES_MAX = 1000
+PATH_CHARS_MAX = 1024
+# The head of an answer is bounded by the server; of an entry, all but its path.
+LISTING_CHARS_MAX = 200_000
+ENTRY_CHARS = 90
+SAFE_MS_MAX = 8_640_000_000_000_000
 DEPTH_MAX = 32
 STATUSES = ("ok", "error")
 
 
 def serve(task, settings, pristine):
     """Serves execs until the server closes the control socket; never returns."""
-    path = mayfly_ground.lay_out(task, settings)[1]
+    try:
+        path = mayfly_ground.lay_out(task, settings)[1]
+    except BaseException as error:
+        mayfly_entries.Job(task, settings).refuse(error)
+        os._exit(1)
     _Manager(task, settings, pristine, path).serve()
 
 
@@ -154,8 +166,8 @@ class _Manager:
             self.hear()
 
     def hear(self):
-        """Reads what has come of the kernel's frames; a flood of it is its end."""
-        while True:
+        """Reads some of what has come of the kernel's frames; the rest waits for the next poll."""
+        for _ in range(CHUNKS_MAX):
             try:
                 chunk = os.read(self.channel, CHUNK_BYTES)
             except BlockingIOError:
@@ -231,7 +243,8 @@ class _Manager:
         target = self.command[0] if self.command else self.kernel
         if self.command:
             self.kill_group(target, _signal.SIGINT)
-            stuck = lambda: self.kill_group(target, _signal.SIGKILL)
+            self.kill(target, _signal.SIGINT)
+            stuck = lambda: (self.kill_group(target, _signal.SIGKILL), self.kill(target, _signal.SIGKILL))
         else:
             self.kill(target, _signal.SIGINT)
             stuck = lambda: self.replace({"signal": "SIGKILL"})
@@ -265,7 +278,10 @@ class _Manager:
 
     def hear_last(self):
         try:
-            while chunk := os.read(self.channel, CHUNK_BYTES):
+            for _ in range(LAST_CHUNKS_MAX):
+                chunk = os.read(self.channel, CHUNK_BYTES)
+                if not chunk:
+                    break
                 self.incoming += chunk
         except OSError:
             pass
@@ -412,7 +428,7 @@ def _get(place, bytes_max):
 
 
 def _listed(work, place):
-    entries, folders = [], [(place, 0)]
+    entries, folders, chars, is_cut = [], [(place, 0)], 0, False
     while folders:
         folder, depth = folders.pop(0)
         for entry in sorted(os.scandir(folder), key=lambda one: one.name):
@@ -420,14 +436,25 @@ def _listed(work, place):
                 continue
             if len(entries) == ENTRIES_MAX:
                 return {"entries": entries, "truncated": True}
-            facts = entry.stat(follow_symlinks=False)
+            try:
+                facts = entry.stat(follow_symlinks=False)
+            except OSError:
+                # Gone meanwhile.
+                continue
             kind = _kind_of(facts.st_mode)
             name = os.path.relpath(entry.path, work).encode("utf8", "replace").decode()
+            if len(name) > PATH_CHARS_MAX:
+                is_cut = True
+                continue
+            chars += len(mayfly_json.dumps(name)) + ENTRY_CHARS
+            if chars > LISTING_CHARS_MAX:
+                return {"entries": entries, "truncated": True}
             size = facts.st_size if kind == "file" else 0
-            entries.append({"path": name, "type": kind, "size": size, "modifiedMs": facts.st_mtime_ns // 1_000_000})
+            modified = min(max(0, facts.st_mtime_ns // 1_000_000), SAFE_MS_MAX)
+            entries.append({"path": name, "type": kind, "size": size, "modifiedMs": modified})
             if kind == "folder" and depth < DEPTH_MAX:
                 folders.append((entry.path, depth + 1))
-    return {"entries": entries}
+    return {"entries": entries, **({"truncated": True} if is_cut else {})}
 
 
 def _kind_of(mode):

@@ -44,9 +44,9 @@ export interface SessionListing {
 
 /** Files below the working folder of a live sandbox; paths are relative to it. */
 export interface SessionFiles {
-  /** Creates parent folders, and replaces a file. Throws MayflyError INVALID, LIMIT or STATE. */
+  /** Creates parent folders, and replaces a file. Throws MayflyError INVALID, TOO_LARGE, OVERLOADED or STATE. */
   put(path: string, bytes: Uint8Array): Promise<void>
-  /** Throws MayflyError NOT_FOUND, INVALID for anything but a plain file, and LIMIT above `bytesMax`. */
+  /** Throws MayflyError NOT_FOUND, INVALID for anything but a plain file, and TOO_LARGE above `bytesMax`. */
   get(path: string, bytesMax: number): Promise<Uint8Array>
   list(path: string): Promise<SessionListing>
 }

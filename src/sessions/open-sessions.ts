@@ -101,6 +101,7 @@ export class HeldSession {
   #timer: Timer | undefined
   #execs = 0
   #chargedMs = 0
+  #isOver = false
 
   constructor(session: Session, parts: HeldParts) {
     this.session = session
@@ -152,7 +153,7 @@ export class HeldSession {
   }
 
   async exec(job: Job, caller: ExecCaller): Promise<Outcome> {
-    this.#execs++
+    if (!this.session.isBusy) this.#execs++
     try {
       const outcome = await this.session.exec(job, caller)
       this.#chargedMs += outcome.metrics.cpuTime
@@ -168,6 +169,7 @@ export class HeldSession {
   }
 
   over(): void {
+    this.#isOver = true
     this.#timer?.cancel()
     this.#timer = undefined
   }
@@ -176,6 +178,7 @@ export class HeldSession {
   #wait(): void {
     const { clock, asked, bounds } = this.#parts
     this.#timer?.cancel()
+    if (this.#isOver) return
     const idleAt = this.session.isBusy ? Infinity : this.#usedAt + (asked.idle ?? bounds().idle)
     const left = Math.max(0, Math.min(this.#until, idleAt) - clock.now())
     this.#timer = clock.after(left, () => this.#due())

@@ -35,12 +35,16 @@ export class ProgramStream {
     return this.#takenBytes + this.#options.socket.readableLength
   }
 
-  /** Resolves when all output written before now was taken, or is dropped. */
-  async drained(): Promise<void> {
+  /**
+   * Resolves when all output written before now was taken, or is dropped: after two polls without any. `msMax` bounds it
+   * where other writers may go on.
+   */
+  async drained(msMax = Infinity): Promise<void> {
+    const until = performance.now() + msMax
     this.#isEnding = true
     if (this.#resting) this.#rested()
     // Between two turns the event loop polls once, so bytes written before are read by then.
-    for (let quiet = 0; quiet < 2 && !this.#isOver;) {
+    for (let quiet = 0; quiet < 2 && !this.#isOver && performance.now() < until;) {
       const before = this.#bytes
       await Promise.race([this.#holding, this.#givenUp.promise])
       await turn()

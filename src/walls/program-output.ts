@@ -52,8 +52,8 @@ export class ProgramOutput implements GuestOutput {
   }
 
   /** Resolves when all output written before now was taken. */
-  async drained(): Promise<void> {
-    await Promise.all(this.#streams.map((stream) => stream.drained()))
+  async drained(msMax?: number): Promise<void> {
+    await Promise.all(this.#streams.map((stream) => stream.drained(msMax)))
   }
 
   /** Resolves when an exiting program has closed its outputs and all of its output was taken. */

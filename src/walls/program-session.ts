@@ -14,6 +14,11 @@ import { execEndSchema, filedSchema, headed, kind, withoutAbsent } from './wire.
 
 /** Time for an interrupted exec to end, with a second for its kernel to answer and the start of another one. */
 const INTERRUPTED_MS_MAX = 10_000
+/** Time for output to end after an exec; background writers may go on for ever. */
+const DRAIN_MS_MAX = 250
+/** Requests for files that wait for their answers, late ones included, and bytes on their way into the wall. */
+const FILES_MAX = 8
+const BACKLOG_BYTES_MAX = 64 * 2 ** 20
 /** Time for the guest's manager, which runs no user code, to answer for a file. */
 const FILE_MS_MAX = 30_000
 
@@ -31,6 +36,10 @@ interface RunningExec {
   /** Why it was interrupted. */
   cause: Interruption | undefined
   timer: NodeJS.Timeout | undefined
+  /** True once its end frame has been read: its output is being drained. */
+  hasEnded: boolean
+  /** End for artifacts over a limit; told once the guest has ended it. */
+  refused: TaskEnd | undefined
 }
 
 /** Why an exec is interrupted. */
@@ -52,7 +61,7 @@ type FileRequest = { readonly op: 'put' | 'get' | 'list'; readonly path: string;
  *
  * Mechanism: at most one exec runs. Each has a random id that the guest learns with it, a timer of this process, and
  * counts of its own; frames of another id, or between execs, end the sandbox. Output is an exec's if it is read between
- * its start and its end; at the end the streams are read until nothing written before is left. Time and CPU time are
+ * its start and its end; at the end the streams are read until two polls bring nothing, a quarter of a second at most. Time and CPU time are
  * those of this side of the wall.
  *
  * Not handled: background code of an earlier exec that prints while a later one runs. Both belong to one owner.
@@ -63,7 +72,8 @@ export class ProgramSession implements SandboxSession {
   readonly #output: ProgramOutput
   readonly #cap: ArtifactCap
   readonly #ready = Promise.withResolvers<void>()
-  readonly #filing = new Map<string, PendingFile>()
+  /** By id; undefined for one that was given up, whose answer is dropped. */
+  readonly #filing = new Map<string, PendingFile | undefined>()
   #exec: RunningExec | undefined
 
   constructor(life: GuestLife, output: ProgramOutput, cap: ArtifactCap) {
@@ -108,7 +118,7 @@ export class ProgramSession implements SandboxSession {
   async close(): Promise<void> {
     const life = this.#life
     if (life.isEnded) return
-    await this.#output.drained()
+    await this.#output.drained(DRAIN_MS_MAX)
     const { cpuMs, peakBytes } = await life.parts.warden
       .release(life.wall)
       .catch(() => ({ cpuMs: life.samples?.cpuMs ?? 0, peakBytes: 0 }))
@@ -128,7 +138,8 @@ export class ProgramSession implements SandboxSession {
     if (what === kind.filed) return this.#filed(payload)
     const exec = this.#exec
     if (!exec) return life.garbled(`frame ${what} between two execs`)
-    if (what === kind.artifact) return this.#keep(exec, exec.files.artifact(payload))
+    if (what === kind.artifact)
+      return exec.refused ? undefined : this.#keep(exec, exec.files.artifact(payload))
     if (what === kind.display) return this.#keep(exec, exec.files.show(payload))
     if (what === kind.execEnd) return void this.#ended(exec, payload)
     life.garbled(`unknown frame ${what}`)
@@ -151,6 +162,8 @@ export class ProgramSession implements SandboxSession {
       ended: Promise.withResolvers(),
       cause: undefined,
       timer: undefined,
+      hasEnded: false,
+      refused: undefined,
     }
   }
 
@@ -164,22 +177,23 @@ export class ProgramSession implements SandboxSession {
   }
 
   #flooded(): void {
-    if (this.#exec) this.#interrupt(this.#exec, 'flood')
+    if (this.#exec && !this.#exec.hasEnded) this.#interrupt(this.#exec, 'flood')
   }
 
   #keep(exec: RunningExec, refused: TaskEnd | string | undefined): void {
     if (typeof refused === 'string') this.#life.garbled(refused)
-    else if (refused) this.#settle(exec, refused, 'kept')
+    else if (refused) exec.refused ??= refused
   }
 
   async #ended(exec: RunningExec, payload: Buffer): Promise<void> {
     const read = headed(execEndSchema, payload)
     if (!read || read.head.id !== exec.id) return this.#life.garbled('unreadable end of an exec')
     clearTimeout(exec.timer)
+    exec.hasEnded = true
     const executionTime = performance.now() - exec.startedAt
     const [cpuTime] = await Promise.all([
       this.#cpuTimeOf(exec, executionTime, read.head.cpuTimeMs),
-      this.#output.drained(),
+      this.#output.drained(DRAIN_MS_MAX),
     ])
     const { status, error, encoding, exitCode, signal, artifactsLeftOut, state } = read.head
     const end = {
@@ -194,7 +208,7 @@ export class ProgramSession implements SandboxSession {
       ...(exitCode !== undefined && { exitCode }),
       ...(signal !== undefined && { signal }),
     }
-    this.#settle(exec, end, state, executionTime)
+    this.#settle(exec, exec.refused ? { ...exec.refused, cpuTime } : end, state, executionTime)
   }
 
   /** The warden's count, where the exec lasted long enough to be seen; else the word of the guest. */
@@ -227,7 +241,7 @@ export class ProgramSession implements SandboxSession {
 
   #lost(end: TaskEnd): void {
     if (this.#exec) void this.#lostExec(this.#exec, end)
-    for (const { reject } of this.#filing.values()) reject(ended())
+    for (const pending of this.#filing.values()) pending?.reject(ended())
     this.#filing.clear()
   }
 
@@ -241,13 +255,22 @@ export class ProgramSession implements SandboxSession {
 
   async #file(request: FileRequest, bytes?: Uint8Array): Promise<FileAnswer> {
     this.#mustLive()
+    const { backlogBytes } = this.#life.parts.wall
+    if (this.#filing.size >= FILES_MAX || backlogBytes > BACKLOG_BYTES_MAX)
+      throw new MayflyError(
+        'OVERLOADED',
+        `Cannot ${request.op} "${request.path}": others are waiting`,
+        {
+          retryAfterMs: 1000,
+        },
+      )
     const id = randomUUID()
     const { promise, resolve, reject } = Promise.withResolvers<FileAnswer>()
     this.#filing.set(id, { resolve, reject })
     const head = Buffer.from(`${JSON.stringify({ protocol: 1, id, ...request })}\n`)
     this.#life.parts.wall.send(kind.file, bytes ? Buffer.concat([head, bytes]) : head)
     const late = () => {
-      this.#filing.delete(id)
+      this.#filing.set(id, undefined)
       reject(
         new MayflyError(
           'STATE',
@@ -270,10 +293,11 @@ export class ProgramSession implements SandboxSession {
 
   #filed(payload: Buffer): void {
     const read = headed(filedSchema, payload)
-    const pending = read && this.#filing.get(read.head.id)
-    if (!read || !pending) return this.#life.garbled('unreadable answer for a file')
+    if (!read || !this.#filing.has(read.head.id))
+      return this.#life.garbled('unreadable answer for a file')
+    const pending = this.#filing.get(read.head.id)
     this.#filing.delete(read.head.id)
-    pending.resolve(read)
+    pending?.resolve(read)
   }
 
   #mustLive(): void {

@@ -269,6 +269,9 @@ suite('Sessions of a server', { skip: unable('python') }, () => {
       const refused = await ask('POST', '/v1/sandboxes', body)
       assert.deepEqual([refused.status, refused.body.code], [status, code], JSON.stringify(body))
     }
+    const junk = [{ path: 'a.whl', content: 'no zip file' }]
+    const failed = await ask('POST', '/v1/sandboxes', { language: 'python', files: junk })
+    assert.deepEqual([failed.status, failed.body.status], [200, 'error'], failed.text)
     const id = await opened()
     for (const body of [
       {},

@@ -180,6 +180,39 @@ for (const { provider, skip } of walls)
       assert.equal(life.status, 'ok')
     })
 
+    test('files that cannot be laid out are the end of the opening, and of nothing else', async () => {
+      const junk = [{ path: 'a.whl', content: 'no zip file' }]
+      await assert.rejects(
+        mayfly.open({ language: 'python', provider, files: junk, limits: unhurried }),
+        {
+          message: /zip/,
+        },
+      )
+      await using box = await open()
+      assert.equal(await value(box, '1'), 1)
+    })
+
+    test('an input stays until the next, and a pipe in its place keeps no cell waiting', async () => {
+      await using box = await open()
+      assert.equal(await value(box, 'input', { input: 5 }), 5)
+      assert.equal(await value(box, 'input'), 5)
+      const pipe = 'import os\nos.mkfifo(os.path.join(os.environ["TMPDIR"], ".mayfly-input"))'
+      await value(box, pipe)
+      assert.equal(await value(box, 'input', { input: 6 }), 6)
+    })
+
+    test('names and times that no answer can hold are left out of a listing, which says so', async () => {
+      await using box = await open()
+      const deep =
+        'import os\nos.makedirs("/".join("d" * 200 for _ in range(8)))\nos.utime("out", (2**40, 2**40))'
+      await value(box, deep)
+      const wide = 'for n in range(1200): open(f"{n:04}" + "w" * 200, "w").close()'
+      await value(box, wide)
+      const entries = await box.files.list()
+      assert.ok(entries.length > 100 && entries.length < 1200, `${entries.length}`)
+      assert.equal(await value(box, '1'), 1)
+    })
+
     test('output of background work is kept for the next exec, apart from its own', async () => {
       await using box = await open()
       const later =

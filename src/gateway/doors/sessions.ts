@@ -16,6 +16,7 @@ import type { GatewayParts, JobStart, ServedSessions, SessionParts } from '../ht
 import { checked } from '../http/problem.ts'
 import { traceOf } from '../http/request-trace.ts'
 import { bytesOf, endedRow, rowOf } from '../http/start-job.ts'
+import { holdAnswer, unread } from './stored-outcome.ts'
 import { answerJob, outcomeResponse, type AnswerParts } from './answer-job.ts'
 
 type SessionDoor = SessionParts & Pick<GatewayParts, 'history'>
@@ -80,14 +81,17 @@ export async function runInSandbox(
     parts.clock,
   )
   if (session.isBusy) throw busy()
-  const road: JobStart['road'] = (one, caller) => held.exec(one, caller)
+  const road: JobStart['road'] = (one, caller) => {
+    parts.live.runs(one.id)
+    return held.exec(one, caller)
+  }
   const digest = () => sha256(`${id}\0${canonicalJson(body.value)}\0${body.kept ?? ''}`)
   return await answerJob({ ...parts, road }, http, { job, digest })
 }
 
 /** `GET /v1/sandboxes/{id}/files`: lists below `path`; with `?path=` of a file and `content`, see `readFile`. */
 export async function sandboxFiles(
-  parts: SessionDoor,
+  parts: SessionDoor & Pick<GatewayParts, 'answers'>,
   http: HttpBindings,
   who: Identity,
   { id = '' }: Params,
@@ -95,7 +99,9 @@ export async function sandboxFiles(
   const { files } = ownSession(parts, who, id).session
   const path = pathOf(http, false)
   if (path === undefined) return json(await files.list(LIST_PATH))
+  if (parts.answers.isFull(who.tenant)) throw unread()
   const bytes = await files.get(path, FILE_BYTES_MAX)
+  holdAnswer(parts, http, who.tenant, bytes)
   return new Response(Buffer.from(bytes), {
     headers: {
       'content-type': 'application/octet-stream',
@@ -114,9 +120,10 @@ export async function putSandboxFile(
 ): Promise<Response> {
   const { files } = ownSession(parts, who, id).session
   const path = pathOf(http, true)!
-  const bytes = await parts.bodies.bytes(http.incoming, http.outgoing, who.tenant)
-  await files.put(path, bytes)
-  return json({ path, size: bytes.length })
+  return await parts.bodies.bytes(http.incoming, http.outgoing, who.tenant, async (bytes) => {
+    await files.put(path, bytes)
+    return json({ path, size: bytes.length })
+  })
 }
 
 /** `POST /v1/sandboxes/{id}/timeout`: renews the deadline, within the longest life of a session. */

@@ -27,15 +27,15 @@ export function holdAnswer(
   parts: Pick<GatewayParts, 'answers'>,
   { outgoing }: Pick<HttpBindings, 'outgoing'>,
   tenant: string,
-  text: string,
+  answer: { readonly length: number },
 ): void {
   const held = parts.answers.hold(tenant)
-  if (!held.add(text.length)) throw unread()
+  if (!held.add(answer.length)) throw unread()
   if (outgoing.closed) held[Symbol.dispose]()
   else outgoing.once('close', () => held[Symbol.dispose]())
 }
 
-function unread(): MayflyError {
-  const message = 'Cannot send another outcome now: others are not yet read'
+export function unread(): MayflyError {
+  const message = 'Cannot send another answer now: others are not yet read'
   return new MayflyError('OVERLOADED', message, { retryAfterMs: 1000 })
 }

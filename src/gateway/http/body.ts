@@ -57,10 +57,15 @@ export class RequestBodies {
     )
   }
 
-  /** Reads a body of any type within the same limits. Throws MayflyError. */
-  async bytes(incoming: IncomingMessage, outgoing: ServerResponse, of: string): Promise<Buffer> {
+  /** Reads a body of any type within the same limits, which count it until `use` is done. Throws MayflyError. */
+  async bytes<T>(
+    incoming: IncomingMessage,
+    outgoing: ServerResponse,
+    of: string,
+    use: (bytes: Buffer) => Promise<T>,
+  ): Promise<T> {
     using held = this.hold(of)
-    return await this.#read(incoming, outgoing, held, this.bytesMax(of))
+    return await use(await this.#read(incoming, outgoing, held, this.bytesMax(of)))
   }
 
   /** Byte limit of one body. */

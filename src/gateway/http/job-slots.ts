@@ -43,7 +43,7 @@ export class JobSlots {
   begin(tenant: string, bytes = 0, isInSession = false): JobSlot {
     this.refuseWhenDraining()
     const held = [this.#places.hold(tenant), this.#bytes.hold(tenant)] as const
-    if (!held[0].add(isInSession ? 0 : 1) || !held[1].add(bytes)) {
+    if (!(isInSession || held[0].add(1)) || !held[1].add(bytes)) {
       giveBack(held)
       throw new MayflyError('OVERLOADED', 'Cannot take another job now', { retryAfterMs: 1000 })
     }

@@ -270,6 +270,7 @@ function openWalls(base: Base, outboundCheckFor: OutboundCheckFor) {
   const isOnce = kind === 'once'
   const budget = { ...budgetFor({ jobs, waitMsMax }), ...options.budget, isOneAlone: isOnce }
   const atOnce = os.availableParallelism()
+  const busyMax = budget.runnable + (budget.express ?? 0)
   const analysis = createAnalysisClient({ warden, emitter, atOnce, once: isOnce })
   const isFrugal = isOnce || os.totalmem() < SMALL_MACHINE_BYTES
   const stock = createSparePools(clock, emitter)
@@ -278,10 +279,10 @@ function openWalls(base: Base, outboundCheckFor: OutboundCheckFor) {
     warden,
     emitter,
     spares: isFrugal ? 0 : SPARES,
-    wallsMax: budget.runnable + 1,
+    wallsMax: busyMax + 1,
     keepReady: !isOnce,
     warm: (program) => stock.createPool(program),
-    most: isFrugal ? 0 : budget.runnable,
+    most: isFrugal ? 0 : busyMax,
     openEgressPath: egressFor(config(), {
       emitter,
       dial: options.dial,

@@ -5,7 +5,10 @@ export interface AdmissionBudget {
   readonly memory: number
   /** Limit of busy (runnable) walls. */
   readonly runnable: number
-  /** Limit of busy walls beyond those, for jobs that are expected to be short; 0 by default. */
+  /**
+   * Limit of busy walls beyond those, for jobs that are expected to be short, as many as others keep from them; 0 by
+   * default.
+   */
   readonly express?: number
   /** Limit of job walls, sleeping ones included; unlimited by default. */
   readonly jobs?: number
@@ -21,6 +24,8 @@ export interface RequestedRoom {
   readonly walls: number
   /** Whether it is a place of those for short jobs. */
   readonly isExpress?: boolean
+  /** Whether the job is expected to be short. */
+  readonly forShort?: boolean
 }
 
 /** Largest share of one tenant in walls, memory and queue. */
@@ -39,6 +44,8 @@ export class AdmissionCounts {
   #running = 0
   #busy = 0
   #express = 0
+  /** Busy walls in usual places whose jobs are not expected to be short. */
+  #long = 0
   #memory = 0
 
   constructor(budget: AdmissionBudget) {
@@ -85,7 +92,7 @@ export class AdmissionCounts {
   #isRoomFor({ memory, walls, isExpress }: RequestedRoom): boolean {
     const budget = this.#budget
     const [busy, most] = isExpress
-      ? [this.#express, budget.express ?? 0]
+      ? [this.#express, Math.min(budget.express ?? 0, this.#long)]
       : [this.#busy, budget.runnable]
     return (
       this.#running + walls <= this.#jobs &&
@@ -104,9 +111,11 @@ export class AdmissionCounts {
     )
   }
 
-  countUse(tenant: string, { walls, memory, isExpress }: RequestedRoom, by: 1 | -1): void {
+  countUse(tenant: string, room: RequestedRoom, by: 1 | -1): void {
+    const { walls, memory, isExpress, forShort } = room
     if (isExpress) this.#express += by * walls
     else this.#busy += by * walls
+    if (!isExpress && !forShort) this.#long += by * walls
     this.#memory += by * memory
     add(isExpress ? this.#expressOf : this.#busyOf, tenant, by * walls)
     add(this.#memoryOf, tenant, by * memory)

@@ -234,6 +234,26 @@ suite('Jobs that are expected to be short', () => {
     assert.equal(admitter.running, 4)
   })
 
+  test('have no places beyond the others while short ones alone hold those', async () => {
+    const admitter = new Admitter({ ...budget, express: 2 }, new SimulatedClock())
+    const enter = (isShort: boolean) => {
+      const place = admitter.admit('a', 100, signal, { isShort: () => isShort })
+      place.catch(() => undefined)
+      return place
+    }
+    const short = [await enter(true), await enter(true), await enter(true)]
+    void enter(true)
+    await settled()
+    assert.deepEqual([admitter.running, admitter.waiting], [3, 1])
+    short[0]!.release()
+    await settled()
+    assert.deepEqual([admitter.running, admitter.waiting], [3, 0])
+    short[1]!.release()
+    await enter(false)
+    await enter(true)
+    assert.equal(admitter.running, 4, 'a long one holds one of the others now')
+  })
+
   test('are asked again once a place is free: code that was long by then waits', async () => {
     const clock = new SimulatedClock()
     const admitter = new Admitter({ ...budget, express: 2 }, clock)

@@ -41,7 +41,7 @@ export class Admitter {
     // A job with more walls than the share waits until the tenant runs nothing else.
     const wanted = { memory, walls: Math.min(asked, shares.busy) }
     if (!this.#queues.has(tenant) && this.#isUncontended() && this.#counts.fits(tenant, wanted))
-      return this.#take(tenant, wanted, this.#clock.now())
+      return this.#take(tenant, { ...wanted, forShort: isShort() }, this.#clock.now())
     const express = expressOf(wanted)
     if (isShort() && this.#counts.fits(tenant, express) && !this.#nextShort(tenant))
       return this.#take(tenant, express, this.#clock.now())
@@ -115,7 +115,8 @@ export class Admitter {
       if (this.#counts.fits(tenant, first)) {
         this.#remove(tenant, first)
         this.#moveBack(tenant)
-        first.go(this.#take(tenant, roomOf(first), first.since))
+        const room = { ...roomOf(first), forShort: first.isShort() }
+        first.go(this.#take(tenant, room, first.since))
         continue
       }
       const short = this.#nextShort(tenant)

@@ -127,7 +127,7 @@ export class ProgramSession implements SandboxSession {
       status: 'ok',
       resultText: 'null',
       encoding: 'json',
-      cpuTime: cpuMs,
+      cpuTime: Math.max(cpuMs, life.samples?.cpuMs ?? 0),
       artifacts: [],
       ...(peak > 0 && { memory: { used: peak, peak } }),
     })

@@ -10,7 +10,8 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { suite, test } from 'node:test'
+import { suite } from 'node:test'
+import { test } from '../fixtures/drawn.ts'
 import { GuestSession, type ExecEnd } from '../fixtures/guest-session.ts'
 
 /** The guest's half of a session, without a wall: what the server is told of each exec. */

@@ -2,11 +2,12 @@ import assert from 'node:assert/strict'
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { after, before, suite, test } from 'node:test'
+import { after, before, suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Mayfly, type Box } from '../../src/index.ts'
 import type { RunRequest } from '../../src/contract/session.ts'
 import { isRunscThere, noRunsc } from '../conformance/gvisor.ts'
+import { test } from '../fixtures/drawn.ts'
 import { unable } from './process-stands.ts'
 
 /** Sessions in Python on every wall that can hold one: state, limits, and what hostile cells leave behind. */
@@ -145,7 +146,7 @@ for (const { provider, skip } of walls)
 
     test('two execs at once: the second is BUSY; after its end a session is SESSION_ENDED', async () => {
       const box = await open()
-      const long = box.run({ code: 'import time\ntime.sleep(1)\n1' })
+      const long = box.run({ code: 'import time\nsum(range(20_000_000))\ntime.sleep(1)\n1' })
       await assert.rejects(box.run({ code: '1' }), { code: 'BUSY' })
       assert.equal((await long).result, 1)
       const life = await box.close()

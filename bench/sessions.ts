@@ -16,6 +16,7 @@ import { belowOf } from '../src/os/process-tree.ts'
 import { Mayfly } from '../src/sdk/mayfly.ts'
 
 const MIB = 2 ** 20
+const JOBS_MIN = 128
 const BARE = 'import sys\nfor line in sys.stdin:\n  print(eval(line), flush=True)'
 
 const { values: flags } = parseArgs({
@@ -33,7 +34,9 @@ const bare = spawn('/usr/bin/python3', ['-c', BARE], { stdio: ['pipe', 'pipe', '
 const lines = createInterface(bare.stdout)[Symbol.asyncIterator]()
 
 try {
-  await using mayfly = await Mayfly.open({ state })
+  // A tenant has three quarters of the places.
+  const jobs = Math.max(JOBS_MIN, 2 * Number(flags.idle))
+  await using mayfly = await Mayfly.open({ state, server: { jobs } })
   const report = {
     provider,
     milliseconds: await latencies(mayfly, Number(flags.rounds)),

@@ -160,7 +160,6 @@ export class HeldSession {
       return outcome
     } finally {
       this.#usedAt = this.#parts.clock.now()
-      this.#wait()
     }
   }
 
@@ -174,14 +173,17 @@ export class HeldSession {
     this.#timer = undefined
   }
 
-  /** A busy session is not idle, but its deadline ends it all the same. */
+  /**
+   * Sets the timer. It is not set anew at each exec, since Node keeps the list of an unreferenced timer until it would have
+   * been due; when it fires, the time of the last exec decides. A busy session is not idle, but its deadline ends it.
+   */
   #wait(): void {
     const { clock, asked, bounds } = this.#parts
     this.#timer?.cancel()
     if (this.#isOver) return
-    const idleAt = this.session.isBusy ? Infinity : this.#usedAt + (asked.idle ?? bounds().idle)
-    const left = Math.max(0, Math.min(this.#until, idleAt) - clock.now())
-    this.#timer = clock.after(left, () => this.#due())
+    const now = clock.now()
+    const idleAt = (this.session.isBusy ? now : this.#usedAt) + (asked.idle ?? bounds().idle)
+    this.#timer = clock.after(Math.max(0, Math.min(this.#until, idleAt) - now), () => this.#due())
     this.#timer.unref?.()
   }
 

@@ -6,7 +6,8 @@ export class ProgramStream {
   readonly #options: StreamOptions
   /** Resolves at EOF. */
   readonly over: Promise<void>
-  readonly #givenUp = Promise.withResolvers<void>()
+  /** Waiters for the reader, resolved when it is given up. */
+  readonly #waiters = new Set<() => void>()
   #bytes = 0
   #holding: Promise<void> | undefined
   #takenBytes = 0
@@ -46,11 +47,11 @@ export class ProgramStream {
     // Between two turns the event loop polls once, so bytes written before are read by then.
     for (let quiet = 0; quiet < 2 && !this.#isOver && performance.now() < until;) {
       const before = this.#bytes
-      await Promise.race([this.#holding, this.#givenUp.promise])
+      await this.#taken()
       await turn()
       quiet = this.#bytes === before && !this.#holding ? quiet + 1 : 0
     }
-    await Promise.race([this.#holding, this.#givenUp.promise])
+    await this.#taken()
   }
 
   /** Begins to count anew, for the next exec of a session. */
@@ -63,7 +64,20 @@ export class ProgramStream {
   /** Stops waiting for the reader. */
   giveUp(): void {
     this.#isGivenUp = true
-    this.#givenUp.resolve()
+    for (const giveUp of this.#waiters) giveUp()
+  }
+
+  /**
+   * Resolves when the reader has taken its chunk, or is given up. Not a race with one promise: on a stream of a session,
+   * each race would leave a reaction on it.
+   */
+  async #taken(): Promise<void> {
+    if (!this.#holding || this.#isGivenUp) return
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#waiters.add(resolve)
+    void this.#holding.then(resolve)
+    await promise
+    this.#waiters.delete(resolve)
   }
 
   close(): void {

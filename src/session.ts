@@ -277,7 +277,7 @@ function taskOf(job: Job, analysis: Analysis, { limits }: Profile): ExecTask {
     ...(isTyped && { typed: true }),
     ...(asked.input !== undefined && { inputText }),
     ...(asked.stdin && { stdin: asked.stdin }),
-    ...(Object.keys(asked.env).length > 0 && { execEnv: asked.env }),
+    ...(Object.keys(asked.env).length > 0 && { env: asked.env }),
     timeoutMs: limits.timeout,
     outputBytesMax: limits.output,
     resultBytesMax: limits.result,

@@ -150,6 +150,8 @@ class Cell(mayfly_entries.Job):
         kernel.number += 1
         super().__init__({**kernel.task, **asked}, kernel.settings, say=kernel.say)
         self.kernel = kernel
+        # Not those of the session, which are set already.
+        self.variables = asked.get("env") or {}
         self.file = os.path.join(kernel.work, f"cell-{kernel.number}.py")
         self.display = kernel.display
 
@@ -164,8 +166,11 @@ class Cell(mayfly_entries.Job):
             mayfly_errors.print_error(error, self.work)
             self.flush()
             return {"status": "error", "error": {**self.error_of(error), "code": "SYNTAX_ERROR"}}, ""
+        before = {name: os.environ.get(name) for name in self.variables}
+        os.environ.update(self.variables)
         self.released = mayfly_entries.now()
         error, value = self.executed(shape.code)
+        _restore(before)
         self.flush()
         meta, text = self.outcome_of(error, value)
         self.flush()
@@ -173,7 +178,7 @@ class Cell(mayfly_entries.Job):
 
     def prepare(self):
         self.watch(_known(self.work))
-        # It would close descriptors of the kernel at EMFILE.
+        # At EMFILE, a gathering that may free descriptors would close those of the kernel.
         self.gathering.has_freed = True
         display = self.display
         display.gathering, display.items, display.chars = self.gathering, 0, 0
@@ -181,7 +186,6 @@ class Cell(mayfly_entries.Job):
         self.cpu_before = mayfly_entries.cpu_seconds()
         mayfly_ground.renew_input(self.task, self.settings)
         mayfly_ground.renew_result(self.settings)
-        os.environ.update(self.task.get("execEnv") or {})
         if "inputText" in self.task:
             self.kernel.names["input"] = mayfly_entries.parsed(self.task["inputText"])
         try:
@@ -228,6 +232,14 @@ class Cell(mayfly_entries.Job):
 
     def flush(self):
         mayfly_entries.flush()
+
+
+def _restore(variables):
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 def _known(work):

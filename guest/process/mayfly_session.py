@@ -360,7 +360,7 @@ def _exec(words, manager, asked):
             _signal.signal(number, _signal.SIG_DFL)
         os.chdir(manager.work)
         mayfly_ground.renew_input(asked, manager.settings)
-        os.execvpe(words[0], words, {**os.environ, **(asked.get("execEnv") or {})})
+        os.execvpe(words[0], words, {**os.environ, **(asked.get("env") or {})})
     except BaseException as error:
         os.write(2, f"{words[0] if words else ''}: {getattr(error, 'strerror', None) or error}\n".encode())
     os._exit(127)

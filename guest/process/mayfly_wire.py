@@ -8,7 +8,7 @@ READY_FD = 4
 FRAME_BYTES_MAX = 96 * 2**20
 
 RUN, AHEAD, RELEASED, END, ARTIFACT, ANSWERED, DISPLAY = 1, 4, 10, 14, 17, 18, 19
-# Of a session.
+# Frames of a session.
 EXEC, INTERRUPT, FILE, EXEC_END, FILED = 5, 6, 7, 20, 21
 
 _read, _write, _pack = os.read, os.write, _struct.pack

@@ -8,6 +8,7 @@ import path from 'node:path'
 import { placeBelow, SCRIPT_MODE } from './ground.js'
 import { FRAME_BYTES_MAX } from './wire.js'
 
+const DATE_MS_MAX = 8_640_000_000_000_000
 const ENTRIES_MAX = 1000
 const DEPTH_MAX = 64
 const PATH_CHARS_MAX = 1024
@@ -166,7 +167,8 @@ function entryOf(root, at) {
   const stat = fs.lstatSync(at, { throwIfNoEntry: false })
   if (!stat || place.length > PATH_CHARS_MAX) return undefined
   const { size } = stat
-  const modifiedMs = Math.trunc(stat.mtimeMs)
+  // As far as a date goes: a file may have any time.
+  const modifiedMs = Math.min(Math.max(0, Math.trunc(stat.mtimeMs)), DATE_MS_MAX)
   if (stat.isFile()) return { path: place, type: 'file', size, modifiedMs }
   if (stat.isDirectory()) return { path: place, type: 'folder', size: 0, modifiedMs }
   if (stat.isSymbolicLink()) return { path: place, type: 'link', size, modifiedMs }

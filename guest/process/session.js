@@ -26,7 +26,7 @@ const SESSIONS_MAX = 1000
 const INTERRUPTED = { code: 'INTERRUPTED', message: 'The exec was interrupted' }
 const NO_KERNEL = { code: 'FAILED', message: 'Cannot start the interpreter of the session' }
 
-/** @typedef {{ id: string, code?: string, command?: string | string[], inputText?: string, stdin?: string, env?: Record<string, string>, resultBytesMax: number, artifactBytesMax: number }} Exec */
+/** @typedef {{ id: string, code?: string, command?: string | string[], inputText?: string, stdin?: { content: string, encoding: BufferEncoding }, env?: Record<string, string>, resultBytesMax: number, artifactBytesMax: number }} Exec */
 /** @typedef {import('./session-kernel.js').CellEnd} CellEnd */
 /** @typedef {Partial<CellEnd> & { status: 'ok' | 'error', state: 'kept' | 'lost' }} ExecEnd */
 /** @typedef {{ id: string, isInterrupted: boolean, interrupt: () => void }} Running */
@@ -146,7 +146,7 @@ export class SessionManager {
     this.#hasLost = false
     const kernel = /** @type {NodeKernel | ShellKernel} */ (this.#kernel)
     const { code = '', inputText, env, resultBytesMax } = exec
-    const stdin = exec.stdin ?? inputText
+    const stdin = standardInput(exec)
     const sequence = ++this.#cells
     const name = `cell-${sequence}${isShell(this.#task.language) ? '' : '.js'}`
     const cell = { name, sequence, code, inputText, stdin, env, resultBytesMax }
@@ -205,10 +205,11 @@ export class SessionManager {
   }
 
   /** @param {Exec} exec @param {Running} running @returns {Promise<ExecEnd>} */
-  async #command({ command = '', inputText, stdin = inputText, env }, running) {
+  async #command(exec, running) {
+    const { command = '', env } = exec
     const [file = '', ...args] = Array.isArray(command) ? command : ['/bin/sh', '-c', command]
     const cpuBefore = childrenCpuMs()
-    const input = this.#inputOf(stdin)
+    const input = this.#inputOf(standardInput(exec))
     const child = spawn(file, args, {
       cwd: this.#work,
       env: { ...process.env, ...env },
@@ -228,15 +229,20 @@ export class SessionManager {
     return { ...base, ...commandEnd(code, name, error, running.isInterrupted) }
   }
 
-  /** @param {string | undefined} text @returns {number | undefined} */
-  #inputOf(text) {
-    if (text === undefined) return undefined
+  /** @param {Buffer | string | undefined} given @returns {number | undefined} */
+  #inputOf(given) {
+    if (given === undefined) return undefined
     const place = path.join(this.#settings.tmp ?? '/tmp', '.mayfly-stdin')
-    fs.writeFileSync(place, text)
+    fs.writeFileSync(place, given)
     const fd = fs.openSync(place, 'r')
     fs.unlinkSync(place)
     return fd
   }
+}
+
+/** Standard input of an exec: its bytes, else its input as JSON. @param {Exec} exec @returns {Buffer | string | undefined} */
+function standardInput({ stdin, inputText }) {
+  return stdin ? Buffer.from(stdin.content, stdin.encoding) : inputText
 }
 
 /** Kills the kernel if the cell goes on. @param {NodeKernel | ShellKernel} kernel @param {Promise<unknown>} ended */

@@ -10,8 +10,8 @@ export interface ExecTask {
   readonly command?: string | readonly string[]
   readonly inputText?: string
   readonly stdin?: Stdin
-  /** Environment variables, set from this exec on. */
-  readonly execEnv?: Readonly<Record<string, string>>
+  /** Environment variables, for this exec alone. */
+  readonly env?: Readonly<Record<string, string>>
   /** Milliseconds until it is interrupted. */
   readonly timeoutMs: number
   /** Bytes of each of its output streams. */

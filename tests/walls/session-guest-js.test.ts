@@ -78,7 +78,10 @@ suite('Sessions of Node', () => {
     assert.deepEqual([large.encoding, large.text.length], ['text', 64 * 1024])
     ok(await session.exec({ code: 'input.n + 1', inputText: '{"n":41}' }), '42')
     ok(
-      await session.exec({ code: "require('fs').readFileSync(0, 'utf8')", stdin: 'text' }),
+      await session.exec({
+        code: "require('fs').readFileSync(0, 'utf8')",
+        stdin: { content: 'text', encoding: 'utf8' },
+      }),
       '"text"',
     )
     ok(await session.exec("require('fs').readFileSync(0, 'utf8')"), '""')
@@ -276,7 +279,7 @@ for (const language of ['bash', 'sh'])
       assert.deepEqual(end.artifacts, ['made'])
       const read = await session.exec({
         code: 'cat; echo $OWN',
-        stdin: 'in\n',
+        stdin: { content: 'in\n', encoding: 'utf8' },
         env: { OWN: "o'wn" },
       })
       assert.equal(read.stdout, "in\no'wn\n")
@@ -350,7 +353,7 @@ suite('Commands and files of a session', () => {
     ok(await session.exec('let a = 1'))
     const said = await session.exec({
       command: 'pwd; echo $OWN; cat',
-      stdin: 'in',
+      stdin: { content: 'aW4=', encoding: 'base64' },
       env: { OWN: 'own' },
     })
     ok(said, 'null')

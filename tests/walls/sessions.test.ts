@@ -55,6 +55,10 @@ for (const { provider, skip } of walls)
       assert.equal(await value(box, 'background.poll()'), null)
       assert.equal(await value(box, 'import asyncio\nawait asyncio.sleep(0)\nx'), 21)
       assert.equal(await value(box, 'input["n"] + x', { input: { n: 1 } }), 22)
+      const given = { env: { OWN: 'own' }, stdin: 'typed' }
+      const read = 'import os, sys\n[os.environ.get("OWN"), sys.stdin.read()]'
+      assert.deepEqual(await value(box, read, given), ['own', 'typed'])
+      assert.deepEqual(await value(box, read), [null, ''])
     })
 
     test('each exec has its own output, error, artifacts and outcome', async () => {
@@ -269,6 +273,7 @@ const languages = {
     spin: 'for (;;);',
     alive: 'x',
     aliveIs: 20,
+    given: 'console.log(process.env.OWN, require("fs").readFileSync(0, "utf8"))',
   },
   bash: {
     keep: 'x=20\ntwice() { echo $(($1 * 2)); }\nsleep 100 &\nbackground=$!\nmkdir deep\ncd deep\necho kept > kept.txt',
@@ -279,6 +284,7 @@ const languages = {
     spin: 'while :; do :; done',
     alive: 'echo $x > $MAYFLY_RESULT',
     aliveIs: 20,
+    given: 'echo "$OWN $(cat)"',
   },
   sh: {
     keep: 'x=20\ntwice() { echo $(($1 * 2)); }\nsleep 100 &\nbackground=$!\nmkdir deep\ncd deep\necho kept > kept.txt',
@@ -289,6 +295,7 @@ const languages = {
     spin: 'while :; do :; done',
     alive: 'echo $x > $MAYFLY_RESULT',
     aliveIs: 20,
+    given: 'echo "$OWN $(cat)"',
   },
 } as const
 
@@ -321,6 +328,13 @@ for (const { provider, skip } of walls)
         const spun = await box.run({ code: cells.spin, limits: { timeout: '500ms' } })
         assert.deepEqual([spun.status, spun.session?.state], ['timeout', 'kept'])
         assert.equal((await box.run({ code: cells.alive })).result, cells.aliveIs)
+        const given = { env: { OWN: 'own' }, stdin: 'typed' }
+        const own = await box.run({ command: 'echo "$OWN $(cat)"', ...given })
+        assert.equal(own.stdout, 'own typed\n', own.error?.message ?? '')
+        const cell = await box.run({ code: cells.given, ...given })
+        assert.equal(cell.stdout.trim(), 'own typed', JSON.stringify(cell.error) + cell.stderr)
+        const after = await box.run({ command: 'echo "[$OWN$(cat)]"' })
+        assert.equal(after.stdout, '[]\n', 'they are those of one exec')
         const command = await box.run({ command: 'echo beside; exit 3' })
         assert.deepEqual([command.stdout, command.exitCode], ['beside\n', 3])
         await box.files.put('put.txt', 'put')

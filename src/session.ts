@@ -13,7 +13,7 @@ import type { Job } from './contract/job.ts'
 import type { Outcome } from './contract/outcome.ts'
 import type { Gate, LifeResult, Plan, Rooms } from './contract/pipeline.ts'
 import type { Profile } from './contract/profile.ts'
-import type { ExecTask, SessionFiles } from './contract/exec.ts'
+import { sessionBusy, sessionEnded, type ExecTask, type SessionFiles } from './contract/exec.ts'
 import type { SandboxSession } from './contract/provider.ts'
 import type { ExecCaller, OpenedSession, Session } from './contract/session.ts'
 import { strengthOf } from './contract/tier.ts'
@@ -126,10 +126,7 @@ class SessionLife implements Session {
 
   async exec(job: Job, caller: ExecCaller = {}): Promise<Outcome> {
     this.#live()
-    if (this.#isBusy)
-      throw new MayflyError('BUSY', 'Cannot run this now: the session runs another exec', {
-        hint: 'Wait for its end, or open another session',
-      })
+    if (this.#isBusy) throw sessionBusy()
     this.#isBusy = true
     const { clock } = this.#rooms
     const began = clock.now()
@@ -245,7 +242,7 @@ class SessionLife implements Session {
 
   #live(): SandboxSession {
     if (this.#sandbox && !this.#isOver && !this.#closing) return this.#sandbox
-    throw new MayflyError('SESSION_ENDED', 'Cannot use the session: it has ended')
+    throw sessionEnded()
   }
 }
 

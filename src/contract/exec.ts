@@ -1,3 +1,4 @@
+import { MayflyError } from './error.ts'
 import type { Stdin } from './surroundings.ts'
 
 /** Exec of a session as it crosses the wall: bytes, names and limits. Exactly one of `code` and `command` is given. */
@@ -49,4 +50,17 @@ export interface SessionFiles {
   /** Throws MayflyError NOT_FOUND, INVALID for anything but a plain file, and TOO_LARGE above `bytesMax`. */
   get(path: string, bytesMax: number): Promise<Uint8Array>
   list(path: string): Promise<SessionListing>
+}
+
+/** Largest file that a caller gets out of a session, in bytes. */
+export const sessionFileBytesMax = 32 * 2 ** 20
+
+export function sessionBusy(): MayflyError {
+  return new MayflyError('BUSY', 'Cannot run this now: the session runs another exec', {
+    hint: 'Wait for its end, or open another session',
+  })
+}
+
+export function sessionEnded(): MayflyError {
+  return new MayflyError('SESSION_ENDED', 'Cannot use the session: it has ended')
 }

@@ -1,5 +1,5 @@
 import type { Assembly } from '../assemble/assemble.ts'
-import type { SessionEntry } from '../contract/exec.ts'
+import { sessionFileBytesMax, type SessionEntry } from '../contract/exec.ts'
 import { MayflyError } from '../contract/error.ts'
 import {
   tightenAsked,
@@ -13,8 +13,6 @@ import type { ExecCaller, RunRequest, SessionRow } from '../contract/session.ts'
 import type { HeldSession } from '../sessions/open-sessions.ts'
 import { execJob, readExec, type SessionOwner } from '../sessions/session-job.ts'
 import type * as z from 'zod'
-
-const FILE_BYTES_MAX = 32 * 2 ** 20
 
 /** Files below the working folder of a box. */
 export interface BoxFiles {
@@ -49,7 +47,7 @@ export class Box implements AsyncDisposable {
     this.files = {
       put: (path, content) =>
         session.files.put(path, typeof content === 'string' ? Buffer.from(content) : content),
-      get: (path) => session.files.get(path, FILE_BYTES_MAX),
+      get: (path) => session.files.get(path, sessionFileBytesMax),
       list: async (path = '.') => (await session.files.list(path)).entries,
     }
   }

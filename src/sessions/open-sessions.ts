@@ -120,8 +120,8 @@ export class HeldSession {
   }
 
   get row(): SessionRow {
-    const { session, asked } = { session: this.session, asked: this.#parts.asked }
-    const { clock } = this.#parts
+    const { session } = this
+    const { clock, asked } = this.#parts
     return {
       id: session.id,
       language: asked.language,
@@ -178,19 +178,23 @@ export class HeldSession {
    * been due; when it fires, the time of the last exec decides. A busy session is not idle, but its deadline ends it.
    */
   #wait(): void {
-    const { clock, asked, bounds } = this.#parts
+    const { clock } = this.#parts
     this.#timer?.cancel()
     if (this.#isOver) return
     const now = clock.now()
-    const idleAt = (this.session.isBusy ? now : this.#usedAt) + (asked.idle ?? bounds().idle)
+    const idleAt = (this.session.isBusy ? now : this.#usedAt) + this.#idleMs
     this.#timer = clock.after(Math.max(0, Math.min(this.#until, idleAt) - now), () => this.#due())
     this.#timer.unref?.()
   }
 
+  get #idleMs(): number {
+    const { asked, bounds } = this.#parts
+    return asked.idle ?? bounds().idle
+  }
+
   #due(): void {
-    const { clock, asked, bounds } = this.#parts
-    const now = clock.now()
-    const isIdle = !this.session.isBusy && now >= this.#usedAt + (asked.idle ?? bounds().idle)
+    const now = this.#parts.clock.now()
+    const isIdle = !this.session.isBusy && now >= this.#usedAt + this.#idleMs
     if (now >= this.#until || isIdle) void this.close().catch(() => undefined)
     else this.#wait()
   }

@@ -1,7 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import { addAbortListener } from 'node:events'
 import { MayflyError } from '../contract/error.ts'
-import type { ExecTask, SessionFiles, SessionListing } from '../contract/exec.ts'
+import {
+  sessionBusy,
+  sessionEnded,
+  type ExecTask,
+  type SessionFiles,
+  type SessionListing,
+} from '../contract/exec.ts'
 import type { ExecEnd, SandboxSession, TaskEnd } from '../contract/provider.ts'
 import { sampleEveryMs } from '../contract/warden.ts'
 import type { Frame } from '../lib/frames.ts'
@@ -25,7 +31,6 @@ const FILE_MS_MAX = 30_000
 /** The exec that runs, as its frames come in. */
 interface RunningExec {
   readonly id: string
-  readonly task: ExecTask
   readonly files: GuestFiles
   readonly startedAt: number
   /** CPU time of the wall before it, in milliseconds; undefined until the warden has answered. */
@@ -61,8 +66,8 @@ type FileRequest = { readonly op: 'put' | 'get' | 'list'; readonly path: string;
  *
  * Mechanism: at most one exec runs. Each has a random id that the guest learns with it, a timer of this process, and
  * counts of its own; frames of another id, or between execs, end the sandbox. Output is an exec's if it is read between
- * its start and its end; at the end the streams are read until two polls bring nothing, a quarter of a second at most. Time and CPU time are
- * those of this side of the wall.
+ * its start and its end; at the end the streams are read until two polls bring nothing, a quarter of a second at most.
+ * Time and CPU time are those of this side of the wall.
  *
  * Not handled: background code of an earlier exec that prints while a later one runs. Both belong to one owner.
  */
@@ -102,8 +107,7 @@ export class ProgramSession implements SandboxSession {
 
   async exec(task: ExecTask, signal?: AbortSignal): Promise<ExecEnd> {
     this.#mustLive()
-    if (this.#exec)
-      throw new MayflyError('BUSY', 'Cannot run this now: the session runs another exec')
+    if (this.#exec) throw sessionBusy()
     const exec = this.#start(task)
     this.#exec = exec
     const { timeoutMs: _ms, outputBytesMax, ...carried } = task
@@ -148,10 +152,8 @@ export class ProgramSession implements SandboxSession {
   #start(task: ExecTask): RunningExec {
     const { parts, samples } = this.#life
     const known = samples?.cpuMs
-    const id = randomUUID()
     return {
-      id,
-      task,
+      id: randomUUID(),
       files: new GuestFiles(task.artifactBytesMax, this.#cap),
       startedAt: performance.now(),
       cpuBefore: parts.warden.usage(this.#life.wall).then(
@@ -241,7 +243,7 @@ export class ProgramSession implements SandboxSession {
 
   #lost(end: TaskEnd): void {
     if (this.#exec) void this.#lostExec(this.#exec, end)
-    for (const pending of this.#filing.values()) pending?.reject(ended())
+    for (const pending of this.#filing.values()) pending?.reject(sessionEnded())
     this.#filing.clear()
   }
 
@@ -301,7 +303,7 @@ export class ProgramSession implements SandboxSession {
   }
 
   #mustLive(): void {
-    if (this.#life.isEnded || this.#life.isDisposing || this.#life.cause) throw ended()
+    if (this.#life.isEnded || this.#life.isDisposing || this.#life.cause) throw sessionEnded()
   }
 }
 
@@ -309,7 +311,6 @@ export class ProgramSession implements SandboxSession {
 const CORES_MAX = 1024
 
 const endedUnderIt = 'The session was ended while this ran'
-const ended = () => new MayflyError('SESSION_ENDED', 'Cannot use the session: it has ended')
 
 /** An interrupted exec ended for that, whatever the guest says. */
 function withCause(end: TaskEnd, cause: RunningExec['cause']): TaskEnd {

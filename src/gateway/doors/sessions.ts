@@ -1,14 +1,21 @@
 import type { HttpBindings } from '@hono/node-server'
 import type { Job } from '../../contract/job.ts'
 import { MayflyError } from '../../contract/error.ts'
+import { sessionBusy, sessionFileBytesMax } from '../../contract/exec.ts'
 import type { Outcome } from '../../contract/outcome.ts'
 import { timeoutRequest } from '../../contract/session.ts'
 import { canonicalJson } from '../../lib/canonical-json.ts'
 import { parseJson } from '../../lib/parse-json.ts'
 import { sha256 } from '../../lib/hash.ts'
 import type { HeldSession, SessionUser } from '../../sessions/open-sessions.ts'
-import { execJob, readExec, readSession, sessionJob } from '../../sessions/session-job.ts'
-import { present, type Params } from './door.ts'
+import {
+  execJob,
+  readExec,
+  readSession,
+  sessionJob,
+  type SessionOwner,
+} from '../../sessions/session-job.ts'
+import { present, type Door } from './door.ts'
 import { isAdmin } from '../http/auth.ts'
 import { json, jsonText } from '../http/json-response.ts'
 import type { Identity } from '../http/keys.ts'
@@ -25,17 +32,12 @@ const LIST_PATH = '.'
 const PATH_CHARACTERS_MAX = 1024
 
 /** `POST /v1/sandboxes`: opens a session. It ends with its deadline, whether its owner is there or not. */
-export async function openSandbox(
-  parts: AnswerParts & SessionParts,
-  http: HttpBindings,
-  who: Identity,
-): Promise<Response> {
+export const openSandbox: Door<AnswerParts & SessionParts> = async (parts, http, who) => {
   parts.running.refuseWhenDraining()
   const { open, held } = served(parts)
   const body = await parts.bodies.json(http.incoming, http.outgoing, 'input', who.tenant)
   const asked = readSession(body.value)
-  const owner = { tenant: who.tenant, principal: who.principal, origin: 'http' } as const
-  const job = sessionJob(asked, { ...owner, ...traceOf(http.incoming) }, parts.clock)
+  const job = sessionJob(asked, ownerOf(http, who), parts.clock)
   const place = takePlace(parts, job)
   try {
     const opened = await open(job, { signal: place.signal })
@@ -46,9 +48,8 @@ export async function openSandbox(
     }
     const { session } = opened
     const one = held.add(session, job, asked)
-    const charged = () => one.chargedMs
     void session.ended.then(
-      (outcome) => place.end(outcome, charged()),
+      (outcome) => place.end(outcome, one.chargedMs),
       () => place.end(undefined),
     )
     // Without its answer nobody knows the id.
@@ -61,26 +62,20 @@ export async function openSandbox(
 }
 
 /** `POST /v1/sandboxes/{id}/run`: one exec, whose outcome comes in the forms of an execution. */
-export async function runInSandbox(
-  parts: AnswerParts & SessionParts,
-  http: HttpBindings,
-  who: Identity,
-  { id = '' }: Params,
-): Promise<Response> {
+export const runInSandbox: Door<AnswerParts & SessionParts> = async (
+  parts,
+  http,
+  who,
+  { id = '' },
+) => {
   const held = ownSession(parts, who, id)
   const body = await parts.bodies.json(http.incoming, http.outgoing, 'input', who.tenant)
   const asked = readExec(body.value)
   const { session } = held
   const input = body.kept === undefined ? {} : { inputText: body.kept }
-  const owner = { tenant: who.tenant, principal: who.principal, origin: 'http' } as const
-  const trace = traceOf(http.incoming)
-  const job = execJob(
-    asked,
-    { id, asked: held.asked, ...input },
-    { ...owner, ...trace },
-    parts.clock,
-  )
-  if (session.isBusy) throw busy()
+  const of = { id, asked: held.asked, ...input }
+  const job = execJob(asked, of, ownerOf(http, who), parts.clock)
+  if (session.isBusy) throw sessionBusy()
   const road: JobStart['road'] = (one, caller) => {
     parts.live.runs(one.id)
     return held.exec(one, caller)
@@ -89,18 +84,18 @@ export async function runInSandbox(
   return await answerJob({ ...parts, road }, http, { job, digest })
 }
 
-/** `GET /v1/sandboxes/{id}/files`: lists below `path`; with `?path=` of a file and `content`, see `readFile`. */
-export async function sandboxFiles(
-  parts: SessionDoor & Pick<GatewayParts, 'answers'>,
-  http: HttpBindings,
-  who: Identity,
-  { id = '' }: Params,
-): Promise<Response> {
+/** `GET /v1/sandboxes/{id}/files`: lists the working folder; with `?path=`, the bytes of that file. */
+export const sandboxFiles: Door<SessionDoor & Pick<GatewayParts, 'answers'>> = async (
+  parts,
+  http,
+  who,
+  { id = '' },
+) => {
   const { files } = ownSession(parts, who, id).session
   const path = pathOf(http, false)
   if (path === undefined) return json(await files.list(LIST_PATH))
   if (parts.answers.isFull(who.tenant)) throw unread()
-  const bytes = await files.get(path, FILE_BYTES_MAX)
+  const bytes = await files.get(path, sessionFileBytesMax)
   holdAnswer(parts, http, who.tenant, bytes)
   return new Response(Buffer.from(bytes), {
     headers: {
@@ -112,12 +107,12 @@ export async function sandboxFiles(
 }
 
 /** `PUT /v1/sandboxes/{id}/files?path=`: the body becomes the file. */
-export async function putSandboxFile(
-  parts: SessionDoor & Pick<GatewayParts, 'bodies'>,
-  http: HttpBindings,
-  who: Identity,
-  { id = '' }: Params,
-): Promise<Response> {
+export const putSandboxFile: Door<SessionDoor & Pick<GatewayParts, 'bodies'>> = async (
+  parts,
+  http,
+  who,
+  { id = '' },
+) => {
   const { files } = ownSession(parts, who, id).session
   const path = pathOf(http, true)!
   return await parts.bodies.bytes(http.incoming, http.outgoing, who.tenant, async (bytes) => {
@@ -127,12 +122,12 @@ export async function putSandboxFile(
 }
 
 /** `POST /v1/sandboxes/{id}/timeout`: renews the deadline, within the longest life of a session. */
-export async function renewSandbox(
-  parts: SessionDoor & Pick<GatewayParts, 'bodies'>,
-  http: HttpBindings,
-  who: Identity,
-  { id = '' }: Params,
-): Promise<Response> {
+export const renewSandbox: Door<SessionDoor & Pick<GatewayParts, 'bodies'>> = async (
+  parts,
+  http,
+  who,
+  { id = '' },
+) => {
   const held = ownSession(parts, who, id)
   const { value } = await parts.bodies.json(http.incoming, http.outgoing, 'input', who.tenant)
   return json(held.renew(checked(timeoutRequest, value, 'timeout').timeout))
@@ -158,6 +153,10 @@ export function ownSession(parts: SessionDoor, who: Identity, id: string): HeldS
 export function userOf(who: Identity): SessionUser {
   const { tenant, principal } = who
   return { tenant, principal, isAdmin: isAdmin(who) }
+}
+
+function ownerOf({ incoming }: HttpBindings, { tenant, principal }: Identity): SessionOwner {
+  return { tenant, principal, origin: 'http', ...traceOf(incoming) }
 }
 
 function served({ sessions }: SessionParts): ServedSessions {
@@ -210,10 +209,3 @@ function pathOf({ incoming }: HttpBindings, isNeeded: boolean): string | undefin
     details: [{ path: 'path', message: 'expected a relative path, such as data/rows.csv' }],
   })
 }
-
-const busy = () =>
-  new MayflyError('BUSY', 'Cannot run this now: the session runs another exec', {
-    hint: 'Wait for its end, or open another session',
-  })
-
-const FILE_BYTES_MAX = 32 * 2 ** 20

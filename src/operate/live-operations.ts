@@ -64,6 +64,7 @@ function operationsOf(lives: LiveRegistry, orders: LiveOrders): Operations {
 function observerOf(parts: LifeParts, lives: LiveRegistry): LifeObserver {
   const life = new OperatedLife(parts)
   const ended = Promise.withResolvers<SupervisedRun>()
+  let hasEnded = false
   // A run that throws is its caller's; operators only wait for it.
   ended.promise.catch(() => undefined)
   return {
@@ -78,17 +79,19 @@ function observerOf(parts: LifeParts, lives: LiveRegistry): LifeObserver {
       return undefined
     },
     end(lived) {
+      hasEnded = true
       ended.resolve(lived)
       return { ...lived, timeline: life.withOperatorEntries(lived.timeline) }
     },
     close() {
-      ended.reject(brokenRun(life))
+      // The error has a stack trace: some 70 µs that a run which ended does not pay.
+      if (!hasEnded) ended.reject(brokenRun(life))
       lives.remove(life.run)
     },
   }
 }
 
-/** For operators that wait for a run which threw; no effect after its end. */
+/** For operators that wait for a run which threw. */
 function brokenRun({ run }: OperatedLife): MayflyError {
   return new MayflyError('NOT_FOUND', `Cannot find "${run}" any more: its run broke`)
 }

@@ -1,6 +1,7 @@
 import assert, { AssertionError } from 'node:assert/strict'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
+import { sampledRuns } from '../../tests/fixtures/drawn.ts'
 import { allControls, isWithin, unlimited, type Controls } from '../contract/controls.ts'
 import type { Phase, Schedule, ZoneSchedule } from '../contract/phase.ts'
 import { mainZone } from '../contract/phase.ts'
@@ -16,7 +17,7 @@ import {
   type ZoneState,
 } from './schedule.ts'
 
-const lives = 10_000
+const lives = sampledRuns(10_000, import.meta.filename)
 const fewer = 2000
 const zones = ['a', 'b', 'c']
 

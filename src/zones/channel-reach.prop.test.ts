@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
+import { sampledRuns } from '../../tests/fixtures/drawn.ts'
 import { allControls, canonicalControls, meet, type Controls } from '../contract/controls.ts'
 import { channelsToRevoke, type ChannelEnds, type ZoneRights } from './channel-reach.ts'
 
-const graphs = 10_000
+const graphs = sampledRuns(10_000, import.meta.filename)
 const names = ['main', 'a', 'b', 'c', 'd']
 /** Independent rights of zones: half capabilities, half hosts. */
 const things = ['read', 'write', 'send', 'https://x.example:443', 'https://y.example:443']

@@ -3,9 +3,10 @@ import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { after, before, suite, test } from 'node:test'
+import { after, before, suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { EffectError, Mayfly, SecureSandbox } from '../../src/index.ts'
+import { test } from '../fixtures/drawn.ts'
 import { begunBelow, descendantsOf } from '../hostile/proc.ts'
 
 /** Every point of the list of tests that SecureSandbox was promised with; the detector has a file of its own. */

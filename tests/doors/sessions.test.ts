@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { after, before, suite, test } from 'node:test'
+import { after, before, suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { systemClock } from '../../src/contract/clock.ts'
 import { createKey, keyFile } from '../../src/gateway/http/key-store.ts'
+import { test } from '../fixtures/drawn.ts'
 import { unable } from '../walls/process-stands.ts'
 import {
   documentOf,

@@ -16,8 +16,8 @@ import { runOutside } from './outside.ts'
  */
 const seed = Number(process.env['MAYFLY_SEED'] ?? Date.now() % 2 ** 31)
 const isLong = process.env['MAYFLY_LONG'] !== undefined
-const sampleSize = isSampled ? 12 : 36
-const sampleSizeEmbedded = isSampled ? 4 : 12
+const sampleSize = isSampled ? 8 : 36
+const sampleSizeEmbedded = isSampled ? 3 : 12
 /** Minimum share of equal ends, of the whole corpus. */
 const sameShareMin = 0.98
 const installMsMax = 300_000

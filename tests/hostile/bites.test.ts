@@ -15,7 +15,7 @@ import { inParallel, sample, seedOfCounts as seed } from './sample.ts'
  * MAYFLY_SEED selects another.
  */
 const long = process.env['MAYFLY_LONG'] !== undefined
-const perFamily = long ? Infinity : 4
+const perFamily = long ? Infinity : isSampled ? 2 : 4
 const atATime = 5
 /** Time limit of a target in the test of escapes: none of them is about time, and a busy machine is slow. */
 const escapeLimitMs = 3_000
@@ -63,7 +63,7 @@ test('The corpus breaks node:vm, vm2 and bare isolated-vm', async (t) => {
 test('Every escape that is no regression guard breaks at least one of them', async () => {
   const escapes = runnable(allCases.filter(({ family, guard }) => family === 'escape' && !guard))
   await inParallel(
-    sample(escapes, long ? Infinity : isSampled ? 6 : 16, seed),
+    sample(escapes, long ? Infinity : isSampled ? 4 : 16, seed),
     atATime,
     async (hostile) => {
       const by = await biteAll(hostile, escapeLimitMs)

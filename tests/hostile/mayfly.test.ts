@@ -22,7 +22,7 @@ import { inParallel } from './sample.ts'
 const atATime = 4
 const nextJobMsMax = 5_000
 /** Runs of an honest job that leave nothing. */
-const honestRunCount = isSampled ? 300 : 1_000
+const honestRunCount = isSampled ? 150 : 1_000
 /** The promise: this share may end later than the limit plus 250 ms. */
 const lateShareMax = 0.01
 /** Retries against a stall of the whole machine. */

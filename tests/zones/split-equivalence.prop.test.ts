@@ -3,9 +3,10 @@ import { test } from 'node:test'
 import { inspect } from 'node:util'
 import * as fc from 'fast-check'
 import { runSplit, runWhole, splitOf } from './run-in-process.ts'
+import { sampledRuns } from '../fixtures/drawn.ts'
 import { program } from './generated-programs.ts'
 
-const runs = 1500
+const runs = sampledRuns(1500, import.meta.filename)
 
 test('S2-4: thousands of generated programs give the same result in zones as in one piece', async () => {
   let withZones = 0

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { addAbortListener } from 'node:events'
+import { availableParallelism } from 'node:os'
 import { MayflyError } from '../contract/error.ts'
 import {
   sessionBusy,
@@ -28,13 +29,21 @@ const BACKLOG_BYTES_MAX = 64 * 2 ** 20
 /** Time for the guest's manager, which runs no user code, to answer for a file. */
 const FILE_MS_MAX = 30_000
 
+/**
+ * Age at which the warden is asked for the CPU time before an exec. The question costs a fifth of a millisecond, and most
+ * execs end sooner; what an exec uses before it is not counted in its own outcome, but in that of the life.
+ */
+const BASELINE_MS = 2
+
 /** The exec that runs, as its frames come in. */
 interface RunningExec {
   readonly id: string
   readonly files: GuestFiles
   readonly startedAt: number
   /** CPU time of the wall before it, in milliseconds; undefined until the warden has answered. */
-  readonly cpuBefore: Promise<number | undefined>
+  cpuBefore: Promise<number | undefined>
+  /** Asks for it. */
+  baseline: NodeJS.Timeout | undefined
   /** Attempts of the wall to reach the network before it. */
   readonly attempts: number
   readonly ended: PromiseWithResolvers<ExecEnd>
@@ -110,6 +119,7 @@ export class ProgramSession implements SandboxSession {
     if (this.#exec) throw sessionBusy()
     const exec = this.#start(task)
     this.#exec = exec
+    exec.baseline = setTimeout(() => this.#askBaseline(exec), BASELINE_MS)
     const { timeoutMs: _ms, outputBytesMax, ...carried } = task
     this.#output.renew(outputBytesMax)
     exec.timer = setTimeout(() => this.#interrupt(exec, 'timeout'), task.timeoutMs)
@@ -150,16 +160,12 @@ export class ProgramSession implements SandboxSession {
   }
 
   #start(task: ExecTask): RunningExec {
-    const { parts, samples } = this.#life
-    const known = samples?.cpuMs
     return {
       id: randomUUID(),
       files: new GuestFiles(task.artifactBytesMax, this.#cap),
       startedAt: performance.now(),
-      cpuBefore: parts.warden.usage(this.#life.wall).then(
-        ({ cpuMs }) => cpuMs,
-        () => known,
-      ),
+      cpuBefore: Promise.resolve(this.#life.samples?.cpuMs),
+      baseline: undefined,
       attempts: this.#life.egressPath?.attempts.length ?? 0,
       ended: Promise.withResolvers(),
       cause: undefined,
@@ -167,6 +173,14 @@ export class ProgramSession implements SandboxSession {
       hasEnded: false,
       refused: undefined,
     }
+  }
+
+  #askBaseline(exec: RunningExec): void {
+    const known = exec.cpuBefore
+    exec.cpuBefore = this.#life.parts.warden.usage(this.#life.wall).then(
+      ({ cpuMs }) => cpuMs,
+      () => known,
+    )
   }
 
   /** The guest has a second to answer, and replaces its kernel then; a guest that does neither is killed. */
@@ -191,6 +205,7 @@ export class ProgramSession implements SandboxSession {
     const read = headed(execEndSchema, payload)
     if (!read || read.head.id !== exec.id) return this.#life.garbled('unreadable end of an exec')
     clearTimeout(exec.timer)
+    clearTimeout(exec.baseline)
     exec.hasEnded = true
     const executionTime = performance.now() - exec.startedAt
     const [cpuTime] = await Promise.all([
@@ -215,7 +230,7 @@ export class ProgramSession implements SandboxSession {
 
   /** The warden's count, where the exec lasted long enough to be seen; else the word of the guest. */
   async #cpuTimeOf(exec: RunningExec, tookMs: number, reportedMs: number): Promise<number> {
-    if (tookMs < sampleEveryMs.limited) return Math.min(reportedMs, tookMs * CORES_MAX)
+    if (tookMs < sampleEveryMs.limited) return Math.min(reportedMs, tookMs * cores)
     const { warden } = this.#life.parts
     const [before, after] = await Promise.all([
       exec.cpuBefore,
@@ -232,6 +247,7 @@ export class ProgramSession implements SandboxSession {
     if (this.#exec !== exec) return
     this.#exec = undefined
     clearTimeout(exec.timer)
+    clearTimeout(exec.baseline)
     exec.files.uncount()
     // Between execs output is read and bounded by its reader.
     this.#output.renew(Infinity)
@@ -307,8 +323,8 @@ export class ProgramSession implements SandboxSession {
   }
 }
 
-/** No guest uses more CPU time than this many cores give. */
-const CORES_MAX = 1024
+/** No guest uses more CPU time than these give. */
+const cores = availableParallelism()
 
 const endedUnderIt = 'The session was ended while this ran'
 

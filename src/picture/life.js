@@ -13,10 +13,11 @@
  *   zones?: Readonly<Record<string, readonly PlannedPhase[]>>,
  * }} Plan `controls` are those a life begins with; it is over after `msMax` milliseconds at the latest; `zones` are the
  *   phases of zones by their kind
+ * @typedef {{ from: number, to: number, status: string }} Exec of a session; `running` before its end
  * @typedef {{ host: string, port: number, verdict: string, sent: number, received: number }} Attempt
  * @typedef {{
  *   status: string, reason?: string, wall: string, plan: Plan, timeline: readonly Entry[], age: number,
- *   out?: number, cpu?: number, memory?: number, network: readonly Attempt[],
+ *   out?: number, cpu?: number, memory?: number, network: readonly Attempt[], execs?: readonly Exec[],
  * }} Life `status` is `running` before the end; `age` is milliseconds since user code was released; `out`, `memory` bytes
  */
 

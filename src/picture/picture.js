@@ -22,8 +22,9 @@
  * @typedef {{
  *   mark: string, tone: string, status: string, text: string, wall: string, isOver: boolean, age: number,
  *   plannedEnd: number, lanes: Lane[], zonesLeftOut: number, happenings: Happening[],
- *   sums: (readonly [string, string])[],
+ *   execs: Exec[], sums: (readonly [string, string])[],
  * }} Picture
+ * @typedef {Stretch & { tone: string }} Exec
  */
 import { bandsOf, isEnd, stepsPlanned } from './bands.js'
 import { controlNames, readControl } from './controls.js'
@@ -32,6 +33,8 @@ import { bytesText, durationText, ends, finite, listText, moment, plain, whyText
 
 export const lanesMax = 6
 export const spansMax = 24
+/** The last ones are drawn. */
+export const execsMax = 300
 const DENIED_SHOWN = 2
 
 /**
@@ -59,6 +62,7 @@ export function pictureOf(life) {
     lanes: drawn.map((zone) => laneOf(zone, timeline, { ...life, age })),
     zonesLeftOut: zones.length - drawn.length,
     happenings: happeningsOf(timeline),
+    execs: execsOf(life),
     sums: sumsOf(life),
   }
 }
@@ -69,6 +73,20 @@ function headline({ status, reason, age, timeline }, meaning, plannedEnd) {
   if (timeline.length === 0) return said
   if (status !== 'running') return `after ${durationText(age)}: ${said}`
   return plannedEnd > 0 ? `${durationText(age)} of ${durationText(plannedEnd)}` : durationText(age)
+}
+
+/** Execs of a session. @param {Life} life @returns {Exec[]} */
+function execsOf({ execs = [] }) {
+  return execs.slice(-execsMax).map(({ from, to, status }) => {
+    const start = moment(from)
+    return { from: start, to: Math.max(start, moment(to)), tone: toneOf(status) }
+  })
+}
+
+/** @param {string} status */
+function toneOf(status) {
+  const known = Object.hasOwn(ends, status) ? status : 'failed'
+  return ends[/** @type {keyof typeof ends} */ (known)][1]
 }
 
 /** In the order of time, whatever came in. @param {readonly Entry[]} timeline @returns {Entry[]} */
@@ -224,8 +242,9 @@ function frozenIn(entries, closes) {
 }
 
 /** @param {Life} life @returns {(readonly [string, string])[]} */
-function sumsOf({ out, cpu, memory, network }) {
+function sumsOf({ execs = [], out, cpu, memory, network }) {
   return [
+    ...(execs.length === 0 ? [] : [/** @type {const} */ (['execs', execsText(execs)])]),
     ...(out === undefined ? [] : [/** @type {const} */ (['output', bytesText(finite(out))])]),
     ...(cpu === undefined ? [] : [/** @type {const} */ (['cpu', durationText(moment(cpu))])]),
     ...(memory === undefined
@@ -233,6 +252,12 @@ function sumsOf({ out, cpu, memory, network }) {
       : [/** @type {const} */ (['memory', `${bytesText(finite(memory))} at its peak`])]),
     ...(network.length === 0 ? [] : [/** @type {const} */ (['network', networkText(network)])]),
   ]
+}
+
+/** @param {readonly import('./life.js').Exec[]} execs */
+function execsText(execs) {
+  const failed = execs.filter(({ status }) => toneOf(status) !== 'good').length
+  return `${execs.length.toLocaleString('en')}${failed > 0 ? ` (${failed} not ok)` : ''}`
 }
 
 /** @param {Life['network']} attempts */

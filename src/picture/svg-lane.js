@@ -21,6 +21,7 @@ export function laneBlock(lane, canvas) {
     ...(hasBand
       ? [namesBlock(lane, canvas), shapeBlock(lane, canvas), cutsBlock(lane, canvas)]
       : []),
+    execsBlock(lane, canvas),
     marksBlock(lane, canvas),
     ...lane.rows.map((row) => rowBlock(row, canvas)),
     {
@@ -123,6 +124,16 @@ function cutsBlock({ bands }, canvas) {
       }
     }),
   )
+}
+
+/** A tick for each exec of a session, as wide as it took. @param {Lane} lane @param {Canvas} canvas @returns {Block} */
+function execsBlock({ zone }, { x, picture: { execs } }) {
+  if (execs.length === 0 || zone !== 'main') return { height: 0, parts: [] }
+  const ticks = execs.map(({ from, to, tone }) => {
+    const width = Math.max(2.5, x(to) - x(from))
+    return `<rect class="exec ${tone}" x="${n(x(from))}" y="4" width="${n(width)}" height="14"/>`
+  })
+  return { height: 24, parts: [label(MARGIN, 16, 'execs', 'small quiet'), ...ticks] }
 }
 
 /** @param {Lane} lane @param {Canvas} canvas @returns {Block} */

@@ -48,6 +48,10 @@ export const style = [
   '.step{stroke:var(--text);stroke-width:1.5}.wait{stroke:var(--bad);stroke-width:7;opacity:.5}text.closed{fill:var(--quiet)}',
 ].join('')
 
+/** Style of execs, which most lives lack. */
+export const execStyle =
+  '.exec{fill:var(--text);stroke:var(--card);stroke-width:.5}.exec.bad{fill:var(--bad)}.exec.warn{fill:var(--warn)}'
+
 /** @param {string} selector @param {Readonly<Record<string, string>>} colours */
 function rule(selector, colours) {
   const names = Object.entries(colours).map(([name, value]) => `--${name}:${value}`)

@@ -1,7 +1,7 @@
 import { markOf, sumsText, timeText, titleText, wholeText, wordText, zonesText } from './caption.js'
 import { scaleOf } from './scale.js'
 import { laneBlock } from './svg-lane.js'
-import { style } from './svg-style.js'
+import { execStyle, style } from './svg-style.js'
 import { BOLD, escaped, fit, label, lines, MARGIN, n, stacked, widthOf } from './svg-text.js'
 
 /**
@@ -45,7 +45,7 @@ export function svgOf(picture, { width: asked = 880 } = {}) {
     `<svg xmlns="http://www.w3.org/2000/svg" role="img" width="${width}" height="${n(height)}" viewBox="0 0 ${width} ${n(height)}">`,
     `<title>${escaped(titleText(picture))}</title>`,
     `<desc>${escaped(wholeText(picture))}</desc>`,
-    `<style>${style}</style>`,
+    `<style>${style}${picture.execs.length > 0 ? execStyle : ''}</style>`,
     '<defs><pattern id="off" width="7" height="7" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><path class="hatch" d="M0 0V7"/></pattern></defs>',
     `<rect class="card" x=".5" y=".5" width="${width - 1}" height="${n(height - 1)}" rx="12"/>`,
     ...whole.parts,

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import { happeningsMax } from '../../src/picture/events.js'
 import { lifeOf } from '../../src/picture/life.js'
-import { pictureOf } from '../../src/picture/picture.js'
+import { execsMax, pictureOf } from '../../src/picture/picture.js'
 import { scaleOf } from '../../src/picture/scale.js'
 import { svgOf } from '../../src/picture/svg.js'
 import { linesOf } from '../../src/picture/terminal.js'
@@ -57,6 +57,25 @@ test("A control's bar changes when the wall has closed it, with the time that to
       [403.1, 'closed', 'none', 2.8],
     ],
   )
+})
+
+test('Each exec of a session is drawn where it ran, and a flood of them is bounded', () => {
+  const session = lives['session']!
+  const { execs, sums } = pictureOf(session)
+  assert.deepEqual(
+    execs.map(({ from, tone }) => [from, tone]),
+    [
+      [2000, 'good'],
+      [60_000, 'bad'],
+      [200_000, 'warn'],
+      [390_000, 'good'],
+    ],
+  )
+  assert.deepEqual(sums[0], ['execs', '4 (2 not ok)'])
+  const flood = Array.from({ length: 5000 }, (_, n) => ({ from: n, to: n + 1, status: 'ok' }))
+  const picture = pictureOf({ ...session, execs: flood })
+  assert.deepEqual([picture.execs.length, picture.execs.at(-1)!.from], [execsMax, 4999])
+  assert.deepEqual(picture.sums[0], ['execs', '5,000'])
 })
 
 test('Each zone has its own lane, controls and end', () => {

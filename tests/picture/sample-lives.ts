@@ -33,6 +33,30 @@ export const lives: Readonly<Record<string, Life>> = {
     cpu: 1.9,
     memory: 1_300_000,
   },
+  session: {
+    ...base,
+    status: 'running',
+    plan: {
+      controls: granted,
+      phases: [
+        { name: 'full', for: 180_000, controls: {} },
+        { name: 'no-network', for: 300_000, controls: { network: 'none' } },
+        { name: 'half-a-core', for: 420_000, controls: { cpu: 0.5 } },
+      ],
+      msMax: 900_000,
+    },
+    timeline: [
+      line(0, 'phase', { phase: 'full' }),
+      line(180_000, 'phase', { phase: 'no-network', controls: { network: 'none' } }),
+    ],
+    age: 400_000,
+    execs: [
+      { from: 2000, to: 2040, status: 'ok' },
+      { from: 60_000, to: 75_000, status: 'error' },
+      { from: 200_000, to: 205_000, status: 'timeout' },
+      { from: 390_000, to: 400_000, status: 'running' },
+    ],
+  },
   anomaly: {
     ...base,
     status: 'terminated',

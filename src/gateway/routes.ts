@@ -39,6 +39,15 @@ import {
   tightenSandbox,
 } from './doors/sandboxes.ts'
 import {
+  closePageSession,
+  interruptPageSession,
+  openPageSession,
+  pageSessionFiles,
+  readPageSession,
+  renewPageSession,
+  runInPageSession,
+} from './doors/page-sessions.ts'
+import {
   openSandbox,
   putSandboxFile,
   renewSandbox,
@@ -151,6 +160,22 @@ export const calls: Readonly<Record<string, Methods>> = {
 
 const TOO_MANY = 429
 
+/** Calls of pages, at the static endpoint: by session token, and sessions by no key at all. */
+export const pageCalls: Readonly<Record<string, Methods>> = {
+  '/active-content': calls['/active-content']!,
+  '/active-content/sessions': { POST: { needs: 'own', answer: openPageSession } },
+  '/active-content/sessions/{id}': {
+    GET: { needs: 'own', answer: readPageSession },
+    DELETE: { needs: 'own', answer: closePageSession },
+  },
+  '/active-content/sessions/{id}/run': { POST: { needs: 'own', answer: runInPageSession } },
+  '/active-content/sessions/{id}/interrupt': {
+    POST: { needs: 'own', answer: interruptPageSession },
+  },
+  '/active-content/sessions/{id}/timeout': { POST: { needs: 'own', answer: renewPageSession } },
+  '/active-content/sessions/{id}/files': { GET: { needs: 'own', answer: pageSessionFiles } },
+}
+
 /** Calls without a key on loopback, for browsers: they reveal no tenant data. */
 const openOnLoopback: Readonly<Record<string, Methods>> = {
   '/openapi.json': { GET: { ...calls['/openapi.json']!.GET!, needs: 'anyone' } },
@@ -183,18 +208,20 @@ export function activeRoutes(parts: GatewayParts): Hono<Env> {
   return app.onError((thrown) => refusal(parts, thrown))
 }
 
-/** The static endpoint: files, and a same-origin route to active content. */
+/** The static endpoint: files, and same-origin routes to active content and its sessions. */
 export function staticRoutes(
   parts: GatewayParts,
   files: StaticFiles,
   activeOrigin: () => string,
 ): Hono<Env> {
   const app = new Hono<Env>()
-  const active = calls['/active-content']!
-  app.all('/active-content', async ({ env, req }) => {
-    if (req.method === 'OPTIONS') return options(active, {})
-    return dispatch(parts, active, env, { method: req.method, params: {} })
-  })
+  for (const [path, methods] of Object.entries(pageCalls)) {
+    app.all(path.replaceAll(/\{(\w+)\}/g, ':$1'), async ({ env, req }) => {
+      if (req.method === 'OPTIONS') return options(methods, {})
+      const params = req.param() as Params
+      return dispatch(parts, methods, env, { method: req.method, params })
+    })
+  }
   // A site's own page of this name wins. No key needed, since browsers send none.
   app.get('/docs', async (context) => {
     try {

@@ -35,11 +35,12 @@ import { defaultLimits, type GatewayLimits } from './http/limits.ts'
 import { LiveJobs } from './http/live-jobs.ts'
 import { isLoopback, serverNames } from './http/origin.ts'
 import { headersOf, problemOf, writeProblem } from './http/problem.ts'
+import { PageSessions } from './http/page-sessions.ts'
 import { noQuotas, type Quotas } from './http/quota.ts'
 import { RateLimit } from './http/rate-limit.ts'
 import { Tarpit } from './http/tarpit.ts'
 import { Refusals } from './http/refusals.ts'
-import { activeRoutes, calls, staticRoutes } from './routes.ts'
+import { activeRoutes, calls, pageCalls, staticRoutes } from './routes.ts'
 import { FairShare } from './http/fair-share.ts'
 import { JobSlots } from './http/job-slots.ts'
 import type { ProviderRow } from '../contract/answers.ts'
@@ -130,7 +131,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   const pages = makeServer(
     parts,
     options,
-    new Set(['/active-content', '/*']),
+    new Set([...Object.keys(pageCalls), '/*']),
     getRequestListener(staticRoutes(parts, filesOf(options.site), activeOrigin).fetch, bridge),
   )
   const refuseOn = (socket: Duplex, thrown: unknown) => refuse(parts, socket, thrown)
@@ -199,6 +200,7 @@ function makeParts(options: GatewayOptions, staticPort: () => number): GatewayPa
       return (visitors().anonymous ?? isLoopback(options.host)) ? tokens : undefined
     },
     pageTenant: sessions?.tenant ?? 'page',
+    pageSessions: new PageSessions(limits.pageSessions),
     names: serverNames(options.host, staticPort, options.hosts),
     isLocal: isLoopback(options.host),
     limits,

@@ -152,7 +152,7 @@ export function outcomeResponse(
 export async function watch(
   parts: Pick<GatewayParts, 'limits'>,
   { incoming, outgoing }: HttpBindings,
-  { output, ended }: LiveJob,
+  { output, ended }: Pick<LiveJob, 'output' | 'ended'>,
 ): Promise<Response> {
   if (output.isFull)
     throw new MayflyError('RATE_LIMITED', 'Cannot take another reader of this execution', {

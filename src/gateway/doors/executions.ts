@@ -98,7 +98,7 @@ export function readJob(parts: JobIntake, body: StrictJson, who: JobOwner): Job 
   return makeJob(parts, checked(jobRequest, body.value, 'job'), body, who)
 }
 
-function noTokens(): MayflyError {
+export function noTokens(): MayflyError {
   return new MayflyError('UNAUTHENTICATED', 'Cannot take a session token: this server gives none')
 }
 
@@ -138,7 +138,7 @@ function contentJob(parts: JobIntake, body: StrictJson, who: JobOwner): Job {
 }
 
 /** Network granted by a preset: active content cannot request network itself. */
-function networkWith(schedule: string): NonNullable<JobRequest['network']> {
+export function networkWith(schedule: string): NonNullable<JobRequest['network']> {
   const hosts = presets[schedule]?.network ?? []
   return hosts.length > 0 ? { allow: [...hosts] } : 'none'
 }

@@ -1,7 +1,8 @@
 import type { HttpBindings } from '@hono/node-server'
 import type { Job } from '../../contract/job.ts'
 import { MayflyError } from '../../contract/error.ts'
-import { sessionBusy, sessionFileBytesMax } from '../../contract/exec.ts'
+import { sessionBusy, sessionFileBytesMax, type SessionFiles } from '../../contract/exec.ts'
+import type { TimelineEntry } from '../../contract/event.ts'
 import type { Outcome } from '../../contract/outcome.ts'
 import { timeoutRequest } from '../../contract/session.ts'
 import { canonicalJson } from '../../lib/canonical-json.ts'
@@ -34,27 +35,50 @@ const PATH_CHARACTERS_MAX = 1024
 /** `POST /v1/sandboxes`: opens a session. It ends with its deadline, whether its owner is there or not. */
 export const openSandbox: Door<AnswerParts & SessionParts> = async (parts, http, who) => {
   parts.running.refuseWhenDraining()
-  const { open, held } = served(parts)
+  served(parts)
   const body = await parts.bodies.json(http.incoming, http.outgoing, 'input', who.tenant)
   const asked = readSession(body.value)
   const job = sessionJob(asked, ownerOf(http, who), parts.clock)
+  const opened = await openHeld(parts, { job, asked })
+  if (opened.kind === 'ended') {
+    const text = JSON.stringify(opened.outcome)
+    return outcomeResponse({ outcome: opened.outcome, text })
+  }
+  const { held } = opened
+  // Without its answer nobody knows the id.
+  if (http.outgoing.destroyed) void held.close().catch(() => undefined)
+  return jsonText(201, JSON.stringify(held.row), { location: `/v1/sandboxes/${job.id}` })
+}
+
+interface SessionOpening {
+  readonly job: Job
+  readonly asked: HeldSession['asked']
+  /** Receives each timeline entry of the life. */
+  readonly on?: (entry: TimelineEntry) => void
+}
+
+/** Opens a session, whose places among the jobs of server and tenant are held until it ends. Throws as `startJob` does. */
+export async function openHeld(
+  parts: JobStart & SessionParts,
+  { job, asked, on }: SessionOpening,
+): Promise<
+  | { readonly kind: 'open'; readonly held: HeldSession }
+  | { readonly kind: 'ended'; readonly outcome: Outcome }
+> {
+  const { open, held } = served(parts)
   const place = takePlace(parts, job)
   try {
-    const opened = await open(job, { signal: place.signal })
+    const opened = await open(job, { signal: place.signal, ...(on && { on }) })
     if (opened.kind === 'ended') {
       place.end(opened.outcome)
-      const text = JSON.stringify(opened.outcome)
-      return outcomeResponse({ outcome: opened.outcome, text })
+      return opened
     }
-    const { session } = opened
-    const one = held.add(session, job, asked)
-    void session.ended.then(
+    const one = held.add(opened.session, job, asked)
+    void opened.session.ended.then(
       (outcome) => place.end(outcome, one.chargedMs),
       () => place.end(undefined),
     )
-    // Without its answer nobody knows the id.
-    if (http.outgoing.destroyed) void one.close().catch(() => undefined)
-    return jsonText(201, JSON.stringify(one.row), { location: `/v1/sandboxes/${session.id}` })
+    return { kind: 'open', held: one }
   } catch (thrown) {
     place.end(undefined)
     throw thrown
@@ -92,11 +116,20 @@ export const sandboxFiles: Door<SessionDoor & Pick<GatewayParts, 'answers'>> = a
   { id = '' },
 ) => {
   const { files } = ownSession(parts, who, id).session
+  return await filesAnswer(parts, http, who.tenant, files)
+}
+
+export async function filesAnswer(
+  parts: Pick<GatewayParts, 'answers'>,
+  http: HttpBindings,
+  tenant: string,
+  files: SessionFiles,
+): Promise<Response> {
   const path = pathOf(http, false)
   if (path === undefined) return json(await files.list(LIST_PATH))
-  if (parts.answers.isFull(who.tenant)) throw unread()
+  if (parts.answers.isFull(tenant)) throw unread()
   const bytes = await files.get(path, sessionFileBytesMax)
-  holdAnswer(parts, http, who.tenant, bytes)
+  holdAnswer(parts, http, tenant, bytes)
   return new Response(Buffer.from(bytes), {
     headers: {
       'content-type': 'application/octet-stream',
@@ -159,19 +192,20 @@ function ownerOf({ incoming }: HttpBindings, { tenant, principal }: Identity): S
   return { tenant, principal, origin: 'http', ...traceOf(incoming) }
 }
 
-function served({ sessions }: SessionParts): ServedSessions {
+export function served({ sessions }: SessionParts): ServedSessions {
   return present(sessions, 'Cannot open a session: this server opens none')
 }
 
-/** Places of a session among the jobs of server and tenant, held until it ends. Throws as `startJob` does. */
+/** Places of a session among the jobs of server and tenant; its outcome is stored unless it came from a page. */
 function takePlace(parts: JobStart, job: Job) {
+  const isKept = job.origin !== 'page'
   const bytes = bytesOf(job)
   const slot = parts.running.begin(job.tenant, bytes)
   const row = { ...rowOf(parts, job), session: { openedBy: job.principal } }
   try {
     const quota = parts.quotas.begin(job.tenant, bytes)
     try {
-      parts.history.begin(job.tenant, { ...row, status: 'running' })
+      if (isKept) parts.history.begin(job.tenant, { ...row, status: 'running' })
     } catch (thrown) {
       quota.end({ cpuMs: 0, bytesOut: 0 })
       throw thrown
@@ -183,7 +217,7 @@ function takePlace(parts: JobStart, job: Job) {
         const cpuMs = Math.max(0, (outcome?.metrics.cpuTime ?? 0) - chargedMs)
         quota.end({ cpuMs, bytesOut: 0 })
         slot[Symbol.dispose]()
-        if (!outcome) return
+        if (!outcome || !isKept) return
         try {
           const ended = { ...endedRow(row, outcome), session: row.session }
           parts.history.end(job.tenant, ended, JSON.stringify(outcome))

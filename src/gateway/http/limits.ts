@@ -29,6 +29,8 @@ export interface GatewayLimits {
   /** Concurrent jobs of one page session, and the lifetime of its token. */
   readonly sessionRunning: number
   readonly sessionMs: number
+  /** Open sessions of all visitors of pages. */
+  readonly pageSessions: number
 }
 
 export const defaultLimits: GatewayLimits = {
@@ -52,4 +54,5 @@ export const defaultLimits: GatewayLimits = {
   sessionPerMinute: 60,
   sessionRunning: 2,
   sessionMs: 3_600_000,
+  pageSessions: 16,
 }

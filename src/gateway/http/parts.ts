@@ -19,6 +19,7 @@ import type { Keys } from './keys.ts'
 import type { GatewayLimits } from './limits.ts'
 import type { LiveJobs } from './live-jobs.ts'
 import type { ServerNames } from './origin.ts'
+import type { PageSessions } from './page-sessions.ts'
 import type { Quotas } from './quota.ts'
 import type { RateLimit } from './rate-limit.ts'
 import type { Tarpit } from './tarpit.ts'
@@ -91,6 +92,7 @@ export interface Visitors {
   readonly tokens: SessionTokens | undefined
   /** Tenant of jobs started by pages. */
   readonly pageTenant: string
+  readonly pageSessions: PageSessions
 }
 
 /** Parts that make a job of a request's body. */

@@ -20,6 +20,17 @@ export const activeContent = z
   })
   .readonly()
 
+/** Body of `POST /active-content/sessions`. */
+export const pageSession = z
+  .strictObject({
+    language: z.enum(['python', 'javascript']),
+    schedule: z.enum(presetNames).optional(),
+  })
+  .readonly()
+
+/** Body of `POST /active-content/sessions/{id}/run`. */
+export const pageExec = z.strictObject({ code: jobRequest.unwrap().shape.code.unwrap() }).readonly()
+
 /** The answer of `GET /v1/executions`. */
 export const executionList = z
   .object({

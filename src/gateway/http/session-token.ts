@@ -75,10 +75,15 @@ export class SessionTokens {
     const running = this.#running.get(session.id) ?? 0
     if (running >= this.#limits().sessionRunning)
       throw tooMany(`${running} jobs of this page are running`, 1000)
-    const wait = this.#rate.take(session.id)
-    if (wait > 0) throw tooMany('this page has used up its minute', wait)
+    this.take(session)
     this.#running.set(session.id, running + 1)
     return { [Symbol.dispose]: () => this.#end(session.id) }
+  }
+
+  /** Charges the minute of the session by one job. Throws MayflyError RATE_LIMITED. */
+  take(session: VisitorSession): void {
+    const wait = this.#rate.take(session.id)
+    if (wait > 0) throw tooMany('this page has used up its minute', wait)
   }
 
   #end(id: string): void {

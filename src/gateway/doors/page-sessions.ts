@@ -1,0 +1,224 @@
+import type { HttpBindings } from '@hono/node-server'
+import { sessionBusy } from '../../contract/exec.ts'
+import type { Outcome } from '../../contract/outcome.ts'
+import { sessionLanguages } from '../../contract/session.ts'
+import type { HeldSession } from '../../sessions/open-sessions.ts'
+import { execJob, readExec, readSession, sessionJob } from '../../sessions/session-job.ts'
+import { answerContent, outcomeResponse, wantsStream, watch } from './answer-job.ts'
+import type { Door } from './door.ts'
+import { networkWith, noTokens } from './executions.ts'
+import { filesAnswer, openHeld, served } from './sessions.ts'
+import { refuseOver } from '../http/authenticate-request.ts'
+import { anonymous } from '../http/body.ts'
+import { json, jsonText } from '../http/json-response.ts'
+import { LiveOutput } from '../http/live-output.ts'
+import { LiveTimeline } from '../http/live-timeline.ts'
+import { senderOf } from '../http/origin.ts'
+import type { PageSession } from '../http/page-sessions.ts'
+import type { GatewayParts, JobStart } from '../http/parts.ts'
+import { checked } from '../http/problem.ts'
+import { addressGroup } from '../http/rate-limit.ts'
+import { traceOf } from '../http/request-trace.ts'
+import { pageExec, pageSession } from '../http/schema.ts'
+import type { VisitorSession } from '../http/session-token.ts'
+
+/**
+ * Sessions of page visitors, for a notebook. They are apart from `/v1/sandboxes` because a token is no key: it says
+ * nothing but a language, a preset and code, reaches what it opened itself, and lives briefly.
+ */
+type PageDoor = Door<GatewayParts>
+
+/** Time until a session ends: from its opening, its last exec or renewal, and at the latest. */
+const heldMs = 5 * 60_000
+const lifeMsMax = 15 * 60_000
+
+/** Languages of the server for one of a notebook; the first that a wall can hold open is taken. */
+const candidates: Readonly<Record<'python' | 'javascript', readonly string[]>> = {
+  python: ['python'],
+  javascript: ['js', 'node'],
+}
+
+/** `POST /active-content/sessions`: opens a session, which counts as a running job of its visitor until it ends. */
+export const openPageSession: PageDoor = async (parts, http) => {
+  parts.running.refuseWhenDraining()
+  served(parts)
+  const { tokens, visitor, owner } = visitorOf(parts, http)
+  const { value } = await parts.bodies.json(http.incoming, http.outgoing, 'input', anonymous)
+  const { language, schedule } = checked(pageSession, value, 'session')
+
+  using places = new DisposableStack()
+  places.use(parts.pageSessions.begin())
+  places.use(tokens.begin(visitor))
+  const given = { timeout: heldMs, ...(schedule && { schedule, network: networkWith(schedule) }) }
+  const life = new LifeFeed(parts)
+  const known = candidates[language].filter((one) => sessionLanguages.some((name) => name === one))
+  let refusal: Outcome | undefined
+  for (const one of known) {
+    const asked = readSession({ ...given, language: one })
+    const job = sessionJob(asked, owner, parts.clock)
+    const opened = await openHeld(parts, { job, asked, on: life.on })
+    if (opened.kind === 'open') {
+      const made = life.of(opened.held, visitor)
+      hold(parts, made, places.move())
+      if (http.outgoing.destroyed) void opened.held.close().catch(() => undefined)
+      return jsonText(201, JSON.stringify(rowOf(parts, made)))
+    }
+    refusal = opened.outcome
+    if (refusal.status !== 'unavailable') break
+  }
+  return outcomeResponse({ outcome: refusal!, text: JSON.stringify(refusal) })
+}
+
+/** `POST …/{id}/run`: one exec, in the forms of active content. It puts the end of the session off. */
+export const runInPageSession: PageDoor = async (parts, http, _who, { id = '' }) => {
+  const { tokens, visitor, owner } = visitorOf(parts, http)
+  const one = parts.pageSessions.find(id, visitor.id)
+  const { value } = await parts.bodies.json(http.incoming, http.outgoing, 'input', anonymous)
+  const { code } = checked(pageExec, value, 'exec')
+  const { held } = one
+  if (held.session.isBusy) throw sessionBusy()
+  tokens.take(visitor)
+  renew(parts, one)
+  const asked = readExec({ code, artifacts: 'inline' })
+  const job = execJob(asked, { id, asked: held.asked }, owner, parts.clock)
+  return await answerContent({ ...parts, road: interruptible(one) }, http, job)
+}
+
+/** `POST …/{id}/interrupt`: interrupts the exec that runs; its own answer tells how it ended. */
+export const interruptPageSession: PageDoor = (parts, http, _who, { id = '' }) => {
+  const { interrupt } = ownSession(parts, http, id)
+  interrupt?.()
+  return json({ interrupted: interrupt !== undefined })
+}
+
+/** `POST …/{id}/timeout`: puts the end off, within the longest life of a visitor's session. */
+export const renewPageSession: PageDoor = (parts, http, _who, { id = '' }) => {
+  const one = ownSession(parts, http, id)
+  renew(parts, one)
+  return json(rowOf(parts, one))
+}
+
+/** `GET …/{id}`: its row, or its life as events, at last the outcome. */
+export const readPageSession: PageDoor = async (parts, http, _who, { id = '' }) => {
+  const one = ownSession(parts, http, id)
+  return wantsStream(http.incoming.headers)
+    ? await watch(parts, http, one)
+    : json(rowOf(parts, one))
+}
+
+/** `GET …/{id}/files`: lists the working folder; with `?path=`, the bytes of that file. */
+export const pageSessionFiles: PageDoor = async (parts, http, _who, { id = '' }) => {
+  const { files } = ownSession(parts, http, id).held.session
+  return await filesAnswer(parts, http, parts.pageTenant, files)
+}
+
+/** `DELETE …/{id}`: ends it, and answers the outcome of its life. */
+export const closePageSession: PageDoor = async (parts, http, _who, { id = '' }) =>
+  json(await ownSession(parts, http, id).held.close())
+
+function ownSession(parts: GatewayParts, http: HttpBindings, id: string): PageSession {
+  return parts.pageSessions.find(id, visitorOf(parts, http).visitor.id)
+}
+
+/** Visitor whose token the request has. Throws MayflyError UNAUTHENTICATED, also for an API key, and RATE_LIMITED. */
+function visitorOf(parts: GatewayParts, { incoming }: HttpBindings) {
+  const { tokens } = parts
+  refuseOver(parts.addressRate.take(addressGroup(incoming.socket.remoteAddress)))
+  if (!tokens) throw noTokens()
+  const token = /^bearer +(\S+)$/i.exec(incoming.headers.authorization ?? '')?.[1]
+  const visitor = tokens.verify(token, senderOf(incoming, parts.names))
+  const owner = {
+    tenant: parts.pageTenant,
+    principal: `page:${visitor.id}`,
+    origin: 'page',
+    ...traceOf(incoming),
+  } as const
+  return { tokens, visitor, owner }
+}
+
+/** Life of a session as it is told to its page. */
+class LifeFeed {
+  readonly #clock: GatewayParts['clock']
+  readonly #timeline: LiveTimeline
+  readonly #output = new LiveOutput()
+
+  constructor({ clock }: Pick<GatewayParts, 'clock'>) {
+    this.#clock = clock
+    this.#timeline = new LiveTimeline(clock)
+  }
+
+  readonly on = (entry: Parameters<LiveTimeline['on']>[0]): void => {
+    this.#timeline.on(entry)
+    this.#output.push('event', JSON.stringify(entry))
+  }
+
+  of(held: HeldSession, { id }: VisitorSession): PageSession {
+    this.#timeline.onPlan(held.session.profile)
+    const ended = held.session.ended.then((outcome) => JSON.stringify(outcome))
+    ended.catch(() => undefined)
+    return {
+      visitor: id,
+      held,
+      timeline: this.#timeline,
+      output: this.#output,
+      ended,
+      lastAt: this.#clock.now() + Math.min(lifeMsMax, plannedMs(held)),
+      interrupt: undefined,
+    }
+  }
+}
+
+/** Length of its schedule, and no longer than a session may live. */
+function plannedMs({ session: { profile } }: HeldSession): number {
+  const phases = profile.schedule.phases.reduce((sum, phase) => sum + phase.for, 0)
+  return Math.min(phases, profile.limits.timeout)
+}
+
+/** Holds the session until it ends, and its places as long. */
+function hold({ pageSessions }: GatewayParts, one: PageSession, places: Disposable): void {
+  pageSessions.add(one)
+  const over = (outcome?: Outcome): void => {
+    one.output.end()
+    pageSessions.end(one.held.session.id, outcome)
+    places[Symbol.dispose]()
+  }
+  one.held.session.ended.then(over, () => over())
+}
+
+function renew({ clock }: GatewayParts, { held, lastAt }: PageSession): void {
+  held.renew(Math.max(1, Math.min(heldMs, lastAt - clock.now())))
+}
+
+function interruptible(one: PageSession): JobStart['road'] {
+  return async (job, caller) => {
+    const stop = new AbortController()
+    const interrupt = (): void => stop.abort()
+    one.interrupt = interrupt
+    try {
+      const signal = AbortSignal.any([caller.signal, stop.signal])
+      return await one.held.exec(job, { ...caller, signal })
+    } finally {
+      if (one.interrupt === interrupt) one.interrupt = undefined
+    }
+  }
+}
+
+/** Durations and no dates, since the clock of a visitor may be wrong. */
+function rowOf({ clock }: GatewayParts, { held, timeline, lastAt }: PageSession) {
+  const { id, language, tier, provider, execs, busy, expiresAt } = held.row
+  const lastMs = Math.max(0, lastAt - clock.now())
+  const { age, plan, wall } = timeline.life
+  return {
+    id,
+    language,
+    tier,
+    provider,
+    execs,
+    busy,
+    age,
+    wall,
+    leftMs: Math.max(0, Math.min(lastMs, Date.parse(expiresAt) - clock.date())),
+    lastMs,
+    plan: { ...plan, msMax: Math.min(plan.msMax, age + lastMs) },
+  }
+}

@@ -1,0 +1,44 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { PageSessions, type PageSession } from './page-sessions.ts'
+
+const sessionOf = (id: string, visitor: string) =>
+  ({ visitor, held: { session: { id } } }) as unknown as PageSession
+const refusedAs = (code: string) => (thrown: unknown) => (thrown as { code: string }).code === code
+
+test('All visitors together hold no more sessions than there are places, and each is freed once', () => {
+  const sessions = new PageSessions(2)
+  const [first] = [sessions.begin(), sessions.begin()]
+  assert.throws(() => sessions.begin(), refusedAs('OVERLOADED'))
+  first[Symbol.dispose]()
+  first[Symbol.dispose]()
+  sessions.begin()
+  assert.throws(() => sessions.begin(), refusedAs('OVERLOADED'))
+})
+
+test('A session, and the outcome of an ended one, is found by its visitor alone', () => {
+  const sessions = new PageSessions(2)
+  const own = sessionOf('exec_1', 'ada')
+  sessions.add(own)
+  assert.equal(sessions.find('exec_1', 'ada'), own)
+  assert.throws(() => sessions.find('exec_1', 'alan'), refusedAs('NOT_FOUND'))
+  assert.throws(() => sessions.find('exec_2', 'ada'), refusedAs('NOT_FOUND'))
+  sessions.end('exec_1', { status: 'ok' })
+  assert.throws(
+    () => sessions.find('exec_1', 'ada'),
+    (thrown: unknown) =>
+      refusedAs('SESSION_ENDED')(thrown) &&
+      (thrown as { details: { outcome: { status: string } } }).details.outcome.status === 'ok',
+  )
+  assert.throws(() => sessions.find('exec_1', 'alan'), refusedAs('NOT_FOUND'))
+})
+
+test('Outcomes of ended sessions are forgotten, the oldest first', () => {
+  const sessions = new PageSessions(1)
+  for (let n = 0; n <= 32; n++) {
+    sessions.add(sessionOf(`exec_${n}`, 'ada'))
+    sessions.end(`exec_${n}`, { status: 'ok' })
+  }
+  assert.throws(() => sessions.find('exec_0', 'ada'), refusedAs('NOT_FOUND'))
+  assert.throws(() => sessions.find('exec_1', 'ada'), refusedAs('SESSION_ENDED'))
+})

@@ -1,35 +1,17 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import {
-  chmodSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite, test as always } from 'node:test'
 import { chromium, type Browser, type Page } from 'playwright-core'
 import { examples } from '../../src/web/page/examples.js'
 import { snippetsOf } from '../../src/web/page/snippets.js'
+import { chromiumFlags, chromiumPath } from '../fixtures/chromium.ts'
 import { test } from '../fixtures/drawn.ts'
 import { bin, makePlace, startServer, whenReady, type Server } from './program.ts'
 
 /** The page as a visitor meets it, in the system's Chromium. */
-const program = ['/usr/bin/chromium', '/usr/bin/chromium-browser'].find((path) => existsSync(path))
-const flags = [
-  '--headless',
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-]
 const waitMsMax = 20_000
 const commandMsMax = 60_000
 
@@ -47,10 +29,10 @@ interface Area {
   readonly selectionStart: number
 }
 
-if (!program && process.env['CI'])
+if (!chromiumPath && process.env['CI'])
   test('The page is tried in a browser', () => assert.fail('Chromium is missing'))
 
-suite('The page in a browser', { skip: !program && 'Chromium is missing' }, () => {
+suite('The page in a browser', { skip: !chromiumPath && 'Chromium is missing' }, () => {
   const place = makePlace()
   let server: Server
   let browser: Browser
@@ -62,7 +44,7 @@ suite('The page in a browser', { skip: !program && 'Chromium is missing' }, () =
   before(async () => {
     server = await startServer(place)
     await whenReady(server)
-    browser = await chromium.launch({ executablePath: program!, args: flags })
+    browser = await chromium.launch({ executablePath: chromiumPath!, args: chromiumFlags })
     page = await visit()
   })
   after(async () => {

@@ -37,7 +37,7 @@ export function files(artifacts) {
     const item = element('li')
     if (content === undefined) item.append(element('span', '', path))
     else item.append(saved(path, content))
-    item.append(element('span', 'hint', bytes(size)))
+    item.append(element('span', 'hint', sizeText(size)))
     list.append(item)
   }
   return list
@@ -79,17 +79,20 @@ function saved(path, content) {
   link.href = '#'
   link.addEventListener('click', (event) => {
     event.preventDefault()
-    const blob = new Blob([Uint8Array.fromBase64?.(content) ?? bytesIn(content)], {
-      type: 'application/octet-stream',
-    })
-    const address = URL.createObjectURL(blob)
-    const save = element('a')
-    save.href = address
-    save.download = path.split('/').at(-1) || 'file'
-    save.click()
-    setTimeout(() => URL.revokeObjectURL(address), 10_000)
+    save(path, Uint8Array.fromBase64?.(content) ?? bytesIn(content))
   })
   return link
+}
+
+/** Saves bytes as a file, of a type that a browser does not open. */
+export function save(path, bytes) {
+  const blob = new Blob([bytes], { type: 'application/octet-stream' })
+  const address = URL.createObjectURL(blob)
+  const link = element('a')
+  link.href = address
+  link.download = path.split('/').at(-1) || 'file'
+  link.click()
+  setTimeout(() => URL.revokeObjectURL(address), 10_000)
 }
 
 function bytesIn(content) {
@@ -133,7 +136,7 @@ function rebuilt(html) {
   return whole
 }
 
-function bytes(size) {
+export function sizeText(size) {
   if (size < 1024) return `${size} B`
   return size < 2 ** 20 ? `${(size / 1024).toFixed(1)} KB` : `${(size / 2 ** 20).toFixed(1)} MB`
 }

@@ -137,10 +137,11 @@ function reasonOf(message) {
   return message.replace(/^anomaly \w+: /, '')
 }
 
-function errorText({ code, name, message, stack, details }) {
+export function errorText({ code, name, message, stack, details }) {
   const first = [name ?? code, message].filter(Boolean).join(': ')
   const trace = stack && (stack.startsWith(first) ? stack.slice(first.length).trimStart() : stack)
-  const place = details?.line ? `at line ${details.line}, column ${details.column}` : ''
+  const column = details?.column ? `, column ${details.column}` : ''
+  const place = details?.line ? `at line ${details.line}${column}` : ''
   return [first, trace, place, name && code !== name ? `Code: ${code}` : '']
     .filter(Boolean)
     .join('\n')
@@ -257,7 +258,7 @@ export function milliseconds(time) {
 }
 
 /** JSON with a line for each member, unless it fits on one. */
-function pretty(value, indent = '') {
+export function pretty(value, indent = '') {
   const flat = JSON.stringify(value) ?? 'undefined'
   if (typeof value !== 'object' || value === null || flat.length + indent.length <= LINE)
     return spaced(value, flat)

@@ -23,6 +23,8 @@ const [outcome, headline, printed, output, returned, life, detail] = [
   'detail',
 ].map(byId)
 
+const jobView = byId('job-view')
+
 const TICK_MS = 250
 const api = document.querySelector('meta[name="mayfly-api"]').content
 const narrow = matchMedia('(max-width: 900px)')
@@ -48,7 +50,7 @@ job.addEventListener('submit', (event) => {
   void start()
 })
 document.addEventListener('keydown', (event) => {
-  if (event.key !== 'Enter' || !(event.ctrlKey || event.metaKey)) return
+  if (event.key !== 'Enter' || !(event.ctrlKey || event.metaKey) || jobView.hidden) return
   event.preventDefault()
   void start()
 })

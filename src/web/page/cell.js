@@ -1,0 +1,306 @@
+// A cell of a notebook: editor, count, output, result, error. Content from a job is inserted as text, never as markup.
+import { displayed, element, files } from './display.js'
+import { errorText, milliseconds, pretty } from './outcome.js'
+
+/** Maximum characters of output shown of a cell; the outcome has the rest. */
+const CHARS_MAX = 100_000
+const ROWS_MIN = 2
+const ROWS_MAX = 24
+
+const endings = {
+  timeout: 'Interrupted: its time was over.',
+  cancelled: 'Interrupted.',
+  limit: 'Ended at a limit.',
+  blocked: 'Refused before it ran.',
+  unavailable: 'No wall here can hold it safely enough.',
+  refused: 'What it returned broke its contract.',
+  failed: 'The wall or the server broke, not the code.',
+  terminated: 'Its session ended while it ran.',
+}
+
+export class Cell {
+  #parts
+  #chars = 0
+  #wrongLine = 0
+  /** In the queue, or running. */
+  isWaiting = false
+
+  /** `on(what, cell)` hears `run`, `next`, `insert`, `up`, `down`, `add`, `delete`, `above`, `below` and `edit`. */
+  constructor(text, on) {
+    this.#parts = build()
+    const { area, item, gutter } = this.#parts
+    area.value = text
+    area.addEventListener('input', () => {
+      this.#wrongLine = 0
+      this.#sized()
+      on('edit', this)
+    })
+    area.addEventListener('scroll', () => (gutter.scrollTop = area.scrollTop))
+    area.addEventListener('keydown', (event) => {
+      const what = meaning(event, area)
+      if (!what) return
+      event.preventDefault()
+      event.stopPropagation()
+      on(what, this)
+    })
+    item.addEventListener('click', ({ target }) => {
+      const what = target.closest('button[data-does]')?.dataset.does
+      if (what) on(what, this)
+    })
+    this.#sized()
+    this.count = undefined
+  }
+
+  get element() {
+    return this.#parts.item
+  }
+
+  get code() {
+    return this.#parts.area.value
+  }
+
+  focus() {
+    this.#parts.area.focus()
+  }
+
+  /** Sets its position, for screen readers. */
+  place(n, of) {
+    const { item, area, buttons } = this.#parts
+    item.setAttribute('aria-label', `Cell ${n} of ${of}`)
+    area.setAttribute('aria-label', `Code of cell ${n}`)
+    for (const [name, button] of Object.entries(buttons))
+      button.setAttribute('aria-label', `${labels[name][1]} ${n}`)
+    buttons.up.disabled = n === 1
+    buttons.down.disabled = n === of
+  }
+
+  /** `[n]` after a run, `[*]` while it waits or runs, `[ ]` before. */
+  set count(value) {
+    const { count } = this.#parts
+    count.textContent = `[${value ?? ' '}]`
+    const said =
+      value === '*' ? 'running or waiting' : value === undefined ? 'not run' : `run ${value}`
+    count.setAttribute('aria-label', said)
+  }
+
+  waits() {
+    this.count = '*'
+    this.isWaiting = true
+    this.element.setAttribute('aria-busy', 'true')
+    this.clear()
+  }
+
+  clear() {
+    this.#chars = 0
+    this.#wrongLine = 0
+    this.#numbered()
+    for (const name of ['between', 'printed', 'returned']) this.#parts[name].replaceChildren()
+    this.#parts.printed.hidden = true
+    this.#parts.said.textContent = ''
+  }
+
+  hear(name, data) {
+    if (name === 'stdout' || name === 'stderr') this.#print(name, data.text)
+  }
+
+  /** Shows how its exec ended. */
+  show(outcome, n) {
+    this.count = n
+    this.isWaiting = false
+    this.element.removeAttribute('aria-busy')
+    const { between, printed, returned, said } = this.#parts
+    if (this.#chars === 0) for (const name of ['stdout', 'stderr']) this.#print(name, outcome[name])
+    const { truncated } = outcome
+    if (truncated?.stdout || truncated?.stderr || this.#chars > CHARS_MAX)
+      printed.append(element('span', 'cut', '\n… more was printed than is shown'))
+    between.replaceChildren(...betweenParts(outcome.session?.between))
+    returned.replaceChildren(...this.#returnedBy(outcome, n))
+    said.textContent = saidOf(outcome)
+  }
+
+  /** Marks it as not run: by a refusal, or because a cell before it failed. */
+  refused(message) {
+    this.count = undefined
+    this.isWaiting = false
+    this.element.removeAttribute('aria-busy')
+    if (!message) return
+    this.#parts.said.textContent = message
+  }
+
+  #returnedBy(outcome, n) {
+    const { status, error, result, encoding, artifacts = [], artifactsLeftOut = [] } = outcome
+    const figures = displayed(outcome)
+    const isShown = figures.length > 0 && encoding === 'text'
+    const hasResult = status === 'ok' && !isShown && result !== null && result !== undefined
+    const left = artifactsLeftOut.map(({ path, because }) => `${path} (${because})`)
+    return [
+      status === 'error' && error && this.#errorOf(outcome, n),
+      hasResult && block(encoding === 'text' ? String(result) : pretty(result), 'result', 'Result'),
+      ...figures,
+      artifacts.length > 0 && files(artifacts),
+      left.length > 0 && element('p', 'hint', `Files that were left out: ${left.join(', ')}`),
+    ].filter(Boolean)
+  }
+
+  /** Marks the line in the editor. */
+  #errorOf({ error, stderr = '' }, n) {
+    const made = element('div')
+    const line = lineOf(error)
+    if (line > 0 && line <= this.code.split('\n').length) {
+      this.#wrongLine = line
+      this.#numbered()
+      const jump = element('button', 'place', `line ${line}`)
+      Object.assign(jump, { type: 'button', title: 'Show in the editor' })
+      jump.setAttribute('aria-label', `Show line ${line} of the cell that failed`)
+      jump.addEventListener('click', () => this.#jump(line))
+      made.append(jump)
+    }
+    const { stack, ...short } = error
+    const isPrinted = stack && stderr.includes(stack.trim().split('\n').at(-1))
+    made.prepend(block(errorText(isPrinted ? short : error), 'wrong', `Error of run ${n}`))
+    return made
+  }
+
+  #jump(line) {
+    const { area } = this.#parts
+    const lines = area.value.split('\n')
+    const at = lines.slice(0, line - 1).reduce((sum, text) => sum + text.length + 1, 0)
+    area.focus()
+    area.setSelectionRange(at, at + lines[line - 1].length)
+  }
+
+  #print(name, text) {
+    if (!text) return
+    const room = CHARS_MAX - this.#chars
+    this.#chars += text.length
+    if (room <= 0) return
+    const { printed } = this.#parts
+    const isAtEnd = printed.scrollTop + printed.clientHeight >= printed.scrollHeight - 8
+    printed.hidden = false
+    const shown = text.slice(0, room)
+    if (printed.lastChild?.className === name) printed.lastChild.append(shown)
+    else printed.append(element('span', name, shown))
+    if (isAtEnd) printed.scrollTop = printed.scrollHeight
+  }
+
+  #sized() {
+    const lines = this.code.split('\n').length
+    this.#parts.area.rows = Math.min(ROWS_MAX, Math.max(ROWS_MIN, lines))
+    this.#numbered()
+  }
+
+  #numbered() {
+    const { gutter, area } = this.#parts
+    const lines = this.code.split('\n').length
+    const numbers = Array.from({ length: lines }, (_, n) =>
+      element('span', n + 1 === this.#wrongLine ? 'wrong-line' : '', String(n + 1)),
+    )
+    gutter.replaceChildren(...numbers)
+    gutter.scrollTop = area.scrollTop
+    area.classList.toggle('has-wrong-line', this.#wrongLine > 0)
+    area.style.setProperty('--wrong-line', String(this.#wrongLine - 1))
+  }
+}
+
+const labels = {
+  run: ['Run', 'Run cell'],
+  up: ['↑', 'Move up cell'],
+  down: ['↓', 'Move down cell'],
+  add: ['+', 'Add a cell below cell'],
+  delete: ['×', 'Delete cell'],
+}
+
+function build() {
+  const item = element('li', 'cell')
+  const count = element('span', 'count')
+  count.setAttribute('role', 'img')
+  const gutter = element('pre', 'gutter')
+  gutter.setAttribute('aria-hidden', 'true')
+  const area = element('textarea')
+  Object.assign(area, {
+    spellcheck: false,
+    autocapitalize: 'off',
+    autocomplete: 'off',
+    wrap: 'off',
+  })
+  const editor = element('div', 'editor')
+  editor.append(gutter, area)
+  const bar = element('div', 'cell-bar')
+  const buttons = {}
+  for (const [name, [text, title]] of Object.entries(labels)) {
+    buttons[name] = element('button', 'small', text)
+    Object.assign(buttons[name], { type: 'button', title: title.replace(/ cell$/, '') })
+    buttons[name].dataset.does = name
+    bar.append(buttons[name])
+  }
+  const between = element('div', 'between')
+  const printed = element('pre', 'block printed')
+  Object.assign(printed, { tabIndex: 0, hidden: true })
+  printed.setAttribute('role', 'log')
+  printed.setAttribute('aria-live', 'off')
+  printed.setAttribute('aria-label', 'Output')
+  const returned = element('div', 'returned')
+  const said = element('p', 'hint said')
+  said.setAttribute('role', 'status')
+  const output = element('div', 'cell-output')
+  output.append(between, printed, returned, said)
+  item.append(count, editor, bar, output)
+  return { item, count, gutter, area, buttons, between, printed, returned, said }
+}
+
+/** Keys as in other notebooks; an arrow leaves the editor at its first and last character. */
+function meaning(event, { value, selectionStart, selectionEnd }) {
+  const { key, shiftKey, ctrlKey, metaKey, altKey } = event
+  if (event.isComposing) return undefined
+  if (key === 'Enter') {
+    if (ctrlKey || metaKey) return 'run'
+    if (shiftKey) return 'next'
+    return altKey ? 'insert' : undefined
+  }
+  if (altKey && shiftKey && (key === 'ArrowUp' || key === 'ArrowDown'))
+    return key === 'ArrowUp' ? 'up' : 'down'
+  if (shiftKey || ctrlKey || metaKey || altKey || selectionStart !== selectionEnd) return undefined
+  if (key === 'ArrowUp' && selectionStart === 0) return 'above'
+  return key === 'ArrowDown' && selectionEnd === value.length ? 'below' : undefined
+}
+
+function betweenParts(between) {
+  if (!between || (!between.stdout && !between.stderr)) return []
+  const shown = element('pre', 'block printed')
+  shown.tabIndex = 0
+  shown.setAttribute('aria-label', 'Output of background work before this run')
+  for (const name of ['stdout', 'stderr'])
+    if (between[name]) shown.append(element('span', name, between[name].slice(0, CHARS_MAX)))
+  return [element('p', 'hint', 'Printed in the background since the run before:'), shown]
+}
+
+/** Line of a cell in which an error arose; 0 if unknown. */
+function lineOf({ stack = '', details }) {
+  if (details?.line) return details.line
+  const last = [...stack.matchAll(/cell-\d+\.\w+(?:", line |:)(\d+)/g)]
+  const place = /^Traceback/m.test(stack) ? last.at(-1) : last[0]
+  return Number(place?.[1] ?? 0)
+}
+
+function saidOf({ status, error, metrics, session }) {
+  const took = metrics?.executionTime > 0 ? milliseconds(metrics.executionTime) : ''
+  const isStopped = status === 'cancelled' || status === 'timeout'
+  const isTold = isStopped || status === 'ok' || status === 'error'
+  const why = [endings[status], isTold || !error ? '' : `${error.message}.`]
+    .filter(Boolean)
+    .join(' ')
+  const state =
+    session?.state === 'lost'
+      ? 'Its interpreter was started anew: variables are gone, files are there.'
+      : isStopped
+        ? 'Variables are kept.'
+        : ''
+  return [why, session?.ended ? '' : state, took].filter(Boolean).join(' ')
+}
+
+function block(text, kind, label) {
+  const made = element('pre', `block ${kind}`, text)
+  made.tabIndex = 0
+  made.setAttribute('aria-label', label)
+  return made
+}

@@ -1,0 +1,20 @@
+// Files of a session, to save.
+import { element, save, sizeText } from './display.js'
+
+const SHOWN_MAX = 200
+
+/** List items of its files; `failed(refused)` hears of one that cannot be had. Throws Refused. */
+export async function fileItems(session, failed) {
+  const found = await session.files()
+  return found.slice(0, SHOWN_MAX).map(({ path, size }) => {
+    const item = element('li')
+    const link = element('button', 'link', path)
+    link.type = 'button'
+    link.setAttribute('aria-label', `Download ${path}`)
+    link.addEventListener('click', () => {
+      session.bytes(path).then((bytes) => save(path, bytes), failed)
+    })
+    item.append(link, element('span', 'hint', sizeText(size)))
+    return item
+  })
+}

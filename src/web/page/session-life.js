@@ -1,0 +1,126 @@
+// The life of a session: its picture, the rights that it still has, and its deadline. It narrows while one works.
+import { spanText, titleText, wholeText } from '../../picture/caption.js'
+import { stepsPlanned } from '../../picture/bands.js'
+import { lifeOf } from '../../picture/life.js'
+import { pictureOf } from '../../picture/picture.js'
+import { svgOf } from '../../picture/svg.js'
+import { durationText } from '../../picture/words.js'
+
+const DRAW_MS = 1000
+/** Maximum timeline entries, and execs, drawn. */
+const LINES_MAX = 1000
+const EXECS_MAX = 1000
+
+export class SessionLife {
+  #parts
+  #session
+  #timeline = []
+  #execs = []
+  #timer
+  #drawing = false
+  #isOver = false
+
+  /** `parts`: the elements `picture`, `rights`, `deadline` and `phase`, which it fills. */
+  constructor(session, parts) {
+    this.#session = session
+    this.#parts = parts
+    this.#timer = setInterval(() => this.#tick(), DRAW_MS)
+    this.#tick()
+  }
+
+  hear(entry) {
+    if (this.#timeline.length < LINES_MAX) this.#timeline.push(entry)
+    this.#tick()
+    if (entry.event === 'phase' && this.#timeline.length > 1)
+      this.#parts.phase.textContent = `Phase ${entry.phase} began. ${this.#parts.rights.textContent}`
+  }
+
+  /** An exec begins; call the result with its status at its end. */
+  begin() {
+    const exec = { from: this.#session.age, to: this.#session.age, status: 'running' }
+    if (this.#execs.length < EXECS_MAX) this.#execs.push(exec)
+    this.#tick()
+    return (status) => {
+      Object.assign(exec, { to: this.#session.age, status })
+      this.#tick()
+    }
+  }
+
+  /** Stops; shows the whole life where there is an outcome, and otherwise how far it came. */
+  async end(outcome) {
+    clearInterval(this.#timer)
+    this.#isOver = true
+    const told = this.#life()
+    const life = outcome ? { ...lifeOf(outcome), plan: told.plan, execs: told.execs } : told
+    for (const name of ['rights', 'deadline']) this.#parts[name].textContent = ''
+    await this.#show({ ...life, ...(outcome ? {} : { status: 'cancelled' }) })
+  }
+
+  #life() {
+    const { wall, plan } = this.#session.row
+    const { age } = this.#session
+    const execs = this.#execs.map((one) => (one.status === 'running' ? { ...one, to: age } : one))
+    return { wall, plan, status: 'running', timeline: this.#timeline, age, network: [], execs }
+  }
+
+  #tick() {
+    if (this.#isOver) return
+    const life = this.#life()
+    const { rights, deadline } = this.#parts
+    setText(rights, rightsOf(pictureOf(life)))
+    setText(deadline, `${deadlineOf(this.#session.left)} ${nextOf(life)}`)
+    if (this.#drawing) return
+    this.#drawing = true
+    void this.#show(life).finally(() => (this.#drawing = false))
+  }
+
+  /** Shown as an image, in which no script runs. Decoded before it is inserted, to avoid flicker. */
+  async #show(life) {
+    const { picture: place } = this.#parts
+    const picture = pictureOf(life)
+    const made = document.createElement('img')
+    made.className = 'life'
+    made.src = `data:image/svg+xml,${encodeURIComponent(svgOf(picture, { width: place.clientWidth }))}`
+    made.alt = `${titleText(picture)}. ${wholeText(picture)}`
+    await made.decode().catch(() => undefined)
+    if (life.status === 'running' && this.#isOver) return
+    place.replaceChildren(made)
+  }
+}
+
+/** A text that is the same is not set again: it would be selected away, or read aloud. */
+function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text
+}
+
+/** The phase, and each right as it is now. */
+function rightsOf({ lanes: [lane] }) {
+  if (!lane) return ''
+  const phase = lane.bands.at(-1)?.name
+  const now = lane.rows.map(
+    ({ name, spans }) => `${name} ${spanText({ ...spans.at(-1), took: undefined })}`,
+  )
+  if (!phase) return ''
+  return now.length > 0 ? `Phase ${phase}: ${now.join(', ')}.` : `Phase ${phase}.`
+}
+
+function deadlineOf({ ms, lastMs }) {
+  const end = wholeSeconds(ms)
+  if (lastMs - ms < 1000) return `It ends in ${end}.`
+  return `It ends in ${end} unless a cell runs, and in ${wholeSeconds(lastMs)} in any case.`
+}
+
+/** The next phase of the plan, and when. */
+function nextOf({ plan, timeline, age }) {
+  const begun = timeline.filter(({ event }) => event === 'phase')
+  const { at = 0, phase } = begun.at(-1) ?? {}
+  const steps = stepsPlanned(plan)
+  const place = steps.findIndex(({ name }) => name === phase)
+  const [now, next] = [steps[place], steps[place + 1]]
+  if (!now || !next) return ''
+  return `Phase ${next.name} begins in ${wholeSeconds(Math.max(0, at + now.to - now.from - age))}.`
+}
+
+function wholeSeconds(ms) {
+  return ms < 1000 ? 'less than a second' : durationText(Math.floor(ms / 1000) * 1000)
+}

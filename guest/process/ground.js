@@ -130,8 +130,9 @@ export function takeUp(work) {
  */
 export function readResult({ tmp }, bytesMax) {
   for (const open of [() => openSync(`${tmp}/${RESULT}`, NAMED), () => RESULT_FD]) {
+    let fd = RESULT_FD
     try {
-      const fd = open()
+      fd = open()
       const stat = fstatSync(fd)
       if (!isFile(stat)) continue
       if (stat.size > bytesMax) return undefined
@@ -139,9 +140,18 @@ export function readResult({ tmp }, bytesMax) {
       return toText(bytes, 'utf8', 0, readSync(fd, bytes, 0, stat.size, 0))
     } catch {
       // Deleted by the job: try the other one.
+    } finally {
+      if (fd !== RESULT_FD) closeSync(fd)
     }
   }
   return ''
+}
+
+/** An empty result file in place of whatever a cell before left there, open in its processes or not. @param {string} tmp */
+export function renewResult(tmp) {
+  const result = path.join(tmp, RESULT)
+  fs.rmSync(result, { recursive: true, force: true })
+  closeSync(openSync(result, 'wx', 0o600))
 }
 
 /**

@@ -59,7 +59,7 @@ def _lay_main(main, code):
 def renew_result(settings):
     """Opens an empty result file on its descriptor; returns its path."""
     result = os.path.join(settings["tmp"], ".mayfly-result")
-    _reopen(RESULT_FD, result, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+    _put(RESULT_FD, _new(result))
     return result
 
 
@@ -67,17 +67,23 @@ def renew_input(task, settings):
     """Opens standard input: what was sent ahead, the bytes given, the input as JSON, or nothing."""
     given = os.path.join(settings["tmp"], ".mayfly-input")
     is_sent = task.get("stdin", {}).get("sent")
-    if not is_sent and "stdin" not in task and "inputText" not in task:
-        _reopen(INPUT_FD, os.devnull, os.O_RDONLY)
-    else:
-        if not is_sent:
-            # A job of a session may have put a pipe there.
-            if os.path.lexists(given):
-                os.unlink(given)
-            with open(given, "xb") as file:
-                file.write(_data_of(task["stdin"]) if "stdin" in task else task["inputText"].encode("utf8", "surrogatepass"))
+    if is_sent:
         _reopen(INPUT_FD, given, os.O_RDONLY)
         os.unlink(given)
+    elif "stdin" in task or "inputText" in task:
+        data = _data_of(task["stdin"]) if "stdin" in task else task["inputText"].encode("utf8", "surrogatepass")
+        fd = _new(given)
+        try:
+            _write_all(fd, data)
+            os.lseek(fd, 0, os.SEEK_SET)
+        except BaseException:
+            os.close(fd)
+            raise
+        finally:
+            os.unlink(given)
+        _put(INPUT_FD, fd)
+    else:
+        _reopen(INPUT_FD, os.devnull, os.O_RDONLY)
     sys.stdin = open(INPUT_FD, encoding="utf8", closefd=False)
 
 
@@ -122,6 +128,7 @@ def read_result(settings, bytes_max):
     """Reads the program's result; None if it is too large."""
     named = os.path.join(settings["tmp"], ".mayfly-result")
     for opened in (lambda: _open(named, NAMED), lambda: RESULT_FD):
+        fd = RESULT_FD
         try:
             fd = opened()
             facts = os.fstat(fd)
@@ -130,6 +137,9 @@ def read_result(settings, bytes_max):
             return None if facts.st_size > bytes_max else os.pread(fd, facts.st_size, 0).decode("utf8", "replace")
         except OSError:
             pass
+        finally:
+            if fd != RESULT_FD:
+                os.close(fd)
     return ""
 
 
@@ -189,9 +199,29 @@ def _free_name(work):
 
 
 def _reopen(fd, path, flags):
-    opened = os.open(path, flags, 0o600)
+    _put(fd, os.open(path, flags, 0o600))
+
+
+def _put(fd, opened):
     os.dup2(opened, fd, inheritable=True)
     os.close(opened)
+
+
+def _new(path):
+    """Opens a new file in place of what a cell before put there, such as a pipe or a folder."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    except OSError:
+        os.rename(path, f"{path}-{os.urandom(8).hex()}")
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+
+
+def _write_all(fd, data):
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(fd, rest) :]
 
 
 def _set_environment(task, own):

@@ -78,6 +78,7 @@ class _Kernel:
         os.setpgid(0, 0)
         _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
         _signal.set_wakeup_fd(-1)
+        os.register_at_fork(after_in_child=self.leave_channel)
         mayfly_own.give_way(pristine, path[0])
         self.module = types.ModuleType("__main__")
         self.names = self.module.__dict__
@@ -88,6 +89,8 @@ class _Kernel:
         self.display = mayfly_display.Display(None, self.work, self.show)
         sys.meta_path.insert(0, mayfly_display.FigureFinder(self.display, lambda: os.getpid() == self.pid))
         sys.path[:] = path
+        # Parses inputs: a cell may leave finders behind that answer each later import.
+        mayfly_own.own("json")
         mayfly_ground.open_packages(self.settings)
 
     def next_cell(self):
@@ -125,6 +128,13 @@ class _Kernel:
     def interrupted(self, _signal_number, _frame):
         if self.is_running:
             raise KeyboardInterrupt
+
+    def leave_channel(self):
+        """In a child that a cell forked: it would read the next exec in place of the kernel."""
+        try:
+            os.close(self.channel)
+        except OSError:
+            pass
 
     def awaited(self, coroutine):
         """One event loop for all cells: what they left scheduled goes on with the next await."""

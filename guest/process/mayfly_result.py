@@ -18,6 +18,8 @@ TEXT_BYTES_MAX = 65_536
 TEXT_DEPTH_MAX = 20
 CUT = " …"
 
+CONTAINERS = (list, tuple, dict, set, frozenset)
+
 _quote = mayfly_json.quote
 _float_text = float.__repr__
 
@@ -140,6 +142,8 @@ class _Writer:
             self.number(float(value))
         elif isinstance(value, (bytes, bytearray, memoryview)):
             self.put_bytes(bytes(value))
+        elif type(value) in CONTAINERS:
+            self.container(value, path)
         elif not self.moment(value) and not self.array(value, path):
             self.container(value, path)
 

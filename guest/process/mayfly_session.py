@@ -31,6 +31,7 @@ import mayfly_wire
 INTERRUPT_SECONDS_MAX = 1.0
 # Share of that time after which the programs that a cell waits for are interrupted as well.
 GROUP_SECONDS = 0.3
+REAP_SECONDS = 0.5
 CHUNK_BYTES = 262_144
 # A kernel that writes without end must not keep deadlines and orders waiting.
 CHUNKS_MAX = 16
@@ -113,16 +114,23 @@ class _Manager:
         poller.register(mayfly_wire.CONTROL_FD, select.POLLIN)
         poller.register(self.wake, select.POLLIN)
         poller.register(self.channel, select.POLLIN | (select.POLLOUT if self.outgoing else 0))
-        timeout = max(0, self.deadlines[0][0] - time.monotonic()) * 1000 if self.deadlines else None
-        ready = dict(poller.poll(timeout))
+        ready = dict(poller.poll(self.wait_ms()))
         if self.channel in ready:
             self.exchange(ready[self.channel])
-        if self.wake in ready:
+        if self.wake in ready or self.command:
             self.reap()
         if mayfly_wire.CONTROL_FD in ready:
             self.ordered(*mayfly_wire.next_frame())
         while self.deadlines and self.deadlines[0][0] <= time.monotonic():
             self.deadlines.pop(0)[1]()
+
+    def wait_ms(self):
+        """Until the next deadline. A process of the same user can read the wakeup pipe empty by /proc, so the end of a
+        command is looked for as well."""
+        waits = [max(0, at - time.monotonic()) for at, _ in self.deadlines[:1]]
+        if self.command:
+            waits.append(REAP_SECONDS)
+        return min(waits) * 1000 if waits else None
 
     def ordered(self, kind, payload):
         if kind == mayfly_wire.EXEC:
@@ -431,7 +439,7 @@ def _listed(work, place):
     entries, folders, chars, is_cut = [], [(place, 0)], 0, False
     while folders:
         folder, depth = folders.pop(0)
-        for entry in sorted(os.scandir(folder), key=lambda one: one.name):
+        for entry in _entries_of(folder, depth):
             if entry.name.startswith(".mayfly-"):
                 continue
             if len(entries) == ENTRIES_MAX:
@@ -455,6 +463,16 @@ def _listed(work, place):
             if kind == "folder" and depth < DEPTH_MAX:
                 folders.append((entry.path, depth + 1))
     return {"entries": entries, **({"truncated": True} if is_cut else {})}
+
+
+def _entries_of(folder, depth):
+    try:
+        return sorted(os.scandir(folder), key=lambda one: one.name)
+    except OSError:
+        # Gone meanwhile, or unreadable: a folder below is listed without what is in it.
+        if depth == 0:
+            raise
+        return []
 
 
 def _kind_of(mode):

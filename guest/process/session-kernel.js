@@ -4,6 +4,8 @@
  * cell, so what an earlier cell left behind cannot end a later one by accident.
  */
 import { randomUUID } from 'node:crypto'
+import fs from 'node:fs'
+import path from 'node:path'
 import { lastPid, signal } from './processes.js'
 
 const START_MS_MAX = 15_000
@@ -16,6 +18,27 @@ const STRAYS_MAX = 1000
 /** @typedef {{ name: string, sequence: number, code: string, inputText?: string, stdin?: Buffer | string, env?: Record<string, string>, resultBytesMax: number }} Cell */
 /** @typedef {{ work: string, tmp: string, args: string[], flags: string[], typed: boolean, hooks: boolean, language: string, settings: import('./ground.js').Settings }} Setting */
 /** @typedef {{ code: number | null, signal: string | null }} Exit */
+
+/**
+ * Writes a file for one exec, below a folder whose name nobody could know: a cell before may have put a pipe at any other,
+ * on which the manager would wait for ever. @param {string} tmp @param {string} name @param {Uint8Array | string} content
+ */
+export function fileOfExec(tmp, name, content) {
+  const folder = fs.mkdtempSync(path.join(tmp, '.mayfly-'))
+  const place = path.join(folder, name)
+  try {
+    fs.writeFileSync(place, content, { flag: 'wx', mode: 0o600 })
+  } catch (error) {
+    forgetFile(place)
+    throw error
+  }
+  return place
+}
+
+/** Deletes a file of an exec, with its folder. @param {string | undefined} place */
+export function forgetFile(place) {
+  if (place !== undefined) fs.rmSync(path.dirname(place), { recursive: true, force: true })
+}
 
 /** Parts that both kinds share: one process, its end, and the cell that it evaluates. */
 export class Kernel {

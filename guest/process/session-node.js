@@ -1,11 +1,10 @@
 /** Kernel of language `node` as its manager sees it; the other half is kernel-node.js. */
 import { spawn } from 'node:child_process'
-import fs from 'node:fs'
 import path from 'node:path'
 import { readFrames } from '../frames.js'
 import { parseJson } from '../parse-json.js'
 import { interruptYounger } from './processes.js'
-import { Kernel } from './session-kernel.js'
+import { fileOfExec, forgetFile, Kernel } from './session-kernel.js'
 import { FRAME_BYTES_MAX, KIND } from './wire.js'
 
 const HEAD_BYTES_MAX = 256 * 1024
@@ -19,7 +18,7 @@ const ENCODINGS = ['json', 'tagged', 'text']
 /** @typedef {import('./session-kernel.js').Setting} Setting */
 
 export class NodeKernel extends Kernel {
-  #input
+  #tmp
   /** @type {import('node:net').Socket} */
   #cells
   /** @type {import('node:net').Socket} */
@@ -39,7 +38,7 @@ export class NodeKernel extends Kernel {
         stdio: ['ignore', 1, 2, 3, 'pipe', 'pipe'],
       }),
     )
-    this.#input = path.join(tmp, '.mayfly-stdin')
+    this.#tmp = tmp
     const streams = /** @type {any[]} */ (this.child.stdio ?? [])
     this.#cells = streams[4]
     this.#interrupts = streams[5]
@@ -53,9 +52,9 @@ export class NodeKernel extends Kernel {
   run({ stdin, ...cell }) {
     const ended = this.begin()
     this.#sequence = cell.sequence
-    const isGiven = stdin !== undefined
-    if (isGiven) fs.writeFileSync(this.#input, stdin)
-    const sent = { ...cell, nonce: this.nonce, ...(isGiven && { stdin: this.#input }) }
+    const input = stdin === undefined ? undefined : fileOfExec(this.#tmp, 'stdin', stdin)
+    void ended.then(() => forgetFile(input))
+    const sent = { ...cell, nonce: this.nonce, ...(input !== undefined && { stdin: input }) }
     this.#cells.write(frameOf(KIND.exec, JSON.stringify(sent)))
     return ended
   }

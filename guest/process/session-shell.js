@@ -1,10 +1,9 @@
 /** Kernel of languages `bash` and `sh`, as its manager drives it. */
 import { spawn } from 'node:child_process'
-import fs from 'node:fs'
-import path from 'node:path'
+import { renewResult } from './ground.js'
 import { writtenResult } from './job.js'
 import { factsOf, interruptYounger, signal } from './processes.js'
-import { Kernel } from './session-kernel.js'
+import { fileOfExec, forgetFile, Kernel } from './session-kernel.js'
 
 const STATUS_BYTES_MAX = 4096
 const READY = 'ready'
@@ -30,7 +29,6 @@ export class ShellKernel extends Kernel {
   #setting
   #shell
   #status = ''
-  #file = ''
   #after = ''
   #cpuBeforeMs = 0
   #interrupts = 0
@@ -69,18 +67,19 @@ export class ShellKernel extends Kernel {
     this.#interrupts = 0
     this.#cpuBeforeMs = factsOf(this.pid)?.cpuMs ?? 0
     this.#resultBytesMax = resultBytesMax
-    this.#file = path.join(tmp, `.mayfly-${name}.sh`)
-    const input = path.join(tmp, '.mayfly-stdin')
-    fs.writeFileSync(this.#file, code)
-    if (stdin !== undefined) fs.writeFileSync(input, stdin)
-    const from = quoted(stdin === undefined ? '/dev/null' : input)
+    const file = fileOfExec(tmp, `${name}.sh`, code)
+    void ended.then(() => forgetFile(file))
+    const input = stdin === undefined ? undefined : fileOfExec(tmp, 'stdin', stdin)
+    void ended.then(() => forgetFile(input))
+    renewResult(tmp)
+    const from = quoted(input ?? '/dev/null')
     const { statusFd } = this.#shell
     const say = `{ command echo ${this.nonce} begun >&${statusFd}; } 2>/dev/null`
     const result = quoted(process.env.MAYFLY_RESULT ?? '/dev/null')
     const files = `<${from} 3>${result} ${statusFd}>&-`
     const [before, after] = around(env)
     this.#after = `{ command echo ${this.nonce} $? >&${statusFd}; set +eu; ${after}:; } 2>/dev/null`
-    this.#line(`${say}; ${before}. ${quoted(this.#file)} ${files}`)
+    this.#line(`${say}; ${before}. ${quoted(file)} ${files}`)
     return ended
   }
 
@@ -120,7 +119,6 @@ export class ShellKernel extends Kernel {
 
   /** @param {number} exitCode @returns {CellEnd} */
   #endOf(exitCode) {
-    fs.rmSync(this.#file, { force: true })
     const after = factsOf(this.pid)?.cpuMs ?? this.#cpuBeforeMs
     const base = { encoding: 'json', exitCode, cpuTimeMs: Math.max(0, after - this.#cpuBeforeMs) }
     const { text, error } = writtenResult(this.#setting.settings, this.#resultBytesMax)

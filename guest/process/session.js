@@ -7,13 +7,13 @@
 import { spawn } from 'node:child_process'
 import fs from 'node:fs'
 import net from 'node:net'
-import path from 'node:path'
 import { childrenCpuMs } from '../../src/os/libc.js'
 import { readFrames } from '../frames.js'
 import { parseJson } from '../parse-json.js'
 import { gatherChanged, standingFiles } from './artifacts.js'
 import { killSessions, signal } from './processes.js'
 import { serveFile } from './session-files.js'
+import { fileOfExec, forgetFile } from './session-kernel.js'
 import { NodeKernel } from './session-node.js'
 import { ShellKernel } from './session-shell.js'
 import { isShell } from './shell.js'
@@ -232,10 +232,9 @@ export class SessionManager {
   /** @param {Buffer | string | undefined} given @returns {number | undefined} */
   #inputOf(given) {
     if (given === undefined) return undefined
-    const place = path.join(this.#settings.tmp ?? '/tmp', '.mayfly-stdin')
-    fs.writeFileSync(place, given)
+    const place = fileOfExec(this.#settings.tmp ?? '/tmp', 'stdin', given)
     const fd = fs.openSync(place, 'r')
-    fs.unlinkSync(place)
+    forgetFile(place)
     return fd
   }
 }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import {
   mkdirSync,
+  readdirSync,
   readFileSync,
   readlinkSync,
   statSync,
@@ -344,6 +345,17 @@ for (const language of ['bash', 'sh'])
         const end = await session.exec(`echo ${n}; (exit ${n % 256})`)
         assert.deepEqual([end.stdout, end.exitCode], [`${n}\n`, n % 256])
       }
+    })
+
+    test('Execs leave no descriptor and no file of theirs in the manager', async () => {
+      await using session = await GuestSession.open(language)
+      const open = () => readdirSync(`/proc/${session.child.pid}/fd`).length
+      const left = () => readdirSync(join(session.folder, 'tmp')).toSorted()
+      const given = { code: 'cat > /dev/null; echo 1 > $MAYFLY_RESULT', inputText: '1' }
+      await session.exec(given)
+      const before = [open(), left()]
+      for (let n = 0; n < 5; n++) await session.exec(given)
+      assert.deepEqual([open(), left()], before)
     })
   })
 

@@ -245,6 +245,14 @@ for (const { provider, skip } of walls)
       assert.ok(['ok', 'limit'].includes(life.status), life.status)
     })
 
+    test('cells leave no descriptor open in their interpreter', async () => {
+      await using box = await open()
+      const count = 'import os\nlen(os.listdir("/proc/self/fd"))'
+      const before = await value(box, count, { input: 1 })
+      for (let n = 0; n < 5; n++) await value(box, 'print("one")', { input: n })
+      assert.equal(await value(box, count, { input: 2 }), before)
+    })
+
     test('rights that were taken away stay away, and more is refused', async () => {
       await using box = await open()
       const { held, controls } = await box.tighten({ memory: '96MB', processes: 20 })

@@ -187,6 +187,7 @@ class SessionLife implements Session {
     }
     if (plan.kind !== 'run') return { status: plan.kind, error: plan.error }
     const gate = this.#rooms.gate(plan.profile, caller.tap)
+    if (this.#between) await this.#sandbox?.drain?.()
     const between = this.#takeBetween()
     this.#entries = []
     this.#onEntry = caller.on

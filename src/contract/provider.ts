@@ -307,6 +307,8 @@ export interface ExecEnd {
 export interface SandboxSession {
   /** Resolves when the interpreter waits for its first exec; never, if the sandbox ends before. */
   readonly ready: Promise<void>
+  /** Resolves when output that was written between two execs was taken, as far as it can still be on its way. */
+  drain?(): Promise<void>
   /**
    * Runs one exec to its end, which also reports errors of its code, its timeout, its interruption by `signal`, and the
    * end of the sandbox under it.

@@ -114,6 +114,11 @@ export class ProgramSession implements SandboxSession {
     this.#ready.resolve()
   }
 
+  /** Output between execs may be paced, and still lie in the sockets. */
+  async drain(): Promise<void> {
+    if (!this.#exec) await this.#output.drained(DRAIN_MS_MAX)
+  }
+
   async exec(task: ExecTask, signal?: AbortSignal): Promise<ExecEnd> {
     this.#mustLive()
     if (this.#exec) throw sessionBusy()

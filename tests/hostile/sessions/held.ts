@@ -1,0 +1,226 @@
+import { randomUUID } from 'node:crypto'
+import { readdirSync, readlinkSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { isDeepStrictEqual } from 'node:util'
+import { MayflyError } from '../../../src/contract/error.ts'
+import type { Outcome } from '../../../src/contract/outcome.ts'
+import type { RunRequest } from '../../../src/contract/session.ts'
+import { openLog } from '../../../src/evidence/log-reader.ts'
+import type { Mayfly } from '../../../src/index.ts'
+import type { Box } from '../../../src/sdk/box.ts'
+import { isRunning } from '../../conformance/remains.ts'
+import { first, honest, type HostileCell, type SessionCase, type SessionWall } from './case.ts'
+
+export interface SessionField {
+  readonly mayfly: Mayfly
+  readonly state: string
+  readonly wall: SessionWall
+}
+
+/** Generous where nothing is measured: a busy machine is slow. */
+const HONEST = { timeout: '20s' }
+const HOSTILE_TIMEOUT = '3s'
+/** An exec is charged by ticks of the kernel's clock, and by two readings of it. */
+const CPU_SLACK_MS = 60
+const GONE_TRIES_MAX = 200
+
+/** Execs as their caller saw them. */
+interface SeenExec {
+  readonly outcome: Outcome
+  readonly tookMs: number
+}
+
+/** Reasons why the outcomes, charges or record of a program's session were not each exec's own; none if they were. */
+export async function notHeld(field: SessionField, hostile: SessionCase): Promise<string[]> {
+  const box = await field.mayfly.open({
+    language: hostile.language,
+    provider: field.wall,
+    limits: { timeout: HOSTILE_TIMEOUT, ...hostile.limits },
+    ...(hostile.schedule && { schedule: hostile.schedule }),
+  })
+  const trial = new SessionTrial(field, hostile, box)
+  try {
+    await trial.run()
+  } finally {
+    await trial.close()
+  }
+  return trial.found
+}
+
+class SessionTrial {
+  readonly found: string[] = []
+  readonly #field: SessionField
+  readonly #hostile: SessionCase
+  readonly #box: Box
+  readonly #mark = randomUUID()
+  readonly #execs: SeenExec[] = []
+  #namespace: string | undefined
+  #isLost = false
+
+  constructor(field: SessionField, hostile: SessionCase, box: Box) {
+    this.#field = field
+    this.#hostile = hostile
+    this.#box = box
+  }
+
+  async run(): Promise<void> {
+    const { language, cells, spares } = this.#hostile
+    const namespace = await this.#exec({ command: 'readlink /proc/self/ns/pid', limits: HONEST })
+    this.#namespace = namespace?.stdout.trim()
+    await this.#exec({ code: first[language](this.#mark), limits: HONEST })
+    this.#isLost = false
+    for (const cell of cells) await this.#act(cell)
+    if (spares !== 'session') {
+      await this.#command()
+      await this.#cell()
+      await this.#command()
+      await this.#cell()
+    } else if (await this.#mayEnd()) await this.#command()
+  }
+
+  /** Ends it, and looks for what it left. */
+  async close(): Promise<void> {
+    const life = await this.#box.close()
+    this.#recorded(life)
+    this.#charged(life)
+    if (this.#field.wall === 'gvisor' || !this.#namespace) return
+    for (let tries = 0; tries < GONE_TRIES_MAX && this.#survivors().length > 0; tries++)
+      await sleep(10)
+    const left = this.#survivors()
+    if (left.length > 0) this.found.push(`${left.length} processes live on`)
+  }
+
+  async #act(cell: HostileCell): Promise<void> {
+    if (typeof cell === 'string') await this.#exec({ code: cell })
+    else if ('code' in cell)
+      await this.#exec({ code: cell.code, limits: { timeout: cell.timeout } })
+    else if ('command' in cell) await this.#exec({ command: cell.command })
+    else await cell.owner(this.#box)
+  }
+
+  /** An honest cell: its own output and result, or the word that the interpreter was lost. */
+  async #cell(): Promise<void> {
+    const { language, spares, prints } = this.#hostile
+    const token = randomUUID()
+    const outcome = await this.#exec({
+      code: this.#hostile.honest ?? honest[language],
+      ...(language === 'python' || language === 'node'
+        ? { input: token }
+        : { env: { OWN: token } }),
+      limits: spares === 'manager' ? { timeout: '1s' } : HONEST,
+    })
+    if (!outcome || spares !== 'interpreter') return
+    if (outcome.status !== 'ok') return this.#tell('an honest cell', outcome)
+    const mark = this.#isLost ? null : this.#mark
+    if (!isDeepStrictEqual(outcome.result, [mark, 42])) {
+      const told = JSON.stringify(outcome.result)
+      this.found.push(`an honest cell gave ${told}, state ${this.#isLost ? 'lost' : 'kept'}`)
+    }
+    this.#printed(`own ${token}\n`, outcome, prints)
+  }
+
+  /** A command beside the interpreter, which no cell can poison. */
+  async #command(): Promise<void> {
+    const token = randomUUID()
+    const command = ['/bin/echo', 'own', token]
+    const outcome = await this.#exec({ command, limits: HONEST })
+    if (!outcome) return
+    if (outcome.status !== 'ok' || outcome.exitCode !== 0)
+      return this.#tell('an honest command', outcome)
+    this.#printed(`own ${token}\n`, outcome, this.#hostile.prints)
+  }
+
+  #printed(own: string, { stdout, stderr }: Outcome, prints = false): void {
+    const isOwn = prints ? stdout.includes(own.slice(0, -1)) : stdout === own && stderr === ''
+    if (!isOwn)
+      this.found.push(
+        `printed ${JSON.stringify([stdout.slice(0, 200), stderr.slice(0, 400)])}, not its own`,
+      )
+  }
+
+  #tell(what: string, { status, error, stderr }: Outcome): void {
+    this.found.push(`${what} ended ${status}: ${JSON.stringify(error)} ${stderr.slice(0, 400)}`)
+  }
+
+  /** True while it takes execs; otherwise its end has a reason. */
+  async #mayEnd(): Promise<boolean> {
+    const last = this.#execs.at(-1)?.outcome
+    if (!last?.session?.ended) {
+      try {
+        await this.#box.files.list()
+        return true
+      } catch (thrown) {
+        if (!(thrown instanceof MayflyError)) throw thrown
+        if (thrown.code !== 'SESSION_ENDED') return true
+      }
+    }
+    const life = await this.#box.close()
+    if (life.status === 'ok') this.found.push('its session was ended as ok')
+    return false
+  }
+
+  async #exec(asked: RunRequest): Promise<Outcome | undefined> {
+    const began = performance.now()
+    try {
+      const outcome = await this.#box.run(asked)
+      this.#execs.push({ outcome, tookMs: performance.now() - began })
+      const { session } = outcome
+      if (!session || session.id !== this.#box.id) this.found.push('it names another session')
+      this.#isLost ||= session?.state === 'lost'
+      return outcome
+    } catch (thrown) {
+      const isOver = thrown instanceof MayflyError && thrown.code === 'SESSION_ENDED'
+      if (!isOver) throw thrown
+      if (this.#hostile.spares !== 'session') this.found.push('its session ended')
+      return undefined
+    }
+  }
+
+  /** Two lines of the record for each exec and for the life, under ids that occur once. */
+  #recorded(life: Outcome): void {
+    using log = openLog(join(this.#field.state, 'audit.db'))
+    const outcomes = [...this.#execs.map(({ outcome }) => outcome), life]
+    if (new Set(outcomes.map(({ id }) => id)).size !== outcomes.length)
+      this.found.push('two execs have one id')
+    for (const { id, status, evidence } of outcomes) {
+      const lines = log.last(10, id).filter(({ kind }) => kind === 'admitted' || kind === 'ended')
+      const [begin, end] = lines
+      const isWhole = lines.length === 2 && begin?.kind === 'admitted' && end?.kind === 'ended'
+      if (!isWhole) this.found.push(`"${id}" has ${lines.length} lines`)
+      else if (end.seq !== evidence.audit || end.hash !== evidence.hash || end.status !== status)
+        this.found.push(`the record says ${end.status} at ${end.seq} of "${id}"`)
+    }
+  }
+
+  /** Times of an exec are within those that its caller saw, and all together within those of the life. */
+  #charged(life: Outcome): void {
+    const cores = availableParallelism()
+    for (const { outcome, tookMs } of this.#execs) {
+      const { executionTime, cpuTime } = outcome.metrics
+      if (!(executionTime >= 0 && executionTime <= tookMs))
+        this.found.push(`an exec of ${tookMs} ms claims ${executionTime} ms`)
+      if (!(cpuTime >= 0 && cpuTime <= tookMs * cores + CPU_SLACK_MS))
+        this.found.push(`an exec of ${tookMs} ms is charged ${cpuTime} ms`)
+    }
+    const all = this.#execs.reduce((sum, { outcome }) => sum + outcome.metrics.cpuTime, 0)
+    if (all > life.metrics.cpuTime + CPU_SLACK_MS * this.#execs.length)
+      this.found.push(`its execs are charged ${all} ms, its life ${life.metrics.cpuTime} ms`)
+  }
+
+  /** Processes of its namespace, by the host's /proc. */
+  #survivors(): readonly number[] {
+    const isInside = (pid: number) => {
+      try {
+        return readlinkSync(`/proc/${pid}/ns/pid`) === this.#namespace && isRunning(pid)
+      } catch {
+        return false
+      }
+    }
+    return readdirSync('/proc')
+      .filter((name) => /^\d+$/.test(name))
+      .map(Number)
+      .filter(isInside)
+  }
+}

@@ -40,8 +40,10 @@ interface RunningExec {
   readonly id: string
   readonly files: GuestFiles
   readonly startedAt: number
-  /** CPU time of the wall before it, in milliseconds; undefined until the warden has answered. */
-  cpuBefore: Promise<number | undefined>
+  /** CPU time of the wall before it, in milliseconds, by the warden; undefined if that was not asked. */
+  cpuBefore: Promise<number | undefined> | undefined
+  /** The same, as far as it is known without the warden. */
+  readonly cpuKnown: number
   /** Asks for it. */
   baseline: NodeJS.Timeout | undefined
   /** Attempts of the wall to reach the network before it. */
@@ -89,6 +91,8 @@ export class ProgramSession implements SandboxSession {
   /** By id; undefined for one that was given up, whose answer is dropped. */
   readonly #filing = new Map<string, PendingFile | undefined>()
   #exec: RunningExec | undefined
+  /** CPU time of the wall at the end of the last exec that the warden counted. */
+  #cpuCounted = 0
 
   constructor(life: GuestLife, output: ProgramOutput, cap: ArtifactCap) {
     this.#life = life
@@ -169,7 +173,8 @@ export class ProgramSession implements SandboxSession {
       id: randomUUID(),
       files: new GuestFiles(task.artifactBytesMax, this.#cap),
       startedAt: performance.now(),
-      cpuBefore: Promise.resolve(this.#life.samples?.cpuMs),
+      cpuBefore: undefined,
+      cpuKnown: Math.max(this.#cpuCounted, this.#life.samples?.cpuMs ?? 0),
       baseline: undefined,
       attempts: this.#life.egressPath?.attempts.length ?? 0,
       ended: Promise.withResolvers(),
@@ -181,10 +186,9 @@ export class ProgramSession implements SandboxSession {
   }
 
   #askBaseline(exec: RunningExec): void {
-    const known = exec.cpuBefore
     exec.cpuBefore = this.#life.parts.warden.usage(this.#life.wall).then(
       ({ cpuMs }) => cpuMs,
-      () => known,
+      () => undefined,
     )
   }
 
@@ -233,9 +237,13 @@ export class ProgramSession implements SandboxSession {
     this.#settle(exec, exec.refused ? { ...exec.refused, cpuTime } : end, state, executionTime)
   }
 
-  /** The warden's count, where the exec lasted long enough to be seen; else the word of the guest. */
+  /**
+   * The warden's count, where the exec lasted long enough to be seen; else the word of the guest. Where this process was busy,
+   * the end is read before the warden was asked: an older count would charge the exec for those before it.
+   */
   async #cpuTimeOf(exec: RunningExec, tookMs: number, reportedMs: number): Promise<number> {
-    if (tookMs < sampleEveryMs.limited) return Math.min(reportedMs, tookMs * cores)
+    const claimed = Math.min(reportedMs, tookMs * cores)
+    if (tookMs < sampleEveryMs.limited || !exec.cpuBefore) return claimed
     const { warden } = this.#life.parts
     const [before, after] = await Promise.all([
       exec.cpuBefore,
@@ -244,7 +252,8 @@ export class ProgramSession implements SandboxSession {
         () => undefined,
       ),
     ])
-    if (before === undefined || after === undefined) return reportedMs
+    if (before === undefined || after === undefined) return claimed
+    this.#cpuCounted = after
     return Math.max(0, after - before)
   }
 
@@ -271,7 +280,7 @@ export class ProgramSession implements SandboxSession {
   /** Takes the CPU time before it off: the end counts that of the whole life. */
   async #lostExec(exec: RunningExec, end: TaskEnd): Promise<void> {
     clearTimeout(exec.timer)
-    const cpuTime = Math.max(0, end.cpuTime - ((await exec.cpuBefore) ?? 0))
+    const cpuTime = Math.max(0, end.cpuTime - ((await exec.cpuBefore) ?? exec.cpuKnown))
     const lost = end.status === 'ok' ? lostEnd('terminated', 'SESSION_ENDED', endedUnderIt, 0) : end
     this.#settle(exec, { ...lost, cpuTime, artifacts: [], display: [] }, 'lost')
   }

@@ -126,6 +126,7 @@ suite('The notebook in a browser', { skip: missing || unable('python') }, () => 
     await pictured(page, 'cpu: 1 core, then 0.5 cores')
     const rights = page.locator('#nb-rights')
     await rights.getByText('Phase half: cpu 0.5 cores').waitFor()
+    await page.locator('#nb-phase').getByText('Phase half: cpu 0.5 cores').waitFor()
     assert.match(await page.locator('#nb-deadline').innerText(), /^It ends in 4 min \d+ s unless/)
     const [width, room] = await page
       .locator('#nb-picture')
@@ -237,6 +238,17 @@ open("rows.csv", "w").write("a,b\\n")`
           .map((one) => one.outerHTML),
       )
     assert.deepEqual(nameless, [])
+  })
+
+  test('A new line of a cell is as deep as the one before it', async () => {
+    await using page = await notebook()
+    await cell(page, 0).locator('textarea').focus()
+    for (const text of ['def f(a):', 'return a', '1']) {
+      await page.keyboard.type(text)
+      await page.keyboard.press('Enter')
+    }
+    const area = cell(page, 0).locator('textarea')
+    assert.equal(await area.inputValue(), 'def f(a):\n    return a\n    1\n    ')
   })
 
   test('At 400 pixels nothing is wider than the page', async () => {

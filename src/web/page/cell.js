@@ -37,6 +37,7 @@ export class Cell {
     })
     area.addEventListener('scroll', () => (gutter.scrollTop = area.scrollTop))
     area.addEventListener('keydown', (event) => {
+      if (isPlainEnter(event) && indented(area)) return event.preventDefault()
       const what = meaning(event, area)
       if (!what) return
       event.preventDefault()
@@ -157,7 +158,8 @@ export class Cell {
     }
     const { stack, ...short } = error
     const isPrinted = stack && stderr.includes(stack.trim().split('\n').at(-1))
-    made.prepend(block(errorText(isPrinted ? short : error), 'wrong', `Error of run ${n}`))
+    const text = isPrinted ? errorText({ ...short, code: short.name }) : errorText(error)
+    made.prepend(block(text, 'wrong', `Error of run ${n}`))
     return made
   }
 
@@ -246,6 +248,19 @@ function build() {
   output.append(between, printed, returned, said)
   item.append(count, editor, bar, output)
   return { item, count, gutter, area, buttons, between, printed, returned, said }
+}
+
+function isPlainEnter({ key, shiftKey, ctrlKey, metaKey, altKey, isComposing }) {
+  return key === 'Enter' && !(shiftKey || ctrlKey || metaKey || altKey || isComposing)
+}
+
+/** Begins a line as deep as the one before it, or deeper after what opens a block; false if that is not at all. */
+function indented(area) {
+  const line = area.value.slice(0, area.selectionStart).split('\n').at(-1)
+  const [depth] = /^[ \t]*/.exec(line)
+  const deeper = /:\s*$/.test(line) ? '    ' : /[{([]\s*$/.test(line) ? '  ' : ''
+  // The one way to insert text that the editor can undo.
+  return depth + deeper !== '' && document.execCommand('insertText', false, `\n${depth}${deeper}`)
 }
 
 /** Keys as in other notebooks; an arrow leaves the editor at its first and last character. */

@@ -17,6 +17,7 @@ const lifeParts = {
   rights: byId('rights'),
   deadline: byId('deadline'),
   phase: byId('phase'),
+  renew,
 }
 
 /** A session ended this close to its deadline ended by it. */

@@ -19,20 +19,22 @@ export class SessionLife {
   #timer
   #drawing = false
   #isOver = false
+  #announced
 
-  /** `parts`: the elements `picture`, `rights`, `deadline` and `phase`, which it fills. */
+  /** `parts`: the elements `picture`, `rights`, `deadline` and `phase`, which it fills, and `renew`. */
   constructor(session, parts) {
     this.#session = session
     this.#parts = parts
-    this.#timer = setInterval(() => this.#tick(), DRAW_MS)
+    this.#timer = setInterval(() => {
+      this.#tick()
+      this.#announce()
+    }, DRAW_MS)
     this.#tick()
   }
 
   hear(entry) {
     if (this.#timeline.length < LINES_MAX) this.#timeline.push(entry)
     this.#tick()
-    if (entry.event === 'phase' && this.#timeline.length > 1)
-      this.#parts.phase.textContent = `Phase ${entry.phase} began. ${this.#parts.rights.textContent}`
   }
 
   /** An exec begins; call the result with its status at its end. */
@@ -56,6 +58,14 @@ export class SessionLife {
     await this.#show({ ...life, ...(outcome ? {} : { status: 'cancelled' }) })
   }
 
+  /** Tells screen readers of a new phase, once its controls have been reported as well. */
+  #announce() {
+    const last = this.#timeline.findLast(({ event }) => event === 'phase')
+    if (!last || last === this.#announced || this.#session.age - last.at < DRAW_MS) return
+    if (last.at > 0) this.#parts.phase.textContent = this.#parts.rights.textContent
+    this.#announced = last
+  }
+
   #life() {
     const { wall, plan } = this.#session.row
     const { age } = this.#session
@@ -66,9 +76,11 @@ export class SessionLife {
   #tick() {
     if (this.#isOver) return
     const life = this.#life()
-    const { rights, deadline } = this.#parts
+    const { rights, deadline, renew } = this.#parts
     setText(rights, rightsOf(pictureOf(life)))
-    setText(deadline, `${deadlineOf(this.#session.left)} ${nextOf(life)}`)
+    const { left } = this.#session
+    setText(deadline, `${deadlineOf(left)} ${nextOf(life)}`)
+    renew.disabled = isLast(left)
     if (this.#drawing) return
     this.#drawing = true
     void this.#show(life).finally(() => (this.#drawing = false))
@@ -104,9 +116,15 @@ function rightsOf({ lanes: [lane] }) {
   return now.length > 0 ? `Phase ${phase}: ${now.join(', ')}.` : `Phase ${phase}.`
 }
 
-function deadlineOf({ ms, lastMs }) {
+/** No renewal puts its end off. */
+function isLast({ ms, lastMs }) {
+  return lastMs - ms < 1000
+}
+
+function deadlineOf(left) {
+  const { ms, lastMs } = left
   const end = wholeSeconds(ms)
-  if (lastMs - ms < 1000) return `It ends in ${end}.`
+  if (isLast(left)) return `It ends in ${end}.`
   return `It ends in ${end} unless a cell runs, and in ${wholeSeconds(lastMs)} in any case.`
 }
 

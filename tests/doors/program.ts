@@ -199,7 +199,7 @@ export async function remaining(pids: readonly number[]): Promise<string[]> {
 }
 
 /** Names of the walls that the state folder says are alive. */
-export function leasesIn({ state }: Place): readonly string[] {
+export function leasesIn({ state }: Pick<Place, 'state'>): readonly string[] {
   try {
     return readdirSync(leaseFolder(state))
   } catch {

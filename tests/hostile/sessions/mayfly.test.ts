@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite } from 'node:test'
 import type { ConfigInput } from '../../../src/contract/config.ts'
-import { leaseFolder } from '../../../src/lib/state-folder.ts'
 import { Mayfly } from '../../../src/index.ts'
 import { isRunscThere, noRunsc } from '../../conformance/gvisor.ts'
+import { leasesIn } from '../../doors/program.ts'
 import { isSampled, test } from '../../fixtures/drawn.ts'
 import { unable } from '../../walls/process-stands.ts'
 import { inParallel, sample, seed } from '../sample.ts'
@@ -56,9 +56,9 @@ for (const wall of sessionWalls)
     })
     after(async () => {
       await mayfly.close()
-      const left = existsSync(leaseFolder(state))
+      const left = leasesIn({ state })
       for (const own of [state, `${state}-warden`]) rmSync(own, { recursive: true, force: true })
-      assert.equal(left, false, 'leases are left')
+      assert.deepEqual(left, [], 'leases are left')
     })
 
     for (const family of sessionFamilies)

@@ -158,7 +158,7 @@ export class Cell {
     }
     const { stack, ...short } = error
     const isPrinted = stack && stderr.includes(stack.trim().split('\n').at(-1))
-    const text = isPrinted ? errorText({ ...short, code: short.name }) : errorText(error)
+    const text = errorText({ ...(isPrinted ? short : error), code: error.name ?? error.code })
     made.prepend(block(text, 'wrong', `Error of run ${n}`))
     return made
   }

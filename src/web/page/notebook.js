@@ -22,6 +22,8 @@ const lifeParts = {
 
 /** A session ended this close to its deadline ended by it. */
 const NEAR_MS = 2000
+/** Status of a wall without files. */
+const NO_FILES = 422
 
 const cells = new CellList({
   list: byId('cells'),
@@ -42,6 +44,8 @@ let following
 let queue = []
 let isRunning = false
 let runs = 0
+/** False once a session has said that it has none. */
+let hasFiles = true
 /** Why it ends, if the visitor asked for that. */
 let ending
 /** A life that this server does not know is not asked for again. */
@@ -130,7 +134,7 @@ async function runOne(cell) {
 
 async function afterRun() {
   const one = session
-  await Promise.allSettled([one?.look(), showFiles(one)])
+  await Promise.allSettled([one.look(), hasFiles && showFiles(one)])
 }
 
 /** Opens a session where none is open; false if there is none. */
@@ -150,6 +154,7 @@ async function opened() {
     const made = await asked()
     session = made
     runs = 0
+    hasFiles = true
     lifePart.hidden = false
     life = new SessionLife(made, lifeParts)
     following = follow(made, life)
@@ -259,7 +264,10 @@ async function renewed() {
 }
 
 async function showFiles(one) {
-  const items = await fileItems(one, (refused) => tell(messageOf(refused)))
+  const items = await fileItems(one, (refused) => tell(messageOf(refused))).catch((refused) => {
+    if (session === one && refused.status === NO_FILES) hasFiles = false
+    return []
+  })
   if (session !== one) return
   filesPart.hidden = items.length === 0
   fileList.replaceChildren(...items)

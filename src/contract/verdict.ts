@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import type { CellPlan } from './cell.ts'
 import { entries, languages } from './job.ts'
 import type { ZoneSplit, ZoneInstance } from './zones.ts'
 
@@ -83,6 +84,8 @@ export type Analysis =
       readonly erased?: readonly { readonly path: string; readonly javascript: string }[]
       /** Zone split, if requested. */
       readonly split?: ZoneSplit
+      /** How a cell becomes a script whose names last. */
+      readonly cell?: CellPlan
       /** Instance whose history narrows the split, and learns from this run. */
       readonly instance?: ZoneInstance
     }

@@ -43,6 +43,8 @@ const replyUnitsMax = 18 * 2 ** 20
 const cacheUnitsMax = 64 * 2 ** 20
 /** Cache weight of one zone's positions. */
 const placeUnits = 2048
+/** Cache weight of one edit of a cell. */
+const editUnits = 32
 
 /**
  * Analyses a job. Never throws for a property of the code; every failure before a trustworthy reply is the
@@ -86,11 +88,12 @@ function factsAbout({ kind, verdict }: Analysis): Record<string, unknown> {
 const tableVersion = sha256(canonicalJson(patterns))
 
 /** Digest of every input of an analysis but the tenant. */
-function digestOf({ asked, packages = [] }: Job, rulesVersion: string): string {
+function digestOf({ asked, packages = [], session }: Job, rulesVersion: string): string {
   const { code, name = '', language, entry, files } = asked
   const parts = [sha256(code), String(code.length), name, language ?? '', entry, rulesVersion]
   for (const { path, content, encoding, type = 'file' } of files)
     parts.push(path, encoding, type, sha256(content))
+  if (session?.kind === 'exec') parts.push('cell')
   for (const { kind, layer } of packages) parts.push('layer', kind, layer)
   return `sha256:${sha256(JSON.stringify(parts))}`
 }
@@ -106,7 +109,15 @@ async function inspectElsewhere(
   /** If the parser crashes on a package, the job's own source is analysed without it. */
   const inspect = async (packages: boolean): Promise<CacheEntry> => {
     const inspected = inspectedFiles(files, { packages })
-    const request = { code, name, language, entry, files: inspected, ...(zones && { zones }) }
+    const request = {
+      code,
+      name,
+      language,
+      entry,
+      files: inspected,
+      ...(zones && { zones }),
+      ...(job.session?.kind === 'exec' && { cell: true }),
+    }
     try {
       const reply = readReply(await ask(job.tenant, JSON.stringify(request)), job)
       const believed = packages || !hasPackages
@@ -208,9 +219,10 @@ class Cache {
 
 function unitsOf({ value }: CacheEntry): number {
   if (value.kind !== 'verdict') return 0
+  const edits = editUnits * (value.cell?.edits.length ?? 0)
   const places = value.split ? placeUnits * value.split.zones.length : 0
   const files = (value.erased ?? []).reduce((sum, one) => sum + one.javascript.length, 0)
-  return (value.javascript?.length ?? 0) + files + places
+  return (value.javascript?.length ?? 0) + files + places + edits
 }
 
 /**

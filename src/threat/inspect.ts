@@ -1,10 +1,12 @@
 import { normalPath } from '../contract/files.ts'
+import type { CellPlan } from '../contract/cell.ts'
 import type { Entry, Language } from '../contract/job.ts'
 import { languageOfShebang } from '../contract/shebang.ts'
 import { capOf, javascriptCap, typescriptCap, type Cap } from './cap.ts'
 import { dialectOf, dialectOfFile } from './dialect.ts'
 import { withoutUnusedImports } from './elide.ts'
 import { complexityOf } from './complexity.ts'
+import { cellShapeOf } from './cell-shape.ts'
 import { factsOf, type Facts } from './facts.ts'
 import { behaviorOf, obfuscatedFrom, type ObfuscationSigns } from './obfuscation.ts'
 import { mergeMatches, type PatternMatch } from './pattern-match.ts'
@@ -32,6 +34,8 @@ export interface InspectRequest {
   readonly files: readonly InspectedFile[]
   /** Also analyse zones. */
   readonly zones?: boolean
+  /** A cell of a session, whose names last. */
+  readonly cell?: boolean
 }
 
 /**
@@ -113,8 +117,7 @@ function inspectJavaScript(
   const cap = capOf(source, isTyped ? typescriptCap : javascriptCap)
   if (cap.kind === 'over') return unparsed(request, saysWhy(cap))
   const its = language ?? (isTyped ? 'ts' : 'js')
-  const shapeFor = its === 'node' ? nodeShapeOf : shapeOf
-  const shape = shapeFor(source, request.entry, dialect)
+  const shape = shapeFor(request, source, its, dialect)
   if (shape.kind === 'error') return broken(request.code, its, shape)
   const facts = factsOf(bindScopes(shape.parsed.program))
   if (language === undefined && (needsNode(facts, request.entry) || filesNeedNode(request, facts)))
@@ -138,6 +141,17 @@ function hasDecorators({ tree }: Facts): boolean {
   return tree.some(({ type }) => type === 'Decorator')
 }
 
+/** A cell has a shape of its own where it shares a realm with others. */
+function shapeFor(
+  { entry, cell }: InspectRequest,
+  source: string,
+  language: Language,
+  dialect: Dialect,
+): Shape & { readonly plan?: CellPlan } {
+  if (language === 'node') return nodeShapeOf(source, entry, dialect)
+  return cell ? cellShapeOf(source, dialect) : shapeOf(source, entry, dialect)
+}
+
 function broken(code: string, language: Language, error: Shape & { kind: 'error' }): Inspection {
   return {
     language,
@@ -153,7 +167,7 @@ function described(
   request: InspectRequest,
   source: string,
   language: Language,
-  shape: Shape & { kind: 'shape' },
+  shape: Shape & { kind: 'shape' } & { readonly plan?: CellPlan },
   facts: Facts,
 ): Inspection {
   const behavior = behaviorOf(source, facts)
@@ -173,6 +187,7 @@ function described(
     behaviorScore: behavior.score,
     ...(shape.runnable === source ? {} : { javascript: shape.runnable }),
     ...(erased.length > 0 && { erased }),
+    ...(shape.plan && { cell: shape.plan }),
     ...(request.zones && { split: splitShape(shape, facts.tree, { source, language }) }),
   }
 }

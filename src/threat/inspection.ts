@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { cellPlanSchema } from '../contract/cell.ts'
 import { entries, languages } from '../contract/job.ts'
 import { patternNames } from '../contract/verdict.ts'
 import { splitSchema } from '../contract/zones.ts'
@@ -23,6 +24,8 @@ export const inspectionSchema = z
     erased: z.array(erasedFile).max(2000).readonly().exactOptional(),
     /** Zone split of the code, if requested. */
     split: splitSchema.exactOptional(),
+    /** How it becomes a script, if it is a cell. */
+    cell: cellPlanSchema.exactOptional(),
     /** Position of a syntax error; then nothing else was analysed. */
     syntaxError: z
       .strictObject({ message: z.string().max(500), line: position, column: position })

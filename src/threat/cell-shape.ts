@@ -1,0 +1,212 @@
+import { visitorKeys } from 'oxc-parser'
+import type { CellEdit, CellEditKind, CellPlan } from '../contract/cell.ts'
+import { MODULE_STATEMENT, MODULE_WORD } from './guess.ts'
+import { parse, type Dialect, type ParsedSource } from './parse.ts'
+import { isFunction } from './scope.ts'
+import type { Shape } from './shape.ts'
+import type { Node } from './syntax.ts'
+
+/**
+ * Cells of a session of `js` or `ts`: their goal of parsing, and what makes a script of them whose names last.
+ *
+ * Problem: a script of V8 has a value, and its names last, but a second `const` of a name is an error, and it cannot
+ * `await`. V8's mode for consoles, which has both, is reached by an inspector alone, and that of an isolate runs code in a
+ * thread without a deadline.
+ *
+ * Mechanism: top-level names become variables of the global object, so that functions of earlier cells see a later
+ * declaration too. A cell that awaits, imports or returns becomes an async function whose names are hoisted out of it.
+ * Only positions are told.
+ *
+ * Not handled: a `const` can be assigned, and a name has no temporal dead zone. An enum of a cell that awaits does not
+ * last.
+ */
+export function cellShapeOf(source: string, dialect: Dialect): Shape & { plan?: CellPlan } {
+  const parsed = objectOf(source, dialect) ?? parsedCell(source, dialect)
+  if (parsed.kind === 'error') return { ...parsed, entry: 'program' }
+  const exported = statementsOf(parsed.program).find(({ type }) => type.startsWith('Export'))
+  if (exported)
+    return { kind: 'error', message: noExport, offset: exported.start, entry: 'program' }
+  const plan = planOf(parsed, source)
+  return { kind: 'shape', entry: 'program', parsed, runnable: source, plan }
+}
+
+const noExport = "A cell exports nothing: its names last from cell to cell without 'export'"
+
+/** `{ a: 1 }` alone means an object, and not a block. */
+function objectOf(source: string, dialect: Dialect): ParsedSource | undefined {
+  if (!/^\s*\{/.test(source) || /;\s*$/.test(source)) return undefined
+  const parsed = parse(source, 'expression', dialect)
+  return parsed.kind === 'parsed' && objectIn(parsed.program) ? parsed : undefined
+}
+
+function objectIn(program: Node): Node | undefined {
+  const [only, ...others] = program['body'] as readonly Node[]
+  const [, object, ...more] = (only?.['expression']?.expressions ?? []) as readonly Node[]
+  const isAlone = others.length === 0 && more.length === 0
+  return isAlone && object?.type === 'ObjectExpression' ? object : undefined
+}
+
+function parsedCell(source: string, dialect: Dialect): ParsedSource {
+  const module = MODULE_WORD.test(source) ? parse(source, 'module', dialect) : undefined
+  if (module?.kind === 'parsed' && module.hasModuleSyntax) return module
+  const body = parse(source, 'body', dialect)
+  return body.kind === 'error' && module?.kind === 'error' && MODULE_STATEMENT.test(source)
+    ? module
+    : body
+}
+
+function statementsOf(program: Node): readonly Node[] {
+  const [first] = program['body'] as readonly Node[]
+  const wrapper: Node | undefined = first?.['expression']
+  return wrapper?.['wrapper'] === true ? wrapper['body'].body : program['body']
+}
+
+function planOf({ program, shift }: ParsedSource & { kind: 'parsed' }, source: string): CellPlan {
+  const object = objectIn(program)
+  const edits = new Edits(source, shift)
+  if (object) {
+    edits.add('result', object.start, object.end)
+    return { awaits: awaitsIn([object]), edits: edits.sorted() }
+  }
+  const statements = statementsOf(program)
+  const awaits = awaitsIn(statements)
+  for (const statement of statements) declare(statement, awaits, edits)
+  if (awaits) hoist(statements, edits)
+  return { awaits, edits: edits.sorted() }
+}
+
+function declare(statement: Node, awaits: boolean, edits: Edits): void {
+  const { type, start, end } = statement
+  if (type === 'VariableDeclaration') declareVariables(statement, awaits, edits)
+  else if (type === 'ClassDeclaration' && statement['id']) {
+    edits.add(statement['abstract'] === true ? 'abstract-class' : 'class', start, end)
+    edits.name('name', statement['id'])
+  } else if (type === 'FunctionDeclaration' && awaits && statement['id'])
+    edits.name('function', statement['id'])
+  else if (type === 'ImportDeclaration') {
+    edits.add('import', start, end)
+    for (const { local } of statement['specifiers'] as Node[]) edits.name('name', local)
+  }
+}
+
+function declareVariables(statement: Node, awaits: boolean, edits: Edits): void {
+  const { kind, start } = statement
+  if ((kind !== 'let' && kind !== 'const') || !edits.declares(kind, start)) return
+  edits.add('lexical', start, start + kind.length)
+  for (const { id, init, definite, end } of statement['declarations'] as Node[]) {
+    for (const name of namesIn(id)) edits.name('name', name)
+    if (awaits) edits.type(id)
+    if (!init && !definite) edits.add('bare', end, end)
+  }
+}
+
+/** A `var` anywhere outside of functions, and the value of the last expression. */
+function hoist(statements: readonly Node[], edits: Edits): void {
+  for (const { node, parent } of ownNodes(statements)) {
+    if (node.type !== 'VariableDeclaration' || node['kind'] !== 'var') continue
+    if (!edits.declares('var', node.start)) continue
+    const isLoop = parent?.type === 'ForInStatement' || parent?.type === 'ForOfStatement'
+    edits.add(isLoop && parent['left'] === node ? 'loop-var' : 'var', node.start, node.start + 3)
+    for (const { id } of node['declarations'] as Node[]) {
+      for (const name of namesIn(id)) edits.name('name', name)
+      edits.type(id)
+    }
+  }
+  const last = statements.findLast(({ type }) => type !== 'EmptyStatement')
+  if (last?.type === 'ExpressionStatement')
+    edits.add('result', last.start, edits.has(';', last.end - 1) ? last.end - 1 : last.end)
+}
+
+/** True if it cannot be a script: it awaits, returns, imports, is strict, or disposes at its top level. */
+function awaitsIn(statements: readonly Node[]): boolean {
+  for (const { node } of ownNodes(statements))
+    if (
+      node.type === 'AwaitExpression' ||
+      node['await'] === true ||
+      node.type === 'ReturnStatement' ||
+      node.type === 'ImportDeclaration' ||
+      node['directive'] === 'use strict' ||
+      (node.type === 'VariableDeclaration' && String(node['kind']).endsWith('using'))
+    )
+      return true
+  return false
+}
+
+/** Nodes outside of inner functions. */
+function* ownNodes(from: readonly Node[]): Generator<{ node: Node; parent: Node | undefined }> {
+  const stack: { node: Node; parent: Node | undefined }[] = from
+    .map((node) => ({ node, parent: undefined }))
+    .toReversed()
+  for (let one = stack.pop(); one; one = stack.pop()) {
+    yield one
+    const { node } = one
+    if (isFunction(node) || node.type === 'StaticBlock') continue
+    for (const key of visitorKeys[node.type] ?? [])
+      for (const child of [node[key]].flat()) if (child) stack.push({ node: child, parent: node })
+  }
+}
+
+/** Identifiers that a pattern binds. */
+function namesIn(pattern: Node): readonly Node[] {
+  const names: Node[] = []
+  const stack: (Node | null)[] = [pattern]
+  while (stack.length > 0) {
+    const node = stack.pop()
+    if (!node) continue
+    if (node.type === 'Identifier') names.push(node)
+    else if (node.type === 'ObjectPattern') stack.push(...node['properties'])
+    else if (node.type === 'ArrayPattern') stack.push(...node['elements'])
+    else stack.push(node['value'] ?? node['left'] ?? node['argument'] ?? null)
+  }
+  return names
+}
+
+/** Enough for `const enum`, with some space between. */
+const ENUM_UNITS = 80
+
+class Edits {
+  readonly #source: string
+  readonly #shift: number
+  readonly #list: CellEdit[] = []
+
+  constructor(source: string, shift: number) {
+    this.#source = source
+    this.#shift = shift
+  }
+
+  /** Offsets are those of the parsed text. */
+  add(kind: CellEditKind, start: number, end: number): void {
+    this.#list.push([kind, start - this.#shift, end - this.#shift])
+  }
+
+  /** The range of a name in TypeScript has its type as well. */
+  name(kind: CellEditKind, { start, end, name }: Node): void {
+    this.add(kind, start, this.has(name, start) ? start + name.length : end)
+  }
+
+  /** Adds the type of a variable: all that follows its name within its range. */
+  type({ type, start, end, name, properties, elements }: Node): void {
+    const last: Node | undefined = (properties ?? elements ?? []).at(-1)
+    const close = type === 'ObjectPattern' ? '}' : ']'
+    const own =
+      type === 'Identifier'
+        ? start + name.length
+        : this.#source.indexOf(close, (last?.end ?? start) - this.#shift) + this.#shift + 1
+    if (own < end && (type !== 'Identifier' || this.has(name, start))) this.add('type', own, end)
+  }
+
+  /** False for an enum or a namespace, which the tree has as a constant. */
+  declares(keyword: string, at: number): boolean {
+    const rest = this.#source.slice(at - this.#shift, at - this.#shift + ENUM_UNITS)
+    return rest.startsWith(keyword) && !/^const\s+enum\b/.test(rest)
+  }
+
+  has(text: string, at: number): boolean {
+    return this.#source.startsWith(text, at - this.#shift)
+  }
+
+  /** By their start; a class comes before its name. */
+  sorted(): readonly CellEdit[] {
+    return this.#list.toSorted((a, b) => a[1] - b[1] || b[2] - a[2])
+  }
+}

@@ -3,6 +3,7 @@ import { Job } from './cell/job.js'
 import { answer } from './cell/answers.js'
 import { asText, endOf, Refusal, syntaxError, thrown, TIMED_OUT } from './cell/failure.js'
 import { Modules } from './cell/modules.js'
+import { CellSession } from './cell/session.js'
 import { cacheParts, findParts, readParts, runPart } from './cell/parts.js'
 import { REHEARSAL } from './cell/rehearsal.js'
 import { Trace } from './cell/trace.js'
@@ -62,6 +63,26 @@ export class Cell {
     this.#cpuBefore = process.cpuUsage()
     this.#visit(job, () => this.#start(job))
     return job.end
+  }
+
+  /**
+   * Opens a session instead, which takes one cell after another; called once.
+   * @param {Task} task @param {import('./cell/session.js').SessionHooks} hooks
+   */
+  open(task, hooks) {
+    if (this.#job !== undefined) throw new Error('Cannot open a session: this cell was used before')
+    const load = (path, id, timeout) => this.#load(path, id, timeout)
+    const session = new CellSession(task, hooks, {
+      load,
+      enter: (args, timeout) => this.#realm.applySync(undefined, args, { timeout }),
+      isModule: (text) => this.#isModule(text),
+      isDisposed: () => this.#isolate.isDisposed,
+      compile: (code, filename) => this.#problemOf(code, filename),
+    })
+    this.#job = session
+    if (task.files.length > 0) this.#openModules(session)
+    session.open()
+    return session
   }
 
   /** Idempotent; never throws. */
@@ -144,6 +165,36 @@ export class Cell {
     }
   }
 
+  #openModules(job) {
+    const require = (path) => this.#names(job, path)
+    const { files } = job
+    const parts = { isolate: this.#isolate, context: this.#context, files, name: '', require }
+    this.#modules = new Modules(parts)
+    this.#modules.open(job.remaining())
+  }
+
+  /** Imports a file for a cell. Throws the error of the file; another of the same turn is printed. */
+  #load(path, id, timeout) {
+    const root = this.#modules.load(path, id)
+    try {
+      root.evaluateSync({ timeout })
+    } catch (error) {
+      if (this.#isolate.isDisposed) throw error
+      this.#modules.probe().evaluateSync({ timeout })
+      this.#job.stray(error)
+    }
+  }
+
+  /** V8's error for a script that does not compile. */
+  #problemOf(code, filename) {
+    try {
+      this.#isolate.compileScriptSync(code, { filename }).release()
+      return undefined
+    } catch (error) {
+      return error
+    }
+  }
+
   #isModule(text) {
     const [before, after] = COMMONJS
     try {
@@ -182,6 +233,7 @@ export class Cell {
     try {
       if (op === 'load') return runPart(this.#isolate, this.#context, a).derefInto()
       if (op === 'compile') return this.#commonjs(this.#job, a)
+      if (op === 'call' && this.#job instanceof CellSession) return this.#job.callOut(a, b, c)
       if (op === 'call') return this.#call(this.#job, a, b, c)
       return answer(this.#job, op, a, b, c)
     } catch {

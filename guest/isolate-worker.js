@@ -33,6 +33,12 @@ const spares = []
 const calls = new Map()
 let callId = 0
 let busy = false
+/** @type {import('./cell/session.js').CellSession | undefined} */
+let session
+const streams = {
+  stdout: (/** @type {string} */ text) => sendText(KIND.stdout, text),
+  stderr: (/** @type {string} */ text) => sendText(KIND.stderr, text),
+}
 
 loadTransformer()
 const collectGarbage = takeGc()
@@ -68,20 +74,61 @@ async function warmUp() {
 
 /** @param {number} kind @param {Buffer} payload */
 function onFrame(kind, payload) {
-  if (kind === KIND.run && !busy) void runJob(parseJson(payload.toString()))
+  if (kind === KIND.run && !busy) begin(parseJson(payload.toString()))
+  else if (kind === KIND.exec && session) session.exec(parseJson(payload.toString()))
+  else if (kind === KIND.interrupt && session) session.interrupt(parseJson(payload.toString()).id)
   else if (kind === KIND.probe && !busy) send(KIND.probed, JSON.stringify(probeFilter()))
+  else if (kind === KIND.file && session) drain(session, parseJson(payload.toString()))
   else if (kind === KIND.reply) onReply(parseJson(payload.toString()))
   else leave()
 }
 
 /** @param {any} task */
-async function runJob(task) {
+function begin(task) {
   busy = true
+  if (task.session) openSession(task)
+  else void runJob(task)
+}
+
+/**
+ * Keeps one cell open for execs. This process is the session's until the server kills it, so it drops all other cells.
+ * @param {any} task
+ */
+function openSession(task) {
+  const cell = take(task)
+  for (const spare of spares.splice(0)) spare.dispose()
+  session = cell.open(task, {
+    released() {},
+    ...streams,
+    call: callOut,
+    denied: tellDenied(),
+    ended: ({ text, error, ...report }) => {
+      const head = { protocol: 1, ...report, ...(error && { error: clipped(error) }) }
+      send(KIND.execEnd, `${JSON.stringify(head)}\n${text}`)
+      if (text.length > GARBAGE_CHARS) setImmediate(collectGarbage)
+    },
+    over: ({ status, error }) => {
+      const cost = { cpuTimeMs: 0, executionMs: 0, poisoned: true }
+      const head = { protocol: 1, status, encoding: 'json', ...cost, error: clipped(error) }
+      send(KIND.end, `${JSON.stringify(head)}\nnull`)
+    },
+  })
+  collectGarbage()
+  send(KIND.released, '')
+}
+
+/** @param {import('./cell/session.js').CellSession} open @param {{ id: string }} request the one kind for a guest without files */
+function drain(open, { id }) {
+  open.rest()
+  send(KIND.filed, `${JSON.stringify({ protocol: 1, id })}\n`)
+}
+
+/** @param {any} task */
+async function runJob(task) {
   const cell = take(task)
   const end = await cell.run(task, {
     released: () => send(KIND.released, ''),
-    stdout: (/** @type {string} */ text) => sendText(KIND.stdout, text),
-    stderr: (/** @type {string} */ text) => sendText(KIND.stderr, text),
+    ...streams,
     call: callOut,
     denied: tellDenied(),
     answered: ({ resultText, error, ...meta }) => {

@@ -19,6 +19,9 @@ export const KIND = {
   run: 1,
   reply: 2,
   probe: 3,
+  exec: 5,
+  interrupt: 6,
+  file: 7,
   released: 10,
   stdout: 11,
   stderr: 12,
@@ -27,6 +30,8 @@ export const KIND = {
   idle: 15,
   probed: 16,
   answered: 18,
+  execEnd: 20,
+  filed: 21,
 }
 
 /** Settings from the launcher; with `compiles` it only fills the folder of compiled code. */

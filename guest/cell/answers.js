@@ -25,8 +25,8 @@ const answers = {
   name: (job) => job.name,
   clock: (job) => job.elapsed(),
   arm: (job, ms) => job.arm(Number(ms)),
-  stdout: (job, text) => job.stdout.add(String(text)),
-  stderr: (job, text) => job.stderr.add(String(text)),
+  stdout: (job, text) => job.print('stdout', String(text)),
+  stderr: (job, text) => job.print('stderr', String(text)),
   ok: (job, encoding, text, pending) => job.succeed(encoding, text, pending),
   wait: (job) => void (job.isWaiting = true),
   frames: (job, text) => job.frames(String(text)),
@@ -37,6 +37,10 @@ const answers = {
     job.answer({ status: 'error', encoding: 'json', resultText: 'null', error })
   },
   error: (job, text) => job.refuse(withoutImport(thrown(parseJson(text), job), job.task.code)),
+  owner: (job, sequence) => job.owned(sequence),
+  import: (job, id, specifier) => job.import(id, String(specifier)),
+  done: (job, sequence, encoding, text) => job.done(sequence, encoding, text),
+  failed: (job, sequence, text) => job.failed(sequence, parseJson(text)),
   random: (_job, count) =>
     crypto().randomBytes(Math.min(count, RANDOM_BYTES_MAX)).toString('latin1'),
   names: (job, text) => void (job.names = text),

@@ -180,7 +180,7 @@ const CONDITION_DEPTH_MAX = 16
  * A path computed by package.json, tsconfig.json or code, if it has a code suffix. The analysis reads all files
  * with one, but follows no such name to other files, so other files must not run.
  */
-function codeAlone(path) {
+export function codeAlone(path) {
   return path !== undefined && CODE.test(path) && !DECLARATION.test(path) ? path : undefined
 }
 

@@ -73,6 +73,11 @@ export class Job {
     return made.code
   }
 
+  /** Output of the realm. @param {'stdout' | 'stderr'} stream @param {string} text */
+  print(stream, text) {
+    this[stream].add(text)
+  }
+
   /** Original position; undefined for an untransformed file; null for generated code. */
   place(file, line, column) {
     const places = this.#places.get(file)

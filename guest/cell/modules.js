@@ -56,6 +56,14 @@ export class Modules {
     )
   }
 
+  /** Root module that hands the namespace of a file over, for one import of a cell. @param {string} path @param {number} id */
+  load(path, id) {
+    this.#main = this.#at(path)
+    return this.#root(
+      `import { realm } from "realm"; import * as main from "main"; realm.loaded(${id}, main)`,
+    )
+  }
+
   /** Root module that only imports the source: evaluating it throws only if the source failed. */
   probe() {
     return this.#root('import * as main from "main"; export default main')

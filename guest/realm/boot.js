@@ -32,6 +32,6 @@ bound.serialise = parts.serialise({ __proto__: null, P }).serialise
 define('console', parts.console({ __proto__: null, P, ask, part }).console)
 parts.driver({ __proto__: null, P, ask, bound, define, network, part })
 
-const enter = (what, a, b, c) => bound[what](a, b, c)
+const enter = (what, a, b, c, d) => bound[what](a, b, c, d)
 
 export { enter }

@@ -20,7 +20,7 @@ P.defineProperty(globalThis, 'job', {
   __proto__: null,
   get() {
     take()
-    return task.entry === 'module' ? realm : enter
+    return task.entry === 'module' || task.entry === 'session' ? realm : enter
   },
   set(callee) {
     take()
@@ -129,6 +129,7 @@ const realm = {
     })
   },
   bridge: (path) => bound.bridge(path),
+  loaded: (id, namespace) => bound.loaded(id, namespace),
 }
 /** Runs a CommonJS file for the linker; returns its exported names. */
 bound.run = (path) => {
@@ -189,6 +190,11 @@ function end(status, first, second) {
   ended = true
   ask(status, first, second, timers() + ' ' + P.mapSize(calls))
 }
+/** Opens a session: its cells come by `cell`. */
+bound.open = () => {
+  if (task === undefined) take()
+  part('session')
+}
 bound.call = callCapability
 bound.fail = fail
 bound.tick = () => undefined
@@ -222,7 +228,8 @@ function callCapability(name, args) {
   })
 }
 
-bound.reply = (id, isOk, text) => {
+bound.reply = (id, isOk, text, owner) => {
+  bound.owner = owner
   const waiting = P.mapGet(calls, id)
   if (waiting === undefined) return
   P.mapDelete(calls, id)

@@ -10,6 +10,7 @@ const hasWeak = uncurry(WeakMap.prototype.has)
 const hasWeakMember = uncurry(WeakSet.prototype.has)
 
 const { defineProperty } = Object
+const { eval: evaluate } = globalThis
 const { toStringTag } = Symbol
 const define = (object, key, value, enumerable) =>
   defineProperty(object, key, {
@@ -45,6 +46,8 @@ const P = {
   defineProperty,
   freeze: Object.freeze,
   descriptorOf: describe,
+  /** Indirect: a script of the global scope. */
+  evaluate,
   prototypeOf: getPrototypeOf,
   setPrototypeOf: Object.setPrototypeOf,
   keys: Object.keys,

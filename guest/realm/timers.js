@@ -74,19 +74,36 @@ function start(verb, callback, delay, rest, repeats) {
   delay = P.Number(delay)
   delay = delay >= 1 && delay <= DELAY_MS_MAX ? P.trunc(delay) : 1
   const id = ++lastId
-  P.mapSet(live, id, { __proto__: null, callback, rest, delay, repeats, isQuiet: false })
+  const { owner } = bound
+  P.mapSet(live, id, { __proto__: null, callback, rest, delay, repeats, owner, isQuiet: false })
   push(bound.now() + delay, id)
   if (heap[0].id === id) ask('arm', delay)
   return id
 }
 
-/** Runs one due timer, if any, and arms the next, even if it throws. */
+/** Timer that a session runs next; the host is told its owner. */
+let chosen
+bound.next = () => {
+  chosen = due()
+  if (chosen !== undefined) ask('owner', chosen.owner)
+}
+
+/** Runs one due timer, if any. */
 bound.tick = () => {
+  const timer = chosen === undefined ? due() : chosen
+  chosen = undefined
+  if (timer === undefined) return
+  bound.owner = timer.owner
+  guarded(timer.callback, timer.rest)
+}
+
+/** Takes one due timer, if any, and arms the next, even if this one throws. */
+function due() {
   const now = bound.now()
   let timer
   while (timer === undefined && isDue(now)) timer = take(now)
   ask('arm', wait())
-  if (timer !== undefined) guarded(timer.callback, timer.rest)
+  return timer
 }
 
 const isDue = (now) => size > 0 && heap[0].due <= now

@@ -1,0 +1,472 @@
+import { placesOf, transform } from '../typescript/transform.js'
+import {
+  asText,
+  endOf,
+  importRefused,
+  Refusal,
+  syntaxError,
+  thrown,
+  withoutImport,
+} from './failure.js'
+import { codeAlone } from './files.js'
+import { Job } from './job.js'
+import { Output } from './output.js'
+import { scriptOf } from './source.js'
+
+/** After the exec's time by the server's clock, which so ends it first. */
+const LATE_MS = 25
+/** Longest turn of a timer or a reply that belongs to no running exec. */
+const TURN_MS_MAX = 1000
+/** Longest rest of earlier cells before an exec, which may not come. */
+const REST_MS_MAX = 1000
+/** Positions are kept of so many cells, the newest. */
+const PLACES_MAX = 500
+/** A character beyond the bound of output, from which the gate knows that it truncates. */
+const CHARACTER_BYTES_MAX = 4
+/** Owner of what runs for no cell. */
+const NOBODY = 0
+const INTERRUPTED = { code: 'INTERRUPTED', message: 'The exec was interrupted' }
+const ENDED_TURN = `Ended a callback: it ran longer than ${TURN_MS_MAX} ms\n`
+const IMPORTS_MAX = 1000
+const STREAMS = /** @type {const} */ (['stdout', 'stderr'])
+/** The call of the script, below the realm. */
+const CALL_OF_SCRIPT = /\n\s+at eval \(<anonymous>\)$/
+const OF_SCRIPT = /^(\s+at (?:async )?)eval \((.*)\)$/gm
+
+/**
+ * Session of one isolate: cells run one after another in one realm, and their timers and calls live on.
+ *
+ * Problem: all cells share the realm, and code of an earlier one may print, settle and call while a later one runs.
+ *
+ * Mechanism: the host enters the realm for one cell at a time: for its script, for a timer that it set, for the answer of
+ * a call that it made. What is printed in such a turn is of that cell: in its exec while that runs, and between two execs
+ * once it has ended. What is told of any but the running cell is dropped. The id of an exec, its time and its end are
+ * known to the host alone; each turn has a deadline of V8.
+ *
+ * Relies on the realm for the owner of a timer. Not handled: a promise that one cell waits for and another settles goes on
+ * for the sake of the other.
+ */
+export class CellSession extends Job {
+  #inside
+  #hooks
+  #sequence = 0
+  #owner = NOBODY
+  /** Owner of the timer that is due. */
+  #ticking = NOBODY
+  /** @type {Exec | undefined} */
+  #exec
+  #between
+  /** Output of earlier cells while an exec runs. @type {[stream: 'stdout' | 'stderr', text: string][]} */
+  #held = []
+  /** @type {Map<string, (line: number, column: number) => { line: number, column: number } | undefined>} */
+  #places = new Map()
+  #dueAt = Infinity
+  /** Milliseconds left of the turn at its begin. */
+  #left
+  /** @type {{ id: number, specifier: string, owner: number }[]} */
+  #imports = []
+  /** Turns that wait while earlier cells rest. @type {(() => void)[] | undefined} */
+  #resting
+  /** @type {NodeJS.Timeout | undefined} */
+  #rested
+  /** Calls that wait for their answers. */
+  #calls = 0
+  /** @type {NodeJS.Timeout | undefined} */
+  #timer
+  #isOver = false
+
+  /** @param {import('../cell.js').Task} task @param {SessionHooks} hooks @param {Inside} inside */
+  constructor(task, hooks, inside) {
+    super({ ...task, entry: 'session' }, hooks, inside.isModule)
+    this.#inside = inside
+    this.#hooks = hooks
+    this.#between = this.#gap()
+    this.#left = task.timeoutMs
+  }
+
+  /** Before any code of the session. */
+  open() {
+    this.#inside.enter(['open'], this.remaining())
+  }
+
+  /** Runs a cell; its end is told by `ended`. @param {ExecAsked} asked */
+  exec(asked) {
+    if (this.#exec || this.#isOver) throw new Error('Cannot run a cell: another runs')
+    const exec = new Exec(asked, ++this.#sequence, this.task.language, this.#hooks)
+    this.#exec = exec
+    setImmediate(() => this.#resume())
+    exec.timer = setTimeout(() => this.interrupt(exec.id), asked.timeoutMs + LATE_MS)
+    let script
+    try {
+      script = this.#scriptOf(exec)
+    } catch (error) {
+      exec.end = { error: refusalOf(error) }
+      return this.#settle()
+    }
+    const { sequence, resultBytesMax, inputText } = exec
+    if (inputText !== undefined) this.#enter(sequence, 'give', inputText)
+    if (this.#isRunning(sequence))
+      this.#enter(sequence, 'cell', sequence, script, exec.isAsync, resultBytesMax)
+  }
+
+  /** Lets nothing run until the next exec, so that what was printed before is of no later one. */
+  rest() {
+    if (this.#resting || this.#exec) return
+    this.flush()
+    this.#resting = []
+    this.#rested = setTimeout(() => this.#resume(), REST_MS_MAX)
+  }
+
+  #resume() {
+    clearTimeout(this.#rested)
+    const turns = this.#resting ?? []
+    this.#resting = undefined
+    for (const turn of turns) turn()
+    this.#wait()
+  }
+
+  /** Gives up an exec that waits. @param {string} id */
+  interrupt(id) {
+    if (this.#exec?.id !== id) return
+    this.#exec.end = { error: INTERRUPTED }
+    this.#settle()
+  }
+
+  /** @param {number} sequence */
+  #isRunning(sequence) {
+    return this.#exec?.sequence === sequence && !this.#exec.end && !this.#isOver
+  }
+
+  /** @param {Exec} exec */
+  #scriptOf(exec) {
+    const { code, cell, isTyped, name } = exec
+    const script = scriptOf(code, cell)
+    let { place } = script
+    let text = script.code
+    if (isTyped) {
+      const made = transform(text, 'cell.ts', this.files.options)
+      if ('error' in made) throw typeError(made.error, name, place)
+      const places = placesOf(made.map)
+      const inner = place
+      text = made.code.replace(NAMESPACE, 'var $1;')
+      place = (line, column) => {
+        const at = places(line, column)
+        return at && inner ? inner(at.line, at.column) : at
+      }
+    }
+    if (place) this.#places.set(name, place)
+    for (const oldest of this.#places.keys())
+      if (this.#places.size > PLACES_MAX) this.#places.delete(oldest)
+    exec.script = text
+    return `${text}\n//# sourceURL=${name}`
+  }
+
+  /** @param {number} owner @param {unknown[]} args */
+  #enter(owner, ...args) {
+    this.#turn(owner, (timeout) => this.#inside.enter(args, timeout))
+  }
+
+  /** Enters the realm once, for the sake of a cell. @param {number} owner @param {(timeout: number) => void} enter */
+  #turn(owner, enter) {
+    if (this.#isOver) return
+    const exec = this.#exec
+    const isOwn = exec?.sequence === owner
+    const left = exec ? exec.remaining() : TURN_MS_MAX
+    const timeout = isOwn ? left : Math.min(left, TURN_MS_MAX)
+    const began = performance.now()
+    this.#owner = owner
+    this.#left = timeout
+    try {
+      enter(timeout)
+    } catch (error) {
+      this.#judge(error, isOwn, performance.now() - began >= timeout - 1)
+    }
+    this.#owner = NOBODY
+    this.flush()
+    this.#settle()
+    this.#wait()
+    if (this.#imports.length > 0) setImmediate(() => this.#importNext())
+  }
+
+  /** @param {unknown} error @param {boolean} isOwn @param {boolean} isLate */
+  #judge(error, isOwn, isLate) {
+    const end = endOf(error, { isLate, isDisposed: this.#inside.isDisposed() })
+    if (end && end.status !== 'timeout') return this.#die(end)
+    if (!end) this.stray(error)
+    else if (isOwn && this.#exec) this.#exec.end = { error: INTERRUPTED }
+    else this.print('stderr', ENDED_TURN)
+  }
+
+  /** The isolate is gone. */
+  #die(end) {
+    if (this.#isOver) return
+    this.#isOver = true
+    clearTimeout(this.#timer)
+    clearTimeout(this.#exec?.timer)
+    clearTimeout(this.#rested)
+    this.flush()
+    this.#hooks.over(end)
+  }
+
+  #settle() {
+    const exec = this.#exec
+    if (!exec?.end || this.#isOver) return
+    clearTimeout(exec.timer)
+    this.#exec = undefined
+    exec.flush()
+    const pending = this.#dueAt < Infinity || this.#calls > 0 || this.#imports.length > 0
+    this.#hooks.ended({ ...exec.report(), ...(pending && { pending }) })
+    for (const [stream, text] of this.#held.splice(0)) this.#hooks[stream](text)
+    this.#between = this.#gap()
+  }
+
+  /** Output between two execs, as much as a session's exec may print. */
+  #gap() {
+    const { outputBytesMax } = this.task
+    const outputOf = (/** @type {'stdout' | 'stderr'} */ stream) =>
+      new Output((text) => this.#pass(stream, text), outputBytesMax)
+    return { stdout: outputOf('stdout'), stderr: outputOf('stderr') }
+  }
+
+  /** @param {'stdout' | 'stderr'} stream @param {string} text */
+  #pass(stream, text) {
+    if (this.#exec) this.#held.push([stream, text])
+    else this.#hooks[stream](text)
+  }
+
+  #wait() {
+    clearTimeout(this.#timer)
+    if (this.#dueAt === Infinity || this.#isOver || this.#resting) return
+    const due = Math.max(0, this.#dueAt - performance.now())
+    this.#timer = setTimeout(() => this.#tick(), due)
+  }
+
+  /** Runs the timer that is due, for the sake of the cell that set it. */
+  #tick() {
+    if (this.#resting) return
+    this.#ticking = NOBODY
+    this.#enter(NOBODY, 'next')
+    if (this.#ticking !== NOBODY) this.#enter(this.#ticking, 'tick')
+  }
+
+  #importNext() {
+    if (this.#resting) return this.#resting.push(() => this.#importNext())
+    const { id, specifier, owner } = this.#imports.shift() ?? {
+      id: 0,
+      specifier: '',
+      owner: NOBODY,
+    }
+    if (id === 0) return
+    this.#turn(owner, (timeout) => {
+      const began = performance.now()
+      try {
+        // The specifier may have been computed at run time, so its file must be one that the analysis has read.
+        const path = codeAlone(this.files.resolve('', specifier, 'import'))
+        if (path === undefined) throw new Refusal(importRefused(specifier, 'a cell'))
+        this.#inside.load(path, id, timeout)
+      } catch (error) {
+        const isLate = performance.now() - began >= timeout - 1
+        const end = endOf(error, { isLate, isDisposed: this.#inside.isDisposed() })
+        if (end && end.status !== 'error') throw error
+        this.#inside.enter(['unloaded', id, JSON.stringify(end?.error ?? asText(error))], timeout)
+      }
+    })
+  }
+
+  // Calls of the realm
+
+  /** @param {number} sequence */
+  owned(sequence) {
+    if (Number.isInteger(sequence) && sequence <= this.#sequence) this.#ticking = sequence
+  }
+
+  /** An import of a cell, after the turn that asks for it. @param {number} id @param {string} specifier */
+  import(id, specifier) {
+    if (this.#imports.length >= IMPORTS_MAX) throw new RangeError('Too many imports wait')
+    this.#imports.push({ id, specifier, owner: this.#owner })
+  }
+
+  /** @param {number} sequence @param {string} encoding @param {string} text */
+  done(sequence, encoding, text) {
+    if (this.#isRunning(sequence)) this.#exec?.succeed(encoding, text)
+  }
+
+  /** @param {number} sequence @param {{ code: string, message: string, name?: string, stack?: string }} error */
+  failed(sequence, error) {
+    const exec = this.#exec
+    if (!exec || !this.#isRunning(sequence)) return
+    exec.end = { error: this.#notCompiled(exec, error) ?? this.#own(exec, error) }
+  }
+
+  #own(exec, error) {
+    const told = withoutImport(thrown(error, this), exec.code).error
+    return told.stack ? { ...told, stack: ofCells(told.stack) } : told
+  }
+
+  /** An error of its syntax, with its position, which an error object of the realm lacks. */
+  #notCompiled(exec, { name, stack = '' }) {
+    if (name !== 'SyntaxError' || stack.includes(`${exec.name}:`)) return undefined
+    const problem = this.#inside.compile(exec.script, exec.name)
+    if (!problem) return undefined
+    const error = syntaxError(problem, exec.script, exec.name)
+    const mapped = (/** @type {string} */ text) =>
+      text.replace(/:(\d+):(\d+)(?=\)?$)/m, (all, line, column) => {
+        const at = this.place(exec.name, Number(line), Number(column))
+        return at ? `:${at.line}:${at.column}` : all
+      })
+    return { ...error, message: mapped(error.message), stack: mapped(error.stack) }
+  }
+
+  /** @param {'stdout' | 'stderr'} stream @param {string} text */
+  print(stream, text) {
+    const exec = this.#exec
+    if (exec && this.#owner === exec.sequence) exec[stream].add(text)
+    else this.#between[stream].add(text)
+  }
+
+  flush() {
+    this.#exec?.flush()
+    for (const stream of STREAMS) this.#between[stream].flush()
+  }
+
+  /** An unhandled rejection is printed, and ends nothing. @param {unknown} error */
+  stray(error) {
+    const { name, message, stack } = asText(error)
+    const text = stack ? this.frames(stack) : `${name}: ${message}`
+    this.print('stderr', `Uncaught (in promise) ${text}\n`)
+  }
+
+  remaining() {
+    return this.#left
+  }
+
+  /** @param {number} ms */
+  arm(ms) {
+    this.#dueAt = ms < 0 ? Infinity : performance.now() + ms
+  }
+
+  place(file, line, column) {
+    const place = this.#places.get(file)
+    return place ? (place(line, column) ?? null) : super.place(file, line, column)
+  }
+
+  frames(stack) {
+    return ofCells(super.frames(stack))
+  }
+
+  /** The answer comes for the sake of the cell that called. */
+  callOut(id, name, argsText) {
+    const owner = this.#owner
+    this.flush()
+    const reply = (isOk, text) => {
+      if (this.#resting) return this.#resting.push(() => reply(isOk, text))
+      this.#calls--
+      this.#enter(owner, 'reply', id, isOk, text, owner)
+    }
+    this.#calls++
+    this.call(String(name), String(argsText)).then(
+      (text) => reply(true, text),
+      (error) => reply(false, error),
+    )
+  }
+}
+
+/** Names a script by its file alone, without its call. @param {string} stack */
+function ofCells(stack) {
+  return stack.replace(CALL_OF_SCRIPT, '').replace(OF_SCRIPT, '$1$2')
+}
+
+/** Declaration of a namespace, for which the transformer writes `let`. */
+const NAMESPACE = /^let ([\w$]+);(?=\n\(function\()/gm
+
+/** Running exec, up to its report. */
+class Exec {
+  /** @type {{ encoding?: string, text?: string, error?: object } | undefined} */
+  end
+  /** @type {NodeJS.Timeout | undefined} */
+  timer
+  script = ''
+  #began = performance.now()
+  #cpu = process.cpuUsage()
+
+  /** @param {ExecAsked} asked @param {number} sequence @param {string} language @param {SessionHooks} hooks */
+  constructor(asked, sequence, language, hooks) {
+    const { id, code = '', cell, typed = false, inputText, timeoutMs } = asked
+    const outputBytesMax = asked.outputBytesMax + CHARACTER_BYTES_MAX
+    this.id = id
+    this.sequence = sequence
+    this.name = `cell-${sequence}.${language}`
+    this.code = code
+    this.cell = cell
+    this.isAsync = cell?.awaits === true
+    this.isTyped = typed
+    this.inputText = inputText
+    this.timeoutMs = timeoutMs
+    this.resultBytesMax = asked.resultBytesMax
+    this.stdout = new Output((text) => hooks.stdout(text), outputBytesMax)
+    this.stderr = new Output((text) => hooks.stderr(text), outputBytesMax)
+  }
+
+  /** Whole ms until its deadline, at least 1. */
+  remaining() {
+    const left = this.timeoutMs + LATE_MS - (performance.now() - this.#began)
+    return Math.min(2 ** 31 - 1, Math.max(1, Math.ceil(left)))
+  }
+
+  /** @param {string} encoding @param {string} text */
+  succeed(encoding, text) {
+    if (Buffer.byteLength(text) <= this.resultBytesMax) this.end = { encoding, text }
+    else {
+      const message = 'Cannot return the result: it takes more bytes than this exec may return'
+      this.end = { error: { code: 'RESULT_TOO_LARGE', message } }
+    }
+  }
+
+  flush() {
+    this.stdout.flush()
+    this.stderr.flush()
+    const lost = this.stdout.lost ?? this.stderr.lost
+    if (lost && this.end)
+      this.end = {
+        error: { code: 'OUTPUT_LOST', message: `Cannot pass the output on: ${lost.message}` },
+      }
+  }
+
+  report() {
+    const { encoding = 'json', text = 'null', error } = this.end ?? {}
+    const { user, system } = process.cpuUsage(this.#cpu)
+    const head = { id: this.id, status: error ? 'error' : 'ok', encoding, state: 'kept', error }
+    const cost = { cpuTimeMs: (user + system) / 1000, executionMs: performance.now() - this.#began }
+    return { ...head, ...cost, text }
+  }
+}
+
+/** Error of a cell that cannot begin. @param {unknown} error */
+function refusalOf(error) {
+  if (error instanceof Refusal) return error.error
+  return { code: 'FAILED', message: /** @type {Error} */ (error).message }
+}
+
+function typeError({ message, line, column }, name, place) {
+  const at = place?.(line, column) ?? { line, column }
+  const where = `${name}:${at.line}:${at.column}`
+  const told = { code: 'SYNTAX_ERROR', name: 'SyntaxError', message: `${message} (${where})` }
+  return new Refusal({ ...told, stack: `SyntaxError: ${message}\n    at ${where}` })
+}
+
+/**
+ * @typedef {{
+ *   id: string, code?: string, cell?: import('./source.js').Plan, typed?: boolean, inputText?: string, timeoutMs: number,
+ *   outputBytesMax: number, resultBytesMax: number,
+ * }} ExecAsked
+ *
+ * @typedef {import('../cell.js').Hooks & {
+ *   ended(report: Record<string, unknown> & { text: string }): void,
+ *   over(end: { status: string, error?: object }): void,
+ * }} SessionHooks `over`: the isolate is gone
+ *
+ * @typedef {{
+ *   enter(args: unknown[], timeout: number): void, isModule(text: string): boolean, isDisposed(): boolean,
+ *   compile(code: string, name: string): Error | undefined,
+ * }} Inside
+ */

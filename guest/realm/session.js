@@ -1,0 +1,119 @@
+// Runs the cells of a session, one after another. Each is a script of the global scope, whose names last. A value or an
+// error is told with the number of its cell, and the host drops what is told of any but the running one. `bound.owner` is
+// the cell for whose sake code runs now: timers and calls carry it on.
+import { P } from './primordials.js'
+import { ask, bound, part } from './scope.js'
+
+const { describe, serialise } = bound
+const { evaluate } = P
+
+/** Without timers nothing is due. */
+bound.next = () => undefined
+
+/** An input stays until the next. */
+bound.give = (text) => P.hide(globalThis, 'input', part('parse').parse(text))
+
+bound.cell = (sequence, code, isAsync, unitsMax) => {
+  bound.owner = sequence
+  try {
+    const value = evaluate(code)
+    const own = isAsync ? value : new P.Promise((resolve) => resolve(value))
+    // `then` looks up the promise's species: without this it would find user code.
+    P.defineProperty(own, 'constructor', { __proto__: null, value: undefined })
+    P.promiseThen(
+      own,
+      (result) => succeed(sequence, result, unitsMax),
+      (thrown) => fail(sequence, thrown),
+    )
+  } catch (thrown) {
+    fail(sequence, thrown)
+  }
+}
+
+function succeed(sequence, value, unitsMax) {
+  try {
+    const result = serialise(value, unitsMax)
+    if (result.code === undefined) return ask('done', sequence, result.encoding, result.text)
+  } catch {
+    // A getter that throws: the value is shown as text.
+  }
+  try {
+    ask('done', sequence, 'text', P.slice(shown(value), 0, unitsMax))
+  } catch (thrown) {
+    fail(sequence, thrown)
+  }
+}
+
+const shown = (value) => (typeof value === 'string' ? value : part('inspect').inspect(value))
+
+function fail(sequence, thrown) {
+  const error = describe(thrown)
+  error.code = 'USER_ERROR'
+  ask('failed', sequence, P.stringify(error))
+}
+
+const loads = new P.Map()
+let lastLoad = 0
+
+/** Loader that an `import` of a cell calls: names are bound once, and a missing one is an error. */
+P.hide(
+  globalThis,
+  '$load$',
+  (specifier, _options, names) =>
+    new P.Promise((resolve, reject) => {
+      const id = ++lastLoad
+      P.mapSet(loads, id, {
+        __proto__: null,
+        specifier: P.String(specifier),
+        names,
+        resolve,
+        reject,
+      })
+      ask('import', id, P.String(specifier))
+    }),
+)
+
+bound.loaded = (id, namespace) => {
+  const { specifier, names, resolve, reject } = taken(id)
+  const missing = missingOf(namespace, names)
+  if (missing === undefined) resolve(namespace)
+  else {
+    const what = "' does not provide an export named '"
+    reject(new P.SyntaxError("The requested module '" + specifier + what + missing + "'"))
+  }
+}
+
+bound.unloaded = (id, text) => {
+  const { code, name, message, stack } = P.parse(text)
+  const error = new P.Error(message)
+  if (name !== undefined) P.hide(error, 'name', name)
+  if (code !== undefined) P.hide(error, 'code', code)
+  if (stack !== undefined) P.hide(error, 'stack', stack)
+  taken(id).reject(error)
+}
+
+function taken(id) {
+  const load = P.mapGet(loads, id)
+  P.mapDelete(loads, id)
+  return load
+}
+
+function missingOf(namespace, names) {
+  if (!P.isArray(names)) return undefined
+  for (let index = 0; index < names.length; index++)
+    if (!P.hasOwn(namespace, names[index])) return P.String(names[index])
+  return undefined
+}
+
+/** An error of a callback ends nothing. */
+bound.fail = (thrown) => {
+  let text = 'an error that cannot be shown'
+  try {
+    text = part('inspect').inspect(thrown)
+  } catch {
+    // A getter of it threw.
+  }
+  ask('stderr', 'Uncaught ' + text + '\n')
+}
+
+export { shown }

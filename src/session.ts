@@ -187,7 +187,7 @@ class SessionLife implements Session {
     }
     if (plan.kind !== 'run') return { status: plan.kind, error: plan.error }
     const gate = this.#rooms.gate(plan.profile, caller.tap)
-    if (this.#between) await this.#sandbox?.drain?.()
+    if (this.#between || this.#sandbox?.mayPrint) await this.#sandbox?.drain?.()
     const between = this.#takeBetween()
     this.#entries = []
     this.#onEntry = caller.on
@@ -269,10 +269,11 @@ function forExec(profile: Profile, asked: Profile): Profile {
 function taskOf(job: Job, analysis: Analysis, { limits }: Profile): ExecTask {
   const { asked, session, inputText } = job
   const command = session?.kind === 'exec' ? session.command : undefined
-  const isTyped = analysis.kind === 'verdict' && analysis.typed
+  const { typed, javascript, cell } = analysis.kind === 'verdict' ? analysis : {}
   return {
-    ...(command === undefined ? { code: asked.code } : { command }),
-    ...(isTyped && { typed: true }),
+    ...(command === undefined ? { code: javascript ?? asked.code } : { command }),
+    ...(typed && { typed: true }),
+    ...(cell && { cell }),
     ...(asked.input !== undefined && { inputText }),
     ...(asked.stdin && { stdin: asked.stdin }),
     ...(Object.keys(asked.env).length > 0 && { env: asked.env }),

@@ -127,8 +127,7 @@ function recordStart(
   if (plan.kind === 'run' && plan.standsIn)
     emitter.emit('tier/stood-in', { ...plan.standsIn, tenant }, { run: job.id })
   // The life of an exec is that of its session.
-  if (job.session?.kind === 'exec') watching.guard.watching.asked(job.session.of)
-  else watching.guard.begin(job, verdict, plan.profile)
+  if (job.session?.kind !== 'exec') watching.guard.begin(job, verdict, plan.profile)
   return entry
 }
 

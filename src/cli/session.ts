@@ -22,7 +22,7 @@ const pathOf = (id: string, order: string) => `${root}/${encodeURIComponent(id)}
 /** `mayfly sandbox create|exec|put|get|files`: sessions of a running server. */
 export function registerSessions(sandbox: Command, reached: (command: Command) => Command): void {
   reached(sandbox.command('create').description('open a session, and print its id'))
-    .option('--language <name>', 'python, node, sh or bash', 'python')
+    .option('--language <name>', 'python, node, js, ts, sh or bash', 'python')
     .option('--timeout <time>', 'until it ends, such as 30m; renewable')
     .option('--idle <time>', 'time without an exec after which it ends')
     .option('--label <name=value...>', 'to list and end it by')

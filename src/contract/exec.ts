@@ -1,3 +1,4 @@
+import type { CellPlan } from './cell.ts'
 import { MayflyError } from './error.ts'
 import type { Stdin } from './surroundings.ts'
 
@@ -7,6 +8,8 @@ export interface ExecTask {
   readonly code?: string
   /** For ts and node: the code has types that the wall has to erase. */
   readonly typed?: boolean
+  /** For js and ts: how the code becomes a script whose names last. */
+  readonly cell?: CellPlan
   /** A program beside the interpreter: words, or a line for `sh -c`. */
   readonly command?: string | readonly string[]
   readonly inputText?: string

@@ -309,6 +309,8 @@ export interface SandboxSession {
   readonly ready: Promise<void>
   /** Resolves when output that was written between two execs was taken, as far as it can still be on its way. */
   drain?(): Promise<void>
+  /** Work of earlier execs may print, or may have printed what was not read yet: drain before the next exec. */
+  readonly mayPrint?: boolean
   /**
    * Runs one exec to its end, which also reports errors of its code, its timeout, its interruption by `signal`, and the
    * end of the sandbox under it.

@@ -12,6 +12,8 @@ import { duration } from './units.ts'
 export const sessionLanguages = [
   'python',
   'node',
+  'js',
+  'ts',
   'sh',
   'bash',
 ] as const satisfies readonly Language[]

@@ -53,11 +53,14 @@ export function execJob(
   clock: Clock,
 ): Job {
   const isCode = command === undefined
+  const { language } = of.asked
+  if (!isCode && (language === 'js' || language === 'ts'))
+    throw invalid('exec', 'command', `a session of ${language} runs cells alone`)
   const request = {
     ...asked,
     code: asked.code ?? (typeof command === 'string' ? command : (command ?? []).join(' ')),
-    language: isCode ? of.asked.language : 'sh',
-    entry: isCode && of.asked.language === 'python' ? 'auto' : 'program',
+    language: isCode ? language : 'sh',
+    entry: isCode && language === 'python' ? 'auto' : 'program',
     limits: { ...(of.asked.limits.timeout && { timeout: of.asked.limits.timeout }), ...limits },
   }
   const session = { kind: 'exec', of: of.id, ...(command !== undefined && { command }) } as const

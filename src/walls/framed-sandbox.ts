@@ -86,7 +86,8 @@ export class FramedSandbox implements Sandbox {
       throw new MayflyError('CONFLICT', 'Cannot run a second task: a sandbox is used once')
     const { egress, output, frames } = this.#guest
     const { wall } = life.parts
-    life.begin(task, io)
+    life.task = task
+    life.io = io
     await egress.open(task)
     wall.ref(true)
     output.begin(io)

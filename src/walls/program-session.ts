@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { addAbortListener } from 'node:events'
+import { availableParallelism } from 'node:os'
+import { setTimeout as delay } from 'node:timers/promises'
 import { MayflyError } from '../contract/error.ts'
 import {
   sessionBusy,
@@ -14,8 +16,7 @@ import type { Frame } from '../lib/frames.ts'
 import type { ArtifactCap } from './artifact-cap.ts'
 import { lostEnd } from './ends.ts'
 import { GuestFiles } from './guest-files.ts'
-import { possibleCpuTime, type GuestLife } from './guest-life.ts'
-import type { ProgramOutput } from './program-output.ts'
+import type { GuestLife } from './guest-life.ts'
 import { execEndSchema, filedSchema, headed, kind, withoutAbsent } from './wire.ts'
 
 /** Time for an interrupted exec to end, with a second for its kernel to answer and the start of another one. */
@@ -34,9 +35,30 @@ const FILE_MS_MAX = 30_000
  */
 const BASELINE_MS = 2
 
+/** Parts in which guests of sessions differ. */
+export interface GuestSessionParts {
+  readonly output: SessionOutput
+  readonly cap: ArtifactCap
+  /** Reason why the guest has no files and runs no commands. */
+  readonly onlyCells?: string
+  /** The wall may have run jobs before, which its whole CPU time counts and that of this life does not. */
+  readonly isReused?: boolean
+}
+
+/** Output of a guest, as a session bounds and reads it. */
+export interface SessionOutput {
+  /** Called for more than the bound. */
+  flooded: () => void
+  /** Begins to count anew. */
+  renew(bytesMax: number): void
+  /** Resolves when all output written before now was taken. */
+  drained(msMax: number): Promise<void>
+}
+
 /** The exec that runs, as its frames come in. */
 interface RunningExec {
   readonly id: string
+  readonly timeoutMs: number
   readonly files: GuestFiles
   readonly startedAt: number
   /** CPU time of the wall before it, in milliseconds, by the warden; undefined if that was not asked. */
@@ -66,10 +88,14 @@ interface PendingFile {
 }
 type FileAnswer = NonNullable<ReturnType<typeof headed<FiledHead>>>
 type FiledHead = ReturnType<typeof filedSchema.parse>
-type FileRequest = { readonly op: 'put' | 'get' | 'list'; readonly path: string; bytesMax?: number }
+type FileRequest = {
+  readonly op: 'put' | 'get' | 'list' | 'drain'
+  readonly path: string
+  bytesMax?: number
+}
 
 /**
- * Execs of a session behind a wall of programs.
+ * Execs of a session, behind a wall of programs or in an isolate.
  *
  * Problem: execs share one guest, one pair of output streams and one control socket, and code of an earlier exec may
  * still run, print, and send whatever it can during a later one.
@@ -79,24 +105,32 @@ type FileRequest = { readonly op: 'put' | 'get' | 'list'; readonly path: string;
  * its start and its end; at the end the streams are read until two polls bring nothing, a quarter of a second at most.
  * Time and CPU time are those of this side of the wall.
  *
- * Not handled: background code of an earlier exec that prints while a later one runs. Both belong to one owner.
+ * Not handled: background programs of an earlier exec that print while a later one runs. Both belong to one owner. What
+ * comes from an isolate is in one stream and in order, so its output needs no draining.
  */
 export class ProgramSession implements SandboxSession {
   readonly files: SessionFiles
   readonly #life: GuestLife
-  readonly #output: ProgramOutput
+  readonly #output: SessionOutput
   readonly #cap: ArtifactCap
+  readonly #onlyCells: string | undefined
+  readonly #isReused: boolean
+  /** CPU time of the wall before this life, in milliseconds. */
+  #usedBefore: Promise<number> = Promise.resolve(0)
   readonly #ready = Promise.withResolvers<void>()
   /** By id; undefined for one that was given up, whose answer is dropped. */
   readonly #filing = new Map<string, PendingFile | undefined>()
   #exec: RunningExec | undefined
+  #mayPrint = false
   /** CPU time of the wall at the end of the last exec that the warden counted. */
   #cpuCounted = 0
 
-  constructor(life: GuestLife, output: ProgramOutput, cap: ArtifactCap) {
+  constructor(life: GuestLife, { output, cap, onlyCells, isReused = false }: GuestSessionParts) {
     this.#life = life
     this.#output = output
     this.#cap = cap
+    this.#onlyCells = onlyCells
+    this.#isReused = isReused
     this.files = {
       put: async (path, bytes) => void (await this.#file({ op: 'put', path }, bytes)),
       get: async (path, bytesMax) =>
@@ -111,27 +145,43 @@ export class ProgramSession implements SandboxSession {
 
   /** Subscribes to the end of the sandbox, which ends whatever is pending. */
   begin(): void {
+    const { warden } = this.#life.parts
+    if (this.#isReused)
+      this.#usedBefore = warden.usage(this.#life.wall).then(
+        ({ cpuMs }) => cpuMs,
+        () => 0,
+      )
     this.#output.flooded = () => this.#flooded()
     this.#output.renew(Infinity)
     void this.#life.end.promise.then((end) => this.#lost(end))
     this.#ready.resolve()
   }
 
-  /** Output between execs may be paced, and still lie in the sockets. */
+  get mayPrint(): boolean {
+    return this.#mayPrint
+  }
+
+  /**
+   * Output between execs may be paced, and still lie in the sockets. An isolate prints in order, so its answer comes last,
+   * and its earlier cells rest from it on until the next exec begins.
+   */
   async drain(): Promise<void> {
-    if (!this.#exec) await this.#output.drained(DRAIN_MS_MAX)
+    if (this.#exec) return
+    if (this.#onlyCells === undefined) return await this.#output.drained(DRAIN_MS_MAX)
+    const rests = this.#file({ op: 'drain', path: '.' }).catch(() => undefined)
+    await Promise.race([rests, delay(DRAIN_MS_MAX, undefined, { ref: false })])
   }
 
   async exec(task: ExecTask, signal?: AbortSignal): Promise<ExecEnd> {
     this.#mustLive()
     if (this.#exec) throw sessionBusy()
+    if (task.command !== undefined) this.#mustHavePrograms('Cannot run a command')
     const exec = this.#start(task)
     this.#exec = exec
     exec.baseline = setTimeout(() => this.#askBaseline(exec), BASELINE_MS)
-    const { timeoutMs: _ms, outputBytesMax, ...carried } = task
-    this.#output.renew(outputBytesMax)
+    this.#output.renew(task.outputBytesMax)
     exec.timer = setTimeout(() => this.#interrupt(exec, 'timeout'), task.timeoutMs)
-    this.#life.parts.wall.send(kind.exec, JSON.stringify({ protocol: 1, ...carried, id: exec.id }))
+    this.#life.parts.wall.send(kind.exec, JSON.stringify({ protocol: 1, ...task, id: exec.id }))
     using _cancel = signal && addAbortListener(signal, () => this.#interrupt(exec, 'cancelled'))
     if (signal?.aborted) this.#interrupt(exec, 'cancelled')
     return await exec.ended.promise
@@ -141,21 +191,25 @@ export class ProgramSession implements SandboxSession {
     const life = this.#life
     if (life.isEnded) return
     await this.#output.drained(DRAIN_MS_MAX)
+    await this.end({ status: 'ok', resultText: 'null', encoding: 'json', artifacts: [] })
+  }
+
+  /** Ends the life, with its cost by the count of the warden. */
+  async end(end: Omit<TaskEnd, 'cpuTime' | 'memory'>): Promise<void> {
+    const life = this.#life
     const { cpuMs, peakBytes } = await life.parts.warden
       .release(life.wall)
       .catch(() => ({ cpuMs: life.samples?.cpuMs ?? 0, peakBytes: 0 }))
     const peak = Math.max(0, peakBytes - life.parts.wall.wall.idleBytes)
     life.finish({
-      status: 'ok',
-      resultText: 'null',
-      encoding: 'json',
+      ...end,
       cpuTime: Math.max(cpuMs, life.samples?.cpuMs ?? 0),
-      artifacts: [],
       ...(peak > 0 && { memory: { used: peak, peak } }),
     })
   }
 
-  hear({ kind: what, payload }: Frame): void {
+  /** The promise of an end resolves when its exec is settled. */
+  hear({ kind: what, payload }: Frame): Promise<void> | void {
     const life = this.#life
     if (what === kind.filed) return this.#filed(payload)
     const exec = this.#exec
@@ -163,13 +217,14 @@ export class ProgramSession implements SandboxSession {
     if (what === kind.artifact)
       return exec.refused ? undefined : this.#keep(exec, exec.files.artifact(payload))
     if (what === kind.display) return this.#keep(exec, exec.files.show(payload))
-    if (what === kind.execEnd) return void this.#ended(exec, payload)
+    if (what === kind.execEnd) return this.#ended(exec, payload)
     life.garbled(`unknown frame ${what}`)
   }
 
   #start(task: ExecTask): RunningExec {
     return {
       id: randomUUID(),
+      timeoutMs: task.timeoutMs,
       files: new GuestFiles(task.artifactBytesMax, this.#cap),
       startedAt: performance.now(),
       cpuBefore: undefined,
@@ -215,7 +270,11 @@ export class ProgramSession implements SandboxSession {
     clearTimeout(exec.timer)
     clearTimeout(exec.baseline)
     exec.hasEnded = true
+    this.#mayPrint = read.head.pending === true
     const executionTime = performance.now() - exec.startedAt
+    // A guest that keeps the time itself may be heard before the timer here, never before its time.
+    if (read.head.error?.code === 'INTERRUPTED' && executionTime >= exec.timeoutMs)
+      exec.cause ??= 'timeout'
     const [cpuTime] = await Promise.all([
       this.#cpuTimeOf(exec, executionTime, read.head.cpuTimeMs),
       this.#output.drained(DRAIN_MS_MAX),
@@ -241,7 +300,7 @@ export class ProgramSession implements SandboxSession {
    * the end is read before the warden was asked: an older count would charge the exec for those before it.
    */
   async #cpuTimeOf(exec: RunningExec, tookMs: number, reportedMs: number): Promise<number> {
-    const claimed = possibleCpuTime(reportedMs, tookMs)
+    const claimed = Math.min(reportedMs, tookMs * cores)
     if (tookMs < sampleEveryMs.limited || !exec.cpuBefore) return claimed
     const { warden } = this.#life.parts
     const [before, after] = await Promise.all([
@@ -279,13 +338,15 @@ export class ProgramSession implements SandboxSession {
   /** Takes the CPU time before it off: the end counts that of the whole life. */
   async #lostExec(exec: RunningExec, end: TaskEnd): Promise<void> {
     clearTimeout(exec.timer)
-    const cpuTime = Math.max(0, end.cpuTime - ((await exec.cpuBefore) ?? exec.cpuKnown))
+    const before = ((await exec.cpuBefore) ?? exec.cpuKnown) - (await this.#usedBefore)
+    const cpuTime = Math.max(0, end.cpuTime - Math.max(0, before))
     const lost = end.status === 'ok' ? lostEnd('terminated', 'SESSION_ENDED', endedUnderIt, 0) : end
     this.#settle(exec, { ...lost, cpuTime, artifacts: [], display: [] }, 'lost')
   }
 
   async #file(request: FileRequest, bytes?: Uint8Array): Promise<FileAnswer> {
     this.#mustLive()
+    if (request.op !== 'drain') this.#mustHavePrograms(`Cannot ${request.op} "${request.path}"`)
     const { backlogBytes } = this.#life.parts.wall
     if (this.#filing.size >= FILES_MAX || backlogBytes > BACKLOG_BYTES_MAX)
       throw new MayflyError(
@@ -331,10 +392,18 @@ export class ProgramSession implements SandboxSession {
     pending?.resolve(read)
   }
 
+  #mustHavePrograms(what: string): void {
+    if (this.#onlyCells === undefined) return
+    throw new MayflyError('INVALID', `${what}: ${this.#onlyCells}`)
+  }
+
   #mustLive(): void {
     if (this.#life.isEnded || this.#life.isDisposing || this.#life.cause) throw sessionEnded()
   }
 }
+
+/** No guest uses more CPU time than these give. */
+const cores = availableParallelism()
 
 const endedUnderIt = 'The session was ended while this ran'
 

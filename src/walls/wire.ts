@@ -56,12 +56,9 @@ const text = z.string().max(ERROR_CHARS_MAX)
 const path = z.string().max(PATH_CHARS_MAX)
 const count = z.number().int().min(0)
 
-const errorOf = <Code extends z.ZodType<string>, Details extends z.ZodType>(
-  code: Code,
-  details: Details,
-) =>
+const errorOf = <Details extends z.ZodType>(details: Details) =>
   z.object({
-    code,
+    code: text,
     name: text.optional(),
     message: text,
     stack: text.optional(),
@@ -83,26 +80,11 @@ const endBase = z.object({
   executionMs: z.number().min(0),
 })
 
-/** Codes that runners of programs report. All others are words of the host: a lost wall, a limit that the warden saw. */
-const programErrorCode = z.enum([
-  'DISK',
-  'EXIT',
-  'FAILED',
-  'INTERRUPTED',
-  'RESULT_CIRCULAR',
-  'RESULT_NOT_JSON',
-  'RESULT_NOT_SERIALISABLE',
-  'RESULT_TOO_DEEP',
-  'RESULT_TOO_LARGE',
-  'SYNTAX_ERROR',
-  'USER_ERROR',
-])
-
 /** Head of a worker's `end`; the result's text follows. */
 export const workerEndSchema = endBase.extend({
   status: z.enum(['ok', 'error', 'timeout', 'limit', 'failed']),
   encoding: z.enum(['json', 'tagged']),
-  error: errorOf(text, workerDetails).optional(),
+  error: errorOf(workerDetails).optional(),
   memory: z.object({ used: z.number().min(0), peak: z.number().min(0) }).optional(),
   poisoned: z.boolean(),
   /** Timers and calls that its end dropped. */
@@ -119,7 +101,7 @@ export const workerEndSchema = endBase.extend({
 export const programEndSchema = endBase.extend({
   status: z.enum(['ok', 'error', 'limit']),
   encoding: z.enum(['json', 'tagged', 'text']),
-  error: errorOf(programErrorCode, programDetails).optional(),
+  error: errorOf(programDetails).optional(),
   exitCode: z.number().int().min(0).max(255).optional(),
   signal: z.string().max(20).optional(),
   /** The program prints its last words and exits. */
@@ -135,6 +117,8 @@ export const execEndSchema = programEndSchema.omit({ exits: true }).extend({
   id: z.string().max(64),
   status: z.enum(['ok', 'error']),
   state: z.enum(['kept', 'lost']),
+  /** Timers and calls of the guest go on, and may print between two execs. */
+  pending: z.boolean().optional(),
 })
 
 export const fileErrors = ['NOT_FOUND', 'INVALID', 'TOO_LARGE', 'DISK'] as const

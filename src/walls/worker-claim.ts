@@ -28,16 +28,30 @@ async function isHeld(
   profile: Profile,
 ): Promise<boolean> {
   const { memory } = profile.controls
-  const lifeMs = profile.schedule.phases.reduce((sum, phase) => sum + phase.for, 0)
-  const deadline = Math.min(lifeMs, profile.limits.timeout) + DEADLINE_SLACK_MS
   if (worker.heldTo === memory) {
-    warden.arm(worker.wall.id, deadline)
+    warden.arm(worker.wall.id, deadlineOf(profile))
     return true
   }
+  return await claimAnew(worker, warden, profile)
+}
+
+/** Claims a wall in full, from which its usage is counted; false for a spent one. */
+export async function claimAnew(
+  worker: WallHandle,
+  warden: WardenClient,
+  profile: Profile,
+): Promise<boolean> {
+  const { memory } = profile.controls
   const tenant = worker.tenant ?? probeTenant
-  const isOurs = await isClaimed(worker, warden, { tenant, memory, deadline })
+  const to = { tenant, memory, deadline: deadlineOf(profile) }
+  const isOurs = await isClaimed(worker, warden, to)
   worker.heldTo = memory
   return isOurs
+}
+
+function deadlineOf({ schedule, limits }: Profile): number {
+  const lifeMs = schedule.phases.reduce((sum, phase) => sum + phase.for, 0)
+  return Math.min(lifeMs, limits.timeout) + DEADLINE_SLACK_MS
 }
 
 /** Whether the warden enforces these bounds; false for a spent or ended wall, which the caller replaces. */

@@ -1,9 +1,10 @@
 import { grantsFiles, grantsNetwork, type Control, type Controls } from '../contract/controls.ts'
 import { plainFiles } from '../contract/files.ts'
+import { MayflyError } from '../contract/error.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { Task } from '../contract/provider.ts'
 import type { Frame } from '../lib/frames.ts'
-import { within } from '../lib/within.ts'
+import { artifactCap } from './artifact-cap.ts'
 import { carriedTask } from './carried-task.ts'
 import { fetchCapability } from './egress-path.ts'
 import { filesCapability } from './folder-calls.ts'
@@ -13,6 +14,8 @@ import type { Freed, GuestFrames, GuestKind, GuestOutput } from './guest-kind.ts
 import type { GuestLife } from './guest-life.ts'
 import type { HandleEnd, WallHandle } from './handle.ts'
 import { HeldFrames } from './held-frames.ts'
+import { ProgramSession, type SessionOutput } from './program-session.ts'
+import { claimAnew } from './worker-claim.ts'
 import { headed, kind, withoutAbsent, workerAnsweredSchema, workerEndSchema } from './wire.ts'
 
 /** Time after a timeout in which the guest may still send its output, before its process is killed. */
@@ -35,6 +38,8 @@ export interface WorkerOptions extends RealmEgressOptions {
   readonly heldCapabilities?: readonly string[]
   /** Controls that it can close while it runs, if they differ from those of its provider. */
   readonly tightens?: readonly Control[]
+  /** Stays open for execs, if its task asks for that. */
+  readonly hasSessions?: boolean
 }
 
 /** The capability that leaves WebAssembly in a realm. Its memory is counted by the warden, not by the isolate. */
@@ -51,10 +56,18 @@ export function isolateSettings({ controls }: Pick<Profile, 'controls'>) {
 
 /** Guest in a jailed worker: a fresh realm or module for one job, whose output comes in frames. */
 export function workerGuest(options: WorkerOptions): GuestKind {
-  const { tightens, ownsWall = false, heldCapabilities = [], settings, give } = options
+  const { tightens, ownsWall = false, heldCapabilities = [], settings, give, hasSessions } = options
   return (life) => {
     const egress = new RealmEgress(life, options)
-    const frames = new WorkerFrames(life, egress, settings)
+    const session = hasSessions
+      ? new ProgramSession(life, {
+          output: orderedOutput,
+          cap: artifactCap,
+          onlyCells,
+          isReused: true,
+        })
+      : undefined
+    const frames = new WorkerFrames(life, egress, { settings, session })
     life.hooks = {
       beforeKill: ({ status }) => (status === 'timeout' ? GRACE_MS : 0),
       ended: () => life.egressPath?.close(),
@@ -62,13 +75,34 @@ export function workerGuest(options: WorkerOptions): GuestKind {
     return {
       tightens,
       ownsWall,
-      egress,
+      egress: {
+        open: (task) => openGuest(life, egress, task),
+        tighten: (to) => egress.tighten(to),
+      },
       frames,
+      ...(session && { session }),
       output: framedOutput,
       calls: { kept: (next) => heldControls(next, life.controls, heldCapabilities) },
       destroy: () => giveBack(life, frames.dropped, give),
     }
   }
+}
+
+const onlyCells = 'an isolate runs cells alone; language "node" has files and commands'
+
+/** Output of an exec, which its guest truncates at the bound, as that of a job. */
+const orderedOutput: SessionOutput = {
+  flooded: () => undefined,
+  renew: () => undefined,
+  drained: () => Promise.resolve(),
+}
+
+/** The usage of a session counts from its opening on: its worker may have run jobs before. */
+async function openGuest(life: GuestLife, egress: RealmEgress, task: Task): Promise<void> {
+  const { wall, warden, profile } = life.parts
+  if (task.session && !(await claimAnew(wall, warden, profile)))
+    throw new MayflyError('UNAVAILABLE', 'Cannot open the session: its worker is spent')
+  await egress.open(task)
 }
 
 /** Output that comes in frames, which WorkerFrames reads: nothing is buffered here. */
@@ -77,14 +111,23 @@ const framedOutput: GuestOutput = { heldBytes: 0, begin: () => undefined }
 class WorkerFrames implements GuestFrames {
   readonly #life: GuestLife
   readonly #settings: Readonly<Record<string, unknown>>
+  readonly #session: ProgramSession | undefined
   readonly #calls: GuestCalls
   readonly #held: HeldFrames
   readonly #dropped = Promise.withResolvers<void>()
 
-  constructor(life: GuestLife, egress: RealmEgress, settings: WorkerOptions['settings']) {
+  constructor(
+    life: GuestLife,
+    egress: RealmEgress,
+    {
+      settings,
+      session,
+    }: Pick<WorkerOptions, 'settings'> & { session: ProgramSession | undefined },
+  ) {
     const { wall, emitter } = life.parts
     this.#life = life
     this.#settings = settings
+    this.#session = session
     this.#held = new HeldFrames(wall, (frame) => this.#read(frame))
     this.#calls = new GuestCalls({
       wall,
@@ -129,6 +172,11 @@ class WorkerFrames implements GuestFrames {
       case kind.answered:
         if (life.isEnded) return life.garbled('unreadable answer')
         return life.answered(frame.payload, workerAnsweredSchema)
+      case kind.execEnd:
+        return this.#execEnd(frame)
+      case kind.filed:
+        if (!this.#life.task?.session) return life.garbled('an answer for a file')
+        return void this.#session?.hear(frame)
       case kind.idle:
         return this.#dropped.resolve()
       default:
@@ -140,6 +188,15 @@ class WorkerFrames implements GuestFrames {
     if (this.#life.isEnded) return
     this.#life.sample()
     this.#life.io?.released()
+    if (this.#life.task?.session) this.#session?.begin()
+  }
+
+  /** Reads on once the exec is settled: later frames came after its end. */
+  #execEnd(frame: Frame): void {
+    if (!this.#life.task?.session || !this.#session) return this.#life.garbled('an end of no exec')
+    if (this.#life.isEnded) return
+    const settled = Promise.resolve(this.#session.hear(frame))
+    this.#held.until(settled.then(() => new Promise((resolve) => void setImmediate(resolve))))
   }
 
   #stream({ kind: which, payload }: Frame): void {
@@ -161,12 +218,20 @@ class WorkerFrames implements GuestFrames {
     const read = headed(workerEndSchema, payload)
     if (!read) return life.garbled('unreadable end')
     const { cpuTimeMs, memory, error, encoding, status, ran, pending } = read.head
+    if (life.task?.session && this.#session)
+      return void this.#session.end({
+        status: life.statusOf(status),
+        resultText: 'null',
+        encoding,
+        artifacts: [],
+        ...(error && { error: withoutAbsent(error) }),
+      })
     if (!isSmall(life.task!, payload, memory?.peak)) life.parts.wall.heldTo = undefined
     life.finish({
       status: life.statusOf(status),
       resultText: read.rest.toString(),
       encoding,
-      cpuTime: life.cpuTimeOf(cpuTimeMs),
+      cpuTime: cpuTimeMs,
       artifacts: [],
       ...(error && { error: withoutAbsent(error) }),
       ...(memory && { memory }),
@@ -183,15 +248,15 @@ function stateOf(
   return { controls, egressPath, task, io, sink, isEnded, folders: egress.folders }
 }
 
-/** Returns the worker to the pool if it dropped its guest in time; kills it otherwise. */
+/** Returns the worker to the pool if it dropped its guest in time; kills it otherwise, and after a session. */
 async function giveBack(
   life: GuestLife,
   dropped: Promise<void>,
   give: WorkerOptions['give'],
 ): Promise<Freed> {
   const { wall, warden } = life.parts
-  if (life.task && !life.isEnded) void wall.kill()
-  const isClean = !life.task || (await within(dropped, DISPOSE_MS_MAX))
+  if (life.task && (!life.isEnded || life.task.session)) void wall.kill()
+  const isClean = !life.task || (!life.task.session && (await within(dropped, DISPOSE_MS_MAX)))
   if (!isClean) await wall.kill()
   life.detach()
   if (wall.alive) void warden.release(wall.wall.id).catch(() => undefined)
@@ -226,6 +291,7 @@ function carried(task: Task, profile: Profile) {
       ...(grantsFiles(controls.files) ? [filesCapability] : []),
     ],
     ...(task.trace && { trace: true }),
+    ...(task.session && { session: true }),
     memoryBytes: controls.memory,
     // A character beyond the limit, from which the gate knows that it truncates.
     outputBytesMax: limits.output + CHARACTER_BYTES_MAX,
@@ -236,4 +302,13 @@ function carried(task: Task, profile: Profile) {
 function isSmall(task: Task, end: Buffer, peakBytes = Infinity): boolean {
   const text = task.code.length + task.inputText.length + end.length
   return text < SMALL_CHARS && task.files.length === 0 && peakBytes < SMALL_BYTES
+}
+
+/** Whether it settled in time. */
+async function within(promise: Promise<void>, ms: number): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<false>((resolve) => void (timer = setTimeout(resolve, ms, false)))
+  const isClean = await Promise.race([promise.then(() => true), late])
+  clearTimeout(timer)
+  return isClean
 }

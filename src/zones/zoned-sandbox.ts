@@ -10,6 +10,7 @@ import type {
   RanFunction,
   Receipt,
   Sandbox,
+  SandboxSession,
   Task,
   TaskEnd,
   TaskIo,
@@ -110,6 +111,10 @@ export class ZonedSandbox implements Sandbox {
 
   get wall(): string | undefined {
     return this.#parts.inner.wall
+  }
+
+  get session(): SandboxSession | undefined {
+    return this.#parts.inner.session
   }
 
   get receipt(): Receipt | undefined {

@@ -125,6 +125,25 @@ suite('Sessions of a server', { skip: unable('python') }, () => {
     )
   })
 
+  test('js and ts keep an isolate open, without files and commands', async () => {
+    const id = await opened({ language: 'ts' })
+    const run = (body: object) => ask('POST', `/v1/sandboxes/${id}/run`, body)
+    assert.equal((await run({ code: 'const x: number = 20' })).body.status, 'ok')
+    const second = (await run({ code: 'x + input', input: 1 })).body
+    assert.deepEqual([second.result, second.session.state], [21, 'kept'])
+    assert.equal((await ask('GET', `/v1/sandboxes/${id}`)).body.tier, 'isolate')
+    const refused = [
+      await ask('GET', `/v1/sandboxes/${id}/files`),
+      await ask('PUT', `/v1/sandboxes/${id}/files?path=a`, Buffer.from('a')),
+      await run({ command: 'ls' }),
+    ]
+    assert.deepEqual(
+      refused.map(({ status, body }) => [status, body.code]),
+      refused.map(() => [422, 'INVALID']),
+    )
+    assert.equal((await ask('DELETE', `/v1/sandboxes/${id}`)).body.status, 'ok')
+  })
+
   test('a run streams its output as events, and the outcome last', async () => {
     const id = await opened()
     const response = await fetch(new URL(`/v1/sandboxes/${id}/run`, server.active), {
@@ -260,7 +279,6 @@ suite('Sessions of a server', { skip: unable('python') }, () => {
 
   test('bad requests are refused with where they are wrong', async () => {
     const cases = [
-      [{ language: 'js' }, 422, 'LANGUAGE_UNSUPPORTED'],
       [{ language: 'wasm' }, 422, 'LANGUAGE_UNSUPPORTED'],
       [{ language: 'cobol' }, 422, 'INVALID'],
       [{ code: 'x' }, 422, 'INVALID'],
@@ -297,6 +315,21 @@ suite('Sessions of a server', { skip: unable('python') }, () => {
     const again = await opened({}, keyOf.small)
     for (const id of [second, again])
       await ask('DELETE', `/v1/sandboxes/${id}`, undefined, keyOf.small)
+  })
+
+  test('the command line opens a session in an isolate', async () => {
+    const env = { MAYFLY_API_KEY: keyOf.run, MAYFLY_SERVER: server.active }
+    const sandbox = (args: readonly string[], stdin?: string) =>
+      mayfly(place, ['sandbox', ...args], { env, ...(stdin !== undefined && { stdin }) })
+    const id = (await sandbox(['create', '--language', 'js'])).stdout.trim()
+    assert.equal((await sandbox(['exec', id, '-'], 'const x = 20')).code, 0)
+    const shown = documentOf(await sandbox(['exec', id, '-', '--json'], 'await x + 1'))
+    assert.equal(shown['result'], 21)
+    const failed = await sandbox(['exec', id, '-'], 'x\nnull.f')
+    assert.deepEqual([failed.code, /cell-3\.js:2:6/.test(failed.stderr)], [1, true], failed.stderr)
+    const refused = await sandbox(['exec', id, '--', 'ls'])
+    assert.match(refused.stderr, /runs cells alone/)
+    assert.match((await sandbox(['kill', id])).stdout, /ended as ok/)
   })
 
   test('the command line opens a session, runs in it, moves files and ends it', async () => {

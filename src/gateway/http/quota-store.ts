@@ -6,11 +6,11 @@ import { transact } from '../../lib/sqlite.ts'
 /** Bucket levels on disk; `at` is milliseconds since 1970. */
 export interface QuotaStore {
   read(tenant: string, name: string): BucketLevel | undefined
-  /** Replaces the stored levels by the `next` ones, less what was spent, and returns these; in one transaction. */
+  /** Subtracts spent amounts from the stored levels and returns the new ones, in one transaction. */
   spend<B extends BucketSpend>(
     buckets: readonly B[],
     at: number,
-    next: (level: number, at: number, bucket: B) => number,
+    fill: (level: number, at: number, bucket: B) => number,
   ): readonly number[]
   close(): void
 }
@@ -61,12 +61,12 @@ function storeOn(db: DatabaseSync): QuotaStore {
   }
   return {
     read,
-    spend(buckets, at, next) {
+    spend(buckets, at, fill) {
       return transact(db, () =>
         buckets.map((bucket) => {
-          const { tenant, name } = bucket
+          const { tenant, name, spent } = bucket
           const saved = read(tenant, name)
-          const level = saved ? next(saved.level, saved.at, bucket) : bucket.level
+          const level = saved ? fill(saved.level, saved.at, bucket) - spent : bucket.level
           upsert.run(tenant, name, level, at)
           return level
         }),

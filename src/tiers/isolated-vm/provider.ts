@@ -61,6 +61,7 @@ export function createIsolateProvider(options: IsolateOptions): Provider {
       'batch',
       'trace',
       'calls',
+      'session',
       ...(openEgressPath ? (['network'] as const) : []),
       ...(openFolders ? (['folder-calls'] as const) : []),
     ],
@@ -77,7 +78,13 @@ export function createIsolateProvider(options: IsolateOptions): Provider {
         ...(openEgressPath && { openEgressPath }),
         ...(openFolders && { openFolders }),
       }
-      const guest = workerGuest({ give, settings, ...egress, heldCapabilities: [webAssembly] })
+      const guest = workerGuest({
+        give,
+        settings,
+        ...egress,
+        heldCapabilities: [webAssembly],
+        hasSessions: true,
+      })
       return new FramedSandbox(newId('sbx'), parts, guest)
     },
     close: () => workers.close(),

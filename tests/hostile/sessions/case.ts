@@ -1,5 +1,8 @@
-import type { SessionLanguage } from '../../../src/contract/session.ts'
+import type { SessionLanguage as AnyLanguage } from '../../../src/contract/session.ts'
 import type { Box } from '../../../src/sdk/box.ts'
+
+/** Languages of programs; those of isolates are tried in tests/walls/isolate-cells.test.ts. */
+type SessionLanguage = Exclude<AnyLanguage, 'js' | 'ts'>
 
 /**
  * A hostile program of several cells, which uses the time between execs. Its cells run in order in a session of their own;

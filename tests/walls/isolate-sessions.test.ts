@@ -1,0 +1,161 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, suite } from 'node:test'
+import { Mayfly, type Box } from '../../src/index.ts'
+import { belowOf } from '../../src/os/process-tree.ts'
+import type { RunRequest } from '../../src/contract/session.ts'
+import { test } from '../fixtures/drawn.ts'
+
+/** Generous where nothing is measured: a busy machine is slow. */
+const unhurried = { timeout: '60s' }
+
+/** Sessions of `js` and `ts` through the library: one isolate in one jailed worker each. */
+suite('A session in an isolate', () => {
+  let state: string
+  let mayfly: Mayfly
+  before(async () => {
+    state = mkdtempSync(join(tmpdir(), 'mayfly-sessions-'))
+    mayfly = await Mayfly.open({ state })
+  })
+  after(async () => {
+    await mayfly.close()
+    rmSync(state, { recursive: true, force: true })
+  })
+
+  const open = (more: Parameters<Mayfly['open']>[0] = {}) =>
+    mayfly.open({ language: 'js', limits: unhurried, ...more })
+  /** Result of a cell that must succeed. */
+  async function value(box: Box, code: string, more: Partial<RunRequest> = {}): Promise<unknown> {
+    const outcome = await box.run({ code, ...more })
+    assert.equal(outcome.status, 'ok', JSON.stringify(outcome.error) + outcome.stderr)
+    return outcome.result
+  }
+
+  test('names last from exec to exec, each with its own output, error and outcome', async () => {
+    await using box = await open()
+    assert.deepEqual([box.row.tier, box.row.provider], ['isolate', 'isolated-vm'])
+    await value(box, 'const x = 20; function twice(n) { return n * 2 }\nclass A { n = 3 }')
+    assert.equal(await value(box, 'const y = await Promise.resolve(x + 1); twice(y)'), 42)
+    assert.equal(await value(box, 'const x = new A().n; x + input', { input: 4 }), 7)
+    const first = await box.run({ code: 'console.log("one"); console.error("err")' })
+    const second = await box.run({ code: 'console.log("two")\n\nnull.f' })
+    assert.deepEqual([first.stdout, first.stderr, second.stdout], ['one\n', 'err\n', 'two\n'])
+    assert.deepEqual([second.status, second.error?.name], ['error', 'TypeError'])
+    assert.match(second.error?.stack ?? '', /at cell-5\.js:3:6$/)
+    const third = await box.run({ code: 'const f = (' })
+    assert.deepEqual([third.error?.code, third.session?.state], ['SYNTAX_ERROR', 'kept'])
+    const ids = [first, second, third].flatMap(({ id, evidence }) => [id, evidence.audit])
+    assert.equal(new Set(ids).size, 6)
+    assert.deepEqual(await value(box, 'new Set([1])'), { $type: 'Set', value: [1] })
+  })
+
+  test('ts has its types erased, and imports the files of its session', async () => {
+    const files = [{ path: 'lib.ts', content: 'export const half = (n: number): number => n / 2' }]
+    await using box = await open({ language: 'ts', files })
+    await value(box, 'import { half } from "./lib.ts"\nenum Size { Small = 4 }')
+    await value(
+      box,
+      'interface P { n: number }\nconst p: P = { n: half(8) }\nenum Size { Small = 5 }',
+    )
+    assert.equal(await value(box, 'p.n + Size.Small'), 9)
+  })
+
+  test('capabilities are called by their cell, and their late answers go on between two execs', async () => {
+    await using box = await open({ capabilities: ['math.add'] })
+    assert.equal(await value(box, 'await call("math.add", [2, 3])'), 5)
+    await value(box, 'const late = call("math.add", [1, 1]).then(() => console.log("late")); 0')
+    const next = await box.run({ code: 'await late; console.log("own")' })
+    const seen = [next.stdout, next.session?.between?.stdout]
+    // The answer comes before or during the next exec; in neither case it is of that exec.
+    if (seen[1] === undefined) {
+      const after = await box.run({ code: '1' })
+      seen[1] = after.session?.between?.stdout
+    }
+    assert.deepEqual(seen, ['own\n', 'late\n'])
+    const denied = await box.run({ code: 'await call("another")' })
+    assert.equal(denied.error?.message.includes('not granted'), true)
+  })
+
+  test('an exec over its time is interrupted, also when its caller cancels it, and its state lives on', async () => {
+    await using box = await open()
+    await value(box, 'const x = 5')
+    for (const code of ['for (;;);', 'await new Promise(() => {})']) {
+      const late = await box.run({ code, limits: { timeout: '200ms' } })
+      assert.deepEqual([late.status, late.session?.state], ['timeout', 'kept'], code)
+      assert.equal(await value(box, 'x'), 5)
+    }
+    const given = new AbortController()
+    const waits = box.run(
+      { code: 'console.log("waits"); await new Promise(() => {})' },
+      { signal: given.signal, tap: () => given.abort() },
+    )
+    await assert.rejects(box.run({ code: '1' }), { code: 'BUSY' })
+    assert.equal((await waits).status, 'cancelled')
+    assert.equal(await value(box, 'x'), 5)
+  })
+
+  test('more memory than its limit ends the session; output and results are bounded as those of a job', async () => {
+    const box = await open({ limits: { ...unhurried, memory: '32MB' } })
+    const flood = await box.run({
+      code: 'for (let n = 0; n < 1e4; n++) console.log("x".repeat(100))',
+      limits: { output: '4KB' },
+    })
+    assert.deepEqual([flood.truncated.stdout, Buffer.byteLength(flood.stdout)], [true, 4096])
+    const hungry = await box.run({
+      code: 'const hog = []; for (;;) hog.push(new Array(1e5).fill(1.5))',
+    })
+    assert.deepEqual(
+      [hungry.status, hungry.error?.code, hungry.session?.ended],
+      ['limit', 'MEMORY', true],
+    )
+    await assert.rejects(box.run({ code: '1' }), { code: 'SESSION_ENDED' })
+    assert.equal((await box.close()).status, 'limit')
+  })
+
+  test('files and commands are refused, and the session goes on', async () => {
+    await using box = await open()
+    const refused = [
+      () => box.files.list(),
+      () => box.files.put('a.txt', 'a'),
+      () => box.files.get('a.txt'),
+      () => box.run({ command: ['ls'] }),
+    ]
+    for (const call of refused) await assert.rejects(call(), { code: 'INVALID' })
+    assert.equal(await value(box, '1'), 1)
+  })
+
+  test('a worker that was a session serves nobody else', async () => {
+    await mayfly.run({ code: 'return 1' })
+    const box = await open()
+    await value(box, 'globalThis.secret = 1')
+    const during = workers()
+    assert.equal((await box.close()).status, 'ok')
+    const left = new Set(workers())
+    assert.ok(
+      during.some((pid) => !left.has(pid)),
+      'a worker ended',
+    )
+    assert.equal((await mayfly.run({ code: 'return typeof secret' })).result, 'undefined')
+  })
+
+  test('rights that were taken away stay away', async () => {
+    await using box = await open({ capabilities: ['math.add'] })
+    assert.equal(await value(box, 'await call("math.add", [1, 0])'), 1)
+    await box.tighten({ capabilities: [] })
+    assert.equal((await box.run({ code: 'await call("math.add", [1, 0])' })).status, 'error')
+    assert.equal(await value(box, '1'), 1)
+  })
+})
+
+/** Processes that run isolates, by their command line. */
+function workers(): readonly number[] {
+  return belowOf(process.pid).filter((pid) => {
+    try {
+      return readFileSync(`/proc/${pid}/cmdline`, 'latin1').includes('isolate-worker')
+    } catch {
+      return false
+    }
+  })
+}

@@ -87,7 +87,8 @@ export function createRooms(parts: RoomParts): WiredRooms {
     acquire(planned, job, analysis, signal) {
       forecast.follow(job, analysis.verdict.digest)
       const isShort = () => forecast.isShort(job)
-      const needs = { ...zoneNeeds(walls, planned, job, analysis), isShort }
+      const isSession = job.session?.kind === 'open'
+      const needs = { ...zoneNeeds(walls, planned, job, analysis), isShort, isSession }
       return parts.pool.acquire(planned, job, signal, needs)
     },
     supervise: (sandbox, planned, analysis, caller) =>

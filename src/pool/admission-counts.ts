@@ -77,6 +77,15 @@ export class AdmissionCounts {
     return this.isBelowShare(tenant, wanted) && this.#isRoomFor(wanted)
   }
 
+  /** True if what the tenant holds leaves no room for this in its share, however idle all of it is. */
+  isShareHeld(tenant: string, { walls, memory }: RequestedRoom): boolean {
+    const { shares } = this
+    return (
+      (this.#runningOf.get(tenant) ?? 0) + walls > shares.running ||
+      (this.#memoryOf.get(tenant) ?? 0) + memory > shares.memory
+    )
+  }
+
   isBelowShare(tenant: string, { walls, memory, isExpress }: RequestedRoom): boolean {
     const { shares } = this
     const [busyOf, most] = isExpress

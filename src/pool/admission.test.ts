@@ -101,6 +101,20 @@ test('A tenant never holds all of the memory or queue', async () => {
   await assert.rejects(enter('g'), { code: 'OVERLOADED' })
 })
 
+test('A session at the share of its tenant is refused at once, where a job waits', async () => {
+  const { admitter, enter } = stand()
+  const open = () => admitter.admit('a', 100, signal, { isSession: true })
+  for (let n = 0; n < 2; n++) await open()
+  const large = await admitter.admit('a', 400, signal, { isSession: true })
+  await assert.rejects(open(), { code: 'RATE_LIMITED', retryAfterMs: 1000 })
+  void enter('a')
+  await settled()
+  assert.equal(admitter.waiting, 1)
+  large.release()
+  await settled()
+  assert.deepEqual([admitter.waiting, admitter.running], [0, 3])
+})
+
 test('A full queue and a timeout in it are refused with a retry time', async () => {
   const { clock, asked, enter } = stand()
   for (let n = 0; n < 8; n++) void enter('flood').catch(() => undefined)

@@ -33,13 +33,14 @@ export class Admitter {
     tenant: string,
     memory: number,
     signal: AbortSignal,
-    { walls: asked = 1, isShort = () => false }: JobNeed = {},
+    { walls: asked = 1, isShort = () => false, isSession = false }: JobNeed = {},
   ): Promise<AdmissionSlot> {
     if (signal.aborted) throw new DOMException('The job was cancelled', 'AbortError')
     const { shares } = this.#counts
     if (memory > shares.memory) throw tooLarge(memory, shares.memory)
     // A job with more walls than the share waits until the tenant runs nothing else.
     const wanted = { memory, walls: Math.min(asked, shares.busy) }
+    if (isSession && this.#counts.isShareHeld(tenant, wanted)) throw shareHeld()
     if (!this.#queues.has(tenant) && this.#isUncontended() && this.#counts.fits(tenant, wanted))
       return this.#take(tenant, { ...wanted, forShort: isShort() }, this.#clock.now())
     const express = expressOf(wanted)
@@ -186,6 +187,8 @@ export interface JobNeed {
   readonly walls?: number
   /** Whether it is expected to take little processor time; asked again when a place is free. */
   readonly isShort?: () => boolean
+  /** Whether it stays for its owner: at the share of its tenant it is refused at once, since sessions end late. */
+  readonly isSession?: boolean
 }
 
 export interface AdmissionSlot {
@@ -211,6 +214,8 @@ interface QueuedJob extends RequestedRoom {
 
 /** Cap on Retry-After: slots free up sooner than the longest wait. */
 const RETRY_AFTER_MS_MAX = 10_000
+/** Retry-After at the share of a tenant. */
+const SHARE_RETRY_MS = 1000
 
 const roomOf = ({ memory, walls }: RequestedRoom): RequestedRoom => ({ memory, walls })
 const expressOf = (one: RequestedRoom): RequestedRoom => ({ ...roomOf(one), isExpress: true })
@@ -219,6 +224,13 @@ function tooLarge(memory: number, share: number): MayflyError {
   const message = `Cannot grant ${memory} bytes: of what this machine has for jobs, one tenant may have ${share}`
   return new MayflyError('UNAVAILABLE', message, {
     hint: 'Ask for less memory, or use a larger machine',
+  })
+}
+
+function shareHeld(): MayflyError {
+  return new MayflyError('RATE_LIMITED', 'Cannot open another session: this tenant has its share', {
+    hint: 'End a session, or wait for the end of a job; [server] jobs says how many there are',
+    retryAfterMs: SHARE_RETRY_MS,
   })
 }
 

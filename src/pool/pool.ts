@@ -16,6 +16,8 @@ export interface JobNeeds {
   readonly memory?: number
   /** Whether it is expected to take little processor time. */
   readonly isShort?: () => boolean
+  /** Whether it is a session, which does not wait at the share of its tenant. */
+  readonly isSession?: boolean
 }
 
 /** Turns a profile into a sandbox: admission, then launch. */
@@ -34,14 +36,14 @@ export class Pool {
     profile: Profile,
     job: Job,
     signal: AbortSignal,
-    { walls: others = 0, memory: theirs = 0, isShort = () => false }: JobNeeds = {},
+    { walls: others = 0, memory: theirs = 0, ...expected }: JobNeeds = {},
   ): Promise<SandboxClaim> {
     const provider = this.#options.provider(profile.provider)
     if (!provider)
       throw new MayflyError('UNAVAILABLE', `Cannot find provider "${profile.provider}"`)
     const memory = profile.controls.memory + theirs
     const walls = 1 + others
-    const entering = this.#admitter.admit(job.tenant, memory, signal, { walls, isShort })
+    const entering = this.#admitter.admit(job.tenant, memory, signal, { walls, ...expected })
     this.#loads.schedule()
     const place = await entering
     this.#evictSpares()

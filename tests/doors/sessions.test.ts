@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
-import { readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { basename, join } from 'node:path'
 import { after, before, suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { systemClock } from '../../src/contract/clock.ts'
+import { calls, pageCalls } from '../../src/gateway/routes.ts'
+import { openLog } from '../../src/evidence/log-reader.ts'
 import { createKey, keyFile } from '../../src/gateway/http/key-store.ts'
 import { test } from '../fixtures/drawn.ts'
 import { unable } from '../walls/process-stands.ts'
@@ -187,29 +189,36 @@ suite('Sessions of a server', { skip: unable('python') }, () => {
   })
 
   test('a session is that of its key and of the admins: to any other key each route is 404, and 401 without', async () => {
-    const id = await opened()
-    const routes = [
-      ['GET', ''],
-      ['DELETE', ''],
-      ['POST', '/run', { code: '1' }],
-      ['GET', '/files'],
-      ['PUT', '/files?path=a', new Uint8Array([1])],
-      ['POST', '/timeout', { timeout: '1m' }],
-      ['POST', '/tighten', { controls: { memory: '32MB' } }],
-      ['POST', '/freeze'],
-      ['POST', '/thaw'],
-      ['POST', '/capture'],
-    ] as const
-    for (const [method, path, body] of routes) {
-      const at = `/v1/sandboxes/${id}${path}`
-      for (const key of [keyOf.other, keyOf.foreign])
-        assert.equal((await ask(method, at, body, key)).status, 404, `${method} ${path}`)
-      assert.equal(
-        (await ask(method, at, body, 'mfy_no-such-key')).status,
-        401,
-        `${method} ${path}`,
-      )
+    const id = await opened({ labels: { whose: 'own' } })
+    const page = await (await fetch(server.static)).text()
+    const token = /<meta name="mayfly-session" content="([^"]+)">/.exec(page)?.[1]
+    for (const [path, methods] of Object.entries(calls)) {
+      if (!path.startsWith('/v1/sandboxes/{id}')) continue
+      for (const method of Object.keys(methods)) {
+        const what = `${method} ${path}`
+        const at = path.replace('{id}', id) + (path.endsWith('/files') ? '?path=a' : '')
+        const body = bodyOf(method, path)
+        for (const key of [keyOf.other, keyOf.foreign])
+          assert.equal((await ask(method, at, body, key)).status, 404, what)
+        for (const key of ['mfy_no-such-key', token ?? 'no page token', ''])
+          assert.equal((await ask(method, at, body, key)).status, 401, what)
+      }
     }
+    for (const [path, methods] of Object.entries(pageCalls)) {
+      if (!path.startsWith('/active-content/sessions/{id}')) continue
+      for (const method of Object.keys(methods)) {
+        const at = path.replace('{id}', id)
+        const body = bodyOf(method, path)
+        const { status } = await ask(method, at, body, token, server.static)
+        assert.ok(status === 404 || status === 401, `${method} ${path}: ${status}`)
+        const byKey = await ask(method, at, body, keyOf.run, server.static)
+        assert.equal(byKey.status, 401, `${method} ${path}: a key is no token`)
+      }
+    }
+    const own = '/v1/sandboxes?label=whose:own'
+    for (const key of [keyOf.other, keyOf.foreign])
+      for (const method of ['GET', 'DELETE'])
+        assert.deepEqual((await ask(method, own, undefined, key)).body.items, [], method)
     const listed = async (key: string) =>
       (await ask('GET', '/v1/sandboxes', undefined, key)).body.items.map(
         (one: { id: string }) => one.id,
@@ -275,6 +284,26 @@ suite('Sessions of a server', { skip: unable('python') }, () => {
     }
     assert.equal((await ask('GET', `/v1/sandboxes/${renewed}`)).status, 200)
     await ask('DELETE', `/v1/sandboxes/${renewed}`)
+  })
+
+  test('memory over its limit between two execs ends a session, and each later call says why', async () => {
+    const id = await opened({ limits: { ...unhurried, memory: '64MB' } })
+    const late =
+      'import threading\nheld = []\ndef grow():\n  while True: held.append(b"x" * (4 * 2**20))\nthreading.Timer(0.2, grow).start()'
+    assert.equal((await ask('POST', `/v1/sandboxes/${id}/run`, { code: late })).body.status, 'ok')
+    for (let tries = 0; tries < 500; tries++) {
+      if ((await ask('GET', `/v1/sandboxes/${id}`)).status === 410) break
+      await sleep(20)
+    }
+    const run = await ask('POST', `/v1/sandboxes/${id}/run`, { code: '1' })
+    for (const { status, body } of [run, await ask('GET', `/v1/sandboxes/${id}`)]) {
+      const { outcome } = body.details
+      assert.deepEqual(
+        [status, body.code, outcome.status, outcome.error.code],
+        [410, 'SESSION_ENDED', 'limit', 'MEMORY'],
+      )
+      assert.ok(outcome.timeline.some(({ event }: { event: string }) => event === 'terminated'))
+    }
   })
 
   test('bad requests are refused with where they are wrong', async () => {
@@ -360,11 +389,18 @@ suite('Sessions of a server', { skip: unable('python') }, () => {
     assert.match(gone.stderr, /session has ended/)
   })
 
-  test('a server that stops ends its sessions; one that is killed leaves nothing, and answers 410 afterwards', async () => {
+  test('a server that stops ends its sessions; one that is killed leaves nothing, and answers 410 afterwards', async (t) => {
     const own = makePlace()
     try {
-      const one = await startServer(own)
-      await whenReady(one)
+      const file = join(own.cwd, 'many.toml')
+      // A tenant may hold three quarters of the places.
+      writeFileSync(file, `[server]\njobs = ${many * 2}\n[limits]\nmemory = "64MB"\n`)
+      const start = async () => {
+        const started = await startServer(own, ['--config', file])
+        await whenReady(started)
+        return started
+      }
+      const one = await start()
       const key = one.apiKey
       const open = async (at: string) => {
         const { status, body } = await ask('POST', '/v1/sandboxes', { language: 'python' }, key, at)
@@ -374,16 +410,22 @@ suite('Sessions of a server', { skip: unable('python') }, () => {
       const orderly = await open(one.active)
       const { left } = await one.stop()
       assert.deepEqual(left, [])
-      const two = await startServer(own)
-      await whenReady(two)
+      await using two = await start()
       const ended = await ask('GET', `/v1/sandboxes/${orderly}`, undefined, key, two.active)
       assert.deepEqual([ended.status, ended.body.details.outcome.status], [410, 'ok'])
-      const ids = await Promise.all(Array.from({ length: 5 }, () => open(two.active)))
+      const ids = await Promise.all(Array.from({ length: many }, () => open(two.active)))
+      const walls = leasesIn(own).map((name) => name.replace(/\.json$/, ''))
+      assert.ok(walls.length >= many, `${walls.length} leases`)
+      assert.ok(tracesOf(walls, own).length >= many)
       process.kill(two.pid, 'SIGKILL')
+      const began = performance.now()
+      for (let tries = 0; tries < 500 && tracesOf(walls, own).length > 0; tries++) await sleep(20)
+      const took = Math.round(performance.now() - began)
+      t.diagnostic(`${many} sessions are gone ${took} ms after the kill`)
+      assert.deepEqual(tracesOf(walls, own), [])
       const { left: afterKill } = await two.stop()
       assert.deepEqual([afterKill, leasesIn(own)], [[], []])
-      const three = await startServer(own)
-      await whenReady(three)
+      const three = await start()
       for (const id of ids) {
         const { status, body } = await ask(
           'GET',
@@ -398,8 +440,60 @@ suite('Sessions of a server', { skip: unable('python') }, () => {
         )
       }
       await three.stop()
+      using log = openLog(join(own.state, 'audit.db'))
+      for (const id of ids) {
+        const lines = log.last(10, id).map(({ kind, status }) => [kind, status])
+        assert.deepEqual(lines, [
+          ['admitted', null],
+          ['closed', 'failed'],
+        ])
+      }
     } finally {
       own.remove()
     }
   })
 })
+
+/** Body that a route would take; a new route refuses before it reads one. */
+function bodyOf(method: string, path: string): object | Uint8Array | undefined {
+  if (method === 'GET' || method === 'DELETE') return undefined
+  if (method === 'PUT') return new Uint8Array([1])
+  if (path.endsWith('/run')) return { code: '1' }
+  if (path.endsWith('/tighten')) return { controls: { memory: '32MB' } }
+  return { timeout: '1m' }
+}
+
+/** Sessions that are open when their server is killed. */
+const many = process.env['MAYFLY_LONG'] === undefined ? 5 : 50
+
+/** Leftovers of walls on this machine: processes, control groups, folders of the state and bound sockets. */
+function tracesOf(walls: readonly string[], { state }: Place): readonly string[] {
+  const names = new Set(walls)
+  const isNamed = (text: string) => walls.some((wall) => text.includes(wall))
+  const processes = readdirSync('/proc')
+    .filter((pid) => /^\d+$/.test(pid))
+    .filter((pid) => isNamed(textOf(`/proc/${pid}/cmdline`)))
+  const groups = foldersIn('/sys/fs/cgroup', 4).filter((folder) => names.has(basename(folder)))
+  const folders = foldersIn(state, 3).filter((folder) => names.has(basename(folder)))
+  const sockets = textOf('/proc/net/unix').split('\n').filter(isNamed)
+  return [...processes, ...groups, ...folders, ...sockets]
+}
+
+function foldersIn(folder: string, depth: number): readonly string[] {
+  try {
+    const own = readdirSync(folder, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .map(({ name }) => join(folder, name))
+    return depth === 1 ? own : [...own, ...own.flatMap((below) => foldersIn(below, depth - 1))]
+  } catch {
+    return []
+  }
+}
+
+function textOf(file: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch {
+    return ''
+  }
+}

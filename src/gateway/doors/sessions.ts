@@ -200,6 +200,7 @@ export function served({ sessions }: SessionParts): ServedSessions {
 function takePlace(parts: JobStart, job: Job) {
   const isKept = job.origin !== 'page'
   const bytes = bytesOf(job)
+  parts.running.refuseAtShare(job.tenant)
   const slot = parts.running.begin(job.tenant, bytes)
   const row = { ...rowOf(parts, job), session: { openedBy: job.principal } }
   try {

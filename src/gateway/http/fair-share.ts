@@ -21,6 +21,11 @@ export class FairShare {
     return !this.#fits(of, 1, this.#max)
   }
 
+  /** True if there is room for 1, but not for this holder. */
+  isHeldBy(of: string): boolean {
+    return this.isFull(of) && this.#total < this.#max
+  }
+
   /** Opens a hold, released on dispose. `most` lowers the limit of this holder. */
   hold(of: string, most: number = this.#max): ShareHold {
     let own = 0

@@ -59,6 +59,19 @@ export class JobSlots {
     }
   }
 
+  /** Refuses a session of a tenant that has its share of the places. Throws MayflyError RATE_LIMITED. */
+  refuseAtShare(tenant: string): void {
+    if (!this.#places.isHeldBy(tenant)) return
+    throw new MayflyError(
+      'RATE_LIMITED',
+      'Cannot open another session: this tenant has its share',
+      {
+        hint: 'End a session, or wait for the end of a job',
+        retryAfterMs: 1000,
+      },
+    )
+  }
+
   refuseWhenDraining(): void {
     if (!this.#draining) return
     throw new MayflyError('DRAINING', 'Cannot take another job: this server is stopping', {

@@ -7,6 +7,8 @@ import { outcomeSchema, type Outcome } from '../../contract/outcome.ts'
 const ISSUES_MAX = 20
 /** Longer than other waits: an overloaded job has already waited in the queue. */
 const RETRY_OVERLOADED_S = 5
+/** A session at the share of its tenant has not waited at all. */
+const RETRY_SHARE_S = 1
 
 /** Problem details of every HTTP error (RFC 9457), with `code`, `message` and `details` for clients to switch on. */
 export const problemSchema = z
@@ -45,7 +47,7 @@ export function problemOfOutcome(outcome: Outcome): Problem {
     message: `Cannot run this job: it is ${outcome.status}`,
     details: null,
   }
-  const retryAfter = code === 'OVERLOADED' ? { retryAfter: RETRY_OVERLOADED_S } : {}
+  const retryAfter = retryOf(code)
   return {
     ...problem(statusOf(outcome.status, code), code, message, details),
     ...retryAfter,
@@ -53,10 +55,16 @@ export function problemOfOutcome(outcome: Outcome): Problem {
   }
 }
 
-/** LANGUAGE_UNSUPPORTED is a client error; any other unavailability may pass. */
+function retryOf(code: string): { readonly retryAfter?: number } {
+  if (code === 'OVERLOADED') return { retryAfter: RETRY_OVERLOADED_S }
+  return code === 'RATE_LIMITED' ? { retryAfter: RETRY_SHARE_S } : {}
+}
+
+/** LANGUAGE_UNSUPPORTED and RATE_LIMITED are the client's; any other unavailability may pass. */
 function statusOf(status: Outcome['status'], code: string): number {
   if (status === 'blocked') return errorCodes.THREAT_DETECTED
-  return code === 'LANGUAGE_UNSUPPORTED' ? errorCodes[code] : errorCodes.UNAVAILABLE
+  const isOfClient = code === 'LANGUAGE_UNSUPPORTED' || code === 'RATE_LIMITED'
+  return isOfClient ? errorCodes[code] : errorCodes.UNAVAILABLE
 }
 
 /** A value of a request as its schema reads it. Throws MayflyError INVALID. */

@@ -17,12 +17,14 @@ import { sessionBusy, sessionEnded, type ExecTask, type SessionFiles } from './c
 import type { SandboxSession } from './contract/provider.ts'
 import type { ExecCaller, OpenedSession, Session } from './contract/session.ts'
 import { strengthOf } from './contract/tier.ts'
+import { timelineShare } from './contract/timeline-share.ts'
 import type { Analysis } from './contract/verdict.ts'
+import { Shares } from './lib/shares.ts'
 import { live } from './life.ts'
 import { recordOutcome } from './outcome.ts'
 
 /** Timeline entries of one exec in its outcome; the life has all of them. */
-const ENTRIES_MAX = 200
+const ENTRIES_MAX = { life: 100, 'high-anomaly': 50, anomaly: 50, guest: 100 } as const
 
 export interface SessionCaller {
   readonly signal: AbortSignal
@@ -71,6 +73,7 @@ class SessionLife implements Session {
   /** Gate of the output since the last exec; undefined without any. */
   #between: Gate | undefined
   #entries: TimelineEntry[] | undefined
+  #entryRoom = new Shares(ENTRIES_MAX)
   #onEntry: ExecCaller['on']
 
   constructor(job: Job, rooms: Rooms) {
@@ -119,7 +122,7 @@ class SessionLife implements Session {
   }
 
   note(entry: TimelineEntry, on: SessionCaller['on']): void {
-    if (this.#entries && this.#entries.length < ENTRIES_MAX) this.#entries.push(entry)
+    if (this.#entries && this.#entryRoom.take(timelineShare(entry))) this.#entries.push(entry)
     this.#onEntry?.(entry)
     on?.(entry)
   }
@@ -190,6 +193,7 @@ class SessionLife implements Session {
     if (this.#between || this.#sandbox?.mayPrint) await this.#sandbox?.drain?.()
     const between = this.#takeBetween()
     this.#entries = []
+    this.#entryRoom = new Shares(ENTRIES_MAX)
     this.#onEntry = caller.on
     this.#current = gate
     try {

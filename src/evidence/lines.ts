@@ -7,14 +7,15 @@ import { canonicalJson } from '../lib/canonical-json.ts'
 import { draft, type Draft } from './chain.ts'
 import { commit } from './commitment.ts'
 import type { Owner } from '../lib/owner.ts'
+import { keptTimeline } from './line-room.ts'
 import type { OpenLine } from './store.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
 /** Content of audit lines. Every field is bounded, and no text of a guest is included in clear. */
 export type EndFacts = Parameters<JobEntry['end']>[0]
 
-/** Timeline entries per line; the rest is counted. */
-const timelineMax = 64
+/** Findings, zones and functions per line. */
+const listedMax = 64
 const reasonCharsMax = 200
 const fieldsCharsMax = 4096
 
@@ -51,6 +52,7 @@ export function endedLine(
   job: Pick<Job, 'id' | 'tenant'>,
   facts: EndFacts & { readonly admitted: number; readonly eventsDropped: number },
 ): Draft {
+  const timeline = keptTimeline(facts.timeline)
   return draft({
     at,
     kind: 'ended',
@@ -63,13 +65,13 @@ export function endedLine(
       commitments: { result: commit(salts, 'result', facts.resultText) },
       metrics: plain(facts.metrics),
       behaviorScore: facts.behaviorScore,
-      timeline: facts.timeline.slice(0, timelineMax).map(timelineOf),
+      timeline: timeline.map(timelineOf),
       zones: facts.zones && [
         ...facts.zones.made.map(zoneOf),
-        ...(facts.zones.programs ?? []).slice(0, timelineMax).map(programOf),
+        ...(facts.zones.programs ?? []).slice(0, listedMax).map(programOf),
       ],
-      ran: facts.ran?.slice(0, timelineMax),
-      timelineDropped: Math.max(0, facts.timeline.length - timelineMax) || undefined,
+      ran: facts.ran?.slice(0, listedMax),
+      timelineDropped: facts.timeline.length - timeline.length || undefined,
       eventsDropped: facts.eventsDropped || undefined,
     },
   })
@@ -81,13 +83,10 @@ export function closedLine(at: number, line: OpenLine): Draft {
   return draft({ at, kind: 'closed', run: line.run, tenant: line.tenant, status: 'failed', body })
 }
 
-/** Event line. Oversized fields are replaced by their size. */
+/** Event line. Of oversized fields the largest are left out, and the size of all is stated. */
 export function eventLine(event: Event, tenant: string | null): Draft {
   const { point, actor, trust, zone } = event
-  const fields = plain(event.fields)
-  const chars = canonicalJson(fields).length
-  const kept = chars > fieldsCharsMax ? { charsLeftOut: chars } : fields
-  const body = { point, actor, trust, zone, fields: kept }
+  const body = { point, actor, trust, zone, fields: fittedFields(plain(event.fields)) }
   return draft({ at: event.at, kind: 'event', run: event.run, tenant, status: null, body })
 }
 
@@ -116,7 +115,7 @@ function commitmentsOf(job: Job, salts: Uint8Array): Record<string, string | und
 function securityOf(verdict: Verdict): Record<string, unknown> {
   const { threatScore, risk, severity, signatureValid } = verdict
   const findings = verdict.findings
-    .slice(0, timelineMax)
+    .slice(0, listedMax)
     .map(({ name, score, kind, line }) => ({ name, score, kind, line }))
   return { threatScore, risk, severity, signatureValid, trust: trustOf(verdict), findings }
 }
@@ -141,6 +140,18 @@ function zoneOf({ name, kind, line, endLine, callers }: ZonesMade['made'][number
 /** Omits the executed path, which may be the guest's text. */
 function programOf({ zone, kind, parent, entered, why }: ProgramZoneMade) {
   return { zone, kind, parent, entered, why }
+}
+
+/** The smallest members within the bound: a guest that inflates the evidence of an anomaly hides no name and reason. */
+function fittedFields(fields: unknown): unknown {
+  const chars = canonicalJson(fields).length
+  if (chars <= fieldsCharsMax) return fields
+  const sized = Object.entries(fields as object)
+    .map(([key, value]) => ({ key, value, size: canonicalJson({ [key]: value }).length }))
+    .toSorted((a, b) => a.size - b.size)
+  let left = fieldsCharsMax
+  const kept = sized.filter(({ size }) => (left -= size) >= 0)
+  return { ...Object.fromEntries(kept.map(({ key, value }) => [key, value])), charsLeftOut: chars }
 }
 
 /** JSON representation of a value: NaN becomes null, unserialisable values are marked. */

@@ -12,8 +12,10 @@ import { commit, opens } from './commitment.ts'
 import type { CheckpointSigner } from './checkpoint.ts'
 import { exportRows } from './export.ts'
 import { thisOwner } from '../lib/owner.ts'
+import { guestEventsMax } from './line-room.ts'
 import { openLog } from './log-reader.ts'
-import { eventsPerRunMax, openRecord, type AuditRecord, type RecordOptions } from './record.ts'
+
+import { openRecord, type AuditRecord, type RecordOptions } from './record.ts'
 import { openStore } from './store.ts'
 import { verifyFile } from './verify.ts'
 
@@ -136,14 +138,88 @@ test('Numbers that JSON cannot represent do not prevent the ended line', async (
 test('A guest that triggers endless events gets a bounded number of lines, and the rest is counted', async () => {
   const record = open()
   const entry = record.begin(job(), verdict, plan)
-  for (let i = 0; i < eventsPerRunMax + 7; i += 1) record.sink(event({ run: 'exec_1' }))
+  for (let i = 0; i < guestEventsMax + 7; i += 1) record.sink(event({ run: 'exec_1' }))
   record.sink(event({ run: 'exec_1', point: 'phase/opened' }))
   entry.end(facts)
   await record.close()
   const lines = linesIn(folder)
-  assert.equal(lines.filter((line) => line.kind === 'event').length, eventsPerRunMax)
+  assert.equal(lines.filter((line) => line.kind === 'event').length, guestEventsMax)
   assert.equal(lines.find((line) => line.kind === 'event')!.tenant, 'acme')
   assert.equal(JSON.parse(lines.at(-1)!.bodyText).eventsDropped, 7)
+})
+
+test('A guest that fills its room hides no anomaly, unenforced control, limit or end', async () => {
+  const record = open()
+  const entry = record.begin(job(), verdict, plan)
+  const of = { run: 'exec_1' }
+  const anomaly = { ...of, point: 'anomaly/found', trust: 'host' } as const
+  for (let i = 0; i < 500; i += 1) {
+    record.sink(event(of))
+    record.sink(event({ ...anomaly, fields: { severity: 'low' } }))
+    record.sink(event({ ...anomaly, trust: 'guest', fields: { severity: 'high' } }))
+  }
+  record.sink(event({ ...anomaly, fields: { severity: 'high', name: 'fork-storm' } }))
+  record.sink(event({ ...of, point: 'control/unenforced' }))
+  record.sink(event({ ...of, point: 'limit/hit' }))
+  const denied = { at: 1, zone: 'main', event: 'denied' } as const
+  const flood = Array.from({ length: 500 }, () => denied)
+  const closing = { at: 2, zone: 'main', event: 'tightened', phase: 'late' } as const
+  const high = {
+    at: 3,
+    zone: 'b',
+    event: 'anomaly',
+    fields: { severity: 'high' },
+    reason: 'storm',
+  } as const
+  const last = { at: 4, zone: 'main', event: 'terminated', reason: 'anomaly high' } as const
+  const timeline = [...facts.timeline, ...flood, closing, high, last]
+  entry.end({ ...facts, status: 'terminated', timeline })
+  await record.close()
+
+  const lines = linesIn(folder)
+  const bodies = lines.map(({ bodyText }) => JSON.parse(bodyText))
+  assert.equal(bodies.filter(({ fields }) => fields?.name === 'fork-storm').length, 1)
+  for (const point of ['control/unenforced', 'limit/hit'])
+    assert.equal(bodies.filter((body) => body.point === point).length, 1, point)
+  const ended = bodies.at(-1)!
+  assert.deepEqual(
+    ended.timeline
+      .slice(-3)
+      .map((entry: { reason?: string; phase?: string }) => [entry.reason, entry.phase]),
+    [
+      [undefined, 'late'],
+      ['storm', undefined],
+      ['anomaly high', undefined],
+    ],
+  )
+  assert.equal(ended.timeline.length + ended.timelineDropped, timeline.length)
+  assert.ok(lines.length < 300 && lines.every(({ bodyText }) => bodyText.length < 50_000))
+})
+
+test('Long evidence of an anomaly leaves its name and reason in the record', async () => {
+  const record = open()
+  const evidence = Array.from({ length: 8 }, () => ({ path: '"'.repeat(300) }))
+  const fields = { name: 'sensitive-data', severity: 'high', reason: 'It opened a key', evidence }
+  record.append(event({ point: 'anomaly/found', fields }))
+  await record.close()
+  const kept = JSON.parse(linesIn(folder).at(-1)!.bodyText).fields
+  assert.deepEqual(
+    [kept.name, kept.severity, kept.reason],
+    ['sensitive-data', 'high', 'It opened a key'],
+  )
+  assert.ok(kept.charsLeftOut > 4096)
+})
+
+test('Refused requests and late events of runs hide no event of the host', async () => {
+  const record = open()
+  for (let i = 0; i < 500; i += 1) {
+    record.sink(event({ point: 'door/refused' }))
+    record.sink(event({ run: 'gone' }))
+  }
+  record.sink(event({ point: 'sentinel/lost' }))
+  await record.close()
+  const points = linesIn(folder).map(({ bodyText }) => JSON.parse(bodyText).point)
+  assert.equal(points.at(-1), 'sentinel/lost')
 })
 
 test('A checkpoint signs every line so far, and the signer remembers it', async () => {

@@ -11,6 +11,7 @@ import { draft, type ChainHead } from './chain.ts'
 import { Sealer, type CheckpointSigner } from './checkpoint.ts'
 import { newSalts } from './commitment.ts'
 import { admittedLine, closedLine, endedLine, eventLine, ownerOf } from './lines.ts'
+import { eventRoom, type EventRoom } from './line-room.ts'
 import { isAlive, thisOwner, type Owner } from '../lib/owner.ts'
 import { isFull } from './state-error.ts'
 import { openStore, type AppendedLine, type OpenLine, type AuditStore } from './store.ts'
@@ -18,7 +19,7 @@ import { openStore, type AppendedLine, type OpenLine, type AuditStore } from './
 /** Audit log of one state folder, as written by one process. */
 export class AuditRecord {
   readonly store: AuditStore
-  /** Records events of `recordedPoints`, at most `eventsPerRunMax` per run; counts dropped ones. */
+  /** Records events of `recordedPoints`, within the room of their run; counts dropped ones. */
   readonly sink: Sink = (event) => this.#take(event)
   /** Number of events whose line could not be written. */
   lost = 0
@@ -26,7 +27,8 @@ export class AuditRecord {
   /** Jobs between their admitted and ended lines. */
   readonly #live = new Map<string, Live>()
   #bodies: Bodies | undefined
-  #window = { since: -Infinity, events: 0 }
+  /** Events outside of runs, and of runs that have ended. */
+  readonly #windows = { outside: newWindow(), late: newWindow() }
   /** Start of the disk-full condition. */
   #fullSince: number | undefined
   #retry: Timer | undefined
@@ -51,12 +53,12 @@ export class AuditRecord {
     const salts = newSalts()
     const line = admittedLine(clock.date(), owner, salts, [job, verdict, plan])
     const { seq } = this.#noted(this.#write(() => this.store.append(line, salts)))
-    const live: Live = { tenant: job.tenant, events: 0, dropped: 0 }
+    const live: Live = { tenant: job.tenant, room: eventRoom() }
     this.#live.set(job.id, live)
     return {
       seq,
       end: (facts) => {
-        const all = { ...facts, admitted: seq, eventsDropped: live.dropped }
+        const all = { ...facts, admitted: seq, eventsDropped: live.room.dropped }
         const line = endedLine(clock.date(), salts, job, all)
         const ended = this.#write(() => this.store.end(line, seq))
         this.#live.delete(job.id)
@@ -167,7 +169,7 @@ export class AuditRecord {
   #take(event: Event): void {
     if (!recordedPoints.has(event.point)) return
     const live = event.run === null ? undefined : this.#live.get(event.run)
-    if (!this.#hasRoom(live)) return
+    if (!this.#hasRoom(event, live)) return
     try {
       this.append(event, live?.tenant ?? null)
     } catch {
@@ -175,15 +177,12 @@ export class AuditRecord {
     }
   }
 
-  #hasRoom(live: Live | undefined): boolean {
-    if (live) {
-      if (live.events < eventsPerRunMax) return ++live.events > 0
-      live.dropped += 1
-      return false
-    }
+  #hasRoom(event: Event, live: Live | undefined): boolean {
+    if (live) return live.room.has(event)
+    const window = event.run === null ? this.#windows.outside : this.#windows.late
     const now = this.#parts.clock.now()
-    if (now - this.#window.since >= windowMs) this.#window = { since: now, events: 0 }
-    return ++this.#window.events <= eventsPerRunMax
+    if (now - window.since >= windowMs) Object.assign(window, { since: now, room: eventRoom() })
+    return window.room.has(event)
   }
 
   #noted(line: AppendedLine): AppendedLine {
@@ -231,9 +230,7 @@ export const recordedPoints: ReadonlySet<Point> = new Set<Point>([
   'access/revoked',
 ])
 
-/** Maximum of event lines per run, so that a guest cannot fill the disk. */
-export const eventsPerRunMax = 100
-/** Window for the same limit on events without a run. */
+/** Window for the same limits on events without a run that lives. */
 const windowMs = 1000
 /** Retry interval on a full disk. */
 const fullRetryMs = 1000
@@ -257,8 +254,16 @@ interface Parts extends RecordOptions {
 
 interface Live {
   readonly tenant: string
-  events: number
-  dropped: number
+  readonly room: EventRoom
+}
+
+interface EventWindow {
+  since: number
+  room: EventRoom
+}
+
+function newWindow(): EventWindow {
+  return { since: -Infinity, room: eventRoom() }
 }
 
 function placeOf(line: AppendedLine): { seq: number; hash: string } {

@@ -58,6 +58,14 @@ test('A guest that floods is rate-limited alone, and the suppressed events are c
   assert.deepEqual(events.at(-1)!.fields, { suppressed: 80 })
 })
 
+test('A guest that floods one point hides none of its other points', () => {
+  const { emitter, events } = open([], 10)
+  const guest = { run: 'loud', trust: 'guest' } as const
+  for (let i = 0; i < 100; i += 1) emitter.emit('capability/denied', {}, guest)
+  emitter.emit('limit/hit', {}, guest)
+  assert.equal(events.at(-1)!.point, 'limit/hit')
+})
+
 test('A sink added to the list later receives later events', () => {
   const clock = new SimulatedClock()
   const sinks: ((event: Event) => void)[] = []

@@ -5,7 +5,7 @@ export interface EventStreamOptions {
   readonly clock: Clock
   /** Read at every event, so that sinks can be added later. */
   readonly sinks: readonly Sink[]
-  /** Events a second that a guest may emit per run; the burst is twice that. */
+  /** Events a second that a guest may emit per run and point; the burst is twice that. */
   readonly limit?: number
 }
 
@@ -58,7 +58,9 @@ export class EventStream implements Emitter {
   }
 
   #emit(parts: Omit<Event, 'format' | 'seq'>): void {
-    const bucket = parts.trust === 'guest' ? this.#bucketOf(parts.run ?? '') : undefined
+    // A bucket for each point: a guest that floods one hides no other.
+    const bucket =
+      parts.trust === 'guest' ? this.#bucketOf(`${parts.run ?? ''} ${parts.point}`) : undefined
     if (bucket && !this.#passes(bucket)) return
     const fields = bucket?.suppressed
       ? { ...parts.fields, suppressed: bucket.suppressed }
@@ -96,14 +98,14 @@ export class EventStream implements Emitter {
     return false
   }
 
-  /** Bucket of a run; the least recently used is evicted. */
-  #bucketOf(run: string): Bucket {
+  /** Bucket of a run and point; the least recently used is evicted. */
+  #bucketOf(name: string): Bucket {
     const fresh = { tokens: 2 * this.#perSecond, at: this.#clock.now(), suppressed: 0 }
-    const bucket = this.#buckets.get(run) ?? fresh
-    this.#buckets.delete(run)
-    this.#buckets.set(run, bucket)
+    const bucket = this.#buckets.get(name) ?? fresh
+    this.#buckets.delete(name)
+    this.#buckets.set(name, bucket)
     const [oldest] = this.#buckets.keys()
-    if (this.#buckets.size > runsMax && oldest !== undefined) this.#buckets.delete(oldest)
+    if (this.#buckets.size > bucketsMax && oldest !== undefined) this.#buckets.delete(oldest)
     return bucket
   }
 }
@@ -118,7 +120,7 @@ export interface EventStreamStats {
 }
 
 const guestEventsPerSecond = 50
-const runsMax = 4096
+const bucketsMax = 4096
 const failuresMax = 100
 
 /** Token bucket, with the number of events suppressed since the last that passed. */

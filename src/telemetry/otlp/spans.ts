@@ -94,9 +94,9 @@ export class Spans {
   }
 }
 
-/** Limits: unfinished runs, and events stored of each. */
+/** Limits: unfinished runs, and events of one point stored of each, so that a flood hides no other point. */
 const livesMax = 4096
-const eventsMax = 64
+const eventsMax = 32
 
 /** Passes each span to `out` once its tree is complete. Never throws. */
 export function createSpans(out: (span: Span) => void): Spans {
@@ -111,6 +111,8 @@ interface Life {
   about: Event['fields']
   opened?: number
   readonly events: SpanEvent[]
+  /** Number of `events` by point. */
+  readonly told: Map<Point, number>
 }
 
 /** Points that become span events of the run. */
@@ -136,7 +138,7 @@ const ends: ReadonlySet<Point> = new Set<Point>([
 ])
 
 function newLife(): Life {
-  return { unparsed: false, traceparent: undefined, about: {}, events: [] }
+  return { unparsed: false, traceparent: undefined, about: {}, events: [], told: new Map() }
 }
 
 function hear(life: Life, { point, at, trust, fields }: Event): void {
@@ -147,7 +149,10 @@ function hear(life: Life, { point, at, trust, fields }: Event): void {
   if (point === 'threat/unparsed') life.unparsed = true
   if (point === 'threat/analysed') life.analysis = { at, fields }
   if (point === 'phase/opened' && trust === 'host') life.opened ??= at
-  if (!toldPoints.has(point) || life.events.length >= eventsMax) return
+  if (!toldPoints.has(point)) return
+  const before = life.told.get(point) ?? 0
+  if (before >= eventsMax) return
+  life.told.set(point, before + 1)
   // Takes names only: text of a guest becomes no attribute.
   const phase = trust === 'host' ? text(fields['phase']) : undefined
   const attributes = { 'mayfly.trust': trust, 'mayfly.phase': phase }

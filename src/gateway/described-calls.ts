@@ -154,7 +154,13 @@ export const describedCalls: Readonly<Record<string, DescribedCall>> = {
       'the fields of a job without its code; limits.timeout is that of each exec',
     takes: 'SessionAsked',
     answers: { 201: located('It waits for its first exec', 'Session') },
-    fails: [403, 429],
+    fails: [403, 409, 410, 429],
+    parameters: [
+      header(
+        'Idempotency-Key',
+        'The same key and body find the session that they opened for 24 hours: 201 while it is open, 410 after its end',
+      ),
+    ],
   },
   'GET /v1/sandboxes': {
     id: 'listSandboxes',

@@ -262,6 +262,30 @@ suite('Sessions of a server', { skip: unable('python') }, () => {
     await ask('DELETE', `/v1/sandboxes/${other}`)
   })
 
+  test('an opening with an Idempotency-Key opens one session: a retry finds it, and its end after that', async () => {
+    const open = (body: object, key = 'open-once') =>
+      fetch(new URL('/v1/sandboxes', server.active), {
+        method: 'POST',
+        headers: {
+          authorization: `Bearer ${keyOf.run}`,
+          'content-type': 'application/json',
+          'idempotency-key': key,
+        },
+        body: JSON.stringify({ language: 'python', ...body }),
+      })
+    const first = await open({})
+    const { id } = (await first.json()) as { id: string }
+    assert.equal(first.status, 201)
+    const again = await open({})
+    assert.deepEqual([again.status, again.headers.get('idempotent-replayed')], [201, 'true'])
+    assert.equal(((await again.json()) as { id: string }).id, id)
+    assert.equal((await open({ language: 'sh' })).status, 422, 'another body under one key')
+    assert.equal((await ask('DELETE', `/v1/sandboxes/${id}`)).status, 200)
+    const late = await open({})
+    const { code, details } = (await late.json()) as any
+    assert.deepEqual([late.status, code, details.outcome.id], [410, 'SESSION_ENDED', id])
+  })
+
   test('a session ends at its timeout, unless it is renewed, and idle ones before', async () => {
     const [short, renewed, idle] = [
       await opened({ timeout: '1s' }),

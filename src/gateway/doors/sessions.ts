@@ -4,7 +4,7 @@ import { MayflyError } from '../../contract/error.ts'
 import { sessionBusy, sessionFileBytesMax, type SessionFiles } from '../../contract/exec.ts'
 import type { TimelineEntry } from '../../contract/event.ts'
 import type { Outcome } from '../../contract/outcome.ts'
-import { timeoutRequest } from '../../contract/session.ts'
+import { timeoutRequest, type SessionRow } from '../../contract/session.ts'
 import { canonicalJson } from '../../lib/canonical-json.ts'
 import { parseJson } from '../../lib/parse-json.ts'
 import { sha256 } from '../../lib/hash.ts'
@@ -18,6 +18,7 @@ import {
 } from '../../sessions/session-job.ts'
 import { present, type Door } from './door.ts'
 import { isAdmin } from '../http/auth.ts'
+import { claim, type KeyClaim } from '../http/idempotency.ts'
 import { json, jsonText } from '../http/json-response.ts'
 import type { Identity } from '../http/keys.ts'
 import type { GatewayParts, JobStart, ServedSessions, SessionParts } from '../http/parts.ts'
@@ -32,22 +33,53 @@ type SessionDoor = SessionParts & Pick<GatewayParts, 'history'>
 const LIST_PATH = '.'
 const PATH_CHARACTERS_MAX = 1024
 
-/** `POST /v1/sandboxes`: opens a session. It ends with its deadline, whether its owner is there or not. */
+/**
+ * `POST /v1/sandboxes`: opens a session. It ends with its deadline, whether its owner is there or not. The same
+ * Idempotency-Key finds the session that it opened: its row while it is open, SESSION_ENDED after its end.
+ */
 export const openSandbox: Door<AnswerParts & SessionParts> = async (parts, http, who) => {
   parts.running.refuseWhenDraining()
   served(parts)
   const body = await parts.bodies.json(http.incoming, http.outgoing, 'input', who.tenant)
   const asked = readSession(body.value)
   const job = sessionJob(asked, ownerOf(http, who), parts.clock)
-  const opened = await openHeld(parts, { job, asked })
+  const claimed = claimedOpening(parts, http, job, body.value)
+  if (claimed?.kind === 'done') {
+    return openedResponse(ownSession(parts, who, claimed.id).row, { 'idempotent-replayed': 'true' })
+  }
+  const opened = await openHeld(parts, { job, asked }).catch((thrown: unknown) => {
+    claimed?.release()
+    throw thrown
+  })
   if (opened.kind === 'ended') {
+    claimed?.release()
     const text = JSON.stringify(opened.outcome)
     return outcomeResponse({ outcome: opened.outcome, text })
   }
   const { held } = opened
-  // Without its answer nobody knows the id.
-  if (http.outgoing.destroyed) void held.close().catch(() => undefined)
-  return jsonText(201, JSON.stringify(held.row), { location: `/v1/sandboxes/${job.id}` })
+  // Without its answer nobody knows the id, unless the same key asks again.
+  if (http.outgoing.destroyed && !claimed) void held.close().catch(() => undefined)
+  return openedResponse(held.row)
+}
+
+function openedResponse(row: SessionRow, headers: Readonly<Record<string, string>> = {}): Response {
+  const location = `/v1/sandboxes/${row.id}`
+  return jsonText(201, JSON.stringify(row), { location, ...headers })
+}
+
+/** Claim of the request's Idempotency-Key; undefined without one. Throws as `claim` does. */
+function claimedOpening(
+  parts: AnswerParts & SessionParts,
+  { incoming }: HttpBindings,
+  { tenant, principal, id }: Job,
+  body: unknown,
+): KeyClaim | undefined {
+  const key = incoming.headers['idempotency-key']
+  if (key === undefined) return undefined
+  const digest = sha256(`sandbox\0${canonicalJson(body)}`)
+  const isOpen = (one: string) => parts.sessions?.held.has(one) ?? false
+  const asked = { tenant, principal, key: String(key), digest, id, isOpen }
+  return claim(parts.history, parts.live, asked)
 }
 
 interface SessionOpening {

@@ -23,6 +23,8 @@ export interface IdempotencyClaim {
   /** Digest of the body; the same key with another body is an error. */
   readonly digest: string
   readonly id: string
+  /** True for the id of a session that is open: it is done being opened, and has no outcome yet. */
+  readonly isOpen?: (id: string) => boolean
 }
 
 export type KeyClaim =
@@ -30,7 +32,11 @@ export type KeyClaim =
       readonly kind: 'new'
       /** Releases the key: nothing ran under it. */ readonly release: () => void
     }
-  | { readonly kind: 'done'; readonly id: string; readonly text: string }
+  | {
+      readonly kind: 'done'
+      readonly id: string
+      /** Outcome as JSON; empty for an open session. */ readonly text: string
+    }
 
 /**
  * Claims an idempotency key for a job, or finds the outcome of the job that holds it. Throws MayflyError INVALID for
@@ -55,7 +61,8 @@ export function claim(history: History, live: LiveJobs, asked: IdempotencyClaim)
       details: { id: before.id },
     })
   }
-  if (live.find(tenant, before.id)) {
+  if (asked.isOpen?.(before.id)) return { kind: 'done', id: before.id, text: '' }
+  if (live.find(tenant, before.id) || history.row(tenant, before.id)?.status === 'running') {
     throw new MayflyError(
       'CONFLICT',
       'Cannot answer yet: the job under this Idempotency-Key is under way',

@@ -7,6 +7,7 @@ import { CellSession } from './cell/session.js'
 import { cacheParts, findParts, readParts, runPart } from './cell/parts.js'
 import { REHEARSAL } from './cell/rehearsal.js'
 import { Trace } from './cell/trace.js'
+import { takeGcOf } from './take-gc.js'
 import { assertClosed, COMMONJS, MODULE_ONLY, WRAPPERS } from './cell/wrap.js'
 
 /**
@@ -78,6 +79,8 @@ export class Cell {
       isModule: (text) => this.#isModule(text),
       isDisposed: () => this.#isolate.isDisposed,
       compile: (code, filename) => this.#problemOf(code, filename),
+      usedBytes: () => this.#heap()?.used ?? 0,
+      takeGc: () => takeGcOf(this.#isolate),
     })
     this.#job = session
     if (task.files.length > 0) this.#openModules(session)

@@ -28,6 +28,9 @@ const NOBODY = 0
 const INTERRUPTED = { code: 'INTERRUPTED', message: 'The exec was interrupted' }
 const ENDED_TURN = `Ended a callback: it ran longer than ${TURN_MS_MAX} ms\n`
 const IMPORTS_MAX = 1000
+/** Execs between two looks at the heap, and growth from which on it is collected: V8 by itself waits for the limit. */
+const LOOK_EVERY = 100
+const GROWTH_BYTES = 4 * 2 ** 20
 const STREAMS = /** @type {const} */ (['stdout', 'stderr'])
 /** The call of the script, below the realm. */
 const CALL_OF_SCRIPT = /\n\s+at eval \(<anonymous>\)$/
@@ -69,6 +72,9 @@ export class CellSession extends Job {
   #resting
   /** @type {NodeJS.Timeout | undefined} */
   #rested
+  /** @type {(() => void) | undefined} */
+  #collect
+  #usedBefore = 0
   /** Calls that wait for their answers. */
   #calls = 0
   /** @type {NodeJS.Timeout | undefined} */
@@ -218,6 +224,24 @@ export class CellSession extends Job {
     this.#hooks.ended({ ...exec.report(), ...(pending && { pending }) })
     for (const [stream, text] of this.#held.splice(0)) this.#hooks[stream](text)
     this.#between = this.#gap()
+    if (exec.sequence % LOOK_EVERY === 0) setImmediate(() => this.#tidy())
+  }
+
+  /** Bytes that the heap of the isolate uses. */
+  get usedBytes() {
+    return this.#inside.usedBytes()
+  }
+
+  /** Drops the scripts of cells that are over, which are a kilobyte each and more. */
+  #tidy() {
+    if (this.#isOver || this.#exec || this.usedBytes < this.#usedBefore + GROWTH_BYTES) return
+    try {
+      this.#collect ??= this.#inside.takeGc()
+      this.#collect()
+    } catch {
+      // No memory for a context: its next cell will end it.
+    }
+    this.#usedBefore = this.usedBytes
   }
 
   /** Output between two execs, as much as a session's exec may print. */
@@ -467,6 +491,6 @@ function typeError({ message, line, column }, name, place) {
  *
  * @typedef {{
  *   enter(args: unknown[], timeout: number): void, isModule(text: string): boolean, isDisposed(): boolean,
- *   compile(code: string, name: string): Error | undefined,
+ *   compile(code: string, name: string): Error | undefined, usedBytes(): number, takeGc(): () => void,
  * }} Inside
  */

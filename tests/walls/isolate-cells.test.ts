@@ -161,6 +161,20 @@ suite('Cells of one isolate', () => {
     ok(await session.exec('x'), 5)
   })
 
+  test('scripts of cells that are over are collected, before they reach the limit', async () => {
+    using session = new IsolateSession()
+    ok(await session.exec('const kept = () => 5'), null)
+    const text = 'x'.repeat(200_000)
+    const before = session.usedBytes
+    for (let n = 0; n < 250; n++) {
+      const cell = `const f${n % 2} = () => "${n} ${text}".length; f${n % 2}()`
+      assert.equal((await session.exec(cell)).status, 'ok')
+      await new Promise(setImmediate)
+    }
+    assert.ok(session.usedBytes - before < 20 * 2 ** 20, `${session.usedBytes - before}`)
+    ok(await session.exec('kept() + typeof gc'), '5undefined')
+  })
+
   test('more memory than its limit ends the isolate', async () => {
     using session = new IsolateSession()
     const end = await session.exec(

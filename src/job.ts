@@ -8,7 +8,7 @@ import {
   type Origin,
 } from './contract/job.ts'
 import type { PackageLayer } from './contract/layer.ts'
-import { newId } from './lib/id.ts'
+import { makeJob } from './contract/make-job.ts'
 
 /** Requester of a job and its entry point. */
 export interface Asker {
@@ -58,10 +58,7 @@ export function newJob(asked: JobRequest, who: Asker, clock: Clock): Job {
       { path: 'files', message: 'expected no file below node_modules beside packages' },
     ])
   return {
-    id: newId('exec', clock.date()),
-    ...who,
-    at: clock.now(),
-    asked: { ...read.data, code },
+    ...makeJob({ ...read.data, code }, who, clock),
     inputText: batchTextOf(read.data, inputTextOf(read.data.input)),
   }
 }

@@ -1,4 +1,4 @@
-import type * as z from 'zod'
+import { checked } from '../contract/checked.ts'
 import type { Clock } from '../contract/clock.ts'
 import { errorCodes, MayflyError, type ErrorCode } from '../contract/error.ts'
 import { jobRequest, type Job } from '../contract/job.ts'
@@ -11,14 +11,14 @@ import {
   type SessionAsked,
   type SessionLanguage,
 } from '../contract/session.ts'
-import { newId } from '../lib/id.ts'
+import { makeJob } from '../contract/make-job.ts'
 
 /** Owner of a job, and the door through which it came. */
 export type SessionOwner = Pick<Job, 'tenant' | 'principal' | 'origin' | 'traceparent'>
 
 /** Reads a request for a session. Throws MayflyError INVALID, and LANGUAGE_UNSUPPORTED for one that cannot stay open. */
 export function readSession(value: unknown): SessionAsked & { readonly language: SessionLanguage } {
-  const asked = parsed('session', sessionRequest, value)
+  const asked = checked(sessionRequest, value, 'session')
   const language = sessionLanguages.find((one) => one === asked.language)
   if (language) return { ...asked, language }
   throw new MayflyError('LANGUAGE_UNSUPPORTED', `Cannot open a session of "${asked.language}"`, {
@@ -29,7 +29,7 @@ export function readSession(value: unknown): SessionAsked & { readonly language:
 
 /** Reads a request for an exec. Throws MayflyError INVALID. */
 export function readExec(value: unknown): ExecAsked {
-  const asked = parsed('exec', execRequest, value)
+  const asked = checked(execRequest, value, 'exec')
   if ((asked.code === undefined) === (asked.command === undefined))
     throw invalid('exec', 'code', 'expected either code or command')
   if (asked.code?.isWellFormed() === false)
@@ -72,20 +72,8 @@ export function execJob(
 }
 
 function madeJob(request: unknown, who: SessionOwner, clock: Clock): Omit<Job, 'inputText'> {
-  const asked = parsed('session', jobRequest, request)
-  return {
-    id: newId('exec', clock.date()),
-    ...who,
-    at: clock.now(),
-    asked: { ...asked, code: asked.code ?? '' },
-  }
-}
-
-function parsed<T extends z.ZodType>(what: string, schema: T, value: unknown): z.output<T> {
-  const read = schema.safeParse(value)
-  if (read.success) return read.data
-  const issue = read.error.issues[0]!
-  throw invalid(what, issue.path.join('.'), issue.message)
+  const asked = checked(jobRequest, request, 'session')
+  return makeJob({ ...asked, code: asked.code ?? '' }, who, clock)
 }
 
 function invalid(what: string, path: string, message: string): MayflyError {

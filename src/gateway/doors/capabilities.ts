@@ -19,7 +19,7 @@ import { answerJob, type AnswerParts } from './answer-job.ts'
 import type { GatewayParts, JobIntake } from '../http/parts.ts'
 import { makeJob } from './executions.ts'
 import type { Identity } from '../http/keys.ts'
-import { checked } from '../http/problem.ts'
+import { checked } from '../../contract/checked.ts'
 import { json } from '../http/json-response.ts'
 import { traceOf } from '../http/request-trace.ts'
 

@@ -5,7 +5,7 @@ import { MayflyError } from '../../contract/error.ts'
 import { present, type Door } from './door.ts'
 import type { ChangeConfig, GatewayParts } from '../http/parts.ts'
 import type { Identity } from '../http/keys.ts'
-import { invalid } from '../http/problem.ts'
+import { invalid } from '../../contract/checked.ts'
 import { json } from '../http/json-response.ts'
 import { configBody, type ConfigBody } from '../http/configuration-body.ts'
 

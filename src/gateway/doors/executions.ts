@@ -16,7 +16,7 @@ import type { Authentication, GatewayParts, JobIntake, Visitors } from '../http/
 import type { Identity } from '../http/keys.ts'
 import { anonymous } from '../http/body.ts'
 import { senderOf } from '../http/origin.ts'
-import { checked } from '../http/problem.ts'
+import { checked } from '../../contract/checked.ts'
 import { addressGroup } from '../http/rate-limit.ts'
 import { activeContent } from '../http/schema.ts'
 import { traceOf } from '../http/request-trace.ts'

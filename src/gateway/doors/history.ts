@@ -5,7 +5,7 @@ import type { Door } from './door.ts'
 import { streamEnd, wantsStream, watch } from './answer-job.ts'
 import type { GatewayParts, StoredOutcomes } from '../http/parts.ts'
 import { readOutcome } from './stored-outcome.ts'
-import { checked } from '../http/problem.ts'
+import { checked } from '../../contract/checked.ts'
 import { jsonText } from '../http/json-response.ts'
 
 const ID = /^exec_[0-9a-f]{32}$/

@@ -5,7 +5,7 @@ import { refuseOver } from '../http/authenticate-request.ts'
 import { isAdmin } from '../http/auth.ts'
 import type { GatewayParts, Operating, SessionParts } from '../http/parts.ts'
 import type { Identity, Scope } from '../http/keys.ts'
-import { checked } from '../http/problem.ts'
+import { checked } from '../../contract/checked.ts'
 import { json } from '../http/json-response.ts'
 import { ownSession, userOf } from './sessions.ts'
 

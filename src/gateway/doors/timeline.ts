@@ -8,7 +8,7 @@ import type { GatewayParts, StoredOutcomes } from '../http/parts.ts'
 import { idOf } from './history.ts'
 import { readOutcome } from './stored-outcome.ts'
 import { filePolicy } from './page.ts'
-import { checked } from '../http/problem.ts'
+import { checked } from '../../contract/checked.ts'
 import { parseJson } from '../../lib/parse-json.ts'
 
 const TYPE = 'image/svg+xml'

@@ -1,0 +1,38 @@
+import type * as z from 'zod'
+import { MayflyError } from './error.ts'
+
+/** Maximum of issues in a problem: enough to fix a body, without amplifying a small request into a large answer. */
+const ISSUES_MAX = 20
+
+/** A value of a request as its schema reads it. Throws MayflyError INVALID. */
+export function checked<T extends z.ZodType>(schema: T, value: unknown, what: string): z.output<T> {
+  const read = schema.safeParse(value)
+  if (read.success) return read.data
+  throw invalid(what, read.error)
+}
+
+/** Lists validation issues by path; unknown members one by one. */
+export function invalid(what: string, error: z.ZodError): MayflyError {
+  const details = error.issues.flatMap(placesOf).slice(0, ISSUES_MAX)
+  const [first] = details
+  const where = first && first.path !== '' ? `"${first.path}": ` : ''
+  return new MayflyError(
+    'INVALID',
+    `Cannot take the ${what}: ${where}${first?.message ?? 'it is invalid'}`,
+    { details },
+  )
+}
+
+function placesOf(
+  issue: z.core.$ZodIssue,
+): readonly { readonly path: string; readonly message: string }[] {
+  if (issue.code !== 'unrecognized_keys')
+    return [{ path: pathText(issue.path), message: issue.message }]
+  return issue.keys
+    .slice(0, ISSUES_MAX)
+    .map((key) => ({ path: pathText([...issue.path, key]), message: 'unknown field' }))
+}
+
+function pathText(path: readonly PropertyKey[]): string {
+  return path.map(String).join('.').slice(0, 200)
+}

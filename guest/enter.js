@@ -131,7 +131,7 @@ function openFolder(place, owner) {
 }
 
 /** @param {WholeSpec} whole */
-function buildWhole({ etc = {}, devices = [], proc, scratchFolders = [], scratchBytes = 0 }) {
+function buildWhole({ etc = {}, devices = [], terminals, proc, scratchFolders = [], scratchBytes = 0 }) {
   const inside = (/** @type {string} */ place) => path.join(spec.over, place)
   for (const [file, text] of Object.entries(etc)) {
     fs.mkdirSync(path.dirname(inside(file)), { recursive: true })
@@ -139,6 +139,10 @@ function buildWhole({ etc = {}, devices = [], proc, scratchFolders = [], scratch
   }
   fs.mkdirSync(inside('/dev'))
   for (const device of devices) bindFile(device, inside(device))
+  if (terminals) {
+    fs.mkdirSync(inside(terminals.at))
+    libc.mountTerminals(inside(terminals.at), terminals.options)
+  }
   buildScratch(scratchFolders.map(inside), scratchBytes)
   fs.mkdirSync(inside('/proc'))
   if (proc) buildProc(proc, inside)

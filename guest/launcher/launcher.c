@@ -353,6 +353,16 @@ static void proc(char **arg, int count) {
   must(syscall(SYS_mount, "proc", arg[0], "proc", NOSUID | NODEV | NOEXEC, NULL) == 0, arg[0]);
 }
 
+/*
+ * Terminals of the wall alone, by the options of devpts. Optional: where the kernel refuses it the folder stays empty, and
+ * no terminal can be made.
+ */
+static void terminals(char **arg, int count) {
+  (void)count;
+  make_folders(arg[0]);
+  if (syscall(SYS_mount, "mayfly", arg[0], "devpts", NOSUID | NOEXEC, arg[1]) != 0) errno = 0;
+}
+
 /* Covers what is there; a name that this kernel does not have is nothing to cover. */
 static void cover(char **arg, int count, int is_folder) {
   struct stat facts;
@@ -542,6 +552,7 @@ static const struct {
     {"file", file, 3},
     {"link", link_to, 2},
     {"proc", proc, 1},
+    {"terminals", terminals, 2},
     {"cover-folders", cover_folders, 0},
     {"cover-files", cover_files, 0},
     {"pivot", pivot, 1},

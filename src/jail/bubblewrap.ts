@@ -38,6 +38,8 @@ import {
   scratchInodesMax,
   sentinelDataFd,
   sentinelPlace,
+  terminalOptions,
+  terminalsFolder,
   wholeFilter,
   wholeFilterFd,
   workFolder,
@@ -229,7 +231,9 @@ function prepared(whole: WholeProgram, { unshare }: JailFacts): readonly string[
     // In blocks of 512 bytes.
     `cap -f ${Math.ceil(scratchBytes / 512)} && cap -l ${memlock / 1024}`,
     `mount -t tmpfs -o ${options} mayfly ${over}`,
-    `mkdir -m 755 ${work} ${emptyOf(over)} && mkdir -m 1777 ${open.join(' ')}`,
+    `mkdir -m 755 ${work} ${emptyOf(over)} ${terminalsOf(over)} && mkdir -m 1777 ${open.join(' ')}`,
+    // A kernel that refuses it leaves a folder, in which no terminal can be made.
+    `{ mount -t devpts -o ${terminalOptions},nosuid,noexec mayfly ${terminalsOf(over)} 2>/dev/null || :; }`,
     ...etcOf(whole).map(({ from, text }) => `printf %s ${quoted(text)} > ${from}`),
     `exec "$@" ${reserved}`,
   ]
@@ -238,6 +242,7 @@ function prepared(whole: WholeProgram, { unshare }: JailFacts): readonly string[
 }
 
 const emptyOf = (over: string) => `${over}/empty`
+const terminalsOf = (over: string) => `${over}/pts`
 const rootOf = (over: string) => `${over}/root`
 
 function overFor({ places }: WholeProgram): string {
@@ -324,6 +329,9 @@ function rootBinds(
     ...placesOf(program).flatMap(({ from, at }) => ['--ro-bind', from, at]),
     ...etcOf(whole).flatMap(({ from, at }) => ['--ro-bind', from, at]),
     ...deviceFiles.flatMap((place) => ['--dev-bind', place, place]),
+    '--dev-bind',
+    terminalsOf(over),
+    terminalsFolder,
     ...scratchFolders.flatMap((at, index) => ['--bind', `${over}/${index}`, at]),
     ...links.flatMap(({ at, target }) => ['--symlink', target, at]),
   ]

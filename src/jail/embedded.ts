@@ -27,6 +27,8 @@ import {
   scratchFolders,
   sentinelPlace,
   systemFiles,
+  terminalOptions,
+  terminalsFolder,
   tmpFolder,
   wholeEnv,
   wholeFilter,
@@ -361,9 +363,10 @@ function wholeSpec(
     places: [...whole.places, ...placesFor(sentinel)],
     etc: etcFiles(uid ?? 0),
     devices: deviceFiles,
+    terminals: { at: terminalsFolder, options: terminalOptions },
     proc: facts.proc ? maskedProc() : null,
     workFolder,
-    writable: [...scratchFolders, ...deviceFiles],
+    writable: [...scratchFolders, ...deviceFiles, terminalsFolder],
   }
 }
 

@@ -40,6 +40,8 @@ export interface WholeSpec {
   /** Contents of files by path. */
   readonly etc?: Readonly<Record<string, string>>
   readonly devices?: readonly string[]
+  /** Folder of its terminals, with the options of its devpts. */
+  readonly terminals?: { readonly at: string; readonly options: string }
   /** Parts of /proc that are covered. */
   readonly proc?: { readonly folders: readonly string[]; readonly files: readonly string[] } | null
   readonly workFolder?: string

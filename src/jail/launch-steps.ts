@@ -1,4 +1,5 @@
 import type { WholeSpec } from './jail-spec.ts'
+import { terminalOptions, terminalsFolder } from './whole.ts'
 
 /**
  * Steps of the launcher (`guest/launcher/launcher.c`), as the words of its command line: name, number of arguments,
@@ -51,7 +52,7 @@ export class Trees {
   }
 }
 
-/** Adds `/etc` with these files and `/dev` with these devices to the root at `over`. */
+/** Adds `/etc` with these files, and `/dev` with these devices and terminals of its own, to the root at `over`. */
 export function addEtcAndDev(
   trees: Trees,
   over: string,
@@ -60,4 +61,5 @@ export function addEtcAndDev(
   trees.add(step('folder', '755', `${over}/etc`, `${over}/dev`))
   for (const [at, text] of Object.entries(etc)) trees.add(step('file', '444', over + at, text))
   for (const device of devices) trees.bind(device, over + device, 'attach')
+  trees.add(step('terminals', over + terminalsFolder, terminalOptions))
 }

@@ -69,6 +69,12 @@ export interface WholeSettings {
 export const workFolder = '/work'
 export const tmpFolder = '/tmp'
 export const sharedMemoryFolder = '/dev/shm'
+/**
+ * An instance of devpts for each wall, with a bound of its own: terminals of the host, and of other walls, have no name in
+ * it. Each end of a terminal buffers 8 KiB in the kernel, which no limit of memory counts.
+ */
+export const terminalsFolder = '/dev/pts'
+export const terminalOptions = 'newinstance,ptmxmode=0666,mode=0620,max=16'
 /** Inodes of all scratch folders together. */
 export const scratchInodesMax = 16_384
 export const scratchFolders = [workFolder, tmpFolder, sharedMemoryFolder] as const
@@ -95,7 +101,7 @@ export const sentinelPlace = `${ownFolder}/sentinel`
 export const reservedFds = [3, egressListenerFd] as const
 export const reserved = reservedFds.map((fd) => `${fd}</dev/null`).join(' ')
 
-const DEVICES = ['null', 'zero', 'full', 'random', 'urandom']
+const DEVICES = ['null', 'zero', 'full', 'random', 'urandom', 'tty']
 const DEVICE_LINKS = { fd: '', stdin: '/0', stdout: '/1', stderr: '/2' }
 /** Files and folders of /proc that describe the machine rather than the wall's processes. */
 const MASKED_FOLDERS = 'sys bus irq acpi scsi driver fs pressure sysvipc'.split(' ')
@@ -150,10 +156,12 @@ export const wholeSystem = cacheBriefly(systemLookMs, () => {
         at: `/dev/${name}`,
         target: `/proc/self/fd${below}`,
       })),
+      { at: '/dev/ptmx', target: 'pts/ptmx' },
     ],
   }
 })
 
+/** `tty` is the terminal of its caller's own session, of which no wall has one from outside: ENXIO. */
 export const deviceFiles = DEVICES.map((name) => `/dev/${name}`)
 
 export interface MaskedProc {

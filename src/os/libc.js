@@ -334,6 +334,18 @@ export const mountTmpfs = (path, bytes, options = 'nr_inodes=4096,mode=755') =>
 export const mountProc = (path) =>
   sys('mount', 'proc', path, 'proc', MS.nosuid | MS.nodev | MS.noexec, null)
 
+/**
+ * An instance of devpts at `path`; where the kernel refuses it the folder stays empty, and no terminal can be made.
+ * @param {string} path @param {string} options
+ */
+export function mountTerminals(path, options) {
+  try {
+    sys('mount', 'mayfly', path, 'devpts', MS.nosuid | MS.noexec, options)
+  } catch (error) {
+    if (!(error instanceof SystemCallError)) throw error
+  }
+}
+
 /** Detaches the mount at `path`; clones of it stay. @param {string} path */
 export const detach = (path) => sys('umount2', path, 2)
 

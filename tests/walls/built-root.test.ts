@@ -23,12 +23,12 @@ def written(at):
     except OSError as error: return errno.errorcode[error.errno]
     return 'wrote'
 seen = {}
-for at in ['/', '/dev', '/etc', '/etc/ssl', '/opt', '/opt/mayfly', '/opt/mayfly/guest', '/usr', '/work', '/tmp', '/dev/shm']:
+for at in ['/', '/dev', '/etc', '/etc/ssl', '/opt', '/opt/mayfly', '/opt/mayfly/guest', '/usr', '/work', '/tmp', '/dev/shm', '/dev/pts']:
     names = sorted(os.listdir(at))
     links = {name: os.readlink(at + '/' + name) for name in names if at != '/usr' and os.path.islink(at + '/' + name)}
     flags = os.statvfs(at).f_flag
     seen[at] = [names, links, flags, written(at)]
-seen['devices'] = {at: [os.stat('/dev/' + at).st_rdev, os.statvfs('/dev/' + at).f_flag] for at in ['null', 'zero', 'full', 'random', 'urandom']}
+seen['devices'] = {at: [os.stat('/dev/' + at).st_rdev, os.statvfs('/dev/' + at).f_flag] for at in ['null', 'zero', 'full', 'random', 'urandom', 'tty', 'pts/ptmx']}
 seen['texts'] = [open('/etc/' + at).read() for at in ['passwd', 'group', 'hosts', 'nsswitch.conf']]
 seen['scratch'] = [os.stat(at).st_dev == os.stat('/work').st_dev for at in ['/tmp', '/dev/shm', '/', '/etc', '/dev', '/opt']]
 print(json.dumps(seen))

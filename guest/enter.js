@@ -131,7 +131,14 @@ function openFolder(place, owner) {
 }
 
 /** @param {WholeSpec} whole */
-function buildWhole({ etc = {}, devices = [], terminals, proc, scratchFolders = [], scratchBytes = 0 }) {
+function buildWhole({
+  etc = {},
+  devices = [],
+  terminals,
+  proc,
+  scratchFolders = [],
+  scratchBytes = 0,
+}) {
   const inside = (/** @type {string} */ place) => path.join(spec.over, place)
   for (const [file, text] of Object.entries(etc)) {
     fs.mkdirSync(path.dirname(inside(file)), { recursive: true })

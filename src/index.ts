@@ -1,5 +1,6 @@
 /** Public API. Everything else may change without notice. */
 export { Box, type BoxFiles } from './sdk/box.ts'
+export { BoxTerminal } from './sdk/box-terminal.ts'
 export { Mayfly, type OpenOptions, type RunOptions, type SessionOptions } from './sdk/mayfly.ts'
 export type { ExecutionInfo, MonitorOptions } from './sdk/zones.ts'
 export type { RiskAnalysis, TemporalZone, ZoneCode, ZonesMade } from './contract/zones.ts'

@@ -22,6 +22,7 @@ export function recordOutcome(
     cache: _cache,
     called: _called,
     behaviorScore = 0,
+    terminal: _terminal,
     error,
     ...gated
   } = lived
@@ -101,6 +102,7 @@ function measured(profile: Profile, lived: LifeResult): Outcome['metrics'] {
     cache: lived.cache ?? 'none',
     network: end?.network ?? [],
     ...(lived.called && { called: lived.called }),
+    ...(lived.terminal && { terminal: lived.terminal }),
   }
 }
 

@@ -16,12 +16,14 @@ import type { Profile } from './contract/profile.ts'
 import { sessionBusy, sessionEnded, type ExecTask, type SessionFiles } from './contract/exec.ts'
 import type { SandboxSession } from './contract/provider.ts'
 import type { ExecCaller, OpenedSession, Session } from './contract/session.ts'
+import type { OpenedTerminal, TerminalPrinter, TerminalTask } from './contract/terminal.ts'
 import { strengthOf } from './contract/tier.ts'
 import { timelineShare } from './contract/timeline-share.ts'
 import type { Analysis } from './contract/verdict.ts'
 import { Shares } from './lib/shares.ts'
 import { live } from './life.ts'
 import { recordOutcome } from './outcome.ts'
+import { openTerminal } from './terminal.ts'
 
 /** Timeline entries of one exec in its outcome; the life has all of them. */
 const ENTRIES_MAX = { life: 100, 'high-anomaly': 50, anomaly: 50, guest: 100 } as const
@@ -143,6 +145,13 @@ class SessionLife implements Session {
     } finally {
       this.#isBusy = false
     }
+  }
+
+  async terminal(job: Job, task: TerminalTask, print: TerminalPrinter): Promise<OpenedTerminal> {
+    const { id, profile, provider } = this
+    const within = (plan: Plan): Plan => this.#within(plan)
+    const session = { id, profile, provider, sandbox: this.#live(), within }
+    return await openTerminal({ job, task, print }, this.#rooms, session)
   }
 
   close(): Promise<Outcome> {

@@ -26,6 +26,7 @@ import mayfly_entries
 import mayfly_ground
 import mayfly_json
 import mayfly_kernel
+import mayfly_terminal
 import mayfly_wire
 
 INTERRUPT_SECONDS_MAX = 1.0
@@ -70,6 +71,7 @@ class _Manager:
         self.outgoing = bytearray()
         self.exec = None
         self.command = None
+        self.terminals = mayfly_terminal.Terminals(self)
         # State went with a kernel that ended between execs, or beside a command; the next exec says so.
         self.is_lost = False
         self.deadlines = []
@@ -90,6 +92,7 @@ class _Manager:
         pid = os.fork()
         if pid == 0:
             os.close(ours)
+            self.terminals.forget()
             for fd in (self.wake, self.channel):
                 if fd >= 0:
                     try:
@@ -114,13 +117,15 @@ class _Manager:
         poller.register(mayfly_wire.CONTROL_FD, select.POLLIN)
         poller.register(self.wake, select.POLLIN)
         poller.register(self.channel, select.POLLIN | (select.POLLOUT if self.outgoing else 0))
-        ready = dict(poller.poll(self.wait_ms()))
+        self.terminals.register(poller)
+        ready = dict(poller.poll(self.terminals.wait(self.wait_ms())))
         if self.channel in ready:
             self.exchange(ready[self.channel])
-        if self.wake in ready or self.command:
+        if self.wake in ready or self.command or self.terminals.open:
             self.reap()
         if mayfly_wire.CONTROL_FD in ready:
             self.ordered(*mayfly_wire.next_frame())
+        self.terminals.exchange(ready)
         while self.deadlines and self.deadlines[0][0] <= time.monotonic():
             self.deadlines.pop(0)[1]()
 
@@ -142,6 +147,10 @@ class _Manager:
         if kind == mayfly_wire.FILE:
             end = payload.index(b"\n")
             return self.file(mayfly_json.loads(payload[:end]), memoryview(payload)[end + 1 :])
+        if kind == mayfly_wire.TERMINAL:
+            return self.terminals.ordered(mayfly_json.loads(payload))
+        if kind == mayfly_wire.TERMINAL_INPUT:
+            return self.terminals.typed(payload)
         # The server is gone, or speaks another protocol.
         self.kill_group(self.kernel, _signal.SIGKILL)
         return os._exit(0 if kind is None else 1)
@@ -275,6 +284,8 @@ class _Manager:
                 self.command_ended(status)
             elif pid == self.kernel:
                 self.kernel_ended(status)
+            else:
+                self.terminals.reaped(pid, _exit_of(status))
 
     def kernel_ended(self, status):
         """What it said before it ended counts."""

@@ -10,6 +10,7 @@ FRAME_BYTES_MAX = 96 * 2**20
 RUN, AHEAD, RELEASED, END, ARTIFACT, ANSWERED, DISPLAY = 1, 4, 10, 14, 17, 18, 19
 # Frames of a session.
 EXEC, INTERRUPT, FILE, EXEC_END, FILED = 5, 6, 7, 20, 21
+TERMINAL, TERMINAL_INPUT, TERMINAL_OUTPUT, TERMINAL_NOTE = 8, 9, 22, 23
 
 _read, _write, _pack = os.read, os.write, _struct.pack
 

@@ -81,6 +81,13 @@ export function killSessions(sessions) {
   for (const pid of doomed) signal(pid, 'SIGKILL')
 }
 
+/** Signals all processes of a session; where /proc is missing, the group of its leader. @param {number} leader @param {NodeJS.Signals} name */
+export function signalSession(leader, name) {
+  if (leader <= 0) return
+  for (const { pid, session } of allProcesses()) if (session === leader) signal(pid, name)
+  signal(-leader, name)
+}
+
 /** @param {number} pid a group where it is negative @param {NodeJS.Signals} name */
 export function signal(pid, name) {
   try {

@@ -16,6 +16,7 @@ import { serveFile } from './session-files.js'
 import { fileOfExec, forgetFile } from './session-kernel.js'
 import { NodeKernel } from './session-node.js'
 import { ShellKernel } from './session-shell.js'
+import { Terminals } from './session-terminals.js'
 import { isShell } from './shell.js'
 import { CONTROL_FD, FRAME_BYTES_MAX, KIND, send } from './wire.js'
 
@@ -46,6 +47,7 @@ export class SessionManager {
   #cells = 0
   /** Leaders of sessions of processes, oldest first. @type {Set<number>} */
   #sessions = new Set()
+  #terminals
 
   /** @param {import('./ground.js').Task} task @param {import('./ground.js').Settings} settings @param {string[]} flags of the interpreter */
   constructor(task, settings, flags) {
@@ -53,6 +55,8 @@ export class SessionManager {
     this.#settings = settings
     this.#flags = flags
     this.#work = settings.work ?? '/'
+    const remember = (/** @type {number} */ leader) => this.#remember(leader)
+    this.#terminals = new Terminals({ work: this.#work, remember })
   }
 
   /** Resolves when it takes frames, until the server closes. @param {boolean} hooks files of the task may be TypeScript */
@@ -71,6 +75,8 @@ export class SessionManager {
     if (kind === KIND.exec) void this.#exec(/** @type {Exec} */ (parseJson(payload.toString())))
     else if (kind === KIND.interrupt) this.#interrupt(payload)
     else if (kind === KIND.file) this.#file(payload)
+    else if (kind === KIND.terminal) this.#terminals.ordered(payload)
+    else if (kind === KIND.terminalInput) this.#terminals.typed(payload)
     else this.#end()
   }
 

@@ -27,6 +27,8 @@ export const KIND = {
   exec: 5,
   interrupt: 6,
   file: 7,
+  terminal: 8,
+  terminalInput: 9,
   released: 10,
   end: 14,
   probed: 16,
@@ -34,6 +36,8 @@ export const KIND = {
   answered: 18,
   execEnd: 20,
   filed: 21,
+  terminalOutput: 22,
+  terminalNote: 23,
 }
 
 /** Signals readiness to the warden, once. */

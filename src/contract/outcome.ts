@@ -226,6 +226,15 @@ export const outcomeSchema = z
         called: calledJobs
           .optional()
           .describe('jobs that ran for capability calls of this one, if any'),
+        terminal: z
+          .object({
+            sent: z.number().int().describe('bytes that it printed'),
+            received: z.number().int().describe('bytes that were typed'),
+            exitCode: z.number().int().optional(),
+          })
+          .readonly()
+          .optional()
+          .describe('for a terminal of a session'),
       })
       .readonly(),
     timeline: z.array(timelineEntry).readonly(),

@@ -132,6 +132,7 @@ export type LifeResult = { readonly status: Status } & Partial<Omit<GatedOutput,
     readonly cachedFrom?: CachedFrom
     /** Session of an exec, and whether the state of its interpreter was kept. */
     readonly session?: Outcome['session']
+    readonly terminal?: Outcome['metrics']['terminal']
   }
 
 /** Caller that waits for an outcome and may cancel. */

@@ -13,6 +13,7 @@ import type { OutcomeError } from './outcome-error.ts'
 import type { Profile } from './profile.ts'
 import type { Stdin } from './surroundings.ts'
 import type { ExecTask, SessionFiles, SessionState } from './exec.ts'
+import type { TerminalPrinter, TerminalTask, WallTerminal } from './terminal.ts'
 import type { Strength, TierName } from './tier.ts'
 import type { ProgramZoneAbout, ZoneSplit } from './zones.ts'
 
@@ -318,6 +319,12 @@ export interface SandboxSession {
    */
   exec(task: ExecTask, signal?: AbortSignal): Promise<ExecEnd>
   readonly files: SessionFiles
+  /**
+   * Opens a terminal, beside execs; absent where the wall has none. `print` gets its output, and its promise holds the
+   * guest up. Throws MayflyError OVERLOADED above `terminalsMax`, UNAVAILABLE where the guest can make none, SESSION_ENDED
+   * after the end of the sandbox.
+   */
+  terminal?(task: TerminalTask, print: TerminalPrinter): Promise<WallTerminal>
   /** Ends the session well: `run` resolves with status `ok`. Idempotent. */
   close(): Promise<void>
 }

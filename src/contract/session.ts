@@ -5,6 +5,7 @@ import { jobRequest, language, limits, type Job, type Language } from './job.ts'
 import type { Outcome } from './outcome.ts'
 import type { OutputListener } from './pipeline.ts'
 import type { Profile } from './profile.ts'
+import type { OpenedTerminal, TerminalPrinter, TerminalTask } from './terminal.ts'
 import { argsAsked, envAsked } from './surroundings.ts'
 import { duration } from './units.ts'
 
@@ -103,6 +104,11 @@ export interface Session {
    */
   exec(job: Job, caller?: ExecCaller): Promise<Outcome>
   readonly files: SessionFiles
+  /**
+   * Opens a terminal, beside execs. Throws MayflyError CONFLICT after a phase took away what it needs, OVERLOADED above
+   * `terminalsMax`, UNAVAILABLE where its wall has none, SESSION_ENDED after the end, STATE if it cannot be recorded.
+   */
+  terminal(job: Job, task: TerminalTask, print: TerminalPrinter): Promise<OpenedTerminal>
   /** Resolves to the outcome of the whole life, however it ends. */
   readonly ended: Promise<Outcome>
   /** Ends it; resolves to the outcome of the whole life. Idempotent. */

@@ -390,6 +390,41 @@ export function isReadable(fd, ms) {
   return sys('ppoll', asked, 1, time, null, 0) > 0
 }
 
+const TIOCGPGRP = 0x540f
+const TIOCSWINSZ = 0x5414
+const TIOCSPTLCK = 0x40045431
+const TIOCGPTN = 0x80045430
+
+/** Unlocks the slave of a new terminal; returns its number in /dev/pts. @param {number} master */
+export function unlockTerminal(master) {
+  const number = Buffer.alloc(4)
+  sys('ioctl', master, TIOCSPTLCK, Buffer.alloc(4))
+  sys('ioctl', master, TIOCGPTN, number)
+  return number.readUInt32LE(0)
+}
+
+/** Another descriptor of the same open file, closed on exec. @param {number} fd */
+export const duplicate = (fd) => sys('fcntl', fd, 1030, 3)
+
+/** @param {number} master @param {number} cols @param {number} rows */
+export function resizeTerminal(master, cols, rows) {
+  const size = Buffer.alloc(8)
+  size.writeUInt16LE(rows, 0)
+  size.writeUInt16LE(cols, 2)
+  sys('ioctl', master, TIOCSWINSZ, size)
+}
+
+/** Foreground process group of a terminal; 0 where that cannot be told. @param {number} master */
+export function foregroundOf(master) {
+  const group = Buffer.alloc(4)
+  try {
+    sys('ioctl', master, TIOCGPGRP, group)
+  } catch {
+    return 0
+  }
+  return group.readInt32LE(0)
+}
+
 const LOOPBACK = 0x0100007f
 const BACKLOG = 64
 

@@ -11,7 +11,15 @@ import {
 import type { Outcome } from '../contract/outcome.ts'
 import type { ExecCaller, RunRequest, SessionRow } from '../contract/session.ts'
 import type { HeldSession } from '../sessions/open-sessions.ts'
-import { execJob, readExec, type SessionOwner } from '../sessions/session-job.ts'
+import {
+  execJob,
+  readExec,
+  readTerminal,
+  terminalJob,
+  type SessionOwner,
+} from '../sessions/session-job.ts'
+import type { TerminalRequest } from '../contract/terminal.ts'
+import { BoxTerminal } from './box-terminal.ts'
 import type * as z from 'zod'
 
 /** Files below the working folder of a box. */
@@ -70,6 +78,17 @@ export class Box implements AsyncDisposable {
     const { clock } = this.#assembly
     const job = execJob(readExec(request), { id: session.id, asked }, this.#owner, clock)
     return await this.#held.exec(job, caller)
+  }
+
+  /**
+   * Opens a terminal beside execs, by default with a shell of 80 columns and 24 rows. Throws MayflyError INVALID,
+   * OVERLOADED above 4 at a time, CONFLICT after a phase closed the start of programs, SESSION_ENDED after the end.
+   */
+  async pty(request: TerminalRequest = {}): Promise<BoxTerminal> {
+    const { session, asked } = this.#held
+    const of = { id: session.id, asked }
+    const { job, task } = terminalJob(readTerminal(request), of, this.#owner, this.#assembly.clock)
+    return await BoxTerminal.open((print) => this.#held.terminal(job, task, print))
   }
 
   /** Removes rights for good. Throws MayflyError CONFLICT for a loosening. */

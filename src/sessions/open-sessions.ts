@@ -10,6 +10,7 @@ import type {
   SessionLanguage,
   SessionRow,
 } from '../contract/session.ts'
+import type { OpenedTerminal, TerminalPrinter, TerminalTask } from '../contract/terminal.ts'
 
 /** A caller of a session: its owner, or an admin of its tenant. */
 export interface SessionUser {
@@ -160,6 +161,36 @@ export class HeldSession {
       return outcome
     } finally {
       this.#usedAt = this.#parts.clock.now()
+    }
+  }
+
+  /** Opens a terminal, whose bytes in either direction count as use. */
+  async terminal(job: Job, task: TerminalTask, print: TerminalPrinter): Promise<OpenedTerminal> {
+    const used = (): void => {
+      this.#usedAt = this.#parts.clock.now()
+    }
+    used()
+    const printed: TerminalPrinter = (chunk) => {
+      used()
+      return print(chunk)
+    }
+    const opened = await this.session.terminal(job, task, printed)
+    if (opened.kind === 'ended') return opened
+    const { terminal } = opened
+    const write = (bytes: Uint8Array): Promise<void> => {
+      used()
+      return terminal.write(bytes)
+    }
+    return {
+      kind: 'open',
+      terminal: {
+        id: terminal.id,
+        ended: terminal.ended,
+        write,
+        resize: (size) => terminal.resize(size),
+        signal: (name) => terminal.signal(name),
+        close: () => terminal.close(),
+      },
     }
   }
 

@@ -12,6 +12,14 @@ import {
   type SessionLanguage,
 } from '../contract/session.ts'
 import { makeJob } from '../contract/make-job.ts'
+import {
+  terminalRequest,
+  terminalShell,
+  terminalSize,
+  type TerminalAsked,
+  type TerminalSize,
+  type TerminalTask,
+} from '../contract/terminal.ts'
 
 /** Owner of a job, and the door through which it came. */
 export type SessionOwner = Pick<Job, 'tenant' | 'principal' | 'origin' | 'traceparent'>
@@ -69,6 +77,27 @@ export function execJob(
     session,
     inputText: of.inputText ?? JSON.stringify(asked.input ?? null),
   }
+}
+
+/** Reads a request for a terminal. Throws MayflyError INVALID. */
+export function readTerminal(value: unknown): TerminalAsked {
+  return checked(terminalRequest, value, 'terminal')
+}
+
+/** Reads the size of a terminal. Throws MayflyError INVALID. */
+export function readSize(value: unknown): TerminalSize {
+  return checked(terminalSize, value, 'size')
+}
+
+/** Makes a terminal an exec of its command, and the task of its wall. */
+export function terminalJob(
+  { env, command = terminalShell, ...asked }: TerminalAsked,
+  of: { readonly id: string; readonly asked: SessionAsked },
+  who: SessionOwner,
+  clock: Clock,
+): { readonly job: Job; readonly task: TerminalTask } {
+  const exec = execRequest.parse({ command, env })
+  return { job: execJob(exec, of, who, clock), task: { ...asked, command, env } }
 }
 
 function madeJob(request: unknown, who: SessionOwner, clock: Clock): Omit<Job, 'inputText'> {

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { addAbortListener } from 'node:events'
 import { availableParallelism } from 'node:os'
 import { setTimeout as delay } from 'node:timers/promises'
+import { classesToClose } from '../contract/calls.ts'
 import { MayflyError } from '../contract/error.ts'
 import {
   sessionBusy,
@@ -11,12 +12,14 @@ import {
   type SessionListing,
 } from '../contract/exec.ts'
 import type { ExecEnd, SandboxSession, TaskEnd } from '../contract/provider.ts'
+import type { TerminalPrinter, TerminalTask, WallTerminal } from '../contract/terminal.ts'
 import { sampleEveryMs } from '../contract/warden.ts'
 import type { Frame } from '../lib/frames.ts'
 import type { ArtifactCap } from './artifact-cap.ts'
 import { lostEnd } from './ends.ts'
 import { GuestFiles } from './guest-files.ts'
 import type { GuestLife } from './guest-life.ts'
+import { ProgramTerminals } from './program-terminals.ts'
 import { execEndSchema, filedSchema, headed, kind, withoutAbsent } from './wire.ts'
 
 /** Time for an interrupted exec to end, with a second for its kernel to answer and the start of another one. */
@@ -110,6 +113,8 @@ type FileRequest = {
  */
 export class ProgramSession implements SandboxSession {
   readonly files: SessionFiles
+  /** Absent in an isolate, which has no programs. */
+  readonly terminal?: (task: TerminalTask, print: TerminalPrinter) => Promise<WallTerminal>
   readonly #life: GuestLife
   readonly #output: SessionOutput
   readonly #cap: ArtifactCap
@@ -117,6 +122,7 @@ export class ProgramSession implements SandboxSession {
   readonly #isReused: boolean
   /** CPU time of the wall before this life, in milliseconds. */
   #usedBefore: Promise<number> = Promise.resolve(0)
+  readonly #terminals: ProgramTerminals
   readonly #ready = Promise.withResolvers<void>()
   /** By id; undefined for one that was given up, whose answer is dropped. */
   readonly #filing = new Map<string, PendingFile | undefined>()
@@ -131,6 +137,8 @@ export class ProgramSession implements SandboxSession {
     this.#cap = cap
     this.#onlyCells = onlyCells
     this.#isReused = isReused
+    this.#terminals = new ProgramTerminals(life)
+    if (onlyCells === undefined) this.terminal = (task, print) => this.#terminal(task, print)
     this.files = {
       put: async (path, bytes) => void (await this.#file({ op: 'put', path }, bytes)),
       get: async (path, bytesMax) =>
@@ -187,6 +195,12 @@ export class ProgramSession implements SandboxSession {
     return await exec.ended.promise
   }
 
+  async #terminal(task: TerminalTask, print: TerminalPrinter): Promise<WallTerminal> {
+    this.#mustLive()
+    mustStart(this.#life)
+    return await this.#terminals.open(task, print)
+  }
+
   async close(): Promise<void> {
     const life = this.#life
     if (life.isEnded) return
@@ -212,6 +226,7 @@ export class ProgramSession implements SandboxSession {
   hear({ kind: what, payload }: Frame): Promise<void> | void {
     const life = this.#life
     if (what === kind.filed) return this.#filed(payload)
+    if (this.#onlyCells === undefined && this.#terminals.hear({ kind: what, payload })) return
     const exec = this.#exec
     if (!exec) return life.garbled(`frame ${what} between two execs`)
     if (what === kind.artifact)
@@ -333,6 +348,7 @@ export class ProgramSession implements SandboxSession {
     if (this.#exec) void this.#lostExec(this.#exec, end)
     for (const pending of this.#filing.values()) pending?.reject(sessionEnded())
     this.#filing.clear()
+    this.#terminals.lost()
   }
 
   /** Takes the CPU time before it off: the end counts that of the whole life. */
@@ -404,6 +420,17 @@ export class ProgramSession implements SandboxSession {
 
 /** No guest uses more CPU time than these give. */
 const cores = availableParallelism()
+
+/** Throws MayflyError CONFLICT after the right to start programs was taken away. */
+function mustStart({ parts, wanted }: GuestLife): void {
+  // A terminal is a device, and its program a file.
+  const closed = classesToClose(parts.profile.controls, wanted).filter((name) => name !== 'network')
+  const { processes } = wanted
+  if (processes > 1 && closed.length === 0) return
+  throw new MayflyError('CONFLICT', 'Cannot open a terminal: a phase closed what it needs', {
+    details: { processes, closed },
+  })
+}
 
 const endedUnderIt = 'The session was ended while this ran'
 

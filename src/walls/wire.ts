@@ -22,6 +22,10 @@ export const kind = {
   interrupt: 6,
   /** To a session: put, get or list files. */
   file: 7,
+  /** To a session: open a terminal, or resize, signal or close the one of this id. */
+  terminal: 8,
+  /** To a session: bytes for a terminal. */
+  terminalInput: 9,
   /** User code is about to run. */
   released: 10,
   stdout: 11,
@@ -39,6 +43,10 @@ export const kind = {
   execEnd: 20,
   /** Answer to `file`. */
   filed: 21,
+  /** Bytes of a terminal. */
+  terminalOutput: 22,
+  /** A terminal is open, has taken input, or has ended. */
+  terminalNote: 23,
 } as const
 
 /** Name, message and stack of an error together; the guest cuts them as well. */
@@ -141,6 +149,26 @@ export const filedSchema = z.object({
     .max(ENTRIES_MAX)
     .optional(),
   truncated: z.boolean().optional(),
+})
+
+const terminalId = z.string().max(64)
+
+/** Head of a `terminalOutput`; the bytes follow. */
+export const terminalOutputSchema = z.object({ id: terminalId })
+
+/** Payload of a `terminalNote`. */
+export const terminalNoteSchema = z.object({
+  protocol: z.literal(1),
+  id: terminalId,
+  opened: z.literal(true).optional(),
+  error: z.object({ message: z.string().max(1024) }).optional(),
+  taken: count.optional(),
+  ended: z
+    .union([
+      z.strictObject({ exitCode: z.number().int().min(0).max(255) }),
+      z.strictObject({ signal: z.string().max(20) }),
+    ])
+    .optional(),
 })
 
 const answeredParts = { protocol: true, encoding: true, error: true, executionMs: true } as const

@@ -21,6 +21,7 @@ const ranks: readonly (readonly [rank: number, files: RegExp])[] = [
   ],
   [6, /^src\/(job|outcome|shadow)\.ts$/],
   [7, /^src\/life\.ts$/],
+  [7.4, /^src\/terminal\.ts$/],
   [7.5, /^src\/session\.ts$/],
   [8, /^src\/assemble\//],
   [9, /^src\/(gateway|fleet|sdk|web)\//],
@@ -43,6 +44,7 @@ const startersToo = new Map([
   ['guest/process/session.js', 'inside a wall: a command of a session'],
   ['guest/process/session-node.js', 'inside a wall: the kernel of a session of Node'],
   ['guest/process/session-shell.js', 'inside a wall: the kernel of a session of a shell'],
+  ['guest/process/session-terminals.js', 'inside a wall: programs of the terminals of a session'],
 ])
 /** Pure functions that walls and hosts both need; walls mount little else than guest/. */
 const sharedByGuests = new Set(['guest/parse-json.js'])

@@ -1,0 +1,291 @@
+"""Terminals of a Python session, as its manager holds them.
+
+Problem: a shell with job control, an editor or a password prompt needs a terminal, and the server must neither hold one nor
+keep what a guest prints without end.
+
+Mechanism: each terminal is a pair of the wall's own devpts. The manager keeps the master; the program is the leader of a
+POSIX session of its own, whose controlling terminal the slave is. Bytes cross the wall in frames with the id of the
+terminal, at most `WINDOW_BYTES` of them on their way in each direction: the reader of each says how much it has taken. A
+master whose window is full is not read, so that its program waits. At its close, and at the end of its program, all
+processes of its POSIX session get SIGHUP, and SIGKILL within a second.
+
+Relies on: openpty(3), TIOCSCTTY, and /proc for processes of a session; without it their group alone is killed.
+
+Not handled: a program that begins a session of its own (setsid) goes on, as background work does."""
+
+import _signal
+import _struct
+import errno
+import fcntl
+import os
+import select
+import termios
+import time
+
+import mayfly_json
+import mayfly_wire
+
+TERMINALS_MAX = 4
+WINDOW_BYTES = 262_144
+CHUNK_BYTES = 16_384
+# A terminal that prints without end must not keep the others waiting.
+CHUNKS_MAX = 4
+WRITE_BYTES = 4096
+# Share of the window after which the sender is told what was taken.
+TAKEN_BYTES = 16_384
+HANG_UP_SECONDS = 1.0
+# Time for the last output of a program that has ended, where another process keeps the slave open.
+DRAIN_SECONDS = 0.25
+FULL = "Cannot open a terminal: the session has as many as it may"
+
+
+class Terminals:
+    def __init__(self, manager):
+        self.manager = manager
+        self.open = {}
+        # (time, leader) of POSIX sessions that are killed then.
+        self.doomed = []
+
+    def ordered(self, asked):
+        terminal = self.open.get(asked["id"])
+        if "open" in asked:
+            return self.begin(asked["id"], asked["open"])
+        # The end of a terminal and an order for it may cross.
+        if terminal is None:
+            return None
+        if "resize" in asked:
+            return terminal.resize(asked["resize"])
+        if "signal" in asked:
+            return terminal.signal(asked["signal"])
+        if "taken" in asked:
+            terminal.on_way -= asked["taken"]
+            return None
+        self.hang_up(terminal)
+        return terminal.close()
+
+    def typed(self, payload):
+        end = payload.index(b"\n")
+        terminal = self.open.get(mayfly_json.loads(payload[:end])["id"])
+        if terminal:
+            terminal.pending += memoryview(payload)[end + 1 :]
+            terminal.write()
+
+    def begin(self, name, asked):
+        try:
+            if len(self.open) >= TERMINALS_MAX:
+                raise OSError(FULL)
+            self.open[name] = _Terminal(name, asked, self.manager)
+            note(name, opened=True)
+        except OSError as error:
+            note(name, error={"message": str(error.strerror or error)[:200]})
+
+    def register(self, poller):
+        for terminal in self.open.values():
+            events = terminal.events()
+            # A master whose slave is closed is always ready to be hung up.
+            if events:
+                poller.register(terminal.master, events)
+
+    def wait(self, timeout):
+        """Milliseconds to the next deadline, of which `timeout` is another; None without any."""
+        times = [at for at, _ in self.doomed] + [one.drained_at for one in self.open.values() if one.drained_at]
+        if not times:
+            return timeout
+        own = max(0, min(times) - time.monotonic()) * 1000
+        return own if timeout is None else min(own, timeout)
+
+    def exchange(self, ready):
+        now = time.monotonic()
+        for terminal in list(self.open.values()):
+            events = ready.get(terminal.master, 0)
+            if events & (select.POLLIN | select.POLLHUP | select.POLLERR):
+                terminal.read()
+            if events & select.POLLOUT:
+                terminal.write()
+            if terminal.is_over(now):
+                del self.open[terminal.name]
+                terminal.close()
+                note(terminal.name, ended=terminal.ended)
+        due = [leader for at, leader in self.doomed if at <= now]
+        self.doomed = [one for one in self.doomed if one[0] > now]
+        for leader in due:
+            _signal_session(leader, _signal.SIGKILL)
+
+    def reaped(self, pid, ended):
+        """True if it was the program of a terminal."""
+        for terminal in self.open.values():
+            if terminal.pid == pid and terminal.ended is None:
+                terminal.ended = ended
+                self.hang_up(terminal)
+                terminal.read()
+                return True
+        return False
+
+    def hang_up(self, terminal):
+        for number in (_signal.SIGHUP, _signal.SIGCONT):
+            _signal_session(terminal.pid, number)
+        self.doomed.append((time.monotonic() + HANG_UP_SECONDS, terminal.pid))
+
+    def forget(self):
+        """In a fork of the manager: closes what is the manager's."""
+        for terminal in self.open.values():
+            terminal.close()
+
+
+class _Terminal:
+    def __init__(self, name, asked, manager):
+        self.name = name
+        self.pending = bytearray()
+        self.taken = 0
+        self.on_way = 0
+        self.ended = None
+        self.is_read = False
+        self.drained_at = None
+        self.master, slave = os.openpty()
+        try:
+            self.resize(asked)
+            os.set_blocking(self.master, False)
+            self.pid = os.fork()
+        except BaseException:
+            os.close(self.master)
+            os.close(slave)
+            raise
+        if self.pid == 0:
+            _become(slave, asked, manager)
+        os.close(slave)
+
+    def resize(self, asked):
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, _struct.pack("HHHH", asked["rows"], asked["cols"], 0, 0))
+
+    def signal(self, name):
+        """To the foreground, as from the keyboard."""
+        try:
+            os.killpg(self.foreground(), getattr(_signal, name))
+        except OSError:
+            pass
+
+    def foreground(self):
+        try:
+            return os.tcgetpgrp(self.master) or self.pid
+        except OSError:
+            return self.pid
+
+    def events(self):
+        if self.master < 0:
+            return 0
+        is_read = not self.is_read and self.on_way < WINDOW_BYTES
+        return (select.POLLIN if is_read else 0) | (select.POLLOUT if self.pending and not self.is_read else 0)
+
+    def read(self):
+        for _ in range(CHUNKS_MAX):
+            room = min(CHUNK_BYTES, WINDOW_BYTES - self.on_way)
+            if self.master < 0 or self.is_read or room <= 0:
+                return
+            chunk = self.gather(room)
+            if not chunk:
+                return
+            self.on_way += len(chunk)
+            mayfly_wire.send(mayfly_wire.TERMINAL_OUTPUT, f'{{"id":"{self.name}"}}\n'.encode() + chunk)
+
+    def gather(self, room):
+        """A pair gives some of its bytes at a time."""
+        chunk = bytearray()
+        while len(chunk) < room:
+            try:
+                some = os.read(self.master, room - len(chunk))
+            except BlockingIOError:
+                break
+            except OSError:
+                some = b""
+            if not some:
+                self.is_read = True
+                break
+            chunk += some
+        return chunk
+
+    def write(self):
+        try:
+            while self.pending and self.master >= 0:
+                count = os.write(self.master, memoryview(self.pending)[:WRITE_BYTES])
+                del self.pending[:count]
+                self.taken += count
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.taken += len(self.pending)
+            self.pending.clear()
+        if self.taken >= TAKEN_BYTES or not self.pending and self.taken:
+            note(self.name, taken=self.taken)
+            self.taken = 0
+
+    def is_over(self, now):
+        if self.ended is None:
+            return False
+        if self.is_read or self.master < 0:
+            return True
+        if self.on_way >= WINDOW_BYTES:
+            # A slow reader has a right to all of the output.
+            self.drained_at = None
+            return False
+        self.drained_at = self.drained_at or now + DRAIN_SECONDS
+        return now >= self.drained_at
+
+    def close(self):
+        if self.master >= 0:
+            os.close(self.master)
+        self.master = -1
+
+
+def note(name, **what):
+    mayfly_wire.send(mayfly_wire.TERMINAL_NOTE, mayfly_json.dumps({"protocol": 1, "id": name, **what}).encode())
+
+
+def _become(slave, asked, manager):
+    """The forked child of a terminal; never returns."""
+    try:
+        os.setsid()
+        _signal.set_wakeup_fd(-1)
+        for number in (_signal.SIGCHLD, _signal.SIGINT, _signal.SIGPIPE, _signal.SIGXFSZ):
+            _signal.signal(number, _signal.SIG_DFL)
+        fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+        for fd in (0, 1, 2):
+            os.dup2(slave, fd)
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+        os.chdir(manager.work)
+        command = asked["command"]
+        words = ["/bin/sh", "-c", command] if isinstance(command, str) else [str(word) for word in command]
+        own = {"TERM": asked["term"], "HISTFILE": ""}
+        os.execvpe(words[0], words, {**os.environ, **own, **(asked.get("env") or {})})
+    except BaseException as error:
+        os.write(2, f"{error}\r\n".encode())
+        os._exit(127 if getattr(error, "errno", 0) == errno.ENOENT else 126)
+
+
+def _signal_session(leader, number):
+    for pid in _members(leader):
+        try:
+            os.kill(pid, number)
+        except OSError:
+            pass
+    try:
+        os.killpg(leader, number)
+    except OSError:
+        pass
+
+
+def _members(leader):
+    """Processes of a POSIX session; none where /proc is missing."""
+    try:
+        names = os.listdir("/proc")
+    except OSError:
+        return
+    for name in names:
+        if not name.isdigit():
+            continue
+        try:
+            with open(f"/proc/{name}/stat", "rb") as file:
+                fields = file.read().rpartition(b")")[2].split()
+            if int(fields[3]) == leader:
+                yield int(name)
+        except (OSError, ValueError, IndexError):
+            pass

@@ -1,0 +1,227 @@
+/**
+ * A terminal of a session: an exec that is verified, analysed and recorded as others are, and that runs beside them.
+ *
+ *     verify ─► analyse ─► admit ─► open ─── bytes both ways ─── end ─► record ─► outcome
+ *
+ * Its bytes are its owner's alone and pass unchanged, so the gate judges their number and nothing else: neither encoding
+ * nor a schema can be checked in what draws a screen. A profile whose gate holds output back until a verdict has no
+ * terminal. Processor time is that of background work, which the life of the session counts.
+ */
+import { MayflyError, messageOf } from './contract/error.ts'
+import type { Job } from './contract/job.ts'
+import type { Outcome } from './contract/outcome.ts'
+import type { JobEntry, LifeResult, Plan, Rooms } from './contract/pipeline.ts'
+import type { Profile } from './contract/profile.ts'
+import type { SandboxSession, TaskEnd } from './contract/provider.ts'
+import {
+  terminalOutputFactor,
+  type OpenedTerminal,
+  type Terminal,
+  type TerminalExit,
+  type TerminalPrinter,
+  type TerminalSignal,
+  type TerminalSize,
+  type TerminalTask,
+  type WallTerminal,
+} from './contract/terminal.ts'
+import type { Verdict } from './contract/verdict.ts'
+import { recordOutcome } from './outcome.ts'
+
+/** Parts of the session that the terminal is opened in. */
+export interface TerminalSession {
+  readonly id: string
+  readonly profile: Profile
+  readonly provider: string
+  readonly sandbox: SandboxSession
+  /** The plan of an exec in the sandbox that is there. */
+  within(plan: Plan): Plan
+}
+
+export interface TerminalOpening {
+  readonly job: Job
+  readonly task: TerminalTask
+  readonly print: TerminalPrinter
+}
+
+/** Throws MayflyError CONFLICT, OVERLOADED, UNAVAILABLE or SESSION_ENDED; its admitted line then has an end. */
+export async function openTerminal(
+  { job, task, print }: TerminalOpening,
+  rooms: Rooms,
+  session: TerminalSession,
+): Promise<OpenedTerminal> {
+  refuseWhole(session.profile)
+  if (!session.sandbox.terminal) throw withoutPrograms(session)
+  const began = rooms.clock.now()
+  const signed = rooms.verify(job)
+  const analysis = await rooms.analyse(job, signed)
+  const plan = session.within(rooms.profile(job, analysis.verdict, signed))
+  const entry = rooms.recordStart(job, analysis.verdict, plan)
+  const facts = { job, rooms, session, entry, began, verdict: analysis.verdict }
+  if (plan.kind !== 'run') {
+    const outcome = ended(facts, { status: plan.kind, error: plan.error })
+    return { kind: 'ended', outcome }
+  }
+  const count = new ByteCount(plan.profile.limits.output * terminalOutputFactor, print)
+  try {
+    const wall = await opened(session.sandbox, task, (chunk) => count.print(chunk))
+    return { kind: 'open', terminal: new RecordedTerminal(facts, wall, count) }
+  } catch (thrown) {
+    ended(facts, { status: 'failed', error: { code: codeOf(thrown), message: messageOf(thrown) } })
+    throw thrown
+  }
+}
+
+async function opened(sandbox: SandboxSession, task: TerminalTask, print: TerminalPrinter) {
+  if (sandbox.terminal) return await sandbox.terminal(task, print)
+  throw new MayflyError('UNAVAILABLE', 'Cannot open a terminal: this wall has none')
+}
+
+/** An isolate has no processes. */
+function withoutPrograms({ provider }: TerminalSession): MayflyError {
+  const message = `Cannot open a terminal in a session of "${provider}": its language has no programs`
+  return new MayflyError('LANGUAGE_UNSUPPORTED', message, {
+    hint: 'Open a session of python, node, sh or bash',
+  })
+}
+
+function refuseWhole({ output }: Profile): void {
+  if (output.gate !== 'whole') return
+  throw new MayflyError('CONFLICT', 'Cannot open a terminal: output is held back until a verdict', {
+    hint: 'Open a session whose output gate is not "whole"',
+  })
+}
+
+interface TerminalFacts {
+  readonly job: Job
+  readonly rooms: Rooms
+  readonly session: TerminalSession
+  readonly entry: JobEntry
+  readonly began: number
+  readonly verdict: Verdict
+}
+
+/** Counts the bytes of both directions, and ends a flood. */
+class ByteCount {
+  readonly #bytesMax: number
+  readonly #print: TerminalPrinter
+  sent = 0
+  received = 0
+  isFlooded = false
+  flooded = (): void => undefined
+
+  constructor(bytesMax: number, print: TerminalPrinter) {
+    this.#bytesMax = bytesMax
+    this.#print = print
+  }
+
+  print(chunk: Uint8Array): void | Promise<void> {
+    const kept = chunk.subarray(0, Math.max(0, this.#bytesMax - this.sent))
+    this.sent += kept.length
+    if (kept.length < chunk.length && !this.isFlooded) {
+      this.isFlooded = true
+      this.flooded()
+    }
+    if (kept.length > 0) return this.#print(kept)
+  }
+}
+
+class RecordedTerminal implements Terminal {
+  readonly id: string
+  readonly ended: Promise<Outcome>
+  readonly #wall: WallTerminal
+  readonly #count: ByteCount
+  #isClosed = false
+
+  constructor(facts: TerminalFacts, wall: WallTerminal, count: ByteCount) {
+    this.id = facts.job.id
+    this.#wall = wall
+    this.#count = count
+    count.flooded = () => wall.close()
+    if (count.isFlooded) wall.close()
+    this.ended = wall.ended.then((exit) =>
+      ended(facts, this.#lived(exit, facts), this.#facts(exit)),
+    )
+    this.ended.catch(() => undefined)
+  }
+
+  async write(bytes: Uint8Array): Promise<void> {
+    this.#count.received += bytes.length
+    await this.#wall.write(bytes)
+  }
+
+  resize(size: TerminalSize): void {
+    this.#wall.resize(size)
+  }
+
+  signal(name: TerminalSignal): void {
+    this.#wall.signal(name)
+  }
+
+  async close(): Promise<Outcome> {
+    this.#isClosed = true
+    this.#wall.close()
+    return await this.ended
+  }
+
+  #facts(exit: TerminalExit) {
+    const { sent, received } = this.#count
+    return { sent, received, ...('exitCode' in exit && { exitCode: exit.exitCode }) }
+  }
+
+  #lived(exit: TerminalExit, { rooms, began, session }: TerminalFacts): LifeResult {
+    const end = this.#endOf(exit)
+    return {
+      status: end.status,
+      ...(end.error && { error: end.error }),
+      end,
+      executionTime: rooms.clock.now() - began,
+      claim: {
+        queueTime: 0,
+        startTime: 0,
+        sandbox: { provider: session.provider, image: session.profile.image, pool: 'none' },
+      },
+      session: { id: session.id, state: 'kept', ended: 'lost' in exit },
+    }
+  }
+
+  #endOf(exit: TerminalExit): TaskEnd {
+    const how = 'lost' in exit ? {} : exit
+    const nothing = { resultText: 'null', encoding: 'json', cpuTime: 0, artifacts: [] } as const
+    const base = { ...nothing, ...how }
+    if (this.#count.isFlooded)
+      return { ...base, ...failed('limit', 'OUTPUT', 'The terminal was ended at its OUTPUT limit') }
+    if ('lost' in exit && !this.#isClosed)
+      return { ...base, ...failed('terminated', 'SESSION_ENDED', 'The session was ended under it') }
+    if ('exitCode' in exit && exit.exitCode === 0) return { ...base, status: 'ok' }
+    if (this.#isClosed)
+      return { ...base, ...failed('cancelled', 'CANCELLED', 'The terminal was closed') }
+    const why = 'signal' in exit ? `was ended by ${exit.signal}` : 'exited with an error'
+    return { ...base, ...failed('error', 'EXIT', `The program of the terminal ${why}`) }
+  }
+}
+
+const failed = (status: TaskEnd['status'], code: string, message: string) => ({
+  status,
+  error: { code, message },
+})
+
+/** Appends the ended line, and reports the end. */
+function ended(
+  { job, rooms, session, entry, began, verdict }: TerminalFacts,
+  lived: LifeResult,
+  terminal?: Outcome['metrics']['terminal'],
+): Outcome {
+  const took = (): number => rooms.clock.now() - began
+  try {
+    const whole = { ...lived, ...(terminal && { terminal }) }
+    const outcome = recordOutcome(job, verdict, session.profile, whole, entry)
+    rooms.ended(job, outcome, took())
+    return outcome
+  } catch (thrown) {
+    rooms.lost(job, thrown, took())
+    throw thrown
+  }
+}
+
+const codeOf = (thrown: unknown): string =>
+  thrown instanceof MayflyError ? thrown.code : 'INTERNAL'

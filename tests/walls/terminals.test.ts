@@ -1,0 +1,193 @@
+import assert from 'node:assert/strict'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, suite, test as always } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Mayfly, type Box } from '../../src/index.ts'
+import { isRunscThere, noRunsc } from '../conformance/gvisor.ts'
+import { test as drawn } from '../fixtures/drawn.ts'
+import { Typist } from '../fixtures/typist.ts'
+import { unable } from './process-stands.ts'
+
+/** Terminals in sessions: by the manager of Python, and by that of Node and shells. */
+const noBubblewrap = () => unable('python') || (!existsSync('/usr/bin/bwrap') && 'bwrap is missing')
+const noGvisor = () => unable('python') || (!isRunscThere() && noRunsc)
+const walls = [
+  { provider: 'bubblewrap', language: 'python', skip: noBubblewrap, test: always },
+  { provider: 'bubblewrap', language: 'bash', skip: noBubblewrap, test: drawn },
+  { provider: 'embedded', language: 'python', skip: () => unable('python'), test: drawn },
+  { provider: 'embedded', language: 'node', skip: () => unable(), test: drawn },
+  { provider: 'gvisor', language: 'python', skip: noGvisor, test: drawn },
+  { provider: 'gvisor', language: 'sh', skip: noGvisor, test: drawn },
+] as const
+
+/** A prompt of bash, and of sh; gVisor hands a key that signalled on as well, and bash rings. */
+const PROMPT = /[$#] [^ -~]*$/
+/** More than a window, and far less than what a flood prints in this time. */
+const ON_WAY_BYTES_MAX = 2 ** 20
+
+const everyByte = Buffer.from(Array.from({ length: 1024 }, (_, at) => at % 256))
+/** gVisor signals at these keys in raw mode as well. */
+const SIGNALS = [0x03, 0x1a, 0x1c]
+
+const tries = `
+import errno, fcntl, json, os
+def tried(act):
+    try: act()
+    except OSError as error: return errno.errorcode[error.errno]
+    return 'done'
+made = []
+def many():
+    for _ in range(100): made.append(os.openpty())
+seen = {'own terminal': tried(lambda: os.open('/dev/tty', os.O_RDWR)), 'a hundred': tried(many)}
+for name, request in (('TIOCSTI', 0x5412), ('TIOCLINUX', 0x541c), ('TIOCSETD', 0x5423), ('TIOCCONS', 0x541d)):
+    seen[name] = tried(lambda: fcntl.ioctl(made[0][1], request, bytearray(4)))
+seen['made'] = len(made)
+print(json.dumps(seen))
+`
+
+for (const { provider, language, skip, test } of walls)
+  suite(`A terminal in a session of ${language} behind ${provider}`, { skip: skip() }, () => {
+    let state: string
+    let mayfly: Mayfly
+    before(async () => {
+      state = mkdtempSync(join(tmpdir(), 'mayfly-terminals-'))
+      mayfly = await Mayfly.open({ state })
+    })
+    after(async () => {
+      await mayfly.close()
+      rmSync(state, { recursive: true, force: true })
+    })
+    const open = () => mayfly.open({ language, provider, limits: { timeout: '60s' } })
+
+    test('has a size, job control and Ctrl-C, shares the files of its session, and passes its exit code on', async () => {
+      await using box = await open()
+      await box.files.put('kept.txt', 'of the session')
+      const terminal = await box.pty({ cols: 100, rows: 30, env: { OWN: 'own' } })
+      const typist = new Typist(terminal)
+      await typist.shows(PROMPT)
+      await typist.type(
+        'tty; stty size; cat kept.txt; echo $OWN-$TERM\r',
+        /\/dev\/pts\/\d+\r\n30 100/,
+      )
+      await typist.shows(/of the session/)
+      await typist.shows(/own-xterm-256color/)
+      // gVisor keeps what was typed ahead from a shell that changes the mode.
+      await typist.shows(PROMPT)
+      terminal.resize({ cols: 50, rows: 10 })
+      await typist.type('stty size\r', /10 50/)
+      await typist.shows(PROMPT)
+      await typist.type('echo begun; sleep 1000\r', /begun\r\n/)
+      await typist.press('\x03', PROMPT)
+      await typist.type('echo code-$?\r', /code-130/)
+      await typist.shows(PROMPT)
+      await typist.type('sleep 1000 &\r', PROMPT)
+      await typist.type('jobs\r', /Running/)
+      await typist.shows(PROMPT)
+      await typist.type('fg\r', /sleep 1000\r\n/)
+      await typist.press('\x1a', /Stopped/)
+      await typist.shows(PROMPT)
+      await typist.type(
+        'echo from-$((20+1)) > made.txt; kill -9 %1; exec sh -c "exit 7"\r',
+        /exit 7/,
+      )
+      const { status, exitCode, metrics } = await terminal.exited
+      await typist.read
+      assert.deepEqual([status, exitCode], ['error', 7])
+      assert.deepEqual(metrics.terminal?.exitCode, 7)
+      assert.equal(Buffer.from(await box.files.get('made.txt')).toString(), 'from-21\n')
+    })
+
+    test('passes all bytes unchanged, in both directions', async () => {
+      const ringing =
+        provider === 'gvisor' ? everyByte.filter((byte) => !SIGNALS.includes(byte)) : everyByte
+      await using box = await open()
+      const script = `stty raw -echo; printf ready; head -c ${ringing.length} > copy; cat copy; printf over`
+      const terminal = await box.pty({ command: ['sh', '-c', script] })
+      const typist = new Typist(terminal)
+      await typist.shows(/ready/)
+      const echoed = await typist.type(ringing, /[^]*over/)
+      assert.deepEqual(Buffer.from(echoed, 'latin1').subarray(0, -4), Buffer.from(ringing))
+      assert.equal((await terminal.exited).status, 'ok')
+      assert.deepEqual(Buffer.from(await box.files.get('copy')), Buffer.from(ringing))
+    })
+
+    test('a close ends its processes, also those that ignore SIGHUP, and nothing else of the session', async () => {
+      await using box = await open()
+      await box.run({ command: '(setsid sleep 3001 >/dev/null 2>&1 &)' })
+      const other = new Typist(await box.pty())
+      const script = 'trap "" HUP TERM; sleep 3002 & nohup sleep 3003 & echo begun; wait'
+      const terminal = await box.pty({ command: ['bash', '-c', script] })
+      await new Typist(terminal).shows(/begun/)
+      assert.equal((await terminal.close()).status, 'cancelled')
+      await untilGone(box, 'sleep 300[23]')
+      assert.match(await running(box), /sleep 3001/)
+      await other.type('echo still-$((1+1))\r', /still-2/)
+      const outcome = await box.close()
+      assert.equal(outcome.status, 'ok')
+      assert.equal((await other.terminal.exited).error?.code, 'SESSION_ENDED')
+      await assert.rejects(box.pty(), { code: 'SESSION_ENDED' })
+    })
+
+    test('a flood without a reader waits, and holds up neither the session nor another terminal', async () => {
+      await using box = await open()
+      const flood = await box.pty({ command: 'echo begun; exec cat /dev/urandom' })
+      const other = new Typist(await box.pty())
+      await other.shows(PROMPT)
+      const outcome = await box.run({ command: 'echo beside' })
+      assert.equal(outcome.stdout, 'beside\n')
+      await other.type('echo beside-$((1+1))\r', /beside-2/)
+      flood.kill('SIGINT')
+      let bytes = 0
+      for await (const chunk of flood.readable) bytes += chunk.length
+      const { signal, metrics } = await flood.exited
+      assert.equal(signal, 'SIGINT')
+      assert.deepEqual(metrics.terminal?.sent, bytes)
+      assert.ok(bytes > 0 && bytes < ON_WAY_BYTES_MAX, `${bytes} bytes came without a reader`)
+    })
+
+    test('there are four at most, and none after a phase took away the start of programs', async () => {
+      await using box = await open()
+      const all = await Promise.all([1, 2, 3, 4].map(() => box.pty({ command: 'sleep 1000' })))
+      await assert.rejects(box.pty(), { code: 'OVERLOADED' })
+      await all[0]!.close()
+      await (
+        await box.pty({ command: 'true' })
+      ).exited
+      await box.tighten({ processes: 1 })
+      await assert.rejects(box.pty(), { code: 'CONFLICT' })
+    })
+  })
+
+suite('Terminals as a means of hostile programs', { skip: noBubblewrap() }, () => {
+  for (const provider of ['bubblewrap', 'embedded'])
+    always(`a program behind ${provider} makes sixteen at most, and types into none`, async () => {
+      const state = mkdtempSync(join(tmpdir(), 'mayfly-terminals-'))
+      await using mayfly = await Mayfly.open({ state })
+      const { stdout, stderr } = await mayfly.run({ code: tries, language: 'python', provider })
+      const { made, ...seen } = JSON.parse(stdout || `"${stderr}"`)
+      const refused = {
+        TIOCSTI: 'ENOTTY',
+        TIOCLINUX: 'ENOTTY',
+        TIOCSETD: 'ENOTTY',
+        TIOCCONS: 'ENOTTY',
+      }
+      assert.deepEqual(seen, { 'own terminal': 'ENXIO', 'a hundred': 'ENOSPC', ...refused })
+      assert.equal(made, 16)
+      rmSync(state, { recursive: true, force: true })
+    })
+})
+
+async function running(box: Box): Promise<string> {
+  const look = 'for at in /proc/[0-9]*; do tr "\\0" " " < $at/cmdline; echo; done 2>/dev/null'
+  return (await box.run({ command: look })).stdout
+}
+
+async function untilGone(box: Box, pattern: string): Promise<void> {
+  for (let tries = 0; tries < 100; tries++) {
+    if (!new RegExp(pattern).test(await running(box))) return
+    await sleep(100)
+  }
+  assert.fail(`${pattern} is there yet: ${await running(box)}`)
+}

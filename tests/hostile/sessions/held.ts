@@ -11,6 +11,7 @@ import { openLog } from '../../../src/evidence/log-reader.ts'
 import type { Mayfly } from '../../../src/index.ts'
 import type { Box } from '../../../src/sdk/box.ts'
 import { isRunning } from '../../conformance/remains.ts'
+import { nameOf } from '../proc.ts'
 import { first, honest, type HostileCell, type SessionCase, type SessionWall } from './case.ts'
 
 export interface SessionField {
@@ -24,7 +25,8 @@ const HONEST = { timeout: '20s' }
 const HOSTILE_TIMEOUT = '3s'
 /** An exec is charged by ticks of the kernel's clock, and by two readings of it. */
 const CPU_SLACK_MS = 60
-const GONE_TRIES_MAX = 200
+/** Ten seconds: a busy machine is slow to reap. */
+const GONE_TRIES_MAX = 1000
 
 /** Execs as their caller saw them. */
 interface SeenExec {
@@ -89,7 +91,7 @@ class SessionTrial {
     for (let tries = 0; tries < GONE_TRIES_MAX && this.#survivors().length > 0; tries++)
       await sleep(10)
     const left = this.#survivors()
-    if (left.length > 0) this.found.push(`${left.length} processes live on`)
+    if (left.length > 0) this.found.push(`${left.map(nameOf).join(', ')} live on`)
   }
 
   async #act(cell: HostileCell): Promise<void> {
@@ -127,6 +129,8 @@ class SessionTrial {
     const command = ['/bin/echo', 'own', token]
     const outcome = await this.#exec({ command, limits: HONEST })
     if (!outcome) return
+    // Told as the end of the session under it.
+    if (this.#hostile.spares === 'session' && outcome.session?.ended) return
     if (outcome.status !== 'ok' || outcome.exitCode !== 0)
       return this.#tell('an honest command', outcome)
     this.#printed(`own ${token}\n`, outcome, this.#hostile.prints)

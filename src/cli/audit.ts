@@ -4,9 +4,10 @@ import type { Command } from 'commander'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import type { StoredLine } from '../evidence/chain.ts'
 import { auditFile, signerFolder } from '../lib/state-folder.ts'
-import { stateOf } from './open-assembly.ts'
+import { assertPlainStore } from '../lib/store-file.ts'
 import { wholeNumber } from './option-values.ts'
 import { note, printJson, type Globals } from './print.ts'
+import { outputOfOwner, ownerTask, runAsOwner, stateOf, strangerOwning } from './state-owner.ts'
 import { failedExitCode, verb } from './verb.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
@@ -43,36 +44,45 @@ const limitMax = 100_000
 const timeMax = 8.64e15
 
 async function list(flags: Flags): Promise<void> {
-  const path = existing(auditFile(stateOf(flags)))
+  const state = stateOf(flags)
+  const owner = strangerOwning(state)
+  if (owner) return runAsOwner(owner, { task: { state }, words: process.argv.slice(2) })
+  const path = recordIn(state)
   const { openLog } = await import('../evidence/log-reader.ts')
   using log = read(path, () => openLog(path))
   const lines = read(path, () => log.last(flags.limit ?? 50, flags.run))
   if (flags.json) return printJson(lines.map(lineOf))
-  const { sanitise } = await import('../output/sanitise.ts')
+  const { sanitiseLine } = await import('../output/sanitise.ts')
   const [first] = lines
   if (first) await print(`${headOf(first)}\n`)
-  for (const line of lines) await print(`${sanitise(summaryOf(line))}\n`)
+  for (const line of lines) await print(`${sanitiseLine(summaryOf(line))}\n`)
 }
 
 async function verify(flags: Flags, file: string | undefined): Promise<void> {
+  if (file) return tellAudit(flags, existing(file), undefined)
+  const state = stateOf(flags)
+  const signed = await signedOf(flags, state)
+  const owner = strangerOwning(state)
+  if (owner) return runAsOwner(owner, { task: { state, signed }, words: process.argv.slice(2) })
+  await tellAudit(flags, recordIn(state, signed !== undefined), signed)
+}
+
+async function tellAudit(flags: Flags, path: string, signed: Signed): Promise<void> {
   const { verifyFile } = await import('../evidence/verify.ts')
-  const { signed, path } = file ? { signed: undefined, path: file } : await here(flags)
-  const audit = verifyFile(existing(path, signed !== undefined), {
-    key: flags.key ?? signed?.key,
-    signed,
-  })
+  const audit = verifyFile(path, { key: flags.key ?? signed?.key, signed })
   if (!audit.ok) process.exitCode = failedExitCode
   if (flags.json) return printJson(audit)
   const { lines, checkpoints, unsigned, firstBad } = audit
   const counts = `${lines} lines, ${checkpoints} checkpoints, ${unsigned} lines after the last one`
-  const { sanitise } = await import('../output/sanitise.ts')
+  const { sanitiseLine } = await import('../output/sanitise.ts')
   const text = firstBad ? `bad: line ${firstBad.seq}: ${firstBad.why}` : `ok: ${counts}`
-  await print(`${sanitise(text)}\n`)
+  await print(`${sanitiseLine(text)}\n`)
 }
 
 /** Reads the signer's state first, because the log only grows. */
-async function here(flags: Flags): Promise<{ path: string; signed: Signed }> {
-  const state = stateOf(flags)
+async function signedOf(flags: Flags, state: string): Promise<Signed> {
+  const task = ownerTask()
+  if (task) return task.signed
   const { lastSigned } = await import('../warden/sign.ts')
   const signed = lastSigned(signerFolder(state))
   if (!signed)
@@ -80,25 +90,36 @@ async function here(flags: Flags): Promise<{ path: string; signed: Signed }> {
       flags,
       'No memory of a signer is to be read here: lines cut off at the end would not show.',
     )
-  return { path: auditFile(state), signed }
+  return signed
 }
 
 type Signed = ReturnType<(typeof import('../warden/sign.ts'))['lastSigned']>
 
 async function exportLog(flags: Flags, file: string | undefined): Promise<void> {
-  const path = existing(auditFile(stateOf(flags)))
+  const state = stateOf(flags)
+  const owner = strangerOwning(state)
+  const task = { state }
+  if (owner && !file) return runAsOwner(owner, { task, words: process.argv.slice(2) })
+  if (owner && file) {
+    const words = ['audit', 'export']
+    return writeWhole(file, (out) => void outputOfOwner(owner, { task, words, stdout: out }))
+  }
+  const path = recordIn(state)
   const { exportRows } = await import('../evidence/export.ts')
-  if (file) return writeWhole(file, exportRows(path))
-  for (const row of exportRows(path)) await print(row)
+  if (!file) for (const row of exportRows(path)) await print(row)
+  else
+    writeWhole(file, (out) => {
+      for (const row of exportRows(path)) writeSync(out, row)
+    })
 }
 
 /** Writes all or nothing: a partial file would look like a truncated log. */
-function writeWhole(file: string, rows: Iterable<string>): void {
+function writeWhole(file: string, fill: (out: number) => void): void {
   const draft = `${file}.${process.pid}.tmp`
   try {
     const out = openSync(draft, 'wx', 0o600)
     try {
-      for (const row of rows) writeSync(out, row)
+      fill(out)
       fsyncSync(out)
     } finally {
       closeSync(out)
@@ -121,6 +142,13 @@ async function print(text: string): Promise<void> {
 
 function leaveQuietly(thrown: NodeJS.ErrnoException): void {
   process.exit(thrown.code === 'EPIPE' ? 0 : failedExitCode)
+}
+
+/** Audit log of a state folder. Throws MayflyError STATE for a link in its place. */
+function recordIn(state: string, isExpected = false): string {
+  const path = auditFile(state)
+  read(path, () => assertPlainStore(path))
+  return existing(path, isExpected)
 }
 
 /** If something was signed, a missing log is an audit failure, not a usage error. */

@@ -1,5 +1,6 @@
-import { existsSync, lstatSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { commandWords } from './command-words.ts'
 import { stateFolder } from '../lib/state-folder.ts'
 import { takePrestartedWarden } from './prestart-warden.ts'
 
@@ -33,8 +34,8 @@ export function reexecWithSmallHeap(verb: string | undefined, argv: readonly str
 }
 
 /**
- * Commands that write the server's files: root must neither create root-owned files nor follow links in a folder it
- * does not own.
+ * Commands that start over as the owner of the state folder: root must neither create root-owned files nor follow links
+ * in a folder it does not own. Others ask `state-owner.ts` once they know their arguments.
  */
 const changing: Readonly<Record<string, readonly string[] | 'all'>> = {
   access: 'all',
@@ -53,11 +54,12 @@ export async function reexecAsStateOwner(
   if (argv.includes('--help') || argv.includes('-h')) return
   const words = changing[verb ?? '']
   if (!words || process.getuid?.() !== 0) return
-  if (words !== 'all' && !words.some((word) => argv.includes(word))) return
+  if (words !== 'all' && !words.includes(commandWords(argv)[1] ?? '')) return
   const isTrust = verb === 'policy'
   const folder = isTrust ? trustFolder(argv) : await folderOf(argv)
-  const owner = lstatSync(folder, { throwIfNoEntry: false })
-  if (!owner || owner.uid === 0) return
+  const { strangerOwning } = await import('./state-owner.ts')
+  const owner = strangerOwning(folder)
+  if (!owner) return
   if (isTrust) (await import('./policy-trust.ts')).readAhead(argv)
   // The default folder depends on the uid.
   process.env['MAYFLY_STATE'] = folder
@@ -94,7 +96,8 @@ async function folderOf(argv: readonly string[]): Promise<string> {
 }
 
 function valueOf(argv: readonly string[], flag: string): string | undefined {
-  const at = argv.findIndex((word) => word === flag || word.startsWith(`${flag}=`))
+  // The last one counts, as for commander.
+  const at = argv.findLastIndex((word) => word === flag || word.startsWith(`${flag}=`))
   return at < 0
     ? undefined
     : argv[at]!.includes('=')

@@ -1,3 +1,5 @@
+import { terminalJson } from './print.ts'
+
 /** Process environment of a verb, replaceable in tests. */
 export interface CliIo {
   readonly env: Readonly<Record<string, string | undefined>>
@@ -9,5 +11,5 @@ export interface CliIo {
 
 /** Prints the single document of `--json`. */
 export function json(world: CliIo, document: unknown): void {
-  world.stdout(`${JSON.stringify(document, null, 2)}\n`)
+  world.stdout(`${terminalJson(document, 2)}\n`)
 }

@@ -1,14 +1,23 @@
 import { once } from 'node:events'
-import { existsSync } from 'node:fs'
+import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Command } from 'commander'
 import { MayflyError } from '../contract/error.ts'
-import type { CapturedPart, StoredCapture } from '../contract/evidence.ts'
+import { evidenceBody, type CapturedPart, type StoredCapture } from '../contract/evidence.ts'
 import type { BodiesRead } from '../evidence/bodies.ts'
+import { parseJson } from '../lib/parse-json.ts'
+import { assertPlainStore } from '../lib/store-file.ts'
+import { sanitiseLine } from '../output/sanitise.ts'
 import { megabytes } from './format-value.ts'
-import { stateOf } from './open-assembly.ts'
 import { wholeNumber } from './option-values.ts'
 import { note, printJson, table, type Globals } from './print.ts'
+import {
+  outputOfOwner,
+  runAsOwner,
+  stateOf,
+  strangerOwning,
+  type StateOwner,
+} from './state-owner.ts'
 import { failedExitCode, verb } from './verb.ts'
 import { writeParts } from './write-parts.ts'
 
@@ -24,10 +33,12 @@ export function register(program: Command): void {
     .command('list')
     .description('captures, newest first')
     .option('--limit <n>', 'how many', wholeNumber(limitMax), 50)
-    .action(verb(list))
-  add('show', 'the captures of an execution, with the digest of each part').action(verb(show))
+    .action(verb(asOwner(list)))
+  add('show', 'the captures of an execution, with the digest of each part').action(
+    verb(asOwner(show)),
+  )
   add('verify', 'whether it is what was kept, as the record says; exits 0 or 1').action(
-    verb(verify),
+    verb(asOwner(verify)),
   )
   add('extract', 'write the bytes to files, each once its digest is known to be right')
     .argument('<folder>', 'where to, made where it is missing; - is stdout, for one part')
@@ -49,6 +60,16 @@ interface Flags extends Globals {
 const limitMax = 1000
 const linesMax = 100_000
 
+/** Runs the command as the owner of the state folder, if this process is root and the folder is not. */
+function asOwner(run: (flags: Flags, id: string) => Promise<void>) {
+  return async (flags: Flags, id: string): Promise<void> => {
+    const state = stateOf(flags)
+    const owner = strangerOwning(state)
+    if (owner) runAsOwner(owner, { task: { state }, words: process.argv.slice(2) })
+    else await run(flags, id)
+  }
+}
+
 async function list(flags: Flags): Promise<void> {
   using stored = await openStoredCaptures(flags, true)
   const captures = stored ? (await stored.captures({})).slice(0, flags.limit) : []
@@ -67,7 +88,7 @@ async function show(flags: Flags, id: string): Promise<void> {
   const captures = await stored.of(id)
   if (flags.json) return printJson({ id, captures })
   const lines = captures.flatMap(({ name, at, kind, why, parts }) => [
-    `${name}  ${new Date(at).toISOString()}  ${kind}${why === undefined ? '' : `, ${why}`}`,
+    `${name}  ${new Date(at).toISOString()}  ${kind}${why === undefined ? '' : `, ${sanitiseLine(why)}`}`,
     ...parts.map((part) => `  ${part.name}  ${megabytes(part.size)}  sha256:${part.sha256}`),
   ])
   process.stdout.write(`${lines.join('\n')}\n`)
@@ -121,25 +142,41 @@ async function toldOf(flags: Flags, id: string): Promise<ReadonlyMap<string, str
   if (!existsSync(path)) return new Map()
   const { openLog } = await import('../evidence/log-reader.ts')
   const { partsRecordedIn } = await import('../evidence/captures.ts')
+  assertPlainStore(path)
   using log = openLog(path)
   const parts = log.last(linesMax, id).flatMap(({ bodyText }) => partsRecordedIn(bodyText))
   return new Map(parts.map(({ name, sha256 }) => [name, sha256]))
 }
 
 async function extract(flags: Flags, id: string, folder: string): Promise<void> {
-  using stored = await openStoredCaptures(flags)
+  const state = stateOf(flags)
+  const owner = strangerOwning(state)
+  if (folder === '-' && owner)
+    return runAsOwner(owner, { task: { state }, words: process.argv.slice(2) })
+  if (folder === '-') return print(flags, id)
+  using stored = owner ? ownersCaptures(owner, state) : await openStoredCaptures(flags)
+  const parts = await wantedParts(stored, flags, id)
+  const written = await writeParts(folder, parts, (name, out) => stored.write(id, name, out))
+  if (flags.json) return printJson({ id, written })
+  for (const path of written) process.stdout.write(`${path}\n`)
+}
+
+async function wantedParts(
+  stored: WritableCaptures,
+  { part }: Flags,
+  id: string,
+): Promise<readonly CapturedPart[]> {
   const all = (await stored.of(id)).flatMap(({ parts }) => parts)
-  const parts = flags.part === undefined ? all : all.filter(({ name }) => name === flags.part)
-  if (parts.length === 0)
-    throw new MayflyError('NOT_FOUND', `Cannot find "${flags.part}" of "${id}"`, {
-      hint: `"mayfly evidence show ${id}" lists what there is`,
-    })
-  if (folder !== '-') {
-    const written = await writeParts(folder, parts, (name) => stored.read(id, name))
-    if (flags.json) return printJson({ id, written })
-    for (const path of written) process.stdout.write(`${path}\n`)
-    return
-  }
+  const parts = part === undefined ? all : all.filter(({ name }) => name === part)
+  if (parts.length > 0) return parts
+  throw new MayflyError('NOT_FOUND', `Cannot find "${part}" of "${id}"`, {
+    hint: `"mayfly evidence show ${id}" lists what there is`,
+  })
+}
+
+async function print(flags: Flags, id: string): Promise<void> {
+  using stored = await openStoredCaptures(flags)
+  const parts = await wantedParts(stored, flags, id)
   if (parts.length > 1 || flags.json)
     throw new MayflyError('USAGE', 'Cannot write that to stdout: name one part, without --json')
   const [{ name }] = parts as [CapturedPart]
@@ -149,11 +186,30 @@ async function extract(flags: Flags, id: string, folder: string): Promise<void> 
     if (!process.stdout.write(piece)) await once(process.stdout, 'drain')
 }
 
-interface StoredCaptures extends Disposable {
-  captures(of: { readonly run?: string }): Promise<readonly StoredCapture[]>
+/** Captures of one run, whose bytes go to a descriptor. */
+interface WritableCaptures extends Disposable {
   /** Throws MayflyError NOT_FOUND if nothing is stored. */
+  of(run: string): Promise<readonly Pick<StoredCapture, 'parts'>[]>
+  write(run: string, part: string, out: number): Promise<void>
+}
+
+interface StoredCaptures extends WritableCaptures {
+  captures(of: { readonly run?: string }): Promise<readonly StoredCapture[]>
   of(run: string): Promise<readonly StoredCapture[]>
   read(run: string, part: string): AsyncGenerator<Uint8Array>
+}
+
+/** Captures as the owner of the state folder reads them; root writes the files. */
+function ownersCaptures(owner: StateOwner, state: string): WritableCaptures {
+  const say = (stdout: 'pipe' | number, ...words: readonly string[]) =>
+    outputOfOwner(owner, { task: { state }, words: ['evidence', ...words], stdout })
+  return {
+    of: async (run) =>
+      evidenceBody.parse(parseJson(say('pipe', 'show', '--json', '--', run))).captures,
+    write: async (run, part, out) =>
+      void say(out, 'extract', '--quiet', `--part=${part}`, '--', run, '-'),
+    [Symbol.dispose]: () => undefined,
+  }
 }
 
 function openStoredCaptures(flags: Flags): Promise<StoredCaptures>
@@ -167,6 +223,7 @@ async function openStoredCaptures(
   const { storedCaptures, readCaptured } = await import('../evidence/captures.ts')
   if (mayBeNone && !existsSync(join(folder, 'bodies.db'))) return undefined
   const bodies: BodiesRead = readBodies(folder)
+  const read = (run: string, part: string) => readCaptured(bodies, { run }, part).bytes
   return {
     captures: async (of) => storedCaptures(bodies, of),
     async of(run) {
@@ -174,7 +231,10 @@ async function openStoredCaptures(
       if (found.length > 0) return found.toReversed()
       throw nothingOf(run)
     },
-    read: (run, part) => readCaptured(bodies, { run }, part).bytes,
+    read,
+    async write(run, part, out) {
+      for await (const piece of read(run, part)) writeFileSync(out, piece)
+    },
     [Symbol.dispose]: () => bodies.close(),
   }
 }

@@ -5,11 +5,15 @@ import type { Command } from 'commander'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import type { Job } from '../contract/job.ts'
 import type { Envelope } from '../contract/signature.ts'
+import { sanitiseLine } from '../output/sanitise.ts'
+import { parseJson } from '../lib/parse-json.ts'
 import { isSignable, rawPublicKey, signEnvelope } from '../threat/signature.ts'
 import {
   isKeyText,
   openSigners,
   revokeSigner,
+  type Signers,
+  signersOf,
   type TrustedSigner,
   trustSigner,
 } from '../threat/signers.ts'
@@ -20,6 +24,7 @@ import { note, printJson, table, type Globals } from './print.ts'
 import { recordChanges } from './record-changes.ts'
 import { readSignatures } from './signature-file.ts'
 import { readProgram } from './source.ts'
+import { outputOfOwner, stateOf, strangerOwning } from './state-owner.ts'
 import { failedExitCode, verb } from './verb.ts'
 
 /** `mayfly keys …`: signs code and manages trusted signers. Needs no server. */
@@ -129,7 +134,7 @@ async function verify(flags: Flags, file: string): Promise<void> {
   const only = flags.publicKey && keyOf(flags.publicKey)
   const signed = createVerifier({
     config: () => config,
-    signers: only ? { trusts: (key) => key === only } : openSigners(config.state),
+    signers: only ? { trusts: (key) => key === only } : signersIn(config.state),
     date: Date.now,
   })({ asked, tenant: flags.tenant } as Job)
   if (signed.kind !== 'valid') process.exitCode = failedExitCode
@@ -137,6 +142,14 @@ async function verify(flags: Flags, file: string): Promise<void> {
   if (signed.kind === 'valid') process.stdout.write(`valid: ${signed.keys.join(', ')}\n`)
   if (signed.kind === 'refused')
     process.stdout.write(`${signed.error.code}: ${signed.error.message}\n`)
+}
+
+/** Signers, read as the owner of the state folder. */
+function signersIn(state: string): Pick<Signers, 'trusts'> {
+  const owner = strangerOwning(state)
+  if (!owner) return openSigners(state)
+  const words = ['keys', 'list', '--json']
+  return signersOf(parseJson(outputOfOwner(owner, { task: { state }, words, stdout: 'pipe' })))
 }
 
 async function trust(flags: Flags, given: string): Promise<void> {
@@ -165,7 +178,7 @@ async function revoke(flags: Flags, given: string): Promise<void> {
 }
 
 async function list(flags: Flags): Promise<void> {
-  const signers = openSigners(loadCliConfig(flags).config.state).list()
+  const signers = openSigners(stateOf(flags)).list()
   if (flags.json) return printJson(signers)
   if (signers.length === 0) return note(flags, 'No key is trusted here')
   const rows = signers.map(({ key, name, tenant, trustedAt, revokedAt }) => [
@@ -180,7 +193,7 @@ async function list(flags: Flags): Promise<void> {
 
 function tell(flags: Flags, signer: TrustedSigner, what: string): void {
   if (flags.json) return printJson(signer)
-  note(flags, `${what}: ${signer.name} (${signer.key})`)
+  note(flags, `${what}: ${sanitiseLine(signer.name)} (${signer.key})`)
 }
 
 function factsOf({ key, name, tenant }: TrustedSigner): Record<string, unknown> {

@@ -2,6 +2,7 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Command, CommanderError } from 'commander'
+import { commandWords } from './command-words.ts'
 import { closePrestartedWarden, prestartWarden } from './prestart-warden.ts'
 import { enterRole } from './role.ts'
 import {
@@ -33,7 +34,7 @@ export async function main(argv: readonly string[]): Promise<void> {
   const dashes = argv.indexOf('--')
   // Words after `--` belong to the program being run.
   const own = dashes < 0 ? argv : argv.slice(0, dashes)
-  const verb = own.find((word) => !word.startsWith('-'))
+  const [verb] = commandWords(own)
   const scratch = verb === 'bench' ? scratchState(own) : undefined
   try {
     reexecWithSmallHeap(verb, own)

@@ -88,11 +88,6 @@ export function loadCliConfig(
   return loaded
 }
 
-/** State folder of this command. */
-export function stateOf(flags: Globals): string {
-  return loadCliConfig(flags).config.state
-}
-
 /** Connects to the parent's warden, or opens one in this process. */
 export async function wardenOf(
   role: Role | undefined,

@@ -1,14 +1,20 @@
-import { existsSync, writeFileSync } from 'node:fs'
+import { lstatSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import * as z from 'zod'
 import type { Config } from '../contract/config.ts'
 import { allControls, type Controls, unlimited } from '../contract/controls.ts'
 import { messageOf, MayflyError } from '../contract/error.ts'
+import { parseJson } from '../lib/parse-json.ts'
+import { sanitiseLine } from '../output/sanitise.ts'
 import {
   openBaselineStore,
+  storedBaseline,
   type BaselineStore,
   type StoredBaseline,
 } from '../watch/baseline-store.ts'
 import { propose, type Proposal } from '../watch/propose.ts'
+import { terminalJson } from './print.ts'
+import { outputOfOwner, strangerOwning } from './state-owner.ts'
 
 export interface ProposalQuery {
   readonly effect?: string
@@ -31,7 +37,7 @@ const prefix = 'effect:'
 export function proposals(config: Config, asked: ProposalQuery): readonly ScheduleProposal[] {
   const tenant = asked.tenant ?? config.tenants[0]!.name
   const inForce = inForceFor(config, tenant)
-  const kept = withBaselines(config, (store) => store.export(tenant, nameOf(asked.effect))) ?? []
+  const kept = learnedOf(config, { ...asked, tenant })
   const bySubject = Map.groupBy(kept, ({ name }) => name)
   return [...bySubject].flatMap(([subject, all]) => {
     const proposal = propose(
@@ -44,21 +50,42 @@ export function proposals(config: Config, asked: ProposalQuery): readonly Schedu
   })
 }
 
-/** Exports learned baselines. */
+/** Exports learned baselines, read as the owner of the state folder. */
 export function learnedOf(config: Config, asked: ProposalQuery): readonly StoredBaseline[] {
+  const { state } = config
   const tenant = asked.tenant ?? config.tenants[0]!.name
-  return withBaselines(config, (store) => store.export(tenant, nameOf(asked.effect))) ?? []
+  const owner = strangerOwning(state)
+  if (!owner) return learnedIn(state, { ...asked, tenant })
+  const words = ownerWords(tenant, asked.effect)
+  const text = outputOfOwner(owner, { task: { state }, words, stdout: 'pipe' })
+  return z.array(storedBaseline).parse(parseJson(text))
 }
 
-/** Freezes or resets learned baselines; returns how many changed. */
-export function changeLearned(
-  config: Config,
-  asked: ProposalQuery & { readonly effect: string },
-  change: 'freeze' | 'reset',
-): number {
-  const tenant = asked.tenant ?? config.tenants[0]!.name
-  const name = `${prefix}${asked.effect}`
-  const changed = withBaselines(config, (store) => {
+/** Exports learned baselines of a state folder that this process owns. */
+export function learnedIn(
+  state: string,
+  { tenant, effect }: ProposalQuery & { readonly tenant: string },
+): readonly StoredBaseline[] {
+  return withBaselines(state, (store) => store.export(tenant, nameOf(effect))) ?? []
+}
+
+export interface BaselineChange {
+  readonly tenant: string
+  readonly effect: string
+  readonly change: 'freeze' | 'reset'
+}
+
+/** Freezes or resets learned baselines, as the owner of the state folder; returns how many changed. */
+export function changeLearned(state: string, asked: BaselineChange): number {
+  const { tenant, effect, change } = asked
+  const owner = strangerOwning(state)
+  if (owner) {
+    const words = [...ownerWords(tenant, effect), `--${change}`]
+    const text = outputOfOwner(owner, { task: { state }, words, stdout: 'pipe' })
+    return z.object({ changed: z.number() }).parse(parseJson(text)).changed
+  }
+  const name = `${prefix}${effect}`
+  const changed = withBaselines(state, (store) => {
     if (change === 'reset') return store.reset({ tenant, name })
     return store.export(tenant, name).filter((one) => store.freeze(one)).length
   })
@@ -95,10 +122,15 @@ function nameOf(effect: string | undefined): string | undefined {
   return effect === undefined ? undefined : `${prefix}${effect}`
 }
 
+function ownerWords(tenant: string, effect: string | undefined): readonly string[] {
+  const only = effect === undefined ? [] : [`--effect=${effect}`]
+  return ['policy', 'learned', '--json', `--tenant=${tenant}`, ...only]
+}
+
 /** Undefined if nothing was learned; does not create the file. */
-function withBaselines<T>(config: Config, work: (store: BaselineStore) => T): T | undefined {
-  const path = join(config.state, 'baselines.db')
-  if (!existsSync(path)) return undefined
+function withBaselines<T>(state: string, work: (store: BaselineStore) => T): T | undefined {
+  const path = join(state, 'baselines.db')
+  if (!lstatSync(path, { throwIfNoEntry: false })) return undefined
   const store = openBaselineStore(path)
   try {
     return work(store)
@@ -123,7 +155,7 @@ function tomlOf(subject: string, { controls, notes }: Proposal, timeoutMs: numbe
     ['syscalls', namesText(syscalls)],
   ].filter(([, text]) => text !== 'any' && text !== String(unlimited))
   return [
-    `# ${subject.slice(0, 200)}: ${notes.join('; ')}.`,
+    `# ${sanitiseLine(subject.slice(0, 200))}: ${notes.join('; ')}.`,
     '# No looser than what is in force. Read it, then put it into the configuration and run with this schedule.',
     `[schedules."${name}-used"]`,
     `phases = [{ ${given.map(([key, text]) => `${key} = ${text}`).join(', ')} }]`,
@@ -145,5 +177,6 @@ function namesText(names: Controls['capabilities']): string {
 }
 
 function list(texts: readonly string[]): string {
-  return `[${texts.map((text) => JSON.stringify(text)).join(', ')}]`
+  // The escapes of JSON are those of a basic string of TOML.
+  return `[${texts.map((text) => terminalJson(text)).join(', ')}]`
 }

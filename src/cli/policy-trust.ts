@@ -6,7 +6,7 @@ import { readTrusted, removeTrust, trustConfiguration, type TrustedFile } from '
 import { MayflyError } from '../contract/error.ts'
 import { sha256 } from '../lib/hash.ts'
 import { parseJson } from '../lib/parse-json.ts'
-import { sanitise } from '../output/sanitise.ts'
+import { sanitiseLine } from '../output/sanitise.ts'
 import { json, type CliIo } from './cli-io.ts'
 
 export interface TrustOptions {
@@ -63,8 +63,8 @@ function add(folder: string, file: string, options: TrustOptions, world: CliIo):
   const entry = trustConfiguration(folder, read, new Date())
   if (options.json) return json(world, { ...entry, loosens: read.loosens })
   if (options.quiet) return
-  world.stdout(`Trusted as it is now: ${sanitise(entry.path)}\n`)
-  for (const line of read.loosens) world.stdout(`  ${sanitise(line)}\n`)
+  world.stdout(`Trusted as it is now: ${sanitiseLine(entry.path)}\n`)
+  for (const line of read.loosens) world.stdout(`  ${sanitiseLine(line)}\n`)
 }
 
 function remove(folder: string, file: string, options: TrustOptions, world: CliIo): void {
@@ -72,14 +72,14 @@ function remove(folder: string, file: string, options: TrustOptions, world: CliI
   if (!removeTrust(folder, path))
     throw new MayflyError('USAGE', `Cannot remove "${file}": it is not trusted`)
   if (options.json) return json(world, { removed: path })
-  if (!options.quiet) world.stdout(`No longer trusted: ${sanitise(path)}\n`)
+  if (!options.quiet) world.stdout(`No longer trusted: ${sanitiseLine(path)}\n`)
 }
 
 function list(folder: string, options: TrustOptions, world: CliIo): void {
   const rows = readTrusted(folder).map((one) => ({ ...one, now: stateOf(one) }))
   if (options.json) return json(world, rows)
   for (const { path, now, since } of rows)
-    world.stdout(`${now.padEnd(7)}  ${since}  ${sanitise(path)}\n`)
+    world.stdout(`${now.padEnd(7)}  ${since}  ${sanitiseLine(path)}\n`)
 }
 
 function stateOf({ path, sha256: known }: TrustedFile): 'same' | 'changed' | 'gone' {

@@ -5,12 +5,14 @@ import type { Issue } from '../config/parse.ts'
 import { MayflyError } from '../contract/error.ts'
 import { usageExitCode } from '../contract/outcome.ts'
 import { formatValue } from './format-value.ts'
-import { changeLearned, learnedOf, proposals, writeNew } from './policy-propose.ts'
+import { changeLearned, learnedIn, learnedOf, proposals, writeNew } from './policy-propose.ts'
 import { simulatedText, simulateEgress } from './policy-simulate.ts'
 import { trust, type TrustOptions } from './policy-trust.ts'
 import { sanitise } from '../output/sanitise.ts'
 import { reportText, surfaceReport, surfaceWalls, type SurfaceQuery } from './policy-surface.ts'
+import type { StoredBaseline } from '../watch/baseline-store.ts'
 import { json, type CliIo } from './cli-io.ts'
+import { ownerTask } from './state-owner.ts'
 
 const thisProcess = (): CliIo => ({
   env: process.env,
@@ -120,17 +122,38 @@ function offer(options: ProposeOptions, world: CliIo): void {
 }
 
 function learned(options: LearnedOptions, world: CliIo): void {
+  const { tenant } = options
+  const task = ownerTask()
+  if (task && tenant !== undefined)
+    return tellLearned({ ...options, tenant }, world, task.state, () =>
+      learnedIn(task.state, { ...options, tenant }),
+    )
   withConfig(options, world, ({ config }) =>
-    orUsage(world, () => {
-      const { effect, freeze, reset } = options
-      if (!freeze && !reset) return json(world, learnedOf(config, options))
-      if (effect === undefined || (freeze && reset))
-        throw new MayflyError('USAGE', 'Give "--effect", and one of "--freeze" and "--reset"')
-      const changed = changeLearned(config, { ...options, effect }, freeze ? 'freeze' : 'reset')
-      if (options.json) return json(world, { changed })
-      if (!options.quiet) world.stderr(`${changed} ${freeze ? 'frozen' : 'forgotten'}\n`)
-    }),
+    tellLearned(
+      { ...options, tenant: tenant ?? config.tenants[0]!.name },
+      world,
+      config.state,
+      () => learnedOf(config, options),
+    ),
   )
+}
+
+function tellLearned(
+  options: LearnedOptions & { readonly tenant: string },
+  world: CliIo,
+  state: string,
+  read: () => readonly StoredBaseline[],
+): void {
+  orUsage(world, () => {
+    const { tenant, effect, freeze, reset } = options
+    if (!freeze && !reset) return json(world, read())
+    if (effect === undefined || (freeze && reset))
+      throw new MayflyError('USAGE', 'Give "--effect", and one of "--freeze" and "--reset"')
+    const change = freeze ? 'freeze' : 'reset'
+    const changed = changeLearned(state, { tenant, effect, change })
+    if (options.json) return json(world, { changed })
+    if (!options.quiet) world.stderr(`${changed} ${freeze ? 'frozen' : 'forgotten'}\n`)
+  })
 }
 
 function orUsage(world: CliIo, work: () => void): void {

@@ -1,6 +1,6 @@
 import { MayflyError, messageOf } from '../contract/error.ts'
 import { usageExitCode } from '../contract/outcome.ts'
-import { sanitiseBlock } from '../output/sanitise.ts'
+import { sanitiseBlock, sanitiseLine } from '../output/sanitise.ts'
 
 /** Global options. */
 export interface Globals {
@@ -31,9 +31,12 @@ const escaped = (unit: string) => `\\u${unit.charCodeAt(0).toString(16).padStart
 
 /** Prints the single document of `--json`. */
 export function printJson(value: unknown): void {
-  const { isTTY } = process.stdout
-  const text = JSON.stringify(value, undefined, isTTY ? 2 : undefined)
-  process.stdout.write(`${isTTY ? text.replace(MOVES_TERMINAL, escaped) : text}\n`)
+  process.stdout.write(`${terminalJson(value, process.stdout.isTTY ? 2 : undefined)}\n`)
+}
+
+/** JSON that a terminal shows as it is, also at the end of a pipe. */
+export function terminalJson(value: unknown, indent?: number): string {
+  return JSON.stringify(value, undefined, indent).replace(MOVES_TERMINAL, escaped)
 }
 
 /** Prints progress on stderr, unless `--quiet`. */
@@ -41,12 +44,13 @@ export function note(globals: Globals, text: string): void {
   if (!globals.quiet) process.stderr.write(`${text}\n`)
 }
 
-/** Aligns columns. */
+/** Aligns columns. A cell stays one line, and moves no terminal. */
 export function table(rows: readonly (readonly string[])[]): string {
-  const widths = rows[0]!.map((_, column) =>
-    Math.max(...rows.map((row) => (row[column] ?? '').length)),
+  const safe = rows.map((row) => row.map((cell) => sanitiseLine(cell)))
+  const widths = safe[0]!.map((_, column) =>
+    Math.max(...safe.map((row) => (row[column] ?? '').length)),
   )
-  return rows
+  return safe
     .map((row) =>
       row
         .map((cell, i) => cell.padEnd(widths[i]!))

@@ -1,13 +1,4 @@
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import type { CapturedPart } from '../contract/evidence.ts'
@@ -19,25 +10,25 @@ import type { CapturedPart } from '../contract/evidence.ts'
 export async function writeParts(
   folder: string,
   parts: readonly CapturedPart[],
-  read: (name: string) => AsyncGenerator<Uint8Array>,
+  write: (name: string, out: number) => Promise<void>,
 ): Promise<readonly string[]> {
   const written: string[] = []
   for (const { name } of parts) {
     const path = join(folder, name)
-    await writeOne(path, read(name))
+    await writeOne(path, (out) => write(name, out))
     written.push(path)
   }
   return written
 }
 
-async function writeOne(path: string, bytes: AsyncGenerator<Uint8Array>): Promise<void> {
+async function writeOne(path: string, write: (out: number) => Promise<void>): Promise<void> {
   if (existsSync(path)) throw cannot(path, 'it is there already')
   const draft = `${path}.${process.pid}.tmp`
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
     const out = openSync(draft, 'wx', 0o600)
     try {
-      for await (const piece of bytes) writeFileSync(out, piece)
+      await write(out)
       fsyncSync(out)
     } finally {
       closeSync(out)

@@ -4,7 +4,7 @@ import * as z from 'zod'
 import { MayflyError } from '../contract/error.ts'
 import { sha256 } from '../lib/hash.ts'
 import { parseJson } from '../lib/parse-json.ts'
-import { changePrivate } from '../lib/private-file.ts'
+import { replacePrivate } from '../lib/private-file.ts'
 import { realPath } from '../lib/real-path.ts'
 import { loosenings } from './loosens.ts'
 import type { Issue, ParsedToml } from './parse.ts'
@@ -118,9 +118,9 @@ function change(
   work: (all: readonly TrustedFile[]) => readonly TrustedFile[],
 ): void {
   try {
-    changePrivate(trustFile(stateFolder), () => {
+    replacePrivate(trustFile(stateFolder), () => {
       const trusted = work(readTrusted(stateFolder))
-      return { text: `${JSON.stringify({ format: 1, trusted })}\n`, value: undefined }
+      return `${JSON.stringify({ format: 1, trusted })}\n`
     })
   } catch (cause) {
     if (cause instanceof MayflyError) throw cause

@@ -1,9 +1,10 @@
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
-import { chmodSync, existsSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { MayflyError } from '../contract/error.ts'
 import { makeFolder } from '../lib/make-folder.ts'
+import { assertPlainStore, claimStoreFile } from '../lib/store-file.ts'
 import { openReadOnly } from './open-readonly.ts'
 import { stateError } from './state-error.ts'
 
@@ -105,6 +106,7 @@ export function readBodies(folder: string): BodiesRead {
 
 function openToRead(path: string): DatabaseSync {
   try {
+    assertPlainStore(path)
     return openReadOnly(path)
   } catch (thrown) {
     throw stateError('open', path, thrown)
@@ -113,8 +115,8 @@ function openToRead(path: string): DatabaseSync {
 
 function openFile(path: string, schema: string): DatabaseSync {
   try {
+    claimStoreFile(path)
     const db = new DatabaseSync(path, { timeout: busyMs })
-    chmodSync(path, 0o600)
     db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA secure_delete = ON')
     db.exec(schema)
     return db

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import { chmodSync, existsSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { constants, DatabaseSync, type SQLOutputValue, type StatementSync } from 'node:sqlite'
 import { MayflyError } from '../contract/error.ts'
@@ -8,6 +7,7 @@ import { chainStart } from '../lib/hash-chain.ts'
 import { newId } from '../lib/id.ts'
 import { makeFolder } from '../lib/make-folder.ts'
 import { transact } from '../lib/sqlite.ts'
+import { claimStoreFile } from '../lib/store-file.ts'
 import { draft, extend, whyNotNext, type Draft, type ChainHead, type StoredLine } from './chain.ts'
 import { stateError } from './state-error.ts'
 
@@ -200,9 +200,8 @@ INSERT INTO meta VALUES (1);`
 export function openStore(path: string, at: number): AuditStore {
   try {
     makeFolder(dirname(path), 0o700)
-    const fresh = !existsSync(path)
+    claimStoreFile(path)
     const db = new DatabaseSync(path, { timeout: busyMs })
-    if (fresh) chmodSync(path, 0o600)
     prepareFile(db, path, at)
     return new AuditStore(db, path)
   } catch (thrown) {

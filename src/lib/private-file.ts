@@ -1,10 +1,13 @@
 import { randomBytes } from 'node:crypto'
 import {
-  chownSync,
   closeSync,
+  constants,
   existsSync,
   fchmodSync,
+  fstatSync,
   fsyncSync,
+  lchownSync,
+  lstatSync,
   openSync,
   readFileSync,
   renameSync,
@@ -30,17 +33,35 @@ const staleMs = 30_000
  * Reads the text; undefined if the file is missing. Throws Error if it is unreadable, or accessible to others.
  */
 export function readPrivate(path: string): string | undefined {
-  const stats = statSync(path, { throwIfNoEntry: false })
-  if (!stats) return undefined
-  if (process.platform !== 'win32' && (stats.mode & 0o077) !== 0)
-    throw new Error('others may read or write it')
-  if (stats.size > bytesMax) throw new Error(`it is larger than ${bytesMax} bytes`)
-  return readFileSync(path, 'utf8')
+  const fd = openPlain(path)
+  if (fd === undefined) return undefined
+  try {
+    const stats = fstatSync(fd)
+    if (!stats.isFile()) throw new Error('it is no regular file')
+    if (process.platform !== 'win32' && (stats.mode & 0o077) !== 0)
+      throw new Error('others may read or write it')
+    if (stats.size > bytesMax) throw new Error(`it is larger than ${bytesMax} bytes`)
+    return readFileSync(fd, 'utf8')
+  } finally {
+    closeSync(fd)
+  }
+}
+
+/** Follows no link; does not wait for the writer of a FIFO. */
+function openPlain(path: string): number | undefined {
+  const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants
+  try {
+    return openSync(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
+  } catch (thrown) {
+    const { code } = thrown as NodeJS.ErrnoException
+    if (code === 'ENOENT') return undefined
+    throw code === 'ELOOP' ? new Error('it is a symbolic link', { cause: thrown }) : thrown
+  }
 }
 
 /** Version stamp that changes with the file; `none` without a file. */
 export function versionOf(path: string): string {
-  const stats = statSync(path, { throwIfNoEntry: false, bigint: true })
+  const stats = lstatSync(path, { throwIfNoEntry: false, bigint: true })
   return stats ? `${stats.dev}:${stats.ino}:${stats.size}:${stats.mtimeNs}:${stats.mode}` : 'none'
 }
 
@@ -49,13 +70,24 @@ export function changePrivate<T>(
   path: string,
   work: (text: string | undefined) => { readonly text: string; readonly value: T },
 ): T {
+  return locked(path, () => {
+    const { text, value } = work(readPrivate(path))
+    replace(path, text)
+    return value
+  })
+}
+
+/** Replaces whatever has that name, a link as well, under its lock. */
+export function replacePrivate(path: string, textOf: () => string): void {
+  locked(path, () => replace(path, textOf()))
+}
+
+function locked<T>(path: string, work: () => T): T {
   makeFolder(dirname(path), 0o700)
   const lock = `${path}.lock`
   takeLock(lock)
   try {
-    const { text, value } = work(readPrivate(path))
-    replace(path, text)
-    return value
+    return work()
   } finally {
     rmSync(lock, { force: true })
   }
@@ -65,7 +97,7 @@ export function changePrivate<T>(
 export function giveToFolder(path: string): void {
   if (process.getuid?.() !== 0 || !existsSync(path)) return
   const { uid, gid } = statSync(dirname(path))
-  chownSync(path, uid, gid)
+  lchownSync(path, uid, gid)
 }
 
 function replace(path: string, text: string): void {

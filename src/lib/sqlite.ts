@@ -1,7 +1,7 @@
-import { chmodSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { makeFolder } from './make-folder.ts'
+import { claimStoreFile } from './store-file.ts'
 
 /** Longest wait for a lock of another process. */
 const busyMs = 5000
@@ -24,16 +24,18 @@ export class FormatError extends Error {}
 
 /**
  * Opens a database that several processes may share, with mode 0600 and its folder with 0700; `:memory:` keeps nothing
- * on disk. Throws SQLite errors, and FormatError.
+ * on disk. Throws SQLite errors, FormatError, and Error for a link in its place.
  */
 export function openDatabase(
   path: string,
   { schema, synchronous = 'NORMAL', isShredded = false }: DatabaseOptions,
 ): DatabaseSync {
   const inMemory = path === ':memory:'
-  if (!inMemory) makeFolder(dirname(path), 0o700)
+  if (!inMemory) {
+    makeFolder(dirname(path), 0o700)
+    claimStoreFile(path)
+  }
   const db = new DatabaseSync(path, { timeout: busyMs })
-  if (!inMemory) chmodSync(path, 0o600)
   db.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = ${synchronous}`)
   if (isShredded) db.exec('PRAGMA secure_delete = ON')
   db.exec(formatSchema + schema)

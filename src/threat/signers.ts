@@ -53,16 +53,20 @@ export function openSigners(stateFolder: string): Signers {
     version = now
     return signers
   }
-  return {
-    trusts: (key, tenant) =>
-      current().some(
-        (one) =>
-          one.key === key &&
-          one.revokedAt === null &&
-          (one.tenant === null || one.tenant === tenant),
-      ),
-    list: current,
-  }
+  return { trusts: (key, tenant) => isTrusted(current(), key, tenant), list: current }
+}
+
+/** Signers as `list` gave them to another process. Throws ZodError. */
+export function signersOf(listed: unknown): Signers {
+  const signers = z.array(signerSchema).max(signersMax).parse(listed)
+  return { trusts: (key, tenant) => isTrusted(signers, key, tenant), list: () => signers }
+}
+
+function isTrusted(signers: readonly TrustedSigner[], key: string, tenant: string): boolean {
+  return signers.some(
+    (one) =>
+      one.key === key && one.revokedAt === null && (one.tenant === null || one.tenant === tenant),
+  )
 }
 
 /** True for base64 of 32 raw bytes that may encode a key. */

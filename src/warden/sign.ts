@@ -14,6 +14,7 @@ import { checkpointSchema, checkpointStatement, type Checkpoint } from '../contr
 import { chainStart, chainStep } from '../lib/hash-chain.ts'
 import { makeFolder } from '../lib/make-folder.ts'
 import { parseJson } from '../lib/parse-json.ts'
+import { assertPlainStore, claimStoreFile } from '../lib/store-file.ts'
 
 /**
  * Signs the record's checkpoints, and only a head that extends the last one it signed: it is given digests, chains
@@ -64,6 +65,7 @@ export function lastSigned(folder: string): Checkpoint | undefined {
   const path = join(folder, memoryFile)
   if (!existsSync(path)) return undefined
   try {
+    assertPlainStore(path)
     using memory = new DatabaseSync(path, { readOnly: true, timeout: lockWaitMs })
     return readMemory(memory)
   } catch (thrown) {
@@ -183,8 +185,8 @@ function rawPublicKey(key: KeyObject): string {
 function openMemory(folder: string): DatabaseSync {
   const path = join(folder, memoryFile)
   try {
+    claimStoreFile(path)
     const memory = new DatabaseSync(path, { timeout: lockWaitMs })
-    chmodSync(path, 0o600)
     memory.exec('PRAGMA synchronous = EXTRA')
     memory.exec(
       'CREATE TABLE IF NOT EXISTS signed (id INTEGER PRIMARY KEY CHECK (id = 1), checkpoint TEXT NOT NULL) STRICT',

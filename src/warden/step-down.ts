@@ -1,25 +1,51 @@
+import { spawnSync } from 'node:child_process'
 import { MayflyError } from '../contract/error.ts'
 import { findProgram } from '../os/find-program.ts'
 
+interface User {
+  readonly uid: number
+  readonly gid: number
+}
+
 /** Starts a program in this very process as another user, who gains nothing by it. Only root can; returns never. */
-export function startAs(
-  user: { readonly uid: number; readonly gid: number },
+export function startAs(user: User, command: readonly string[]): never {
+  const [setpriv, ...args] = becoming(user, command)
+  process.execve?.(setpriv, [setpriv, ...args], process.env)
+  throw new MayflyError('STATE', 'Cannot start over as another user: this Node cannot')
+}
+
+/** Limit of the output that is held in memory. */
+const OUTPUT_BYTES_MAX = 256 * 2 ** 20
+const SIGNALLED = 128
+
+/** Runs a program to its end as another user, in `/`: the working directory may be closed to that user. */
+export function runAs(
+  user: User,
   command: readonly string[],
-): never {
+  env: NodeJS.ProcessEnv,
+  io: { readonly stdout: 'inherit' | 'pipe' | number; readonly stderr: 'inherit' | 'pipe' },
+): { readonly status: number; readonly stdout: string; readonly stderr: string } {
+  const [setpriv, ...args] = becoming(user, command)
+  const { status, error, stdout, stderr } = spawnSync(setpriv, args, {
+    cwd: '/',
+    env,
+    encoding: 'utf8',
+    maxBuffer: OUTPUT_BYTES_MAX,
+    stdio: ['ignore', io.stdout, io.stderr],
+  })
+  if (error)
+    throw new MayflyError('STATE', `Cannot act as uid ${user.uid}: ${error.message}`, {
+      cause: error,
+    })
+  return { status: status ?? SIGNALLED, stdout: stdout ?? '', stderr: stderr ?? '' }
+}
+
+function becoming({ uid, gid }: User, command: readonly string[]): readonly [string, ...string[]] {
   const setpriv = findProgram('setpriv')
-  if (!setpriv) {
-    throw new MayflyError('STATE', `Cannot act as uid ${user.uid}: setpriv is missing`, {
+  if (!setpriv)
+    throw new MayflyError('STATE', `Cannot act as uid ${uid}: setpriv is missing`, {
       hint: 'Install util-linux',
     })
-  }
-  const become = [
-    '--reuid',
-    `${user.uid}`,
-    '--regid',
-    `${user.gid}`,
-    '--clear-groups',
-    '--no-new-privs',
-  ]
-  process.execve?.(setpriv, [setpriv, ...become, '--', ...command], process.env)
-  throw new MayflyError('STATE', 'Cannot start over as another user: this Node cannot')
+  const become = ['--reuid', `${uid}`, '--regid', `${gid}`, '--clear-groups', '--no-new-privs']
+  return [setpriv, ...become, '--', ...command]
 }

@@ -157,6 +157,13 @@ const baselineSchema: z.ZodType<Baseline> = z.object({
   lost: z.record(z.enum(itemKinds), count),
 })
 
+export const storedBaseline: z.ZodType<StoredBaseline> = z.object({
+  tenant: z.string(),
+  name: z.string(),
+  code: z.string(),
+  baseline: baselineSchema,
+})
+
 /** Pairs instead of an object: zone names may be `__proto__` or other inherited keys. */
 const pastSchema = z.array(z.tuple([z.string(), z.array(z.string())]))
 

@@ -1,7 +1,7 @@
-import { chmodSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 import { MayflyError, messageOf } from '../../contract/error.ts'
 import { transact } from '../../lib/sqlite.ts'
+import { claimStoreFile } from '../../lib/store-file.ts'
 
 /** Bucket levels on disk; `at` is milliseconds since 1970. */
 export interface QuotaStore {
@@ -35,8 +35,8 @@ const keepMs = 7 * 86_400_000
 /** Opens `quota.db`, created with mode 0600 on first use. Throws MayflyError STATE. */
 export function openQuotaStore(path: string, now: number): QuotaStore {
   try {
+    claimStoreFile(path)
     const db = new DatabaseSync(path, { timeout: busyMs })
-    chmodSync(path, 0o600)
     db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL')
     db.exec(`CREATE TABLE IF NOT EXISTS buckets (
       tenant TEXT NOT NULL, name TEXT NOT NULL, level REAL NOT NULL, at INTEGER NOT NULL,

@@ -1,0 +1,85 @@
+import { statSync, lstatSync, type Stats } from 'node:fs'
+import * as z from 'zod'
+import { checkpointSchema, type Checkpoint } from '../contract/evidence.ts'
+import { MayflyError } from '../contract/error.ts'
+import { parseJson } from '../lib/parse-json.ts'
+import { fileURLToPath } from 'node:url'
+import { runAs } from '../warden/step-down.ts'
+import { loadCliConfig } from './open-assembly.ts'
+import type { Globals } from './print.ts'
+
+/**
+ * Commands that read or write the stores of a state folder act as its owner.
+ *
+ * The folder belongs to the server's uid; a compromised server may have planted a symbolic link, a FIFO or a malformed
+ * database there. A command of root's reads its configuration and arguments, runs itself once more as the owner, who
+ * does the rest, and writes the files that only root may write (`--write`, `audit export FILE`, `evidence extract`).
+ * Whatever the second process says is data of the owner's: checked before use, escaped when printed.
+ *
+ * Relies on setpriv(1) with no_new_privs. Not handled: a folder of root's, in which only root writes.
+ */
+export interface StateOwner {
+  readonly uid: number
+  readonly gid: number
+}
+
+/** Facts that root has read for the process that acts as the owner. */
+export interface OwnerTask {
+  readonly state: string
+  /** Last head that the signer signed; its folder is root's. */
+  readonly signed?: Checkpoint | undefined
+}
+
+const BIN = fileURLToPath(new URL('../../bin/mayfly.js', import.meta.url))
+const TASK = 'MAYFLY_OWNER_TASK'
+const taskSchema = z.strictObject({ state: z.string(), signed: checkpointSchema.optional() })
+
+/** Task of this process, if it acts as the owner. */
+export function ownerTask(): OwnerTask | undefined {
+  const text = process.env[TASK]
+  return text === undefined ? undefined : taskSchema.parse(parseJson(text))
+}
+
+/** State folder of this command; the configuration may be closed to the owner, so the task names it there. */
+export function stateOf(flags: Globals): string {
+  return ownerTask()?.state ?? loadCliConfig(flags).config.state
+}
+
+/** Owner of a state folder if this process is root and the folder is not; a link counts for its own owner. */
+export function strangerOwning(state: string): StateOwner | undefined {
+  if (process.getuid?.() !== 0) return undefined
+  const link = lstatSync(state, { throwIfNoEntry: false })
+  const folder = statSync(state, { throwIfNoEntry: false })
+  return [folder, link].find((one): one is Stats => one !== undefined && one.uid !== 0)
+}
+
+export interface OwnerRun {
+  readonly task: OwnerTask
+  readonly words: readonly string[]
+  /** Descriptor for stdout; `pipe` returns the text. */
+  readonly stdout: 'inherit' | 'pipe' | number
+}
+
+/** Runs `mayfly WORDS` as the owner, to its end, and adopts its exit code. */
+export function runAsOwner(owner: StateOwner, { task, words }: Omit<OwnerRun, 'stdout'>): void {
+  const io = { stdout: 'inherit', stderr: 'inherit' } as const
+  process.exitCode = runAs(owner, mayfly(words), environment(task), io).status
+}
+
+/** As `runAsOwner`, for its output. Throws MayflyError STATE with what it said if it failed. */
+export function outputOfOwner(owner: StateOwner, { task, words, stdout }: OwnerRun): string {
+  const io = { stdout, stderr: 'pipe' } as const
+  const ran = runAs(owner, mayfly(words), environment(task), io)
+  if (ran.status === 0) return ran.stdout
+  const said = ran.stderr.replace(/^mayfly: /, '').trim()
+  throw new MayflyError('STATE', said || `Cannot act as uid ${owner.uid}: it ended ${ran.status}`)
+}
+
+function mayfly(words: readonly string[]): readonly string[] {
+  return [process.execPath, BIN, ...words]
+}
+
+function environment(task: OwnerTask): NodeJS.ProcessEnv {
+  // The default folder depends on the uid.
+  return { ...process.env, MAYFLY_STATE: task.state, [TASK]: JSON.stringify(task) }
+}

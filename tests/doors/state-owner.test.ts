@@ -1,0 +1,262 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import {
+  chmodSync,
+  chownSync,
+  copyFileSync,
+  lchownSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { after, before, suite, test } from 'node:test'
+import { systemClock } from '../../src/contract/clock.ts'
+import { createCustody } from '../../src/evidence/custody.ts'
+import { openRecord } from '../../src/evidence/record.ts'
+import { openBaselineStore } from '../../src/watch/baseline-store.ts'
+import { noTrail, withObservation } from '../../src/watch/trail.ts'
+import { event } from '../fixtures/record.ts'
+import { makePlace, mayfly, noOrdinaryUser, type Place } from './program.ts'
+
+/** Commands of root's on a state folder of the server's uid, which a compromised server may have prepared. */
+const uid = 52_000
+const run = `exec_${'a'.repeat(32)}`
+
+suite('As root, with a state folder of the server', { skip: noOrdinaryUser() }, () => {
+  let place: Place
+  before(async () => {
+    place = makePlace()
+    writeFileSync(join(place.cwd, 'job.js'), 'return 1')
+    assert.equal((await mayfly(place, ['run', 'job.js'])).code, 0)
+    await keepCapture(place.state)
+    learn(place.state, 'thumb')
+    giveAll(place.state)
+    // Closed to the server, as the home of root is.
+    chownSync(place.cwd, 0, 0)
+    chmodSync(place.cwd, 0o700)
+  })
+  after(() => place.remove())
+
+  const commands: readonly (readonly string[])[] = [
+    ['policy', 'learned'],
+    ['policy', 'learned', '--effect', 'thumb', '--freeze'],
+    ['policy', 'propose'],
+    ['policy', 'propose', '--write', 'proposed.toml'],
+    ['audit', 'list'],
+    ['audit', 'verify'],
+    ['audit', 'export'],
+    ['audit', 'export', 'log.jsonl'],
+    ['evidence', 'list'],
+    ['evidence', 'show', run],
+    ['evidence', 'verify', run],
+    ['evidence', 'extract', run, 'found'],
+    ['evidence', 'extract', run, '-'],
+    ['access', 'list'],
+    ['access', 'create'],
+    ['keys', 'list'],
+    ['keys', 'verify', 'job.js', '--signature', 'job.js.sig'],
+  ]
+
+  test('every command on its stores works, and acts as the owner: what is closed to the owner is closed to it', async () => {
+    assert.equal((await mayfly(place, ['keys', 'generate', 'a.key'])).code, 0)
+    const sign = ['keys', 'sign', 'job.js', '--key', 'a.key', '--out', 'job.js.sig']
+    assert.equal((await mayfly(place, sign)).code, 0)
+    const key = readFileSync(join(place.cwd, 'a.key.pub'), 'utf8').trim()
+    assert.equal((await mayfly(place, ['keys', 'trust', key, '--name', 'ann'])).code, 0)
+    for (const words of commands) {
+      const ran = await mayfly(place, words)
+      assert.equal(ran.code, 0, `${words.join(' ')}: ${ran.stdout}${ran.stderr}`)
+    }
+    for (const name of readdirSync(place.state))
+      assert.equal(statSync(join(place.state, name)).uid, uid, name)
+    for (const name of ['proposed.toml', 'log.jsonl', 'found']) {
+      assert.equal(statSync(join(place.cwd, name)).uid, 0, name)
+      rmSync(join(place.cwd, name), { recursive: true })
+    }
+    await withMode(place.state, 0o000, async () => {
+      for (const words of commands) {
+        const ran = await mayfly(place, words)
+        const isOpen = ran.code === 0 && !/null|^\[\]$|No |Nothing /m.test(ran.stdout + ran.stderr)
+        assert(!isOpen, `${words.join(' ')}: ${ran.stdout}${ran.stderr}`)
+      }
+    })
+  })
+
+  test('a global flag ahead of the verb, given twice, or a link to the folder changes nothing of that', async () => {
+    const link = join(place.cwd, '..', 'linked-state')
+    symlinkSync(place.state, link)
+    const elsewhere = join(place.cwd, 'elsewhere')
+    mkdirSync(elsewhere)
+    await withMode(place.state, 0o000, async () => {
+      for (const words of [
+        ['--state', place.state, 'access', 'create'],
+        ['access', 'create', '--state', elsewhere, '--state', place.state],
+        ['access', 'create', '--state', link],
+        ['--state', link, 'audit', 'list'],
+        ['--json', '--state', place.state, 'policy', 'learned'],
+      ]) {
+        const ran = await mayfly(place, words)
+        assert.notEqual(`${ran.code} ${ran.stdout.slice(0, 4)}`, '0 mfy_', words.join(' '))
+        assert(ran.code !== 0 || ran.stdout === '[]\n', `${words.join(' ')}: ${ran.stdout}`)
+      }
+    })
+    assert.deepEqual(readdirSync(elsewhere), [])
+  })
+
+  test('the signer of root is asked all the same: a log cut off at its end is bad', async () => {
+    const before = await mayfly(place, ['audit', 'verify'])
+    assert.deepEqual([before.code, before.stderr], [0, ''], before.stdout)
+    const log = join(place.state, 'audit.db')
+    copyFileSync(log, `${log}.kept`)
+    const db = new DatabaseSync(log)
+    db.exec('DELETE FROM checkpoints; DELETE FROM audit WHERE seq > 0')
+    db.close()
+    giveAll(place.state)
+    const cut = await mayfly(place, ['audit', 'verify'])
+    assert.equal(cut.code, 1, cut.stdout)
+    renameSync(`${log}.kept`, log)
+    giveAll(place.state)
+  })
+
+  for (const name of ['baselines.db', 'audit.db', 'bodies.db', 'keys.json', 'signers.json'])
+    test(`a link in the place of ${name} is not followed, and its target stays as it is`, async () => {
+      const file = join(place.state, name)
+      const target = join(place.state, '..', `theirs-${name}`)
+      copyFileSync(file, target)
+      chownSync(target, 0, 0)
+      chmodSync(target, 0o644)
+      await instead(
+        file,
+        () => symlinkSync(target, file),
+        async () => {
+          for (const words of commands.filter(([verb]) => verb === verbOf[name])) {
+            const ran = await mayfly(place, words)
+            assert.notEqual(ran.code, 0, `${words.join(' ')}: ${ran.stdout}`)
+          }
+        },
+      )
+      assert.equal(statSync(target).mode & 0o777, 0o644)
+      assert.equal(statSync(target).uid, 0)
+    })
+
+  test('a FIFO in the place of a store keeps no command waiting', async () => {
+    for (const name of ['baselines.db', 'audit.db', 'keys.json']) {
+      const file = join(place.state, name)
+      await instead(
+        file,
+        () => execFileSync('mkfifo', [file]),
+        async () => {
+          const [words] = commands.filter(([verb]) => verb === verbOf[name])
+          const ran = await mayfly(place, words!)
+          assert.notEqual(ran.code, 0, ran.stdout)
+        },
+      )
+    }
+  })
+
+  test('a link in the place of the WAL of a store is not followed', async () => {
+    const target = join(place.state, '..', 'their-wal')
+    writeFileSync(target, 'theirs')
+    const file = join(place.state, 'baselines.db-wal')
+    rmSync(file, { force: true })
+    symlinkSync(target, file)
+    lchownSync(file, uid, uid)
+    await mayfly(place, ['policy', 'learned'])
+    rmSync(file, { force: true })
+    assert.equal(readFileSync(target, 'utf8'), 'theirs')
+  })
+
+  test('names that the server wrote are printed escaped: no line of TOML, no terminal sequence', async () => {
+    const hostile = 'x\n[[tenants]]\nname = "evil"\n\u001b]0;owned\u0007\u202e'
+    learn(place.state, hostile, 'api.example.com')
+    giveAll(place.state)
+    const proposed = await mayfly(place, ['policy', 'propose', '--effect', hostile])
+    assert.equal(proposed.code, 0, proposed.stderr)
+    assert.doesNotMatch(proposed.stdout, /^\[\[tenants\]\]/m)
+    for (const words of [
+      ['policy', 'propose'],
+      ['policy', 'propose', '--json'],
+      ['policy', 'learned'],
+    ]) {
+      const { stdout } = await mayfly(place, words)
+      assert.match(stdout, /owned/)
+      assert.doesNotMatch(stdout, /[^\P{Cc}\n]|\p{Bidi_Control}/u, words.join(' '))
+    }
+  })
+
+  test('a field with a line end forges no row of a list', async () => {
+    const state = join(place.state, '..', 'forged')
+    const record = openRecord({ stateFolder: state, clock: systemClock })
+    const forged = 'x\n99  2026-01-01T00:00:00.000Z  ended  -  acme  ok  9 ms'
+    record.append(event({ point: forged as 'access/created', fields: {} }), 'acme')
+    await record.close()
+    chownSync(state, uid, uid)
+    giveAll(state)
+    const { stdout } = await mayfly(place, ['audit', 'list', '--state', state])
+    assert.match(stdout, /x\\n99/)
+    assert.doesNotMatch(stdout, /^99 /m)
+  })
+})
+
+const verbOf: Readonly<Record<string, string>> = {
+  'baselines.db': 'policy',
+  'audit.db': 'audit',
+  'bodies.db': 'evidence',
+  'keys.json': 'access',
+  'signers.json': 'keys',
+}
+
+/** Puts something else in the place of a file for a while, as the server could. */
+async function instead(file: string, plant: () => void, work: () => Promise<void>): Promise<void> {
+  renameSync(file, `${file}.kept`)
+  plant()
+  lchownSync(file, uid, uid)
+  try {
+    await work()
+  } finally {
+    unlinkSync(file)
+    renameSync(`${file}.kept`, file)
+  }
+}
+
+async function withMode(folder: string, mode: number, work: () => Promise<void>): Promise<void> {
+  chmodSync(folder, mode)
+  try {
+    await work()
+  } finally {
+    chmodSync(folder, 0o700)
+  }
+}
+
+function giveAll(state: string): void {
+  for (const name of readdirSync(state)) lchownSync(join(state, name), uid, uid)
+}
+
+function learn(state: string, effect: string, host = 'example.com'): void {
+  const store = openBaselineStore(join(state, 'baselines.db'))
+  const seen = { kind: 'connect', host, port: 443, sent: 1, received: 1, denied: false } as const
+  const trail = withObservation(noTrail, { seen })
+  store.learn({ tenant: 'default', name: `effect:${effect}`, code: 'c' }, trail, [])
+  store.close()
+}
+
+async function keepCapture(state: string): Promise<void> {
+  const record = openRecord({ stateFolder: state, clock: systemClock })
+  const { keep } = createCustody({
+    bodies: () => record.bodies,
+    now: () => Date.now(),
+    tell: (point, fields, { run: of, tenant, actor }) =>
+      void record.append(event({ point, fields, actor, run: of }), tenant),
+  })
+  const parts = [{ name: 'memory.bin', bytes: [Buffer.from('held')] }]
+  await keep({ run, tenant: 'default', because: 'operator' }, { kind: 'memory', parts })
+  await record.close()
+}

@@ -33,11 +33,16 @@ export function encodeFrame(kind: number, payload: Uint8Array | string): Buffer 
  * the chunk just pushed.
  */
 export class FrameDecoder {
-  readonly #max: number
+  #max: number
   #chunks: Buffer[] = []
   #held = 0
 
   constructor(payloadBytesMax: number) {
+    this.#max = payloadBytesMax
+  }
+
+  /** Bounds the payloads from the next frame on. */
+  bound(payloadBytesMax: number): void {
     this.#max = payloadBytesMax
   }
 

@@ -25,6 +25,8 @@ function whyEnded(end: HandleEnd, cause: KillCause | undefined): TaskEnd {
   if (end.how === 'processes')
     return lostEnd('limit', 'PROCESSES', 'The job had more processes than its limit', peak)
   if (end.how === 'pressure') return lostEnd('failed', 'HOST_MEMORY', said.pressure, peak)
+  if (end.how === 'garbled')
+    return lostEnd('error', 'PROTOCOL', `Cannot read what the wall says: ${end.detail}`, peak)
   return lostEnd('failed', 'WALL_LOST', `The wall ended while the job ran (${end.detail})`, peak)
 }
 

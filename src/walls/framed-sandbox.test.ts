@@ -30,6 +30,7 @@ function played() {
     wall: { id: 'w', layers: [], calls: [], idleBytes: 0 },
     streams: { stdout: new PassThrough(), stderr: new PassThrough() },
     ref: () => undefined,
+    boundFrames: () => undefined,
     listen: () => undefined,
     send: () => undefined,
     kill: () => Promise.resolve(),

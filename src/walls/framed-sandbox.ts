@@ -1,5 +1,6 @@
 import { controlsBeyond, meet, type Control, type Controls } from '../contract/controls.ts'
 import { MayflyError } from '../contract/error.ts'
+import { sessionFileBytesMax } from '../contract/exec.ts'
 import type { Sink } from '../contract/event.ts'
 import type {
   Capture,
@@ -13,12 +14,14 @@ import type {
   TaskIo,
   ZoneListener,
 } from '../contract/provider.ts'
+import type { Profile } from '../contract/profile.ts'
 import type { GuestKind, GuestParts } from './guest-kind.ts'
 import { GuestLife, type SandboxParts } from './guest-life.ts'
 import { tightenBounds } from './tighten.ts'
 import { withoutSentinel } from './memory-capture.ts'
 import { PauseState } from './pause.ts'
 import { hasSentinel } from './sentinel-calls.ts'
+import { argsBytesMax, headBytesMax } from './wire.ts'
 
 /**
  * The server's end of one life behind a wall that sends frames, for every kind of wall and of guest.
@@ -90,6 +93,7 @@ export class FramedSandbox implements Sandbox {
     life.io = io
     await egress.open(task)
     wall.ref(true)
+    wall.boundFrames(frameBytesMax(task, life.parts.profile))
     output.begin(io)
     wall.listen({ frame: (frame) => frames.hear(frame), ended: (end) => frames.lost(end) })
     if (!life.isEnded) frames.send(task)
@@ -185,6 +189,12 @@ export class FramedSandbox implements Sandbox {
     this.#guest.memory?.close()
     this.receipt = { id: this.id, took: performance.now() - began, ...freed }
   }
+}
+
+/** Largest frame of a task: its result, an artifact, the arguments of a call, or a file of its session, with their head. */
+function frameBytesMax({ session }: Task, { limits }: Profile): number {
+  const file = session ? sessionFileBytesMax : 0
+  return headBytesMax + Math.max(limits.result, limits.artifacts, argsBytesMax, file)
 }
 
 function pauseOf(life: GuestLife): PauseState {

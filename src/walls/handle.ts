@@ -1,10 +1,13 @@
 import type { Socket } from 'node:net'
 import { encodeFrame, FrameDecoder, type Frame } from '../lib/frames.ts'
 import type { StreamName, Wall, WallEnd, WallExit } from '../contract/warden.ts'
+import { artifactCap, type ArtifactCap } from './artifact-cap.ts'
 import type { WardenClient } from './client.ts'
 
-/** Largest frame that a wall may send: a result at its limit, with its head. */
+/** Largest frame that a wall may send: a result at its limit, with its head. A job sets a bound of its own. */
 const FRAME_BYTES_MAX = 33 * 2 ** 20
+/** Part of an incomplete frame that is not counted against the server's cap. */
+const UNCOUNTED_BYTES = 2 ** 20
 
 /** Time between EOF on the socket and the kill of a program, so that its own exit status is reported. */
 const EXIT_MS_MAX = 500
@@ -33,6 +36,9 @@ export class WallHandle {
   readonly #socket: Socket
   readonly #forget: () => void
   readonly #decoder = new FrameDecoder(FRAME_BYTES_MAX)
+  readonly #cap: ArtifactCap
+  /** Bytes of an incomplete frame that are taken from the cap. */
+  #counted = 0
   #listener: HandleListener | undefined
   #ending: Promise<unknown> | undefined
   tenant: string | undefined
@@ -41,20 +47,35 @@ export class WallHandle {
   isForOne = false
   /** Memory bound of its last claim, which `arm` may reuse; undefined if a new claim is needed. */
   heldTo: number | undefined
+  /**
+   * True while a job runs in it that may go on without its runner: a program that replaces itself by another one closes
+   * the socket, and ends by its exit or at its deadline.
+   */
+  mayOutliveSocket = false
   /** Time at which it became idle, on the monotonic clock. */
   freeSince = performance.now()
   end: HandleEnd | undefined
   /** Outputs of a whole program. */
   readonly streams: Streams | undefined
 
-  constructor(wall: Wall, socket: Socket, warden: WardenClient, streams?: Streams) {
+  constructor(
+    wall: Wall,
+    socket: Socket,
+    warden: WardenClient,
+    streams?: Streams,
+    cap: ArtifactCap = artifactCap,
+  ) {
     this.wall = wall
+    this.#cap = cap
     this.#warden = warden
     this.#socket = socket
     this.streams = streams
     for (const stream of Object.values(streams ?? {})) stream.on('error', () => stream.destroy())
     socket.on('data', (chunk: Buffer) => this.#read(chunk))
-    socket.on('error', () => void this.kill())
+    socket.on('error', () => {
+      // The close event follows.
+      if (!this.mayOutliveSocket) void this.kill()
+    })
     socket.on('close', () => this.#closed())
     this.#forget = warden.onLost(() =>
       this.#over({ how: 'exit', peakBytes: 0, detail: 'the warden ended' }),
@@ -85,6 +106,11 @@ export class WallHandle {
   /** Received bytes of an incomplete frame. */
   get unreadBytes(): number {
     return this.#decoder.heldBytes + this.#socket.readableLength
+  }
+
+  /** Bounds the frames of its next job to what that may send. */
+  boundFrames(payloadBytesMax: number): void {
+    this.#decoder.bound(Math.min(FRAME_BYTES_MAX, payloadBytesMax))
   }
 
   pause(): void {
@@ -121,6 +147,7 @@ export class WallHandle {
 
   #closed(): void {
     if (!this.streams) return void this.kill()
+    if (this.mayOutliveSocket) return
     setTimeout(() => void this.kill(), EXIT_MS_MAX).unref()
   }
 
@@ -128,9 +155,26 @@ export class WallHandle {
     try {
       for (const frame of this.#decoder.push(chunk)) this.#listener?.frame(frame)
     } catch (error) {
-      this.#over({ how: 'garbled', peakBytes: 0, detail: String(error) })
-      void this.kill()
+      return this.#cutOff('garbled', String(error))
     }
+    if (this.end || this.#count(this.#decoder.heldBytes)) return
+    this.#cutOff('pressure', 'unfinished frames of all walls')
+  }
+
+  /** Kills first: once a wall is over there is nothing to kill. */
+  #cutOff(how: HandleEnd['how'], detail: string): void {
+    void this.kill()
+    this.#over({ how, peakBytes: 0, detail })
+  }
+
+  /** Counts the bytes of an incomplete frame against the server's cap; false if they do not fit. */
+  #count(heldBytes: number): boolean {
+    const now = Math.max(0, heldBytes - UNCOUNTED_BYTES)
+    const more = now - this.#counted
+    if (more > 0 && !this.#cap.take(more)) return false
+    if (more < 0) this.#cap.giveBack(-more)
+    this.#counted = now
+    return true
   }
 
   #over(end: HandleEnd): void {
@@ -138,6 +182,7 @@ export class WallHandle {
     this.end = end
     this.#forget()
     this.#ending ??= Promise.resolve()
+    this.#count(0)
     this.#socket.destroy()
     this.#listener?.ended(end)
   }

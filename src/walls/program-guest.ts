@@ -99,6 +99,7 @@ class ProgramFrames implements GuestFrames {
     if (hasSentinel(wall.wall))
       this.#calls = reportCalls({ warden, wall: id, run: task.run, emitter })
     this.#sentAt = performance.now()
+    wall.mayOutliveSocket = !task.session
     for (const piece of piecesOf(task)) wall.send(kind.ahead, piece)
     wall.send(kind.run, JSON.stringify({ ...carried(task, profile), trust: egressPath?.trust }))
   }

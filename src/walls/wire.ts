@@ -52,7 +52,7 @@ export const kind = {
 /** Name, message and stack of an error together; the guest cuts them as well. */
 const ERROR_CHARS_MAX = 64 * 1024
 /** Head of a frame. */
-const headBytesMax = 256 * 1024
+export const headBytesMax = 256 * 1024
 const PATH_CHARS_MAX = 1024
 const LEFT_OUT_MAX = 1000
 /** Arguments of one call: reading a long text holds every other wall up. */

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite } from 'node:test'
@@ -8,6 +8,7 @@ import { jailKinds } from '../../src/contract/jail-kind.ts'
 import { Mayfly } from '../../src/index.ts'
 import { inTime, until } from '../conformance/stand.ts'
 import { test } from '../fixtures/drawn.ts'
+import { descendantsOf } from '../hostile/proc.ts'
 import { isMissing, unable } from './process-stands.ts'
 
 /** Output of any length passes through; unread output is not buffered (back-pressure). */
@@ -17,6 +18,26 @@ const outputMiB = process.env['MAYFLY_LONG'] ? 1024 : 64
 const growthMiBMax = 64
 
 const folder = mkdtempSync(join(tmpdir(), 'mayfly-output-'))
+/** Frames that no runner sends, as Python writes them. */
+const unreadable = [
+  ['a frame of four gigabytes', String.raw`b"\xff\xff\xff\xff\x0e"`],
+  ['an empty frame', String.raw`b"\x00\x00\x00\x00\x00"`],
+  ['a frame of an unknown kind', String.raw`b"\x02\x00\x00\x00\x63x"`],
+] as const
+const leftName = 'left-behind'
+
+function namedBelow(name: string): readonly number[] {
+  return descendantsOf(process.pid).filter((pid) => commOf(pid) === name)
+}
+
+function commOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/comm`, 'utf8').trim()
+  } catch {
+    return ''
+  }
+}
+
 let library: Mayfly
 before(async () => {
   library = await Mayfly.open({
@@ -64,6 +85,34 @@ for _ in range(${outputMiB * 16}): sys.stdout.buffer.write(block)`
         assert.ok(grown <= growthMiBMax, `it grew by ${grown} MiB`)
       })
   })
+
+  for (const jailKind of jailKinds)
+    for (const [what, bytes] of unreadable)
+      test(`${jailKind}: ${what} ends a job as an error PROTOCOL, and leaves no process`, async (t) => {
+        if (isMissing(t, { jailKind })) return
+        const code = `
+import ctypes, os, time
+if os.fork() == 0:
+    ctypes.CDLL(None).prctl(15, b"${leftName}")
+    print("there", flush=True)
+    while True: time.sleep(1)
+time.sleep(0.5)
+for fd in range(3, 64):
+    try: os.write(fd, ${bytes})
+    except OSError: pass
+time.sleep(60)`
+        let isThere = false
+        const tap = (_: string, text: string) => void (isThere ||= text.includes('there'))
+        const job = {
+          language: 'python',
+          code,
+          provider: jailKind,
+          limits: { timeout: '60s' },
+        } as const
+        const { status, error } = await library.run(job, { tap })
+        assert.deepEqual([status, error?.code, isThere], ['error', 'PROTOCOL', true])
+        await until(() => namedBelow(leftName).length === 0, 'the end of its processes')
+      })
 
   for (const jailKind of jailKinds)
     test(`S4-58: ${jailKind}: unread output does not pile up, and its job can be cancelled`, async (t) => {

@@ -1,0 +1,75 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { connect, createServer, type Socket } from 'node:net'
+import { test, type TestContext } from 'node:test'
+import type { Wall } from '../contract/warden.ts'
+import { createArtifactCap, type ArtifactCap } from './artifact-cap.ts'
+import { type HandleEnd, WallHandle } from './handle.ts'
+
+const MiB = 2 ** 20
+const artifactKind = 17
+
+/** A handle on one end of a loopback connection; the test writes what a hostile guest writes. */
+async function connected(t: TestContext, cap: ArtifactCap) {
+  const server = createServer()
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as { port: number }
+  const guest = connect(port, '127.0.0.1')
+  const [socket] = (await once(server, 'connection')) as [Socket]
+  t.after(() => {
+    guest.destroy()
+    socket.destroy()
+    server.close()
+  })
+  guest.on('error', () => undefined)
+  let killed = 0
+  let tellEnd: ((how: HandleEnd['how'], peakBytes: number, detail: string) => void) | undefined
+  const warden = {
+    onLost: () => () => undefined,
+    onEnded: (_id: string, tell: typeof tellEnd) => void (tellEnd = tell),
+    kill() {
+      killed++
+      setImmediate(() => tellEnd?.('killed', 0, 'killed'))
+      return Promise.resolve()
+    },
+  }
+  const handle = new WallHandle({ id: 'w' } as Wall, socket, warden as never, undefined, cap)
+  const ended = new Promise<HandleEnd>((resolve) =>
+    handle.listen({ frame: () => undefined, ended: resolve }),
+  )
+  return { handle, guest, ended, killed: () => killed }
+}
+
+function header(payloadBytes: number): Buffer {
+  const head = Buffer.alloc(5)
+  head.writeUInt32LE(payloadBytes + 1, 0)
+  head[4] = artifactKind
+  return head
+}
+
+test('A frame over the bound of its job ends the wall before its payload is kept', async (t) => {
+  const { handle, guest, ended, killed } = await connected(t, createArtifactCap(100 * MiB))
+  handle.boundFrames(MiB)
+  guest.write(header(MiB + 1))
+  assert.equal((await ended).how, 'garbled')
+  assert.equal(killed(), 1)
+})
+
+test('Unfinished frames of all walls together are held to the cap of the server, and give it back', async (t) => {
+  const cap = createArtifactCap(4 * MiB)
+  const walls = await Promise.all([1, 2, 3].map(() => connected(t, cap)))
+  for (const { guest } of walls) {
+    guest.write(header(8 * MiB))
+    guest.write(Buffer.alloc(3 * MiB))
+  }
+  const first = await Promise.race(walls.map(({ ended }) => ended))
+  assert.equal(first.how, 'pressure')
+  for (const { handle } of walls) {
+    assert.ok(handle.unreadBytes <= 4 * MiB, `${handle.unreadBytes} bytes are held`)
+    await handle.kill()
+  }
+  for (const { guest } of walls) guest.destroy()
+  await Promise.all(walls.map(({ ended }) => ended))
+  assert.equal(cap.take(4 * MiB), true)
+})

@@ -46,11 +46,7 @@ export async function request(
   { type, body, accept, answerMs = answerMsMax }: RequestParts = {},
 ): Promise<Response> {
   const base = serverOf(flags, process.env)
-  const key = process.env['MAYFLY_API_KEY']
-  if (!key)
-    throw new MayflyError('USAGE', 'Cannot ask a server without an API key', {
-      hint: 'Set MAYFLY_API_KEY; "mayfly access create --scope operate" makes one',
-    })
+  const key = serverKey()
   const response = await ask(new URL(path, base), {
     method,
     headers: {
@@ -65,6 +61,15 @@ export async function request(
   })
   if (response.ok) return response
   throw problemOf(await read(response, base), response.status)
+}
+
+/** API key of the environment. Throws MayflyError USAGE without one. */
+export function serverKey(): string {
+  const key = process.env['MAYFLY_API_KEY']
+  if (key) return key
+  throw new MayflyError('USAGE', 'Cannot ask a server without an API key', {
+    hint: 'Set MAYFLY_API_KEY; "mayfly access create --scope operate" makes one',
+  })
 }
 
 /** Base URL of the API. Throws MayflyError USAGE or CONFIG. */

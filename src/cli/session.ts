@@ -11,6 +11,7 @@ import { callServer, request, type ServerFlags } from './call-server.ts'
 import { note, printError, printJson, table } from './print.ts'
 import { report } from './report.ts'
 import { readProgram } from './source.ts'
+import { attach } from './terminal.ts'
 import { failedExitCode, verb } from './verb.ts'
 
 /** The server ends an exec; this bounds a server that does not. */
@@ -38,6 +39,10 @@ export function registerSessions(sandbox: Command, reached: (command: Command) =
   )
     .argument('<id>', 'as "create" prints it')
     .argument('[file-or-command...]', 'a file or "-"; after "--" a program and its arguments')
+    .option(
+      '-t, --tty',
+      'on a terminal of the session, shown on this one: a shell, or -- a command',
+    )
     .option('--input <json>', 'its input')
     .option('--limit <time>', 'until it is interrupted, such as 30s')
     .action(exec)
@@ -93,6 +98,7 @@ async function create(flags: CreateFlags): Promise<void> {
 }
 
 interface ExecFlags extends ServerFlags {
+  readonly tty?: boolean
   readonly input?: string
   readonly limit?: string
 }
@@ -107,6 +113,11 @@ async function exec(
   const flags = command.optsWithGlobals<ExecFlags>()
   try {
     const isCommand = wordsAfterDashes(process.argv)
+    if (flags.tty) {
+      if (words.length > 0 && !isCommand) throw namedFile()
+      process.exitCode = await attach(flags, id, words)
+      return
+    }
     const body = isCommand ? { command: words } : await cellOf(words)
     const given = {
       ...body,
@@ -120,6 +131,10 @@ async function exec(
   } catch (thrown) {
     printError(thrown, flags.json ?? false)
   }
+}
+
+function namedFile(): MayflyError {
+  return new MayflyError('USAGE', 'Cannot run a file on a terminal: give a command after "--"')
 }
 
 /** Words after `--` are a command; commander drops the dashes. */

@@ -230,6 +230,29 @@ export const describedCalls: Readonly<Record<string, DescribedCall>> = {
     fails: [408, 410, 413, 422],
     parameters: [query('path', { type: 'string' }, 'where, below the working folder')],
   },
+  'GET /v1/sandboxes/{id}/pty': {
+    id: 'sandboxTerminal',
+    summary: 'Open a terminal in a session',
+    about:
+      'Upgrades to a WebSocket. Binary messages are bytes of the terminal, 64 KiB at most. Text messages are JSON: ' +
+      '{"resize": {"cols", "rows"}} and {"signal": "SIGINT"} from the client, {"exit": {"code", "signal"}} from the ' +
+      'server, which then closes with 1000. A client that cannot send a header sends {"token": "…"} first; what is ' +
+      'refused then is {"problem": …}, and a close with 4000 and its status. Unreadable control closes with 1008, a ' +
+      'message that is too large with 1009. Four at a time in one session: 503 OVERLOADED. 409 after a phase closed ' +
+      'what a terminal needs',
+    answers: { 101: { description: 'A terminal is open' } },
+    fails: [409, 410, 422, 503],
+    parameters: [
+      query(
+        'command',
+        { type: 'array', items: { type: 'string' } },
+        'words, or one line for sh; default: a shell',
+      ),
+      query('cols', { type: 'integer', minimum: 1, maximum: 1000 }, 'columns; default 80'),
+      query('rows', { type: 'integer', minimum: 1, maximum: 1000 }, 'rows; default 24'),
+      query('term', { type: 'string' }, 'TERM; default xterm-256color'),
+    ],
+  },
   'POST /v1/sandboxes/{id}/timeout': {
     id: 'renewSandbox',
     summary: 'Renew the timeout of a session',

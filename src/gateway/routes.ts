@@ -52,6 +52,7 @@ import {
   putSandboxFile,
   renewSandbox,
   runInSandbox,
+  sandboxTerminal,
   sandboxFiles,
 } from './doors/sessions.ts'
 import { listThreats, streamThreats } from './doors/threats.ts'
@@ -128,6 +129,7 @@ export const calls: Readonly<Record<string, Methods>> = {
     GET: { needs: ['run'], answer: sandboxFiles },
     PUT: { needs: ['run'], answer: putSandboxFile },
   },
+  '/v1/sandboxes/{id}/pty': { GET: { needs: ['run'], answer: sandboxTerminal } },
   '/v1/sandboxes/{id}/timeout': { POST: { needs: ['run'], answer: renewSandbox } },
   '/v1/sandboxes/{id}/tighten': { POST: { needs: ownOrOperate, answer: tightenSandbox } },
   '/v1/sandboxes/{id}/freeze': { POST: { needs: ownOrOperate, answer: freezeSandbox } },

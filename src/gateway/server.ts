@@ -45,6 +45,7 @@ import { FairShare } from './http/fair-share.ts'
 import { JobSlots } from './http/job-slots.ts'
 import type { ProviderRow } from '../contract/answers.ts'
 import { answerSockets, isSocketRequest } from './http/websocket.ts'
+import { terminalRoute } from './http/websocket-terminal.ts'
 import { StaticFiles } from './http/static.ts'
 import { ThreatReaders } from './http/threat-readers.ts'
 import { strictTransport, tlsOptions, type Tls } from './http/tls.ts'
@@ -136,7 +137,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   )
   const refuseOn = (socket: Duplex, thrown: unknown) => refuse(parts, socket, thrown)
   const sockets = [
-    answerSockets(active, parts, ['/v1/executions', '/active-content'], refuseOn),
+    answerSockets(active, parts, ['/v1/executions', '/active-content', terminalRoute], refuseOn),
     answerSockets(pages, parts, ['/active-content'], refuseOn),
   ]
   try {

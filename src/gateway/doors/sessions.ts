@@ -186,6 +186,15 @@ export const putSandboxFile: Door<SessionDoor & Pick<GatewayParts, 'bodies'>> = 
   })
 }
 
+/** `GET /v1/sandboxes/{id}/pty` without an upgrade: `websocket-terminal.ts` answers those with one. */
+export const sandboxTerminal: Door<SessionDoor> = (parts, _http, who, { id = '' }) => {
+  ownSession(parts, who, id)
+  throw new MayflyError(
+    'INVALID',
+    'Cannot open a terminal by a plain request: upgrade to WebSocket',
+  )
+}
+
 /** `POST /v1/sandboxes/{id}/timeout`: renews the deadline, within the longest life of a session. */
 export const renewSandbox: Door<SessionDoor & Pick<GatewayParts, 'bodies'>> = async (
   parts,

@@ -69,7 +69,8 @@ export function startJob(parts: JobStart, job: Job, options: StartOptions = {}):
       })
       const text = JSON.stringify(outcome)
       const cpuMs = cpuTimeOf(outcome)
-      quota.end({ cpuMs, bytesOut: Buffer.byteLength(text) })
+      const { terminal } = outcome.metrics
+      quota.end({ cpuMs, bytesOut: Buffer.byteLength(text) + (terminal?.sent ?? 0) })
       if (outcome.status === 'unavailable') options.onNotRun?.()
       if (isKept) keep(parts, job.tenant, endedRow(row, outcome), text)
       return { outcome, text }

@@ -31,6 +31,13 @@ import { refuseForeignPages } from './origin.ts'
 import { addressGroup } from './rate-limit.ts'
 import { authenticateRequest, refuseOver } from './authenticate-request.ts'
 import { WebSocketStream } from './websocket-stream.ts'
+import {
+  makeTerminalServer,
+  serveTerminal,
+  sessionOfTerminal,
+  terminalRoute,
+  type TerminalParts,
+} from './websocket-terminal.ts'
 import { traceOf } from './request-trace.ts'
 import { startJob } from './start-job.ts'
 
@@ -53,7 +60,10 @@ const calls: Readonly<
 
 type ConversationParts = JobStart & Pick<GatewayParts, 'bodies' | 'limits'>
 /** Needs of both doors that accept WebSockets. */
-export type SocketParts = ContentParts & ConversationParts & Pick<GatewayParts, 'requestTrace'>
+export type SocketParts = ContentParts &
+  ConversationParts &
+  TerminalParts &
+  Pick<GatewayParts, 'requestTrace'>
 
 export interface WebSockets {
   /** Ends every connection. */
@@ -69,6 +79,11 @@ export function answerSockets(
 ): WebSockets {
   const routes = new Set(paths)
   const open = new Set<WebSocket>()
+  const terminals = makeTerminalServer()
+  const hold = (client: WebSocket): void => {
+    open.add(client)
+    client.once('close', () => open.delete(client))
+  }
   const upgrader = new WebSocketServer({
     noServer: true,
     maxPayload: parts.limits.bodyBytes,
@@ -82,15 +97,28 @@ export function answerSockets(
     try {
       inspectRequest(incoming, parts.names, parts.limits.headerLines)
       const path = incoming.url!.split('?', 1)[0]!
-      if (!routes.has(path)) throw new MayflyError('NOT_FOUND', 'Cannot find this path')
+      const session = routes.has(terminalRoute) ? sessionOfTerminal(path) : undefined
+      if (!routes.has(path) && session === undefined)
+        throw new MayflyError('NOT_FOUND', 'Cannot find this path')
       parts.running.refuseWhenDraining()
+      if (session !== undefined) {
+        answered(400)
+        const opened = (client: WebSocket): void => {
+          answered(101)
+          hold(client)
+        }
+        const upgrade = { incoming, socket, head }
+        void serveTerminal(parts, session, upgrade, { server: terminals, opened }).catch((thrown) =>
+          answered(refuse(socket, thrown)),
+        )
+        return
+      }
       const read = calls[path]!(parts, incoming)
       // Status that `ws` answers by itself for an invalid handshake; the callback does not run then.
       answered(400)
       upgrader.handleUpgrade(incoming, socket, head, (opened) => {
         answered(101)
-        open.add(opened)
-        opened.once('close', () => open.delete(opened))
+        hold(opened)
         void converse(parts, opened, socket, read)
       })
     } catch (thrown) {

@@ -1,0 +1,139 @@
+import { WebSocket, type RawData } from 'ws'
+import { errorCodes, MayflyError, type ErrorCode } from '../contract/error.ts'
+import { tryParseJson } from '../lib/parse-json.ts'
+import { serverKey, serverOf, type ServerFlags } from './call-server.ts'
+
+/** Bytes to the server above which input of the terminal waits. */
+const BUFFERED_BYTES_MAX = 65_536
+const PROBLEM_BYTES_MAX = 65_536
+/** Exit codes of programs that a signal ended, as shells give them. */
+const SIGNALLED = 128
+const NUMBERS: Readonly<Record<string, number>> = {
+  SIGHUP: 1,
+  SIGINT: 2,
+  SIGQUIT: 3,
+  SIGKILL: 9,
+  SIGTERM: 15,
+}
+
+/**
+ * Runs a program on a terminal of the session, shown on this one, whose keys go there as bytes: Ctrl-C as well. Resolves
+ * to its exit code. Throws MayflyError USAGE where stdin or stdout is no terminal.
+ */
+export async function attach(
+  flags: ServerFlags,
+  id: string,
+  words: readonly string[],
+): Promise<number> {
+  const { stdin, stdout } = process
+  if (!stdin.isTTY || !stdout.isTTY)
+    throw new MayflyError('USAGE', 'Cannot open a terminal: stdin and stdout are none', {
+      hint: 'Leave out -t: "mayfly sandbox exec ID -- COMMAND" needs no terminal',
+    })
+  const socket = await connect(flags, id, words)
+  const resized = (): void => {
+    const { columns: cols, rows } = stdout
+    socket.send(JSON.stringify({ resize: bounded({ cols, rows }) }))
+  }
+  stdout.on('resize', resized)
+  stdin.setRawMode(true)
+  try {
+    return await converse(socket)
+  } finally {
+    stdin.setRawMode(false)
+    stdin.pause()
+    stdout.off('resize', resized)
+    socket.terminate()
+  }
+}
+
+const bounded = ({ cols, rows }: { cols: number; rows: number }) => ({
+  cols: Math.min(1000, Math.max(1, cols)),
+  rows: Math.min(1000, Math.max(1, rows)),
+})
+
+/** Resolves to the open socket. Rejects with the server's problem. */
+async function connect(
+  flags: ServerFlags,
+  id: string,
+  words: readonly string[],
+): Promise<WebSocket> {
+  const url = new URL(`/v1/sandboxes/${encodeURIComponent(id)}/pty`, serverOf(flags, process.env))
+  const { columns, rows } = process.stdout
+  const size = bounded({ cols: columns, rows })
+  url.searchParams.set('cols', `${size.cols}`)
+  url.searchParams.set('rows', `${size.rows}`)
+  const { TERM } = process.env
+  if (TERM && /^[A-Za-z0-9][A-Za-z0-9+._-]{0,39}$/.test(TERM)) url.searchParams.set('term', TERM)
+  // A single word would be taken for a line.
+  const [only = ''] = words
+  const given = words.length === 1 ? [`exec '${only.replaceAll("'", `'\\''`)}'`] : words
+  for (const word of given) url.searchParams.append('command', word)
+  url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:'
+  const headers = { authorization: `Bearer ${serverKey()}` }
+  const socket = new WebSocket(url, { headers, perMessageDeflate: false })
+  const { promise, resolve, reject } = Promise.withResolvers<WebSocket>()
+  socket.once('open', () => {
+    // The first output may have come with the answer, and its reader comes a turn later.
+    socket.pause()
+    resolve(socket)
+  })
+  socket.on('error', (cause) =>
+    reject(new MayflyError('UNAVAILABLE', `Cannot reach a server at "${url.host}"`, { cause })),
+  )
+  socket.once('unexpected-response', (_request, response) => {
+    let text = ''
+    response.on('data', (chunk: Buffer) => {
+      if (text.length < PROBLEM_BYTES_MAX) text += chunk.toString()
+    })
+    response.once('end', () => reject(problemOf(text, response.statusCode ?? 0)))
+  })
+  return await promise
+}
+
+/** Copies bytes both ways; resolves to the exit code. */
+async function converse(socket: WebSocket): Promise<number> {
+  const { stdin, stdout } = process
+  const { promise, resolve, reject } = Promise.withResolvers<number>()
+  const lost = () =>
+    reject(new MayflyError('PROTOCOL', 'Cannot go on: the server closed the terminal'))
+  socket.once('close', lost)
+  socket.on('message', (data: RawData, isBinary: boolean) => {
+    const bytes = data as Buffer
+    if (!isBinary) return told(bytes.toString('utf8'), resolve, reject)
+    if (stdout.write(bytes)) return
+    socket.pause()
+    stdout.once('drain', () => socket.resume())
+  })
+  stdin.on('data', (bytes: Buffer) => {
+    if (socket.readyState !== socket.OPEN) return
+    socket.send(bytes, () => stdin.resume())
+    if (socket.bufferedAmount > BUFFERED_BYTES_MAX) stdin.pause()
+  })
+  stdin.resume()
+  socket.resume()
+  return await promise
+}
+
+interface Told {
+  readonly exit?: {
+    readonly code: number | null
+    readonly signal: string | null
+    readonly error?: { readonly code: string; readonly message: string }
+  }
+  readonly problem?: unknown
+}
+
+function told(text: string, resolve: (code: number) => void, reject: (error: Error) => void): void {
+  const { exit, problem } = (tryParseJson(text) ?? {}) as Told
+  if (problem !== undefined) return reject(problemOf(JSON.stringify(problem), 0))
+  if (!exit) return
+  if (exit.error) return reject(problemOf(JSON.stringify(exit.error), 0))
+  resolve(exit.code ?? SIGNALLED + (NUMBERS[exit.signal ?? ''] ?? 0))
+}
+
+function problemOf(text: string, status: number): MayflyError {
+  const said = (tryParseJson(text) ?? {}) as { readonly code?: string; readonly message?: string }
+  const known = Object.hasOwn(errorCodes, String(said.code)) ? (said.code as ErrorCode) : 'PROTOCOL'
+  return new MayflyError(known, said.message ?? `The server answered ${status}`)
+}

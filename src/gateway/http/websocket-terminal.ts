@@ -1,0 +1,322 @@
+/**
+ * Terminals of sessions over WebSocket: `GET /v1/sandboxes/{id}/pty`.
+ *
+ * Binary messages are bytes of the terminal. Text messages are JSON: `{"resize": {"cols", "rows"}}` and
+ * `{"signal": "SIGINT"}` from the client, `{"exit": {"code", "signal"}}` from the server, which then closes with 1000.
+ *
+ * With a key in the header the terminal is opened before the upgrade, so that its errors are those of every other call. A
+ * browser cannot send that header: the first message is then `{"token": "…"}`, and an error is `{"problem": …}` before a
+ * close with 4000 and its status. A key is never in the address, which ends up in logs; so variables are not either.
+ *
+ * Limits: a message has 64 KiB at most (1009), one of control 4 KiB. Input that the guest does not take pauses the socket,
+ * output that the client does not take holds the guest up.
+ */
+import type { IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
+import { WebSocketServer, type RawData, type WebSocket } from 'ws'
+import { MayflyError } from '../../contract/error.ts'
+import type { Job } from '../../contract/job.ts'
+import type { Outcome } from '../../contract/outcome.ts'
+import {
+  terminalControl,
+  terminalMessageBytesMax,
+  type Terminal,
+  type TerminalTask,
+} from '../../contract/terminal.ts'
+import { tryParseJson } from '../../lib/parse-json.ts'
+import type { HeldSession } from '../../sessions/open-sessions.ts'
+import { endedAtOnce, readTerminal, terminalJob } from '../../sessions/session-job.ts'
+import { ownSession } from '../doors/sessions.ts'
+import { authenticateRequest, refuseOver } from './authenticate-request.ts'
+import { authorise } from './auth.ts'
+import type { Identity } from './keys.ts'
+import { refuseForeignPages } from './origin.ts'
+import type { Authentication, GatewayParts, JobStart, SessionParts } from './parts.ts'
+import { addressGroup } from './rate-limit.ts'
+import { traceOf } from './request-trace.ts'
+import { startJob, type StartedJob } from './start-job.ts'
+import { WebSocketStream } from './websocket-stream.ts'
+
+const CONTROL_BYTES_MAX = 4096
+/** Bytes in the send buffer above which the guest waits. */
+const BUFFERED_BYTES_MAX = 65_536
+/** Silent periods of a client that has output to take: it may have stopped its own terminal. */
+const STALLS_MAX = 10
+const WORDS_MAX = 1000
+const DONE = 1000
+const UNREADABLE = 1008
+const TOO_LARGE = 1009
+const STATUS_BASE = 4000
+
+export const terminalRoute = '/v1/sandboxes/{id}/pty'
+const terminalPath = /^\/v1\/sandboxes\/([^/]{1,100})\/pty$/
+
+export type TerminalParts = JobStart &
+  Authentication &
+  SessionParts &
+  Pick<GatewayParts, 'limits' | 'history'>
+
+/** A request to upgrade. */
+export interface Upgrade {
+  readonly incoming: IncomingMessage
+  readonly socket: Socket
+  readonly head: Buffer
+}
+
+/** Id of the session whose terminal this path is. */
+export function sessionOfTerminal(path: string): string | undefined {
+  return terminalPath.exec(path)?.[1]
+}
+
+/** Server of the upgrades, whose messages are smaller than those of jobs. */
+export function makeTerminalServer(): WebSocketServer {
+  return new WebSocketServer({
+    noServer: true,
+    maxPayload: terminalMessageBytesMax,
+    maxFragments: 64,
+    perMessageDeflate: false,
+    autoPong: false,
+    clientTracking: false,
+  })
+}
+
+/** Opens a terminal for an upgrade, and serves it until either end closes. Throws before the upgrade. */
+export async function serveTerminal(
+  parts: TerminalParts,
+  id: string,
+  { incoming, socket, head }: Upgrade,
+  { server, opened }: { server: WebSocketServer; opened: (client: WebSocket) => void },
+): Promise<void> {
+  refuseForeignPages(incoming)
+  // Node has left the socket to this side, where an error without a listener would end the server.
+  socket.on('error', () => socket.destroy())
+  const { authorization } = incoming.headers
+  const upgraded = (serve: (client: WebSocket) => void): void =>
+    server.handleUpgrade(incoming, socket, head, (client) => {
+      opened(client)
+      serve(client)
+    })
+  if (authorization === undefined) {
+    refuseOver(parts.addressRate.take(addressGroup(incoming.socket.remoteAddress)))
+    return upgraded((client) => void withToken(parts, id, { incoming, socket, head }, client))
+  }
+  const who = authenticateRequest(parts, { incoming })
+  const opening = openFor(parts, id, incoming, who)
+  socket.once('close', opening.cancel)
+  await opening.terminal
+  upgraded((client) => void converse(parts, opening, client, socket))
+}
+
+/** Takes the key from the first message. */
+async function withToken(
+  parts: TerminalParts,
+  id: string,
+  { incoming, socket }: Upgrade,
+  client: WebSocket,
+): Promise<void> {
+  client.on('error', () => undefined)
+  try {
+    const who = authenticateRequest(parts, { incoming }, `Bearer ${await tokenOf(parts, client)}`)
+    const opening = openFor(parts, id, incoming, who)
+    socket.once('close', opening.cancel)
+    await opening.terminal
+    await converse(parts, opening, client, socket)
+  } catch (thrown) {
+    const problem = parts.refusals.problem(thrown)
+    if (client.readyState !== client.OPEN) return
+    client.send(JSON.stringify({ problem }))
+    client.close(STATUS_BASE + problem.status)
+    // A paused client would not answer the close.
+    client.resume()
+  }
+}
+
+async function tokenOf({ limits }: TerminalParts, client: WebSocket): Promise<string> {
+  const { promise, resolve, reject } = Promise.withResolvers<string>()
+  const fail = () => reject(new MayflyError('UNAUTHENTICATED', 'Cannot read a key in the message'))
+  const timer = setTimeout(fail, limits.bodyMs)
+  client.once('close', fail)
+  client.once('message', (data: RawData, isBinary: boolean) => {
+    const bytes = data as Buffer
+    const asked =
+      isBinary || bytes.length > CONTROL_BYTES_MAX
+        ? undefined
+        : tryParseJson(bytes.toString('utf8'))
+    // Later messages are for the terminal.
+    client.pause()
+    const { token } = (asked ?? {}) as { readonly token?: unknown }
+    if (typeof token === 'string') resolve(token)
+    else fail()
+  })
+  try {
+    return await promise
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+interface Opening {
+  readonly terminal: Promise<Terminal>
+  readonly outlet: Outlet
+  readonly started: StartedJob
+  readonly cancel: () => void
+}
+
+/** Throws what refuses the request; `terminal` rejects with what refuses the terminal. */
+function openFor(
+  parts: TerminalParts,
+  id: string,
+  incoming: IncomingMessage,
+  who: Identity,
+): Opening {
+  authorise(who, ['run'])
+  const held = ownSession(parts, who, id)
+  const asked = readTerminal(asAsked(incoming.url ?? ''))
+  const { tenant, principal } = who
+  const owner = { tenant, principal, origin: 'websocket', ...traceOf(incoming) } as const
+  const { job, task } = terminalJob(asked, { id, asked: held.asked }, owner, parts.clock)
+  const outlet = new Outlet()
+  const { promise: terminal, resolve, reject } = Promise.withResolvers<Terminal>()
+  terminal.catch(() => undefined)
+  const road = roadOf(parts, held, { task, outlet, opened: resolve, refused: reject })
+  const started = startJob({ ...parts, road }, job)
+  started.ended.catch(reject)
+  const cancel = (): void => {
+    outlet.close()
+    started.cancel()
+    started.ended.catch(() => undefined).finally(started.answered)
+  }
+  return { terminal, outlet, started, cancel }
+}
+
+interface RoadParts {
+  readonly task: TerminalTask
+  readonly outlet: Outlet
+  readonly opened: (terminal: Terminal) => void
+  readonly refused: (why: unknown) => void
+}
+
+/** A terminal as a job, so that it has a slot, a quota and a line in the history. */
+function roadOf(
+  { live }: TerminalParts,
+  held: HeldSession,
+  { task, outlet, opened, refused }: RoadParts,
+): JobStart['road'] {
+  return async (job: Job, { signal }): Promise<Outcome> => {
+    live.runs(job.id)
+    const made = await held.terminal(job, task, (chunk) => outlet.print(chunk))
+    if (made.kind === 'ended') {
+      refused(endedAtOnce(made.outcome))
+      return made.outcome
+    }
+    const { terminal } = made
+    const hangUp = (): void => void terminal.close().catch(() => undefined)
+    if (signal.aborted) hangUp()
+    signal.addEventListener('abort', hangUp, { once: true })
+    opened(terminal)
+    return await terminal.ended
+  }
+}
+
+/** `command` may be repeated, one word each; a single one is a line for `sh`. Throws MayflyError INVALID. */
+function asAsked(url: string): unknown {
+  const { searchParams: query } = new URL(url, 'http://query')
+  const asked: Record<string, unknown> = {}
+  for (const name of new Set(query.keys())) {
+    const given = query.getAll(name).slice(0, WORDS_MAX)
+    if (name === 'command') asked[name] = given.length === 1 ? given[0] : given
+    else asked[name] = /^\d{1,9}$/.test(given[0]!) ? Number(given[0]) : given[0]
+  }
+  return asked
+}
+
+/** Output on its way to the client, once it is there. */
+class Outlet {
+  readonly #client = Promise.withResolvers<WebSocket | undefined>()
+  readonly #closed = Promise.withResolvers<void>()
+
+  attach(client: WebSocket): void {
+    client.once('close', () => this.close())
+    this.#client.resolve(client)
+  }
+
+  async print(chunk: Uint8Array): Promise<void> {
+    const client = await this.#client.promise
+    if (client?.readyState !== client?.OPEN || !client) return
+    const sent = new Promise<void>((resolve) => client.send(chunk, () => resolve()))
+    if (client.bufferedAmount > BUFFERED_BYTES_MAX) await Promise.race([sent, this.#closed.promise])
+  }
+
+  close(): void {
+    this.#client.resolve(undefined)
+    this.#closed.resolve()
+  }
+}
+
+async function converse(
+  { limits, refusals }: TerminalParts,
+  { terminal: opening, outlet, started, cancel }: Opening,
+  client: WebSocket,
+  raw: Socket,
+): Promise<void> {
+  const terminal = await opening
+  using _stream = new WebSocketStream(client)
+  client.on('error', () => undefined)
+  client.once('close', cancel)
+  listen(client, terminal)
+  endStalled(client, raw, limits.writeMs)
+  outlet.attach(client)
+  try {
+    const { outcome } = await started.ended
+    if (client.readyState === client.OPEN) client.send(JSON.stringify({ exit: exitOf(outcome) }))
+  } catch (thrown) {
+    const problem = refusals.problem(thrown)
+    if (client.readyState === client.OPEN) client.send(JSON.stringify({ problem }))
+  } finally {
+    client.close(DONE)
+    started.answered()
+  }
+}
+
+function exitOf({ exitCode, signal, error }: Outcome) {
+  const isOwn = exitCode !== null || signal !== null
+  return {
+    code: exitCode,
+    signal,
+    ...(error && !isOwn && { error: { code: error.code, message: error.message } }),
+  }
+}
+
+function listen(client: WebSocket, terminal: Terminal): void {
+  let waiting = 0
+  let typed: Promise<void> = Promise.resolve()
+  client.on('message', (data: RawData, isBinary: boolean) => {
+    const bytes = data as Buffer
+    if (!isBinary) return control(client, terminal, bytes)
+    waiting++
+    client.pause()
+    typed = typed
+      .then(() => terminal.write(bytes))
+      .catch(() => undefined)
+      .finally(() => --waiting === 0 && client.resume())
+  })
+  client.resume()
+}
+
+function control(client: WebSocket, terminal: Terminal, bytes: Buffer): void {
+  if (bytes.length > CONTROL_BYTES_MAX) return client.close(TOO_LARGE, 'control is too large')
+  const read = terminalControl.safeParse(tryParseJson(bytes.toString('utf8')))
+  if (!read.success) return client.close(UNREADABLE, 'control is unreadable')
+  if ('resize' in read.data) terminal.resize(read.data.resize)
+  else terminal.signal(read.data.signal)
+}
+
+/** Disconnects a client that answers no ping; later, one that has stopped its own terminal. */
+function endStalled(client: WebSocket, raw: Socket, writeMs: number): void {
+  let stalls = 0
+  raw.setTimeout(writeMs)
+  raw.on('timeout', () => {
+    if (client.bufferedAmount === 0 || ++stalls > STALLS_MAX) client.terminate()
+    else raw.setTimeout(writeMs)
+  })
+}

@@ -133,7 +133,8 @@ async function behindWall(
   })()
 
   const teardownTime = rooms.clock.now() - endedAt
-  return { ...lived, behaviorScore: rooms.behaviorScore(job), teardownTime }
+  const ended = { behaviorScore: rooms.behaviorScore(job), bundle: rooms.takeBundle(job) }
+  return { ...lived, ...ended, teardownTime }
 }
 
 /** Hands the sandbox over once it takes execs. Throws UNAVAILABLE for a wall that takes none. */

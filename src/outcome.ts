@@ -24,6 +24,7 @@ export function recordOutcome(
     behaviorScore = 0,
     terminal: _terminal,
     error,
+    bundle = null,
     ...gated
   } = lived
   const metrics = measured(profile, lived)
@@ -37,6 +38,8 @@ export function recordOutcome(
     behaviorScore,
     zones: lived.zones,
     ran,
+    truncated: lived.truncated,
+    destroyed: claim?.destroyed,
   })
   return {
     id: job.id,
@@ -68,7 +71,7 @@ export function recordOutcome(
     profile: { digest: profile.digest, explain: profile.explain },
     metrics,
     timeline,
-    evidence: { audit: seq, hash, bundle: null },
+    evidence: { audit: seq, hash, bundle },
   }
 }
 

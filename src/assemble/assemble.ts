@@ -11,6 +11,7 @@ import type { Sink, Emitter } from '../contract/event.ts'
 import type { Evidence } from '../contract/evidence.ts'
 import type { Job } from '../contract/job.ts'
 import type { Operations } from '../contract/live.ts'
+import type { KeepCapture } from '../contract/pipeline.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import type { Availability, Provider } from '../contract/provider.ts'
 import { OpenSessions } from '../sessions/open-sessions.ts'
@@ -18,6 +19,7 @@ import { createEffects, type Effects } from '../effects/effects.ts'
 import { withRegistrationEvents } from '../effects/registration-events.ts'
 import { openEffectStore, type EffectStore } from '../effects/store.ts'
 import type { EgressParts } from '../egress/open-egress.ts'
+import { captureOf } from '../evidence/captures.ts'
 import { createCustody, type CustodyParts } from '../evidence/custody.ts'
 import { openRecord, type AuditRecord } from '../evidence/record.ts'
 import { createMutex } from '../lib/mutex.ts'
@@ -147,6 +149,8 @@ interface Base {
   /** The configuration in force. */
   readonly config: () => Config
   readonly replaceConfig: (next: Config) => void
+  /** From here on the end of the warden is no loss. */
+  readonly forgetWarden: () => void
 }
 
 /** Opens the record and starts proving walls; nothing here waits for them. */
@@ -165,7 +169,7 @@ export function assemble(options: AssembleOptions): Assembly {
   const warming = analysis.ready().catch(() => undefined)
   const analysed = { warmed: warming, asking: analysis }
   const code = createCodeAnalysis({ ...base, ...analysed, watching, layerFolder })
-  const { keep, evidence, tell } = openCustody(base)
+  const { keep, takeBundle, evidence, tell } = openCustody(base)
   const captures = createMutex()
   const operating = createLiveOperations({ keep, mutex: captures, writeRecord: tell })
   const rooms = createRooms({
@@ -177,6 +181,7 @@ export function assemble(options: AssembleOptions): Assembly {
     overhearing,
     operating,
     keep,
+    takeBundle,
     captures,
     warmed: Promise.all([proving, warming]),
     cache: new ResultCache({ clock, emitter, bounds: () => config().cache }),
@@ -213,6 +218,7 @@ export function assemble(options: AssembleOptions): Assembly {
       modules?.close()
       await proving.catch(() => undefined)
       await held.closeAll()
+      base.forgetWarden()
       await closeParts([...walls.loaded, analysis, record, watching], effects, options.warden)
     },
   }
@@ -244,6 +250,7 @@ function openBase(options: AssembleOptions): Base {
   })
   sinks.push(record.sink)
   closeDead(record, clock)
+  const forgetWarden = tellWarden(warden, emitter)
   warden.onSentinel(({ isOn, ...fields }) =>
     emitter.emit(isOn ? 'sentinel/returned' : 'sentinel/lost', isOn ? {} : fields, {
       actor: 'warden',
@@ -258,7 +265,17 @@ function openBase(options: AssembleOptions): Base {
     counts: () => counters.read(),
     config: () => inForce,
     replaceConfig: (next) => void (inForce = next),
+    forgetWarden,
   }
+}
+
+/** Emits what is known of the warden, and its loss until the returned function is called. */
+function tellWarden(warden: WardenClient, emitter: Emitter): () => void {
+  const about = { actor: 'warden' } as const
+  emitter.emit('warden/started', {}, about)
+  const { swept = 0 } = warden
+  if (swept > 0) emitter.emit('warden/swept', { walls: swept }, about)
+  return warden.onLost(() => emitter.emit('warden/lost', {}, about))
 }
 
 /** Pool, providers and analysis process, within one budget. */
@@ -328,7 +345,18 @@ function openCustody({ record, emitter, clock }: Base) {
     emitter.emit(point, fields, { run: id, actor })
   }
   const custody = createCustody({ bodies: () => record.bodies, now: () => clock.date(), tell })
-  return { ...custody, tell }
+  const bundles = new Map<string, string>()
+  const keep: KeepCapture = async (of, capture) => {
+    const parts = await custody.keep(of, capture)
+    if (parts[0]) bundles.set(of.run, captureOf(parts[0]))
+    return parts
+  }
+  const takeBundle = (run: string): string | undefined => {
+    const name = bundles.get(run)
+    bundles.delete(run)
+    return name
+  }
+  return { keep, takeBundle, evidence: custody.evidence, tell }
 }
 
 function openEffects(

@@ -1,7 +1,8 @@
 import type { Clock } from '../contract/clock.ts'
 import { MayflyError } from '../contract/error.ts'
-import type { Event, Point } from '../contract/event.ts'
+import type { Emitter, Event, Point } from '../contract/event.ts'
 import type { Job } from '../contract/job.ts'
+import type { JobEntry, Plan } from '../contract/pipeline.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import type { AuditRecord } from '../evidence/record.ts'
 import { createHistory } from '../history/history.ts'
@@ -39,6 +40,23 @@ export function endedFields(job: Job, outcome: Outcome, took: number): Record<st
     cpuTime,
     behaviorScore: security.behaviorScore,
   }
+}
+
+/** Fields of `profile/made`. */
+export function plannedFields({ kind, profile }: Plan): Record<string, unknown> {
+  const { digest, tier, provider, floor, schedule } = profile
+  return { kind, digest, tier, provider, floor, schedule: schedule.name }
+}
+
+/** Emits what the gate withheld, ahead of the ended line, so that the record has it within its run. */
+export function tellGate(
+  emitter: Emitter,
+  run: string,
+  { status, error, truncated }: Parameters<JobEntry['end']>[0],
+): void {
+  if (status === 'refused') emitter.emit('output/refused', { code: error?.code }, { run })
+  const streams = (['stdout', 'stderr'] as const).filter((name) => truncated?.[name])
+  if (streams.length > 0) emitter.emit('output/truncated', { streams }, { run })
 }
 
 /** Fields of `job/unrecorded`. */

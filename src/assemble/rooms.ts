@@ -1,7 +1,7 @@
 import { answerCalls } from '../capabilities/answer-calls.ts'
 import type { Clock } from '../contract/clock.ts'
 import type { Config } from '../contract/config.ts'
-import type { KeepCapture, Plan, Rooms } from '../contract/pipeline.ts'
+import type { JobEntry, KeepCapture, Plan, Rooms } from '../contract/pipeline.ts'
 import type { Job } from '../contract/job.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { Sandbox } from '../contract/provider.ts'
@@ -27,7 +27,7 @@ import { observeZones } from '../zones/observe-zones.ts'
 import type { CodeAnalysis } from './code-analysis.ts'
 import type { ProvedWalls } from './proved-walls.ts'
 import { isNoStronger, namedBy } from './providers.ts'
-import { endedFields, lostFields, recordEvent } from './record-events.ts'
+import { endedFields, lostFields, plannedFields, recordEvent, tellGate } from './record-events.ts'
 import { Forecast } from '../pool/forecast.ts'
 import type { Watching } from './watching.ts'
 
@@ -46,6 +46,8 @@ export interface RoomParts {
   readonly overhearing: EventForwarder
   readonly operating: LiveOperations
   readonly keep: KeepCapture
+  /** Name of the last capture stored of a run, once. */
+  readonly takeBundle: (run: string) => string | undefined
   /** Serialises captures: each takes up to 64 MiB of this process. */
   readonly captures: Mutex
 }
@@ -93,6 +95,7 @@ export function createRooms(parts: RoomParts): WiredRooms {
     },
     supervise: (sandbox, planned, analysis, caller) =>
       supervised(parts, sandbox, planned, analysis, caller),
+    takeBundle: ({ id }) => parts.takeBundle(id),
     behaviorScore: ({ id }) => watching.guard.watching.findings(id).behaviorScore,
     answer: (job, { signal }) =>
       answerCalls((capability, asked, over) => {
@@ -120,20 +123,21 @@ function recordStart(
   job: Job,
   verdict: Verdict,
   plan: Plan,
-) {
+): JobEntry {
   const entry = record.begin(job, verdict, plan)
   const { tenant, origin, traceparent } = job
   const trace = traceparent === undefined ? {} : { traceparent }
   emitter.emit('job/admitted', { tenant, origin, ...trace }, { run: job.id })
   if (plan.kind === 'run' && plan.standsIn)
     emitter.emit('tier/stood-in', { ...plan.standsIn, tenant }, { run: job.id })
+  emitter.emit('profile/made', plannedFields(plan), { run: job.id })
   // The life of an exec is that of its session.
   if (job.session?.kind !== 'exec') watching.guard.begin(job, verdict, plan.profile)
-  return entry
+  return { ...entry, end: (facts) => (tellGate(emitter, job.id, facts), entry.end(facts)) }
 }
 
 function endings(
-  { emitter, watching }: RoomParts,
+  { emitter, watching, takeBundle }: RoomParts,
   forecast: Forecast,
 ): Pick<Rooms, 'ended' | 'lost'> {
   return {
@@ -144,6 +148,7 @@ function endings(
     },
     lost(job, thrown, tookMs) {
       watching.guard.end(job)
+      takeBundle(job.id)
       emitter.emit('job/unrecorded', lostFields(thrown, tookMs), { run: job.id })
     },
   }

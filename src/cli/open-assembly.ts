@@ -96,10 +96,11 @@ export async function wardenOf(
   if (role) {
     const { joinWarden } = await import('../walls/client.ts')
     process.on('disconnect', dieWithWarden)
-    return joinWarden(process, async () => {
+    const leave = async () => {
       process.off('disconnect', dieWithWarden)
       process.disconnect?.()
-    })
+    }
+    return joinWarden(process, leave, { swept: role.swept })
   }
   const early = await takePrestartedWarden(loaded.config.state)
   const { holdEarly } = await import('../assemble/local-warden.ts')

@@ -84,6 +84,22 @@ phases = [
   assert.match(faults[1]!, /expected true or false, not a value of type "int"$/)
 })
 
+test('A condition on an event that no life reaches is a fault at its key', () => {
+  const faults = faultsOf(`[schedules.default]
+phases = [
+  { name = "one", for = "1s", terminate_if = 'events["seen/honeytoken"] > 0' },
+  { name = "two", for = "1s", advance_if = 'events["pool/queued"] > 0' },
+]
+[schedules.default.zones.small]
+phases = [{ name = "a", for = "1s", terminate_if = 'events["job/ended"] > 0' }]
+`)
+  const expected = 'expected events["…"] with a point that a life reaches while it runs'
+  assert.deepEqual(faults, [
+    `4:31: schedules.default.phases.1.advance_if: ${expected}, not "pool/queued"`,
+    `7:37: schedules.default.zones.small.phases.0.terminate_if: ${expected}, not "job/ended"`,
+  ])
+})
+
 test('Phases longer than the longest life in total are a fault', () => {
   const day = '{ name = "a", for = "24h" }, { name = "b", for = 1 }'
   assert.deepEqual(faultsOf(`[schedules.default]\nphases = [${day}]\n`), [

@@ -38,6 +38,10 @@ test('An invalid condition is refused at parse time, with the expected form', ()
     '"a" > 1': /in CEL/,
     'events["egress/deneid"] > 1': /not "egress\/deneid"/,
     'events[life.phase] > 1': /name of a point/,
+    'events["limit/hit"] > 0': /that a life reaches while it runs, not "limit\/hit"/,
+    'calls > 1 || events["server/started"] > 0': /while it runs, not "server\/started"/,
+    'anomaly.last == "severe"': /one of none, low, medium, high, not "severe"/,
+    '"High" != anomaly.last': /not "High"/,
     'events.foo > 1': /fits a dot/,
     'events[?"egress/denied"].hasValue()': /CEL|fits a dot|hasValue/,
     [`calls > ${'1'.repeat(conditionCharactersMax)}`]: /at most/,
@@ -70,6 +74,6 @@ test('A condition throws if it cannot be evaluated: unknown values, overflow, di
 test('A parsed condition tells whether it reads CPU time', () => {
   for (const text of ['life.cpu > 1', 'calls > 1 || !(life.cpu + 1 < 2)', 'size([life.cpu]) > 0'])
     assert.equal(readCondition(text).readsCpu, true, text)
-  for (const text of ['life.age > 1', 'life.phase == "cpu"', 'anomaly.last == "life.cpu"'])
+  for (const text of ['life.age > 1', 'life.phase == "cpu"', 'life.phase == "life.cpu"'])
     assert.equal(readCondition(text).readsCpu, false, text)
 })

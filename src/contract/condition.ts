@@ -1,6 +1,7 @@
 import { type ASTNode, Environment, type ParseResult } from '@marcbachmann/cel-js'
 import { messageOf } from './error.ts'
-import { type Point, points } from './event.ts'
+import { anomalySeverities } from './anomaly.ts'
+import { lifePoints, type Point, points } from './event.ts'
 import { conditionCharactersMax } from './phase.ts'
 
 /**
@@ -91,6 +92,7 @@ function mustBeBounded(node: ASTNode): void {
     }
   }
   if (node.op === '[]' && isEvents(node.args[0])) mustBePoint(node.args[1])
+  if (node.op === '==' || node.op === '!=') mustBeSeverity(node.args)
   if ((node.op === '.' || node.op === '.?' || node.op === '[?]') && isEvents(node.args[0]))
     throw new RangeError('expected events["…"] with the name of a point: no name of one fits a dot')
   for (const inner of innerOf(node.args)) mustBeBounded(inner)
@@ -102,9 +104,30 @@ function isEvents(node: ASTNode): boolean {
 
 function mustBePoint(node: ASTNode): void {
   const name = node.op === 'value' ? node.args : undefined
-  if (typeof name === 'string' && (points as readonly string[]).includes(name)) return
+  if (typeof name === 'string' && (lifePoints as ReadonlySet<string>).has(name)) return
+  if (typeof name === 'string' && (points as readonly string[]).includes(name))
+    throw new RangeError(
+      `expected events["…"] with a point that a life reaches while it runs, not "${name}"`,
+    )
   const found = typeof name === 'string' ? `, not "${name}"` : ''
   throw new RangeError(`expected events["…"] with the name of a point${found}`)
+}
+
+const severities: readonly unknown[] = ['none', ...anomalySeverities]
+
+/** A comparison of `anomaly.last` with any other text could never hold. */
+function mustBeSeverity([a, b]: readonly [ASTNode, ASTNode]): void {
+  const text = isLastAnomaly(a) ? b : isLastAnomaly(b) ? a : undefined
+  if (text?.op !== 'value' || severities.includes(text.args)) return
+  const known = severities.join(', ')
+  throw new RangeError(`expected anomaly.last as one of ${known}, not "${String(text.args)}"`)
+}
+
+function isLastAnomaly({ op, args }: ASTNode): boolean {
+  if (op !== '.' && op !== '[]') return false
+  const [of, name] = args as readonly unknown[]
+  const text = isNode(name) && name.op === 'value' ? name.args : name
+  return isNode(of) && of.op === 'id' && of.args === 'anomaly' && text === 'last'
 }
 
 function readsCpu(node: ASTNode): boolean {

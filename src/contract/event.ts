@@ -94,6 +94,42 @@ export const points = [
 ] as const
 export type Point = (typeof points)[number]
 
+/**
+ * Points reached while a life runs, which its conditions count. The others come before its release, after its end, or
+ * belong to no life: a condition on one could never hold.
+ */
+export const lifePoints: ReadonlySet<Point> = new Set<Point>([
+  'tier/lost',
+  'phase/opened',
+  'phase/closed',
+  'phase/terminated',
+  'phase/undecided',
+  'control/tightened',
+  'control/unenforced',
+  'capability/denied',
+  'egress/allowed',
+  'egress/denied',
+  'egress/cut',
+  'anomaly/found',
+  'seen/syscall',
+  'seen/exec',
+  'seen/open',
+  'seen/connect',
+  'seen/capability',
+  'seen/processes',
+  'seen/cpu',
+  'seen/memory',
+  'seen/output',
+  'seen/honeytoken',
+  'operator/tightened',
+  'operator/frozen',
+  'operator/thawed',
+  'operator/captured',
+  'operator/terminated',
+  'evidence/kept',
+  'evidence/read',
+])
+
 export type ClaimSource = 'host' | 'wall' | 'guest'
 
 export interface Event {

@@ -250,7 +250,10 @@ export const outcomeSchema = z
       .object({
         audit: z.number().int().nullable(),
         hash: z.string().nullable(),
-        bundle: z.string().nullable(),
+        bundle: z
+          .string()
+          .nullable()
+          .describe('name of the last capture stored of this run; null without one'),
       })
       .readonly(),
   })

@@ -66,6 +66,8 @@ export interface Rooms {
   ): Supervisor
   /** Anomaly score of its run so far, 0 to 100; final only when the wall is gone. */
   behaviorScore(job: Job): number
+  /** Name of the last capture stored of its run, once. */
+  takeBundle(job: Job): string | undefined
   /** Answers capability calls of the guest. */
   answer(job: Job, caller: { readonly signal: AbortSignal }): CallHandler
   /** `calls`: number of calls of a batch. */
@@ -117,7 +119,7 @@ export interface TierSubstitute {
 
 /** Result of a life. A job that never reached a wall has only a status and an error. */
 export type LifeResult = { readonly status: Status } & Partial<Omit<GatedOutput, 'status'>> & {
-    readonly claim?: Pick<SandboxClaim, 'queueTime' | 'startTime'> & {
+    readonly claim?: Pick<SandboxClaim, 'queueTime' | 'startTime' | 'destroyed'> & {
       readonly sandbox: Pick<Sandbox, 'provider' | 'image' | 'pool' | 'held'>
     }
     readonly end?: TaskEnd
@@ -133,6 +135,8 @@ export type LifeResult = { readonly status: Status } & Partial<Omit<GatedOutput,
     /** Session of an exec, and whether the state of its interpreter was kept. */
     readonly session?: Outcome['session']
     readonly terminal?: Outcome['metrics']['terminal']
+    /** Name of the last capture stored of this run. */
+    readonly bundle?: string | undefined
   }
 
 /** Caller that waits for an outcome and may cancel. */
@@ -147,6 +151,17 @@ export interface SandboxClaim extends AsyncDisposable {
   /** Milliseconds waited for admission, and for the wall. */
   readonly queueTime: number
   readonly startTime: number
+  /** End of its wall, present after disposal. */
+  readonly destroyed?: DestroyedWall | undefined
+}
+
+/** How a wall was destroyed, by its receipt; null where that says nothing. */
+export interface DestroyedWall {
+  /** Milliseconds since 1970. */
+  readonly at: number
+  readonly took: number | null
+  readonly freedBytes: number | null
+  readonly forced: readonly string[] | null
 }
 
 /** Caller that may cancel a life, and subscribes to its timeline. */
@@ -275,6 +290,8 @@ export interface JobEntry {
     readonly behaviorScore: number
     readonly zones?: ZonesMade | undefined
     readonly ran?: readonly TracedFunction[] | undefined
+    readonly truncated?: GatedOutput['truncated'] | undefined
+    readonly destroyed?: DestroyedWall | undefined
   }): { readonly seq: number; readonly hash: string }
 }
 

@@ -144,6 +144,11 @@ export function readCaptured(
   throw new MayflyError('NOT_FOUND', 'Cannot find this part of a capture')
 }
 
+/** Name of the capture of a part. */
+export function captureOf({ name }: CapturedPart): string {
+  return name.slice(0, name.indexOf('/'))
+}
+
 /** Parts listed in the text of an `evidence/kept` line; empty for any other line. */
 export function partsRecordedIn(bodyText: string): readonly CapturedPart[] {
   const read = keptLine.safeParse(tryParseJson(bodyText))

@@ -37,7 +37,6 @@ const shareOfPoint: Readonly<Partial<Record<Point, EventShare>>> = {
   'limit/hit': 'end',
   'output/refused': 'end',
   'evidence/missing': 'end',
-  'tier/destroyed': 'end',
   'door/refused': 'door',
 }
 

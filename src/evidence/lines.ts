@@ -71,6 +71,7 @@ export function endedLine(
         ...(facts.zones.programs ?? []).slice(0, listedMax).map(programOf),
       ],
       ran: facts.ran?.slice(0, listedMax),
+      destroyed: facts.destroyed && plain(facts.destroyed),
       timelineDropped: facts.timeline.length - timeline.length || undefined,
       eventsDropped: facts.eventsDropped || undefined,
     },

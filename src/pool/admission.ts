@@ -33,7 +33,7 @@ export class Admitter {
     tenant: string,
     memory: number,
     signal: AbortSignal,
-    { walls: asked = 1, isShort = () => false, isSession = false }: JobNeed = {},
+    { walls: asked = 1, isShort = () => false, isSession = false, queued }: JobNeed = {},
   ): Promise<AdmissionSlot> {
     if (signal.aborted) throw new DOMException('The job was cancelled', 'AbortError')
     const { shares } = this.#counts
@@ -47,7 +47,9 @@ export class Admitter {
     if (isShort() && this.#counts.fits(tenant, express) && !this.#nextShort(tenant))
       return this.#take(tenant, express, this.#clock.now())
     if (this.#isFull(tenant)) throw overloaded('the queue is full', this.#budget)
-    return this.#wait(tenant, { ...wanted, isShort }, signal)
+    const waiting = this.#wait(tenant, { ...wanted, isShort }, signal)
+    queued?.(this.#waiting)
+    return waiting
   }
 
   /** Admitted walls, and those of them that are busy. */
@@ -189,6 +191,8 @@ export interface JobNeed {
   readonly isShort?: () => boolean
   /** Whether it stays for its owner: at the share of its tenant it is refused at once, since sessions end late. */
   readonly isSession?: boolean
+  /** Called if it has to wait, with the number of those that do. */
+  readonly queued?: (waiting: number) => void
 }
 
 export interface AdmissionSlot {

@@ -34,6 +34,56 @@ test("A sleeping job counts with its wall's memory and the bytes the server hold
   assert.equal(isIn, true)
 })
 
+test('Queue, claim, refusal, start and end of a wall are events of their job', async () => {
+  const events: unknown[][] = []
+  const emitter = {
+    emit: (point: string, fields: object, { run }: { run: string }) =>
+      void events.push([run, point, fields]),
+  }
+  const receipt = { id: 'w', took: 2, freedBytes: 7, forced: ['SIGKILL'] }
+  const wall = { id: 'w', provider: 'played', pool: 'miss', receipt }
+  let destroys = true
+  const dispose = async () => {
+    if (!destroys) throw new Error('it is stuck')
+  }
+  const launch = async () => ({ ...wall, [Symbol.asyncDispose]: dispose }) as never
+  const pool = createPool({
+    clock: systemClock,
+    emitter: emitter as never,
+    budget: { memory: 100 * MiB, runnable: 4, queueMax: 1, waitMsMax: 60_000, isOneAlone: true },
+    provider: () => ({ launch }) as unknown as Provider,
+    loads: async () => ({ atMs: performance.now(), walls: [] }),
+  })
+  const profile = { provider: 'played', tier: 'process', controls: { memory: 100 * MiB } } as never
+  const acquire = (id: string, tenant = 't') =>
+    pool.acquire(profile, { id, tenant } as never, AbortSignal.timeout(30_000))
+  const first = await acquire('a')
+  const second = acquire('b')
+  await assert.rejects(acquire('c'), { code: 'OVERLOADED' })
+  await first[Symbol.asyncDispose]()
+  const claim = await second
+  destroys = false
+  await assert.rejects(async () => await claim[Symbol.asyncDispose](), /stuck/)
+
+  const of = (run: string) => events.filter(([id]) => id === run).map(([, point]) => point)
+  assert.deepEqual(of('a'), ['pool/claimed', 'tier/launched', 'tier/destroyed'])
+  assert.deepEqual(of('b'), ['pool/queued', 'pool/claimed', 'tier/launched', 'tier/lost'])
+  assert.deepEqual(of('c'), ['pool/refused'])
+  const told = events.find(([, point]) => point === 'tier/destroyed')![2]
+  const { at, ...destroyed } = told as { readonly at: number }
+  assert.ok(at > 0)
+  assert.deepEqual(destroyed, {
+    provider: 'played',
+    tier: 'process',
+    sandbox: 'w',
+    took: 2,
+    freedBytes: 7,
+    forced: ['SIGKILL'],
+  })
+  const { took, freedBytes, forced } = first.destroyed!
+  assert.deepEqual([took, freedBytes, forced], [2, 7, ['SIGKILL']])
+})
+
 test('Sleeping jobs of a second burst count as sleeping, though no wall of the first is left', async () => {
   const live = new Set<string>()
   let made = 0

@@ -1,10 +1,11 @@
 import os from 'node:os'
-import { MayflyError } from '../contract/error.ts'
+import type { Clock } from '../contract/clock.ts'
+import { MayflyError, messageOf } from '../contract/error.ts'
 import type { Emitter } from '../contract/event.ts'
 import type { Job } from '../contract/job.ts'
 import type { Profile } from '../contract/profile.ts'
-import type { Provider } from '../contract/provider.ts'
-import type { SandboxClaim } from '../contract/pipeline.ts'
+import type { Provider, Sandbox } from '../contract/provider.ts'
+import type { DestroyedWall, SandboxClaim } from '../contract/pipeline.ts'
 import type { AdmissionBudget } from './admission-counts.ts'
 import { Admitter, type AdmissionSlot } from './admission.ts'
 import { LoadSampler, type LoadSamplerOptions } from './load-sampler.ts'
@@ -38,16 +39,28 @@ export class Pool {
     signal: AbortSignal,
     { walls: others = 0, memory: theirs = 0, ...expected }: JobNeeds = {},
   ): Promise<SandboxClaim> {
-    const provider = this.#options.provider(profile.provider)
+    const { emitter, provider: providerOf } = this.#options
+    const provider = providerOf(profile.provider)
     if (!provider)
       throw new MayflyError('UNAVAILABLE', `Cannot find provider "${profile.provider}"`)
     const memory = profile.controls.memory + theirs
     const walls = 1 + others
-    const entering = this.#admitter.admit(job.tenant, memory, signal, { walls, ...expected })
+    const about = { run: job.id }
+    const queued = (waiting: number) => emitter.emit('pool/queued', { waiting }, about)
+    const entering = this.#admitter.admit(job.tenant, memory, signal, {
+      walls,
+      queued,
+      ...expected,
+    })
     this.#loads.schedule()
-    const place = await entering
+    const place = await entering.catch((thrown: unknown) => {
+      if (thrown instanceof MayflyError)
+        emitter.emit('pool/refused', { code: thrown.code, because: thrown.message }, about)
+      throw thrown
+    })
+    emitter.emit('pool/claimed', { walls, memory, waited: place.waited }, about)
     this.#evictSpares()
-    return await this.#launch(provider, profile, place, walls)
+    return await this.#launch(provider, profile, place, { run: job.id, walls })
   }
 
   get running(): number {
@@ -67,20 +80,35 @@ export class Pool {
     provider: Provider,
     profile: Profile,
     place: AdmissionSlot,
-    walls: number,
+    { run, walls }: { readonly run: string; readonly walls: number },
   ): Promise<SandboxClaim> {
-    const { clock } = this.#options
+    const { clock, emitter } = this.#options
+    const { tier } = profile
     const began = clock.now()
     try {
       const sandbox = await provider.launch(profile, clock)
       const unfollow = this.#loads.follow(sandbox, place, walls)
+      const startTime = clock.now() - began
+      const { provider: name, id, pool } = sandbox
+      const wall = { provider: name, tier, sandbox: id }
+      emitter.emit('tier/launched', { ...wall, pool, took: startTime }, { run })
+      let destroyed: DestroyedWall | undefined
       return {
         sandbox,
         queueTime: place.waited,
-        startTime: clock.now() - began,
+        startTime,
+        get destroyed() {
+          return destroyed
+        },
         async [Symbol.asyncDispose]() {
           try {
             await sandbox[Symbol.asyncDispose]()
+            destroyed = destroyedWall(sandbox, clock)
+            emitter.emit('tier/destroyed', { ...wall, ...destroyed }, { run })
+          } catch (thrown) {
+            const message = `Cannot destroy the wall: ${messageOf(thrown)}`
+            emitter.emit('tier/lost', { ...wall, message }, { run })
+            throw thrown
           } finally {
             unfollow()
             place.release()
@@ -99,6 +127,15 @@ export class Pool {
     if (over > 0) stock?.evict(over)
   }
 }
+
+/** Facts of the receipt of a sandbox; null without one, as from a third-party provider. */
+function destroyedWall({ receipt }: Sandbox, clock: Clock): DestroyedWall {
+  const { took = null, freedBytes = null, forced = null } = receipt ?? {}
+  return { at: clock.date(), took, freedBytes, forced: forced?.slice(0, FORCED_MAX) ?? null }
+}
+
+/** Mechanisms named of one end. */
+const FORCED_MAX = 8
 
 export interface PoolOptions extends LoadSamplerOptions {
   readonly emitter: Emitter

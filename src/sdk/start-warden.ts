@@ -36,11 +36,11 @@ export async function startWarden(options: WardenOptions): Promise<WardenClient>
     // setsid: Ctrl-C goes to the application only.
     detached: true,
   })
-  await new Promise<void>((resolve, reject) => {
+  const { swept } = await new Promise<{ readonly swept?: number }>((resolve, reject) => {
     const timer = setTimeout(() => reject(notStarted('it did not answer')), READY_MS_MAX)
-    child.once('message', () => {
+    child.once('message', (ready: { readonly swept?: number }) => {
       clearTimeout(timer)
-      resolve()
+      resolve(ready)
     })
     child.once('error', (error) => reject(notStarted(error.message)))
     child.once('exit', (code, signal) => reject(notStarted(`it ended (${code ?? signal})`)))
@@ -50,7 +50,7 @@ export async function startWarden(options: WardenOptions): Promise<WardenClient>
   child.unref()
   child.channel?.unref()
   const keepAlive = (waiting: boolean) => (waiting ? child.channel?.ref() : child.channel?.unref())
-  return joinWarden(child, end, keepAlive)
+  return joinWarden(child, end, { keepAlive, swept })
 
   /** Ends by signal: closing an IPC channel while a socket is in transit would not be noticed by the peer. */
   async function end(): Promise<void> {

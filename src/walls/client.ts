@@ -82,6 +82,8 @@ export interface WardenClient {
   onSentinel(then: (told: SentinelState) => void): void
   /** Subscribes to the loss of the warden: no wall can be started or bounded any more. Returns the unsubscribe function. */
   onLost(then: () => void): Unsubscribe
+  /** Walls of dead wardens that it ended at its start. */
+  readonly swept?: number
   close(): Promise<void>
 }
 
@@ -263,7 +265,7 @@ function lost(): MayflyError {
   })
 }
 
-export function facade(client: Client, close: () => Promise<void>): WardenClient {
+export function facade(client: Client, close: () => Promise<void>, swept = 0): WardenClient {
   const value = async <T>(asked: WardenRequest) => (await client.ask(asked)).value as T
   return {
     async start(program, settings) {
@@ -303,6 +305,7 @@ export function facade(client: Client, close: () => Promise<void>): WardenClient
     onEnded: (wall, then) => client.onEnded(wall, then),
     onSentinel: (then) => client.onSentinel(then),
     onLost: (then) => client.onLost(then),
+    swept,
     close,
   }
 }
@@ -332,7 +335,13 @@ function dropAnswer({ handle, parts }: Answer): void {
 export function joinWarden(
   channel: NodeJS.Process | ChildProcess,
   close: () => Promise<void>,
-  keepAlive?: (waiting: boolean) => void,
+  {
+    keepAlive,
+    swept,
+  }: {
+    readonly keepAlive?: (waiting: boolean) => void
+    readonly swept?: number | undefined
+  } = {},
 ): WardenClient {
   const client = new Client((request) => {
     channel.send!(request, undefined, {}, (error: Error | null) => {
@@ -345,5 +354,5 @@ export function joinWarden(
   channel.on('disconnect', () => client.lose())
   // 'disconnect' may be missing if a socket is being passed; 'exit' of a child is always emitted.
   if (channel !== process) channel.on('exit', () => client.lose())
-  return facade(client, close)
+  return facade(client, close, swept)
 }

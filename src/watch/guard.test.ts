@@ -21,6 +21,7 @@ import { createMockProvider } from '../tiers/mock/provider.ts'
 import type { ScriptStep } from '../tiers/mock/script.ts'
 import { runsToLearn } from './baseline.ts'
 import { openBaselineStore } from './baseline-store.ts'
+import { createEventForwarder } from './event-forwarder.ts'
 import { foreseenOf } from './foreseen.ts'
 import { createGuard, lateMs } from './guard.ts'
 import { rates } from './react.ts'
@@ -73,6 +74,8 @@ function houseOf(input: ConfigInput = {}) {
     notify: (told) => void notified.push(told.anomaly.name),
   })
   emitter.listen(guard.watching.sink)
+  const forwarder = createEventForwarder()
+  emitter.listen(forwarder.sink)
 
   /** `denials`: times of refused calls. */
   async function live(
@@ -89,7 +92,7 @@ function houseOf(input: ConfigInput = {}) {
     for (let time = 0; time < (denials?.times ?? 0); time++) clock.after(denials!.at, deny)
     const sandbox = await createMockProvider({ script: () => own }).launch(as, clock)
     const { signal } = new AbortController()
-    const observers = [guard.observe()]
+    const observers = [guard.observe(), forwarder.observe()]
     const supervisor = supervise({ sandbox, profile: as, clock, emitter, signal, observers })
     const stdout = (chunk: Uint8Array) => void heard.push(Buffer.from(chunk).toString())
     const call = (name: string) => (heard.push(name), Promise.resolve('null'))
@@ -164,6 +167,55 @@ suite('A watched life', () => {
     ])
     assert.equal(end.status, 'ok')
     assert(!calm.events.some(({ point }) => point === 'anomaly/found'))
+  })
+
+  test('A condition on a planted secret, on output or on calls ends the life at the first of them', async () => {
+    const quiet = { low: 'record', medium: 'record', high: 'record' } as const
+    const granted = { ...controls, capabilities: ['a.b'] }
+    const until = (point: string) => {
+      const [first, ...rest] = phases
+      const conditional = {
+        ...first!,
+        controls: granted,
+        terminateIf: `events["${point}"] > 0`,
+      }
+      const schedule = { ...scheduleOf([conditional, ...rest]), onAnomaly: quiet }
+      return { ...profile, controls: granted, schedule }
+    }
+    const leak = (secret: string) => [
+      { at: 100, stdout: secret },
+      { at: 4000, result: 1 },
+    ]
+    const call = [
+      { at: 100, call: { name: 'a.b', argsText: '[]' } },
+      { at: 4000, result: 1 },
+    ]
+    for (const [point, steps] of [
+      ['seen/honeytoken', leak],
+      ['seen/output', leak],
+      ['seen/capability', call],
+    ] as const) {
+      const { live, events } = houseOf()
+      const { end, timeline } = await live(steps, undefined, until(point))
+      assert.equal(end.status, 'terminated', point)
+      assert.equal(timeline.at(-1)?.reason, `terminate_if events["${point}"] > 0`)
+      assert.ok(timeline.at(-1)!.at < 300, point)
+      const told = events.find((event) => event.point === point)!
+      assert.deepEqual([told.run, told.trust], ['exec_1', 'host'])
+      assert.doesNotMatch(JSON.stringify(told), /AKIA|[A-Za-z0-9+/]{40}/)
+    }
+  })
+
+  test('Output in small pieces is reported in few events, with all of its bytes', async () => {
+    const { live, events } = houseOf()
+    const steps = Array.from({ length: 1000 }, (_, at) => ({ at: 1 + at / 10, stdout: 'x' }))
+    await live([...steps, { at: 200, result: 1 }])
+    const told = events.filter(({ point }) => point === 'seen/output')
+    assert.ok(told.length <= 5, `${told.length}`)
+    assert.equal(
+      told.reduce((sum, { fields }) => sum + Number(fields['bytes']), 0),
+      1000,
+    )
   })
 
   test('S3-40: the score of a life rises with its anomalies, including a honeytoken in its result', async () => {

@@ -68,6 +68,8 @@ export function createGuard(options: GuardOptions): Guard {
 
   const watchedParts = {
     watching,
+    emitter,
+    clock,
     found(run: string, anomaly: Anomaly, behaviorScore: number) {
       const life = lives.get(run)
       if (life) reactTo(run, life, anomaly, behaviorScore)

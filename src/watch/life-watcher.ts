@@ -5,6 +5,7 @@ import type { Thresholds } from '../contract/thresholds.ts'
 import type { Baseline } from './baseline.ts'
 import { withAnomaly, behaviorScoreOf, noAnomalies, type AnomalyCounts } from './behavior-score.ts'
 import { observationOf } from './observations.ts'
+import { watchActor } from './output-reports.ts'
 import type { RunTrail } from './trail.ts'
 import { observe, initialDetection, type DetectionState } from './detection.ts'
 
@@ -94,6 +95,8 @@ export function createLifeWatcher({ clock, emitter, thresholds }: LifeWatcherOpt
 
   return {
     sink(event) {
+      // Observations of the watcher were taken when they were made.
+      if (event.actor === watchActor) return
       const live = event.run === null ? undefined : lives.get(event.run)
       if (!live) return
       if (event.point === 'phase/opened' && live.began < 0) live.began = clock.now()

@@ -7,8 +7,9 @@ import { entropyOf } from './entropy.ts'
 import { type Honeytoken, TokenScanner } from './honeytokens.ts'
 import { withDecodedJson, guestTextOf } from './guest-text.ts'
 import type { LifeWatcher } from './life-watcher.ts'
+import { OutputReports, type OutputReportParts, watchActor } from './output-reports.ts'
 
-export interface OutputScanParts {
+export interface OutputScanParts extends OutputReportParts {
   readonly watching: LifeWatcher
   /** Called for each anomaly after the supervisor, with the new score. */
   found(run: string, anomaly: Anomaly, behaviorScore: number): void
@@ -23,6 +24,7 @@ export function observeGuest(parts: OutputScanParts): LifeObserver {
   const { watching } = parts
   let life: LifeHandle | undefined
   let run = ''
+  let reports: OutputReports | undefined
   return {
     attach: (handle) => void (life = handle),
     begin(task, io) {
@@ -33,9 +35,12 @@ export function observeGuest(parts: OutputScanParts): LifeObserver {
         life!.notice({ point: 'anomaly/found', zone, fields })
         parts.found(run, anomaly, behaviorScore)
       })
-      return { task: withPlanted(task, parts.tokens(run)), io: scannedIo(run, io, parts) }
+      reports = new OutputReports(parts, run)
+      const planted = withPlanted(task, parts.tokens(run))
+      return { task: planted, io: scannedIo(run, io, parts, reports) }
     },
     end: (lived) => withheld(lived, run, parts),
+    close: () => reports?.close(),
   }
 }
 
@@ -66,10 +71,15 @@ function withheld(lived: SupervisedRun, run: string, parts: OutputScanParts): Su
   return { ...lived, end, timeline: [...lived.timeline, line] }
 }
 
-function scannedIo(run: string, io: TaskListener, parts: OutputScanParts): TaskListener {
+function scannedIo(
+  run: string,
+  io: TaskListener,
+  parts: OutputScanParts,
+  reports: OutputReports,
+): TaskListener {
   const [out, err] = [
-    new StreamScanner(run, parts, 'output'),
-    new StreamScanner(run, parts, 'output'),
+    new StreamScanner(run, parts, 'output', reports),
+    new StreamScanner(run, parts, 'output', reports),
   ]
   const { call, answered } = io
   return {
@@ -91,7 +101,7 @@ function scannedIo(run: string, io: TaskListener, parts: OutputScanParts): TaskL
           name: name.slice(0, nameCharactersMax),
           denied: false,
         } as const
-        parts.watching.observe(run, { zone, trust: 'host', seen })
+        tell(run, parts, seen, zone)
         const hasSecret = new StreamScanner(run, parts, 'call').findsToken(
           Buffer.from(withDecodedJson(argsText)),
         )
@@ -120,17 +130,19 @@ type LeakChannel = Extract<ObservedFact, { kind: 'honeytoken' }>['where']
 /** Scanner of one output stream. */
 class StreamScanner {
   readonly #run: string
-  readonly #watching: LifeWatcher
+  readonly #parts: OutputScanParts
   readonly #where: LeakChannel
   readonly #scanner: TokenScanner | undefined
+  readonly #reports: OutputReports | undefined
   /** Chunks too short to estimate entropy. */
   #short: Uint8Array = new Uint8Array()
 
-  constructor(run: string, { watching, tokens }: OutputScanParts, where: LeakChannel) {
-    const planted = tokens(run)
+  constructor(run: string, parts: OutputScanParts, where: LeakChannel, reports?: OutputReports) {
+    const planted = parts.tokens(run)
     this.#run = run
-    this.#watching = watching
+    this.#parts = parts
     this.#where = where
+    this.#reports = reports
     this.#scanner = planted.length > 0 ? new TokenScanner(planted) : undefined
   }
 
@@ -139,18 +151,36 @@ class StreamScanner {
     const block = this.#short.length === 0 ? piece : Buffer.concat([this.#short, piece])
     const entropy = entropyOf(block)
     this.#short = entropy === undefined ? block : new Uint8Array()
-    this.#tell({ kind: 'output', bytes: piece.length, ...(entropy !== undefined && { entropy }) })
+    this.#observe({
+      kind: 'output',
+      bytes: piece.length,
+      ...(entropy !== undefined && { entropy }),
+    })
+    this.#reports?.note(piece.length, entropy)
     return !this.findsToken(piece)
   }
 
   /** True if the chunk completes a honeytoken. */
   findsToken(piece: Uint8Array): boolean {
     const found = this.#scanner?.scan(piece) ?? []
-    for (const token of found) this.#tell({ kind: 'honeytoken', token, where: this.#where })
+    for (const token of found)
+      tell(this.#run, this.#parts, { kind: 'honeytoken', token, where: this.#where })
     return found.length > 0
   }
 
-  #tell(seen: ObservedFact): void {
-    this.#watching.observe(this.#run, { zone: 'main', trust: 'host', seen })
+  #observe(seen: ObservedFact): void {
+    this.#parts.watching.observe(this.#run, { zone: 'main', trust: 'host', seen })
   }
+}
+
+/** Emits an observation ahead of what detectors conclude from it: a condition on it counts it, also if it ends the life. */
+function tell(
+  run: string,
+  { emitter, watching }: OutputScanParts,
+  seen: Extract<ObservedFact, { kind: 'capability' | 'honeytoken' }>,
+  zone = 'main',
+): void {
+  const { kind, ...fields } = seen
+  emitter.emit(`seen/${kind}`, fields, { run, zone, actor: watchActor })
+  watching.observe(run, { zone, trust: 'host', seen })
 }

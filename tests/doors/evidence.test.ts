@@ -367,6 +367,7 @@ suite('A job that asks to be captured', () => {
     }
     const calm = await run(jobs.python)
     assert.equal(calm['status'], 'ok')
+    assert.equal(calm['evidence'].bundle, null)
     assert.equal((await mayfly(place, ['evidence', 'show', calm['id']])).code, 1)
     const odd = await run(
       jobs.python.replace(
@@ -378,8 +379,8 @@ suite('A job that asks to be captured', () => {
     assert.ok((await heldBy(odd)).includes(planted))
     const { captures } = documentOf(await mayfly(place, ['evidence', 'show', odd['id'], '--json']))
     assert.deepEqual(
-      captures.map(({ because }: StoredCapture) => because),
-      ['anomaly'],
+      captures.map(({ because, name }: StoredCapture) => [because, name]),
+      [['anomaly', odd['evidence'].bundle]],
     )
   })
 

@@ -4,6 +4,7 @@ import type { Emitter, Event, Point } from '../contract/event.ts'
 import type { Job } from '../contract/job.ts'
 import type { JobEntry, Plan } from '../contract/pipeline.ts'
 import type { Outcome } from '../contract/outcome.ts'
+import { stableCode } from '../evidence/lines.ts'
 import type { AuditRecord } from '../evidence/record.ts'
 import { createHistory } from '../history/history.ts'
 import { recordInterrupted } from '../history/interrupted.ts'
@@ -30,7 +31,8 @@ export function endedFields(job: Job, outcome: Outcome, took: number): Record<st
     status,
     tier,
     provider,
-    ...(error && (status !== 'error' || error.code === 'SYNTAX_ERROR') && { code: error.code }),
+    ...(error &&
+      (status !== 'error' || error.code === 'SYNTAX_ERROR') && { code: stableCode(error.code) }),
     ...(effectId !== undefined && { effectId }),
     took,
     queueTime,

@@ -174,7 +174,8 @@ export type KillCause =
   | { readonly status: 'terminated'; readonly reason: string }
   | { readonly status: 'limit'; readonly code: LimitCode }
 
-export type LimitCode = 'MEMORY' | 'CPU' | 'DISK' | 'PROCESSES' | 'OUTPUT'
+export const limitCodes = ['MEMORY', 'CPU', 'DISK', 'PROCESSES', 'OUTPUT'] as const
+export type LimitCode = (typeof limitCodes)[number]
 
 /** Input of a wall: bytes and names, no live objects. */
 export interface Task {
@@ -276,6 +277,8 @@ export interface TaskEnd {
   readonly resultText: string
   readonly encoding: Encoding
   readonly error?: OutcomeError
+  /** By the word of the guest alone: neither warden nor server saw it. */
+  readonly isReported?: boolean
   /** For a program that exited by itself. */
   readonly exitCode?: number
   readonly signal?: string

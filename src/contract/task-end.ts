@@ -1,4 +1,4 @@
-import type { KillCause, TaskEnd } from './provider.ts'
+import { limitCodes, type KillCause, type TaskEnd } from './provider.ts'
 import type { OutcomeError } from './outcome-error.ts'
 
 /** End of a life whose wall crashed or never answered. */
@@ -24,6 +24,13 @@ export function cutShort(
     ...(ran && { ran }),
     ...(network && { network }),
   }
+}
+
+/** Names the limit of an end by a code of the host: any other text is the guest's, and comes to `OTHER`. */
+export function withLimitCode(end: TaskEnd): TaskEnd {
+  const { status, error } = end
+  if (status !== 'limit' || limitCodes.some((code) => code === error?.code)) return end
+  return { ...end, error: { message: 'A limit was hit', ...error, code: 'OTHER' } }
 }
 
 /** Short reason for the timeline why a life was cut; undefined if it ended by itself. */

@@ -165,6 +165,6 @@ function plain(value: unknown): unknown {
 }
 
 /** Own codes are upper-case; anything else came from a guest. */
-function stableCode(code: string): string {
+export function stableCode(code: string): string {
   return /^[A-Z][A-Z0-9_]{0,63}$/.test(code) ? code : 'OTHER'
 }

@@ -1,4 +1,5 @@
 import type { Point, Emitter } from '../contract/event.ts'
+import type { TaskEnd } from '../contract/provider.ts'
 import { mainZone } from '../contract/phase.ts'
 
 /** Emits the events of a life. Every phase reported as opened is reported as closed or terminated once. */
@@ -31,6 +32,12 @@ export class LifeEvents {
     if (!this.#open.delete(zone)) return
     if (reason === undefined) this.emit('phase/closed', { phase }, zone)
     else this.emit('phase/terminated', { phase, reason }, zone)
+  }
+
+  limitHit({ error, isReported }: TaskEnd): void {
+    const fields = { code: error?.code }
+    const trust = isReported ? 'guest' : 'host'
+    this.#emitter.emit('limit/hit', fields, { run: this.run, actor: 'temporal', trust })
   }
 
   /** Closes all open phases, latest first. */

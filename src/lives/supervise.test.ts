@@ -9,6 +9,7 @@ import {
   taskOf,
 } from '../../tests/sim/simulated-life.ts'
 import { allControls, noNetwork } from '../contract/controls.ts'
+import type { Emitter } from '../contract/event.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { SupervisedRun } from '../contract/pipeline.ts'
 import type { Faults, Script } from '../tiers/mock/script.ts'
@@ -164,6 +165,41 @@ test('A limit or a lost wall is the last entry of the timeline', async () => {
   )
   const crash = await live({ script: () => [{ at: 10, crash: 'the worker died' }] })
   assert.deepEqual([crash.end.status, crash.story.at(-1)], ['failed', '10 terminated'])
+})
+
+test('A limit by the word of a guest has a code of the host and the trust of a guest', async () => {
+  const text = `MEMORY ${'what the guest wants to have in the record '.repeat(80)}`
+  for (const [code, told] of [
+    [text, 'OTHER'],
+    ['memory', 'OTHER'],
+    ['WALL_LOST', 'OTHER'],
+    ['MEMORY', 'MEMORY'],
+  ] as const) {
+    const { sandbox, clock, profile } = await stage({ script: () => [] })
+    const end = {
+      status: 'limit',
+      resultText: 'null',
+      encoding: 'json',
+      isReported: true,
+      error: { code, message: text },
+      cpuTime: 0,
+      artifacts: [],
+    } as const
+    sandbox.run = async (_task, io) => (io.released(), end)
+    const events: unknown[] = []
+    const emitter: Emitter = {
+      emit: (point, fields, more) => {
+        if (point === 'limit/hit') events.push([fields, more?.trust])
+        assert.ok(!JSON.stringify(fields).includes('wants'), point)
+      },
+    }
+    const { signal } = new AbortController()
+    await using supervisor = supervise({ sandbox, profile, clock, emitter, signal })
+    const io = { stdout() {}, stderr() {} }
+    const { timeline } = await supervisor.run(taskOf(), io)
+    assert.deepEqual(events, [[{ code: told }, 'guest']])
+    assert.equal(timeline.at(-1)!.reason, `limit ${told}`)
+  }
 })
 
 test('Capabilities are denied as soon as their phase closes them, whatever the wall does', async () => {

@@ -19,7 +19,7 @@ import type { ProgramZoneAbout } from '../contract/zones.ts'
 import { ConditionPoller, type ZoneConditionAction } from './condition-poller.ts'
 import { captureMsMax, captureSummary, captureWaitMsMax } from '../contract/capture-summary.ts'
 import { createMutex, type Mutex } from '../lib/mutex.ts'
-import { cutShort, lost, reasonOf } from '../contract/task-end.ts'
+import { cutShort, lost, reasonOf, withLimitCode } from '../contract/task-end.ts'
 import { enforce } from './enforce.ts'
 import { OwnedClock } from './owned-clock.ts'
 import { mainZone } from '../contract/phase.ts'
@@ -546,7 +546,7 @@ class Supervision implements Supervisor {
 
   #judgeEnd(end: TaskEnd): TaskEnd {
     if (this.#cause) return cutShort(this.#cause, end)
-    if (end.status !== 'ok' || this.#timeline.hasBegun) return end
+    if (end.status !== 'ok' || this.#timeline.hasBegun) return withLimitCode(end)
     return lost('The wall answered before it released user code')
   }
 
@@ -564,7 +564,7 @@ class Supervision implements Supervisor {
     this.#abortCaptureWait('The life was ended')
     this.#clock[Symbol.dispose]()
     const reason = reasonOf(end)
-    if (end.status === 'limit') this.#events.emit('limit/hit', { code: end.error?.code })
+    if (end.status === 'limit') this.#events.limitHit(end)
     this.#events.closeAll(reason)
     const executionTime = this.#ranMs ?? this.#timeline.age
     this.#done.resolve({ end, executionTime, timeline: this.#timeline.end(reason) })

@@ -19,9 +19,10 @@ function whyEnded(end: HandleEnd, cause: KillCause | undefined): TaskEnd {
       peak,
     )
   if (end.how === 'deadline') return lostEnd('timeout', 'TIMEOUT', said.timeout, peak)
-  if (end.how === 'memory' || /out of memory|allocation failed/i.test(end.detail)) {
-    return lostEnd('limit', 'MEMORY', 'The job used more memory than its limit', peak)
-  }
+  if (end.how === 'memory') return lostEnd('limit', 'MEMORY', said.memory, peak)
+  // Last words of its process, in which user code may be.
+  if (/out of memory|allocation failed/i.test(end.detail))
+    return { ...lostEnd('limit', 'MEMORY', said.memory, peak), isReported: true }
   if (end.how === 'processes')
     return lostEnd('limit', 'PROCESSES', 'The job had more processes than its limit', peak)
   if (end.how === 'pressure') return lostEnd('failed', 'HOST_MEMORY', said.pressure, peak)
@@ -31,6 +32,7 @@ function whyEnded(end: HandleEnd, cause: KillCause | undefined): TaskEnd {
 }
 
 const said = {
+  memory: 'The job used more memory than its limit',
   timeout: 'The job ran longer than its limit',
   cancelled: 'The job was cancelled',
   pressure:

@@ -153,6 +153,7 @@ class ProgramFrames implements GuestFrames {
     const { status, error, encoding, exitCode, signal, cpuTimeMs, artifactsLeftOut } = read.head
     life.finish({
       status: life.statusOf(status),
+      isReported: true,
       resultText: read.rest.toString('utf8'),
       encoding,
       cpuTime: this.#cpuTimeOf(cpuTimeMs, seen),

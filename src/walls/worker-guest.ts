@@ -221,6 +221,7 @@ class WorkerFrames implements GuestFrames {
     if (life.task?.session && this.#session)
       return void this.#session.end({
         status: life.statusOf(status),
+        isReported: true,
         resultText: 'null',
         encoding,
         artifacts: [],

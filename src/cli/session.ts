@@ -44,7 +44,7 @@ export function registerSessions(sandbox: Command, reached: (command: Command) =
       'on a terminal of the session, shown on this one: a shell, or -- a command',
     )
     .option('--input <json>', 'its input')
-    .option('--limit <time>', 'until it is interrupted, such as 30s')
+    .option('--timeout <time>', 'until it is interrupted, such as 30s')
     .action(exec)
   reached(sandbox.command('put').description('copy a file into a session'))
     .argument('<id>')
@@ -100,7 +100,7 @@ async function create(flags: CreateFlags): Promise<void> {
 interface ExecFlags extends ServerFlags {
   readonly tty?: boolean
   readonly input?: string
-  readonly limit?: string
+  readonly timeout?: string
 }
 
 /** Exits as `mayfly run` does: by the status of the outcome. */
@@ -122,7 +122,7 @@ async function exec(
     const given = {
       ...body,
       ...(flags.input !== undefined && { input: parseJson(flags.input) }),
-      ...(flags.limit !== undefined && { limits: { timeout: flags.limit } }),
+      ...(flags.timeout !== undefined && { limits: { timeout: flags.timeout } }),
     }
     const outcome = await streamed(flags, id, given)
     if (flags.json) printJson(outcome)

@@ -397,7 +397,7 @@ suite('Sessions of a server', { skip: unable('python') }, () => {
     assert.equal(shown['result'], 21)
     const failed = await sandbox(['exec', id, '--', 'sh', '-c', 'echo out; exit 7'])
     assert.deepEqual([failed.code, failed.stdout], [1, 'out\n'])
-    const late = await sandbox(['exec', id, '-', '--limit', '300ms'], 'while True: pass')
+    const late = await sandbox(['exec', id, '-', '--timeout', '300ms'], 'while True: pass')
     assert.equal(late.code, 4)
     writeFileSync(join(place.cwd, 'one.txt'), 'one')
     assert.equal((await sandbox(['put', id, 'one.txt', 'in/one.txt'])).code, 0)

@@ -100,7 +100,9 @@ export class CellSession extends Job {
     if (this.#exec || this.#isOver) throw new Error('Cannot run a cell: another runs')
     const exec = new Exec(asked, ++this.#sequence, this.task.language, this.#hooks)
     this.#exec = exec
-    setImmediate(() => this.#resume())
+    const resting = this.#resting
+    // A rest that begins before that turn is one before the next exec.
+    if (resting) setImmediate(() => this.#resting === resting && this.#resume())
     exec.timer = setTimeout(() => this.interrupt(exec.id), asked.timeoutMs + LATE_MS)
     let script
     try {

@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import { configOf, factsOf, jobOf, verdictOf } from '../../tests/fixtures/profile-world.ts'
 import { isWithin } from '../contract/controls.ts'
 import type { Job, JobRequest } from '../contract/job.ts'
+import { presetNames } from '../contract/presets.ts'
 import { makePlan } from './make-profile.ts'
 
 const brief = { phases: [{ name: 'brief', for: '1s', network: 'none' }] }
@@ -60,9 +61,10 @@ test('Presets can be named only while no schedule is configured', () => {
 
 test('A preset has no more time than a configured default', () => {
   const config = configOf({ limits: { timeout: '1s' } })
-  const job = jobOf({ schedule: 'shrinking-life' })
-  const { profile } = makePlan(job, verdictOf(), { config, facts })
-  assert.equal(profile.limits.timeout, 1000)
+  for (const schedule of presetNames) {
+    const { profile } = makePlan(jobOf({ schedule }), verdictOf(), { config, facts })
+    assert.equal(profile.limits.timeout, 1000, schedule)
+  }
 })
 
 test('Honeytokens follow the schedule, and a bound job cannot drop them', () => {

@@ -44,7 +44,7 @@ test('The bench of what is taken away times each control of each tier', { skip }
   const { milliseconds } = JSON.parse(
     execFileSync(process.execPath, [bench, ...asked], { encoding: 'utf8', timeout: 120_000 }),
   ) as { milliseconds: { idle: Record<string, { n: number; p50: number; p99: number }> } }
-  const always = ['isolate: capability', 'process: network, by its way out', 'process: kill']
+  const always = ['isolate: capability', 'process: network, by its egress path', 'process: kill']
   const watched = ['exec', 'write', 'network, by its sentinel', 'new processes']
   const names = Object.keys(milliseconds.idle)
   assert.ok(always.every((name) => names.includes(name)))

@@ -190,22 +190,30 @@ export class Mayfly implements AsyncDisposable {
     return this.#zones.analyzeCode(code, info)
   }
 
-  /** Zones the code would get: schedules, rights and channels. Runs nothing. */
-  createTemporalZones(code: string, info?: ExecutionInfo) {
-    return this.#zones.createTemporalZones(code, info)
+  /** Zones that code, or the code of an analysis, would get: schedules, rights and channels. Runs nothing. */
+  createTemporalZones(...given: Parameters<ZoneCalls['createTemporalZones']>) {
+    return this.#zones.createTemporalZones(...given)
   }
 
-  /** Code of each zone. Throws MayflyError PROTOCOL for an analysis of other code. */
+  /**
+   * Code of each zone: `(code, zones)`, or `(code, analysis, zones)`. `monitorZones` then runs them. Throws MayflyError
+   * PROTOCOL for an analysis of other code, and INVALID for zones that were planned for other code.
+   */
   assignCodeToZones(...given: Parameters<ZoneCalls['assignCodeToZones']>) {
     return this.#zones.assignCodeToZones(...given)
   }
 
-  /** Reports events of initialised zones, and resolves to the outcome. */
+  /** Reports events of initialised zones, or runs planned ones that have their code; resolves to the outcome. */
   monitorZones(zones: Parameters<ZoneCalls['monitorZones']>[0], options?: MonitorOptions) {
     return this.#zones.monitorZones(zones, options)
   }
 
-  /** Removes rights of a zone for good. Throws MayflyError CONFLICT for a loosening. */
+  /** True once an anomaly was found in the zone of an execution. */
+  detectAnomaly(zone: Parameters<ZoneCalls['detectAnomaly']>[0]) {
+    return this.#zones.detectAnomaly(zone)
+  }
+
+  /** Removes rights of a zone for good, without `controls` all its ways out. Throws MayflyError CONFLICT for a loosening. */
   tightenPolicy(...given: Parameters<ZoneCalls['tightenPolicy']>) {
     return this.#zones.tightenPolicy(...given)
   }

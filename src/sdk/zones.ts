@@ -1,9 +1,9 @@
 import type { Assembly } from '../assemble/assemble.ts'
 import { systemClock } from '../contract/clock.ts'
 import { MayflyError } from '../contract/error.ts'
-import type { Controls } from '../contract/controls.ts'
+import { noFiles, noNetwork, type Controls } from '../contract/controls.ts'
 import type { TimelineEntry } from '../contract/event.ts'
-import type { JobRequest } from '../contract/job.ts'
+import type { Job, JobRequest } from '../contract/job.ts'
 import type { Tightened, ZoneEnded } from '../contract/live.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import type { RiskAnalysis, TemporalZone, ZoneCode } from '../contract/zones.ts'
@@ -33,8 +33,28 @@ interface Execution {
   readonly principal: string
   readonly outcome: Promise<Outcome>
   readonly timeline: TimelineEntry[]
+  /** Zones in which an anomaly was found; apart from the timeline, which is cut. */
+  readonly anomalous: Set<string>
   readonly listeners: Set<(entry: TimelineEntry) => void>
 }
+
+/** Arguments in the order of S2's pseudocode, or with the analysis between. */
+export type CodeAssignment =
+  | [code: string, zones: readonly TemporalZone[]]
+  | [code: string, analysis: RiskAnalysis, zones: readonly TemporalZone[]]
+
+/** Origin of zones that were planned. */
+interface ZonePlan {
+  readonly code: string
+  readonly info: ExecutionInfo
+  readonly analysis: RiskAnalysis
+  hasCode: boolean
+  /** Id, once it began. */
+  execution: string | undefined
+}
+
+/** What is taken from a zone without further words: all ways out of it. */
+const tightest: Partial<Controls> = { network: noNetwork, files: noFiles, capabilities: [] }
 
 /** Executions remembered, ended ones included. */
 const executionsMax = 1000
@@ -45,6 +65,8 @@ const linesMax = 1000
 export class ZoneCalls {
   readonly #assembly: Pick<Assembly, 'partition' | 'run' | 'operations'>
   readonly #executions = new Map<string, Execution>()
+  readonly #codeOf = new WeakMap<RiskAnalysis, string>()
+  readonly #plans = new WeakMap<ZoneName, ZonePlan>()
 
   constructor(assembly: Pick<Assembly, 'partition' | 'run' | 'operations'>) {
     this.#assembly = assembly
@@ -53,22 +75,31 @@ export class ZoneCalls {
   async analyzeCode(code: string, info: ExecutionInfo = {}): Promise<RiskAnalysis> {
     const { instanceId: _, ...rest } = info
     const { risk } = await this.#assembly.partition(jobOf(code, rest))
+    this.#codeOf.set(risk, code)
     return risk
   }
 
   async createTemporalZones(
-    code: string,
+    given: string | RiskAnalysis,
     info: ExecutionInfo = {},
   ): Promise<readonly TemporalZone[]> {
-    const { zones } = await this.#assembly.partition(jobOf(code, info))
-    return zones.map((zone) => ({ ...zone, execution: null }))
+    const code = typeof given === 'string' ? given : this.#codeOf.get(given)
+    if (code === undefined)
+      throw new MayflyError('INVALID', 'Cannot plan zones: no code was analysed here for this')
+    const { risk: analysis, zones } = await this.#assembly.partition(jobOf(code, info))
+    const planned = zones.map((zone) => ({ ...zone, execution: null }))
+    const plan: ZonePlan = { code, info, analysis, hasCode: false, execution: undefined }
+    for (const zone of planned) this.#plans.set(zone, plan)
+    return planned
   }
 
-  assignCodeToZones(
-    code: string,
-    analysis: RiskAnalysis,
-    zones: readonly TemporalZone[],
-  ): readonly ZoneCode[] {
+  assignCodeToZones(...[code, ...given]: CodeAssignment): readonly ZoneCode[] {
+    const [zones, ofAnalysis] = given.length === 1 ? given : [given[1], given[0]]
+    const plan = this.#planOf(zones)
+    const analysis = ofAnalysis ?? (plan?.code === code ? plan.analysis : undefined)
+    if (!analysis)
+      throw new MayflyError('INVALID', 'Cannot assign code: these zones were planned for another')
+    if (plan?.code === code) plan.hasCode = true
     const names = new Set(zones.map(({ id }) => id))
     return zoneSources(code, { zones: analysis.split.zones.filter(({ name }) => names.has(name)) })
   }
@@ -79,10 +110,16 @@ export class ZoneCalls {
   ): Promise<readonly TemporalZone[]> {
     const job = jobOf(code, info)
     const { zones } = await this.#assembly.partition(job)
-    const { signal = never } = info
+    this.#begin(job, info)
+    return zones
+  }
+
+  #begin(job: Job, { signal = never }: ExecutionInfo): void {
     const timeline: TimelineEntry[] = []
+    const anomalous = new Set<string>()
     const listeners: Execution['listeners'] = new Set()
     const on = (entry: TimelineEntry) => {
+      if (entry.event === 'anomaly' && anomalous.size < linesMax) anomalous.add(entry.zone)
       if (timeline.length < linesMax) timeline.push(entry)
       for (const listener of listeners) listener(entry)
     }
@@ -90,15 +127,15 @@ export class ZoneCalls {
     // Avoids an unhandled rejection: `monitorZones` reports it, and the audit log has it.
     outcome.catch(() => undefined)
     const { tenant, principal } = job
-    this.#executions.set(job.id, { tenant, principal, outcome, timeline, listeners })
+    this.#executions.set(job.id, { tenant, principal, outcome, timeline, anomalous, listeners })
     for (const oldest of this.#executions.keys()) {
       if (this.#executions.size <= executionsMax) break
       this.#executions.delete(oldest)
     }
-    return zones
   }
 
   async monitorZones(zones: readonly ZoneName[], { on }: MonitorOptions = {}): Promise<Outcome> {
+    this.#beginPlanned(zones)
     const { execution } = this.#executionOf(zones[0])
     if (on) {
       for (const entry of execution.timeline) on(entry)
@@ -111,7 +148,25 @@ export class ZoneCalls {
     }
   }
 
-  async tightenPolicy(zone: ZoneName, controls: Partial<Controls>): Promise<Tightened> {
+  /** Runs planned zones once they have their code: nobody could monitor them otherwise. */
+  #beginPlanned(zones: readonly ZoneName[]): void {
+    const plan = this.#planOf(zones)
+    if (!plan?.hasCode || plan.execution !== undefined) return
+    const job = jobOf(plan.code, plan.info)
+    plan.execution = job.id
+    this.#begin(job, plan.info)
+  }
+
+  #planOf([first]: readonly ZoneName[]): ZonePlan | undefined {
+    return first && this.#plans.get(first)
+  }
+
+  /** True once an anomaly was found in the zone. */
+  detectAnomaly(zone: ZoneName): boolean {
+    return this.#executionOf(zone).execution.anomalous.has(zone.id)
+  }
+
+  async tightenPolicy(zone: ZoneName, controls: Partial<Controls> = tightest): Promise<Tightened> {
     const { id, by } = this.#executionOf(zone)
     return await this.#assembly.operations.tighten(id, { controls, zone: zone.id }, by)
   }
@@ -122,7 +177,7 @@ export class ZoneCalls {
   }
 
   #executionOf(zone: ZoneName | undefined) {
-    const id = zone?.execution ?? undefined
+    const id = zone?.execution ?? (zone && this.#plans.get(zone)?.execution)
     const execution = id === undefined ? undefined : this.#executions.get(id)
     if (id === undefined || !execution)
       throw new MayflyError('NOT_FOUND', 'Cannot find the execution of these zones')

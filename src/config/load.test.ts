@@ -128,7 +128,7 @@ phases = [
   { name = "two", for = "1s" },
   { name = "three", for = "1s", network = { allow = ["b.example"] }, cpu = 0.6 },
 ]
-[schedules.default.zones.small]
+[schedules.default.zones.compute]
 phases = [
   { name = "one", for = 5, files = "none" },
   { name = "two", for = 5, files = { read = ["/"] } },

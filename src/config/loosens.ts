@@ -179,7 +179,8 @@ export const looseningRules: Readonly<Record<string, Rule>> = {
   ...allHarmless('schedules.*', 'for_origins for_capabilities honeytokens'),
   ...allHarmless('schedules.*.begin_at', 'suspect plain signed'),
   ...course('schedules.*.zones.*'),
-  'schedules.*.zones.*.program': harmless,
+  ...allHarmless('schedules.*.zones.*', 'program function'),
+  'schedules.*.channels': harmless,
 
   ...allHarmless('signing', 'required signers'),
 

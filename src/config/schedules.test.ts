@@ -131,13 +131,13 @@ timeout = "2s"
 [schedules.default]
 phases = [{ name = "full", for = "2s" }, { name = "late", for = "1s" }]
 on_anomaly = { low = "terminate", medium = "advance", high = "capture" }
-[schedules.default.zones.small]
+[schedules.default.zones.parsing]
 phases = [{ name = "a", for = "5s" }, { name = "b", for = 1 }]
 `)
   assert.deepEqual(warnings, [
     'mayfly.toml:5:35: schedules.default.on_anomaly.medium: "advance" is milder than "terminate", which is for low anomalies',
     'mayfly.toml:4:42: schedules.default.phases.1: phase "late" never begins: ceilings.timeout is over after 2000 ms',
-    'mayfly.toml:7:39: schedules.default.zones.small.phases.1: phase "b" never begins: schedule "default" is over after 3000 ms',
+    'mayfly.toml:7:39: schedules.default.zones.parsing.phases.1: phase "b" never begins: schedule "default" is over after 3000 ms',
   ])
 })
 
@@ -179,4 +179,73 @@ phases = [{ name = "a", for = "2s", ${phase} }, { name = "b", for = "2s", cpu = 
   )
   for (const program of ['"bin/ffmpeg"', '"/usr/../ffmpeg"', '""', '[]'])
     assert.match(faultsOf(zone('video', program, 'cpu = 1')).join(), /^4:\d+: /, program)
+})
+
+test('S2-28: a misspelt zone is an error with its line, as its stricter schedule would never apply', () => {
+  const zone = (name: string, more = '') => `[schedules.default]
+phases = [{ name = "full", for = "9s" }]
+[schedules.default.zones.${name}]
+${more}
+phases = [{ name = "a", for = "2s", memory = "8MB" }]
+`
+  assert.match(
+    faultsOf(zone('validateName')).join(),
+    /^3:\d+: schedules\.default\.zones\.validateName: expected a kind \(secrets, .*\), or a zone with "function" or "program"$/,
+  )
+  assert.match(faultsOf(zone('input-validatoin')).join(), /did you mean "input-validation"\?$/)
+  for (const name of ['Compute', 'main', '"*"', 'constructor', '"__proto__"'])
+    assert.match(faultsOf(zone(name)).join(), /^3:\d+: .*expected a kind|^3:\d+: /, name)
+  const { schedules } = load(zone('names', 'function = "validateName"')).config
+  assert.deepEqual(schedules['default']!.zones['names']!.function, ['validateName'])
+  assert.match(
+    faultsOf(zone('compute', 'function = "count"')).join(),
+    /^4:1: .*expected another name for a zone of functions/,
+  )
+  assert.match(
+    faultsOf(zone('names', 'function = "a"\nprogram = "awk"')).join(),
+    /^4:1: .*expected one of "program" and "function"/,
+  )
+  for (const name of ['"a b"', '"main"', '""', '[]', '"a()"'])
+    assert.match(faultsOf(zone('names', `function = ${name}`)).join(), /^4:\d+: /, name)
+  const twice = `${zone('one', 'function = ["a", "b"]')}[schedules.default.zones.two]
+function = "b"
+phases = [{ name = "a", for = "2s" }]
+`
+  assert.match(faultsOf(twice).join(), /^7:1: .*expected one zone for the function "b"; "one" is/)
+})
+
+test('S2-7: what no wall holds for a zone of JavaScript is told when the configuration is checked', () => {
+  const warnings = warningsOf(`[schedules.default]
+phases = [{ name = "full", for = "9s" }]
+[schedules.default.zones.compute]
+phases = [{ name = "a", for = "2s", cpu = 0.5, memory = "8MB" }]
+[schedules.default.zones.exec]
+phases = [{ name = "a", for = "2s" }]
+`)
+  assert.deepEqual(warnings, [
+    'mayfly.toml:4:37: schedules.default.zones.compute.phases.0.cpu: "cpu" is not held for a zone of JavaScript, only for the whole; each run says so',
+    'mayfly.toml:5:26: schedules.default.zones.exec: no wall makes a zone of the kind "exec": its functions stay in "main"',
+  ])
+})
+
+test('S2-18: a channel rule names zones of its schedule, and a misspelt one is an error with its line', () => {
+  const rule = (text: string) => `[schedules.default]
+phases = [{ name = "full", for = "9s" }]
+[schedules.default.zones.compute]
+phases = [{ name = "a", for = "2s" }]
+[schedules.default.zones.video]
+program = "ffmpeg"
+phases = [{ name = "a", for = "2s" }]
+[[schedules.default.channels]]
+${text}
+`
+  const { schedules } = load(rule('from = "main"\nto = "compute"\ncalls_per_second = 5')).config
+  assert.deepEqual(schedules['default']!.channels, [
+    { from: 'main', to: 'compute', permit: true, calls_per_second: 5 },
+  ])
+  assert.deepEqual(faultsOf(rule('from = "*"\nto = "main"\npermit = false\nfor = "1s"')), [])
+  for (const name of ['compote', 'video', 'parsing', ''])
+    assert.match(faultsOf(rule(`from = "*"\nto = "${name}"`)).join(), /^10:\d+: .*\.to: /, name)
+  for (const wrong of ['calls = 0', 'calls_per_second = 0', 'permit = "no"', 'rate = 3'])
+    assert.notDeepEqual(faultsOf(rule(`from = "*"\nto = "*"\n${wrong}`)), [], wrong)
 })

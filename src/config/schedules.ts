@@ -2,11 +2,12 @@ import type { ConfigValues, PhaseConfig } from '../contract/config.ts'
 import { readCondition } from '../contract/condition.ts'
 import { allControls, controlsBeyond, type Controls } from '../contract/controls.ts'
 import { messageOf } from '../contract/error.ts'
-import type { Reaction } from '../contract/phase.ts'
-import { zoneKinds } from '../contract/zones.ts'
+import { mainZone, type Reaction } from '../contract/phase.ts'
+import { kindsWithoutZone, zoneKinds } from '../contract/zones.ts'
 import { durationMsMax } from '../contract/units.ts'
 import type { Fault } from './fault.ts'
 import type { KeyPath } from './positions.ts'
+import { nearestName } from './variables.ts'
 
 type Schedules = ConfigValues['schedules']
 type Course = Pick<Schedules[string], 'phases' | 'on_anomaly' | 'clock'>
@@ -25,7 +26,10 @@ export function* scheduleFaults(schedules: Schedules): Generator<Fault> {
     for (const [kind, zone] of Object.entries(schedule.zones)) {
       yield* courseFaults(zone, [...path, 'zones', kind], { before: granted, of: 'the whole' })
       if (zone.program) yield* programFaults(kind, zone, [...path, 'zones', kind])
+      yield* zoneFaults(kind, zone, [...path, 'zones', kind])
     }
+    yield* functionsTwice(schedule, path)
+    yield* channelFaults(schedule, path)
   }
   yield* boundTwice(schedules, 'for_origins', 'origin')
   yield* boundTwice(schedules, 'for_capabilities', 'capability')
@@ -41,9 +45,85 @@ export function* scheduleWarnings({ schedules, ceilings }: ConfigValues): Genera
     for (const [kind, zone] of Object.entries(schedule.zones)) {
       const inner = [...path, 'zones', kind]
       yield* courseWarnings(zone, inner)
+      yield* unheldWarnings(kind, zone, inner)
       yield* lateWarnings(zone, inner, whole, `schedule "${name}"`)
     }
   }
+}
+
+type Zone = Schedules[string]['zones'][string]
+
+const isKind = (name: string): boolean => zoneKinds.some((one) => one === name)
+
+/** A zone that nothing can be is never in force, so a misspelt kind would leave its code without those phases. */
+function* zoneFaults(kind: string, zone: Zone, path: KeyPath): Generator<Fault> {
+  if (zone.program && zone.function)
+    yield { path: [...path, 'function'], message: 'expected one of "program" and "function"' }
+  if (zone.function && (isKind(kind) || kind === mainZone))
+    yield {
+      path: [...path, 'function'],
+      message: `expected another name for a zone of functions: "${kind}" has a meaning already`,
+    }
+  if (zone.program || zone.function || isKind(kind)) return
+  const near = nearestName(kind, zoneKinds)
+  const meant = near === undefined ? '' : `; did you mean "${near}"?`
+  yield {
+    path,
+    message: `expected a kind (${zoneKinds.join(', ')}), or a zone with "function" or "program"${meant}`,
+  }
+}
+
+function* functionsTwice({ zones }: Schedules[string], path: KeyPath): Generator<Fault> {
+  const seen = new Map<string, string>()
+  for (const [kind, zone] of Object.entries(zones))
+    for (const name of zone.function ?? []) {
+      const other = seen.get(name)
+      if (other !== undefined)
+        yield {
+          path: [...path, 'zones', kind, 'function'],
+          message: `expected one zone for the function "${name}"; "${other}" is another`,
+        }
+      seen.set(name, kind)
+    }
+}
+
+function* channelFaults({ zones, channels = [] }: Schedules[string], path: KeyPath) {
+  const named = Object.keys(zones).filter((kind) => zones[kind]!.program === undefined)
+  const ends = [mainZone, '*', ...named]
+  for (const [index, rule] of channels.entries())
+    for (const key of ['from', 'to'] as const)
+      if (!ends.includes(rule[key]))
+        yield {
+          path: [...path, 'channels', index, key],
+          message: `expected one of its zones of JavaScript: ${ends.map((one) => `"${one}"`).join(', ')}`,
+        }
+}
+
+/** Controls that a wall of JavaScript holds for a zone in it. */
+const heldInZone: ReadonlySet<string> = new Set([
+  'network',
+  'files',
+  'memory',
+  'io',
+  'processes',
+  'syscalls',
+  'capabilities',
+])
+
+/** Accepted from older configurations, and held by nothing. */
+function* unheldWarnings(kind: string, zone: Zone, path: KeyPath): Generator<Fault> {
+  if (zone.program) return
+  if (kindsWithoutZone.has(kind))
+    yield {
+      path,
+      message: `no wall makes a zone of the kind "${kind}": its functions stay in "main"`,
+    }
+  for (const [index, { controls }] of zone.phases.entries())
+    for (const control of Object.keys(controls).filter((name) => !heldInZone.has(name)))
+      yield {
+        path: [...path, 'phases', index, control],
+        message: `"${control}" is not held for a zone of JavaScript, only for the whole; each run says so`,
+      }
 }
 
 interface Limit {
@@ -85,7 +165,7 @@ function* courseFaults({ phases }: Course, path: KeyPath, limit: Limit): Generat
 const ofPrograms: ReadonlySet<string> = new Set(['memory', 'cpu', 'processes'])
 
 function* programFaults(kind: string, { phases }: Course, path: KeyPath): Generator<Fault> {
-  if (zoneKinds.some((one) => one === kind))
+  if (isKind(kind))
     yield {
       path: [...path, 'program'],
       message: `expected another name for a zone of programs: "${kind}" is what JavaScript does`,

@@ -18,6 +18,7 @@ import { filled, flag, whole } from './schema-parts.ts'
 import { envelopesMax } from './signature.ts'
 import { strengthOf, tierName, type TierName } from './tier.ts'
 import { whyNotStricter } from './thresholds.ts'
+import { zoneNameSchema } from './zones.ts'
 import { duration as durationAsked, size as sizeAsked } from './units.ts'
 import { trustLevels } from './verdict.ts'
 
@@ -432,7 +433,31 @@ const zoneShape = {
     .describe(
       'Makes each run of these programs a zone: names or absolute paths, `*` for anything. Its phases name `memory`, `cpu` and `processes`',
     ),
+  function: z
+    .union([zoneNameSchema, z.array(zoneNameSchema).min(1).max(16)])
+    .transform((one) => [one].flat())
+    .optional()
+    .describe(
+      'Makes these functions of JavaScript a zone, by name, whatever their kind; a job whose function cannot be one does not run',
+    ),
 } as const
+
+const channelEnd = filled(64)
+
+/** Rules apply together: the strictest of those that match a channel holds. */
+const channelRule = z.strictObject({
+  from: channelEnd.describe('Calling zone: its name in `zones`, `main`, or `*` for any'),
+  to: channelEnd.describe('Called zone, likewise'),
+  permit: z.boolean().default(true).describe('`false`: closed from the start'),
+  calls: z.number().int().min(1).optional().describe('Calls in its life'),
+  calls_per_second: z
+    .number()
+    .positive()
+    .optional()
+    .describe('Rate of calls; one second of it may come at once'),
+  bytes: size.optional().describe('Arguments and answers together, as characters of JSON'),
+  for: life.optional().describe('Closed after this time of the run'),
+})
 
 const schedule = z
   .strictObject({
@@ -441,7 +466,14 @@ const schedule = z
     zones: z
       .record(name, z.strictObject(zoneShape))
       .default({})
-      .describe('Schedules of parts of one execution, by kind: docs/how-to/zones.md'),
+      .describe(
+        'Schedules of parts of one execution: by kind, by `function` or by `program`: docs/how-to/zones.md',
+      ),
+    channels: z
+      .array(channelRule)
+      .max(64)
+      .optional()
+      .describe('Limits of the channels between zones, or that there is none'),
   })
   .superRefine(({ phases, begin_at }, ctx) => {
     const names = phases.map(({ name }) => name)
@@ -770,7 +802,7 @@ export type Config = DeepReadonly<
 >
 export type Tenant = Config['tenants'][number]
 export type ScheduleConfig = Config['schedules'][string]
-export type CourseConfig = Omit<ScheduleConfig, 'zones' | keyof typeof boundShape>
+export type CourseConfig = Omit<ScheduleConfig, 'zones' | 'channels' | keyof typeof boundShape>
 
 /** True if the mock is refused and other development conveniences are off. */
 export function isProduction(config: Pick<Config, 'environment'>): boolean {

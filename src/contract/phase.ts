@@ -41,6 +41,21 @@ export const zoneScheduleSchema = z
      * anything.
      */
     programs: z.array(z.string().max(256)).min(1).max(16).readonly().optional(),
+    /** Functions of JavaScript that are a zone of this kind. */
+    functions: z.array(z.string().max(64)).min(1).max(16).readonly().optional(),
+  })
+  .readonly()
+
+/** Limits of the channels that it matches; `*` matches any zone. */
+export const channelRuleSchema = z
+  .object({
+    from: z.string().max(64),
+    to: z.string().max(64),
+    permit: z.boolean(),
+    calls: z.number().int().min(1).optional(),
+    callsPerSecond: z.number().positive().optional(),
+    bytes: z.number().int().min(0).optional(),
+    for: z.number().int().min(1).optional().describe('milliseconds after the start of the run'),
   })
   .readonly()
 
@@ -52,6 +67,7 @@ export const scheduleSchema = z
      * Schedules by kind of zone, counted from its start. A zone of another kind follows the whole.
      */
     zones: z.record(z.string(), zoneScheduleSchema).readonly().optional(),
+    channels: z.array(channelRuleSchema).max(64).readonly().optional(),
     /** Plants honeytokens in this life, regardless of the configuration. */
     honeytokens: z.literal(true).optional(),
   })
@@ -59,5 +75,6 @@ export const scheduleSchema = z
 
 export type Phase = z.infer<typeof phaseSchema>
 export type Schedule = z.infer<typeof scheduleSchema>
+export type ChannelRule = z.infer<typeof channelRuleSchema>
 export type ZoneSchedule = z.infer<typeof zoneScheduleSchema>
 export type Reaction = z.infer<typeof reaction>

@@ -15,7 +15,15 @@ import type {
 } from './outcome.ts'
 import type { OutcomeError } from './outcome-error.ts'
 import type { Profile } from './profile.ts'
-import type { CallAnswer, Capture, Sandbox, Task, TaskEnd, TaskIo } from './provider.ts'
+import type {
+  CallAnswer,
+  Capture,
+  Sandbox,
+  Task,
+  TaskEnd,
+  TaskIo,
+  UnheldPolicy,
+} from './provider.ts'
 import type { Signed } from './signature.ts'
 import type { TierName } from './tier.ts'
 import type { Analysis, Verdict } from './verdict.ts'
@@ -191,6 +199,8 @@ export interface Supervisor extends AsyncDisposable {
   gone(zone: string): void
   /** A zone ended without a report of its cost. */
   lost(zone: string, why: string): void
+  /** No wall holds a part of the schedule in this run; the record says so. */
+  unheld(policy: UnheldPolicy): void
   /**
    * Reports an event of this life: it is counted, conditions see it, and an anomaly triggers its
    * reaction.

@@ -155,12 +155,22 @@ export interface Sandbox extends AsyncDisposable {
 }
 
 /** Subscriber to zones as they start and end; never throws. */
+/** Part of a zone's policy that no wall holds in a run. */
+export interface UnheldPolicy {
+  /** Zone, or the name of a function. */
+  readonly zone: string
+  readonly phase?: string
+  readonly why: string
+}
+
 export interface ZoneListener {
   /** `about`: only for a zone of programs. */
   began(zone: string, kind: string, about?: ProgramZoneAbout): void
   gone(zone: string, why: string, about?: { readonly peakBytes: number }): void
   /** The zone was killed and never answered: `why` says what the end of the run lacks. */
   lost(zone: string, why: string): void
+  /** A part of the schedule that no wall holds in this run. */
+  unheld(policy: UnheldPolicy): void
   channel(note: {
     readonly from: string
     readonly to: string

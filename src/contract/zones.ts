@@ -18,13 +18,18 @@ export const zoneKinds = [
   'compute',
 ] as const
 
+/** Kinds of which no wall makes a zone: their functions stay in `main`. */
+export const kindsWithoutZone: ReadonlySet<string> = new Set(['exec', 'files'])
+
 /** Half-open source range, in UTF-16 units. */
 const range = z.tuple([z.number().int().min(0), z.number().int().min(0)]).readonly()
-const name = z
+/** Name of a function that may be a zone. */
+export const zoneNameSchema = z
   .string()
   .max(zoneNameMax)
   .refine((name) => name !== 'main', 'expected another name than that of the whole')
   .regex(/^[\p{ID_Start}$_][\p{ID_Continue}$\u200c\u200d]*$/u)
+const name = zoneNameSchema
 const line = z.number().int().min(1)
 
 export const programZoneSchema = z

@@ -6,7 +6,14 @@ import { MayflyError, messageOf } from '../contract/error.ts'
 import type { Event, Emitter, TimelineEntry, TimelineListener } from '../contract/event.ts'
 import type { CapturedFor } from '../contract/evidence.ts'
 import type { Profile } from '../contract/profile.ts'
-import type { KillCause, Sandbox, Task, TaskEnd, TaskIo } from '../contract/provider.ts'
+import type {
+  KillCause,
+  Sandbox,
+  Task,
+  TaskEnd,
+  TaskIo,
+  UnheldPolicy,
+} from '../contract/provider.ts'
 import type {
   KeepCapture,
   LifeObserver,
@@ -213,6 +220,10 @@ class Supervision implements Supervisor {
     if (this.#state === 'over') return
     this.#timeline.note({ event: 'zone', reason: message }, zone)
     this.#events.emit('tier/lost', { provider: this.#parts.sandbox.provider, message }, zone)
+  }
+
+  unheld(policy: UnheldPolicy): void {
+    this.#events.emit('control/unenforced', { ...policy }, mainZone)
   }
 
   notice({ point, zone: said, fields }: Pick<Event, 'point' | 'zone' | 'fields'>): void {

@@ -1,6 +1,6 @@
 import type { CourseConfig, ScheduleConfig } from '../contract/config.ts'
 import { allControls, controlsBeyond, type Controls, meet } from '../contract/controls.ts'
-import type { Phase, Schedule, ZoneSchedule } from '../contract/phase.ts'
+import type { ChannelRule, Phase, Schedule, ZoneSchedule } from '../contract/phase.ts'
 import type { FieldReason } from '../contract/profile.ts'
 import type { CodeTrust } from '../contract/verdict.ts'
 import type { ChosenSchedule } from './choose-schedule.ts'
@@ -31,6 +31,7 @@ export function scheduleFor({ chosen, granted, timeoutMs, trust }: ScheduleWante
     phases: phases.slice(beginOf(course, trust)),
     ...reactions,
     ...(zones.length > 0 && { zones: Object.fromEntries(zones) }),
+    ...(course.channels && { channels: course.channels.map(channelOf) }),
     ...(course.honeytokens && { honeytokens: true }),
   }
 }
@@ -59,6 +60,9 @@ export function explainSchedule(
     { field: 'schedule.onAnomaly', value: onAnomaly, because },
     { field: 'schedule.shorten', value: shorten, because },
     { field: 'schedule.zones', value: Object.fromEntries(kinds), because },
+    ...(schedule.channels
+      ? [{ field: 'schedule.channels', value: schedule.channels, because }]
+      : []),
     ...(honeytokens ? [{ field: 'schedule.honeytokens', value: true, because }] : []),
   ]
 }
@@ -91,8 +95,18 @@ function laidOut(course: CourseConfig, granted: Controls): ZoneSchedule {
 }
 
 function zoneOf(zone: ScheduleConfig['zones'][string], granted: Controls): ZoneSchedule {
-  const { program: programs } = zone
-  return { ...laidOut(zone, granted), ...(programs && { programs }) }
+  const { program: programs, function: functions } = zone
+  return {
+    ...laidOut(zone, granted),
+    ...(programs && { programs }),
+    ...(functions && { functions }),
+  }
+}
+
+type ChannelConfig = NonNullable<ScheduleConfig['channels']>[number]
+
+function channelOf({ calls_per_second: callsPerSecond, ...rule }: ChannelConfig): ChannelRule {
+  return { ...rule, ...(callsPerSecond !== undefined && { callsPerSecond }) }
 }
 
 /** A single phase has nothing to advance to, so medium anomalies are recorded. */

@@ -53,7 +53,7 @@ interface ZonePlan {
   execution: string | undefined
 }
 
-/** What is taken from a zone without further words: all ways out of it. */
+/** Controls of an order without controls: they take all ways out of a zone. */
 const tightest: Partial<Controls> = { network: noNetwork, files: noFiles, capabilities: [] }
 
 /** Executions remembered, ended ones included. */

@@ -6,9 +6,12 @@ export const zonesAtOnce = 4
 
 /** Chooses the zones of the kinds that the schedule names. A zone that calls one left in `main` stays there too. */
 export function chooseZones(split: ZoneSplit, schedule: Pick<Schedule, 'zones'>): ZoneSplit {
-  const { zones: kinds = {} } = schedule
-  const isNamed = ({ kind }: ProgramZone) => Object.hasOwn(kinds, kind)
-  let zones = split.zones.filter(isNamed)
+  const isNamed = (zone: ProgramZone) => zoneNameIn(schedule, zone) !== undefined
+  // Functions with a policy by name come first: others must not take their places.
+  const isByName = (zone: ProgramZone) => zoneNameIn(schedule, zone) !== zone.kind
+  let zones = split.zones
+    .filter(isNamed)
+    .toSorted((a, b) => Number(isByName(b)) - Number(isByName(a)))
   const why = new Map(
     split.zones
       .filter((zone) => !isNamed(zone))
@@ -40,6 +43,15 @@ export function chooseZones(split: ZoneSplit, schedule: Pick<Schedule, 'zones'>)
       })),
     ],
   }
+}
+
+/** Name of a zone's schedule: by the name of its function, else by its kind; undefined if neither is there. */
+export function zoneNameIn(
+  { zones = {} }: Pick<Schedule, 'zones'>,
+  { name, kind }: Pick<ProgramZone, 'name' | 'kind'>,
+): string | undefined {
+  const byName = Object.keys(zones).find((one) => zones[one]!.functions?.includes(name))
+  return byName ?? (Object.hasOwn(zones, kind) ? kind : undefined)
 }
 
 /** Zones as reported in the outcome. */

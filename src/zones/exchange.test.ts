@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { channelLimits } from './channel-limits.ts'
 import { defaultBudget, Exchange, type ChannelBudget, type ChannelNote } from './exchange.ts'
 
 function stand(more: Partial<ChannelBudget> = {}) {
@@ -180,4 +181,62 @@ test('A second concurrent request for the next call ends the first', async () =>
   const { id } = JSON.parse(await second) as { id: number }
   await say('a', { reply: { id, value: 1 } })
   await asked
+})
+
+test('S2-18: a channel is closed, limited in calls, data and rate by itself, and others are not', async () => {
+  let now = 0
+  const notes: ChannelNote[] = []
+  const exchange = new Exchange({
+    permitted: new Map([['main', ['a', 'b', 'c']]]),
+    limits: ({ to }) =>
+      ({ a: { permit: false }, b: { permit: true, calls: 3, callsPerSecond: 2 } })[to] ?? {
+        permit: true,
+        units: 40,
+      },
+    now: () => now,
+    note: (note) => notes.push(note),
+  })
+  const call = (to: string, args: unknown = 1) =>
+    exchange.handle('main', JSON.stringify({ to, args }))
+  const rejected: Promise<unknown>[] = []
+  const send = (to: string, args?: unknown) => rejected.push(call(to, args).catch(() => undefined))
+  await assert.rejects(call('a'), /its schedule closes this channel/)
+  assert.deepEqual(
+    exchange.open.map(({ to }) => to),
+    ['b', 'c'],
+  )
+  send('b')
+  send('b')
+  await assert.rejects(call('b'), /carries 2 calls a second/)
+  now = 500
+  send('b')
+  now = 60_000
+  await assert.rejects(call('b'), /carries 3 calls/)
+  send('c')
+  await assert.rejects(call('c', 'x'.repeat(40)), /carries no more data/)
+  assert.deepEqual(
+    notes.map(({ to, what }) => `${to} ${what}`),
+    ['a refused', 'b refused', 'b refused', 'c refused'],
+  )
+  for (const zone of ['a', 'b', 'c']) exchange.end(zone, 'over')
+  await Promise.all(rejected)
+})
+
+test('S2-18: rules of a channel add up to the strictest, whatever their order', () => {
+  const rules = [
+    { from: '*', to: '*', permit: true, calls: 10, for: 900 },
+    { from: 'main', to: 'a', permit: true, calls: 20, callsPerSecond: 3, bytes: 5 },
+    { from: '*', to: 'b', permit: false },
+    { from: 'main', to: '*', permit: true, callsPerSecond: 2 },
+  ]
+  for (const all of [rules, rules.toReversed()]) {
+    const a = channelLimits(all, { from: 'main', to: 'a' })
+    assert.deepEqual(a, { permit: true, calls: 10, callsPerSecond: 2, units: 5, closesAt: 900 })
+    assert.equal(channelLimits(all, { from: 'c', to: 'b' }).permit, false)
+    assert.deepEqual(channelLimits(all, { from: 'c', to: 'd' }), {
+      permit: true,
+      calls: 10,
+      closesAt: 900,
+    })
+  }
 })

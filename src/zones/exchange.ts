@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import { MayflyError } from '../contract/error.ts'
 import { tryParseJson } from '../lib/parse-json.ts'
+import type { ChannelLimits } from './channel-limits.ts'
 import type { ChannelEnds } from './channel-reach.ts'
 
 /** Capability that carries all messages between zones and the exchange; zones have no other connection. */
@@ -32,6 +33,10 @@ export interface ExchangeParts {
   /** Channels by caller; all others are forbidden. */
   readonly permitted: ReadonlyMap<string, readonly string[]>
   readonly budget?: ChannelBudget
+  /** Limits of single channels, within the budget of all. */
+  readonly limits?: (ends: ChannelEnds) => ChannelLimits
+  /** Milliseconds, for rates. */
+  readonly now?: () => number
   readonly note: (note: ChannelNote) => void
 }
 
@@ -70,6 +75,8 @@ interface Call {
 }
 
 interface Channel extends ChannelEnds {
+  readonly limits: Pick<ChannelBudget, 'calls' | 'units'>
+  readonly rate: CallRate | undefined
   calls: number
   units: number
   waiting: number
@@ -102,24 +109,35 @@ export class Exchange {
   readonly #waiting = new Map<number, Call>()
   readonly #budget: ChannelBudget
   readonly #note: ExchangeParts['note']
+  readonly #now: () => number
   #lastId = 0
   #notes = 0
 
-  constructor({ permitted, budget = defaultBudget, note }: ExchangeParts) {
+  constructor({ permitted, budget = defaultBudget, limits, now, note }: ExchangeParts) {
     this.#budget = budget
     this.#note = note
+    this.#now = now ?? (() => performance.now())
     for (const [from, names] of permitted) {
       for (const name of [from, ...names])
         this.#zones.set(name, { name, queue: [], next: undefined, ended: undefined })
       for (const to of names)
-        this.#channels.set(keyOf(from, to), {
-          from,
-          to,
-          calls: 0,
-          units: 0,
-          waiting: 0,
-          closed: undefined,
-        })
+        this.#channels.set(keyOf(from, to), this.#opened({ from, to }, limits?.({ from, to })))
+    }
+  }
+
+  #opened(ends: ChannelEnds, { permit, ...own }: ChannelLimits = { permit: true }): Channel {
+    const { calls, units } = this.#budget
+    return {
+      ...ends,
+      limits: {
+        calls: Math.min(calls, own.calls ?? calls),
+        units: Math.min(units, own.units ?? units),
+      },
+      rate: own.callsPerSecond === undefined ? undefined : callRate(own.callsPerSecond),
+      calls: 0,
+      units: 0,
+      waiting: 0,
+      closed: permit ? undefined : 'its schedule closes this channel',
     }
   }
 
@@ -184,12 +202,16 @@ export class Exchange {
 
   #refusal(channel: Channel, units: number): string | undefined {
     const budget = this.#budget
+    const { limits, rate } = channel
     if (channel.closed !== undefined) return channel.closed
-    if (channel.calls >= budget.calls) return `its channel carries ${budget.calls} calls`
+    if (channel.calls >= limits.calls) return `its channel carries ${limits.calls} calls`
     if (units > budget.unitsOfOne) return 'its arguments are too large for its channel'
-    if (channel.units + units > budget.units) return 'its channel carries no more data'
+    if (channel.units + units > limits.units) return 'its channel carries no more data'
     const isFull = channel.waiting >= budget.waiting || this.#waiting.size >= waitingMax
-    return isFull ? 'too many calls are waiting already' : undefined
+    if (isFull) return 'too many calls are waiting already'
+    return rate && !takeCall(rate, this.#now())
+      ? `its channel carries ${rate.perSecond} calls a second`
+      : undefined
   }
 
   #deliver(zone: Zone, call: Call): void {
@@ -218,7 +240,7 @@ export class Exchange {
       throw new MayflyError('FORBIDDEN', 'Cannot answer a call: this zone was not asked')
     const channel = this.#channels.get(keyOf(call.from, call.to))!
     channel.units += units
-    const isOver = units > this.#budget.unitsOfOne || channel.units > this.#budget.units
+    const isOver = units > this.#budget.unitsOfOne || channel.units > channel.limits.units
     const { value = null, error } = reply
     if (isOver) {
       this.#report(channel, 'refused', 'its answer is too large for its channel')
@@ -251,6 +273,26 @@ export class Exchange {
   #report({ from, to }: ChannelEnds, what: ChannelNote['what'], why: string): void {
     if (this.#notes++ < notesMax) this.#note({ from, to: to.slice(0, 100), what, why })
   }
+}
+
+/** Token bucket of one second's worth, at least one call. */
+interface CallRate {
+  readonly perSecond: number
+  tokens: number
+  at: number | undefined
+}
+
+function callRate(perSecond: number): CallRate {
+  return { perSecond, tokens: Math.max(1, perSecond), at: undefined }
+}
+
+function takeCall(rate: CallRate, now: number): boolean {
+  const gained = ((now - (rate.at ?? now)) * rate.perSecond) / 1000
+  rate.tokens = Math.min(Math.max(1, rate.perSecond), rate.tokens + gained)
+  rate.at = now
+  if (rate.tokens < 1) return false
+  rate.tokens -= 1
+  return true
 }
 
 function keyOf(from: string, to: string): string {

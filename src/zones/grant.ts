@@ -2,7 +2,7 @@ import { meet, noFiles, noNetwork, type Controls } from '../contract/controls.ts
 import type { ZoneSchedule } from '../contract/phase.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { ProgramZone, ZoneSplit } from '../contract/zones.ts'
-import { chooseZones } from './choose-zones.ts'
+import { chooseZones, zoneNameIn } from './choose-zones.ts'
 import { channelCapability } from './exchange.ts'
 
 /**
@@ -67,8 +67,8 @@ export function removeChannelCapability(controls: Controls): Controls {
   return { ...controls, capabilities: capabilities.filter((name) => name !== channelCapability) }
 }
 
-/** Schedule of the zone's kind, or else the program's. */
-export function zoneSchedule({ schedule }: Profile, { kind }: ProgramZone): ZoneSchedule {
-  const { zones = {} } = schedule
-  return Object.hasOwn(zones, kind) ? zones[kind]! : schedule
+/** Schedule of the zone's function or kind, or else the program's. */
+export function zoneSchedule({ schedule }: Profile, zone: ProgramZone): ZoneSchedule {
+  const name = zoneNameIn(schedule, zone)
+  return (name === undefined ? undefined : schedule.zones?.[name]) ?? schedule
 }

@@ -45,6 +45,7 @@ export function observeZones({ sandbox, clock, learn }: ZoneObserverParts): Life
           life.gone(zone)
         },
         lost: (zone, reason) => life.lost(zone, reason),
+        unheld: (policy) => life.unheld(policy),
         channel({ from, to, what, why: reason }) {
           if (released === undefined) return
           const at = Math.max(0, clock.now() - released)

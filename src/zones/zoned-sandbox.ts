@@ -1,4 +1,4 @@
-import type { Clock } from '../contract/clock.ts'
+import type { Clock, Timer } from '../contract/clock.ts'
 import { controlsBeyond, meet, type Controls } from '../contract/controls.ts'
 import { isBroken, MayflyError, messageOf } from '../contract/error.ts'
 import type { Sink } from '../contract/event.ts'
@@ -20,11 +20,13 @@ import type { NetworkAttempt } from '../contract/outcome.ts'
 import type { ProgramZone, ZoneSplit } from '../contract/zones.ts'
 import { deniedCall } from '../walls/guest-calls.ts'
 import { carveMain, carveZone, type CarvedSource } from './carve.ts'
-import { chooseZones } from './choose-zones.ts'
+import { channelLimits, type ChannelLimits } from './channel-limits.ts'
+import { chooseZones, zoneNameIn } from './choose-zones.ts'
 import { channelCapability, Exchange, type ChannelBudget, type ChannelNote } from './exchange.ts'
 import { zoneGrant, zoneProfile } from './grant.ts'
 import { ZoneControls } from './zone-controls.ts'
-import { channelsToRevoke } from './channel-reach.ts'
+import { channelsToRevoke, type ChannelEnds } from './channel-reach.ts'
+import { refusalOf, unheldPolicies } from './unheld-policy.ts'
 
 const calledMax = 100
 /** Limit of network attempts in one outcome, as for a single wall. */
@@ -87,6 +89,7 @@ export class ZonedSandbox implements Sandbox {
   readonly #network: NetworkAttempt[] = []
   #memory = { used: 0, peak: 0 }
   #disposing: Promise<void> | undefined
+  readonly #channelTimers: Timer[] = []
 
   constructor(parts: ZonedParts) {
     this.#parts = parts
@@ -144,16 +147,23 @@ export class ZonedSandbox implements Sandbox {
     const { inner, profile } = this.#parts
     const split = task.split && !task.calls ? chooseZones(task.split, profile.schedule) : undefined
     this.#split = split
+    this.#reportUnheld(split)
+    const refusal = split && refusalOf(split, profile.schedule)
+    if (refusal !== undefined)
+      return { ...cut, status: 'unavailable', error: { code: 'UNAVAILABLE', message: refusal } }
     if (!split || split.zones.length === 0) return await inner.run(task, io)
 
     const permitted = new Map([
       [whole, split.calls],
       ...split.zones.map(({ name, calls }) => [name, calls] as const),
     ])
-    const { budget } = this.#parts
+    const { budget, clock } = this.#parts
+    const limits = this.#limitsIn(split)
     this.#exchange = new Exchange({
       permitted,
       ...(budget && { budget }),
+      limits,
+      now: () => clock.now(),
       note: (note) => this.#note(note),
     })
     const began = await this.#begin(split, task, io)
@@ -162,7 +172,7 @@ export class ZonedSandbox implements Sandbox {
     const main = carveMain(task, split)
     const end = await inner.run(carved(task, main, task.capabilities), {
       ...io,
-      released: () => this.#released(io),
+      released: () => this.#released(io, limits),
       call: (name, text) => this.#call(whole, io, name, text),
     })
     await this.#drainZones(task.trace ? zoneEndMsMax.traced : zoneEndMsMax.usual, io)
@@ -244,6 +254,7 @@ export class ZonedSandbox implements Sandbox {
   }
 
   async #destroy(): Promise<void> {
+    for (const timer of this.#channelTimers) timer.cancel()
     for (const name of this.#zones.keys()) this.#exchange?.end(name, over)
     await Promise.all([...this.#all()].map((one) => one[Symbol.asyncDispose]()))
   }
@@ -255,6 +266,7 @@ export class ZonedSandbox implements Sandbox {
   async #drainZones(graceMs: number, io: TaskIo): Promise<void> {
     const { clock } = this.#parts
     this.#isOver = true
+    for (const timer of this.#channelTimers) timer.cancel()
     for (const name of this.#zones.keys()) this.#exchange?.end(name, over)
     const ends = Promise.all(this.#ends)
     await waitAtMost(graceMs, Promise.race([ends, this.#killed.promise]), clock)
@@ -354,11 +366,37 @@ export class ZonedSandbox implements Sandbox {
     this.#listener?.gone(name, why)
   }
 
-  #released(io: TaskIo): void {
+  #released(io: TaskIo, limits: (ends: ChannelEnds) => ChannelLimits): void {
     io.released()
     this.#isSupervisorInformed = true
+    const { schedule } = this.#parts.profile
     for (const { zone, ended } of this.#zones.values())
-      if (!ended) this.#listener?.began(zone.name, zone.kind)
+      if (!ended) this.#listener?.began(zone.name, zoneNameIn(schedule, zone) ?? zone.kind)
+    for (const ends of this.#exchange?.open ?? []) this.#closeLater(ends, limits(ends).closesAt)
+  }
+
+  #closeLater(ends: ChannelEnds, ms: number | undefined): void {
+    if (ms === undefined) return
+    const why = `its schedule closes this channel after ${ms} ms`
+    const timer = this.#parts.clock.after(ms, () => {
+      if (!this.#isOver) this.#exchange?.revoke(ends, why)
+    })
+    timer.unref?.()
+    this.#channelTimers.push(timer)
+  }
+
+  /** Limits of the channel between two zones of this program. */
+  #limitsIn({ zones }: ZoneSplit): (ends: ChannelEnds) => ChannelLimits {
+    const { schedule } = this.#parts.profile
+    const names = new Map(zones.map((zone) => [zone.name, zoneNameIn(schedule, zone)]))
+    const nameOf = (zone: string) => names.get(zone) ?? zone
+    return ({ from, to }) =>
+      channelLimits(schedule.channels ?? [], { from: nameOf(from), to: nameOf(to) })
+  }
+
+  #reportUnheld(split: ZoneSplit | undefined): void {
+    for (const policy of unheldPolicies(split, this.#parts.profile.schedule))
+      this.#listener?.unheld(policy)
   }
 
   async #call(zone: string, io: TaskIo, name: string, text: string): Promise<string> {

@@ -1,0 +1,55 @@
+import type { Schedule } from '../contract/phase.ts'
+import type { UnheldPolicy } from '../contract/provider.ts'
+import { residualMax, type ZoneSplit } from '../contract/zones.ts'
+
+/** A function that no call reaches needs no zone. */
+const notCalled = 'nothing calls it'
+
+/** Reason to run none of the code: a function with a policy of its own would run without it. */
+export function refusalOf(
+  split: ZoneSplit,
+  { zones = {} }: Pick<Schedule, 'zones'>,
+): string | undefined {
+  const named = new Set(Object.values(zones).flatMap(({ functions = [] }) => functions))
+  if (named.size === 0) return undefined
+  const stays = split.residual.find(({ name, why }) => named.has(name) && why !== notCalled)
+  if (stays) return `Cannot hold the policy of "${stays.name}": ${stays.why}`
+  // The list is cut, so a function with a policy may be missing from it.
+  const isCut = split.residual.length >= residualMax
+  return isCut ? 'Cannot hold the policies of functions: the program has too many' : undefined
+}
+
+/** Functions with a policy that the code does not have, and controls that no wall holds for a zone. */
+export function unheldPolicies(
+  split: ZoneSplit | undefined,
+  { zones = {}, phases }: Pick<Schedule, 'zones' | 'phases'>,
+): readonly UnheldPolicy[] {
+  const known = new Set(
+    [...(split?.zones ?? []), ...(split?.residual ?? [])].map(({ name }) => name),
+  )
+  const cpu = phases[0]?.controls.cpu ?? Infinity
+  return Object.entries(zones).flatMap(([kind, zone]) => {
+    if (zone.programs) return []
+    const absent = (zone.functions ?? []).filter((name) => !known.has(name))
+    const made = split?.zones.filter((one) =>
+      zone.functions ? zone.functions.includes(one.name) : one.kind === kind,
+    )
+    const phase = zone.phases.find(({ controls }) => controls.cpu < cpu)
+    return [
+      ...absent.map((name) => ({ zone: name, why: absentFunction(split === undefined) })),
+      ...(phase ? (made ?? []) : []).map(({ name }) => ({
+        zone: name,
+        phase: phase!.name,
+        why: noCpu,
+      })),
+    ]
+  })
+}
+
+const noCpu = 'no wall of JavaScript holds "cpu" for a zone, only for the whole'
+
+function absentFunction(isWhole: boolean): string {
+  return isWhole
+    ? 'the code runs in one piece, without zones of functions'
+    : 'the code has no function of this name at its top'
+}

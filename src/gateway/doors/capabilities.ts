@@ -21,6 +21,7 @@ import { makeJob } from './executions.ts'
 import type { Identity } from '../http/keys.ts'
 import { checked } from '../../contract/checked.ts'
 import { json } from '../http/json-response.ts'
+import { metered, type MeterParts } from '../http/metered.ts'
 import { traceOf } from '../http/request-trace.ts'
 
 const catalogue = new Catalogue()
@@ -40,7 +41,7 @@ export const callCapability: Door<AnswerParts & JobIntake> = async (
   const read = checked(capabilityCall, body.value, 'call of a capability')
   const called = calledBy(parts, who.tenant, name)
   if ('isolated' in called && !called.isolated)
-    return json(inProcess(parts, called, read.args, who))
+    return json(await inProcess(parts, called, read.args, who))
   const asked = 'isolated' in called ? jobRequest.parse(capabilityJob(called, [])) : called
   const facts = { ...who, origin: 'capability', ...traceOf(http.incoming) } as const
   const made = makeJob(parts, asked, { kept: body.kept ?? '[]' }, facts)
@@ -77,20 +78,22 @@ function calledBy(
 }
 
 /** Runs in the server's process: takes no sandbox and stores no outcome. */
-function inProcess(
-  parts: Pick<GatewayParts, 'clock' | 'running'>,
+async function inProcess(
+  parts: MeterParts,
   capability: SafeCapability,
   args: readonly unknown[],
-  who: Identity,
-): Outcome {
-  using _place = parts.running.begin(who.tenant)
-  const began = parts.clock.now()
-  const end = endOf(capability, args)
-  const { name } = capability
-  return safeOutcome(
-    { name, date: parts.clock.date(), executionTime: parts.clock.now() - began },
-    end,
-  )
+  { tenant }: Identity,
+): Promise<Outcome> {
+  const bytes = Buffer.byteLength(JSON.stringify(args))
+  return await metered(parts, { tenant, bytes }, () => {
+    const began = parts.clock.now()
+    const end = endOf(capability, args)
+    const { name } = capability
+    return safeOutcome(
+      { name, date: parts.clock.date(), executionTime: parts.clock.now() - began },
+      end,
+    )
+  })
 }
 
 function endOf(capability: SafeCapability, args: readonly unknown[]) {

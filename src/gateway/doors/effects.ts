@@ -7,6 +7,7 @@ import type { GatewayParts, JobIntake, JobStart } from '../http/parts.ts'
 import { makeJob } from './executions.ts'
 import { checked } from '../../contract/checked.ts'
 import { json } from '../http/json-response.ts'
+import { metered, type MeterParts } from '../http/metered.ts'
 import { traceOf } from '../http/request-trace.ts'
 import { startJob } from '../http/start-job.ts'
 
@@ -16,7 +17,7 @@ const MB = 2 ** 20
  * `POST /api/effects/register`, for an authenticated caller: checks the schema, analyses the code, blocks or audits
  * it, then stores it under its name.
  */
-export const registerEffect: Door<JobIntake & Pick<GatewayParts, 'bodies' | 'running'>> = async (
+export const registerEffect: Door<JobIntake & MeterParts & Pick<GatewayParts, 'bodies'>> = async (
   parts,
   http,
   who,
@@ -36,8 +37,7 @@ export const registerEffect: Door<JobIntake & Pick<GatewayParts, 'bodies' | 'run
     { ...who, origin: 'http', ...traceOf(http.incoming) },
   )
 
-  using _place = parts.running.begin(who.tenant)
-  return json(await parts.effects.register(job, { effectId }))
+  return json(await metered(parts, job, () => parts.effects.register(job, { effectId })))
 }
 
 /** `POST /api/effects/execute`: the outcome, with the effect's name. */

@@ -141,7 +141,7 @@ export const runInSandbox: Door<AnswerParts & SessionParts> = async (
 }
 
 /** `GET /v1/sandboxes/{id}/files`: lists the working folder; with `?path=`, the bytes of that file. */
-export const sandboxFiles: Door<SessionDoor & Pick<GatewayParts, 'answers'>> = async (
+export const sandboxFiles: Door<SessionDoor & Pick<GatewayParts, 'answers' | 'quotas'>> = async (
   parts,
   http,
   who,
@@ -152,7 +152,7 @@ export const sandboxFiles: Door<SessionDoor & Pick<GatewayParts, 'answers'>> = a
 }
 
 export async function filesAnswer(
-  parts: Pick<GatewayParts, 'answers'>,
+  parts: Pick<GatewayParts, 'answers' | 'quotas'>,
   http: HttpBindings,
   tenant: string,
   files: SessionFiles,
@@ -160,7 +160,9 @@ export async function filesAnswer(
   const path = pathOf(http, false)
   if (path === undefined) return json(await files.list(LIST_PATH))
   if (parts.answers.isFull(tenant)) throw unread()
+  parts.quotas.transfer(tenant, 0)
   const bytes = await files.get(path, sessionFileBytesMax)
+  parts.quotas.transfer(tenant, bytes.length)
   holdAnswer(parts, http, tenant, bytes)
   return new Response(Buffer.from(bytes), {
     headers: {
@@ -172,7 +174,7 @@ export async function filesAnswer(
 }
 
 /** `PUT /v1/sandboxes/{id}/files?path=`: the body becomes the file. */
-export const putSandboxFile: Door<SessionDoor & Pick<GatewayParts, 'bodies'>> = async (
+export const putSandboxFile: Door<SessionDoor & Pick<GatewayParts, 'bodies' | 'quotas'>> = async (
   parts,
   http,
   who,
@@ -181,6 +183,7 @@ export const putSandboxFile: Door<SessionDoor & Pick<GatewayParts, 'bodies'>> = 
   const { files } = ownSession(parts, who, id).session
   const path = pathOf(http, true)!
   return await parts.bodies.bytes(http.incoming, http.outgoing, who.tenant, async (bytes) => {
+    parts.quotas.transfer(who.tenant, bytes.length)
     await files.put(path, bytes)
     return json({ path, size: bytes.length })
   })

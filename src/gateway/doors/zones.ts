@@ -15,6 +15,7 @@ import { readOutcome } from './stored-outcome.ts'
 import type { Identity } from '../http/keys.ts'
 import { checked } from '../../contract/checked.ts'
 import { json, jsonText } from '../http/json-response.ts'
+import { metered, type MeterParts } from '../http/metered.ts'
 import { operationsFor, operationsOf, operatorOf } from './sandboxes.ts'
 import { traceOf } from '../http/request-trace.ts'
 import { startJob } from '../http/start-job.ts'
@@ -65,23 +66,21 @@ export const zonesMonitored = z
   .readonly()
 
 /** Needs of a body that becomes a job, and of the analysis of its zones. */
-type ZoneParts = JobIntake & Pick<GatewayParts, 'analyseZones' | 'bodies' | 'running'>
+type ZoneParts = JobIntake & MeterParts & Pick<GatewayParts, 'analyseZones' | 'bodies'>
 
 export const zoneTighten = tightenAsked.unwrap().omit({ zone: true }).readonly()
 
 /** `POST /v1/zones/analysis`: reports what each part of the code does and how it can be split; runs nothing. */
 export const analyseZones: Door<ZoneParts> = async (parts, http, who) => {
   const { zones: _, ...job } = await read(parts, http, who)
-  using _place = parts.running.begin(who.tenant)
-  const { risk } = await partitionOf(parts)({ ...job, zones: {} })
+  const { risk } = await planned(parts, { ...job, zones: {} })
   return json(risk)
 }
 
 /** `POST /v1/zones/plan`: the zones the code would get, with the code of each; runs nothing. */
 export const planZones: Door<ZoneParts> = async (parts, http, who) => {
   const job = await read(parts, http, who)
-  using _place = parts.running.begin(who.tenant)
-  const { risk, zones } = await partitionOf(parts)(job)
+  const { risk, zones } = await planned(parts, job)
   const names = new Set(zones.map(({ id }) => id))
   const moved = risk.split.zones.filter(({ name }) => names.has(name))
   return json({
@@ -145,9 +144,10 @@ export const endZone: Door<Pick<GatewayParts, 'operations'>> = async (
   { id = '', zone = '' },
 ) => json(await operationsOf(parts).endZone(id, zone, operatorOf(who)))
 
-async function planned(parts: Pick<GatewayParts, 'analyseZones' | 'running'>, job: Job) {
-  using _place = parts.running.begin(job.tenant)
-  return await partitionOf(parts)(job)
+/** Counts as a job of its tenant, also ahead of the run that it is for. */
+async function planned(parts: MeterParts & Pick<GatewayParts, 'analyseZones'>, job: Job) {
+  const partition = partitionOf(parts)
+  return await metered(parts, job, () => partition(job))
 }
 
 async function read(

@@ -124,3 +124,13 @@ test('A ceiling lowered at run time holds at once', () => {
   assert.notEqual(tried(quotas, 'acme'), 0)
   quotas.close()
 })
+
+test('Bytes of files move within the bytes of the minute, and take no place or job', () => {
+  const quotas = open({ a: { bytes_per_minute: 100, runs_per_minute: 1, concurrency: 1 } })
+  quotas.transfer('a', 60)
+  quotas.transfer('a', 60)
+  assert.throws(() => quotas.transfer('a', 0), /"bytes_per_minute" is used up/)
+  assert.match(JSON.stringify(tried(quotas, 'a')), /bytes_per_minute/)
+  quotas.transfer('b', 10 ** 9)
+  quotas.close()
+})

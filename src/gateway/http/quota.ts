@@ -19,6 +19,8 @@ export interface Quotas {
    * RATE_LIMITED with a retry time.
    */
   begin(tenant: string, bytesIn: number, isInSession?: boolean): QuotaSlot
+  /** Charges bytes that move without a job, such as files of a session. Throws MayflyError RATE_LIMITED if none are left. */
+  transfer(tenant: string, bytes: number): void
   /** `RateLimit-*` headers of the tightest bucket; empty for a tenant without quotas. */
   headers(tenant: string): Readonly<Record<string, string>>
   /** Writes the levels. Idempotent. */
@@ -50,6 +52,7 @@ const bucketNames = Object.keys(unitOf) as readonly BucketName[]
 /** Refuses no job. */
 export const noQuotas: Quotas = {
   begin: () => ({ end: () => undefined }),
+  transfer: () => undefined,
   headers: () => ({}),
   close: () => undefined,
 }
@@ -101,6 +104,12 @@ class OpenQuotas implements Quotas {
         this.#spend(this.#bucketsOf(tenant), spent)
       },
     }
+  }
+
+  transfer(tenant: string, bytes: number): void {
+    const buckets = this.#bucketsOf(tenant).filter(({ name }) => name === 'bytes_per_minute')
+    assertLeft(buckets)
+    this.#spend(buckets, { bytes_per_minute: bytes })
   }
 
   headers(tenant: string): Readonly<Record<string, string>> {

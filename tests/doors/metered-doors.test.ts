@@ -1,0 +1,99 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, beforeEach, suite, test } from 'node:test'
+import { systemClock } from '../../src/contract/clock.ts'
+import { createQuotas, type QuotaCeilings } from '../../src/gateway/http/quota.ts'
+import { openQuotaStore } from '../../src/gateway/http/quota-store.ts'
+import { SimulatedClock } from '../sim/simulated-clock.ts'
+import { bearer, openDoor, post, type TestDoor } from './http-door.ts'
+
+/** Doors that make the machine work without a job: analyses, registrations, calls in the server's own process. */
+suite('Work without a job is within the quotas of its tenant', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'mayfly-metered-'))
+  let door: TestDoor
+  let ceilings: QuotaCeilings = {}
+  let analysed = 0
+  let tookMs = 0
+  const clock = new SimulatedClock()
+  let file = 0
+
+  beforeEach(async () => {
+    await door?.[Symbol.asyncDispose]()
+    analysed = 0
+    tookMs = 0
+    const store = openQuotaStore(join(folder, `${file++}.db`), clock.date())
+    const split = { zones: [], residual: [], calls: [] }
+    const risk = { threatScore: 0, risk: 0, severity: 'low', areas: [], split }
+    door = await openDoor({
+      quotas: createQuotas({ ceilings: () => ceilings, store, clock: systemClock }),
+      analyseZones: async () => {
+        analysed++
+        const end = performance.now() + tookMs
+        while (performance.now() < end) continue
+        return { risk, zones: [] }
+      },
+    })
+  })
+  after(async () => {
+    await door[Symbol.asyncDispose]()
+    rmSync(folder, { recursive: true })
+  })
+
+  const code = 'return 1'
+  const doors: readonly (readonly [path: string, body: object])[] = [
+    ['/v1/zones/analysis', { code }],
+    ['/v1/zones/plan', { code }],
+    ['/v1/zones', { code }],
+    ['/api/effects/register', { effectId: 'one', code }],
+    ['/v1/capabilities/math.add', { args: [1, 2] }],
+  ]
+  const ask = (path: string, body: object) =>
+    post(new URL(path, door.gateway.activeUrl).href, body, bearer(door.key))
+
+  for (const [path, body] of doors)
+    test(`${path} is refused with 429 once the jobs of the minute are used up, and does no work then`, async () => {
+      ceilings = { runs_per_minute: 2 }
+      const limits: unknown[] = []
+      for (let n = 0; n < 3; n++) {
+        const { status, json, headers } = await ask(path, body)
+        if (status !== 429) continue
+        limits.push(json['details'])
+        assert.ok(Number(headers.get('retry-after')) >= 1)
+      }
+      assert.ok(limits.length >= 1)
+      assert.deepEqual(limits[0], { limit: 'runs_per_minute' })
+      assert.ok(analysed <= 2)
+      const before = analysed
+      assert.equal((await ask(path, body)).status, 429)
+      assert.equal(analysed, before)
+    })
+
+  test('the time of an analysis is charged as processor time: two long ones use up what jobs have too', async () => {
+    ceilings = { cpu_seconds_per_minute: 0.3 }
+    tookMs = 200
+    for (let n = 0; n < 2; n++) assert.equal((await ask('/v1/zones/plan', { code })).status, 200)
+    const refused = await ask('/v1/zones/plan', { code })
+    assert.deepEqual([refused.status, analysed], [429, 2])
+    assert.deepEqual(refused.json['details'], { limit: 'cpu_seconds_per_minute' })
+    assert.equal((await ask('/v1/executions', { code })).status, 429)
+  })
+
+  test('the bytes of an analysis count, also where the code is refused', async () => {
+    ceilings = { bytes_per_minute: 1000 }
+    const large = { code: `return 1 // ${'x'.repeat(2000)}` }
+    assert.equal((await ask('/v1/zones/analysis', large)).status, 200)
+    assert.equal((await ask('/v1/zones/analysis', { code })).status, 429)
+    assert.equal(analysed, 1)
+  })
+
+  test('analyses at once are within the jobs at once of their tenant', async () => {
+    ceilings = { concurrency: 1 }
+    const all = await Promise.all(
+      Array.from({ length: 4 }, () => ask('/api/effects/register', { effectId: 'one', code })),
+    )
+    assert.ok(all.some(({ status }) => status === 200))
+    assert.equal((await ask('/v1/zones/plan', { code })).status, 200)
+  })
+})

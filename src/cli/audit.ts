@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs'
 import type { Command } from 'commander'
 import { MayflyError, messageOf } from '../contract/error.ts'
+import type { LogReader } from '../evidence/log-reader.ts'
 import type { StoredLine } from '../evidence/chain.ts'
 import { auditFile, signerFolder } from '../lib/state-folder.ts'
 import { assertPlainStore } from '../lib/store-file.ts'
@@ -46,16 +47,41 @@ const timeMax = 8.64e15
 async function list(flags: Flags): Promise<void> {
   const state = stateOf(flags)
   const owner = strangerOwning(state)
-  if (owner) return runAsOwner(owner, { task: { state }, words: process.argv.slice(2) })
+  if (owner) {
+    const { lastSigned } = await import('../warden/sign.ts')
+    const task = { state, signed: lastSigned(signerFolder(state)) }
+    return runAsOwner(owner, { task, words: process.argv.slice(2) })
+  }
   const path = recordIn(state)
   const { openLog } = await import('../evidence/log-reader.ts')
   using log = read(path, () => openLog(path))
   const lines = read(path, () => log.last(flags.limit ?? 50, flags.run))
+  await tellBadLine(log, lines, ownerTask()?.signed?.key ?? (await signerKey(state)))
   if (flags.json) return printJson(lines.map(lineOf))
   const { sanitiseLine } = await import('../output/sanitise.ts')
   const [first] = lines
   if (first) await print(`${headOf(first)}\n`)
   for (const line of lines) await print(`${sanitiseLine(summaryOf(line))}\n`)
+}
+
+/** Lines that do not verify are listed too, with a note and exit code 1. */
+async function tellBadLine(
+  log: LogReader,
+  lines: readonly StoredLine[],
+  key: string | undefined,
+): Promise<void> {
+  const { findBadLine } = await import('../evidence/check-lines.ts')
+  const bad = findBadLine(log, lines, key)
+  if (!bad) return
+  process.exitCode = failedExitCode
+  const { sanitiseLine } = await import('../output/sanitise.ts')
+  process.stderr.write(`${sanitiseLine(`bad: line ${bad.seq}: ${bad.why}`)}\n`)
+}
+
+/** Public key of the signer of this state folder, where this user may read it. */
+async function signerKey(state: string): Promise<string | undefined> {
+  const { lastSigned } = await import('../warden/sign.ts')
+  return lastSigned(signerFolder(state))?.key
 }
 
 async function verify(flags: Flags, file: string | undefined): Promise<void> {

@@ -2,8 +2,9 @@ import type { DatabaseSync } from 'node:sqlite'
 import type { Checkpoint } from '../contract/evidence.ts'
 import type { LogItem } from './auditor.ts'
 import type { StoredLine } from './chain.ts'
+import { assertKnownSchema } from './known-schema.ts'
 import { openReadOnly } from './open-readonly.ts'
-import { assertFormat, lineColumns, storedCheckpoint, storedLine } from './store.ts'
+import { assertFormat, lineColumns, schema, storedCheckpoint, storedLine } from './store.ts'
 
 /** Lines of a log with their checkpoints, each after the line it signs. */
 export function* itemsOf(log: LogReader): Generator<LogItem> {
@@ -26,14 +27,19 @@ export interface LogReader extends Disposable {
   checkpoints(): Generator<Checkpoint>
   /** Last matching lines, oldest first. */
   last(limit: number, run?: string): readonly StoredLine[]
+  /** Lines from one number to another, both included. */
+  range(from: number, to: number): Generator<StoredLine>
+  /** First checkpoint of this line or a later one. */
+  checkpointFrom(seq: number): Checkpoint | undefined
   counts(): { readonly lines: number; readonly checkpoints: number }
 }
 
-/** Opens a read snapshot of a log. Throws SQLite errors. */
+/** Opens a read snapshot of a log. Throws SQLite errors, and MayflyError STATE for a file with other tables or views. */
 export function openLog(path: string): LogReader {
   const db = openReadOnly(path)
   try {
     db.exec('BEGIN')
+    assertKnownSchema(db, path, schema)
     assertFormat(db, path)
   } catch (thrown) {
     db.close()
@@ -43,14 +49,26 @@ export function openLog(path: string): LogReader {
     lines: () => linesOf(db),
     checkpoints: () => checkpointsOf(db),
     last: (limit, run) => lastOf(db, limit, run),
+    range: (from, to) => linesOf(db, from, to),
+    checkpointFrom: (seq) => checkpointFrom(db, seq),
     counts: () => ({ lines: countOf(db, 'audit'), checkpoints: countOf(db, 'checkpoints') }),
     [Symbol.dispose]: () => db.close(),
   }
 }
 
-function* linesOf(db: DatabaseSync): Generator<StoredLine> {
-  const rows = db.prepare(`SELECT ${lineColumns} FROM audit ORDER BY seq`).iterate()
-  for (const row of rows) yield storedLine(row)
+function* linesOf(
+  db: DatabaseSync,
+  from = Number.MIN_SAFE_INTEGER,
+  to = Number.MAX_SAFE_INTEGER,
+): Generator<StoredLine> {
+  const sql = `SELECT ${lineColumns} FROM audit WHERE seq BETWEEN ? AND ? ORDER BY seq`
+  for (const row of db.prepare(sql).iterate(from, to)) yield storedLine(row)
+}
+
+function checkpointFrom(db: DatabaseSync, seq: number): Checkpoint | undefined {
+  const sql = 'SELECT * FROM checkpoints WHERE seq >= ? ORDER BY seq LIMIT 1'
+  const row = db.prepare(sql).get(seq)
+  return row && storedCheckpoint(row)
 }
 
 function* checkpointsOf(db: DatabaseSync): Generator<Checkpoint> {

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { pathToFileURL } from 'node:url'
+import { distrustSchema } from './known-schema.ts'
 
 const busyMs = 5000
 const IO_ERROR = 10
@@ -27,7 +28,9 @@ export function openReadOnly(path: string): DatabaseSync {
 function openAt(path: string, isImmutable: boolean): DatabaseSync {
   const url = pathToFileURL(path)
   if (isImmutable) url.searchParams.set('immutable', '1')
-  return new DatabaseSync(url, { readOnly: true, timeout: busyMs })
+  const db = new DatabaseSync(url, { readOnly: true, timeout: busyMs })
+  distrustSchema(db)
+  return db
 }
 
 /**

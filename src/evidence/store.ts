@@ -9,6 +9,7 @@ import { makeFolder } from '../lib/make-folder.ts'
 import { transact } from '../lib/sqlite.ts'
 import { claimStoreFile } from '../lib/store-file.ts'
 import { draft, extend, whyNotNext, type Draft, type ChainHead, type StoredLine } from './chain.ts'
+import { assertKnownSchema, distrustSchema } from './known-schema.ts'
 import { stateError } from './state-error.ts'
 
 /**
@@ -182,7 +183,8 @@ const busyMs = 5000
 /** WAL limit in pages of 4 KiB, in case no timer writes it back. */
 const walPagesMax = 20_000
 
-const schema = `
+/** Tables of a record, and no others. */
+export const schema = `
 CREATE TABLE meta (format INTEGER NOT NULL) STRICT;
 CREATE TABLE audit (
   seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, kind TEXT NOT NULL, run TEXT, tenant TEXT, status TEXT,
@@ -202,24 +204,31 @@ export function openStore(path: string, at: number): AuditStore {
     makeFolder(dirname(path), 0o700)
     claimStoreFile(path)
     const db = new DatabaseSync(path, { timeout: busyMs })
-    prepareFile(db, path, at)
-    return new AuditStore(db, path)
+    try {
+      prepareFile(db, path, at)
+      return new AuditStore(db, path)
+    } catch (thrown) {
+      db.close()
+      throw thrown
+    }
   } catch (thrown) {
     throw stateError('open', path, thrown)
   }
 }
 
 function prepareFile(db: DatabaseSync, path: string, at: number): void {
+  distrustSchema(db)
   db.exec('PRAGMA journal_mode = WAL')
   db.exec(`PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = ${walPagesMax}`)
   db.exec('PRAGMA secure_delete = ON; PRAGMA journal_size_limit = 67108864')
   transact(db, () => {
-    const made = db.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").get()
+    const made = db.prepare('SELECT 1 FROM sqlite_schema').get()
     if (!made) {
       db.exec(schema)
       insertLine(db.prepare(insertSql), extend({ seq: 0, head: chainStart }, genesis(at)))
     }
   })
+  assertKnownSchema(db, path, schema)
   assertFormat(db, path)
   db.setAuthorizer((action, table) => {
     const changes =

@@ -97,6 +97,69 @@ test('After any edit, removal, reorder or truncation verify exits 1 and names th
   assert.match(gone.stdout, /^bad: line 1: /)
 })
 
+test('A log with views, triggers, virtual tables, indexes or other tables is neither listed, verified nor written', () => {
+  const hidden = 'ALTER TABLE audit RENAME TO hidden; '
+  const columns = 'seq, at, kind, run, tenant, status, body, previous, hash'
+  const cases = [
+    `${hidden} CREATE VIEW audit AS SELECT * FROM hidden`,
+    `${hidden} CREATE VIEW audit AS SELECT ${columns} FROM hidden WHERE seq < 6 UNION ALL SELECT ${columns} FROM hidden WHERE seq = 6`,
+    "ALTER TABLE checkpoints RENAME TO c; CREATE VIEW checkpoints AS SELECT * FROM c WHERE key != ''",
+    "CREATE TRIGGER t AFTER INSERT ON audit BEGIN UPDATE audit SET status = 'ok'; END",
+    'CREATE VIRTUAL TABLE words USING fts5(word)',
+    'CREATE INDEX by_run ON audit (run)',
+    'CREATE TABLE other (x)',
+    'CREATE VIEW v AS WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x FROM n) SELECT x FROM n',
+    'ALTER TABLE audit ADD COLUMN note TEXT',
+    'DROP TABLE salts',
+    'ALTER TABLE meta RENAME TO m; CREATE VIEW meta AS WITH RECURSIVE n(x) AS (SELECT 2 UNION ALL SELECT 2 FROM n) SELECT max(x) AS format FROM n',
+  ]
+  const db = join(state, 'audit.db')
+  const whole = readFileSync(db)
+  for (const sql of cases) {
+    for (const end of ['-wal', '-shm']) rmSync(db + end, { force: true })
+    writeFileSync(db, whole)
+    change(sql)
+    const verified = audit('verify', '--json')
+    assert.equal(verified.status, 1, sql)
+    assert.deepEqual(JSON.parse(verified.stdout).firstBad.seq, 1, sql)
+    for (const verb of ['list', 'export']) {
+      const { status, stdout, stderr } = audit(verb)
+      assert.deepEqual([status, stdout], [1, ''], sql)
+      assert.match(stderr, /Cannot trust the record/, sql)
+    }
+    assert.throws(
+      () => openRecord({ stateFolder: state, clock: systemClock }),
+      { code: 'STATE' },
+      sql,
+    )
+  }
+})
+
+test('Listed lines that do not verify exit 1 and name the first bad line', () => {
+  const resigned = `UPDATE checkpoints SET key = '${'A'.repeat(43)}=' WHERE seq = 6`
+  const cases: readonly [sql: string, line: number][] = [
+    ["UPDATE audit SET status = 'ok' WHERE seq = 5", 5],
+    ["UPDATE audit SET body = replace(body, 'isolate', 'microvm') WHERE seq = 4", 4],
+    ['DELETE FROM audit WHERE seq = 4', 4],
+    ['DELETE FROM audit WHERE seq = 6', 6],
+    [resigned, 6],
+  ]
+  const db = join(state, 'audit.db')
+  const whole = readFileSync(db)
+  for (const [sql, line] of cases) {
+    writeFileSync(db, whole)
+    change(sql)
+    const { status, stdout, stderr } = audit('list', '--json')
+    assert.equal(status, 1, sql)
+    assert.match(stderr, new RegExp(`^bad: line ${line}: `), sql)
+    assert.ok(JSON.parse(stdout).length >= 5)
+  }
+  writeFileSync(db, whole)
+  change(cases[0]![0])
+  assert.equal(audit('list', '--run', 'exec_b').status, 1)
+  assert.equal(audit('list', '--run', 'exec_a').status, 0)
+})
+
 test('An export verifies anywhere by itself, and not once it was changed', () => {
   const file = join(root, `${count}.jsonl`)
   assert.equal(audit('export', file).status, 0)

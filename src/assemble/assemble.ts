@@ -39,9 +39,10 @@ import { createAnalysisClient, type AnalysisClient } from '../threat/analysis-cl
 import type { WardenClient } from '../walls/client.ts'
 import type { Guard } from '../watch/guard.ts'
 import { createEventForwarder } from '../watch/event-forwarder.ts'
-import { createCodeAnalysis, type Partition } from './code-analysis.ts'
+import { createCodeAnalysis, type CodeAnalysis, type Partition } from './code-analysis.ts'
 import { egressFor, foldersFor } from './egress.ts'
 import { ProvedWalls, type ProvedProvider } from './proved-walls.ts'
+import { createJudged } from './judged.ts'
 import { openProviderModules } from './provider-modules.ts'
 import { providerLoaders } from './providers.ts'
 import { closeDead, recordEvent } from './record-events.ts'
@@ -80,9 +81,10 @@ export interface Assembly extends AsyncDisposable {
   run(job: Job, caller: Caller): Promise<Outcome>
   /**
    * Only the first steps of the road: verifies signatures and analyses the code, without a run or a record. Throws
-   * MayflyError SIGNATURE_INVALID, SIGNER_UNKNOWN or SIGNATURE_REQUIRED before it parses any code.
+   * MayflyError SIGNATURE_INVALID, SIGNER_UNKNOWN or SIGNATURE_REQUIRED before it parses any code. With `effectId` its
+   * end is that of a registration, for a caller that keeps the code itself.
    */
-  analyse(job: Job): Promise<CachedAnalysis>
+  analyse(job: Job, options?: { readonly effectId?: string | undefined }): Promise<CachedAnalysis>
   /**
    * Analyses zones of a job without running it; run, the same job then has these zones. Throws as `analyse` does, and
    * INVALID for code that does not parse.
@@ -200,11 +202,7 @@ export function assemble(options: AssembleOptions): Assembly {
     stock,
     analysis,
     run: (job, caller) => run(job, rooms, caller),
-    analyse: (job) => code.judge(job),
-    async partition(job) {
-      await proving
-      return await code.partition(job, rooms.plan)
-    },
+    ...analysisCalls(base, code, rooms.plan, proving),
     sessions: { held, open: (job, caller) => openSession(job, rooms, caller) },
     effects: effects.calls,
     guard: watching.guard,
@@ -220,6 +218,27 @@ export function assemble(options: AssembleOptions): Assembly {
       await held.closeAll()
       base.forgetWarden()
       await closeParts([...walls.loaded, analysis, record, watching], effects, options.warden)
+    },
+  }
+}
+
+/** Analyses without a run, each with an event at its end. */
+function analysisCalls(
+  base: Base,
+  code: CodeAnalysis,
+  plan: Parameters<CodeAnalysis['partition']>[1],
+  proving: Promise<void>,
+): Pick<Assembly, 'analyse' | 'partition'> {
+  const judged = createJudged(base)
+  return {
+    analyse(job, { effectId } = {}) {
+      const work = () => code.judge(job)
+      return judged(job, effectId, work, (analysis) => analysis)
+    },
+    async partition(job) {
+      await proving
+      const work = () => code.partition(job, plan)
+      return await judged(job, undefined, work, () => undefined)
     },
   }
 }

@@ -14,6 +14,7 @@ export const points = [
   'threat/analysed',
   'threat/unparsed',
   'threat/audited',
+  'threat/judged',
   'effect/registered',
   'effect/refused',
   'profile/made',

@@ -165,10 +165,16 @@ export class Mayfly implements AsyncDisposable {
   }
 
   /** Analyses code without running or recording it. Throws MayflyError INVALID for an invalid request. */
-  analyze(request: JobRequest, options: Asked = {}): ReturnType<Assembly['analyse']> {
-    const { tenant = 'default', principal = 'library' } = options
+  analyze(
+    request: JobRequest,
+    options: Asked & {
+      /** Name under which the caller keeps the code: then it is a registration, also in traces. */
+      readonly effectId?: string
+    } = {},
+  ): ReturnType<Assembly['analyse']> {
+    const { tenant = 'default', principal = 'library', effectId } = options
     const job = newJob(request, { tenant, principal, origin: 'library' }, systemClock)
-    return this.#assembly.analyse(job)
+    return this.#assembly.analyse(job, { effectId })
   }
 
   /**

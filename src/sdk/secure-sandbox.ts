@@ -91,7 +91,8 @@ export class SecureSandbox implements AsyncDisposable {
     this.#assertUsable(id)
     const isolate = this.#isolates.get(id) ?? this.#add(id)
     const mayfly = await this.#hold.mayfly()
-    const analysis = await mayfly.analyze({ code, language }, { tenant: this.#tenant })
+    const who = { tenant: this.#tenant, effectId: id }
+    const analysis = await mayfly.analyze({ code, language }, who)
     if (analysis.kind === 'syntax-error') {
       const { message, line, column } = analysis
       throw new MayflyError(

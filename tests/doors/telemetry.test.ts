@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { once } from 'node:events'
 import { suite } from 'node:test'
 import { WebSocket } from 'ws'
-import { Mayfly } from '../../src/index.ts'
+import { Mayfly, SandboxThreatDetector, SecureSandbox } from '../../src/index.ts'
 import { test } from '../fixtures/drawn.ts'
 import { openCollector, type Collector } from './collector.ts'
 import { metricsIn, type Metrics } from './prometheus.ts'
@@ -73,6 +73,36 @@ suite('Telemetry of a whole server', () => {
       assert.equal(collector.resources[0]?.['service.name'], 'tested')
       assert.equal(collector.headers[0]?.['x-key'], 'a b')
     })
+  })
+
+  test('S3-54, S3-56: registerEffect and analyzeCode of the classes are spans that end, and leave nothing open', async () => {
+    await using collector = await openCollector()
+    const place = makePlace()
+    const config = { state: place.state, telemetry: { endpoint: collector.url } }
+    await using library = await Mayfly.open(config)
+    const sandbox = new SecureSandbox({ mayfly: library })
+    await sandbox.registerEffect('net', 'fetch("https://a.example")')
+    await assert.rejects(sandbox.registerEffect('bad', 'let a = ;'), { code: 'INVALID' })
+    const detector = new SandboxThreatDetector({ mayfly: library })
+    const { score } = await detector.analyzeCode('while (true) eval("process.exit()")')
+    await detector.analyzeCode('let a = ;')
+    await library.initializeExecution('return 1').then((zones) => library.monitorZones(zones))
+    await library[Symbol.asyncDispose]()
+
+    const registered = collector.named('registerEffect')
+    assert.deepEqual(
+      registered.map(({ attributes, error }) => [attributes['mayfly.effect.id'], error]),
+      [
+        ['net', undefined],
+        ['bad', 'SYNTAX_ERROR'],
+      ],
+    )
+    const [analysis] = childrenOf(collector, registered[0]!.spanId, 'analyzeCode')
+    assert.deepEqual(analysis?.attributes['mayfly.threat.patterns'], ['NETWORK'])
+    const judged = collector.named('analyzeCode').filter((one) => one.parentSpanId === undefined)
+    const found = judged.find(({ attributes }) => attributes['mayfly.threat.score'] === score)
+    assert.match(String(found?.attributes['mayfly.threat.patterns']), /EVAL/)
+    assert.ok(judged.some(({ error }) => error === 'SYNTAX_ERROR'))
   })
 
   test('A WebSocket is a span and a duration like any other request, its job below it', async () => {

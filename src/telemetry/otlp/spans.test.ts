@@ -183,6 +183,19 @@ test('Events of a guest end nothing, and none of their text becomes an attribute
   assert.ok(!JSON.stringify(spans).includes('secret words'))
 })
 
+test('Code that is only judged is a span of its own, and leaves nothing open', async () => {
+  const { made, spans } = await heard(({ emitter }) => {
+    for (let at = 0; at < 5000; at += 1) {
+      const about = { run: `exec_${String(at)}` }
+      emitter.emit('threat/analysed', { threatScore: 40, patterns: ['EVAL'] }, about)
+      emitter.emit('threat/judged', { took: 3 }, about)
+    }
+  })
+  assert.deepEqual([made.forgotten, spans.length], [0, 5000])
+  assert.deepEqual([spans[0]!.name, spans[0]!.parentSpanId], ['analyzeCode', undefined])
+  assert.deepEqual(spans[0]!.attributes['mayfly.threat.patterns'], ['EVAL'])
+})
+
 test('Runs that never end are evicted, and counted', async () => {
   const { made } = await heard(({ emitter }) => {
     for (let at = 0; at < 5000; at += 1)

@@ -9,7 +9,8 @@
  *        ├─ runCode                phase/opened, executionTime of job/ended
  *        └─ destroySandbox         teardownTime of job/ended
  *
- * `registerEffect` replaces `executeEffect` for code that is only stored. Without an incoming `traceparent`, the trace
+ * `registerEffect` replaces `executeEffect` for code that is only stored; code that is only judged (`threat/judged`) is an
+ * `analyzeCode` of its own. Without an incoming `traceparent`, the trace
  * id is that of the run: `exec_…` without its prefix.
  */
 import type { Event, Point, Sink } from '../../contract/event.ts'
@@ -80,9 +81,20 @@ export class Spans {
     })
   }
 
+  /** Analysis without a run: a root, or the child of the caller's span. */
+  #judged(event: Event, life: Life, parent: ReturnType<typeof readTraceparent>): void {
+    const { at, run, fields } = event
+    const code = text(fields['code'])
+    const refused = part('analyzeCode', at - numberOf(fields['took']), at, [], code)
+    const traceId = parent?.traceId ?? traceOf(run!)
+    const own = { traceId, spanId: newSpanId(), parentSpanId: parent?.spanId }
+    this.#out({ ...(analysisOf(event, life) ?? refused), ...own })
+  }
+
   #end(event: Event, life: Life): void {
     const parent = readTraceparent(text(event.fields['traceparent'] ?? life.traceparent))
     if (parent?.sampled === false) return
+    if (event.point === 'threat/judged') return this.#judged(event, life, parent)
     const root = rootOf(event, life, parent?.traceId ?? traceOf(event.run!), parent?.spanId)
     this.#out(root)
     for (const part of [analysisOf(event, life), ...wallsOf(event, life)]) {
@@ -135,6 +147,7 @@ const ends: ReadonlySet<Point> = new Set<Point>([
   'job/unrecorded',
   'effect/registered',
   'effect/refused',
+  'threat/judged',
 ])
 
 function newLife(): Life {

@@ -6,11 +6,11 @@ import { claimStoreFile } from '../../lib/store-file.ts'
 /** Bucket levels on disk; `at` is milliseconds since 1970. */
 export interface QuotaStore {
   read(tenant: string, name: string): BucketLevel | undefined
-  /** Subtracts spent amounts from the stored levels and returns the new ones, in one transaction. */
+  /** Replaces the stored levels by the `next` ones, less what was spent, and returns these; in one transaction. */
   spend<B extends BucketSpend>(
     buckets: readonly B[],
     at: number,
-    fill: (level: number, at: number, bucket: B) => number,
+    next: (level: number, at: number, bucket: B) => number,
   ): readonly number[]
   close(): void
 }
@@ -61,12 +61,12 @@ function storeOn(db: DatabaseSync): QuotaStore {
   }
   return {
     read,
-    spend(buckets, at, fill) {
+    spend(buckets, at, next) {
       return transact(db, () =>
         buckets.map((bucket) => {
-          const { tenant, name, spent } = bucket
+          const { tenant, name } = bucket
           const saved = read(tenant, name)
-          const level = saved ? fill(saved.level, saved.at, bucket) - spent : bucket.level
+          const level = saved ? next(saved.level, saved.at, bucket) : bucket.level
           upsert.run(tenant, name, level, at)
           return level
         }),

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, test } from 'node:test'
 import { SimulatedClock } from '../../../tests/sim/simulated-clock.ts'
 import type { MayflyError } from '../../contract/error.ts'
@@ -79,6 +80,27 @@ test('S0-12: a job that overspends puts its bucket into debt, and a restart keep
   await pass(wait)
   assert.equal(tried(after, 'acme'), 0)
   after.close()
+})
+
+test('S0-12: no cost puts a bucket deeper into debt than an hour, and a damaged store does not either', async () => {
+  const ceilings = { acme: { cpu_seconds_per_minute: 10 } }
+  const before = open(ceilings)
+  assert.equal(tried(before, 'acme', { cpuMs: 1e300, bytesOut: 0 }), 0)
+  const [limit, wait] = tried(before, 'acme') || ['', 0]
+  assert.equal(limit, 'cpu_seconds_per_minute')
+  assert.ok(wait <= 61 * 60_000, `a tenant waits ${wait} ms`)
+  before.close()
+  for (const level of [-1e300, -Infinity, 1e300]) {
+    const db = new DatabaseSync(join(folder, 'quota.db'))
+    db.prepare('UPDATE buckets SET level = ?, at = ?').run(level, Number.MAX_SAFE_INTEGER)
+    db.close()
+    const after = open(ceilings)
+    const [, again] = tried(after, 'acme', { cpuMs: 20_000, bytesOut: 0 }) || ['', 0]
+    assert.ok(again <= 61 * 60_000, `at level ${level} a tenant waits ${again} ms`)
+    await pass(61 * 60_000)
+    assert.equal(tried(after, 'acme'), 0)
+    after.close()
+  }
 })
 
 test('Spending of one server reaches another within a second, and one that starts after a crash', async () => {

@@ -8,7 +8,8 @@ import type { QuotaStore } from './quota-store.ts'
  *
  * Mechanism: token buckets that refill evenly and hold one minute. A job may start while every bucket is above
  * zero; its real cost is subtracted when it ends, so a bucket may go into debt and the tenant waits until it is
- * paid.
+ * paid. A debt is an hour of refilling at most, in memory and in the store, whatever a job is said to have cost and
+ * whatever a damaged store holds.
  *
  * Levels are written to the store within a second and read at start, so a restart resets nothing. Servers that share
  * a state folder share levels with that one second of lag, and may together overspend by as much.
@@ -59,6 +60,8 @@ export const noQuotas: Quotas = {
 
 const MINUTE_MS = 60_000
 const writeAfterMs = 1000
+/** Largest debt of a bucket, in minutes of its refilling. */
+const debtMinutesMax = 60
 /** Retry hint when all concurrent slots are taken. */
 const placeRetryMs = 1000
 
@@ -178,8 +181,8 @@ class OpenQuotas implements Quotas {
   #spend(buckets: readonly Bucket[], amounts: Partial<Record<BucketName, number>>): void {
     for (const bucket of buckets) {
       const amount = amounts[bucket.name] ?? 0
-      bucket.level -= amount
-      bucket.spent += amount
+      bucket.level = bounded(bucket.level - amount, bucket.capacity)
+      bucket.spent += Math.min(amount, 2 * debtMinutesMax * bucket.capacity)
     }
     if (this.#timer || this.#closed || buckets.length === 0) return
     this.#timer = this.#parts.clock.after(writeAfterMs, () => {
@@ -196,10 +199,10 @@ class OpenQuotas implements Quotas {
     if (dirty.length === 0) return
     const spent = dirty.map(({ tenant, name, capacity }) => this.#bucket(tenant, name, capacity))
     const date = Math.round(clock.date())
-    const fill = (level: number, at: number, { capacity }: Bucket) =>
-      filled(level, date - at, capacity)
+    const next = (level: number, at: number, { capacity, spent: amount }: Bucket) =>
+      bounded(filled(level, date - at, capacity) - amount, capacity)
     try {
-      const levels = store.spend(spent, date, fill)
+      const levels = store.spend(spent, date, next)
       for (const [index, bucket] of spent.entries()) {
         Object.assign(bucket, { level: levels[index], at: clock.now(), spent: 0 })
       }
@@ -210,7 +213,13 @@ class OpenQuotas implements Quotas {
 }
 
 function filled(level: number, ms: number, capacity: number): number {
-  return Math.min(capacity, level + (Math.max(0, ms) * capacity) / MINUTE_MS)
+  return bounded(bounded(level, capacity) + (Math.max(0, ms) * capacity) / MINUTE_MS, capacity)
+}
+
+/** A level within a full bucket and the largest debt; one that is no number counts as the debt. */
+function bounded(level: number, capacity: number): number {
+  const least = -debtMinutesMax * capacity
+  return level > least ? Math.min(capacity, level) : least
 }
 
 function assertLeft(buckets: readonly Bucket[]): void {

@@ -89,8 +89,7 @@ export class FramedSandbox implements Sandbox {
       throw new MayflyError('CONFLICT', 'Cannot run a second task: a sandbox is used once')
     const { egress, output, frames } = this.#guest
     const { wall } = life.parts
-    life.task = task
-    life.io = io
+    life.begin(task, io)
     await egress.open(task)
     wall.ref(true)
     wall.boundFrames(frameBytesMax(task, life.parts.profile))

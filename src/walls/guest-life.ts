@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import type * as z from 'zod'
 import { meet, type Controls } from '../contract/controls.ts'
 import type { Emitter, Sink } from '../contract/event.ts'
@@ -20,6 +21,9 @@ export interface SandboxParts {
   readonly emitter: Emitter
   readonly pool: 'hit' | 'miss'
 }
+
+/** No guest uses more CPU time than these give. */
+const cores = availableParallelism()
 
 /** Usage of a wall that was not sampled. */
 export const noUsage: WallCost = { peakBytes: 0, cpuMs: 0 }
@@ -56,12 +60,30 @@ export class GuestLife {
   usedBefore = noUsage
   /** Actions of its kind of guest. */
   hooks: LifeHooks = {}
+  /** Time of its task. */
+  #startedAt = performance.now()
   #answers = 0
 
   constructor(parts: SandboxParts) {
     this.parts = parts
     this.controls = parts.profile.controls
     this.wanted = this.controls
+  }
+
+  /** Takes its task. */
+  begin(task: Task, io: TaskIo): void {
+    this.task = task
+    this.io = io
+    this.#startedAt = performance.now()
+  }
+
+  /**
+   * CPU time in milliseconds of an end that the guest reports: what was seen of it from outside, or more by its own word,
+   * up to what the machine can have given since its task.
+   */
+  cpuTimeOf(reportedMs: number): number {
+    const possibleMs = possibleCpuTime(reportedMs, performance.now() - this.#startedAt)
+    return Math.max(possibleMs, this.samples?.cpuMs ?? 0)
   }
 
   /** The warden's id of its wall. */
@@ -128,8 +150,12 @@ export class GuestLife {
     }, graceMs)
   }
 
+  /**
+   * Ends the job for what its runner never sends. That is an error of its code: runners are tested, and code that shares
+   * a process with its runner can write what it likes.
+   */
   garbled(why: string): void {
-    this.cutOff(lostEnd('failed', 'PROTOCOL', `Cannot read what the wall says: ${why}`, 0))
+    this.cutOff(lostEnd('error', 'PROTOCOL', `Cannot read what the wall says: ${why}`, 0))
   }
 
   /** Kills the wall for what its runner sent. */
@@ -154,4 +180,9 @@ export class GuestLife {
     wall.listen(undefined)
     wall.ref(false)
   }
+}
+
+/** CPU time in milliseconds as a guest reports it, bounded by what the machine can give in `elapsedMs`. */
+export function possibleCpuTime(reportedMs: number, elapsedMs: number): number {
+  return Math.min(reportedMs, elapsedMs * cores)
 }

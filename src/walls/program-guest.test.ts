@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
+import { availableParallelism } from 'node:os'
 import { test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { playProgram } from '../../tests/fixtures/played-program.ts'
 import { createArtifactCap } from './artifact-cap.ts'
 
@@ -8,4 +10,52 @@ test('S4-21: CPU time is what the warden saw, also where release and end are rea
   const claim = { protocol: 1, status: 'ok', encoding: 'json', cpuTimeMs: 0, executionMs: 0 }
   const { status, cpuTime } = await guest.endsAtOnce(20, claim)
   assert.deepEqual([status, cpuTime], ['ok', 300])
+})
+
+test('CPU time by the word of a program alone is no more than the machine can give', async () => {
+  const guest = await playProgram(createArtifactCap(1000))
+  const claim = { protocol: 1, status: 'ok', encoding: 'json', cpuTimeMs: 1e300, executionMs: 0 }
+  const started = performance.now()
+  const { cpuTime } = await guest.endsAtOnce(5, claim)
+  const possibleMs = (performance.now() - started + 1_000) * availableParallelism()
+  assert.ok(cpuTime < possibleMs, `${cpuTime} ms of ${possibleMs}`)
+})
+
+test('A program that reports a limit, a lost wall or a code of the host ends as an error PROTOCOL', async () => {
+  const head = { protocol: 1, encoding: 'json', cpuTimeMs: 0, executionMs: 0 }
+  for (const claim of [
+    { ...head, status: 'limit', error: { code: 'DISK', message: 'the disk is full' } },
+    { ...head, status: 'limit', error: { code: 'MEMORY', message: 'too much' } },
+    { ...head, status: 'error', error: { code: 'WALL_LOST', message: 'The wall ended' } },
+    { ...head, status: 'failed', error: { code: 'USER_ERROR', message: 'broken' } },
+  ]) {
+    const guest = await playProgram(createArtifactCap(1000))
+    const { status, error } = await guest.endsAtOnce(0, claim)
+    assert.deepEqual([status, error?.code], ['error', 'PROTOCOL'], JSON.stringify(claim))
+    assert.ok(guest.isKilled())
+  }
+})
+
+const honest = { protocol: 1, status: 'ok', encoding: 'json', cpuTimeMs: 0, executionMs: 0 }
+
+test('A program that reported its end is stopped, though nobody takes its output yet', async () => {
+  const guest = await playProgram(createArtifactCap(1000))
+  await guest.printsAndEnds(honest)
+  const deadline = performance.now() + 10_000
+  while (!guest.isKilled()) {
+    assert.ok(performance.now() < deadline, 'it was not stopped')
+    await sleep(1)
+  }
+  guest.wallEnds()
+  guest.reads()
+  assert.equal((await guest.end).status, 'ok')
+})
+
+test('A program that reported its end and broke a limit before it was stopped ends at the limit', async () => {
+  const guest = await playProgram(createArtifactCap(1000))
+  await guest.printsAndEnds(honest)
+  guest.wallEnds('memory')
+  guest.reads()
+  const { status, error } = await guest.end
+  assert.deepEqual([status, error?.code], ['limit', 'MEMORY'])
 })

@@ -4,6 +4,7 @@ import type { Profile } from '../contract/profile.ts'
 import type { Task, TaskEnd } from '../contract/provider.ts'
 import { sampleEveryMs, type BoundMechanisms, type WallCost } from '../contract/warden.ts'
 import type { Frame } from '../lib/frames.ts'
+import { within } from '../lib/within.ts'
 import { artifactCap, type ArtifactCap } from './artifact-cap.ts'
 import { carriedTask } from './carried-task.ts'
 import { endOfProgram } from './ends.ts'
@@ -36,6 +37,11 @@ export const tightenedAlways = [
   'processes',
   'capabilities',
 ] as const satisfies readonly Control[]
+
+/** Time after a reported end for its output to be read, before what is left of the program is stopped. */
+const UNREAD_MS_MAX = 20
+/** The same for a program that prints its error and exits by itself. */
+const LAST_WORDS_MS_MAX = 600
 
 export interface ProgramOptions extends ListenerEgressOptions {
   /** Mechanism that holds each bound, read back from the kernel. */
@@ -81,6 +87,10 @@ class ProgramFrames implements GuestFrames {
   #calls: ReturnType<typeof reportCalls> | undefined
   /** The end frame has been read, and the output before it is being drained. */
   #hasSaid = false
+  /** Killed by this class after the reported end. */
+  #isStopped = false
+  /** How the warden ended the wall between the reported end and the last of its output: that counts. */
+  #endedMeanwhile: HandleEnd | undefined
   /** Time at which the job was sent, on the monotonic clock. */
   #sentAt = -Infinity
   #isReleased = false
@@ -147,9 +157,16 @@ class ProgramFrames implements GuestFrames {
     const life = this.#life
     const read = headed(programEndSchema, payload)
     if (!read) return life.garbled('unreadable end')
+    // Before user code the runner itself may find no space for its files; later on only the warden knows of a limit.
+    if (read.head.status === 'limit' && this.#isReleased)
+      return life.garbled('a limit that no program can know of')
     this.#hasSaid = true
     const isRead = read.head.exits ? this.#output.exited() : this.#output.drained()
-    const [seen] = await Promise.all([this.#used(), isRead])
+    const isPrompt = within(isRead, read.head.exits ? LAST_WORDS_MS_MAX : UNREAD_MS_MAX)
+    const [used, wasPrompt] = await Promise.all([this.#used(), isPrompt])
+    const seen = wasPrompt ? used : await this.#stopped()
+    await isRead
+    if (this.#endedMeanwhile) return life.finish(this.#cutBy(this.#endedMeanwhile))
     const { status, error, encoding, exitCode, signal, cpuTimeMs, artifactsLeftOut } = read.head
     life.finish({
       status: life.statusOf(status),
@@ -167,10 +184,24 @@ class ProgramFrames implements GuestFrames {
     })
   }
 
+  /**
+   * Ends user code whose end was reported, and returns the usage up to here: processes that it left behind could work on
+   * for as long as a reader takes no output. A wall that is captured afterwards is frozen.
+   */
+  async #stopped(): Promise<WallCost> {
+    const { wall, parts } = this.#life
+    if (parts.profile.capture) await parts.warden.freeze(wall).catch(() => undefined)
+    else {
+      this.#isStopped = true
+      await parts.wall.kill()
+    }
+    return await parts.warden.release(wall).catch(() => noUsage)
+  }
+
   /** Larger of reported and measured CPU time: a program can report less than it used. */
   #cpuTimeOf(reported: number, seen: WallCost): number {
     const isExact = this.#life.parts.wall.wall.countsTicks && seen !== noUsage
-    return isExact ? seen.cpuMs : Math.max(reported, seen.cpuMs)
+    return isExact ? seen.cpuMs : Math.max(this.#life.cpuTimeOf(reported), seen.cpuMs)
   }
 
   /**
@@ -186,18 +217,34 @@ class ProgramFrames implements GuestFrames {
   /** End without an `end` frame: by a kill, else by its exit status. */
   async lost(end: HandleEnd): Promise<void> {
     const life = this.#life
-    if (life.isEnded || this.#hasSaid) return
+    if (life.isEnded) return
+    if (this.#hasSaid) {
+      if (!this.#isStopped && isByLimit(end)) this.#endedMeanwhile = end
+      return
+    }
     await this.#output.drained()
     const own = life.cause ? undefined : endOfProgram(end)
     // The peak without the memory that the wall had before the job.
     const all = Math.max(end.peakBytes, life.usedBefore.peakBytes)
     const peakBytes = Math.max(0, all - life.parts.wall.wall.idleBytes)
     const ended = own ?? life.endOf({ ...end, peakBytes })
-    const sampled = Math.max(end.exit?.cpuMs ?? 0, life.samples?.cpuMs ?? 0)
-    const cpuTime = Math.max(ended.cpuTime, sampled)
-    const { artifacts, display } = this.#files
-    life.finish({ ...ended, cpuTime, artifacts, display })
+    life.finish(this.#withFiles(ended, end))
   }
+
+  #cutBy(end: HandleEnd): TaskEnd {
+    return this.#withFiles(this.#life.endOf(end), end)
+  }
+
+  #withFiles(ended: TaskEnd, { exit }: HandleEnd): TaskEnd {
+    const cpuTime = Math.max(ended.cpuTime, exit?.cpuMs ?? 0, this.#life.samples?.cpuMs ?? 0)
+    const { artifacts, display } = this.#files
+    return { ...ended, cpuTime, artifacts, display }
+  }
+}
+
+/** Whether the warden, or the kernel at a limit, ended the wall. */
+function isByLimit({ how }: HandleEnd): boolean {
+  return how === 'memory' || how === 'processes' || how === 'deadline'
 }
 
 /** Files and system calls, closed by the sentinel; without one they stay as they were. */

@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto'
 import { addAbortListener } from 'node:events'
-import { availableParallelism } from 'node:os'
 import { setTimeout as delay } from 'node:timers/promises'
 import { classesToClose } from '../contract/calls.ts'
 import { MayflyError } from '../contract/error.ts'
@@ -18,7 +17,7 @@ import type { Frame } from '../lib/frames.ts'
 import type { ArtifactCap } from './artifact-cap.ts'
 import { lostEnd } from './ends.ts'
 import { GuestFiles } from './guest-files.ts'
-import type { GuestLife } from './guest-life.ts'
+import { possibleCpuTime, type GuestLife } from './guest-life.ts'
 import { ProgramTerminals } from './program-terminals.ts'
 import { execEndSchema, filedSchema, headed, kind, withoutAbsent } from './wire.ts'
 
@@ -315,7 +314,7 @@ export class ProgramSession implements SandboxSession {
    * the end is read before the warden was asked: an older count would charge the exec for those before it.
    */
   async #cpuTimeOf(exec: RunningExec, tookMs: number, reportedMs: number): Promise<number> {
-    const claimed = Math.min(reportedMs, tookMs * cores)
+    const claimed = possibleCpuTime(reportedMs, tookMs)
     if (tookMs < sampleEveryMs.limited || !exec.cpuBefore) return claimed
     const { warden } = this.#life.parts
     const [before, after] = await Promise.all([
@@ -417,9 +416,6 @@ export class ProgramSession implements SandboxSession {
     if (this.#life.isEnded || this.#life.isDisposing || this.#life.cause) throw sessionEnded()
   }
 }
-
-/** No guest uses more CPU time than these give. */
-const cores = availableParallelism()
 
 /** Throws MayflyError CONFLICT after the right to start programs was taken away. */
 function mustStart({ parts, wanted }: GuestLife): void {

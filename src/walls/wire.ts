@@ -64,9 +64,12 @@ const text = z.string().max(ERROR_CHARS_MAX)
 const path = z.string().max(PATH_CHARS_MAX)
 const count = z.number().int().min(0)
 
-const errorOf = <Details extends z.ZodType>(details: Details) =>
+const errorOf = <Code extends z.ZodType<string>, Details extends z.ZodType>(
+  code: Code,
+  details: Details,
+) =>
   z.object({
-    code: text,
+    code,
     name: text.optional(),
     message: text,
     stack: text.optional(),
@@ -88,11 +91,26 @@ const endBase = z.object({
   executionMs: z.number().min(0),
 })
 
+/** Codes that runners of programs report. All others are words of the host: a lost wall, a limit that the warden saw. */
+const programErrorCode = z.enum([
+  'DISK',
+  'EXIT',
+  'FAILED',
+  'INTERRUPTED',
+  'RESULT_CIRCULAR',
+  'RESULT_NOT_JSON',
+  'RESULT_NOT_SERIALISABLE',
+  'RESULT_TOO_DEEP',
+  'RESULT_TOO_LARGE',
+  'SYNTAX_ERROR',
+  'USER_ERROR',
+])
+
 /** Head of a worker's `end`; the result's text follows. */
 export const workerEndSchema = endBase.extend({
   status: z.enum(['ok', 'error', 'timeout', 'limit', 'failed']),
   encoding: z.enum(['json', 'tagged']),
-  error: errorOf(workerDetails).optional(),
+  error: errorOf(text, workerDetails).optional(),
   memory: z.object({ used: z.number().min(0), peak: z.number().min(0) }).optional(),
   poisoned: z.boolean(),
   /** Timers and calls that its end dropped. */
@@ -109,7 +127,7 @@ export const workerEndSchema = endBase.extend({
 export const programEndSchema = endBase.extend({
   status: z.enum(['ok', 'error', 'limit']),
   encoding: z.enum(['json', 'tagged', 'text']),
-  error: errorOf(programDetails).optional(),
+  error: errorOf(programErrorCode, programDetails).optional(),
   exitCode: z.number().int().min(0).max(255).optional(),
   signal: z.string().max(20).optional(),
   /** The program prints its last words and exits. */
@@ -120,10 +138,27 @@ export const programEndSchema = endBase.extend({
     .optional(),
 })
 
+/** Codes of ends that only the host knows of. A cell of an isolate has more codes of its own than a program. */
+const hostCodes = new Set([
+  'CANCELLED',
+  'CPU',
+  'HOST_MEMORY',
+  'MEMORY',
+  'OUTPUT',
+  'PROCESSES',
+  'PROTOCOL',
+  'SESSION_ENDED',
+  'TERMINATED',
+  'TIMEOUT',
+  'WALL_LOST',
+])
+const cellErrorCode = text.refine((code) => !hostCodes.has(code))
+
 /** Head of an `execEnd`; the result's text follows. */
 export const execEndSchema = programEndSchema.omit({ exits: true }).extend({
   id: z.string().max(64),
   status: z.enum(['ok', 'error']),
+  error: errorOf(cellErrorCode, programDetails).optional(),
   state: z.enum(['kept', 'lost']),
   /** Timers and calls of the guest go on, and may print between two execs. */
   pending: z.boolean().optional(),

@@ -4,6 +4,7 @@ import { MayflyError } from '../contract/error.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { Task } from '../contract/provider.ts'
 import type { Frame } from '../lib/frames.ts'
+import { within } from '../lib/within.ts'
 import { artifactCap } from './artifact-cap.ts'
 import { carriedTask } from './carried-task.ts'
 import { fetchCapability } from './egress-path.ts'
@@ -232,7 +233,7 @@ class WorkerFrames implements GuestFrames {
       status: life.statusOf(status),
       resultText: read.rest.toString(),
       encoding,
-      cpuTime: cpuTimeMs,
+      cpuTime: life.cpuTimeOf(cpuTimeMs),
       artifacts: [],
       ...(error && { error: withoutAbsent(error) }),
       ...(memory && { memory }),
@@ -303,13 +304,4 @@ function carried(task: Task, profile: Profile) {
 function isSmall(task: Task, end: Buffer, peakBytes = Infinity): boolean {
   const text = task.code.length + task.inputText.length + end.length
   return text < SMALL_CHARS && task.files.length === 0 && peakBytes < SMALL_BYTES
-}
-
-/** Whether it settled in time. */
-async function within(promise: Promise<void>, ms: number): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<false>((resolve) => void (timer = setTimeout(resolve, ms, false)))
-  const isClean = await Promise.race([promise.then(() => true), late])
-  clearTimeout(timer)
-  return isClean
 }

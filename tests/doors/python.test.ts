@@ -396,14 +396,14 @@ suite('A program that lies about what it shows', { skip: unable('python') }, () 
     {
       code: `${CONTROL}for _ in range(10_000): frame(19, {"type": "text/plain"}, b"x")`,
     },
-    ({ status, error }) => assert.deepEqual([status, error?.code], ['failed', 'PROTOCOL']),
+    ({ status, error }) => assert.deepEqual([status, error?.code], ['error', 'PROTOCOL']),
   )
   each(
     'is ended where a frame is none',
     {
       code: `${CONTROL}frame(19, ["no"])`,
     },
-    ({ status, error }) => assert.deepEqual([status, error?.code], ['failed', 'PROTOCOL']),
+    ({ status, error }) => assert.deepEqual([status, error?.code], ['error', 'PROTOCOL']),
   )
   each(
     'is refused where a text stands for something else',

@@ -3,9 +3,16 @@ import { suite, test } from 'node:test'
 import { type ExpectedBehavior, isAtLeast, type ObservedFact } from '../contract/anomaly.ts'
 import { anomalous } from '../../tests/fixtures/traces/anomalous.ts'
 import { benign } from '../../tests/fixtures/traces/benign.ts'
-import { client, MiB, nothingForeseen, tool, trace } from '../../tests/fixtures/traces/script.ts'
+import {
+  client,
+  MiB,
+  nothingForeseen,
+  type Script,
+  tool,
+  trace,
+} from '../../tests/fixtures/traces/script.ts'
 import { watched } from '../../tests/fixtures/traces/watched.ts'
-import { observe, initialDetection } from './detection.ts'
+import { observe, observeRequest, initialDetection } from './detection.ts'
 import { defaultThresholds } from '../contract/thresholds.ts'
 
 suite('S2-13: anomalous programs', () => {
@@ -33,6 +40,7 @@ suite('S2-14: honest programs stay at low', () => {
   test('S2-14: at least fifty programs are covered', () => assert(benign.length >= 50))
 })
 
+type Step = (script: Script) => unknown
 const known = { foreseen: nothingForeseen, baseline: undefined, thresholds: defaultThresholds }
 
 test('S2-12: an anomaly names its zone, and is not repeated for main', () => {
@@ -46,6 +54,31 @@ test('S2-12: an anomaly names its zone, and is not repeated for main', () => {
     anomalies.map(({ name, zone }) => [name, zone]),
     [['unforeseen-access', 'parse']],
   )
+})
+
+test('A rest before an exec is that of its owner, one within it is that of the program', () => {
+  const start = (t: Script) => t.during(200, { cpu: 0.5 })
+  const rest = (t: Script) => t.during(5_000, { cpu: 0, wobble: 0 })
+  const work = (t: Script) => t.during(2_500, { cpu: 1 })
+  const call = (t: Script) => t.connect('198.51.100.7')
+  const found = (before: readonly Step[], execs: readonly Step[]) => {
+    const play = (steps: readonly Step[]) =>
+      trace('', nothingForeseen, (t) => steps.forEach((step) => step(t))).observations
+    const all = play([...before, ...execs])
+    const first = execs.length > 0 ? play(before).length : Infinity
+    let state = initialDetection
+    return all.flatMap((observation, index) => {
+      if (index === first) state = observeRequest(state, all[index - 1]!.at)
+      const { watch, anomalies } = observe(state, observation, known)
+      state = watch
+      return anomalies.filter(({ severity }) => severity !== 'low').map(({ name }) => name)
+    })
+  }
+  assert.deepEqual(found([start, rest, work], []), ['cpu-shape'])
+  assert.deepEqual(found([start, rest], [work]), [])
+  assert.deepEqual(found([start], [rest, work]), ['cpu-shape'])
+  assert.ok(found([start, rest, call], []).includes('late-activity'))
+  assert.ok(!found([start, rest], [call]).includes('late-activity'))
 })
 
 test('Denials spread over many zones add up in main', () => {

@@ -76,6 +76,15 @@ export function observe(
   return detect({ ...watch, guest: { tokens: filled - 1, at: now, dropped } }, observation, known)
 }
 
+/** State after the owner of a session began to run something in it. */
+export function observeRequest(watch: DetectionState, at: number): DetectionState {
+  const levelled = Object.entries(watch.levels).map(([level, zones]) => {
+    const asked = [...zones].map(([zone, all]) => [zone, all.map((one) => one.asked(at))] as const)
+    return [level, new Map(asked)] as const
+  })
+  return { ...watch, levels: Object.fromEntries(levelled) }
+}
+
 function detect(
   watch: DetectionState,
   observation: Observation,

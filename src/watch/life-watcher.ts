@@ -7,7 +7,7 @@ import { withAnomaly, behaviorScoreOf, noAnomalies, type AnomalyCounts } from '.
 import { observationOf } from './observations.ts'
 import { watchActor } from './output-reports.ts'
 import type { RunTrail } from './trail.ts'
-import { observe, initialDetection, type DetectionState } from './detection.ts'
+import { observe, observeRequest, initialDetection, type DetectionState } from './detection.ts'
 
 /** Expectations for a life before it runs. */
 export interface LifeExpectations {
@@ -25,6 +25,8 @@ export interface LifeWatcher {
   onAnomaly(run: string, found: AnomalyListener): void
   /** Adds an observation without an event: samples and output chunks. */
   observe(run: string, observation: Omit<Observation, 'at'>): void
+  /** The owner of a session begins to run something in it. */
+  asked(run: string): void
   /** Subscribes to all observations with their expectations; returns the unsubscribe function. */
   subscribe(listener: ObservationListener): () => void
   /** Findings so far. */
@@ -115,6 +117,10 @@ export function createLifeWatcher({ clock, emitter, thresholds }: LifeWatcherOpt
     observe(run, observation) {
       const live = lives.get(run)
       if (live) take(run, live, { ...observation, at: ageOf(live, clock) })
+    },
+    asked(run) {
+      const live = lives.get(run)
+      if (live) live.watch = observeRequest(live.watch, ageOf(live, clock))
     },
     subscribe(listener) {
       listeners.add(listener)

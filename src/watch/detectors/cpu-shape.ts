@@ -65,6 +65,8 @@ export const cpuShape: Detector<Shape> = {
     const severity = next.connects >= 2 ? 'medium' : 'low'
     return { state: next, found: { severity, subject: 'burn', reason, evidence } }
   },
+  // The next sample is the first of the present activity: one across its start would count as rest.
+  asked: (state) => ({ ...state, last: undefined, idleMs: 0, stillMs: 0 }),
 }
 
 interface Measure {

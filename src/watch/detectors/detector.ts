@@ -17,6 +17,8 @@ export interface Detector<S> {
   readonly name: AnomalyName
   readonly first: S
   see(state: S, observation: Observation, known: DetectorContext): DetectorStep<S>
+  /** The owner of a session runs something in it: a rest before it was not chosen by the program. */
+  asked?(state: S, at: number): S
 }
 
 export interface DetectorStep<S> {
@@ -48,6 +50,7 @@ export interface RunningDetector {
     observation: Observation,
     known: DetectorContext,
   ): { readonly next: RunningDetector; readonly found?: Anomaly }
+  asked(at: number): RunningDetector
 }
 
 export function startDetector<S>(
@@ -62,6 +65,9 @@ export function startDetector<S>(
       return step.found
         ? { next, found: anomalyOf(detector.name, step.found, observation) }
         : { next }
+    },
+    asked(at) {
+      return detector.asked ? startDetector(detector, detector.asked(state, at)) : this
     },
   }
 }

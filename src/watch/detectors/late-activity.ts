@@ -33,6 +33,7 @@ export const lateActivity: Detector<Quiet> = {
     const evidence = [...(state.last ? [state.last] : []), observation]
     return { state: next, found: { severity, subject: access, reason, evidence } }
   },
+  asked: (state, at) => ({ ...state, busyAt: Math.max(state.busyAt, at) }),
 }
 
 function sampled(

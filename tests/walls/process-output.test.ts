@@ -115,6 +115,22 @@ time.sleep(60)`
       })
 
   for (const jailKind of jailKinds)
+    test(`${jailKind}: a program that replaces itself ends as the other one does`, async (t) => {
+      if (isMissing(t, { jailKind })) return
+      const code = `
+import os
+os.execv("/bin/sh", ["sh", "-c", "sleep 1; echo replaced; exit 3"])`
+      const job = {
+        language: 'python',
+        code,
+        provider: jailKind,
+        limits: { timeout: '60s' },
+      } as const
+      const { status, error, exitCode, stdout } = await library.run(job)
+      assert.deepEqual([status, error?.code, exitCode, stdout], ['error', 'EXIT', 3, 'replaced\n'])
+    })
+
+  for (const jailKind of jailKinds)
     test(`S4-58: ${jailKind}: unread output does not pile up, and its job can be cancelled`, async (t) => {
       if (isMissing(t, { jailKind })) return
       const cancel = new AbortController()

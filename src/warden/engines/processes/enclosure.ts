@@ -125,10 +125,8 @@ export class ProcessEnclosure implements Enclosure {
 
   async usage(): Promise<WallUsage> {
     // Cached: a repeated dynamic import costs Node a third of a millisecond.
-    usageParts ??= Promise.all([import('./usage.ts'), import('./closed-socket.ts')])
-    const [{ usageOf }, { hasClosedSocket }] = await usageParts
-    // A program without its socket can report nothing any more.
-    if (hasClosedSocket(this.#wall.resources, this.#wall.pid)) this.#lose()
+    usagePart ??= import('./usage.ts')
+    const { usageOf } = await usagePart
     return usageOf(this.#wall)
   }
 
@@ -200,9 +198,7 @@ export class ProcessEnclosure implements Enclosure {
 
 /** Cached modules: importing one again takes as long as the call into it. */
 let tightenPart: Promise<typeof import('./tighten.ts')> | undefined
-let usageParts:
-  | Promise<[typeof import('./usage.ts'), typeof import('./closed-socket.ts')]>
-  | undefined
+let usagePart: Promise<typeof import('./usage.ts')> | undefined
 
 function memoryOf(wall: ProcessWall) {
   return {

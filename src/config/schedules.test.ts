@@ -90,13 +90,13 @@ phases = [
   { name = "one", for = "1s", terminate_if = 'events["seen/honeytoken"] > 0' },
   { name = "two", for = "1s", advance_if = 'events["pool/queued"] > 0' },
 ]
-[schedules.default.zones.small]
+[schedules.default.zones.parsing]
 phases = [{ name = "a", for = "1s", terminate_if = 'events["job/ended"] > 0' }]
 `)
   const expected = 'expected events["…"] with a point that a life reaches while it runs'
   assert.deepEqual(faults, [
     `4:31: schedules.default.phases.1.advance_if: ${expected}, not "pool/queued"`,
-    `7:37: schedules.default.zones.small.phases.0.terminate_if: ${expected}, not "job/ended"`,
+    `7:37: schedules.default.zones.parsing.phases.0.terminate_if: ${expected}, not "job/ended"`,
   ])
 })
 

@@ -300,6 +300,9 @@ export interface WardenFacts {
 }
 
 /** `pressure`: killed on memory shortage of the machine, as a large consumer. */
+/** Detail of the end of a program that closed its socket to the server and went on: a doing of its own. */
+export const closedSocketDetail = 'it closed its socket to the server'
+
 export type WallEnd = 'killed' | 'memory' | 'processes' | 'deadline' | 'pressure' | 'exit'
 
 /** Sentinel state for whole programs started from now on. */

@@ -1,4 +1,5 @@
 import type { KillCause, TaskEnd } from '../contract/provider.ts'
+import { closedSocketDetail } from '../contract/warden.ts'
 import type { HandleEnd } from './handle.ts'
 
 /** End of a task whose wall ended first: by the cause of the kill, else as the warden reports it. */
@@ -26,6 +27,13 @@ function whyEnded(end: HandleEnd, cause: KillCause | undefined): TaskEnd {
   if (end.how === 'processes')
     return lostEnd('limit', 'PROCESSES', 'The job had more processes than its limit', peak)
   if (end.how === 'pressure') return lostEnd('failed', 'HOST_MEMORY', said.pressure, peak)
+  if (end.detail === closedSocketDetail)
+    return lostEnd(
+      'error',
+      'EXIT',
+      'The program closed its socket to the server, and went on',
+      peak,
+    )
   if (end.how === 'garbled')
     return lostEnd('error', 'PROTOCOL', `Cannot read what the wall says: ${end.detail}`, peak)
   return lostEnd('failed', 'WALL_LOST', `The wall ended while the job ran (${end.detail})`, peak)

@@ -23,6 +23,7 @@ import { closeListener, openListener } from './egress-listener.ts'
 import { killWall } from './kill.ts'
 import { wallOf, type ProcessWall } from './process-wall.ts'
 import type { ProgramZones } from './program-zones.ts'
+import { executableOf } from './executable.ts'
 import { handOver } from './spawn.ts'
 
 /** Time between the sentinel's report of the end and the exit of the wall's outermost process. */
@@ -80,6 +81,7 @@ export class ProcessEnclosure implements Enclosure {
     // Loaded first: the wall may end meanwhile, and has to be alive when it is bound.
     if (bounds.zones) await this.#openZones(bounds)
     const readBack = claim(this.#wall, bounds)
+    if (this.isSingleUse) this.#wall.executable = executableOf(this.#wall.pid)
     this.#wall.resources.sentinel?.watchCalls(true)
     return readBack
   }
@@ -125,8 +127,14 @@ export class ProcessEnclosure implements Enclosure {
 
   async usage(): Promise<WallUsage> {
     // Cached: a repeated dynamic import costs Node a third of a millisecond.
-    usagePart ??= import('./usage.ts')
-    const { usageOf } = await usagePart
+    usageParts ??= Promise.all([import('./usage.ts'), import('./closed-socket.ts')])
+    const [{ usageOf }, { hasClosedSocket }] = await usageParts
+    // A program without its socket can report nothing any more. One that was replaced by another has only its exit left.
+    const { resources, pid, executable } = this.#wall
+    if (hasClosedSocket(resources, pid) && executableOf(pid) === executable) {
+      this.#wall.isMute = true
+      this.#lose()
+    }
     return usageOf(this.#wall)
   }
 
@@ -198,7 +206,9 @@ export class ProcessEnclosure implements Enclosure {
 
 /** Cached modules: importing one again takes as long as the call into it. */
 let tightenPart: Promise<typeof import('./tighten.ts')> | undefined
-let usagePart: Promise<typeof import('./usage.ts')> | undefined
+let usageParts:
+  | Promise<[typeof import('./usage.ts'), typeof import('./closed-socket.ts')]>
+  | undefined
 
 function memoryOf(wall: ProcessWall) {
   return {

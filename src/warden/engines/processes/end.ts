@@ -1,10 +1,14 @@
+import { closedSocketDetail } from '../../../contract/warden.ts'
 import type { EnclosureEnd } from '../../../contract/engine.ts'
 import { endOfWall } from '../wall-end.ts'
 import { ofGroup } from './cpu-time.ts'
 import { whyRan } from './keep-stopped.ts'
 import type { ProcessWall } from './process-wall.ts'
 
-type Ended = Pick<ProcessWall, 'resources' | 'killsAtClaim' | 'spentBefore' | 'spentSeen'>
+type Ended = Pick<
+  ProcessWall,
+  'resources' | 'killsAtClaim' | 'spentBefore' | 'spentSeen' | 'isMute'
+>
 
 /**
  * End of a wall whose last process has ended; `resources` are not released yet. CPU time is that of the cgroup, which
@@ -13,5 +17,6 @@ type Ended = Pick<ProcessWall, 'resources' | 'killsAtClaim' | 'spentBefore' | 's
 export function endOf(wall: Ended): EnclosureEnd {
   const { resources, spentSeen } = wall
   const end = endOfWall(wall, ofGroup(resources) ?? spentSeen)
-  return { ...end, detail: resources.sentinel?.why ?? whyRan(resources) ?? end.detail }
+  const why = wall.isMute ? closedSocketDetail : (resources.sentinel?.why ?? whyRan(resources))
+  return { ...end, detail: why ?? end.detail }
 }

@@ -24,6 +24,10 @@ export interface ProcessWall extends Wall {
   held: HeldBounds | undefined
   watch: MemoryWatch | undefined
   killsAtClaim: number
+  /** File that its program executes at its claim; undefined where /proc may not be read. */
+  executable: string | undefined
+  /** Ended because its program closed its socket to the server and went on. */
+  isMute: boolean
   /** Zones of its programs, where its job has any. */
   zones: ProgramZones | undefined
   /** Milliseconds of CPU time before its job, and as last read before its end. */
@@ -130,6 +134,8 @@ function unheld(spec: EnclosureSpec, isWatched: boolean, resources: WallResource
     held: undefined,
     watch: undefined,
     killsAtClaim: 0,
+    executable: undefined,
+    isMute: false,
     zones: undefined,
     spentBefore: spentMs(resources),
     spentSeen: 0,

@@ -103,14 +103,12 @@ function openSession(task) {
     call: callOut,
     denied: tellDenied(),
     ended: ({ text, error, ...report }) => {
-      const head = { protocol: 1, ...report, ...(error && { error: clipped(error) }) }
-      send(KIND.execEnd, `${JSON.stringify(head)}\n${text}`)
+      tell(KIND.execEnd, { ...report, error }, text)
       if (text.length > GARBAGE_CHARS) setImmediate(collectGarbage)
     },
     over: ({ status, error }) => {
       const cost = { cpuTimeMs: 0, executionMs: 0, poisoned: true }
-      const head = { protocol: 1, status, encoding: 'json', ...cost, error: clipped(error) }
-      send(KIND.end, `${JSON.stringify(head)}\nnull`)
+      tell(KIND.end, { status, encoding: 'json', ...cost, error }, 'null')
     },
   })
   collectGarbage()
@@ -132,13 +130,11 @@ async function runJob(task) {
     call: callOut,
     denied: tellDenied(),
     answered: ({ resultText, error, ...meta }) => {
-      const head = { protocol: 1, ...meta, ...(error && { error: clipped(error) }) }
-      send(KIND.answered, `${JSON.stringify(head)}\n${resultText}`)
+      tell(KIND.answered, { ...meta, error }, resultText)
     },
   })
   const { resultText, error, ...meta } = end
-  const head = { protocol: 1, ...meta, ...(error && { error: clipped(error) }) }
-  send(KIND.end, `${JSON.stringify(head)}\n${resultText}`)
+  tell(KIND.end, { ...meta, error }, resultText)
   calls.clear()
   cell.dispose()
   busy = false
@@ -147,6 +143,12 @@ async function runJob(task) {
   if (task.code.length + task.inputText.length + resultText.length > GARBAGE_CHARS) collectGarbage()
   if (spares.length < sparesMax / 2) setImmediate(refillOne)
   else setTimeout(refillOne, REFILL_AFTER_MS)
+}
+
+/** Sends a head, with the error cut, and a text behind it. @param {number} kind @param {any} head @param {string} text */
+function tell(kind, { error, ...head }, text) {
+  const whole = { protocol: 1, ...head, ...(error && { error: clipped(error) }) }
+  send(kind, `${JSON.stringify(whole)}\n${text}`)
 }
 
 /**

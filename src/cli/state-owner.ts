@@ -14,7 +14,7 @@ import type { Globals } from './print.ts'
  * The folder belongs to the server's uid; a compromised server may have planted a symbolic link, a FIFO or a malformed
  * database there. A command of root's reads its configuration and arguments, runs itself once more as the owner, who
  * does the rest, and writes the files that only root may write (`--write`, `audit export FILE`, `evidence extract`).
- * Whatever the second process says is data of the owner's: checked before use, escaped when printed.
+ * Output of the second process is data of the owner's: checked before use, escaped when printed.
  *
  * Relies on setpriv(1) with no_new_privs. Not handled: a folder of root's, in which only root writes.
  */

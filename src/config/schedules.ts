@@ -2,7 +2,7 @@ import type { ConfigValues, PhaseConfig } from '../contract/config.ts'
 import { readCondition } from '../contract/condition.ts'
 import { allControls, controlsBeyond, type Controls } from '../contract/controls.ts'
 import { messageOf } from '../contract/error.ts'
-import { mainZone, type Reaction } from '../contract/phase.ts'
+import { lengthOf, mainZone, type Reaction } from '../contract/phase.ts'
 import { kindsWithoutZone, zoneKinds } from '../contract/zones.ts'
 import { durationMsMax } from '../contract/units.ts'
 import type { Fault } from './fault.ts'
@@ -271,8 +271,4 @@ function* lateWarnings(
         message: `phase "${phase.name}" never begins: ${what} is over after ${until} ms`,
       }
   }
-}
-
-function lengthOf(phases: readonly PhaseConfig[]): number {
-  return phases.reduce((sum, phase) => sum + phase.for, 0)
 }

@@ -1,6 +1,42 @@
 import * as z from 'zod'
 
 /**
+ * Points reached while a life runs, which its conditions count. The others come before its release, after its end, or
+ * belong to no life: a condition on one could never hold.
+ */
+const lifePointNames = [
+  'tier/lost',
+  'phase/opened',
+  'phase/closed',
+  'phase/terminated',
+  'phase/undecided',
+  'control/tightened',
+  'control/unenforced',
+  'capability/denied',
+  'egress/allowed',
+  'egress/denied',
+  'egress/cut',
+  'anomaly/found',
+  'seen/syscall',
+  'seen/exec',
+  'seen/open',
+  'seen/connect',
+  'seen/capability',
+  'seen/processes',
+  'seen/cpu',
+  'seen/memory',
+  'seen/output',
+  'seen/honeytoken',
+  'operator/tightened',
+  'operator/frozen',
+  'operator/thawed',
+  'operator/captured',
+  'operator/terminated',
+  'evidence/kept',
+  'evidence/read',
+] as const
+
+/**
  * Events at named points. Logs, metrics, traces, the dashboard, the audit log and the evidence are
  * sinks of this one stream; no room logs on its own. A point is `room/what-happened`. `trust` is
  * the source of the claim: seen by the host, reported by the wall, or stated by the guest about
@@ -30,33 +66,11 @@ export const points = [
   'tier/stood-in',
   'tier/launched',
   'tier/destroyed',
-  'tier/lost',
-  'phase/opened',
-  'phase/closed',
-  'phase/terminated',
-  'phase/undecided',
-  'control/tightened',
-  'control/unenforced',
-  'capability/denied',
   'capability/misdeclared',
-  'egress/allowed',
-  'egress/denied',
-  'egress/cut',
   'limit/hit',
-  'anomaly/found',
   'anomaly/reacted',
   'baseline/learned',
   'baseline/lost',
-  'seen/syscall',
-  'seen/exec',
-  'seen/open',
-  'seen/connect',
-  'seen/capability',
-  'seen/processes',
-  'seen/cpu',
-  'seen/memory',
-  'seen/output',
-  'seen/honeytoken',
   'output/refused',
   'output/truncated',
   'shadow/compared',
@@ -84,52 +98,13 @@ export const points = [
   'access/created',
   'access/revoked',
   'webhook/lost',
-  'operator/tightened',
-  'operator/frozen',
-  'operator/thawed',
-  'operator/captured',
-  'operator/terminated',
-  'evidence/kept',
   'evidence/missing',
-  'evidence/read',
+  ...lifePointNames,
 ] as const
 export type Point = (typeof points)[number]
 
-/**
- * Points reached while a life runs, which its conditions count. The others come before its release, after its end, or
- * belong to no life: a condition on one could never hold.
- */
-export const lifePoints: ReadonlySet<Point> = new Set<Point>([
-  'tier/lost',
-  'phase/opened',
-  'phase/closed',
-  'phase/terminated',
-  'phase/undecided',
-  'control/tightened',
-  'control/unenforced',
-  'capability/denied',
-  'egress/allowed',
-  'egress/denied',
-  'egress/cut',
-  'anomaly/found',
-  'seen/syscall',
-  'seen/exec',
-  'seen/open',
-  'seen/connect',
-  'seen/capability',
-  'seen/processes',
-  'seen/cpu',
-  'seen/memory',
-  'seen/output',
-  'seen/honeytoken',
-  'operator/tightened',
-  'operator/frozen',
-  'operator/thawed',
-  'operator/captured',
-  'operator/terminated',
-  'evidence/kept',
-  'evidence/read',
-])
+/** As a set. */
+export const lifePoints: ReadonlySet<Point> = new Set<Point>(lifePointNames)
 
 export type ClaimSource = 'host' | 'wall' | 'guest'
 

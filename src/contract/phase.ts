@@ -22,6 +22,11 @@ export const phaseSchema = z
   })
   .readonly()
 
+/** Milliseconds of all phases together. */
+export function lengthOf(phases: readonly { readonly for: number }[]): number {
+  return phases.reduce((sum, phase) => sum + phase.for, 0)
+}
+
 export const reaction = z.enum(['record', 'advance', 'tighten', 'freeze', 'capture', 'terminate'])
 
 const courseShape = {

@@ -3,7 +3,7 @@ import { allControls, isWithin } from '../contract/controls.ts'
 import { presets } from '../contract/presets.ts'
 import { MayflyError } from '../contract/error.ts'
 import type { Job } from '../contract/job.ts'
-import type { Reaction } from '../contract/phase.ts'
+import { lengthOf, type Reaction } from '../contract/phase.ts'
 
 export interface ChosenSchedule {
   readonly name: string
@@ -65,7 +65,7 @@ function preset(name: string, schedules: Config['schedules']): ChosenSchedule | 
 function known(name: string, schedules: Config['schedules'], why = ''): ChosenSchedule | undefined {
   const course = Object.hasOwn(schedules, name) ? schedules[name] : undefined
   if (!course) return undefined
-  return { name, because: `schedules.${name}${why}`, course, lifeMs: lengthOf(course) }
+  return { name, because: `schedules.${name}${why}`, course, lifeMs: lengthOf(course.phases) }
 }
 
 function boundTo(
@@ -117,10 +117,6 @@ function beginsLater({ begin_at }: ScheduleConfig): boolean {
 function isNoMilder(inner: Reaction, outer: Reaction): boolean {
   if (outer === 'record' || inner === 'terminate' || inner === 'capture') return true
   return inner === outer && outer !== 'tighten'
-}
-
-function lengthOf({ phases }: ScheduleConfig): number {
-  return phases.reduce((sum, phase) => sum + phase.for, 0)
 }
 
 /** Cumulative controls of each phase; omitted keys are inherited. */

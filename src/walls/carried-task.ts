@@ -1,9 +1,9 @@
+import { lengthOf } from '../contract/phase.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { Task } from '../contract/provider.ts'
 
 /** Fields of the `run` frame for all kinds of guests; times in milliseconds, sizes in bytes. */
 export function carriedTask(task: Task, { limits, schedule }: Profile) {
-  const lifeMs = schedule.phases.reduce((sum, phase) => sum + phase.for, 0)
   return {
     language: task.language,
     entry: task.entry,
@@ -13,7 +13,7 @@ export function carriedTask(task: Task, { limits, schedule }: Profile) {
     ...(task.typed && { typed: true }),
     inputText: task.inputText,
     ...(task.calls !== undefined && { calls: task.calls }),
-    timeoutMs: Math.min(limits.timeout, lifeMs),
+    timeoutMs: Math.min(limits.timeout, lengthOf(schedule.phases)),
     resultBytesMax: limits.result,
   }
 }

@@ -1,6 +1,7 @@
 import type { Server } from 'node:net'
 import { grantsNetwork, unlimited, type Controls } from '../contract/controls.ts'
 import { MayflyError } from '../contract/error.ts'
+import { lengthOf } from '../contract/phase.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { WardenClient } from './client.ts'
 import type { WallHandle } from './handle.ts'
@@ -64,8 +65,7 @@ export function deadlineOf(profile: Pick<Profile, 'schedule' | 'limits' | 'captu
 }
 
 function lifeMsOf({ schedule, limits }: Pick<Profile, 'schedule' | 'limits'>): number {
-  const all = schedule.phases.reduce((sum, phase) => sum + phase.for, 0)
-  return Math.ceil(Math.min(all, limits.timeout))
+  return Math.ceil(Math.min(lengthOf(schedule.phases), limits.timeout))
 }
 
 function wantedOf(profile: Profile) {
@@ -86,7 +86,7 @@ function programZones({ language, schedule, controls }: Profile): readonly ZoneR
   if (programOf(language) === 'isolated-vm') return []
   return Object.entries(schedule.zones ?? {}).flatMap(([kind, { programs, phases }]) => {
     if (!programs) return []
-    const life = Math.ceil(phases.reduce((sum, phase) => sum + phase.for, 0))
+    const life = Math.ceil(lengthOf(phases))
     return [{ kind, programs, life, ...boundsWithin(phases[0]!.controls, controls) }]
   })
 }

@@ -152,12 +152,7 @@ export class ProgramSession implements SandboxSession {
 
   /** Subscribes to the end of the sandbox, which ends whatever is pending. */
   begin(): void {
-    const { warden } = this.#life.parts
-    if (this.#isReused)
-      this.#usedBefore = warden.usage(this.#life.wall).then(
-        ({ cpuMs }) => cpuMs,
-        () => 0,
-      )
+    if (this.#isReused) this.#usedBefore = this.#cpuUsed().then((cpuMs) => cpuMs ?? 0)
     this.#output.flooded = () => this.#flooded()
     this.#output.renew(Infinity)
     void this.#life.end.promise.then((end) => this.#lost(end))
@@ -185,7 +180,7 @@ export class ProgramSession implements SandboxSession {
     if (task.command !== undefined) this.#mustHavePrograms('Cannot run a command')
     const exec = this.#start(task)
     this.#exec = exec
-    exec.baseline = setTimeout(() => this.#askBaseline(exec), BASELINE_MS)
+    exec.baseline = setTimeout(() => (exec.cpuBefore = this.#cpuUsed()), BASELINE_MS)
     this.#output.renew(task.outputBytesMax)
     exec.timer = setTimeout(() => this.#interrupt(exec, 'timeout'), task.timeoutMs)
     this.#life.parts.wall.send(kind.exec, JSON.stringify({ protocol: 1, ...task, id: exec.id }))
@@ -253,8 +248,9 @@ export class ProgramSession implements SandboxSession {
     }
   }
 
-  #askBaseline(exec: RunningExec): void {
-    exec.cpuBefore = this.#life.parts.warden.usage(this.#life.wall).then(
+  /** CPU time of the wall in milliseconds, by the warden; undefined if that did not say. */
+  #cpuUsed(): Promise<number | undefined> {
+    return this.#life.parts.warden.usage(this.#life.wall).then(
       ({ cpuMs }) => cpuMs,
       () => undefined,
     )
@@ -316,14 +312,7 @@ export class ProgramSession implements SandboxSession {
   async #cpuTimeOf(exec: RunningExec, tookMs: number, reportedMs: number): Promise<number> {
     const claimed = possibleCpuTime(reportedMs, tookMs)
     if (tookMs < sampleEveryMs.limited || !exec.cpuBefore) return claimed
-    const { warden } = this.#life.parts
-    const [before, after] = await Promise.all([
-      exec.cpuBefore,
-      warden.usage(this.#life.wall).then(
-        ({ cpuMs }) => cpuMs,
-        () => undefined,
-      ),
-    ])
+    const [before, after] = await Promise.all([exec.cpuBefore, this.#cpuUsed()])
     if (before === undefined || after === undefined) return claimed
     this.#cpuCounted = after
     return Math.max(0, after - before)

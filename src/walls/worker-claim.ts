@@ -1,4 +1,5 @@
 import { MayflyError, messageOf } from '../contract/error.ts'
+import { lengthOf } from '../contract/phase.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { Availability } from '../contract/provider.ts'
 import type { WardenClient } from './client.ts'
@@ -50,8 +51,7 @@ export async function claimAnew(
 }
 
 function deadlineOf({ schedule, limits }: Profile): number {
-  const lifeMs = schedule.phases.reduce((sum, phase) => sum + phase.for, 0)
-  return Math.min(lifeMs, limits.timeout) + DEADLINE_SLACK_MS
+  return Math.min(lengthOf(schedule.phases), limits.timeout) + DEADLINE_SLACK_MS
 }
 
 /** Whether the warden enforces these bounds; false for a spent or ended wall, which the caller replaces. */

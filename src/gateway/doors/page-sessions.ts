@@ -1,6 +1,7 @@
 import type { HttpBindings } from '@hono/node-server'
 import { sessionBusy } from '../../contract/exec.ts'
 import type { Outcome } from '../../contract/outcome.ts'
+import { lengthOf } from '../../contract/phase.ts'
 import { sessionLanguages } from '../../contract/session.ts'
 import type { HeldSession } from '../../sessions/open-sessions.ts'
 import { execJob, readExec, readSession, sessionJob } from '../../sessions/session-job.ts'
@@ -170,8 +171,7 @@ class LifeFeed {
 
 /** Length of its schedule, and no longer than a session may live. */
 function plannedMs({ session: { profile } }: HeldSession): number {
-  const phases = profile.schedule.phases.reduce((sum, phase) => sum + phase.for, 0)
-  return Math.min(phases, profile.limits.timeout)
+  return Math.min(lengthOf(profile.schedule.phases), profile.limits.timeout)
 }
 
 /** Holds the session until it ends, and its places as long. */

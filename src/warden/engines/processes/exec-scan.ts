@@ -1,5 +1,5 @@
-import { readlinkSync } from 'node:fs'
 import { processFacts } from '../../../os/proc.ts'
+import { executableOf } from './executable.ts'
 
 /** A process, and the file that it executed. */
 export interface FoundExec {
@@ -15,7 +15,7 @@ export class ExecScan {
   #runs = new Map<number, { readonly startTime: number; readonly file: string }>()
 
   constructor(own: number, pids: readonly number[]) {
-    this.#ownFile = fileOf(own)
+    this.#ownFile = executableOf(own) ?? ''
     this.since(pids)
   }
 
@@ -26,20 +26,11 @@ export class ExecScan {
       const facts = processFacts(pid)
       if (!facts) return []
       const { startTime, parent } = facts
-      const file = fileOf(pid)
+      const file = executableOf(pid) ?? ''
       this.#runs.set(pid, { startTime, file })
       const known = before.get(pid)
       const was = known?.startTime === startTime ? known.file : before.get(parent)?.file
       return file === this.#ownFile || file === was ? [] : [{ pid, file }]
     })
-  }
-}
-
-/** Executable by /proc/PID/exe; empty for a process that is gone. */
-function fileOf(pid: number): string {
-  try {
-    return readlinkSync(`/proc/${pid}/exe`)
-  } catch {
-    return ''
   }
 }

@@ -7,6 +7,7 @@
  * The life is that of a job without code: `life.ts` runs it, its schedule goes on over all execs, and what a phase took
  * away stays away. Each exec has a verdict, an output gate, limits, an outcome and two lines of the record of its own.
  */
+import { admitExec, heldClaim } from './admit-exec.ts'
 import { MayflyError } from './contract/error.ts'
 import type { TimelineEntry } from './contract/event.ts'
 import type { Job } from './contract/job.ts'
@@ -164,10 +165,8 @@ class SessionLife implements Session {
 
   async #recorded(job: Job, caller: ExecCaller): Promise<Outcome> {
     const rooms = this.#rooms
-    const signed = rooms.verify(job)
-    const analysis = await rooms.analyse(job, signed)
-    const plan = this.#within(rooms.profile(job, analysis.verdict, signed))
-    const entry = rooms.recordStart(job, analysis.verdict, plan)
+    const admitted = await admitExec(job, rooms, (plan) => this.#within(plan))
+    const { analysis, plan, entry } = admitted
     const lived = await this.#lived(job, analysis, plan, caller).catch(notRun)
     return recordOutcome(job, analysis.verdict, plan.profile, lived, entry)
   }
@@ -212,17 +211,12 @@ class SessionLife implements Session {
       )
       if (ended) this.#isOver = true
       const timeline = this.#entries
-      const { provider } = this
       return {
         ...gate.close(end),
         end,
         executionTime,
         timeline,
-        claim: {
-          queueTime: 0,
-          startTime: 0,
-          sandbox: { provider, image: this.profile.image, pool: 'none' },
-        },
+        claim: heldClaim(this),
         behaviorScore: this.#rooms.behaviorScore(this.#job),
         session: { id: this.id, state, ended, ...(between && { between }) },
       }

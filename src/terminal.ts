@@ -3,10 +3,11 @@
  *
  *     verify ─► analyse ─► admit ─► open ─── bytes both ways ─── end ─► record ─► outcome
  *
- * Its bytes are its owner's alone and pass unchanged, so the gate judges their number and nothing else: neither encoding
+ * Bytes of a terminal are its owner's alone and pass unchanged, so the gate judges their number and nothing else: neither encoding
  * nor a schema can be checked in what draws a screen. A profile whose gate holds output back until a verdict has no
  * terminal. Processor time is that of background work, which the life of the session counts.
  */
+import { admitExec, heldClaim } from './admit-exec.ts'
 import { MayflyError, messageOf } from './contract/error.ts'
 import type { Job } from './contract/job.ts'
 import type { Outcome } from './contract/outcome.ts'
@@ -50,12 +51,10 @@ export async function openTerminal(
   session: TerminalSession,
 ): Promise<OpenedTerminal> {
   refuseWhole(session.profile)
-  if (!session.sandbox.terminal) throw withoutPrograms(session)
+  const { sandbox } = session
+  if (!sandbox.terminal) throw withoutPrograms(session)
   const began = rooms.clock.now()
-  const signed = rooms.verify(job)
-  const analysis = await rooms.analyse(job, signed)
-  const plan = session.within(rooms.profile(job, analysis.verdict, signed))
-  const entry = rooms.recordStart(job, analysis.verdict, plan)
+  const { analysis, plan, entry } = await admitExec(job, rooms, session.within)
   const facts = { job, rooms, session, entry, began, verdict: analysis.verdict }
   if (plan.kind !== 'run') {
     const outcome = ended(facts, { status: plan.kind, error: plan.error })
@@ -63,17 +62,12 @@ export async function openTerminal(
   }
   const count = new ByteCount(plan.profile.limits.output * terminalOutputFactor, print)
   try {
-    const wall = await opened(session.sandbox, task, (chunk) => count.print(chunk))
+    const wall = await sandbox.terminal(task, (chunk) => count.print(chunk))
     return { kind: 'open', terminal: new RecordedTerminal(facts, wall, count) }
   } catch (thrown) {
     ended(facts, { status: 'failed', error: { code: codeOf(thrown), message: messageOf(thrown) } })
     throw thrown
   }
-}
-
-async function opened(sandbox: SandboxSession, task: TerminalTask, print: TerminalPrinter) {
-  if (sandbox.terminal) return await sandbox.terminal(task, print)
-  throw new MayflyError('UNAVAILABLE', 'Cannot open a terminal: this wall has none')
 }
 
 /** An isolate has no processes. */
@@ -175,11 +169,7 @@ class RecordedTerminal implements Terminal {
       ...(end.error && { error: end.error }),
       end,
       executionTime: rooms.clock.now() - began,
-      claim: {
-        queueTime: 0,
-        startTime: 0,
-        sandbox: { provider: session.provider, image: session.profile.image, pool: 'none' },
-      },
+      claim: heldClaim(session),
       session: { id: session.id, state: 'kept', ended: 'lost' in exit },
     }
   }

@@ -21,6 +21,7 @@ const ranks: readonly (readonly [rank: number, files: RegExp])[] = [
   ],
   [6, /^src\/(job|outcome|shadow)\.ts$/],
   [7, /^src\/life\.ts$/],
+  [7.3, /^src\/admit-exec\.ts$/],
   [7.4, /^src\/terminal\.ts$/],
   [7.5, /^src\/session\.ts$/],
   [8, /^src\/assemble\//],

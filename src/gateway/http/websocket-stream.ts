@@ -1,4 +1,4 @@
-import type { WebSocket } from 'ws'
+import { WebSocketServer, type ServerOptions, type WebSocket } from 'ws'
 import type { FrameName } from './frames.ts'
 
 /** Send buffer in bytes before back-pressure reaches the guest. */
@@ -6,6 +6,14 @@ const BUFFERED_BYTES_MAX = 65_536
 const PING_EVERY_MS = 15_000
 /** Burst of control frames per client, refilled one a second: each may cost an answer. */
 const CONTROL_FRAMES_MAX = 30
+
+/** Server of upgrades with these limits of a message, in bytes and in fragments; the caller tracks its clients. */
+export function makeUpgrader(
+  limits: Pick<ServerOptions, 'maxPayload' | 'maxFragments'>,
+): WebSocketServer {
+  const off = { perMessageDeflate: false, autoPong: false, clientTracking: false }
+  return new WebSocketServer({ noServer: true, ...off, ...limits })
+}
 
 /**
  * Frames of one job as JSON text messages, `{"event": …, "data": …}`. Disconnects a client that floods with control

@@ -13,7 +13,7 @@
  */
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
-import { WebSocketServer, type RawData, type WebSocket } from 'ws'
+import type { RawData, WebSocket, WebSocketServer } from 'ws'
 import { MayflyError } from '../../contract/error.ts'
 import type { Job } from '../../contract/job.ts'
 import type { Outcome } from '../../contract/outcome.ts'
@@ -35,7 +35,7 @@ import type { Authentication, GatewayParts, JobStart, SessionParts } from './par
 import { addressGroup } from './rate-limit.ts'
 import { traceOf } from './request-trace.ts'
 import { startJob, type StartedJob } from './start-job.ts'
-import { WebSocketStream } from './websocket-stream.ts'
+import { makeUpgrader, WebSocketStream } from './websocket-stream.ts'
 
 const CONTROL_BYTES_MAX = 4096
 /** Bytes in the send buffer above which the guest waits. */
@@ -70,14 +70,7 @@ export function sessionOfTerminal(path: string): string | undefined {
 
 /** Server of the upgrades, whose messages are smaller than those of jobs. */
 export function makeTerminalServer(): WebSocketServer {
-  return new WebSocketServer({
-    noServer: true,
-    maxPayload: terminalMessageBytesMax,
-    maxFragments: 64,
-    perMessageDeflate: false,
-    autoPong: false,
-    clientTracking: false,
-  })
+  return makeUpgrader({ maxPayload: terminalMessageBytesMax, maxFragments: 64 })
 }
 
 /** Opens a terminal for an upgrade, and serves it until either end closes. Throws before the upgrade. */

@@ -13,7 +13,7 @@
 
 import type { IncomingMessage, Server } from 'node:http'
 import type { Socket } from 'node:net'
-import { WebSocketServer, type RawData, type WebSocket } from 'ws'
+import type { RawData, WebSocket } from 'ws'
 import { MayflyError } from '../../contract/error.ts'
 import type { StrictJson } from '../../lib/strict-json.ts'
 import { authorise } from './auth.ts'
@@ -30,7 +30,7 @@ import { inspectRequest } from './inspect-request.ts'
 import { refuseForeignPages } from './origin.ts'
 import { addressGroup } from './rate-limit.ts'
 import { authenticateRequest, refuseOver } from './authenticate-request.ts'
-import { WebSocketStream } from './websocket-stream.ts'
+import { makeUpgrader, WebSocketStream } from './websocket-stream.ts'
 import {
   makeTerminalServer,
   serveTerminal,
@@ -84,14 +84,8 @@ export function answerSockets(
     open.add(client)
     client.once('close', () => open.delete(client))
   }
-  const upgrader = new WebSocketServer({
-    noServer: true,
-    maxPayload: parts.limits.bodyBytes,
-    maxFragments: FRAGMENTS_MAX,
-    perMessageDeflate: false,
-    autoPong: false,
-    clientTracking: false,
-  })
+  const limits = { maxPayload: parts.limits.bodyBytes, maxFragments: FRAGMENTS_MAX }
+  const upgrader = makeUpgrader(limits)
   server.on('upgrade', (incoming: IncomingMessage, socket: Socket, head: Buffer) => {
     const answered = parts.requestTrace.followUpgrade(incoming, routes)
     try {

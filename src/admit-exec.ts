@@ -1,0 +1,33 @@
+/** Steps that a cell and a terminal of a session share: both are execs in a sandbox that is there. */
+import type { Job } from './contract/job.ts'
+import type { JobEntry, Plan, Rooms } from './contract/pipeline.ts'
+import type { Profile } from './contract/profile.ts'
+import type { Analysis } from './contract/verdict.ts'
+
+export interface AdmittedExec {
+  readonly analysis: Analysis
+  readonly plan: Plan
+  readonly entry: JobEntry
+}
+
+/**
+ * Verifies, analyses and records an exec; `within` is its plan in the sandbox of the session. Throws as the rooms do, and
+ * MayflyError STATE where it cannot be recorded.
+ */
+export async function admitExec(
+  job: Job,
+  rooms: Rooms,
+  within: (plan: Plan) => Plan,
+): Promise<AdmittedExec> {
+  const signed = rooms.verify(job)
+  const analysis = await rooms.analyse(job, signed)
+  const plan = within(rooms.profile(job, analysis.verdict, signed))
+  const entry = rooms.recordStart(job, analysis.verdict, plan)
+  return { analysis, plan, entry }
+}
+
+/** Claim of an exec in the sandbox of its session: it waits for none. */
+export function heldClaim({ provider, profile }: { provider: string; profile: Profile }) {
+  const sandbox = { provider, image: profile.image, pool: 'none' } as const
+  return { queueTime: 0, startTime: 0, sandbox }
+}

@@ -10,7 +10,7 @@ import { jailKinds } from '../../src/contract/jail-kind.ts'
 import { pieceBytes } from '../../src/evidence/captures.ts'
 import { createCustody } from '../../src/evidence/custody.ts'
 import { openRecord } from '../../src/evidence/record.ts'
-import { createKey, keyFile } from '../../src/gateway/http/key-store.ts'
+import type { Scope } from '../../src/gateway/http/keys.ts'
 import { openKeys } from '../../src/gateway/http/keys.ts'
 import { sha256 } from '../../src/lib/hash.ts'
 import { inTime } from '../conformance/stand.ts'
@@ -19,6 +19,7 @@ import { event } from '../fixtures/record.ts'
 import { openDoor } from './http-door.ts'
 import {
   documentOf,
+  makeKey,
   makePlace,
   mayfly,
   startServer,
@@ -55,12 +56,7 @@ suite('Evidence over HTTP', () => {
     const place = makePlace()
     const { record, evidence } = await recordAt(place.state)
     const { created } = await openKeys({ folder: place.state })
-    const made = (tenant: string, scopes: Parameters<typeof createKey>[1]['scopes']) =>
-      createKey(
-        keyFile(place.state),
-        { tenant, scopes, expires: null, at: systemClock.date() },
-        () => undefined,
-      ).key
+    const made = (tenant: string, scopes: readonly Scope[]) => makeKey(place, tenant, scopes)
     const keyOf = {
       admin: created!,
       operate: made('acme', ['operate']),

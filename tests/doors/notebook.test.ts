@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, suite, test as always } from 'node:test'
 import { chromium, type Browser, type Page } from 'playwright-core'
-import { chromiumFlags, chromiumPath } from '../fixtures/chromium.ts'
+import { chromiumFlags, chromiumPath, withoutName } from '../fixtures/chromium.ts'
 import { test } from '../fixtures/drawn.ts'
 import { unable } from '../walls/process-stands.ts'
 import { makePlace, startServer, whenReady, type Server } from './program.ts'
@@ -224,18 +224,9 @@ open("rows.csv", "w").write("a,b\\n")`
     await page.reload()
     await cell(page, 1).waitFor()
     assert.deepEqual(await texts(), ['second', 'first'])
-    const nameless = await page
-      .locator('#notebook-view')
-      .locator('select, button, textarea, pre[tabindex]')
-      .evaluateAll((all) =>
-        all
-          .filter((one) => {
-            const { labels } = one as unknown as { labels?: { length: number } }
-            const name = one.getAttribute('aria-label') ?? one.textContent ?? ''
-            return name.trim() === '' && !labels?.length
-          })
-          .map((one) => one.outerHTML),
-      )
+    const nameless = await withoutName(
+      page.locator('#notebook-view').locator('select, button, textarea, pre[tabindex]'),
+    )
     assert.deepEqual(nameless, [])
   })
 

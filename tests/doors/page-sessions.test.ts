@@ -2,10 +2,8 @@ import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
-import { systemClock } from '../../src/contract/clock.ts'
-import { createKey, keyFile } from '../../src/gateway/http/key-store.ts'
 import { unable } from '../walls/process-stands.ts'
-import { makePlace, startServer, whenReady, type Place, type Server } from './program.ts'
+import { makeKey, makePlace, startServer, whenReady, type Place, type Server } from './program.ts'
 
 const path = '/active-content/sessions'
 const minuteMs = 60_000
@@ -21,12 +19,7 @@ suite("Sessions of a page's visitors", { skip: unable('python') }, () => {
     writeFileSync(file, config)
     server = await startServer(place, ['--config', file])
     await whenReady(server)
-    const made = (tenant: string) =>
-      createKey(
-        keyFile(place.state),
-        { tenant, scopes: ['run'], expires: null, at: systemClock.date() },
-        () => undefined,
-      ).key
+    const made = (tenant: string) => makeKey(place, tenant)
     keyOf = { page: made('page'), other: made('default') }
   })
   after(async () => {

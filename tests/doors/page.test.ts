@@ -7,7 +7,7 @@ import { after, before, suite, test as always } from 'node:test'
 import { chromium, type Browser, type Page } from 'playwright-core'
 import { examples } from '../../src/web/page/examples.js'
 import { snippetsOf } from '../../src/web/page/snippets.js'
-import { chromiumFlags, chromiumPath } from '../fixtures/chromium.ts'
+import { chromiumFlags, chromiumPath, withoutName } from '../fixtures/chromium.ts'
 import { test } from '../fixtures/drawn.ts'
 import { bin, makePlace, startServer, whenReady, type Server } from './program.ts'
 
@@ -358,17 +358,9 @@ Table()
   }
 
   test('Each control of the page has an accessible name', async () => {
-    const nameless = await page
-      .locator('select, button, textarea, input, summary, a, pre[tabindex]')
-      .evaluateAll((all) =>
-        all
-          .filter((one) => {
-            const { labels } = one as unknown as { labels?: { length: number } }
-            const name = one.getAttribute('aria-label') ?? one.textContent ?? ''
-            return name.trim() === '' && !labels?.length
-          })
-          .map((one) => one.outerHTML),
-      )
+    const nameless = await withoutName(
+      page.locator('select, button, textarea, input, summary, a, pre[tabindex]'),
+    )
     assert.deepEqual(nameless, [])
   })
 

@@ -14,6 +14,9 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { systemClock } from '../../src/contract/clock.ts'
+import { createKey, keyFile } from '../../src/gateway/http/key-store.ts'
+import type { Scope } from '../../src/gateway/http/keys.ts'
 import { leaseFolder } from '../../src/lib/state-folder.ts'
 import { descendantsOf } from '../hostile/proc.ts'
 
@@ -196,6 +199,16 @@ export async function remaining(pids: readonly number[]): Promise<string[]> {
   const alive = () => pids.filter(isThere)
   while (alive().length > 0 && performance.now() < until) await sleep(20)
   return alive().map((pid) => `${pid} ${statOf(pid)}`)
+}
+
+/** An API key of this state folder, which never expires. */
+export function makeKey(
+  { state }: Pick<Place, 'state'>,
+  tenant: string,
+  scopes: readonly Scope[] = ['run'],
+): string {
+  const asked = { tenant, scopes, expires: null, at: systemClock.date() }
+  return createKey(keyFile(state), asked, () => undefined).key
 }
 
 /** Names of the walls that the state folder says are alive. */

@@ -4,16 +4,16 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { systemClock } from '../../src/contract/clock.ts'
 import type { Operations } from '../../src/contract/live.ts'
 import { openBodies } from '../../src/evidence/bodies.ts'
 import { readCaptured } from '../../src/evidence/captures.ts'
-import { createKey, keyFile } from '../../src/gateway/http/key-store.ts'
+import type { Scope } from '../../src/gateway/http/keys.ts'
 import { openKeys } from '../../src/gateway/http/keys.ts'
 import { sha256 } from '../../src/lib/hash.ts'
 import { openDoor } from './http-door.ts'
 import {
   documentOf,
+  makeKey,
   makePlace,
   mayfly,
   startServer,
@@ -26,12 +26,7 @@ import {
 async function withKeys(limits = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-keys-'))
   const { created } = await openKeys({ folder })
-  const made = (scopes: Parameters<typeof createKey>[1]['scopes']) =>
-    createKey(
-      keyFile(folder),
-      { tenant: 'default', scopes, expires: null, at: systemClock.date() },
-      () => undefined,
-    ).key
+  const made = (scopes: readonly Scope[]) => makeKey({ state: folder }, 'default', scopes)
   const keyOf = {
     admin: created!,
     operate: made(['operate']),

@@ -8,11 +8,10 @@ import { assemble } from '../../src/assemble/assemble.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { systemClock } from '../../src/contract/clock.ts'
 import type { Outcome } from '../../src/contract/outcome.ts'
-import { createKey, keyFile } from '../../src/gateway/http/key-store.ts'
 import { startWarden } from '../../src/sdk/start-warden.ts'
 import { execJob, readExec, readSession, sessionJob } from '../../src/sessions/session-job.ts'
 import { unable } from '../walls/process-stands.ts'
-import { makePlace, startServer, whenReady, type Server } from './program.ts'
+import { makeKey, makePlace, startServer, whenReady, type Server } from './program.ts'
 
 /** Places and memory that many sessions hold together, and counters that come back to zero. */
 const isLong = process.env['MAYFLY_LONG'] !== undefined
@@ -51,7 +50,7 @@ test(
       const file = join(place.cwd, 'counts.toml')
       writeFileSync(file, config)
       await (await startServer(place, ['--config', file])).stop()
-      const keys = { large: keyOf('large'), small: keyOf('small') }
+      const keys = { large: makeKey(place, 'large'), small: makeKey(place, 'small') }
       await using server = await startServer(place, ['--config', file])
       await whenReady(server)
       const clients = {
@@ -83,11 +82,6 @@ test(
       }
       const { left } = await server.stop()
       assert.deepEqual(left, [])
-
-      function keyOf(tenant: string): string {
-        const asked = { tenant, scopes: ['run'], expires: null, at: systemClock.date() } as const
-        return createKey(keyFile(place.state), { ...asked, scopes: ['run'] }, () => undefined).key
-      }
     } finally {
       place.remove()
     }

@@ -3,15 +3,14 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { after, before, suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { systemClock } from '../../src/contract/clock.ts'
 import { calls, pageCalls } from '../../src/gateway/routes.ts'
 import { openLog } from '../../src/evidence/log-reader.ts'
-import { createKey, keyFile } from '../../src/gateway/http/key-store.ts'
 import { test } from '../fixtures/drawn.ts'
 import { unable } from '../walls/process-stands.ts'
 import {
   documentOf,
   leasesIn,
+  makeKey,
   makePlace,
   mayfly,
   startServer,
@@ -40,12 +39,7 @@ suite('Sessions of a server', { skip: unable('python') }, () => {
     writeFileSync(file, config)
     const first = await startServer(place, ['--config', file])
     await first.stop()
-    const made = (tenant: string) =>
-      createKey(
-        keyFile(place.state),
-        { tenant, scopes: ['run'], expires: null, at: systemClock.date() },
-        () => undefined,
-      ).key
+    const made = (tenant: string) => makeKey(place, tenant)
     keyOf = {
       run: made('default'),
       other: made('default'),

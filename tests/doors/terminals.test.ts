@@ -3,11 +3,10 @@ import { spawn } from 'node:child_process'
 import { after, before, suite, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { WebSocket, type RawData } from 'ws'
-import { systemClock } from '../../src/contract/clock.ts'
-import { createKey, keyFile } from '../../src/gateway/http/key-store.ts'
 import { unable } from '../walls/process-stands.ts'
 import {
   bin,
+  makeKey,
   makePlace,
   mayfly,
   startServer,
@@ -66,12 +65,7 @@ suite('Terminals of a server', { skip: unable('python') }, () => {
     place = makePlace()
     const first = await startServer(place)
     await first.stop()
-    const made = (tenant: string) =>
-      createKey(
-        keyFile(place.state),
-        { tenant, scopes: ['run'], expires: null, at: systemClock.date() },
-        () => undefined,
-      ).key
+    const made = (tenant: string) => makeKey(place, tenant)
     keyOf = { run: made('default'), other: made('default'), foreign: made('strange') }
     server = { ...(await startServer(place)), apiKey: first.apiKey }
     await whenReady(server)

@@ -1,9 +1,6 @@
-// Live view of a run: its output, and its life so far. The drawings are src/picture/, served below /picture/, which
-// is where a browser finds ../../picture/ as well: a URL has no parent above its root.
-import { titleText, wholeText } from '../../picture/caption.js'
+// Live view of a run: its output, and its life so far.
 import { lifeOf, noPlan } from '../../picture/life.js'
-import { pictureOf } from '../../picture/picture.js'
-import { svgOf } from '../../picture/svg.js'
+import { lifeImage } from './life-image.js'
 
 const DRAW_MS = 250
 /** Maximum characters of output in the page; the outcome has the rest, up to its own limit. */
@@ -92,16 +89,10 @@ export class LiveRun {
     void this.#show(this.#life()).finally(() => (this.#drawing = false))
   }
 
-  /** Shown as an image, in which no script runs. Decoded before it is inserted, to avoid flicker. */
   async #show(life) {
     const { life: place } = this.#parts
     if (!life) return place.replaceChildren()
-    const picture = pictureOf(life)
-    const made = document.createElement('img')
-    made.className = 'life'
-    made.src = `data:image/svg+xml,${encodeURIComponent(svgOf(picture, { width: place.clientWidth }))}`
-    made.alt = `${titleText(picture)}. ${wholeText(picture)}`
-    await made.decode().catch(() => undefined)
+    const made = await lifeImage(life, place.clientWidth)
     // A late image of the running state.
     if (life.status === 'running' && this.#isOver) return
     place.replaceChildren(made)

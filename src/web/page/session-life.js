@@ -1,10 +1,10 @@
 // The life of a session: its picture, the rights that it still has, and its deadline. It narrows while one works.
-import { spanText, titleText, wholeText } from '../../picture/caption.js'
+import { spanText } from '../../picture/caption.js'
 import { stepsPlanned } from '../../picture/bands.js'
 import { lifeOf } from '../../picture/life.js'
 import { pictureOf } from '../../picture/picture.js'
-import { svgOf } from '../../picture/svg.js'
 import { durationText } from '../../picture/words.js'
+import { lifeImage } from './life-image.js'
 
 const DRAW_MS = 1000
 /** Maximum timeline entries, and execs, drawn. */
@@ -86,15 +86,9 @@ export class SessionLife {
     void this.#show(life).finally(() => (this.#drawing = false))
   }
 
-  /** Shown as an image, in which no script runs. Decoded before it is inserted, to avoid flicker. */
   async #show(life) {
     const { picture: place } = this.#parts
-    const picture = pictureOf(life)
-    const made = document.createElement('img')
-    made.className = 'life'
-    made.src = `data:image/svg+xml,${encodeURIComponent(svgOf(picture, { width: place.clientWidth }))}`
-    made.alt = `${titleText(picture)}. ${wholeText(picture)}`
-    await made.decode().catch(() => undefined)
+    const made = await lifeImage(life, place.clientWidth)
     if (life.status === 'running' && this.#isOver) return
     place.replaceChildren(made)
   }

@@ -1,0 +1,16 @@
+// Picture of a life. The drawings are src/picture/, served below /picture/, which is where a browser finds ../../picture/
+// as well: a URL has no parent above its root.
+import { titleText, wholeText } from '../../picture/caption.js'
+import { pictureOf } from '../../picture/picture.js'
+import { svgOf } from '../../picture/svg.js'
+
+/** An image, in which no script runs; decoded, so that inserting it causes no flicker. `width` in CSS pixels. */
+export async function lifeImage(life, width) {
+  const picture = pictureOf(life)
+  const made = document.createElement('img')
+  made.className = 'life'
+  made.src = `data:image/svg+xml,${encodeURIComponent(svgOf(picture, { width }))}`
+  made.alt = `${titleText(picture)}. ${wholeText(picture)}`
+  await made.decode().catch(() => undefined)
+  return made
+}

@@ -64,10 +64,7 @@ const text = z.string().max(ERROR_CHARS_MAX)
 const path = z.string().max(PATH_CHARS_MAX)
 const count = z.number().int().min(0)
 
-const errorOf = <Code extends z.ZodType<string>, Details extends z.ZodType>(
-  code: Code,
-  details: Details,
-) =>
+const errorOf = <Code extends z.ZodType, Details extends z.ZodType>(code: Code, details: Details) =>
   z.object({
     code,
     name: text.optional(),
@@ -106,11 +103,33 @@ const programErrorCode = z.enum([
   'USER_ERROR',
 ])
 
+/** Codes of workers beside those of programs. `CELL_LOST` and `OUTPUT_LOST` are failures of the worker itself. */
+const workerErrorCodes = [
+  ...programErrorCode.options,
+  'CELL_LOST',
+  'ENTRY_UNSUPPORTED',
+  'IMPORT_REFUSED',
+  'MEMORY',
+  'MODULE_NOT_FOUND',
+  'OUTPUT_LOST',
+  'RESULT_NOT_DATA',
+  'TIMEOUT',
+  'WASM_EXPORT_MISSING',
+  'WASM_IMPORT_MISSING',
+  'WASM_INPUT',
+  'WASM_INVALID',
+  'WASM_LINK',
+  'WASM_TRAP',
+  'WASM_UNSUPPORTED',
+] as const
+/** Any other text is the guest's own, and comes to `OTHER`. */
+const workerErrorCode = text.pipe(z.enum(workerErrorCodes).or(z.literal('OTHER')).catch('OTHER'))
+
 /** Head of a worker's `end`; the result's text follows. */
 export const workerEndSchema = endBase.extend({
   status: z.enum(['ok', 'error', 'timeout', 'limit', 'failed']),
   encoding: z.enum(['json', 'tagged']),
-  error: errorOf(text, workerDetails).optional(),
+  error: errorOf(workerErrorCode, workerDetails).optional(),
   memory: z.object({ used: z.number().min(0), peak: z.number().min(0) }).optional(),
   poisoned: z.boolean(),
   /** Timers and calls that its end dropped. */
@@ -152,7 +171,7 @@ const hostCodes = new Set([
   'TIMEOUT',
   'WALL_LOST',
 ])
-const cellErrorCode = text.refine((code) => !hostCodes.has(code))
+const cellErrorCode = text.refine((code) => !hostCodes.has(code)).pipe(workerErrorCode)
 
 /** Head of an `execEnd`; the result's text follows. */
 export const execEndSchema = programEndSchema.omit({ exits: true }).extend({

@@ -231,6 +231,7 @@ class WorkerFrames implements GuestFrames {
     if (!isSmall(life.task!, payload, memory?.peak)) life.parts.wall.heldTo = undefined
     life.finish({
       status: life.statusOf(status),
+      isReported: true,
       resultText: read.rest.toString(),
       encoding,
       cpuTime: life.cpuTimeOf(cpuTimeMs),

@@ -78,6 +78,8 @@ class SessionLife implements Session {
   #entries: TimelineEntry[] | undefined
   #entryRoom = new Shares(ENTRIES_MAX)
   #onEntry: ExecCaller['on']
+  /** Profiles of execs here, by what they ask for. */
+  readonly #profiles = new WeakMap<Profile, Profile>()
 
   constructor(job: Job, rooms: Rooms) {
     this.id = job.id
@@ -177,13 +179,20 @@ class SessionLife implements Session {
    */
   #within(plan: Plan): Plan {
     const { profile } = this
-    const here = forExec(profile, plan.profile)
+    const here = this.#forExec(plan.profile)
     if (plan.kind !== 'run') return { ...plan, profile: here }
     if (strengthOf[plan.profile.tier] <= strengthOf[profile.tier])
       return { kind: 'run', profile: here }
     const message = `Cannot run this in a wall of tier "${profile.tier}": its code asks for "${plan.profile.tier}"`
     const details = { floor: plan.profile.tier, tier: profile.tier }
     return { kind: 'blocked', profile: here, error: { code: 'TIER_TOO_WEAK', message, details } }
+  }
+
+  /** Plans are kept, so that most execs of a session bring the same profile. */
+  #forExec(asked: Profile): Profile {
+    const known = this.#profiles.get(asked) ?? forExec(this.profile, asked)
+    this.#profiles.set(asked, known)
+    return known
   }
 
   async #lived(job: Job, analysis: Analysis, plan: Plan, caller: ExecCaller): Promise<LifeResult> {

@@ -145,7 +145,11 @@ function prepare({ cell, replaced }) {
 /** open(2) returns the lowest free descriptor, the one just closed. @param {string} file */
 function reopenStdin(file) {
   stdin = undefined
-  fs.closeSync(STDIN_FD)
+  try {
+    fs.closeSync(STDIN_FD)
+  } catch {
+    // Closed by a cell before.
+  }
   fs.openSync(file, 'r')
 }
 

@@ -13,6 +13,8 @@ from mayfly_artifacts import facts_of
 
 INPUT_FD = 0
 RESULT_FD = 3
+# Standard input of a cell that was given nothing.
+_empty = []
 LISTENER_FD = 7
 PROXY = "http://127.0.0.1:3128"
 WHEEL = ".whl"
@@ -82,9 +84,22 @@ def renew_input(task, settings):
         finally:
             os.unlink(given)
         _put(INPUT_FD, fd)
+    elif _is_empty_already():
+        return
     else:
         _reopen(INPUT_FD, os.devnull, os.O_RDONLY)
     sys.stdin = open(INPUT_FD, encoding="utf8", closefd=False)
+    _empty[:] = [] if is_sent or "stdin" in task or "inputText" in task else [sys.stdin]
+
+
+def _is_empty_already():
+    """True where the null device is still what a cell before this one found, which most cells leave alone."""
+    if not _empty or sys.stdin is not _empty[0]:
+        return False
+    try:
+        return not sys.stdin.closed and os.fstat(INPUT_FD).st_rdev == os.stat(os.devnull).st_rdev
+    except (OSError, ValueError):
+        return False
 
 
 def brought(task, settings, main):
@@ -203,6 +218,9 @@ def _reopen(fd, path, flags):
 
 
 def _put(fd, opened):
+    """A cell may have closed `fd`: then the file was opened on it."""
+    if opened == fd:
+        return os.set_inheritable(fd, True)
     os.dup2(opened, fd, inheritable=True)
     os.close(opened)
 

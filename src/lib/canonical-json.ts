@@ -10,9 +10,12 @@ export function canonicalJson(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map((item) => canonicalJson(item ?? null)).join(',')}]`
   if (typeof value !== 'object')
     throw new TypeError(`Cannot write a ${typeof value} as canonical JSON`)
-  return `{${Object.entries(value)
-    .filter(([, member]) => member !== undefined)
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([key, member]) => `${JSON.stringify(key)}:${canonicalJson(member)}`)
-    .join(',')}}`
+  const members = value as Record<string, unknown>
+  let text = ''
+  for (const key of Object.keys(members).toSorted()) {
+    const member = members[key]
+    if (member === undefined) continue
+    text += `${text === '' ? '' : ','}${JSON.stringify(key)}:${canonicalJson(member)}`
+  }
+  return `{${text}}`
 }

@@ -22,6 +22,7 @@ interface PlanInputs {
 export class PlanMemo {
   readonly #plans = new Map<string, Plan>()
   #config: Config | undefined
+  #list: readonly ProviderFacts[] | undefined
   #facts = ''
 
   plan(asked: PlanInputs, make: () => Plan): Plan {
@@ -36,6 +37,8 @@ export class PlanMemo {
   }
 
   #forgetStale({ config, facts }: PlanInputs): void {
+    if (config === this.#config && facts === this.#list) return
+    this.#list = facts
     const now = JSON.stringify(facts)
     if (config === this.#config && now === this.#facts) return
     this.#plans.clear()

@@ -61,6 +61,24 @@ for (const { provider, skip } of walls)
       assert.deepEqual(await value(box, read), [null, ''])
     })
 
+    test('a cell that is given no input finds an empty one, whatever an earlier cell made of it', async () => {
+      await using box = await open()
+      const read = 'import os, sys\n[sys.stdin.read(), os.read(0, 9).decode()]'
+      await value(box, 'open("in.txt", "w").write("planted")')
+      for (const change of [
+        'os.dup2(os.open("in.txt", os.O_RDONLY), 0)',
+        'os.close(0)',
+        'sys.stdin.close()',
+        'import io\nsys.stdin = io.StringIO("planted")',
+        'sys.stdin.buffer.close()',
+        'sys.stdin.detach()',
+      ]) {
+        await value(box, `import os, sys\n${change}\nNone`)
+        assert.deepEqual(await value(box, read), ['', ''], change)
+        assert.deepEqual(await value(box, read), ['', ''], `${change}, once more`)
+      }
+    })
+
     test('each exec has its own output, error, artifacts and outcome', async () => {
       await using box = await open()
       const first = await box.run({ code: 'print("one")\nopen("a.txt", "w").write("a")' })
@@ -281,6 +299,7 @@ const languages = {
     spin: 'for (;;);',
     alive: 'x',
     aliveIs: 20,
+    close: 'require("fs").closeSync(0)',
     given: 'console.log(process.env.OWN, require("fs").readFileSync(0, "utf8"))',
   },
   bash: {
@@ -292,6 +311,7 @@ const languages = {
     spin: 'while :; do :; done',
     alive: 'echo $x > $MAYFLY_RESULT',
     aliveIs: 20,
+    close: 'exec 0<&-',
     given: 'echo "$OWN $(cat)"',
   },
   sh: {
@@ -303,6 +323,7 @@ const languages = {
     spin: 'while :; do :; done',
     alive: 'echo $x > $MAYFLY_RESULT',
     aliveIs: 20,
+    close: 'exec 0<&-',
     given: 'echo "$OWN $(cat)"',
   },
 } as const
@@ -341,6 +362,9 @@ for (const { provider, skip } of walls)
         assert.equal(own.stdout, 'own typed\n', own.error?.message ?? '')
         const cell = await box.run({ code: cells.given, ...given })
         assert.equal(cell.stdout.trim(), 'own typed', JSON.stringify(cell.error) + cell.stderr)
+        await box.run({ code: cells.close })
+        const again = await box.run({ code: cells.given, ...given })
+        assert.equal(again.stdout.trim(), 'own typed', JSON.stringify(again.error) + again.stderr)
         const after = await box.run({ command: 'echo "[$OWN$(cat)]"' })
         assert.equal(after.stdout, '[]\n', 'they are those of one exec')
         const command = await box.run({ command: 'echo beside; exit 3' })

@@ -22,6 +22,7 @@ const O_PATH = 0o10000000
 const SIGKILL = 9
 const READY_FD = 4
 const SCRATCH_INODES_MAX = 16_384
+const SETTINGS_BYTES_MAX = 2 ** 16
 
 /** @type {JailSpec} */
 const spec = JSON.parse(process.argv[2] ?? '')
@@ -136,6 +137,7 @@ function buildWhole({
   devices = [],
   terminals,
   proc,
+  settings,
   scratchFolders = [],
   scratchBytes = 0,
 }) {
@@ -152,7 +154,7 @@ function buildWhole({
   }
   buildScratch(scratchFolders.map(inside), scratchBytes)
   fs.mkdirSync(inside('/proc'))
-  if (proc) buildProc(proc, inside)
+  if (proc) buildProc(proc, settings, inside)
 }
 
 /**
@@ -176,9 +178,13 @@ function buildScratch(folders, bytes) {
   for (const tree of trees) fs.closeSync(tree)
 }
 
-/** @param {{ folders: readonly string[], files: readonly string[] }} masked @param {(place: string) => string} inside */
-function buildProc({ folders, files }, inside) {
+/**
+ * @param {{ folders: readonly string[], files: readonly string[] }} masked @param {WholeSpec['settings']} settings
+ * @param {(place: string) => string} inside
+ */
+function buildProc({ folders, files }, settings, inside) {
   libc.mountProc(inside('/proc'))
+  if (settings) buildSettings(settings, inside)
   for (const folder of folders) {
     if (!fs.existsSync(inside(folder))) continue
     libc.mountTmpfs(inside(folder), 4096, 'nr_inodes=2,mode=555')
@@ -187,6 +193,23 @@ function buildProc({ folders, files }, inside) {
   for (const file of files) if (fs.existsSync(inside(file))) bindFile('/dev/null', inside(file))
   // Read-only /proc: no writes to other processes' memory or to kernel settings.
   libc.makeReadOnly(inside('/proc'))
+}
+
+/**
+ * Covers /proc/sys. What is shown there is taken from the wall's own /proc, while that is open.
+ * @param {NonNullable<WholeSpec['settings']>} settings @param {(place: string) => string} inside
+ */
+function buildSettings({ at, files, shown }, inside) {
+  const tree = libc.cloneTree(inside(shown))
+  libc.mountTmpfs(inside(at), SETTINGS_BYTES_MAX, 'nr_inodes=64,mode=755')
+  for (const [file, text] of Object.entries(files)) {
+    fs.mkdirSync(path.dirname(inside(file)), { recursive: true })
+    fs.writeFileSync(inside(file), text, { mode: 0o444 })
+  }
+  fs.writeFileSync(inside(shown), '')
+  libc.attachTree(tree, inside(shown))
+  fs.closeSync(tree)
+  libc.makeReadOnly(inside(at))
 }
 
 /** @param {string} from @param {string} to */

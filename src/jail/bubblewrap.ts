@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs'
+import path from 'node:path'
 import { callClasses } from '../contract/calls.ts'
 import { cacheBriefly } from '../lib/cache-briefly.ts'
 import { compileSeccomp, readSeccompPolicy } from '../os/seccomp.ts'
@@ -16,6 +17,7 @@ import {
 import {
   addEtcAndDev,
   launcherPath,
+  settingFiles,
   step,
   tmpfsOptions,
   tmpfsStep,
@@ -23,9 +25,10 @@ import {
   type Step,
 } from './launch-steps.ts'
 import { systemLookMs, userNamespaceFlags, type JailFacts, type JailLayer } from './facts.ts'
+import { etcFiles } from './etc.ts'
+import { kernelSettings, settingsFolder, uuidFile } from './kernel-settings.ts'
 import {
   deviceFiles,
-  etcFiles,
   egressListenerFd,
   egressPort,
   launcherFdOfWhole,
@@ -209,6 +212,9 @@ function rootSteps(over: string, program: JailedProgram, { tree, links }: Places
   const trees = new Trees()
   trees.add(step('folder', '755', ...FOLDERS.map((at) => root + at)))
   addEtcAndDev(trees, root, { etc: etcFiles(ownUidInside), devices: deviceFiles })
+  // Hidden by the wall's /proc, over which bubblewrap binds this part again.
+  trees.add(...settingFiles(root, kernelSettings()))
+  trees.bind(uuidFile, root + uuidFile, 'attach-readonly')
   const own = tree.map((place) => ({ from: place, at: place }))
   for (const { from, at } of [...own, ...placesOf(program)])
     trees.bind(from, root + at, 'attach-readonly')
@@ -234,7 +240,11 @@ function prepared(whole: WholeProgram, { unshare }: JailFacts): readonly string[
     `mkdir -m 755 ${work} ${emptyOf(over)} ${terminalsOf(over)} && mkdir -m 1777 ${open.join(' ')}`,
     // A kernel that refuses it leaves a folder, in which no terminal can be made.
     `{ mount -t devpts -o ${terminalOptions},nosuid,noexec mayfly ${terminalsOf(over)} 2>/dev/null || :; }`,
-    ...etcOf(whole).map(({ from, text }) => `printf %s ${quoted(text)} > ${from}`),
+    `mkdir -p ${foldersOfSettings.map((folder) => over + folder).join(' ')}`,
+    ...[...etcOf(whole), ...settingsOf(over)].map(
+      ({ from, text }) => `printf %s ${quoted(text)} > ${from}`,
+    ),
+    `: > ${over}${uuidFile} && mount --bind ${uuidFile} ${over}${uuidFile}`,
     `exec "$@" ${reserved}`,
   ]
   const namespaces = [...userNamespaceFlags, '--mount', '--']
@@ -244,6 +254,8 @@ function prepared(whole: WholeProgram, { unshare }: JailFacts): readonly string[
 const emptyOf = (over: string) => `${over}/empty`
 const terminalsOf = (over: string) => `${over}/pts`
 const rootOf = (over: string) => `${over}/root`
+const settingsAt = (over: string, { hasLauncher }: JailOptions) =>
+  (hasLauncher ? rootOf(over) : over) + settingsFolder
 
 function overFor({ places }: WholeProgram): string {
   const isFree = (over: string) => !places.some(({ from }) => from.startsWith(`${over}/`))
@@ -255,6 +267,14 @@ function etcOf(whole: WholeProgram) {
   const files = Object.entries(etcFiles(ownUidInside))
   return files.map(([at, text]) => ({ at, text, from: `${over}/etc-${at.slice('/etc/'.length)}` }))
 }
+
+function settingsOf(over: string) {
+  return Object.entries(kernelSettings()).map(([at, text]) => ({ from: over + at, text }))
+}
+
+const foldersOfSettings = [
+  ...new Set([uuidFile, ...Object.keys(kernelSettings())].map((file) => path.dirname(file))),
+]
 
 /**
  * Placeholder in the arguments of bubblewrap, which `spawn.ts` replaces by the mark of the wall: `orphans.ts` finds a
@@ -305,7 +325,7 @@ function wholeWalls(
       at,
     ]),
     ...(isAsking ? ['--perms', '555', '--ro-bind-data', `${sentinelDataFd}`, sentinelPlace] : []),
-    ...(facts.proc ? procWalls(emptyOf(over), masks.bound) : []),
+    ...(facts.proc ? procWalls(emptyOf(over), settingsAt(over, options), masks.bound) : []),
     '--remount-ro',
     '/',
     '--chdir',
@@ -366,10 +386,17 @@ const CAPABILITIES_OF_MASKS = ['CAP_SYS_ADMIN', 'CAP_SETPCAP'].flatMap((name) =>
 ])
 
 /** A tmpfs for each folder would cost the kernel a superblock each. */
-function procWalls(empty: string, { folders, files }: MaskedProc): readonly string[] {
+function procWalls(
+  empty: string,
+  settings: string,
+  { folders, files }: MaskedProc,
+): readonly string[] {
   return [
     '--proc',
     '/proc',
+    '--ro-bind',
+    settings,
+    settingsFolder,
     ...folders.flatMap((at) => ['--ro-bind', empty, at]),
     ...files.flatMap((at) => ['--ro-bind', '/dev/null', at]),
     // Read-only: no writes to /proc/PID/mem or /proc/sys.

@@ -1,7 +1,15 @@
 import path from 'node:path'
 import type { JailFacts } from './facts.ts'
 import type { JailSpec, WholeSpec } from './jail-spec.ts'
-import { addEtcAndDev, launcherPath, step, tmpfsStep, Trees, type Step } from './launch-steps.ts'
+import {
+  addEtcAndDev,
+  launcherPath,
+  settingFiles,
+  step,
+  tmpfsStep,
+  Trees,
+  type Step,
+} from './launch-steps.ts'
 import { launcherFdOfWhole, scratchInodesMax } from './whole.ts'
 
 /**
@@ -13,6 +21,8 @@ const LAUNCHER_FD_OF_WORKERS = 5
 /** A program puts its result in place of it. */
 const RESULT_FD = 3
 const ROOT_INODES_MAX = 4096
+const SETTINGS_BYTES_MAX = 2 ** 16
+const SETTINGS_INODES_MAX = 64
 
 export function launched(spec: JailSpec, { root }: JailFacts) {
   const launcherFd = spec.whole ? launcherFdOfWhole : LAUNCHER_FD_OF_WORKERS
@@ -84,11 +94,27 @@ function addWhole(trees: Trees, spec: JailSpec, whole: WholeSpec): void {
   addEtcAndDev(trees, spec.over, whole)
   addScratch(trees, spec, whole, (whole.scratchFolders ?? []).map(inside))
   if (!whole.proc) return trees.add(step('folder', '755', inside('/proc')))
+  trees.add(step('proc', inside('/proc')))
+  if (whole.settings) addSettings(trees, spec.over, whole.settings)
   trees.add(
-    step('proc', inside('/proc')),
     step('cover-folders', ...whole.proc.folders.map(inside)),
     step('cover-files', ...whole.proc.files.map(inside)),
     step('readonly', inside('/proc')),
+  )
+}
+
+/** Covers /proc/sys. What is shown there is taken from the wall's own /proc, while that is open. */
+function addSettings(
+  trees: Trees,
+  over: string,
+  { at, files, shown }: NonNullable<WholeSpec['settings']>,
+): void {
+  const index = trees.grab(over + shown)
+  trees.add(
+    tmpfsStep(over + at, SETTINGS_BYTES_MAX, SETTINGS_INODES_MAX),
+    ...settingFiles(over, files),
+    step('attach-readonly', index, over + shown),
+    step('readonly', over + at),
   )
 }
 

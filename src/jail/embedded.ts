@@ -15,9 +15,10 @@ import {
   type JailFacts,
   type JailLayer,
 } from './facts.ts'
+import { etcFiles, systemFiles } from './etc.ts'
+import { kernelSettings, settingsFolder, uuidFile } from './kernel-settings.ts'
 import {
   deviceFiles,
-  etcFiles,
   handOverFd,
   insideOf,
   programFds,
@@ -26,7 +27,6 @@ import {
   reserved,
   scratchFolders,
   sentinelPlace,
-  systemFiles,
   terminalOptions,
   terminalsFolder,
   tmpFolder,
@@ -100,13 +100,13 @@ const SCRATCH_BYTES = 2 ** 20
 const NOFILE_MAX = 256
 const KEPT_BY_WORKERS = [3, 4]
 const SYSTEM_OF_WORKERS = ['/usr', '/lib', '/lib64', '/dev/null']
-const SYSTEM_OF_PROGRAMS = [
+const systemOfPrograms = () => [
   '/usr',
   '/lib',
   '/lib64',
   '/bin',
   '/sbin',
-  ...systemFiles,
+  ...systemFiles(),
   '/dev/null',
   '/dev/zero',
   '/dev/random',
@@ -243,7 +243,7 @@ export function placesInside(program: JailedProgram, options: JailOptions) {
 
 /** Readable places (Landlock) of a wall without a root of its own. */
 function placesOutside(program: JailedProgram, options: JailOptions) {
-  const places = program.whole ? SYSTEM_OF_PROGRAMS : SYSTEM_OF_WORKERS
+  const places = program.whole ? systemOfPrograms() : SYSTEM_OF_WORKERS
   const system = places.filter((place) => existsSync(place))
   return {
     tree: [
@@ -365,6 +365,7 @@ function wholeSpec(
     devices: deviceFiles,
     terminals: { at: terminalsFolder, options: terminalOptions },
     proc: facts.proc ? maskedProc() : null,
+    settings: { at: settingsFolder, files: kernelSettings(), shown: uuidFile },
     workFolder,
     writable: [...scratchFolders, ...deviceFiles, terminalsFolder],
   }

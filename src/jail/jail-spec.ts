@@ -44,5 +44,11 @@ export interface WholeSpec {
   readonly terminals?: { readonly at: string; readonly options: string }
   /** Parts of /proc that are covered. */
   readonly proc?: { readonly folders: readonly string[]; readonly files: readonly string[] } | null
+  /** Contents of the files of /proc/sys by path, and the file of the kernel's own that is shown there. */
+  readonly settings?: {
+    readonly at: string
+    readonly files: Readonly<Record<string, string>>
+    readonly shown: string
+  }
   readonly workFolder?: string
 }

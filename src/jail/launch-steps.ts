@@ -63,3 +63,11 @@ export function addEtcAndDev(
   for (const device of devices) trees.bind(device, over + device, 'attach')
   trees.add(step('terminals', over + terminalsFolder, terminalOptions))
 }
+
+/** Files of the kernel's settings below the root at `over`. */
+export function settingFiles(
+  over: string,
+  files: NonNullable<WholeSpec['settings']>['files'],
+): readonly Step[] {
+  return Object.entries(files).map(([at, text]) => step('file', '444', over + at, text))
+}

@@ -7,6 +7,7 @@ import {
   withoutNamespaces,
   type SeccompPolicy,
 } from '../os/seccomp.ts'
+import { systemFiles } from './etc.ts'
 import { systemLookMs } from './facts.ts'
 
 /** Settings of a wall for whole programs. */
@@ -103,54 +104,27 @@ export const reserved = reservedFds.map((fd) => `${fd}</dev/null`).join(' ')
 
 const DEVICES = ['null', 'zero', 'full', 'random', 'urandom', 'tty']
 const DEVICE_LINKS = { fd: '', stdin: '/0', stdout: '/1', stderr: '/2' }
-/** Files and folders of /proc that describe the machine rather than the wall's processes. */
-const MASKED_FOLDERS = 'sys bus irq acpi scsi driver fs pressure sysvipc'.split(' ')
+/**
+ * Files and folders of /proc that describe the machine rather than the wall's processes. `/proc/sys` is a folder of its
+ * own instead, see `kernelSettings`.
+ */
+const MASKED_FOLDERS = 'bus irq acpi scsi driver fs pressure sysvipc'.split(' ')
 const MASKED_FILES = [
   'sysrq-trigger kcore keys key-users timer_list kmsg kallsyms modules config.gz cmdline',
   'iomem ioports interrupts latency_stats slabinfo vmallocinfo pagetypeinfo diskstats',
   'kpagecount kpageflags kpagecgroup',
 ].flatMap((names) => names.split(' '))
-/** Facts of this system that programs look up and that tell nothing of who uses it. */
-export const systemFiles = [
-  '/etc/alternatives',
-  '/etc/ssl/certs',
-  '/etc/ssl/openssl.cnf',
-  '/etc/ld.so.cache',
-  // Without its file matplotlib does not load, and without a configuration fontconfig complains to stderr.
-  '/etc/matplotlibrc',
-  '/etc/fonts',
-  '/etc/mime.types',
-  '/etc/services',
-  '/etc/protocols',
-  '/etc/os-release',
-]
 const UNMERGED = ['/bin', '/sbin']
-
-/** `/etc` of a wall: made by us, the same for everybody. */
-export function etcFiles(uid: number): Readonly<Record<string, string>> {
-  const own = uid === 0 ? '' : `mayfly:x:${uid}:${uid}:mayfly:/work:/bin/sh\n`
-  const ownGroup = uid === 0 ? '' : `mayfly:x:${uid}:\n`
-  return {
-    '/etc/passwd': `root:x:0:0:root:/work:/bin/sh\n${own}nobody:x:65534:65534:nobody:/:/bin/false\n`,
-    '/etc/group': `root:x:0:\n${ownGroup}nogroup:x:65534:\n`,
-    '/etc/hosts': '127.0.0.1 localhost mayfly\n::1 localhost\n',
-    '/etc/nsswitch.conf': 'passwd: files\ngroup: files\nhosts: files dns\n',
-    '/etc/resolv.conf': '',
-    '/etc/host.conf': 'multi on\n',
-  }
-}
 
 /** Mounts and links of this system beside the folders that every program needs. */
 export const wholeSystem = cacheBriefly(systemLookMs, () => {
   const unmerged = UNMERGED.filter((place) => existsSync(place))
   const links = unmerged.filter((place) => lstatSync(place).isSymbolicLink())
   return {
-    mounts: [
-      ...unmerged.filter((place) => !links.includes(place)),
-      ...systemFiles.filter((place) => existsSync(place)),
-    ],
+    mounts: [...unmerged.filter((place) => !links.includes(place)), ...systemFiles()],
     links: [
       ...links.map((at) => ({ at, target: readlinkSync(at) })),
+      { at: '/etc/os-release', target: '../usr/lib/os-release' },
       { at: '/etc/localtime', target: '/usr/share/zoneinfo/UTC' },
       ...Object.entries(DEVICE_LINKS).map(([name, below]) => ({
         at: `/dev/${name}`,

@@ -6,8 +6,8 @@ import { ofPrograms, runGuest } from './try-walls.ts'
 
 /**
  * Whether a guest runs on a kernel of its own, as a tier above the process claims: `boot_id` is random for each boot of
- * a kernel, so one that equals the host's is the host's kernel; a kernel without it must differ in its version. Only
- * programs can look. A guest that answers from a script is not found out by this.
+ * a kernel, so one that equals the host's is the host's kernel; a kernel without it must differ in its version, and so
+ * must one whose boot id is no file of its own /proc, since a wall may put another there. Only programs can look. A guest that answers from a script is not found out by this.
  */
 export async function hasOwnKernel(provider: Provider): Promise<boolean | undefined> {
   const look = looks.find(({ language }) => provider.languages.includes(language))
@@ -28,10 +28,13 @@ const looks: readonly Look[] = [
   {
     language: 'node',
     entry: 'module',
-    code: `import { readFileSync } from 'node:fs'
+    code: `import { readFileSync, statSync } from 'node:fs'
 import { version } from 'node:os'
 export default () => {
-  try { return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim() } catch { return version() }
+  try {
+    const id = '/proc/sys/kernel/random/boot_id'
+    return statSync(id).dev === statSync('/proc/version').dev ? readFileSync(id, 'utf8').trim() : version()
+  } catch { return version() }
 }`,
   },
   {
@@ -39,8 +42,10 @@ export default () => {
     entry: 'function',
     code: `import os
 def main(input):
+    id = '/proc/sys/kernel/random/boot_id'
     try:
-        with open('/proc/sys/kernel/random/boot_id') as file: return file.read().strip()
+        if os.stat(id).st_dev != os.stat('/proc/version').st_dev: return os.uname().version
+        with open(id) as file: return file.read().strip()
     except OSError: return os.uname().version`,
   },
 ]

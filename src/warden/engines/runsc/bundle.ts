@@ -1,8 +1,8 @@
+import { etcFiles } from '../../../jail/etc.ts'
 import { statSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { systemFolders } from '../../../jail/facts.ts'
 import {
-  etcFiles,
   insideOf,
   limitsOfWhole,
   ownFolder,

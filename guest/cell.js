@@ -340,6 +340,7 @@ function textOf(job) {
  *   released(): void, stdout(text: string): void, stderr(text: string): void,
  *   call(name: string, argsText: string): Promise<string>,
  *   answered?(answer: Answer): void,
+ *   refused?(name: string, module?: string): void,
  * }} Hooks `stdout` and `stderr` may block: that is the back-pressure. Chunks are under 64 KiB
  *
  * @typedef {{

@@ -102,6 +102,7 @@ function openSession(task) {
     ...streams,
     call: callOut,
     denied: tellDenied(),
+    refused: tellRefused,
     ended: ({ text, error, ...report }) => {
       tell(KIND.execEnd, { ...report, error }, text)
       if (text.length > GARBAGE_CHARS) setImmediate(collectGarbage)
@@ -129,6 +130,7 @@ async function runJob(task) {
     ...streams,
     call: callOut,
     denied: tellDenied(),
+    refused: tellRefused,
     answered: ({ resultText, error, ...meta }) => {
       tell(KIND.answered, { ...meta, error }, resultText)
     },
@@ -208,6 +210,11 @@ function tellDenied() {
   return (name) => {
     if (left-- > 0) send(KIND.call, `${JSON.stringify({ id: ++callId, name })}\nnull`)
   }
+}
+
+/** Reports a name that the realm lacks. @param {string} name @param {string} [module] */
+function tellRefused(name, module) {
+  send(KIND.refused, JSON.stringify({ name, module }))
 }
 
 /** @param {{ id: number, text?: string, error?: string }} reply */

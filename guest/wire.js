@@ -32,6 +32,7 @@ export const KIND = {
   answered: 18,
   execEnd: 20,
   filed: 21,
+  refused: 24,
 }
 
 /** Settings from the launcher; with `compiles` it only fills the folder of compiled code. */

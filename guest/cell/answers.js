@@ -1,4 +1,4 @@
-import { thrown, withoutImport } from './failure.js'
+import { thrown } from './failure.js'
 import { parseJson } from '../parse-json.js'
 import { encodedInto, encodingOf } from './decoders.js'
 
@@ -28,15 +28,16 @@ const answers = {
   stdout: (job, text) => job.print('stdout', String(text)),
   stderr: (job, text) => job.print('stderr', String(text)),
   ok: (job, encoding, text, pending) => job.succeed(encoding, text, pending),
+  refused: (job, name) => job.reportRefused(String(name)),
   wait: (job) => void (job.isWaiting = true),
   frames: (job, text) => job.frames(String(text)),
   begin: (job) => job.begin(),
   answer: (job, encoding, text) => job.answer({ status: 'ok', encoding, resultText: text }),
   fault: (job, text) => {
-    const { error } = withoutImport(thrown(parseJson(text), job), job.task.code)
+    const { error } = job.withoutImport(thrown(parseJson(text), job), job.task.code)
     job.answer({ status: 'error', encoding: 'json', resultText: 'null', error })
   },
-  error: (job, text) => job.refuse(withoutImport(thrown(parseJson(text), job), job.task.code)),
+  error: (job, text) => job.refuse(job.withoutImport(thrown(parseJson(text), job), job.task.code)),
   owner: (job, sequence) => job.owned(sequence),
   import: (job, id, specifier) => job.import(id, String(specifier)),
   done: (job, sequence, encoding, text) => job.done(sequence, encoding, text),

@@ -1,3 +1,4 @@
+import { isBuiltin } from 'node:module'
 import { parseJson } from '../parse-json.js'
 import { filesNamed, indexesOf } from '../typescript/candidates.js'
 import { mapped, readConfig } from '../typescript/config.js'
@@ -19,17 +20,21 @@ export class Files {
   #kinds = new Map()
   #isModule
   #toJavaScript
+  #refused
   #options
   #texts = new Map()
 
   /**
    * @param {{ path: string, content: string, encoding: 'utf8' | 'base64' }[]} files
-   * @param {(text: string) => boolean} isModule whether a text parses as an ES module only
-   * @param {(path: string, text: string) => string} toJavaScript of TypeScript that is more than types
+   * @param {object} parts
+   * @param {(text: string) => boolean} parts.isModule whether a text parses as an ES module only
+   * @param {(path: string, text: string) => string} parts.toJavaScript of TypeScript that is more than types
+   * @param {(how: 'import' | 'require', module: string) => void} parts.refused of a module of Node, without `node:`
    */
-  constructor(files, isModule, toJavaScript) {
+  constructor(files, { isModule, toJavaScript, refused }) {
     this.#isModule = isModule
     this.#toJavaScript = toJavaScript
+    this.#refused = refused
     this.#contents = new Map(files.map((file) => [normal(file.path), file]))
   }
 
@@ -65,6 +70,13 @@ export class Files {
    */
   resolve(from, specifier, how) {
     if (specifier.length > SPECIFIER_UNITS_MAX) return undefined
+    const path = this.#resolved(from, specifier, how)
+    if (path === undefined && isBuiltin(specifier))
+      this.#refused(how, specifier.replace('node:', ''))
+    return path
+  }
+
+  #resolved(from, specifier, how) {
     const name = specifier.startsWith('file:///') ? specifier.slice(7) : specifier
     if (name.startsWith('/')) return this.#byPath(name, how)
     if (/^\.\.?(\/|$)/.test(name)) return this.#byPath(`${folderOf(from)}/${name}`, how)

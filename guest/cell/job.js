@@ -28,6 +28,7 @@ export class Job {
   /** @type {Files | undefined} */
   #files
   #isModule
+  #refused = new Set()
 
   /**
    * @param {import('../cell.js').Task} task
@@ -51,9 +52,11 @@ export class Job {
 
   /** Created lazily: only jobs with imports pay for the map. */
   get files() {
-    return (this.#files ??= new Files(this.task.files, this.#isModule, (path, text) =>
-      this.toJavaScript(path, text),
-    ))
+    return (this.#files ??= new Files(this.task.files, {
+      isModule: this.#isModule,
+      toJavaScript: (path, text) => this.toJavaScript(path, text),
+      refused: (how, module) => this.reportRefused(how, module),
+    }))
   }
 
   /** Transpiles TypeScript. Throws Refusal with the position of a syntax error. @param {string} path */
@@ -73,9 +76,26 @@ export class Job {
     return made.code
   }
 
+  /**
+   * Reports a name that stands for a power the realm lacks, once. @param {string} name @param {string} [module]
+   */
+  reportRefused(name, module) {
+    const key = `${name} ${module}`
+    if (this.#refused.has(key) || this.#refused.size >= REFUSED_MAX) return
+    this.#refused.add(key)
+    this.hooks.refused?.(name, module)
+  }
+
   /** Output of the realm. @param {'stdout' | 'stderr'} stream @param {string} text */
   print(stream, text) {
     this[stream].add(text)
+  }
+
+  /** Names a dynamic import that was refused, and reports it. @param {string} source */
+  withoutImport(outcome, source) {
+    const told = withoutImport(outcome, source)
+    if (told.error.code === 'IMPORT_REFUSED') this.reportRefused('import')
+    return told
   }
 
   /** Original position; undefined for an untransformed file; null for generated code. */
@@ -159,7 +179,7 @@ export class Job {
   stray(error) {
     if (this.#outcome !== undefined && this.#outcome.status !== 'ok') return
     const end = thrown({ code: 'USER_ERROR', ...asText(error) }, this)
-    this.override(withoutImport(end, this.task.code))
+    this.override(this.withoutImport(end, this.task.code))
   }
 
   #settle(outcome) {
@@ -217,6 +237,8 @@ export class Job {
 }
 
 const STACK_UNITS_MAX = 16_384
+/** Names and modules reported of a job. */
+const REFUSED_MAX = 64
 const FILE_NAME = /^[\p{L}\p{N}_ .@+=,-]+(?:\/[\p{L}\p{N}_ .@+=,-]+)*$/u
 
 /** File name of the source in messages. */

@@ -23,7 +23,16 @@ const RUN = { reference: true, release: true }
 const PRODUCE = { filename: REALM_FILE, produceCachedData: true }
 
 /** Parts needed by every cell, as one script: separate scripts would cost 0.1 ms more. */
-const bootOrder = ['primordials', 'stack', 'globals', 'serialise', 'describe', 'console', 'driver']
+const bootOrder = [
+  'primordials',
+  'stack',
+  'globals',
+  'serialise',
+  'describe',
+  'console',
+  'refused',
+  'driver',
+]
 
 /** Declares the names that `boot` hands to the other files; no code of its own. */
 const SCOPE = 'scope.js'

@@ -1,13 +1,5 @@
 import { placesOf, transform } from '../typescript/transform.js'
-import {
-  asText,
-  endOf,
-  importRefused,
-  Refusal,
-  syntaxError,
-  thrown,
-  withoutImport,
-} from './failure.js'
+import { asText, endOf, importRefused, Refusal, syntaxError, thrown } from './failure.js'
 import { codeAlone } from './files.js'
 import { Job } from './job.js'
 import { Output } from './output.js'
@@ -325,7 +317,7 @@ export class CellSession extends Job {
   }
 
   #own(exec, error) {
-    const told = withoutImport(thrown(error, this), exec.code).error
+    const told = this.withoutImport(thrown(error, this), exec.code).error
     return told.stack ? { ...told, stack: ofCells(told.stack) } : told
   }
 

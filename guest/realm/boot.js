@@ -30,6 +30,7 @@ bound.now = () => ask('clock')
 bound.describe = parts.describe({ __proto__: null, P }).describe
 bound.serialise = parts.serialise({ __proto__: null, P }).serialise
 define('console', parts.console({ __proto__: null, P, ask, part }).console)
+parts.refused({ __proto__: null, P, ask, bound, webAssembly })
 parts.driver({ __proto__: null, P, ask, bound, define, network, part })
 
 const enter = (what, a, b, c, d) => bound[what](a, b, c, d)

@@ -188,6 +188,7 @@ bound.idle = () => {
 
 function end(status, first, second) {
   ended = true
+  bound.endWatch()
   ask(status, first, second, timers() + ' ' + P.mapSize(calls))
 }
 /** Opens a session: its cells come by `cell`. */

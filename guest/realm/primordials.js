@@ -33,6 +33,7 @@ const P = {
   Number,
   Object,
   Promise,
+  Proxy,
   RangeError,
   RegExp,
   Set,
@@ -42,6 +43,8 @@ const P = {
   Uint8Array,
   // Statics
   apply: Reflect.apply,
+  get: Reflect.get,
+  has: Reflect.has,
   ownKeys: Reflect.ownKeys,
   defineProperty,
   freeze: Object.freeze,

@@ -31,6 +31,7 @@ bound.cell = (sequence, code, isAsync, unitsMax) => {
 }
 
 function succeed(sequence, value, unitsMax) {
+  bound.endWatch()
   try {
     const result = serialise(value, unitsMax)
     if (result.code === undefined) return ask('done', sequence, result.encoding, result.text)
@@ -49,6 +50,7 @@ const shown = (value) => (typeof value === 'string' ? value : part('inspect').in
 function fail(sequence, thrown) {
   const error = describe(thrown)
   error.code = 'USER_ERROR'
+  bound.endWatch()
   ask('failed', sequence, P.stringify(error))
 }
 

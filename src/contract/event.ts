@@ -13,6 +13,7 @@ const lifePointNames = [
   'control/tightened',
   'control/unenforced',
   'capability/denied',
+  'name/refused',
   'egress/allowed',
   'egress/denied',
   'egress/cut',

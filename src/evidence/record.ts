@@ -211,6 +211,7 @@ export const recordedPoints: ReadonlySet<Point> = new Set<Point>([
   'tier/lost',
   'control/unenforced',
   'capability/denied',
+  'name/refused',
   'limit/hit',
   'anomaly/found',
   'capability/misdeclared',

@@ -234,6 +234,7 @@ class Supervision implements Supervisor {
     if (point === 'capability/denied') this.#conditions.counters.call(zone)
     if (point === 'anomaly/found') this.#applyAnomaly(zone, fields)
     if (point === 'egress/denied') this.#noteDenied(zone, fields)
+    if (point === 'name/refused') this.#noteRefused(zone, fields)
     this.#schedulePoll()
   }
 
@@ -243,6 +244,14 @@ class Supervision implements Supervisor {
     const fields = { ...to, ...(typeof port === 'number' && { port }) }
     const reason = typeof because === 'string' ? { reason: because.slice(0, 200) } : {}
     this.#timeline.note({ event: 'denied', fields, ...reason }, zone)
+  }
+
+  /** Names of a closed list. */
+  #noteRefused(zone: string, { name, module }: Event['fields']): void {
+    if (typeof name !== 'string') return
+    const of = typeof module === 'string' ? ` of "${module.slice(0, 40)}"` : ''
+    const reason = `Code reached for "${name.slice(0, 40)}"${of}, which its realm has not`
+    this.#timeline.note({ event: 'denied', reason }, zone)
   }
 
   /** Kills a running wall without waiting for its answer. */

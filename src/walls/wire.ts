@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { sessionEntryTypes } from '../contract/exec.ts'
+import { refusedModules, refusedNames } from '../contract/refused-names.ts'
 import { tryParseJson } from '../lib/parse-json.ts'
 
 /**
@@ -47,6 +48,8 @@ export const kind = {
   terminalOutput: 22,
   /** A terminal is open, has taken input, or has ended. */
   terminalNote: 23,
+  /** User code looked up a name that its realm refuses. */
+  refused: 24,
 } as const
 
 /** Name, message and stack of an error together; the guest cuts them as well. */
@@ -234,6 +237,13 @@ export const programAnsweredSchema = programEndSchema.pick(answeredParts).extend
 export type AnsweredHead =
   | z.infer<typeof workerAnsweredSchema>
   | z.infer<typeof programAnsweredSchema>
+
+export const refusedSchema = z.strictObject({
+  name: z.enum(refusedNames),
+  module: z.enum(refusedModules).optional(),
+})
+/** Frames of that schema that a job may send: an honest worker reports each name, and each module, once. */
+export const refusedMax = 64
 
 export const callSchema = z.strictObject({
   id: z.number().int().min(1),

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { playWorker } from '../../tests/fixtures/played-worker.ts'
-import { execEndSchema } from './wire.ts'
+import { execEndSchema, kind } from './wire.ts'
 
 test('Codes of a worker are enumerated: text of its own, or a code of the host, comes to OTHER', async () => {
   const text = 'what the guest wants to have in the record '.repeat(80)
@@ -49,4 +49,34 @@ test('Codes of execs are enumerated as those of jobs; codes of the host are refu
   assert.equal(codeOf('IMPORT_REFUSED'), 'IMPORT_REFUSED')
   assert.equal(codeOf('MEMORY'), undefined)
   assert.equal(codeOf('WALL_LOST'), undefined)
+})
+
+test('A refused name has the trust of a guest, and is one of a list', async () => {
+  const worker = await playWorker()
+  worker.says(kind.refused, '{"name":"process"}')
+  worker.says(kind.refused, '{"name":"import","module":"fs"}')
+  const told = worker.emitted.filter(([point]) => point === 'name/refused')
+  assert.deepEqual(told, [
+    ['name/refused', { name: 'process' }, 'guest'],
+    ['name/refused', { name: 'import', module: 'fs' }, 'guest'],
+  ])
+  assert.ok(!worker.isKilled())
+})
+
+test('A worker that floods with names, or writes text in their place, ends as an error PROTOCOL', async () => {
+  const text = 'what the guest wants to have in the record'
+  for (const payloads of [
+    [JSON.stringify({ name: text })],
+    [JSON.stringify({ name: 'import', module: text })],
+    [JSON.stringify({ name: 'process', because: text })],
+    ['{"name":"process"'],
+    Array.from({ length: 65 }, () => '{"name":"process"}'),
+  ]) {
+    const worker = await playWorker()
+    for (const payload of payloads) worker.says(kind.refused, payload)
+    assert.equal((await worker.end).error?.code, 'PROTOCOL')
+    assert.ok(worker.isKilled())
+    const told = worker.emitted.filter(([point]) => point === 'name/refused')
+    assert.ok(told.length <= 64 && !JSON.stringify(told).includes(text))
+  }
 })

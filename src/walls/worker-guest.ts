@@ -4,6 +4,7 @@ import { MayflyError } from '../contract/error.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { Task } from '../contract/provider.ts'
 import type { Frame } from '../lib/frames.ts'
+import { tryParseJson } from '../lib/parse-json.ts'
 import { within } from '../lib/within.ts'
 import { artifactCap } from './artifact-cap.ts'
 import { carriedTask } from './carried-task.ts'
@@ -17,7 +18,16 @@ import type { HandleEnd, WallHandle } from './handle.ts'
 import { HeldFrames } from './held-frames.ts'
 import { ProgramSession, type SessionOutput } from './program-session.ts'
 import { claimAnew } from './worker-claim.ts'
-import { headed, kind, withoutAbsent, workerAnsweredSchema, workerEndSchema } from './wire.ts'
+import { tellRefusedName } from './refused-name.ts'
+import {
+  headed,
+  kind,
+  refusedMax,
+  refusedSchema,
+  withoutAbsent,
+  workerAnsweredSchema,
+  workerEndSchema,
+} from './wire.ts'
 
 /** Time after a timeout in which the guest may still send its output, before its process is killed. */
 const GRACE_MS = 40
@@ -116,6 +126,7 @@ class WorkerFrames implements GuestFrames {
   readonly #calls: GuestCalls
   readonly #held: HeldFrames
   readonly #dropped = Promise.withResolvers<void>()
+  #refusedNames = 0
 
   constructor(
     life: GuestLife,
@@ -170,6 +181,8 @@ class WorkerFrames implements GuestFrames {
         return this.#call(frame.payload)
       case kind.end:
         return this.#end(frame.payload)
+      case kind.refused:
+        return this.#refused(frame.payload)
       case kind.answered:
         if (life.isEnded) return life.garbled('unreadable answer')
         return life.answered(frame.payload, workerAnsweredSchema)
@@ -212,6 +225,14 @@ class WorkerFrames implements GuestFrames {
     void this.#calls.answer(payload)
     const restMs = this.#held.restAfter(began)
     if (restMs > 0 && !this.#life.isEnded) this.#held.rest(restMs)
+  }
+
+  /** By the word of the guest's process alone, and from closed lists. */
+  #refused(payload: Buffer): void {
+    const life = this.#life
+    const fields = refusedSchema.safeParse(tryParseJson(payload.toString())).data
+    if (!fields || ++this.#refusedNames > refusedMax) return life.garbled('unreadable name')
+    if (!life.isEnded) tellRefusedName(life, withoutAbsent(fields))
   }
 
   #end(payload: Buffer): void {

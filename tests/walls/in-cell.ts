@@ -21,6 +21,7 @@ export interface Asked {
   memoryMiB?: number
   webAssembly?: boolean
   call?: (name: string, argsText: string) => Promise<string>
+  refused?: (name: string, module?: string) => void
 }
 
 export interface Ran {
@@ -54,6 +55,7 @@ export async function inCell(code: string, asked: Asked = {}): Promise<Ran> {
       },
       stderr: (text: string) => void (seen.stderr += text),
       call: asked.call ?? (() => Promise.reject(new Error('no capability here'))),
+      ...(asked.refused && { refused: asked.refused }),
     })
     return { ...end, ...seen }
   } finally {

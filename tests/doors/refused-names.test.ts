@@ -1,0 +1,90 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, suite, test } from 'node:test'
+import { Mayfly } from '../../src/index.ts'
+import { verifyFile } from '../../src/evidence/verify.ts'
+import { openLog } from '../../src/evidence/log-reader.ts'
+import { refusedNames } from '../../src/contract/refused-names.ts'
+
+/** The record as an outsider reads it, after jobs that reach for what an isolate has not. */
+suite('A refused name is in the record', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'mayfly-refused-names-'))
+  let mayfly: Mayfly
+
+  before(async () => {
+    mayfly = await Mayfly.open({ state: join(folder, 'state'), escalation: { 0: 'isolate' } })
+  })
+  after(async () => {
+    await mayfly[Symbol.asyncDispose]()
+    rmSync(folder, { recursive: true, force: true })
+  })
+
+  /** Lines of a run: its events, and the ended one. */
+  const recordOf = (id: string) => {
+    using log = openLog(join(folder, 'state', 'audit.db'))
+    const lines = log.last(200, id).map(({ bodyText }) => JSON.parse(bodyText))
+    return {
+      events: lines.filter(({ point }) => point === 'name/refused'),
+      admitted: lines[0],
+      ended: lines.at(-1),
+    }
+  }
+  const run = (code: string) => mayfly.run({ code, language: 'js', entry: 'body' })
+  const namesOf = (events: readonly { fields: { name: string } }[]) =>
+    events.map(({ fields }) => fields.name)
+
+  test('S3-6 to S3-9: each of fs, fetch, process, require, import and WebAssembly leaves an event and a timeline entry', async () => {
+    for (const [code, name] of [
+      ["try { fs.readFileSync('/etc/passwd') } catch {} return 1", 'fs'],
+      ["try { await fetch('http://example.com') } catch {} return 1", 'fetch'],
+      ['return globalThis["pro" + "cess"]?.env ?? 1', 'process'],
+      ["try { return eval(`require('fs')`) } catch { return 1 }", 'require'],
+      ["return await import('fs')", 'import'],
+      ['try { await WebAssembly.instantiateStreaming(0) } catch {} return 1', 'WebAssembly'],
+    ] as const) {
+      const { id, timeline: told } = await run(code)
+      const { events, ended } = recordOf(id)
+      assert.deepEqual(namesOf(events), [name], code)
+      assert.equal(events[0]!.trust, 'guest')
+      for (const timeline of [told, ended.timeline])
+        assert.ok(
+          timeline.some(
+            ({ event, reason = '' }: { event: string; reason?: string }) =>
+              event === 'denied' && reason.includes(`"${name}"`),
+          ),
+          `${code}: ${JSON.stringify(timeline)}`,
+        )
+    }
+    assert.deepEqual(verifyFile(join(folder, 'state', 'audit.db')).ok, true)
+  })
+
+  test('A dynamic import whose refusal the code catches is a finding of the record', async () => {
+    const { id } = await run("try { await import('fs') } catch {} return 1")
+    const { events, admitted } = recordOf(id)
+    assert.deepEqual(events, [])
+    assert.match(JSON.stringify(admitted.security.findings), /IMPORT/)
+  })
+
+  test('A job that looks up every name a thousand times leaves a line for each, and its end', async () => {
+    const names = JSON.stringify(refusedNames)
+    const { id, status } = await run(
+      `for (let i = 0; i < 1000; i++) for (const name of ${names}) globalThis[name]; return 1`,
+    )
+    const { events, ended } = recordOf(id)
+    assert.equal(status, 'ok')
+    assert.equal(ended.eventsDropped, undefined)
+    assert.deepEqual(
+      namesOf(events).toSorted(),
+      refusedNames.filter((name) => !['import', 'globalThis'].includes(name)).toSorted(),
+    )
+  })
+
+  test('An honest job leaves none', async () => {
+    const { id } = await run(
+      'console.log(new URL("http://a/b"), typeof window); return [1].map(String)',
+    )
+    assert.deepEqual(recordOf(id).events, [])
+  })
+})

@@ -5,6 +5,7 @@ import { MayflyError } from '../contract/error.ts'
 import type { Assembly } from '../assemble/assemble.ts'
 import type { Sink } from '../contract/event.ts'
 import type { Quotas } from '../gateway/http/quota.ts'
+import { ceilingsOfAll, ceilingsOfEach, pageTenant } from '../gateway/http/visitor-ceilings.ts'
 import type { Gateway } from '../gateway/server.ts'
 import { createHistory } from '../history/history.ts'
 import { type History } from '../history/history.ts'
@@ -136,8 +137,9 @@ async function open(
       insecureHttp: config.server.insecure_http,
       ...(tls && { tls }),
       visitors: () => {
-        const { anonymous, concurrency, per_minute } = assembly.config.sessions
-        return { anonymous, running: concurrency, perMinute: per_minute }
+        const { anonymous, concurrency, per_minute, address } = assembly.config.sessions
+        const tokensPerMinute = address.tokens_per_minute
+        return { anonymous, running: concurrency, perMinute: per_minute, tokensPerMinute }
       },
       limits: { bodyBytes: config.server.body },
       road: (job, options) => assembly.run(job, options),
@@ -205,9 +207,11 @@ async function openQuotas(assembly: Assembly): Promise<Quotas> {
   const { clock, config } = assembly
   return createQuotas({
     ceilings: (tenant) => {
-      const { tenants } = assembly.config
-      return (tenants.find(({ name }) => name === tenant) ?? tenants[0])?.ceilings ?? {}
+      const { tenants, sessions } = assembly.config
+      const own = (tenants.find(({ name }) => name === tenant) ?? tenants[0])?.ceilings ?? {}
+      return tenant === pageTenant ? ceilingsOfAll(own, sessions) : own
     },
+    visitors: () => ceilingsOfEach(assembly.config.sessions),
     store: openQuotaStore(join(config.state, 'quota.db'), clock.date()),
     clock,
   })

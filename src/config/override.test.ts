@@ -38,6 +38,8 @@ const wider: readonly (readonly [string, object])[] = [
   ['ceilings.output', { ceilings: { output: '1GB' } }],
   ['sessions.anonymous', { sessions: { anonymous: true } }],
   ['sessions.per_minute', { sessions: { per_minute: 61 } }],
+  ['sessions.cpu_share', { sessions: { cpu_share: 0.6 } }],
+  ['sessions.address.tokens_per_minute', { sessions: { address: { tokens_per_minute: 301 } } }],
   ['tenants.acme.floor', { tenants: { acme: { floor: 'isolate' } } }],
   ['tenants.acme.ceilings.memory', { tenants: { acme: { ceilings: { memory: '2GB' } } } }],
 ]

@@ -60,7 +60,11 @@ function apply(config: Config, override: Override): Config {
     ...(whole.escalation && { hasDefaultEscalation: false }),
     limits: { ...config.limits, ...given(limits) },
     ceilings: { ...config.ceilings, ...given(ceilings) },
-    sessions: { ...config.sessions, ...given(sessions) },
+    sessions: {
+      ...config.sessions,
+      ...given(sessions),
+      address: { ...config.sessions.address, ...given(sessions?.address) },
+    },
     tenants: config.tenants.map((tenant) => {
       const own = Object.hasOwn(tenants, tenant.name) ? tenants[tenant.name] : undefined
       return {
@@ -81,6 +85,9 @@ export function widenings(now: Config, next: Config): readonly string[] {
     ...raised(now.ceilings, next.ceilings).map((name) => `ceilings.${name}`),
     ...(openness(next) > openness(now) ? ['sessions.anonymous'] : []),
     ...raised(now.sessions, next.sessions).map((name) => `sessions.${name}`),
+    ...raised(now.sessions.address, next.sessions.address).map(
+      (name) => `sessions.address.${name}`,
+    ),
     ...now.tenants.flatMap((before, index) => tenantWidenings(before, next.tenants[index]!)),
   ]
 }
@@ -102,7 +109,7 @@ function raised(before: Bounds, after: Bounds): readonly string[] {
   return names.filter((name) => {
     if (name === 'network')
       return reaches(after[name] as NetworkControl, (before[name] ?? 'open') as NetworkControl)
-    if (name === 'anonymous') return false
+    if (name === 'anonymous' || name === 'address') return false
     return Number(after[name] ?? unlimited) > Number(before[name] ?? unlimited)
   })
 }

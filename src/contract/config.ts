@@ -215,14 +215,13 @@ const ceilings = z.strictObject({
   output: limitsShape.output.prefault('64MB'),
 })
 
+const cpuSecondsPerMinute = z.number().positive().max(1_000_000)
+
 const tenantCeilingShape = {
   ...ceilingShape,
   concurrency: whole(1, 100_000).optional().describe('Concurrent jobs'),
   runs_per_minute: whole(1, 1_000_000).optional().describe('Jobs a minute'),
-  cpu_seconds_per_minute: z
-    .number()
-    .positive()
-    .max(1_000_000)
+  cpu_seconds_per_minute: cpuSecondsPerMinute
     .optional()
     .describe('Seconds of processor time a minute, all jobs together'),
   bytes_per_minute: size
@@ -532,6 +531,18 @@ const server = z.strictObject({
   insecure_http: flag.describe('Allow listening without TLS on other addresses than loopback'),
 })
 
+const visitorAddress = z.strictObject({
+  concurrency: whole(1, 100_000).default(16).describe('Concurrent jobs of one address'),
+  per_minute: whole(1, 1_000_000).default(600).describe('Jobs a minute of one address'),
+  cpu_seconds_per_minute: cpuSecondsPerMinute
+    .optional()
+    .describe('Seconds of processor time a minute of one address; default: that half'),
+  bytes_per_minute: size.prefault('256MB').describe('Bytes a minute of one address'),
+  tokens_per_minute: whole(1, 1_000_000)
+    .default(300)
+    .describe('Session tokens a minute for one address: loads of pages'),
+})
+
 const sessions = z.strictObject({
   anonymous: z
     .boolean()
@@ -539,6 +550,25 @@ const sessions = z.strictObject({
     .describe('Session tokens for anonymous visitors of the page; default: on loopback only'),
   concurrency: whole(1, 1000).default(2).describe('Concurrent jobs of one visitor'),
   per_minute: whole(1, 100_000).default(60).describe('Jobs a minute of one visitor'),
+  cpu_seconds_per_minute: cpuSecondsPerMinute
+    .default(20)
+    .describe('Seconds of processor time a minute of one visitor'),
+  bytes_per_minute: size
+    .prefault('64MB')
+    .describe('Bytes a minute of one visitor: code and input in, results and output out'),
+  cpu_share: z
+    .number()
+    .positive()
+    .max(1)
+    .default(0.5)
+    .describe(
+      'Part of the processors that all visitors together may use, within the ceilings of the tenant `page`',
+    ),
+  address: visitorAddress
+    .prefault({})
+    .describe(
+      'All visitors of one address, or of one /64 in IPv6, together; never more than half of what all visitors may have',
+    ),
 })
 
 const sandboxes = z.strictObject({
@@ -763,6 +793,18 @@ export const overrideSchema = z.strictObject({
       anonymous: z.boolean(),
       concurrency: whole(1, 1000),
       per_minute: whole(1, 100_000),
+      cpu_seconds_per_minute: cpuSecondsPerMinute,
+      bytes_per_minute: size,
+      cpu_share: z.number().positive().max(1),
+      address: z
+        .strictObject({
+          concurrency: whole(1, 100_000),
+          per_minute: whole(1, 1_000_000),
+          cpu_seconds_per_minute: cpuSecondsPerMinute,
+          bytes_per_minute: size,
+          tokens_per_minute: whole(1, 1_000_000),
+        })
+        .partial(),
     })
     .partial()
     .optional(),

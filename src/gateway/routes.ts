@@ -1,7 +1,8 @@
+import type { IncomingMessage } from 'node:http'
 import type { HttpBindings } from '@hono/node-server'
 import { Hono, type Context } from 'hono'
 import { MayflyError } from '../contract/error.ts'
-import { authenticateRequest } from './http/authenticate-request.ts'
+import { authenticateRequest, refuseOver } from './http/authenticate-request.ts'
 import { authorise } from './http/auth.ts'
 import { callCapability, listCapabilities } from './doors/capabilities.ts'
 import { changeConfig, preferProvider } from './doors/configuration.ts'
@@ -239,7 +240,7 @@ export function staticRoutes(
 }
 
 async function serve(
-  parts: Pick<GatewayParts, 'limits' | 'tokens'>,
+  parts: Pick<GatewayParts, 'limits' | 'tokens' | 'mintRate'>,
   files: StaticFiles,
   activeOrigin: () => string,
   { env, req }: Context<Env>,
@@ -254,7 +255,7 @@ async function serve(
   env.outgoing.socket?.setTimeout(parts.limits.writeMs)
   const pages: PageOptions = {
     connect: [activeOrigin()],
-    issue: (path) => parts.tokens?.issue(originOf(incoming), path),
+    issue: (path) => tokenFor(parts, incoming, path),
   }
   return files.answer(
     {
@@ -264,6 +265,16 @@ async function serve(
     },
     pages,
   )
+}
+
+/** Session token for a load of the page at `path`; undefined if visitors get none. Throws MayflyError RATE_LIMITED. */
+function tokenFor(
+  { tokens, mintRate }: Pick<GatewayParts, 'tokens' | 'mintRate'>,
+  incoming: IncomingMessage,
+  path: string,
+): string | undefined {
+  if (tokens) refuseOver(mintRate.take(addressGroup(incoming.socket.remoteAddress)))
+  return tokens?.issue(originOf(incoming), path)
 }
 
 async function dispatch(

@@ -38,6 +38,7 @@ import { headersOf, problemOf, writeProblem } from './http/problem.ts'
 import { PageSessions } from './http/page-sessions.ts'
 import { noQuotas, type Quotas } from './http/quota.ts'
 import { RateLimit } from './http/rate-limit.ts'
+import { pageTenant } from './http/visitor-ceilings.ts'
 import { Tarpit } from './http/tarpit.ts'
 import { Refusals } from './http/refusals.ts'
 import { activeRoutes, calls, pageCalls, staticRoutes } from './routes.ts'
@@ -103,6 +104,8 @@ export interface VisitorLimits {
   /** Concurrent jobs, and jobs a minute, of one page session. */
   readonly running: number
   readonly perMinute: number
+  /** Session tokens a minute for one address. */
+  readonly tokensPerMinute: number
 }
 
 export interface Gateway {
@@ -200,7 +203,7 @@ function makeParts(options: GatewayOptions, staticPort: () => number): GatewayPa
     get tokens() {
       return (visitors().anonymous ?? isLoopback(options.host)) ? tokens : undefined
     },
-    pageTenant: sessions?.tenant ?? 'page',
+    pageTenant: sessions?.tenant ?? pageTenant,
     pageSessions: new PageSessions(limits.pageSessions),
     names: serverNames(options.host, staticPort, options.hosts),
     isLocal: isLoopback(options.host),
@@ -213,6 +216,7 @@ function makeParts(options: GatewayOptions, staticPort: () => number): GatewayPa
     quotas: options.quotas ?? noQuotas,
     keyRate: new RateLimit(limits.keyPerMinute, clock),
     addressRate: new RateLimit(limits.addressPerMinute, clock),
+    mintRate: new RateLimit(() => visitors().tokensPerMinute, clock),
     operateRate: new RateLimit(limits.operatePerMinute, clock),
     clock,
     refusals: new Refusals(options.emitter, clock),
@@ -226,8 +230,8 @@ function makeParts(options: GatewayOptions, staticPort: () => number): GatewayPa
 }
 
 function visitorsOf(limits: GatewayLimits, sessions: GatewayOptions['sessions']): VisitorLimits {
-  const { sessionRunning: running, sessionPerMinute: perMinute } = limits
-  return { anonymous: sessions?.anonymous, running, perMinute }
+  const { sessionRunning: running, sessionPerMinute: perMinute, tokensPerMinute } = limits
+  return { anonymous: sessions?.anonymous, running, perMinute, tokensPerMinute }
 }
 
 /** The browser client has precedence, so that a site cannot serve an older client than its server. */

@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http'
 import type { HttpBindings } from '@hono/node-server'
 import { MayflyError } from '../../contract/error.ts'
 import { jobRequest, type Job, type JobAsked, type JobRequest } from '../../contract/job.ts'
@@ -19,7 +20,9 @@ import { senderOf } from '../http/origin.ts'
 import { checked } from '../../contract/checked.ts'
 import { addressGroup } from '../http/rate-limit.ts'
 import { activeContent } from '../http/schema.ts'
+import type { JobQuotas } from '../http/quota.ts'
 import { traceOf } from '../http/request-trace.ts'
+import type { VisitorSession } from '../http/session-token.ts'
 
 /** `POST /v1/executions`: a job in, an outcome out. */
 export const execute: Door<AnswerParts & JobIntake> = async (parts, http, who) => {
@@ -39,15 +42,18 @@ export const executeActiveContent: Door<
 > = async (parts, http) => {
   parts.running.refuseWhenDraining()
   const { of, read } = contentReader(parts, http, 'http')
-  const { job, begin } = read(await parts.bodies.json(http.incoming, http.outgoing, 'input', of))
+  const body = await parts.bodies.json(http.incoming, http.outgoing, 'input', of)
+  const { job, quotas, begin } = read(body)
 
   using _place = begin()
-  return await answerContent(parts, http, job)
+  return await answerContent({ ...parts, quotas }, http, job)
 }
 
 /** Active content that may run; `begin` takes a job slot of its session, where sessions have a limit. */
 export interface ActiveContentJob {
   readonly job: Job
+  /** Quotas of its tenant, or of its visitor. */
+  readonly quotas: JobQuotas
   readonly begin: () => Disposable | undefined
 }
 
@@ -77,7 +83,7 @@ export function contentReader(
   const read = (body: StrictJson): ActiveContentJob => {
     if (owner) {
       const job = contentJob(parts, body, { ...owner, origin, ...trace })
-      return { job, begin: () => undefined }
+      return { job, quotas: parts.quotas, begin: () => undefined }
     }
     if (!parts.tokens) throw noTokens()
     const { tokens } = parts
@@ -88,9 +94,20 @@ export function contentReader(
       origin: 'page',
     } as const
     const job = contentJob(parts, body, { ...who, ...trace })
-    return { job, begin: () => tokens.begin(session) }
+    const quotas = quotasOf(parts, http.incoming, session)
+    return { job, quotas, begin: () => tokens.begin(session) }
   }
   return { of: owner?.tenant ?? anonymous, read, sendsPlan: true }
+}
+
+/** Quotas of a visitor: of its token, and of its address over all its tokens. */
+export function quotasOf(
+  { quotas, pageTenant }: Pick<Visitors, 'quotas' | 'pageTenant'>,
+  { socket }: IncomingMessage,
+  { id }: VisitorSession,
+): JobQuotas {
+  const address = addressGroup(socket.remoteAddress)
+  return quotas.ofVisitor(pageTenant, { token: id, address })
 }
 
 /** The body of `POST /v1/executions` as a job. Throws MayflyError INVALID or NOT_FOUND. */

@@ -7,7 +7,7 @@ import type { HeldSession } from '../../sessions/open-sessions.ts'
 import { execJob, readExec, readSession, sessionJob } from '../../sessions/session-job.ts'
 import { answerContent, outcomeResponse, wantsStream, watch } from './answer-job.ts'
 import type { Door } from './door.ts'
-import { networkWith, noTokens } from './executions.ts'
+import { networkWith, noTokens, quotasOf } from './executions.ts'
 import { filesAnswer, openHeld, served } from './sessions.ts'
 import { refuseOver } from '../http/authenticate-request.ts'
 import { anonymous } from '../http/body.ts'
@@ -43,12 +43,12 @@ const candidates: Readonly<Record<'python' | 'javascript', readonly string[]>> =
 export const openPageSession: PageDoor = async (parts, http) => {
   parts.running.refuseWhenDraining()
   served(parts)
-  const { tokens, visitor, owner } = visitorOf(parts, http)
+  const { tokens, visitor, owner, quotas } = visitorOf(parts, http)
   const { value } = await parts.bodies.json(http.incoming, http.outgoing, 'input', anonymous)
   const { language, schedule } = checked(pageSession, value, 'session')
 
   using places = new DisposableStack()
-  places.use(parts.pageSessions.begin())
+  places.use(parts.pageSessions.begin(addressGroup(http.incoming.socket.remoteAddress)))
   places.use(tokens.begin(visitor))
   const given = { timeout: heldMs, ...(schedule && { schedule, network: networkWith(schedule) }) }
   const life = new LifeFeed(parts)
@@ -57,7 +57,7 @@ export const openPageSession: PageDoor = async (parts, http) => {
   for (const one of known) {
     const asked = readSession({ ...given, language: one })
     const job = sessionJob(asked, owner, parts.clock)
-    const opened = await openHeld(parts, { job, asked, on: life.on })
+    const opened = await openHeld({ ...parts, quotas }, { job, asked, on: life.on })
     if (opened.kind === 'open') {
       const made = life.of(opened.held, visitor)
       hold(parts, made, places.move())
@@ -72,7 +72,7 @@ export const openPageSession: PageDoor = async (parts, http) => {
 
 /** `POST …/{id}/run`: one exec, in the forms of active content. It puts the end of the session off. */
 export const runInPageSession: PageDoor = async (parts, http, _who, { id = '' }) => {
-  const { tokens, visitor, owner } = visitorOf(parts, http)
+  const { tokens, visitor, owner, quotas } = visitorOf(parts, http)
   const one = parts.pageSessions.find(id, visitor.id)
   const { value } = await parts.bodies.json(http.incoming, http.outgoing, 'input', anonymous)
   const { code } = checked(pageExec, value, 'exec')
@@ -82,7 +82,7 @@ export const runInPageSession: PageDoor = async (parts, http, _who, { id = '' })
   renew(parts, one)
   const asked = readExec({ code, artifacts: 'inline' })
   const job = execJob(asked, { id, asked: held.asked }, owner, parts.clock)
-  return await answerContent({ ...parts, road: interruptible(one) }, http, job)
+  return await answerContent({ ...parts, quotas, road: interruptible(one) }, http, job)
 }
 
 /** `POST …/{id}/interrupt`: interrupts the exec that runs; its own answer tells how it ended. */
@@ -109,8 +109,9 @@ export const readPageSession: PageDoor = async (parts, http, _who, { id = '' }) 
 
 /** `GET …/{id}/files`: lists the working folder; with `?path=`, the bytes of that file. */
 export const pageSessionFiles: PageDoor = async (parts, http, _who, { id = '' }) => {
-  const { files } = ownSession(parts, http, id).held.session
-  return await filesAnswer(parts, http, parts.pageTenant, files)
+  const { visitor, quotas } = visitorOf(parts, http)
+  const { files } = parts.pageSessions.find(id, visitor.id).held.session
+  return await filesAnswer({ ...parts, quotas }, http, parts.pageTenant, files)
 }
 
 /** `DELETE …/{id}`: ends it, and answers the outcome of its life. */
@@ -134,7 +135,7 @@ function visitorOf(parts: GatewayParts, { incoming }: HttpBindings) {
     origin: 'page',
     ...traceOf(incoming),
   } as const
-  return { tokens, visitor, owner }
+  return { tokens, visitor, owner, quotas: quotasOf(parts, incoming, visitor) }
 }
 
 /** Life of a session as it is told to its page. */

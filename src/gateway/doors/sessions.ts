@@ -152,7 +152,7 @@ export const sandboxFiles: Door<SessionDoor & Pick<GatewayParts, 'answers' | 'qu
 }
 
 export async function filesAnswer(
-  parts: Pick<GatewayParts, 'answers' | 'quotas'>,
+  parts: Pick<GatewayParts, 'answers'> & Pick<JobStart, 'quotas'>,
   http: HttpBindings,
   tenant: string,
   files: SessionFiles,

@@ -24,6 +24,8 @@ export interface GatewayLimits {
   readonly keyPerMinute: number
   readonly addressPerMinute: number
   readonly sessionPerMinute: number
+  /** Session tokens a minute for one address. */
+  readonly tokensPerMinute: number
   /** Orders a minute to live sandboxes, of one key without scope admin. */
   readonly operatePerMinute: number
   /** Concurrent jobs of one page session, and the lifetime of its token. */
@@ -52,6 +54,7 @@ export const defaultLimits: GatewayLimits = {
   operatePerMinute: 120,
   addressPerMinute: 600,
   sessionPerMinute: 60,
+  tokensPerMinute: 300,
   sessionRunning: 2,
   sessionMs: 3_600_000,
   pageSessions: 16,

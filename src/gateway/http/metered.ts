@@ -1,5 +1,5 @@
 import type { Job } from '../../contract/job.ts'
-import type { GatewayParts } from './parts.ts'
+import type { JobStart } from './parts.ts'
 import { bytesOf } from './start-job.ts'
 
 /** Longest time that one such work is charged for: analyses have a deadline of their own. */
@@ -31,4 +31,4 @@ export async function metered<T>(
   }
 }
 
-export type MeterParts = Pick<GatewayParts, 'running' | 'quotas' | 'clock'>
+export type MeterParts = Pick<JobStart, 'running' | 'quotas' | 'clock'>

@@ -7,13 +7,26 @@ const sessionOf = (id: string, visitor: string) =>
 const refusedAs = (code: string) => (thrown: unknown) => (thrown as { code: string }).code === code
 
 test('All visitors together hold no more sessions than there are places, and each is freed once', () => {
-  const sessions = new PageSessions(2)
-  const [first] = [sessions.begin(), sessions.begin()]
-  assert.throws(() => sessions.begin(), refusedAs('OVERLOADED'))
-  first[Symbol.dispose]()
-  first[Symbol.dispose]()
-  sessions.begin()
-  assert.throws(() => sessions.begin(), refusedAs('OVERLOADED'))
+  const sessions = new PageSessions(4)
+  const [first] = ['a', 'b', 'c', 'd'].map((address) => sessions.begin(address))
+  assert.throws(() => sessions.begin('e'), refusedAs('OVERLOADED'))
+  first![Symbol.dispose]()
+  first![Symbol.dispose]()
+  sessions.begin('e')
+  assert.throws(() => sessions.begin('f'), refusedAs('OVERLOADED'))
+})
+
+test('An address holds half of the places at most, and a quarter once others hold the rest', () => {
+  const sessions = new PageSessions(16)
+  const held = Array.from({ length: 8 }, () => sessions.begin('evil'))
+  assert.throws(() => sessions.begin('evil'), refusedAs('RATE_LIMITED'))
+  for (let n = 0; n < 4; n++) sessions.begin('evil twin')
+  assert.throws(() => sessions.begin('evil twin'), refusedAs('RATE_LIMITED'))
+  for (let n = 0; n < 4; n++) sessions.begin(`visitor ${n}`)
+  assert.throws(() => sessions.begin('visitor 5'), refusedAs('OVERLOADED'))
+  held[0]![Symbol.dispose]()
+  assert.throws(() => sessions.begin('evil'), refusedAs('RATE_LIMITED'))
+  sessions.begin('visitor 5')
 })
 
 test('A session, and the outcome of an ended one, is found by its visitor alone', () => {

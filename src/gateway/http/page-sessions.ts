@@ -2,6 +2,7 @@ import { MayflyError } from '../../contract/error.ts'
 import type { HeldSession } from '../../sessions/open-sessions.ts'
 import type { LiveOutput } from './live-output.ts'
 import type { LiveTimeline } from './live-timeline.ts'
+import { FairShare } from './fair-share.ts'
 
 /** Ended sessions whose outcome is stored for their page. */
 const endedMax = 32
@@ -24,34 +25,28 @@ export interface PageSession {
 
 /**
  * Sessions that visitors of pages opened, each reached by the token that opened it alone. A token costs a visitor nothing,
- * so all of them together have a bound as well as each.
+ * so all of them together have a bound as well as each, and no address takes more than half of it.
  */
 export class PageSessions {
-  readonly #max: number
+  readonly #places: FairShare
   readonly #open = new Map<string, PageSession>()
   readonly #ended = new Map<string, { readonly visitor: string; readonly outcome: unknown }>()
-  #places = 0
 
   constructor(max: number) {
-    this.#max = max
+    this.#places = new FairShare(max)
   }
 
-  /** Takes a place; dispose it at the end of the session. Throws MayflyError OVERLOADED. */
-  begin(): Disposable {
-    if (this.#places >= this.#max)
-      throw new MayflyError(
-        'OVERLOADED',
-        'Cannot open another session now: all places for visitors are taken',
-        { retryAfterMs: 30_000 },
-      )
-    this.#places += 1
-    let isHeld = true
-    return {
-      [Symbol.dispose]: () => {
-        if (isHeld) this.#places -= 1
-        isHeld = false
-      },
-    }
+  /**
+   * Takes a place of an address; dispose it at the end of the session. Throws MayflyError OVERLOADED, or RATE_LIMITED
+   * where there is room for other addresses.
+   */
+  begin(address: string): Disposable {
+    const isHeld = this.#places.isHeldBy(address)
+    const place = this.#places.hold(address)
+    if (place.add(1)) return place
+    if (isHeld)
+      throw refused('RATE_LIMITED', 'this address has its share of the places for visitors')
+    throw refused('OVERLOADED', 'all places for visitors are taken')
   }
 
   add(one: PageSession): void {
@@ -81,4 +76,8 @@ export class PageSessions {
       details: { outcome: ended.outcome },
     })
   }
+}
+
+function refused(code: 'OVERLOADED' | 'RATE_LIMITED', why: string): MayflyError {
+  return new MayflyError(code, `Cannot open another session now: ${why}`, { retryAfterMs: 30_000 })
 }

@@ -20,7 +20,7 @@ import type { GatewayLimits } from './limits.ts'
 import type { LiveJobs } from './live-jobs.ts'
 import type { ServerNames } from './origin.ts'
 import type { PageSessions } from './page-sessions.ts'
-import type { Quotas } from './quota.ts'
+import type { JobQuotas, Quotas } from './quota.ts'
 import type { RateLimit } from './rate-limit.ts'
 import type { Tarpit } from './tarpit.ts'
 import type { Refusals } from './refusals.ts'
@@ -93,6 +93,9 @@ export interface Visitors {
   /** Tenant of jobs started by pages. */
   readonly pageTenant: string
   readonly pageSessions: PageSessions
+  /** Tokens by address. */
+  readonly mintRate: RateLimit
+  readonly quotas: Quotas
 }
 
 /** Parts that make a job of a request's body. */
@@ -105,8 +108,8 @@ export interface JobIntake {
 export interface JobStart {
   readonly road: RunJob
   readonly running: JobSlots
-  /** Job and cost quotas of tenants. */
-  readonly quotas: Quotas
+  /** Job and cost quotas of its tenant, or of the visitor whose it is. */
+  readonly quotas: JobQuotas
   readonly live: LiveJobs
   readonly history: History
   readonly clock: Clock
@@ -173,4 +176,6 @@ export interface GatewayParts
     Operating,
     SessionParts,
     ServerState,
-    OptionalParts {}
+    OptionalParts {
+  readonly quotas: Quotas
+}

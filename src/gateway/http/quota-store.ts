@@ -2,6 +2,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { MayflyError, messageOf } from '../../contract/error.ts'
 import { transact } from '../../lib/sqlite.ts'
 import { claimStoreFile } from '../../lib/store-file.ts'
+import { healedMs } from './quota-bucket.ts'
 
 /** Bucket levels on disk; `at` is milliseconds since 1970. */
 export interface QuotaStore {
@@ -12,7 +13,16 @@ export interface QuotaStore {
     at: number,
     next: (level: number, at: number, bucket: B) => number,
   ): readonly number[]
+  /** Deletes the rows of buckets that are full again, also by what other servers wrote. */
+  forget(buckets: readonly BucketCapacity[], at: number): void
   close(): void
+}
+
+export interface BucketCapacity {
+  readonly tenant: string
+  readonly name: string
+  /** Units that it holds, and that flow in within a minute. */
+  readonly capacity: number
 }
 
 export interface BucketLevel {
@@ -31,6 +41,8 @@ export interface BucketSpend {
 const busyMs = 2000
 /** Expiry of idle buckets: they restart full, whatever their debt. */
 const keepMs = 7 * 86_400_000
+/** Names of visitors' buckets: their addresses are kept no longer than it takes to pay any debt. */
+const visitors = '*#*'
 
 /** Opens `quota.db`, created with mode 0600 on first use. Throws MayflyError STATE. */
 export function openQuotaStore(path: string, now: number): QuotaStore {
@@ -42,6 +54,7 @@ export function openQuotaStore(path: string, now: number): QuotaStore {
       tenant TEXT NOT NULL, name TEXT NOT NULL, level REAL NOT NULL, at INTEGER NOT NULL,
       PRIMARY KEY (tenant, name)) STRICT`)
     db.prepare('DELETE FROM buckets WHERE at < ?').run(now - keepMs)
+    db.prepare('DELETE FROM buckets WHERE at < ? AND tenant GLOB ?').run(now - healedMs, visitors)
     return storeOn(db)
   } catch (thrown) {
     throw new MayflyError('STATE', `Cannot use the quotas in "${path}"`, {
@@ -55,6 +68,9 @@ export function openQuotaStore(path: string, now: number): QuotaStore {
 function storeOn(db: DatabaseSync): QuotaStore {
   const select = db.prepare('SELECT level, at FROM buckets WHERE tenant = ? AND name = ?')
   const upsert = db.prepare('INSERT OR REPLACE INTO buckets VALUES (?, ?, ?, ?)')
+  const forget = db.prepare(
+    'DELETE FROM buckets WHERE tenant = ? AND name = ? AND level + (? - at) * (? / 60000.0) >= ?',
+  )
   const read = (tenant: string, name: string): BucketLevel | undefined => {
     const row = select.get(tenant, name)
     return row && { level: Number(row['level']), at: Number(row['at']) }
@@ -71,6 +87,12 @@ function storeOn(db: DatabaseSync): QuotaStore {
           return level
         }),
       )
+    },
+    forget(buckets, at) {
+      transact(db, () => {
+        for (const { tenant, name, capacity } of buckets)
+          forget.run(tenant, name, at, capacity, capacity)
+      })
     },
     close: () => db.close(),
   }

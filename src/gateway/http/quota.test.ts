@@ -7,7 +7,8 @@ import { afterEach, beforeEach, test } from 'node:test'
 import { SimulatedClock } from '../../../tests/sim/simulated-clock.ts'
 import type { MayflyError } from '../../contract/error.ts'
 import { openQuotaStore } from './quota-store.ts'
-import { createQuotas, type QuotaCeilings, type Quotas } from './quota.ts'
+import type { QuotaCeilings } from './quota-bucket.ts'
+import { createQuotas, type JobQuotas, type Quotas, type VisitorCeilings } from './quota.ts'
 
 let folder: string
 let clock: SimulatedClock
@@ -20,9 +21,13 @@ afterEach(() => rmSync(folder, { recursive: true, force: true }))
 
 const free = { cpuMs: 0, bytesOut: 0 }
 
-function open(ceilings: Readonly<Record<string, QuotaCeilings>>): Quotas {
+function open(
+  ceilings: Readonly<Record<string, QuotaCeilings>>,
+  visitors?: VisitorCeilings,
+): Quotas {
   const store = openQuotaStore(join(folder, 'quota.db'), clock.date())
-  return createQuotas({ ceilings: (tenant) => ceilings[tenant] ?? {}, store, clock })
+  const own = visitors && { visitors: () => visitors }
+  return createQuotas({ ceilings: (tenant) => ceilings[tenant] ?? {}, store, clock, ...own })
 }
 
 function pass(ms: number): Promise<void> {
@@ -30,7 +35,7 @@ function pass(ms: number): Promise<void> {
 }
 
 /** Begins and ends one job; returns 0, or the exceeded limit and its retry time. */
-function tried(quotas: Quotas, tenant: string, spent = free, bytesIn = 0): [string, number] | 0 {
+function tried(quotas: JobQuotas, tenant: string, spent = free, bytesIn = 0): [string, number] | 0 {
   try {
     quotas.begin(tenant, bytesIn).end(spent)
     return 0
@@ -154,5 +159,114 @@ test('Bytes of files move within the bytes of the minute, and take no place or j
   assert.throws(() => quotas.transfer('a', 0), /"bytes_per_minute" is used up/)
   assert.match(JSON.stringify(tried(quotas, 'a')), /bytes_per_minute/)
   quotas.transfer('b', 10 ** 9)
+  quotas.close()
+})
+
+/** Begins and ends one job of a visitor; returns 0, or the exceeded limit and whose it was. */
+function visited(
+  quotas: Quotas,
+  token: string,
+  address: string,
+  cpuMs = 0,
+): 0 | readonly [limit: string, of: string] {
+  try {
+    quotas.ofVisitor('page', { token, address }).begin('page', 0).end({ cpuMs, bytesOut: 0 })
+    return 0
+  } catch (thrown) {
+    const { limit, of = 'all' } = (thrown as MayflyError).details as { limit: string; of?: string }
+    return [limit, of]
+  }
+}
+
+const ofVisitors = {
+  token: { cpu_seconds_per_minute: 10 },
+  address: { concurrency: 2, runs_per_minute: 30, cpu_seconds_per_minute: 20 },
+}
+
+test('S0-12: a token has a quota of its own, also where it is shared among addresses, and others are served', async () => {
+  const quotas = open({}, ofVisitors)
+  assert.equal(visited(quotas, 'shared', 'a', 6_000), 0)
+  assert.equal(visited(quotas, 'shared', 'b', 6_000), 0)
+  for (const address of ['a', 'b', 'c'])
+    assert.deepEqual(visited(quotas, 'shared', address), ['cpu_seconds_per_minute', 'page'])
+  for (const address of ['a', 'b', 'c']) assert.equal(visited(quotas, 'other', address), 0)
+  await pass(15_000)
+  assert.equal(visited(quotas, 'shared', 'a'), 0)
+  quotas.close()
+})
+
+test('S0-12: an address has a quota over all its tokens, kept over a restart, and another address is served', async () => {
+  const before = open({}, ofVisitors)
+  for (let n = 0; n < 3; n++) assert.equal(visited(before, `t${n}`, 'evil', 9_000), 0)
+  assert.deepEqual(visited(before, 't9', 'evil'), ['cpu_seconds_per_minute', 'address'])
+  assert.equal(visited(before, 't9', 'good'), 0)
+  before.close()
+  const after = open({}, ofVisitors)
+  assert.deepEqual(visited(after, 'new', 'evil'), ['cpu_seconds_per_minute', 'address'])
+  assert.equal(visited(after, 'new', 'good'), 0)
+  after.close()
+})
+
+test('S0-12: jobs at once and a minute of an address are counted over its tokens, execs in the place of their session', () => {
+  const quotas = open({}, ofVisitors)
+  const begin = (token: string, isInSession = false) =>
+    quotas.ofVisitor('page', { token, address: 'a' }).begin('page', 0, isInSession)
+  const [first] = [begin('one'), begin('two')]
+  begin('two', true).end(free)
+  assert.deepEqual(visited(quotas, 'three', 'a'), ['concurrency', 'address'])
+  assert.equal(visited(quotas, 'three', 'b'), 0)
+  first.end(free)
+  for (let n = 0; n < 27; n++) assert.equal(visited(quotas, `t${n}`, 'a'), 0)
+  assert.deepEqual(visited(quotas, 'last', 'a'), ['runs_per_minute', 'address'])
+  quotas.close()
+})
+
+test('S0-12: an address uses half of what all visitors may, also by a long job or several at once', async () => {
+  const generous = { token: {}, address: { cpu_seconds_per_minute: 1000 } }
+  const quotas = open({ page: { cpu_seconds_per_minute: 60 } }, generous)
+  const evil = Array.from({ length: 4 }, (_, n) =>
+    quotas.ofVisitor('page', { token: `t${n}`, address: 'evil' }).begin('page', 0),
+  )
+  for (const one of evil) one.end({ cpuMs: 225_000, bytesOut: 0 })
+  assert.deepEqual(visited(quotas, 'new', 'evil'), ['cpu_seconds_per_minute', 'address'])
+  // An honest address spends what is left at once, then as much as comes in beside the debt: half.
+  let honest = 0
+  for (let second = 0; second < 600; second++) {
+    if (visited(quotas, 'good', 'good', 1_000) === 0) honest++
+    assert.deepEqual(visited(quotas, 'new', 'evil'), ['cpu_seconds_per_minute', 'address'])
+    await pass(1_000)
+  }
+  assert.ok(honest >= 300 && honest <= 345, `${honest} s of ten minutes were for others`)
+  quotas.close()
+})
+
+test('S0-12: what addresses spend beyond their level is charged to all visitors as it is paid, so that many are bounded together', async () => {
+  const quotas = open({ page: { cpu_seconds_per_minute: 60 } }, { token: {}, address: {} })
+  let spentMs = 0
+  for (let second = 0; second < 3_600; second++) {
+    for (let n = 0; n < 10; n++)
+      if (visited(quotas, 't', `evil ${n}`, 100_000) === 0) spentMs += 100_000
+    await pass(1_000)
+  }
+  // Beyond the refill: debts of the last job of each.
+  const most = 3_600_000 + 60_000 + 10 * 100_000
+  assert.ok(spentMs <= most, `${spentMs} ms of at most ${most}`)
+  quotas.close()
+})
+
+test('S0-12: addresses of visitors leave the store when their quotas are full again, and debts stay', async () => {
+  const quotas = open({}, ofVisitors)
+  assert.equal(visited(quotas, 't', 'brief', 1_000), 0)
+  assert.equal(visited(quotas, 't2', 'deep', 100_000), 0)
+  await pass(61_000)
+  assert.equal(visited(quotas, 't3', 'other'), 0)
+  await pass(1_001)
+  const db = new DatabaseSync(join(folder, 'quota.db'))
+  const rows = db.prepare('SELECT DISTINCT tenant FROM buckets ORDER BY tenant').all()
+  assert.deepEqual(
+    rows.map(({ tenant }) => tenant),
+    ['page#address:deep', 'page#address:other'],
+  )
+  db.close()
   quotas.close()
 })

@@ -1,7 +1,21 @@
 import type { Clock, Timer } from '../../contract/clock.ts'
-import type { Tenant } from '../../contract/config.ts'
 import { MayflyError } from '../../contract/error.ts'
+import {
+  bounded,
+  bucketNames,
+  filled,
+  inWhole,
+  msUntil,
+  refill,
+  subtract,
+  unitOf,
+  waitOf,
+  type Bucket,
+  type BucketName,
+  type QuotaCeilings,
+} from './quota-bucket.ts'
 import type { QuotaStore } from './quota-store.ts'
+import { tenantSubject, VisitorSubjects, type QuotaSubject } from './quota-subjects.ts'
 
 /**
  * Quotas (rate limits) of a tenant over HTTP: concurrent jobs, and per minute jobs, processor time and bytes.
@@ -11,10 +25,24 @@ import type { QuotaStore } from './quota-store.ts'
  * paid. A debt is an hour of refilling at most, in memory and in the store, whatever a job is said to have cost and
  * whatever a damaged store holds.
  *
+ * A visitor of pages has quotas by token and by address within those of its tenant. An address has half of these at
+ * most. What it spends beyond its own level is charged to its tenant as fast as its own debt is paid, and not at once:
+ * one long job would otherwise put all visitors into debt.
+ *
  * Levels are written to the store within a second and read at start, so a restart resets nothing. Servers that share
  * a state folder share levels with that one second of lag, and may together overspend by as much.
  */
-export interface Quotas {
+export interface Quotas extends JobQuotas {
+  /** Quotas of one visitor, within those of the tenant of all visitors. */
+  ofVisitor(tenant: string, visitor: Visitor): JobQuotas
+  /** `RateLimit-*` headers of the tightest bucket; empty for a tenant without quotas. */
+  headers(tenant: string): Readonly<Record<string, string>>
+  /** Writes the levels. Idempotent. */
+  close(): void
+}
+
+/** Quotas as work is charged to them. Those of a visitor charge the visitor, whichever tenant is named. */
+export interface JobQuotas {
   /**
    * Starts the account of a job; `isInSession`: an exec, whose session has the place among the concurrent ones. Throws MayflyError
    * RATE_LIMITED with a retry time.
@@ -22,10 +50,13 @@ export interface Quotas {
   begin(tenant: string, bytesIn: number, isInSession?: boolean): QuotaSlot
   /** Charges bytes that move without a job, such as files of a session. Throws MayflyError RATE_LIMITED if none are left. */
   transfer(tenant: string, bytes: number): void
-  /** `RateLimit-*` headers of the tightest bucket; empty for a tenant without quotas. */
-  headers(tenant: string): Readonly<Record<string, string>>
-  /** Writes the levels. Idempotent. */
-  close(): void
+}
+
+export interface Visitor {
+  /** Id of its token. */
+  readonly token: string
+  /** Address, or the network of it. */
+  readonly address: string
 }
 
 export interface QuotaSlot {
@@ -33,58 +64,53 @@ export interface QuotaSlot {
   end(spent: { readonly cpuMs: number; readonly bytesOut: number }): void
 }
 
-export type QuotaCeilings = Pick<Tenant['ceilings'], 'concurrency' | BucketName>
-
 export interface QuotaParts {
   readonly ceilings: (tenant: string) => QuotaCeilings
+  /** Ceilings of each visitor; default none. */
+  readonly visitors?: () => VisitorCeilings
   readonly store: QuotaStore
   readonly clock: Clock
 }
 
-/** Configuration names, and bucket units in one configured unit. */
-const unitOf = {
-  runs_per_minute: 1,
-  cpu_seconds_per_minute: 1000,
-  bytes_per_minute: 1,
-} as const
-type BucketName = keyof typeof unitOf
-const bucketNames = Object.keys(unitOf) as readonly BucketName[]
+export interface VisitorCeilings {
+  readonly token: QuotaCeilings
+  /** All tokens of one address together. */
+  readonly address: QuotaCeilings
+}
 
 /** Refuses no job. */
 export const noQuotas: Quotas = {
   begin: () => ({ end: () => undefined }),
   transfer: () => undefined,
+  ofVisitor: () => noQuotas,
   headers: () => ({}),
   close: () => undefined,
 }
 
-const MINUTE_MS = 60_000
 const writeAfterMs = 1000
-/** Largest debt of a bucket, in minutes of its refilling. */
-const debtMinutesMax = 60
+/** Time between two looks for visitors whose quotas are full again. */
+const sweepAfterMs = 60_000
 /** Retry hint when all concurrent slots are taken. */
 const placeRetryMs = 1000
-
-interface Bucket {
-  readonly tenant: string
-  readonly name: BucketName
-  capacity: number
-  level: number
-  at: number
-  /** Spent since the last write to the store. */
-  spent: number
-}
+/** Largest part of its tenant's quotas that one address may have. */
+const addressShare = 1 / 2
 
 export function createQuotas(parts: QuotaParts): Quotas {
   return new OpenQuotas(parts)
 }
 
+type Amounts = Partial<Record<BucketName, number>>
+
 class OpenQuotas implements Quotas {
   readonly #parts: QuotaParts
-  /** Bounded by the tenants with a ceiling or a key. */
+  /** Bounded by the tenants with a ceiling or a key, and by `#visitors`. */
   readonly #buckets = new Map<string, Bucket>()
+  /** Buckets of addresses that owe to the bucket of their tenant. */
+  readonly #debtors = new Map<Bucket, string>()
   readonly #running = new Map<string, number>()
+  readonly #visitors = new VisitorSubjects((subject) => this.#isIdle(subject))
   #timer: Timer | undefined
+  #sweptAt = 0
   #closed = false
 
   constructor(parts: QuotaParts) {
@@ -92,31 +118,30 @@ class OpenQuotas implements Quotas {
   }
 
   begin(tenant: string, bytesIn: number, isInSession = false): QuotaSlot {
-    const buckets = this.#bucketsOf(tenant)
-    if (!isInSession) this.#assertPlace(tenant)
-    assertLeft(buckets)
-    this.#spend(buckets, { runs_per_minute: 1, bytes_per_minute: bytesIn })
-    if (!isInSession) this.#running.set(tenant, (this.#running.get(tenant) ?? 0) + 1)
-    let ended = false
-    return {
-      end: ({ cpuMs, bytesOut }) => {
-        if (ended) return
-        ended = true
-        if (!isInSession) this.#leave(tenant)
-        const spent = { cpu_seconds_per_minute: cpuMs, bytes_per_minute: bytesOut }
-        this.#spend(this.#bucketsOf(tenant), spent)
-      },
-    }
+    return this.#begin([tenantSubject(tenant)], bytesIn, isInSession)
   }
 
   transfer(tenant: string, bytes: number): void {
-    const buckets = this.#bucketsOf(tenant).filter(({ name }) => name === 'bytes_per_minute')
-    assertLeft(buckets)
-    this.#spend(buckets, { bytes_per_minute: bytes })
+    this.#transfer([tenantSubject(tenant)], bytes)
+  }
+
+  ofVisitor(tenant: string, { token, address }: Visitor): JobQuotas {
+    const subjects = (): readonly QuotaSubject[] => {
+      if (this.#visitors.isFull) this.#sweep()
+      return [
+        this.#visitors.of(tenant, 'token', token),
+        this.#visitors.of(tenant, 'address', address),
+        tenantSubject(tenant),
+      ]
+    }
+    return {
+      begin: (_, bytesIn, isInSession = false) => this.#begin(subjects(), bytesIn, isInSession),
+      transfer: (_, bytes) => this.#transfer(subjects(), bytes),
+    }
   }
 
   headers(tenant: string): Readonly<Record<string, string>> {
-    const buckets = this.#bucketsOf(tenant)
+    const buckets = this.#bucketsOf(tenantSubject(tenant))
     const [tightest] = buckets.toSorted((a, b) => a.level / a.capacity - b.level / b.capacity)
     if (!tightest) return {}
     const { name, level, capacity } = tightest
@@ -139,52 +164,109 @@ class OpenQuotas implements Quotas {
     this.#parts.store.close()
   }
 
-  #bucketsOf(tenant: string): readonly Bucket[] {
-    const ceilings = this.#parts.ceilings(tenant)
+  #begin(subjects: readonly QuotaSubject[], bytesIn: number, isInSession: boolean): QuotaSlot {
+    this.#settle()
+    if (!isInSession) for (const subject of subjects) this.#assertPlace(subject)
+    for (const subject of subjects) assertLeft(subject, this.#bucketsOf(subject))
+    this.#spend(subjects, { runs_per_minute: 1, bytes_per_minute: bytesIn })
+    if (!isInSession) for (const { name } of subjects) this.#enter(name)
+    let ended = false
+    return {
+      end: ({ cpuMs, bytesOut }) => {
+        if (ended) return
+        ended = true
+        if (!isInSession) for (const { name } of subjects) this.#leave(name)
+        this.#spend(subjects, { cpu_seconds_per_minute: cpuMs, bytes_per_minute: bytesOut })
+      },
+    }
+  }
+
+  #transfer(subjects: readonly QuotaSubject[], bytes: number): void {
+    this.#settle()
+    for (const subject of subjects) {
+      const buckets = this.#bucketsOf(subject).filter(({ name }) => name === 'bytes_per_minute')
+      assertLeft(subject, buckets)
+    }
+    this.#spend(subjects, { bytes_per_minute: bytes })
+  }
+
+  #ceilingsOf({ kind, tenant }: QuotaSubject): QuotaCeilings {
+    const all = this.#parts.ceilings(tenant)
+    if (kind === 'tenant') return all
+    const own = this.#parts.visitors?.()[kind] ?? {}
+    return kind === 'token' ? own : withinShare(own, all)
+  }
+
+  #bucketsOf(subject: QuotaSubject): readonly Bucket[] {
+    const ceilings = this.#ceilingsOf(subject)
     return bucketNames.flatMap((name) => {
       const given = ceilings[name]
-      return given === undefined ? [] : [this.#bucket(tenant, name, given * unitOf[name])]
+      return given === undefined ? [] : [this.#bucket(subject, name, given * unitOf[name])]
     })
   }
 
   /** Refills the bucket up to now. A new bucket starts at its stored level, or full. */
-  #bucket(tenant: string, name: BucketName, capacity: number): Bucket {
+  #bucket(subject: QuotaSubject, name: BucketName, capacity: number): Bucket {
     const { clock, store } = this.#parts
-    const key = `${name}/${tenant}`
-    const now = clock.now()
+    const key = `${name}/${subject.name}`
     const known = this.#buckets.get(key)
     if (known) {
       known.capacity = capacity
-      known.level = filled(known.level, now - known.at, capacity)
-      known.at = now
+      this.#refill(known)
       return known
     }
-    const saved = store.read(tenant, name)
+    const saved = subject.isStored ? store.read(subject.name, name) : undefined
     const level = saved ? filled(saved.level, clock.date() - saved.at, capacity) : capacity
-    const fresh: Bucket = { tenant, name, capacity, level, at: now, spent: 0 }
-    this.#buckets.set(key, fresh)
-    return fresh
+    const { isStored } = subject
+    const fresh = { tenant: subject.name, name, capacity, level, at: clock.now(), isStored }
+    const bucket: Bucket = { ...fresh, spent: 0, owed: 0 }
+    this.#buckets.set(key, bucket)
+    if (subject.kind === 'address' && level < 0)
+      this.#owe(bucket, -level, `${name}/${subject.tenant}`)
+    return bucket
   }
 
-  #assertPlace(tenant: string): void {
-    const { concurrency } = this.#parts.ceilings(tenant)
-    if (concurrency === undefined || (this.#running.get(tenant) ?? 0) < concurrency) return
-    throw over('concurrency', placeRetryMs)
+  #refill(bucket: Bucket): void {
+    const due = refill(bucket, this.#parts.clock.now())
+    if (due === 0) return
+    const creditor = this.#buckets.get(this.#debtors.get(bucket) ?? '')
+    if (creditor) subtract(creditor, due)
+    if (bucket.owed === 0) this.#debtors.delete(bucket)
   }
 
-  #leave(tenant: string): void {
-    const running = this.#running.get(tenant)! - 1
-    if (running > 0) this.#running.set(tenant, running)
-    else this.#running.delete(tenant)
+  #owe(bucket: Bucket, amount: number, creditor: string): void {
+    bucket.owed += amount
+    this.#debtors.set(bucket, creditor)
   }
 
-  #spend(buckets: readonly Bucket[], amounts: Partial<Record<BucketName, number>>): void {
-    for (const bucket of buckets) {
-      const amount = amounts[bucket.name] ?? 0
-      bucket.level = bounded(bucket.level - amount, bucket.capacity)
-      bucket.spent += Math.min(amount, 2 * debtMinutesMax * bucket.capacity)
-    }
-    if (this.#timer || this.#closed || buckets.length === 0) return
+  /** Charges tenants by what their visitors have paid of their debts. */
+  #settle(): void {
+    for (const bucket of this.#debtors.keys()) this.#refill(bucket)
+  }
+
+  #assertPlace(subject: QuotaSubject): void {
+    const { concurrency } = this.#ceilingsOf(subject)
+    if (concurrency === undefined || (this.#running.get(subject.name) ?? 0) < concurrency) return
+    throw over('concurrency', placeRetryMs, subject)
+  }
+
+  #enter(name: string): void {
+    this.#running.set(name, (this.#running.get(name) ?? 0) + 1)
+  }
+
+  #leave(name: string): void {
+    const running = this.#running.get(name)! - 1
+    if (running > 0) this.#running.set(name, running)
+    else this.#running.delete(name)
+  }
+
+  #spend(subjects: readonly QuotaSubject[], amounts: Amounts): void {
+    let mine = amounts
+    for (const subject of subjects) mine = this.#charge(subject, mine)
+  }
+
+  #writeSoon(): void {
+    if (this.#timer || this.#closed) return
     this.#timer = this.#parts.clock.after(writeAfterMs, () => {
       this.#timer = undefined
       this.#write()
@@ -192,59 +274,104 @@ class OpenQuotas implements Quotas {
     this.#timer.unref?.()
   }
 
+  /** Returns what is to be charged to the next subject: of an address, no more than it had. */
+  #charge(subject: QuotaSubject, amounts: Amounts): Amounts {
+    const next = { ...amounts }
+    const buckets = this.#bucketsOf(subject)
+    if (buckets.length > 0) this.#writeSoon()
+    for (const bucket of buckets) {
+      const { name, level } = bucket
+      const amount = amounts[name] ?? 0
+      subtract(bucket, amount)
+      if (subject.kind !== 'address') continue
+      next[name] = Math.min(amount, Math.max(0, level))
+      const beyond = Math.max(0, -bucket.level) - Math.max(0, -level)
+      if (beyond > 0) this.#owe(bucket, beyond, `${name}/${subject.tenant}`)
+    }
+    return next
+  }
+
   /** A failed write is retried with the next one; levels in memory stay authoritative until then. */
   #write(): void {
     const { store, clock } = this.#parts
-    const dirty = [...this.#buckets.values()].filter((bucket) => bucket.spent > 0)
-    if (dirty.length === 0) return
-    const spent = dirty.map(({ tenant, name, capacity }) => this.#bucket(tenant, name, capacity))
-    const date = Math.round(clock.date())
-    const next = (level: number, at: number, { capacity, spent: amount }: Bucket) =>
-      bounded(filled(level, date - at, capacity) - amount, capacity)
-    try {
-      const levels = store.spend(spent, date, next)
-      for (const [index, bucket] of spent.entries()) {
-        Object.assign(bucket, { level: levels[index], at: clock.now(), spent: 0 })
+    for (const bucket of this.#buckets.values()) if (!bucket.isStored) bucket.spent = 0
+    const spent = [...this.#buckets.values()].filter((bucket) => bucket.spent > 0)
+    if (spent.length > 0) {
+      for (const bucket of spent) this.#refill(bucket)
+      const date = Math.round(clock.date())
+      const next = (level: number, at: number, { capacity, spent: amount }: Bucket) =>
+        bounded(filled(level, date - at, capacity) - amount, capacity)
+      try {
+        const levels = store.spend(spent, date, next)
+        for (const [index, bucket] of spent.entries()) {
+          Object.assign(bucket, { level: levels[index], at: clock.now(), spent: 0 })
+        }
+      } catch {
+        return
       }
-    } catch {
-      return
     }
+    if (clock.now() >= this.#sweptAt + sweepAfterMs) this.#sweep()
+  }
+
+  /** Forgets the visitors whose quotas are full again, in memory and in the store. */
+  #sweep(): void {
+    const { store, clock } = this.#parts
+    this.#sweptAt = clock.now()
+    const gone = this.#visitors.sweep(clock.now())
+    const buckets = gone.flatMap(({ name }) =>
+      bucketNames.flatMap((bucket) => this.#buckets.get(`${bucket}/${name}`) ?? []),
+    )
+    for (const { name, tenant } of buckets) this.#buckets.delete(`${name}/${tenant}`)
+    try {
+      store.forget(
+        buckets.filter(({ isStored }) => isStored),
+        Math.round(clock.date()),
+      )
+    } catch {
+      // A full bucket in the store is a full one when it is read.
+    }
+  }
+
+  #isIdle({ name }: QuotaSubject): boolean {
+    if (this.#running.has(name)) return false
+    return bucketNames.every((bucketName) => {
+      const bucket = this.#buckets.get(`${bucketName}/${name}`)
+      if (!bucket) return true
+      const { level, at, capacity, spent, owed } = bucket
+      const now = this.#parts.clock.now()
+      return spent === 0 && owed === 0 && filled(level, now - at, capacity) >= capacity
+    })
   }
 }
 
-function filled(level: number, ms: number, capacity: number): number {
-  return bounded(bounded(level, capacity) + (Math.max(0, ms) * capacity) / MINUTE_MS, capacity)
+/** Ceilings of one address within those of all visitors. */
+function withinShare(own: QuotaCeilings, all: QuotaCeilings): QuotaCeilings {
+  const share = (name: 'concurrency' | BucketName, least: number) => {
+    const ceilings = [own[name], all[name] && Math.max(least, all[name] * addressShare)]
+    return Math.min(...ceilings.map((ceiling) => ceiling ?? Infinity))
+  }
+  const shares = {
+    concurrency: Math.floor(share('concurrency', 1)),
+    runs_per_minute: share('runs_per_minute', 1),
+    cpu_seconds_per_minute: share('cpu_seconds_per_minute', 0),
+    bytes_per_minute: share('bytes_per_minute', 1),
+  }
+  return Object.fromEntries(Object.entries(shares).filter(([, ceiling]) => ceiling !== Infinity))
 }
 
-/** A level within a full bucket and the largest debt; one that is no number counts as the debt. */
-function bounded(level: number, capacity: number): number {
-  const least = -debtMinutesMax * capacity
-  return level > least ? Math.min(capacity, level) : least
-}
-
-function assertLeft(buckets: readonly Bucket[]): void {
-  const waits = buckets.map((bucket) => ({ bucket, ms: msUntil(bucket, leastOf(bucket)) }))
+function assertLeft(subject: QuotaSubject, buckets: readonly Bucket[]): void {
+  const waits = buckets.map((bucket) => ({ bucket, ms: waitOf(bucket) }))
   const [longest] = waits.toSorted((a, b) => b.ms - a.ms)
-  if (longest && longest.ms > 0) throw over(longest.bucket.name, longest.ms)
+  if (longest && longest.ms > 0) throw over(longest.bucket.name, longest.ms, subject)
 }
 
-/** Minimum level at which a job may start: one whole job, or any positive amount of the other units. */
-function leastOf({ name, capacity }: Bucket): number {
-  return name === 'runs_per_minute' ? 1 : Math.min(1, capacity)
+function over(limit: string, retryAfterMs: number, { kind }: QuotaSubject): MayflyError {
+  const whose = whoseOf[kind]
+  return new MayflyError(
+    'RATE_LIMITED',
+    `Cannot take another job now: "${limit}"${whose && ` of this ${whose}`} is used up`,
+    { details: { limit, ...(whose && { of: whose }) }, retryAfterMs },
+  )
 }
 
-function msUntil({ level, capacity }: Bucket, wanted: number): number {
-  return Math.max(0, Math.ceil(((wanted - level) * MINUTE_MS) / capacity))
-}
-
-/** `RateLimit-*` headers carry integers only. */
-function inWhole(name: BucketName, capacity: number): number {
-  return Math.ceil(capacity / unitOf[name])
-}
-
-function over(limit: string, retryAfterMs: number): MayflyError {
-  return new MayflyError('RATE_LIMITED', `Cannot take another job now: "${limit}" is used up`, {
-    details: { limit },
-    retryAfterMs,
-  })
-}
+const whoseOf = { tenant: '', token: 'page', address: 'address' } as const

@@ -107,7 +107,7 @@ function cpuTimeOf({ metrics, shadow }: Outcome): number {
 
 /** Takes a job slot and a quota slot, and records the job if it outlives its caller. */
 function takeSlots(
-  parts: Pick<GatewayParts, 'history' | 'quotas' | 'running'>,
+  parts: Pick<JobStart, 'history' | 'quotas' | 'running'>,
   job: Job,
   row: ExecutionRow,
   options: StartOptions,

@@ -18,7 +18,7 @@ import { MayflyError } from '../../contract/error.ts'
 import type { StrictJson } from '../../lib/strict-json.ts'
 import { authorise } from './auth.ts'
 import { parseBody, anonymous, tooLarge } from './body.ts'
-import type { Authentication, GatewayParts, JobIntake, JobStart } from './parts.ts'
+import type { GatewayParts, JobStart } from './parts.ts'
 import {
   contentReader,
   readJob,
@@ -135,7 +135,7 @@ export function isSocketRequest(incoming: IncomingMessage): boolean {
 }
 
 /** Takes the key from a header, or from the message as `token`; never from the URL, which ends up in logs. */
-function jobReader(parts: Authentication & JobIntake, incoming: IncomingMessage): ContentReader {
+function jobReader(parts: ContentParts, incoming: IncomingMessage): ContentReader {
   refuseForeignPages(incoming)
   const { authorization } = incoming.headers
   if (authorization === undefined)
@@ -148,7 +148,8 @@ function jobReader(parts: Authentication & JobIntake, incoming: IncomingMessage)
     authorise(who, ['run'])
     const value = token === undefined ? body.value : asked
     const more = { origin: 'websocket', ...traceOf(incoming) } as const
-    return { job: readJob(parts, { ...body, value }, { ...who, ...more }), begin: () => undefined }
+    const job = readJob(parts, { ...body, value }, { ...who, ...more })
+    return { job, quotas: parts.quotas, begin: () => undefined }
   }
   return { of: known?.tenant ?? anonymous, read }
 }
@@ -184,12 +185,12 @@ async function runOne(
   parts: JobStart,
   socket: WebSocket,
   stream: WebSocketStream,
-  { job, begin, sendsPlan }: ActiveContentJob & { readonly sendsPlan: boolean },
+  { job, quotas, begin, sendsPlan }: ActiveContentJob & { readonly sendsPlan: boolean },
 ): Promise<void> {
   if (socket.readyState !== socket.OPEN) return
 
   using _place = begin()
-  const started = startJob(parts, job, { send: stream.send.bind(stream), sendsPlan })
+  const started = startJob({ ...parts, quotas }, job, { send: stream.send.bind(stream), sendsPlan })
   socket.once('close', started.cancel)
   socket.once('message', started.cancel)
   try {

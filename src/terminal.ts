@@ -4,8 +4,8 @@
  *     verify ─► analyse ─► admit ─► open ─── bytes both ways ─── end ─► record ─► outcome
  *
  * Bytes of a terminal are its owner's alone and pass unchanged, so the gate judges their number and nothing else: neither encoding
- * nor a schema can be checked in what draws a screen. A profile whose gate holds output back until a verdict has no
- * terminal. Processor time is that of background work, which the life of the session counts.
+ * nor a schema can be checked in what draws a screen. Processor time is that of background work, which the life of the
+ * session counts.
  */
 import { admitExec, heldClaim } from './admit-exec.ts'
 import { MayflyError, messageOf } from './contract/error.ts'
@@ -50,7 +50,6 @@ export async function openTerminal(
   rooms: Rooms,
   session: TerminalSession,
 ): Promise<OpenedTerminal> {
-  refuseWhole(session.profile)
   const { sandbox } = session
   if (!sandbox.terminal) throw withoutPrograms(session)
   const began = rooms.clock.now()
@@ -75,13 +74,6 @@ function withoutPrograms({ provider }: TerminalSession): MayflyError {
   const message = `Cannot open a terminal in a session of "${provider}": its language has no programs`
   return new MayflyError('LANGUAGE_UNSUPPORTED', message, {
     hint: 'Open a session of python, node, sh or bash',
-  })
-}
-
-function refuseWhole({ output }: Profile): void {
-  if (output.gate !== 'whole') return
-  throw new MayflyError('CONFLICT', 'Cannot open a terminal: output is held back until a verdict', {
-    hint: 'Open a session whose output gate is not "whole"',
   })
 }
 

@@ -24,6 +24,8 @@ export function checkConfig(values: unknown, environment: string): ConfigCheck {
 
 function faultsOfIssue(issue: z.core.$ZodIssue): readonly Fault[] {
   const path = issue.path.map((part) => (typeof part === 'number' ? part : String(part)))
+  if (issue.code === 'invalid_key')
+    return issue.issues.map(({ message }) => ({ path, message: `invalid name: ${said(message)}` }))
   if (issue.code !== 'unrecognized_keys') return [{ path, message: said(issue.message) }]
   const known = keysAt(path)
   return issue.keys.map((key) => {

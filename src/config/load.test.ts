@@ -96,6 +96,13 @@ test('S4-11: an unknown key is an error that names file, line, column and the ne
   assert.equal(issue?.message, 'server.prot: unknown key "prot"; did you mean "port"?')
 })
 
+test('a name that is none says at its position which names there are', () => {
+  const toml = '[[schedules."no programs".phases]]\nname = "all"\nfor = "1s"\n'
+  const [issue] = issuesOf(place({ 'mayfly.toml': toml }))
+  assert.match(issue!.where, /^mayfly\.toml:1:/)
+  assert.match(issue!.message, /no programs: invalid name: expected a name: 64 letters/)
+})
+
 test('every issue is reported at its own position', () => {
   const toml = `colour = "red"
 limits = { memory = "lots" }

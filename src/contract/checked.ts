@@ -26,6 +26,8 @@ export function invalid(what: string, error: z.ZodError): MayflyError {
 function placesOf(
   issue: z.core.$ZodIssue,
 ): readonly { readonly path: string; readonly message: string }[] {
+  if (issue.code === 'invalid_key')
+    return issue.issues.map(({ message }) => ({ path: pathText(issue.path), message }))
   if (issue.code !== 'unrecognized_keys')
     return [{ path: pathText(issue.path), message: issue.message }]
   return issue.keys

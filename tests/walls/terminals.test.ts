@@ -160,6 +160,22 @@ for (const { provider, language, skip, test } of walls)
     })
   })
 
+suite('Terminals of a session whose phase allows no programs', { skip: noBubblewrap() }, () => {
+  const allowed = ['process', 'write', 'network', 'outside']
+  const schedules = { 'no-programs': { phases: [{ name: 'all', for: '60s', syscalls: allowed }] } }
+  for (const provider of ['bubblewrap', 'embedded'])
+    always(`behind ${provider} there is none, and its cells go on`, async () => {
+      const state = mkdtempSync(join(tmpdir(), 'mayfly-terminals-'))
+      await using mayfly = await Mayfly.open({ state, schedules })
+      await using box = await mayfly.open({ language: 'python', provider, schedule: 'no-programs' })
+      await assert.rejects(box.pty(), { code: 'CONFLICT', message: /a phase closed/ })
+      assert.equal((await box.run({ code: '1 + 1' })).result, 2)
+      const { status, stdout } = await box.run({ command: 'echo started' })
+      assert.deepEqual([status, stdout], ['error', ''])
+      rmSync(state, { recursive: true, force: true })
+    })
+})
+
 suite('Terminals as a means of hostile programs', { skip: noBubblewrap() }, () => {
   for (const provider of ['bubblewrap', 'embedded'])
     always(`a program behind ${provider} makes sixteen at most, and types into none`, async () => {

@@ -1,0 +1,123 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { Job } from '../contract/job.ts'
+import type { Outcome } from '../contract/outcome.ts'
+import type { Profile } from '../contract/profile.ts'
+import type { Session } from '../contract/session.ts'
+import type { TerminalPrinter } from '../contract/terminal.ts'
+import { SimulatedClock } from '../../tests/sim/simulated-clock.ts'
+import { OpenSessions } from './open-sessions.ts'
+
+const S = 1000
+const bounds = () => ({ lifetime: 100 * S, timeout: 60 * S, idle: 10 * S }) as never
+const task = { cols: 80, rows: 24 } as never
+
+/** A session that is held by nothing but its deadline. */
+class Played implements Session {
+  readonly id: string
+  readonly profile = { limits: { timeout: 90 * S }, tier: 'process' } as Profile
+  readonly provider = 'played'
+  readonly files = {} as never
+  isBusy = false
+  print: TerminalPrinter | undefined
+  readonly #ended = Promise.withResolvers<Outcome>()
+  readonly ended = this.#ended.promise
+  closedAt: number | undefined
+  readonly #clock: SimulatedClock
+
+  constructor(id: string, clock: SimulatedClock) {
+    this.id = id
+    this.#clock = clock
+  }
+
+  async exec(): Promise<Outcome> {
+    return { metrics: { cpuTime: 2 } } as Outcome
+  }
+
+  async terminal(_job: Job, _task: unknown, print: TerminalPrinter) {
+    this.print = print
+    const ended = this.ended
+    const nothing = () => undefined
+    const write = async () => undefined
+    const close = () => ended
+    const terminal = { id: 't', ended, write, resize: nothing, signal: nothing, close }
+    return { kind: 'open', terminal } as const
+  }
+
+  async close(): Promise<Outcome> {
+    this.closedAt ??= this.#clock.now()
+    this.#ended.resolve({} as Outcome)
+    return await this.ended
+  }
+}
+
+function held(asked: { timeout?: number; idle?: number } = {}) {
+  const clock = new SimulatedClock()
+  const sessions = new OpenSessions({ clock, bounds })
+  const session = new Played('exec_1', clock)
+  const job = { tenant: 'a', principal: 'one' } as Job
+  const own = { language: 'python', labels: {}, ...asked } as never
+  return { clock, sessions, session, job, it: sessions.add(session, job, own) }
+}
+
+test('A session without an exec ends after its idle time, counted from the last use', async () => {
+  const { clock, session, it, job } = held()
+  await clock.run(9 * S)
+  await it.exec(job, {})
+  await clock.run(18 * S)
+  assert.equal(session.closedAt, undefined)
+  await clock.run()
+  assert.equal(session.closedAt, 19 * S)
+})
+
+test('Bytes of a terminal count as use, in either direction', async () => {
+  const { clock, session, it, job } = held()
+  const opened = await it.terminal(job, task, () => undefined)
+  assert.equal(opened.kind, 'open')
+  await clock.run(9 * S)
+  if (opened.kind === 'open') await opened.terminal.write(Buffer.from('typed'))
+  await clock.run(18 * S)
+  await session.print!(Buffer.from('printed'))
+  await clock.run(27 * S)
+  assert.equal(session.closedAt, undefined)
+  await clock.run()
+  assert.equal(session.closedAt, 28 * S)
+})
+
+test('A busy session is not idle, and its deadline ends it all the same', async () => {
+  const { clock, session } = held()
+  session.isBusy = true
+  await clock.run()
+  assert.equal(session.closedAt, 60 * S)
+})
+
+test('A deadline is renewed up to the longest life, which the profile may shorten', async () => {
+  const { clock, session, it, job } = held({ timeout: 20 * S, idle: 80 * S })
+  await clock.run(19 * S)
+  const { expiresAt } = it.renew(1000 * S)
+  assert.equal(Date.parse(expiresAt) - clock.date(), 71 * S)
+  await clock.run(70 * S)
+  await it.exec(job, {})
+  await clock.run()
+  assert.equal(session.closedAt, 90 * S)
+})
+
+test('An ended session is found by nobody, and has no timer left', async () => {
+  const { clock, session, sessions } = held()
+  const owner = { tenant: 'a', principal: 'one', isAdmin: false }
+  assert.equal(sessions.find('exec_1', owner).session, session)
+  for (const other of [
+    { ...owner, principal: 'two' },
+    { ...owner, tenant: 'b', isAdmin: true },
+  ])
+    assert.throws(() => sessions.find('exec_1', other), { code: 'NOT_FOUND' })
+  assert.equal(
+    sessions.find('exec_1', { ...owner, principal: 'two', isAdmin: true }).session,
+    session,
+  )
+  await sessions.closeAll()
+  await session.ended
+  await clock.run(S)
+  assert.throws(() => sessions.find('exec_1', owner), { code: 'NOT_FOUND' })
+  assert.equal(clock.pending, 0)
+})

@@ -1,0 +1,84 @@
+import assert from 'node:assert/strict'
+import { createHmac, randomBytes } from 'node:crypto'
+import { writeFileSync } from 'node:fs'
+import { createServer, type IncomingHttpHeaders } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { bearer, post } from './http-door.ts'
+import { makePlace, startServer, whenReady } from './program.ts'
+
+/** Deadline for a notification that is lost; the first is sent at once, the second after a second of back-off. */
+const deadlineMs = 60_000
+
+interface Received {
+  readonly at: number
+  readonly headers: IncomingHttpHeaders
+  readonly body: string
+}
+
+/** Receiver that fails the first time; `second` resolves with all that came. */
+async function openReceiver() {
+  const { promise: second, resolve, reject } = Promise.withResolvers<readonly Received[]>()
+  const received: Received[] = []
+  const server = createServer((request, response) => {
+    const parts: Buffer[] = []
+    request.on('data', (part: Buffer) => parts.push(part))
+    request.on('end', () => {
+      const { headers } = request
+      received.push({ at: Date.now(), headers, body: Buffer.concat(parts).toString() })
+      response.statusCode = received.length === 1 ? 500 : 204
+      response.end()
+      if (received.length === 2) resolve(received)
+    })
+  })
+  await new Promise<void>((listening) => void server.listen(0, '127.0.0.1', listening))
+  const timer = setTimeout(() => reject(new Error(`${received.length} came`)), deadlineMs)
+  const { port } = server.address() as AddressInfo
+  return {
+    second,
+    url: `http://127.0.0.1:${port}/hook`,
+    [Symbol.dispose]() {
+      clearTimeout(timer)
+      server.closeAllConnections()
+      server.close()
+    },
+  }
+}
+
+test('S4-53: a run that a server terminates is told to its webhook, signed, and again where that failed', async (t) => {
+  using receiver = await openReceiver()
+  const place = makePlace()
+  const secret = randomBytes(32)
+  const secretFile = join(place.cwd, 'webhook.secret')
+  writeFileSync(secretFile, `whsec_${secret.toString('base64')}`)
+  const config = join(place.cwd, 'webhooks.toml')
+  writeFileSync(
+    config,
+    `[[webhooks]]\nurl = "${receiver.url}"\nsecret_file = "${secretFile}"\nfrom = "high"\nprivate = true\n`,
+  )
+  const server = await startServer(place, ['--config', config])
+  await using _server = server
+  await whenReady(server)
+  const code = `for (let n = 0; n < 1000; n++) await fetch('https://h' + n + '.example.org/').catch(() => {})`
+  const job = { code, network: { allow: ['api.example.com'] } }
+  const answer = await post(`${server.active}/v1/executions`, job, bearer(server.apiKey))
+  assert.deepEqual([answer.status, answer.json['status']], [200, 'terminated'], answer.text)
+
+  const [failed, taken] = (await receiver.second) as [Received, Received]
+  assert.equal(failed.headers['webhook-id'], taken.headers['webhook-id'])
+  assert.equal(failed.body, taken.body)
+  for (const { headers, body } of [failed, taken]) {
+    const signed = `${String(headers['webhook-id'])}.${String(headers['webhook-timestamp'])}.${body}`
+    const mac = createHmac('sha256', secret).update(signed).digest('base64')
+    assert.equal(headers['webhook-signature'], `v1,${mac}`)
+  }
+  const event = JSON.parse(taken.body) as Record<string, any>
+  assert.equal(event['type'], 'dev.mayfly.anomaly.found')
+  assert.deepEqual([event['data'].name, event['data'].severity], ['denied-burst', 'high'])
+  assert.ok(taken.body.includes(String(answer.json['id'])), 'it names the run')
+  const told = failed.at - Date.parse(event['time'] as string)
+  t.diagnostic(`told within ${told} ms, again ${taken.at - failed.at} ms later`)
+  await server.stop()
+  place.remove()
+})

@@ -1,4 +1,4 @@
-import type { Clock } from '../contract/clock.ts'
+import { type Clock, expiryDate } from '../contract/clock.ts'
 import type { Config } from '../contract/config.ts'
 import { MayflyError } from '../contract/error.ts'
 import type { Emitter } from '../contract/event.ts'
@@ -55,7 +55,7 @@ export function createCodeAnalysis(parts: CodeParts): CodeAnalysis {
   const verify = createVerifier({
     config,
     signers: openSigners(config().state),
-    date: () => clock.date(),
+    date: expiryDate(clock),
   })
   const analyseCode = analyseSigned(analyst)
   const analyse = async (job: Job, signed: Signed) =>

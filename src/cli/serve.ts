@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Command } from 'commander'
+import { expiryDate } from '../contract/clock.ts'
 import { MayflyError } from '../contract/error.ts'
 import type { Assembly } from '../assemble/assemble.ts'
 import type { Sink } from '../contract/event.ts'
@@ -122,6 +123,7 @@ async function open(
     later: true,
     ...(apiKey && { first: apiKey }),
     tenants: config.tenants,
+    date: expiryDate(assembly.clock),
   })
   const quotas = await openQuotas(assembly)
   const tls = await tlsOf(config, assembly.clock.date(), flags)

@@ -1,9 +1,21 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { createClock } from './clock.ts'
+import { createClock, expiryDate } from './clock.ts'
 
 const anHourMs = 3_600_000
+
+test('A clock that is set back revives nothing, and one that is set forward and corrected is believed', () => {
+  const played = { at: 0, wall: 1_000_000 }
+  const date = expiryDate({ now: () => played.at, date: () => played.wall })
+  assert.equal(date(), 1_000_000)
+  Object.assign(played, { at: 500, wall: 1_000_500 - anHourMs })
+  assert.equal(date(), 1_000_500)
+  played.wall = 1_000_500 + anHourMs
+  assert.equal(date(), 1_000_500 + anHourMs)
+  Object.assign(played, { at: 700, wall: 1_000_700 })
+  assert.equal(date(), 1_000_700)
+})
 
 suite('The real clock', () => {
   test('S2-8: A timer for one hour fires after the machine was suspended for two', async () => {

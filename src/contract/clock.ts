@@ -20,6 +20,16 @@ export interface Timer {
   unref?(): void
 }
 
+/**
+ * Date for expiries: of the wall clock, and never earlier than its date here plus the time that has passed since. A clock
+ * that is set back, by an operator or by time packets that nobody signs, revives no expired key or signature of this
+ * process; one that is set forward and corrected again is believed both times.
+ */
+export function expiryDate(clock: Pick<Clock, 'now' | 'date'>): () => number {
+  const since = { now: clock.now(), date: clock.date() }
+  return () => Math.max(clock.date(), since.date + clock.now() - since.now)
+}
+
 /** Upper bound for noticing that the machine was suspended. */
 const LOOK_EVERY_MS = 50
 

@@ -44,6 +44,26 @@ test('A job leaves two lines: admitted before it runs, ended with its status', a
   assert.deepEqual(ended, { seq: 3, hash: lines[2]!.hash })
 })
 
+test('A record goes on when the clock is set back, is signed, and verifies', async () => {
+  let wall = 2_000_000
+  const record = open({
+    clock: { ...systemClock, date: () => wall },
+    signer: asked(openSigner(join(folder, 'keys'))),
+  })
+  const entry = record.begin(job(), verdict, plan)
+  wall = 1_000_000
+  entry.end(facts)
+  const { seq } = (await record.checkpoint())!
+  assert.equal(seq, 3)
+  record.begin(job('exec_2'), verdict, plan).end(facts)
+  await record.close()
+  assert.deepEqual(
+    linesIn(folder).map(({ at }) => at),
+    [2_000_000, 2_000_000, 1_000_000, 1_000_000, 1_000_000],
+  )
+  assert.ok(verifyFile(join(folder, 'audit.db')).ok)
+})
+
 test('Lines hold commitments, never code, input, result, principal or text of a guest', async () => {
   const record = open()
   const error = { code: 'SECRET text', name: 'SECRETError', message: 'SECRET', stack: 'SECRET' }

@@ -14,8 +14,8 @@ import {
 } from './der.ts'
 
 const DAY_MS = 86_400_000
-/** Tolerance for clock skew. */
-const EARLIER_MS = 3_600_000
+/** Tolerance for clock skew, and for a clock that is set back later. */
+const EARLIER_MS = 7 * DAY_MS
 const ECDSA_SHA256 = '1.2.840.10045.4.3.2'
 
 export interface CertificateOptions {

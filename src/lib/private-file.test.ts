@@ -55,3 +55,13 @@ test('A lock whose holder died is broken', () => {
   write('two')
   assert.equal(readPrivate(path), 'two')
 })
+
+test('So is one that was taken before the clock was set back', () => {
+  write('one')
+  const lock = `${path}.lock`
+  writeFileSync(lock, '')
+  const tomorrow = Date.now() / 1000 + 86_400
+  utimesSync(lock, tomorrow, tomorrow)
+  write('two')
+  assert.equal(readPrivate(path), 'two')
+})

@@ -128,7 +128,8 @@ function takeLock(lock: string): void {
       if ((thrown as NodeJS.ErrnoException).code !== 'EEXIST') throw thrown
     }
     const since = statSync(lock, { throwIfNoEntry: false })?.mtimeMs ?? 0
-    if (since > 0 && Date.now() - since > staleMs) rmSync(lock, { force: true })
+    // A lock from the future was taken before the clock was set back.
+    if (since > 0 && Math.abs(Date.now() - since) > staleMs) rmSync(lock, { force: true })
     else if (performance.now() > until) throw new Error(`"${lock}" is held by another process`)
     else Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, stepMs)
   }

@@ -211,13 +211,20 @@ export function groupsIn(folder: string): readonly string[] {
 /** Id of a wall, as a warden makes it. */
 const WALL = /^w[0-9a-f]{16}$/
 
-/** Names of empty groups of walls that are older than `olderThanMs`; their age is the mtime of the folder. */
+/**
+ * Names of empty groups of walls that are older than `olderThanMs`. Their age is the mtime of the folder, which is later
+ * than now after the clock was set back.
+ */
 export function forgottenIn(folder: string, olderThanMs: number): readonly string[] {
-  const before = Date.now() - olderThanMs
+  const now = Date.now()
   return groupsIn(folder).filter((name) => {
     const group = path.join(folder, name)
     const made = WALL.test(name) ? statSync(group, { throwIfNoEntry: false })?.mtimeMs : undefined
-    return made !== undefined && made <= before && processesBelow(group).length === 0
+    return (
+      made !== undefined &&
+      Math.abs(now - made) >= olderThanMs &&
+      processesBelow(group).length === 0
+    )
   })
 }
 

@@ -66,6 +66,9 @@ suite('Control groups, as folders and files', () => {
       const ago = new Date(Date.now() - 7_200_000)
       for (const name of [old, busy, other]) utimesSync(join(mount.path, parent, name), ago, ago)
       assert.deepEqual(root.forgotten(3_600_000), [old])
+      const tomorrow = new Date(Date.now() + 86_400_000)
+      utimesSync(join(mount.path, parent, old), tomorrow, tomorrow)
+      assert.deepEqual(root.forgotten(3_600_000), [old], 'made before the clock was set back')
     })
 
   test('Version 2 has one folder, and counts kills, not hits', () => {

@@ -3,6 +3,7 @@ import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { expiryDate } from '../../contract/clock.ts'
 import { sha256 } from '../../lib/hash.ts'
 import { createKey, keyFile, revokeKey } from './key-store.ts'
 import { openKeys } from './keys.ts'
@@ -105,6 +106,19 @@ test('A key ends when it expires, to the millisecond', async () => {
   now = 1_999
   assert.ok(keys.find(key))
   now = 2_000
+  assert.equal(keys.find(key), undefined)
+})
+
+test('A key that has expired stays so when the clock is set back', async () => {
+  await using folder = await stateFolder()
+  const played = { at: 0, wall: 1_000 }
+  const date = expiryDate({ now: () => played.at, date: () => played.wall })
+  const { keys } = await openKeys({ folder: folder.path, date })
+  const wanted = { tenant: 'acme', scopes: ['read'], expires: 2_000, at: 1_000 } as const
+  const { key } = createKey(keyFile(folder.path), wanted, quiet)
+  played.at = 999
+  assert.ok(keys.find(key))
+  played.at = 1_000
   assert.equal(keys.find(key), undefined)
 })
 

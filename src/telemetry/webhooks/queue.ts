@@ -30,12 +30,18 @@ export class DeliveryQueue {
     return guard('write', () => this.#db.prepare(sql).run(...values).changes === 1)
   }
 
-  /** Leases the oldest due delivery of a receiver for `leaseMs`. */
+  /**
+   * Leases the oldest due delivery of a receiver for `leaseMs`. One that is due later than any was ever postponed was
+   * postponed before the clock was set back: it is due too.
+   */
   claim(url: string, date: number): LeasedDelivery | undefined {
     const sql = `UPDATE letters SET due = ?, tries = tries + 1
-      WHERE id = (SELECT id FROM letters WHERE url = ? AND due <= ? ORDER BY due, id LIMIT 1) RETURNING *`
+      WHERE id = (SELECT id FROM letters WHERE url = ? AND (due <= ? OR due > ?) ORDER BY due, id LIMIT 1)
+      RETURNING *`
     const now = Math.floor(date)
-    const row = guard('write', () => this.#db.prepare(sql).get(now + leaseMs, url, now))
+    const row = guard('write', () =>
+      this.#db.prepare(sql).get(now + leaseMs, url, now, now + dueMsMax),
+    )
     if (!row) return undefined
     return {
       id: String(row['id']),
@@ -94,6 +100,9 @@ export interface QueueBounds {
 
 /** Longer than any attempt; after it the holder is presumed dead. */
 export const leaseMs = 60_000
+/** Longest time until the next attempt. */
+export const waitMsMax = 15 * 60_000
+const dueMsMax = Math.max(leaseMs, waitMsMax)
 const guard = stateGuard('the webhooks')
 const schema = `
 CREATE TABLE IF NOT EXISTS letters (

@@ -3,9 +3,9 @@ import { createHmac, generateKeyPairSync, verify } from 'node:crypto'
 import { suite, test } from 'node:test'
 import type { Anomaly } from '../../contract/anomaly.ts'
 import { bodyBytesMax, cloudEventOf } from './cloud-event.ts'
-import { leaseMs, openQueue } from './queue.ts'
+import { leaseMs, openQueue, waitMsMax } from './queue.ts'
 import { readSigner } from './sign.ts'
-import { backoffMs, waitMsMax } from './webhooks.ts'
+import { backoffMs } from './webhooks.ts'
 
 const secret = Buffer.alloc(32, 7)
 const anomaly: Anomaly = {
@@ -75,6 +75,20 @@ suite('Webhook queue', () => {
     assert.equal(queue.claim(letter.url, leaseMs + 2)?.tries, 2)
     queue.remove('a')
     assert.equal(queue.size, 0)
+    queue.close()
+  })
+
+  test('A delivery that was postponed before the clock was set back is due, and one in its back-off is not', () => {
+    const queue = openQueue(':memory:')
+    const [today, yesterday] = [86_400_000, 0]
+    assert(queue.put({ ...letter, due: today }))
+    assert.equal(queue.claim(letter.url, today)?.tries, 1)
+    queue.postpone('a', today + waitMsMax)
+    assert.equal(queue.claim(letter.url, today), undefined)
+    assert.equal(queue.claim(letter.url, yesterday)?.tries, 2)
+    assert.equal(queue.claim(letter.url, yesterday), undefined, 'leased')
+    queue.postpone('a', yesterday + waitMsMax)
+    assert.equal(queue.claim(letter.url, yesterday), undefined)
     queue.close()
   })
 

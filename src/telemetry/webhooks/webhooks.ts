@@ -4,7 +4,7 @@ import type { Emitter } from '../../contract/event.ts'
 import { newId } from '../../lib/id.ts'
 import { cloudEventOf, type AnomalyNotice } from './cloud-event.ts'
 import { type ResolveAddresses, post, type PostResult } from './post.ts'
-import type { LeasedDelivery, DeliveryQueue } from './queue.ts'
+import { type DeliveryQueue, type LeasedDelivery, waitMsMax } from './queue.ts'
 import type { WebhookSigner } from './sign.ts'
 import { parseJson } from '../../lib/parse-json.ts'
 
@@ -36,7 +36,6 @@ export interface Webhooks {
 
 export const triesMax = 10
 const firstWaitMs = 1000
-export const waitMsMax = 15 * 60_000
 const tryMsMax = 10_000
 const closeMsMax = 2000
 /** Poll interval of an empty queue: another process may have died with a lease. */

@@ -364,7 +364,7 @@ function zoned(zones: Readonly<Record<string, readonly Phase[]>>): Schedule {
 
 const withZones = zoned({
   'input-validation': [{ name: 'brief', for: 200, controls: { ...allControls, cpu: 1 } }],
-  transform: phasesOf(900, 900),
+  compute: phasesOf(900, 900),
 })
 
 test('S2-11: two zones follow the schedules of their kinds, and input validation ends first', async () => {
@@ -373,8 +373,8 @@ test('S2-11: two zones follow the schedules of their kinds, and input validation
     deeds: {
       50: ({ supervisor }) => {
         supervisor.zone('a', 'input-validation')
-        supervisor.zone('b', 'transform')
-        supervisor.zone('a', 'transform')
+        supervisor.zone('b', 'compute')
+        supervisor.zone('a', 'compute')
       },
     },
   })
@@ -403,7 +403,7 @@ test('An anomaly is handled in its zone, and in main if the zone is unknown', as
   const { story, executionTime } = await live({
     schedule: withZones,
     deeds: {
-      50: ({ supervisor }) => supervisor.zone('b', 'transform'),
+      50: ({ supervisor }) => supervisor.zone('b', 'compute'),
       100: ({ supervisor }) => supervisor.notice(found('high', 'b')),
       150: ({ supervisor }) => supervisor.notice(found('high', 'b')),
       600: ({ supervisor }) => supervisor.notice(found('high', 'c')),
@@ -445,8 +445,8 @@ test('An operator tightens and ends one zone, and the others go on', async () =>
     schedule: withZones,
     deeds: {
       50: ({ supervisor }) => {
-        supervisor.zone('a', 'transform')
-        supervisor.zone('b', 'transform')
+        supervisor.zone('a', 'compute')
+        supervisor.zone('b', 'compute')
       },
       100: ({ supervisor }) =>
         void supervisor.tighten({ ...allControls, cpu: 1 }, { ...operator, zone: 'a' }),

@@ -141,17 +141,17 @@ test('Without a requested timeout a life is as long as its schedule, within the 
 test('S2-11: zones of a kind have their own phases, within the grants; input validation the shortest', () => {
   const zones = {
     'input-validation': { phases: [{ name: 'brief', for: '200ms', files: 'none' }], clock: 'cpu' },
-    transform: { phases: [{ name: 'work', for: '3s' }] },
+    compute: { phases: [{ name: 'work', for: '3s' }] },
   }
   const { schedule, controls, explain } = planned({ default: { ...long, zones } })
-  const { 'input-validation': validation, transform } = schedule.zones!
-  assert.deepEqual([validation!.clock, transform!.clock], ['cpu', undefined])
-  assert(validation!.phases[0]!.for < transform!.phases[0]!.for)
-  for (const zone of [validation!, transform!])
+  const { 'input-validation': validation, compute } = schedule.zones!
+  assert.deepEqual([validation!.clock, compute!.clock], ['cpu', undefined])
+  assert(validation!.phases[0]!.for < compute!.phases[0]!.for)
+  for (const zone of [validation!, compute!])
     for (const phase of zone.phases) assert(isWithin(phase.controls, controls))
   assert.deepEqual(explain.find(({ field }) => field === 'schedule.zones')?.value, {
     'input-validation': ['brief 200 ms'],
-    transform: ['work 3000 ms'],
+    compute: ['work 3000 ms'],
   })
 })
 

@@ -244,17 +244,24 @@ for n in range(200):
 
   test('S2-27: A program that behaves at first and then prints a credential in another form is stopped without a signature', async (t) => {
     if (await isMissing('python', t)) return
-    const code = [
-      'import base64, os, time',
-      'print("calm", flush=True)',
-      'time.sleep(0.5)',
-      'data = open(os.path.expanduser("~/.aws/credentials"), "rb").read()',
-      'print(base64.b64encode(data).decode(), flush=True)',
-      'time.sleep(30)',
-    ].join('\n')
-    const outcome = await run({ code, language: 'python', limits: { timeout: '20s' } })
-    assert.deepEqual([outcome.status, outcome.stdout], ['terminated', 'calm\n'])
-    assert.deepEqual(anomalies(outcome), ['sensitive-data'])
+    // A sentinel sees the file as it is opened; of a variable only what is printed is seen.
+    const sources = [
+      'open(os.path.expanduser("~/.aws/credentials"), "rb").read()',
+      'os.environ["AWS_SECRET_ACCESS_KEY"].encode()',
+    ]
+    for (const source of sources) {
+      const code = [
+        'import base64, os, time',
+        'print("calm", flush=True)',
+        'time.sleep(0.5)',
+        `data = ${source}`,
+        'print(base64.b64encode(data).decode(), flush=True)',
+        'time.sleep(30)',
+      ].join('\n')
+      const outcome = await run({ code, language: 'python', limits: { timeout: '20s' } })
+      assert.deepEqual([outcome.status, outcome.stdout], ['terminated', 'calm\n'], source)
+      assert.deepEqual(anomalies(outcome), ['sensitive-data'], source)
+    }
   })
 
   const thieves: readonly (readonly [Language, string, RegExp])[] = [

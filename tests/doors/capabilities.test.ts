@@ -180,13 +180,15 @@ suite('Each capability has its own limits', () => {
 
   test('S4-7: a capability that exceeds its time limit is ended', async () => {
     const took: number[] = []
+    const isInTime = (ms: number) => ms >= 100 && ms < 2000
     do {
       const { status, metrics } = await registry.execute('brief')
       assert.equal(status, 'timeout')
       took.push(metrics.executionTime)
       // Execution time is counted inside the wall, and reported from when the release message arrived, which may be late, once.
-    } while (took.at(-1)! < 100 && took.length < triesMax)
-    assert.ok(took.at(-1)! >= 100, `${took.join()} ms`)
+      // Without the limit of 200 ms it would end at the default of 5 s.
+    } while (!isInTime(took.at(-1)!) && took.length < triesMax)
+    assert.ok(isInTime(took.at(-1)!), `${took.join()} ms`)
   })
 
   test('S4-6: the same code at the same time, with two names, has two limits', async () => {

@@ -191,8 +191,14 @@ test('S0-4: the POST of the seed, with the token of the page, returns the outcom
 test('S0-4: bad JSON is 400 and a content too large 413, with stable codes', async () => {
   await using door = await openDoor({ limits: { bodyBytes: 1000 } })
   const url = `${door.gateway.staticUrl}/active-content`
-  assert.equal((await post(url, '{"content":')).json['code'], 'SYNTAX')
-  assert.equal((await post(url, { content: 'x'.repeat(1000) })).json['code'], 'TOO_LARGE')
+  for (const [body, status, code] of [
+    ['{"content":', 400, 'SYNTAX'],
+    [{ content: 'x'.repeat(1000) }, 413, 'TOO_LARGE'],
+  ] as const) {
+    const answer = await post(url, body)
+    assert.deepEqual([answer.status, answer.json['code']], [status, code])
+  }
+  assert.equal(door.jobs.length, 0)
 })
 
 test('S0-8: a token that is forged, of another origin or of another page is 401', async () => {

@@ -82,6 +82,8 @@ suite('Each step of a life is an event', () => {
     const { destroyed } = JSON.parse(lines[1]!.bodyText)
     for (const name of ['at', 'took', 'freedBytes', 'forced'])
       assert.deepEqual(destroyed[name], fields[name], name)
+    assert.ok(Math.abs(destroyed.at - Date.now()) < 60_000, `${destroyed.at}`)
+    assert.ok(destroyed.took >= 0 && destroyed.freedBytes > 0 && Array.isArray(destroyed.forced))
   })
 
   test('Output that is refused or cut, the former on a line of its run as well', async () => {

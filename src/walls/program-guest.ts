@@ -107,7 +107,15 @@ class ProgramFrames implements GuestFrames {
     const { egressPath, wall: id, parts } = this.#life
     const { wall, warden, emitter, profile } = parts
     if (hasSentinel(wall.wall))
-      this.#calls = reportCalls({ warden, wall: id, run: task.run, emitter })
+      this.#calls = reportCalls({
+        warden,
+        wall: id,
+        run: task.run,
+        emitter,
+        brought: [task.name ?? 'job.sh', ...task.files.map(({ path }) => path)].map(
+          (name) => `/work/${name}`,
+        ),
+      })
     this.#sentAt = performance.now()
     wall.mayOutliveSocket = !task.session
     for (const piece of piecesOf(task)) wall.send(kind.ahead, piece)

@@ -94,6 +94,36 @@ suite('Calls of a program', () => {
     ])
   })
 
+  test('call a program written that changed in the tick before the release, unless the job brought it', () => {
+    const said: unknown[] = []
+    let hear: (seen: SystemCallReport) => void = () => undefined
+    const calls = reportCalls({
+      warden: { onCall: (_wall, then) => (hear = then) },
+      wall: 'w1',
+      run: 'r1',
+      emitter: {
+        emit: (_point, fields) => void said.push([fields?.['path'], fields?.['written']]),
+      },
+      brought: ['/work/brought'],
+    })
+    const by = { t: 1, pid: 2, call: 'execve', class: 'exec', monotonic: 101 } as const
+    const seen = { ...by, denied: false, writes: false, leftOut: 0 }
+    calls.released(100)
+    for (const [path, wrote] of [
+      ['/work/at once', 91],
+      ['/work/brought', 91],
+      ['/work/brought', 101],
+      ['/work/older', 80],
+    ] as const)
+      hear({ ...seen, path, wrote })
+    assert.deepEqual(said, [
+      ['/work/at once', true],
+      ['/work/brought', undefined],
+      ['/work/brought', true],
+      ['/work/older', undefined],
+    ])
+  })
+
   test('are told from the release of the program on, whichever of the two is heard first; a program at any time', () => {
     const said: unknown[] = []
     let hear: (seen: SystemCallReport) => void = () => undefined

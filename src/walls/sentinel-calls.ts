@@ -58,6 +58,8 @@ export function closableBy(asked: readonly CallClass[]): readonly Control[] {
   return asked.length === callClasses.length ? ['files', 'syscalls'] : []
 }
 
+/** Resolution of a file's times: a tick of the slowest kernel (HZ=100), by which a change may look older than it is. */
+const tickMs = 10
 /** Call reports buffered before the release; further ones are dropped. */
 const earlyMax = 1_000
 
@@ -72,8 +74,10 @@ export function reportCalls(parts: {
   readonly wall: string
   readonly run: string
   readonly emitter: Emitter
+  /** Programs that the job brings: written a moment before its release. */
+  readonly brought?: readonly string[]
 }): { released(atMs: number): void } {
-  const { warden, wall, run, emitter } = parts
+  const { warden, wall, run, emitter, brought = [] } = parts
   const about = { run, zone: 'main', trust: 'wall', actor: 'sentinel' } as const
   const early: SystemCallReport[] = []
   let releasedAt: number | undefined
@@ -81,7 +85,7 @@ export function reportCalls(parts: {
   function tell(seen: SystemCallReport): void {
     if (releasedAt === undefined) return void (early.length < earlyMax && early.push(seen))
     if (seen.monotonic < releasedAt && seen.class !== 'exec') return
-    const [point, fields] = wordsOf(seen, releasedAt)
+    const [point, fields] = wordsOf(seen, releasedAt, brought)
     emitter.emit(point, fields, about)
   }
 
@@ -95,11 +99,12 @@ export function reportCalls(parts: {
 }
 
 /** Point and fields of the event of one call report. */
-function wordsOf(seen: SystemCallReport, releasedAt: number) {
+function wordsOf(seen: SystemCallReport, releasedAt: number, brought: readonly string[]) {
   const { class: name, call, path, denied, writes, pid, t, leftOut, wrote } = seen
   const by = { pid, t, ...(leftOut > 0 && { leftOut }) }
   // A memfd is no file of the wall's root: the job wrote it.
-  const isOwn = path?.startsWith('/memfd:') || (wrote !== undefined && wrote >= releasedAt)
+  const since = releasedAt - (path !== undefined && brought.includes(path) ? 0 : tickMs)
+  const isOwn = path?.startsWith('/memfd:') || (wrote !== undefined && wrote >= since)
   const written = isOwn && { written: true }
   if (name === 'exec' && path !== undefined)
     return ['seen/exec', { path, denied, ...by, ...written }] as const

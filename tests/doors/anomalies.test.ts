@@ -184,6 +184,14 @@ for n in range(200):
       'exec-of-written',
       `import os, shutil, subprocess, sys, time\nwith open("/bin/ls", "rb") as a, open(__file__, "wb") as b: shutil.copyfileobj(a, b)\nos.chmod(__file__, 0o755); os.utime(__file__, (1, 1)); subprocess.run([__file__])${rest}`,
     ],
+    'a file without a name': [
+      'exec-of-written',
+      `import os, time\nfd = os.open("/work", os.O_TMPFILE | os.O_RDWR, 0o700); os.write(fd, open("/bin/ls", "rb").read()); run = os.open("/proc/self/fd/%d" % fd, os.O_RDONLY); os.close(fd)\nif os.fork() == 0: os.execve(run, ["ls"], {})\nos.wait()${rest}`,
+    ],
+    'its number': [
+      'exec-of-written',
+      `import os, time\nfd = os.open("x", os.O_CREAT | os.O_RDWR, 0o700); os.write(fd, open("/bin/ls", "rb").read()); run = os.open("x", os.O_RDONLY); os.close(fd); os.unlink("x")\nif os.fork() == 0: os.execv("/proc/self/fd/%d" % run, ["ls"])\nos.wait()${rest}`,
+    ],
     'a second name for what it runs': [
       'exec-of-written',
       `${copied}os.link("x", "z"); subprocess.run(["./z"])${rest}`,

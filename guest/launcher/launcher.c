@@ -46,6 +46,8 @@ enum { BIND = 4096, REC = 16384, PRIVATE = 1 << 18, RDONLY = 1, NOSUID = 2, NODE
 enum { DETACH = 2, RECURSIVE = 0x8000, FROM_EMPTY = 4 };
 enum { READY_FD = 4, TREES_MAX = 128, PATH_BYTES_MAX = 4096, FILTER_BYTES_MAX = 65536, CAPABILITIES_MAX = 64 };
 
+#define INOTIFY_INSTANCES_MAX "16"
+
 struct rights {
   uint64_t files, net, scoped;
 };
@@ -162,6 +164,17 @@ static void map_as_root(uid_t uid, gid_t gid) {
   write_file("/proc/self/gid_map", map);
 }
 
+/*
+ * Instances of inotify are counted for each user, 128 by default, and those of walls for the user that started them too.
+ * This bound of the user namespace is the wall's. Optional: /proc/sys may be read-only, as in a container.
+ */
+static void bound_instances(void) {
+  int fd = open("/proc/sys/user/max_inotify_instances", O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return;
+  if (write(fd, INOTIFY_INSTANCES_MAX, strlen(INOTIFY_INSTANCES_MAX)) < 0) errno = 0;
+  close(fd);
+}
+
 /* Namespaces by name; in a new user namespace this user is root. Mounts made here are private to the mount namespace. */
 static void namespaces(char **arg, int count) {
   static const struct named known[] = {{"user", CLONE_NEWUSER}, {"mount", CLONE_NEWNS}, {"net", CLONE_NEWNET},
@@ -171,7 +184,10 @@ static void namespaces(char **arg, int count) {
   uid_t uid = geteuid();
   gid_t gid = getegid();
   must(unshare(flags) == 0, "");
-  if (flags & CLONE_NEWUSER) map_as_root(uid, gid);
+  if (flags & CLONE_NEWUSER) {
+    map_as_root(uid, gid);
+    bound_instances();
+  }
   if (flags & CLONE_NEWNS) must(syscall(SYS_mount, NULL, "/", NULL, REC | PRIVATE, NULL) == 0, "private");
 }
 

@@ -23,6 +23,7 @@
  *   settle.c   calls that may still happen           caller.c   memory of a caller  paths.c    paths in the wall's root
  *   wall.c     policy, figures, end                  lines.c    lines to the warden
  *   capture.c  copies of memory                      connections.c  sockets by their ports   masks.c  inside: masks
+ *   watches.c  watches on files                      syncs.c    answers to fsync
  *
  * Relies on: seccomp_unotify(2), Linux 5.9 or later. README.md has what it holds, what not, and the protocol.
  *

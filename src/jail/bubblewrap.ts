@@ -138,14 +138,12 @@ export function composeBubblewrap(
 
 function filterOf(whole: WholeProgram | undefined, options: JailOptions) {
   if (!whole) return { filter: compileSeccomp(readSeccompPolicy('start')), filterFd: seccompFd }
-  const filter = wholeFilter(true)
-  return asks(whole, options)
-    ? {
-        filter: filtersFor(filter, options.calls ?? callClasses),
-        filterFd: wholeFilterFd,
-        asks: 'data' as const,
-      }
-    : { filter, filterFd: wholeFilterFd }
+  if (!asks(whole, options)) return { filter: wholeFilter('namespaces'), filterFd: wholeFilterFd }
+  return {
+    filter: filtersFor(wholeFilter('sentinel'), options.calls ?? callClasses),
+    filterFd: wholeFilterFd,
+    asks: 'data' as const,
+  }
 }
 
 /** Listening socket of the egress path, made before the program: the first call into libc costs Node 5 ms. */
@@ -236,6 +234,7 @@ function prepared(whole: WholeProgram, { unshare }: JailFacts): readonly string[
     `cap -c ${core} && cap -n ${nofile} && cap -d ${data / 1024}`,
     // In blocks of 512 bytes.
     `cap -f ${Math.ceil(scratchBytes / 512)} && cap -l ${memlock / 1024}`,
+    '{ echo 16 > /proc/sys/user/max_inotify_instances; } 2>/dev/null || :',
     `mount -t tmpfs -o ${options} mayfly ${over}`,
     `mkdir -m 755 ${work} ${emptyOf(over)} ${terminalsOf(over)} && mkdir -m 1777 ${open.join(' ')}`,
     // A kernel that refuses it leaves a folder, in which no terminal can be made.

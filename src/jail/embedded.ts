@@ -219,7 +219,7 @@ function askingOf(program: JailedProgram, options: JailOptions) {
   const { sentinel, calls = callClasses } = options
   if (!sentinel || 'missing' in sentinel || !program.whole) return undefined
   const exec = execWithInit(program, program.whole, options)
-  return { filter: filtersFor(wholeFilter(true), calls), exec: enteredBy(exec) }
+  return { filter: filtersFor(wholeFilter('sentinel'), calls), exec: enteredBy(exec) }
 }
 
 /** The program as `sentinel enter` execs it, once it has carried out `steps` and loaded its filters. */
@@ -392,7 +392,9 @@ function filterFor({ whole }: JailedProgram, mounts: boolean): string {
 }
 
 function compiledFilter(whole: WholeProgram | undefined, mounts: boolean): Buffer {
-  return whole ? wholeFilter(mounts) : compileSeccomp(readSeccompPolicy('start'))
+  return whole
+    ? wholeFilter(mounts ? 'namespaces' : 'alone')
+    : compileSeccomp(readSeccompPolicy('start'))
 }
 
 /** The second filter, which a worker loads itself when it is warm. */

@@ -9,6 +9,8 @@ type Errno = keyof typeof constants.errno
 
 interface SentinelPolicy {
   readonly classes: Readonly<Record<CallClass, { readonly errno: Errno; readonly why: string }>>
+  /** Asked about in every wall, whatever a phase closes. */
+  readonly always: readonly { readonly call: string; readonly why: string }[]
   readonly watched: readonly {
     readonly call: string
     readonly class: CallClass
@@ -76,7 +78,11 @@ export function askingFilter(classes: readonly CallClass[]): Buffer {
     name: 'sentinel',
     otherwise: 'allow',
     allow: asked.flatMap(({ call, why, unless }) => (unless ? [{ call, why, where: unless }] : [])),
-    answer: asked.map(({ call, why }) => ({ call, why, with: 'notify' as const })),
+    answer: [...sentinelPolicy().always, ...asked].map(({ call, why }) => ({
+      call,
+      why,
+      with: 'notify' as const,
+    })),
   })
 }
 

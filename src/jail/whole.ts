@@ -1,12 +1,7 @@
 import { existsSync, lstatSync, readlinkSync } from 'node:fs'
 import type { LayerKind } from '../contract/layer.ts'
 import { cacheBriefly } from '../lib/cache-briefly.ts'
-import {
-  compileSeccomp,
-  readSeccompPolicy,
-  withoutNamespaces,
-  type SeccompPolicy,
-} from '../os/seccomp.ts'
+import { compileSeccomp, readSeccompPolicy, policyWith } from '../os/seccomp.ts'
 import { systemFiles } from './etc.ts'
 import { systemLookMs } from './facts.ts'
 
@@ -153,18 +148,23 @@ export function maskedProc(): MaskedProc {
   return masked
 }
 
-const filters = new Map<boolean, Buffer>()
+/** A wall without namespaces has no children and no sockets; one with a sentinel has both, and calls that it answers. */
+export type FilterKind = 'alone' | 'namespaces' | 'sentinel'
 
-/** The filter of a whole program. One without namespaces has no children and no sockets. */
-export function wholeFilter(namespaces: boolean): Buffer {
-  const made = filters.get(namespaces) ?? compileSeccomp(wholePolicy(namespaces))
-  filters.set(namespaces, made)
+const HELD = {
+  alone: [],
+  namespaces: ['namespaces'],
+  sentinel: ['namespaces', 'sentinel'],
+} as const
+
+const filters = new Map<FilterKind, Buffer>()
+
+/** The fixed filter of a whole program. */
+export function wholeFilter(kind: FilterKind): Buffer {
+  const made =
+    filters.get(kind) ?? compileSeccomp(policyWith(readSeccompPolicy('process'), HELD[kind]))
+  filters.set(kind, made)
   return made
-}
-
-function wholePolicy(namespaces: boolean): SeccompPolicy {
-  const policy = readSeccompPolicy('process')
-  return namespaces ? policy : withoutNamespaces(policy)
 }
 
 /** The environment the program itself starts with; a job gets its own. */

@@ -1,16 +1,15 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import syscalls from '../../policies/syscalls.json' with { type: 'json' }
-import {
-  compileSeccomp,
-  readSeccompPolicy,
-  withoutNamespaces,
-  type SeccompPolicy,
-} from './seccomp.ts'
+import { askingFilter, sentinelPolicy } from '../jail/sentinel-policy.ts'
+import { compileSeccomp, readSeccompPolicy, policyWith, type SeccompPolicy } from './seccomp.ts'
 
 const KILL = 0x8000_0000
 const EPERM = 0x0005_0001
 const ENOSYS = 0x0005_0026
+const EBADF = 0x0005_0009
+const DONE = 0x0005_0000
+const NOTIFY = 0x7fc0_0000
 const EAFNOSUPPORT = 0x0005_0061
 const ALLOW = 0x7fff_0000
 const AUDIT_X64 = 0xc000_003e
@@ -78,8 +77,9 @@ suite('A seccomp policy becomes a filter', () => {
 
   const whole = readSeccompPolicy('process')
   for (const [title, policy] of [
-    ['with namespaces', whole],
-    ['without', withoutNamespaces(whole)],
+    ['with namespaces', policyWith(whole, ['namespaces'])],
+    ['without', policyWith(whole, [])],
+    ['with a sentinel', policyWith(whole, ['namespaces', 'sentinel'])],
   ] as const)
     test(`"process", ${title}: each rule has a reason, both architectures have a filter`, () => {
       const all = [...(policy.refuse ?? []), ...policy.allow, ...(policy.answer ?? [])]
@@ -113,7 +113,9 @@ suite('A seccomp policy becomes a filter', () => {
       [38, 5, 0],
       [40, 1, 0],
     ]
-    const filters = [whole, withoutNamespaces(whole)].map((policy) => compileSeccomp(policy, 'x64'))
+    const filters = [policyWith(whole, ['namespaces']), policyWith(whole, [])].map((policy) =>
+      compileSeccomp(policy, 'x64'),
+    )
     const [inside, alone] = filters.map(
       (filter) =>
         (call: string, ...args: number[]) =>
@@ -132,6 +134,30 @@ suite('A seccomp policy becomes a filter', () => {
     assert.deepEqual([inside!('clone', 0x11), alone!('clone', 0x11)], [ALLOW, EPERM])
     assert.deepEqual([inside!('prlimit64', 7), alone!('prlimit64', 7)], [ALLOW, EPERM])
     assert.equal(alone!('prlimit64', 0), ALLOW)
+  })
+
+  test('"process": watches and fsync are left to a sentinel, and to nothing else', () => {
+    const [sentinel, none] = [['namespaces', 'sentinel'] as const, ['namespaces'] as const].map(
+      (has) => compileSeccomp(policyWith(whole, has), 'x64'),
+    )
+    for (const [call, without] of [
+      ['inotify_init', ENOSYS],
+      ['inotify_init1', ENOSYS],
+      ['inotify_add_watch', EPERM],
+      ['inotify_rm_watch', EPERM],
+      ['fsync', DONE],
+      ['fdatasync', DONE],
+    ] as const) {
+      assert.equal(answer(none!, { number: numberOf(call), args: [3] }), without, call)
+      assert.equal(answer(sentinel!, { number: numberOf(call), args: [3] }), ALLOW, call)
+    }
+    for (const filter of [sentinel!, none!]) {
+      assert.equal(answer(filter, { number: numberOf('fsync'), args: [0xffff_ffff] }), EBADF)
+      assert.equal(answer(filter, { number: numberOf('memfd_create') }), ENOSYS)
+    }
+    const asking = askingFilter([])
+    for (const { call } of sentinelPolicy().always)
+      assert.equal(answer(asking, { number: numberOf(call), args: [3] }), NOTIFY, call)
   })
 
   test('"process": a socket takes options, but none that leaves a connect to a write, and no filter', () => {
@@ -223,7 +249,6 @@ const CLOSED_TO_PROGRAMS = [
   'fanotify_init',
   'pidfd_getfd',
   'memfd_secret',
-  'memfd_create',
   'shmget',
   'mq_open',
   'seccomp',

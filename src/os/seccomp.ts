@@ -25,8 +25,11 @@ export interface SeccompPolicy {
 export interface SeccompRule {
   readonly call: string
   readonly why: string
-  /** Allowed only in a wall with its own namespaces: elsewhere the call would reach other processes of the user. */
-  readonly needs?: 'namespaces'
+  /**
+   * Allowed only in a wall with its own namespaces, since elsewhere the call would reach other processes of the user, or
+   * with a sentinel that answers it.
+   */
+  readonly needs?: 'namespaces' | 'sentinel'
   /** Conditions `(argument[arg] & mask) == equals` on the low 32 bits; all must hold. */
   readonly where?: readonly {
     readonly arg: number
@@ -42,6 +45,7 @@ export interface SeccompRule {
 export type SeccompAnswer =
   | 'kill'
   | 'EPERM'
+  | 'EBADF'
   | 'ENOMEM'
   | 'EACCES'
   | 'EEXIST'
@@ -56,6 +60,7 @@ export type SeccompAnswer =
 const ANSWERS = {
   kill: 0x8000_0000,
   EPERM: 0x0005_0001,
+  EBADF: 0x0005_0009,
   ENOMEM: 0x0005_000c,
   EACCES: 0x0005_000d,
   EEXIST: 0x0005_0011,
@@ -90,9 +95,13 @@ export function readSeccompPolicy(name: string): SeccompPolicy {
   return parseJson(readFileSync(file, 'utf8')) as SeccompPolicy
 }
 
-/** The same policy for a wall that has no namespaces of its own. */
-export function withoutNamespaces(policy: SeccompPolicy): SeccompPolicy {
-  return { ...policy, allow: policy.allow.filter(({ needs }) => needs !== 'namespaces') }
+/** The same policy for a wall that has only these. */
+export function policyWith(
+  policy: SeccompPolicy,
+  has: readonly NonNullable<SeccompRule['needs']>[],
+): SeccompPolicy {
+  const isHeld = ({ needs }: SeccompRule) => needs === undefined || has.includes(needs)
+  return { ...policy, allow: policy.allow.filter(isHeld) }
 }
 
 /** Compiled filter, eight bytes an instruction. Throws RangeError for an unknown call or architecture. */

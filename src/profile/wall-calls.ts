@@ -4,7 +4,11 @@ import type { WallCalls, WatchedCall } from './surface.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
 interface Policy {
-  readonly allow: readonly { readonly call: string; readonly where?: readonly unknown[] }[]
+  readonly allow: readonly {
+    readonly call: string
+    readonly where?: readonly unknown[]
+    readonly needs?: string
+  }[]
 }
 
 interface SentinelPolicy {
@@ -33,7 +37,8 @@ const forks = ['fork', 'vfork', 'clone', 'clone3'] as const
  * of the whole worker, which is more than any guest can use.
  */
 export function wallCalls(tier: 'isolate' | 'process', hasSentinel: boolean): WallCalls {
-  const { allow } = policy(tier === 'process' ? 'seccomp/process' : 'seccomp/narrow') as Policy
+  const named = policy(tier === 'process' ? 'seccomp/process' : 'seccomp/narrow') as Policy
+  const allow = named.allow.filter(({ needs }) => needs !== 'sentinel' || hasSentinel)
   const whole = new Set(allow.filter(({ where }) => !where).map(({ call }) => call))
   const allowed = Object.fromEntries(
     allow.map(({ call }) => [call, whole.has(call) ? [] : [someArguments]]),

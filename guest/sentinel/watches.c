@@ -1,0 +1,164 @@
+/*
+ * Watches on files: inotify_add_watch is carried out here, below the wall's own scratch alone.
+ *
+ * Problem: a watch on a folder that all share tells what other walls and the machine open in it, and one on a path of the
+ * caller can be led there by another thread after the path was judged (TOCTOU). An instance of inotify may be closed,
+ * duplicated, inherited, or on its way through a socket, so watches cannot be counted by the calls that are seen.
+ *
+ * Mechanism: the caller's instance is copied (pidfd_getfd), the path opened below the wall's root without magic links
+ * (O_PATH), and its file judged by fstat: a scratch file system, or ENOSYS. The watch is put on what was opened, by its
+ * descriptor: the instance, with its queue and its charge to the wall's cgroup and user, remains the caller's. The kernel
+ * checks read permission for this uid, which is the caller's.
+ *
+ * Each instance with watches is known by an epoll of its own, which keeps nothing alive: its entry goes with the last
+ * descriptor of the instance, wherever that is. So a dead instance is an epoll without an entry, in its fdinfo. Entries are
+ * named by file and number, and the copy has always the same number. Watches of an instance are counted upwards, and exactly,
+ * by its fdinfo, where the bound of the wall is reached.
+ *
+ * Relies on: pidfd_getfd(2), openat2(2), inotify(7) on a path below /proc/self/fd, which leads to the inode; epoll(7),
+ * "Will closing a file descriptor cause it to be removed from all epoll interest lists?"; fdinfo of both in proc(5).
+ *
+ * Not handled: watches that other live instances have removed are counted until these add one.
+ */
+#define _GNU_SOURCE
+#include "watches.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <linux/seccomp.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "caller.h"
+#include "notify.h"
+#include "opens.h"
+#include "paths.h"
+#include "wall.h"
+
+enum { INSTANCES_MAX = 16, WATCHES_MAX = 1024 };
+
+static struct {
+  int epoll, watches;
+} instances[INSTANCES_MAX];
+static int instance_count;
+
+/* Number of the copy, held by a descriptor of nothing in between. */
+static int copy_fd = -1, idle_fd = -1;
+
+/* Lines of /proc/self/fdinfo/FD that begin with `word`; -1 if it cannot be read. */
+static int lines_with(int fd, const char *word) {
+  char name[64], text[4096];
+  snprintf(name, sizeof name, "/proc/self/fdinfo/%d", fd);
+  int info = open(name, O_RDONLY | O_CLOEXEC), count = 0;
+  size_t at = 0, length = strlen(word);
+  ssize_t n = -1;
+  while (info >= 0 && (n = read(info, text, sizeof text)) > 0)
+    for (ssize_t i = 0; i < n; i++) {
+      if (text[i] == '\n') at = 0;
+      else if (at < length && text[i] == word[at]) count += ++at == length;
+      else at = length + 1;
+    }
+  if (info >= 0) close(info);
+  return n < 0 ? -1 : count;
+}
+
+static int is_inotify(int fd) {
+  char name[64], target[64];
+  snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+  ssize_t n = readlink(name, target, sizeof target - 1);
+  target[n > 0 ? n : 0] = 0;
+  return !strcmp(target, "anon_inode:inotify");
+}
+
+/* Counts an instance that cannot be looked at as alive. */
+static int is_dead(int i) { return lines_with(instances[i].epoll, "tfd:") == 0; }
+
+/* The place of the copied instance; -ENOSPC if there are too many with watches. */
+static int instance_of_copy(void) {
+  struct epoll_event none = {0};
+  for (int i = 0; i < instance_count; i++)
+    if (epoll_ctl(instances[i].epoll, EPOLL_CTL_MOD, copy_fd, &none) == 0) return i;
+  int place = 0;
+  while (place < instance_count && !is_dead(place)) place++;
+  if (place == INSTANCES_MAX) return -ENOSPC;
+  if (place == instance_count) {
+    if ((instances[place].epoll = epoll_create1(EPOLL_CLOEXEC)) < 0) return -ENOMEM;
+    instance_count++;
+  }
+  instances[place].watches = 0;
+  return epoll_ctl(instances[place].epoll, EPOLL_CTL_ADD, copy_fd, &none) ? -ENOSPC : place;
+}
+
+static int all_watches(void) {
+  int all = 0;
+  for (int i = 0; i < instance_count; i++) all += instances[i].watches;
+  return all;
+}
+
+/* Whether one more watch keeps the wall within its bound. */
+static int has_room(int own) {
+  if (all_watches() < WATCHES_MAX) return 1;
+  int exact = lines_with(copy_fd, "inotify ");
+  if (exact >= 0) instances[own].watches = exact;
+  for (int i = 0; i < instance_count; i++)
+    if (i != own && is_dead(i)) instances[i].watches = 0;
+  return all_watches() < WATCHES_MAX;
+}
+
+/* Puts a watch on what `found` is; returns its number, or an errno below 0. */
+static int watch_found(int found, uint32_t mask) {
+  struct stat facts;
+  char name[64];
+  if (fstat(found, &facts)) return -EACCES;
+  if (!is_scratch(&facts)) return -ENOSYS;
+  int own = instance_of_copy();
+  if (own < 0) return own;
+  if (!has_room(own)) return -ENOSPC;
+  snprintf(name, sizeof name, "/proc/self/fd/%d", found);
+  int number = inotify_add_watch(copy_fd, name, mask & ~(uint32_t)IN_DONT_FOLLOW);
+  if (number < 0) return -errno;
+  instances[own].watches++;
+  return number;
+}
+
+static int watch_path(pid_t pid, const char *path, uint32_t mask) {
+  char whole[PATH_BYTES_MAX * 2];
+  uint64_t how = O_PATH | O_CLOEXEC;
+  if (mask & IN_DONT_FOLLOW) how |= O_NOFOLLOW;
+  if (mask & IN_ONLYDIR) how |= O_DIRECTORY;
+  int failed = whole_path(pid, AT_FDCWD, path, whole, sizeof whole);
+  int found = failed ? failed : open_below(wall.root, whole, how, 0, RESOLVE_IN_ROOT);
+  /* A magic link leads to what lies in no folder. */
+  if (found < 0) return found == -ELOOP ? -ENOSYS : found;
+  int number = watch_found(found, mask);
+  close(found);
+  return number;
+}
+
+/* Copies the caller's instance to copy_fd. */
+static int copy_instance(pid_t pid, int number) {
+  if (idle_fd < 0) idle_fd = epoll_create1(EPOLL_CLOEXEC);
+  if (copy_fd < 0) copy_fd = fcntl(idle_fd, F_DUPFD_CLOEXEC, 0);
+  if (copy_fd < 0) return -ENOMEM;
+  int fd = copy_descriptor(pid, number);
+  if (fd < 0) return fd;
+  int failed = !is_inotify(fd) ? -EINVAL : dup3(fd, copy_fd, O_CLOEXEC) < 0 ? -EMFILE : 0;
+  close(fd);
+  return failed;
+}
+
+void answer_watch(const struct seccomp_notif *asked) {
+  const __u64 *args = asked->data.args;
+  pid_t pid = (pid_t)asked->pid;
+  char path[PATH_BYTES_MAX];
+  int failed = read_text(pid, args[1], path, sizeof path), number = failed;
+  if (!failed) number = copy_instance(pid, (int)args[0]);
+  if (!still_asks(asked->id)) number = -ESRCH;
+  if (number == 0) number = watch_path(pid, path, (uint32_t)args[2]);
+  dup3(idle_fd, copy_fd, O_CLOEXEC);
+  send_answer(asked->id, number < 0 ? 0 : number, number < 0 ? number : 0, 0);
+}

@@ -1,0 +1,9 @@
+/* Watches on files (inotify), made for the caller. */
+#ifndef SENTINEL_WATCHES_H
+#define SENTINEL_WATCHES_H
+
+struct seccomp_notif;
+
+void answer_watch(const struct seccomp_notif *asked);
+
+#endif

@@ -1,6 +1,7 @@
 import { after, test } from 'node:test'
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { MayflyError } from '../contract/error.ts'
@@ -248,6 +249,22 @@ test('a missing file is an error if it was named, and no error for the default n
   assert.throws(() => loadConfig({ ...place({}), file: 'other.toml' }), { code: 'CONFIG' })
   assert.throws(() => loadConfig(place({}, { MAYFLY_CONFIG: 'other.toml' })), { code: 'CONFIG' })
   assert.equal(loadConfig(place({}, { MAYFLY_CONFIG: '' })).files.length, 0)
+})
+
+test('what is found in a folder and is no plain file is an error, and holds nothing up', () => {
+  const makes: readonly ((at: string) => void)[] = [
+    (at) => void execFileSync('mkfifo', [at]),
+    (at) => symlinkSync('/dev/zero', at),
+    (at) => symlinkSync('/dev/tty', at),
+    (at) => mkdirSync(at),
+  ]
+  for (const make of makes) {
+    const options = place({})
+    make(join(options.cwd, 'mayfly.toml'))
+    assert.match(issuesOf(options)[0]!.message, /plain file|ENXIO/)
+  }
+  const long = place({ 'mayfly.toml': '#'.repeat(2 ** 20 + 1) })
+  assert.match(issuesOf(long)[0]!.message, /at most 1 MiB/)
 })
 
 test('a configured escalation replaces the default, in each file anew', () => {

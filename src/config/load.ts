@@ -1,4 +1,13 @@
-import { existsSync, readFileSync } from 'node:fs'
+import {
+  closeSync,
+  constants,
+  existsSync,
+  fstatSync,
+  openSync,
+  readFileSync,
+  readSync,
+  statSync,
+} from 'node:fs'
 import { dirname, isAbsolute, relative, resolve } from 'node:path'
 import type { Config, ConfigValues } from '../contract/config.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
@@ -13,7 +22,7 @@ import {
   mergeLayers,
   type ValueOrigin,
 } from './merge-layers.ts'
-import { configError, type Issue, parseToml } from './parse.ts'
+import { configError, type Issue, parseToml, TOML_BYTES_MAX } from './parse.ts'
 import type { KeyPath } from './positions.ts'
 import { type ConfigFile, untrustedError, untrustedIssues } from './trust.ts'
 import { type Environment, flagLayers, variableLayers, variableWarnings } from './variables.ts'
@@ -56,7 +65,8 @@ export function loadConfig(options: LoadOptions): LoadedConfig {
   const environment = environmentOf(options.env)
   const files = options.object === undefined ? filesOf(options) : []
   // Read once, so that the trusted bytes are the parsed bytes (no TOCTOU).
-  const read = files.map((file) => readFile(file, options.cwd))
+  const isNamed = !isFound(options)
+  const read = files.map((file) => readFile(file, options.cwd, isNamed))
   const merged = mergeLayers([
     ...read.map(({ parsed }) => fileLayer(parsed)),
     ...objectLayers(options.object),
@@ -68,7 +78,7 @@ export function loadConfig(options: LoadOptions): LoadedConfig {
     const [first, ...rest] = checked.faults
     throw configError([issueOf(first, merged), ...rest.map((fault) => issueOf(fault, merged))])
   }
-  const untrusted = isFound(options) ? untrustedIssues(read, trustedIn(options)) : []
+  const untrusted = isNamed ? [] : untrustedIssues(read, trustedIn(options))
   const [loosest, ...others] = untrusted
   if (loosest && !options.mayBeUntrusted) throw untrustedError([loosest, ...others])
   const state = stateOf(checked.values.state, merged, options)
@@ -130,19 +140,36 @@ function filesOf({ file, env, cwd }: LoadOptions): readonly string[] {
   ]
 }
 
-/** Reads one file. Throws MayflyError CONFIG if it is unreadable or not TOML. */
-export function readFile(file: string, cwd: string): ConfigFile {
+/**
+ * Reads one file of at most 1 MiB; a named one may be a pipe. Throws MayflyError CONFIG if it is unreadable or not TOML.
+ */
+export function readFile(file: string, cwd: string, isNamed = false): ConfigFile {
   const shown = isAbsolute(file) ? file : relative('.', file)
   const path = resolve(cwd, file)
-  const bytes = readBytes(path, shown)
+  const bytes = readBytes(path, shown, isNamed)
   return { path, bytes, parsed: parseToml(textOf(bytes, shown), shown) }
 }
 
-function readBytes(path: string, shown: string): Buffer {
+function readBytes(path: string, shown: string, isNamed: boolean): Buffer {
   try {
-    return readFileSync(path)
+    return isNamed && statSync(path).isFIFO() ? readFileSync(path) : readPlainFile(path)
   } catch (cause) {
     throw unreadable(shown, cause)
+  }
+}
+
+/** What is found in a folder of others may be a pipe without a writer, or a link to a device without an end. */
+function readPlainFile(path: string): Buffer {
+  const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY)
+  try {
+    if (!fstatSync(fd).isFile()) throw new Error('it is no plain file')
+    const room = Buffer.alloc(TOML_BYTES_MAX + 1)
+    let length = 0
+    for (let got = 1; got > 0 && length < room.length; length += got)
+      got = readSync(fd, room, length, room.length - length, length)
+    return room.subarray(0, length)
+  } finally {
+    closeSync(fd)
   }
 }
 

@@ -3,7 +3,8 @@ import { MayflyError } from '../contract/error.ts'
 import { type KeyPath, type Position, positionsOf } from './positions.ts'
 
 const DEPTH_MAX = 64
-const TOML_BYTES_MAX = 2 ** 20
+/** Size limit of a file. */
+export const TOML_BYTES_MAX = 2 ** 20
 
 /** An error and its position; `file` and position are absent for values from elsewhere. */
 export interface Issue {

@@ -251,7 +251,7 @@ test('a missing file is an error if it was named, and no error for the default n
   assert.equal(loadConfig(place({}, { MAYFLY_CONFIG: '' })).files.length, 0)
 })
 
-test('what is found in a folder and is no plain file is an error, and holds nothing up', () => {
+test('a file of a folder that is no plain one is an error, and holds nothing up', () => {
   const makes: readonly ((at: string) => void)[] = [
     (at) => void execFileSync('mkfifo', [at]),
     (at) => symlinkSync('/dev/zero', at),

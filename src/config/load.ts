@@ -158,7 +158,7 @@ function readBytes(path: string, shown: string, isNamed: boolean): Buffer {
   }
 }
 
-/** What is found in a folder of others may be a pipe without a writer, or a link to a device without an end. */
+/** A file in a folder of others may be a pipe without a writer, or a link to a device without an end. */
 function readPlainFile(path: string): Buffer {
   const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY)
   try {

@@ -152,6 +152,8 @@ export interface Enclosure extends AsyncDisposable {
   thaw(): Promise<void>
   /** Samples memory, and enforces in user space the limits that the kernel does not. Throws if it cannot read them. */
   sample(nowMs: number): MemorySample
+  /** Whether the kernel ended a process of the job for memory by now, by its own count; cheap. */
+  isOutOfMemory(): boolean
   /** Milliseconds of CPU time; cheap. */
   cpuTime(): { readonly sinceStartMs: number; readonly sinceClaimMs: number }
   usage(): Promise<WallUsage>

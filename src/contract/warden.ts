@@ -243,6 +243,8 @@ export interface WallUsage {
   readonly waitedMs: number
   /** Time of the sample, on the warden's own clock. */
   readonly atMs: number
+  /** True if its job hit its memory limit by now: it is about to be ended. */
+  readonly isOutOfMemory?: boolean
 }
 
 /** Walls with a job: total resident bytes, and CPU time in milliseconds since their start. */
@@ -263,6 +265,8 @@ export interface WallCost {
   readonly peakBytes: number
   /** CPU time in milliseconds since its release. */
   readonly cpuMs: number
+  /** True if the job hit its memory limit, even if only the kernel has noticed so far. */
+  readonly isOutOfMemory?: boolean
 }
 
 /** Exit of a wall's outermost process, as reported by the kernel. */

@@ -63,9 +63,30 @@ export function largestFirst(pids: readonly number[]): readonly number[] {
   return pids.toSorted((a, b) => own.get(b)! - own.get(a)!)
 }
 
-/** Largest RssShmem of one of these processes, in bytes. */
-export function mostShared(pids: readonly number[]): number {
-  return pids.reduce((most, pid) => Math.max(most, kibIn(statusOf(pid), 'RssShmem')), 0) * 1024
+/** Shared memory that these processes mapped and touched, in bytes: a shared page counts once for each process. */
+export function sharedBytesOf(pids: readonly number[]): number {
+  return pids.reduce((sum, pid) => sum + kibIn(statusOf(pid), 'RssShmem'), 0) * 1024
+}
+
+/** The same with each page divided by its users; Infinity where the kernel does not say (Linux before 5.9). */
+export function proportionalSharedBytesOf(pids: readonly number[]): number {
+  return (
+    pids.reduce((sum, pid) => {
+      const text = textOf(`/proc/${pid}/smaps_rollup`)
+      // An ended process has neither pages nor a text.
+      return sum + (text === '' ? 0 : kibIn(text, 'Pss_Shmem', Infinity))
+    }, 0) * 1024
+  )
+}
+
+/** Anonymous and shared memory of processes in bytes, a shared page once for each process; no files. */
+export function ownBytesOf(pids: readonly number[]): number {
+  return (
+    pids.reduce((sum, pid) => {
+      const text = statusOf(pid)
+      return sum + kibIn(text, 'RssAnon') + kibIn(text, 'RssShmem')
+    }, 0) * 1024
+  )
 }
 
 /** CPU time in milliseconds of these processes and of their reaped children. */
@@ -76,14 +97,18 @@ export function cpuMsOf(pids: readonly number[]): number {
 const MS_PER_TICK = 10
 
 function statusOf(pid: number): string {
+  return textOf(`/proc/${pid}/status`)
+}
+
+function textOf(file: string): string {
   try {
-    return readText(`/proc/${pid}/status`)
+    return readText(file)
   } catch {
     return ''
   }
 }
 
-function kibIn(text: string, name: string): number {
+function kibIn(text: string, name: string, missing = 0): number {
   const at = text.indexOf(`\n${name}:`)
-  return at < 0 ? 0 : Number.parseInt(text.slice(at + name.length + 2), 10)
+  return at < 0 ? missing : Number.parseInt(text.slice(at + name.length + 2), 10)
 }

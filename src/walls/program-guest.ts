@@ -171,10 +171,11 @@ class ProgramFrames implements GuestFrames {
     this.#hasSaid = true
     const isRead = read.head.exits ? this.#output.exited() : this.#output.drained()
     const isPrompt = within(isRead, read.head.exits ? LAST_WORDS_MS_MAX : UNREAD_MS_MAX)
-    const [used, wasPrompt] = await Promise.all([this.#used(), isPrompt])
+    const [used, wasPrompt] = await Promise.all([this.#used(read.head.status), isPrompt])
     const seen = wasPrompt ? used : await this.#stopped()
     await isRead
     if (this.#endedMeanwhile) return life.finish(this.#cutBy(this.#endedMeanwhile))
+    if (seen.isOutOfMemory || used.isOutOfMemory) return life.finish(this.#cutBy(outOfMemory(seen)))
     const { status, error, encoding, exitCode, signal, cpuTimeMs, artifactsLeftOut } = read.head
     life.finish({
       status: life.statusOf(status),
@@ -214,11 +215,13 @@ class ProgramFrames implements GuestFrames {
 
   /**
    * Usage as the warden sampled it; zero, without a request, for a job too short to have been sampled. Decided by the time
-   * since the job was sent, not by the release that the guest reports: a busy server reads both frames in one turn.
+   * since the job was sent, not by the release that the guest reports: a busy server reads both frames in one turn. An
+   * error is looked into however short the job was: its cause may be an OOM kill.
    */
-  async #used(): Promise<WallCost> {
+  async #used(status: TaskEnd['status']): Promise<WallCost> {
     const { wall, parts } = this.#life
-    if (performance.now() - this.#sentAt < sampleEveryMs.limited) return noUsage
+    const isShort = performance.now() - this.#sentAt < sampleEveryMs.limited
+    if (isShort && status === 'ok') return noUsage
     return await parts.warden.release(wall).catch(() => noUsage)
   }
 
@@ -231,16 +234,23 @@ class ProgramFrames implements GuestFrames {
       return
     }
     await this.#output.drained()
-    const own = life.cause ? undefined : endOfProgram(end)
-    // The peak without the memory that the wall had before the job.
-    const all = Math.max(end.peakBytes, life.usedBefore.peakBytes)
-    const peakBytes = Math.max(0, all - life.parts.wall.wall.idleBytes)
-    const ended = own ?? life.endOf({ ...end, peakBytes })
-    life.finish(this.#withFiles(ended, end))
+    const peakBytes = this.#peakOf(end)
+    const own = life.cause ? undefined : endOfProgram({ ...end, peakBytes })
+    life.finish(own ? this.#withFiles(own, end) : this.#cutBy(end))
   }
 
+  /** End by the warden, or by the kernel at a limit. */
   #cutBy(end: HandleEnd): TaskEnd {
-    return this.#withFiles(this.#life.endOf(end), end)
+    const ended = this.#life.endOf({ ...end, peakBytes: this.#peakOf(end) })
+    return this.#withFiles(ended, end)
+  }
+
+  /** Peak without the memory that the wall had before the job. */
+  #peakOf({ how, peakBytes }: HandleEnd): number {
+    const { usedBefore, parts, controls } = this.#life
+    const seen = Math.max(0, Math.max(peakBytes, usedBefore.peakBytes) - parts.wall.wall.idleBytes)
+    // The kernel ends a program that is at its limit, whatever it held at the last sample.
+    return how === 'memory' ? Math.max(seen, controls.memory) : seen
   }
 
   #withFiles(ended: TaskEnd, { exit }: HandleEnd): TaskEnd {
@@ -248,6 +258,12 @@ class ProgramFrames implements GuestFrames {
     const { artifacts, display } = this.#files
     return { ...ended, cpuTime, artifacts, display }
   }
+}
+
+/** End at the memory limit that only the kernel has noticed so far. */
+function outOfMemory({ peakBytes, cpuMs }: WallCost): HandleEnd {
+  const exit = { exitCode: null, signal: null, cpuMs }
+  return { how: 'memory', peakBytes, detail: 'OOM kill', exit }
 }
 
 /** Whether the warden, or the kernel at a limit, ended the wall. */

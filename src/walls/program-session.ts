@@ -12,7 +12,7 @@ import {
 } from '../contract/exec.ts'
 import type { ExecEnd, SandboxSession, TaskEnd } from '../contract/provider.ts'
 import type { TerminalPrinter, TerminalTask, WallTerminal } from '../contract/terminal.ts'
-import { sampleEveryMs } from '../contract/warden.ts'
+import { sampleEveryMs, type WallUsage } from '../contract/warden.ts'
 import type { Frame } from '../lib/frames.ts'
 import type { ArtifactCap } from './artifact-cap.ts'
 import { lostEnd } from './ends.ts'
@@ -250,10 +250,25 @@ export class ProgramSession implements SandboxSession {
 
   /** CPU time of the wall in milliseconds, by the warden; undefined if that did not say. */
   #cpuUsed(): Promise<number | undefined> {
-    return this.#life.parts.warden.usage(this.#life.wall).then(
+    return this.#usage().then(
       ({ cpuMs }) => cpuMs,
       () => undefined,
     )
+  }
+
+  #usage(): Promise<WallUsage> {
+    return this.#life.parts.warden.usage(this.#life.wall)
+  }
+
+  /**
+   * Whether the wall hit its memory limit under an exec whose end was reported: the warden ends it, and with it the exec.
+   * An OOM kill is known to the kernel before the program that reports an error for it, and to the sampler after.
+   */
+  async #isOutOfMemory(): Promise<boolean> {
+    const { parts, wall } = this.#life
+    // `release` also tells how a wall ended that is gone by now.
+    const seen = await this.#usage().catch(() => parts.warden.release(wall).catch(() => undefined))
+    return seen?.isOutOfMemory === true
   }
 
   /** The guest has a second to answer, and replaces its kernel then; a guest that does neither is killed. */
@@ -290,6 +305,7 @@ export class ProgramSession implements SandboxSession {
       this.#output.drained(DRAIN_MS_MAX),
     ])
     const { status, error, encoding, exitCode, signal, artifactsLeftOut, state } = read.head
+    if (status !== 'ok' && (await this.#isOutOfMemory())) return
     const end = {
       status,
       resultText: read.rest.toString('utf8'),

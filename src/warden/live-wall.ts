@@ -29,6 +29,11 @@ export class LiveWall {
     return this.enclosure.id
   }
 
+  /** Whether its job hit its memory limit: by the sampler, or by the kernel's count since. */
+  get isOutOfMemory(): boolean {
+    return this.life.how === 'memory' || this.enclosure.isOutOfMemory()
+  }
+
   /** Ends it without waiting; an enclosure that cannot be killed keeps its lease. Idempotent. */
   end(how: WallEnd, sampled = this.#sampler.forget(this.id)): void {
     this.#kill(how, sampled).catch(() => undefined)
@@ -51,7 +56,9 @@ export class LiveWall {
   async #untilGone(tell: (reply: Reply, used: WallCost) => void): Promise<void> {
     const end = await this.enclosure.ended
     const reply = this.#reportOf(end)
-    tell(reply, { peakBytes: reply.peakBytes, cpuMs: reply.exit.cpuMs ?? 0 })
+    const { how, peakBytes, exit } = reply
+    const isOutOfMemory = how === 'memory'
+    tell(reply, { peakBytes, cpuMs: exit.cpuMs ?? 0, ...(isOutOfMemory && { isOutOfMemory }) })
     try {
       await this.enclosure[Symbol.asyncDispose]()
     } catch {

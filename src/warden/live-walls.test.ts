@@ -160,6 +160,7 @@ function standing({ isSingleUse = true } = {}) {
     closeEgress() {},
     rearm() {},
     rank: (rank: WallRank) => void ranks.push(rank),
+    isOutOfMemory: () => false,
     cpuTime: () => ({ sinceStartMs: used.ms, sinceClaimMs: used.ms }),
     sample: () => ({ bytes: 9, bytesMax: 10, isOutOfMemory: false }),
     async kill() {

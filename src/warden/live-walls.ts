@@ -98,14 +98,18 @@ export class LiveWalls {
     throw new MayflyError('CONFLICT', `Cannot arm wall "${id}": it is not held`)
   }
 
-  /** Ends a job and returns its usage; the deadline is lifted, the memory bound stays. */
+  /**
+   * Ends a job and returns its usage; the deadline is lifted, the memory bound stays. An OOM kill is read here once more:
+   * the end of a program whose child was killed is told sooner than the next sample.
+   */
   release(id: string): WallCost {
     const past = this.#past.get(id)
     if (past) return past
     const wall = this.#walls.get(id)
     if (wall) this.#rankAnew(wall, 'parked')
     const cpuMs = wall?.enclosure.cpuTime().sinceClaimMs ?? 0
-    return { peakBytes: this.#sampler.rest(id)?.peakBytes ?? 0, cpuMs }
+    const peakBytes = this.#sampler.rest(id)?.peakBytes ?? 0
+    return { peakBytes, cpuMs, ...(wall?.isOutOfMemory && { isOutOfMemory: true }) }
   }
 
   /** Loads of all walls, cached so that sampling takes a tenth of a core at most. Lowers the rank of long-running walls. */

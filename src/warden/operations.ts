@@ -31,7 +31,11 @@ export const operations: {
     return { value: null }
   },
   release: (walls, { wall }) => ({ value: walls.release(wall) }),
-  usage: async (walls, { wall }) => ({ value: await walls.find(wall).enclosure.usage() }),
+  async usage(walls, { wall }) {
+    const live = walls.find(wall)
+    const usage = await live.enclosure.usage()
+    return { value: { ...usage, ...(live.isOutOfMemory && { isOutOfMemory: true }) } }
+  },
   async callers(walls, { wall, ...ends }) {
     const { connections } = walls.find(wall).enclosure
     return { value: (await connections?.find(ends)) ?? [] }

@@ -9,23 +9,27 @@ const SIGNAL_CODES_FROM = 128
 /** Messages of V8 before it aborts for lack of memory. */
 const OUT_OF_MEMORY = /out of memory|allocation failed|heap limit/i
 
-interface EndedWall {
+interface CountedWall {
+  readonly resources: { readonly cgroup: Cgroup | undefined }
+  readonly killsAtClaim: number
+}
+
+interface EndedWall extends CountedWall {
   readonly resources: {
     readonly child: ChildProcess
     readonly cgroup: Cgroup | undefined
     readonly complaint: () => string
   }
-  readonly killsAtClaim: number
   readonly spentBefore: number
 }
 
 /** End of a wall whose outermost process has ended; `spentMs` is its CPU time since its start. */
 export function endOfWall(wall: EndedWall, spentMs: number): EnclosureEnd {
-  const { child, cgroup, complaint } = wall.resources
+  const { child, complaint } = wall.resources
   const { exitCode, signalCode } = child
   return {
     // An OOM kill closes the socket first, so it may look like an end by the server.
-    isOutOfMemory: killsIn(cgroup) > wall.killsAtClaim || OUT_OF_MEMORY.test(complaint()),
+    isOutOfMemory: isKilledForMemory(wall) || OUT_OF_MEMORY.test(complaint()),
     detail: `exit ${exitCode ?? signalCode ?? 'unknown'}`,
     exit: {
       exitCode,
@@ -33,6 +37,11 @@ export function endOfWall(wall: EndedWall, spentMs: number): EnclosureEnd {
       cpuMs: spentMs > 0 ? Math.max(0, spentMs - wall.spentBefore) : null,
     },
   }
+}
+
+/** Whether the kernel ended a process of the job for memory, by the count of its own cgroup; false without one. */
+export function isKilledForMemory({ resources, killsAtClaim }: CountedWall): boolean {
+  return killsIn(resources.cgroup) > killsAtClaim
 }
 
 /** Whether a killed wall is gone before the wait for it ends. */

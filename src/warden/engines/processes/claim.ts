@@ -7,9 +7,14 @@ import { watchTree, watchWorker } from './memory-watch.ts'
 import type { HeldBounds, ProcessWall } from './process-wall.ts'
 import type { WallResources } from './resources.ts'
 
-/** Overshoot of V8 and malloc beyond a job's limit before the wall is killed; the slack covers the time between two looks. */
-const memoryFactor = 1.25
-const memorySlackBytes = { held: 20 * 2 ** 20, watched: 8 * 2 ** 20 } as const
+/**
+ * Overshoot of V8 and malloc in a worker before it is killed: its isolates hold a job to its limit, and one that is over it
+ * says so. A whole program has no such bound inside, so its wall ends at the first sample above the limit.
+ */
+const workerFactor = 1.25
+const workerSlackBytes = { held: 20 * 2 ** 20, watched: 8 * 2 ** 20 } as const
+/** Kernel memory of a whole program (page tables, tasks, sockets), which its cgroup counts and its limit does not. */
+const kernelBytesMax = 20 * 2 ** 20
 /** Memory that earlier jobs may have left in a worker that takes another. */
 const residueBytesMax = 14 * 2 ** 20
 const noBound: BoundMechanisms = { memory: 'watch', processes: 'none', cpu: 'none', io: 'none' }
@@ -28,7 +33,7 @@ export function claim(wall: ProcessWall, asked: ClaimBounds): ClaimReadBack {
   // A wall may shrink while it waits; the next job does not get that memory on top of its own.
   const residentMax = residentMaxOf(Math.min(idleBytes, resident), asked.memory, resources)
   // Scratch is memory too (tmpfs), and was granted as `disk`.
-  const room = residentMax - resident + wall.disk
+  const room = residentMax - resident + wall.disk + (resources.isWhole ? kernelBytesMax : 0)
   const groupMax = cgroup ? pageUp(cgroup.memoryNow() + room) : Infinity
   cgroup?.limit({ memory: groupMax })
   const enforced = bind(resources, wall.layers, asked)
@@ -59,9 +64,10 @@ export function treeWatchFor(wall: ProcessWall, residentMax: number, cores: numb
   return watchTree(resources, { idleBytes, residentMax, cores, kills, zones })
 }
 
-function residentMaxOf(base: number, memory: number, { cgroup }: WallResources): number {
-  const slack = cgroup ? memorySlackBytes.held : memorySlackBytes.watched
-  return base + Math.round(memory * memoryFactor) + slack
+function residentMaxOf(base: number, memory: number, { cgroup, isWhole }: WallResources): number {
+  if (isWhole) return base + memory
+  const slack = cgroup ? workerSlackBytes.held : workerSlackBytes.watched
+  return base + Math.round(memory * workerFactor) + slack
 }
 
 /** Memory limits of processes and cgroup after a tightening. */

@@ -14,7 +14,7 @@ import type {
 } from '../../../contract/engine.ts'
 import type { BoundMechanisms, Wall, WallUsage } from '../../../contract/warden.ts'
 import { proportionalBytes } from '../../../os/proc.ts'
-import { isGoneInTime } from '../wall-end.ts'
+import { isGoneInTime, isKilledForMemory } from '../wall-end.ts'
 import { closeCalls, closeProcesses, describeCall } from './calls.ts'
 import { claim } from './claim.ts'
 import { spentMs } from './cpu-time.ts'
@@ -117,6 +117,10 @@ export class ProcessEnclosure implements Enclosure {
   rank(rank: WallRank): void {
     const { cgroup } = this.#wall.resources
     cgroup?.rank({ hasJob: rank !== 'parked', isBehind: rank === 'behind' })
+  }
+
+  isOutOfMemory(): boolean {
+    return isKilledForMemory(this.#wall)
   }
 
   cpuTime() {

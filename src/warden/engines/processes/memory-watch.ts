@@ -8,7 +8,13 @@ import { ofGroup } from './cpu-time.ts'
 import { guestsIn, processesOfWall } from './members.ts'
 import type { WallResources } from './resources.ts'
 import { threadMs } from '../../../lib/thread-ms.ts'
-import { bytesOf, cpuMsOf, mostShared } from '../../../os/process-tree.ts'
+import {
+  bytesOf,
+  cpuMsOf,
+  ownBytesOf,
+  proportionalSharedBytesOf,
+  sharedBytesOf,
+} from '../../../os/process-tree.ts'
 
 /** Samples at a time of the monotonic clock. Throws if the wall cannot be read. */
 export type MemoryWatch = (nowMs: number) => MemorySample
@@ -106,8 +112,9 @@ export function watchWorker(pid: number, bytesMax: number): MemoryWatch {
 }
 
 /**
- * Memory of all processes. A cgroup counts copy-on-write pages once. Without one each process is read, and shared pages
- * count once for each process; so a sum above the limit is counted again by proportional set size.
+ * Memory of all processes. A cgroup counts copy-on-write pages once. Without one each process is read, and pages that
+ * processes share count once for each; a sum above the limit is counted again without files, whose pages the kernel drops
+ * when it needs them.
  */
 function memoryOf(
   resources: WallResources,
@@ -117,13 +124,17 @@ function memoryOf(
   if (cgroup && isWhole)
     return (pids) => {
       const { own, shared } = cgroup.ownMemory()
+      const base = idleBytes + Math.max(0, own - idleMemory)
       // Scratch (tmpfs) is granted as `disk`: of shared memory only the mapped part counts.
-      const mapped = shared > SHARED_FROM ? mostShared(pids()) : 0
-      return idleBytes + Math.max(0, own - idleMemory) + mapped
+      const mapped = shared > SHARED_FROM ? Math.min(shared, sharedBytesOf(pids())) : 0
+      // The walk over page tables is for sums that would end the wall: the kernel's limit holds meanwhile.
+      const isOver = mapped > 0 && base + mapped > residentMax
+      return base + (isOver ? Math.min(mapped, proportionalSharedBytesOf(pids())) : mapped)
     }
   return (pids) => {
     const bytes = pids().reduce((sum, pid) => sum + residentBytes(pid), 0)
-    return bytes > residentMax ? bytesOf(pids()) : bytes
+    if (bytes <= residentMax) return bytes
+    return isWhole ? idleBytes + Math.max(0, ownBytesOf(pids()) - idleMemory) : bytesOf(pids())
   }
 }
 

@@ -8,7 +8,7 @@ import { takeListener } from './egress-listener.ts'
 import { processesOfWall } from './members.ts'
 import type { MemoryWatch } from './memory-watch.ts'
 import { spentMs } from './cpu-time.ts'
-import { bytesOf, tasksOf } from '../../../os/process-tree.ts'
+import { bytesOf, ownBytesOf, tasksOf } from '../../../os/process-tree.ts'
 import type { ProgramZones } from './program-zones.ts'
 import { chainOf } from '../../readiness.ts'
 import type { WallResources } from './resources.ts'
@@ -82,7 +82,7 @@ export function settleWall(
   cgroup?.resetPeakMemory()
   const idle = processesOfWall(resources)
   if (resources.isWhole) resources.idleProcesses = idle.length
-  if (resources.isWhole) resources.idleMemory = cgroup?.ownMemory().own ?? 0
+  if (resources.isWhole) resources.idleMemory = cgroup?.ownMemory().own ?? ownBytesOf(idle)
   const idleBytes = resources.isWhole ? bytesOf(idle) : residentBytes(pid)
   return {
     ...describe(resources, pid, to),

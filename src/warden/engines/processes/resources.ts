@@ -28,7 +28,7 @@ export interface WallResources {
   idleTasks: number
   /** Processes alone. */
   idleProcesses: number
-  /** Bytes charged to its cgroup before any job. */
+  /** Anonymous bytes before any job, as its cgroup counts them; without one with shared memory, as its processes say. */
   idleMemory: number
   isFrozen: boolean
   /** Fork and clone are closed for good; later bounds on processes are ignored. */

@@ -13,9 +13,8 @@ import { memoryOf, spentMs } from './measure.ts'
 import type { TaskWatch } from './task-watch.ts'
 import type { RunscBounds, RunscWall } from './wall.ts'
 
-/** Overshoot of a runtime and of the sentry's own heap beyond a job's limit before the wall is killed. */
-const memoryFactor = 1.25
-const memorySlackBytes = 20 * 2 ** 20
+/** Kernel memory of the sentry, which its cgroup counts and a job's limit does not. */
+const kernelBytesMax = 20 * 2 ** 20
 /** Threads that an interpreter starts on first use. */
 const THREADS_LATER = 4
 /** Tasks of a job that asks for no bound. */
@@ -30,8 +29,9 @@ export async function claim(wall: RunscWall, asked: ClaimBounds): Promise<ClaimR
   if (!isThere) return { spent: true, enforced: noBound, bytes: idleMemory, idleBytes: idleMemory }
   const bytes = memoryOf(resources, wall.sentry)
   const { cgroup } = resources
-  const usedMax = idleMemory + roomFor(asked.memory)
-  const groupMax = cgroup ? pageUp(cgroup.memoryNow() + usedMax + wall.disk - bytes) : Infinity
+  const usedMax = idleMemory + asked.memory
+  const room = usedMax + wall.disk + kernelBytesMax - bytes
+  const groupMax = cgroup ? pageUp(cgroup.memoryNow() + room) : Infinity
   cgroup?.limit({ memory: groupMax })
   const enforced = bind(wall, asked)
   wall.killsAtClaim = cgroup?.memoryKills() ?? 0
@@ -52,7 +52,7 @@ async function prepareEgress(wall: RunscWall): Promise<void> {
 export function tighten(wall: RunscWall, to: EnclosureBounds): BoundMechanisms {
   const before = wall.held
   if (!before) throw new Error('it holds no job')
-  const less = roomFor(before.memory) - roomFor(to.memory)
+  const less = before.memory - to.memory
   assert(less >= 0, 'memory was raised')
   const groupMax = pageUp(before.groupMax - less)
   if (groupMax < before.groupMax) wall.resources.cgroup?.limit({ memory: groupMax })
@@ -97,10 +97,6 @@ function throttledTo({ resources: { cgroup } }: RunscWall, { cpu }: Pick<RunscBo
 
 function tasksMaxOf({ idleTasks }: RunscWall, { processes }: Pick<RunscBounds, 'processes'>) {
   return idleTasks + THREADS_LATER + (processes ?? TASKS_MAX) - 1
-}
-
-function roomFor(memory: number): number {
-  return Math.round(memory * memoryFactor) + memorySlackBytes
 }
 
 function pageUp(bytes: number): number {

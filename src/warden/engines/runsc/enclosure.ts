@@ -15,7 +15,7 @@ import type {
 import type { BoundMechanisms, Wall, WallUsage } from '../../../contract/warden.ts'
 import { proportionalBytes } from '../../../os/proc.ts'
 import { belowOf } from '../../../os/process-tree.ts'
-import { endOfWall, isGoneInTime } from '../wall-end.ts'
+import { endOfWall, isGoneInTime, isKilledForMemory } from '../wall-end.ts'
 import { takeSockets } from '../wall-sockets.ts'
 import { Checkpoints } from './capture.ts'
 import { claim, sampleOf, tighten } from './bounds.ts'
@@ -115,6 +115,10 @@ export class RunscEnclosure implements Enclosure {
   rank(rank: WallRank): void {
     const { cgroup } = this.#wall.resources
     cgroup?.rank({ hasJob: rank !== 'parked', isBehind: rank === 'behind' })
+  }
+
+  isOutOfMemory(): boolean {
+    return isKilledForMemory(this.#wall)
   }
 
   cpuTime() {

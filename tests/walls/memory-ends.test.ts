@@ -1,0 +1,182 @@
+import assert from 'node:assert/strict'
+import { suite } from 'node:test'
+import { openCgroups } from '../../src/os/cgroup.ts'
+import type { JailLayer } from '../../src/jail/facts.ts'
+import type { JailKind } from '../../src/contract/jail-kind.ts'
+import type { WardenOptions } from '../../src/contract/warden-options.ts'
+import { inNode, inPython, inShell } from '../conformance/guests-of-programs.ts'
+import { makeProcesses } from '../conformance/process.ts'
+import { messageIn, Stand, type Ended, type GuestLanguage } from '../conformance/stand.ts'
+import { test } from '../fixtures/drawn.ts'
+import { withNeither } from '../fixtures/half.ts'
+import { isMissing, unable } from './process-stands.ts'
+
+/** Programs that fill their memory: each ends at its limit, and says so, whoever sees it first. */
+
+const MiB = 2 ** 20
+const memory = 64 * MiB
+const bombs = process.env['MAYFLY_LONG'] === undefined ? 8 : 64
+/** Bombs at once: more than this machine has cores. */
+const atOnce = 4
+
+const stands: readonly {
+  readonly title: string
+  readonly jailKind: JailKind
+  readonly options: Omit<WardenOptions, 'stateFolder'>
+  readonly skip?: string | false
+}[] = [
+  ...(['embedded', 'bubblewrap'] as const).flatMap((jailKind) => [
+    { title: jailKind, jailKind, options: {} },
+    {
+      // Each of its bombs is ended by the kernel, and heard of by the program first.
+      title: `${jailKind}, without a watch`,
+      jailKind,
+      options: { without: ['memory watch'] as JailLayer[] },
+      skip: !openCgroups() && 'there is no memory cgroup',
+    },
+  ]),
+  {
+    title: 'embedded, without control groups',
+    jailKind: 'embedded',
+    options: { hide: ['root', 'cgroup'], without: ['memory cgroup'] as JailLayer[] },
+    skip: withNeither(),
+  },
+]
+
+const inSteps = `a = []
+while True: a.append(bytearray(8 << 20))`
+
+const programs: readonly {
+  readonly name: string
+  readonly of: GuestLanguage
+  readonly code: string
+}[] = [
+  { name: 'Python', of: inPython, code: inSteps },
+  {
+    name: 'a child of Python, which ends well itself',
+    of: inPython,
+    code: `import os
+if os.fork() == 0:
+    a = bytearray(1 << 30)
+    os._exit(0)
+os.wait()`,
+  },
+  {
+    name: 'Node',
+    of: inNode,
+    code: 'const a = []; for (;;) a.push(Buffer.alloc(8 << 20, 1))',
+  },
+  { name: 'a child of a shell', of: inShell, code: `python3 -c 'a = bytearray(1 << 30)'` },
+  {
+    name: 'a child of a shell that hides how it ended',
+    of: inShell,
+    code: `python3 -c 'a = bytearray(1 << 30)' 2>&1 | cat; exit 0`,
+  },
+]
+
+suite('Programs that fill their memory', { skip: unable('python') }, () => {
+  for (const { title, jailKind, options, skip = false } of stands)
+    for (const { name, of, code } of programs)
+      test(`${title}: ${name} ends at the limit, each of ${bombs} times`, { skip }, async (t) => {
+        if (isMissing(t, { jailKind })) return
+        const ends = await endsOf({ jailKind, options, of, code, times: bombs })
+        const others = ends.filter(({ end }) => end.error?.code !== 'MEMORY')
+        assert.deepEqual(
+          others.map(({ end }) => messageIn(end)),
+          [],
+        )
+        assert.ok(ends.every(({ end }) => end.status === 'limit'))
+      })
+})
+
+/** Memory that stands for a while, in MiB, and the shape it has. */
+const standing: readonly {
+  readonly name: string
+  readonly of: GuestLanguage
+  readonly code: (mib: number) => string
+}[] = [
+  {
+    name: 'a list',
+    of: inPython,
+    code: (mib) => `import time\na = bytearray(${mib} << 20)\ntime.sleep(0.3)`,
+  },
+  {
+    name: 'buffers of Node',
+    of: inNode,
+    code: (mib) => `const a = Buffer.alloc(${mib} << 20, 1); setTimeout(() => a.length, 300)`,
+  },
+  {
+    name: 'shared memory of three processes, each its own',
+    of: inPython,
+    code: (mib) => `import mmap, os, time
+for _ in range(3):
+    if os.fork() == 0:
+        a = mmap.mmap(-1, (${mib} << 20) // 3)
+        for at in range(0, len(a), 4096): a[at] = 1
+        time.sleep(0.3)
+        os._exit(0)
+for _ in range(3): os.wait()`,
+  },
+]
+
+suite('A limit on memory', { skip: unable('python') }, () => {
+  for (const { title, jailKind, options, skip = false } of stands) {
+    if (options.without?.includes('memory watch')) continue
+    for (const { name, of, code } of standing)
+      test(
+        `${title}: is what a job may add, and no end above it is ok: ${name}`,
+        { skip },
+        async (t) => {
+          if (isMissing(t, { jailKind })) return
+          const wish = { jailKind, options, of }
+          const [within] = await endsOf({ ...wish, code: code(52), times: 1 })
+          assert.equal(within!.end.status, 'ok', messageIn(within!.end))
+          assert.ok(within!.end.memory!.peak > 45 * MiB && within!.end.memory!.peak <= memory)
+          const [beyond] = await endsOf({ ...wish, code: code(72), times: 1 })
+          assert.equal(beyond!.end.error?.code, 'MEMORY', messageIn(beyond!.end))
+          assert.ok(beyond!.end.memory!.peak >= memory, `${beyond!.end.memory!.peak}`)
+        },
+      )
+  }
+
+  test('memory that processes share counts once, however much lies in files beside it', async (t) => {
+    if (isMissing(t, { jailKind: 'embedded' })) return
+    if (!openCgroups()) return t.skip('there is no memory cgroup')
+    const code = `import mmap, os, time
+with open('/tmp/beside', 'wb') as beside:
+    for _ in range(40): beside.write(b'x' * (1 << 20))
+a = mmap.mmap(-1, 40 << 20)
+for at in range(0, len(a), 4096): a[at] = 1
+for _ in range(4):
+    if os.fork() == 0:
+        sum(a[::4096])
+        time.sleep(0.3)
+        os._exit(0)
+for _ in range(4): os.wait()`
+    const [once] = await endsOf({ jailKind: 'embedded', options: {}, of: inPython, code, times: 1 })
+    assert.equal(once!.end.status, 'ok', messageIn(once!.end))
+  })
+})
+
+async function endsOf(wish: {
+  readonly jailKind: JailKind
+  readonly options: Omit<WardenOptions, 'stateFolder'>
+  readonly of: GuestLanguage
+  readonly code: string
+  readonly times: number
+}): Promise<readonly Ended[]> {
+  const { provider, close } = await makeProcesses(wish.jailKind, wish.options)
+  const ends: Ended[] = []
+  try {
+    const stand = new Stand(provider, () => Promise.reject(new Error('no other')), wish.of)
+    const once = () => stand.run(wish.code, { controls: { memory }, entry: 'program' })
+    while (ends.length < wish.times) {
+      const length = Math.min(atOnce, wish.times - ends.length)
+      ends.push(...(await Promise.all(Array.from({ length }, once))))
+    }
+  } finally {
+    await provider.close?.()
+    await close()
+  }
+  return ends
+}

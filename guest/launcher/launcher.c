@@ -89,8 +89,8 @@ static int value_of(const struct named *known, size_t count, const char *name) {
   fail(name);
 }
 
-static void write_file(const char *path, const char *text) {
-  int fd = open(path, O_WRONLY | O_CLOEXEC);
+static void write_at(int folder, const char *path, const char *text) {
+  int fd = openat(folder, path, O_WRONLY | O_CLOEXEC);
   must(fd >= 0, path);
   must(write(fd, text, strlen(text)) == (ssize_t)strlen(text), path);
   close(fd);
@@ -125,7 +125,7 @@ static void make_parents(const char *path) {
 /* ---- process ---- */
 
 static void enter_group(char **arg, int count) {
-  for (int i = 0; i < count; i++) write_file(arg[i], "0");
+  for (int i = 0; i < count; i++) write_at(AT_FDCWD, arg[i], "0");
 }
 
 /* Kept over execve, so that signals to the group of the service reach the warden only. Runners restore the defaults. */
@@ -155,13 +155,20 @@ static void become(char **arg, int count) {
   must(prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) == 0, "dumpable");
 }
 
-static void map_as_root(uid_t uid, gid_t gid) {
+/* The one uid and gid of a new user namespace; `proc` is the folder of this process. */
+static void map_user(int proc, uid_t inside, uid_t uid, gid_t group, gid_t gid) {
   char map[64];
-  write_file("/proc/self/setgroups", "deny");
-  snprintf(map, sizeof map, "0 %u 1", uid);
-  write_file("/proc/self/uid_map", map);
-  snprintf(map, sizeof map, "0 %u 1", gid);
-  write_file("/proc/self/gid_map", map);
+  write_at(proc, "setgroups", "deny");
+  snprintf(map, sizeof map, "%u %u 1", inside, uid);
+  write_at(proc, "uid_map", map);
+  snprintf(map, sizeof map, "%u %u 1", group, gid);
+  write_at(proc, "gid_map", map);
+}
+
+static int open_own_proc(void) {
+  int fd = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  must(fd >= 0, "/proc/self");
+  return fd;
 }
 
 /*
@@ -185,10 +192,36 @@ static void namespaces(char **arg, int count) {
   gid_t gid = getegid();
   must(unshare(flags) == 0, "");
   if (flags & CLONE_NEWUSER) {
-    map_as_root(uid, gid);
+    int proc = open_own_proc();
+    map_user(proc, 0, uid, 0, gid);
+    close(proc);
     bound_instances();
   }
   if (flags & CLONE_NEWNS) must(syscall(SYS_mount, NULL, "/", NULL, REC | PRIVATE, NULL) == 0, "private");
+}
+
+static int own_proc = -1;
+
+/* For `own-user`: the /proc of the host is gone by then, and the wall's own is read-only. */
+static void keep_proc(char **arg, int count) {
+  (void)arg, (void)count;
+  own_proc = open_own_proc();
+}
+
+/*
+ * A user namespace below the one that made the mounts, in which this process has another uid than 0, as bubblewrap does. It
+ * comes after the mounts: devpts wants a uid 0, and no capability of this namespace reaches them. uid_map shows its reader
+ * the uids of the namespace above, so the uid outside is no part of it.
+ */
+static void own_user(char **arg, int count) {
+  (void)count;
+  uid_t uid = geteuid();
+  gid_t gid = getegid();
+  errno = EBADF;
+  must(own_proc >= 0, "keep-proc is missing");
+  must(unshare(CLONE_NEWUSER) == 0, "");
+  map_user(own_proc, (uid_t)number(arg[0]), uid, (gid_t)number(arg[1]), gid);
+  close(own_proc);
 }
 
 /*
@@ -554,6 +587,8 @@ static const struct {
     {"become", become, 2},
     {"namespaces", namespaces, 1},
     {"fork", fork_child, 0},
+    {"keep-proc", keep_proc, 0},
+    {"own-user", own_user, 2},
     {"limit", limit, 2},
     {"close-projects", close_projects, 0},
     {"grab", grab, 1},

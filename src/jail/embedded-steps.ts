@@ -10,7 +10,7 @@ import {
   Trees,
   type Step,
 } from './launch-steps.ts'
-import { launcherFdOfWhole, scratchInodesMax } from './whole.ts'
+import { launcherFdOfWhole, ownUidInside, scratchInodesMax } from './whole.ts'
 
 /**
  * The embedded jail as steps of the launcher: what `unshare` and `guest/enter.js` do otherwise, in the same order and
@@ -53,8 +53,15 @@ function inNamespaces(spec: JailSpec, isRoot: boolean): readonly Step[] {
     step('namespaces', ...(isRoot ? own : ['user', ...own])),
     step('fork'),
     step('close-projects'),
+    ...(hasOwnUser(spec, isRoot) ? [step('keep-proc')] : []),
     ...rootOf(spec),
+    ...(hasOwnUser(spec, isRoot) ? [step('own-user', ownUidInside, ownUidInside)] : []),
   ]
+}
+
+/** Whether a program gets a uid other than 0 in a user namespace of its own; root gives it a uid of the machine. */
+function hasOwnUser({ whole }: JailSpec, isRoot: boolean): boolean {
+  return whole !== null && !isRoot
 }
 
 function rootOf(spec: JailSpec): readonly Step[] {

@@ -24,6 +24,7 @@ import {
   programFds,
   limitsOfWhole,
   maskedProc,
+  ownUidInside,
   reserved,
   scratchFolders,
   sentinelPlace,
@@ -177,6 +178,9 @@ export function composeEmbedded(
       ...(uid === undefined ? ['own uid: walls share the uid of whoever started Mayfly'] : []),
       ...(landlock ? [] : ['landlock: files are closed by one layer less']),
       ...(program.whole && !mounts ? ['programs: a job can start none, and has no sockets'] : []),
+      ...(program.whole && mounts && !facts.root && !options.hasLauncher
+        ? ['own uid inside: without the launcher the program is uid 0 of its own user namespace']
+        : []),
       ...(program.whole && mounts && !facts.proc ? ['/proc: the kernel gives none here'] : []),
       ...(program.whole && !asking ? withoutSentinel(options) : []),
     ],
@@ -352,7 +356,7 @@ export function withoutSentinel({ sentinel }: JailOptions): readonly string[] {
 function wholeSpec(
   whole: WholeProgram,
   facts: JailFacts,
-  { uid, scratch, sentinel, layers = [] }: JailOptions,
+  { uid, scratch, sentinel, hasLauncher, layers = [] }: JailOptions,
   mounts: boolean,
 ) {
   if (!mounts) return { writable: scratch ? [scratch, '/dev/null'] : ['/dev/null'] }
@@ -361,7 +365,7 @@ function wholeSpec(
     scratchFolders,
     layers,
     places: [...whole.places, ...placesFor(sentinel)],
-    etc: etcFiles(uid ?? 0),
+    etc: etcFiles(uid ?? (hasLauncher && !facts.root ? ownUidInside : 0)),
     devices: deviceFiles,
     terminals: { at: terminalsFolder, options: terminalOptions },
     proc: facts.proc ? maskedProc() : null,

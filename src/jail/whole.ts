@@ -74,7 +74,7 @@ export const terminalOptions = 'newinstance,ptmxmode=0666,mode=0620,max=16'
 /** Inodes of all scratch folders together. */
 export const scratchInodesMax = 16_384
 export const scratchFolders = [workFolder, tmpFolder, sharedMemoryFolder] as const
-/** The uid inside, where bubblewrap maps one. */
+/** The uid inside a user namespace of the wall's own. */
 export const ownUidInside = 1000
 /** A core dump of one byte is none, to a file or to a program of the host's; 0 would hold only for files. */
 export const limitsOfWhole = { nofile: 1024, data: 4 * 2 ** 30, memlock: 2 ** 16, core: 1 } as const

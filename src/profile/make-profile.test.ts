@@ -351,6 +351,11 @@ test('a plan is frozen, and shares no data with its caller', () => {
   schema.type = 'string'
   assert.deepEqual(made.profile.output.schema, { type: 'object' })
   assert.throws(() => Object.assign(made.profile.limits, { cpu: 9 }), TypeError)
+  const isFrozen = (value: unknown): boolean =>
+    typeof value !== 'object' ||
+    value === null ||
+    (Object.isFrozen(value) && Object.values(value).every(isFrozen))
+  assert.ok(isFrozen(made))
 })
 
 test('a plan is cached for equal inputs, and made anew when they differ', () => {

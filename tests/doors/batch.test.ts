@@ -10,9 +10,14 @@ import { documentOf, makePlace, mayfly } from './program.ts'
 
 const place = makePlace()
 let library: Mayfly
+/** Runs that a wall was launched for, once each time. */
+const launched: (string | null)[] = []
 
 before(async () => {
-  library = await Mayfly.open({ state: join(place.state, 'library') })
+  library = await Mayfly.open(
+    { state: join(place.state, 'library') },
+    { sinks: [({ point, run }) => void (point === 'tier/launched' && launched.push(run))] },
+  )
 })
 after(async () => {
   await library.close()
@@ -30,8 +35,9 @@ async function batch(request: Omit<JobRequest, 'calls'>, inputs: readonly unknow
 suite('A batch in an isolate', () => {
   test('S4-57: A hundred calls share one sandbox, and each has its own result', async () => {
     const inputs = Array.from({ length: 100 }, (_, index) => index)
-    const { status, ends, metrics } = await batch({ code: 'return input * 2' }, inputs)
+    const { id, status, ends, metrics } = await batch({ code: 'return input * 2' }, inputs)
     assert.equal(status, 'ok')
+    assert.equal(launched.filter((run) => run === id).length, 1)
     assert.deepEqual(
       ends,
       inputs.map((input) => input * 2),

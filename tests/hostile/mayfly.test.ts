@@ -3,16 +3,15 @@ import { readdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { after, before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Outcome } from '../../src/contract/outcome.ts'
 import { drawn, isSampled } from '../fixtures/drawn.ts'
-import { Trap, type Lure } from './bait.ts'
+import { Trap } from './bait.ts'
 import type { Case } from './case.ts'
 import { families } from './case.ts'
 import { corpus } from './corpus.ts'
-import type { CaseRun, Library } from './mayfly.ts'
-import { graceMs, openMayfly, runCase, timeoutMs } from './mayfly.ts'
+import { graceMs, type Library, openMayfly, smallLimits, timeoutMs } from './mayfly.ts'
 import { descendantsOf, restsAfterwards } from './proc.ts'
 import { inParallel } from './sample.ts'
+import { isContainedAlone, ranOut, triesMax, tryOut } from './try-out.ts'
 
 /**
  * The whole corpus through the library, on the isolate wall: every case that breaks the other sandboxes is
@@ -25,11 +24,6 @@ const nextJobMsMax = 5_000
 const honestRunCount = isSampled ? 150 : 1_000
 /** The promise: this share may end later than the limit plus 250 ms. */
 const lateShareMax = 0.01
-/** Retries against a stall of the whole machine. */
-const triesMax = 3
-
-/** An end by the wall's own limits, acceptable in another case. Never an escape: that is reported first. */
-const ranOut = /^(?:second )?ended (?:timeout|limit):/
 
 let trap: Trap
 let mayfly: Library | undefined
@@ -55,13 +49,13 @@ for (const family of families) {
     const library = mayfly
     const uncontained = new Map<Case, string>()
     await inParallel(drawn(corpus[family], family), atATime, async (hostile) => {
-      const { why, ranMs } = await tryOut(library, hostile)
+      const { why, ranMs } = await tryOut({ library, trap }, hostile, smallLimits)
       times.set(hostile, ranMs)
       if (why) uncontained.set(hostile, why)
     })
     // Contained, but by an unexpected limit: retry alone.
     for (const [hostile, first] of uncontained)
-      if (ranOut.test(first) && (await isContainedAlone(library, hostile)))
+      if (ranOut.test(first) && (await isContainedAlone({ library, trap }, hostile)))
         uncontained.delete(hostile)
     assert.deepEqual(
       [...uncontained].map(([{ name }, why]) => `${name}: ${why}`),
@@ -93,16 +87,8 @@ function isLate(ms: number): boolean {
 
 async function isLateAlone(library: Library, hostile: Case): Promise<boolean> {
   for (let tries = 1; tries < triesMax; tries++)
-    if (!(await tryOut(library, hostile)).ranMs.some(isLate)) return false
+    if (!(await tryOut({ library, trap }, hostile, smallLimits)).ranMs.some(isLate)) return false
   return true
-}
-
-async function isContainedAlone(library: Library, hostile: Case): Promise<boolean> {
-  for (let tries = 1; tries < triesMax; tries++) {
-    const { why } = await tryOut(library, hostile)
-    if (!why || !ranOut.test(why)) return !why
-  }
-  return false
 }
 
 test(`${honestRunCount} runs leak no process and no file`, async (t) => {
@@ -148,50 +134,6 @@ async function honestRuns(library: Library, count: number): Promise<void> {
 async function eventually<T>(read: () => T, holds: (value: T) => boolean): Promise<T> {
   for (let tries = 0; tries < 100 && !holds(read()); tries++) await sleep(100)
   return read()
-}
-
-interface Tried {
-  /** Reason why it was not contained; undefined if it was. */
-  readonly why: string | undefined
-  readonly ranMs: readonly number[]
-}
-
-async function tryOut(library: Library, hostile: Case): Promise<Tried> {
-  const lure = trap.lure(hostile)
-  const first = await runCase(library, hostile, lure)
-  const escaped = hostile.second ? undefined : lure.evidence(first.text)
-  const unexpected =
-    escaped ??
-    (hostile.expect.includes(first.end)
-      ? undefined
-      : `ended ${first.end}: ${first.text.slice(0, 200)}`)
-  if (unexpected) return { why: unexpected, ranMs: ranOf(first) }
-  if (!hostile.second) return { why: wrong(hostile, first.outcome), ranMs: ranOf(first) }
-  const second = await runCase(library, hostile, lure, hostile.second)
-  return { why: whyOfSecond(hostile.second, lure, first, second), ranMs: ranOf(first, second) }
-}
-
-function whyOfSecond(
-  { expect, differs }: NonNullable<Case['second']>,
-  lure: Lure,
-  first: CaseRun,
-  second: CaseRun,
-): string | undefined {
-  const leaked = lure.evidence(second.text)
-  if (leaked) return leaked
-  if (!expect.includes(second.end))
-    return `second ended ${second.end}: ${second.text.slice(0, 200)}`
-  return differs && first.text === second.text ? 'both runs answered the same' : undefined
-}
-
-function ranOf(...runs: readonly CaseRun[]): readonly number[] {
-  return runs.flatMap(({ outcome }) => (outcome ? [outcome.metrics.executionTime] : []))
-}
-
-function wrong({ gives }: Case, outcome?: Outcome): string | undefined {
-  if (gives === undefined || outcome?.status !== 'ok') return undefined
-  const gave = JSON.stringify(outcome.result)
-  return gave === JSON.stringify(gives) ? undefined : `it gave ${gave}`
 }
 
 async function answersInTime(library: Library): Promise<void> {

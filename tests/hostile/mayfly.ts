@@ -10,6 +10,8 @@ import { sourceOf } from './case.ts'
 
 export const timeoutMs = 300
 export const memoryMiB = 32
+/** Limits of the corpus. */
+export const smallLimits = { timeout: timeoutMs, memory: `${memoryMiB}MB` }
 /** The promise: a job ends within its limit plus this, at p99. */
 export const graceMs = 250
 
@@ -73,13 +75,13 @@ export async function runCase(
   mayfly: Library,
   hostile: Case,
   { bait }: Lure,
-  second?: Case['second'],
+  { second, limits }: { readonly second?: Case['second']; readonly limits: JobRequest['limits'] },
 ): Promise<CaseRun> {
   const job: JobRequest = {
     code: sourceOf(second?.code ?? hostile.code),
     language: hostile.language ?? 'js',
     input: bait,
-    limits: { timeout: timeoutMs, memory: `${memoryMiB}MB` },
+    ...(limits && { limits }),
     // A second job, of another tenant, gets no files.
     ...(hostile.files && !second && { files: hostile.files.map((file) => ({ ...file })) }),
     ...(hostile.entry && { entry: hostile.entry }),

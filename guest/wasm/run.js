@@ -125,7 +125,8 @@ function importMissing(module, name, kind) {
 /** @param {any} end @param {Result} result @param {Task} task */
 function judged(end, result, { entry, resultBytesMax }) {
   if (end.status !== 'ok') return end
-  const resultText = entry === 'program' ? result.text || 'null' : end.resultText
+  // A function that exits with 0 returned nothing.
+  const resultText = (entry === 'program' ? result.text : end.resultText) || 'null'
   if (!result.isTooLarge && resultText.length <= resultBytesMax) return { ...end, resultText }
   const message = 'Cannot return the result: it takes more bytes than this job may return'
   return new Refusal('RESULT_TOO_LARGE', message).end

@@ -92,10 +92,15 @@ export class Wasi {
     )
   }
 
-  /** @param {(...args: any[]) => number | void} call */
+  /**
+   * A module declares the types of its imports: a count of 2 ** 32 + 1 would pass a check of 32 bits, and be a loop of as
+   * many turns. What is no integer of 32 or 64 bits has the wrong type.
+   * @param {(...args: any[]) => number | void} call
+   */
   #guard(call) {
     return (/** @type {any[]} */ ...args) => {
       if (this.exit) throw this.exit
+      if (!args.every(isInteger)) throw new TypeError('A function of WASI takes integers')
       headroom(HEADROOM_CALLS)
       try {
         return call(...args)
@@ -270,6 +275,11 @@ const notCapable = [
   'sock_shutdown',
 ]
 const notThere = ['proc_raise']
+
+/** @param {unknown} value */
+function isInteger(value) {
+  return typeof value === 'bigint' || (typeof value === 'number' && (value | 0) === value)
+}
 
 /** @param {number} id */
 function isClock(id) {

@@ -159,15 +159,8 @@ function writeWhole(file: string, fill: (out: number) => void): void {
   }
 }
 
-/** EPIPE is no error: the reader, e.g. `head`, has enough. */
 async function print(text: string): Promise<void> {
-  const { stdout } = process
-  if (stdout.listenerCount('error') === 0) stdout.on('error', leaveQuietly)
-  if (!stdout.write(text)) await once(stdout, 'drain')
-}
-
-function leaveQuietly(thrown: NodeJS.ErrnoException): void {
-  process.exit(thrown.code === 'EPIPE' ? 0 : failedExitCode)
+  if (!process.stdout.write(text)) await once(process.stdout, 'drain')
 }
 
 /** Audit log of a state folder. Throws MayflyError STATE for a link in its place. */

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import type { Command, CommanderError } from 'commander'
 import { commandWords } from './command-words.ts'
 import { closePrestartedWarden, prestartWarden } from './prestart-warden.ts'
+import { watchReaders } from './reader-gone.ts'
 import { enterRole } from './role.ts'
 import {
   needsWardenParent,
@@ -35,6 +36,7 @@ export async function main(argv: readonly string[]): Promise<void> {
   // Words after `--` belong to the program being run.
   const own = dashes < 0 ? argv : argv.slice(0, dashes)
   const [verb] = commandWords(own)
+  watchReaders()
   const scratch = verb === 'bench' ? scratchState(own) : undefined
   try {
     reexecWithSmallHeap(verb, own)

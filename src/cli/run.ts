@@ -27,6 +27,7 @@ import type { RanProgram } from './report.ts'
 import { readBytes, readProgram } from './source.ts'
 import { nameOf } from './source-name.ts'
 import { shortOutcome } from './short-outcome.ts'
+import { onReaderGone } from './reader-gone.ts'
 import { stopSignal } from './stop-signal.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
@@ -162,6 +163,7 @@ async function runFile(file: string, args: readonly string[], flags: RunFlags): 
   if (flags.allow) await mayAllow(flags.allow, assembly, close)
   const cancel = new AbortController()
   void stopSignal().then(() => cancel.abort())
+  onReaderGone(() => cancel.abort())
   try {
     const { newJob } = await import('../job.ts')
     const layers = packages.layers.map(({ layer }) => layer)
@@ -438,8 +440,11 @@ function printer(): OutputListener {
   return async (stream: 'stdout' | 'stderr', text: string) => {
     const out = process[stream]
     if (text !== '') last = { stream, isEnded: text.endsWith('\n') }
-    if (out.write(out.isTTY ? sanitise(text) : text)) return
-    await new Promise<void>((resolve) => void out.once('drain', () => resolve()))
+    if (out.destroyed || out.write(out.isTTY ? sanitise(text) : text)) return
+    await new Promise<void>((resolve) => {
+      // A reader may go before it reads.
+      for (const event of ['drain', 'close']) out.once(event, () => resolve())
+    })
   }
 }
 

@@ -14,6 +14,7 @@ import { tlsOf } from './certificate.ts'
 import type { OpenAssembly } from './open-assembly.ts'
 import { note, paint, printJson, type Globals } from './print.ts'
 import { keyCustody } from './role.ts'
+import { onReaderGone } from './reader-gone.ts'
 import { stopSignal } from './stop-signal.ts'
 
 const RETAIN_EVERY_MS = 60_000
@@ -69,6 +70,7 @@ async function serve(site: string | undefined, flags: ServeFlags): Promise<void>
 async function serveUntilStopped(here: OpenAssembly, site: string | undefined, flags: ServeFlags) {
   const { assembly, loaded, role } = here
   const stopped = stopSignal()
+  onReaderGone(() => undefined)
   const { gateway, quotas, created } = await open(here, site, flags)
   assembly.closePorts([gateway.staticUrl, gateway.activeUrl].map((url) => portOf(url)))
   assembly.emitter.emit('server/started', {

@@ -13,11 +13,5 @@ export function stopSignal(): Promise<NodeJS.Signals> {
     for (const signal of signals) process.off(signal, stop)
   }
   for (const signal of signals) process.on(signal, stop)
-  for (const stream of [process.stdout, process.stderr]) stream.on('error', ignoreHangUp)
   return promise
-}
-
-/** EIO from a closed terminal; unhandled, the next printed line would abort the drain. */
-function ignoreHangUp(error: NodeJS.ErrnoException): void {
-  if (error.code !== 'EIO') throw error
 }

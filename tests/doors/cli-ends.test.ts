@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, suite } from 'node:test'
 import { exitCodeOf, outcomeSchema, type Status } from '../../src/index.ts'
 import { test } from '../fixtures/drawn.ts'
 import { packed } from '../fixtures/packed.ts'
-import { documentOf, makePlace, mayfly, type Ran, type RunOptions } from './program.ts'
+import { bin, documentOf, makePlace, mayfly, type Ran, type RunOptions } from './program.ts'
 
 /** Every end that a job can come to here, by the command line: its exit code, its outcome, its line in the record. */
 const place = makePlace()
@@ -127,6 +128,23 @@ suite('Each end of a job has its exit code, and the outcome is whole', () => {
     assert.equal(ran.code, 130)
   })
 
+  test('130 cancelled: the reader of its output has enough', async () => {
+    writeFileSync(join(place.cwd, 'prints.js'), 'for (;;) console.log("a line")')
+    const ran = headOf(['run', 'prints.js', '--timeout', '20s', '--output', '500MB', '--quiet'])
+    assert.deepEqual([ran.status, ran.stdout], [130, 'a line\n'], ran.stderr)
+    assert.doesNotMatch(ran.stderr, /EPIPE|node:/)
+    const listed = await mayfly(place, ['audit', 'list', '--json'])
+    const lines = documentOf(listed) as unknown as Record<string, any>[]
+    assert.equal(lines.findLast(({ kind }) => kind === 'ended')?.['status'], 'cancelled')
+  })
+
+  test('A command whose reader has enough ends without a word', () => {
+    for (const args of [['--help'], ['audit', 'list'], ['run', '--help']]) {
+      const ran = headOf(args)
+      assert.deepEqual([ran.status, ran.stderr], [0, ''], args.join(' '))
+    }
+  })
+
   test('The record holds every job, and verifies', async () => {
     await run({ title: '', status: 'ok', source: 'return input' })
     const ran = await mayfly(place, ['audit', 'verify', '--json'])
@@ -200,4 +218,12 @@ async function lastLine(id: string): Promise<Record<string, any>> {
   const lines = documentOf(ran) as unknown as Record<string, any>[]
   assert.deepEqual([lines.at(0)?.['kind'], lines.at(-1)?.['kind']], ['admitted', 'ended'])
   return lines.at(-1)!
+}
+
+/** The command with a reader that takes one line, and leaves. */
+function headOf(args: readonly string[]) {
+  const line = '"$0" "$@" | head -n 1; exit ${PIPESTATUS[0]}'
+  const { cwd, env } = place
+  const words = ['-c', line, process.execPath, bin, ...args]
+  return spawnSync('bash', words, { cwd, env, encoding: 'utf8', timeout: 240_000 })
 }

@@ -9,6 +9,7 @@ import {
   execInside,
   placesInside,
   placesOf,
+  wholeLimits,
   withoutSentinel,
   type JailCommand,
   type JailedProgram,
@@ -113,7 +114,7 @@ export function composeBubblewrap(
       ? launched(program, uid, { options, places }, [facts.bubblewrap, 'bwrap', ...inside])
       : started([
           ...(die ?? []),
-          ...(whole ? prepared(whole, facts) : limited),
+          ...(whole ? prepared(whole, facts, options) : limited),
           facts.bubblewrap,
           ...inside,
         ])),
@@ -188,7 +189,7 @@ function preparation(
 ): readonly Step[] {
   const over = overFor(whole)
   const [work, ...open] = scratchFolders.map((_, index) => `${over}/${index}`)
-  const limits = { ...limitsOfWhole, fsize: whole.scratchBytes }
+  const limits = wholeLimits(whole, at.options)
   return [
     step('namespaces', 'user', 'mount'),
     ...Object.entries(limits).map(([name, value]) => step('limit', name, value)),
@@ -223,19 +224,25 @@ function rootSteps(over: string, program: JailedProgram, { tree, links }: Places
 }
 
 /** Sets limits and mounts the scratch folders in a shell, which then execs bubblewrap. */
-function prepared(whole: WholeProgram, { unshare }: JailFacts): readonly string[] {
-  const { core, nofile, data, memlock } = limitsOfWhole
+function prepared(
+  whole: WholeProgram,
+  { unshare }: JailFacts,
+  options: JailOptions,
+): readonly string[] {
+  const { core, nofile, memlock } = limitsOfWhole
+  const { data } = wholeLimits(whole, options)
   const { scratchBytes } = whole
   const over = overFor(whole)
   const [work, ...open] = scratchFolders.map((_, index) => `${over}/${index}`)
-  const options = `${tmpfsOptions(scratchBytes, scratchInodesMax)},nosuid,nodev`
+  const mounted = `${tmpfsOptions(scratchBytes, scratchInodesMax)},nosuid,nodev`
   const script = [
     cap,
-    `cap -c ${core} && cap -n ${nofile} && cap -d ${data / 1024}`,
+    `cap -c ${core} && cap -n ${nofile}`,
+    ...(data === undefined ? [] : [`cap -d ${Math.floor(data / 1024)}`]),
     // In blocks of 512 bytes.
     `cap -f ${Math.ceil(scratchBytes / 512)} && cap -l ${memlock / 1024}`,
     '{ echo 16 > /proc/sys/user/max_inotify_instances; } 2>/dev/null || :',
-    `mount -t tmpfs -o ${options} mayfly ${over}`,
+    `mount -t tmpfs -o ${mounted} mayfly ${over}`,
     `mkdir -m 755 ${work} ${emptyOf(over)} ${terminalsOf(over)} && mkdir -m 1777 ${open.join(' ')}`,
     // A kernel that refuses it leaves a folder, in which no terminal can be made.
     `{ mount -t devpts -o ${terminalOptions},nosuid,noexec mayfly ${terminalsOf(over)} 2>/dev/null || :; }`,

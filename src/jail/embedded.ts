@@ -18,6 +18,7 @@ import {
 import { etcFiles, systemFiles } from './etc.ts'
 import { kernelSettings, settingsFolder, uuidFile } from './kernel-settings.ts'
 import {
+  dataBytesMaxOf,
   deviceFiles,
   handOverFd,
   insideOf,
@@ -74,6 +75,8 @@ export interface JailOptions {
   readonly calls?: readonly CallClass[] | undefined
   /** Whether the launcher starts it; else programs of the system do, and one more Node. */
   readonly hasLauncher?: boolean | undefined
+  /** Whether a cgroup counts the memory of a whole program; else only a watch does, and address space is bounded. */
+  readonly isInGroup?: boolean | undefined
   /** Layers of packages of a whole program. */
   readonly layers?: readonly MountedLayer[] | undefined
   /** An empty folder of the uid, for a whole program that can have no root of its own. */
@@ -139,7 +142,7 @@ export function composeEmbedded(
     hostname: 'mayfly',
     landlock,
     seccomp: off('seccomp') || asking ? null : filterFor(program, mounts),
-    limits: limitsOf(program),
+    limits: limitsOf(program, options),
     kept: program.whole ? keptBy(asking !== undefined) : KEPT_BY_WORKERS,
     whole: program.whole ? wholeSpec(program.whole, facts, options, mounts) : null,
   }
@@ -375,9 +378,17 @@ function wholeSpec(
   }
 }
 
-function limitsOf(program: JailedProgram): Readonly<Record<string, number>> {
-  const { whole } = program
-  if (whole) return { ...limitsOfWhole, fsize: whole.scratchBytes }
+/** Limits of a whole program by name; one that is Infinity stays as it is. */
+export function wholeLimits(
+  { scratchBytes }: WholeProgram,
+  { isInGroup = false }: JailOptions,
+): Readonly<Record<string, number>> {
+  const data = dataBytesMaxOf(isInGroup)
+  return { ...limitsOfWhole, fsize: scratchBytes, ...(data < Infinity && { data }) }
+}
+
+function limitsOf(program: JailedProgram, options: JailOptions): Readonly<Record<string, number>> {
+  if (program.whole) return wholeLimits(program.whole, options)
   return {
     core: 1,
     nofile: NOFILE_MAX,

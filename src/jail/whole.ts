@@ -1,4 +1,5 @@
 import { existsSync, lstatSync, readlinkSync } from 'node:fs'
+import { totalmem } from 'node:os'
 import type { LayerKind } from '../contract/layer.ts'
 import { cacheBriefly } from '../lib/cache-briefly.ts'
 import { compileSeccomp, readSeccompPolicy, policyWith } from '../os/seccomp.ts'
@@ -77,7 +78,20 @@ export const scratchFolders = [workFolder, tmpFolder, sharedMemoryFolder] as con
 /** The uid inside a user namespace of the wall's own. */
 export const ownUidInside = 1000
 /** A core dump of one byte is none, to a file or to a program of the host's; 0 would hold only for files. */
-export const limitsOfWhole = { nofile: 1024, data: 4 * 2 ** 30, memlock: 2 ** 16, core: 1 } as const
+export const limitsOfWhole = { nofile: 1024, memlock: 2 ** 16, core: 1 } as const
+
+/**
+ * RLIMIT_DATA of each process of a wall. It counts what is reserved and never touched (eight threads of Node take 4.6 GiB,
+ * of which 110 MiB are resident), so a cgroup that counts memory replaces it. A watch counts memory too, but between two
+ * looks alone: there a process reserves no more than the machine has, which the kernel's own heuristic refuses in one
+ * piece as well.
+ */
+export function dataBytesMaxOf(isInGroup: boolean): number {
+  if (isInGroup) return Infinity
+  return Math.max(DATA_BYTES_LEAST, Math.min(totalmem(), process.constrainedMemory() || Infinity))
+}
+
+const DATA_BYTES_LEAST = 4 * 2 ** 30
 /** A place for the result, the readiness pipe and the socket to the server. */
 export const programFds = [3, 4, 5] as const
 /** Descriptor of the filter for bubblewrap; those below are the program's. */

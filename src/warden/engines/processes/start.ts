@@ -70,6 +70,7 @@ function spawnWith(
     sentinel,
     calls: spec.calls,
     hasLauncher: parts.launcher !== undefined,
+    isInGroup: parts.cgroups !== undefined,
     layers: isWhole && spec.layers ? findLayers(spec.layers) : [],
   })
   const found = sentinel && 'fd' in sentinel && command.asks ? sentinel : undefined

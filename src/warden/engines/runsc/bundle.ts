@@ -100,9 +100,9 @@ function configOf(
   layers: readonly MountedLayer[],
   { root, mounts }: { readonly root: string; readonly mounts: readonly Mount[] },
 ) {
-  const { core, nofile, data, memlock } = limitsOfWhole
+  const { core, nofile, memlock } = limitsOfWhole
   const { scratchBytes } = program.whole
-  const limits = { CORE: core, NOFILE: nofile, DATA: data, MEMLOCK: memlock, FSIZE: scratchBytes }
+  const limits = { CORE: core, NOFILE: nofile, MEMLOCK: memlock, FSIZE: scratchBytes }
   return {
     ociVersion: '1.0.2',
     process: {

@@ -1,0 +1,180 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { totalmem } from 'node:os'
+import { suite } from 'node:test'
+import type { JailLayer } from '../../src/jail/facts.ts'
+import type { JailKind } from '../../src/contract/jail-kind.ts'
+import type { WardenOptions } from '../../src/contract/warden-options.ts'
+import { inNode, inPython, inShell } from '../conformance/guests-of-programs.ts'
+import { makeProcesses } from '../conformance/process.ts'
+import { messageIn, Stand, type Ended, type GuestLanguage } from '../conformance/stand.ts'
+import { test } from '../fixtures/drawn.ts'
+import { withNeither } from '../fixtures/half.ts'
+import { isMissing, unable } from './process-stands.ts'
+
+/** Address space that a program reserves is free; memory that it touches is what its limit is about. */
+
+const MiB = 2 ** 20
+const GiB = 2 ** 30
+const memory = 256 * MiB
+/** Written between two looks of a watch at full speed, on a machine that has other work. */
+const unseenBytes = 256 * MiB
+
+/** For a watch that a busy machine does not let run. */
+const heldUpMs = 1_000
+
+interface Wall {
+  readonly title: string
+  readonly jailKind: JailKind
+  readonly options: Omit<WardenOptions, 'stateFolder'>
+  readonly skip?: string | false
+}
+
+const watched: Wall = {
+  title: 'embedded, without control groups',
+  jailKind: 'embedded',
+  options: { hide: ['root', 'cgroup'], without: ['memory cgroup'] as JailLayer[] },
+  skip: withNeither(),
+}
+const walls: readonly Wall[] = [
+  { title: 'embedded', jailKind: 'embedded', options: {} },
+  { title: 'bubblewrap', jailKind: 'bubblewrap', options: {} },
+  watched,
+]
+
+const reserves = (bytes: number, flags = 'mmap.PROT_READ | mmap.PROT_WRITE') => `import mmap
+a = mmap.mmap(-1, ${bytes}, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, ${flags})`
+const touches = `
+for at in range(0, len(a), 4096): a[at] = 1`
+
+const honest: readonly {
+  readonly name: string
+  readonly of: GuestLanguage
+  readonly code: string
+  readonly missing?: string | false
+}[] = [
+  {
+    name: 'eight worker threads of Node',
+    of: inNode,
+    code: `import { Worker } from 'node:worker_threads'
+const ready = Array.from({ length: 8 }, () => new Promise((resolve, reject) => {
+  const worker = new Worker("require('node:worker_threads').parentPort.postMessage(1); setTimeout(() => {}, 200)", { eval: true })
+  worker.on('message', resolve).on('error', reject)
+}))
+await Promise.all(ready)`,
+  },
+  { name: '7 GiB that may be written', of: inPython, code: reserves(7 * GiB) + '\na[0] = 1' },
+  { name: '7 GiB that may not be touched', of: inPython, code: reserves(7 * GiB, '0') },
+  {
+    name: 'an empty array of numpy',
+    of: inPython,
+    code: `import numpy\nassert numpy.empty(7 << 30, dtype=numpy.uint8).nbytes == 7 << 30`,
+    missing: !hasNumpy() && 'there is no numpy',
+  },
+  {
+    name: 'a program in Java, from its source',
+    of: inShell,
+    code: `echo 'public class A { public static void main(String[] a) { System.out.println(a.length); } }' > A.java
+java A.java`,
+    missing: !existsSync('/usr/bin/java') && 'there is no Java',
+  },
+  {
+    name: 'a program in Go',
+    of: inShell,
+    code: `mkdir go && cd go && printf 'package main\\nfunc main() {}\\n' > a.go && GOCACHE=/tmp/c go run a.go`,
+    missing: !existsSync('/usr/bin/go') && 'there is no Go',
+  },
+]
+
+suite('Address space of a program', { skip: unable('python') }, () => {
+  for (const wall of walls) {
+    const { title, jailKind, skip = false } = wall
+    for (const { name, of, code, missing = false } of honest) {
+      const isTooMuch = name.startsWith('7 GiB') && totalmem() < 8 * GiB && 'this machine has less'
+      test(`${title}: reserves ${name}`, { skip: skip || missing || isTooMuch }, async (t) => {
+        if (isMissing(t, { jailKind })) return
+        const { end, stderr } = await ended(wall, of, code)
+        assert.equal(end.status, 'ok', `${messageIn(end)} ${stderr}`)
+      })
+    }
+
+    test(`${title}: touching all that it reserves ends it at its limit`, { skip }, async (t) => {
+      if (isMissing(t, { jailKind })) return
+      for (const code of [
+        reserves(3 * GiB) + touches,
+        // By the kernel in one call (MAP_POPULATE), as fast as it can.
+        `import mmap\nmmap.mmap(-1, ${3 * GiB}, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x8000)`,
+        // By eight processes at once, each of which has a bound of its own.
+        `import os\n${reserves(GiB)}\nfor _ in range(3): os.fork()${touches}`,
+      ]) {
+        const { end } = await ended(wall, inPython, code)
+        assert.equal(end.error?.code, 'MEMORY', messageIn(end))
+        const peak = end.memory?.peak ?? 0
+        t.diagnostic(`${Math.round(peak / MiB)} MiB were there at the last look`)
+        assert.ok(peak < memory + unseenBytes, `${peak}`)
+      }
+    })
+  }
+
+  const { title, jailKind, skip = false } = watched
+  test(
+    `${title}: a watch that is held up ends it at its next look, and the machine goes on`,
+    { skip },
+    async (t) => {
+      if (isMissing(t, { jailKind })) return
+      const { provider, close } = await makeProcesses(jailKind, watched.options)
+      try {
+        const stand = new Stand(provider, () => Promise.reject(new Error('no other')), inPython)
+        const code = `import time\nprint('here', flush=True)\ntime.sleep(0.05)\n${reserves(3 * GiB)}${touches}\ntime.sleep(60)`
+        const wish = { controls: { memory, cpu: 4 }, entry: 'program' } as const
+        const running = await stand.start(code, wish)
+        await using _sandbox = running.sandbox
+        await running.said('here')
+        // The warden is in this process.
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, heldUpMs)
+        const end = await running.end
+        assert.equal(end.error?.code, 'MEMORY', messageIn(end))
+        t.diagnostic(
+          `${Math.round((end.memory?.peak ?? 0) / MiB)} MiB after ${heldUpMs} ms without a look`,
+        )
+      } finally {
+        await provider.close?.()
+        await close()
+      }
+    },
+  )
+
+  test(`${title}: no process reserves more than the machine has`, { skip }, async (t) => {
+    if (isMissing(t, { jailKind })) return
+    const pieces = Math.ceil(Math.max(totalmem(), 4 * GiB) / GiB) + 1
+    const code = `import mmap
+held = []
+try:
+    for _ in range(${pieces}): held.append(mmap.mmap(-1, ${GiB}, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+except OSError as error: print(error.errno, len(held) > 2)`
+    const { stdout } = await ended(watched, inPython, code)
+    assert.equal(stdout, '12 True\n')
+  })
+})
+
+async function ended(wall: Wall, of: GuestLanguage, code: string): Promise<Ended> {
+  const { provider, close } = await makeProcesses(wall.jailKind, wall.options)
+  try {
+    const stand = new Stand(provider, () => Promise.reject(new Error('no other')), of)
+    const wish = { controls: { memory, cpu: 2 }, limits: { timeout: 60_000 } }
+    return await stand.run(code, { ...wish, entry: 'program' })
+  } finally {
+    await provider.close?.()
+    await close()
+  }
+}
+
+function hasNumpy(): boolean {
+  try {
+    execFileSync('/usr/bin/python3', ['-c', 'import numpy'], { stdio: 'ignore' })
+    return true
+  } catch {
+    return false
+  }
+}

@@ -13,6 +13,7 @@ import { GuestFiles } from './guest-files.ts'
 import type { ClosableCalls, Freed, GuestFrames, GuestKind } from './guest-kind.ts'
 import { noUsage, type GuestLife } from './guest-life.ts'
 import type { HandleEnd } from './handle.ts'
+import { memoryVariables } from './memory-variables.ts'
 import { MemoryCopies } from './memory-capture.ts'
 import { deadlineOf } from './program-claim.ts'
 import { ProgramOutput } from './program-output.ts'
@@ -318,7 +319,7 @@ function carried(task: Task, profile: Profile) {
     args: task.args ?? [],
     ...(task.stdin && { stdin: isLargeInput(task.stdin) ? { sent: true } : task.stdin }),
     capabilities: task.capabilities,
-    env: task.env ?? {},
+    env: { ...memoryVariables(controls.memory), ...task.env },
     outputBytesMax: limits.output,
     artifactBytesMax: limits.artifacts,
     processes: controls.processes,

@@ -117,6 +117,48 @@ suite('Address space of a program', { skip: unable('python') }, () => {
     })
   }
 
+  const learns: readonly {
+    readonly of: GuestLanguage
+    readonly name: string
+    readonly code: string
+    readonly missing?: string | false
+  }[] = [
+    {
+      of: inNode,
+      name: 'a Node that it starts',
+      code: `import { execFileSync } from 'node:child_process'
+const bytes = 'require("node:v8").getHeapStatistics().heap_size_limit'
+console.log(execFileSync(process.execPath, ['-p', bytes]).toString())`,
+    },
+    {
+      of: inPython,
+      name: 'a Node that Python starts, with more garbage than its limit',
+      code: `import subprocess
+code = """let kept = []
+for (let i = 0; i < 2000; i++) { kept.push(Array.from({ length: 2000 }, (_, k) => ({ k, s: 'x' + k }))); if (kept.length > 250) kept.shift() }
+console.log(require('node:v8').getHeapStatistics().heap_size_limit)"""
+print(subprocess.run(['node', '-e', code], capture_output=True, text=True).stdout)`,
+    },
+    {
+      of: inShell,
+      name: 'a JVM',
+      code: `java -XX:+PrintFlagsFinal -version 2>/dev/null | awk '$2 == "MaxHeapSize" { print $4 }'`,
+      missing: !existsSync('/usr/bin/java') && 'there is no Java',
+    },
+  ]
+  for (const { of, name, code, missing = false } of learns)
+    test(
+      `the limit of its job, and not the machine, is what sizes the heap of ${name}`,
+      { skip: missing },
+      async (t) => {
+        if (isMissing(t, walls[0]!)) return
+        const { end, stdout, stderr } = await ended(walls[0]!, of, code)
+        assert.equal(end.status, 'ok', `${messageIn(end)} ${stderr}`)
+        const bytes = Number(stdout)
+        assert.ok(bytes > 32 * MiB && bytes <= memory, `${stdout} ${stderr}`)
+      },
+    )
+
   const { title, jailKind, skip = false } = watched
   test(
     `${title}: a watch that is held up ends it at its next look, and the machine goes on`,

@@ -17,6 +17,7 @@ export const measuring: readonly string[] = [
   'tests/doors/quota.test.ts',
   'tests/doors/s3.test.ts',
   'tests/doors/stream-served.test.ts',
+  'tests/hostile/default-limits.test.ts',
   'tests/hostile/mayfly.test.ts',
   'tests/hostile/process/host.test.ts',
   'tests/walls/abusers.test.ts',

@@ -30,9 +30,11 @@ interface Opened extends Pick<Library, 'run'>, AsyncDisposable {
 
 const index = new URL('../../src/index.ts', import.meta.url)
 
-/** Every job on the isolate wall, regardless of analysis and behaviour: this wall is under test. */
+/** Every job on the isolate wall, regardless of analysis: this wall is under test. */
+export const onIsolates = { escalation: { 0: 'isolate' } }
+/** Regardless of behaviour as well. A schedule of its own gives jobs that ask for none a limit of ten seconds. */
 const config = {
-  escalation: { 0: 'isolate' },
+  ...onIsolates,
   schedules: {
     default: {
       phases: [{ name: 'full', for: '10s' }],
@@ -43,14 +45,14 @@ const config = {
 }
 
 /** Opens Mayfly with its own state folder, or returns why it cannot be tested here. */
-export async function openMayfly(): Promise<Library | string> {
+export async function openMayfly(own: object = config): Promise<Library | string> {
   if (!existsSync(index)) return 'there is no src/index.ts yet'
   const { Mayfly } = (await import(index.href)) as {
     Mayfly?: { open(config: unknown): Promise<Opened> }
   }
   if (!Mayfly) return 'src/index.ts has no Mayfly yet'
   const state = mkdtempSync(join(tmpdir(), 'hostile-state-'))
-  const mayfly = await Mayfly.open({ ...config, state })
+  const mayfly = await Mayfly.open({ ...own, state })
   return {
     run: (job, options) => mayfly.run(job, options),
     hasMemoryCgroup: async () =>

@@ -35,7 +35,11 @@ export function egressFor(
     ])
     accounts ??= new TrafficAccounts()
     authority ??= makeAuthority(() => Date.now())
-    const own = { makeOutboundCheck: () => outboundCheckFor(run), ...(dial && { dial }) }
+    const own = {
+      makeOutboundCheck: () => outboundCheckFor(run),
+      inspectsAll: egress.inspect === 'all',
+      ...(dial && { dial }),
+    }
     const of = { run, zone, accounts, privateHosts, ownPorts, upstream }
     return openEgress({ controls, ...of, emitter, credentials: held, authority, ...own })
   }

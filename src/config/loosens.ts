@@ -194,7 +194,13 @@ export const looseningRules: Readonly<Record<string, Rule>> = {
   webhooks: gives('an address that is told of what runs'),
   credentials: gives('a variable of this environment to a host'),
 
-  egress: gives('a proxy that sees what leaves'),
+  ...Object.fromEntries(
+    ['proxy', 'proxy_credentials_env', 'no_proxy'].map((key) => [
+      `egress.${key}`,
+      gives('a proxy that sees what leaves'),
+    ]),
+  ),
+  'egress.inspect': harmless,
 
   'providers.folder': gives('a folder of code that Mayfly trusts'),
   'providers.modules': gives('code that Mayfly trusts'),

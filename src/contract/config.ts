@@ -667,6 +667,12 @@ const egress = z.strictObject({
     .max(1000)
     .default([])
     .describe('Hosts that bypass the proxy, such as `*.corp.example` or `10.0.0.5:8080`'),
+  inspect: z
+    .enum(['needed', 'all'])
+    .default('needed')
+    .describe(
+      'TLS that is inspected: where a rule or a credential needs it, or all, so that no request in it names another host than its tunnel; all closes tunnels of other content',
+    ),
 })
 
 const cache = z.strictObject({

@@ -32,6 +32,8 @@ export interface EgressParts {
   /** CA for TLS inspection where path rules or credentials need it. */
   readonly authority: EgressAuthority
   readonly makeOutboundCheck?: EgressTerms['makeOutboundCheck']
+  /** Inspects all TLS, also where no rule and no credential needs it. */
+  readonly inspectsAll?: boolean
   /** Test servers in place of the outside world. */
   readonly dial?: Pick<ProxyOptions, 'resolver' | 'exceptions' | 'trust' | 'timeoutMs'>
 }
@@ -51,7 +53,7 @@ export function openEgress(parts: EgressParts): EgressPath {
     fetcher?.tighten()
   }
   const ledger = new Ledger(budget, { emitter, run, zone, account: accounts?.of(run), narrowed })
-  const { privateHosts = [], ownPorts, upstream } = parts
+  const { privateHosts = [], ownPorts, upstream, inspectsAll = false } = parts
   const near = { privateHosts, upstream, ...(ownPorts && { ownPorts }) }
   const terms = {
     ...dial,
@@ -61,8 +63,9 @@ export function openEgress(parts: EgressParts): EgressPath {
     credentials,
     authority,
     makeOutboundCheck,
+    ...(inspectsAll && { look: 'every' as const }),
   }
-  const needsInspection = credentials.length > 0 || mayNeedInspection(network)
+  const needsInspection = inspectsAll || credentials.length > 0 || mayNeedInspection(network)
   return {
     trust: needsInspection ? authority.pem : undefined,
     listen(listener, callers) {

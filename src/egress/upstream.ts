@@ -35,7 +35,7 @@ const answerBytesMax = 16 * 1024
 
 /** Upstream of the configuration. Throws MayflyError CONFIG for missing or malformed credentials. */
 export function upstreamFrom(
-  { proxy, proxy_credentials_env: variable, no_proxy }: Config['egress'],
+  { proxy, proxy_credentials_env: variable, no_proxy }: Omit<Config['egress'], 'inspect'>,
   env: NodeJS.ProcessEnv,
 ): Upstream | undefined {
   if (proxy === undefined) return undefined

@@ -20,6 +20,7 @@ import type { Effects } from '../effects/effects.ts'
 import type { History } from '../history/history.ts'
 import type { Telemetry } from '../telemetry/open.ts'
 import { createViews } from '../telemetry/views.ts'
+import { refusePipelined, shareConnections } from './http/connections.ts'
 import { RequestBodies, awaitingContinue } from './http/body.ts'
 import type {
   AnalyseZones,
@@ -265,11 +266,12 @@ function makeServer(
   const server = tls
     ? createSecureServer({ ...options, ...tlsOptions(tls, limits.headersMs) })
     : createServer(options)
-  server.maxConnections = limits.connections
+  shareConnections(server, limits.connections)
   server.maxRequestsPerSocket = 1000
   // Unlimited, so that Node drops no line silently; `inspect` counts them.
   server.maxHeadersCount = 0
   const answer = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
+    if (refusePipelined(incoming, outgoing)) return
     if (parts.running.draining) outgoing.shouldKeepAlive = false
     parts.requestTrace.follow(incoming, outgoing, routes)
     // Set once the answer is written: a job may legitimately keep its client waiting longer.

@@ -40,7 +40,7 @@ suite('Shared resources of the server', () => {
       keys,
       limits: {
         anonymousBodyBytes: 1000,
-        anonymousBodiesBytes: 2500,
+        anonymousBodiesBytes: 4000,
         bodiesBytes: 10_000,
         bodyMs: 5000,
       },

@@ -15,7 +15,7 @@ import { authenticateRequest, refuseOver } from '../http/authenticate-request.ts
 import { authorise } from '../http/auth.ts'
 import type { Authentication, GatewayParts, JobIntake, Visitors } from '../http/parts.ts'
 import type { Identity } from '../http/keys.ts'
-import { anonymous } from '../http/body.ts'
+import { anonymousAt } from '../http/body.ts'
 import { senderOf } from '../http/origin.ts'
 import { checked } from '../../contract/checked.ts'
 import { addressGroup } from '../http/rate-limit.ts'
@@ -59,7 +59,7 @@ export interface ActiveContentJob {
 
 /** Sender of a body as known before the body arrives, and the function that reads the body. */
 export interface ContentReader {
-  /** Tenant name, or `anonymous`. */
+  /** Tenant name, or `anonymousAt` an address. */
   readonly of: string
   readonly read: (body: StrictJson) => ActiveContentJob
   /** Streams the plan of the life as the first frame. */
@@ -97,7 +97,7 @@ export function contentReader(
     const quotas = quotasOf(parts, http.incoming, session)
     return { job, quotas, begin: () => tokens.begin(session) }
   }
-  return { of: owner?.tenant ?? anonymous, read, sendsPlan: true }
+  return { of: owner?.tenant ?? anonymousAt(http.incoming), read, sendsPlan: true }
 }
 
 /** Quotas of a visitor: of its token, and of its address over all its tokens. */

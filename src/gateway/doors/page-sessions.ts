@@ -10,7 +10,7 @@ import type { Door } from './door.ts'
 import { networkWith, noTokens, quotasOf } from './executions.ts'
 import { filesAnswer, openHeld, served } from './sessions.ts'
 import { refuseOver } from '../http/authenticate-request.ts'
-import { anonymous } from '../http/body.ts'
+import { anonymousAt } from '../http/body.ts'
 import { json, jsonText } from '../http/json-response.ts'
 import { LiveOutput } from '../http/live-output.ts'
 import { LiveTimeline } from '../http/live-timeline.ts'
@@ -44,7 +44,12 @@ export const openPageSession: PageDoor = async (parts, http) => {
   parts.running.refuseWhenDraining()
   served(parts)
   const { tokens, visitor, owner, quotas } = visitorOf(parts, http)
-  const { value } = await parts.bodies.json(http.incoming, http.outgoing, 'input', anonymous)
+  const { value } = await parts.bodies.json(
+    http.incoming,
+    http.outgoing,
+    'input',
+    anonymousAt(http.incoming),
+  )
   const { language, schedule } = checked(pageSession, value, 'session')
 
   using places = new DisposableStack()
@@ -74,7 +79,12 @@ export const openPageSession: PageDoor = async (parts, http) => {
 export const runInPageSession: PageDoor = async (parts, http, _who, { id = '' }) => {
   const { tokens, visitor, owner, quotas } = visitorOf(parts, http)
   const one = parts.pageSessions.find(id, visitor.id)
-  const { value } = await parts.bodies.json(http.incoming, http.outgoing, 'input', anonymous)
+  const { value } = await parts.bodies.json(
+    http.incoming,
+    http.outgoing,
+    'input',
+    anonymousAt(http.incoming),
+  )
   const { code } = checked(pageExec, value, 'exec')
   const { held } = one
   if (held.session.isBusy) throw sessionBusy()

@@ -5,6 +5,7 @@ import { readStrictJson, StrictJsonError, type StrictJson } from '../../lib/stri
 import { LoopLimiter } from '../../lib/loop-limiter.ts'
 import { FairShare } from './fair-share.ts'
 import type { GatewayLimits } from './limits.ts'
+import { addressGroup } from './rate-limit.ts'
 
 const DEPTH_MAX = 64
 
@@ -16,8 +17,8 @@ type BodyLimits = Pick<
   'bodyBytes' | 'bodiesBytes' | 'anonymousBodyBytes' | 'anonymousBodiesBytes' | 'bodyMs'
 >
 
-/** Sender name before authentication; no tenant has the empty name. */
-export const anonymous = ''
+/** Start of the names of senders before authentication; no tenant has a name with a space. */
+const anonymous = ' '
 const SENDERS_MAX = 10_000
 
 /**
@@ -27,11 +28,14 @@ const SENDERS_MAX = 10_000
 export class RequestBodies {
   readonly #limits: BodyLimits
   readonly #held: FairShare
+  /** Bodies without a key, split between addresses. */
+  readonly #anonymousHeld: FairShare
   readonly #turns = new Map<string, LoopLimiter>()
 
   constructor(limits: BodyLimits) {
     this.#limits = limits
     this.#held = new FairShare(limits.bodiesBytes)
+    this.#anonymousHeld = new FairShare(limits.anonymousBodiesBytes)
   }
 
   /** Bytes buffered for bodies still being read. */
@@ -40,7 +44,7 @@ export class RequestBodies {
   }
 
   /**
-   * Reads a JSON body of a tenant, or of `anonymous`; `keep` as in readStrictJson. Reads no byte beyond the limit.
+   * Reads a JSON body of a tenant, or of `anonymousAt` an address; `keep` as in readStrictJson. Reads no byte beyond the limit.
    * Throws MayflyError.
    */
   async json(
@@ -71,14 +75,15 @@ export class RequestBodies {
   /** Byte limit of one body. */
   bytesMax(of: string): number {
     const { bodyBytes, anonymousBodyBytes } = this.#limits
-    return of === anonymous ? Math.min(bodyBytes, anonymousBodyBytes) : bodyBytes
+    return isAnonymous(of) ? Math.min(bodyBytes, anonymousBodyBytes) : bodyBytes
   }
 
   /** Runs work that blocks the event loop in the sender's fair turn; light senders do not wait. */
   async turn<T>(of: string, work: () => T): Promise<T> {
-    const turns = this.#turns.get(of) ?? new LoopLimiter()
-    this.#turns.delete(of)
-    this.#turns.set(of, turns)
+    const name = isAnonymous(of) ? anonymous : of
+    const turns = this.#turns.get(name) ?? new LoopLimiter()
+    this.#turns.delete(name)
+    this.#turns.set(name, turns)
     if (this.#turns.size > SENDERS_MAX) this.#turns.delete(this.#turns.keys().next().value!)
     return (await turns.run(work, () => true)) as T
   }
@@ -94,13 +99,14 @@ export class RequestBodies {
 
   /** Counts bytes buffered elsewhere: `add` throws MayflyError OVERLOADED beyond the shared limit. */
   hold(of: string): ByteHold {
-    const isAnonymous = of === anonymous
-    const held = this.#held.hold(of, isAnonymous ? this.#limits.anonymousBodiesBytes : undefined)
+    const holds = isAnonymous(of)
+      ? [this.#anonymousHeld.hold(of), this.#held.hold(anonymous)]
+      : [this.#held.hold(of)]
     return {
       add(bytes) {
-        if (!held.add(bytes)) throw busy()
+        if (!holds.every((hold) => hold.add(bytes))) throw busy()
       },
-      [Symbol.dispose]: () => held[Symbol.dispose](),
+      [Symbol.dispose]: () => holds.forEach((hold) => hold[Symbol.dispose]()),
     }
   }
 
@@ -141,6 +147,15 @@ export class RequestBodies {
       clearTimeout(timer)
     }
   }
+}
+
+/** Sender name before authentication: that of its address. */
+export function anonymousAt({ socket }: Pick<IncomingMessage, 'socket'>): string {
+  return `${anonymous}${addressGroup(socket.remoteAddress)}`
+}
+
+function isAnonymous(of: string): boolean {
+  return of.startsWith(anonymous)
 }
 
 export interface ByteHold extends Disposable {

@@ -5,8 +5,8 @@
  * first message is the job; a second one, or a close, cancels it.
  *
  * Limits: `ws` bounds a message only after its header, so bytes are also counted on the raw socket against the shared
- * body limit, however the message is fragmented. Compression is off (no decompression bombs). Pings are answered within
- * a budget, and a client idle for `writeMs` is disconnected.
+ * body limit, however the message is fragmented; after the job a client may send little more than pings. Compression is
+ * off (no decompression bombs). Pings are answered within a budget, and a client idle for `writeMs` is disconnected.
  *
  * Not handled: resuming. A broken connection ends its job; use SSE with an idempotency key for that.
  */
@@ -17,7 +17,7 @@ import type { RawData, WebSocket } from 'ws'
 import { MayflyError } from '../../contract/error.ts'
 import type { StrictJson } from '../../lib/strict-json.ts'
 import { authorise } from './auth.ts'
-import { parseBody, anonymous, tooLarge } from './body.ts'
+import { parseBody, anonymousAt, tooLarge } from './body.ts'
 import type { GatewayParts, JobStart } from './parts.ts'
 import {
   contentReader,
@@ -44,6 +44,11 @@ import { startJob } from './start-job.ts'
 const FRAGMENTS_MAX = 1024
 /** Maximum header size of one fragment. */
 const HEAD_BYTES_MAX = 14
+/** Bytes after the job: its cancelling message, and in each second a control frame. */
+const LATER_BYTES_MAX = 65_536
+const CONTROL_BYTES_MAX = 131
+/** Time for a refused client to read why. */
+const CLOSE_MS = 1_000
 /** Close codes: 4000 + HTTP status, e.g. 4401. */
 const DONE = 1000
 const GOING_AWAY = 1001
@@ -151,7 +156,7 @@ function jobReader(parts: ContentParts, incoming: IncomingMessage): ContentReade
     const job = readJob(parts, { ...body, value }, { ...who, ...more })
     return { job, quotas: parts.quotas, begin: () => undefined }
   }
-  return { of: known?.tenant ?? anonymous, read }
+  return { of: known?.tenant ?? anonymousAt(incoming), read }
 }
 
 /** Serves one connection, from its first message to its close. */
@@ -168,6 +173,7 @@ async function converse(
   raw.setTimeout(parts.limits.writeMs, () => socket.terminate())
   try {
     const bytes = await firstMessage(parts, socket, raw, of)
+    boundLater(socket, raw)
     const body = await parts.bodies.turn(of, () => parseBody(bytes, 'input'))
     await runOne(parts, socket, stream, { ...read(body), sendsPlan })
     socket.close(DONE)
@@ -176,6 +182,7 @@ async function converse(
       const problem = parts.refusals.problem(thrown)
       await stream.last('problem', JSON.stringify(problem))
       socket.close(STATUS_BASE + problem.status)
+      endUnread(raw)
     }
   }
   await gone
@@ -247,6 +254,31 @@ async function firstMessage(
     clearTimeout(timer)
     raw.off('data', count)
   }
+}
+
+/**
+ * Disconnects a client that sends on after its job: `ws` would buffer a second message that never ends up to the size
+ * of the largest body, in no budget, for as long as the job runs.
+ */
+function boundLater(socket: WebSocket, raw: Socket): void {
+  const began = performance.now()
+  let length = 0
+  raw.on('data', (chunk: Buffer) => {
+    length += chunk.length
+    const seconds = (performance.now() - began) / 1000
+    if (length > LATER_BYTES_MAX + seconds * CONTROL_BYTES_MAX) socket.terminate()
+  })
+}
+
+/**
+ * Ends a connection that was refused, and drops what still comes: `ws` would wait half a minute for the client's close,
+ * and buffer until then, while the bytes no longer count.
+ */
+function endUnread(raw: Socket): void {
+  raw.removeAllListeners('data')
+  raw.resume()
+  raw.end()
+  setTimeout(() => raw.destroy(), CLOSE_MS).unref()
 }
 
 function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {

@@ -1,0 +1,179 @@
+import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
+import { suite, test } from 'node:test'
+import { connect as connectTls, type ConnectionOptions } from 'node:tls'
+import { developmentCertificate } from '../../src/gateway/http/development-authority.ts'
+import type { RunJob } from '../../src/gateway/http/parts.ts'
+import { until } from '../conformance/stand.ts'
+import { adminKey, bearer, endOf, folder, openDoor, type TestDoor } from './http-door.ts'
+
+/** Loopback addresses: each is an address of its own to the server. */
+const [evil, good] = ['127.0.0.11', '127.0.0.12'] as const
+
+/** A connection from an address, and what came over it. */
+async function dial(door: TestDoor, from: string, text = '') {
+  const socket = connect({ port: door.activePort, host: '127.0.0.1', localAddress: from })
+  const heard = { text: '' }
+  socket.on('error', () => undefined)
+  socket.on('data', (chunk: Buffer) => (heard.text += String(chunk)))
+  await once(socket, 'connect')
+  if (text !== '') socket.write(text)
+  return { socket, heard }
+}
+
+const livez = 'GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n'
+
+const answersIn = (text: string) => text.split('HTTP/1.1 200').length - 1
+
+/** Asks until there is an answer: a server may not know yet that the last connection is gone. */
+async function assertServed(door: TestDoor, from: string): Promise<void> {
+  for (let tries = 0; tries < 100; tries++) {
+    const { socket, heard } = await dial(door, from, livez)
+    await until(() => socket.destroyed || answersIn(heard.text) === 1, 'an answer or an end')
+    const isServed = answersIn(heard.text) === 1
+    socket.destroy()
+    if (isServed) return
+  }
+  assert.fail(`${from} is not served`)
+}
+
+function upgrade(path: string, headers: Readonly<Record<string, string>> = {}): string {
+  const lines = {
+    Host: 'localhost',
+    Connection: 'Upgrade',
+    Upgrade: 'websocket',
+    'Sec-WebSocket-Version': '13',
+    'Sec-WebSocket-Key': randomBytes(16).toString('base64'),
+    ...headers,
+  }
+  const text = Object.entries(lines).map(([name, value]) => `${name}: ${value}\r\n`)
+  return `GET ${path} HTTP/1.1\r\n${text.join('')}\r\n`
+}
+
+/** Head of a masked frame of a client. */
+function frameHead(first: number, length: number): Buffer {
+  const head = Buffer.alloc(14)
+  head.writeUInt8(first, 0)
+  head.writeUInt8(0x80 | 127, 1)
+  head.writeBigUInt64BE(BigInt(length), 2)
+  return head
+}
+const textFrame = 0x81
+const job = '{"code":"return 1"}'
+const wholeJob = Buffer.concat([frameHead(textFrame, job.length), Buffer.from(job)])
+
+const forEver: RunJob = async (asked, { signal }) => {
+  await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()))
+  return endOf(asked, { status: 'cancelled' })
+}
+
+/** Resolves when the connection is gone, also by an error. */
+const closed = (socket: Socket): Promise<void> =>
+  until(() => socket.destroyed, 'the connection to be closed')
+
+suite('A client that exhausts connections, turns or bytes', () => {
+  for (const [kind, bytes] of [
+    ['silent', ''],
+    ['slow, with headers that never end', 'GET /livez HTTP/1.1\r\nHost: localhost\r\n'],
+  ] as const)
+    test(`S0-22: connections of an address that are ${kind} leave half of all to others`, async () => {
+      await using door = await openDoor({ limits: { connections: 40 } })
+      const all = await Promise.all(Array.from({ length: 60 }, () => dial(door, evil, bytes)))
+      const open = () => all.filter(({ socket }) => !socket.destroyed)
+      for (const { socket } of all) socket.resume()
+      await until(() => open().length <= 20, 'the connections beyond the half to be closed')
+      assert.equal(open().length, 20)
+      await assertServed(door, good)
+      for (const { socket } of all) socket.destroy()
+      await assertServed(door, evil)
+    })
+
+  test('S0-22: handshakes of TLS that never end are bounded by address in the same way', async () => {
+    await using state = await folder()
+    const { cert, key, authority: ca } = developmentCertificate(state.path, Date.now())
+    await using door = await openDoor({
+      tls: { cert, key, isLasting: false },
+      limits: { connections: 40 },
+    })
+    const hello = '\x16\x03\x01\x00\xf5\x01\x00\x00\xf1\x03\x03'
+    const all = await Promise.all(Array.from({ length: 60 }, () => dial(door, evil, hello)))
+    const open = () => all.filter(({ socket }) => !socket.destroyed)
+    await until(() => open().length <= 20, 'the connections beyond the half to be closed')
+    const from = (localAddress: string) =>
+      connectTls({
+        port: door.activePort,
+        host: '127.0.0.1',
+        localAddress,
+        ca,
+      } as ConnectionOptions)
+    const other = from(good)
+    await once(other, 'secureConnect')
+    other.destroy()
+    // A place is given back at the end of a handshake that failed, too.
+    for (const { socket } of all) socket.destroy()
+    let made = 0
+    for (let tries = 0; made < 30 && tries < 500; tries++) {
+      const again = from(evil)
+      const isMade = once(again, 'secureConnect').then(() => true)
+      if (await isMade.catch(() => false)) made++
+      again.destroy()
+    }
+    assert.equal(made, 30)
+  })
+
+  test('S0-22: a connection with more than a few unanswered requests is ended', async () => {
+    await using door = await openDoor()
+    const { socket, heard } = await dial(door, evil, livez.repeat(1_500))
+    await closed(socket)
+    assert.ok(answersIn(heard.text) <= 32, `${answersIn(heard.text)} answers`)
+    const few = await dial(door, evil, livez.repeat(20))
+    await until(() => answersIn(few.heard.text) === 20, 'answers to a few')
+    few.socket.write(livez.repeat(20))
+    await until(() => answersIn(few.heard.text) === 40, 'answers to a few more')
+    few.socket.destroy()
+    await assertServed(door, good)
+  })
+
+  test('S0-22: a WebSocket that was refused is closed soon, though its client sends on and never closes', async () => {
+    await using door = await openDoor({ limits: { anonymousBodyBytes: 100_000 } })
+    const { socket, heard } = await dial(door, evil, upgrade('/v1/executions'))
+    await until(() => heard.text.includes(' 101 '), 'the upgrade')
+    socket.write(frameHead(textFrame, 30_000_000))
+    const began = performance.now()
+    const sending = setInterval(() => socket.write(Buffer.alloc(65_536, 0x20)), 5)
+    await closed(socket)
+    clearInterval(sending)
+    assert.match(heard.text, /TOO_LARGE/)
+    // The client that does not close is waited for by `ws` for 30 s.
+    assert.ok(performance.now() - began < 20_000)
+  })
+
+  test('S0-22: after its job a client cannot make the server hold a second message that never ends', async () => {
+    await using door = await openDoor({ road: forEver })
+    const { socket, heard } = await dial(door, evil, upgrade('/v1/executions', bearer(adminKey)))
+    await until(() => heard.text.includes(' 101 '), 'the upgrade')
+    socket.write(wholeJob)
+    await until(() => door.jobs.length === 1, 'the job')
+    socket.write(frameHead(textFrame, 30_000_000))
+    const sending = setInterval(() => socket.write(Buffer.alloc(16_384, 0x20)), 5)
+    await closed(socket)
+    clearInterval(sending)
+    assert.ok(socket.bytesWritten < 5_000_000, `${socket.bytesWritten} bytes were taken`)
+  })
+
+  test('S0-12: bodies of one address that never end leave room for those of another visitor', async () => {
+    await using door = await openDoor({ limits: { anonymousBodiesBytes: 4000, bodyMs: 60_000 } })
+    const head = (bytes: number) =>
+      `POST /active-content HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${bytes}\r\n\r\n`
+    const slow = await Promise.all(
+      Array.from({ length: 4 }, () => dial(door, evil, head(1000) + ' '.repeat(900))),
+    )
+    const refused = () => slow.filter(({ heard }) => heard.text.includes(' 503 ')).length
+    await until(() => refused() === 2, 'those beyond the half to be refused')
+    const other = await dial(door, good, `${head(900)}${' '.repeat(897)}{}\n`)
+    await until(() => other.heard.text.includes(' 401 '), 'the body of another to be read')
+    for (const { socket } of [...slow, other]) socket.destroy()
+  })
+})

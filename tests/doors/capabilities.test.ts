@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import type { ServerResponse } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { after, before, suite, test as always } from 'node:test'
+import { after, before, suite, test as always, type TestContext } from 'node:test'
 import { assemble, type Assembly } from '../../src/assemble/assemble.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import {
@@ -43,7 +43,26 @@ function because({ profile }: Outcome, field: string): string | undefined {
 
 const filled =
   'const all = []; for (let i = 0; i < input[0]; i++) all.push(new Uint8Array(2 ** 20).fill(i)); return all.length'
-const burning = 'const until = Date.now() + 1200; while (Date.now() < until); return 1'
+/** Long enough that a period of the quota, and what a throttle saves up, are small beside it. */
+const burning = 'const until = Date.now() + 4000; while (Date.now() < until); return 1'
+/** A share is at most this part more than its limit; a machine with other work gives less of it, never more. */
+const shareFactorMax = 1.2
+/** Retries: without a quota in a control group, a watch that gets its turn late lets more pass, once. */
+const sharesMax = 3
+
+async function assertShare(t: TestContext, cores: number, run: () => Promise<Outcome>) {
+  const shares: number[] = []
+  const isWithin = () => shares.at(-1)! <= cores * shareFactorMax
+  do {
+    const { status, metrics, error } = await run()
+    assert.equal(status, 'ok', JSON.stringify(error))
+    assert.ok(metrics.executionTime >= 3900, `${metrics.executionTime} ms`)
+    shares.push(metrics.cpuTime / metrics.executionTime)
+  } while (!isWithin() && shares.length < sharesMax)
+  t.diagnostic(`it had ${shares.map((one) => one.toFixed(3)).join()} of a core, of ${cores}`)
+  assert.ok(isWithin(), `${shares.join()} of a core`)
+  assert.ok(shares.every((share) => share > 0))
+}
 
 suite('The documented configuration, in force', () => {
   const file = join(place, 'microvm.toml')
@@ -83,12 +102,8 @@ suite('The documented configuration, in force', () => {
     assert.deepEqual([status, error?.code], ['limit', 'MEMORY'])
   })
 
-  test('S4-37: three tenths of a core are all that it has', async () => {
-    const { status, metrics } = await run(burning)
-    const share = metrics.cpuTime / metrics.executionTime
-    assert.equal(status, 'ok')
-    // The CPU burst allowance comes on top of its share of 1.2 seconds.
-    assert.ok(share < 0.6, `${share} of a core`)
+  test('S4-37: three tenths of a core are all that it has', async (t) => {
+    await assertShare(t, 0.3, () => run(burning))
   })
 
   test('S4-37: the two allowed hosts are reachable, and no other', async () => {
@@ -147,7 +162,8 @@ before(async () => {
       brief: { timeout: '200ms', network_policy: 'None', fs_policy: 'None' },
       small: { memory_limit_mb: 16 },
       large: { memory_limit_mb: 128, network_policy: { DenyList: ['evil.example'] } },
-      slow: { cpu_limit: 0.2 },
+      slow: { cpu_limit: 0.2, timeout: '30s' },
+      many: { cpu_limit: 0.3, timeout: '30s' },
       greedy: { memory_limit_mb: 4096 },
       reader: { fs_policy: { ReadOnly: [folder] } },
       program: { fs_policy: { ReadWrite: [folder] } },
@@ -172,6 +188,13 @@ suite('Each capability has its own limits', () => {
       registry.register({ name, isolated: true, language: 'js', code: filled })
     registry.register({ name: 'brief', isolated: true, language: 'js', code: 'for (;;);' })
     registry.register({ name: 'slow', isolated: true, language: 'js', code: burning })
+    const code = `import os, time
+until = time.monotonic() + 4
+pids = [os.fork() for _ in range(2)]
+while time.monotonic() < until: pass
+if 0 in pids: os._exit(0)
+for pid in pids: os.waitpid(pid, 0)`
+    registry.register({ name: 'many', isolated: true, language: 'python', code })
     const write = `return call('mayfly.files', { verb: 'write', path: input[0], content: 'x' })`
     registry.register({ name: 'reader', isolated: true, language: 'js', code: write })
     const python = 'result = open("/etc/hostname").read()'
@@ -201,11 +224,16 @@ suite('Each capability has its own limits', () => {
     assert.equal(because(large, 'limits.memory'), 'capability_configs.large.memory_limit_mb')
   })
 
-  test('S4-10: less than a core is held by the wall that is chosen for it', async () => {
-    const { status, metrics, tier } = await registry.execute('slow')
-    const share = metrics.cpuTime / metrics.executionTime
-    assert.deepEqual([status, tier], ['ok', 'process'])
-    assert.ok(share < 0.5, `${share} of a core`)
+  test('S4-10: less than a core is held by the wall that is chosen for it', async (t) => {
+    await assertShare(t, 0.2, async () => {
+      const outcome = await registry.execute('slow')
+      assert.equal(outcome.tier, 'process')
+      return outcome
+    })
+  })
+
+  test('S4-10: less than a core is all that the processes of a capability have together', async (t) => {
+    await assertShare(t, 0.3, () => registry.execute('many'))
   })
 
   test('A capability has no more than a ceiling allows', async () => {

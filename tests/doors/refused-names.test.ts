@@ -81,6 +81,18 @@ suite('A refused name is in the record', () => {
     )
   })
 
+  test('In a session a name is told once, in the lines of the session', async () => {
+    const box = await mayfly.open({ language: 'js' })
+    assert.equal((await box.run({ code: 'typeof process' })).result, 'undefined')
+    const imported = await box.run({ code: "import fs from 'node:fs'" })
+    assert.equal(imported.status, 'error')
+    await box.run({ code: 'try { fetch(1) } catch {}; typeof process; globalThis.process' })
+    await box.close()
+    const { events } = recordOf(box.id)
+    assert.deepEqual(namesOf(events), ['process', 'import', 'fetch'])
+    assert.equal(events[1].fields.module, 'fs')
+  })
+
   test('An honest job leaves none', async () => {
     const { id } = await run(
       'console.log(new URL("http://a/b"), typeof window); return [1].map(String)',

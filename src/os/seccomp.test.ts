@@ -8,6 +8,7 @@ const KILL = 0x8000_0000
 const EPERM = 0x0005_0001
 const ENOSYS = 0x0005_0026
 const EBADF = 0x0005_0009
+const EINVAL = 0x0005_0016
 const DONE = 0x0005_0000
 const NOTIFY = 0x7fc0_0000
 const EAFNOSUPPORT = 0x0005_0061
@@ -154,6 +155,8 @@ suite('A seccomp policy becomes a filter', () => {
     for (const filter of [sentinel!, none!]) {
       assert.equal(answer(filter, { number: numberOf('fsync'), args: [0xffff_ffff] }), EBADF)
       assert.equal(answer(filter, { number: numberOf('memfd_create') }), ENOSYS)
+      assert.equal(answer(filter, { number: numberOf('msync'), args: [0x7000] }), DONE)
+      assert.equal(answer(filter, { number: numberOf('msync'), args: [0x7001] }), EINVAL)
     }
     const asking = askingFilter([])
     for (const { call } of sentinelPolicy().always)

@@ -49,6 +49,7 @@ export type SeccompAnswer =
   | 'ENOMEM'
   | 'EACCES'
   | 'EEXIST'
+  | 'EINVAL'
   | 'ENOTTY'
   | 'ENOSYS'
   | 'ENOTSUP'
@@ -64,6 +65,7 @@ const ANSWERS = {
   ENOMEM: 0x0005_000c,
   EACCES: 0x0005_000d,
   EEXIST: 0x0005_0011,
+  EINVAL: 0x0005_0016,
   ENOTTY: 0x0005_0019,
   ENOSYS: 0x0005_0026,
   ENOTSUP: 0x0005_005f,

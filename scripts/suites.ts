@@ -6,7 +6,7 @@ export type SuiteName = (typeof suiteNames)[number]
 
 const folders: Record<Exclude<SuiteName, 'unit'>, readonly string[]> = {
   sim: ['tests/sim/'],
-  walls: ['tests/walls/', 'tests/conformance/', 'tests/hostile/'],
+  walls: ['tests/walls/', 'tests/conformance/', 'tests/hostile/', 'tests/library/'],
   doors: ['tests/doors/', 'tests/everyday/'],
 }
 /** Corpus programs may look like test files. */

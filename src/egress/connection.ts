@@ -20,7 +20,7 @@ import {
 import { decide, type EgressRequest } from './rules.ts'
 import { nextChunk, copyStream, send, readUntilParsed } from './streams.ts'
 import { readTarget, type HttpOrigin } from './target.ts'
-import type { OutboundCheck, EgressTerms } from './egress-terms.ts'
+import { plantedSecret, type OutboundCheck, type EgressTerms } from './egress-terms.ts'
 import type { ConnectionMonitor } from './connection-monitor.ts'
 import { tunnelModesFor, type TunnelModes } from './tunnel-modes.ts'
 
@@ -121,7 +121,7 @@ export class ProxyConnection implements ConnectionMonitor {
 
   passes(piece: Buffer): boolean {
     if (this.#outboundCheck?.(piece) !== false) return !this.#isCut
-    this.cut('it carries a planted secret')
+    this.cut(plantedSecret)
     return false
   }
 

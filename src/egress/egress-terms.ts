@@ -26,3 +26,14 @@ export interface EgressTerms extends DialOptions {
 }
 
 export type OutboundCheck = (piece: Buffer) => boolean
+
+/**
+ * False for a name that carries a planted secret. Asking for the name sends it to a name server of the attacker's
+ * choice, before any byte of a request. Labels have 63 characters at most, so dots may cut a secret.
+ */
+export function mayAskFor(host: string, { makeOutboundCheck }: EgressTerms): boolean {
+  const passes = makeOutboundCheck?.()
+  return passes?.(Buffer.from(`${host}\n${host.replaceAll('.', '')}`)) !== false
+}
+
+export const plantedSecret = 'it carries a planted secret'

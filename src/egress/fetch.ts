@@ -20,7 +20,7 @@ import { nextHop, type RedirectHop } from './redirect.ts'
 import { budgetExceeded, type TrafficDirection } from './byte-budget.ts'
 import type { EgressRequest } from './rules.ts'
 import { authorityText } from './target.ts'
-import type { EgressTerms } from './egress-terms.ts'
+import { plantedSecret, type EgressTerms } from './egress-terms.ts'
 import { upstreamAuthRequired, forwardedHeaders } from './upstream.ts'
 import { tryParseJson } from '../lib/parse-json.ts'
 
@@ -155,8 +155,7 @@ async function ask(
   if (placed.kind === 'denied') return deny(request, placed.because, terms)
   const written = writtenHeaders(hop, placed.headers, placed.secrets.length > 0)
   const head = headText(hop, written)
-  if (!passesChecks([head, hop.body], terms))
-    return deny(request, 'it carries a planted secret', terms)
+  if (!passesChecks([head, hop.body], terms)) return deny(request, plantedSecret, terms)
   const connection = await openConnection(request, terms, ({ socket, entry }) => {
     live.connection = { request, socket, entry }
     socket.on('error', () => socket.destroy())

@@ -13,7 +13,7 @@ import { refused, type EgressRefusal } from './http-head.ts'
 import { addressOf } from './host.ts'
 import type { LedgerEntry } from './ledger-entry.ts'
 import { decide, type EgressRequest, type EgressDecision } from './rules.ts'
-import type { EgressTerms } from './egress-terms.ts'
+import { mayAskFor, plantedSecret, type EgressTerms } from './egress-terms.ts'
 
 export const runOver = 'the run is over'
 export const ledgerFull = 'this run has asked for too much already'
@@ -41,6 +41,7 @@ export async function openConnection(
   if (terms.ledger.isFull) return refused(ledgerFull, 403)
   const verdict = decide(terms.network(), request)
   if (verdict.verdict === 'denied') return deny(request, verdict.because, terms)
+  if (!mayAskFor(request.host, terms)) return deny(request, plantedSecret, terms)
   const asked = terms.ledger.beginAttempt(request, terms.caller, terms.stop)
   if (!asked) return refused(runOver, 403)
   const found = await dialHost(request, terms, asked.stop.signal)

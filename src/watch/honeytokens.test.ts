@@ -14,7 +14,21 @@ const forms: readonly ((secret: string) => string)[] = [
   (secret) => Buffer.from(`x${secret}y`).toString('base64'),
   (secret) => Buffer.from(`{"k":"${secret}"}`).toString('base64url'),
   (secret) => Array.from(secret).toReversed().join(''),
+  (secret) => secret.toLowerCase(),
+  ...['', 'x', 'xy', 'xyz', 'wxyz'].map((more) => (secret: string) => base32(`${more}${secret}=`)),
+  (secret) => base32(secret).toLowerCase(),
 ]
+
+/** RFC 4648, section 6, without padding. */
+function base32(text: string): string {
+  let [bits, word] = ['', '']
+  for (const byte of Buffer.from(text)) bits += byte.toString(2).padStart(8, '0')
+  for (let at = 0; at < bits.length; at += 5)
+    word += 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'[
+      Number.parseInt(bits.slice(at, at + 5).padEnd(5, '0'), 2)
+    ]
+  return word
+}
 
 suite('Honeytokens', () => {
   test('Are stable per run, different between runs, and reveal nothing of the key', () => {
@@ -44,7 +58,7 @@ suite('Honeytokens', () => {
       assert.match(file!.content, /^aws_access_key_id = AKIA[A-Z2-7]{16}$/m)
   })
 
-  test('Are found in a stream across chunks: plain, reversed, hexadecimal and base64', () => {
+  test('Are found in a stream across chunks: plain, reversed, hexadecimal, base64 and base32', () => {
     const before = fc.uint8Array({ maxLength: 300 })
     const cuts = fc.array(fc.nat(800), { maxLength: 6 })
     const one = fc.constantFrom(...tokens)

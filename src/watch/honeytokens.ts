@@ -69,8 +69,8 @@ function wordOf(key: Uint8Array, text: string, length: number, letters: string):
 }
 
 /**
- * Searches a stream for tokens across chunk boundaries: plain, reversed, hexadecimal, and base64 at all three
- * alignments. Encrypted, compressed or split tokens are not found.
+ * Searches a stream for tokens across chunk boundaries: plain, reversed, hexadecimal, base64 and base32 at all
+ * alignments, and in lower case as names are asked for. Encrypted, compressed or split tokens are not found.
  */
 export class TokenScanner {
   readonly #needles: readonly { readonly id: string; readonly bytes: Buffer }[]
@@ -98,6 +98,7 @@ function formsOf(secret: string): readonly string[] {
   const hex = bytes.toString('hex')
   return [
     secret,
+    secret.toLowerCase(),
     Array.from(secret).toReversed().join(''),
     hex,
     hex.toUpperCase(),
@@ -107,5 +108,18 @@ function formsOf(secret: string): readonly string[] {
       const core = text.replace(/=+$/, '').slice(shift === 0 ? 0 : shift + 1, -2)
       return [core, core.replaceAll('+', '-').replaceAll('/', '_')]
     }),
+    ...[0, 1, 2, 3, 4].flatMap((shift) => {
+      const core = base32Core(bytes, shift)
+      return [core, core.toLowerCase()]
+    }),
   ]
+}
+
+/** Base32 of bytes that follow `shift` others, without the characters at both ends that depend on the neighbours. */
+function base32Core(bytes: Buffer, shift: number): string {
+  const all = Buffer.concat([Buffer.alloc(shift), bytes])
+  const bits = Array.from(all, (byte) => byte.toString(2).padStart(8, '0')).join('')
+  const fives = bits.match(/.{5}/g) ?? []
+  const text = fives.map((five) => base32[Number.parseInt(five, 2)]).join('')
+  return text.slice(Math.ceil((shift * 8) / 5))
 }

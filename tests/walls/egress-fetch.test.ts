@@ -208,6 +208,25 @@ suite('Brokered requests', () => {
     )
   })
 
+  test('S2-14: a planted secret in a name is blocked before a name server hears it', async () => {
+    const planted = '706c616e746564'
+    const makeOutboundCheck = () => (piece: Buffer) => !piece.includes(planted)
+    const asked: string[] = []
+    const resolver = (name: string) => {
+      asked.push(name)
+      return Promise.resolve(['127.0.0.1'])
+    }
+    const allow = ['http://*.a.example', 'dns://*.a.example']
+    const { terms } = termsFor({ allow }, { makeOutboundCheck, resolver })
+    const carrying = [`${planted}.a.example`, '706C616E.746564.a.example']
+    for (const name of carrying)
+      for (const url of [`http://${name}/`, `http://dns.mayfly/resolve?name=${name}`])
+        assert.match((await ask(request(url), terms)).error.message, /planted secret/, url)
+    assert.deepEqual(asked, [])
+    await ask(request('http://dns.mayfly/resolve?name=plain.a.example'), terms)
+    assert.deepEqual(asked, ['plain.a.example'])
+  })
+
   test("S4-8: a credential is found in the answer's head too, in its raw spelling", async () => {
     const value = 'sk"live\\0123456789'
     const credentials = [{ name: 'KEY', value, header: 'X-Key', hosts: [a('')] }]

@@ -114,6 +114,30 @@ suite('Proxied traffic', () => {
     assert.equal(world.heard.at(-1)!.body, 'hi')
   })
 
+  test('S2-14: a planted secret in the name of a request, tunnel or look-up reaches no name server', async () => {
+    const planted = '706c616e746564'
+    const asked: string[] = []
+    await using stand = await openStand(world, 'open', {
+      makeOutboundCheck: () => (piece) => !piece.includes(planted),
+      resolver(name) {
+        asked.push(name)
+        return Promise.resolve([])
+      },
+    })
+    for (const name of [`${planted}.a.example`, '706c616e.746564.a.example']) {
+      const request = `GET http://${name}/ HTTP/1.1\r\nHost: ${name}\r\n\r\n`
+      const lookUp = asks(`http://dns.mayfly/resolve?name=${name}`, 'dns.mayfly')
+      assert.match(await stand.say(request), /^HTTP\/1.1 403 .*planted secret/)
+      assert.match(await stand.say(lookUp), /^HTTP\/1.1 403 .*planted secret/)
+      const { head, socket } = await tunnel(stand, `${name}:443`)
+      assert.match(head, /^HTTP\/1.1 403 .*planted secret/)
+      socket.destroy()
+    }
+    assert.deepEqual(asked, [])
+    await stand.say(asks('http://dns.mayfly/resolve?name=plain.example', 'dns.mayfly'))
+    assert.deepEqual(asked, ['plain.example'])
+  })
+
   test('Ambiguous chunks end the request', async () => {
     await using stand = await openStand(world, 'open')
     const head = `POST http://a.example:${world.ports.http}/ HTTP/1.1\r\nHost: a.example:${world.ports.http}\r\nTransfer-Encoding: chunked\r\n\r\n`

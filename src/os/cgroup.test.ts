@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import {
   mkdirSync,
   mkdtempSync,
@@ -23,6 +24,25 @@ suite('Control groups, as folders and files', () => {
     using mount = folder()
     writeFileSync(join(mount.path, 'file'), '')
     assert.equal(openCgroups(join(mount.path, 'file')), undefined)
+  })
+
+  test('Folders of a tmpfs that hides control groups, or stands where one is missing, are none', (t) => {
+    const { href } = new URL('./cgroup.ts', import.meta.url)
+    const opened = (hide: string) => {
+      const print = `console.log(JSON.stringify((await import('${href}')).openCgroups()?.controllers ?? null))`
+      const run = [process.execPath, '--input-type=module', '-e', print]
+      const { status, stdout } = spawnSync(
+        'unshare',
+        ['--mount', 'sh', '-c', `${hide} && exec "$@"`, 'sh', ...run],
+        { encoding: 'utf8' },
+      )
+      return status === 0 ? (JSON.parse(stdout) as readonly string[] | null) : undefined
+    }
+    const hidden = opened('mount -t tmpfs tmpfs /sys/fs/cgroup')
+    if (hidden === undefined) return t.skip('no mount namespace can be made here')
+    assert.equal(hidden, null)
+    if (openCgroups()?.version !== 1) return
+    assert.ok(!opened('umount -l /sys/fs/cgroup/pids')?.includes('pids'))
   })
 
   test('Version 1 has a folder in each controller, and both are removed', () => {

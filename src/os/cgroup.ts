@@ -1,19 +1,34 @@
-import { accessSync, constants, existsSync, mkdirSync } from 'node:fs'
+import { accessSync, constants, existsSync, mkdirSync, statfsSync } from 'node:fs'
 import path from 'node:path'
 import { openVersion1 } from './cgroup-1.ts'
 import { openVersion2 } from './cgroup-2.ts'
 import { type CgroupRoot } from './cgroup-interface.ts'
 
 const MOUNT = '/sys/fs/cgroup'
+/** CGROUP_SUPER_MAGIC and CGROUP2_SUPER_MAGIC of linux/magic.h. */
+const FILE_SYSTEMS: readonly number[] = [0x27e0eb, 0x63677270]
 
-/** Undefined where this user cannot make groups. */
+/** Undefined where this user cannot make groups. Another mount than the kernel's is that of a test. */
 export function openCgroups(mount: string = MOUNT): CgroupRoot | undefined {
+  const canMakeGroup = mount === MOUNT ? canMakeInKernel : canMake
   try {
     return existsSync(path.join(mount, 'cgroup.controllers'))
-      ? openVersion2(mount, canMake)
-      : openVersion1(mount, canMake)
+      ? openVersion2(mount, canMakeGroup)
+      : openVersion1(mount, canMakeGroup)
   } catch {
     return undefined
+  }
+}
+
+/**
+ * Version 1 has its hierarchies mounted in a tmpfs, and a container may have that alone. A folder made there as root holds
+ * nothing, and reads back whatever limit was written into it.
+ */
+function canMakeInKernel(folder: string): boolean {
+  try {
+    return FILE_SYSTEMS.includes(statfsSync(path.dirname(folder)).type) && canMake(folder)
+  } catch {
+    return false
   }
 }
 

@@ -81,6 +81,51 @@ test('A rest before an exec is that of its owner, one within it is that of the p
   assert.ok(!found([start, rest], [call]).includes('late-activity'))
 })
 
+suite(
+  'A tenant that takes the processor from another makes its honest programs slow, not odd',
+  () => {
+    /** Runs for `ms`, with a share of a core used and another waited for. */
+    const starved = (t: Script, from: Starved, ms: number, share: Starved) => {
+      let [used, waited] = [from.used, from.waited]
+      for (let at = 0; at < ms; at += 100) {
+        used += 100 * share.used
+        waited += 100 * share.waited
+        t.wait(100).say({ kind: 'cpu', used, waited })
+      }
+      return { used, waited }
+    }
+    interface Starved {
+      readonly used: number
+      readonly waited: number
+    }
+    const none: Starved = { used: 0, waited: 0 }
+    const above = (tell: (script: Script) => unknown) =>
+      watched(trace('', nothingForeseen, tell))
+        .anomalies.filter(
+          ({ name, severity }) => severity !== 'low' && name !== 'unforeseen-access',
+        )
+        .map(({ name }) => name)
+
+    test('Waiting for a core is no rest before a first request', () => {
+      const asks = (share: Starved) =>
+        above((t) => {
+          starved(t, none, 6_000, share)
+          t.connect('198.51.100.7')
+        })
+      assert.deepEqual(asks({ used: 0.03, waited: 0.9 }), [])
+      assert.deepEqual(asks({ used: 0.03, waited: 0 }), ['late-activity'])
+    })
+
+    test('Half a second of work after a rest is that, however long it takes', () => {
+      const works = (ms: number, share: Starved) =>
+        above((t) => starved(t, starved(t, none, 4_000, none), ms, share))
+      assert.deepEqual(works(4_000, { used: 0.125, waited: 0.87 }), [])
+      assert.deepEqual(works(4_000, { used: 0.6, waited: 0.4 }), ['cpu-shape'])
+      assert.deepEqual(works(2_500, { used: 1, waited: 0 }), ['cpu-shape'])
+    })
+  },
+)
+
 test('Denials spread over many zones add up in main', () => {
   const { anomalies } = watched(
     trace('', nothingForeseen, (t) => {

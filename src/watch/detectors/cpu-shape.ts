@@ -8,6 +8,8 @@ interface Shape {
   /** Start of the present full load, and its duration. */
   readonly since: Observation | undefined
   readonly pinnedMs: number
+  /** CPU time of it, without waits: other walls can stretch a short computation, and not add to this. */
+  readonly pinnedUsed: number
   /** CPU shares of recent samples. */
   readonly shares: readonly number[]
   /** Connections since the load began. */
@@ -27,7 +29,8 @@ const stillMsMax = 500
 
 /**
  * A full core after a rest (delayed start), or a core held as evenly as by mining, in code that does not declare
- * computation. Time spent waiting for the core counts as held.
+ * computation. Time spent waiting for the core counts as held, once as much of it was used: a neighbour that takes the
+ * core from a short computation makes it long, and not odd.
  */
 export const cpuShape: Detector<Shape> = {
   name: 'cpu-shape',
@@ -36,6 +39,7 @@ export const cpuShape: Detector<Shape> = {
     idleMs: 0,
     since: undefined,
     pinnedMs: 0,
+    pinnedUsed: 0,
     shares: [],
     connects: 0,
     stillMs: 0,
@@ -53,13 +57,15 @@ export const cpuShape: Detector<Shape> = {
     const evidence = [next.since ?? last, observation]
     const limit = (name: 'idleMs' | 'pinnedMs' | 'burnMs' | 'burnSpread') =>
       thresholds[`cpu-shape.${name}`]
-    if (next.idleMs >= limit('idleMs') && next.pinnedMs >= limit('pinnedMs')) {
+    const isPinned = (name: 'pinnedMs' | 'burnMs') =>
+      next.pinnedMs >= limit(name) &&
+      next.pinnedUsed + uncountedMs >= limit(name) * thresholds['cpu-shape.pinnedShare'] * most
+    if (next.idleMs >= limit('idleMs') && isPinned('pinnedMs')) {
       const reason = `It was idle for ${Math.round(next.idleMs)} ms, and has used a full core since`
       const severity = foreseen.computes ? 'low' : 'medium'
       return { state: next, found: { severity, subject: 'woke', reason, evidence } }
     }
-    const isBurning =
-      next.pinnedMs >= limit('burnMs') && spreadOf(next.shares) <= limit('burnSpread')
+    const isBurning = isPinned('burnMs') && spreadOf(next.shares) <= limit('burnSpread')
     if (!isBurning || foreseen.computes) return { state: next }
     const reason = `It has used a full core evenly for ${Math.round(next.pinnedMs)} ms, as crypto miners do`
     const severity = next.connects >= 2 ? 'medium' : 'low'
@@ -93,11 +99,11 @@ function after(
     const isHeld = usedOf(since, now, true) >= least
     if (isHeld && elapsed >= graceMs) {
       const shares = lastOf(state.shares, usedOf(last, now, true) / gap / most, samplesMax)
-      return { ...next, shares, pinnedMs: elapsed }
+      return { ...next, shares, pinnedMs: elapsed, pinnedUsed: usedOf(since, now, false) }
     }
     if (elapsed < graceMs) return next
   }
-  const calm = { ...next, since: undefined, pinnedMs: 0, shares: [], connects: 0 }
+  const calm = { ...next, since: undefined, pinnedMs: 0, pinnedUsed: 0, shares: [], connects: 0 }
   if (isIdle) return { ...calm, idleMs: since ? stillMs : state.idleMs + gap }
   return { ...calm, since: now, idleMs: since ? 0 : state.idleMs }
 }

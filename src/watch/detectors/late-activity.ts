@@ -6,7 +6,8 @@ interface Quiet {
   readonly last: Observation | undefined
   /** Latest known activity. */
   readonly busyAt: number
-  readonly used: number
+  /** CPU time and run-queue wait of the last sample. */
+  readonly work: number
   readonly usedAt: number
   readonly hasSamples: boolean
   /** Kinds of access used so far. */
@@ -16,10 +17,10 @@ interface Quiet {
 /** First access of a new kind after a long rest: malware waits out sandbox analysis. */
 export const lateActivity: Detector<Quiet> = {
   name: 'late-activity',
-  first: { last: undefined, busyAt: 0, used: 0, usedAt: 0, hasSamples: false, made: [] },
+  first: { last: undefined, busyAt: 0, work: 0, usedAt: 0, hasSamples: false, made: [] },
   see(state, observation, { foreseen, thresholds }) {
     const { seen, at } = observation
-    if (seen.kind === 'cpu') return { state: sampled(state, observation, seen.used, thresholds) }
+    if (seen.kind === 'cpu') return { state: sampled(state, observation, seen, thresholds) }
     const access = accessOf(seen)
     if (!access) return { state }
     const quiet = at - state.busyAt
@@ -39,15 +40,17 @@ export const lateActivity: Detector<Quiet> = {
 function sampled(
   state: Quiet,
   last: Observation,
-  used: number,
+  { used, waited = 0 }: Extract<Observation['seen'], { kind: 'cpu' }>,
   thresholds: Parameters<(typeof lateActivity)['see']>[2]['thresholds'],
 ): Quiet {
   const gap = last.at - state.usedAt
   if (gap <= 0) return state
-  const isBusy = (used - state.used) / gap > thresholds['cpu-shape.idleShare']
+  // A program that waits for a core is no program at rest: other walls may leave it next to nothing.
+  const work = used + waited
+  const isBusy = (work - state.work) / gap > thresholds['cpu-shape.idleShare']
   return {
     ...state,
-    used,
+    work,
     usedAt: last.at,
     hasSamples: true,
     ...(isBusy && { last, busyAt: last.at }),

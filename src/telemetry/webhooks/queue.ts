@@ -31,16 +31,18 @@ export class DeliveryQueue {
   }
 
   /**
-   * Leases the oldest due delivery of a receiver for `leaseMs`. One that is due later than any was ever postponed was
+   * Leases the oldest due delivery of a receiver for `leaseMs`, of the tenant that comes after `last` in turn: the flood of
+   * one delays no alarm of another by more than one delivery. One that is due later than any was ever postponed was
    * postponed before the clock was set back: it is due too.
    */
-  claim(url: string, date: number): LeasedDelivery | undefined {
+  claim(url: string, date: number, last = ''): LeasedDelivery | undefined {
     const sql = `UPDATE letters SET due = ?, tries = tries + 1
-      WHERE id = (SELECT id FROM letters WHERE url = ? AND (due <= ? OR due > ?) ORDER BY due, id LIMIT 1)
+      WHERE id = (SELECT id FROM letters WHERE url = ? AND (due <= ? OR due > ?)
+        ORDER BY tenant <= ?, tenant, due, id LIMIT 1)
       RETURNING *`
     const now = Math.floor(date)
     const row = guard('write', () =>
-      this.#db.prepare(sql).get(now + leaseMs, url, now, now + dueMsMax),
+      this.#db.prepare(sql).get(now + leaseMs, url, now, now + dueMsMax, last),
     )
     if (!row) return undefined
     return {

@@ -92,6 +92,24 @@ suite('Webhook queue', () => {
     queue.close()
   })
 
+  test('A flood of one tenant delays the alarm of another by one delivery', () => {
+    const queue = openQueue(':memory:')
+    for (const tenant of ['acme', 'zeta'])
+      for (let at = 0; at < 50; at++)
+        assert(queue.put({ ...letter, id: `${tenant}-${at}`, tenant, due: at }))
+    for (const [at, tenant] of ['bolt', 'aard'].entries())
+      assert(queue.put({ ...letter, id: tenant, tenant, due: 100 + at }))
+    const served: string[] = []
+    for (let claimed = 0; claimed < 8; claimed++) {
+      const next = queue.claim(letter.url, 1000, served.at(-1))!
+      queue.remove(next.id)
+      served.push(next.tenant)
+    }
+    const round = ['aard', 'acme', 'bolt', 'zeta']
+    assert.deepEqual(served, [...round, 'acme', 'zeta', 'acme', 'zeta'])
+    queue.close()
+  })
+
   test('A tenant cannot use up the limit of another', () => {
     const queue = openQueue(':memory:', { tenantMax: 2, totalMax: 3 })
     const put = (id: string, tenant: string) => queue.put({ ...letter, id, tenant })

@@ -63,6 +63,8 @@ class ReceiverSender {
   readonly #options: WebhookOptions
   readonly #stop = new AbortController()
   #timer: Timer | undefined
+  /** Tenant of the last delivery. */
+  #last = ''
   #working: Promise<void> | undefined
   #isClosing = false
 
@@ -114,8 +116,9 @@ class ReceiverSender {
     let wait = idleMs
     try {
       while (!this.#stop.signal.aborted && !this.#isClosing) {
-        const letter = queue.claim(url, clock.date())
+        const letter = queue.claim(url, clock.date(), this.#last)
         if (!letter) break
+        this.#last = letter.tenant
         await this.#deliver(letter)
       }
       wait = (queue.nextDue(url) ?? Infinity) - clock.date()

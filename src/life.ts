@@ -126,7 +126,7 @@ async function behindWall(
     await using supervisor = rooms.supervise(claim.sandbox, profile, analysis, caller)
     using callee = rooms.answer(job, caller)
     const listener = { ...gate, call: callee.call }
-    if (session) hand(claim.sandbox, session)
+    if (session) hand(claim.sandbox, session, (open) => rooms.watchSession(job, open))
     const { end, ...rest } = await supervisor.run(taskOf(job, analysis, profile), listener)
     endedAt = rooms.clock.now()
     return { ...gate.close(end), end, ...rest, claim, called: callee.called }
@@ -138,13 +138,17 @@ async function behindWall(
 }
 
 /** Hands the sandbox over once it takes execs. Throws UNAVAILABLE for a wall that takes none. */
-function hand(sandbox: Sandbox, holder: SessionHolder): void {
+function hand(
+  sandbox: Sandbox,
+  holder: SessionHolder,
+  watched: (session: SandboxSession) => SandboxSession,
+): void {
   const { session, provider } = sandbox
   if (!session) {
     const message = `Cannot open a session: a wall of "${provider}" takes a single task`
     throw new MayflyError('UNAVAILABLE', message)
   }
-  void session.ready.then(() => holder.opened(session, provider))
+  void session.ready.then(() => holder.opened(watched(session), provider))
 }
 
 /** The task that crosses the wall: text and names. */

@@ -96,6 +96,7 @@ export function createRooms(parts: RoomParts): WiredRooms {
     supervise: (sandbox, planned, analysis, caller) =>
       supervised(parts, sandbox, planned, analysis, caller),
     takeBundle: ({ id }) => parts.takeBundle(id),
+    watchSession: ({ id }, session) => watching.guard.observeSession(id, session),
     behaviorScore: ({ id }) => watching.guard.watching.findings(id).behaviorScore,
     answer: (job, { signal }) =>
       answerCalls((capability, asked, over) => {

@@ -19,6 +19,7 @@ import type {
   CallAnswer,
   Capture,
   Sandbox,
+  SandboxSession,
   Task,
   TaskEnd,
   TaskIo,
@@ -72,6 +73,8 @@ export interface Rooms {
     analysis: Analysis,
     caller: LifeSubscriber,
   ): Supervisor
+  /** The session of a job's sandbox, with what leaves it searched for planted secrets. */
+  watchSession(job: Job, session: SandboxSession): SandboxSession
   /** Anomaly score of its run so far, 0 to 100; final only when the wall is gone. */
   behaviorScore(job: Job): number
   /** Name of the last capture stored of its run, once. */

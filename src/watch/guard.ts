@@ -4,6 +4,7 @@ import type { Job } from '../contract/job.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { LifeObserver } from '../contract/pipeline.ts'
+import type { SandboxSession } from '../contract/provider.ts'
 import { stricterThresholds } from '../contract/thresholds.ts'
 import type { Verdict } from '../contract/verdict.ts'
 import { isLearning } from './baseline.ts'
@@ -14,6 +15,7 @@ import type { RaisedFloor } from './raised-floors.ts'
 import { createReactions, type ReactingLife, type ReactionParts } from './reactions.ts'
 import { type Honeytoken, honeytokensFor } from './honeytokens.ts'
 import { observeGuest, outboundCheck } from './observe-guest.ts'
+import { observeSession } from './observe-session.ts'
 import { createLifeWatcher, type LifeWatcher } from './life-watcher.ts'
 
 /**
@@ -26,6 +28,8 @@ export interface Guard {
   /** Honeytokens for a running job's environment and files; its output is scanned for them afterwards. */
   plantHoneytokens(run: string): readonly Honeytoken[]
   observe(): LifeObserver
+  /** Searches what leaves a session for honeytokens, beside its output streams. */
+  observeSession(run: string, session: SandboxSession): SandboxSession
   /** Check of one outgoing egress stream; undefined for a run without honeytokens. */
   outboundCheck(run: string): ((piece: Uint8Array) => boolean) | undefined
   /** Rate limit for captures of this run's code and tenant. */
@@ -94,6 +98,7 @@ export function createGuard(options: GuardOptions): Guard {
     },
     plantHoneytokens,
     observe: () => observeGuest(watchedParts),
+    observeSession: (run, session) => observeSession(session, run, watchedParts),
     mayCapture: (run) => lives.get(run)?.capture ?? true,
     outboundCheck: (run) => outboundCheck(run, watchedParts, 'egress'),
     end(job, outcome) {

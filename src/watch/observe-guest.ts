@@ -1,6 +1,6 @@
 import { type Anomaly, nameCharactersMax, type ObservedFact } from '../contract/anomaly.ts'
 import { MayflyError } from '../contract/error.ts'
-import type { Task } from '../contract/provider.ts'
+import type { Task, TaskEnd } from '../contract/provider.ts'
 import type { LifeHandle, LifeObserver, SupervisedRun, TaskListener } from '../contract/pipeline.ts'
 import { cutShort } from '../contract/task-end.ts'
 import { entropyOf } from './entropy.ts'
@@ -56,19 +56,22 @@ function withPlanted(task: Task, tokens: readonly Honeytoken[]): Task {
 
 /** Withholds results and artifacts that contain a honeytoken. */
 function withheld(lived: SupervisedRun, run: string, parts: OutputScanParts): SupervisedRun {
-  if (parts.tokens(run).length === 0) return lived
-  const { artifacts } = lived.end
-  const isSaid = new StreamScanner(run, parts, 'output').findsToken(
-    Buffer.from(guestTextOf(lived.end)),
-  )
-  const inFiles = artifacts.filter(({ bytes }) =>
-    new StreamScanner(run, parts, 'file').findsToken(bytes),
-  )
-  if (!isSaid && inFiles.length === 0) return lived
-  const reason = `A planted secret was seen in its ${isSaid ? 'result' : 'files'}`
+  const reason = whyWithheld(lived.end, run, parts)
+  if (reason === undefined) return lived
   const line = { at: lived.executionTime, zone: 'main', event: 'terminated', reason } as const
   const end = cutShort({ status: 'terminated', reason }, lived.end)
   return { ...lived, end, timeline: [...lived.timeline, line] }
+}
+
+/** Reason why an end must not leave; undefined if it carries no honeytoken. */
+export function whyWithheld(end: TaskEnd, run: string, parts: OutputScanParts): string | undefined {
+  if (parts.tokens(run).length === 0) return undefined
+  const isSaid = new StreamScanner(run, parts, 'output').findsToken(Buffer.from(guestTextOf(end)))
+  const inFiles = end.artifacts.filter(({ bytes }) =>
+    new StreamScanner(run, parts, 'file').findsToken(bytes),
+  )
+  if (!isSaid && inFiles.length === 0) return undefined
+  return `A planted secret was seen in its ${isSaid ? 'result' : 'files'}`
 }
 
 function scannedIo(
@@ -128,7 +131,7 @@ export function outboundCheck(
 type LeakChannel = Extract<ObservedFact, { kind: 'honeytoken' }>['where']
 
 /** Scanner of one output stream. */
-class StreamScanner {
+export class StreamScanner {
   readonly #run: string
   readonly #parts: OutputScanParts
   readonly #where: LeakChannel

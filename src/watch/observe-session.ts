@@ -1,0 +1,63 @@
+import { MayflyError } from '../contract/error.ts'
+import type { SessionFiles } from '../contract/exec.ts'
+import type { SandboxSession } from '../contract/provider.ts'
+import { cutShort } from '../contract/task-end.ts'
+import { type OutputScanParts, StreamScanner, whyWithheld } from './observe-guest.ts'
+
+/**
+ * A session with its ways out searched for honeytokens: the ends of execs, files that the owner gets, and terminals.
+ * Output streams of execs pass `observeGuest`, as those of every life do.
+ */
+export function observeSession(
+  session: SandboxSession,
+  run: string,
+  parts: OutputScanParts,
+): SandboxSession {
+  if (parts.tokens(run).length === 0) return session
+  const { terminal, drain } = session
+  return {
+    ready: session.ready,
+    get mayPrint() {
+      return session.mayPrint ?? false
+    },
+    files: searchedFiles(session.files, run, parts),
+    ...(drain && { drain: () => drain.call(session) }),
+    async exec(task, signal) {
+      const ended = await session.exec(task, signal)
+      const reason = whyWithheld(ended.end, run, parts)
+      if (reason === undefined) return ended
+      return { ...ended, end: cutShort({ status: 'terminated', reason }, ended.end) }
+    },
+    ...(terminal && {
+      terminal(task, print) {
+        const scanner = new StreamScanner(run, parts, 'output')
+        return terminal.call(session, task, (chunk) =>
+          scanner.findsToken(chunk) ? undefined : print(chunk),
+        )
+      },
+    }),
+    close: () => session.close(),
+  }
+}
+
+/** The planted files themselves may be read by the owner, who did not ask for them: a copy is no theft as they are. */
+function searchedFiles(files: SessionFiles, run: string, parts: OutputScanParts): SessionFiles {
+  const planted = parts.tokens(run).flatMap(({ file }) => (file ? [Buffer.from(file.content)] : []))
+  const check = (path: string, bytes: Uint8Array) => {
+    if (!new StreamScanner(run, parts, 'file').findsToken(bytes)) return
+    throw new MayflyError('FORBIDDEN', `Cannot read "${path}": it carries a planted secret`)
+  }
+  return {
+    put: (path, bytes) => files.put(path, bytes),
+    async get(path, bytesMax) {
+      const bytes = await files.get(path, bytesMax)
+      if (!planted.some((own) => own.equals(bytes))) check(path, bytes)
+      return bytes
+    },
+    async list(path) {
+      const listing = await files.list(path)
+      check(path, Buffer.from(listing.entries.map((entry) => entry.path).join('\n')))
+      return listing
+    },
+  }
+}

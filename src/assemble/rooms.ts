@@ -144,7 +144,7 @@ function endings(
 ): Pick<Rooms, 'ended' | 'lost'> {
   return {
     ended(job, outcome, tookMs) {
-      forecast.note(job, outcome.metrics.cpuTime)
+      forecast.note(job, outcome)
       watching.guard.end(job, outcome)
       emitter.emit('job/ended', endedFields(job, outcome, tookMs), { run: job.id })
     },

@@ -109,7 +109,7 @@ export interface EngineFacts {
 /** Key of a parked enclosure: two equal specs are interchangeable. */
 export type EnclosureSpec = Pick<
   Extract<Request, { op: 'start' }>,
-  'program' | 'spares' | 'spareMiB' | 'mechanism' | 'disk' | 'calls' | 'layers'
+  'program' | 'spares' | 'spareMiB' | 'isUrgent' | 'mechanism' | 'disk' | 'calls' | 'layers'
 >
 
 export interface DeadEnclosure {
@@ -120,10 +120,10 @@ export interface DeadEnclosure {
 }
 
 /**
- * CPU weight class of a wall: usual while it has a job, low (`behind`) once the job is long-running, usual again when it
- * is parked. Bounds do not change.
+ * CPU weight class of a wall: high (`ahead`) while a job that is expected to be short has used little, usual while it has
+ * another, low (`behind`) once the job is long-running, usual again when it is parked. Bounds do not change.
  */
-export type WallRank = 'job' | 'behind' | 'parked'
+export type WallRank = 'ahead' | 'job' | 'behind' | 'parked'
 
 /** Disposing releases its resources; it resolves when all are released, or leaves the rest to background retries. */
 export interface Enclosure extends AsyncDisposable {

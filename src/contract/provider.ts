@@ -71,9 +71,15 @@ export interface Provider {
    * Creates one sandbox for one owner. Throws MayflyError on failure, and then leaves nothing
    * behind.
    */
-  launch(profile: Profile, clock: Clock): Promise<Sandbox>
+  launch(profile: Profile, clock: Clock, hints?: LaunchHints): Promise<Sandbox>
   /** Destroys everything the provider keeps ready. Idempotent. */
   close?(): Promise<void>
+}
+
+/** Expectations of a job that a provider may use for the order of its work, and for nothing else. */
+export interface LaunchHints {
+  /** Forecast by its last run: the job is expected to take little processor time, and to end by itself. */
+  readonly isShort: boolean
 }
 
 export type Availability =

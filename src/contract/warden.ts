@@ -49,6 +49,8 @@ export type Request = Envelope &
          */
         readonly spares: number
         readonly spareMiB: number
+        /** A short job waits for it, or soon will: it starts before what other walls compute. */
+        readonly isUrgent?: boolean
         readonly mechanism?: MechanismName
         /** Scratch space of a whole program, in bytes. */
         readonly disk?: number
@@ -74,6 +76,8 @@ export type Request = Envelope &
         readonly io?: number
         /** Processes and threads in addition to the wall's own. */
         readonly processes?: number
+        /** Forecast by its last run: the job is expected to take little CPU time. */
+        readonly isShort?: boolean
         /** Requests the listening socket inside the wall for its egress. */
         readonly egress?: boolean
         /** Executables of a whole program of which each execution starts a zone. */

@@ -26,7 +26,7 @@ import {
   tryPut,
   CpuWeight,
   WeightOfAll,
-  weightOfSpares,
+  weightAtStart,
 } from './cgroup-files.ts'
 
 /** cgroup v1: one hierarchy for each controller, so a group has a folder in each of them. */
@@ -142,8 +142,8 @@ function groupOf(
     },
     limit: (to) => limit(to, has, folder, weight),
     rank: (to) => weight.rank(to),
-    lowerPriority() {
-      if (has('cpu')) tryPut(folder('cpu'), 'cpu.shares', USUAL_SHARES * weightOfSpares)
+    weighStart(as) {
+      if (has('cpu')) tryPut(folder('cpu'), 'cpu.shares', USUAL_SHARES * weightAtStart[as])
     },
     ...memoryOf(folder('memory')),
     cpuMs: () => (has('cpuacct') ? numberIn(folder('cpuacct'), 'cpuacct.usage') / 1e6 : undefined),

@@ -24,7 +24,7 @@ import {
   tryPut,
   CpuWeight,
   WeightOfAll,
-  weightOfSpares,
+  weightAtStart,
 } from './cgroup-files.ts'
 
 /** cgroup v2: one folder for each group. Delegated controllers, where the root has them; counters and freezer need none. */
@@ -104,8 +104,8 @@ function groupOf(
     holds: (pid) => isIn(groupLinesOf(pid), '', path.relative(path.dirname(folder), place)),
     limit: (to) => limit(folder, to, has, weight),
     rank: (to) => weight.rank(to),
-    lowerPriority() {
-      if (has('cpu')) tryPut(folder, 'cpu.weight', USUAL_WEIGHT * weightOfSpares)
+    weighStart(as) {
+      if (has('cpu')) tryPut(folder, 'cpu.weight', USUAL_WEIGHT * weightAtStart[as])
     },
     memoryNow: () => heldBytes(folder, { all: 'memory.current', files: 'file' }),
     ownMemory: () => ownBytes(folder, { own: 'anon', shared: 'shmem' }),

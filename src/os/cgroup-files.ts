@@ -1,3 +1,4 @@
+import type { GroupRank } from './cgroup-interface.ts'
 import {
   closeSync,
   existsSync,
@@ -66,8 +67,11 @@ function exchange(folder: string, file: string, value: string): string {
   })
 }
 
-/** CPU weight of a spare in cores: below every wall that has a job. */
-export const weightOfSpares = 0.25
+/**
+ * Parts of the usual CPU weight until a wall is claimed. A spare is below every wall that has a job. A wall that a short job waits
+ * for is above: its start takes some 60 ms of CPU time, and beside a dozen walls as many times as long.
+ */
+export const weightAtStart = { spare: 0.25, urgent: 16 } as const
 
 /**
  * CPU weight of a limit in cores, squared: a quota alone lets many small walls crowd out all others at the beginning of
@@ -138,6 +142,9 @@ const IDLE_BELOW = 0.1
  * preempted inside fork(2) holds cgroup_threadgroup_rwsem until it is scheduled again, and every fork on the machine waits.
  */
 const PART_BEHIND = 0.02
+/** Part of its weight for the group of a job that is expected to be short: beside many walls it would take as many times as long. */
+const PART_AHEAD = 8
+const PARTS = { ahead: PART_AHEAD, job: 1, behind: PART_BEHIND, parked: 1 } as const
 
 interface CpuWeightParts {
   readonly name: string
@@ -153,7 +160,7 @@ interface CpuWeightParts {
 export class CpuWeight {
   readonly #to: CpuWeightParts
   #cores = Infinity
-  #isBehind = false
+  #part = 1
 
   constructor(to: CpuWeightParts) {
     this.#to = to
@@ -164,10 +171,12 @@ export class CpuWeight {
     this.#put()
   }
 
-  rank({ hasJob, isBehind }: { readonly hasJob: boolean; readonly isBehind: boolean }): void {
-    const wasBehind = this.#isBehind
-    this.#isBehind = isBehind
-    if (isBehind !== wasBehind) this.#put()
+  rank({ hasJob, rank }: GroupRank): void {
+    const part = PARTS[rank]
+    if (part !== this.#part) {
+      this.#part = part
+      this.#put()
+    }
     this.#to.all.setJob(this.#to.name, hasJob)
   }
 
@@ -178,8 +187,8 @@ export class CpuWeight {
     const isIdle = this.#cores < IDLE_BELOW
     if (isIdle && existsSync(path.join(folder, 'cpu.idle'))) return tryPut(folder, 'cpu.idle', 1)
     tryPut(folder, 'cpu.idle', 0)
-    const part = this.#isBehind ? PART_BEHIND : 1
-    tryPut(folder, file, Math.max(WEIGHT_MIN, Math.round(weightFor(this.#cores, usual) * part)))
+    const weight = weightFor(this.#cores, usual) * this.#part
+    tryPut(folder, file, Math.max(WEIGHT_MIN, Math.round(weight)))
   }
 }
 

@@ -35,6 +35,12 @@ export interface CgroupLimits {
   readonly io?: { readonly bytes: number; readonly devices: readonly string[] }
 }
 
+/** CPU weight class of a group. */
+export interface GroupRank {
+  readonly hasJob: boolean
+  readonly rank: 'ahead' | 'job' | 'behind' | 'parked'
+}
+
 export interface Cgroup {
   readonly name: string
   readonly controllers: readonly Controller[]
@@ -56,10 +62,10 @@ export interface Cgroup {
   entryFiles(): readonly string[]
   /** Whether all of its controllers hold this process. */
   holds(pid: number): boolean
-  /** Lowers its CPU weight until it gets a CPU limit: no caller waits for a spare. */
-  lowerPriority(): void
-  /** Gives it a fiftieth of the weight of its CPU limit, or all of that again; limits stay as they are. */
-  rank(to: { readonly hasJob: boolean; readonly isBehind: boolean }): void
+  /** Sets its CPU weight until it gets a CPU limit: low where no caller waits for it, high where a short job does. */
+  weighStart(as: 'spare' | 'urgent'): void
+  /** Gives it eight times the weight of its CPU limit, a fiftieth, or all of that again; limits stay as they are. */
+  rank(to: GroupRank): void
   /** Throws if the kernel refused a limit, or if its controller is missing. */
   limit(to: CgroupLimits): void
   /** Charged bytes without reclaimable page cache. */

@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import { systemClock } from '../contract/clock.ts'
 import { newJob } from '../job.ts'
 import { SimulatedClock } from '../../tests/sim/simulated-clock.ts'
+import type { Status } from '../contract/outcome.ts'
 import { Forecast } from './forecast.ts'
 
 const jobOf = (tenant: string) =>
@@ -10,11 +11,11 @@ const jobOf = (tenant: string) =>
 
 test('Code is expected to be short once it was, for its own tenant, and until it is long', () => {
   const forecast = new Forecast(new SimulatedClock())
-  const run = (tenant: string, code: string, cpuMs: number) => {
+  const run = (tenant: string, code: string, cpuTime: number, status: Status = 'ok') => {
     const job = jobOf(tenant)
     forecast.follow(job, code)
     const isShort = forecast.isShort(job)
-    forecast.note(job, cpuMs)
+    forecast.note(job, { status, metrics: { cpuTime } })
     return isShort
   }
   assert.equal(run('a', 'code', 20), false, 'unknown code')
@@ -25,13 +26,28 @@ test('Code is expected to be short once it was, for its own tenant, and until it
   assert.equal(run('a', 'code', 20), false, 'it was long')
 })
 
+test('Code that was ended is not short, however soon that was', () => {
+  for (const status of ['limit', 'timeout', 'terminated', 'failed'] as const)
+    assert.equal(isShortAfter(status), false, status)
+  for (const status of ['ok', 'error', 'refused'] as const)
+    assert.equal(isShortAfter(status), true, status)
+})
+
+function isShortAfter(status: Status): boolean {
+  const forecast = new Forecast(new SimulatedClock())
+  const [job, next] = [jobOf('a'), jobOf('a')]
+  for (const one of [job, next]) forecast.follow(one, 'code')
+  forecast.note(job, { status, metrics: { cpuTime: 20 } })
+  return forecast.isShort(next)
+}
+
 test('A forecast is forgotten after an hour', async () => {
   const clock = new SimulatedClock()
   const forecast = new Forecast(clock)
   const [job, next] = [jobOf('a'), jobOf('a')]
   forecast.follow(job, 'code')
   forecast.follow(next, 'code')
-  forecast.note(job, 20)
+  forecast.note(job, { status: 'ok', metrics: { cpuTime: 20 } })
   assert.equal(forecast.isShort(next), true)
   await clock.run(3_600_001)
   assert.equal(forecast.isShort(next), false)

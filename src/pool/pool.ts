@@ -60,7 +60,8 @@ export class Pool {
     })
     emitter.emit('pool/claimed', { walls, memory, waited: place.waited }, about)
     this.#evictSpares()
-    return await this.#launch(provider, profile, place, { run: job.id, walls })
+    const isShort = expected.isShort?.() ?? false
+    return await this.#launch(provider, profile, place, { run: job.id, walls, isShort })
   }
 
   get running(): number {
@@ -80,13 +81,13 @@ export class Pool {
     provider: Provider,
     profile: Profile,
     place: AdmissionSlot,
-    { run, walls }: { readonly run: string; readonly walls: number },
+    { run, walls, isShort }: LaunchedJob,
   ): Promise<SandboxClaim> {
     const { clock, emitter } = this.#options
     const { tier } = profile
     const began = clock.now()
     try {
-      const sandbox = await provider.launch(profile, clock)
+      const sandbox = await provider.launch(profile, clock, { isShort })
       const unfollow = this.#loads.follow(sandbox, place, walls)
       const startTime = clock.now() - began
       const { provider: name, id, pool } = sandbox
@@ -126,6 +127,12 @@ export class Pool {
     const over = this.#admitter.memory + (stock?.bytes ?? 0) - budget.memory
     if (over > 0) stock?.evict(over)
   }
+}
+
+interface LaunchedJob {
+  readonly run: string
+  readonly walls: number
+  readonly isShort: boolean
 }
 
 /** Facts of the receipt of a sandbox; null without one, as from a third-party provider. */

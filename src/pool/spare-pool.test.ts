@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { availableParallelism } from 'node:os'
 import { test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Clock } from '../contract/clock.ts'
@@ -9,8 +10,7 @@ const SOON_MS = 100
 
 /** Numbers as spares, and a manual clock. */
 function stand(options: { least: number; most: number }) {
-  let now = 0
-  let made = 0
+  let [now, made] = [0, 0]
   let version = 'a'
   let fails = false
   const timers = new Set<{ at: number; ring: () => void }>()
@@ -25,16 +25,17 @@ function stand(options: { least: number; most: number }) {
   }
   const live = new Set<number>()
   const told: SparePoolEvent[] = []
-  const awaited: number[] = []
+  const [awaited, urgent]: [number[], number[]] = [[], []]
   let held: Promise<void> | undefined
   const warm = createSparePool<Spare & { readonly id: number }>({
     key: 'test',
     clock,
     ...options,
-    async start(isAwaited) {
+    async start(isAwaited, isUrgent) {
       if (fails) throw new Error('no more')
       const id = ++made
       if (isAwaited) awaited.push(id)
+      if (isUrgent) urgent.push(id)
       live.add(id)
       await held
       return {
@@ -54,6 +55,7 @@ function stand(options: { least: number; most: number }) {
     live,
     told,
     awaited,
+    urgent,
     change: (to: string) => (version = to),
     fail: (yes: boolean) => (fails = yes),
     /** Starts stay under way until the returned function is called. */
@@ -154,7 +156,8 @@ test('While a job waits for a start of its own, no refill begins; after it they 
 test('Jobs that wait for a refill in progress keep others from beginning', async () => {
   const { warm, starts } = slowPool(1)
   warm.fill()
-  const taken = [warm.take(), warm.take(), warm.take()]
+  // A third miss would be pressure.
+  const taken = [warm.take(), warm.take()]
   await settle()
   warm.fill()
   assert.equal(starts.length, 1, 'a refill began beside jobs that wait')
@@ -162,8 +165,8 @@ test('Jobs that wait for a refill in progress keep others from beginning', async
   await settle()
   assert.deepEqual(
     [starts.length, warm.facts.starting],
-    [3, 0],
-    'two start for jobs, none for later',
+    [2, 0],
+    'one starts for a job, none for later',
   )
   for (const start of starts.slice(1))
     start.resolve({ alive: true, bytes: 0, end: () => Promise.resolve() })
@@ -273,4 +276,55 @@ test('Two spares start at once below half of the target, else one, and a waiting
   const closing = warm.close()
   await make(5)
   await closing
+})
+
+const long = { isShort: false }
+const short = { isShort: true }
+
+test('After several misses the last spare is for a short job, comes before all else, and is for any job again later', async () => {
+  const { warm, urgent, hold, pass } = stand({ least: 1, most: 1 })
+  warm.fill()
+  await pass(SOON_MS)
+  const resume = hold()
+  const jobs = Array.from({ length: 4 }, () => warm.take(long))
+  await settle()
+  assert.deepEqual(urgent, [], 'a job that is not short is no hurry')
+  await pass(SOON_MS)
+  assert.deepEqual(urgent, [5], 'the one that a short job would find')
+  resume()
+  await Promise.all(jobs)
+  await pass(SOON_MS)
+  assert.equal(warm.facts.idle, 1)
+  assert.equal((await warm.take(long)).pool, 'miss')
+  const { pool, spare } = await warm.take(short)
+  assert.deepEqual([pool, spare.id], ['hit', 5])
+  await pass(20_000)
+  assert.equal((await warm.take(long)).pool, 'hit')
+})
+
+test('Jobs that are not short start few walls at once, and a short one starts beside them', async () => {
+  const { warm, live, urgent, hold } = stand({ least: 0, most: 1 })
+  const resume = hold()
+  const most = 2 * availableParallelism()
+  const waiting = Array.from({ length: 3 * most }, () => warm.take(long))
+  await settle()
+  assert.equal(live.size, most)
+  const beside = warm.take(short)
+  await settle()
+  assert.equal(live.size, most + 1)
+  assert.deepEqual(urgent, [most + 1])
+  resume()
+  const ids = (await Promise.all([...waiting, beside])).map(({ spare }) => spare.id)
+  assert.equal(new Set(ids).size, 3 * most + 1, 'each has one of its own')
+})
+
+test('A start that fails lets the next job try', async () => {
+  const { warm, fail } = stand({ least: 0, most: 1 })
+  fail(true)
+  const failed = await Promise.allSettled(
+    Array.from({ length: 3 * 2 * availableParallelism() }, () => warm.take(long)),
+  )
+  assert.ok(failed.every(({ status }) => status === 'rejected'))
+  fail(false)
+  assert.equal((await warm.take(long)).pool, 'miss')
 })

@@ -1,4 +1,6 @@
+import os from 'node:os'
 import type { Clock, Timer } from '../contract/clock.ts'
+import type { LaunchHints } from '../contract/provider.ts'
 
 /** Idle wall waiting for a job. */
 export interface Spare {
@@ -13,8 +15,11 @@ export interface SparePoolOptions<S extends Spare> {
   /** Kind: provider, program, and whatever cannot be changed after the start. */
   readonly key: string
   readonly clock: Clock
-  /** `isAwaited`: a job waits, so work that only speeds up later moments can be skipped. */
-  start(isAwaited: boolean): Promise<S>
+  /**
+   * `isAwaited`: a job waits, so work that only speeds up later moments can be skipped. `isUrgent`: a short job waits, or finds
+   * none if it comes now.
+   */
+  start(isAwaited: boolean, isUrgent: boolean): Promise<S>
   /** Minimum kept without demand, and maximum. */
   readonly least: number
   readonly most: number
@@ -43,8 +48,8 @@ export interface SparePoolFacts {
 
 /** Pool of spares of one kind, each handed out once. */
 export interface SparePool<S extends Spare> {
-  /** Takes an idle spare, or starts one. Throws what the start throws. */
-  take(): Promise<{ readonly spare: S; readonly pool: 'hit' | 'miss' }>
+  /** Takes an idle spare, or starts one. Throws what the start throws. Without hints a job counts as a short one. */
+  take(hints?: LaunchHints): Promise<{ readonly spare: S; readonly pool: 'hit' | 'miss' }>
   /** Starts missing spares in the background. */
   fill(): void
   /** Ends idle spares, oldest first, until `bytes` are freed; all by default. */
@@ -60,13 +65,24 @@ const CHECK_MS = 5_000
 /** Delay before a refill, since starting a wall takes CPU from the running job; many jobs are over sooner. */
 const REFILL_AFTER_MS = 20
 
+/** So many misses in so long are pressure. */
+const PRESSED_MISSES = 3
+const PRESSED_MS = 10_000
+/** Spares that stay for short jobs then. */
+const RESERVE = 1
+/** Concurrent starts for jobs that are not short: more of them would only slow each other down, and every short one. */
+const LONG_STARTS_MAX = 2 * os.availableParallelism()
+
 /** Concurrent starts while less than half of the target is idle; a start mostly waits. */
 const STARTS_MAX = 2
 
 /**
  * Pool of spares with an adaptive target between `least` and `most`: a miss raises it by one, an idle minute lowers
  * it by one. Refills start one at a time (two when far behind), and are delayed so that they do not compete with the
- * job that caused them; while jobs wait for starts of their own, none begins.
+ * job that caused them; while jobs wait for starts of their own, none begins but that of the reserve.
+ *
+ * Under pressure, which is the time after several misses, the last spare is for a job that is expected to be short: otherwise tenants
+ * whose jobs are ended and sent again would leave none to anybody. Their starts wait for one another.
  */
 export function createSparePool<S extends Spare>(options: SparePoolOptions<S>): SparePool<S> {
   return new AdaptiveSparePool(options)
@@ -83,6 +99,11 @@ class AdaptiveSparePool<S extends Spare> implements SparePool<S> {
   #closed = false
   #hits = 0
   #misses = 0
+  /** Times of the last misses. */
+  #missed: readonly number[] = []
+  /** Starts for jobs that are not short, and those that wait for one of them to be over. */
+  #longStarts = 0
+  readonly #turns: (() => void)[] = []
   /** Time of the last demand, and of the last step down. */
   #askedAt: number
   #madeOf: string | undefined
@@ -97,28 +118,51 @@ class AdaptiveSparePool<S extends Spare> implements SparePool<S> {
     this.#timer = this.#checkSoon()
   }
 
-  async take(): Promise<{ readonly spare: S; readonly pool: 'hit' | 'miss' }> {
-    this.#askedAt = this.#options.clock.now()
+  async take({ isShort }: LaunchHints = { isShort: true }): Promise<{
+    readonly spare: S
+    readonly pool: 'hit' | 'miss'
+  }> {
+    const now = this.#options.clock.now()
+    this.#askedAt = now
     this.#drainChanged()
-    const ready = this.#pick()
+    const ready = this.#pick(isShort)
     if (ready) this.#hits += 1
     else {
       this.#misses += 1
+      this.#missed = [...this.#missed, now].slice(-PRESSED_MISSES)
       this.#wanted = Math.min(this.#options.most, this.#wanted + 1)
-      // A start in progress finishes before a new one would.
-      if (this.#starting.size > 0) await this.#awaited(() => Promise.race(this.#starting))
+      // A start in progress finishes before a new one would, but for one that is in no hurry.
+      const isFaster = isShort && this.#isPressed()
+      if (this.#starting.size > 0 && !isFaster)
+        await this.#awaited(() => Promise.race(this.#starting))
     }
-    const spare = ready ?? this.#pick() ?? (await this.#awaited(() => this.#options.start(true)))
+    const spare =
+      ready ?? this.#pick(isShort) ?? (await this.#awaited(() => this.#ownStart(isShort)))
     this.#fillSoon()
     return { spare, pool: ready ? 'hit' : 'miss' }
+  }
+
+  async #ownStart(isShort: boolean): Promise<S> {
+    if (isShort) return await this.#options.start(true, true)
+    if (this.#longStarts < LONG_STARTS_MAX) this.#longStarts++
+    else await new Promise<void>((resolve) => void this.#turns.push(resolve))
+    try {
+      return this.#pick(isShort) ?? (await this.#options.start(true, false))
+    } finally {
+      const next = this.#turns.shift()
+      if (next) next()
+      else this.#longStarts--
+    }
   }
 
   fill(): void {
     const idle = this.#idle
     for (let at = idle.length - 1; at >= 0; at--) if (!idle[at]!.alive) idle.splice(at, 1)
-    if (this.#closed || this.#waiting > 0) return
-    const atOnce = idle.length * 2 < this.#wanted ? STARTS_MAX : 1
-    const room = Math.min(atOnce, this.#wanted - idle.length) - this.#starting.size
+    if (this.#closed) return
+    const reserve = this.#isPressed() ? Math.min(RESERVE, this.#wanted) : 0
+    const wanted = this.#waiting > 0 ? reserve : this.#wanted
+    const atOnce = idle.length * 2 < wanted ? STARTS_MAX : 1
+    const room = Math.min(atOnce, wanted - idle.length) - this.#starting.size
     for (let n = 0; n < room; n++) this.#begin()
   }
 
@@ -174,10 +218,18 @@ class AdaptiveSparePool<S extends Spare> implements SparePool<S> {
     this.#timer = this.#closed ? undefined : this.#checkSoon()
   }
 
-  #pick(): S | undefined {
+  /** An idle spare; the last one under pressure for a short job alone. */
+  #pick(isShort: boolean): S | undefined {
+    if (!isShort && this.#isPressed() && this.#idle.length <= RESERVE) return undefined
     let spare = this.#idle.shift()
     while (spare && !spare.alive) spare = this.#idle.shift()
     return spare
+  }
+
+  #isPressed(): boolean {
+    const [first] = this.#missed
+    const isOften = this.#missed.length === PRESSED_MISSES
+    return isOften && this.#options.clock.now() - first! < PRESSED_MS
   }
 
   #drainChanged(): void {
@@ -235,7 +287,8 @@ class AdaptiveSparePool<S extends Spare> implements SparePool<S> {
     const began = clock.now()
     const of = this.#madeOf
     try {
-      const spare = await this.#options.start(false)
+      const isUrgent = this.#isPressed() && this.#idle.length < RESERVE
+      const spare = await this.#options.start(isUrgent, isUrgent)
       if (this.#closed || of !== this.#madeOf) {
         this.#end(spare)
         return true

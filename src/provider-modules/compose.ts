@@ -31,8 +31,8 @@ export function compose(spec: ComposedProvider, base: BaseProvider): Provider {
       if (availability.available && spec.probe) await answersAs(composed, spec.probe)
       return availability
     },
-    launch: (profile, clock) =>
-      provider.launch({ ...profile, provider: provider.name, tier: provider.tier }, clock),
+    launch: (profile, clock, hints) =>
+      provider.launch({ ...profile, provider: provider.name, tier: provider.tier }, clock, hints),
   }
   return composed
 }

@@ -1,6 +1,6 @@
 import { MayflyError, messageOf } from '../contract/error.ts'
 import type { Profile } from '../contract/profile.ts'
-import type { Provider, Sandbox } from '../contract/provider.ts'
+import type { Provider, Sandbox, LaunchHints } from '../contract/provider.ts'
 import type { Clock } from '../contract/clock.ts'
 import { callWithin, moduleBounds, within, type ModuleBounds } from './bounded.ts'
 
@@ -41,13 +41,13 @@ export class ServedProvider implements Provider {
     return this.#inner.detect()
   }
 
-  async launch(profile: Profile, clock: Clock): Promise<Sandbox> {
+  async launch(profile: Profile, clock: Clock, hints?: LaunchHints): Promise<Sandbox> {
     const { name, tier, languages } = this
     const isStale = profile.tier !== tier || !languages.includes(profile.language)
     if (this.#isRetired || isStale) throw unavailable(name, new Error('its module has changed'))
     this.#live += 1
     try {
-      return this.#named(await this.#launchInTime(profile, clock))
+      return this.#named(await this.#launchInTime(profile, clock, hints))
     } catch (error) {
       this.#release()
       throw error
@@ -74,9 +74,9 @@ export class ServedProvider implements Provider {
   }
 
   /** A sandbox that comes too late is destroyed. */
-  async #launchInTime(profile: Profile, clock: Clock): Promise<Sandbox> {
+  async #launchInTime(profile: Profile, clock: Clock, hints?: LaunchHints): Promise<Sandbox> {
     const { loopMsMax, launchMsMax } = this.#bounds
-    const call = () => Promise.resolve(this.#inner.launch(profile, clock))
+    const call = () => Promise.resolve(this.#inner.launch(profile, clock, hints))
     let launching: Promise<Sandbox> | undefined
     try {
       launching = callWithin(call, loopMsMax)

@@ -36,6 +36,7 @@ export interface WardenClient {
     settings: {
       spares: number
       spareMiB: number
+      isUrgent?: boolean
       mechanism?: MechanismName
       disk?: number
       calls?: readonly CallClass[]

@@ -1,3 +1,4 @@
+import type { LaunchHints } from '../contract/provider.ts'
 import type { Server } from 'node:net'
 import { grantsNetwork, unlimited, type Controls } from '../contract/controls.ts'
 import { MayflyError } from '../contract/error.ts'
@@ -34,11 +35,15 @@ export async function claimProgram(
   spares: ProgramSpares,
   warden: WardenClient,
   profile: Profile,
+  hints?: LaunchHints,
 ): Promise<ClaimedProgram> {
   for (let tries = 1; ; tries++) {
-    const { wall, pool } = await spares.take(wallFor(profile))
+    const { wall, pool } = await spares.take(wallFor(profile), hints)
     try {
-      const claim = await warden.claim(wall.wall.id, wantedOf(profile))
+      const claim = await warden.claim(wall.wall.id, {
+        ...wantedOf(profile),
+        ...(hints?.isShort && { isShort: true }),
+      })
       if (!claim.spent) {
         const { enforced: held, listener } = claim
         return { wall, pool, held, listener }

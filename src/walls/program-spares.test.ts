@@ -17,7 +17,7 @@ suite('The parked walls of programs', () => {
       warm: ({ madeOf, start }) => {
         made.push(madeOf)
         return {
-          take: async () => ({ spare: await start(true), pool: 'miss' as const }),
+          take: async () => ({ spare: await start(true, false), pool: 'miss' as const }),
           close: () => Promise.resolve(),
         }
       },

@@ -1,3 +1,4 @@
+import type { LaunchHints } from '../contract/provider.ts'
 import { statSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import type { CallClass } from '../contract/calls.ts'
@@ -17,7 +18,7 @@ export interface Parked {
 
 /** Warm spares of one kind; the pool makes it. */
 interface WarmSpares {
-  take(): Promise<{ readonly spare: Parked; readonly pool: 'hit' | 'miss' }>
+  take(hints?: LaunchHints): Promise<{ readonly spare: Parked; readonly pool: 'hit' | 'miss' }>
   close(): Promise<void>
 }
 
@@ -28,7 +29,7 @@ export interface ProgramSparesOptions {
     readonly key: string
     readonly least: number
     readonly most: number
-    start(isAwaited: boolean): Promise<Parked>
+    start(isAwaited: boolean, isUrgent: boolean): Promise<Parked>
     madeOf(): string
   }) => WarmSpares
   readonly least: number
@@ -56,12 +57,12 @@ export class ProgramSpares {
     this.#options = options
   }
 
-  async take({ language, disk, calls, layers = [] }: ProgramSpareSpec) {
+  async take({ language, disk, calls, layers = [] }: ProgramSpareSpec, hints?: LaunchHints) {
     const program = programOf(language)
     // An isolate makes no system calls of its own.
     const asked = program === 'isolated-vm' ? usualCalls : calls
     if (disk === spareDiskBytes && layers.length === 0) {
-      const { spare, pool } = await this.#kindOf(program, asked).take()
+      const { spare, pool } = await this.#kindOf(program, asked).take(hints)
       return { wall: spare.wall, pool }
     }
     const mounted = layers.map(({ kind, layer }) => ({ kind, layer }))
@@ -110,9 +111,10 @@ export class ProgramSpares {
       least: isUsual ? least : 0,
       most,
       madeOf: () => `${madeOf()} ${this.#returns}`,
-      start: async (isAwaited) => {
+      start: async (isAwaited, isUrgent) => {
         const spares = isAwaited ? 0 : 1
-        return parked(await this.#start(program, { disk: spareDiskBytes, calls, spares }))
+        const settings = { disk: spareDiskBytes, calls, spares, isUrgent } as const
+        return parked(await this.#start(program, settings))
       },
     })
     this.#kinds.set(key, kept)
@@ -133,6 +135,7 @@ interface StartSettings {
   readonly calls: readonly CallClass[]
   /** 1 runs a dummy job first; 0 for a job that waits. */
   readonly spares: 0 | 1
+  readonly isUrgent?: boolean
   readonly layers?: ProgramSpareSpec['layers']
 }
 

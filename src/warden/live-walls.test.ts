@@ -65,6 +65,22 @@ suite('Walls of any engine', () => {
     assert.deepEqual(stand.walls.release('w1'), { peakBytes: end.peakBytes, cpuMs: 7 })
   })
 
+  test('A job that is expected to be short is ahead until it has used more, also when its deadline is set anew', async () => {
+    using stand = standing()
+    await operations.claim(stand.walls, { ...job, isShort: true })
+    stand.walls.rearm('w1', 60_000)
+    assert.deepEqual(stand.ranks, ['ahead', 'ahead'])
+    const until = performance.now() + 10_000
+    while (stand.ranks.at(-1) === 'ahead' && performance.now() < until) {
+      stand.used.ms += 60
+      stand.walls.loads()
+      await new Promise((resolve) => void setTimeout(resolve, 30))
+    }
+    assert.deepEqual(stand.ranks, ['ahead', 'ahead', 'job'])
+    stand.walls.rearm('w1', 60_000)
+    assert.equal(stand.ranks.at(-1), 'job', 'it is not ahead a second time')
+  })
+
   test('A worker that stepped back in a job has its weight again without one, and in the next', async () => {
     using stand = standing({ isSingleUse: false })
     await operations.claim(stand.walls, job)

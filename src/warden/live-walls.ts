@@ -13,6 +13,8 @@ import { createSampler, type SampledWall, type Sampler } from './sampler.ts'
 const LOADS_COST_FACTOR = 10
 /** Milliseconds for which the usage of an ended wall is kept: its last output may be read after its end. */
 const PAST_MS = 5_000
+/** CPU time in milliseconds that a job has ahead of others. */
+const AHEAD_MS = 100
 
 export interface LiveWallsParts {
   readonly push: (reply: Reply) => void
@@ -29,6 +31,8 @@ export class LiveWalls {
   #loads: WallLoads | undefined
   #loadsAgainAt = 0
   readonly #longRunners = new LongRunners()
+  /** CPU time at the claim of walls whose job is expected to be short, and has used little since. */
+  readonly #ahead = new Map<string, number>()
 
   constructor({ push, sampleEveryMs, memoryBytes }: LiveWallsParts) {
     this.#push = push
@@ -73,9 +77,12 @@ export class LiveWalls {
   hold(
     wall: LiveWall,
     deadline: number,
-    from: { readonly bytes: number; readonly idleBytes: number },
+    {
+      isShort,
+      ...from
+    }: { readonly bytes: number; readonly idleBytes: number; readonly isShort: boolean },
   ): void {
-    this.#rankAnew(wall, 'job')
+    this.#beginRank(wall, isShort)
     this.#sampler.add({
       wall: wall.id,
       deadlineAt: performance.now() + deadline,
@@ -90,7 +97,7 @@ export class LiveWalls {
   rearm(id: string, deadline: number): void {
     const wall = this.#walls.get(id)
     if (wall && this.#sampler.rearm(id, performance.now() + deadline)) {
-      this.#rankAnew(wall, 'job')
+      this.#beginRank(wall, this.#ahead.has(id))
       return wall.enclosure.rearm()
     }
     // The server relies on the bounds: a wall without them must not run.
@@ -120,11 +127,13 @@ export class LiveWalls {
       const live = this.#walls.get(wall)
       if (!live) return []
       const cpuMs = live.enclosure.cpuTime().sinceStartMs
+      if (cpuMs - (this.#ahead.get(wall) ?? Infinity) > AHEAD_MS) this.#fallBack(live)
       const { isLong, isBehind, hasChanged } = this.#longRunners.look(wall, now, cpuMs)
       if (hasChanged) live.enclosure.rank?.(isBehind ? 'behind' : 'job')
       return [{ wall, bytes, cpuMs, ...(isLong && { isLong }) }]
     })
     this.#longRunners.keep(new Set(walls.map(({ wall }) => wall)))
+    for (const id of this.#ahead.keys()) if (!this.#walls.has(id)) this.#ahead.delete(id)
     this.#loads = { atMs: now, walls }
     this.#loadsAgainAt = performance.now() + (performance.now() - now) * LOADS_COST_FACTOR
     return this.#loads
@@ -138,7 +147,19 @@ export class LiveWalls {
   /** Resets the rank: a long run in the last job does not count in the next one. */
   #rankAnew(wall: LiveWall, rank: WallRank): void {
     this.#longRunners.forget(wall.id)
+    this.#ahead.delete(wall.id)
     wall.enclosure.rank?.(rank)
+  }
+
+  #beginRank(wall: LiveWall, isShort: boolean): void {
+    this.#rankAnew(wall, isShort ? 'ahead' : 'job')
+    if (isShort) this.#ahead.set(wall.id, wall.enclosure.cpuTime().sinceStartMs)
+  }
+
+  /** Ends the lead of a job that was expected to be short, and is not. */
+  #fallBack(wall: LiveWall): void {
+    this.#ahead.delete(wall.id)
+    wall.enclosure.rank?.('job')
   }
 
   #over(one: SampledWall, how: WallEnd): void {

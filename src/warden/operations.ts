@@ -65,7 +65,7 @@ export const operations: {
 
 /** Binds a wall to a tenant and a job. The listener is opened or closed before the job is sent. */
 async function claim(walls: LiveWalls, asked: RequestOf<'claim'>): Promise<Answer> {
-  const { tenant, deadline, egress, ...bounds } = asked
+  const { tenant, deadline, egress, isShort = false, ...bounds } = asked
   const wall = walls.find(asked.wall)
   wall.life.claim(tenant, bounds)
   const { enclosure } = wall
@@ -77,7 +77,7 @@ async function claim(walls: LiveWalls, asked: RequestOf<'claim'>): Promise<Answe
   walls.find(asked.wall)
   const value: ClaimResult = { spent, enforced }
   if (spent) return { value }
-  walls.hold(wall, deadline, { bytes, idleBytes })
+  walls.hold(wall, deadline, { bytes, idleBytes, isShort })
   const listener = egress ? await enclosure.openEgress() : undefined
   // Otherwise a program could connect to a socket on which no process accepts.
   if (!egress) enclosure.closeEgress()

@@ -47,6 +47,7 @@ export const request: z.ZodType<Request> = z.discriminatedUnion('op', [
     /** Warm-up: isolates made ahead in a worker, dummy sources parsed in an analysis process. */
     spares: whole(0, 64),
     spareMiB: whole(8, 4096),
+    isUrgent: z.boolean().exactOptional(),
     mechanism: z.string().regex(mechanismPattern).exactOptional(),
     disk: whole(diskBytesMin, diskBytesMax).exactOptional(),
     calls: z.array(z.enum(callClasses)).max(callClasses.length).exactOptional(),
@@ -64,6 +65,7 @@ export const request: z.ZodType<Request> = z.discriminatedUnion('op', [
     memory: memoryBytes,
     deadline,
     ...bounds,
+    isShort: z.boolean().exactOptional(),
     egress: z.boolean().exactOptional(),
     zones: z
       .array(

@@ -7,9 +7,9 @@ export function withZones(provider: Provider): Provider {
   return {
     ...provider,
     can: [...provider.can, 'zones'],
-    async launch(profile, clock) {
+    async launch(profile, clock, hints) {
       const launch = (one: typeof profile) => provider.launch(one, clock)
-      const inner = await launch(withChannel(profile))
+      const inner = await provider.launch(withChannel(profile), clock, hints)
       return new ZonedSandbox({ inner, profile, launch, clock })
     },
   }

@@ -3,7 +3,7 @@ import type { Emitter } from '../../contract/event.ts'
 import { MayflyError } from '../../contract/error.ts'
 import type { Language } from '../../contract/job.ts'
 import type { Profile } from '../../contract/profile.ts'
-import type { Availability, Provider, Sandbox } from '../../contract/provider.ts'
+import type { Availability, Provider, Sandbox, LaunchHints } from '../../contract/provider.ts'
 import { newId } from '../../lib/id.ts'
 import type { WardenClient } from '../../walls/client.ts'
 import type { OpenEgressPath } from '../../walls/egress-path.ts'
@@ -65,7 +65,7 @@ export function createGvisorProvider(options: GvisorOptions): Provider {
       proved ??= provedTwice(prove)
       return proved
     },
-    launch: (profile) => launch(name, profile, options, spares),
+    launch: (profile, _clock, hints) => launch(name, profile, options, { spares, hints }),
     close: () => spares.close(),
   }
 
@@ -82,9 +82,9 @@ async function launch(
   provider: string,
   profile: Profile,
   { warden, emitter, openEgressPath }: GvisorOptions,
-  spares: ProgramSpares,
+  { spares, hints }: { readonly spares: ProgramSpares; readonly hints: LaunchHints | undefined },
 ): Promise<Sandbox> {
-  const { wall, pool, held, listener } = await claimProgram(spares, warden, profile)
+  const { wall, pool, held, listener } = await claimProgram(spares, warden, profile, hints)
   if (!wall.streams) {
     void wall.kill()
     throw new MayflyError('PROTOCOL', `Cannot use wall "${wall.wall.id}": it came without streams`)

@@ -92,9 +92,9 @@ export function createProcessProvider(options: ProcessOptions): Provider {
       proved ??= provedTwice(prove)
       return proved
     },
-    async launch(profile) {
+    async launch(profile, _clock, hints) {
       const { warden, emitter } = options
-      const claimed = await claimProgram(spares, warden, profile)
+      const claimed = await claimProgram(spares, warden, profile, hints)
       const { wall, pool } = claimed
       const guest = guestOf(profile, claimed, options)
       isWatched ||= isProgram(profile) && hasSentinel(wall.wall)

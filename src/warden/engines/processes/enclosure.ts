@@ -116,7 +116,7 @@ export class ProcessEnclosure implements Enclosure {
 
   rank(rank: WallRank): void {
     const { cgroup } = this.#wall.resources
-    cgroup?.rank({ hasJob: rank !== 'parked', isBehind: rank === 'behind' })
+    cgroup?.rank({ hasJob: rank !== 'parked', rank })
   }
 
   isOutOfMemory(): boolean {

@@ -76,7 +76,8 @@ function spawnWith(
   const found = sentinel && 'fd' in sentinel && command.asks ? sentinel : undefined
   const isTightened = isWhole || spec.mechanism !== undefined
   const cgroup = parts.cgroups?.create(id, isTightened ? undefined : WORKER_CONTROLLERS)
-  if (isWhole && spec.spares > 0) cgroup?.lowerPriority()
+  if (isWhole && spec.isUrgent) cgroup?.weighStart('urgent')
+  else if (isWhole && spec.spares > 0) cgroup?.weighStart('spare')
   try {
     return {
       command,

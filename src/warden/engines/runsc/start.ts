@@ -107,7 +107,8 @@ export class RunscStarter {
       const root = this.#rootFor({ spec, program, layers, folder })
       writeBundle(folder, program, { layers, root })
       cgroup = this.#cgroups?.create(id)
-      if (spec.spares > 0) cgroup?.lowerPriority()
+      if (spec.isUrgent) cgroup?.weighStart('urgent')
+      else if (spec.spares > 0) cgroup?.weighStart('spare')
       // Before the fork: from here on a sweep finds the folder and the members of the cgroup.
       this.#host.lease(id, remainsOf([], cgroup ? id : null))
       return spawnRunsc({ id, slot, folder, cgroup, ...programs })

@@ -1,0 +1,97 @@
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { unable } from '../walls/process-stands.ts'
+import { bearer, post } from './http-door.ts'
+import { makeKey, makePlace, startServer, whenReady, type Server } from './program.ts'
+
+/**
+ * Latency of an honest tenant beside twenty tenants that take all they are let, over HTTP, at default limits: the p95
+ * beside them is at most twice the p95 alone in the same run.
+ */
+const abusers = 20
+const jobs = 60
+const pauseMs = 100
+const settleMs = 3_000
+const timesMax = 2
+/** Other work of a shared machine is not there each time. */
+const triesMax = 3
+
+const abuses = [
+  'while True: pass',
+  'import os\nwhile True:\n  try:\n    if os.fork() == 0: continue\n  except OSError: pass',
+  'held = []\nwhile True: held.append(bytearray(b"x" * 2**20))',
+  'import sys\nwhile True: sys.stdout.write("x" * 65536)',
+] as const
+const honest = {
+  python: 'print(sum(n * n for n in range(20000)))',
+  js: 'let sum = 0; for (let n = 0; n < 2e5; n++) sum += n * n; return sum',
+} as const
+
+const isLong = process.env['MAYFLY_LONG'] !== undefined
+const skip = isLong ? unable('python') : 'half a minute for each language, only with MAYFLY_LONG'
+
+suite('Twenty abusers over HTTP', { skip }, () => {
+  for (const [language, code] of Object.entries(honest))
+    test(`S0-22: the p95 of an honest job in ${language} beside twenty abusers is at most twice that alone`, async (t) => {
+      const ratios: number[] = []
+      while (ratios.length < triesMax && !ratios.some((ratio) => ratio <= timesMax)) {
+        const { alone, beside } = await measure({ language, code })
+        ratios.push(beside / alone)
+        t.diagnostic(`p95 ${Math.round(alone)} ms alone, ${Math.round(beside)} ms beside them`)
+      }
+      assert.ok(Math.min(...ratios) <= timesMax, `${ratios.join(', ')} times`)
+    })
+})
+
+async function measure(job: object): Promise<{ alone: number; beside: number }> {
+  const place = makePlace()
+  const server = await startServer(place)
+  await using _server = server
+  await whenReady(server)
+  const key = makeKey(place, 'honest')
+  const stop = new AbortController()
+  try {
+    await run(server, key, job)
+    await sleep(settleMs)
+    const alone = await p95Of(server, key, job)
+    const abusing = Array.from({ length: abusers }, (_, n) =>
+      abuse(server, makeKey(place, `abuser-${n}`), abuses[n % abuses.length]!, stop.signal),
+    )
+    await sleep(settleMs)
+    const beside = await p95Of(server, key, job)
+    stop.abort()
+    await server.stop()
+    await Promise.all(abusing)
+    return { alone, beside }
+  } finally {
+    stop.abort()
+    place.remove()
+  }
+}
+
+function run(server: Server, key: string, job: object) {
+  return post(new URL('/v1/executions', server.active).href, job, bearer(key))
+}
+
+/** 95th percentile of jobs one after another, in milliseconds; each of them has to end well. */
+async function p95Of(server: Server, key: string, job: object): Promise<number> {
+  const samples: number[] = []
+  for (let n = 0; n < jobs; n++) {
+    const began = performance.now()
+    const { status, text, json } = await run(server, key, job)
+    samples.push(performance.now() - began)
+    assert.deepEqual([status, json['status']], [200, 'ok'], text)
+    await sleep(pauseMs)
+  }
+  return samples.toSorted((a, b) => a - b)[Math.floor(jobs * 0.95)]!
+}
+
+/** Sends the same job again and again, and at once after each end. */
+async function abuse(server: Server, key: string, code: string, stop: AbortSignal): Promise<void> {
+  while (!stop.aborted) {
+    // Cut off when the server stops.
+    const answer = await run(server, key, { language: 'python', code }).catch(() => undefined)
+    if (answer?.status !== 200) await sleep(pauseMs)
+  }
+}

@@ -167,7 +167,7 @@ function readKind(reader) {
 }
 
 /** @param {Reader} reader @returns {Limits} */
-function readLimits(reader) {
+export function readLimits(reader) {
   const flags = reader.byte()
   if (flags > (HAS_MAXIMUM | IS_SHARED | IS_64))
     throw new WasmError('Limits have unknown flags', reader.at - 1)
@@ -183,7 +183,7 @@ function readLimits(reader) {
 }
 
 /** @param {number} value @returns {number[]} */
-function leb(value) {
+export function leb(value) {
   const bytes = []
   for (let rest = BigInt(value); ; rest >>= 7n) {
     const low = Number(rest & 0x7fn)
@@ -193,7 +193,7 @@ function leb(value) {
 }
 
 /** A reader bounded by two offsets. */
-class Reader {
+export class Reader {
   /** @param {Uint8Array} bytes @param {number} [start] @param {number} [end] */
   constructor(bytes, start = 0, end = bytes.length) {
     this.bytes = bytes

@@ -2,8 +2,8 @@
  * Worker of the wasm wall: one process, one tenant, one job at a time, each in a fresh instance. Like the
  * isolate worker it gives up paths, sockets and new processes before it reads its first byte.
  *
- * A module runs on the main thread, and nothing here can interrupt it: V8 has no fuel metering. The deadline is
- * enforced from outside, by killing the process.
+ * A module runs on the main thread, and nothing here can interrupt it: V8 has no fuel, and counted instructions are no
+ * time. The deadline is enforced from outside, by killing the process.
  */
 import { probeFilter } from '../src/os/libc.js'
 import { takeGc } from './take-gc.js'

@@ -73,6 +73,9 @@ module that is compiled once by the hash of its bytes; it reaches its own memory
 that need no files and no network. Those are written in JavaScript, because Node's own write to real descriptors, of
 which a jailed worker has none to give. Before it is compiled a module's memory is given a maximum, so that growing past
 the limit of the job fails. V8 has no fuel: time is kept, and the process killed, from outside.
+With \`limits.instructions\` a module is rewritten so that it counts its instructions and traps beyond them: the count is
+\`metrics.instructions\`, the same in each run. It costs up to 4 times in code that is calls alone, so it is off unless asked for;
+what counts how is in [0029](../decisions/0029-counted-instructions.md).
 
 What is there of WASI: standard input (the job's input as JSON) and both output streams, descriptor 3 for the result,
 clocks that step by whole milliseconds, random numbers, sleeping, leaving. There are no arguments and no environment.

@@ -101,6 +101,7 @@ function measured(profile: Profile, lived: LifeResult): Outcome['metrics'] {
     ...(end?.memory && {
       memoryUsage: { ...end.memory, percentage: share(end.memory.used, profile.controls.memory) },
     }),
+    ...(end?.instructions !== undefined && { instructions: end.instructions }),
     pool: claim?.sandbox.pool ?? 'none',
     cache: lived.cache ?? 'none',
     network: end?.network ?? [],

@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto'
+import { meter } from '../../src/lib/wasm-meter.js'
 import { readModule, WasmError, withMemoryMaximum } from '../../src/lib/wasm-module.js'
 import { plain, Refusal } from './ends.js'
 
@@ -11,7 +12,7 @@ const PAGES_MAX = 65_536
 /**
  * @typedef {{
  *   module: WebAssembly.Module, declared: import('../../src/lib/wasm-module.js').Declared,
- *   bytes: number, pagesMax: number,
+ *   bytes: number, pagesMax: number, metered?: { fuel: string, start: string | undefined },
  * }} Compiled
  */
 
@@ -24,11 +25,12 @@ export class Modules {
    * Throws Refusal: WASM_INVALID with the offset, WASM_UNSUPPORTED, or the limit MEMORY.
    * @param {string} base64
    * @param {number} memoryBytes what its memories may grow to
+   * @param {boolean} [isMetered] whether its instructions are counted
    * @returns {Compiled}
    */
-  compile(base64, memoryBytes) {
-    const key = `${memoryBytes} ${hash('sha256', base64, 'base64')}`
-    const compiled = this.#kept.get(key) ?? compile(bytesOf(base64), memoryBytes)
+  compile(base64, memoryBytes, isMetered = false) {
+    const key = `${isMetered} ${memoryBytes} ${hash('sha256', base64, 'base64')}`
+    const compiled = this.#kept.get(key) ?? compile(bytesOf(base64), memoryBytes, isMetered)
     this.#kept.delete(key)
     this.#kept.set(key, compiled)
     this.#shrink()
@@ -52,11 +54,12 @@ function bytesOf(base64) {
   throw new Refusal('WASM_INVALID', 'Cannot read the module: it is not base64', named)
 }
 
-/** @param {Buffer} bytes @param {number} memoryBytes @returns {Compiled} */
-function compile(bytes, memoryBytes) {
+/** @param {Buffer} bytes @param {number} memoryBytes @param {boolean} isMetered @returns {Compiled} */
+function compile(bytes, memoryBytes, isMetered) {
   const pagesMax = Math.min(PAGES_MAX, Math.floor(memoryBytes / PAGE_BYTES))
   const declared = read(bytes)
   for (const memory of memoriesOf(declared)) assertHeld(memory, pagesMax)
+  if (isMetered) return compileMetered(bytes, declared, pagesMax)
   try {
     const bounded = withMemoryMaximum(bytes, declared, pagesMax)
     const module = new WebAssembly.Module(/** @type {any} */ (bounded))
@@ -65,6 +68,30 @@ function compile(bytes, memoryBytes) {
     if (!(error instanceof WebAssembly.CompileError)) throw error
     // The memory cap may have shifted offsets: report those of the original module.
     throw engineRefusal(bytes) ?? invalid(error.message, undefined)
+  }
+}
+
+/**
+ * Compiles a module whose instructions are counted. The engine has to validate the original, because the rewrite relies
+ * on that: the original of an invalid module could name the counter.
+ * @param {Buffer} bytes @param {Compiled['declared']} declared @param {number} pagesMax
+ * @returns {Compiled}
+ */
+function compileMetered(bytes, declared, pagesMax) {
+  const bounded = withMemoryMaximum(bytes, declared, pagesMax)
+  if (!WebAssembly.validate(/** @type {any} */ (bounded)))
+    throw engineRefusal(bytes) ?? invalid('the engine refuses it', undefined)
+  try {
+    const { bytes: rewritten, ...metered } = meter(bounded, declared)
+    const module = new WebAssembly.Module(/** @type {any} */ (rewritten))
+    return { module, declared, bytes: rewritten.length, pagesMax, metered }
+  } catch (error) {
+    const isKnown = error instanceof WasmError || error instanceof WebAssembly.CompileError
+    if (!isKnown) throw error
+    const message = `Cannot count the instructions of the module: ${plain(error.message)}`
+    throw new Refusal('WASM_UNSUPPORTED', message.slice(0, 1000), {
+      details: { feature: 'instructions' },
+    })
   }
 }
 

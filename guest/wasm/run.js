@@ -8,11 +8,12 @@ const WASI = 'wasi_snapshot_preview1'
 
 /**
  * @typedef {{ entry: string, code: string, inputText: string, memoryBytes: number, outputBytesMax: number,
- *   resultBytesMax: number }} Task `code` is base64
+ *   resultBytesMax: number, instructionsMax?: number }} Task `code` is base64; counted only with `instructionsMax`
  * @typedef {{ stdout(bytes: Uint8Array): void, stderr(bytes: Uint8Array): void }} Hooks they may block
  * @typedef {{ status: string, encoding: string, resultText: string, error?: object,
- *   memory?: { used: number, peak: number } }} End
- * @typedef {{ memories: any[], hasHidden: boolean }} Used memories that can be seen from here
+ *   memory?: { used: number, peak: number }, instructions?: number }} End
+ * @typedef {{ memories: any[], hasHidden: boolean, fuel?: { value: bigint } }} Used memories that can be seen from here,
+ *   and the counter of instructions that are left
  */
 
 const modules = new Modules()
@@ -40,9 +41,29 @@ export function runModule(task, hooks) {
   })
   /** @type {Used} */
   const used = { memories: [], hasHidden: false }
-  const end = attempt(() => start(task, wasi, used), wasi)
+  const ended = attempt(() => start(task, wasi, used), wasi)
   flush()
-  return { encoding: 'json', resultText: 'null', ...judged(end, result, task), ...usage(used) }
+  const { end, ...counted } = count(ended, used, task)
+  return {
+    encoding: 'json',
+    resultText: 'null',
+    ...judged(end, result, task),
+    ...usage(used),
+    ...counted,
+  }
+}
+
+/**
+ * Below 0 a trap ended the module: of its own, the counter has no other way there. What it would have counted beyond the
+ * limit did not run.
+ * @param {any} end @param {Used} used @param {Task} task
+ */
+function count(end, { fuel }, { instructionsMax = 0 }) {
+  if (!fuel) return { end }
+  const instructions = instructionsMax - Math.max(0, Number(fuel.value))
+  if (fuel.value >= 0n) return { end, instructions }
+  const message = 'The module ran more instructions than its limit'
+  return { end: new Refusal('INSTRUCTIONS', message, { status: 'limit' }).end, instructions }
 }
 
 /** @param {() => object} work @param {Wasi} wasi */
@@ -59,11 +80,13 @@ function attempt(work, wasi) {
 /** @param {Task} task @param {Wasi} wasi @param {Used} used */
 function start(task, wasi, used) {
   const { memories } = used
-  const compiled = modules.compile(task.code, task.memoryBytes)
+  const isMetered = task.instructionsMax !== undefined
+  const compiled = modules.compile(task.code, task.memoryBytes, isMetered)
   const imports = link(compiled, wasi, memories)
   used.hasHidden = memories.length < memoriesOf(compiled.declared).length
   wasi.memory = memories[0]
   const { exports } = new WebAssembly.Instance(compiled.module, imports)
+  if (compiled.metered) begin(compiled.metered, exports, used, task)
   for (const one of Object.values(exports)) {
     if (one instanceof WebAssembly.Memory && !memories.includes(one)) memories.push(one)
   }
@@ -73,6 +96,18 @@ function start(task, wasi, used) {
   if (task.entry === 'function') return callRun(compiled.declared, exports, task.inputText)
   if (task.entry === 'program') return program(exports)
   throw new Refusal('ENTRY_UNSUPPORTED', `Cannot run a module by entry "${task.entry}"`)
+}
+
+/**
+ * Fills the counter, then calls the start function, which an instance with a start section would have called itself.
+ * @param {NonNullable<import('./modules.js').Compiled['metered']>} metered
+ * @param {WebAssembly.Exports} exports @param {Used} used @param {Task} task
+ */
+function begin({ fuel, start }, exports, used, { instructionsMax = 0 }) {
+  const counter = /** @type {WebAssembly.Global} */ (exports[fuel])
+  counter.value = BigInt(instructionsMax)
+  used.fuel = counter
+  if (start !== undefined) /** @type {Function} */ (exports[start])()
 }
 
 /** @param {WebAssembly.Exports} exports */

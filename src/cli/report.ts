@@ -183,6 +183,7 @@ const flagOf: Readonly<Record<string, (value: number) => string>> = {
   'limits.disk': (bytes) => `--disk ${formatValue('disk', bytes * 2)}`,
   'limits.output': (bytes) => `--output ${formatValue('output', bytes * 2)}`,
   'limits.processes': (count) => `--processes ${count * 2}`,
+  'limits.instructions': (count) => `--instructions ${count * 2}`,
   'limits.cpu': (cores) => `--cpu ${cores * 2}`,
 }
 

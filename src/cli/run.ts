@@ -52,6 +52,7 @@ interface RunFlags extends Globals {
   readonly output?: string
   readonly artifactsMax?: string
   readonly processes?: number
+  readonly instructions?: number
   readonly env?: readonly string[]
   readonly passExitCode?: boolean
   readonly stdin?: boolean
@@ -110,6 +111,7 @@ export function register(program: Command): void {
     .option('--output <size>', 'such as 1MB: the most of each of stdout and stderr')
     .option('--artifacts-max <size>', 'such as 16MB: the most of all artifacts together')
     .option('--processes <count>', 'the most processes and threads', number)
+    .option('--instructions <count>', 'the most that a WebAssembly module may run', number)
     .option('--allow <host...>', 'hosts it may reach')
     .option('--capability <name...>', `of ${askable.join(' ')}`, eachOf('capability', askable))
     .option('--output-schema <file>', 'a JSON Schema that the result must match')
@@ -363,6 +365,7 @@ async function requestOf(
       ...(output && { output: amount(output) }),
       ...(artifactsMax && { artifacts: amount(artifactsMax) }),
       ...(processes && { processes }),
+      ...(flags.instructions !== undefined && { instructions: flags.instructions }),
     },
     ...(allow && { network: { allow: [...allow] } }),
     ...(capability && { capabilities: [...capability] }),

@@ -134,7 +134,7 @@ const course = (at: string): Readonly<Record<string, Rule>> => ({
 
 /** Left out, none of these is a bound; so naming one only takes. */
 const ceiling = (at: string): Readonly<Record<string, Rule>> => ({
-  ...allHarmless(at, 'timeout memory cpu processes disk'),
+  ...allHarmless(at, 'timeout memory cpu processes disk instructions'),
   [`${at}.network`]: onlyTakes,
 })
 
@@ -156,6 +156,7 @@ export const looseningRules: Readonly<Record<string, Rule>> = {
   'limits.output': boundLimits.output(limits.output),
   'limits.result': size(limits.result),
   'limits.artifacts': size(limits.artifacts),
+  'limits.instructions': harmless,
 
   ...ceiling('ceilings'),
   'ceilings.output': size(ceilings.output),

@@ -10,6 +10,18 @@ interface Setting {
   readonly kind: 'text' | 'quantity' | 'boolean'
 }
 
+const limitNames = [
+  'timeout',
+  'memory',
+  'cpu',
+  'processes',
+  'disk',
+  'output',
+  'result',
+  'artifacts',
+  'instructions',
+]
+
 /** Settings available as variable or flag; all others need a file. */
 export const settings: readonly Setting[] = [
   setting('default_provider', 'DEFAULT_PROVIDER', 'text'),
@@ -28,8 +40,8 @@ export const settings: readonly Setting[] = [
   setting('sessions.anonymous', 'SESSIONS_ANONYMOUS', 'boolean'),
   setting('sessions.concurrency', 'SESSIONS_CONCURRENCY', 'quantity'),
   setting('sessions.per_minute', 'SESSIONS_PER_MINUTE', 'quantity'),
-  ...['timeout', 'memory', 'cpu', 'processes', 'disk', 'output', 'result', 'artifacts'].map(
-    (name) => setting(`limits.${name}`, `LIMITS_${name.toUpperCase()}`, 'quantity'),
+  ...limitNames.map((name) =>
+    setting(`limits.${name}`, `LIMITS_${name.toUpperCase()}`, 'quantity'),
   ),
 ]
 

@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { anomalySeverities } from './anomaly.ts'
 import type { Controls } from './controls.ts'
-import { bytesAsked, hostPattern, networkAsked, origins } from './job.ts'
+import { bytesAsked, hostPattern, instructions, networkAsked, origins } from './job.ts'
 import {
   type ConfiguredNetworkInput,
   type ConfiguredNetwork,
@@ -181,6 +181,9 @@ const limitsShape = {
   processes: threads.describe('Processes and threads'),
   disk: size.describe('Bytes on disk'),
   output: size.describe('Limit of stdout and of stderr, in bytes'),
+  instructions: instructions.describe(
+    'Instructions of a WebAssembly module; left out, they are not counted',
+  ),
 } as const
 
 const limits = z.strictObject({
@@ -192,6 +195,7 @@ const limits = z.strictObject({
   output: limitsShape.output.prefault('1MB'),
   result: size.prefault('4MB').describe('Bytes of the result as JSON'),
   artifacts: size.prefault('16MB').describe('Bytes of all artifacts together'),
+  instructions: limitsShape.instructions.optional(),
 })
 
 const ceilingsNetwork = network.optional().describe('Upper limit of what a job may request')
@@ -203,6 +207,7 @@ const ceilingShape = {
   processes: limitsShape.processes.optional(),
   disk: limitsShape.disk.optional(),
   output: limitsShape.output.optional(),
+  instructions: limitsShape.instructions.optional(),
   artifacts: size
     .optional()
     .describe(

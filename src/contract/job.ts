@@ -92,6 +92,9 @@ function isLinkWithin(path: string, target: string): boolean {
   return true
 }
 
+/** Instructions of a WebAssembly module: whole numbers that JavaScript holds exactly. */
+export const instructions = whole(1, Number.MAX_SAFE_INTEGER)
+
 export const limits = z
   .strictObject({
     timeout: duration.refine((ms) => ms >= 1, 'expected at least 1 ms').optional(),
@@ -101,6 +104,7 @@ export const limits = z
     disk: size.optional(),
     output: size.optional(),
     artifacts: size.optional(),
+    instructions: instructions.optional(),
   })
   .readonly()
 

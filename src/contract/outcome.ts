@@ -220,6 +220,13 @@ export const outcomeSchema = z
           .object({ used: z.number(), percentage: z.number(), peak: z.number() })
           .readonly()
           .optional(),
+        instructions: z
+          .number()
+          .int()
+          .optional()
+          .describe(
+            'instructions that a WebAssembly module ran, if limits.instructions counts them',
+          ),
         pool: z.enum(['hit', 'miss', 'none']),
         cache: z.enum(['hit', 'miss', 'none']),
         network: z.array(networkAttempt).readonly(),

@@ -45,6 +45,7 @@ export const profileSchema = z
         output: z.number().int().min(0),
         result: z.number().int().min(0),
         artifacts: z.number().int().min(0),
+        instructions: z.number().int().min(1).optional(),
       })
       .readonly(),
     output: z

@@ -53,6 +53,8 @@ export type Ability =
   /** Reports which functions ran: for JavaScript, and for whole programs. */
   | 'trace'
   | 'program-trace'
+  /** Counts the instructions of its guest, and ends it at a limit. */
+  | 'instructions'
 
 /** A technology for one tier. Loaded on first use; its strength is proved by its probe. */
 export interface Provider {
@@ -190,7 +192,7 @@ export type KillCause =
   | { readonly status: 'terminated'; readonly reason: string }
   | { readonly status: 'limit'; readonly code: LimitCode }
 
-export const limitCodes = ['MEMORY', 'CPU', 'DISK', 'PROCESSES', 'OUTPUT'] as const
+export const limitCodes = ['MEMORY', 'CPU', 'DISK', 'PROCESSES', 'OUTPUT', 'INSTRUCTIONS'] as const
 export type LimitCode = (typeof limitCodes)[number]
 
 /** Input of a wall: bytes and names, no live objects. */
@@ -300,6 +302,8 @@ export interface TaskEnd {
   readonly signal?: string
   readonly cpuTime: number
   readonly memory?: { readonly used: number; readonly peak: number }
+  /** Instructions that it ran, if the profile limits them. */
+  readonly instructions?: number
   readonly artifacts: readonly { readonly path: string; readonly bytes: Uint8Array }[]
   /** Unfinished work that the end dropped. */
   readonly pending?: PendingWork

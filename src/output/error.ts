@@ -31,6 +31,7 @@ const overrun = {
   DISK: ['disk', 'The files of the job take more space than'],
   PROCESSES: ['processes', 'The job had more processes and threads than'],
   OUTPUT: ['output', 'The job wrote more to an output than'],
+  INSTRUCTIONS: ['instructions', 'The module ran more instructions than'],
 } as const
 
 /**
@@ -50,6 +51,7 @@ export function withLimit(error: OutcomeError, profile: Profile, peakBytes = 0):
   }
   const field = `limits.${name}`
   const value = limits[name]
+  if (value === undefined) return error
   const because = explain.find((row) => row.field === field)?.because ?? ''
   const isAsked = because === 'asked' || because === 'default' || because === field
   const isMistaken = name === 'timeout' && because === 'asked' && value < SUSPICIOUS_MS
@@ -65,7 +67,7 @@ export function withLimit(error: OutcomeError, profile: Profile, peakBytes = 0):
 function amountOf(name: (typeof overrun)[keyof typeof overrun][0], value: number): string {
   if (name === 'timeout') return `${seconds(value)} of wall time`
   if (name === 'cpu') return `${value} cores`
-  if (name === 'processes') return `${value}`
+  if (name === 'processes' || name === 'instructions') return `${value}`
   const units = [
     ['GB', 2 ** 30],
     ['MB', 2 ** 20],

@@ -262,6 +262,7 @@ const lacks: Readonly<Partial<Record<Ability, string>>> = {
   folders: 'it gives no program a folder of this machine',
   trace: 'it cannot tell which functions ran',
   'program-trace': 'it tells which functions ran of js and ts alone',
+  instructions: 'it counts no instructions, which are those of WebAssembly modules alone',
 }
 
 const has: Readonly<Partial<Record<Ability, string>>> = {
@@ -276,6 +277,7 @@ const has: Readonly<Partial<Record<Ability, string>>> = {
   folders: 'gives a program folders of this machine',
   trace: 'tells which functions ran',
   'program-trace': 'tells which functions of a program ran',
+  instructions: 'counts instructions, which are those of WebAssembly modules alone',
 }
 
 function blockedByScore({ config, verdict }: TierRequest): TierChoice['end'] {

@@ -1,5 +1,5 @@
 import { type Config, configSchema, type Tenant } from '../contract/config.ts'
-import type { Limits } from '../contract/job.ts'
+import type { Language, Limits } from '../contract/job.ts'
 import type { FieldReason, Profile } from '../contract/profile.ts'
 import { configKeyOf, type CapabilityTerms } from './capability.ts'
 import type { ChosenSchedule } from './choose-schedule.ts'
@@ -25,10 +25,12 @@ export function limitsFor(
     because,
     terms,
     isSession = false,
+    language,
   }: Pick<ChosenSchedule, 'lifeMs' | 'because'> & {
     readonly terms?: CapabilityTerms | undefined
     /** A session: its life is bounded as such, and each of its execs by the timeout. */
     readonly isSession?: boolean
+    readonly language?: Language
   },
 ): { readonly limits: ProfileLimits; readonly explain: readonly FieldReason[] } {
   const life = lifeMs === undefined ? undefined : { value: lifeMs, because }
@@ -39,11 +41,40 @@ export function limitsFor(
       return { name, ...bounded(name, { asked, unasked, terms }, config, tenant) }
     }),
     ...configured.map((name) => ({ name, ...own(name, config) })),
+    ...instructionsFor(asked, config, tenant, language),
   ]
   return {
     limits: Object.fromEntries(rows.map(({ name, value }) => [name, value])) as ProfileLimits,
     explain: rows.map(({ name, value, because }) => ({ field: `limits.${name}`, value, because })),
   }
+}
+
+/**
+ * Instructions have no default: where nobody limits them they are not counted. Settings are those of modules alone; a job
+ * that asks in another language is refused, because no wall counts there.
+ */
+function instructionsFor(
+  asked: Limits,
+  { limits, ceilings }: Config,
+  tenant: Tenant,
+  language: Language | undefined,
+): readonly (Bounded & { readonly name: 'instructions' })[] {
+  const isModule = language === 'wasm'
+  const wished = asked.instructions !== undefined
+  if (!isModule && !wished) return []
+  const start = wished
+    ? { value: asked.instructions, because: 'asked' }
+    : { value: limits.instructions, because: 'limits.instructions' }
+  const least = [
+    start,
+    { value: ceilings.instructions, because: 'ceilings.instructions' },
+    {
+      value: tenant.ceilings.instructions,
+      because: `tenants.${tenant.name}.ceilings.instructions`,
+    },
+  ].reduce((now, next) => ((next.value ?? Infinity) < (now.value ?? Infinity) ? next : now))
+  const { value, because } = least
+  return value === undefined ? [] : [{ name: 'instructions', value, because }]
 }
 
 /** As long as its schedule, and no longer than a session may live. */
@@ -101,7 +132,7 @@ function calledFor(
   return value === undefined ? undefined : { value, because: `${where}.${configKeyOf[name]}` }
 }
 
-function own(name: keyof ProfileLimits, { limits }: Config): Bounded {
+function own(name: Exclude<keyof ProfileLimits, 'instructions'>, { limits }: Config): Bounded {
   const value = limits[name]
   return { value, because: value === builtIn[name] ? 'default' : `limits.${name}` }
 }

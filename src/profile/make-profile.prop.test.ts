@@ -53,8 +53,8 @@ test('stricter ceilings never give looser controls or limits', () => {
       const loose = make({ ceilings: most })
       const strict = make({ ceilings: most, tenants: [{ name: 'default', ceilings: more }] })
       assert.ok(isWithin(strict.controls, loose.controls))
-      for (const [name, value] of Object.entries(strict.limits))
-        assert.ok(value <= loose.limits[name as keyof typeof loose.limits])
+      for (const [name, value = Infinity] of Object.entries(strict.limits))
+        assert.ok(value <= (loose.limits[name as keyof typeof loose.limits] ?? Infinity))
     }),
   )
 })

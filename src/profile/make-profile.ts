@@ -116,7 +116,8 @@ function chosenWall(job: Job, verdict: Verdict, { config, facts, raised }: PlanC
   const chosen = chooseSchedule(job, config)
   const terms = capabilityTermsFor(job, config)
   const isSession = job.session?.kind === 'open'
-  const asAsked = limitsFor(asked.limits, config, tenant, { ...chosen, terms, isSession })
+  const { language } = verdict
+  const asAsked = limitsFor(asked.limits, config, tenant, { ...chosen, terms, isSession, language })
   const {
     limits,
     io,
@@ -129,7 +130,8 @@ function chosenWall(job: Job, verdict: Verdict, { config, facts, raised }: PlanC
   const controls = controlsOf({ ...limits, io }, grants)
   const trust = trustOf(verdict)
   const schedule = scheduleFor({ chosen, granted: controls, timeoutMs: limits.timeout, trust })
-  const abilities = abilitiesFor(job, verdict, controls)
+  const counts = limits.instructions === undefined ? [] : (['instructions'] as const)
+  const abilities = [...abilitiesFor(job, verdict, controls), ...counts]
   const holds = requiredControls(terms, limits)
   const choice = chooseTier({ config, tenant, asked, verdict, abilities, holds, raised }, facts)
   const granted = { chosen, terms, network, privateHosts, controls }

@@ -112,6 +112,7 @@ const workerErrorCodes = [
   'CELL_LOST',
   'ENTRY_UNSUPPORTED',
   'IMPORT_REFUSED',
+  'INSTRUCTIONS',
   'MEMORY',
   'MODULE_NOT_FOUND',
   'OUTPUT_LOST',
@@ -135,6 +136,8 @@ export const workerEndSchema = endBase.extend({
   error: errorOf(workerErrorCode, workerDetails).optional(),
   memory: z.object({ used: z.number().min(0), peak: z.number().min(0) }).optional(),
   poisoned: z.boolean(),
+  /** Instructions of a module that were counted. */
+  instructions: count.optional(),
   /** Timers and calls that its end dropped. */
   pending: z.strictObject({ timers: count, promises: count }).optional(),
   /** Begin and end of a function in the source, and its number of calls. */

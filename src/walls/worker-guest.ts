@@ -239,7 +239,7 @@ class WorkerFrames implements GuestFrames {
     const life = this.#life
     const read = headed(workerEndSchema, payload)
     if (!read) return life.garbled('unreadable end')
-    const { cpuTimeMs, memory, error, encoding, status, ran, pending } = read.head
+    const { cpuTimeMs, memory, instructions, error, encoding, status, ran, pending } = read.head
     if (life.task?.session && this.#session)
       return void this.#session.end({
         status: life.statusOf(status),
@@ -259,10 +259,17 @@ class WorkerFrames implements GuestFrames {
       artifacts: [],
       ...(error && { error: withoutAbsent(error) }),
       ...(memory && { memory }),
+      ...countedOf(instructions, life.parts.profile),
       ...(pending && { pending }),
       ...(ran && { ran: ran.map(([start, end, calls]) => ({ start, end, calls })) }),
     })
   }
+}
+
+/** No worker counts where nothing was to be counted, or beyond the limit. */
+function countedOf(instructions: number | undefined, { limits }: Profile) {
+  if (instructions === undefined || limits.instructions === undefined) return {}
+  return { instructions: Math.min(instructions, limits.instructions) }
 }
 
 function stateOf(
@@ -319,6 +326,7 @@ function carried(task: Task, profile: Profile) {
     memoryBytes: controls.memory,
     // A character beyond the limit, from which the gate knows that it truncates.
     outputBytesMax: limits.output + CHARACTER_BYTES_MAX,
+    ...(limits.instructions !== undefined && { instructionsMax: limits.instructions }),
   }
 }
 

@@ -109,3 +109,69 @@ suite('In the library', () => {
     }
   })
 })
+
+suite('Instructions of a module', () => {
+  const countdown = op.loop([...op.get(0), ...op.i32(1), ...op.i32Sub, 0x22, 0, ...op.branchIf(0)])
+  const module = wasm({ functions: [{ export: 'run', params: ['i32'], body: countdown }] })
+  const code = module.toString('base64')
+  const counts = { code, language: 'wasm', input: 100 } as const
+  const open = (name: string, settings: object = {}) =>
+    Mayfly.open({ state: join(place.state, name), ...settings })
+
+  test('Are told where a job limits them, and end it beyond the limit, with the way to raise it (S3-4)', async () => {
+    await using library = await open('instructions')
+    assert.equal((await library.run(counts)).metrics.instructions, undefined)
+    const exact = await library.run({ ...counts, limits: { instructions: 500 } })
+    assert.deepEqual([exact.status, exact.metrics.instructions], ['ok', 500])
+    const { status, error, metrics } = await library.run({
+      ...counts,
+      limits: { instructions: 499 },
+    })
+    assert.deepEqual([status, error?.code, metrics.instructions], ['limit', 'INSTRUCTIONS', 499])
+    assert.equal(
+      error?.message,
+      'The module ran more instructions than 499 ("limits.instructions" raises it)',
+    )
+  })
+
+  test('Have a default and a ceiling in the configuration, for modules alone', async () => {
+    const settings = { limits: { instructions: 1000 }, ceilings: { instructions: 600 } }
+    await using library = await open('capped', settings)
+    assert.equal((await library.run(counts)).metrics.instructions, 500)
+    const more = { ...counts, input: 200 }
+    for (const limits of [{}, { instructions: 10_000 }]) {
+      const { error, profile } = await library.run({ ...more, limits })
+      assert.equal(error?.code, 'INSTRUCTIONS')
+      const row = profile.explain.find(({ field }) => field === 'limits.instructions')
+      assert.deepEqual([row?.value, row?.because], [600, 'ceilings.instructions'])
+    }
+    const { status, metrics } = await library.run({ code: 'return 1' })
+    assert.deepEqual([status, metrics.instructions], ['ok', undefined])
+  })
+
+  test('Are limited in no other language: a job that asks is refused, with the reason', async () => {
+    await using library = await open('refused')
+    for (const provider of [undefined, 'isolated-vm']) {
+      const { status, error } = await library.run({
+        code: 'return 1',
+        language: 'js',
+        limits: { instructions: 1000 },
+        ...(provider && { provider }),
+      })
+      assert.equal(status, 'unavailable')
+      assert.match(JSON.stringify(error), /counts (no )?instructions/)
+    }
+  })
+
+  test('Are limited from the command line', async () => {
+    const file = join(place.cwd, 'countdown.wasm')
+    writeFileSync(file, module)
+    const ran = await mayfly(place, ['run', file, '--input', '100', '--instructions', '400'])
+    assert.equal(ran.code, 5)
+    assert.match(ran.stderr, /more instructions than 400 \(--instructions 800 raises it\)/)
+    const document = documentOf(
+      await mayfly(place, ['run', file, '--input', '100', '--instructions', '500', '--json']),
+    )
+    assert.equal(outcomeSchema.parse(document).metrics.instructions, 500)
+  })
+})

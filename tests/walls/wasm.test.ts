@@ -489,11 +489,13 @@ suite('The wasm wall', () => {
       { functions: [{ export: 'run', locals: many(49_000, 'i64' as const), body: op.call(0) }] },
       { functions: [{ export: 'run', body: [] }, ...many(90_000, { body: [0x01] })] },
     ]
-    for (const parts of hard) {
-      const end = await runModule(parts, { limits: { timeout: 1000, memory: 64 * 2 ** 20 } })
-      assert.notEqual(end.status, 'failed', said(end))
-      await nextAnswers()
-    }
+    for (const parts of hard)
+      for (const counted of [{}, { instructions: 10 ** 9 }]) {
+        const limits = { timeout: 1000, memory: 64 * 2 ** 20, ...counted }
+        const end = await runModule(parts, { limits })
+        assert.notEqual(end.status, 'failed', said(end))
+        await nextAnswers()
+      }
   })
 
   test('Every wall holds when the doctor tries it', async () => {

@@ -34,7 +34,7 @@ export function createWasiProvider(options: WasiOptions): Provider {
     languages: ['wasm'],
     enforces: ['network', 'files', 'cpu', 'memory', 'io', 'processes', 'syscalls', 'capabilities'],
     tightens: ['network', 'files', 'io', 'processes', 'syscalls', 'capabilities'],
-    can: ['stdin'],
+    can: ['stdin', 'instructions'],
     detect() {
       proved ??= probe(provider, workers).catch((error: unknown) => unavailable(error))
       return proved

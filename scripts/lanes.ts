@@ -21,6 +21,7 @@ export const measuring: readonly string[] = [
   'tests/hostile/mayfly.test.ts',
   'tests/hostile/process/host.test.ts',
   'tests/walls/abusers.test.ts',
+  'tests/doors/abusers-http.test.ts',
   'tests/walls/hurried.test.ts',
   'tests/walls/life-of-a-program.test.ts',
   'tests/walls/phases-under-attack.test.ts',

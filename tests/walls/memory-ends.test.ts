@@ -131,7 +131,10 @@ suite('A limit on memory', { skip: unable('python') }, () => {
           const wish = { jailKind, options, of }
           const [within] = await endsOf({ ...wish, code: code(52), times: 1 })
           assert.equal(within!.end.status, 'ok', messageIn(within!.end))
-          assert.ok(within!.end.memory!.peak > 45 * MiB && within!.end.memory!.peak <= memory)
+          // Without a group, two looks of a busy machine may lie around all of it.
+          const isCounted = !options.without?.includes('memory cgroup')
+          const { peak } = within!.end.memory ?? { peak: 0 }
+          assert.ok(peak <= memory && (peak > 45 * MiB || !isCounted), `${peak}`)
           const [beyond] = await endsOf({ ...wish, code: code(72), times: 1 })
           assert.equal(beyond!.end.error?.code, 'MEMORY', messageIn(beyond!.end))
           assert.ok(beyond!.end.memory!.peak >= memory, `${beyond!.end.memory!.peak}`)

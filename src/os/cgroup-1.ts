@@ -141,7 +141,7 @@ function groupOf(
       return controllers.every((one) => isIn(lines, FOLDERS[one], name))
     },
     limit: (to) => limit(to, has, folder, weight),
-    rank: (to) => weight.rank(to),
+    rank: (rank) => weight.rank(rank),
     weighStart(as) {
       if (has('cpu')) tryPut(folder('cpu'), 'cpu.shares', USUAL_SHARES * weightAtStart[as])
     },

@@ -103,7 +103,7 @@ function groupOf(
     entryFiles: () => [path.join(place, 'cgroup.procs')],
     holds: (pid) => isIn(groupLinesOf(pid), '', path.relative(path.dirname(folder), place)),
     limit: (to) => limit(folder, to, has, weight),
-    rank: (to) => weight.rank(to),
+    rank: (rank) => weight.rank(rank),
     weighStart(as) {
       if (has('cpu')) tryPut(folder, 'cpu.weight', USUAL_WEIGHT * weightAtStart[as])
     },

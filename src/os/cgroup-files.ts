@@ -171,13 +171,13 @@ export class CpuWeight {
     this.#put()
   }
 
-  rank({ hasJob, rank }: GroupRank): void {
+  rank(rank: GroupRank): void {
     const part = PARTS[rank]
     if (part !== this.#part) {
       this.#part = part
       this.#put()
     }
-    this.#to.all.setJob(this.#to.name, hasJob)
+    this.#to.all.setJob(this.#to.name, rank !== 'parked')
   }
 
   /** An idle group (`cpu.idle`) has no weight: the kernel refuses writes of it. */

@@ -35,11 +35,8 @@ export interface CgroupLimits {
   readonly io?: { readonly bytes: number; readonly devices: readonly string[] }
 }
 
-/** CPU weight class of a group. */
-export interface GroupRank {
-  readonly hasJob: boolean
-  readonly rank: 'ahead' | 'job' | 'behind' | 'parked'
-}
+/** CPU weight class of a group; all but a parked one have a job. */
+export type GroupRank = 'ahead' | 'job' | 'behind' | 'parked'
 
 export interface Cgroup {
   readonly name: string
@@ -65,7 +62,7 @@ export interface Cgroup {
   /** Sets its CPU weight until it gets a CPU limit: low where no caller waits for it, high where a short job does. */
   weighStart(as: 'spare' | 'urgent'): void
   /** Gives it eight times the weight of its CPU limit, a fiftieth, or all of that again; limits stay as they are. */
-  rank(to: GroupRank): void
+  rank(rank: GroupRank): void
   /** Throws if the kernel refused a limit, or if its controller is missing. */
   limit(to: CgroupLimits): void
   /** Charged bytes without reclaimable page cache. */

@@ -44,12 +44,7 @@ export const openPageSession: PageDoor = async (parts, http) => {
   parts.running.refuseWhenDraining()
   served(parts)
   const { tokens, visitor, owner, quotas } = visitorOf(parts, http)
-  const { value } = await parts.bodies.json(
-    http.incoming,
-    http.outgoing,
-    'input',
-    anonymousAt(http.incoming),
-  )
+  const { value } = await bodyOf(parts, http)
   const { language, schedule } = checked(pageSession, value, 'session')
 
   using places = new DisposableStack()
@@ -79,12 +74,7 @@ export const openPageSession: PageDoor = async (parts, http) => {
 export const runInPageSession: PageDoor = async (parts, http, _who, { id = '' }) => {
   const { tokens, visitor, owner, quotas } = visitorOf(parts, http)
   const one = parts.pageSessions.find(id, visitor.id)
-  const { value } = await parts.bodies.json(
-    http.incoming,
-    http.outgoing,
-    'input',
-    anonymousAt(http.incoming),
-  )
+  const { value } = await bodyOf(parts, http)
   const { code } = checked(pageExec, value, 'exec')
   const { held } = one
   if (held.session.isBusy) throw sessionBusy()
@@ -127,6 +117,14 @@ export const pageSessionFiles: PageDoor = async (parts, http, _who, { id = '' })
 /** `DELETE …/{id}`: ends it, and answers the outcome of its life. */
 export const closePageSession: PageDoor = async (parts, http, _who, { id = '' }) =>
   json(await ownSession(parts, http, id).held.close())
+
+/** The body of a visitor, whose address shares those of all senders without a key. */
+async function bodyOf(
+  { bodies }: Pick<GatewayParts, 'bodies'>,
+  { incoming, outgoing }: HttpBindings,
+) {
+  return await bodies.json(incoming, outgoing, 'input', anonymousAt(incoming))
+}
 
 function ownSession(parts: GatewayParts, http: HttpBindings, id: string): PageSession {
   return parts.pageSessions.find(id, visitorOf(parts, http).visitor.id)

@@ -6,6 +6,7 @@ import { spentMs } from './cpu-time.ts'
 import { watchTree, watchWorker } from './memory-watch.ts'
 import type { HeldBounds, ProcessWall } from './process-wall.ts'
 import type { WallResources } from './resources.ts'
+import { kernelBytesMax, pageUp } from '../group-memory.ts'
 
 /**
  * Overshoot of V8 and malloc in a worker before it is killed: its isolates hold a job to its limit, and one that is over it
@@ -13,8 +14,6 @@ import type { WallResources } from './resources.ts'
  */
 const workerFactor = 1.25
 const workerSlackBytes = { held: 20 * 2 ** 20, watched: 8 * 2 ** 20 } as const
-/** Kernel memory of a whole program (page tables, tasks, sockets), which its cgroup counts and its limit does not. */
-const kernelBytesMax = 20 * 2 ** 20
 /** Memory that earlier jobs may have left in a worker that takes another. */
 const residueBytesMax = 14 * 2 ** 20
 const noBound: BoundMechanisms = { memory: 'watch', processes: 'none', cpu: 'none', io: 'none' }
@@ -79,8 +78,4 @@ export function limitsFor(
   const less = residentMaxOf(0, before.memory, resources) - residentMaxOf(0, memory, resources)
   const { residentMax, groupMax } = before
   return { residentMax: residentMax - less, groupMax: pageUp(groupMax - less) }
-}
-
-function pageUp(bytes: number): number {
-  return Math.ceil(bytes / 4096) * 4096
 }

@@ -115,8 +115,7 @@ export class ProcessEnclosure implements Enclosure {
   }
 
   rank(rank: WallRank): void {
-    const { cgroup } = this.#wall.resources
-    cgroup?.rank({ hasJob: rank !== 'parked', rank })
+    this.#wall.resources.cgroup?.rank(rank)
   }
 
   isOutOfMemory(): boolean {

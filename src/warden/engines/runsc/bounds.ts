@@ -12,9 +12,8 @@ import { openEgress } from './egress.ts'
 import { memoryOf, spentMs } from './measure.ts'
 import type { TaskWatch } from './task-watch.ts'
 import type { RunscBounds, RunscWall } from './wall.ts'
+import { kernelBytesMax, pageUp } from '../group-memory.ts'
 
-/** Kernel memory of the sentry, which its cgroup counts and a job's limit does not. */
-const kernelBytesMax = 20 * 2 ** 20
 /** Threads that an interpreter starts on first use. */
 const THREADS_LATER = 4
 /** Tasks of a job that asks for no bound. */
@@ -97,8 +96,4 @@ function throttledTo({ resources: { cgroup } }: RunscWall, { cpu }: Pick<RunscBo
 
 function tasksMaxOf({ idleTasks }: RunscWall, { processes }: Pick<RunscBounds, 'processes'>) {
   return idleTasks + THREADS_LATER + (processes ?? TASKS_MAX) - 1
-}
-
-function pageUp(bytes: number): number {
-  return Math.ceil(bytes / 4096) * 4096
 }

@@ -32,10 +32,10 @@ const source = (name: string, members = '') => `export default {
 }`
 
 const hurried: ModuleBounds = {
-  importMsMax: 1_500,
-  probeMsMax: 300,
-  loopMsMax: 200,
-  launchMsMax: 300,
+  importMsMax: 2_500,
+  probeMsMax: 1_000,
+  loopMsMax: 700,
+  launchMsMax: 800,
 }
 
 interface Stand extends ModuleHost {
@@ -195,10 +195,10 @@ suite('Provider modules', { skip: process.platform === 'win32' }, () => {
     await modules.settle()
     assert.deepEqual([...serving.keys()], ['good'])
     assert.deepEqual(refused(), {
-      import: ['PROVIDER_BROKEN', 'its import took longer than 1500 ms'],
-      awaits: ['PROVIDER_BROKEN', 'its import took longer than 1500 ms'],
-      spins: ['PROVIDER_BROKEN', 'it ran for 200 ms without a pause'],
-      waits: ['PROVIDER_BROKEN', 'its probe took longer than 300 ms'],
+      import: ['PROVIDER_BROKEN', 'its import took longer than 2500 ms'],
+      awaits: ['PROVIDER_BROKEN', 'its import took longer than 2500 ms'],
+      spins: ['PROVIDER_BROKEN', 'it ran for 700 ms without a pause'],
+      waits: ['PROVIDER_BROKEN', 'its probe took longer than 1000 ms'],
     })
   })
 
@@ -217,8 +217,8 @@ suite('Provider modules', { skip: process.platform === 'win32' }, () => {
       return await launched.catch(({ code, message }: MayflyError) => [code, message])
     })
     assert.deepEqual(await Promise.all(reasons), [
-      ['UNAVAILABLE', 'Cannot use provider "hangs": its launch took longer than 300 ms'],
-      ['UNAVAILABLE', 'Cannot use provider "spins": it ran for 200 ms without a pause'],
+      ['UNAVAILABLE', 'Cannot use provider "hangs": its launch took longer than 800 ms'],
+      ['UNAVAILABLE', 'Cannot use provider "spins": it ran for 700 ms without a pause'],
     ])
   })
 

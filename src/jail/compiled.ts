@@ -1,15 +1,17 @@
 import { spawn } from 'node:child_process'
 import { hash } from 'node:crypto'
 import {
+  closeSync,
   existsSync,
   lstatSync,
   mkdirSync,
+  openSync,
   readdirSync,
-  rmSync,
   statSync,
   symlinkSync,
 } from 'node:fs'
 import path from 'node:path'
+import { tryLock } from '../os/libc.js'
 import { cacheFolder } from './cache-folder.ts'
 import { ownRoot } from './joined.ts'
 import { ownFolder, pythonFile, type JailMount } from './whole.ts'
@@ -20,7 +22,9 @@ import { ownFolder, pythonFile, type JailMount } from './whole.ts'
  * that. An analysis process starts in a fifth of the time with it, Python in two thirds, Node in three quarters. Without
  * it everything works, more slowly.
  *
- * Write access to this folder is code execution in every wall, so it must be this user's alone.
+ * Write access to this folder is code execution in every wall, so it must be this user's alone. It has a folder for each
+ * root that Mayfly runs from, so that checkouts do not evict each other, and in that one for each generation of its
+ * sources. `prepare.js` makes, renames and sweeps, as a process of its own: a short `mayfly run` ends long before it.
  */
 export interface Compiled {
   /** The folder to mount for a program that runs as `uid`; undefined while there is none yet. */
@@ -38,15 +42,20 @@ const RUNNER = 'guest/process'
 const PACKED = path.join(ownRoot, 'joined')
 /** Folder of Python's bytecode, beside those that Node names after its version. */
 const PYTHON_FOLDER = 'python'
-const GENERATIONS_MAX = 3
+const KEY_CHARACTERS = 16
+/** As prepare.js names them. */
+const LOCK = 'lock'
+const UNFINISHED = 'making-'
 
-export function openCompiled(): Compiled {
-  const base = makeBase()
-  if (!base) return { folder: () => undefined, python: undefined, joined: undefined }
-  const own = path.join(base, generation())
+/** `base` is for tests: another folder to keep it in. */
+export function openCompiled(base?: string): Compiled {
+  const home = makeHome(base)
+  if (!home) return { folder: () => undefined, python: undefined, joined: undefined }
+  const name = generation()
+  const own = path.join(home, name)
   const ready = path.join(own, 'compiled')
   const joined = existsSync(PACKED) ? PACKED : path.join(own, 'joined')
-  if (!existsSync(ready)) prepare(base, own, joined)
+  if (!existsSync(ready) || hasUnfinished(home)) prepare(home, name, joined)
   return {
     folder: (uid) => (existsSync(ready) ? forUid(ready, uid) : undefined),
     joined,
@@ -72,15 +81,28 @@ function forUid(ready: string, uid: number): string | undefined {
   }
 }
 
-function makeBase(): string | undefined {
+/** Folder of this root, in one that only this user can write to; undefined if there can be none. */
+function makeHome(given: string | undefined): string | undefined {
+  // Elsewhere no wall starts, and the lock is Linux's.
+  if (process.platform !== 'linux') return undefined
   try {
-    const base = cacheFolder('walls')
-    mkdirSync(base, { recursive: true, mode: 0o755 })
-    const { uid, mode } = lstatSync(base)
-    return uid === process.getuid?.() && (mode & 0o022) === 0 ? base : undefined
+    const base = given ?? cacheFolder('prepared')
+    const home = path.join(base, hash('sha256', ownRoot, 'hex').slice(0, KEY_CHARACTERS))
+    mkdirSync(home, { recursive: true, mode: 0o755 })
+    return [base, home].every(isOurs) ? home : undefined
   } catch {
     return undefined
   }
+}
+
+function isOurs(folder: string): boolean {
+  const { uid, mode } = lstatSync(folder)
+  return uid === process.getuid?.() && (mode & 0o022) === 0
+}
+
+/** Folders of a maker that is at work, or that was killed; the next maker removes the latter. */
+function hasUnfinished(home: string): boolean {
+  return readdirSync(home).some((name) => name.startsWith(UNFINISHED))
 }
 
 /** Changes with Node, Python and esbuild, with where the files lie and with any of them. */
@@ -91,7 +113,7 @@ function generation(): string {
     (file) => `${file} ${statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0}`,
   )
   const all = [process.version, process.execPath, ...facts].join('\n')
-  return hash('sha256', all, 'hex').slice(0, 16)
+  return hash('sha256', all, 'hex').slice(0, KEY_CHARACTERS)
 }
 
 function filesBelow(place: string): readonly string[] {
@@ -102,12 +124,13 @@ function filesBelow(place: string): readonly string[] {
 }
 
 /**
- * Runs `prepare.js` detached: a short command would end before it, and start over at each run. Walls that start meanwhile
- * load their modules uncompiled.
+ * Runs `prepare.js` detached, unless one is at work: a short command would end before it, and start over at each run. Walls
+ * that start meanwhile load their modules uncompiled.
  */
-function prepare(base: string, own: string, joined: string): void {
+function prepare(home: string, name: string, joined: string): void {
+  if (isPreparing(home)) return
   const python = existsSync(pythonFile) ? pythonFile : ''
-  const args = [PROGRAM, ownRoot, own, joined, python, `${ownFolder}/${RUNNER}`]
+  const args = [PROGRAM, ownRoot, home, name, joined, python, `${ownFolder}/${RUNNER}`]
   const child = spawn(process.execPath, args, {
     cwd: '/',
     detached: true,
@@ -115,19 +138,18 @@ function prepare(base: string, own: string, joined: string): void {
     stdio: 'ignore',
   })
   child.on('error', () => undefined)
-  child.once('exit', () => removeOlder(base, own))
   child.unref()
 }
 
-function removeOlder(base: string, own: string): void {
+function isPreparing(home: string): boolean {
   try {
-    const older = readdirSync(base)
-      .map((name) => path.join(base, name))
-      .filter((folder) => folder !== own)
-      .sort((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs)
-      .slice(GENERATIONS_MAX - 1)
-    for (const folder of older) rmSync(folder, { recursive: true, force: true })
+    const lock = openSync(path.join(home, LOCK), 'a', 0o600)
+    try {
+      return !tryLock(lock)
+    } finally {
+      closeSync(lock)
+    }
   } catch {
-    // Another warden removes them, too.
+    return false
   }
 }

@@ -1,9 +1,13 @@
 /**
- * Prepares the code of jailed programs: `prepare.js ROOT OWN JOINED PYTHON AT`.
+ * Prepares the code of jailed programs: `prepare.js ROOT HOME GENERATION JOINED PYTHON AT`.
  *
- * Joins the programs into JOINED where they are not there yet, and fills OWN/compiled: Node's compile cache with the code
- * caches of the realm, by a run of each worker that ends before its first byte, and the bytecode of the Python runner,
- * which lies at AT inside. It handles no untrusted code. Each folder appears whole, by a rename.
+ * Joins the programs into JOINED where they are not there yet, and fills HOME/GENERATION/compiled: Node's compile cache with
+ * the code caches of the realm, by a run of each worker that ends before its first byte, and the bytecode of the Python
+ * runner, which lies at AT inside. It handles no untrusted code.
+ *
+ * Each folder appears whole, by a rename of this process, whatever became of the one that started it. A lock in HOME, which
+ * the kernel releases at any end, makes it the only maker there: so an unfinished folder is one of a maker that was killed,
+ * and is removed, as are older generations and the folders of roots that are gone.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -11,15 +15,28 @@ import {
   chmodSync,
   existsSync,
   mkdirSync,
+  openSync,
   readdirSync,
   renameSync,
   rmSync,
+  statSync,
   symlinkSync,
 } from 'node:fs'
 import path from 'node:path'
+import { tryLock } from '../os/libc.js'
 
-const [root = '', own = '', joined = '', python = '', at = ''] = process.argv.slice(2)
+const [root = '', home = '', generation = '', joined = '', python = '', at = ''] =
+  process.argv.slice(2)
+const own = path.join(home, generation)
 const MS_MAX = 60_000
+/** Limit for each root. */
+const GENERATIONS_MAX = 3
+const ROOTS_MAX = 16
+/** Names of generations and of roots; nothing else is ever removed. */
+const KEY = /^[0-9a-f]{16}$/
+const UNFINISHED = /^making-\d+$/
+/** Link to the root that a folder is for. */
+const ROOT_LINK = 'root'
 /** Programs whose compiled code is kept, and the settings by which each loads, warms up and ends. */
 const COMPILED = {
   'guest/analyst.js': { MAYFLY_ANALYST: '{"warm":1,"compiles":true}' },
@@ -28,13 +45,74 @@ const COMPILED = {
 }
 
 setTimeout(() => process.exit(1), MS_MAX).unref()
-mkdirSync(own, { mode: 0o755, recursive: true })
-if (!existsSync(joined)) await putInPlace(joined, join)
-await putInPlace(path.join(own, 'compiled'), compile)
+const lock = openSync(path.join(home, 'lock'), 'a', 0o600)
+if (!tryLock(lock)) process.exit(0)
+for (const name of readdirSync(home)) if (UNFINISHED.test(name)) remove(path.join(home, name))
+const ready = path.join(own, 'compiled')
+if (!existsSync(ready)) await make()
+
+async function make() {
+  mkdirSync(own, { mode: 0o755, recursive: true })
+  linkRoot()
+  if (!existsSync(joined)) await putInPlace(joined, join)
+  await putInPlace(ready, compile)
+  sweep()
+}
+
+function sweep() {
+  try {
+    keepNewest(home, own, GENERATIONS_MAX)
+    removeGoneRoots(path.dirname(home))
+    keepNewest(path.dirname(home), home, ROOTS_MAX)
+  } catch {
+    // A maker of another root removes them, too.
+  }
+}
+
+function linkRoot() {
+  try {
+    symlinkSync(root, path.join(home, ROOT_LINK))
+  } catch {
+    // Already there.
+  }
+}
+
+/** Removes the folders but for `kept` and the newest beside it. @param {string} folder @param {string} kept @param {number} max */
+function keepNewest(folder, kept, max) {
+  const others = keysIn(folder).filter((place) => place !== kept)
+  const byAge = others.map((place) => ({ place, made: mtimeOf(place) }))
+  byAge.sort((a, b) => b.made - a.made)
+  for (const { place } of byAge.slice(max - 1)) remove(place)
+}
+
+/** @param {string} base */
+function removeGoneRoots(base) {
+  for (const place of keysIn(base)) {
+    const isLinked = readdirSync(place).includes(ROOT_LINK)
+    if (isLinked && !existsSync(path.join(place, ROOT_LINK))) remove(place)
+  }
+}
+
+/** @param {string} folder */
+function keysIn(folder) {
+  return readdirSync(folder)
+    .filter((name) => KEY.test(name))
+    .map((name) => path.join(folder, name))
+}
+
+/** Zero for one that another maker removed meanwhile. @param {string} place */
+function mtimeOf(place) {
+  return statSync(place, { throwIfNoEntry: false })?.mtimeMs ?? 0
+}
+
+/** @param {string} place */
+function remove(place) {
+  rmSync(place, { recursive: true, force: true })
+}
 
 /** Leaves nothing if `make` fails. @param {string} place @param {(into: string) => Promise<void>} make */
 async function putInPlace(place, make) {
-  const making = path.join(own, `making-${process.pid}`)
+  const making = path.join(home, `making-${process.pid}`)
   try {
     await make(making)
     renameSync(making, place)

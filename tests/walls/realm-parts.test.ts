@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
@@ -46,10 +46,11 @@ suite('Stored code caches of the realm', () => {
   let folder: string
   before(async () => {
     own = mkdtempSync(join(tmpdir(), 'mayfly-parts-'))
-    folder = join(own, 'compiled')
-    await run(process.execPath, [here('src/jail/prepare.js'), here('.'), own, here('.')], {
-      env: {},
-    })
+    const [home, generation] = [join(own, 'home'), '0123456789abcdef']
+    folder = join(home, generation, 'compiled')
+    mkdirSync(home)
+    const args = [here('src/jail/prepare.js'), here('.'), home, generation, here('.')]
+    await run(process.execPath, args, { env: {} })
   })
   after(() => rmSync(own, { recursive: true }))
 

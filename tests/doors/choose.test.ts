@@ -116,6 +116,7 @@ suite('Choosing a wall', () => {
       bearer(door.key),
     )
     assert.deepEqual([status, json['code']], [422, 'LANGUAGE_UNSUPPORTED'])
+    assert.equal(json['message'], error.message)
     assert.equal(json['outcome'].status, 'unavailable')
   })
 })

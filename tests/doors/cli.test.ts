@@ -266,6 +266,9 @@ export default one + two + three`,
       assert.equal(layers.includes('landlock'), versions?.landlock > 0)
       assert.equal(layers.includes('memory cgroup'), versions?.cgroups > 0)
     }
+    for (const { name, layers, missing } of rows)
+      for (const { layer, why } of missing)
+        assert.ok(why && !layers.includes(layer), `${name}: ${layer} is missing: ${why}`)
     const whole = rows.filter(({ tier, available }) => tier === 'process' && available)
     for (const { layers, missing } of whole) {
       assert.ok(!layers.includes('sentinel'))

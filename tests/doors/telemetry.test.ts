@@ -177,6 +177,15 @@ suite('Telemetry of a whole server', () => {
       assert.deepEqual([blocked.status, blocked.body.code], [403, 'THREAT_DETECTED'])
       await server.stop()
       assert.equal(collector.named('registerEffect')[0]?.error, 'THREAT_DETECTED')
+      const recorded: any = documentOf(
+        await mayfly(place, ['audit', 'list', '--limit', '100000', '--json']),
+      )
+      assert.ok(
+        recorded.some(
+          ({ body: { point, fields } }: any) =>
+            point === 'threat/audited' && fields.effectId === 'bad' && fields.blocked,
+        ),
+      )
       assert.ok(!JSON.stringify(collector.spans, bigint).includes('secret words'))
     })
   })

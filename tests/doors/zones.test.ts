@@ -110,6 +110,10 @@ test('S2-23: initializeExecution answers the zones that the record of its run na
     outcome.zones?.made.map(({ name, calls }) => [name, calls]),
     zones.slice(1).map(({ id }) => [id, 1]),
   )
+  assert.deepEqual(
+    recordedZones(outcome.id).map(({ zone }) => zone),
+    zones.slice(1).map(({ id }) => id),
+  )
   assert.match(
     outcome.zones?.residual.find(({ name }) => name === 'parseIt')?.why ?? '',
     /no zone of the kind "parsing"/,
@@ -149,10 +153,15 @@ test('S2-5: which function ran in which zone, called from where and how often, i
       callers,
     ]),
   )
+  assert.deepEqual(recordedZones(id), ran)
+})
+
+/** Zones that the ended line of a run names. */
+function recordedZones(id: string): readonly { readonly zone: string }[] {
   using db = new DatabaseSync(join(folder, 'state', 'audit.db'), { readOnly: true })
   const line = db.prepare("SELECT body FROM audit WHERE run = ? AND kind = 'ended'").get(id)
-  assert.deepEqual(JSON.parse(String(line?.['body'])).zones, ran)
-})
+  return JSON.parse(String(line?.['body'])).zones
+}
 
 test('S2-24: a zone is tightened by hand, never loosened, and its channel goes with what was taken', async () => {
   const zones = await mayfly.initializeExecution(slow)

@@ -110,6 +110,7 @@ test('the globals are the same in every entry', async () => {
 
 test('S3-6 to S3-9: file system, network, process and loader are not there', async () => {
   const names = [
+    'fs',
     'process',
     'require',
     'fetch',

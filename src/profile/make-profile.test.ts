@@ -356,6 +356,7 @@ test('a plan is frozen, and shares no data with its caller', () => {
     value === null ||
     (Object.isFrozen(value) && Object.values(value).every(isFrozen))
   assert.ok(isFrozen(made))
+  assert.deepEqual(JSON.parse(JSON.stringify(made.profile)), made.profile)
 })
 
 test('a plan is cached for equal inputs, and made anew when they differ', () => {

@@ -79,6 +79,11 @@ suite('Zones of programs, through the library', { skip: missing && `no ${missing
       ],
     )
     assert.equal(lines[0]?.fields?.['program'], pearl!.program)
+    const times = timeline.map(({ at }) => at)
+    assert.deepEqual(
+      times,
+      times.toSorted((a, b) => a - b),
+    )
     using db = new DatabaseSync(join(state, 'audit.db'), { readOnly: true })
     const line = db.prepare("SELECT body FROM audit WHERE run = ? AND kind = 'ended'").get(id)
     const recorded = JSON.parse(String(line?.['body'])).zones as readonly {

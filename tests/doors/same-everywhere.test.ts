@@ -160,7 +160,7 @@ def main(input):
     file: 'bad.sh',
     walls: asProcess,
     code: `echo almost; exit 3`,
-    expect: { status: 'error', result: null, stdout: 'almost\n', stderr: '' },
+    expect: { status: 'error', exitCode: 3, result: null, stdout: 'almost\n', stderr: '' },
   },
 ]
 

@@ -15,7 +15,8 @@ async function launch(options: MockOptions = {}, profile = profileOf()) {
 
 test('The mock says that it is one, and gives the input back', async () => {
   const { sandbox } = await launch()
-  const end = await sandbox.run(taskOf({ inputText: '{"a":1}' }), silent)
+  const code = "throw new Error('it ran')"
+  const end = await sandbox.run(taskOf({ code, inputText: '{"a":1}' }), silent)
   assert.deepEqual(JSON.parse(end.resultText), { mock: true, echo: { a: 1 } })
   assert.equal(sandbox.provider, 'mock')
 })

@@ -187,6 +187,8 @@ if os.fork() == 0:
         const [held, free] = ms().map((now, index) => now - before[index]!)
         const took = performance.now() - began
         assert.ok(held! < 0.35 * took, `${held} ms of ${took} ms, held to a tenth`)
+        // Without groups a busy machine may leave the other no more than a tenth either.
+        if (isGrouped) assert.ok(free! > held!, `${free} ms beside ${held} ms of the one held`)
         t.diagnostic(`in ${Math.round(took)} ms: held ${held} ms, free ${free} ms`)
       })
     })

@@ -130,6 +130,7 @@ function providerOf(wallName: WallName, warden: WardenClient, most: number) {
     least: most,
     most,
     openEgressPath,
+    usual: { memory: 128 * MIB, cpu: 1, processes: 64 },
   }
   const provider: Provider =
     wallName === 'gvisor'

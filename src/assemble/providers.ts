@@ -25,6 +25,7 @@ export type ProviderParts = Omit<IsolateOptions, 'warden'> &
 
 /** Mayfly's own providers by name; of two equally strong ones of a tier the first is preferred. */
 export function providerLoaders({ config, ...parts }: ProviderParts): ProviderLoaders {
+  const usual = usualOf(config)
   return new Map([
     [
       'isolated-vm',
@@ -40,12 +41,14 @@ export function providerLoaders({ config, ...parts }: ProviderParts): ProviderLo
         return createWasiProvider(parts)
       },
     ],
-    ...jailKinds.map((jailKind) => [jailKind, () => processProvider(jailKind, parts)] as const),
+    ...jailKinds.map(
+      (jailKind) => [jailKind, () => processProvider(jailKind, { ...parts, usual })] as const,
+    ),
     [
       'gvisor',
       async () => {
         const { createGvisorProvider } = await import('../tiers/gvisor/provider.ts')
-        return createGvisorProvider({ ...parts, least: 0 })
+        return createGvisorProvider({ ...parts, usual, least: 0 })
       },
     ],
     [
@@ -60,10 +63,15 @@ export function providerLoaders({ config, ...parts }: ProviderParts): ProviderLo
 
 async function processProvider(
   jailKind: JailKind,
-  parts: Omit<ProviderParts, 'config'>,
+  parts: Omit<ProviderParts, 'config'> & Required<Pick<ProcessOptions, 'usual'>>,
 ): Promise<Provider> {
   const { createProcessProvider } = await import('../tiers/process/provider.ts')
   return createProcessProvider({ jailKind, ...parts, least: 0 })
+}
+
+/** Bounds of a job that asks for none. */
+function usualOf({ limits }: Config): NonNullable<ProcessOptions['usual']> {
+  return { memory: limits.memory, cpu: limits.cpu, processes: limits.processes }
 }
 
 /** Walls that serve few jobs: each is loaded, started and proved at the first job that needs it. */

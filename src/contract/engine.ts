@@ -109,7 +109,15 @@ export interface EngineFacts {
 /** Key of a parked enclosure: two equal specs are interchangeable. */
 export type EnclosureSpec = Pick<
   Extract<Request, { op: 'start' }>,
-  'program' | 'spares' | 'spareMiB' | 'isUrgent' | 'mechanism' | 'disk' | 'calls' | 'layers'
+  | 'program'
+  | 'spares'
+  | 'spareMiB'
+  | 'isUrgent'
+  | 'mechanism'
+  | 'disk'
+  | 'calls'
+  | 'layers'
+  | 'usual'
 >
 
 export interface DeadEnclosure {

@@ -38,6 +38,13 @@ export interface ConnectionEnds {
   readonly remote: number
 }
 
+/** As in `claim`; bytes of memory above the wall's idle size. */
+export interface UsualBounds {
+  readonly memory: number
+  readonly cpu?: number
+  readonly processes?: number
+}
+
 export type Request = Envelope &
   (
     | {
@@ -60,6 +67,8 @@ export type Request = Envelope &
          * Package layers that a whole program mounts, by name below the warden's own layer folder.
          */
         readonly layers?: readonly Pick<PackageLayer, 'kind' | 'layer'>[]
+        /** Bounds that most jobs of a parked program will ask for: they are set while it waits. */
+        readonly usual?: UsualBounds
       }
     | {
         readonly op: 'claim'

@@ -3,7 +3,7 @@ import { availableParallelism } from 'node:os'
 import path from 'node:path'
 import type { Cgroup, CgroupLimits, CgroupRoot, Controller } from './cgroup-interface.ts'
 import {
-  countIn,
+  countOf,
   cpuPeriodUs,
   forgottenIn,
   groupsFolder,
@@ -18,6 +18,7 @@ import {
   processesIn,
   put,
   putBack,
+  putSame,
   putText,
   quotaUs,
   removeBelow,
@@ -28,6 +29,7 @@ import {
   WeightOfAll,
   weightAtStart,
 } from './cgroup-files.ts'
+import { KeptFiles } from './kept-files.ts'
 
 /** cgroup v1: one hierarchy for each controller, so a group has a folder in each of them. */
 const FOLDERS: Readonly<Record<Controller, string>> = {
@@ -119,6 +121,7 @@ function groupOf(
 ): Cgroup {
   const has = (one: Controller) => controllers.includes(one)
   const inner = new Set<Cgroup>()
+  const files = new KeptFiles()
   const weight = weightIn(has('cpu') ? folder('cpu') : undefined, name, all)
   const thaw = () => {
     if (has('freezer')) tryPut(folder('freezer'), 'freezer.state', 'THAWED')
@@ -140,13 +143,15 @@ function groupOf(
       const lines = groupLinesOf(pid)
       return controllers.every((one) => isIn(lines, FOLDERS[one], name))
     },
-    limit: (to) => limit(to, has, folder, weight),
+    limit: (to) => limit(to, { has, folder, weight, files }),
     rank: (rank) => weight.rank(rank),
     weighStart(as) {
+      weight.forget()
       if (has('cpu')) tryPut(folder('cpu'), 'cpu.shares', USUAL_SHARES * weightAtStart[as])
     },
-    ...memoryOf(folder('memory')),
-    cpuMs: () => (has('cpuacct') ? numberIn(folder('cpuacct'), 'cpuacct.usage') / 1e6 : undefined),
+    ...memoryOf(folder('memory'), files),
+    cpuMs: () =>
+      has('cpuacct') ? Number(files.read(folder('cpuacct'), 'cpuacct.usage')) / 1e6 : undefined,
     processes: () => [folder('memory'), ...inner].flatMap(processesOf),
     freeze: () => put(folder('freezer'), 'freezer.state', 'FROZEN'),
     isFrozen: () => textIn(folder('freezer'), 'freezer.state').trim() === 'FROZEN',
@@ -156,20 +161,15 @@ function groupOf(
       thaw()
       if (!has('cpu')) return
       all.die(name)
+      weight.forget()
       tryPut(folder('cpu'), 'cpu.cfs_quota_us', -1)
       tryPut(folder('cpu'), 'cpu.idle', 0)
       tryPut(folder('cpu'), 'cpu.shares', SHARES_OF_THE_DYING)
     },
-    quotaLifts: () =>
-      has('cpu')
-        ? [
-            `${folder('cpu')}/cpu.cfs_quota_us:-1`,
-            `${folder('cpu')}/cpu.idle:0`,
-            `${folder('cpu')}/cpu.shares:${SHARES_OF_THE_DYING}`,
-          ]
-        : [],
+    quotaLifts: () => (has('cpu') ? quotaLiftsIn(folder('cpu')) : []),
     pidsFile: () => (has('pids') ? path.join(folder('pids'), 'pids.max') : undefined),
     remove() {
+      files.close()
       for (const group of inner) if (group.remove()) inner.delete(group)
       if (inner.size > 0) return false
       if (!controllers.map((one) => removeFolder(folder(one))).every(Boolean)) return false
@@ -179,12 +179,20 @@ function groupOf(
   }
 }
 
-function memoryOf(folder: string) {
+function quotaLiftsIn(folder: string): readonly string[] {
+  return [
+    `${folder}/cpu.cfs_quota_us:-1`,
+    `${folder}/cpu.idle:0`,
+    `${folder}/cpu.shares:${SHARES_OF_THE_DYING}`,
+  ]
+}
+
+function memoryOf(folder: string, files: KeptFiles) {
   return {
-    memoryNow: () => heldBytes(folder, { all: 'memory.usage_in_bytes', files: 'cache' }),
-    ownMemory: () => ownBytes(folder, { own: 'total_rss', shared: 'total_shmem' }),
+    memoryNow: () => heldBytes(files, folder, { all: 'memory.usage_in_bytes', files: 'cache' }),
+    ownMemory: () => ownBytes(files, folder, { own: 'total_rss', shared: 'total_shmem' }),
     resetPeakMemory: () => tryPut(folder, 'memory.max_usage_in_bytes', 0),
-    memoryKills: () => countIn(folder, 'memory.oom_control', 'oom_kill'),
+    memoryKills: () => countOf(files.read(folder, 'memory.oom_control'), 'oom_kill'),
     hasBeenFull() {
       const [peak, most] = ['max_usage_in_bytes', 'limit_in_bytes'].map((file) =>
         numberIn(folder, `memory.${file}`),
@@ -198,15 +206,18 @@ function processesOf(one: string | Cgroup): readonly number[] {
   return typeof one === 'string' ? processesIn(one) : one.processes()
 }
 
-function limit(
-  to: CgroupLimits,
-  has: (controller: Controller) => boolean,
-  folder: (controller: Controller) => string,
-  weight: CpuWeight,
-): void {
-  if (to.memory !== undefined) putBack(folder('memory'), 'memory.limit_in_bytes', to.memory)
-  if (to.pids !== undefined && has('pids')) putBack(folder('pids'), 'pids.max', to.pids)
-  if (to.cpu !== undefined && has('cpu')) limitCpu(folder('cpu'), to.cpu, weight)
+interface GroupParts {
+  readonly has: (controller: Controller) => boolean
+  readonly folder: (controller: Controller) => string
+  readonly weight: CpuWeight
+  readonly files: KeptFiles
+}
+
+function limit(to: CgroupLimits, parts: GroupParts): void {
+  const { has, folder, files } = parts
+  if (to.memory !== undefined) putBack(files, folder('memory'), 'memory.limit_in_bytes', to.memory)
+  if (to.pids !== undefined && has('pids')) putBack(files, folder('pids'), 'pids.max', to.pids)
+  if (to.cpu !== undefined && has('cpu')) limitCpu(to.cpu, parts)
   if (to.io && has('io')) limitIo(folder('io'), to.io)
 }
 
@@ -214,19 +225,18 @@ function weightIn(folder: string | undefined, name: string, all: WeightOfAll): C
   return new CpuWeight({ name, folder, file: 'cpu.shares', usual: USUAL_SHARES, all })
 }
 
-function limitCpu(folder: string, cores: number, weight: CpuWeight): void {
+function limitCpu(cores: number, { folder: folderOf, weight, files }: GroupParts): void {
+  const folder = folderOf('cpu')
   weight.limit(cores)
-  if (cores === Infinity) return put(folder, 'cpu.cfs_quota_us', -1)
+  if (cores === Infinity) return putSame(files, folder, 'cpu.cfs_quota_us', '-1')
   const { quota, period } = quotaUs(cores)
-  const set = (file: string, value: number) =>
-    putText(folder, `cpu.cfs_${file}_us`, `${value}`, new RegExp(`^${value}\\s*$`))
-  if (numberIn(folder, 'cpu.cfs_period_us') !== period) {
+  if (Number(files.read(folder, 'cpu.cfs_period_us')) !== period) {
     // The kernel checks quota / period against parent and children at each write (EINVAL). Lifting the quota first keeps
     // the ratio valid while both change.
     put(folder, 'cpu.cfs_quota_us', -1)
-    set('period', period)
+    putSame(files, folder, 'cpu.cfs_period_us', `${period}`)
   }
-  set('quota', quota)
+  putSame(files, folder, 'cpu.cfs_quota_us', `${quota}`)
 }
 
 function limitIo(folder: string, { bytes, devices }: NonNullable<CgroupLimits['io']>): void {

@@ -3,6 +3,7 @@ import path from 'node:path'
 import type { Cgroup, CgroupLimits, CgroupRoot, Controller } from './cgroup-interface.ts'
 import {
   countIn,
+  countOf,
   cpuPeriodUs,
   forgottenIn,
   groupsFolder,
@@ -16,6 +17,7 @@ import {
   processesIn,
   put,
   putBack,
+  putSame,
   putText,
   quotaUs,
   removeBelow,
@@ -26,6 +28,7 @@ import {
   WeightOfAll,
   weightAtStart,
 } from './cgroup-files.ts'
+import { KeptFiles } from './kept-files.ts'
 
 /** cgroup v2: one folder for each group. Delegated controllers, where the root has them; counters and freezer need none. */
 const HANDED_DOWN = ['memory', 'pids', 'cpu', 'io'] as const
@@ -86,6 +89,7 @@ function groupOf(
 ): Cgroup {
   const has = (one: Controller) => controllers.includes(one)
   const inner = new Set<Cgroup>()
+  const files = new KeptFiles()
   const weight = weightIn(has('cpu') ? folder : undefined, name, all)
   /** Processes live in leaf groups only ("no internal processes", cgroup v2): with child groups, in a sibling of these. */
   let place = folder
@@ -102,18 +106,14 @@ function groupOf(
     add: (pid) => put(place, 'cgroup.procs', pid),
     entryFiles: () => [path.join(place, 'cgroup.procs')],
     holds: (pid) => isIn(groupLinesOf(pid), '', path.relative(path.dirname(folder), place)),
-    limit: (to) => limit(folder, to, has, weight),
+    limit: (to) => limit(folder, to, { has, weight, files }),
     rank: (rank) => weight.rank(rank),
     weighStart(as) {
+      weight.forget()
       if (has('cpu')) tryPut(folder, 'cpu.weight', USUAL_WEIGHT * weightAtStart[as])
     },
-    memoryNow: () => heldBytes(folder, { all: 'memory.current', files: 'file' }),
-    ownMemory: () => ownBytes(folder, { own: 'anon', shared: 'shmem' }),
-    resetPeakMemory: () => undefined,
-    memoryKills: () =>
-      new Set([folder, place]).values().reduce((sum, one) => sum + eventsIn(one, 'oom_kill'), 0),
-    hasBeenFull: () => new Set([folder, place]).values().some((one) => eventsIn(one, 'oom') > 0),
-    cpuMs: () => countIn(folder, 'cpu.stat', 'usage_usec') / 1000,
+    ...memoryOf(folder, () => [...new Set([folder, place])], files),
+    cpuMs: () => countOf(files.read(folder, 'cpu.stat'), 'usage_usec') / 1000,
     processes: () => [...processesIn(place), ...[...inner].flatMap((one) => one.processes())],
     freeze: () => put(folder, 'cgroup.freeze', 1),
     isFrozen: () => countIn(folder, 'cgroup.events', 'frozen') === 1,
@@ -123,6 +123,7 @@ function groupOf(
       tryPut(folder, 'cgroup.freeze', 0)
       if (!has('cpu')) return
       all.die(name)
+      weight.forget()
       tryPut(folder, 'cpu.max', `max ${cpuPeriodUs}`)
       tryPut(folder, 'cpu.idle', 0)
       tryPut(folder, 'cpu.weight', WEIGHT_OF_THE_DYING)
@@ -139,6 +140,7 @@ function groupOf(
     ],
     pidsFile: () => (has('pids') ? path.join(folder, 'pids.max') : undefined),
     remove() {
+      files.close()
       for (const group of inner) if (group.remove()) inner.delete(group)
       if (inner.size > 0 || (place !== folder && !removeFolder(place))) return false
       if (!removeFolder(folder)) return false
@@ -170,37 +172,44 @@ function makeFolder(folder: string): string {
   return folder
 }
 
-/** Counter of this group alone (`.local`, Linux 5.2), or with the groups below on an older kernel. */
-function eventsIn(folder: string, name: string): number {
-  const files = ['memory.events.local', 'memory.events']
-  const file = files.find((one) => existsSync(path.join(folder, one)))
-  return file ? countIn(folder, file, name) : 0
+function memoryOf(folder: string, places: () => readonly string[], files: KeptFiles) {
+  return {
+    memoryNow: () => heldBytes(files, folder, { all: 'memory.current', files: 'file' }),
+    ownMemory: () => ownBytes(files, folder, { own: 'anon', shared: 'shmem' }),
+    resetPeakMemory: () => undefined,
+    memoryKills: () => places().reduce((sum, one) => sum + eventsIn(files, one, 'oom_kill'), 0),
+    hasBeenFull: () => places().some((one) => eventsIn(files, one, 'oom') > 0),
+  }
 }
 
-function limit(
-  folder: string,
-  to: CgroupLimits,
-  has: (controller: Controller) => boolean,
-  weight: CpuWeight,
-): void {
-  if (to.memory !== undefined) {
-    putBack(folder, 'memory.max', to.memory)
+/** Counter of this group alone (`.local`, Linux 5.2), or with the groups below on an older kernel. */
+function eventsIn(files: KeptFiles, folder: string, name: string): number {
+  const names = ['memory.events.local', 'memory.events']
+  const file = names.find((one) => existsSync(path.join(folder, one)))
+  return file ? countOf(files.read(folder, file), name) : 0
+}
+
+interface GroupParts {
+  readonly has: (controller: Controller) => boolean
+  readonly weight: CpuWeight
+  readonly files: KeptFiles
+}
+
+function limit(folder: string, to: CgroupLimits, { has, weight, files }: GroupParts): void {
+  if (to.memory !== undefined && putBack(files, folder, 'memory.max', to.memory))
     tryPut(folder, 'memory.swap.max', 0)
+  if (to.pids !== undefined && has('pids')) putBack(files, folder, 'pids.max', to.pids)
+  if (to.cpu !== undefined && has('cpu')) {
+    weight.limit(to.cpu)
+    const { quota, period } = quotaUs(to.cpu)
+    const max = to.cpu === Infinity ? `max ${cpuPeriodUs}` : `${quota} ${period}`
+    putSame(files, folder, 'cpu.max', max)
   }
-  if (to.pids !== undefined && has('pids')) putBack(folder, 'pids.max', to.pids)
-  if (to.cpu !== undefined && has('cpu')) limitCpu(folder, to.cpu, weight)
   if (to.io && has('io')) limitIo(folder, to.io)
 }
 
 function weightIn(folder: string | undefined, name: string, all: WeightOfAll): CpuWeight {
   return new CpuWeight({ name, folder, file: 'cpu.weight', usual: USUAL_WEIGHT, all })
-}
-
-function limitCpu(folder: string, cores: number, weight: CpuWeight): void {
-  weight.limit(cores)
-  const { quota, period } = quotaUs(cores)
-  const max = cores === Infinity ? `max ${cpuPeriodUs}` : `${quota} ${period}`
-  putText(folder, 'cpu.max', max, new RegExp(`^${max}\\s*$`))
 }
 
 function limitIo(folder: string, { bytes, devices }: NonNullable<CgroupLimits['io']>): void {

@@ -11,6 +11,7 @@ import {
   statSync,
 } from 'node:fs'
 import path from 'node:path'
+import type { KeptFiles } from './kept-files.ts'
 import { readText, withReservedFd } from './read.ts'
 
 /** Control group files, as far as cgroup v1 and v2 are alike. */
@@ -41,11 +42,32 @@ export function tryPut(folder: string, file: string, value: number | string): vo
   }
 }
 
-/** Writes a limit and reads it back. The kernel rounds down to pages; a higher value means that the limit does not hold. */
-export function putBack(folder: string, file: string, value: number): void {
+/**
+ * Writes a limit and reads it back; writes nothing where it is in force already. The kernel rounds down to pages; a higher
+ * value means that the limit does not hold. True if it was written.
+ */
+export function putBack(files: KeptFiles, folder: string, file: string, value: number): boolean {
+  if (Number(valueIn(files, folder, file)) === value) return false
   const holds = Number(exchange(folder, file, String(value)))
   if (!(holds <= value)) throw new Error(`${file} is ${holds} after writing ${value}`)
+  return true
 }
+
+/** Writes a text and reads it back, unless it is in force already. */
+export function putSame(files: KeptFiles, folder: string, file: string, value: string): void {
+  if (valueIn(files, folder, file) !== value) putText(folder, file, value, exactly(value))
+}
+
+/** Text in force, without its newline; undefined where it cannot be read. */
+function valueIn(files: KeptFiles, folder: string, file: string): string | undefined {
+  try {
+    return files.read(folder, file).trimEnd() || undefined
+  } catch {
+    return undefined
+  }
+}
+
+const exactly = (value: string) => new RegExp(`^${value}\\s*$`)
 
 /** Writes a file that reads back in another format; throws unless that matches `holds`. */
 export function putText(folder: string, file: string, value: string, holds: RegExp): void {
@@ -161,14 +183,22 @@ export class CpuWeight {
   readonly #to: CpuWeightParts
   #cores = Infinity
   #part = 1
+  /** Whether the weight of these was written, and nothing else since. */
+  #isPut = false
 
   constructor(to: CpuWeightParts) {
     this.#to = to
   }
 
   limit(cores: number): void {
+    if (this.#isPut && cores === this.#cores) return
     this.#cores = cores
     this.#put()
+  }
+
+  /** To be called once another has written the weight of this group. */
+  forget(): void {
+    this.#isPut = false
   }
 
   rank(rank: GroupRank): void {
@@ -183,6 +213,7 @@ export class CpuWeight {
   /** An idle group (`cpu.idle`) has no weight: the kernel refuses writes of it. */
   #put(): void {
     const { folder, file, usual } = this.#to
+    this.#isPut = true
     if (folder === undefined) return
     const isIdle = this.#cores < IDLE_BELOW
     if (isIdle && existsSync(path.join(folder, 'cpu.idle'))) return tryPut(folder, 'cpu.idle', 1)
@@ -242,7 +273,7 @@ export function countIn(folder: string, file: string, name: string): number {
   return countOf(textIn(folder, file), name)
 }
 
-function countOf(text: string, name: string): number {
+export function countOf(text: string, name: string): number {
   const line = text.split('\n').find((one) => one.startsWith(`${name} `))
   return Number(line?.slice(name.length + 1) ?? 0)
 }
@@ -257,20 +288,22 @@ function tryText(folder: string, file: string): string {
 
 /** Charged bytes that cannot be reclaimed by dropping clean page cache. */
 export function heldBytes(
+  files: KeptFiles,
   folder: string,
   names: { readonly all: string; readonly files: string },
 ): number {
-  const text = tryText(folder, 'memory.stat')
+  const text = valueIn(files, folder, 'memory.stat') ?? ''
   // tmpfs (scratch) is charged as file memory too, and cannot be dropped.
   const forgettable = countOf(text, names.files) - countOf(text, 'shmem')
-  return Math.max(0, numberIn(folder, names.all) - Math.max(0, forgettable))
+  return Math.max(0, Number(files.read(folder, names.all)) - Math.max(0, forgettable))
 }
 
 export function ownBytes(
+  files: KeptFiles,
   folder: string,
   names: { readonly own: string; readonly shared: string },
 ): { readonly own: number; readonly shared: number } {
-  const text = textIn(folder, 'memory.stat')
+  const text = files.read(folder, 'memory.stat')
   return { own: countOf(text, names.own), shared: countOf(text, names.shared) }
 }
 

@@ -6,6 +6,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   symlinkSync,
   unlinkSync,
   utimesSync,
@@ -177,6 +178,39 @@ suite('Control groups, as folders and files', () => {
     assert.deepEqual(readdirSync(mount.path).sort(), made)
     assert.deepEqual(readdirSync(join(mount.path, 'pids/mayfly')), [])
   })
+
+  for (const version of [1, 2])
+    test(`Version ${version}: a bound that is in force is not written again, and one that another lifted is`, () => {
+      using mount = folder()
+      if (version === 2) {
+        mount.write('cgroup.controllers', 'cpu memory pids\n')
+        mkdirSync(join(mount.path, 'mayfly'))
+        mount.write('mayfly/cgroup.controllers', 'cpu memory pids\n')
+      }
+      const group = openCgroups(mount.path)!.create('w13')
+      const files =
+        version === 2
+          ? ['mayfly/w13/memory.max', 'mayfly/w13/pids.max', 'mayfly/w13/cpu.max']
+          : [
+              'memory/mayfly/w13/memory.limit_in_bytes',
+              'pids/mayfly/w13/pids.max',
+              'cpu/mayfly/w13/cpu.cfs_quota_us',
+            ]
+      const limits = { memory: 8192, pids: 4, cpu: 1 }
+      group.limit(limits)
+      const held = files.map((file) => mount.read(file))
+      const ago = new Date(1_000_000_000_000)
+      for (const file of files) utimesSync(join(mount.path, file), ago, ago)
+      group.limit(limits)
+      const writtenAt = () => files.map((file) => statSync(join(mount.path, file)).mtimeMs)
+      assert.deepEqual(writtenAt(), [+ago, +ago, +ago])
+      for (const file of files) mount.write(file, '999999999')
+      group.limit(limits)
+      assert.deepEqual(
+        files.map((file) => mount.read(file)),
+        held,
+      )
+    })
 
   test('A bound that the kernel takes in other words is none', () => {
     using mount = folder()

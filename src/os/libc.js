@@ -296,7 +296,7 @@ export function asRealUser(uid, act) {
  * @param {number} pid @param {number} fd its number there @returns {number} ours, closed on exec
  */
 export function copyDescriptor(pid, fd) {
-  const process = sys('pidfd_open', pid, 0)
+  const process = openProcess(pid)
   try {
     return sys('pidfd_getfd', process, fd, 0)
   } finally {
@@ -388,6 +388,22 @@ export function isReadable(fd, ms) {
   time.writeBigInt64LE(BigInt(Math.floor(ms / 1000)), 0)
   time.writeBigInt64LE(BigInt((ms % 1000) * 1e6), 8)
   return sys('ppoll', asked, 1, time, null, 0) > 0
+}
+
+/** Descriptor of a process, closed on exec (pidfd_open(2)); it becomes readable when that ends. @param {number} pid */
+export const openProcess = (pid) => sys('pidfd_open', pid, 0)
+
+const POLL_BYTES = 8
+const AT_ONCE = Buffer.alloc(16)
+
+/** Whether none of these processes has ended. @param {readonly number[]} processes descriptors of `openProcess` */
+export function areAllRunning(processes) {
+  const asked = Buffer.alloc(processes.length * POLL_BYTES)
+  processes.forEach((fd, index) => {
+    asked.writeInt32LE(fd, index * POLL_BYTES)
+    asked.writeInt16LE(POLLIN, index * POLL_BYTES + 4)
+  })
+  return sys('ppoll', asked, processes.length, AT_ONCE, null, 0) === 0
 }
 
 const TIOCGPGRP = 0x540f

@@ -18,6 +18,7 @@ import type {
   Request,
   SentinelState,
   StreamName,
+  UsualBounds,
   Wall,
   WallEnd,
   WallExit,
@@ -40,6 +41,7 @@ export interface WardenClient {
       mechanism?: MechanismName
       disk?: number
       calls?: readonly CallClass[]
+      usual?: UsualBounds
     },
   ): Promise<StartedWall>
   /** Resolves when memory (bytes above idle) and deadline (ms from now) are enforced, or if the wall is spent. */

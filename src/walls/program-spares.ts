@@ -6,7 +6,7 @@ import type { PackageLayer } from '../contract/layer.ts'
 import type { Language } from '../contract/job.ts'
 import type { WardenClient } from './client.ts'
 import { WallHandle } from './handle.ts'
-import type { ProgramName, Wall, MechanismName } from '../contract/warden.ts'
+import type { ProgramName, UsualBounds, Wall, MechanismName } from '../contract/warden.ts'
 
 /** A wall whose program has started, has run a dummy job, and waits for its only one. */
 export interface Parked {
@@ -34,6 +34,8 @@ export interface ProgramSparesOptions {
   }) => WarmSpares
   readonly least: number
   readonly most: number
+  /** Bounds of a job that asks for none. */
+  readonly usual?: UsualBounds | undefined
 }
 
 export interface ProgramSpareSpec {
@@ -113,7 +115,14 @@ export class ProgramSpares {
       madeOf: () => `${madeOf()} ${this.#returns}`,
       start: async (isAwaited, isUrgent) => {
         const spares = isAwaited ? 0 : 1
-        const settings = { disk: spareDiskBytes, calls, spares, isUrgent } as const
+        const { usual } = this.#options
+        const settings = {
+          disk: spareDiskBytes,
+          calls,
+          spares,
+          isUrgent,
+          ...(usual && { usual }),
+        } as const
         return parked(await this.#start(program, settings))
       },
     })
@@ -136,6 +145,7 @@ interface StartSettings {
   /** 1 runs a dummy job first; 0 for a job that waits. */
   readonly spares: 0 | 1
   readonly isUrgent?: boolean
+  readonly usual?: UsualBounds
   readonly layers?: ProgramSpareSpec['layers']
 }
 

@@ -55,6 +55,9 @@ export const request: z.ZodType<Request> = z.discriminatedUnion('op', [
       .array(z.strictObject({ kind: z.enum(layerKinds), layer: layerName }))
       .max(layersMax)
       .exactOptional(),
+    usual: z
+      .strictObject({ memory: memoryBytes, cpu: bounds.cpu, processes: bounds.processes })
+      .exactOptional(),
   }),
   z.strictObject({
     ...ofWall,

@@ -93,7 +93,8 @@ export class Starter {
 
 /** Two specs with equal keys are interchangeable. */
 function keyOf(spec: EnclosureSpec): string {
-  const { program, spares, spareMiB, mechanism = 'any', disk = 0, calls, layers = [] } = spec
+  const { program, spares, spareMiB, mechanism = 'any', disk = 0, calls, layers = [], usual } = spec
   const mounted = layers.map(({ kind, layer }) => `${kind}:${layer}`).join()
-  return `${program} ${spares} ${spareMiB} ${mechanism} ${disk} ${calls?.join() ?? 'all'} ${mounted}`
+  const bounds = usual ? JSON.stringify(usual) : ''
+  return `${program} ${spares} ${spareMiB} ${mechanism} ${disk} ${calls?.join() ?? 'all'} ${mounted} ${bounds}`
 }

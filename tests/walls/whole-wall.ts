@@ -7,7 +7,13 @@ import { processFacts } from '../../src/os/proc.ts'
 import { startWarden } from '../../src/sdk/start-warden.ts'
 import type { WallClaim, StartedWall, WardenClient } from '../../src/walls/client.ts'
 import { holdWarden } from '../../src/assemble/local-warden.ts'
-import type { ClaimResult, WallEnd, WallExit, MechanismName } from '../../src/contract/warden.ts'
+import type {
+  ClaimResult,
+  UsualBounds,
+  WallEnd,
+  WallExit,
+  MechanismName,
+} from '../../src/contract/warden.ts'
 import type { WardenOptions } from '../../src/contract/warden-options.ts'
 import { descendantsOf } from '../conformance/remains.ts'
 import { inTime, until } from '../conformance/stand.ts'
@@ -126,8 +132,19 @@ export async function openWhole({ apart = false, ...options }: WholeWish = {}) {
   return {
     warden,
     stateFolder,
-    async start(program: 'node' | 'python' = 'python', jailKind: MechanismName = 'embedded') {
-      const settings = { spares: 0, spareMiB: 8, mechanism: jailKind, disk: 16 * MiB }
+    async start(
+      program: 'node' | 'python' = 'python',
+      jailKind: MechanismName = 'embedded',
+      usual?: UsualBounds,
+    ) {
+      const disk = 16 * MiB
+      const settings = {
+        spares: 0,
+        spareMiB: 8,
+        mechanism: jailKind,
+        disk,
+        ...(usual && { usual }),
+      }
       const wall = new WholeWall(warden, await warden.start(program, settings))
       walls.push(wall)
       return wall

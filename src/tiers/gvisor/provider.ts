@@ -22,6 +22,8 @@ export interface GvisorOptions {
   readonly least: number
   readonly most: number
   readonly openEgressPath: OpenEgressPath
+  /** Bounds that most jobs have; see `ProgramSparesOptions`. */
+  readonly usual?: ProgramSparesOptions['usual']
 }
 
 const enforces: readonly Control[] = [

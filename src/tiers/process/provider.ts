@@ -28,6 +28,8 @@ export interface ProcessOptions {
   readonly least: number
   readonly most: number
   readonly openEgressPath: OpenEgressPath
+  /** Bounds that most jobs have; see `ProgramSparesOptions`. */
+  readonly usual?: ProgramSparesOptions['usual']
   /** Opens granted folders for guests in a realm; without it they have none. */
   readonly openFolders?: OpenFolders
 }

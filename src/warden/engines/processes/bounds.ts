@@ -5,6 +5,8 @@ import type { BoundMechanisms } from '../../../contract/warden.ts'
 import { insideOf } from './members.ts'
 import type { WallResources } from './resources.ts'
 
+/** Processes and threads of one wall, where a cgroup can hold them. */
+export const wallTasksMax = 256
 /** Threads that an interpreter starts on first use, and the init that waits for it. */
 const THREADS_LATER = 4
 
@@ -31,7 +33,11 @@ function bindProcesses(
   processes: number | undefined,
 ): BoundMechanisms['processes'] {
   const isInGroup = resources.cgroup?.controllers.includes('pids') === true
-  if (processes === undefined) return isInGroup ? 'cgroup' : 'none'
+  if (processes === undefined) {
+    // A wall that waited with fewer.
+    if (isInGroup && resources.isPreset) resources.cgroup!.limit({ pids: tasksMaxOf(resources) })
+    return isInGroup ? 'cgroup' : 'none'
+  }
   const pids = tasksFor(resources, processes)
   const isCounted = layers.includes('own uid') || layers.includes('user namespace')
   if (!isInGroup && !isCounted) return 'none'
@@ -40,6 +46,27 @@ function bindProcesses(
   if (!isInGroup) limitTasks(resources, pids)
   else if (layers.includes('own uid')) limitTasks(resources, ownTasks(resources, layers, pids))
   return isInGroup ? 'cgroup' : 'rlimit'
+}
+
+/**
+ * Sets bounds of the cgroup before a job is there. RLIMIT_NPROC is left to the claim: raising it again takes
+ * CAP_SYS_RESOURCE.
+ */
+export function presetGroup(
+  resources: WallResources,
+  { cpu, processes }: { readonly cpu: number | undefined; readonly processes: number | undefined },
+): void {
+  const hasPids = resources.cgroup?.controllers.includes('pids') === true
+  if (processes !== undefined && hasPids) {
+    resources.isPreset = true
+    resources.cgroup!.limit({ pids: tasksFor(resources, processes) })
+  }
+  bindCpu(resources, cpu)
+}
+
+/** Tasks of a wall whose job has no bound of its own. */
+function tasksMaxOf({ forbidsFork }: WallResources): number {
+  return forbidsFork ? 0 : wallTasksMax
 }
 
 /**

@@ -1,7 +1,7 @@
 import type { ClaimBounds, ClaimReadBack } from '../../../contract/engine.ts'
-import type { BoundMechanisms } from '../../../contract/warden.ts'
-import { isAlive, residentBytes } from '../../../os/proc.ts'
-import { bind } from './bounds.ts'
+import type { BoundMechanisms, UsualBounds } from '../../../contract/warden.ts'
+import { residentBytes } from '../../../os/proc.ts'
+import { bind, presetGroup } from './bounds.ts'
 import { spentMs } from './cpu-time.ts'
 import { watchTree, watchWorker } from './memory-watch.ts'
 import type { HeldBounds, ProcessWall } from './process-wall.ts'
@@ -26,14 +26,13 @@ export function claim(wall: ProcessWall, asked: ClaimBounds): ClaimReadBack {
   const { resources, idleBytes } = wall
   // A single-use wall ran nothing since it was ready.
   const resident = resources.isWhole ? idleBytes : residentBytes(wall.pid)
-  if (!isThere(wall) || resident > idleBytes + residueBytesMax)
+  // A wall that ended a moment ago is spent, whether or not its end was reported yet.
+  if (!wall.handles.areRunning() || resident > idleBytes + residueBytesMax)
     return { spent: true, enforced: noBound, bytes: resident, idleBytes }
   const { cgroup } = resources
   // A wall may shrink while it waits; the next job does not get that memory on top of its own.
   const residentMax = residentMaxOf(Math.min(idleBytes, resident), asked.memory, resources)
-  // Scratch is memory too (tmpfs), and was granted as `disk`.
-  const room = residentMax - resident + wall.disk + (resources.isWhole ? kernelBytesMax : 0)
-  const groupMax = cgroup ? pageUp(cgroup.memoryNow() + room) : Infinity
+  const groupMax = groupMaxOf(wall, asked.memory, residentMax - resident)
   cgroup?.limit({ memory: groupMax })
   const enforced = bind(resources, wall.layers, asked)
   // A single-use wall had no OOM kill before its job, or it would be gone.
@@ -46,9 +45,35 @@ export function claim(wall: ProcessWall, asked: ClaimBounds): ClaimReadBack {
   return { spent: false, enforced, bytes: resident, idleBytes }
 }
 
-/** A wall that ended a moment ago is spent, whether or not its end was reported yet. */
-function isThere({ resources }: ProcessWall): boolean {
-  return resources.processes.every(({ pid, startTime }) => isAlive(pid, startTime))
+/** `more`: bytes that its processes may grow by. A wall that waited with this limit keeps it: nothing ran in it since. */
+function groupMaxOf(
+  { resources, disk, preset }: ProcessWall,
+  memory: number,
+  more: number,
+): number {
+  const { cgroup, isWhole } = resources
+  if (!cgroup) return Infinity
+  if (preset?.memory === memory) return preset.groupMax
+  // Scratch is memory too (tmpfs), and was granted as `disk`.
+  return pageUp(cgroup.memoryNow() + more + disk + (isWhole ? kernelBytesMax : 0))
+}
+
+/**
+ * Sets bounds that most jobs ask for while the wall waits, so that a claim finds them in force. A claim sets all others
+ * anew, and reads each back; one that fails here fails there.
+ */
+export function presetBounds(wall: ProcessWall, usual: UsualBounds): void {
+  const { resources } = wall
+  if (!resources.isWhole || !resources.cgroup) return
+  const { memory, cpu, processes } = usual
+  const groupMax = groupMaxOf(wall, memory, memory)
+  try {
+    resources.cgroup.limit({ memory: groupMax })
+    presetGroup(resources, { cpu, processes })
+    wall.preset = { memory, groupMax }
+  } catch {
+    wall.preset = undefined
+  }
 }
 
 function watchFor(wall: ProcessWall, held: HeldBounds, enforced: BoundMechanisms) {

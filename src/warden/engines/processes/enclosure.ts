@@ -81,7 +81,6 @@ export class ProcessEnclosure implements Enclosure {
     // Loaded first: the wall may end meanwhile, and has to be alive when it is bound.
     if (bounds.zones) await this.#openZones(bounds)
     const readBack = claim(this.#wall, bounds)
-    if (this.isSingleUse) this.#wall.executable = executableOf(this.#wall.pid)
     this.#wall.resources.sentinel?.watchCalls(true)
     return readBack
   }
@@ -164,6 +163,7 @@ export class ProcessEnclosure implements Enclosure {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#wall.handles.close()
     this.#released ??= this.#parts.release().finally(this.#gone.resolve)
     await this.#released
   }

@@ -22,6 +22,7 @@ import { openSentinel } from '../../../jail/sentinel.ts'
 import { openCgroups } from '../../../os/cgroup.ts'
 import { type CgroupRoot } from '../../../os/cgroup-interface.ts'
 import { whyRefused } from './calls.ts'
+import { presetBounds } from './claim.ts'
 import { ProcessEnclosure } from './enclosure.ts'
 import { killWall } from './kill.ts'
 import { endOrphans } from './orphans.ts'
@@ -193,6 +194,7 @@ class ProcessEngine implements Engine {
     this.#lease(resources)
     const isWatched = !this.#without.includes('memory watch')
     const wall = settleWall(resources, pid, { spec, command, isWatched, began })
+    if (spec.usual) presetBounds(wall, spec.usual)
     return new ProcessEnclosure(wall, {
       cgroupVersion: this.#cgroups?.version,
       report: (report) => this.#host.report(report),

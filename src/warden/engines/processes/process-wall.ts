@@ -4,10 +4,13 @@ import type { Wall } from '../../../contract/warden.ts'
 import type { JailCommand } from '../../../jail/embedded.ts'
 import { lowerPriority, preferForOomKill } from '../../../os/priority.ts'
 import { identify, residentBytes, type ProcessIdentity } from '../../../os/proc.ts'
+import { wallTasksMax } from './bounds.ts'
+import { executableOf } from './executable.ts'
 import { takeListener } from './egress-listener.ts'
 import { processesOfWall } from './members.ts'
 import type { MemoryWatch } from './memory-watch.ts'
 import { spentMs } from './cpu-time.ts'
+import { ProcessHandles } from '../../../os/process-handles.ts'
 import { bytesOf, ownBytesOf, tasksOf } from '../../../os/process-tree.ts'
 import type { ProgramZones } from './program-zones.ts'
 import { chainOf } from '../../readiness.ts'
@@ -22,9 +25,13 @@ export interface ProcessWall extends Wall {
   readonly isWatched: boolean
   /** Bounds of its job; undefined before the first. */
   held: HeldBounds | undefined
+  /** Limit of its cgroup that was set while it waited, and the memory that it is for. */
+  preset: { readonly memory: number; readonly groupMax: number } | undefined
+  /** Processes that it had when it was ready. */
+  readonly handles: ProcessHandles
   watch: MemoryWatch | undefined
   killsAtClaim: number
-  /** File that its program executes at its claim; undefined where /proc may not be read. */
+  /** File that its program executes before its job; undefined where /proc may not be read. */
   executable: string | undefined
   /** Ended because its program closed its socket to the server and went on. */
   isMute: boolean
@@ -43,8 +50,6 @@ export interface HeldBounds extends EnclosureBounds {
 
 /** Nice value of guests: warden and server go first, because they enforce the bounds on a busy machine. */
 const GUEST_NICE = 5
-/** Processes and threads of one wall, where a cgroup can hold them. */
-const TASKS_MAX = 256
 
 /** Finds the processes of a wall that just became ready, and says which of them is the program. */
 export function identifyProcesses(resources: WallResources, nested: boolean): number {
@@ -73,7 +78,7 @@ export function settleWall(
   const { cgroup } = resources
   // A launcher that entered by itself is not moved again: an ordinary user may not move a process up the hierarchy.
   for (const one of resources.processes) if (!cgroup?.holds(one.pid)) cgroup?.add(one.pid)
-  cgroup?.limit({ pids: TASKS_MAX })
+  cgroup?.limit({ pids: wallTasksMax })
   lowerPriority(pid, GUEST_NICE)
   if (resources.isWhole) resources.listenerFd = takeListener(pid, command.layers)
   if (resources.isWhole || spec.mechanism !== undefined)
@@ -89,6 +94,7 @@ export function settleWall(
     idleBytes,
     took: performance.now() - to.began,
     ...unheld(spec, to.isWatched, resources),
+    executable: resources.isWhole ? executableOf(pid) : undefined,
   }
 }
 
@@ -132,9 +138,10 @@ function unheld(spec: EnclosureSpec, isWatched: boolean, resources: WallResource
     disk: spec.disk ?? 0,
     isWatched,
     held: undefined,
+    preset: undefined,
+    handles: new ProcessHandles(resources.processes),
     watch: undefined,
     killsAtClaim: 0,
-    executable: undefined,
     isMute: false,
     zones: undefined,
     spentBefore: spentMs(resources),

@@ -31,6 +31,8 @@ export interface WallResources {
   /** Anonymous bytes before any job, as its cgroup counts them; without one with shared memory, as its processes say. */
   idleMemory: number
   isFrozen: boolean
+  /** A bound on tasks was set while it waited. */
+  isPreset: boolean
   /** Fork and clone are closed for good; later bounds on processes are ignored. */
   forbidsFork: boolean
 }

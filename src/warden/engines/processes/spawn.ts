@@ -57,6 +57,7 @@ export function spawnWall(
     idleProcesses: 1,
     idleMemory: 0,
     isFrozen: false,
+    isPreset: false,
     forbidsFork: false,
   }
   return { id, ...to, child, ...set, complaint, processes, ...later }

@@ -1,0 +1,43 @@
+import { closeSync } from 'node:fs'
+import { areAllRunning, openProcess } from './libc.js'
+import { isAlive, type ProcessIdentity } from './proc.ts'
+
+/**
+ * Descriptors of processes (pidfd_open(2), Linux 5.3): one poll(2) tells of all whether they run, in place of a read of
+ * /proc for each. A descriptor means one process for ever; the identity is compared once, after it was opened.
+ */
+export class ProcessHandles {
+  readonly #identities: readonly ProcessIdentity[]
+  #fds: readonly number[] | undefined
+
+  /** Falls back to /proc at EMFILE, and on a kernel without pidfd_open(2). */
+  constructor(identities: readonly ProcessIdentity[]) {
+    this.#identities = identities
+    this.#fds = openAll(identities)
+  }
+
+  /** Whether each of them runs; a zombie does not. */
+  areRunning(): boolean {
+    if (this.#fds) return areAllRunning(this.#fds)
+    return this.#identities.every(({ pid, startTime }) => isAlive(pid, startTime))
+  }
+
+  /** From here on /proc is read. Idempotent. */
+  close(): void {
+    for (const fd of this.#fds ?? []) closeSync(fd)
+    this.#fds = undefined
+  }
+}
+
+function openAll(identities: readonly ProcessIdentity[]): readonly number[] | undefined {
+  const fds: number[] = []
+  try {
+    for (const { pid } of identities) fds.push(openProcess(pid))
+    // Race: a pid may have been reused before it was opened.
+    if (identities.every(({ pid, startTime }) => isAlive(pid, startTime))) return fds
+  } catch {
+    // ESRCH, EMFILE, ENOSYS.
+  }
+  for (const fd of fds) closeSync(fd)
+  return undefined
+}

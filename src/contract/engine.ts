@@ -149,8 +149,11 @@ export interface Enclosure extends AsyncDisposable {
   handOver(): EnclosureSockets
   /** Binds the enclosure to a job's bounds and reads them back, all before the job is sent. */
   claim(bounds: ClaimBounds): Promise<ClaimReadBack>
-  /** Starts the CPU and memory accounting of the next job, under the same bounds. */
-  rearm(): void
+  /**
+   * Starts the accounting of CPU time of the next job, under the same bounds. Of the time since the last start, that job
+   * has used `ranMs` at most.
+   */
+  rearm(ranMs: number): void
   /** Tightens bounds while running; resolves when each holds. The caller passes the meet with the earlier bounds. */
   tighten(bounds: EnclosureBounds): Promise<BoundMechanisms>
   /** Sets its CPU weight class. Undefined if the mechanism cannot. */

@@ -92,9 +92,20 @@ export type Request = Envelope &
         /** Executables of a whole program of which each execution starts a zone. */
         readonly zones?: readonly ZoneRule[]
       }
-    /** Answered only on failure: the previous claim's memory bound still holds. */
-    | { readonly op: 'arm'; readonly wall: string; readonly deadline: number }
+    /**
+     * Next job of its tenant, under the memory bound of the last claim: deadline, peak and CPU time begin anew. Answered
+     * only on failure; a wall whose deadline has passed ends.
+     */
+    | {
+        readonly op: 'arm'
+        readonly wall: string
+        readonly deadline: number
+        /** Milliseconds for which that job has run by now: so much of the CPU time before is its own, at most. */
+        readonly ran?: number
+      }
     | { readonly op: 'release'; readonly wall: string }
+    /** Release without its usage; answered only on failure. */
+    | { readonly op: 'rest'; readonly wall: string }
     | { readonly op: 'usage'; readonly wall: string }
     | {
         readonly op: 'callers'

@@ -46,8 +46,13 @@ export interface WardenClient {
   ): Promise<StartedWall>
   /** Resolves when memory (bytes above idle) and deadline (ms from now) are enforced, or if the wall is spent. */
   claim(wall: string, to: WallClaim): Promise<ClaimResult & { readonly listener?: Server }>
-  /** Starts the next job of the same tenant with the memory bound of the last claim; not answered. */
-  arm(wall: string, deadline: number): void
+  /**
+   * Starts the next job of the same tenant with the memory bound of the last claim; not answered. `ranMs`: for which that
+   * job has run by now.
+   */
+  arm(wall: string, deadline: number, ranMs?: number): void
+  /** Release of which no answer is read. */
+  rest(wall: string): void
   release(wall: string): Promise<WallCost>
   usage(wall: string): Promise<WallUsage>
   /** Usage of every wall that has a job; cached for some milliseconds where there are many. */
@@ -285,7 +290,9 @@ export function facade(client: Client, close: () => Promise<void>, swept = 0): W
       const { value, handle } = await client.ask({ op: 'claim', wall, ...to })
       return { ...(value as ClaimResult), ...(handle && { listener: handle as Server }) }
     },
-    arm: (wall, deadline) => client.tell({ op: 'arm', wall, deadline }),
+    arm: (wall, deadline, ranMs = 0) =>
+      client.tell({ op: 'arm', wall, deadline, ...(ranMs > 0 && { ran: ranMs }) }),
+    rest: (wall) => client.tell({ op: 'rest', wall }),
     release: (wall) => value({ op: 'release', wall }),
     usage: (wall) => value({ op: 'usage', wall }),
     loads: () => value({ op: 'loads' }),

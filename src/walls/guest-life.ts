@@ -105,11 +105,12 @@ export class GuestLife {
     if (this.cause !== undefined || this.isDisposing) egressPath.close()
   }
 
-  /** Samples usage from the release of user code on. */
+  /** Samples usage from the release of user code on. The warden counts for this job alone from the first sample on. */
   sample(): void {
-    const { warden, emitter } = this.parts
+    const { warden, emitter, wall } = this.parts
     const { run = '', zone } = this.task ?? {}
-    this.samples ??= sampleUsage({ warden, wall: this.wall, run, zone, emitter })
+    const begin = () => wall.lease.own()
+    this.samples ??= sampleUsage({ warden, wall: this.wall, run, zone, emitter, begin })
   }
 
   /** Takes the answer of a call of a batch. More answers than calls end the job: no honest runner sends them. */
@@ -133,9 +134,13 @@ export class GuestLife {
 
   /** End of a wall that was killed, or that ended under its task. */
   endOf(end: HandleEnd): TaskEnd {
-    const ended = endOfWall(end, this.cause)
+    const { isOwn } = this.parts.wall.lease
+    const ended = endOfWall(isOwn ? end : ownEnd(end), this.cause)
+    const seenMs = isOwn
+      ? ended.cpuTime
+      : possibleCpuTime(ended.cpuTime, performance.now() - this.#startedAt)
     // The last sample counts if no process was left to measure.
-    return { ...ended, cpuTime: Math.max(ended.cpuTime, this.samples?.cpuMs ?? 0) }
+    return { ...ended, cpuTime: Math.max(seenMs, this.samples?.cpuMs ?? 0) }
   }
 
   kill(cause: KillCause): void {
@@ -180,6 +185,16 @@ export class GuestLife {
     wall.listen(undefined)
     wall.ref(false)
   }
+}
+
+/**
+ * End of a worker that ran under the deadline and the peak of an earlier job. That deadline is never before the job's own
+ * by the warden's clock; where the machine was suspended it may be, and is no timeout of this job.
+ */
+function ownEnd(end: HandleEnd): HandleEnd {
+  if (end.how === 'memory') return end
+  if (end.how !== 'deadline') return { ...end, peakBytes: 0 }
+  return { ...end, how: 'killed', peakBytes: 0, detail: 'at the deadline of an earlier job' }
 }
 
 /** CPU time in milliseconds as a guest reports it, bounded by what the machine can give in `elapsedMs`. */

@@ -3,6 +3,7 @@ import { encodeFrame, FrameDecoder, type Frame } from '../lib/frames.ts'
 import type { StreamName, Wall, WallEnd, WallExit } from '../contract/warden.ts'
 import { artifactCap, type ArtifactCap } from './artifact-cap.ts'
 import type { WardenClient } from './client.ts'
+import { WorkerLease } from './worker-lease.ts'
 
 /** Largest frame that a wall may send: a result at its limit, with its head. A job sets a bound of its own. */
 const FRAME_BYTES_MAX = 33 * 2 ** 20
@@ -45,8 +46,10 @@ export class WallHandle {
   jobs = 0
   /** True if it was started for a waiting job, with fewer isolates prepared: other walls are taken first. */
   isForOne = false
-  /** Memory bound of its last claim, which `arm` may reuse; undefined if a new claim is needed. */
+  /** Memory bound of its last claim, which the next job may reuse; undefined if a new claim is needed. */
   heldTo: number | undefined
+  /** Deadline of a worker; that of a whole program is set by its claim and its release alone. */
+  readonly lease: WorkerLease
   /**
    * True while a job runs in it that may go on without its runner: a program that replaces itself by another one closes
    * the socket, and ends by its exit or at its deadline.
@@ -70,6 +73,10 @@ export class WallHandle {
     this.#warden = warden
     this.#socket = socket
     this.streams = streams
+    this.lease = new WorkerLease({
+      arm: (deadlineMs, ranMs) => warden.arm(wall.id, deadlineMs, ranMs),
+      rest: () => warden.rest(wall.id),
+    })
     for (const stream of Object.values(streams ?? {})) stream.on('error', () => stream.destroy())
     socket.on('data', (chunk: Buffer) => this.#read(chunk))
     socket.on('error', () => {

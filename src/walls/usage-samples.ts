@@ -22,8 +22,10 @@ export function sampleUsage(parts: {
   readonly run: string
   readonly zone?: string | undefined
   readonly emitter: Emitter
+  /** Called before the first sample. */
+  readonly begin?: () => void
 }): UsageSamples {
-  const { warden, wall, run, zone = 'main', emitter } = parts
+  const { warden, wall, run, zone = 'main', emitter, begin } = parts
   const about = { run, zone, trust: 'wall', actor: 'warden' } as const
   let first: WallUsage | undefined
   let last: WallUsage | undefined
@@ -46,7 +48,10 @@ export function sampleUsage(parts: {
 
   // At its release it is one process; the first sample may find many.
   emitter.emit('seen/processes', { now: 1 }, about)
-  timer = setTimeout(() => void sample(), FIRST_MS).unref()
+  timer = setTimeout(() => {
+    begin?.()
+    void sample()
+  }, FIRST_MS).unref()
   return {
     get cpuMs() {
       return first && last ? Math.max(0, last.cpuMs - first.cpuMs) : 0

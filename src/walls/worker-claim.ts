@@ -4,10 +4,8 @@ import type { Profile } from '../contract/profile.ts'
 import type { Availability } from '../contract/provider.ts'
 import type { WardenClient } from './client.ts'
 import type { WallHandle } from './handle.ts'
+import { deadlineFor } from './worker-lease.ts'
 import { probeTenant, type WorkerSpares } from './worker-spares.ts'
-
-/** Slack of the warden's deadline, which counts from the claim, so that the timeouts of guest and supervisor fire first. */
-const DEADLINE_SLACK_MS = 1_000
 
 /** Claims a worker with the job's memory and deadline; a spent one is replaced. */
 export async function claimWorker(
@@ -22,17 +20,14 @@ export async function claimWorker(
   }
 }
 
-/** Claims a wall. One with the same memory bound from its last claim only needs the new deadline (`arm`). */
+/** Claims a wall. One with the same memory bound from its last claim only needs a deadline. */
 async function isHeld(
   worker: WallHandle,
   warden: WardenClient,
   profile: Profile,
 ): Promise<boolean> {
   const { memory } = profile.controls
-  if (worker.heldTo === memory) {
-    warden.arm(worker.wall.id, deadlineOf(profile))
-    return true
-  }
+  if (worker.heldTo === memory && worker.lease.begin(lifeMsOf(profile))) return true
   return await claimAnew(worker, warden, profile)
 }
 
@@ -43,15 +38,17 @@ export async function claimAnew(
   profile: Profile,
 ): Promise<boolean> {
   const { memory } = profile.controls
-  const tenant = worker.tenant ?? probeTenant
-  const to = { tenant, memory, deadline: deadlineOf(profile) }
+  const lifeMs = lifeMsOf(profile)
+  const sentAt = performance.now()
+  const to = { tenant: worker.tenant ?? probeTenant, memory, deadline: deadlineFor(lifeMs) }
   const isOurs = await isClaimed(worker, warden, to)
   worker.heldTo = memory
+  worker.lease.claimed(lifeMs, sentAt)
   return isOurs
 }
 
-function deadlineOf({ schedule, limits }: Profile): number {
-  return Math.min(lengthOf(schedule.phases), limits.timeout) + DEADLINE_SLACK_MS
+function lifeMsOf({ schedule, limits }: Profile): number {
+  return Math.min(lengthOf(schedule.phases), limits.timeout)
 }
 
 /** Whether the warden enforces these bounds; false for a spent or ended wall, which the caller replaces. */

@@ -51,6 +51,28 @@ test('Codes of execs are enumerated as those of jobs; codes of the host are refu
   assert.equal(codeOf('WALL_LOST'), undefined)
 })
 
+test('A job under the deadline of an earlier one takes over neither CPU time, peak nor deadline of that', async () => {
+  const exit = { exitCode: null, signal: 'SIGKILL', cpuMs: 3_600_000 }
+  const seen = { peakBytes: 2 ** 30, detail: 'exit SIGKILL', exit } as const
+  for (const [how, status, code, peak] of [
+    ['killed', 'failed', 'WALL_LOST', undefined],
+    ['deadline', 'failed', 'WALL_LOST', undefined],
+    ['memory', 'limit', 'MEMORY', 2 ** 30],
+  ] as const) {
+    const worker = await playWorker({ isShared: true })
+    const end = await worker.isLost({ how, ...seen })
+    assert.deepEqual([end.status, end.error?.code, end.memory?.peak], [status, code, peak])
+    assert.ok(end.cpuTime < exit.cpuMs / 10, `${end.cpuTime} ms`)
+  }
+})
+
+test('A job whose worker counts for it alone is charged by the word of the warden', async () => {
+  const worker = await playWorker()
+  const exit = { exitCode: null, signal: 'SIGKILL', cpuMs: 3_600_000 }
+  const end = await worker.isLost({ how: 'deadline', peakBytes: 2 ** 30, detail: '', exit })
+  assert.deepEqual([end.status, end.cpuTime, end.memory?.peak], ['timeout', exit.cpuMs, 2 ** 30])
+})
+
 test('A refused name has the trust of a guest, and is one of a list', async () => {
   const worker = await playWorker()
   worker.says(kind.refused, '{"name":"process"}')

@@ -285,12 +285,11 @@ async function giveBack(
   dropped: Promise<void>,
   give: WorkerOptions['give'],
 ): Promise<Freed> {
-  const { wall, warden } = life.parts
+  const { wall } = life.parts
   if (life.task && (!life.isEnded || life.task.session)) void wall.kill()
   const isClean = !life.task || (!life.task.session && (await within(dropped, DISPOSE_MS_MAX)))
   if (!isClean) await wall.kill()
   life.detach()
-  if (wall.alive) void warden.release(wall.wall.id).catch(() => undefined)
   give(wall)
   return {
     freedBytes: wall.alive ? life.controls.memory : wall.wall.idleBytes,

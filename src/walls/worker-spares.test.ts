@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
 import { Duplex } from 'node:stream'
 import { test } from 'node:test'
-import { setImmediate as turn } from 'node:timers/promises'
+import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 import { WorkerSpares } from './worker-spares.ts'
 
 /** Worker spares over a fake warden: a start lasts until the test finishes it. */
 function stand({ keepReady = true } = {}) {
+  const sent: string[] = []
   const starts: { readonly spares: number; finish(): void }[] = []
   let count = 0
   const warden = {
@@ -20,6 +21,8 @@ function stand({ keepReady = true } = {}) {
       return promise
     },
     kill: () => Promise.resolve(),
+    arm: (wall: string) => void sent.push(`arm ${wall}`),
+    rest: (wall: string) => void sent.push(`rest ${wall}`),
     onLost: () => () => undefined,
     onEnded: () => undefined,
   }
@@ -32,8 +35,22 @@ function stand({ keepReady = true } = {}) {
     wallsMax: 100,
     keepReady,
   })
-  return { workers, starts }
+  return { workers, starts, sent }
 }
+
+test('A worker that stays idle after a job is rested once, and not while it has a job', async () => {
+  const { workers, starts, sent } = stand({ keepReady: false })
+  const starting = [workers.take('a'), workers.take('a')]
+  for (const { finish } of starts) finish()
+  const [idle, busy] = await Promise.all(starting)
+  for (const { wall } of [idle!, busy!]) wall.lease.begin(60_000)
+  workers.give(idle!.wall)
+  const until = performance.now() + 10_000
+  while (sent.length < 3 && performance.now() < until) await sleep(10)
+  await sleep(300)
+  assert.deepEqual(sent, ['arm w0', 'arm w1', 'rest w0'])
+  await workers.close()
+})
 
 test('Jobs that come at once get starts of their own; only the first waits for one that has begun', async () => {
   const { workers, starts } = stand()

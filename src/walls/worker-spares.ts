@@ -40,6 +40,8 @@ export class WorkerSpares {
   /** Starts that a job waits for. */
   #awaited = 0
   #isClosed = false
+  /** Next look for idle walls with a deadline. */
+  #resting: NodeJS.Timeout | undefined
 
   constructor(options: WorkerSparesOptions) {
     this.#options = options
@@ -66,7 +68,8 @@ export class WorkerSpares {
     if (!handle.alive || isSpent || this.#isClosed) void handle.kill()
     else if (handle.isForOne) this.#idle.unshift(handle)
     else this.#idle.push(handle)
-    if (!handle.alive) this.#keepOneUnbound()
+    if (handle.alive) this.#restSoon()
+    else this.#keepOneUnbound()
   }
 
   /** Starts the spare without a tenant. */
@@ -79,6 +82,7 @@ export class WorkerSpares {
   async close(): Promise<void> {
     this.#isClosed = true
     clearInterval(this.#timer)
+    clearTimeout(this.#resting)
     await Promise.all([...this.#all].map((handle) => handle.kill()))
   }
 
@@ -147,6 +151,20 @@ export class WorkerSpares {
     return undefined
   }
 
+  /** Timer of all walls: each job with a timer of its own would cost more than what this saves. */
+  #restSoon(): void {
+    this.#resting ??= setTimeout(() => this.#restIdle(), REST_AFTER_MS).unref()
+  }
+
+  /** Ends the deadlines of walls that have been idle for a while. */
+  #restIdle(): void {
+    this.#resting = undefined
+    const now = performance.now()
+    for (const { lease, freeSince } of this.#idle)
+      if (now - freeSince >= REST_AFTER_MS) lease.rest()
+    if (this.#idle.some(({ lease }) => lease.isArmed)) this.#restSoon()
+  }
+
   #retireIdle(): void {
     const now = performance.now()
     for (const handle of Array.from(this.#idle)) {
@@ -168,6 +186,8 @@ export class WorkerSpares {
 }
 
 const IDLE_MS_MAX = 60_000
+/** Idle time after which a wall has no deadline any more; it takes up to twice as long to notice. */
+const REST_AFTER_MS = 100
 const LOOK_EVERY_MS = 5_000
 const JOBS_MAX = 1_000
 const RETRY_MS = 1_000

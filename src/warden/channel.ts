@@ -15,6 +15,8 @@ export interface Channel {
 }
 
 const OUTSTANDING_MAX = 1000
+/** Requests without an answer, unless they fail. */
+const unanswered: ReadonlySet<Request['op']> = new Set(['arm', 'rest'] as const)
 
 /**
  * Answers requests of a channel. Every message is checked as hostile input; an invalid one is answered PROTOCOL if it has
@@ -37,7 +39,7 @@ export function answerChannel(warden: Warden, channel: Channel): (message: unkno
   async function answer(read: Request): Promise<void> {
     const { reply, handover } = await warden.answer(read)
     outstanding--
-    if (read.op === 'arm' && 'ok' in reply && reply.ok) return
+    if (unanswered.has(read.op) && 'ok' in reply && reply.ok) return
     sendReply(warden, channel, reply, handover)
   }
 }

@@ -115,6 +115,34 @@ suite('Walls of any engine', () => {
     assert.deepEqual(stand.order, ['killed', 'pushed', 'released'])
   })
 
+  test('A request for the next job says how much of the CPU time before it may be its own', async () => {
+    using stand = standing({ isSingleUse: false })
+    await operations.claim(stand.walls, job)
+    await operations.arm(stand.walls, { ...request, op: 'arm', deadline: 60_000, ran: 25 })
+    await operations.arm(stand.walls, { ...request, op: 'arm', deadline: 60_000 })
+    assert.deepEqual(stand.rearmed, [25, 0])
+  })
+
+  test('A wall that is armed after its deadline ends at its deadline', async () => {
+    using stand = standing({ isSingleUse: false })
+    await operations.claim(stand.walls, { ...job, deadline: 0 })
+    assert.throws(() => stand.walls.rearm('w1', 60_000), hasCode('CONFLICT'))
+    await stand.walls.all()[0]!.gone
+    assert.equal((stand.pushed[0] as Extract<Reply, { ended: string }>).how, 'deadline')
+    assert.deepEqual(stand.rearmed, [])
+  })
+
+  test('A wall that rests has no deadline, and its memory bound holds on', async () => {
+    using stand = standing({ isSingleUse: false })
+    await operations.claim(stand.walls, { ...job, deadline: 1 })
+    await operations.rest(stand.walls, { ...request, op: 'rest' })
+    await new Promise((resolve) => void setTimeout(resolve, 60))
+    assert.deepEqual(stand.order, [])
+    stand.used.bytes = 11
+    await stand.walls.all()[0]!.gone
+    assert.equal((stand.pushed[0] as Extract<Reply, { ended: string }>).how, 'memory')
+  })
+
   test('A wall that is armed and held by nothing ends', async () => {
     using stand = standing()
     assert.throws(() => stand.walls.rearm('w1', 1000), hasCode('CONFLICT'))
@@ -151,7 +179,8 @@ function standing({ isSingleUse = true } = {}) {
   const claims: ClaimBounds[] = []
   const tightened: EnclosureBounds[] = []
   const ranks: string[] = []
-  const used = { ms: 0 }
+  const rearmed: number[] = []
+  const used = { ms: 0, bytes: 9 }
   const { promise: lost, resolve: lose } = Promise.withResolvers<void>()
   const { promise: ended, resolve: end } = Promise.withResolvers<EnclosureEnd>()
   const { promise: gone, resolve: goneNow } = Promise.withResolvers<void>()
@@ -174,11 +203,11 @@ function standing({ isSingleUse = true } = {}) {
       return heldBy
     },
     closeEgress() {},
-    rearm() {},
+    rearm: (ranMs: number) => void rearmed.push(ranMs),
     rank: (rank: WallRank) => void ranks.push(rank),
     isOutOfMemory: () => false,
     cpuTime: () => ({ sinceStartMs: used.ms, sinceClaimMs: used.ms }),
-    sample: () => ({ bytes: 9, bytesMax: 10, isOutOfMemory: false }),
+    sample: () => ({ bytes: used.bytes, bytesMax: 10, isOutOfMemory: false }),
     async kill() {
       order.push('killed')
       end({ isOutOfMemory: false, detail: '', exit })
@@ -196,7 +225,7 @@ function standing({ isSingleUse = true } = {}) {
   }
   const walls = new LiveWalls({ push, sampleEveryMs: 2, memoryBytes: undefined })
   walls.add(enclosure)
-  const seen = { order, pushed, claims, tightened, ranks }
+  const seen = { order, pushed, claims, tightened, ranks, rearmed }
   return { walls, ...seen, used, lose, [Symbol.dispose]: () => void walls.close() }
 }
 

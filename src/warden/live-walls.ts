@@ -93,12 +93,15 @@ export class LiveWalls {
     })
   }
 
-  /** Starts the next job of a wall's tenant. Ends a wall whose bounds are not enforced, and throws CONFLICT. */
-  rearm(id: string, deadline: number): void {
+  /**
+   * Starts the next job of a wall's tenant, which has run for `ranMs` by now. Ends a wall whose bounds are not enforced, or
+   * whose deadline has passed, and throws CONFLICT.
+   */
+  rearm(id: string, deadline: number, ranMs = 0): void {
     const wall = this.#walls.get(id)
-    if (wall && this.#sampler.rearm(id, performance.now() + deadline)) {
+    if (wall && this.#sampler.rearm(id, deadline)) {
       this.#beginRank(wall, this.#ahead.has(id))
-      return wall.enclosure.rearm()
+      return wall.enclosure.rearm(ranMs)
     }
     // The server relies on the bounds: a wall without them must not run.
     wall?.end('killed')

@@ -26,8 +26,12 @@ export const operations: {
   readonly [Op in WallOp]: (walls: LiveWalls, asked: RequestOf<Op>) => Answer | Promise<Answer>
 } = {
   claim,
-  arm(walls, { wall, deadline }) {
-    walls.rearm(wall, deadline)
+  arm(walls, { wall, deadline, ran }) {
+    walls.rearm(wall, deadline, ran)
+    return { value: null }
+  },
+  rest(walls, { wall }) {
+    walls.release(wall)
     return { value: null }
   },
   release: (walls, { wall }) => ({ value: walls.release(wall) }),

@@ -15,6 +15,7 @@ const id = z.number().int().min(1)
 const wallId = z.string().regex(/^w[0-9a-f]{1,40}$/)
 /** Milliseconds from now after which the wall is killed. */
 const deadline = whole(1, 86_400_000 * 2)
+const ran = whole(0, 86_400_000 * 2)
 const capturedBytesMax = 2 ** 30
 /** Minimum scratch space, for a job's own files. */
 const diskBytesMin = 2 ** 20
@@ -85,8 +86,8 @@ export const request: z.ZodType<Request> = z.discriminatedUnion('op', [
       .max(32)
       .exactOptional(),
   }),
-  z.strictObject({ ...ofWall, op: z.literal('arm'), deadline }),
-  z.strictObject({ ...ofWall, op: z.literal('release') }),
+  z.strictObject({ ...ofWall, op: z.literal('arm'), deadline, ran: ran.exactOptional() }),
+  z.strictObject({ ...ofWall, op: z.enum(['release', 'rest']) }),
   z.strictObject({ ...ofWall, op: z.enum(['usage', 'memory']) }),
   z.strictObject({
     ...ofWall,

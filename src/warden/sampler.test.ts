@@ -38,9 +38,41 @@ suite('Sampling a wall', () => {
     stand.sampler.rest('w1')
     await looks()
     assert.deepEqual(stand.ends, [])
-    assert.equal(stand.sampler.rearm('w1', performance.now()), true)
+    assert.equal(stand.sampler.rearm('w1', 0), true)
     assert.deepEqual(await stand.ended, ['w1', 'deadline'])
-    assert.equal(stand.sampler.rearm('w1', performance.now()), false)
+    assert.equal(stand.sampler.rearm('w1', 60_000), false)
+  })
+
+  test('A deadline that has passed is not extended, although no look has seen that yet: the wall ends', () => {
+    using stand = holding()
+    stand.sampler.add(held({ deadlineAt: performance.now() }))
+    assert.equal(stand.sampler.rearm('w1', 60_000), false)
+    assert.deepEqual(stand.ends, [['w1', 'deadline']])
+  })
+
+  test('S2-8: A deadline that passed while the machine slept is not extended by a request that comes first', () => {
+    let slept = 0
+    using stand = holding({ look: () => slept })
+    stand.sampler.add(held({ deadlineAt: performance.now() + 60_000 }))
+    slept = 3_600_000
+    assert.equal(stand.sampler.rearm('w1', 60_000), false)
+    assert.deepEqual(stand.ends, [['w1', 'deadline']])
+  })
+
+  test('S2-8: Time asleep before a deadline was set does not count towards it', async () => {
+    const slept = [0]
+    using stand = holding({ look: () => slept.pop() ?? 0 })
+    stand.sampler.add(held())
+    await looks()
+    slept.push(3_600_000)
+    assert.equal(stand.sampler.rearm('w1', 60_000), true)
+    slept.push(3_600_000)
+    stand.sampler.forget('w1')
+    stand.sampler.add(held({ wall: 'w2', deadlineAt: performance.now() + 60_000 }))
+    assert.deepEqual(slept, [])
+    await looks()
+    await looks()
+    assert.deepEqual(stand.ends, [])
   })
 
   test('A wall of many processes is as large as its watch says, and ends when the kernel ended one', async () => {

@@ -50,17 +50,27 @@ export class Sampler {
   }
 
   add(one: SampledWall): void {
+    this.#age(performance.now())
     const before = this.#walls.get(one.wall)
     if (before) this.#active.delete(before)
     this.#walls.set(one.wall, one)
     this.#activate(one)
   }
 
-  /** Gives a resting wall its next job: its memory bound never went away. False where it is not sampled. */
-  rearm(wall: string, deadlineAt: number): boolean {
+  /**
+   * Gives a wall its next job, with a deadline in milliseconds: its memory bound never went away. False where it is not
+   * sampled, or where its deadline has passed: that ends it, and no request revives it.
+   */
+  rearm(wall: string, deadlineMs: number): boolean {
+    const now = performance.now()
+    this.#age(now)
     const one = this.#walls.get(wall)
     if (!one) return false
-    one.deadlineAt = deadlineAt
+    if (now >= one.deadlineAt) {
+      this.#finish(one, 'deadline')
+      return false
+    }
+    one.deadlineAt = now + deadlineMs
     one.peakBytes = 0
     this.#activate(one)
     return true
@@ -92,8 +102,6 @@ export class Sampler {
   #activate(one: SampledWall): void {
     this.#active.add(one)
     if (this.#timer) return
-    // Suspended time before the first job does not count.
-    this.#sleep.look()
     const look = () => (this.#walls.size > 0 ? this.#look() : this.close())
     this.#timer = setInterval(look, this.#everyMs)
   }
@@ -109,7 +117,7 @@ export class Sampler {
     for (const victim of this.#pressure?.(this.#active, now) ?? []) this.#finish(victim, 'pressure')
   }
 
-  /** Moves deadlines by the time that the machine was suspended. */
+  /** Moves the deadlines set so far by the time that the machine was suspended. */
   #age(now: number): void {
     this.#sleepLookAt = now + SLEEP_LOOK_MS
     const slept = this.#sleep.look()

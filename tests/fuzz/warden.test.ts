@@ -45,6 +45,8 @@ const requests = [
   { ...envelope, op: 'freeze', wall: 'w1f' },
   { ...envelope, op: 'thaw', wall: 'w1f' },
   { ...envelope, op: 'arm', wall: 'w1f', deadline: 5000 },
+  { ...envelope, op: 'arm', wall: 'w1f', deadline: 5000, ran: 25 },
+  { ...envelope, op: 'rest', wall: 'w1f' },
   { ...envelope, op: 'release', wall: 'w1f' },
   { ...envelope, op: 'kill', wall: 'w1f' },
   { ...envelope, op: 'facts' },
@@ -95,6 +97,7 @@ const asked: Readonly<Record<Request['op'], readonly string[]>> = {
   claim: ['deadline', 'memory', 'tenant', 'wall'],
   arm: ['deadline', 'wall'],
   release: ['wall'],
+  rest: ['wall'],
   usage: ['wall'],
   callers: ['wall', 'from', 'local', 'remote'],
   kill: ['wall'],
@@ -110,11 +113,12 @@ const asked: Readonly<Record<Request['op'], readonly string[]>> = {
 }
 
 /** Optional fields. */
-const optional = ['mechanism', 'disk', 'layers', 'calls', 'cpu', 'io', 'processes', 'egress']
+const optional = ['mechanism', 'disk', 'layers', 'calls', 'cpu', 'io', 'processes', 'egress', 'ran']
 const optionalOf: Partial<Record<Request['op'], readonly string[]>> = {
   start: ['mechanism', 'disk', 'layers'],
   claim: ['cpu', 'io', 'processes', 'egress'],
   tighten: ['memory', 'cpu', 'io', 'processes'],
+  arm: ['ran'],
 }
 
 test('For any message of a server the warden acts on a request within its bounds, refuses once or drops it', (t) => {
@@ -185,6 +189,8 @@ function isWithinBounds(request: Request): void {
   assert.ok(request.protocol === 1 && Number.isSafeInteger(request.id) && request.id >= 1)
   if ('wall' in request) assert.match(request.wall, /^w[0-9a-f]{1,40}$(?!\n)/)
   if ('deadline' in request) assert.ok(request.deadline >= 1 && request.deadline <= 86_400_000 * 2)
+  if (request.op === 'arm' && request.ran !== undefined)
+    assert.ok(request.ran >= 0 && request.ran <= 86_400_000 * 2)
   if (request.op === 'claim') isClaimWithinBounds(request)
   if (request.op === 'start') isStartWithinBounds(request)
   if (request.op === 'sign') assert.ok(request.digests.every((one) => /^[0-9a-f]{64}$/.test(one)))

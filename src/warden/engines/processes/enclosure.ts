@@ -86,9 +86,11 @@ export class ProcessEnclosure implements Enclosure {
   }
 
   /** A single-use wall keeps the baseline of its claim. */
-  rearm(): void {
-    const { resources } = this.#wall
-    if (!resources.isWhole) this.#wall.spentBefore = spentMs(resources)
+  rearm(ranMs: number): void {
+    const { resources, spentBefore } = this.#wall
+    if (resources.isWhole) return
+    const spent = spentMs(resources)
+    this.#wall.spentBefore = Math.max(spentBefore, spent - ranMs)
   }
 
   async tighten(bounds: EnclosureBounds): Promise<BoundMechanisms> {

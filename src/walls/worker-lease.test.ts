@@ -1,0 +1,119 @@
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import * as fc from 'fast-check'
+import { deadlineFor, WorkerLease } from './worker-lease.ts'
+
+/** A lease at a clock that the test sets, with the deadline that a warden has of it. */
+function stand() {
+  const at = { now: 5_000 }
+  const sent: string[] = []
+  const warden = { endsAt: Infinity, ranMs: 0 }
+  const lease = new WorkerLease(
+    {
+      arm(deadlineMs, ranMs) {
+        sent.push('arm')
+        Object.assign(warden, { endsAt: at.now + deadlineMs, ranMs })
+      },
+      rest() {
+        sent.push('rest')
+        warden.endsAt = Infinity
+      },
+    },
+    () => at.now,
+  )
+  return { lease, at, sent, warden }
+}
+
+suite('The deadline of a worker', () => {
+  test('is shared by jobs that follow one another, and renewed when less than their life and half a second is left', () => {
+    const { lease, at, sent } = stand()
+    assert.ok(lease.begin(1_000))
+    for (let n = 0; n < 100; n++) {
+      at.now += 5
+      assert.ok(lease.begin(1_000))
+      assert.equal(lease.isOwn, false)
+    }
+    assert.deepEqual(sent, ['arm'])
+    at.now += 1
+    assert.ok(lease.begin(1_000))
+    assert.ok(lease.isOwn)
+    assert.deepEqual(sent, ['arm', 'arm'])
+  })
+
+  test('is not that of a longer job before it', () => {
+    const { lease, at, sent, warden } = stand()
+    lease.begin(60_000)
+    at.now += 5
+    assert.ok(lease.begin(100))
+    assert.deepEqual(sent, ['arm', 'arm'])
+    assert.ok(warden.endsAt <= at.now + deadlineFor(100))
+  })
+
+  test('is not renewed once it may have passed, as after a server that stood still: the worker is claimed anew', () => {
+    for (const stoodMs of [1_900, 2_100, 3_600_000]) {
+      const { lease, at, sent } = stand()
+      lease.begin(1_000)
+      at.now += stoodMs
+      assert.equal(lease.begin(1_000), false)
+      assert.deepEqual(sent, ['arm'])
+      lease.claimed(1_000, at.now)
+      assert.ok(lease.isOwn && lease.begin(1_000))
+    }
+  })
+
+  test('is the running job’s own from its first sample on, which says for how long it has run', () => {
+    const { lease, at, sent, warden } = stand()
+    lease.begin(1_000)
+    at.now += 100
+    lease.begin(1_000)
+    const beganAt = at.now
+    at.now += 25
+    lease.own()
+    lease.own()
+    assert.deepEqual(sent, ['arm', 'arm'])
+    assert.deepEqual([warden.endsAt, warden.ranMs], [beganAt + deadlineFor(1_000), 25])
+  })
+
+  test('goes once when the worker stays idle; the next job has one of its own', () => {
+    const { lease, sent } = stand()
+    lease.rest()
+    lease.begin(1_000)
+    assert.ok(lease.isArmed)
+    lease.rest()
+    lease.rest()
+    assert.ok(lease.begin(1_000) && lease.isOwn)
+    assert.deepEqual(sent, ['arm', 'rest', 'arm'])
+  })
+
+  test('is never after that of a job alone, and never before the end of its life, whatever jobs come and when', () => {
+    const job = fc.record({
+      idleMs: fc.oneof(fc.double({ min: 0, max: 300, noNaN: true }), fc.nat(5_000)),
+      lifeMs: fc.oneof(fc.constant(1_000), fc.double({ min: 1, max: 5_000, noNaN: true })),
+      ranMs: fc.oneof(fc.double({ min: 0, max: 25, noNaN: true }), fc.nat(6_000)),
+      isRested: fc.boolean(),
+    })
+    fc.assert(
+      fc.property(fc.array(job, { maxLength: 40 }), (jobs) => {
+        const { lease, at, warden } = stand()
+        for (const { idleMs, lifeMs, ranMs, isRested } of jobs) {
+          at.now += idleMs
+          if (isRested) lease.rest()
+          if (!lease.begin(lifeMs)) {
+            lease.claimed(lifeMs, at.now)
+            warden.endsAt = at.now + deadlineFor(lifeMs)
+          }
+          const beganAt = at.now
+          const holds = () => {
+            assert.ok(warden.endsAt >= beganAt + lifeMs, 'the warden ends it first')
+            // A millisecond for each figure that is rounded up.
+            assert.ok(warden.endsAt <= beganAt + deadlineFor(lifeMs) + 2, 'it may live longer')
+          }
+          holds()
+          at.now += Math.min(ranMs, lifeMs)
+          if (ranMs >= 25) lease.own()
+          holds()
+        }
+      }),
+    )
+  })
+})

@@ -14,6 +14,14 @@ export const strengthOf = {
 } as const satisfies Record<string, number>
 
 export type TierName = keyof typeof strengthOf
+
+/** Tiers whose guest is in the one process of its worker, and can start none. */
+const singleProcess: ReadonlySet<string> = new Set<TierName>(['isolate', 'wasm'])
+
+export function isSingleProcess(tier: string | undefined): boolean {
+  return tier !== undefined && singleProcess.has(tier)
+}
+
 export type Strength = 0 | 1 | 2 | 3 | 4 | 5
 
 export const tierNames = Object.keys(strengthOf) as readonly TierName[]

@@ -3,6 +3,7 @@ import type * as z from 'zod'
 import { meet, type Controls } from '../contract/controls.ts'
 import type { Emitter, Sink } from '../contract/event.ts'
 import type { Profile } from '../contract/profile.ts'
+import { isSingleProcess } from '../contract/tier.ts'
 import type { KillCause, Task, TaskEnd, TaskIo } from '../contract/provider.ts'
 import type { WallCost } from '../contract/warden.ts'
 import type { WardenClient } from './client.ts'
@@ -107,10 +108,11 @@ export class GuestLife {
 
   /** Samples usage from the release of user code on. The warden counts for this job alone from the first sample on. */
   sample(): void {
-    const { warden, emitter, wall } = this.parts
+    const { warden, emitter, wall, profile } = this.parts
     const { run = '', zone } = this.task ?? {}
     const begin = () => wall.lease.own()
-    this.samples ??= sampleUsage({ warden, wall: this.wall, run, zone, emitter, begin })
+    const isAlone = isSingleProcess(profile.tier)
+    this.samples ??= sampleUsage({ warden, wall: this.wall, run, zone, emitter, begin, isAlone })
   }
 
   /** Takes the answer of a call of a batch. More answers than calls end the job: no honest runner sends them. */

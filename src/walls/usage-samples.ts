@@ -24,8 +24,10 @@ export function sampleUsage(parts: {
   readonly emitter: Emitter
   /** Called before the first sample. */
   readonly begin?: () => void
+  /** A guest that cannot start a process; nothing is emitted at its release, where an end may wait to be read. */
+  readonly isAlone?: boolean
 }): UsageSamples {
-  const { warden, wall, run, zone = 'main', emitter, begin } = parts
+  const { warden, wall, run, zone = 'main', emitter, begin, isAlone = false } = parts
   const about = { run, zone, trust: 'wall', actor: 'warden' } as const
   let first: WallUsage | undefined
   let last: WallUsage | undefined
@@ -47,7 +49,7 @@ export function sampleUsage(parts: {
   }
 
   // At its release it is one process; the first sample may find many.
-  emitter.emit('seen/processes', { now: 1 }, about)
+  if (!isAlone) emitter.emit('seen/processes', { now: 1 }, about)
   timer = setTimeout(() => {
     begin?.()
     void sample()

@@ -1,6 +1,7 @@
 import { messageOf } from '../contract/error.ts'
 import type { Emitter } from '../contract/event.ts'
 import type { Outcome } from '../contract/outcome.ts'
+import { isSingleProcess } from '../contract/tier.ts'
 import type { Baseline } from './baseline.ts'
 import type { BaselineKey, BaselineStore } from './baseline-store.ts'
 import type { LifeFindings } from './life-watcher.ts'
@@ -52,6 +53,8 @@ export class BaselineLearner {
     const seen = [
       { kind: 'cpu', used: outcome.metrics.cpuTime },
       { kind: 'memory', bytes: outcome.metrics.memoryUsage?.peak ?? 0 },
+      // Processes of a short run are not sampled.
+      ...(isSingleProcess(outcome.tier) ? [{ kind: 'processes', now: 1 } as const] : []),
     ] as const
     const whole = seen.reduce((so, one) => withObservation(so, { seen: one }), trail)
     const came = this.#store().learn(subject, whole, anomalies)

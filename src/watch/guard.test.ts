@@ -415,6 +415,7 @@ suite('Reactions cannot be abused by a guest', () => {
 suite('After a run', () => {
   const outcome = {
     status: 'ok',
+    tier: 'isolate',
     metrics: { cache: 'none', executionTime: 5, cpuTime: 3, memoryUsage: { peak: 9 }, network: [] },
   } as unknown as Outcome
   const effect = jobOf({ effectId: 'thumb' })
@@ -471,6 +472,7 @@ suite('After a run', () => {
       [kept?.name, kept?.baseline.runs, kept?.baseline.peaks.memory.max],
       ['effect:thumb', runsToLearn, 9],
     )
+    assert.equal(kept?.baseline.peaks.processes.max, 1, 'an isolate that no sample saw')
     assert.equal(events.filter(({ point }) => point === 'baseline/learned').length, runsToLearn)
   })
 })

@@ -7,6 +7,9 @@ const slowMs = 10_000
 /** User of the tests, where two users' run side by side. */
 const half = process.env['MAYFLY_HALF'] ? ` (${process.env['MAYFLY_HALF']})` : ''
 
+/** A run of hours says how far it is. */
+const isLong = process.env['MAYFLY_LONG'] !== undefined
+
 /** node:test reporter for people: failures and skips with reasons, test output, slow files. */
 export default async function* reporter(source: AsyncIterable<TestEvent>): AsyncGenerator<string> {
   const slow: { readonly file: string; readonly took: number }[] = []
@@ -14,7 +17,8 @@ export default async function* reporter(source: AsyncIterable<TestEvent>): Async
     yield textOf(event) ?? ''
     if (event.type !== 'test:summary' || event.data.file === undefined) continue
     const { file, duration_ms: took } = event.data
-    if (took > slowMs) slow.push({ file, took })
+    if (isLong) yield slowly({ file, took })
+    else if (took > slowMs) slow.push({ file, took })
   }
   yield slow
     .sort((a, b) => b.took - a.took)
@@ -23,7 +27,7 @@ export default async function* reporter(source: AsyncIterable<TestEvent>): Async
 }
 
 function slowly({ file, took }: { readonly file: string; readonly took: number }): string {
-  return `slow: ${(took / 1000).toFixed(1)} s ${relative(process.cwd(), file)}${half}\n`
+  return `${isLong ? 'ended' : 'slow'}: ${(took / 1000).toFixed(1)} s ${relative(process.cwd(), file)}${half}\n`
 }
 
 function textOf(event: TestEvent): string | undefined {

@@ -124,7 +124,7 @@ const optionalOf: Partial<Record<Request['op'], readonly string[]>> = {
 test('For any message of a server the warden acts on a request within its bounds, refuses once or drops it', (t) => {
   fuzz(t, {
     cases: 40_000,
-    long: 10_000_000,
+    long: 1_000_000,
     attempt(random) {
       const message = random.below(2) === 0 ? replaced(random) : damaged(random)
       const { taken, replies } = heard(message)

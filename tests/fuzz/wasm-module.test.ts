@@ -28,7 +28,7 @@ const samples = [
 test('A damaged module is read or refused with WasmError, and a module that the engine accepts is never refused', (t) => {
   fuzz(t, {
     cases: 50_000,
-    long: 10_000_000,
+    long: 1_000_000,
     attempt(random) {
       const bytes = mutated(random, samples, ['\u0001\u0060', '\u007f', '_start'])
       const declared = reading(bytes)

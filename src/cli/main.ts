@@ -13,22 +13,26 @@ import {
   reexecWithSmallHeap,
 } from './become-warden.ts'
 
+interface Verb {
+  register(program: Command): void
+}
+
 /** File of each verb; only the requested one is loaded. Help and completion load all. */
-const verbs = [
-  'run',
-  'serve',
-  'analyze',
-  'providers',
-  'doctor',
-  'audit',
-  'evidence',
-  'keys',
-  'access',
-  'policy',
-  'sandbox',
-  'bench',
-  'completion',
-] as const
+const verbs: Readonly<Record<string, () => Promise<Verb>>> = {
+  run: () => import('./run.ts'),
+  serve: () => import('./serve.ts'),
+  analyze: () => import('./analyze.ts'),
+  providers: () => import('./providers.ts'),
+  doctor: () => import('./doctor.ts'),
+  audit: () => import('./audit.ts'),
+  evidence: () => import('./evidence.ts'),
+  keys: () => import('./keys.ts'),
+  access: () => import('./access.ts'),
+  policy: () => import('./policy.ts'),
+  sandbox: () => import('./sandbox.ts'),
+  bench: () => import('./bench.ts'),
+  completion: () => import('./completion.ts'),
+}
 
 /** Runs one command line and sets `process.exitCode`. Never throws. */
 export async function main(argv: readonly string[]): Promise<void> {
@@ -69,9 +73,10 @@ function scratchState(own: readonly string[]): (() => void) | undefined {
 async function parse(argv: readonly string[], verb: string | undefined): Promise<void> {
   const program = await newProgram()
   const isVersion = verb === undefined && (argv.includes('--version') || argv.includes('-V'))
-  const named = verbs.filter((name) => name === verb && name !== 'completion')
-  for (const name of isVersion ? [] : named.length > 0 ? named : verbs) {
-    const { register } = (await import(`./${name}.ts`)) as { register: (program: Command) => void }
+  const names = Object.keys(verbs)
+  const named = names.filter((name) => name === verb && name !== 'completion')
+  for (const name of isVersion ? [] : named.length > 0 ? named : names) {
+    const { register } = await verbs[name]!()
     register(program)
   }
   for (const command of allOf(program)) command.exitOverride()

@@ -33,7 +33,7 @@ function isMadeAndOurs(folder) {
 }
 
 /** @param {string} folder */
-function parentsOf(folder) {
+export function parentsOf(folder) {
   const parent = dirname(folder)
   return parent === folder ? [] : [parent, ...parentsOf(parent)]
 }
@@ -42,7 +42,7 @@ function parentsOf(folder) {
  * True if no other user can replace its entries: owned by us or root, and writable by others only with the sticky
  * bit.
  */
-function isSafeParent(folder) {
+export function isSafeParent(folder) {
   const { uid, mode } = lstatSync(folder)
   const isOurs = uid === 0 || uid === process.getuid()
   return isOurs && ((mode & 0o022) === 0 || (mode & 0o1000) !== 0)

@@ -9,17 +9,38 @@ if (Number(process.versions.node.split('.')[0]) >= nodeMajorMin) await startHere
 else await startOnNode26()
 
 async function startHere() {
-  const [{ enableCompileCache }, { cacheFolder }] = await Promise.all([
+  const [{ enableCompileCache }, { cacheFolder }, bundles] = await Promise.all([
     import('node:module'),
     import('./cache-folder.js'),
+    import('./bundle.js'),
   ])
+  // Coverage is that of the sources.
+  const isMeasured = Boolean(process.env.NODE_V8_COVERAGE)
+  const isPacked = bundles.isPacked()
+  const found = isPacked || isMeasured ? undefined : bundles.findBundle()
   const folder = cacheFolder()
-  if (folder) enableCompileCache(folder)
+  if (folder) enableCompileCache(isPacked || found ? `${folder}/${programOf()}` : folder)
   silenceExperimentalWarnings()
+  if (!isPacked && !isMeasured && !found?.isFresh && !process.env.MAYFLY_ROLE) bundles.startMaker()
+  const cli = await load(bundles, isPacked, found)
+  await cli?.main(process.argv.slice(2))
+}
+
+function load(bundles, isPacked, found) {
+  if (isPacked) return bundles.importPacked()
+  if (found) return bundles.importBundle(found)
   // The npm package contains compiled JavaScript, because Node strips no types inside node_modules.
   const isInstalled = new URL(import.meta.url).pathname.includes('/node_modules/')
-  const cli = await import(`../src/cli/main.${isInstalled ? 'js' : 'ts'}`).catch(refuseSource)
-  await cli?.main(process.argv.slice(2))
+  return import(`../src/cli/main.${isInstalled ? 'js' : 'ts'}`).catch(refuseSource)
+}
+
+/**
+ * Names the part of the bundle that this process uses. Node keeps the compiled functions of the first process that loads a
+ * file, so each part has a cache of its own.
+ */
+function programOf() {
+  const verb = process.argv.slice(2).find((word) => word === 'run' || word === 'serve') ?? 'other'
+  return `${process.env.MAYFLY_ROLE ? 'server' : 'command'}-${verb}`
 }
 
 /** Explains a package that `npm pack` made of a checkout, which only `scripts/pack.ts` compiles; throws other errors. */

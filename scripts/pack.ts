@@ -16,6 +16,8 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
+import { libraryOf } from '../bin/bundle.js'
+import { bundle } from '../bin/make-bundle.js'
 import { joinPrograms } from '../src/jail/join.js'
 
 const root = join(import.meta.dirname, '..')
@@ -45,6 +47,7 @@ try {
   cpSync(join(root, 'src'), join(stage, 'src'), { recursive: true, filter: isNoTypeScript })
   await joinPrograms(stage, join(stage, 'joined'), true)
   writeFileSync(join(stage, 'package.json'), JSON.stringify(published(), undefined, 2))
+  await writeBundle()
   const folder = resolve(process.argv[2] ?? '.')
   mkdirSync(folder, { recursive: true })
   console.log(pack(folder))
@@ -81,6 +84,30 @@ function renamePrograms(file: string): void {
   const path = join(stage, file)
   const text = readFileSync(path, 'utf8')
   writeFileSync(path, text.replace(/(['"`])(\.\.?\/[^'"`\n]*)\.ts\1/g, '$1$2.js$1'))
+}
+
+/** Mayfly in one file, with the licences of the packages in it. */
+async function writeBundle(): Promise<void> {
+  const { code, inputs, names } = await bundle(stage)
+  const folder = join(stage, 'bundle')
+  mkdirSync(folder)
+  writeFileSync(join(folder, 'mayfly.js'), code)
+  writeFileSync(join(folder, 'index.js'), libraryOf(names, './mayfly.js'))
+  const packages = inputs.flatMap(
+    ({ path }) => /.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path) ?? [],
+  )
+  const licences = [...new Set(packages)].map(
+    (place) =>
+      `${place.slice(place.lastIndexOf('node_modules/') + 13)}\n\n${licenceIn(join(stage, place))}`,
+  )
+  writeFileSync(join(folder, 'LICENSES.txt'), licences.join('\n\n'))
+}
+
+/** Throws Error for a package without one. */
+function licenceIn(folder: string): string {
+  const [file] = globSync('{LICENSE,LICENCE,license}*', { cwd: folder })
+  if (file === undefined) throw new Error(`no licence in "${folder}"`)
+  return readFileSync(join(folder, file), 'utf8')
 }
 
 function isNoTypeScript(path: string): boolean {

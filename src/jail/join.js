@@ -24,11 +24,11 @@ const PROGRAMS = [
   'process/node.js',
   'wasm-worker.js',
 ]
-const NATIVE = ['isolated-vm', 'oxc-parser', 'oxc-transform']
+export const NATIVE = ['isolated-vm', 'oxc-parser', 'oxc-transform']
 const IDENTIFIER = /^[A-Za-z_$][\w$]*$/
 
 /** @type {import('esbuild').Plugin} */
-const builtins = {
+export const builtins = {
   name: 'builtins',
   setup({ onResolve, onLoad }) {
     onResolve({ filter: /^node:/ }, ({ path, kind }) =>

@@ -6,8 +6,8 @@
  * runner, which lies at AT inside. It handles no untrusted code.
  *
  * Each folder appears whole, by a rename of this process, whatever became of the one that started it. A lock in HOME, which
- * the kernel releases at any end, makes it the only maker there: so an unfinished folder is one of a maker that was killed,
- * and is removed, as are older generations and the folders of roots that are gone.
+ * the kernel releases at any end, makes it the only maker there (generations.js). It removes older generations, and the
+ * folders of roots that are gone.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -15,15 +15,13 @@ import {
   chmodSync,
   existsSync,
   mkdirSync,
-  openSync,
   readdirSync,
   renameSync,
   rmSync,
-  statSync,
   symlinkSync,
 } from 'node:fs'
 import path from 'node:path'
-import { tryLock } from '../os/libc.js'
+import { beMaker, keepNewest, remove, unfinishedIn } from './generations.js'
 
 const [root = '', home = '', generation = '', joined = '', python = '', at = ''] =
   process.argv.slice(2)
@@ -34,7 +32,6 @@ const GENERATIONS_MAX = 3
 const ROOTS_MAX = 16
 /** Names of generations and of roots; nothing else is ever removed. */
 const KEY = /^[0-9a-f]{16}$/
-const UNFINISHED = /^making-\d+$/
 /** Link to the root that a folder is for. */
 const ROOT_LINK = 'root'
 /** Programs whose compiled code is kept, and the settings by which each loads, warms up and ends. */
@@ -45,9 +42,7 @@ const COMPILED = {
 }
 
 setTimeout(() => process.exit(1), MS_MAX).unref()
-const lock = openSync(path.join(home, 'lock'), 'a', 0o600)
-if (!tryLock(lock)) process.exit(0)
-for (const name of readdirSync(home)) if (UNFINISHED.test(name)) remove(path.join(home, name))
+if (!beMaker(home)) process.exit(0)
 const ready = path.join(own, 'compiled')
 if (!existsSync(ready)) await make()
 
@@ -61,9 +56,10 @@ async function make() {
 
 function sweep() {
   try {
-    keepNewest(home, own, GENERATIONS_MAX)
-    removeGoneRoots(path.dirname(home))
-    keepNewest(path.dirname(home), home, ROOTS_MAX)
+    const base = path.dirname(home)
+    keepNewest(home, KEY, generation, GENERATIONS_MAX)
+    removeGoneRoots(base)
+    keepNewest(base, KEY, path.basename(home), ROOTS_MAX)
   } catch {
     // A maker of another root removes them, too.
   }
@@ -77,42 +73,18 @@ function linkRoot() {
   }
 }
 
-/** Removes the folders but for `kept` and the newest beside it. @param {string} folder @param {string} kept @param {number} max */
-function keepNewest(folder, kept, max) {
-  const others = keysIn(folder).filter((place) => place !== kept)
-  const byAge = others.map((place) => ({ place, made: mtimeOf(place) }))
-  byAge.sort((a, b) => b.made - a.made)
-  for (const { place } of byAge.slice(max - 1)) remove(place)
-}
-
 /** @param {string} base */
 function removeGoneRoots(base) {
-  for (const place of keysIn(base)) {
+  for (const name of readdirSync(base).filter((one) => KEY.test(one))) {
+    const place = path.join(base, name)
     const isLinked = readdirSync(place).includes(ROOT_LINK)
     if (isLinked && !existsSync(path.join(place, ROOT_LINK))) remove(place)
   }
 }
 
-/** @param {string} folder */
-function keysIn(folder) {
-  return readdirSync(folder)
-    .filter((name) => KEY.test(name))
-    .map((name) => path.join(folder, name))
-}
-
-/** Zero for one that another maker removed meanwhile. @param {string} place */
-function mtimeOf(place) {
-  return statSync(place, { throwIfNoEntry: false })?.mtimeMs ?? 0
-}
-
-/** @param {string} place */
-function remove(place) {
-  rmSync(place, { recursive: true, force: true })
-}
-
 /** Leaves nothing if `make` fails. @param {string} place @param {(into: string) => Promise<void>} make */
 async function putInPlace(place, make) {
-  const making = path.join(home, `making-${process.pid}`)
+  const making = unfinishedIn(home)
   try {
     await make(making)
     renameSync(making, place)

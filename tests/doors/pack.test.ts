@@ -7,6 +7,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readdirSync,
+  readFileSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -33,6 +34,10 @@ suite('The npm package', { skip: !existsSync(join(root, entry)) && `no ${entry} 
     const files = readdirSync(installed, { recursive: true }).map(String)
     assert.ok(files.includes('src/cli/main.js'))
     assert.ok(files.includes('joined/guest/process/node.js'))
+    assert.ok(files.includes('bundle/mayfly.js') && files.includes('bundle/index.js'))
+    const licences = readFileSync(join(installed, 'bundle/LICENSES.txt'), 'utf8')
+    for (const name of ['zod', 'hono', '@marcbachmann/cel-js', 'commander'])
+      assert.match(licences, new RegExp(`^${name}$`, 'm'))
     assert.deepEqual(files.filter(isOutOfPlace), [])
   })
 
@@ -45,6 +50,15 @@ suite('The npm package', { skip: !existsSync(join(root, entry)) && `no ${entry} 
       else if (!name.startsWith('.')) symlinkSync(from, to)
     }
     assert.match(node(join(installed, 'bin/mayfly.js'), '--version'), /^\d+\.\d+\.\d+/m)
+  })
+
+  test('Installed it runs one file, and its library shares the errors of that file', () => {
+    const program = `import { importPacked } from ${JSON.stringify(join(installed, 'bin/bundle.js'))}
+      const { main, library } = await importPacked()
+      const { MayflyError } = await library()
+      const { MayflyError: again } = await import(${JSON.stringify(join(installed, 'src/index.js'))})
+      console.log(typeof main, MayflyError === again)`
+    assert.equal(node('--input-type=module', '--eval', program).trim(), 'function true')
   })
 
   for (const [language, code] of Object.entries({ js: 'return 6 * 7', node: 'console.log(42)' }))

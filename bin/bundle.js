@@ -1,0 +1,250 @@
+/**
+ * Finds Mayfly in one file, which `make-bundle.js` makes: of all modules of the command line, the server and the warden.
+ *
+ * Problem. A run loads seven hundred modules in two processes; resolving, reading and linking them is a third of its CPU
+ * time, with Node's compile cache, too.
+ *
+ * Mechanism. A package brings its file along. A checkout has one in the cache of the user that made it, in a folder for
+ * each root, named after the content of all sources and of itself. A process that finds none loads the sources, as it
+ * always could, and starts the maker. The header lists the sources with the hash of each, and with what `stat` said when
+ * it was read: a source whose stat is another is read and compared, so that no edit is missed.
+ *
+ * Write access to the file is code execution. It counts only where this user or root owns it and each folder above, nobody
+ * else may write there, and the bytes read on its descriptor have the hash of its name; and those bytes are what is run,
+ * whatever becomes of the file. Root runs none that another user made, and the server of a root warden runs root's.
+ *
+ * Not handled: a change of a source within one tick of the clock of its file system that keeps its size, and a new file
+ * that shadows another at its resolution.
+ */
+import { spawn } from 'node:child_process'
+import { hash } from 'node:crypto'
+import {
+  closeSync,
+  constants,
+  existsSync,
+  fstatSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+} from 'node:fs'
+import { registerHooks } from 'node:module'
+import { homedir } from 'node:os'
+import { dirname, join } from 'node:path'
+import process from 'node:process'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { isSafeParent, parentsOf } from './cache-folder.js'
+
+/** Folder of Mayfly. */
+export const ownRoot = fileURLToPath(new URL('../', import.meta.url))
+/** Names of finished bundles: hash of the sources, hash of the file. */
+export const NAME = /^([0-9a-f]{16})-([0-9a-f]{64})$/
+const BYTES_MAX = 32 * 2 ** 20
+const MARK = '//mayfly '
+const CACHE_OF_ROOT = '/var/cache/mayfly/bundle'
+const OTHERS = 0o022
+const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants
+
+/**
+ * @typedef {{
+ *   readonly inputs: readonly (readonly [path: string, sha256: string, stat: string | null])[],
+ *   readonly names: readonly string[],
+ * }} Header `names` are those that the library exports
+ * @typedef {{ readonly bytes: Buffer, readonly header: Header, readonly isFresh: boolean }} Bundle
+ *   `isFresh` is false where a stat has changed and the content has not
+ */
+
+/**
+ * The bundle of the sources as they are now; undefined if there is none.
+ *
+ * @param {string} root
+ * @param {readonly string[]} bases folders with one for each root
+ * @returns {Bundle | undefined}
+ */
+export function findBundle(root = ownRoot, bases = basesHere()) {
+  for (const base of bases)
+    try {
+      const home = homeIn(base, root)
+      if (![base, home].every(isTrusted) || !parentsOf(base).every(isSafeParent)) continue
+      for (const name of readdirSync(home)) {
+        const found = NAME.test(name) ? readBundle(join(home, name), root) : undefined
+        if (found) return found
+      }
+    } catch {
+      // No such folder, or it is closed to this user.
+    }
+  return undefined
+}
+
+/** @param {string} base @param {string} root */
+export function homeIn(base, root) {
+  return join(base, hash('sha256', root, 'hex').slice(0, 16))
+}
+
+/** Folder that this user's makers write to. */
+export function ownBase() {
+  if (process.getuid?.() === 0) return CACHE_OF_ROOT
+  return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'mayfly/bundle')
+}
+
+function basesHere() {
+  // Windows has no uids to compare.
+  if (!process.getuid) return []
+  try {
+    return [...new Set([ownBase(), CACHE_OF_ROOT])]
+  } catch {
+    return [CACHE_OF_ROOT]
+  }
+}
+
+/** True for a user whose files this process runs. @param {number} uid */
+function isTrustedOwner(uid) {
+  return uid === 0 || uid === process.getuid?.()
+}
+
+/** @param {string} folder */
+function isTrusted(folder) {
+  const facts = lstatSync(folder)
+  return facts.isDirectory() && isTrustedOwner(facts.uid) && (facts.mode & OTHERS) === 0
+}
+
+/** @param {string} file @param {string} root @returns {Bundle | undefined} */
+function readBundle(file, root) {
+  const bytes = readTrusted(file)
+  if (!bytes) return undefined
+  const header = headerOf(bytes)
+  const changed = header.inputs.filter(([path, , stat]) => stat !== statOf(join(root, path)))
+  if (!changed.every(([path, sha256]) => sha256 === hashOf(join(root, path)))) return undefined
+  return { bytes, header, isFresh: changed.every(([, , stat]) => stat === null) }
+}
+
+/** Bytes of a file that nobody else could have written, and that is whole. @param {string} file */
+function readTrusted(file) {
+  const fd = openPlain(file)
+  if (fd === undefined) return undefined
+  try {
+    const facts = fstatSync(fd)
+    const { uid, mode, nlink, size } = facts
+    const isPlain = facts.isFile() && nlink === 1 && size <= BYTES_MAX
+    if (!isPlain || !isTrustedOwner(uid) || (mode & OTHERS) !== 0) return undefined
+    const bytes = readFileSync(fd)
+    return file.endsWith(`-${hash('sha256', bytes, 'hex')}`) ? bytes : undefined
+  } finally {
+    closeSync(fd)
+  }
+}
+
+/** Follows no link, and waits for no writer of a FIFO. @param {string} file */
+function openPlain(file) {
+  try {
+    return openSync(file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
+  } catch {
+    return undefined
+  }
+}
+
+/** @param {Buffer} bytes @returns {Header} */
+function headerOf(bytes) {
+  return JSON.parse(bytes.subarray(MARK.length, bytes.indexOf('\n')).toString())
+}
+
+/** @param {Header} header @param {string} code */
+export function withHeader(header, code) {
+  return `${MARK}${JSON.stringify(header)}\n${code}`
+}
+
+/** Changes with any write to a file and with another file in its place; null if it is missing. @param {string} file */
+export function statOf(file) {
+  const facts = statSync(file, { throwIfNoEntry: false })
+  return facts ? `${facts.ino} ${facts.size} ${facts.mtimeMs} ${facts.ctimeMs}` : null
+}
+
+/** @param {string} file */
+function hashOf(file) {
+  try {
+    return hash('sha256', readFileSync(file), 'hex')
+  } catch {
+    return undefined
+  }
+}
+
+/**
+ * Runs these very bytes, under a URL of their own in the root, from which packages are found. A provider module that imports
+ * the library gets that of the bundle: two copies would not know each other's errors.
+ *
+ * @param {Bundle} bundle
+ * @param {string} root
+ * @returns {Promise<{ main(argv: readonly string[]): Promise<void> }>}
+ */
+export function importBundle({ bytes, header }, root = ownRoot) {
+  const { own, library } = urlsIn(root)
+  const sources = new Map([
+    [own, bytes],
+    [library, libraryOf(header.names, own)],
+  ])
+  registerHooks({
+    resolve: (specifier, context, next) =>
+      sources.has(specifier)
+        ? { url: specifier, format: 'module', shortCircuit: true }
+        : redirected(next(specifier, context), root),
+    load(url, context, next) {
+      const source = sources.get(url)
+      return source ? { source, format: 'module', shortCircuit: true } : next(url, context)
+    },
+  })
+  return import(own)
+}
+
+/** For a package, whose files lie beside the rest of it. @param {string} root */
+export function importPacked(root = ownRoot) {
+  registerHooks({
+    resolve: (specifier, context, next) => redirected(next(specifier, context), root),
+  })
+  return import(urlsIn(root).own)
+}
+
+/** @param {string} root */
+export function isPacked(root = ownRoot) {
+  return existsSync(fileURLToPath(urlsIn(root).own))
+}
+
+/** @param {import('node:module').ResolveFnOutput} found @param {string} root */
+function redirected(found, root) {
+  const { library, sources } = urlsIn(root)
+  return sources.includes(found.url) ? { ...found, url: library, format: 'module' } : found
+}
+
+/** @param {string} root */
+function urlsIn(root) {
+  const url = (/** @type {string} */ place) => pathToFileURL(join(root, place)).href
+  return {
+    own: url('bundle/mayfly.js'),
+    library: url('bundle/index.js'),
+    sources: [url('src/index.ts'), url('src/index.js')],
+  }
+}
+
+/**
+ * Source of a module that hands on what the bundle's library exports.
+ *
+ * @param {readonly string[]} names
+ * @param {string} own specifier of the bundle
+ */
+export function libraryOf(names, own) {
+  const all = names.map((name) => `export const ${name} = all.${name}\n`).join('')
+  return `import { library } from '${own}'\nconst all = await library()\n${all}`
+}
+
+/** Starts the maker, detached: a short command ends before it. */
+export function startMaker() {
+  if (!process.getuid || !existsSync(join(ownRoot, 'node_modules/esbuild/package.json'))) return
+  const child = spawn(process.execPath, [join(dirname(import.meta.filename), 'make-bundle.js')], {
+    cwd: '/',
+    detached: true,
+    env: { XDG_CACHE_HOME: process.env.XDG_CACHE_HOME, HOME: process.env.HOME },
+    stdio: 'ignore',
+  })
+  child.on('error', () => undefined)
+  child.unref()
+}

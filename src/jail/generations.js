@@ -1,0 +1,42 @@
+/**
+ * A folder of generations that processes make, each whole and by a rename. The maker holds a lock that the kernel releases
+ * at any end of it: so an unfinished generation is one of a maker that was killed, and no pid is examined.
+ */
+import { lstatSync, openSync, readdirSync, rmSync } from 'node:fs'
+import path from 'node:path'
+import { tryLock } from '../os/libc.js'
+
+const UNFINISHED = /^making-\d+$/
+
+/** Place to make a generation in. @param {string} home */
+export const unfinishedIn = (home) => path.join(home, `making-${process.pid}`)
+
+/**
+ * Makes this process the only maker until it ends, and removes what killed ones left; false while another makes.
+ * @param {string} home
+ */
+export function beMaker(home) {
+  const lock = openSync(path.join(home, 'lock'), 'a', 0o600)
+  if (process.platform === 'linux' && !tryLock(lock)) return false
+  for (const name of readdirSync(home)) if (UNFINISHED.test(name)) remove(path.join(home, name))
+  return true
+}
+
+/**
+ * Removes older entries of these names until `max` are left, `kept` among them.
+ * @param {string} folder @param {RegExp} names @param {string} kept @param {number} max
+ */
+export function keepNewest(folder, names, kept, max) {
+  const others = readdirSync(folder).filter((name) => names.test(name) && name !== kept)
+  const byAge = others.map((name) => {
+    const place = path.join(folder, name)
+    return { place, made: lstatSync(place, { throwIfNoEntry: false })?.mtimeMs ?? 0 }
+  })
+  byAge.sort((a, b) => b.made - a.made)
+  for (const { place } of byAge.slice(max - 1)) remove(place)
+}
+
+/** @param {string} place */
+export function remove(place) {
+  rmSync(place, { recursive: true, force: true })
+}

@@ -1,0 +1,277 @@
+import assert from 'node:assert/strict'
+import { execFile, execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import {
+  appendFileSync,
+  chmodSync,
+  chownSync,
+  cpSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { basename, join } from 'node:path'
+import { after, suite, test } from 'node:test'
+import { setTimeout as wait } from 'node:timers/promises'
+import { pathToFileURL } from 'node:url'
+import { promisify } from 'node:util'
+import { findBundle, homeIn, importBundle, ownBase } from '../../bin/bundle.js'
+
+/** Mayfly in one file: who may have made it, and which sources it stands for. */
+const own = join(import.meta.dirname, '../..')
+const run = promisify(execFile)
+const top = mkdtempSync(join(tmpdir(), 'mayfly-bundle-'))
+chmodSync(top, 0o755)
+after(() => rmSync(top, { recursive: true, force: true }))
+const isRoot = process.getuid?.() === 0
+const stranger = 54_321
+
+/** A small Mayfly of our own, made in a process of its own, as makers are. */
+interface Made {
+  readonly root: string
+  readonly base: string
+  readonly home: string
+  readonly file: string
+}
+
+const MAIN = `import { greeting } from '../greeting.ts'
+import { Fault } from '../index.ts'
+export async function main(argv: readonly string[]): Promise<string> {
+  const library = await import(argv[0]!)
+  return [greeting, import.meta.url, new library.Fault() instanceof Fault].join(' ')
+}`
+
+async function made(name: string): Promise<Made> {
+  const [root, base] = [join(top, name), join(top, `${name}-cache`)]
+  mkdirSync(join(root, 'src/cli'), { recursive: true })
+  writeFileSync(join(root, 'src/cli/main.ts'), MAIN)
+  writeFileSync(join(root, 'src/greeting.ts'), "export const greeting: string = 'one'\n")
+  writeFileSync(join(root, 'src/index.ts'), "export { Fault } from './fault.ts'\n")
+  writeFileSync(join(root, 'src/fault.ts'), 'export class Fault extends Error {}\n')
+  writeFileSync(join(root, 'package.json'), '{"type":"module"}')
+  await make(root, base)
+  const home = homeIn(base, root)
+  const file = readdirSync(home).find((one) => one !== 'lock')!
+  return { root, base, home, file: join(home, file) }
+}
+
+const makes = (root: string, base: string) => [
+  '--disable-warning=ExperimentalWarning',
+  '--input-type=module',
+  '--eval',
+  `import { makeBundle } from ${JSON.stringify(join(own, 'bin/make-bundle.js'))}
+  await makeBundle(${JSON.stringify(root)}, ${JSON.stringify(base)})`,
+]
+const make = (root: string, base: string) => run(process.execPath, makes(root, base))
+const found = ({ root, base }: Made) => findBundle(root, [base])
+const isFound = (one: Made) => found(one) !== undefined
+const bundlesIn = (home: string) => readdirSync(home).filter((name) => name !== 'lock')
+
+suite('Mayfly in one file', () => {
+  test('A bundle runs as if it lay in the root, modules keep their places, and a library shares its classes', async () => {
+    const one = await made('runs')
+    const { main } = await importBundle(found(one)!, one.root)
+    const at = (place: string) => pathToFileURL(join(one.root, place)).href
+    const said: unknown = await main([at('src/index.ts')])
+    assert.equal(said, `one ${at('src/cli/main.ts')} true`)
+  })
+
+  test('The bytes that were checked are run, whatever becomes of the file', async () => {
+    const one = await made('replaced')
+    const bundle = found(one)!
+    writeFileSync(one.file, 'throw new Error("altered after the check")')
+    const { main } = await importBundle(bundle, one.root)
+    assert.match(String(await main([join(one.root, 'src/index.ts')])), /^one /)
+    assert.equal(isFound(one), false)
+  })
+})
+
+suite('A bundle of the sources as they are', () => {
+  test('an edit ends it, also with the size and the time of before', async () => {
+    const one = await made('edited')
+    assert.equal(found(one)?.isFresh, true)
+    const file = join(one.root, 'src/greeting.ts')
+    const { atime, mtime } = statSync(file)
+    writeFileSync(file, "export const greeting: string = 'two'\n")
+    utimesSync(file, atime, mtime)
+    assert.equal(isFound(one), false)
+    await make(one.root, one.base)
+    assert.match(found(one)!.bytes.toString(), /"two"/)
+  })
+
+  test('a source that is gone ends it', async () => {
+    const one = await made('gone')
+    rmSync(join(one.root, 'src/fault.ts'))
+    assert.equal(isFound(one), false)
+  })
+
+  test('the same content with another time serves on, until it is made anew', async () => {
+    const one = await made('touched')
+    utimesSync(join(one.root, 'src/greeting.ts'), 1, 1)
+    assert.equal(found(one)?.isFresh, false)
+    await make(one.root, one.base)
+    assert.equal(found(one)?.isFresh, true)
+    assert.equal(bundlesIn(one.home).length, 1)
+  })
+
+  test('three generations are kept, each found again by its content', async () => {
+    const one = await made('older')
+    const write = (text: string) =>
+      writeFileSync(join(one.root, 'src/greeting.ts'), `export const greeting = '${text}'\n`)
+    for (const text of ['two', 'three', 'four']) {
+      write(text)
+      await make(one.root, one.base)
+    }
+    assert.equal(bundlesIn(one.home).length, 3)
+    write('three')
+    assert.match(found(one)!.bytes.toString(), /"three"/)
+    write('one')
+    assert.equal(isFound(one), false)
+  })
+})
+
+suite('A bundle that counts for nothing', () => {
+  const attacks: Readonly<Record<string, (one: Made) => void>> = {
+    'is altered': ({ file }) => appendFileSync(file, '\nglobalThis.altered = true\n'),
+    'is half-written': ({ file }) => truncateSync(file, 1000),
+    'is empty': ({ file }) => truncateSync(file, 0),
+    'may be written by a group': ({ file }) => chmodSync(file, 0o664),
+    'may be written by others': ({ file }) => chmodSync(file, 0o646),
+    'has a second name': ({ file, root }) => linkSync(file, join(root, 'second')),
+    'is a symbolic link': ({ file, root }) => {
+      renameSync(file, join(root, 'elsewhere'))
+      symlinkSync(join(root, 'elsewhere'), file)
+    },
+    'is a FIFO': ({ file }) => {
+      rmSync(file)
+      execFileSync('mkfifo', [file])
+    },
+    'has no header': ({ file }) => writeFileSync(file, 'export const main = () => undefined'),
+    'lies in a folder that others may write to': ({ home }) => chmodSync(home, 0o777),
+    'lies below a folder that others may write to': ({ base }) => chmodSync(base, 0o775),
+    'lies behind a link in place of its folder': ({ home, root }) => {
+      renameSync(home, join(root, 'elsewhere'))
+      symlinkSync(join(root, 'elsewhere'), home)
+    },
+    'lies behind a link in place of the cache': ({ base, root }) => {
+      renameSync(base, join(root, 'elsewhere'))
+      symlinkSync(join(root, 'elsewhere'), base)
+    },
+  }
+  const planted: Readonly<Record<string, (one: Made) => void>> = {
+    'was planted by another user': ({ file }) => chownSync(file, stranger, stranger),
+    'lies in a folder of another user': ({ home }) => chownSync(home, stranger, stranger),
+    'lies in the cache of another user': ({ base }) => chownSync(base, stranger, stranger),
+  }
+  for (const [title, attack] of Object.entries(attacks))
+    test(title, async () => {
+      const one = await made(title.replaceAll(' ', '-'))
+      assert.ok(isFound(one))
+      attack(one)
+      assert.equal(isFound(one), false)
+    })
+  for (const [title, attack] of Object.entries(planted))
+    test(title, { skip: !isRoot && 'needs root' }, async () => {
+      const one = await made(title.replaceAll(' ', '-'))
+      attack(one)
+      assert.equal(isFound(one), false)
+    })
+
+  test(
+    'is not made where another user could have been',
+    { skip: !isRoot && 'needs root' },
+    async () => {
+      const one = await made('refuses')
+      chownSync(one.home, stranger, stranger)
+      await assert.rejects(make(one.root, one.base), /not this user's alone/)
+      chownSync(one.home, 0, 0)
+      chmodSync(one.base, 0o777)
+      await assert.rejects(make(one.root, one.base), /not this user's alone/)
+    },
+  )
+
+  test('An altered one is replaced by the next maker', async () => {
+    const one = await made('mended')
+    appendFileSync(one.file, '\n')
+    await make(one.root, one.base)
+    assert.ok(found(one)?.isFresh)
+    assert.equal(bundlesIn(one.home).length, 1)
+  })
+
+  test(
+    'A server of another uid runs the bundle of root',
+    { skip: !isRoot && 'needs root' },
+    async () => {
+      const one = await made('by-root')
+      const program = `import { findBundle } from ${JSON.stringify(join(own, 'bin/bundle.js'))}
+      process.stdout.write(String(findBundle(${JSON.stringify(one.root)}, [${JSON.stringify(one.base)}]) !== undefined))`
+      const args = ['--input-type=module', '--eval', program]
+      const options = { uid: stranger, gid: stranger, env: {}, cwd: '/' } as const
+      const { stdout } = await run(process.execPath, args, options)
+      assert.equal(stdout, 'true')
+    },
+  )
+})
+
+suite('Makers of bundles', () => {
+  test('two at once leave one, and a killed one leaves nothing after the next', async () => {
+    const one = await made('makers')
+    rmSync(one.file)
+    await Promise.all([make(one.root, one.base), make(one.root, one.base)])
+    assert.equal(bundlesIn(one.home).length, 1)
+    writeFileSync(join(one.home, 'making-999999999'), 'half')
+    const killed = spawn(process.execPath, makes(one.root, one.base), { stdio: 'ignore' })
+    await wait(100)
+    killed.kill('SIGKILL')
+    await once(killed, 'exit')
+    await make(one.root, one.base)
+    assert.deepEqual(bundlesIn(one.home).length, 1)
+    assert.ok(found(one)?.isFresh)
+  })
+
+  test('the command starts one, and the next command runs what it made', async () => {
+    const { root } = await made('checkout')
+    for (const name of ['bin', 'src/jail/generations.js', 'src/jail/join.js', 'src/os/libc.js'])
+      cpSync(join(own, name), join(root, name), { recursive: true })
+    writeFileSync(
+      join(root, 'src/cli/main.ts'),
+      `export async function main() { process.stdout.write(new Error().stack!) }`,
+    )
+    symlinkSync(join(own, 'node_modules'), join(root, 'node_modules'))
+    const env = { ...process.env, XDG_CACHE_HOME: join(top, 'cache'), NODE_V8_COVERAGE: '' }
+    mkdirSync(env.XDG_CACHE_HOME, { mode: 0o700 })
+    const base = isRoot ? ownBase() : join(env.XDG_CACHE_HOME, 'mayfly/bundle')
+    const home = homeIn(base, `${root}/`)
+    try {
+      const say = async (more = {}) => {
+        const { stdout } = await run(process.execPath, [join(root, 'bin/mayfly.js')], {
+          env: { ...env, ...more },
+        })
+        return stdout
+      }
+      assert.match(await say(), /src\/cli\/main\.ts/)
+      for (let tries = 0; tries < 600; tries++) {
+        if (existsSync(home) && bundlesIn(home).some((name) => /^\w{16}-\w{64}$/.test(name))) break
+        await wait(100)
+      }
+      assert.match(await say(), /bundle\/mayfly\.js/)
+      assert.match(await say({ NODE_V8_COVERAGE: join(top, 'coverage') }), /src\/cli\/main\.ts/)
+      const file = join(home, bundlesIn(home)[0]!)
+      writeFileSync(file, readFileSync(file, 'utf8').replace('process.stdout', 'process.stderr'))
+      assert.match(await say(), /src\/cli\/main\.ts/, basename(file))
+    } finally {
+      rmSync(home, { recursive: true, force: true })
+    }
+  })
+})

@@ -73,6 +73,41 @@ test('A job whose worker counts for it alone is charged by the word of the warde
   assert.deepEqual([end.status, end.cpuTime, end.memory?.peak], ['timeout', exit.cpuMs, 2 ** 30])
 })
 
+test('A small job is answered before its worker has dropped the guest, and that worker is no spare until then', async () => {
+  const worker = await playWorker()
+  await worker.ends({ memory: { used: 1, peak: 1 } })
+  await worker.sandbox[Symbol.asyncDispose]()
+  assert.deepEqual(worker.sandbox.receipt?.forced, [])
+  const [clears] = worker.given
+  let isClear: boolean | undefined
+  void clears?.then((told) => (isClear = told))
+  await new Promise((resolve) => void setTimeout(resolve, 50))
+  assert.equal(isClear, undefined)
+  worker.says(kind.idle, '')
+  assert.equal(await clears, true)
+})
+
+test('A worker that never drops its guest is not handed out, and an event says so', async () => {
+  const worker = await playWorker()
+  await worker.ends({ memory: { used: 1, peak: 1 } })
+  await worker.sandbox[Symbol.asyncDispose]()
+  // A broken worker may send anything else meanwhile.
+  worker.says(kind.stdout, 'more')
+  assert.equal(await worker.given[0], false)
+  assert.match(JSON.stringify(worker.emitted), /"tier\/lost".*did not drop its guest in 1000 ms/)
+})
+
+test('A job that may have grown its worker is answered once the worker has dropped it', async () => {
+  const worker = await playWorker()
+  await worker.ends({ memory: { used: 1, peak: 2 ** 27 } })
+  const disposed = worker.sandbox[Symbol.asyncDispose]()
+  await new Promise((resolve) => void setTimeout(resolve, 50))
+  assert.deepEqual(worker.given, [])
+  worker.says(kind.idle, '')
+  await disposed
+  assert.deepEqual(worker.given, [undefined])
+})
+
 test('A refused name has the trust of a guest, and is one of a list', async () => {
   const worker = await playWorker()
   worker.says(kind.refused, '{"name":"process"}')

@@ -40,7 +40,8 @@ const DISPOSE_MS_MAX = 1_000
 const CHARACTER_BYTES_MAX = 4
 
 export interface WorkerOptions extends RealmEgressOptions {
-  readonly give: (worker: WallHandle) => void
+  /** `clears`: whether the worker dropped its guest in time; it takes no job before. */
+  readonly give: (worker: WallHandle, clears?: Promise<boolean>) => void
   /** Settings of this kind of worker, in addition to the task and its limits. */
   readonly settings: Readonly<Record<string, unknown>>
   /** True if the wall has no other guest: then its bounds can be tightened, and it can be frozen. */
@@ -94,7 +95,7 @@ export function workerGuest(options: WorkerOptions): GuestKind {
       ...(session && { session }),
       output: framedOutput,
       calls: { kept: (next) => heldControls(next, life.controls, heldCapabilities) },
-      destroy: () => giveBack(life, frames.dropped, give),
+      destroy: () => giveBack(life, frames, { give, ownsWall }),
     }
   }
 }
@@ -127,6 +128,8 @@ class WorkerFrames implements GuestFrames {
   readonly #held: HeldFrames
   readonly #dropped = Promise.withResolvers<void>()
   #refusedNames = 0
+  /** Whether its end was reported, by a job too small to have grown the worker. */
+  isSmall = false
 
   constructor(
     life: GuestLife,
@@ -249,7 +252,8 @@ class WorkerFrames implements GuestFrames {
         artifacts: [],
         ...(error && { error: withoutAbsent(error) }),
       })
-    if (!isSmall(life.task!, payload, memory?.peak)) life.parts.wall.heldTo = undefined
+    this.isSmall = isSmall(life.task!, payload, memory?.peak)
+    if (!this.isSmall) life.parts.wall.heldTo = undefined
     life.finish({
       status: life.statusOf(status),
       isReported: true,
@@ -279,13 +283,21 @@ function stateOf(
   return { controls, egressPath, task, io, sink, isEnded, folders: egress.folders }
 }
 
-/** Returns the worker to the pool if it dropped its guest in time; kills it otherwise, and after a session. */
+/**
+ * Returns the worker to the pool if it dropped its guest in time; kills it otherwise, and after a session. A small job is
+ * answered before: its guest runs no more, its memory is within the idle size, and the pool waits for the worker.
+ */
 async function giveBack(
   life: GuestLife,
-  dropped: Promise<void>,
-  give: WorkerOptions['give'],
+  { dropped, isSmall: isPrompt }: WorkerFrames,
+  { give, ownsWall }: Pick<WorkerOptions, 'give' | 'ownsWall'>,
 ): Promise<Freed> {
   const { wall } = life.parts
+  if (isPrompt && !ownsWall && wall.alive) {
+    wall.ref(false)
+    give(wall, isCleared(life, dropped))
+    return { freedBytes: life.controls.memory, forced: [] }
+  }
   if (life.task && (!life.isEnded || life.task.session)) void wall.kill()
   const isClean = !life.task || (!life.task.session && (await within(dropped, DISPOSE_MS_MAX)))
   if (!isClean) await wall.kill()
@@ -295,6 +307,18 @@ async function giveBack(
     freedBytes: wall.alive ? life.controls.memory : wall.wall.idleBytes,
     forced: wall.alive ? [] : ['SIGKILL'],
   }
+}
+
+/** Whether a worker whose job was answered drops its guest in time; an event if not. */
+async function isCleared(life: GuestLife, dropped: Promise<void>): Promise<boolean> {
+  const isClear = await within(dropped, DISPOSE_MS_MAX)
+  life.detach()
+  if (!isClear) {
+    const { emitter, provider } = life.parts
+    const message = `The worker did not drop its guest in ${DISPOSE_MS_MAX} ms, and was killed`
+    emitter.emit('tier/lost', { provider, message }, { run: life.task?.run ?? null })
+  }
+  return isClear
 }
 
 /** Controls that cannot be closed while the guest lives: CPU, memory and held capabilities. */

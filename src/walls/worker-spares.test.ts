@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
 import { Duplex } from 'node:stream'
-import { test } from 'node:test'
+import { suite, test } from 'node:test'
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 import { WorkerSpares } from './worker-spares.ts'
 
 /** Worker spares over a fake warden: a start lasts until the test finishes it. */
-function stand({ keepReady = true } = {}) {
+function stand({ keepReady = true, wallsMax = 100 } = {}) {
+  const killed: string[] = []
   const sent: string[] = []
   const starts: { readonly spares: number; finish(): void }[] = []
   let count = 0
@@ -20,7 +21,7 @@ function stand({ keepReady = true } = {}) {
       starts.push({ spares, finish: () => resolve({ wall, socket }) })
       return promise
     },
-    kill: () => Promise.resolve(),
+    kill: (wall: string) => Promise.resolve(void killed.push(wall)),
     arm: (wall: string) => void sent.push(`arm ${wall}`),
     rest: (wall: string) => void sent.push(`rest ${wall}`),
     onLost: () => () => undefined,
@@ -32,11 +33,67 @@ function stand({ keepReady = true } = {}) {
     emitter: { emit: () => undefined },
     spares: 8,
     spareMiB: 128,
-    wallsMax: 100,
+    wallsMax,
     keepReady,
   })
-  return { workers, starts, sent }
+  /** A wall of this tenant, started for it. */
+  async function take(tenant: string) {
+    const taken = workers.take(tenant)
+    starts.at(-1)!.finish()
+    return (await taken).wall
+  }
+  return { workers, starts, sent, killed, take }
 }
+
+suite('A worker that drops its guest', () => {
+  test('is waited for by one job of its tenant, where none is idle, and is nothing to another tenant', async () => {
+    const { workers, starts, take } = stand({ keepReady: false })
+    const wall = await take('a')
+    const clears = Promise.withResolvers<boolean>()
+    workers.give(wall, clears.promise)
+    const first = workers.take('a')
+    void workers.take('a')
+    void workers.take('b')
+    await turn()
+    assert.equal(starts.length, 3, 'two of them start a worker')
+    clears.resolve(true)
+    assert.deepEqual(await first, { wall, pool: 'hit' })
+  })
+
+  test('is idle afterwards', async () => {
+    const { workers, starts, take } = stand({ keepReady: false })
+    const wall = await take('a')
+    workers.give(wall, Promise.resolve(true))
+    await turn()
+    assert.equal((await workers.take('a')).wall, wall)
+    assert.equal(starts.length, 1)
+  })
+
+  test('and does not in time is killed, and no job gets it', async () => {
+    for (const isAwaited of [true, false]) {
+      const { workers, starts, killed, take } = stand({ keepReady: false })
+      const wall = await take('a')
+      const clears = Promise.withResolvers<boolean>()
+      workers.give(wall, clears.promise)
+      const waiting = isAwaited ? workers.take('a') : undefined
+      clears.resolve(false)
+      await turn()
+      const next = waiting ?? workers.take('a')
+      await turn()
+      assert.deepEqual([starts.length, killed], [2, ['w0']])
+      starts[1]!.finish()
+      assert.notEqual((await next).wall, wall)
+    }
+  })
+
+  test('makes room for another tenant', async () => {
+    const { workers, killed, take } = stand({ keepReady: false, wallsMax: 1 })
+    const wall = await take('a')
+    workers.give(wall, new Promise(() => undefined))
+    void workers.take('b')
+    assert.deepEqual(killed, ['w0'])
+  })
+})
 
 test('A worker that stays idle after a job is rested once, and not while it has a job', async () => {
   const { workers, starts, sent } = stand({ keepReady: false })

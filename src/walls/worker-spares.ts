@@ -31,6 +31,8 @@ export const probeTenant = ''
 export class WorkerSpares {
   readonly #options: WorkerSparesOptions
   readonly #idle: WallHandle[] = []
+  /** Walls that are dropping the guest of a job that was answered. */
+  readonly #clearing = new Set<ClearingWall>()
   readonly #all = new Set<WallHandle>()
   readonly #timer: NodeJS.Timeout
   /** Start in flight of the spare without a tenant. */
@@ -53,7 +55,9 @@ export class WorkerSpares {
   async take(tenant: string) {
     if (this.#isClosed) throw new MayflyError('DRAINING', 'Cannot take a wall: it is closing')
     const bound = tenant === probeTenant ? undefined : sha256(tenant)
-    const ready = this.#pick(bound)
+    const warm = this.#pick(bound)
+    const clearing = warm ? undefined : this.#clearingOf(bound)
+    const ready = warm ?? (clearing && (await this.#cleared(clearing))) ?? this.#pick(undefined)
     if (!ready) this.#makeRoom()
     const handle = ready ?? (await this.#startFor(bound))
     handle.tenant = bound
@@ -62,7 +66,21 @@ export class WorkerSpares {
     return { wall: handle, pool: ready ? ('hit' as const) : ('miss' as const) }
   }
 
-  give(handle: WallHandle): void {
+  /** Takes a wall back. No job gets it until `clears` resolves to true: to false it is killed. */
+  give(handle: WallHandle, clears?: Promise<boolean>): void {
+    if (!clears || !handle.alive || this.#isClosed) return this.#keep(handle)
+    const cleared = clears.then((isClear) => this.#settle(wall, isClear))
+    const wall: ClearingWall = { handle, isAwaited: false, cleared }
+    this.#clearing.add(wall)
+  }
+
+  #settle(wall: ClearingWall, isClear: boolean): void {
+    this.#clearing.delete(wall)
+    if (!isClear) void wall.handle.kill()
+    if (!wall.isAwaited) this.#keep(wall.handle)
+  }
+
+  #keep(handle: WallHandle): void {
     handle.freeSince = performance.now()
     const isSpent = handle.jobs >= JOBS_MAX
     if (!handle.alive || isSpent || this.#isClosed) void handle.kill()
@@ -94,7 +112,7 @@ export class WorkerSpares {
       if (begun) {
         this.#isStartingTaken = true
         await begun.catch(() => undefined)
-        const ready = this.#pick(tenant)
+        const ready = this.#pick(tenant) ?? this.#pick(undefined)
         if (ready) return ready
       }
       const handle = await this.#start(Math.min(this.#options.spares, SPARES_AWAITED))
@@ -144,11 +162,24 @@ export class WorkerSpares {
   }
 
   #pick(tenant: string | undefined): WallHandle | undefined {
-    for (const wanted of [tenant, undefined]) {
-      const index = this.#idle.findLastIndex((one) => one.alive && one.tenant === wanted)
-      if (index >= 0) return this.#idle.splice(index, 1)[0]
-    }
+    const index = this.#idle.findLastIndex((one) => one.alive && one.tenant === tenant)
+    return index < 0 ? undefined : this.#idle.splice(index, 1)[0]
+  }
+
+  #clearingOf(tenant: string | undefined): ClearingWall | undefined {
+    for (const wall of this.#clearing)
+      if (isUnwanted(wall) && wall.handle.tenant === tenant) return wall
     return undefined
+  }
+
+  /** Waits until a wall has dropped its guest: a tenth of a millisecond, where a start takes a hundred. */
+  async #cleared(wall: ClearingWall): Promise<WallHandle | undefined> {
+    const { handle } = wall
+    wall.isAwaited = true
+    await wall.cleared
+    if (handle.alive && handle.jobs < JOBS_MAX) return handle
+    void handle.kill()
+    return this.#pick(handle.tenant)
   }
 
   /** Timer of all walls: each job with a timer of its own would cost more than what this saves. */
@@ -176,13 +207,26 @@ export class WorkerSpares {
     this.#keepOneUnbound()
   }
 
-  /** Ends an idle wall of another tenant if there is no room for one more. */
+  /** Ends a wall without a job of another tenant if there is no room for one more. */
   #makeRoom(): void {
+    if (this.#live().length < this.#options.wallsMax) return
     const victim = this.#idle.find((handle) => handle.alive && handle.tenant !== undefined)
-    if (this.#live().length < this.#options.wallsMax || !victim) return
-    this.#idle.splice(this.#idle.indexOf(victim), 1)
-    void victim.kill()
+    if (victim) this.#idle.splice(this.#idle.indexOf(victim), 1)
+    const ended = victim ?? [...this.#clearing].find(isUnwanted)?.handle
+    void ended?.kill()
   }
+}
+
+/** A wall that was given back and has yet to drop its guest. */
+interface ClearingWall {
+  readonly handle: WallHandle
+  /** A job waits for it; at most one does. */
+  isAwaited: boolean
+  readonly cleared: Promise<void>
+}
+
+function isUnwanted({ isAwaited, handle }: ClearingWall): boolean {
+  return !isAwaited && handle.alive
 }
 
 const IDLE_MS_MAX = 60_000

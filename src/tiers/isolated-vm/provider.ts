@@ -5,11 +5,15 @@ import { newId } from '../../lib/id.ts'
 import type { WardenClient } from '../../walls/client.ts'
 import type { OpenFolders } from '../../walls/folder-calls.ts'
 import { FramedSandbox } from '../../walls/framed-sandbox.ts'
-import type { WallHandle } from '../../walls/handle.ts'
 import { WorkerSpares } from '../../walls/worker-spares.ts'
 import type { OpenEgressPath } from '../../walls/egress-path.ts'
 import { claimWorker, unavailable } from '../../walls/worker-claim.ts'
-import { isolateSettings, webAssembly, workerGuest } from '../../walls/worker-guest.ts'
+import {
+  isolateSettings,
+  webAssembly,
+  workerGuest,
+  type WorkerOptions,
+} from '../../walls/worker-guest.ts'
 import { probe } from './detect.ts'
 
 export interface IsolateOptions {
@@ -71,7 +75,7 @@ export function createIsolateProvider(options: IsolateOptions): Provider {
     },
     async launch(profile) {
       const claimed = await claimWorker(workers, warden, profile)
-      const give = (handle: WallHandle) => workers.give(handle)
+      const give: WorkerOptions['give'] = (handle, clears) => workers.give(handle, clears)
       const settings = isolateSettings(profile)
       const parts = { provider: provider.name, profile, warden, emitter, ...claimed }
       const egress = {

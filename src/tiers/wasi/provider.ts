@@ -3,10 +3,9 @@ import type { Availability, Provider } from '../../contract/provider.ts'
 import { newId } from '../../lib/id.ts'
 import type { WardenClient } from '../../walls/client.ts'
 import { FramedSandbox } from '../../walls/framed-sandbox.ts'
-import type { WallHandle } from '../../walls/handle.ts'
 import { WorkerSpares } from '../../walls/worker-spares.ts'
 import { claimWorker, unavailable } from '../../walls/worker-claim.ts'
-import { workerGuest } from '../../walls/worker-guest.ts'
+import { workerGuest, type WorkerOptions } from '../../walls/worker-guest.ts'
 import { probe } from './detect.ts'
 
 export interface WasiOptions {
@@ -41,7 +40,7 @@ export function createWasiProvider(options: WasiOptions): Provider {
     },
     async launch(profile) {
       const claimed = await claimWorker(workers, warden, profile)
-      const give = (handle: WallHandle) => workers.give(handle)
+      const give: WorkerOptions['give'] = (handle, clears) => workers.give(handle, clears)
       const parts = { provider: provider.name, profile, warden, emitter, ...claimed }
       return new FramedSandbox(newId('sbx'), parts, workerGuest({ give, settings: {} }))
     },

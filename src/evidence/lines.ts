@@ -50,7 +50,12 @@ export function endedLine(
   at: number,
   salts: Uint8Array,
   job: Pick<Job, 'id' | 'tenant'>,
-  facts: EndFacts & { readonly admitted: number; readonly eventsDropped: number },
+  facts: EndFacts & {
+    readonly admitted: number
+    /** Provider of the plan; undefined for a job that no provider was to run. */
+    readonly provider: string | undefined
+    readonly eventsDropped: number
+  },
 ): Draft {
   const timeline = keptTimeline(facts.timeline)
   return draft({
@@ -61,6 +66,7 @@ export function endedLine(
     status: facts.status,
     body: {
       admitted: facts.admitted,
+      provider: facts.provider,
       error: facts.error && stableCode(facts.error.code),
       commitments: { result: commit(salts, 'result', facts.resultText) },
       metrics: plain(facts.metrics),

@@ -58,7 +58,8 @@ export class AuditRecord {
     return {
       seq,
       end: (facts) => {
-        const all = { ...facts, admitted: seq, eventsDropped: live.room.dropped }
+        const provider = plan.kind === 'run' ? plan.profile.provider : undefined
+        const all = { ...facts, admitted: seq, provider, eventsDropped: live.room.dropped }
         const line = endedLine(clock.date(), salts, job, all)
         const ended = this.#write(() => this.store.end(line, seq))
         this.#live.delete(job.id)

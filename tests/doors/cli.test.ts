@@ -211,8 +211,15 @@ export default one + two + three`,
     assert.deepEqual([outcome['tier'], outcome['provider']], ['mock', 'mock'])
     const lines = documentOf(
       await mayfly(place, ['audit', 'list', '--run', outcome['id'], '--json']),
-    ) as unknown as { body: Record<string, any> }[]
-    assert.equal(lines[0]?.body['plan'].provider, 'mock')
+    ) as unknown as { kind: string; body: Record<string, any> }[]
+    assert.deepEqual(
+      lines.map(({ kind, body }) => [kind, body['plan']?.provider ?? body['provider']]),
+      [
+        ['admitted', 'mock'],
+        ['ended', 'mock'],
+      ],
+    )
+    assert.equal((await mayfly(place, ['audit', 'verify'])).code, 0)
   })
 
   test('In production the mock is refused (S4-24)', async () => {

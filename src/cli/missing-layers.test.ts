@@ -37,9 +37,25 @@ test('Closed namespaces name what closes them', () => {
 test('A missing sentinel has a fix for its cause', () => {
   const fix = (why: string) => fixOf(`sentinel: ${why}; files stay open`, where(true))
   assert.match(fix('there is no C compiler to make it with')!, /gcc/)
+  assert.match(fix('the C compiler refused it: No space left on device')!, /C compiler/)
   assert.match(fix('it is switched off')!, /MAYFLY_SENTINEL/)
   assert.match(fix('this machine does not let it look into walls (EPERM)')!, /ptrace_scope/)
   assert.equal(fix('what was made of it is not what was found'), undefined)
+})
+
+test('Each layer that a wall of programs or gVisor may lack has a fix, for root and for others', () => {
+  for (const root of [true, false])
+    for (const text of [
+      'own uid: walls share the uid of whoever started Mayfly',
+      'own uid inside: without the launcher the program is uid 0 of its own user namespace',
+      'memory cgroup: memory is held by a look every 10 ms alone',
+      'cpu quota: the sentry pauses a program that overdraws its time',
+      'calls: runsc closes no system call while a program runs',
+      'landlock: files are closed by one layer less',
+      'programs: a job can start none, and has no sockets',
+      '/proc: the kernel gives none here',
+    ])
+      assert.match(fixOf(text, where(root)) ?? '', /^[A-Z]/, text)
 })
 
 test('A fix is listed once, however many walls need it', () => {

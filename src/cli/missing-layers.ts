@@ -41,11 +41,18 @@ const fixes: Readonly<Record<string, FixFor>> = {
   '/proc': () =>
     'Start the container so that it covers nothing below /proc, as by --security-opt systempaths=unconfined',
   sentinel: openSentinel,
-  'memory cgroup': (_, { root }) =>
-    root
-      ? 'Mount the control groups, and let this container write to its own'
-      : 'Start Mayfly as root: it then makes a control group for each wall',
+  'own uid inside': () => 'Install gcc or clang, of which the launcher is made',
+  'memory cgroup': (_, where) => openControlGroups(where),
+  'cpu quota': (_, where) => openControlGroups(where),
+  calls: () =>
+    'Choose bubblewrap or embedded for a job whose schedule closes system calls: they close them while it runs',
   python: (why) => (why.startsWith('there is no') ? 'Install python3 there' : undefined),
+}
+
+function openControlGroups({ root }: FixContext): string {
+  return root
+    ? 'Mount the control groups, and let this container write to its own'
+    : 'Start Mayfly as root: it then makes a control group for each wall'
 }
 
 function openNamespaces(
@@ -68,6 +75,8 @@ const podOptions =
 function openSentinel(why: string): string | undefined {
   if (why.includes('switched off')) return 'Unset MAYFLY_SENTINEL'
   if (why.includes('no C compiler')) return 'Install gcc or clang'
+  if (why.includes('compiler refused'))
+    return 'Mend what the C compiler says: it is tried again by itself'
   if (why.includes('look into'))
     return 'Set kernel.yama.ptrace_scope to 0; in a container, let it use ptrace and seccomp listeners, as by --cap-add SYS_PTRACE'
   return undefined

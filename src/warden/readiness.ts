@@ -7,6 +7,8 @@ import { childrenOf } from '../os/proc.ts'
 
 /** Readiness of a started program: it writes one byte to a pipe once it is warm; otherwise the start fails. */
 
+type StartedChild = Pick<ChildProcess, 'stdio' | 'stderr' | 'kill' | 'on' | 'once' | 'off'>
+
 const STDERR_BYTES_MAX = 4096
 /** `R`, the byte that a warm program writes; a program that cannot start writes `E` and the cause. */
 const READY = 0x52
@@ -17,7 +19,7 @@ const STDERR_FLOOD_BYTES = 2 ** 20
 const LAST_WORDS_MS_MAX = 500
 
 /** Keeps the tail of stderr; a program that exceeds the limit is killed. */
-export function listenTo(child: ChildProcess): () => string {
+export function listenTo(child: StartedChild): () => string {
   let said = ''
   let bytes = 0
   child.stderr?.on('data', (chunk: Buffer) => {
@@ -30,7 +32,7 @@ export function listenTo(child: ChildProcess): () => string {
 
 /** Resolves at the byte `R`; rejects with the reported cause otherwise. */
 export async function readiness(
-  { child, complaint }: { readonly child: ChildProcess; readonly complaint: () => string },
+  { child, complaint }: { readonly child: StartedChild; readonly complaint: () => string },
   msMax: number,
 ): Promise<void> {
   const pipe = child.stdio[READY_FD] as Readable | undefined
@@ -56,7 +58,7 @@ export async function readiness(
 }
 
 /** Resolves at EOF of both pipes: 'exit' is often emitted before the message that explains it is read. */
-async function lastWords({ stderr }: ChildProcess, pipe: Readable | undefined): Promise<void> {
+async function lastWords({ stderr }: StartedChild, pipe: Readable | undefined): Promise<void> {
   const ends = [stderr, pipe]
     .filter((stream) => stream && !stream.closed)
     .map((stream) => once(stream!, 'close'))

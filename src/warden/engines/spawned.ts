@@ -1,4 +1,4 @@
-import type { ChildProcess } from 'node:child_process'
+import type { SpawnedChild } from '../../os/spawned-child.ts'
 import { preferForOomKill, setNice } from '../../os/priority.ts'
 import { niceOf } from '../nice.ts'
 
@@ -19,7 +19,7 @@ export function entering(
 }
 
 /** At once, while it has one thread: threads and children inherit this priority. */
-export function rankSpawned(child: ChildProcess): void {
+export function rankSpawned(child: SpawnedChild): void {
   // 'error' is emitted asynchronously; unhandled, it would crash the warden with every other wall.
   child.on('error', () => undefined)
   if (child.pid === undefined) return

@@ -1,7 +1,7 @@
-import type { ChildProcess } from 'node:child_process'
 import os from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { killMsMax, type EnclosureEnd } from '../../contract/engine.ts'
+import type { SpawnedChild } from '../../os/spawned-child.ts'
 import type { Cgroup } from '../../os/cgroup-interface.ts'
 
 /** A shell, like the launchers of walls, exits with 128 + signal number if its child was killed. */
@@ -16,7 +16,7 @@ interface CountedWall {
 
 interface EndedWall extends CountedWall {
   readonly resources: {
-    readonly child: ChildProcess
+    readonly child: SpawnedChild
     readonly cgroup: Cgroup | undefined
     readonly complaint: () => string
   }

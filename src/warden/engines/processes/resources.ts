@@ -1,5 +1,5 @@
-import type { ChildProcess } from 'node:child_process'
 import type { Cgroup } from '../../../os/cgroup-interface.ts'
+import type { SpawnedChild } from '../../../os/spawned-child.ts'
 import type { ProcessIdentity } from '../../../os/proc.ts'
 import type { Sentinel } from './sentinel.ts'
 import type { Slot } from '../../slots.ts'
@@ -8,7 +8,7 @@ import type { Slot } from '../../slots.ts'
 export interface WallResources {
   readonly id: string
   readonly slot: Slot | undefined
-  readonly child: ChildProcess
+  readonly child: SpawnedChild
   /** Runs whole programs, which may fork; a worker may not. */
   readonly isWhole: boolean
   /** Tail of stderr, for V8's message when it aborts. */

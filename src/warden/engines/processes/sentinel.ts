@@ -1,9 +1,9 @@
-import { spawn, type ChildProcess } from 'node:child_process'
 import type { Socket } from 'node:net'
 import { MayflyError } from '../../../contract/error.ts'
 import type { CProgram } from '../../../jail/c-program.ts'
 import type { CallClass } from '../../../contract/calls.ts'
 import { secretPaths, watchedCalls } from '../../../jail/sentinel-policy.ts'
+import { spawnChild, type SpawnedChild } from '../../../os/spawned-child.ts'
 import { encodeFrame } from '../../../lib/frames.ts'
 import type { ConnectionEnds } from '../../../contract/warden.ts'
 import {
@@ -57,7 +57,7 @@ const endings = {
 } as const
 
 export class Sentinel {
-  readonly child: ChildProcess
+  readonly child: SpawnedChild
   /** Resolves when it holds the seccomp listener; rejects with the cause if it cannot. */
   readonly ready: Promise<void>
   /** Resolves with its exit code: 0 if the wall had ended, null if it was killed. */
@@ -87,7 +87,8 @@ export class Sentinel {
   #said = ''
 
   constructor({ program, handed, uid, lifts = [], pidsFile }: SentinelParts) {
-    this.child = spawn(
+    // setsid, as its wall: both outlive a signal to the group of the warden.
+    this.child = spawnChild(
       '/proc/self/fd/5',
       [
         'watch',
@@ -100,11 +101,7 @@ export class Sentinel {
       ],
       {
         argv0: 'mayfly-sentinel',
-        cwd: '/',
-        env: {},
         stdio: ['ignore', 'ignore', 'ignore', 'pipe', handed, program.fd, 'pipe'],
-        // setsid, as its wall: both outlive a signal to the group of the warden.
-        detached: true,
       },
     )
     // In the same turn of the event loop, so that only the sentinel reads the hand-over socket.

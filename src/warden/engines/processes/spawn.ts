@@ -1,4 +1,3 @@
-import { spawn, type ChildProcess } from 'node:child_process'
 import { closeSync, existsSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import type { EnclosureSockets } from '../../../contract/engine.ts'
@@ -7,7 +6,9 @@ import type { JailCommand } from '../../../jail/embedded.ts'
 import { step } from '../../../jail/launch-steps.ts'
 import { reopen, type CProgram } from '../../../jail/c-program.ts'
 import { handOverFd, sentinelDataFd } from '../../../jail/whole.ts'
+import { isOutOfDescriptors } from '../../../os/read.ts'
 import { identify } from '../../../os/proc.ts'
+import { spawnChild, type SpawnedChild } from '../../../os/spawned-child.ts'
 import { listenTo } from '../../readiness.ts'
 import { outOfDescriptors } from '../../refusals.ts'
 import { entering, rankSpawned, shell } from '../spawned.ts'
@@ -39,15 +40,10 @@ export function spawnWall(
       : { file: command.file, args: [...enteredBy(entryFiles), ...command.args] }
   // A child of bubblewrap has no parent-death signal in its first moments: see orphans.ts.
   const marked = args.map((word) => (word === markPlace ? markOf(id) : word))
-  const child = spawn(file, marked, {
-    cwd: '/',
-    env: {},
-    stdio: stdioOf(command, to.isWhole, data, launcher?.fd),
-    // setsid: Ctrl-C, or a signal to the group of the warden, does not reach what runs inside before it has drained.
-    detached: true,
-  })
+  const stdio = stdioOf(command, to.isWhole, data, launcher?.fd)
+  // setsid: Ctrl-C, or a signal to the group of the warden, does not reach what runs inside before it has drained.
+  const child = spawned(file, marked, stdio, data)
   rankSpawned(child)
-  if (data !== undefined) closeSync(data)
   const processes = child.pid === undefined ? [] : [identify(child.pid)]
   const complaint = listenTo(child)
   const set = setUp(child, command, to, program)
@@ -63,8 +59,23 @@ export function spawnWall(
   return { id, ...to, child, ...set, complaint, processes, ...later }
 }
 
+function spawned(
+  file: string,
+  args: readonly string[],
+  stdio: readonly Stdio[],
+  data: number | undefined,
+): SpawnedChild {
+  try {
+    return spawnChild(file, args, { stdio })
+  } catch (error) {
+    throw isOutOfDescriptors(error) ? outOfDescriptors() : error
+  } finally {
+    if (data !== undefined) closeSync(data)
+  }
+}
+
 function setUp(
-  child: ChildProcess,
+  child: SpawnedChild,
   command: JailCommand,
   to: Pick<WallResources, 'slot' | 'cgroup'>,
   program?: CProgram,
@@ -81,7 +92,7 @@ function setUp(
 }
 
 function spawnSentinel(
-  child: ChildProcess,
+  child: SpawnedChild,
   { slot, cgroup }: Pick<WallResources, 'slot' | 'cgroup'>,
   program: CProgram,
 ): Sentinel | undefined {
@@ -130,7 +141,7 @@ function stdioOf(
 }
 
 /** Writes the filter. EPIPE is ignored: the launcher ended before reading it, and its end is reported elsewhere. */
-function feed(child: ChildProcess, fd: number, filter: Buffer): void {
+function feed(child: SpawnedChild, fd: number, filter: Buffer): void {
   const pipe = (child.stdio as unknown as Socket[])[fd]!
   pipe.on('error', () => undefined)
   pipe.end(filter)

@@ -1,4 +1,3 @@
-import { once } from 'node:events'
 import type { Server } from 'node:net'
 import type {
   ClaimBounds,
@@ -175,7 +174,8 @@ export class RunscEnclosure implements Enclosure {
 
   async #end(): Promise<EnclosureEnd> {
     const { child } = this.#wall.resources
-    if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
+    if (child.exitCode === null && child.signalCode === null)
+      await new Promise<void>((resolve) => void child.once('exit', () => resolve()))
     return endOfWall(this.#wall, Math.max(spentMs(this.#wall.resources), this.#wall.spentSeen))
   }
 }

@@ -1,8 +1,8 @@
-import type { ChildProcess } from 'node:child_process'
 import type { Server } from 'node:net'
 import type { EnclosureBounds } from '../../../contract/engine.ts'
 import type { Wall } from '../../../contract/warden.ts'
 import type { Cgroup } from '../../../os/cgroup-interface.ts'
+import type { SpawnedChild } from '../../../os/spawned-child.ts'
 import type { ProcessIdentity } from '../../../os/proc.ts'
 import type { Slot } from '../../slots.ts'
 import type { SentryControl } from './control.ts'
@@ -13,7 +13,7 @@ export interface RunscResources {
   readonly id: string
   readonly slot: Slot | undefined
   /** `runsc run`, which waits outside and passes the exit code on. */
-  readonly child: ChildProcess
+  readonly child: SpawnedChild
   readonly folder: WallFolder
   readonly cgroup: Cgroup | undefined
   readonly complaint: () => string

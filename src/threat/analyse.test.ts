@@ -80,6 +80,29 @@ test('S3-25: a change of the rules invalidates every cached verdict', async () =
   assert.notEqual(first.verdict.digest, second.verdict.digest)
 })
 
+test('S3-25: a cached verdict takes a tenth of the time of its analysis at most, for 10 KB of source', async () => {
+  const filler = Array.from(
+    { length: 130 },
+    (_, n) => `function part${n}(list) { return list.map((x) => x * ${n}).filter(Boolean) }`,
+  ).join('\n')
+  const { analyse, asked } = analystWith(honest)
+  const timesMs = { fresh: [] as number[], cached: [] as number[] }
+  for (let n = 0; n < 11; n++)
+    for (const which of ['fresh', 'cached'] as const) {
+      const job = jobOf({ code: `// ${n}\n${filler}\nreturn input.a + 1` })
+      const began = performance.now()
+      await analyse(job)
+      timesMs[which].push(performance.now() - began)
+    }
+  assert.equal(asked.length, 11)
+  const [fresh, cached] = [medianOf(timesMs.fresh), medianOf(timesMs.cached)]
+  assert.ok(fresh >= 10 * cached, `${fresh} ms, cached ${cached} ms`)
+})
+
+function medianOf(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[values.length >> 1]!
+}
+
 test('the cache is bounded, and evicts the least recently used entry', async () => {
   const { analyse, asked } = analystWith(honest, { cacheEntriesMax: 2 })
   for (const code of ['1', '2', '1', '3', '1', '2']) await analyse(jobOf({ code }))

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { configSchema } from '../contract/config.ts'
 import { patternNames, type PatternName } from '../contract/verdict.ts'
 import type { PatternMatch } from './pattern-match.ts'
 import { plainScoreMax } from '../contract/verdict.ts'
@@ -17,6 +18,15 @@ test('the threat score is the highest score of a pattern', () => {
 test('without a pattern the score stays below 40, however complex the code', () => {
   assert.equal(threatScoreOf([], { complexityScore: 1e9, behaviorScore: 100 }), plainScoreMax)
   assert.equal(plainScoreMax, 39)
+})
+
+test('S1-10: complexity alone raises risk to the first step of restraint', () => {
+  const risks = [1, 50, 1000].map(
+    (complexityScore) => riskOf([], { complexityScore, behaviorScore: 0 }).risk,
+  )
+  assert.deepEqual(risks, [0, 11, 20])
+  const steps = configSchema.parse({}).restraint.map(({ at }) => at)
+  assert.equal(Math.min(...steps), 20)
 })
 
 test('risk counts only findings that no grant makes harmless', () => {

@@ -104,7 +104,7 @@ function houseOf(input: ConfigInput = {}) {
 }
 
 suite('A watched life', () => {
-  test('S2-15: an anomaly advances the phase and shortens the rest', async () => {
+  test('S2-15: an anomaly advances the phase', async () => {
     const { live, notified } = houseOf({
       webhooks: [{ url: 'https://a.example/', secret_file: '/s' }],
     })
@@ -115,6 +115,18 @@ suite('A watched life', () => {
     assert(story.includes('2000 phase phase-1'))
     assert.equal(end.status, 'terminated')
     assert.deepEqual(notified, ['unforeseen-access', 'denied-burst'])
+  })
+
+  test('S2-15: each of two anomalies halves what is left of a life', async () => {
+    const { live } = houseOf()
+    const three = phasesOf(5000, 3000, 2000).map((phase) => ({ ...phase, controls }))
+    const as = { ...profile, schedule: scheduleOf(three) }
+    const { timeline, executionTime } = await live([], { times: 30, at: 2000 }, as)
+    const opened = timeline.flatMap(({ at, event, phase }) =>
+      event === 'phase' ? [`${at} ${phase}`] : [],
+    )
+    assert.deepEqual(opened, ['0 phase-0', '2000 phase-1', '2000 phase-2'])
+    assert.equal(executionTime, 2000 + 2000 / 4)
   })
 
   test('S2-16: a severe anomaly ends the life at once', async () => {

@@ -197,6 +197,26 @@ export default one + two + three`,
     assert.match(ran.stderr, /^Configuration: .*short\.toml$/m)
   })
 
+  test('S4-46: a file in TOML changes how the same job ends', async () => {
+    write('strict.toml', 'limits = { result = "1KB" }\n')
+    write('long.js', 'return "x".repeat(2000)')
+    const plain = documentOf(await mayfly(place, ['run', 'long.js', '--json']))
+    assert.deepEqual([plain['status'], plain['error']], ['ok', undefined])
+    const strict = ['run', 'long.js', '--config', 'strict.toml', '--json']
+    const { status, result, error } = documentOf(await mayfly(place, strict))
+    assert.deepEqual([status, result], ['error', null], JSON.stringify(error))
+  })
+
+  test('S4-47: each environment may have a provider of its own, by a file alone', async () => {
+    write('own.toml', '')
+    write('own.test.toml', 'default_provider = "mock"\n')
+    const asked = ['run', 'job.js', '--config', 'own.toml', '--json']
+    const providers = []
+    for (const MAYFLY_ENV of ['development', 'test'])
+      providers.push(documentOf(await mayfly(place, asked, { env: { MAYFLY_ENV } }))['provider'])
+    assert.deepEqual(providers, ['isolated-vm', 'mock'])
+  })
+
   test('--state is where the record is', async () => {
     const state = join(place.cwd, 'elsewhere')
     assert.equal((await mayfly(place, ['run', 'job.js', '--state', state])).code, 0)

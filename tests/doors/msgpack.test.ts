@@ -30,6 +30,22 @@ test('A job in MessagePack is answered in MessagePack (S0-23)', async () => {
   assert.deepEqual(body['result'], { echo: job.input })
 })
 
+test('An answer is JSON unless MessagePack is accepted, whatever the job came in (S0-23)', async () => {
+  await using door = await openDoor()
+  const job = { code: '1', input: 7 }
+  for (const [type, body] of [
+    ['application/json', JSON.stringify(job)],
+    ['application/msgpack', new Uint8Array(msgpackOf(job))],
+  ] as const)
+    for (const accept of ['*/*', 'application/json']) {
+      const headers = { ...bearer(door.key), 'content-type': type, accept }
+      const url = `${door.gateway.activeUrl}/v1/executions`
+      const response = await fetch(url, { method: 'POST', headers, body })
+      assert.match(response.headers.get('content-type') ?? '', /^application\/json/)
+      assert.deepEqual(((await response.json()) as { result: unknown }).result, { echo: 7 })
+    }
+})
+
 test('An invalid job is a problem in MessagePack, with its path', async () => {
   await using door = await openDoor()
   const cases: readonly (readonly [Uint8Array, number, string])[] = [

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import type { PatternName } from '../../contract/verdict.ts'
 import { inspect } from '../inspect.ts'
@@ -456,4 +457,16 @@ test('S3-19 and S3-20: scores and severities are those of the table, OBFUSCATION
     'UNPARSED 90 critical',
     'UNREAD_DEPENDENCY 60 medium',
   ])
+})
+
+test('S3-20: the guide to effects lists each pattern with its score, severity and description', () => {
+  const guide = new URL('../../../docs/how-to/effects.md', import.meta.url)
+  const rows = readFileSync(guide, 'utf8').match(/^\| `[A-Z_]+` .*$/gm)
+  assert.deepEqual(
+    rows,
+    Object.entries(patterns).map(
+      ([name, { score, severity, description }]) =>
+        `| \`${name}\` | ${score} | ${severity} | ${description} |`,
+    ),
+  )
 })

@@ -8,6 +8,7 @@ import { mainZone } from '../contract/phase.ts'
 import {
   assertForward,
   initialState,
+  initialStateOf,
   type LifeAction,
   type LifeInput,
   type Life,
@@ -281,6 +282,19 @@ test('A life that goes back in anything is caught', () => {
   ]
   for (const [before, after, message] of faults)
     assert.throws(() => assertForward(before, after), { name: 'AssertionError', message })
+})
+
+test('Lives of one frozen profile share its first state, and no input of theirs changes it', () => {
+  overLives(fewer, ([schedule, granted, timeout, turns]) => {
+    const profile = Object.freeze({ schedule, controls: granted, limits: { timeout } as never })
+    const first = initialStateOf(profile)
+    let { life } = first
+    for (const { wait, told } of turns)
+      ({ life } = nextState(life, { ...told, at: life.at + wait }))
+    assert.equal(initialStateOf(profile), first)
+    assert.deepEqual(first, initialState(schedule, granted, timeout))
+    assert.notEqual(initialStateOf({ ...profile }), first, 'that profile may change')
+  })
 })
 
 test('An input after which a plan would end later is caught before its actions are carried out', () => {

@@ -9,6 +9,7 @@ import {
 } from '../contract/controls.ts'
 import type { Control, Controls } from '../contract/controls.ts'
 import { mainZone, type Reaction, type Schedule, type ZoneSchedule } from '../contract/phase.ts'
+import type { Profile } from '../contract/profile.ts'
 import { type PhasePlan, endStepEarly, planPhases, stepAt, type PhaseStep } from './phase-plan.ts'
 
 /**
@@ -106,6 +107,21 @@ export interface Transition {
 
 /** Limit of zones in one life, ended ones included; further zones are ended as they begin. */
 export const zonesMax = 256
+
+/** First states by profile. A state is never changed, so that jobs of one plan share it. */
+const initialStates = new WeakMap<Pick<Profile, 'schedule' | 'controls' | 'limits'>, Transition>()
+
+/** State of a profile at the release of user code; made once for a profile that cannot change. */
+export function initialStateOf(
+  profile: Pick<Profile, 'schedule' | 'controls' | 'limits'>,
+): Transition {
+  const { schedule, controls, limits } = profile
+  const known = initialStates.get(profile)
+  if (known) return known
+  const first = initialState(schedule, controls, limits.timeout)
+  if (Object.isFrozen(profile)) initialStates.set(profile, first)
+  return first
+}
 
 /** State at the release of user code. `granted`: controls the sandbox was made with; `msMax`: latest end. */
 export function initialState(schedule: Schedule, granted: Controls, msMax: number): Transition {

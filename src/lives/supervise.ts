@@ -31,7 +31,7 @@ import { enforce } from './enforce.ts'
 import { OwnedClock } from './owned-clock.ts'
 import { mainZone } from '../contract/phase.ts'
 import { wallAnswer } from '../contract/wall-answer.ts'
-import { initialState, nextState, nextAt, stepOf, mainOf } from './schedule.ts'
+import { initialStateOf, nextState, nextAt, stepOf, mainOf } from './schedule.ts'
 import type { LifeAction, LifeInput, Life, Transition } from './schedule.ts'
 import { LifeEvents } from './life-events.ts'
 import { severityOf } from './life-counters.ts'
@@ -121,7 +121,6 @@ class Supervision implements Supervisor {
   #ranMs: number | undefined
 
   constructor(parts: SupervisorParts) {
-    const { schedule, controls, limits } = parts.profile
     this.#parts = parts
     this.#clock = new OwnedClock(parts.clock)
     this.#timeline = new Timeline(parts.clock, (entry, isKept) =>
@@ -130,7 +129,7 @@ class Supervision implements Supervisor {
     this.#events = new LifeEvents(parts.emitter, (point, zone) =>
       this.#conditions.counters.count(point, zone),
     )
-    this.#first = initialState(schedule, controls, limits.timeout)
+    this.#first = initialStateOf(parts.profile)
     this.#life = this.#first.life
     parts.sandbox.watch((event) => this.notice(event))
     for (const [place, observer] of this.#observers.entries())

@@ -152,3 +152,19 @@ test('Plans of two capabilities are cached separately', () => {
   }
   assert.deepEqual([ofOne('a'), ofOne('b')], [16 * MB, 128 * MB])
 })
+
+test('A plan that the road asks for twice is made once, and anew once the configuration has changed', () => {
+  const memo = new PlanMemo()
+  const job = jobOf()
+  const verdict = { ...verdictOf(), digest: 'x'.repeat(10_000) }
+  let made = 0
+  const plan = (config: ReturnType<typeof configOf>) => {
+    const asked = { job, verdict, config, facts }
+    return memo.plan(asked, () => (made++, makePlan(job, verdict, asked)))
+  }
+  const before = configOf({})
+  assert.equal(plan(before), plan(before))
+  assert.equal(made, 1, 'also where its key is too long to be kept')
+  assert.notEqual(plan(configOf({ limits: { memory: '16MiB' } })), plan(before))
+  assert.equal(made, 3)
+})

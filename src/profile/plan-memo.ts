@@ -24,9 +24,19 @@ export class PlanMemo {
   #config: Config | undefined
   #list: readonly ProviderFacts[] | undefined
   #facts = ''
+  /** Plan of the last job, which the road asks for twice: before it proves walls, and to run. */
+  #last: { readonly job: Job; readonly verdict: Verdict; readonly plan: Plan } | undefined
 
   plan(asked: PlanInputs, make: () => Plan): Plan {
     this.#forgetStale(asked)
+    const { job, verdict } = asked
+    if (this.#last?.job === job && this.#last.verdict === verdict) return this.#last.plan
+    const plan = this.#planByKey(asked, make)
+    this.#last = { job, verdict, plan }
+    return plan
+  }
+
+  #planByKey(asked: PlanInputs, make: () => Plan): Plan {
     const key = keyOf(asked)
     const known = this.#plans.get(key)
     const plan = known ?? make()
@@ -39,6 +49,7 @@ export class PlanMemo {
   #forgetStale({ config, facts }: PlanInputs): void {
     if (config === this.#config && facts === this.#list) return
     this.#list = facts
+    this.#last = undefined
     const now = JSON.stringify(facts)
     if (config === this.#config && now === this.#facts) return
     this.#plans.clear()

@@ -28,7 +28,7 @@ function isTable(node: Node | boolean | undefined): node is Node {
   return typeof node === 'object' && node.properties !== undefined
 }
 
-const ruled = Object.keys(looseningRules)
+const ruled = Object.keys(looseningRules())
 const isRuled = (key: string) =>
   ruled.some((rule) => key === rule || (key.startsWith(`${rule}.`) && !hasBelow(rule)))
 const hasBelow = (rule: string) => ruled.some((other) => other.startsWith(`${rule}.`))

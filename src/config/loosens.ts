@@ -27,13 +27,15 @@ export interface Loosening {
 
 /** Every value of a file that is looser than the default of its key. */
 export function loosenings(values: unknown): readonly Loosening[] {
+  rulesTree ??= treeOf(looseningRules())
   return [...within(values, [], rulesTree)]
 }
 
 /** Reason why a written value is looser than the default; undefined if it is not. */
 type Rule = (written: unknown) => string | undefined
 
-const defaults: Omit<Config, 'state' | 'environment' | 'tenants'> = configSchema.parse({})
+type Defaults = Omit<Config, 'state' | 'environment' | 'tenants'>
+
 const moreThan = (value: unknown) => `more than the default, ${JSON.stringify(value)}`
 const other = (value: unknown) => `other than the default, ${JSON.stringify(value)}`
 
@@ -106,14 +108,12 @@ const takesNoLess: Rule = (written) => {
 }
 
 /** The life of a job that requests no time must not exceed that without a schedule. */
-const noLongerLife: Rule = (written) => {
+const noLongerLife = (timeout: number) => (written: unknown) => {
   const phases = written as readonly { readonly for: number | string }[]
   const life = phases.reduce((sum, phase) => sum + (parseDuration(phase.for) ?? Infinity), 0)
-  const { timeout } = defaults.limits
   return life <= timeout ? undefined : `a life longer than the default, ${timeout} ms`
 }
 
-const { limits, ceilings, cache, server, sessions, sandboxes, anomalies } = defaults
 const boundLimits = { timeout: duration, memory: size, disk: size, output: size } as const
 
 /** Keys below a path that grant nothing, whatever their value. */
@@ -121,8 +121,8 @@ const allHarmless = (at: string, keys: string): Readonly<Record<string, Rule>> =
   Object.fromEntries(keys.split(' ').map((key) => [`${at}.${key}`, harmless]))
 
 /** Rules shared by a course and its zones; the controls of a phase only narrow the grants. */
-const course = (at: string): Readonly<Record<string, Rule>> => ({
-  [`${at}.phases`]: noLongerLife,
+const course = (at: string, timeout: number): Readonly<Record<string, Rule>> => ({
+  [`${at}.phases`]: noLongerLife(timeout),
   ...allHarmless(`${at}.phases.*`, 'name for network files cpu memory io processes syscalls'),
   ...allHarmless(`${at}.phases.*`, 'capabilities advance_if terminate_if'),
   [`${at}.on_anomaly.low`]: noMilderThan('record'),
@@ -140,8 +140,23 @@ const ceiling = (at: string): Readonly<Record<string, Rule>> => ({
 
 const artifactsUnsaid = 64 * 2 ** 20
 
-/** Rule of each key; `*` matches a name or a list index. */
-export const looseningRules: Readonly<Record<string, Rule>> = {
+/**
+ * Rule of each key; `*` matches a name or a list index. Made with the first file that is compared, because it needs all
+ * defaults, and most runs have no file.
+ */
+export function looseningRules(): Readonly<Record<string, Rule>> {
+  const defaults: Defaults = configSchema.parse({})
+  return {
+    ...limitRules(defaults),
+    ...lifeRules(defaults),
+    ...serverRules(defaults),
+    ...sessionRules(defaults),
+  }
+}
+
+type Rules = Readonly<Record<string, Rule>>
+
+const limitRules = ({ limits, ceilings }: Defaults): Rules => ({
   default_provider: only('auto'),
   state: gives('another place for record, keys and trust'),
   network: noNetwork,
@@ -169,17 +184,19 @@ export const looseningRules: Readonly<Record<string, Rule>> = {
   ...allHarmless('tenants.*.ceilings', 'output artifacts concurrency runs_per_minute'),
   ...allHarmless('tenants.*.ceilings', 'cpu_seconds_per_minute bytes_per_minute'),
   ...allHarmless('tenants.*.signing', 'required signers'),
+})
 
+const lifeRules = ({ limits, anomalies }: Defaults): Rules => ({
   'capability_configs.*.timeout': duration(limits.timeout),
   'capability_configs.*.memory_limit_mb': count(limits.memory / 2 ** 20),
   'capability_configs.*.cpu_limit': count(limits.cpu),
   'capability_configs.*.network_policy': only('None'),
   'capability_configs.*.fs_policy': only('None'),
 
-  ...course('schedules.*'),
+  ...course('schedules.*', limits.timeout),
   ...allHarmless('schedules.*', 'for_origins for_capabilities honeytokens'),
   ...allHarmless('schedules.*.begin_at', 'suspect plain signed'),
-  ...course('schedules.*.zones.*'),
+  ...course('schedules.*.zones.*', limits.timeout),
   ...allHarmless('schedules.*.zones.*', 'program function'),
   'schedules.*.channels': harmless,
 
@@ -191,7 +208,9 @@ export const looseningRules: Readonly<Record<string, Rule>> = {
     (parseDuration(written as string) ?? 0) >= anomalies.stronger_for
       ? undefined
       : `less than the default, ${anomalies.stronger_for} ms`,
+})
 
+const serverRules = ({ cache, server }: Defaults): Rules => ({
   webhooks: gives('an address that is told of what runs'),
   credentials: gives('a variable of this environment to a host'),
 
@@ -220,7 +239,9 @@ export const looseningRules: Readonly<Record<string, Rule>> = {
   'server.tls_key': gives('a file that the server reads'),
   'server.tls_dev': only(server.tls_dev),
   'server.insecure_http': only(server.insecure_http),
+})
 
+const sessionRules = ({ sessions, sandboxes }: Defaults): Rules => ({
   'sessions.anonymous': only(false),
   'sessions.concurrency': count(sessions.concurrency),
   'sessions.per_minute': count(sessions.per_minute),
@@ -242,14 +263,14 @@ export const looseningRules: Readonly<Record<string, Rule>> = {
 
   rules: gives('fields of the profile'),
   intel: gives('a source that is read'),
-}
+})
 
 interface RuleNode {
   rule?: Rule
   readonly below: Map<string, RuleNode>
 }
 
-const rulesTree = treeOf(looseningRules)
+let rulesTree: RuleNode | undefined
 
 function treeOf(rules: Readonly<Record<string, Rule>>): RuleNode {
   const root: RuleNode = { below: new Map() }

@@ -1,4 +1,5 @@
-import { type ASTNode, Environment, type ParseResult } from '@marcbachmann/cel-js'
+import { createRequire } from 'node:module'
+import type { ASTNode, Environment, ParseResult } from '@marcbachmann/cel-js'
 import { messageOf } from './error.ts'
 import { anomalySeverities } from './anomaly.ts'
 import { lifePoints, type Point, points } from './event.ts'
@@ -56,25 +57,34 @@ export function readCondition(text: string): Condition {
 /** Zero for every point, so that a condition may name any of them. */
 const noEvents = points.map((point) => [point, 0n] as const)
 
-const environment = new Environment({
-  limits: {
-    maxAstNodes: nodesMax,
-    maxDepth: depthMax,
-    maxListElements: elementsMax,
-    maxMapEntries: 1,
-    maxCallArguments: 2,
-  },
-})
-  .registerVariable({
-    name: 'life',
-    schema: { age: 'int', phase: 'string', phaseAge: 'int', cpu: 'int' },
+type Cel = typeof import('@marcbachmann/cel-js')
+
+let environment: Environment | undefined
+
+/** Loads CEL with the first condition: most runs have none, and it takes as long as all other schemas. */
+function openEnvironment(): Environment {
+  const { Environment } = createRequire(import.meta.url)('@marcbachmann/cel-js') as Cel
+  return new Environment({
+    limits: {
+      maxAstNodes: nodesMax,
+      maxDepth: depthMax,
+      maxListElements: elementsMax,
+      maxMapEntries: 1,
+      maxCallArguments: 2,
+    },
   })
-  .registerVariable('events', 'map<string, int>')
-  .registerVariable({ name: 'anomaly', schema: { last: 'string', count: 'int' } })
-  .registerVariable({ name: 'output', schema: { bytes: 'int' } })
-  .registerVariable('calls', 'int')
+    .registerVariable({
+      name: 'life',
+      schema: { age: 'int', phase: 'string', phaseAge: 'int', cpu: 'int' },
+    })
+    .registerVariable('events', 'map<string, int>')
+    .registerVariable({ name: 'anomaly', schema: { last: 'string', count: 'int' } })
+    .registerVariable({ name: 'output', schema: { bytes: 'int' } })
+    .registerVariable('calls', 'int')
+}
 
 function parse(text: string): ParseResult {
+  environment ??= openEnvironment()
   try {
     return environment.parse(text)
   } catch (thrown) {

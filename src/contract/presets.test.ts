@@ -11,7 +11,7 @@ const forSessions = new Set(['shrinking-session'])
 
 test('A preset for jobs ends within the default time, and none is bound to anything', () => {
   for (const name of presetNames) {
-    const { phases, zones, for_origins, for_capabilities } = presets[name]!.schedule
+    const { phases, zones, for_origins, for_capabilities } = presets()[name]!.schedule
     const lengthMs = phases.reduce((sum, phase) => sum + phase.for, 0)
     assert.ok(lengthMs <= (forSessions.has(name) ? sandboxes.lifetime : limits.timeout), name)
     assert.deepEqual([zones, for_origins, for_capabilities], [{}, [], []])
@@ -19,19 +19,19 @@ test('A preset for jobs ends within the default time, and none is bound to anyth
 })
 
 test('Each preset is a schedule that a configuration could have', () => {
-  const schedules = Object.fromEntries(presetNames.map((name) => [name, presets[name]!.schedule]))
+  const schedules = Object.fromEntries(presetNames.map((name) => [name, presets()[name]!.schedule]))
   assert.deepEqual([...scheduleFaults(structuredClone(schedules) as never)], [])
 })
 
 test('A preset answers an anomaly no more mildly than a life without a schedule', () => {
   for (const name of presetNames)
-    assert.equal(presets[name]!.schedule.on_anomaly.high, 'terminate', name)
+    assert.equal(presets()[name]!.schedule.on_anomaly.high, 'terminate', name)
   assert.equal(anomalies.honeytokens, false)
 })
 
 test('The network of a preset is unregistrable host names', () => {
   for (const name of presetNames)
-    for (const host of presets[name]!.network) {
+    for (const host of presets()[name]!.network) {
       assert.ok(parsePattern(host, 'https'), host)
       assert.match(host, /^(?:http:\/\/)?[a-z.]+\.example(?::80)?$/)
     }

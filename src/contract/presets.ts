@@ -11,15 +11,23 @@ export interface Preset {
   readonly network: readonly string[]
 }
 
-const parsed = configSchema.parse({
-  schedules: Object.fromEntries(presetNames.map((name) => [name, policy.schedules[name].schedule])),
-}).schedules
+let parsed: Readonly<Record<string, Preset>> | undefined
 
-export const presets: Readonly<Record<string, Preset>> = deepFreeze(
-  Object.fromEntries(
+/** All of them by name; parsed with the first use, which most runs have not. */
+export function presets(): Readonly<Record<string, Preset>> {
+  return (parsed ??= deepFreeze(parsePresets()))
+}
+
+function parsePresets(): Record<string, Preset> {
+  const { schedules } = configSchema.parse({
+    schedules: Object.fromEntries(
+      presetNames.map((name) => [name, policy.schedules[name].schedule]),
+    ),
+  })
+  return Object.fromEntries(
     presetNames.map((name) => [
       name,
-      { schedule: parsed[name]!, network: policy.schedules[name].network },
+      { schedule: schedules[name]!, network: policy.schedules[name].network },
     ]),
-  ),
-)
+  )
+}

@@ -1,4 +1,4 @@
-import { request as askFor, type IncomingMessage } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import * as z from 'zod'
 import { placeCredentials, SecretScan } from './credentials.ts'
@@ -266,7 +266,8 @@ function exchanged(
   origin: string,
 ): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
-    const asking = askFor({
+    // Loaded here, because most jobs ask for nothing.
+    const asking = process.getBuiltinModule('node:http').request({
       createConnection: () => stream,
       method: hop.method,
       path: origin + targetOf(hop),

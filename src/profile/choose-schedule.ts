@@ -1,6 +1,6 @@
 import type { Config, ScheduleConfig } from '../contract/config.ts'
 import { allControls, isWithin } from '../contract/controls.ts'
-import { presets } from '../contract/presets.ts'
+import { presetNames, presets } from '../contract/presets.ts'
 import { MayflyError } from '../contract/error.ts'
 import type { Job } from '../contract/job.ts'
 import { lengthOf, type Reaction } from '../contract/phase.ts'
@@ -52,13 +52,15 @@ function found(name: string, schedules: Config['schedules']): ChosenSchedule {
 
 function knownNames(schedules: Config['schedules']): readonly string[] {
   const configured = Object.keys(schedules).sort()
-  return configured.length > 0 ? configured : Object.keys(presets).sort()
+  return configured.length > 0 ? configured : [...presetNames].sort()
 }
+
+const isPreset = (name: string): boolean => presetNames.some((one) => one === name)
 
 /** Presets do not extend the timeout. */
 function preset(name: string, schedules: Config['schedules']): ChosenSchedule | undefined {
-  if (Object.keys(schedules).length > 0 || !Object.hasOwn(presets, name)) return undefined
-  const course = presets[name]!.schedule
+  if (Object.keys(schedules).length > 0 || !isPreset(name)) return undefined
+  const course = presets()[name]!.schedule
   return { name, because: 'policies/schedules.json: asked', course, lifeMs: undefined }
 }
 

@@ -10,7 +10,7 @@ const askable = ['timeout', 'memory', 'cpu', 'processes', 'disk', 'output', 'art
 const configured = ['result'] as const
 /** The server holds all artifacts in memory: more takes a configured ceiling. */
 const artifactBytesMax = 64 * 2 ** 20
-const builtIn: Config['limits'] = configSchema.parse({}).limits
+const builtIn: Config['limits'] = configSchema.shape.limits.parse({})
 
 /**
  * Limits of the job, else of the capability, else of the configuration, capped by all ceilings, each with its reason.

@@ -1,5 +1,4 @@
 import { createHmac } from 'node:crypto'
-import { crc32 } from 'node:zlib'
 
 /**
  * Honeytokens: fake secrets made for one run and planted in the places thieves search. Derived by HMAC from a key and
@@ -53,7 +52,11 @@ const checkDigits = 6
 /** Appends the checksum by which scanners recognise such tokens: CRC-32 in six base-62 digits. */
 function checked(word: string): string {
   let digits = ''
-  for (let rest = crc32(word); digits.length < checkDigits; rest = Math.floor(rest / base62.length))
+  for (
+    let rest = process.getBuiltinModule('node:zlib').crc32(word);
+    digits.length < checkDigits;
+    rest = Math.floor(rest / base62.length)
+  )
     digits = base62[rest % base62.length]! + digits
   return word + digits
 }

@@ -81,7 +81,7 @@ test('A visitor may name a preset, with the network that stands there, and nothi
   for (const schedule of presetNames) {
     assert.equal((await send(door, { content: '1', schedule }, '*/*')).status, 200)
     const { asked } = door.jobs.at(-1)!
-    const hosts = presets[schedule]!.network
+    const hosts = presets()[schedule]!.network
     const network = hosts.length > 0 ? { allow: hosts } : 'none'
     assert.deepEqual([asked.schedule, asked.network], [schedule, network])
   }

@@ -156,7 +156,7 @@ function contentJob(parts: JobIntake, body: StrictJson, who: JobOwner): Job {
 
 /** Network granted by a preset: active content cannot request network itself. */
 export function networkWith(schedule: string): NonNullable<JobRequest['network']> {
-  const hosts = presets[schedule]?.network ?? []
+  const hosts = presets()[schedule]?.network ?? []
   return hosts.length > 0 ? { allow: [...hosts] } : 'none'
 }
 

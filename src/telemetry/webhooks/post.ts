@@ -1,5 +1,3 @@
-import http from 'node:http'
-import https from 'node:https'
 import { isIPv6 } from 'node:net'
 
 /** Resolves a host to permitted addresses, or gives the reason for refusal. Called for each attempt and not cached. */
@@ -49,7 +47,10 @@ interface Exchange extends Pick<PostOptions, 'headers' | 'signal'> {
 
 function exchange(body: string, { url, headers, address, signal }: Exchange): Promise<PostResult> {
   const { promise, resolve, reject } = Promise.withResolvers<PostResult>()
-  const { request } = url.protocol === 'https:' ? https : http
+  // Loaded here, because most processes post nothing.
+  const { request } = process.getBuiltinModule(
+    url.protocol === 'https:' ? 'node:https' : 'node:http',
+  )
   const outgoing = request(url, {
     method: 'POST',
     headers: { ...headers, 'content-length': Buffer.byteLength(body) },

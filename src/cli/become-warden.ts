@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import type { EnclosureSpec } from '../contract/engine.ts'
 import { commandWords } from './command-words.ts'
 import { stateFolder } from '../lib/state-folder.ts'
 import { takePrestartedWarden } from './prestart-warden.ts'
@@ -71,11 +72,14 @@ export async function reexecAsStateOwner(
 const EXIT_MS_MAX = 5_000
 
 /** Becomes the warden until the command ends. Loads nothing that parses requests, sources or configurations. */
-export async function runAsWarden(argv: readonly string[]): Promise<void> {
+export async function runAsWarden(
+  argv: readonly string[],
+  ahead: readonly EnclosureSpec[],
+): Promise<void> {
   const folder = await folderOf(argv)
   const early = await takePrestartedWarden(folder)
   const { becomeWarden } = await import('../warden/main.ts')
-  process.exitCode = await becomeWarden({ argv, bin: BIN, stateFolder: folder, early })
+  process.exitCode = await becomeWarden({ argv, bin: BIN, stateFolder: folder, early, ahead })
   setTimeout(() => process.exit(), EXIT_MS_MAX).unref()
 }
 

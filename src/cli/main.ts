@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Command, CommanderError } from 'commander'
 import { commandWords } from './command-words.ts'
-import { closePrestartedWarden, prestartWarden } from './prestart-warden.ts'
+import { closePrestartedWarden, prestartWarden, wallsAhead } from './prestart-warden.ts'
 import { watchReaders } from './reader-gone.ts'
 import { enterRole } from './role.ts'
 import {
@@ -46,9 +46,12 @@ export async function main(argv: readonly string[]): Promise<void> {
     reexecWithSmallHeap(verb, own)
     await reexecAsStateOwner(verb, own)
     await enterRole()
-    await prestartWarden(verb, own)
-    if (needsWardenParent(verb, own)) await runAsWarden(argv)
-    else await parse(argv, verb)
+    const ahead = wallsAhead(verb, own)
+    if (needsWardenParent(verb, own)) await runAsWarden(argv, ahead)
+    else {
+      await prestartWarden(ahead)
+      await parse(argv, verb)
+    }
   } catch (thrown) {
     await fail(
       thrown,

@@ -20,14 +20,19 @@ const aheadOf: Readonly<Record<string, readonly EnclosureSpec[]>> = {
   ],
 }
 
-/** Does nothing in a child of a warden, or for --help. */
-export async function prestartWarden(
+/** Walls to start ahead; none in a child of a warden, or for --help. */
+export function wallsAhead(
   verb: string | undefined,
   argv: readonly string[],
-): Promise<void> {
-  const ahead = aheadOf[verb ?? '']
+): readonly EnclosureSpec[] {
   const isHelp = argv.includes('--help') || argv.includes('-h')
-  if (!ahead || isHelp || process.env['MAYFLY_ROLE'] || process.platform !== 'linux') return
+  if (isHelp || process.env['MAYFLY_ROLE'] || process.platform !== 'linux') return []
+  return aheadOf[verb ?? ''] ?? []
+}
+
+/** For a process that is warden and server in one; another warden starts its server first, which takes longest. */
+export async function prestartWarden(ahead: readonly EnclosureSpec[]): Promise<void> {
+  if (ahead.length === 0) return
   const { openEarly } = await import('../warden/early.ts')
   early = openEarly({ stateFolder: stateFolder.promise }, ahead)
 }

@@ -1,5 +1,6 @@
 import type { ChildProcess } from 'node:child_process'
 import { constants } from 'node:os'
+import type { EnclosureSpec } from '../contract/engine.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import { makeFolder } from '../lib/make-folder.ts'
 import { wardenFolder } from '../lib/state-folder.ts'
@@ -17,6 +18,8 @@ import { dropTo, startServer, type ServerOptions } from './start-server.ts'
  */
 export interface MainOptions extends ServerOptions {
   readonly early: EarlyWarden
+  /** Walls that start while the server loads. */
+  readonly ahead?: readonly EnclosureSpec[]
 }
 
 const KILL_AFTER_MS = 60_000
@@ -49,6 +52,7 @@ async function lead(options: MainOptions): Promise<number> {
   server = startServer(options, dropped, warden.swept)
   if (server.pid !== undefined) raisePriority(niceOf.server, server.pid)
   server.on('message', answerChannel(warden, channel))
+  for (const spec of options.ahead ?? []) warden.startAhead(spec)
   const stop = (signal: NodeJS.Signals) => {
     server.kill(signal)
     setTimeout(() => server.kill('SIGKILL'), KILL_AFTER_MS).unref()

@@ -15,19 +15,23 @@ import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { after, before, suite, test } from 'node:test'
+import { loadConfig } from '../../src/config/load.ts'
 import { drawn } from '../fixtures/drawn.ts'
 
 /**
- * Runs what the documents show. A fenced block takes part when its info string says so: `sh run` and `js run` run in
- * a folder that looks like the checkout, in order; `sh run server` also has a server at the addresses the document
- * gives. A line `# → text` (`// → text`) in a block promises that the output holds that text.
+ * Runs what the documents show. A fenced block takes part when its info string says so: `sh run`, `js run` and `ts run`
+ * run in a folder that looks like the checkout, in order; with `server` there is also a server at the addresses the
+ * document gives. A line `# → text` (`// → text`) in a block promises that the output holds that text. Each `toml`
+ * block is loaded as a configuration.
  */
 const root = join(import.meta.dirname, '../..')
 const entry = 'src/cli/main.ts'
-const documents = drawn(
-  ['README.md', 'docs/job.md', ...globSync('docs/how-to/*.md', { cwd: root }).sort()],
-  'documents',
-)
+const allDocuments = [
+  'README.md',
+  'docs/job.md',
+  ...globSync('docs/how-to/*.md', { cwd: root }).sort(),
+]
+const documents = drawn(allDocuments, 'documents')
 /** Bound of a block that hangs: some try every wall, on a busy machine. */
 const blockMsMax = 180_000
 /** Stub of npx for the other blocks: the README's show once that npx finds this program, and npx takes a second. */
@@ -40,7 +44,7 @@ const apiKey = `mfy_${'0123456789abcdef'.repeat(3)}`
 
 interface Block {
   readonly line: number
-  readonly language: 'sh' | 'js'
+  readonly language: 'sh' | 'js' | 'ts'
   readonly needsServer: boolean
   readonly code: string
 }
@@ -63,6 +67,21 @@ suite('The reader of blocks', () => {
   test('Promised output of a block is read', () => {
     assert.deepEqual(promisedBy(blocksIn(text)[0]?.code ?? ''), ['1'])
   })
+})
+
+suite('Configurations in the documents', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'mayfly-docs-'))
+  after(() => rmSync(folder, { recursive: true, force: true }))
+  const blocks = allDocuments.flatMap(configurationsIn)
+
+  for (const { at, toml } of blocks)
+    test(`The configuration at ${at} is taken, without a warning`, () => {
+      writeFileSync(join(folder, 'mayfly.toml'), toml)
+      const { warnings } = loadConfig({ cwd: folder, env: { HOME: folder }, file: 'mayfly.toml' })
+      assert.deepEqual(warnings, [])
+    })
+
+  test('At least twenty configurations are shown', () => assert.ok(blocks.length >= 20))
 })
 
 for (const document of documents) {
@@ -92,13 +111,25 @@ for (const document of documents) {
 }
 
 function blocksIn(text: string): readonly Block[] {
-  const fences = text.matchAll(/^```(sh|js) run( server)?\n(.*?)^```$/gms)
+  const fences = text.matchAll(/^```(sh|js|ts) run( server)?\n(.*?)^```$/gms)
   return [...fences].map(({ 1: language, 2: server, 3: code = '', index }) => ({
     line: text.slice(0, index).split('\n').length,
     language: language as Block['language'],
     needsServer: server !== undefined,
     code,
   }))
+}
+
+/** Configurations of a document. A further part of a schedule continues the schedule that was shown before it. */
+function configurationsIn(document: string): readonly { at: string; toml: string }[] {
+  const text = readFileSync(join(root, document), 'utf8')
+  let schedule = ''
+  return [...text.matchAll(/^```toml\n(.*?)^```$/gms)].map(({ 1: toml = '', index }) => {
+    if (toml.includes('[schedules.default]')) schedule = toml
+    const isPart = toml.includes('[schedules.default.') && schedule !== toml
+    const line = text.slice(0, index).split('\n').length
+    return { at: `${document}:${line}`, toml: isPart ? schedule + toml : toml }
+  })
 }
 
 function promisedBy(code: string): readonly string[] {
@@ -128,7 +159,7 @@ function environment(folder: string): NodeJS.ProcessEnv {
 }
 
 function runBlock({ language, code }: Block, folder: string, ahead: string): Promise<string> {
-  const file = join(folder, language === 'sh' ? 'block.sh' : 'block.js')
+  const file = join(folder, `block.${language}`)
   writeFileSync(file, language === 'sh' ? ahead + code : code)
   const [program, ...args] =
     language === 'sh'

@@ -6,7 +6,13 @@ import { deadFiles } from './tidy/dead.ts'
 import { documentFaults, promiseFaults, promisesIn } from './tidy/documents.ts'
 import { importFaults } from './tidy/imports.ts'
 import { nativeFaults } from './tidy/native.ts'
-import { dependencyFaults, type Lock, lockFaults, type Manifest } from './tidy/packages.ts'
+import {
+  countFaults,
+  dependencyFaults,
+  type Lock,
+  lockFaults,
+  type Manifest,
+} from './tidy/packages.ts'
 import { serverLoadFaults } from './tidy/server-loads.ts'
 import {
   duplicateTypes,
@@ -105,6 +111,14 @@ suite('The house is tidy', () => {
 
   test('S4-17: Packages that run have free licences and need no install script', () => {
     assert.deepEqual(lockFaults(lock()), [])
+  })
+
+  test('S4-17: No more packages run than the document of dependencies states', () => {
+    const manifest = JSON.parse(textAt('package.json') ?? '') as Manifest
+    const document = textAt('docs/dependencies.md') ?? ''
+    assert.deepEqual(countFaults(manifest, lock(), document), [])
+    const more = { dependencies: { ...manifest.dependencies, another: '1' } }
+    assert.deepEqual(countFaults(more, {}, document), ['12 packages, not 11'])
   })
 
   test('npm runs no install script', () => {

@@ -5,6 +5,7 @@ export interface Locked {
   readonly version?: string
   readonly license?: string
   readonly dev?: boolean
+  readonly optional?: boolean
   readonly hasInstallScript?: boolean
   readonly resolved?: string
 }
@@ -38,6 +39,18 @@ export function lockFaults(lock: Lock): readonly string[] {
     ...(one.hasInstallScript && !unusedInstallScripts.has(name) ? [`${name}: install script`] : []),
     ...(one.resolved ? [`${name}: the lock file names the registry it came from`] : []),
   ])
+}
+
+/** Counts of packages to run, alone and with those that they need on any system, above those that the document states. */
+export function countFaults(manifest: Manifest, lock: Lock, document: string): readonly string[] {
+  const stated = /At most (\d+) packages, (\d+) with those that they need/.exec(document)
+  const [own = 0, all = 0] = (stated ?? []).slice(1).map(Number)
+  const count = Object.keys(manifest.dependencies ?? {}).length
+  const needed = runtime(lock).filter(([, { optional }]) => !optional).length
+  return [
+    ...(count > own ? [`${count} packages, not ${own}`] : []),
+    ...(needed > all ? [`${needed} packages with those that they need, not ${all}`] : []),
+  ]
 }
 
 /** Dependencies without a line in docs/dependencies.md, and lines without a dependency. */

@@ -9,6 +9,7 @@ import { Mayfly, type JobRequest, type Outcome, type RunOptions } from '../../sr
 import { processFacts } from '../../src/os/proc.ts'
 import { kind } from '../../src/walls/wire.ts'
 import { descendantsOf } from '../conformance/remains.ts'
+import { until } from '../conformance/stand.ts'
 import { test } from '../fixtures/drawn.ts'
 import { isMissing, unable } from './process-stands.ts'
 
@@ -21,6 +22,8 @@ const tries = 8
 /** Jobs in sequence, until one of them gets a spare. */
 const [jobsMin, jobsMax] = [4, 12]
 const TICK_MS = 10
+/** From the answer to the end of the last process of its wall's program. */
+const goneMsMax = 100
 
 const folder = mkdtempSync(join(tmpdir(), 'mayfly-figures-'))
 const secret = join(folder, 'secret')
@@ -124,6 +127,33 @@ print("end", flush=True)`
           ['its memory', peak, 100 * MiB, sameShare],
         ]
       })
+    })
+
+    test('S1-19: within 100 ms of its answer a program and its children are gone, in one of eight tries', async (t) => {
+      if (isMissing(t, { jailKind })) return
+      const mark = `ends-${process.pid % 100_000}`
+      const code = `
+import ctypes, os, time
+ctypes.CDLL(None).prctl(15, b"${mark}")
+if os.fork() == 0: time.sleep(60)
+print("begin", flush=True)
+time.sleep(0.3)
+result = 1`
+      const took: number[] = []
+      const isThere = () => descendantsOf(process.pid).some((pid) => nameOf(pid) === mark)
+      while (took.length < tries && !took.some((ms) => ms <= goneMsMax)) {
+        let wasThere = false
+        const tap = (_: string, text: string) => {
+          if (text.includes('begin')) wasThere = isThere()
+        }
+        const { status } = await run(jailKind, { code }, { tap })
+        const answered = performance.now()
+        assert.deepEqual([status, wasThere], ['ok', true])
+        await until(() => !isThere(), 'its processes to be gone')
+        took.push(performance.now() - answered)
+      }
+      t.diagnostic(took.map((ms) => ms.toFixed(1)).join())
+      assert.ok(took.at(-1)! <= goneMsMax, `${took.join()} ms`)
     })
 
     test('S4-21: the time that a program’s children used is its own', async (t) => {
@@ -334,11 +364,13 @@ async function near(look: () => Promise<readonly Figure[]>): Promise<void> {
 }
 
 function named(name: string): number {
-  const found = descendantsOf(process.pid).find(
-    (pid) => textOf(`/proc/${pid}/comm`).trim() === name,
-  )
+  const found = descendantsOf(process.pid).find((pid) => nameOf(pid) === name)
   assert.ok(found)
   return found
+}
+
+function nameOf(pid: number): string {
+  return textOf(`/proc/${pid}/comm`).trim()
 }
 
 function pssOf(pid: number): number {

@@ -8,6 +8,7 @@ import os
 import site
 import sys
 from _frozen_importlib import _find_spec
+from _frozen_importlib_external import PathFinder
 
 # Part of the standard library that setuptools replaces by a .pth file.
 REPLACED = "distutils"
@@ -22,6 +23,14 @@ def open_site():
     sys.meta_path.insert(0, _PthFiles(folders))
 
 
+def _is_asked_by_copy(top):
+    """Whether `copy` of the standard library looks for `org.python.core`, which Jython alone has: that is no import of a
+    package, and `dataclasses`, `pprint` and many others import `copy`. It looks before it has defined `deepcopy`."""
+    copy = sys.modules.get("copy")
+    is_looking = top == "org" and copy is not None and not hasattr(copy, "deepcopy")
+    return is_looking and PathFinder.find_spec(top) is None
+
+
 class _PthFiles:
     """Finds nothing by itself. Before the first module that is not standard it adds the folders as `site` would, which
     may bring finders of their own, and searches again."""
@@ -31,7 +40,8 @@ class _PthFiles:
 
     def find_spec(self, name, path=None, target=None):
         top = name.partition(".")[0]
-        if not self.folders or top.startswith("mayfly_") or (top in sys.stdlib_module_names and top != REPLACED):
+        is_standard = top in sys.stdlib_module_names and top != REPLACED
+        if not self.folders or is_standard or top.startswith("mayfly_") or _is_asked_by_copy(top):
             return None
         folders, self.folders = self.folders, []
         known = {site.makepath(entry)[1] for entry in sys.path}

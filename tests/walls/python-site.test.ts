@@ -37,6 +37,33 @@ print(json.dumps([before, own_module.seen, sys.reads, missing, sys.path.count(${
   }
 })
 
+test('Python: modules that look for Jython as copy does read no .pth files, and a package called org does', (t) => {
+  if (!existsSync(pythonFile)) return t.skip('there is no Python')
+  const folder = mkdtempSync(join(tmpdir(), 'mayfly-site-'))
+  const seen = () =>
+    JSON.parse(
+      python(
+        `import copy, dataclasses, json, pprint
+before = hasattr(sys, 'reads')
+try:
+    import org
+    found = org.name
+except ModuleNotFoundError:
+    found = None
+print(json.dumps([before, found, hasattr(sys, 'reads')]))`,
+        folder,
+      ),
+    ) as unknown
+  try {
+    writeFileSync(join(folder, 'own.pth'), 'import sys; sys.reads = True\n')
+    assert.deepEqual(seen(), [false, null, true])
+    writeFileSync(join(folder, 'org.py'), 'name = "a package"\n')
+    assert.deepEqual(seen(), [true, 'a package', true], 'before the module that is there')
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+})
+
 test('Python: folders of packages, exit, quit and help are as site leaves them', (t) => {
   if (!existsSync(pythonFile)) return t.skip('there is no Python')
   const shown = `import json; print(json.dumps([sys.path[-3:], repr(exit), repr(quit), repr(help), callable(copyright)]))`

@@ -22,6 +22,8 @@ export type SpawnedChild = Pick<
 
 export interface SpawnOptions {
   readonly argv0?: string
+  /** Empty by default. */
+  readonly env?: Readonly<Record<string, string>>
   readonly stdio: readonly ChildStdio[]
 }
 
@@ -29,26 +31,29 @@ export interface SpawnOptions {
 export type ChildStdio = 'ignore' | 'pipe' | number | Socket
 
 /**
- * Starts a program in a session of its own, with an empty environment and the folder `/`. Throws SystemCallError, or
+ * Starts a program in a session of its own, with the folder `/`. Throws SystemCallError, or
  * leaves it to an 'error' event where Node starts it.
  */
 export function spawnChild(
   file: string,
   args: readonly string[],
-  { argv0 = file, stdio }: SpawnOptions,
+  { argv0 = file, env = {}, stdio }: SpawnOptions,
 ): SpawnedChild {
   const ends = new Ends()
   try {
     const own = stdio.map((wanted, at) => ends.add(wanted, at, stdio.length))
     const pid = file.startsWith('/')
-      ? spawnProcess(file, [argv0, ...args], [], ends.given, stdio.length)
+      ? spawnProcess(file, [argv0, ...args], textsOf(env), ends.given, stdio.length)
       : undefined
     if (pid !== undefined) return begin(pid, ends.streamsOf(own))
   } finally {
     ends.close()
   }
-  return spawn(file, args, { argv0, cwd: '/', env: {}, stdio: [...stdio], detached: true })
+  return spawn(file, args, { argv0, cwd: '/', env, stdio: [...stdio], detached: true })
 }
+
+const textsOf = (env: Readonly<Record<string, string>>) =>
+  Object.entries(env).map((pair) => pair.join('='))
 
 /** Descriptors of one spawn: those that the child gets, and the other ends of its streams. */
 class Ends {

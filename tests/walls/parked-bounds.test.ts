@@ -4,6 +4,7 @@ import { suite, test } from 'node:test'
 import { findProgram } from '../../src/os/find-program.ts'
 import { openCgroups } from '../../src/os/cgroup.ts'
 import { isAlive } from '../../src/os/proc.ts'
+import { isRunscThere, noRunsc } from '../conformance/gvisor.ts'
 import { until } from '../conformance/stand.ts'
 import { openWhole, type WholeWall } from './whole-wall.ts'
 
@@ -16,6 +17,7 @@ const groups = openCgroups()
 const skip = !groups
   ? 'no control groups for this user'
   : !existsSync('/usr/bin/python3') && 'no Python'
+const noSentry = skip || (isRunscThere() ? false : noRunsc)
 const ways = ['embedded', ...(findProgram('bwrap') ? (['bubblewrap'] as const) : [])] as const
 
 /** A group without a bound of its own shows `max`, or in version 1 a number above any machine's memory. */
@@ -103,6 +105,41 @@ suite('A program that waits with the usual bounds', { skip }, () => {
       )
     })
   }
+})
+
+/** Tasks of such a wall are counted by its sentry, and bounded at each claim alone. */
+suite('A program of gVisor that waits with the usual bounds', { skip: noSentry }, () => {
+  test('Jobs with the same bounds find them set, others have their own', async () => {
+    await using stand = await openWhole()
+    const [same, less, none] = [
+      await stand.start('python', 'gvisor', usual),
+      await stand.start('python', 'gvisor', usual),
+      await stand.start('python', 'gvisor', usual),
+    ]
+    const before = [same, less, none].map(boundsOf)
+    await same.claim(usual)
+    await less.claim({ memory: 32 * MiB, cpu: 0.5, egress: true })
+    await none.claim({ memory: 96 * MiB })
+    assert.deepEqual(boundsOf(same), before[0])
+    const after = [same, less, none].map(boundsOf)
+    assert.deepEqual(
+      after.map(({ cores }) => cores),
+      [1, 0.5, Infinity],
+    )
+    assert.ok(after[1]!.memory < before[1]!.memory - 32 * MiB, `${after[1]!.memory}`)
+  })
+
+  test('A hog is held to the memory that its wall waited with, also where that was lifted', async () => {
+    await using stand = await openWhole()
+    const wall = await stand.start('python', 'gvisor', usual)
+    const before = boundsOf(wall)
+    for (const { file, lifted } of filesOf(wall)) writeFileSync(file, lifted)
+    await wall.claim(usual)
+    const { memory, cores } = boundsOf(wall)
+    assert.deepEqual([memory, cores], [before.memory, before.cores])
+    wall.run('hold = []\nwhile True: hold.append(bytearray(1 << 20))')
+    assert.equal((await wall.end()).how, 'memory')
+  })
 })
 
 const forkBomb = `

@@ -1,6 +1,8 @@
-import type { SpawnedChild } from '../../os/spawned-child.ts'
 import { preferForOomKill, setNice } from '../../os/priority.ts'
+import { isOutOfDescriptors } from '../../os/read.ts'
+import { spawnChild, type SpawnedChild, type SpawnOptions } from '../../os/spawned-child.ts'
 import { niceOf } from '../nice.ts'
+import { outOfDescriptors } from '../refusals.ts'
 
 export const shell = '/bin/sh'
 const ENTER = `trap '' TERM INT HUP; until [ "$1" = -- ]; do echo 0 > "$1" || exit; shift; done; shift; exec "$@"`
@@ -18,8 +20,26 @@ export function entering(
   return ['-c', ENTER, 'sh', ...entryFiles, '--', ...command]
 }
 
+/**
+ * Starts a launcher, in a session of its own (setsid): Ctrl-C, or a signal to the group of the warden, does not reach what
+ * runs inside before it has drained.
+ */
+export function startChild(
+  file: string,
+  args: readonly string[],
+  options: SpawnOptions,
+): SpawnedChild {
+  try {
+    const child = spawnChild(file, args, options)
+    rankSpawned(child)
+    return child
+  } catch (error) {
+    throw isOutOfDescriptors(error) ? outOfDescriptors() : error
+  }
+}
+
 /** At once, while it has one thread: threads and children inherit this priority. */
-export function rankSpawned(child: SpawnedChild): void {
+function rankSpawned(child: SpawnedChild): void {
   // 'error' is emitted asynchronously; unhandled, it would crash the warden with every other wall.
   child.on('error', () => undefined)
   if (child.pid === undefined) return

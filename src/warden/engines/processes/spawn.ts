@@ -6,12 +6,11 @@ import type { JailCommand } from '../../../jail/embedded.ts'
 import { step } from '../../../jail/launch-steps.ts'
 import { reopen, type CProgram } from '../../../jail/c-program.ts'
 import { handOverFd, sentinelDataFd } from '../../../jail/whole.ts'
-import { isOutOfDescriptors } from '../../../os/read.ts'
 import { identify } from '../../../os/proc.ts'
-import { spawnChild, type SpawnedChild } from '../../../os/spawned-child.ts'
+import type { SpawnedChild } from '../../../os/spawned-child.ts'
 import { listenTo } from '../../readiness.ts'
 import { outOfDescriptors } from '../../refusals.ts'
-import { entering, rankSpawned, shell } from '../spawned.ts'
+import { entering, shell, startChild } from '../spawned.ts'
 import type { WallResources } from './resources.ts'
 import { makeScratch } from '../wall-folder.ts'
 import { takeSockets } from '../wall-sockets.ts'
@@ -41,9 +40,7 @@ export function spawnWall(
   // A child of bubblewrap has no parent-death signal in its first moments: see orphans.ts.
   const marked = args.map((word) => (word === markPlace ? markOf(id) : word))
   const stdio = stdioOf(command, to.isWhole, data, launcher?.fd)
-  // setsid: Ctrl-C, or a signal to the group of the warden, does not reach what runs inside before it has drained.
-  const child = spawned(file, marked, stdio, data)
-  rankSpawned(child)
+  const child = startedWith(data, () => startChild(file, marked, { stdio }))
   const processes = child.pid === undefined ? [] : [identify(child.pid)]
   const complaint = listenTo(child)
   const set = setUp(child, command, to, program)
@@ -59,16 +56,10 @@ export function spawnWall(
   return { id, ...to, child, ...set, complaint, processes, ...later }
 }
 
-function spawned(
-  file: string,
-  args: readonly string[],
-  stdio: readonly Stdio[],
-  data: number | undefined,
-): SpawnedChild {
+/** Closes the descriptor of the sentinel's program once the child has its copy. */
+function startedWith(data: number | undefined, start: () => SpawnedChild): SpawnedChild {
   try {
-    return spawnChild(file, args, { stdio })
-  } catch (error) {
-    throw isOutOfDescriptors(error) ? outOfDescriptors() : error
+    return start()
   } finally {
     if (data !== undefined) closeSync(data)
   }

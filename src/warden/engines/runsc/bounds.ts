@@ -5,8 +5,7 @@ import type {
   EnclosureBounds,
   MemorySample,
 } from '../../../contract/engine.ts'
-import type { BoundMechanisms } from '../../../contract/warden.ts'
-import { isAlive } from '../../../os/proc.ts'
+import type { BoundMechanisms, UsualBounds } from '../../../contract/warden.ts'
 import type { JobMemory } from './job-memory.ts'
 import { openEgress } from './egress.ts'
 import { memoryOf, spentMs } from './measure.ts'
@@ -24,13 +23,12 @@ const noBound: BoundMechanisms = { memory: 'watch', processes: 'none', cpu: 'non
 export async function claim(wall: RunscWall, asked: ClaimBounds): Promise<ClaimReadBack> {
   if (asked.egress) await prepareEgress(wall)
   const { resources, idleMemory } = wall
-  const isThere = resources.processes.every(({ pid, startTime }) => isAlive(pid, startTime))
-  if (!isThere) return { spent: true, enforced: noBound, bytes: idleMemory, idleBytes: idleMemory }
+  if (!wall.handles.areRunning())
+    return { spent: true, enforced: noBound, bytes: idleMemory, idleBytes: idleMemory }
   const bytes = memoryOf(resources, wall.sentry)
   const { cgroup } = resources
   const usedMax = idleMemory + asked.memory
-  const room = usedMax + wall.disk + kernelBytesMax - bytes
-  const groupMax = cgroup ? pageUp(cgroup.memoryNow() + room) : Infinity
+  const groupMax = groupMaxOf(wall, asked.memory, usedMax - bytes)
   cgroup?.limit({ memory: groupMax })
   const enforced = bind(wall, asked)
   wall.killsAtClaim = cgroup?.memoryKills() ?? 0
@@ -39,11 +37,39 @@ export async function claim(wall: RunscWall, asked: ClaimBounds): Promise<ClaimR
   return { spent: false, enforced, bytes, idleBytes: idleMemory }
 }
 
+/** `more`: bytes that it may grow by, without scratch. A wall that waited with this limit keeps it: nothing ran since. */
+function groupMaxOf(
+  { resources: { cgroup }, disk, preset }: RunscWall,
+  memory: number,
+  more: number,
+): number {
+  if (!cgroup) return Infinity
+  if (preset?.memory === memory) return preset.groupMax
+  return pageUp(cgroup.memoryNow() + more + disk + kernelBytesMax)
+}
+
+/** Sets bounds that most jobs ask for while the wall waits; a claim with others sets all anew. */
+export function presetBounds(wall: RunscWall, usual: UsualBounds): void {
+  const { cgroup } = wall.resources
+  if (!cgroup) return
+  const { memory, cpu } = usual
+  const groupMax = groupMaxOf(wall, memory, memory)
+  try {
+    cgroup.limit({ memory: groupMax })
+    bind(wall, { cpu })
+    wall.preset = { memory, groupMax }
+  } catch {
+    // The claim sets them, or says why it cannot.
+    wall.preset = undefined
+  }
+}
+
 /** The forwarder is the wall's own: what it takes is no part of what the job may have. */
 async function prepareEgress(wall: RunscWall): Promise<void> {
   const { resources, sentry } = wall
   wall.egress = await openEgress(resources)
   wall.idleMemory = memoryOf(resources, sentry)
+  wall.preset = undefined
   wall.idleTasks = await resources.control.tasks()
 }
 
@@ -77,7 +103,10 @@ export function sampleOf(
 }
 
 /** Sets each bound that this machine can hold and says by which mechanism; tasks are counted while the job runs. */
-function bind({ resources: { cgroup } }: RunscWall, to: Pick<RunscBounds, 'cpu'>): BoundMechanisms {
+function bind(
+  { resources: { cgroup } }: RunscWall,
+  to: { readonly cpu?: number | undefined },
+): BoundMechanisms {
   const hasQuota = cgroup?.controllers.includes('cpu') === true
   // Lifts the low weight of a spare.
   if (hasQuota) cgroup.limit({ cpu: to.cpu ?? Infinity })

@@ -168,6 +168,7 @@ export class RunscEnclosure implements Enclosure {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.closeEgress()
+    this.#wall.handles.close()
     this.#released ??= this.#release().finally(this.#gone.resolve)
     await this.#released
   }

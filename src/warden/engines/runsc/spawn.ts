@@ -1,7 +1,6 @@
-import { spawn } from 'node:child_process'
 import { identify } from '../../../os/proc.ts'
 import { listenTo } from '../../readiness.ts'
-import { entering, rankSpawned, shell } from '../spawned.ts'
+import { entering, shell, startChild } from '../spawned.ts'
 import { donatedFds } from './bundle.ts'
 import { SentryControl } from './control.ts'
 import type { RunscResources } from './wall.ts'
@@ -66,7 +65,7 @@ function becoming(slot: RunscResources['slot']): readonly string[] {
   return slot ? [`--reuid=${slot.uid}`, `--regid=${slot.uid}`, '--clear-groups'] : []
 }
 
-/** Forks and execs `runsc run` for a bundle. A failure after the fork is an 'error' event of the child. */
+/** Starts `runsc run` for a bundle. */
 export function spawnRunsc({ id, slot, folder, cgroup, ...programs }: SpawnParts): RunscResources {
   const command = [
     ...commandInside({ slot, folder }, programs),
@@ -75,14 +74,10 @@ export function spawnRunsc({ id, slot, folder, cgroup, ...programs }: SpawnParts
     ...donatedFds.map((fd) => `--pass-fd=${fd}:${fd}`),
     id,
   ]
-  const child = spawn(shell, entering(cgroup?.entryFiles() ?? [], command), {
-    cwd: '/',
+  const child = startChild(shell, entering(cgroup?.entryFiles() ?? [], command), {
     env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
     stdio: ['ignore', 'pipe', 'pipe', 'ignore', 'pipe', 'pipe'],
-    // setsid: Ctrl-C, or a signal to the group of the warden, does not reach what runs inside before it has drained.
-    detached: true,
   })
-  rankSpawned(child)
   return {
     id,
     slot,

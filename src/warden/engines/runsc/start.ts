@@ -15,6 +15,7 @@ import { openCgroups } from '../../../os/cgroup.ts'
 import type { CgroupRoot } from '../../../os/cgroup-interface.ts'
 import { findProgram } from '../../../os/find-program.ts'
 import { lowerPriority, preferForOomKill } from '../../../os/priority.ts'
+import { ProcessHandles } from '../../../os/process-handles.ts'
 import { identify, mappedUids } from '../../../os/proc.ts'
 import { readiness } from '../../readiness.ts'
 import { freeSlot } from '../../slots.ts'
@@ -22,6 +23,7 @@ import { closing } from '../../refusals.ts'
 import { Starts } from '../starts.ts'
 import { remainsOf } from '../sweep.ts'
 import { removeWallFolder } from '../wall-folder.ts'
+import { presetBounds } from './bounds.ts'
 import { rootContent, writeBundle } from './bundle.ts'
 import { statePids } from './control.ts'
 import { RunscEnclosure } from './enclosure.ts'
@@ -188,12 +190,15 @@ export class RunscStarter {
       disk: program.whole.scratchBytes,
       idleMemory,
       idleTasks,
+      handles: new ProcessHandles(resources.processes),
+      preset: undefined,
       egress: undefined,
       held: undefined,
       killsAtClaim: 0,
       spentBefore: spentMs(resources),
       spentSeen: 0,
     }
+    if (spec.usual) presetBounds(wall, spec.usual)
     return new RunscEnclosure(wall, {
       command: commandFor(resources, this.#programs()),
       release: () => this.#release(resources),

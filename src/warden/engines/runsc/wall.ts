@@ -3,6 +3,7 @@ import type { EnclosureBounds } from '../../../contract/engine.ts'
 import type { Wall } from '../../../contract/warden.ts'
 import type { Cgroup } from '../../../os/cgroup-interface.ts'
 import type { SpawnedChild } from '../../../os/spawned-child.ts'
+import type { ProcessHandles } from '../../../os/process-handles.ts'
 import type { ProcessIdentity } from '../../../os/proc.ts'
 import type { Slot } from '../../slots.ts'
 import type { SentryControl } from './control.ts'
@@ -39,6 +40,10 @@ export interface RunscWall {
   idleMemory: number
   /** Tasks of the wall before any job. */
   idleTasks: number
+  /** Processes that it had when it was ready. */
+  readonly handles: ProcessHandles
+  /** Limit of its cgroup that was set while it waited, and the memory that it is for. */
+  preset: { readonly memory: number; readonly groupMax: number } | undefined
   /** Listener of the egress path, until it is handed over or closed. */
   egress: Server | undefined
   held: RunscBounds | undefined

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { holdWarden } from '../../src/assemble/local-warden.ts'
 import { findJailFacts } from '../../src/jail/facts.ts'
 import type { Frame } from '../../src/lib/frames.ts'
@@ -15,6 +16,13 @@ const isLinux = findJailFacts().platform === 'linux'
 const MiB = 2 ** 20
 const lifeMs = 400
 const burning = 'let sum = 0; for (let i = 0; i < 1e9; i++) sum = (sum + i) | 0; return sum'
+/** Timers, promises and a call that go on for ever. */
+const lingering = `
+  const burn = () => { for (let i = 0; i < 1e7; i++); }
+  setInterval(burn, 0)
+  const again = () => new Promise((done) => setTimeout(done, 0)).then(() => (burn(), again()))
+  void again()
+  return 1`
 const sleeping = 'await new Promise((done) => setTimeout(done, 1e6))'
 
 suite(
@@ -45,6 +53,23 @@ suite(
       // The guest slept: its own time is what it had run for, at most, and what a kill takes.
       assert.ok(ranMs !== undefined && exit?.cpuMs !== undefined)
       assert.ok((exit.cpuMs ?? 0) < ranMs + firstMs / 2, `${exit.cpuMs} of ${firstMs}, ${ranMs}`)
+    })
+
+    test('runs nothing of a guest after its end, whatever that left behind', async () => {
+      await using stand = await open(60_000)
+      await stand.ends(lingering)
+      const { id } = stand.worker.wall
+      // The worker makes a spare isolate after each job.
+      await sleep(100)
+      const before = await stand.warden.usage(id)
+      await sleep(300)
+      const after = await stand.warden.usage(id)
+      assert.ok(after.cpuMs - before.cpuMs < 100, `${before.cpuMs} to ${after.cpuMs} ms`)
+      assert.ok(stand.worker.lease.begin(60_000))
+      assert.equal(stand.worker.lease.isOwn, false)
+      const { cpuTimeMs } = await stand.ends('return 2')
+      assert.ok(cpuTimeMs < 100, `${cpuTimeMs} ms`)
+      assert.deepEqual(stand.ran, [])
     })
 
     test('is not revived by a renewal that comes after its deadline', async () => {

@@ -1,6 +1,6 @@
 import { randomFillSync } from 'node:crypto'
 
-const pool = new Uint8Array(1024)
+const pool = Buffer.alloc(1020)
 let used = pool.length
 
 /**
@@ -12,9 +12,9 @@ export function newId(prefix: string, at: number = Date.now()): string {
     randomFillSync(pool)
     used = 0
   }
-  const random = pool.subarray(used, used + 10)
+  const first = used
   used += 10
-  random[0] = (random[0]! & 0x0f) | 0x70
-  random[2] = (random[2]! & 0x3f) | 0x80
-  return `${prefix}_${at.toString(16).padStart(12, '0')}${Buffer.from(random).toString('hex')}`
+  pool[first] = (pool[first]! & 0x0f) | 0x70
+  pool[first + 2] = (pool[first + 2]! & 0x3f) | 0x80
+  return `${prefix}_${at.toString(16).padStart(12, '0')}${pool.toString('hex', first, used)}`
 }

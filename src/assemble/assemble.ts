@@ -23,6 +23,7 @@ import { captureOf } from '../evidence/captures.ts'
 import { createCustody, type CustodyParts } from '../evidence/custody.ts'
 import { openRecord, type AuditRecord } from '../evidence/record.ts'
 import { createMutex } from '../lib/mutex.ts'
+import { repliesFolder, wasLatestKnown } from '../lib/state-folder.ts'
 import { type Caller, run } from '../life.ts'
 import { openSession, type SessionCaller } from '../session.ts'
 import type { OpenedSession } from '../contract/session.ts'
@@ -35,6 +36,7 @@ import { createSparePools, type SparePools } from '../pool/spare-pools.ts'
 import { createCounters, type EventCounts } from '../telemetry/counters.ts'
 import { EventStream } from '../telemetry/event-stream.ts'
 import type { CachedAnalysis } from '../threat/analyse.ts'
+import { openKeptReplies } from '../threat/kept-replies.ts'
 import { createAnalysisClient, type AnalysisClient } from '../threat/analysis-client.ts'
 import type { WardenClient } from '../walls/client.ts'
 import type { Guard } from '../watch/guard.ts'
@@ -168,8 +170,11 @@ export function assemble(options: AssembleOptions): Assembly {
   )
   const proving = walls.proveAtStart(config())
   if (kind === 'server') void proving.then(() => walls.proveProcesses())
-  const warming = analysis.ready().catch(() => undefined)
-  const analysed = { warmed: warming, asking: analysis }
+  const kept = kind === 'once' ? openKeptReplies(repliesFolder(config().state)) : undefined
+  // No start ahead if the last run's source was known: this one's may be, too.
+  const isKnown = kept !== undefined && wasLatestKnown(config().state)
+  const warming = isKnown ? Promise.resolve() : analysis.ready().catch(() => undefined)
+  const analysed = { warmed: warming, asking: analysis, kept }
   const code = createCodeAnalysis({ ...base, ...analysed, watching, layerFolder })
   const { keep, takeBundle, evidence, tell } = openCustody(base)
   const captures = createMutex()

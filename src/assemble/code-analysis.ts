@@ -10,6 +10,7 @@ import type { RiskAnalysis, TemporalZone, ZoneInstance } from '../contract/zones
 import { codeOfLayers } from '../packages/layer-code.ts'
 import { createAnalyst, type CachedAnalysis } from '../threat/analyse.ts'
 import type { AnalysisClient } from '../threat/analysis-client.ts'
+import type { KeptReplies } from '../threat/kept-replies.ts'
 import { analyseSigned, refusalOf } from '../threat/signed.ts'
 import { openSigners } from '../threat/signers.ts'
 import { createVerifier } from '../threat/verify-job.ts'
@@ -41,6 +42,7 @@ export interface CodeParts {
   /** Resolves when the first analysis process is ready, or could not be started. */
   readonly warmed: Promise<unknown>
   readonly watching: Watching
+  readonly kept?: KeptReplies | undefined
   readonly layerFolder?: string | undefined
 }
 
@@ -51,6 +53,7 @@ export function createCodeAnalysis(parts: CodeParts): CodeAnalysis {
     emitter,
     zones: (job) => job.zones !== undefined || hasZones(config()),
     layers: codeOfLayers(() => parts.layerFolder),
+    kept: parts.kept,
   })
   const verify = createVerifier({
     config,

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import type { EnclosureSpec } from '../contract/engine.ts'
-import { commandWords } from './command-words.ts'
+import { commandWords, valueOf } from './command-words.ts'
 import { stateFolder } from '../lib/state-folder.ts'
 import { takePrestartedWarden } from './prestart-warden.ts'
 
@@ -97,14 +97,4 @@ async function folderOf(argv: readonly string[]): Promise<string> {
   }
   const { loadConfig } = await import('../config/load.ts')
   return loadConfig({ file, env: process.env, cwd: process.cwd() }).config.state
-}
-
-function valueOf(argv: readonly string[], flag: string): string | undefined {
-  // The last one counts, as for commander.
-  const at = argv.findLastIndex((word) => word === flag || word.startsWith(`${flag}=`))
-  return at < 0
-    ? undefined
-    : argv[at]!.includes('=')
-      ? argv[at]!.slice(flag.length + 1)
-      : argv[at + 1]
 }

@@ -1,4 +1,6 @@
+import { stateFolder as folderOf, wasLatestKnown } from '../lib/state-folder.ts'
 import type { EarlyWarden } from '../warden/early.ts'
+import { valueOf } from './command-words.ts'
 import type { EnclosureSpec } from '../contract/engine.ts'
 
 /**
@@ -27,7 +29,19 @@ export function wallsAhead(
 ): readonly EnclosureSpec[] {
   const isHelp = argv.includes('--help') || argv.includes('-h')
   if (isHelp || process.env['MAYFLY_ROLE'] || process.platform !== 'linux') return []
-  return aheadOf[verb ?? ''] ?? []
+  const ahead = aheadOf[verb ?? ''] ?? []
+  return verb === 'run' && isLikelyKnown(argv)
+    ? ahead.filter(({ program }) => program !== 'analyst')
+    : ahead
+}
+
+/** A wrong guess costs time alone. */
+function isLikelyKnown(argv: readonly string[]): boolean {
+  try {
+    return wasLatestKnown(folderOf(process.env, process.getuid?.(), valueOf(argv, '--state')))
+  } catch {
+    return false
+  }
 }
 
 /** For a process that is warden and server in one; another warden starts its server first, which takes longest. */

@@ -44,5 +44,14 @@ function canMakeIn(folder: string): boolean {
 
 /** Key and state of the signer, inaccessible to the server. */
 export const signerFolder = (folder: string): string => join(wardenFolder(folder), 'keys')
+/** Folder of replies of the analysis process, kept for later runs. */
+export const repliesFolder = (folder: string): string => join(folder, 'replies')
+/** Name in it of a mark that the last run had a known source. */
+export const latestKnown = 'latest-known'
+
+/** Guess whether the next run's source is known, too. */
+export const wasLatestKnown = (folder: string): boolean =>
+  existsSync(join(repliesFolder(folder), latestKnown))
+
 /** Leases of live walls, one file each. */
 export const leaseFolder = (folder: string): string => join(wardenFolder(folder), 'leases')

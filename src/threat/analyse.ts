@@ -11,6 +11,7 @@ import { entryWithoutTree, languageWithoutTree } from './guess.ts'
 import { inspectionSchema, type ErasedFile, type Inspection } from './inspection.ts'
 import { mergeMatches } from './pattern-match.ts'
 import { patterns } from './patterns.ts'
+import type { KeptReplies } from './kept-replies.ts'
 import { createLayerAnalyst, type LayerMatcher } from './layers.ts'
 import { analysisOf } from './verdict.ts'
 import { parseJson } from '../lib/parse-json.ts'
@@ -33,6 +34,8 @@ export interface AnalystParts {
   /** True if zones of the job's source are analysed as well; false by default. */
   readonly zones?: (job: Job) => boolean
   readonly clock?: Pick<Clock, 'now'>
+  /** Replies of earlier processes; the first of this one is kept as well. */
+  readonly kept?: KeptReplies | undefined
   /** Code of package layers; without it, no layer is analysed. */
   readonly layers?: LayerCode
 }
@@ -51,10 +54,18 @@ const editUnits = 32
  * finding UNPARSED, which is never cached.
  */
 export function createAnalyst(parts: AnalystParts): (job: Job) => Promise<CachedAnalysis> {
-  const { ask, cacheEntriesMax = 512, emitter, rulesVersion = () => tableVersion } = parts
+  const { cacheEntriesMax = 512, emitter, kept, rulesVersion = () => tableVersion } = parts
   const { clock = systemClock, zones = () => false } = parts
   const cache = new Cache(cacheEntriesMax, cacheUnitsMax)
+  let asks = 0
+  const ask: AnalystParts['ask'] = (tenant, text) => {
+    asks++
+    return parts.ask(tenant, text)
+  }
   const inLayers = createLayerAnalyst({ ask, layers: parts.layers, version: rulesVersion, emitter })
+  // A parser that an earlier source took over lies about the later ones.
+  const keep: KeptReplies['keep'] = (of, reply) => void (asks === 1 && kept?.keep(of, reply))
+  const recalling = kept && { recall: (of: readonly string[]) => kept.recall(of), keep }
   return async (job) => {
     const began = clock.now()
     const digest = digestOf(job, rulesVersion())
@@ -62,11 +73,13 @@ export function createAnalyst(parts: AnalystParts): (job: Job) => Promise<Cached
     const key = `${job.tenant}\0${withZones ? 'zones' : ''}\0${digest}`
     const known = cache.get(key)
     const analysis =
-      known ?? (await inspectElsewhere(job, digest, withZones, { ask, emitter, inLayers }))
+      known ??
+      (await inspectElsewhere(job, digest, withZones, { ask, emitter, inLayers, kept: recalling }))
     if (analysis.believed) cache.set(key, analysis)
-    const facts = { ...factsAbout(analysis.value), tenant: job.tenant, cached: known !== undefined }
+    const cached = known !== undefined || analysis.isRecalled === true
+    const facts = { ...factsAbout(analysis.value), tenant: job.tenant, cached }
     emitter.emit('threat/analysed', { ...facts, took: clock.now() - began }, { run: job.id })
-    return { ...analysis.value, cached: known !== undefined }
+    return { ...analysis.value, cached }
   }
 }
 
@@ -77,6 +90,8 @@ interface CacheEntry {
   readonly value: Analysis
   /** True for a valid reply; other results are not cached. */
   readonly believed: boolean
+  /** Read from a reply of an earlier process. */
+  readonly isRecalled?: boolean
 }
 
 function factsAbout({ kind, verdict }: Analysis): Record<string, unknown> {
@@ -102,8 +117,10 @@ async function inspectElsewhere(
   job: Job,
   digest: string,
   zones: boolean,
-  { ask, emitter, inLayers }: Pick<AnalystParts, 'ask' | 'emitter'> & { inLayers: LayerMatcher },
+  parts: Pick<AnalystParts, 'ask' | 'emitter' | 'kept'> & { inLayers: LayerMatcher },
 ): Promise<CacheEntry> {
+  const { ask, emitter, inLayers, kept } = parts
+  const recalled = recall(job, [job.tenant, digest, String(zones)], kept)
   const { code, name, language, entry, files } = job.asked
   const hasPackages = files.some(({ path }) => isOfPackage(path))
   /** If the parser crashes on a package, the job's own source is analysed without it. */
@@ -119,10 +136,14 @@ async function inspectElsewhere(
       ...(job.session?.kind === 'exec' && { cell: true }),
     }
     try {
-      const reply = readReply(await ask(job.tenant, JSON.stringify(request)), job)
+      const text = recalled ?? (await ask(job.tenant, JSON.stringify(request)))
+      const reply = readReply(text, job)
       const believed = packages || !hasPackages
+      if (!recalled && believed && !holdsSource(reply))
+        kept?.keep([job.tenant, digest, String(zones)], text)
       const found = [...reply.found, ...(await inLayers(job))]
-      return { value: analysisOf({ ...reply, found: mergeMatches(found) }, digest), believed }
+      const value = analysisOf({ ...reply, found: mergeMatches(found) }, digest)
+      return { value, believed, isRecalled: recalled !== undefined }
     } catch (thrown) {
       if (isNobodysFault(thrown)) throw thrown
       const fields = { why: reasonOf(thrown), tenant: job.tenant }
@@ -132,6 +153,27 @@ async function inspectElsewhere(
     }
   }
   return inspect(true)
+}
+
+/** A kept reply that can be read; it is validated as one that just came. */
+function recall(
+  job: Job,
+  parts: readonly string[],
+  kept: KeptReplies | undefined,
+): string | undefined {
+  const text = kept?.recall(parts)
+  if (text === undefined) return undefined
+  try {
+    readReply(text, job)
+    return text
+  } catch {
+    return undefined
+  }
+}
+
+/** Such a reply is not kept: of the code of a job nothing stays that the operator did not ask for. */
+function holdsSource({ javascript, erased, split, cell }: Inspection): boolean {
+  return [javascript, erased, split, cell].some((part) => part !== undefined)
 }
 
 /** The analysis could not start: a full queue, or no process. The job is neither run nor judged. */

@@ -1,0 +1,230 @@
+import { createCipheriv, createDecipheriv, createHmac, hash, randomBytes } from 'node:crypto'
+import {
+  closeSync,
+  constants,
+  existsSync,
+  fstatSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { latestKnown } from '../lib/state-folder.ts'
+
+/**
+ * Replies of the analysis process, kept from one start of Mayfly to the next, so that a run of a known source starts no parser.
+ *
+ * Mechanism: a file for each, encrypted and authenticated (AES-256-GCM) with a key of this state folder, bound to its name. The
+ * name is an HMAC of tenant, source, entry, files, rules and the analyser itself, so that nothing is found after a change of
+ * one, nor by another tenant. The reply is kept, not the verdict: it is read as hostile as on its first day, and scored by
+ * the thresholds in force.
+ *
+ * Relies on: the first reply of a process, since a parser that a source took over lies about the next ones, too. Anything wrong here is no reply: altered, cut, exchanged, of another owner, a link, without its key. Not
+ * handled: an old reply in its own place, which the same key made for the same source.
+ */
+export interface KeptReplies {
+  recall(parts: readonly string[]): string | undefined
+  /** Never throws: without a place to write nothing is kept. */
+  keep(parts: readonly string[], reply: string): void
+}
+
+export interface KeptRepliesOptions {
+  /** Changes with the analyser. */
+  readonly version?: string
+  readonly entriesMax?: number
+  /** Bound of all files together. */
+  readonly bytesMax?: number
+}
+
+const ENTRIES_MAX = 512
+const BYTES_MAX = 16 * 2 ** 20
+const ENTRY_BYTES_MAX = 2 ** 20
+const KEY = 'key'
+const KEY_BYTES = 32
+const NONCE_BYTES = 12
+const TAG_BYTES = 16
+const NAME = /^[0-9a-f]{64}$/
+const ROOT = fileURLToPath(new URL('../../', import.meta.url))
+/** Sources of the analysis process. */
+const SOURCES = ['src/threat', 'src/contract', 'src/lib', 'guest/analyst.js', 'package.json']
+const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants
+
+/** Opens the folder, or makes it. Undefined where it or its key is not this user's alone. */
+export function openKeptReplies(
+  folder: string,
+  options: KeptRepliesOptions = {},
+): KeptReplies | undefined {
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    const { uid, mode } = lstatSync(folder)
+    if (uid !== process.getuid?.() || (mode & 0o077) !== 0 || !lstatSync(folder).isDirectory())
+      return undefined
+    const key = readOwn(path.join(folder, KEY), KEY_BYTES) ?? makeKey(path.join(folder, KEY))
+    return key?.length === KEY_BYTES ? new Folder(folder, key, options) : undefined
+  } catch {
+    return undefined
+  }
+}
+
+class Folder implements KeptReplies {
+  readonly #folder: string
+  readonly #key: Buffer
+  readonly #version: string
+  readonly #entriesMax: number
+  readonly #bytesMax: number
+
+  constructor(folder: string, key: Buffer, options: KeptRepliesOptions) {
+    this.#folder = folder
+    this.#key = key
+    this.#version = options.version ?? analyserVersion()
+    this.#entriesMax = options.entriesMax ?? ENTRIES_MAX
+    this.#bytesMax = options.bytesMax ?? BYTES_MAX
+  }
+
+  recall(parts: readonly string[]): string | undefined {
+    const name = this.#nameOf(parts)
+    const reply = this.#open(name)
+    this.#tellNext(reply !== undefined)
+    return reply
+  }
+
+  keep(parts: readonly string[], reply: string): void {
+    try {
+      const name = this.#nameOf(parts)
+      const sealed = seal(reply, name, this.#keyFor('reply'))
+      if (sealed.length > ENTRY_BYTES_MAX) return
+      replace(path.join(this.#folder, name), sealed)
+      this.#sweep(name)
+      this.#tellNext(true)
+    } catch {
+      // No room, or no right to write: it is analysed again.
+    }
+  }
+
+  #nameOf(parts: readonly string[]): string {
+    const text = JSON.stringify([this.#version, ...parts])
+    return createHmac('sha256', this.#keyFor('name')).update(text).digest('hex')
+  }
+
+  #keyFor(purpose: string): Buffer {
+    return createHmac('sha256', this.#key).update(purpose).digest()
+  }
+
+  #open(name: string): string | undefined {
+    const file = path.join(this.#folder, name)
+    try {
+      const sealed = readOwn(file, ENTRY_BYTES_MAX)
+      return sealed && unseal(sealed, name, this.#keyFor('reply'))
+    } catch {
+      rmSync(file, { recursive: true, force: true })
+      return undefined
+    }
+  }
+
+  /** Removes the oldest until both bounds hold, and what a killed process left. */
+  #sweep(kept: string): void {
+    const entries = readdirSync(this.#folder).flatMap((name) => {
+      const facts = statSync(path.join(this.#folder, name), { throwIfNoEntry: false })
+      const isEntry = NAME.test(name) || name.includes('.draft-')
+      return facts && isEntry ? [{ name, bytes: facts.size, made: facts.mtimeMs }] : []
+    })
+    entries.sort((a, b) => Number(b.name === kept) - Number(a.name === kept) || b.made - a.made)
+    let bytes = 0
+    for (const [at, entry] of entries.entries()) {
+      bytes += entry.bytes
+      if (at >= this.#entriesMax || bytes > this.#bytesMax)
+        rmSync(path.join(this.#folder, entry.name), { recursive: true, force: true })
+    }
+  }
+
+  /** A guess for the next run: whether its parser is worth a start ahead. */
+  #tellNext(isKnown: boolean): void {
+    const mark = path.join(this.#folder, latestKnown)
+    if (existsSync(mark) === isKnown) return
+    if (isKnown) closeSync(openSync(mark, 'a', 0o600))
+    else rmSync(mark, { force: true })
+  }
+}
+
+function seal(reply: string, name: string, key: Buffer): Buffer {
+  const nonce = randomBytes(NONCE_BYTES)
+  const cipher = createCipheriv('aes-256-gcm', key, nonce).setAAD(Buffer.from(name))
+  const text = Buffer.concat([cipher.update(reply, 'utf8'), cipher.final()])
+  return Buffer.concat([nonce, cipher.getAuthTag(), text])
+}
+
+/** Throws Error for anything but what `seal` made for this name. */
+function unseal(sealed: Buffer, name: string, key: Buffer): string {
+  const begin = NONCE_BYTES + TAG_BYTES
+  if (sealed.length < begin) throw new RangeError('Cannot read a reply that was cut')
+  const nonce = sealed.subarray(0, NONCE_BYTES)
+  const decipher = createDecipheriv('aes-256-gcm', key, nonce, { authTagLength: TAG_BYTES })
+  decipher.setAAD(Buffer.from(name)).setAuthTag(sealed.subarray(NONCE_BYTES, begin))
+  return Buffer.concat([decipher.update(sealed.subarray(begin)), decipher.final()]).toString()
+}
+
+/** Undefined if it is missing. Throws Error for a link, and for a file that others could have written or read. */
+function readOwn(file: string, bytesMax: number): Buffer | undefined {
+  if (!lstatSync(file, { throwIfNoEntry: false })) return undefined
+  const fd = openSync(file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
+  try {
+    const facts = fstatSync(fd)
+    const isOwn = facts.isFile() && facts.uid === process.getuid?.() && facts.nlink === 1
+    if (!isOwn || (facts.mode & 0o077) !== 0 || facts.size > bytesMax)
+      throw new Error(`"${file}" is not this user's alone`)
+    return readFileSync(fd)
+  } finally {
+    closeSync(fd)
+  }
+}
+
+/** The first of two makers wins. */
+function makeKey(file: string): Buffer | undefined {
+  const draft = draftOf(file)
+  writeFileSync(draft, randomBytes(KEY_BYTES), { mode: 0o600, flag: 'wx' })
+  try {
+    if (!existsSync(file)) linkSync(draft, file)
+  } finally {
+    rmSync(draft, { force: true })
+  }
+  return readOwn(file, KEY_BYTES)
+}
+
+function replace(file: string, bytes: Buffer): void {
+  const draft = draftOf(file)
+  try {
+    writeFileSync(draft, bytes, { mode: 0o600, flag: 'wx' })
+    renameSync(draft, file)
+  } finally {
+    rmSync(draft, { force: true })
+  }
+}
+
+const draftOf = (file: string): string =>
+  `${file}.draft-${process.pid}-${randomBytes(4).toString('hex')}`
+
+/** Changes with Node, the parser and any file of the analyser, or with another in its place. */
+function analyserVersion(): string {
+  const files = SOURCES.flatMap((place) => filesBelow(path.join(ROOT, place)))
+  const parser = path.join(ROOT, 'node_modules/oxc-parser/package.json')
+  const facts = [...files, parser].map((file) => {
+    const found = statSync(file, { throwIfNoEntry: false })
+    return found ? `${file} ${found.ino} ${found.size} ${found.mtimeMs} ${found.ctimeMs}` : file
+  })
+  return hash('sha256', [process.version, ...facts].join('\n'), 'hex')
+}
+
+function filesBelow(place: string): readonly string[] {
+  if (!statSync(place).isDirectory()) return [place]
+  return readdirSync(place, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && !entry.name.includes('.test.'))
+    .map((entry) => path.join(entry.parentPath, entry.name))
+}

@@ -82,6 +82,8 @@ export interface Provider {
 export interface LaunchHints {
   /** Forecast by its last run: the job is expected to take little processor time, and to end by itself. */
   readonly isShort: boolean
+  /** The launch shows no demand: no spare is kept because of it. */
+  readonly isRare?: boolean
 }
 
 export type Availability =

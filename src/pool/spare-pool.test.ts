@@ -139,6 +139,18 @@ test('Each miss raises the target by one, up to the maximum, and each spare is h
   assert.ok(live.size <= 12)
 })
 
+test('A launch that shows no demand takes a spare, or starts one, and has none kept', async () => {
+  const { warm, live, pass } = stand({ least: 0, most: 3 })
+  for (let n = 0; n < 4; n++) await warm.take({ isShort: true, isRare: true })
+  await pass(SOON_MS)
+  assert.deepEqual([warm.facts.idle, warm.facts.wanted, live.size], [0, 0, 4])
+  await warm.take()
+  await pass(SOON_MS)
+  assert.equal((await warm.take({ isShort: true, isRare: true })).pool, 'hit')
+  await pass(SOON_MS)
+  assert.deepEqual([warm.facts.idle, warm.facts.wanted], [1, 1])
+})
+
 test('While a job waits for a start of its own, no refill begins; after it they go on', async () => {
   const { warm, pass, live, hold } = stand({ least: 2, most: 2 })
   const release = hold()

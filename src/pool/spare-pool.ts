@@ -118,7 +118,7 @@ class AdaptiveSparePool<S extends Spare> implements SparePool<S> {
     this.#timer = this.#checkSoon()
   }
 
-  async take({ isShort }: LaunchHints = { isShort: true }): Promise<{
+  async take({ isShort, isRare = false }: LaunchHints = { isShort: true }): Promise<{
     readonly spare: S
     readonly pool: 'hit' | 'miss'
   }> {
@@ -129,8 +129,7 @@ class AdaptiveSparePool<S extends Spare> implements SparePool<S> {
     if (ready) this.#hits += 1
     else {
       this.#misses += 1
-      this.#missed = [...this.#missed, now].slice(-PRESSED_MISSES)
-      this.#wanted = Math.min(this.#options.most, this.#wanted + 1)
+      if (!isRare) this.#wantMore(now)
       // A start in progress finishes before a new one would, but for one that is in no hurry.
       const isFaster = isShort && this.#isPressed()
       if (this.#starting.size > 0 && !isFaster)
@@ -140,6 +139,11 @@ class AdaptiveSparePool<S extends Spare> implements SparePool<S> {
       ready ?? this.#pick(isShort) ?? (await this.#awaited(() => this.#ownStart(isShort)))
     this.#fillSoon()
     return { spare, pool: ready ? 'hit' : 'miss' }
+  }
+
+  #wantMore(now: number): void {
+    this.#missed = [...this.#missed, now].slice(-PRESSED_MISSES)
+    this.#wanted = Math.min(this.#options.most, this.#wanted + 1)
   }
 
   async #ownStart(isShort: boolean): Promise<S> {

@@ -41,7 +41,8 @@ def main(input): return input * 2`,
  * calls and not this kernel. Throws if there is no such wall.
  */
 export async function probe(provider: Provider, spares: ProgramSpares): Promise<GuestFacts> {
-  const { wall } = await spares.take({ language: 'node', disk: spareDiskBytes, calls: usualCalls })
+  const spec = { language: 'node', disk: spareDiskBytes, calls: usualCalls } as const
+  const { wall } = await spares.take(spec, { isShort: true, isRare: true })
   void wall.kill()
   const { features, missing, without } = await findLanguages((language) =>
     versionBy(provider, programs[language]),

@@ -28,6 +28,7 @@ const inJs: Probe = {
   code: 'return input * 2',
   inputText: '21',
   expect: '42',
+  isRare: true,
 }
 
 /** Probes of whole programs also print the version of their language. */
@@ -61,7 +62,8 @@ export async function probe(
   spares: ProgramSpares,
   warden: Pick<WardenClient, 'claim'>,
 ): Promise<Found> {
-  const { wall } = await spares.take({ language: 'node', disk: spareDiskBytes, calls: usualCalls })
+  const spec = { language: 'node', disk: spareDiskBytes, calls: usualCalls } as const
+  const { wall } = await spares.take(spec, { isShort: true, isRare: true })
   let bindsIo: boolean
   try {
     assertMechanism(provider, wall.wall)

@@ -1,5 +1,6 @@
 import type { RanFunction } from './provider.ts'
-import { type TracedFunction, zoneNameMax } from './zones.ts'
+import { zoneNameMax } from './zone-limits.ts'
+import { type TracedFunction } from './zones.ts'
 
 /** Characters inspected for a name before and after the start of a function, in UTF-16 units. */
 const lookedAt = 80

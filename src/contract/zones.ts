@@ -1,10 +1,6 @@
 import * as z from 'zod'
 import { controlsSchema } from './controls.ts'
-
-/** Maximum zones of one program, and functions reported. */
-export const programZonesMax = 16
-export const residualMax = 256
-export const zoneNameMax = 64
+import { programZonesMax, residualMax, zoneNameMax } from './zone-limits.ts'
 
 /** Activity of a zone; schedules refer to these. */
 export const zoneKinds = [

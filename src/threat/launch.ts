@@ -20,7 +20,7 @@ export function analyst(warm: number, without: readonly JailLayer[]): JailedProg
     },
     tree: [
       ...['guest', 'src/os', 'src/threat', 'src/contract', 'src/lib', 'package.json'].map(here),
-      ...['oxc-parser', bindingOf('@oxc-parser/binding'), 'zod'].map((name) => packageFolder(name)),
+      ...['oxc-parser', bindingOf('@oxc-parser/binding')].map((name) => packageFolder(name)),
     ],
     dataBytesMax: DATA_BYTES_MAX,
   }

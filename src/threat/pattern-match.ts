@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { patternNames, type PatternName } from '../contract/verdict.ts'
+import { patternNames } from '../contract/verdict.ts'
 
 export const position = z.number().int().min(1)
 
@@ -15,19 +15,3 @@ export const patternMatchSchema = z
   })
   .readonly()
 export type PatternMatch = z.infer<typeof patternMatchSchema>
-
-/** Merges findings by pattern: total count, and the first position, in the job's own source if it has one. */
-export function mergeMatches(all: readonly PatternMatch[]): PatternMatch[] {
-  const byName = new Map<PatternName, PatternMatch>()
-  for (const found of all) {
-    const other = byName.get(found.name)
-    const first = other && !isBefore(found, other) ? other : found
-    byName.set(found.name, { ...first, count: found.count + (other?.count ?? 0) })
-  }
-  return [...byName.values()]
-}
-
-function isBefore(a: PatternMatch, b: PatternMatch): boolean {
-  if (a.detail !== b.detail) return a.detail === undefined
-  return a.line < b.line || (a.line === b.line && a.column < b.column)
-}

@@ -1,6 +1,7 @@
 import type { Schedule } from '../contract/phase.ts'
 import type { UnheldPolicy } from '../contract/provider.ts'
-import { residualMax, type ZoneSplit } from '../contract/zones.ts'
+import { residualMax } from '../contract/zone-limits.ts'
+import type { ZoneSplit } from '../contract/zones.ts'
 
 /** A function that no call reaches needs no zone. */
 const notCalled = 'nothing calls it'

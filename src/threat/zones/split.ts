@@ -1,11 +1,5 @@
-import {
-  programZonesMax,
-  residualMax,
-  zoneNameMax,
-  type ProgramZone,
-  type Residual,
-  type ZoneSplit,
-} from '../../contract/zones.ts'
+import { programZonesMax, residualMax, zoneNameMax } from '../../contract/zone-limits.ts'
+import type { ProgramZone, Residual, ZoneSplit } from '../../contract/zones.ts'
 import type { Binding, Node, Tree } from '../syntax.ts'
 import { closureOf, nodesIn, type Closure, type ClosureContext } from './closed.ts'
 import { Flow } from './flow.ts'

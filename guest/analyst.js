@@ -9,9 +9,9 @@
 import { writeSync } from 'node:fs'
 import { flushCompileCache } from 'node:module'
 import { Socket } from 'node:net'
-import { capResource, exitNow, loadSeccomp } from '../src/os/libc.js'
+import { capResource, exitNow, loadSeccomp, trimHeap } from '../src/os/libc.js'
 import { inspect } from '../src/threat/inspect.ts'
-import { takeGc } from './take-gc.js'
+import { takeGc, WHOLE } from './take-gc.js'
 import { readFrames, writeFrame } from './frames.js'
 import { warmUp } from './warm.js'
 import { parseJson } from './parse-json.js'
@@ -21,12 +21,19 @@ const REPLY = 2
 const READY_FD = 4
 /** A job's code and files, as JSON text. */
 const REQUEST_BYTES_MAX = 80 * 2 ** 20
+/** A request from this size on leaves garbage that the warden would count as memory of its own. */
+const GARBAGE_BYTES = 65_536
+/** Idle time after which memory is given back. */
+const IDLE_MS = 5_000
+/** Warm-up sources after it, which compile again the code that each source needs. */
+const SOURCES_AGAIN = 2
 
 // Suppresses the stripper's experimental warning, the only output on stderr.
 process.removeAllListeners('warning')
 const settings = JSON.parse(process.env['MAYFLY_ANALYST'] ?? '{}')
 const collectGarbage = takeGc()
-warmUp(inspect, settings.warm ?? 20)
+const warm = settings.warm ?? 20
+warmUp(inspect, warm)
 collectGarbage()
 if (settings.compiles) {
   flushCompileCache()
@@ -35,17 +42,39 @@ if (settings.compiles) {
 const socket = new Socket({ fd: Number(process.env['MAYFLY_FD'] ?? 3) })
 socket.pause()
 settle()
+if (warm > 0) trimHeap()
 tellReady()
+const idle = setTimeout(giveBack, IDLE_MS).unref()
+if (warm === 0) clearTimeout(idle)
 readFrames(
   socket,
   (kind, payload) => {
-    if (kind === REQUEST) writeFrame(socket, REPLY, JSON.stringify(inspect(requestOf(payload))))
+    if (kind === REQUEST) answer(payload)
   },
   REQUEST_BYTES_MAX,
 )
 socket.on('close', () => exitNow(0))
 socket.on('error', () => exitNow(1))
 socket.resume()
+
+/** @param {Buffer} payload */
+function answer(payload) {
+  writeFrame(socket, REPLY, JSON.stringify(inspect(requestOf(payload))))
+  if (payload.length > GARBAGE_BYTES) setImmediate(dropGarbage)
+  if (warm > 0) idle.refresh()
+}
+
+function dropGarbage() {
+  collectGarbage()
+  trimHeap()
+}
+
+/** Once in each idle time: last-resort collection drops compiled code too, and half of the memory with it (Node 26). */
+function giveBack() {
+  collectGarbage(WHOLE)
+  warmUp(inspect, Math.min(SOURCES_AGAIN, warm))
+  dropGarbage()
+}
 
 /**
  * @param {Buffer} payload

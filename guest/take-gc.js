@@ -2,7 +2,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 
 /** Clears V8's cache of compiled scripts as well, which holds each that ran once. */
-const WHOLE = { type: 'major', execution: 'sync', flavor: 'last-resort' }
+export const WHOLE = { type: 'major', execution: 'sync', flavor: 'last-resort' }
 
 /**
  * Takes the collector of an isolate, in a context of its own, which its guest cannot reach.
@@ -21,7 +21,7 @@ export function takeGcOf(isolate) {
 /**
  * Takes the garbage collector as a function. Its flag affects every context created while it is set, and no
  * guest may have it; so it is set, used once, and cleared before the first guest context.
- * @returns {() => void}
+ * @returns {(options?: typeof WHOLE) => void}
  */
 export function takeGc() {
   setFlagsFromString('--expose-gc')

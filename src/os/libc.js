@@ -147,6 +147,18 @@ function sys(call, ...args) {
   return result
 }
 
+/** Gives free pages of malloc's arenas back to the kernel (malloc_trim(3)); does nothing where libc is not glibc. */
+export function trimHeap() {
+  try {
+    const { functions } = createRequire(import.meta.url)('node:ffi').dlopen(null, {
+      malloc_trim: { arguments: ['u64'], return: 'i32' },
+    })
+    functions.malloc_trim(0n)
+  } catch {
+    // Free pages stay with malloc, for later.
+  }
+}
+
 const PR = { setPdeathsig: 1, setDumpable: 4, capbsetDrop: 24, setNoNewPrivs: 38 }
 
 /** The kernel kills this process when the thread that started it ends. Cleared by every change of uid.

@@ -1,0 +1,29 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { collectGarbage } from '../lib/collect-garbage.ts'
+import { trimHeap } from './libc.js'
+
+/** Below the size from which malloc maps each block on its own. */
+const BLOCK_BYTES = 20_000
+const BLOCKS = 4_000
+
+const skip = !isGlibc() && 'only glibc has malloc_trim(3)'
+
+test('Freed pages of malloc that others lie above go back to the kernel', { skip }, async () => {
+  let blocks: Buffer[] = Array.from({ length: BLOCKS }, () =>
+    Buffer.allocUnsafeSlow(BLOCK_BYTES).fill(1),
+  )
+  const last = blocks.at(-1)!
+  blocks = []
+  await new Promise((resolve) => void setImmediate(resolve))
+  collectGarbage()
+  const before = process.memoryUsage.rss()
+  trimHeap()
+  assert.ok(before - process.memoryUsage.rss() > (BLOCK_BYTES * BLOCKS) / 2)
+  assert.equal(last[0], 1)
+})
+
+function isGlibc(): boolean {
+  const { header } = process.report.getReport() as { header: Record<string, unknown> }
+  return 'glibcVersionRuntime' in header
+}

@@ -10,6 +10,7 @@ import { ceilingsOfAll, ceilingsOfEach, pageTenant } from '../gateway/http/visit
 import type { Gateway } from '../gateway/server.ts'
 import { createHistory } from '../history/history.ts'
 import { type History } from '../history/history.ts'
+import { QuietCollector } from '../lib/collect-when-quiet.ts'
 import { tlsOf } from './certificate.ts'
 import type { OpenAssembly } from './open-assembly.ts'
 import { note, paint, printJson, type Globals } from './print.ts'
@@ -49,8 +50,9 @@ export function register(program: Command): void {
 async function serve(site: string | undefined, flags: ServeFlags): Promise<void> {
   if (site !== undefined) await mustBeFolder(site)
   const { openAssembly } = await import('./open-assembly.ts')
+  let events = 0
   const here = await openAssembly(flags, 'server', {
-    sinks: [tellOfDisk(flags), tellOfModules(flags)],
+    sinks: [tellOfDisk(flags), tellOfModules(flags), () => void events++],
     flags: {
       '--port': flags.port,
       '--host': flags.host,
@@ -60,9 +62,12 @@ async function serve(site: string | undefined, flags: ServeFlags): Promise<void>
       '--insecure-http': flags.insecureHttp,
     },
   })
+  const isIdle = () => here.assembly.pool.running === 0
+  const quiet = new QuietCollector({ doings: () => events, isIdle })
   try {
     await serveUntilStopped(here, site, flags)
   } finally {
+    quiet.close()
     await here.close()
   }
 }

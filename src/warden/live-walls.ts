@@ -45,6 +45,10 @@ export class LiveWalls {
     return this.#walls.size
   }
 
+  get hasJobs(): boolean {
+    return !this.#sampler.isResting
+  }
+
   all(): readonly LiveWall[] {
     return [...this.#walls.values()]
   }

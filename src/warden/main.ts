@@ -2,8 +2,11 @@ import type { ChildProcess } from 'node:child_process'
 import { constants } from 'node:os'
 import type { EnclosureSpec } from '../contract/engine.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
+import { collectGarbage } from '../lib/collect-garbage.ts'
+import { QuietCollector } from '../lib/collect-when-quiet.ts'
 import { makeFolder } from '../lib/make-folder.ts'
 import { wardenFolder } from '../lib/state-folder.ts'
+import { trimHeap } from '../os/libc.js'
 import { raisePriority } from '../os/priority.ts'
 import { answerChannel, sendReply, type Channel } from './channel.ts'
 import { closeWithin } from './close.ts'
@@ -51,7 +54,7 @@ async function lead(options: MainOptions): Promise<number> {
   const dropped = dropTo(options)
   server = startServer(options, dropped, warden.swept)
   if (server.pid !== undefined) raisePriority(niceOf.server, server.pid)
-  server.on('message', answerChannel(warden, channel))
+  answerQuietly(server, options.early, channel)
   for (const spec of options.ahead ?? []) warden.startAhead(spec)
   const stop = (signal: NodeJS.Signals) => {
     server.kill(signal)
@@ -65,6 +68,25 @@ async function lead(options: MainOptions): Promise<number> {
     )
     server.once('error', () => resolve(9))
   })
+}
+
+/** Answers the server, and gives memory back when there is nothing to answer and no job to hold. */
+function answerQuietly(server: ChildProcess, { warden }: EarlyWarden, channel: Channel): void {
+  const answer = answerChannel(warden, channel)
+  let requests = 0
+  const quiet = new QuietCollector({
+    doings: () => requests,
+    isIdle: () => !warden.hasJobs,
+    collect() {
+      collectGarbage()
+      trimHeap()
+    },
+  })
+  server.on('message', (message) => {
+    requests++
+    answer(message)
+  })
+  server.once('exit', () => quiet.close())
 }
 
 /** Calls back when this process is reparented: npm's shell does not forward the signal that ends it. */

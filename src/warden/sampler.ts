@@ -49,6 +49,10 @@ export class Sampler {
     return this.#active
   }
 
+  get isResting(): boolean {
+    return this.#active.size === 0
+  }
+
   add(one: SampledWall): void {
     this.#age(performance.now())
     const before = this.#walls.get(one.wall)

@@ -68,6 +68,11 @@ export class Warden {
     if (typeof options.stateFolder === 'string') this.#settle(options.stateFolder)
   }
 
+  /** Whether a wall has a job now. */
+  get hasJobs(): boolean {
+    return this.#walls.hasJobs
+  }
+
   /** Answers one request. Sockets come with the reply and belong to the caller from then on. */
   async answer(request: Request): Promise<{ readonly reply: Reply; readonly handover?: Handover }> {
     try {

@@ -1,0 +1,50 @@
+import { collectGarbage } from './collect-garbage.ts'
+
+export interface QuietParts {
+  /** Count of what the process has done so far. */
+  readonly doings: () => number
+  /** False while work is under way that does not count yet. */
+  readonly isIdle: () => boolean
+  readonly collect?: () => void
+}
+
+export const lookEveryMs = 4_000
+/** Looks without a doing until the first collection, after the start, and until any later one. */
+const quietLooks = { first: 1, later: 15 } as const
+
+/**
+ * Collects garbage once in each quiet time: soon after the start, whose modules and walls leave the most behind, and then
+ * a minute after the last doing, so that a pause between two requests costs the second one nothing.
+ */
+export class QuietCollector {
+  readonly #parts: QuietParts
+  readonly #timer: NodeJS.Timeout
+  #looksWanted: number = quietLooks.first
+  #seen: number
+  #quiet = 0
+  #isDue = true
+
+  constructor(parts: QuietParts) {
+    this.#parts = parts
+    this.#seen = parts.doings()
+    this.#timer = setInterval(() => this.look(), lookEveryMs)
+    this.#timer.unref()
+  }
+
+  look(): void {
+    const { doings, isIdle, collect = collectGarbage } = this.#parts
+    const now = doings()
+    const isQuiet = now === this.#seen && isIdle()
+    this.#seen = now
+    this.#quiet = isQuiet ? this.#quiet + 1 : 0
+    this.#isDue ||= !isQuiet
+    if (!this.#isDue || this.#quiet < this.#looksWanted) return
+    this.#isDue = false
+    this.#looksWanted = quietLooks.later
+    collect()
+  }
+
+  close(): void {
+    clearInterval(this.#timer)
+  }
+}

@@ -4,7 +4,8 @@ import type { Emitter } from '../contract/event.ts'
 import type { WardenClient } from '../walls/client.ts'
 import type { WallHandle } from '../walls/handle.ts'
 import { WorkerSpares } from '../walls/worker-spares.ts'
-import { isClaimed } from '../walls/worker-claim.ts'
+import { isHeld } from '../walls/worker-claim.ts'
+import { AnalystUpkeep, analystBounds, answerMsMax } from './analyst-upkeep.ts'
 import { createFairQueue } from './fair-queue.ts'
 
 /**
@@ -33,9 +34,6 @@ export interface AnalysisClientOptions {
 }
 
 const KIND = { request: 1, reply: 2 } as const
-const ANSWER_MS_MAX = 5_000
-/** Enough to parse a source at the size limit; above the idle size. */
-const MEMORY_BYTES_MAX = 512 * 2 ** 20
 /** Warm-up sources of 10 KB; they cut the first real parse to a third. */
 const WARM_SOURCES = 20
 /** Maximum queued requests of one tenant, and queued source characters of all tenants. */
@@ -70,16 +68,14 @@ export function createAnalysisClient({
     systemClock,
   )
 
-  /** Replaces a process that retains too much memory of earlier sources. */
+  const upkeep = new AnalystUpkeep(workers, warden)
+
+  /** A process that kept too much memory of earlier sources is replaced. */
   async function claimed(tenant: string): Promise<WallHandle> {
     for (;;) {
       const { wall } = await workers.take(tenant)
-      const limits = {
-        tenant: wall.tenant ?? tenant,
-        memory: MEMORY_BYTES_MAX,
-        deadline: ANSWER_MS_MAX,
-      }
-      if (await isClaimed(wall, warden, limits)) return wall
+      await upkeep.settled(wall)
+      if (await isHeld(wall, warden, analystBounds)) return wall
       void wall.kill()
     }
   }
@@ -92,8 +88,8 @@ export function createAnalysisClient({
         try {
           return await exchange(wall, requestText)
         } finally {
-          if (wall.alive) void warden.release(wall.wall.id).catch(() => undefined)
           workers.give(wall)
+          if (!once) upkeep.after(wall, requestText.length)
         }
       } finally {
         leave()
@@ -110,7 +106,7 @@ async function exchange(wall: WallHandle, requestText: string): Promise<string> 
     reject(new MayflyError('UNAVAILABLE', `Cannot analyse: the analysis process ${why}`))
     void wall.kill()
   }
-  const timer = setTimeout(fail, ANSWER_MS_MAX, 'did not answer in time')
+  const timer = setTimeout(fail, answerMsMax, 'did not answer in time')
   wall.ref(true)
   wall.listen({
     frame: (frame) =>

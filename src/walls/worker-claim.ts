@@ -15,30 +15,33 @@ export async function claimWorker(
 ): Promise<{ readonly wall: WallHandle; readonly pool: 'hit' | 'miss' }> {
   for (;;) {
     const { wall, pool } = await workers.take(profile.tenant)
-    if (await isHeld(wall, warden, profile)) return { wall, pool }
+    if (await isHeld(wall, warden, boundsOf(profile))) return { wall, pool }
     void wall.kill()
   }
 }
 
-/** Claims a wall. One with the same memory bound from its last claim only needs a deadline. */
-async function isHeld(
+/** Bounds of a job in a worker: bytes above its idle size, and milliseconds that it may last. */
+export interface WorkerBounds {
+  readonly memory: number
+  readonly lifeMs: number
+}
+
+/** Claims a wall. One with the same memory bound from its last claim only needs a deadline. False for a spent one. */
+export async function isHeld(
   worker: WallHandle,
   warden: WardenClient,
-  profile: Profile,
+  to: WorkerBounds,
 ): Promise<boolean> {
-  const { memory } = profile.controls
-  if (worker.heldTo === memory && worker.lease.begin(lifeMsOf(profile))) return true
-  return await claimAnew(worker, warden, profile)
+  if (worker.heldTo === to.memory && worker.lease.begin(to.lifeMs)) return true
+  return await claimAnew(worker, warden, to)
 }
 
 /** Claims a wall in full, from which its usage is counted; false for a spent one. */
 export async function claimAnew(
   worker: WallHandle,
   warden: WardenClient,
-  profile: Profile,
+  { memory, lifeMs }: WorkerBounds,
 ): Promise<boolean> {
-  const { memory } = profile.controls
-  const lifeMs = lifeMsOf(profile)
   const sentAt = performance.now()
   const to = { tenant: worker.tenant ?? probeTenant, memory, deadline: deadlineFor(lifeMs) }
   const isOurs = await isClaimed(worker, warden, to)
@@ -47,12 +50,13 @@ export async function claimAnew(
   return isOurs
 }
 
-function lifeMsOf({ schedule, limits }: Profile): number {
-  return Math.min(lengthOf(schedule.phases), limits.timeout)
+export function boundsOf({ controls, schedule, limits }: Profile): WorkerBounds {
+  const lifeMs = Math.min(lengthOf(schedule.phases), limits.timeout)
+  return { memory: controls.memory, lifeMs }
 }
 
 /** Whether the warden enforces these bounds; false for a spent or ended wall, which the caller replaces. */
-export async function isClaimed(
+async function isClaimed(
   wall: WallHandle,
   warden: WardenClient,
   to: Parameters<WardenClient['claim']>[1],

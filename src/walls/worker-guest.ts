@@ -17,7 +17,7 @@ import type { GuestLife } from './guest-life.ts'
 import type { HandleEnd, WallHandle } from './handle.ts'
 import { HeldFrames } from './held-frames.ts'
 import { ProgramSession, type SessionOutput } from './program-session.ts'
-import { claimAnew } from './worker-claim.ts'
+import { boundsOf, claimAnew } from './worker-claim.ts'
 import { tellRefusedName } from './refused-name.ts'
 import {
   headed,
@@ -112,7 +112,7 @@ const orderedOutput: SessionOutput = {
 /** The usage of a session counts from its opening on: its worker may have run jobs before. */
 async function openGuest(life: GuestLife, egress: RealmEgress, task: Task): Promise<void> {
   const { wall, warden, profile } = life.parts
-  if (task.session && !(await claimAnew(wall, warden, profile)))
+  if (task.session && !(await claimAnew(wall, warden, boundsOf(profile))))
     throw new MayflyError('UNAVAILABLE', 'Cannot open the session: its worker is spent')
   await egress.open(task)
 }

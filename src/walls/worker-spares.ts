@@ -98,6 +98,21 @@ export class WorkerSpares {
     return handle
   }
 
+  /** Whether it waits for a job. */
+  isIdle(handle: WallHandle): boolean {
+    return this.#idle.includes(handle)
+  }
+
+  /** Ends a wall that waits for a job, once the spare without a tenant is there to take its place. */
+  async retire(handle: WallHandle): Promise<void> {
+    this.#keepOneUnbound()
+    await this.#starting?.catch(() => undefined)
+    const index = this.#idle.indexOf(handle)
+    if (index < 0) return
+    this.#idle.splice(index, 1)
+    void handle.kill()
+  }
+
   async close(): Promise<void> {
     this.#isClosed = true
     clearInterval(this.#timer)

@@ -12,7 +12,7 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
@@ -73,7 +73,7 @@ async function idleOf(tree: string): Promise<TreeMemory> {
     const events = eventsOf(server)
     await once(createInterface(server.stdout), 'line')
     await whenIdle(server.pid!, events)
-    return memoryOfTree(treeOf(server.pid!))
+    return memoryOfTree(treeOf(server.pid!).filter(isThere))
   } finally {
     server.kill('SIGTERM')
     if (server.exitCode === null && server.signalCode === null) await once(server, 'exit')
@@ -113,6 +113,11 @@ async function whenIdle(pid: number, events: Events): Promise<void> {
 
 function treeOf(pid: number): readonly number[] {
   return [pid, ...childrenOf(pid).flatMap(treeOf)]
+}
+
+/** False for a process that ended just now. */
+function isThere(pid: number): boolean {
+  return existsSync(`/proc/${pid}/smaps_rollup`)
 }
 
 function cpuMsOf(pid: number): number {

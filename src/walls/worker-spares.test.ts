@@ -86,21 +86,6 @@ suite('A worker that drops its guest', () => {
     }
   })
 
-  test('and takes long is waited for no longer; it is idle once it has', async () => {
-    const { workers, starts, take } = stand({ keepReady: false })
-    const wall = await take('a')
-    const clears = Promise.withResolvers<boolean>()
-    workers.give(wall, clears.promise)
-    const next = workers.take('a')
-    const until = performance.now() + 10_000
-    while (starts.length < 2 && performance.now() < until) await sleep(10)
-    starts[1]!.finish()
-    assert.notEqual((await next).wall, wall)
-    clears.resolve(true)
-    await turn()
-    assert.equal((await workers.take('a')).wall, wall)
-  })
-
   test('makes room for another tenant', async () => {
     const { workers, killed, take } = stand({ keepReady: false, wallsMax: 1 })
     const wall = await take('a')

@@ -1,7 +1,6 @@
 import { MayflyError, messageOf } from '../contract/error.ts'
 import type { Emitter } from '../contract/event.ts'
 import { sha256 } from '../lib/hash.ts'
-import { within } from '../lib/within.ts'
 import type { WardenClient } from './client.ts'
 import { WallHandle } from './handle.ts'
 import type { ProgramName } from '../contract/warden.ts'
@@ -192,11 +191,7 @@ export class WorkerSpares {
   async #cleared(wall: ClearingWall): Promise<WallHandle | undefined> {
     const { handle } = wall
     wall.isAwaited = true
-    await within(wall.cleared, CLEARING_MS_MAX)
-    if (this.#clearing.has(wall)) {
-      wall.isAwaited = false
-      return this.#pick(handle.tenant)
-    }
+    await wall.cleared
     if (handle.alive && handle.jobs < JOBS_MAX) return handle
     void handle.kill()
     return this.#pick(handle.tenant)
@@ -250,8 +245,6 @@ function isUnwanted({ isAwaited, handle }: ClearingWall): boolean {
 }
 
 const IDLE_MS_MAX = 60_000
-/** Longest wait of a job for a wall that drops the guest of another. */
-const CLEARING_MS_MAX = 50
 /** Idle time after which a wall has no deadline any more; it takes up to twice as long to notice. */
 const REST_AFTER_MS = 100
 const LOOK_EVERY_MS = 5_000

@@ -21,7 +21,14 @@ import { basename, dirname, extname, join, relative, sep } from 'node:path'
 import process from 'node:process'
 import { setTimeout as wait } from 'node:timers/promises'
 import { build } from 'esbuild'
-import { beMaker, keepNewest, remove, unfinishedIn } from '../src/jail/generations.js'
+import {
+  beMaker,
+  keepNewest,
+  linkRoot,
+  remove,
+  removeGoneRoots,
+  unfinishedIn,
+} from '../src/jail/generations.js'
 import { builtins, NATIVE } from '../src/jail/join.js'
 import { homeIn, NAME, ownBase, ownRoot, statOf, withHeader } from './bundle.js'
 
@@ -149,6 +156,7 @@ export async function makeBundle(root, base) {
       throw new Error(`the folder "${folder}" is not this user's alone`)
   }
   if (!beMaker(home)) return
+  linkRoot(home, root)
   const { code, inputs, names } = await bundle(root)
   const sources = inputs.map(({ path, sha256 }) => [path, sha256])
   const key = hash('sha256', JSON.stringify(sources), 'hex').slice(0, KEY_CHARACTERS)
@@ -161,6 +169,7 @@ export async function makeBundle(root, base) {
   for (const other of readdirSync(home))
     if (other !== name && other.startsWith(`${key}-`)) remove(join(home, other))
   keepNewest(home, NAME, name, GENERATIONS_MAX)
+  removeGoneRoots(base, ROOT)
   keepNewest(base, ROOT, basename(home), ROOTS_MAX)
 }
 

@@ -2,10 +2,11 @@
  * A folder of generations that processes make, each whole and by a rename. The maker holds a lock that the kernel releases
  * at any end of it: so an unfinished generation is one of a maker that was killed, and no pid is examined.
  */
-import { lstatSync, openSync, readdirSync, rmSync } from 'node:fs'
+import { existsSync, lstatSync, openSync, readdirSync, rmSync, symlinkSync } from 'node:fs'
 import path from 'node:path'
 import { tryLock } from '../os/libc.js'
 
+const ROOT_LINK = 'root'
 const UNFINISHED = /^making-\d+$/
 
 /** Place to make a generation in. @param {string} home */
@@ -34,6 +35,21 @@ export function keepNewest(folder, names, kept, max) {
   })
   byAge.sort((a, b) => b.made - a.made)
   for (const { place } of byAge.slice(max - 1)) remove(place)
+}
+
+/** Says which root a folder is for. @param {string} home @param {string} root */
+export function linkRoot(home, root) {
+  const link = path.join(home, ROOT_LINK)
+  if (!lstatSync(link, { throwIfNoEntry: false })) symlinkSync(root, link)
+}
+
+/** Removes the folders of roots that are no longer there. @param {string} base @param {RegExp} names */
+export function removeGoneRoots(base, names) {
+  for (const name of readdirSync(base).filter((one) => names.test(one))) {
+    const link = path.join(base, name, ROOT_LINK)
+    const isLinked = lstatSync(link, { throwIfNoEntry: false }) !== undefined
+    if (isLinked && !existsSync(link)) remove(path.join(base, name))
+  }
 }
 
 /** @param {string} place */

@@ -21,7 +21,7 @@ import {
   symlinkSync,
 } from 'node:fs'
 import path from 'node:path'
-import { beMaker, keepNewest, remove, unfinishedIn } from './generations.js'
+import { beMaker, keepNewest, linkRoot, removeGoneRoots, unfinishedIn } from './generations.js'
 
 const [root = '', home = '', generation = '', joined = '', python = '', at = ''] =
   process.argv.slice(2)
@@ -32,8 +32,6 @@ const GENERATIONS_MAX = 3
 const ROOTS_MAX = 16
 /** Names of generations and of roots; nothing else is ever removed. */
 const KEY = /^[0-9a-f]{16}$/
-/** Link to the root that a folder is for. */
-const ROOT_LINK = 'root'
 /** Programs whose compiled code is kept, and the settings by which each loads, warms up and ends. */
 const COMPILED = {
   'guest/analyst.js': { MAYFLY_ANALYST: '{"warm":1,"compiles":true}' },
@@ -48,7 +46,7 @@ if (!existsSync(ready)) await make()
 
 async function make() {
   mkdirSync(own, { mode: 0o755, recursive: true })
-  linkRoot()
+  linkRoot(home, root)
   if (!existsSync(joined)) await putInPlace(joined, join)
   await putInPlace(ready, compile)
   sweep()
@@ -58,27 +56,10 @@ function sweep() {
   try {
     const base = path.dirname(home)
     keepNewest(home, KEY, generation, GENERATIONS_MAX)
-    removeGoneRoots(base)
+    removeGoneRoots(base, KEY)
     keepNewest(base, KEY, path.basename(home), ROOTS_MAX)
   } catch {
     // A maker of another root removes them, too.
-  }
-}
-
-function linkRoot() {
-  try {
-    symlinkSync(root, path.join(home, ROOT_LINK))
-  } catch {
-    // Already there.
-  }
-}
-
-/** @param {string} base */
-function removeGoneRoots(base) {
-  for (const name of readdirSync(base).filter((one) => KEY.test(one))) {
-    const place = path.join(base, name)
-    const isLinked = readdirSync(place).includes(ROOT_LINK)
-    if (isLinked && !existsSync(path.join(place, ROOT_LINK))) remove(place)
   }
 }
 

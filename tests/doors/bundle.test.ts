@@ -62,8 +62,7 @@ async function made(name: string): Promise<Made> {
   writeFileSync(join(root, 'package.json'), '{"type":"module"}')
   await make(root, base)
   const home = homeIn(base, root)
-  const file = readdirSync(home).find((one) => one !== 'lock')!
-  return { root, base, home, file: join(home, file) }
+  return { root, base, home, file: join(home, bundlesIn(home)[0]!) }
 }
 
 const makes = (root: string, base: string) => [
@@ -76,7 +75,13 @@ const makes = (root: string, base: string) => [
 const make = (root: string, base: string) => run(process.execPath, makes(root, base))
 const found = ({ root, base }: Made) => findBundle(root, [base])
 const isFound = (one: Made) => found(one) !== undefined
-const bundlesIn = (home: string) => readdirSync(home).filter((name) => name !== 'lock')
+const bundlesIn = (home: string) =>
+  readdirSync(home).filter((name) => name !== 'lock' && name !== 'root')
+
+async function until(isThere: () => boolean): Promise<void> {
+  for (let tries = 0; tries < 600 && !isThere(); tries++) await wait(100)
+  assert.ok(isThere(), 'not in time')
+}
 
 suite('Mayfly in one file', () => {
   test('A bundle runs as if it lay in the root, modules keep their places, and a library shares its classes', async () => {
@@ -240,6 +245,15 @@ suite('Makers of bundles', () => {
     assert.ok(found(one)?.isFresh)
   })
 
+  test('the folder of a root that is gone is removed by the next maker', async () => {
+    const gone = await made('forgotten')
+    rmSync(gone.root, { recursive: true })
+    const other = join(top, 'edited')
+    await make(other, gone.base)
+    assert.equal(existsSync(gone.home), false)
+    assert.deepEqual(readdirSync(gone.base), [basename(homeIn(gone.base, other))])
+  })
+
   test('the command starts one, and the next command runs what it made', async () => {
     const { root } = await made('checkout')
     for (const name of ['bin', 'src/jail/generations.js', 'src/jail/join.js', 'src/os/libc.js'])
@@ -261,15 +275,13 @@ suite('Makers of bundles', () => {
         return stdout
       }
       assert.match(await say(), /src\/cli\/main\.ts/)
-      for (let tries = 0; tries < 600; tries++) {
-        if (existsSync(home) && bundlesIn(home).some((name) => /^\w{16}-\w{64}$/.test(name))) break
-        await wait(100)
-      }
+      await until(() => existsSync(home) && bundlesIn(home).some((name) => name.length > 80))
       assert.match(await say(), /bundle\/mayfly\.js/)
       assert.match(await say({ NODE_V8_COVERAGE: join(top, 'coverage') }), /src\/cli\/main\.ts/)
       const file = join(home, bundlesIn(home)[0]!)
       writeFileSync(file, readFileSync(file, 'utf8').replace('process.stdout', 'process.stderr'))
       assert.match(await say(), /src\/cli\/main\.ts/, basename(file))
+      await until(() => findBundle(`${root}/`, [base]) !== undefined)
     } finally {
       rmSync(home, { recursive: true, force: true })
     }

@@ -24,7 +24,7 @@ function runOnce() {
   const state = mkdtempSync(join(tmpdir(), 'mayfly-picture-'))
   try {
     const [job, config] = [join(pictures, 'beacon.js'), join(pictures, 'beacon.toml')]
-    const args = ['run', job, '--config', config, '--allow', 'api.example.com', '--json']
+    const args = ['run', job, '--once', '--config', config, '--allow', 'api.example.com', '--json']
     const text = outputOf([join(root, 'bin/mayfly.js'), ...args, '--state', state])
     const { status, error, tier, provider, stdout, stderr, timeline, profile, metrics } =
       JSON.parse(text) as Outcome

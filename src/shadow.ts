@@ -1,6 +1,7 @@
 import { messageOf } from './contract/error.ts'
 import { grantable, type Job } from './contract/job.ts'
-import type { Outcome, Shadow, ShadowDifference, Status } from './contract/outcome.ts'
+import type { Status } from './contract/exit-codes.ts'
+import type { Outcome, Shadow, ShadowDifference } from './contract/outcome.ts'
 import type { TierName } from './contract/tier.ts'
 import { canonicalJson } from './lib/canonical-json.ts'
 import { newId } from './lib/id.ts'

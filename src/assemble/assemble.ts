@@ -54,8 +54,11 @@ import { openWatching } from './watching.ts'
 export interface AssembleOptions {
   readonly config: Config
   readonly warden: WardenClient
-  /** `once` (a single short run) keeps no spares; `server` and `library` do. */
-  readonly kind: 'server' | 'library' | 'once'
+  /**
+   * `once` (a single short run) keeps no spares; the others do. `runs` answers the runs of one user, each of which may have
+   * the whole budget, as `once` may.
+   */
+  readonly kind: 'server' | 'library' | 'once' | 'runs'
   readonly sinks?: readonly Sink[]
   /** Third-party providers; their code is trusted and runs in this process. */
   readonly providers?: readonly Provider[]
@@ -309,7 +312,11 @@ function openWalls(base: Base, outboundCheckFor: OutboundCheckFor) {
   const { port, jobs, queue_wait: waitMsMax } = config().server
   const ownPorts = new Set(port === 0 ? [] : [port, port + 1])
   const isOnce = kind === 'once'
-  const budget = { ...budgetFor({ jobs, waitMsMax }), ...options.budget, isOneAlone: isOnce }
+  const budget = {
+    ...budgetFor({ jobs, waitMsMax }),
+    ...options.budget,
+    isOneAlone: isOnce || kind === 'runs',
+  }
   const atOnce = os.availableParallelism()
   const busyMax = budget.runnable + (budget.express ?? 0)
   const analysis = createAnalysisClient({ warden, emitter, atOnce, once: isOnce })

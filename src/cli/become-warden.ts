@@ -1,9 +1,10 @@
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import type { EnclosureSpec } from '../contract/engine.ts'
-import { commandWords, valueOf } from './command-words.ts'
+import { commandWords, isOrder, valueOf } from './command-words.ts'
 import { stateFolder } from '../lib/state-folder.ts'
 import { takePrestartedWarden } from './prestart-warden.ts'
+import { smallHeap } from './small-heap.ts'
 
 /** Commands that start walls. */
 const walled = new Set(['run', 'serve', 'analyze', 'providers', 'doctor', 'bench'])
@@ -17,20 +18,18 @@ const BIN = fileURLToPath(new URL('../../bin/mayfly.js', import.meta.url))
 export function needsWardenParent(verb: string | undefined, argv: readonly string[]): boolean {
   if (process.env['MAYFLY_ROLE'] || !walled.has(verb ?? '')) return false
   if (argv.includes('--help') || argv.includes('-h')) return false
+  if (verb === 'serve' && isOrder(argv)) return false
   return verb === 'serve' || process.getuid?.() === 0
 }
-
-/** Small V8 heaps (young 1 MiB, old 64 MiB), because fork cost grows with the warden's memory. */
-const SMALL = ['--max-semi-space-size=1', '--max-old-space-size=64']
 
 /**
  * Re-executes a server's warden with small heaps, in the same process (execve). A single run is too short for that
  * to pay. Returns if not applicable.
  */
 export function reexecWithSmallHeap(verb: string | undefined, argv: readonly string[]): void {
-  if (verb !== 'serve' || !needsWardenParent(verb, argv) || process.execArgv.includes(SMALL[0]!))
+  if (verb !== 'serve' || !needsWardenParent(verb, argv) || process.execArgv.includes(smallHeap[0]))
     return
-  const args = [process.execPath, ...SMALL, ...process.execArgv, BIN, ...argv]
+  const args = [process.execPath, ...smallHeap, ...process.execArgv, BIN, ...argv]
   if (process.platform === 'linux') process.execve?.(process.execPath, args, process.env)
 }
 

@@ -12,3 +12,8 @@ export function valueOf(argv: readonly string[], flag: string): string | undefin
 export function commandWords(argv: readonly string[]): readonly string[] {
   return argv.filter((word, at) => !word.startsWith('-') && !valued.has(argv[at - 1] ?? ''))
 }
+
+/** Whether a command line of `serve` is an order to servers that are there, and starts none. */
+export function isOrder(argv: readonly string[]): boolean {
+  return argv.includes('--status') || argv.includes('--stop')
+}

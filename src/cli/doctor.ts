@@ -1,7 +1,7 @@
 import { tmpdir } from 'node:os'
 import type { Command } from 'commander'
 import { MayflyError } from '../contract/error.ts'
-import { exitCodeOf } from '../contract/outcome.ts'
+import { exitCodeOf } from '../contract/exit-codes.ts'
 import { strengthOf, type TierName } from '../contract/tier.ts'
 import type { Availability, Provider } from '../contract/provider.ts'
 import type { MissingLayer } from '../contract/answers.ts'

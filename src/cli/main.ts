@@ -46,6 +46,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     reexecWithSmallHeap(verb, own)
     await reexecAsStateOwner(verb, own)
     await enterRole()
+    if (verb === 'run' && (await attached(argv))) return
     const ahead = wallsAhead(verb, own)
     if (needsWardenParent(verb, own)) await runAsWarden(argv, ahead)
     else {
@@ -61,6 +62,12 @@ export async function main(argv: readonly string[]): Promise<void> {
     await closePrestartedWarden()
     scratch?.()
   }
+}
+
+/** Whether a server ran the job: this comes before anything large is loaded. */
+async function attached(argv: readonly string[]): Promise<boolean> {
+  const { runAttached } = await import('./attach-first.ts')
+  return runAttached(argv, () => parse(argv, 'run'))
 }
 
 /** Temporary state folder for benchmarks, which would clutter the audit log. */

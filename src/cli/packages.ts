@@ -1,4 +1,3 @@
-import { isBuiltin } from 'node:module'
 import { lstatSync, readFileSync, readlinkSync } from 'node:fs'
 import path from 'node:path'
 import { MayflyError } from '../contract/error.ts'
@@ -8,6 +7,8 @@ import { layerFolder } from '../lib/layer-folder.ts'
 import { findPackages, nearestModules, type PackageSource } from '../packages/find.ts'
 import { holdPackages } from '../packages/hold.ts'
 import type { HeldLayer } from '../packages/layers.ts'
+import { mayMakeLayers } from './attachment.ts'
+import { importsPackage, namesIn, RELATIVE } from './package-imports.ts'
 import { roleOf } from './role.ts'
 
 export interface PackagesOptions {
@@ -40,6 +41,7 @@ export async function openPackages(given: PackagesOptions): Promise<OpenPackages
   const { request, note } = given
   const sources = sourcesOf(given)
   if (sources.length === 0) return { request, layers: [], [Symbol.dispose]: () => {} }
+  mayMakeLayers()
   const held = await holdPackages('default', sources, folderOfLayers(), (source, layer) => {
     note(`${saysWhat(source, layer)}${saysLeft(layer)}`)
     warnOfVersion(source, note)
@@ -74,8 +76,6 @@ function sourcesOf({ file, request, asked }: PackagesOptions): readonly PackageS
 }
 
 const SOURCE = /\.[cm]?[jt]sx?$/
-const RELATIVE = /(?:\bfrom|\bimport|\brequire\s*\(|\bimport\s*\()\s*["']\.{0,2}\//
-
 /**
  * True if the main source imports a package, or if a relatively imported file may. In such files only declared
  * dependencies count: a bundled library names others in branches it never takes.
@@ -103,21 +103,6 @@ function declaredDependencies(modules: string): ReadonlySet<string> {
   } catch {
     return new Set()
   }
-}
-
-const IMPORT = /(?:\bfrom|\bimport|\brequire\s*\(|\bimport\s*\()\s*(["'])([^"'\n]{1,214})\1/g
-
-/** True if the text seems to import a package. A false positive costs an unused mount. */
-export function importsPackage(code: string): boolean {
-  return namesIn(code).length > 0
-}
-
-/** Package names without subpaths. */
-function namesIn(code: string): readonly string[] {
-  return [...code.matchAll(IMPORT)].flatMap(([, , name = '']) => {
-    const [own] = /^(?:@[^/]+\/)?[A-Za-z0-9][^/]*/.exec(name) ?? []
-    return own === undefined || name.includes(':') || isBuiltin(name) ? [] : [own]
-  })
 }
 
 /** Sets the language to Node, the only one that finds Node packages. */

@@ -2,6 +2,7 @@ import { stateFolder as folderOf, wasLatestKnown } from '../lib/state-folder.ts'
 import type { EarlyWarden } from '../warden/early.ts'
 import { valueOf } from './command-words.ts'
 import type { EnclosureSpec } from '../contract/engine.ts'
+import { isOrder } from './command-words.ts'
 
 /**
  * Starts the warden and first walls before Mayfly is loaded, because a wall takes longer to start than Mayfly to
@@ -27,7 +28,7 @@ export function wallsAhead(
   verb: string | undefined,
   argv: readonly string[],
 ): readonly EnclosureSpec[] {
-  const isHelp = argv.includes('--help') || argv.includes('-h')
+  const isHelp = argv.includes('--help') || argv.includes('-h') || isOrder(argv)
   if (isHelp || process.env['MAYFLY_ROLE'] || process.platform !== 'linux') return []
   const ahead = aheadOf[verb ?? ''] ?? []
   return verb === 'run' && isLikelyKnown(argv)

@@ -1,5 +1,5 @@
 import { MayflyError, messageOf } from '../contract/error.ts'
-import { usageExitCode } from '../contract/outcome.ts'
+import { usageExitCode } from '../contract/exit-codes.ts'
 import { sanitiseBlock, sanitiseLine } from '../output/sanitise.ts'
 
 /** Global options. */

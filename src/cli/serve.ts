@@ -1,12 +1,13 @@
 import { join } from 'node:path'
 import { setImmediate as turn } from 'node:timers/promises'
-import type { Command } from 'commander'
+import { Option, type Command } from 'commander'
 import { expiryDate } from '../contract/clock.ts'
-import { MayflyError } from '../contract/error.ts'
+import { MayflyError, messageOf } from '../contract/error.ts'
 import type { Assembly } from '../assemble/assemble.ts'
 import type { Sink } from '../contract/event.ts'
 import type { Quotas } from '../gateway/http/quota.ts'
 import { ceilingsOfAll, ceilingsOfEach, pageTenant } from '../gateway/http/visitor-ceilings.ts'
+import type { LocalDoor } from '../gateway/local/door.ts'
 import type { Gateway } from '../gateway/server.ts'
 import { createHistory } from '../history/history.ts'
 import { type History } from '../history/history.ts'
@@ -29,6 +30,10 @@ interface ServeFlags extends Globals {
   readonly tlsKey?: string
   readonly tlsDev?: boolean
   readonly insecureHttp?: boolean
+  readonly status?: boolean
+  readonly stop?: boolean
+  readonly forRun?: boolean
+  readonly idle?: string
 }
 
 export function register(program: Command): void {
@@ -42,12 +47,19 @@ export function register(program: Command): void {
     .option('--tls-key <file>', 'its key, as PEM')
     .option('--tls-dev', 'TLS for localhost, by a local authority')
     .option('--insecure-http', 'listen off loopback without TLS')
+    .option('--status', 'show the servers that answer runs of this user')
+    .option('--stop', 'end the server that a run left behind')
+    .addOption(new Option('--for-run').hideHelp())
+    .addOption(new Option('--idle <time>').hideHelp())
     .action(async (site: string | undefined, _own, command: Command) => {
       await serve(site, command.optsWithGlobals<ServeFlags>())
     })
 }
 
 async function serve(site: string | undefined, flags: ServeFlags): Promise<void> {
+  if (flags.status) return (await import('./serve-orders.ts')).showServers(flags)
+  if (flags.stop) return (await import('./serve-orders.ts')).stopServers(flags)
+  if (flags.forRun) return (await import('./left-server.ts')).serveRuns(flags)
   if (site !== undefined) await mustBeFolder(site)
   const { openAssembly } = await import('./open-assembly.ts')
   let events = 0
@@ -93,6 +105,7 @@ async function serveUntilStopped(here: OpenAssembly, site: string | undefined, f
     void showWalls(assembly, flags)
   }
 
+  const door = await openDoor(here, flags)
   const signal = await stopped
   assembly.emitter.emit('server/draining', { signal })
   const { drain } = loaded.config.server
@@ -100,11 +113,38 @@ async function serveUntilStopped(here: OpenAssembly, site: string | undefined, f
     flags,
     paint('dim', `${signal}: jobs under way have ${drain / 1000} s; once more ends them now`),
   )
-  const cancelled = await gateway.drain(drain)
-  await gateway.close()
+  const [cancelledHere, cancelledRuns = 0] = await Promise.all([
+    gateway.drain(drain),
+    door?.drain(drain),
+  ])
+  const cancelled = cancelledHere + cancelledRuns
+  await Promise.all([gateway.close(), door?.close()])
   quotas.close()
   assembly.emitter.emit('server/stopped', { cancelled })
   if (cancelled > 0) note(flags, `${cancelled} jobs were cancelled`)
+}
+
+/** Door for `mayfly run` of the same user; a server works without it. */
+async function openDoor(here: OpenAssembly, flags: ServeFlags): Promise<LocalDoor | undefined> {
+  const [{ openRunsDoor }, { loadConfig }] = await Promise.all([
+    import('./local-door.ts'),
+    import('../config/load.ts'),
+  ])
+  const never = () => undefined
+  try {
+    // Flags that only a server has are left out: a run beside it has none of them.
+    const loaded = loadConfig({
+      file: flags.config,
+      env: process.env,
+      flags: { '--state': flags.state },
+      cwd: process.cwd(),
+    })
+    const order = { idleMs: null, onIdle: never, onStop: never }
+    return await openRunsDoor(here, { kind: 'serve', loaded, ...order })
+  } catch (thrown) {
+    note(flags, paint('yellow', `Runs of this user start by themselves: ${messageOf(thrown)}`))
+    return undefined
+  }
 }
 
 /**

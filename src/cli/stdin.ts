@@ -2,7 +2,7 @@ import { fstatSync } from 'node:fs'
 import { isatty } from 'node:tty'
 import { MayflyError } from '../contract/error.ts'
 import type { JobRequest, Language } from '../contract/job.ts'
-import { stdinBytesMax } from '../contract/surroundings.ts'
+import { stdinBytesMax } from '../contract/stdin-bound.ts'
 import { megabytes } from './format-value.ts'
 
 /*

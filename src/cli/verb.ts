@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { usageExitCode } from '../contract/outcome.ts'
+import { usageExitCode } from '../contract/exit-codes.ts'
 import { printError, type Globals } from './print.ts'
 
 /** Exit code of a command without a job, on failure or a negative result. */

@@ -5,26 +5,9 @@ import { timelineEntry } from './event.ts'
 import { ranFunctionSchema, zonesMadeSchema } from './zones.ts'
 import { outcomeError } from './outcome-error.ts'
 import { sessionStates } from './exec.ts'
-
-/**
- * Job statuses with the exit code of `mayfly run`. 2 is a usage error, which never becomes a job.
- */
-export const exitCodeOf = {
-  ok: 0,
-  error: 1,
-  blocked: 3,
-  timeout: 4,
-  limit: 5,
-  terminated: 6,
-  unavailable: 7,
-  refused: 8,
-  failed: 9,
-  cancelled: 130,
-} as const
-export const usageExitCode = 2
+import { exitCodeOf, type Status } from './exit-codes.ts'
 
 export const status = z.enum(Object.keys(exitCodeOf) as [Status, ...Status[]])
-export type Status = keyof typeof exitCodeOf
 
 export const artifact = z
   .object({
@@ -188,6 +171,10 @@ export const outcomeSchema = z
       .optional()
       .describe('mechanism that enforces each limit here: `cgroup`, `rlimit`, `watch`, or `none`'),
     session: execSession.optional().describe('for an exec of a session'),
+    server: z
+      .enum(['attached', 'own'])
+      .optional()
+      .describe('of `mayfly run`: a running server ran it, or rooms of the command itself'),
     cachedFrom: cachedFrom
       .optional()
       .describe('with metrics.cache "hit": id of the execution that this outcome comes from'),

@@ -2,6 +2,7 @@ import type { Clock } from './clock.ts'
 import type { Controls } from './controls.ts'
 import type { Event, TimelineEntry, TimelineListener } from './event.ts'
 import type { CapturedFor, CapturedPart } from './evidence.ts'
+import type { Status } from './exit-codes.ts'
 import type { Job } from './job.ts'
 import type {
   Artifact,
@@ -11,7 +12,6 @@ import type {
   DisplayItem,
   Encoding,
   Outcome,
-  Status,
 } from './outcome.ts'
 import type { OutcomeError } from './outcome-error.ts'
 import type { Profile } from './profile.ts'

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { argsAsked, envAsked, stdinAsked, stdinBytesMax } from './surroundings.ts'
+import { stdinBytesMax } from './stdin-bound.ts'
+import { argsAsked, envAsked, stdinAsked } from './surroundings.ts'
 
 test('Arguments are text that execve takes, and a bounded number of it', () => {
   const good = [[], ['a', '', 'two words', 'line\nbreak', '--json', '\u{1f600}']]

@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { stdinBytesMax } from './stdin-bound.ts'
 
 /** Arguments, environment and standard input that a job brings for its program. */
 
@@ -13,7 +14,6 @@ export const envBytesMax = 512 * 1024
 export const argsMax = 10_000
 export const envMax = 1000
 const ENV_NAME_MAX = 256
-export const stdinBytesMax = 32 * 2 ** 20
 
 const argument = z
   .string()

@@ -13,6 +13,12 @@ export function thisOwner(): Owner {
   return { bootId: bootId(), pid: process.pid, startTime: readStat(process.pid)?.startTime ?? '' }
 }
 
+/** Owner that stands for another process; undefined if there is none, or if the system does not say. */
+export function ownerOf(pid: number): Owner | undefined {
+  const stat = readStat(pid)
+  return stat && { bootId: bootId(), pid, startTime: stat.startTime }
+}
+
 /**
  * True if the process is alive. If only its pid is available, a process that reused it counts as the owner: a
  * line left open too long is better than one closed while its job runs.

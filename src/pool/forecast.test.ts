@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { systemClock } from '../contract/clock.ts'
 import { newJob } from '../job.ts'
 import { SimulatedClock } from '../../tests/sim/simulated-clock.ts'
-import type { Status } from '../contract/outcome.ts'
+import type { Status } from '../contract/exit-codes.ts'
 import { Forecast } from './forecast.ts'
 
 const jobOf = (tenant: string) =>

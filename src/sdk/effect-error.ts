@@ -1,4 +1,5 @@
-import type { Outcome, Status } from '../contract/outcome.ts'
+import type { Status } from '../contract/exit-codes.ts'
+import type { Outcome } from '../contract/outcome.ts'
 
 /** Effect that failed: it threw, was stopped, or had no wall. `outcome` has the details. */
 export class EffectError extends Error {

@@ -55,7 +55,8 @@ export function makePlace(who: Who = 'self'): Place {
   }
   const { PATH, TMPDIR, XDG_CACHE_HOME } = process.env
   const own = who === 'self' && { TMPDIR, XDG_CACHE_HOME }
-  const env = { PATH, HOME: home, MAYFLY_STATE: state, ...own }
+  // A run leaves no server behind then; tests of that set it to ''.
+  const env = { PATH, HOME: home, MAYFLY_STATE: state, CI: '1', ...own }
   return {
     cwd: cwd!,
     state: state!,

@@ -1,5 +1,5 @@
 import type { Entry, Language } from '../../src/contract/job.ts'
-import type { Status } from '../../src/contract/outcome.ts'
+import type { Status } from '../../src/contract/exit-codes.ts'
 
 /**
  * A hostile program as data. Escape shows as evidence that must never appear in an outcome: the word that

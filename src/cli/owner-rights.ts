@@ -1,0 +1,52 @@
+import { lstatSync } from 'node:fs'
+import { flushCompileCache } from 'node:module'
+import { serverUid } from '../contract/uids.ts'
+
+/** Rights of a process of root's that acts as the owner of a state folder, as the server there does. */
+export interface OwnerRights {
+  /** Root again. */
+  restore(): void
+  /** Never root again. */
+  drop(): void
+}
+
+const ROOT = 0
+const none: OwnerRights = { restore: () => undefined, drop: () => undefined }
+
+/**
+ * Acts as the owner of a state folder from here on: no file of another user is followed with root's rights, and a server
+ * there that was broken into says nothing to root. Undefined if the folder is a link, or if this process may not act as
+ * its owner.
+ */
+export function actAsOwner(state: string): OwnerRights | undefined {
+  const facts = lstatSync(state, { throwIfNoEntry: false })
+  if (!facts?.isDirectory()) return undefined
+  const { uid, gid } = facts
+  if (uid === process.geteuid?.()) return none
+  if (process.geteuid?.() !== ROOT || uid !== serverUid) return undefined
+  const before = { gid: process.getegid!(), groups: process.getgroups!() }
+  process.setgroups!([gid])
+  process.setegid!(gid)
+  process.seteuid!(uid)
+  let isOver = false
+  const asRoot = (act: () => void) => {
+    if (isOver) return
+    isOver = true
+    process.seteuid!(ROOT)
+    act()
+  }
+  return {
+    restore: () =>
+      asRoot(() => {
+        process.setegid!(before.gid)
+        process.setgroups!(before.groups)
+      }),
+    drop: () =>
+      asRoot(() => {
+        // The cache of compiled code is root's, and could not be written at the end.
+        flushCompileCache()
+        process.setgid!(gid)
+        process.setuid!(uid)
+      }),
+  }
+}

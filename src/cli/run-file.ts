@@ -1,0 +1,277 @@
+import { fstatSync } from 'node:fs'
+import { constants } from 'node:os'
+import { dirname, resolve } from 'node:path'
+import { systemClock } from '../contract/clock.ts'
+import { MayflyError } from '../contract/error.ts'
+import { exitCodeOf } from '../contract/exit-codes.ts'
+import type { JobRequest } from '../contract/job.ts'
+import type { Outcome } from '../contract/outcome.ts'
+import type { OutputListener } from '../contract/pipeline.ts'
+import type { PlannedRun } from '../gateway/local/client.ts'
+import { sanitise, sanitiseLine } from '../output/sanitise.ts'
+import type { ArtifactsFolder, UnsavedArtifact } from './artifacts-folder.ts'
+import { attachedRunner } from './attachment.ts'
+import { megabytes } from './format-value.ts'
+import { mayImport } from './package-imports.ts'
+import type { OpenPackages } from './packages.ts'
+import type { PictureFile } from './picture-file.ts'
+import { note, printJson } from './print.ts'
+import { onReaderGone } from './reader-gone.ts'
+import type { RanProgram } from './report.ts'
+import type { RunFlags } from './run-flags.ts'
+import { requestOf } from './run-request.ts'
+import type { Runner, RunnerCaller, RunnerOptions } from './runner.ts'
+import { shortOutcome } from './short-outcome.ts'
+import { stopSignal } from './stop-signal.ts'
+
+/**
+ * `mayfly run`, whichever way its job reaches a wall: by a server that this process attached to, or by rooms of its own.
+ * Loaded before it is known which; so heavy parts are imported where they are needed.
+ */
+export async function runFile(
+  file: string,
+  args: readonly string[],
+  flags: RunFlags,
+): Promise<void> {
+  using packages = await packagesFor(file, await requestOf(file, args, flags), flags)
+  const request = await fed(packages.request, file, flags)
+  await using folder = flags.artifacts === undefined ? undefined : await folderAt(flags.artifacts)
+  await using picture = flags.picture === undefined ? undefined : await pictureAt(flags)
+  const layers = packages.layers.map(({ layer }) => layer)
+  const options: RunnerOptions = { flags, jobFolders: foldersOf(file, flags) }
+  await using runner: Runner = attachedRunner() ?? (await ownRunner(options))
+  await runner.prepare(options)
+  const cancel = new AbortController()
+  void stopSignal().then(() => cancel.abort())
+  onReaderGone(() => cancel.abort())
+  let planned: PlannedRun | undefined
+  const keep = (found: PlannedRun) => void (planned = found)
+  const run = (asked: JobRequest) =>
+    runWatched((caller) => runner.run(asked, layers, caller), flags, cancel.signal, keep)
+  const ended = await run(request).catch((thrown: unknown) => {
+    if (!takesNoStdin(thrown)) throw thrown
+    note(flags, `Standard input is not used: ${detailsOf(thrown)[0]!.message}`)
+    const { stdin: _unused, ...unfed } = request
+    return run(unfed)
+  })
+  const outcome: Outcome = { ...ended, server: runner.way }
+  const unsaved = (await folder?.save(outcome.artifacts)) ?? []
+  await picture?.save(outcome)
+  endLine()
+  if (flags.json) printJson(flags.short ? shortOutcome(outcome) : outcome)
+  else if (!isOneDocument(flags)) {
+    const { code = '', language } = request
+    await tell(outcome, { file, code, language }, flags)
+    if (flags.explain) await tellWay(runner, planned)
+  }
+  tellUnsaved(unsaved, outcome, flags)
+  if (file !== '-') await tellUnread(request, flags)
+  process.exitCode = exitCodeFor(outcome, flags) || (unsaved.length > 0 ? UNSAVED : 0)
+}
+
+/** Exit code of a successful job whose artifacts could not be saved. */
+const UNSAVED = 9
+
+async function ownRunner(options: RunnerOptions): Promise<Runner> {
+  const { openOwnRunner } = await import('./own-runner.ts')
+  return openOwnRunner(options)
+}
+
+/** Folders that this job is read from or written to. */
+function foldersOf(file: string, flags: RunFlags): readonly string[] {
+  const source = file === '-' ? [] : [dirname(file)]
+  const { file: files = [], packages, artifacts } = flags
+  const brought = [
+    ...files.map((one) => one.split('=')[0]!),
+    ...(Array.isArray(packages) ? packages : []),
+  ]
+  const named = [...source, ...brought, ...(artifacts === undefined ? [] : [artifacts])]
+  return named.map((path) => resolve(path))
+}
+
+const noPackages = { layers: [], [Symbol.dispose]: () => undefined }
+
+async function packagesFor(
+  file: string,
+  request: JobRequest,
+  flags: RunFlags,
+): Promise<OpenPackages> {
+  // Commander's default is true if neither flag was given.
+  const asked = (flags.packages as unknown) === true ? undefined : flags.packages
+  if (asked === false || (asked === undefined && !mayImport(request)))
+    return { request, ...noPackages }
+  const { openPackages } = await import('./packages.ts')
+  return await openPackages({ file, request, asked, note: (text) => note(flags, text) })
+}
+
+/** Adds piped stdin, unless the program has another input. Throws MayflyError USAGE. */
+async function fed(request: JobRequest, file: string, flags: RunFlags): Promise<JobRequest> {
+  if (file === '-' || 'input' in request || request.calls) return request
+  const { readStdin } = await import('./stdin.ts')
+  const { code = '', language, files = [] } = request
+  const stdin = await readStdin({
+    language,
+    sources: [code, ...files.map(({ content = '' }) => content)],
+    isAsked: flags.stdin ?? false,
+    note: (text) => note(flags, text),
+  })
+  return stdin === undefined ? request : { ...request, stdin }
+}
+
+/** Detects that analysis chose a language without stdin, e.g. an isolate. */
+function takesNoStdin(thrown: unknown): boolean {
+  return thrown instanceof MayflyError && detailsOf(thrown)[0]?.path === 'stdin'
+}
+
+function detailsOf(
+  thrown: unknown,
+): readonly { readonly path: string; readonly message: string }[] {
+  const { details } = thrown as { readonly details?: unknown }
+  return Array.isArray(details) ? details : []
+}
+
+async function tellUnread({ stdin }: JobRequest, flags: RunFlags): Promise<void> {
+  if (stdin !== undefined || flags.quiet) return
+  const { hasUnread } = await import('./stdin.ts')
+  if (!(await hasUnread())) return
+  const why = flags.input !== undefined || flags.batch !== undefined
+  note(
+    flags,
+    why
+      ? 'Standard input was not used: --input is what the program reads there'
+      : 'Standard input was not used: nothing in the source seems to read it (--stdin passes it on)',
+  )
+}
+
+/** 128 + signal number, as in shells, for a killed program; Mayfly's own exit code for any other end. */
+function exitCodeFor({ status, exitCode, signal }: Outcome, { passExitCode }: RunFlags): number {
+  if (!passExitCode || (status !== 'ok' && status !== 'error')) return exitCodeOf[status]
+  if (signal !== null) return 128 + (constants.signals[signal as NodeJS.Signals] ?? 0)
+  return exitCode ?? exitCodeOf[status]
+}
+
+async function runWatched(
+  run: (caller: RunnerCaller) => Promise<Outcome>,
+  flags: RunFlags,
+  signal: AbortSignal,
+  told: (planned: PlannedRun) => void,
+): Promise<Outcome> {
+  const print = isOneDocument(flags) ? undefined : printer()
+  const caller: RunnerCaller = { signal, tap: print, planned: told }
+  if (!flags.watch || flags.quiet) return run(caller)
+
+  const { watch } = await import('./watch.ts')
+
+  using watching = watch({ stream: process.stderr, clock: systemClock })
+  const { on } = watching
+  const planned = (found: PlannedRun) => {
+    told(found)
+    watching.planned(found.profile)
+  }
+  const outcome = await run({ signal, tap: watching.tap(print), planned, on })
+  watching.end(outcome)
+  return outcome
+}
+
+async function tell(outcome: Outcome, ran: RanProgram, flags: RunFlags): Promise<void> {
+  const { report } = await import('./report.ts')
+  report(outcome, ran, flags)
+  if (!flags.explain) return
+  const { explainText } = await import('./explain.ts')
+  note({}, explainText(outcome))
+}
+
+/** Reports the reachable surface of each phase, for the actual wall, and which process ran the job. */
+async function tellWay({ way, about }: Runner, planned: PlannedRun | undefined): Promise<void> {
+  if (planned) {
+    const { tier, language } = planned.profile
+    if (tier === 'isolate' || tier === 'process') {
+      const { reportOf, reportText } = await import('./policy-surface.ts')
+      // A JavaScript realm runs in a worker on either tier, and workers have no sentinel.
+      const wall = language === 'js' || language === 'ts' ? 'isolate' : tier
+      note(
+        {},
+        reportText(reportOf(planned.profile, wall, wall === 'process' && planned.hasSentinel)),
+      )
+    }
+  }
+  note({}, way === 'attached' ? `Server: ${about}` : `Server: none, ${about}`)
+}
+
+/** Prints output live, sanitised on a TTY. */
+function printer(): OutputListener {
+  return async (stream: 'stdout' | 'stderr', text: string) => {
+    const out = process[stream]
+    if (text !== '') last = { stream, isEnded: text.endsWith('\n') }
+    if (out.destroyed || out.write(out.isTTY ? sanitise(text) : text)) return
+    await (waits[stream] ??= whenWritable(out).finally(() => delete waits[stream]))
+  }
+}
+
+/** Pieces that wait for one reader share a wait. */
+const waits: { stdout?: Promise<void>; stderr?: Promise<void> } = {}
+
+/** Resolves when a stream takes more; its reader may go before it reads. */
+async function whenWritable(out: NodeJS.WriteStream): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const heard = () => resolve()
+  const events = ['drain', 'close'] as const
+  for (const event of events) out.once(event, heard)
+  await promise
+  for (const event of events) out.off(event, heard)
+}
+
+/** Stream printed last. */
+let last: { readonly stream: 'stdout' | 'stderr'; readonly isEnded: boolean } | undefined
+
+/** Ends an unfinished line before printing to stderr, if both streams are the same terminal or pipe. */
+function endLine(): void {
+  if (!last || last.isEnded) return
+  if (last.stream === 'stderr' || areOne()) process.stderr.write('\n')
+  last = undefined
+}
+
+function areOne(): boolean {
+  const [out, err] = [fstatSync(1), fstatSync(2)]
+  return out.ino === err.ino && out.dev === err.dev
+}
+
+async function folderAt(folder: string): Promise<ArtifactsFolder> {
+  const { openArtifactsFolder } = await import('./artifacts-folder.ts')
+  return openArtifactsFolder(folder)
+}
+
+/** Maximum of files named individually. */
+const namedMax = 10
+
+/** Prints to stderr, also with `--json`. */
+function tellUnsaved(unsaved: readonly UnsavedArtifact[], outcome: Outcome, flags: RunFlags): void {
+  for (const { path: place, because } of unsaved)
+    process.stderr.write(`Not saved: ${sanitise(place)} (${sanitise(because)})\n`)
+  const { artifactsLeftOut } = outcome
+  for (const { path: place, because } of artifactsLeftOut.slice(0, namedMax))
+    note(flags, sanitiseLine(`Left out: ${place}: ${because}`))
+  const more = artifactsLeftOut.length - namedMax
+  if (more > 0) note(flags, `Left out: ${more} more files`)
+  if (artifactsLeftOut.some(({ because }) => /too (large|much)|larger/.test(because)))
+    note(flags, `Artifacts may have ${bytesIn(outcome)} together; --artifacts-max raises that`)
+}
+
+function bytesIn({ profile }: Outcome): string {
+  const row = profile.explain.find(({ field }) => field === 'limits.artifacts')
+  return typeof row?.value === 'number' ? megabytes(row.value) : 'no more'
+}
+
+async function pictureAt({ picture = '', json }: RunFlags): Promise<PictureFile> {
+  if (picture === '-' && json)
+    throw new MayflyError('USAGE', 'Cannot print both the outcome and its picture on stdout', {
+      hint: 'Name a file for the picture',
+    })
+  const { openPicture } = await import('./picture-file.ts')
+  return openPicture(picture)
+}
+
+/** True if stdout must contain a single document. */
+function isOneDocument({ json, picture }: RunFlags): boolean {
+  return json === true || picture === '-'
+}

@@ -1,0 +1,135 @@
+import path from 'node:path'
+import { MayflyError } from '../contract/error.ts'
+import type { JobRequest } from '../contract/job.ts'
+import { parseJson } from '../lib/parse-json.ts'
+import { note } from './print.ts'
+import type { RunFlags } from './run-flags.ts'
+import { readBytes, readProgram } from './source.ts'
+
+/**
+ * Job of a command line: the program, its files and its flags, read with the rights and in the folder of the caller. It
+ * loads no schema: `mayfly run` makes it before it knows whether a server will check it, or this process.
+ */
+export async function requestOf(
+  file: string,
+  args: readonly string[],
+  flags: RunFlags,
+): Promise<JobRequest> {
+  const { code, language } = await readProgram(file, flags.language)
+  const { entry, tier, floor, shadow, provider, schedule } = flags
+  const { timeout, memory, cpu, disk, output, artifactsMax, processes, allow, capability } = flags
+  const schema = flags.outputSchema
+    ? await readJson(flags.outputSchema, '--output-schema')
+    : undefined
+  const files = (
+    await Promise.all((flags.file ?? []).map((given) => jobFilesOf(given, flags)))
+  ).flat()
+  return {
+    code,
+    ...(await sourceNameOf(file, files)),
+    ...(language && { language }),
+    ...(entry && { entry }),
+    ...(flags.input !== undefined && { input: await inputOf(flags.input, '--input') }),
+    ...(flags.batch !== undefined && { calls: await callsOf(flags.batch) }),
+    ...(flags.signature && (await signaturesOf(flags.signature))),
+    files,
+    args: [...args],
+    ...(flags.env && flags.env.length > 0 && { env: environmentOf(flags.env) }),
+    ...(tier && { tier }),
+    ...(floor && { floor }),
+    ...(shadow && { shadow }),
+    ...(provider && { provider }),
+    ...(schedule && { schedule }),
+    limits: {
+      ...(timeout && { timeout: amount(timeout) }),
+      ...(memory && { memory: amount(memory) }),
+      ...(cpu && { cpu }),
+      ...(disk && { disk: amount(disk) }),
+      ...(output && { output: amount(output) }),
+      ...(artifactsMax && { artifacts: amount(artifactsMax) }),
+      ...(processes && { processes }),
+      ...(flags.instructions !== undefined && { instructions: flags.instructions }),
+    },
+    ...(allow && { network: { allow: [...allow] } }),
+    ...(capability && { capabilities: [...capability] }),
+    ...(schema !== undefined && { output: { schema: schema as Record<string, unknown> } }),
+    artifacts: flags.artifacts || flags.json ? 'inline' : 'reference',
+    capture: flags.capture ?? false,
+    trace: flags.trace ?? false,
+    idempotent: flags.idempotent ?? false,
+  }
+}
+
+/** Parses `NAME=VALUE`, or `NAME` to pass on Mayfly's own; the last one wins. Throws MayflyError USAGE. */
+function environmentOf(given: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    given.map((one) => {
+      const cut = one.indexOf('=')
+      if (cut >= 0) return [one.slice(0, cut), one.slice(cut + 1)]
+      const value = process.env[one]
+      if (value !== undefined) return [one, value]
+      throw new MayflyError('USAGE', `Cannot pass on "${one}": it is not in the environment`, {
+        hint: `Give it a value: --env ${one}=VALUE`,
+      })
+    }),
+  )
+}
+
+/** A bare number is milliseconds or bytes. */
+function amount(text: string): string | number {
+  return /^\d+$/.test(text) ? Number(text) : text
+}
+
+async function inputOf(text: string, flag: string): Promise<unknown> {
+  return text.startsWith('@') ? readJson(text.slice(1), flag) : jsonOf(text, flag)
+}
+
+async function callsOf(text: string): Promise<NonNullable<JobRequest['calls']>> {
+  const inputs = await inputOf(text, '--batch')
+  if (Array.isArray(inputs)) return inputs.map((input: unknown) => ({ input }))
+  throw new MayflyError('USAGE', 'Cannot read --batch: expected a list of inputs', {
+    hint: `Such as --batch '[1, 2, 3]', or --batch @inputs.json`,
+  })
+}
+
+async function readJson(file: string, flag: string): Promise<unknown> {
+  return jsonOf((await readBytes(file)).toString(), flag)
+}
+
+function jsonOf(text: string, flag: string): unknown {
+  try {
+    return parseJson(text)
+  } catch (cause) {
+    throw new MayflyError('USAGE', `Cannot read ${flag}: it is not JSON`, {
+      hint: `Text needs its quotes: ${flag} '"like this"'`,
+      cause,
+    })
+  }
+}
+
+async function signaturesOf(given: readonly string[]): Promise<Partial<JobRequest>> {
+  const { readSignatures } = await import('./signature-file.ts')
+  return readSignatures(given)
+}
+
+async function jobFilesOf(
+  given: string,
+  flags: RunFlags,
+): Promise<NonNullable<JobRequest['files']>> {
+  const { jobFiles } = await import('./job-files.ts')
+  const heard = (text: string) => note(flags, text)
+  return jobFiles(given, { withSecrets: flags.fileSecrets ?? false, note: heard })
+}
+
+/** Most names need no schema to see that they are valid. */
+async function sourceNameOf(
+  file: string,
+  files: NonNullable<JobRequest['files']>,
+): Promise<Pick<JobRequest, 'name'>> {
+  const name = path.basename(file)
+  if (files.length === 0 && PLAIN_NAME.test(name)) return { name }
+  const { nameOf } = await import('./source-name.ts')
+  return nameOf(file, files)
+}
+
+const PLAIN_NAME = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,100}$/

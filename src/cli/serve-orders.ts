@@ -1,0 +1,90 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { attachTo, type ServerFacts } from '../gateway/local/client.ts'
+import { localFolder, recordsIn, type ServerRecord } from '../gateway/local/place.ts'
+import { isAlive } from '../lib/owner.ts'
+import { actAsOwner } from './owner-rights.ts'
+import { note, printJson, table, type Globals } from './print.ts'
+import { loadCliConfig } from './open-assembly.ts'
+import { failedExitCode } from './verb.ts'
+
+/** Bound of a stop: jobs under way may use their drain time, and walls theirs to end. */
+const STOP_MS_MAX = 60_000
+const LOOK_EVERY_MS = 20
+
+/** `serve --status`: the servers that answer this user's runs, as they describe themselves. */
+export async function showServers(flags: Globals): Promise<void> {
+  const { state } = loadCliConfig(flags).config
+  const servers = await asOwner(state, async (folder) => {
+    const facts = await Promise.all(recordsIn(folder).map((record) => factsOf(folder, record)))
+    return facts.filter((one) => one !== undefined)
+  })
+  if (flags.json) return printJson({ state, servers })
+  if (servers.length === 0) return note({}, `No server answers runs with the state folder ${state}`)
+  const rows = servers.map(({ pid, kind, version, since, jobs, idle }) => [
+    `${pid}`,
+    kind === 'left' ? 'left behind by a run' : 'mayfly serve',
+    version,
+    new Date(since).toISOString(),
+    `${jobs.running} running, ${jobs.done} done`,
+    idle === null ? 'stays' : `${idle / 1000} s after the last run`,
+  ])
+  process.stdout.write(`${table([['pid', 'kind', 'version', 'since', 'jobs', 'ends'], ...rows])}\n`)
+}
+
+/** `serve --stop`: ends the servers that runs left behind, and waits until nothing of them is left. */
+export async function stopServers(flags: Globals): Promise<void> {
+  const { state } = loadCliConfig(flags).config
+  const stopped = await asOwner(state, async (folder) => {
+    const left = recordsIn(folder).filter(({ kind }) => kind === 'left')
+    return await Promise.all(left.map((record) => stopOne(folder, record)))
+  })
+  const late = stopped.filter(({ isGone }) => !isGone).map(({ pid }) => pid)
+  const pids = stopped.filter(({ isGone }) => isGone).map(({ pid }) => pid)
+  if (flags.json) printJson({ state, stopped: pids, late })
+  else
+    note(flags, pids.length > 0 ? `Stopped ${pids.join(', ')}` : 'No run had left a server behind')
+  if (late.length === 0) return
+  note(flags, `Still there: ${late.join(', ')}`)
+  process.exitCode = failedExitCode
+}
+
+/** Reads the folder with the rights of its owner, also as root. */
+async function asOwner<T>(
+  state: string,
+  work: (folder: string) => Promise<readonly T[]>,
+): Promise<readonly T[]> {
+  const rights = actAsOwner(state)
+  if (!rights) return []
+  try {
+    return await work(localFolder(state))
+  } finally {
+    rights.restore()
+  }
+}
+
+async function factsOf(folder: string, record: ServerRecord): Promise<ServerFacts | undefined> {
+  const server = await attachTo(folder, record)
+  try {
+    return await server?.facts()
+  } catch {
+    return undefined
+  } finally {
+    server?.close()
+  }
+}
+
+interface StoppedServer {
+  readonly pid: number
+  readonly isGone: boolean
+}
+
+async function stopOne(folder: string, record: ServerRecord): Promise<StoppedServer> {
+  const { owner, warden } = record
+  const server = await attachTo(folder, record)
+  await server?.stop()
+  server?.close()
+  const until = performance.now() + STOP_MS_MAX
+  const isThere = () => isAlive(owner) || isAlive(warden)
+  while (isThere() && performance.now() < until) await sleep(LOOK_EVERY_MS)
+  return { pid: owner.pid, isGone: !isThere() }
+}

@@ -1,0 +1,204 @@
+import { randomBytes } from 'node:crypto'
+import { connect, type Socket } from 'node:net'
+import { MayflyError, type ErrorCode } from '../../contract/error.ts'
+import type { TimelineEntry } from '../../contract/event.ts'
+import type { JobRequest } from '../../contract/job.ts'
+import type { PackageLayer } from '../../contract/layer.ts'
+import type { Outcome } from '../../contract/outcome.ts'
+import type { OutputListener } from '../../contract/pipeline.ts'
+import type { Profile } from '../../contract/profile.ts'
+import { encodeFrame, FrameDecoder, type Frame } from '../../lib/frames.ts'
+import { parseJson } from '../../lib/parse-json.ts'
+import { readRecord, socketPath, type ServerRecord } from './place.ts'
+import {
+  answerBytesMax,
+  framesOfText,
+  isProof,
+  kinds,
+  nonceBytes,
+  partBytesMax,
+  proofBytes,
+  proofOf,
+  protocol,
+  requestBytesMax,
+  TextParts,
+} from './wire.ts'
+
+/** Longest silence of a server while it is greeted; one that stands still is none. */
+const GREETING_MS_MAX = 2_000
+
+/** A job as it is sent: all that the server learns of its caller. */
+export interface SentJob {
+  readonly request: JobRequest
+  readonly packages: readonly PackageLayer[]
+  /** Whether the caller wants each entry of the timeline. */
+  readonly watch: boolean
+}
+
+/** Profile of a job, and facts of its wall that an explanation names. */
+export interface PlannedRun {
+  readonly profile: Profile
+  readonly hasSentinel: boolean
+}
+
+export interface SentJobListener {
+  readonly signal: AbortSignal
+  readonly tap?: OutputListener | undefined
+  readonly planned?: ((planned: PlannedRun) => void) | undefined
+  readonly on?: ((entry: TimelineEntry) => void) | undefined
+  /** Called once, before anything that the server says of the job is read. */
+  readonly taken?: (() => void) | undefined
+}
+
+export interface ServerFacts {
+  readonly pid: number
+  readonly kind: ServerRecord['kind']
+  readonly version: string
+  readonly node: string
+  readonly state: string
+  /** Milliseconds since 1970. */
+  readonly since: number
+  readonly jobs: { readonly running: number; readonly done: number }
+  /** Milliseconds without a client after which it ends; null for one that stays. */
+  readonly idle: number | null
+}
+
+/** Connection to a server that has proved itself; takes one job or one order. */
+export interface AttachedServer {
+  readonly pid: number
+  /**
+   * Undefined if the server did not take it, and nothing of it ran. Throws MayflyError as the pipeline does, and INTERNAL
+   * for a server that was lost.
+   */
+  run(job: SentJob, listener: SentJobListener): Promise<Outcome | undefined>
+  facts(): Promise<ServerFacts>
+  stop(): Promise<void>
+  close(): void
+}
+
+/** Attaches to the server of this name; undefined if there is none, or none that proves itself. */
+export async function attach(folder: string, name: string): Promise<AttachedServer | undefined> {
+  const record = readRecord(folder, name)
+  return record && attachTo(folder, record)
+}
+
+export async function attachTo(
+  folder: string,
+  record: ServerRecord,
+): Promise<AttachedServer | undefined> {
+  const path = socketPath(folder, record.socket)
+  if (path === undefined) return undefined
+  const socket = connect(path)
+  // An error also ends the frames, which is what callers see.
+  socket.on('error', () => undefined)
+  socket.setTimeout(GREETING_MS_MAX, () => socket.destroy())
+  const frames = framesOf(socket)
+  try {
+    if (await isGreeted(socket, frames, record)) {
+      socket.setTimeout(0)
+      return serverOn(socket, frames, record.owner.pid)
+    }
+  } catch {
+    // Broken frames are no proof.
+  }
+  socket.destroy()
+  return undefined
+}
+
+type Frames = AsyncGenerator<Frame, void, undefined>
+
+async function* framesOf(socket: Socket): Frames {
+  const decoder = new FrameDecoder(partBytesMax)
+  try {
+    for await (const chunk of socket) yield* decoder.push(chunk as Buffer)
+  } catch (thrown) {
+    if (thrown instanceof RangeError) throw thrown
+  }
+}
+
+async function isGreeted(socket: Socket, frames: Frames, record: ServerRecord): Promise<boolean> {
+  const { name, secret } = record
+  const client = randomBytes(nonceBytes)
+  socket.write(encodeFrame(kinds.hello, Buffer.concat([Buffer.of(protocol), client])))
+  const challenge = (await frames.next()).value
+  if (challenge?.kind !== kinds.challenge) return false
+  if (challenge.payload.length !== nonceBytes + proofBytes) return false
+  const nonces = { client, server: challenge.payload.subarray(0, nonceBytes) }
+  const proof = challenge.payload.subarray(nonceBytes)
+  if (!isProof(proof, proofOf(secret, 'server', name, nonces))) return false
+  socket.write(encodeFrame(kinds.proof, proofOf(secret, 'client', name, nonces)))
+  const ready = (await frames.next()).value
+  return ready?.kind === kinds.ready
+}
+
+function serverOn(socket: Socket, frames: Frames, pid: number): AttachedServer {
+  return {
+    pid,
+    async run(job, listener) {
+      const text = JSON.stringify(job)
+      if (Buffer.byteLength(text) > requestBytesMax) return undefined
+      const cancel = () => void socket.write(encodeFrame(kinds.cancel, ''))
+      for (const frame of framesOfText(text, kinds.part, kinds.run)) socket.write(frame)
+      if (listener.signal.aborted) cancel()
+      else listener.signal.addEventListener('abort', cancel, { once: true })
+      try {
+        return await outcomeIn(frames, listener)
+      } finally {
+        listener.signal.removeEventListener('abort', cancel)
+        socket.destroy()
+      }
+    },
+    async facts() {
+      socket.write(encodeFrame(kinds.status, ''))
+      const { value: frame } = await frames.next()
+      if (frame?.kind !== kinds.facts) throw lost()
+      return parseJson(frame.payload.toString()) as ServerFacts
+    },
+    async stop() {
+      socket.write(encodeFrame(kinds.stop, ''))
+      // The server closes the connection once it takes no more jobs.
+      await frames.next()
+    },
+    close: () => void socket.destroy(),
+  }
+}
+
+async function outcomeIn(frames: Frames, listener: SentJobListener): Promise<Outcome | undefined> {
+  const parts = new TextParts(answerBytesMax)
+  let { taken } = listener
+  for (;;) {
+    const { value: frame } = await frames.next()
+    if (!frame) throw lost()
+    if (frame.kind === kinds.declined) return undefined
+    taken?.()
+    taken = undefined
+    if (frame.kind === kinds.answerPart) parts.push(frame.payload)
+    else if (frame.kind === kinds.outcome) return parseJson(parts.take()) as Outcome
+    else if (frame.kind === kinds.refused) throw errorIn(parts.take())
+    else if (frame.kind === kinds.planned) listener.planned?.(parseJson(parts.take()) as PlannedRun)
+    else await hear(frame, listener)
+  }
+}
+
+async function hear({ kind, payload }: Frame, { tap, on }: SentJobListener): Promise<void> {
+  if (kind === kinds.stdout) await tap?.('stdout', payload.toString())
+  else if (kind === kinds.stderr) await tap?.('stderr', payload.toString())
+  else if (kind === kinds.entry) on?.(parseJson(payload.toString()) as TimelineEntry)
+  else throw new MayflyError('PROTOCOL', `Cannot read a frame of kind ${kind} of the server`)
+}
+
+function errorIn(text: string): MayflyError {
+  const { code, message, hint, details } = parseJson(text) as {
+    readonly code: ErrorCode
+    readonly message: string
+    readonly hint?: string
+    readonly details?: unknown
+  }
+  return new MayflyError(code, message, { ...(hint && { hint }), details })
+}
+
+function lost(): MayflyError {
+  return new MayflyError('INTERNAL', 'Cannot finish the job: the server that ran it has ended', {
+    hint: 'Run it again; with --once no server is asked',
+  })
+}

@@ -1,0 +1,210 @@
+import { randomBytes } from 'node:crypto'
+import { chmodSync, rmdirSync, rmSync } from 'node:fs'
+import { createServer, type Server, type Socket } from 'node:net'
+import { join } from 'node:path'
+import { makeFolder } from '../../lib/make-folder.ts'
+import { isAlive, ownerOf, thisOwner } from '../../lib/owner.ts'
+import { changePrivate } from '../../lib/private-file.ts'
+import type { ServerFacts } from './client.ts'
+import { LocalClient, type LocalClientParts } from './local-client.ts'
+import {
+  isPrivateFolder,
+  isShownToGuests,
+  readRecord,
+  recordFile,
+  recordIn,
+  socketPath,
+  type ServerKind,
+  type ServerRecord,
+} from './place.ts'
+import { ownVersion } from './server-name.ts'
+
+/** Callers at once, proved or not. */
+const CLIENTS_MAX = 256
+const SECRET_BYTES = 32
+
+export interface LocalDoorOptions {
+  readonly folder: string
+  readonly name: string
+  readonly kind: ServerKind
+  readonly state: string
+  readonly run: LocalClientParts['run']
+  /** Whether the server is still the one that its name describes. */
+  readonly isItself: () => boolean
+  /** Milliseconds without a client after which `idle` is called; null for never. */
+  readonly idleMs: number | null
+  readonly onIdle: () => void
+  /** Called for an order to stop; only a server that a run left behind takes one. */
+  readonly onStop: () => void
+}
+
+/** Door for `mayfly run` of the same user. */
+export interface LocalDoor {
+  /** Takes no more jobs, waits for those under way, then cancels the rest. Resolves with how many. */
+  drain(ms: number): Promise<number>
+  /** Leaves no socket, no secret and no empty folder. Idempotent. */
+  close(): Promise<void>
+}
+
+/** Thrown inside a claim: another server that is alive has the name. */
+class NameTaken extends Error {}
+
+/**
+ * Opens the door of a server; undefined if another server has its name, or the folder can hold no socket. The record is
+ * written when the socket listens, under the lock of its file, so two servers that start at once end up as one, and what a
+ * killed server left behind is replaced.
+ */
+export async function openLocalDoor(options: LocalDoorOptions): Promise<LocalDoor | undefined> {
+  const { folder, name, kind } = options
+  makeFolder(folder, 0o700)
+  const socket = `${randomBytes(8).toString('hex')}.sock`
+  const path = socketPath(folder, socket)
+  if (path === undefined || !isPrivateFolder(folder) || isShownToGuests(folder)) return undefined
+  const owner = thisOwner()
+  const record: ServerRecord = {
+    format: 1,
+    name,
+    kind,
+    owner,
+    warden: ownerOf(process.ppid) ?? owner,
+    version: ownVersion,
+    secret: randomBytes(SECRET_BYTES).toString('hex'),
+    socket,
+  }
+  const door = new Door(options, record, path)
+  await door.listen()
+  try {
+    claim(folder, record)
+  } catch (thrown) {
+    await door.close()
+    if (thrown instanceof NameTaken) return undefined
+    throw thrown
+  }
+  return door
+}
+
+function claim(folder: string, record: ServerRecord): void {
+  changePrivate(recordFile(folder, record.name), (text) => {
+    const before = recordIn(text)
+    if (before && isAlive(before.owner)) throw new NameTaken()
+    if (before) rmSync(join(folder, before.socket), { force: true })
+    return { text: JSON.stringify(record), value: undefined }
+  })
+}
+
+class Door implements LocalDoor {
+  readonly #options: LocalDoorOptions
+  readonly #record: ServerRecord
+  readonly #path: string
+  readonly #server: Server
+  readonly #clients = new Set<LocalClient>()
+  readonly #since = Date.now()
+  #done = 0
+  #idle: NodeJS.Timeout | undefined
+  #isDraining = false
+  #drained: (() => void) | undefined
+  #isClosed = false
+
+  constructor(options: LocalDoorOptions, record: ServerRecord, path: string) {
+    this.#options = options
+    this.#record = record
+    this.#path = path
+    this.#server = createServer((socket) => this.#take(socket))
+  }
+
+  async listen(): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    this.#server.once('error', reject)
+    this.#server.listen(this.#path, resolve)
+    await promise
+    this.#server.off('error', reject)
+    this.#server.on('error', () => undefined)
+    chmodSync(this.#path, 0o600)
+    this.#awaitIdle()
+  }
+
+  async drain(ms: number): Promise<number> {
+    this.#isDraining = true
+    this.#server.close()
+    for (const client of this.#clients) client.leaveIdle()
+    const running = () => [...this.#clients].filter(({ isRunning }) => isRunning)
+    if (running().length === 0) return 0
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#drained = resolve
+    const timer = setTimeout(resolve, ms)
+    await promise
+    clearTimeout(timer)
+    const late = running()
+    for (const client of late) client.cancel()
+    return late.length
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    clearTimeout(this.#idle)
+    await Promise.all([...this.#clients].map((client) => client.end()))
+    const { folder, name } = this.#options
+    const { secret } = this.#record
+    // The record of a server that has the name now stays.
+    if (readRecord(folder, name)?.secret === secret)
+      rmSync(recordFile(folder, name), { force: true })
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#server.close(() => resolve())
+    await promise
+    rmSync(this.#path, { force: true })
+    try {
+      rmdirSync(folder)
+    } catch {
+      // Another server is there.
+    }
+  }
+
+  #take(socket: Socket): void {
+    if (this.#isDraining || this.#clients.size >= CLIENTS_MAX) {
+      socket.destroy()
+      return
+    }
+    const { run, isItself, onStop, kind } = this.#options
+    const client = new LocalClient(socket, {
+      record: this.#record,
+      isOpen: () => !this.#isDraining && isItself(),
+      facts: () => this.#facts(),
+      stop: () => (kind === 'left' ? onStop() : undefined),
+      run,
+    })
+    this.#clients.add(client)
+    clearTimeout(this.#idle)
+    void this.#leave(client)
+  }
+
+  async #leave(client: LocalClient): Promise<void> {
+    if (await client.gone) this.#done += 1
+    this.#clients.delete(client)
+    if (this.#clients.size > 0) return
+    this.#drained?.()
+    this.#awaitIdle()
+  }
+
+  #awaitIdle(): void {
+    const { idleMs, onIdle } = this.#options
+    if (idleMs === null || this.#isClosed) return
+    clearTimeout(this.#idle)
+    this.#idle = setTimeout(onIdle, idleMs)
+  }
+
+  #facts(): ServerFacts {
+    const { kind, state, idleMs } = this.#options
+    const running = [...this.#clients].filter(({ isRunning }) => isRunning).length
+    return {
+      pid: process.pid,
+      kind,
+      version: ownVersion,
+      node: process.version,
+      state,
+      since: this.#since,
+      jobs: { running, done: this.#done },
+      idle: idleMs,
+    }
+  }
+}

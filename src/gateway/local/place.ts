@@ -1,0 +1,93 @@
+import { lstatSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { Owner } from '../../lib/owner.ts'
+import { readPrivate } from '../../lib/private-file.ts'
+import { tryParseJson } from '../../lib/parse-json.ts'
+import { realPath } from '../../lib/real-path.ts'
+
+/** Folder of the state folder in which servers are found by `mayfly run`: a record and a socket for each. Mode 0700. */
+export const localFolder = (state: string): string => join(state, 'attach')
+
+/** A server that takes jobs of its own user's `mayfly run`. Its file has mode 0600, because of the secret. */
+export interface ServerRecord {
+  readonly format: 1
+  readonly name: string
+  /** `serve` was started by a person or a service manager, `left` by a run. */
+  readonly kind: ServerKind
+  readonly owner: Owner
+  /** The process above it, which ends last. */
+  readonly warden: Owner
+  readonly version: string
+  /** Hex; proves either side to the other, and is never sent. */
+  readonly secret: string
+  /** Name of the socket in the same folder. */
+  readonly socket: string
+}
+
+export type ServerKind = 'serve' | 'left'
+
+/** sockaddr_un has 108 bytes, the last one NUL. */
+const SOCKET_PATH_BYTES_MAX = 107
+/** A name that `--file FOLDER` leaves out, as it does keys. */
+const SUFFIX = '.key'
+
+export const recordFile = (folder: string, name: string): string => join(folder, `${name}${SUFFIX}`)
+
+/** True for a folder of this user that is closed to all others; false for a link, whoever owns it. */
+export function isPrivateFolder(folder: string): boolean {
+  const facts = lstatSync(folder, { throwIfNoEntry: false })
+  return (
+    facts?.isDirectory() === true && facts.uid === process.geteuid?.() && (facts.mode & 0o077) === 0
+  )
+}
+
+/** Folders of which a wall shows its guest a part, beside Mayfly's own and its cache. */
+const SHOWN = ['/usr', '/lib', '/lib64', '/bin', '/sbin', '/etc', '/var/cache/mayfly']
+const OWN_SHOWN = ['guest', 'src', 'node_modules'].map((name) =>
+  fileURLToPath(new URL(`../../../${name}`, import.meta.url)),
+)
+
+/** Whether a guest might see a folder: a secret that lies there would be none. */
+export function isShownToGuests(folder: string): boolean {
+  const real = realPath(folder)
+  return [...SHOWN, ...OWN_SHOWN].some((one) => real === one || real.startsWith(`${one}/`))
+}
+
+/** Undefined for a path that no socket can have. */
+export function socketPath(folder: string, socket: string): string | undefined {
+  const path = join(folder, socket)
+  return Buffer.byteLength(path) > SOCKET_PATH_BYTES_MAX ? undefined : path
+}
+
+/** Record of a server; undefined if there is none, or if its folder or file is open to others. */
+export function readRecord(folder: string, name: string): ServerRecord | undefined {
+  if (!isPrivateFolder(folder)) return undefined
+  try {
+    return recordIn(readPrivate(recordFile(folder, name)))
+  } catch {
+    return undefined
+  }
+}
+
+export function recordsIn(folder: string): readonly ServerRecord[] {
+  if (!isPrivateFolder(folder)) return []
+  return readdirSync(folder)
+    .filter((file) => file.endsWith(SUFFIX))
+    .flatMap((file) => readRecord(folder, file.slice(0, -SUFFIX.length)) ?? [])
+}
+
+const SECRET = /^[0-9a-f]{64}$/
+const SOCKET = /^[0-9a-f]{16}\.sock$/
+
+/** Undefined for a record that this version did not write. */
+export function recordIn(text: string | undefined): ServerRecord | undefined {
+  const record = tryParseJson(text ?? '') as Partial<ServerRecord> | null | undefined
+  const isOurs =
+    record?.format === 1 &&
+    typeof record.owner?.pid === 'number' &&
+    typeof record.warden?.pid === 'number' &&
+    SECRET.test(record.secret ?? '') &&
+    SOCKET.test(record.socket ?? '')
+  return isOurs ? (record as ServerRecord) : undefined
+}

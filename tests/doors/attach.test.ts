@@ -1,0 +1,275 @@
+import assert from 'node:assert/strict'
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { suite, test, type TestContext } from 'node:test'
+import { whyLeaveNone } from '../../src/cli/leave-server.ts'
+import { localFolder, recordsIn } from '../../src/gateway/local/place.ts'
+import {
+  bin,
+  documentOf,
+  leasesIn,
+  makePlace,
+  mayfly,
+  noOrdinaryUser,
+  remaining,
+  startServer,
+  type Place,
+  type RunOptions,
+  type Who,
+} from './program.ts'
+import { descendantsOf } from '../hostile/proc.ts'
+
+const skip = process.platform !== 'linux' && 'servers are left behind on Linux alone'
+/** Neither a test run nor CI, as far as a run can see. */
+const outsideOfCi = { CI: '' }
+const hello = 'console.log("hello"); return { sum: input.a + 1 }'
+
+function placeFor(t: TestContext, who: Who = 'self'): Place {
+  const place = makePlace(who)
+  t.after(async () => {
+    await mayfly(place, ['serve', '--stop', '--quiet'])
+    place.remove()
+  })
+  writeFileSync(join(place.cwd, 'hello.js'), hello, { mode: 0o644 })
+  return place
+}
+
+const run = (place: Place, words: readonly string[], { env, ...more }: RunOptions = {}) =>
+  mayfly(place, ['run', ...words], { ...more, env: { ...outsideOfCi, ...env } })
+
+const asJson = ['hello.js', '--input', '{"a":1}', '--json']
+
+interface Status {
+  readonly servers: readonly {
+    readonly pid: number
+    readonly kind: string
+    readonly jobs: { readonly running: number; readonly done: number }
+  }[]
+}
+
+async function statusOf(place: Place): Promise<Status['servers']> {
+  return (documentOf(await mayfly(place, ['serve', '--status', '--json'])) as Status).servers
+}
+
+/** Warden, server and walls of the server that a run left behind. */
+function treeOf(pid: number): readonly number[] {
+  const parent = Number(/\) \S (\d+)/.exec(readFileSync(`/proc/${pid}/stat`, 'utf8'))![1])
+  return [parent, ...descendantsOf(parent)]
+}
+
+/** Files of servers in the state folder. */
+const leftIn = (place: Place) =>
+  existsSync(localFolder(place.state)) ? readdirSync(localFolder(place.state)) : []
+
+suite('mayfly run by a server of this user', { skip }, () => {
+  test('A run leaves one server behind, which answers the next; nothing of it is left after "serve --stop"', async (t) => {
+    const place = placeFor(t)
+    const first = documentOf(await run(place, asJson))
+    assert.deepEqual(
+      [first['status'], first['result'], first['server']],
+      ['ok', { sum: 2 }, 'attached'],
+    )
+    const [server, ...others] = await statusOf(place)
+    assert.deepEqual([others, server!.kind, server!.jobs], [[], 'left', { running: 0, done: 1 }])
+    const second = await run(place, ['hello.js', '--input', '{"a":2}', '--explain'])
+    assert.match(second.stdout, /^hello\n\{\n {2}"sum": 3\n\}\n$/)
+    assert.match(second.stderr, new RegExp(`Server: a running one, process ${server!.pid}`))
+    const tree = treeOf(server!.pid)
+    const warden = tree[0]!
+    const session = readFileSync(`/proc/${warden}/stat`, 'utf8').split(') ')[1]!.split(' ')[3]
+    assert.equal(Number(session), warden)
+    for (const pid of [warden, server!.pid]) {
+      assert.equal(readlinkSync(`/proc/${pid}/cwd`), '/')
+      const [input, , errors] = [0, 1, 2].map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`))
+      assert.deepEqual([input, errors], ['/dev/null', '/dev/null'])
+      const environment = readFileSync(`/proc/${pid}/environ`, 'utf8')
+      assert.doesNotMatch(environment, /(?:^|\0)(?:CI|PWD|OLDPWD|SHLVL)=/)
+    }
+    const stopped = await mayfly(place, ['serve', '--stop', '--json'])
+    assert.deepEqual(documentOf(stopped)['stopped'], [server!.pid])
+    assert.deepEqual(await remaining(tree), [])
+    assert.deepEqual([leftIn(place), leasesIn(place)], [[], []])
+    assert.equal((await mayfly(place, ['audit', 'verify'])).code, 0)
+  })
+
+  test('$(mayfly run …) returns though a server stays, and a descriptor of the shell is not kept', async (t) => {
+    const place = placeFor(t)
+    const line = `exec 9<>"$0"; echo "$("$1" "$2" run hello.js --input '{"a":1}' --quiet)"`
+    const fifo = join(place.cwd, 'fifo')
+    execFileSync('mkfifo', [fifo])
+    const said = spawn('/bin/sh', ['-c', line, fifo, process.execPath, bin], {
+      cwd: place.cwd,
+      env: { ...place.env, ...outsideOfCi },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    let text = ''
+    said.stdout.on('data', (chunk) => (text += String(chunk)))
+    // Closed, and not only ended: nobody holds the pipe.
+    assert.deepEqual(await once(said, 'close'), [0, null])
+    assert.match(text, /hello/)
+    const [server] = await statusOf(place)
+    for (const pid of treeOf(server!.pid))
+      for (const fd of readdirSync(`/proc/${pid}/fd`))
+        assert.notEqual(readlinkSync(`/proc/${pid}/fd/${fd}`), fifo)
+  })
+
+  test('Neither --once, CI, a test run, process 1 nor a closed state folder leaves a server behind', async (t) => {
+    const place = placeFor(t)
+    const runs = [
+      await run(place, [...asJson, '--once']),
+      await run(place, asJson, { env: { CI: 'true' } }),
+      await run(place, asJson, { env: { NODE_TEST_CONTEXT: 'child-v8' } }),
+    ]
+    for (const ran of runs) assert.equal(documentOf(ran)['server'], 'own')
+    const explained = await run(place, ['hello.js', '--input', '{"a":1}', '--explain', '--once'])
+    assert.match(explained.stderr, /Server: none, --once/)
+    assert.deepEqual([await statusOf(place), leftIn(place), leasesIn(place)], [[], [], []])
+    const none = { pid: 7, ppid: 6 }
+    assert.equal(whyLeaveNone(place.state, {}, none), undefined)
+    assert.equal(whyLeaveNone(place.state, { CI: 'false' }, none), undefined)
+    assert.ok(whyLeaveNone(place.state, {}, { pid: 1, ppid: 0 }))
+    assert.ok(whyLeaveNone(place.state, {}, { pid: 7, ppid: 1 }))
+    assert.ok(whyLeaveNone('/dev/null/state', {}, none))
+  })
+
+  test('Two runs that start at once leave one server behind, and both end', async (t) => {
+    const place = placeFor(t)
+    const both = await Promise.all([run(place, asJson), run(place, asJson), run(place, asJson)])
+    for (const ran of both) assert.equal(documentOf(ran)['status'], 'ok')
+    assert.equal((await statusOf(place)).length, 1)
+  })
+
+  test('After kill -9 of the server the next run replaces it, and leaves no stale socket', async (t) => {
+    const place = placeFor(t)
+    await run(place, asJson)
+    const [first] = await statusOf(place)
+    const tree = treeOf(first!.pid)
+    process.kill(first!.pid, 'SIGKILL')
+    assert.deepEqual(await remaining(tree), [])
+    assert.equal(leftIn(place).length, 2)
+    assert.equal(documentOf(await run(place, asJson))['server'], 'attached')
+    const [second] = await statusOf(place)
+    assert.notEqual(second!.pid, first!.pid)
+    assert.equal(leftIn(place).length, 2)
+  })
+
+  test('A server ends by itself when no run came for a while', async (t) => {
+    const place = placeFor(t)
+    const words = ['serve', '--for-run', '--state', place.state, '--idle', '1ms']
+    const ended = await mayfly(place, words)
+    assert.deepEqual([ended.code, ended.stdout], [0, 'ready\n'])
+    assert.deepEqual([leftIn(place), leasesIn(place)], [[], []])
+  })
+
+  test('Another variable or configuration has a server of its own, and the one before it ends', async (t) => {
+    const place = placeFor(t)
+    await run(place, asJson)
+    const [first] = await statusOf(place)
+    const tree = treeOf(first!.pid)
+    const limited = { MAYFLY_LIMITS_OUTPUT: '4' }
+    const cut = documentOf(await run(place, asJson, { env: limited }))
+    assert.equal(cut['stdout'], 'hell')
+    writeFileSync(join(place.cwd, 'mayfly.toml'), '[limits]\noutput = "5B"\n', { mode: 0o644 })
+    const configured = documentOf(await run(place, asJson))
+    assert.equal(configured['stdout'], 'hello')
+    rmSync(join(place.cwd, 'mayfly.toml'))
+    const env = { PATH: `${place.env['PATH']}:/nowhere` }
+    const other = documentOf(await run(place, asJson, { env }))
+    assert.deepEqual([other['stdout'], other['server']], ['hello\n', 'attached'])
+    assert.deepEqual(await remaining(tree), [])
+    assert.equal((await statusOf(place)).length, 1)
+  })
+
+  test('A running "mayfly serve" answers too, and no order of a run stops it', async (t) => {
+    const place = placeFor(t)
+    await using server = await startServer(place)
+    assert.equal(documentOf(await run(place, asJson))['server'], 'attached')
+    const [only, ...others] = await statusOf(place)
+    assert.deepEqual([only!.kind, only!.pid, others], ['serve', server.pid, []])
+    await mayfly(place, ['serve', '--stop'])
+    assert.equal((await statusOf(place)).length, 1)
+    const { left } = await server.stop()
+    assert.deepEqual([left, leftIn(place)], [[], []])
+  })
+
+  test('Ctrl-C and the end of the client both cancel its job', async (t) => {
+    const place = placeFor(t)
+    writeFileSync(join(place.cwd, 'long.js'), 'console.log("on"); await new Promise(() => {})')
+    const whenOn = (act: (pid: number) => void): RunOptions => ({
+      started: (child) => child.stdout!.once('data', () => act(child.pid!)),
+    })
+    const words = ['long.js', '--timeout', '100s']
+    const stopped = await run(
+      place,
+      words,
+      whenOn((pid) => process.kill(pid, 'SIGINT')),
+    )
+    assert.deepEqual([stopped.code, stopped.stdout], [130, 'on\n'])
+    const killed = await run(
+      place,
+      words,
+      whenOn((pid) => process.kill(pid, 'SIGKILL')),
+    )
+    assert.equal(killed.signal, 'SIGKILL')
+    for (let looks = 0; (await statusOf(place))[0]!.jobs.running > 0; looks += 1)
+      assert.ok(looks < 500, 'the job of a client that is gone goes on')
+    const lines = (await mayfly(place, ['audit', 'list', '--json'])).stdout
+    assert.equal(lines.match(/"status":\s*"cancelled"/g)?.length, 2)
+  })
+
+  test('Streams, standard input, arguments, errors and exit codes are those of a run by itself', async (t) => {
+    const place = placeFor(t)
+    const write = (name: string, text: string) => writeFileSync(join(place.cwd, name), text)
+    write('read.py', 'import sys\nprint(sys.stdin.read()[::-1], sys.argv[1:])\nsys.exit(3)')
+    write('throws.js', 'console.error("bad")\nthrow new TypeError("no")')
+    write('loop.js', 'while (true) {}')
+    const lines: readonly (readonly [readonly string[], string?])[] = [
+      [['hello.js', '--input', '{"a":4}', '--quiet']],
+      [['read.py', '--pass-exit-code', '--quiet', '--', 'x', '--json'], 'abc'],
+      [['throws.js', '--quiet']],
+      [['loop.js', '--timeout', '100ms', '--quiet']],
+      [['-', '--quiet'], 'return 6 * 7'],
+      [['missing.js']],
+      [['hello.js', '--tier', 'nonsense']],
+      [['hello.js', '--input', '{']],
+      [['hello.js', '--timeout', 'soon']],
+    ]
+    for (const [words, stdin = ''] of lines) {
+      const attached = await run(place, words, { stdin })
+      const own = await run(place, [...alone(words)], { stdin })
+      assert.deepEqual(attached, own, words.join(' '))
+    }
+    assert.equal((await statusOf(place)).length, 1)
+  })
+
+  test('An ordinary user attaches with every flag; files and artifacts are read and written by the client', async (t) => {
+    const missing = noOrdinaryUser()
+    if (missing) return t.skip(missing)
+    const place = placeFor(t, 'ordinary')
+    const program = 'import json; print(open("given.txt").read()); open("made.txt", "w").write("m")'
+    writeFileSync(join(place.cwd, 'made.py'), program, { mode: 0o644 })
+    writeFileSync(join(place.cwd, 'given.txt'), 'given', { mode: 0o644 })
+    const words = [
+      'made.py',
+      '--file',
+      'given.txt',
+      '--artifacts',
+      join(place.cwd, 'out'),
+      '--json',
+    ]
+    const made = documentOf(await run(place, words))
+    assert.deepEqual([made['server'], made['stdout']], ['attached', 'given\n'])
+    assert.equal(readFileSync(join(place.cwd, 'out', 'made.txt'), 'utf8'), 'm')
+    const [record] = await statusOf(place)
+    assert.equal(record!.kind, 'left')
+    assert.equal(recordsIn(localFolder(place.state)).length, 0, 'closed to every other user')
+  })
+})
+
+/** The same words for a run by itself: flags come ahead of `--`. */
+function alone(words: readonly string[]): readonly string[] {
+  const at = words.indexOf('--')
+  return at < 0 ? [...words, '--once'] : [...words.slice(0, at), '--once', ...words.slice(at)]
+}

@@ -4,18 +4,33 @@
  * JSON.stringify does. Throws for values without a JSON form (NaN, BigInt; cycles by stack overflow).
  */
 export function canonicalJson(value: unknown): string {
-  if (value === null || typeof value === 'boolean' || typeof value === 'string')
-    return JSON.stringify(value)
+  if (typeof value === 'string') return JSON.stringify(value)
+  if (value === null || typeof value === 'boolean') return String(value)
   if (typeof value === 'number' && Number.isFinite(value)) return JSON.stringify(value)
-  if (Array.isArray(value)) return `[${value.map((item) => canonicalJson(item ?? null)).join(',')}]`
-  if (typeof value !== 'object')
-    throw new TypeError(`Cannot write a ${typeof value} as canonical JSON`)
-  const members = value as Record<string, unknown>
+  if (Array.isArray(value)) return listText(value)
+  if (typeof value === 'object') return membersText(value as Record<string, unknown>)
+  throw new TypeError(`Cannot write a ${typeof value} as canonical JSON`)
+}
+
+/** Loops in place of closures: half of the time for a line of the record. */
+function listText(items: readonly unknown[]): string {
   let text = ''
-  for (const key of Object.keys(members).toSorted()) {
+  for (let at = 0; at < items.length; at += 1)
+    text += `${at === 0 ? '' : ','}${canonicalJson(items[at] ?? null)}`
+  return `[${text}]`
+}
+
+function membersText(members: Record<string, unknown>): string {
+  let text = ''
+  for (const key of sorted(Object.keys(members))) {
     const member = members[key]
     if (member === undefined) continue
     text += `${text === '' ? '' : ','}${JSON.stringify(key)}:${canonicalJson(member)}`
   }
   return `{${text}}`
+}
+
+function sorted(keys: string[]): string[] {
+  for (let at = 1; at < keys.length; at += 1) if (keys[at - 1]! > keys[at]!) return keys.sort()
+  return keys
 }

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
 import { after, before, suite, test as always } from 'node:test'
+import { openLog } from '../../src/evidence/log-reader.ts'
 import { Mayfly, outcomeSchema, type JobRequest } from '../../src/index.ts'
 import { test } from '../fixtures/drawn.ts'
 import { bearer, post } from './http-door.ts'
@@ -27,11 +27,12 @@ const ask = (more: Partial<JobRequest> = {}, tenant = 'default') =>
 
 /** The points of the events that the record has for a run. */
 function recorded(run: string): readonly string[] {
-  using log = new DatabaseSync(join(state, 'audit.db'), { readOnly: true })
-  const rows = log.prepare('SELECT kind, body FROM audit WHERE run = ? ORDER BY seq').all(run)
-  return rows.map(({ kind, body }) =>
-    kind === 'event' ? (JSON.parse(String(body)) as { point: string }).point : String(kind),
-  )
+  using log = openLog(join(state, 'audit.db'))
+  return log
+    .last(1000, run)
+    .map(({ kind, bodyText }) =>
+      kind === 'event' ? (JSON.parse(bodyText) as { point: string }).point : kind,
+    )
 }
 
 suite('The outcomes of idempotent jobs', () => {

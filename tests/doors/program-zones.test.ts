@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
 import { after, before, suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { openLog } from '../../src/evidence/log-reader.ts'
 import { Mayfly, MayflyError } from '../../src/index.ts'
 import { test } from '../fixtures/drawn.ts'
 import { makePlace, startServer, whenReady, type Place, type Server } from './program.ts'
@@ -84,9 +84,9 @@ suite('Zones of programs, through the library', { skip: missing && `no ${missing
       times,
       times.toSorted((a, b) => a - b),
     )
-    using db = new DatabaseSync(join(state, 'audit.db'), { readOnly: true })
-    const line = db.prepare("SELECT body FROM audit WHERE run = ? AND kind = 'ended'").get(id)
-    const recorded = JSON.parse(String(line?.['body'])).zones as readonly {
+    using log = openLog(join(state, 'audit.db'))
+    const line = log.last(1000, id).find(({ kind }) => kind === 'ended')
+    const recorded = JSON.parse(String(line?.bodyText)).zones as readonly {
       zone: string
       why: string
     }[]

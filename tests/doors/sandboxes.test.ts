@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { openLog } from '../../src/evidence/log-reader.ts'
 import type { Operations } from '../../src/contract/live.ts'
 import { openBodies } from '../../src/evidence/bodies.ts'
 import { readCaptured } from '../../src/evidence/captures.ts'
@@ -243,12 +244,8 @@ suite('Live sandboxes of a server', () => {
       controls: { network: 'none', processes: 8 },
     })
     await read('DELETE', `/v1/sandboxes/${id}`)
-    const { DatabaseSync } = await import('node:sqlite')
-    using log = new DatabaseSync(join(place.state, 'audit.db'), { readOnly: true })
-    const lines = log
-      .prepare('select * from audit')
-      .all()
-      .map((line) => JSON.stringify(line))
+    using log = openLog(join(place.state, 'audit.db'))
+    const lines = [...log.lines()].map((line) => JSON.stringify(line))
     for (const point of ['operator/tightened', 'operator/terminated'])
       assert.ok(lines.some((line) => line.includes(point) && line.includes(id)))
   })

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { DatabaseSync } from 'node:sqlite'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { promisify } from 'node:util'
+import { openLog } from '../../src/evidence/log-reader.ts'
 import { Mayfly } from '../../src/index.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'mayfly-trace-'))
@@ -56,9 +56,9 @@ test('S2-5: executed functions are in the outcome, in the record and on the term
       { zone: 'main', name: 'sum', line: 5, endLine: 5, calls: 1 },
       { zone: 'main', name: '', line: 5, endLine: 5, calls: 2 },
     ])
-    using db = new DatabaseSync(join(state, 'audit.db'), { readOnly: true })
-    const line = db.prepare("SELECT body FROM audit WHERE run = ? AND kind = 'ended'").get(id)
-    assert.deepEqual(JSON.parse(String(line?.['body'])).ran, ran)
+    using log = openLog(join(state, 'audit.db'))
+    const line = log.last(1000, id).find(({ kind }) => kind === 'ended')
+    assert.deepEqual(JSON.parse(String(line?.bodyText)).ran, ran)
   }
 })
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
 import { after, before, suite, test } from 'node:test'
+import { openLog } from '../../src/evidence/log-reader.ts'
 import { Mayfly } from '../../src/index.ts'
 import { makePlace } from './program.ts'
 
@@ -24,11 +24,11 @@ after(async () => {
 
 async function lifeOf(code: string) {
   const { id, timeline } = await library.run({ code })
-  using log = new DatabaseSync(join(state, 'audit.db'), { readOnly: true })
-  const lines = log.prepare('SELECT kind, body FROM audit WHERE run = ? ORDER BY seq').all(id)
-  const body = lines
+  using log = openLog(join(state, 'audit.db'))
+  const body = log
+    .last(1000, id)
     .filter(({ kind }) => kind === 'admitted')
-    .map((line) => JSON.parse(String(line['body'])) as Record<string, Record<string, unknown>>)[0]
+    .map((line) => JSON.parse(line.bodyText) as Record<string, Record<string, unknown>>)[0]
   return {
     phases: timeline.filter(({ event }) => event === 'phase').map(({ phase }) => phase),
     trust: body?.['security']?.['trust'],

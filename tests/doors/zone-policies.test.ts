@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
-import { DatabaseSync } from 'node:sqlite'
+import { openLog } from '../../src/evidence/log-reader.ts'
 import { Mayfly, MayflyError } from '../../src/index.ts'
 
 /** Policies of single functions and of single channels, and the calls of S2 as its text has them. */
@@ -26,11 +26,11 @@ const zone = (more: Schedule = {}, phase: Schedule = {}) => ({
 
 /** `control/unenforced` in the record, as zone and reason. */
 function unenforced(): readonly string[] {
-  using db = new DatabaseSync(join(state, 'audit.db'), { readOnly: true })
-  const rows = db.prepare("SELECT body FROM audit WHERE kind = 'event'").all()
-  return rows
+  using log = openLog(join(state, 'audit.db'))
+  return [...log.lines()]
+    .filter(({ kind }) => kind === 'event')
     .map(
-      ({ body }) => JSON.parse(String(body)) as { point: string; fields: Record<string, string> },
+      ({ bodyText }) => JSON.parse(bodyText) as { point: string; fields: Record<string, string> },
     )
     .filter(({ point }) => point === 'control/unenforced')
     .map(({ fields }) => `${fields['zone']}: ${fields['why']}`)

@@ -26,6 +26,8 @@ export interface StoredLine extends Draft {
   readonly hash: string
 }
 
+export type AppendedLine = StoredLine & { readonly digest: string }
+
 export type DraftParts = Pick<RecordLine, 'at' | 'kind' | 'run' | 'tenant' | 'status' | 'body'>
 
 /** Serialises a line. Names become well-formed Unicode, so that the text read back equals the text hashed. */
@@ -48,7 +50,7 @@ export function digestOf(line: Draft, seq: number): string {
 }
 
 /** Chains the next line after `head`. */
-export function extend(head: ChainHead, line: Draft): StoredLine & { readonly digest: string } {
+export function extend(head: ChainHead, line: Draft): AppendedLine {
   const seq = head.seq + 1
   const digest = digestOf(line, seq)
   return { ...line, seq, previous: head.head, hash: chainStep(head.head, digest), digest }

@@ -19,6 +19,7 @@ export function findBadLine(
   shown: readonly StoredLine[],
   key?: string,
 ): BadLine | undefined {
+  if (log.damage) return log.damage
   const [first, last] = [shown[0], shown.at(-1)]
   if (!first || !last) return undefined
   const checkpoint = log.checkpointFrom(last.seq)

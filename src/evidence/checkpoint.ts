@@ -6,18 +6,19 @@ import type { Checkpoint } from '../contract/evidence.ts'
 import type { Emitter } from '../contract/event.ts'
 import { canonicalJson } from '../lib/canonical-json.ts'
 import { chainStart, chainStep } from '../lib/hash-chain.ts'
-import { digestOf, type ChainHead } from './chain.ts'
+import { digestOf, type AppendedLine, type ChainHead } from './chain.ts'
+import type { Filler } from './filler.ts'
 import type { Owner } from '../lib/owner.ts'
 import { stateError } from './state-error.ts'
-import type { AppendedLine, AuditStore } from './store.ts'
+import type { AuditStore } from './store.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
 /**
  * Syncs the log and gets it signed, soon after an append and at close.
  *
- * Mechanism: the WAL is synced with fdatasync on a separate fd in libuv's thread pool, so no job waits for the disk;
- * then the warden signs. Only synced lines are signed, so a checkpoint never covers a line that a power cut could
- * lose.
+ * Mechanism: the journal's lines are copied into the database, and the WAL is synced with fdatasync on a separate fd in
+ * libuv's thread pool, so no job waits for the disk; then the journal drops them and the warden signs. Only synced lines are
+ * signed, so a checkpoint never covers a line that a power cut could lose.
  *
  * Relies on: a lock row, so that one process per state folder signs at a time; a dead or silent holder is replaced.
  * Without an answer from the signer lines stay unsigned, with an event; the next append retries.
@@ -43,6 +44,7 @@ export class Sealer {
   note(line: AppendedLine): void {
     this.#appended += 1
     this.#noted = line.seq
+    this.#options.filler.note()
     if (this.#options.signer && this.#digests.size < digestsMax)
       this.#digests.set(line.seq, line.digest)
     if (this.#appended === writeBackAfter) this.#cancel()
@@ -64,8 +66,10 @@ export class Sealer {
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
+    this.#options.filler.closing()
     await this.seal().catch((thrown: unknown) => this.#unsigned(thrown))
     this.#cancel()
+    await this.#options.filler.close()
     if (this.#wal !== undefined) await promisify(close)(this.#wal)
   }
 
@@ -94,17 +98,16 @@ export class Sealer {
   }
 
   async #sealOnce(): Promise<Checkpoint | undefined> {
-    const { store, signer } = this.#options
+    const { store, filler, signer } = this.#options
     const head = store.head()
+    const isDue = this.#appended >= writeBackAfter || this.#closed
+    // Before the first wait: appends meanwhile would ask for the next one.
+    if (isDue) this.#appended = 0
+    await filler.fill()
     await this.#sync()
-    if (this.#appended >= writeBackAfter || this.#closed) this.#writeBack()
+    store.drop(head)
+    if (isDue) await filler.writeBack()
     return signer && this.#signUpTo(head, signer)
-  }
-
-  /** Fast, since the WAL was just synced; independent of signing. */
-  #writeBack(): void {
-    this.#appended = 0
-    this.#options.store.writeBack()
   }
 
   async #sync(): Promise<void> {
@@ -210,6 +213,7 @@ export interface CheckpointSigner {
 
 export interface SealerOptions {
   readonly store: AuditStore
+  readonly filler: Filler
   readonly path: string
   readonly clock: Clock
   readonly owner: Owner
@@ -228,5 +232,5 @@ const digestsMax = 65_536
 const lockMs = 5000
 const answerMs = 5000
 const retriesMax = 5
-/** Appends between WAL write-backs (SQLite checkpoints): some 25 MB. */
+/** Appends between WAL write-backs (SQLite checkpoints). */
 const writeBackAfter = 2000

@@ -1,10 +1,15 @@
 import type { DatabaseSync } from 'node:sqlite'
+import { MayflyError } from '../contract/error.ts'
 import type { Checkpoint } from '../contract/evidence.ts'
 import type { LogItem } from './auditor.ts'
 import type { StoredLine } from './chain.ts'
+import { lineColumns, storedCheckpoint, storedLine } from './connection.ts'
+import { journalOf } from './journal-file.ts'
+import type { JournalDamage } from './journal-reader.ts'
+import { readJournal, type JournalContent } from './journal.ts'
 import { assertKnownSchema } from './known-schema.ts'
 import { openReadOnly } from './open-readonly.ts'
-import { assertFormat, lineColumns, schema, storedCheckpoint, storedLine } from './store.ts'
+import { knownFormat, schema } from './store.ts'
 
 /** Lines of a log with their checkpoints, each after the line it signs. */
 export function* itemsOf(log: LogReader): Generator<LogItem> {
@@ -31,29 +36,78 @@ export interface LogReader extends Disposable {
   range(from: number, to: number): Generator<StoredLine>
   /** First checkpoint of this line or a later one. */
   checkpointFrom(seq: number): Checkpoint | undefined
+  /** First part of the journal that cannot be read; lines end before it. */
+  readonly damage: JournalDamage | undefined
   counts(): { readonly lines: number; readonly checkpoints: number }
 }
 
-/** Opens a read snapshot of a log. Throws SQLite errors, and MayflyError STATE for a file with other tables or views. */
+/**
+ * Opens a read snapshot of a log, of database and journal as one. The journal is read first: its lines leave it only
+ * after they are in the database. Throws SQLite errors, Error for a link in the journal's place, and MayflyError STATE for a
+ * file with other tables or views.
+ */
 export function openLog(path: string): LogReader {
+  const journal = readJournal(journalOf(path))
   const db = openReadOnly(path)
   try {
     db.exec('BEGIN')
     assertKnownSchema(db, path, schema)
-    assertFormat(db, path)
+    knownFormat(db, path)
+    const rest = restOf(db, journal)
+    return readerOf(db, rest, rest.damage ?? journal?.damage)
   } catch (thrown) {
     db.close()
     throw thrown
   }
+}
+
+function readerOf(
+  db: DatabaseSync,
+  { lines }: JournalRest,
+  damage: JournalDamage | undefined,
+): LogReader {
   return {
-    lines: () => linesOf(db),
+    *lines() {
+      yield* linesOf(db)
+      yield* lines
+      if (damage) throw new MayflyError('STATE', `Cannot read line "${damage.seq}": ${damage.why}`)
+    },
     checkpoints: () => checkpointsOf(db),
-    last: (limit, run) => lastOf(db, limit, run),
-    range: (from, to) => linesOf(db, from, to),
+    last: (limit, run) => lastOf(db, lines, { limit, run }),
+    *range(from, to) {
+      yield* linesOf(db, from, to)
+      yield* lines.filter(({ seq }) => seq >= from && seq <= to)
+    },
     checkpointFrom: (seq) => checkpointFrom(db, seq),
-    counts: () => ({ lines: countOf(db, 'audit'), checkpoints: countOf(db, 'checkpoints') }),
+    counts: () => ({
+      lines: countOf(db, 'audit') + lines.length,
+      checkpoints: countOf(db, 'checkpoints'),
+    }),
+    damage,
     [Symbol.dispose]: () => db.close(),
   }
+}
+
+interface JournalRest {
+  /** Lines that the database does not have yet. */
+  readonly lines: readonly StoredLine[]
+  readonly damage?: JournalDamage
+}
+
+/** A journal that differs from its database is damage, and so is one that starts beyond its end. */
+function restOf(db: DatabaseSync, journal: JournalContent | undefined): JournalRest {
+  if (!journal?.start) return { lines: [] }
+  const stored = Number(db.prepare('SELECT max(seq) AS seq FROM audit').get()?.['seq'] ?? 0)
+  const all = journal.entries.map(({ line }) => line)
+  const both = all.findLast(({ seq }) => seq <= stored)
+  const [seq, hash] = both ? [both.seq, both.hash] : [journal.start.seq, journal.start.head]
+  const row = db.prepare('SELECT hash FROM audit WHERE seq = ?').get(seq)
+  const lines = all.filter((line) => line.seq > stored)
+  if (row?.['hash'] === hash) return { lines }
+  const why = row
+    ? `line ${seq} of the journal is another one`
+    : `lines ${stored + 1} to ${seq} are missing`
+  return { lines, damage: { seq: Math.min(seq, stored + 1), why } }
 }
 
 function* linesOf(
@@ -76,11 +130,17 @@ function* checkpointsOf(db: DatabaseSync): Generator<Checkpoint> {
   for (const row of rows) yield storedCheckpoint(row)
 }
 
-function lastOf(db: DatabaseSync, limit: number, run?: string): readonly StoredLine[] {
+function lastOf(
+  db: DatabaseSync,
+  rest: readonly StoredLine[],
+  { limit, run }: { readonly limit: number; readonly run: string | undefined },
+): readonly StoredLine[] {
+  const newer = rest.filter((line) => run === undefined || line.run === run).slice(-limit)
+  const left = limit - newer.length
   const where = run === undefined ? '' : 'WHERE run = ?'
   const sql = `SELECT ${lineColumns} FROM audit ${where} ORDER BY seq DESC LIMIT ?`
-  const rows = run === undefined ? db.prepare(sql).all(limit) : db.prepare(sql).all(run, limit)
-  return rows.map(storedLine).toReversed()
+  const rows = run === undefined ? db.prepare(sql).all(left) : db.prepare(sql).all(run, left)
+  return [...rows.map(storedLine).toReversed(), ...newer]
 }
 
 function countOf(db: DatabaseSync, table: 'audit' | 'checkpoints'): number {

@@ -286,6 +286,7 @@ test('A failing signer loses no line, and an event reports it', async () => {
 test('An altered log is not sent to be signed', async () => {
   const { record, signer } = signed()
   record.begin(job(), verdict, plan)
+  record.store.fill()
   const other = new DatabaseSync(join(folder, 'audit.db'))
   other.exec("UPDATE audit SET tenant = 'x' WHERE seq = 2")
   other.close()
@@ -313,9 +314,9 @@ test('A file that is no log, and a log of another format, are refused with a hin
   const record = open()
   await record.close()
   const db = new DatabaseSync(join(folder, 'audit.db'))
-  db.exec('UPDATE meta SET format = 2')
+  db.exec('UPDATE meta SET format = 3')
   db.close()
-  assert.throws(() => open(), { code: 'STATE', message: /its format is "2"/ })
+  assert.throws(() => open(), { code: 'STATE', message: /its format is "3"/ })
   assert.ok(!verifyFile(join(folder, 'audit.db')).ok)
 })
 

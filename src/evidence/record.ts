@@ -7,14 +7,15 @@ import type { Job } from '../contract/job.ts'
 import type { JobEntry, Plan } from '../contract/pipeline.ts'
 import type { Verdict } from '../contract/verdict.ts'
 import { openBodies, type Bodies } from './bodies.ts'
-import { draft, type ChainHead } from './chain.ts'
+import { draft, type AppendedLine, type ChainHead } from './chain.ts'
 import { Sealer, type CheckpointSigner } from './checkpoint.ts'
 import { newSalts } from './commitment.ts'
 import { admittedLine, closedLine, endedLine, eventLine, ownerOf } from './lines.ts'
 import { eventRoom, type EventRoom } from './line-room.ts'
 import { isAlive, thisOwner, type Owner } from '../lib/owner.ts'
+import { Filler } from './filler.ts'
 import { isFull } from './state-error.ts'
-import { openStore, type AppendedLine, type OpenLine, type AuditStore } from './store.ts'
+import { openStore, type OpenLine, type AuditStore } from './store.ts'
 
 /** Audit log of one state folder, as written by one process. */
 export class AuditRecord {
@@ -243,7 +244,8 @@ export function openRecord(options: RecordOptions): AuditRecord {
   const alive = options.isAlive ?? isAlive
   const path = join(options.stateFolder, 'audit.db')
   const store = openStore(path, options.clock.date())
-  const sealer = new Sealer({ ...options, store, path, owner, isAlive: alive })
+  const filler = new Filler({ store, path, clock: options.clock })
+  const sealer = new Sealer({ ...options, store, filler, path, owner, isAlive: alive })
   return new AuditRecord({ ...options, owner, isAlive: alive, store, sealer })
 }
 

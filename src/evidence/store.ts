@@ -1,87 +1,138 @@
-import assert from 'node:assert/strict'
+import { closeSync, fdatasyncSync, openSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { constants, DatabaseSync, type SQLOutputValue, type StatementSync } from 'node:sqlite'
+import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { MayflyError } from '../contract/error.ts'
-import type { Checkpoint, RecordLineKind } from '../contract/evidence.ts'
+import type { Checkpoint } from '../contract/evidence.ts'
 import { chainStart } from '../lib/hash-chain.ts'
 import { newId } from '../lib/id.ts'
 import { makeFolder } from '../lib/make-folder.ts'
 import { transact } from '../lib/sqlite.ts'
 import { claimStoreFile } from '../lib/store-file.ts'
-import { draft, extend, whyNotNext, type Draft, type ChainHead, type StoredLine } from './chain.ts'
-import { assertKnownSchema, distrustSchema } from './known-schema.ts'
+import {
+  draft,
+  extend,
+  type AppendedLine,
+  type ChainHead,
+  type Draft,
+  type StoredLine,
+} from './chain.ts'
+import {
+  insertLine,
+  insertSql,
+  keepLines,
+  lineColumns,
+  openConnection,
+  storedCheckpoint,
+  storedLine,
+  type Row,
+} from './connection.ts'
+import { JournalFill } from './journal-fill.ts'
+import { journalOf } from './journal-file.ts'
+import { Journal } from './journal.ts'
+import type { JournalEntry } from './journal-row.ts'
+import { assertKnownSchema } from './known-schema.ts'
 import { stateError } from './state-error.ts'
 
 /**
- * `audit.db`: lines and checkpoints, and beside the record the salts, which can be forgotten, and the open
- * jobs. Any number of processes share the file.
+ * The record's lines and checkpoints, and beside them the salts, which can be forgotten, and the open jobs. Any number
+ * of processes share a folder.
  *
- * Mechanism: an append is one IMMEDIATE transaction that reads the head and inserts the line; in WAL mode without a
- * sync on commit it costs some 20 µs. A power cut can lose the tail since the last sync, which comes with each
- * checkpoint; a process crash loses nothing. A timer writes the WAL back, so no append pays for it.
- *
- * An authorizer on the connection makes it append-only for Mayfly itself. A trigger in the file would add nothing:
- * any writer of the file could drop it. Foreign changes are detected by the chain.
+ * Mechanism: a line is appended to the journal (journal.ts) and copied into `audit.db` soon after, off the road
+ * (filler.ts). The database is in WAL mode without a sync on commit: a power cut can lose the tail since the last sync,
+ * which comes with each checkpoint; a process crash loses nothing. Methods that need lines of the database copy them first.
  */
 export class AuditStore {
   readonly #db: DatabaseSync
   readonly #path: string
-  readonly #begin: StatementSync
-  readonly #commit: StatementSync
-  readonly #head: StatementSync
-  readonly #insert: StatementSync
-  readonly #line: StatementSync
-  readonly #keepSalts: StatementSync
-  readonly #markOpen: StatementSync
-  readonly #markEnded: StatementSync
+  readonly #fill: JournalFill
+  readonly #journal: Journal
   readonly #lastCheckpoint: StatementSync
+  readonly #hash: StatementSync
+  readonly #isOpen: StatementSync
+  /** Admitted lines of this process that nothing has ended. */
+  readonly #own = new Set<number>()
 
   constructor(db: DatabaseSync, path: string) {
     this.#db = db
     this.#path = path
-    this.#begin = db.prepare('BEGIN IMMEDIATE')
-    this.#commit = db.prepare('COMMIT')
-    this.#head = db.prepare('SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1')
-    this.#insert = db.prepare(insertSql)
-    this.#line = db.prepare(`SELECT ${lineColumns} FROM audit WHERE seq = ?`)
-    this.#keepSalts = db.prepare('INSERT INTO salts VALUES (?, ?)')
-    this.#markOpen = db.prepare('INSERT INTO open_lines VALUES (?)')
-    this.#markEnded = db.prepare('DELETE FROM open_lines WHERE seq = ?')
+    this.#fill = new JournalFill(db, path)
     this.#lastCheckpoint = db.prepare('SELECT * FROM checkpoints ORDER BY seq DESC LIMIT 1')
+    this.#hash = db.prepare('SELECT hash FROM audit WHERE seq = ?')
+    this.#isOpen = db.prepare('SELECT 1 FROM open_lines WHERE seq = ?')
+    const [begin, commit] = [db.prepare('BEGIN IMMEDIATE'), db.prepare('COMMIT')]
+    this.#journal = new Journal(journalOf(path), {
+      exclusively: (work) => {
+        begin.run()
+        try {
+          const value = work()
+          commit.run()
+          return value
+        } catch (thrown) {
+          if (db.isTransaction) db.exec('ROLLBACK')
+          throw thrown
+        }
+      },
+      stored: () => this.#fill.head(),
+      hashAt: (seq) => this.#hash.get(seq)?.['hash'] as string | undefined,
+      onForeign: (entries, hasMissed) => this.#forgetEnded(entries, hasMissed),
+    })
   }
 
-  /** Appends the next line; with `salts`, stores them and marks the line open until `end`. */
+  /** Appends the next line; with `salts`, keeps them and marks the line open until `end`. */
   append(line: Draft, salts?: Uint8Array): AppendedLine {
-    return this.#write(() => {
-      const next = this.#chain(line)
-      if (salts) {
-        this.#keepSalts.run(next.seq, salts)
-        this.#markOpen.run(next.seq)
-      }
+    return this.#locked(() => {
+      const next = this.#journal.append(line, { salts, ends: undefined })
+      if (salts) this.#own.add(next.seq)
       return next
     })
   }
 
   /** Appends the line that ends `opened`; undefined if another process ended it first. */
   end(line: Draft, opened: number): AppendedLine | undefined {
-    return this.#write(() => {
-      if (this.#markEnded.run(opened).changes !== 1) return undefined
-      return this.#chain(line)
+    return this.#locked(() => {
+      if (!this.#own.has(opened) && !this.#isStillOpen(opened)) return undefined
+      const next = this.#journal.append(line, { salts: undefined, ends: opened })
+      this.#own.delete(opened)
+      return next
     })
   }
 
   head(): ChainHead {
-    return this.#guard('read', () => this.#readHead())
+    return this.#guard('read', () =>
+      this.#journal.exists ? this.#journal.locked(() => this.#journal.head) : this.#fill.head(),
+    )
+  }
+
+  /** Heals or refuses what an earlier process left in the journal. */
+  recovered(): this {
+    if (!this.#journal.exists) return this
+    this.#journal.locked(() => undefined)
+    this.fill()
+    return this
+  }
+
+  /** Copies lines of the journal into the database: some bytes of them, or all; true if there are more. */
+  fill(bytesMax = Infinity): boolean {
+    return this.#guard('write', () => this.#fill.fill(bytesMax))
+  }
+
+  /** Drops lines of the journal that the database has synced. */
+  drop(upTo: ChainHead): void {
+    this.#guard('write', () => {
+      if (this.#journal.exists) this.#journal.drop(upTo)
+    })
   }
 
   /** Admitted lines without an end, oldest first. */
   open(): readonly OpenLine[] {
     const sql = 'SELECT seq, run, tenant, body FROM open_lines JOIN audit USING (seq) ORDER BY seq'
+    this.fill()
     return this.#guard('read', () => this.#db.prepare(sql).all().map(openLine))
   }
 
   *lines(afterSeq: number, upToSeq: number): Iterable<StoredLine> {
     const sql = `SELECT ${lineColumns} FROM audit WHERE seq > ? AND seq <= ? ORDER BY seq`
+    if (upToSeq > this.#fill.head().seq) this.fill()
     for (const row of this.#db.prepare(sql).iterate(afterSeq, upToSeq)) yield storedLine(row)
   }
 
@@ -114,6 +165,7 @@ export class AuditStore {
   }
 
   salts(seq: number): Uint8Array | undefined {
+    this.fill()
     return this.#guard('read', () => {
       const row = this.#db.prepare('SELECT salts FROM salts WHERE seq = ?').get(seq)
       return row?.['salts'] as Uint8Array | undefined
@@ -122,6 +174,7 @@ export class AuditStore {
 
   /** Deletes salts of lines before `seq`, so that their commitments can never be opened. */
   forgetSalts(beforeSeq: number): number {
+    this.#settle()
     return this.#guard('write', () =>
       Number(this.#db.prepare('DELETE FROM salts WHERE seq < ?').run(beforeSeq).changes),
     )
@@ -132,39 +185,49 @@ export class AuditStore {
     this.#guard('write', () => this.#db.exec('PRAGMA wal_checkpoint(PASSIVE)'))
   }
 
+  /** Leaves the database complete and no journal; on a full disk the journal stays for the next start. */
   close(): void {
-    if (this.#db.isOpen) this.#db.close()
+    if (!this.#db.isOpen) return
+    try {
+      this.#settle()
+    } catch {
+      // Readers and the next start find the lines in the journal.
+    }
+    this.#fill.close()
+    this.#journal.release()
+    this.#db.close()
   }
 
-  /** Inserts the next line, and throws AssertionError unless it reads back as the one that was hashed. */
-  #chain(line: Draft): AppendedLine {
-    const head = this.#readHead()
-    const next = extend(head, line)
-    insertLine(this.#insert, next)
-    const why = whyNotNext(head, storedLine(this.#line.get(next.seq)!))
-    assert(why === undefined, `line ${next.seq} breaks the chain: ${why}`)
-    return next
+  #settle(): void {
+    this.#guard('write', () => {
+      if (!this.#journal.exists) return
+      this.#fill.fill(Infinity)
+      const head = this.#fill.head()
+      syncWal(this.#path)
+      this.#journal.drop(head)
+    })
   }
 
-  #readHead(): ChainHead {
-    const row = this.#head.get()
-    if (!row) throw new Error('the genesis line is missing')
-    return { seq: Number(row['seq']), head: String(row['hash']) }
+  /** Asks the database, for a line that this process did not admit. */
+  #isStillOpen(opened: number): boolean {
+    this.#fill.fill(Infinity)
+    return this.#isOpen.get(opened) !== undefined
+  }
+
+  #forgetEnded(entries: readonly JournalEntry[], hasMissed: boolean): void {
+    for (const { ends } of entries) if (ends !== undefined) this.#own.delete(ends)
+    if (!hasMissed) return
+    const stored = this.#fill.head().seq
+    for (const seq of this.#own) if (seq <= stored && !this.#isOpen.get(seq)) this.#own.delete(seq)
+  }
+
+  #locked<T>(work: () => T): T {
+    return this.#guard('write', () => this.#journal.locked(work))
   }
 
   /** Runs work in an IMMEDIATE transaction: all or nothing. */
   #write<T>(work: () => T): T {
-    return this.#guard('write', () => {
-      this.#begin.run()
-      try {
-        const result = work()
-        this.#commit.run()
-        return result
-      } catch (thrown) {
-        rollBack(this.#db)
-        throw thrown
-      }
-    })
+    return this.#guard('write', () => transact(this.#db, work))
   }
 
   #guard<T>(action: string, work: () => T): T {
@@ -176,12 +239,7 @@ export class AuditStore {
   }
 }
 
-export type AppendedLine = StoredLine & { readonly digest: string }
 export type OpenLine = Pick<StoredLine, 'seq' | 'run' | 'tenant' | 'bodyText'>
-
-const busyMs = 5000
-/** WAL limit in pages of 4 KiB, in case no timer writes it back. */
-const walPagesMax = 20_000
 
 /** Tables of a record, and no others. */
 export const schema = `
@@ -196,17 +254,16 @@ CREATE TABLE open_lines (seq INTEGER PRIMARY KEY) STRICT;
 CREATE TABLE salts (seq INTEGER PRIMARY KEY, salts BLOB NOT NULL) STRICT;
 CREATE TABLE signing (
   id INTEGER PRIMARY KEY CHECK (id = 1), holder TEXT NOT NULL, since INTEGER NOT NULL, until INTEGER NOT NULL) STRICT;
-INSERT INTO meta VALUES (1);`
+INSERT INTO meta VALUES (2);`
 
 /** Opens the log for appending, created with a genesis line dated `at` on first use. */
 export function openStore(path: string, at: number): AuditStore {
   try {
     makeFolder(dirname(path), 0o700)
     claimStoreFile(path)
-    const db = new DatabaseSync(path, { timeout: busyMs })
+    const db = openPrepared(path, at)
     try {
-      prepareFile(db, path, at)
-      return new AuditStore(db, path)
+      return new AuditStore(db, path).recovered()
     } catch (thrown) {
       db.close()
       throw thrown
@@ -216,27 +273,66 @@ export function openStore(path: string, at: number): AuditStore {
   }
 }
 
-function prepareFile(db: DatabaseSync, path: string, at: number): void {
-  distrustSchema(db)
-  db.exec('PRAGMA journal_mode = WAL')
-  db.exec(`PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = ${walPagesMax}`)
-  db.exec('PRAGMA secure_delete = ON; PRAGMA journal_size_limit = 67108864')
-  transact(db, () => {
-    const made = db.prepare('SELECT 1 FROM sqlite_schema').get()
-    if (!made) {
+/** Creates the tables on first use, and moves a log of the format before to this one. */
+function openPrepared(path: string, at: number): DatabaseSync {
+  const db = openConnection(path)
+  try {
+    transact(db, () => {
+      if (db.prepare('SELECT 1 FROM sqlite_schema').get()) return
       db.exec(schema)
       insertLine(db.prepare(insertSql), extend({ seq: 0, head: chainStart }, genesis(at)))
+    })
+    assertKnownSchema(db, path, schema)
+    const found = knownFormat(db, path)
+    const current = found === format ? db : migrated(db, path)
+    keepLines(current)
+    return current
+  } catch (thrown) {
+    if (db.isOpen) db.close()
+    throw thrown
+  }
+}
+
+/**
+ * Gives a log the format that says that lines may be in a journal. Only while nothing else has it open, which SQLite
+ * requires for leaving WAL mode: a process of an older version would go on without the journal.
+ */
+function migrated(db: DatabaseSync, path: string): DatabaseSync {
+  const until = performance.now() + migrateMsMax
+  for (let own = db; ; own = openConnection(path)) {
+    try {
+      // Another process of this version may have done it.
+      if (own !== db && knownFormat(own, path) === format) return own
+      own.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = DELETE')
+      transact(own, () => own.exec(`UPDATE meta SET format = ${format}`))
+      own.close()
+      return openConnection(path)
+    } catch (thrown) {
+      if (own.isOpen) own.close()
+      if (!isLocked(thrown)) throw thrown
+      if (performance.now() > until) throw inUse(path, thrown)
     }
-  })
-  assertKnownSchema(db, path, schema)
-  assertFormat(db, path)
-  db.setAuthorizer((action, table) => {
-    const changes =
-      action === constants.SQLITE_UPDATE ||
-      action === constants.SQLITE_DELETE ||
-      action === constants.SQLITE_DROP_TABLE ||
-      action === constants.SQLITE_ALTER_TABLE
-    return changes && table === 'audit' ? constants.SQLITE_DENY : constants.SQLITE_OK
+    // At different times, so that two that start are not in the way of each other again.
+    Atomics.wait(waiting, 0, 0, migrateStepMs * (1 + Math.random()))
+  }
+}
+
+const migrateMsMax = 2000
+const migrateStepMs = 20
+const waiting = new Int32Array(new SharedArrayBuffer(4))
+
+const SQLITE_BUSY = 5
+const SQLITE_LOCKED = 6
+
+function isLocked(thrown: unknown): boolean {
+  const { errcode = 0 } = thrown as { readonly errcode?: number }
+  return [SQLITE_BUSY, SQLITE_LOCKED].includes(errcode & 0xff)
+}
+
+function inUse(path: string, cause: unknown): MayflyError {
+  return new MayflyError('STATE', `Cannot use "${path}": an older version of Mayfly has it open`, {
+    hint: 'Stop every Mayfly that uses this state folder, then start again; older versions cannot use it after that.',
+    cause,
   })
 }
 
@@ -246,23 +342,22 @@ function genesis(at: number): Draft {
   return draft({ at, kind: 'genesis', run: null, tenant: null, status: null, body })
 }
 
-/** Refuses other formats, so that no version writes into a file it does not know. */
-export function assertFormat(db: DatabaseSync, path: string): void {
-  const format = db.prepare('SELECT format FROM meta').get()?.['format']
-  if (format === 1) return
+/** Format of logs whose last lines may be in a journal; those of format 1 have none. */
+const format = 2
+const formats: readonly unknown[] = [1, format]
+
+/** Refuses unknown formats, so that no version writes into a file it does not know. */
+export function knownFormat(db: DatabaseSync, path: string): number {
+  const found = db.prepare('SELECT format FROM meta').get()?.['format']
+  if (formats.includes(found)) return Number(found)
   throw new MayflyError(
     'STATE',
-    `Cannot use "${path}": its format is "${String(format)}", not "1"`,
+    `Cannot use "${path}": its format is "${String(found)}", not "${format}"`,
     {
       hint: 'Use the version of Mayfly that wrote it, or another state folder.',
     },
   )
 }
-
-export const lineColumns = 'seq, at, kind, run, tenant, status, body, previous, hash'
-const insertSql = `INSERT INTO audit (${lineColumns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`
-
-type Row = Record<string, SQLOutputValue>
 
 /** Free if the holder is dead, its lease is over, or the clock went back behind it. */
 function mayTake(row: Row, holder: string, now: number, isGone: (h: string) => boolean): boolean {
@@ -271,38 +366,12 @@ function mayTake(row: Row, holder: string, now: number, isGone: (h: string) => b
   return owner === holder || late || isGone(owner)
 }
 
-/** Some errors, such as SQLITE_FULL, have already rolled back. */
-function rollBack(db: DatabaseSync): void {
-  if (db.isTransaction) db.exec('ROLLBACK')
-}
-
-function insertLine(insert: StatementSync, l: StoredLine): void {
-  insert.run(l.seq, l.at, l.kind, l.run, l.tenant, l.status, l.bodyText, l.previous, l.hash)
-}
-
-/** Converts a row to a line; the chain judges its content. */
-export function storedLine(row: Row): StoredLine {
-  return {
-    seq: Number(row['seq']),
-    at: Number(row['at']),
-    kind: String(row['kind']) as RecordLineKind,
-    run: row['run'] as string | null,
-    tenant: row['tenant'] as string | null,
-    status: row['status'] as string | null,
-    bodyText: String(row['body']),
-    previous: String(row['previous']),
-    hash: String(row['hash']),
-  }
-}
-
-export function storedCheckpoint(row: Row): Checkpoint {
-  return {
-    format: 1,
-    seq: Number(row['seq']),
-    head: String(row['head']),
-    at: Number(row['at']),
-    key: String(row['key']),
-    signature: String(row['signature']),
+function syncWal(path: string): void {
+  const wal = openSync(`${path}-wal`, 'r+')
+  try {
+    fdatasyncSync(wal)
+  } finally {
+    closeSync(wal)
   }
 }
 

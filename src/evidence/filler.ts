@@ -1,0 +1,79 @@
+import { setImmediate as turn } from 'node:timers/promises'
+import type { Clock, Timer } from '../contract/clock.ts'
+import type { AuditStore } from './store.ts'
+import { WriteBackThread } from './write-back-thread.ts'
+
+/**
+ * Copies lines from the journal into the database within `fillAfterMs`, beside the road and in small pieces, and writes
+ * the WAL back on a thread, because that waits for the disk.
+ */
+export class Filler {
+  readonly #options: FillerOptions
+  readonly #thread: WriteBackThread
+  #timer: Timer | undefined
+  #last: Promise<unknown> = Promise.resolve()
+  #closed = false
+
+  constructor(options: FillerOptions) {
+    this.#options = options
+    this.#thread = new WriteBackThread(options.path, options.clock)
+  }
+
+  /** Call after an append. */
+  note(): void {
+    if (this.#timer || this.#closed) return
+    this.#timer = this.#options.clock.after(fillAfterMs, () => {
+      this.#timer = undefined
+      // Checkpoints report what fails here: they copy the same lines.
+      this.fill().catch(() => undefined)
+    })
+    this.#timer.unref?.()
+  }
+
+  /** Copies what was appended so far. One call waits for another. */
+  fill(): Promise<void> {
+    const done = this.#last.catch(() => undefined).then(() => this.#fill())
+    this.#last = done
+    return done
+  }
+
+  /** Writes the WAL back; in the loop at close, which nothing waits behind, and where the thread fails. */
+  async writeBack(): Promise<void> {
+    if (!this.#closed) {
+      try {
+        return await this.#thread.writeBack()
+      } catch {
+        // Falls through: an error of the disk is one here as well.
+      }
+    }
+    this.#options.store.writeBack()
+  }
+
+  /** Call before the last checkpoint. */
+  closing(): void {
+    this.#closed = true
+    this.#timer?.cancel()
+    this.#timer = undefined
+  }
+
+  async close(): Promise<void> {
+    this.closing()
+    await this.#last.catch(() => undefined)
+    await this.#thread.close()
+  }
+
+  async #fill(): Promise<void> {
+    while (this.#options.store.fill(bytesAtOnce)) await turn()
+  }
+}
+
+export interface FillerOptions {
+  readonly store: Pick<AuditStore, 'fill'> & { writeBack(): unknown }
+  readonly path: string
+  readonly clock: Clock
+}
+
+/** Delay of the copy: other programs that read `audit.db` are at most 200 ms behind. */
+export const fillAfterMs = 100
+/** Some 20 lines: half a millisecond. */
+const bytesAtOnce = 24 * 1024

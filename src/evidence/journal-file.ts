@@ -1,0 +1,78 @@
+import {
+  closeSync,
+  constants,
+  fchmodSync,
+  fchownSync,
+  fstatSync,
+  lstatSync,
+  openSync,
+  statSync,
+} from 'node:fs'
+import { dirname } from 'node:path'
+
+/** Journal beside a database; SQLite itself uses the name `audit.db-journal`. */
+export const journalOf = (database: string): string => `${database.replace(/\.db$/, '')}.journal`
+
+const appending = constants.O_RDWR | constants.O_APPEND
+/** Neither follows a link nor waits for the other end of a FIFO. */
+const asItIs = constants.O_NOFOLLOW | constants.O_NONBLOCK
+
+/** Opens the journal for appending, created with mode 0600. Throws Error for a link, another file, or a stranger's. */
+export function openJournalFile(path: string): number {
+  try {
+    return checked(path, openSync(path, appending | asItIs))
+  } catch (thrown) {
+    if ((thrown as NodeJS.ErrnoException).code !== 'ENOENT') throw thrown
+  }
+  return checked(path, openSync(path, appending | asItIs | constants.O_CREAT, 0o600))
+}
+
+/** Opens a new file in the place of a draft that a killed process left. */
+export function openDraft(path: string): number {
+  const fd = openSync(
+    path,
+    appending | constants.O_NOFOLLOW | constants.O_CREAT | constants.O_EXCL,
+    0o600,
+  )
+  return checked(path, fd)
+}
+
+/** Opens the journal for reading; undefined if there is none. Throws Error for a link, or another file. */
+export function readJournalFile(path: string): number | undefined {
+  try {
+    return plain(path, openSync(path, constants.O_RDONLY | asItIs))
+  } catch (thrown) {
+    if ((thrown as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw thrown
+  }
+}
+
+/** True while the name leads to the open file. */
+export function isAt(path: string, fd: number): boolean {
+  const named = lstatSync(path, { throwIfNoEntry: false })
+  return named !== undefined && named.ino === fstatSync(fd).ino
+}
+
+function plain(path: string, fd: number): number {
+  if (fstatSync(fd).isFile()) return fd
+  closeSync(fd)
+  throw new Error(`"${path}" is no regular file`)
+}
+
+/** The owner of the folder owns its files: root leaves none that the server could not open. */
+function checked(path: string, fd: number): number {
+  try {
+    plain(path, fd)
+    const { uid, mode, nlink } = fstatSync(fd)
+    const folder = statSync(dirname(path))
+    const self = process.geteuid?.() ?? uid
+    if (uid !== folder.uid && uid !== self) throw new Error(`"${path}" belongs to another user`)
+    if (nlink > 1) throw new Error(`"${path}" has another name as well`)
+    if (self === 0 && uid !== folder.uid) fchownSync(fd, folder.uid, folder.gid)
+    if (uid === self && (mode & 0o7777) !== 0o600) fchmodSync(fd, 0o600)
+    return fd
+  } catch (thrown) {
+    closeSync(fd)
+    throw thrown
+  }
+}

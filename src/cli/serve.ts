@@ -182,7 +182,7 @@ async function open(
     const gateway = await openGateway({
       host: config.server.host,
       port: config.server.port,
-      ...(site && { site }),
+      ...(site && { site, state: config.state }),
       insecureHttp: config.server.insecure_http,
       ...(tls && { tls }),
       visitors: () => {

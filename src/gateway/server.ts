@@ -60,6 +60,8 @@ export interface GatewayOptions {
   readonly port: number
   /** Folder served instead of the built-in page. */
   readonly site?: string
+  /** The state folder: no file of it is served, wherever the site lies. */
+  readonly state?: string
   /** Further host names of this server. */
   readonly hosts?: readonly string[]
   /** Explicitly allows plain HTTP off loopback; refused otherwise. */
@@ -137,7 +139,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
     parts,
     options,
     new Set([...Object.keys(pageCalls), '/*']),
-    getRequestListener(staticRoutes(parts, filesOf(options.site), activeOrigin).fetch, bridge),
+    getRequestListener(staticRoutes(parts, filesOf(options), activeOrigin).fetch, bridge),
   )
   const refuseOn = (socket: Duplex, thrown: unknown) => refuse(parts, socket, thrown)
   const sockets = [
@@ -236,10 +238,11 @@ function visitorsOf(limits: GatewayLimits, sessions: GatewayOptions['sessions'])
 }
 
 /** The browser client has precedence, so that a site cannot serve an older client than its server. */
-function filesOf(site: string | undefined): StaticFiles {
+function filesOf({ site, state }: Pick<GatewayOptions, 'site' | 'state'>): StaticFiles {
   const source = join(import.meta.dirname, '..')
   const client = { folder: join(source, 'web', 'client') }
-  if (site !== undefined) return new StaticFiles([client, { folder: site }])
+  if (site !== undefined)
+    return new StaticFiles([client, { folder: site, ...(state && { closed: state }) }])
   const page = { folder: join(source, 'web', 'page') }
   return new StaticFiles([client, page, { folder: join(source, 'picture'), under: 'picture' }])
 }

@@ -51,6 +51,28 @@ test('S0-2: a folder is served with the right types, a content policy and nosnif
   }
 })
 
+test('No file of the state folder is served, be it the site, below it, or behind a link', async () => {
+  await using files = await site()
+  const state = join(files.path, 'state')
+  await mkdir(join(state, 'attach'), { recursive: true })
+  await writeFile(join(state, 'audit.key'), 'SECRET=1')
+  await writeFile(join(state, 'attach', 'one.key'), 'SECRET=1')
+  await symlink('state', join(files.path, 'linked'))
+  await symlink(files.path, join(state, 'around'))
+  await using door = await openDoor({ site: files.path, state: join(files.path, 'linked') })
+  const paths = [
+    'state/audit.key',
+    'state/attach/one.key',
+    'linked/audit.key',
+    'state/around/app.js',
+  ]
+  for (const path of ['state', ...paths.slice(0, 3)])
+    assert.equal((await call(`${door.gateway.staticUrl}/${path}`)).status, 404, path)
+  assert.equal((await call(`${door.gateway.staticUrl}/${paths[3]}`)).status, 200)
+  await using whole = await openDoor({ site: state, state })
+  assert.equal((await call(`${whole.gateway.staticUrl}/audit.key`)).status, 404)
+})
+
 test('S0-2: a file that is still the same is 304, by its ETag', async () => {
   await using files = await site()
   await using door = await openDoor({ site: files.path })

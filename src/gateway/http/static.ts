@@ -4,6 +4,7 @@ import { extname, join, sep } from 'node:path'
 import { Readable } from 'node:stream'
 import { getMimeType } from 'hono/utils/mime'
 import { MayflyError } from '../../contract/error.ts'
+import { realPath } from '../../lib/real-path.ts'
 import { segmentsOf } from './inspect-request.ts'
 import { filePolicy, pagePolicy, withBootstrap } from '../doors/page.ts'
 
@@ -51,6 +52,8 @@ export interface PageOptions {
 export interface ServedFolder {
   readonly folder: string
   readonly under?: string
+  /** A folder of which nothing is served, even if it is this one or below it: the state folder, with its keys. */
+  readonly closed?: string
 }
 
 /** Serves files of one folder, or of several in order of precedence. Resolves nothing outside of them. */
@@ -64,10 +67,11 @@ export class StaticFiles {
   /** Throws MayflyError NOT_FOUND. */
   async answer(request: StaticRequest, pages: PageOptions): Promise<Response> {
     const segments = segmentsOf(request.target) ?? [missing()]
-    for (const { folder, under } of this.#served) {
+    for (const served of this.#served) {
+      const { under } = served
       if (under !== undefined && segments[0] !== under) continue
       const within = under === undefined ? segments : segments.slice(1)
-      const response = await answerFrom(folder, within, request, pages)
+      const response = await answerFrom(served, within, request, pages)
       if (response) return response
     }
     return missing()
@@ -75,14 +79,14 @@ export class StaticFiles {
 }
 
 async function answerFrom(
-  root: string,
+  served: ServedFolder,
   segments: readonly string[],
   request: StaticRequest,
   pages: PageOptions,
 ): Promise<Response | undefined> {
   const isFolder = segments.at(-1) === ''
   const found = await openWithin(
-    root,
+    served,
     isFolder ? [...segments.slice(0, -1), 'index.html'] : segments,
   )
   if (found === 'folder') return redirect(request.target)
@@ -103,14 +107,16 @@ interface OpenFile {
   readonly type: string
 }
 
-/** Opens a regular file that is inside `root` after all symlinks are resolved. */
+/** Opens a regular file that is inside the folder after all symlinks are resolved. */
 async function openWithin(
-  root: string,
+  { folder, closed }: ServedFolder,
   segments: readonly string[],
 ): Promise<OpenFile | 'folder' | undefined> {
-  const base = await realpath(root)
+  const base = await realpath(folder)
   const real = await realpath(join(base, ...segments)).catch(() => undefined)
   if (real === undefined || !isInside(real, base)) return undefined
+  if (closed !== undefined && `${real}${sep}`.startsWith(`${realPath(closed)}${sep}`))
+    return undefined
   const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
   const handle = await open(real, flags).catch(() => undefined)
   if (!handle) return undefined

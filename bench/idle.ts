@@ -12,7 +12,7 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
@@ -73,7 +73,7 @@ async function idleOf(tree: string): Promise<TreeMemory> {
     const events = eventsOf(server)
     await once(createInterface(server.stdout), 'line')
     await whenIdle(server.pid!, events)
-    return memoryOfTree(treeOf(server.pid!).filter(isThere))
+    return memoryOfTree(treeOf(server.pid!).filter(hasMemory))
   } finally {
     server.kill('SIGTERM')
     if (server.exitCode === null && server.signalCode === null) await once(server, 'exit')
@@ -115,9 +115,13 @@ function treeOf(pid: number): readonly number[] {
   return [pid, ...childrenOf(pid).flatMap(treeOf)]
 }
 
-/** False for a process that ended just now. */
-function isThere(pid: number): boolean {
-  return existsSync(`/proc/${pid}/smaps_rollup`)
+/** False for a zombie, and for a process that is gone. */
+function hasMemory(pid: number): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/smaps_rollup`).length > 0
+  } catch {
+    return false
+  }
 }
 
 function cpuMsOf(pid: number): number {

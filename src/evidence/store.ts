@@ -330,10 +330,14 @@ function isLocked(thrown: unknown): boolean {
 }
 
 function inUse(path: string, cause: unknown): MayflyError {
-  return new MayflyError('STATE', `Cannot use "${path}": an older version of Mayfly has it open`, {
-    hint: 'Stop every Mayfly that uses this state folder, then start again; older versions cannot use it after that.',
-    cause,
-  })
+  return new MayflyError(
+    'STATE',
+    `Cannot use "${path}": another program has it open, such as an older version of Mayfly`,
+    {
+      hint: 'Stop what uses this state folder, then start again; older versions of Mayfly cannot use it after that.',
+      cause,
+    },
+  )
 }
 
 /** Random log name: lines of one log are useless in another. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { Duplex } from 'node:stream'
 import { suite, test } from 'node:test'
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
-import { WorkerSpares } from './worker-spares.ts'
+import { probeTenant, WorkerSpares } from './worker-spares.ts'
 
 /** Worker spares over a fake warden: a start lasts until the test finishes it. */
 function stand({ keepReady = true, wallsMax = 100 } = {}) {
@@ -106,6 +106,21 @@ test('A worker that stays idle after a job is rested once, and not while it has 
   while (sent.length < 3 && performance.now() < until) await sleep(10)
   await sleep(300)
   assert.deepEqual(sent, ['arm w0', 'arm w1', 'rest w0'])
+  await workers.close()
+})
+
+test('A worker that was claimed for its proof is claimed anew for its first tenant', async () => {
+  const { workers, starts } = stand({ keepReady: false })
+  const proof = workers.take(probeTenant)
+  starts[0]!.finish()
+  const { wall } = await proof
+  wall.heldTo = 128
+  for (const held of [undefined, 128]) {
+    workers.give(wall)
+    assert.equal((await workers.take('a')).wall, wall)
+    assert.equal(wall.heldTo, held)
+    wall.heldTo = 128
+  }
   await workers.close()
 })
 

@@ -60,6 +60,8 @@ export class WorkerSpares {
     const ready = warm ?? (clearing && (await this.#cleared(clearing))) ?? this.#pick(undefined)
     if (!ready) this.#makeRoom()
     const handle = ready ?? (await this.#startFor(bound))
+    // The warden is told by a claim whose it is: one that proved itself was claimed for no tenant.
+    if (handle.tenant !== bound) handle.heldTo = undefined
     handle.tenant = bound
     handle.jobs++
     if (bound !== undefined) this.#keepOneUnbound()

@@ -50,7 +50,8 @@ export function readJournalFile(path: string): number | undefined {
 /** True while the name leads to the open file. */
 export function isAt(path: string, fd: number): boolean {
   const named = lstatSync(path, { throwIfNoEntry: false })
-  return named !== undefined && named.ino === fstatSync(fd).ino
+  const open = fstatSync(fd)
+  return named !== undefined && named.ino === open.ino && named.dev === open.dev
 }
 
 function plain(path: string, fd: number): number {

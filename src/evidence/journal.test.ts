@@ -170,6 +170,52 @@ test('A journal that is cut or replaced while it is in use takes no further line
   store.close()
 })
 
+test('A journal that is moved away while it is in use takes no further line', () => {
+  const store = openStore(database, 0)
+  store.append(line('one'))
+  renameSync(journal, join(folder, 'away'))
+  assert.throws(() => store.append(line('two')), { code: 'STATE', message: /line 2 is gone/ })
+  rmSync(journal)
+  renameSync(join(folder, 'away'), journal)
+  assert.equal(store.append(line('two')).seq, 3)
+  store.close()
+  assert.equal(verifyFile(database).lines, 3)
+})
+
+test('A journal that is damaged while it is in use takes no line after the copy has found that', () => {
+  const store = openStore(database, 0)
+  const one = store.append(line('one'))
+  store.append(line('two'))
+  const bytes = readFileSync(journal)
+  writeFileSync(journal, flipped(bytes, bytes.length - 9, 1))
+  assert.throws(() => store.fill(), { code: 'STATE', message: /damaged/ })
+  assert.throws(() => store.append(line('three')), { code: 'STATE', message: /damaged/ })
+  writeFileSync(journal, bytes)
+  assert.equal(store.append(line('three')).seq, one.seq + 2)
+  store.close()
+  assert.equal(verifyFile(database).lines, 4)
+})
+
+test('Lines that were copied for an append that failed are copied again before the journal drops them', () => {
+  const [a, b] = [openStore(database, 0), openStore(database, 0)]
+  const { seq } = a.append(line('one'), salts)
+  assert.throws(() => b.end({ ...line('end'), at: 0.5 }, seq), { code: 'STATE', message: /stored/ })
+  settle(b)
+  assert.equal(verifyFile(database).lines, seq)
+  assert.ok(b.end(line('end'), seq))
+  a.close()
+  b.close()
+  assert.equal(verifyFile(database).lines, seq + 1)
+})
+
+test('A journal drops no line that the database does not have', () => {
+  const store = openStore(database, 0)
+  store.append(line('one'))
+  assert.throws(() => store.drop(store.head()), { code: 'STATE', message: /not in the database/ })
+  store.close()
+  assert.equal(verifyFile(database).lines, 2)
+})
+
 test('An audit reads database and journal as one, and a program that reads the database alone finds a chain', () => {
   const store = openStore(database, 0)
   store.append(line('one'))
@@ -205,6 +251,25 @@ test('Lines leave the journal when the database has them, and the last one takes
   store.close()
   assert.deepEqual(readdirSync(folder), ['audit.db'])
   assert.equal(verifyFile(database).lines, 5)
+})
+
+test('A journal whose first row found no room is begun again once there is some', () => {
+  const parts = {
+    exclusively: <T>(work: () => T) => work(),
+    stored: () => ({ seq: 1, head: chainStart }),
+    hashAt: () => chainStart,
+    onForeign: () => undefined,
+    bytesMax: 1,
+  }
+  const begun = new Journal(journal, parts)
+  const append = () =>
+    begun.locked(() => begun.append(line('x'), { salts: undefined, ends: undefined }))
+  assert.throws(append, { code: 'STATE', message: /no lines/ })
+  assert.throws(append, { code: 'STATE', message: /no lines/ })
+  parts.bytesMax = 2000
+  assert.equal(append().seq, 2)
+  assert.equal(readJournal(journal)!.entries.length, 1)
+  begun.release()
 })
 
 test('A journal whose lines the database never takes is bounded', () => {

@@ -13,7 +13,7 @@ import {
 import { MayflyError } from '../contract/error.ts'
 import { bootId } from '../lib/owner.ts'
 import { extend, type AppendedLine, type ChainHead, type Draft } from './chain.ts'
-import { openDraft, openJournalFile, readJournalFile } from './journal-file.ts'
+import { isAt, openDraft, openJournalFile, readJournalFile } from './journal-file.ts'
 import { JournalReader, journalBytesMax } from './journal-reader.ts'
 import { rowOfEntry, rowOfStart, type JournalEntry } from './journal-row.ts'
 import { isFull } from './state-error.ts'
@@ -50,7 +50,7 @@ export class Journal {
   /** Runs work while no other process appends; the journal is read to its end before. */
   locked<T>(work: () => T): T {
     return this.#parts.exclusively(() => {
-      if (this.#fd !== undefined && fstatSync(this.#fd).nlink === 0) this.release()
+      if (!this.#isOpenAtItsPlace) this.release()
       this.#fd ??= openJournalFile(this.#path)
       this.#catchUp(this.#fd, fstatSync(this.#fd).size)
       return work()
@@ -59,10 +59,15 @@ export class Journal {
 
   /** True if there is a file, so that the database may not be complete. */
   get exists(): boolean {
-    if (this.#fd !== undefined && fstatSync(this.#fd).nlink > 0) return true
+    if (this.#isOpenAtItsPlace) return true
     const fd = readJournalFile(this.#path)
     if (fd !== undefined) closeSync(fd)
     return fd !== undefined
+  }
+
+  /** Not of a file that was dropped, nor of one that was moved away, which no reader finds. */
+  get #isOpenAtItsPlace(): boolean {
+    return this.#fd !== undefined && isAt(this.#path, this.#fd)
   }
 
   /** Last line of the chain; within `locked`. */
@@ -83,6 +88,7 @@ export class Journal {
   /** Drops the lines up to one that the database has synced. */
   drop({ seq, head }: ChainHead): void {
     this.locked(() => {
+      assert(this.#parts.stored().seq >= seq, `line ${seq} is not in the database yet`)
       const reader = this.#reader!
       const start = reader.start?.seq ?? 0
       if (seq < this.head.seq && seq <= start) return
@@ -160,8 +166,9 @@ export class Journal {
     this.#assertRoom()
     const start = { ...this.head, boot: bootId() }
     this.#reader = new JournalReader(this.#fd!)
-    this.#reader.start = start
     this.#write(rowOfStart(start), this.head)
+    // Not before it is written: a reader without a start is replaced by the next call.
+    this.#reader.start = start
   }
 
   /** All of a row or nothing: the rest of a full disk would be a torn row. */

@@ -69,6 +69,8 @@ export class AuditStore {
           return value
         } catch (thrown) {
           if (db.isTransaction) db.exec('ROLLBACK')
+          // Lines that were copied in this transaction are to be copied again.
+          this.#fill.close()
           throw thrown
         }
       },
@@ -113,7 +115,13 @@ export class AuditStore {
 
   /** Copies lines of the journal into the database: some bytes of them, or all; true if there are more. */
   fill(bytesMax = Infinity): boolean {
-    return this.#guard('write', () => this.#fill.fill(bytesMax))
+    try {
+      return this.#guard('write', () => this.#fill.fill(bytesMax))
+    } catch (thrown) {
+      // Damage, not a lock or a full disk: the next append reads the whole journal, and refuses it.
+      if (!isOfSqlite(thrown)) this.#journal.release()
+      throw thrown
+    }
   }
 
   /** Drops lines of the journal that the database has synced. */
@@ -327,6 +335,11 @@ const SQLITE_LOCKED = 6
 function isLocked(thrown: unknown): boolean {
   const { errcode = 0 } = thrown as { readonly errcode?: number }
   return [SQLITE_BUSY, SQLITE_LOCKED].includes(errcode & 0xff)
+}
+
+function isOfSqlite(thrown: unknown): boolean {
+  const { cause } = thrown as { readonly cause?: { readonly errcode?: number } }
+  return cause?.errcode !== undefined
 }
 
 function inUse(path: string, cause: unknown): MayflyError {

@@ -44,7 +44,7 @@ export class Sealer {
   note(line: AppendedLine): void {
     this.#appended += 1
     this.#noted = line.seq
-    this.#options.filler.note()
+    this.#options.filler.note(line.seq)
     if (this.#options.signer && this.#digests.size < digestsMax)
       this.#digests.set(line.seq, line.digest)
     if (this.#appended === writeBackAfter) this.#cancel()
@@ -103,7 +103,7 @@ export class Sealer {
     const isDue = this.#appended >= writeBackAfter || this.#closed
     // Before the first wait: appends meanwhile would ask for the next one.
     if (isDue) this.#appended = 0
-    await filler.fill()
+    await filler.fill(head.seq)
     await this.#sync()
     store.drop(head)
     if (isDue) await filler.writeBack()

@@ -42,7 +42,10 @@ test('A line is copied by a timer of at most 200 ms, however many came before it
 test('The loop writes no WAL back while the record is open: a thread does', async () => {
   const store = openStore(database, 0)
   let calls = 0
-  const counted = { fill: (max?: number) => store.fill(max), writeBack: () => (calls += 1) }
+  const counted = {
+    fill: (max?: number, upTo?: number) => store.fill(max, upTo),
+    writeBack: () => (calls += 1),
+  }
   const filler = new Filler({ store: counted, path: database, clock: systemClock })
   for (let at = 1; at <= 100; at += 1) append(store, at)
   await filler.fill()
@@ -55,6 +58,30 @@ test('The loop writes no WAL back while the record is open: a thread does', asyn
   await filler.writeBack()
   assert.equal(calls, 1)
   store.close()
+})
+
+test('A copy ends where lines come faster than small pieces are copied, and the journal stays small', async () => {
+  const store = openStore(database, 0)
+  const filler = new Filler({ store, path: database, clock: systemClock })
+  const more = () => {
+    for (let n = 0; n < 40; n += 1) append(store, n, 'x'.repeat(2000))
+  }
+  for (let round = 0; round < 4; round += 1) {
+    more()
+    const head = store.head()
+    const copy = { isDone: false }
+    void filler.fill(head.seq).then(() => (copy.isDone = true))
+    for (let turns = 0; !copy.isDone; turns += 1) {
+      assert.ok(turns < 60, 'the copy does not end')
+      more()
+      await turn()
+    }
+    store.drop(head)
+  }
+  assert.ok(statSync(join(folder, 'audit.journal')).size < 2 ** 20)
+  await filler.close()
+  store.close()
+  assert.ok(verifyFile(database).ok)
 })
 
 test('Without a thread the loop writes back', async () => {
@@ -84,8 +111,9 @@ test('Lines that the database refuses are an error of the copy, and stay in the 
   assert.ok(!verifyFile(database).ok)
 })
 
-function append(store: ReturnType<typeof openStore>, at: number): void {
-  const parts = { at, kind: 'event', run: null, tenant: null, status: null, body: {} } as const
+function append(store: ReturnType<typeof openStore>, at: number, text = ''): void {
+  const body = { text }
+  const parts = { at, kind: 'event', run: null, tenant: null, status: null, body } as const
   store.append(draft(parts))
 }
 

@@ -12,6 +12,8 @@ export class Filler {
   readonly #thread: WriteBackThread
   #timer: Timer | undefined
   #last: Promise<unknown> = Promise.resolve()
+  /** Last line that was appended here. */
+  #noted = 0
   #closed = false
 
   constructor(options: FillerOptions) {
@@ -19,20 +21,24 @@ export class Filler {
     this.#thread = new WriteBackThread(options.path, options.clock)
   }
 
-  /** Call after an append. */
-  note(): void {
+  /** Call after an append of line `seq`. */
+  note(seq: number): void {
+    this.#noted = seq
     if (this.#timer || this.#closed) return
     this.#timer = this.#options.clock.after(fillAfterMs, () => {
       this.#timer = undefined
       // Checkpoints report what fails here: they copy the same lines.
-      this.fill().catch(() => undefined)
+      this.fill(this.#noted).catch(() => undefined)
     })
     this.#timer.unref?.()
   }
 
-  /** Copies what was appended so far. One call waits for another. */
-  fill(): Promise<void> {
-    const done = this.#last.catch(() => undefined).then(() => this.#fill())
+  /**
+   * Copies lines up to one, or all. One call waits for another, so that none may wait for lines which are appended
+   * meanwhile: it would not end as long as they come.
+   */
+  fill(upTo = Infinity): Promise<void> {
+    const done = this.#last.catch(() => undefined).then(() => this.#fill(upTo))
     this.#last = done
     return done
   }
@@ -62,8 +68,8 @@ export class Filler {
     await this.#thread.close()
   }
 
-  async #fill(): Promise<void> {
-    while (this.#options.store.fill(bytesAtOnce)) await turn()
+  async #fill(upTo: number): Promise<void> {
+    while (this.#options.store.fill(bytesAtOnce, upTo)) await turn()
   }
 }
 

@@ -36,16 +36,17 @@ export class JournalFill {
   }
 
   /**
-   * Copies some `bytesMax` bytes of lines in one transaction; true if there are more. Throws MayflyError STATE if the
-   * journal is damaged, after the lines before that.
+   * Copies some `bytesMax` bytes of lines in one transaction, or an eighth of all that are left where that is more: lines that
+   * came faster than small pieces are copied would fill the journal. True if there are more, of those up to line `upTo`.
+   * Throws MayflyError STATE if the journal is damaged, after the lines before that.
    */
-  fill(bytesMax: number): boolean {
+  fill(bytesMax: number, upTo: number): boolean {
     const reader = this.#reader()
     if (!reader) return false
-    const entries = reader.read(bytesMax)
+    const entries = reader.read(Math.max(bytesMax, Math.ceil(reader.bytesLeft / PARTS_LEFT)))
     if (entries.length > 0) this.#commit(entries)
     const { damage } = reader
-    if (!damage) return !reader.isAtEnd
+    if (!damage) return !reader.isAtEnd && (reader.head?.seq ?? 0) < upTo
     this.close()
     throw new MayflyError('STATE', `Cannot store line "${damage.seq}": ${damage.why}`)
   }
@@ -110,6 +111,8 @@ export class JournalFill {
     return next
   }
 }
+
+const PARTS_LEFT = 8
 
 /**
  * The reader has verified each line by its hash as it lies in the journal. The last one of a transaction is read back as

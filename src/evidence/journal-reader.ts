@@ -47,6 +47,11 @@ export class JournalReader {
     return this.ends.at(-1) ?? 0
   }
 
+  /** Bytes of the file after that. */
+  get bytesLeft(): number {
+    return fstatSync(this.#fd).size - this.offset
+  }
+
   /** Counts a row that this process has written. */
   wrote(row: { readonly bytes: number; readonly head: ChainHead }): void {
     this.ends.push(this.offset + row.bytes)

@@ -113,10 +113,10 @@ export class AuditStore {
     return this
   }
 
-  /** Copies lines of the journal into the database: some bytes of them, or all; true if there are more. */
-  fill(bytesMax = Infinity): boolean {
+  /** Copies lines of the journal into the database: some bytes of them, or all; true if there are more up to `upTo`. */
+  fill(bytesMax = Infinity, upTo = Infinity): boolean {
     try {
-      return this.#guard('write', () => this.#fill.fill(bytesMax))
+      return this.#guard('write', () => this.#fill.fill(bytesMax, upTo))
     } catch (thrown) {
       // Damage, not a lock or a full disk: the next append reads the whole journal, and refuses it.
       if (!isOfSqlite(thrown)) this.#journal.release()
@@ -209,7 +209,7 @@ export class AuditStore {
   #settle(): void {
     this.#guard('write', () => {
       if (!this.#journal.exists) return
-      this.#fill.fill(Infinity)
+      this.#fill.fill(Infinity, Infinity)
       const head = this.#fill.head()
       syncWal(this.#path)
       this.#journal.drop(head)
@@ -218,7 +218,7 @@ export class AuditStore {
 
   /** Asks the database, for a line that this process did not admit. */
   #isStillOpen(opened: number): boolean {
-    this.#fill.fill(Infinity)
+    this.#fill.fill(Infinity, Infinity)
     return this.#isOpen.get(opened) !== undefined
   }
 

@@ -227,6 +227,24 @@ suite('A bundle that counts for nothing', () => {
       assert.equal(stdout, 'true')
     },
   )
+
+  test('Attack: the server of a root warden runs none that lies in a HOME of its own uid', async () => {
+    const home = join(top, 'home-of-server')
+    const base = join(home, '.cache/mayfly/bundle')
+    const { root } = await made('of-server')
+    await make(root, base)
+    const program = `import { findBundle } from ${JSON.stringify(join(own, 'bin/bundle.js'))}
+    process.stdout.write(String(findBundle(${JSON.stringify(root)}) !== undefined))`
+    const isFoundIn = async (role: object | undefined) => {
+      const env = { HOME: home, ...(role && { MAYFLY_ROLE: JSON.stringify(role) }) }
+      const as = isRoot ? { uid: stranger, gid: stranger } : {}
+      const args = ['--input-type=module', '--eval', program]
+      return (await run(process.execPath, args, { ...as, env, cwd: '/' })).stdout === 'true'
+    }
+    assert.equal(await isFoundIn(undefined), true)
+    assert.equal(await isFoundIn({ kind: 'server', shutOut: '/warden' }), true)
+    assert.equal(await isFoundIn({ kind: 'server', shutOut: null }), false)
+  })
 })
 
 suite('Makers of bundles', () => {

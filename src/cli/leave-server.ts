@@ -3,12 +3,11 @@ import { accessSync, constants, existsSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { readyLine } from '../gateway/local/place.ts'
 import { serverEnvironment } from '../gateway/local/server-name.ts'
 import { smallHeap } from './small-heap.ts'
 
 const BIN = fileURLToPath(new URL('../../bin/mayfly.js', import.meta.url))
-/** Line by which a server says that it takes jobs. */
-export const readyLine = 'ready'
 
 /** Reason why a run leaves no server behind; undefined if it may. */
 export function whyLeaveNone(
@@ -48,6 +47,8 @@ function isWritable(folder: string): boolean {
 export async function leaveServer(state: string, config: string | undefined): Promise<boolean> {
   const words = ['serve', '--for-run', '--state', state]
   if (config !== undefined) words.push('--config', config)
+  const { inheritNothing } = await import('../warden/inherit-nothing.ts')
+  if (!inheritNothing()) return false
   const server = spawn(process.execPath, [...smallHeap, BIN, ...words], {
     cwd: '/',
     detached: true,

@@ -27,6 +27,9 @@ export interface ServerRecord {
 
 export type ServerKind = 'serve' | 'left'
 
+/** Line by which a server that a run left behind says that it takes jobs. */
+export const readyLine = 'ready'
+
 /** sockaddr_un has 108 bytes, the last one NUL. */
 const SOCKET_PATH_BYTES_MAX = 107
 /** A name that `--file FOLDER` leaves out, as it does keys. */

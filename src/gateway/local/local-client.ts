@@ -23,6 +23,8 @@ import {
 
 /** Time of a caller to prove itself. */
 const PROOF_MS_MAX = 5_000
+/** Time of a caller to read its answer once the server ends; one that is stopped, or piped into a pager, reads nothing. */
+const READ_MS_MAX = 2_000
 /** Characters of one frame of output: at most three bytes each. */
 const TEXT_CHARACTERS_MAX = 2 ** 18
 /** Jobs that never ran, and that the command can run by itself. */
@@ -89,10 +91,13 @@ export class LocalClient {
     if (!this.isRunning && this.#state !== 'over') this.#socket.destroy()
   }
 
+  /** Ends with or without its caller: a server that waits for its reader could not be stopped. */
   async end(): Promise<void> {
     this.cancel()
     if (!this.isRunning) this.#socket.destroySoon()
+    const late = setTimeout(() => this.#socket.destroy(), READ_MS_MAX)
     await this.#gone.promise
+    clearTimeout(late)
   }
 
   #read(chunk: Buffer): void {

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import {
@@ -22,7 +23,15 @@ import { attach, type SentJob } from './client.ts'
 import { openLocalDoor, type LocalDoorOptions } from './door.ts'
 import { localFolder, readRecord, recordFile, socketPath } from './place.ts'
 import { serverEnvironment, serverName } from './server-name.ts'
-import { helloBytesMax, kinds, nonceBytes, partBytesMax, proofOf, protocol } from './wire.ts'
+import {
+  framesOfText,
+  helloBytesMax,
+  kinds,
+  nonceBytes,
+  partBytesMax,
+  proofOf,
+  protocol,
+} from './wire.ts'
 
 const skip = process.platform !== 'linux' && 'servers are left behind on Linux alone'
 const name = 'a'.repeat(32)
@@ -335,6 +344,38 @@ suite('A server for runs of its own user', { skip }, () => {
     assert.ok(!existsSync(folder))
   })
 
+  test('Attack: a caller that reads nothing of its answer does not keep the server', async (t) => {
+    const started = Promise.withResolvers<void>()
+    const { door, folder } = await doorFor(t, {
+      async run() {
+        started.resolve()
+        return { ...outcome, stdout: 'x'.repeat(2 ** 25) }
+      },
+    })
+    const { socket } = await provedAt(folder)
+    for (const frame of framesOfText('{}', kinds.part, kinds.run)) socket.write(frame)
+    await started.promise
+    await door.drain(1)
+    await door.close()
+    assert.ok(!existsSync(folder))
+    socket.destroy()
+  })
+
+  test('Attack: a run in other namespaces asks no server that has more, as without a network', (t) => {
+    assert.equal(nameIn(...node), serverName(surroundings))
+    for (const namespace of ['--net', '--mount', '--pid']) {
+      const there = nameIn('unshare', '--fork', namespace, ...node)
+      if (there === undefined) return t.skip('namespaces need root')
+      assert.notEqual(there, serverName(surroundings), namespace)
+    }
+  })
+
+  test('Attack: a run under limits of its shell asks no server without them', () => {
+    const there = nameIn('sh', '-c', 'ulimit -t 1000; exec "$@"', 'sh', ...node)
+    assert.match(there ?? '', /^[0-9a-f]{32}$/)
+    assert.notEqual(there, serverName(surroundings))
+  })
+
   test('A name changes with state, configuration and every variable that a server reads, and with no other', () => {
     const base = { state: '/s', config: null, env: { PATH: '/bin' } }
     const others = [
@@ -344,6 +385,8 @@ suite('A server for runs of its own user', { skip }, () => {
       { ...base, env: { PATH: '/bin', MAYFLY_NETWORK: 'open' } },
       { ...base, env: { PATH: '/bin', MAYFLY_SENTINEL: 'off' } },
       { ...base, env: { PATH: '/bin', OTEL_SDK_DISABLED: 'true' } },
+      { ...base, env: { PATH: '/bin', NODE_TLS_REJECT_UNAUTHORIZED: '0' } },
+      { ...base, env: { PATH: '/bin', LD_PRELOAD: '/lib/proxy.so' } },
     ]
     const names = [base, ...others].map(serverName)
     assert.equal(new Set(names).size, names.length)
@@ -352,6 +395,21 @@ suite('A server for runs of its own user', { skip }, () => {
     assert.deepEqual(serverEnvironment(same.env), { PATH: '/bin' })
   })
 })
+
+const surroundings = { state: '/s', config: null, env: {} }
+/** Program that prints its name for a server. */
+const node = [
+  process.execPath,
+  '--input-type=module',
+  '--eval',
+  `import { serverName } from ${JSON.stringify(join(import.meta.dirname, 'server-name.ts'))}
+  process.stdout.write(serverName(${JSON.stringify(surroundings)}))`,
+] as const
+
+function nameIn(...[program, ...args]: readonly [string, ...string[]]): string | undefined {
+  const { status, stdout } = spawnSync(program, args, { encoding: 'utf8' })
+  return status === 0 ? stdout : undefined
+}
 
 /** A caller that has proved itself, and then speaks for itself. */
 async function provedAt(folder: string) {

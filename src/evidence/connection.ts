@@ -4,6 +4,7 @@ import type { StoredLine } from './chain.ts'
 import { distrustSchema } from './known-schema.ts'
 
 const busyMs = 5000
+const retryMs = 5
 /** WAL limit in pages of 4 KiB, in case nothing writes it back. */
 const walPagesMax = 20_000
 
@@ -15,7 +16,7 @@ export function openConnection(path: string): DatabaseSync {
   const db = new DatabaseSync(path, { timeout: busyMs })
   try {
     distrustSchema(db)
-    db.exec('PRAGMA journal_mode = WAL')
+    enterWal(db)
     db.exec(`PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = ${walPagesMax}`)
     db.exec('PRAGMA secure_delete = ON; PRAGMA journal_size_limit = 67108864')
     return db
@@ -23,6 +24,35 @@ export function openConnection(path: string): DatabaseSync {
     db.close()
     throw thrown
   }
+}
+
+/** SQLite waits for nobody here: where several processes make a record at once, all but one are refused at first. */
+function enterWal(db: DatabaseSync): void {
+  const until = performance.now() + busyMs
+  for (;;) {
+    try {
+      db.exec('PRAGMA journal_mode = WAL')
+      return
+    } catch (thrown) {
+      if (!isLocked(thrown) || performance.now() > until) throw thrown
+      pause(retryMs)
+    }
+  }
+}
+
+const SQLITE_BUSY = 5
+const SQLITE_LOCKED = 6
+
+export function isLocked(thrown: unknown): boolean {
+  const { errcode = 0 } = thrown as { readonly errcode?: number }
+  return [SQLITE_BUSY, SQLITE_LOCKED].includes(errcode & 0xff)
+}
+
+const waiting = new Int32Array(new SharedArrayBuffer(4))
+
+/** Blocks for one to two times this long, so that two that start are not in the way of each other again. */
+export function pause(ms: number): void {
+  Atomics.wait(waiting, 0, 0, ms * (1 + Math.random()))
 }
 
 /** Denies changes of lines from here on. */

@@ -19,9 +19,11 @@ import {
 import {
   insertLine,
   insertSql,
+  isLocked,
   keepLines,
   lineColumns,
   openConnection,
+  pause,
   storedCheckpoint,
   storedLine,
   type Row,
@@ -320,22 +322,12 @@ function migrated(db: DatabaseSync, path: string): DatabaseSync {
       if (!isLocked(thrown)) throw thrown
       if (performance.now() > until) throw inUse(path, thrown)
     }
-    // At different times, so that two that start are not in the way of each other again.
-    Atomics.wait(waiting, 0, 0, migrateStepMs * (1 + Math.random()))
+    pause(migrateStepMs)
   }
 }
 
 const migrateMsMax = 2000
 const migrateStepMs = 20
-const waiting = new Int32Array(new SharedArrayBuffer(4))
-
-const SQLITE_BUSY = 5
-const SQLITE_LOCKED = 6
-
-function isLocked(thrown: unknown): boolean {
-  const { errcode = 0 } = thrown as { readonly errcode?: number }
-  return [SQLITE_BUSY, SQLITE_LOCKED].includes(errcode & 0xff)
-}
 
 function isOfSqlite(thrown: unknown): boolean {
   const { cause } = thrown as { readonly cause?: { readonly errcode?: number } }

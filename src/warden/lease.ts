@@ -38,8 +38,8 @@ export interface Leases {
   sweep(end: (engine: EngineName, dead: readonly DeadEnclosure[]) => void): number
 }
 
-export function openLeases(folder: string): Leases {
-  claimFolder(folder)
+export function openLeases(folder: string, state = folder): Leases {
+  claimFolder(folder, state)
   const owner = identify(process.pid)
   const boot = bootId()
   const file = (wall: string) => path.join(folder, `${wall}.json`)
@@ -96,11 +96,11 @@ function writeOver(file: string, text: string): void {
 }
 
 /** The folder must belong to this user: processes that a lease names are killed. */
-function claimFolder(folder: string): void {
+function claimFolder(folder: string, state: string): void {
   try {
     makeFolder(folder, 0o700)
   } catch (cause) {
-    throw new MayflyError('STATE', `Cannot make "${folder}": ${messageOf(cause)}`, {
+    throw new MayflyError('STATE', `Cannot make the state folder "${state}": ${messageOf(cause)}`, {
       hint: 'Name a folder of your own by "--state" or "MAYFLY_STATE"',
       cause,
     })

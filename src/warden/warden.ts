@@ -148,7 +148,7 @@ export class Warden {
   /** From here on leases are written; what dead owners left is ended first. */
   #settle(folder: string): void {
     if (this.#leases) return
-    const leases = openLeases(leaseFolder(folder))
+    const leases = openLeases(leaseFolder(folder), folder)
     this.swept = leases.sweep((engine, dead) => this.#engines.get(engine)?.sweep(dead))
     this.#leases = leases
     for (const lease of this.#pendingLeases.values()) leases.write(...lease)

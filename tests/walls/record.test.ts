@@ -29,6 +29,7 @@ test('Processes that share a state folder lose no line, also when one of them is
   )
   const [, , killed, living] = all
   await Promise.all(all.map(({ settled }) => settled))
+  assert.equal(killed!.child.exitCode, null)
   killed!.child.kill('SIGKILL')
   await once(killed!.child, 'exit')
 
@@ -72,7 +73,7 @@ interface Writer {
 
 function start(name: string, staysOpen: boolean): Writer {
   const args = [folder, name, String(jobs), ...(staysOpen ? ['last'] : [])]
-  const child = fork(program, args, { timeout: 60_000, killSignal: 'SIGKILL' })
+  const child = fork(program, args, { timeout: 300_000, killSignal: 'SIGKILL' })
   const seqs: number[] = []
   const opened = Promise.withResolvers<void>()
   child.on('message', (said: { seqs?: number[]; open?: number }) => {

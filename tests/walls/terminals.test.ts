@@ -166,13 +166,14 @@ suite('Terminals of a session whose phase allows no programs', { skip: noBubblew
   for (const provider of ['bubblewrap', 'embedded'])
     always(`behind ${provider} there is none, and its cells go on`, async () => {
       const state = mkdtempSync(join(tmpdir(), 'mayfly-terminals-'))
+      using after = new DisposableStack()
+      after.defer(() => rmSync(state, { recursive: true, force: true }))
       await using mayfly = await Mayfly.open({ state, schedules })
       await using box = await mayfly.open({ language: 'python', provider, schedule: 'no-programs' })
       await assert.rejects(box.pty(), { code: 'CONFLICT', message: /a phase closed/ })
       assert.equal((await box.run({ code: '1 + 1' })).result, 2)
       const { status, stdout } = await box.run({ command: 'echo started' })
       assert.deepEqual([status, stdout], ['error', ''])
-      rmSync(state, { recursive: true, force: true })
     })
 })
 
@@ -180,6 +181,8 @@ suite('Terminals as a means of hostile programs', { skip: noBubblewrap() }, () =
   for (const provider of ['bubblewrap', 'embedded'])
     always(`a program behind ${provider} makes sixteen at most, and types into none`, async () => {
       const state = mkdtempSync(join(tmpdir(), 'mayfly-terminals-'))
+      using after = new DisposableStack()
+      after.defer(() => rmSync(state, { recursive: true, force: true }))
       await using mayfly = await Mayfly.open({ state })
       const { stdout, stderr } = await mayfly.run({ code: tries, language: 'python', provider })
       const { made, ...seen } = JSON.parse(stdout || `"${stderr}"`)
@@ -191,7 +194,6 @@ suite('Terminals as a means of hostile programs', { skip: noBubblewrap() }, () =
       }
       assert.deepEqual(seen, { 'own terminal': 'ENXIO', 'a hundred': 'ENOSPC', ...refused })
       assert.equal(made, 16)
-      rmSync(state, { recursive: true, force: true })
     })
 })
 

@@ -7,6 +7,7 @@ import {
   lstatSync,
   openSync,
   statSync,
+  type Stats,
 } from 'node:fs'
 import { dirname } from 'node:path'
 
@@ -47,11 +48,11 @@ export function readJournalFile(path: string): number | undefined {
   }
 }
 
-/** True while the name leads to the open file. */
-export function isAt(path: string, fd: number): boolean {
+/** Stat fields of the open file while the name leads to it. */
+export function openAt(path: string, fd: number): Stats | undefined {
   const named = lstatSync(path, { throwIfNoEntry: false })
   const open = fstatSync(fd)
-  return named !== undefined && named.ino === open.ino && named.dev === open.dev
+  return named?.ino === open.ino && named.dev === open.dev ? open : undefined
 }
 
 function plain(path: string, fd: number): number {

@@ -5,7 +5,7 @@ import { MayflyError } from '../contract/error.ts'
 import type { ChainHead, StoredLine } from './chain.ts'
 import { headSql, insertLine, insertSql, lineSql, storedLine, type Row } from './connection.ts'
 import { transact } from '../lib/sqlite.ts'
-import { isAt, journalOf, readJournalFile } from './journal-file.ts'
+import { openAt, journalOf, readJournalFile } from './journal-file.ts'
 import { JournalReader } from './journal-reader.ts'
 import type { JournalEntry } from './journal-row.ts'
 
@@ -58,7 +58,7 @@ export class JournalFill {
 
   /** Reader of the file that has the name now; undefined if there is none. */
   #reader(): JournalReader | undefined {
-    if (this.#open && isAt(this.#path, this.#open.fd)) return this.#open.reader
+    if (this.#open && openAt(this.#path, this.#open.fd)) return this.#open.reader
     this.close()
     const fd = readJournalFile(this.#path)
     if (fd === undefined) return undefined

@@ -9,11 +9,12 @@ import {
   rmSync,
   unlinkSync,
   writeSync,
+  type Stats,
 } from 'node:fs'
 import { MayflyError } from '../contract/error.ts'
 import { bootId } from '../lib/owner.ts'
 import { extend, type AppendedLine, type ChainHead, type Draft } from './chain.ts'
-import { isAt, openDraft, openJournalFile, readJournalFile } from './journal-file.ts'
+import { openAt, openDraft, openJournalFile, readJournalFile } from './journal-file.ts'
 import { JournalReader, journalBytesMax } from './journal-reader.ts'
 import { rowOfEntry, rowOfStart, type JournalEntry } from './journal-row.ts'
 import { isFull } from './state-error.ts'
@@ -50,24 +51,25 @@ export class Journal {
   /** Runs work while no other process appends; the journal is read to its end before. */
   locked<T>(work: () => T): T {
     return this.#parts.exclusively(() => {
-      if (!this.#isOpenAtItsPlace) this.release()
+      const open = this.#openAtItsPlace
+      if (!open) this.release()
       this.#fd ??= openJournalFile(this.#path)
-      this.#catchUp(this.#fd, fstatSync(this.#fd).size)
+      this.#catchUp(this.#fd, (open ?? fstatSync(this.#fd)).size)
       return work()
     })
   }
 
   /** True if there is a file, so that the database may not be complete. */
   get exists(): boolean {
-    if (this.#isOpenAtItsPlace) return true
+    if (this.#openAtItsPlace) return true
     const fd = readJournalFile(this.#path)
     if (fd !== undefined) closeSync(fd)
     return fd !== undefined
   }
 
-  /** Not of a file that was dropped, nor of one that was moved away, which no reader finds. */
-  get #isOpenAtItsPlace(): boolean {
-    return this.#fd !== undefined && isAt(this.#path, this.#fd)
+  /** Stat fields of the open file: not of one that was dropped, nor of one that was moved away, which no reader finds. */
+  get #openAtItsPlace(): Stats | undefined {
+    return this.#fd === undefined ? undefined : openAt(this.#path, this.#fd)
   }
 
   /** Last line of the chain; within `locked`. */

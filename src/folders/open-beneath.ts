@@ -1,6 +1,7 @@
 import { constants } from 'node:fs'
 import { open, readlink, type FileHandle } from 'node:fs/promises'
 import { MayflyError } from '../contract/error.ts'
+import { isBelow } from '../lib/is-below.ts'
 
 /**
  * Opens paths below a granted folder only.
@@ -129,10 +130,6 @@ function isPlain(path: string): boolean {
   return (
     path.startsWith('/') && path.length <= pathCharactersMax && !/\0|\/\.{0,2}(\/|$)/.test(path)
   )
-}
-
-function isBelow(path: string, folder: string): boolean {
-  return folder === '/' || path === folder || path.startsWith(`${folder}/`)
 }
 
 const shownMax = 200

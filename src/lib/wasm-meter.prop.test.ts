@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
+import { sampledRuns } from '../../tests/fixtures/drawn.ts'
 import { op, wasm, type Parts } from '../../tests/fixtures/wasm.ts'
 import { meter } from './wasm-meter.js'
 import { readModule, WasmError } from './wasm-module.js'
 
-const numRuns = process.env['MAYFLY_LONG'] ? 20_000 : 500
+const numRuns = process.env['MAYFLY_LONG'] ? 20_000 : sampledRuns(500, import.meta.filename)
 
 /** Missing in the types of Node alone. */
 const { Instance, Module, RuntimeError, validate } = (globalThis as any).WebAssembly

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
+import { sampledRuns } from '../../tests/fixtures/drawn.ts'
 import { wasm, type Memory } from '../../tests/fixtures/wasm.ts'
 import { readModule, WasmError, withMemoryMaximum } from './wasm-module.js'
 
-const numRuns = process.env['MAYFLY_LONG'] ? 1_000_000 : 2_000
+const numRuns = process.env['MAYFLY_LONG'] ? 1_000_000 : sampledRuns(2_000, import.meta.filename)
 
 const sample = wasm({
   imports: [

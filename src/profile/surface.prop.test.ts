@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
+import { sampledRuns } from '../../tests/fixtures/drawn.ts'
 import { callClasses } from '../contract/calls.ts'
 import {
   allControls,
@@ -14,7 +15,7 @@ import type { Phase } from '../contract/phase.ts'
 import { surfaceBeyond, surfaceOf } from './surface.ts'
 import { wallCalls } from './wall-calls.ts'
 
-const runs = 2000
+const runs = sampledRuns(2000, import.meta.filename)
 const hosts = fc.subarray(['https://a.example:443', 'https://*.b.example:443', '*://c.example:80'])
 const classes = fc.oneof(fc.constant('any' as const), fc.subarray([...callClasses]))
 const controls: fc.Arbitrary<Controls> = fc.record({

@@ -1,7 +1,8 @@
 import { lstatSync, readdirSync, type BigIntStats } from 'node:fs'
-import { join, sep } from 'node:path'
+import { join } from 'node:path'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import { examinePath, type PathTrust, type TrustedPath } from '../lib/trusted-path.ts'
+import { isBelow } from '../lib/is-below.ts'
 import { realPath } from '../lib/real-path.ts'
 
 /**
@@ -87,7 +88,7 @@ export function trusted(
       details: { file: path, at: found.at },
     })
   const folders = jobFolders.flatMap((folder) => [folder, realPath(folder)])
-  const at = found.names.find((name) => folders.some((folder) => isWithin(name, folder)))
+  const at = found.names.find((name) => folders.some((folder) => isBelow(name, folder)))
   if (at === undefined) return found
   throw new MayflyError('PROVIDER_UNTRUSTED', `${cannotUse(path)}: "${at}" is in a job's folder`, {
     hint: 'Move it to a folder that no job reads its code from or writes to',
@@ -117,8 +118,4 @@ function faulty(path: string, fault: MayflyError): FoundModule {
 /** Every change counts: content, owner and mode (ctime), or another file under the name (inode). */
 function stampOf({ dev, ino, size, mtimeNs, ctimeNs }: BigIntStats): string {
   return [dev, ino, size, mtimeNs, ctimeNs].join(':')
-}
-
-function isWithin(path: string, folder: string): boolean {
-  return path === folder || path.startsWith(folder.endsWith(sep) ? folder : folder + sep)
 }

@@ -50,10 +50,14 @@ export function sessionJob(asked: SessionAsked, who: SessionOwner, clock: Clock)
   const { envs, timeout: _timeout, idle: _idle, env, limits, ...given } = asked
   const { timeout: _each, ...bounds } = limits
   const request = { ...given, env: { ...env, ...envs }, limits: bounds, entry: 'program', code: '' }
-  return { ...madeJob(request, who, clock), session: { kind: 'open' }, inputText: 'null' }
+  const made = makeJob({ ...checked(jobRequest, request, 'session'), code: '' }, who, clock)
+  return { ...made, session: { kind: 'open' }, inputText: 'null' }
 }
 
-/** Makes an exec a job of the same owner. A command is judged as a shell script. */
+/** Fields that a job has and an exec does not. Those of an exec were read by the schemas of a job: once is enough. */
+const unasked = jobRequest.parse({})
+
+/** Makes an exec, as it was read, a job of the same owner. A command is judged as a shell script. */
 export function execJob(
   { command, limits, ...asked }: ExecAsked,
   of: { readonly id: string; readonly asked: SessionAsked; readonly inputText?: string },
@@ -65,15 +69,16 @@ export function execJob(
   if (!isCode && (language === 'js' || language === 'ts'))
     throw invalid('exec', 'command', `a session of ${language} runs cells alone`)
   const request = {
+    ...unasked,
     ...asked,
     code: asked.code ?? (typeof command === 'string' ? command : (command ?? []).join(' ')),
     language: isCode ? language : 'sh',
     entry: isCode && language === 'python' ? 'auto' : 'program',
     limits: { ...(of.asked.limits.timeout && { timeout: of.asked.limits.timeout }), ...limits },
-  }
+  } as const
   const session = { kind: 'exec', of: of.id, ...(command !== undefined && { command }) } as const
   return {
-    ...madeJob(request, who, clock),
+    ...makeJob(request, who, clock),
     session,
     inputText: of.inputText ?? JSON.stringify(asked.input ?? null),
   }
@@ -98,11 +103,6 @@ export function terminalJob(
 ): { readonly job: Job; readonly task: TerminalTask } {
   const exec = execRequest.parse({ command, env })
   return { job: execJob(exec, of, who, clock), task: { ...asked, command, env } }
-}
-
-function madeJob(request: unknown, who: SessionOwner, clock: Clock): Omit<Job, 'inputText'> {
-  const asked = checked(jobRequest, request, 'session')
-  return makeJob({ ...asked, code: asked.code ?? '' }, who, clock)
 }
 
 function invalid(what: string, path: string, message: string): MayflyError {

@@ -4,6 +4,7 @@ import { extname, join, sep } from 'node:path'
 import { Readable } from 'node:stream'
 import { getMimeType } from 'hono/utils/mime'
 import { MayflyError } from '../../contract/error.ts'
+import { isBelow } from '../../lib/is-below.ts'
 import { realPath } from '../../lib/real-path.ts'
 import { segmentsOf } from './inspect-request.ts'
 import { filePolicy, pagePolicy, withBootstrap } from '../doors/page.ts'
@@ -115,8 +116,7 @@ async function openWithin(
   const base = await realpath(folder)
   const real = await realpath(join(base, ...segments)).catch(() => undefined)
   if (real === undefined || !isInside(real, base)) return undefined
-  if (closed !== undefined && `${real}${sep}`.startsWith(`${realPath(closed)}${sep}`))
-    return undefined
+  if (closed !== undefined && isBelow(real, realPath(closed))) return undefined
   const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
   const handle = await open(real, flags).catch(() => undefined)
   if (!handle) return undefined

@@ -17,38 +17,28 @@
  * that shadows another at its resolution.
  */
 import { spawn } from 'node:child_process'
-import { hash } from 'node:crypto'
-import {
-  closeSync,
-  constants,
-  existsSync,
-  fstatSync,
-  lstatSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  statSync,
-} from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { registerHooks } from 'node:module'
-import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
 import process from 'node:process'
-import { fileURLToPath, pathToFileURL } from 'node:url'
-import { isSafeParent, parentsOf } from './cache-folder.js'
+import { pathToFileURL } from 'node:url'
+import {
+  basesHere,
+  compare,
+  firstOf,
+  hashOfBytes,
+  isTrusted,
+  ownRoot,
+  readTrusted,
+} from './small.js'
 
-/** Folder of Mayfly. */
-export const ownRoot = fileURLToPath(new URL('../', import.meta.url))
 /** Names of finished bundles: hash of the sources, hash of the file. */
 export const NAME = /^([0-9a-f]{16})-([0-9a-f]{64})$/
-const BYTES_MAX = 32 * 2 ** 20
 const MARK = '//mayfly '
-const CACHE_OF_ROOT = '/var/cache/mayfly/bundle'
-const OTHERS = 0o022
-const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants
 
 /**
  * @typedef {{
- *   readonly inputs: readonly (readonly [path: string, sha256: string, stat: string | null])[],
+ *   readonly inputs: import('./small.js').Inputs,
  *   readonly names: readonly string[],
  * }} Header `names` are those that the library exports
  * @typedef {{ readonly bytes: Buffer, readonly header: Header, readonly isFresh: boolean }} Bundle
@@ -63,91 +53,29 @@ const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants
  * @returns {Bundle | undefined}
  */
 export function findBundle(root = ownRoot, bases = basesHere()) {
-  for (const base of bases)
-    try {
-      const home = homeIn(base, root)
-      if (![base, home].every(isTrusted) || !parentsOf(base).every(isSafeParent)) continue
-      for (const name of readdirSync(home)) {
-        const found = NAME.test(name) ? readBundle(join(home, name), root) : undefined
-        if (found) return found
-      }
-    } catch {
-      // No such folder, or it is closed to this user.
+  return firstOf(bases, (base) => {
+    const home = homeIn(base, root)
+    if (!isTrusted(home)) return undefined
+    for (const name of readdirSync(home)) {
+      const found = NAME.test(name) ? readBundle(join(home, name), root) : undefined
+      if (found) return found
     }
-  return undefined
+    return undefined
+  })
 }
 
 /** @param {string} base @param {string} root */
 export function homeIn(base, root) {
-  return join(base, hash('sha256', root, 'hex').slice(0, 16))
-}
-
-/** Folder that this user's makers write to. */
-export function ownBase() {
-  if (process.getuid?.() === 0) return CACHE_OF_ROOT
-  return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'mayfly/bundle')
-}
-
-function basesHere() {
-  // Windows has no uids to compare.
-  if (!process.getuid) return []
-  try {
-    if (isSteppedDown()) return [CACHE_OF_ROOT]
-    return [...new Set([ownBase(), CACHE_OF_ROOT])]
-  } catch {
-    return [CACHE_OF_ROOT]
-  }
-}
-
-/** True for the server of a root warden: a HOME that its uid may write to would let it choose the code of the next one. */
-function isSteppedDown() {
-  return Boolean(process.env.MAYFLY_ROLE) && JSON.parse(process.env.MAYFLY_ROLE).shutOut === null
-}
-
-/** True for a user whose files this process runs. @param {number} uid */
-function isTrustedOwner(uid) {
-  return uid === 0 || uid === process.getuid?.()
-}
-
-/** @param {string} folder */
-function isTrusted(folder) {
-  const facts = lstatSync(folder)
-  return facts.isDirectory() && isTrustedOwner(facts.uid) && (facts.mode & OTHERS) === 0
+  return join(base, hashOfBytes(root).slice(0, 16))
 }
 
 /** @param {string} file @param {string} root @returns {Bundle | undefined} */
 function readBundle(file, root) {
-  const bytes = readTrusted(file)
+  const bytes = readTrusted(file, (all) => file.endsWith(`-${hashOfBytes(all)}`))
   if (!bytes) return undefined
   const header = headerOf(bytes)
-  const changed = header.inputs.filter(([path, , stat]) => stat !== statOf(join(root, path)))
-  if (!changed.every(([path, sha256]) => sha256 === hashOf(join(root, path)))) return undefined
-  return { bytes, header, isFresh: changed.every(([, , stat]) => stat === null) }
-}
-
-/** Bytes of a file that nobody else could have written, and that is whole. @param {string} file */
-function readTrusted(file) {
-  const fd = openPlain(file)
-  if (fd === undefined) return undefined
-  try {
-    const facts = fstatSync(fd)
-    const { uid, mode, nlink, size } = facts
-    const isPlain = facts.isFile() && nlink === 1 && size <= BYTES_MAX
-    if (!isPlain || !isTrustedOwner(uid) || (mode & OTHERS) !== 0) return undefined
-    const bytes = readFileSync(fd)
-    return file.endsWith(`-${hash('sha256', bytes, 'hex')}`) ? bytes : undefined
-  } finally {
-    closeSync(fd)
-  }
-}
-
-/** Follows no link, and waits for no writer of a FIFO. @param {string} file */
-function openPlain(file) {
-  try {
-    return openSync(file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
-  } catch {
-    return undefined
-  }
+  const { isSame, isFresh } = compare(header.inputs, root)
+  return isSame ? { bytes, header, isFresh } : undefined
 }
 
 /** @param {Buffer} bytes @returns {Header} */
@@ -158,21 +86,6 @@ function headerOf(bytes) {
 /** @param {Header} header @param {string} code */
 export function withHeader(header, code) {
   return `${MARK}${JSON.stringify(header)}\n${code}`
-}
-
-/** Changes with any write to a file and with another file in its place; null if it is missing. @param {string} file */
-export function statOf(file) {
-  const facts = statSync(file, { throwIfNoEntry: false })
-  return facts ? `${facts.ino} ${facts.size} ${facts.mtimeMs} ${facts.ctimeMs}` : null
-}
-
-/** @param {string} file */
-function hashOf(file) {
-  try {
-    return hash('sha256', readFileSync(file), 'hex')
-  } catch {
-    return undefined
-  }
 }
 
 /**
@@ -208,11 +121,6 @@ export function importPacked(root = ownRoot) {
     resolve: (specifier, context, next) => redirected(next(specifier, context), root),
   })
   return import(urlsIn(root).own)
-}
-
-/** @param {string} root */
-export function isPacked(root = ownRoot) {
-  return existsSync(fileURLToPath(urlsIn(root).own))
 }
 
 /** @param {import('node:module').ResolveFnOutput} found @param {string} root */

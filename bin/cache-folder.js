@@ -1,7 +1,6 @@
-import { lstatSync, mkdirSync } from 'node:fs'
-import { homedir, tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
-import process from 'node:process'
+const { lstatSync, mkdirSync } = process.getBuiltinModule('node:fs')
+const os = process.getBuiltinModule('node:os')
+const { dirname, join } = process.getBuiltinModule('node:path')
 
 /**
  * Finds or makes the compile cache: private to this user, mode 0700, because a writer of the cache controls the code
@@ -15,8 +14,8 @@ export function cacheFolder() {
 
 function candidates() {
   const uid = process.getuid ? process.getuid() : 'user'
-  const base = process.env.XDG_CACHE_HOME || join(homedir(), '.cache')
-  return [join(base, 'mayfly', 'compiled'), join(tmpdir(), `mayfly-compiled-${uid}`)]
+  const base = process.env.XDG_CACHE_HOME || join(os.homedir(), '.cache')
+  return [join(base, 'mayfly', 'compiled'), join(os.tmpdir(), `mayfly-compiled-${uid}`)]
 }
 
 /** @param {string} folder */

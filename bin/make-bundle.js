@@ -8,6 +8,8 @@
 import { hash } from 'node:crypto'
 import {
   chmodSync,
+  existsSync,
+  globSync,
   lstatSync,
   mkdirSync,
   readdirSync,
@@ -30,7 +32,8 @@ import {
   unfinishedIn,
 } from '../src/jail/generations.js'
 import { builtins, NATIVE } from '../src/jail/join.js'
-import { homeIn, NAME, ownBase, ownRoot, statOf, withHeader } from './bundle.js'
+import { findBundle, homeIn, NAME, withHeader } from './bundle.js'
+import { findSmall, indexOf, ownBase, ownRoot, rootOf, SMALL_NAME, statOf } from './small.js'
 
 const MS_MAX = 60_000
 /** Limit for each root. */
@@ -56,17 +59,8 @@ export async function bundle(root) {
   /** @type {Map<string, Input>} */
   const inputs = new Map()
   const extension = lstatSync(join(root, 'src/index.ts'), { throwIfNoEntry: false }) ? 'ts' : 'js'
-  const common = /** @type {const} */ ({
-    absWorkingDir: root,
-    write: false,
-    format: 'esm',
-    platform: 'node',
-    target: 'esnext',
-    logLevel: 'silent',
-    metafile: true,
-  })
   const { outputFiles } = await build({
-    ...common,
+    ...common(root),
     stdin: {
       contents: `export { main } from './src/cli/main.${extension}'
 export const library = () => import('./src/index.${extension}')`,
@@ -79,10 +73,84 @@ export const library = () => import('./src/index.${extension}')`,
     banner: { js: BANNER },
   })
   const index = join(root, `src/index.${extension}`)
-  const { metafile } = await build({ ...common, entryPoints: [index] })
+  const { metafile } = await build({ ...common(root), entryPoints: [index] })
   const names = Object.values(metafile.outputs).flatMap((output) => output.exports)
-  const all = [...inputs.values()].sort((a, b) => (a.path < b.path ? -1 : 1))
-  return { code: outputFiles[0]?.text ?? '', inputs: all, names }
+  return { code: outputFiles[0]?.text ?? '', inputs: sorted(inputs), names }
+}
+
+/**
+ * The same for a plain `mayfly run` by a server; undefined for a root without that part.
+ *
+ * @param {string} root
+ * @returns {ReturnType<typeof bundle> | undefined}
+ */
+export function smallBundle(root) {
+  const [entry] = globSync('src/cli/attach-plain.{ts,js}', { cwd: root })
+  return entry === undefined ? undefined : joinSmall(root, entry)
+}
+
+/** @param {string} root @param {string} entry */
+async function joinSmall(root, entry) {
+  /** @type {Map<string, Input>} */
+  const inputs = new Map()
+  const { outputFiles } = await build({
+    ...common(root),
+    entryPoints: [join(root, entry)],
+    bundle: true,
+    minifySyntax: true,
+    minifyWhitespace: true,
+    plugins: [shortHashes, builtins, apart(root), reading(root, inputs)],
+  })
+  return { code: outputFiles[0]?.text ?? '', inputs: sorted(inputs), names: [] }
+}
+
+/** @param {string} root */
+const common = (root) =>
+  /** @type {const} */ ({
+    absWorkingDir: root,
+    write: false,
+    format: 'esm',
+    platform: 'node',
+    target: 'esnext',
+    logLevel: 'silent',
+    metafile: true,
+  })
+
+/** @param {ReadonlyMap<string, Input>} inputs */
+function sorted(inputs) {
+  return [...inputs.values()].sort((a, b) => (a.path < b.path ? -1 : 1))
+}
+
+/** In place of `node:crypto`: what a small bundle hashes is short. @type {import('esbuild').Plugin} */
+const shortHashes = {
+  name: 'short-hashes',
+  setup({ onResolve }) {
+    onResolve({ filter: /^node:crypto$/ }, () => ({ path: join(ownRoot, 'bin/short-hashes.js') }))
+  },
+}
+
+/** Parts that a small bundle has and loads when they are needed. */
+const PARTS = /^\.\/(?:report|stdin)\.[jt]s$/
+
+/**
+ * In place of any other part that is loaded when it is needed: leaves the run to the large bundle. @param {string} root
+ * @returns {import('esbuild').Plugin}
+ */
+function apart(root) {
+  return {
+    name: 'apart',
+    setup({ onResolve, onLoad }) {
+      onResolve({ filter: /^\./ }, ({ kind, path }) => {
+        if (kind !== 'dynamic-import' || PARTS.test(path)) return undefined
+        return { path, namespace: 'apart' }
+      })
+      onLoad({ filter: /./, namespace: 'apart' }, ({ path }) => ({
+        contents: `import { OwnRunNeeded } from './src/cli/attachment${extname(path)}'
+throw new OwnRunNeeded('a small bundle has no "${path}"')`,
+        resolveDir: root,
+      }))
+    },
+  }
 }
 
 /** @type {import('esbuild').Plugin} */
@@ -119,11 +187,16 @@ function reading(root, inputs) {
 
 /** Leaves the stat out where a write may go unseen. @param {string} file @param {string} path @returns {Promise<Input>} */
 async function read(file, path) {
-  for (let tries = 0; tries < TRIES && !isSettled(file); tries++) await wait(SETTLED_MS)
-  const before = isSettled(file) ? statOf(file) : null
+  const before = await settledStat(file)
   const bytes = readFileSync(file)
   const stat = before === statOf(file) ? before : null
   return { path, text: bytes.toString(), sha256: hash('sha256', bytes, 'hex'), stat }
+}
+
+/** Null where a write may go unseen. @param {string} file */
+async function settledStat(file) {
+  for (let tries = 0; tries < TRIES && !isSettled(file); tries++) await wait(SETTLED_MS)
+  return isSettled(file) ? statOf(file) : null
 }
 
 /** @param {string} file */
@@ -157,20 +230,55 @@ export async function makeBundle(root, base) {
   }
   if (!beMaker(home)) return
   linkRoot(home, root)
+  // First, because it is made in a tenth of the time.
+  if (!findSmall(root, [base])?.isFresh) await leaveSmall(root, base)
+  if (!findBundle(root, [base])?.isFresh) await leaveLarge(root, home)
+  removeGoneRoots(base, ROOT)
+  for (const name of readdirSync(base)) if (isOfGoneRoot(name)) remove(join(base, name))
+  keepNewest(base, ROOT, basename(home), ROOTS_MAX)
+}
+
+/** @param {string} name */
+function isOfGoneRoot(name) {
+  const root = rootOf(name)
+  return root !== undefined && !existsSync(root)
+}
+
+/** Only one is kept, because it is soon made. @param {string} root @param {string} base */
+async function leaveSmall(root, base) {
+  const place = indexOf(root)
+  const joined = place === undefined ? undefined : await smallBundle(root)
+  if (!joined) return
+  const home = homeIn(base, root)
+  const { code, inputs } = joined
+  const name = `small-${hash('sha256', code, 'hex')}`
+  const file = join(home, name)
+  leave(file, code, home)
+  const stat = await settledStat(file)
+  const index = { home: basename(home), name, stat, inputs: inputs.map(entryOf) }
+  leave(join(base, place), JSON.stringify(index), home)
+  keepNewest(home, SMALL_NAME, name, 1)
+}
+
+/** Puts a whole file in its place. @param {string} file @param {string} text @param {string} home */
+function leave(file, text, home) {
+  const making = unfinishedIn(home)
+  writeFileSync(making, text, { mode: 0o644, flag: 'wx', flush: true })
+  chmodSync(making, 0o644)
+  renameSync(making, file)
+}
+
+/** @param {string} root @param {string} home */
+async function leaveLarge(root, home) {
   const { code, inputs, names } = await bundle(root)
   const sources = inputs.map(({ path, sha256 }) => [path, sha256])
   const key = hash('sha256', JSON.stringify(sources), 'hex').slice(0, KEY_CHARACTERS)
   const text = withHeader({ inputs: inputs.map(entryOf), names }, code)
-  const making = unfinishedIn(home)
-  writeFileSync(making, text, { mode: 0o644, flag: 'wx' })
-  chmodSync(making, 0o644)
   const name = `${key}-${hash('sha256', text, 'hex')}`
-  renameSync(making, join(home, name))
+  leave(join(home, name), text, home)
   for (const other of readdirSync(home))
     if (other !== name && other.startsWith(`${key}-`)) remove(join(home, other))
   keepNewest(home, NAME, name, GENERATIONS_MAX)
-  removeGoneRoots(base, ROOT)
-  keepNewest(base, ROOT, basename(home), ROOTS_MAX)
 }
 
 /** @param {Input} input @returns {readonly [path: string, sha256: string, stat: string | null]} */

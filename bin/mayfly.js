@@ -1,7 +1,6 @@
 #!/usr/bin/env node
 // Starts Mayfly on Node 26. Plain JavaScript that older Nodes can parse: they find Node 26, start it, and stay as a thin
 // parent. Imports are lazy, because each module adds to the start-up time of `mayfly run`.
-import process from 'node:process'
 
 const nodeMajorMin = 26
 
@@ -9,21 +8,57 @@ if (Number(process.versions.node.split('.')[0]) >= nodeMajorMin) await startHere
 else await startOnNode26()
 
 async function startHere() {
-  const [{ enableCompileCache }, { cacheFolder }, bundles] = await Promise.all([
-    import('node:module'),
-    import('./cache-folder.js'),
-    import('./bundle.js'),
-  ])
+  const { existsSync } = process.getBuiltinModule('node:fs')
+  const isPacked = existsSync(new URL('../bundle/mayfly.js', import.meta.url))
   // Coverage is that of the sources.
   const isMeasured = Boolean(process.env.NODE_V8_COVERAGE)
-  const isPacked = bundles.isPacked()
-  const found = isPacked || isMeasured ? undefined : bundles.findBundle()
+  const { cacheFolder } = await import('./cache-folder.js')
   const folder = cacheFolder()
+  const isPlain = !isMeasured && mayBePlain()
+  const isSmallMade = isPlain ? await runBySmall(isPacked, folder) : true
+  if (isSmallMade === 'ran') return endSoon()
+  const bundles = await import('./bundle.js')
+  const found = isPacked || isMeasured ? undefined : bundles.findBundle()
   if (folder) enableCompileCache(isPacked || found ? `${folder}/${programOf()}` : folder)
   silenceExperimentalWarnings()
-  if (!isPacked && !isMeasured && !found?.isFresh && !process.env.MAYFLY_ROLE) bundles.startMaker()
+  const isMade = isSmallMade && found?.isFresh
+  if (!isPacked && !isMeasured && !isMade && !process.env.MAYFLY_ROLE) bundles.startMaker()
   const cli = await load(bundles, isPacked, found)
   await cli?.main(process.argv.slice(2))
+}
+
+/**
+ * Runs the line by the small bundle: 'ran' if it did, else whether there is one that needs not be made anew.
+ *
+ * @param {boolean} isPacked
+ * @param {string | undefined} folder for compiled code
+ */
+async function runBySmall(isPacked, folder) {
+  const packed = new URL('../bundle/small.js', import.meta.url)
+  if (isPacked && !process.getBuiltinModule('node:fs').existsSync(packed)) return true
+  const small = isPacked ? undefined : await import('./small.js')
+  const found = small?.findSmall()
+  if (small && !found) return false
+  if (folder) enableCompileCache(`${folder}/${programOf()}`)
+  const { runPlain } = await (small ? small.importSmall(found) : import(packed.href))
+  const isRun = await runPlain(process.argv.slice(2))
+  if (isRun && found && !found.isFresh) (await import('./bundle.js')).startMaker()
+  return isRun ? 'ran' : !found || found.isFresh
+}
+
+/** Whether the small bundle may answer the line; it decides by itself. */
+function mayBePlain() {
+  const words = process.argv.slice(2)
+  return words.includes('run') && !words.includes('--once') && !process.env.MAYFLY_ROLE
+}
+
+function enableCompileCache(folder) {
+  process.getBuiltinModule('node:module').enableCompileCache(folder)
+}
+
+/** Ends without taking the heap apart, if all that was printed is out. */
+function endSoon() {
+  if (process.stdout.writableLength === 0 && process.stderr.writableLength === 0) process.exit()
 }
 
 function load(bundles, isPacked, found) {

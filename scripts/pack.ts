@@ -17,7 +17,7 @@ import {
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { libraryOf } from '../bin/bundle.js'
-import { bundle } from '../bin/make-bundle.js'
+import { bundle, smallBundle } from '../bin/make-bundle.js'
 import { joinPrograms } from '../src/jail/join.js'
 
 const root = join(import.meta.dirname, '..')
@@ -92,8 +92,11 @@ async function writeBundle(): Promise<void> {
   const folder = join(stage, 'bundle')
   mkdirSync(folder)
   writeFileSync(join(folder, 'mayfly.js'), code)
+  const small = await smallBundle(stage)
+  if (!small) throw new Error('the small bundle has no entry')
+  writeFileSync(join(folder, 'small.js'), small.code)
   writeFileSync(join(folder, 'index.js'), libraryOf(names, './mayfly.js'))
-  const packages = inputs.flatMap(
+  const packages = [...inputs, ...small.inputs].flatMap(
     ({ path }) => /.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path) ?? [],
   )
   const licences = [...new Set(packages)].map(

@@ -46,6 +46,7 @@ const fixes: Readonly<Record<string, FixFor>> = {
   'cpu quota': (_, where) => openControlGroups(where),
   calls: () =>
     'Choose bubblewrap or embedded for a job whose schedule closes system calls: they close them while it runs',
+  'own address layout': () => 'Set `fresh = true` in the configuration',
   python: (why) => (why.startsWith('there is no') ? 'Install python3 there' : undefined),
 }
 

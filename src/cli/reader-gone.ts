@@ -6,13 +6,23 @@ let act = (): void => process.exit(process.exitCode ?? 0)
 
 /** A command ends, because its reader has enough; what comes after the end of stderr's reader is lost. */
 export function watchReaders(): void {
-  process.stdout.on('error', (error) => {
-    if (isGone(error)) act()
-    else throw error
-  })
-  process.stderr.on('error', (error) => {
-    if (!isGone(error)) throw error
-  })
+  process.stdout.on('error', heardOut)
+  process.stderr.on('error', heardErr)
+}
+
+/** Leaves both to other listeners. */
+export function unwatchReaders(): void {
+  process.stdout.off('error', heardOut)
+  process.stderr.off('error', heardErr)
+}
+
+function heardOut(error: Error): void {
+  if (isGone(error)) act()
+  else throw error
+}
+
+function heardErr(error: Error): void {
+  if (!isGone(error)) throw error
 }
 
 /** Replaces the end of the process: ends a job in order, or goes on. */

@@ -1,7 +1,6 @@
 import { fstatSync } from 'node:fs'
 import { constants } from 'node:os'
 import { dirname, resolve } from 'node:path'
-import { systemClock } from '../contract/clock.ts'
 import { MayflyError } from '../contract/error.ts'
 import { exitCodeOf } from '../contract/exit-codes.ts'
 import type { JobRequest } from '../contract/job.ts'
@@ -45,7 +44,7 @@ export async function runFile(
   void stopSignal().then(() => cancel.abort())
   onReaderGone(() => cancel.abort())
   let planned: PlannedRun | undefined
-  const keep = (found: PlannedRun) => void (planned = found)
+  const keep = flags.explain ? (found: PlannedRun) => void (planned = found) : undefined
   const run = (asked: JobRequest) =>
     runWatched((caller) => runner.run(asked, layers, caller), flags, cancel.signal, keep)
   const ended = await run(request).catch((thrown: unknown) => {
@@ -154,18 +153,21 @@ async function runWatched(
   run: (caller: RunnerCaller) => Promise<Outcome>,
   flags: RunFlags,
   signal: AbortSignal,
-  told: (planned: PlannedRun) => void,
+  told: ((planned: PlannedRun) => void) | undefined,
 ): Promise<Outcome> {
   const print = isOneDocument(flags) ? undefined : printer()
   const caller: RunnerCaller = { signal, tap: print, planned: told }
   if (!flags.watch || flags.quiet) return run(caller)
 
-  const { watch } = await import('./watch.ts')
+  const [{ watch }, { systemClock }] = await Promise.all([
+    import('./watch.ts'),
+    import('../contract/clock.ts'),
+  ])
 
   using watching = watch({ stream: process.stderr, clock: systemClock })
   const { on } = watching
   const planned = (found: PlannedRun) => {
-    told(found)
+    told?.(found)
     watching.planned(found.profile)
   }
   const outcome = await run({ signal, tap: watching.tap(print), planned, on })

@@ -1,5 +1,12 @@
-import { createReadStream } from 'node:fs'
-import { stat } from 'node:fs/promises'
+import {
+  closeSync,
+  constants,
+  createReadStream,
+  fstatSync,
+  openSync,
+  readSync,
+  statSync,
+} from 'node:fs'
 import path from 'node:path'
 import type { Readable } from 'node:stream'
 import { MayflyError } from '../contract/error.ts'
@@ -71,14 +78,35 @@ export function textOf(bytes: Uint8Array, file: string): string {
  */
 export async function readBytes(file: string): Promise<Buffer> {
   try {
-    const facts = await stat(file)
+    const facts = statSync(file)
     if (facts.isDirectory()) throw new MayflyError('USAGE', `Cannot read "${file}": it is a folder`)
     if (facts.size > BYTES_MAX) throw tooLarge(file)
-    return await readAll(createReadStream(file), file)
+    const bytes = facts.isFile() && facts.size > 0 ? readPlain(file) : undefined
+    return bytes ?? (await readAll(createReadStream(file), file))
   } catch (cause) {
     if (cause instanceof MayflyError) throw cause
     const code = (cause as NodeJS.ErrnoException).code ?? 'unreadable'
     throw new MayflyError('USAGE', `Cannot read "${file}": ${code}`, { cause })
+  }
+}
+
+/**
+ * Reads an ordinary file at once, without the threads that a stream needs. Undefined if it is none by now, or if it has
+ * another length than it says, as one that is being written.
+ */
+function readPlain(file: string): Buffer | undefined {
+  const fd = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK)
+  try {
+    const facts = fstatSync(fd)
+    if (!facts.isFile() || facts.size > BYTES_MAX) return undefined
+    // A byte more than it says that it has.
+    const bytes = Buffer.allocUnsafe(facts.size + 1)
+    let length = 0
+    for (let read = -1; read !== 0 && length < bytes.length; length += read)
+      read = readSync(fd, bytes, length, bytes.length - length, null)
+    return length === facts.size ? bytes.subarray(0, length) : undefined
+  } finally {
+    closeSync(fd)
   }
 }
 

@@ -3,9 +3,10 @@ import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { suite, test, type TestContext } from 'node:test'
+import { type TestContext } from 'node:test'
 import { whyLeaveNone } from '../../src/cli/leave-server.ts'
 import { localFolder, recordsIn } from '../../src/gateway/local/place.ts'
+import { suite, test } from '../fixtures/drawn.ts'
 import {
   bin,
   documentOf,
@@ -66,7 +67,8 @@ const leftIn = (place: Place) =>
 suite('mayfly run by a server of this user', { skip }, () => {
   test('A run leaves one server behind, which answers the next; nothing of it is left after "serve --stop"', async (t) => {
     const place = placeFor(t)
-    const first = documentOf(await run(place, asJson))
+    const env = { PWD: place.cwd, OLDPWD: '/usr', SHLVL: '2' }
+    const first = documentOf(await run(place, asJson, { env }))
     assert.deepEqual(
       [first['status'], first['result'], first['server']],
       ['ok', { sum: 2 }, 'attached'],

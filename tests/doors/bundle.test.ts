@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { execFile, execFileSync, spawn } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import {
   appendFileSync,
@@ -7,12 +7,10 @@ import {
   chownSync,
   cpSync,
   existsSync,
-  linkSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
-  renameSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -26,7 +24,9 @@ import { after, suite, test } from 'node:test'
 import { setTimeout as wait } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
-import { findBundle, homeIn, importBundle, ownBase } from '../../bin/bundle.js'
+import { findBundle, homeIn, importBundle } from '../../bin/bundle.js'
+import { ownBase } from '../../bin/small.js'
+import { placeAttacks, plantedAttacks, stranger, type BundlePlace } from './bundle-attacks.ts'
 
 /** Mayfly in one file: who may have made it, and which sources it stands for. */
 const own = join(import.meta.dirname, '../..')
@@ -35,15 +35,9 @@ const top = mkdtempSync(join(tmpdir(), 'mayfly-bundle-'))
 chmodSync(top, 0o755)
 after(() => rmSync(top, { recursive: true, force: true }))
 const isRoot = process.getuid?.() === 0
-const stranger = 54_321
 
 /** A small Mayfly of our own, made in a process of its own, as makers are. */
-interface Made {
-  readonly root: string
-  readonly base: string
-  readonly home: string
-  readonly file: string
-}
+type Made = BundlePlace
 
 const MAIN = `import { greeting } from '../greeting.ts'
 import { Fault } from '../index.ts'
@@ -148,36 +142,10 @@ suite('A bundle of the sources as they are', () => {
 
 suite('A bundle that counts for nothing', () => {
   const attacks: Readonly<Record<string, (one: Made) => void>> = {
+    ...placeAttacks,
     'is altered': ({ file }) => appendFileSync(file, '\nglobalThis.altered = true\n'),
     'is half-written': ({ file }) => truncateSync(file, 1000),
-    'is empty': ({ file }) => truncateSync(file, 0),
-    'may be written by a group': ({ file }) => chmodSync(file, 0o664),
-    'may be written by others': ({ file }) => chmodSync(file, 0o646),
-    'has a second name': ({ file, root }) => linkSync(file, join(root, 'second')),
-    'is a symbolic link': ({ file, root }) => {
-      renameSync(file, join(root, 'elsewhere'))
-      symlinkSync(join(root, 'elsewhere'), file)
-    },
-    'is a FIFO': ({ file }) => {
-      rmSync(file)
-      execFileSync('mkfifo', [file])
-    },
     'has no header': ({ file }) => writeFileSync(file, 'export const main = () => undefined'),
-    'lies in a folder that others may write to': ({ home }) => chmodSync(home, 0o777),
-    'lies below a folder that others may write to': ({ base }) => chmodSync(base, 0o775),
-    'lies behind a link in place of its folder': ({ home, root }) => {
-      renameSync(home, join(root, 'elsewhere'))
-      symlinkSync(join(root, 'elsewhere'), home)
-    },
-    'lies behind a link in place of the cache': ({ base, root }) => {
-      renameSync(base, join(root, 'elsewhere'))
-      symlinkSync(join(root, 'elsewhere'), base)
-    },
-  }
-  const planted: Readonly<Record<string, (one: Made) => void>> = {
-    'was planted by another user': ({ file }) => chownSync(file, stranger, stranger),
-    'lies in a folder of another user': ({ home }) => chownSync(home, stranger, stranger),
-    'lies in the cache of another user': ({ base }) => chownSync(base, stranger, stranger),
   }
   for (const [title, attack] of Object.entries(attacks))
     test(title, async () => {
@@ -186,7 +154,7 @@ suite('A bundle that counts for nothing', () => {
       attack(one)
       assert.equal(isFound(one), false)
     })
-  for (const [title, attack] of Object.entries(planted))
+  for (const [title, attack] of Object.entries(plantedAttacks))
     test(title, { skip: !isRoot && 'needs root' }, async () => {
       const one = await made(title.replaceAll(' ', '-'))
       attack(one)

@@ -15,6 +15,7 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, suite, test } from 'node:test'
+import { probeLoads } from './loaded.ts'
 
 const root = join(import.meta.dirname, '../..')
 const entry = 'src/cli/main.ts'
@@ -34,7 +35,11 @@ suite('The npm package', { skip: !existsSync(join(root, entry)) && `no ${entry} 
     const files = readdirSync(installed, { recursive: true }).map(String)
     assert.ok(files.includes('src/cli/main.js'))
     assert.ok(files.includes('joined/guest/process/node.js'))
-    assert.ok(files.includes('bundle/mayfly.js') && files.includes('bundle/index.js'))
+    assert.ok(
+      ['bundle/mayfly.js', 'bundle/index.js', 'bundle/small.js'].every((one) =>
+        files.includes(one),
+      ),
+    )
     const licences = readFileSync(join(installed, 'bundle/LICENSES.txt'), 'utf8')
     for (const name of ['zod', 'hono', 'smol-toml', 'commander'])
       assert.match(licences, new RegExp(`^${name}$`, 'm'))
@@ -74,6 +79,32 @@ suite('The npm package', { skip: !existsSync(join(root, entry)) && `no ${entry} 
       assert.equal(made?.status, 'ok')
       assert.deepEqual([made.tier, made.provider], [own?.tier, own?.provider])
     })
+
+  test('Installed, a run by a server that is there loads the small bundle alone', () => {
+    using probe = probeLoads()
+    const file = join(base, 'small.js')
+    writeFileSync(file, 'return 6 * 7')
+    // Short enough for a socket below it.
+    const short = mkdtempSync('/tmp/mayfly-small-')
+    const env = { PATH: path, HOME: base, MAYFLY_STATE: join(short, 'state'), ...probe.env }
+    const mayfly = (...words: readonly string[]) => {
+      const args = [...probe.flags, join(installed, 'bin/mayfly.js'), ...words]
+      return execFileSync(process.execPath, args, { cwd: base, env, encoding: 'utf8' })
+    }
+    try {
+      for (const loaded of [['bundle/small.js', 'bundle/mayfly.js'], ['bundle/small.js']]) {
+        const made = JSON.parse(mayfly('run', file, '--json')) as {
+          result: unknown
+          server: string
+        }
+        assert.deepEqual([made.result, made.server], [42, 'attached'])
+        assert.deepEqual(probe.take().slice(0, 2), loaded)
+      }
+    } finally {
+      mayfly('serve', '--stop')
+      rmSync(short, { recursive: true, force: true })
+    }
+  })
 
   test('A package of the checkout as it is says how to make one', () => {
     const source = join(modules, 'as-it-is/bin')

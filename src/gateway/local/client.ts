@@ -92,7 +92,7 @@ export async function attachTo(
   // An error also ends the frames, which is what callers see.
   socket.on('error', () => undefined)
   socket.setTimeout(GREETING_MS_MAX, () => socket.destroy())
-  const frames = framesOf(socket)
+  const frames = new Frames(socket)
   try {
     if (await isGreeted(socket, frames, record)) {
       socket.setTimeout(0)
@@ -105,14 +105,50 @@ export async function attachTo(
   return undefined
 }
 
-type Frames = AsyncGenerator<Frame, void, undefined>
+/**
+ * Frames of a socket, one at a time; the socket is read only while one is awaited. By its events: an iterator of a stream
+ * takes a tenth of the time of a whole run.
+ */
+class Frames {
+  readonly #socket: Socket
+  readonly #decoder = new FrameDecoder(partBytesMax)
+  #ready: Frame[] = []
+  #broken: unknown
+  #isOver = false
+  #wake: (() => void) | undefined
 
-async function* framesOf(socket: Socket): Frames {
-  const decoder = new FrameDecoder(partBytesMax)
-  try {
-    for await (const chunk of socket) yield* decoder.push(chunk as Buffer)
-  } catch (thrown) {
-    if (thrown instanceof RangeError) throw thrown
+  constructor(socket: Socket) {
+    this.#socket = socket
+    socket.on('data', (chunk: Buffer) => this.#read(chunk))
+    socket.on('close', () => {
+      this.#isOver = true
+      this.#wake?.()
+    })
+    socket.pause()
+  }
+
+  /** Undefined after the last one. Throws RangeError for one that cannot be read. */
+  async next(): Promise<Frame | undefined> {
+    while (this.#ready.length === 0 && !this.#isOver && !this.#broken) {
+      const { promise, resolve } = Promise.withResolvers<void>()
+      this.#wake = resolve
+      this.#socket.resume()
+      await promise
+    }
+    const frame = this.#ready.shift()
+    if (!frame && this.#broken) throw this.#broken
+    return frame
+  }
+
+  #read(chunk: Buffer): void {
+    this.#socket.pause()
+    try {
+      for (const frame of this.#decoder.push(chunk)) this.#ready.push(frame)
+    } catch (thrown) {
+      this.#broken = thrown
+      this.#socket.destroy()
+    }
+    this.#wake?.()
   }
 }
 
@@ -120,14 +156,14 @@ async function isGreeted(socket: Socket, frames: Frames, record: ServerRecord): 
   const { name, secret } = record
   const client = randomBytes(nonceBytes)
   socket.write(encodeFrame(kinds.hello, Buffer.concat([Buffer.of(protocol), client])))
-  const challenge = (await frames.next()).value
+  const challenge = await frames.next()
   if (challenge?.kind !== kinds.challenge) return false
   if (challenge.payload.length !== nonceBytes + proofBytes) return false
   const nonces = { client, server: challenge.payload.subarray(0, nonceBytes) }
   const proof = challenge.payload.subarray(nonceBytes)
   if (!isProof(proof, proofOf(secret, 'server', name, nonces))) return false
   socket.write(encodeFrame(kinds.proof, proofOf(secret, 'client', name, nonces)))
-  const ready = (await frames.next()).value
+  const ready = await frames.next()
   return ready?.kind === kinds.ready
 }
 
@@ -150,7 +186,7 @@ function serverOn(socket: Socket, frames: Frames, pid: number): AttachedServer {
     },
     async facts() {
       socket.write(encodeFrame(kinds.status, ''))
-      const { value: frame } = await frames.next()
+      const frame = await frames.next()
       if (frame?.kind !== kinds.facts) throw lost()
       return parseJson(frame.payload.toString()) as ServerFacts
     },
@@ -167,7 +203,7 @@ async function outcomeIn(frames: Frames, listener: SentJobListener): Promise<Out
   const parts = new TextParts(answerBytesMax)
   let { taken } = listener
   for (;;) {
-    const { value: frame } = await frames.next()
+    const frame = await frames.next()
     if (!frame) throw lost()
     if (frame.kind === kinds.declined) return undefined
     taken?.()
@@ -175,8 +211,10 @@ async function outcomeIn(frames: Frames, listener: SentJobListener): Promise<Out
     if (frame.kind === kinds.answerPart) parts.push(frame.payload)
     else if (frame.kind === kinds.outcome) return parseJson(parts.take()) as Outcome
     else if (frame.kind === kinds.refused) throw errorIn(parts.take())
-    else if (frame.kind === kinds.planned) listener.planned?.(parseJson(parts.take()) as PlannedRun)
-    else await hear(frame, listener)
+    else if (frame.kind === kinds.planned) {
+      const text = parts.take()
+      listener.planned?.(parseJson(text) as PlannedRun)
+    } else await hear(frame, listener)
   }
 }
 

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import type { Owner } from '../../lib/owner.ts'
 import { readPrivate } from '../../lib/private-file.ts'
 import { tryParseJson } from '../../lib/parse-json.ts'
+import { isBelow } from '../../lib/is-below.ts'
 import { realPath } from '../../lib/real-path.ts'
 
 /** Folder of the state folder in which servers are found by `mayfly run`: a record and a socket for each. Mode 0700. */
@@ -54,7 +55,7 @@ const OWN_SHOWN = ['guest', 'src', 'node_modules'].map((name) =>
 /** Whether a guest might see a folder: a secret that lies there would be none. */
 export function isShownToGuests(folder: string): boolean {
   const real = realPath(folder)
-  return [...SHOWN, ...OWN_SHOWN].some((one) => real === one || real.startsWith(`${one}/`))
+  return [...SHOWN, ...OWN_SHOWN].some((one) => isBelow(real, one))
 }
 
 /** Undefined for a path that no socket can have. */

@@ -1,0 +1,136 @@
+import { existsSync, statSync } from 'node:fs'
+import type { LoadedConfig } from '../config/load.ts'
+import { attach, type AttachedServer } from '../gateway/local/client.ts'
+import { localFolder } from '../gateway/local/place.ts'
+import { serverName } from '../gateway/local/server-name.ts'
+import { stateFolder } from '../lib/state-folder.ts'
+import { holdAttachment, OwnRunNeeded } from './attachment.ts'
+import { valueOf } from './command-words.ts'
+import { actAsOwner, type OwnerRights } from './owner-rights.ts'
+import { printError } from './print.ts'
+import { unwatchReaders, watchReaders } from './reader-gone.ts'
+import { runFile } from './run-file.ts'
+import { plainRun, type PlainRun } from './run-words.ts'
+
+/** Server as a command line would find it. */
+export interface WantedServer {
+  readonly plain: PlainRun | undefined
+  readonly state: string
+  /** Null if no file is part of the configuration. */
+  readonly loaded: LoadedConfig | null
+  /** Digest of the configuration; null without files. */
+  readonly config: string | null
+}
+
+export interface FoundServer {
+  readonly server: AttachedServer
+  readonly rights: OwnerRights
+  readonly again: () => Promise<AttachedServer | undefined>
+}
+
+/** Flags of the short reader that load more than a small bundle has, and a source that could not be read twice. */
+const large = new Set(['--explain', '-'])
+
+/**
+ * Entry of the small bundle: `mayfly run` by this user's server, for lines that need neither parser nor configuration.
+ * Resolves to false, with nothing run and nothing of standard input read, for every other line, without a server, and
+ * where a part is needed that a small bundle has not: then the command goes on as if this had not been asked. Never throws.
+ */
+export async function runPlain(argv: readonly string[]): Promise<boolean> {
+  const own = ownWords(argv)
+  const plain = own.some((word) => large.has(word)) ? undefined : plainLine(argv, own)
+  if (!plain || process.platform !== 'linux' || process.env['MAYFLY_ROLE']) return false
+  const wanted = plainServer(plain, own)
+  if (typeof wanted === 'string') return false
+  try {
+    const found = await findServer(wanted)
+    if (!found) return false
+    watchReaders()
+    if (await runBy(found, wanted, () => runLine(plain))) return true
+    unwatchReaders()
+    return false
+  } catch (thrown) {
+    printError(
+      thrown,
+      own.some((word) => word === '--json' || word.startsWith('--json=')),
+    )
+    return true
+  }
+}
+
+/** Words ahead of `--`; those behind it belong to the program. */
+export function ownWords(argv: readonly string[]): readonly string[] {
+  const dashes = argv.indexOf('--')
+  return dashes < 0 ? argv : argv.slice(0, dashes)
+}
+
+/** A line that needs no parser, where defaults, version and state folder are the whole configuration. */
+export function plainLine(argv: readonly string[], own: readonly string[]): PlainRun | undefined {
+  const isSet = (name: string) => name.startsWith('MAYFLY_') && name !== 'MAYFLY_STATE'
+  const isNamed = own.some((word) => word === '--config' || word.startsWith('--config='))
+  const isPlain = !isNamed && !Object.keys(process.env).some(isSet) && !existsSync('mayfly.toml')
+  return isPlain ? plainRun(argv) : undefined
+}
+
+/** The server to look for, or why this run asks none. */
+export function plainServer(plain: PlainRun, own: readonly string[]): WantedServer | string {
+  // A pipe by its path under /proc is closed to who only acts as another user.
+  const isFile = plain.file === '-' || statSync(plain.file, { throwIfNoEntry: false })?.isFile()
+  if (process.getuid?.() === 0 && !isFile) return 'root attaches for regular files alone'
+  try {
+    const state = stateFolder(process.env, process.getuid?.(), valueOf(own, '--state'))
+    return { plain, state, loaded: null, config: null }
+  } catch {
+    return 'nothing says where the state folder is'
+  }
+}
+
+/** Looks with the rights of the state folder's owner, and keeps them if it found one. */
+export async function findServer({
+  state,
+  config,
+}: Pick<WantedServer, 'state' | 'config'>): Promise<FoundServer | undefined> {
+  const folder = localFolder(state)
+  if (!existsSync(folder)) return undefined
+  const rights = actAsOwner(state)
+  if (!rights) return undefined
+  const name = serverName({ state, config, env: process.env })
+  const again = () => attach(folder, name)
+  const server = await again().catch(() => undefined)
+  if (server) return { server, rights, again }
+  rights.restore()
+  return undefined
+}
+
+export function runLine({ file, args, flags }: PlainRun): Promise<void> {
+  return runFile(file, args, flags)
+}
+
+/**
+ * Runs a line by a server that was found. Resolves to false, with root as before, if the job is one for the command's own
+ * rooms and nothing of it ran. Throws what the command throws.
+ */
+export async function runBy(
+  { server, rights, again }: FoundServer,
+  { loaded }: Pick<WantedServer, 'loaded'>,
+  run: () => Promise<void>,
+): Promise<boolean> {
+  const isRoot = process.getuid?.() === 0 && process.geteuid?.() !== 0
+  let isTaken = false
+  const dropRights = () => {
+    isTaken = true
+    rights.drop()
+  }
+  holdAttachment({ first: server, again, loaded, isRoot, dropRights })
+  try {
+    await run()
+    return true
+  } catch (thrown) {
+    // A job that the server took has run.
+    if (isTaken || !(thrown instanceof OwnRunNeeded)) throw thrown
+    rights.restore()
+    return false
+  } finally {
+    holdAttachment(undefined)
+  }
+}

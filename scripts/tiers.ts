@@ -33,9 +33,11 @@ interface Page {
 const nobody = facade(new Client(() => {}), () => Promise.resolve())
 
 const aboutJailKind = {
-  bubblewrap: `Any Linux program in namespaces made by bubblewrap, a small launcher that many depend on and watch.`,
+  bubblewrap: `Any Linux program in namespaces made by bubblewrap, a small launcher that many depend on and watch. It starts
+each program by an exec, those in Python too: none is forked from a template.`,
   embedded: `Any Linux program in namespaces made with nothing installed: \`unshare\` of util-linux, then Landlock and a
-seccomp filter that the launcher loads into itself before it becomes the program.`,
+seccomp filter that the launcher loads into itself before it becomes the program. Programs in Python are forked from a warm
+template where many are asked for, and carry out the same steps themselves ([0035](../decisions/0035-python-template.md)).`,
 } as const
 
 const pages: readonly Page[] = [
@@ -118,7 +120,10 @@ Where there is a C compiler the wall has a sentinel, which answers calls by the 
       `what a job that was granted a network sends there`,
       ...(jailKind === 'bubblewrap'
         ? []
-        : ['a hole in `unshare` of util-linux, which makes the namespaces']),
+        : [
+            'a hole in `unshare` of util-linux, which makes the namespaces',
+            'knowing the layout of addresses and the hash seed of other programs in Python of the same minute, which one template forked (`fresh = true` in the configuration does)',
+          ]),
     ],
     runs: [
       'in each of its languages, in the best jail this machine gives',

@@ -5,6 +5,7 @@ job's rights only."""
 import errno
 import os
 import stat
+import time
 
 FILES_MAX = 1000
 LEFT_OUT_MAX = 200
@@ -19,14 +20,96 @@ FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 FOLDER = FILE | os.O_DIRECTORY
 # Descriptors from here on belong to the job.
 FREE_FD, FD_MAX = 8, 1024
+KNOWN_MAX = 20_000
+# Above it, to look at each of them takes about as long as to read the folders.
+LOOKED_AT_MAX = 256
+# Time in which two changes of a folder may have the same time; a tick of the kernel takes 10 ms at most.
+SETTLED_NS = 100_000_000
 
 _open, _close, _read, _list, _fstat, _stat = os.open, os.close, os.pread, os.listdir, os.fstat, os.stat
+_lstat, _scan, _now = os.lstat, os.scandir, time.time_ns
 
 
 def facts_of(path):
     """Stat fields that every write changes, and that its owner cannot reset."""
     facts = os.lstat(path)
     return facts.st_ino, facts.st_size, facts.st_ctime_ns
+
+
+class Known:
+    """Stat fields of the files that exist before a cell, by path, so that its artifacts are the new and changed.
+
+    Files and folders that are known are looked at one by one, and the folders read only if one of them has changed: the
+    change time of a folder, which its owner cannot set, is also that of the names in it. A folder that changed just before
+    it was read is read again, since it may have changed once more within the same tick of the clock."""
+
+    def __init__(self, work):
+        self.work = work
+        self.files, self.folders = {}, {}
+        # Without this, nothing but reading them tells what is there.
+        self.is_settled = False
+        self.has_given = False
+
+    def renewed(self):
+        """The files as they are now."""
+        if not self.is_unchanged():
+            self.read()
+        return self.files
+
+    def is_empty_handed(self):
+        """True if a gathering would find nothing: it gives all files below `out/`, and the new and changed ones."""
+        return not self.has_given and self.is_unchanged()
+
+    def is_unchanged(self):
+        if not self.is_settled:
+            return False
+        try:
+            for path, facts in self.folders.items():
+                if _facts_of_folder(_lstat(path)) != facts:
+                    return False
+            for path, (known, _) in self.files.items():
+                facts = _lstat(self.work + "/" + path)
+                if known != (facts.st_ino, facts.st_size, facts.st_ctime_ns):
+                    return False
+        except OSError:
+            return False
+        return True
+
+    def read(self):
+        self.files, self.folders, self.has_given = {}, {}, False
+        settled_at, self.is_settled = _now() - SETTLED_NS, True
+        folders = [""]
+        while folders and len(self.files) < KNOWN_MAX:
+            at = folders.pop()
+            try:
+                path = (self.work + "/" + at)[:-1]
+                facts = self.folders[path] = _facts_of_folder(_lstat(path))
+                if facts is None or facts[2] > settled_at or at.count("/") > DEPTH_MAX // 2:
+                    self.is_settled = False
+                with _scan(path) as entries:
+                    self.note(list(entries), at, folders)
+            except OSError:
+                self.is_settled = False
+        if folders or len(self.files) + len(self.folders) > LOOKED_AT_MAX:
+            self.is_settled = False
+
+    def note(self, entries, at, folders):
+        for entry in entries:
+            path = at + entry.name
+            try:
+                facts = entry.stat(follow_symlinks=False)
+            except OSError:
+                self.is_settled = False
+                continue
+            if stat.S_ISDIR(facts.st_mode):
+                folders.append(path + "/")
+            else:
+                self.files[path] = ((facts.st_ino, facts.st_size, facts.st_ctime_ns), None)
+                self.has_given = self.has_given or _is_below_out(path)
+
+
+def _facts_of_folder(facts):
+    return (facts.st_dev, facts.st_ino, facts.st_ctime_ns) if stat.S_ISDIR(facts.st_mode) else None
 
 
 class Gathering:

@@ -247,6 +247,10 @@ class Job:
     def shown(self, value, room):
         """Reports the result as JSON if it is data, else as text, and its other representations. Errors in them
         do not fail the job."""
+        if not self.display.open_figures:
+            text = mayfly_result.plain(value, room)
+            if text is not None:
+                return "json", text
         with _Within(SHOW_SECONDS_MAX) as within:
             self.display.figures_left()
             if value is None:
@@ -370,9 +374,12 @@ class Job:
 
     def left_out(self):
         sys.setrecursionlimit(max(sys.getrecursionlimit(), 1000))
-        self.gathering.gather()
+        self.gather()
         self.display.images()
         return self.gathering.named()
+
+    def gather(self):
+        self.gathering.gather()
 
     def give(self, path, data):
         head = _dumps({"path": path, "size": len(data)}) + "\n"

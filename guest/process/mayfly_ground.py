@@ -13,14 +13,16 @@ from mayfly_artifacts import facts_of
 
 INPUT_FD = 0
 RESULT_FD = 3
-# Standard input of a cell that was given nothing.
+# Standard input of a cell that was given nothing, and the stat fields of its device.
 _empty = []
+# Path and stat fields of the result file as it was made.
+_made = [None, None]
 LISTENER_FD = 7
 PROXY = "http://127.0.0.1:3128"
 WHEEL = ".whl"
 AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 NAMED = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
-_open = os.open
+_open, _stat, _fstat = os.open, os.lstat, os.fstat
 
 
 def lay_out(task, settings):
@@ -60,9 +62,31 @@ def _lay_main(main, code):
 
 def renew_result(settings):
     """Opens an empty result file on its descriptor; returns its path."""
-    result = os.path.join(settings["tmp"], ".mayfly-result")
+    result = _result_of(settings)
+    _made[:] = [None, None]
     _put(RESULT_FD, _new(result))
+    _made[:] = [result, _facts(_fstat(RESULT_FD))]
     return result
+
+
+def has_new_result(settings):
+    """True if the result file is empty, the one that was made last, and still on its descriptor."""
+    try:
+        return _is_as_made(_result_of(settings)) and _facts(_fstat(RESULT_FD)) == _made[1]
+    except OSError:
+        return False
+
+
+def _result_of(settings):
+    return settings["tmp"] + "/.mayfly-result"
+
+
+def _is_as_made(path):
+    return path == _made[0] and _facts(_stat(path)) == _made[1]
+
+
+def _facts(facts):
+    return facts.st_dev, facts.st_ino, facts.st_mode, facts.st_size
 
 
 def renew_input(task, settings):
@@ -89,7 +113,8 @@ def renew_input(task, settings):
     else:
         _reopen(INPUT_FD, os.devnull, os.O_RDONLY)
     sys.stdin = open(INPUT_FD, encoding="utf8", closefd=False)
-    _empty[:] = [] if is_sent or "stdin" in task or "inputText" in task else [sys.stdin]
+    is_given = is_sent or "stdin" in task or "inputText" in task
+    _empty[:] = [] if is_given else [sys.stdin, _device(_fstat(INPUT_FD))]
 
 
 def _is_empty_already():
@@ -97,9 +122,13 @@ def _is_empty_already():
     if not _empty or sys.stdin is not _empty[0]:
         return False
     try:
-        return not sys.stdin.closed and os.fstat(INPUT_FD).st_rdev == os.stat(os.devnull).st_rdev
+        return not sys.stdin.closed and _device(_fstat(INPUT_FD)) == _empty[1]
     except (OSError, ValueError):
         return False
+
+
+def _device(facts):
+    return facts.st_dev, facts.st_ino, facts.st_rdev
 
 
 def brought(task, settings, main):
@@ -141,7 +170,12 @@ def take_up(settings, path):
 
 def read_result(settings, bytes_max):
     """Reads the program's result; None if it is too large."""
-    named = os.path.join(settings["tmp"], ".mayfly-result")
+    named = _result_of(settings)
+    try:
+        if _is_as_made(named):
+            return ""
+    except OSError:
+        pass
     for opened in (lambda: _open(named, NAMED), lambda: RESULT_FD):
         fd = RESULT_FD
         try:

@@ -10,10 +10,10 @@ import inspect
 import linecache
 import os
 import socket
-import stat
 import sys
 import types
 
+import mayfly_artifacts
 import mayfly_display
 import mayfly_entries
 import mayfly_errors
@@ -23,7 +23,7 @@ import mayfly_own
 import mayfly_source
 import mayfly_wire
 
-KNOWN_MAX = 20_000
+READ_BYTES = 65_536
 # Descriptors of the job that its kernels do not get.
 NOT_OURS = (mayfly_wire.CONTROL_FD, mayfly_wire.READY_FD)
 TOP_LEVEL_AWAIT = 0x2000
@@ -68,6 +68,8 @@ class _Kernel:
         self.display = None
         self.loop = None
         self.read = os.read
+        self.heard = bytearray()
+        self.known = mayfly_artifacts.Known(self.work)
 
     def begin(self, pristine, path):
         for fd in NOT_OURS:
@@ -94,25 +96,26 @@ class _Kernel:
         mayfly_ground.open_packages(self.settings)
 
     def next_cell(self):
-        header = self.fully(5)
-        if header is None:
+        if not self.hear(5):
             return None
-        length, kind = _struct.unpack("<IB", header)
-        payload = self.fully(length - 1)
-        return None if payload is None or kind != mayfly_wire.EXEC else mayfly_json.loads(payload)
+        length, kind = _struct.unpack_from("<IB", self.heard)
+        if not self.hear(length + 4):
+            return None
+        payload = bytes(memoryview(self.heard)[5 : length + 4])
+        del self.heard[: length + 4]
+        return None if kind != mayfly_wire.EXEC else mayfly_json.loads(payload)
 
-    def fully(self, size):
-        """An interrupt in the middle of a frame loses nothing: what was read stays."""
-        chunks = bytearray()
-        while len(chunks) < size:
+    def hear(self, size):
+        """Reads until there are so many bytes; False at the end. An interrupt in the middle of a frame loses nothing."""
+        while len(self.heard) < size:
             try:
-                chunk = self.read(self.channel, size - len(chunks))
+                chunk = self.read(self.channel, max(READ_BYTES, size - len(self.heard)))
             except KeyboardInterrupt:
                 continue
             if not chunk:
-                return None
-            chunks += chunk
-        return bytes(chunks)
+                return False
+            self.heard += chunk
+        return True
 
     def run(self, asked):
         cell = Cell(self, asked)
@@ -124,6 +127,14 @@ class _Kernel:
             meta, text = {"status": "error", "error": cell.error_of(error)}, ""
         self.is_running = False
         cell.end(meta, text)
+        self.make_ready()
+
+    def make_ready(self):
+        """Makes what the next cell needs while nobody waits for this kernel; that cell makes sure, and says what fails."""
+        try:
+            mayfly_ground.renew_result(self.settings)
+        except BaseException:
+            pass
 
     def interrupted(self, _signal_number, _frame):
         if self.is_running:
@@ -170,7 +181,9 @@ class Cell(mayfly_entries.Job):
         code = self.task["code"]
         linecache.cache[self.file] = (len(code), None, code.splitlines(True), self.file)
         try:
-            shape = mayfly_source.Shape(code, self.file, True, TOP_LEVEL_AWAIT)
+            compiled = mayfly_source.expression(code, self.file, TOP_LEVEL_AWAIT)
+            if compiled is None:
+                compiled = mayfly_source.Shape(code, self.file, True, TOP_LEVEL_AWAIT).code
         except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as error:
             error = error.with_traceback(None)
             mayfly_errors.print_error(error, self.work)
@@ -179,7 +192,7 @@ class Cell(mayfly_entries.Job):
         before = {name: os.environ.get(name) for name in self.variables}
         os.environ.update(self.variables)
         self.released = mayfly_entries.now()
-        error, value = self.executed(shape.code)
+        error, value = self.executed(compiled)
         _restore(before)
         self.flush()
         meta, text = self.outcome_of(error, value)
@@ -187,7 +200,7 @@ class Cell(mayfly_entries.Job):
         return meta, text
 
     def prepare(self):
-        self.watch(_known(self.work))
+        self.watch(self.kernel.known.renewed())
         # At EMFILE, a gathering that may free descriptors would close those of the kernel.
         self.gathering.has_freed = True
         display = self.display
@@ -195,7 +208,8 @@ class Cell(mayfly_entries.Job):
         display.told, display.open_figures = set(), display.open_figures[:0]
         self.cpu_before = mayfly_entries.cpu_seconds()
         mayfly_ground.renew_input(self.task, self.settings)
-        mayfly_ground.renew_result(self.settings)
+        if not mayfly_ground.has_new_result(self.settings):
+            mayfly_ground.renew_result(self.settings)
         if "inputText" in self.task:
             self.kernel.names["input"] = mayfly_entries.parsed(self.task["inputText"])
         try:
@@ -204,17 +218,17 @@ class Cell(mayfly_entries.Job):
             pass
 
     def executed(self, code):
-        names, error = self.kernel.names, None
+        names, error, value = self.kernel.names, None, None
         try:
+            value = eval(code, names)
             if code.co_flags & inspect.CO_COROUTINE:
-                self.kernel.awaited(eval(code, names))
-            else:
-                exec(code, names)
+                value = self.kernel.awaited(value)
         except BaseException as thrown:
             error = mayfly_errors.own_frames_off(thrown)
             if os.getpid() == self.pid or not isinstance(error, SystemExit):
                 mayfly_entries.tell(error, self.work)
-        value = names.pop(mayfly_source.LAST, None)
+        if value is None:
+            value = names.pop(mayfly_source.LAST, None)
         if os.getpid() != self.pid:
             # A child that the cell forked: it ends here, as it would at the end of a program.
             self.flush()
@@ -240,6 +254,10 @@ class Cell(mayfly_entries.Job):
         }
         self.say(mayfly_wire.EXEC_END, (mayfly_json.dumps(head) + "\n" + text).encode("utf8", "replace"))
 
+    def gather(self):
+        if not self.kernel.known.is_empty_handed():
+            super().gather()
+
     def flush(self):
         mayfly_entries.flush()
 
@@ -250,28 +268,6 @@ def _restore(variables):
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
-
-
-def _known(work):
-    """Stat fields of the files that exist before a cell, by path, so that its artifacts are the new and changed."""
-    known, folders = {}, [""]
-    while folders and len(known) < KNOWN_MAX:
-        at = folders.pop()
-        try:
-            entries = list(os.scandir(os.path.join(work, at)))
-        except OSError:
-            continue
-        for entry in entries:
-            path = at + entry.name
-            try:
-                facts = entry.stat(follow_symlinks=False)
-            except OSError:
-                continue
-            if stat.S_ISDIR(facts.st_mode):
-                folders.append(path + "/")
-            else:
-                known[path] = ((facts.st_ino, facts.st_size, facts.st_ctime_ns), None)
-    return known
 
 
 def pair():

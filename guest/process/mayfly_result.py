@@ -13,6 +13,7 @@ INTEGER_BITS_MAX = 2**20
 SAFE_INTEGER_MAX = 2**53 - 1
 DIGITS_MAX = 320_000
 PATH_CHARS_MAX = 300
+PLAIN_CHARS_MAX = 4096
 # Text form of a result that is no data.
 TEXT_BYTES_MAX = 65_536
 TEXT_DEPTH_MAX = 20
@@ -35,6 +36,23 @@ class Refused(Exception):
     def __init__(self, code, message):
         super().__init__(message)
         self.code = code
+
+
+def plain(value, bytes_max):
+    """Text of a small value of a built-in type, as `encode` would write it: no code of the job is asked for it, so it
+    needs no time limit. None for any other."""
+    kind = type(value)
+    if value is None:
+        return "null"
+    if kind is bool:
+        text = "true" if value else "false"
+    elif kind is int and -SAFE_INTEGER_MAX <= value <= SAFE_INTEGER_MAX:
+        text = str(value)
+    elif kind is str and len(value) <= PLAIN_CHARS_MAX:
+        text = _quote(value)
+    else:
+        return None
+    return text if len(text) <= bytes_max else None
 
 
 def encode(value, bytes_max):

@@ -18,7 +18,6 @@ import _struct
 import errno
 import os
 import select
-import signal
 import stat
 import time
 
@@ -34,8 +33,10 @@ INTERRUPT_SECONDS_MAX = 1.0
 GROUP_SECONDS = 0.3
 REAP_SECONDS = 0.5
 CHUNK_BYTES = 262_144
+# Beneath the size for which malloc maps memory anew at each read.
+READ_BYTES = 65_536
 # A kernel that writes without end must not keep deadlines and orders waiting.
-CHUNKS_MAX = 16
+READS_MAX = 64
 LAST_CHUNKS_MAX = 512
 KERNEL_FRAME_BYTES_MAX = 96 * 2**20
 ENTRIES_MAX = 1000
@@ -67,8 +68,10 @@ class _Manager:
         self.work = settings["work"]
         self.kernel = None
         self.channel = -1
+        self.orders = bytearray()
         self.incoming = bytearray()
         self.outgoing = bytearray()
+        self.poller = None
         self.exec = None
         self.command = None
         self.terminals = mayfly_terminal.Terminals(self)
@@ -109,29 +112,56 @@ class _Manager:
         os.set_blocking(ours, False)
         if self.channel >= 0:
             os.close(self.channel)
-        self.kernel, self.channel = pid, ours
+        self.kernel, self.channel, self.poller = pid, ours, None
         self.incoming, self.outgoing = bytearray(), bytearray()
 
     def poll(self):
-        poller = select.poll()
-        poller.register(mayfly_wire.CONTROL_FD, select.POLLIN)
-        poller.register(self.wake, select.POLLIN)
-        poller.register(self.channel, select.POLLIN | (select.POLLOUT if self.outgoing else 0))
-        self.terminals.register(poller)
+        if self.poller is None or self.outgoing or self.terminals.open:
+            poller = self.poller_now()
+            # A poller for orders and frames alone is used again.
+            self.poller = None if self.outgoing or self.terminals.open else poller
+        else:
+            poller = self.poller
         ready = dict(poller.poll(self.terminals.wait(self.wait_ms())))
         if self.channel in ready:
             self.exchange(ready[self.channel])
         if self.wake in ready or self.command or self.terminals.open:
             self.reap()
         if mayfly_wire.CONTROL_FD in ready:
-            self.ordered(*mayfly_wire.next_frame())
+            self.take_orders()
         self.terminals.exchange(ready)
         while self.deadlines and self.deadlines[0][0] <= time.monotonic():
             self.deadlines.pop(0)[1]()
 
+    def poller_now(self):
+        poller = select.poll()
+        poller.register(mayfly_wire.CONTROL_FD, select.POLLIN)
+        poller.register(self.wake, select.POLLIN)
+        poller.register(self.channel, select.POLLIN | (select.POLLOUT if self.outgoing else 0))
+        self.terminals.register(poller)
+        return poller
+
+    def take_orders(self):
+        """Reads what the server has sent so far; a frame that is not whole waits for the next poll."""
+        chunk = os.read(mayfly_wire.CONTROL_FD, READ_BYTES)
+        self.orders += chunk
+        if not chunk:
+            self.ordered(None, b"")
+        while len(self.orders) >= 5:
+            length, kind = _struct.unpack_from("<IB", self.orders)
+            if not 1 <= length <= mayfly_wire.FRAME_BYTES_MAX:
+                self.ordered(None, b"")
+            if len(self.orders) < length + 4:
+                return
+            payload = bytes(memoryview(self.orders)[5 : length + 4])
+            del self.orders[: length + 4]
+            self.ordered(kind, payload)
+
     def wait_ms(self):
         """Until the next deadline. A process of the same user can read the wakeup pipe empty by /proc, so the end of a
         command is looked for as well."""
+        if not self.deadlines and not self.command:
+            return None
         waits = [max(0, at - time.monotonic()) for at, _ in self.deadlines[:1]]
         if self.command:
             waits.append(REAP_SECONDS)
@@ -184,9 +214,9 @@ class _Manager:
 
     def hear(self):
         """Reads some of what has come of the kernel's frames; the rest waits for the next poll."""
-        for _ in range(CHUNKS_MAX):
+        for _ in range(READS_MAX):
             try:
-                chunk = os.read(self.channel, CHUNK_BYTES)
+                chunk = os.read(self.channel, READ_BYTES)
             except BlockingIOError:
                 return
             except OSError:
@@ -197,6 +227,9 @@ class _Manager:
             self.incoming += chunk
             if not self.take_frames():
                 return self.replace({"signal": "SIGKILL"})
+            if len(chunk) < READ_BYTES:
+                # All that has come; a close of the socket is ready at the next poll.
+                return
 
     def status_soon(self):
         """The status of a kernel whose socket was closed, where it has ended."""
@@ -242,7 +275,9 @@ class _Manager:
         if is_end:
             state = "lost" if self.is_lost else "kept"
             self.is_lost = False
-            self.over(mayfly_json.dumps({**head, "state": state}).encode() + payload[cut:])
+            if head.get("state") != state:
+                payload = mayfly_json.dumps({**head, "state": state}).encode() + payload[cut:]
+            self.over(payload)
         return True
 
     def over(self, payload):
@@ -388,11 +423,14 @@ def _exec(words, manager, asked):
 def _exit_of(status):
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
-        try:
-            return {"signal": signal.Signals(number).name}
-        except ValueError:
-            return {"signal": f"SIG{number}"}
+        return {"signal": _signal_names().get(number, f"SIG{number}")}
     return {"exitCode": os.WEXITSTATUS(status)}
+
+
+def _signal_names():
+    """The first name of each signal, as in `signal`: an import of that takes as long as the rest of an opening."""
+    names = [name for name in dir(_signal) if name.startswith("SIG") and not name.startswith("SIG_")]
+    return {int(getattr(_signal, name)): name for name in sorted(names, reverse=True)}
 
 
 def _why(ended):

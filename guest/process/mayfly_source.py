@@ -4,6 +4,8 @@ import _ast
 
 # Name for the value of the last expression; not a valid identifier, so no source can have it.
 LAST = "<last>"
+LINE_CHARS_MAX = 1024
+PLAIN_FIRST = ("_", "(", "[", "{", "-", "'", '"')
 LAMBDA_OR_DEF = (_ast.FunctionDef, _ast.AsyncFunctionDef, _ast.Lambda)
 
 
@@ -20,6 +22,20 @@ class Shape:
         else:
             tree.body[-1] = _kept(last)
             self.code = compile(tree, main, "exec", flags, dont_inherit=True)
+
+
+def expression(code, main, flags):
+    """Compiles a line that is one expression, in a third of the time of a Shape, which builds a tree. None for any other
+    source, and for one that may be compiled twice to another effect: escapes are warned of each time."""
+    first = code[:1]
+    if not (first.isalnum() or first in PLAIN_FIRST) or len(code) > LINE_CHARS_MAX:
+        return None
+    if "=" in code or "\\" in code or ";" in code or "await" in code or "\n" in code.rstrip() or "\r" in code:
+        return None
+    try:
+        return compile(code, main, "eval", flags, dont_inherit=True)
+    except Exception:
+        return None
 
 
 def calls_with_one(function):

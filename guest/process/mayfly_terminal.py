@@ -16,10 +16,8 @@ Not handled: a program that begins a session of its own (setsid) goes on, as bac
 import _signal
 import _struct
 import errno
-import fcntl
 import os
 import select
-import termios
 import time
 
 import mayfly_json
@@ -76,8 +74,8 @@ class Terminals:
                 raise OSError(FULL)
             self.open[name] = _Terminal(name, asked, self.manager)
             note(name, opened=True)
-        except OSError as error:
-            note(name, error={"message": str(error.strerror or error)[:200]})
+        except (OSError, ImportError) as error:
+            note(name, error={"message": str(getattr(error, "strerror", None) or error)[:200]})
 
     def register(self, poller):
         for terminal in self.open.values():
@@ -155,6 +153,7 @@ class _Terminal:
         os.close(slave)
 
     def resize(self, asked):
+        fcntl, termios = _control()
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, _struct.pack("HHHH", asked["rows"], asked["cols"], 0, 0))
 
     def signal(self, name):
@@ -240,6 +239,14 @@ def note(name, **what):
     mayfly_wire.send(mayfly_wire.TERMINAL_NOTE, mayfly_json.dumps({"protocol": 1, "id": name, **what}).encode())
 
 
+def _control():
+    """Loaded by the first terminal: most sessions open none, and each waits at its opening for what it loads."""
+    import fcntl
+    import termios
+
+    return fcntl, termios
+
+
 def _become(slave, asked, manager):
     """The forked child of a terminal; never returns."""
     try:
@@ -247,6 +254,7 @@ def _become(slave, asked, manager):
         _signal.set_wakeup_fd(-1)
         for number in (_signal.SIGCHLD, _signal.SIGINT, _signal.SIGPIPE, _signal.SIGXFSZ):
             _signal.signal(number, _signal.SIG_DFL)
+        fcntl, termios = _control()
         fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
         for fd in (0, 1, 2):
             os.dup2(slave, fd)

@@ -54,9 +54,15 @@ BACKLOG = 64
 
 def main():
     settings = mayfly_json.loads(sys.argv[1])
-    restore_signals()
+    is_template = settings.pop("template", False)
     mayfly_site.open_site()
     try:
+        if is_template:
+            mayfly_entries.warm_up(settings)
+            mayfly_own.own("mayfly_template").serve()
+            # From here on in a child, behind its wall.
+            sys.modules.pop("mayfly_template", None)
+        restore_signals()
         # bash sets RLIMIT_CORE in blocks, so one byte can only be set here; it prevents piped core dumps to
         # host programs, too.
         hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
@@ -64,7 +70,7 @@ def main():
         resource.setrlimit(resource.RLIMIT_CORE, (cap, cap))
         if settings["listens"] and not stat.S_ISSOCK(os.fstat(LISTENER_FD).st_mode):
             listen()
-        if settings["warm"]:
+        if settings["warm"] and not is_template:
             mayfly_entries.warm_up(settings)
         mayfly_wire.say_ready()
     except BaseException as error:

@@ -85,19 +85,8 @@ static char **listen_inside(char **argv) {
   return argv + 4;
 }
 
-_Noreturn void enter(char **argv) {
-  argv = listen_inside(mask(argv));
-  errno = EINVAL;
-  if (!argv[0] || !argv[1]) cannot("no program");
-  static unsigned char filters[FILTER_BYTES_MAX] __attribute__((aligned(8)));
-  size_t have = 0;
-  for (ssize_t n; have < sizeof filters; have += (size_t)n) {
-    n = read(FILTER_FD, filters + have, sizeof filters - have);
-    if (n < 0 && errno == EINTR) n = 0;
-    else if (n < 0) cannot("read the filters");
-    else if (n == 0) break;
-  }
-  unsigned char *at = filters, *end = filters + have;
+void hand_over(unsigned char *filters, size_t bytes) {
+  unsigned char *at = filters, *end = filters + bytes;
   uint32_t asking_bytes = take_filter(&at, end);
   unsigned char *asking = at;
   at += asking_bytes;
@@ -115,9 +104,24 @@ _Noreturn void enter(char **argv) {
   if (read(HAND_OVER_FD, &byte, 1) != 1) cannot("the sentinel may not look into this wall");
   close(listener);
   if (sockets >= 0) close(sockets);
-  close(FILTER_FD);
   close(HAND_OVER_FD);
   if (fixed_bytes > 0 && load_filter(0, at, fixed_bytes)) cannot("load the fixed filter");
+}
+
+_Noreturn void enter(char **argv) {
+  argv = listen_inside(mask(argv));
+  errno = EINVAL;
+  if (!argv[0] || !argv[1]) cannot("no program");
+  static unsigned char filters[FILTER_BYTES_MAX] __attribute__((aligned(8)));
+  size_t have = 0;
+  for (ssize_t n; have < sizeof filters; have += (size_t)n) {
+    n = read(FILTER_FD, filters + have, sizeof filters - have);
+    if (n < 0 && errno == EINTR) n = 0;
+    else if (n < 0) cannot("read the filters");
+    else if (n == 0) break;
+  }
+  close(FILTER_FD);
+  hand_over(filters, have);
   execv(argv[0], argv + 1);
   cannot("become the program");
 }

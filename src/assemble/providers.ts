@@ -42,7 +42,11 @@ export function providerLoaders({ config, ...parts }: ProviderParts): ProviderLo
       },
     ],
     ...jailKinds.map(
-      (jailKind) => [jailKind, () => processProvider(jailKind, { ...parts, usual })] as const,
+      (jailKind) =>
+        [
+          jailKind,
+          () => processProvider(jailKind, { ...parts, usual, fresh: config.fresh }),
+        ] as const,
     ),
     [
       'gvisor',
@@ -63,7 +67,7 @@ export function providerLoaders({ config, ...parts }: ProviderParts): ProviderLo
 
 async function processProvider(
   jailKind: JailKind,
-  parts: Omit<ProviderParts, 'config'> & Required<Pick<ProcessOptions, 'usual'>>,
+  parts: Omit<ProviderParts, 'config'> & Required<Pick<ProcessOptions, 'usual' | 'fresh'>>,
 ): Promise<Provider> {
   const { createProcessProvider } = await import('../tiers/process/provider.ts')
   return createProcessProvider({ jailKind, ...parts, least: 0 })

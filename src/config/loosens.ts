@@ -158,6 +158,7 @@ type Rules = Readonly<Record<string, Rule>>
 
 const limitRules = ({ limits, ceilings }: Defaults): Rules => ({
   default_provider: only('auto'),
+  fresh: harmless,
   state: gives('another place for record, keys and trust'),
   network: noNetwork,
   escalation: noWeaker,

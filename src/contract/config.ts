@@ -765,6 +765,9 @@ export const configSchema = z.strictObject({
   providers: providers
     .prefault({})
     .describe('Provider modules of your own: docs/how-to/add-a-wall.md'),
+  fresh: flag.describe(
+    'Start each program by an exec of its own, none as a fork of a warmed template: programs in Python then share no layout of addresses, and take some 25 ms of processor time more',
+  ),
   cache: cache.prefault({}).describe('Cache of outcomes of idempotent jobs'),
   server: server.prefault({}).describe('The HTTP server'),
   sessions: sessions.prefault({}).describe("The page's session tokens"),

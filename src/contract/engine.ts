@@ -50,6 +50,8 @@ export interface EngineOptions {
   readonly without?: readonly string[]
   /** Whether whole programs get a sentinel if the engine can make one; by default MAYFLY_SENTINEL decides. */
   readonly sentinel?: boolean
+  /** `off` forks no program from a template, `all` has the first one wait for it; by default MAYFLY_TEMPLATES decides. */
+  readonly templates?: 'all' | 'off'
   /** For tests: the folder that caches the sentinel's program. */
   readonly sentinelFolder?: string
   /** Milliseconds an enclosure has to become ready; 15,000 by default. */
@@ -118,6 +120,7 @@ export type EnclosureSpec = Pick<
   | 'calls'
   | 'layers'
   | 'usual'
+  | 'fresh'
 >
 
 export interface DeadEnclosure {

@@ -58,6 +58,8 @@ export type Request = Envelope &
         readonly spareMiB: number
         /** A short job waits for it, or soon will: it starts before what other walls compute. */
         readonly isUrgent?: boolean
+        /** Started by an exec of its own, and not forked from a template. */
+        readonly fresh?: boolean
         readonly mechanism?: MechanismName
         /** Scratch space of a whole program, in bytes. */
         readonly disk?: number

@@ -36,8 +36,10 @@ export type FoundCProgram = CProgram | { readonly missing: string }
 
 export interface CProgramSource {
   readonly name: string
-  /** Folder of its C files and headers. */
-  readonly sources: string
+  /** Folder of its C files and headers, or those themselves. */
+  readonly sources: string | readonly string[]
+  /** Made to be loaded by another program. */
+  readonly isLibrary?: boolean
   /** Programs to treat as missing. */
   readonly hide?: readonly string[]
   /** For tests: another folder to keep it in. */
@@ -51,12 +53,14 @@ const FLAGS = [
   '-O2',
   '-Wall',
   '-Wextra',
-  '-fPIE',
-  '-pie',
   '-fstack-protector-strong',
   '-D_FORTIFY_SOURCE=2',
   '-Wl,-z,relro,-z,now,-z,noexecstack',
 ]
+const FLAGS_OF = {
+  program: [...FLAGS, '-fPIE', '-pie'],
+  library: [...FLAGS, '-fPIC', '-shared', '-fvisibility=hidden'],
+} as const
 const BUILD_MS_MAX = 60_000
 const PROGRAM_BYTES_MAX = 4 * 2 ** 20
 const GENERATIONS_MAX = 3
@@ -69,11 +73,12 @@ const { O_RDONLY, O_NOFOLLOW } = constants
 export async function openCProgram(source: CProgramSource): Promise<FoundCProgram> {
   if (process.platform !== 'linux') return { missing: 'it needs Linux' }
   try {
-    const { name, sources, folder = cacheFolder(name), hide = [] } = source
+    const { name, sources, isLibrary = false, folder = cacheFolder(name), hide = [] } = source
     claimFolder(folder)
-    const files = cFiles(sources)
-    const key = keyOf(files)
-    return openMade(folder, key) ?? (await make({ name, files, folder, key, hide }))
+    const files = typeof sources === 'string' ? cFiles(sources) : sources
+    const flags = FLAGS_OF[isLibrary ? 'library' : 'program']
+    const key = keyOf(files, flags)
+    return openMade(folder, key) ?? (await make({ name, files, flags, folder, key, hide }))
   } catch (error) {
     return { missing: error instanceof Error ? error.message : String(error) }
   }
@@ -98,12 +103,13 @@ export function isThere({ fd }: CProgram): boolean {
 interface Making {
   readonly name: string
   readonly files: readonly string[]
+  readonly flags: readonly string[]
   readonly folder: string
   readonly key: string
   readonly hide: readonly string[]
 }
 
-async function make({ name, files, folder, key, hide }: Making): Promise<FoundCProgram> {
+async function make({ name, files, flags, folder, key, hide }: Making): Promise<FoundCProgram> {
   const compiler = COMPILERS.filter((one) => !hide.includes(one)).flatMap(
     (one) => findProgram(one) ?? [],
   )[0]
@@ -111,7 +117,7 @@ async function make({ name, files, folder, key, hide }: Making): Promise<FoundCP
   const making = mkdtempSync(path.join(folder, 'making-'))
   try {
     const made = path.join(making, name)
-    const complaint = await compile(compiler, files, made)
+    const complaint = await compile([compiler, ...flags], files, made)
     if (complaint !== undefined) return { missing: `the C compiler refused it: ${complaint}` }
     chmodSync(made, 0o555)
     renameSync(made, path.join(folder, `${key}-${hash('sha256', readFileSync(made), 'hex')}`))
@@ -123,19 +129,19 @@ async function make({ name, files, folder, key, hide }: Making): Promise<FoundCP
 }
 
 /** Changes with any byte of any part, with their names, and with the flags. */
-function keyOf(files: readonly string[]): string {
+function keyOf(files: readonly string[], flags: readonly string[]): string {
   const parts = files.map((file) => [path.basename(file), readFileSync(file, 'utf8')])
-  return hash('sha256', JSON.stringify([parts, FLAGS]), 'hex').slice(0, KEY_CHARACTERS)
+  return hash('sha256', JSON.stringify([parts, flags]), 'hex').slice(0, KEY_CHARACTERS)
 }
 
 /** Compiles; returns the compiler's message if it failed. */
 async function compile(
-  cc: string,
+  [cc, ...flags]: readonly [cc: string, ...flags: readonly string[]],
   files: readonly string[],
   to: string,
 ): Promise<string | undefined> {
   const units = files.filter((file) => file.endsWith('.c'))
-  const child = spawn(cc, [...FLAGS, '-o', to, ...units], {
+  const child = spawn(cc, [...flags, '-o', to, ...units], {
     env: { PATH: process.env['PATH'] ?? '/usr/bin:/bin', TMPDIR: path.dirname(to), LC_ALL: 'C' },
     stdio: ['ignore', 'ignore', 'pipe'],
     timeout: BUILD_MS_MAX,

@@ -28,15 +28,7 @@ export function launched(spec: JailSpec, { root }: JailFacts) {
   const launcherFd = spec.whole ? launcherFdOfWhole : LAUNCHER_FD_OF_WORKERS
   const steps = [
     step('close', launcherFd),
-    step('die-with-parent'),
-    ...(spec.mounts ? inNamespaces(spec, root) : []),
-    ...Object.entries(spec.limits).map(([name, value]) => step('limit', name, value)),
-    step('empty-bounding-set', ...(spec.mounts ? [] : ['optional'])),
-    ...(spec.user ? [step('become', spec.user.uid, spec.user.gid)] : []),
-    step('drop-capabilities'),
-    step('die-with-parent'),
-    step('no-new-privileges'),
-    ...(spec.landlock ? [landlockOf(spec)] : []),
+    ...wallSteps(spec, root),
     // Node gives a child no descriptor that it is told to ignore.
     ...(spec.whole ? [step('reserve', RESULT_FD)] : []),
     step('keep', ...spec.kept),
@@ -45,6 +37,21 @@ export function launched(spec: JailSpec, { root }: JailFacts) {
     step('exec', spec.exec.path, ...spec.exec.args),
   ]
   return { file: launcherPath(launcherFd), args: steps.flat(), launcherFd }
+}
+
+/** Every layer of the wall but its filters, in the process that will be the program. */
+export function wallSteps(spec: JailSpec, isRoot: boolean): readonly Step[] {
+  return [
+    step('die-with-parent'),
+    ...(spec.mounts ? inNamespaces(spec, isRoot) : []),
+    ...Object.entries(spec.limits).map(([name, value]) => step('limit', name, value)),
+    step('empty-bounding-set', ...(spec.mounts ? [] : ['optional'])),
+    ...(spec.user ? [step('become', spec.user.uid, spec.user.gid)] : []),
+    step('drop-capabilities'),
+    step('die-with-parent'),
+    step('no-new-privileges'),
+    ...(spec.landlock ? [landlockOf(spec)] : []),
+  ]
 }
 
 function inNamespaces(spec: JailSpec, isRoot: boolean): readonly Step[] {
@@ -64,7 +71,11 @@ function hasOwnUser({ whole }: JailSpec, isRoot: boolean): boolean {
   return whole !== null && !isRoot
 }
 
-function rootOf(spec: JailSpec): readonly Step[] {
+/** `more` adds to the root at its place, before this process is in it. */
+export function rootOf(
+  spec: JailSpec,
+  more: (trees: Trees, over: string) => void = () => undefined,
+): readonly Step[] {
   const { over, whole } = spec
   const inside = (place: string) => path.join(over, place)
   const trees = new Trees()
@@ -84,6 +95,7 @@ function rootOf(spec: JailSpec): readonly Step[] {
     ...attached(grabbed, 'attach-readonly'),
   )
   if (whole) addWhole(trees, spec, whole)
+  more(trees, over)
   trees.add(
     ...attached(layers, 'attach-readonly'),
     ...spec.links.map(({ at, target }) => step('link', target, inside(at))),

@@ -127,25 +127,10 @@ export function composeEmbedded(
   facts: JailFacts,
   options: JailOptions,
 ): JailCommand {
+  const { spec, asking } = embeddedSpec(program, facts, options)
+  const { mounts, landlock } = spec
   const off = (layer: JailLayer) => options.without.includes(layer)
-  const mounts = facts.namespaces && !off('namespaces')
-  const landlock = facts.landlock > 0 && !off('landlock')
-  const uid = off('own uid') ? undefined : options.uid
-  const asking = mounts && !off('seccomp') ? askingOf(program, options) : undefined
-  const spec: JailSpec = {
-    mounts,
-    over: BUILT_OVER,
-    ...(mounts ? placesInside(program, options) : placesOutside(program, options)),
-    ...(asking && { exec: asking.exec }),
-    scratchBytes: SCRATCH_BYTES,
-    user: uid === undefined ? null : { uid, gid: uid },
-    hostname: 'mayfly',
-    landlock,
-    seccomp: off('seccomp') || asking ? null : filterFor(program, mounts),
-    limits: limitsOf(program, options),
-    kept: program.whole ? keptBy(asking !== undefined) : KEPT_BY_WORKERS,
-    whole: program.whole ? wholeSpec(program.whole, facts, options, mounts) : null,
-  }
+  const uid = spec.user?.uid
   return {
     jailKind: 'embedded',
     ...(options.hasLauncher
@@ -188,6 +173,29 @@ export function composeEmbedded(
       ...(program.whole && !asking ? withoutSentinel(options) : []),
     ],
   }
+}
+
+/** The jail as data, and with `asking` the filters that its first program loads. */
+export function embeddedSpec(program: JailedProgram, facts: JailFacts, options: JailOptions) {
+  const off = (layer: JailLayer) => options.without.includes(layer)
+  const mounts = facts.namespaces && !off('namespaces')
+  const uid = off('own uid') ? undefined : options.uid
+  const asking = mounts && !off('seccomp') ? askingOf(program, options) : undefined
+  const spec: JailSpec = {
+    mounts,
+    over: BUILT_OVER,
+    ...(mounts ? placesInside(program, options) : placesOutside(program, options)),
+    ...(asking && { exec: asking.exec }),
+    scratchBytes: SCRATCH_BYTES,
+    user: uid === undefined ? null : { uid, gid: uid },
+    hostname: 'mayfly',
+    landlock: facts.landlock > 0 && !off('landlock'),
+    seccomp: off('seccomp') || asking ? null : filterFor(program, mounts),
+    limits: limitsOf(program, options),
+    kept: program.whole ? keptBy(asking !== undefined) : KEPT_BY_WORKERS,
+    whole: program.whole ? wholeSpec(program.whole, facts, options, mounts) : null,
+  }
+  return { spec, asking }
 }
 
 function enterBy(spec: JailSpec): readonly string[] {

@@ -2,6 +2,7 @@ import { existsSync, lstatSync, readlinkSync } from 'node:fs'
 import { totalmem } from 'node:os'
 import type { LayerKind } from '../contract/layer.ts'
 import { cacheBriefly } from '../lib/cache-briefly.ts'
+import { isBelow } from '../lib/is-below.ts'
 import { compileSeccomp, readSeccompPolicy, policyWith } from '../os/seccomp.ts'
 import { systemFiles } from './etc.ts'
 import { systemLookMs } from './facts.ts'
@@ -43,7 +44,7 @@ export const pythonFile = '/usr/bin/python3'
 
 /** Path inside of a file of this machine. */
 export function insideOf(file: string, places: readonly JailMount[]): string {
-  const place = places.find(({ from }) => file === from || file.startsWith(`${from}/`))
+  const place = places.find(({ from }) => isBelow(file, from))
   return place ? place.at + file.slice(place.from.length) : file
 }
 

@@ -34,6 +34,7 @@ const NUMBERS = {
   openat: [257, 56],
   socket: [41, 198],
   socketpair: [53, 199],
+  sendmsg: [46, 211],
   wait4: [61, 260],
   execve: [59, 221],
   clone: [56, 220],
@@ -459,6 +460,41 @@ export function socketPair() {
   const pair = Buffer.alloc(8)
   sys('socketpair', AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)
   return [pair.readInt32LE(0), pair.readInt32LE(4)]
+}
+
+const SOL_SOCKET = 1
+const SCM_RIGHTS = 1
+/** MSG_DONTWAIT and MSG_NOSIGNAL. */
+const SEND_FLAGS = 0x4040
+const CONTROL_HEAD_BYTES = 16
+
+/**
+ * Sends bytes with descriptors (SCM_RIGHTS) over a stream of AF_UNIX, without waiting. Returns how many bytes went.
+ * @param {number} socket @param {Uint8Array} bytes @param {readonly number[]} fds at least one
+ */
+export function sendDescriptors(socket, bytes, fds) {
+  const c = libc()
+  const control = Buffer.alloc(CONTROL_HEAD_BYTES + Math.ceil(fds.length / 2) * 8)
+  const length = CONTROL_HEAD_BYTES + fds.length * 4
+  control.writeBigUInt64LE(BigInt(length), 0)
+  control.writeInt32LE(SOL_SOCKET, 8)
+  control.writeInt32LE(SCM_RIGHTS, 12)
+  fds.forEach((fd, index) => control.writeInt32LE(fd, CONTROL_HEAD_BYTES + 4 * index))
+  const part = Buffer.alloc(16)
+  part.writeBigUInt64LE(c.pointer(bytes), 0)
+  part.writeBigUInt64LE(BigInt(bytes.length), 8)
+  const message = Buffer.alloc(56)
+  message.writeBigUInt64LE(c.pointer(part), 16)
+  message.writeBigUInt64LE(1n, 24)
+  message.writeBigUInt64LE(c.pointer(control), 32)
+  message.writeBigUInt64LE(BigInt(control.length), 40)
+  const held = [bytes, control, part]
+  try {
+    return retried(() => sys('sendmsg', socket, message, SEND_FLAGS))
+  } finally {
+    // Used once more, so that nothing of it is collected before the call returns.
+    held.length = 0
+  }
 }
 
 const WNOHANG = 1

@@ -65,6 +65,11 @@ export function childrenOf(pid: number): readonly number[] {
   return text ? text.trim().split(' ').filter(Boolean).map(Number) : []
 }
 
+/** Name of a process (`comm`), of a zombie too; empty if it is gone. */
+export function nameOfProcess(pid: number): string {
+  return read(`/proc/${pid}/comm`)?.trimEnd() ?? ''
+}
+
 /** Run-queue wait of its threads in milliseconds (/proc/PID/schedstat); 0 where the kernel does not count it. */
 export function waitedMsOf(pid: number): number {
   const waited = threadsOf(pid).map((thread) => {

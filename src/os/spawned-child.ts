@@ -3,6 +3,7 @@ import { EventEmitter } from 'node:events'
 import { closeSync, openSync } from 'node:fs'
 import { Socket } from 'node:net'
 import { constants } from 'node:os'
+import { childrenOf, nameOfProcess } from './proc.ts'
 import { duplicate, reap, socketPair, spawnProcess } from './libc.js'
 
 /**
@@ -50,6 +51,45 @@ export function spawnChild(
     ends.close()
   }
   return spawn(file, args, { argv0, cwd: '/', env, stdio: [...stdio], detached: true })
+}
+
+/**
+ * A child of this process that another one forks (CLONE_PARENT), with streams as `spawnChild` makes them. `fork` passes
+ * descriptors on, each with its number in the child, and resolves with the pid.
+ */
+export async function adoptChild(
+  stdio: readonly ChildStdio[],
+  fork: (given: readonly (readonly [from: number, to: number])[]) => Promise<number>,
+): Promise<SpawnedChild> {
+  const ends = new Ends()
+  try {
+    const own = stdio.map((wanted, at) => ends.add(wanted, at, stdio.length))
+    const pid = await fork(ends.given)
+    // SIGCHLD may have come before.
+    setImmediate(lookForEnds)
+    try {
+      return begin(pid, ends.streamsOf(own))
+    } catch (error) {
+      begin(pid, []).kill('SIGKILL')
+      throw error
+    }
+  } finally {
+    ends.close()
+  }
+}
+
+/** Whether it is a child that was started or adopted here, and has not ended. */
+export function isKnownChild(pid: number): boolean {
+  return living.has(pid)
+}
+
+/** Kills and reaps children of this process with this name that nobody was told of: whoever forked them died before. */
+export function endStrays(name: string): void {
+  for (const pid of childrenOf(process.pid)) {
+    if (living.has(pid) || nameOfProcess(pid) !== name) continue
+    begin(pid, []).kill('SIGKILL')
+  }
+  setImmediate(lookForEnds)
 }
 
 const textsOf = (env: Readonly<Record<string, string>>) =>
@@ -100,8 +140,8 @@ class Ends {
 
 const STANDARD = 3
 
-/** Undocumented, and what Node's own spawn reads of a socket. */
-function descriptorOf(socket: Socket): number {
+/** Number of its descriptor. Undocumented, and what Node's own spawn reads of a socket. */
+export function descriptorOf(socket: Socket): number {
   const { _handle: handle } = socket as unknown as {
     readonly _handle: { readonly fd: number } | null
   }

@@ -80,8 +80,8 @@ function notStarted(why: string): MayflyError {
 
 /** Environment: program path, user cache, and this process's compile cache. */
 function inherited(): NodeJS.ProcessEnv {
-  const { PATH, HOME, XDG_CACHE_HOME, MAYFLY_SENTINEL } = process.env
+  const { PATH, HOME, XDG_CACHE_HOME, MAYFLY_SENTINEL, MAYFLY_TEMPLATES } = process.env
   const compiled = getCompileCacheDir()
   const cache = compiled !== undefined && { NODE_COMPILE_CACHE: dirname(compiled) }
-  return { PATH, HOME, XDG_CACHE_HOME, MAYFLY_SENTINEL, ...cache }
+  return { PATH, HOME, XDG_CACHE_HOME, MAYFLY_SENTINEL, MAYFLY_TEMPLATES, ...cache }
 }

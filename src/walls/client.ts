@@ -38,6 +38,7 @@ export interface WardenClient {
       spares: number
       spareMiB: number
       isUrgent?: boolean
+      fresh?: boolean
       mechanism?: MechanismName
       disk?: number
       calls?: readonly CallClass[]

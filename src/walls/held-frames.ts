@@ -12,8 +12,9 @@ export class HeldFrames {
   readonly #share = new LoopShare()
   /** Queued frames. */
   readonly #behind: Frame[] = []
-  /** Number of reasons to pause. */
+  /** Number of reasons to wait. */
   #holds = 0
+  #isPaused = false
 
   constructor(wall: WallHandle, read: (frame: Frame) => void) {
     this.#wall = wall
@@ -21,15 +22,22 @@ export class HeldFrames {
   }
 
   hear(frame: Frame): void {
-    if (this.#holds > 0) this.#behind.push(frame)
-    else this.#read(frame)
+    if (this.#holds === 0) return this.#read(frame)
+    this.#behind.push(frame)
+    this.#pause()
   }
 
   /** Pauses until a chunk was taken. */
   until(took: Promise<void>): void {
-    this.#hold()
-    const taken = () => this.#goOn()
-    took.then(taken, taken)
+    this.#pause()
+    this.untilSettled(took)
+  }
+
+  /** The same for what is over soon: the socket is paused only if a frame comes before, since that costs more than to wait. */
+  untilSettled(soon: Promise<void>): void {
+    this.#holds++
+    const settled = () => this.#goOn()
+    soon.then(settled, settled)
   }
 
   /** Milliseconds to pause after work since `began`: calls of one guest must not starve those of the others. */
@@ -38,18 +46,22 @@ export class HeldFrames {
   }
 
   rest(ms: number): void {
-    this.#hold()
+    this.#holds++
+    this.#pause()
     setTimeout(() => this.#goOn(), ms).unref()
   }
 
-  #hold(): void {
-    this.#holds++
+  #pause(): void {
+    if (this.#isPaused) return
+    this.#isPaused = true
     this.#wall.pause()
   }
 
   #goOn(): void {
     this.#holds--
     while (this.#holds === 0 && this.#behind.length > 0) this.#read(this.#behind.shift()!)
-    if (this.#holds === 0) this.#wall.resume()
+    if (this.#holds > 0 || !this.#isPaused) return
+    this.#isPaused = false
+    this.#wall.resume()
   }
 }

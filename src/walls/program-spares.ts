@@ -36,6 +36,8 @@ export interface ProgramSparesOptions {
   readonly most: number
   /** Bounds of a job that asks for none. */
   readonly usual?: UsualBounds | undefined
+  /** Starts each program by an exec of its own, and forks none from a template. */
+  readonly fresh?: boolean
 }
 
 export interface ProgramSpareSpec {
@@ -82,9 +84,10 @@ export class ProgramSpares {
   }
 
   async #start(program: ProgramName, settings: StartSettings): Promise<WallHandle> {
-    const { warden, mechanism } = this.#options
+    const { warden, mechanism, fresh = false } = this.#options
     const { wall, socket, streams } = await warden.start(program, {
       ...settings,
+      ...(fresh && { fresh }),
       spareMiB,
       mechanism,
     })

@@ -213,7 +213,9 @@ class WorkerFrames implements GuestFrames {
     if (!this.#life.task?.session || !this.#session) return this.#life.garbled('an end of no exec')
     if (this.#life.isEnded) return
     const settled = Promise.resolve(this.#session.hear(frame))
-    this.#held.until(settled.then(() => new Promise((resolve) => void setImmediate(resolve))))
+    this.#held.untilSettled(
+      settled.then(() => new Promise((resolve) => void setImmediate(resolve))),
+    )
   }
 
   #stream({ kind: which, payload }: Frame): void {

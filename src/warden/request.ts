@@ -49,6 +49,7 @@ export const request: z.ZodType<Request> = z.discriminatedUnion('op', [
     spares: whole(0, 64),
     spareMiB: whole(8, 4096),
     isUrgent: z.boolean().exactOptional(),
+    fresh: z.boolean().exactOptional(),
     mechanism: z.string().regex(mechanismPattern).exactOptional(),
     disk: whole(diskBytesMin, diskBytesMax).exactOptional(),
     calls: z.array(z.enum(callClasses)).max(callClasses.length).exactOptional(),

@@ -1,6 +1,7 @@
 import { MayflyError } from '../../contract/error.ts'
 import type { Language } from '../../contract/job.ts'
 import type { Availability, Provider } from '../../contract/provider.ts'
+import { sharedLayout } from '../../contract/shared-layout.ts'
 import { strengthOf } from '../../contract/tier.ts'
 import type { WardenClient } from '../../walls/client.ts'
 import type { Wall } from '../../contract/warden.ts'
@@ -55,12 +56,13 @@ def main(input): return json.loads(str(input * 2))`,
 
 /**
  * Runs a guest of each language to its end, has a program probe the calls that the filter forbids, and checks the layers
- * of the wall. Throws if there is no wall; one without namespaces, filter or bounds is available, but not this strong.
+ * of the wall. `isForked`: it may fork programs from templates. Throws if there is no wall; one without namespaces, filter or bounds is available, but not this strong.
  */
 export async function probe(
   provider: Provider,
   spares: ProgramSpares,
   warden: Pick<WardenClient, 'claim'>,
+  isForked: boolean,
 ): Promise<Found> {
   const spec = { language: 'node', disk: spareDiskBytes, calls: usualCalls } as const
   const { wall } = await spares.take(spec, { isShort: true, isRare: true })
@@ -83,7 +85,11 @@ export async function probe(
       strength: isWhole(wall.wall) ? strengthOf.process : strengthOf.isolate,
       cost: { spareMiB: Math.ceil(idleBytes / 2 ** 20), refillMs: Math.ceil(took) },
       layers,
-      missing: [...wall.wall.missing, ...missing],
+      missing: [
+        ...wall.wall.missing,
+        ...missing,
+        ...(isForked && !without.includes('python') ? [sharedLayout] : []),
+      ],
       features,
     },
     isWatched: layers.includes('sentinel'),

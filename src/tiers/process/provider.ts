@@ -30,6 +30,8 @@ export interface ProcessOptions {
   readonly openEgressPath: OpenEgressPath
   /** Bounds that most jobs have; see `ProgramSparesOptions`. */
   readonly usual?: ProgramSparesOptions['usual']
+  /** Forks no program from a template. */
+  readonly fresh?: boolean
   /** Opens granted folders for guests in a realm; without it they have none. */
   readonly openFolders?: OpenFolders
 }
@@ -70,6 +72,8 @@ export function createProcessProvider(options: ProcessOptions): Provider {
   let isWatched = false
   let bindsIo = false
   let proved: Promise<Availability> | undefined
+  // bubblewrap has to exec, which would lose a warm interpreter.
+  const isForked = options.jailKind === 'embedded' && !options.fresh
   const provider: Provider = {
     name: options.jailKind,
     tier: 'process',
@@ -107,7 +111,7 @@ export function createProcessProvider(options: ProcessOptions): Provider {
   }
 
   async function prove(): Promise<Availability> {
-    const found = await probe(provider, spares, options.warden)
+    const found = await probe(provider, spares, options.warden, isForked)
     isWatched = found.isWatched
     bindsIo = found.bindsIo
     languages = languages.filter((language) => !found.without.includes(language))

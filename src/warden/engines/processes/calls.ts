@@ -32,12 +32,20 @@ export async function closeCalls(
   throw new MayflyError('UNAVAILABLE', `Cannot close calls of wall "${id}": they stay open`)
 }
 
-/** Closes fork and clone. With a pids cgroup the sentinel has lowered its bound already. Idempotent. */
+/**
+ * Closes fork and clone. With a pids cgroup the sentinel has lowered its bound already. The sentinel reports each change
+ * beside its answer, so two callers close the same wall at once: both wait until the bound holds, or get its error.
+ */
 export async function closeProcesses(
   wall: ProcessWall,
   allowed: readonly CallClass[],
 ): Promise<void> {
-  if (allowed.includes('process') || wall.resources.forbidsFork) return
+  if (allowed.includes('process')) return
+  wall.resources.forkClosed ??= closeFork(wall)
+  await wall.resources.forkClosed
+}
+
+async function closeFork(wall: ProcessWall): Promise<void> {
   // Later bounds on processes are ignored.
   wall.resources.forbidsFork = true
   const { forbidFork } = await import('./tighten.ts')

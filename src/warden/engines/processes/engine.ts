@@ -1,4 +1,5 @@
 import { closeSync } from 'node:fs'
+import { setImmediate as turn } from 'node:timers/promises'
 import { callClasses } from '../../../contract/calls.ts'
 import type {
   DeadEnclosure,
@@ -17,6 +18,7 @@ import { openCompiled } from '../../../jail/compiled.ts'
 import type { JailCommand, JailedProgram } from '../../../jail/embedded.ts'
 import { findJailFacts, type JailFacts, type JailLayer } from '../../../jail/facts.ts'
 import type { CProgram, FoundCProgram } from '../../../jail/c-program.ts'
+import { openZygoteLibrary } from '../../../jail/forked.ts'
 import { openLauncher } from '../../../jail/launcher.ts'
 import { openSentinel } from '../../../jail/sentinel.ts'
 import { openCgroups } from '../../../os/cgroup.ts'
@@ -32,7 +34,9 @@ import { readiness } from '../../readiness.ts'
 import { releaseResources } from './release.ts'
 import type { WallResources } from './resources.ts'
 import { SentinelSource } from './sentinel-source.ts'
-import { spawnFor } from './start.ts'
+import { planWall, type SpawnedWall } from './start.ts'
+import { assertForkedWall } from './forked-proof.ts'
+import { Zygotes } from './zygotes.ts'
 
 /**
  * Walls that are processes of this kernel: namespaces, seccomp, Landlock, cgroups, and a sentinel for whole programs.
@@ -69,6 +73,9 @@ class ProcessEngine implements Engine {
   readonly #compiled = openCompiled()
   /** Made with the first whole program. */
   readonly #sentinels: SentinelSource
+  /** Undefined where each wall is started by an exec. */
+  readonly #zygotes: Zygotes | undefined
+  readonly #forking = new Set<Promise<unknown>>()
   readonly #starts = new Starts<WallResources>()
   /** Undefined while it is being compiled, or without a compiler: then programs of the system start walls. */
   #launcher: CProgram | undefined
@@ -86,6 +93,13 @@ class ProcessEngine implements Engine {
     })
     this.#facts = findJailFacts(hide)
     this.#launcherMade = this.#makeLauncher(hide)
+    const templates = options.templates ?? process.env['MAYFLY_TEMPLATES']
+    if (templates !== 'off')
+      this.#zygotes = new Zygotes({
+        launcher: () => this.#launcher,
+        openLibrary: () => openZygoteLibrary(hide),
+        isEager: templates === 'all',
+      })
     const hasNoCgroup = this.#without.includes('memory cgroup') || hide.includes('cgroup')
     this.#cgroups = hasNoCgroup ? undefined : openCgroups()
   }
@@ -112,20 +126,32 @@ class ProcessEngine implements Engine {
     const program = await programFor(spec, this.#without)
     const sentinel = await this.#sentinelFor(program)
     if (this.#isClosed) throw closing()
-    const { command, resources } = spawnFor(spec, program, sentinel, {
+    const planned = planWall(spec, program, sentinel, {
       facts: this.#facts,
       cgroups: this.#cgroups,
       without: this.#without,
       prefer: this.#options.prefer,
       compiled: this.#compiled,
       launcher: this.#launcher,
+      zygotes: this.#zygotes,
     })
+    const forked = planned.fork && (await this.#until(planned.fork()))
+    if (!forked && this.#isClosed) {
+      planned.release()
+      throw closing()
+    }
+    const { command, resources } = forked ?? planned.exec()
     const used = sentinel && 'fd' in sentinel ? sentinel : undefined
     try {
       const enclosure = await this.#settle(spec, command, resources, began)
       if (used && resources.sentinel) this.#sentinels.confirm(used)
+      if (resources.forkedFrom) this.#zygotes?.confirm()
       return enclosure
     } catch (error) {
+      if (resources.forkedFrom && !this.#isClosed) {
+        this.#zygotes?.refuse()
+        return this.start({ ...wanted, fresh: true })
+      }
       if (!used || !isRefused(resources, error)) throw error
       this.#sentinels.refuse(used, whyRefused(error))
     }
@@ -146,11 +172,26 @@ class ProcessEngine implements Engine {
   async close(): Promise<void> {
     this.#isClosed = true
     for (const resources of this.#starts.resources) killWall(resources)
+    await this.#zygotes?.close()
+    await Promise.allSettled(this.#forking)
+    // A start that waited for one is registered by then.
+    await turn()
+    for (const resources of this.#starts.resources) killWall(resources)
     await this.#starts.settled()
     await this.#sentinels.close()
     await this.#launcherMade
     if (this.#launcher) closeSync(this.#launcher.fd)
     this.#launcher = undefined
+  }
+
+  /** Forks in flight, which `close` waits for. */
+  async #until(fork: Promise<SpawnedWall | undefined>): Promise<SpawnedWall | undefined> {
+    this.#forking.add(fork)
+    try {
+      return await fork
+    } finally {
+      this.#forking.delete(fork)
+    }
   }
 
   async #makeLauncher(hide: readonly string[]): Promise<void> {
@@ -191,6 +232,7 @@ class ProcessEngine implements Engine {
   ): Enclosure {
     if (this.#isClosed) throw closing()
     const pid = identifyProcesses(resources, command.nested)
+    if (resources.forkedFrom) assertForkedWall(resources, this.#facts)
     this.#lease(resources)
     const isWatched = !this.#without.includes('memory watch')
     const wall = settleWall(resources, pid, { spec, command, isWatched, began })

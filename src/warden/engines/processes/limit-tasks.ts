@@ -7,6 +7,11 @@ import type { WallResources } from './resources.ts'
 /** Bound on passes: a process that was being forked while its parent was limited is found by the next one. */
 const PASSES_MAX = 20
 const POLL_MS = 1
+/**
+ * Passes in a row that have to find nothing: `/proc/PID/task/TID/children` leaves a child out when the one listed before
+ * it is reaped meanwhile (proc_pid_children(5)).
+ */
+const CLEAN_PASSES = 3
 /** Ten times the longest fork that a wall's memory allows. */
 const SETTLE_MS_MAX = 2_000
 /** Polls of a thread in state D on a kernel that hides where it waits (/proc/PID/wchan is 0). */
@@ -38,6 +43,7 @@ export async function limitTasksOfAll(
   const stopped = new Set<number>()
   const until = performance.now() + SETTLE_MS_MAX
   let suspects: readonly Suspect[] = []
+  let clean = 0
   try {
     for (let pass = 0; ; pass++) {
       suspects = suspects.filter((one) => !isOutside(one))
@@ -45,7 +51,8 @@ export async function limitTasksOfAll(
       as(() => {
         for (const pid of fresh) if (limitOne(pid, tasks)) limited.add(pid)
       })
-      if (fresh.length === 0 && suspects.length === 0) return
+      clean = fresh.length === 0 && suspects.length === 0 ? clean + 1 : 0
+      if (clean === CLEAN_PASSES) return
       const late = fresh.flatMap(suspectsIn).filter((one) => !isOutside(one))
       for (const { pid } of late) stopped.add(pid)
       suspects = [...suspects, ...late]

@@ -11,6 +11,8 @@ export interface WallResources {
   readonly child: SpawnedChild
   /** Runs whole programs, which may fork; a worker may not. */
   readonly isWhole: boolean
+  /** Namespaces of the template that forked it; undefined where it was started by an exec. */
+  readonly forkedFrom: readonly string[] | undefined
   /** Tail of stderr, for V8's message when it aborts. */
   readonly complaint: () => string
   /** Scratch folder on the host, where it could have no root of its own. */
@@ -35,4 +37,6 @@ export interface WallResources {
   isPreset: boolean
   /** Fork and clone are closed for good; later bounds on processes are ignored. */
   forbidsFork: boolean
+  /** Resolves when no process of the wall can fork any more; undefined while it may. */
+  forkClosed: Promise<void> | undefined
 }

@@ -1,4 +1,4 @@
-import { closeSync, existsSync } from 'node:fs'
+import { closeSync, existsSync, openSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import type { EnclosureSockets } from '../../../contract/engine.ts'
 import { markPlace } from '../../../jail/bubblewrap.ts'
@@ -7,7 +7,8 @@ import { step } from '../../../jail/launch-steps.ts'
 import { reopen, type CProgram } from '../../../jail/c-program.ts'
 import { handOverFd, sentinelDataFd } from '../../../jail/whole.ts'
 import { identify } from '../../../os/proc.ts'
-import type { SpawnedChild } from '../../../os/spawned-child.ts'
+import type { ForkedJail } from '../../../jail/forked.ts'
+import { adoptChild, type SpawnedChild } from '../../../os/spawned-child.ts'
 import { listenTo } from '../../readiness.ts'
 import { outOfDescriptors } from '../../refusals.ts'
 import { entering, shell, startChild } from '../spawned.ts'
@@ -16,11 +17,14 @@ import { makeScratch } from '../wall-folder.ts'
 import { takeSockets } from '../wall-sockets.ts'
 import { markOf } from './orphans.ts'
 import { Sentinel } from './sentinel.ts'
+import type { Zygotes } from './zygotes.ts'
 
 /** File descriptors of a wall's sockets. A worker speaks by one; a whole program has both outputs as well. */
 const WORKER = { socket: 3, ready: 4 } as const
 const WHOLE = { socket: 5, ready: 4 } as const
 const FILTER_FD = 5
+/** Descriptors of a forked wall's groups, which it closes when it has entered them. */
+const GROUP_FDS = 20
 
 /** Forks and execs the launcher of a wall. A failure after the fork is `broken`, not thrown: the caller releases it. */
 export function spawnWall(
@@ -41,6 +45,49 @@ export function spawnWall(
   const marked = args.map((word) => (word === markPlace ? markOf(id) : word))
   const stdio = stdioOf(command, to.isWhole, data, launcher?.fd)
   const child = startedWith(data, () => startChild(file, marked, { stdio }))
+  return resourcesOf(id, child, command, to, program)
+}
+
+/** The same by a fork of a template, instead of an exec. Throws where it cannot fork; nothing of it is left then. */
+export async function forkWall(
+  id: string,
+  { command, jail }: { readonly command: JailCommand; readonly jail: ForkedJail },
+  to: Pick<WallResources, 'slot' | 'isWhole' | 'scratch' | 'cgroup'>,
+  program: CProgram | undefined,
+  zygotes: Pick<Zygotes, 'fork'>,
+): Promise<WallResources> {
+  const { filter: _, ...unfiltered } = command
+  const groups = to.cgroup?.entryFiles().map((file) => openSync(file, 'w')) ?? []
+  try {
+    const stdio = stdioOf(
+      { ...unfiltered, launcherFd: undefined },
+      to.isWhole,
+      undefined,
+      undefined,
+    )
+    while (stdio.length < GROUP_FDS) stdio.push('ignore')
+    const numbers = groups.map((fd) => stdio.push(fd) - 1)
+    const steps = [...step('open-group', ...numbers), ...jail.steps]
+    let forkedFrom: readonly string[] = []
+    const child = await adoptChild(stdio, async (given) => {
+      const request = { given, steps, filter: jail.filter }
+      const { pid, from } = await zygotes.fork(jail.template, request)
+      forkedFrom = from
+      return pid
+    })
+    return resourcesOf(id, child, { ...unfiltered, forkedFrom }, to, program)
+  } finally {
+    for (const fd of groups) closeSync(fd)
+  }
+}
+
+function resourcesOf(
+  id: string,
+  child: SpawnedChild,
+  command: JailCommand & Partial<Pick<WallResources, 'forkedFrom'>>,
+  to: Pick<WallResources, 'slot' | 'isWhole' | 'scratch' | 'cgroup'>,
+  program: CProgram | undefined,
+): WallResources {
   const processes = child.pid === undefined ? [] : [identify(child.pid)]
   const complaint = listenTo(child)
   const set = setUp(child, command, to, program)
@@ -52,6 +99,8 @@ export function spawnWall(
     isFrozen: false,
     isPreset: false,
     forbidsFork: false,
+    forkClosed: undefined,
+    forkedFrom: command.forkedFrom,
   }
   return { id, ...to, child, ...set, complaint, processes, ...later }
 }
@@ -116,7 +165,12 @@ export function handOver({
 type Stdio = 'ignore' | 'pipe' | number
 
 function stdioOf(
-  { filter, filterFd = FILTER_FD, asks, launcherFd }: JailCommand,
+  {
+    filter,
+    filterFd = FILTER_FD,
+    asks,
+    launcherFd,
+  }: Pick<JailCommand, 'filter' | 'filterFd' | 'asks'> & { launcherFd?: number | undefined },
   isWhole: boolean,
   data: number | undefined,
   launcher: number | undefined,

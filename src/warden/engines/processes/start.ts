@@ -2,7 +2,9 @@ import { randomBytes } from 'node:crypto'
 import type { EnclosureSpec } from '../../../contract/engine.ts'
 import type { Compiled } from '../../../jail/compiled.ts'
 import { jailKinds, type JailKind } from '../../../contract/jail-kind.ts'
+import { sharedLayout } from '../../../contract/shared-layout.ts'
 import type { JailCommand, JailedProgram } from '../../../jail/embedded.ts'
+import { composeForked, type ForkedJail } from '../../../jail/forked.ts'
 import { joinedProgram } from '../../../jail/joined.ts'
 import type { JailFacts, JailLayer } from '../../../jail/facts.ts'
 import type { CProgram, FoundCProgram } from '../../../jail/c-program.ts'
@@ -13,7 +15,8 @@ import { composeJail } from './program.ts'
 import type { WallResources } from './resources.ts'
 import { wallFolder } from '../wall-folder.ts'
 import { freeSlot, type Slot } from '../../slots.ts'
-import { spawnWall } from './spawn.ts'
+import { forkWall, spawnWall } from './spawn.ts'
+import type { Zygotes } from './zygotes.ts'
 
 /** Controllers of a worker: in cgroup v1 each further one costs a folder at its start. */
 const WORKER_CONTROLLERS = ['memory', 'pids', 'cpu'] as const
@@ -26,6 +29,8 @@ export interface StartParts {
   readonly compiled: Compiled
   /** Program that starts walls, once it is made. */
   readonly launcher: CProgram | undefined
+  /** Templates that walls are forked from; undefined where each is started by an exec. */
+  readonly zygotes: Zygotes | undefined
 }
 
 export interface SpawnedWall {
@@ -33,60 +38,109 @@ export interface SpawnedWall {
   readonly resources: WallResources
 }
 
-/** Takes a uid, a cgroup and a scratch folder, composes the jail and forks. Releases all of them before it throws. */
-export function spawnFor(
+/** A wall with its uid, cgroup and scratch folder, of which no process runs yet. */
+export interface PlannedWall {
+  /** Forks it; undefined where no template is there, or it failed: then `exec` is next. Undefined for other programs. */
+  readonly fork: (() => Promise<SpawnedWall | undefined>) | undefined
+  /** Starts it by an exec. Releases all before it throws. */
+  exec(): SpawnedWall
+  release(): void
+}
+
+/** Takes a uid, a cgroup and a scratch folder, and composes the jail. Releases all of them before it throws. */
+export function planWall(
   spec: EnclosureSpec,
   program: JailedProgram,
   sentinel: FoundCProgram | undefined,
   parts: StartParts,
-): SpawnedWall {
+): PlannedWall {
   const slot = parts.facts.root ? freeSlot() : undefined
   try {
-    return spawnWith(slot, spec, program, sentinel, parts)
+    return planWith(slot, spec, program, sentinel, parts)
   } catch (error) {
     slot?.release()
     throw error
   }
 }
 
-function spawnWith(
+function planWith(
   slot: Slot | undefined,
   spec: EnclosureSpec,
   program: JailedProgram,
   sentinel: FoundCProgram | undefined,
   parts: StartParts,
-): SpawnedWall {
-  const { facts, without } = parts
+): PlannedWall {
   const id = `w${randomBytes(8).toString('hex')}`
   const isWhole = program.whole !== undefined
-  const hasRoot = facts.namespaces && !without.includes('namespaces')
-  const scratch = isWhole && !hasRoot ? wallFolder(id) : undefined
-  const command = composeJail(jailKindOf(spec), prepared(program, parts.compiled), facts, {
-    uid: slot?.uid,
-    without,
-    compiled: isWhole ? undefined : parts.compiled.folder(insideUid(facts, slot?.uid)),
-    prefer: parts.prefer,
-    scratch,
-    sentinel,
-    calls: spec.calls,
-    hasLauncher: parts.launcher !== undefined,
-    isInGroup: parts.cgroups !== undefined,
-    layers: isWhole && spec.layers ? findLayers(spec.layers) : [],
-  })
+  const ready = prepared(program, parts.compiled)
+  const options = optionsFor({ id, slot, spec, isWhole }, sentinel, parts)
+  const command = composeJail(jailKindOf(spec), ready, parts.facts, options)
   const found = sentinel && 'fd' in sentinel && command.asks ? sentinel : undefined
   const isTightened = isWhole || spec.mechanism !== undefined
   const cgroup = parts.cgroups?.create(id, isTightened ? undefined : WORKER_CONTROLLERS)
   if (isWhole && spec.isUrgent) cgroup?.weighStart('urgent')
   else if (isWhole && spec.spares > 0) cgroup?.weighStart('spare')
-  try {
-    return {
-      command,
-      resources: spawnWall(id, command, { slot, isWhole, scratch, cgroup }, found, parts.launcher),
-    }
-  } catch (error) {
+  const to = { slot, isWhole, scratch: options.scratch, cgroup }
+  const release = () => {
     // No process entered it, and no lease names it yet.
     cgroup?.remove()
-    throw error
+    slot?.release()
+  }
+  const isForked = command.jailKind === 'embedded' && spec.program === 'python' && !spec.fresh
+  const jail = isForked && parts.zygotes ? composeForked(ready, parts.facts, options) : undefined
+  return {
+    fork: jail && (() => forkOne(id, { command, jail }, to, found, parts.zygotes!)),
+    exec() {
+      try {
+        return { command, resources: spawnWall(id, command, to, found, parts.launcher) }
+      } catch (error) {
+        release()
+        throw error
+      }
+    },
+    release,
+  }
+}
+
+function optionsFor(
+  wall: {
+    readonly id: string
+    readonly slot: Slot | undefined
+    readonly spec: EnclosureSpec
+    readonly isWhole: boolean
+  },
+  sentinel: FoundCProgram | undefined,
+  { facts, without, compiled, prefer, launcher, cgroups }: StartParts,
+) {
+  const { id, slot, spec, isWhole } = wall
+  const hasRoot = facts.namespaces && !without.includes('namespaces')
+  return {
+    uid: slot?.uid,
+    without,
+    compiled: isWhole ? undefined : compiled.folder(insideUid(facts, slot?.uid)),
+    prefer,
+    scratch: isWhole && !hasRoot ? wallFolder(id) : undefined,
+    sentinel,
+    calls: spec.calls,
+    hasLauncher: launcher !== undefined,
+    isInGroup: cgroups !== undefined,
+    layers: isWhole && spec.layers ? findLayers(spec.layers) : [],
+  }
+}
+
+async function forkOne(
+  id: string,
+  { command, jail }: { readonly command: JailCommand; readonly jail: ForkedJail },
+  to: Parameters<typeof forkWall>[2],
+  sentinel: CProgram | undefined,
+  zygotes: Zygotes,
+): Promise<SpawnedWall | undefined> {
+  try {
+    if (!(await zygotes.has(jail.template))) return undefined
+    const resources = await forkWall(id, { command, jail }, to, sentinel, zygotes)
+    return { command: { ...command, missing: [...command.missing, sharedLayout] }, resources }
+  } catch {
+    return undefined
   }
 }
 

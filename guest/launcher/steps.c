@@ -1,0 +1,688 @@
+/*
+ * The steps of a jail, each one or a few system calls. launcher.c carries them out before an exec, guest/zygote/zygote.c in
+ * a process that was forked: the same code, from the same list.
+ *
+ * The first step that fails ends the process: its name and errno go to the readiness pipe, and the exit code is 1. A step is
+ * never skipped, apart from the two that say so.
+ *
+ * Relies on Linux 5.12: open_tree(2), move_mount(2), mount_setattr(2), close_range(2); Landlock where it is asked for.
+ */
+#define _GNU_SOURCE
+#include "steps.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/landlock.h>
+#include <linux/mount.h>
+#include <linux/seccomp.h>
+#include <net/if.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* By number: headers of a distribution may be older than its kernel, and <sys/mount.h> clashes with <linux/mount.h>. */
+enum { BIND = 4096, REC = 16384, PRIVATE = 1 << 18, RDONLY = 1, NOSUID = 2, NODEV = 4, NOEXEC = 8, REMOUNT = 32 };
+enum { DETACH = 2, RECURSIVE = 0x8000, FROM_EMPTY = 4 };
+enum { TREES_MAX = 128, PATH_BYTES_MAX = 4096, FILTER_BYTES_MAX = 65536, CAPABILITIES_MAX = 64, COPY_BYTES = 1 << 20 };
+
+#define INOTIFY_INSTANCES_MAX "16"
+
+struct rights {
+  uint64_t files, net, scoped;
+};
+
+const char *step_name = "start";
+static int trees[TREES_MAX];
+static int tree_count;
+
+_Noreturn void fail(const char *what) {
+  char text[400];
+  int error = errno;
+  int n = snprintf(text, sizeof text, "Elauncher: %s %.200s: %s", step_name, what, strerror(error));
+  if (n > 0 && write(READY_FD, text, (size_t)n) < 0) _exit(2);
+  _exit(1);
+}
+
+void must(int good, const char *what) {
+  if (!good) fail(what);
+}
+
+long number(const char *text) {
+  char *end;
+  errno = 0;
+  long value = strtol(text, &end, 10);
+  if (errno == 0 && (end == text || *end)) errno = EINVAL;
+  must(errno == 0, text);
+  return value;
+}
+
+struct named {
+  const char *name;
+  int value;
+};
+
+static int value_of(const struct named *known, size_t count, const char *name) {
+  for (size_t k = 0; k < count; k++)
+    if (!strcmp(name, known[k].name)) return known[k].value;
+  errno = EINVAL;
+  fail(name);
+}
+
+static void write_at(int folder, const char *path, const char *text) {
+  int fd = openat(folder, path, O_WRONLY | O_CLOEXEC);
+  must(fd >= 0, path);
+  must(write(fd, text, strlen(text)) == (ssize_t)strlen(text), path);
+  close(fd);
+}
+
+/* Makes every folder of `path`; those that exist stay as they are. */
+static void make_folders(const char *path) {
+  char part[PATH_BYTES_MAX];
+  size_t length = strlen(path);
+  errno = ENAMETOOLONG;
+  must(length > 0 && length < sizeof part, path);
+  memcpy(part, path, length + 1);
+  for (char *slash = strchr(part + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+    *slash = 0;
+    must(mkdir(part, 0755) == 0 || errno == EEXIST, part);
+    *slash = '/';
+  }
+  must(mkdir(part, 0755) == 0 || errno == EEXIST, part);
+}
+
+static void make_parents(const char *path) {
+  char parent[PATH_BYTES_MAX];
+  const char *slash = strrchr(path, '/');
+  if (!slash || slash == path) return;
+  errno = ENAMETOOLONG;
+  must((size_t)(slash - path) < sizeof parent, path);
+  memcpy(parent, path, (size_t)(slash - path));
+  parent[slash - path] = 0;
+  make_folders(parent);
+}
+
+/* ---- process ---- */
+
+static void enter_group(char **arg, int count) {
+  for (int i = 0; i < count; i++) write_at(AT_FDCWD, arg[i], "0");
+}
+
+/* The same by descriptors, where the folders of the groups are out of sight. */
+static void enter_open_group(char **arg, int count) {
+  for (int i = 0; i < count; i++) {
+    int fd = (int)number(arg[i]);
+    must(write(fd, "0", 1) == 1, arg[i]);
+    close(fd);
+  }
+}
+
+/* Kept over execve, so that signals to the group of the service reach the warden only. Runners restore the defaults. */
+static void ignore_signals(char **arg, int count) {
+  (void)arg, (void)count;
+  signal(SIGTERM, SIG_IGN);
+  signal(SIGINT, SIG_IGN);
+  signal(SIGHUP, SIG_IGN);
+}
+
+static void die_with_parent(char **arg, int count) {
+  (void)arg, (void)count;
+  must(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0, "");
+}
+
+/*
+ * Raw calls: glibc's own ask every thread. A change of uid clears the parent-death signal, and gives /proc/self to root
+ * until the next exec (PR_SET_DUMPABLE), where the maps of a user namespace are written. Only this wall has the uid.
+ */
+static void become(char **arg, int count) {
+  (void)count;
+  uid_t uid = (uid_t)number(arg[0]);
+  gid_t gid = (gid_t)number(arg[1]);
+  must(syscall(SYS_setgroups, 0, NULL) == 0, "groups");
+  must(syscall(SYS_setresgid, gid, gid, gid) == 0, "gid");
+  must(syscall(SYS_setresuid, uid, uid, uid) == 0, "uid");
+  must(prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) == 0, "dumpable");
+}
+
+/* Without it /proc/self is root's, in what was forked from a process that may not be traced: it could write no map. */
+static void own_files_of_proc(char **arg, int count) {
+  (void)arg, (void)count;
+  must(prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) == 0, "");
+}
+
+/* The one uid and gid of a new user namespace; `proc` is the folder of this process. */
+static void map_user(int proc, uid_t inside, uid_t uid, gid_t group, gid_t gid) {
+  char map[64];
+  write_at(proc, "setgroups", "deny");
+  snprintf(map, sizeof map, "%u %u 1", inside, uid);
+  write_at(proc, "uid_map", map);
+  snprintf(map, sizeof map, "%u %u 1", group, gid);
+  write_at(proc, "gid_map", map);
+}
+
+static int open_own_proc(void) {
+  int fd = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  must(fd >= 0, "/proc/self");
+  return fd;
+}
+
+/*
+ * Instances of inotify are counted for each user, 128 by default, and those of walls for the user that started them too.
+ * This bound of the user namespace is the wall's. Optional: /proc/sys may be read-only, as in a container.
+ */
+static void bound_instances(void) {
+  int fd = open("/proc/sys/user/max_inotify_instances", O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return;
+  if (write(fd, INOTIFY_INSTANCES_MAX, strlen(INOTIFY_INSTANCES_MAX)) < 0) errno = 0;
+  close(fd);
+}
+
+/* Namespaces by name; in a new user namespace this user is root. Mounts made here are private to the mount namespace. */
+static void namespaces(char **arg, int count) {
+  static const struct named known[] = {{"user", CLONE_NEWUSER}, {"mount", CLONE_NEWNS}, {"net", CLONE_NEWNET},
+                                       {"pid", CLONE_NEWPID},   {"ipc", CLONE_NEWIPC},  {"uts", CLONE_NEWUTS}};
+  int flags = 0;
+  for (int i = 0; i < count; i++) flags |= value_of(known, sizeof known / sizeof *known, arg[i]);
+  uid_t uid = geteuid();
+  gid_t gid = getegid();
+  must(unshare(flags) == 0, "");
+  if (flags & CLONE_NEWUSER) {
+    int proc = open_own_proc();
+    map_user(proc, 0, uid, 0, gid);
+    close(proc);
+    bound_instances();
+  }
+  if (flags & CLONE_NEWNS) must(syscall(SYS_mount, NULL, "/", NULL, REC | PRIVATE, NULL) == 0, "private");
+}
+
+static int own_proc = -1;
+
+/* For `own-user`: the /proc of the host is gone by then, and the wall's own is read-only. */
+static void keep_proc(char **arg, int count) {
+  (void)arg, (void)count;
+  own_proc = open_own_proc();
+}
+
+/*
+ * A user namespace below the one that made the mounts, in which this process has another uid than 0, as bubblewrap does. It
+ * comes after the mounts: devpts wants a uid 0, and no capability of this namespace reaches them. uid_map shows its reader
+ * the uids of the namespace above, so the uid outside is no part of it.
+ */
+static void own_user(char **arg, int count) {
+  (void)count;
+  uid_t uid = geteuid();
+  gid_t gid = getegid();
+  errno = EBADF;
+  must(own_proc >= 0, "keep-proc is missing");
+  must(unshare(CLONE_NEWUSER) == 0, "");
+  map_user(own_proc, (uid_t)number(arg[0]), uid, (gid_t)number(arg[1]), gid);
+  close(own_proc);
+}
+
+/*
+ * The child goes on, as the first process of a new pid namespace; it dies with this process, which reaps it (waitpid) and
+ * ends as the child does.
+ */
+static void fork_child(char **arg, int count) {
+  (void)arg, (void)count;
+  pid_t own = getpid();
+  pid_t child = fork();
+  must(child >= 0, "");
+  if (child == 0) {
+    must(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0, "");
+    /* Race: a parent that died before prctl left this child to another. In a new pid namespace getppid() is 0. */
+    if (getppid() != 0 && getppid() != own) _exit(1);
+    return;
+  }
+  int status;
+  while (waitpid(child, &status, 0) < 0)
+    if (errno != EINTR) _exit(1);
+  if (WIFEXITED(status)) _exit(WEXITSTATUS(status));
+  struct rlimit none = {0, 0};
+  setrlimit(RLIMIT_CORE, &none);
+  signal(WTERMSIG(status), SIG_DFL);
+  kill(getpid(), WTERMSIG(status));
+  _exit(128 + WTERMSIG(status));
+}
+
+/* Lowers both limits; a hard limit that is lower already stays. */
+static void limit(char **arg, int count) {
+  static const struct named known[] = {{"core", RLIMIT_CORE},   {"nofile", RLIMIT_NOFILE},   {"data", RLIMIT_DATA},
+                                       {"fsize", RLIMIT_FSIZE}, {"memlock", RLIMIT_MEMLOCK}, {"nproc", RLIMIT_NPROC}};
+  (void)count;
+  __rlimit_resource_t resource = (__rlimit_resource_t)value_of(known, sizeof known / sizeof *known, arg[0]);
+  rlim_t wanted = (rlim_t)number(arg[1]);
+  struct rlimit now;
+  must(getrlimit(resource, &now) == 0, arg[0]);
+  if (now.rlim_max < wanted) wanted = now.rlim_max;
+  now.rlim_cur = now.rlim_max = wanted;
+  must(setrlimit(resource, &now) == 0, arg[0]);
+}
+
+/* ---- mounts ---- */
+
+static void close_projects(char **arg, int count) {
+  (void)arg, (void)count;
+  /* Optional: without a user namespace there is no such map. Any process inside could write it, but only once. */
+  int fd = open("/proc/self/projid_map", O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return;
+  if (write(fd, "0 0 1", 5) < 0) errno = 0;
+  close(fd);
+}
+
+static void keep_tree(const char *path) {
+  errno = E2BIG;
+  must(tree_count < TREES_MAX, path);
+  trees[tree_count] = (int)syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | O_CLOEXEC | RECURSIVE);
+  must(trees[tree_count] >= 0, path);
+  tree_count++;
+}
+
+/* A detached copy of what is mounted at a path, numbered in the order of these steps, from 0. */
+static void grab(char **arg, int count) {
+  for (int i = 0; i < count; i++) keep_tree(arg[i]);
+}
+
+static int open_owned(const char *path, uid_t owner, int is_mapped) {
+  struct stat facts;
+  int fd = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  must(fd >= 0 && fstat(fd, &facts) == 0, path);
+  errno = EACCES;
+  must(facts.st_uid == owner || (is_mapped && facts.st_uid == getuid()), path);
+  return fd;
+}
+
+/* The folder of a layer may be swapped for a link by its owner (TOCTOU): the copy is made of what was opened and seen. */
+static void grab_layer(char **arg, int count) {
+  (void)count;
+  char below[PATH_BYTES_MAX], opened[64];
+  uid_t owner = (uid_t)number(arg[2]);
+  int is_mapped = !strcmp(arg[3], "mapped");
+  int root = open_owned(arg[0], owner, is_mapped);
+  errno = ENAMETOOLONG;
+  must(snprintf(below, sizeof below, "/proc/self/fd/%d/%s", root, arg[1]) < (int)sizeof below, arg[1]);
+  int content = open_owned(below, owner, is_mapped);
+  snprintf(opened, sizeof opened, "/proc/self/fd/%d", content);
+  keep_tree(opened);
+  close(content);
+  close(root);
+}
+
+static int tree_at(const char *index) {
+  long at = number(index);
+  errno = EINVAL;
+  must(at >= 0 && at < tree_count, index);
+  return trees[at];
+}
+
+static void attach(int tree, const char *path) {
+  struct stat facts;
+  must(fstat(tree, &facts) == 0, path);
+  if (S_ISDIR(facts.st_mode)) make_folders(path);
+  else {
+    make_parents(path);
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+    /* Below a folder that is mounted already the file exists, read-only. */
+    if (fd >= 0) close(fd);
+  }
+  must(syscall(SYS_move_mount, tree, "", AT_FDCWD, path, FROM_EMPTY) == 0, path);
+  close(tree);
+}
+
+static void attach_readonly(char **arg, int count) {
+  (void)count;
+  struct mount_attr wanted = {.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV};
+  int tree = tree_at(arg[0]);
+  must(syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH | RECURSIVE, &wanted, sizeof wanted) == 0, arg[1]);
+  attach(tree, arg[1]);
+}
+
+static void attach_as_is(char **arg, int count) {
+  (void)count;
+  attach(tree_at(arg[0]), arg[1]);
+}
+
+static void tmpfs(char **arg, int count) {
+  (void)count;
+  must(syscall(SYS_mount, "mayfly", arg[0], "tmpfs", NOSUID | NODEV, arg[1]) == 0, arg[0]);
+}
+
+static void make_readonly(const char *path) {
+  unsigned long flags = REMOUNT | BIND | RDONLY | NOSUID | NODEV | NOEXEC;
+  must(syscall(SYS_mount, NULL, path, NULL, flags, NULL) == 0, path);
+}
+
+static void readonly(char **arg, int count) {
+  for (int i = 0; i < count; i++) make_readonly(arg[i]);
+}
+
+static void detach(char **arg, int count) {
+  (void)count;
+  must(syscall(SYS_umount2, arg[0], DETACH) == 0, arg[0]);
+}
+
+static void folder(char **arg, int count) {
+  mode_t mode = (mode_t)strtol(arg[0], NULL, 8);
+  for (int i = 1; i < count; i++) {
+    make_folders(arg[i]);
+    must(chmod(arg[i], mode) == 0, arg[i]);
+  }
+}
+
+static void own(char **arg, int count) {
+  uid_t uid = (uid_t)number(arg[0]);
+  for (int i = 1; i < count; i++) must(chown(arg[i], uid, (gid_t)uid) == 0, arg[i]);
+}
+
+static void file(char **arg, int count) {
+  (void)count;
+  make_parents(arg[1]);
+  int fd = open(arg[1], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+  must(fd >= 0, arg[1]);
+  size_t length = strlen(arg[2]);
+  must(write(fd, arg[2], length) == (ssize_t)length, arg[1]);
+  must(fchmod(fd, (mode_t)strtol(arg[0], NULL, 8)) == 0, arg[1]);
+  close(fd);
+}
+
+/* A file with the bytes of a descriptor, whose offset stays. */
+static void copy(char **arg, int count) {
+  (void)count;
+  make_parents(arg[1]);
+  int from = (int)number(arg[0]);
+  int to = open(arg[1], O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0500);
+  must(to >= 0, arg[1]);
+  off_t at = 0;
+  for (ssize_t n = 1; n > 0;) must((n = sendfile(to, from, &at, COPY_BYTES)) >= 0, arg[1]);
+  close(to);
+}
+
+static void link_to(char **arg, int count) {
+  (void)count;
+  make_parents(arg[1]);
+  must(symlink(arg[0], arg[1]) == 0, arg[1]);
+}
+
+static void proc(char **arg, int count) {
+  (void)count;
+  make_folders(arg[0]);
+  must(syscall(SYS_mount, "proc", arg[0], "proc", NOSUID | NODEV | NOEXEC, NULL) == 0, arg[0]);
+}
+
+/*
+ * Terminals of the wall alone, by the options of devpts. Optional: where the kernel refuses it the folder stays empty, and
+ * no terminal can be made.
+ */
+static void terminals(char **arg, int count) {
+  (void)count;
+  make_folders(arg[0]);
+  if (syscall(SYS_mount, "mayfly", arg[0], "devpts", NOSUID | NOEXEC, arg[1]) != 0) errno = 0;
+}
+
+/* Covers what is there; a name that this kernel does not have is nothing to cover. */
+static void cover(char **arg, int count, int is_folder) {
+  struct stat facts;
+  for (int i = 0; i < count; i++) {
+    if (stat(arg[i], &facts) < 0) {
+      must(errno == ENOENT, arg[i]);
+      continue;
+    }
+    if (is_folder) {
+      must(syscall(SYS_mount, "mayfly", arg[i], "tmpfs", NOSUID | NODEV, "size=4096,nr_inodes=2,mode=555") == 0, arg[i]);
+      make_readonly(arg[i]);
+    } else {
+      must(syscall(SYS_mount, "/dev/null", arg[i], NULL, BIND, NULL) == 0, arg[i]);
+    }
+  }
+}
+
+static void cover_folders(char **arg, int count) {
+  cover(arg, count, 1);
+}
+
+static void cover_files(char **arg, int count) {
+  cover(arg, count, 0);
+}
+
+static void pivot(char **arg, int count) {
+  (void)count;
+  must(chdir(arg[0]) == 0, arg[0]);
+  must(syscall(SYS_pivot_root, ".", ".") == 0, arg[0]);
+  must(syscall(SYS_umount2, ".", DETACH) == 0, "the old root");
+  must(chdir("/") == 0, "/");
+}
+
+static void work_in(char **arg, int count) {
+  (void)count;
+  must(chdir(arg[0]) == 0, arg[0]);
+}
+
+static void hostname(char **arg, int count) {
+  (void)count;
+  must(sethostname(arg[0], strlen(arg[0])) == 0, arg[0]);
+}
+
+static void loopback(char **arg, int count) {
+  (void)arg, (void)count;
+  struct ifreq request = {.ifr_name = "lo", .ifr_flags = IFF_UP};
+  int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  must(fd >= 0 && ioctl(fd, SIOCSIFFLAGS, &request) == 0, "lo");
+  close(fd);
+}
+
+/* ---- rights ---- */
+
+/* Before a change of uid, since it needs CAP_SETPCAP; `optional` where this user has no capability to lose. */
+static void empty_bounding_set(char **arg, int count) {
+  for (unsigned long one = 0; one < CAPABILITIES_MAX; one++) {
+    if (prctl(PR_CAPBSET_DROP, one, 0, 0, 0) == 0) continue;
+    if (errno == EINVAL || (errno == EPERM && count && !strcmp(arg[0], "optional"))) return;
+    fail("");
+  }
+}
+
+/* Drops every capability from the bounding set but these, by their numbers; the exec takes them from the other sets. */
+static void keep_capabilities(char **arg, int count) {
+  uint64_t kept = 0;
+  for (int i = 0; i < count; i++) {
+    long one = number(arg[i]);
+    errno = EINVAL;
+    must(one >= 0 && one < CAPABILITIES_MAX, arg[i]);
+    kept |= 1ull << one;
+  }
+  for (unsigned long one = 0; one < CAPABILITIES_MAX; one++) {
+    if (kept & 1ull << one || prctl(PR_CAPBSET_DROP, one, 0, 0, 0) == 0) continue;
+    must(errno == EINVAL, "");
+    return;
+  }
+}
+
+static void drop_capabilities(char **arg, int count) {
+  (void)arg, (void)count;
+  struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+  struct __user_cap_data_struct none[2] = {{0}};
+  must(syscall(SYS_capset, &header, none) == 0, "");
+}
+
+static void no_new_privileges(char **arg, int count) {
+  (void)arg, (void)count;
+  must(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0, "");
+}
+
+static void allow(int rules, const char *path, uint64_t rights) {
+  /* Execute, write, read, truncate, ioctl: what a rule on a single file may name. */
+  const uint64_t of_files = 1 | 1 << 1 | 1 << 2 | 1 << 14 | 1 << 15;
+  struct stat facts;
+  int fd = open(path, O_PATH | O_CLOEXEC);
+  must(fd >= 0 && fstat(fd, &facts) == 0, path);
+  struct landlock_path_beneath_attr rule = {
+      .allowed_access = S_ISDIR(facts.st_mode) ? rights : rights & of_files,
+      .parent_fd = fd,
+  };
+  must(syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) == 0, path);
+  close(fd);
+}
+
+/* Arguments: `net` or `no-net`, how many paths are readable, those, and the writable ones. See landlock(7). */
+static void landlock(char **arg, int count) {
+  const uint64_t read_and_execute = 1 << 2 | 1 << 3 | 1;
+  long version = syscall(SYS_landlock_create_ruleset, NULL, 0, 1);
+  must(version >= 1, "");
+  struct rights handled = {.files = (1 << 13) - 1};
+  if (version >= 2) handled.files |= 1 << 13;
+  if (version >= 3) handled.files |= 1 << 14;
+  if (version >= 5) handled.files |= 1 << 15;
+  if (version >= 4 && !strcmp(arg[0], "net")) handled.net = 3;
+  if (version >= 6) handled.scoped = 3;
+  size_t size = version >= 6 ? sizeof handled : version >= 4 ? 16 : 8;
+  int rules = (int)syscall(SYS_landlock_create_ruleset, &handled, size, 0);
+  must(rules >= 0, "rules");
+  long readable = number(arg[1]);
+  for (int i = 2; i < count; i++) allow(rules, arg[i], i < 2 + readable ? read_and_execute : handled.files);
+  must(syscall(SYS_landlock_restrict_self, rules, 0) == 0, "");
+  close(rules);
+}
+
+/* All other descriptors from 3 up are closed by the exec. */
+static void keep(char **arg, int count) {
+  must(syscall(SYS_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC) == 0, "");
+  for (int i = 0; i < count; i++) must(fcntl((int)number(arg[i]), F_SETFD, 0) == 0, arg[i]);
+}
+
+static void close_descriptors(char **arg, int count) {
+  for (int i = 0; i < count; i++) must(close((int)number(arg[i])) == 0, arg[i]);
+}
+
+/* Descriptors that are taken before the program takes them for itself. */
+static void reserve(char **arg, int count) {
+  for (int i = 0; i < count; i++) {
+    int wanted = (int)number(arg[i]);
+    int fd = open("/dev/null", O_RDONLY);
+    must(fd >= 0, "/dev/null");
+    if (fd == wanted) continue;
+    must(dup2(fd, wanted) == wanted, arg[i]);
+    close(fd);
+  }
+}
+
+static int nibble(char digit) {
+  const char *digits = "0123456789abcdef";
+  const char *at = digit ? strchr(digits, digit) : NULL;
+  errno = EINVAL;
+  must(at != NULL, "hex");
+  return (int)(at - digits);
+}
+
+static void seccomp_filter(char **arg, int count) {
+  (void)count;
+  static unsigned char code[FILTER_BYTES_MAX] __attribute__((aligned(8)));
+  size_t length = strlen(arg[0]) / 2;
+  errno = EINVAL;
+  must(length > 0 && length <= sizeof code && length % sizeof(struct sock_filter) == 0, "length");
+  for (size_t i = 0; i < length; i++) code[i] = (unsigned char)(nibble(arg[0][2 * i]) << 4 | nibble(arg[0][2 * i + 1]));
+  struct sock_fprog program = {
+      .len = (unsigned short)(length / sizeof(struct sock_filter)),
+      .filter = (struct sock_filter *)(void *)code,
+  };
+  must(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program) == 0, "");
+}
+
+static void set_variables(char **arg, int count) {
+  must(clearenv() == 0, "");
+  for (int i = 0; i < count; i++) must(putenv(arg[i]) == 0, arg[i]);
+}
+
+static void become_program(char **arg, int count) {
+  (void)count;
+  execv(arg[0], arg + 1);
+  fail(arg[0]);
+}
+
+static const struct {
+  const char *name;
+  void (*carry_out)(char **arg, int count);
+  /* Fewest arguments; a step with fewer is refused. */
+  int least;
+} steps[] = {
+    {"group", enter_group, 0},
+    {"open-group", enter_open_group, 0},
+    {"ignore-signals", ignore_signals, 0},
+    {"die-with-parent", die_with_parent, 0},
+    {"become", become, 2},
+    {"own-proc", own_files_of_proc, 0},
+    {"namespaces", namespaces, 1},
+    {"fork", fork_child, 0},
+    {"keep-proc", keep_proc, 0},
+    {"own-user", own_user, 2},
+    {"limit", limit, 2},
+    {"close-projects", close_projects, 0},
+    {"grab", grab, 1},
+    {"grab-layer", grab_layer, 4},
+    {"attach-readonly", attach_readonly, 2},
+    {"attach", attach_as_is, 2},
+    {"tmpfs", tmpfs, 2},
+    {"readonly", readonly, 1},
+    {"detach", detach, 1},
+    {"folder", folder, 2},
+    {"own", own, 2},
+    {"file", file, 3},
+    {"copy", copy, 2},
+    {"link", link_to, 2},
+    {"proc", proc, 1},
+    {"terminals", terminals, 2},
+    {"cover-folders", cover_folders, 0},
+    {"cover-files", cover_files, 0},
+    {"pivot", pivot, 1},
+    {"work-in", work_in, 1},
+    {"hostname", hostname, 1},
+    {"loopback", loopback, 0},
+    {"empty-bounding-set", empty_bounding_set, 0},
+    {"keep-capabilities", keep_capabilities, 0},
+    {"drop-capabilities", drop_capabilities, 0},
+    {"no-new-privileges", no_new_privileges, 0},
+    {"landlock", landlock, 2},
+    {"close", close_descriptors, 1},
+    {"keep", keep, 0},
+    {"reserve", reserve, 1},
+    {"seccomp", seccomp_filter, 1},
+    {"variables", set_variables, 0},
+    {"exec", become_program, 2},
+};
+
+static void carry_out_one(const char *name, char **arg, int count) {
+  for (size_t k = 0; k < sizeof steps / sizeof *steps; k++) {
+    if (strcmp(name, steps[k].name)) continue;
+    errno = EINVAL;
+    must(count >= steps[k].least, "takes more");
+    steps[k].carry_out(arg, count);
+    return;
+  }
+  errno = EINVAL;
+  fail("is no step");
+}
+
+void carry_out(char **word, int words) {
+  for (char **end = word + words; word + 1 < end;) {
+    const char *name = step_name = word[0];
+    long count = number(word[1]);
+    errno = EINVAL;
+    must(count >= 0 && count <= end - word - 2, "has too few words");
+    /* execv takes a list that ends with NULL, and exec is the last step. */
+    if (!strcmp(name, "exec")) must(count == end - word - 2, "is not last");
+    carry_out_one(name, word + 2, (int)count);
+    word += 2 + count;
+  }
+}

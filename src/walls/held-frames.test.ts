@@ -1,0 +1,42 @@
+import assert from 'node:assert/strict'
+import { setImmediate as turn } from 'node:timers/promises'
+import { test } from 'node:test'
+import { HeldFrames } from './held-frames.ts'
+
+function played() {
+  const seen: (number | string)[] = []
+  const wall = { pause: () => seen.push('pause'), resume: () => seen.push('resume') }
+  const frames = new HeldFrames(wall as never, ({ kind }) => seen.push(kind))
+  const hear = (kind: number) => frames.hear({ kind, payload: Buffer.alloc(0) })
+  return { seen, frames, hear }
+}
+
+test('A socket is paused while a chunk is taken, and once for the frames of its read', async () => {
+  const { seen, frames, hear } = played()
+  const took = Promise.withResolvers<void>()
+  frames.until(took.promise)
+  hear(1)
+  hear(2)
+  assert.deepEqual(seen, ['pause'])
+  took.resolve()
+  await turn()
+  assert.deepEqual(seen, ['pause', 1, 2, 'resume'])
+})
+
+test('A hold that is over soon pauses no socket before a frame comes, and lets none pass', async () => {
+  const { seen, frames, hear } = played()
+  const first = Promise.withResolvers<void>()
+  frames.untilSettled(first.promise)
+  first.resolve()
+  await turn()
+  hear(1)
+  assert.deepEqual(seen, [1])
+  const second = Promise.withResolvers<void>()
+  frames.untilSettled(second.promise)
+  hear(2)
+  hear(3)
+  assert.deepEqual(seen, [1, 'pause'])
+  second.reject(new Error('played'))
+  await turn()
+  assert.deepEqual(seen, [1, 'pause', 2, 3, 'resume'])
+})

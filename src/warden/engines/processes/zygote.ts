@@ -1,0 +1,153 @@
+import type { Socket } from 'node:net'
+import { MayflyError } from '../../../contract/error.ts'
+import type { CProgram } from '../../../jail/c-program.ts'
+import { libraryFd, type TemplateJail } from '../../../jail/forked.ts'
+import { launcherFdOfWhole } from '../../../jail/whole.ts'
+import { sendDescriptors } from '../../../os/libc.js'
+import { processFacts } from '../../../os/proc.ts'
+import { descriptorOf, isKnownChild, type SpawnedChild } from '../../../os/spawned-child.ts'
+import { listenTo, readiness } from '../../readiness.ts'
+import { startChild } from '../spawned.ts'
+import { surroundingsOf } from './forked-proof.ts'
+
+/**
+ * The warden's half of a template: a child that forks walls on request (guest/zygote/zygote.c, which has the protocol). One
+ * request at a time. Its word on a pid is checked: the process is a child of this one, and none that it had before.
+ */
+export interface ForkRequest {
+  /** Descriptors of this process, each with its number in the child. */
+  readonly given: readonly (readonly [from: number, to: number])[]
+  readonly steps: readonly string[]
+  readonly filter: Buffer | undefined
+}
+
+export interface TemplateParts {
+  readonly jail: TemplateJail
+  readonly launcher: CProgram
+  readonly library: CProgram
+}
+
+/** Name of the process of a template, and of the outermost one of each wall that it forked. */
+export const templateName = (pid: number) => `mayfly-z${pid}`
+const READY_MS_MAX = 15_000
+/** Time to answer, a thousand times what a fork takes. */
+const ANSWER_MS_MAX = 2_000
+const REQUEST_FD = 5
+const HEAD_BYTES = 64
+const TARGETS_AT = 16
+const ANSWER_BYTES = 8
+
+export class Zygote {
+  /** Resolves when it can fork. */
+  readonly ready: Promise<void>
+  /** Resolves when its process has ended. */
+  readonly gone: Promise<void>
+  readonly #child: SpawnedChild
+  readonly #requests: Socket
+  #serial = 0
+  #surroundings: readonly string[] | undefined
+  #said = Buffer.alloc(0)
+  #waiting: PromiseWithResolvers<number> | undefined
+  #isClosed = false
+
+  constructor({ jail, launcher, library }: TemplateParts) {
+    const stdio: ('ignore' | 'pipe' | number)[] = [
+      'ignore',
+      'pipe',
+      'pipe',
+      'ignore',
+      'pipe',
+      'pipe',
+    ]
+    while (stdio.length < launcherFdOfWhole) stdio.push('ignore')
+    stdio[launcherFdOfWhole] = launcher.fd
+    stdio[libraryFd] = library.fd
+    this.#child = startChild(jail.file, jail.args, { stdio })
+    const streams = this.#child.stdio as unknown as (Socket | null)[]
+    for (const stream of streams) stream?.on('error', () => undefined)
+    streams[1]?.resume()
+    this.#requests = streams[REQUEST_FD]!
+    this.#requests.on('data', (bytes: Buffer) => this.#hear(bytes))
+    this.gone = new Promise((resolve) => void this.#child.once('exit', () => resolve()))
+    void this.gone.then(() => this.close())
+    this.ready = readiness({ child: this.#child, complaint: listenTo(this.#child) }, READY_MS_MAX)
+    this.ready.catch(() => this.close())
+  }
+
+  get pid(): number | undefined {
+    return this.#child.pid
+  }
+
+  /** Namespaces of the template, which no wall may have in common with it. */
+  get surroundings(): readonly string[] {
+    this.#surroundings ??= surroundingsOf(this.#child.pid!)
+    return this.#surroundings
+  }
+
+  get isAlive(): boolean {
+    return !this.#isClosed
+  }
+
+  /** Forks the outermost process of a wall, and resolves with its pid. Throws MayflyError UNAVAILABLE; it is over then. */
+  async fork(request: ForkRequest): Promise<number> {
+    if (this.#isClosed) throw unavailable('it has ended')
+    const serial = ++this.#serial
+    const answer = Promise.withResolvers<number>()
+    // Rejected by `close` too, where nothing waits for it yet.
+    answer.promise.catch(() => undefined)
+    this.#waiting = answer
+    const late = setTimeout(() => answer.reject(unavailable('it does not answer')), ANSWER_MS_MAX)
+    try {
+      this.#send(serial, request)
+      const pid = await answer.promise
+      if (pid <= 0) throw unavailable(`errno ${-pid}`)
+      const isNew = processFacts(pid)?.parent === process.pid && !isKnownChild(pid)
+      if (!isNew) throw unavailable(`process ${pid} is no new child of the warden`)
+      return pid
+    } catch (error) {
+      this.close()
+      throw error
+    } finally {
+      clearTimeout(late)
+      this.#waiting = undefined
+    }
+  }
+
+  /** Kills it; walls that it forked stay. Idempotent. */
+  close(): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    this.#waiting?.reject(unavailable('it has ended'))
+    this.#child.kill('SIGKILL')
+    for (const stream of this.#child.stdio as unknown as (Socket | null)[]) stream?.destroy()
+  }
+
+  #send(serial: number, { given, steps, filter }: ForkRequest): void {
+    const words = Buffer.from(steps.map((word) => `${word}\0`).join(''))
+    const head = Buffer.alloc(HEAD_BYTES)
+    head.writeUInt32LE(words.length, 0)
+    head.writeUInt32LE(filter?.length ?? 0, 4)
+    head.writeUInt32LE(serial, 8)
+    head.writeUInt32LE(given.length, 12)
+    given.forEach(([, to], index) => head.writeUInt8(to, TARGETS_AT + index))
+    const bytes = Buffer.concat([head, words, ...(filter ? [filter] : [])])
+    const fds = given.map(([from]) => from)
+    const sent = sendDescriptors(descriptorOf(this.#requests), bytes, fds)
+    // The socket holds ten of them, and there is one at a time.
+    if (sent !== bytes.length) throw unavailable('it does not read')
+  }
+
+  #hear(bytes: Buffer): void {
+    this.#said = Buffer.concat([this.#said, bytes])
+    if (this.#said.length < ANSWER_BYTES) return
+    const [serial, pid] = [this.#said.readUInt32LE(0), this.#said.readInt32LE(4)]
+    const isExpected = serial === this.#serial && this.#said.length === ANSWER_BYTES
+    this.#said = Buffer.alloc(0)
+    if (this.#waiting && isExpected) this.#waiting.resolve(pid)
+    else this.close()
+  }
+}
+
+function unavailable(why: string): MayflyError {
+  return new MayflyError('UNAVAILABLE', `Cannot fork a wall from its template: ${why}`)
+}

@@ -1,6 +1,6 @@
 /** Entry point for people and CI: `npm run ci -- WORD [NAME]`. Needs Node 26, which npm finds in node_modules/.bin. */
 import { availableParallelism } from 'node:os'
-import { type Halves, sampledHalves, wholeHalves } from './halves.ts'
+import { type Halves, sampledHalves, wholeAs, wholeHalves } from './halves.ts'
 import { ordinaryUser } from './ordinary-user.ts'
 import { installDebianPackages } from './debian-packages.ts'
 import { lanesOf, sharesOf } from './lanes.ts'
@@ -9,6 +9,7 @@ import { commitFaults, commitsIn } from './commits.ts'
 import { type Counts, nothingCounted, plus } from './counts.ts'
 import { type Pass, runSideBySide, runTests } from './run-tests.ts'
 import { filesOf, type SuiteName, suiteNames } from './suites.ts'
+import { treeSeed } from './tree-seed.ts'
 
 const processors = Math.min(2, availableParallelism())
 /** Suites whose files have a process each. */
@@ -17,7 +18,7 @@ const inProcesses = ['walls', 'doors'] as const
 type Step = readonly [name: string, run: () => Promise<Counts>]
 
 const words: Record<string, (name?: string) => readonly Step[]> = {
-  smoke: () => [...checks(), commits(), suite('unit')],
+  smoke: () => [...checks(), commits(), suite('unit', { env: seeded() })],
   commits: (range) => [commits(range)],
   types: () => [tool('types', 'tsc', '--noEmit')],
   ...Object.fromEntries(
@@ -28,7 +29,7 @@ const words: Record<string, (name?: string) => readonly Step[]> = {
   coverage: (only) => named('unit', only, { coverage: true }),
   bench: (only) => filesOf('bench', only).map((file) => tool(file, 'node', file)),
   packages: () => [['packages', installDebianPackages]],
-  test: () => [['packages', installDebianPackages], ...checks(), ...tests({})],
+  test: () => [...beside(['packages', installDebianPackages], checks()), ...tests(seeded())],
 }
 
 const [word = '', name] = process.argv.slice(2)
@@ -67,6 +68,22 @@ function checks(): readonly Step[] {
     tool('types', 'tsc', '--noEmit'),
     tool('lint', 'oxlint'),
     tool('format', 'oxfmt', '--check'),
+  ]
+}
+
+/** Begins a step that waits for the network with the others, which need the processors, and reports it after them. */
+function beside([title, run]: Step, others: readonly Step[]): readonly Step[] {
+  let begun: Promise<Counts> | undefined
+  const begin = () => (begun ??= run())
+  return [
+    ...others.map(([name, work]): Step => {
+      const withIt = () => {
+        begin().catch(() => undefined)
+        return work()
+      }
+      return [name, withIt]
+    }),
+    [title, begin],
   ]
 }
 
@@ -153,13 +170,19 @@ function tests(env: Readonly<Record<string, string>>): readonly Step[] {
   return [...shared, ['as root and as an ordinary user', () => asBoth(halves, env)]]
 }
 
-function envOf({ ordinary, seed, whole }: Halves, half: 'root' | 'ordinary') {
+/** Random cases of a run that decides about a change are those of its tree; `long` draws new ones each time. */
+function seeded(): Readonly<Record<string, string>> {
+  return { MAYFLY_SEED: process.env['MAYFLY_SEED'] ?? treeSeed() }
+}
+
+function envOf(halves: Halves, half: 'root' | 'ordinary') {
+  const { ordinary, seed } = halves
   return {
     MAYFLY_HALF: half,
     ...(half === 'root' && { CI_ORDINARY_FILES: [...ordinary].join(':') }),
     ...(seed !== undefined && {
       CI_SAMPLE: `${seed} ${half}`,
-      CI_WHOLE_FILES: [...whole].join(':'),
+      CI_WHOLE_FILES: wholeAs(half, halves).join(':'),
     }),
   }
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { sampledHalves, wholeHalves } from './halves.ts'
+import { sampledHalves, wholeAs, wholeHalves } from './halves.ts'
 import { dependsOnUser, filesOf, suiteNames } from './suites.ts'
 
 const files = suiteNames.flatMap((name) => filesOf(name))
@@ -23,6 +23,19 @@ test('Changed files and those about privileges run as root and as an ordinary us
     assert.ok(halves.root.has(file), file)
     assert.ok(halves.ordinary.has(file), file)
   }
+})
+
+test('A changed file runs whole as one user, whichever the seed draws', () => {
+  const changed = files.filter((file) => file.startsWith('tests/doors/zone'))
+  const pure = files.find((file) => !dependsOnUser(file))!
+  const drawn = ['1', '2', '3', '4', '5', '6'].map((seed) => {
+    const halves = sampledHalves(files, seed, new Set([changed[0]!, pure]))
+    const [root, ordinary] = (['root', 'ordinary'] as const).map((half) => wholeAs(half, halves))
+    assert.deepEqual([...root!, ...ordinary!].toSorted(), [...halves.whole].toSorted())
+    assert.ok(root!.includes(pure))
+    return root!.includes(changed[0]!)
+  })
+  assert.equal(new Set(drawn).size, 2)
 })
 
 test('A bounded number of changed files runs whole', () => {

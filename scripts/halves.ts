@@ -1,13 +1,14 @@
 /**
  * Assigns test files to root and to an ordinary user. A complete run executes each user-dependent file as both,
- * which takes more than fifteen minutes on two cores. CI therefore samples by a printed seed: each file runs at
- * least once, as either user, and some that recent commits changed run as both, with all of their tests. Of other slow
- * files a part runs: `tests/fixtures/drawn.ts`. `CI_SEED` repeats a sample; `npm run ci -- long` runs everything.
+ * which takes more than fifteen minutes on two cores. CI therefore samples by a printed seed of the tree: each file runs at
+ * least once, as either user, and some that recent commits changed run as both, with all of their tests as either. Of
+ * other slow files a part runs: `tests/fixtures/drawn.ts`. `CI_SEED` repeats a sample; `npm run ci -- long` runs everything.
  */
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { here } from './place.ts'
 import { dependsOnUser } from './suites.ts'
+import { treeSeed } from './tree-seed.ts'
 
 const newestCommits = 5
 /** Bound of the files that run as both users for their changes: a commit may change most of them in one line. */
@@ -16,7 +17,7 @@ const changedMax = 3
 export interface Halves {
   readonly root: ReadonlySet<string>
   readonly ordinary: ReadonlySet<string>
-  /** Files whose tests all run. */
+  /** Files whose tests all run as one of the users: `wholeAs`. */
   readonly whole: ReadonlySet<string>
   /** Seed of the sample; none in a complete run. */
   readonly seed?: string
@@ -38,7 +39,7 @@ export function wholeHalves(files: readonly string[]): Halves {
 
 export function sampledHalves(
   files: readonly string[],
-  seed: string = process.env['CI_SEED'] ?? String(Date.now() % 2 ** 31),
+  seed: string = process.env['CI_SEED'] ?? treeSeed(),
   changed: ReadonlySet<string> = changedFiles(),
 ): Halves {
   const inOrder = files
@@ -56,15 +57,25 @@ export function sampledHalves(
     seed,
     note: [
       `CI_SEED=${seed}: ${ordinary.length} of ${files.length} files run as an ordinary user, the others as root alone`,
-      `Changed, hence whole and as both: ${[...whole].join(' ') || 'none'}`,
+      `Changed, hence as both, and whole as either: ${[...whole].join(' ') || 'none'}`,
     ].join('\n'),
   }
 }
 
 /** Tests of walls and of Mayfly's own files: root and users use different mechanisms. */
 function isPrivileged(file: string): boolean {
-  return /^tests\/(walls\/(warden|process-faults|process-ways|kill)|doors\/(state-folder|older-tree))/.test(
+  return /^tests\/(walls\/(warden|process-faults|process-ways|kill)|doors\/(state-folder|state-owner|older-tree))/.test(
     file,
+  )
+}
+
+/** Changed files that run whole as this user: those that run as both run whole as either, and drawn as the other. */
+export function wholeAs(
+  half: 'root' | 'ordinary',
+  { whole, ordinary, seed = '' }: Halves,
+): readonly string[] {
+  return [...whole].filter(
+    (file) => (ordinary.has(file) && draw(seed, file) ? 'ordinary' : 'root') === half,
   )
 }
 

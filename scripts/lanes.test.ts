@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
-import { batchesOf, behind, lanesOf, longest, measuring, sharesOf } from './lanes.ts'
+import { batchesOf, behind, lanesOf, longest, lonely, measuring, sharesOf } from './lanes.ts'
 import { filesOf, suiteNames } from './suites.ts'
 
 const root = join(import.meta.dirname, '..')
@@ -31,10 +31,11 @@ suite('Lanes', () => {
     assert.deepEqual([...alone, ...others.flat()].toSorted(), files.toSorted())
     for (const file of measuring) assert.ok(alone.includes(file), file)
     assert.deepEqual(others[0], [longest[0]])
+    for (const file of lonely) assert.ok(alone.includes(file), file)
   })
 
   test('Listed files exist', () => {
-    for (const file of [...measuring, ...behind, ...longest])
+    for (const file of [...measuring, ...behind, ...longest, ...lonely])
       assert.ok(existsSync(join(root, file)), file)
   })
 })

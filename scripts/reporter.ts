@@ -1,6 +1,7 @@
 import { relative } from 'node:path'
 import { inspect } from 'node:util'
 import type { TestEvent } from 'node:test/reporters'
+import { cpuSecondsOf } from './cpu-of-files.ts'
 
 /** Threshold for the list of slow files. */
 const slowMs = 10_000
@@ -27,7 +28,9 @@ export default async function* reporter(source: AsyncIterable<TestEvent>): Async
 }
 
 function slowly({ file, took }: { readonly file: string; readonly took: number }): string {
-  return `${isLong ? 'ended' : 'slow'}: ${(took / 1000).toFixed(1)} s ${relative(process.cwd(), file)}${half}\n`
+  const cpu = cpuSecondsOf(file)
+  const ofCpu = cpu === undefined ? '' : `, of CPU ${cpu.toFixed(1)} s,`
+  return `${isLong ? 'ended' : 'slow'}: ${(took / 1000).toFixed(1)} s${ofCpu} ${relative(process.cwd(), file)}${half}\n`
 }
 
 function textOf(event: TestEvent): string | undefined {

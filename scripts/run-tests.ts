@@ -1,8 +1,16 @@
-import { chmodSync, chownSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+} from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { againOf, type Counted, type Counts, nothingCounted, plus, withSecond } from './counts.ts'
-import { batchesOf, type Lane } from './lanes.ts'
+import { batchesOf, type Lane, lonely } from './lanes.ts'
 import { type Place, runProgram } from './place.ts'
 
 export interface TestRun extends RunOptions {
@@ -53,12 +61,18 @@ export async function runTests(run: TestRun): Promise<Counts> {
 export async function runSideBySide(passes: readonly Pass[]): Promise<Counts> {
   const runs = passes.map((pass) => ({ ...pass, isShared: false, coverage: false }))
   const counted = new Map(runs.map((run) => [run, [] as Counted[]]))
-  const load = startLoad()
   const take = async (batches: Iterable<Batch>) => {
     for (const { run, files } of batches)
       counted.get(run)!.push(await runLane(run, { files, atATime: 1 }))
   }
-  const alone = runs.map((run) => ({ run, files: batchesOf(run.files).alone }))
+  const isLonely = (run: Pass, file: string) => isLong(run.place) && lonely.includes(file)
+  const first = runs.map((run) => ({ run, files: run.files.filter((one) => isLonely(run, one)) }))
+  await take(first.filter(({ files }) => files.length > 0))
+  const load = startLoad()
+  const alone = runs.map((run) => ({
+    run,
+    files: batchesOf(run.files).alone.filter((one) => !isLonely(run, one)),
+  }))
   const others = inTurns(
     runs.map((run) => batchesOf(run.files).others.map((files) => ({ run, files }))),
   ).values()
@@ -122,12 +136,12 @@ async function runLane(run: RunOptions, lane: Lane): Promise<Counted> {
   const countsFile = join(folder, 'counts.json')
   const place = { ...run.place, env: { ...run.place.env, ...envIn(folder, run) } }
   try {
-    const command = ['node', '--disable-warning=ExperimentalWarning', program]
+    const command = ['node', '--disable-warning=ExperimentalWarning', ...seeded(run), program]
     command.push(optionsOf(run, lane), countsFile)
     const ended = await runProgram(place, command, limitOf(run, suiteMsMax))
     return countsIn(countsFile, ended)
   } finally {
-    rmSync(folder, { recursive: true, force: true })
+    giveBack(run.place, folder)
   }
 }
 
@@ -144,15 +158,33 @@ function envIn(folder: string, { coverage, place }: RunOptions): Record<string, 
 
 /** Scratch folder for counts and test leftovers. Walls with their own uid need access. */
 function scratchFor(place: Place): string {
+  const free = scratches.get(place.folder)?.pop()
+  if (free !== undefined) return free
   const folder = ownFolder(place)
   mkdirSync(join(folder, 'tmp'))
   chmodSync(join(folder, 'tmp'), 0o1777)
   return folder
 }
 
+/** A process that ends may write to a folder once more while it is removed. */
+const removal = { recursive: true, force: true, maxRetries: 5, retryDelay: 100 }
+/** Folder of `cacheFolder` for a user whom the cache of this run is closed to: the server of a root warden. */
+const COMPILED = /^mayfly-compiled-\d+$/
+
+/** Leaves a scratch folder to the next lane with nothing in it but compile caches, which each lane would fill anew. */
+function giveBack(place: Place, folder: string): void {
+  const all = readdirSync(join(folder, 'tmp')).filter((name) => !COMPILED.test(name))
+  const paths = ['counts.json', ...all.map((name) => join('tmp', name))]
+  for (const path of paths) rmSync(join(folder, path), removal)
+  scratches.set(place.folder, [...(scratches.get(place.folder) ?? []), folder])
+}
+
+/** Scratch folders that no lane uses. */
+const scratches = new Map<string, string[]>()
 const caches = new Map<string, string>()
 process.on('exit', () => {
-  for (const cache of caches.values()) rmSync(cache, { recursive: true, force: true })
+  for (const folder of [...caches.values(), ...[...scratches.values()].flat()])
+    rmSync(folder, removal)
 })
 
 /** Compile cache of a checkout, for the whole run. */
@@ -170,8 +202,17 @@ function ownFolder({ env, uid }: Place): string {
 }
 
 function limitOf({ isShared, place }: RunOptions, max: typeof testMsMax): number {
-  const isLong = place.env['MAYFLY_LONG'] !== undefined
-  return (isShared ? max.shared : max.file) * (isLong ? longFactor : 1)
+  return (isShared ? max.shared : max.file) * (isLong(place) ? longFactor : 1)
+}
+
+/** Property tests draw by the seed of the run, where it has one. */
+function seeded({ place }: RunOptions): readonly string[] {
+  if (place.env['MAYFLY_SEED'] === undefined) return []
+  return ['--import', join(place.folder, 'tests/fixtures/property-seed.ts')]
+}
+
+function isLong({ env }: Place): boolean {
+  return env['MAYFLY_LONG'] !== undefined
 }
 
 /** Options of `run` in `node:test`. */
@@ -181,7 +222,7 @@ function optionsOf(run: RunOptions, { files, atATime }: Lane): string {
     files: files.map((file) => join(place.folder, file)),
     isolation: isShared ? 'none' : 'process',
     // A file whose test timed out ends with its tests, not with what the test left waiting.
-    ...(!isShared && { concurrency: atATime, execArgv: ['--test-force-exit'] }),
+    ...(!isShared && { concurrency: atATime, execArgv: ['--test-force-exit', ...seeded(run)] }),
     timeout: limitOf(run, testMsMax),
     ...(title && { testNamePatterns: [title] }),
     ...(coverage && {

@@ -1,6 +1,7 @@
 import { createWriteStream } from 'node:fs'
 import { run } from 'node:test'
 import counts from './counts-reporter.ts'
+import { noteCpuOf } from './cpu-of-files.ts'
 import reporter from './reporter.ts'
 
 /**
@@ -8,7 +9,9 @@ import reporter from './reporter.ts'
  * of `run` and the counts file.
  */
 const [options = '', countsFile = ''] = process.argv.slice(2)
-const events = run(JSON.parse(options))
+const asked = JSON.parse(options) as NonNullable<Parameters<typeof run>[0]>
+if (asked.concurrency === 1) noteCpuOf(asked.files ?? [])
+const events = run(asked)
 events.on('test:fail', () => (process.exitCode = 1))
 events.compose(reporter).pipe(process.stdout)
 events.compose(counts).pipe(createWriteStream(countsFile))

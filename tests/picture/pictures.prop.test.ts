@@ -104,7 +104,6 @@ function assertWellFormed(svg: string): void {
     rest = rest.slice(found.length)
   }
   assert.deepEqual(open, [])
-  assert.doesNotMatch(svg, /NaN|Infinity|undefined(?=")/)
 }
 
 test('Any life becomes an SVG of bounded size without injected markup', () => {
@@ -112,8 +111,8 @@ test('Any life becomes an SVG of bounded size without injected markup', () => {
     fc.property(life, fc.integer({ min: 0, max: 3000 }), (told, width) => {
       const svg = svgOf(pictureOf(told), { width })
       assert.ok(svg.length < svgCharsMax, `${svg.length} characters`)
-      assertWellFormed(withoutText(svg))
       assertWellFormed(svg)
+      assert.doesNotMatch(withoutText(svg), /NaN|Infinity|undefined(?=")/)
     }),
     { numRuns: 60 },
   )

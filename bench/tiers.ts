@@ -139,11 +139,11 @@ function providerOf(wallName: WallName, warden: WardenClient, most: number) {
   return { provider, stock }
 }
 
-/** Resolves when a spare is idle and none is being made: a start keeps both cores busy. Rejects after a bound. */
+/** Resolves when each pool that is asked has an idle spare and makes none: a start keeps both cores busy. Rejects after a bound. */
 async function filled(stock: SparePools): Promise<void> {
   const until = performance.now() + FILLED_MS_MAX
   const isQuiet = () => {
-    const used = stock.facts.filter(({ hits, misses }) => hits + misses > 0)
+    const used = stock.facts.filter(({ hits, misses, wanted }) => hits + misses > 0 && wanted > 0)
     return used.every(({ idle, starting }) => idle > 0 && starting === 0)
   }
   while (!isQuiet()) {

@@ -294,6 +294,8 @@ for n in range(200):
       /^$/,
     ],
   ]
+  /** As it is, reversed, in hexadecimal, and escaped for JSON. */
+  const tokenForms = /ghp_\w{36}|\w{36}_phg|6768705f|\\u0067/i
   for (const [place, [language, code, printed]] of thieves.entries())
     test(`S2-14: A false credential in the environment of ${language} is found as it leaves, and does not: ${place + 1}`, async (t) => {
       if (await isMissing(language, t)) return
@@ -301,6 +303,7 @@ for n in range(200):
       assert.deepEqual([outcome.status, outcome.result], ['terminated', null])
       assert.match(outcome.stdout, printed)
       assert.deepEqual(outcome.artifacts, [])
+      assert.doesNotMatch(JSON.stringify(outcome), tokenForms)
       const found = events.filter(
         ({ run, point }) => run === outcome.id && point === 'anomaly/found',
       )

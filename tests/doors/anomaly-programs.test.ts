@@ -53,6 +53,17 @@ suite(
         if (judged) assert.equal(judged.kind, 'found', judged.why)
       })
 
+    test('S2-14: a planted secret that a program sends to a host that it may reach arrives nowhere', async (t) => {
+      const program = odd.find(({ name }) => name === 'sends-a-token')!
+      const ran = await stand.run(program)
+      if (ran.kind === 'skipped') {
+        assert.notEqual(process.env['CI'], 'true', ran.why)
+        return t.skip(ran.why)
+      }
+      assert.equal(judge(program, ran).kind, 'found', judge(program, ran).why)
+      assert.deepEqual(ran.heard, [])
+    })
+
     for (const program of some(honest))
       test(`S2-14: ${program.name}, ${program.language}, raises nothing above low`, async (t) => {
         const judged = await lived(program, t)

@@ -63,6 +63,7 @@ suite('The outcomes of idempotent jobs', () => {
     async () => {
       const plain = await ask({ input: 2, idempotent: false })
       assert.equal(plain.metrics.cache, 'none')
+      assert.notEqual((await ask({ input: 2, idempotent: false })).result, plain.result)
       const mine = await ask({ input: 2 })
       const theirs = await ask({ input: 2 }, 'other')
       assert.equal(theirs.metrics.cache, 'miss')

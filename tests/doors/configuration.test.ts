@@ -3,7 +3,15 @@ import { after, before, suite, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { patienceMs } from '../conformance/stand.ts'
 import { bearer, call, openDoor, post, type Answer } from './http-door.ts'
-import { documentOf, makePlace, mayfly, startServer, whenReady, type Server } from './program.ts'
+import {
+  documentOf,
+  makeKey,
+  makePlace,
+  mayfly,
+  startServer,
+  whenReady,
+  type Server,
+} from './program.ts'
 
 /** The configuration of a server that is serving. */
 suite('Changing the configuration over HTTP', () => {
@@ -14,18 +22,14 @@ suite('Changing the configuration over HTTP', () => {
   before(async () => {
     server = await startServer(place)
     await whenReady(server)
-    widener = await keyWith('admin', 'config:widen')
-    reader = await keyWith('run', 'read')
+    widener = makeKey(place, 'default', ['admin', 'config:widen'])
+    reader = makeKey(place, 'default', ['run', 'read'])
   })
   after(async () => {
     assert.deepEqual(await server.stop(), { code: 0, left: [] })
     place.remove()
   })
 
-  async function keyWith(...scopes: readonly string[]): Promise<string> {
-    const ran = await mayfly(place, ['access', 'create', '--json', '--scope', ...scopes])
-    return String(documentOf(ran)['key'])
-  }
   const send = (method: string, path: string, body: unknown, key: string): Promise<Answer> =>
     call(new URL(path, server.active).href, {
       method,

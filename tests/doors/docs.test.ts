@@ -31,7 +31,7 @@ const allDocuments = [
   'docs/job.md',
   ...globSync('docs/how-to/*.md', { cwd: root }).sort(),
 ]
-const documents = drawn(allDocuments, 'documents')
+const documents = drawn(allDocuments, 'documents', 14)
 /** Bound of a block that hangs: some try every wall, on a busy machine. */
 const blockMsMax = 180_000
 /** Stub of npx for the other blocks: the README's show once that npx finds this program, and npx takes a second. */

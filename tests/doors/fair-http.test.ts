@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { connect, type Socket } from 'node:net'
 import { once } from 'node:events'
-import { suite, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { RunJob } from '../../src/gateway/http/parts.ts'
 import type { Keys } from '../../src/gateway/http/keys.ts'
 import { until } from '../conformance/stand.ts'
+import { suite, test } from '../fixtures/drawn.ts'
 import { bearer, call, endOf, openDoor, post, type TestDoor } from './http-door.ts'
 
 /** Fair shares: one tenant cannot use up a resource that all tenants share. */

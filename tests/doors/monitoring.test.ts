@@ -114,7 +114,14 @@ suite(
       test(`S0-27: Each connection and each host name is reported with the pid of its process, ${wall}`, async (t) => {
         if (isMissing('cc', t) || (wall === 'bubblewrap' && isMissing('bwrap', t))) return
         await using stand = await openStand()
-        const { events } = await askersTold(stand, { ...family, asks: { ...family.asks, wall } })
+        const run = { ...family, asks: { ...family.asks, wall } }
+        const { events, outcome } = await askersTold(stand, run)
+        const refused = outcome.timeline.filter(({ event }) => event === 'denied')
+        assert.deepEqual(
+          refused.map(({ fields }) => fields?.['host']),
+          ['b.example'],
+        )
+        assert.match(refused[0]?.reason ?? '', /\w/)
         const begun = begunIn(events)
         const askedBy = (scheme: string, at: string) =>
           events

@@ -2,11 +2,10 @@ import assert from 'node:assert/strict'
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { after, before, suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { openLog } from '../../src/evidence/log-reader.ts'
 import { Mayfly, MayflyError } from '../../src/index.ts'
-import { test } from '../fixtures/drawn.ts'
+import { after, before, suite, test } from '../fixtures/drawn.ts'
 import { makePlace, startServer, whenReady, type Place, type Server } from './program.ts'
 
 const missing = ['/usr/bin/perl', '/usr/bin/awk'].find((one) => !existsSync(one))

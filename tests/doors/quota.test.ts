@@ -6,14 +6,14 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { MayflyClient } from '../../src/sdk/client.ts'
 import { test } from '../fixtures/drawn.ts'
 import { bearer, call, post } from './http-door.ts'
-import { documentOf, makePlace, mayfly, type Place, startServer, whenReady } from './program.ts'
+import { makeKey, makePlace, type Place, startServer, whenReady } from './program.ts'
 
 const triesMax = 500
 let place: Place
 let config: string
 const keys: Record<string, string> = {}
 
-before(async () => {
+before(() => {
   place = makePlace()
   config = join(place.cwd, 'quota.toml')
   const tenants = [
@@ -25,15 +25,12 @@ before(async () => {
     ([name, ceilings]) => `[[tenants]]\nname = "${name}"\nceilings = { ${ceilings} }\n`,
   )
   writeFileSync(config, tables.join('\n'))
-  for (const [name = ''] of tenants) {
-    const made = await mayfly(place, ['access', 'create', '--tenant', name, '--json'])
-    keys[name] = documentOf(made)['key'] as string
-  }
 })
 after(() => place.remove())
 
 async function open() {
   const server = await startServer(place, ['--config', config])
+  for (const name of ['busy', 'heavy', 'other']) keys[name] ??= makeKey(place, name)
   await whenReady(server)
   const execute = (tenant: string, body: object) =>
     post(new URL('/v1/executions', server.active).href, body, bearer(keys[tenant]!))

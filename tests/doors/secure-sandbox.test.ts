@@ -3,10 +3,10 @@ import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { after, before, suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { EffectError, Mayfly, SecureSandbox } from '../../src/index.ts'
-import { test } from '../fixtures/drawn.ts'
+import { after, before, suite, test } from '../fixtures/drawn.ts'
+import { op, wasm } from '../fixtures/wasm.ts'
 import { begunBelow, descendantsOf } from '../hostile/proc.ts'
 
 /** Every point of the list of tests that SecureSandbox was promised with; the detector has a file of its own. */
@@ -350,7 +350,18 @@ suite('SecureSandbox', () => {
       enableWasm: true,
     })
     const code = 'return { got: input.input }'
-    const wasmBytes = adds
+    // A memory of one page, so that there is something to tell of it.
+    const wasmBytes = wasm({
+      memory: { min: 1 },
+      functions: [
+        {
+          export: 'run',
+          params: ['i32', 'i32'],
+          results: ['i32'],
+          body: [...op.get(0), ...op.get(1), ...op.i32Add],
+        },
+      ],
+    })
     const input = [1, 2]
 
     // Create isolated environment
@@ -362,18 +373,18 @@ suite('SecureSandbox', () => {
     // Execute with input
     const result = await sandbox.executeEffect('effect-id', { input: 'data' })
 
-    // Resource monitoring
-    const memory = await sandbox.getMemoryUsage('effect-id')
-
     // WASM execution
     const sum = await sandbox.executeWasm('effect-id', wasmBytes, input)
+
+    // Resource monitoring
+    const memory = await sandbox.getMemoryUsage('effect-id')
 
     // Cleanup
     await sandbox.destroyIsolate('effect-id')
 
     assert.deepEqual(result, { got: 'data' })
     assert.equal(sum, 3)
-    assert.ok(memory.used > 0)
+    assert.equal(memory.used, 2 ** 16)
   })
 })
 

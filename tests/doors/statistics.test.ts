@@ -7,8 +7,9 @@ import { openLog } from '../../src/evidence/log-reader.ts'
 import { type JobRequest, Mayfly, type Outcome, type Status } from '../../src/index.ts'
 import { auditFile } from '../../src/lib/state-folder.ts'
 import { createMeters } from '../../src/telemetry/meters.ts'
+import { sampledRuns } from '../fixtures/drawn.ts'
 
-const runs = process.env['MAYFLY_LONG'] ? 1_000 : 100
+const runs = process.env['MAYFLY_LONG'] ? 1_000 : sampledRuns(100, import.meta.filename)
 const atOnce = 4
 const seed = Number(process.env['MAYFLY_SEED'] ?? 7)
 

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { once } from 'node:events'
-import { suite } from 'node:test'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, suite } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { WebSocket } from 'ws'
 import { Mayfly, SandboxThreatDetector, SecureSandbox } from '../../src/index.ts'
 import { test } from '../fixtures/drawn.ts'
@@ -22,7 +25,10 @@ const askingSpan = 'b7ad6b7169203331'
 const traceparent = `00-${traceId}-${askingSpan}-01`
 const preload = {
   NODE_OPTIONS: `--import ${new URL('../fixtures/loaded-modules.js', import.meta.url).href}`,
+  // Makes Mayfly run its sources, not the bundle of them.
+  NODE_V8_COVERAGE: mkdtempSync(join(tmpdir(), 'mayfly-coverage-')),
 }
+after(() => rmSync(preload.NODE_V8_COVERAGE, { recursive: true, force: true }))
 
 suite('Telemetry of a whole server', () => {
   test('S3-5, S3-54, S3-55, S3-56: a collector gets all three spans with their attributes, linked to the caller', async () => {

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { after, before, suite, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { WebSocket, type RawData } from 'ws'
+import { after, before, suite, test } from '../fixtures/drawn.ts'
 import { unable } from '../walls/process-stands.ts'
 import {
   bin,
@@ -63,11 +63,9 @@ suite('Terminals of a server', { skip: unable('python') }, () => {
   let id: string
   before(async () => {
     place = makePlace()
-    const first = await startServer(place)
-    await first.stop()
+    server = await startServer(place)
     const made = (tenant: string) => makeKey(place, tenant)
     keyOf = { run: made('default'), other: made('default'), foreign: made('strange') }
-    server = { ...(await startServer(place)), apiKey: first.apiKey }
     await whenReady(server)
     id = (await ask('POST', '/v1/sandboxes', { language: 'python' })).id
   })

@@ -9,7 +9,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { after, before, suite, test } from 'node:test'
+import { after, before, suite, test } from '../fixtures/drawn.ts'
 import { makePlace, startServer, whenReady, type Server } from './program.ts'
 
 const root = join(import.meta.dirname, '../..')

@@ -3,10 +3,11 @@ import { execFile } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { after, test } from 'node:test'
+import { after } from 'node:test'
 import { promisify } from 'node:util'
 import { openLog } from '../../src/evidence/log-reader.ts'
 import { Mayfly } from '../../src/index.ts'
+import { test } from '../fixtures/drawn.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'mayfly-trace-'))
 const state = join(folder, 'state')

@@ -11,11 +11,12 @@ import { sentinelSources } from '../../src/jail/sentinel.ts'
 import { watchedCalls } from '../../src/jail/sentinel-policy.ts'
 import { encodeFrame } from '../../src/lib/frames.ts'
 import { encodeTable, readWord } from '../../src/warden/engines/processes/sentinel-wire.ts'
+import { sampledRuns } from '../fixtures/drawn.ts'
 import { fuzz, mutated, Seeded } from './seeded.ts'
 
 /** The sentinel under its compiler's sanitizers: for any input it replies or exits. */
 const units = sentinelSources().filter((file) => file.endsWith('.c'))
-const lives = process.env['MAYFLY_LONG'] ? 5000 : 60
+const lives = process.env['MAYFLY_LONG'] ? 5000 : sampledRuns(60, import.meta.filename)
 const framesMax = 12
 /** Exit codes that the sentinel defines. Any other, or a signal, is a fault. */
 const own = new Set([0, 2, 3, 4, 6, 7, 8])

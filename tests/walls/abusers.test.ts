@@ -21,19 +21,32 @@ const processesMax = 16
 const memoryMiB = 64
 /** An interpreter with what a wall is made of, above what its job may use. */
 const wallMiB = 120
-const abuses = [
+const wallProcesses = 8
+/** Half of them find room at least, so that those that found none prove nothing by it. */
+const ranMin = abusers / 2
+interface Abuse {
+  readonly code: string
+  readonly ends: readonly string[]
+  readonly cpu?: number
+  readonly timeout?: string
+}
+const hog: Abuse = {
+  code: 'held = []\nwhile True: held.append(bytearray(b"x" * 2**20))',
+  ends: ['limit'],
+  // Enough to come as far as its limit beside all the others.
+  cpu: 1,
+  timeout: '20s',
+}
+const bomb: Abuse = {
+  code: 'import os\nwhile True:\n  try:\n    if os.fork() == 0: continue\n  except OSError: pass',
+  ends: ['timeout', 'limit'],
+}
+const abuses: readonly Abuse[] = [
   { code: 'while True: pass', ends: ['timeout'] },
-  {
-    code: 'import os\nwhile True:\n  try:\n    if os.fork() == 0: continue\n  except OSError: pass',
-    ends: ['timeout', 'limit'],
-  },
-  {
-    // With a twentieth of a core beside all the others it may not come as far as its limit.
-    code: 'held = []\nwhile True: held.append(bytearray(b"x" * 2**20))',
-    ends: ['limit', 'timeout'],
-  },
+  bomb,
+  hog,
   { code: 'import sys\nwhile True: sys.stdout.write("x" * 65536)', ends: ['limit', 'timeout'] },
-] as const
+]
 
 suite('Twenty abusers', { skip: unable('python') }, () => {
   for (const jailKind of jailKinds)
@@ -44,19 +57,14 @@ suite('Twenty abusers', { skip: unable('python') }, () => {
       try {
         await using library = await Mayfly.open({ state: join(folder, 'state') })
         assert.equal((await library.run({ language: 'python', code: 'result = 1' })).status, 'ok')
-        const usual = descendantsOf(process.pid).length
+        const usual = treeBelow()
         const watch = watchTree()
         const abusing = Array.from({ length: abusers }, async (_, n) => {
-          const { code, ends } = abuses[n % abuses.length]!
-          const limits = {
-            cpu: 0.05,
-            memory: `${memoryMiB}MB`,
-            processes: processesMax,
-            timeout: '3s',
-          }
+          const abuse = abuses[n % abuses.length]!
+          const { code, cpu = 0.05, timeout = '3s' } = abuse
+          const limits = { cpu, memory: `${memoryMiB}MB`, processes: processesMax, timeout }
           const job = { language: 'python', code, provider: jailKind, limits } as const
-          const { status } = await library.run(job, { tenant: 'abuser' })
-          return { code, ends: [...ends, 'unavailable'], status }
+          return { abuse, ...(await library.run(job, { tenant: 'abuser' })) }
         })
         await sleep(500)
         const honest = 'result = sum(n * n for n in range(1000))'
@@ -69,11 +77,20 @@ suite('Twenty abusers', { skip: unable('python') }, () => {
         const { processes, bytes } = watch.stop()
         t.diagnostic(`${processes} processes, ${Math.round(bytes / MiB)} MiB at most`)
         // A job refused for lack of room gets that status and has used no resources.
-        for (const { code, ends, status } of ended)
-          assert.ok(ends.includes(status), `${code}: ${status}`)
-        assert.ok(ended.some(({ status }) => status === 'timeout' || status === 'limit'))
-        assert.ok(processes <= usual + (abusers + 2) * (processesMax + 6), `${processes}`)
-        assert.ok(bytes <= (abusers + 8) * (memoryMiB * 1.25 + wallMiB) * MiB)
+        const ran = ended.filter(({ status }) => status !== 'unavailable')
+        const [hogs, bombs] = [hog, bomb].map((one) => ran.filter(({ abuse }) => abuse === one))
+        t.diagnostic(`${ran.length} ran, ${hogs!.length} hogs, ${bombs!.length} bombs`)
+        for (const { abuse, status } of ran)
+          assert.ok(abuse.ends.includes(status), `${abuse.code}: ${status}`)
+        for (const { error } of hogs!) assert.equal(error?.code, 'MEMORY')
+        assert.ok(ran.length >= ranMin && hogs!.length > 0 && bombs!.length > 0)
+        // The honest job and the spares have walls of their own.
+        const walls = ran.length + 4
+        const most = usual.processes + walls * wallProcesses + bombs!.length * processesMax
+        assert.ok(processes <= most, `${processes} of ${most}`)
+        const bytesMax = usual.bytes + (walls * wallMiB + hogs!.length * memoryMiB * 1.25) * MiB
+        assert.ok(bytes <= bytesMax, `${bytes} of ${bytesMax}`)
+        t.diagnostic(`of ${most}, and ${Math.round(bytesMax / MiB)} MiB`)
       } finally {
         rmSync(folder, { recursive: true, force: true })
       }
@@ -137,12 +154,9 @@ result = 'held'`
 function watchTree() {
   const most = { processes: 0, bytes: 0 }
   const look = () => {
-    const all = descendantsOf(process.pid)
-    most.processes = Math.max(most.processes, all.length)
-    most.bytes = Math.max(
-      most.bytes,
-      all.reduce((sum, pid) => sum + (rssOf(pid) ?? 0), 0),
-    )
+    const { processes, bytes } = treeBelow()
+    most.processes = Math.max(most.processes, processes)
+    most.bytes = Math.max(most.bytes, bytes)
   }
   const timer = setInterval(look, 100).unref()
   return {
@@ -151,4 +165,9 @@ function watchTree() {
       return most
     },
   }
+}
+
+function treeBelow() {
+  const all = descendantsOf(process.pid)
+  return { processes: all.length, bytes: all.reduce((sum, pid) => sum + (rssOf(pid) ?? 0), 0) }
 }

@@ -2,12 +2,12 @@ import assert from 'node:assert/strict'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { suite, test } from 'node:test'
 import { holdWarden } from '../../src/assemble/local-warden.ts'
 import { MayflyError } from '../../src/contract/error.ts'
 import { findJailFacts } from '../../src/jail/facts.ts'
 import { createAnalysisClient } from '../../src/threat/analysis-client.ts'
 import { until } from '../conformance/stand.ts'
+import { suite, test } from '../fixtures/drawn.ts'
 
 const MiB = 2 ** 20
 const isLinux = findJailFacts().platform === 'linux'

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import { suite, test } from 'node:test'
 import { findJailFacts } from '../../src/jail/facts.ts'
 import { findProgram } from '../../src/os/find-program.ts'
 import { jailKinds } from '../../src/contract/jail-kind.ts'
@@ -9,6 +8,7 @@ import type { WardenOptions } from '../../src/contract/warden-options.ts'
 import { inPython } from '../conformance/guests-of-programs.ts'
 import { makeProcesses } from '../conformance/process.ts'
 import { Stand, until } from '../conformance/stand.ts'
+import { suite, test } from '../fixtures/drawn.ts'
 
 /** Memory of a program, copied by the sentinel of its wall while it is stopped. */
 const MIB = 2 ** 20

@@ -3,8 +3,8 @@ import { execFile } from 'node:child_process'
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { after, before, suite, test } from 'node:test'
 import { makeAuthority } from '../../src/egress/authority.ts'
+import { after, before, suite, test } from '../fixtures/drawn.ts'
 import { openStand, openWorld, type Stand, type World } from '../fixtures/egress.ts'
 
 /** Common clients, configured by the usual proxy variables only. */

@@ -396,11 +396,13 @@ suite('Tunnels', () => {
 
 suite('Inspected TLS', () => {
   const authority = makeAuthority(Date.now)
-  const through = async (stand: Stand, path: string, host: string, more = '') => {
+  const inTunnel = async (stand: Stand, say: string) => {
     const { socket, head } = await tunnel(stand, `a.example:${world.ports.https}`)
     if (!head.startsWith('HTTP/1.1 200')) return head
-    return overTls(socket, 'a.example', authority.pem, asks(path, host, more))
+    return overTls(socket, 'a.example', authority.pem, say)
   }
+  const through = (stand: Stand, path: string, host: string, more = '') =>
+    inTunnel(stand, asks(path, host, more))
   const host = () => `a.example:${world.ports.https}`
   const rule = () => `GET https://a.example:${world.ports.https}/v1/*`
 
@@ -410,10 +412,17 @@ suite('Inspected TLS', () => {
     assert.match(await through(stand, '/v2', host()), /^HTTP\/1.1 403 .*another method or path/s)
     assert.match(await through(stand, '/v1/../v2', host()), /^HTTP\/1.1 403 /)
     assert.match(await through(stand, '/v1/x', 'b.example'), /^HTTP\/1.1 400 .*Host differs/s)
-    assert.deepEqual(
-      stand.proxy.attempts.map(({ verdict }) => verdict),
-      ['allowed', 'denied', 'denied', 'denied'],
-    )
+    const heard = world.heard.length
+    for (const method of ['POST', 'DELETE', 'HEAD', 'get'])
+      assert.match(
+        await inTunnel(stand, asks('/v1/x', host()).replace('GET', method)),
+        /^HTTP\/1.1 4\d\d /,
+        method,
+      )
+    assert.equal(world.heard.length, heard)
+    const verdicts = stand.proxy.attempts.map(({ verdict }) => verdict)
+    assert.deepEqual(verdicts, ['allowed', ...verdicts.slice(1).map(() => 'denied')])
+    assert.equal(verdicts.length, 8)
   })
 
   test('Without a CA such a rule denies https', async () => {

@@ -43,6 +43,9 @@ suite('The launcher', { skip: 'missing' in launcher && launcher.missing }, () =>
     ['a tree that was not grabbed', step('attach', 3, '/mnt'), /Elauncher: attach 3/],
     ['a filter that is no hex', step('seccomp', 'zz'.repeat(8)), /Elauncher: seccomp hex/],
     ['half an instruction', step('seccomp', '00'.repeat(7)), /Elauncher: seccomp length/],
+    ['a group that is not open', step('open-group', 77), /open-group 77: Bad file descriptor/],
+    ['a copy of nothing', step('copy', 77, `${tmpdir()}/mayfly-never/x`), /copy .*: Bad file desc/],
+    ['a capability that there is not', step('keep-capabilities', 64), /keep-capabilities 64: Inv/],
     ['a descriptor that is not open', step('keep', 77), /Elauncher: keep 77: Bad file descriptor/],
     [
       'a layer of another user',

@@ -13,11 +13,11 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
-import { after, before, suite, test } from 'node:test'
 import { setTimeout as wait } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { openCompiled } from '../../src/jail/compiled.ts'
+import { after, suite, test } from '../fixtures/drawn.ts'
 
 /** The folder of prepared code, made by a process that outlives the command that started it. */
 const here = (place: string) => fileURLToPath(new URL(`../../${place}`, import.meta.url))
@@ -86,16 +86,21 @@ const prepare = (home: string, name: string) =>
   })
 
 suite('Prepared code of walls', () => {
-  let kept: string
-  let home: string
-  before(async () => {
-    kept = newBase('kept')
-    for (let runs = 0; runs < 8; runs++) await short(kept)
-    home = homeOf(kept)
-    await made(home)
-  })
+  const kept = newBase('kept')
+  let first: Promise<string> | undefined
+  /** The folder that a run left and its maker finished. */
+  const finished = () =>
+    (first ??= short(kept).then(async () => {
+      const home = homeOf(kept)
+      await made(home)
+      return home
+    }))
 
-  test('many short runs in a row leave one generation and no orphan', () => {
+  test('many short runs in a row leave one generation and no orphan', async () => {
+    const many = newBase('many')
+    for (let runs = 0; runs < 8; runs++) await short(many)
+    const home = homeOf(many)
+    await made(home)
     assert.equal(generationsIn(home).length, 1)
     assert.deepEqual(
       readdirSync(home).sort(),
@@ -105,7 +110,8 @@ suite('Prepared code of walls', () => {
     assert.equal(readlinkSync(join(home, 'root')), here('.'))
   })
 
-  test('the next run uses what an ended one had made', () => {
+  test('the next run uses what an ended one had made', async () => {
+    const home = await finished()
     const { folder, joined } = openCompiled(kept)
     const ready = folder(12_345)
     assert.equal(ready, join(home, generationsIn(home)[0]!, 'compiled'))
@@ -127,6 +133,7 @@ suite('Prepared code of walls', () => {
   })
 
   test('an orphan beside a finished generation is swept by the next start', async () => {
+    const home = await finished()
     mkdirSync(join(home, 'making-999999999/half'), { recursive: true })
     await short(kept)
     await until(() => (unfinishedIn(home).length === 0 ? true : undefined))
@@ -161,7 +168,8 @@ suite('Prepared code of walls', () => {
     assert.ok(existsSync(join(own!, 'notes')), 'only generations are removed')
   })
 
-  test('a folder that others may write to is not used', () => {
+  test('a folder that others may write to is not used', async () => {
+    const home = await finished()
     chmodSync(home, 0o777)
     try {
       const { folder, joined } = openCompiled(kept)

@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, chmodSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite } from 'node:test'
+import { jailKinds } from '../../src/contract/jail-kind.ts'
 import { findJailFacts } from '../../src/jail/facts.ts'
 import { test } from '../fixtures/drawn.ts'
 import { isMissing, stands, unable } from './process-stands.ts'
@@ -158,59 +159,65 @@ result = [tried(socket.AF_INET, ("8.8.8.8", 53)), tried(socket.AF_INET, ("127.0.
     })
   }
 
-  test('the forbidden calls are refused by the filter itself', async () => {
-    await using wall = await ProcessWall.start({ program: 'node' })
-    const answers = await wall.probeFilter()
-    assert.ok(Object.keys(answers).length >= 20)
-    for (const [call, answer] of Object.entries(answers))
-      assert.match(answer, /^(EPERM|ENOSYS)$/, call)
-    await using open = await ProcessWall.start({ program: 'node', without: ['seccomp'] })
-    const through = Object.values(await open.probeFilter()).filter((answer) => answer !== 'EPERM')
-    assert.ok(through.length > 10, 'without the filter the same calls reach the kernel')
-  })
+  for (const jailKind of jailKinds) {
+    test(`${jailKind}: the forbidden calls are refused by the filter itself`, async (t) => {
+      if (isMissing(t, { jailKind })) return
+      await using wall = await ProcessWall.start({ program: 'node', jailKind })
+      const answers = await wall.probeFilter()
+      assert.ok(Object.keys(answers).length >= 20)
+      for (const [call, answer] of Object.entries(answers))
+        assert.match(answer, /^(EPERM|ENOSYS)$/, call)
+      const without = ['seccomp'] as const
+      await using open = await ProcessWall.start({ program: 'node', jailKind, without })
+      const through = Object.values(await open.probeFilter()).filter((answer) => answer !== 'EPERM')
+      assert.ok(through.length > 10, 'without the filter the same calls reach the kernel')
+    })
 
-  test('a program that brings its own code finds them shut too', async (t) => {
-    if (process.arch !== 'x64') return t.skip('the numbers are those of x86-64')
-    const code = probing([
-      ['ptrace', '101, 0, 0, 0, 0'],
-      ['process_vm_readv', '310, os.getppid(), 0, 0, 0, 0, 0'],
-      ['bpf', '321, 0, 0, 0'],
-      ['unshare', '272, 0x10000000'],
-      ['clone with a namespace', '56, 0x10000011, 0, 0, 0, 0'],
-      ['setns', '308, 0, 0'],
-      ['mount', '165, 0, b"/tmp", b"tmpfs", 0, 0'],
-      ['open_tree', '428, -100, b"/", 1'],
-      ['fsopen', '430, b"tmpfs", 0'],
-      ['pivot_root', '155, b"/", b"/"'],
-      ['chroot', '161, b"/work"'],
-      ['keyctl', '250, 0, 0, 0, 0, 0'],
-      ['userfaultfd', '323, 0'],
-      ['perf_event_open', '298, 0, 0, -1, -1, 0'],
-      ['io_uring_setup', '425, 1, 0'],
-      ['memfd_create', '319, b"x", 0'],
-      ['memfd_secret', '447, 0'],
-      ['pidfd_getfd', '438, 0, 0, 0'],
-      ['open_by_handle_at', '304, 0, 0, 0'],
-      ['kexec_load', '246, 0, 0, 0, 0'],
-      ['swapon', '167, b"/work/x", 0'],
-      ['quotactl', '179, 0, 0, 0, 0'],
-      ['personality', '135, 0x40000'],
-      ['TIOCSTI', '16, 0, 0x5412, b"x"'],
-      ['seccomp', '317, 1, 8, 0'],
-      ['a socket made by clone3', '435, 0, 0'],
-    ])
-    const { head, value } = await inProcess({ program: 'python' }, { language: 'python', code })
-    assert.equal(head.status, 'ok', JSON.stringify(head))
-    for (const [call, answer] of Object.entries(value as Record<string, string>))
-      assert.match(answer, /^(EPERM|ENOSYS|ENOTTY|EAFNOSUPPORT)$/, `${call}: ${answer}`)
-  })
+    test(`${jailKind}: a program that brings its own code finds them shut too`, async (t) => {
+      if (isMissing(t, { jailKind })) return
+      if (process.arch !== 'x64') return t.skip('the numbers are those of x86-64')
+      const code = probing([
+        ['ptrace', '101, 0, 0, 0, 0'],
+        ['process_vm_readv', '310, os.getppid(), 0, 0, 0, 0, 0'],
+        ['bpf', '321, 0, 0, 0'],
+        ['unshare', '272, 0x10000000'],
+        ['clone with a namespace', '56, 0x10000011, 0, 0, 0, 0'],
+        ['setns', '308, 0, 0'],
+        ['mount', '165, 0, b"/tmp", b"tmpfs", 0, 0'],
+        ['open_tree', '428, -100, b"/", 1'],
+        ['fsopen', '430, b"tmpfs", 0'],
+        ['pivot_root', '155, b"/", b"/"'],
+        ['chroot', '161, b"/work"'],
+        ['keyctl', '250, 0, 0, 0, 0, 0'],
+        ['userfaultfd', '323, 0'],
+        ['perf_event_open', '298, 0, 0, -1, -1, 0'],
+        ['io_uring_setup', '425, 1, 0'],
+        ['memfd_create', '319, b"x", 0'],
+        ['memfd_secret', '447, 0'],
+        ['pidfd_getfd', '438, 0, 0, 0'],
+        ['open_by_handle_at', '304, 0, 0, 0'],
+        ['kexec_load', '246, 0, 0, 0, 0'],
+        ['swapon', '167, b"/work/x", 0'],
+        ['quotactl', '179, 0, 0, 0, 0'],
+        ['personality', '135, 0x40000'],
+        ['TIOCSTI', '16, 0, 0x5412, b"x"'],
+        ['seccomp', '317, 1, 8, 0'],
+        ['a socket made by clone3', '435, 0, 0'],
+      ])
+      const wish = { program: 'python', jailKind } as const
+      const { head, value } = await inProcess(wish, { language: 'python', code })
+      assert.equal(head.status, 'ok', JSON.stringify(head))
+      for (const [call, answer] of Object.entries(value as Record<string, string>))
+        assert.match(answer, /^(EPERM|ENOSYS|ENOTTY|EAFNOSUPPORT)$/, `${call}: ${answer}`)
+    })
 
-  test('a socket takes no filter: compiled, it would take of a room that every wall needs', async () => {
-    const { value } = await inProcess(
-      { program: 'python' },
-      {
-        language: 'python',
-        code: `
+    test(`${jailKind}: a socket takes no filter: compiled, it would take of a room that every wall needs`, async (t) => {
+      if (isMissing(t, { jailKind })) return
+      const { value } = await inProcess(
+        { program: 'python', jailKind },
+        {
+          language: 'python',
+          code: `
 import errno, socket, struct
 held = bytearray(struct.pack('HBBI', 6, 0, 0, 0))
 at = (__import__('ctypes').c_char * 8).from_buffer(held)
@@ -221,36 +228,36 @@ for option, value in ((26, program), (50, b'\\0' * 4), (51, program), (52, b'\\0
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM).setsockopt(socket.SOL_SOCKET, option, value)
         result.append('taken')
     except OSError as error: result.append(errno.errorcode[error.errno])`,
-      },
-    )
-    assert.deepEqual(value, ['EPERM', 'EPERM', 'EPERM', 'EPERM'])
-  })
+        },
+      )
+      assert.deepEqual(value, ['EPERM', 'EPERM', 'EPERM', 'EPERM'])
+    })
 
-  test('artifacts are plain files alone, and what else lies there is left out by name', async () => {
-    const code = `mkdir -p out/deep; echo plain > out/a.txt; echo nested > out/deep/b.txt
-      ln -s /etc/passwd out/link; ln -s /etc out/folder; ln out/a.txt out/second; mkfifo out/pipe
-      echo x > /work/x; ln -s x /work/y; mkdir .git; echo x > .git/z; head -c 2000000 /dev/zero > out/large`
-    for (const wish of [{ language: 'sh', program: 'node' } as const]) {
+    test(`${jailKind}: artifacts are plain files alone, and what else lies there is left out by name`, async (t) => {
+      if (isMissing(t, { jailKind })) return
+      const code = `mkdir -p out/deep; echo plain > out/a.txt; echo nested > out/deep/b.txt
+        ln -s /etc/passwd out/link; ln -s /etc out/folder; ln out/a.txt out/second; mkfifo out/pipe
+        echo x > /work/x; ln -s x /work/y; mkdir .git; echo x > .git/z; head -c 2000000 /dev/zero > out/large`
       const { artifacts, head } = await inProcess(
-        { program: wish.program },
-        { language: wish.language, code, artifactBytesMax: 1_000_000 },
+        { program: 'node', jailKind },
+        { language: 'sh', code, artifactBytesMax: 1_000_000 },
       )
       assert.deepEqual(Object.keys(artifacts), ['deep/b.txt', 'x'])
       assert.equal(artifacts['deep/b.txt']?.toString(), 'nested\n')
       const leftOut = head.artifactsLeftOut.map(({ path }) => path).sort()
       assert.equal(leftOut.join(' '), 'a.txt folder large link pipe second y')
-    }
-    const inPython = await inProcess(
-      { program: 'python' },
-      {
-        language: 'python',
-        code: `import subprocess\nsubprocess.run(["sh", "-c", ${JSON.stringify(code)}])`,
-        artifactBytesMax: 1_000_000,
-      },
-    )
-    assert.deepEqual(Object.keys(inPython.artifacts), ['deep/b.txt', 'x'])
-    assert.equal(inPython.head.artifactsLeftOut.length, 7)
-  })
+      const inPython = await inProcess(
+        { program: 'python', jailKind },
+        {
+          language: 'python',
+          code: `import subprocess\nsubprocess.run(["sh", "-c", ${JSON.stringify(code)}])`,
+          artifactBytesMax: 1_000_000,
+        },
+      )
+      assert.deepEqual(Object.keys(inPython.artifacts), ['deep/b.txt', 'x'])
+      assert.equal(inPython.head.artifactsLeftOut.length, 7)
+    })
+  }
 
   test('without namespaces and without a place to write there is no job, and it says why', async () => {
     for (const program of ['node', 'python'] as const) {

@@ -263,11 +263,11 @@ refused = {p: tried(p + "/made", os.O_CREAT | os.O_WRONLY) for p in folders if o
 refused.update({p: tried(p, os.O_WRONLY) for p in files if os.path.exists(p)})
 scratch = {p: tried(p + "/made", os.O_CREAT | os.O_WRONLY) for p in ["/work", "/tmp", "/dev/shm"]}
 taken = 0
-try:
-    for p in ["/work/big", "/tmp/big", "/dev/shm/big"]:
+for p in ["/work/big", "/tmp/big", "/dev/shm/big"]:
+    try:
         with open(p, "wb", 0) as f:
             while True: taken += f.write(b"x" * 65536)
-except OSError as error: full = errno.errorcode[error.errno]
+    except OSError as error: full = errno.errorcode[error.errno]
 result = [refused, scratch, taken, full]`
       const limits = { disk: '8MB' }
       const [refused, scratch, taken, full] = (await valueOf(jailKind, code, { limits })) as [

@@ -13,6 +13,7 @@ import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { isDeepStrictEqual } from 'node:util'
 import { queryObjects } from 'node:v8'
 import { jailKinds } from '../../src/contract/jail-kind.ts'
 import { Mayfly } from '../../src/index.ts'
@@ -35,6 +36,7 @@ const seed = Number(process.env['MAYFLY_SEED'] ?? Date.now() % 2 ** 31)
 /** Ten minutes tell a leak from a heap that breathes, ten seconds do not. */
 const driftMax = isLong ? 0.05 : 0.4
 const atOnce = 4
+const settledMs = 1_500
 
 /** Each with the ends that it may have; one that is killed may have others. */
 const jobs = [
@@ -90,7 +92,6 @@ suite('Many programs leave nothing', { skip: unable('python') }, () => {
         }
       }
       await some(2 * jobs.length)
-      await sleep(1500)
       const warden = wardenOf()
       const held = () => ({
         open: fdsOf(warden),
@@ -100,7 +101,7 @@ suite('Many programs leave nothing', { skip: unable('python') }, () => {
         // A leaked socket of a destroyed wall would retain the output of its job.
         sockets: queryObjects(Socket, { format: 'count' }),
       })
-      const first = held()
+      const first = await settled(held)
       await some(runs)
       await until(() => tooMany(held(), first).length === 0, 'all to be given back', 15_000).catch(
         () => undefined,
@@ -212,6 +213,22 @@ const taken = {
 /** A wall may be in the midst of its start or its end. */
 const looseMax = 8
 
+/** Reads until nothing has changed for a while: spares are still being made at first. */
+async function settled<T>(held: () => T): Promise<T> {
+  let [last, since] = [held(), performance.now()]
+  await until(
+    () => {
+      const now = held()
+      if (isDeepStrictEqual(now, last)) return performance.now() - since > settledMs
+      ;[last, since] = [now, performance.now()]
+      return false
+    },
+    'the spares to be there',
+    30_000,
+  ).catch(() => undefined)
+  return last
+}
+
 function tooMany(now: Held, before: Held): readonly string[] {
   const names = ['open', 'sockets', 'namespaces', 'users'] as const
   return names.filter((name) => {
@@ -245,8 +262,10 @@ function wardenOf(): number {
   return found
 }
 
+/** Without the files of control groups that are still there: a wall opens each when it first needs it. */
 function fdsOf(pid: number): number {
-  return readdirSync(`/proc/${pid}/fd`).length
+  const all = readdirSync(`/proc/${pid}/fd`).flatMap((fd) => linkOf(`/proc/${pid}/fd/${fd}`))
+  return all.filter((file) => !file.startsWith('/sys/fs/cgroup/') || !existsSync(file)).length
 }
 
 /** Network namespaces of everything below a process. */

@@ -30,19 +30,19 @@ len(programs)`
 /** Generous where nothing is measured: a busy machine is slow. */
 const unhurried = { timeout: '60s' }
 
+let state: string
+let mayfly: Mayfly
+before(async () => {
+  state = mkdtempSync(join(tmpdir(), 'mayfly-sessions-'))
+  mayfly = await Mayfly.open({ state })
+})
+after(async () => {
+  await mayfly.close()
+  rmSync(state, { recursive: true, force: true })
+})
+
 for (const { provider, skip } of walls)
   suite(`A session in Python behind ${provider}`, { skip: skip() }, () => {
-    let state: string
-    let mayfly: Mayfly
-    before(async () => {
-      state = mkdtempSync(join(tmpdir(), 'mayfly-sessions-'))
-      mayfly = await Mayfly.open({ state })
-    })
-    after(async () => {
-      await mayfly.close()
-      rmSync(state, { recursive: true, force: true })
-    })
-
     const open = (limits = {}) =>
       mayfly.open({ language: 'python', provider, limits: { ...unhurried, ...limits } })
     /** Result of a cell that must succeed. */
@@ -348,17 +348,6 @@ const languages = {
 
 for (const { provider, skip } of walls)
   suite(`Sessions in other languages behind ${provider}`, { skip: skip() }, () => {
-    let state: string
-    let mayfly: Mayfly
-    before(async () => {
-      state = mkdtempSync(join(tmpdir(), 'mayfly-sessions-'))
-      mayfly = await Mayfly.open({ state })
-    })
-    after(async () => {
-      await mayfly.close()
-      rmSync(state, { recursive: true, force: true })
-    })
-
     for (const [language, cells] of Object.entries(languages))
       test(`${language}: values, folders, files and background work last, also over an error and an interrupt`, async () => {
         await using box = await mayfly.open({

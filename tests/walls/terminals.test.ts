@@ -6,7 +6,7 @@ import { after, before, suite, test as always } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Mayfly, type Box } from '../../src/index.ts'
 import { isRunscThere, noRunsc } from '../conformance/gvisor.ts'
-import { test as drawn } from '../fixtures/drawn.ts'
+import { test } from '../fixtures/drawn.ts'
 import { Typist } from '../fixtures/typist.ts'
 import { unable } from './process-stands.ts'
 
@@ -14,12 +14,12 @@ import { unable } from './process-stands.ts'
 const noBubblewrap = () => unable('python') || (!existsSync('/usr/bin/bwrap') && 'bwrap is missing')
 const noGvisor = () => unable('python') || (!isRunscThere() && noRunsc)
 const walls = [
-  { provider: 'bubblewrap', language: 'python', skip: noBubblewrap, test: always },
-  { provider: 'bubblewrap', language: 'bash', skip: noBubblewrap, test: drawn },
-  { provider: 'embedded', language: 'python', skip: () => unable('python'), test: drawn },
-  { provider: 'embedded', language: 'node', skip: () => unable(), test: drawn },
-  { provider: 'gvisor', language: 'python', skip: noGvisor, test: drawn },
-  { provider: 'gvisor', language: 'sh', skip: noGvisor, test: drawn },
+  { provider: 'bubblewrap', language: 'python', skip: noBubblewrap },
+  { provider: 'bubblewrap', language: 'bash', skip: noBubblewrap },
+  { provider: 'embedded', language: 'python', skip: () => unable('python') },
+  { provider: 'embedded', language: 'node', skip: () => unable() },
+  { provider: 'gvisor', language: 'python', skip: noGvisor },
+  { provider: 'gvisor', language: 'sh', skip: noGvisor },
 ] as const
 
 /** A prompt of bash, and of sh; gVisor hands a key that signalled on as well, and bash rings. */
@@ -47,18 +47,21 @@ seen['made'] = len(made)
 print(json.dumps(seen))
 `
 
-for (const { provider, language, skip, test } of walls)
+const allowed = ['process', 'write', 'network', 'outside']
+const schedules = { 'no-programs': { phases: [{ name: 'all', for: '60s', syscalls: allowed }] } }
+let state: string
+let mayfly: Mayfly
+before(async () => {
+  state = mkdtempSync(join(tmpdir(), 'mayfly-terminals-'))
+  mayfly = await Mayfly.open({ state, schedules })
+})
+after(async () => {
+  await mayfly.close()
+  rmSync(state, { recursive: true, force: true })
+})
+
+for (const { provider, language, skip } of walls)
   suite(`A terminal in a session of ${language} behind ${provider}`, { skip: skip() }, () => {
-    let state: string
-    let mayfly: Mayfly
-    before(async () => {
-      state = mkdtempSync(join(tmpdir(), 'mayfly-terminals-'))
-      mayfly = await Mayfly.open({ state })
-    })
-    after(async () => {
-      await mayfly.close()
-      rmSync(state, { recursive: true, force: true })
-    })
     const open = () => mayfly.open({ language, provider, limits: { timeout: '60s' } })
 
     test('has a size, job control and Ctrl-C, shares the files of its session, and passes its exit code on', async () => {
@@ -117,12 +120,15 @@ for (const { provider, language, skip, test } of walls)
       await using box = await open()
       await box.run({ command: '(setsid sleep 3001 >/dev/null 2>&1 &)' })
       const other = new Typist(await box.pty())
-      const script = 'trap "" HUP TERM; sleep 3002 & nohup sleep 3003 & echo begun; wait'
+      const far = 'setsid sh -c "echo begun; exec sleep 3004"'
+      const script = `trap "" HUP TERM; sleep 3002 & nohup sleep 3003 & ${far} & wait`
       const terminal = await box.pty({ command: ['bash', '-c', script] })
       await new Typist(terminal).shows(/begun/)
       assert.equal((await terminal.close()).status, 'cancelled')
       await untilGone(box, 'sleep 300[23]')
-      assert.match(await running(box), /sleep 3001/)
+      const left = await running(box)
+      assert.match(left, /sleep 3001/)
+      assert.match(left, /sleep 3004/)
       await other.type('echo still-$((1+1))\r', /still-2/)
       const outcome = await box.close()
       assert.equal(outcome.status, 'ok')
@@ -161,14 +167,8 @@ for (const { provider, language, skip, test } of walls)
   })
 
 suite('Terminals of a session whose phase allows no programs', { skip: noBubblewrap() }, () => {
-  const allowed = ['process', 'write', 'network', 'outside']
-  const schedules = { 'no-programs': { phases: [{ name: 'all', for: '60s', syscalls: allowed }] } }
   for (const provider of ['bubblewrap', 'embedded'])
     always(`behind ${provider} there is none, and its cells go on`, async () => {
-      const state = mkdtempSync(join(tmpdir(), 'mayfly-terminals-'))
-      using after = new DisposableStack()
-      after.defer(() => rmSync(state, { recursive: true, force: true }))
-      await using mayfly = await Mayfly.open({ state, schedules })
       await using box = await mayfly.open({ language: 'python', provider, schedule: 'no-programs' })
       await assert.rejects(box.pty(), { code: 'CONFLICT', message: /a phase closed/ })
       assert.equal((await box.run({ code: '1 + 1' })).result, 2)
@@ -180,10 +180,6 @@ suite('Terminals of a session whose phase allows no programs', { skip: noBubblew
 suite('Terminals as a means of hostile programs', { skip: noBubblewrap() }, () => {
   for (const provider of ['bubblewrap', 'embedded'])
     always(`a program behind ${provider} makes sixteen at most, and types into none`, async () => {
-      const state = mkdtempSync(join(tmpdir(), 'mayfly-terminals-'))
-      using after = new DisposableStack()
-      after.defer(() => rmSync(state, { recursive: true, force: true }))
-      await using mayfly = await Mayfly.open({ state })
       const { stdout, stderr } = await mayfly.run({ code: tries, language: 'python', provider })
       const { made, ...seen } = JSON.parse(stdout || `"${stderr}"`)
       const refused = {

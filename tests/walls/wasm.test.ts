@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict'
-import { after, before, suite } from 'node:test'
 import { tryWalls } from '../../src/walls/trials/try-walls.ts'
 import type { TaskEnd } from '../../src/contract/provider.ts'
 import { descendantsOf } from '../conformance/remains.ts'
 import { inWasm } from '../conformance/guests-in-wasm.ts'
 import { Stand, type Ended, type Made, type Wish } from '../conformance/stand.ts'
 import { makeWasi } from '../conformance/wasi.ts'
-import { test } from '../fixtures/drawn.ts'
+import { after, before, suite, test } from '../fixtures/drawn.ts'
 import { call, Program } from '../fixtures/wasi-program.ts'
 import { op, wasi, wasm, type Func, type Parts, type ValueType } from '../fixtures/wasm.ts'
 

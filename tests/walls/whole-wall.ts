@@ -136,14 +136,17 @@ export async function openWhole({ apart = false, ...options }: WholeWish = {}) {
       program: 'node' | 'python' = 'python',
       jailKind: MechanismName = 'embedded',
       usual?: UsualBounds,
+      fresh?: boolean,
     ) {
       const disk = 16 * MiB
       const settings = {
-        spares: 0,
+        // A forked one is warm in any case.
+        spares: fresh ? 1 : 0,
         spareMiB: 8,
         mechanism: jailKind,
         disk,
         ...(usual && { usual }),
+        ...(fresh && { fresh }),
       }
       const wall = new WholeWall(warden, await warden.start(program, settings))
       walls.push(wall)

@@ -18,7 +18,7 @@ import { openWalls, wallNames, type WallName, type Walls } from './walls.ts'
  * MAYFLY_SEED repeats one.
  */
 const long = process.env['MAYFLY_LONG'] !== undefined
-const perFamily = long ? Infinity : isSampled ? 2 : 5
+const perFamily = long ? Infinity : isSampled ? 1 : 5
 const isRoot = process.getuid?.() === 0
 
 let trap: ProcessTrap

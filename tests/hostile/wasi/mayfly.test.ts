@@ -21,7 +21,7 @@ import { wasiCases, wasiCorpus } from './corpus.ts'
  * one.
  */
 const long = process.env['MAYFLY_LONG'] !== undefined
-const perFamily = long ? Infinity : isSampled ? 4 : 20
+const perFamily = long ? Infinity : isSampled ? 2 : 20
 const atATime = 2
 const memoryMiB = 64
 const outputBytes = 50_000

@@ -272,7 +272,7 @@ if os.uname().nodename != 'mayfly': mark('hostname', os.uname().nodename)`,
     'environment-of-its-own',
     'what was handed down by mistake',
     text`
-env | grep -i -E 'canary|secret|token|api_key|password|SSH_|AWS_|NODE_OPTIONS|LD_PRELOAD|MAYFLY_(WARDEN|STATE|CONFIG|API)' | grep -v -E '^(SECRET|NAME)=' && mark env; exit 0`,
+env | grep -i -E 'canary|secret|token|api_key|password|SSH_|AWS_|NODE_OPTIONS|LD_PRELOAD|MAYFLY_(WARDEN|STATE|CONFIG|API)' | grep -v -E '^(SECRET|NAME)=|^NODE_OPTIONS=--max-old-space-size=[0-9]+ --max-semi-space-size=[0-9]+$' && mark env; exit 0`,
   ),
   node(
     'files-by-every-way',

@@ -1,0 +1,48 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+/** Sees which bundles a command loads, whatever other hook of the loader hands them over. */
+const PROBE = `
+import { appendFileSync } from 'node:fs'
+import module from 'node:module'
+const real = module.registerHooks
+const see = (url) => {
+  const [place] = /bundle\\/(?:small|mayfly)\\.js$|src\\/cli\\/main\\.[jt]s$/.exec(url) ?? []
+  if (place) appendFileSync(process.env.LOADED_FILE, place + '\\n')
+}
+const seeing = ({ load, ...hooks }) =>
+  real({ ...hooks, ...(load && { load: (url, context, next) => {
+    const loaded = load(url, context, next)
+    if (loaded.shortCircuit) see(url)
+    return loaded
+  } }) })
+real({ load(url, context, next) { see(url); return next(url, context) } })
+module.registerHooks = seeing
+module.syncBuiltinESMExports()
+`
+
+export interface LoadProbe extends Disposable {
+  /** Flags of Node and a variable for the command. */
+  readonly flags: readonly string[]
+  readonly env: { readonly LOADED_FILE: string }
+  /** Bundles and sources that were loaded since the last look, in order. */
+  take(): readonly string[]
+}
+
+export function probeLoads(): LoadProbe {
+  const folder = mkdtempSync(join(tmpdir(), 'mayfly-loaded-'))
+  const [probe, log] = [join(folder, 'probe.mjs'), join(folder, 'log')]
+  writeFileSync(probe, PROBE)
+  writeFileSync(log, '')
+  return {
+    flags: ['--disable-warning=ExperimentalWarning', '--import', probe],
+    env: { LOADED_FILE: log },
+    take() {
+      const places = readFileSync(log, 'utf8').split('\n').filter(Boolean)
+      writeFileSync(log, '')
+      return places
+    },
+    [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }),
+  }
+}

@@ -139,12 +139,13 @@ function recordStart(
 }
 
 function endings(
-  { emitter, watching, takeBundle }: RoomParts,
+  { emitter, watching, pool, takeBundle }: RoomParts,
   forecast: Forecast,
 ): Pick<Rooms, 'ended' | 'lost'> {
   return {
     ended(job, outcome, tookMs) {
       forecast.note(job, outcome)
+      pool.noteEnd(job.tenant, outcome.status)
       watching.guard.end(job, outcome)
       emitter.emit('job/ended', endedFields(job, outcome, tookMs), { run: job.id })
     },

@@ -69,6 +69,7 @@ export interface BodyFolder {
 /** 24 hours. */
 export const retentionMs = 86_400_000
 export const retainedBytesMax = 2 ** 30
+const nothing = () => undefined
 const ivBytes = 12
 const tagBytes = 16
 const busyMs = 5000
@@ -76,14 +77,23 @@ const busyMs = 5000
 export interface BodiesOptions {
   readonly retentionMs?: number
   readonly retainedBytesMax?: number
+  /**
+   * Called after each body with its size, by an owner that writes the WAL of `bodies.db` back beside its loop: that waits for the
+   * disk, 30 ms for some megabytes. Without it SQLite does so within a put.
+   */
+  readonly written?: (bytes: number) => void
 }
+
+/** Limit of the WAL in pages of 4 KiB where its owner writes it back, in case nobody does. */
+const walPagesMax = 20_000
 
 /** Opens `bodies.db` and `body-keys.db` of a state folder; makes them on first use. */
 export function openBodies(folder: string, options: BodiesOptions = {}): Bodies {
   makeFolder(folder, 0o700)
   const bodies = openFile(join(folder, 'bodies.db'), bodiesSchema)
+  if (options.written) bodies.exec(`PRAGMA wal_autocheckpoint = ${walPagesMax}`)
   const keys = openFile(join(folder, 'body-keys.db'), keysSchema)
-  return new TwoFiles(bodies, keys, { retentionMs, retainedBytesMax, ...options })
+  return new TwoFiles(bodies, keys, { retentionMs, retainedBytesMax, written: nothing, ...options })
 }
 
 const bodiesSchema = `CREATE TABLE IF NOT EXISTS bodies (
@@ -101,7 +111,8 @@ export function readBodies(folder: string): BodiesRead {
   const [bodies, keys] = ['bodies.db', 'body-keys.db'].map((name) => join(folder, name))
   if (!existsSync(bodies!) || !existsSync(keys!))
     throw new MayflyError('NOT_FOUND', `Cannot find anything kept of runs in "${folder}"`)
-  return new TwoFiles(openToRead(bodies!), openToRead(keys!), { retentionMs, retainedBytesMax })
+  const limits = { retentionMs, retainedBytesMax, written: nothing }
+  return new TwoFiles(openToRead(bodies!), openToRead(keys!), limits)
 }
 
 function openToRead(path: string): DatabaseSync {
@@ -147,6 +158,7 @@ class TwoFiles implements Bodies {
       this.#bodies.prepare(sql).run(added.lastInsertRowid, tenant, run, name, at, body.length, body)
       if (before !== undefined) this.#dropKeys([before])
     })
+    this.#limits.written(body.length)
   }
 
   get(place: BodyKey): Uint8Array | undefined {

@@ -39,6 +39,20 @@ test('A line is copied by a timer of at most 200 ms, however many came before it
   }
 })
 
+test('A thread writes bodies back once there are some megabytes, and none before', async () => {
+  const record = openRecord({ stateFolder: folder, clock: systemClock })
+  const size = () => statSync(join(folder, 'bodies.db')).size
+  const put = (run: string) =>
+    record.bodies.put({ tenant: 'a', run, name: 'outcome' }, Buffer.alloc(2 ** 20 - 1024), 1)
+  put('exec_1')
+  const empty = size()
+  for (let n = 2; n < 6; n++) put(`exec_${n}`)
+  await until(() => size() > empty + 2 ** 20)
+  await record.close()
+  assert.ok(!existsSync(join(folder, 'bodies.db-wal')), 'closed last, by its owner')
+  assert.ok(size() > 5 * (2 ** 20 - 1024))
+})
+
 test('The loop writes no WAL back while the record is open: a thread does', async () => {
   const store = openStore(database, 0)
   let calls = 0

@@ -16,6 +16,10 @@ import { isAlive, thisOwner, type Owner } from '../lib/owner.ts'
 import { Filler } from './filler.ts'
 import { isFull } from './state-error.ts'
 import { openStore, type OpenLine, type AuditStore } from './store.ts'
+import { WriteBackThread } from './write-back-thread.ts'
+
+/** Bodies of this size together are written back at once. */
+const writeBackBytes = 2 ** 21
 
 /** Audit log of one state folder, as written by one process. */
 export class AuditRecord {
@@ -28,6 +32,10 @@ export class AuditRecord {
   /** Jobs between their admitted and ended lines. */
   readonly #live = new Map<string, Live>()
   #bodies: Bodies | undefined
+  #bodiesThread: WriteBackThread | undefined
+  /** Bytes of bodies since the WAL was last written back. */
+  #keptBytes = 0
+  #isWritingBack = false
   /** Events outside of runs, and of runs that have ended. */
   readonly #windows = { outside: newWindow(), late: newWindow() }
   /** Start of the disk-full condition. */
@@ -94,7 +102,7 @@ export class AuditRecord {
 
   /** Store of bodies, opened on first use. */
   get bodies(): Bodies {
-    this.#bodies ??= openBodies(this.#parts.stateFolder)
+    this.#bodies ??= openBodies(this.#parts.stateFolder, { written: (bytes) => this.#kept(bytes) })
     return this.#bodies
   }
 
@@ -103,7 +111,21 @@ export class AuditRecord {
     this.#retry?.cancel()
     await this.#parts.sealer.close()
     this.store.close()
+    await this.#bodiesThread?.close()
     this.#bodies?.close()
+  }
+
+  /** Writes bodies back on a thread, some megabytes at a time. */
+  #kept(bytes: number): void {
+    this.#keptBytes += bytes
+    if (this.#keptBytes < writeBackBytes || this.#isWritingBack) return
+    const { stateFolder, clock } = this.#parts
+    this.#keptBytes = 0
+    this.#isWritingBack = true
+    this.#bodiesThread ??= new WriteBackThread(join(stateFolder, 'bodies.db'), clock)
+    // SQLite writes it back itself once it is large.
+    const done = this.#bodiesThread.writeBack().catch(() => undefined)
+    void done.finally(() => (this.#isWritingBack = false))
   }
 
   /** Reports a full disk once, and its recovery once. */

@@ -3,12 +3,14 @@ import type { Clock } from '../contract/clock.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import type { Emitter } from '../contract/event.ts'
 import type { Job } from '../contract/job.ts'
+import type { Outcome } from '../contract/outcome.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { Provider, Sandbox } from '../contract/provider.ts'
 import type { DestroyedWall, SandboxClaim } from '../contract/pipeline.ts'
 import type { AdmissionBudget } from './admission-counts.ts'
-import { Admitter, type AdmissionSlot } from './admission.ts'
+import { Admitter, type AdmissionSlot, type JobNeed } from './admission.ts'
 import { LoadSampler, type LoadSamplerOptions } from './load-sampler.ts'
+import { Probation, type ProbationPlace } from './probation.ts'
 import type { SparePools } from './spare-pools.ts'
 
 /** Needs of a job beside its first wall, and what is expected of it. */
@@ -26,11 +28,14 @@ export class Pool {
   readonly #options: PoolOptions
   readonly #admitter: Admitter
   readonly #loads: LoadSampler
+  readonly #probation: Probation
 
   constructor(options: PoolOptions) {
     this.#options = options
     this.#admitter = new Admitter(options.budget, options.clock)
     this.#loads = new LoadSampler(options, this.#admitter, () => this.#evictSpares())
+    const { clock, budget } = options
+    this.#probation = new Probation({ clock, waitMsMax: budget.waitMsMax })
   }
 
   async acquire(
@@ -47,11 +52,7 @@ export class Pool {
     const walls = 1 + others
     const about = { run: job.id }
     const queued = (waiting: number) => emitter.emit('pool/queued', { waiting }, about)
-    const entering = this.#admitter.admit(job.tenant, memory, signal, {
-      walls,
-      queued,
-      ...expected,
-    })
+    const entering = this.#admit(job.tenant, memory, signal, { walls, queued, ...expected })
     this.#loads.schedule()
     const place = await entering.catch((thrown: unknown) => {
       if (thrown instanceof MayflyError)
@@ -64,6 +65,11 @@ export class Pool {
     return await this.#launch(provider, profile, place, { run: job.id, walls, isShort })
   }
 
+  /** Counts how a job of a tenant ended: those that are ended by force again and again wait for one another. */
+  noteEnd(tenant: string, status: Outcome['status']): void {
+    this.#probation.note(tenant, status)
+  }
+
   get running(): number {
     return this.#admitter.running
   }
@@ -74,7 +80,26 @@ export class Pool {
   }
 
   get waiting(): number {
-    return this.#admitter.waiting
+    return this.#admitter.waiting + this.#probation.waiting
+  }
+
+  /** A session keeps no place of those on probation: it may stay for hours. */
+  async #admit(
+    tenant: string,
+    memory: number,
+    signal: AbortSignal,
+    need: JobNeed,
+  ): Promise<AdmissionSlot> {
+    const entering = this.#probation.enter(tenant, signal)
+    if (this.#probation.waiting > 0) need.queued?.(this.waiting)
+    const turn = await entering
+    if (need.isSession) turn.release()
+    try {
+      return withTurn(await this.#admitter.admit(tenant, memory, signal, need), turn)
+    } catch (thrown) {
+      turn.release()
+      throw thrown
+    }
   }
 
   async #launch(
@@ -126,6 +151,18 @@ export class Pool {
     const { stock, budget } = this.#options
     const over = this.#admitter.memory + (stock?.bytes ?? 0) - budget.memory
     if (over > 0) stock?.evict(over)
+  }
+}
+
+/** A slot that gives back the turn of its tenant as well, and tells the time of both queues. */
+function withTurn(slot: AdmissionSlot, turn: ProbationPlace): AdmissionSlot {
+  return {
+    waited: slot.waited + turn.waited,
+    updateUse: (now) => slot.updateUse(now),
+    release() {
+      slot.release()
+      turn.release()
+    },
   }
 }
 

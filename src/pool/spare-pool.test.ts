@@ -186,6 +186,24 @@ test('Jobs that wait for a refill in progress keep others from beginning', async
   await warm.close()
 })
 
+test('Under pressure the reserve is made at once, also beside a refill in no hurry', async () => {
+  const { warm, starts } = slowPool(8)
+  const give = (at: number) =>
+    starts[at]!.resolve({ alive: true, bytes: 0, end: () => Promise.resolve() })
+  warm.fill()
+  assert.equal(starts.length, 2, 'two at once while less than half is there')
+  const taken = [warm.take(), warm.take(), warm.take()]
+  await settle()
+  warm.fill()
+  assert.ok(
+    starts.length >= 5,
+    `${starts.length} starts: two of the reserve beside those in progress`,
+  )
+  for (const at of starts.keys()) give(at)
+  await Promise.all(taken)
+  await warm.close()
+})
+
 test('A refill starts after a delay, so as not to compete with the job', async () => {
   const { warm, pass, live } = stand({ least: 2, most: 2 })
   warm.fill()

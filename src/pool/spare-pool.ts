@@ -68,8 +68,8 @@ const REFILL_AFTER_MS = 20
 /** So many misses in so long are pressure. */
 const PRESSED_MISSES = 3
 const PRESSED_MS = 10_000
-/** Spares that stay for short jobs then. */
-const RESERVE = 1
+/** Spares that stay for short jobs then: while one of them is made again, the other is there. */
+const RESERVE = 2
 /** Concurrent starts for jobs that are not short: more of them would only slow each other down, and every short one. */
 const LONG_STARTS_MAX = 2 * os.availableParallelism()
 
@@ -93,6 +93,8 @@ class AdaptiveSparePool<S extends Spare> implements SparePool<S> {
   readonly #idle: S[] = []
   readonly #ending = new Set<Promise<unknown>>()
   readonly #starting = new Set<Promise<void>>()
+  /** Starts among them that are for the reserve, ahead of what runs. */
+  #urgent = 0
   /** Jobs that wait for a start, their own or one in progress. */
   #waiting = 0
   #wanted: number
@@ -163,11 +165,18 @@ class AdaptiveSparePool<S extends Spare> implements SparePool<S> {
     const idle = this.#idle
     for (let at = idle.length - 1; at >= 0; at--) if (!idle[at]!.alive) idle.splice(at, 1)
     if (this.#closed) return
-    const reserve = this.#isPressed() ? Math.min(RESERVE, this.#wanted) : 0
-    const wanted = this.#waiting > 0 ? reserve : this.#wanted
-    const atOnce = idle.length * 2 < wanted ? STARTS_MAX : 1
-    const room = Math.min(atOnce, wanted - idle.length) - this.#starting.size
-    for (let n = 0; n < room; n++) this.#begin()
+    // Beside what starts in no hurry: that may take as long as all who run are served first.
+    for (let lacks = this.#lacking(); lacks > 0; lacks--) this.#begin(true)
+    if (this.#waiting > 0) return
+    const atOnce = idle.length * 2 < this.#wanted ? STARTS_MAX : 1
+    const room = Math.min(atOnce, this.#wanted - idle.length) - this.#starting.size
+    for (let n = 0; n < room; n++) this.#begin(false)
+  }
+
+  /** Spares that the reserve lacks under pressure, and that nobody makes for it. */
+  #lacking(): number {
+    if (!this.#isPressed()) return 0
+    return Math.min(RESERVE, this.#wanted) - this.#idle.length - this.#urgent
   }
 
   evict(bytes = Infinity): number {
@@ -264,12 +273,19 @@ class AdaptiveSparePool<S extends Spare> implements SparePool<S> {
     this.#refillSoon.unref?.()
   }
 
-  #begin(): void {
-    const one: Promise<void> = this.#refill().then((isMade) => this.#refilled(one, isMade))
+  #begin(isUrgent: boolean): void {
+    if (isUrgent) this.#urgent++
+    const one: Promise<void> = this.#refill(isUrgent).then((isMade) =>
+      this.#refilled(one, { isMade, isUrgent }),
+    )
     this.#starting.add(one)
   }
 
-  #refilled(one: Promise<void>, isMade: boolean): void {
+  #refilled(
+    one: Promise<void>,
+    { isMade, isUrgent }: { readonly isMade: boolean; readonly isUrgent: boolean },
+  ): void {
+    if (isUrgent) this.#urgent--
     this.#starting.delete(one)
     if (isMade) this.fill()
     else if (!this.#closed) this.#options.clock.after(RETRY_MS, () => this.fill()).unref?.()
@@ -286,12 +302,11 @@ class AdaptiveSparePool<S extends Spare> implements SparePool<S> {
   }
 
   /** True if a spare was started; never rejects. */
-  async #refill(): Promise<boolean> {
+  async #refill(isUrgent: boolean): Promise<boolean> {
     const { clock, onEvent } = this.#options
     const began = clock.now()
     const of = this.#madeOf
     try {
-      const isUrgent = this.#isPressed() && this.#idle.length < RESERVE
       const spare = await this.#options.start(isUrgent, isUrgent)
       if (this.#closed || of !== this.#madeOf) {
         this.#end(spare)

@@ -1,0 +1,135 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { SimulatedClock } from '../../tests/sim/simulated-clock.ts'
+import { Probation, type ProbationPlace } from './probation.ts'
+
+const { signal } = new AbortController()
+const settled = () => new Promise((resolve) => void setImmediate(resolve))
+
+function stand(places = 1) {
+  const clock = new SimulatedClock()
+  const probation = new Probation({ clock, places, waitMsMax: 20_000 })
+  const entered: string[] = []
+  const held: ProbationPlace[] = []
+  const enter = (tenant: string, by = signal) => {
+    const place = probation.enter(tenant, by)
+    place.then(
+      (one) => held.push(one) && entered.push(tenant),
+      (error: Error & { code?: unknown }) =>
+        entered.push(`${tenant} ${error.name === 'AbortError' ? error.name : String(error.code)}`),
+    )
+  }
+  const fail = (tenant: string, ends = 3) => {
+    for (let n = 0; n < ends; n++) probation.note(tenant, 'timeout')
+  }
+  const pass = (ms: number) => clock.run(clock.now() + ms)
+  return { clock, probation, entered, held, enter, fail, pass }
+}
+
+test('A tenant whose jobs were ended three times shares places with its like, in turns', async () => {
+  const { entered, held, enter, fail, pass } = stand()
+  for (const tenant of ['a', 'b']) fail(tenant)
+  enter('good')
+  for (const tenant of ['a', 'a', 'a', 'b']) enter(tenant)
+  await settled()
+  assert.deepEqual(entered, ['good', 'a'])
+  for (let n = 1; n < 4; n++) {
+    held.at(-1)!.release()
+    enter('good')
+    await pass(2_000)
+  }
+  assert.deepEqual(
+    entered.filter((tenant) => tenant !== 'good'),
+    ['a', 'a', 'b', 'a'],
+  )
+})
+
+test('Two forced ends, or ends by itself, cost a tenant nothing', async () => {
+  const { probation, entered, enter, fail } = stand()
+  fail('a', 2)
+  for (const status of ['ok', 'error', 'cancelled', 'failed', 'refused'] as const)
+    for (let n = 0; n < 5; n++) probation.note('b', status)
+  enter('good')
+  for (const tenant of ['a', 'a', 'b', 'b']) enter(tenant)
+  await settled()
+  assert.deepEqual(entered, ['good', 'a', 'a', 'b', 'b'])
+})
+
+test('Tenants on probation wait only while others are served, and go on once those are gone', async () => {
+  const { entered, enter, fail, pass } = stand()
+  fail('a')
+  for (let n = 0; n < 3; n++) enter('a')
+  await settled()
+  assert.deepEqual(entered, ['a', 'a', 'a'])
+  enter('good')
+  enter('a')
+  await pass(3_000)
+  assert.deepEqual(entered, ['a', 'a', 'a', 'good'])
+  await pass(3_000)
+  assert.deepEqual(entered, ['a', 'a', 'a', 'good', 'a'])
+})
+
+test('A place rests for a second after its job', async () => {
+  const { entered, held, enter, fail, pass } = stand()
+  fail('a')
+  enter('good')
+  enter('a')
+  await settled()
+  held.at(-1)!.release()
+  held.at(-1)!.release()
+  enter('a')
+  enter('a')
+  await pass(900)
+  assert.equal(entered.length, 2)
+  await pass(200)
+  assert.equal(entered.length, 3, 'a place that is released twice is one place')
+})
+
+test('A tenant is in good standing again a while after its last forced end', async () => {
+  const { entered, enter, fail, pass } = stand()
+  fail('a', 100)
+  await pass(30_000)
+  enter('good')
+  enter('a')
+  enter('a')
+  await settled()
+  assert.deepEqual(entered, ['good', 'a'])
+  await pass(20_000)
+  entered.length = 0
+  enter('good')
+  enter('a')
+  enter('a')
+  await settled()
+  assert.deepEqual(entered, ['good', 'a', 'a'])
+})
+
+test('A job that waits too long is refused with a retry time, and one can be cancelled', async () => {
+  const { probation, entered, enter, fail, pass } = stand()
+  fail('a')
+  enter('good')
+  enter('a')
+  enter('a')
+  const aborter = new AbortController()
+  enter('a', aborter.signal)
+  assert.equal(probation.waiting, 2)
+  aborter.abort()
+  for (let n = 0; n < 5; n++) {
+    enter('good')
+    await pass(4_100)
+  }
+  assert.deepEqual(
+    entered.filter((tenant) => tenant !== 'good'),
+    ['a', 'a AbortError', 'a RATE_LIMITED'],
+  )
+  assert.equal(probation.waiting, 0)
+})
+
+test('The tenants it knows are bounded: the one that failed longest ago is forgotten', async () => {
+  const { entered, enter, fail } = stand()
+  for (let n = 0; n <= 10_000; n++) fail(`t${n}`)
+  enter('t0')
+  enter('t1')
+  enter('t1')
+  await settled()
+  assert.deepEqual(entered, ['t0', 't1'])
+})

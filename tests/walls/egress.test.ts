@@ -72,6 +72,24 @@ const cases: readonly Case[] = [
     network: { allow: ['http://*.w.example:P'] },
     status: 403,
   },
+  {
+    what: 'A path of a rule',
+    say: get('http://a.example:P/v1/x', 'a.example:P'),
+    network: { allow: ['GET http://a.example:P/v1/*'] },
+    status: 200,
+  },
+  {
+    what: 'Another path than that of a rule',
+    say: get('http://a.example:P/v2', 'a.example:P'),
+    network: { allow: ['GET http://a.example:P/v1/*'] },
+    status: 403,
+  },
+  {
+    what: 'Another method than that of a rule',
+    say: get('http://a.example:P/v1/x', 'a.example:P').replace('GET', 'DELETE'),
+    network: { allow: ['GET http://a.example:P/v1/*'] },
+    status: 403,
+  },
   // Ambiguous spellings of a host.
   {
     what: 'A user before the host',

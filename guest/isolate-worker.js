@@ -19,6 +19,8 @@ const GARBAGE_CHARS = 262_144
 const ERROR_CHARS_MAX = 16_384
 /** Enough to distinguish an error from probing. */
 const TOLD_DENIED_MAX = 200
+/** Delay of the collection after a session was opened, so that its first exec comes before. */
+const GARBAGE_AFTER_MS = 50
 /** Delay of the refill while enough spares exist, so that the reader of the reply gets the CPU first. */
 const REFILL_AFTER_MS = 2
 /** The server asks for no more of a worker that a job waits for. */
@@ -95,9 +97,7 @@ function begin(task) {
  * @param {any} task
  */
 function openSession(task) {
-  const cell = take(task)
-  for (const spare of spares.splice(0)) spare.dispose()
-  session = cell.open(task, {
+  session = take(task).open(task, {
     released() {},
     ...streams,
     call: callOut,
@@ -112,8 +112,16 @@ function openSession(task) {
       tell(KIND.end, { status, encoding: 'json', ...cost, error }, 'null')
     },
   })
-  collectGarbage()
   send(KIND.released, '')
+  setImmediate(shed)
+}
+
+/** Gives the memory of other cells back, one at a time, so that an exec waits for one of them at most. */
+function shed() {
+  const spare = spares.pop()
+  if (!spare) return void setTimeout(collectGarbage, GARBAGE_AFTER_MS)
+  spare.dispose()
+  setImmediate(shed)
 }
 
 /** @param {import('./cell/session.js').CellSession} open @param {{ id: string }} request the one kind for a guest without files */

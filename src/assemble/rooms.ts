@@ -145,7 +145,7 @@ function endings(
   return {
     ended(job, outcome, tookMs) {
       forecast.note(job, outcome)
-      pool.noteEnd(job.tenant, outcome.status)
+      pool.noteEnd(job, outcome.status)
       watching.guard.end(job, outcome)
       emitter.emit('job/ended', endedFields(job, outcome, tookMs), { run: job.id })
     },

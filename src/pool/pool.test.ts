@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { SimulatedClock } from '../../tests/sim/simulated-clock.ts'
 import { systemClock } from '../contract/clock.ts'
 import type { Provider, Sandbox } from '../contract/provider.ts'
 import { createPool } from './pool.ts'
@@ -118,4 +119,46 @@ test('Sleeping jobs of a second burst count as sleeping, though no wall of the f
     assert.equal(live.size, 6)
     for (const claim of claims) await claim[Symbol.asyncDispose]()
   }
+})
+
+test('A page visitor whose jobs are ended by force waits alone, and a session keeps no place of those who wait', async () => {
+  const clock = new SimulatedClock()
+  const budget = { memory: 900 * MiB, runnable: 64, queueMax: 9, waitMsMax: 60_000 }
+  const wall = { provider: 'played', [Symbol.asyncDispose]: async () => undefined }
+  const pool = createPool({
+    clock,
+    emitter: { emit: () => undefined },
+    budget,
+    provider: () => ({ launch: async () => wall }) as unknown as Provider,
+    loads: async () => ({ atMs: 0, walls: [] }),
+    probationPlaces: 1,
+  })
+  const profile = { provider: 'played', controls: { memory: MiB } } as never
+  const jobOf = (principal: string) =>
+    ({ id: principal, tenant: 'page', principal, origin: 'page' }) as never
+  const entered: string[] = []
+  const acquire = (principal: string, isSession = false) => {
+    const claim = pool.acquire(profile, jobOf(principal), AbortSignal.timeout(30_000), {
+      isSession,
+    })
+    void claim.then(() => entered.push(principal))
+    return claim
+  }
+  const pass = (ms: number) => clock.run(clock.now() + ms)
+  for (let n = 0; n < 3; n++) pool.noteEnd(jobOf('loops'), 'timeout')
+  await acquire('good')
+  const first = acquire('loops')
+  const second = acquire('loops', true)
+  const third = acquire('loops')
+  await acquire('good')
+  await pass(100)
+  assert.deepEqual(entered, ['good', 'loops', 'good'])
+  assert.equal(pool.waiting, 2)
+  await (await first)[Symbol.asyncDispose]()
+  for (let n = 0; n < 3; n++) {
+    await acquire('good')
+    await pass(1_001)
+  }
+  await Promise.all([second, third])
+  assert.equal(entered.filter((one) => one === 'loops').length, 3)
 })

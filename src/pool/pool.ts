@@ -34,8 +34,9 @@ export class Pool {
     this.#options = options
     this.#admitter = new Admitter(options.budget, options.clock)
     this.#loads = new LoadSampler(options, this.#admitter, () => this.#evictSpares())
-    const { clock, budget } = options
-    this.#probation = new Probation({ clock, waitMsMax: budget.waitMsMax })
+    const { clock, budget, probationPlaces: places } = options
+    const { waitMsMax } = budget
+    this.#probation = new Probation({ clock, waitMsMax, ...(places && { places }) })
   }
 
   async acquire(
@@ -52,7 +53,7 @@ export class Pool {
     const walls = 1 + others
     const about = { run: job.id }
     const queued = (waiting: number) => emitter.emit('pool/queued', { waiting }, about)
-    const entering = this.#admit(job.tenant, memory, signal, { walls, queued, ...expected })
+    const entering = this.#admit(job, memory, signal, { walls, queued, ...expected })
     this.#loads.schedule()
     const place = await entering.catch((thrown: unknown) => {
       if (thrown instanceof MayflyError)
@@ -65,9 +66,9 @@ export class Pool {
     return await this.#launch(provider, profile, place, { run: job.id, walls, isShort })
   }
 
-  /** Counts how a job of a tenant ended: those that are ended by force again and again wait for one another. */
-  noteEnd(tenant: string, status: Outcome['status']): void {
-    this.#probation.note(tenant, status)
+  /** Counts how a job ended: senders whose jobs are ended by force again and again wait for one another. */
+  noteEnd(job: Job, status: Outcome['status']): void {
+    this.#probation.note(senderOf(job), status)
   }
 
   get running(): number {
@@ -85,17 +86,17 @@ export class Pool {
 
   /** A session keeps no place of those on probation: it may stay for hours. */
   async #admit(
-    tenant: string,
+    job: Job,
     memory: number,
     signal: AbortSignal,
     need: JobNeed,
   ): Promise<AdmissionSlot> {
-    const entering = this.#probation.enter(tenant, signal)
+    const entering = this.#probation.enter(senderOf(job), signal)
     if (this.#probation.waiting > 0) need.queued?.(this.waiting)
     const turn = await entering
     if (need.isSession) turn.release()
     try {
-      return withTurn(await this.#admitter.admit(tenant, memory, signal, need), turn)
+      return withTurn(await this.#admitter.admit(job.tenant, memory, signal, need), turn)
     } catch (thrown) {
       turn.release()
       throw thrown
@@ -154,6 +155,11 @@ export class Pool {
   }
 }
 
+/** Visitors of the page are one tenant, and answer for themselves alone. */
+function senderOf({ tenant, principal, origin }: Job): string {
+  return origin === 'page' ? `${tenant}\0${principal}` : tenant
+}
+
 /** A slot that gives back the turn of its tenant as well, and tells the time of both queues. */
 function withTurn(slot: AdmissionSlot, turn: ProbationPlace): AdmissionSlot {
   return {
@@ -184,6 +190,8 @@ const FORCED_MAX = 8
 export interface PoolOptions extends LoadSamplerOptions {
   readonly emitter: Emitter
   readonly provider: (name: string) => Provider | undefined
+  /** Walls that senders on probation may hold together; as many as there are cores by default. */
+  readonly probationPlaces?: number
   /** Spares yield to jobs; until then their memory counts as used. */
   readonly stock?: Pick<SparePools, 'bytes' | 'evict'>
 }

@@ -1,15 +1,8 @@
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  readdirSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { cp, rename } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { ownSource, type AptSource } from '../src/images/apt-source.ts'
 import { here, runProgram } from './place.ts'
 
 /** Program of a package, taken from a later suite of this machine's own distribution. */
@@ -21,8 +14,6 @@ export interface NewerProgram {
   /** Path on this machine. */
   readonly to: string
 }
-
-const SOURCES = '/etc/apt'
 
 /**
  * Fetches a package with lists, state and cache of its own, unpacks it and copies the one program: nothing of the system
@@ -54,17 +45,14 @@ export async function unpackNewer({ name, suite, file, to }: NewerProgram): Prom
   }
 }
 
-interface Source {
-  readonly address: string
-  readonly key: string | undefined
-}
-
-function sourceFor({ address, key }: Source, suite: string): string {
+/** Text of a `.sources` file for a suite. */
+export function sourceFor({ address, key }: AptSource, suite: string): string {
   const signed = key ? `Signed-By: ${key}\n` : ''
   return `Types: deb\nURIs: ${address}\nSuites: ${suite}\nComponents: main\n${signed}`
 }
 
-function optionsOf(folder: string): readonly string[] {
+/** Options of apt-get and apt-cache for lists, state and cache of their own. */
+export function optionsOf(folder: string): readonly string[] {
   const options = {
     'Dir::Etc::sourcelist': join(folder, 'newer.sources'),
     'Dir::Etc::sourceparts': '/dev/null',
@@ -76,28 +64,4 @@ function optionsOf(folder: string): readonly string[] {
     'Acquire::Languages': 'none',
   }
   return Object.entries(options).flatMap(([name, value]) => ['-o', `${name}=${value}`])
-}
-
-/** The mirror of the distribution itself: a path that ends with its name, and not that of security updates. */
-function ownSource(): Source | undefined {
-  for (const text of sourceTexts()) {
-    const address = /\b(https?:\/\/\S+\/debian)\/?(?=\s|$)/m.exec(text)?.[1]
-    if (address) return { address, key: /^Signed-By:\s*(\S+)/m.exec(text)?.[1] }
-  }
-  return undefined
-}
-
-/** Stanzas of the `.sources` files, and lines of the older lists. */
-function sourceTexts(): readonly string[] {
-  const parts = join(SOURCES, 'sources.list.d')
-  const files = [
-    ...(existsSync(parts) ? readdirSync(parts).map((name) => join(parts, name)) : []),
-    join(SOURCES, 'sources.list'),
-  ]
-  return files
-    .filter((place) => /\.(list|sources)$/.test(place) && existsSync(place))
-    .flatMap((place) =>
-      readFileSync(place, 'utf8').split(place.endsWith('.list') ? '\n' : /\n\s*\n/),
-    )
-    .filter((text) => !/^\s*#/.test(text) || text.includes('\n'))
 }

@@ -24,6 +24,7 @@ const root = join(import.meta.dirname, '..')
 const copied = [
   'bin',
   'guest',
+  'images',
   'policies',
   'README.md',
   'THREAT_MODEL.md',

@@ -30,6 +30,7 @@ const verbs: Readonly<Record<string, () => Promise<Verb>>> = {
   access: () => import('./access.ts'),
   policy: () => import('./policy.ts'),
   sandbox: () => import('./sandbox.ts'),
+  images: () => import('./images.ts'),
   bench: () => import('./bench.ts'),
   completion: () => import('./completion.ts'),
 }

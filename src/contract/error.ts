@@ -36,6 +36,8 @@ export const errorCodes = {
   OVERLOADED: 503,
   DRAINING: 503,
   DISK_FULL: 503,
+  PACKAGE_BROKEN: 503,
+  IMAGE_BROKEN: 503,
   // Configuration
   CONFIG: 500,
   CONFIG_UNTRUSTED: 500,

@@ -44,7 +44,8 @@ export interface SignedHead {
 /** Lines in one checkpoint at most; a longer tail takes several. */
 export const digestsMax = 4096
 const lockWaitMs = 2000
-const keyFile = 'checkpoint.key'
+/** Name of the key in its folder. */
+export const keyFile = 'checkpoint.key'
 const memoryFile = 'signed.db'
 
 /** Opens the signer of one state folder; makes folder (0700) and key (0600) on first use. */
@@ -136,7 +137,8 @@ function assertAsked(digests: readonly string[], from: SignedHead, at: number): 
   if (!good) throw new MayflyError('INVALID', 'Cannot sign what is not a list of line digests')
 }
 
-function openKey(folder: string): KeyObject {
+/** Signing key of a state folder; makes folder (0700) and key (0600) on first use. Throws MayflyError STATE. */
+export function openKey(folder: string): KeyObject {
   const path = join(folder, keyFile)
   try {
     makeFolder(folder, 0o700)
@@ -177,7 +179,8 @@ function createKey(folder: string, path: string): void {
   closeSync(directory)
 }
 
-function rawPublicKey(key: KeyObject): string {
+/** Base64 of the 32 raw bytes of its public half. */
+export function rawPublicKey(key: KeyObject): string {
   const { x } = createPublicKey(key).export({ format: 'jwk' })
   return Buffer.from(x ?? '', 'base64url').toString('base64')
 }

@@ -40,6 +40,7 @@ const namesProviders = new Set(['src/assemble/providers.ts', 'src/index.ts'])
 const startersToo = new Map([
   ['src/sdk/start-warden.ts', 'the warden of a library'],
   ['src/cli/leave-server.ts', 'the server that a run leaves behind'],
+  ['src/images/run-program.ts', 'programs that make images'],
   ['src/cli/bench.ts', 'the plain process that figures are compared with'],
   ['guest/process/shell.js', 'inside a wall: the shell that runs a script'],
   ['guest/process/result.js', 'inside a wall: Node, asked where a source has its error'],

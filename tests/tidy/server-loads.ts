@@ -5,7 +5,7 @@ import type { Source } from './tree.ts'
  * The server loads no code that starts, jails or looks into processes: a gateway that is broken into finds none of it in
  * its memory. Imports of values are followed to the end, from the files that a server starts with.
  */
-const forbidden = /^src\/(os|jail|warden)\//
+const forbidden = /^src\/((os|jail|warden)\/|images\/run-program\.ts$)/
 
 /** Files at which the search stops, and why. */
 const exceptions = new Map([

@@ -1,0 +1,87 @@
+/**
+ * Writes the locks of all recipes anew: `node scripts/lock-images.ts [NAME…]`. Each package gets the newest version of the
+ * recipe's suite on the mirror that apt uses, with the size and hash that the suite's signed index names.
+ */
+import { execFileSync } from 'node:child_process'
+import { createRequire } from 'node:module'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { ownSource } from '../src/images/apt-source.ts'
+import {
+  ownMakers,
+  ownRecipes,
+  readRecipe,
+  recipeNames,
+  type Recipe,
+} from '../src/images/recipe.ts'
+import { fileDigest } from '../src/images/store.ts'
+import { optionsOf, sourceFor } from './newer-package.ts'
+
+const names = process.argv.slice(2)
+const source = ownSource()
+if (!source) throw new Error('apt has no Debian mirror here')
+const folders = [ownRecipes, ownMakers]
+const recipes = folders.flatMap((folder) =>
+  recipeNames(folder).map((name) => ({ folder, recipe: readRecipe(folder, name) })),
+)
+const suites = new Map<string, readonly string[]>()
+const root = mkdtempSync(join(tmpdir(), 'mayfly-lock-'))
+try {
+  for (const { folder, recipe } of recipes)
+    if (names.length === 0 || names.includes(recipe.name)) {
+      const file = join(folder, `${recipe.name}.lock.json`)
+      writeFileSync(file, `${JSON.stringify(lockOf(recipe), undefined, 2)}\n`)
+      console.log(`${file}: ${recipe.packages.length} packages`)
+    }
+} finally {
+  rmSync(root, { recursive: true, force: true })
+}
+
+function lockOf(recipe: Recipe) {
+  const options = listsOf(recipe.suite)
+  const wanted = [...new Set(recipe.packages)].sort()
+  const text = execFileSync('apt-cache', [...options, 'show', '--no-all-versions', ...wanted], {
+    encoding: 'utf8',
+    maxBuffer: 2 ** 24,
+  })
+  const found = new Map(text.split(/\n\n+/).map((stanza) => [fieldOf(stanza, 'Package'), stanza]))
+  const packages = wanted.map((name) => {
+    const stanza = found.get(name)
+    if (!stanza) throw new Error(`"${recipe.suite}" has no package "${name}"`)
+    return {
+      name,
+      version: fieldOf(stanza, 'Version'),
+      file: fieldOf(stanza, 'Filename'),
+      size: Number(fieldOf(stanza, 'Size')),
+      sha256: fieldOf(stanza, 'SHA256'),
+    }
+  })
+  const programs = recipe.programs.map((one) => {
+    const manifest = createRequire(import.meta.url).resolve(`${one.package}/package.json`)
+    const file = join(dirname(manifest), one.file)
+    const { version } = JSON.parse(readFileSync(manifest, 'utf8')) as { version: string }
+    const size = readFileSync(file).length
+    return { package: one.package, version, file: one.file, size, sha256: fileDigest(file) }
+  })
+  const head = { format: 1, recipe: recipe.name, suite: recipe.suite, architecture: 'amd64' }
+  return { ...head, packages, ...(programs.length > 0 && { programs }) }
+}
+
+function listsOf(suite: string): readonly string[] {
+  const known = suites.get(suite)
+  if (known) return known
+  const folder = join(root, suite)
+  for (const place of ['lists/partial', 'cache/archives/partial', 'state'])
+    mkdirSync(join(folder, place), { recursive: true })
+  writeFileSync(join(folder, 'status'), '')
+  writeFileSync(join(folder, 'newer.sources'), sourceFor(source!, suite))
+  const options = [...optionsOf(folder), '-o', 'APT::Architecture=amd64']
+  execFileSync('apt-get', ['-qq', ...options, 'update'], { stdio: 'inherit' })
+  suites.set(suite, options)
+  return options
+}
+
+function fieldOf(stanza: string, name: string): string {
+  return new RegExp(`^${name}: (.+)$`, 'm').exec(stanza)?.[1] ?? ''
+}

@@ -1,0 +1,215 @@
+import type { Command } from 'commander'
+import { MayflyError } from '../contract/error.ts'
+import { signerFolder } from '../lib/state-folder.ts'
+import type { StoredImage } from '../images/store.ts'
+import { megabytes } from './format-value.ts'
+import { loadCliConfig } from './open-assembly.ts'
+import { note, printJson, table, type Globals } from './print.ts'
+import { stopSignal } from './stop-signal.ts'
+import { failedExitCode, verb } from './verb.ts'
+
+/** `mayfly images …`: builds and keeps read-only file systems. Needs no server. */
+export function register(program: Command): void {
+  const images = program
+    .command('images')
+    .description('read-only file systems, built of Debian packages')
+    .addHelpText('after', examples)
+  const add = (words: string, about: string) => images.command(words).description(about)
+  add('build [name...]', 'build images of these recipes, or of all; the same bytes each time')
+    .option('--tag <name...>', 'tags beside the name of the recipe')
+    .option('--recipes <folder>', 'recipes and locks, in place of those of Mayfly')
+    .option('--packages <folder>', 'downloaded packages, in place of the cache of this user')
+    .action(withArguments(build))
+  add('list', 'images, newest first').action(withArguments(list))
+  add('show <name>', 'recipe, packages, sizes and digest of an image').action(withArguments(show))
+  add(
+    'verify [name...]',
+    'whether images, or all, are what was built and signed here; exits 0 or 1',
+  ).action(withArguments(verify))
+  add('tag <name> <tag>', 'let a tag name an image').action(withArguments(tag))
+  add('untag <tag>', 'remove a tag; its image stays until "gc"').action(withArguments(untag))
+  add('gc', 'remove images that no tag names').action(withArguments(collect))
+}
+
+const examples = `
+Examples:
+  mayfly images build python
+  mayfly images list
+  mayfly images verify
+  mayfly images untag python && mayfly images gc
+
+A name is a tag, a digest, or the first eight characters of one or more.`
+
+interface Flags extends Globals {
+  readonly tag?: readonly string[]
+  readonly recipes?: string
+  readonly packages?: string
+}
+
+function withArguments(run: (flags: Flags, words: readonly string[]) => Promise<void>) {
+  return (...all: unknown[]) =>
+    verb((flags: Flags) => run(flags, (all.at(-1) as Command).args))(...all)
+}
+
+async function build(flags: Flags, names: readonly string[]): Promise<void> {
+  const { buildImage } = await import('../images/build.ts')
+  const { openPackageCache, packageFolder } = await import('../images/package-cache.ts')
+  const { openImageSigner } = await import('../warden/image-signer.ts')
+  const recipe = await import('../images/recipe.ts')
+  const recipes = flags.recipes ?? recipe.ownRecipes
+  const wanted = names.length > 0 ? names : recipe.recipeNames(recipes)
+  const tags = flags.tag ?? []
+  for (const one of tags) assertTag(recipe.imageName.safeParse(one).success, one)
+  if (tags.length > 0 && wanted.length > 1)
+    throw new MayflyError('USAGE', 'Cannot give a tag to several images at once')
+  const { folder, keys } = await placesOf(flags)
+  using store = (await import('../images/store.ts')).openImageStore(folder)
+  const parts = {
+    recipes,
+    makers: recipe.ownMakers,
+    store,
+    tags,
+    signal: abortOnStop(),
+    cache: openPackageCache(flags.packages ?? packageFolder()),
+    signer: openImageSigner(keys),
+    now: Date.now,
+    note: (text: string) => note(flags, text),
+  }
+  const built = []
+  for (const name of wanted) {
+    const start = performance.now()
+    const { manifest } = await buildImage({ ...parts, name })
+    const seconds = ((performance.now() - start) / 1000).toFixed(1)
+    note(flags, `${name}: sha256:${manifest.digest}, ${megabytes(manifest.size)}, ${seconds} s`)
+    built.push(manifest)
+  }
+  if (flags.json) printJson({ images: built })
+}
+
+async function list(flags: Flags): Promise<void> {
+  const { folder } = await placesOf(flags)
+  const { images, faults } = (await import('../images/store.ts')).listImages(folder)
+  for (const fault of faults) note(flags, fault)
+  if (faults.length > 0) process.exitCode = failedExitCode
+  if (flags.json)
+    return printJson({ images: images.map(({ tags, signed }) => ({ tags, ...signed.manifest })) })
+  if (images.length === 0) return note(flags, 'No image is here: "mayfly images build" makes some')
+  const rows = images.map(({ tags, signed: { manifest } }) => [
+    tags.join(', ') || '(no tag)',
+    manifest.digest.slice(0, 12),
+    megabytes(manifest.size),
+    `${manifest.packages.length} packages`,
+    new Date(manifest.at).toISOString(),
+    manifest.function,
+  ])
+  process.stdout.write(`${table([['tags', 'digest', 'size', 'of', 'built', 'for'], ...rows])}\n`)
+}
+
+async function show(flags: Flags, [name = '']: readonly string[]): Promise<void> {
+  const { folder } = await placesOf(flags)
+  const { tags, file, signed } = (await import('../images/store.ts')).findImage(folder, name)
+  const { manifest, key, signature } = signed
+  if (flags.json) return printJson({ tags, file, ...manifest, key, signature })
+  const facts = [
+    ['image', `sha256:${manifest.digest}`],
+    ['tags', tags.join(', ')],
+    ['for', manifest.function],
+    [
+      'size',
+      `${megabytes(manifest.size)} of ${megabytes(manifest.unpacked)}, ${manifest.files} files`,
+    ],
+    ['system', `${manifest.suite} ${manifest.architecture}, written by ${manifest.maker}`],
+    ['built', new Date(manifest.at).toISOString()],
+    ['file', file],
+    ...manifest.packages.map((one) => ['package', `${one.name} ${one.version}`]),
+    ...manifest.programs.map((one) => ['program', `${one.package} ${one.version} ${one.file}`]),
+  ]
+  process.stdout.write(`${table(facts)}\n`)
+}
+
+interface Verified {
+  readonly digest: string
+  readonly tags: readonly string[]
+  readonly ok: boolean
+  readonly why?: string
+}
+
+async function verify(flags: Flags, names: readonly string[]): Promise<void> {
+  const { folder, keys } = await placesOf(flags)
+  const { findImage, listImages, whyImageBroken } = await import('../images/store.ts')
+  const { imageKey } = await import('../warden/image-signer.ts')
+  const key = imageKey(keys)
+  const { images, faults } = names.length > 0 ? named(findImage, folder, names) : listImages(folder)
+  const verified: readonly Verified[] = images.map((image) => {
+    const why = whyImageBroken(image, key)
+    return { digest: image.digest, tags: image.tags, ok: why === undefined, ...(why && { why }) }
+  })
+  if (faults.length > 0 || verified.some(({ ok }) => !ok)) process.exitCode = failedExitCode
+  if (flags.json) return printJson({ images: verified, faults })
+  const lines = verified.map((one) => {
+    const text = `${one.tags.join(', ') || '(no tag)'} sha256:${one.digest}`
+    return one.ok ? `ok: ${text}` : `bad: ${text}: ${one.why}`
+  })
+  const all = [...lines, ...faults.map((fault) => `bad: ${fault}`)]
+  if (all.length > 0) process.stdout.write(`${all.join('\n')}\n`)
+}
+
+function named(
+  find: (folder: string, name: string) => StoredImage,
+  folder: string,
+  names: readonly string[],
+): { readonly images: readonly StoredImage[]; readonly faults: readonly string[] } {
+  return { images: names.map((name) => find(folder, name)), faults: [] }
+}
+
+async function tag(flags: Flags, [name = '', wanted = '']: readonly string[]): Promise<void> {
+  const { folder } = await placesOf(flags)
+  const { findImage, openImageStore } = await import('../images/store.ts')
+  const { imageName } = await import('../images/recipe.ts')
+  assertTag(imageName.safeParse(wanted).success, wanted)
+  using store = openImageStore(folder)
+  const { digest } = findImage(folder, name)
+  store.tag(digest, wanted)
+  if (flags.json) return printJson({ tag: wanted, digest })
+  note(flags, `"${wanted}" names sha256:${digest}`)
+}
+
+async function untag(flags: Flags, [wanted = '']: readonly string[]): Promise<void> {
+  const { folder } = await placesOf(flags)
+  const { imageName } = await import('../images/recipe.ts')
+  assertTag(imageName.safeParse(wanted).success, wanted)
+  using store = (await import('../images/store.ts')).openImageStore(folder)
+  if (!store.untag(wanted)) throw new MayflyError('NOT_FOUND', `Cannot find tag "${wanted}"`)
+  if (flags.json) return printJson({ tag: wanted, digest: null })
+  note(flags, `"${wanted}" names no image any more`)
+}
+
+async function collect(flags: Flags): Promise<void> {
+  const { folder } = await placesOf(flags)
+  using store = (await import('../images/store.ts')).openImageStore(folder)
+  const { digests, bytes } = store.collect()
+  if (flags.json) return printJson({ removed: digests, bytes })
+  note(flags, `${digests.length} images removed, ${megabytes(bytes)}`)
+}
+
+async function placesOf(flags: Flags): Promise<{ readonly folder: string; readonly keys: string }> {
+  const { state } = loadCliConfig(flags).config
+  const { imageFolder } = await import('../images/store.ts')
+  return { folder: imageFolder(state), keys: signerFolder(state) }
+}
+
+function assertTag(isTag: boolean, given: string): void {
+  if (!isTag)
+    throw new MayflyError('USAGE', `Cannot use "${given}" as a tag`, {
+      hint: 'A tag has up to 63 of a-z, 0-9, ".", "_" and "-", and begins with a letter or a digit',
+    })
+}
+
+/** Ends downloads and programs at the first stop signal, so that the store is left tidy. */
+function abortOnStop(): AbortSignal {
+  const stop = new AbortController()
+  void stopSignal().then((name) =>
+    stop.abort(new MayflyError('UNAVAILABLE', `Cannot go on: ${name} came`)),
+  )
+  return stop.signal
+}

@@ -1,0 +1,259 @@
+import { closeSync, fstatSync, mkdtempSync, openSync, rmSync, statSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import path from 'node:path'
+import { arch } from 'node:process'
+import type { Readable } from 'node:stream'
+import { MayflyError } from '../contract/error.ts'
+import { canonicalJson } from '../lib/canonical-json.ts'
+import { sha256 } from '../lib/hash.ts'
+import { imageError } from './image-error.ts'
+import { makeFileSystem, MAKER } from './make-file-system.ts'
+import { manifestStatement, type ImageManifest, type SignedManifest } from './manifest.ts'
+import { copyHashed, type PackageCache } from './package-cache.ts'
+import {
+  readLock,
+  readRecipe,
+  type Architecture,
+  type ImageLock,
+  type LockedPackage,
+  type LockedProgram,
+  type Recipe,
+} from './recipe.ts'
+import { runTool } from './run-program.ts'
+import { openSpool, type Spool } from './spool.ts'
+import { fileDigest, type ImageStore } from './store.ts'
+import { TarReader } from './tar.ts'
+import { ImageTree } from './tree.ts'
+
+/**
+ * Builds an image: packages of the lock → one tree of checked paths → a canonical tar stream → erofs.
+ *
+ * No file of a package is written under its own name: their bytes go into one spool file, and mkfs.erofs gets a tar stream
+ * with owner 0, one time, modes without setuid, and entries sorted by path. So nothing depends on the user, the umask, the
+ * file system or the time of the build, and mkfs.erofs comes from locked packages as well (`images/maker.lock.json`).
+ */
+export interface ImageBuild {
+  readonly name: string
+  /** Folder of recipes and locks. */
+  readonly recipes: string
+  /** Recipe and lock of mkfs.erofs. */
+  readonly makers: string
+  readonly store: ImageStore
+  readonly cache: PackageCache
+  readonly signer: { readonly publicKey: string; sign(statement: string): string }
+  /** Tags beside the name of the recipe. */
+  readonly tags: readonly string[]
+  /** Milliseconds since 1970, for the manifest alone. */
+  readonly now: () => number
+  readonly note: (text: string) => void
+  readonly signal?: AbortSignal
+}
+
+const unpackMsMax = 120_000
+
+/** A build with a folder of its own. */
+interface ImageBuildIn extends ImageBuild {
+  readonly work: string
+}
+
+/** Throws MayflyError; the store then has no new name. */
+export async function buildImage(given: ImageBuild): Promise<SignedManifest> {
+  const work = mkdtempSync(path.join(given.store.work, 'build-'))
+  try {
+    return await buildIn({ ...given, work })
+  } catch (thrown) {
+    throw imageError(`build image "${given.name}"`, thrown)
+  } finally {
+    rmSync(work, { recursive: true, force: true })
+  }
+}
+
+async function buildIn(build: ImageBuildIn): Promise<SignedManifest> {
+  const { name, store, work, note } = build
+  const architecture = ownArchitecture()
+  const recipe = readRecipe(build.recipes, name)
+  const lock = readLock(build.recipes, recipe, architecture)
+  const makerLock = readLock(build.makers, readRecipe(build.makers, MAKER), architecture)
+  await fetchMissing(build, [...lock.packages, ...makerLock.packages])
+  const image = path.join(work, 'image')
+  using spool = openSpool(path.join(work, 'spool'))
+  const tree = await treeOf(build, recipe, lock, spool)
+  const entries = tree.sorted()
+  note(`${name}: ${entries.length} files, ${megabytes(spool.size)}`)
+  const makerTree = await packagesTree(build, makerLock.packages, spool)
+  await makeFileSystem({ entries, spool, makerTree, architecture, image, signal: build.signal })
+  const maker = makerLock.packages.find((one) => one.name === 'erofs-utils')
+  const manifest: ImageManifest = {
+    format: 1,
+    name,
+    function: recipe.function,
+    digest: fileDigest(image),
+    size: statSync(image).size,
+    suite: lock.suite,
+    architecture,
+    recipe: sha256(canonicalJson(recipe)),
+    packages: lock.packages.map(({ name, version, size, sha256 }) => ({
+      name,
+      version,
+      size,
+      sha256,
+    })),
+    programs: lock.programs,
+    files: entries.length,
+    unpacked: entries.reduce((sum, [, node]) => sum + (node.kind === 'file' ? node.size : 0), 0),
+    maker: `erofs-utils ${maker?.version}`,
+    at: build.now(),
+  }
+  const key = build.signer.publicKey
+  const signature = build.signer.sign(manifestStatement(manifest, key))
+  const signed = { manifest, key, signature }
+  store.add(image, signed, [name, ...build.tags])
+  return signed
+}
+
+function ownArchitecture(): Architecture {
+  if (arch === 'x64') return 'amd64'
+  if (arch === 'arm64') return 'arm64'
+  throw new MayflyError('UNAVAILABLE', `Cannot build images on "${arch}"`)
+}
+
+async function fetchMissing(build: ImageBuildIn, wanted: readonly LockedPackage[]): Promise<void> {
+  const { cache, work, note, signal } = build
+  const missing = wanted.filter((one) => !cache.has(one))
+  const bytes = missing.reduce((sum, { size }) => sum + size, 0)
+  note(
+    missing.length === 0
+      ? `${build.name}: ${wanted.length} packages, all cached`
+      : `${build.name}: ${missing.length} of ${wanted.length} packages to download, ${megabytes(bytes)}`,
+  )
+  for (const [at, one] of missing.entries()) {
+    note(`  ${at + 1}/${missing.length} ${one.name} ${one.version}, ${megabytes(one.size)}`)
+    await cache.fetch(one, work, signal)
+  }
+}
+
+async function treeOf(
+  build: ImageBuildIn,
+  recipe: Recipe,
+  lock: ImageLock,
+  spool: Spool,
+): Promise<ImageTree> {
+  const tree = await packagesTree(build, lock.packages, spool)
+  for (const [at, one] of lock.programs.entries())
+    addProgram(tree, one, recipe.programs[at]!.to, spool)
+  try {
+    addOwn(tree, recipe, spool)
+    tree.leaveOut(recipe.leaveOut, recipe.keep)
+    tree.sorted()
+  } catch (thrown) {
+    throw imageError(`build image "${recipe.name}"`, thrown, 'INVALID')
+  }
+  return tree
+}
+
+async function packagesTree(
+  { cache, work, signal }: ImageBuildIn,
+  packages: readonly LockedPackage[],
+  spool: Spool,
+): Promise<ImageTree> {
+  const tree = new ImageTree()
+  for (const one of packages) {
+    const file = path.join(work, 'package.deb')
+    cache.take(one, file)
+    await unpack(one, file, tree, spool, signal)
+    rmSync(file)
+  }
+  try {
+    tree.sorted()
+  } catch (thrown) {
+    throw imageError('put the packages together', thrown, 'PACKAGE_BROKEN')
+  }
+  return tree
+}
+
+/** Adds the files of a package. Throws MayflyError PACKAGE_BROKEN for what no package may have. */
+async function unpack(
+  one: LockedPackage,
+  file: string,
+  tree: ImageTree,
+  spool: Spool,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const reader = new TarReader({
+    entry: (entry) => tree.add(entry, spool.size),
+    data: (bytes) => spool.write(bytes),
+  })
+  const read = async (stdout: Readable) => {
+    for await (const chunk of stdout) reader.push(chunk as Buffer)
+    reader.end()
+  }
+  const action = `unpack package "${one.name}"`
+  try {
+    const command = ['dpkg-deb', '--fsys-tarfile', file] as const
+    const { code, said } = await runTool({
+      command: [...command],
+      msMax: unpackMsMax,
+      read,
+      signal,
+    })
+    if (code !== 0) throw new Error(said.split('\n')[0] || `dpkg-deb ended with ${code}`)
+  } catch (thrown) {
+    throw imageError(action, thrown, 'PACKAGE_BROKEN')
+  }
+}
+
+/** Copies a file of an installed npm package. Throws MayflyError UNAVAILABLE and PACKAGE_BROKEN. */
+function addProgram(tree: ImageTree, one: LockedProgram, to: string, spool: Spool): void {
+  const at = spool.size
+  const input = openSync(installed(one), 'r')
+  try {
+    const { size, sha256: found } = copyHashed(input, spool.descriptor, one.size + 1)
+    if (!fstatSync(input).isFile() || size !== one.size || found !== one.sha256)
+      throw new MayflyError(
+        'PACKAGE_BROKEN',
+        `Cannot use "${one.file}" of npm package "${one.package}": it is not what the lock names`,
+        { hint: `The lock names version ${one.version}: run "npm ci"` },
+      )
+    spool.skip(size)
+    tree.add({ kind: 'file', path: to, mode: 0o755, size, target: '' }, at)
+  } finally {
+    closeSync(input)
+  }
+}
+
+function installed(one: LockedProgram): string {
+  try {
+    const manifest = createRequire(import.meta.url).resolve(`${one.package}/package.json`)
+    return path.join(path.dirname(manifest), one.file)
+  } catch (cause) {
+    throw new MayflyError('UNAVAILABLE', `Cannot find npm package "${one.package}"`, {
+      hint: 'It is installed with Mayfly, where its platform fits',
+      cause,
+    })
+  }
+}
+
+/** Adds what the recipe itself names. */
+function addOwn(tree: ImageTree, recipe: Recipe, spool: Spool): void {
+  const entry = { mode: 0o644, size: 0, target: '' }
+  for (const { from, to } of recipe.join) {
+    const nodes = tree.matching(from)
+    if (nodes.length === 0) throw new RangeError(`no file is at "${from}"`)
+    const at = spool.size
+    for (const node of nodes) spool.write(spool.read(node.at, node.size))
+    tree.add({ ...entry, kind: 'file', path: to, size: spool.size - at }, at)
+  }
+  for (const [place, text] of Object.entries(recipe.files)) {
+    const at = spool.size
+    spool.write(Buffer.from(text))
+    tree.add({ ...entry, kind: 'file', path: place, size: spool.size - at }, at)
+  }
+  for (const { folder, to, names } of recipe.links)
+    for (const name of names)
+      tree.add({ ...entry, kind: 'link', path: `${folder}/${name}`, target: to }, 0)
+  for (const place of recipe.folders) tree.add({ ...entry, kind: 'folder', path: place }, 0)
+}
+
+function megabytes(bytes: number): string {
+  return `${(bytes / 2 ** 20).toFixed(1)} MB`
+}

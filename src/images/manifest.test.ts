@@ -1,0 +1,61 @@
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import { playedSigner } from '../../tests/fixtures/images.ts'
+import { manifestStatement, whyManifestUntrusted, type ImageManifest } from './manifest.ts'
+
+const signer = playedSigner()
+const key = signer.publicKey
+const digest = 'a'.repeat(64)
+const manifest: ImageManifest = {
+  format: 1,
+  name: 'played',
+  function: 'Played',
+  digest,
+  size: 1,
+  suite: 'trixie',
+  architecture: 'amd64',
+  recipe: digest,
+  packages: [{ name: 'one', version: '1', size: 1, sha256: digest }],
+  programs: [],
+  files: 1,
+  unpacked: 1,
+  maker: 'erofs-utils 1',
+  at: 1,
+}
+const signed = { manifest, key, signature: signer.sign(manifestStatement(manifest, key)) }
+
+suite('Signed manifests', () => {
+  test('A manifest counts if the key of the state folder signed it', () => {
+    assert.equal(whyManifestUntrusted(signed, key), undefined)
+    assert.match(whyManifestUntrusted(signed, undefined) ?? '', /no key/)
+  })
+
+  test('Attack: a manifest with any field changed does not count', () => {
+    for (const [name, value] of Object.entries(manifest)) {
+      const other =
+        typeof value === 'number'
+          ? value + 1
+          : typeof value === 'string'
+            ? `${value}b`
+            : [...value, {}]
+      const changed = { ...signed, manifest: { ...manifest, [name]: other } as ImageManifest }
+      assert.match(whyManifestUntrusted(changed, key) ?? '', /signature is wrong/, name)
+    }
+  })
+
+  test('Attack: a manifest that another key signed does not count', () => {
+    const other = playedSigner()
+    const own = {
+      manifest,
+      key: other.publicKey,
+      signature: other.sign(manifestStatement(manifest, other.publicKey)),
+    }
+    assert.match(whyManifestUntrusted(own, key) ?? '', /another key/)
+    assert.match(whyManifestUntrusted({ ...own, key }, key) ?? '', /signature is wrong/)
+  })
+
+  test('Attack: a signature in another form does not count', () => {
+    for (const signature of ['', 'a', `${signed.signature}=`, ` ${signed.signature}`])
+      assert.match(whyManifestUntrusted({ ...signed, signature }, key) ?? '', /unreadable/)
+  })
+})

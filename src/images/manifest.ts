@@ -1,0 +1,79 @@
+import { createPublicKey, verify } from 'node:crypto'
+import * as z from 'zod'
+import { canonicalJson } from '../lib/canonical-json.ts'
+import { sha256 } from '../lib/hash.ts'
+import { imageName } from './recipe.ts'
+
+const hex = z.string().regex(/^[0-9a-f]{64}$/)
+const bytes = z.number().int().min(0)
+
+/** An image, and everything it was made of. */
+export const manifestSchema = z
+  .strictObject({
+    format: z.literal(1),
+    name: imageName.describe('recipe'),
+    function: z.string(),
+    digest: hex.describe('SHA-256 of the image'),
+    size: bytes.describe('bytes of the image'),
+    suite: z.string(),
+    architecture: z.string(),
+    recipe: hex.describe('SHA-256 of the recipe as canonical JSON'),
+    packages: z
+      .array(
+        z
+          .strictObject({ name: z.string(), version: z.string(), size: bytes, sha256: hex })
+          .readonly(),
+      )
+      .readonly(),
+    programs: z
+      .array(
+        z
+          .strictObject({
+            package: z.string(),
+            version: z.string(),
+            file: z.string(),
+            size: bytes,
+            sha256: hex,
+          })
+          .readonly(),
+      )
+      .readonly(),
+    files: z.number().int().min(0).describe('files, links and folders in it'),
+    unpacked: bytes.describe('bytes of its files'),
+    maker: z.string().describe('program that wrote the file system, with its version'),
+    at: z.number().int().describe('milliseconds since 1970'),
+  })
+  .readonly()
+
+export const signedManifestSchema = z
+  .strictObject({ manifest: manifestSchema, key: z.string(), signature: z.string() })
+  .readonly()
+
+export type ImageManifest = z.infer<typeof manifestSchema>
+export type SignedManifest = z.infer<typeof signedManifestSchema>
+
+/** Signed text; no other signature of this key shares its prefix. */
+export function manifestStatement(manifest: ImageManifest, key: string): string {
+  return `mayfly image 1\n${key}\n${sha256(canonicalJson(manifest))}\n`
+}
+
+/** Reason why a manifest does not count as signed by `trusted`; undefined if it does. Keys are raw, in base64. */
+export function whyManifestUntrusted(
+  { manifest, key, signature }: SignedManifest,
+  trusted: string | undefined,
+): string | undefined {
+  if (trusted === undefined) return 'the state folder has no key'
+  if (key !== trusted) return 'another key than that of the state folder signed it'
+  const [raw, signed] = [exactBytes(key, 32), exactBytes(signature, 64)]
+  if (!raw || !signed) return 'its signature is unreadable'
+  const x = raw.toString('base64url')
+  const publicKey = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' })
+  const statement = Buffer.from(manifestStatement(manifest, key))
+  return verify(null, statement, publicKey, signed) ? undefined : 'its signature is wrong'
+}
+
+/** Accepts canonical base64 only, so that no bit is malleable. */
+function exactBytes(text: string, length: number): Buffer | undefined {
+  const raw = Buffer.from(text, 'base64')
+  return raw.length === length && raw.toString('base64') === text ? raw : undefined
+}

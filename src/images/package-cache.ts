@@ -1,0 +1,150 @@
+import { createHash } from 'node:crypto'
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  lstatSync,
+  openSync,
+  readSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from 'node:fs'
+import { constants } from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { MayflyError } from '../contract/error.ts'
+import { makeFolder } from '../lib/make-folder.ts'
+import { ownSource } from './apt-source.ts'
+import { diskFull, imageError, isFull } from './image-error.ts'
+import type { LockedPackage } from './recipe.ts'
+import { runTool } from './run-program.ts'
+
+/**
+ * Packages by their SHA-256, as the locks name them. A package gets its name here once its bytes are right, and is read
+ * again each time: a build copies it and hashes the copy, so that what is unpacked is what was checked.
+ */
+export interface PackageCache {
+  readonly folder: string
+  has(one: LockedPackage): boolean
+  /** Downloads into `work`, checks, and keeps. Throws MayflyError PACKAGE_BROKEN, UNAVAILABLE and DISK_FULL. */
+  fetch(one: LockedPackage, work: string, signal?: AbortSignal): Promise<void>
+  /** Copies a package to `to`. Throws MayflyError PACKAGE_BROKEN if its bytes are not those of the lock. */
+  take(one: LockedPackage, to: string): void
+}
+
+const HELPER = '/usr/lib/apt/apt-helper'
+const fetchMsMax = 300_000
+const pieceBytes = 2 ** 20
+
+/** Folder of this user. */
+export function packageFolder(): string {
+  if (process.getuid?.() === 0) return '/var/cache/mayfly/packages'
+  return path.join(
+    process.env['XDG_CACHE_HOME'] || path.join(os.homedir(), '.cache'),
+    'mayfly/packages',
+  )
+}
+
+export function openPackageCache(folder: string): PackageCache {
+  const placeOf = (one: LockedPackage) => path.join(folder, `${one.sha256}.deb`)
+  return {
+    folder,
+    has: (one) => existsSync(placeOf(one)),
+    async fetch(one, work, signal) {
+      makeFolder(folder, 0o755)
+      const draft = path.join(work, 'download.deb')
+      await download(one, draft, signal)
+      const kept = path.join(folder, `.${one.sha256}.${process.pid}`)
+      try {
+        copyChecked(one, draft, kept, 'downloaded')
+        renameSync(kept, placeOf(one))
+      } finally {
+        rmSync(kept, { force: true })
+        rmSync(draft, { force: true })
+      }
+    },
+    take: (one, to) => copyChecked(one, placeOf(one), to, 'cached'),
+  }
+}
+
+/** apt's own downloader: it knows this machine's proxy and credentials, and stops at the size and hash of the lock. */
+async function download(one: LockedPackage, to: string, signal?: AbortSignal): Promise<void> {
+  const source = ownSource()
+  const named = `download package "${one.name}" ${one.version}`
+  if (!source || !existsSync(HELPER))
+    throw new MayflyError('UNAVAILABLE', `Cannot ${named}: apt has no Debian mirror here`, {
+      hint: 'Copy the cached packages of another machine, and name their folder with --packages',
+    })
+  const hashes = [`SHA256:${one.sha256}`, `Checksum-FileSize:${one.size}`]
+  const { code, said } = await runTool({
+    command: [HELPER, 'download-file', `${source.address}/${one.file}`, to, ...hashes],
+    msMax: fetchMsMax,
+    hasEnvironment: true,
+    signal,
+  })
+  rmSync(`${to}.FAILED`, { force: true })
+  if (code === 0) return
+  if (isFull(said, to)) throw diskFull(named)
+  if (/Hash Sum mismatch|unexpected size/i.test(said))
+    throw new MayflyError('PACKAGE_BROKEN', `Cannot ${named}: it is not what the lock names`, {
+      hint: 'The mirror has other bytes under this name: do not use it',
+    })
+  const reason = /404 /.test(said) ? 'the mirror no longer has it' : 'the mirror cannot be reached'
+  throw new MayflyError('UNAVAILABLE', `Cannot ${named}: ${reason}`, {
+    hint: 'A newer Mayfly has newer locks; cached packages of another machine can be named with --packages',
+    detail: said,
+  })
+}
+
+/** Copies at most one byte more than the lock names, follows no link, and hashes what it copied. */
+function copyChecked(one: LockedPackage, from: string, to: string, kind: string): void {
+  const broken = (why: string) =>
+    new MayflyError('PACKAGE_BROKEN', `Cannot use the ${kind} package "${one.name}": ${why}`, {
+      hint: kind === 'cached' ? `Remove it, and it is downloaded again: "${from}"` : 'Try again',
+    })
+  if (!lstatSync(from, { throwIfNoEntry: false })?.isFile()) throw broken('it is no plain file')
+  const input = openSync(from, constants.O_RDONLY | constants.O_NOFOLLOW)
+  try {
+    const output = openSync(to, 'wx', 0o644)
+    try {
+      const { size, sha256 } = copyHashed(input, output, one.size + 1)
+      if (size < one.size) throw broken(`it has ${size} bytes, not ${one.size}`)
+      if (size > one.size) throw broken(`it has more than ${one.size} bytes`)
+      if (sha256 !== one.sha256) throw broken('its SHA-256 is not that of the lock')
+      fsyncSync(output)
+    } finally {
+      closeSync(output)
+    }
+  } catch (thrown) {
+    rmSync(to, { force: true })
+    throw imageError(`copy package "${one.name}"`, thrown)
+  } finally {
+    closeSync(input)
+  }
+}
+
+/** Copies up to `bytesMax` bytes between descriptors. */
+export function copyHashed(
+  input: number,
+  output: number,
+  bytesMax: number,
+): { readonly size: number; readonly sha256: string } {
+  const hash = createHash('sha256')
+  const piece = Buffer.allocUnsafe(pieceBytes)
+  let size = 0
+  while (size < bytesMax) {
+    const read = readSync(input, piece, 0, Math.min(piece.length, bytesMax - size), null)
+    if (read === 0) break
+    const bytes = piece.subarray(0, read)
+    hash.update(bytes)
+    writeAll(output, bytes)
+    size += read
+  }
+  return { size, sha256: hash.digest('hex') }
+}
+
+/** Writes every byte: write(2) may stop early on a disk that is nearly full. */
+export function writeAll(output: number, bytes: Uint8Array): void {
+  for (let at = 0; at < bytes.length;) at += writeSync(output, bytes, at)
+}

@@ -1,0 +1,43 @@
+import { closeSync, openSync, readSync } from 'node:fs'
+import { writeAll } from './package-cache.ts'
+
+/** Bytes of all files of an image, one after another, in one file. */
+export interface Spool extends Disposable {
+  readonly descriptor: number
+  readonly size: number
+  write(bytes: Uint8Array): void
+  /** Counts bytes that were written to the descriptor. */
+  skip(bytes: number): void
+  read(at: number, size: number): Buffer
+}
+
+const readBytesMax = 2 ** 30
+
+export function openSpool(path: string): Spool {
+  const descriptor = openSync(path, 'wx+', 0o600)
+  let size = 0
+  return {
+    descriptor,
+    get size() {
+      return size
+    },
+    write(bytes) {
+      writeAll(descriptor, bytes)
+      size += bytes.length
+    },
+    skip(bytes) {
+      size += bytes
+    },
+    read(at, length) {
+      if (length > readBytesMax) throw new RangeError('a file of it is too large')
+      const bytes = Buffer.alloc(length)
+      for (let read = 0; read < length;) {
+        const got = readSync(descriptor, bytes, read, length - read, at + read)
+        if (got === 0) throw new Error('its spool file is too short')
+        read += got
+      }
+      return bytes
+    },
+    [Symbol.dispose]: () => closeSync(descriptor),
+  }
+}

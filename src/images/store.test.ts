@@ -1,0 +1,173 @@
+import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, suite, test } from 'node:test'
+import { playedSigner } from '../../tests/fixtures/images.ts'
+import { MayflyError } from '../contract/error.ts'
+import { manifestStatement, type ImageManifest } from './manifest.ts'
+import { findImage, listImages, openImageStore, whyImageBroken, type ImageStore } from './store.ts'
+
+const signer = playedSigner()
+const key = signer.publicKey
+let root: string
+let folder: string
+
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), 'mayfly-store-'))
+  folder = join(root, 'images')
+})
+afterEach(() => rmSync(root, { recursive: true, force: true }))
+
+suite('The image store', () => {
+  test('An image is found by tag, by digest and by the beginning of one', () => {
+    const digest = inStore((store) => add(store, 'first', ['one', 'two']))
+    for (const name of ['one', 'two', digest, `sha256:${digest}`, digest.slice(0, 8)])
+      assert.equal(findImage(folder, name).digest, digest)
+    for (const name of ['three', digest.slice(0, 7), '../tags/one', ''])
+      assert.throws(() => findImage(folder, name), ended('NOT_FOUND'))
+    assert.equal(whyImageBroken(findImage(folder, 'one'), key), undefined)
+  })
+
+  test('Collection removes images that no tag names, and those alone', () => {
+    const [first, second] = inStore((store) => [
+      add(store, 'first', ['one']),
+      add(store, 'second', ['one', 'two']),
+    ])
+    assert.deepEqual(inStore((store) => store.collect()).digests, [first])
+    assert.deepEqual(
+      listImages(folder).images.map(({ digest }) => digest),
+      [second],
+    )
+    inStore((store) => [store.untag('one'), store.untag('two')])
+    assert.deepEqual(inStore((store) => store.collect()).digests, [second])
+    assert.deepEqual(readdirSync(join(folder, 'blobs')), [])
+    assert.deepEqual(readdirSync(join(folder, 'manifests')), [])
+  })
+
+  test('Collection removes nothing while a tag is unreadable', () => {
+    inStore((store) => add(store, 'first', []))
+    writeFileSync(join(folder, 'tags', 'broken'), '')
+    assert.throws(() => inStore((store) => store.collect()), ended('IMAGE_BROKEN'))
+    assert.equal(listImages(folder).images.length, 1)
+    assert.ok(inStore((store) => store.untag('broken')))
+    assert.equal(inStore((store) => store.collect()).digests.length, 1)
+  })
+
+  test('A second change at the same time is BUSY', () => {
+    using store = openImageStore(folder)
+    assert.throws(() => openImageStore(folder), ended('BUSY'))
+    add(store, 'first', ['one'])
+    assert.equal(listImages(folder).images.length, 1)
+  })
+
+  test('Scratch that a killed build left is removed by the next command', () => {
+    mkdirSync(join(folder, 'work', 'left'), { recursive: true, mode: 0o700 })
+    writeFileSync(join(folder, 'work', 'left', 'image'), 'half')
+    inStore((store) =>
+      assert.deepEqual(readdirSync(join(folder, 'work')), [store.work.split('/').at(-1)]),
+    )
+    assert.equal(existsSync(join(folder, 'work')), false)
+  })
+
+  test('An image whose build was killed before its manifest was written is not listed, and collected', () => {
+    inStore((store) => add(store, 'first', ['one']))
+    writeFileSync(join(folder, 'blobs', `${'a'.repeat(64)}.erofs`), 'half')
+    assert.equal(listImages(folder).images.length, 1)
+    assert.deepEqual(inStore((store) => store.collect()).digests, ['a'.repeat(64)])
+  })
+
+  const attacks: Readonly<Record<string, (digest: string) => void>> = {
+    'a byte changed': (digest) => rewrite(digest, 'First'),
+    'a byte more': (digest) => rewrite(digest, 'first+'),
+    'a link in place of the file': (digest) => {
+      rmSync(blob(digest))
+      writeFileSync(join(root, 'elsewhere'), 'first')
+      symlinkSync(join(root, 'elsewhere'), blob(digest))
+    },
+    'no file': (digest) => rmSync(blob(digest)),
+  }
+  for (const [what, attack] of Object.entries(attacks))
+    test(`Attack: an image with ${what} does not verify`, () => {
+      const digest = inStore((store) => add(store, 'first', ['one']))
+      attack(digest)
+      assert.match(whyImageBroken(findImage(folder, 'one'), key) ?? '', /^its /)
+    })
+
+  test('Attack: a manifest under the name of another image does not verify', () => {
+    const [first, second] = inStore((store) => [
+      add(store, 'first', ['one']),
+      add(store, 'second', ['two']),
+    ])
+    writeFileSync(
+      join(folder, 'manifests', `${first}.json`),
+      JSON.stringify(findImage(folder, second).signed),
+    )
+    assert.match(whyImageBroken(findImage(folder, 'one'), key) ?? '', /of another image/)
+  })
+
+  test('A manifest that cannot be read is IMAGE_BROKEN, and the others are listed', () => {
+    const [first] = inStore((store) => [
+      add(store, 'first', ['one']),
+      add(store, 'second', ['two']),
+    ])
+    for (const text of ['{', '{}', '[]', '']) {
+      writeFileSync(join(folder, 'manifests', `${first}.json`), text)
+      assert.throws(() => findImage(folder, 'one'), ended('IMAGE_BROKEN'))
+      const { images, faults } = listImages(folder)
+      assert.deepEqual([images.length, faults.length], [1, 1])
+    }
+  })
+})
+
+function inStore<T>(work: (store: ImageStore) => T): T {
+  using store = openImageStore(folder)
+  return work(store)
+}
+
+function add(store: ImageStore, text: string, tags: readonly string[]): string {
+  const file = join(store.work, 'image')
+  writeFileSync(file, text)
+  const digest = createHash('sha256').update(text).digest('hex')
+  const manifest: ImageManifest = {
+    format: 1,
+    name: 'played',
+    function: 'Played',
+    digest,
+    size: text.length,
+    suite: 'trixie',
+    architecture: 'amd64',
+    recipe: digest,
+    packages: [],
+    programs: [],
+    files: 0,
+    unpacked: 0,
+    maker: 'played',
+    at: 0,
+  }
+  store.add(file, { manifest, key, signature: signer.sign(manifestStatement(manifest, key)) }, tags)
+  return digest
+}
+
+function blob(digest: string): string {
+  return join(folder, 'blobs', `${digest}.erofs`)
+}
+
+function rewrite(digest: string, text: string): void {
+  chmodSync(blob(digest), 0o644)
+  writeFileSync(blob(digest), text)
+}
+
+function ended(code: string) {
+  return (thrown: unknown) => thrown instanceof MayflyError && thrown.code === code
+}

@@ -1,0 +1,292 @@
+import { createHash, randomBytes } from 'node:crypto'
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  existsSync,
+  fsyncSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import path from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { MayflyError, messageOf } from '../contract/error.ts'
+import { makeFolder } from '../lib/make-folder.ts'
+import { parseJson } from '../lib/parse-json.ts'
+import { wardenFolder } from '../lib/state-folder.ts'
+import { claimStoreFile } from '../lib/store-file.ts'
+import { signedManifestSchema, whyManifestUntrusted, type SignedManifest } from './manifest.ts'
+import { imageName } from './recipe.ts'
+
+/**
+ * Images by their SHA-256, their signed manifests, and tags.
+ *
+ * The store lies beside the signing key, out of reach of the server, which owns the state folder. A file gets its name by
+ * rename(2) when it is whole: first the image, then its manifest, then a tag, so that a build killed anywhere leaves no
+ * name for anything half-made. Builds and collections hold `lock.db` by a transaction: the kernel frees it when the holder
+ * dies, and who holds it may remove all of `work/`. Readers take no lock.
+ */
+export interface ImageStore extends Disposable {
+  readonly folder: string
+  /** Scratch folder, on the file system of the images; removed with this object. */
+  readonly work: string
+  /** Adds a finished image of `work` with its manifest, and lets `tags` name it. */
+  add(image: string, signed: SignedManifest, tags: readonly string[]): void
+  tag(digest: string, name: string): void
+  /** False if there is no such tag. */
+  untag(name: string): boolean
+  /** Removes images that no tag names. */
+  collect(): Collected
+}
+
+export interface StoredImage {
+  readonly digest: string
+  readonly tags: readonly string[]
+  readonly file: string
+  readonly signed: SignedManifest
+}
+
+export interface Collected {
+  readonly digests: readonly string[]
+  readonly bytes: number
+}
+
+const manifestBytesMax = 4 * 2 ** 20
+const pieceBytes = 2 ** 20
+const digestText = /^[0-9a-f]{64}$/
+const SHORT_MIN = 8
+
+export function imageFolder(state: string): string {
+  return path.join(wardenFolder(state), 'images')
+}
+
+const imageFile = (folder: string, digest: string) => path.join(folder, 'blobs', `${digest}.erofs`)
+const manifestFile = (folder: string, digest: string) =>
+  path.join(folder, 'manifests', `${digest}.json`)
+const tagFile = (folder: string, name: string) => path.join(folder, 'tags', name)
+
+/** Opens the store to change it. Throws MayflyError BUSY if another process does, and STATE. */
+export function openImageStore(folder: string): ImageStore {
+  const lock = takeLock(folder)
+  const work = path.join(folder, 'work', randomBytes(6).toString('hex'))
+  rmSync(path.join(folder, 'work'), { recursive: true, force: true })
+  for (const name of ['blobs', 'manifests', 'tags']) makeFolder(path.join(folder, name), 0o755)
+  mkdirSync(work, { recursive: true, mode: 0o700 })
+  const place = (text: string, to: string) => {
+    const draft = path.join(work, `draft-${randomBytes(4).toString('hex')}`)
+    writeFileSync(draft, text, { flush: true, mode: 0o644 })
+    renameSync(draft, to)
+  }
+  return {
+    folder,
+    work,
+    add(image, signed, tags) {
+      const { digest } = signed.manifest
+      chmodSync(image, 0o444)
+      sync(image)
+      renameSync(image, imageFile(folder, digest))
+      place(`${JSON.stringify(signed, undefined, 2)}\n`, manifestFile(folder, digest))
+      for (const name of tags) place(`${digest}\n`, tagFile(folder, imageName.parse(name)))
+      sync(path.join(folder, 'tags'))
+    },
+    tag: (digest, name) => place(`${digest}\n`, tagFile(folder, imageName.parse(name))),
+    untag(name) {
+      const file = tagFile(folder, imageName.parse(name))
+      const isThere = existsSync(file)
+      rmSync(file, { force: true })
+      return isThere
+    },
+    collect: () => collect(folder),
+    [Symbol.dispose]() {
+      rmSync(path.join(folder, 'work'), { recursive: true, force: true })
+      lock.close()
+    },
+  }
+}
+
+/** All images with a readable manifest, newest first, and what is wrong with the others. */
+export function listImages(folder: string): {
+  readonly images: readonly StoredImage[]
+  readonly faults: readonly string[]
+} {
+  const tags = tagsOf(folder)
+  const images: StoredImage[] = []
+  const faults: string[] = []
+  for (const digest of digestsIn(path.join(folder, 'manifests'), '.json')) {
+    try {
+      const signed = readManifest(folder, digest)
+      const own = [...tags].flatMap(([name, named]) => (named === digest ? [name] : []))
+      images.push({ digest, tags: own, file: imageFile(folder, digest), signed })
+    } catch (thrown) {
+      faults.push(messageOf(thrown))
+    }
+  }
+  images.sort((a, b) => b.signed.manifest.at - a.signed.manifest.at)
+  return { images, faults }
+}
+
+/** Image by tag, digest, or the first characters of one. Throws MayflyError NOT_FOUND, INVALID and IMAGE_BROKEN. */
+export function findImage(folder: string, name: string): StoredImage {
+  const tags = tagsOf(folder)
+  const given = name.replace(/^sha256:/, '')
+  const isShort = /^[0-9a-f]{8,64}$/.test(given) && given.length >= SHORT_MIN
+  const digests = digestsIn(path.join(folder, 'manifests'), '.json')
+  const named = tags.get(name)
+  const found = named ? [named] : digests.filter((one) => isShort && one.startsWith(given))
+  if (found.length > 1)
+    throw new MayflyError(
+      'INVALID',
+      `Cannot tell which image "${name}" is: ${found.length} begin so`,
+    )
+  const [digest] = found
+  if (digest === undefined)
+    throw new MayflyError('NOT_FOUND', `Cannot find image "${name}"`, {
+      hint: 'It was not built here: "mayfly images list" shows what is there',
+    })
+  const own = [...tags].flatMap(([tag, one]) => (one === digest ? [tag] : []))
+  return {
+    digest,
+    tags: own,
+    file: imageFile(folder, digest),
+    signed: readManifest(folder, digest),
+  }
+}
+
+/** Reason why a stored image must not be used; undefined if its bytes and its manifest are right. */
+export function whyImageBroken(image: StoredImage, key: string | undefined): string | undefined {
+  const { signed, digest, file } = image
+  const why = whyManifestUntrusted(signed, key)
+  if (why) return why
+  if (signed.manifest.digest !== digest) return 'its manifest is of another image'
+  const stats = lstatSync(file, { throwIfNoEntry: false })
+  if (!stats?.isFile()) return 'its file is missing'
+  if (stats.size !== signed.manifest.size)
+    return `its file has ${stats.size} bytes, not ${signed.manifest.size}`
+  return fileDigest(file) === digest ? undefined : 'its SHA-256 is wrong'
+}
+
+/** SHA-256 of a file, which may be larger than memory. */
+export function fileDigest(file: string): string {
+  const hash = createHash('sha256')
+  const piece = Buffer.allocUnsafe(pieceBytes)
+  const input = openSync(file, constants.O_RDONLY | constants.O_NOFOLLOW)
+  try {
+    for (let read = -1; read !== 0;) {
+      read = readSync(input, piece, 0, piece.length, null)
+      hash.update(piece.subarray(0, read))
+    }
+  } finally {
+    closeSync(input)
+  }
+  return hash.digest('hex')
+}
+
+function takeLock(folder: string): DatabaseSync {
+  makeFolder(folder, 0o700)
+  const stats = lstatSync(folder)
+  if (!stats.isDirectory() || stats.uid !== (process.getuid?.() ?? stats.uid))
+    throw new MayflyError('STATE', `Cannot use the image store "${folder}": another user owns it`)
+  const file = path.join(folder, 'lock.db')
+  claimStoreFile(file)
+  const lock = new DatabaseSync(file, { timeout: 0 })
+  try {
+    lock.exec('BEGIN EXCLUSIVE')
+    return lock
+  } catch (cause) {
+    lock.close()
+    throw new MayflyError('BUSY', 'Cannot change the image store: another command does', {
+      hint: 'Try again when it has ended',
+      cause,
+    })
+  }
+}
+
+function readManifest(folder: string, digest: string): SignedManifest {
+  const broken = (why: string, cause?: unknown) =>
+    new MayflyError('IMAGE_BROKEN', `Cannot read the manifest of image "${digest}": ${why}`, {
+      hint: 'Build the image again, or run "mayfly images gc"',
+      cause,
+    })
+  const file = manifestFile(folder, digest)
+  const stats = lstatSync(file, { throwIfNoEntry: false })
+  if (!stats?.isFile() || stats.size > manifestBytesMax) throw broken('it is no plain, small file')
+  try {
+    const read = signedManifestSchema.safeParse(parseJson(readFileSync(file, 'utf8')))
+    if (read.success) return read.data
+  } catch (thrown) {
+    throw broken(messageOf(thrown), thrown)
+  }
+  throw broken('it has another form')
+}
+
+function tagsOf(folder: string): ReadonlyMap<string, string> {
+  return new Map([...tagTexts(folder)].filter(([, text]) => digestText.test(text)))
+}
+
+/** Text of each tag; empty for one that is no small file. */
+function tagTexts(folder: string): ReadonlyMap<string, string> {
+  const names = namesIn(path.join(folder, 'tags')).filter(
+    (name) => imageName.safeParse(name).success,
+  )
+  return new Map(
+    names.map((name) => {
+      const stats = lstatSync(tagFile(folder, name), { throwIfNoEntry: false })
+      const isSmall = stats?.isFile() && stats.size < 100
+      return [name, isSmall ? readFileSync(tagFile(folder, name), 'utf8').trim() : '']
+    }),
+  )
+}
+
+/** Removes nothing while a tag cannot be read: its image might be the one that is wanted. */
+function collect(folder: string): Collected {
+  const tags = tagTexts(folder)
+  for (const [name, text] of tags)
+    if (!digestText.test(text))
+      throw new MayflyError('IMAGE_BROKEN', `Cannot collect images: tag "${name}" is unreadable`, {
+        hint: `Remove it with "mayfly images untag ${name}", or build its image again`,
+      })
+  const named = new Set(tags.values())
+  const digests = new Set<string>()
+  let bytes = 0
+  for (const [sub, ending] of [
+    ['manifests', '.json'],
+    ['blobs', '.erofs'],
+  ] as const)
+    for (const name of namesIn(path.join(folder, sub))) {
+      const digest = name.endsWith(ending) ? name.slice(0, -ending.length) : ''
+      if (named.has(digest)) continue
+      const file = path.join(folder, sub, name)
+      bytes += lstatSync(file, { throwIfNoEntry: false })?.size ?? 0
+      rmSync(file, { recursive: true, force: true })
+      if (digestText.test(digest)) digests.add(digest)
+    }
+  return { digests: [...digests].sort(), bytes }
+}
+
+function digestsIn(folder: string, ending: string): readonly string[] {
+  return namesIn(folder).flatMap((name) => {
+    const digest = name.slice(0, -ending.length)
+    return name.endsWith(ending) && digestText.test(digest) ? [digest] : []
+  })
+}
+
+function namesIn(folder: string): readonly string[] {
+  return existsSync(folder) ? readdirSync(folder).sort() : []
+}
+
+/** fsync(2) of a file or folder. */
+function sync(place: string): void {
+  const file = openSync(place, 'r')
+  try {
+    fsyncSync(file)
+  } finally {
+    closeSync(file)
+  }
+}

@@ -1,0 +1,83 @@
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import { TarReader, tarHeader, tarPadding, type TarEntry } from './tar.ts'
+import { tarOf } from '../../tests/fixtures/images.ts'
+
+suite('Tar streams', () => {
+  test('A stream is read as it was written, in chunks of any size, with long names', () => {
+    const path = `usr/${'long/'.repeat(40)}name`
+    const target = `../${'far/'.repeat(50)}away`
+    const file = { kind: 'file', path, mode: 0o755, size: 5, target: '' } as const
+    const link = { kind: 'link', path: 'a', mode: 0o777, size: 0, target } as const
+    const bytes = Buffer.concat([
+      tarHeader(file, 1),
+      Buffer.from('hello'),
+      tarPadding(5),
+      tarHeader(link, 1),
+      Buffer.alloc(1024),
+    ])
+    for (const size of [1, 7, 511, 512, 513, bytes.length]) {
+      const read = readIn(bytes, size)
+      assert.deepEqual(read.entries, [file, link])
+      assert.equal(read.text, 'hello')
+    }
+  })
+
+  for (const [what, type] of Object.entries({
+    device: '3',
+    'block device': '4',
+    FIFO: '6',
+    'sparse file': 'S',
+    'pax record': 'x',
+  }))
+    test(`Attack: a ${what} is refused`, () => {
+      assert.throws(() => readIn(tarOf([{ path: 'dev/x', type }])), /an entry of type/)
+    })
+
+  test('Attack: a truncated stream is refused', () => {
+    const bytes = tarOf([{ path: 'a', text: 'hello' }])
+    for (const length of [0, 511, 512, 700, 1024]) {
+      assert.throws(() => readIn(bytes.subarray(0, length)), /truncated/)
+    }
+  })
+
+  test('Attack: a header with one bit changed is refused', () => {
+    const bytes = tarOf([{ path: 'a', text: 'hello' }])
+    bytes[100]! ^= 1
+    assert.throws(() => readIn(bytes), /checksum/)
+  })
+
+  test('Attack: a long name without end, or without an entry, is refused', () => {
+    const long = { kind: 'file', path: 'x'.repeat(5000), mode: 0, size: 0, target: '' } as const
+    assert.throws(() => readIn(tarHeader(long, 0)), /too long/)
+    const alone = tarHeader({ ...long, path: 'x'.repeat(200) }, 0).subarray(0, 1024)
+    assert.throws(() => readIn(Buffer.concat([alone, Buffer.alloc(1024)])), /after a long name/)
+  })
+
+  test('Attack: a folder or a link with bytes is refused', () => {
+    for (const type of ['1', '2', '5'])
+      assert.throws(() => readIn(tarOf([{ path: 'a', type, text: 'x' }])), /bytes where no file/)
+  })
+
+  test('Attack: a name that is no UTF-8 is refused', () => {
+    const bytes = tarOf([{ path: 'ab' }])
+    bytes[0] = 0xff
+    const sum = bytes
+      .subarray(0, 512)
+      .reduce((all, byte, at) => (at >= 148 && at < 156 ? all + 32 : all + byte), 0)
+    bytes.write(sum.toString(8).padStart(6, '0'), 148)
+    assert.throws(() => readIn(bytes), /UTF-8/)
+  })
+})
+
+function readIn(bytes: Uint8Array, size = bytes.length) {
+  const entries: TarEntry[] = []
+  let text = ''
+  const reader = new TarReader({
+    entry: (entry) => entries.push(entry),
+    data: (data) => (text += Buffer.from(data).toString()),
+  })
+  for (let at = 0; at < bytes.length; at += size) reader.push(bytes.subarray(at, at + size))
+  reader.end()
+  return { entries, text }
+}

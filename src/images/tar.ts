@@ -1,0 +1,222 @@
+/**
+ * Reads the tar stream of a package, and writes that of an image.
+ *
+ * The stream comes from `dpkg-deb --fsys-tarfile`, which decompresses the data member of a package and writes no file.
+ * Accepted are plain files, hard links, symbolic links and folders in ustar or GNU headers with long names, which is what
+ * dpkg-deb makes; a device, a FIFO, a sparse file and pax records are refused. Nothing here touches the file system: paths
+ * are checked by `entry-path.ts`, and the image is made from the stream that `tarHeader` writes, so that an archive cannot
+ * write through a link.
+ */
+export interface TarEntry {
+  readonly kind: 'file' | 'folder' | 'link' | 'same'
+  readonly path: string
+  readonly mode: number
+  readonly size: number
+  /** Target of a link, or path of the file that a hard link shares. */
+  readonly target: string
+}
+
+export interface TarSink {
+  entry(entry: TarEntry): void
+  /** Bytes of the entry before. */
+  data(bytes: Uint8Array): void
+}
+
+export const tarBlock = 512
+const longBytesMax = 4096
+const entriesMax = 100_000
+
+const kinds: Readonly<Record<string, TarEntry['kind']>> = {
+  '0': 'file',
+  '\0': 'file',
+  '1': 'same',
+  '2': 'link',
+  '5': 'folder',
+}
+
+/** Push parser: throws RangeError for a stream that is broken or has an entry of another kind. */
+export class TarReader {
+  readonly #sink: TarSink
+  #header = Buffer.alloc(0)
+  /** Bytes of the body to come, then of its padding. */
+  #body = 0
+  #padding = 0
+  #long: { readonly field: 'path' | 'target'; bytes: Buffer } | undefined
+  #names: { path?: string; target?: string } = {}
+  #entries = 0
+  #isEnded = false
+
+  constructor(sink: TarSink) {
+    this.#sink = sink
+  }
+
+  push(chunk: Uint8Array): void {
+    let rest = chunk
+    while (rest.length > 0 && !this.#isEnded) {
+      const taken = this.#body > 0 ? this.#takeBody(rest) : this.#takeFrame(rest)
+      rest = rest.subarray(taken)
+    }
+  }
+
+  /** Throws RangeError where the stream stopped early. */
+  end(): void {
+    if (!this.#isEnded) throw new RangeError('its archive is truncated')
+  }
+
+  #takeBody(rest: Uint8Array): number {
+    const bytes = rest.subarray(0, this.#body)
+    this.#body -= bytes.length
+    if (this.#long) this.#long.bytes = Buffer.concat([this.#long.bytes, bytes])
+    else this.#sink.data(bytes)
+    if (this.#body === 0) this.#finishLong()
+    return bytes.length
+  }
+
+  #takeFrame(rest: Uint8Array): number {
+    if (this.#padding > 0) {
+      const skipped = Math.min(this.#padding, rest.length)
+      this.#padding -= skipped
+      return skipped
+    }
+    const bytes = rest.subarray(0, tarBlock - this.#header.length)
+    this.#header = Buffer.concat([this.#header, bytes])
+    if (this.#header.length === tarBlock) {
+      const header = this.#header
+      this.#header = Buffer.alloc(0)
+      this.#takeHeader(header)
+    }
+    return bytes.length
+  }
+
+  #takeHeader(header: Buffer): void {
+    if (header.every((byte) => byte === 0)) return this.#takeEnd()
+    assertSum(header)
+    const type = header.toString('latin1', 156, 157)
+    const size = octal(header, 124, 12)
+    if (type === 'L' || type === 'K') return this.#startLong(type, size)
+    const kind = kinds[type]
+    if (!kind) throw new RangeError(`its archive has an entry of type ${JSON.stringify(type)}`)
+    if (++this.#entries > entriesMax) throw new RangeError('its archive has too many entries')
+    if (kind !== 'file' && size !== 0)
+      throw new RangeError('its archive has bytes where no file is')
+    const entry = { kind, mode: octal(header, 100, 8), size, ...this.#namesOf(header) }
+    this.#names = {}
+    this.#expect(size)
+    this.#sink.entry(entry)
+  }
+
+  #takeEnd(): void {
+    if (this.#names.path !== undefined || this.#names.target !== undefined)
+      throw new RangeError('its archive ends after a long name')
+    this.#isEnded = true
+  }
+
+  #startLong(type: 'L' | 'K', size: number): void {
+    if (size < 1 || size > longBytesMax) throw new RangeError('a path of it is too long')
+    this.#long = { field: type === 'L' ? 'path' : 'target', bytes: Buffer.alloc(0) }
+    this.#expect(size)
+  }
+
+  #finishLong(): void {
+    if (!this.#long) return
+    const { field, bytes } = this.#long
+    this.#names[field] = textOf(bytes, 0, bytes.length)
+    this.#long = undefined
+  }
+
+  #expect(size: number): void {
+    this.#body = size
+    this.#padding = (tarBlock - (size % tarBlock)) % tarBlock
+  }
+
+  #namesOf(header: Buffer): Pick<TarEntry, 'path' | 'target'> {
+    // GNU headers ("ustar  ") keep times where POSIX ones ("ustar\0") have a prefix.
+    const isPosix = header.toString('latin1', 257, 263) === 'ustar\0'
+    const prefix = isPosix ? textOf(header, 345, 155) : ''
+    const name = textOf(header, 0, 100)
+    const path = this.#names.path ?? (prefix === '' ? name : `${prefix}/${name}`)
+    return { path, target: this.#names.target ?? textOf(header, 157, 100) }
+  }
+}
+
+/** Header blocks of an entry: owner 0, a fixed time, and GNU blocks ahead for names of more than 100 bytes. */
+export function tarHeader(
+  entry: Omit<TarEntry, 'kind'> & { readonly kind: 'file' | 'folder' | 'link' },
+  seconds: number,
+): Buffer {
+  const name = entry.kind === 'folder' ? `${entry.path}/` : entry.path
+  const parts = [longBlocks('L', name), longBlocks('K', entry.target)]
+  const type = { file: '0', folder: '5', link: '2' }[entry.kind]
+  return Buffer.concat([...parts, headerBlock(name, entry, type, seconds)])
+}
+
+/** Zero bytes that fill the last block of a body. */
+export function tarPadding(size: number): Buffer {
+  return Buffer.alloc((tarBlock - (size % tarBlock)) % tarBlock)
+}
+
+function longBlocks(type: 'L' | 'K', text: string): Buffer {
+  const bytes = Buffer.from(`${text}\0`)
+  if (bytes.length <= 100) return Buffer.alloc(0)
+  const entry = { mode: 0, size: bytes.length, target: '' }
+  return Buffer.concat([
+    headerBlock('././@LongLink', entry, type, 0),
+    bytes,
+    tarPadding(bytes.length),
+  ])
+}
+
+function headerBlock(
+  name: string,
+  { mode, size, target }: Pick<TarEntry, 'mode' | 'size' | 'target'>,
+  type: string,
+  seconds: number,
+): Buffer {
+  const header = Buffer.alloc(tarBlock)
+  header.write(name.slice(0, 100), 0, 100)
+  header.write(`${octalText(mode, 7)}\0${octalText(0, 7)}\0${octalText(0, 7)}\0`, 100, 'latin1')
+  header.write(`${octalText(size, 11)}\0${octalText(seconds, 11)}\0        ${type}`, 124, 'latin1')
+  header.write(target.slice(0, 100), 157, 100)
+  header.write('ustar  \0', 257, 'latin1')
+  header.write(`${octalText(sumOf(header), 6)}\0 `, 148, 'latin1')
+  return header
+}
+
+function octalText(value: number, digits: number): string {
+  return value.toString(8).padStart(digits, '0')
+}
+
+function assertSum(header: Buffer): void {
+  if (octal(header, 148, 8) !== sumOf(header))
+    throw new RangeError('its archive has a header whose checksum is wrong')
+}
+
+/** Sum of all bytes, those of the checksum itself counted as spaces. */
+function sumOf(header: Buffer): number {
+  let sum = 8 * 0x20
+  for (const [at, byte] of header.entries()) if (at < 148 || at >= 156) sum += byte
+  return sum
+}
+
+function octal(header: Buffer, at: number, length: number): number {
+  const text = header
+    .toString('latin1', at, at + length)
+    .replace(/[\0 ]+$/, '')
+    .trimStart()
+  if (!/^[0-7]{1,11}$/.test(text))
+    throw new RangeError('its archive has a header with a wrong number')
+  return Number.parseInt(text, 8)
+}
+
+const utf8 = new TextDecoder('utf-8', { fatal: true })
+
+/** Text up to the first zero byte. */
+function textOf(bytes: Buffer, at: number, length: number): string {
+  const field = bytes.subarray(at, at + length)
+  const zero = field.indexOf(0)
+  try {
+    return utf8.decode(zero < 0 ? field : field.subarray(0, zero))
+  } catch {
+    throw new RangeError('its archive has a name that is no UTF-8')
+  }
+}

@@ -1,0 +1,32 @@
+import { sign } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { keyFile, openKey, rawPublicKey } from './sign.ts'
+
+/** Signs manifests of images with the key of the state folder, which signs the record's checkpoints as well. */
+export interface ImageSigner {
+  /** Base64 of the 32 raw bytes. */
+  readonly publicKey: string
+  /** Signature of a text that begins with `mayfly image 1`, in base64. */
+  sign(statement: string): string
+}
+
+const prefix = 'mayfly image 1\n'
+
+/** Makes the key on first use. Throws MayflyError STATE. */
+export function openImageSigner(folder: string): ImageSigner {
+  const key = openKey(folder)
+  return {
+    publicKey: rawPublicKey(key),
+    sign(statement) {
+      // Any other text could be a checkpoint.
+      if (!statement.startsWith(prefix)) throw new RangeError('no statement about an image')
+      return sign(null, Buffer.from(statement), key).toString('base64')
+    },
+  }
+}
+
+/** Public half of the key, in base64; undefined where there is none. Makes nothing. */
+export function imageKey(folder: string): string | undefined {
+  return existsSync(join(folder, keyFile)) ? rawPublicKey(openKey(folder)) : undefined
+}

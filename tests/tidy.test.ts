@@ -391,11 +391,14 @@ suite('Untidiness is found', () => {
 })
 
 /** Entry files: the programs, the library, and files that scripts of package.json and tests start. */
+/** The agent of a guest is built and tested ahead of the first engine that boots one. */
+const ofGuestAgent = ['src/agent-wire/conversation.ts']
+
 function roots(): readonly string[] {
   const started = tree.filter(({ path }) =>
     /^(bin\/mayfly\.js|src\/index\.ts|src\/sdk\/client\.ts|scripts\/[\w-]+\.ts)$/.test(path),
   )
-  return [entry, ...started.map(({ path }) => path)]
+  return [entry, ...ofGuestAgent, ...started.map(({ path }) => path)]
 }
 
 function isDocument({ path }: Source): boolean {

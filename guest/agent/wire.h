@@ -1,0 +1,96 @@
+/*
+ * Wire between a host and the agent in its guest, version 1. Host's codec: src/agent-wire/.
+ *
+ * A frame is: u32 length of everything after it, u8 kind, payload. All numbers are little endian. Each payload starts with
+ * u8 version. `str` is u16 length and as many bytes, without a NUL; `data` is the rest of the frame. A frame is exactly as
+ * long as its fields: a byte too few or too many ends the connection.
+ *
+ * To the agent (payload behind the version)
+ *   1 claim   str id, u16+bytes seed (32 to 256), u64 time in ns, u64 limits [processes, open files, file bytes, core bytes]
+ *             (2^64-1: leave as it is), str hostname, u8 count, count * (str key, str value)
+ *   2 run     u32 program, u8 streams (1 stdin, 2 stdout, 4 stderr; others are /dev/null), u32 uid, u32 gid, u32 credit of
+ *             stdout, u32 credit of stderr, str file, str folder, u16 count, count * str argument,
+ *             u16 count, count * str variable, u8 count, count * (u8 number, str name of a descriptor)
+ *   3 input   u32 program, data
+ *   4 close   u32 program                    end of its standard input
+ *   5 credit  u32 program, u8 stream, u32 bytes
+ *   6 signal  u32 program, u8 signal, u8 scope (0 the process, 1 its process group)
+ *   7 kill    u32 nonce                      SIGKILL for every process but the agent
+ *   8 phase   u32 nonce, u8 1 (remount read-only), str path
+ *             u32 nonce, u8 2 (lower a limit), u8 limit, u64 value
+ *             u32 nonce, u8 3 (kill writers below a path), str path
+ *   9 list    u32 nonce, u32 skip, str path within the overlay ("" is the overlay itself)
+ *  10 status  u32 nonce
+ *
+ * From the agent
+ *  65 hello    u32 bytes of standard input that each program may be sent ahead
+ *  66 claimed  32 bytes SHA-256 of seed and boot_id, str boot_id, u8 count, count * (u8 step, u16 errno; 0 is done)
+ *  67 started  u32 program, u32 pid
+ *  68 output   u32 program, u8 stream (1 stdout, 2 stderr), data
+ *  69 ended    u32 program, u8 stream
+ *  70 credit   u32 program, u32 bytes of standard input
+ *  71 exited   u32 program, u8 0 and exit code or 1 and signal, u64 cpu in us, u64 peak memory in KiB
+ *  72 killed   u32 nonce, u8 (1: a process may be left)
+ *  73 phased   u32 nonce, u16 errno, u32 processes touched
+ *  74 listed   u32 nonce, u16 errno, u8 more, u16 count, count * (str name, u8 type, u64 size, u64 mtime in ns)
+ *  75 statused u32 nonce, u32 processes, u16 count, count * (u32 pid, u32 ppid, str name, u64 cpu in us, u64 rss in KiB)
+ *  76 refused  u8 kind, u32 program or nonce (0 for a claim), u8 stage, u16 errno
+ *  77 lost     u8 code; last frame: the agent kills everything and exits with that code
+ */
+#ifndef AGENT_WIRE_H
+#define AGENT_WIRE_H
+
+enum { WIRE_VERSION = 1 };
+enum { CLAIM = 1, RUN, INPUT, CLOSE, CREDIT, SIGNAL, KILL, PHASE, LIST, STATUS, KINDS_END };
+enum { HELLO = 65, CLAIMED, STARTED, OUTPUT, ENDED, INPUT_CREDIT, EXITED, KILLED, PHASED, LISTED, STATUSED, REFUSED, LOST };
+
+/* Codes of `lost`, and of the process. */
+enum {
+  CHANNEL_ENDED = 0,
+  BAD_LENGTH = 10,
+  BAD_KIND = 11,
+  BAD_VERSION = 12,
+  BAD_PAYLOAD = 13,
+  BAD_CREDIT = 14,
+  BAD_START = 15,
+  NOT_PID_1 = 16,
+  BROKEN_CHANNEL = 17,
+  BROKEN_AGENT = 18,
+};
+
+/* Steps of a claim, and stages of a start that can be refused. */
+enum { STEP_ENTROPY = 1, STEP_RESEED, STEP_CLOCK, STEP_HOSTNAME, STEP_MACHINE_ID, STEP_LABELS, STEP_LIMIT };
+enum { STAGE_CHECK = 0, STAGE_FORK, STAGE_DESCRIPTOR, STAGE_LIMITS, STAGE_USER, STAGE_FOLDER, STAGE_EXEC };
+enum { PHASE_READ_ONLY = 1, PHASE_LIMIT, PHASE_WRITERS };
+
+enum {
+  HEADER_BYTES = 5,
+  PATH_BYTES_MAX = 4095,
+  NAME_BYTES_MAX = 255,
+  ID_BYTES_MAX = 64,
+  SEED_BYTES_MIN = 32,
+  SEED_BYTES_MAX = 256,
+  LABELS_MAX = 16,
+  LIMITS = 4,
+  STREAM_BYTES_MAX = 16384,
+  INPUT_BYTES_MAX = 65536,
+  CREDIT_MAX = 1 << 30,
+  WORDS_MAX = 256,
+  DESCRIPTORS_MAX = 8,
+  DESCRIPTOR_FIRST = 3,
+  DESCRIPTOR_LAST = 63,
+  PROGRAMS_MAX = 16,
+  ENTRIES_MAX = 256,
+  STATUS_MAX = 512,
+  SKIP_MAX = 65536,
+  /* Payloads, by kind. */
+  CLAIM_BYTES_MAX = 8192,
+  RUN_BYTES_MAX = 65536,
+  SHORT_BYTES_MAX = 16,
+  PATH_FRAME_BYTES_MAX = PATH_BYTES_MAX + 32,
+  FRAME_BYTES_MAX = RUN_BYTES_MAX,
+  /* Largest answer: a list of ENTRIES_MAX names of NAME_BYTES_MAX bytes. */
+  ANSWER_BYTES_MAX = 98304,
+};
+
+#endif

@@ -1,0 +1,215 @@
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { suite, test } from 'node:test'
+import { encodeFrame } from '../lib/frames.ts'
+import { AgentConversation } from './conversation.ts'
+import { AgentReader, decodeAgentMessage, type AgentMessage } from './decode.ts'
+import { encodeHostMessage, type AgentClaim, type AgentRun } from './encode.ts'
+import * as numbers from './numbers.ts'
+
+const claim: AgentClaim = {
+  kind: 'claim',
+  id: 'j',
+  seed: Buffer.alloc(32, 7),
+  timeNs: 2n,
+  limits: { openFiles: 5 },
+  hostname: 'h',
+  labels: { k: 'v' },
+}
+const run: AgentRun = {
+  kind: 'run',
+  program: 3,
+  streams: ['stdin', 'stdout'],
+  uid: 4,
+  gid: 5,
+  stdoutCredit: 6,
+  stderrCredit: 7,
+  file: '/a',
+  folder: '/',
+  args: ['a'],
+  variables: [],
+  descriptors: [{ number: 9, name: 'd' }],
+}
+
+suite('Messages to the agent of a guest', () => {
+  test('A claim is its fields in order, little endian, with texts behind their length', () => {
+    const unlimited = 'ff'.repeat(8)
+    const limits = `${unlimited}0500000000000000${unlimited}${unlimited}`
+    const fields = `01 01006a 2000${'07'.repeat(32)} 0200000000000000 ${limits} 010068 01 01006b010076`
+    const payload = Buffer.from(fields.replaceAll(' ', ''), 'hex')
+    assert.deepEqual(encodeHostMessage(claim), encodeFrame(1, payload))
+  })
+
+  test('A run is its fields in order', () => {
+    const ids = '03000000 03 04000000 05000000 06000000 07000000'
+    const fields = `01 ${ids} 02002f61 01002f 0100 010061 0000 01 09 010064`
+    const payload = Buffer.from(fields.replaceAll(' ', ''), 'hex')
+    assert.deepEqual(encodeHostMessage(run), encodeFrame(2, payload))
+  })
+
+  test('Values that their fields do not hold are refused before anything is sent', () => {
+    const bad = [
+      { ...claim, seed: Buffer.alloc(31) },
+      { ...claim, id: 'a b' },
+      { ...claim, hostname: '' },
+      { ...claim, labels: { k: 'a\nb=c' } },
+      { ...claim, limits: { openFiles: -1 } },
+      { ...run, file: 'a' },
+      { ...run, args: [] },
+      { ...run, args: ['a\0b'] },
+      { ...run, args: ['a'.repeat(65_000), 'b'.repeat(600)] },
+      { ...run, program: 2 ** 32 },
+      { ...run, stdoutCredit: 2 ** 30 + 1 },
+      { ...run, descriptors: [{ number: 2, name: 'd' }] },
+      { kind: 'input', program: 1, bytes: Buffer.alloc(16_385) },
+      { kind: 'signal', program: 1, signal: 0 },
+      { kind: 'list', nonce: 1, path: 'a'.repeat(4096) },
+    ] as const
+    for (const message of bad) assert.throws(() => encodeHostMessage(message), RangeError)
+  })
+
+  test('Host and agent have the same version, kinds, codes and bounds', () => {
+    const header = readFileSync(join(import.meta.dirname, '../../guest/agent/wire.h'), 'utf8')
+    const inC = (name: string) => Number(new RegExp(`\\b${name} = (\\d+)`).exec(header)?.[1])
+    const order = (first: string) =>
+      new RegExp(`${first} = 1, ([A-Z, _]+)`).exec(header)![1]!.trim().toLowerCase().split(', ')
+    assert.deepEqual(order('CLAIM'), [...Object.keys(numbers.hostKinds).slice(1), 'kinds_end'])
+    assert.equal(inC('HELLO'), numbers.agentKinds.hello)
+    const codes = [...header.matchAll(/^ {2}[A-Z_1]+ = (\d\d),$/gm)].map(([, code]) => Number(code))
+    for (const code of Object.keys(numbers.lostCodes).slice(1)) assert.ok(codes.includes(+code))
+    const bounds = [
+      [inC('WIRE_VERSION'), numbers.agentWireVersion],
+      [inC('PATH_BYTES_MAX'), numbers.pathBytesMax],
+      [inC('STREAM_BYTES_MAX'), numbers.streamBytesMax],
+      [inC('WORDS_MAX'), numbers.wordsMax],
+      [inC('ENTRIES_MAX'), numbers.entriesMax],
+      [inC('STATUS_MAX'), numbers.statusMax],
+      [inC('RUN_BYTES_MAX'), numbers.runBytesMax],
+      [inC('ANSWER_BYTES_MAX'), numbers.answerBytesMax],
+    ]
+    for (const [c, host] of bounds) assert.equal(c, host)
+  })
+})
+
+suite('Messages of the agent of a guest', () => {
+  const hex = (text: string) => Buffer.from(text.replaceAll(' ', ''), 'hex')
+
+  test('Frames in any chunks become messages', () => {
+    const bytes = Buffer.concat([
+      encodeFrame(65, hex('01 00000100')),
+      encodeFrame(68, hex('01 03000000 02 6869')),
+      encodeFrame(71, hex('01 03000000 01 09 0a00000000000000 0b00000000000000')),
+    ])
+    const reader = new AgentReader()
+    const read = [...bytes].flatMap((byte) => [...reader.push(Buffer.from([byte]))])
+    const exited = { kind: 'exited', program: 3, end: { signal: 9 }, cpuUs: 10, peakKiB: 11 }
+    assert.deepEqual(read, [
+      { kind: 'hello', inputBytes: 65_536 },
+      { kind: 'output', program: 3, stream: 'stderr', bytes: Buffer.from('hi') },
+      exited,
+    ])
+  })
+
+  const refused: readonly (readonly [title: string, kind: number, payload: string])[] = [
+    ['An unknown kind', 64, '01'],
+    ['Another version', 65, '02 00000100'],
+    ['A byte too many', 65, '01 00000100 00'],
+    ['A byte too few', 65, '01 000001'],
+    ['Output of a stream that there is not', 68, '01 03000000 03 6869'],
+    ['Output without a byte', 68, '01 03000000 01'],
+    ['A pid of process 1', 67, '01 03000000 01000000'],
+    ['A boot id in another form', 66, `01 ${'00'.repeat(32)} 0100 61 00`],
+    ['An entry whose name is a path', 74, '01 00000000 0000 00 0100 0300 612f62 08'],
+    ['More entries than a list may have', 74, '01 00000000 0000 00 0101'],
+    ['A process more than were counted', 75, '01 00000000 00000000 0100'],
+    ['A code that there is not', 77, '01 63'],
+  ]
+  for (const [title, kind, payload] of refused)
+    test(`${title} is refused`, () => {
+      assert.throws(() => decodeAgentMessage(kind, hex(payload)), /of this protocol$/)
+    })
+
+  test('A length over the longest answer is refused before its bytes are awaited', () => {
+    const head = Buffer.from([0, 0, 0, 1, 74])
+    assert.throws(() => [...new AgentReader().push(head)], /Cannot read a frame/)
+  })
+})
+
+suite('A conversation with the agent of a guest', () => {
+  const hello: AgentMessage = { kind: 'hello', inputBytes: 65_536 }
+  const started: AgentMessage = { kind: 'started', program: 3, pid: 9 }
+  const output = (length: number): AgentMessage => ({
+    kind: 'output',
+    program: 3,
+    stream: 'stdout',
+    bytes: Buffer.alloc(length),
+  })
+  const exited: AgentMessage = {
+    kind: 'exited',
+    program: 3,
+    end: { exitCode: 0 },
+    cpuUs: 0,
+    peakKiB: 0,
+  }
+  const begun = () => {
+    const conversation = new AgentConversation()
+    conversation.received(hello)
+    conversation.sent(run)
+    return conversation
+  }
+
+  test('Output beyond its credit is out of place, and credit allows more', () => {
+    const conversation = begun()
+    conversation.received(started)
+    conversation.received(output(6))
+    assert.throws(() => conversation.received(output(1)), /Cannot take "output"/)
+    conversation.sent({ kind: 'credit', program: 3, stream: 'stdout', bytes: 1 })
+    conversation.received(output(1))
+  })
+
+  test('A program is forgotten with its exit and the ends of its streams, in either order', () => {
+    const ended: AgentMessage = { kind: 'ended', program: 3, stream: 'stdout' }
+    for (const order of [
+      [exited, ended],
+      [ended, exited],
+    ]) {
+      const conversation = begun()
+      for (const message of [started, ...order]) conversation.received(message)
+      assert.throws(() => conversation.received(exited), /Cannot take "exited"/)
+      conversation.sent(run)
+    }
+  })
+
+  test('Answers without their question, a second answer and one of another kind are out of place', () => {
+    const conversation = begun()
+    const killed: AgentMessage = { kind: 'killed', nonce: 1, mayBeLeft: false }
+    assert.throws(() => conversation.received(killed), /Cannot take "killed"/)
+    conversation.sent({ kind: 'status', nonce: 1 })
+    assert.throws(() => conversation.received(killed), /Cannot take "killed"/)
+    conversation.sent({ kind: 'kill', nonce: 2 })
+    conversation.received({ ...killed, nonce: 2 })
+    assert.throws(() => conversation.received({ ...killed, nonce: 2 }), /Cannot take "killed"/)
+  })
+
+  test('A host sends no message before hello, and a claim once', () => {
+    const conversation = new AgentConversation()
+    assert.throws(() => conversation.sent(claim), /Cannot take "claim" for/)
+    conversation.received(hello)
+    conversation.sent(claim)
+    assert.throws(() => conversation.sent(claim), /Cannot take "claim" for/)
+    assert.throws(() => conversation.received(hello), /Cannot take "hello" of/)
+  })
+
+  test('Input stays within the credit of its program', () => {
+    const conversation = begun()
+    const input = (length: number) =>
+      conversation.sent({ kind: 'input', program: 3, bytes: Buffer.alloc(length) })
+    for (let count = 0; count < 4; count++) input(16_384)
+    assert.throws(() => input(1), /Cannot take "input"/)
+    conversation.received(started)
+    conversation.received({ kind: 'credit', program: 3, bytes: 5 })
+    input(5)
+    assert.equal(conversation.inputCredit(3), 0)
+  })
+})

@@ -1,0 +1,172 @@
+import type { AgentMessage, AgentStream } from './decode.ts'
+import type { HostMessage } from './encode.ts'
+import { agentKinds, creditMax } from './numbers.ts'
+
+/** Questions that may be open at once, and programs that may live at once. */
+export const openQuestionsMax = 64
+export const programsMax = 16
+
+const answerOf = { kill: 'killed', phase: 'phased', list: 'listed', status: 'statused' } as const
+type Question = keyof typeof answerOf
+
+interface ProgramState {
+  readonly credit: Record<'stdout' | 'stderr', number>
+  readonly open: Set<AgentStream>
+  inputCredit: number
+  isStarted: boolean
+  hasExited: boolean
+}
+
+/**
+ * Both directions of one connection to a guest agent: which messages are in their place. A guest that took its agent over may
+ * send well-formed messages that nothing asked for: an answer without a question, output beyond its credit, an end that comes
+ * twice. `received` throws RangeError for each of them, and the host ends the machine. `sent` throws for what the agent would
+ * take as a fault of the host.
+ *
+ * Holds a bounded number of questions and programs. Does not handle: time. A question that is never answered is for the host's
+ * own clock.
+ */
+export class AgentConversation {
+  #inputBytes = 0
+  #isOver = false
+  #claim: 'none' | 'asked' | 'answered' = 'none'
+  readonly #questions = new Map<number, Question>()
+  readonly #programs = new Map<number, ProgramState>()
+
+  /** Bytes of standard input that a program may be sent now. */
+  inputCredit(program: number): number {
+    return this.#programs.get(program)?.inputCredit ?? 0
+  }
+
+  sent(message: HostMessage): void {
+    must(this.#inputBytes > 0 && !this.#isOver, message.kind)
+    if (message.kind === 'claim') {
+      must(this.#claim === 'none', 'claim')
+      this.#claim = 'asked'
+    } else if ('nonce' in message) {
+      must(!this.#questions.has(message.nonce), message.kind)
+      must(this.#questions.size < openQuestionsMax, message.kind)
+      this.#questions.set(message.nonce, message.kind)
+    } else {
+      this.#sentToProgram(message)
+    }
+  }
+
+  received(message: AgentMessage): void {
+    must(!this.#isOver && (message.kind === 'hello') === (this.#inputBytes === 0), message.kind)
+    if (message.kind === 'hello') {
+      this.#inputBytes = message.inputBytes
+    } else if (message.kind === 'lost') {
+      this.#isOver = true
+    } else if (message.kind === 'claimed') {
+      must(this.#claim === 'asked', 'claimed')
+      this.#claim = 'answered'
+    } else if (message.kind === 'refused') {
+      this.#refused(message)
+    } else if ('nonce' in message) {
+      this.#answered(message.nonce, message.kind)
+    } else {
+      this.#receivedOf(this.#known(message.program, message.kind), message)
+      this.#forgetEnded(message.program)
+    }
+  }
+
+  #sentToProgram(message: Exclude<HostMessage, { nonce: number } | { kind: 'claim' }>): void {
+    if (message.kind === 'run') {
+      must(!this.#programs.has(message.program) && this.#programs.size < programsMax, 'run')
+      this.#programs.set(message.program, {
+        credit: { stdout: message.stdoutCredit, stderr: message.stderrCredit },
+        open: new Set(message.streams),
+        inputCredit: message.streams.includes('stdin') ? this.#inputBytes : 0,
+        isStarted: false,
+        hasExited: false,
+      })
+      return
+    }
+    // A program may end while a message for it is under way: the agent refuses that one, and nothing is lost.
+    const program = this.#programs.get(message.program)
+    if (!program) return
+    if (message.kind === 'input') {
+      must(message.bytes.length <= program.inputCredit, 'input')
+      program.inputCredit -= message.bytes.length
+    } else if (message.kind === 'close') {
+      program.inputCredit = 0
+      program.open.delete('stdin')
+    } else if (message.kind === 'credit') {
+      must(program.credit[message.stream] + message.bytes <= creditMax, 'credit')
+      program.credit[message.stream] += message.bytes
+    }
+  }
+
+  #receivedOf(program: ProgramState, message: ProgramMessage): void {
+    switch (message.kind) {
+      case 'started':
+        must(!program.isStarted, 'started')
+        program.isStarted = true
+        return
+      case 'output':
+        must(program.isStarted && program.open.has(message.stream), 'output')
+        must(message.bytes.length <= program.credit[message.stream], 'output')
+        program.credit[message.stream] -= message.bytes.length
+        return
+      case 'ended':
+        // The host may have closed standard input meanwhile.
+        must(program.isStarted, 'ended')
+        must(program.open.delete(message.stream) || message.stream === 'stdin', 'ended')
+        if (message.stream === 'stdin') program.inputCredit = 0
+        return
+      case 'credit':
+        must(program.isStarted && program.inputCredit + message.bytes <= this.#inputBytes, 'credit')
+        if (program.open.has('stdin')) program.inputCredit += message.bytes
+        return
+      case 'exited':
+        must(program.isStarted && !program.hasExited, 'exited')
+        program.hasExited = true
+        program.inputCredit = 0
+        program.open.delete('stdin')
+    }
+  }
+
+  #forgetEnded(id: number): void {
+    const program = this.#programs.get(id)
+    if (program?.hasExited && program.open.size === 0) this.#programs.delete(id)
+  }
+
+  #answered(nonce: number, kind: (typeof answerOf)[Question]): void {
+    const question = this.#questions.get(nonce)
+    must(question !== undefined && answerOf[question] === kind, kind)
+    this.#questions.delete(nonce)
+  }
+
+  #refused({ what, about }: Extract<AgentMessage, { kind: 'refused' }>): void {
+    if (what === 'claim') {
+      must(this.#claim === 'asked', 'refused')
+      this.#claim = 'answered'
+    } else if (what === 'run') {
+      must(!this.#known(about, 'refused').isStarted, 'refused')
+      this.#programs.delete(about)
+    } else if (what in answerOf) {
+      this.#answered(about, answerOf[what as Question])
+    }
+  }
+
+  #known(id: number, kind: string): ProgramState {
+    const program = this.#programs.get(id)
+    if (!program) throw outOfPlace(kind)
+    return program
+  }
+}
+
+type ProgramMessage = Extract<
+  AgentMessage,
+  { kind: 'started' | 'output' | 'ended' | 'credit' | 'exited' }
+>
+
+function must(isGood: boolean, kind: string): void {
+  if (!isGood) throw outOfPlace(kind)
+}
+
+const outOfPlace = (kind: string) =>
+  new RangeError(
+    `Cannot take "${kind}" ${kind in agentKinds ? 'of' : 'for'} a guest agent: it is out of place`,
+  )

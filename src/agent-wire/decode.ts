@@ -1,0 +1,315 @@
+import { FrameDecoder } from '../lib/frames.ts'
+import {
+  agentKinds,
+  agentWireVersion,
+  answerBytesMax,
+  claimSteps,
+  type ClaimStep,
+  creditMax,
+  entriesMax,
+  hostKinds,
+  lostCodes,
+  nameBytesMax,
+  runStages,
+  type RunStage,
+  statusMax,
+  streamBytesMax,
+} from './numbers.ts'
+
+/**
+ * Messages of a guest's agent, read as hostile input: the guest may have taken its agent over, so every length, count,
+ * number and word has a bound, a frame is exactly as long as its fields, and the first fault ends the connection.
+ *
+ * Every value is the guest's own word. No decision of security rests on it: a host that has to know that a guest is gone ends
+ * the machine itself. Names may hold any characters but NUL, and bytes that are no UTF-8 come as U+FFFD.
+ *
+ * Does not handle: messages that are well-formed and out of place; `AgentConversation` refuses those.
+ */
+export type AgentMessage =
+  | { readonly kind: 'hello'; readonly inputBytes: number }
+  | AgentClaimed
+  | { readonly kind: 'started'; readonly program: number; readonly pid: number }
+  | {
+      readonly kind: 'output'
+      readonly program: number
+      readonly stream: 'stdout' | 'stderr'
+      readonly bytes: Buffer
+    }
+  | { readonly kind: 'ended'; readonly program: number; readonly stream: AgentStream }
+  | { readonly kind: 'credit'; readonly program: number; readonly bytes: number }
+  | AgentExited
+  | { readonly kind: 'killed'; readonly nonce: number; readonly mayBeLeft: boolean }
+  | {
+      readonly kind: 'phased'
+      readonly nonce: number
+      readonly errno: number
+      readonly touched: number
+    }
+  | {
+      readonly kind: 'listed'
+      readonly nonce: number
+      readonly errno: number
+      readonly hasMore: boolean
+      readonly entries: readonly OverlayEntry[]
+    }
+  | {
+      readonly kind: 'statused'
+      readonly nonce: number
+      readonly count: number
+      readonly processes: readonly GuestProcess[]
+    }
+  | {
+      readonly kind: 'refused'
+      readonly what: keyof typeof hostKinds
+      readonly about: number
+      readonly stage: RunStage
+      readonly errno: number
+    }
+  | { readonly kind: 'lost'; readonly code: keyof typeof lostCodes }
+
+export type AgentStream = 'stdin' | 'stdout' | 'stderr'
+
+export interface AgentClaimed {
+  readonly kind: 'claimed'
+  /** SHA-256 of seed and boot id. */
+  readonly digest: Buffer
+  /** Empty where the guest has no /proc. */
+  readonly bootId: string
+  /** Errno of each step; 0 is done. */
+  readonly steps: Readonly<Record<ClaimStep, number>>
+}
+
+export interface AgentExited {
+  readonly kind: 'exited'
+  readonly program: number
+  readonly end: { readonly exitCode: number } | { readonly signal: number }
+  readonly cpuUs: number
+  readonly peakKiB: number
+}
+
+export interface OverlayEntry {
+  readonly name: string
+  readonly type: 'file' | 'folder' | 'link' | 'other'
+  readonly size: number
+  readonly modifiedMs: number
+}
+
+export interface GuestProcess {
+  readonly pid: number
+  readonly parent: number
+  readonly name: string
+  readonly cpuUs: number
+  readonly rssKiB: number
+}
+
+const streams = ['stdin', 'stdout', 'stderr'] as const
+/** Types of getdents64(2). */
+const entryTypes: Readonly<Record<number, OverlayEntry['type']>> = {
+  4: 'folder',
+  8: 'file',
+  10: 'link',
+}
+const ERRNO_MAX = 4095
+const PID_MAX = 2 ** 22
+const PROCESS_NAME_BYTES_MAX = 15
+const bootIdForm = /^([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?$/
+const hostKindOf = new Map<number, keyof typeof hostKinds>(
+  Object.entries(hostKinds).map(([name, number]) => [number, name as keyof typeof hostKinds]),
+)
+
+/** Splits what an agent sends into messages. Throws RangeError at the first fault; nothing is read after that. */
+export class AgentReader {
+  readonly #frames: FrameDecoder
+
+  constructor() {
+    this.#frames = new FrameDecoder(answerBytesMax)
+  }
+
+  *push(chunk: Buffer): Generator<AgentMessage> {
+    for (const { kind, payload } of this.#frames.push(chunk))
+      yield decodeAgentMessage(kind, payload)
+  }
+}
+
+/** Throws RangeError for anything that is not exactly a message of this version. */
+export function decodeAgentMessage(kind: number, payload: Buffer): AgentMessage {
+  const read = readers.get(kind)
+  if (!read) throw fault(`kind ${kind}`)
+  const fields = new Fields(payload)
+  if (fields.u8() !== agentWireVersion) throw fault('version')
+  const message = read(fields)
+  if (fields.left > 0) throw fault('length')
+  return message
+}
+
+const readers = new Map<number, (from: Fields) => AgentMessage>([
+  [agentKinds.hello, (from) => ({ kind: 'hello', inputBytes: from.u32(1, creditMax) })],
+  [agentKinds.claimed, readClaimed],
+  [
+    agentKinds.started,
+    (from) => ({ kind: 'started', program: from.u32(), pid: from.u32(2, PID_MAX) }),
+  ],
+  [
+    agentKinds.output,
+    (from) => ({
+      kind: 'output',
+      program: from.u32(),
+      stream: from.u8(1, 2) === 1 ? 'stdout' : 'stderr',
+      bytes: from.bytes(from.left, 1, streamBytesMax),
+    }),
+  ],
+  [
+    agentKinds.ended,
+    (from) => ({ kind: 'ended', program: from.u32(), stream: streams[from.u8(0, 2)]! }),
+  ],
+  [
+    agentKinds.credit,
+    (from) => ({ kind: 'credit', program: from.u32(), bytes: from.u32(1, creditMax) }),
+  ],
+  [agentKinds.exited, readExited],
+  [
+    agentKinds.killed,
+    (from) => ({ kind: 'killed', nonce: from.u32(), mayBeLeft: from.u8(0, 1) === 1 }),
+  ],
+  [
+    agentKinds.phased,
+    (from) => ({
+      kind: 'phased',
+      nonce: from.u32(),
+      errno: from.u16(ERRNO_MAX),
+      touched: from.u32(),
+    }),
+  ],
+  [agentKinds.listed, readListed],
+  [agentKinds.statused, readStatused],
+  [agentKinds.refused, readRefused],
+  [agentKinds.lost, readLost],
+])
+
+function readClaimed(from: Fields): AgentMessage {
+  const digest = from.bytes(32, 32, 32)
+  const bootId = from.text(0, 36)
+  if (!bootIdForm.test(bootId)) throw fault('boot id')
+  const count = from.u8(claimSteps.length, claimSteps.length)
+  const steps: Record<string, number> = {}
+  for (let index = 0; index < count; index++) {
+    if (from.u8() !== index + 1) throw fault('step')
+    steps[claimSteps[index]!] = from.u16(ERRNO_MAX)
+  }
+  return { kind: 'claimed', digest, bootId, steps: steps as Record<ClaimStep, number> }
+}
+
+function readExited(from: Fields): AgentMessage {
+  const program = from.u32()
+  const isSignal = from.u8(0, 1) === 1
+  const value = from.u8()
+  if (isSignal && (value < 1 || value > 64)) throw fault('signal')
+  const end = isSignal ? { signal: value } : { exitCode: value }
+  return { kind: 'exited', program, end, cpuUs: from.u64(), peakKiB: from.u64() }
+}
+
+function readListed(from: Fields): AgentMessage {
+  const [nonce, errno, hasMore] = [from.u32(), from.u16(ERRNO_MAX), from.u8(0, 1) === 1]
+  const count = from.u16(entriesMax)
+  const entries: OverlayEntry[] = []
+  for (let index = 0; index < count; index++) entries.push(readEntry(from))
+  return { kind: 'listed', nonce, errno, hasMore, entries }
+}
+
+function readEntry(from: Fields): OverlayEntry {
+  const name = from.text(1, nameBytesMax)
+  if (name.includes('/') || name === '.' || name === '..') throw fault('name')
+  const type = entryTypes[from.u8()] ?? 'other'
+  return { name, type, size: from.u64(), modifiedMs: Math.floor(from.u64() / 1e6) }
+}
+
+function readStatused(from: Fields): AgentMessage {
+  const [nonce, count] = [from.u32(), from.u32(0, PID_MAX)]
+  const listed = from.u16(statusMax)
+  if (listed > count) throw fault('count')
+  const processes: GuestProcess[] = []
+  for (let index = 0; index < listed; index++)
+    processes.push({
+      pid: from.u32(1, PID_MAX),
+      parent: from.u32(0, PID_MAX),
+      name: from.text(0, PROCESS_NAME_BYTES_MAX),
+      cpuUs: from.u64(),
+      rssKiB: from.u64(),
+    })
+  return { kind: 'statused', nonce, count, processes }
+}
+
+function readRefused(from: Fields): AgentMessage {
+  const what = hostKindOf.get(from.u8())
+  if (!what) throw fault('refused kind')
+  const about = from.u32()
+  const stage = runStages[from.u8(0, runStages.length - 1)]!
+  return { kind: 'refused', what, about, stage, errno: from.u16(ERRNO_MAX) }
+}
+
+function readLost(from: Fields): AgentMessage {
+  const code = from.u8()
+  if (!Object.hasOwn(lostCodes, code)) throw fault('code')
+  return { kind: 'lost', code: code as keyof typeof lostCodes }
+}
+
+const fault = (what: string) =>
+  new RangeError(`Cannot read a message of a guest agent: its ${what} is not of this protocol`)
+
+/** Fields of one payload, from its first byte on. */
+class Fields {
+  #bytes: Buffer
+  #at = 0
+
+  constructor(bytes: Buffer) {
+    this.#bytes = bytes
+  }
+
+  get left(): number {
+    return this.#bytes.length - this.#at
+  }
+
+  u8(min = 0, max = 255): number {
+    return bounded(this.#number(1), min, max)
+  }
+
+  u16(max: number): number {
+    return bounded(this.#number(2), 0, max)
+  }
+
+  u32(min = 0, max = 2 ** 32 - 1): number {
+    return bounded(this.#number(4), min, max)
+  }
+
+  /** Figures beyond 2^53 become that: they are shown, never counted with. */
+  u64(): number {
+    const value = this.#take(8).readBigUInt64LE()
+    return value > BigInt(Number.MAX_SAFE_INTEGER) ? Number.MAX_SAFE_INTEGER : Number(value)
+  }
+
+  bytes(length: number, min: number, max: number): Buffer {
+    return this.#take(bounded(length, min, max))
+  }
+
+  text(min: number, max: number): string {
+    const bytes = this.bytes(this.u16(max), min, max)
+    if (bytes.includes(0)) throw fault('text')
+    return bytes.toString()
+  }
+
+  #number(length: 1 | 2 | 4): number {
+    return this.#take(length).readUIntLE(0, length)
+  }
+
+  #take(length: number): Buffer {
+    if (length > this.left) throw fault('length')
+    const from = this.#at
+    this.#at += length
+    return this.#bytes.subarray(from, this.#at)
+  }
+}
+
+function bounded(value: number, min: number, max: number): number {
+  if (value < min || value > max) throw fault('number')
+  return value
+}

@@ -1,0 +1,221 @@
+import { encodeFrame } from '../lib/frames.ts'
+import {
+  agentLimits,
+  type AgentLimit,
+  agentWireVersion,
+  creditMax,
+  descriptorNameBytesMax,
+  descriptorsMax,
+  hostKinds,
+  idBytesMax,
+  labelBytesMax,
+  labelsMax,
+  pathBytesMax,
+  runBytesMax,
+  seedBytesMax,
+  seedBytesMin,
+  skipMax,
+  streamBytesMax,
+  wordsMax,
+} from './numbers.ts'
+
+/** Messages of a host to the agent of a guest, as data. */
+export type HostMessage =
+  | AgentClaim
+  | AgentRun
+  | { readonly kind: 'input'; readonly program: number; readonly bytes: Uint8Array }
+  | { readonly kind: 'close'; readonly program: number }
+  | {
+      readonly kind: 'credit'
+      readonly program: number
+      readonly stream: 'stdout' | 'stderr'
+      readonly bytes: number
+    }
+  | {
+      readonly kind: 'signal'
+      readonly program: number
+      readonly signal: number
+      readonly toGroup?: boolean
+    }
+  | { readonly kind: 'kill'; readonly nonce: number }
+  | { readonly kind: 'phase'; readonly nonce: number; readonly command: AgentPhase }
+  | {
+      readonly kind: 'list'
+      readonly nonce: number
+      readonly path: string
+      readonly skip?: number
+    }
+  | { readonly kind: 'status'; readonly nonce: number }
+
+export interface AgentClaim {
+  readonly kind: 'claim'
+  readonly id: string
+  /** 32 to 256 bytes of this host's generator, for one clone alone. */
+  readonly seed: Uint8Array
+  readonly timeNs: bigint
+  /** Absent: as it is. */
+  readonly limits: Partial<Readonly<Record<AgentLimit, number>>>
+  readonly hostname: string
+  readonly labels: Readonly<Record<string, string>>
+}
+
+export interface AgentRun {
+  readonly kind: 'run'
+  readonly program: number
+  /** Streams to carry; others are /dev/null. */
+  readonly streams: readonly ('stdin' | 'stdout' | 'stderr')[]
+  readonly uid: number
+  readonly gid: number
+  /** Bytes that the program may write before more credit is sent. */
+  readonly stdoutCredit: number
+  readonly stderrCredit: number
+  readonly file: string
+  readonly folder: string
+  readonly args: readonly string[]
+  readonly variables: readonly string[]
+  /** Descriptors of the agent, by their names there. */
+  readonly descriptors: readonly { readonly number: number; readonly name: string }[]
+}
+
+/** Commands of a phase: a closed list, of which each takes something away. */
+export type AgentPhase =
+  | { readonly do: 'remount-read-only'; readonly path: string }
+  | { readonly do: 'lower-limit'; readonly limit: AgentLimit; readonly value: number }
+  | { readonly do: 'kill-writers'; readonly path: string }
+
+const UNLIMITED = 2n ** 64n - 1n
+const STREAMS = { stdin: 1, stdout: 2, stderr: 4 } as const
+const word = /^[\w.-]+$/
+// oxlint-disable-next-line no-control-regex -- lines of a file: none of these may end one or hide another
+const control = /[\0-\x1f\x7f]/
+
+/** The frame of a message. Throws RangeError for a value that its field does not hold. */
+export function encodeHostMessage(message: HostMessage): Buffer {
+  const payload = Buffer.concat([u8(agentWireVersion), ...partsOf(message)])
+  check(payload.length <= runBytesMax, 'a message that is too long')
+  return encodeFrame(hostKinds[message.kind], payload)
+}
+
+function partsOf(message: HostMessage): readonly Buffer[] {
+  switch (message.kind) {
+    case 'claim':
+      return claimParts(message)
+    case 'run':
+      return runParts(message)
+    case 'input':
+      check(within(message.bytes.length, 1, streamBytesMax), 'the length of an input')
+      return [u32(message.program), Buffer.from(message.bytes)]
+    case 'close':
+      return [u32(message.program)]
+    case 'credit':
+      check(within(message.bytes, 0, creditMax), 'a credit')
+      return [u32(message.program), u8(message.stream === 'stdout' ? 1 : 2), u32(message.bytes)]
+    case 'signal':
+      check(within(message.signal, 1, 31), 'a signal')
+      return [u32(message.program), u8(message.signal), u8(message.toGroup ? 1 : 0)]
+    case 'phase':
+      return [u32(message.nonce), ...phaseParts(message.command)]
+    case 'list': {
+      const { nonce, path, skip = 0 } = message
+      check(within(skip, 0, skipMax), 'a number of entries to skip')
+      return [u32(nonce), u32(skip), str(path, 0, pathBytesMax)]
+    }
+    case 'kill':
+    case 'status':
+      return [u32(message.nonce)]
+  }
+}
+
+function claimParts({ id, seed, timeNs, limits, hostname, labels }: AgentClaim): readonly Buffer[] {
+  const pairs = Object.entries(labels)
+  check(within(seed.length, seedBytesMin, seedBytesMax), 'the length of a seed')
+  check(timeNs >= 0n && timeNs < 2n ** 63n, 'a time')
+  check(pairs.length <= labelsMax, 'a number of labels')
+  check([id, hostname, ...pairs.map(([key]) => key)].every(isWord), 'a name of a claim')
+  check(!pairs.some(([, value]) => control.test(value)), 'a label')
+  return [
+    str(id, 1, idBytesMax),
+    u16(seed.length),
+    Buffer.from(seed),
+    u64(timeNs),
+    ...agentLimits.map((name) => u64(limits[name] === undefined ? UNLIMITED : limits[name])),
+    str(hostname, 1, idBytesMax),
+    u8(pairs.length),
+    ...pairs.flatMap(([key, value]) => [str(key, 1, idBytesMax), str(value, 0, labelBytesMax)]),
+  ]
+}
+
+function runParts(run: AgentRun): readonly Buffer[] {
+  const { streams, args, variables, descriptors } = run
+  check(run.file.startsWith('/') && run.folder.startsWith('/'), 'a path that is not absolute')
+  check(within(args.length, 1, wordsMax) && variables.length <= wordsMax, 'a number of words')
+  check(within(run.stdoutCredit, 0, creditMax), 'a credit')
+  check(within(run.stderrCredit, 0, creditMax), 'a credit')
+  const numbers = new Set(descriptors.map(({ number }) => number))
+  check(numbers.size === descriptors.length && numbers.size <= descriptorsMax, 'descriptors')
+  check(
+    [...numbers].every((number) => within(number, 3, 63)),
+    'a number of a descriptor',
+  )
+  return [
+    u32(run.program),
+    u8(streams.reduce((mask, name) => mask | STREAMS[name], 0)),
+    u32(run.uid),
+    u32(run.gid),
+    u32(run.stdoutCredit),
+    u32(run.stderrCredit),
+    str(run.file, 1, pathBytesMax),
+    str(run.folder, 1, pathBytesMax),
+    ...[args, variables].flatMap((words) => [
+      u16(words.length),
+      ...words.map((text) => str(text, 0, 2 ** 16 - 1)),
+    ]),
+    u8(descriptors.length),
+    ...descriptors.flatMap(({ number, name }) => [
+      u8(number),
+      str(name, 1, descriptorNameBytesMax),
+    ]),
+  ]
+}
+
+function phaseParts(command: AgentPhase): readonly Buffer[] {
+  switch (command.do) {
+    case 'remount-read-only':
+      return [u8(1), str(command.path, 1, pathBytesMax)]
+    case 'lower-limit':
+      return [u8(2), u8(agentLimits.indexOf(command.limit)), u64(command.value)]
+    case 'kill-writers':
+      return [u8(3), str(command.path, 1, pathBytesMax)]
+  }
+}
+
+const isWord = (text: string) => word.test(text)
+const within = (value: number, min: number, max: number) =>
+  Number.isInteger(value) && value >= min && value <= max
+
+function check(isGood: boolean, subject: string): void {
+  if (!isGood) throw new RangeError(`Cannot encode ${subject} for a guest agent: out of its bounds`)
+}
+
+function str(text: string, min: number, max: number): Buffer {
+  const bytes = Buffer.from(text)
+  check(within(bytes.length, min, max) && !bytes.includes(0), 'a text')
+  return Buffer.concat([u16(bytes.length), bytes])
+}
+
+function unsigned(value: number, bytes: 1 | 2 | 4): Buffer {
+  const buffer = Buffer.alloc(bytes)
+  buffer.writeUIntLE(value, 0, bytes)
+  return buffer
+}
+
+const u8 = (value: number) => unsigned(value, 1)
+const u16 = (value: number) => unsigned(value, 2)
+const u32 = (value: number) => unsigned(value, 4)
+
+function u64(value: number | bigint): Buffer {
+  check(typeof value === 'bigint' || within(value, 0, Number.MAX_SAFE_INTEGER), 'a number')
+  const buffer = Buffer.alloc(8)
+  buffer.writeBigUInt64LE(BigInt(value))
+  return buffer
+}

@@ -1,0 +1,96 @@
+/** Numbers of the wire to a guest agent; guest/agent/wire.h has the same, and describes every frame. */
+export const agentWireVersion = 1
+
+export const hostKinds = {
+  claim: 1,
+  run: 2,
+  input: 3,
+  close: 4,
+  credit: 5,
+  signal: 6,
+  kill: 7,
+  phase: 8,
+  list: 9,
+  status: 10,
+} as const
+
+export const agentKinds = {
+  hello: 65,
+  claimed: 66,
+  started: 67,
+  output: 68,
+  ended: 69,
+  credit: 70,
+  exited: 71,
+  killed: 72,
+  phased: 73,
+  listed: 74,
+  statused: 75,
+  refused: 76,
+  lost: 77,
+} as const
+
+/** Codes of `lost`, and exit codes of the agent. */
+export const lostCodes = {
+  0: 'channel ended',
+  10: 'bad length',
+  11: 'unknown kind',
+  12: 'unknown version',
+  13: 'bad payload',
+  14: 'more than the credit',
+  15: 'bad start',
+  16: 'not process 1',
+  17: 'broken channel',
+  18: 'broken agent',
+} as const
+
+/** Steps of a claim, by number less one. */
+export const claimSteps = [
+  'entropy',
+  'reseed',
+  'clock',
+  'hostname',
+  'machine-id',
+  'labels',
+  'processes',
+  'open-files',
+  'file-bytes',
+  'core-bytes',
+] as const
+export type ClaimStep = (typeof claimSteps)[number]
+
+/** Stages of a start that can fail, by number. */
+export const runStages = [
+  'check',
+  'fork',
+  'descriptor',
+  'limits',
+  'user',
+  'folder',
+  'exec',
+] as const
+export type RunStage = (typeof runStages)[number]
+
+/** Limits, in the order of the wire. */
+export const agentLimits = ['processes', 'openFiles', 'fileBytes', 'coreBytes'] as const
+export type AgentLimit = (typeof agentLimits)[number]
+
+export const pathBytesMax = 4095
+export const nameBytesMax = 255
+export const idBytesMax = 64
+export const seedBytesMin = 32
+export const seedBytesMax = 256
+export const labelsMax = 16
+export const labelBytesMax = 256
+export const streamBytesMax = 16_384
+export const creditMax = 2 ** 30
+export const wordsMax = 256
+export const descriptorsMax = 8
+export const descriptorNameBytesMax = 32
+export const entriesMax = 256
+export const statusMax = 512
+export const skipMax = 65_536
+/** Payload of a `run`, which has the longest frame of the host's. */
+export const runBytesMax = 65_536
+/** Payload of the agent's longest frame, a list. */
+export const answerBytesMax = 98_304

@@ -392,7 +392,7 @@ suite('Untidiness is found', () => {
 
 /** Entry files: the programs, the library, and files that scripts of package.json and tests start. */
 /** The agent of a guest is built and tested ahead of the first engine that boots one. */
-const ofGuestAgent = ['src/agent-wire/conversation.ts']
+const ofGuestAgent = ['src/jail/agent.ts', 'src/agent-wire/conversation.ts']
 
 function roots(): readonly string[] {
   const started = tree.filter(({ path }) =>

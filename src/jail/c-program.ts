@@ -40,6 +40,8 @@ export interface CProgramSource {
   readonly sources: string | readonly string[]
   /** Made to be loaded by another program. */
   readonly isLibrary?: boolean
+  /** Made without shared libraries; missing where there is no static libc. */
+  readonly isStatic?: boolean
   /** Programs to treat as missing. */
   readonly hide?: readonly string[]
   /** For tests: another folder to keep it in. */
@@ -59,6 +61,7 @@ const FLAGS = [
 ]
 const FLAGS_OF = {
   program: [...FLAGS, '-fPIE', '-pie'],
+  static: [...FLAGS, '-fPIE', '-static-pie'],
   library: [...FLAGS, '-fPIC', '-shared', '-fvisibility=hidden'],
 } as const
 const BUILD_MS_MAX = 60_000
@@ -73,15 +76,19 @@ const { O_RDONLY, O_NOFOLLOW } = constants
 export async function openCProgram(source: CProgramSource): Promise<FoundCProgram> {
   if (process.platform !== 'linux') return { missing: 'it needs Linux' }
   try {
-    const { name, sources, isLibrary = false, folder = cacheFolder(name), hide = [] } = source
+    const { name, sources, folder = cacheFolder(name), hide = [] } = source
     claimFolder(folder)
     const files = typeof sources === 'string' ? cFiles(sources) : sources
-    const flags = FLAGS_OF[isLibrary ? 'library' : 'program']
+    const flags = FLAGS_OF[linkingOf(source)]
     const key = keyOf(files, flags)
     return openMade(folder, key) ?? (await make({ name, files, flags, folder, key, hide }))
   } catch (error) {
     return { missing: error instanceof Error ? error.message : String(error) }
   }
+}
+
+function linkingOf({ isLibrary, isStatic }: CProgramSource): keyof typeof FLAGS_OF {
+  return isLibrary ? 'library' : isStatic ? 'static' : 'program'
 }
 
 /** Paths of all C files and headers of a folder. */

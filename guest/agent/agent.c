@@ -1,0 +1,112 @@
+/*
+ * The guest agent: process 1 of a virtual machine that is cloned from a warm template for one job.
+ *
+ *   agent CHANNEL [off] [overlay=FOLDER] [descriptor=NAME=SOURCE]...
+ *
+ * CHANNEL and SOURCE are the number of an open descriptor, or the absolute path of a device. `off` powers the machine off at
+ * the end, in place of an exit.
+ *
+ * Problem: the host needs a hand inside that makes the clone unique, starts the job, carries its streams, closes what a phase
+ * closes and leaves no process. All that runs beside it is the enemy, and what arrives may be garbled.
+ *
+ * Mechanism: one thread, one loop, tables and buffers of fixed size, no allocation after the start. What it says is a claim of
+ * the guest: the host takes no decision of security by it alone.
+ *
+ *   wire.h     every frame            programs.c   programs, streams, kill     claim.c     the claim
+ *   channel.c  frames, buffers, end   processes.c  limits, writers, status     phases.c    phase commands
+ *   overlay.c  lists                  sha256.c     the digest
+ *
+ * Relies on Linux 5.12, and on being process 1 of its PID namespace; it refuses to start as any other, since a kill signals
+ * every process there is.
+ *
+ * Not handled: mounts of the boot (the initrd), AppArmor, egress, resumption of a channel. docs/decisions has a page.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+#include "channel.h"
+#include "claim.h"
+#include "overlay.h"
+#include "phases.h"
+#include "processes.h"
+#include "programs.h"
+
+static int children = -1;
+
+static void take_frame(uint8_t kind, struct reader *payload) {
+  static void (*const takes[KINDS_END])(struct reader *) = {
+      [CLAIM] = take_claim, [RUN] = take_run,     [INPUT] = take_input, [CLOSE] = take_close, [CREDIT] = take_credit,
+      [SIGNAL] = take_signal, [KILL] = take_kill, [PHASE] = take_phase, [LIST] = take_list,   [STATUS] = take_status,
+  };
+  takes[kind](payload);
+}
+
+/* A descriptor by its number or by the path of a device; never inherited. */
+static int open_source(const char *source) {
+  char *end;
+  if (source[0] == '/') return open(source, O_RDWR | O_CLOEXEC | O_NOCTTY);
+  long number = strtol(source, &end, 10);
+  if (end == source || *end || number < 0 || number > DESCRIPTOR_LAST) return -1;
+  return fcntl((int)number, F_SETFD, FD_CLOEXEC) < 0 ? -1 : (int)number;
+}
+
+static int take_option(char *option) {
+  if (!strcmp(option, "off")) return powers_off = 1;
+  if (!strncmp(option, "overlay=", 8)) return open_overlay(option + 8);
+  if (strncmp(option, "descriptor=", 11)) return 0;
+  char *name = option + 11, *source = strchr(name, '=');
+  if (!source) return 0;
+  *source = 0;
+  int fd = open_source(source + 1);
+  return fd >= 0 && add_descriptor(name, fd);
+}
+
+static void start(int argc, char **argv) {
+  sigset_t all;
+  if (getpid() != 1) end_agent(NOT_PID_1);
+  channel = argc > 1 ? open_source(argv[1]) : -1;
+  if (channel < 0 || fcntl(channel, F_SETFL, O_NONBLOCK) < 0) end_agent(BAD_START);
+  for (int i = 2; i < argc; i++)
+    if (!take_option(argv[i])) end_agent(BAD_START);
+  sigfillset(&all);
+  sigprocmask(SIG_SETMASK, &all, NULL);
+  sigemptyset(&all);
+  sigaddset(&all, SIGCHLD);
+  children = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
+  signal(SIGPIPE, SIG_IGN);
+  /* Programs of other users may neither trace this process nor read its memory. */
+  prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+  if (children < 0) end_agent(BAD_START);
+  open_proc();
+  begin(HELLO);
+  put_u32(INPUT_BYTES_MAX);
+  finish();
+}
+
+int main(int argc, char **argv) {
+  struct signalfd_siginfo ended;
+  struct pollfd on[POLLS_MAX];
+  start(argc, argv);
+  for (int may_be_more = 0;;) {
+    int reads = has_room_for_answer();
+    on[0] = (struct pollfd){.fd = channel, .events = (short)((reads ? POLLIN : 0) | (has_unsent() ? POLLOUT : 0))};
+    on[1] = (struct pollfd){.fd = children, .events = POLLIN};
+    size_t count = 2 + poll_programs(on + 2);
+    if (poll(on, count, may_be_more ? 0 : -1) < 0 && errno != EINTR) end_agent(BROKEN_AGENT);
+    if (on[0].revents & POLLNVAL) end_agent(BROKEN_CHANNEL);
+    if (on[1].revents & POLLIN && read(children, &ended, sizeof ended) < 0 && errno != EAGAIN) end_agent(BROKEN_AGENT);
+    may_be_more = reap_some();
+    if (on[0].revents & POLLOUT) flush_channel();
+    /* A host that is gone ends the agent, also while nothing is read for want of room. */
+    if (on[0].revents & (POLLHUP | POLLERR) && !(on[0].revents & POLLIN)) end_agent(CHANNEL_ENDED);
+    read_channel(on[0].revents & POLLIN, take_frame);
+    serve_programs();
+  }
+}

@@ -1,0 +1,221 @@
+/*
+ * Problem: the agent obeys what arrives here, and a guest may have got at the other end's bytes or the host may be broken.
+ * No input may make it crash, hang or grow.
+ *
+ * Mechanism: one buffer in each direction, of fixed size, made before the first frame. A length is checked against the
+ * maximum of its kind as soon as five bytes are there; a field, against what is left of its frame. The first fault ends the
+ * connection with a code. While the host does not read, its frames are not read either.
+ *
+ * Not handled: a new connection after the end of the channel; authenticity, since the channel is the host's alone.
+ */
+#define _GNU_SOURCE
+#include "channel.h"
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/reboot.h>
+#include <time.h>
+#include <unistd.h>
+#include "programs.h"
+
+enum {
+  OUT_BYTES = 2 * ANSWER_BYTES_MAX + 65536,
+  /* Output stops first, answers next; the rest is for events of programs, of which there is a bounded number. */
+  OUT_OUTPUT_MAX = 65536,
+  OUT_ANSWER_MAX = ANSWER_BYTES_MAX,
+  OUT_EVENT_MAX = OUT_BYTES - 1024,
+  FAREWELL_MS = 100,
+};
+
+int channel = -1;
+int powers_off;
+static uint8_t in[4 + 1 + FRAME_BYTES_MAX];
+static size_t in_have;
+static uint8_t out[OUT_BYTES];
+static size_t out_have, frame_at;
+
+static const size_t payload_max[KINDS_END] = {
+    [CLAIM] = CLAIM_BYTES_MAX,      [RUN] = RUN_BYTES_MAX,          [INPUT] = 5 + STREAM_BYTES_MAX,
+    [CLOSE] = SHORT_BYTES_MAX,      [CREDIT] = SHORT_BYTES_MAX,     [SIGNAL] = SHORT_BYTES_MAX,
+    [KILL] = SHORT_BYTES_MAX,       [PHASE] = PATH_FRAME_BYTES_MAX, [LIST] = PATH_FRAME_BYTES_MAX,
+    [STATUS] = SHORT_BYTES_MAX,
+};
+
+/* ---- reading ---- */
+
+static const uint8_t *take(struct reader *from, size_t length) {
+  static const uint8_t none[8];
+  if (from->bad || length > from->left) {
+    from->bad = 1;
+    return none;
+  }
+  const uint8_t *bytes = from->at;
+  from->at += length;
+  from->left -= length;
+  return bytes;
+}
+
+static uint64_t take_number(struct reader *from, size_t length) {
+  const uint8_t *bytes = take(from, length);
+  uint64_t value = 0;
+  for (size_t i = length; i > 0; i--) value = value << 8 | bytes[i - 1];
+  return value;
+}
+
+uint8_t take_u8(struct reader *from) { return (uint8_t)take_number(from, 1); }
+uint16_t take_u16(struct reader *from) { return (uint16_t)take_number(from, 2); }
+uint32_t take_u32(struct reader *from) { return (uint32_t)take_number(from, 4); }
+uint64_t take_u64(struct reader *from) { return take_number(from, 8); }
+
+const uint8_t *take_bytes(struct reader *from, size_t min, size_t max, size_t *length) {
+  *length = take_u16(from);
+  if (*length < min || *length > max) from->bad = 1;
+  const uint8_t *bytes = take(from, *length);
+  if (from->bad) *length = 0;
+  return bytes;
+}
+
+char *take_text(struct reader *from, size_t min, size_t max) {
+  static char none[1];
+  size_t length;
+  uint8_t *field = from->at;
+  const uint8_t *bytes = take_bytes(from, min, max, &length);
+  if (!from->bad && memchr(bytes, 0, length)) from->bad = 1;
+  none[0] = 0;
+  if (from->bad) return none;
+  /* The two bytes of its length make room for the NUL, whatever follows. */
+  memmove(field, bytes, length);
+  field[length] = 0;
+  return (char *)field;
+}
+
+int is_whole(const struct reader *from) { return !from->bad && from->left == 0; }
+
+static void take_frame(size_t length, void (*hand)(uint8_t, struct reader *)) {
+  struct reader payload = {in + HEADER_BYTES, length - 1, 0};
+  uint8_t version = take_u8(&payload);
+  if (payload.bad) end_agent(BAD_PAYLOAD);
+  if (version != WIRE_VERSION) end_agent(BAD_VERSION);
+  hand(in[4], &payload);
+  /* A seed and its neighbours do not stay. */
+  explicit_bzero(in, 4 + length);
+  in_have -= 4 + length;
+  memmove(in, in + 4 + length, in_have);
+}
+
+void read_channel(int may_read, void (*hand)(uint8_t, struct reader *)) {
+  if (may_read && in_have < sizeof in) {
+    ssize_t n = read(channel, in + in_have, sizeof in - in_have);
+    if (n == 0) end_agent(CHANNEL_ENDED);
+    if (n < 0 && errno != EAGAIN && errno != EINTR)
+      end_agent(errno == ECONNRESET || errno == EPIPE ? CHANNEL_ENDED : BROKEN_CHANNEL);
+    if (n > 0) in_have += (size_t)n;
+  }
+  while (in_have >= HEADER_BYTES && has_room_for_answer()) {
+    size_t length = in[0] | (size_t)in[1] << 8 | (size_t)in[2] << 16 | (size_t)in[3] << 24;
+    if (in[4] == 0 || in[4] >= KINDS_END) end_agent(BAD_KIND);
+    if (length < 2 || length > 1 + payload_max[in[4]]) end_agent(BAD_LENGTH);
+    if (in_have < 4 + length) return;
+    take_frame(length, hand);
+  }
+}
+
+/* ---- writing ---- */
+
+void put_bytes(const void *bytes, size_t length) {
+  if (length > sizeof out - out_have) end_agent(BROKEN_AGENT);
+  memcpy(out + out_have, bytes, length);
+  out_have += length;
+}
+
+static void put_number(uint64_t value, size_t length) {
+  uint8_t bytes[8];
+  for (size_t i = 0; i < length; i++) bytes[i] = (uint8_t)(value >> 8 * i);
+  put_bytes(bytes, length);
+}
+
+void put_u8(uint8_t value) { put_number(value, 1); }
+void put_u16(uint16_t value) { put_number(value, 2); }
+void put_u32(uint32_t value) { put_number(value, 4); }
+void put_u64(uint64_t value) { put_number(value, 8); }
+
+void put_text(const char *text) {
+  size_t length = strnlen(text, PATH_BYTES_MAX);
+  put_u16((uint16_t)length);
+  put_bytes(text, length);
+}
+
+size_t put_hole(size_t length) {
+  put_number(0, length);
+  return out_have - length;
+}
+
+void fill_u8(size_t hole, uint8_t value) { out[hole] = value; }
+
+void fill_u16(size_t hole, uint16_t value) {
+  for (size_t i = 0; i < 2; i++) out[hole + i] = (uint8_t)(value >> 8 * i);
+}
+
+void fill_u32(size_t hole, uint32_t value) {
+  for (size_t i = 0; i < 4; i++) out[hole + i] = (uint8_t)(value >> 8 * i);
+}
+
+void begin(uint8_t kind) {
+  frame_at = put_hole(4);
+  put_u8(kind);
+  put_u8(WIRE_VERSION);
+}
+
+void finish(void) { fill_u32(frame_at, (uint32_t)(out_have - frame_at - 4)); }
+
+void refuse(uint8_t kind, uint32_t about, uint8_t stage, int error) {
+  begin(REFUSED);
+  put_u8(kind);
+  put_u32(about);
+  put_u8(stage);
+  put_u16((uint16_t)error);
+  finish();
+}
+
+int has_unsent(void) { return out_have > 0; }
+int has_room_for_answer(void) { return out_have <= OUT_ANSWER_MAX; }
+int has_room_for_output(void) { return out_have <= OUT_OUTPUT_MAX; }
+int has_room_for_event(void) { return out_have <= OUT_EVENT_MAX; }
+
+void flush_channel(void) {
+  ssize_t n = write(channel, out, out_have);
+  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (n < 0) {
+    out_have = 0;
+    end_agent(errno == EPIPE || errno == ECONNRESET ? CHANNEL_ENDED : BROKEN_CHANNEL);
+  }
+  out_have -= (size_t)n;
+  memmove(out, out + n, out_have);
+}
+
+/* Bytes are written for a tenth of a second at most: a host that does not read holds up no kill. */
+static void say_farewell(int code) {
+  if (channel < 0 || code == CHANNEL_ENDED || sizeof out - out_have < 64) return;
+  begin(LOST);
+  put_u8((uint8_t)code);
+  finish();
+  for (int tries = 0; tries < 10 && out_have > 0; tries++) {
+    ssize_t n = write(channel, out, out_have);
+    if (n < 0 && errno != EAGAIN && errno != EINTR) return;
+    if (n > 0) {
+      out_have -= (size_t)n;
+      memmove(out, out + n, out_have);
+    } else {
+      struct pollfd on = {.fd = channel, .events = POLLOUT};
+      poll(&on, 1, FAREWELL_MS / 10);
+    }
+  }
+}
+
+_Noreturn void end_agent(int code) {
+  if (code != NOT_PID_1) kill_all();
+  /* A frame that was begun and not finished would garble the last one. */
+  if (code != BROKEN_AGENT) say_farewell(code);
+  if (powers_off) reboot(RB_POWER_OFF);
+  _exit(code);
+}

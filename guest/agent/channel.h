@@ -1,0 +1,57 @@
+/* Frames of the channel to the host, in fixed buffers. */
+#ifndef AGENT_CHANNEL_H
+#define AGENT_CHANNEL_H
+#include <stddef.h>
+#include <stdint.h>
+#include "wire.h"
+
+/* Unread rest of a payload. `bad` stays set once a field was not there. */
+struct reader {
+  uint8_t *at;
+  size_t left;
+  int bad;
+};
+
+uint8_t take_u8(struct reader *from);
+uint16_t take_u16(struct reader *from);
+uint32_t take_u32(struct reader *from);
+uint64_t take_u64(struct reader *from);
+/* Bytes of a length-prefixed field, of `min` to `max`; never null. */
+const uint8_t *take_bytes(struct reader *from, size_t min, size_t max, size_t *length);
+/* The same, without a NUL in it, as a string that ends with one: it moves over its own length field. */
+char *take_text(struct reader *from, size_t min, size_t max);
+/* All fields were there, and nothing else. */
+int is_whole(const struct reader *from);
+
+/* Writes a frame into the outgoing buffer. Callers look for room first: a frame that does not fit ends the agent. */
+void begin(uint8_t kind);
+void put_u8(uint8_t value);
+void put_u16(uint16_t value);
+void put_u32(uint32_t value);
+void put_u64(uint64_t value);
+void put_bytes(const void *bytes, size_t length);
+void put_text(const char *text);
+/* Place of a field that is filled in later. */
+size_t put_hole(size_t length);
+void fill_u8(size_t hole, uint8_t value);
+void fill_u16(size_t hole, uint16_t value);
+void fill_u32(size_t hole, uint32_t value);
+void finish(void);
+void refuse(uint8_t kind, uint32_t about, uint8_t stage, int error);
+
+/* Descriptor of the channel; not blocking. */
+extern int channel;
+int has_unsent(void);
+int has_room_for_answer(void);
+int has_room_for_output(void);
+int has_room_for_event(void);
+void flush_channel(void);
+/* Reads once, and hands each whole frame to `take` while there is room for an answer. */
+void read_channel(int may_read, void (*take)(uint8_t kind, struct reader *payload));
+/* Says why, kills everything, and ends the agent. */
+_Noreturn void end_agent(int code);
+
+/* Ends the guest by reboot(2) in place of an exit: the exit of process 1 of a machine is a panic of its kernel. */
+extern int powers_off;
+
+#endif

@@ -1,0 +1,197 @@
+/*
+ * Problem: clones of one template have the same random numbers, clock, name and ids.
+ *
+ * Mechanism: the host sends a seed. The kernel's generator is given it with credit and reseeded at once; a machine id comes of
+ * its hash. Each step is tried, and its errno is in the answer: no step is told as done that was not. Whether a refusal
+ * matters is for the host to decide. The seed is wiped (channel.c wipes the frame).
+ *
+ * Files are written where they lie in an overlay or in memory only, so that an agent that is started in the wrong place
+ * writes none of the machine's.
+ *
+ * Not handled: state that a process drew before the claim (Math.random of a warm runtime): it is for the runner.
+ */
+#define _GNU_SOURCE
+#include "claim.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <linux/random.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <time.h>
+#include <unistd.h>
+#include "processes.h"
+#include "programs.h"
+#include "sha256.h"
+
+enum { BOOT_ID_BYTES = 36, LABEL_BYTES_MAX = 256, LABELS_BYTES_MAX = LABELS_MAX * (ID_BYTES_MAX + LABEL_BYTES_MAX + 2) };
+
+struct claim {
+  const char *id, *hostname;
+  const uint8_t *seed;
+  size_t seed_bytes;
+  uint64_t time_ns, limits[LIMITS];
+  char labels[LABELS_BYTES_MAX + 1];
+};
+
+static int is_word(const char *text) {
+  for (; *text; text++)
+    if (!strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-", *text)) return 0;
+  return 1;
+}
+
+static int is_line(const char *text) {
+  for (; *text; text++)
+    if ((unsigned char)*text < ' ' || *text == 127) return 0;
+  return 1;
+}
+
+/* ---- steps: 0 or an errno ---- */
+
+static int with_generator(unsigned long request, void *given) {
+  int fd = open("/dev/urandom", O_RDWR | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) return errno;
+  int error = ioctl(fd, request, given) < 0 ? errno : 0;
+  close(fd);
+  return error;
+}
+
+static int add_entropy(const struct claim *claim) {
+  struct {
+    struct rand_pool_info info;
+    uint8_t bytes[SEED_BYTES_MAX];
+  } given;
+  given.info.entropy_count = (int)claim->seed_bytes * 8;
+  given.info.buf_size = (int)claim->seed_bytes;
+  memcpy(given.bytes, claim->seed, claim->seed_bytes);
+  int error = with_generator(RNDADDENTROPY, &given);
+  explicit_bzero(&given, sizeof given);
+  return error;
+}
+
+static int set_clock(uint64_t ns) {
+  struct timespec to = {(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
+  return clock_settime(CLOCK_REALTIME, &to) < 0 ? errno : 0;
+}
+
+static int is_own(int fd) {
+  struct statfs fs;
+  if (fstatfs(fd, &fs) < 0) return 0;
+  return fs.f_type == OVERLAYFS_SUPER_MAGIC || fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC;
+}
+
+static int write_whole(int fd, const char *text) {
+  struct stat is;
+  size_t length = strlen(text);
+  if (fstat(fd, &is) < 0) return errno;
+  if (!S_ISREG(is.st_mode) || !is_own(fd)) return EROFS;
+  if (ftruncate(fd, 0) < 0) return errno;
+  ssize_t n = write(fd, text, length);
+  return n < 0 ? errno : (size_t)n == length ? 0 : ENOSPC;
+}
+
+static int write_file(const char *folder, const char *name, const char *text) {
+  int at = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (at < 0) return errno;
+  int fd = is_own(at) ? openat(at, name, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0444) : -1;
+  int error = fd >= 0 ? write_whole(fd, text) : is_own(at) ? errno : EROFS;
+  if (fd >= 0) close(fd);
+  close(at);
+  return error;
+}
+
+static int write_machine_id(const struct claim *claim) {
+  static const char use[] = "mayfly machine-id";
+  uint8_t digest[SHA256_BYTES];
+  char text[34];
+  struct sha256 hash;
+  sha256_begin(&hash);
+  sha256_add(&hash, use, sizeof use);
+  sha256_add(&hash, claim->seed, claim->seed_bytes);
+  sha256_end(&hash, digest);
+  for (int i = 0; i < 16; i++) snprintf(text + 2 * i, 3, "%02x", digest[i]);
+  memcpy(text + 32, "\n", 2);
+  return write_file("/etc", "machine-id", text);
+}
+
+static int write_labels(const struct claim *claim) {
+  mkdir("/run/mayfly", 0755);
+  int error = write_file("/run/mayfly", "id", claim->id);
+  return error ? error : write_file("/run/mayfly", "labels", claim->labels);
+}
+
+static int set_limit(const struct claim *claim, int which) {
+  uint32_t touched;
+  if (claim->limits[which] == UINT64_MAX) return 0;
+  if (claim->limits[which] < limits[which]) limits[which] = claim->limits[which];
+  return lower_limits(limit_numbers[which], limits[which], &touched);
+}
+
+/* ---- frame ---- */
+
+static void put_step(uint8_t step, int error) {
+  put_u8(step);
+  put_u16((uint16_t)error);
+}
+
+/* Unread where /proc is not there: then it is empty, and so it is in the hash. */
+static void read_boot_id(char to[BOOT_ID_BYTES + 1]) {
+  int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+  ssize_t n = fd < 0 ? 0 : read(fd, to, BOOT_ID_BYTES);
+  to[n == BOOT_ID_BYTES ? n : 0] = 0;
+  if (fd >= 0) close(fd);
+}
+
+static void carry_out(const struct claim *claim) {
+  uint8_t digest[SHA256_BYTES];
+  char boot_id[BOOT_ID_BYTES + 1];
+  struct sha256 hash;
+  read_boot_id(boot_id);
+  sha256_begin(&hash);
+  sha256_add(&hash, claim->seed, claim->seed_bytes);
+  sha256_add(&hash, boot_id, strlen(boot_id));
+  sha256_end(&hash, digest);
+  begin(CLAIMED);
+  put_bytes(digest, sizeof digest);
+  put_text(boot_id);
+  put_u8(STEP_LIMIT - 1 + LIMITS);
+  put_step(STEP_ENTROPY, add_entropy(claim));
+  put_step(STEP_RESEED, with_generator(RNDRESEEDCRNG, NULL));
+  put_step(STEP_CLOCK, set_clock(claim->time_ns));
+  put_step(STEP_HOSTNAME, sethostname(claim->hostname, strlen(claim->hostname)) < 0 ? errno : 0);
+  put_step(STEP_MACHINE_ID, write_machine_id(claim));
+  put_step(STEP_LABELS, write_labels(claim));
+  for (int i = 0; i < LIMITS; i++) put_step((uint8_t)(STEP_LIMIT + i), set_limit(claim, i));
+  finish();
+}
+
+static void take_labels(struct reader *from, struct claim *claim) {
+  int count = take_u8(from), ok = count <= LABELS_MAX;
+  size_t at = 0;
+  claim->labels[0] = 0;
+  for (int i = 0; i < count && ok && !from->bad; i++) {
+    const char *key = take_text(from, 1, ID_BYTES_MAX);
+    const char *value = take_text(from, 0, LABEL_BYTES_MAX);
+    ok = is_word(key) && is_line(value);
+    if (ok) at += (size_t)snprintf(claim->labels + at, sizeof claim->labels - at, "%s=%s\n", key, value);
+  }
+  if (!ok) from->bad = 1;
+}
+
+void take_claim(struct reader *from) {
+  static int is_claimed;
+  static struct claim claim;
+  claim.id = take_text(from, 1, ID_BYTES_MAX);
+  claim.seed = take_bytes(from, SEED_BYTES_MIN, SEED_BYTES_MAX, &claim.seed_bytes);
+  claim.time_ns = take_u64(from);
+  for (int i = 0; i < LIMITS; i++) claim.limits[i] = take_u64(from);
+  claim.hostname = take_text(from, 1, ID_BYTES_MAX);
+  take_labels(from, &claim);
+  if (!is_whole(from) || !is_word(claim.id) || !is_word(claim.hostname)) end_agent(BAD_PAYLOAD);
+  if (is_claimed) return refuse(CLAIM, 0, STAGE_CHECK, EALREADY);
+  is_claimed = 1;
+  carry_out(&claim);
+}

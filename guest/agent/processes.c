@@ -1,0 +1,322 @@
+/*
+ * Problem: limits, kills and figures are for processes that fork and exit while they are looked at.
+ *
+ * Mechanism: passes over /proc until one has nothing left to do, of a bounded number; a last pass that still had is an
+ * errno (EAGAIN), never a success. Everything read has a bound, and a process beyond it counts as one that writes.
+ *
+ * Relies on: procfs of the own PID namespace, readable by process 1.
+ *
+ * Not handled: paths of processes in another mount namespace, as this process sees none of them; descriptors on their way
+ * in a socket; a process that the guest's kernel hides from process 1 (EACCES is returned).
+ */
+#define _GNU_SOURCE
+#include "processes.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <time.h>
+#include <unistd.h>
+#include "programs.h"
+
+enum { PASSES_MAX = 8, PROCESSES_MAX = 65536, TASKS_MAX = 4096, DESCRIPTORS_SEEN_MAX = 4096, MAPS_BYTES_MAX = 8 << 20 };
+/* Doubled from pass to pass: a quarter of a second in all. */
+enum { PAUSE_NS = 1000000 };
+/* Flag of a task in /proc/PID/stat: PF_KTHREAD of <linux/sched.h> in the kernel's source. */
+enum { KERNEL_THREAD = 0x00200000 };
+enum { STAT_BYTES_MAX = 1024, COMM_BYTES_MAX = 15 };
+
+struct entry64 {
+  uint64_t inode;
+  int64_t next;
+  unsigned short length;
+  unsigned char type;
+  char name[];
+};
+
+/* Names in a folder, a buffer at a time. */
+struct walk {
+  int fd;
+  long have, at;
+  _Alignas(struct entry64) char bytes[4096];
+};
+
+static int proc = -1;
+
+int open_proc(void) {
+  struct statfs fs;
+  char self[16];
+  int fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return 0;
+  ssize_t n = readlinkat(fd, "self", self, sizeof self);
+  if (fstatfs(fd, &fs) == 0 && fs.f_type == PROC_SUPER_MAGIC && n == 1 && self[0] == '1') {
+    proc = fd;
+    return 1;
+  }
+  close(fd);
+  return 0;
+}
+
+static int open_of(pid_t pid, const char *name, int flags) {
+  char path[96];
+  snprintf(path, sizeof path, "%d/%.80s", (int)pid, name);
+  return openat(proc, path, flags | O_CLOEXEC);
+}
+
+/* Bytes of a file `stat` behind the name; null where the process is gone. `text` keeps both. */
+static char *read_stat(pid_t pid, const char *path, char text[STAT_BYTES_MAX]) {
+  int fd = open_of(pid, path, O_RDONLY);
+  if (fd < 0) return NULL;
+  ssize_t n = read(fd, text, STAT_BYTES_MAX - 1);
+  close(fd);
+  text[n > 0 ? n : 0] = 0;
+  char *end = strrchr(text, ')');
+  return end && strchr(text, '(') < end ? end + 1 : NULL;
+}
+
+/* Kernel threads write for everybody: a limit on file sizes of theirs would break writes of the whole machine. */
+static int is_kernel_thread(pid_t pid) {
+  char text[STAT_BYTES_MAX];
+  unsigned flags = 0;
+  const char *rest = read_stat(pid, "stat", text);
+  return rest && sscanf(rest, " %*c %*d %*d %*d %*d %*d %u", &flags) == 1 && flags & KERNEL_THREAD;
+}
+
+static const char *next_name(struct walk *walk) {
+  if (walk->at >= walk->have) {
+    walk->at = 0;
+    walk->have = syscall(SYS_getdents64, walk->fd, walk->bytes, sizeof walk->bytes);
+    if (walk->have <= 0) return NULL;
+  }
+  const struct entry64 *entry = (const struct entry64 *)(walk->bytes + walk->at);
+  walk->at += entry->length;
+  return entry->name;
+}
+
+/* Next process but this one; 0 behind the last. */
+static pid_t next_pid(struct walk *walk) {
+  for (const char *name; (name = next_name(walk));) {
+    char *end;
+    long pid = strtol(name, &end, 10);
+    if (*end == 0 && pid > 1) return (pid_t)pid;
+  }
+  return 0;
+}
+
+/* Calls `act` for each process until a pass changed nothing. `act` adds to *touched and returns 0 or an errno. */
+static int for_all(int (*act)(pid_t, const void *, uint32_t *), const void *given, uint32_t *touched) {
+  static struct walk walk;
+  int error = 0;
+  *touched = 0;
+  if (proc < 0) return ENOENT;
+  for (int pass = 0; pass < PASSES_MAX; pass++) {
+    uint32_t before = *touched;
+    error = 0;
+    walk = (struct walk){.fd = openat(proc, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+    if (walk.fd < 0) return errno;
+    pid_t pid;
+    for (int seen = 0; (pid = next_pid(&walk)) > 0; seen++) {
+      if (is_kernel_thread(pid)) continue;
+      int failed = seen < PROCESSES_MAX ? act(pid, given, touched) : E2BIG;
+      if (failed && failed != ESRCH) error = failed;
+      if (failed == E2BIG) break;
+    }
+    close(walk.fd);
+    if (*touched == before && !error) return 0;
+    /* Killed processes hold their descriptors until they are gone; one that is about to end may not be looked at. */
+    const struct timespec pause = {0, PAUSE_NS << pass};
+    nanosleep(&pause, NULL);
+    reap_some();
+  }
+  return error ? error : EAGAIN;
+}
+
+/* ---- limits ---- */
+
+struct lowering {
+  int number;
+  uint64_t value;
+};
+
+static int lower_one(pid_t pid, const void *given, uint32_t *touched) {
+  const struct lowering *to = given;
+  struct rlimit has;
+  if (prlimit(pid, to->number, NULL, &has) < 0) return errno;
+  if (has.rlim_max <= to->value && has.rlim_cur <= to->value) return 0;
+  if (has.rlim_max > to->value) has.rlim_max = to->value;
+  if (has.rlim_cur > to->value) has.rlim_cur = to->value;
+  if (prlimit(pid, to->number, &has, NULL) < 0) return errno;
+  ++*touched;
+  return 0;
+}
+
+int lower_limits(int number, uint64_t value, uint32_t *touched) {
+  const struct lowering to = {number, value};
+  return for_all(lower_one, &to, touched);
+}
+
+/* ---- writers ---- */
+
+static int is_below(const char *path, const char *folder) {
+  size_t length = strlen(folder);
+  if (!strcmp(folder, "/")) return path[0] == '/';
+  return !strncmp(path, folder, length) && (path[length] == '/' || path[length] == 0 || !strcmp(path + length, " (deleted)"));
+}
+
+/* Whether the descriptor was opened for writing, by its flags in fdinfo; 1 where that cannot be read. */
+static int writes(pid_t pid, const char *task, const char *number) {
+  char path[96], text[256];
+  snprintf(path, sizeof path, "task/%.16s/fdinfo/%.16s", task, number);
+  int fd = open_of(pid, path, O_RDONLY);
+  if (fd < 0) return errno != ENOENT;
+  ssize_t n = read(fd, text, sizeof text - 1);
+  close(fd);
+  text[n > 0 ? n : 0] = 0;
+  const char *flags = strstr(text, "flags:");
+  return !flags || (strtoul(flags + 6, NULL, 8) & O_ACCMODE) != O_RDONLY;
+}
+
+/* 1, 0, or a negative errno. */
+static int has_descriptor(pid_t pid, const char *task, const char *folder) {
+  static struct walk walk;
+  char path[96], target[PATH_BYTES_MAX + 1];
+  int found = 0, seen = 0;
+  snprintf(path, sizeof path, "task/%.16s/fd", task);
+  walk = (struct walk){.fd = open_of(pid, path, O_RDONLY | O_DIRECTORY)};
+  if (walk.fd < 0) return -errno;
+  for (const char *name; !found && (name = next_name(&walk));) {
+    if (name[0] == '.') continue;
+    if (++seen > DESCRIPTORS_SEEN_MAX) found = 1;
+    ssize_t n = readlinkat(walk.fd, name, target, sizeof target - 1);
+    if (n <= 0) continue;
+    target[n] = 0;
+    if (is_below(target, folder) && writes(pid, task, name)) found = 1;
+  }
+  close(walk.fd);
+  return found;
+}
+
+/* Line of /proc/PID/maps: "from-to perms offset device inode   path". */
+static int is_shared_writer(char *line, const char *folder) {
+  char *perms = strchr(line, ' ');
+  char *path = strchr(line, '/');
+  return perms && path && strlen(perms) > 4 && perms[2] == 'w' && perms[4] == 's' && is_below(path, folder);
+}
+
+/* 1, 0, or a negative errno: ESRCH where the task has no memory any more. */
+static int has_mapping(pid_t pid, const char *task, const char *folder) {
+  static char text[2 * PATH_BYTES_MAX + 512];
+  char path[96];
+  size_t have = 0, all = 0;
+  snprintf(path, sizeof path, "task/%.16s/maps", task);
+  int fd = open_of(pid, path, O_RDONLY), found = 0;
+  if (fd < 0) return -errno;
+  while (!found) {
+    ssize_t n = read(fd, text + have, sizeof text - 1 - have);
+    if (n <= 0) break;
+    have += (size_t)n;
+    all += (size_t)n;
+    text[have] = 0;
+    char *line = text;
+    for (char *end; !found && (end = strchr(line, '\n')); line = end + 1) {
+      *end = 0;
+      found = is_shared_writer(line, folder);
+    }
+    have -= (size_t)(line - text);
+    memmove(text, line, have);
+    if (have == sizeof text - 1 || all > MAPS_BYTES_MAX) found = 1;
+  }
+  close(fd);
+  return all == 0 ? -ESRCH : found;
+}
+
+/* A task that has ended, and is not reaped, holds nothing; the kernel lets nobody in a user namespace look at it. */
+static int has_ended(pid_t pid, const char *task) {
+  char path[96], text[STAT_BYTES_MAX];
+  snprintf(path, sizeof path, "task/%.16s/stat", task);
+  const char *rest = read_stat(pid, path, text);
+  return !rest || rest[1] == 'Z' || rest[1] == 'X';
+}
+
+/*
+ * 1, 0, or a negative errno. Each task by itself: a thread may have a table of descriptors of its own
+ * (unshare(2) with CLONE_FILES), and the first one may have ended before the others.
+ */
+static int is_writer(pid_t pid, const char *folder) {
+  static struct walk walk;
+  int found = 0, error = 0, seen = 0, has_memory = 0;
+  walk = (struct walk){.fd = open_of(pid, "task", O_RDONLY | O_DIRECTORY)};
+  if (walk.fd < 0) return -errno;
+  for (const char *task; found <= 0 && (task = next_name(&walk));) {
+    if (task[0] == '.') continue;
+    if (++seen > TASKS_MAX) found = 1;
+    else found = has_descriptor(pid, task, folder);
+    if (found == 0 && !has_memory) {
+      found = has_mapping(pid, task, folder);
+      has_memory = found >= 0;
+    }
+    if (found < 0 && found != -ESRCH && found != -ENOENT && !has_ended(pid, task)) error = found;
+  }
+  close(walk.fd);
+  return found > 0 ? 1 : error;
+}
+
+static int kill_if_writer(pid_t pid, const void *given, uint32_t *touched) {
+  int found = is_writer(pid, given);
+  if (found < 0) return found == -ENOENT ? ESRCH : -found;
+  if (found == 0) return 0;
+  if (kill(pid, SIGKILL) < 0) return errno;
+  ++*touched;
+  return 0;
+}
+
+int kill_writers(const char *path, uint32_t *touched) { return for_all(kill_if_writer, path, touched); }
+
+/* ---- status ---- */
+
+/* Reads and writes one entry; 0 where the process is gone. Its name is the guest's own, and may hold any byte but NUL. */
+static int put_process(pid_t pid) {
+  char text[STAT_BYTES_MAX], name[COMM_BYTES_MAX + 1] = "";
+  unsigned long long user, system;
+  long long pages;
+  int parent;
+  const char *rest = read_stat(pid, "stat", text);
+  if (!rest) return 0;
+  const char *from = strchr(text, '(') + 1;
+  size_t length = (size_t)(rest - 1 - from);
+  memcpy(name, from, length < COMM_BYTES_MAX ? length : COMM_BYTES_MAX);
+  if (sscanf(rest, " %*c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %*d %*d %*d %*d %*d %*d %*u %*u %lld", &parent,
+             &user, &system, &pages) != 4)
+    return 0;
+  uint64_t tick_us = 1000000u / (uint64_t)sysconf(_SC_CLK_TCK);
+  put_u32((uint32_t)pid);
+  put_u32((uint32_t)parent);
+  put_text(name);
+  put_u64((user + system) * tick_us);
+  put_u64((uint64_t)(pages > 0 ? pages : 0) * ((uint64_t)sysconf(_SC_PAGESIZE) / 1024));
+  return 1;
+}
+
+void take_status(struct reader *from) {
+  static struct walk walk;
+  uint32_t nonce = take_u32(from), seen = 0;
+  uint16_t written = 0;
+  if (!is_whole(from)) end_agent(BAD_PAYLOAD);
+  walk = (struct walk){.fd = proc < 0 ? -1 : openat(proc, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+  if (walk.fd < 0) return refuse(STATUS, nonce, STAGE_CHECK, proc < 0 ? ENOENT : errno);
+  begin(STATUSED);
+  put_u32(nonce);
+  size_t all = put_hole(4), count = put_hole(2);
+  for (pid_t pid; seen < PROCESSES_MAX && (pid = next_pid(&walk)) > 0; seen++)
+    if (written < STATUS_MAX) written = (uint16_t)(written + put_process(pid));
+  close(walk.fd);
+  fill_u32(all, seen);
+  fill_u16(count, written);
+  finish();
+}

@@ -1,0 +1,197 @@
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { chmodSync, globSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { AgentConversation } from '../../src/agent-wire/conversation.ts'
+import { AgentReader, decodeAgentMessage } from '../../src/agent-wire/decode.ts'
+import { encodeHostMessage, type HostMessage } from '../../src/agent-wire/encode.ts'
+import { answerBytesMax, claimSteps } from '../../src/agent-wire/numbers.ts'
+import { encodeFrame } from '../../src/lib/frames.ts'
+import { sampledRuns } from '../fixtures/drawn.ts'
+import { agentSkip, GuestAgent, runOf } from '../fixtures/guest-agent.ts'
+import { fuzz, mutated, Seeded } from './seeded.ts'
+
+const skip = agentSkip()
+const units = globSync(join(import.meta.dirname, '../../guest/agent/*.c')).sort()
+const lives = process.env['MAYFLY_LONG'] ? 3000 : sampledRuns(60, import.meta.filename)
+const framesMax = 12
+/** Exit codes that a host can bring about: the end of the channel, and each fault of its bytes. */
+const own = new Set([0, 10, 11, 12, 13, 14])
+const lifeMsMax = 20_000
+
+const nonce = 7
+const messages: readonly HostMessage[] = [
+  {
+    kind: 'claim',
+    id: 'job',
+    seed: Buffer.alloc(32, 1),
+    timeNs: 1n,
+    limits: { openFiles: 64, processes: 500 },
+    hostname: 'clone',
+    labels: { one: 'two' },
+  },
+  { ...runOf(1, 'cat; exit 3'), variables: ['A=b'] },
+  { ...runOf(2, 'yes'), stdoutCredit: 70_000 },
+  { kind: 'input', program: 1, bytes: Buffer.from('hello') },
+  { kind: 'close', program: 1 },
+  { kind: 'credit', program: 2, stream: 'stdout', bytes: 9 },
+  { kind: 'signal', program: 1, signal: 15, toGroup: true },
+  { kind: 'kill', nonce },
+  { kind: 'phase', nonce, command: { do: 'remount-read-only', path: '/run' } },
+  { kind: 'phase', nonce, command: { do: 'lower-limit', limit: 'openFiles', value: 40 } },
+  { kind: 'phase', nonce, command: { do: 'kill-writers', path: '/run' } },
+  { kind: 'list', nonce, path: 'folder', skip: 3 },
+  { kind: 'status', nonce },
+]
+const samples = messages.map(encodeHostMessage)
+
+/** Compiled with sanitizers where they are there: a finding ends the agent with a report. */
+function make(folder: string): string {
+  const file = join(folder, 'agent')
+  const watched = ['-fsanitize=address,undefined', '-fno-sanitize-recover=all']
+  for (const flags of [watched, []]) {
+    const made = spawnSync('cc', ['-std=gnu11', '-O1', '-g', ...flags, '-o', file, ...units])
+    if (made.status === 0) return file
+  }
+  throw new Error('the compiler refused it')
+}
+
+/** As an ordinary user: mutated frames start programs. */
+async function live(file: string, random: Seeded): Promise<void> {
+  const agent = new GuestAgent(file, 'an ordinary user', ['overlay=/run'])
+  agent.isWatched = false
+  const late = setTimeout(() => agent.socket.destroy(), lifeMsMax / 2)
+  const count = 1 + random.below(framesMax)
+  for (let frame = 0; frame < count; frame++)
+    agent.socket.write(random.below(3) === 0 ? random.pick(samples) : mutated(random, samples))
+  agent.socket.end()
+  const start = performance.now()
+  const code = await agent.ended
+  clearTimeout(late)
+  assert.ok(performance.now() - start < lifeMsMax, 'the agent hung')
+  assert.ok(own.has(code as number), `it ended with ${code}: ${agent.complaint.slice(0, 2000)}`)
+  assert.equal(agent.complaint, '')
+  assert.equal(agent.fault, undefined)
+}
+
+test(
+  'For any input the agent answers within its protocol, or ends with a code of its own',
+  { skip },
+  async (t) => {
+    const folder = mkdtempSync(join(tmpdir(), 'mayfly-agent-'))
+    chmodSync(folder, 0o755)
+    try {
+      const file = make(folder)
+      const seed = Number(process.env['MAYFLY_SEED'] ?? Date.now() % 2 ** 31) >>> 0
+      t.diagnostic(`MAYFLY_SEED=${seed}, ${lives} lives`)
+      for (let life = 0; life < lives; life++) {
+        try {
+          await live(file, new Seeded(seed + life))
+        } catch (cause) {
+          throw new Error(`A case failed; try it again with MAYFLY_SEED=${seed + life}`, { cause })
+        }
+      }
+    } finally {
+      rmSync(folder, { recursive: true, force: true })
+    }
+  },
+)
+
+/** Only here: another machine's compiler may have more warnings, and must still build the agent. */
+test('The source of the agent compiles without warnings', { skip }, () => {
+  const asked = '-std=gnu11 -O2 -Wall -Wextra -Wconversion -Wmissing-prototypes -Werror'.split(' ')
+  for (const unit of units) {
+    const to = ['-D_FORTIFY_SOURCE=2', '-c', '-o', '/dev/null', unit]
+    const { status, stderr } = spawnSync('cc', [...asked, ...to])
+    assert.equal(status, 0, stderr.toString())
+  }
+})
+
+function bytes(...numbers: readonly (readonly [value: number, bytes: number])[]): Buffer {
+  return Buffer.concat(
+    numbers.map(([value, length]) => {
+      const buffer = Buffer.alloc(length)
+      buffer.writeUIntLE(value, 0, Math.min(length, 6))
+      return buffer
+    }),
+  )
+}
+
+const text = (value: string) => Buffer.concat([bytes([value.length, 2]), Buffer.from(value)])
+const of = (kind: number, ...parts: readonly Buffer[]) =>
+  encodeFrame(kind, Buffer.concat([Buffer.from([1]), ...parts]))
+const steps = claimSteps.map((_, index) => bytes([index + 1, 1], [index % 2, 2]))
+const said = [
+  of(65, bytes([65_536, 4])),
+  of(
+    66,
+    Buffer.alloc(32, 3),
+    text('01234567-89ab-cdef-0123-456789abcdef'),
+    bytes([10, 1]),
+    ...steps,
+  ),
+  of(67, bytes([1, 4], [42, 4])),
+  of(68, bytes([1, 4], [1, 1]), Buffer.from('output')),
+  of(69, bytes([1, 4], [2, 1])),
+  of(70, bytes([1, 4], [5, 4])),
+  of(71, bytes([1, 4], [0, 1], [3, 1], [9, 8], [10, 8])),
+  of(72, bytes([nonce, 4], [0, 1])),
+  of(73, bytes([nonce, 4], [16, 2], [2, 4])),
+  of(74, bytes([nonce, 4], [0, 2], [1, 1], [1, 2]), text('name'), bytes([8, 1], [5, 8], [6, 8])),
+  of(75, bytes([nonce, 4], [1, 4], [1, 2], [5, 4], [1, 4]), text('sh'), bytes([5, 8], [6, 8])),
+  of(76, bytes([2, 1], [1, 4], [6, 1], [2, 2])),
+  of(77, bytes([13, 1])),
+]
+
+test('Any bytes of an agent are read as messages within their bounds, or refused with a RangeError', (t) => {
+  for (const frame of said)
+    assert.doesNotThrow(() => decodeAgentMessage(frame[4]!, frame.subarray(5)))
+  const all = Buffer.concat(said)
+  fuzz(t, {
+    cases: 20_000,
+    long: 1_000_000,
+    attempt(random) {
+      const reader = new AgentReader()
+      const conversation = new AgentConversation()
+      try {
+        for (const message of reader.push(mutated(random, [...said, all]))) {
+          assert.ok(Buffer.byteLength(JSON.stringify(message)) < 8 * answerBytesMax)
+          conversation.received(message)
+        }
+      } catch (thrown) {
+        assert.ok(thrown instanceof RangeError, String(thrown))
+        assert.match(thrown.message, /^Cannot (read|take) /)
+      }
+    },
+  })
+})
+
+test('In any order of messages, a conversation holds a bounded number of questions and programs, and no negative credit', (t) => {
+  const read = said.map((frame) => decodeAgentMessage(frame[4]!, frame.subarray(5)))
+  fuzz(t, {
+    cases: 500,
+    long: 20_000,
+    attempt(random) {
+      const conversation = new AgentConversation()
+      conversation.received(read[0]!)
+      for (let step = 0; step < 100; step++) {
+        try {
+          if (random.below(2) === 0) conversation.sent(varied(random))
+          else conversation.received(random.pick(read))
+        } catch (thrown) {
+          assert.ok(thrown instanceof RangeError, String(thrown))
+        }
+        const credit = conversation.inputCredit(1)
+        assert.ok(credit >= 0 && credit <= 65_536)
+      }
+    },
+  })
+})
+
+function varied(random: Seeded): HostMessage {
+  const message = random.pick(messages)
+  if ('nonce' in message) return { ...message, nonce: random.below(100) }
+  return 'program' in message ? { ...message, program: random.below(40) } : message
+}

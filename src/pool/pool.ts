@@ -190,7 +190,7 @@ const FORCED_MAX = 8
 export interface PoolOptions extends LoadSamplerOptions {
   readonly emitter: Emitter
   readonly provider: (name: string) => Provider | undefined
-  /** Walls that senders on probation may hold together; as many as there are cores by default. */
+  /** Walls that senders on probation may hold together; by default one less than there are cores, and one at least. */
   readonly probationPlaces?: number
   /** Spares yield to jobs; until then their memory counts as used. */
   readonly stock?: Pick<SparePools, 'bytes' | 'evict'>

@@ -12,7 +12,7 @@ import type { Outcome } from '../contract/outcome.ts'
  * memory.
  *
  * Mechanism: each forced end adds one to the score of its tenant, which halves every half a minute. From three on the jobs of
- * all such tenants together hold at most as many walls as there are cores, taken in turns. Nobody waits while no other tenant is
+ * all such tenants together hold one wall less than there are cores, and one at least, taken in turns. Nobody waits while no other tenant is
  * served, and a few forced ends now and then cost nothing. The idea is that of CrashLoopBackOff in Kubernetes.
  *
  * Not handled: execs of a session, which run in the wall that it has.
@@ -30,7 +30,7 @@ export class Probation {
   #othersAt = -Infinity
   #recheck: Timer | undefined
 
-  constructor({ clock, waitMsMax, places = os.availableParallelism() }: ProbationOptions) {
+  constructor({ clock, waitMsMax, places = os.availableParallelism() - 1 }: ProbationOptions) {
     this.#clock = clock
     this.#places = Math.max(1, places)
     this.#waitMsMax = waitMsMax
@@ -145,7 +145,7 @@ export interface ProbationOptions {
   readonly clock: Clock
   /** Longest wait, in milliseconds. */
   readonly waitMsMax: number
-  /** Walls that tenants on probation may hold together; as many as there are cores by default. */
+  /** Walls that tenants on probation may hold together; by default one less than there are cores, and one at least. */
   readonly places?: number
 }
 

@@ -223,9 +223,11 @@ suite('Makers of bundles', () => {
     assert.equal(bundlesIn(one.home).length, 1)
     writeFileSync(join(one.home, 'making-999999999'), 'half')
     const killed = spawn(process.execPath, makes(one.root, one.base), { stdio: 'ignore' })
-    await wait(100)
+    const ended = once(killed, 'exit')
+    const isMaking = () => existsSync(join(one.home, `making-${killed.pid}`))
+    for (let n = 0; n < 5_000 && killed.exitCode === null && !isMaking(); n++) await wait(1)
     killed.kill('SIGKILL')
-    await once(killed, 'exit')
+    await ended
     await make(one.root, one.base)
     assert.deepEqual(bundlesIn(one.home).length, 1)
     assert.ok(found(one)?.isFresh)

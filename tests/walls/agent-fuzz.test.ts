@@ -11,7 +11,7 @@ import { answerBytesMax, claimSteps } from '../../src/agent-wire/numbers.ts'
 import { encodeFrame } from '../../src/lib/frames.ts'
 import { sampledRuns } from '../fixtures/drawn.ts'
 import { agentSkip, GuestAgent, runOf } from '../fixtures/guest-agent.ts'
-import { fuzz, mutated, Seeded } from './seeded.ts'
+import { fuzz, mutated, Seeded } from '../fuzz/seeded.ts'
 
 const skip = agentSkip()
 const units = globSync(join(import.meta.dirname, '../../guest/agent/*.c')).sort()

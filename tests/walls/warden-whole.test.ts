@@ -309,30 +309,34 @@ console.log('had')`
       }
     })
 
-  test(`After ${rounds} walls, claimed, used and killed, nothing is left`, async () => {
-    await using stand = await openWhole()
-    const round = async (jailKind: 'embedded' | 'bubblewrap', program: 'node' | 'python') => {
-      const wall = await stand.start(program, jailKind)
-      await wall.claim({ egress: true, cpu: 0.5, processes: 16, io: MiB })
-      wall.run(program === 'python' ? guests.sleeps : `console.log('ready')`)
-      await ready(wall)
-      await wall.kill()
-      wall.close()
-      return wall.id
-    }
-    // Modules that were loaded stay in memory.
-    for (const jailKind of ways) await round(jailKind, 'python')
-    const before = await restingRemains()
-    const ids = []
-    for (let n = 0; n < rounds; n++)
-      ids.push(await round(ways[n % ways.length]!, n % 4 === 3 ? 'node' : 'python'))
-    let seen = {}
-    const isBack = () => JSON.stringify((seen = remains())) === JSON.stringify(before)
-    await until(isBack, 'everything to be given back').catch(() => undefined)
-    assert.deepEqual(seen, before)
-    assert.deepEqual(groupsOf(ids), [])
-    assert.deepEqual(readdirSync(leaseFolder(stand.stateFolder)), [])
-  })
+  for (const [how, templates] of [
+    ['by execs alone', 'off'],
+    ['forked from a template', 'all'],
+  ] as const)
+    test(`After ${rounds} walls ${how}, claimed, used and killed, nothing is left`, async () => {
+      await using stand = await openWhole({ templates })
+      const round = async (jailKind: 'embedded' | 'bubblewrap', program: 'node' | 'python') => {
+        const wall = await stand.start(program, jailKind)
+        await wall.claim({ egress: true, cpu: 0.5, processes: 16, io: MiB })
+        wall.run(program === 'python' ? guests.sleeps : `console.log('ready')`)
+        await ready(wall)
+        await wall.kill()
+        wall.close()
+        return wall.id
+      }
+      // Modules that were loaded stay in memory.
+      for (const jailKind of ways) await round(jailKind, 'python')
+      const before = await restingRemains()
+      const ids = []
+      for (let n = 0; n < rounds; n++)
+        ids.push(await round(ways[n % ways.length]!, n % 4 === 3 ? 'node' : 'python'))
+      let seen = {}
+      const isBack = () => JSON.stringify((seen = remains())) === JSON.stringify(before)
+      await until(isBack, 'everything to be given back').catch(() => undefined)
+      assert.deepEqual(seen, before)
+      assert.deepEqual(groupsOf(ids), [])
+      assert.deepEqual(readdirSync(leaseFolder(stand.stateFolder)), [])
+    })
 
   test('A uid comes back when nothing has it any more', async (t) => {
     if (!findJailFacts().root) return t.skip('only root gives walls a uid of their own')

@@ -85,10 +85,11 @@ export class Probation {
       release: () => {
         if (!isHeld) return
         isHeld = false
-        this.#clock.after(REST_MS, () => {
+        const rest = this.#clock.after(REST_MS, () => {
           this.#held--
           this.#next()
         })
+        rest.unref?.()
       },
     }
   }

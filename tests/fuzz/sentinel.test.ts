@@ -1,8 +1,5 @@
 import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import type { Socket } from 'node:net'
 import { test } from 'node:test'
 import { findProgram } from '../../src/os/find-program.ts'
@@ -12,7 +9,8 @@ import { watchedCalls } from '../../src/jail/sentinel-policy.ts'
 import { encodeFrame } from '../../src/lib/frames.ts'
 import { encodeTable, readWord } from '../../src/warden/engines/processes/sentinel-wire.ts'
 import { sampledRuns } from '../fixtures/drawn.ts'
-import { fuzz, mutated, Seeded } from './seeded.ts'
+import { fuzzLives } from './lives.ts'
+import { fuzz, mutated, type Seeded } from './seeded.ts'
 
 /** The sentinel under its compiler's sanitizers: for any input it replies or exits. */
 const units = sentinelSources().filter((file) => file.endsWith('.c'))
@@ -55,17 +53,6 @@ const samples = [
   ),
 ]
 
-/** Compiled with sanitizers if available: a finding ends it with exit code 1 and a report. */
-function make(folder: string): string {
-  const file = join(folder, 'sentinel')
-  const watched = ['-fsanitize=address,undefined', '-fno-sanitize-recover=all']
-  for (const flags of [watched, []]) {
-    const made = spawnSync('cc', ['-std=gnu11', '-O1', '-g', ...flags, '-o', file, ...units])
-    if (made.status === 0) return file
-  }
-  throw new Error('the compiler refused it')
-}
-
 async function live(file: string, random: Seeded): Promise<void> {
   const child = spawn(file, ['watch', `parent=${process.pid}`, ...watchedCalls()], {
     env: { ASAN_OPTIONS: 'detect_leaks=0' },
@@ -96,23 +83,7 @@ async function live(file: string, random: Seeded): Promise<void> {
 test(
   'For any input the sentinel replies within its protocol or exits with a code of its own',
   { skip },
-  async (t) => {
-    const folder = mkdtempSync(join(tmpdir(), 'mayfly-sentinel-'))
-    try {
-      const file = make(folder)
-      const seed = Number(process.env['MAYFLY_SEED'] ?? Date.now() % 2 ** 31) >>> 0
-      t.diagnostic(`MAYFLY_SEED=${seed}, ${lives} lives`)
-      for (let life = 0; life < lives; life++) {
-        try {
-          await live(file, new Seeded(seed + life))
-        } catch (cause) {
-          throw new Error(`A case failed; try it again with MAYFLY_SEED=${seed + life}`, { cause })
-        }
-      }
-    } finally {
-      rmSync(folder, { recursive: true, force: true })
-    }
-  },
+  (t) => fuzzLives(t, { units, lives, live }),
 )
 
 /** Only here: another machine's compiler may have more warnings, and must still build the wall. */

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { chmodSync, globSync, mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { globSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { AgentConversation } from '../../src/agent-wire/conversation.ts'
@@ -11,7 +10,8 @@ import { answerBytesMax, claimSteps } from '../../src/agent-wire/numbers.ts'
 import { encodeFrame } from '../../src/lib/frames.ts'
 import { sampledRuns } from '../fixtures/drawn.ts'
 import { agentSkip, GuestAgent, runOf } from '../fixtures/guest-agent.ts'
-import { fuzz, mutated, Seeded } from '../fuzz/seeded.ts'
+import { fuzzLives } from '../fuzz/lives.ts'
+import { fuzz, mutated, type Seeded } from '../fuzz/seeded.ts'
 
 const skip = agentSkip()
 const units = globSync(join(import.meta.dirname, '../../guest/agent/*.c')).sort()
@@ -47,17 +47,6 @@ const messages: readonly HostMessage[] = [
 ]
 const samples = messages.map(encodeHostMessage)
 
-/** Compiled with sanitizers where they are there: a finding ends the agent with a report. */
-function make(folder: string): string {
-  const file = join(folder, 'agent')
-  const watched = ['-fsanitize=address,undefined', '-fno-sanitize-recover=all']
-  for (const flags of [watched, []]) {
-    const made = spawnSync('cc', ['-std=gnu11', '-O1', '-g', ...flags, '-o', file, ...units])
-    if (made.status === 0) return file
-  }
-  throw new Error('the compiler refused it')
-}
-
 /** As an ordinary user: mutated frames start programs. */
 async function live(file: string, random: Seeded): Promise<void> {
   const agent = new GuestAgent(file, 'an ordinary user', ['overlay=/run'])
@@ -79,24 +68,7 @@ async function live(file: string, random: Seeded): Promise<void> {
 test(
   'For any input the agent answers within its protocol, or ends with a code of its own',
   { skip },
-  async (t) => {
-    const folder = mkdtempSync(join(tmpdir(), 'mayfly-agent-'))
-    chmodSync(folder, 0o755)
-    try {
-      const file = make(folder)
-      const seed = Number(process.env['MAYFLY_SEED'] ?? Date.now() % 2 ** 31) >>> 0
-      t.diagnostic(`MAYFLY_SEED=${seed}, ${lives} lives`)
-      for (let life = 0; life < lives; life++) {
-        try {
-          await live(file, new Seeded(seed + life))
-        } catch (cause) {
-          throw new Error(`A case failed; try it again with MAYFLY_SEED=${seed + life}`, { cause })
-        }
-      }
-    } finally {
-      rmSync(folder, { recursive: true, force: true })
-    }
-  },
+  (t) => fuzzLives(t, { units, lives, live }),
 )
 
 /** Only here: another machine's compiler may have more warnings, and must still build the agent. */

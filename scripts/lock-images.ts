@@ -52,6 +52,7 @@ function lockOf(recipe: Recipe) {
     return {
       name,
       version: fieldOf(stanza, 'Version'),
+      source: sourceOf(stanza),
       file: fieldOf(stanza, 'Filename'),
       size: Number(fieldOf(stanza, 'Size')),
       sha256: fieldOf(stanza, 'SHA256'),
@@ -80,6 +81,15 @@ function listsOf(suite: string): readonly string[] {
   execFileSync('apt-get', ['-qq', ...options, 'update'], { stdio: 'inherit' })
   suites.set(suite, options)
   return options
+}
+
+/** Source package, whose version is another than that of the package for rebuilds and collections of packages. */
+function sourceOf(stanza: string) {
+  const [, name, version] = /^(\S+)(?: \((\S+)\))?$/.exec(fieldOf(stanza, 'Source')) ?? []
+  return {
+    name: name ?? fieldOf(stanza, 'Package'),
+    version: version ?? fieldOf(stanza, 'Version'),
+  }
 }
 
 function fieldOf(stanza: string, name: string): string {

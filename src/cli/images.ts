@@ -21,7 +21,9 @@ export function register(program: Command): void {
     .option('--packages <folder>', 'downloaded packages, in place of the cache of this user')
     .action(withArguments(build))
   add('list', 'images, newest first').action(withArguments(list))
-  add('show <name>', 'recipe, packages, sizes and digest of an image').action(withArguments(show))
+  add('show <name>', 'recipe, packages, sizes and digest of an image')
+    .option('--sbom', 'its bill of materials alone, as CycloneDX JSON')
+    .action(withArguments(show))
   add(
     'verify [name...]',
     'whether images, or all, are what was built and signed here; exits 0 or 1',
@@ -44,6 +46,7 @@ interface Flags extends Globals {
   readonly tag?: readonly string[]
   readonly recipes?: string
   readonly packages?: string
+  readonly sbom?: boolean
 }
 
 function withArguments(run: (flags: Flags, words: readonly string[]) => Promise<void>) {
@@ -106,8 +109,14 @@ async function list(flags: Flags): Promise<void> {
 }
 
 async function show(flags: Flags, [name = '']: readonly string[]): Promise<void> {
-  const { folder } = await placesOf(flags)
-  const { tags, file, signed } = (await import('../images/store.ts')).findImage(folder, name)
+  const { folder, keys } = await placesOf(flags)
+  const { findImage, readSbom } = await import('../images/store.ts')
+  const image = findImage(folder, name)
+  const { tags, file, signed } = image
+  if (flags.sbom) {
+    const { imageKey } = await import('../warden/image-signer.ts')
+    return void process.stdout.write(readSbom(image, imageKey(keys)))
+  }
   const { manifest, key, signature } = signed
   if (flags.json) return printJson({ tags, file, ...manifest, key, signature })
   const facts = [

@@ -20,6 +20,7 @@ import {
   type Recipe,
 } from './recipe.ts'
 import { runTool } from './run-program.ts'
+import { contentsOf, sbomOf } from './sbom.ts'
 import { openSpool, type Spool } from './spool.ts'
 import { fileDigest, type ImageStore } from './store.ts'
 import { TarReader } from './tar.ts'
@@ -83,11 +84,13 @@ async function buildIn(build: ImageBuildIn): Promise<SignedManifest> {
   const makerTree = await packagesTree(build, makerLock.packages, spool)
   await makeFileSystem({ entries, spool, makerTree, architecture, image, signal: build.signal })
   const maker = makerLock.packages.find((one) => one.name === 'erofs-utils')
+  const [digest, at] = [fileDigest(image), build.now()]
+  const sbom = sbomOf({ digest, name, about: recipe.function, at, contents: contentsOf(lock) })
   const manifest: ImageManifest = {
     format: 1,
     name,
     function: recipe.function,
-    digest: fileDigest(image),
+    digest,
     size: statSync(image).size,
     suite: lock.suite,
     architecture,
@@ -101,13 +104,14 @@ async function buildIn(build: ImageBuildIn): Promise<SignedManifest> {
     programs: lock.programs,
     files: entries.length,
     unpacked: entries.reduce((sum, [, node]) => sum + (node.kind === 'file' ? node.size : 0), 0),
+    sbom: sha256(sbom),
     maker: `erofs-utils ${maker?.version}`,
-    at: build.now(),
+    at,
   }
   const key = build.signer.publicKey
   const signature = build.signer.sign(manifestStatement(manifest, key))
   const signed = { manifest, key, signature }
-  store.add(image, signed, [name, ...build.tags])
+  store.add(image, signed, { sbom, tags: [name, ...build.tags] })
   return signed
 }
 

@@ -19,6 +19,7 @@ const manifest: ImageManifest = {
   programs: [],
   files: 1,
   unpacked: 1,
+  sbom: digest,
   maker: 'erofs-utils 1',
   at: 1,
 }
@@ -37,7 +38,7 @@ suite('Signed manifests', () => {
           ? value + 1
           : typeof value === 'string'
             ? `${value}b`
-            : [...value, {}]
+            : [...(value as readonly unknown[]), {}]
       const changed = { ...signed, manifest: { ...manifest, [name]: other } as ImageManifest }
       assert.match(whyManifestUntrusted(changed, key) ?? '', /signature is wrong/, name)
     }

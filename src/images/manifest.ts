@@ -40,6 +40,7 @@ export const manifestSchema = z
       .readonly(),
     files: z.number().int().min(0).describe('files, links and folders in it'),
     unpacked: bytes.describe('bytes of its files'),
+    sbom: hex.optional().describe('SHA-256 of its bill of materials, a CycloneDX document'),
     maker: z.string().describe('program that wrote the file system, with its version'),
     at: z.number().int().describe('milliseconds since 1970'),
   })

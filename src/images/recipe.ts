@@ -74,8 +74,9 @@ const recipeSchema = z
   })
   .readonly()
 
+const packageVersion = z.string().regex(/^[\w.+:~-]{1,128}$/)
 const lockedFile = {
-  version: z.string().regex(/^[\w.+:~-]{1,128}$/),
+  version: packageVersion,
   file: z.string().max(512).refine(isPlace, 'no path of a package'),
   size: z
     .number()
@@ -91,7 +92,18 @@ const lockSchema = z
     recipe: imageName,
     suite: suiteName,
     architecture: architectureName,
-    packages: z.array(z.strictObject({ name: packageName, ...lockedFile }).readonly()).readonly(),
+    packages: z
+      .array(
+        z
+          .strictObject({
+            name: packageName,
+            /** Source package, by which vulnerabilities are known. */
+            source: z.strictObject({ name: packageName, version: packageVersion }),
+            ...lockedFile,
+          })
+          .readonly(),
+      )
+      .readonly(),
     programs: z
       .array(z.strictObject({ package: z.string(), ...lockedFile }).readonly())
       .default([])

@@ -16,10 +16,18 @@ import { afterEach, beforeEach, suite, test } from 'node:test'
 import { playedSigner } from '../../tests/fixtures/images.ts'
 import { MayflyError } from '../contract/error.ts'
 import { manifestStatement, type ImageManifest } from './manifest.ts'
-import { findImage, listImages, openImageStore, whyImageBroken, type ImageStore } from './store.ts'
+import {
+  findImage,
+  listImages,
+  openImageStore,
+  readSbom,
+  whyImageBroken,
+  type ImageStore,
+} from './store.ts'
 
 const signer = playedSigner()
 const key = signer.publicKey
+const sbom = '{}\n'
 let root: string
 let folder: string
 
@@ -116,6 +124,28 @@ suite('The image store', () => {
     assert.match(whyImageBroken(findImage(folder, 'one'), key) ?? '', /of another image/)
   })
 
+  test('A bill of materials is what the manifest signs', () => {
+    inStore((store) => add(store, 'first', ['one']))
+    assert.equal(readSbom(findImage(folder, 'one'), key), sbom)
+    assert.throws(() => readSbom(findImage(folder, 'one'), undefined), ended('IMAGE_BROKEN'))
+  })
+
+  for (const [what, attack] of Object.entries<(file: string) => void>({
+    changed: (file) => writeFileSync(file, '{"components":[]}\n'),
+    missing: (file) => rmSync(file),
+    'a link': (file) => {
+      writeFileSync(join(root, 'elsewhere'), sbom)
+      rmSync(file)
+      symlinkSync(join(root, 'elsewhere'), file)
+    },
+  }))
+    test(`Attack: an image whose bill of materials is ${what} does not verify`, () => {
+      const digest = inStore((store) => add(store, 'first', ['one']))
+      attack(join(folder, 'sboms', `${digest}.json`))
+      assert.throws(() => readSbom(findImage(folder, 'one'), key), ended('IMAGE_BROKEN'))
+      assert.match(whyImageBroken(findImage(folder, 'one'), key) ?? '', /bill of materials/)
+    })
+
   test('A manifest that cannot be read is IMAGE_BROKEN, and the others are listed', () => {
     const [first] = inStore((store) => [
       add(store, 'first', ['one']),
@@ -152,10 +182,15 @@ function add(store: ImageStore, text: string, tags: readonly string[]): string {
     programs: [],
     files: 0,
     unpacked: 0,
+    sbom: createHash('sha256').update(sbom).digest('hex'),
     maker: 'played',
     at: 0,
   }
-  store.add(file, { manifest, key, signature: signer.sign(manifestStatement(manifest, key)) }, tags)
+  store.add(
+    file,
+    { manifest, key, signature: signer.sign(manifestStatement(manifest, key)) },
+    { tags, sbom },
+  )
   return digest
 }
 

@@ -18,6 +18,7 @@ import {
 import path from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { MayflyError, messageOf } from '../contract/error.ts'
+import { sha256 } from '../lib/hash.ts'
 import { makeFolder } from '../lib/make-folder.ts'
 import { parseJson } from '../lib/parse-json.ts'
 import { wardenFolder } from '../lib/state-folder.ts'
@@ -29,7 +30,7 @@ import { imageName } from './recipe.ts'
  * Images by their SHA-256, their signed manifests, and tags.
  *
  * The store lies beside the signing key, out of reach of the server, which owns the state folder. A file gets its name by
- * rename(2) when it is whole: first the image, then its manifest, then a tag, so that a build killed anywhere leaves no
+ * rename(2) when it is whole: first the image, then its bill of materials, its manifest, and a tag, so that a build killed anywhere leaves no
  * name for anything half-made. Builds and collections hold `lock.db` by a transaction: the kernel frees it when the holder
  * dies, and who holds it may remove all of `work/`. Readers take no lock.
  */
@@ -37,8 +38,12 @@ export interface ImageStore extends Disposable {
   readonly folder: string
   /** Scratch folder, on the file system of the images; removed with this object. */
   readonly work: string
-  /** Adds a finished image of `work` with its manifest, and lets `tags` name it. */
-  add(image: string, signed: SignedManifest, tags: readonly string[]): void
+  /** Adds a finished image of `work` with its bill of materials and its manifest, and lets `tags` name it. */
+  add(
+    image: string,
+    signed: SignedManifest,
+    more: { readonly sbom?: string; readonly tags: readonly string[] },
+  ): void
   tag(digest: string, name: string): void
   /** False if there is no such tag. */
   untag(name: string): boolean
@@ -70,6 +75,7 @@ export function imageFolder(state: string): string {
 const imageFile = (folder: string, digest: string) => path.join(folder, 'blobs', `${digest}.erofs`)
 const manifestFile = (folder: string, digest: string) =>
   path.join(folder, 'manifests', `${digest}.json`)
+const sbomFile = (folder: string, digest: string) => path.join(folder, 'sboms', `${digest}.json`)
 const tagFile = (folder: string, name: string) => path.join(folder, 'tags', name)
 
 /** Opens the store to change it. Throws MayflyError BUSY if another process does, and STATE. */
@@ -77,7 +83,8 @@ export function openImageStore(folder: string): ImageStore {
   const lock = takeLock(folder)
   const work = path.join(folder, 'work', randomBytes(6).toString('hex'))
   rmSync(path.join(folder, 'work'), { recursive: true, force: true })
-  for (const name of ['blobs', 'manifests', 'tags']) makeFolder(path.join(folder, name), 0o755)
+  for (const name of ['blobs', 'sboms', 'manifests', 'tags'])
+    makeFolder(path.join(folder, name), 0o755)
   mkdirSync(work, { recursive: true, mode: 0o700 })
   const place = (text: string, to: string) => {
     const draft = path.join(work, `draft-${randomBytes(4).toString('hex')}`)
@@ -87,11 +94,12 @@ export function openImageStore(folder: string): ImageStore {
   return {
     folder,
     work,
-    add(image, signed, tags) {
+    add(image, signed, { sbom, tags }) {
       const { digest } = signed.manifest
       chmodSync(image, 0o444)
       sync(image)
       renameSync(image, imageFile(folder, digest))
+      if (sbom !== undefined) place(sbom, sbomFile(folder, digest))
       place(`${JSON.stringify(signed, undefined, 2)}\n`, manifestFile(folder, digest))
       for (const name of tags) place(`${digest}\n`, tagFile(folder, imageName.parse(name)))
       sync(path.join(folder, 'tags'))
@@ -169,7 +177,36 @@ export function whyImageBroken(image: StoredImage, key: string | undefined): str
   if (!stats?.isFile()) return 'its file is missing'
   if (stats.size !== signed.manifest.size)
     return `its file has ${stats.size} bytes, not ${signed.manifest.size}`
-  return fileDigest(file) === digest ? undefined : 'its SHA-256 is wrong'
+  if (fileDigest(file) !== digest) return 'its SHA-256 is wrong'
+  const sbom = signed.manifest.sbom === undefined ? undefined : sbomText(image)
+  return sbom === null ? 'its bill of materials is not what was signed' : undefined
+}
+
+/** Bill of materials, checked against the manifest. Throws MayflyError NOT_FOUND and IMAGE_BROKEN. */
+export function readSbom(image: StoredImage, key: string | undefined): string {
+  const action = `read the bill of materials of image "${image.digest}"`
+  if (image.signed.manifest.sbom === undefined)
+    throw new MayflyError('NOT_FOUND', `Cannot ${action}: it has none`, {
+      hint: 'Build the image again; an imported one has one if it lists its Debian packages',
+    })
+  const why = whyManifestUntrusted(image.signed, key)
+  const text = why === undefined ? sbomText(image) : null
+  if (text === null)
+    throw new MayflyError(
+      'IMAGE_BROKEN',
+      `Cannot ${action}: ${why ?? 'it is not what was signed'}`,
+      { hint: 'Build the image again' },
+    )
+  return text
+}
+
+/** Null if the file is not the one that the manifest names. */
+function sbomText({ digest, file, signed }: StoredImage): string | null {
+  const at = sbomFile(path.dirname(path.dirname(file)), digest)
+  const stats = lstatSync(at, { throwIfNoEntry: false })
+  if (!stats?.isFile() || stats.size > manifestBytesMax) return null
+  const text = readFileSync(at, 'utf8')
+  return sha256(text) === signed.manifest.sbom ? text : null
 }
 
 /** SHA-256 of a file, which may be larger than memory. */
@@ -257,6 +294,7 @@ function collect(folder: string): Collected {
   let bytes = 0
   for (const [sub, ending] of [
     ['manifests', '.json'],
+    ['sboms', '.json'],
     ['blobs', '.erofs'],
   ] as const)
     for (const name of namesIn(path.join(folder, sub))) {

@@ -102,6 +102,23 @@ suite('Images of Debian packages', () => {
     assert.equal(codeOf(images('show', 'stable', '--json')), 'NOT_FOUND')
   })
 
+  test('A bill of materials names each package with its source, and is signed with the image', (t) => {
+    if (reason) return t.skip(reason)
+    images('build', 'minimal')
+    const shown = images('show', 'minimal', '--sbom')
+    const sbom = JSON.parse(shown.stdout)
+    assert.deepEqual([sbom.bomFormat, sbom.specVersion], ['CycloneDX', '1.7'])
+    assert.equal(sbom.metadata.component.version, `sha256:${digest}`)
+    assert.equal(sbom.components.length, 3)
+    const busybox = sbom.components[1]
+    assert.match(busybox.purl, /^pkg:deb\/debian\/busybox-static@1:.*\?arch=amd64&distro=trixie$/)
+    assert.match(busybox.pedigree.ancestors[0].purl, /^pkg:deb\/debian\/busybox@.*\?arch=source&/)
+    const file = join(store(), 'sboms', `${digest}.json`)
+    writeFileSync(file, shown.stdout.replace('busybox', 'busyb0x'))
+    assert.equal(codeOf(images('show', 'minimal', '--sbom', '--json')), 'IMAGE_BROKEN')
+    assert.match(images('verify').stdout, /^bad: minimal .*: its bill of materials/)
+  })
+
   test('Attack: a manifest that was changed, or signed by another state folder, does not verify', (t) => {
     if (reason) return t.skip(reason)
     images('build', 'minimal')
@@ -152,6 +169,7 @@ suite('Images of Debian packages', () => {
     assert.equal(images('build', 'minimal').status, 0)
     assert.deepEqual(leftovers(), [
       `blobs/${digest}.erofs`,
+      `sboms/${digest}.json`,
       `manifests/${digest}.json`,
       'tags/minimal',
     ])
@@ -207,7 +225,7 @@ function blob(): string {
 
 /** Names of images, manifests and tags. */
 function leftovers(): readonly string[] {
-  return ['blobs', 'manifests', 'tags', 'work'].flatMap((folder) =>
+  return ['blobs', 'sboms', 'manifests', 'tags', 'work'].flatMap((folder) =>
     namesIn(join(store(), folder)).map((name) => `${folder}/${name}`),
   )
 }

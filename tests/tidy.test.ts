@@ -119,6 +119,10 @@ suite('The house is tidy', () => {
     assert.deepEqual(countFaults(manifest, lock(), document), [])
     const more = { dependencies: { ...manifest.dependencies, another: '1' } }
     assert.deepEqual(countFaults(more, {}, document), ['12 packages, not 11'])
+    const many = Array.from({ length: 15 }, (_, n) => [`node_modules/one-${n}`, {}] as const)
+    assert.deepEqual(countFaults(manifest, Object.fromEntries(many), document), [
+      '15 packages with those that they need, not 14',
+    ])
   })
 
   test('npm runs no install script', () => {

@@ -64,13 +64,19 @@ test('with --json a valid and an invalid configuration are each one document on 
 })
 
 test('S4-14: policy explain prints each value with its origin', () => {
-  const { stdout, code } = run(['explain'], '[limits]\nmemory = "64MB"\n', { MAYFLY_PORT: '9' })
+  const toml = '[limits]\nmemory = "64MB"\n'
+  const { stdout, code } = run(['explain'], toml, { MAYFLY_PORT: '9' })
   const rows = stdout.split('\n').map((row) => row.split(/ {2,}/))
   const row = (field: string) => rows.find(([name]) => name === field)
   assert.equal(code, 0)
   assert.deepEqual(row('limits.memory'), ['limits.memory', '64MB', 'mayfly.toml:2'])
   assert.deepEqual(row('limits.timeout'), ['limits.timeout', '5s', 'default'])
   assert.deepEqual(row('server.port'), ['server.port', '9', 'MAYFLY_PORT'])
+  const whole = JSON.parse(run(['explain', '--json'], toml).stdout)
+  const values: readonly { readonly field: string; readonly origin?: string }[] = whole.values
+  assert.ok(values.length > 50 && values.length === rows.length - 1, `${values.length}`)
+  for (const { field, origin } of values)
+    assert.match(origin ?? '', /^(default|mayfly\.toml:2)$/, field)
 })
 
 test('policy explain --json has the same values in milliseconds and bytes', () => {

@@ -67,6 +67,7 @@ suite('Templates', () => {
       assert.equal(await ask(), true)
       await zygotes.fork(jail, request)
     }
+    assert.equal(forksMax, 200)
     assert.ok(started.length >= 3)
     assert.ok(started.every(({ forks }) => forks <= forksMax))
     assert.equal(started.filter(({ isAlive }) => isAlive).length, 1)
@@ -93,9 +94,14 @@ suite('Templates', () => {
   })
 
   test(`live ${lifeMsMax / 1000} s at most`, async () => {
-    const { started, clock, ask } = open({ isEager: true })
+    assert.equal(lifeMsMax, 60_000)
+    const { zygotes, started, clock, ask } = open({ isEager: true })
     await ask()
     clock.now = lifeMsMax - 1
+    await zygotes.fork(jail, request)
+    clock.now = lifeMsMax
+    await assert.rejects(zygotes.fork(jail, request), /no template/)
+    assert.equal(started[0]!.forks, 1)
     assert.equal(await ask(), true)
     clock.now = 2 * lifeMsMax
     await ask()

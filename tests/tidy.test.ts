@@ -397,12 +397,14 @@ suite('Untidiness is found', () => {
 /** Entry files: the programs, the library, and files that scripts of package.json and tests start. */
 /** The agent of a guest is built and tested ahead of the first engine that boots one. */
 const ofGuestAgent = ['src/jail/agent.ts', 'src/agent-wire/conversation.ts']
+/** Parts of an engine that is not in the table yet: no wall of it can be asked for. */
+const ofMachines = ['src/warden/engines/qemu/qmp.ts', 'src/warden/engines/qemu/machine.ts']
 
 function roots(): readonly string[] {
   const started = tree.filter(({ path }) =>
     /^(bin\/mayfly\.js|src\/index\.ts|src\/sdk\/client\.ts|scripts\/[\w-]+\.ts)$/.test(path),
   )
-  return [entry, ...ofGuestAgent, ...started.map(({ path }) => path)]
+  return [entry, ...ofGuestAgent, ...ofMachines, ...started.map(({ path }) => path)]
 }
 
 function isDocument({ path }: Source): boolean {

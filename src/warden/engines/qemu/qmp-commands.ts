@@ -1,0 +1,102 @@
+import * as z from 'zod'
+
+/**
+ * Commands of QMP that this engine uses, with the shape of each answer (QEMU 10, `qapi/*.json`). Fields that are not read
+ * here are dropped: each release adds some.
+ */
+const text = z.string().max(256)
+const bytes = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER)
+const nothing = z.object({})
+
+export const qmpAnswers = {
+  qmp_capabilities: nothing,
+  'query-status': z.object({ status: text, running: z.boolean() }),
+  stop: nothing,
+  cont: nothing,
+  quit: nothing,
+  migrate: nothing,
+  'migrate-incoming': nothing,
+  'migrate-set-capabilities': nothing,
+  'migrate-set-parameters': nothing,
+  'query-migrate': z.object({
+    /** Absent before the first migration. */
+    status: text.optional(),
+    'error-desc': z.string().optional(),
+    ram: z.object({ transferred: bytes, total: bytes }).optional(),
+  }),
+  block_set_io_throttle: nothing,
+  balloon: nothing,
+  'query-balloon': z.object({ actual: bytes }),
+  'dump-guest-memory': nothing,
+} as const satisfies Record<string, z.ZodType>
+
+export type QmpCommand = keyof typeof qmpAnswers
+export type QmpAnswer<Name extends QmpCommand> = z.infer<(typeof qmpAnswers)[Name]>
+
+/** Arguments, by command; a command that is not here has none. */
+export interface QmpArguments {
+  readonly migrate: { readonly uri: FileUri }
+  readonly 'migrate-incoming': { readonly uri: FileUri }
+  readonly 'migrate-set-capabilities': {
+    readonly capabilities: readonly {
+      readonly capability: 'x-ignore-shared' | 'events'
+      readonly state: boolean
+    }[]
+  }
+  readonly 'migrate-set-parameters': { readonly 'max-bandwidth': number }
+  readonly block_set_io_throttle: IoThrottle
+  /** Bytes that the guest keeps. */
+  readonly balloon: { readonly value: number }
+  readonly 'dump-guest-memory': { readonly paging: false; readonly protocol: FileUri }
+}
+
+/** A path as the process of the machine sees it. */
+export type FileUri = `file:/${string}`
+
+/** Bytes and operations a second; 0 is unbounded. `id` is the path of the device's back end in the object tree. */
+export interface IoThrottle {
+  readonly id: string
+  readonly bps: number
+  readonly bps_rd: number
+  readonly bps_wr: number
+  readonly iops: number
+  readonly iops_rd: number
+  readonly iops_wr: number
+}
+
+export type QmpQuestion<Name extends QmpCommand> = Name extends keyof QmpArguments
+  ? [given: QmpArguments[Name], options?: QmpAskOptions]
+  : [given?: undefined, options?: QmpAskOptions]
+
+export interface QmpAskOptions {
+  /** Milliseconds for the answer. */
+  readonly msMax?: number
+}
+
+/** Release of QEMU, of its greeting. */
+export interface QmpVersion {
+  readonly major: number
+  readonly minor: number
+  readonly micro: number
+}
+
+const number = z.number().int().min(0).max(1_000)
+const id = z.number().int().min(1)
+
+/** A line of QMP: greeting, answer, refusal or event. */
+export const qmpLine = z.union([
+  z.object({
+    QMP: z.object({
+      version: z.object({ qemu: z.object({ major: number, minor: number, micro: number }) }),
+    }),
+  }),
+  z.object({ return: z.unknown(), id }).refine((line) => 'return' in line),
+  z.object({ error: z.object({ class: text, desc: z.string() }), id: id.optional() }),
+  z.object({ event: text.min(1), data: z.record(z.string(), z.unknown()).optional() }),
+])
+
+export interface QmpEvent {
+  readonly name: string
+  /** Unchecked. */
+  readonly data: Readonly<Record<string, unknown>>
+}

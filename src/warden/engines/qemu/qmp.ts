@@ -1,0 +1,249 @@
+import type { Duplex } from 'node:stream'
+import { MayflyError } from '../../../contract/error.ts'
+import { readStrictJson } from '../../../lib/strict-json.ts'
+import {
+  qmpAnswers,
+  qmpLine,
+  type QmpAnswer,
+  type QmpCommand,
+  type QmpEvent,
+  type QmpQuestion,
+  type QmpVersion,
+} from './qmp-commands.ts'
+
+/**
+ * Control connection of a virtual machine: QMP (QEMU `docs/interop/qmp-spec.rst`), lines of JSON over a socket pair.
+ *
+ * The other end is a process that a guest may have broken into, so everything that it says is hostile input: a line has a
+ * maximum length and depth, is UTF-8 and one of four shapes; answers come in the order of their questions (QMP promises
+ * that for commands that are not out of band) and have the shape of their command; events are counted by a token bucket,
+ * far above what QEMU lets through (a guest can cause three kinds, each once a second). The first fault ends the connection
+ * and every open question, and so does a question that is not answered in time: a machine that does not obey is killed by
+ * the caller, not asked again.
+ *
+ * Relies on an ordered byte stream. Does not handle: several connections to one machine, commands out of band,
+ * descriptors (`getfd`).
+ */
+const LINE_BYTES_MAX = 2 ** 16
+const DEPTH_MAX = 16
+const OPEN_MAX = 16
+const EVENTS_BURST = 256
+const EVENTS_A_SECOND = 16
+/** Under TCG on a busy machine QEMU's main loop is late by hundreds of milliseconds. */
+const ANSWER_MS_MAX = 15_000
+const SAID_CHARS_MAX = 200
+const NEWLINE = 0x0a
+
+export interface QmpOptions {
+  /** Milliseconds for the greeting, and for each answer unless a question says otherwise. */
+  readonly answerMsMax?: number
+  readonly onEvent?: (event: QmpEvent) => void
+  /** Milliseconds, rising. */
+  readonly now?: () => number
+}
+
+interface OpenQuestion {
+  readonly id: number
+  readonly command: QmpCommand
+  readonly timer: NodeJS.Timeout
+  readonly answers: PromiseWithResolvers<unknown>
+}
+
+/** Resolves once the machine takes commands. Throws MayflyError PROTOCOL; the socket is destroyed then. */
+export async function openQmp(socket: Duplex, options: QmpOptions = {}): Promise<QmpClient> {
+  const client = new QmpClient(socket, options)
+  await client.greeted
+  await client.ask('qmp_capabilities')
+  return client
+}
+
+export class QmpClient {
+  /** Resolves with the release at the greeting. */
+  readonly greeted: Promise<QmpVersion>
+  /** Resolves with the cause once the connection is over; never rejects. */
+  readonly ended: Promise<string>
+  readonly #socket: Duplex
+  readonly #answerMsMax: number
+  readonly #onEvent: (event: QmpEvent) => void
+  readonly #events: EventBucket
+  readonly #open: OpenQuestion[] = []
+  readonly #greeting = Promise.withResolvers<QmpVersion>()
+  readonly #end = Promise.withResolvers<string>()
+  readonly #lines = new LineSplitter(LINE_BYTES_MAX)
+  #greetingTimer: NodeJS.Timeout | undefined
+  #isGreeted = false
+  #over: string | undefined
+  #lastId = 0
+
+  /** For `openQmp`, and for tests. */
+  constructor(socket: Duplex, options: QmpOptions) {
+    this.#socket = socket
+    this.#answerMsMax = options.answerMsMax ?? ANSWER_MS_MAX
+    this.#onEvent = options.onEvent ?? (() => undefined)
+    this.#events = new EventBucket(options.now ?? (() => performance.now()))
+    this.greeted = this.#greeting.promise
+    this.greeted.catch(() => undefined)
+    this.ended = this.#end.promise
+    this.#greetingTimer = setTimeout(() => this.#fail('it sent no greeting'), this.#answerMsMax)
+    socket.on('data', (chunk: Buffer) => this.#read(chunk))
+    socket.on('error', (error) => this.#fail(error.message))
+    socket.on('end', () => this.#fail('it closed the connection'))
+    socket.on('close', () => this.#fail('the connection is closed'))
+  }
+
+  /**
+   * Asks, and resolves with the checked answer. Throws MayflyError INTERNAL where the machine refuses (the connection
+   * stays), PROTOCOL for a fault or a late answer (it is over), OVERLOADED above 16 open questions.
+   */
+  async ask<Name extends QmpCommand>(
+    command: Name,
+    ...[given, { msMax = this.#answerMsMax } = {}]: QmpQuestion<Name>
+  ): Promise<QmpAnswer<Name>> {
+    if (this.#over !== undefined) throw broken(command, this.#over)
+    if (this.#open.length >= OPEN_MAX)
+      throw new MayflyError('OVERLOADED', `Cannot ask a machine "${command}": too many are open`)
+    const id = ++this.#lastId
+    const answers = Promise.withResolvers<unknown>()
+    const timer = setTimeout(() => this.#fail(`"${command}" is late`), msMax)
+    this.#open.push({ id, command, timer, answers })
+    this.#socket.write(`${JSON.stringify({ execute: command, arguments: given, id })}\n`)
+    return (await answers.promise) as QmpAnswer<Name>
+  }
+
+  /** Ends the connection; open questions are rejected. Idempotent. */
+  close(): void {
+    this.#fail('it was closed here')
+  }
+
+  #read(chunk: Buffer): void {
+    try {
+      for (const line of this.#lines.push(chunk)) {
+        if (this.#over !== undefined) return
+        this.#take(line)
+      }
+    } catch (error) {
+      this.#fail(error instanceof RangeError ? error.message : 'a line is no message of QMP')
+    }
+  }
+
+  #take(line: Buffer): void {
+    const message = qmpLine.parse(readStrictJson(line, { depthMax: DEPTH_MAX }).value)
+    if ('QMP' in message) this.#greet(message.QMP.version.qemu)
+    else if (!this.#isGreeted) throw new RangeError('it spoke before its greeting')
+    else if ('event' in message) this.#report({ name: message.event, data: message.data ?? {} })
+    else this.#settle(message)
+  }
+
+  #greet(version: QmpVersion): void {
+    if (this.#isGreeted) throw new RangeError('it greeted twice')
+    this.#isGreeted = true
+    clearTimeout(this.#greetingTimer)
+    this.#greeting.resolve(version)
+  }
+
+  #report(event: QmpEvent): void {
+    if (!this.#events.take()) throw new RangeError('it sent too many events')
+    this.#onEvent(event)
+  }
+
+  #settle(message: QmpReply): void {
+    const question = this.#open.shift()
+    if (!question) throw new RangeError('it answered no question')
+    const { command, timer, answers } = question
+    clearTimeout(timer)
+    if (message.id !== question.id) {
+      answers.reject(broken(command, 'another was answered'))
+      throw new RangeError('it answered out of order')
+    }
+    if ('error' in message) return answers.reject(refused(command, message.error.desc))
+    const { success, data } = qmpAnswers[command].safeParse(message.return)
+    if (success) return answers.resolve(data)
+    answers.reject(broken(command, 'its answer has another shape'))
+    throw new RangeError(`its answer to "${command}" has another shape`)
+  }
+
+  #fail(why: string): void {
+    if (this.#over !== undefined) return
+    this.#over = why
+    clearTimeout(this.#greetingTimer)
+    this.#greeting.reject(broken('qmp_capabilities', why))
+    for (const { command, timer, answers } of this.#open.splice(0)) {
+      clearTimeout(timer)
+      answers.reject(broken(command, why))
+    }
+    this.#socket.destroy()
+    this.#end.resolve(why)
+  }
+}
+
+type QmpReply =
+  | { readonly return: unknown; readonly id: number }
+  | { readonly error: { readonly desc: string }; readonly id?: number | undefined }
+
+/** Splits bytes into lines; holds one incomplete line, of `bytesMax` bytes at most. */
+class LineSplitter {
+  readonly #max: number
+  #held: Buffer[] = []
+  #bytes = 0
+
+  constructor(bytesMax: number) {
+    this.#max = bytesMax
+  }
+
+  /** Throws RangeError for a line over the maximum. */
+  *push(chunk: Buffer): Generator<Buffer> {
+    for (let from = 0; from < chunk.length;) {
+      const at = chunk.indexOf(NEWLINE, from)
+      const piece = chunk.subarray(from, at < 0 ? chunk.length : at)
+      this.#bytes += piece.length
+      if (this.#bytes > this.#max) throw new RangeError(`it sent a line over ${this.#max} bytes`)
+      this.#held.push(piece)
+      if (at < 0) return
+      yield this.#take()
+      from = at + 1
+    }
+  }
+
+  #take(): Buffer {
+    const line = Buffer.concat(this.#held)
+    this.#held = []
+    this.#bytes = 0
+    return line
+  }
+}
+
+/** Token bucket of events. */
+class EventBucket {
+  readonly #now: () => number
+  #tokens = EVENTS_BURST
+  #at: number
+
+  constructor(now: () => number) {
+    this.#now = now
+    this.#at = now()
+  }
+
+  /** False where none is left. */
+  take(): boolean {
+    const now = this.#now()
+    const refill = ((now - this.#at) / 1_000) * EVENTS_A_SECOND
+    this.#at = now
+    this.#tokens = Math.min(EVENTS_BURST, this.#tokens + refill) - 1
+    return this.#tokens >= 0
+  }
+}
+
+/** Text of a machine, shortened and without control characters. */
+export function saidByMachine(text: string): string {
+  // oxlint-disable-next-line no-control-regex -- they would write into the operator's terminal
+  return text.slice(0, SAID_CHARS_MAX).replaceAll(/[\0-\x1f\x7f-\x9f]/g, ' ')
+}
+
+function refused(command: QmpCommand, said: string): MayflyError {
+  const reason = saidByMachine(said)
+  return new MayflyError('INTERNAL', `Cannot ask a machine "${command}": it refuses: ${reason}`)
+}
+
+function broken(command: QmpCommand, why: string): MayflyError {
+  return new MayflyError('PROTOCOL', `Cannot ask a machine "${command}": ${why}`)
+}

@@ -398,7 +398,7 @@ suite('Untidiness is found', () => {
 /** The agent of a guest is built and tested ahead of the first engine that boots one. */
 const ofGuestAgent = ['src/jail/agent.ts', 'src/agent-wire/conversation.ts']
 /** Parts of an engine that is not in the table yet: no wall of it can be asked for. */
-const ofMachines = ['src/warden/engines/qemu/qmp.ts', 'src/warden/engines/qemu/machine.ts']
+const ofMachines = ['src/warden/engines/qemu/probe.ts']
 
 function roots(): readonly string[] {
   const started = tree.filter(({ path }) =>

@@ -37,10 +37,8 @@ export type Accelerator = 'tcg' | 'kvm'
 export type MachineMemory = 'shared' | 'private'
 
 export interface MachineKernel {
-  /** Words of its command line. */
+  /** Words of its command line, with the rate of the time-stamp counter: half of parallel boots under TCG hung without. */
   readonly words: readonly string[]
-  /** Kilohertz of this host's time-stamp counter: half of the parallel boots under TCG hung while they measured it. */
-  readonly tscKHz?: number
 }
 
 /** Files as QEMU sees them in its jail. */
@@ -68,7 +66,6 @@ export const agentPort = 'mayfly.agent'
 const MEMORY_MIB_MIN = 64
 const MEMORY_MIB_MAX = 65_536
 const KERNEL_LINE_MAX = 2_000
-const TSC_KHZ_MAX = 20_000_000
 /** Cache of translated code, which is memory of QEMU beside that of the guest; 1 GiB by default. */
 const TRANSLATED_MIB = 128
 const SANDBOX = 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'
@@ -80,19 +77,40 @@ const boardOff =
 export function machineArguments(spec: MachineSpec): readonly string[] {
   checkNumber('memory', spec.memoryMiB, MEMORY_MIB_MIN, MEMORY_MIB_MAX)
   return [
-    ...['-name', 'mayfly', '-no-user-config', '-nodefaults', '-no-reboot', '-display', 'none'],
-    ...['-sandbox', SANDBOX],
-    ...['-machine', `q35,memory-backend=ram,${boardOff}`],
+    '-name',
+    'mayfly',
+    '-no-user-config',
+    '-nodefaults',
+    '-no-reboot',
+    '-display',
+    'none',
+    '-sandbox',
+    SANDBOX,
+    '-machine',
+    `q35,memory-backend=ram,${boardOff}`,
     ...acceleratorArguments(spec.accelerator),
-    ...['-smp', '1', '-m', `${spec.memoryMiB}M`, '-rtc', CLOCK],
-    ...['-object', memoryObject(spec)],
-    ...['-chardev', `socket,id=control,fd=${machineFds.control}`],
-    ...['-mon', 'chardev=control,mode=control'],
-    ...['-device', 'vmgenid,guid=auto,id=generation'],
-    ...['-device', 'virtio-serial-pci,id=serial,max_ports=2'],
-    ...['-chardev', `socket,id=agent,fd=${machineFds.agent}`],
-    ...['-device', `virtserialport,bus=serial.0,nr=1,chardev=agent,name=${agentPort},id=port`],
-    ...['-device', 'virtio-balloon-pci,id=balloon'],
+    '-smp',
+    '1',
+    '-m',
+    `${spec.memoryMiB}M`,
+    '-rtc',
+    CLOCK,
+    '-object',
+    memoryObject(spec),
+    '-chardev',
+    `socket,id=control,fd=${machineFds.control}`,
+    '-mon',
+    'chardev=control,mode=control',
+    '-device',
+    'vmgenid,guid=auto,id=generation',
+    '-device',
+    'virtio-serial-pci,id=serial,max_ports=2',
+    '-chardev',
+    `socket,id=agent,fd=${machineFds.agent}`,
+    '-device',
+    `virtserialport,bus=serial.0,nr=1,chardev=agent,name=${agentPort},id=port`,
+    '-device',
+    'virtio-balloon-pci,id=balloon',
     ...(spec.hasImage ? diskArguments() : []),
     ...(spec.kernel ? kernelArguments(spec.kernel) : []),
     ...(spec.isIncoming ? ['-incoming', 'defer'] : ['-S']),
@@ -102,8 +120,12 @@ export function machineArguments(spec: MachineSpec): readonly string[] {
 function acceleratorArguments(accelerator: Accelerator): readonly string[] {
   if (accelerator === 'tcg') return ['-accel', `tcg,tb-size=${TRANSLATED_MIB}`, '-cpu', 'max']
   return [
-    ...['-add-fd', `fd=${machineFds.kvm},set=1`],
-    ...['-accel', 'kvm,device=/dev/fdset/1', '-cpu', 'host'],
+    '-add-fd',
+    `fd=${machineFds.kvm},set=1`,
+    '-accel',
+    'kvm,device=/dev/fdset/1',
+    '-cpu',
+    'host',
   ]
 }
 
@@ -117,17 +139,19 @@ function memoryObject({ memory, memoryMiB }: MachineSpec): string {
 function diskArguments(): readonly string[] {
   const file = `driver=file,node-name=file,filename=${machinePlaces.image},read-only=on`
   return [
-    ...['-blockdev', `${file},auto-read-only=off,locking=off`],
-    ...['-blockdev', 'driver=raw,node-name=image,file=file,read-only=on'],
-    ...['-device', 'virtio-blk-pci,drive=image,id=disk'],
+    '-blockdev',
+    `${file},auto-read-only=off,locking=off`,
+    '-blockdev',
+    'driver=raw,node-name=image,file=file,read-only=on',
+    '-device',
+    'virtio-blk-pci,drive=image,id=disk',
   ]
 }
 
-function kernelArguments({ words, tscKHz }: MachineKernel): readonly string[] {
-  if (tscKHz !== undefined) checkNumber('clock rate', tscKHz, 1_000, TSC_KHZ_MAX)
+function kernelArguments({ words }: MachineKernel): readonly string[] {
   const bad = words.find((word) => !/^[\x21-\x7e]+$/.test(word))
   if (bad !== undefined) throw invalid('kernel argument', bad)
-  const line = [...words, ...(tscKHz === undefined ? [] : [`tsc_early_khz=${tscKHz}`])].join(' ')
+  const line = words.join(' ')
   if (line.length > KERNEL_LINE_MAX) throw invalid('kernel command line', `${line.length} bytes`)
   const { kernel, initrd } = machinePlaces
   return ['-kernel', kernel, '-initrd', initrd, '-append', line]

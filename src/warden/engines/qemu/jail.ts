@@ -1,0 +1,109 @@
+import { MayflyError } from '../../../contract/error.ts'
+import { findProgram } from '../../../os/find-program.ts'
+import { machinePlaces } from './machine.ts'
+import type { HypervisorProgram } from './program.ts'
+
+/**
+ * Jail of QEMU itself, by bubblewrap: a guest that breaks out of its machine is an ordinary uid without capabilities, in
+ * namespaces of its own, without a network, /proc or /dev, whose root is read-only but for one folder, and to which
+ * QEMU's own seccomp filter (`-sandbox`) refuses new processes and other users.
+ *
+ * The parent-death signal is set after the last change of the uid, because the kernel clears it then (prctl(2)); the
+ * machine dies with bubblewrap's process 1, and that with the outer one. Files are bound one by one, by the uid of the
+ * wall: it has to be able to read them.
+ *
+ * Does not handle: a seccomp allow list; a machine is beside its own filter, which is a deny list, in namespaces alone.
+ */
+export interface MachineJail {
+  readonly program: HypervisorProgram
+  readonly files: MachineFiles
+  /** Folder of the machine, the only one that it can write to. */
+  readonly own: string
+  readonly uid: number | undefined
+  /** Largest file that it can write, in bytes. */
+  readonly fileBytesMax: number
+}
+
+/** Files of this host that a machine reads. */
+export interface MachineFiles {
+  readonly kernel?: string
+  readonly initrd?: string
+  readonly image?: string
+  /** Folder with the memory and the state of a template. */
+  readonly template?: string
+}
+
+export interface JailPrograms {
+  readonly setpriv: string
+  readonly bubblewrap: string
+}
+
+const NOFILE_MAX = 256
+const BLOCK_BYTES = 512
+const UID_INSIDE = '65534'
+const LIMITED =
+  'ulimit -c 0 && ulimit -n "$1" && { ulimit -f "$2" || :; } 2>/dev/null && shift 2 && exec "$@"'
+const namespaces = ['--unshare-all', '--die-with-parent', '--uid', UID_INSIDE, '--gid', UID_INSIDE]
+const closed = ['--cap-drop', 'ALL', '--hostname', 'mayfly', '--clearenv']
+
+/** Throws MayflyError UNAVAILABLE where a program is missing. */
+export function findJailPrograms(hide: readonly string[] = []): JailPrograms {
+  const find = (name: string, hint: string) => {
+    const found = hide.includes(name) ? undefined : findProgram(name)
+    if (found) return found
+    const message = `Cannot start a machine: the program "${name}" is missing`
+    throw new MayflyError('UNAVAILABLE', message, { hint })
+  }
+  return {
+    setpriv: find('setpriv', 'Install util-linux'),
+    bubblewrap: find('bwrap', 'Install bubblewrap'),
+  }
+}
+
+/** Command that starts QEMU in its jail; `words` are the arguments of its machine. */
+export function jailCommand(
+  { program, files, own, uid, fileBytesMax }: MachineJail,
+  { setpriv, bubblewrap }: JailPrograms,
+  words: readonly string[],
+): readonly string[] {
+  const become = uid === undefined ? [] : [`--reuid=${uid}`, `--regid=${uid}`, '--clear-groups']
+  const blocks = Math.ceil(fileBytesMax / BLOCK_BYTES)
+  return [
+    setpriv,
+    ...become,
+    '--pdeathsig=KILL',
+    '--',
+    '/bin/sh',
+    '-c',
+    LIMITED,
+    'sh',
+    `${NOFILE_MAX}`,
+    `${blocks}`,
+    bubblewrap,
+    ...namespaces,
+    ...closed,
+    ...program.mounts.flatMap(({ from, at }) => ['--ro-bind', from, at]),
+    ...program.links.flatMap(({ at, target }) => ['--symlink', target, at]),
+    ...bindsOf(files),
+    '--bind',
+    own,
+    machinePlaces.own,
+    '--remount-ro',
+    '/',
+    '--chdir',
+    machinePlaces.own,
+    '--',
+    ...program.words,
+    ...words,
+  ]
+}
+
+function bindsOf({ kernel, initrd, image, template }: MachineFiles): readonly string[] {
+  const binds = [
+    [kernel, machinePlaces.kernel],
+    [initrd, machinePlaces.initrd],
+    [image, machinePlaces.image],
+    [template, machinePlaces.template],
+  ] as const
+  return binds.flatMap(([from, at]) => (from === undefined ? [] : ['--ro-bind', from, at]))
+}

@@ -1,0 +1,174 @@
+import { createHash } from 'node:crypto'
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { release, tmpdir } from 'node:os'
+import path from 'node:path'
+import * as z from 'zod'
+import { MayflyError, messageOf } from '../../../contract/error.ts'
+import { tryParseJson } from '../../../lib/parse-json.ts'
+import { bootId } from '../../../os/proc.ts'
+import type { JailPrograms } from './jail.ts'
+import type { Accelerator } from './machine.ts'
+import { startMachine, type QemuProcess, type MachineHost } from './process.ts'
+import type { HypervisorProgram } from './program.ts'
+import { saidByMachine } from './qmp.ts'
+import { noStarts, withTries, type StartCounts } from './tries.ts'
+
+/**
+ * Accelerator of this machine, by a boot. A /dev/kvm that opens proves nothing: nested in another hypervisor the first
+ * instruction of a guest may abort QEMU, or never return. So a machine boots its firmware from a disk, whose first sector
+ * writes a byte to a port that ends QEMU with an exit code of its own; nothing else has that code. KVM is tried once, under
+ * a time limit; TCG, which has to work, three times.
+ *
+ * Proves real mode, the firmware's protected mode, the disk and the jail; not that a 64-bit kernel boots.
+ */
+export interface AcceleratorFacts {
+  readonly accelerator: Accelerator
+  /** Release of QEMU. */
+  readonly version: string
+  /** Reason why KVM is not used; absent where it is. */
+  readonly withoutKvm?: string | undefined
+}
+
+export interface ProbeParts {
+  readonly program: HypervisorProgram
+  readonly programs: JailPrograms
+  readonly host: MachineHost
+  readonly counts?: StartCounts
+  /** Milliseconds of one boot. */
+  readonly bootMsMax?: number
+}
+
+const BOOT_MS_MAX = 45_000
+const PROBE_MIB = 64
+const PORT = 0xf4
+const SAID = 0x15
+/** isa-debug-exit ends QEMU with twice the byte and one. */
+const EXIT_CODE = SAID * 2 + 1
+const SECTOR_BYTES = 512
+/** SeaBIOS reads by cylinders, and a disk below one of them has none. */
+const DISK_BYTES = 2 ** 20
+/** QemuProcess code of mov al, SAID; out PORT, al; hlt; jmp to the hlt. */
+const code = [0xb0, SAID, 0xe6, PORT, 0xf4, 0xeb, 0xfd]
+const words = ['-device', `isa-debug-exit,iobase=${PORT},iosize=4`]
+
+/** Throws MayflyError UNAVAILABLE where no machine boots at all. */
+export async function probeAccelerators(parts: ProbeParts): Promise<AcceleratorFacts> {
+  const counts = parts.counts ?? noStarts()
+  try {
+    return { accelerator: 'kvm', version: await probeBoot(parts, 'kvm') }
+  } catch (error) {
+    const version = await withTries(() => probeBoot(parts, 'tcg'), counts)
+    return { accelerator: 'tcg', version, withoutKvm: messageOf(error) }
+  }
+}
+
+/** Boots the disk, and resolves with the release of QEMU. Throws MayflyError UNAVAILABLE with the cause. */
+export async function probeBoot(parts: ProbeParts, accelerator: Accelerator): Promise<string> {
+  const folder = mkdtempSync(path.join(tmpdir(), 'mayfly-probe-'))
+  try {
+    // Read by the uid of the machine.
+    chmodSync(folder, 0o755)
+    const image = path.join(folder, 'disk')
+    writeFileSync(image, bootDisk(), { mode: 0o644 })
+    return await bootFrom(image, parts, accelerator)
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+async function bootFrom(
+  image: string,
+  { program, programs, host, bootMsMax = BOOT_MS_MAX }: ProbeParts,
+  accelerator: Accelerator,
+): Promise<string> {
+  const spec = { accelerator, memoryMiB: PROBE_MIB, memory: 'shared', hasImage: true } as const
+  const parts = { program, programs, spec, files: { image }, words, readyMsMax: bootMsMax }
+  const machine = await startMachine(parts, host)
+  try {
+    // The answer may be lost with the end that it causes.
+    machine.control.ask('cont').catch(() => undefined)
+    await assertBoots(machine, accelerator, bootMsMax)
+    const { major, minor, micro } = machine.version
+    return `${major}.${minor}.${micro}`
+  } finally {
+    await machine.release()
+  }
+}
+
+async function assertBoots(machine: QemuProcess, accelerator: Accelerator, msMax: number) {
+  const late = setTimeout(() => machine.kill(), msMax)
+  const { exitCode, signal, said } = await machine.ended
+  clearTimeout(late)
+  if (exitCode === EXIT_CODE) return
+  const line = saidByMachine(said.trim().split('\n')[0] ?? '')
+  const ended = signal ?? `exit ${exitCode}`
+  const why = `a boot under "${accelerator}" did not end as it should (${ended}${line && `: ${line}`})`
+  throw new MayflyError('UNAVAILABLE', `Cannot use QEMU: ${why}`, { detail: said })
+}
+
+function bootDisk(): Buffer {
+  const disk = Buffer.alloc(DISK_BYTES)
+  disk.set(code)
+  disk.set([0x55, 0xaa], SECTOR_BYTES - 2)
+  return disk
+}
+
+const cached = z.strictObject({
+  key: z.string().max(64),
+  facts: z.strictObject({
+    accelerator: z.enum(['tcg', 'kvm']),
+    version: z.string().max(32),
+    withoutKvm: z.string().max(1_000).optional(),
+  }),
+})
+const cacheBytesMax = 4_096
+
+/** The same, kept in a file of this user for the same QEMU, kernel and boot. Throws MayflyError UNAVAILABLE. */
+export async function cachedAccelerators(
+  parts: ProbeParts,
+  folder: string,
+): Promise<AcceleratorFacts> {
+  const file = path.join(folder, 'accelerator.json')
+  const key = keyOf(parts.program)
+  const kept = readCache(file)
+  if (kept?.key === key) return kept.facts
+  const facts = await probeAccelerators(parts)
+  writeCache(folder, file, JSON.stringify({ key, facts }))
+  return facts
+}
+
+function keyOf({ file }: HypervisorProgram): string {
+  const { size, mtimeMs } = statSync(file)
+  const text = JSON.stringify([file, size, mtimeMs, release(), bootId()])
+  return createHash('sha256').update(text).digest('hex')
+}
+
+function readCache(file: string): z.infer<typeof cached> | undefined {
+  try {
+    if (statSync(file).size > cacheBytesMax) return undefined
+    return cached.safeParse(tryParseJson(readFileSync(file, 'utf8'))).data
+  } catch {
+    return undefined
+  }
+}
+
+/** A cache that cannot be written costs a probe at each start. */
+function writeCache(folder: string, file: string, text: string): void {
+  const draft = `${file}.${process.pid}`
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    writeFileSync(draft, text, { mode: 0o600, flag: 'wx' })
+    renameSync(draft, file)
+  } catch {
+    rmSync(draft, { force: true })
+  }
+}

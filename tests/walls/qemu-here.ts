@@ -1,0 +1,36 @@
+import { existsSync } from 'node:fs'
+import { mayInstallRunsc } from '../../scripts/debian-packages.ts'
+import { wallUids } from '../../src/contract/uids.ts'
+import { openCgroups } from '../../src/os/cgroup.ts'
+import { findProgram } from '../../src/os/find-program.ts'
+import { mappedUids } from '../../src/os/proc.ts'
+import type { Remains } from '../../src/contract/engine.ts'
+import { findJailPrograms } from '../../src/warden/engines/qemu/jail.ts'
+import type { MachineHost } from '../../src/warden/engines/qemu/process.ts'
+import { findHypervisor, unpackedFolder } from '../../src/warden/engines/qemu/program.ts'
+
+export const noQemu = 'QEMU 8.2 or newer is missing'
+
+/** Unpacked beside the system. With `CI=true` a machine that may install it has it: otherwise this throws. */
+export function isQemuThere(): boolean {
+  const isThere = existsSync(unpackedFolder) && findProgram('bwrap') !== undefined
+  if (!isThere && process.env['CI'] === 'true' && mayInstallRunsc()) throw new Error(noQemu)
+  return isThere
+}
+
+/** A played warden that keeps the leases of machines. */
+export function machineHost(): MachineHost & { readonly leases: Map<string, Remains> } {
+  const leases = new Map<string, Remains>()
+  return {
+    leases,
+    cgroups: openCgroups(),
+    isRoot: process.getuid?.() === 0 && mappedUids() > wallUids.last,
+    lease: (id, remains) => void leases.set(id, remains),
+    releaseLease: (id) => void leases.delete(id),
+  }
+}
+
+/** QEMU of this machine, and the programs of its jail. */
+export function machinePrograms() {
+  return { program: findHypervisor(), programs: findJailPrograms() }
+}

@@ -15,6 +15,8 @@ const PIECE_BYTES_MAX = 264 * 1024
 const doze = new Int32Array(new SharedArrayBuffer(4))
 const { wait } = Atomics
 const { alloc, from } = Buffer
+const { getOwnPropertyDescriptor, hasOwn, prototype: everyObject, setPrototypeOf } = Object
+const { defineProperty, deleteProperty } = Reflect
 const { bind, call } = Function.prototype
 const writeUInt32 = bind.call(call, Buffer.prototype.writeUInt32LE)
 const set = bind.call(call, Uint8Array.prototype.set)
@@ -105,8 +107,33 @@ export function sendTo(fd, kind, text = '', bytes) {
 
 /** Blocks until the reader accepts all bytes: back-pressure on the guest. @param {number} fd @param {Uint8Array} bytes */
 export function writeFully(fd, bytes) {
-  for (let at = 0; at < bytes.length;)
-    at += some(() => writeSync(fd, bytes, at, bytes.length - at, null)) ?? 0
+  for (let at = 0; at < bytes.length;) at += some(() => writeOnce(fd, bytes, at)) ?? 0
+}
+
+/**
+ * Node reads `errno` and `error` of a plain object after each write, so that one which user code gave to every object looks
+ * like a failed write: such a property is away meanwhile.
+ * @param {number} fd @param {Uint8Array} bytes @param {number} at
+ */
+function writeOnce(fd, bytes, at) {
+  if (!hasOwn(everyObject, 'errno') && !hasOwn(everyObject, 'error'))
+    return writeSync(fd, bytes, at, bytes.length - at, null)
+  const errno = ownOf('errno')
+  const error = ownOf('error')
+  deleteProperty(everyObject, 'errno')
+  deleteProperty(everyObject, 'error')
+  try {
+    return writeSync(fd, bytes, at, bytes.length - at, null)
+  } finally {
+    if (errno) defineProperty(everyObject, 'errno', errno)
+    if (error) defineProperty(everyObject, 'error', error)
+  }
+}
+
+/** Without a prototype, which user code may have given a `get`. @param {string} name */
+function ownOf(name) {
+  const found = getOwnPropertyDescriptor(everyObject, name)
+  return found && setPrototypeOf(found, null)
 }
 
 /** A single attempt; undefined on EAGAIN. @param {() => number} act */

@@ -184,6 +184,7 @@ async function open(
       port: config.server.port,
       ...(site && { site, state: config.state }),
       insecureHttp: config.server.insecure_http,
+      trustedProxies: config.server.trusted_proxies,
       ...(tls && { tls }),
       visitors: () => {
         const { anonymous, concurrency, per_minute, address } = assembly.config.sessions

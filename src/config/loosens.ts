@@ -240,6 +240,7 @@ const serverRules = ({ cache, server }: Defaults): Rules => ({
   'server.tls_key': gives('a file that the server reads'),
   'server.tls_dev': only(server.tls_dev),
   'server.insecure_http': only(server.insecure_http),
+  'server.trusted_proxies': gives('an address that says who its clients are'),
 })
 
 const sessionRules = ({ sessions, sandboxes }: Defaults): Rules => ({

@@ -510,6 +510,16 @@ const capability = z.strictObject({
   fs_policy: fsPolicy.optional().describe('Absolute folders, each with its subtree'),
 })
 
+const networks = [z.ipv4(), z.ipv6(), z.cidrv4(), z.cidrv6()]
+/** A network of all addresses would let each client name itself. */
+const proxyNetwork = z
+  .string()
+  .max(64)
+  .refine(
+    (text) => networks.some((one) => one.safeParse(text).success) && !/\/0+$/.test(text),
+    'expected an IP address, or a network such as `10.0.0.0/8`',
+  )
+
 const server = z.strictObject({
   host: filled(253).default('127.0.0.1').describe('Address the server listens on'),
   port: whole(0, 65_534)
@@ -534,6 +544,11 @@ const server = z.strictObject({
     'TLS for `localhost` by a local certificate authority, created at the first start',
   ),
   insecure_http: flag.describe('Allow listening without TLS on other addresses than loopback'),
+  trusted_proxies: z
+    .array(proxyNetwork)
+    .max(64)
+    .prefault([])
+    .describe('Addresses and networks of reverse proxies whose `X-Forwarded-For` names the client'),
 })
 
 const visitorAddress = z.strictObject({

@@ -23,7 +23,7 @@ import type { Identity, Scope } from './http/keys.ts'
 import { negotiate } from './http/negotiate.ts'
 import { openApi } from './openapi.ts'
 import { pagePolicy } from './doors/page.ts'
-import { addressGroup } from './http/rate-limit.ts'
+import { clientGroup } from './http/client-address.ts'
 import { metrics } from './doors/metrics.ts'
 import { originOf, refuseForeignPages } from './http/origin.ts'
 import { problemOf, problemResponse } from './http/problem.ts'
@@ -273,7 +273,7 @@ function tokenFor(
   incoming: IncomingMessage,
   path: string,
 ): string | undefined {
-  if (tokens) refuseOver(mintRate.take(addressGroup(incoming.socket.remoteAddress)))
+  if (tokens) refuseOver(mintRate.take(clientGroup(incoming)))
   return tokens?.issue(originOf(incoming), path)
 }
 
@@ -359,7 +359,7 @@ async function attempt(
 }
 
 function askerOf({ incoming }: HttpBindings): string {
-  return incoming.headers.authorization ?? addressGroup(incoming.socket.remoteAddress)
+  return incoming.headers.authorization ?? clientGroup(incoming)
 }
 
 function pause(ms: number): Promise<void> | undefined {

@@ -20,6 +20,7 @@ import type { Effects } from '../effects/effects.ts'
 import type { History } from '../history/history.ts'
 import type { Telemetry } from '../telemetry/open.ts'
 import { createViews } from '../telemetry/views.ts'
+import { rememberClients } from './http/client-address.ts'
 import { refusePipelined, shareConnections } from './http/connections.ts'
 import { RequestBodies, awaitingContinue } from './http/body.ts'
 import type {
@@ -95,6 +96,8 @@ export interface GatewayOptions {
   /** Quotas of tenants; default none. Closed by the caller. */
   readonly quotas?: Quotas
   readonly limits?: Partial<GatewayLimits>
+  /** Addresses and networks of reverse proxies whose `X-Forwarded-For` is believed; default none. */
+  readonly trustedProxies?: readonly string[]
   readonly emitter: Emitter
   /** Data of `/metrics` and `/v1/threats`; both empty by default. */
   readonly telemetry?: Pick<Telemetry, 'views' | 'traces'>
@@ -249,7 +252,7 @@ function filesOf({ site, state }: Pick<GatewayOptions, 'site' | 'state'>): Stati
 
 function makeServer(
   parts: Pick<GatewayParts, 'limits' | 'names' | 'refusals' | 'requestTrace' | 'running'>,
-  { host, tls }: Pick<GatewayOptions, 'host' | 'tls'>,
+  { host, tls, trustedProxies = [] }: Pick<GatewayOptions, 'host' | 'tls' | 'trustedProxies'>,
   routes: ReadonlySet<string>,
   listener: RequestListener,
 ): Server {
@@ -295,6 +298,7 @@ function makeServer(
     awaitingContinue.add(incoming)
     answer(incoming, outgoing)
   })
+  rememberClients(server, trustedProxies)
   server.on('connect', (_, socket) =>
     refuse(parts, socket, new MayflyError('METHOD_NOT_ALLOWED', 'Cannot be a proxy')),
   )

@@ -115,6 +115,9 @@ interface Client extends Disposable {
   ask(key: string, code: string, input: unknown): Promise<Answer>
 }
 
+/** On a busy machine many of a client's connections may end before it hears of it. */
+const OLD_CONNECTIONS_MAX = 10
+
 /** Errors of requests whose connection had answered others before. */
 const onOldConnections = new WeakSet<Error>()
 
@@ -128,13 +131,13 @@ function clientOf(maxSockets: number): Client {
   const url = new URL('/v1/executions', server.active)
   return {
     async execute(key, code, input) {
-      try {
-        return await this.ask(key, code, input)
-      } catch (error) {
-        // The server may end an idle connection while the next request is on its way.
-        if (!isOnOldConnection(error)) throw error
-        return await this.ask(key, code, input)
-      }
+      for (let tries = 1; ; tries++)
+        try {
+          return await this.ask(key, code, input)
+        } catch (error) {
+          // The server may end idle connections while the next requests are on their way.
+          if (!isOnOldConnection(error) || tries === OLD_CONNECTIONS_MAX) throw error
+        }
     },
     ask(key, code, input) {
       const { promise, resolve, reject } = Promise.withResolvers<Answer>()

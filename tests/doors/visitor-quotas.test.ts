@@ -15,15 +15,21 @@ import { endOf, openDoor, type TestDoor } from './http-door.ts'
 import { makeKey, makePlace, startServer, whenReady, type Place } from './program.ts'
 
 /** Loopback addresses: each is an address of its own to the server. */
-const [evil, good] = ['127.0.0.11', '127.0.0.12']
+const [evil, good, proxy] = ['127.0.0.11', '127.0.0.12', '127.0.0.14']
 
 interface Asked {
   readonly method?: string
   readonly body?: unknown
   readonly token?: string
+  /** Client of which a reverse proxy tells. */
+  readonly forwarded?: string
 }
 
-async function ask(url: string | URL, from: string, { method, body, token }: Asked = {}) {
+async function ask(
+  url: string | URL,
+  from: string,
+  { method, body, token, forwarded }: Asked = {},
+) {
   const asked = request(url, {
     method: method ?? (body === undefined ? 'GET' : 'POST'),
     localAddress: from,
@@ -31,6 +37,7 @@ async function ask(url: string | URL, from: string, { method, body, token }: Ask
     headers: {
       ...(body !== undefined && { 'content-type': 'application/json' }),
       ...(token !== undefined && { authorization: `Bearer ${token}` }),
+      ...(forwarded !== undefined && { 'x-forwarded-for': forwarded }),
     },
   })
   asked.end(body === undefined ? undefined : JSON.stringify(body))
@@ -138,6 +145,40 @@ suite('Quotas of visitors at the doors', () => {
     assert.ok(Number(refused.headers['retry-after']) >= 1)
     assert.equal((await ask(`${staticUrl}/mayfly.js`, evil)).status, 200)
     assert.match(await visit(staticUrl, good), /^mfs_/)
+  })
+
+  test('S0-12: behind a trusted proxy each client has quotas of its own, and nobody else can name one', async () => {
+    const [one, two] = ['203.0.113.1', '203.0.113.2']
+    const limits = { tokensPerMinute: 3 }
+    await using door = await openDoor({ limits, trustedProxies: [proxy] })
+    const { staticUrl } = door.gateway
+    const statusOf = async (from: string, forwarded: string) =>
+      (await ask(staticUrl, from, { forwarded })).status
+    for (let n = 0; n < 3; n++) assert.equal(await statusOf(proxy, one), 200)
+    assert.equal(await statusOf(proxy, one), 429)
+    assert.equal(await statusOf(proxy, `${two}, ${one}`), 429)
+    assert.equal(await statusOf(proxy, `${one}, ${two}`), 200)
+    for (let n = 0; n < 3; n++) assert.equal(await statusOf(evil, `203.0.113.${n + 3}`), 200)
+    assert.equal(await statusOf(evil, '203.0.113.9'), 429)
+  })
+
+  test('S0-12: over WebSocket too a client behind a trusted proxy is known by its own address', async () => {
+    await using door = await openDoor({ limits: { addressPerMinute: 2 }, trustedProxies: [proxy] })
+    const url = `${door.gateway.activeUrl.replace('http', 'ws')}/v1/executions`
+    const answer = async (forwarded: string) => {
+      const headers = { 'x-forwarded-for': forwarded }
+      const socket = new WebSocket(url, { localAddress: proxy, headers })
+      const { promise, resolve } = Promise.withResolvers<number>()
+      socket.on('error', () => undefined)
+      socket.once('open', () => resolve(101))
+      socket.once('unexpected-response', (_, { statusCode }) => resolve(statusCode ?? 0))
+      const status = await promise
+      socket.terminate()
+      return status
+    }
+    const one = [await answer('203.0.113.1'), await answer('203.0.113.1')]
+    assert.deepEqual([...one, await answer('203.0.113.1')], [101, 101, 429])
+    assert.equal(await answer('203.0.113.2'), 101)
   })
 })
 

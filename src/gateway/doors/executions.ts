@@ -18,7 +18,7 @@ import type { Identity } from '../http/keys.ts'
 import { anonymousAt } from '../http/body.ts'
 import { senderOf } from '../http/origin.ts'
 import { checked } from '../../contract/checked.ts'
-import { addressGroup } from '../http/rate-limit.ts'
+import { clientGroup } from '../http/client-address.ts'
 import { activeContent } from '../http/schema.ts'
 import type { JobQuotas } from '../http/quota.ts'
 import { traceOf } from '../http/request-trace.ts'
@@ -103,11 +103,10 @@ export function contentReader(
 /** Quotas of a visitor: of its token, and of its address over all its tokens. */
 export function quotasOf(
   { quotas, pageTenant }: Pick<Visitors, 'quotas' | 'pageTenant'>,
-  { socket }: IncomingMessage,
+  incoming: IncomingMessage,
   { id }: VisitorSession,
 ): JobQuotas {
-  const address = addressGroup(socket.remoteAddress)
-  return quotas.ofVisitor(pageTenant, { token: id, address })
+  return quotas.ofVisitor(pageTenant, { token: id, address: clientGroup(incoming) })
 }
 
 /** The body of `POST /v1/executions` as a job. Throws MayflyError INVALID or NOT_FOUND. */
@@ -131,13 +130,12 @@ function ownerOf(
   parts: Authentication,
   http: Pick<HttpBindings, 'incoming'>,
 ): Identity | undefined {
-  const { headers, socket } = http.incoming
-  if (headers.authorization !== undefined) {
+  if (http.incoming.headers.authorization !== undefined) {
     const identity = authenticateRequest(parts, http)
     authorise(identity, ['run'])
     return identity
   }
-  refuseOver(parts.addressRate.take(addressGroup(socket.remoteAddress)))
+  refuseOver(parts.addressRate.take(clientGroup(http.incoming)))
   return undefined
 }
 

@@ -18,7 +18,7 @@ import { senderOf } from '../http/origin.ts'
 import type { PageSession } from '../http/page-sessions.ts'
 import type { GatewayParts, JobStart } from '../http/parts.ts'
 import { checked } from '../../contract/checked.ts'
-import { addressGroup } from '../http/rate-limit.ts'
+import { clientGroup } from '../http/client-address.ts'
 import { traceOf } from '../http/request-trace.ts'
 import { pageExec, pageSession } from '../http/schema.ts'
 import type { VisitorSession } from '../http/session-token.ts'
@@ -48,7 +48,7 @@ export const openPageSession: PageDoor = async (parts, http) => {
   const { language, schedule } = checked(pageSession, value, 'session')
 
   using places = new DisposableStack()
-  places.use(parts.pageSessions.begin(addressGroup(http.incoming.socket.remoteAddress)))
+  places.use(parts.pageSessions.begin(clientGroup(http.incoming)))
   places.use(tokens.begin(visitor))
   const given = { timeout: heldMs, ...(schedule && { schedule, network: networkWith(schedule) }) }
   const life = new LifeFeed(parts)
@@ -133,7 +133,7 @@ function ownSession(parts: GatewayParts, http: HttpBindings, id: string): PageSe
 /** Visitor whose token the request has. Throws MayflyError UNAUTHENTICATED, also for an API key, and RATE_LIMITED. */
 function visitorOf(parts: GatewayParts, { incoming }: HttpBindings) {
   const { tokens } = parts
-  refuseOver(parts.addressRate.take(addressGroup(incoming.socket.remoteAddress)))
+  refuseOver(parts.addressRate.take(clientGroup(incoming)))
   if (!tokens) throw noTokens()
   const token = /^bearer +(\S+)$/i.exec(incoming.headers.authorization ?? '')?.[1]
   const visitor = tokens.verify(token, senderOf(incoming, parts.names))

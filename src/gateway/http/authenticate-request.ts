@@ -3,7 +3,7 @@ import { MayflyError } from '../../contract/error.ts'
 import { authenticate, isAdmin } from './auth.ts'
 import type { Authentication } from './parts.ts'
 import type { Identity } from './keys.ts'
-import { addressGroup } from './rate-limit.ts'
+import { clientGroup } from './client-address.ts'
 
 /**
  * Authenticates before reading anything else of the request. Failed keys are charged to the rate limit of the
@@ -20,7 +20,7 @@ export function authenticateRequest(
     return identity
   } catch (thrown) {
     if (thrown instanceof MayflyError && thrown.code === 'UNAUTHENTICATED') {
-      refuseOver(parts.addressRate.take(addressGroup(incoming.socket.remoteAddress)))
+      refuseOver(parts.addressRate.take(clientGroup(incoming)))
     }
     throw thrown
   }

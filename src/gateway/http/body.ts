@@ -5,7 +5,7 @@ import { readStrictJson, StrictJsonError, type StrictJson } from '../../lib/stri
 import { LoopLimiter } from '../../lib/loop-limiter.ts'
 import { FairShare } from './fair-share.ts'
 import type { GatewayLimits } from './limits.ts'
-import { addressGroup } from './rate-limit.ts'
+import { clientGroup } from './client-address.ts'
 
 const DEPTH_MAX = 64
 
@@ -150,8 +150,8 @@ export class RequestBodies {
 }
 
 /** Sender name before authentication: that of its address. */
-export function anonymousAt({ socket }: Pick<IncomingMessage, 'socket'>): string {
-  return `${anonymous}${addressGroup(socket.remoteAddress)}`
+export function anonymousAt(incoming: Pick<IncomingMessage, 'socket'>): string {
+  return `${anonymous}${clientGroup(incoming)}`
 }
 
 function isAnonymous(of: string): boolean {

@@ -32,7 +32,7 @@ import { authorise } from './auth.ts'
 import type { Identity } from './keys.ts'
 import { refuseForeignPages } from './origin.ts'
 import type { Authentication, GatewayParts, JobStart, SessionParts } from './parts.ts'
-import { addressGroup } from './rate-limit.ts'
+import { clientGroup } from './client-address.ts'
 import { traceOf } from './request-trace.ts'
 import { startJob, type StartedJob } from './start-job.ts'
 import { makeUpgrader, WebSocketStream } from './websocket-stream.ts'
@@ -90,7 +90,7 @@ export async function serveTerminal(
       serve(client)
     })
   if (authorization === undefined) {
-    refuseOver(parts.addressRate.take(addressGroup(incoming.socket.remoteAddress)))
+    refuseOver(parts.addressRate.take(clientGroup(incoming)))
     return upgraded((client) => void withToken(parts, id, { incoming, socket, head }, client))
   }
   const who = authenticateRequest(parts, { incoming })

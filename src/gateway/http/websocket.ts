@@ -28,7 +28,7 @@ import {
 } from '../doors/executions.ts'
 import { inspectRequest } from './inspect-request.ts'
 import { refuseForeignPages } from './origin.ts'
-import { addressGroup } from './rate-limit.ts'
+import { clientGroup } from './client-address.ts'
 import { authenticateRequest, refuseOver } from './authenticate-request.ts'
 import { makeUpgrader, WebSocketStream } from './websocket-stream.ts'
 import {
@@ -143,8 +143,7 @@ export function isSocketRequest(incoming: IncomingMessage): boolean {
 function jobReader(parts: ContentParts, incoming: IncomingMessage): ContentReader {
   refuseForeignPages(incoming)
   const { authorization } = incoming.headers
-  if (authorization === undefined)
-    refuseOver(parts.addressRate.take(addressGroup(incoming.socket.remoteAddress)))
+  if (authorization === undefined) refuseOver(parts.addressRate.take(clientGroup(incoming)))
   const known = authorization === undefined ? undefined : authenticateRequest(parts, { incoming })
   if (known) authorise(known, ['run'])
   const read = (body: StrictJson): ActiveContentJob => {

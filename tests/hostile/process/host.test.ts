@@ -21,7 +21,8 @@ const atATime = 3
 const others = { tasks: 600, memory: 1_024 * MIB, disk: 1_024 * MIB } as const
 /** Idle walls in the pool, with their processes. */
 const waiting = { walls: 8, processes: 5, bytes: 80 * MIB } as const
-const settleTriesMax = 50
+/** A minute: a busy machine is slow to reap. */
+const settleTriesMax = 600
 /** Retries: a disturbance by others does not repeat, a violation does. */
 const looksMax = 3
 const betweenMs = 5_000

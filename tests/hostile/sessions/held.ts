@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { readdirSync, readlinkSync } from 'node:fs'
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -59,6 +59,7 @@ class SessionTrial {
   readonly #mark = randomUUID()
   readonly #execs: SeenExec[] = []
   #namespace: string | undefined
+  #first: string | undefined
   #isLost = false
 
   constructor(field: SessionField, hostile: SessionCase, box: Box) {
@@ -71,6 +72,7 @@ class SessionTrial {
     const { language, cells, spares } = this.#hostile
     const namespace = await this.#exec({ command: 'readlink /proc/self/ns/pid', limits: HONEST })
     this.#namespace = namespace?.stdout.trim()
+    if (this.#namespace) this.#first = firstOf(this.#inside())
     await this.#exec({ code: first[language](this.#mark), limits: HONEST })
     this.#isLost = false
     for (const cell of cells) await this.#act(cell)
@@ -213,8 +215,14 @@ class SessionTrial {
       this.found.push(`its execs are charged ${all} ms, its life ${life.metrics.cpuTime} ms`)
   }
 
-  /** Processes of its namespace, by the host's /proc. */
+  /** Processes of its namespace, by the host's /proc. The kernel gives the number of a namespace that is gone to a later wall. */
   #survivors(): readonly number[] {
+    const inside = this.#inside()
+    const first = firstOf(inside)
+    return first === undefined || first === this.#first ? inside : []
+  }
+
+  #inside(): readonly number[] {
     const isInside = (pid: number) => {
       try {
         return readlinkSync(`/proc/${pid}/ns/pid`) === this.#namespace && isRunning(pid)
@@ -227,4 +235,18 @@ class SessionTrial {
       .map(Number)
       .filter(isInside)
   }
+}
+
+/** Process 1 of a namespace, with its start time; undefined if it is not among them. */
+function firstOf(pids: readonly number[]): string | undefined {
+  for (const pid of pids)
+    try {
+      const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+      if (!/^NSpid:.*\t1$/m.test(status)) continue
+      const startTime = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)!.split(' ')[19]
+      return `${pid} ${startTime}`
+    } catch {
+      // It ended meanwhile.
+    }
+  return undefined
 }

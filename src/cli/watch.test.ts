@@ -76,6 +76,7 @@ test('On a terminal the life is redrawn in place as it proceeds', () => {
   pass(400)
   assert.match(screen()[0] ?? '', /running.* 500 ms of 2 s/)
   assert.equal(screen().length, length)
+  assert.match(screen().join('\n'), /phase-0 500 ms\nmain +█+░+\n/)
   watching[Symbol.dispose]()
   assert.deepEqual(screen(), [''])
   assert.equal(pending(), false)
@@ -129,7 +130,7 @@ test('The final picture stays, and nothing is drawn after it', () => {
   assert.equal(pending(), false)
   watching[Symbol.dispose]()
   assert.equal(written.length, after)
-  assert.match(screen().join('\n'), /✓ ok[^]*output 0 B/)
+  assert.match(screen().join('\n'), /✓ ok[^]*phase-0 0 ms\nmain +█[^]*output 0 B/)
 })
 
 test('Without a terminal each event is a plain line, and the picture comes at the end', () => {

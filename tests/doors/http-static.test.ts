@@ -104,6 +104,9 @@ test('S0-2: dotfiles, links that lead out or to dotfiles, and folders without a 
     '/app.js/',
     '/app.js/x',
     '/%2Eenv',
+    `${'/..'.repeat(9)}/etc/passwd`,
+    `${'/%2e%2E'.repeat(9)}/etc/passwd`,
+    `/${'..%2f'.repeat(9)}etc%2fpasswd`,
   ]) {
     const answer = await raw(door.staticPort, `GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`)
     assert.equal(statusOf(answer), 404, path)

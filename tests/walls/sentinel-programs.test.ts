@@ -112,7 +112,9 @@ import { setTimeout } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 
 console.log('ready')
-for (let n = 0; n < 500 && !spawnSync('/bin/true').error; n++) await setTimeout(20)
+let n = 0
+while (n < 500 && !spawnSync('/bin/true').error) n += await setTimeout(20, 1)
+console.log('programs', n < 500 ? 'refused' : 'started')
 await writeFile('/work/kept', 'kept')
 await rename('/work/kept', '/work/moved')
 console.log('read', await readFile('/work/moved', 'utf8'))
@@ -128,6 +130,7 @@ catch (error) { console.log('refused', error.code) }
     await whole.warden.calls(wall.id, [{ afterMs: 0, allow }])
     const { exit } = await wall.end()
     assert.deepEqual([exit.exitCode, exit.signal], [0, null])
+    assert.match(wall.said.stdout, /^programs refused$/m)
     assert.match(wall.said.stdout, /^read kept$/m)
     assert.match(wall.said.stdout, /^refused \w+$/m)
   })

@@ -246,7 +246,7 @@ function firstOf(pids: readonly number[]): string | undefined {
       const startTime = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)!.split(' ')[19]
       return `${pid} ${startTime}`
     } catch {
-      // It ended meanwhile.
+      // Ended meanwhile.
     }
   return undefined
 }

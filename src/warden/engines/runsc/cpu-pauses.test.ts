@@ -13,7 +13,7 @@ suite('The CPU limit of a wall of runsc without a quota', () => {
       spentMs += burntMs
       pauses.look(0.2, ms)
       await answered()
-      // One look of 50 ms may overdraw, and no resume comes before the debt is paid.
+      // A look of 50 ms may overdraw, and no resume comes before the debt is paid.
       assert.ok(spentMs <= ms * 0.2 + 50, `${spentMs} ms of ${ms}`)
     }
     assert.ok(spentMs >= 150, `${spentMs} ms`)

@@ -1,0 +1,222 @@
+import { request, type IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
+import * as z from 'zod'
+import { MayflyError, messageOf, type ErrorCode } from '../../../contract/error.ts'
+import { tryParseJson } from '../../../lib/parse-json.ts'
+import type { ApiRequest } from './api.ts'
+import { escaped } from './escaped.ts'
+import { connectInJail } from './guest-socket.ts'
+
+/**
+ * Client of Firecracker's API: HTTP on a unix socket in the root of the jail. Each request has a connection of its own, a
+ * deadline for all of it, and bounds on what is read; nothing is sent twice. The process that answers is the one into which a
+ * guest breaks first, so its answers are hostile input: a status, and at most a message, which is escaped, cut, and for the
+ * log alone, because it names paths of this machine.
+ *
+ * Every failure is a MayflyError whose `details` are an ApiFailure. Relies on `connectInJail` for whom it speaks to.
+ */
+export interface ApiFailure {
+  readonly fault: ApiFault
+  /** Method and path, such as `PUT /vsock`. */
+  readonly request: string
+  readonly status?: number
+}
+
+/**
+ * `refused`: a 4xx; `failed`: a 5xx; `late`: the deadline passed; `gone`: no socket, or closed without an answer;
+ * `malformed`: no HTTP, or an answer that the document does not have; `too-large`: more bytes than an answer has.
+ */
+export type ApiFault = 'refused' | 'failed' | 'late' | 'gone' | 'malformed' | 'too-large'
+
+export interface ApiClientOptions {
+  /** Socket as this machine sees it. */
+  readonly socket: string
+  /** Owner that the socket must have. */
+  readonly uid: number
+  /** Milliseconds for a request; 10,000 by default. */
+  readonly msMax?: number
+}
+
+export type MachineState = z.infer<typeof instance>['state']
+
+/** Enough for many starts at once; a request without memory to copy takes milliseconds. */
+const MS_MAX = 10_000
+const ANSWER_BYTES_MAX = 65_536
+const HEADER_BYTES_MAX = 8_192
+const MESSAGE_CHARS_MAX = 500
+
+const fault = z.object({ fault_message: z.string() })
+const version = z.object({ firecracker_version: z.string().max(100) })
+const instance = z.object({
+  id: z.string().max(64),
+  state: z.enum(['Not started', 'Running', 'Paused']),
+})
+
+const codeOf: Readonly<Record<ApiFault, ErrorCode>> = {
+  refused: 'UNAVAILABLE',
+  failed: 'UNAVAILABLE',
+  late: 'UNAVAILABLE',
+  gone: 'UNAVAILABLE',
+  malformed: 'PROTOCOL',
+  'too-large': 'PROTOCOL',
+}
+
+export class ApiClient {
+  readonly #options: ApiClientOptions
+
+  constructor(options: ApiClientOptions) {
+    this.#options = options
+  }
+
+  /**
+   * Sends a request that changes something; resolves at its 204. `msMax`: its own deadline, where it copies memory. Rejects with
+   * MayflyError, see ApiFailure. After `late` or `gone` it is unknown whether the request took effect.
+   */
+  async send({ method, path, body }: ApiRequest, msMax?: number): Promise<void> {
+    const name = `${method} ${path}`
+    const { status, text } = await this.#call({ method, path, body: JSON.stringify(body) }, msMax)
+    if (status === 204 && text === '') return
+    throw answerFailure(name, status, text)
+  }
+
+  /** Release of the program, as text. */
+  async version(): Promise<string> {
+    return (await this.#get('/version', version)).firecracker_version
+  }
+
+  async state(): Promise<MachineState> {
+    return (await this.#get('/', instance)).state
+  }
+
+  async #get<T>(path: string, shape: z.ZodType<T>): Promise<T> {
+    const { status, text } = await this.#call({ method: 'GET', path })
+    const { data } = shape.safeParse(tryParseJson(text))
+    if (status === 200 && data !== undefined) return data
+    throw answerFailure(`GET ${path}`, status, text)
+  }
+
+  async #call(parts: CallParts, msMax = this.#options.msMax ?? MS_MAX): Promise<Answer> {
+    const name = `${parts.method} ${parts.path}`
+    const { promise, resolve, reject } = Promise.withResolvers<Answer>()
+    const fail = (kind: ApiFault, detail?: string) =>
+      reject(failure(kind, { request: name }, detail))
+    const socket = this.#connect(name)
+    const call = request({ ...headersFor(parts), createConnection: () => socket })
+    const timer = setTimeout(() => fail('late', `no answer after ${msMax} ms`), msMax)
+    call.on('error', (error: NodeJS.ErrnoException) =>
+      fail(
+        error.code?.startsWith('HPE_') ? 'malformed' : 'gone',
+        escaped(error.message, MESSAGE_CHARS_MAX),
+      ),
+    )
+    call.on('response', (response) => readAnswer(response, resolve, fail))
+    // Neither of them is in the API, and an unhandled one would keep its socket.
+    call.on('upgrade', () => fail('malformed', 'it changed the protocol'))
+    call.on('close', () => fail('gone', 'it closed the connection'))
+    call.end(parts.body)
+    try {
+      return await promise
+    } finally {
+      clearTimeout(timer)
+      call.destroy()
+    }
+  }
+
+  #connect(name: string): Socket {
+    try {
+      return connectInJail(this.#options.socket, this.#options.uid)
+    } catch (error) {
+      if (error instanceof MayflyError) throw error
+      throw failure('gone', { request: name }, escaped(messageOf(error), MESSAGE_CHARS_MAX))
+    }
+  }
+}
+
+interface CallParts {
+  readonly method: string
+  readonly path: string
+  readonly body?: string
+}
+
+interface Answer {
+  readonly status: number
+  readonly text: string
+}
+
+function headersFor({ method, path, body }: CallParts) {
+  const json = {
+    'content-type': 'application/json',
+    'content-length': Buffer.byteLength(body ?? ''),
+  }
+  return {
+    method,
+    path,
+    maxHeaderSize: HEADER_BYTES_MAX,
+    headers: { host: 'localhost', accept: 'application/json', ...(body === undefined ? {} : json) },
+  } as const
+}
+
+function readAnswer(
+  response: IncomingMessage,
+  resolve: (answer: Answer) => void,
+  fail: (kind: ApiFault, detail?: string) => void,
+): void {
+  const chunks: Buffer[] = []
+  let bytes = 0
+  response.on('data', (chunk: Buffer) => {
+    bytes += chunk.length
+    if (bytes > ANSWER_BYTES_MAX) return fail('too-large', `more than ${ANSWER_BYTES_MAX} bytes`)
+    chunks.push(chunk)
+  })
+  response.on('error', (error) => fail('gone', escaped(error.message, MESSAGE_CHARS_MAX)))
+  response.on('end', () => {
+    if (response.complete)
+      resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString() })
+    else fail('gone', 'half an answer')
+  })
+}
+
+function answerFailure(name: string, status: number, text: string): MayflyError {
+  const message = fault.safeParse(tryParseJson(text)).data?.fault_message
+  const kind = kindOf(status, message !== undefined)
+  return failure(kind, { request: name, status }, escaped(message ?? text, MESSAGE_CHARS_MAX))
+}
+
+/** A refusal has a message; without one it may come from anything. */
+function kindOf(status: number, hasMessage: boolean): ApiFault {
+  if (status >= 500 && status < 600) return 'failed'
+  return status >= 400 && status < 500 && hasMessage ? 'refused' : 'malformed'
+}
+
+const meanings: Readonly<Record<ApiFault, string>> = {
+  refused: 'refused it',
+  failed: 'failed at it',
+  late: 'did not answer in time',
+  gone: 'is gone',
+  malformed: 'answered with something else',
+  'too-large': 'answered too much',
+}
+
+/** An API failure, also of the steps before the first request: `request` is then the name of the step. */
+export function failure(
+  kind: ApiFault,
+  parts: Omit<ApiFailure, 'fault'>,
+  detail?: string,
+): MayflyError {
+  const details: ApiFailure = { fault: kind, ...parts }
+  return new MayflyError(
+    codeOf[kind],
+    `Cannot do "${parts.request}": the machine ${meanings[kind]}`,
+    {
+      details,
+      ...(detail === undefined ? {} : { detail }),
+    },
+  )
+}
+
+/** Kind of an API failure; undefined for other errors. */
+export function faultOf(error: unknown): ApiFault | undefined {
+  const details =
+    error instanceof MayflyError ? (error.details as Partial<ApiFailure> | undefined) : undefined
+  return details?.fault
+}

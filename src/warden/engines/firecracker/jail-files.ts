@@ -1,0 +1,142 @@
+import assert from 'node:assert/strict'
+import {
+  closeSync,
+  constants,
+  copyFileSync,
+  fchmodSync,
+  fchownSync,
+  fstatSync,
+  ftruncateSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  readSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from 'node:fs'
+import path from 'node:path'
+import { MayflyError } from '../../../contract/error.ts'
+import { identify, type ProcessIdentity } from '../../../os/proc.ts'
+import { inJail } from './configuration.ts'
+import { jailFolder, jailRoot, pidFile, type JailerOptions } from './jailer.ts'
+
+/**
+ * Files in the root of a jail. It is made and filled by us before the jailer runs, and belongs to the wall's uid from then on: what is
+ * read from it later is opened without following links, and judged by its descriptor.
+ */
+export type JailPlace = Pick<JailerOptions, 'chrootBase' | 'execFile' | 'id'>
+
+const PID_BYTES_MAX = 20
+const READ_ONLY = 0o444
+
+/** Makes the root, empty. Throws EEXIST where the id is taken. */
+export function makeJail(place: JailPlace): string {
+  mkdirSync(path.dirname(jailFolder(place)), { recursive: true, mode: 0o755 })
+  mkdirSync(jailFolder(place), { mode: 0o755 })
+  const root = jailRoot(place)
+  mkdirSync(root, { mode: 0o700 })
+  return root
+}
+
+/**
+ * Puts a file that is shared by machines into the root, under this name: as a hard link, or as a copy where the file lies on another
+ * disk. The machine runs as another user than the file's owner, so a file that others may write is refused.
+ */
+export function placeShared(root: string, file: string, name: string): void {
+  const to = path.join(root, inJail(name))
+  const { mode } = statSync(file)
+  assert((mode & 0o022) === 0, `"${file}" may be written by others, and is shared by machines`)
+  try {
+    linkSync(file, to)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EXDEV') throw error
+    copyFileSync(file, to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE)
+  }
+}
+
+/** Makes an empty file of this size that the machine may write. */
+export function placeScratch(root: string, name: string, bytes: number, uid: number): void {
+  const fd = openSync(path.join(root, inJail(name)), 'wx', 0o600)
+  try {
+    ftruncateSync(fd, bytes)
+    fchownSync(fd, uid, uid)
+  } finally {
+    closeSync(fd)
+  }
+}
+
+/**
+ * Takes a snapshot's file out of the jail of a machine that has ended, and makes it read-only. `to` is on the same disk. Throws
+ * MayflyError PROTOCOL for anything but a plain file with a single name.
+ */
+export function takeFile(root: string, name: string, to: string): void {
+  renameSync(path.join(root, inJail(name)), to)
+  let fd: number
+  try {
+    fd = openLink(to)
+  } catch (error) {
+    rmSync(to, { recursive: true, force: true })
+    throw error
+  }
+  try {
+    const facts = fstatSync(fd)
+    if (!facts.isFile() || facts.nlink !== 1) throw planted(to)
+    if (process.getuid?.() === 0) fchownSync(fd, 0, 0)
+    fchmodSync(fd, READ_ONLY)
+  } catch (error) {
+    rmSync(to, { recursive: true, force: true })
+    throw error
+  } finally {
+    closeSync(fd)
+  }
+}
+
+/**
+ * The jailed process, by the file that the jailer wrote; undefined while there is none. A pid in it counts only where that process
+ * works in this very root: the file belongs to the wall, which could name any process of the machine in it to have it killed.
+ */
+export function jailedProcess(place: JailPlace): ProcessIdentity | undefined {
+  const pid = readPid(pidFile(place))
+  if (pid === undefined || pid <= 1) return undefined
+  try {
+    const own = identify(pid)
+    const [root, folder] = [statSync(jailRoot(place)), statSync(`/proc/${pid}/cwd`)]
+    return root.ino === folder.ino && root.dev === folder.dev ? own : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** Never follows a link. Idempotent. */
+export function removeJail(place: JailPlace): void {
+  rmSync(jailFolder(place), { recursive: true, force: true })
+}
+
+function readPid(file: string): number | undefined {
+  let fd: number
+  try {
+    fd = openLink(file)
+  } catch {
+    return undefined
+  }
+  try {
+    if (!fstatSync(fd).isFile()) return undefined
+    const bytes = Buffer.alloc(PID_BYTES_MAX)
+    const text = bytes.toString('latin1', 0, readSync(fd, bytes))
+    return /^\d{1,10}\s*$/.test(text) ? Number(text) : undefined
+  } finally {
+    closeSync(fd)
+  }
+}
+
+/** O_NONBLOCK: a named pipe in place of the file would otherwise block this process. */
+function openLink(file: string): number {
+  return openSync(file, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+}
+
+function planted(file: string): MayflyError {
+  return new MayflyError('PROTOCOL', 'Cannot take a snapshot: its file was replaced', {
+    detail: `"${file}"`,
+  })
+}

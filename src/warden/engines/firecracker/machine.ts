@@ -1,0 +1,315 @@
+import { once } from 'node:events'
+import type { Socket } from 'node:net'
+import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { wallUids } from '../../../contract/uids.ts'
+import type { Cgroup } from '../../../os/cgroup-interface.ts'
+import { identify, isAlive, type ProcessIdentity } from '../../../os/proc.ts'
+import { signalAll } from '../../../os/signal.ts'
+import type { SpawnedChild } from '../../../os/spawned-child.ts'
+import { listenTo } from '../../readiness.ts'
+import type { Slot } from '../../slots.ts'
+import { releaseOnceGone } from '../release-once-gone.ts'
+import { entering, shell, startChild } from '../spawned.ts'
+import { ApiClient, failure, faultOf } from './api-client.ts'
+import { inJail, limitDrive, machineRequests, type MachineProfile } from './configuration.ts'
+import { escaped } from './escaped.ts'
+import { jailedProcess, makeJail, removeJail, type JailPlace } from './jail-files.ts'
+import { apiSocket, jailerArguments, jailRoot, vsockSocket } from './jailer.ts'
+import { assertVersion, type FirecrackerVersion } from './version.ts'
+import { connectVsock } from './vsock.ts'
+
+/**
+ * A Firecracker process in its jail, from the start of the jailer until nothing is left of it.
+ *
+ *     start ─► boot ─► pause ─► snapshot ─► kill        (a template, before any foreign code runs)
+ *     start ─► load ─► connect ─► pause/resume ─► kill  (a clone)
+ *
+ * The jailer is started in the wall's cgroup, makes the jail, writes the pid of the process in a new PID namespace and ends.
+ * Its machine is then a child of init: no exit code comes, and its end is seen by its pid and start time. It does not die with this
+ * process either, so its lease is written before the jailer starts, and `sweepJails` finds it by that.
+ *
+ * Relies on: root, for the real jailer; the root of the jail being made here. Not handled: a network card (there is none); the
+ * guest's clock after a load, which its agent sets; the agent itself. Never run with a real Firecracker: tests play the program by
+ * the API's official document.
+ */
+export interface MachineParts {
+  /** Place of the jail; its id is the wall's. */
+  readonly place: JailPlace
+  readonly jailer: string
+  /** Uid of the wall; undefined where this user has no other, and then only a played jailer can start. */
+  readonly slot: Slot | undefined
+  readonly cgroup: Cgroup | undefined
+  readonly fileBytesMax: number
+  /** Milliseconds for the jailer, for the first answer, and for each request; 10,000 by default. */
+  readonly msMax?: number
+  /** Fills the root before the jailer runs. */
+  readonly fill: (root: string, uid: number) => void
+  /** Writes the lease; called before the jailer starts and again with the processes. */
+  readonly lease: (processes: readonly ProcessIdentity[]) => void
+  readonly releaseLease: (id: string) => void
+}
+
+export interface SavedFiles {
+  /** Names in the root of the jail. */
+  readonly state: string
+  readonly memory: string
+}
+
+const MS_MAX = 10_000
+/** Copies of memory: a gigabyte a second is slow for a page cache, and a busy disk is slower still. */
+const SNAPSHOT_MS_MAX = 60_000
+const POLL_MS = 5
+const LAST_WORDS_MS_MAX = 500
+const DESCRIPTORS_MAX = 256
+
+export class FirecrackerMachine {
+  readonly id: string
+  readonly version: FirecrackerVersion
+  readonly #parts: MachineParts
+  readonly #api: ApiClient
+  readonly #process: ProcessIdentity
+  #released: Promise<void> | undefined
+
+  private constructor(parts: MachineParts, api: ApiClient, started: Started) {
+    this.id = parts.place.id
+    this.#parts = parts
+    this.#api = api
+    this.#process = started.process
+    this.version = started.version
+  }
+
+  /** Starts the jailer, and waits for the first answer. Releases all of it before it rejects with MayflyError. */
+  static async start(parts: MachineParts): Promise<FirecrackerMachine> {
+    const api = new ApiClient({
+      socket: path.join(jailRoot(parts.place), apiSocket),
+      uid: uidOf(parts),
+      msMax: parts.msMax ?? MS_MAX,
+    })
+    const root = takeFolder(parts)
+    let jailer: StartedJailer | undefined
+    try {
+      parts.fill(root, uidOf(parts))
+      jailer = startJailer(parts)
+      parts.lease(jailer.processes)
+      const jailed = await jailedBy(jailer, parts)
+      parts.lease([jailed])
+      return new FirecrackerMachine(parts, api, {
+        process: jailed,
+        version: await firstAnswer(api, jailed, parts),
+      })
+    } catch (error) {
+      await release(parts, jailer?.processes ?? [])
+      throw error
+    }
+  }
+
+  /** Configures the machine and starts its guest; resolves once the processors run. */
+  async boot(profile: MachineProfile): Promise<void> {
+    for (const request of machineRequests(profile)) await this.#api.send(request)
+    await this.#api.send({
+      method: 'PUT',
+      path: '/actions',
+      body: { action_type: 'InstanceStart' },
+    })
+  }
+
+  /** Resolves when no processor of the guest runs. Idempotent. */
+  async pause(): Promise<void> {
+    await this.#api.send({ method: 'PATCH', path: '/vm', body: { state: 'Paused' } })
+  }
+
+  async resume(): Promise<void> {
+    await this.#api.send({ method: 'PATCH', path: '/vm', body: { state: 'Resumed' } })
+  }
+
+  /** Saves a paused machine into its jail: `Diff` holds the pages that were written since the start or the last one. */
+  async save(type: 'Full' | 'Diff', files: SavedFiles): Promise<void> {
+    const body = {
+      snapshot_type: type,
+      snapshot_path: inJail(files.state),
+      mem_file_path: inJail(files.memory),
+    }
+    await this.#api.send({ method: 'PUT', path: '/snapshot/create', body }, SNAPSHOT_MS_MAX)
+  }
+
+  /**
+   * Becomes a clone of a saved machine, running. The paths of disks and of the vsock are those of the saved one, in this root. After a
+   * failure the program ends by itself, so kill it.
+   */
+  async load(files: SavedFiles): Promise<void> {
+    const body = {
+      snapshot_path: inJail(files.state),
+      mem_backend: { backend_type: 'File', backend_path: inJail(files.memory) },
+      track_dirty_pages: false,
+      resume_vm: true,
+    } as const
+    await this.#api.send({ method: 'PUT', path: '/snapshot/load', body }, SNAPSHOT_MS_MAX)
+  }
+
+  /** Lowers the rate of a disk, in bytes a second. */
+  async limitDisk(id: string, ioBytes: number): Promise<void> {
+    await this.#api.send(limitDrive(id, ioBytes))
+  }
+
+  /** Asks the guest to give this much of its memory back. A guest that does not want to, does not: no bound rests on it. */
+  async inflate(amountMiB: number): Promise<void> {
+    await this.#api.send({ method: 'PATCH', path: '/balloon', body: { amount_mib: amountMiB } })
+  }
+
+  /** Asks for an orderly end; x86-64 only. */
+  async powerOff(): Promise<void> {
+    await this.#api.send({
+      method: 'PUT',
+      path: '/actions',
+      body: { action_type: 'SendCtrlAltDel' },
+    })
+  }
+
+  /** Opens a channel to a port of the guest. */
+  connect(port: number): Promise<Socket> {
+    const { place, msMax = MS_MAX } = this.#parts
+    const socket = path.join(jailRoot(place), vsockSocket)
+    return connectVsock({ socket, uid: uidOf(this.#parts), port, msMax })
+  }
+
+  isAlive(): boolean {
+    return isAlive(this.#process.pid, this.#process.startTime)
+  }
+
+  /**
+   * Kills the process and releases jail, cgroup, uid and lease. `take` reads files of the jail once nothing runs in it. Idempotent;
+   * true if nothing is left.
+   */
+  async kill(take?: (root: string) => void): Promise<boolean> {
+    this.#released ??= release(this.#parts, [this.#process], take)
+    await this.#released
+    return !this.isAlive()
+  }
+}
+
+interface Started {
+  readonly process: ProcessIdentity
+  readonly version: FirecrackerVersion
+}
+
+interface StartedJailer {
+  readonly child: SpawnedChild
+  readonly processes: readonly ProcessIdentity[]
+  readonly complaint: () => string
+  readonly ended: Promise<void>
+}
+
+function uidOf({ slot }: MachineParts): number {
+  return slot?.uid ?? process.getuid?.() ?? 0
+}
+
+/** Writes the lease and makes the folder. A folder that is there already is not ours to remove. */
+function takeFolder({ place, slot, cgroup, lease, releaseLease }: MachineParts): string {
+  try {
+    lease([])
+    return makeJail(place)
+  } catch (error) {
+    cgroup?.remove()
+    releaseLease(place.id)
+    slot?.release()
+    throw error
+  }
+}
+
+function startJailer(parts: MachineParts): StartedJailer {
+  const { place, slot, cgroup, fileBytesMax } = parts
+  const uid = uidOf(parts)
+  const isUid = (id: number) => (slot ? id >= wallUids.first && id <= wallUids.last : id > 0)
+  const own = { uid, gid: uid, fileBytesMax, descriptorsMax: DESCRIPTORS_MAX }
+  const args = jailerArguments({ ...place, ...own, cgroup: { kind: 'inherited' } }, isUid)
+  const child = startChild(shell, entering(cgroup?.entryFiles() ?? [], [parts.jailer, ...args]), {
+    env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
+    stdio: ['ignore', 'ignore', 'pipe'],
+  })
+  const ended = new Promise<void>((resolve) => {
+    child.once('exit', () => resolve())
+    child.once('error', () => resolve())
+  })
+  const processes = child.pid === undefined ? [] : [identify(child.pid)]
+  return { child, processes, complaint: listenTo(child), ended }
+}
+
+/** Waits for the jailer's end, and returns the process that it left. */
+async function jailedBy(jailer: StartedJailer, parts: MachineParts): Promise<ProcessIdentity> {
+  const { child, complaint, ended } = jailer
+  const msMax = parts.msMax ?? MS_MAX
+  const late = new AbortController()
+  const isLate = sleep(msMax, true, { signal: late.signal }).catch(() => false)
+  try {
+    if (await Promise.race([ended.then(() => false), isLate]))
+      throw failure('late', { request: 'jailer' }, `it did not end in ${msMax} ms`)
+  } finally {
+    late.abort()
+  }
+  if (child.exitCode !== 0) await lastWords(child)
+  // The machine has the other end, and its output no reader.
+  child.stderr?.destroy()
+  const jailed = child.exitCode === 0 ? jailedProcess(parts.place) : undefined
+  if (jailed) return jailed
+  const why = `exit ${child.exitCode ?? child.signalCode}: ${escaped(complaint(), 500)}`
+  throw failure(child.exitCode === 0 ? 'gone' : 'refused', { request: 'jailer' }, why)
+}
+
+/** 'exit' is often emitted before the message that explains it is read. */
+async function lastWords({ stderr }: SpawnedChild): Promise<void> {
+  if (!stderr || stderr.closed) return
+  const late = AbortSignal.timeout(LAST_WORDS_MS_MAX)
+  await once(stderr, 'close', { signal: late }).catch(() => undefined)
+}
+
+/** Waits until the API answers, and judges the release that it names. */
+async function firstAnswer(
+  api: ApiClient,
+  jailed: ProcessIdentity,
+  { msMax = MS_MAX }: MachineParts,
+): Promise<FirecrackerVersion> {
+  const until = performance.now() + msMax
+  for (;;) {
+    try {
+      return assertVersion(await api.version(), 'firecracker')
+    } catch (error) {
+      const isSoon = faultOf(error) === 'gone' && performance.now() < until
+      if (!isSoon || !isAlive(jailed.pid, jailed.startTime)) throw error
+    }
+    await sleep(POLL_MS)
+  }
+}
+
+/** Kills all of a machine, also of one whose start failed half-way, and releases what it holds. */
+async function release(
+  parts: MachineParts,
+  known: readonly ProcessIdentity[],
+  take?: (root: string) => void,
+): Promise<void> {
+  const { place, slot, cgroup } = parts
+  // The jailer may have written the pid since.
+  const jailed = jailedProcess(place)
+  const processes = jailed ? [...known, jailed] : known
+  const killRest = () => {
+    const living = processes.filter(({ pid, startTime }) => isAlive(pid, startTime))
+    signalAll([...living.map(({ pid }) => pid), ...(cgroup?.processes() ?? [])], 'SIGKILL')
+    cgroup?.liftCpuQuota()
+  }
+  killRest()
+  const isLeft = () => processes.some(({ pid, startTime }) => isAlive(pid, startTime))
+  await releaseOnceGone(
+    { id: place.id, slot, cgroup, processes },
+    {
+      removeFolder: async () => {
+        try {
+          if (!isLeft()) take?.(jailRoot(place))
+        } finally {
+          removeJail(place)
+        }
+      },
+      releaseLease: parts.releaseLease,
+      killRest,
+    },
+  )
+}

@@ -1,0 +1,44 @@
+import type { DeadEnclosure, Remains } from '../../../contract/engine.ts'
+import { isAlive, type ProcessIdentity } from '../../../os/proc.ts'
+import { signalAll } from '../../../os/signal.ts'
+import { remainsOf, sweepDead } from '../sweep.ts'
+import { jailedProcess, removeJail, type JailPlace } from './jail-files.ts'
+
+/**
+ * Ends the machines of dead wardens: the processes and the cgroup of the lease, the process that the jailer left, should its pid
+ * have come into no lease any more, and the jail. Blocks, like every sweep.
+ */
+const GONE_MS_MAX = 1_000
+const POLL_MS = 5
+const doze = new Int32Array(new SharedArrayBuffer(4))
+
+/** Data of a machine's lease. */
+export function machineRemains(
+  { chrootBase, execFile }: JailPlace,
+  processes: readonly ProcessIdentity[],
+  cgroup: string | null,
+): Remains {
+  return { ...remainsOf(processes, cgroup), chrootBase, execFile }
+}
+
+export function sweepJails(dead: readonly DeadEnclosure[]): void {
+  const places = dead.flatMap((one) => placeOf(one) ?? [])
+  // Another boot has left files only: its pids mean nothing now, and no process works in those folders.
+  const jailed = places.flatMap((place) => jailedProcess(place) ?? [])
+  for (const { pid } of jailed) signalAll([pid], 'SIGKILL')
+  sweepDead(dead)
+  const until = performance.now() + GONE_MS_MAX
+  for (const { pid, startTime } of jailed)
+    while (isAlive(pid, startTime) && performance.now() < until) Atomics.wait(doze, 0, 0, POLL_MS)
+  for (const place of places) removeJail(place)
+}
+
+/** Place of a jail, from a lease: a file of this user, whose data may be of another shape. */
+function placeOf({ id, remains: { chrootBase, execFile } }: DeadEnclosure): JailPlace | undefined {
+  const isPlace = isAbsolute(chrootBase) && isAbsolute(execFile) && /^[A-Za-z0-9-]{1,64}$/.test(id)
+  return isPlace ? { id, chrootBase, execFile } : undefined
+}
+
+function isAbsolute(value: unknown): value is string {
+  return typeof value === 'string' && /^\/(?!.*(^|\/)\.\.(\/|$))./.test(value)
+}

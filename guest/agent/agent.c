@@ -1,10 +1,12 @@
 /*
  * The guest agent: process 1 of a virtual machine that is cloned from a warm template for one job.
  *
+ *   agent boot PORT DISK [descriptor=NAME=SOURCE]...
  *   agent CHANNEL [off] [overlay=FOLDER] [descriptor=NAME=SOURCE]...
  *
- * CHANNEL and SOURCE are the number of an open descriptor, or the absolute path of a device. `off` powers the machine off at
- * the end, in place of an exit.
+ * `boot` makes the root of a machine first (boot.c), with the virtio port of that name as its channel. CHANNEL and SOURCE are
+ * the number of an open descriptor, or the absolute path of a device. `off` powers the machine off at the end, in place of an
+ * exit, as `boot` does.
  *
  * Problem: the host needs a hand inside that makes the clone unique, starts the job, carries its streams, closes what a phase
  * closes and leaves no process. All that runs beside it is the enemy, and what arrives may be garbled.
@@ -14,12 +16,12 @@
  *
  *   wire.h     every frame            programs.c   programs, streams, kill     claim.c     the claim
  *   channel.c  frames, buffers, end   processes.c  limits, writers, status     phases.c    phase commands
- *   overlay.c  lists                  sha256.c     the digest
+ *   overlay.c  lists                  sha256.c     the digest                  boot.c      mounts and modules
  *
  * Relies on Linux 5.12, and on being process 1 of its PID namespace; it refuses to start as any other, since a kill signals
  * every process there is.
  *
- * Not handled: mounts of the boot (the initrd), AppArmor, egress, resumption of a channel. docs/decisions has a page.
+ * Not handled: AppArmor, egress, resumption of a channel. docs/decisions has a page.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -31,6 +33,7 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
+#include "boot.h"
 #include "channel.h"
 #include "claim.h"
 #include "overlay.h"
@@ -68,12 +71,21 @@ static int take_option(char *option) {
   return fd >= 0 && add_descriptor(name, fd);
 }
 
+/* Returns the number of arguments that were used. */
+static int find_channel(int argc, char **argv) {
+  if (argc > 3 && !strcmp(argv[1], "boot")) {
+    boot(argv[2], argv[3]);
+    return 4;
+  }
+  channel = argc > 1 ? open_source(argv[1]) : -1;
+  if (channel < 0 || fcntl(channel, F_SETFL, O_NONBLOCK) < 0) end_agent(BAD_START);
+  return 2;
+}
+
 static void start(int argc, char **argv) {
   sigset_t all;
   if (getpid() != 1) end_agent(NOT_PID_1);
-  channel = argc > 1 ? open_source(argv[1]) : -1;
-  if (channel < 0 || fcntl(channel, F_SETFL, O_NONBLOCK) < 0) end_agent(BAD_START);
-  for (int i = 2; i < argc; i++)
+  for (int i = find_channel(argc, argv); i < argc; i++)
     if (!take_option(argv[i])) end_agent(BAD_START);
   sigfillset(&all);
   sigprocmask(SIG_SETMASK, &all, NULL);

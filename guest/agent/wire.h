@@ -56,6 +56,15 @@ enum {
   NOT_PID_1 = 16,
   BROKEN_CHANNEL = 17,
   BROKEN_AGENT = 18,
+  /* Steps of a boot. The first two come before there is a channel. */
+  BOOT_MOUNTS = 20,
+  BOOT_CHANNEL = 21,
+  BOOT_MODULES = 22,
+  BOOT_SETTINGS = 23,
+  BOOT_IMAGE = 24,
+  BOOT_OVERLAY = 25,
+  BOOT_DEVICES = 26,
+  BOOT_ROOT = 27,
 };
 
 /* Steps of a claim, and stages of a start that can be refused. */

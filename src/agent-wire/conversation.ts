@@ -53,11 +53,15 @@ export class AgentConversation {
   }
 
   received(message: AgentMessage): void {
-    must(!this.#isOver && (message.kind === 'hello') === (this.#inputBytes === 0), message.kind)
+    must(!this.#isOver, message.kind)
+    if (message.kind === 'lost') {
+      // A boot that fails says so, and never says hello.
+      this.#isOver = true
+      return
+    }
+    must((message.kind === 'hello') === (this.#inputBytes === 0), message.kind)
     if (message.kind === 'hello') {
       this.#inputBytes = message.inputBytes
-    } else if (message.kind === 'lost') {
-      this.#isOver = true
     } else if (message.kind === 'claimed') {
       must(this.#claim === 'asked', 'claimed')
       this.#claim = 'answered'

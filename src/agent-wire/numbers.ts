@@ -42,6 +42,14 @@ export const lostCodes = {
   16: 'not process 1',
   17: 'broken channel',
   18: 'broken agent',
+  20: 'boot: first mounts',
+  21: 'boot: channel',
+  22: 'boot: modules',
+  23: 'boot: settings',
+  24: 'boot: image',
+  25: 'boot: overlay',
+  26: 'boot: devices',
+  27: 'boot: root',
 } as const
 
 /** Steps of a claim, by number less one. */

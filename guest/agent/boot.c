@@ -1,0 +1,208 @@
+/*
+ * Problem: the kernel starts the agent as /init in an initrd that holds little else. Programs need the image, something to
+ * write to, and devices; the host needs to see a boot that failed, and why.
+ *
+ * Mechanism: a closed list of steps. The channel comes first, so that the code of every later one reaches the host as `lost`;
+ * the errno is in the kernel's log. The image is read-only, with an overlay in memory over it. Programs get a /dev of their own
+ * with a closed list of nodes: the kernel's (devtmpfs), with disk and channel in it, stays in the initrd, which nothing can
+ * reach once the new root covers it. /sys is read-only. Every share of memory has a size.
+ *
+ * Relies on: Linux 6.6 (kernel.io_uring_disabled; modules that the kernel decompresses, 5.17), virtio_console in the kernel,
+ * modules of the same kernel in /modules, `order` there, and a host that is connected within the wait.
+ *
+ * Not handled: a boot whose /proc, /sys, /dev or port is not there has no channel: the host sees the machine go off without a
+ * `hello`. The initrd's files stay in memory, some 1.2 MB.
+ */
+#define _GNU_SOURCE
+#include "boot.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/module.h>
+#include <net/if.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <time.h>
+#include <unistd.h>
+#include "channel.h"
+#include "overlay.h"
+
+enum { PORTS_MAX = 32, PORT_NAME_BYTES_MAX = 63, WAIT_NS = 10000000, WAITS_MAX = 6000, ORDER_BYTES_MAX = 1024 };
+enum { CLOSED = MS_NOSUID | MS_NODEV | MS_NOEXEC, SAFE = MS_NOSUID | MS_NODEV };
+
+static _Noreturn void fail(int code, const char *step) {
+  char line[160];
+  int error = errno;
+  int length = snprintf(line, sizeof line, "<3>mayfly: boot: %.100s: errno %d\n", step, error);
+  int log = open("/dev/kmsg", O_WRONLY | O_CLOEXEC | O_NONBLOCK);
+  if (log >= 0 && write(log, line, (size_t)length) < 0) close(log);
+  end_agent(code);
+}
+
+static void put(const char *type, const char *at, unsigned long flags, const char *options, int code) {
+  if (mount(type, at, type, flags, options) < 0) fail(code, at);
+}
+
+static void wait_a_little(void) {
+  const struct timespec pause = {0, WAIT_NS};
+  nanosleep(&pause, NULL);
+}
+
+/* ---- channel ---- */
+
+/* Reads a short file; its length without a newline at the end, or 0. */
+static size_t read_line(const char *path, char *to, size_t bytes_max) {
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  ssize_t n = fd < 0 ? -1 : read(fd, to, bytes_max);
+  if (fd >= 0) close(fd);
+  if (n > 0 && to[n - 1] == '\n') n--;
+  to[n > 0 ? n : 0] = 0;
+  return n > 0 ? (size_t)n : 0;
+}
+
+/* Ports of the first serial device, by number: their names arrive some time after the device. */
+static int open_port(const char *name) {
+  char path[96], has[PORT_NAME_BYTES_MAX + 1];
+  for (int i = 0; i < PORTS_MAX; i++) {
+    snprintf(path, sizeof path, "/sys/class/virtio-ports/vport%dp%d/name", i / 8, i % 8);
+    if (read_line(path, has, sizeof has - 1) == 0 || strcmp(has, name)) continue;
+    snprintf(path, sizeof path, "/dev/vport%dp%d", i / 8, i % 8);
+    return open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+  }
+  errno = ENODEV;
+  return -1;
+}
+
+/* A port whose host is not known to be there yet reads as one whose host is gone. */
+static int has_host(int fd) {
+  struct pollfd on = {.fd = fd, .events = POLLOUT};
+  return poll(&on, 1, 0) >= 0 && !(on.revents & POLLHUP);
+}
+
+static void open_channel(const char *name) {
+  int fd = -1;
+  for (int waits = 0; waits < WAITS_MAX; waits++) {
+    if (fd < 0) fd = open_port(name);
+    if (fd >= 0 && has_host(fd)) {
+      channel = fd;
+      return;
+    }
+    wait_a_little();
+  }
+  fail(BOOT_CHANNEL, "channel");
+}
+
+/* ---- modules ---- */
+
+static void load_module(const char *name) {
+  char path[128];
+  snprintf(path, sizeof path, "/modules/%.100s", name);
+  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+  if (fd < 0) fail(BOOT_MODULES, name);
+  if (syscall(SYS_finit_module, fd, "", MODULE_INIT_COMPRESSED_FILE) < 0 && errno != EEXIST) fail(BOOT_MODULES, name);
+  close(fd);
+}
+
+static void load_modules(void) {
+  static char order[ORDER_BYTES_MAX + 1];
+  if (read_line("/modules/order", order, ORDER_BYTES_MAX) == 0) fail(BOOT_MODULES, "order");
+  char *rest = order;
+  for (char *name; (name = strsep(&rest, "\n"));) load_module(name);
+}
+
+/* ---- root ---- */
+
+static void mount_image(const char *disk) {
+  if (mount(disk, "/image", "erofs", MS_RDONLY | SAFE, NULL) < 0) fail(BOOT_IMAGE, disk);
+}
+
+static void mount_overlay(void) {
+  put("tmpfs", "/overlay", SAFE, "mode=0755,size=50%,nr_inodes=200k", BOOT_OVERLAY);
+  if (mkdir("/overlay/upper", 0755) < 0 || mkdir("/overlay/work", 0755) < 0) fail(BOOT_OVERLAY, "folders");
+  put("overlay", "/root", SAFE, "lowerdir=/image,upperdir=/overlay/upper,workdir=/overlay/work", BOOT_OVERLAY);
+  if (!open_overlay("/overlay/upper")) fail(BOOT_OVERLAY, "list");
+}
+
+static void make_node(const char *path, unsigned major, unsigned minor) {
+  if (mknod(path, S_IFCHR | 0666, makedev(major, minor)) < 0 || chmod(path, 0666) < 0) fail(BOOT_DEVICES, path);
+}
+
+static void make_link(const char *path, const char *target) {
+  if (symlink(target, path) < 0) fail(BOOT_DEVICES, path);
+}
+
+static void make_devices(void) {
+  put("tmpfs", "/root/dev", MS_NOSUID | MS_NOEXEC, "mode=0755,size=64k,nr_inodes=64", BOOT_DEVICES);
+  make_node("/root/dev/null", 1, 3);
+  make_node("/root/dev/zero", 1, 5);
+  make_node("/root/dev/full", 1, 7);
+  make_node("/root/dev/random", 1, 8);
+  make_node("/root/dev/urandom", 1, 9);
+  make_node("/root/dev/tty", 5, 0);
+  make_link("/root/dev/fd", "/proc/self/fd");
+  make_link("/root/dev/stdin", "/proc/self/fd/0");
+  make_link("/root/dev/stdout", "/proc/self/fd/1");
+  make_link("/root/dev/stderr", "/proc/self/fd/2");
+  make_link("/root/dev/ptmx", "pts/ptmx");
+  if (mkdir("/root/dev/pts", 0755) < 0 || mkdir("/root/dev/shm", 0755) < 0) fail(BOOT_DEVICES, "folders");
+  put("devpts", "/root/dev/pts", MS_NOSUID | MS_NOEXEC, "mode=0620,ptmxmode=0666,max=64", BOOT_DEVICES);
+  put("tmpfs", "/root/dev/shm", CLOSED, "mode=1777,size=10%,nr_inodes=20k", BOOT_DEVICES);
+}
+
+static void make_root(void) {
+  put("tmpfs", "/root/tmp", SAFE, "mode=1777,size=25%,nr_inodes=100k", BOOT_ROOT);
+  put("tmpfs", "/root/run", SAFE, "mode=0755,size=10%,nr_inodes=20k", BOOT_ROOT);
+  if (chmod("/root/work", 01777) < 0 && errno != ENOENT) fail(BOOT_ROOT, "/work");
+  if (mount("/proc", "/root/proc", NULL, MS_MOVE, NULL) < 0) fail(BOOT_ROOT, "/proc");
+  if (mount("/sys", "/root/sys", NULL, MS_MOVE, NULL) < 0) fail(BOOT_ROOT, "/sys");
+  if (chdir("/root") < 0 || mount(".", "/", NULL, MS_MOVE, NULL) < 0) fail(BOOT_ROOT, "/");
+  if (chroot(".") < 0 || chdir("/") < 0) fail(BOOT_ROOT, "chroot");
+}
+
+/* ---- settings ---- */
+
+/* io_uring is a way round seccomp, and the largest new source of kernel faults. A kernel without it has no such file. */
+static void close_io_uring(void) {
+  int fd = open("/proc/sys/kernel/io_uring_disabled", O_WRONLY | O_CLOEXEC);
+  if (fd < 0 && errno == ENOENT) return;
+  if (fd < 0 || write(fd, "2", 1) != 1) fail(BOOT_SETTINGS, "io_uring_disabled");
+  close(fd);
+}
+
+static void raise_loopback(void) {
+  struct ifreq lo = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING};
+  int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &lo) < 0) fail(BOOT_SETTINGS, "lo");
+  close(fd);
+}
+
+/* Without a /dev/console in the initrd the kernel opens none of these, and the channel must be no standard stream. */
+static void fill_streams(void) {
+  int fd;
+  do fd = open("/dev/null", O_RDWR);
+  while (fd >= 0 && fd < 2);
+  if (fd > 2) close(fd);
+}
+
+void boot(const char *port, const char *disk) {
+  powers_off = 1;
+  umask(022);
+  put("devtmpfs", "/dev", MS_NOSUID | MS_NOEXEC, NULL, BOOT_MOUNTS);
+  fill_streams();
+  put("proc", "/proc", CLOSED, NULL, BOOT_MOUNTS);
+  put("sysfs", "/sys", CLOSED | MS_RDONLY, NULL, BOOT_MOUNTS);
+  open_channel(port);
+  load_modules();
+  close_io_uring();
+  raise_loopback();
+  mount_image(disk);
+  mount_overlay();
+  make_devices();
+  make_root();
+}

@@ -1,0 +1,11 @@
+/* The boot of a machine whose kernel started the agent as /init of its initrd. */
+#ifndef AGENT_BOOT_H
+#define AGENT_BOOT_H
+
+/*
+ * Opens the channel through the virtio port of that name, loads modules, and makes the root: an overlay in memory over the
+ * image on `disk`. Ends the agent with a BOOT_ code where a step fails.
+ */
+void boot(const char *port, const char *disk);
+
+#endif

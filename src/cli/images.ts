@@ -123,6 +123,7 @@ async function show(flags: Flags, [name = '']: readonly string[]): Promise<void>
     ['image', `sha256:${manifest.digest}`],
     ['tags', tags.join(', ')],
     ['for', manifest.function],
+    ...(manifest.form ? [['form', 'archive (newc), which machines boot from']] : []),
     [
       'size',
       `${megabytes(manifest.size)} of ${megabytes(manifest.unpacked)}, ${manifest.files} files`,

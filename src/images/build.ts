@@ -1,4 +1,12 @@
-import { closeSync, fstatSync, mkdtempSync, openSync, rmSync, statSync } from 'node:fs'
+import {
+  closeSync,
+  fstatSync,
+  mkdtempSync,
+  openSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { createRequire } from 'node:module'
 import path from 'node:path'
 import { arch } from 'node:process'
@@ -6,6 +14,7 @@ import type { Readable } from 'node:stream'
 import { MayflyError } from '../contract/error.ts'
 import { canonicalJson } from '../lib/canonical-json.ts'
 import { sha256 } from '../lib/hash.ts'
+import { archiveOf, type ArchiveEntry } from './archive.ts'
 import { imageError } from './image-error.ts'
 import { makeFileSystem, MAKER } from './make-file-system.ts'
 import { manifestStatement, type ImageManifest, type SignedManifest } from './manifest.ts'
@@ -24,7 +33,7 @@ import { contentsOf, sbomOf } from './sbom.ts'
 import { openSpool, type Spool } from './spool.ts'
 import { fileDigest, type ImageStore } from './store.ts'
 import { TarReader } from './tar.ts'
-import { ImageTree } from './tree.ts'
+import { ImageTree, modeOf, type ImageNode } from './tree.ts'
 
 /**
  * Builds an image: packages of the lock → one tree of checked paths → a canonical tar stream → erofs.
@@ -74,21 +83,29 @@ async function buildIn(build: ImageBuildIn): Promise<SignedManifest> {
   const architecture = ownArchitecture()
   const recipe = readRecipe(build.recipes, name)
   const lock = readLock(build.recipes, recipe, architecture)
-  const makerLock = readLock(build.makers, readRecipe(build.makers, MAKER), architecture)
-  await fetchMissing(build, [...lock.packages, ...makerLock.packages])
+  const makers =
+    recipe.form === 'archive'
+      ? []
+      : readLock(build.makers, readRecipe(build.makers, MAKER), architecture).packages
+  await fetchMissing(build, [...lock.packages, ...makers])
   const image = path.join(work, 'image')
   using spool = openSpool(path.join(work, 'spool'))
   const tree = await treeOf(build, recipe, lock, spool)
   const entries = tree.sorted()
   note(`${name}: ${entries.length} files, ${megabytes(spool.size)}`)
-  const makerTree = await packagesTree(build, makerLock.packages, spool)
-  await makeFileSystem({ entries, spool, makerTree, architecture, image, signal: build.signal })
-  const maker = makerLock.packages.find((one) => one.name === 'erofs-utils')
+  if (recipe.form === 'archive') {
+    writeFileSync(image, archiveOf(archived(entries, spool)), { flag: 'wx' })
+  } else {
+    const makerTree = await packagesTree(build, makers, spool)
+    await makeFileSystem({ entries, spool, makerTree, architecture, image, signal: build.signal })
+  }
+  const maker = makers.find((one) => one.name === 'erofs-utils')
   const [digest, at] = [fileDigest(image), build.now()]
   const sbom = sbomOf({ digest, name, about: recipe.function, at, contents: contentsOf(lock) })
   const manifest: ImageManifest = {
     format: 1,
     name,
+    ...(recipe.form && { form: recipe.form }),
     function: recipe.function,
     digest,
     size: statSync(image).size,
@@ -105,7 +122,7 @@ async function buildIn(build: ImageBuildIn): Promise<SignedManifest> {
     files: entries.length,
     unpacked: entries.reduce((sum, [, node]) => sum + (node.kind === 'file' ? node.size : 0), 0),
     sbom: sha256(sbom),
-    maker: `erofs-utils ${maker?.version}`,
+    maker: maker ? `erofs-utils ${maker.version}` : 'Mayfly, as a newc archive',
     at,
   }
   const key = build.signer.publicKey
@@ -114,6 +131,20 @@ async function buildIn(build: ImageBuildIn): Promise<SignedManifest> {
   store.add(image, signed, { sbom, tags: [name, ...build.tags] })
   return signed
 }
+
+function archived(
+  entries: readonly (readonly [place: string, node: ImageNode])[],
+  spool: Spool,
+): readonly ArchiveEntry[] {
+  return entries.map(([place, node]) => ({
+    kind: node.kind,
+    path: place,
+    mode: modeOf(node),
+    body: node.kind === 'file' ? spool.read(node.at, node.size) : textOf(node),
+  }))
+}
+
+const textOf = (node: ImageNode) => Buffer.from(node.kind === 'link' ? node.target : '')
 
 function ownArchitecture(): Architecture {
   if (arch === 'x64') return 'amd64'

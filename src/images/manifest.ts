@@ -12,6 +12,7 @@ export const manifestSchema = z
   .strictObject({
     format: z.literal(1),
     name: imageName.describe('recipe'),
+    form: z.literal('archive').optional().describe('no file system, but an archive'),
     function: z.string(),
     digest: hex.describe('SHA-256 of the image'),
     size: bytes.describe('bytes of the image'),

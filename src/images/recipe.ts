@@ -31,6 +31,8 @@ const recipeSchema = z
     name: imageName,
     /** Purpose, in one line. */
     function: z.string().min(1).max(200),
+    /** An erofs file system, or an archive (newc) that a host reads whole. */
+    form: z.literal('archive').optional(),
     suite: suiteName,
     /** All packages: dependencies are not resolved. */
     packages: z.array(packageName).min(1).max(packagesMax).readonly(),

@@ -72,7 +72,8 @@ export function imageFolder(state: string): string {
   return path.join(wardenFolder(state), 'images')
 }
 
-const imageFile = (folder: string, digest: string) => path.join(folder, 'blobs', `${digest}.erofs`)
+const imageFile = (folder: string, { manifest: { digest, form } }: SignedManifest) =>
+  path.join(folder, 'blobs', `${digest}.${form === 'archive' ? 'cpio' : 'erofs'}`)
 const manifestFile = (folder: string, digest: string) =>
   path.join(folder, 'manifests', `${digest}.json`)
 const sbomFile = (folder: string, digest: string) => path.join(folder, 'sboms', `${digest}.json`)
@@ -98,7 +99,7 @@ export function openImageStore(folder: string): ImageStore {
       const { digest } = signed.manifest
       chmodSync(image, 0o444)
       sync(image)
-      renameSync(image, imageFile(folder, digest))
+      renameSync(image, imageFile(folder, signed))
       if (sbom !== undefined) place(sbom, sbomFile(folder, digest))
       place(`${JSON.stringify(signed, undefined, 2)}\n`, manifestFile(folder, digest))
       for (const name of tags) place(`${digest}\n`, tagFile(folder, imageName.parse(name)))
@@ -131,7 +132,7 @@ export function listImages(folder: string): {
     try {
       const signed = readManifest(folder, digest)
       const own = [...tags].flatMap(([name, named]) => (named === digest ? [name] : []))
-      images.push({ digest, tags: own, file: imageFile(folder, digest), signed })
+      images.push({ digest, tags: own, file: imageFile(folder, signed), signed })
     } catch (thrown) {
       faults.push(messageOf(thrown))
     }
@@ -159,12 +160,8 @@ export function findImage(folder: string, name: string): StoredImage {
       hint: 'It was not built here: "mayfly images list" shows what is there',
     })
   const own = [...tags].flatMap(([tag, one]) => (one === digest ? [tag] : []))
-  return {
-    digest,
-    tags: own,
-    file: imageFile(folder, digest),
-    signed: readManifest(folder, digest),
-  }
+  const signed = readManifest(folder, digest)
+  return { digest, tags: own, file: imageFile(folder, signed), signed }
 }
 
 /** Reason why a stored image must not be used; undefined if its bytes and its manifest are right. */
@@ -293,12 +290,14 @@ function collect(folder: string): Collected {
   const digests = new Set<string>()
   let bytes = 0
   for (const [sub, ending] of [
-    ['manifests', '.json'],
-    ['sboms', '.json'],
-    ['blobs', '.erofs'],
+    ['manifests', /\.json$/],
+    ['sboms', /\.json$/],
+    ['blobs', /\.(erofs|cpio)$/],
+    ['boot', /\.(vmlinuz|initrd)$/],
   ] as const)
     for (const name of namesIn(path.join(folder, sub))) {
-      const digest = name.endsWith(ending) ? name.slice(0, -ending.length) : ''
+      // What machines boot from is made anew when it is wanted.
+      const digest = ending.test(name) && sub !== 'boot' ? name.replace(ending, '') : ''
       if (named.has(digest)) continue
       const file = path.join(folder, sub, name)
       bytes += lstatSync(file, { throwIfNoEntry: false })?.size ?? 0

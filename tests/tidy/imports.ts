@@ -13,11 +13,13 @@ const ranks: readonly (readonly [rank: number, files: RegExp])[] = [
   [2, /^src\/os\//],
   [3, /^src\/jail\//],
   [4, launchers],
+  // Kept by the command line, and read by the engine of machines.
+  [4.5, /^src\/images\//],
   [5, /^src\/(warden|walls)\//],
   [6, /^src\/tiers\/[^/]+\//],
   [
     6,
-    /^src\/(config|threat|intel|profile|pool|sessions|egress|lives|watch|zones|operate|effects|capabilities|folders|output|evidence|history|telemetry|images|packages|picture|provider-modules)\//,
+    /^src\/(config|threat|intel|profile|pool|sessions|egress|lives|watch|zones|operate|effects|capabilities|folders|output|evidence|history|telemetry|packages|picture|provider-modules)\//,
   ],
   [6, /^src\/(job|outcome|shadow)\.ts$/],
   [7, /^src\/life\.ts$/],

@@ -1,0 +1,204 @@
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { randomBytes } from 'node:crypto'
+import { MayflyError, messageOf } from '../contract/error.ts'
+import { canonicalJson } from '../lib/canonical-json.ts'
+import { sha256 } from '../lib/hash.ts'
+import { makeFolder } from '../lib/make-folder.ts'
+import { archiveOf, filesOfArchive, type ArchiveEntry } from './archive.ts'
+import { hostTscKhz } from './host-tsc.ts'
+import { fileDigest, findImage, whyImageBroken, type StoredImage } from './store.ts'
+
+/**
+ * What a virtual machine boots from.
+ *
+ * Problem: a machine needs a kernel, an initrd and a root whose bytes are known, and a template of one is only as good as the
+ * name of what it was booted from.
+ *
+ * Mechanism: `mayfly images build kernel` puts Debian's guest kernel and the modules of a boot into the store, as one signed
+ * archive. The initrd is made here, of those modules and the compiled agent of this Mayfly: an archive with the same bytes
+ * for the same parts. Both are kept by their SHA-256 in `boot/` of the store, and are hashed again before each use.
+ *
+ * Relies on the store's folder being its owner's alone. Does not handle: an agent that another compiler made, whose initrd has
+ * another digest; the machine itself, which is an engine's.
+ */
+export interface MachineParts {
+  /** Folder of the image store. */
+  readonly store: string
+  /** Public key of the state folder, in base64: `imageKey`. */
+  readonly key: string | undefined
+  /** Tag, digest, or the first characters of one, of the image that is the root. */
+  readonly image: string
+  /** The same of the kernel; by default the tag `kernel`. */
+  readonly kernel?: string
+  /** The compiled, static agent: `openInit`. */
+  readonly agent: Uint8Array
+  /** Frequency of the host's time stamp counter; by default `hostTscKhz`. */
+  readonly tscKhz?: number | undefined
+}
+
+export interface MachineBoot {
+  /** SHA-256 over the digests of kernel, initrd and image and the arguments: the key of a template. */
+  readonly key: string
+  /** Absolute paths of files that nobody writes to. */
+  readonly kernel: string
+  readonly initrd: string
+  readonly image: string
+  /** Digest of each of the three. */
+  readonly digests: { readonly kernel: string; readonly initrd: string; readonly image: string }
+  /** Words of the kernel's command line; those behind `--` are the agent's. */
+  readonly kernelArguments: readonly string[]
+}
+
+const KERNEL = 'kernel'
+/** Name of the virtio port that is the agent's channel, and the only disk. */
+const AGENT_PORT = 'mayfly.agent'
+const IMAGE_DISK = '/dev/vda'
+/** Folders that the agent mounts on while it boots. */
+const mountPoints = ['dev', 'image', 'modules', 'overlay', 'proc', 'root', 'sys']
+
+/**
+ * Files and arguments to boot an image of the store with. The machine needs a virtio disk with `image`, read-only, as its
+ * only one, a virtio serial port named `mayfly.agent` whose host is connected within a minute, and ACPI to power off. The agent
+ * is process 1 and says `hello` on that port, or `lost` with the step that failed.
+ *
+ * Takes as long as hashing the image does. Throws MayflyError NOT_FOUND, IMAGE_BROKEN, INVALID and STATE.
+ *
+ *     const boot = machineBoot({ store, key, image: 'python', agent: readFileSync(agent.file) })
+ *     // qemu -kernel boot.kernel -initrd boot.initrd -append boot.kernelArguments.join(' ') …
+ */
+export function machineBoot(parts: MachineParts): MachineBoot {
+  const { store, key, agent, tscKhz = hostTscKhz() } = parts
+  const image = checked(findImage(store, parts.image), key, undefined)
+  const stored = checked(findImage(store, parts.kernel ?? KERNEL), key, 'archive')
+  assertStatic(agent)
+  const files = archiveFiles(stored)
+  const vmlinuz = files.get('vmlinuz')
+  if (!vmlinuz) throw broken(stored, 'it has no kernel')
+  const kernel = keep(store, 'vmlinuz', vmlinuz)
+  const initrd = keep(store, 'initrd', initrdOf(agent, files))
+  const digests = { kernel: kernel.digest, initrd: initrd.digest, image: image.digest }
+  const kernelArguments = argumentsOf(tscKhz)
+  return {
+    key: sha256(canonicalJson({ ...digests, kernelArguments })),
+    kernel: kernel.file,
+    initrd: initrd.file,
+    image: image.file,
+    digests,
+    kernelArguments,
+  }
+}
+
+/** Archive of the agent as /init, the modules and their order. The same bytes for the same parts. */
+export function initrdOf(agent: Uint8Array, files: ReadonlyMap<string, Uint8Array>): Buffer {
+  const modules = [...files].filter(([name]) => /^modules\/[\w.-]+$/.test(name)).sort(byName)
+  const folders = mountPoints.map((name): ArchiveEntry => ({
+    kind: 'folder',
+    path: name,
+    mode: 0o755,
+    body: Buffer.alloc(0),
+  }))
+  return archiveOf([
+    ...folders,
+    { kind: 'file', path: 'init', mode: 0o500, body: agent },
+    ...modules.map(([name, body]): ArchiveEntry => ({
+      kind: 'file',
+      path: name,
+      mode: 0o400,
+      body,
+    })),
+  ])
+}
+
+const byName = ([a]: readonly [string, unknown], [b]: readonly [string, unknown]) =>
+  a < b ? -1 : 1
+
+function argumentsOf(tscKhz: number | undefined): readonly string[] {
+  return [
+    'quiet',
+    // A panic ends the machine: process 1 is gone, and nothing may wait inside.
+    'panic=-1',
+    // The check of the timer panics where an emulated processor gets too little time.
+    'no_timer_check',
+    ...(tscKhz === undefined ? [] : [`tsc_early_khz=${tscKhz}`]),
+    '--',
+    'boot',
+    AGENT_PORT,
+    IMAGE_DISK,
+  ]
+}
+
+function checked(
+  image: StoredImage,
+  key: string | undefined,
+  form: 'archive' | undefined,
+): StoredImage {
+  const why = whyImageBroken(image, key)
+  if (why) throw broken(image, why)
+  if (image.signed.manifest.form !== form)
+    throw new MayflyError(
+      'INVALID',
+      `Cannot boot from "${image.signed.manifest.name}": it is ${form ? 'no kernel' : 'no file system'}`,
+      { hint: 'Build both: "mayfly images build kernel python"' },
+    )
+  return image
+}
+
+function archiveFiles(image: StoredImage): ReadonlyMap<string, Buffer> {
+  const bytes = readFileSync(image.file)
+  if (sha256(bytes) !== image.digest) throw broken(image, 'its SHA-256 is wrong')
+  try {
+    return filesOfArchive(bytes)
+  } catch (thrown) {
+    throw broken(image, messageOf(thrown))
+  }
+}
+
+function broken({ digest }: StoredImage, why: string): MayflyError {
+  return new MayflyError('IMAGE_BROKEN', `Cannot boot from image "${digest}": ${why}`, {
+    hint: 'Build it again: "mayfly images build"',
+  })
+}
+
+/** An initrd has no loader: a program that asks for one (PT_INTERP) would be a panic of the kernel. */
+function assertStatic(agent: Uint8Array): void {
+  const elf = Buffer.from(agent.buffer, agent.byteOffset, agent.byteLength)
+  const isElf = elf.length >= 64 && elf.readUInt32BE(0) === 0x7f454c46 && elf[4] === 2
+  const [at, size, count] = isElf
+    ? [Number(elf.readBigUInt64LE(32)), elf.readUInt16LE(54), elf.readUInt16LE(56)]
+    : [0, 0, 0]
+  const types = Array.from({ length: count }, (_, index) => {
+    const header = at + index * size
+    return header + 4 <= elf.length ? elf.readUInt32LE(header) : PT_INTERP
+  })
+  if (isElf && types.length > 0 && !types.includes(PT_INTERP)) return
+  throw new MayflyError('INVALID', 'Cannot boot with this agent: it is no static program', {
+    hint: 'It is compiled on this machine, and needs a static libc: apt-get install libc6-dev',
+  })
+}
+
+const PT_INTERP = 3
+
+/** Keeps bytes by their digest; a file that has other bytes by now is written anew. */
+function keep(
+  store: string,
+  ending: string,
+  bytes: Uint8Array,
+): { readonly file: string; readonly digest: string } {
+  const digest = sha256(bytes)
+  const folder = path.join(store, 'boot')
+  const file = path.join(folder, `${digest}.${ending}`)
+  if (existsSync(file) && fileDigest(file) === digest) return { file, digest }
+  try {
+    makeFolder(folder, 0o755)
+    const draft = path.join(folder, `.${randomBytes(6).toString('hex')}`)
+    writeFileSync(draft, bytes, { flag: 'wx', mode: 0o444, flush: true })
+    renameSync(draft, file)
+    return { file, digest }
+  } catch (cause) {
+    throw new MayflyError('STATE', `Cannot keep a file to boot from: ${messageOf(cause)}`, {
+      hint: 'The image store has to be writable for whoever starts machines',
+      cause,
+    })
+  }
+}

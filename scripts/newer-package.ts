@@ -1,7 +1,7 @@
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { globSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { cp, rename } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { ownSource, type AptSource } from '../src/images/apt-source.ts'
 import { here, runProgram } from './place.ts'
 
@@ -15,12 +15,54 @@ export interface NewerProgram {
   readonly to: string
 }
 
+/** Program with its libraries and data, which runs beside an older system by the loader of its own packages. */
+export interface NewerTree {
+  readonly packages: readonly string[]
+  readonly suite: string
+  /** Globs of files in the packages, by the folder that they come into. */
+  readonly files: Readonly<Record<string, string>>
+  /** Folder on this machine. */
+  readonly to: string
+}
+
 /**
  * Fetches a package with lists, state and cache of its own, unpacks it and copies the one program: nothing of the system
  * is upgraded, and apt's own lists stay as they are. The address is that of the machine's own sources. False where it
  * cannot be had.
  */
 export async function unpackNewer({ name, suite, file, to }: NewerProgram): Promise<boolean> {
+  return await withUnpacked(suite, [name], async (unpacked) => {
+    mkdirSync(dirname(to), { recursive: true })
+    // Renamed into place: a wall that starts meanwhile finds the old program or the new one.
+    await cp(join(unpacked, file), `${to}.new`)
+    await rename(`${to}.new`, to)
+  })
+}
+
+/** The same for a program that needs more than one file. An older folder is replaced. */
+export async function unpackNewerTree(tree: NewerTree): Promise<boolean> {
+  const { packages, suite, files, to } = tree
+  return await withUnpacked(suite, packages, async (unpacked) => {
+    const draft = `${to}.new`
+    rmSync(draft, { recursive: true, force: true })
+    for (const [folder, pattern] of Object.entries(files)) {
+      mkdirSync(join(draft, folder), { recursive: true })
+      for (const file of globSync(pattern, { cwd: unpacked }))
+        await cp(join(unpacked, file), join(draft, folder, basename(file)), {
+          recursive: true,
+          verbatimSymlinks: true,
+        })
+    }
+    rmSync(to, { recursive: true, force: true })
+    await rename(draft, to)
+  })
+}
+
+async function withUnpacked(
+  suite: string,
+  packages: readonly string[],
+  use: (unpacked: string) => Promise<void>,
+): Promise<boolean> {
   const source = ownSource()
   if (!source) return false
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-apt-'))
@@ -32,13 +74,12 @@ export async function unpackNewer({ name, suite, file, to }: NewerProgram): Prom
     writeFileSync(join(folder, 'newer.sources'), sourceFor(source, suite))
     const get = ['apt-get', '-qq', ...optionsOf(folder)]
     if (!(await runProgram(own, [...get, 'update']))) return false
-    if (!(await runProgram(own, [...get, 'download', name]))) return false
-    const archive = readdirSync(folder).find((one) => one.endsWith('.deb'))
-    if (!archive || !(await runProgram(own, ['dpkg-deb', '-x', archive, 'unpacked']))) return false
-    mkdirSync(dirname(to), { recursive: true })
-    // Renamed into place: a wall that starts meanwhile finds the old program or the new one.
-    await cp(join(folder, 'unpacked', file), `${to}.new`)
-    await rename(`${to}.new`, to)
+    if (!(await runProgram(own, [...get, 'download', ...packages]))) return false
+    const archives = readdirSync(folder).filter((one) => one.endsWith('.deb'))
+    if (archives.length < packages.length) return false
+    for (const archive of archives)
+      if (!(await runProgram(own, ['dpkg-deb', '-x', archive, 'unpacked']))) return false
+    await use(join(folder, 'unpacked'))
     return true
   } finally {
     rmSync(folder, { recursive: true, force: true })

@@ -313,8 +313,11 @@ void take_status(struct reader *from) {
   begin(STATUSED);
   put_u32(nonce);
   size_t all = put_hole(4), count = put_hole(2);
-  for (pid_t pid; seen < PROCESSES_MAX && (pid = next_pid(&walk)) > 0; seen++)
+  for (pid_t pid; seen < PROCESSES_MAX && (pid = next_pid(&walk)) > 0;) {
+    if (is_kernel_thread(pid)) continue;
+    seen++;
     if (written < STATUS_MAX) written = (uint16_t)(written + put_process(pid));
+  }
   close(walk.fd);
   fill_u32(all, seen);
   fill_u16(count, written);

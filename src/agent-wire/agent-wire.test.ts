@@ -201,6 +201,13 @@ suite('A conversation with the agent of a guest', () => {
     assert.throws(() => conversation.received(hello), /Cannot take "hello" of/)
   })
 
+  test('A boot that failed is lost without a hello, and nothing is taken after it', () => {
+    const conversation = new AgentConversation()
+    conversation.received({ kind: 'lost', code: 24 })
+    assert.throws(() => conversation.received(hello), /Cannot take "hello" of/)
+    assert.throws(() => conversation.sent(claim), /Cannot take "claim" for/)
+  })
+
   test('Input stays within the credit of its program', () => {
     const conversation = begun()
     const input = (length: number) =>

@@ -59,7 +59,7 @@ export interface ImageBuild {
   readonly signal?: AbortSignal
 }
 
-const unpackMsMax = 120_000
+const unpackMsMax = 600_000
 
 /** A build with a folder of its own. */
 interface ImageBuildIn extends ImageBuild {

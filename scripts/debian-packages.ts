@@ -56,7 +56,10 @@ uring2 uuid1 vdeplug2t64 zstd1'
  */
 const qemu: NewerTree = {
   packages: [
-    ...['qemu-system-x86', 'qemu-system-data', 'seabios', 'zlib1g'],
+    'qemu-system-x86',
+    'qemu-system-data',
+    'seabios',
+    'zlib1g',
     ...libraries.split(' ').map((name) => `lib${name}`),
   ],
   suite: 'trixie',

@@ -10,7 +10,7 @@ import { hostTscKhz } from './host-tsc.ts'
 import { fileDigest, findImage, whyImageBroken, type StoredImage } from './store.ts'
 
 /**
- * What a virtual machine boots from.
+ * Files that a virtual machine boots from.
  *
  * Problem: a machine needs a kernel, an initrd and a root whose bytes are known, and a template of one is only as good as the
  * name of what it was booted from.
@@ -22,7 +22,7 @@ import { fileDigest, findImage, whyImageBroken, type StoredImage } from './store
  * Relies on the store's folder being its owner's alone. Does not handle: an agent that another compiler made, whose initrd has
  * another digest; the machine itself, which is an engine's.
  */
-export interface MachineParts {
+export interface BootParts {
   /** Folder of the image store. */
   readonly store: string
   /** Public key of the state folder, in base64: `imageKey`. */
@@ -67,7 +67,7 @@ const mountPoints = ['dev', 'image', 'modules', 'overlay', 'proc', 'root', 'sys'
  *     const boot = machineBoot({ store, key, image: 'python', agent: readFileSync(agent.file) })
  *     // qemu -kernel boot.kernel -initrd boot.initrd -append boot.kernelArguments.join(' ') …
  */
-export function machineBoot(parts: MachineParts): MachineBoot {
+export function machineBoot(parts: BootParts): MachineBoot {
   const { store, key, agent, tscKhz = hostTscKhz() } = parts
   const image = checked(findImage(store, parts.image), key, undefined)
   const stored = checked(findImage(store, parts.kernel ?? KERNEL), key, 'archive')

@@ -296,7 +296,7 @@ function collect(folder: string): Collected {
     ['boot', /\.(vmlinuz|initrd)$/],
   ] as const)
     for (const name of namesIn(path.join(folder, sub))) {
-      // What machines boot from is made anew when it is wanted.
+      // Files that machines boot from are made anew when they are wanted.
       const digest = ending.test(name) && sub !== 'boot' ? name.replace(ending, '') : ''
       if (named.has(digest)) continue
       const file = path.join(folder, sub, name)

@@ -202,7 +202,8 @@ suite('A machine, played by the official document of its API', { skip }, () => {
             await programs.until(() => programs.requests().length > 0)
             for (const pid of programs.pids()) process.kill(pid, 'SIGKILL')
           }
-          assert.equal(faultOf(await failure(life)), 'gone', on)
+          const error = await failure(life)
+          assert.equal(faultOf(error), 'gone', `${on}: ${String(error)}`)
           assertNothingLeft(programs)
         }
       },

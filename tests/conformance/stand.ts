@@ -75,7 +75,7 @@ export interface Ended {
 }
 
 /** The longest any case waits for something that must happen, in milliseconds. */
-export const patienceMs = 20_000
+export const patienceMs = 60_000
 /** Time a guest gets unless its case is about time. Generous: the suite may share its machine. */
 const timeoutMs = 10_000
 const mebibyte = 2 ** 20

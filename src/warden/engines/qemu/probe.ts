@@ -24,11 +24,13 @@ import { noStarts, withTries, type StartCounts } from './tries.ts'
 
 /**
  * Accelerator of this machine, by a boot. A /dev/kvm that opens proves nothing: nested in another hypervisor the first
- * instruction of a guest may abort QEMU, or never return. So a machine boots its firmware from a disk, whose first sector
+ * instruction of a guest may abort QEMU, or never return; or firmware boots, and the first instruction of a kernel that KVM
+ * has to emulate and cannot (one with a VEX prefix, in which its decompressor is compiled) stops the machine. So a machine
+ * boots its firmware from a disk, whose first sector enters 64-bit mode, uses such an instruction if the processor has it, and
  * writes a byte to a port that ends QEMU with an exit code of its own; nothing else has that code. KVM is tried once, under
  * a time limit; TCG, which has to work, three times.
  *
- * Proves real mode, the firmware's protected mode, the disk and the jail; not that a 64-bit kernel boots.
+ * Proves the three modes, paging, the disk and the jail; not that a whole kernel boots.
  */
 export interface AcceleratorFacts {
   readonly accelerator: Accelerator
@@ -56,8 +58,28 @@ const EXIT_CODE = SAID * 2 + 1
 const SECTOR_BYTES = 512
 /** SeaBIOS reads by cylinders, and a disk below one of them has none. */
 const DISK_BYTES = 2 ** 20
-/** QemuProcess code of mov al, SAID; out PORT, al; hlt; jmp to the hlt. */
-const code = [0xb0, SAID, 0xe6, PORT, 0xf4, 0xeb, 0xfd]
+/** Machine code for address 0x7c00. Each line is one step. */
+const code = Buffer.from(
+  [
+    'fa 31c0 8ed8 8ec0', // cli; data segments from 0
+    '66bf00100000 6631c0 66b9000c0000 fc 66f3ab', // zeroes for three page tables at 0x1000
+    'c70600100320 c70600200330 c70600308300', // a page of 2 MiB at 0
+    '66b800100000 0f22d8 66b820000000 0f22e0', // cr3; cr4.PAE
+    '66b9800000c0 0f32 80cc01 0f30', // EFER.LME
+    '0f20c0 660d01000080 0f22c0', // cr0.PG and cr0.PE
+    '0f0116987c ea617c0800', // lgdt; far jump to 64-bit code
+    'b807000000 31c9 0fa2', // cpuid, leaf 7
+    `b8${hex(SAID)}000000 31c9`, // eax = SAID, ecx = 0
+    '0fbae308 7305 c4e271f7c0', // with BMI2: shlx eax, eax, ecx
+    `e6${hex(PORT)} f4 ebfd`, // out PORT, al; hlt; jmp to the hlt
+    '0f1f8000000000', // padding
+    '0000000000000000 00000000009a2000', // segments: none, and 64-bit code
+    '0f00 887c0000', // size and address of these
+  ]
+    .join('')
+    .replaceAll(' ', ''),
+  'hex',
+)
 const words = ['-device', `isa-debug-exit,iobase=${PORT},iosize=4`]
 
 /** Throws MayflyError UNAVAILABLE where no machine boots at all. */
@@ -91,8 +113,21 @@ async function bootFrom(
   accelerator: Accelerator,
 ): Promise<string> {
   const spec = { accelerator, memoryMiB: PROBE_MIB, memory: 'shared', hasImage: true } as const
-  const parts = { program, programs, spec, files: { image }, words, readyMsMax: bootMsMax }
-  const machine = await startMachine(parts, host)
+  const stopped = Promise.withResolvers<void>()
+  const machine = await startMachine(
+    {
+      program,
+      programs,
+      spec,
+      files: { image },
+      words,
+      readyMsMax: bootMsMax,
+      // KVM stops a machine that it cannot run on, and QEMU waits for somebody to look at it.
+      onEvent: ({ name }) => name === 'STOP' && stopped.resolve(),
+    },
+    host,
+  )
+  void stopped.promise.then(() => machine.kill())
   try {
     // The answer may be lost with the end that it causes.
     machine.control.ask('cont').catch(() => undefined)
@@ -113,6 +148,10 @@ async function assertBoots(machine: QemuProcess, accelerator: Accelerator, msMax
   const ended = signal ?? `exit ${exitCode}`
   const why = `a boot under "${accelerator}" did not end as it should (${ended}${line && `: ${line}`})`
   throw new MayflyError('UNAVAILABLE', `Cannot use QEMU: ${why}`, { detail: said })
+}
+
+function hex(byte: number): string {
+  return byte.toString(16).padStart(2, '0')
 }
 
 function bootDisk(): Buffer {
@@ -148,7 +187,7 @@ export async function cachedAccelerators(
 
 function keyOf({ file }: HypervisorProgram): string {
   const { size, mtimeMs } = statSync(file)
-  const text = JSON.stringify([file, size, mtimeMs, release(), bootId()])
+  const text = JSON.stringify([file, size, mtimeMs, release(), bootId(), code.toString('hex')])
   return createHash('sha256').update(text).digest('hex')
 }
 

@@ -55,6 +55,7 @@ const values = `## Values
 | word | written as |
 |---|---|
 | duration | milliseconds as a number, or text: \`"250ms"\`, \`"5s"\`, \`"2m"\`, \`"1h"\` |
+| age | milliseconds as a number, or text: \`"12h"\`, \`"7d"\`, up to \`"365d"\` |
 | size | bytes as a number, or text: \`"512KB"\`, \`"64MB"\`, \`"1GB"\`; 1 KB is 1,024 bytes |
 | network | \`"none"\`, \`"open"\` (every public address), \`{ allow = ["api.example.com", "*.example.net", "https://a.example:8443"] }\` or \`{ deny = […] }\`. A bare host to allow is https on 443; a bare host to deny is every port of it. Where a configuration grants or bounds one, a host to allow may also be \`{ host = "https://registry.corp.example", private = true }\`: docs/how-to/network.md. With \`sent = "64KB"\` and \`received = "1MB"\` beside the hosts, no more bytes of one run |
 | network policy | \`"None"\`, \`"Full"\`, \`{ AllowList = ["api.github.com"] }\` or \`{ DenyList = […] }\`; bare names to allow are ports 80 and 443 |

@@ -1,9 +1,9 @@
 import type { Command } from 'commander'
 import { MayflyError } from '../contract/error.ts'
-import { signerFolder } from '../lib/state-folder.ts'
 import type { StoredImage } from '../images/store.ts'
 import { megabytes } from './format-value.ts'
-import { loadCliConfig } from './open-assembly.ts'
+import { imagePlaces as placesOf } from './image-places.ts'
+import { registerScans } from './images-scan.ts'
 import { note, printJson, table, type Globals } from './print.ts'
 import { stopSignal } from './stop-signal.ts'
 import { failedExitCode, verb } from './verb.ts'
@@ -31,6 +31,7 @@ export function register(program: Command): void {
   add('tag <name> <tag>', 'let a tag name an image').action(withArguments(tag))
   add('untag <tag>', 'remove a tag; its image stays until "gc"').action(withArguments(untag))
   add('gc', 'remove images that no tag names').action(withArguments(collect))
+  registerScans(images)
 }
 
 const examples = `
@@ -38,6 +39,7 @@ Examples:
   mayfly images build python
   mayfly images list
   mayfly images verify
+  mayfly images feeds import debian.json && mayfly images scan python
   mayfly images untag python && mayfly images gc
 
 A name is a tag, a digest, or the first eight characters of one or more.`
@@ -200,12 +202,6 @@ async function collect(flags: Flags): Promise<void> {
   const { digests, bytes } = store.collect()
   if (flags.json) return printJson({ removed: digests, bytes })
   note(flags, `${digests.length} images removed, ${megabytes(bytes)}`)
-}
-
-async function placesOf(flags: Flags): Promise<{ readonly folder: string; readonly keys: string }> {
-  const { state } = loadCliConfig(flags).config
-  const { imageFolder } = await import('../images/store.ts')
-  return { folder: imageFolder(state), keys: signerFolder(state) }
 }
 
 function assertTag(isTag: boolean, given: string): void {

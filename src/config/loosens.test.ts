@@ -159,3 +159,21 @@ test('The rules compare with the defaults of the schema', () => {
   assert.deepEqual(loosened(`limits.timeout = ${limits.timeout}`), [])
   assert.deepEqual(loosened(`limits.timeout = ${limits.timeout + 1}`), ['limits.timeout'])
 })
+
+test('A gate for images that lets more through loosens, a stricter one does not', () => {
+  assert.deepEqual(
+    loosened('[images]\nmax_severity = "low"\nunknown_severity = "critical"\nmax_feed_age = "12h"'),
+    [],
+  )
+  assert.deepEqual(
+    loosened(
+      '[images]\nmax_severity = "high"\nunknown_severity = "low"\nmax_feed_age = "8d"\nallow_imported = true',
+    ),
+    [
+      'images.max_severity',
+      'images.unknown_severity',
+      'images.max_feed_age',
+      'images.allow_imported',
+    ],
+  )
+})

@@ -11,6 +11,7 @@ import { networkOf } from '../contract/network.ts'
 import type { Reaction } from '../contract/phase.ts'
 import { defaultRestraint, restraint } from '../contract/restraint.ts'
 import { parseDuration, parseSize } from '../contract/units.ts'
+import { isSeverer, type VulnerabilitySeverity } from '../contract/vulnerability.ts'
 import type { KeyPath } from './positions.ts'
 import { severityOf } from './schedules.ts'
 
@@ -73,6 +74,20 @@ const noMilderThan =
     severityOf[written as Reaction] >= severityOf[least]
       ? undefined
       : `milder than the default, "${least}"`
+
+const noSeverer =
+  (most: VulnerabilitySeverity): Rule =>
+  (written) =>
+    isSeverer(written as VulnerabilitySeverity, most)
+      ? `severer than the default, "${most}"`
+      : undefined
+
+const noMilderSeverity =
+  (least: VulnerabilitySeverity): Rule =>
+  (written) =>
+    isSeverer(least, written as VulnerabilitySeverity)
+      ? `milder than the default, "${least}"`
+      : undefined
 
 const noWeaker: Rule = (written) => {
   const next = stepsOf(written as typeof defaultEscalation)
@@ -243,7 +258,7 @@ const serverRules = ({ cache, server }: Defaults): Rules => ({
   'server.trusted_proxies': gives('an address that says who its clients are'),
 })
 
-const sessionRules = ({ sessions, sandboxes }: Defaults): Rules => ({
+const sessionRules = ({ sessions, sandboxes, images }: Defaults): Rules => ({
   'sessions.anonymous': only(false),
   'sessions.concurrency': count(sessions.concurrency),
   'sessions.per_minute': count(sessions.per_minute),
@@ -262,6 +277,16 @@ const sessionRules = ({ sessions, sandboxes }: Defaults): Rules => ({
 
   'telemetry.endpoint': gives('an address that is told of what runs'),
   'telemetry.service_name': harmless,
+
+  'images.max_severity': noSeverer(images.max_severity),
+  'images.unknown_severity': noMilderSeverity(images.unknown_severity),
+  'images.max_feed_age': (written) => {
+    const [, count, unit] = /^(\d+)(h|d)$/.exec(String(written)) ?? []
+    const age =
+      typeof written === 'number' ? written : Number(count) * (unit === 'h' ? 1 : 24) * 3_600_000
+    return age <= images.max_feed_age ? undefined : moreThan(images.max_feed_age)
+  },
+  'images.allow_imported': only(false),
 
   rules: gives('fields of the profile'),
   intel: gives('a source that is read'),

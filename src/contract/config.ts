@@ -18,6 +18,7 @@ import { filled, flag, whole } from './schema-parts.ts'
 import { envelopesMax } from './signature.ts'
 import { strengthOf, tierName, type TierName } from './tier.ts'
 import { whyNotStricter } from './thresholds.ts'
+import { vulnerabilitySeverities } from './vulnerability.ts'
 import { zoneNameSchema } from './zones.ts'
 import { duration as durationAsked, size as sizeAsked } from './units.ts'
 import { trustLevels } from './verdict.ts'
@@ -702,6 +703,35 @@ const cache = z.strictObject({
   age: duration.prefault('10m').describe('Time for which an outcome is served from the cache'),
 })
 
+const feedAge = z
+  .union([z.number(), z.string()], { error: 'expected an age: "12h" or "7d", up to "365d"' })
+  .transform((value, ctx) => {
+    const [, count, unit] = /^([1-9]\d{0,3})(h|d)$/.exec(String(value)) ?? []
+    const age =
+      typeof value === 'number' ? value : Number(count) * (unit === 'h' ? 1 : 24) * 3_600_000
+    if (Number.isInteger(age) && age > 0 && age <= 365 * 24 * 3_600_000) return age
+    ctx.addIssue({ code: 'custom', message: 'expected an age: "12h" or "7d", up to "365d"' })
+    return z.NEVER
+  })
+  .meta({ title: 'age' })
+
+const images = z.strictObject({
+  max_severity: z
+    .enum(vulnerabilitySeverities)
+    .default('medium')
+    .describe('Greatest severity of a known vulnerability in an image that may be used'),
+  unknown_severity: z
+    .enum(vulnerabilitySeverities)
+    .default('high')
+    .describe('Severity of a vulnerability whose feeds name none'),
+  max_feed_age: feedAge
+    .prefault('7d')
+    .describe('Age of a feed, as `12h` or `7d`, from which on its scans no longer count'),
+  allow_imported: flag.describe(
+    'Use images that were imported: their own list of packages is all that a scan knows of them',
+  ),
+})
+
 const rule = z.strictObject({
   name: name.describe('Name of the rule in `--explain`'),
   when: filled(4096).describe('A CEL expression'),
@@ -780,6 +810,9 @@ export const configSchema = z.strictObject({
   providers: providers
     .prefault({})
     .describe('Provider modules of your own: docs/how-to/add-a-wall.md'),
+  images: images
+    .prefault({})
+    .describe('Images that may be used; no wall runs one yet: docs/how-to/scan-images.md'),
   fresh: flag.describe(
     'Start each program by an exec of its own, none as a fork of a warmed template: programs in Python then share no layout of addresses, and take some 25 ms of processor time more',
   ),

@@ -38,6 +38,7 @@ export const errorCodes = {
   DISK_FULL: 503,
   PACKAGE_BROKEN: 503,
   IMAGE_BROKEN: 503,
+  FEED_BROKEN: 422,
   // Configuration
   CONFIG: 500,
   CONFIG_UNTRUSTED: 500,

@@ -18,7 +18,17 @@ export const manifestSchema = z
     size: bytes.describe('bytes of the image'),
     suite: z.string(),
     architecture: z.string(),
-    recipe: hex.describe('SHA-256 of the recipe as canonical JSON'),
+    recipe: hex.optional().describe('SHA-256 of the recipe as canonical JSON'),
+    origin: z
+      .strictObject({
+        kind: z.literal('oci'),
+        manifest: hex.describe('digest of its manifest'),
+        config: hex.describe('digest of its configuration'),
+        layers: z.array(hex).readonly().describe('SHA-256 of each layer, as a plain tar stream'),
+      })
+      .readonly()
+      .optional()
+      .describe('where an imported image comes from'),
     packages: z
       .array(
         z
@@ -64,14 +74,23 @@ export function whyManifestUntrusted(
   { manifest, key, signature }: SignedManifest,
   trusted: string | undefined,
 ): string | undefined {
+  return whyUntrusted({ statement: manifestStatement(manifest, key), key, signature }, trusted)
+}
+
+/** Reason why a signed statement does not count as that of `trusted`; undefined if it does. */
+export function whyUntrusted(
+  { statement, key, signature }: Readonly<Record<'statement' | 'key' | 'signature', string>>,
+  trusted: string | undefined,
+): string | undefined {
   if (trusted === undefined) return 'the state folder has no key'
   if (key !== trusted) return 'another key than that of the state folder signed it'
   const [raw, signed] = [exactBytes(key, 32), exactBytes(signature, 64)]
   if (!raw || !signed) return 'its signature is unreadable'
   const x = raw.toString('base64url')
   const publicKey = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' })
-  const statement = Buffer.from(manifestStatement(manifest, key))
-  return verify(null, statement, publicKey, signed) ? undefined : 'its signature is wrong'
+  return verify(null, Buffer.from(statement), publicKey, signed)
+    ? undefined
+    : 'its signature is wrong'
 }
 
 /** Accepts canonical base64 only, so that no bit is malleable. */

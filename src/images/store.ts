@@ -45,10 +45,20 @@ export interface ImageStore extends Disposable {
     more: { readonly sbom?: string; readonly tags: readonly string[] },
   ): void
   tag(digest: string, name: string): void
+  /** Writes a file of another folder of the store, whole or not at all. */
+  put(place: StorePlace, text: string | ((write: (text: string) => void) => void)): void
+  /** False if there is no such file. */
+  remove(place: StorePlace): boolean
   /** False if there is no such tag. */
   untag(name: string): boolean
   /** Removes images that no tag names. */
   collect(): Collected
+}
+
+/** File beside the images: a feed by name, or a scan by the digest of its image. */
+export interface StorePlace {
+  readonly kind: 'feeds' | 'scans'
+  readonly name: string
 }
 
 export interface StoredImage {
@@ -56,6 +66,12 @@ export interface StoredImage {
   readonly tags: readonly string[]
   readonly file: string
   readonly signed: SignedManifest
+}
+
+/** Path of a file beside the images. */
+export function storeFile(folder: string, { kind, name }: StorePlace): string {
+  const checked = digestText.test(name) ? name : imageName.parse(name)
+  return path.join(folder, kind, `${checked}.json`)
 }
 
 export interface Collected {
@@ -84,7 +100,7 @@ export function openImageStore(folder: string): ImageStore {
   const lock = takeLock(folder)
   const work = path.join(folder, 'work', randomBytes(6).toString('hex'))
   rmSync(path.join(folder, 'work'), { recursive: true, force: true })
-  for (const name of ['blobs', 'sboms', 'manifests', 'tags'])
+  for (const name of ['blobs', 'sboms', 'manifests', 'tags', 'feeds', 'scans'])
     makeFolder(path.join(folder, name), 0o755)
   mkdirSync(work, { recursive: true, mode: 0o700 })
   const place = (text: string, to: string) => {
@@ -106,18 +122,33 @@ export function openImageStore(folder: string): ImageStore {
       sync(path.join(folder, 'tags'))
     },
     tag: (digest, name) => place(`${digest}\n`, tagFile(folder, imageName.parse(name))),
-    untag(name) {
-      const file = tagFile(folder, imageName.parse(name))
-      const isThere = existsSync(file)
-      rmSync(file, { force: true })
-      return isThere
+    put(to, text) {
+      const draft = path.join(work, `draft-${randomBytes(4).toString('hex')}`)
+      const output = openSync(draft, 'wx', 0o644)
+      try {
+        const write = (part: string) => writeFileSync(output, part)
+        if (typeof text === 'string') write(text)
+        else text(write)
+        fsyncSync(output)
+      } finally {
+        closeSync(output)
+      }
+      renameSync(draft, storeFile(folder, to))
     },
+    remove: (which) => removed(storeFile(folder, which)),
+    untag: (name) => removed(tagFile(folder, imageName.parse(name))),
     collect: () => collect(folder),
     [Symbol.dispose]() {
       rmSync(path.join(folder, 'work'), { recursive: true, force: true })
       lock.close()
     },
   }
+}
+
+function removed(file: string): boolean {
+  const isThere = existsSync(file)
+  rmSync(file, { force: true })
+  return isThere
 }
 
 /** All images with a readable manifest, newest first, and what is wrong with the others. */
@@ -292,6 +323,7 @@ function collect(folder: string): Collected {
   for (const [sub, ending] of [
     ['manifests', /\.json$/],
     ['sboms', /\.json$/],
+    ['scans', /\.json$/],
     ['blobs', /\.(erofs|cpio)$/],
     ['boot', /\.(vmlinuz|initrd)$/],
   ] as const)

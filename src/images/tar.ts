@@ -3,7 +3,8 @@
  *
  * The stream comes from `dpkg-deb --fsys-tarfile`, which decompresses the data member of a package and writes no file.
  * Accepted are plain files, hard links, symbolic links and folders in ustar or GNU headers with long names, which is what
- * dpkg-deb makes; a device, a FIFO, a sparse file and pax records are refused. Nothing here touches the file system: paths
+ * dpkg-deb makes; a device, a FIFO and a sparse file are refused. Archives of others may have pax records as well, if `pax` is
+ * given: of these path, target and size count, extended attributes are told, and global ones may not name a path. Nothing here touches the file system: paths
  * are checked by `entry-path.ts`, and the image is made from the stream that `tarHeader` writes, so that an archive cannot
  * write through a link.
  */
@@ -14,6 +15,14 @@ export interface TarEntry {
   readonly size: number
   /** Target of a link, or path of the file that a hard link shares. */
   readonly target: string
+  /** Present if pax records gave it extended attributes, which no image keeps. */
+  readonly hasAttributes?: true
+}
+
+export interface TarOptions {
+  /** Accepts pax records, and `entriesMax` entries. */
+  readonly pax?: boolean
+  readonly entriesMax?: number
 }
 
 export interface TarSink {
@@ -24,7 +33,8 @@ export interface TarSink {
 
 export const tarBlock = 512
 const longBytesMax = 4096
-const entriesMax = 100_000
+const paxBytesMax = 2 ** 20
+const entriesMaxDefault = 100_000
 
 const kinds: Readonly<Record<string, TarEntry['kind']>> = {
   '0': 'file',
@@ -37,17 +47,21 @@ const kinds: Readonly<Record<string, TarEntry['kind']>> = {
 /** Push parser: throws RangeError for a stream that is broken or has an entry of another kind. */
 export class TarReader {
   readonly #sink: TarSink
+  readonly #hasPax: boolean
+  readonly #entriesMax: number
   #header = Buffer.alloc(0)
   /** Bytes of the body to come, then of its padding. */
   #body = 0
   #padding = 0
-  #long: { readonly field: 'path' | 'target'; bytes: Buffer } | undefined
-  #names: { path?: string; target?: string } = {}
+  #long: { readonly field: 'path' | 'target' | 'pax' | 'global'; bytes: Buffer } | undefined
+  #names: { path?: string; target?: string; size?: number; hasAttributes?: true } = {}
   #entries = 0
   #isEnded = false
 
-  constructor(sink: TarSink) {
+  constructor(sink: TarSink, { pax = false, entriesMax = entriesMaxDefault }: TarOptions = {}) {
     this.#sink = sink
+    this.#hasPax = pax
+    this.#entriesMax = entriesMax
   }
 
   push(chunk: Uint8Array): void {
@@ -92,36 +106,62 @@ export class TarReader {
     if (header.every((byte) => byte === 0)) return this.#takeEnd()
     assertSum(header)
     const type = header.toString('latin1', 156, 157)
-    const size = octal(header, 124, 12)
-    if (type === 'L' || type === 'K') return this.#startLong(type, size)
+    const declared = octal(header, 124, 12)
+    if (type === 'L' || type === 'K')
+      return this.#startLong(type === 'L' ? 'path' : 'target', declared, longBytesMax)
+    if (this.#hasPax && (type === 'x' || type === 'g'))
+      return this.#startLong(type === 'x' ? 'pax' : 'global', declared, paxBytesMax)
     const kind = kinds[type]
+    const size = this.#names.size ?? declared
     if (!kind) throw new RangeError(`its archive has an entry of type ${JSON.stringify(type)}`)
-    if (++this.#entries > entriesMax) throw new RangeError('its archive has too many entries')
+    if (++this.#entries > this.#entriesMax) throw new RangeError('its archive has too many entries')
     if (kind !== 'file' && size !== 0)
       throw new RangeError('its archive has bytes where no file is')
-    const entry = { kind, mode: octal(header, 100, 8), size, ...this.#namesOf(header) }
+    const { hasAttributes } = this.#names
+    const entry = {
+      kind,
+      mode: octal(header, 100, 8),
+      size,
+      ...this.#namesOf(header),
+      ...(hasAttributes && { hasAttributes }),
+    }
     this.#names = {}
     this.#expect(size)
     this.#sink.entry(entry)
   }
 
   #takeEnd(): void {
-    if (this.#names.path !== undefined || this.#names.target !== undefined)
+    if (Object.keys(this.#names).length > 0)
       throw new RangeError('its archive ends after a long name')
     this.#isEnded = true
   }
 
-  #startLong(type: 'L' | 'K', size: number): void {
-    if (size < 1 || size > longBytesMax) throw new RangeError('a path of it is too long')
-    this.#long = { field: type === 'L' ? 'path' : 'target', bytes: Buffer.alloc(0) }
+  #startLong(field: 'path' | 'target' | 'pax' | 'global', size: number, sizeMax: number): void {
+    if (size < 1 || size > sizeMax) throw new RangeError('a path of it is too long')
+    this.#long = { field, bytes: Buffer.alloc(0) }
     this.#expect(size)
   }
 
   #finishLong(): void {
     if (!this.#long) return
     const { field, bytes } = this.#long
-    this.#names[field] = textOf(bytes, 0, bytes.length)
     this.#long = undefined
+    if (field === 'path' || field === 'target') this.#names[field] = textOf(bytes, 0, bytes.length)
+    else this.#takePax(bytes, field)
+  }
+
+  #takePax(bytes: Buffer, field: 'pax' | 'global'): void {
+    for (const [key, value] of paxRecords(bytes)) {
+      if (key.startsWith('GNU.sparse.')) throw new RangeError('its archive has a sparse file')
+      const isName = key === 'path' || key === 'linkpath' || key === 'size'
+      if (isName && field === 'global')
+        throw new RangeError(`its archive has a ${key} for all of its entries`)
+      if (key === 'path' || key === 'linkpath') {
+        if (value.includes('\0')) throw new RangeError('its archive has a name with a zero byte')
+        this.#names[key === 'path' ? 'path' : 'target'] = value
+      } else if (key === 'size') this.#names.size = decimal(value)
+      else if (/^(?:SCHILY|LIBARCHIVE)\.xattr\./.test(key)) this.#names.hasAttributes = true
+    }
   }
 
   #expect(size: number): void {
@@ -208,14 +248,40 @@ function octal(header: Buffer, at: number, length: number): number {
   return Number.parseInt(text, 8)
 }
 
+/** Records "LENGTH KEY=VALUE\\n", where LENGTH counts all of the record. */
+function* paxRecords(bytes: Buffer): Generator<readonly [key: string, value: string]> {
+  for (let at = 0; at < bytes.length;) {
+    const [, digits] = /^([1-9]\d{0,6}) /.exec(bytes.toString('latin1', at, at + 8)) ?? []
+    const end = at + Number(digits ?? 0)
+    if (digits === undefined || end > bytes.length || bytes[end - 1] !== 0x0a)
+      throw new RangeError('its archive has a broken pax record')
+    const equals = bytes.indexOf(0x3d, at)
+    if (equals < 0 || equals >= end) throw new RangeError('its archive has a broken pax record')
+    const key = bytes.toString('latin1', at + digits.length + 1, equals)
+    // Attributes are bytes, and no image keeps them.
+    const isBytes = /^(?:SCHILY|LIBARCHIVE)\./.test(key)
+    yield [key, isBytes ? '' : decoded(bytes.subarray(equals + 1, end - 1))]
+    at = end
+  }
+}
+
+function decimal(text: string): number {
+  if (!/^\d{1,12}$/.test(text)) throw new RangeError('its archive has a header with a wrong number')
+  return Number(text)
+}
+
 const utf8 = new TextDecoder('utf-8', { fatal: true })
 
 /** Text up to the first zero byte. */
 function textOf(bytes: Buffer, at: number, length: number): string {
   const field = bytes.subarray(at, at + length)
   const zero = field.indexOf(0)
+  return decoded(zero < 0 ? field : field.subarray(0, zero))
+}
+
+function decoded(bytes: Buffer): string {
   try {
-    return utf8.decode(zero < 0 ? field : field.subarray(0, zero))
+    return utf8.decode(bytes)
   } catch {
     throw new RangeError('its archive has a name that is no UTF-8')
   }

@@ -3,6 +3,8 @@ import { parseJson } from './parse-json.ts'
 
 export interface StrictJsonOptions {
   readonly depthMax: number
+  /** Keys of a text, and objects and lists; by default 500,000 of each. */
+  readonly partsMax?: number
   /** A member of the top-level object whose exact text is kept, to be forwarded unparsed. */
   readonly keep?: string
 }
@@ -51,8 +53,7 @@ const OBJECT_OPEN = 0x7b
 const OBJECT_CLOSE = 0x7d
 
 /** Maximum keys and containers of a text: each takes a microsecond of the event loop. */
-const KEYS_MAX = 500_000
-const CONTAINERS_MAX = 500_000
+const PARTS_MAX = 500_000
 /** Keys of one object to compare linearly; most objects have few. */
 const LINEAR_KEYS_MAX = 8
 
@@ -87,6 +88,7 @@ class Level {
 class Scan {
   readonly #bytes: Buffer
   readonly #depthMax: number
+  readonly #partsMax: number
   readonly #keep: string | undefined
   readonly #levels: Level[] = []
   #depth = 0
@@ -100,6 +102,7 @@ class Scan {
   constructor(bytes: Buffer, options: StrictJsonOptions) {
     this.#bytes = bytes
     this.#depthMax = options.depthMax
+    this.#partsMax = options.partsMax ?? PARTS_MAX
     this.#keep = options.keep
   }
 
@@ -125,8 +128,8 @@ class Scan {
       throw new StrictJsonError(`nested deeper than ${this.#depthMax}`, this.#at, this.#path())
     }
     this.#containers += 1
-    if (this.#containers > CONTAINERS_MAX)
-      throw new StrictJsonError(`more than ${CONTAINERS_MAX} objects and lists`, this.#at)
+    if (this.#containers > this.#partsMax)
+      throw new StrictJsonError(`more than ${this.#partsMax} objects and lists`, this.#at)
     this.#levels[this.#depth] ??= new Level()
     this.#levels[this.#depth]!.open(isObject)
     this.#depth += 1
@@ -165,7 +168,8 @@ class Scan {
   #keyAt(start: number, end: number, escaped: boolean): void {
     this.#expectsKey = false
     this.#keys += 1
-    if (this.#keys > KEYS_MAX) throw new StrictJsonError(`more than ${KEYS_MAX} keys`, start)
+    if (this.#keys > this.#partsMax)
+      throw new StrictJsonError(`more than ${this.#partsMax} keys`, start)
     const key = escaped
       ? unescape(this.#bytes, start, end)
       : this.#bytes.toString('utf8', start + 1, end)

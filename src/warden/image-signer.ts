@@ -7,11 +7,11 @@ import { keyFile, openKey, rawPublicKey } from './sign.ts'
 export interface ImageSigner {
   /** Base64 of the 32 raw bytes. */
   readonly publicKey: string
-  /** Signature of a text that begins with `mayfly image 1`, in base64. */
+  /** Signature of a text that begins with `mayfly image 1` or `mayfly image scan 1`, in base64. */
   sign(statement: string): string
 }
 
-const prefix = 'mayfly image 1\n'
+const prefixes = ['mayfly image 1\n', 'mayfly image scan 1\n']
 
 /** Makes the key on first use. Throws MayflyError STATE. */
 export function openImageSigner(folder: string): ImageSigner {
@@ -20,7 +20,8 @@ export function openImageSigner(folder: string): ImageSigner {
     publicKey: rawPublicKey(key),
     sign(statement) {
       // Any other text could be a checkpoint.
-      if (!statement.startsWith(prefix)) throw new RangeError('no statement about an image')
+      if (!prefixes.some((one) => statement.startsWith(one)))
+        throw new RangeError('no statement about an image')
       return sign(null, Buffer.from(statement), key).toString('base64')
     },
   }

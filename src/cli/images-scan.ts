@@ -1,0 +1,275 @@
+import type { Command } from 'commander'
+import { MayflyError } from '../contract/error.ts'
+import {
+  vulnerabilitySeverities,
+  type ImagePolicy,
+  type VulnerabilitySeverity,
+} from '../contract/vulnerability.ts'
+import type { Admission } from '../images/admit.ts'
+import type { FeedFacts, StoredFeed } from '../images/feed.ts'
+import type { ImageScan } from '../images/scan.ts'
+import type { StoredImage } from '../images/store.ts'
+import { imagePlaces } from './image-places.ts'
+import { note, printJson, table, type Globals } from './print.ts'
+import { verb } from './verb.ts'
+
+const refusedExitCode = 3
+const rowsMax = 50
+
+interface ScanFlags extends Globals {
+  readonly maxSeverity?: string
+  readonly all?: boolean
+}
+
+interface GatedScan {
+  readonly tags: readonly string[]
+  readonly scan: ImageScan
+  readonly admission: Admission
+}
+
+/** Image without a bill of materials that can be read, or with too many findings. */
+interface UnscannableImage {
+  readonly tags: readonly string[]
+  readonly image: string
+  readonly code: string
+  readonly because: string
+  readonly fix: string
+}
+
+interface Scans {
+  readonly scans: readonly GatedScan[]
+  readonly unscannable: readonly UnscannableImage[]
+}
+
+/** Errors that concern one image; any other, such as a broken feed, ends the command. */
+const codesOfImage: ReadonlySet<string> = new Set(['NOT_FOUND', 'IMAGE_BROKEN', 'TOO_LARGE'])
+
+interface FeedFlags extends Globals {
+  readonly name?: string
+  readonly asOf?: string
+}
+
+/** `mayfly images scan` and `mayfly images feeds …`. */
+export function registerScans(images: Command): void {
+  images
+    .command('scan [name]')
+    .description(
+      'known vulnerabilities of an image, or of all, by the imported feeds; exits 3 if the gate refuses one or it cannot be scanned',
+    )
+    .option(
+      '--max-severity <severity>',
+      `${vulnerabilitySeverities.join(', ')}; in place of [images] max_severity`,
+    )
+    .option('--all', 'every finding; without it the fifty severest of an image')
+    .action(verb(scan))
+  const feeds = images.command('feeds').description('feeds of known vulnerabilities')
+  feeds
+    .command('import <path>')
+    .description("OSV records (folder, zip, tar or file), or the JSON of Debian's security tracker")
+    .option(
+      '--name <name>',
+      'name of the feed, in place of that of the file; a feed of this name is replaced',
+    )
+    .option('--as-of <date>', 'date of the feed, such as 2026-11-20, in place of what it says')
+    .action(verb(importOne))
+  feeds.command('list').description('imported feeds, with their age').action(verb(listAll))
+  feeds.command('remove <name>').description('forget a feed').action(verb(remove))
+}
+
+async function scan(flags: ScanFlags, name: string): Promise<void> {
+  const { folder, keys, policy: configured } = await imagePlaces(flags)
+  const policy = { ...configured, max_severity: severityGiven(flags) ?? configured.max_severity }
+  const { findImage, listImages, openImageStore, readSbom } = await import('../images/store.ts')
+  const { listFeeds } = await import('../images/feed.ts')
+  const { scanImage } = await import('../images/scan.ts')
+  const { storeScan } = await import('../images/scan-store.ts')
+  const { admitImage } = await import('../images/admit.ts')
+  const { openImageSigner } = await import('../warden/image-signer.ts')
+  using store = openImageStore(folder)
+  const { images, faults } =
+    name === '' ? listImages(folder) : { images: [findImage(folder, name)], faults: [] }
+  const feeds = listFeeds(folder)
+  warnOf(flags, feeds, policy)
+  for (const fault of faults) note(flags, fault)
+  if (faults.length > 0) process.exitCode = 1
+  const signer = openImageSigner(keys)
+  const gate = { folder, key: signer.publicKey, policy, now: Date.now }
+  const scanOne = (image: StoredImage): GatedScan => {
+    const sbom = readSbom(image, signer.publicKey)
+    const made = scanImage({ image: image.digest, sbom, feeds, now: Date.now })
+    storeScan(store, made, signer)
+    return { tags: image.tags, scan: made, admission: admitImage(image.digest, gate) }
+  }
+  report(flags, faults, name === '' ? scanEach(images, scanOne) : doneOf(images.map(scanOne)))
+}
+
+/** Scans what can be scanned: an image that is broken, or has no bill of materials, does not hide the others. */
+function scanEach(
+  images: readonly StoredImage[],
+  scanOne: (image: StoredImage) => GatedScan,
+): Scans {
+  const [scans, unscannable]: [GatedScan[], UnscannableImage[]] = [[], []]
+  for (const image of images)
+    try {
+      scans.push(scanOne(image))
+    } catch (thrown) {
+      if (!(thrown instanceof MayflyError) || !codesOfImage.has(thrown.code)) throw thrown
+      const { code, message, hint } = thrown
+      const { tags, digest } = image
+      unscannable.push({ tags, image: digest, code, because: message, fix: hint ?? '' })
+    }
+  return { scans, unscannable }
+}
+
+function doneOf(scans: readonly GatedScan[]): Scans {
+  return { scans, unscannable: [] }
+}
+
+function report(flags: ScanFlags, faults: readonly string[], { scans, unscannable }: Scans): void {
+  const isRefused = scans.some(({ admission }) => admission.kind === 'refused')
+  if (isRefused || unscannable.length > 0) process.exitCode = refusedExitCode
+  if (flags.json)
+    return printJson({
+      images: scans.map(({ tags, scan: made, admission }) => ({
+        tags,
+        ...made,
+        gate: verdictOf(admission),
+      })),
+      unscannable,
+      faults,
+    })
+  for (const { tags, scan: made, admission } of scans)
+    process.stdout.write(`${reportOf(tags, made, admission, flags.all ?? false)}\n`)
+  for (const { tags, image, code, because, fix } of unscannable)
+    process.stdout.write(
+      `${titleOf(tags, image)}\n  cannot be scanned: ${code}: ${because}. ${fix}\n`,
+    )
+}
+
+function titleOf(tags: readonly string[], image: string): string {
+  return `${tags.join(', ') || '(no tag)'} sha256:${image}`
+}
+
+function severityGiven({ maxSeverity }: ScanFlags): VulnerabilitySeverity | undefined {
+  if (maxSeverity === undefined) return undefined
+  const known = vulnerabilitySeverities.find((one) => one === maxSeverity)
+  if (known) return known
+  throw new MayflyError('USAGE', `Cannot use "${maxSeverity}" as a severity`, {
+    hint: `Give one of ${vulnerabilitySeverities.join(', ')}`,
+  })
+}
+
+function warnOf(flags: Globals, feeds: readonly StoredFeed[], policy: ImagePolicy): void {
+  if (feeds.length === 0)
+    throw new MayflyError('NOT_FOUND', 'Cannot scan: no feed was imported', {
+      hint: 'Import one with "mayfly images feeds import"',
+    })
+  for (const { facts } of feeds)
+    note(
+      flags,
+      `Feed "${facts.name}" is ${ageOf(facts.asOf)} old${isOld(facts, policy) ? ': import a newer one' : ''}`,
+    )
+}
+
+function isOld({ asOf }: FeedFacts, { max_feed_age }: ImagePolicy): boolean {
+  return Date.now() - asOf > max_feed_age
+}
+
+function ageOf(asOf: number): string {
+  const hours = Math.max(0, Math.floor((Date.now() - asOf) / 3_600_000))
+  return hours < 48 ? `${hours} hours` : `${Math.floor(hours / 24)} days`
+}
+
+function verdictOf(admission: Admission) {
+  if (admission.kind === 'admitted') return { kind: 'admitted' }
+  const { kind, code, because, fix } = admission
+  return { kind, code, because, fix }
+}
+
+function reportOf(
+  tags: readonly string[],
+  { image, counts, findings, uncovered }: ImageScan,
+  admission: Admission,
+  isWhole: boolean,
+): string {
+  const shown = isWhole ? findings : findings.slice(0, rowsMax)
+  const rows = shown.map((one) => [
+    one.severity,
+    one.id,
+    `${one.source} ${one.version}`,
+    one.fixed === null
+      ? one.status === 'undetermined'
+        ? 'undetermined'
+        : 'no fix'
+      : `fixed in ${one.fixed}`,
+    one.packages.join(', '),
+  ])
+  const totals = Object.entries(counts).flatMap(([name, count]) =>
+    count > 0 ? [`${count} ${name}`] : [],
+  )
+  return [
+    titleOf(tags, image),
+    `  ${totals.toReversed().join(', ') || 'no known vulnerability'}`,
+    ...(rows.length > 0 ? [table(rows)] : []),
+    ...(findings.length > shown.length ? [`  ${findings.length - shown.length} more: --all`] : []),
+    ...uncovered.map((purl) => `  no feed speaks of ${purl}`),
+    admission.kind === 'admitted'
+      ? '  the gate admits it'
+      : `  the gate refuses it: ${admission.code}: ${admission.because}. ${admission.fix}`,
+  ].join('\n')
+}
+
+async function importOne(flags: FeedFlags, place: string): Promise<void> {
+  const { folder } = await imagePlaces(flags)
+  const { importFeed } = await import('../images/feed.ts')
+  using store = (await import('../images/store.ts')).openImageStore(folder)
+  const facts = await importFeed({
+    place,
+    name: flags.name,
+    asOf: dateGiven(flags),
+    store,
+    now: Date.now,
+  })
+  if (flags.json) return printJson(facts)
+  note(
+    flags,
+    `"${facts.name}": ${facts.records} records, ${facts.advisories} vulnerabilities of ${facts.ecosystems.join(', ') || 'nothing that images hold'}, ${ageOf(facts.asOf)} old`,
+  )
+}
+
+function dateGiven({ asOf }: FeedFlags): number | undefined {
+  if (asOf === undefined) return undefined
+  const time = Date.parse(asOf)
+  if (!Number.isNaN(time) && time <= Date.now()) return time
+  throw new MayflyError('USAGE', `Cannot use "${asOf}" as the date of a feed`, {
+    hint: 'Give one such as 2026-11-20, not in the future',
+  })
+}
+
+async function listAll(flags: FeedFlags): Promise<void> {
+  const { folder, policy } = await imagePlaces(flags)
+  const feeds = (await import('../images/feed.ts')).listFeeds(folder)
+  if (flags.json)
+    return printJson({
+      feeds: feeds.map(({ facts }) => ({ ...facts, isOld: isOld(facts, policy) })),
+    })
+  if (feeds.length === 0) return note(flags, 'No feed was imported')
+  const rows = feeds.map(({ facts }) => [
+    facts.name,
+    facts.kind,
+    `${ageOf(facts.asOf)}${isOld(facts, policy) ? ' (too old)' : ''}`,
+    String(facts.advisories),
+    facts.ecosystems.join(', '),
+  ])
+  process.stdout.write(`${table([['name', 'kind', 'age', 'vulnerabilities', 'of'], ...rows])}\n`)
+}
+
+async function remove(flags: FeedFlags, name: string): Promise<void> {
+  const { folder } = await imagePlaces(flags)
+  const { imageName } = await import('../images/recipe.ts')
+  using store = (await import('../images/store.ts')).openImageStore(folder)
+  if (!imageName.safeParse(name).success || !store.remove({ kind: 'feeds', name }))
+    throw new MayflyError('NOT_FOUND', `Cannot find feed "${name}"`)
+  if (flags.json) return printJson({ feed: name })
+  note(flags, `Feed "${name}" is gone`)
+}

@@ -1,0 +1,204 @@
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  readSync,
+} from 'node:fs'
+import path from 'node:path'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { createGunzip, createZstdDecompress } from 'node:zlib'
+import { checkedPath } from './entry-path.ts'
+import { TarReader } from './tar.ts'
+import { readZip } from './zip.ts'
+
+/**
+ * Reads the JSON files of a feed: of a folder, of a ZIP or tar archive (gzip and zstd too), or one file.
+ *
+ * The disk gets no unpacked file, and no link is followed: a folder is walked with lstat(2), and each file opened with
+ * O_NOFOLLOW. Bytes are counted as they are inflated, so that a bomb ends at the bound. Files whose name does not end in
+ * `.json` are left out of folders and archives.
+ */
+export interface FeedFile {
+  readonly name: string
+  readonly bytes: Buffer
+}
+
+export interface FeedBounds {
+  /** Bytes of one record, and of all together. */
+  readonly recordBytesMax: number
+  readonly bytesMax: number
+  readonly recordsMax: number
+}
+
+const foldersMax = 10_000
+const depthMax = 8
+const pieceBytes = 2 ** 20
+
+/** Calls `take` with each file in turn. Throws RangeError, and errors of the file system. */
+export async function readFeedFiles(
+  place: string,
+  bounds: FeedBounds,
+  take: (file: FeedFile) => void,
+): Promise<void> {
+  const counted = countedBy(bounds, take)
+  const stats = lstatSync(place)
+  if (stats.isDirectory()) return readFolder(place, bounds, counted)
+  if (!stats.isFile()) throw new RangeError('it is no file and no folder')
+  const descriptor = openSync(place, constants.O_RDONLY | constants.O_NOFOLLOW)
+  try {
+    const { size } = fstatSync(descriptor)
+    if (size > bounds.bytesMax) throw new RangeError(`it has more than ${bounds.bytesMax} bytes`)
+    await readOpen(descriptor, size, { name: path.basename(place), bounds, take: counted })
+  } finally {
+    closeSync(descriptor)
+  }
+}
+
+interface OpenFeed {
+  readonly name: string
+  readonly bounds: FeedBounds
+  readonly take: (file: FeedFile) => void
+}
+
+async function readOpen(descriptor: number, size: number, feed: OpenFeed): Promise<void> {
+  const head = Buffer.alloc(Math.min(size, 512))
+  readSync(descriptor, head, 0, head.length, 0)
+  if (head.subarray(0, 4).equals(Buffer.from('PK\x03\x04')))
+    return readZipFiles(descriptor, size, feed)
+  const inflate = inflaterOf(head)
+  const isTar = head.toString('latin1', 257, 262) === 'ustar'
+  if (inflate || isTar) {
+    const pieces = Readable.from(filePiecesOf(descriptor))
+    const read = (source: AsyncIterable<Buffer>) => readTarFiles(source, feed)
+    return inflate ? pipeline(pieces, inflate, read) : pipeline(pieces, read)
+  }
+  feed.take({ name: feed.name, bytes: wholeFile(descriptor, size) })
+}
+
+/** Decompressor by the first bytes of a file. */
+export function inflaterOf(head: Uint8Array) {
+  if (head[0] === 0x1f && head[1] === 0x8b) return createGunzip()
+  const isZstd = head[0] === 0x28 && head[1] === 0xb5 && head[2] === 0x2f && head[3] === 0xfd
+  return isZstd ? createZstdDecompress() : undefined
+}
+
+/** Bytes of an open file, from its beginning; the descriptor stays open. */
+export function* filePiecesOf(descriptor: number): Generator<Buffer> {
+  for (let at = 0; ;) {
+    const piece = Buffer.alloc(pieceBytes)
+    const read = readSync(descriptor, piece, 0, piece.length, at)
+    if (read === 0) return
+    at += read
+    yield piece.subarray(0, read)
+  }
+}
+
+function readZipFiles(descriptor: number, size: number, { bounds, take }: OpenFeed): void {
+  const limits = {
+    entriesMax: bounds.recordsMax,
+    fileBytesMax: bounds.recordBytesMax,
+    bytesMax: bounds.bytesMax,
+  }
+  for (const { path: name, bytes } of readZip(descriptor, size, limits))
+    if (name.endsWith('.json')) take({ name, bytes })
+}
+
+async function readTarFiles(
+  stream: AsyncIterable<Buffer>,
+  { bounds, take }: OpenFeed,
+): Promise<void> {
+  const seen = new Set<string>()
+  let open: { readonly name: string; readonly parts: Buffer[]; missing: number } | undefined
+  const finish = () => {
+    if (open?.missing !== 0) return
+    if (open.name.endsWith('.json')) take({ name: open.name, bytes: Buffer.concat(open.parts) })
+    open = undefined
+  }
+  const reader = new TarReader(
+    {
+      entry({ kind, path: given, size }) {
+        const name = checkedPath(given)
+        if (kind === 'folder') return
+        if (kind !== 'file') throw new RangeError(`${JSON.stringify(name)} is a link`)
+        if (seen.has(name)) throw new RangeError(`it has ${JSON.stringify(name)} twice`)
+        seen.add(name)
+        if (size > bounds.recordBytesMax)
+          throw new RangeError(`${JSON.stringify(name)} is too large`)
+        open = { name, parts: [], missing: size }
+        finish()
+      },
+      data(bytes) {
+        if (!open) return
+        open.parts.push(Buffer.from(bytes))
+        open.missing -= bytes.length
+        finish()
+      },
+    },
+    { pax: true, entriesMax: bounds.recordsMax },
+  )
+  let total = 0
+  for await (const chunk of stream) {
+    total += chunk.length
+    if (total > bounds.bytesMax) throw new RangeError(`it has more than ${bounds.bytesMax} bytes`)
+    reader.push(chunk)
+  }
+  reader.end()
+}
+
+function readFolder(root: string, bounds: FeedBounds, take: (file: FeedFile) => void): void {
+  const folders = [{ place: root, depth: 0 }]
+  let count = 0
+  for (let folder = folders.pop(); folder; folder = folders.pop()) {
+    if (++count > foldersMax) throw new RangeError(`it has more than ${foldersMax} folders`)
+    for (const entry of readdirSync(folder.place, { withFileTypes: true })) {
+      const place = path.join(folder.place, entry.name)
+      const name = path.relative(root, place)
+      if (entry.isSymbolicLink()) throw new RangeError(`${JSON.stringify(name)} is a link`)
+      if (entry.isDirectory()) {
+        if (folder.depth === depthMax)
+          throw new RangeError(`it has folders deeper than ${depthMax}`)
+        folders.push({ place, depth: folder.depth + 1 })
+      } else if (entry.name.endsWith('.json')) take({ name, bytes: fileOf(place, name, bounds) })
+    }
+  }
+}
+
+function fileOf(place: string, name: string, bounds: FeedBounds): Buffer {
+  // Without O_NONBLOCK, a FIFO would wait for a writer.
+  const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
+  const descriptor = openSync(place, flags)
+  try {
+    const stats = fstatSync(descriptor)
+    if (!stats.isFile()) throw new RangeError(`${JSON.stringify(name)} is no plain file`)
+    if (stats.size > bounds.recordBytesMax)
+      throw new RangeError(`${JSON.stringify(name)} is too large`)
+    return wholeFile(descriptor, stats.size)
+  } finally {
+    closeSync(descriptor)
+  }
+}
+
+function wholeFile(descriptor: number, size: number): Buffer {
+  const bytes = Buffer.alloc(size)
+  for (let read = 0; read < size;) {
+    const got = readSync(descriptor, bytes, read, Math.min(pieceBytes, size - read), read)
+    if (got === 0) throw new RangeError('it became shorter while it was read')
+    read += got
+  }
+  return bytes
+}
+
+function countedBy({ bytesMax, recordsMax }: FeedBounds, take: (file: FeedFile) => void) {
+  let [bytes, records] = [0, 0]
+  return (file: FeedFile) => {
+    bytes += file.bytes.length
+    records += 1
+    if (bytes > bytesMax) throw new RangeError(`it has more than ${bytesMax} bytes`)
+    if (records > recordsMax) throw new RangeError(`it has more than ${recordsMax} files`)
+    take(file)
+  }
+}

@@ -1,0 +1,257 @@
+import assert from 'node:assert/strict'
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, suite, test } from 'node:test'
+import { gzipSync, zstdCompressSync } from 'node:zlib'
+import { tarOf } from '../../tests/fixtures/images.ts'
+import { zipOf } from '../../tests/fixtures/zip.ts'
+import { MayflyError } from '../contract/error.ts'
+import { importFeed, listFeeds, readAdvisories, type FeedFacts } from './feed.ts'
+import { openImageStore } from './store.ts'
+
+const now = Date.parse('2026-11-20T00:00:00Z')
+let root: string
+let folder: string
+
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), 'mayfly-feed-'))
+  folder = join(root, 'images')
+})
+afterEach(() => rmSync(root, { recursive: true, force: true }))
+
+const record = (id: string, more: object = {}) =>
+  JSON.stringify({
+    id,
+    modified: '2026-11-01T00:00:00Z',
+    affected: [
+      {
+        package: { ecosystem: 'Debian:13', name: 'zlib' },
+        ranges: [{ type: 'ECOSYSTEM', events: [{ introduced: '0' }, { fixed: '1.3' }] }],
+      },
+    ],
+    ...more,
+  })
+const tracker = JSON.stringify({
+  zlib: {
+    'CVE-2026-0001': {
+      releases: {
+        trixie: { status: 'resolved', fixed_version: '1:1.3-2', urgency: 'low**' },
+        bookworm: { status: 'open', urgency: 'unimportant' },
+        sid: { status: 'open', urgency: 'high' },
+      },
+    },
+    'CVE-2026-0002': { releases: { trixie: { status: 'resolved', fixed_version: '0' } } },
+  },
+})
+
+suite('Feeds', () => {
+  const entries = [
+    { path: 'a/OSV-1.json', text: record('OSV-1') },
+    { path: 'OSV-2.json', text: record('OSV-2') },
+    { path: 'README.md', text: 'no record' },
+  ]
+  const archives: Readonly<Record<string, Buffer>> = {
+    'osv.zip': zipOf(entries),
+    'osv.tar': tarOf(entries),
+    'osv.tar.gz': gzipSync(tarOf(entries)),
+    'osv.tar.zst': zstdCompressSync(tarOf(entries)),
+  }
+  for (const [name, bytes] of Object.entries(archives))
+    test(`Records are read from ${name}`, async () => {
+      const facts = await imported(name, bytes)
+      assert.deepEqual([facts.name, facts.records, facts.advisories], ['osv', 2, 2])
+      assert.deepEqual(facts.ecosystems, ['Debian:13'])
+      assert.equal(facts.asOf, Date.parse('2026-11-01T00:00:00Z'))
+      assert.deepEqual(
+        known('Debian:13\tzlib')
+          .map(({ id }) => id)
+          .sort(),
+        ['OSV-1', 'OSV-2'],
+      )
+      assert.deepEqual(known('Debian:13\tzli'), [])
+    })
+
+  test('Records are read from a folder, and from one file', async () => {
+    mkdirSync(join(root, 'osv', 'deep'), { recursive: true })
+    for (const { path, text } of entries)
+      writeFileSync(join(root, 'osv', path.replace('a/', 'deep/')), text)
+    assert.equal((await importedFrom(join(root, 'osv'))).records, 2)
+    assert.equal((await imported('one.json', record('OSV-3'))).name, 'one')
+  })
+
+  test('The JSON of the tracker is read; a release that was never affected has no advisory', async () => {
+    const place = join(root, 'debian.json')
+    writeFileSync(place, tracker)
+    utimesSync(place, new Date(now - 86_400_000), new Date(now - 86_400_000))
+    const facts = await importedFrom(place)
+    assert.deepEqual([facts.kind, facts.records, facts.advisories], ['debian-tracker', 2, 2])
+    assert.equal(facts.asOf, now - 86_400_000)
+    const [one] = known('Debian:13\tzlib')
+    assert.deepEqual([one?.id, one?.severity], ['CVE-2026-0001', 'low'])
+    assert.equal(known('Debian:12\tzlib')[0]?.severity, 'negligible')
+  })
+
+  test('A feed from the future is as old as its import', async () => {
+    const facts = await imported('one.json', record('OSV-1', { modified: '2099-01-01T00:00:00Z' }))
+    assert.equal(facts.asOf, now)
+  })
+
+  test('A withdrawn record, and one of another ecosystem, is no advisory', async () => {
+    const other = { affected: [{ package: { ecosystem: 'PyPI', name: 'zlib' } }] }
+    const facts = await imported(
+      'osv.zip',
+      zipOf([
+        { path: 'a.json', text: record('OSV-1', { withdrawn: '2026-01-01T00:00:00Z' }) },
+        { path: 'b.json', text: record('OSV-2', other) },
+      ]),
+    )
+    assert.deepEqual([facts.records, facts.advisories], [2, 0])
+  })
+
+  test('A feed of the same name is replaced, and a refused one leaves the one before', async () => {
+    await imported('osv.zip', zipOf([{ path: 'a.json', text: record('OSV-1') }]))
+    await imported('osv.zip', zipOf([{ path: 'a.json', text: record('OSV-2') }]))
+    await refused('osv.zip', zipOf([{ path: 'a.json', text: '{' }]))
+    assert.deepEqual(
+      known('Debian:13\tzlib').map(({ id }) => id),
+      ['OSV-2'],
+    )
+    assert.deepEqual(readdirSync(join(folder, 'feeds')), ['osv.json'])
+  })
+
+  test('A stored feed that ends early is FEED_BROKEN', async () => {
+    await imported('osv.zip', zipOf([{ path: 'a.json', text: record('OSV-1') }]))
+    const file = join(folder, 'feeds', 'osv.json')
+    writeFileSync(file, '{"format":1')
+    assert.throws(() => listFeeds(folder), ended('FEED_BROKEN'))
+  })
+})
+
+suite('Hostile feeds', () => {
+  const whole = record('OSV-1')
+  const zip = (change: (directory: Buffer, local: Buffer) => void, path = 'a.json') =>
+    zipOf([{ path, text: whole, change }])
+  const attacks: Readonly<Record<string, () => Buffer | string>> = {
+    'a key twice': () => whole.replace('{', '{"id":"OSV-2",'),
+    'a key twice in a deeper object': () =>
+      whole.replace('"fixed":"1.3"', '"fixed":"1.3","fixed":"1.4"'),
+    'bytes that are no UTF-8': () =>
+      Buffer.concat([Buffer.from('{"id":"'), Buffer.from([0xff]), Buffer.from('"}')]),
+    'a byte order mark': () => `\ufeff${whole}`,
+    'a depth of thousands': () => `{"id":"OSV-1","x":${'['.repeat(5000)}${']'.repeat(5000)}}`,
+    'no end': () => whole.slice(0, -5),
+    'nothing in it': () => '',
+    'another form': () => '[]',
+    'a version that is no text': () => whole.replace('"1.3"', '{}'),
+    'a name with a line break': () => whole.replace('"zlib"', '"zlib\\nDebian:13"'),
+    'a tracker with a source twice': () => `{"a":{},"\\u0061":{}}`,
+    'a tracker with a source that is no name': () => '{"../a":{}}',
+    'a tracker with another status': () => tracker.replace('"open"', '"fine"'),
+    'a tracker with text after its end': () => `${tracker}{}`,
+    'a ZIP archive that ends early': () =>
+      zipOf([{ path: 'a.json', text: whole }]).subarray(0, -10),
+    'a path that climbs': () => zipOf([{ path: '../a.json', text: whole }]),
+    'an absolute path': () => zipOf([{ path: '/a.json', text: whole }]),
+    'one path twice': () =>
+      zipOf([
+        { path: 'a.json', text: whole },
+        { path: 'a.json', text: whole },
+      ]),
+    'a link': () => zip((head) => head.writeUInt32LE((0o120777 << 16) >>> 0, 38)),
+    'a file that is encrypted': () => zip((head) => head.writeUInt16LE(1, 8)),
+    'another compression': () => zip((head) => head.writeUInt16LE(12, 10)),
+    'a wrong checksum': () => zip((head) => head.writeUInt32LE(1, 16)),
+    'a file larger than it says': () => zip((head) => head.writeUInt32LE(10, 24)),
+    'a file that says it is larger': () => zip((head) => head.writeUInt32LE(2 ** 31, 24)),
+    'another method in its local header': () => zip((_, local) => local.writeUInt16LE(0, 8)),
+    'files that overlap': () =>
+      zipOf([
+        { path: 'a.json', text: whole },
+        { path: 'b.json', text: whole, change: (head) => head.writeUInt32LE(0, 42) },
+      ]),
+    'a tar archive with a link': () =>
+      tarOf([{ path: 'a.json', type: '2', target: '/etc/passwd' }]),
+    'a tar archive with a path that climbs': () => tarOf([{ path: '../a.json', text: whole }]),
+    'a tar archive with one path twice': () =>
+      tarOf([
+        { path: 'a.json', text: whole },
+        { path: 'a.json', text: whole },
+      ]),
+    'a tar archive that ends early': () =>
+      gzipSync(tarOf([{ path: 'a.json', text: whole }])).subarray(0, 50),
+  }
+  for (const [what, bytes] of Object.entries(attacks))
+    test(`Attack: a feed with ${what} is FEED_BROKEN, and none is kept`, async () => {
+      await refused('feed.json', bytes())
+    })
+
+  test('Attack: an archive whose only file says it has 8 GiB is refused at its header', async () => {
+    const zeros = gzipSync(Buffer.alloc(2 ** 20))
+    const head = tarOf([{ path: 'a', text: '' }])
+    // Members of gzip follow each other; the first makes a tar archive of it whose only file is too large.
+    head.write('77777777777\0', 124, 'latin1')
+    await refused(
+      'feed.json',
+      Buffer.concat([gzipSync(head.subarray(0, 512)), ...Array<Buffer>(4).fill(zeros)]),
+    )
+  })
+
+  test('Attack: a folder with a link is refused', async () => {
+    mkdirSync(join(root, 'osv'))
+    writeFileSync(join(root, 'secret.json'), record('OSV-1'))
+    symlinkSync(join(root, 'secret.json'), join(root, 'osv', 'a.json'))
+    await assert.rejects(importedFrom(join(root, 'osv')), ended('FEED_BROKEN'))
+    symlinkSync(join(root, 'osv'), join(root, 'linked'))
+    await assert.rejects(importedFrom(join(root, 'linked')), ended('FEED_BROKEN'))
+  })
+
+  test('A path that is not there is NOT_FOUND, and a name that is none INVALID', async () => {
+    await assert.rejects(importedFrom(join(root, 'gone')), ended('NOT_FOUND'))
+    writeFileSync(join(root, 'a b.json'), record('OSV-1'))
+    await assert.rejects(importedFrom(join(root, 'a b.json')), ended('INVALID'))
+  })
+})
+
+async function imported(name: string, bytes: Buffer | string): Promise<FeedFacts> {
+  const place = join(root, name)
+  writeFileSync(place, bytes)
+  return importedFrom(place)
+}
+
+async function importedFrom(place: string): Promise<FeedFacts> {
+  using store = openImageStore(folder)
+  return await importFeed({ place, name: undefined, asOf: undefined, store, now: () => now })
+}
+
+async function refused(name: string, bytes: Buffer | string): Promise<void> {
+  const before = feedsIn()
+  await assert.rejects(imported(name, bytes), ended('FEED_BROKEN'))
+  assert.deepEqual(feedsIn(), before)
+}
+
+function feedsIn(): readonly string[] {
+  try {
+    return readdirSync(join(folder, 'feeds'))
+  } catch {
+    return []
+  }
+}
+
+function known(key: string) {
+  return listFeeds(folder).flatMap((feed) =>
+    [...readAdvisories(feed, new Set([key]))].map(({ advisory }) => advisory),
+  )
+}
+
+function ended(code: string) {
+  return (thrown: unknown) => thrown instanceof MayflyError && thrown.code === code
+}

@@ -1,0 +1,281 @@
+import {
+  closeSync,
+  constants,
+  existsSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  readSync,
+} from 'node:fs'
+import path from 'node:path'
+import * as z from 'zod'
+import { MayflyError, messageOf } from '../contract/error.ts'
+import { readStrictJson } from '../lib/strict-json.ts'
+import { tryParseJson } from '../lib/parse-json.ts'
+import type { Advisory, AdvisoryOf } from './advisory.ts'
+import { advisoriesOfTracker, releasesOf, trackerEntry } from './debian-tracker.ts'
+import { readFeedFiles, type FeedBounds, type FeedFile } from './feed-files.ts'
+import { imageError } from './image-error.ts'
+import { jsonMembers } from './json-members.ts'
+import { advisoriesOfOsv, osvRecord } from './osv.ts'
+import { imageName } from './recipe.ts'
+import { storeFile, type ImageStore } from './store.ts'
+
+/**
+ * Feeds of vulnerabilities, kept in the store.
+ *
+ * An import reads OSV records or the JSON of Debian's security tracker, keeps what concerns Debian, npm and Node, and writes
+ * one file: a line of facts about the feed, then a line for each package of an ecosystem, sorted. So a scan parses only the
+ * lines of packages that an image has, and hostile JSON is met once, with bounds on bytes, records, depth and keys, by a
+ * parser that refuses duplicate keys and what is no UTF-8. A record with another form refuses the whole feed: what is left
+ * out of it would be a vulnerability that nobody sees.
+ *
+ * The feed's age is that of its newest record, or of its file for the tracker, whose JSON has no date; a date of the future
+ * counts as the time of the import.
+ */
+export const feedFactsSchema = z
+  .strictObject({
+    format: z.literal(1),
+    name: imageName,
+    kind: z.enum(['osv', 'debian-tracker']),
+    asOf: z.number().int().describe('milliseconds since 1970'),
+    importedAt: z.number().int(),
+    records: z.number().int(),
+    advisories: z.number().int(),
+    ecosystems: z.array(z.string()).readonly(),
+  })
+  .readonly()
+
+export type FeedFacts = z.infer<typeof feedFactsSchema>
+
+export interface FeedImport {
+  readonly place: string
+  /** By default that of the file. */
+  readonly name: string | undefined
+  /** Milliseconds since 1970, in place of what the feed says. */
+  readonly asOf: number | undefined
+  readonly store: ImageStore
+  readonly now: () => number
+}
+
+const boundsOfFeed: FeedBounds = {
+  recordBytesMax: 2 ** 28,
+  bytesMax: 2 ** 30,
+  recordsMax: 500_000,
+}
+const osvBytesMax = 2 ** 23
+const advisoriesMax = 3_000_000
+const jsonDepthMax = 32
+const jsonPartsMax = 4_000_000
+const lineBytesMax = 2 ** 28
+const pieceBytes = 2 ** 20
+
+/** Throws MayflyError FEED_BROKEN, NOT_FOUND, INVALID and DISK_FULL; the store then has what it had. */
+export async function importFeed(given: FeedImport): Promise<FeedFacts> {
+  const { place, store } = given
+  const stats = lstatSync(place, { throwIfNoEntry: false })
+  if (!stats) throw new MayflyError('NOT_FOUND', `Cannot import feed "${place}": it is not there`)
+  const name = feedName(given)
+  const draft = new FeedDraft()
+  try {
+    await readFeedFiles(place, boundsOfFeed, (file) => draft.take(file))
+    const facts = draft.facts({ ...given, name, fileTime: Math.floor(stats.mtimeMs) })
+    store.put({ kind: 'feeds', name }, (write) => draft.write(facts, write))
+    return facts
+  } catch (thrown) {
+    throw imageError(`import feed "${place}"`, thrown, 'FEED_BROKEN')
+  }
+}
+
+function feedName({ place, name }: FeedImport): string {
+  const own = path.basename(path.resolve(place)).replace(/(?:\.(?:json|zip|tar|tgz|gz|zst))+$/, '')
+  const checked = imageName.safeParse(name ?? own.toLowerCase())
+  if (checked.success) return checked.data
+  throw new MayflyError('INVALID', `Cannot name a feed "${name ?? own}"`, {
+    hint: 'Give a name of a-z, 0-9, ".", "_" and "-" with --name',
+  })
+}
+
+/** Advisories by ecosystem and package, while a feed is read. */
+class FeedDraft {
+  readonly #lines = new Map<string, Advisory[]>()
+  readonly #ecosystems = new Set<string>()
+  #kind: FeedFacts['kind'] | undefined
+  #newest = 0
+  #records = 0
+  #advisories = 0
+
+  take(file: FeedFile): void {
+    try {
+      if (isOsv(file)) this.#takeOsv(file)
+      else this.#takeTracker(file)
+    } catch (thrown) {
+      throw new RangeError(`${JSON.stringify(file.name)}: ${messageOf(thrown)}`, { cause: thrown })
+    }
+  }
+
+  facts(given: FeedImport & { readonly name: string; readonly fileTime: number }): FeedFacts {
+    if (this.#kind === undefined) throw new RangeError('it has no record')
+    const now = given.now()
+    const own = this.#kind === 'osv' ? this.#newest : given.fileTime
+    return {
+      format: 1,
+      name: given.name,
+      kind: this.#kind,
+      asOf: Math.min(given.asOf ?? own, now),
+      importedAt: now,
+      records: this.#records,
+      advisories: this.#advisories,
+      ecosystems: [...this.#ecosystems].sort(),
+    }
+  }
+
+  write(facts: FeedFacts, write: (text: string) => void): void {
+    write(`${JSON.stringify(facts)}\n`)
+    for (const key of [...this.#lines.keys()].sort())
+      write(`${key}\t${JSON.stringify(this.#lines.get(key))}\n`)
+  }
+
+  #takeOsv({ bytes }: FeedFile): void {
+    if (this.#kind === 'debian-tracker') throw new RangeError('it is an OSV record')
+    if (bytes.length > osvBytesMax) throw new RangeError('it is too large')
+    this.#kind = 'osv'
+    this.#records += 1
+    const record = checked(osvRecord, strict(bytes))
+    const modified = Date.parse(record.modified)
+    if (Number.isNaN(modified)) throw new RangeError('its time is unreadable')
+    this.#newest = Math.max(this.#newest, modified)
+    for (const { package: named } of record.affected ?? [])
+      if (named && /^(?:Debian|npm$|Bitnami$)/.test(named.ecosystem))
+        this.#ecosystems.add(named.ecosystem)
+    for (const one of advisoriesOfOsv(record)) this.#add(one)
+  }
+
+  #takeTracker({ bytes }: FeedFile): void {
+    if (this.#kind !== undefined) throw new RangeError('it is no OSV record')
+    this.#kind = 'debian-tracker'
+    const seen = new Set<string>()
+    for (const [key, value] of jsonMembers(bytes)) {
+      const source = strict(key)
+      if (typeof source !== 'string' || !/^[a-z0-9][a-z0-9+.-]{0,127}$/.test(source))
+        throw new RangeError(`${JSON.stringify(source)} is no source package`)
+      if (seen.has(source)) throw new RangeError(`it has "${source}" twice`)
+      seen.add(source)
+      const entry = checked(trackerEntry, strict(value), source)
+      this.#records += Object.keys(entry).length
+      for (const one of releasesOf(entry)) this.#ecosystems.add(one)
+      for (const one of advisoriesOfTracker(source, entry)) this.#add(one)
+    }
+    if (seen.size === 0) throw new RangeError('it has no record')
+  }
+
+  #add({ ecosystem, package: name, advisory }: AdvisoryOf): void {
+    // oxlint-disable-next-line no-control-regex
+    if (/[\0-\x1f\x7f]/.test(name)) throw new RangeError('it has a name with a control character')
+    if (++this.#advisories > advisoriesMax)
+      throw new RangeError(`it has more than ${advisoriesMax} vulnerabilities`)
+    const key = `${ecosystem}\t${name}`
+    const line = this.#lines.get(key)
+    if (line) line.push(advisory)
+    else this.#lines.set(key, [advisory])
+  }
+}
+
+/** An OSV record has an id at its top; every member of the tracker's object is an object. */
+function isOsv({ bytes }: FeedFile): boolean {
+  if (bytes.length > osvBytesMax) return false
+  const value = strict(bytes)
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    typeof (value as { id?: unknown }).id === 'string'
+  )
+}
+
+function strict(bytes: Buffer): unknown {
+  return readStrictJson(bytes, { depthMax: jsonDepthMax, partsMax: jsonPartsMax }).value
+}
+
+function checked<T>(schema: z.ZodType<T>, value: unknown, at = ''): T {
+  const read = schema.safeParse(value)
+  if (read.success) return read.data
+  const [issue] = read.error.issues
+  const where = [at, ...(issue?.path ?? [])].filter((part) => part !== '').join('.')
+  throw new RangeError(`${where.slice(0, 300)}: ${issue?.message.slice(0, 300)}`)
+}
+
+/** Feed in the store. */
+export interface StoredFeed {
+  readonly facts: FeedFacts
+  readonly file: string
+}
+
+/** All feeds, by name. Throws MayflyError FEED_BROKEN: a feed that is left out would hide what it knows. */
+export function listFeeds(folder: string): readonly StoredFeed[] {
+  const feeds = path.join(folder, 'feeds')
+  if (!existsSync(feeds)) return []
+  const names = readdirSync(feeds).flatMap((file) => /^(.+)\.json$/.exec(file)?.[1] ?? [])
+  return names.sort().map((name) => {
+    const file = storeFile(folder, { kind: 'feeds', name })
+    const [first] = linesOf(file)
+    const facts = feedFactsSchema.safeParse(tryParseJson(first?.toString('utf8') ?? ''))
+    if (facts.success && facts.data.name === name) return { facts: facts.data, file }
+    throw new MayflyError('FEED_BROKEN', `Cannot read feed "${name}"`, {
+      hint: `Import it again, or run "mayfly images feeds remove ${name}"`,
+    })
+  })
+}
+
+/** Advisories of the packages in `wanted`, whose members are "ECOSYSTEM TAB PACKAGE". Throws MayflyError FEED_BROKEN. */
+export function* readAdvisories(
+  { facts, file }: StoredFeed,
+  wanted: ReadonlySet<string>,
+): Generator<AdvisoryOf> {
+  let isFirst = true
+  for (const line of linesOf(file)) {
+    const tab = isFirst ? -1 : line.indexOf(0x09, line.indexOf(0x09) + 1)
+    isFirst = false
+    if (tab < 0) continue
+    const key = line.toString('utf8', 0, tab)
+    if (!wanted.has(key)) continue
+    const [ecosystem = '', name = ''] = key.split('\t')
+    const advisories = tryParseJson(line.toString('utf8', tab + 1))
+    if (!Array.isArray(advisories))
+      throw new MayflyError('FEED_BROKEN', `Cannot read feed "${facts.name}": a line is broken`, {
+        hint: 'Import it again',
+      })
+    for (const advisory of advisories as readonly Advisory[])
+      yield { ecosystem, package: name, advisory }
+  }
+}
+
+function* linesOf(file: string): Generator<Buffer> {
+  const descriptor = openSync(file, constants.O_RDONLY | constants.O_NOFOLLOW)
+  try {
+    const piece = Buffer.alloc(pieceBytes)
+    let parts: Buffer[] = []
+    let held = 0
+    for (let read = readSync(descriptor, piece); read > 0; read = readSync(descriptor, piece)) {
+      let from = 0
+      for (let end = lineEnd(piece, read, 0); end >= 0; end = lineEnd(piece, read, from)) {
+        parts.push(Buffer.from(piece.subarray(from, end)))
+        yield Buffer.concat(parts)
+        parts = []
+        held = 0
+        from = end + 1
+      }
+      parts.push(Buffer.from(piece.subarray(from, read)))
+      held += read - from
+      if (held > lineBytesMax)
+        throw new MayflyError('FEED_BROKEN', `Cannot read feed "${file}": a line is too long`)
+    }
+    if (held > 0) throw new MayflyError('FEED_BROKEN', `Cannot read feed "${file}": it ends early`)
+  } finally {
+    closeSync(descriptor)
+  }
+}
+
+function lineEnd(piece: Buffer, length: number, from: number): number {
+  const at = piece.indexOf(0x0a, from)
+  return at < length ? at : -1
+}

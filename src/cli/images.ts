@@ -2,17 +2,18 @@ import type { Command } from 'commander'
 import { MayflyError } from '../contract/error.ts'
 import type { StoredImage } from '../images/store.ts'
 import { megabytes } from './format-value.ts'
+import { abortOnStop } from './abort-on-stop.ts'
 import { imagePlaces as placesOf } from './image-places.ts'
+import { registerOci } from './images-oci.ts'
 import { registerScans } from './images-scan.ts'
 import { note, printJson, table, type Globals } from './print.ts'
-import { stopSignal } from './stop-signal.ts'
 import { failedExitCode, verb } from './verb.ts'
 
 /** `mayfly images …`: builds and keeps read-only file systems. Needs no server. */
 export function register(program: Command): void {
   const images = program
     .command('images')
-    .description('read-only file systems, built of Debian packages')
+    .description('read-only file systems, built of Debian packages or imported')
     .addHelpText('after', examples)
   const add = (words: string, about: string) => images.command(words).description(about)
   add('build [name...]', 'build images of these recipes, or of all; the same bytes each time')
@@ -32,6 +33,7 @@ export function register(program: Command): void {
   add('untag <tag>', 'remove a tag; its image stays until "gc"').action(withArguments(untag))
   add('gc', 'remove images that no tag names').action(withArguments(collect))
   registerScans(images)
+  registerOci(images)
 }
 
 const examples = `
@@ -103,7 +105,7 @@ async function list(flags: Flags): Promise<void> {
     tags.join(', ') || '(no tag)',
     manifest.digest.slice(0, 12),
     megabytes(manifest.size),
-    `${manifest.packages.length} packages`,
+    manifest.origin ? 'imported' : `${manifest.packages.length} packages`,
     new Date(manifest.at).toISOString(),
     manifest.function,
   ])
@@ -131,7 +133,8 @@ async function show(flags: Flags, [name = '']: readonly string[]): Promise<void>
       `${megabytes(manifest.size)} of ${megabytes(manifest.unpacked)}, ${manifest.files} files`,
     ],
     ['system', `${manifest.suite} ${manifest.architecture}, written by ${manifest.maker}`],
-    ['built', new Date(manifest.at).toISOString()],
+    [manifest.origin ? 'imported' : 'built', new Date(manifest.at).toISOString()],
+    ...(manifest.origin ? [['from', `OCI manifest sha256:${manifest.origin.manifest}`]] : []),
     ['file', file],
     ...manifest.packages.map((one) => ['package', `${one.name} ${one.version}`]),
     ...manifest.programs.map((one) => ['program', `${one.package} ${one.version} ${one.file}`]),
@@ -209,13 +212,4 @@ function assertTag(isTag: boolean, given: string): void {
     throw new MayflyError('USAGE', `Cannot use "${given}" as a tag`, {
       hint: 'A tag has up to 63 of a-z, 0-9, ".", "_" and "-", and begins with a letter or a digit',
     })
-}
-
-/** Ends downloads and programs at the first stop signal, so that the store is left tidy. */
-function abortOnStop(): AbortSignal {
-  const stop = new AbortController()
-  void stopSignal().then((name) =>
-    stop.abort(new MayflyError('UNAVAILABLE', `Cannot go on: ${name} came`)),
-  )
-  return stop.signal
 }

@@ -39,6 +39,7 @@ export const errorCodes = {
   PACKAGE_BROKEN: 503,
   IMAGE_BROKEN: 503,
   FEED_BROKEN: 422,
+  LAYOUT_BROKEN: 422,
   // Configuration
   CONFIG: 500,
   CONFIG_UNTRUSTED: 500,

@@ -66,6 +66,9 @@ interface ImageBuildIn extends ImageBuild {
   readonly work: string
 }
 
+/** Parts that packages are fetched and unpacked with. */
+export type PackageWork = Pick<ImageBuildIn, 'name' | 'work' | 'cache' | 'note' | 'signal'>
+
 /** Throws MayflyError; the store then has no new name. */
 export async function buildImage(given: ImageBuild): Promise<SignedManifest> {
   const work = mkdtempSync(path.join(given.store.work, 'build-'))
@@ -146,13 +149,18 @@ function archived(
 
 const textOf = (node: ImageNode) => Buffer.from(node.kind === 'link' ? node.target : '')
 
-function ownArchitecture(): Architecture {
+/** Throws MayflyError UNAVAILABLE. */
+export function ownArchitecture(): Architecture {
   if (arch === 'x64') return 'amd64'
   if (arch === 'arm64') return 'arm64'
   throw new MayflyError('UNAVAILABLE', `Cannot build images on "${arch}"`)
 }
 
-async function fetchMissing(build: ImageBuildIn, wanted: readonly LockedPackage[]): Promise<void> {
+/** Downloads packages that the cache lacks. Throws MayflyError PACKAGE_BROKEN, UNAVAILABLE and DISK_FULL. */
+export async function fetchMissing(
+  build: PackageWork,
+  wanted: readonly LockedPackage[],
+): Promise<void> {
   const { cache, work, note, signal } = build
   const missing = wanted.filter((one) => !cache.has(one))
   const bytes = missing.reduce((sum, { size }) => sum + size, 0)
@@ -186,8 +194,9 @@ async function treeOf(
   return tree
 }
 
-async function packagesTree(
-  { cache, work, signal }: ImageBuildIn,
+/** Files of packages in one tree, their bytes in the spool. Throws MayflyError PACKAGE_BROKEN. */
+export async function packagesTree(
+  { cache, work, signal }: PackageWork,
   packages: readonly LockedPackage[],
   spool: Spool,
 ): Promise<ImageTree> {

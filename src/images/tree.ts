@@ -23,7 +23,7 @@ export type ImageNode = FileNode | LinkNode | FolderNode
 
 const folderMode = 0o755
 /** Write access for the owner alone; no setuid, setgid or sticky bit. */
-const modeMask = 0o755
+export const modeMask = 0o755
 const entriesMax = 200_000
 const bytesMax = 4 * 2 ** 30
 

@@ -1,0 +1,91 @@
+import path from 'node:path'
+import type { Command } from 'commander'
+import { MayflyError } from '../contract/error.ts'
+import { megabytes } from './format-value.ts'
+import { imagePlaces } from './image-places.ts'
+import { note, printJson, type Globals } from './print.ts'
+import { abortOnStop } from './abort-on-stop.ts'
+import { verb } from './verb.ts'
+
+interface OciFlags extends Globals {
+  readonly name?: string
+  readonly ref?: string
+  readonly packages?: string
+}
+
+/** `mayfly images import` and `mayfly images export`. */
+export function registerOci(images: Command): void {
+  images
+    .command('import <path>')
+    .description('an image of an OCI image layout: a folder, or a tar archive of one')
+    .option('--name <name>', 'name that it gets, in place of that of the file')
+    .option('--ref <ref>', 'image to take, where its index names several')
+    .option('--packages <folder>', 'downloaded packages, in place of the cache of this user')
+    .action(verb(importOne))
+  images
+    .command('export <name> <path>')
+    .description(
+      'write an image as an OCI image layout; a tar archive of it where the path ends in .tar',
+    )
+    .option('--packages <folder>', 'downloaded packages, in place of the cache of this user')
+    .action((...all: unknown[]) =>
+      verb((flags: OciFlags, name) =>
+        exportOne(flags, name, (all.at(-1) as Command).args[1] ?? ''),
+      )(...all),
+    )
+}
+
+async function importOne(flags: OciFlags, place: string): Promise<void> {
+  const { folder, keys } = await imagePlaces(flags)
+  const { importOci } = await import('../images/import-oci.ts')
+  const { openPackageCache, packageFolder } = await import('../images/package-cache.ts')
+  const { imageName, ownMakers } = await import('../images/recipe.ts')
+  const { openImageSigner } = await import('../warden/image-signer.ts')
+  const own = path
+    .basename(path.resolve(place))
+    .replace(/(?:\.(?:tar|tgz|gz|zst))+$/, '')
+    .toLowerCase()
+  const name = flags.name ?? own
+  if (!imageName.safeParse(name).success)
+    throw new MayflyError('USAGE', `Cannot name an image "${name}"`, {
+      hint: 'Give a name of a-z, 0-9, ".", "_" and "-" with --name',
+    })
+  using store = (await import('../images/store.ts')).openImageStore(folder)
+  const { manifest } = await importOci({
+    place,
+    name,
+    ref: flags.ref,
+    makers: ownMakers,
+    store,
+    cache: openPackageCache(flags.packages ?? packageFolder()),
+    signer: openImageSigner(keys),
+    now: Date.now,
+    note: (text) => note(flags, text),
+    signal: abortOnStop(),
+  })
+  note(flags, `${name}: sha256:${manifest.digest}, ${megabytes(manifest.size)}`)
+  if (flags.json) printJson(manifest)
+}
+
+async function exportOne(flags: OciFlags, name: string, to: string): Promise<void> {
+  const { folder, keys } = await imagePlaces(flags)
+  const { exportOci } = await import('../images/export-oci.ts')
+  const { openPackageCache, packageFolder } = await import('../images/package-cache.ts')
+  const { ownMakers } = await import('../images/recipe.ts')
+  const { imageKey } = await import('../warden/image-signer.ts')
+  const { findImage, openImageStore } = await import('../images/store.ts')
+  using store = openImageStore(folder)
+  const digest = await exportOci({
+    image: findImage(folder, name),
+    key: imageKey(keys),
+    to,
+    name,
+    makers: ownMakers,
+    store,
+    cache: openPackageCache(flags.packages ?? packageFolder()),
+    note: (text) => note(flags, text),
+    signal: abortOnStop(),
+  })
+  if (flags.json) return printJson({ path: to, manifest: digest })
+  note(flags, `${to}: manifest ${digest}`)
+}

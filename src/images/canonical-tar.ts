@@ -1,0 +1,45 @@
+import { createHash } from 'node:crypto'
+import { closeSync, openSync } from 'node:fs'
+import { writeAll } from './package-cache.ts'
+import { tarBlock, tarHeader, tarPadding } from './tar.ts'
+import { modeOf, type ImageNode } from './tree.ts'
+
+export type ImageEntry = readonly [place: string, node: ImageNode]
+
+/** 1 January 1980: the earliest time that a ZIP archive can hold, which Python makes of files. */
+export const imageSeconds = 315_532_800
+
+export interface CanonicalTar {
+  /** Sorted by path, parents first. */
+  readonly entries: readonly ImageEntry[]
+  /** Bytes of a file, in pieces that add up to its size. */
+  readonly read: (place: string, node: Extract<ImageNode, { kind: 'file' }>) => Iterable<Uint8Array>
+  /** File that must not exist. */
+  readonly to: string
+}
+
+/** Writes the stream that an image is made of, and returns its SHA-256: the same files, the same bytes. */
+export function writeCanonicalTar({ entries, read, to }: CanonicalTar): string {
+  const hash = createHash('sha256')
+  const output = openSync(to, 'wx', 0o600)
+  const write = (bytes: Uint8Array) => {
+    hash.update(bytes)
+    writeAll(output, bytes)
+  }
+  try {
+    // Without an entry for the root, mkfs.erofs lets everybody write to it.
+    for (const [place, node] of [['.', { kind: 'folder' }] as const, ...entries]) {
+      const size = node.kind === 'file' ? node.size : 0
+      const target = node.kind === 'link' ? node.target : ''
+      const header = { kind: node.kind, path: place, mode: modeOf(node), size, target }
+      write(tarHeader(header, imageSeconds))
+      if (node.kind !== 'file') continue
+      for (const piece of read(place, node)) write(piece)
+      write(tarPadding(size))
+    }
+    write(Buffer.alloc(2 * tarBlock))
+  } finally {
+    closeSync(output)
+  }
+  return hash.digest('hex')
+}

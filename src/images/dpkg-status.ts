@@ -1,0 +1,51 @@
+import type { LayerTree } from './layer-tree.ts'
+import type { ImageContents, ImagePart } from './sbom.ts'
+import type { Spool } from './spool.ts'
+
+const fileBytesMax = 2 ** 25
+const partsMax = 20_000
+const name = /^[a-z0-9][a-z0-9+.-]{1,127}$/
+const version = /^[\w.+:~-]{1,128}$/
+
+/**
+ * Debian packages that an imported image says it has: `var/lib/dpkg/status`, or `status.d` where it was made without dpkg. The image may say
+ * anything, and has more than packages, so the list counts as incomplete. Undefined where it is no Debian, or lists none.
+ */
+export function declaredContents(tree: LayerTree, spool: Spool): ImageContents | undefined {
+  const textOf = (place: string) => {
+    const node = tree.get(place)
+    if (node?.kind !== 'file' || node.size > fileBytesMax) return ''
+    return spool.read(node.at, node.size).toString('utf8')
+  }
+  const release = textOf('usr/lib/os-release') || textOf('etc/os-release')
+  const suite = /^VERSION_CODENAME="?([a-z]{1,32})"?$/m.exec(release)?.[1]
+  if (!/^ID="?debian"?$/m.test(release) || suite === undefined) return undefined
+  const more = tree
+    .sorted()
+    .flatMap(([place]) =>
+      /^var\/lib\/dpkg\/status\.d\/[^/]+$/.test(place) && !place.endsWith('.md5sums')
+        ? [place]
+        : [],
+    )
+  const texts = ['var/lib/dpkg/status', ...more].map(textOf)
+  const parts = texts.flatMap((text) => text.split(/\n\n+/).flatMap(partOf))
+  if (parts.length === 0 || parts.length > partsMax) return undefined
+  return { suite, parts, isComplete: false }
+}
+
+/** Package of a stanza that is installed. */
+function partOf(stanza: string): readonly ImagePart[] {
+  const field = (key: string) => new RegExp(`^${key}: (.+)$`, 'm').exec(stanza)?.[1]?.trim() ?? ''
+  const status = field('Status')
+  if (status !== '' && !status.endsWith(' installed')) return []
+  const [own, ownVersion] = [field('Package'), field('Version')]
+  const [, source = own, sourceVersion = ownVersion] =
+    /^(\S+)(?: \((\S+)\))?$/.exec(field('Source')) ?? []
+  const architecture = /^[a-z0-9-]{1,32}$/.exec(field('Architecture'))?.[0] ?? 'all'
+  const isValid =
+    [own, source].every((one) => name.test(one)) &&
+    [ownVersion, sourceVersion].every((one) => version.test(one))
+  if (!isValid) return []
+  const part = { name: own, version: ownVersion, architecture }
+  return [{ kind: 'deb', ...part, source: { name: source, version: sourceVersion } }]
+}

@@ -1,0 +1,261 @@
+import { closeSync, existsSync, lstatSync, mkdtempSync, rmSync, statSync } from 'node:fs'
+import path from 'node:path'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { createGunzip, createZstdDecompress } from 'node:zlib'
+import * as z from 'zod'
+import { MayflyError } from '../contract/error.ts'
+import { sha256 } from '../lib/hash.ts'
+import { fetchMissing, ownArchitecture, packagesTree } from './build.ts'
+import { filePiecesOf } from './feed-files.ts'
+import { imageError } from './image-error.ts'
+import { declaredContents } from './dpkg-status.ts'
+import { LayerTree } from './layer-tree.ts'
+import { makeFileSystem, MAKER } from './make-file-system.ts'
+import { manifestStatement, type ImageManifest, type SignedManifest } from './manifest.ts'
+import {
+  descriptorSchema,
+  hashed,
+  indexSchema,
+  openLayout,
+  parsed,
+  type OciDescriptor,
+  type OciLayout,
+} from './oci-layout.ts'
+import type { PackageCache } from './package-cache.ts'
+import { readLock, readRecipe, type Architecture } from './recipe.ts'
+import { sbomOf } from './sbom.ts'
+import { openSpool, type Spool } from './spool.ts'
+import { fileDigest, findImage, whyImageBroken, type ImageStore } from './store.ts'
+import { TarReader } from './tar.ts'
+
+export interface OciImport {
+  readonly place: string
+  /** Name and tag that it gets. */
+  readonly name: string
+  /** Name in the index (`org.opencontainers.image.ref.name`), where it has several. */
+  readonly ref: string | undefined
+  /** Recipe and lock of mkfs.erofs. */
+  readonly makers: string
+  readonly store: ImageStore
+  readonly cache: PackageCache
+  readonly signer: { readonly publicKey: string; sign(statement: string): string }
+  readonly now: () => number
+  readonly note: (text: string) => void
+  readonly signal?: AbortSignal
+}
+
+const manifestSchema = z.object({
+  schemaVersion: z.literal(2),
+  config: descriptorSchema,
+  layers: z.array(descriptorSchema).min(1).max(128),
+})
+const configSchema = z.object({
+  os: z.literal('linux'),
+  architecture: z.string(),
+  rootfs: z.object({
+    type: z.literal('layers'),
+    diff_ids: z.array(z.string().regex(/^sha256:[0-9a-f]{64}$/)).max(128),
+  }),
+})
+const indexTypes = new Set([
+  'application/vnd.oci.image.index.v1+json',
+  'application/vnd.docker.distribution.manifest.list.v2+json',
+])
+const manifestTypes = new Set([
+  'application/vnd.oci.image.manifest.v1+json',
+  'application/vnd.docker.distribution.manifest.v2+json',
+])
+const layerType =
+  /^application\/vnd\.(?:oci\.image\.layer\.v1\.tar|docker\.image\.rootfs\.diff\.tar)(?:[+.](gzip|zstd))?$/
+const manifestsMax = 1000
+/** Bytes of a layer as a plain tar stream, and of the files of all layers. */
+const layerBytesMax = 2 ** 32
+const entriesMax = 200_000
+
+/**
+ * Imports an image of an OCI layout: its layers become one tree (`layer-tree.ts`), which becomes the canonical stream and the file
+ * system of a built image, so that the same files have the same digest wherever they come from. Throws MayflyError LAYOUT_BROKEN,
+ * NOT_FOUND, INVALID, UNAVAILABLE and DISK_FULL; the store then has no new name.
+ */
+export async function importOci(given: OciImport): Promise<SignedManifest> {
+  const { place, store } = given
+  if (!lstatSync(place, { throwIfNoEntry: false }))
+    throw new MayflyError('NOT_FOUND', `Cannot import image "${place}": it is not there`)
+  const work = mkdtempSync(path.join(store.work, 'import-'))
+  try {
+    return await importIn({ ...given, work })
+  } catch (thrown) {
+    throw imageError(`import image "${place}"`, thrown)
+  } finally {
+    rmSync(work, { recursive: true, force: true })
+  }
+}
+
+interface OciImportIn extends OciImport {
+  readonly work: string
+}
+
+async function importIn(given: OciImportIn): Promise<SignedManifest> {
+  const { name, store, work, note, signal, makers } = given
+  const architecture = ownArchitecture()
+  using spool = openSpool(path.join(work, 'spool'))
+  const { tree, entries, origin } = await readImage(given, architecture, spool).catch(
+    (thrown: unknown) => {
+      throw imageError(`import image "${given.place}"`, thrown, 'LAYOUT_BROKEN')
+    },
+  )
+  note(`${name}: ${origin.layers.length} layers, ${entries.length} files`)
+  if (tree.stripped > 0)
+    note(`${name}: ${tree.stripped} files without their setuid, setgid, sticky bits or attributes`)
+  const makerLock = readLock(makers, readRecipe(makers, MAKER), architecture)
+  await fetchMissing(given, makerLock.packages)
+  const makerTree = await packagesTree(given, makerLock.packages, spool)
+  const image = path.join(work, 'image')
+  await makeFileSystem({ entries, spool, makerTree, architecture, image, signal })
+  const digest = fileDigest(image)
+  const known = knownImage(store.folder, digest, given.signer.publicKey)
+  if (known) {
+    note(`${name}: the same as an image that is here`)
+    store.tag(digest, name)
+    return known
+  }
+  const contents = declaredContents(tree, spool)
+  const at = given.now()
+  const about = 'Imported from an OCI layout'
+  const sbom = contents && sbomOf({ digest, name, about, at, contents })
+  if (!contents) note(`${name}: it lists no Debian packages, so that no scan can know it`)
+  const maker = makerLock.packages.find((one) => one.name === 'erofs-utils')
+  const manifest: ImageManifest = {
+    format: 1,
+    name,
+    function: about,
+    digest,
+    size: statSync(image).size,
+    suite: contents?.suite ?? '',
+    architecture,
+    packages: [],
+    programs: [],
+    files: entries.length,
+    unpacked: entries.reduce((sum, [, node]) => sum + (node.kind === 'file' ? node.size : 0), 0),
+    ...(sbom !== undefined && { sbom: sha256(sbom) }),
+    origin,
+    maker: `erofs-utils ${maker?.version}`,
+    at,
+  }
+  const key = given.signer.publicKey
+  const signed = { manifest, key, signature: given.signer.sign(manifestStatement(manifest, key)) }
+  store.add(image, signed, { tags: [name], ...(sbom !== undefined && { sbom }) })
+  return signed
+}
+
+/** Image with these bytes that is here already: a built one keeps its manifest. */
+function knownImage(folder: string, digest: string, key: string): SignedManifest | undefined {
+  if (!existsSync(path.join(folder, 'manifests', `${digest}.json`))) return undefined
+  const image = findImage(folder, digest)
+  return whyImageBroken(image, key) === undefined ? image.signed : undefined
+}
+
+async function readImage(given: OciImportIn, architecture: Architecture, spool: Spool) {
+  const layout = await openLayout(given.place, path.join(given.work, 'layout'))
+  const descriptor = chosenManifest(layout, architecture, given.ref)
+  const manifest = parsed(manifestSchema, layout.json(descriptor), 'its manifest')
+  const config = parsed(configSchema, layout.json(manifest.config), 'its configuration')
+  if (config.architecture !== architecture)
+    throw new MayflyError('UNAVAILABLE', `Cannot import an image of "${config.architecture}" here`)
+  const ids = config.rootfs.diff_ids
+  if (ids.length !== manifest.layers.length)
+    throw new RangeError('its configuration has another number of layers than its manifest')
+  const tree = new LayerTree()
+  for (const [at, layer] of manifest.layers.entries()) {
+    given.signal?.throwIfAborted()
+    await readLayer(layout, layer, ids[at]!, { tree, spool })
+  }
+  const origin = {
+    kind: 'oci' as const,
+    manifest: descriptor.digest.slice(7),
+    config: manifest.config.digest.slice(7),
+    layers: ids.map((one) => one.slice(7)),
+  }
+  return { tree, entries: tree.sorted(), origin }
+}
+
+/** Only manifest of this architecture, or that of a name. An index within the index is followed once. */
+function chosenManifest(
+  layout: OciLayout,
+  architecture: string,
+  ref: string | undefined,
+): OciDescriptor {
+  const refOf = ({ annotations }: OciDescriptor) =>
+    annotations?.['org.opencontainers.image.ref.name']
+  const named = layout.index.manifests.filter((one) => ref === undefined || refOf(one) === ref)
+  const all = named.flatMap((one) =>
+    indexTypes.has(one.mediaType)
+      ? parsed(indexSchema, layout.json(one), 'an index of it').manifests
+      : [one],
+  )
+  if (all.length > manifestsMax) throw new RangeError('its index has too many manifests')
+  const fitting = all.filter(
+    ({ mediaType, platform }) =>
+      manifestTypes.has(mediaType) &&
+      (!platform || (platform.os === 'linux' && platform.architecture === architecture)),
+  )
+  const [first] = fitting
+  if (first && fitting.length === 1) return first
+  const refs = layout.index.manifests.flatMap((one) => refOf(one) ?? [])
+  throw new MayflyError(
+    first ? 'INVALID' : 'NOT_FOUND',
+    `Cannot tell which image to import: ${fitting.length} of its index are for linux on ${architecture}`,
+    { hint: `Name one with --ref: ${refs.slice(0, 10).join(', ') || 'its index names none'}` },
+  )
+}
+
+/** Reads a layer once: its blob is hashed before it is inflated, its stream after. */
+async function readLayer(
+  layout: OciLayout,
+  layer: OciDescriptor,
+  diffId: string,
+  { tree, spool }: { readonly tree: LayerTree; readonly spool: Spool },
+): Promise<void> {
+  const match = layerType.exec(layer.mediaType)
+  if (!match) throw new RangeError(`layer ${layer.digest} is of type "${layer.mediaType}"`)
+  let [blob, stream] = ['', '']
+  const reader = new TarReader(
+    {
+      entry(entry) {
+        if (spool.size + entry.size > layerBytesMax)
+          throw new RangeError('its layers are too large')
+        tree.add(entry, spool.size)
+      },
+      data: (bytes) => spool.write(bytes),
+    },
+    { pax: true, entriesMax },
+  )
+  const parse = async (source: AsyncIterable<Buffer>) => {
+    let size = 0
+    for await (const chunk of hashed(source, (hex) => (stream = hex))) {
+      size += chunk.length
+      if (size > layerBytesMax) throw new RangeError('its layers are too large')
+      reader.push(chunk)
+    }
+    reader.end()
+  }
+  const file = layout.open(layer)
+  try {
+    const pieces = Readable.from(hashed(filePiecesOf(file), (hex) => (blob = hex)))
+    const inflate = inflaterFor(match[1])
+    await (inflate ? pipeline(pieces, inflate, parse) : pipeline(pieces, parse))
+  } finally {
+    closeSync(file)
+  }
+  if (`sha256:${blob}` !== layer.digest)
+    throw new RangeError(`layer ${layer.digest} has another digest`)
+  if (`sha256:${stream}` !== diffId)
+    throw new RangeError(`layer ${layer.digest} is not what the configuration says`)
+  tree.endLayer()
+}
+
+function inflaterFor(word: string | undefined) {
+  if (word === 'gzip') return createGunzip()
+  return word === 'zstd' ? createZstdDecompress() : undefined
+}

@@ -1,0 +1,183 @@
+import { createHash } from 'node:crypto'
+import { closeSync, constants, fstatSync, lstatSync, mkdirSync, openSync, readSync } from 'node:fs'
+import path from 'node:path'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import * as z from 'zod'
+import { sha256 } from '../lib/hash.ts'
+import { readStrictJson } from '../lib/strict-json.ts'
+import { checkedPath } from './entry-path.ts'
+import { inflaterOf, filePiecesOf } from './feed-files.ts'
+import { writeAll } from './package-cache.ts'
+import { TarReader } from './tar.ts'
+
+/**
+ * Reads an OCI image layout (image-spec 1.1): a folder with `oci-layout`, `index.json` and `blobs/sha256/HEX`, or a tar archive
+ * of one. Blobs are opened without following links, and every one counts only with the size and SHA-256 of the descriptor
+ * that names it. Of an archive, those three kinds of files are copied into a scratch folder by their digest, and the others are left out.
+ * Refused: other digests than SHA-256, archives with links, one path twice, and what passes a bound.
+ */
+export interface OciLayout {
+  /** Parsed JSON of a descriptor's blob. Throws RangeError. */
+  json(descriptor: OciDescriptor): unknown
+  /** Opens a blob whose size is right; its digest is for the reader to check. */
+  open(descriptor: OciDescriptor): number
+  readonly index: OciIndex
+}
+
+const digest = z.string().regex(/^sha256:[0-9a-f]{64}$/, 'expected a digest of SHA-256')
+const blobBytesMax = 2 ** 32
+export const descriptorSchema = z.object({
+  mediaType: z.string().max(255),
+  digest,
+  size: z.number().int().min(0).max(blobBytesMax),
+  annotations: z.record(z.string(), z.string()).optional(),
+  platform: z.object({ os: z.string(), architecture: z.string() }).optional(),
+})
+export type OciDescriptor = z.infer<typeof descriptorSchema>
+
+export const indexSchema = z.object({
+  schemaVersion: z.literal(2),
+  manifests: z.array(descriptorSchema).max(1000),
+})
+type OciIndex = z.infer<typeof indexSchema>
+const versionSchema = z.object({ imageLayoutVersion: z.literal('1.0.0') })
+
+const jsonBytesMax = 4 * 2 ** 20
+const archiveBytesMax = 2 ** 33
+const archiveEntriesMax = 10_000
+const depthMax = 32
+
+/** Opens a folder, or an archive by way of `scratch`. Throws RangeError and errors of the file system. */
+export async function openLayout(place: string, scratch: string): Promise<OciLayout> {
+  const stats = lstatSync(place)
+  if (!stats.isDirectory() && !stats.isFile()) throw new RangeError('it is no folder and no file')
+  if (stats.isFile()) await unpackLayout(place, scratch)
+  const root = stats.isFile() ? scratch : place
+  const blob = (hex: string) => path.join(root, 'blobs', 'sha256', hex)
+  for (const folder of ['blobs', 'blobs/sha256'])
+    if (!lstatSync(path.join(root, folder), { throwIfNoEntry: false })?.isDirectory())
+      throw new RangeError(`it has no folder "${folder}"`)
+  parsed(versionSchema, jsonOf(smallFile(path.join(root, 'oci-layout'))), 'oci-layout')
+  const index = parsed(indexSchema, jsonOf(smallFile(path.join(root, 'index.json'))), 'index.json')
+  const open = ({ digest: named, size }: OciDescriptor) => {
+    const file = openPlain(blob(named.slice(7)), named)
+    if (fstatSync(file).size === size) return file
+    closeSync(file)
+    throw new RangeError(`blob ${named} has another size than its descriptor says`)
+  }
+  return {
+    index,
+    open,
+    json(descriptor) {
+      if (descriptor.size > jsonBytesMax)
+        throw new RangeError(`blob ${descriptor.digest} is too large`)
+      const file = open(descriptor)
+      try {
+        const bytes = Buffer.concat([...filePiecesOf(file)])
+        if (`sha256:${sha256(bytes)}` !== descriptor.digest)
+          throw new RangeError(`blob ${descriptor.digest} has another digest`)
+        return jsonOf(bytes)
+      } finally {
+        closeSync(file)
+      }
+    },
+  }
+}
+
+/** Reads a value by a schema. Throws RangeError that names its place. */
+export function parsed<T>(schema: z.ZodType<T>, value: unknown, name: string): T {
+  const read = schema.safeParse(value)
+  if (read.success) return read.data
+  const [issue] = read.error.issues
+  throw new RangeError(`${name}: ${issue?.path.join('.')}: ${issue?.message}`)
+}
+
+function jsonOf(bytes: Buffer): unknown {
+  return readStrictJson(bytes, { depthMax }).value
+}
+
+function smallFile(file: string): Buffer {
+  const descriptor = openPlain(file, path.basename(file))
+  try {
+    if (fstatSync(descriptor).size > jsonBytesMax)
+      throw new RangeError(`"${path.basename(file)}" is too large`)
+    return Buffer.concat([...filePiecesOf(descriptor)])
+  } finally {
+    closeSync(descriptor)
+  }
+}
+
+function openPlain(file: string, name: string): number {
+  if (!lstatSync(file, { throwIfNoEntry: false })?.isFile())
+    throw new RangeError(`"${name}" is missing, or no plain file`)
+  return openSync(file, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+}
+
+async function unpackLayout(file: string, scratch: string): Promise<void> {
+  mkdirSync(path.join(scratch, 'blobs', 'sha256'), { recursive: true, mode: 0o700 })
+  const input = openPlain(file, path.basename(file))
+  try {
+    const head = Buffer.alloc(4)
+    readSync(input, head, 0, head.length, 0)
+    const inflate = inflaterOf(head)
+    const pieces = Readable.from(filePiecesOf(input))
+    const read = (source: AsyncIterable<Buffer>) => copyLayout(source, scratch)
+    await (inflate ? pipeline(pieces, inflate, read) : pipeline(pieces, read))
+  } finally {
+    closeSync(input)
+  }
+}
+
+async function copyLayout(source: AsyncIterable<Buffer>, scratch: string): Promise<void> {
+  const seen = new Set<string>()
+  let output: number | undefined
+  const close = () => {
+    if (output !== undefined) closeSync(output)
+    output = undefined
+  }
+  const reader = new TarReader(
+    {
+      entry({ kind, path: given }) {
+        close()
+        const place = checkedPath(given)
+        if (kind === 'folder') return
+        if (kind !== 'file') throw new RangeError(`${JSON.stringify(place)} is a link`)
+        if (seen.has(place)) throw new RangeError(`it has ${JSON.stringify(place)} twice`)
+        seen.add(place)
+        if (/^(?:oci-layout|index\.json|blobs\/sha256\/[0-9a-f]{64})$/.test(place))
+          output = openSync(path.join(scratch, place), 'wx', 0o600)
+      },
+      data(bytes) {
+        if (output !== undefined) writeAll(output, bytes)
+      },
+    },
+    { pax: true, entriesMax: archiveEntriesMax },
+  )
+  let total = 0
+  try {
+    for await (const chunk of source) {
+      total += chunk.length
+      if (total > archiveBytesMax) throw new RangeError('it is too large')
+      reader.push(chunk)
+    }
+    reader.end()
+  } finally {
+    close()
+  }
+}
+
+/** Hash of bytes that pass through. */
+export async function* hashed(
+  source: AsyncIterable<Buffer> | Iterable<Buffer>,
+  take: (hex: string, size: number) => void,
+): AsyncGenerator<Buffer> {
+  const hash = createHash('sha256')
+  let size = 0
+  for await (const chunk of source) {
+    hash.update(chunk)
+    size += chunk.length
+    yield chunk
+  }
+  take(hash.digest('hex'), size)
+}

@@ -1,18 +1,21 @@
-import type { DatabaseSync } from 'node:sqlite'
+import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import type { Effect, EffectRow } from '../contract/effect.ts'
 import { MayflyError } from '../contract/error.ts'
 import { stateGuard } from '../contract/state-guard.ts'
 import { parseJson } from '../lib/parse-json.ts'
+import { preparing } from '../lib/prepared.ts'
 import { openDatabase, transact } from '../lib/sqlite.ts'
 
 /** Effects of all tenants, keyed by tenant. Several processes may share the file. */
 export class EffectStore {
   readonly #db: DatabaseSync
+  readonly #prepare: (sql: string) => StatementSync
   readonly #countMax: number
   readonly #bytesMax: number
 
   constructor(db: DatabaseSync, { countMax = 1_000, bytesMax = 64 * 2 ** 20 }: EffectBounds) {
     this.#db = db
+    this.#prepare = preparing(db)
     this.#countMax = countMax
     this.#bytesMax = bytesMax
   }
@@ -30,7 +33,7 @@ export class EffectStore {
 
   get(tenant: string, effectId: string): Effect | undefined {
     const sql = 'SELECT about, code FROM effects WHERE tenant = ? AND id = ?'
-    const row = guard('read', () => this.#db.prepare(sql).get(tenant, effectId))
+    const row = guard('read', () => this.#prepare(sql).get(tenant, effectId))
     if (!row) return undefined
     return { ...aboutIn(row), code: String(row['code']) }
   }

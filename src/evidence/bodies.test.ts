@@ -34,6 +34,29 @@ test('A body put again replaces the old one', () => {
   bodies.close()
 })
 
+test('Several bodies are stored together, or none of them', () => {
+  const bodies = openBodies(folder)
+  const [outcome, row] = ['outcome', 'row'].map((name) => ({ ...place, name }))
+  const both = [
+    { place: outcome!, bytes: Buffer.from('one') },
+    { place: row!, bytes: Buffer.from('two') },
+  ]
+  bodies.putAll(both, 1)
+  bodies.putAll(both.slice(1), 2)
+  assert.deepEqual(
+    [outcome!, row!].map((one) => String(bodies.get(one))),
+    ['one', 'two'],
+  )
+  const broken = {
+    place: { ...place, run: 'r2', name: undefined as never },
+    bytes: Buffer.from('x'),
+  }
+  const first = { place: { ...outcome!, run: 'r2' }, bytes: Buffer.from('one') }
+  assert.throws(() => bodies.putAll([first, broken], 3), { code: 'STATE' })
+  assert.deepEqual(bodies.names(place.tenant, 'r2'), [])
+  bodies.close()
+})
+
 test('A forgotten body stays unreadable, even from a copy of its bytes', () => {
   const bodies = openBodies(folder)
   bodies.put(place, secret, 1)

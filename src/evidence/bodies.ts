@@ -1,9 +1,11 @@
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
+import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { MayflyError } from '../contract/error.ts'
 import { makeFolder } from '../lib/make-folder.ts'
+import { preparing } from '../lib/prepared.ts'
+import { transact } from '../lib/sqlite.ts'
 import { assertPlainStore, claimStoreFile } from '../lib/store-file.ts'
 import { openReadOnly } from './open-readonly.ts'
 import { stateError } from './state-error.ts'
@@ -19,6 +21,8 @@ import { stateError } from './state-error.ts'
 export interface Bodies {
   /** Stores bytes under a run and a name, replacing older ones. */
   put(place: BodyKey, bytes: Uint8Array, at: number): void
+  /** Stores several in one transaction of each file. */
+  putAll(bodies: readonly Body[], at: number): void
   /** Undefined if missing or forgotten. Throws MayflyError STATE if the body was altered. */
   get(place: BodyKey): Uint8Array | undefined
   /** Names stored for a run. */
@@ -56,6 +60,11 @@ export interface BodyKey {
   readonly tenant: string
   readonly run: string
   readonly name: string
+}
+
+export interface Body {
+  readonly place: BodyKey
+  readonly bytes: Uint8Array
 }
 
 /** Bodies of a run with a common name prefix. */
@@ -139,34 +148,53 @@ function openFile(path: string, schema: string): DatabaseSync {
 class TwoFiles implements Bodies {
   readonly #bodies: DatabaseSync
   readonly #keys: DatabaseSync
+  readonly #ofBodies: (sql: string) => StatementSync
+  readonly #ofKeys: (sql: string) => StatementSync
   readonly #limits: Required<BodiesOptions>
 
   constructor(bodies: DatabaseSync, keys: DatabaseSync, limits: Required<BodiesOptions>) {
     this.#bodies = bodies
     this.#keys = keys
+    this.#ofBodies = preparing(bodies)
+    this.#ofKeys = preparing(keys)
     this.#limits = limits
   }
 
   put(place: BodyKey, bytes: Uint8Array, at: number): void {
-    const { tenant, run, name } = place
-    const key = randomBytes(32)
-    const body = seal(key, place, bytes)
-    this.#guard('write', () => {
-      const before = this.#idOf(place)
-      const added = this.#keys.prepare('INSERT INTO keys (key) VALUES (?)').run(key)
-      const sql = 'INSERT OR REPLACE INTO bodies VALUES (?, ?, ?, ?, ?, ?, ?)'
-      this.#bodies.prepare(sql).run(added.lastInsertRowid, tenant, run, name, at, body.length, body)
-      if (before !== undefined) this.#dropKeys([before])
+    this.putAll([{ place, bytes }], at)
+  }
+
+  putAll(list: readonly Body[], at: number): void {
+    const sealed = list.map(({ place, bytes }) => {
+      const key = randomBytes(32)
+      return { place, key, body: seal(key, place, bytes) }
     })
-    this.#limits.written(body.length)
+    this.#guard('write', () => {
+      const insertKey = this.#ofKeys('INSERT INTO keys (key) VALUES (?)')
+      const ids = transact(this.#keys, () =>
+        sealed.map(({ key }) => insertKey.run(key).lastInsertRowid),
+      )
+      const insert = this.#ofBodies('INSERT OR REPLACE INTO bodies VALUES (?, ?, ?, ?, ?, ?, ?)')
+      const replaced = transact(this.#bodies, () =>
+        sealed.map(({ place, body }, n) => {
+          const before = this.#idOf(place)
+          const { tenant, run, name } = place
+          insert.run(ids[n]!, tenant, run, name, at, body.length, body)
+          return before
+        }),
+      )
+      const stale = replaced.filter((id) => id !== undefined)
+      if (stale.length > 0) this.#dropKeys(stale)
+    })
+    for (const { body } of sealed) this.#limits.written(body.length)
   }
 
   get(place: BodyKey): Uint8Array | undefined {
     const row = this.#guard('read', () => {
       const id = this.#idOf(place)
       if (id === undefined) return undefined
-      const body = this.#bodies.prepare('SELECT body FROM bodies WHERE id = ?').get(id)?.['body']
-      const key = this.#keys.prepare('SELECT key FROM keys WHERE id = ?').get(id)?.['key']
+      const body = this.#ofBodies('SELECT body FROM bodies WHERE id = ?').get(id)?.['body']
+      const key = this.#ofKeys('SELECT key FROM keys WHERE id = ?').get(id)?.['key']
       return body && key ? { body: body as Uint8Array, key: key as Uint8Array } : undefined
     })
     return row && unseal(row.key, place, row.body)
@@ -253,7 +281,7 @@ class TwoFiles implements Bodies {
 
   #idOf({ tenant, run, name }: BodyKey): number | undefined {
     const sql = 'SELECT id FROM bodies WHERE tenant = ? AND run = ? AND name = ?'
-    return this.#bodies.prepare(sql).get(tenant, run, name)?.['id'] as number | undefined
+    return this.#ofBodies(sql).get(tenant, run, name)?.['id'] as number | undefined
   }
 
   /** Deletes keys first: a crash in between leaves an unreadable body. */

@@ -94,6 +94,7 @@ test('Writing and reading a capture yield to the event loop between any two piec
     retain: (now) => bodies.retain(now),
     close: () => bodies.close(),
     get: (place) => bodies.get(place),
+    putAll: (list, at) => bodies.putAll(list, at),
     put(place, bytes, at) {
       assert.ok(bytes.length <= pieceBytes)
       keptIn.push(turns)

@@ -8,7 +8,10 @@ const keyOf = (tenant: string, run: string, name: string) => JSON.stringify([ten
 function memory(): HistoryStore {
   const kept = new Map<string, Uint8Array>()
   return {
-    put: ({ tenant, run, name }, bytes) => void kept.set(keyOf(tenant, run, name), bytes),
+    putAll(bodies) {
+      for (const { place, bytes } of bodies)
+        kept.set(keyOf(place.tenant, place.run, place.name), bytes)
+    },
     get: ({ tenant, run, name }) => kept.get(keyOf(tenant, run, name)),
     runs: ({ tenant, name, before = '~', limit }) =>
       [...kept.keys()]

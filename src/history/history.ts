@@ -67,7 +67,7 @@ export interface HistoryPage {
 
 /** Byte store underneath. */
 export interface HistoryStore {
-  put(place: Place, bytes: Uint8Array, at: number): void
+  putAll(bodies: readonly { place: Place; bytes: Uint8Array }[], at: number): void
   get(place: Place): Uint8Array | undefined
   runs(asked: {
     readonly tenant: string
@@ -94,8 +94,11 @@ export function createHistory(keeper: () => HistoryStore, date: () => number): H
   return {
     begin: (tenant, row) => write({ tenant, run: row.id, name: ROW }, JSON.stringify(row)),
     end(tenant, row, text) {
-      write({ tenant, run: row.id, name: OUTCOME }, text)
-      write({ tenant, run: row.id, name: ROW }, JSON.stringify(row))
+      const bodies = [
+        { place: { tenant, run: row.id, name: OUTCOME }, bytes: Buffer.from(text) },
+        { place: { tenant, run: row.id, name: ROW }, bytes: Buffer.from(JSON.stringify(row)) },
+      ]
+      keeper().putAll(bodies, date())
     },
     outcome(tenant, id) {
       const text = read({ tenant, run: id, name: OUTCOME })
@@ -141,7 +144,7 @@ export function createHistory(keeper: () => HistoryStore, date: () => number): H
   }
 
   function write(place: Place, text: string): void {
-    keeper().put(place, Buffer.from(text), date())
+    keeper().putAll([{ place, bytes: Buffer.from(text) }], date())
   }
 
   function read(place: Place): string | undefined {

@@ -1,4 +1,4 @@
-import type { DatabaseSync } from 'node:sqlite'
+import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import * as z from 'zod'
 import type { Anomaly } from '../contract/anomaly.ts'
 import { stateGuard } from '../contract/state-guard.ts'
@@ -6,6 +6,7 @@ import { type Baseline, freeze, isLearning, withRun, noBaseline } from './baseli
 import { itemKinds, peakNames, type RunTrail } from './trail.ts'
 import type { PastCalls } from '../contract/zones.ts'
 import { parseJson } from '../lib/parse-json.ts'
+import { preparing } from '../lib/prepared.ts'
 import { openDatabase, transact } from '../lib/sqlite.ts'
 
 /** Key of a baseline: an effect or image of a tenant and the hash of its code, so that changed code starts anew. */
@@ -20,10 +21,12 @@ export interface BaselineKey {
 /** Baselines of all tenants, isolated from each other. Any number of processes share the file. */
 export class BaselineStore {
   readonly #db: DatabaseSync
+  readonly #prepare: (sql: string) => StatementSync
   readonly #countMax: number
 
   constructor(db: DatabaseSync, countMax: number) {
     this.#db = db
+    this.#prepare = preparing(db)
     this.#countMax = countMax
   }
 
@@ -59,7 +62,7 @@ export class BaselineStore {
   reset({ tenant, name }: Pick<BaselineKey, 'tenant' | 'name'>): number {
     const gone = (table: string) =>
       Number(
-        this.#db.prepare(`DELETE FROM ${table} WHERE tenant = ? AND name = ?`).run(tenant, name)
+        this.#prepare(`DELETE FROM ${table} WHERE tenant = ? AND name = ?`).run(tenant, name)
           .changes,
       )
     return this.#alone(() => gone('baselines') + gone('pasts'))
@@ -70,7 +73,7 @@ export class BaselineStore {
     const used =
       'UPDATE pasts SET used = (SELECT max(used) + 1 FROM pasts) WHERE tenant = ? AND name = ? AND code = ?'
     const row = guard('read', () =>
-      this.#db.prepare(`${used} RETURNING about`).get(tenant, name, code),
+      this.#prepare(`${used} RETURNING about`).get(tenant, name, code),
     )
     return row && guard('read', () => pastIn(row['about']))
   }
@@ -79,17 +82,13 @@ export class BaselineStore {
   keepPast({ tenant, name, code }: BaselineKey, past: PastCalls): void {
     const about = JSON.stringify([...past].map(([zone, names]) => [zone, [...names]]))
     this.#alone(() => {
-      this.#db
-        .prepare(
-          'INSERT OR IGNORE INTO pasts VALUES (?, ?, ?, ?, (SELECT coalesce(max(used), 0) + 1 FROM pasts))',
-        )
-        .run(tenant, name, code, about)
-      this.#db
-        .prepare(
-          `DELETE FROM pasts WHERE tenant = ? AND rowid NOT IN
+      this.#prepare(
+        'INSERT OR IGNORE INTO pasts VALUES (?, ?, ?, ?, (SELECT coalesce(max(used), 0) + 1 FROM pasts))',
+      ).run(tenant, name, code, about)
+      this.#prepare(
+        `DELETE FROM pasts WHERE tenant = ? AND rowid NOT IN
              (SELECT rowid FROM pasts WHERE tenant = ? ORDER BY used DESC LIMIT ?)`,
-        )
-        .run(tenant, tenant, this.#countMax)
+      ).run(tenant, tenant, this.#countMax)
     })
   }
 
@@ -97,7 +96,7 @@ export class BaselineStore {
   export(tenant: string, name?: string): readonly StoredBaseline[] {
     const sql =
       'SELECT name, code, about FROM baselines WHERE tenant = ? AND name = coalesce(?, name) ORDER BY name, code'
-    const rows = guard('read', () => this.#db.prepare(sql).all(tenant, name ?? null))
+    const rows = guard('read', () => this.#prepare(sql).all(tenant, name ?? null))
     return rows.map((row) => ({
       tenant,
       name: String(row['name']),
@@ -112,18 +111,18 @@ export class BaselineStore {
 
   #read({ tenant, name, code }: BaselineKey): Baseline | undefined {
     const sql = 'SELECT about FROM baselines WHERE tenant = ? AND name = ? AND code = ?'
-    const row = this.#db.prepare(sql).get(tenant, name, code)
+    const row = this.#prepare(sql).get(tenant, name, code)
     return row && parsed(row['about'])
   }
 
   #write({ tenant, name, code }: BaselineKey, baseline: Baseline): void {
     const sql = 'INSERT OR REPLACE INTO baselines VALUES (?, ?, ?, ?)'
-    this.#db.prepare(sql).run(tenant, name, code, JSON.stringify(baseline))
+    this.#prepare(sql).run(tenant, name, code, JSON.stringify(baseline))
   }
 
   #count(tenant: string): number {
     const sql = 'SELECT count(*) AS n FROM baselines WHERE tenant = ?'
-    return Number(this.#db.prepare(sql).get(tenant)?.['n'])
+    return Number(this.#prepare(sql).get(tenant)?.['n'])
   }
 
   #alone<T>(work: () => T): T {

@@ -1,5 +1,6 @@
 import { stateGuard } from '../contract/state-guard.ts'
 import type { Strength } from '../contract/tier.ts'
+import { preparing } from '../lib/prepared.ts'
 import { openDatabase } from '../lib/sqlite.ts'
 
 /** Raised floors: code whose later runs need a stronger wall after an anomaly. Never lowers a floor. */
@@ -35,6 +36,7 @@ CREATE TABLE IF NOT EXISTS stronger (
 /** Opens `stronger.db`; `:memory:` keeps nothing on disk. Throws MayflyError STATE. */
 export function openRaisedFloors(path: string, countMax = codesMax): RaisedFloorStore {
   const db = guard('open', () => openDatabase(path, { schema }))
+  const prepare = preparing(db)
   return {
     raise({ tenant, code }, { strength, until, because }) {
       guard('write', () => {
@@ -50,7 +52,7 @@ export function openRaisedFloors(path: string, countMax = codesMax): RaisedFloor
     },
     floor({ tenant, code }, date) {
       const sql = 'SELECT * FROM stronger WHERE tenant = ? AND code = ? AND until > ?'
-      const row = guard('read', () => db.prepare(sql).get(tenant, code, Math.floor(date)))
+      const row = guard('read', () => prepare(sql).get(tenant, code, Math.floor(date)))
       if (!row) return undefined
       return {
         strength: Number(row['strength']) as Strength,

@@ -51,7 +51,10 @@ export class JobSlots {
     this.#live.add(controller)
     return {
       signal: controller.signal,
-      cancel: () => controller.abort(),
+      // Also called when a connection closes after its answer: to abort an ended job would only make an exception.
+      cancel: () => {
+        if (this.#live.has(controller)) controller.abort()
+      },
       [Symbol.dispose]: () => {
         giveBack(held)
         this.#end(controller)

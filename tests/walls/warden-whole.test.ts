@@ -173,7 +173,8 @@ except OSError as e: print('ready', type(e).__name__, flush=True)`)
         await ready(wall)
         const made = Number(/ready (\d+)/.exec(wall.said.stdout)?.[1])
         assert.ok(made >= 8 && made <= 24, `it made ${made}`)
-        await leavesNothing(wall)
+        // A refused fork frees its kernel memory after a delay, so a loop of them may reach the memory limit as well.
+        await leavesNothing(wall, ['killed', 'memory'])
       })
 
       test(`${jailKind}, held by ${by}: children share the memory of the job`, async () => {
@@ -359,11 +360,12 @@ async function ready(wall: WholeWall): Promise<void> {
 }
 
 /** Killed, its processes are gone when the warden says so. */
-async function leavesNothing(wall: WholeWall): Promise<void> {
+async function leavesNothing(wall: WholeWall, ends = ['killed']): Promise<void> {
   const all = wall.processes()
   await wall.kill()
   assert.deepEqual(all.filter(isThere), [])
-  assert.equal((await wall.end()).how, 'killed')
+  const { how } = await wall.end()
+  assert.ok(ends.includes(how), how)
 }
 
 async function gone(all: readonly string[]): Promise<void> {

@@ -16,6 +16,8 @@ import { makeKey, makePlace, startServer, whenReady, type Place } from './progra
 
 /** Loopback addresses: each is an address of its own to the server. */
 const [evil, good, proxy] = ['127.0.0.11', '127.0.0.12', '127.0.0.14']
+/** Reverse proxy that the configuration of a server names. */
+const configured = '127.0.0.15'
 
 interface Asked {
   readonly method?: string
@@ -188,17 +190,21 @@ suite('Quotas of visitors of a server', () => {
   before(() => {
     place = makePlace()
     config = join(place.cwd, 'visitors.toml')
-    writeFileSync(config, '[sessions.address]\ncpu_seconds_per_minute = 0.02\nconcurrency = 2\n')
+    const tables = [
+      `[server]\ntrusted_proxies = ["${configured}"]`,
+      '[sessions.address]\ncpu_seconds_per_minute = 0.02\nconcurrency = 2',
+    ]
+    writeFileSync(config, `${tables.join('\n')}\n`)
   })
   after(() => place.remove())
 
   async function start() {
     const server = await startServer(place, ['--config', config])
     await whenReady(server)
-    const run = async (from: string) => {
+    const run = async (from: string, named: Pick<Asked, 'forwarded'> = {}) => {
       const code = 'const end = performance.now() + 1500; while (performance.now() < end);'
       const body = { content: code, sessionToken: await visit(server.static, from) }
-      return await ask(new URL('/active-content', server.static), from, { body })
+      return await ask(new URL('/active-content', server.static), from, { body, ...named })
     }
     return { server, run }
   }
@@ -216,6 +222,9 @@ suite('Quotas of visitors of a server', () => {
     await using server = second.server
     const again = await second.run(evil)
     assert.deepEqual([again.status, again.json['details']], [429, details])
+    const behind = await second.run(configured, { forwarded: evil })
+    assert.deepEqual([behind.status, behind.json['details']], [429, details])
+    assert.equal((await second.run(configured, { forwarded: '203.0.113.1' })).status, 200)
     assert.equal((await second.run(good)).status, 200)
     const url = new URL('/v1/executions', server.active)
     const ran = await ask(url, evil, { body: { code: 'return 1' }, token: key })

@@ -111,8 +111,11 @@ for (const user of agentUsers)
       assert.equal(steps['open-files'], 0)
       const limits = 'ulimit -n; ulimit -f; ulimit -c; grep processes /proc/self/limits'
       assert.match(await agent.outputOf(limits), /^40\n16\n0\nMax processes +200 +200 /)
-      const ofEarly = await agent.outputOf(`grep "open files" /proc/${pid}/limits`)
-      assert.match(ofEarly, /Max open files +40 +40/)
+      const ofEarly = await agent.outputOf(`cat /proc/${pid}/limits`)
+      assert.match(ofEarly, /^Max open files +40 +40 /m)
+      assert.match(ofEarly, /^Max file size +8192 +8192 /m)
+      assert.match(ofEarly, /^Max core file size +0 +0 /m)
+      assert.match(ofEarly, /^Max processes +200 +200 /m)
       const written = await agent.outputOf(
         'dd if=/dev/zero of=/run/big bs=1024 count=64 2>/dev/null; wc -c < /run/big',
       )

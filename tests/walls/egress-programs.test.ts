@@ -129,8 +129,10 @@ for (const jailKind of jailKinds)
       const { http } = world.ports
       const urls = ['127.0.0.1', '[::1]', '0.0.0.0', 'localhost', '2130706433', 'a.example']
       const asked = urls.map((host) => ({ url: `http://${host}:${http}/` }))
-      for (const language of [inNode, inPython])
-        await runOn(stand(language), language.language, [], asked)
+      for (const language of [inNode, inPython]) {
+        const { end } = await runOn(stand(language), language.language, [], asked)
+        assert.equal((JSON.parse(end.resultText) as unknown[]).length, urls.length, 'it tried each')
+      }
       assert.equal(world.connections(), before)
     })
 

@@ -1,10 +1,11 @@
 /**
  * Writes the locks of all recipes anew: `node scripts/lock-images.ts [NAME…]`. Each package gets the newest version of the
- * recipe's suite on the mirror that apt uses, with the size and hash that the suite's signed index names.
+ * recipe's suite on the mirror that apt uses, with the size and hash that the suite's signed index names. All are
+ * written, or none.
  */
 import { execFileSync } from 'node:child_process'
 import { createRequire } from 'node:module'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { ownSource } from '../src/images/apt-source.ts'
@@ -28,14 +29,34 @@ const recipes = folders.flatMap((folder) =>
 const suites = new Map<string, readonly string[]>()
 const root = mkdtempSync(join(tmpdir(), 'mayfly-lock-'))
 try {
-  for (const { folder, recipe } of recipes)
-    if (names.length === 0 || names.includes(recipe.name)) {
-      const file = join(folder, `${recipe.name}.lock.json`)
-      writeFileSync(file, `${JSON.stringify(lockOf(recipe), undefined, 2)}\n`)
-      console.log(`${file}: ${recipe.packages.length} packages`)
-    }
+  const unknown = names.filter((name) => !recipes.some(({ recipe }) => recipe.name === name))
+  if (unknown.length > 0) throw new Error(`There is no recipe "${unknown.join('", "')}"`)
+  const wanted = recipes.filter(
+    ({ recipe: { name } }) => names.length === 0 || names.includes(name),
+  )
+  writeAllLocks(
+    wanted.map(({ folder, recipe }) => ({
+      file: join(folder, `${recipe.name}.lock.json`),
+      lock: lockOf(recipe),
+    })),
+  )
 } finally {
   rmSync(root, { recursive: true, force: true })
+}
+
+/** Locks are renamed into place once all of them are on the disk. */
+function writeAllLocks(
+  locks: readonly { readonly file: string; readonly lock: ReturnType<typeof lockOf> }[],
+): void {
+  const draftOf = (file: string) => `${file}.new`
+  try {
+    for (const { file, lock } of locks)
+      writeFileSync(draftOf(file), `${JSON.stringify(lock, undefined, 2)}\n`, { flush: true })
+    for (const { file } of locks) renameSync(draftOf(file), file)
+  } finally {
+    for (const { file } of locks) rmSync(draftOf(file), { force: true })
+  }
+  for (const { file, lock } of locks) console.log(`${file}: ${lock.packages.length} packages`)
 }
 
 function lockOf(recipe: Recipe) {

@@ -10,6 +10,7 @@ import type { FeedFacts, StoredFeed } from '../images/feed.ts'
 import type { ImageScan } from '../images/scan.ts'
 import type { StoredImage } from '../images/store.ts'
 import { imagePlaces } from './image-places.ts'
+import { sanitiseLine } from '../output/sanitise.ts'
 import { note, printJson, table, type Globals } from './print.ts'
 import { verb } from './verb.ts'
 
@@ -142,7 +143,7 @@ function report(flags: ScanFlags, faults: readonly string[], { scans, unscannabl
     process.stdout.write(`${reportOf(tags, made, admission, flags.all ?? false)}\n`)
   for (const { tags, image, code, because, fix } of unscannable)
     process.stdout.write(
-      `${titleOf(tags, image)}\n  cannot be scanned: ${code}: ${because}. ${fix}\n`,
+      `${titleOf(tags, image)}\n  cannot be scanned: ${code}: ${sanitiseLine(because)}. ${sanitiseLine(fix)}\n`,
     )
 }
 
@@ -212,10 +213,10 @@ function reportOf(
     `  ${totals.toReversed().join(', ') || 'no known vulnerability'}`,
     ...(rows.length > 0 ? [table(rows)] : []),
     ...(findings.length > shown.length ? [`  ${findings.length - shown.length} more: --all`] : []),
-    ...uncovered.map((purl) => `  no feed speaks of ${purl}`),
+    ...uncovered.map((purl) => `  no feed speaks of ${sanitiseLine(purl)}`),
     admission.kind === 'admitted'
       ? '  the gate admits it'
-      : `  the gate refuses it: ${admission.code}: ${admission.because}. ${admission.fix}`,
+      : `  the gate refuses it: ${admission.code}: ${sanitiseLine(admission.because)}. ${admission.fix}`,
   ].join('\n')
 }
 

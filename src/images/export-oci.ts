@@ -1,4 +1,6 @@
+import { randomBytes } from 'node:crypto'
 import {
+  chmodSync,
   closeSync,
   constants,
   fsyncSync,
@@ -69,7 +71,8 @@ export async function exportOci(given: OciExport): Promise<string> {
       `Cannot export image "${given.name}": it is an archive, and no file system`,
     )
   const work = mkdtempSync(path.join(store.work, 'export-'))
-  const draft = path.join(path.dirname(path.resolve(to)), `.${path.basename(to)}.${process.pid}`)
+  // A name that nobody can guess, made exclusively: in a folder of everybody's, another user might plant a link there.
+  const draft = path.join(path.dirname(path.resolve(to)), `.${randomBytes(16).toString('hex')}`)
   try {
     const layer = path.join(work, 'layer')
     const diff = await writeLayer({ ...given, work }, layer)
@@ -165,7 +168,8 @@ function writeLayout(
   layer: { readonly file: string; readonly digest: string },
 ): string {
   const { architecture, function: about, digest: own } = image.signed.manifest
-  mkdirSync(path.join(folder, 'blobs', 'sha256'), { recursive: true })
+  mkdirSync(folder, { mode: 0o700 })
+  for (const name of ['blobs', 'blobs/sha256']) mkdirSync(path.join(folder, name))
   const blob = (mediaType: string, value: object) => {
     const text = JSON.stringify(value)
     const digest = sha256(text)
@@ -214,6 +218,7 @@ function writeLayout(
   }
   writeFileSync(path.join(folder, 'index.json'), JSON.stringify(index), { flush: true })
   writeFileSync(path.join(folder, 'oci-layout'), '{"imageLayoutVersion":"1.0.0"}', { flush: true })
+  chmodSync(folder, 0o755)
   return manifest.digest
 }
 

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import {
   mkdirSync,
   mkdtempSync,
   readdirSync,
+  renameSync,
   rmSync,
   symlinkSync,
   utimesSync,
@@ -15,6 +17,7 @@ import { gzipSync, zstdCompressSync } from 'node:zlib'
 import { tarOf } from '../../tests/fixtures/images.ts'
 import { zipOf } from '../../tests/fixtures/zip.ts'
 import { MayflyError } from '../contract/error.ts'
+import { affects } from './advisory.ts'
 import { importFeed, listFeeds, readAdvisories, type FeedFacts } from './feed.ts'
 import { openImageStore } from './store.ts'
 
@@ -128,6 +131,39 @@ suite('Feeds', () => {
     assert.deepEqual(readdirSync(join(folder, 'feeds')), ['osv.json'])
   })
 
+  test('A range that begins nowhere is undetermined, and hides no vulnerability', async () => {
+    for (const events of [[{ fixed: '1.3' }], [{ limit: '2' }], [{}]]) {
+      const ranges = [{ type: 'ECOSYSTEM', events }]
+      const affected = [{ package: { ecosystem: 'Debian:13', name: 'zlib' }, ranges }]
+      await imported('osv.json', record('OSV-1', { affected }))
+      const [one] = known('Debian:13\tzlib')
+      assert.equal(one && affects(one, 'Debian:13', '1.2'), 'undetermined')
+    }
+  })
+
+  test('Attack: an ecosystem with an escape sequence is told nowhere', async () => {
+    const affected = [{ package: { ecosystem: 'Debian\x1b[2J', name: 'zlib' } }]
+    const { ecosystems } = await imported('osv.json', record('OSV-1', { affected }))
+    assert.deepEqual(ecosystems, [])
+  })
+
+  test('Attack: a link, a FIFO or a folder in place of a stored feed is FEED_BROKEN', async () => {
+    await imported('osv.json', record('OSV-1'))
+    const feeds = join(folder, 'feeds')
+    renameSync(join(feeds, 'osv.json'), join(root, 'outside.json'))
+    const plants = [
+      () => symlinkSync(join(root, 'outside.json'), join(feeds, 'osv.json')),
+      () => execFileSync('mkfifo', [join(feeds, 'osv.json')]),
+      () => mkdirSync(join(feeds, 'osv.json')),
+      () => writeFileSync(join(feeds, 'O SV.json'), '{}'),
+    ]
+    for (const plant of plants) {
+      plant()
+      assert.throws(() => listFeeds(folder), ended('FEED_BROKEN'))
+      rmSync(join(feeds, 'osv.json'), { recursive: true, force: true })
+    }
+  })
+
   test('A stored feed that ends early is FEED_BROKEN', async () => {
     await imported('osv.zip', zipOf([{ path: 'a.json', text: record('OSV-1') }]))
     const file = join(folder, 'feeds', 'osv.json')
@@ -152,6 +188,7 @@ suite('Hostile feeds', () => {
     'nothing in it': () => '',
     'another form': () => '[]',
     'a version that is no text': () => whole.replace('"1.3"', '{}'),
+    'an id with an escape sequence': () => whole.replace('OSV-1', 'OSV-1\\u001b[2J'),
     'a name with a line break': () => whole.replace('"zlib"', '"zlib\\nDebian:13"'),
     'a tracker with a source twice': () => `{"a":{},"\\u0061":{}}`,
     'a tracker with a source that is no name': () => '{"../a":{}}',

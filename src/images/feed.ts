@@ -17,9 +17,9 @@ import { advisoriesOfTracker, releasesOf, trackerEntry } from './debian-tracker.
 import { readFeedFiles, type FeedBounds, type FeedFile } from './feed-files.ts'
 import { imageError } from './image-error.ts'
 import { jsonMembers } from './json-members.ts'
-import { advisoriesOfOsv, osvRecord } from './osv.ts'
+import { advisoriesOfOsv, osvEcosystem, osvRecord } from './osv.ts'
 import { imageName } from './recipe.ts'
-import { storeFile, type ImageStore } from './store.ts'
+import type { ImageStore } from './store.ts'
 
 /**
  * Feeds of vulnerabilities, kept in the store.
@@ -146,8 +146,7 @@ class FeedDraft {
     if (Number.isNaN(modified)) throw new RangeError('its time is unreadable')
     this.#newest = Math.max(this.#newest, modified)
     for (const { package: named } of record.affected ?? [])
-      if (named && /^(?:Debian|npm$|Bitnami$)/.test(named.ecosystem))
-        this.#ecosystems.add(named.ecosystem)
+      if (named && osvEcosystem.test(named.ecosystem)) this.#ecosystems.add(named.ecosystem)
     for (const one of advisoriesOfOsv(record)) this.#add(one)
   }
 
@@ -216,9 +215,8 @@ export function listFeeds(folder: string): readonly StoredFeed[] {
   if (!existsSync(feeds)) return []
   const names = readdirSync(feeds).flatMap((file) => /^(.+)\.json$/.exec(file)?.[1] ?? [])
   return names.sort().map((name) => {
-    const file = storeFile(folder, { kind: 'feeds', name })
-    const [first] = linesOf(file)
-    const facts = feedFactsSchema.safeParse(tryParseJson(first?.toString('utf8') ?? ''))
+    const file = path.join(feeds, `${name}.json`)
+    const facts = feedFactsSchema.safeParse(tryParseJson(firstLine(file)))
     if (facts.success && facts.data.name === name) return { facts: facts.data, file }
     throw new MayflyError('FEED_BROKEN', `Cannot read feed "${name}"`, {
       hint: `Import it again, or run "mayfly images feeds remove ${name}"`,
@@ -249,8 +247,18 @@ export function* readAdvisories(
   }
 }
 
+/** Empty where it is no plain file, such as a link that was planted. */
+function firstLine(file: string): string {
+  if (!lstatSync(file, { throwIfNoEntry: false })?.isFile()) return ''
+  const [first] = linesOf(file)
+  return first?.toString('utf8') ?? ''
+}
+
 function* linesOf(file: string): Generator<Buffer> {
-  const descriptor = openSync(file, constants.O_RDONLY | constants.O_NOFOLLOW)
+  const descriptor = openSync(
+    file,
+    constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK,
+  )
   try {
     const piece = Buffer.alloc(pieceBytes)
     let parts: Buffer[] = []

@@ -44,6 +44,8 @@ type OciIndex = z.infer<typeof indexSchema>
 const versionSchema = z.object({ imageLayoutVersion: z.literal('1.0.0') })
 
 const jsonBytesMax = 4 * 2 ** 20
+/** Bytes of JSON of all descriptors together: an index may name a thousand others. */
+const jsonBytesInAllMax = 2 ** 26
 const archiveBytesMax = 2 ** 33
 const archiveEntriesMax = 10_000
 const depthMax = 32
@@ -60,6 +62,7 @@ export async function openLayout(place: string, scratch: string): Promise<OciLay
       throw new RangeError(`it has no folder "${folder}"`)
   parsed(versionSchema, jsonOf(smallFile(path.join(root, 'oci-layout'))), 'oci-layout')
   const index = parsed(indexSchema, jsonOf(smallFile(path.join(root, 'index.json'))), 'index.json')
+  let jsonBytes = 0
   const open = ({ digest: named, size }: OciDescriptor) => {
     const file = openPlain(blob(named.slice(7)), named)
     if (fstatSync(file).size === size) return file
@@ -72,6 +75,8 @@ export async function openLayout(place: string, scratch: string): Promise<OciLay
     json(descriptor) {
       if (descriptor.size > jsonBytesMax)
         throw new RangeError(`blob ${descriptor.digest} is too large`)
+      jsonBytes += descriptor.size
+      if (jsonBytes > jsonBytesInAllMax) throw new RangeError('its indexes are too large')
       const file = open(descriptor)
       try {
         const bytes = Buffer.concat([...filePiecesOf(file)])

@@ -42,7 +42,8 @@ const affected = z.object({
 
 /** Fields of an OSV record (schema 1.7) that a scan reads; others are left out. */
 export const osvRecord = z.object({
-  id: text.min(1),
+  // oxlint-disable-next-line no-control-regex
+  id: text.regex(/^[^\0-\x20\x7f-\x9f]+$/, 'has a space or a control character'),
   modified: text,
   withdrawn: text.nullish(),
   aliases: names,
@@ -56,7 +57,7 @@ type OsvRecord = z.infer<typeof osvRecord>
 type AffectedOf = z.infer<typeof affected>
 
 /** Ecosystems of what images hold. Node has its advisories in Bitnami's, since it is no package of npm itself. */
-const ecosystems = /^(?:Debian(?::\d{1,3})?|npm|Bitnami)$/
+export const osvEcosystem = /^(?:Debian(?::\d{1,3})?|npm|Bitnami)$/
 const isCve = /^CVE-\d{4}-\d{4,}$/
 
 /** Advisories of a record, one a package; none for one that was withdrawn, or is of other ecosystems. */
@@ -67,7 +68,7 @@ export function advisoriesOfOsv(record: OsvRecord): readonly AdvisoryOf[] {
   const id = cves.length === 1 ? cves[0]! : record.id
   const aliases = [...new Set(ids)].filter((one) => one !== id)
   return (record.affected ?? []).flatMap((one) => {
-    if (!one.package || !ecosystems.test(one.package.ecosystem)) return []
+    if (!one.package || !osvEcosystem.test(one.package.ecosystem)) return []
     const { ecosystem, name } = one.package
     const advisory = { id, aliases, severity: severityOf(record, one), ...versionsOf(one) }
     return [{ ecosystem, package: name, advisory }]
@@ -79,7 +80,10 @@ function versionsOf(one: AffectedOf): Pick<Advisory, 'ranges' | 'versions' | 'is
     .filter(({ type }) => type !== 'GIT')
     .map(({ events }) => events.flatMap(eventOf))
   const versions = one.versions ?? []
-  return { ranges, versions, isUndetermined: ranges.length === 0 && versions.length === 0 }
+  // The schema demands an `introduced` of each range: without it, no version would be in it.
+  const isOpen = ranges.every((events) => events.some((one) => 'introduced' in one))
+  const isUndetermined = !isOpen || (ranges.length === 0 && versions.length === 0)
+  return { ranges, versions, isUndetermined }
 }
 
 /** Limits concern commits alone. */

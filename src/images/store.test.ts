@@ -6,6 +6,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readdirSync,
+  renameSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -146,6 +147,38 @@ suite('The image store', () => {
       assert.match(whyImageBroken(findImage(folder, 'one'), key) ?? '', /bill of materials/)
     })
 
+  test('A bill of 20,000 packages is read back, and a larger one is TOO_LARGE', () => {
+    const large = `"${'x'.repeat(15 * 2 ** 20)}"\n`
+    using store = openImageStore(folder)
+    const digest = add(store, 'large', [], large)
+    assert.equal(readSbom(findImage(folder, digest), key), large)
+    assert.throws(() => add(store, 'larger', [], `"${'x'.repeat(2 ** 25)}"`), ended('TOO_LARGE'))
+    assert.equal(listImages(folder).images.length, 1)
+  })
+
+  test('Attack: links in place of files and folders of the store are not followed', () => {
+    const outside = join(root, 'outside')
+    mkdirSync(outside)
+    const digest = inStore((store) => add(store, 'first', ['one']))
+    for (const place of [join('tags', 'one'), join('manifests', `${digest}.json`)]) {
+      renameSync(join(folder, place), join(outside, 'file'))
+      symlinkSync(join(outside, 'file'), join(folder, place))
+      assert.throws(() => findImage(folder, 'one'))
+      rmSync(join(folder, place))
+      renameSync(join(outside, 'file'), join(folder, place))
+    }
+    symlinkSync(outside, join(folder, 'work'))
+    for (const name of ['blobs', 'sboms', 'manifests', 'tags', 'feeds', 'scans']) {
+      renameSync(join(folder, name), join(root, 'kept'))
+      symlinkSync(outside, join(folder, name))
+      assert.throws(() => inStore((store) => add(store, 'second', ['two'])), ended('STATE'), name)
+      assert.deepEqual(readdirSync(outside), [], name)
+      rmSync(join(folder, name))
+      renameSync(join(root, 'kept'), join(folder, name))
+    }
+    assert.equal(findImage(folder, 'one').digest, digest)
+  })
+
   test('A manifest that cannot be read is IMAGE_BROKEN, and the others are listed', () => {
     const [first] = inStore((store) => [
       add(store, 'first', ['one']),
@@ -165,7 +198,12 @@ function inStore<T>(work: (store: ImageStore) => T): T {
   return work(store)
 }
 
-function add(store: ImageStore, text: string, tags: readonly string[]): string {
+function add(
+  store: ImageStore,
+  text: string,
+  tags: readonly string[],
+  bill: string = sbom,
+): string {
   const file = join(store.work, 'image')
   writeFileSync(file, text)
   const digest = createHash('sha256').update(text).digest('hex')
@@ -182,14 +220,14 @@ function add(store: ImageStore, text: string, tags: readonly string[]): string {
     programs: [],
     files: 0,
     unpacked: 0,
-    sbom: createHash('sha256').update(sbom).digest('hex'),
+    sbom: createHash('sha256').update(bill).digest('hex'),
     maker: 'played',
     at: 0,
   }
   store.add(
     file,
     { manifest, key, signature: signer.sign(manifestStatement(manifest, key)) },
-    { tags, sbom },
+    { tags, sbom: bill },
   )
   return digest
 }

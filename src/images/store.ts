@@ -80,6 +80,8 @@ export interface Collected {
 }
 
 const manifestBytesMax = 4 * 2 ** 20
+/** 20,000 packages, as many as an imported image may list, take 15 MiB. */
+const sbomBytesMax = 2 ** 25
 const pieceBytes = 2 ** 20
 const digestText = /^[0-9a-f]{64}$/
 const SHORT_MIN = 8
@@ -98,10 +100,18 @@ const tagFile = (folder: string, name: string) => path.join(folder, 'tags', name
 /** Opens the store to change it. Throws MayflyError BUSY if another process does, and STATE. */
 export function openImageStore(folder: string): ImageStore {
   const lock = takeLock(folder)
+  try {
+    return openLocked(folder, lock)
+  } catch (thrown) {
+    lock.close()
+    throw thrown
+  }
+}
+
+function openLocked(folder: string, lock: DatabaseSync): ImageStore {
   const work = path.join(folder, 'work', randomBytes(6).toString('hex'))
   rmSync(path.join(folder, 'work'), { recursive: true, force: true })
-  for (const name of ['blobs', 'sboms', 'manifests', 'tags', 'feeds', 'scans'])
-    makeFolder(path.join(folder, name), 0o755)
+  for (const name of subfolders) openSubfolder(folder, name)
   mkdirSync(work, { recursive: true, mode: 0o700 })
   const place = (text: string, to: string) => {
     const draft = path.join(work, `draft-${randomBytes(4).toString('hex')}`)
@@ -113,6 +123,8 @@ export function openImageStore(folder: string): ImageStore {
     work,
     add(image, signed, { sbom, tags }) {
       const { digest } = signed.manifest
+      if (sbom !== undefined && Buffer.byteLength(sbom) > sbomBytesMax)
+        throw new MayflyError('TOO_LARGE', 'Cannot keep the image: it lists too many packages')
       chmodSync(image, 0o444)
       sync(image)
       renameSync(image, imageFile(folder, signed))
@@ -143,6 +155,15 @@ export function openImageStore(folder: string): ImageStore {
       lock.close()
     },
   }
+}
+
+const subfolders = ['blobs', 'sboms', 'manifests', 'tags', 'feeds', 'scans'] as const
+
+function openSubfolder(folder: string, name: string): void {
+  const place = path.join(folder, name)
+  makeFolder(place, 0o755)
+  if (!lstatSync(place).isDirectory())
+    throw new MayflyError('STATE', `Cannot use the image store: "${place}" is a link`)
 }
 
 function removed(file: string): boolean {
@@ -232,7 +253,7 @@ export function readSbom(image: StoredImage, key: string | undefined): string {
 function sbomText({ digest, file, signed }: StoredImage): string | null {
   const at = sbomFile(path.dirname(path.dirname(file)), digest)
   const stats = lstatSync(at, { throwIfNoEntry: false })
-  if (!stats?.isFile() || stats.size > manifestBytesMax) return null
+  if (!stats?.isFile() || stats.size > sbomBytesMax) return null
   const text = readFileSync(at, 'utf8')
   return sha256(text) === signed.manifest.sbom ? text : null
 }

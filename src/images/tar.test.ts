@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { TarReader, tarHeader, tarPadding, type TarEntry } from './tar.ts'
+import { TarReader, tarBlock, tarHeader, tarPadding, type TarEntry } from './tar.ts'
 import { tarOf } from '../../tests/fixtures/images.ts'
+
+const ignored = { entry: () => undefined, data: () => undefined }
 
 suite('Tar streams', () => {
   test('A stream is read as it was written, in chunks of any size, with long names', () => {
@@ -52,6 +54,22 @@ suite('Tar streams', () => {
     assert.throws(() => readIn(tarHeader(long, 0)), /too long/)
     const alone = tarHeader({ ...long, path: 'x'.repeat(200) }, 0).subarray(0, 1024)
     assert.throws(() => readIn(Buffer.concat([alone, Buffer.alloc(1024)])), /after a long name/)
+  })
+
+  test('Attack: headers without an entry, as many as a disk holds, are refused', () => {
+    const header = tarOf([{ path: 'x', type: 'L', text: 'long' }]).subarray(0, 2 * tarBlock)
+    const reader = new TarReader(ignored, { entriesMax: 10 })
+    assert.throws(() => {
+      for (let at = 0; at < 1000; at += 1) reader.push(header)
+    }, /too many headers/)
+  })
+
+  test('Attack: a stream that goes on after its end is refused', () => {
+    const reader = new TarReader(ignored)
+    const zeros = Buffer.alloc(2 ** 20)
+    assert.throws(() => {
+      for (let at = 0; at < 100; at += 1) reader.push(zeros)
+    }, /goes on after its end/)
   })
 
   test('Attack: a folder or a link with bytes is refused', () => {

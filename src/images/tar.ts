@@ -35,6 +35,10 @@ export const tarBlock = 512
 const longBytesMax = 4096
 const paxBytesMax = 2 ** 20
 const entriesMaxDefault = 100_000
+/** Headers of long names and pax records for each entry that is allowed: an archive may have these alone. */
+const headersPerEntryMax = 4
+/** Bytes behind the end of an archive, which writers fill to a block; a bomb is zeros from the first one on. */
+const trailingBytesMax = 2 ** 24
 
 const kinds: Readonly<Record<string, TarEntry['kind']>> = {
   '0': 'file',
@@ -56,6 +60,8 @@ export class TarReader {
   #long: { readonly field: 'path' | 'target' | 'pax' | 'global'; bytes: Buffer } | undefined
   #names: { path?: string; target?: string; size?: number; hasAttributes?: true } = {}
   #entries = 0
+  #headers = 0
+  #trailing = 0
   #isEnded = false
 
   constructor(sink: TarSink, { pax = false, entriesMax = entriesMaxDefault }: TarOptions = {}) {
@@ -70,6 +76,8 @@ export class TarReader {
       const taken = this.#body > 0 ? this.#takeBody(rest) : this.#takeFrame(rest)
       rest = rest.subarray(taken)
     }
+    this.#trailing += rest.length
+    if (this.#trailing > trailingBytesMax) throw new RangeError('its archive goes on after its end')
   }
 
   /** Throws RangeError where the stream stopped early. */
@@ -105,6 +113,8 @@ export class TarReader {
   #takeHeader(header: Buffer): void {
     if (header.every((byte) => byte === 0)) return this.#takeEnd()
     assertSum(header)
+    if (++this.#headers > headersPerEntryMax * this.#entriesMax)
+      throw new RangeError('its archive has too many headers')
     const type = header.toString('latin1', 156, 157)
     const declared = octal(header, 124, 12)
     if (type === 'L' || type === 'K')

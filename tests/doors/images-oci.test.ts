@@ -1,13 +1,28 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
+import { exportOci } from '../../src/images/export-oci.ts'
+import { openPackageCache, packageFolder } from '../../src/images/package-cache.ts'
+import { ownMakers } from '../../src/images/recipe.ts'
+import { findImage, openImageStore } from '../../src/images/store.ts'
 import { signerFolder, wardenFolder } from '../../src/lib/state-folder.ts'
-import { openImageSigner } from '../../src/warden/image-signer.ts'
+import { imageKey, openImageSigner } from '../../src/warden/image-signer.ts'
 import { tarOf } from '../fixtures/images.ts'
 import { plantImage } from '../fixtures/plant-image.ts'
 import { playLayout, type PlayedLayout } from '../fixtures/oci.ts'
@@ -194,6 +209,49 @@ suite('OCI image layouts', () => {
       )
     }
     assert.deepEqual(blobsOf('hostile'), [])
+  })
+
+  test('Attack: an index that names a thousand large ones is LAYOUT_BROKEN, and not read for minutes', () => {
+    const name = `played-${(count += 1)}`
+    const inner = Buffer.from(JSON.stringify({ schemaVersion: 2, manifests: [] }).padEnd(2 ** 22))
+    const hex = createHash('sha256').update(inner).digest('hex')
+    const named = {
+      mediaType: 'application/vnd.oci.image.index.v1+json',
+      digest: `sha256:${hex}`,
+      size: inner.length,
+    }
+    playLayout(join(root, name), {
+      layers,
+      change: { index: (index) => (index.manifests = Array.from({ length: 1000 }, () => named)) },
+    })
+    writeFileSync(join(root, name, 'blobs', 'sha256', hex), inner)
+    assert.equal(
+      codeOf(images(`state-${name}`, 'import', join(root, name), '--json')),
+      'LAYOUT_BROKEN',
+    )
+  })
+
+  test('Attack: a link planted in the folder of an export is not followed', async (t) => {
+    if (reason) return t.skip(reason)
+    const [outside, to] = [join(root, 'planted'), join(root, 'shared')]
+    for (const folder of [outside, to]) mkdirSync(folder)
+    // The names that a draft could be guessed by: of this process, and those of the export.
+    for (const name of ['.one', `.one.${process.pid}`]) symlinkSync(outside, join(to, name))
+    const state = join(root, 'first')
+    const folder = join(wardenFolder(state), 'images')
+    using store = openImageStore(folder)
+    await exportOci({
+      image: findImage(folder, 'minimal'),
+      key: imageKey(signerFolder(state)),
+      to: join(to, 'one'),
+      name: 'minimal',
+      makers: ownMakers,
+      store,
+      cache: openPackageCache(packageFolder()),
+      note: () => undefined,
+    })
+    assert.deepEqual(readdirSync(outside), [])
+    assert.ok(lstatSync(join(to, 'one')).isDirectory())
   })
 
   test('An index with several images asks for a name', () => {

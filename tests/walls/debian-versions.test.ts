@@ -5,7 +5,8 @@ import { test } from 'node:test'
 import { constantFrom, sample, string, tuple } from 'fast-check'
 import { compareDebianVersions } from '../../src/images/debian-version.ts'
 
-const skip = !existsSync('/usr/bin/dpkg') && 'dpkg is missing'
+// Without it, CI fails.
+const skip = !existsSync('/usr/bin/dpkg') && process.env['CI'] !== 'true' && 'dpkg is missing'
 const part = (characters: string) =>
   string({ unit: constantFrom(...characters.split('')), maxLength: 5 })
 const version = tuple(

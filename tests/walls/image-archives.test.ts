@@ -10,7 +10,8 @@ import { listImages, openImageStore } from '../../src/images/store.ts'
 import { packageOf, playedSigner, playImage, tarOf, type PlayedEntry } from '../fixtures/images.ts'
 
 const hasTools = existsSync('/usr/bin/dpkg-deb') && existsSync('/usr/bin/setpriv')
-const skip = !hasTools && 'dpkg-deb or setpriv is missing'
+// Without them, CI fails instead of passing over the attacks.
+const skip = !hasTools && process.env['CI'] !== 'true' && 'dpkg-deb or setpriv is missing'
 let root: string
 let outside: string
 

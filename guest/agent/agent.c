@@ -1,10 +1,11 @@
 /*
  * The guest agent: process 1 of a virtual machine that is cloned from a warm template for one job.
  *
- *   agent boot PORT DISK [descriptor=NAME=SOURCE]...
+ *   agent boot PORT DISK [port=NAME=PORT]... [scratch=BYTES] [descriptor=NAME=SOURCE]...
  *   agent CHANNEL [off] [overlay=FOLDER] [descriptor=NAME=SOURCE]...
  *
- * `boot` makes the root of a machine first (boot.c), with the virtio port of that name as its channel. CHANNEL and SOURCE are
+ * `boot` makes the root of a machine first (boot.c), with the virtio port of that name as its channel; programs may be given
+ * further ports by name, and write `scratch` bytes to each file system in memory. CHANNEL and SOURCE are
  * the number of an open descriptor, or the absolute path of a device. `off` powers the machine off at the end, in place of an
  * exit, as `boot` does.
  *
@@ -74,8 +75,10 @@ static int take_option(char *option) {
 /* Returns the number of arguments that were used. */
 static int find_channel(int argc, char **argv) {
   if (argc > 3 && !strcmp(argv[1], "boot")) {
+    int used = 4;
+    while (used < argc && take_boot_option(argv[used])) used++;
     boot(argv[2], argv[3]);
-    return 4;
+    return used;
   }
   channel = argc > 1 ? open_source(argv[1]) : -1;
   if (channel < 0 || fcntl(channel, F_SETFL, O_NONBLOCK) < 0) end_agent(BAD_START);

@@ -32,8 +32,9 @@
 #include <unistd.h>
 #include "channel.h"
 #include "overlay.h"
+#include "programs.h"
 
-enum { PORTS_MAX = 32, PORT_NAME_BYTES_MAX = 63, WAIT_NS = 10000000, WAITS_MAX = 6000, ORDER_BYTES_MAX = 1024 };
+enum { PORTS_GIVEN_MAX = 4, PORTS_MAX = 32, PORT_NAME_BYTES_MAX = 63, WAIT_NS = 10000000, WAITS_MAX = 6000, ORDER_BYTES_MAX = 1024 };
 enum { CLOSED = MS_NOSUID | MS_NODEV | MS_NOEXEC, SAFE = MS_NOSUID | MS_NODEV };
 
 static _Noreturn void fail(int code, const char *step) {
@@ -79,6 +80,32 @@ static int open_port(const char *name) {
   return -1;
 }
 
+/* Ports that programs may be given, beside the channel: a name each, and the name of its port. */
+static struct {
+  const char *name, *port;
+} ports[PORTS_GIVEN_MAX];
+static int port_count;
+static const char *scratch;
+
+/* Size of what may be written, as tmpfs(5) reads it. */
+static int take_scratch(const char *size) {
+  size_t digits = strspn(size, "0123456789");
+  if (digits == 0 || digits > 12 || size[digits]) return 0;
+  scratch = size;
+  return 1;
+}
+
+int take_boot_option(char *option) {
+  if (!strncmp(option, "scratch=", 8)) return take_scratch(option + 8);
+  if (strncmp(option, "port=", 5) || port_count == PORTS_GIVEN_MAX) return 0;
+  char *port = strchr(option + 5, '=');
+  if (!port) return 0;
+  *port = 0;
+  ports[port_count].name = option + 5;
+  ports[port_count++].port = port + 1;
+  return 1;
+}
+
 /* A port whose host is not known to be there yet reads as one whose host is gone. */
 static int has_host(int fd) {
   struct pollfd on = {.fd = fd, .events = POLLOUT};
@@ -96,6 +123,17 @@ static void open_channel(const char *name) {
     wait_a_little();
   }
   fail(BOOT_CHANNEL, "channel");
+}
+
+static void open_ports(void) {
+  for (int i = 0; i < port_count; i++) {
+    int fd = -1;
+    for (int waits = 0; fd < 0 && waits < WAITS_MAX; waits++) {
+      fd = open_port(ports[i].port);
+      if (fd < 0) wait_a_little();
+    }
+    if (fd < 0 || !add_descriptor(ports[i].name, fd)) fail(BOOT_CHANNEL, ports[i].port);
+  }
 }
 
 /* ---- modules ---- */
@@ -122,10 +160,23 @@ static void mount_image(const char *disk) {
   if (mount(disk, "/image", "erofs", MS_RDONLY | SAFE, NULL) < 0) fail(BOOT_IMAGE, disk);
 }
 
+/* Options of a file system in memory: its share, or the size that programs were given. */
+static const char *sized(const char *rest, const char *share) {
+  static char options[96];
+  snprintf(options, sizeof options, "%s,size=%s", rest, scratch ? scratch : share);
+  return options;
+}
+
+/* Files of the host that come with the initrd lie over the image. */
+static const char *layers(void) {
+  return access("/runner", F_OK) == 0 ? "lowerdir=/runner:/image,upperdir=/overlay/upper,workdir=/overlay/work"
+                                      : "lowerdir=/image,upperdir=/overlay/upper,workdir=/overlay/work";
+}
+
 static void mount_overlay(void) {
-  put("tmpfs", "/overlay", SAFE, "mode=0755,size=50%,nr_inodes=200k", BOOT_OVERLAY);
+  put("tmpfs", "/overlay", SAFE, sized("mode=0755,nr_inodes=200k", "50%"), BOOT_OVERLAY);
   if (mkdir("/overlay/upper", 0755) < 0 || mkdir("/overlay/work", 0755) < 0) fail(BOOT_OVERLAY, "folders");
-  put("overlay", "/root", SAFE, "lowerdir=/image,upperdir=/overlay/upper,workdir=/overlay/work", BOOT_OVERLAY);
+  put("overlay", "/root", SAFE, layers(), BOOT_OVERLAY);
   if (!open_overlay("/overlay/upper")) fail(BOOT_OVERLAY, "list");
 }
 
@@ -152,11 +203,11 @@ static void make_devices(void) {
   make_link("/root/dev/ptmx", "pts/ptmx");
   if (mkdir("/root/dev/pts", 0755) < 0 || mkdir("/root/dev/shm", 0755) < 0) fail(BOOT_DEVICES, "folders");
   put("devpts", "/root/dev/pts", MS_NOSUID | MS_NOEXEC, "mode=0620,ptmxmode=0666,max=64", BOOT_DEVICES);
-  put("tmpfs", "/root/dev/shm", CLOSED, "mode=1777,size=10%,nr_inodes=20k", BOOT_DEVICES);
+  put("tmpfs", "/root/dev/shm", CLOSED, sized("mode=1777,nr_inodes=20k", "10%"), BOOT_DEVICES);
 }
 
 static void make_root(void) {
-  put("tmpfs", "/root/tmp", SAFE, "mode=1777,size=25%,nr_inodes=100k", BOOT_ROOT);
+  put("tmpfs", "/root/tmp", SAFE, sized("mode=1777,nr_inodes=100k", "25%"), BOOT_ROOT);
   put("tmpfs", "/root/run", SAFE, "mode=0755,size=10%,nr_inodes=20k", BOOT_ROOT);
   if (chmod("/root/work", 01777) < 0 && errno != ENOENT) fail(BOOT_ROOT, "/work");
   if (mount("/proc", "/root/proc", NULL, MS_MOVE, NULL) < 0) fail(BOOT_ROOT, "/proc");
@@ -198,6 +249,7 @@ void boot(const char *port, const char *disk) {
   put("proc", "/proc", CLOSED, NULL, BOOT_MOUNTS);
   put("sysfs", "/sys", CLOSED | MS_RDONLY, NULL, BOOT_MOUNTS);
   open_channel(port);
+  open_ports();
   load_modules();
   close_io_uring();
   raise_loopback();

@@ -8,4 +8,7 @@
  */
 void boot(const char *port, const char *disk);
 
+/* Takes `port=NAME=PORT`, a port that programs may be given, or `scratch=BYTES`, before the boot; 0 for any other word. */
+int take_boot_option(char *option);
+
 #endif

@@ -25,6 +25,8 @@ import { fileDigest, findImage, whyImageBroken, type StoredImage } from './store
 export interface BootParts {
   /** Folder of the image store. */
   readonly store: string
+  /** Folder in which kernel and initrd are kept by their digests; by default `boot` of the store. */
+  readonly folder?: string
   /** Public key of the state folder, in base64: `imageKey`. */
   readonly key: string | undefined
   /** Tag, digest, or the first characters of one, of the image that is the root. */
@@ -35,6 +37,17 @@ export interface BootParts {
   readonly agent: Uint8Array
   /** Frequency of the host's time stamp counter; by default `hostTscKhz`. */
   readonly tscKhz?: number | undefined
+  /** Files that lie over the image, read-only, by their paths below its root. */
+  readonly runner?: ReadonlyMap<string, RunnerFile>
+  /** Ports that programs may be given, by their names for the agent. */
+  readonly ports?: Readonly<Record<string, string>>
+  /** Bytes of each file system in memory that programs may write to; by default a share of the memory. */
+  readonly scratchBytes?: number
+}
+
+export interface RunnerFile {
+  readonly mode: 0o444 | 0o555
+  readonly body: Uint8Array
 }
 
 export interface MachineBoot {
@@ -69,16 +82,17 @@ const mountPoints = ['dev', 'image', 'modules', 'overlay', 'proc', 'root', 'sys'
  */
 export function machineBoot(parts: BootParts): MachineBoot {
   const { store, key, agent, tscKhz = hostTscKhz() } = parts
+  const folder = parts.folder ?? path.join(store, 'boot')
   const image = checked(findImage(store, parts.image), key, undefined)
   const stored = checked(findImage(store, parts.kernel ?? KERNEL), key, 'archive')
   assertStatic(agent)
   const files = archiveFiles(stored)
   const vmlinuz = files.get('vmlinuz')
   if (!vmlinuz) throw broken(stored, 'it has no kernel')
-  const kernel = keep(store, 'vmlinuz', vmlinuz)
-  const initrd = keep(store, 'initrd', initrdOf(agent, files))
+  const kernel = keep(folder, 'vmlinuz', vmlinuz)
+  const initrd = keep(folder, 'initrd', initrdOf(agent, files, parts.runner))
   const digests = { kernel: kernel.digest, initrd: initrd.digest, image: image.digest }
-  const kernelArguments = argumentsOf(tscKhz)
+  const kernelArguments = argumentsOf(tscKhz, parts)
   return {
     key: sha256(canonicalJson({ ...digests, kernelArguments })),
     kernel: kernel.file,
@@ -89,8 +103,12 @@ export function machineBoot(parts: BootParts): MachineBoot {
   }
 }
 
-/** Archive of the agent as /init, the modules and their order. The same bytes for the same parts. */
-export function initrdOf(agent: Uint8Array, files: ReadonlyMap<string, Uint8Array>): Buffer {
+/** Archive of the agent as /init, the modules and their order, and the runner. The same bytes for the same parts. */
+export function initrdOf(
+  agent: Uint8Array,
+  files: ReadonlyMap<string, Uint8Array>,
+  runner: ReadonlyMap<string, RunnerFile> = new Map(),
+): Buffer {
   const modules = [...files].filter(([name]) => /^modules\/[\w.-]+$/.test(name)).sort(byName)
   const folders = mountPoints.map((name): ArchiveEntry => ({
     kind: 'folder',
@@ -107,13 +125,47 @@ export function initrdOf(agent: Uint8Array, files: ReadonlyMap<string, Uint8Arra
       mode: 0o400,
       body,
     })),
+    ...runnerEntries(runner),
   ])
+}
+
+/** Files below `runner`, each behind its folders. Throws RangeError for a path that could leave it. */
+function runnerEntries(runner: ReadonlyMap<string, RunnerFile>): readonly ArchiveEntry[] {
+  const files = [...runner].sort(byName)
+  for (const [name] of files)
+    if (!plainPath.test(name)) throw new RangeError(`"${name}" is no plain path of a runner`)
+  const folders = new Set(files.flatMap(([name]) => foldersAbove(`runner/${name}`)))
+  return [
+    ...[...folders].sort().map((at): ArchiveEntry => ({
+      kind: 'folder',
+      path: at,
+      mode: 0o755,
+      body: Buffer.alloc(0),
+    })),
+    ...files.map(([name, { mode, body }]): ArchiveEntry => ({
+      kind: 'file',
+      path: `runner/${name}`,
+      mode,
+      body,
+    })),
+  ]
+}
+
+/** No part begins with a dot. */
+const plainPath = /^[@\w][@\w.-]*(\/[@\w][@\w.-]*)*$/
+
+function foldersAbove(file: string): readonly string[] {
+  const parts = file.split('/').slice(0, -1)
+  return parts.map((_, index) => parts.slice(0, index + 1).join('/'))
 }
 
 const byName = ([a]: readonly [string, unknown], [b]: readonly [string, unknown]) =>
   a < b ? -1 : 1
 
-function argumentsOf(tscKhz: number | undefined): readonly string[] {
+function argumentsOf(
+  tscKhz: number | undefined,
+  { ports = {}, scratchBytes }: Pick<BootParts, 'ports' | 'scratchBytes'>,
+): readonly string[] {
   return [
     'quiet',
     // A panic ends the machine: process 1 is gone, and nothing may wait inside.
@@ -125,6 +177,8 @@ function argumentsOf(tscKhz: number | undefined): readonly string[] {
     'boot',
     AGENT_PORT,
     IMAGE_DISK,
+    ...Object.entries(ports).map(([name, port]) => `port=${name}=${port}`),
+    ...(scratchBytes === undefined ? [] : [`scratch=${scratchBytes}`]),
   ]
 }
 
@@ -181,12 +235,11 @@ const PT_INTERP = 3
 
 /** Keeps bytes by their digest; a file that has other bytes by now is written anew. */
 function keep(
-  store: string,
+  folder: string,
   ending: string,
   bytes: Uint8Array,
 ): { readonly file: string; readonly digest: string } {
   const digest = sha256(bytes)
-  const folder = path.join(store, 'boot')
   const file = path.join(folder, `${digest}.${ending}`)
   if (existsSync(file) && fileDigest(file) === digest) return { file, digest }
   try {

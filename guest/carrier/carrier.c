@@ -1,0 +1,159 @@
+/*
+ * The carrier: starts the runner of a machine and carries its streams to the server, on one virtio port.
+ *
+ *   carrier CHANNEL UID FOLDER FILE_BYTES -- PROGRAM ARGUMENT...
+ *
+ * Problem: a runner has a socket to the server, two outputs and a way out, each with its own back-pressure and its own end. A
+ * port of a machine has one stream of bytes, no end of it that the host would see, and no order beside that of other ports.
+ *
+ * Mechanism: one thread, one loop, tables of fixed size. The runner gets a socket pair and two pipes, as in each other wall;
+ * frames with a window for each stream go through the port (wire.h). The carrier is started by the agent as root, starts
+ * the runner as UID, and becomes another user that has no right but its own descriptors; no program may signal or trace it.
+ * It exits as the runner did, once the server has all that the runner wrote, and the agent tells the warden.
+ *
+ *   wire.h  every frame    link.c  frames and buffers    streams.c  streams, windows, connections
+ *
+ * Relies on: standard output is a pipe of the agent, which the runner gets as its readiness pipe, descriptor 4.
+ *
+ * Not handled: more than one runner. A host that is gone ends the carrier; the end of the machine is the host's.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/close_range.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "link.h"
+#include "streams.h"
+
+enum { BAD_START = 64, CARRIER_USER = 64000, SIGNAL_CODES_FROM = 128, ABOVE_ALL = 64, GIVEN = 8 };
+/* Descriptors of a runner: src/jail/whole.ts. */
+enum { READY_FD = 4, HANDLE_FD = 5 };
+enum { FILES_MAX = 1024, LOCKED_BYTES_MAX = 65536, CORE_BYTES_MAX = 1 };
+
+static _Noreturn void give_up(void) { _exit(BAD_START); }
+
+static void limit(int number, rlim_t value) {
+  const struct rlimit to = {value, value};
+  if (setrlimit(number, &to) < 0) give_up();
+}
+
+static void become(uid_t uid) {
+  if (setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0) give_up();
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) give_up();
+}
+
+static int high(int fd) {
+  int moved = fcntl(fd, F_DUPFD_CLOEXEC, ABOVE_ALL);
+  if (moved < 0) give_up();
+  return moved;
+}
+
+static _Noreturn void become_runner(const int ends[3], uid_t uid, char **argv) {
+  sigset_t none;
+  int nothing = high(open("/dev/null", O_RDWR | O_CLOEXEC));
+  const int given[GIVEN] = {nothing, high(ends[1]), high(ends[2]), nothing, high(STDOUT_FILENO), high(ends[0]), -1, nothing};
+  for (int i = 0; i < GIVEN; i++)
+    if (given[i] >= 0 ? dup2(given[i], i) < 0 : close(i) < 0 && errno != EBADF) give_up();
+  if (syscall(SYS_close_range, GIVEN, ~0U, 0) < 0) give_up();
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, NULL);
+  limit(RLIMIT_CORE, CORE_BYTES_MAX);
+  limit(RLIMIT_NOFILE, FILES_MAX);
+  limit(RLIMIT_MEMLOCK, LOCKED_BYTES_MAX);
+  limit(RLIMIT_FSIZE, (rlim_t)strtoull(argv[4], NULL, 10));
+  setsid();
+  become(uid);
+  if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || chdir(argv[3]) < 0) give_up();
+  execv(argv[6], argv + 6);
+  give_up();
+}
+
+static void unblock(int fd) {
+  if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0) give_up();
+}
+
+static pid_t start_runner(uid_t uid, char **argv) {
+  int handle[2], output[2], error[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, handle) < 0) give_up();
+  if (pipe2(output, O_CLOEXEC) < 0 || pipe2(error, O_CLOEXEC) < 0) give_up();
+  const int ends[3] = {handle[1], output[1], error[1]};
+  pid_t pid = fork();
+  if (pid < 0) give_up();
+  if (pid == 0) become_runner(ends, uid, argv);
+  for (int i = 0; i < 3; i++) close(ends[i]);
+  unblock(handle[0]);
+  unblock(output[0]);
+  unblock(error[0]);
+  open_own(HANDLE, handle[0], handle[0]);
+  open_own(STDOUT, output[0], -1);
+  open_own(STDERR, error[0], -1);
+  return pid;
+}
+
+/* The readiness pipe is the runner's alone: its end is an end of the runner's start. */
+static void let_go_of_pipe(void) {
+  int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
+  if (nothing < 0 || dup2(nothing, STDOUT_FILENO) < 0) give_up();
+}
+
+static int open_signals(void) {
+  sigset_t ended;
+  sigemptyset(&ended);
+  sigaddset(&ended, SIGCHLD);
+  sigprocmask(SIG_BLOCK, &ended, NULL);
+  signal(SIGPIPE, SIG_IGN);
+  return signalfd(-1, &ended, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* Exit code of the runner as a shell says it, or -1 while it lives. */
+static int end_of(pid_t pid) {
+  int status;
+  if (waitpid(pid, &status, WNOHANG) != pid) return -1;
+  return WIFSIGNALED(status) ? SIGNAL_CODES_FROM + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+static int carry(pid_t pid, int signals) {
+  struct signalfd_siginfo seen;
+  struct pollfd on[2 + POLLS_MAX];
+  for (int code = -1, is_over = 0;;) {
+    if (code >= 0 && !is_over && finish_streams() && has_room()) {
+      send_frame(OVER);
+      is_over = 1;
+    }
+    if (is_over && is_told) return code;
+    on[0] = (struct pollfd){.fd = channel, .events = (short)((has_room() ? POLLIN : 0) | (has_unsent() ? POLLOUT : 0))};
+    on[1] = (struct pollfd){.fd = signals, .events = POLLIN};
+    size_t count = poll_streams(on + 2);
+    if (poll(on, 2 + count, -1) < 0 && errno != EINTR) give_up();
+    if (on[1].revents & POLLIN && read(signals, &seen, sizeof seen) > 0 && code < 0) code = end_of(pid);
+    if (on[0].revents & POLLIN) read_channel(take_frame);
+    else if (on[0].revents & (POLLHUP | POLLERR)) give_up();
+    serve_streams(on + 2, count);
+    flush_channel();
+  }
+}
+
+int main(int argc, char **argv) {
+  if (argc < 7 || strcmp(argv[5], "--")) give_up();
+  channel = atoi(argv[1]);
+  if (channel < 3 || fcntl(channel, F_SETFD, FD_CLOEXEC) < 0) give_up();
+  unblock(channel);
+  int signals = open_signals();
+  if (signals < 0) give_up();
+  pid_t pid = start_runner((uid_t)atoi(argv[2]), argv);
+  let_go_of_pipe();
+  become(CARRIER_USER);
+  prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+  return carry(pid, signals);
+}

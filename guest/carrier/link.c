@@ -1,0 +1,87 @@
+/*
+ * Frames of the carrier's channel. Both buffers have a fixed size: what does not fit is not read. A frame that breaks the
+ * protocol ends the carrier, and its guest with it.
+ */
+#define _GNU_SOURCE
+#include "link.h"
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { FRAME_BYTES_MAX = 4 + 1 + 4 + DATA_BYTES_MAX, OUT_BYTES_MAX = 4 * FRAME_BYTES_MAX, RESERVED = FRAME_BYTES_MAX };
+enum { BAD_FRAME = 65, CHANNEL_GONE = 66 };
+
+int channel = -1;
+static uint8_t out[OUT_BYTES_MAX], in[FRAME_BYTES_MAX];
+static size_t out_at, out_end, in_have;
+
+static void put_number(uint8_t *to, uint32_t value) {
+  for (int i = 0; i < 4; i++) to[i] = (uint8_t)(value >> 8 * i);
+}
+
+uint32_t number_at(const uint8_t *from) {
+  return (uint32_t)from[0] | (uint32_t)from[1] << 8 | (uint32_t)from[2] << 16 | (uint32_t)from[3] << 24;
+}
+
+int has_unsent(void) { return out_end > out_at; }
+
+int has_room(void) { return OUT_BYTES_MAX - (out_end - out_at) >= FRAME_BYTES_MAX + RESERVED; }
+
+void flush_channel(void) {
+  while (out_at < out_end) {
+    ssize_t n = write(channel, out + out_at, out_end - out_at);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && errno == EAGAIN) return;
+    if (n <= 0) _exit(CHANNEL_GONE);
+    out_at += (size_t)n;
+  }
+  out_at = out_end = 0;
+}
+
+static uint8_t *reserve(uint8_t kind, size_t payload) {
+  size_t bytes = HEADER_BYTES + payload;
+  if (OUT_BYTES_MAX - out_end < bytes) {
+    memmove(out, out + out_at, out_end - out_at);
+    out_end -= out_at;
+    out_at = 0;
+  }
+  if (OUT_BYTES_MAX - out_end < bytes) _exit(BAD_FRAME);
+  uint8_t *to = out + out_end;
+  out_end += bytes;
+  put_number(to, (uint32_t)payload + 1);
+  to[4] = kind;
+  return to + HEADER_BYTES;
+}
+
+void send_frame(uint8_t kind) { reserve(kind, 0); }
+
+void send_about(uint8_t kind, uint32_t stream) { put_number(reserve(kind, 4), stream); }
+
+void send_credit(uint32_t stream, uint32_t bytes) {
+  uint8_t *to = reserve(CREDIT, 8);
+  put_number(to, stream);
+  put_number(to + 4, bytes);
+}
+
+void send_data(uint32_t stream, const void *bytes, size_t length) {
+  uint8_t *to = reserve(DATA, 4 + length);
+  put_number(to, stream);
+  memcpy(to + 4, bytes, length);
+}
+
+void read_channel(void (*take)(uint8_t kind, const uint8_t *payload, size_t length)) {
+  ssize_t n = read(channel, in + in_have, sizeof in - in_have);
+  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (n <= 0) _exit(CHANNEL_GONE);
+  in_have += (size_t)n;
+  size_t at = 0;
+  while (in_have - at >= HEADER_BYTES) {
+    uint32_t length = number_at(in + at);
+    if (length < 1 || length > FRAME_BYTES_MAX - 4) _exit(BAD_FRAME);
+    if (in_have - at < 4 + (size_t)length) break;
+    take(in[at + 4], in + at + HEADER_BYTES, length - 1);
+    at += 4 + (size_t)length;
+  }
+  memmove(in, in + at, in_have - at);
+  in_have -= at;
+}

@@ -1,0 +1,37 @@
+/*
+ * Wire between a server and the carrier in its guest, version 1, on a channel of their own. Server's side: src/walls/carrier/.
+ *
+ * A frame is: u32 length of everything after it, u8 kind, payload; numbers are little endian. Streams are 0, the runner's
+ * socket to the server, in both directions; 1 and 2, its outputs, to the server alone; from 16 up connections on their way
+ * out of the guest, in both directions, each number once.
+ *
+ * Each side may send WINDOW bytes of a stream ahead (WINDOW_OUT of a connection), and as many more as it is given credit for.
+ *
+ * Both ways
+ *   1 data    u32 stream, 1 to DATA_BYTES_MAX bytes
+ *   2 end     u32 stream             no more data this way
+ *   3 credit  u32 stream, u32 bytes
+ *   4 reset   u32 stream             a connection is gone, both ways
+ * To the guest
+ *   5 listen                         take connections on 127.0.0.1:3128
+ *   6 bye                            `over` has arrived
+ * From the guest
+ *   7 open    u32 stream             a connection
+ *   8 over                           the runner has ended; everything that it wrote was sent before
+ */
+#ifndef CARRIER_WIRE_H
+#define CARRIER_WIRE_H
+
+enum { DATA = 1, END, CREDIT, RESET, LISTEN, BYE, OPEN, OVER };
+enum { HANDLE = 0, STDOUT = 1, STDERR = 2, CONNECTION_FIRST = 16 };
+enum {
+  HEADER_BYTES = 5,
+  DATA_BYTES_MAX = 32768,
+  WINDOW = 262144,
+  WINDOW_OUT = 65536,
+  CREDIT_MAX = 1 << 20,
+  CONNECTIONS_MAX = 64,
+  EGRESS_PORT = 3128,
+};
+
+#endif

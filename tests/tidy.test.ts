@@ -416,7 +416,7 @@ const ofGuestAgent = [
   'src/images/machine.ts',
 ]
 /** Parts of an engine that is not in the table yet: no wall of it can be asked for. */
-const ofMachines = ['src/warden/engines/qemu/probe.ts']
+const ofMachines = ['src/warden/engines/qemu/cold-boot.ts']
 
 /** Parts of an engine for which no guest is there yet; no table names it. */
 const ofFirecracker = [

@@ -23,11 +23,12 @@ suite('The arguments of a machine', () => {
     assert.deepEqual(valuesOf(template, '-machine'), valuesOf(clone, '-machine'))
   })
 
-  test('Devices are the generation id, the console port of the agent, a balloon and a disk', () => {
+  test('Devices are the generation id, two console ports, a balloon and a disk', () => {
     const names = valuesOf(template, '-device').map((device) => device.split(',')[0])
     assert.deepEqual(names, [
       'vmgenid',
       'virtio-serial-pci',
+      'virtserialport',
       'virtserialport',
       'virtio-balloon-pci',
       'virtio-blk-pci',
@@ -60,7 +61,7 @@ suite('The arguments of a machine', () => {
 
   test('KVM is used by a descriptor, not by a path', () => {
     const kvm = { ...template, accelerator: 'kvm' } as const
-    assert.deepEqual(valuesOf(kvm, '-add-fd'), ['fd=5,set=1'])
+    assert.deepEqual(valuesOf(kvm, '-add-fd'), ['fd=6,set=1'])
     assert.deepEqual(valuesOf(kvm, '-accel'), ['kvm,device=/dev/fdset/1'])
   })
 

@@ -5,8 +5,8 @@ import { MayflyError } from '../../../contract/error.ts'
  * clones have the same devices, which a migration relies on.
  *
  * Devices are the fewest that do the work, because models have been the way out of QEMU (CVE-2015-3456 a floppy drive,
- * CVE-2021-3929 NVMe, CVE-2023-3180 virtio-crypto): a disk that is read-only, a console port for the agent, a balloon and
- * the generation id. No network card, USB, display, sound, keyboard, SATA or System Management Mode. Files are named as
+ * CVE-2021-3929 NVMe, CVE-2023-3180 virtio-crypto): a disk that is read-only, two console ports, for the agent and for the
+ * job, a balloon and the generation id. No network card, USB, display, sound, keyboard, SATA or System Management Mode. Files are named as
  * QEMU sees them in its jail, and sockets by descriptors, so that no text of a caller stands in an option (a comma would
  * begin another one).
  *
@@ -31,10 +31,10 @@ export interface MachineSpec {
 export type Accelerator = 'tcg' | 'kvm'
 
 /**
- * `shared`: a file of the machine's own, of which the template is made. `private`: a copy-on-write map of the template's
+ * `anonymous`: for a machine of which no template is made. `shared`: a file of the machine's own, of which the template is made. `private`: a copy-on-write map of the template's
  * file, which is opened for reading alone (`readonly=on,rom=off` needs QEMU 8.2; older ones open it for writing).
  */
-export type MachineMemory = 'shared' | 'private'
+export type MachineMemory = 'anonymous' | 'shared' | 'private'
 
 export interface MachineKernel {
   /** Words of its command line, with the rate of the time-stamp counter: half of parallel boots under TCG hung without. */
@@ -55,13 +55,14 @@ export const machinePlaces = {
   ownDump: '/own/dump',
 } as const
 
-/** Descriptors of QEMU: the control connection, the channel of the agent, and /dev/kvm where it is used. */
-export const machineFds = { control: 3, agent: 4, kvm: 5 } as const
+/** Descriptors of QEMU: the control connection, the channels of the agent and of the job, and /dev/kvm where it is used. */
+export const machineFds = { control: 3, agent: 4, job: 5, kvm: 6 } as const
 
 /** Back end of the disk in the object tree, for `block_set_io_throttle`. */
 export const diskId = '/machine/peripheral/disk/virtio-backend'
-/** Name of the agent's port, by which the guest finds it. */
+/** Names of the ports, by which the guest finds them. */
 export const agentPort = 'mayfly.agent'
+export const jobPort = 'mayfly.job'
 
 const MEMORY_MIB_MIN = 64
 const MEMORY_MIB_MAX = 65_536
@@ -104,11 +105,15 @@ export function machineArguments(spec: MachineSpec): readonly string[] {
     '-device',
     'vmgenid,guid=auto,id=generation',
     '-device',
-    'virtio-serial-pci,id=serial,max_ports=2',
+    'virtio-serial-pci,id=serial,max_ports=3',
     '-chardev',
     `socket,id=agent,fd=${machineFds.agent}`,
     '-device',
     `virtserialport,bus=serial.0,nr=1,chardev=agent,name=${agentPort},id=port`,
+    '-chardev',
+    `socket,id=job,fd=${machineFds.job}`,
+    '-device',
+    `virtserialport,bus=serial.0,nr=2,chardev=job,name=${jobPort},id=jobport`,
     '-device',
     'virtio-balloon-pci,id=balloon',
     ...(spec.hasImage ? diskArguments() : []),
@@ -130,6 +135,7 @@ function acceleratorArguments(accelerator: Accelerator): readonly string[] {
 }
 
 function memoryObject({ memory, memoryMiB }: MachineSpec): string {
+  if (memory === 'anonymous') return `memory-backend-ram,id=ram,size=${memoryMiB}M,prealloc=off`
   const ram = `memory-backend-file,id=ram,size=${memoryMiB}M,prealloc=off`
   return memory === 'shared'
     ? `${ram},share=on,mem-path=${machinePlaces.ownMemory}`

@@ -136,6 +136,23 @@ export class QemuProcess {
     return this.#resources.child.stdio[machineFds.agent] as Socket
   }
 
+  /**
+   * Host end of the job's channel, which the caller then owns; nothing was read from it here. Callable once. Throws
+   * MayflyError NOT_FOUND for a machine that has ended.
+   */
+  takeJobChannel(): Socket {
+    const stdio = this.#streams
+    const socket = stdio[machineFds.job]
+    // At the end of a child every stream of its `stdio` is read to its end, and bytes of one that was handed over would be lost.
+    stdio[machineFds.job] = null
+    if (socket && !socket.destroyed) return socket
+    throw new MayflyError('NOT_FOUND', `Cannot use machine "${this.id}": its channel is gone`)
+  }
+
+  get #streams(): (Socket | null)[] {
+    return this.#resources.child.stdio as unknown as (Socket | null)[]
+  }
+
   /** Processes, outermost first: bubblewrap, its process 1, QEMU. */
   get processes(): readonly ProcessIdentity[] {
     return this.#processes
@@ -210,6 +227,7 @@ export class QemuProcess {
     this.kill()
     this.#control?.close()
     this.channel.destroy()
+    this.#streams[machineFds.job]?.destroy()
     const { id, slot, cgroup } = this.#resources
     await releaseOnceGone(
       { id, slot, cgroup, processes: this.#processes },
@@ -246,7 +264,7 @@ function spawnMachine(parts: MachineStart, host: MachineHost): QemuProcess {
     const command = jailCommand(jail, programs, args)
     const child = startChild(shell, entering(cgroup?.entryFiles() ?? [], command), {
       env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
-      stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe', kvm ?? 'ignore'],
+      stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe', 'pipe', kvm ?? 'ignore'],
     })
     const complaint = listenTo(child)
     return new QemuProcess({ id, slot, cgroup, child, complaint }, parts, host)

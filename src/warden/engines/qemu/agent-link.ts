@@ -1,0 +1,158 @@
+import type { Socket } from 'node:net'
+import { AgentConversation } from '../../../agent-wire/conversation.ts'
+import { AgentReader, type AgentMessage } from '../../../agent-wire/decode.ts'
+import { encodeHostMessage, type HostMessage } from '../../../agent-wire/encode.ts'
+import { MayflyError, messageOf } from '../../../contract/error.ts'
+
+/**
+ * The warden's end of the connection to a guest's agent.
+ *
+ * Each message in both directions passes the conversation, which refuses what is out of its place; the first fault ends
+ * the connection, and the caller ends the machine. Answers wait here until they are taken: there is one for each question,
+ * so their number is bounded by what was asked. Each wait has a time limit.
+ *
+ * Until its claim the link keeps a history. A clone of a template has an agent that has had the template's conversation:
+ * `AgentLink.resume` begins behind that history, on another socket.
+ *
+ * What an agent says is used for order and display alone; see `src/agent-wire/decode.ts`.
+ */
+export interface AgentHistory {
+  readonly turns: readonly AgentTurn[]
+}
+
+type AgentTurn = { readonly sent: HostMessage } | { readonly received: AgentMessage }
+
+const TURNS_MAX = 256
+const HELD_MAX = 1_024
+
+export class AgentLink {
+  /** Resolves with the cause once the connection is over; never rejects. */
+  readonly ended: Promise<string>
+  readonly #socket: Socket
+  readonly #conversation = new AgentConversation()
+  readonly #reader = new AgentReader()
+  readonly #held: AgentMessage[] = []
+  readonly #waiting = new Set<() => void>()
+  readonly #end = Promise.withResolvers<string>()
+  readonly #turns: AgentTurn[] = []
+  #isRecorded = true
+  #over: string | undefined
+  #nonce = 0
+
+  constructor(socket: Socket) {
+    this.#socket = socket
+    this.ended = this.#end.promise
+    socket.on('data', (chunk: Buffer) => this.#read(chunk))
+    socket.on('error', (error) => this.#fail(error.message))
+    socket.on('end', () => this.#fail('the agent closed its channel'))
+    socket.on('close', () => this.#fail('the channel is closed'))
+  }
+
+  /** A link whose agent has had this conversation before, on another socket. */
+  static resume(socket: Socket, { turns }: AgentHistory): AgentLink {
+    const link = new AgentLink(socket)
+    for (const turn of turns) {
+      if ('sent' in turn) link.#conversation.sent(turn.sent)
+      else link.#conversation.received(turn.received)
+      link.#turns.push(turn)
+    }
+    return link
+  }
+
+  /** The conversation so far, for `resume`. Throws RangeError after a claim: a claimed guest is no template. */
+  get history(): AgentHistory {
+    if (!this.#isRecorded) throw new RangeError('a claimed guest has no history')
+    return { turns: [...this.#turns] }
+  }
+
+  /** Cause of its end; undefined while it lives. */
+  get fault(): string | undefined {
+    return this.#over
+  }
+
+  nonce(): number {
+    this.#nonce = (this.#nonce + 1) % 2 ** 32
+    return this.#nonce
+  }
+
+  /** Throws MayflyError PROTOCOL where the link is over, RangeError for a message that is out of its place. */
+  send(message: HostMessage): void {
+    if (this.#over !== undefined) throw broken(this.#over)
+    if (message.kind === 'claim') {
+      this.#isRecorded = false
+      this.#turns.length = 0
+    }
+    this.#conversation.sent(message)
+    this.#record({ sent: message })
+    this.#socket.write(encodeHostMessage(message))
+  }
+
+  /**
+   * First message of these kinds that fits, now or later, which is then forgotten here. Rejects with MayflyError PROTOCOL
+   * where the link ends or the time is over.
+   */
+  async take<Kind extends AgentMessage['kind']>(
+    kinds: Kind | readonly Kind[],
+    msMax: number,
+    fits: (message: Extract<AgentMessage, { kind: Kind }>) => boolean = () => true,
+  ): Promise<Extract<AgentMessage, { kind: Kind }>> {
+    const { promise, resolve, reject } = Promise.withResolvers<never>()
+    const wanted = new Set<string>([kinds].flat())
+    const look = () => {
+      const at = this.#held.findIndex((one) => wanted.has(one.kind) && fits(one as never))
+      if (at >= 0) return resolve(this.#held.splice(at, 1)[0] as never)
+      if (this.#over !== undefined) reject(broken(this.#over))
+    }
+    const late = setTimeout(
+      () => reject(broken(`no "${[kinds].flat().join('" or "')}" in ${msMax} ms`)),
+      msMax,
+    )
+    this.#waiting.add(look)
+    look()
+    try {
+      return await promise
+    } finally {
+      clearTimeout(late)
+      this.#waiting.delete(look)
+    }
+  }
+
+  /** Ends the link, and with it the agent. Idempotent. */
+  close(): void {
+    this.#fail('it was closed here')
+  }
+
+  #read(chunk: Buffer): void {
+    if (this.#over !== undefined) return
+    try {
+      for (const message of this.#reader.push(chunk)) this.#hear(message)
+    } catch (error) {
+      this.#fail(messageOf(error))
+    }
+  }
+
+  #hear(message: AgentMessage): void {
+    this.#conversation.received(message)
+    this.#record({ received: message })
+    if (this.#held.length >= HELD_MAX) throw new RangeError('it said more than was asked')
+    this.#held.push(message)
+    for (const look of this.#waiting) look()
+    if (message.kind === 'lost') this.#fail(`the agent gave up (${message.code})`)
+  }
+
+  #record(turn: AgentTurn): void {
+    if (this.#isRecorded && this.#turns.length < TURNS_MAX) this.#turns.push(turn)
+  }
+
+  #fail(why: string): void {
+    if (this.#over !== undefined) return
+    this.#over = why
+    this.#socket.destroy()
+    this.#end.resolve(why)
+    for (const look of this.#waiting) look()
+  }
+}
+
+function broken(why: string): MayflyError {
+  return new MayflyError('PROTOCOL', `Cannot speak to a guest's agent: ${why}`)
+}

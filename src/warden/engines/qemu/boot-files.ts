@@ -1,0 +1,184 @@
+import { createHash } from 'node:crypto'
+import {
+  constants,
+  createReadStream,
+  createWriteStream,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+} from 'node:fs'
+import path from 'node:path'
+import { pipeline } from 'node:stream/promises'
+import { Transform } from 'node:stream'
+import { randomBytes } from 'node:crypto'
+import { MayflyError } from '../../../contract/error.ts'
+import { machineBoot, type MachineBoot } from '../../../images/machine.ts'
+import { findImage, imageFolder } from '../../../images/store.ts'
+import { openInit } from '../../../jail/agent.ts'
+import type { FoundCProgram } from '../../../jail/c-program.ts'
+import { cacheFolder } from '../../../jail/cache-folder.ts'
+import { openCarrier } from '../../../jail/carrier.ts'
+import { signerFolder } from '../../../lib/state-folder.ts'
+import { imageKey } from '../../image-signer.ts'
+import { imageOf, jobDescriptor, runnerFiles } from './runner.ts'
+import { jobPort } from './machine.ts'
+import type { MachineKey } from './source.ts'
+
+/**
+ * Files that machines boot from, as copies of the warden's own.
+ *
+ * Problem: the image store belongs to the server, in a folder that no uid of a wall can enter; QEMU opens its files as the
+ * uid of its wall, long after they were hashed.
+ *
+ * Mechanism: kernel, initrd and image lie in a cache folder of the warden's user, named by their SHA-256, readable for
+ * every user and writable for this one alone. An image is hashed as it is copied there. A file that is there has the bytes of its
+ * name: only this user could have changed it. Files that no start used for two weeks go with the next copy.
+ *
+ * Relies on the signature of each manifest, by the key of the state folder. Does not handle a warden's user who changes the
+ * cache by hand.
+ */
+const FOLDER = 'machines'
+const KEPT_MS = 14 * 24 * 60 * 60_000
+const HINT = 'Build the images: "mayfly images build kernel node python"'
+
+export class BootFiles {
+  readonly #state: () => Promise<string>
+  readonly #hide: readonly string[]
+  readonly #folder: string
+  readonly #known = new Map<string, MachineBoot>()
+  #programs: Promise<{ readonly agent: Buffer; readonly carrier: Buffer }> | undefined
+
+  constructor(
+    state: () => Promise<string>,
+    hide: readonly string[],
+    folder: string = cacheFolder(FOLDER),
+  ) {
+    this.#state = state
+    this.#hide = hide
+    this.#folder = folder
+  }
+
+  /** Files and arguments for a boot. Throws MayflyError UNAVAILABLE with what is missing, and IMAGE_BROKEN. */
+  async of({ program, scratchBytes }: Pick<MachineKey, 'program' | 'scratchBytes'>) {
+    const state = await this.#state()
+    const store = imageFolder(state)
+    const found = foundImages(store, imageOf[program])
+    const key = [program, scratchBytes, found.image.digest, found.kernel.digest].join(' ')
+    const known = this.#known.get(key)
+    if (known && isThere(known)) return known
+    const { agent, carrier } = await this.#ownPrograms()
+    openFolder(this.#folder)
+    const boot = machineBoot({
+      store,
+      key: imageKey(signerFolder(state)),
+      folder: this.#folder,
+      image: found.image.digest,
+      kernel: found.kernel.digest,
+      agent,
+      runner: runnerFiles(program, carrier),
+      ports: { [jobDescriptor]: jobPort },
+      scratchBytes,
+    })
+    const own = { ...boot, image: await copyImage(boot.image, boot.digests.image, this.#folder) }
+    this.#known.set(key, own)
+    return own
+  }
+
+  async #ownPrograms() {
+    this.#programs ??= compiled(this.#hide)
+    try {
+      return await this.#programs
+    } catch (error) {
+      this.#programs = undefined
+      throw error
+    }
+  }
+}
+
+function foundImages(store: string, tag: string) {
+  try {
+    return { image: findImage(store, tag), kernel: findImage(store, 'kernel') }
+  } catch (cause) {
+    if (!(cause instanceof MayflyError) || cause.code !== 'NOT_FOUND') throw cause
+    throw new MayflyError('UNAVAILABLE', `Cannot start a machine: ${reasonOf(cause)}`, {
+      hint: HINT,
+      cause,
+    })
+  }
+}
+
+const reasonOf = ({ message }: MayflyError) => message.replace(/^Cannot find/, 'there is no')
+
+async function compiled(hide: readonly string[]) {
+  const read = (name: string, found: FoundCProgram) => {
+    if (!('missing' in found)) return readFileSync(found.file)
+    throw new MayflyError('UNAVAILABLE', `Cannot make the ${name} of a guest: ${found.missing}`, {
+      hint: 'Install a C compiler with a static libc: apt-get install gcc libc6-dev',
+    })
+  }
+  return {
+    agent: read('agent', await openInit(hide)),
+    carrier: read('carrier', await openCarrier(hide)),
+  }
+}
+
+/** Each start notes its use, by the time of the files. */
+function isThere({ kernel, initrd, image }: MachineBoot): boolean {
+  const files = [kernel, initrd, image]
+  if (!files.every((file) => existsSync(file))) return false
+  const now = new Date()
+  for (const file of files) utimesSync(file, now, now)
+  return true
+}
+
+/** Throws MayflyError STATE for a folder that others may write to. */
+function openFolder(folder: string): void {
+  mkdirSync(folder, { recursive: true, mode: 0o755 })
+  const { uid, mode } = lstatSync(folder)
+  if (uid === process.getuid?.() && (mode & 0o022) === 0) return
+  throw new MayflyError('STATE', `Cannot keep files of machines in "${folder}": others may write`, {
+    hint: `Remove it, or make it this user's alone: chmod go-w "${folder}"`,
+  })
+}
+
+/** Copies and hashes at once; the copy gets its name when its digest is right. */
+async function copyImage(from: string, digest: string, folder: string): Promise<string> {
+  const to = path.join(folder, `${digest}.image`)
+  if (existsSync(to)) return to
+  removeOld(folder)
+  const draft = path.join(folder, `.${randomBytes(6).toString('hex')}`)
+  const hash = createHash('sha256')
+  const hashing = new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      hash.update(chunk)
+      done(null, chunk)
+    },
+  })
+  try {
+    const fd = openSync(from, constants.O_RDONLY | constants.O_NOFOLLOW)
+    const source = createReadStream('', { fd })
+    await pipeline(source, hashing, createWriteStream(draft, { flags: 'wx', mode: 0o444 }))
+    if (hash.digest('hex') !== digest)
+      throw new MayflyError('IMAGE_BROKEN', `Cannot boot from image "${digest}": it has changed`)
+    renameSync(draft, to)
+    return to
+  } finally {
+    rmSync(draft, { force: true })
+  }
+}
+
+function removeOld(folder: string): void {
+  const before = Date.now() - KEPT_MS
+  for (const name of readdirSync(folder)) {
+    const file = path.join(folder, name)
+    if ((statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? Infinity) < before)
+      rmSync(file, { force: true })
+  }
+}

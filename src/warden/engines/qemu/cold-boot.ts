@@ -1,0 +1,152 @@
+import type { EngineOptions } from '../../../contract/engine.ts'
+import { MayflyError } from '../../../contract/error.ts'
+import { cacheFolder } from '../../../jail/cache-folder.ts'
+import { closing } from '../../refusals.ts'
+import { AgentLink } from './agent-link.ts'
+import { BootFiles } from './boot-files.ts'
+import { findJailPrograms } from './jail.ts'
+import { cachedAccelerators, type AcceleratorFacts } from './probe.ts'
+import { startMachine, type MachineHost, type QemuProcess } from './process.ts'
+import { findHypervisor } from './program.ts'
+import { runnerCommand } from './runner.ts'
+import type { LiveMachine, MachineKey, MachineSource } from './source.ts'
+import { noStarts, withTries } from './tries.ts'
+
+/**
+ * Source of machines that boots each one: kernel, agent, carrier, runner, and its word that it is ready. Some four seconds of
+ * processor time under TCG before the runner, and as many again for Node.
+ *
+ * A boot has a time limit and three tries; a machine that did not come up is released before the next. Machines that are
+ * being booted while the source closes are killed.
+ */
+export interface ColdBootParts {
+  readonly host: MachineHost
+  readonly options: EngineOptions
+  /** State folder, whose images are booted. */
+  readonly state: () => Promise<string>
+  /** Folder for copies of images and for the accelerator that was proved; by default the caches of this user. */
+  readonly folder?: string
+}
+
+/** Limit of one try. An emulator on a machine that is busy with eight others gets a tenth of a processor. */
+const BOOT_MS_MAX = 120_000
+const READY = 0x52
+const SAID_CHARS_MAX = 300
+
+export class ColdBoots implements MachineSource {
+  readonly counts = noStarts()
+  readonly files: BootFiles
+  readonly #parts: ColdBootParts
+  readonly #booting = new Set<QemuProcess>()
+  readonly #taking = new Set<Promise<unknown>>()
+  #facts: Promise<AcceleratorFacts> | undefined
+  #isClosed = false
+
+  constructor(parts: ColdBootParts) {
+    this.#parts = parts
+    this.files = new BootFiles(parts.state, parts.options.hide ?? [], parts.folder)
+  }
+
+  async take(key: MachineKey): Promise<LiveMachine> {
+    const taking = this.#take(key)
+    this.#taking.add(taking)
+    try {
+      return await taking
+    } finally {
+      this.#taking.delete(taking)
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true
+    for (const machine of this.#booting) machine.kill()
+    await Promise.allSettled(this.#taking)
+  }
+
+  /** Accelerator that was proved by a boot, with the cause where KVM is not used. Throws MayflyError UNAVAILABLE. */
+  async accelerator(): Promise<AcceleratorFacts> {
+    const { host, options, folder = cacheFolder('machines') } = this.#parts
+    // Not below that folder: this one is for its user alone.
+    const proved = `${folder}-proved`
+    const { hide = [] } = options
+    const parts = { program: findHypervisor(hide), programs: findJailPrograms(hide), host }
+    this.#facts ??= cachedAccelerators(parts, proved)
+    try {
+      return await this.#facts
+    } catch (error) {
+      this.#facts = undefined
+      throw error
+    }
+  }
+
+  async #take(key: MachineKey): Promise<LiveMachine> {
+    const { accelerator } = await this.accelerator()
+    const boot = await this.files.of(key)
+    return await withTries(async () => {
+      if (this.#isClosed) throw closing()
+      const { host, options } = this.#parts
+      const { hide = [] } = options
+      const { kernel, initrd, image, kernelArguments } = boot
+      const machine = await startMachine(
+        {
+          program: findHypervisor(hide),
+          programs: findJailPrograms(hide),
+          spec: {
+            accelerator,
+            memoryMiB: key.memoryMiB,
+            memory: 'anonymous',
+            kernel: { words: kernelArguments },
+            hasImage: true,
+          },
+          files: { kernel, initrd, image },
+        },
+        host,
+      )
+      return await this.#boot(machine, key)
+    }, this.counts)
+  }
+
+  async #boot(machine: QemuProcess, key: MachineKey): Promise<LiveMachine> {
+    this.#booting.add(machine)
+    try {
+      if (this.#isClosed) throw closing()
+      const agent = new AgentLink(machine.channel)
+      await machine.control.ask('cont')
+      await agent.take('hello', BOOT_MS_MAX)
+      await startRunner(agent, key)
+      return {
+        process: machine,
+        agent,
+        origin: 'boot',
+        takeJobChannel: () => machine.takeJobChannel(),
+        release: () => machine.release(),
+      }
+    } catch (error) {
+      await machine.release()
+      throw this.#isClosed ? closing() : machine.failed(error)
+    } finally {
+      this.#booting.delete(machine)
+    }
+  }
+}
+
+/** Starts carrier and runner, and resolves once the runner is parked. Throws MayflyError UNAVAILABLE with what it said. */
+export async function startRunner(agent: AgentLink, key: MachineKey): Promise<void> {
+  agent.send(runnerCommand(key))
+  const said: Buffer[] = []
+  for (;;) {
+    const next = await agent.take(['output', 'ended', 'refused'], BOOT_MS_MAX)
+    if (next.kind === 'refused')
+      throw notReady(`its start was refused (${next.stage}, errno ${next.errno})`)
+    if (next.kind === 'output') said.push(next.bytes)
+    // The runner closes its readiness pipe: the conversation of a parked machine is at rest.
+    else break
+  }
+  const text = Buffer.concat(said)
+  if (text[0] !== READY) throw notReady(text.toString())
+}
+
+function notReady(said: string): MayflyError {
+  const line = said.replace(/^E/, '').split('\n')[0]!.slice(0, SAID_CHARS_MAX)
+  return new MayflyError('UNAVAILABLE', `Cannot start a runner in a machine: ${line || 'it ended'}`)
+}

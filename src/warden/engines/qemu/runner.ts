@@ -1,0 +1,111 @@
+import { readdirSync, readFileSync, statSync } from 'node:fs'
+import path from 'node:path'
+import type { AgentRun } from '../../../agent-wire/encode.ts'
+import type { RunnerFile } from '../../../images/machine.ts'
+import { nodeProgram, pythonProgram } from '../../../jail/whole-guests.ts'
+import {
+  insideOf,
+  ownFolder,
+  ownUidInside,
+  tmpFolder,
+  wholeEnv,
+  workFolder,
+  type WholeProgram,
+  type WholeSettings,
+} from '../../../jail/whole.ts'
+import { carrierProgram, type MachineKey } from './source.ts'
+
+/**
+ * The runner of a machine: files of Mayfly that lie over the image, and the command by which the agent starts it.
+ *
+ * The runners are those of every wall of whole programs (`src/jail/whole-guests.ts`). They come with the initrd, so they need
+ * no image of their own and are in a template's key; the interpreter is the image's. The carrier (`guest/carrier`) starts the
+ * runner and gives it its descriptors.
+ */
+export type MachineProgram = MachineKey['program']
+
+/** Tag of the image in which a program runs. */
+export const imageOf: Readonly<Record<MachineProgram, string>> = { node: 'node', python: 'python' }
+
+/** Name of the job's port for the agent, and its descriptor in the carrier. */
+export const jobDescriptor = 'job'
+const JOB_FD = 3
+const CARRIER = `${ownFolder}/carrier`
+/** Interpreters of the images. */
+const interpreters: Readonly<Record<MachineProgram, string>> = {
+  node: '/usr/bin/node',
+  python: '/usr/bin/python3',
+}
+/** Bytes for the byte that says that a runner is ready, or for the cause for which it is not. */
+export const readyBytesMax = 4_096
+const KEPT = /\.(js|cjs|mjs|py|json|node)$/
+
+/** Files over the image, with the compiled carrier. */
+export function runnerFiles(
+  program: MachineProgram,
+  carrier: Uint8Array,
+): ReadonlyMap<string, RunnerFile> {
+  const files = new Map<string, RunnerFile>()
+  files.set(CARRIER.slice(1), { mode: 0o555, body: carrier })
+  for (const { from, at } of wholeOf(program, 0, false).places)
+    if (from !== process.execPath) addTree(files, from, at.slice(1))
+  return files
+}
+
+/** The agent's command for the carrier and its runner; `run` of `src/agent-wire/encode.ts`. */
+export function runnerCommand({ program, isWarm, scratchBytes }: MachineKey): AgentRun {
+  const whole = wholeOf(program, scratchBytes, isWarm)
+  const settings: WholeSettings = {
+    work: workFolder,
+    tmp: tmpFolder,
+    listens: false,
+    starts: true,
+    warm: isWarm,
+    threads: whole.hasThreads,
+    packages: [],
+  }
+  const main = insideOf(mainOf(program), whole.places)
+  const runner = [interpreters[program], ...whole.flags, main, JSON.stringify(settings)]
+  const own = [`${JOB_FD}`, `${ownUidInside}`, workFolder, `${scratchBytes}`, '--']
+  return {
+    kind: 'run',
+    program: carrierProgram,
+    streams: ['stdout'],
+    // The carrier becomes another user once it has started the runner as one.
+    uid: 0,
+    gid: 0,
+    stdoutCredit: readyBytesMax,
+    stderrCredit: 0,
+    file: CARRIER,
+    folder: '/',
+    args: [CARRIER, ...own, ...runner],
+    variables: Object.entries(wholeEnv).map((pair) => pair.join('=')),
+    descriptors: [{ number: JOB_FD, name: jobDescriptor }],
+  }
+}
+
+function wholeOf(program: MachineProgram, scratchBytes: number, isWarm: boolean): WholeProgram {
+  const { whole } = guestOf(program, scratchBytes, isWarm)
+  if (!whole) throw new Error('a guest is a whole program')
+  return whole
+}
+
+const mainOf = (program: MachineProgram) => guestOf(program, 0, false).main
+
+function guestOf(program: MachineProgram, scratchBytes: number, isWarm: boolean) {
+  return program === 'node'
+    ? nodeProgram({ scratchBytes, isWarm, hasThreads: true })
+    : pythonProgram({ scratchBytes, isWarm })
+}
+
+/** Plain files of Mayfly's own that a runner may load; never a link. */
+function addTree(files: Map<string, RunnerFile>, from: string, at: string): void {
+  if (statSync(from).isFile()) {
+    files.set(at, { mode: 0o444, body: readFileSync(from) })
+    return
+  }
+  for (const entry of readdirSync(from, { withFileTypes: true }))
+    if (entry.isDirectory()) addTree(files, path.join(from, entry.name), `${at}/${entry.name}`)
+    else if (entry.isFile() && KEPT.test(entry.name))
+      addTree(files, path.join(from, entry.name), `${at}/${entry.name}`)
+}

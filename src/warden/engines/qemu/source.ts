@@ -1,0 +1,52 @@
+import type { Socket } from 'node:net'
+import type { AgentLink } from './agent-link.ts'
+import type { QemuProcess } from './process.ts'
+
+/**
+ * Seam between the engine and the source of its machines.
+ *
+ * A source gives machines that run, with a runner in them that is parked and waits for one job: booted cold for the purpose, or
+ * cloned from a template. Nothing of a tenant is in one, and none is given out twice. Everything after that is the engine's:
+ * the claim (which reseeds the guest), the bounds, the end.
+ *
+ * Channels of a machine, each a socket pair of which QEMU has the other end: the control connection and the agent's wire
+ * are the warden's; `job` goes to the server, unread, and carries every byte of the job as frames of the carrier
+ * (`guest/carrier/wire.h`). A template is saved while that channel is idle: a parked runner has said nothing on it and was
+ * sent nothing.
+ */
+export interface MachineSource {
+  /**
+   * Takes a machine of this key. Releases everything before it rejects with MayflyError (UNAVAILABLE: no machine can be had,
+   * with cause and hint; OVERLOADED; DRAINING after `close`).
+   */
+  take(key: MachineKey): Promise<LiveMachine>
+  /** Ends starts in flight and waits for them; machines that were given out are their takers'. */
+  close(): Promise<void>
+}
+
+/** Two machines of equal keys are interchangeable. */
+export interface MachineKey {
+  readonly program: 'node' | 'python'
+  /** Whether its runner runs a dummy job before it parks. */
+  readonly isWarm: boolean
+  /** Memory of the guest. */
+  readonly memoryMiB: number
+  /** Bytes of each file system in memory that programs write to. */
+  readonly scratchBytes: number
+}
+
+export interface LiveMachine {
+  /** Jailed QEMU, whose guest runs. It has the control connection, the cgroup, the processes, the lease. */
+  readonly process: QemuProcess
+  /** Conversation with the agent: it has said hello and started the carrier as program `carrierProgram`; not claimed. */
+  readonly agent: AgentLink
+  /** Host end of the job's channel. The engine takes it out of the machine by `takeJobChannel`. */
+  takeJobChannel(): Socket
+  /** How it came to be, for the operator. */
+  readonly origin: 'boot' | 'clone'
+  /** Kills it and releases all that it holds. Idempotent. */
+  release(): Promise<void>
+}
+
+/** Number of the carrier among the agent's programs; its end is the end of the runner. */
+export const carrierProgram = 1

@@ -48,6 +48,7 @@ static void take_frame(uint8_t kind, struct reader *payload) {
   static void (*const takes[KINDS_END])(struct reader *) = {
       [CLAIM] = take_claim, [RUN] = take_run,     [INPUT] = take_input, [CLOSE] = take_close, [CREDIT] = take_credit,
       [SIGNAL] = take_signal, [KILL] = take_kill, [PHASE] = take_phase, [LIST] = take_list,   [STATUS] = take_status,
+      [RENEW] = take_renew,
   };
   takes[kind](payload);
 }

@@ -38,7 +38,7 @@ static const size_t payload_max[KINDS_END] = {
     [CLAIM] = CLAIM_BYTES_MAX,      [RUN] = RUN_BYTES_MAX,          [INPUT] = 5 + STREAM_BYTES_MAX,
     [CLOSE] = SHORT_BYTES_MAX,      [CREDIT] = SHORT_BYTES_MAX,     [SIGNAL] = SHORT_BYTES_MAX,
     [KILL] = SHORT_BYTES_MAX,       [PHASE] = PATH_FRAME_BYTES_MAX, [LIST] = PATH_FRAME_BYTES_MAX,
-    [STATUS] = SHORT_BYTES_MAX,
+    [STATUS] = SHORT_BYTES_MAX,     [RENEW] = RENEW_BYTES_MAX,
 };
 
 /* ---- reading ---- */

@@ -27,6 +27,8 @@
 #include "programs.h"
 #include "sha256.h"
 
+static int is_claimed;
+
 enum { BOOT_ID_BYTES = 36, LABEL_BYTES_MAX = 256, LABELS_BYTES_MAX = LABELS_MAX * (ID_BYTES_MAX + LABEL_BYTES_MAX + 2) };
 
 struct claim {
@@ -59,14 +61,14 @@ static int with_generator(unsigned long request, void *given) {
   return error;
 }
 
-static int add_entropy(const struct claim *claim) {
+static int add_entropy(const uint8_t *seed, size_t bytes) {
   struct {
     struct rand_pool_info info;
     uint8_t bytes[SEED_BYTES_MAX];
   } given;
-  given.info.entropy_count = (int)claim->seed_bytes * 8;
-  given.info.buf_size = (int)claim->seed_bytes;
-  memcpy(given.bytes, claim->seed, claim->seed_bytes);
+  given.info.entropy_count = (int)bytes * 8;
+  given.info.buf_size = (int)bytes;
+  memcpy(given.bytes, seed, bytes);
   int error = with_generator(RNDADDENTROPY, &given);
   explicit_bzero(&given, sizeof given);
   return error;
@@ -149,6 +151,8 @@ static void carry_out(const struct claim *claim) {
   uint8_t digest[SHA256_BYTES];
   char boot_id[BOOT_ID_BYTES + 1];
   struct sha256 hash;
+  /* First: the kernel draws the boot id when it is first read, and a clone's generator is its template's until here. */
+  int entropy = add_entropy(claim->seed, claim->seed_bytes), reseed = with_generator(RNDRESEEDCRNG, NULL);
   read_boot_id(boot_id);
   sha256_begin(&hash);
   sha256_add(&hash, claim->seed, claim->seed_bytes);
@@ -158,8 +162,8 @@ static void carry_out(const struct claim *claim) {
   put_bytes(digest, sizeof digest);
   put_text(boot_id);
   put_u8(STEP_LIMIT - 1 + LIMITS);
-  put_step(STEP_ENTROPY, add_entropy(claim));
-  put_step(STEP_RESEED, with_generator(RNDRESEEDCRNG, NULL));
+  put_step(STEP_ENTROPY, entropy);
+  put_step(STEP_RESEED, reseed);
   put_step(STEP_CLOCK, set_clock(claim->time_ns));
   put_step(STEP_HOSTNAME, sethostname(claim->hostname, strlen(claim->hostname)) < 0 ? errno : 0);
   put_step(STEP_MACHINE_ID, write_machine_id(claim));
@@ -182,7 +186,6 @@ static void take_labels(struct reader *from, struct claim *claim) {
 }
 
 void take_claim(struct reader *from) {
-  static int is_claimed;
   static struct claim claim;
   claim.id = take_text(from, 1, ID_BYTES_MAX);
   claim.seed = take_bytes(from, SEED_BYTES_MIN, SEED_BYTES_MAX, &claim.seed_bytes);
@@ -194,4 +197,36 @@ void take_claim(struct reader *from) {
   if (is_claimed) return refuse(CLAIM, 0, STAGE_CHECK, EALREADY);
   is_claimed = 1;
   carry_out(&claim);
+}
+
+/*
+ * A clone that waits does the other steps of a claim once, with names that its claim replaces: what an emulated machine runs for
+ * the first time it runs slowly. Their errors are those of the claim, which does all of them again.
+ */
+static void rehearse(const uint8_t *seed, size_t seed_bytes) {
+  static struct claim claim = {.id = "waiting", .hostname = "waiting"};
+  char boot_id[BOOT_ID_BYTES + 1];
+  uint32_t touched;
+  claim.seed = seed;
+  claim.seed_bytes = seed_bytes;
+  read_boot_id(boot_id);
+  if (sethostname(claim.hostname, strlen(claim.hostname)) < 0 || write_machine_id(&claim) || write_labels(&claim)) return;
+  for (int i = 0; i < LIMITS; i++) lower_limits(limit_numbers[i], UINT64_MAX, &touched);
+}
+
+void take_renew(struct reader *from) {
+  size_t seed_bytes;
+  uint32_t nonce = take_u32(from);
+  const uint8_t *seed = take_bytes(from, SEED_BYTES_MIN, SEED_BYTES_MAX, &seed_bytes);
+  uint64_t time_ns = take_u64(from);
+  if (!is_whole(from)) end_agent(BAD_PAYLOAD);
+  int entropy = add_entropy(seed, seed_bytes), reseed = with_generator(RNDRESEEDCRNG, NULL);
+  int clock = set_clock(time_ns);
+  if (!is_claimed) rehearse(seed, seed_bytes);
+  begin(RENEWED);
+  put_u32(nonce);
+  put_u16((uint16_t)entropy);
+  put_u16((uint16_t)reseed);
+  put_u16((uint16_t)clock);
+  finish();
 }

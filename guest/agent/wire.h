@@ -21,6 +21,8 @@
  *             u32 nonce, u8 3 (kill writers below a path), str path
  *   9 list    u32 nonce, u32 skip, str path within the overlay ("" is the overlay itself)
  *  10 status  u32 nonce
+ *  11 renew   u32 nonce, u16+bytes seed (32 to 256), u64 time in ns: after the machine stood still, any number of times;
+ *             before the claim also its other steps, with names that it replaces
  *
  * From the agent
  *  65 hello    u32 bytes of standard input that each program may be sent ahead
@@ -36,13 +38,14 @@
  *  75 statused u32 nonce, u32 processes, u16 count, count * (u32 pid, u32 ppid, str name, u64 cpu in us, u64 rss in KiB)
  *  76 refused  u8 kind, u32 program or nonce (0 for a claim), u8 stage, u16 errno
  *  77 lost     u8 code; last frame: the agent kills everything and exits with that code
+ *  78 renewed  u32 nonce, u16 errno of the entropy, of the reseeding and of the clock
  */
 #ifndef AGENT_WIRE_H
 #define AGENT_WIRE_H
 
 enum { WIRE_VERSION = 1 };
-enum { CLAIM = 1, RUN, INPUT, CLOSE, CREDIT, SIGNAL, KILL, PHASE, LIST, STATUS, KINDS_END };
-enum { HELLO = 65, CLAIMED, STARTED, OUTPUT, ENDED, INPUT_CREDIT, EXITED, KILLED, PHASED, LISTED, STATUSED, REFUSED, LOST };
+enum { CLAIM = 1, RUN, INPUT, CLOSE, CREDIT, SIGNAL, KILL, PHASE, LIST, STATUS, RENEW, KINDS_END };
+enum { HELLO = 65, CLAIMED, STARTED, OUTPUT, ENDED, INPUT_CREDIT, EXITED, KILLED, PHASED, LISTED, STATUSED, REFUSED, LOST, RENEWED };
 
 /* Codes of `lost`, and of the process. */
 enum {
@@ -96,6 +99,7 @@ enum {
   CLAIM_BYTES_MAX = 8192,
   RUN_BYTES_MAX = 65536,
   SHORT_BYTES_MAX = 16,
+  RENEW_BYTES_MAX = SEED_BYTES_MAX + 16,
   PATH_FRAME_BYTES_MAX = PATH_BYTES_MAX + 32,
   FRAME_BYTES_MAX = RUN_BYTES_MAX,
   /* Largest answer: a list of ENTRIES_MAX names of NAME_BYTES_MAX bytes. */

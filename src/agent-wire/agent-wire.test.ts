@@ -41,6 +41,14 @@ suite('Messages to the agent of a guest', () => {
     assert.deepEqual(encodeHostMessage(claim), encodeFrame(1, payload))
   })
 
+  test('A renewal is its fields in order', () => {
+    const fields = `01 09000000 2000${'07'.repeat(32)} 0200000000000000`
+    const payload = Buffer.from(fields.replaceAll(' ', ''), 'hex')
+    const { seed, timeNs } = claim
+    const frame = encodeHostMessage({ kind: 'renew', nonce: 9, seed, timeNs })
+    assert.deepEqual(frame, encodeFrame(11, payload))
+  })
+
   test('A run is its fields in order', () => {
     const ids = '03000000 03 04000000 05000000 06000000 07000000'
     const fields = `01 ${ids} 02002f61 01002f 0100 010061 0000 01 09 010064`
@@ -51,6 +59,7 @@ suite('Messages to the agent of a guest', () => {
   test('Values that their fields do not hold are refused before anything is sent', () => {
     const bad = [
       { ...claim, seed: Buffer.alloc(31) },
+      { kind: 'renew', nonce: 1, seed: Buffer.alloc(257), timeNs: 1n },
       { ...claim, id: 'a b' },
       { ...claim, hostname: '' },
       { ...claim, labels: { k: 'a\nb=c' } },
@@ -124,6 +133,7 @@ suite('Messages of the agent of a guest', () => {
     ['More entries than a list may have', 74, '01 00000000 0000 00 0101'],
     ['A process more than were counted', 75, '01 00000000 00000000 0100'],
     ['A code that there is not', 77, '01 63'],
+    ['An errno that there is not', 78, '01 00000000 0000 0010 0000'],
   ]
   for (const [title, kind, payload] of refused)
     test(`${title} is refused`, () => {

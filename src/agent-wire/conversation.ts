@@ -6,7 +6,13 @@ import { agentKinds, creditMax } from './numbers.ts'
 export const openQuestionsMax = 64
 export const programsMax = 16
 
-const answerOf = { kill: 'killed', phase: 'phased', list: 'listed', status: 'statused' } as const
+const answerOf = {
+  kill: 'killed',
+  phase: 'phased',
+  list: 'listed',
+  status: 'statused',
+  renew: 'renewed',
+} as const
 type Question = keyof typeof answerOf
 
 interface ProgramState {

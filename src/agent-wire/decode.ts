@@ -66,6 +66,7 @@ export type AgentMessage =
       readonly errno: number
     }
   | { readonly kind: 'lost'; readonly code: keyof typeof lostCodes }
+  | AgentRenewed
 
 export type AgentStream = 'stdin' | 'stdout' | 'stderr'
 
@@ -100,6 +101,13 @@ export interface GuestProcess {
   readonly name: string
   readonly cpuUs: number
   readonly rssKiB: number
+}
+
+export interface AgentRenewed {
+  readonly kind: 'renewed'
+  readonly nonce: number
+  /** Errno of each step; 0 is done. */
+  readonly steps: Readonly<Record<'entropy' | 'reseed' | 'clock', number>>
 }
 
 const streams = ['stdin', 'stdout', 'stderr'] as const
@@ -184,6 +192,18 @@ const readers = new Map<number, (from: Fields) => AgentMessage>([
   [agentKinds.statused, readStatused],
   [agentKinds.refused, readRefused],
   [agentKinds.lost, readLost],
+  [
+    agentKinds.renewed,
+    (from) => ({
+      kind: 'renewed',
+      nonce: from.u32(),
+      steps: {
+        entropy: from.u16(ERRNO_MAX),
+        reseed: from.u16(ERRNO_MAX),
+        clock: from.u16(ERRNO_MAX),
+      },
+    }),
+  ],
 ])
 
 function readClaimed(from: Fields): AgentMessage {

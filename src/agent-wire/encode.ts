@@ -46,6 +46,13 @@ export type HostMessage =
       readonly skip?: number
     }
   | { readonly kind: 'status'; readonly nonce: number }
+  | {
+      readonly kind: 'renew'
+      readonly nonce: number
+      /** 32 to 256 bytes of this host's generator, used once. */
+      readonly seed: Uint8Array
+      readonly timeNs: bigint
+    }
 
 export interface AgentClaim {
   readonly kind: 'claim'
@@ -120,6 +127,8 @@ function partsOf(message: HostMessage): readonly Buffer[] {
       check(within(skip, 0, skipMax), 'a number of entries to skip')
       return [u32(nonce), u32(skip), str(path, 0, pathBytesMax)]
     }
+    case 'renew':
+      return [u32(message.nonce), ...seedAndTime(message)]
     case 'kill':
     case 'status':
       return [u32(message.nonce)]
@@ -128,21 +137,23 @@ function partsOf(message: HostMessage): readonly Buffer[] {
 
 function claimParts({ id, seed, timeNs, limits, hostname, labels }: AgentClaim): readonly Buffer[] {
   const pairs = Object.entries(labels)
-  check(within(seed.length, seedBytesMin, seedBytesMax), 'the length of a seed')
-  check(timeNs >= 0n && timeNs < 2n ** 63n, 'a time')
   check(pairs.length <= labelsMax, 'a number of labels')
   check([id, hostname, ...pairs.map(([key]) => key)].every(isWord), 'a name of a claim')
   check(!pairs.some(([, value]) => control.test(value)), 'a label')
   return [
     str(id, 1, idBytesMax),
-    u16(seed.length),
-    Buffer.from(seed),
-    u64(timeNs),
+    ...seedAndTime({ seed, timeNs }),
     ...agentLimits.map((name) => u64(limits[name] === undefined ? UNLIMITED : limits[name])),
     str(hostname, 1, idBytesMax),
     u8(pairs.length),
     ...pairs.flatMap(([key, value]) => [str(key, 1, idBytesMax), str(value, 0, labelBytesMax)]),
   ]
+}
+
+function seedAndTime({ seed, timeNs }: Pick<AgentClaim, 'seed' | 'timeNs'>): readonly Buffer[] {
+  check(within(seed.length, seedBytesMin, seedBytesMax), 'the length of a seed')
+  check(timeNs >= 0n && timeNs < 2n ** 63n, 'a time')
+  return [u16(seed.length), Buffer.from(seed), u64(timeNs)]
 }
 
 function runParts(run: AgentRun): readonly Buffer[] {

@@ -12,6 +12,7 @@ export const hostKinds = {
   phase: 8,
   list: 9,
   status: 10,
+  renew: 11,
 } as const
 
 export const agentKinds = {
@@ -28,6 +29,7 @@ export const agentKinds = {
   statused: 75,
   refused: 76,
   lost: 77,
+  renewed: 78,
 } as const
 
 /** Codes of `lost`, and exit codes of the agent. */

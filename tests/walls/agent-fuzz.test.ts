@@ -44,6 +44,7 @@ const messages: readonly HostMessage[] = [
   { kind: 'phase', nonce, command: { do: 'kill-writers', path: '/run' } },
   { kind: 'list', nonce, path: 'folder', skip: 3 },
   { kind: 'status', nonce },
+  { kind: 'renew', nonce, seed: Buffer.alloc(32, 2), timeNs: 1n },
 ]
 const samples = messages.map(encodeHostMessage)
 

@@ -102,6 +102,20 @@ for (const user of agentUsers)
       assert.equal(await agent.outputOf('hostname; cat /run/mayfly/id'), 'clone-1\njob-1')
     })
 
+    test('A renewal says which step was refused, comes as often as it is asked, and changes no name of a claim', async () => {
+      await using agent = new GuestAgent(file, user)
+      await agent.find('hello')
+      for (const name of ['waiting', 'waiting', 'clone-1']) {
+        if (name === 'clone-1') agent.send(claim)
+        const nonce = agent.nonce()
+        agent.send({ kind: 'renew', nonce, seed, timeNs: claim.timeNs })
+        const { steps } = await agent.find('renewed', (one) => one.nonce === nonce)
+        const { EPERM } = errno
+        assert.deepEqual(steps, { entropy: EPERM, reseed: EPERM, clock: EPERM })
+        assert.equal(await agent.outputOf('hostname'), `${name}\n`)
+      }
+    })
+
     test('Limits of a claim hold for programs that start later and for those that run, and fall by a phase', async () => {
       await using agent = new GuestAgent(file, user)
       const early = await agent.run('sleep 60')

@@ -49,7 +49,7 @@ const toText = bind.call(call, Buffer.prototype.toString)
  * @property {number} [calls] of a batch, as many as the list in `inputText` has inputs
  */
 
-/** @typedef {{ work: string | null, tmp: string | null, listens: boolean, starts: boolean, warm: boolean, threads: boolean, packages?: readonly { kind: string, at: string }[] }} Settings */
+/** @typedef {{ work: string | null, tmp: string | null, listens: boolean, starts: boolean, warm: boolean, threads: boolean, cloned?: boolean, packages?: readonly { kind: string, at: string }[] }} Settings */
 
 /**
  * Lays out the job's files; returns the path of its main file, which a session lacks. @param {Task} task @param {Settings} settings

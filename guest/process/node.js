@@ -19,6 +19,12 @@ const LISTENER_FD = 7
 const IDLE_MS = 100
 const TYPED = /\.(?:[cm]?ts|[jt]sx)$/
 
+/**
+ * Set in a machine that is cloned while this runner waits; called once, at the first frame, which comes after the claim.
+ * @type {(() => void) | undefined}
+ */
+let renew
+
 /** @type {import('./ground.js').Settings} */
 const settings = JSON.parse(process.argv[2] ?? '{}')
 const ahead = takeAhead(settings)
@@ -33,6 +39,7 @@ try {
   writeSynchronously()
   knowInterfaces()
   if (settings.warm) await (await import('./warm.js')).warmUp(settings)
+  if (settings.cloned) ({ renew } = await import('./renew.js'))
   // Node aborts if it cannot create its thread pool at the first file access.
   if (settings.threads) fs.stat('/', () => undefined)
   sayReady()
@@ -71,6 +78,8 @@ function wait() {
   for (;;) {
     const frame = nextFrame()
     if (!frame) return process.reallyExit(0)
+    renew?.()
+    renew = undefined
     if (frame.kind === KIND.probe) send(KIND.probed, JSON.stringify(probeFilter('process')))
     else if (frame.kind === KIND.ahead) ahead.take(frame.payload)
     else if (frame.kind === KIND.run) return void start(parseJson(frame.payload.toString()))

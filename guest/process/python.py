@@ -72,11 +72,15 @@ def main():
             listen()
         if settings["warm"] and not is_template:
             mayfly_entries.warm_up(settings)
+        # A machine that is cloned while this runner waits draws its seeds anew after the claim.
+        renew = mayfly_own.own("mayfly_template").renew if settings.get("cloned") else None
         mayfly_wire.say_ready()
     except BaseException as error:
         mayfly_wire.say_unready(error)
         os._exit(1)
     kind, payload = mayfly_wire.next_frame()
+    if renew:
+        renew()
     problem = None
     while kind == mayfly_wire.AHEAD:
         try:

@@ -60,6 +60,8 @@ export interface WholeSettings {
   readonly warm: boolean
   /** Whether it starts the threads that it works with before it is ready. */
   readonly threads: boolean
+  /** Whether its machine is cloned while it waits: it draws its seeds anew at its first frame. */
+  readonly cloned?: boolean
   /** Mounted packages. */
   readonly packages: readonly { readonly kind: LayerKind; readonly at: string }[]
 }

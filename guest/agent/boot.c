@@ -7,8 +7,8 @@
  * with a closed list of nodes: the kernel's (devtmpfs), with disk and channel in it, stays in the initrd, which nothing can
  * reach once the new root covers it. /sys is read-only. Every share of memory has a size.
  *
- * Relies on: Linux 6.6 (kernel.io_uring_disabled; modules that the kernel decompresses, 5.17), virtio_console in the kernel,
- * modules of the same kernel in /modules, `order` there, and a host that is connected within the wait.
+ * Relies on: Linux 6.6 (kernel.io_uring_disabled; modules that the kernel decompresses, 5.17), virtio_console in the kernel or
+ * a serial line as the port, modules of the same kernel in /modules, `order` there, and a host that is connected within the wait.
  *
  * Not handled: a boot whose /proc, /sys, /dev or port is not there has no channel: the host sees the machine go off without a
  * `hello`. The initrd's files stay in memory, some 1.2 MB.
@@ -28,6 +28,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 #include "channel.h"
@@ -67,9 +68,20 @@ static size_t read_line(const char *path, char *to, size_t bytes_max) {
   return n > 0 ? (size_t)n : 0;
 }
 
-/* Ports of the first serial device, by number: their names arrive some time after the device. */
+/* A serial line as a plain pipe of bytes: no echo, no signals by characters, no end of a line that is waited for. */
+static int open_line(const char *path) {
+  struct termios line;
+  int fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+  if (fd < 0 || tcgetattr(fd, &line) < 0) return -1;
+  cfmakeraw(&line);
+  line.c_cflag |= CLOCAL | CREAD;
+  return tcsetattr(fd, TCSANOW, &line) < 0 ? -1 : fd;
+}
+
+/* A serial line by its path; else ports of the first virtio device, by number: their names arrive some time after it. */
 static int open_port(const char *name) {
   char path[96], has[PORT_NAME_BYTES_MAX + 1];
+  if (name[0] == '/') return open_line(name);
   for (int i = 0; i < PORTS_MAX; i++) {
     snprintf(path, sizeof path, "/sys/class/virtio-ports/vport%dp%d/name", i / 8, i % 8);
     if (read_line(path, has, sizeof has - 1) == 0 || strcmp(has, name)) continue;
@@ -143,7 +155,9 @@ static void load_module(const char *name) {
   snprintf(path, sizeof path, "/modules/%.100s", name);
   int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
   if (fd < 0) fail(BOOT_MODULES, name);
-  if (syscall(SYS_finit_module, fd, "", MODULE_INIT_COMPRESSED_FILE) < 0 && errno != EEXIST) fail(BOOT_MODULES, name);
+  const char *ending = strrchr(name, '.');
+  int flags = ending && !strcmp(ending, ".ko") ? 0 : MODULE_INIT_COMPRESSED_FILE;
+  if (syscall(SYS_finit_module, fd, "", flags) < 0 && errno != EEXIST) fail(BOOT_MODULES, name);
   close(fd);
 }
 

@@ -1,20 +1,11 @@
 import { createHash } from 'node:crypto'
-import {
-  chmodSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs'
+import { chmodSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { release, tmpdir } from 'node:os'
 import path from 'node:path'
 import * as z from 'zod'
 import { MayflyError, messageOf } from '../../../contract/error.ts'
-import { tryParseJson } from '../../../lib/parse-json.ts'
 import { bootId } from '../../../os/proc.ts'
+import { keepFacts, keptFacts } from '../kept-facts.ts'
 import type { JailPrograms } from './jail.ts'
 import type { Accelerator } from './machine.ts'
 import { startMachine, type QemuProcess, type MachineHost } from './process.ts'
@@ -161,15 +152,11 @@ function bootDisk(): Buffer {
   return disk
 }
 
-const cached = z.strictObject({
-  key: z.string().max(64),
-  facts: z.strictObject({
-    accelerator: z.enum(['tcg', 'kvm']),
-    version: z.string().max(32),
-    withoutKvm: z.string().max(1_000).optional(),
-  }),
+const factsShape = z.strictObject({
+  accelerator: z.enum(['tcg', 'kvm']),
+  version: z.string().max(32),
+  withoutKvm: z.string().max(1_000).optional(),
 })
-const cacheBytesMax = 4_096
 
 /** The same, kept in a file of this user for the same QEMU, kernel and boot. Throws MayflyError UNAVAILABLE. */
 export async function cachedAccelerators(
@@ -178,10 +165,10 @@ export async function cachedAccelerators(
 ): Promise<AcceleratorFacts> {
   const file = path.join(folder, 'accelerator.json')
   const key = keyOf(parts.program)
-  const kept = readCache(file)
-  if (kept?.key === key) return kept.facts
+  const kept = keptFacts(file, key, factsShape)
+  if (kept) return kept
   const facts = await probeAccelerators(parts)
-  writeCache(folder, file, JSON.stringify({ key, facts }))
+  keepFacts(file, key, facts)
   return facts
 }
 
@@ -189,25 +176,4 @@ function keyOf({ file }: HypervisorProgram): string {
   const { size, mtimeMs } = statSync(file)
   const text = JSON.stringify([file, size, mtimeMs, release(), bootId(), code.toString('hex')])
   return createHash('sha256').update(text).digest('hex')
-}
-
-function readCache(file: string): z.infer<typeof cached> | undefined {
-  try {
-    if (statSync(file).size > cacheBytesMax) return undefined
-    return cached.safeParse(tryParseJson(readFileSync(file, 'utf8'))).data
-  } catch {
-    return undefined
-  }
-}
-
-/** A cache that cannot be written costs a probe at each start. */
-function writeCache(folder: string, file: string, text: string): void {
-  const draft = `${file}.${process.pid}`
-  try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 })
-    writeFileSync(draft, text, { mode: 0o600, flag: 'wx' })
-    renameSync(draft, file)
-  } catch {
-    rmSync(draft, { force: true })
-  }
 }

@@ -1,0 +1,87 @@
+import { MayflyError } from '../../../contract/error.ts'
+
+/**
+ * Words of a user-mode kernel's command line, as a pure function. Files are named as it sees them in its jail, serial lines
+ * by descriptors, so that no text of a caller stands in a word.
+ *
+ * `seccomp=off`, always: in the other mode (6.17 and later) the stub in each process of the guest makes calls of its own,
+ * and by the kernel's own help a program can read and write all of the guest's memory through it. With it off, programs
+ * are traced: PTRACE_SYSEMU takes each call at its entry.
+ *
+ * Parts of the kernel that reach for the host are not started (`initcall_blacklist`): hostfs, which mounts folders of the
+ * jail, the management console, network devices and a watchdog that is a program of the host. Nor is a benchmark of RAID 6, which took 0.85 of the 1.0 s of a boot; `lpj` leaves out 0.2 s of calibration, on which only busy
+ * waits of microseconds depend.
+ *
+ * `root` and `console` are given although nothing uses them: without them the kernel appends both behind `--`, where the
+ * words of process 1 are. Its messages go to standard error.
+ *
+ * Does not handle: several processors, a disk to write to, a management console.
+ */
+export interface KernelSpec {
+  /** Physical memory of the guest. */
+  readonly memoryMiB: number
+  /** Serial lines beside the agent's, in the order of their descriptors. */
+  readonly lines: number
+  readonly hasImage: boolean
+}
+
+/** Files of the jail. */
+export const kernelPlaces = {
+  kernel: '/kernel/linux',
+  initrd: '/kernel/initrd',
+  image: '/kernel/image',
+  own: '/own',
+} as const
+
+/** Descriptors of the kernel: the agent's line first, then the other lines. */
+export const agentFd = 3
+const LINES_MAX = 16
+const MEMORY_MIB_MIN = 48
+const MEMORY_MIB_MAX = 16_384
+/** The disk's node of the guest, and the agent's line. */
+const DISK = '/dev/ubda'
+const AGENT_LINE = '/dev/ttyS0'
+const LOOPS_PER_JIFFY = 20_000_000
+const notStarted = [
+  'init_hostfs',
+  'mconsole_init',
+  'vector_init',
+  'vector_net_init',
+  'virtio_uml_init',
+  'harddog_miscdev_init',
+  'raid6_init',
+]
+
+/** Throws MayflyError INVALID for a value that no such kernel has. */
+export function userKernelWords({ memoryMiB, lines, hasImage }: KernelSpec): readonly string[] {
+  checkNumber('memory', memoryMiB, MEMORY_MIB_MIN, MEMORY_MIB_MAX)
+  checkNumber('number of lines', lines, 0, LINES_MAX - 1)
+  return [
+    `mem=${memoryMiB}M`,
+    `initrd=${kernelPlaces.initrd}`,
+    ...(hasImage ? [`ubd0r=${kernelPlaces.image}`] : []),
+    'con=null',
+    'con0=null,fd:2',
+    'ssl=null',
+    ...Array.from({ length: lines + 1 }, (_, index) => `ssl${index}=fd:${agentFd + index}`),
+    `uml_dir=${kernelPlaces.own}/`,
+    'umid=guest',
+    'root=/dev/ram0',
+    'console=tty0',
+    'seccomp=off',
+    'noreboot',
+    'panic=-1',
+    'quiet',
+    `lpj=${LOOPS_PER_JIFFY}`,
+    `initcall_blacklist=${notStarted.join(',')}`,
+    '--',
+    'boot',
+    AGENT_LINE,
+    DISK,
+  ]
+}
+
+function checkNumber(name: string, value: number, min: number, max: number): void {
+  if (Number.isInteger(value) && value >= min && value <= max) return
+  throw new MayflyError('INVALID', `Cannot compose a user-mode kernel: its ${name} is "${value}"`)
+}

@@ -1,0 +1,119 @@
+import { createHash } from 'node:crypto'
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { release, tmpdir } from 'node:os'
+import path from 'node:path'
+import * as z from 'zod'
+import { AgentReader, type AgentMessage } from '../../../agent-wire/decode.ts'
+import { MayflyError } from '../../../contract/error.ts'
+import { initrdOf } from '../../../images/machine.ts'
+import { bootId } from '../../../os/proc.ts'
+import { keepFacts, keptFacts } from '../kept-facts.ts'
+import { startUserKernel, type KernelHost, type UserKernelProcess } from './process.ts'
+import { bootModules, type KernelJailPrograms, type UserKernel } from './program.ts'
+
+/**
+ * Whether a user-mode kernel works here, by a boot without an image: kernel, jail, tracing of programs, serial line,
+ * modules and agent have to work for the agent to say `lost` with the step at which it misses the image, and to power
+ * the machine off. Nothing else says that. A container without ptrace, a filter of its own or a /dev/shm that may not be
+ * executed shows here.
+ */
+export interface UserKernelFacts {
+  /** Release of the kernel, as its modules name it. */
+  readonly version: string
+  readonly bootMs: number
+}
+
+export interface UserKernelProbe {
+  readonly kernel: UserKernel
+  readonly programs: KernelJailPrograms
+  readonly host: KernelHost
+  /** The compiled, static agent. */
+  readonly agent: Uint8Array
+  /** Milliseconds of the boot. */
+  readonly bootMsMax?: number
+}
+
+const BOOT_MS_MAX = 30_000
+const PROBE_MIB = 64
+/** Step of a boot at which an image is missing. */
+const BOOT_IMAGE = 24
+
+const factsShape = z.strictObject({
+  version: z.string().max(64),
+  bootMs: z.number().min(0).max(3_600_000),
+})
+
+/** Throws MayflyError UNAVAILABLE with the cause. */
+export async function probeUserKernel(parts: UserKernelProbe): Promise<UserKernelFacts> {
+  const folder = mkdtempSync(path.join(tmpdir(), 'mayfly-probe-'))
+  try {
+    // Read by the uid of the jail.
+    chmodSync(folder, 0o755)
+    const initrd = path.join(folder, 'initrd')
+    writeFileSync(initrd, initrdOf(parts.agent, bootModules(parts.kernel)), { mode: 0o644 })
+    return { version: versionOf(parts.kernel), bootMs: await bootMs(initrd, parts) }
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+/** The same, kept in a file of this user for the same kernel, host kernel and boot. Throws MayflyError UNAVAILABLE. */
+export async function cachedUserKernel(
+  parts: UserKernelProbe,
+  folder: string,
+): Promise<UserKernelFacts> {
+  const file = path.join(folder, 'user-kernel.json')
+  const text = JSON.stringify([parts.kernel.fingerprint, release(), bootId()])
+  const key = createHash('sha256').update(text).update(parts.agent).digest('hex')
+  const kept = keptFacts(file, key, factsShape)
+  if (kept) return kept
+  const facts = await probeUserKernel(parts)
+  keepFacts(file, key, facts)
+  return facts
+}
+
+async function bootMs(
+  initrd: string,
+  { kernel, programs, host, bootMsMax = BOOT_MS_MAX }: UserKernelProbe,
+): Promise<number> {
+  const spec = { memoryMiB: PROBE_MIB, lines: 0, hasImage: false }
+  const began = performance.now()
+  const guest = startUserKernel({ kernel, programs, spec, initrd, image: undefined }, host)
+  const late = setTimeout(() => guest.kill(), bootMsMax)
+  try {
+    const first = await firstMessage(guest)
+    const took = performance.now() - began
+    const { exitCode, signal } = await guest.ended
+    const isLost = first?.kind === 'lost' && first.code === BOOT_IMAGE
+    if (isLost && exitCode === 0) return Math.round(took)
+    const said = first ? `its agent said "${first.kind}"` : 'its agent said nothing'
+    throw guest.failed(new Error(`${said}, and it ended by ${signal ?? `exit ${exitCode}`}`))
+  } finally {
+    clearTimeout(late)
+    await guest.release()
+  }
+}
+
+/** First message on the agent's line; undefined where it ends without one, or says what is none. */
+async function firstMessage({ channel, ended }: UserKernelProcess) {
+  const { promise, resolve } = Promise.withResolvers<AgentMessage | undefined>()
+  const reader = new AgentReader()
+  channel.on('error', () => resolve(undefined))
+  channel.on('close', () => resolve(undefined))
+  channel.on('data', (chunk: Buffer) => {
+    try {
+      for (const message of reader.push(chunk)) resolve(message)
+    } catch {
+      resolve(undefined)
+    }
+  })
+  void ended.then(() => setImmediate(() => resolve(undefined)))
+  return await promise
+}
+
+function versionOf({ modules }: UserKernel): string {
+  const [first] = modules
+  const found = first && /vermagic=([\w.+-]{1,64})/.exec(readFileSync(first, 'latin1'))?.[1]
+  if (found) return found
+  throw new MayflyError('UNAVAILABLE', 'Cannot use a user-mode kernel: its modules name no release')
+}

@@ -1,0 +1,246 @@
+import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
+import { existsSync, mkdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
+import { release } from 'node:os'
+import path from 'node:path'
+import { after, suite, test } from 'node:test'
+import { isAlive, processesOf } from '../../src/os/proc.ts'
+import { belowOf } from '../../src/os/process-tree.ts'
+import {
+  cachedUserKernel,
+  probeUserKernel,
+} from '../../src/warden/engines/user-mode-linux/probe.ts'
+import { findUserKernel } from '../../src/warden/engines/user-mode-linux/program.ts'
+import { sweepDead } from '../../src/warden/engines/sweep.ts'
+import {
+  agentBytes,
+  builtImage,
+  isUserKernelThere,
+  kernelHost,
+  kernelPrograms,
+  makeInitrd,
+  noUserKernel,
+  PlayedGuest,
+} from './user-kernel-here.ts'
+
+/** Real user-mode kernels in their jail: a boot takes some 60 ms of processor time. */
+const isThere = isUserKernelThere()
+const { folder, initrd } = isThere ? makeInitrd() : { folder: '', initrd: '' }
+after(() => folder && rmSync(folder, { recursive: true, force: true }))
+const built = isThere ? await builtImage(folder, 'minimal') : { reason: noUserKernel }
+const image = 'file' in built ? built.file : undefined
+const skip = 'reason' in built ? built.reason : false
+const timeout = 240_000
+const user = { uid: 1000, gid: 1000 }
+
+suite(
+  'A user-mode kernel of this machine',
+  { skip: isThere ? false : noUserKernel, timeout },
+  () => {
+    test('A boot without an image shows that it works here; the result is kept for this boot', async () => {
+      const parts = { ...kernelPrograms(), host: kernelHost(), agent: agentBytes() }
+      const kept = path.join(folder, 'kept')
+      const first = await cachedUserKernel(parts, kept)
+      assert.match(first.version, /^\d+\.\d+/)
+      const never = { ...parts, bootMsMax: 0 }
+      assert.deepEqual(await cachedUserKernel(never, kept), first)
+      assert.equal(parts.host.leases.size, 0)
+    })
+
+    test('A boot that does not end in time is told, and leaves nothing', async () => {
+      const host = kernelHost()
+      const late = { ...kernelPrograms(), host, agent: agentBytes(), bootMsMax: 1 }
+      await assert.rejects(probeUserKernel(late), { code: 'UNAVAILABLE' })
+      assert.equal(host.leases.size, 0)
+    })
+
+    test('A program in the place of the kernel is told in its own words', async () => {
+      const { kernel, programs } = kernelPrograms()
+      const host = kernelHost()
+      const wrong = { kernel: { ...kernel, file: kernel.libraries[1]! }, programs, host }
+      await assert.rejects(probeUserKernel({ ...wrong, agent: agentBytes() }), {
+        code: 'UNAVAILABLE',
+      })
+      assert.equal(host.leases.size, 0)
+    })
+
+    test('A missing part is told with its fix', () => {
+      assert.throws(() => findUserKernel(['user-mode-linux']), /Cannot start a user-mode kernel/)
+      const half = path.join(folder, 'half')
+      mkdirSync(half)
+      assert.throws(() => findUserKernel([], half), { code: 'UNAVAILABLE' })
+    })
+  },
+)
+
+suite('A guest on a user-mode kernel', { skip, timeout }, () => {
+  test('An image of the store boots, takes a claim with every step done, runs a program, and powers off', async (t) => {
+    const played = await PlayedGuest.boot(t, { initrd, image })
+    await claim(played)
+    const facts = (await played.outputOf('hostname; id -u; uname -r; ls /dev | wc -l', user)).split(
+      '\n',
+    )
+    assert.deepEqual([facts[0], facts[1], facts[3]], ['guest-1', '1000', '13'])
+    assert.notEqual(facts[2], release())
+    await played.run('setsid sleep 1000 & sleep 1000')
+    const nonce = played.nonce()
+    played.send({ kind: 'kill', nonce })
+    assert.equal((await played.find('killed', (one) => one.nonce === nonce)).mayBeLeft, false)
+    played.socket.end()
+    assert.equal((await played.guest.ended).exitCode, 0)
+  })
+
+  test('Two guests share no boot id, and their clocks are right', async (t) => {
+    const [one, other] = [
+      await PlayedGuest.boot(t, { initrd, image }),
+      await PlayedGuest.boot(t, { initrd, image }),
+    ]
+    assert.notEqual((await claim(one)).bootId, (await claim(other)).bootId)
+    const seconds = Number(await one.outputOf('date +%s'))
+    assert.ok(Math.abs(seconds - Date.now() / 1000) < 30, `${seconds}`)
+  })
+
+  test('The kernel has no capability, network, /proc or /dev, a filter, and namespaces of its own', async (t) => {
+    const { guest } = await PlayedGuest.boot(t, { initrd, image })
+    const pid = kernelPid(guest.processes.map((one) => one.pid))
+    const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+    assert.match(status, /^CapEff:\t0+$/m)
+    assert.match(status, /^CapBnd:\t0+$/m)
+    assert.match(status, /^NoNewPrivs:\t1$/m)
+    assert.match(status, /^Seccomp:\t2$/m)
+    if (guest.uid !== undefined)
+      assert.match(status, new RegExp(`^Uid:\t${`${guest.uid}\t?`.repeat(4)}$`, 'm'))
+    for (const name of ['net', 'pid', 'mnt', 'ipc', 'uts', 'user'])
+      assert.notEqual(
+        readlinkSync(`/proc/${pid}/ns/${name}`),
+        readlinkSync(`/proc/self/ns/${name}`),
+      )
+    for (const place of ['proc', 'dev', 'etc', 'usr', 'home', 'tmp'])
+      assert.equal(existsSync(`/proc/${pid}/root/${place}`), false, place)
+    const own = readFileSync(`/proc/${pid}/mountinfo`, 'utf8')
+    const writable = own.split('\n').filter((line) => /^\S+ \S+ \S+ \S+ \S+ rw\b/.test(line))
+    assert.deepEqual(
+      writable.map((line) => line.split(' ')[4]),
+      ['/own'],
+    )
+    // Memory of the guest is in a file without a name.
+    assert.match(readFileSync(`/proc/${pid}/maps`, 'utf8'), /rw-s.*\/own\/#\d+ \(deleted\)/)
+  })
+
+  test('Attack: root of the guest mounts no folder of the host, and opens no socket of it', async (t) => {
+    const played = await PlayedGuest.boot(t, { initrd, image })
+    const asked = `grep -c hostfs /proc/filesystems; mkdir /tmp/h; mount -t hostfs none /tmp/h || echo closed; ls /sys/class/net`
+    assert.deepEqual((await played.outputOf(asked)).trim().split('\n'), ['0', 'closed', 'lo'])
+    assert.equal(
+      played.messages.some((one) => one.kind === 'lost'),
+      false,
+    )
+  })
+
+  test('Attack: a bomb of memory ends inside the guest, whose memory is bounded outside', async (t) => {
+    const played = await PlayedGuest.boot(t, { initrd, image })
+    const bomb = await played.run('tail /dev/zero', user)
+    const { end } = await played.find('exited', (one) => one.program === bomb)
+    assert.notDeepEqual(end, { exitCode: 0 })
+    assert.equal((await played.outputOf('echo alive')).trim(), 'alive')
+    const pid = kernelPid(played.guest.processes.map((one) => one.pid))
+    const shared = /^RssShmem:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]
+    assert.ok(Number(shared) < 129 * 1024, `${shared} KiB`)
+  })
+
+  test("Attack: a bomb of processes is held by the claim's limit, and dies with the guest", async (t) => {
+    const host = kernelHost()
+    const played = await PlayedGuest.boot(t, { initrd, image }, host)
+    await claim(played, { processes: 64 })
+    await played.run('f() { f | f & }; f; sleep 1000', user)
+    const { guest } = played
+    const first = guest.processes[0]!.pid
+    const counts: number[] = []
+    for (let after = 0, round = 0; after < 20 && round < 5_000; round++) {
+      await status(played)
+      const count = belowOf(first).length
+      counts.push(count)
+      if (count > 40) after++
+    }
+    const most = Math.max(...counts)
+    assert.ok(most > 40 && most < 100, `${most}`)
+    await assertGone(played, host)
+  })
+
+  test('A kill ends every process of the guest on the host, and releases cgroup, uid and lease', async (t) => {
+    const host = kernelHost()
+    const played = await PlayedGuest.boot(t, { initrd, image }, host)
+    await played.run('sleep 1000 & sleep 1000 & setsid sleep 1000')
+    await assertGone(played, host)
+  })
+
+  test('A guest that never stops by itself is ended in a loop of user code', async (t) => {
+    const host = kernelHost()
+    const played = await PlayedGuest.boot(t, { initrd, image }, host)
+    await played.run('while :; do :; done', user)
+    await assertGone(played, host)
+  })
+
+  test('A sweep by its lease ends it', async (t) => {
+    const host = kernelHost()
+    const { guest } = await PlayedGuest.boot(t, { initrd, image }, host)
+    const remains = host.leases.get(guest.id)!
+    sweepDead([{ id: guest.id, isThisBoot: true, remains }])
+    await guest.ended
+    assertNone(guest.processes)
+  })
+
+  test("The end of the host's line ends the guest", async (t) => {
+    const { guest, socket } = await PlayedGuest.boot(t, { initrd, image })
+    socket.destroy()
+    assert.equal((await guest.ended).exitCode, 0)
+  })
+})
+
+async function claim(played: PlayedGuest, limits: Readonly<Record<string, number>> = {}) {
+  const timeNs = BigInt(Date.now()) * 1_000_000n
+  const seed = randomBytes(32)
+  played.send({ kind: 'claim', id: 'job-1', seed, timeNs, limits, hostname: 'guest-1', labels: {} })
+  const claimed = await played.find('claimed')
+  assert.deepEqual(
+    new Set(Object.values(claimed.steps)),
+    new Set([0]),
+    JSON.stringify(claimed.steps),
+  )
+  return claimed
+}
+
+async function status(played: PlayedGuest) {
+  const nonce = played.nonce()
+  played.send({ kind: 'status', nonce })
+  return await played.find('statused', (one) => one.nonce === nonce)
+}
+
+/** The kernel is the process that runs its program, and not bubblewrap. */
+function kernelPid(pids: readonly number[]): number {
+  const found = pids.find((pid) => readFileSync(`/proc/${pid}/comm`, 'utf8').trim() === 'linux')
+  assert.ok(found)
+  return found
+}
+
+async function assertGone({ guest }: PlayedGuest, host: ReturnType<typeof kernelHost>) {
+  const all = guest.processes.flatMap(({ pid }) => belowOf(pid))
+  const cgroup = guest.cgroup?.name
+  await guest.release()
+  await guest.ended
+  assertNone(guest.processes)
+  assert.deepEqual(
+    all.filter((pid) => isAlive(pid)),
+    [],
+  )
+  assert.equal(host.leases.size, 0)
+  if (guest.uid !== undefined) assert.deepEqual(processesOf(guest.uid), [])
+  if (cgroup) assert.deepEqual(host.cgroups?.processes(cgroup) ?? [], [])
+}
+
+function assertNone(processes: PlayedGuest['guest']['processes']): void {
+  assert.deepEqual(
+    processes.filter(({ pid, startTime }) => isAlive(pid, startTime)),
+    [],
+  )
+}

@@ -100,6 +100,8 @@ export class AgentLink {
     const wanted = new Set<string>([kinds].flat())
     const look = () => {
       const at = this.#held.findIndex((one) => wanted.has(one.kind) && fits(one as never))
+      // Answered: a second message of the same chunk is the next caller's.
+      if (at >= 0) this.#waiting.delete(look)
       if (at >= 0) return resolve(this.#held.splice(at, 1)[0] as never)
       if (this.#over !== undefined) reject(broken(this.#over))
     }

@@ -299,13 +299,14 @@ function kill(pid: number): boolean {
 }
 
 /** The least of a few looks: what is about to be collected is no leak. */
-/** Least memory of a server without jobs: once it is quiet it collects its garbage and gives pages back. */
+/**
+ * Least memory of a server without jobs. In the long run it is looked at until it has collected its garbage, a minute after
+ * its last event, the end of a spare among them.
+ */
 async function quietBytes(pid: number): Promise<number> {
-  let [least, looksSince] = [Infinity, 0]
-  for (let look = 0; look < 300 && looksSince < (isLong ? 50 : 10); look++) {
-    const bytes = rssOf(pid) ?? Infinity
-    looksSince = bytes < least ? 0 : looksSince + 1
-    least = Math.min(least, bytes)
+  let least = Infinity
+  for (let look = 0; look < (isLong ? 1_500 : 10); look++) {
+    least = Math.min(least, rssOf(pid) ?? Infinity)
     await sleep(100)
   }
   return least

@@ -13,7 +13,14 @@ import type { WardenClient } from '../walls/client.ts'
 import { withZones } from '../zones/provider.ts'
 
 /** Names of Mayfly's own providers, as in configuration and jobs. */
-export const providerNames = ['isolated-vm', 'wasi', ...jailKinds, 'gvisor', 'mock'] as const
+export const providerNames = [
+  'isolated-vm',
+  'wasi',
+  ...jailKinds,
+  'gvisor',
+  'qemu',
+  'mock',
+] as const
 
 export type ProviderLoaders = ReadonlyMap<string, () => Promise<Provider>>
 
@@ -56,6 +63,13 @@ export function providerLoaders({ config, ...parts }: ProviderParts): ProviderLo
       },
     ],
     [
+      'qemu',
+      async () => {
+        const { createQemuProvider } = await import('../tiers/microvm/provider.ts')
+        return createQemuProvider({ ...parts, usual, least: 0 })
+      },
+    ],
+    [
       'mock',
       async () => {
         const { createMockProvider } = await import('../tiers/mock/provider.ts')
@@ -79,7 +93,7 @@ function usualOf({ limits }: Config): NonNullable<ProcessOptions['usual']> {
 }
 
 /** Walls that serve few jobs: each is loaded, started and proved at the first job that needs it. */
-const onDemand: ReadonlySet<string> = new Set(['mock', 'wasi', ...jailKinds, 'gvisor'])
+const onDemand: ReadonlySet<string> = new Set(['mock', 'wasi', ...jailKinds, 'gvisor', 'qemu'])
 
 /** Strongest tier that a provider of this name can prove; nothing is known of other names before their proof. */
 const tierOf: Readonly<Record<string, TierName>> = {
@@ -87,6 +101,7 @@ const tierOf: Readonly<Record<string, TierName>> = {
   wasi: 'wasm',
   ...Object.fromEntries(jailKinds.map((jailKind) => [jailKind, 'process'] as const)),
   gvisor: 'gvisor',
+  qemu: 'microvm',
 }
 
 /** True if this tier is the strongest that a built-in provider can prove. */

@@ -69,6 +69,8 @@ export interface EngineHost {
   releaseLease(enclosure: string): void
   /** Passes an observation on to the server. */
   report(report: EngineReport): void
+  /** State folder; resolves once it is known. */
+  state(): Promise<string>
 }
 
 /** The engine's own JSON, stored in the lease. Its keys must differ from those of the lease. */

@@ -128,6 +128,8 @@ interface Waiting {
 }
 
 const ANSWER_MS_MAX = 30_000
+/** Milliseconds for a start: an emulated machine boots, in three tries. */
+const START_MS_MAX = 400_000
 
 export class Client {
   readonly #send: Transport
@@ -155,16 +157,17 @@ export class Client {
     if (this.#lost) return Promise.reject(lost())
     const id = this.#nextId++
     const { promise, resolve, reject } = Promise.withResolvers<Answer>()
+    const msMax = asked.op === 'start' ? START_MS_MAX : ANSWER_MS_MAX
     const timer = setTimeout(() => {
       dropParts(this.#waiting.get(id))
       this.#forget(id)
       reject(
         new MayflyError(
           'WARDEN_LOST',
-          `Cannot ${asked.op}: the warden did not answer in ${ANSWER_MS_MAX} ms`,
+          `Cannot ${asked.op}: the warden did not answer in ${msMax} ms`,
         ),
       )
-    }, ANSWER_MS_MAX)
+    }, msMax)
     timer.unref()
     if (this.#waiting.size === 0) this.#keepAlive(true)
     this.#waiting.set(id, { resolve, reject, timer, parts: {} })
@@ -334,7 +337,8 @@ function startedWall({ value, handle, parts }: Answer): StartedWall | undefined 
   return { wall, socket, streams: { stdout, stderr } }
 }
 
-function isWhole({ program }: Wall): boolean {
+function isWhole({ program, isCarried }: Wall): boolean {
+  if (isCarried) return false
   return program === 'node' || program === 'python'
 }
 

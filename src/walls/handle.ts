@@ -1,4 +1,5 @@
-import type { Socket } from 'node:net'
+import type { Server } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { encodeFrame, FrameDecoder, type Frame } from '../lib/frames.ts'
 import type { StreamName, Wall, WallEnd, WallExit } from '../contract/warden.ts'
 import { artifactCap, type ArtifactCap } from './artifact-cap.ts'
@@ -28,13 +29,19 @@ export interface HandleListener {
   ended(end: HandleEnd): void
 }
 
-type Streams = Readonly<Record<StreamName, Socket>>
+/** A socket to a guest, or a stream that behaves like one. */
+export interface WallSocket extends Duplex {
+  ref(): unknown
+  unref(): unknown
+}
+
+type Streams = Readonly<Record<StreamName, WallSocket>>
 
 /** Server's end of one wall: one process, one tenant, one job at a time. */
 export class WallHandle {
   readonly wall: Wall
   readonly #warden: WardenClient
-  readonly #socket: Socket
+  readonly #socket: WallSocket
   readonly #forget: () => void
   readonly #decoder = new FrameDecoder(FRAME_BYTES_MAX)
   readonly #cap: ArtifactCap
@@ -60,10 +67,12 @@ export class WallHandle {
   end: HandleEnd | undefined
   /** Outputs of a whole program. */
   readonly streams: Streams | undefined
+  /** Opens the way out of a guest whose connections come on its own socket. */
+  openEgress: (() => Server) | undefined
 
   constructor(
     wall: Wall,
-    socket: Socket,
+    socket: WallSocket,
     warden: WardenClient,
     streams?: Streams,
     cap: ArtifactCap = artifactCap,
@@ -166,6 +175,11 @@ export class WallHandle {
     }
     if (this.end || this.#count(this.#decoder.heldBytes)) return
     this.#cutOff('pressure', 'unfinished frames of all walls')
+  }
+
+  /** Ends it for what its guest sent beside its frames. */
+  garble(detail: string): void {
+    this.#cutOff('garbled', detail)
   }
 
   /** Kills first: once a wall is over there is nothing to kill. */

@@ -1,5 +1,5 @@
-import type { Socket } from 'node:net'
 import { setImmediate as turn } from 'node:timers/promises'
+import type { WallSocket } from './handle.ts'
 
 /** Output stream of a program: raw bytes on a socket of its own, with the kernel's back-pressure. */
 export class ProgramStream {
@@ -152,7 +152,7 @@ const BEYOND_BYTES_MAX = 8 * 2 ** 20
 export const paceOf = { burst: 8 * 2 ** 20, eachMs: (4 * 2 ** 20) / 1000, restMs: 50 } as const
 
 export interface StreamOptions {
-  readonly socket: Socket
+  readonly socket: WallSocket
   readonly bytesMax: number
   take(chunk: Uint8Array): void | Promise<void>
   /** Called once, when output exceeds the limit by `BEYOND_BYTES_MAX`. */

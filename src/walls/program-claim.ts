@@ -45,7 +45,9 @@ export async function claimProgram(
         ...(hints?.isShort && { isShort: true }),
       })
       if (!claim.spent) {
-        const { enforced: held, listener } = claim
+        const { enforced: held } = claim
+        const isGranted = grantsNetwork(profile.controls.network)
+        const listener = claim.listener ?? (isGranted ? wall.openEgress?.() : undefined)
         return { wall, pool, held, listener }
       }
       void wall.kill()

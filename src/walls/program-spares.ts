@@ -1,10 +1,12 @@
 import type { LaunchHints } from '../contract/provider.ts'
 import { statSync } from 'node:fs'
+import type { Socket } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import type { CallClass } from '../contract/calls.ts'
 import type { PackageLayer } from '../contract/layer.ts'
 import type { Language } from '../contract/job.ts'
 import type { WardenClient } from './client.ts'
+import { GuestStreams } from './guest-streams.ts'
 import { WallHandle } from './handle.ts'
 import type { ProgramName, UsualBounds, Wall, MechanismName } from '../contract/warden.ts'
 
@@ -91,7 +93,9 @@ export class ProgramSpares {
       spareMiB,
       mechanism,
     })
-    const handle = new WallHandle(wall, socket, warden, streams)
+    const handle = wall.isCarried
+      ? carriedHandle(wall, socket, warden)
+      : new WallHandle(wall, socket, warden, streams)
     handle.ref(false)
     if (streams) this.#noteSentinel(wall)
     return handle
@@ -155,6 +159,14 @@ interface StartSettings {
 export function programOf(language: Language): ProgramName {
   if (language === 'python') return 'python'
   return language === 'js' || language === 'ts' ? 'isolated-vm' : 'node'
+}
+
+/** Handle of a wall whose streams come on one socket. */
+function carriedHandle(wall: Wall, socket: Socket, warden: WardenClient): WallHandle {
+  const carried = new GuestStreams(socket, { garbled: (detail) => handle.garble(detail) })
+  const handle = new WallHandle(wall, carried.handle, warden, carried.streams)
+  handle.openEgress = () => carried.listen()
+  return handle
 }
 
 function parked(wall: WallHandle): Parked {

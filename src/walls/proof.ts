@@ -57,6 +57,8 @@ export type Probe = Pick<Task, 'language' | 'entry' | 'code' | 'inputText'> & {
   readonly expect: string
   /** Few jobs will have such a wall: none is kept because of the probe. */
   readonly isRare?: true
+  /** Milliseconds, by default five seconds. */
+  readonly lifeMsMax?: number
 }
 
 /** Limit of a probe's output, above what its guest prints. */
@@ -67,7 +69,7 @@ const PRINTED_BYTES_MAX = 4096
  * expected one.
  */
 export async function assertAnswers(provider: Provider, probe: Probe): Promise<string> {
-  const { expect, isRare, ...asked } = probe
+  const { expect, isRare, lifeMsMax: _, ...asked } = probe
   const hints = isRare && { isShort: true, isRare }
   await using sandbox = await provider.launch(probeProfile(provider, probe), systemClock, hints)
   const task = { run: 'probe', ...asked, files: [], capabilities: [] }
@@ -89,7 +91,10 @@ const controls = {
   capabilities: [],
 }
 
-function probeProfile({ name, tier }: Provider, { language, entry }: Probe): Profile {
+function probeProfile(
+  { name, tier }: Provider,
+  { language, entry, lifeMsMax = PROBE_MS_MAX }: Probe,
+): Profile {
   return {
     format: 1,
     provider: name,
@@ -102,12 +107,12 @@ function probeProfile({ name, tier }: Provider, { language, entry }: Probe): Pro
     controls,
     schedule: {
       name: 'probe',
-      phases: [{ name: 'full', for: PROBE_MS_MAX, controls }],
+      phases: [{ name: 'full', for: lifeMsMax, controls }],
       onAnomaly: { low: 'record', medium: 'terminate', high: 'terminate' },
       shorten: 1,
     },
     limits: {
-      timeout: PROBE_MS_MAX,
+      timeout: lifeMsMax,
       memory: PROBE_BYTES,
       cpu: 1,
       processes: 1,

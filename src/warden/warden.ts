@@ -138,6 +138,7 @@ export class Warden {
         this.#leases?.remove(enclosure)
       },
       report: (report) => this.#push(report),
+      state: async () => await this.#options.stateFolder,
     }
   }
 

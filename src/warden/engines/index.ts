@@ -1,6 +1,7 @@
 import type { EngineName, OpenEngine } from '../../contract/engine.ts'
 import type { ProgramName } from '../../contract/warden.ts'
 import { openProcesses } from './processes/engine.ts'
+import { openQemu } from './qemu/engine.ts'
 import { openRunsc } from './runsc/engine.ts'
 
 /** An engine, the programs that it starts, and the mechanisms by which a request may ask for it. */
@@ -18,6 +19,7 @@ export const engines: Readonly<Record<EngineName, EngineRow>> = {
     mechanisms: ['any', 'embedded', 'bubblewrap'],
   },
   runsc: { open: openRunsc, programs: ['node', 'python'], mechanisms: ['gvisor'] },
+  qemu: { open: openQemu, programs: ['node', 'python'], mechanisms: ['qemu'] },
 }
 
 /** The engine that starts this program by this mechanism; undefined where there is none. */

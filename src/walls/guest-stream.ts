@@ -1,0 +1,134 @@
+import { Duplex } from 'node:stream'
+
+/** Windows of the carrier's wire: bytes that each side may send ahead. guest/carrier/wire.h has the same. */
+export const windowBytes = { own: 262_144, connection: 65_536 } as const
+const DATA_BYTES_MAX = 32_768
+
+/** The connection that carries a stream. */
+export interface StreamCarrier {
+  data(stream: number, bytes: Buffer): void
+  end(stream: number): void
+  credit(stream: number, bytes: number): void
+  /** No byte goes either way from here on. */
+  closed(stream: number): void
+  /** Whether this stream keeps the server's process alive. */
+  keep(stream: number, keep: boolean): void
+}
+
+interface PendingWrite {
+  readonly bytes: Buffer
+  at: number
+  readonly done: () => void
+}
+
+/**
+ * One stream of a guest, with the parts of a net.Socket that its readers use. Back-pressure is by windows in both
+ * directions: what its reader has not taken is not credited, and what the guest has not taken waits here.
+ */
+export class GuestStream extends Duplex {
+  readonly number: number
+  readonly #carrier: StreamCarrier
+  /** Bytes that may be sent to the guest. */
+  #room: number
+  /** Bytes that the guest may send. */
+  #window: number
+  #received = 0
+  #credited = 0
+  #pending: PendingWrite | undefined
+  #accounts = false
+  #hasEnded = false
+
+  constructor(carrier: StreamCarrier, number: number, window: number) {
+    super({ allowHalfOpen: false, highWaterMark: window })
+    this.#carrier = carrier
+    this.number = number
+    this.#room = window
+    this.#window = window
+  }
+
+  /** Bytes from the guest. Throws RangeError beyond its window, and behind its end. */
+  receive(bytes: Buffer): void {
+    this.#window -= bytes.length
+    if (this.#window < 0 || this.#hasEnded || bytes.length === 0)
+      throw new RangeError('a stream has more bytes than it may send')
+    // Its reader is gone: what the guest still sends is dropped, and not credited.
+    if (this.destroyed) return
+    this.#received += bytes.length
+    this.push(bytes)
+    this.#account()
+  }
+
+  /** End of what the guest sends. */
+  receiveEnd(): void {
+    if (!this.destroyed && !this.#hasEnded) this.push(null)
+    this.#hasEnded = true
+  }
+
+  /** Credit of the guest. Throws RangeError above what was sent. */
+  receiveCredit(bytes: number, window: number): void {
+    this.#room += bytes
+    if (bytes === 0 || this.#room > window) throw new RangeError('a stream has too much credit')
+    this.#send()
+  }
+
+  ref(): this {
+    this.#carrier.keep(this.number, true)
+    return this
+  }
+
+  unref(): this {
+    this.#carrier.keep(this.number, false)
+    return this
+  }
+
+  override _read(): void {
+    // The bytes that this read takes are still counted as held until the next turn.
+    if (this.#accounts) return
+    this.#accounts = true
+    setImmediate(() => {
+      this.#accounts = false
+      this.#account()
+    })
+  }
+
+  override _write(bytes: Buffer, _encoding: string, done: () => void): void {
+    this.#pending = { bytes, at: 0, done }
+    this.#send()
+  }
+
+  override _final(done: () => void): void {
+    this.#carrier.end(this.number)
+    done()
+  }
+
+  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    this.#pending = undefined
+    this.#carrier.closed(this.number)
+    done(error)
+  }
+
+  /** Credits what its reader has taken. */
+  #account(): void {
+    const taken = this.#received - this.readableLength - this.#credited
+    if (this.destroyed || taken <= 0) return
+    if (taken < DATA_BYTES_MAX && this.readableLength > 0) return
+    this.#credited += taken
+    this.#window += taken
+    this.#carrier.credit(this.number, taken)
+  }
+
+  #send(): void {
+    const pending = this.#pending
+    if (!pending) return
+    while (this.#room > 0 && pending.at < pending.bytes.length) {
+      const most = Math.min(this.#room, DATA_BYTES_MAX)
+      const piece = pending.bytes.subarray(pending.at, pending.at + most)
+      this.#room -= piece.length
+      pending.at += piece.length
+      this.#carrier.data(this.number, piece)
+    }
+    if (pending.at < pending.bytes.length) return
+    this.#pending = undefined
+    pending.done()
+  }
+}

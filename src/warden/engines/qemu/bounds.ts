@@ -1,0 +1,128 @@
+import assert from 'node:assert/strict'
+import { createHash, randomBytes } from 'node:crypto'
+import type {
+  ClaimBounds,
+  ClaimReadBack,
+  EnclosureBounds,
+  MemorySample,
+} from '../../../contract/engine.ts'
+import { MayflyError } from '../../../contract/error.ts'
+import type { BoundMechanisms } from '../../../contract/warden.ts'
+import { pageUp } from '../group-memory.ts'
+import { allowanceBytes } from './memory-size.ts'
+import { memoryOf, spentMs } from './measure.ts'
+import type { LiveMachine } from './source.ts'
+
+/** State of a machine's job. */
+export interface MachineJob {
+  readonly machine: LiveMachine
+  readonly disk: number
+  /** Tasks of the runner itself. */
+  readonly ownTasks: number
+  /** Bytes in use before any job. */
+  readonly idleBytes: number
+  held: HeldBounds | undefined
+  killsAtClaim: number
+  /** Milliseconds of CPU time before its job, and as last read before its end. */
+  spentBefore: number
+  spentSeen: number
+}
+
+interface HeldBounds extends EnclosureBounds {
+  /** Bytes above which the wall is ended. */
+  readonly usedMax: number
+}
+
+/** An emulator on a busy machine answers late; the caller has a limit of its own. */
+const AGENT_MS_MAX = 10_000
+/** Tasks of a job that asks for no bound. */
+const TASKS_MAX = 256
+const SEED_BYTES = 64
+
+/** Makes the guest unique, and holds it to a job's bounds. Throws MayflyError PROTOCOL where a step was not done. */
+export async function claim(job: MachineJob, asked: ClaimBounds): Promise<ClaimReadBack> {
+  const { machine, idleBytes, disk } = job
+  const bytes = memoryOf(machine.process)
+  const usedMax = bytes + asked.memory + disk + allowanceBytes
+  machine.process.cgroup?.limit({ memory: pageUp(usedMax) })
+  const enforced = bind(job, asked)
+  await claimGuest(machine, tasksOf(job, asked))
+  job.killsAtClaim = machine.process.cgroup?.memoryKills() ?? 0
+  job.spentBefore = spentMs(machine.process)
+  job.held = { ...asked, usedMax }
+  return { spent: false, enforced, bytes, idleBytes }
+}
+
+/** The seed of a clone is drawn here, and its answer shows that the guest has it. */
+async function claimGuest({ agent, process: { id } }: LiveMachine, processes: number) {
+  const seed = randomBytes(SEED_BYTES)
+  agent.send({
+    kind: 'claim',
+    id,
+    seed,
+    timeNs: BigInt(Date.now()) * 1_000_000n,
+    limits: { processes },
+    hostname: 'mayfly',
+    labels: {},
+  })
+  const { digest, bootId, steps } = await agent.take('claimed', AGENT_MS_MAX)
+  const expected = createHash('sha256').update(seed).update(bootId).digest()
+  const undone = Object.entries(steps).filter(([, errno]) => errno !== 0)
+  if (digest.equals(expected) && undone.length === 0) return
+  const which = undone.map(([step, errno]) => `${step}: errno ${errno}`).join(', ')
+  throw new MayflyError('PROTOCOL', `Cannot claim a machine: ${which || 'another seed is in it'}`)
+}
+
+/** Lowers bounds while the guest runs, and reads each back. Throws where one does not hold. */
+export async function tighten(job: MachineJob, to: EnclosureBounds): Promise<BoundMechanisms> {
+  const before = job.held
+  if (!before) throw new Error('it holds no job')
+  const less = before.memory - to.memory
+  assert(less >= 0, 'memory was raised')
+  const usedMax = before.usedMax - less
+  if (less > 0) job.machine.process.cgroup?.limit({ memory: pageUp(usedMax) })
+  const enforced = bind(job, to)
+  if (tasksOf(job, to) < tasksOf(job, before)) await lowerTasks(job, tasksOf(job, to))
+  job.held = { ...to, usedMax }
+  return enforced
+}
+
+async function lowerTasks({ machine: { agent } }: MachineJob, value: number): Promise<void> {
+  const nonce = agent.nonce()
+  agent.send({ kind: 'phase', nonce, command: { do: 'lower-limit', limit: 'processes', value } })
+  const { errno } = await agent.take('phased', AGENT_MS_MAX, (one) => one.nonce === nonce)
+  if (errno !== 0)
+    throw new MayflyError('UNAVAILABLE', `Cannot lower a limit in a machine: errno ${errno}`)
+}
+
+export function sampleOf({ machine, held, killsAtClaim }: MachineJob): MemorySample {
+  if (!held) throw new Error('it holds no job')
+  const kills = machine.process.cgroup?.memoryKills() ?? 0
+  return {
+    bytes: memoryOf(machine.process),
+    bytesMax: held.usedMax,
+    isOutOfMemory: kills > killsAtClaim,
+  }
+}
+
+/** Sets each bound that this machine can hold and says by which mechanism. */
+function bind(
+  { machine }: MachineJob,
+  to: Pick<EnclosureBounds, 'cpu' | 'processes'>,
+): BoundMechanisms {
+  const { cgroup } = machine.process
+  const hasQuota = cgroup?.controllers.includes('cpu') === true
+  // Lifts the low weight of a spare.
+  if (hasQuota) cgroup.limit({ cpu: to.cpu ?? Infinity })
+  return {
+    memory: cgroup ? 'cgroup' : 'watch',
+    // The guest's own kernel holds it: one that was broken into has this host's processes none the less.
+    processes: 'rlimit',
+    cpu: to.cpu === undefined || !hasQuota ? 'none' : 'cgroup',
+    io: 'none',
+  }
+}
+
+function tasksOf({ ownTasks }: MachineJob, { processes }: Pick<EnclosureBounds, 'processes'>) {
+  return ownTasks + (processes ?? TASKS_MAX) - 1
+}

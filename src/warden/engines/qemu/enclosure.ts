@@ -1,0 +1,252 @@
+import type {
+  ClaimBounds,
+  ClaimReadBack,
+  Enclosure,
+  EnclosureBounds,
+  EnclosureEnd,
+  EnclosureSockets,
+  KillReceipt,
+  MemorySample,
+  WallRank,
+} from '../../../contract/engine.ts'
+import type { BoundMechanisms, ProgramName, Wall, WallUsage } from '../../../contract/warden.ts'
+import { proportionalBytes } from '../../../os/proc.ts'
+import { isGoneInTime } from '../wall-end.ts'
+import { claim, sampleOf, tighten, type MachineJob } from './bounds.ts'
+import { runnerEnd, type RunnerEnd } from './ending.ts'
+import { memoryOf, spentMs } from './measure.ts'
+import { carrierProgram, type LiveMachine } from './source.ts'
+
+/** Threads of Node at work: main, pool of libuv, workers of V8, the collector's, and two that start later. */
+const OWN_TASKS = { node: 16, python: 1 } as const
+const STATUS_MS_MAX = 1_000
+/** Longest wait for the carrier's exit, in milliseconds: a job has a deadline of its own. */
+const LIFE_MS_MAX = 2 ** 31 - 1
+
+export interface EnclosureParts {
+  readonly program: ProgramName
+  /** Bytes of scratch. */
+  readonly disk: number
+  readonly tookMs: number
+  /** Whether a cgroup holds memory. */
+  readonly isBounded: boolean
+}
+
+/** A machine, as the warden sees it. */
+export class QemuEnclosure implements Enclosure {
+  readonly id: string
+  readonly wall: Wall
+  readonly isSingleUse = true
+  readonly lost: Promise<void>
+  readonly ended: Promise<EnclosureEnd>
+  readonly calls = undefined
+  readonly memory = undefined
+  readonly zones = undefined
+  readonly connections = undefined
+  readonly #job: MachineJob
+  readonly #machine: LiveMachine
+  readonly #lost = Promise.withResolvers<void>()
+  readonly #gone = Promise.withResolvers<void>()
+  #isKilled = false
+  #sampled: MemorySample | undefined
+  #processes = 0
+  #released: Promise<void> | undefined
+  /** End of the runner by the guest's own word: for display. */
+  #said: RunnerEnd | undefined
+
+  constructor(machine: LiveMachine, parts: EnclosureParts) {
+    const idleBytes = memoryOf(machine.process)
+    this.#machine = machine
+    this.#job = {
+      machine,
+      disk: parts.disk,
+      ownTasks: OWN_TASKS[parts.program === 'node' ? 'node' : 'python'],
+      idleBytes,
+      held: undefined,
+      killsAtClaim: 0,
+      spentBefore: spentMs(machine.process),
+      spentSeen: 0,
+    }
+    this.id = machine.process.id
+    this.wall = wallOf(machine, parts, idleBytes)
+    this.lost = this.#lost.promise
+    this.ended = this.#end()
+    void this.#watchRunner()
+  }
+
+  handOver(): EnclosureSockets {
+    return { handle: this.#machine.takeJobChannel() }
+  }
+
+  claim(bounds: ClaimBounds): Promise<ClaimReadBack> {
+    return claim(this.#job, bounds)
+  }
+
+  /** Single-use: it keeps the baseline of its claim. */
+  rearm(): void {}
+
+  tighten(bounds: EnclosureBounds): Promise<BoundMechanisms> {
+    return tighten(this.#job, bounds)
+  }
+
+  /** Stops the guest's processor; QEMU itself runs on, and answers. */
+  async freeze(): Promise<number> {
+    const began = performance.now()
+    await this.#machine.process.control.ask('stop')
+    return performance.now() - began
+  }
+
+  async thaw(): Promise<void> {
+    await this.#machine.process.control.ask('cont')
+  }
+
+  rank(rank: WallRank): void {
+    this.#machine.process.cgroup?.rank(rank)
+  }
+
+  /** While the machine ends by itself the last sample stays. */
+  sample(): MemorySample {
+    if (this.#sampled && (this.#isKilled || this.#said)) return this.#sampled
+    this.#sampled = sampleOf(this.#job)
+    return this.#sampled
+  }
+
+  isOutOfMemory(): boolean {
+    try {
+      return (this.#machine.process.cgroup?.memoryKills() ?? 0) > this.#job.killsAtClaim
+    } catch {
+      return false
+    }
+  }
+
+  cpuTime() {
+    const sinceStartMs = spentMs(this.#machine.process)
+    return { sinceStartMs, sinceClaimMs: Math.max(0, sinceStartMs - this.#job.spentBefore) }
+  }
+
+  async usage(): Promise<WallUsage> {
+    await this.#countProcesses()
+    return {
+      processes: this.#processes,
+      bytes: Math.max(0, memoryOf(this.#machine.process) - this.#job.idleBytes),
+      cpuMs: Math.round(spentMs(this.#machine.process)),
+      // The guest's kernel schedules its tasks by itself.
+      waitedMs: 0,
+      atMs: performance.now(),
+    }
+  }
+
+  facts() {
+    const { id, program, pid } = this.wall
+    const all = this.#machine.process.processes
+    const bytes = all.reduce((sum, one) => sum + proportionalBytes(one.pid), 0)
+    return { id, program, pid, proportionalBytes: bytes }
+  }
+
+  /** Connections come on the socket of the job, where the server takes them if it granted a network. */
+  openEgress(): undefined {}
+
+  closeEgress(): void {}
+
+  async kill(): Promise<KillReceipt> {
+    const began = performance.now()
+    this.#killMachine()
+    const isGone = await isGoneInTime(this.#gone.promise)
+    return { tookMs: performance.now() - began, isGone }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#released ??= this.#machine.release().finally(this.#gone.resolve)
+    await this.#released
+  }
+
+  #killMachine(): void {
+    this.#isKilled = true
+    this.#job.spentSeen = Math.max(this.#job.spentSeen, spentMs(this.#machine.process))
+    this.#machine.process.kill()
+  }
+
+  /** The guest's own count, without carrier and runner. A guest that does not answer keeps its last one. */
+  async #countProcesses(): Promise<void> {
+    const { agent } = this.#machine
+    try {
+      const nonce = agent.nonce()
+      agent.send({ kind: 'status', nonce })
+      const { count } = await agent.take('statused', STATUS_MS_MAX, (one) => one.nonce === nonce)
+      this.#processes = Math.max(0, count - 2)
+    } catch {
+      // It is frozen, or about to end.
+    }
+  }
+
+  /** Ends the machine once its runner has ended and everything is delivered. */
+  async #watchRunner(): Promise<void> {
+    try {
+      const exited = await this.#machine.agent.take(
+        'exited',
+        LIFE_MS_MAX,
+        ({ program }) => program === carrierProgram,
+      )
+      this.#said = runnerEnd(exited)
+      this.#killMachine()
+    } catch {
+      if (!this.#isKilled) this.#lost.resolve()
+    }
+  }
+
+  async #end(): Promise<EnclosureEnd> {
+    const { exitCode, signal, said } = await this.#machine.process.ended
+    if (!this.#isKilled) {
+      // It ended by itself, or by another's hand: no end of the program.
+      this.#lost.resolve()
+      await this.lost
+    }
+    const spent = Math.max(spentMs(this.#machine.process), this.#job.spentSeen)
+    const own = `QEMU ended (${exitCode ?? signal ?? 'unknown'})`
+    return {
+      isOutOfMemory: this.isOutOfMemory(),
+      detail: this.#said?.detail ?? (said.trim() === '' ? own : `${own}: ${said.trim()}`),
+      exit: {
+        exitCode: this.#said ? this.#said.exitCode : exitCode,
+        signal: this.#said ? this.#said.signal : signal,
+        cpuMs: spent > 0 ? Math.max(0, spent - this.#job.spentBefore) : null,
+      },
+    }
+  }
+}
+
+function wallOf(machine: LiveMachine, parts: EnclosureParts, idleBytes: number): Wall {
+  const { id, uid, processes, cgroup } = machine.process
+  return {
+    id,
+    program: parts.program,
+    pid: processes[0]!.pid,
+    mechanism: 'qemu',
+    layers: [
+      'virtual machine',
+      'own kernel',
+      'seccomp',
+      'user namespace',
+      'network namespace',
+      'pid namespace',
+      'empty root',
+      ...(uid === undefined ? [] : ['own uid']),
+      ...(parts.isBounded ? ['memory cgroup'] : []),
+      'memory watch',
+    ],
+    missing: [
+      ...(uid === undefined ? ['own uid: walls share the uid of whoever started Mayfly'] : []),
+      ...(parts.isBounded ? [] : ['memory cgroup: memory is held by a look every 10 ms alone']),
+      ...(cgroup?.controllers.includes('cpu')
+        ? []
+        : ['cpu quota: a guest has one processor at most']),
+      'calls: no system call of a guest is closed while a program runs',
+      ...(machine.origin === 'boot' ? ['clones: each machine boots, which takes seconds'] : []),
+    ],
+    calls: [],
+    isCarried: true,
+    countsTicks: true,
+    idleBytes,
+    took: parts.tookMs,
+  }
+}

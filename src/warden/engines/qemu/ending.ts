@@ -1,0 +1,23 @@
+import os from 'node:os'
+import type { AgentExited } from '../../../agent-wire/decode.ts'
+
+/** End of a runner, by its guest's word. */
+export interface RunnerEnd {
+  readonly exitCode: number | null
+  readonly signal: string | null
+  readonly detail: string
+}
+
+/** The carrier exits as its runner did: with its code, or 128 and the number of its signal, as a shell does. */
+const SIGNAL_CODES_FROM = 128
+
+export function runnerEnd({ end }: Pick<AgentExited, 'end'>): RunnerEnd {
+  const code = 'exitCode' in end ? end.exitCode : SIGNAL_CODES_FROM + end.signal
+  const signal = signalOf(code)
+  return { exitCode: signal === null ? code : null, signal, detail: `exit ${signal ?? code}` }
+}
+
+function signalOf(code: number): string | null {
+  const number = code - SIGNAL_CODES_FROM
+  return Object.entries(os.constants.signals).find(([, one]) => one === number)?.[0] ?? null
+}

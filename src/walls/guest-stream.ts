@@ -64,6 +64,11 @@ export class GuestStream extends Duplex {
     this.#hasEnded = true
   }
 
+  /** Whether the guest sends nothing more. */
+  get hasEnded(): boolean {
+    return this.#hasEnded
+  }
+
   /** Credit of the guest. Throws RangeError above what was sent. */
   receiveCredit(bytes: number, window: number): void {
     this.#room += bytes

@@ -139,6 +139,8 @@ export class GuestStreams {
     if (!stream || this.#isGone) return
     if (at >= CONNECTION_FIRST) {
       this.#open.delete(at)
+      // The guest forgets a connection that ended both ways, once it has written the rest.
+      if (stream.hasEnded && stream.writableFinished) return
       return this.#send(kinds.reset, number(at))
     }
     if (at === own.handle && !stream.writableFinished) this.#send(kinds.end, number(at))

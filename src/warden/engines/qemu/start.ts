@@ -26,7 +26,8 @@ export class MachineStarter {
   constructor(options: EngineOptions, host: EngineHost) {
     const machineHost = machineHostOf(options, host)
     this.#hasCgroups = machineHost.cgroups !== undefined
-    this.#source = new ColdBoots({ host: machineHost, options, state: () => host.state() })
+    const state = async () => options.imageState ?? (await host.state())
+    this.#source = new ColdBoots({ host: machineHost, options, state })
   }
 
   async start(spec: EnclosureSpec): Promise<Enclosure> {

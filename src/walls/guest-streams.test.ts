@@ -1,0 +1,198 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { connect, createServer, type Server, type Socket } from 'node:net'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import type { Duplex } from 'node:stream'
+import { suite, test } from 'node:test'
+import { encodeFrame, FrameDecoder, type Frame } from '../lib/frames.ts'
+import { GuestStreams } from './guest-streams.ts'
+import { windowBytes } from './guest-stream.ts'
+
+/** A played carrier at the other end of a socket. */
+suite('Streams of a guest on one socket', () => {
+  test('Bytes of each stream arrive in their order, and ends and credits follow', async () => {
+    await using played = await play()
+    const { streams, carrier } = played
+    const said = collect(streams.streams.stdout)
+    carrier.data(1, 'one')
+    carrier.data(1, 'two')
+    carrier.frame(2, number(1))
+    assert.equal(await said, 'onetwo')
+    await carrier.until(() => carrier.creditOf(1) === 6)
+  })
+
+  test('A write waits for the window of the guest, and goes on with its credit', async () => {
+    await using played = await play()
+    const { streams, carrier } = played
+    const all = Buffer.alloc(windowBytes.own + 1000, 'x')
+    const written = new Promise<void>((resolve) => void streams.handle.write(all, () => resolve()))
+    await carrier.until(() => carrier.bytesOf(0) === windowBytes.own)
+    assert.equal(carrier.bytesOf(0), windowBytes.own)
+    carrier.frame(3, Buffer.concat([number(0), number(1000)]))
+    await written
+    await carrier.until(() => carrier.bytesOf(0) === all.length)
+  })
+
+  test('A reader that takes nothing gives no credit, and holds a window at most', async () => {
+    await using played = await play()
+    const { streams, carrier } = played
+    const { stdout } = streams.streams
+    stdout.on('data', () => undefined)
+    stdout.pause()
+    for (let sent = 0; sent < windowBytes.own; sent += 32_768) carrier.data(1, 'y'.repeat(32_768))
+    carrier.data(0, 'handle')
+    streams.handle.on('data', () => undefined)
+    await carrier.until(({ kind, payload }) => kind === 3 && payload.readUInt32LE(0) === 0)
+    assert.equal(stdout.readableLength, windowBytes.own)
+    assert.ok(!carrier.seen.some(({ kind, payload }) => kind === 3 && payload[0] === 1))
+    stdout.resume()
+    await carrier.until(({ kind, payload }) => kind === 3 && payload[0] === 1)
+  })
+
+  test('The last frame is answered, and the end of the socket is the end of each stream', async () => {
+    await using played = await play()
+    const { streams, carrier } = played
+    const ends = [streams.handle, ...Object.values(streams.streams)].map((one) => collect(one))
+    carrier.frame(8)
+    await carrier.until(({ kind }) => kind === 6)
+    carrier.socket.destroy()
+    assert.deepEqual(await Promise.all(ends), ['', '', ''])
+  })
+
+  test('Connections come where a listener was asked for; a closed one resets them', async () => {
+    await using played = await play()
+    const { streams, carrier } = played
+    const listener = streams.listen()
+    await carrier.until(({ kind }) => kind === 5)
+    const accepted = once(listener, 'connection') as Promise<[Duplex]>
+    carrier.frame(7, number(16))
+    carrier.data(16, 'GET')
+    const [connection] = await accepted
+    assert.equal(String(await once(connection, 'data')), 'GET')
+    connection.end('answer')
+    await carrier.until(({ kind, payload }) => kind === 2 && payload.readUInt32LE(0) === 16)
+    assert.equal(carrier.bytesOf(16), 6)
+    await new Promise<void>((resolve) => void listener.close(() => resolve()))
+    carrier.frame(7, number(17))
+    await carrier.until(({ kind, payload }) => kind === 4 && payload.readUInt32LE(0) === 17)
+    assert.equal(played.garbled.length, 0)
+  })
+
+  const attacks: readonly (readonly [string, (carrier: PlayedCarrier) => void])[] = [
+    ['a stream that is not there', (it) => it.data(3, 'x')],
+    ['a kind that is not there', (it) => it.frame(99, number(0))],
+    ['a connection that was not granted', (it) => it.frame(7, number(16))],
+    ['no bytes', (it) => it.frame(1, number(1))],
+    [
+      'more than its window',
+      (it) => {
+        for (let sent = 0; sent <= windowBytes.own; sent += 32_768) it.data(1, 'z'.repeat(32_768))
+      },
+    ],
+    [
+      'bytes behind an end',
+      (it) => {
+        it.frame(2, number(1))
+        it.data(1, 'x')
+      },
+    ],
+    ['credit for what was not sent', (it) => it.frame(3, Buffer.concat([number(0), number(1)]))],
+    ['a reset of the runner', (it) => it.frame(4, number(0))],
+    [
+      'a frame that is too long',
+      (it) => void it.socket.write(Buffer.from([255, 255, 255, 127, 1])),
+    ],
+    ['a last frame with a payload', (it) => it.frame(8, number(0))],
+  ]
+  for (const [title, attack] of attacks)
+    test(`Attack: ${title} ends the socket, and is told once`, async () => {
+      await using played = await play()
+      played.streams.streams.stdout.pause()
+      attack(played.carrier)
+      await once(played.carrier.socket, 'close')
+      assert.equal(played.garbled.length, 1)
+    })
+})
+
+function number(value: number): Buffer {
+  const bytes = Buffer.alloc(4)
+  bytes.writeUInt32LE(value)
+  return bytes
+}
+
+async function collect(stream: Duplex): Promise<string> {
+  const parts: Buffer[] = []
+  stream.on('data', (chunk: Buffer) => void parts.push(chunk))
+  await once(stream, 'end')
+  return Buffer.concat(parts).toString()
+}
+
+class PlayedCarrier {
+  readonly socket: Socket
+  readonly seen: Frame[] = []
+  readonly #decoder = new FrameDecoder(2 ** 20)
+  readonly #waiting = new Set<() => void>()
+
+  constructor(socket: Socket) {
+    this.socket = socket
+    socket.on('error', () => undefined)
+    socket.on('data', (chunk: Buffer) => {
+      this.seen.push(...this.#decoder.push(chunk))
+      for (const look of this.#waiting) look()
+    })
+  }
+
+  frame(kind: number, payload: Buffer = Buffer.alloc(0)): void {
+    this.socket.write(encodeFrame(kind, payload))
+  }
+
+  data(stream: number, text: string): void {
+    this.frame(1, Buffer.concat([number(stream), Buffer.from(text)]))
+  }
+
+  bytesOf(stream: number): number {
+    const own = this.seen.filter(({ kind, payload }) => kind === 1 && payload[0] === stream)
+    return own.reduce((sum, { payload }) => sum + payload.length - 4, 0)
+  }
+
+  creditOf(stream: number): number {
+    const own = this.seen.filter(({ kind, payload }) => kind === 3 && payload[0] === stream)
+    return own.reduce((sum, { payload }) => sum + payload.readUInt32LE(4), 0)
+  }
+
+  async until(fits: (frame: Frame) => boolean): Promise<Frame> {
+    return await new Promise((resolve, reject) => {
+      const look = () => {
+        const found = this.seen.find(fits)
+        if (found) resolve(found)
+      }
+      this.#waiting.add(look)
+      this.socket.once('close', () => reject(new Error('the socket ended')))
+      look()
+    })
+  }
+}
+
+async function play() {
+  const folder = mkdtempSync(path.join(tmpdir(), 'mayfly-streams-'))
+  const server: Server = createServer().listen(path.join(folder, 'socket'))
+  await once(server, 'listening')
+  const accepted = once(server, 'connection') as Promise<[Socket]>
+  const theirs = connect(path.join(folder, 'socket'))
+  const [ours] = await accepted
+  const garbled: string[] = []
+  const streams = new GuestStreams(ours, { garbled: (detail) => void garbled.push(detail) })
+  return {
+    streams,
+    carrier: new PlayedCarrier(theirs),
+    garbled,
+    async [Symbol.asyncDispose]() {
+      ours.destroy()
+      theirs.destroy()
+      await new Promise<void>((resolve) => void server.close(() => resolve()))
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}

@@ -7,6 +7,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import type { Provider } from '../src/contract/provider.ts'
 import { strengthOf } from '../src/contract/tier.ts'
 import { createGvisorProvider } from '../src/tiers/gvisor/provider.ts'
+import { createQemuProvider } from '../src/tiers/microvm/provider.ts'
 import { createIsolateProvider } from '../src/tiers/isolated-vm/provider.ts'
 import { createMockProvider } from '../src/tiers/mock/provider.ts'
 import { createProcessProvider } from '../src/tiers/process/provider.ts'
@@ -158,6 +159,35 @@ all memory and scratch, without connections and what is on its way.`,
       'in each of its languages, as root',
       'in Python without cgroups and without a uid of its own',
     ],
+    guests: inNode.guests,
+  },
+  {
+    provider: createQemuProvider({
+      warden: nobody,
+      emitter: { emit() {} },
+      warm: () => ({ take: () => Promise.reject(new Error('nobody')), close: async () => {} }),
+      least: 0,
+      most: 0,
+      openEgressPath: () => Promise.reject(new Error('nobody')),
+    }),
+    about: `Any Linux program in a virtual machine of its own, by QEMU: Debian's guest kernel, an image of the store as its root, and
+Mayfly's agent as process 1. QEMU is jailed like a hostile program: a uid of its own as root, namespaces, no capability, no
+network, one folder to write to, its own seccomp filter. The machine has no network card; a granted network goes over
+the job's one channel to the proxy. Without a KVM that boots (a probe tries it) QEMU emulates, and code is 9 to 20 times slower.
+
+It needs QEMU 8.2 or newer, bubblewrap, a C compiler with a static libc, and images: \`mayfly images build kernel node python\`.
+Programs see the image, not this machine: \`sh\` is that of busybox, and there is no \`bash\`. What a guest says of itself decides
+nothing: memory, time and the end of a wall are those of this machine's kernel.`,
+    notStopped: [
+      `a hole in QEMU's devices or its emulation together with one in this machine's kernel: its jail is namespaces and
+  a deny list of calls`,
+      `spying by time, or by what the processor's caches hold, on whatever shares a core`,
+      `what a job that was granted a network sends there`,
+      `a job from taking 192 MiB more of this machine than its limit, which are for translated code and cached files of the
+  image`,
+      `a guest that broke its own kernel from having more processes than its job may, in memory and time of that job`,
+    ],
+    runs: ['in each of its languages in the long run, a few in each run'],
     guests: inNode.guests,
   },
   {

@@ -78,6 +78,16 @@ suite('The house is tidy', () => {
     )
   })
 
+  test('Only its folders, the two tables, the names of tiers and the fixes of doctor know QEMU', () => {
+    const own =
+      /^src\/(tiers\/microvm\/|warden\/engines\/(qemu\/|index\.ts)|assemble\/providers\.ts|contract\/tier\.ts|cli\/missing-layers\.ts)/
+    const others = tree.filter(({ path }) => path.startsWith('src/') && !own.test(path))
+    assert.deepEqual(
+      others.flatMap(({ path, text }) => (/qemu/i.test(text) ? [path] : [])),
+      [],
+    )
+  })
+
   test('Only its folders, the two tables, the names of tiers and the fixes of doctor know Firecracker', () => {
     const own =
       /^src\/(tiers\/firecracker\/|warden\/engines\/(firecracker\/|index\.ts)|assemble\/providers\.ts|contract\/tier\.ts|cli\/missing-layers\.ts)/

@@ -19,7 +19,7 @@ import type { ZoneBounds, ZoneRule } from './zone-rules.ts'
 
 /**
  * The seam between the warden and the mechanisms that make walls. An engine is one mechanism (host processes in
- * namespaces, a user-space kernel, QEMU …); an enclosure is one live wall that it made, addressed by an id. The warden
+ * namespaces, a user-space kernel, a hypervisor …); an enclosure is one live wall that it made, addressed by an id. The warden
  * keeps ids, states, tenants, deadlines and leases; pids, cgroups, monitor sockets and state files stay inside the engine.
  *
  * Order of calls, which the warden asserts:

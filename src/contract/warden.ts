@@ -235,7 +235,7 @@ export interface Wall {
   readonly calls: readonly CallClass[]
   /** Memory can be copied without a sentinel, as an image of all of it. */
   readonly isImaged?: true
-  /** Its one socket carries the program's socket, outputs and connections, as frames: guest/carrier/wire.h. */
+  /** Socket, outputs and connections of its program come on one socket, as frames: guest/carrier/wire.h. */
   readonly isCarried?: true
   /** Programs count their CPU time by clock ticks, also while a quota throttles them: the warden's count is the right one. */
   readonly countsTicks?: true

@@ -78,7 +78,7 @@ const mountPoints = ['dev', 'image', 'modules', 'overlay', 'proc', 'root', 'sys'
  * Takes as long as hashing the image does. Throws MayflyError NOT_FOUND, IMAGE_BROKEN, INVALID and STATE.
  *
  *     const boot = machineBoot({ store, key, image: 'python', agent: readFileSync(agent.file) })
- *     // qemu -kernel boot.kernel -initrd boot.initrd -append boot.kernelArguments.join(' ') …
+ *     // -kernel boot.kernel -initrd boot.initrd -append boot.kernelArguments.join(' ') …
  */
 export function machineBoot(parts: BootParts): MachineBoot {
   const { store, key, agent, tscKhz = hostTscKhz() } = parts

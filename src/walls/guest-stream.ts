@@ -22,7 +22,7 @@ interface PendingWrite {
 }
 
 /**
- * One stream of a guest, with the parts of a net.Socket that its readers use. Back-pressure is by windows in both
+ * Stream of a guest, with the parts of a net.Socket that its readers use. Back-pressure is by windows in both
  * directions: what its reader has not taken is not credited, and what the guest has not taken waits here.
  */
 export class GuestStream extends Duplex {
@@ -51,7 +51,7 @@ export class GuestStream extends Duplex {
     this.#window -= bytes.length
     if (this.#window < 0 || this.#hasEnded || bytes.length === 0)
       throw new RangeError('a stream has more bytes than it may send')
-    // Its reader is gone: what the guest still sends is dropped, and not credited.
+    // The reader is gone: bytes that still arrive are dropped, and not credited.
     if (this.destroyed) return
     this.#received += bytes.length
     this.push(bytes)

@@ -18,7 +18,7 @@ const skip = whyNot()
 const MEBIBYTE = 2 ** 20
 
 suite('The carrier of a machine', { skip, timeout: 120_000 }, () => {
-  test('What the runner says on its socket comes behind the output before it, also for a slow reader', async () => {
+  test('Frames of the runner come behind the output before it, also for a slow reader', async () => {
     await using carrier = start(
       `import os\nos.read(5, 1)\nos.write(2, b'e' * 1000)\nleft = ${MEBIBYTE}\nwhile left: left -= os.write(1, b'x' * left)\nos.write(5, b'done')`,
     )
@@ -51,7 +51,7 @@ suite('The carrier of a machine', { skip, timeout: 120_000 }, () => {
     assert.equal(await carrier.ended, 0)
   })
 
-  test('It exits as its runner did, once the server has what was written', async () => {
+  test('The carrier exits as its runner did, once the server has what was written', async () => {
     await using carrier = start(`import os\nos.read(5, 1)\nos.write(1, b'last')\nos._exit(7)`)
     const said = collect(carrier.streams.streams.stdout)
     carrier.streams.handle.write('1')

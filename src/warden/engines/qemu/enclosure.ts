@@ -23,7 +23,7 @@ const STATUS_MS_MAX = 1_000
 /** Longest wait for the carrier's exit, in milliseconds: a job has a deadline of its own. */
 const LIFE_MS_MAX = 2 ** 31 - 1
 
-export interface EnclosureParts {
+export interface QemuWallParts {
   readonly program: ProgramName
   /** Bytes of scratch. */
   readonly disk: number
@@ -54,7 +54,7 @@ export class QemuEnclosure implements Enclosure {
   /** End of the runner by the guest's own word: for display. */
   #said: RunnerEnd | undefined
 
-  constructor(machine: LiveMachine, parts: EnclosureParts) {
+  constructor(machine: LiveMachine, parts: QemuWallParts) {
     const idleBytes = memoryOf(machine.process)
     this.#machine = machine
     this.#job = {
@@ -175,7 +175,7 @@ export class QemuEnclosure implements Enclosure {
       const { count } = await agent.take('statused', STATUS_MS_MAX, (one) => one.nonce === nonce)
       this.#processes = Math.max(0, count - 2)
     } catch {
-      // It is frozen, or about to end.
+      // The guest is frozen, or about to end.
     }
   }
 
@@ -197,7 +197,7 @@ export class QemuEnclosure implements Enclosure {
   async #end(): Promise<EnclosureEnd> {
     const { exitCode, signal, said } = await this.#machine.process.ended
     if (!this.#isKilled) {
-      // It ended by itself, or by another's hand: no end of the program.
+      // Ended by itself, or by another's hand: no end of the program.
       this.#lost.resolve()
       await this.lost
     }
@@ -215,7 +215,7 @@ export class QemuEnclosure implements Enclosure {
   }
 }
 
-function wallOf(machine: LiveMachine, parts: EnclosureParts, idleBytes: number): Wall {
+function wallOf(machine: LiveMachine, parts: QemuWallParts, idleBytes: number): Wall {
   const { id, uid, processes, cgroup } = machine.process
   return {
     id,

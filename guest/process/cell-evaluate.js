@@ -8,6 +8,7 @@ import vm from 'node:vm'
 import { readConfig } from '../typescript/config.js'
 import { transform } from '../typescript/transform.js'
 import { withLoader } from './cell-imports.js'
+import { has } from './own.js'
 
 const STARTS_LIKE_OBJECT = /^\s*\{/
 const ENDS_AS_STATEMENT = /;\s*$/
@@ -15,10 +16,12 @@ const ENDS_AS_STATEMENT = /;\s*$/
 const EMPTY_EXPORT = /^export \{\s*\};?\s*$/m
 
 /** @typedef {{ message: string, line: number, column: number }} Refusal a source that cannot run */
-/** @typedef {{ value: unknown } | { thrown: unknown, line: number, column: number } | 'terminated'} Evaluated */
+/** @typedef {{ value: unknown } | { thrown: unknown, line: number, column: number } | 'terminated' | 'unreadable'} Evaluated */
 
 /** Takes values out of the inspector, which has handles in place of them. */
 const box = { value: /** @type {unknown} */ (undefined) }
+const { hasOwn } = Object
+const everyObject = Object.prototype
 const session = new Session()
 session.connect()
 const post = session.post.bind(session)
@@ -38,9 +41,9 @@ function handleOf(object) {
 /** JavaScript of a cell, with the same lines. @param {string} code @param {boolean} isTyped @returns {{ code: string } | Refusal} */
 export function scriptOf(code, isTyped) {
   const plain = isTyped ? withoutTypes(code) : { code }
-  if ('message' in plain) return plain
+  if (has(plain, 'message')) return plain
   const script = withLoader(plain.code)
-  return 'code' in script && isObject(script.code) ? { code: `(${script.code}\n)` } : script
+  return has(script, 'code') && isObject(script.code) ? { code: `(${script.code}\n)` } : script
 }
 
 /** Types become spaces; what is more than types, as an enum, moves lines. @param {string} code @returns {{ code: string } | Refusal} */
@@ -53,7 +56,7 @@ function withoutTypes(code) {
       'cell.ts',
       readConfig(() => undefined),
     )
-    return 'error' in made ? made.error : { code: made.code.replace(EMPTY_EXPORT, '') }
+    return has(made, 'error') ? made.error : { code: made.code.replace(EMPTY_EXPORT, '') }
   }
 }
 
@@ -71,7 +74,8 @@ function isObject(code) {
  * Positions are counted from 1. Resolves after a top-level await; a promise as the value of the last expression is not
  * awaited here. The inspector's handles of a cell are released when it has settled and no sooner: with them it drops the
  * promise of the cell, and Node aborts when the promise of a cell that waits is collected. So a cell that was given up
- * keeps its handles for as long as it waits.
+ * keeps its handles for as long as it waits. `unreadable`: Node reads `error` of each answer, and found the one that a cell
+ * put on Object.prototype.
  * @param {string} code @param {string} name @returns {Promise<Evaluated>}
  */
 export function evaluate(code, name) {
@@ -80,17 +84,21 @@ export function evaluate(code, name) {
   /** @type {PromiseWithResolvers<Evaluated>} */
   const { promise, resolve } = Promise.withResolvers()
   post('Runtime.evaluate', how, (error, answer) => {
-    resolve(error ? 'terminated' : evaluated(answer))
+    const refused = hasOwn(everyObject, 'error') ? 'unreadable' : 'terminated'
+    resolve(error ? refused : evaluated(answer))
     post('Runtime.releaseObjectGroup', { objectGroup: name }, ignore)
   })
   return promise
 }
 
 /** @param {import('node:inspector').Runtime.EvaluateReturnType} answer @returns {Evaluated} */
-function evaluated({ result, exceptionDetails }) {
-  if (!exceptionDetails) return { value: valueOf(result) }
-  const { exception, lineNumber, columnNumber } = exceptionDetails
-  const thrown = exception ? valueOf(exception) : undefined
+function evaluated(answer) {
+  if (!has(answer, 'exceptionDetails') || !answer.exceptionDetails)
+    return { value: valueOf(answer.result) }
+  const { exceptionDetails: details } = answer
+  const { lineNumber, columnNumber } = details
+  const thrown =
+    has(details, 'exception') && details.exception ? valueOf(details.exception) : undefined
   return { thrown, line: lineNumber + 1, column: columnNumber + 1 }
 }
 
@@ -103,8 +111,12 @@ const ignore = () => undefined
 
 /** @param {import('node:inspector').Runtime.RemoteObject} remote */
 function valueOf(remote) {
-  const { objectId, unserializableValue, value } = remote
-  if (objectId === undefined && unserializableValue === undefined) return value
+  const objectId = has(remote, 'objectId') ? remote.objectId : undefined
+  const unserializableValue = has(remote, 'unserializableValue')
+    ? remote.unserializableValue
+    : undefined
+  if (objectId === undefined && unserializableValue === undefined)
+    return has(remote, 'value') ? remote.value : undefined
   const how = {
     objectId: boxId,
     functionDeclaration: 'function (value) { this.value = value }',

@@ -5,6 +5,7 @@ import { gatherArtifacts, knownFiles } from './artifacts.js'
 import { readResult } from './ground.js'
 import { errorOf, resultOf } from './result.js'
 import { KIND, send, stay } from './wire.js'
+import { has } from './own.js'
 
 const { defineProperty } = Object
 const { apply } = Reflect
@@ -94,7 +95,7 @@ export class Job {
   succeed(value) {
     try {
       const result = resultOf(value, this.task.resultBytesMax)
-      if ('code' in result) this.end({ status: 'error', error: result })
+      if (has(result, 'code')) this.end({ status: 'error', error: result })
       else this.end({ status: 'ok', encoding: result.encoding }, result.text)
     } catch (error) {
       this.fail(error)
@@ -129,7 +130,7 @@ export class Job {
     const began = hrtime()
     try {
       const result = resultOf(await call(), room)
-      if ('code' in result) this.#answered(began, { status: 'error', error: result })
+      if (has(result, 'code')) this.#answered(began, { status: 'error', error: result })
       else {
         this.#answered(began, { status: 'ok', encoding: result.encoding }, result.text)
         return result.text.length
@@ -152,7 +153,7 @@ export class Job {
     const { resultBytesMax, isEntryGuessed } = this.task
     try {
       const result = resultOf(this.exported.value, resultBytesMax)
-      if (!('code' in result))
+      if (!has(result, 'code'))
         return this.end({ status: 'ok', exitCode: 0, encoding: result.encoding }, result.text)
       if (!isEntryGuessed) return this.end({ status: 'error', exitCode: 0, error: result })
     } catch (error) {

@@ -19,6 +19,7 @@ import { LOADER, META } from './cell-imports.js'
 import { resultOf } from './result.js'
 import { knowInterfaces, writeSynchronously } from './stand-ins.js'
 import { FRAME_BYTES_MAX, KIND, sendTo, writeFully } from './wire.js'
+import { has } from './own.js'
 
 const STDIN_FD = 0
 const STDERR_FD = 2
@@ -113,14 +114,16 @@ async function run(cell) {
   try {
     prepare(own)
     const script = scriptOf(cell.code, settings.typed)
-    if ('message' in script) {
+    if (has(script, 'message')) {
       const error = syntaxError(script.message, `${cell.name}:${script.line}:${script.column}`)
       print(`${error.stack}\n`)
       return finish(own, { status: 'error', error })
     }
     const ended = await evaluate(script.code, cell.name)
+    // A fresh kernel takes the next cell, which is told that variables are lost.
+    if (ended === 'unreadable') return reallyExit.call(process, 1)
     if (ended === 'terminated') return finish(own, { status: 'error', error: INTERRUPTED })
-    if ('thrown' in ended)
+    if (has(ended, 'thrown'))
       return fail(own, ended.thrown, `${cell.name}:${ended.line}:${ended.column}`)
     succeed(own, await ended.value)
   } catch (error) {
@@ -157,7 +160,7 @@ function reopenStdin(file) {
 function succeed(own, value) {
   try {
     const result = resultOf(value, own.cell.resultBytesMax)
-    if (!('code' in result))
+    if (!has(result, 'code'))
       return finish(own, { status: 'ok', encoding: result.encoding }, result.text)
   } catch {
     // A getter that throws: the value is shown as text.

@@ -88,7 +88,7 @@ export function placesOf(map) {
   /** @param {number} line @param {number} column */
   return (line, column) => {
     const origin = sourceMap.findEntry(line - 1, column - 1)
-    if (!('originalLine' in origin)) return undefined
+    if (!Object.hasOwn(origin, 'originalLine')) return undefined
     return { line: origin.originalLine + 1, column: origin.originalColumn + 1 }
   }
 }

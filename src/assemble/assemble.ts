@@ -48,6 +48,7 @@ import { createJudged } from './judged.ts'
 import { openProviderModules } from './provider-modules.ts'
 import { providerLoaders } from './providers.ts'
 import { closeDead, recordEvent } from './record-events.ts'
+import { ImageLookups } from './image-lookups.ts'
 import { createRooms } from './rooms.ts'
 import { openWatching } from './watching.ts'
 
@@ -185,6 +186,7 @@ export function assemble(options: AssembleOptions): Assembly {
   const rooms = createRooms({
     ...base,
     walls,
+    images: new ImageLookups(options.warden, config),
     code,
     pool,
     watching,

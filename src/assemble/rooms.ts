@@ -25,6 +25,7 @@ import type { EventForwarder } from '../watch/event-forwarder.ts'
 import { zoneCosts } from '../zones/grant.ts'
 import { observeZones } from '../zones/observe-zones.ts'
 import type { CodeAnalysis } from './code-analysis.ts'
+import type { ImageLookups } from './image-lookups.ts'
 import type { ProvedWalls } from './proved-walls.ts'
 import { isNoStronger, namedBy } from './providers.ts'
 import { endedFields, lostFields, plannedFields, recordEvent, tellGate } from './record-events.ts'
@@ -37,6 +38,7 @@ export interface RoomParts {
   readonly emitter: EventStream
   readonly record: AuditRecord
   readonly walls: ProvedWalls
+  readonly images: ImageLookups
   /** Resolves when the walls and the analysis process that most jobs need are ready. */
   readonly warmed: Promise<unknown>
   readonly code: CodeAnalysis
@@ -59,11 +61,12 @@ export interface WiredRooms extends Rooms {
 
 /** Adapts the parts of this process to the rooms that the pipeline calls. */
 export function createRooms(parts: RoomParts): WiredRooms {
-  const { config, clock, record, walls, code, cache, watching } = parts
+  const { config, clock, record, walls, images, code, cache, watching } = parts
   const profile = createProfiler({
     config,
     providers: () => walls.facts,
     raised: (job, verdict) => watching.guard.floorFor(job, verdict),
+    image: (job) => images.answerOf(job),
   })
   const forecast = new Forecast(clock)
   const rooms: WiredRooms = {
@@ -71,7 +74,8 @@ export function createRooms(parts: RoomParts): WiredRooms {
     async ready(job) {
       if (job.asked.output.schema) compileSchema(job.asked.output.schema)
       await parts.warmed
-      await Promise.all(namedBy(job, config()).map((name) => walls.proveNamed(name)))
+      const proved = namedBy(job, config()).map((name) => walls.proveNamed(name))
+      await Promise.all([...proved, images.lookUp(job)])
     },
     verify: (job) => code.verify(job),
     analyse: (job, signed) => code.analyse(job, signed),

@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import { MayflyError } from '../contract/error.ts'
+import { imageRootFolder } from '../lib/image-root-folder.ts'
 import type { StoredImage } from '../images/store.ts'
 import { megabytes } from './format-value.ts'
 import { abortOnStop } from './abort-on-stop.ts'
@@ -29,6 +30,9 @@ export function register(program: Command): void {
     'verify [name...]',
     'whether images, or all, are what was built and signed here; exits 0 or 1',
   ).action(withArguments(verify))
+  add('unpack <name...>', 'write the files of images where walls of this user find their root')
+    .option('--packages <folder>', 'downloaded packages, in place of the cache of this user')
+    .action(withArguments(unpack))
   add('tag <name> <tag>', 'let a tag name an image').action(withArguments(tag))
   add('untag <tag>', 'remove a tag; its image stays until "gc"').action(withArguments(untag))
   add('gc', 'remove images that no tag names').action(withArguments(collect))
@@ -142,6 +146,35 @@ async function show(flags: Flags, [name = '']: readonly string[]): Promise<void>
   process.stdout.write(`${table(facts)}\n`)
 }
 
+/** A digest that was unpacked already is unpacked again: its files may have been changed. */
+async function unpack(flags: Flags, names: readonly string[]): Promise<void> {
+  const { folder, keys } = await placesOf(flags)
+  const { unpackImage } = await import('../images/unpack.ts')
+  const { openPackageCache, packageFolder } = await import('../images/package-cache.ts')
+  const { ownMakers } = await import('../images/recipe.ts')
+  const { findImage, openImageStore } = await import('../images/store.ts')
+  const { imageKey } = await import('../warden/image-signer.ts')
+  using store = openImageStore(folder)
+  const parts = {
+    key: imageKey(keys),
+    roots: imageRootFolder(),
+    makers: ownMakers,
+    store,
+    cache: openPackageCache(flags.packages ?? packageFolder()),
+    note: (text: string) => note(flags, text),
+    signal: abortOnStop(),
+  }
+  const unpacked = []
+  for (const name of names) {
+    const image = findImage(folder, name)
+    const place = await unpackImage({ ...parts, image })
+    const { unpacked: bytes } = image.signed.manifest
+    note(flags, `${name}: ${place}, ${megabytes(bytes)}`)
+    unpacked.push({ digest: image.digest, path: place, bytes })
+  }
+  if (flags.json) printJson({ images: unpacked })
+}
+
 interface Verified {
   readonly digest: string
   readonly tags: readonly string[]
@@ -152,11 +185,12 @@ interface Verified {
 async function verify(flags: Flags, names: readonly string[]): Promise<void> {
   const { folder, keys } = await placesOf(flags)
   const { findImage, listImages, whyImageBroken } = await import('../images/store.ts')
+  const { whyRootBroken } = await import('../images/unpack.ts')
   const { imageKey } = await import('../warden/image-signer.ts')
   const key = imageKey(keys)
   const { images, faults } = names.length > 0 ? named(findImage, folder, names) : listImages(folder)
   const verified: readonly Verified[] = images.map((image) => {
-    const why = whyImageBroken(image, key)
+    const why = whyImageBroken(image, key) ?? whyRootBroken(image, imageRootFolder())
     return { digest: image.digest, tags: image.tags, ok: why === undefined, ...(why && { why }) }
   })
   if (faults.length > 0 || verified.some(({ ok }) => !ok)) process.exitCode = failedExitCode
@@ -203,6 +237,8 @@ async function collect(flags: Flags): Promise<void> {
   const { folder } = await placesOf(flags)
   using store = (await import('../images/store.ts')).openImageStore(folder)
   const { digests, bytes } = store.collect()
+  const { removeRoots } = await import('../images/unpack.ts')
+  removeRoots(imageRootFolder(), digests)
   if (flags.json) return printJson({ removed: digests, bytes })
   note(flags, `${digests.length} images removed, ${megabytes(bytes)}`)
 }

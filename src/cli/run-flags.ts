@@ -14,6 +14,7 @@ export interface RunFlags extends Globals {
   readonly batch?: string
   readonly file?: readonly string[]
   readonly fileSecrets?: boolean
+  readonly image?: string
   readonly packages?: readonly string[] | false
   readonly signature?: readonly string[]
   readonly schedule?: string

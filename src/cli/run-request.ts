@@ -16,7 +16,7 @@ export async function requestOf(
   flags: RunFlags,
 ): Promise<JobRequest> {
   const { code, language } = await readProgram(file, flags.language)
-  const { entry, tier, floor, shadow, provider, schedule } = flags
+  const { entry, tier, floor, shadow, provider, schedule, image } = flags
   const { timeout, memory, cpu, disk, output, artifactsMax, processes, allow, capability } = flags
   const schema = flags.outputSchema
     ? await readJson(flags.outputSchema, '--output-schema')
@@ -40,6 +40,7 @@ export async function requestOf(
     ...(shadow && { shadow }),
     ...(provider && { provider }),
     ...(schedule && { schedule }),
+    ...(image && { image }),
     limits: {
       ...(timeout && { timeout: amount(timeout) }),
       ...(memory && { memory: amount(memory) }),

@@ -17,6 +17,7 @@ export function register(program: Command): void {
     .option('--floor <tier>', 'at least this kind of wall', oneOf('floor', namedTiers))
     .option('--shadow <tier>', 'run it on that tier too, and compare', oneOf('shadow', namedTiers))
     .option('--provider <name>', 'exactly this provider')
+    .option('--image <name>', 'an image whose files are the root of the program: a tag or digest')
     .option('--input <json>', 'JSON, or @FILE')
     .option('--batch <json>', 'a list of inputs, or @FILE: one call for each, in one sandbox')
     .option('--file <path...>', 'a file or folder the job brings; PATH or PATH=NAME INSIDE')

@@ -18,7 +18,7 @@ import { filled, flag, whole } from './schema-parts.ts'
 import { envelopesMax } from './signature.ts'
 import { strengthOf, tierName, type TierName } from './tier.ts'
 import { whyNotStricter } from './thresholds.ts'
-import { vulnerabilitySeverities } from './vulnerability.ts'
+import { feedAgeMsMax, vulnerabilitySeverities } from './vulnerability.ts'
 import { zoneNameSchema } from './zones.ts'
 import { duration as durationAsked, size as sizeAsked } from './units.ts'
 import { trustLevels } from './verdict.ts'
@@ -709,7 +709,7 @@ const feedAge = z
     const [, count, unit] = /^([1-9]\d{0,3})(h|d)$/.exec(String(value)) ?? []
     const age =
       typeof value === 'number' ? value : Number(count) * (unit === 'h' ? 1 : 24) * 3_600_000
-    if (Number.isInteger(age) && age > 0 && age <= 365 * 24 * 3_600_000) return age
+    if (Number.isInteger(age) && age > 0 && age <= feedAgeMsMax) return age
     ctx.addIssue({ code: 'custom', message: 'expected an age: "12h" or "7d", up to "365d"' })
     return z.NEVER
   })
@@ -810,9 +810,7 @@ export const configSchema = z.strictObject({
   providers: providers
     .prefault({})
     .describe('Provider modules of your own: docs/how-to/add-a-wall.md'),
-  images: images
-    .prefault({})
-    .describe('Images that may be used; no wall runs one yet: docs/how-to/scan-images.md'),
+  images: images.prefault({}).describe('Images that jobs may name: docs/how-to/scan-images.md'),
   fresh: flag.describe(
     'Start each program by an exec of its own, none as a fork of a warmed template: programs in Python then share no layout of addresses, and take some 25 ms of processor time more',
   ),

@@ -123,6 +123,7 @@ export type EnclosureSpec = Pick<
   | 'disk'
   | 'calls'
   | 'layers'
+  | 'image'
   | 'usual'
   | 'fresh'
 >

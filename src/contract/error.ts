@@ -25,6 +25,7 @@ export const errorCodes = {
   SIGNATURE_INVALID: 403,
   SIGNER_UNKNOWN: 403,
   TIER_TOO_WEAK: 403,
+  IMAGE_REFUSED: 403,
   LANGUAGE_UNSUPPORTED: 422,
   // Not possible here, or not now
   UNAVAILABLE: 503,

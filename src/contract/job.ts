@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { imageReferencePattern } from './image-reference.ts'
 import type { PackageLayer } from './layer.ts'
 import { parsePattern, patternText } from './network.ts'
 import { publicKeyAsked, signatureAsked } from './signature.ts'
@@ -182,6 +183,11 @@ export const jobRequest = z
     shadow: tierName.optional().describe('tier of a second run, whose outcome is only compared'),
     provider: filled(64).optional(),
     schedule: filled(64).optional(),
+    image: z
+      .string()
+      .regex(imageReferencePattern, 'expected a tag, or sha256: with 64 digits')
+      .optional()
+      .describe('image whose files are the root of the program, by tag or digest'),
     limits: limits.default({}),
     network: networkAsked.optional(),
     capabilities: z

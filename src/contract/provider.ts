@@ -41,6 +41,10 @@ export type Ability =
   | 'zones'
   /** Executables that a program starts may be zones of their own. */
   | 'program-zones'
+  /** Runs a program in an image of the store, and shows it nothing of this system. */
+  | 'image'
+  /** No realm has a root. */
+  | 'realm-image'
   /** Mounts package layers for a program. */
   | 'packages'
   /** The same for a realm. */

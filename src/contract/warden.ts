@@ -5,6 +5,7 @@
  */
 import type { CallClass } from './calls.ts'
 import type { PackageLayer } from './layer.ts'
+import type { ImagePolicy } from './vulnerability.ts'
 import type { ZoneRule } from './zone-rules.ts'
 
 export const wardenProtocol = 1
@@ -69,9 +70,13 @@ export type Request = Envelope &
          * Package layers that a whole program mounts, by name below the warden's own layer folder.
          */
         readonly layers?: readonly Pick<PackageLayer, 'kind' | 'layer'>[]
+        /** Digest of an unpacked image whose files are the root of a whole program. */
+        readonly image?: string
         /** Bounds that most jobs of a parked program will ask for: they are set while it waits. */
         readonly usual?: UsualBounds
       }
+    /** Digest of an image by its name, if the policy lets it be used. */
+    | { readonly op: 'image'; readonly name: string; readonly policy: ImagePolicy }
     | {
         readonly op: 'claim'
         readonly wall: string

@@ -25,6 +25,8 @@ export type Admission =
         | 'TOO_SEVERE'
       readonly because: string
       readonly fix: string
+      /** Scan that found what is too severe. */
+      readonly scan?: ImageScan
     }
 
 export interface ImageGate {
@@ -41,7 +43,7 @@ export interface ImageGate {
 const clockMsMax = 60_000
 
 /**
- * Decides whether an image may be used: for a pool, before it takes one. No wall asks yet.
+ * Decides whether an image may be used. The warden asks for each job that names one, before a wall is taken for it.
  *
  * Refuses an image without a signed manifest, one that was imported unless the policy allows these, one without a signed scan of
  * this very bill of materials, one whose scan used a feed older than the policy allows or from the future, one with parts that no
@@ -97,11 +99,11 @@ function admit(digest: string, { folder, key, policy, now }: ImageGate): Admissi
     isSeverer(severityUnder(policy, one.severity), policy.max_severity),
   )
   if (worst.length === 0) return { kind: 'admitted', scan }
-  return refused(
-    'TOO_SEVERE',
-    `${worst.length} vulnerabilities are above "${policy.max_severity}": ${listText(worst.map(({ id, source }) => `${id} of ${source}`))}`,
-    'Build the image from newer packages and scan it again, or set max_severity in [images]',
-  )
+  const named = listText(worst.map(({ id, source }) => `${id} of ${source}`))
+  const because = `${worst.length} vulnerabilities are above "${policy.max_severity}": ${named}`
+  const fix =
+    'Build the image from newer packages and scan it again, or set max_severity in [images]'
+  return { kind: 'refused', code: 'TOO_SEVERE', because, fix, scan }
 }
 
 const scanFix = 'Run "mayfly images scan"'

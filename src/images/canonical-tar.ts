@@ -14,17 +14,17 @@ export interface CanonicalTar {
   readonly entries: readonly ImageEntry[]
   /** Bytes of a file, in pieces that add up to its size. */
   readonly read: (place: string, node: Extract<ImageNode, { kind: 'file' }>) => Iterable<Uint8Array>
-  /** File that must not exist. */
-  readonly to: string
+  /** File that must not exist; without it the stream is only hashed. */
+  readonly to?: string
 }
 
 /** Writes the stream that an image is made of, and returns its SHA-256: the same files, the same bytes. */
 export function writeCanonicalTar({ entries, read, to }: CanonicalTar): string {
   const hash = createHash('sha256')
-  const output = openSync(to, 'wx', 0o600)
+  const output = to === undefined ? undefined : openSync(to, 'wx', 0o600)
   const write = (bytes: Uint8Array) => {
     hash.update(bytes)
-    writeAll(output, bytes)
+    if (output !== undefined) writeAll(output, bytes)
   }
   try {
     // Without an entry for the root, mkfs.erofs lets everybody write to it.
@@ -39,7 +39,7 @@ export function writeCanonicalTar({ entries, read, to }: CanonicalTar): string {
     }
     write(Buffer.alloc(2 * tarBlock))
   } finally {
-    closeSync(output)
+    if (output !== undefined) closeSync(output)
   }
   return hash.digest('hex')
 }

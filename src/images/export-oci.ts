@@ -2,15 +2,12 @@ import { randomBytes } from 'node:crypto'
 import {
   chmodSync,
   closeSync,
-  constants,
   fsyncSync,
   lstatSync,
   mkdirSync,
   mkdtempSync,
   openSync,
   readdirSync,
-  readlinkSync,
-  readSync,
   renameSync,
   rmSync,
   statSync,
@@ -19,25 +16,17 @@ import {
 import path from 'node:path'
 import { MayflyError } from '../contract/error.ts'
 import { sha256 } from '../lib/hash.ts'
-import { fetchMissing, ownArchitecture, packagesTree } from './build.ts'
-import { imageSeconds, writeCanonicalTar, type ImageEntry } from './canonical-tar.ts'
-import { filePiecesOf } from './feed-files.ts'
+import { imageSeconds } from './canonical-tar.ts'
 import { imageError } from './image-error.ts'
-import { MAKER, uuidOf, writeErofsTool } from './make-file-system.ts'
 import { writeAll, type PackageCache } from './package-cache.ts'
-import { readLock, readRecipe } from './recipe.ts'
-import { runTool } from './run-program.ts'
-import { openSpool } from './spool.ts'
 import { whyImageBroken, type ImageStore, type StoredImage } from './store.ts'
 import { tarBlock, tarHeader, tarPadding } from './tar.ts'
-import { modeMask } from './tree.ts'
+import { extractImage, filePieces } from './unpack.ts'
 
 /**
  * Writes an image as an OCI image layout (image-spec 1.1) with one layer.
  *
- * fsck.erofs of the locked packages reads the files into a scratch folder, and the canonical stream is made of them again. Its SHA-256
- * has to begin with the UUID of the file system, which the build took from that stream: so the layer is what the image was made of,
- * byte for byte, and its import gives the same image. The layer is not compressed: the bytes of gzip differ between releases of zlib,
+ * The layer is the canonical stream of its files (`unpack.ts`), so that its import gives the same image. The layer is not compressed: the bytes of gzip differ between releases of zlib,
  * those of tar do not, and so the layout of an image has one digest everywhere.
  */
 export interface OciExport {
@@ -53,10 +42,6 @@ export interface OciExport {
   readonly note: (text: string) => void
   readonly signal?: AbortSignal
 }
-
-const extractMsMax = 600_000
-/** Place of the UUID in an erofs image: superblock at 1024, field at 48. */
-const uuidAt = 1024 + 48
 
 /** Returns the digest of the manifest. Throws MayflyError CONFLICT, INVALID, IMAGE_BROKEN, UNAVAILABLE and DISK_FULL. */
 export async function exportOci(given: OciExport): Promise<string> {
@@ -75,7 +60,8 @@ export async function exportOci(given: OciExport): Promise<string> {
   const draft = path.join(path.dirname(path.resolve(to)), `.${randomBytes(16).toString('hex')}`)
   try {
     const layer = path.join(work, 'layer')
-    const diff = await writeLayer({ ...given, work }, layer)
+    const root = path.join(work, 'files')
+    const diff = await extractImage(given, { name: given.name, work, root, stream: layer })
     const layout = to.endsWith('.tar') ? path.join(work, 'layout') : draft
     const digest = writeLayout(given, layout, { file: layer, digest: diff })
     if (layout !== draft) writeArchive(layout, draft)
@@ -85,80 +71,6 @@ export async function exportOci(given: OciExport): Promise<string> {
     throw imageError(`export image "${given.name}"`, thrown)
   } finally {
     for (const one of [work, draft]) rmSync(one, { recursive: true, force: true })
-  }
-}
-
-async function writeLayer(
-  given: OciExport & { readonly work: string },
-  to: string,
-): Promise<string> {
-  const { image, makers, work, signal } = given
-  const architecture = ownArchitecture()
-  const makerLock = readLock(makers, readRecipe(makers, MAKER), architecture)
-  await fetchMissing(given, makerLock.packages)
-  using spool = openSpool(path.join(work, 'spool'))
-  const makerTree = await packagesTree(given, makerLock.packages, spool)
-  const tool = { makerTree, spool, architecture, folder: path.join(work, 'tool') }
-  const root = path.join(work, 'files')
-  const options = [`--extract=${root}`, '--no-preserve-owner', '--preserve-perms']
-  const { code, said } = await runTool({
-    command: [...writeErofsTool('fsck.erofs', tool), ...options, image.file],
-    msMax: extractMsMax,
-    signal,
-  })
-  if (code !== 0)
-    throw new MayflyError('INTERNAL', `Cannot read the image: fsck.erofs ended with ${code}`, {
-      detail: said,
-    })
-  const read = (place: string) => filePieces(path.join(root, place))
-  const digest = writeCanonicalTar({ entries: entriesOf(root), read, to })
-  if (uuidOf(digest).replaceAll('-', '') !== uuidIn(image.file))
-    throw new MayflyError(
-      'IMAGE_BROKEN',
-      'Cannot export the image: its files are not those that it was built of',
-    )
-  return digest
-}
-
-/** Entries of a folder, sorted by path; nothing is followed. */
-function entriesOf(root: string): readonly ImageEntry[] {
-  const entries: ImageEntry[] = []
-  const folders = ['']
-  for (let folder = folders.pop(); folder !== undefined; folder = folders.pop())
-    for (const name of readdirSync(path.join(root, folder))) {
-      const place = path.posix.join(folder, name)
-      const stats = lstatSync(path.join(root, place))
-      if (stats.isDirectory()) {
-        folders.push(place)
-        entries.push([place, { kind: 'folder' }])
-      } else if (stats.isSymbolicLink())
-        entries.push([place, { kind: 'link', target: readlinkSync(path.join(root, place)) }])
-      else
-        entries.push([
-          place,
-          { kind: 'file', mode: stats.mode & modeMask, at: 0, size: stats.size },
-        ])
-    }
-  return entries.sort(([a], [b]) => (a < b ? -1 : 1))
-}
-
-function* filePieces(file: string): Generator<Buffer> {
-  const input = openSync(file, constants.O_RDONLY | constants.O_NOFOLLOW)
-  try {
-    yield* filePiecesOf(input)
-  } finally {
-    closeSync(input)
-  }
-}
-
-function uuidIn(image: string): string {
-  const input = openSync(image, constants.O_RDONLY | constants.O_NOFOLLOW)
-  try {
-    const bytes = Buffer.alloc(16)
-    readSync(input, bytes, 0, bytes.length, uuidAt)
-    return bytes.toString('hex')
-  } finally {
-    closeSync(input)
   }
 }
 

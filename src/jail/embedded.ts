@@ -247,13 +247,20 @@ export function enteredBy(
 
 /** Contents of the wall's root, and the program that starts in it. */
 export function placesInside(program: JailedProgram, options: JailOptions) {
-  const system = systemFolders()
-  const more = program.whole ? wholeSystem() : { mounts: [], links: [] }
+  const { mounts, links } = systemOf(program)
   return {
-    tree: [...system.mounts, ...more.mounts, ...treeOf(program, options)],
-    links: [...system.links, ...more.links],
+    tree: [...mounts, ...treeOf(program, options)],
+    links,
     exec: program.whole ? execWithInit(program, program.whole, options) : execOf(program, options),
   }
+}
+
+/** Mounts and links of this system in a root: none, where its files are an image's. */
+function systemOf({ whole }: JailedProgram) {
+  if (whole?.links) return { mounts: [], links: whole.links }
+  const system = systemFolders()
+  const more = whole ? wholeSystem() : { mounts: [], links: [] }
+  return { mounts: [...system.mounts, ...more.mounts], links: [...system.links, ...more.links] }
 }
 
 /** Readable places (Landlock) of a wall without a root of its own. */
@@ -324,7 +331,9 @@ function settingsWithout(scratch: string | undefined): typeof SETTINGS_INSIDE {
 /** With an init as process 1, which reaps orphans and passes the exit code on: the program itself is no PID 1. */
 function execWithInit(program: JailedProgram, whole: WholeProgram, options: JailOptions) {
   const inside = execInside(program, whole, options)
-  return { ...inside, path: '/bin/sh', args: ['init', '-c', INIT, 'init', ...inside.args] }
+  // A shell of busybox is told by its name which program to be.
+  const name = whole.links ? 'sh' : 'init'
+  return { ...inside, path: '/bin/sh', args: [name, '-c', INIT, 'init', ...inside.args] }
 }
 
 /** Command of a whole program in its own root, without an init. */

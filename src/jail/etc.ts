@@ -28,6 +28,8 @@ const SYSTEM_FILES = [
 ]
 /** Shown wherever a link of theirs leads: authorities lie where the administrator of a machine puts them. */
 const SYSTEM_FILES_ANYWHERE = ['/etc/alternatives', '/etc/ssl/certs', '/etc/ld.so.cache']
+/** Data of a system that a wall shows, apart from that of packages that few have. */
+export const shownOfSystem: readonly string[] = [...SYSTEM_FILES, ...SYSTEM_FILES_ANYWHERE]
 /** Half of a JDK of Debian's: without it there is no cryptography and no compiler. */
 const CONFIGURATION_OF_JAVA = /^java-\d+-openjdk$/
 /** Folders that a link of the others may lead to. */

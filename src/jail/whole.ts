@@ -20,6 +20,8 @@ export interface WholeProgram {
   readonly hasThreads: boolean
   /** Mounts beside this system's own folders. */
   readonly places: readonly JailMount[]
+  /** Links of its root. If they are given, `places` are the whole root, and nothing of this system is mounted. */
+  readonly links?: readonly { readonly at: string; readonly target: string }[]
 }
 
 export interface JailMount {
@@ -128,22 +130,24 @@ const MASKED_FILES = [
 ].flatMap((names) => names.split(' '))
 const UNMERGED = ['/bin', '/sbin']
 
+/** Links of every root. */
+export const linksOfWhole: readonly { readonly at: string; readonly target: string }[] = [
+  { at: '/etc/os-release', target: '../usr/lib/os-release' },
+  { at: '/etc/localtime', target: '/usr/share/zoneinfo/UTC' },
+  ...Object.entries(DEVICE_LINKS).map(([name, below]) => ({
+    at: `/dev/${name}`,
+    target: `/proc/self/fd${below}`,
+  })),
+  { at: '/dev/ptmx', target: 'pts/ptmx' },
+]
+
 /** Mounts and links of this system beside the folders that every program needs. */
 export const wholeSystem = cacheBriefly(systemLookMs, () => {
   const unmerged = UNMERGED.filter((place) => existsSync(place))
   const links = unmerged.filter((place) => lstatSync(place).isSymbolicLink())
   return {
     mounts: [...unmerged.filter((place) => !links.includes(place)), ...systemFiles()],
-    links: [
-      ...links.map((at) => ({ at, target: readlinkSync(at) })),
-      { at: '/etc/os-release', target: '../usr/lib/os-release' },
-      { at: '/etc/localtime', target: '/usr/share/zoneinfo/UTC' },
-      ...Object.entries(DEVICE_LINKS).map(([name, below]) => ({
-        at: `/dev/${name}`,
-        target: `/proc/self/fd${below}`,
-      })),
-      { at: '/dev/ptmx', target: 'pts/ptmx' },
-    ],
+    links: [...links.map((at) => ({ at, target: readlinkSync(at) })), ...linksOfWhole],
   }
 })
 

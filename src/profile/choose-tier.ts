@@ -254,6 +254,8 @@ const lacks: Readonly<Partial<Record<Ability, string>>> = {
   network: 'it has no network to give',
   files: 'it takes no files',
   batch: 'it takes one input at a time',
+  image: 'it cannot run a program in an image',
+  'realm-image': 'code in a realm has no root: language "node" has',
   packages: 'it mounts no packages',
   'realm-packages': 'code in a realm has no packages: language "node" has',
   calls: 'nothing can be called from inside it',
@@ -266,6 +268,8 @@ const lacks: Readonly<Partial<Record<Ability, string>>> = {
 }
 
 const has: Readonly<Partial<Record<Ability, string>>> = {
+  image: 'runs a program in an image',
+  'realm-image': 'gives a realm a root',
   network: 'has a network to give',
   files: 'takes files',
   batch: 'takes a batch',

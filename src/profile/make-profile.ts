@@ -20,6 +20,8 @@ import { chooseSchedule } from './choose-schedule.ts'
 import { chooseTier, type ProviderFacts, type FloorRaise } from './choose-tier.ts'
 import { limitsFor, type ProfileLimits } from './limits.ts'
 import { explainNetwork, explainPrivate, networkFor, privateHostsFor } from './network.ts'
+import type { ImageAnswer } from '../contract/image-reference.ts'
+import type { OutcomeError } from '../contract/outcome-error.ts'
 import { PlanMemo } from './plan-memo.ts'
 import { explainProgramInputs } from './program-inputs.ts'
 import { restrainLimits } from './restrain-limits.ts'
@@ -32,6 +34,8 @@ export interface ProfilerParts {
   readonly providers: () => readonly ProviderFacts[]
   /** Floor raised by earlier runs of this code. */
   readonly raised?: ((job: Job, verdict: Verdict) => FloorRaise | undefined) | undefined
+  /** Image of a job that names one. */
+  readonly image?: ((job: Job) => ImageAnswer | undefined) | undefined
 }
 
 export type Profiler = (job: Job, verdict: Verdict) => Plan
@@ -40,16 +44,21 @@ export type Profiler = (job: Job, verdict: Verdict) => Plan
  * Creates the function from job and verdict to plan, with a reason for every field. Deterministic: equal inputs give
  * equal bytes. Throws MayflyError INVALID for an unknown schedule.
  */
-export function createProfiler({ config, providers, raised }: ProfilerParts): Profiler {
+export function createProfiler({
+  config,
+  providers,
+  raised,
+  image: imageOfJob,
+}: ProfilerParts): Profiler {
   const memo = new PlanMemo()
   return (job, verdict) => {
     const now = typeof config === 'function' ? config() : config
     const facts = providers()
     const floor = raised?.(job, verdict)
-    if (floor) return makePlan(job, verdict, { config: now, facts, raised: floor })
-    return memo.plan({ job, verdict, config: now, facts }, () =>
-      makePlan(job, verdict, { config: now, facts }),
-    )
+    const image = imageOfJob?.(job)
+    const context = { config: now, facts, ...(image && { image }) }
+    if (floor) return makePlan(job, verdict, { ...context, raised: floor })
+    return memo.plan({ job, verdict, ...context }, () => makePlan(job, verdict, context))
   }
 }
 
@@ -57,21 +66,24 @@ interface PlanContext {
   readonly config: Config
   readonly facts: readonly ProviderFacts[]
   readonly raised?: FloorRaise
+  readonly image?: ImageAnswer
 }
 
 /** Uncached, pure; the result is deeply frozen. */
-export function makePlan(job: Job, verdict: Verdict, { config, facts, raised }: PlanContext): Plan {
+export function makePlan(job: Job, verdict: Verdict, context: PlanContext): Plan {
+  const { config, facts, raised } = context
   const { asked } = job
   const surroundings = explainProgramInputs(asked, verdict)
   const { choice, chosen, terms, network, privateHosts, controls, schedule, trust, ...limited } =
     chosenWall(job, verdict, { config, facts, ...(raised && { raised }) })
   const { limits, limitsExplained } = limited
+  const image = imageFor(asked.image, choice.tier, context.image)
   const described = {
     format: 1,
     provider: choice.provider,
     tier: choice.tier,
     floor: choice.floor,
-    image: imageOf(choice.tier),
+    image: image.value,
     language: verdict.language,
     entry: verdict.entry,
     tenant: job.tenant,
@@ -91,7 +103,7 @@ export function makePlan(job: Job, verdict: Verdict, { config, facts, raised }: 
     explain: [
       { field: 'format', value: 1, because: 'the only format' },
       ...choice.explain,
-      { field: 'image', value: described.image, because: `tier "${choice.tier}"` },
+      { field: 'image', value: image.value, because: image.because },
       ...explainSource(job, verdict),
       ...explainPackages(job),
       explainNetwork(network),
@@ -103,7 +115,8 @@ export function makePlan(job: Job, verdict: Verdict, { config, facts, raised }: 
       ...surroundings,
     ],
   }
-  const { end, standsIn } = choice
+  const { standsIn } = choice
+  const end = choice.end ?? image.end
   return deepFreeze(
     end ? { ...end, profile } : { kind: 'run', profile, ...(standsIn && { standsIn }) },
   )
@@ -154,6 +167,31 @@ function imageOf(tier: TierName): string {
   return tier === 'process' ? 'host' : 'builtin'
 }
 
+/** Digest of the image that was asked for; a job whose image is refused has no wall. */
+function imageFor(
+  asked: string | undefined,
+  tier: TierName,
+  image: ImageAnswer = notLookedUp,
+): {
+  readonly value: string
+  readonly because: string
+  readonly end?: { readonly kind: 'unavailable'; readonly error: OutcomeError }
+} {
+  if (asked === undefined) return { value: imageOf(tier), because: `tier "${tier}"` }
+  if (image.kind === 'admitted')
+    return {
+      value: `sha256:${image.digest}`,
+      because: `asked "${asked}"; scanned: ${image.scanned}`,
+    }
+  const { error } = image
+  return { value: asked, because: error.message, end: { kind: 'unavailable', error } }
+}
+
+const notLookedUp: ImageAnswer = {
+  kind: 'refused',
+  error: { code: 'IMAGE_REFUSED', message: 'Cannot use an image here: it was not looked up' },
+}
+
 /** Tenants known only by a key have the settings of the default tenant. */
 function tenantOf({ tenants }: Config, name: string): Tenant {
   return tenants.find((tenant) => tenant.name === name) ?? tenants[0]!
@@ -174,6 +212,7 @@ function abilitiesFor(
     ...(grantsFiles(files) ? ([isInRealm ? 'folder-calls' : 'folders'] as const) : []),
     ...(asked.files.length > 0 ? (['files'] as const) : []),
     ...(packages.length > 0 ? ([isInRealm ? 'realm-packages' : 'packages'] as const) : []),
+    ...(asked.image === undefined ? [] : ([isInRealm ? 'realm-image' : 'image'] as const)),
     ...(asked.calls ? (['batch'] as const) : []),
     ...(session?.kind === 'open' ? (['session'] as const) : []),
     ...(asked.trace ? ([isInRealm ? 'trace' : 'program-trace'] as const) : []),

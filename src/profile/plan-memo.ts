@@ -1,4 +1,5 @@
 import type { Config } from '../contract/config.ts'
+import type { ImageAnswer } from '../contract/image-reference.ts'
 import type { Job } from '../contract/job.ts'
 import type { Plan } from '../contract/pipeline.ts'
 import type { Verdict } from '../contract/verdict.ts'
@@ -13,6 +14,7 @@ interface PlanInputs {
   readonly verdict: Verdict
   readonly config: Config
   readonly facts: readonly ProviderFacts[]
+  readonly image?: ImageAnswer | undefined
 }
 
 /**
@@ -59,7 +61,7 @@ export class PlanMemo {
 }
 
 /** All fields of job and verdict that a plan depends on. */
-function keyOf({ job, verdict }: PlanInputs): string {
+function keyOf({ job, verdict, image }: PlanInputs): string {
   const { asked } = job
   return JSON.stringify([
     job.tenant,
@@ -83,6 +85,8 @@ function keyOf({ job, verdict }: PlanInputs): string {
     asked.output,
     asked.capture,
     asked.trace,
+    asked.image,
+    image,
     asked.files.length > 0,
     asked.calls !== undefined,
     sizesOf(asked),

@@ -3,6 +3,8 @@ import type { Server, Socket } from 'node:net'
 import type { CallClass } from '../contract/calls.ts'
 import type { Checkpoint } from '../contract/evidence.ts'
 import { MayflyError, type ErrorCode } from '../contract/error.ts'
+import type { AdmittedImage } from '../contract/image-reference.ts'
+import type { ImagePolicy } from '../contract/vulnerability.ts'
 import { closeHandle } from '../lib/close-handle.ts'
 import type {
   WardenRequest,
@@ -42,9 +44,12 @@ export interface WardenClient {
       mechanism?: MechanismName
       disk?: number
       calls?: readonly CallClass[]
+      image?: string
       usual?: UsualBounds
     },
   ): Promise<StartedWall>
+  /** Digest of an image by tag or digest. Rejects with MayflyError NOT_FOUND, IMAGE_BROKEN and IMAGE_REFUSED. */
+  image(name: string, policy: ImagePolicy): Promise<AdmittedImage>
   /** Resolves when memory (bytes above idle) and deadline (ms from now) are enforced, or if the wall is spent. */
   claim(wall: string, to: WallClaim): Promise<ClaimResult & { readonly listener?: Server }>
   /**
@@ -290,6 +295,12 @@ export function facade(client: Client, close: () => Promise<void>, swept = 0): W
         hint: 'Allow this process more open files',
       })
     },
+    image: (name, { max_severity, unknown_severity, max_feed_age, allow_imported }) =>
+      value({
+        op: 'image',
+        name,
+        policy: { max_severity, unknown_severity, max_feed_age, allow_imported },
+      }),
     async claim(wall, to) {
       const { value, handle } = await client.ask({ op: 'claim', wall, ...to })
       return { ...(value as ClaimResult), ...(handle && { listener: handle as Server }) }

@@ -62,8 +62,9 @@ export async function claimProgram(
 }
 
 function wallFor(profile: Profile) {
-  const { language, limits, packages } = profile
-  return { language, disk: limits.disk, calls: callsFor(profile), layers: packages }
+  const { language, limits, packages, image } = profile
+  const [, digest] = /^sha256:([0-9a-f]{64})$/.exec(image) ?? []
+  return { language, disk: limits.disk, calls: callsFor(profile), layers: packages, image: digest }
 }
 
 /** Milliseconds from the release after which the warden ends the wall, in case the supervisor does not. */

@@ -49,6 +49,8 @@ export interface ProgramSpareSpec {
   readonly calls: readonly CallClass[]
   /** Package layers to mount: such a wall is started for its job, because spares have none. */
   readonly layers?: readonly Pick<PackageLayer, 'kind' | 'layer'>[] | undefined
+  /** Digest of the image that is its root: started for its job as well. */
+  readonly image?: string | undefined
 }
 
 /** Parked walls of one mechanism, by program and by the call classes that their sentinels answer. */
@@ -63,11 +65,11 @@ export class ProgramSpares {
     this.#options = options
   }
 
-  async take({ language, disk, calls, layers = [] }: ProgramSpareSpec, hints?: LaunchHints) {
+  async take({ language, disk, calls, layers = [], image }: ProgramSpareSpec, hints?: LaunchHints) {
     const program = programOf(language)
     // An isolate makes no system calls of its own.
     const asked = program === 'isolated-vm' ? usualCalls : calls
-    if (disk === spareDiskBytes && layers.length === 0) {
+    if (disk === spareDiskBytes && layers.length === 0 && image === undefined) {
       const { spare, pool } = await this.#kindOf(program, asked).take(hints)
       return { wall: spare.wall, pool }
     }
@@ -77,6 +79,7 @@ export class ProgramSpares {
       calls: asked,
       spares: 0,
       ...(mounted.length > 0 && { layers: mounted }),
+      ...(image !== undefined && { image }),
     })
     return { wall, pool: 'miss' as const }
   }
@@ -154,6 +157,7 @@ interface StartSettings {
   readonly isUrgent?: boolean
   readonly usual?: UsualBounds
   readonly layers?: ProgramSpareSpec['layers']
+  readonly image?: string
 }
 
 export function programOf(language: Language): ProgramName {

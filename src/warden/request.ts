@@ -8,6 +8,8 @@ import {
   wardenProtocol,
   type Request,
 } from '../contract/warden.ts'
+import { feedAgeMsMax, vulnerabilitySeverities } from '../contract/vulnerability.ts'
+import { imageReferencePattern } from '../contract/image-reference.ts'
 import { filled, whole } from '../contract/schema-parts.ts'
 
 /** Schema of requests: the server may be compromised, so each is read as hostile input. */
@@ -57,9 +59,21 @@ export const request: z.ZodType<Request> = z.discriminatedUnion('op', [
       .array(z.strictObject({ kind: z.enum(layerKinds), layer: layerName }))
       .max(layersMax)
       .exactOptional(),
+    image: digest.exactOptional(),
     usual: z
       .strictObject({ memory: memoryBytes, cpu: bounds.cpu, processes: bounds.processes })
       .exactOptional(),
+  }),
+  z.strictObject({
+    ...everyRequest,
+    op: z.literal('image'),
+    name: z.string().regex(imageReferencePattern),
+    policy: z.strictObject({
+      max_severity: z.enum(vulnerabilitySeverities),
+      unknown_severity: z.enum(vulnerabilitySeverities),
+      max_feed_age: whole(1, feedAgeMsMax),
+      allow_imported: z.boolean(),
+    }),
   }),
   z.strictObject({
     ...ofWall,

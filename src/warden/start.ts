@@ -93,8 +93,18 @@ export class Starter {
 
 /** Two specs with equal keys are interchangeable. */
 function keyOf(spec: EnclosureSpec): string {
-  const { program, spares, spareMiB, mechanism = 'any', disk = 0, calls, layers = [], usual } = spec
+  const {
+    program,
+    spares,
+    spareMiB,
+    mechanism = 'any',
+    disk = 0,
+    calls,
+    layers = [],
+    image = '',
+    usual,
+  } = spec
   const mounted = layers.map(({ kind, layer }) => `${kind}:${layer}`).join()
   const bounds = usual ? JSON.stringify(usual) : ''
-  return `${program} ${spares} ${spareMiB} ${mechanism} ${disk} ${calls?.join() ?? 'all'} ${mounted} ${bounds}`
+  return `${program} ${spares} ${spareMiB} ${mechanism} ${disk} ${calls?.join() ?? 'all'} ${mounted} ${image} ${bounds}`
 }

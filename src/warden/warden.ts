@@ -106,6 +106,10 @@ export class Warden {
         return { value: this.#walls.loads() }
       case 'facts':
         return { value: await this.#facts() }
+      case 'image': {
+        const { admittedImage } = await import('./images.ts')
+        return { value: admittedImage(await this.#options.stateFolder, request, Date.now) }
+      }
       case 'sign':
         return { value: (await this.#sign()).sign(request.digests, request, Date.now()) }
       default: {

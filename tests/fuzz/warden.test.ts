@@ -49,6 +49,18 @@ const requests = [
   { ...envelope, op: 'rest', wall: 'w1f' },
   { ...envelope, op: 'release', wall: 'w1f' },
   { ...envelope, op: 'kill', wall: 'w1f' },
+  { ...envelope, op: 'start', program: 'python', spares: 0, spareMiB: 8, image: hex },
+  {
+    ...envelope,
+    op: 'image',
+    name: 'python-data',
+    policy: {
+      max_severity: 'medium',
+      unknown_severity: 'high',
+      max_feed_age: 86_400_000,
+      allow_imported: false,
+    },
+  },
   { ...envelope, op: 'facts' },
   { ...envelope, op: 'sign', digests: [hex, hex], seq: 3, head: hex },
 ]
@@ -107,15 +119,27 @@ const asked: Readonly<Record<Request['op'], readonly string[]>> = {
   capture: ['bytes', 'wall'],
   freeze: ['wall'],
   thaw: ['wall'],
+  image: ['name', 'policy'],
   loads: [],
   facts: [],
   sign: ['digests', 'head', 'seq'],
 }
 
 /** Optional fields. */
-const optional = ['mechanism', 'disk', 'layers', 'calls', 'cpu', 'io', 'processes', 'egress', 'ran']
+const optional = [
+  'mechanism',
+  'disk',
+  'layers',
+  'image',
+  'calls',
+  'cpu',
+  'io',
+  'processes',
+  'egress',
+  'ran',
+]
 const optionalOf: Partial<Record<Request['op'], readonly string[]>> = {
-  start: ['mechanism', 'disk', 'layers'],
+  start: ['mechanism', 'disk', 'layers', 'image'],
   claim: ['cpu', 'io', 'processes', 'egress'],
   tighten: ['memory', 'cpu', 'io', 'processes'],
   arm: ['ran'],
@@ -193,6 +217,8 @@ function isWithinBounds(request: Request): void {
     assert.ok(request.ran >= 0 && request.ran <= 86_400_000 * 2)
   if (request.op === 'claim') isClaimWithinBounds(request)
   if (request.op === 'start') isStartWithinBounds(request)
+  if (request.op === 'image')
+    assert.match(request.name, /^(?:[a-z0-9][a-z0-9._-]{0,62}|sha256:[0-9a-f]{64})$(?!\n)/)
   if (request.op === 'sign') assert.ok(request.digests.every((one) => /^[0-9a-f]{64}$/.test(one)))
 }
 
@@ -206,13 +232,14 @@ function isClaimWithinBounds(claim: Extract<Request, { op: 'claim' }>): void {
 }
 
 function isStartWithinBounds(start: Extract<Request, { op: 'start' }>): void {
-  const { spares, spareMiB, mechanism = 'any', disk = 2 ** 20, layers = [] } = start
+  const { spares, spareMiB, mechanism = 'any', disk = 2 ** 20, layers = [], image = hex } = start
   assert.ok(layers.length <= 4)
   for (const { layer, kind, ...more } of layers) {
     assert.match(layer, /^[0-9a-f]{64}$(?!\n)/)
     assert.ok(['node', 'python', 'wheels'].includes(kind))
     assert.deepEqual(more, {})
   }
+  assert.match(image, /^[0-9a-f]{64}$(?!\n)/)
   assert.ok(spares <= 64 && spareMiB <= 4096)
   assert.match(mechanism, /^[a-z][a-z0-9-]{0,31}$(?!\n)/)
   assert.ok(Number.isSafeInteger(disk) && disk >= 2 ** 20 && disk <= 2 ** 36)

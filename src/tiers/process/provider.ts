@@ -59,6 +59,7 @@ const can = [
   'freeze',
   'program-zones',
   'packages',
+  'image',
 ] as const
 const JS: readonly Language[] = ['js', 'ts']
 

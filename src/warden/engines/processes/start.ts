@@ -1,9 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import type { EnclosureSpec } from '../../../contract/engine.ts'
+import { MayflyError } from '../../../contract/error.ts'
 import type { Compiled } from '../../../jail/compiled.ts'
 import { jailKinds, type JailKind } from '../../../contract/jail-kind.ts'
 import { sharedLayout } from '../../../contract/shared-layout.ts'
 import type { JailCommand, JailedProgram } from '../../../jail/embedded.ts'
+import { findImageRoot, programOfImage } from '../../../jail/image-root.ts'
 import { composeForked, type ForkedJail } from '../../../jail/forked.ts'
 import { joinedProgram } from '../../../jail/joined.ts'
 import type { JailFacts, JailLayer } from '../../../jail/facts.ts'
@@ -72,7 +74,9 @@ function planWith(
 ): PlannedWall {
   const id = `w${randomBytes(8).toString('hex')}`
   const isWhole = program.whole !== undefined
-  const ready = prepared(program, parts.compiled)
+  const ready = spec.image
+    ? programOfImage(joinedUnlessPython(program, parts.compiled), rootFor(spec.image, parts))
+    : prepared(program, parts.compiled)
   const options = optionsFor({ id, slot, spec, isWhole }, sentinel, parts)
   const command = composeJail(jailKindOf(spec), ready, parts.facts, options)
   const found = sentinel && 'fd' in sentinel && command.asks ? sentinel : undefined
@@ -86,7 +90,8 @@ function planWith(
     cgroup?.remove()
     slot?.release()
   }
-  const isForked = command.jailKind === 'embedded' && spec.program === 'python' && !spec.fresh
+  const isForked =
+    command.jailKind === 'embedded' && spec.program === 'python' && !spec.fresh && !spec.image
   const jail = isForked && parts.zygotes ? composeForked(ready, parts.facts, options) : undefined
   return {
     fork: jail && (() => forkOne(id, { command, jail }, to, found, parts.zygotes!)),
@@ -144,9 +149,25 @@ async function forkOne(
   }
 }
 
-function prepared(program: JailedProgram, { joined, python }: Compiled): JailedProgram {
+/** A wall without namespaces has no root: it could only be shown this system in place of the image. */
+function rootFor(image: string, { facts, without }: StartParts): string {
+  if (facts.namespaces && !without.includes('namespaces')) return findImageRoot(image)
+  throw new MayflyError(
+    'UNAVAILABLE',
+    'Cannot start a program in an image: this machine makes no namespaces',
+    { hint: '"mayfly doctor" says why' },
+  )
+}
+
+function joinedUnlessPython(program: JailedProgram, { joined }: Compiled): JailedProgram {
+  return program.whole?.interpreter === pythonFile ? program : joinedProgram(program, joined)
+}
+
+/** The code of Python's standard library that was compiled is of this system's Python. */
+function prepared(program: JailedProgram, compiled: Compiled): JailedProgram {
   const { whole } = program
-  if (whole?.interpreter !== pythonFile) return joinedProgram(program, joined)
+  const { python } = compiled
+  if (whole?.interpreter !== pythonFile) return joinedUnlessPython(program, compiled)
   return python ? { ...program, whole: { ...whole, places: [...whole.places, python] } } : program
 }
 

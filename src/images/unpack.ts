@@ -1,0 +1,215 @@
+import { randomBytes } from 'node:crypto'
+import {
+  closeSync,
+  constants,
+  lstatSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readlinkSync,
+  readSync,
+  renameSync,
+  rmSync,
+} from 'node:fs'
+import path from 'node:path'
+import { MayflyError, messageOf } from '../contract/error.ts'
+import { makeFolder } from '../lib/make-folder.ts'
+import { fetchMissing, ownArchitecture, packagesTree } from './build.ts'
+import { writeCanonicalTar, type ImageEntry } from './canonical-tar.ts'
+import { filePiecesOf } from './feed-files.ts'
+import { diskFull, imageError, isFull } from './image-error.ts'
+import { MAKER, uuidOf, writeErofsTool } from './make-file-system.ts'
+import type { PackageCache } from './package-cache.ts'
+import { readLock, readRecipe } from './recipe.ts'
+import { runTool } from './run-program.ts'
+import { openSpool } from './spool.ts'
+import { whyImageBroken, type ImageStore, type StoredImage } from './store.ts'
+import { modeMask } from './tree.ts'
+
+/**
+ * Reads the files of an image into a folder.
+ *
+ * fsck.erofs of the locked packages writes them, and the canonical stream is made of them again. Its SHA-256 has to begin
+ * with the UUID of the file system, which the build took from that stream: so the files are what the image was made of,
+ * byte for byte. Walls without a loop device get such a folder as their root, named by the digest of the image.
+ */
+export interface ImageExtraction {
+  readonly image: StoredImage
+  readonly makers: string
+  readonly store: ImageStore
+  readonly cache: PackageCache
+  readonly note: (text: string) => void
+  readonly signal?: AbortSignal
+}
+
+const extractMsMax = 600_000
+/** Place of the UUID in an erofs image: superblock at 1024, field at 48. */
+const uuidAt = 1024 + 48
+const draftPrefix = '.draft-'
+/** Drafts that are older were left by a command that was killed. */
+const draftMsMax = 3_600_000
+
+export interface ImageUnpacking extends ImageExtraction {
+  /** Public key of the state folder. */
+  readonly key: string | undefined
+  /** Folder of unpacked images. */
+  readonly roots: string
+}
+
+/** Returns the folder, made anew. Throws MayflyError IMAGE_BROKEN, INVALID, UNAVAILABLE and DISK_FULL. */
+export async function unpackImage(given: ImageUnpacking): Promise<string> {
+  const { image, key, roots, store } = given
+  const action = `unpack image "${image.digest}"`
+  const why = whyImageBroken(image, key)
+  if (why) throw new MayflyError('IMAGE_BROKEN', `Cannot ${action}: ${why}`)
+  const work = mkdtempSync(path.join(store.work, 'unpack-'))
+  makeFolder(roots, 0o711)
+  assertOwn(roots)
+  removeOldDrafts(roots)
+  const draft = path.join(roots, `${draftPrefix}${randomBytes(8).toString('hex')}`)
+  const to = path.join(roots, image.digest)
+  try {
+    await extractImage(given, { name: image.digest, work, root: draft })
+    // A wall that starts meanwhile finds the old tree, none for a moment, or the new one.
+    if (lstatSync(to, { throwIfNoEntry: false })) renameSync(to, `${draft}-old`)
+    renameSync(draft, to)
+    return to
+  } catch (thrown) {
+    throw imageError(action, thrown)
+  } finally {
+    for (const one of [work, draft, `${draft}-old`]) rmSync(one, { recursive: true, force: true })
+  }
+}
+
+/**
+ * Reason why an unpacked image is not what its image holds; undefined if it is, or there is none. Takes as long as hashing
+ * its files does.
+ */
+export function whyRootBroken({ digest, file }: StoredImage, roots: string): string | undefined {
+  const root = path.join(roots, digest)
+  if (!lstatSync(root, { throwIfNoEntry: false })) return undefined
+  try {
+    assertOwn(root)
+    return isOfImage(canonicalDigest(root), file) ? undefined : 'its unpacked files are others'
+  } catch (thrown) {
+    return `its unpacked files cannot be read: ${messageOf(thrown)}`
+  }
+}
+
+/** Removes the trees of images that are gone; a program that runs in one loses its files. */
+export function removeRoots(roots: string, digests: readonly string[]): void {
+  for (const one of digests) rmSync(path.join(roots, one), { recursive: true, force: true })
+}
+
+/** Throws MayflyError STATE for a folder that another user could change. */
+function assertOwn(folder: string): void {
+  const facts = lstatSync(folder)
+  if (facts.isDirectory() && facts.uid === process.getuid?.() && (facts.mode & 0o022) === 0) return
+  throw new MayflyError('STATE', `Cannot use "${folder}": another user owns it, or may write to it`)
+}
+
+function removeOldDrafts(roots: string): void {
+  for (const name of readdirSync(roots)) {
+    const place = path.join(roots, name)
+    const facts = lstatSync(place, { throwIfNoEntry: false })
+    if (name.startsWith(draftPrefix) && facts && Date.now() - facts.ctimeMs > draftMsMax)
+      rmSync(place, { recursive: true, force: true })
+  }
+}
+
+/**
+ * Writes the files of an image to `root`, which must not exist, and their canonical stream to `stream`. Returns the SHA-256 of the stream.
+ * Throws MayflyError.
+ */
+export async function extractImage(
+  given: ImageExtraction,
+  parts: {
+    readonly name: string
+    readonly work: string
+    readonly root: string
+    readonly stream?: string
+  },
+): Promise<string> {
+  const { image, makers, signal } = given
+  const { work, root, stream } = parts
+  if (image.signed.manifest.form === 'archive')
+    throw new MayflyError(
+      'INVALID',
+      `Cannot read image "${parts.name}": it is an archive, and no file system`,
+    )
+  const architecture = ownArchitecture()
+  const makerLock = readLock(makers, readRecipe(makers, MAKER), architecture)
+  const packages = { ...given, name: parts.name, work }
+  await fetchMissing(packages, makerLock.packages)
+  using spool = openSpool(path.join(work, 'spool'))
+  const makerTree = await packagesTree(packages, makerLock.packages, spool)
+  const tool = { makerTree, spool, architecture, folder: path.join(work, 'tool') }
+  const options = [`--extract=${root}`, '--no-preserve-owner', '--preserve-perms']
+  const { code, said } = await runTool({
+    command: [...writeErofsTool('fsck.erofs', tool), ...options, image.file],
+    msMax: extractMsMax,
+    signal,
+  })
+  if (code !== 0 && isFull(said, root)) throw diskFull('unpack an image')
+  if (code !== 0)
+    throw new MayflyError('INTERNAL', `Cannot read the image: fsck.erofs ended with ${code}`, {
+      detail: said,
+    })
+  const digest = canonicalDigest(root, stream)
+  if (isOfImage(digest, image.file)) return digest
+  throw new MayflyError(
+    'IMAGE_BROKEN',
+    'Cannot use the image: its files are not those that it was built of',
+  )
+}
+
+function isOfImage(stream: string, image: string): boolean {
+  return uuidOf(stream).replaceAll('-', '') === uuidIn(image)
+}
+
+function canonicalDigest(root: string, to?: string): string {
+  const read = (place: string) => filePieces(path.join(root, place))
+  return writeCanonicalTar({ entries: entriesOf(root), read, ...(to !== undefined && { to }) })
+}
+
+/** Entries of a folder, sorted by path; nothing is followed. */
+function entriesOf(root: string): readonly ImageEntry[] {
+  const entries: ImageEntry[] = []
+  const folders = ['']
+  for (let folder = folders.pop(); folder !== undefined; folder = folders.pop())
+    for (const name of readdirSync(path.join(root, folder))) {
+      const place = path.posix.join(folder, name)
+      const stats = lstatSync(path.join(root, place))
+      if (stats.isDirectory()) {
+        folders.push(place)
+        entries.push([place, { kind: 'folder' }])
+      } else if (stats.isSymbolicLink())
+        entries.push([place, { kind: 'link', target: readlinkSync(path.join(root, place)) }])
+      else
+        entries.push([
+          place,
+          { kind: 'file', mode: stats.mode & modeMask, at: 0, size: stats.size },
+        ])
+    }
+  return entries.sort(([a], [b]) => (a < b ? -1 : 1))
+}
+
+export function* filePieces(file: string): Generator<Buffer> {
+  const input = openSync(file, constants.O_RDONLY | constants.O_NOFOLLOW)
+  try {
+    yield* filePiecesOf(input)
+  } finally {
+    closeSync(input)
+  }
+}
+
+function uuidIn(image: string): string {
+  const input = openSync(image, constants.O_RDONLY | constants.O_NOFOLLOW)
+  try {
+    const bytes = Buffer.alloc(16)
+    readSync(input, bytes, 0, bytes.length, uuidAt)
+    return bytes.toString('hex')
+  } finally {
+    closeSync(input)
+  }
+}

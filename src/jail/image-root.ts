@@ -1,0 +1,93 @@
+import { lstatSync, readlinkSync, statSync } from 'node:fs'
+import path from 'node:path'
+import { MayflyError } from '../contract/error.ts'
+import { imageRootFolder } from '../lib/image-root-folder.ts'
+import type { JailedProgram } from './embedded.ts'
+import { shownOfSystem } from './etc.ts'
+import { linksOfWhole, pythonFile, type JailMount } from './whole.ts'
+
+/**
+ * Root of a wall whose files are an image's.
+ *
+ * Problem: an image is an erofs file, and mounting one takes a loop device: root alone has that. Mechanism: `mayfly images
+ * unpack` writes its files once, as a tree of this user's that is named by the digest, and checks it against the image. The
+ * wall's root is built as always, from `/dev`, `/proc`, `/etc`, scratch folders and a runner of our own; `/usr` and the
+ * data of `/etc` come from the tree instead of this system, each mounted read-only. Relies on the tree's owner: it is checked
+ * that no other user can write to it, its bytes are not hashed again for a job (`mayfly images verify` does). Not handled: a
+ * wall without namespaces, which could only be shown this system; it is refused.
+ */
+
+/** Path of an unpacked image. Throws MayflyError NOT_FOUND. */
+export function findImageRoot(digest: string): string {
+  const root = path.join(imageRootFolder(), digest)
+  const facts = lstatSync(root, { throwIfNoEntry: false })
+  const isOurs =
+    facts?.isDirectory() === true &&
+    facts.uid === (process.getuid?.() ?? facts.uid) &&
+    (facts.mode & 0o022) === 0
+  if (isOurs) return root
+  throw new MayflyError(
+    'NOT_FOUND',
+    `Cannot start in image "sha256:${digest}": it is not unpacked`,
+    {
+      hint: `Run "mayfly images unpack sha256:${digest.slice(0, 12)}" as the user of this server`,
+    },
+  )
+}
+
+/**
+ * The program with the interpreter and the libraries of an image, and nothing of this system's. Throws MayflyError
+ * UNAVAILABLE where the image has no such interpreter, or no shell to start it by.
+ */
+export function programOfImage(program: JailedProgram, root: string): JailedProgram {
+  const { whole } = program
+  if (!whole) throw new MayflyError('UNAVAILABLE', 'Cannot start a worker in an image')
+  const interpreter = whole.interpreter === pythonFile ? pythonFile : '/usr/bin/node'
+  for (const file of [interpreter, '/usr/bin/sh'])
+    if (!hasProgram(root, file))
+      throw new MayflyError(
+        'UNAVAILABLE',
+        `Cannot start a program of "${program.name}" in this image: it has no "${file}"`,
+        { hint: 'Name an image with this language, or build one with its packages' },
+      )
+  const own = whole.places.filter(({ from }) => from !== process.execPath)
+  return {
+    ...program,
+    whole: {
+      ...whole,
+      interpreter,
+      places: [...mountsOf(root), ...own],
+      links: [...mergedLinks(root), ...linksOfWhole],
+    },
+  }
+}
+
+function mountsOf(root: string): readonly JailMount[] {
+  const places = ['/usr', ...shownOfSystem].map((at) => ({ from: path.join(root, at), at }))
+  return places.filter(({ from }) => isPlain(from, root))
+}
+
+/** The last name may be a link, such as that of busybox: it is resolved inside the wall. */
+function hasProgram(root: string, file: string): boolean {
+  const place = path.join(root, file)
+  const isThere = lstatSync(place, { throwIfNoEntry: false }) !== undefined
+  return isThere && isPlain(path.dirname(place), root)
+}
+
+/** A file or folder of the tree itself: a link is not followed, since it would be resolved on this system. */
+function isPlain(place: string, root: string): boolean {
+  for (let at = place; at !== root; at = path.dirname(at)) {
+    const facts = lstatSync(at, { throwIfNoEntry: false })
+    if (!facts || facts.isSymbolicLink()) return false
+  }
+  const facts = statSync(place)
+  return facts.isFile() || facts.isDirectory()
+}
+
+/** Links into /usr, as base-files has them. */
+function mergedLinks(root: string) {
+  return ['/bin', '/lib', '/lib64', '/sbin'].flatMap((at) => {
+    const facts = lstatSync(path.join(root, at), { throwIfNoEntry: false })
+    return facts?.isSymbolicLink() ? [{ at, target: readlinkSync(path.join(root, at)) }] : []
+  })
+}

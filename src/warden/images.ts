@@ -1,0 +1,45 @@
+import type { AdmittedImage } from '../contract/image-reference.ts'
+import type { ImagePolicy } from '../contract/vulnerability.ts'
+import { MayflyError } from '../contract/error.ts'
+import { signerFolder } from '../lib/state-folder.ts'
+import { admitImage } from '../images/admit.ts'
+import type { ImageScan } from '../images/scan.ts'
+import { findImage, imageFolder } from '../images/store.ts'
+import { imageKey } from './image-signer.ts'
+
+/**
+ * Digest of an image, which the server cannot look up: the store is the warden's. Throws MayflyError NOT_FOUND, IMAGE_BROKEN,
+ * and IMAGE_REFUSED where the policy does not let it be used.
+ */
+export function admittedImage(
+  state: string,
+  { name, policy }: { readonly name: string; readonly policy: ImagePolicy },
+  now: () => number,
+): AdmittedImage {
+  const folder = imageFolder(state)
+  const { digest, signed } = findImage(folder, name)
+  if (signed.manifest.form === 'archive')
+    throw new MayflyError('IMAGE_REFUSED', `Cannot use image "${name}": it is no file system`, {
+      hint: 'Machines boot from it; name an image that was built as a root',
+    })
+  const admission = admitImage(digest, { folder, key: imageKey(signerFolder(state)), policy, now })
+  if (admission.kind === 'admitted') return { digest, scanned: scannedText(admission.scan, now()) }
+  const { code, because, fix, scan } = admission
+  const feeds = scan ? `; scanned: ${scannedText(scan, now())}` : ''
+  throw new MayflyError(
+    'IMAGE_REFUSED',
+    `Cannot use image "${name}": ${code}: ${because}${feeds}`,
+    {
+      hint: fix,
+    },
+  )
+}
+
+function scannedText({ feeds }: ImageScan, now: number): string {
+  return feeds.map(({ name, asOf }) => `feed "${name}", ${ageText(now - asOf)} old`).join('; ')
+}
+
+function ageText(ms: number): string {
+  const hours = Math.max(0, Math.floor(ms / 3_600_000))
+  return hours < 48 ? `${hours} hours` : `${Math.floor(hours / 24)} days`
+}

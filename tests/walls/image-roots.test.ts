@@ -1,0 +1,242 @@
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import {
+  appendFileSync,
+  chmodSync,
+  existsSync,
+  mkdtempSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, suite, test, type TestContext } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { nodeProgram } from '../../src/jail/whole-guests.ts'
+import { findImageRoot, programOfImage } from '../../src/jail/image-root.ts'
+import { imageRootFolder } from '../../src/lib/image-root-folder.ts'
+import { MayflyError } from '../../src/contract/error.ts'
+
+const bin = fileURLToPath(new URL('../../bin/mayfly.js', import.meta.url))
+/** Runs of one image, whose bytes are compared before and after. */
+const runs = process.env['MAYFLY_LONG'] ? 1000 : 3
+const providers = ['bubblewrap', 'embedded'] as const
+let root: string
+let digest = ''
+/** Reason why no image can be built here. */
+let reason = ''
+let wasUnpacked = false
+
+before(() => {
+  root = mkdtempSync(join(tmpdir(), 'mayfly-image-roots-'))
+  const built = mayfly('images', 'build', 'python', '--json')
+  const said = JSON.parse(built.stdout)
+  if (said.error?.code === 'UNAVAILABLE' && process.env['CI'] !== 'true')
+    reason = said.error.message
+  else digest = said.images[0].digest
+  wasUnpacked = existsSync(join(imageRootFolder(), digest || 'none'))
+  if (reason === '') importFeed('3.5.0-1')
+})
+after(() => {
+  if (digest && !wasUnpacked)
+    rmSync(join(imageRootFolder(), digest), { recursive: true, force: true })
+  rmSync(root, { recursive: true, force: true })
+})
+
+suite('Programs whose root is an image', () => {
+  test('A job in an image that is not unpacked is unavailable, and says how to unpack it', (t) => {
+    if (isSkipped(t) || wasUnpacked) return
+    scan()
+    const { status, error } = run('print(1)')
+    assert.deepEqual([status, error.code], ['unavailable', 'NOT_FOUND'])
+    assert.match(error.details.hint, /mayfly images unpack sha256:/)
+  })
+
+  for (const provider of providers)
+    test(`A program behind ${provider} has the files of the image, and none of this system; the record names its digest`, (t) => {
+      if (isSkipped(t)) return
+      unpack()
+      const program = `import os, sys
+print(sys.version_info[:2], os.path.realpath(sys.executable), os.path.exists('/usr/share/dpkg'))
+print(open('/etc/os-release').read().count('trixie') > 0, os.path.exists('/opt/mayfly/bin/node'))
+for place in ('/usr/x', '/usr/lib/python3.13/os.py', '/etc/ssl/certs/ca-certificates.crt'):
+  try: open(place, 'a'); print('written', place)
+  except OSError as error: print(error.errno)`
+      const outcome = run(program, '--provider', provider)
+      if (isMissing(t, outcome)) return
+      assert.deepEqual([outcome.status, outcome.error], ['ok', undefined])
+      assert.equal(outcome.provider, provider)
+      const [first, second, ...denied] = outcome.stdout.trim().split('\n')
+      assert.equal(first, '(3, 13) /usr/bin/python3.13 False')
+      assert.equal(second, 'True False')
+      // EROFS, or EACCES where a layer before it refuses.
+      for (const one of denied) assert.match(one, /^(?:30|13)$/)
+      assert.equal(outcome.image, `sha256:${digest}`)
+      const lines = mayfly('audit', 'list', '--json').stdout
+      assert.ok(lines.includes(`"image":"sha256:${digest}"`))
+      const because = outcome.profile.explain.find(
+        ({ field }: { readonly field: string }) => field === 'image',
+      )
+      assert.equal(because.value, `sha256:${digest}`)
+      assert.match(because.because, /^asked "python"; scanned: feed "debian", 0 hours old/)
+    })
+
+  test('An image is named by its digest as well, and a name that is none is INVALID', (t) => {
+    if (isSkipped(t)) return
+    unpackOnce()
+    assert.equal(run('print(1)', '--image', `sha256:${digest}`).status, 'ok')
+    assert.equal(run('print(1)', '--image', '../python').error.code, 'INVALID')
+    assert.equal(run('print(1)', '--image', 'gone').error.code, 'NOT_FOUND')
+  })
+
+  test('Attack: no wall that cannot use an image runs the job without it', (t) => {
+    if (isSkipped(t)) return
+    unpackOnce()
+    for (const words of [
+      ['--tier', 'gvisor'],
+      ['--language', 'js'],
+      ['--provider', 'isolated-vm'],
+    ]) {
+      const outcome = run('print(1)', ...words)
+      assert.equal(outcome.status, 'unavailable', words.join(' '))
+      assert.equal(outcome.stdout, '')
+    }
+    const node = run('console.log(1)', '--language', 'node')
+    assert.equal(node.status, 'unavailable')
+    assert.match(node.error.message, /it has no "\/usr\/bin\/node"/)
+  })
+
+  test(`S1-26: an image is unchanged after ${runs} runs`, (t) => {
+    if (isSkipped(t)) return
+    unpackOnce()
+    for (let count = 0; count < runs; count += 1)
+      assert.equal(run('import os; os.listdir("/usr/lib")').status, 'ok')
+    assert.equal(mayfly('images', 'verify', 'python').status, 0)
+  })
+
+  test('S0-28: an image with a planted vulnerable package is refused, with the age of its feed, and so is an old feed', (t) => {
+    if (isSkipped(t)) return
+    unpackOnce()
+    importFeed('99')
+    scan()
+    const vulnerable = run('print(1)')
+    assert.deepEqual([vulnerable.status, vulnerable.error.code], ['unavailable', 'IMAGE_REFUSED'])
+    assert.match(
+      vulnerable.error.message,
+      /TOO_SEVERE: .*CVE-2026-0001 of openssl.*feed "debian", 0 hours old/,
+    )
+    assert.equal(vulnerable.stdout, '')
+    importFeed('3.5.0-1', '--as-of', '2026-01-01')
+    scan()
+    const old = run('print(1)')
+    assert.equal(old.error.code, 'IMAGE_REFUSED')
+    assert.match(old.error.message, /FEED_OLD: its scan used feed "debian", which is \d+ days old/)
+    assert.match(old.error.details.hint, /images feeds import/)
+    importFeed('3.5.0-1')
+    scan()
+    assert.equal(run('print(1)').status, 'ok')
+  })
+
+  test('Attack: a changed tree does not verify, and one that others may write to, or a link, is no root', (t) => {
+    if (isSkipped(t)) return
+    unpack()
+    const tree = join(imageRootFolder(), digest)
+    const file = join(tree, 'usr/lib/python3.13/os.py')
+    chmodSync(file, 0o644)
+    appendFileSync(file, '\n# changed\n')
+    const verified = mayfly('images', 'verify', 'python')
+    assert.equal(verified.status, 1)
+    assert.match(verified.stdout, /^bad: python .*: its unpacked files are others/)
+    unpack()
+    assert.equal(mayfly('images', 'verify', 'python').status, 0)
+    chmodSync(tree, 0o777)
+    assert.throws(() => findImageRoot(digest), { code: 'NOT_FOUND' })
+    chmodSync(tree, 0o755)
+    renameSync(tree, join(root, 'elsewhere'))
+    symlinkSync(join(root, 'elsewhere'), tree)
+    assert.throws(() => findImageRoot(digest), { code: 'NOT_FOUND' })
+    rmSync(tree)
+    renameSync(join(root, 'elsewhere'), tree)
+    assert.equal(findImageRoot(digest), tree)
+  })
+})
+
+test('Attack: links in an image are not followed on this system', () => {
+  const tree = mkdtempSync(join(tmpdir(), 'mayfly-tree-'))
+  try {
+    symlinkSync('/etc', join(tree, 'etc'))
+    symlinkSync('/usr', join(tree, 'usr'))
+    const program = nodeProgram({ scratchBytes: 2 ** 20 })
+    assert.throws(
+      () => programOfImage(program, tree),
+      (thrown) => thrown instanceof MayflyError && thrown.code === 'UNAVAILABLE',
+    )
+  } finally {
+    rmSync(tree, { recursive: true, force: true })
+  }
+})
+
+function isSkipped(t: TestContext): boolean {
+  if (reason !== '') t.skip(reason)
+  return reason !== ''
+}
+
+interface ToldOutcome {
+  readonly status: string
+  readonly stdout: string
+  readonly image?: string
+  readonly provider?: string
+  // oxlint-disable-next-line typescript/no-explicit-any
+  readonly error?: any
+  // oxlint-disable-next-line typescript/no-explicit-any
+  readonly profile: any
+}
+
+function isMissing(t: TestContext, { status, error }: ToldOutcome): boolean {
+  const isGone = status === 'unavailable' && /no available provider/.test(error?.message)
+  if (isGone && process.env['CI'] === 'true') throw new Error(error?.message)
+  if (isGone) t.skip(error?.message)
+  return isGone
+}
+
+function run(code: string, ...words: readonly string[]) {
+  const file = join(root, 'program.py')
+  writeFileSync(file, code)
+  const image = words.includes('--image') ? [] : ['--image', 'python']
+  const more = ['--once', '--json', '--timeout', '60s', ...image]
+  return JSON.parse(mayfly('run', file, ...more, ...words).stdout)
+}
+
+let isUnpacked = false
+
+function unpackOnce(): void {
+  if (!isUnpacked) unpack()
+  isUnpacked = true
+}
+
+function unpack(): void {
+  const { status, stderr } = mayfly('images', 'unpack', 'python')
+  assert.equal(status, 0, stderr)
+  scan()
+}
+
+function scan(): void {
+  const { stderr, stdout } = mayfly('images', 'scan', 'python', '--json')
+  assert.equal(JSON.parse(stdout).images?.length, 1, stderr)
+}
+
+/** A feed with a vulnerability of OpenSSL that this version fixes. */
+function importFeed(fixed: string, ...more: readonly string[]): void {
+  const release = { status: 'resolved', fixed_version: fixed, urgency: 'high' }
+  const entry = { 'CVE-2026-0001': { releases: { trixie: release } } }
+  const file = join(root, 'debian.json')
+  writeFileSync(file, JSON.stringify({ openssl: entry }))
+  assert.equal(mayfly('images', 'feeds', 'import', file, ...more).status, 0)
+}
+
+function mayfly(...words: readonly string[]) {
+  const args = [bin, ...words, '--state', join(root, 'state')]
+  return spawnSync(process.execPath, args, { encoding: 'utf8', timeout: 300_000 })
+}

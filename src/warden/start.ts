@@ -1,6 +1,6 @@
 import type { Enclosure, EnclosureSpec, Engine } from '../contract/engine.ts'
 import { MayflyError } from '../contract/error.ts'
-import type { ProgramName, Wall } from '../contract/warden.ts'
+import type { Wall } from '../contract/warden.ts'
 import type { LiveWall } from './live-wall.ts'
 import type { Handover } from './operations.ts'
 
@@ -14,7 +14,7 @@ export interface StartedEnclosure {
 
 export interface StarterParts {
   /** Throws MayflyError UNAVAILABLE where no engine starts this program by this mechanism. */
-  readonly engineFor: (program: ProgramName, mechanism: string) => Engine
+  readonly engineFor: (spec: EnclosureSpec) => Engine
   /** Number of live walls. */
   readonly count: () => number
   /** Resolves once leases can be written; no wall is handed out before. Undefined from then on. */
@@ -71,7 +71,7 @@ export class Starter {
   }
 
   async #enter(spec: EnclosureSpec): Promise<StartedEnclosure> {
-    const enclosure = await this.#parts.engineFor(spec.program, spec.mechanism ?? 'any').start(spec)
+    const enclosure = await this.#parts.engineFor(spec).start(spec)
     try {
       await this.#settled()
       const { wall } = this.#parts.add(enclosure).enclosure

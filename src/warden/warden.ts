@@ -7,7 +7,7 @@ import type {
 } from '../contract/engine.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import type { WardenOptions } from '../contract/warden-options.ts'
-import type { ProgramName, Reply, Request, WardenFacts } from '../contract/warden.ts'
+import type { Reply, Request, WardenFacts } from '../contract/warden.ts'
 import { leaseFolder, signerFolder } from '../lib/state-folder.ts'
 import { closeOnExecFrom } from '../os/libc.js'
 import { proportionalBytes } from '../os/proc.ts'
@@ -60,7 +60,7 @@ export class Warden {
       memoryBytes: options.memoryBytes,
     })
     this.#starter = new Starter({
-      engineFor: (program, mechanism) => this.#engineFor(program, mechanism),
+      engineFor: (spec) => this.#engineFor(spec),
       count: () => this.#walls.size,
       settled: () => (this.#leases ? undefined : this.#whenSettled()),
       add: (enclosure) => this.#walls.add(enclosure),
@@ -122,8 +122,14 @@ export class Warden {
     }
   }
 
-  #engineFor(program: ProgramName, mechanism: string): Engine {
-    const engine = this.#engines.get(engineFor(program, mechanism) ?? '')
+  #engineFor({ program, mechanism = 'any', image }: EnclosureSpec): Engine {
+    const name = engineFor(program, mechanism) ?? ''
+    const engine = this.#engines.get(name)
+    if (image !== undefined && !engines[name]?.usesImages)
+      throw new MayflyError(
+        'UNAVAILABLE',
+        `Cannot start program "${program}" in an image: no engine does by "${mechanism}"`,
+      )
     if (engine) return engine
     throw new MayflyError(
       'UNAVAILABLE',

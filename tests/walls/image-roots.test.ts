@@ -18,6 +18,7 @@ import { nodeProgram } from '../../src/jail/whole-guests.ts'
 import { findImageRoot, programOfImage } from '../../src/jail/image-root.ts'
 import { imageRootFolder } from '../../src/lib/image-root-folder.ts'
 import { MayflyError } from '../../src/contract/error.ts'
+import { Warden } from '../../src/warden/warden.ts'
 
 const bin = fileURLToPath(new URL('../../bin/mayfly.js', import.meta.url))
 /** Runs of one image, whose bytes are compared before and after. */
@@ -161,6 +162,25 @@ for place in ('/usr/x', '/usr/lib/python3.13/os.py', '/etc/ssl/certs/ca-certific
     renameSync(join(root, 'elsewhere'), tree)
     assert.equal(findImageRoot(digest), tree)
   })
+})
+
+test('Attack: a server cannot have an image ignored by an engine that uses none', async () => {
+  const state = mkdtempSync(join(tmpdir(), 'mayfly-warden-'))
+  const warden = new Warden({ stateFolder: join(state, 'state') }, () => undefined)
+  try {
+    const start = { protocol: 1, id: 1, op: 'start', spares: 0, spareMiB: 8 } as const
+    const image = 'a'.repeat(64)
+    for (const mechanism of ['gvisor', 'qemu', 'bubblewrap', 'embedded']) {
+      const { reply } = await warden.answer({ ...start, program: 'python', mechanism, image })
+      const code = 'ok' in reply && !reply.ok ? reply.code : 'started'
+      assert.ok(['UNAVAILABLE', 'NOT_FOUND'].includes(code), `${mechanism}: ${code}`)
+    }
+    const worker = await warden.answer({ ...start, program: 'isolated-vm', image })
+    assert.equal('ok' in worker.reply && worker.reply.ok, false)
+  } finally {
+    await warden.close()
+    rmSync(state, { recursive: true, force: true })
+  }
 })
 
 test('Attack: links in an image are not followed on this system', () => {

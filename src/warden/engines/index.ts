@@ -9,6 +9,8 @@ interface EngineRow {
   readonly open: OpenEngine
   readonly programs: readonly ProgramName[]
   readonly mechanisms: readonly string[]
+  /** Starts programs in an unpacked image. Any other would ignore its name, and show this system's files. */
+  readonly usesImages?: true
 }
 
 /** The engines of this warden, a row each. */
@@ -17,6 +19,7 @@ export const engines: Readonly<Record<EngineName, EngineRow>> = {
     open: openProcesses,
     programs: ['isolated-vm', 'wasi', 'analyst', 'node', 'python'],
     mechanisms: ['any', 'embedded', 'bubblewrap'],
+    usesImages: true,
   },
   runsc: { open: openRunsc, programs: ['node', 'python'], mechanisms: ['gvisor'] },
   qemu: { open: openQemu, programs: ['node', 'python'], mechanisms: ['qemu'] },

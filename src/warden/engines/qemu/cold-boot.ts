@@ -80,8 +80,9 @@ export class ColdBoots implements MachineSource {
   }
 
   async #take(key: MachineKey): Promise<LiveMachine> {
-    const { accelerator } = await this.accelerator()
+    // Files first: a machine without images is told at once, and needs no probe.
     const boot = await this.files.of(key)
+    const { accelerator } = await this.accelerator()
     return await withTries(async () => {
       if (this.#isClosed) throw closing()
       const { host, options } = this.#parts

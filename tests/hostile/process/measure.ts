@@ -1,6 +1,6 @@
 import { statfsSync, statSync } from 'node:fs'
 import { descendantsOf } from '../proc.ts'
-import { bounds as boundsOfProcesses, boundsOfSentry } from './bounds.ts'
+import { bounds as boundsOfProcesses, boundsOfMachine, boundsOfSentry } from './bounds.ts'
 import type { Bound, ProcessCase } from './case.ts'
 import { cpuOfTree, sizeOfTree } from './look.ts'
 import type { WallName } from './walls.ts'
@@ -38,7 +38,7 @@ export function measure(): Measure {
   const timer = setInterval(look, pollMs)
   return {
     over({ over }, wall) {
-      const bounds = wall === 'gvisor' ? boundsOfSentry : boundsOfProcesses
+      const bounds = boundsOf[wall] ?? boundsOfProcesses
       if (over === 'memory' && most.memory > bounds.memoryBytes)
         return `memory: ${most.memory >> 20} MiB`
       if (over === 'processes' && most.processes > bounds.processes)
@@ -49,6 +49,11 @@ export function measure(): Measure {
     },
     stop: () => clearInterval(timer),
   }
+}
+
+const boundsOf: Partial<Record<WallName, typeof boundsOfSentry>> = {
+  gvisor: boundsOfSentry,
+  qemu: boundsOfMachine,
 }
 
 /** Each wall is a tree below the warden, a child of this process. */

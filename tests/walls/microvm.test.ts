@@ -1,0 +1,256 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { hostname, release, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { holdWarden } from '../../src/assemble/local-warden.ts'
+import { noNetwork } from '../../src/contract/controls.ts'
+import { openCgroups } from '../../src/os/cgroup.ts'
+import { isAlive } from '../../src/os/proc.ts'
+import { belowOf } from '../../src/os/process-tree.ts'
+import { inPython } from '../conformance/guests-of-programs.ts'
+import { makeMicroVm, noMachines } from '../conformance/microvm.ts'
+import { Stand, until, type Made, type Wish } from '../conformance/stand.ts'
+import { after, before, suite, test } from '../fixtures/drawn.ts'
+
+/** Tests beyond the suite of conformance: what a guest sees and may take, its way out, and what an end leaves on the host. */
+const MEBIBYTE = 2 ** 20
+const skip = noMachines ?? false
+/** A boot under emulation takes seven seconds of processor time, and a busy machine gives it a twentieth. */
+const timeout = 900_000
+const ticks = `
+import time
+def main(input):
+    for n in range(100000):
+        print(n, flush=True)
+        time.sleep(0.01)`
+const looks = `
+import os, socket, time
+def main(input):
+    return {
+        'release': os.uname().release, 'host': socket.gethostname(), 'uid': os.getuid(), 'time': time.time(),
+        'links': [name for _, name in socket.if_nameindex()], 'boot': open('/proc/sys/kernel/random/boot_id').read().strip(),
+        'written': [place for place in ('/', '/usr', '/etc', '/opt/mayfly', '/proc/sys/kernel', '/sys') if os.access(place, os.W_OK)],
+        'disks': [name for name in os.listdir('/dev') if name.startswith(('vd', 'vport', 'kmsg', 'mem'))],
+    }`
+const fills = `
+def main(input):
+    kept = []
+    while True: kept.append(bytearray(b'x') * ${MEBIBYTE})`
+const forks = `
+import os, time
+def main(input):
+    made = 0
+    try:
+        while made < 100:
+            if os.fork() == 0:
+                time.sleep(60)
+                os._exit(0)
+            made += 1
+    except BlockingIOError: pass
+    return made`
+const asks = `
+import time, urllib.error, urllib.request
+def main(input):
+    def ask(url):
+        try: return urllib.request.urlopen(url, timeout=20).status
+        except urllib.error.HTTPError as error: return error.code
+        except OSError as error: return 'cut'
+    said = [ask(input['granted']), ask(input['other'])]
+    print('asked', flush=True)
+    time.sleep(2)
+    return [*said, ask(input['granted'])]`
+const limits = { timeout: 120_000 }
+
+suite('A wall that is a machine', { skip, timeout }, () => {
+  let made: Made
+  before(async () => void (made = await makeMicroVm({}, 'python')))
+  after(async () => {
+    await made.provider.close?.()
+    await made.close()
+  })
+  const stand = () =>
+    new Stand(made.provider, () => Promise.reject(new Error('no other')), inPython)
+
+  test('A guest has a kernel, a name and a boot of its own, the right time, and nothing to write to but its scratch', async () => {
+    const { end } = await stand().run(looks, { limits })
+    assert.equal(end.status, 'ok', JSON.stringify(end))
+    const { time, boot, ...seen } = JSON.parse(end.resultText) as Record<string, unknown>
+    const { release: kernel, host, ...rest } = seen
+    assert.notEqual(kernel, release())
+    assert.notEqual(host, hostname())
+    assert.deepEqual(rest, { uid: 1000, links: ['lo'], written: [], disks: [] })
+    assert.ok(Math.abs(Number(time) - Date.now() / 1000) < 60)
+    assert.notEqual(boot, readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim())
+  })
+
+  test('Memory above its limit ends it, and the next one runs', async () => {
+    const wish: Wish = {
+      controls: { memory: 64 * MEBIBYTE },
+      limits: { ...limits, memory: 64 * MEBIBYTE },
+    }
+    const { end } = await stand().run(fills, wish)
+    assert.deepEqual([end.status, end.error?.code], ['limit', 'MEMORY'], JSON.stringify(end))
+    assert.equal((await stand().run(inPython.guests.echo!, { input: 7 })).end.resultText, '7')
+  })
+
+  test('Processes beyond its limit are refused to it', async () => {
+    const { end } = await stand().run(forks, { controls: { processes: 5 }, limits })
+    assert.equal(end.status, 'ok', JSON.stringify(end))
+    assert.ok(Number(end.resultText) >= 3 && Number(end.resultText) <= 5, end.resultText)
+  })
+
+  test('A program that exits on its own ends with its code, and all it wrote is there', async () => {
+    const source = `import os\ndef main(input):\n    os.write(1, b'x' * 100000)\n    os._exit(3)`
+    const { end, stdout } = await stand().run(source, { limits })
+    assert.deepEqual([end.status, end.error?.code, end.exitCode], ['error', 'EXIT', 3])
+    assert.equal(stdout.length, 100_000)
+  })
+
+  test('A frozen guest stands still until it is thawed', async () => {
+    const running = await stand().start(ticks, { limits })
+    await using sandbox = running.sandbox
+    await running.said('1')
+    await sandbox.freeze()
+    await sleep(200)
+    const before = running.stdout()
+    await sleep(300)
+    assert.equal(running.stdout(), before)
+    await sandbox.thaw()
+    await until(() => running.stdout() !== before, 'what it says next')
+    sandbox.kill({ status: 'cancelled' })
+    await running.end
+  })
+
+  test('Killed, it leaves no process, no folder and no control group', async () => {
+    const running = await stand().start(inPython.guests.spins!, { limits })
+    await running.said('spinning')
+    const id = running.sandbox.wall!
+    const groups = openCgroups()
+    const own = groups?.processes(id) ?? []
+    assert.ok(!groups || own.length >= 3)
+    running.sandbox.kill({ status: 'cancelled' })
+    assert.equal((await running.end).status, 'cancelled')
+    await running.sandbox[Symbol.asyncDispose]()
+    await until(() => !existsSync(`/tmp/mayfly-${id}`), 'the folder to be removed')
+    assert.deepEqual(
+      own.filter((pid) => isAlive(pid)),
+      [],
+    )
+    assert.ok(!groups?.list().includes(id))
+  })
+
+  test('QEMU that is killed in the middle of a job is a lost wall, not an end of the program', async () => {
+    const before = new Set(belowOf(process.pid))
+    const running = await stand().start(inPython.guests.spins!, { limits })
+    await running.said('spinning')
+    const { wall } = running.sandbox
+    const own =
+      openCgroups()?.processes(wall!) ?? belowOf(process.pid).filter((pid) => !before.has(pid))
+    const qemu = own.find(
+      (pid) =>
+        readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('q35') &&
+        !readFileSync(`/proc/${pid}/comm`, 'utf8').includes('bwrap'),
+    )
+    process.kill(qemu!, 'SIGKILL')
+    const end = await running.end
+    assert.deepEqual([end.status, end.error?.code], ['failed', 'WALL_LOST'], JSON.stringify(end))
+    await running.sandbox[Symbol.asyncDispose]()
+    await until(() => !existsSync(`/tmp/mayfly-${wall}`), 'the folder to be removed')
+  })
+})
+
+suite('A machine that cannot be had', { skip, timeout }, () => {
+  const missing = [
+    [
+      'QEMU',
+      { hide: ['unpacked qemu', 'qemu'] },
+      /qemu-system-x86_64" is missing/,
+      /^Install the package/,
+    ],
+    ['bubblewrap', { hide: ['bwrap'] }, /"bwrap" is missing/, /^Install bubblewrap$/],
+    [
+      'the images',
+      { imageState: '/nonexistent' },
+      /there is no image "node"/,
+      /mayfly images build kernel node python/,
+    ],
+  ] as const
+  for (const [part, options, reason, fix] of missing)
+    test(`Without ${part} it is unavailable, with cause and fix`, async () => {
+      const made = await makeMicroVm(options, 'python')
+      try {
+        const proved = await made.provider.detect()
+        assert.ok(!proved.available)
+        assert.match(proved.reason, reason)
+        assert.match(proved.fix, fix)
+      } finally {
+        await made.provider.close?.()
+        await made.close()
+      }
+    })
+})
+
+suite('Egress of a machine', { skip, timeout }, () => {
+  test('Granted hosts are reached, others are refused, and none once the network is closed', async () => {
+    const server = createServer((_request, response) => void response.end('here'))
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const { port } = server.address() as AddressInfo
+    const granted = `http://a.example:${port}`
+    const made = await makeMicroVm({}, 'python', {
+      credentials: [],
+      dial: {
+        resolver: (name) => Promise.resolve(name.endsWith('.example') ? ['127.0.0.1'] : []),
+        exceptions: [`127.0.0.1:${port}`],
+      },
+    })
+    try {
+      const stand = new Stand(made.provider, () => Promise.reject(new Error('no other')), inPython)
+      const wish = { controls: { network: { allow: [granted], deny: [] } }, limits }
+      const input = { granted, other: `http://b.example:${port}` }
+      const running = await stand.start(asks, { ...wish, input })
+
+      await using sandbox = running.sandbox
+      await running.said('asked')
+      await sandbox.tighten({ ...stand.profile(wish).controls, network: noNetwork })
+      assert.equal((await running.end).resultText, '[200,403,403]')
+    } finally {
+      await made.provider.close?.()
+      await made.close()
+      server.close()
+    }
+  })
+})
+
+suite('A warden of machines that is killed', { skip, timeout }, () => {
+  test('No process of a machine is left, and the next warden removes its folder', async () => {
+    const base = mkdtempSync(join(tmpdir(), 'mayfly-swept-'))
+    const state = join(base, 'state')
+    const program = join(import.meta.dirname, 'fixtures/microvm-life.ts')
+    const child = spawn(process.execPath, [program, state], {
+      stdio: ['ignore', 'pipe', 'ignore'],
+      // Temporary files of the killed child go with this folder.
+      env: { ...process.env, TMPDIR: base },
+    })
+    try {
+      const [said] = (await once(child.stdout, 'data')) as [Buffer]
+      const { wall, pids } = JSON.parse(said.toString()) as { wall: string; pids: number[] }
+      assert.ok(pids.length >= 3)
+      child.kill('SIGKILL')
+      await until(() => !pids.some((pid) => isAlive(pid)), 'its processes to end')
+      const folder = `/tmp/mayfly-${wall}`
+      assert.ok(existsSync(folder))
+      const next = holdWarden({ stateFolder: state })
+      await until(() => !existsSync(folder), 'the folder to be removed')
+      await next.close()
+    } finally {
+      child.kill('SIGKILL')
+      rmSync(base, { recursive: true, force: true })
+    }
+  })
+})

@@ -5,14 +5,12 @@ import type { HypervisorProgram } from './program.ts'
 
 /**
  * Jail of QEMU itself, by bubblewrap: a guest that breaks out of its machine is an ordinary uid without capabilities, in
- * namespaces of its own, without a network, /proc or /dev, whose root is read-only but for one folder, and to which
- * QEMU's own seccomp filter (`-sandbox`) refuses new processes and other users.
+ * namespaces of its own, without a network, /proc or /dev, whose root is read-only but for one folder, with an allow list of
+ * system calls (filter.ts), and to which QEMU's own seccomp filter (`-sandbox`) refuses new processes and other users.
  *
  * The parent-death signal is set after the last change of the uid, because the kernel clears it then (prctl(2)); the
  * machine dies with bubblewrap's process 1, and that with the outer one. Files are bound one by one, by the uid of the
  * wall: it has to be able to read them.
- *
- * Does not handle: a seccomp allow list; a machine is beside its own filter, which is a deny list, in namespaces alone.
  */
 export interface MachineJail {
   readonly program: HypervisorProgram
@@ -22,6 +20,8 @@ export interface MachineJail {
   readonly uid: number | undefined
   /** Largest file that it can write, in bytes. */
   readonly fileBytesMax: number
+  /** Descriptor with `machineFilter`. */
+  readonly filterFd: number
 }
 
 /** Files of this host that a machine reads. */
@@ -62,7 +62,7 @@ export function findJailPrograms(hide: readonly string[] = []): JailPrograms {
 
 /** Command that starts QEMU in its jail; `words` are the arguments of its machine. */
 export function jailCommand(
-  { program, files, own, uid, fileBytesMax }: MachineJail,
+  { program, files, own, uid, fileBytesMax, filterFd }: MachineJail,
   { setpriv, bubblewrap }: JailPrograms,
   words: readonly string[],
 ): readonly string[] {
@@ -92,6 +92,8 @@ export function jailCommand(
     '/',
     '--chdir',
     machinePlaces.own,
+    '--seccomp',
+    `${filterFd}`,
     '--',
     ...program.words,
     ...words,

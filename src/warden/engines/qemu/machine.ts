@@ -55,8 +55,11 @@ export const machinePlaces = {
   ownDump: '/own/dump',
 } as const
 
-/** Descriptors of QEMU: the control connection, the channels of the agent and of the job, and /dev/kvm where it is used. */
-export const machineFds = { control: 3, agent: 4, job: 5, kvm: 6 } as const
+/**
+ * Descriptors of QEMU: the control connection, the channels of the agent and of the job, and /dev/kvm where it is used; and that
+ * from which its jail reads a filter, which QEMU does not get.
+ */
+export const machineFds = { control: 3, agent: 4, job: 5, kvm: 6, filter: 7 } as const
 
 /** Back end of the disk in the object tree, for `block_set_io_throttle`. */
 export const diskId = '/machine/peripheral/disk/virtio-backend'

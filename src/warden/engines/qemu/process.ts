@@ -15,6 +15,7 @@ import { releaseOnceGone } from '../release-once-gone.ts'
 import { entering, shell, startChild } from '../spawned.ts'
 import { remainsOf } from '../sweep.ts'
 import { removeWallFolder, wallFolder } from '../wall-folder.ts'
+import { machineFilter } from './filter.ts'
 import { jailCommand, type JailPrograms, type MachineFiles } from './jail.ts'
 import { machineArguments, machineFds, type MachineSpec } from './machine.ts'
 import { oldestVersion, type HypervisorProgram } from './program.ts'
@@ -260,12 +261,14 @@ function spawnMachine(parts: MachineStart, host: MachineHost): QemuProcess {
     host.lease(id, remainsOf([], cgroup?.name ?? null))
     kvm = spec.accelerator === 'kvm' ? openKvm() : undefined
     const fileBytesMax = (spec.memoryMiB + FILE_MIB) * MIB
-    const jail = { program, files, own: folder, uid: slot?.uid, fileBytesMax }
+    const filterFd = machineFds.filter
+    const jail = { program, files, own: folder, uid: slot?.uid, fileBytesMax, filterFd }
     const command = jailCommand(jail, programs, args)
     const child = startChild(shell, entering(cgroup?.entryFiles() ?? [], command), {
       env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
-      stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe', 'pipe', kvm ?? 'ignore'],
+      stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe', 'pipe', kvm ?? 'ignore', 'pipe'],
     })
+    giveFilter(child, spec.accelerator)
     const complaint = listenTo(child)
     return new QemuProcess({ id, slot, cgroup, child, complaint }, parts, host)
   } catch (error) {
@@ -277,6 +280,14 @@ function spawnMachine(parts: MachineStart, host: MachineHost): QemuProcess {
   } finally {
     if (kvm !== undefined) closeSync(kvm)
   }
+}
+
+/** Bubblewrap reads it to its end before it starts QEMU; one that dies first leaves an EPIPE. */
+function giveFilter(child: SpawnedChild, accelerator: MachineSpec['accelerator']): void {
+  const stdio = child.stdio as unknown as readonly Socket[]
+  const to = stdio[machineFds.filter]!
+  to.on('error', () => undefined)
+  to.end(machineFilter(accelerator))
 }
 
 /** Throws EEXIST if another user made it: /tmp is world-writable. The memory of a template is sparse. */

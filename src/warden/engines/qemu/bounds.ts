@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import { createHash, randomBytes } from 'node:crypto'
 import type {
   ClaimBounds,
   ClaimReadBack,
@@ -10,6 +9,7 @@ import { MayflyError } from '../../../contract/error.ts'
 import type { BoundMechanisms } from '../../../contract/warden.ts'
 import { pageUp } from '../group-memory.ts'
 import { allowanceBytes } from './memory-size.ts'
+import { claimAgent } from './agent-questions.ts'
 import { memoryOf, spentMs } from './measure.ts'
 import type { LiveMachine } from './source.ts'
 
@@ -37,7 +37,6 @@ interface HeldBounds extends EnclosureBounds {
 const AGENT_MS_MAX = 10_000
 /** Tasks of a job that asks for no bound. */
 const TASKS_MAX = 256
-const SEED_BYTES = 64
 
 /** Makes the guest unique, and holds it to a job's bounds. Throws MayflyError PROTOCOL where a step was not done. */
 export async function claim(job: MachineJob, asked: ClaimBounds): Promise<ClaimReadBack> {
@@ -53,24 +52,9 @@ export async function claim(job: MachineJob, asked: ClaimBounds): Promise<ClaimR
   return { spent: false, enforced, bytes, idleBytes }
 }
 
-/** The seed of a clone is drawn here, and its answer shows that the guest has it. */
+/** A name of its own too: a guest may write it into what it makes. */
 async function claimGuest({ agent, process: { id } }: LiveMachine, processes: number) {
-  const seed = randomBytes(SEED_BYTES)
-  agent.send({
-    kind: 'claim',
-    id,
-    seed,
-    timeNs: BigInt(Date.now()) * 1_000_000n,
-    limits: { processes },
-    hostname: 'mayfly',
-    labels: {},
-  })
-  const { digest, bootId, steps } = await agent.take('claimed', AGENT_MS_MAX)
-  const expected = createHash('sha256').update(seed).update(bootId).digest()
-  const undone = Object.entries(steps).filter(([, errno]) => errno !== 0)
-  if (digest.equals(expected) && undone.length === 0) return
-  const which = undone.map(([step, errno]) => `${step}: errno ${errno}`).join(', ')
-  throw new MayflyError('PROTOCOL', `Cannot claim a machine: ${which || 'another seed is in it'}`)
+  await claimAgent(agent, { id, limits: { processes }, hostname: id, labels: {} }, AGENT_MS_MAX)
 }
 
 /** Lowers bounds while the guest runs, and reads each back. Throws where one does not hold. */

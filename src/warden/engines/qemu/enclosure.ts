@@ -241,7 +241,11 @@ function wallOf(machine: LiveMachine, parts: QemuWallParts, idleBytes: number): 
         ? []
         : ['cpu quota: a guest has one processor at most']),
       'calls: no system call of a guest is closed while a program runs',
-      ...(machine.origin === 'boot' ? ['clones: each machine boots, which takes seconds'] : []),
+      ...(machine.origin === 'boot'
+        ? [
+            `clones: it was booted, which takes seconds (${machine.whyBooted ?? 'none were asked for'})`,
+          ]
+        : []),
     ],
     calls: [],
     isCarried: true,

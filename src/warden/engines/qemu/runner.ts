@@ -62,6 +62,8 @@ export function runnerCommand({ program, isWarm, scratchBytes }: MachineKey): Ag
     starts: true,
     warm: isWarm,
     threads: whole.hasThreads,
+    // A machine that is booted may become a template.
+    cloned: true,
     packages: [],
   }
   const main = insideOf(mainOf(program), whole.places)

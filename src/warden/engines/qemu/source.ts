@@ -44,6 +44,8 @@ export interface LiveMachine {
   takeJobChannel(): Socket
   /** How it came to be, for the operator. */
   readonly origin: 'boot' | 'clone'
+  /** Cause for which it was booted where a clone was asked for. */
+  readonly whyBooted?: string
   /** Kills it and releases all that it holds. Idempotent. */
   release(): Promise<void>
 }

@@ -9,6 +9,7 @@ import { wallUids } from '../../../contract/uids.ts'
 import { openCgroups } from '../../../os/cgroup.ts'
 import { mappedUids } from '../../../os/proc.ts'
 import { closing } from '../../refusals.ts'
+import { Clones } from './clones.ts'
 import { ColdBoots } from './cold-boot.ts'
 import { QemuEnclosure } from './enclosure.ts'
 import { machineMiB } from './memory-size.ts'
@@ -19,6 +20,7 @@ const DISK_BYTES = 64 * 2 ** 20
 
 /** Starts walls; loaded with the first of them. */
 export class MachineStarter {
+  readonly #cold: ColdBoots
   readonly #source: MachineSource
   readonly #hasCgroups: boolean
   #isClosed = false
@@ -27,7 +29,11 @@ export class MachineStarter {
     const machineHost = machineHostOf(options, host)
     this.#hasCgroups = machineHost.cgroups !== undefined
     const state = async () => options.imageState ?? (await host.state())
-    this.#source = new ColdBoots({ host: machineHost, options, state })
+    this.#cold = new ColdBoots({ host: machineHost, options, state })
+    const hasTemplates = options.templates !== 'off'
+    this.#source = hasTemplates
+      ? new Clones({ cold: this.#cold, host: machineHost, options })
+      : this.#cold
   }
 
   async start(spec: EnclosureSpec): Promise<Enclosure> {
@@ -51,7 +57,8 @@ export class MachineStarter {
   /** Kills starts in flight and waits for them. */
   async close(): Promise<void> {
     this.#isClosed = true
-    await this.#source.close()
+    // Takers of clones may be waiting for a boot.
+    await Promise.all([this.#source.close(), this.#cold.close()])
   }
 }
 

@@ -1,0 +1,74 @@
+import { createHash, randomBytes } from 'node:crypto'
+import type { AgentClaimed } from '../../../agent-wire/decode.ts'
+import type { AgentClaim } from '../../../agent-wire/encode.ts'
+import { MayflyError } from '../../../contract/error.ts'
+import type { AgentLink } from './agent-link.ts'
+
+/**
+ * Questions to the agent of a guest whose answer decides whether the guest may be used: it is like no other after them. They
+ * carry 64 bytes of this host's generator and its time. All of them throw MayflyError PROTOCOL: the caller ends the guest.
+ *
+ * A guest that took its agent over can answer as it likes. It has run nothing of a job before its claim.
+ */
+export type GuestClaim = Pick<AgentClaim, 'id' | 'hostname' | 'limits' | 'labels'>
+
+const SEED_BYTES = 64
+const NS_PER_MS = 1_000_000n
+
+/** Checks that the answer is made of this seed, and that each step was done. */
+export async function claimAgent(
+  agent: AgentLink,
+  claim: GuestClaim,
+  msMax: number,
+): Promise<AgentClaimed> {
+  const seed = randomBytes(SEED_BYTES)
+  try {
+    agent.send({ kind: 'claim', ...claim, seed, timeNs: timeNs() })
+    const answer = await agent.take(['claimed', 'refused'], msMax, isOfClaim)
+    if (answer.kind === 'refused') throw unfit('it refuses its claim')
+    const digest = createHash('sha256').update(seed).update(answer.bootId).digest()
+    if (!digest.equals(answer.digest)) throw unfit('it answers for another seed')
+    assertDone(answer.steps)
+    return answer
+  } finally {
+    seed.fill(0)
+  }
+}
+
+/** Seed and clock after a standstill; before the claim, a rehearsal of it too. */
+export async function renewAgent(agent: AgentLink, msMax: number): Promise<void> {
+  const [seed, nonce] = [randomBytes(SEED_BYTES), agent.nonce()]
+  try {
+    agent.send({ kind: 'renew', nonce, seed, timeNs: timeNs() })
+    const { steps } = await agent.take('renewed', msMax, (one) => one.nonce === nonce)
+    assertDone(steps)
+  } finally {
+    seed.fill(0)
+  }
+}
+
+/** Round trip to the agent's loop. Resolves with the number of processes that it tells. */
+export async function askStatus(agent: AgentLink, msMax: number): Promise<number> {
+  const nonce = agent.nonce()
+  agent.send({ kind: 'status', nonce })
+  const { count } = await agent.take('statused', msMax, (one) => one.nonce === nonce)
+  return count
+}
+
+const isOfClaim = (one: { readonly kind: string; readonly what?: string }) =>
+  one.kind !== 'refused' || one.what === 'claim'
+
+function timeNs(): bigint {
+  return BigInt(Date.now()) * NS_PER_MS
+}
+
+function assertDone(steps: Readonly<Record<string, number>>): void {
+  const refused = Object.entries(steps).filter(([, errno]) => errno !== 0)
+  if (refused.length === 0) return
+  const list = refused.map(([step, errno]) => `${step} (errno ${errno})`).join(', ')
+  throw unfit(`its kernel refuses ${list}`)
+}
+
+function unfit(why: string): MayflyError {
+  return new MayflyError('PROTOCOL', `Cannot use a guest: ${why}`)
+}

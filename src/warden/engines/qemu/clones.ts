@@ -1,0 +1,197 @@
+import type { EngineOptions } from '../../../contract/engine.ts'
+import { MayflyError, messageOf } from '../../../contract/error.ts'
+import type { MachineBoot } from '../../../images/machine.ts'
+import { canonicalJson } from '../../../lib/canonical-json.ts'
+import { closing } from '../../refusals.ts'
+import { startClone } from './clone.ts'
+import { startRunner, type ColdBoots } from './cold-boot.ts'
+import { findJailPrograms } from './jail.ts'
+import { fileSha256 } from './kept-file.ts'
+import type { Accelerator } from './machine.ts'
+import type { MachineHost, QemuProcess } from './process.ts'
+import { findHypervisor } from './program.ts'
+import type { LiveMachine, MachineKey, MachineSource } from './source.ts'
+import {
+  makeTemplate,
+  removeTemplate,
+  templateKey,
+  whyTemplateBroken,
+  whyTemplateBrokenWhole,
+  type Template,
+} from './template.ts'
+import { Templates, type TemplateBounds } from './templates.ts'
+import { noStarts, withTries } from './tries.ts'
+
+/**
+ * Source of machines that clones each one from a template with a parked runner. The first machine of a key waits for its
+ * template, which takes as long as a cold boot; each next one takes a few hundredths of that.
+ *
+ * A clone that does not come up is tried three times, the template is hashed after each, and one that is not as it was saved is
+ * made anew. Where no template can be had, the machine is booted, and says so with the cause (`LiveMachine.whyBooted`).
+ *
+ * The pool of waiting clones is that of the server: it asks for machines ahead, as it does for each other wall.
+ */
+export interface CloneSourceParts {
+  readonly cold: ColdBoots
+  readonly host: MachineHost
+  readonly options: EngineOptions
+  /** Told with each template that is replaced, given up or could not be made. */
+  readonly note?: (cause: string) => void
+  readonly bounds?: Partial<TemplateBounds>
+}
+
+interface CloneKey {
+  readonly key: MachineKey
+  readonly boot: MachineBoot
+  readonly accelerator: Accelerator
+  /** Result of `templateKey`. */
+  readonly name: string
+}
+
+export class Clones implements MachineSource {
+  readonly counts = noStarts()
+  readonly templateCounts = noStarts()
+  readonly #parts: CloneSourceParts
+  readonly #templates: Templates<CloneKey, Template>
+  readonly #starting = new Set<QemuProcess>()
+  readonly #taking = new Set<Promise<unknown>>()
+  readonly #digests = new Map<string, Promise<string>>()
+  #isClosed = false
+
+  constructor(parts: CloneSourceParts) {
+    this.#parts = parts
+    const { host, note = () => undefined, bounds } = parts
+    this.#templates = new Templates<CloneKey, Template>({
+      nameOf: ({ name }) => name,
+      make: (key) => withTries(() => this.#make(key), this.templateCounts),
+      remove: (template) => removeTemplate(template, host),
+      whyBroken: whyTemplateBroken,
+      note,
+      now: () => performance.now(),
+      ...(bounds && { bounds }),
+    })
+  }
+
+  async take(key: MachineKey): Promise<LiveMachine> {
+    const taking = this.#take(key)
+    this.#taking.add(taking)
+    try {
+      return await taking
+    } finally {
+      this.#taking.delete(taking)
+    }
+  }
+
+  /** Ends templates too; not the source of cold boots, which its opener closes. */
+  async close(): Promise<void> {
+    this.#isClosed = true
+    for (const machine of this.#starting) machine.kill()
+    await Promise.allSettled(this.#taking)
+    await this.#templates.close()
+  }
+
+  async #take(key: MachineKey): Promise<LiveMachine> {
+    if (this.#isClosed) throw closing()
+    const { cold } = this.#parts
+    try {
+      const cloneKey = await this.#keyOf(key)
+      return await withTries(() => this.#clone(cloneKey), this.counts)
+    } catch (error) {
+      if (this.#isClosed) throw closing()
+      if (!isOfMachines(error)) throw error
+      // A boot that fails as well tells its own cause.
+      return { ...(await cold.take(key)), whyBooted: messageOf(error) }
+    }
+  }
+
+  async #keyOf(key: MachineKey): Promise<CloneKey> {
+    const { cold, options } = this.#parts
+    const { accelerator } = await cold.accelerator()
+    const boot = await cold.files.of(key)
+    const program = await this.#digestOf(findHypervisor(options.hide).file)
+    const warm = canonicalJson({ ...key })
+    const { memoryMiB } = key
+    const name = templateKey({ accelerator, memoryMiB }, { boot: boot.key, program, warm })
+    return { key, boot, accelerator, name }
+  }
+
+  async #clone(cloneKey: CloneKey): Promise<LiveMachine> {
+    if (this.#isClosed) throw closing()
+    const template = await this.#templates.use(cloneKey)
+    let started: QemuProcess | undefined
+    const onStep = (_step: string, machine: QemuProcess) => {
+      started = machine
+      this.#track(machine)
+    }
+    try {
+      const { machine, agent } = await startClone(
+        { ...this.#programs(), template, onStep },
+        this.#parts.host,
+      )
+      return {
+        process: machine,
+        agent,
+        origin: 'clone',
+        takeJobChannel: () => machine.takeJobChannel(),
+        release: () => machine.release(),
+      }
+    } catch (error) {
+      const why = await whyTemplateBrokenWhole(template)
+      if (why) this.#templates.drop(cloneKey, template, why)
+      throw error
+    } finally {
+      if (started) this.#starting.delete(started)
+    }
+  }
+
+  async #make({ key, boot, accelerator, name }: CloneKey): Promise<Template> {
+    if (this.#isClosed) throw closing()
+    const { kernel, initrd, image, kernelArguments } = boot
+    let started: QemuProcess | undefined
+    try {
+      return await makeTemplate(
+        {
+          ...this.#programs(),
+          key: name,
+          accelerator,
+          memoryMiB: key.memoryMiB,
+          boot: { kernel, initrd, image },
+          kernelArguments,
+          warm: (agent) => startRunner(agent, key),
+          onStep: (_step, machine) => {
+            started = machine
+            this.#track(machine)
+          },
+        },
+        this.#parts.host,
+      )
+    } finally {
+      if (started) this.#starting.delete(started)
+    }
+  }
+
+  /** A machine that is being started is killed by a close. */
+  #track(machine: QemuProcess): void {
+    this.#starting.add(machine)
+    if (this.#isClosed) machine.kill()
+  }
+
+  #programs() {
+    const { hide } = this.#parts.options
+    return { program: findHypervisor(hide), programs: findJailPrograms(hide) }
+  }
+
+  /** Once for each file: a new release comes with a new warden. */
+  async #digestOf(file: string): Promise<string> {
+    const digest = this.#digests.get(file) ?? fileSha256(file)
+    this.#digests.set(file, digest)
+    return await digest
+  }
+}
+
+/** Neither a bad request nor a host without room. */
+function isOfMachines(error: unknown): boolean {
+  return (
+    error instanceof MayflyError && ['UNAVAILABLE', 'PROTOCOL', 'INTERNAL'].includes(error.code)
+  )
+}

@@ -1,0 +1,116 @@
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
+import { MayflyError } from '../../../contract/error.ts'
+import { Templates, type TemplateBounds } from './templates.ts'
+
+/** Made of nothing. */
+interface Played {
+  readonly number: number
+  isBroken: boolean
+}
+
+suite('Templates', () => {
+  test('A template is made once for all that ask for its key, however many ask at once', async () => {
+    const { templates, made } = stand()
+    const found = await Promise.all([templates.use('a'), templates.use('a'), templates.use('b')])
+    assert.deepEqual(found, [made[0], made[0], made[1]])
+    assert.equal(await templates.use('a'), made[0])
+    assert.equal(made.length, 2)
+  })
+
+  test('A template that was used often enough, or is old, is used until its successor is made, and removed then', async () => {
+    const { templates, made, removed, clock, notes } = stand({ usesMax: 2 })
+    const gate = Promise.withResolvers<void>()
+    for (let use = 0; use < 2; use++) {
+      assert.equal(await templates.use('a'), made[0])
+      clock.gate = gate.promise
+    }
+    await turn()
+    assert.equal(await templates.use('a'), made[0])
+    assert.deepEqual(removed, [])
+    gate.resolve()
+    await turn()
+    assert.equal(await templates.use('a'), made[1])
+    assert.deepEqual(removed, [made[0]])
+    assert.deepEqual(notes, ['a template is replaced: it was used 2 times'])
+    const aged = stand({ ageMsMax: 600_000 })
+    await aged.templates.use('a')
+    aged.clock.now = 600_000
+    assert.equal(await aged.templates.use('a'), aged.made[0])
+    await turn()
+    assert.equal(await aged.templates.use('a'), aged.made[1])
+    assert.deepEqual(aged.notes, ['a template is replaced: it is 10 minutes old'])
+  })
+
+  test('A broken one is never used: it is removed, told, and made anew', async () => {
+    const { templates, made, removed, notes } = stand()
+    const first = await templates.use('a')
+    first.isBroken = true
+    assert.equal(await templates.use('a'), made[1])
+    templates.drop('a', first, 'late')
+    assert.equal(await templates.use('a'), made[1])
+    templates.drop('a', made[1]!, 'it does not restore')
+    assert.equal(await templates.use('a'), made[2])
+    assert.deepEqual(removed, [made[0], made[1]])
+    assert.deepEqual(notes, [
+      'a template is given up: it is broken',
+      'a template is given up: it does not restore',
+    ])
+  })
+
+  test('A making that fails is told to each that asks, and is tried again after its rest', async () => {
+    const { templates, made, clock, fail, notes } = stand({ retryMs: 50 })
+    fail.isOn = true
+    await assert.rejects(templates.use('a'), { code: 'UNAVAILABLE' })
+    fail.isOn = false
+    await assert.rejects(templates.use('a'), { code: 'UNAVAILABLE' })
+    clock.now = 50
+    assert.equal(await templates.use('a'), made[0])
+    assert.deepEqual(notes, ['a template could not be made: Cannot make it'])
+  })
+
+  test('A template more than there may be takes the place of the least recently used', async () => {
+    const { templates, made, removed, clock } = stand({ countMax: 2 })
+    for (const key of ['a', 'b', 'a', 'c']) {
+      clock.now++
+      await templates.use(key)
+    }
+    assert.deepEqual(removed, [made[1]])
+    await templates.close()
+    assert.deepEqual(new Set(removed), new Set(made))
+    await assert.rejects(templates.use('a'), { code: 'DRAINING' })
+  })
+
+  test('A close waits for those that are being made, and removes them', async () => {
+    const { templates, made, removed } = stand()
+    const using = templates.use('a')
+    await templates.close()
+    await using
+    assert.deepEqual(removed, made)
+  })
+})
+
+function stand(bounds: Partial<TemplateBounds> = {}) {
+  const made: Played[] = []
+  const removed: Played[] = []
+  const notes: string[] = []
+  const clock = { now: 0, gate: Promise.resolve() }
+  const fail = { isOn: false }
+  const templates = new Templates<string, Played>({
+    nameOf: (key) => key,
+    make: async () => {
+      await clock.gate
+      if (fail.isOn) throw new MayflyError('UNAVAILABLE', 'Cannot make it')
+      const one = { number: made.length, isBroken: false }
+      made.push(one)
+      return one
+    },
+    remove: (one) => Promise.resolve(void removed.push(one)),
+    whyBroken: ({ isBroken }) => (isBroken ? 'it is broken' : undefined),
+    note: (cause) => notes.push(cause),
+    now: () => clock.now,
+    bounds,
+  })
+  return { templates, made, removed, notes, clock, fail }
+}

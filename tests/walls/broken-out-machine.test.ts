@@ -1,0 +1,127 @@
+import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { chmodSync, chownSync, copyFileSync, mkdtempSync, rmSync } from 'node:fs'
+import { createServer, type AddressInfo, type Server } from 'node:net'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { after, before, suite, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { wallUids } from '../../src/contract/uids.ts'
+import { openCProgram } from '../../src/jail/c-program.ts'
+import { machineFilter } from '../../src/warden/engines/qemu/filter.ts'
+import { jailCommand } from '../../src/warden/engines/qemu/jail.ts'
+import { machinePlaces } from '../../src/warden/engines/qemu/machine.ts'
+import { whyTemplateBrokenWhole, type Template } from '../../src/warden/engines/qemu/template.ts'
+import type { Clone } from '../../src/warden/engines/qemu/clone.ts'
+import { cloneState, CloneStand } from './clone-stand.ts'
+
+/** Arbitrary code in the place of a clone's QEMU, in the same jail: a program of ours (tests/fixtures/broken-out.c). */
+const timeout = 300_000
+const FILTER_FD = 3
+const RUN_MS_MAX = 60_000
+const FILE_BYTES_MAX = 2 ** 20
+const found = await cloneState()
+const program = await openCProgram({
+  name: 'broken-out',
+  sources: [fileURLToPath(new URL('../fixtures/broken-out.c', import.meta.url))],
+  isStatic: true,
+})
+const reason = [found, program].flatMap((one) => ('missing' in one ? [one.missing] : []))[0]
+const skip = reason ?? false
+const stand = new CloneStand('missing' in found ? '' : found.state)
+const root = mkdtempSync(path.join(tmpdir(), 'mayfly-broken-'))
+after(() => rmSync(root, { recursive: true, force: true }))
+
+suite('A QEMU that a guest has broken out into', { skip, timeout }, () => {
+  let template: Template
+  let other: Clone
+  const servers: Server[] = []
+  before(async () => {
+    template = await stand.template('python')
+    other = await stand.clone(template)
+  })
+  after(async () => {
+    for (const server of servers) server.close()
+    await stand.clear()
+  })
+
+  test('S0-1: it cannot write the template, see another clone or its files, or reach a network', async () => {
+    const abstract = `mayfly-${randomBytes(8).toString('hex')}`
+    const socket = path.join(root, 'socket')
+    const port = await listenOn(servers, 0)
+    await listenOn(servers, `\0${abstract}`)
+    await listenOn(servers, socket)
+    const asked = [
+      `${other.machine.processes.at(-1)!.pid}`,
+      other.machine.folder,
+      `${port}`,
+      abstract,
+      socket,
+    ]
+    const { lines, complaint } = await runBrokenOut(template, asked)
+    assert.equal(lines.size, 40, complaint)
+    const allowed = [...lines].filter(([, errno]) => errno === 0).map(([name]) => name)
+    // Both show that the program ran in a clone's place.
+    assert.deepEqual(allowed, ['write into its own folder', 'read the memory of its template'])
+    assert.equal(await whyTemplateBrokenWhole(template), undefined)
+  })
+})
+
+async function listenOn(servers: Server[], at: string | number): Promise<number> {
+  const server = createServer((socket) => socket.destroy())
+  servers.push(server)
+  server.listen(at === 0 ? { host: '127.0.0.1', port: 0 } : { path: at as string })
+  await once(server, 'listening')
+  return at === 0 ? (server.address() as AddressInfo).port : 0
+}
+
+async function runBrokenOut(template: Template, asked: readonly string[]) {
+  assert.ok(!('missing' in program))
+  const own = mkdtempSync(path.join(root, 'own-'))
+  const uid = stand.host.isRoot ? wallUids.last : undefined
+  chmodSync(root, 0o755)
+  if (uid !== undefined) chownSync(own, uid, uid)
+  // QEMU's own folder, with another program in its place, which every uid may read.
+  const place = mkdtempSync(path.join(root, 'program-'))
+  const at = path.dirname(machinePlaces.kernel)
+  const file = path.join(place, 'qemu')
+  copyFileSync(program.file, file)
+  for (const one of [place, file]) chmodSync(one, 0o755)
+  const inPlace = {
+    file,
+    mounts: [{ from: file, at: `${at}/qemu` }],
+    links: [],
+    words: [`${at}/qemu`],
+  }
+  const [command = '', ...args] = jailCommand(
+    {
+      program: inPlace,
+      files: { image: template.image, template: template.folder },
+      own,
+      uid,
+      fileBytesMax: FILE_BYTES_MAX,
+      filterFd: FILTER_FD,
+    },
+    stand.programs.programs,
+    asked,
+  )
+  const child = spawn(command, args, {
+    stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
+    timeout: RUN_MS_MAX,
+  })
+  const said = { stdout: '', stderr: '' }
+  child.stdout!.on('data', (chunk: Buffer) => (said.stdout += chunk.toString()))
+  child.stderr!.on('data', (chunk: Buffer) => (said.stderr += chunk.toString()))
+  const filter = child.stdio[FILTER_FD] as NodeJS.WritableStream
+  filter.on('error', () => undefined)
+  filter.end(machineFilter('tcg'))
+  await once(child, 'close')
+  const lines = said.stdout
+    .trim()
+    .split('\n')
+    .map((line) => /^(.+) (-?\d+)$/.exec(line)!)
+    .map(([, name, errno]) => [name!, Number(errno)] as const)
+  return { lines: new Map(lines), complaint: `${said.stdout}${said.stderr}` }
+}

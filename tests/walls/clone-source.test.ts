@@ -1,0 +1,119 @@
+import assert from 'node:assert/strict'
+import { chmodSync, existsSync, truncateSync } from 'node:fs'
+import path from 'node:path'
+import { MayflyError } from '../../src/contract/error.ts'
+import { isAlive } from '../../src/os/proc.ts'
+import { renewAgent } from '../../src/warden/engines/qemu/agent-questions.ts'
+import { Clones } from '../../src/warden/engines/qemu/clones.ts'
+import { ColdBoots } from '../../src/warden/engines/qemu/cold-boot.ts'
+import type { MachineHost } from '../../src/warden/engines/qemu/process.ts'
+import { wallFolder } from '../../src/warden/engines/wall-folder.ts'
+import { suite, test } from '../fixtures/drawn.ts'
+import { claimed, cloneState } from './clone-stand.ts'
+import { machineHost } from './qemu-here.ts'
+
+/** Machines as the engine takes them: cloned from a template with a parked runner. Each test makes one, of six seconds. */
+const found = await cloneState()
+const skip = 'missing' in found ? found.missing : false
+const state = () => Promise.resolve('missing' in found ? '' : found.state)
+const key = { program: 'python', isWarm: true, memoryMiB: 256, scratchBytes: 2 ** 24 } as const
+const atOnce = 4
+const WAIT_MS_MAX = 60_000
+
+suite('A source of clones', { skip, timeout: 600_000 }, () => {
+  test('S1-13: machines of a key come from one template, each with a parked runner, and a release and a close leave nothing', async () => {
+    const { source, cold, host, close } = stand()
+    const machines = await Promise.all(Array.from({ length: atOnce }, () => source.take(key)))
+    assert.deepEqual(new Set(machines.map(({ origin }) => origin)), new Set(['clone']))
+    assert.deepEqual([source.templateCounts.started, source.counts.started], [1, atOnce])
+    assert.equal(cold.counts.started, 0)
+    const names = new Set<string>()
+    for (const { agent } of machines) {
+      const nonce = agent.nonce()
+      agent.send({ kind: 'status', nonce })
+      const { processes } = await agent.take('statused', WAIT_MS_MAX)
+      assert.deepEqual(processes.map(({ name }) => name).toSorted(), ['carrier', 'python3'])
+      await renewAgent(agent, WAIT_MS_MAX)
+      names.add((await claimed({ agent })).bootId)
+    }
+    assert.equal(names.size, atOnce)
+    const processes = machines.flatMap(({ process }) => process.processes)
+    await Promise.all(machines.map((machine) => machine.release()))
+    assert.deepEqual(
+      processes.filter(({ pid, startTime }) => isAlive(pid, startTime)),
+      [],
+    )
+    await close()
+    assert.equal(host.leases.size, 0)
+    assert.deepEqual(
+      [...host.leased].filter((id) => existsSync(wallFolder(id))),
+      [],
+    )
+  })
+
+  test('A template that was changed is told, and the next machine is a clone of another one', async () => {
+    const { source, host, notes, close } = stand()
+    await (await source.take(key)).release()
+    const [template = ''] = [...host.leases.keys()].filter((id) => id.startsWith('t'))
+    const memory = path.join(wallFolder(template), 'memory')
+    chmodSync(memory, 0o600)
+    truncateSync(memory, 2 ** 20)
+    const machine = await source.take(key)
+    assert.equal(machine.origin, 'clone')
+    assert.equal(existsSync(wallFolder(template)), false)
+    assert.equal(source.templateCounts.started, 2)
+    assert.match(notes.join(), /a template is given up: .*memory" was changed/)
+    await claimed(machine)
+    await machine.release()
+    await close()
+    assert.equal(host.leases.size, 0)
+  })
+
+  test('A machine is booted where no template can be had, and says why', async () => {
+    const { source, cold, notes, close } = stand((id) => {
+      if (id.startsWith('t')) throw new MayflyError('UNAVAILABLE', 'Cannot keep a template: played')
+    })
+    const machine = await source.take(key)
+    assert.equal(machine.origin, 'boot')
+    assert.match(machine.whyBooted!, /Cannot keep a template: played/)
+    assert.equal(cold.counts.started, 1)
+    assert.match(notes.join(), /a template could not be made: .*played/)
+    await claimed(machine)
+    await machine.release()
+    await close()
+  })
+
+  test('A close ends a template that is being made, and rejects its takers', async () => {
+    const leased = Promise.withResolvers<void>()
+    const { source, host, close } = stand((id) => id.startsWith('w') && leased.resolve())
+    const taking = source.take(key)
+    const refused = assert.rejects(taking, { code: 'DRAINING' })
+    await Promise.race([leased.promise, refused])
+    await close()
+    await refused
+    assert.equal(host.leases.size, 0)
+    assert.deepEqual(
+      [...host.leased].filter((id) => existsSync(wallFolder(id))),
+      [],
+    )
+  })
+})
+
+function stand(onLease: (id: string) => unknown = () => undefined) {
+  const played = machineHost()
+  const leased = new Set<string>()
+  const lease: MachineHost['lease'] = (id, remains) => {
+    onLease(id)
+    leased.add(id)
+    played.lease(id, remains)
+  }
+  const host = { ...played, lease, leased }
+  const notes: string[] = []
+  const cold = new ColdBoots({ host, options: {}, state })
+  const source = new Clones({ cold, host, options: {}, note: (cause) => notes.push(cause) })
+  const close = async () => {
+    await source.close()
+    await cold.close()
+  }
+  return { source, cold, host, notes, close }
+}

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -28,7 +28,23 @@ test("The log is in the state folder; the warden's files are in its sibling, if 
   try {
     assert.equal(signerFolder(join(parent, 's')), join(parent, 's-warden', 'keys'))
     assert.equal(leaseFolder(join(parent, 's')), join(parent, 's-warden', 'leases'))
-    assert.equal(signerFolder('/nowhere/s'), '/nowhere/s/warden/keys')
+    const closed = join(parent, 'closed')
+    mkdirSync(closed, { mode: 0o555 })
+    const beside = process.getuid?.() === 0 ? 's-warden' : 's/warden'
+    assert.equal(signerFolder(join(closed, 's')), join(closed, beside, 'keys'))
+  } finally {
+    rmSync(parent, { recursive: true })
+  }
+})
+
+test("The warden's files have one place before and after the folders above are made", () => {
+  const parent = mkdtempSync(join(tmpdir(), 'mayfly-state-'))
+  try {
+    const state = join(parent, 'not', 'yet', 's')
+    const before = signerFolder(state)
+    mkdirSync(state, { recursive: true })
+    assert.equal(signerFolder(state), before)
+    assert.equal(before, join(parent, 'not', 'yet', 's-warden', 'keys'))
   } finally {
     rmSync(parent, { recursive: true })
   }

@@ -33,7 +33,9 @@ export function wardenFolder(folder: string): string {
   return existsSync(beside) || canMakeIn(dirname(folder)) ? beside : join(folder, 'warden')
 }
 
+/** A folder that is not there yet would be made, in the nearest one above it that is: the answer stays the same then. */
 function canMakeIn(folder: string): boolean {
+  if (!existsSync(folder) && dirname(folder) !== folder) return canMakeIn(dirname(folder))
   try {
     accessSync(folder, constants.W_OK)
     return true

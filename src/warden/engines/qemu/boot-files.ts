@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import {
+  closeSync,
   constants,
   createReadStream,
   createWriteStream,
@@ -22,7 +23,7 @@ import { MayflyError } from '../../../contract/error.ts'
 import { machineBoot, type MachineBoot } from '../../../images/machine.ts'
 import { findImage, imageFolder } from '../../../images/store.ts'
 import { openInit } from '../../../jail/agent.ts'
-import type { FoundCProgram } from '../../../jail/c-program.ts'
+import { reopen, type CProgram, type FoundCProgram } from '../../../jail/c-program.ts'
 import { cacheFolder } from '../../../jail/cache-folder.ts'
 import { openCarrier } from '../../../jail/carrier.ts'
 import { signerFolder } from '../../../lib/state-folder.ts'
@@ -118,7 +119,7 @@ const reasonOf = ({ message }: MayflyError) => message.replace(/^Cannot find/, '
 
 async function compiled(hide: readonly string[]) {
   const read = (name: string, found: FoundCProgram) => {
-    if (!('missing' in found)) return readFileSync(found.file)
+    if (!('missing' in found)) return checkedBytes(found)
     throw new MayflyError('UNAVAILABLE', `Cannot make the ${name} of a guest: ${found.missing}`, {
       hint: 'Install a C compiler with a static libc: apt-get install gcc libc6-dev',
     })
@@ -126,6 +127,17 @@ async function compiled(hide: readonly string[]) {
   return {
     agent: read('agent', await openInit(hide)),
     carrier: read('carrier', await openCarrier(hide)),
+  }
+}
+
+/** Bytes of the file that was checked, by its descriptor, which is closed: they are kept here. */
+function checkedBytes(program: CProgram): Buffer {
+  const fd = reopen(program)
+  try {
+    return readFileSync(fd)
+  } finally {
+    closeSync(fd)
+    closeSync(program.fd)
   }
 }
 

@@ -13,6 +13,7 @@ import {
 } from 'node:fs'
 import path from 'node:path'
 import { MayflyError, messageOf } from '../contract/error.ts'
+import { bootId, isAlive, thisOwner } from '../lib/owner.ts'
 import { makeFolder } from '../lib/make-folder.ts'
 import { fetchMissing, ownArchitecture, packagesTree } from './build.ts'
 import { writeCanonicalTar, type ImageEntry } from './canonical-tar.ts'
@@ -45,9 +46,6 @@ export interface ImageExtraction {
 const extractMsMax = 600_000
 /** Place of the UUID in an erofs image: superblock at 1024, field at 48. */
 const uuidAt = 1024 + 48
-const draftPrefix = '.draft-'
-/** Drafts that are older were left by a command that was killed. */
-const draftMsMax = 3_600_000
 
 export interface ImageUnpacking extends ImageExtraction {
   /** Public key of the state folder. */
@@ -65,8 +63,9 @@ export async function unpackImage(given: ImageUnpacking): Promise<string> {
   const work = mkdtempSync(path.join(store.work, 'unpack-'))
   makeFolder(roots, 0o711)
   assertOwn(roots)
-  removeOldDrafts(roots)
-  const draft = path.join(roots, `${draftPrefix}${randomBytes(8).toString('hex')}`)
+  removeDeadDrafts(roots)
+  const { pid, startTime } = thisOwner()
+  const draft = path.join(roots, `.draft-${pid}-${startTime}-${randomBytes(8).toString('hex')}`)
   const to = path.join(roots, image.digest)
   try {
     await extractImage(given, { name: image.digest, work, root: draft })
@@ -108,12 +107,13 @@ function assertOwn(folder: string): void {
   throw new MayflyError('STATE', `Cannot use "${folder}": another user owns it, or may write to it`)
 }
 
-function removeOldDrafts(roots: string): void {
+/** Removes what commands left that were killed. */
+function removeDeadDrafts(roots: string): void {
   for (const name of readdirSync(roots)) {
-    const place = path.join(roots, name)
-    const facts = lstatSync(place, { throwIfNoEntry: false })
-    if (name.startsWith(draftPrefix) && facts && Date.now() - facts.ctimeMs > draftMsMax)
-      rmSync(place, { recursive: true, force: true })
+    const [, pid, startTime] = /^\.draft-(\d+)-(\d*)-/.exec(name) ?? []
+    if (pid === undefined || startTime === undefined) continue
+    if (isAlive({ bootId: bootId(), pid: Number(pid), startTime })) continue
+    rmSync(path.join(roots, name), { recursive: true, force: true })
   }
 }
 

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import {
   appendFileSync,
   chmodSync,
   existsSync,
   mkdtempSync,
+  readdirSync,
   renameSync,
   rmSync,
   symlinkSync,
@@ -15,6 +17,7 @@ import { join } from 'node:path'
 import { after, before, suite, test, type TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { nodeProgram } from '../../src/jail/whole-guests.ts'
+import { until } from '../conformance/stand.ts'
 import { findImageRoot, programOfImage } from '../../src/jail/image-root.ts'
 import { imageRootFolder } from '../../src/lib/image-root-folder.ts'
 import { MayflyError } from '../../src/contract/error.ts'
@@ -140,6 +143,33 @@ for place in ('/usr/x', '/usr/lib/python3.13/os.py', '/etc/ssl/certs/ca-certific
     assert.equal(run('print(1)').status, 'ok')
   })
 
+  test('An unpacking that is killed leaves no root, and the next one removes its draft', async (t) => {
+    if (isSkipped(t) || wasUnpacked) return
+    const tree = join(imageRootFolder(), digest)
+    rmSync(tree, { recursive: true, force: true })
+    const args = [bin, 'images', 'unpack', 'python', '--state', join(root, 'state')]
+    const child = spawn(process.execPath, args, { stdio: 'ignore' })
+    const drafts = () =>
+      namesIn(imageRootFolder()).filter((name) => name.startsWith(`.draft-${child.pid}-`))
+    await until(() => drafts().length > 0 || child.exitCode !== null, 'a draft')
+    child.kill('SIGKILL')
+    if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
+    assert.deepEqual([drafts().length, existsSync(tree)], [1, false])
+    unpack()
+    assert.deepEqual([drafts().length, existsSync(tree)], [0, true])
+  })
+
+  test('A full disk is DISK_FULL, and no root and no draft is left', (t) => {
+    if (isSkipped(t)) return
+    if (process.getuid?.() !== 0) return t.skip('only root mounts a small disk')
+    const script = `mount -t tmpfs -o size=8m,mode=755 none "$0" &&
+      "$1" "$2" images unpack python --quiet --json --state "$3"; ls -A "$0" >&2`
+    const words = [imageRootFolder(), process.execPath, bin, join(root, 'state')]
+    const ran = spawnSync('unshare', ['-m', 'sh', '-c', script, ...words], { encoding: 'utf8' })
+    assert.equal(JSON.parse(ran.stdout).error?.code, 'DISK_FULL', ran.stdout)
+    assert.doesNotMatch(ran.stderr, /^(?:\.draft|[0-9a-f]{64})/m)
+  })
+
   test('Attack: a changed tree does not verify, and one that others may write to, or a link, is no root', (t) => {
     if (isSkipped(t)) return
     unpack()
@@ -227,6 +257,10 @@ function run(code: string, ...words: readonly string[]) {
   const image = words.includes('--image') ? [] : ['--image', 'python']
   const more = ['--once', '--json', '--timeout', '60s', ...image]
   return JSON.parse(mayfly('run', file, ...more, ...words).stdout)
+}
+
+function namesIn(folder: string): readonly string[] {
+  return existsSync(folder) ? readdirSync(folder) : []
 }
 
 let isUnpacked = false

@@ -50,15 +50,19 @@ export interface RunnerFile {
   readonly body: Uint8Array
 }
 
-export interface MachineBoot {
-  /** SHA-256 over the digests of kernel, initrd and image and the arguments: the key of a template. */
-  readonly key: string
-  /** Absolute paths of files that nobody writes to. */
-  readonly kernel: string
+/** Absolute paths of files that nobody writes to, and their digests. */
+export interface RootBoot {
   readonly initrd: string
   readonly image: string
+  readonly digests: { readonly initrd: string; readonly image: string }
+}
+
+export interface MachineBoot extends RootBoot {
+  /** SHA-256 over the digests of kernel, initrd and image and the arguments: the key of a template. */
+  readonly key: string
+  readonly kernel: string
   /** Digest of each of the three. */
-  readonly digests: { readonly kernel: string; readonly initrd: string; readonly image: string }
+  readonly digests: RootBoot['digests'] & { readonly kernel: string }
   /** Words of the kernel's command line; those behind `--` are the agent's. */
   readonly kernelArguments: readonly string[]
 }
@@ -81,27 +85,51 @@ const mountPoints = ['dev', 'image', 'modules', 'overlay', 'proc', 'root', 'sys'
  *     // -kernel boot.kernel -initrd boot.initrd -append boot.kernelArguments.join(' ') …
  */
 export function machineBoot(parts: BootParts): MachineBoot {
-  const { store, key, agent, tscKhz = hostTscKhz() } = parts
-  const folder = parts.folder ?? path.join(store, 'boot')
-  const image = checked(findImage(store, parts.image), key, undefined)
+  const { store, key, tscKhz = hostTscKhz() } = parts
   const stored = checked(findImage(store, parts.kernel ?? KERNEL), key, 'archive')
-  assertStatic(agent)
   const files = archiveFiles(stored)
   const vmlinuz = files.get('vmlinuz')
   if (!vmlinuz) throw broken(stored, 'it has no kernel')
-  const kernel = keep(folder, 'vmlinuz', vmlinuz)
-  const initrd = keep(folder, 'initrd', initrdOf(agent, files, parts.runner))
-  const digests = { kernel: kernel.digest, initrd: initrd.digest, image: image.digest }
+  const root = rootBoot(parts, files)
+  const kernel = keep(folderOf(parts), 'vmlinuz', vmlinuz)
+  const digests = { kernel: kernel.digest, ...root.digests }
   const kernelArguments = argumentsOf(tscKhz, parts)
   return {
+    ...root,
     key: sha256(canonicalJson({ ...digests, kernelArguments })),
     kernel: kernel.file,
-    initrd: initrd.file,
-    image: image.file,
     digests,
     kernelArguments,
   }
 }
+
+/**
+ * Initrd and image alone, for a kernel that is not of the store; `modules` are its own, as in an archive of one. Throws
+ * MayflyError NOT_FOUND, IMAGE_BROKEN, INVALID and STATE.
+ */
+export function rootBoot(parts: BootParts, modules: ReadonlyMap<string, Uint8Array>): RootBoot {
+  const image = checked(findImage(parts.store, parts.image), parts.key, undefined)
+  assertStatic(parts.agent)
+  const initrd = keep(folderOf(parts), 'initrd', initrdOf(parts.agent, modules, parts.runner))
+  return {
+    initrd: initrd.file,
+    image: image.file,
+    digests: { initrd: initrd.digest, image: image.digest },
+  }
+}
+
+/** Words of the agent for further ports and for its scratch, behind those of the boot. */
+export function agentWords({
+  ports = {},
+  scratchBytes,
+}: Pick<BootParts, 'ports' | 'scratchBytes'>): readonly string[] {
+  return [
+    ...Object.entries(ports).map(([name, port]) => `port=${name}=${port}`),
+    ...(scratchBytes === undefined ? [] : [`scratch=${scratchBytes}`]),
+  ]
+}
+
+const folderOf = ({ folder, store }: BootParts) => folder ?? path.join(store, 'boot')
 
 /** Archive of the agent as /init, the modules and their order, and the runner. The same bytes for the same parts. */
 export function initrdOf(
@@ -164,7 +192,7 @@ const byName = ([a]: readonly [string, unknown], [b]: readonly [string, unknown]
 
 function argumentsOf(
   tscKhz: number | undefined,
-  { ports = {}, scratchBytes }: Pick<BootParts, 'ports' | 'scratchBytes'>,
+  parts: Pick<BootParts, 'ports' | 'scratchBytes'>,
 ): readonly string[] {
   return [
     'quiet',
@@ -177,8 +205,7 @@ function argumentsOf(
     'boot',
     AGENT_PORT,
     IMAGE_DISK,
-    ...Object.entries(ports).map(([name, port]) => `port=${name}=${port}`),
-    ...(scratchBytes === undefined ? [] : [`scratch=${scratchBytes}`]),
+    ...agentWords(parts),
   ]
 }
 

@@ -20,7 +20,7 @@ import { pipeline } from 'node:stream/promises'
 import { Transform } from 'node:stream'
 import { randomBytes } from 'node:crypto'
 import { MayflyError } from '../../../contract/error.ts'
-import { machineBoot, type MachineBoot } from '../../../images/machine.ts'
+import type { BootParts, RootBoot } from '../../../images/machine.ts'
 import { findImage, imageFolder } from '../../../images/store.ts'
 import { openInit } from '../../../jail/agent.ts'
 import { reopen, type CProgram, type FoundCProgram } from '../../../jail/c-program.ts'
@@ -29,7 +29,6 @@ import { openCarrier } from '../../../jail/carrier.ts'
 import { signerFolder } from '../../../lib/state-folder.ts'
 import { imageKey } from '../../image-signer.ts'
 import { imageOf, jobDescriptor, runnerFiles } from './runner.ts'
-import { jobPort } from './machine.ts'
 import type { MachineKey } from './source.ts'
 
 /**
@@ -49,39 +48,48 @@ const FOLDER = 'machines'
 const KEPT_MS = 14 * 24 * 60 * 60_000
 const HINT = 'Build the images: "mayfly images build kernel node python"'
 
-export class BootFiles {
-  readonly #state: () => Promise<string>
-  readonly #hide: readonly string[]
+export interface BootFilesParts<Boot> {
+  /** State folder, whose images are booted. */
+  readonly state: () => Promise<string>
+  /** Programs to treat as missing. */
+  readonly hide: readonly string[]
+  readonly folder?: string | undefined
+  /** Tag of the kernel's image in the store; absent where the kernel is no part of it. */
+  readonly kernel?: string
+  /** Port of the job, as the agent finds it. */
+  readonly jobPort: string
+  /** Composes a boot of the parts found. */
+  readonly compose: (parts: BootParts) => Boot
+}
+
+export class BootFiles<Boot extends RootBoot & { readonly kernel?: string }> {
+  readonly #parts: BootFilesParts<Boot>
   readonly #folder: string
-  readonly #known = new Map<string, MachineBoot>()
+  readonly #known = new Map<string, Boot>()
   #programs: Promise<{ readonly agent: Buffer; readonly carrier: Buffer }> | undefined
 
-  constructor(
-    state: () => Promise<string>,
-    hide: readonly string[],
-    folder: string = cacheFolder(FOLDER),
-  ) {
-    this.#state = state
-    this.#hide = hide
-    this.#folder = folder
+  constructor(parts: BootFilesParts<Boot>) {
+    this.#parts = parts
+    this.#folder = parts.folder ?? cacheFolder(FOLDER)
   }
 
   /** Files and arguments for a boot. Throws MayflyError UNAVAILABLE with what is missing, and IMAGE_BROKEN. */
   async of({ program, scratchBytes }: Pick<MachineKey, 'program' | 'scratchBytes'>) {
-    const state = await this.#state()
+    const { compose, jobPort, kernel } = this.#parts
+    const state = await this.#parts.state()
     const store = imageFolder(state)
-    const found = foundImages(store, imageOf[program])
-    const key = [program, scratchBytes, found.image.digest, found.kernel.digest].join(' ')
+    const found = foundImages(store, { image: imageOf[program], kernel })
+    const key = [program, scratchBytes, found.image.digest, found.kernel?.digest].join(' ')
     const known = this.#known.get(key)
     if (known && isThere(known)) return known
     const { agent, carrier } = await this.#ownPrograms()
     openFolder(this.#folder)
-    const boot = machineBoot({
+    const boot = compose({
       store,
       key: imageKey(signerFolder(state)),
       folder: this.#folder,
       image: found.image.digest,
-      kernel: found.kernel.digest,
+      ...(found.kernel && { kernel: found.kernel.digest }),
       agent,
       runner: runnerFiles(program, carrier),
       ports: { [jobDescriptor]: jobPort },
@@ -93,7 +101,7 @@ export class BootFiles {
   }
 
   async #ownPrograms() {
-    this.#programs ??= compiled(this.#hide)
+    this.#programs ??= compiled(this.#parts.hide)
     try {
       return await this.#programs
     } catch (error) {
@@ -103,9 +111,15 @@ export class BootFiles {
   }
 }
 
-function foundImages(store: string, tag: string) {
+function foundImages(
+  store: string,
+  { image, kernel }: { readonly image: string; readonly kernel: string | undefined },
+) {
   try {
-    return { image: findImage(store, tag), kernel: findImage(store, 'kernel') }
+    return {
+      image: findImage(store, image),
+      kernel: kernel === undefined ? undefined : findImage(store, kernel),
+    }
   } catch (cause) {
     if (!(cause instanceof MayflyError) || cause.code !== 'NOT_FOUND') throw cause
     throw new MayflyError('UNAVAILABLE', `Cannot start a machine: ${reasonOf(cause)}`, {
@@ -142,8 +156,8 @@ function checkedBytes(program: CProgram): Buffer {
 }
 
 /** Each start notes its use, by the time of the files. */
-function isThere({ kernel, initrd, image }: MachineBoot): boolean {
-  const files = [kernel, initrd, image]
+function isThere({ kernel, initrd, image }: RootBoot & { readonly kernel?: string }): boolean {
+  const files = [...(kernel === undefined ? [] : [kernel]), initrd, image]
   if (!files.every((file) => existsSync(file))) return false
   const now = new Date()
   for (const file of files) utimesSync(file, now, now)

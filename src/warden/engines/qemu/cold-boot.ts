@@ -1,10 +1,12 @@
 import type { EngineOptions } from '../../../contract/engine.ts'
 import { MayflyError } from '../../../contract/error.ts'
+import { machineBoot, type MachineBoot } from '../../../images/machine.ts'
 import { cacheFolder } from '../../../jail/cache-folder.ts'
 import { closing } from '../../refusals.ts'
 import { AgentLink } from './agent-link.ts'
 import { BootFiles } from './boot-files.ts'
 import { findJailPrograms } from './jail.ts'
+import { jobPort } from './machine.ts'
 import { cachedAccelerators, type AcceleratorFacts } from './probe.ts'
 import { startMachine, type MachineHost, type QemuProcess } from './process.ts'
 import { findHypervisor } from './program.ts'
@@ -35,7 +37,7 @@ const SAID_CHARS_MAX = 300
 
 export class ColdBoots implements MachineSource {
   readonly counts = noStarts()
-  readonly files: BootFiles
+  readonly files: BootFiles<MachineBoot>
   readonly #parts: ColdBootParts
   readonly #booting = new Set<QemuProcess>()
   readonly #taking = new Set<Promise<unknown>>()
@@ -44,7 +46,14 @@ export class ColdBoots implements MachineSource {
 
   constructor(parts: ColdBootParts) {
     this.#parts = parts
-    this.files = new BootFiles(parts.state, parts.options.hide ?? [], parts.folder)
+    this.files = new BootFiles({
+      state: parts.state,
+      hide: parts.options.hide ?? [],
+      folder: parts.folder,
+      kernel: 'kernel',
+      jobPort,
+      compose: machineBoot,
+    })
   }
 
   async take(key: MachineKey): Promise<LiveMachine> {

@@ -23,6 +23,8 @@ export interface KernelSpec {
   /** Serial lines beside the agent's, in the order of their descriptors. */
   readonly lines: number
   readonly hasImage: boolean
+  /** Words of the agent behind those of the boot. */
+  readonly agentWords?: readonly string[]
 }
 
 /** Files of the jail. */
@@ -41,6 +43,8 @@ const MEMORY_MIB_MAX = 16_384
 /** The disk's node of the guest, and the agent's line. */
 const DISK = '/dev/ubda'
 const AGENT_LINE = '/dev/ttyS0'
+/** Line of the job, as the agent opens it. */
+export const jobLine = '/dev/ttyS1'
 const LOOPS_PER_JIFFY = 20_000_000
 const notStarted = [
   'init_hostfs',
@@ -53,7 +57,8 @@ const notStarted = [
 ]
 
 /** Throws MayflyError INVALID for a value that no such kernel has. */
-export function userKernelWords({ memoryMiB, lines, hasImage }: KernelSpec): readonly string[] {
+export function userKernelWords(spec: KernelSpec): readonly string[] {
+  const { memoryMiB, lines, hasImage, agentWords = [] } = spec
   checkNumber('memory', memoryMiB, MEMORY_MIB_MIN, MEMORY_MIB_MAX)
   checkNumber('number of lines', lines, 0, LINES_MAX - 1)
   return [
@@ -78,10 +83,20 @@ export function userKernelWords({ memoryMiB, lines, hasImage }: KernelSpec): rea
     'boot',
     AGENT_LINE,
     DISK,
+    ...agentWords.map(checkedWord),
   ]
+}
+
+function checkedWord(word: string): string {
+  if (/^[\x21-\x7e]{1,200}$/.test(word)) return word
+  throw invalid('word', word)
 }
 
 function checkNumber(name: string, value: number, min: number, max: number): void {
   if (Number.isInteger(value) && value >= min && value <= max) return
-  throw new MayflyError('INVALID', `Cannot compose a user-mode kernel: its ${name} is "${value}"`)
+  throw invalid(name, `${value}`)
+}
+
+function invalid(name: string, value: string): MayflyError {
+  return new MayflyError('INVALID', `Cannot compose a user-mode kernel: its ${name} is "${value}"`)
 }

@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto'
 import type { Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Remains } from '../../../contract/engine.ts'
 import { MayflyError } from '../../../contract/error.ts'
 import type { Cgroup, CgroupRoot } from '../../../os/cgroup-interface.ts'
-import { identify, isAlive, type ProcessIdentity } from '../../../os/proc.ts'
+import { identify, isAlive, processFacts, type ProcessIdentity } from '../../../os/proc.ts'
 import { belowOf } from '../../../os/process-tree.ts'
 import { signalAll } from '../../../os/signal.ts'
 import type { SpawnedChild } from '../../../os/spawned-child.ts'
@@ -62,6 +63,9 @@ const TMPFS_MIB = 1
 const TASKS_MAX = 2_048
 /** Longest part of a complaint that becomes a message. */
 const LINE_MAX = 300
+/** Place of the kernel among the processes, behind bubblewrap and its process 1. */
+const KERNEL_AT = 2
+const FREEZE_MS_MAX = 2_000
 
 interface KernelResources {
   readonly id: string
@@ -130,12 +134,20 @@ export class UserKernelProcess {
     return this.#resources.child.stdio[agentFd] as Socket
   }
 
-  /** Host end of another line, from 0. */
-  line(index: number): Socket {
-    return this.#resources.child.stdio[agentFd + 1 + index] as Socket
+  /**
+   * Host end of the first line beside the agent's, which the caller then owns; nothing was read from it here. Callable
+   * once. Throws MayflyError NOT_FOUND for a kernel that has ended.
+   */
+  takeJobChannel(): Socket {
+    const stdio = this.#resources.child.stdio as unknown as (Socket | null)[]
+    const socket = stdio[agentFd + 1]
+    // At the end of a child every stream of its `stdio` is read to its end, and bytes of one that was handed over would be lost.
+    stdio[agentFd + 1] = null
+    if (socket && !socket.destroyed) return socket
+    throw new MayflyError('NOT_FOUND', `Cannot use guest "${this.id}": its line is gone`)
   }
 
-  /** Processes that were there when it was ready, outermost first: bubblewrap, its process 1, the kernel, the agent. */
+  /** Processes that were there when it was ready, outermost first: bubblewrap, its process 1, the kernel, then stubs. */
   get processes(): readonly ProcessIdentity[] {
     return this.#processes
   }
@@ -150,6 +162,33 @@ export class UserKernelProcess {
     if (pid === undefined) return
     this.#processes = [pid, ...belowOf(pid)].map((one) => identify(one))
     this.#lease()
+  }
+
+  /**
+   * Stops the kernel by SIGSTOP, so that it resumes no program, and then each program by a SIGALRM: the tracer has to take it,
+   * and drops it later, as it drops those by which it interrupts programs itself. A freezer of version 1 would keep
+   * killed tasks. Resolves once no task moves; throws MayflyError UNAVAILABLE after 2 s.
+   */
+  async freeze(): Promise<void> {
+    const kernel = this.#kernelPid
+    signalAll([kernel], 'SIGSTOP')
+    await untilSo(() => hasStopped(kernel))
+    const stubs = belowOf(kernel)
+    signalAll(
+      stubs.filter((pid) => !hasStopped(pid)),
+      'SIGALRM',
+    )
+    await untilSo(() => stubs.every(hasStopped))
+  }
+
+  thaw(): void {
+    signalAll([this.#kernelPid], 'SIGCONT')
+  }
+
+  get #kernelPid(): number {
+    const found = this.#processes[KERNEL_AT]
+    if (found && isAlive(found.pid, found.startTime)) return found.pid
+    throw new MayflyError('NOT_FOUND', `Cannot stop guest "${this.id}": it has ended`)
   }
 
   /** SIGKILL for every process of it. Idempotent. */
@@ -198,6 +237,23 @@ export class UserKernelProcess {
   #lease(): void {
     const { id, cgroup } = this.#resources
     this.#host.lease(id, remainsOf(this.#processes, cgroup?.name ?? null))
+  }
+}
+
+/** A zombie and a process that is gone do not move either. */
+function hasStopped(pid: number): boolean {
+  return !'RSD'.includes(processFacts(pid)?.state ?? 'X')
+}
+
+async function untilSo(isSo: () => boolean): Promise<void> {
+  const until = performance.now() + FREEZE_MS_MAX
+  while (!isSo()) {
+    if (performance.now() > until)
+      throw new MayflyError(
+        'UNAVAILABLE',
+        `Cannot freeze a guest: it still moves after ${FREEZE_MS_MAX} ms`,
+      )
+    await sleep(1)
   }
 }
 

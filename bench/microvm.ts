@@ -13,10 +13,15 @@ import os from 'node:os'
 import { parseArgs } from 'node:util'
 import { figures } from '../src/lib/measure.ts'
 import { isAlive, proportionalBytes } from '../src/os/proc.ts'
-import { claimAgent } from '../src/warden/engines/qemu/agent-questions.ts'
+import { claimAgent } from '../src/warden/engines/agent-guest/agent-questions.ts'
 import { Clones } from '../src/warden/engines/qemu/clones.ts'
 import { ColdBoots } from '../src/warden/engines/qemu/cold-boot.ts'
-import type { LiveMachine, MachineKey, MachineSource } from '../src/warden/engines/qemu/source.ts'
+import type {
+  LiveMachine,
+  MachineKey,
+  MachineSource,
+} from '../src/warden/engines/agent-guest/source.ts'
+import type { QemuProcess } from '../src/warden/engines/qemu/process.ts'
 import { machineState } from '../tests/fixtures/machine-images.ts'
 import { machineHost } from '../tests/walls/qemu-here.ts'
 import { runMachineJob } from './machine-job.ts'
@@ -99,7 +104,7 @@ async function inTurns(rounds: number, boots: number): Promise<Samples> {
 }
 
 /** The end of its machine is not in its time, and over before the next measurement begins. */
-async function oneJob(source: MachineSource, samples: Samples): Promise<void> {
+async function oneJob(source: MachineSource<QemuProcess>, samples: Samples): Promise<void> {
   const machine = await source.take(key)
   await claimAndRun(machine, samples)
   ending = end(machine, samples)
@@ -122,7 +127,7 @@ async function end({ process }: LiveMachine, samples: Samples): Promise<void> {
   assert.ok(!process.processes.some(({ pid, startTime }) => isAlive(pid, startTime)))
 }
 
-async function takeAndEnd(source: MachineSource): Promise<void> {
+async function takeAndEnd(source: MachineSource<QemuProcess>): Promise<void> {
   await (await source.take(key)).release()
 }
 
@@ -137,7 +142,7 @@ async function timedOf(work: () => Promise<void>): Promise<number> {
 
 /** Waiting clones; then as many as keep within `mibMax`, 80 at most. PSS of bubblewrap's two processes and of QEMU, by the kernel. */
 async function memoryOf(first: number, mibMax: number) {
-  const live: LiveMachine[] = []
+  const live: LiveMachine<QemuProcess>[] = []
   const mib = () => {
     const bytes = live.map(({ process }) =>
       process.processes.reduce((sum, { pid }) => sum + (proportionalBytes(pid) ?? 0), 0),

@@ -150,6 +150,8 @@ function engineFaultOf(from: string, to: string): string | undefined {
   if (sharedByEngines.test(to) && !from.startsWith('src/warden/engines/'))
     return 'only engines load what they share'
   const other = engineFolder.exec(to)?.[0]
+  // Engines whose guests have an agent share what speaks to it.
+  if (other === 'src/warden/engines/agent-guest/' && engine !== undefined) return undefined
   if (other === undefined || other === engine || from === 'src/warden/engines/index.ts')
     return undefined
   return 'only src/warden/engines/index.ts names engines'

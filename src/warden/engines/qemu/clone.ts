@@ -1,6 +1,6 @@
 import { MayflyError } from '../../../contract/error.ts'
-import { AgentLink } from './agent-link.ts'
-import { renewAgent } from './agent-questions.ts'
+import { AgentLink } from '../agent-guest/agent-link.ts'
+import { renewAgent } from '../agent-guest/agent-questions.ts'
 import { machinePlaces } from './machine.ts'
 import { Migrations } from './migrations.ts'
 import { startMachine, type MachineHost, type MachineStart, type QemuProcess } from './process.ts'

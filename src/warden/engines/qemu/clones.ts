@@ -4,13 +4,14 @@ import type { MachineBoot } from '../../../images/machine.ts'
 import { canonicalJson } from '../../../lib/canonical-json.ts'
 import { closing } from '../../refusals.ts'
 import { startClone } from './clone.ts'
-import { startRunner, type ColdBoots } from './cold-boot.ts'
+import { startRunner } from '../agent-guest/start-runner.ts'
+import type { ColdBoots } from './cold-boot.ts'
 import { findJailPrograms } from './jail.ts'
 import { fileSha256 } from './kept-file.ts'
 import type { Accelerator } from './machine.ts'
 import type { MachineHost, QemuProcess } from './process.ts'
 import { findHypervisor } from './program.ts'
-import type { LiveMachine, MachineKey, MachineSource } from './source.ts'
+import type { LiveMachine, MachineKey, MachineSource } from '../agent-guest/source.ts'
 import {
   makeTemplate,
   removeTemplate,
@@ -48,7 +49,7 @@ interface CloneKey {
   readonly name: string
 }
 
-export class Clones implements MachineSource {
+export class Clones implements MachineSource<QemuProcess> {
   readonly counts = noStarts()
   readonly templateCounts = noStarts()
   readonly #parts: CloneSourceParts
@@ -72,7 +73,7 @@ export class Clones implements MachineSource {
     })
   }
 
-  async take(key: MachineKey): Promise<LiveMachine> {
+  async take(key: MachineKey): Promise<LiveMachine<QemuProcess>> {
     const taking = this.#take(key)
     this.#taking.add(taking)
     try {
@@ -90,7 +91,7 @@ export class Clones implements MachineSource {
     await this.#templates.close()
   }
 
-  async #take(key: MachineKey): Promise<LiveMachine> {
+  async #take(key: MachineKey): Promise<LiveMachine<QemuProcess>> {
     if (this.#isClosed) throw closing()
     const { cold } = this.#parts
     try {
@@ -115,7 +116,7 @@ export class Clones implements MachineSource {
     return { key, boot, accelerator, name }
   }
 
-  async #clone(cloneKey: CloneKey): Promise<LiveMachine> {
+  async #clone(cloneKey: CloneKey): Promise<LiveMachine<QemuProcess>> {
     if (this.#isClosed) throw closing()
     const template = await this.#templates.use(cloneKey)
     let started: QemuProcess | undefined

@@ -1,17 +1,16 @@
 import type { EngineOptions } from '../../../contract/engine.ts'
-import { MayflyError } from '../../../contract/error.ts'
 import { machineBoot, type MachineBoot } from '../../../images/machine.ts'
 import { cacheFolder } from '../../../jail/cache-folder.ts'
 import { closing } from '../../refusals.ts'
-import { AgentLink } from './agent-link.ts'
-import { BootFiles } from './boot-files.ts'
+import { AgentLink } from '../agent-guest/agent-link.ts'
+import { BootFiles } from '../agent-guest/boot-files.ts'
 import { findJailPrograms } from './jail.ts'
 import { jobPort } from './machine.ts'
 import { cachedAccelerators, type AcceleratorFacts } from './probe.ts'
 import { startMachine, type MachineHost, type QemuProcess } from './process.ts'
 import { findHypervisor } from './program.ts'
-import { runnerCommand } from './runner.ts'
-import type { LiveMachine, MachineKey, MachineSource } from './source.ts'
+import type { LiveMachine, MachineKey, MachineSource } from '../agent-guest/source.ts'
+import { startRunner } from '../agent-guest/start-runner.ts'
 import { noStarts, withTries } from './tries.ts'
 
 /**
@@ -32,10 +31,8 @@ export interface ColdBootParts {
 
 /** Limit of one try. An emulator on a machine that is busy with eight others gets a tenth of a processor. */
 const BOOT_MS_MAX = 120_000
-const READY = 0x52
-const SAID_CHARS_MAX = 300
 
-export class ColdBoots implements MachineSource {
+export class ColdBoots implements MachineSource<QemuProcess> {
   readonly counts = noStarts()
   readonly files: BootFiles<MachineBoot>
   readonly #parts: ColdBootParts
@@ -56,7 +53,7 @@ export class ColdBoots implements MachineSource {
     })
   }
 
-  async take(key: MachineKey): Promise<LiveMachine> {
+  async take(key: MachineKey): Promise<LiveMachine<QemuProcess>> {
     const taking = this.#take(key)
     this.#taking.add(taking)
     try {
@@ -88,7 +85,7 @@ export class ColdBoots implements MachineSource {
     }
   }
 
-  async #take(key: MachineKey): Promise<LiveMachine> {
+  async #take(key: MachineKey): Promise<LiveMachine<QemuProcess>> {
     // Files first: a machine without images is told at once, and needs no probe.
     const boot = await this.files.of(key)
     const { accelerator } = await this.accelerator()
@@ -116,7 +113,7 @@ export class ColdBoots implements MachineSource {
     }, this.counts)
   }
 
-  async #boot(machine: QemuProcess, key: MachineKey): Promise<LiveMachine> {
+  async #boot(machine: QemuProcess, key: MachineKey): Promise<LiveMachine<QemuProcess>> {
     this.#booting.add(machine)
     try {
       if (this.#isClosed) throw closing()
@@ -138,25 +135,4 @@ export class ColdBoots implements MachineSource {
       this.#booting.delete(machine)
     }
   }
-}
-
-/** Starts carrier and runner, and resolves once the runner is parked. Throws MayflyError UNAVAILABLE with what it said. */
-export async function startRunner(agent: AgentLink, key: MachineKey): Promise<void> {
-  agent.send(runnerCommand(key))
-  const said: Buffer[] = []
-  for (;;) {
-    const next = await agent.take(['output', 'ended', 'refused'], BOOT_MS_MAX)
-    if (next.kind === 'refused')
-      throw notReady(`its start was refused (${next.stage}, errno ${next.errno})`)
-    if (next.kind === 'output') said.push(next.bytes)
-    // The runner closes its readiness pipe: the conversation of a parked machine is at rest.
-    else break
-  }
-  const text = Buffer.concat(said)
-  if (text[0] !== READY) throw notReady(text.toString())
-}
-
-function notReady(said: string): MayflyError {
-  const line = said.replace(/^E/, '').split('\n')[0]!.slice(0, SAID_CHARS_MAX)
-  return new MayflyError('UNAVAILABLE', `Cannot start a runner in a machine: ${line || 'it ended'}`)
 }

@@ -6,7 +6,7 @@ import type { Remains } from '../../../contract/engine.ts'
 import { MayflyError } from '../../../contract/error.ts'
 import { belowOf } from '../../../os/process-tree.ts'
 import type { Cgroup, CgroupRoot } from '../../../os/cgroup-interface.ts'
-import { identify, isAlive, type ProcessIdentity } from '../../../os/proc.ts'
+import { anonymousBytes, identify, isAlive, type ProcessIdentity } from '../../../os/proc.ts'
 import { signalAll } from '../../../os/signal.ts'
 import type { SpawnedChild } from '../../../os/spawned-child.ts'
 import { listenTo } from '../../readiness.ts'
@@ -15,6 +15,7 @@ import { releaseOnceGone } from '../release-once-gone.ts'
 import { entering, shell, startChild } from '../spawned.ts'
 import { remainsOf } from '../sweep.ts'
 import { removeWallFolder, wallFolder } from '../wall-folder.ts'
+import { memoryIn } from '../agent-guest/measure.ts'
 import { machineFilter } from './filter.ts'
 import { jailCommand, type JailPrograms, type MachineFiles } from './jail.ts'
 import { machineArguments, machineFds, type MachineSpec } from './machine.ts'
@@ -195,6 +196,20 @@ export class QemuProcess {
     } finally {
       clearTimeout(late)
     }
+  }
+
+  /** Stops the guest's processor; QEMU itself runs on, and answers. */
+  async freeze(): Promise<void> {
+    await this.control.ask('stop')
+  }
+
+  async thaw(): Promise<void> {
+    await this.control.ask('cont')
+  }
+
+  memory(): number {
+    const { cgroup } = this.#resources
+    return cgroup ? memoryIn(cgroup) : anonymousBytes(this.#processes.at(-1)!.pid)
   }
 
   /** SIGKILL for every process of it. Idempotent. */

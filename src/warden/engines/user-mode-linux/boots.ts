@@ -6,11 +6,11 @@ import { agentWords, rootBoot, type RootBoot } from '../../../images/machine.ts'
 import { openInit } from '../../../jail/agent.ts'
 import { cacheFolder } from '../../../jail/cache-folder.ts'
 import { closing } from '../../refusals.ts'
-import { AgentLink } from '../qemu/agent-link.ts'
-import { BootFiles } from '../qemu/boot-files.ts'
-import { startRunner } from '../qemu/cold-boot.ts'
-import { jobDescriptor } from '../qemu/runner.ts'
-import type { MachineKey } from '../qemu/source.ts'
+import { AgentLink } from '../agent-guest/agent-link.ts'
+import { BootFiles } from '../agent-guest/boot-files.ts'
+import { startRunner } from '../agent-guest/start-runner.ts'
+import { jobDescriptor } from '../agent-guest/runner.ts'
+import type { LiveMachine, MachineKey, MachineSource } from '../agent-guest/source.ts'
 import { jobLine } from './machine.ts'
 import { cachedUserKernel, type UserKernelFacts } from './probe.ts'
 import { startUserKernel, type KernelHost, type UserKernelProcess } from './process.ts'
@@ -32,20 +32,9 @@ export interface UserKernelBootsParts {
   readonly folder?: string
 }
 
-/** A guest with a parked runner. */
-export interface LiveGuest {
-  readonly process: UserKernelProcess
-  /** Conversation with the agent: it has said hello and started the carrier; not claimed. */
-  readonly agent: AgentLink
-  readonly origin: 'boot'
-  takeJobChannel(): ReturnType<UserKernelProcess['takeJobChannel']>
-  /** Kills it and releases all that it holds. Idempotent. */
-  release(): Promise<void>
-}
-
 const BOOT_MS_MAX = 60_000
 
-export class UserKernelBoots {
+export class UserKernelBoots implements MachineSource<UserKernelProcess> {
   readonly files: BootFiles<RootBoot>
   readonly #parts: UserKernelBootsParts
   readonly #booting = new Set<UserKernelProcess>()
@@ -66,7 +55,7 @@ export class UserKernelBoots {
   }
 
   /** Throws MayflyError UNAVAILABLE with cause and hint, OVERLOADED, and DRAINING after `close`. */
-  async take(key: MachineKey): Promise<LiveGuest> {
+  async take(key: MachineKey): Promise<LiveMachine<UserKernelProcess>> {
     const taking = this.#take(key)
     this.#taking.add(taking)
     try {
@@ -107,9 +96,10 @@ export class UserKernelBoots {
     return await cachedUserKernel({ ...programs, host, agent }, path.join(`${folder}-proved`))
   }
 
-  async #take(key: MachineKey): Promise<LiveGuest> {
-    await this.facts()
+  async #take(key: MachineKey): Promise<LiveMachine<UserKernelProcess>> {
+    // Files first: a machine without images is told at once, and needs no probe.
     const { initrd, image } = await this.files.of(key)
+    await this.facts()
     if (this.#isClosed) throw closing()
     const { host, options } = this.#parts
     const { hide = [] } = options
@@ -122,7 +112,7 @@ export class UserKernelBoots {
     return await this.#boot(startUserKernel({ ...parts, spec, initrd, image }, host), key)
   }
 
-  async #boot(guest: UserKernelProcess, key: MachineKey): Promise<LiveGuest> {
+  async #boot(guest: UserKernelProcess, key: MachineKey): Promise<LiveMachine<UserKernelProcess>> {
     this.#booting.add(guest)
     try {
       const agent = new AgentLink(guest.channel)

@@ -4,7 +4,13 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Remains } from '../../../contract/engine.ts'
 import { MayflyError } from '../../../contract/error.ts'
 import type { Cgroup, CgroupRoot } from '../../../os/cgroup-interface.ts'
-import { identify, isAlive, processFacts, type ProcessIdentity } from '../../../os/proc.ts'
+import {
+  identify,
+  isAlive,
+  processFacts,
+  residentBytes,
+  type ProcessIdentity,
+} from '../../../os/proc.ts'
 import { belowOf } from '../../../os/process-tree.ts'
 import { signalAll } from '../../../os/signal.ts'
 import type { SpawnedChild } from '../../../os/spawned-child.ts'
@@ -12,6 +18,7 @@ import { listenTo } from '../../readiness.ts'
 import { freeSlot, type Slot } from '../../slots.ts'
 import { releaseOnceGone } from '../release-once-gone.ts'
 import { entering, shell, startChild } from '../spawned.ts'
+import { memoryIn } from '../agent-guest/measure.ts'
 import { remainsOf } from '../sweep.ts'
 import { kernelFilter, kernelJailCommand } from './jail.ts'
 import { agentFd, userKernelWords, type KernelSpec } from './machine.ts'
@@ -181,8 +188,14 @@ export class UserKernelProcess {
     await untilSo(() => stubs.every(hasStopped))
   }
 
-  thaw(): void {
+  async thaw(): Promise<void> {
     signalAll([this.#kernelPid], 'SIGCONT')
+  }
+
+  /** Memory of the guest is shared memory of the kernel's process. */
+  memory(): number {
+    const { cgroup } = this.#resources
+    return cgroup ? memoryIn(cgroup) : residentBytes(this.#kernelPid)
   }
 
   get #kernelPid(): number {

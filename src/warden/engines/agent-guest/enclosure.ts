@@ -14,7 +14,7 @@ import { proportionalBytes } from '../../../os/proc.ts'
 import { isGoneInTime } from '../wall-end.ts'
 import { claim, sampleOf, tighten, type MachineJob } from './bounds.ts'
 import { runnerEnd, type RunnerEnd } from './ending.ts'
-import { memoryOf, spentMs } from './measure.ts'
+import { spentMs } from './measure.ts'
 import { carrierProgram, type LiveMachine } from './source.ts'
 
 /** Threads of Node at work: main, pool of libuv, workers of V8, the collector's, and two that start later. */
@@ -23,17 +23,30 @@ const STATUS_MS_MAX = 1_000
 /** Longest wait for the carrier's exit, in milliseconds: a job has a deadline of its own. */
 const LIFE_MS_MAX = 2 ** 31 - 1
 
-export interface QemuWallParts {
+export interface GuestWallParts {
   readonly program: ProgramName
   /** Bytes of scratch. */
   readonly disk: number
   readonly tookMs: number
   /** Whether a cgroup holds memory. */
   readonly isBounded: boolean
+  readonly kind: GuestWords
+}
+
+/** Words for a wall of an engine's guests. */
+export interface GuestWords {
+  /** Mechanism of its requests. */
+  readonly mechanism: Wall['mechanism']
+  /** Process that holds a guest, for the log. */
+  readonly holder: string
+  /** First layers, outermost first. */
+  readonly layers: readonly string[]
+  /** Parts that a wall lacks by what it is. */
+  missing(machine: LiveMachine): readonly string[]
 }
 
 /** A machine, as the warden sees it. */
-export class QemuEnclosure implements Enclosure {
+export class GuestEnclosure implements Enclosure {
   readonly id: string
   readonly wall: Wall
   readonly isSingleUse = true
@@ -45,6 +58,7 @@ export class QemuEnclosure implements Enclosure {
   readonly connections = undefined
   readonly #job: MachineJob
   readonly #machine: LiveMachine
+  readonly #holder: string
   readonly #lost = Promise.withResolvers<void>()
   readonly #gone = Promise.withResolvers<void>()
   #isKilled = false
@@ -54,9 +68,10 @@ export class QemuEnclosure implements Enclosure {
   /** End of the runner by the guest's own word: for display. */
   #said: RunnerEnd | undefined
 
-  constructor(machine: LiveMachine, parts: QemuWallParts) {
-    const idleBytes = memoryOf(machine.process)
+  constructor(machine: LiveMachine, parts: GuestWallParts) {
+    const idleBytes = machine.process.memory()
     this.#machine = machine
+    this.#holder = parts.kind.holder
     this.#job = {
       machine,
       disk: parts.disk,
@@ -89,15 +104,14 @@ export class QemuEnclosure implements Enclosure {
     return tighten(this.#job, bounds)
   }
 
-  /** Stops the guest's processor; QEMU itself runs on, and answers. */
   async freeze(): Promise<number> {
     const began = performance.now()
-    await this.#machine.process.control.ask('stop')
+    await this.#machine.process.freeze()
     return performance.now() - began
   }
 
   async thaw(): Promise<void> {
-    await this.#machine.process.control.ask('cont')
+    await this.#machine.process.thaw()
   }
 
   rank(rank: WallRank): void {
@@ -128,7 +142,7 @@ export class QemuEnclosure implements Enclosure {
     await this.#countProcesses()
     return {
       processes: this.#processes,
-      bytes: Math.max(0, memoryOf(this.#machine.process) - this.#job.idleBytes),
+      bytes: Math.max(0, this.#machine.process.memory() - this.#job.idleBytes),
       cpuMs: Math.round(spentMs(this.#machine.process)),
       // The guest's kernel schedules its tasks by itself.
       waitedMs: 0,
@@ -202,7 +216,7 @@ export class QemuEnclosure implements Enclosure {
       await this.lost
     }
     const spent = Math.max(spentMs(this.#machine.process), this.#job.spentSeen)
-    const own = `QEMU ended (${exitCode ?? signal ?? 'unknown'})`
+    const own = `${this.#holder} ended (${exitCode ?? signal ?? 'unknown'})`
     return {
       isOutOfMemory: this.isOutOfMemory(),
       detail: this.#said?.detail ?? (said.trim() === '' ? own : `${own}: ${said.trim()}`),
@@ -215,15 +229,15 @@ export class QemuEnclosure implements Enclosure {
   }
 }
 
-function wallOf(machine: LiveMachine, parts: QemuWallParts, idleBytes: number): Wall {
+function wallOf(machine: LiveMachine, parts: GuestWallParts, idleBytes: number): Wall {
   const { id, uid, processes, cgroup } = machine.process
   return {
     id,
     program: parts.program,
     pid: processes[0]!.pid,
-    mechanism: 'qemu',
+    mechanism: parts.kind.mechanism,
     layers: [
-      'virtual machine',
+      ...parts.kind.layers,
       'own kernel',
       'seccomp',
       'user namespace',
@@ -241,11 +255,7 @@ function wallOf(machine: LiveMachine, parts: QemuWallParts, idleBytes: number): 
         ? []
         : ['cpu quota: a guest has one processor at most']),
       'calls: no system call of a guest is closed while a program runs',
-      ...(machine.origin === 'boot'
-        ? [
-            `clones: it was booted, which takes seconds (${machine.whyBooted ?? 'none were asked for'})`,
-          ]
-        : []),
+      ...parts.kind.missing(machine),
     ],
     calls: [],
     isCarried: true,

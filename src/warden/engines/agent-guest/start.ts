@@ -7,33 +7,46 @@ import type {
 import { MayflyError } from '../../../contract/error.ts'
 import { wallUids } from '../../../contract/uids.ts'
 import { openCgroups } from '../../../os/cgroup.ts'
+import type { CgroupRoot } from '../../../os/cgroup-interface.ts'
 import { mappedUids } from '../../../os/proc.ts'
 import { closing } from '../../refusals.ts'
-import { Clones } from './clones.ts'
-import { ColdBoots } from './cold-boot.ts'
-import { QemuEnclosure } from './enclosure.ts'
+import { GuestEnclosure, type GuestWords } from './enclosure.ts'
 import { machineMiB } from './memory-size.ts'
-import type { MachineHost } from './process.ts'
 import type { MachineKey, MachineSource } from './source.ts'
 
 const DISK_BYTES = 64 * 2 ** 20
 
+/** The warden and this machine, as the start of a guest needs them. */
+export interface GuestHost extends Pick<EngineHost, 'lease' | 'releaseLease'> {
+  readonly cgroups: CgroupRoot | undefined
+  /** Root with uids for walls. */
+  readonly isRoot: boolean
+}
+
+/** Differences between engines whose guests have an agent. */
+export interface GuestEngineParts {
+  readonly kind: GuestWords
+  openSource(parts: {
+    readonly host: GuestHost
+    readonly options: EngineOptions
+    /** State folder, whose images are booted. */
+    readonly state: () => Promise<string>
+  }): MachineSource
+}
+
 /** Starts walls; loaded with the first of them. */
-export class MachineStarter {
-  readonly #cold: ColdBoots
+export class GuestStarter {
   readonly #source: MachineSource
+  readonly #kind: GuestWords
   readonly #hasCgroups: boolean
   #isClosed = false
 
-  constructor(options: EngineOptions, host: EngineHost) {
-    const machineHost = machineHostOf(options, host)
-    this.#hasCgroups = machineHost.cgroups !== undefined
+  constructor(parts: GuestEngineParts, options: EngineOptions, host: EngineHost) {
+    const guestHost = guestHostOf(options, host)
+    this.#kind = parts.kind
+    this.#hasCgroups = guestHost.cgroups !== undefined
     const state = async () => options.imageState ?? (await host.state())
-    this.#cold = new ColdBoots({ host: machineHost, options, state })
-    const hasTemplates = options.templates !== 'off'
-    this.#source = hasTemplates
-      ? new Clones({ cold: this.#cold, host: machineHost, options })
-      : this.#cold
+    this.#source = parts.openSource({ host: guestHost, options, state })
   }
 
   async start(spec: EnclosureSpec): Promise<Enclosure> {
@@ -42,11 +55,12 @@ export class MachineStarter {
     const machine = await this.#source.take(keyOf(spec))
     try {
       if (this.#isClosed) throw closing()
-      return new QemuEnclosure(machine, {
+      return new GuestEnclosure(machine, {
         program: spec.program,
         disk: spec.disk ?? DISK_BYTES,
         tookMs: performance.now() - began,
         isBounded: this.#hasCgroups,
+        kind: this.#kind,
       })
     } catch (error) {
       await machine.release()
@@ -57,12 +71,11 @@ export class MachineStarter {
   /** Kills starts in flight and waits for them. */
   async close(): Promise<void> {
     this.#isClosed = true
-    // Takers of clones may be waiting for a boot.
-    await Promise.all([this.#source.close(), this.#cold.close()])
+    await this.#source.close()
   }
 }
 
-function machineHostOf({ hide = [], without = [] }: EngineOptions, host: EngineHost): MachineHost {
+function guestHostOf({ hide = [], without = [] }: EngineOptions, host: EngineHost): GuestHost {
   const hasNoCgroup = without.includes('memory cgroup') || hide.includes('cgroup')
   return {
     cgroups: hasNoCgroup ? undefined : openCgroups(),

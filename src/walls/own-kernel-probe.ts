@@ -1,11 +1,11 @@
 import { release } from 'node:os'
-import { MayflyError, messageOf } from '../../contract/error.ts'
-import type { Language } from '../../contract/job.ts'
-import type { Availability, Provider } from '../../contract/provider.ts'
-import { strengthOf } from '../../contract/tier.ts'
-import type { Wall } from '../../contract/warden.ts'
-import { versionIn } from '../../walls/found-languages.ts'
-import { assertAnswers, type Probe } from '../../walls/proof.ts'
+import { MayflyError, messageOf } from '../contract/error.ts'
+import type { Language } from '../contract/job.ts'
+import type { Availability, Provider } from '../contract/provider.ts'
+import { strengthOf, type TierName } from '../contract/tier.ts'
+import type { Wall } from '../contract/warden.ts'
+import { versionIn } from './found-languages.ts'
+import { assertAnswers, type Probe } from './proof.ts'
 
 export interface MachineFacts {
   readonly availability: Availability
@@ -48,13 +48,14 @@ const languagesOf: Readonly<Record<Program, readonly Language[]>> = {
 }
 
 /**
- * Boots a machine of each image and runs a guest in it to its end. The kernel release that the guest sees proves that its
+ * Boots a guest of each image and runs a guest in it to its end. The kernel release that the guest sees proves that its
  * kernel is not this one. Throws what the first of them met if there is no machine at all.
  */
-export async function probe(
-  provider: Provider,
+export async function probeOwnKernel(
+  provider: Provider & { readonly tier: TierName },
   seen: () => Wall | undefined,
 ): Promise<MachineFacts> {
+  const { tier } = provider
   const names = Object.keys(programs) as readonly Program[]
   const found = await Promise.allSettled(names.map((name) => versionBy(provider, programs[name])))
   const failed = found.flatMap((one, index) =>
@@ -66,7 +67,7 @@ export async function probe(
   return {
     availability: {
       available: true,
-      strength: strengthOf.microvm,
+      strength: strengthOf[tier],
       cost: { spareMiB: Math.ceil(idleBytes / 2 ** 20), refillMs: Math.ceil(took) },
       layers,
       missing: [...missing, ...failed.map(({ name, why }) => `${name}: ${messageOf(why)}`)],

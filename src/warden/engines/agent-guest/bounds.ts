@@ -10,7 +10,7 @@ import type { BoundMechanisms } from '../../../contract/warden.ts'
 import { pageUp } from '../group-memory.ts'
 import { allowanceBytes } from './memory-size.ts'
 import { claimAgent } from './agent-questions.ts'
-import { memoryOf, spentMs } from './measure.ts'
+import { spentMs } from './measure.ts'
 import type { LiveMachine } from './source.ts'
 
 /** State of a machine's job. */
@@ -41,7 +41,7 @@ const TASKS_MAX = 256
 /** Makes the guest unique, and holds it to a job's bounds. Throws MayflyError PROTOCOL where a step was not done. */
 export async function claim(job: MachineJob, asked: ClaimBounds): Promise<ClaimReadBack> {
   const { machine, idleBytes, disk } = job
-  const bytes = memoryOf(machine.process)
+  const bytes = machine.process.memory()
   const usedMax = bytes + asked.memory + disk + allowanceBytes
   machine.process.cgroup?.limit({ memory: pageUp(usedMax) })
   const enforced = bind(job, asked)
@@ -83,7 +83,7 @@ export function sampleOf({ machine, held, killsAtClaim }: MachineJob): MemorySam
   if (!held) throw new Error('it holds no job')
   const kills = machine.process.cgroup?.memoryKills() ?? 0
   return {
-    bytes: memoryOf(machine.process),
+    bytes: machine.process.memory(),
     bytesMax: held.usedMax,
     isOutOfMemory: kills > killsAtClaim,
   }

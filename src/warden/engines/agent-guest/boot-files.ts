@@ -34,7 +34,7 @@ import type { MachineKey } from './source.ts'
 /**
  * Files that machines boot from, as copies of the warden's own.
  *
- * Problem: the image store belongs to the server, in a folder that no uid of a wall can enter; QEMU opens its files as the
+ * Problem: the image store belongs to the server, in a folder that no uid of a wall can enter; a guest's process opens its files as the
  * uid of its wall, long after they were hashed.
  *
  * Mechanism: kernel, initrd and image lie in a cache folder of the warden's user, named by their SHA-256, readable for

@@ -2,7 +2,7 @@
  * Memory of a machine, and what its job may take of this host's.
  *
  * Problem: a guest has a fixed size, and takes pages of the host as it touches them, for its kernel's file cache as well; a
- * job has a bound of its own, above what was in use while its wall waited. QEMU takes memory beside its guest.
+ * job has a bound of its own, above what was in use while its wall waited. The process that holds it takes memory beside it.
  *
  * Mechanism: a guest is larger than any usual job needs, since what it does not touch costs nothing. The bound that holds is
  * the limit of the hypervisor's cgroup: in use at the claim, plus what the job may have, plus its scratch, plus a fixed
@@ -16,7 +16,7 @@ const SMALLEST_MIB = 1_024
 const LARGEST_MIB = 8_192
 /** Kernel, runner, interpreter and files of the image. */
 const GUEST_MIB = 320
-/** By which a job may raise the memory of QEMU beside what is its own: translated code, cached files of the image. */
+/** By which a job may raise the memory of that process beside what is its own: translated code, cached files of the image. */
 export const allowanceBytes = 192 * MIB
 
 /** MiB of the guest for jobs of this bound, in bytes above idle, and this scratch. */

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 import type { AgentLink } from './agent-link.ts'
-import type { QemuProcess } from './process.ts'
+import type { Cgroup } from '../../../os/cgroup-interface.ts'
+import type { ProcessIdentity } from '../../../os/proc.ts'
 
 /**
  * Seam between the engine and the source of its machines.
@@ -9,17 +10,17 @@ import type { QemuProcess } from './process.ts'
  * cloned from a template. Nothing of a tenant is in one, and none is given out twice. Everything after that is the engine's:
  * the claim (which reseeds the guest), the bounds, the end.
  *
- * Channels of a machine, each a socket pair of which QEMU has the other end: the control connection and the agent's wire
- * are the warden's; `job` goes to the server, unread, and carries every byte of the job as frames of the carrier
+ * Channels of a machine, each a socket pair of which the guest has the other end: the agent's wire
+ * is the warden's; `job` goes to the server, unread, and carries every byte of the job as frames of the carrier
  * (`guest/carrier/wire.h`). A template is saved while that channel is idle: a parked runner has said nothing on it and was
  * sent nothing.
  */
-export interface MachineSource {
+export interface MachineSource<Process extends HeldGuest = HeldGuest> {
   /**
    * Takes a machine of this key. Releases everything before it rejects with MayflyError (UNAVAILABLE: no machine can be had,
    * with cause and hint; OVERLOADED; DRAINING after `close`).
    */
-  take(key: MachineKey): Promise<LiveMachine>
+  take(key: MachineKey): Promise<LiveMachine<Process>>
   /** Ends starts in flight and waits for them; machines that were given out are their takers'. */
   close(): Promise<void>
 }
@@ -35,9 +36,34 @@ export interface MachineKey {
   readonly scratchBytes: number
 }
 
-export interface LiveMachine {
-  /** Jailed QEMU, whose guest runs. It has the control connection, the cgroup, the processes, the lease. */
-  readonly process: QemuProcess
+/** The process that holds a guest, in its jail. */
+export interface HeldGuest {
+  readonly id: string
+  readonly uid: number | undefined
+  /** Processes that hold it, outermost first. */
+  readonly processes: readonly ProcessIdentity[]
+  readonly cgroup: Cgroup | undefined
+  /** Resolves after its last instruction; never rejects. */
+  readonly ended: Promise<HeldGuestEnd>
+  /** SIGKILL for every process of it. Idempotent. */
+  kill(): void
+  /** Resolves once no instruction of the guest runs. */
+  freeze(): Promise<void>
+  thaw(): Promise<void>
+  /** Bytes that it holds of this host, its guest's together with its own. Throws where it is gone. */
+  memory(): number
+}
+
+export interface HeldGuestEnd {
+  readonly exitCode: number | null
+  readonly signal: string | null
+  /** Last bytes of its standard error, unread. */
+  readonly said: string
+}
+
+export interface LiveMachine<Process extends HeldGuest = HeldGuest> {
+  /** The jailed process whose guest runs. It has the cgroup, the lease and what controls the guest. */
+  readonly process: Process
   /** Conversation with the agent: it has said hello and started the carrier as program `carrierProgram`; not claimed. */
   readonly agent: AgentLink
   /** Host end of the job's channel. The engine takes it out of the machine by `takeJobChannel`. */

@@ -119,7 +119,7 @@ async function claimAndRun(machine: LiveMachine, samples: Samples): Promise<void
   assert.equal(result.trim(), '42')
 }
 
-async function end({ process }: LiveMachine, samples: Samples): Promise<void> {
+async function end({ process }: LiveMachine<QemuProcess>, samples: Samples): Promise<void> {
   const began = performance.now()
   await process.release()
   samples.end.push(performance.now() - began)

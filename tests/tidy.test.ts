@@ -88,6 +88,16 @@ suite('The house is tidy', () => {
     )
   })
 
+  test('Only its folders, the two tables, the names of tiers and the fixes of doctor know user-mode Linux', () => {
+    const own =
+      /^src\/(tiers\/userkernel\/|warden\/engines\/(user-mode-linux\/|index\.ts)|assemble\/providers\.ts|contract\/tier\.ts|cli\/missing-layers\.ts)/
+    const others = tree.filter(({ path }) => path.startsWith('src/') && !own.test(path))
+    assert.deepEqual(
+      others.flatMap(({ path, text }) => (/user-?mode.?linux|\bUML\b/i.test(text) ? [path] : [])),
+      [],
+    )
+  })
+
   test('Only its folders, the two tables, the names of tiers and the fixes of doctor know Firecracker', () => {
     const own =
       /^src\/(tiers\/firecracker\/|warden\/engines\/(firecracker\/|index\.ts)|assemble\/providers\.ts|contract\/tier\.ts|cli\/missing-layers\.ts)/
@@ -425,9 +435,6 @@ const ofGuestAgent = [
   'src/agent-wire/conversation.ts',
   'src/images/machine.ts',
 ]
-/** Parts of an engine that is not in the table yet: no wall of it can be asked for. */
-const ofMachines = ['src/warden/engines/user-mode-linux/probe.ts']
-
 /** Parts of an engine for which no guest is there yet; no table names it. */
 const ofFirecracker = [
   'src/warden/engines/firecracker/detect.ts',
@@ -440,7 +447,7 @@ function roots(): readonly string[] {
   const started = tree.filter(({ path }) =>
     /^(bin\/mayfly\.js|src\/index\.ts|src\/sdk\/client\.ts|scripts\/[\w-]+\.ts)$/.test(path),
   )
-  const early = [...ofGuestAgent, ...ofMachines, ...ofFirecracker]
+  const early = [...ofGuestAgent, ...ofFirecracker]
   return [entry, ...early, ...started.map(({ path }) => path)]
 }
 

@@ -18,6 +18,7 @@ export const providerNames = [
   'wasi',
   ...jailKinds,
   'gvisor',
+  'user-mode-linux',
   'qemu',
   'mock',
 ] as const
@@ -63,6 +64,13 @@ export function providerLoaders({ config, ...parts }: ProviderParts): ProviderLo
       },
     ],
     [
+      'user-mode-linux',
+      async () => {
+        const { createUserKernelProvider } = await import('../tiers/userkernel/provider.ts')
+        return createUserKernelProvider({ ...parts, usual, least: 0 })
+      },
+    ],
+    [
       'qemu',
       async () => {
         const { createQemuProvider } = await import('../tiers/microvm/provider.ts')
@@ -93,7 +101,14 @@ function usualOf({ limits }: Config): NonNullable<ProcessOptions['usual']> {
 }
 
 /** Walls that serve few jobs: each is loaded, started and proved at the first job that needs it. */
-const onDemand: ReadonlySet<string> = new Set(['mock', 'wasi', ...jailKinds, 'gvisor', 'qemu'])
+const onDemand: ReadonlySet<string> = new Set([
+  'mock',
+  'wasi',
+  ...jailKinds,
+  'gvisor',
+  'user-mode-linux',
+  'qemu',
+])
 
 /** Strongest tier that a provider of this name can prove; nothing is known of other names before their proof. */
 const tierOf: Readonly<Record<string, TierName>> = {
@@ -101,6 +116,7 @@ const tierOf: Readonly<Record<string, TierName>> = {
   wasi: 'wasm',
   ...Object.fromEntries(jailKinds.map((jailKind) => [jailKind, 'process'] as const)),
   gvisor: 'gvisor',
+  'user-mode-linux': 'userkernel',
   qemu: 'microvm',
 }
 

@@ -13,16 +13,36 @@ import { isQemuThere, noQemu } from '../walls/qemu-here.ts'
 import { machineState } from '../fixtures/machine-images.ts'
 import type { Made } from './stand.ts'
 
-const found = isQemuThere() ? await machineState() : { missing: noQemu }
+const found = await machineState()
 
 /** Reason why no machine can be had here, or undefined. */
-export const noMachines = 'missing' in found ? found.missing : undefined
+export const noMachines = isQemuThere() ? whyNoImages() : noQemu
+
+/** Reason why there are no images here, or undefined. */
+export function whyNoImages(): string | undefined {
+  return 'missing' in found ? found.missing : undefined
+}
 
 /** Walls of the microvm tier, for one of its languages, with a warden in this process and leases of its own. */
 export async function makeMicroVm(
   options: Partial<WardenOptions>,
   language: Language,
-  egressParts: Pick<EgressParts, 'credentials' | 'dial'> = { credentials: [] },
+  egressParts?: Pick<EgressParts, 'credentials' | 'dial'>,
+): Promise<Made> {
+  return await makeOwnKernelWalls(createQemuProvider, options, { language, egressParts })
+}
+
+/** The same for a provider whose programs have kernels of their own. */
+export async function makeOwnKernelWalls(
+  create: typeof createQemuProvider,
+  options: Partial<WardenOptions>,
+  {
+    language,
+    egressParts = { credentials: [] },
+  }: {
+    readonly language: Language
+    readonly egressParts?: Pick<EgressParts, 'credentials' | 'dial'> | undefined
+  },
 ): Promise<Made> {
   if ('missing' in found) throw new Error(found.missing)
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-walls-'))
@@ -31,7 +51,7 @@ export async function makeMicroVm(
   const emitter = { emit() {} }
   const authority = makeAuthority(() => Date.now())
   const stock = createSparePools(systemClock, emitter)
-  const provider = createQemuProvider({
+  const provider = create({
     warden,
     emitter,
     warm: (kind) => stock.createPool(kind),

@@ -64,7 +64,7 @@ suite('A guest with a parked runner', { skip, timeout }, () => {
     agent.send({ kind: 'status', nonce })
     await assert.rejects(agent.take('statused', 100), { code: 'PROTOCOL' })
     if (spent !== undefined) assert.ok(kernel.cgroup!.cpuMs()! - spent < 5)
-    kernel.thaw()
+    await kernel.thaw()
     const { count } = await agent.take('statused', WAIT_MS, (one) => one.nonce === nonce)
     assert.equal(count, 3)
   })

@@ -3,6 +3,7 @@ import type { ProgramName } from '../../contract/warden.ts'
 import { openProcesses } from './processes/engine.ts'
 import { openQemu } from './qemu/engine.ts'
 import { openRunsc } from './runsc/engine.ts'
+import { openUserKernels } from './user-mode-linux/engine.ts'
 
 /** An engine, the programs that it starts, and the mechanisms by which a request may ask for it. */
 interface EngineRow {
@@ -23,6 +24,11 @@ export const engines: Readonly<Record<EngineName, EngineRow>> = {
   },
   runsc: { open: openRunsc, programs: ['node', 'python'], mechanisms: ['gvisor'] },
   qemu: { open: openQemu, programs: ['node', 'python'], mechanisms: ['qemu'] },
+  'user-mode-linux': {
+    open: openUserKernels,
+    programs: ['node', 'python'],
+    mechanisms: ['user-mode-linux'],
+  },
 }
 
 /** The engine that starts this program by this mechanism; undefined where there is none. */

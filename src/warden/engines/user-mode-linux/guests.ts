@@ -1,0 +1,13 @@
+import type { GuestEngineParts } from '../agent-guest/start.ts'
+import { UserKernelBoots } from './boots.ts'
+
+/** Guests of this engine: Linux kernels that are processes. */
+export const userKernelGuests: GuestEngineParts = {
+  kind: {
+    mechanism: 'user-mode-linux',
+    holder: 'the user-mode kernel',
+    layers: ['user-mode kernel'],
+    missing: () => ['hardware: the kernel of a guest is a process, and no processor divides it'],
+  },
+  openSource: (parts) => new UserKernelBoots(parts),
+}

@@ -8,6 +8,7 @@ import type { Provider } from '../src/contract/provider.ts'
 import { strengthOf } from '../src/contract/tier.ts'
 import { createGvisorProvider } from '../src/tiers/gvisor/provider.ts'
 import { createQemuProvider } from '../src/tiers/microvm/provider.ts'
+import { createUserKernelProvider } from '../src/tiers/userkernel/provider.ts'
 import { createIsolateProvider } from '../src/tiers/isolated-vm/provider.ts'
 import { createMockProvider } from '../src/tiers/mock/provider.ts'
 import { createProcessProvider } from '../src/tiers/process/provider.ts'
@@ -154,6 +155,35 @@ all memory and scratch, without connections and what is on its way.`,
       `what a job that was granted a network sends there`,
       `more scratch than was granted: each of its folders alone is bounded by the grant, and all of them by the memory of
   the wall`,
+    ],
+    runs: [
+      'in each of its languages, as root',
+      'in Python without cgroups and without a uid of its own',
+    ],
+    guests: inNode.guests,
+  },
+  {
+    provider: createUserKernelProvider({
+      warden: nobody,
+      emitter: { emit() {} },
+      warm: () => ({ take: () => Promise.reject(new Error('nobody')), close: async () => {} }),
+      least: 0,
+      most: 0,
+      openEgressPath: () => Promise.reject(new Error('nobody')),
+    }),
+    about: `Any Linux program on a Linux kernel of its own that is a process of this machine, by user-mode-linux 7.2: an image of the
+store as its root, and Mayfly's agent as process 1. The kernel is jailed like a hostile program: a uid of its own as root,
+namespaces, no capability, no network, an allow list of system calls. It needs neither KVM nor an emulator: a guest boots in half
+a second of processor time, its code computes as fast as outside, and a system call costs it some 15 microseconds.
+
+It needs user-mode-linux unpacked in /usr/local/lib/mayfly, ptrace, bubblewrap, a C compiler with a static libc, and images:
+\`mayfly images build node python\`. Programs see the image, not this machine: \`sh\` is that of busybox, and there is no \`bash\`.`,
+    notStopped: [
+      `a hole in the guest's kernel together with one in this machine's that the calls of its jail reach: no processor divides
+  the two`,
+      `spying by time, or by what the processor's caches hold, on whatever shares a core`,
+      `what a job that was granted a network sends there`,
+      `a job from taking 192 MiB more of this machine than its limit, which are for cached files of the image`,
     ],
     runs: [
       'in each of its languages, as root',

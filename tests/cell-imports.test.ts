@@ -68,7 +68,9 @@ test('Each import of this tree is found, and nothing else, as a parser finds the
     if (errors.length > 0) continue
     const made = withLoader(code)
     assert.ok('code' in made, file)
-    const imports = module.staticImports.length + module.dynamicImports.length
+    // The parser lists one twice that it reads again, as the target of an assignment.
+    const dynamic = new Set(module.dynamicImports.map(({ start }) => start))
+    const imports = module.staticImports.length + dynamic.size
     assert.equal(made.code.split('$load$(').length - code.split('$load$(').length, imports, file)
     found += imports
   }

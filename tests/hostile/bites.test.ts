@@ -26,9 +26,9 @@ const escapeLimitMs = 3_000
  * Minimum number of cases that each target fails to contain. Full runs on two cores found 213, 114 and 72 of
  * 468; the number depends on how fast a bomb grows within the time limit.
  */
-const bittenMin: Record<Target, number> = long
-  ? { 'node-vm': 140, vm2: 70, 'bare-isolated-vm': 40 }
-  : { 'node-vm': 6, vm2: 2, 'bare-isolated-vm': 1 }
+const bittenMin: Record<Target, number> = { 'node-vm': 140, vm2: 70, 'bare-isolated-vm': 40 }
+/** Of all three together, as few of a small sample may break one of them. */
+const bittenMinOfSample = 4
 
 const honest: Case = {
   name: 'honest',
@@ -77,10 +77,12 @@ test('The corpus breaks node:vm, vm2 and bare isolated-vm, and not Mayfly (S3-37
       delete found.mayfly
   for (const line of table(bitten)) t.diagnostic(line)
   if (long) for (const line of details(bitten)) t.diagnostic(line)
-  for (const target of targets) {
-    const count = [...bitten.values()].filter((by) => by[target]).length
-    assert.ok(count >= bittenMin[target], `${target}: ${count} of ${cases.length}, seed ${seed}`)
-  }
+  const counts = targets.map(
+    (target) => [target, [...bitten.values()].filter((by) => by[target]).length] as const,
+  )
+  const told = `${JSON.stringify(counts)} of ${cases.length}, seed ${seed}`
+  if (long) for (const [target, count] of counts) assert.ok(count >= bittenMin[target], told)
+  else assert.ok(counts.reduce((sum, [, count]) => sum + count, 0) >= bittenMinOfSample, told)
   const escaped = [...bitten].filter(([, by]) => by.mayfly)
   assert.deepEqual(
     escaped.map(([{ name }, by]) => `${name}: ${by.mayfly}`),

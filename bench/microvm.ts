@@ -31,6 +31,8 @@ const MEMORY_MIB = 256
 const SCRATCH_BYTES = 64 * MIB
 const CLAIM_MS_MAX = 60_000
 const CLONES_MAX = 80
+/** A spare runs its dummy job first; a pool holds it for longer than that. */
+const REHEARSE_MS = 1_000
 const jobs = {
   python: 'def main(input): return input["a"] + 1',
   node: 'export default (input) => input.a + 1',
@@ -97,6 +99,7 @@ async function inTurns(rounds: number, boots: number): Promise<Samples> {
     if (round % every === 0) samples.boot.push(await timedOf(() => oneJob(cold, samples)))
     samples.clone.push(await timedOf(() => oneJob(clones, samples)))
     const waiting = await clones.take(key)
+    await new Promise((resolve) => setTimeout(resolve, REHEARSE_MS))
     samples.claim.push(await timedOf(() => claimAndRun(waiting, samples)))
     await end(waiting, samples)
   }

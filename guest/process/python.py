@@ -73,8 +73,12 @@ def main():
         if settings["warm"] and not is_template:
             mayfly_entries.warm_up(settings)
         # A machine that is cloned while this runner waits draws its seeds anew after the claim.
-        renew = mayfly_own.own("mayfly_template").renew if settings.get("cloned") else None
+        is_cloned = settings.get("cloned", False)
+        renew = mayfly_own.own("mayfly_template").renew if is_cloned else None
+        clone = mayfly_own.own("mayfly_clone") if is_cloned and settings["warm"] else None
         mayfly_wire.say_ready()
+        if clone:
+            clone.wait(lambda: mayfly_entries.warm_up(settings))
     except BaseException as error:
         mayfly_wire.say_unready(error)
         os._exit(1)

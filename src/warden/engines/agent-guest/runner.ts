@@ -52,8 +52,11 @@ export function runnerFiles(
   return files
 }
 
-/** The agent's command for the carrier and its runner; `run` of `src/agent-wire/encode.ts`. */
-export function runnerCommand({ program, isWarm, scratchBytes }: MachineKey): AgentRun {
+/** The agent's command for the carrier and its runner; `run` of `src/agent-wire/encode.ts`. `isCloned`: its machine becomes a template. */
+export function runnerCommand(
+  { program, isWarm, scratchBytes }: MachineKey,
+  isCloned = false,
+): AgentRun {
   const whole = wholeOf(program, scratchBytes, isWarm)
   const settings: WholeSettings = {
     work: workFolder,
@@ -62,8 +65,7 @@ export function runnerCommand({ program, isWarm, scratchBytes }: MachineKey): Ag
     starts: true,
     warm: isWarm,
     threads: whole.hasThreads,
-    // A machine that is booted may become a template.
-    cloned: true,
+    ...(isCloned && { cloned: true }),
     packages: [],
   }
   const main = insideOf(mainOf(program), whole.places)

@@ -9,8 +9,12 @@ const READY = 0x52
 const SAID_CHARS_MAX = 300
 
 /** Starts carrier and runner, and resolves once the runner is parked. Throws MayflyError UNAVAILABLE with what it said. */
-export async function startRunner(agent: AgentLink, key: MachineKey): Promise<void> {
-  agent.send(runnerCommand(key))
+export async function startRunner(
+  agent: AgentLink,
+  key: MachineKey,
+  isCloned = false,
+): Promise<void> {
+  agent.send(runnerCommand(key, isCloned))
   const said: Buffer[] = []
   for (;;) {
     const next = await agent.take(['output', 'ended', 'refused'], START_MS_MAX)

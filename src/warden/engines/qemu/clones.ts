@@ -158,7 +158,7 @@ export class Clones implements MachineSource<QemuProcess> {
           memoryMiB: key.memoryMiB,
           boot: { kernel, initrd, image },
           kernelArguments,
-          warm: (agent) => startRunner(agent, key),
+          warm: (agent) => startRunner(agent, key, true),
           onStep: (_step, machine) => {
             started = machine
             this.#track(machine)

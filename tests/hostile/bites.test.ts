@@ -27,7 +27,7 @@ const escapeLimitMs = 3_000
  * 468; the number depends on how fast a bomb grows within the time limit.
  */
 const bittenMin: Record<Target, number> = { 'node-vm': 140, vm2: 70, 'bare-isolated-vm': 40 }
-/** Of all three together, as few of a small sample may break one of them. */
+/** Counts all three together, as few of a small sample may break one of them. */
 const bittenMinOfSample = 4
 
 const honest: Case = {

@@ -1,7 +1,7 @@
 /**
  * Guests of user-mode kernels: a job in one that is booted for it and in one that waits, from the request to the result; the
- * time from a result until nothing is left; memory of a parked one; a loop of Node and a cheap system call of it beside the same
- * Node on this machine, in turns in one run.
+ * time from a result until nothing is left; memory of a parked one; processor time of a loop in Node beside the same on this
+ * machine, in turns in one run.
  *
  * Images come from the cache of the tests, and are built if they are not there (some minutes).
  *
@@ -26,13 +26,8 @@ const jobs = {
   python: 'def main(input): return input["a"] + 1',
   node: 'export default (input) => input.a + 1',
 } as const
-/** Milliseconds of a loop, and microseconds of a system call that no library answers. */
-const work = `let t = performance.now(), x = 0
-for (let i = 0; i < 2e8; i++) x = (x + i * i) | 0
-const loopMs = performance.now() - t
-t = performance.now()
-for (let i = 0; i < 5000; i++) process.ppid
-const result = [loopMs, (performance.now() - t) / 5]`
+/** Loop that computes, in a function, so that it is compiled alike here and inside. */
+const work = 'let x = 0; for (let i = 0; i < 2e8; i++) x = (x + i * i) | 0'
 
 const { values: flags } = parseArgs({
   options: {
@@ -57,7 +52,7 @@ async function measure() {
   const { version } = await source.facts()
   const samples = { boot: [], claim: [], claimAlone: [], end: [], mib: [] } as Samples
   for (let round = 0; round < rounds; round++) await oneRound(samples)
-  const ratios = await workRatios(Math.min(5, rounds))
+  const loop = await loopRatio(Math.min(5, rounds))
   return {
     machine: { cores: os.availableParallelism(), version, language, load: os.loadavg()[0] },
     bootToResult: figures(samples.boot),
@@ -65,7 +60,7 @@ async function measure() {
     claimAlone: figures(samples.claimAlone),
     resultUntilNothingIsLeft: figures(samples.end),
     parkedMiB: figures(samples.mib),
-    ...ratios,
+    loop,
   }
 }
 
@@ -99,33 +94,26 @@ async function claimAndRun({ agent, takeJobChannel }: Guest): Promise<number> {
 
 type Guest = Awaited<ReturnType<UserKernelBoots['take']>>
 
-/** The same work here and in a guest, in turns. */
-async function workRatios(turns: number) {
-  const [here, inside] = [[], []] as [number[][], number[][]]
+/** Processor time of the same loop here and of a whole guest with it, in turns: time alone would tell of the load. */
+async function loopRatio(turns: number) {
+  const [here, inside] = [[], []] as [number[], number[]]
   for (let turn = 0; turn < turns; turn++) {
-    const own = spawnSync(process.execPath, ['-e', `${work}; console.log(JSON.stringify(result))`])
-    here.push(JSON.parse(own.stdout.toString()) as number[])
+    const script = `(() => { ${work} })(); console.log(process.cpuUsage().user / 1000)`
+    here.push(Number(spawnSync(process.execPath, ['-e', script]).stdout.toString()))
     const guest = await source.take(keyOf('node'))
     await claimAgent(
       guest.agent,
       { id: 'job', hostname: 'g', limits: {}, labels: {} },
       CLAIM_MS_MAX,
     )
-    const code = `export default () => { ${work}; return result }`
-    inside.push(
-      JSON.parse(await runMachineJob(guest.takeJobChannel(), 'node', code, null)) as number[],
-    )
+    const before = guest.process.cgroup?.cpuMs() ?? NaN
+    const code = `export default () => { ${work} }`
+    await runMachineJob(guest.takeJobChannel(), 'node', code, null)
+    inside.push((guest.process.cgroup?.cpuMs() ?? NaN) - before)
     await guest.release()
   }
-  const middle = (of: number[][], at: number) => figures(of.map((one) => one[at]!)).p50
-  return {
-    loop: {
-      hereMs: middle(here, 0),
-      insideMs: middle(inside, 0),
-      ratio: middle(inside, 0) / middle(here, 0),
-    },
-    systemCall: { hereUs: middle(here, 1), insideUs: middle(inside, 1) },
-  }
+  const [hereMs, insideMs] = [figures(here).p50, figures(inside).p50]
+  return { hereMs, insideMs, ratio: insideMs / hereMs }
 }
 
 function keyOf(program: MachineKey['program']): MachineKey {

@@ -174,7 +174,7 @@ all memory and scratch, without connections and what is on its way.`,
     about: `Any Linux program on a Linux kernel of its own that is a process of this machine, by user-mode-linux 7.2: an image of the
 store as its root, and Mayfly's agent as process 1. The kernel is jailed like a hostile program: a uid of its own as root,
 namespaces, no capability, no network, an allow list of system calls. It needs neither KVM nor an emulator: a guest boots in half
-a second of processor time, its code computes as fast as outside, and a system call costs it some 15 microseconds.
+a second of processor time, a loop costs it 1.4 times what it costs outside, and a system call costs it some 15 microseconds.
 
 It needs user-mode-linux unpacked in /usr/local/lib/mayfly, ptrace, bubblewrap, a C compiler with a static libc, and images:
 \`mayfly images build node python\`. Programs see the image, not this machine: \`sh\` is that of busybox, and there is no \`bash\`.`,

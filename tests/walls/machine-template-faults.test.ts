@@ -96,7 +96,7 @@ suite('A template of a machine', { skip, timeout }, () => {
     { skip: noMounts() },
     async () => {
       // Room for 40 MB, where a boot writes more than a hundred.
-      const script = `mount -t tmpfs -o size=40m,mode=1777 none /tmp && mkdir "$0" || exit 99
+      const script = `mount -t tmpfs -o size=40m,mode=1777 none /tmp && mkdir -p "$0" || exit 99
         "$@"; code=$?; ls -d /tmp/mayfly-[wt]* 2>/dev/null; exit $code`
       const shell = [...namespaces, 'sh', '-c', script, root]
       const { code, stdout, stderr } = await runOwner('none', root, shell)

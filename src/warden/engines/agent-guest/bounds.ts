@@ -98,13 +98,19 @@ function bind(
   const hasQuota = cgroup?.controllers.includes('cpu') === true
   // Lifts the low weight of a spare.
   if (hasQuota) cgroup.limit({ cpu: to.cpu ?? Infinity })
+  const throttle = hasQuota ? ('cgroup' as const) : ('watch' as const)
   return {
     memory: cgroup ? 'cgroup' : 'watch',
     // The guest's own kernel holds it: one that was broken into has this host's processes none the less.
     processes: 'rlimit',
-    cpu: to.cpu === undefined || !hasQuota ? 'none' : 'cgroup',
+    cpu: to.cpu === undefined ? 'none' : throttle,
     io: 'none',
   }
+}
+
+/** Cores to which a watch holds it; undefined where a quota does, or none is asked for. */
+export function throttledTo({ machine, held }: MachineJob): number | undefined {
+  return machine.process.cgroup?.controllers.includes('cpu') ? undefined : held?.cpu
 }
 
 function tasksOf({ ownTasks }: MachineJob, { processes }: Pick<EnclosureBounds, 'processes'>) {

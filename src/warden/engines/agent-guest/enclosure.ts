@@ -11,11 +11,13 @@ import type {
 } from '../../../contract/engine.ts'
 import type { BoundMechanisms, ProgramName, Wall, WallUsage } from '../../../contract/warden.ts'
 import { proportionalBytes } from '../../../os/proc.ts'
+import { CpuPauses } from '../cpu-pauses.ts'
 import { isGoneInTime } from '../wall-end.ts'
-import { claim, sampleOf, tighten, type MachineJob } from './bounds.ts'
+import { claim, sampleOf, throttledTo, tighten, type MachineJob } from './bounds.ts'
 import { runnerEnd, type RunnerEnd } from './ending.ts'
 import { spentMs } from './measure.ts'
 import { carrierProgram, type LiveMachine } from './source.ts'
+import { Stops } from './stops.ts'
 
 /** Threads of Node at work: main, pool of libuv, workers of V8, the collector's, and two that start later. */
 const OWN_TASKS = { node: 16, python: 1 } as const
@@ -59,6 +61,8 @@ export class GuestEnclosure implements Enclosure {
   readonly #job: MachineJob
   readonly #machine: LiveMachine
   readonly #holder: string
+  readonly #stops: Stops
+  readonly #pauses: CpuPauses
   readonly #lost = Promise.withResolvers<void>()
   readonly #gone = Promise.withResolvers<void>()
   #isKilled = false
@@ -72,6 +76,9 @@ export class GuestEnclosure implements Enclosure {
     const idleBytes = machine.process.memory()
     this.#machine = machine
     this.#holder = parts.kind.holder
+    this.#stops = new Stops(machine.process)
+    const pausable = { pause: () => this.#stops.stop('cpu'), resume: () => this.#stops.go('cpu') }
+    this.#pauses = new CpuPauses(pausable, () => spentMs(machine.process))
     this.#job = {
       machine,
       disk: parts.disk,
@@ -106,12 +113,12 @@ export class GuestEnclosure implements Enclosure {
 
   async freeze(): Promise<number> {
     const began = performance.now()
-    await this.#machine.process.freeze()
+    await this.#stops.stop('owner')
     return performance.now() - began
   }
 
   async thaw(): Promise<void> {
-    await this.#machine.process.thaw()
+    await this.#stops.go('owner')
   }
 
   rank(rank: WallRank): void {
@@ -119,8 +126,10 @@ export class GuestEnclosure implements Enclosure {
   }
 
   /** While the machine ends by itself the last sample stays. */
-  sample(): MemorySample {
+  sample(nowMs: number): MemorySample {
     if (this.#sampled && (this.#isKilled || this.#said)) return this.#sampled
+    const cores = throttledTo(this.#job)
+    if (cores !== undefined) this.#pauses.look(cores, nowMs)
     this.#sampled = sampleOf(this.#job)
     return this.#sampled
   }
@@ -253,7 +262,7 @@ function wallOf(machine: LiveMachine, parts: GuestWallParts, idleBytes: number):
       ...(parts.isBounded ? [] : ['memory cgroup: memory is held by a look every 10 ms alone']),
       ...(cgroup?.controllers.includes('cpu')
         ? []
-        : ['cpu quota: a guest has one processor at most']),
+        : ['cpu quota: a guest that overdraws its time is stopped for a while']),
       'calls: no system call of a guest is closed while a program runs',
       ...parts.kind.missing(machine),
     ],

@@ -1,15 +1,19 @@
-import { createCpuThrottle, type CpuThrottle } from '../cpu-throttle.ts'
-import type { SentryControl } from './control.ts'
+import { createCpuThrottle, type CpuThrottle } from './cpu-throttle.ts'
 
 /**
- * CPU limit of a wall without a CFS quota: the sentry pauses its program while the wall has overdrawn its time. Pauses of a
- * sentry nest, so those of `freeze` are others. The wall's usage is the sum over all its processes and costs 2 ms to read:
- * it is looked at each 50 ms.
+ * CPU limit of a wall without a CFS quota: it is paused while it has overdrawn its time. Pauses here must nest with those of
+ * `freeze`: a wall that its owner stopped stays stopped. The wall's usage is the sum over all its processes and costs up to
+ * 2 ms to read: it is looked at each 50 ms.
  */
 const LOOK_MS = 50
 
+export interface Pausable {
+  pause(): Promise<unknown>
+  resume(): Promise<unknown>
+}
+
 export class CpuPauses {
-  readonly #control: Pick<SentryControl, 'pause' | 'resume'>
+  readonly #control: Pausable
   readonly #spentMs: () => number
   #throttle: CpuThrottle | undefined
   #cores = Infinity
@@ -17,12 +21,12 @@ export class CpuPauses {
   #isPaused = false
   #isAsking = false
 
-  constructor(control: Pick<SentryControl, 'pause' | 'resume'>, spentMs: () => number) {
+  constructor(control: Pausable, spentMs: () => number) {
     this.#control = control
     this.#spentMs = spentMs
   }
 
-  /** Pauses or resumes the program, once the last request was answered. */
+  /** Pauses or resumes the wall, once the last request was answered. */
   look(cores: number, nowMs: number): void {
     if (nowMs - this.#lookedAt < LOOK_MS || this.#isAsking) return
     this.#lookedAt = nowMs
@@ -34,7 +38,7 @@ export class CpuPauses {
     if (pauses !== this.#isPaused) void this.#ask(pauses)
   }
 
-  /** Ignores a sentry that does not answer: the task watch ends its wall. */
+  /** Ignores a wall that does not answer: others end it. */
   async #ask(pauses: boolean): Promise<void> {
     this.#isAsking = true
     try {

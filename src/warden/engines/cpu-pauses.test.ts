@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { CpuPauses } from './cpu-pauses.ts'
 
-suite('The CPU limit of a wall of runsc without a quota', () => {
+suite('The CPU limit of a wall without a quota', () => {
   test('A wall that overdraws its time is paused, and resumed once its bucket is even', async () => {
     const { said, pauses, spend } = stand()
     let spentMs = 0

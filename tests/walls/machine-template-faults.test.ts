@@ -230,6 +230,7 @@ function isHere({ pid, startTime }: ProcessIdentity): boolean {
 
 /** Cause for which no mount can be made here, or false. */
 function noMounts(): string | false {
+  if (process.execPath.startsWith('/tmp/')) return 'the programs of this checkout lie below /tmp'
   const [file = '', ...args] = namespaces
   const { status } = spawnSync(file, [...args, 'mount', '-t', 'tmpfs', 'none', '/mnt'])
   return status === 0 ? false : 'a mount namespace cannot be made here'

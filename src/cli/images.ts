@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import { MayflyError } from '../contract/error.ts'
-import { imageRootFolder } from '../lib/image-root-folder.ts'
+import { cacheFolder } from '../lib/cache-folder.ts'
 import type { StoredImage } from '../images/store.ts'
 import { megabytes } from './format-value.ts'
 import { abortOnStop } from './abort-on-stop.ts'
@@ -157,7 +157,7 @@ async function unpack(flags: Flags, names: readonly string[]): Promise<void> {
   using store = openImageStore(folder)
   const parts = {
     key: imageKey(keys),
-    roots: imageRootFolder(),
+    roots: cacheFolder('image-roots'),
     makers: ownMakers,
     store,
     cache: openPackageCache(flags.packages ?? packageFolder()),
@@ -190,7 +190,7 @@ async function verify(flags: Flags, names: readonly string[]): Promise<void> {
   const key = imageKey(keys)
   const { images, faults } = names.length > 0 ? named(findImage, folder, names) : listImages(folder)
   const verified: readonly Verified[] = images.map((image) => {
-    const why = whyImageBroken(image, key) ?? whyRootBroken(image, imageRootFolder())
+    const why = whyImageBroken(image, key) ?? whyRootBroken(image, cacheFolder('image-roots'))
     return { digest: image.digest, tags: image.tags, ok: why === undefined, ...(why && { why }) }
   })
   if (faults.length > 0 || verified.some(({ ok }) => !ok)) process.exitCode = failedExitCode
@@ -238,7 +238,7 @@ async function collect(flags: Flags): Promise<void> {
   using store = (await import('../images/store.ts')).openImageStore(folder)
   const { digests, bytes } = store.collect()
   const { removeRoots } = await import('../images/unpack.ts')
-  removeRoots(imageRootFolder(), digests)
+  removeRoots(cacheFolder('image-roots'), digests)
   if (flags.json) return printJson({ removed: digests, bytes })
   note(flags, `${digests.length} images removed, ${megabytes(bytes)}`)
 }

@@ -1,7 +1,7 @@
 import type { AssembleOptions, Assembly } from '../assemble/assemble.ts'
 import { loadConfig, type LoadedConfig } from '../config/load.ts'
 import type { Sink } from '../contract/event.ts'
-import { layerFolder } from '../lib/layer-folder.ts'
+import { layerFolder } from '../lib/cache-folder.ts'
 import { openTelemetry, type Telemetry } from '../telemetry/open.ts'
 import type { WardenClient } from '../walls/client.ts'
 import type { Role } from '../warden/start-server.ts'

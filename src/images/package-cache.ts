@@ -11,10 +11,9 @@ import {
   writeSync,
 } from 'node:fs'
 import { constants } from 'node:fs'
-import os from 'node:os'
 import path from 'node:path'
 import { MayflyError } from '../contract/error.ts'
-import { makeFolder } from '../lib/make-folder.ts'
+import { cacheFolder, makeCacheFolder } from '../lib/cache-folder.ts'
 import { ownSource } from './apt-source.ts'
 import { diskFull, imageError, isFull } from './image-error.ts'
 import type { LockedPackage } from './recipe.ts'
@@ -39,11 +38,7 @@ const pieceBytes = 2 ** 20
 
 /** Folder of this user. */
 export function packageFolder(): string {
-  if (process.getuid?.() === 0) return '/var/cache/mayfly/packages'
-  return path.join(
-    process.env['XDG_CACHE_HOME'] || path.join(os.homedir(), '.cache'),
-    'mayfly/packages',
-  )
+  return cacheFolder('packages')
 }
 
 export function openPackageCache(folder: string): PackageCache {
@@ -52,7 +47,7 @@ export function openPackageCache(folder: string): PackageCache {
     folder,
     has: (one) => existsSync(placeOf(one)),
     async fetch(one, work, signal) {
-      makeFolder(folder, 0o755)
+      makeCacheFolder(folder, 0o755)
       const draft = path.join(work, 'download.deb')
       await download(one, draft, signal)
       const kept = path.join(folder, `.${one.sha256}.${process.pid}`)

@@ -14,7 +14,7 @@ import {
 import path from 'node:path'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import { bootId, isAlive, thisOwner } from '../lib/owner.ts'
-import { makeFolder } from '../lib/make-folder.ts'
+import { makeCacheFolder } from '../lib/cache-folder.ts'
 import { fetchMissing, ownArchitecture, packagesTree } from './build.ts'
 import { writeCanonicalTar, type ImageEntry } from './canonical-tar.ts'
 import { filePiecesOf } from './feed-files.ts'
@@ -61,7 +61,7 @@ export async function unpackImage(given: ImageUnpacking): Promise<string> {
   const why = whyImageBroken(image, key)
   if (why) throw new MayflyError('IMAGE_BROKEN', `Cannot ${action}: ${why}`)
   const work = mkdtempSync(path.join(store.work, 'unpack-'))
-  makeFolder(roots, 0o711)
+  makeCacheFolder(roots, 0o711)
   assertOwn(roots)
   removeDeadDrafts(roots)
   const { pid, startTime } = thisOwner()

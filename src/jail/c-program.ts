@@ -6,7 +6,6 @@ import {
   constants,
   fstatSync,
   lstatSync,
-  mkdirSync,
   mkdtempSync,
   openSync,
   readFileSync,
@@ -17,7 +16,7 @@ import {
 } from 'node:fs'
 import path from 'node:path'
 import { findProgram } from '../os/find-program.ts'
-import { cacheFolder } from './cache-folder.ts'
+import { cacheFolder, makeCacheFolder } from '../lib/cache-folder.ts'
 
 /**
  * Programs in C, each compiled from the files of its folder by one call of this machine's compiler, and cached by a hash
@@ -184,7 +183,7 @@ function isOurs(fd: number, digest: string): boolean {
 
 /** Write access to this folder is code execution, so it must be this user's alone. */
 function claimFolder(folder: string): void {
-  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  makeCacheFolder(folder, 0o700)
   const { uid, mode } = lstatSync(folder)
   if (uid !== process.getuid?.() || (mode & 0o077) !== 0)
     throw new Error(`the folder "${folder}" is not this user's alone`)

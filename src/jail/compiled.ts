@@ -4,7 +4,6 @@ import {
   closeSync,
   existsSync,
   lstatSync,
-  mkdirSync,
   openSync,
   readdirSync,
   statSync,
@@ -12,7 +11,7 @@ import {
 } from 'node:fs'
 import path from 'node:path'
 import { tryLock } from '../os/libc.js'
-import { cacheFolder } from './cache-folder.ts'
+import { cacheFolder, makeCacheFolder } from '../lib/cache-folder.ts'
 import { ownRoot } from './joined.ts'
 import { ownFolder, pythonFile, type JailMount } from './whole.ts'
 
@@ -88,7 +87,7 @@ function makeHome(given: string | undefined): string | undefined {
   try {
     const base = given ?? cacheFolder('prepared')
     const home = path.join(base, hash('sha256', ownRoot, 'hex').slice(0, KEY_CHARACTERS))
-    mkdirSync(home, { recursive: true, mode: 0o755 })
+    makeCacheFolder(home, 0o755)
     return [base, home].every(isOurs) ? home : undefined
   } catch {
     return undefined

@@ -1,7 +1,7 @@
 import { lstatSync, readlinkSync, statSync } from 'node:fs'
 import path from 'node:path'
 import { MayflyError } from '../contract/error.ts'
-import { imageRootFolder } from '../lib/image-root-folder.ts'
+import { cacheFolder } from '../lib/cache-folder.ts'
 import type { JailedProgram } from './embedded.ts'
 import { shownOfSystem } from './etc.ts'
 import { linksOfWhole, pythonFile, type JailMount } from './whole.ts'
@@ -19,7 +19,7 @@ import { linksOfWhole, pythonFile, type JailMount } from './whole.ts'
 
 /** Path of an unpacked image. Throws MayflyError NOT_FOUND. */
 export function findImageRoot(digest: string): string {
-  const root = path.join(imageRootFolder(), digest)
+  const root = path.join(cacheFolder('image-roots'), digest)
   const facts = lstatSync(root, { throwIfNoEntry: false })
   const isOurs =
     facts?.isDirectory() === true &&

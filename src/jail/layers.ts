@@ -4,7 +4,7 @@ import { contentOf, type PackageLayer } from '../contract/layer.ts'
 import { MayflyError } from '../contract/error.ts'
 import { serverUid } from '../contract/uids.ts'
 import type { MountedLayer } from './whole.ts'
-import { layerFolder, layerFolderFor } from '../lib/layer-folder.ts'
+import { layerFolder, layerFolderFor } from '../lib/cache-folder.ts'
 
 /** Name of a layer in a start request: never its path. */
 export type NamedLayer = Pick<PackageLayer, 'kind' | 'layer'>

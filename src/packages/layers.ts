@@ -33,7 +33,7 @@ import { isCodePath } from '../contract/files.ts'
 import { contentOf, layerKinds, type LayerKind, type PackageLayer } from '../contract/layer.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import { sha256 } from '../lib/hash.ts'
-import { makeFolder } from '../lib/make-folder.ts'
+import { makeCacheFolder } from '../lib/cache-folder.ts'
 import { isAlive, thisOwner, type Owner } from '../lib/owner.ts'
 import { parseJson } from '../lib/parse-json.ts'
 import type { PackageSource } from './find.ts'
@@ -119,7 +119,7 @@ export class Layers {
 
   #open(): void {
     try {
-      makeFolder(this.#folder, FOLDER_MODE)
+      makeCacheFolder(this.#folder, FOLDER_MODE)
       const { uid, mode } = lstatSync(this.#folder)
       if (uid !== process.getuid?.() || (mode & 0o022) !== 0)
         throw new Error('others may write to it, or it is not ours')

@@ -19,7 +19,7 @@ import { fileURLToPath } from 'node:url'
 import { nodeProgram } from '../../src/jail/whole-guests.ts'
 import { until } from '../conformance/stand.ts'
 import { findImageRoot, programOfImage } from '../../src/jail/image-root.ts'
-import { imageRootFolder } from '../../src/lib/image-root-folder.ts'
+import { cacheFolder } from '../../src/lib/cache-folder.ts'
 import { MayflyError } from '../../src/contract/error.ts'
 import { Warden } from '../../src/warden/warden.ts'
 
@@ -40,12 +40,12 @@ before(() => {
   if (said.error?.code === 'UNAVAILABLE' && process.env['CI'] !== 'true')
     reason = said.error.message
   else digest = said.images[0].digest
-  wasUnpacked = existsSync(join(imageRootFolder(), digest || 'none'))
+  wasUnpacked = existsSync(join(cacheFolder('image-roots'), digest || 'none'))
   if (reason === '') importFeed('3.5.0-1')
 })
 after(() => {
   if (digest && !wasUnpacked)
-    rmSync(join(imageRootFolder(), digest), { recursive: true, force: true })
+    rmSync(join(cacheFolder('image-roots'), digest), { recursive: true, force: true })
   rmSync(root, { recursive: true, force: true })
 })
 
@@ -145,12 +145,12 @@ for place in ('/usr/x', '/usr/lib/python3.13/os.py', '/etc/ssl/certs/ca-certific
 
   test('An unpacking that is killed leaves no root, and the next one removes its draft', async (t) => {
     if (isSkipped(t) || wasUnpacked) return
-    const tree = join(imageRootFolder(), digest)
+    const tree = join(cacheFolder('image-roots'), digest)
     rmSync(tree, { recursive: true, force: true })
     const args = [bin, 'images', 'unpack', 'python', '--state', join(root, 'state')]
     const child = spawn(process.execPath, args, { stdio: 'ignore' })
     const drafts = () =>
-      namesIn(imageRootFolder()).filter((name) => name.startsWith(`.draft-${child.pid}-`))
+      namesIn(cacheFolder('image-roots')).filter((name) => name.startsWith(`.draft-${child.pid}-`))
     await until(() => drafts().length > 0 || child.exitCode !== null, 'a draft')
     child.kill('SIGKILL')
     if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
@@ -164,7 +164,7 @@ for place in ('/usr/x', '/usr/lib/python3.13/os.py', '/etc/ssl/certs/ca-certific
     if (process.getuid?.() !== 0) return t.skip('only root mounts a small disk')
     const script = `mount -t tmpfs -o size=8m,mode=755 none "$0" &&
       "$1" "$2" images unpack python --quiet --json --state "$3"; ls -A "$0" >&2`
-    const words = [imageRootFolder(), process.execPath, bin, join(root, 'state')]
+    const words = [cacheFolder('image-roots'), process.execPath, bin, join(root, 'state')]
     const ran = spawnSync('unshare', ['-m', 'sh', '-c', script, ...words], { encoding: 'utf8' })
     assert.equal(JSON.parse(ran.stdout).error?.code, 'DISK_FULL', ran.stdout)
     assert.doesNotMatch(ran.stderr, /^(?:\.draft|[0-9a-f]{64})/m)
@@ -173,7 +173,7 @@ for place in ('/usr/x', '/usr/lib/python3.13/os.py', '/etc/ssl/certs/ca-certific
   test('Attack: a changed tree does not verify, and one that others may write to, or a link, is no root', (t) => {
     if (isSkipped(t)) return
     unpack()
-    const tree = join(imageRootFolder(), digest)
+    const tree = join(cacheFolder('image-roots'), digest)
     const file = join(tree, 'usr/lib/python3.13/os.py')
     chmodSync(file, 0o644)
     appendFileSync(file, '\n# changed\n')

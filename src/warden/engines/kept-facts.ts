@@ -1,6 +1,7 @@
-import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import * as z from 'zod'
+import { makeCacheFolder } from '../../lib/cache-folder.ts'
 import { tryParseJson } from '../../lib/parse-json.ts'
 
 const FILE_BYTES_MAX = 4_096
@@ -25,7 +26,7 @@ export function keptFacts<T>(file: string, key: string, facts: z.ZodType<T>): T 
 export function keepFacts(file: string, key: string, facts: unknown): void {
   const draft = `${file}.${process.pid}`
   try {
-    mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 })
+    makeCacheFolder(path.dirname(file), 0o700)
     writeFileSync(draft, JSON.stringify({ key, facts }), { mode: 0o600, flag: 'wx' })
     renameSync(draft, file)
   } catch {

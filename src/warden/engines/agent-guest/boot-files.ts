@@ -6,7 +6,6 @@ import {
   createWriteStream,
   existsSync,
   lstatSync,
-  mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
@@ -24,7 +23,7 @@ import type { BootParts, RootBoot } from '../../../images/machine.ts'
 import { findImage, imageFolder } from '../../../images/store.ts'
 import { openInit } from '../../../jail/agent.ts'
 import { reopen, type CProgram, type FoundCProgram } from '../../../jail/c-program.ts'
-import { cacheFolder } from '../../../jail/cache-folder.ts'
+import { cacheFolder, makeCacheFolder } from '../../../lib/cache-folder.ts'
 import { openCarrier } from '../../../jail/carrier.ts'
 import { signerFolder } from '../../../lib/state-folder.ts'
 import { imageKey } from '../../image-signer.ts'
@@ -166,7 +165,7 @@ function isThere({ kernel, initrd, image }: RootBoot & { readonly kernel?: strin
 
 /** Throws MayflyError STATE for a folder that others may write to. */
 function openFolder(folder: string): void {
-  mkdirSync(folder, { recursive: true, mode: 0o755 })
+  makeCacheFolder(folder, 0o755)
   const { uid, mode } = lstatSync(folder)
   if (uid === process.getuid?.() && (mode & 0o022) === 0) return
   throw new MayflyError('STATE', `Cannot keep files of machines in "${folder}": others may write`, {

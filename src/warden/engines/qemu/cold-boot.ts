@@ -1,6 +1,6 @@
 import type { EngineOptions } from '../../../contract/engine.ts'
 import { machineBoot, type MachineBoot } from '../../../images/machine.ts'
-import { cacheFolder } from '../../../jail/cache-folder.ts'
+import { cacheFolder } from '../../../lib/cache-folder.ts'
 import { closing } from '../../refusals.ts'
 import { AgentLink } from '../agent-guest/agent-link.ts'
 import { BootFiles } from '../agent-guest/boot-files.ts'

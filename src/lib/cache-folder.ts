@@ -1,0 +1,48 @@
+import { chmodSync, lstatSync } from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { makeFolder } from './make-folder.ts'
+
+const CACHE_OF_ROOT = '/var/cache/mayfly'
+
+/** Throws for a user without a home folder and a name. */
+function cacheOfUser(): string {
+  if (process.getuid?.() === 0) return CACHE_OF_ROOT
+  return path.join(process.env['XDG_CACHE_HOME'] || path.join(os.homedir(), '.cache'), 'mayfly')
+}
+
+/** Cache folder of this user. Throws for a user without a home folder and a name. */
+export function cacheFolder(name: string): string {
+  return path.join(cacheOfUser(), name)
+}
+
+/**
+ * Creates a cache folder with this mode; an existing one stays unchanged. Root's walls run under uids of their own and
+ * open prepared files by path, so every uid can pass through root's cache, whoever creates it first and with whatever
+ * umask. Folders of one uid in it protect themselves by their own mode.
+ */
+export function makeCacheFolder(folder: string, mode: number): void {
+  if (folder.startsWith(`${CACHE_OF_ROOT}/`)) {
+    makeFolder(CACHE_OF_ROOT, MODE_OF_ROOT)
+    setMode(CACHE_OF_ROOT, MODE_OF_ROOT)
+  }
+  makeFolder(folder, mode)
+}
+
+const MODE_OF_ROOT = 0o755
+
+function setMode(folder: string, mode: number): void {
+  const { uid, mode: given } = lstatSync(folder)
+  if (uid === process.getuid?.() && (given & 0o777) !== mode) chmodSync(folder, mode)
+}
+
+/** Folder of root's Mayfly for layers that a process of this uid creates. */
+export function layerFolderFor(uid: number): string {
+  return path.join(CACHE_OF_ROOT, `layers-${uid}`)
+}
+
+/** Layer folder of this process. Throws for a user without a home folder and a name. */
+export function layerFolder(): string {
+  const uid = process.getuid?.()
+  return uid === 0 ? layerFolderFor(0) : cacheFolder('layers')
+}

@@ -23,7 +23,7 @@ import type {
 } from '../src/warden/engines/agent-guest/source.ts'
 import type { QemuProcess } from '../src/warden/engines/qemu/process.ts'
 import { machineState } from '../tests/fixtures/machine-images.ts'
-import { machineHost } from '../tests/walls/qemu-here.ts'
+import { guestHost } from '../tests/walls/qemu-here.ts'
 import { runMachineJob } from './machine-job.ts'
 
 const MIB = 2 ** 20
@@ -59,7 +59,7 @@ const key: MachineKey = {
 let ending: Promise<void> = Promise.resolve()
 const found = await machineState()
 if ('missing' in found) throw new Error(`Cannot measure machines: ${found.missing}`)
-const host = machineHost()
+const host = guestHost()
 const cold = new ColdBoots({ host, options: {}, state: () => Promise.resolve(found.state) })
 const clones = new Clones({ cold, host, options: {}, note: (cause) => console.error(cause) })
 try {

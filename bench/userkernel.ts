@@ -16,7 +16,7 @@ import { claimAgent } from '../src/warden/engines/agent-guest/agent-questions.ts
 import type { MachineKey } from '../src/warden/engines/agent-guest/source.ts'
 import { UserKernelBoots } from '../src/warden/engines/user-mode-linux/boots.ts'
 import { machineState } from '../tests/fixtures/machine-images.ts'
-import { kernelHost } from '../tests/walls/user-kernel-here.ts'
+import { guestHost } from '../tests/walls/qemu-here.ts'
 import { runMachineJob } from './machine-job.ts'
 
 const CLAIM_MS_MAX = 60_000
@@ -39,7 +39,7 @@ const rounds = Math.min(1_000, Math.max(1, Number(flags.rounds) || 1))
 const language = flags.language === 'node' ? 'node' : 'python'
 const found = await machineState()
 if ('missing' in found) throw new Error(`Cannot measure guests: ${found.missing}`)
-const host = kernelHost()
+const host = guestHost()
 const source = new UserKernelBoots({ host, options: {}, state: async () => found.state })
 try {
   console.log(JSON.stringify(await measure(), undefined, 2))

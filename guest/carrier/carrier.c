@@ -9,7 +9,7 @@
  * Mechanism: one thread, one loop, tables of fixed size. The runner gets a socket pair and two pipes, as in each other wall;
  * frames with a window for each stream go through the port (wire.h). The carrier is started by the agent as root, starts
  * the runner as UID, and becomes another user that has no right but its own descriptors; no program may signal or trace it.
- * It exits as the runner did, once the server has all that the runner wrote, and the agent tells the warden.
+ * The carrier exits as the runner did, once the server has all that the runner wrote, and the agent tells the warden.
  *
  *   wire.h  every frame    link.c  frames and buffers    streams.c  streams, windows, connections
  *

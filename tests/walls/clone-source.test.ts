@@ -6,11 +6,11 @@ import { isAlive } from '../../src/os/proc.ts'
 import { renewAgent } from '../../src/warden/engines/agent-guest/agent-questions.ts'
 import { Clones } from '../../src/warden/engines/qemu/clones.ts'
 import { ColdBoots } from '../../src/warden/engines/qemu/cold-boot.ts'
-import type { MachineHost } from '../../src/warden/engines/qemu/process.ts'
+import type { GuestHost } from '../../src/warden/engines/agent-guest/jailed-guest.ts'
 import { wallFolder } from '../../src/warden/engines/wall-folder.ts'
 import { suite, test } from '../fixtures/drawn.ts'
 import { claimed, cloneState } from './clone-stand.ts'
-import { machineHost } from './qemu-here.ts'
+import { guestHost } from './qemu-here.ts'
 
 /** Machines as the engine takes them: cloned from a template with a parked runner. Each test makes one, of six seconds. */
 const found = await cloneState()
@@ -100,9 +100,9 @@ suite('A source of clones', { skip, timeout: 600_000 }, () => {
 })
 
 function stand(onLease: (id: string) => unknown = () => undefined) {
-  const played = machineHost()
+  const played = guestHost()
   const leased = new Set<string>()
-  const lease: MachineHost['lease'] = (id, remains) => {
+  const lease: GuestHost['lease'] = (id, remains) => {
     onLease(id)
     leased.add(id)
     played.lease(id, remains)

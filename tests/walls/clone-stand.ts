@@ -10,7 +10,7 @@ import {
   type MachineTemplateParts,
 } from '../../src/warden/engines/qemu/template.ts'
 import { machineState } from '../fixtures/machine-images.ts'
-import { isQemuThere, machineHost, machinePrograms, noQemu } from './qemu-here.ts'
+import { isQemuThere, guestHost, machinePrograms, noQemu } from './qemu-here.ts'
 
 /** State folder with images, or the reason why no clone can be made here. */
 export async function cloneState() {
@@ -21,7 +21,7 @@ export async function cloneState() {
 export class CloneStand {
   /** Walls that were ever leased here. */
   readonly leased = new Set<string>()
-  readonly host = this.#hostOf(machineHost())
+  readonly host = this.#hostOf(guestHost())
   readonly programs = machinePrograms()
   readonly #cold: ColdBoots
   readonly #templates: Template[] = []
@@ -31,7 +31,7 @@ export class CloneStand {
     this.#cold = new ColdBoots({ host: this.host, options: {}, state: async () => state })
   }
 
-  #hostOf(host: ReturnType<typeof machineHost>): ReturnType<typeof machineHost> {
+  #hostOf(host: ReturnType<typeof guestHost>): ReturnType<typeof guestHost> {
     const lease: typeof host.lease = (id, remains) => {
       this.leased.add(id)
       host.lease(id, remains)

@@ -6,7 +6,7 @@ import { ColdBoots } from '../../src/warden/engines/qemu/cold-boot.ts'
 import { AgentLink } from '../../src/warden/engines/agent-guest/agent-link.ts'
 import { suite, test } from '../fixtures/drawn.ts'
 import { machineState } from '../fixtures/machine-images.ts'
-import { isQemuThere, machineHost, noQemu } from './qemu-here.ts'
+import { isQemuThere, guestHost, noQemu } from './qemu-here.ts'
 
 /** Machines that are booted for one job each, with a parked runner. A boot takes some seven seconds of processor time. */
 const found = isQemuThere() ? await machineState() : { missing: noQemu }
@@ -16,7 +16,7 @@ const key = { program: 'python', isWarm: false, memoryMiB: 384, scratchBytes: 2 
 
 suite('A cold boot', { skip, timeout: 600_000 }, () => {
   test('A machine comes with a parked runner of another user, in a jail, and its release leaves nothing', async () => {
-    const host = machineHost()
+    const host = guestHost()
     const { leases } = host
     const source = new ColdBoots({ host, options: {}, state })
     const machine = await source.take(key)
@@ -39,7 +39,7 @@ suite('A cold boot', { skip, timeout: 600_000 }, () => {
   })
 
   test('A link that resumes a history refuses what the first one would have refused', async () => {
-    const host = machineHost()
+    const host = guestHost()
     const source = new ColdBoots({ host, options: {}, state })
     const machine = await source.take(key)
     const { history } = machine.agent
@@ -53,7 +53,7 @@ suite('A cold boot', { skip, timeout: 600_000 }, () => {
   })
 
   test('A source that closes ends a boot in flight, and rejects it', async () => {
-    const host = machineHost()
+    const host = guestHost()
     const { leases } = host
     const leased = Promise.withResolvers<void>()
     const told = {

@@ -18,7 +18,7 @@ import {
 } from '../../src/warden/engines/qemu/process.ts'
 import { noStarts, withTries } from '../../src/warden/engines/qemu/tries.ts'
 import { suite, test } from '../fixtures/drawn.ts'
-import { isQemuThere, machineHost, machinePrograms, noQemu } from './qemu-here.ts'
+import { isQemuThere, guestHost, machinePrograms, noQemu } from './qemu-here.ts'
 
 /** Real QEMU in its jail. Each test has machines without a kernel, which take a second or two; a busy machine, ten. */
 const skip = isQemuThere() ? false : noQemu
@@ -175,14 +175,14 @@ suite('The accelerator of this machine', { skip, timeout }, () => {
 })
 
 function stand() {
-  const host = machineHost()
+  const host = guestHost()
   const spec = { accelerator: 'tcg', memoryMiB: 64, memory: 'shared', hasImage: true } as const
   const parts: MachineStart = { ...machinePrograms(), spec, files: { image: '/bin/sh' } }
   return { host, parts }
 }
 
 function probeParts(): ProbeParts {
-  return { ...machinePrograms(), host: machineHost() }
+  return { ...machinePrograms(), host: guestHost() }
 }
 
 /** A machine that is released with its test. */

@@ -6,7 +6,7 @@ import { findProgram } from '../../src/os/find-program.ts'
 import { mappedUids } from '../../src/os/proc.ts'
 import type { Remains } from '../../src/contract/engine.ts'
 import { findJailPrograms } from '../../src/warden/engines/qemu/jail.ts'
-import type { MachineHost } from '../../src/warden/engines/qemu/process.ts'
+import type { GuestHost } from '../../src/warden/engines/agent-guest/jailed-guest.ts'
 import { findHypervisor, unpackedFolder } from '../../src/warden/engines/qemu/program.ts'
 
 export const noQemu = 'QEMU 8.2 or newer is missing'
@@ -18,8 +18,8 @@ export function isQemuThere(): boolean {
   return isThere
 }
 
-/** A played warden that keeps the leases of machines. */
-export function machineHost(): MachineHost & { readonly leases: Map<string, Remains> } {
+/** A played warden that keeps the leases of guests. */
+export function guestHost(): GuestHost & { readonly leases: Map<string, Remains> } {
   const leases = new Map<string, Remains>()
   return {
     leases,

@@ -7,7 +7,8 @@ import { isAlive } from '../../src/os/proc.ts'
 import { UserKernelBoots } from '../../src/warden/engines/user-mode-linux/boots.ts'
 import { suite, test } from '../fixtures/drawn.ts'
 import { machineState } from '../fixtures/machine-images.ts'
-import { isUserKernelThere, kernelHost, noUserKernel } from './user-kernel-here.ts'
+import { guestHost } from './qemu-here.ts'
+import { isUserKernelThere, noUserKernel } from './user-kernel-here.ts'
 
 /** Guests of user-mode kernels with a parked runner. A boot takes some 350 ms of processor time, with the runner's start. */
 const found = isUserKernelThere() ? await machineState() : { missing: noUserKernel }
@@ -70,7 +71,7 @@ suite('A guest with a parked runner', { skip, timeout }, () => {
   })
 
   test('A source that closes ends a boot in flight, and rejects it', async () => {
-    const host = kernelHost()
+    const host = guestHost()
     const leased = Promise.withResolvers<void>()
     const told = {
       ...host,
@@ -93,7 +94,7 @@ suite('A guest with a parked runner', { skip, timeout }, () => {
     const folder = mkdtempSync(path.join(tmpdir(), 'mayfly-test-'))
     t.after(() => rmSync(folder, { recursive: true, force: true }))
     mkdirSync(path.join(folder, 'state'))
-    const host = kernelHost()
+    const host = guestHost()
     const empty = async () => path.join(folder, 'state')
     const without = new UserKernelBoots({ host, options: {}, state: empty })
     await assert.rejects(without.take(key), { code: 'UNAVAILABLE', hint: /images build/ })
@@ -104,7 +105,7 @@ suite('A guest with a parked runner', { skip, timeout }, () => {
 })
 
 async function taken(t: TestContext, wanted: Parameters<UserKernelBoots['take']>[0]) {
-  const host = kernelHost()
+  const host = guestHost()
   const source = new UserKernelBoots({ host, options: {}, state })
   const guest = await source.take(wanted)
   t.after(async () => {

@@ -11,21 +11,17 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import type { TestContext } from 'node:test'
 import { mayInstallRunsc } from '../../scripts/debian-packages.ts'
-import type { Remains } from '../../src/contract/engine.ts'
 import { MayflyError } from '../../src/contract/error.ts'
-import { wallUids } from '../../src/contract/uids.ts'
 import { buildImage } from '../../src/images/build.ts'
 import { initrdOf } from '../../src/images/machine.ts'
 import { openPackageCache, packageFolder } from '../../src/images/package-cache.ts'
 import { ownMakers, ownRecipes } from '../../src/images/recipe.ts'
 import { findImage, openImageStore } from '../../src/images/store.ts'
 import { openInit } from '../../src/jail/agent.ts'
-import { openCgroups } from '../../src/os/cgroup.ts'
 import { findProgram } from '../../src/os/find-program.ts'
-import { mappedUids } from '../../src/os/proc.ts'
+import type { GuestHost } from '../../src/warden/engines/agent-guest/jailed-guest.ts'
 import {
   startUserKernel,
-  type KernelHost,
   type KernelStart,
   type UserKernelProcess,
 } from '../../src/warden/engines/user-mode-linux/process.ts'
@@ -37,6 +33,7 @@ import {
 } from '../../src/warden/engines/user-mode-linux/program.ts'
 import { AgentHost } from '../fixtures/guest-agent.ts'
 import { playedSigner } from '../fixtures/images.ts'
+import { guestHost } from './qemu-here.ts'
 
 export const noUserKernel = 'user-mode-linux 7.2 is missing'
 const WAIT_MS_MAX = 120_000
@@ -52,18 +49,6 @@ export function isUserKernelThere(): boolean {
 export function agentBytes(): Buffer {
   assert.ok(!('missing' in program))
   return readFileSync(program.file)
-}
-
-/** A played warden that keeps the leases of kernels. */
-export function kernelHost(): KernelHost & { readonly leases: Map<string, Remains> } {
-  const leases = new Map<string, Remains>()
-  return {
-    leases,
-    cgroups: openCgroups(),
-    isRoot: process.getuid?.() === 0 && mappedUids() > wallUids.last,
-    lease: (id, remains) => void leases.set(id, remains),
-    releaseLease: (id) => void leases.delete(id),
-  }
 }
 
 /** Kernel of this machine, and the programs of its jail. */
@@ -121,7 +106,7 @@ export class PlayedGuest extends AgentHost {
   static async boot(
     t: TestContext,
     parts: Pick<KernelStart, 'initrd' | 'image'> & Partial<KernelStart>,
-    host: KernelHost = kernelHost(),
+    host: GuestHost = guestHost(),
   ): Promise<PlayedGuest> {
     const spec = { memoryMiB: 128, lines: 0, hasImage: true }
     const guest = startUserKernel({ ...kernelPrograms(), spec, ...parts }, host)

@@ -12,11 +12,11 @@ import {
 } from '../../src/warden/engines/user-mode-linux/probe.ts'
 import { findUserKernel } from '../../src/warden/engines/user-mode-linux/program.ts'
 import { sweepDead } from '../../src/warden/engines/sweep.ts'
+import { guestHost } from './qemu-here.ts'
 import {
   agentBytes,
   builtImage,
   isUserKernelThere,
-  kernelHost,
   kernelPrograms,
   makeInitrd,
   noUserKernel,
@@ -38,7 +38,7 @@ suite(
   { skip: isThere ? false : noUserKernel, timeout },
   () => {
     test('A boot without an image shows that it works here; the result is kept for this boot', async () => {
-      const parts = { ...kernelPrograms(), host: kernelHost(), agent: agentBytes() }
+      const parts = { ...kernelPrograms(), host: guestHost(), agent: agentBytes() }
       const kept = path.join(folder, 'kept')
       const first = await cachedUserKernel(parts, kept)
       assert.match(first.version, /^\d+\.\d+/)
@@ -48,7 +48,7 @@ suite(
     })
 
     test('A boot that does not end in time is told, and leaves nothing', async () => {
-      const host = kernelHost()
+      const host = guestHost()
       const late = { ...kernelPrograms(), host, agent: agentBytes(), bootMsMax: 1 }
       await assert.rejects(probeUserKernel(late), { code: 'UNAVAILABLE' })
       assert.equal(host.leases.size, 0)
@@ -56,7 +56,7 @@ suite(
 
     test('A program in the place of the kernel is told in its own words', async () => {
       const { kernel, programs } = kernelPrograms()
-      const host = kernelHost()
+      const host = guestHost()
       const wrong = { kernel: { ...kernel, file: kernel.libraries[1]! }, programs, host }
       await assert.rejects(probeUserKernel({ ...wrong, agent: agentBytes() }), {
         code: 'UNAVAILABLE',
@@ -145,11 +145,12 @@ suite('A guest on a user-mode kernel', { skip, timeout }, () => {
     assert.equal((await played.outputOf('echo alive')).trim(), 'alive')
     const pid = kernelPid(played.guest.processes.map((one) => one.pid))
     const shared = /^RssShmem:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]
-    assert.ok(Number(shared) < 129 * 1024, `${shared} KiB`)
+    // The kernel counts this per processor: a reading is off by up to some hundred pages.
+    assert.ok(Number(shared) < 131 * 1024, `${shared} KiB`)
   })
 
   test("Attack: a bomb of processes is held by the claim's limit, and dies with the guest", async (t) => {
-    const host = kernelHost()
+    const host = guestHost()
     const played = await PlayedGuest.boot(t, { initrd, image }, host)
     await claim(played, { processes: 64 })
     const bomb =
@@ -162,21 +163,21 @@ suite('A guest on a user-mode kernel', { skip, timeout }, () => {
   })
 
   test('A kill ends every process of the guest on the host, and releases cgroup, uid and lease', async (t) => {
-    const host = kernelHost()
+    const host = guestHost()
     const played = await PlayedGuest.boot(t, { initrd, image }, host)
     await played.run('sleep 1000 & sleep 1000 & setsid sleep 1000')
     await assertGone(played, host)
   })
 
   test('A guest that never stops by itself is ended in a loop of user code', async (t) => {
-    const host = kernelHost()
+    const host = guestHost()
     const played = await PlayedGuest.boot(t, { initrd, image }, host)
     await played.run('while :; do :; done', user)
     await assertGone(played, host)
   })
 
   test('A sweep by its lease ends it', async (t) => {
-    const host = kernelHost()
+    const host = guestHost()
     const { guest } = await PlayedGuest.boot(t, { initrd, image }, host)
     const remains = host.leases.get(guest.id)!
     sweepDead([{ id: guest.id, isThisBoot: true, remains }])
@@ -211,7 +212,7 @@ function kernelPid(pids: readonly number[]): number {
   return found
 }
 
-async function assertGone({ guest }: PlayedGuest, host: ReturnType<typeof kernelHost>) {
+async function assertGone({ guest }: PlayedGuest, host: ReturnType<typeof guestHost>) {
   const all = guest.processes.flatMap(({ pid }) => belowOf(pid))
   const cgroup = guest.cgroup?.name
   await guest.release()

@@ -14,7 +14,7 @@ import { MayflyError, messageOf } from '../../../contract/error.ts'
  * Until its claim the link keeps a history. A clone of a template has an agent that has had the template's conversation:
  * `AgentLink.resume` begins behind that history, on another socket.
  *
- * What an agent says is used for order and display alone; see `src/agent-wire/decode.ts`.
+ * The word of an agent is used for order and display alone; see `src/agent-wire/decode.ts`.
  */
 export interface AgentHistory {
   readonly turns: readonly AgentTurn[]

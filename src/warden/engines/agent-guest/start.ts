@@ -7,21 +7,14 @@ import type {
 import { MayflyError } from '../../../contract/error.ts'
 import { wallUids } from '../../../contract/uids.ts'
 import { openCgroups } from '../../../os/cgroup.ts'
-import type { CgroupRoot } from '../../../os/cgroup-interface.ts'
 import { mappedUids } from '../../../os/proc.ts'
 import { closing } from '../../refusals.ts'
 import { GuestEnclosure, type GuestWords } from './enclosure.ts'
+import type { GuestHost } from './jailed-guest.ts'
 import { machineMiB } from './memory-size.ts'
 import type { MachineKey, MachineSource } from './source.ts'
 
 const DISK_BYTES = 64 * 2 ** 20
-
-/** The warden and this machine, as the start of a guest needs them. */
-export interface GuestHost extends Pick<EngineHost, 'lease' | 'releaseLease'> {
-  readonly cgroups: CgroupRoot | undefined
-  /** Root with uids for walls. */
-  readonly isRoot: boolean
-}
 
 /** Differences between engines whose guests have an agent. */
 export interface GuestEngineParts {

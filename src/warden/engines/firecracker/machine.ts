@@ -26,8 +26,8 @@ import { connectVsock } from './vsock.ts'
  *     start ─► load ─► connect ─► pause/resume ─► kill  (a clone)
  *
  * The jailer is started in the wall's cgroup, makes the jail, writes the pid of the process in a new PID namespace and ends.
- * Its machine is then a child of init: no exit code comes, and its end is seen by its pid and start time. It does not die with this
- * process either, so its lease is written before the jailer starts, and `sweepJails` finds it by that.
+ * The machine is then a child of init: no exit code comes, and its end is seen by its pid and start time. It does not die with
+ * this process either, so its lease is written before the jailer starts, and `sweepJails` finds it by that.
  *
  * Relies on: root, for the real jailer; the root of the jail being made here. Not handled: a network card (there is none); the
  * guest's clock after a load, which its agent sets; the agent itself. Never run with a real Firecracker: tests play the program by

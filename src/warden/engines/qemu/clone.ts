@@ -1,9 +1,10 @@
 import { MayflyError } from '../../../contract/error.ts'
+import type { GuestHost } from '../agent-guest/jailed-guest.ts'
 import { AgentLink } from '../agent-guest/agent-link.ts'
 import { renewAgent } from '../agent-guest/agent-questions.ts'
 import { machinePlaces } from './machine.ts'
 import { Migrations } from './migrations.ts'
-import { startMachine, type MachineHost, type MachineStart, type QemuProcess } from './process.ts'
+import { startMachine, type MachineStart, type QemuProcess } from './process.ts'
 import { cloneSpec, whyTemplateBroken, type Template } from './template.ts'
 
 /**
@@ -44,7 +45,7 @@ const RESTORE_MS_MAX = 60_000
 const ANSWER_MS_MAX = 30_000
 
 /** Restores a clone that waits for its claim. Throws MayflyError UNAVAILABLE, PROTOCOL and OVERLOADED; nothing is left then. */
-export async function startClone(parts: CloneParts, host: MachineHost): Promise<Clone> {
+export async function startClone(parts: CloneParts, host: GuestHost): Promise<Clone> {
   const { template, program, programs, onStep = () => undefined } = parts
   const why = whyTemplateBroken(template)
   if (why)

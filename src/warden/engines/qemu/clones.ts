@@ -2,14 +2,16 @@ import type { EngineOptions } from '../../../contract/engine.ts'
 import { MayflyError, messageOf } from '../../../contract/error.ts'
 import type { MachineBoot } from '../../../images/machine.ts'
 import { canonicalJson } from '../../../lib/canonical-json.ts'
-import { closing } from '../../refusals.ts'
+import { liveMachine } from '../agent-guest/boot-guest.ts'
+import type { GuestHost } from '../agent-guest/jailed-guest.ts'
 import { startClone } from './clone.ts'
+import { Takes } from '../agent-guest/takes.ts'
 import { startRunner } from '../agent-guest/start-runner.ts'
 import type { ColdBoots } from './cold-boot.ts'
 import { findJailPrograms } from './jail.ts'
 import { fileSha256 } from './kept-file.ts'
 import type { Accelerator } from './machine.ts'
-import type { MachineHost, QemuProcess } from './process.ts'
+import type { QemuProcess } from './process.ts'
 import { findHypervisor } from './program.ts'
 import type { LiveMachine, MachineKey, MachineSource } from '../agent-guest/source.ts'
 import {
@@ -34,7 +36,7 @@ import { noStarts, withTries } from './tries.ts'
  */
 export interface CloneSourceParts {
   readonly cold: ColdBoots
-  readonly host: MachineHost
+  readonly host: GuestHost
   readonly options: EngineOptions
   /** Told with each template that is replaced, given up or could not be made. */
   readonly note?: (cause: string) => void
@@ -54,10 +56,8 @@ export class Clones implements MachineSource<QemuProcess> {
   readonly templateCounts = noStarts()
   readonly #parts: CloneSourceParts
   readonly #templates: Templates<CloneKey, Template>
-  readonly #starting = new Set<QemuProcess>()
-  readonly #taking = new Set<Promise<unknown>>()
+  readonly #takes = new Takes<QemuProcess>()
   readonly #digests = new Map<string, Promise<string>>()
-  #isClosed = false
 
   constructor(parts: CloneSourceParts) {
     this.#parts = parts
@@ -73,32 +73,24 @@ export class Clones implements MachineSource<QemuProcess> {
     })
   }
 
-  async take(key: MachineKey): Promise<LiveMachine<QemuProcess>> {
-    const taking = this.#take(key)
-    this.#taking.add(taking)
-    try {
-      return await taking
-    } finally {
-      this.#taking.delete(taking)
-    }
+  take(key: MachineKey): Promise<LiveMachine<QemuProcess>> {
+    return this.#takes.run(() => this.#take(key))
   }
 
   /** Ends templates too; not the source of cold boots, which its opener closes. */
   async close(): Promise<void> {
-    this.#isClosed = true
-    for (const machine of this.#starting) machine.kill()
-    await Promise.allSettled(this.#taking)
+    await this.#takes.close()
     await this.#templates.close()
   }
 
   async #take(key: MachineKey): Promise<LiveMachine<QemuProcess>> {
-    if (this.#isClosed) throw closing()
+    this.#takes.refuseIfClosed()
     const { cold } = this.#parts
     try {
       const cloneKey = await this.#keyOf(key)
       return await withTries(() => this.#clone(cloneKey), this.counts)
     } catch (error) {
-      if (this.#isClosed) throw closing()
+      this.#takes.refuseIfClosed()
       if (!isOfMachines(error)) throw error
       // A boot that fails as well tells its own cause.
       return { ...(await cold.take(key)), whyBooted: messageOf(error) }
@@ -117,36 +109,30 @@ export class Clones implements MachineSource<QemuProcess> {
   }
 
   async #clone(cloneKey: CloneKey): Promise<LiveMachine<QemuProcess>> {
-    if (this.#isClosed) throw closing()
+    this.#takes.refuseIfClosed()
     const template = await this.#templates.use(cloneKey)
     let started: QemuProcess | undefined
     const onStep = (_step: string, machine: QemuProcess) => {
       started = machine
-      this.#track(machine)
+      this.#takes.track(machine)
     }
     try {
       const { machine, agent } = await startClone(
         { ...this.#programs(), template, onStep },
         this.#parts.host,
       )
-      return {
-        process: machine,
-        agent,
-        origin: 'clone',
-        takeJobChannel: () => machine.takeJobChannel(),
-        release: () => machine.release(),
-      }
+      return liveMachine(machine, agent, 'clone')
     } catch (error) {
       const why = await whyTemplateBrokenWhole(template)
       if (why) this.#templates.drop(cloneKey, template, why)
       throw error
     } finally {
-      if (started) this.#starting.delete(started)
+      if (started) this.#takes.forget(started)
     }
   }
 
   async #make({ key, boot, accelerator, name }: CloneKey): Promise<Template> {
-    if (this.#isClosed) throw closing()
+    this.#takes.refuseIfClosed()
     const { kernel, initrd, image, kernelArguments } = boot
     let started: QemuProcess | undefined
     try {
@@ -161,20 +147,14 @@ export class Clones implements MachineSource<QemuProcess> {
           warm: (agent) => startRunner(agent, key, true),
           onStep: (_step, machine) => {
             started = machine
-            this.#track(machine)
+            this.#takes.track(machine)
           },
         },
         this.#parts.host,
       )
     } finally {
-      if (started) this.#starting.delete(started)
+      if (started) this.#takes.forget(started)
     }
-  }
-
-  /** A machine that is being started is killed by a close. */
-  #track(machine: QemuProcess): void {
-    this.#starting.add(machine)
-    if (this.#isClosed) machine.kill()
   }
 
   #programs() {

@@ -1,16 +1,16 @@
 import type { EngineOptions } from '../../../contract/engine.ts'
 import { machineBoot, type MachineBoot } from '../../../images/machine.ts'
 import { cacheFolder } from '../../../lib/cache-folder.ts'
-import { closing } from '../../refusals.ts'
-import { AgentLink } from '../agent-guest/agent-link.ts'
 import { BootFiles } from '../agent-guest/boot-files.ts'
+import { bootGuest } from '../agent-guest/boot-guest.ts'
+import type { GuestHost } from '../agent-guest/jailed-guest.ts'
 import { findJailPrograms } from './jail.ts'
 import { jobPort } from './machine.ts'
 import { cachedAccelerators, type AcceleratorFacts } from './probe.ts'
-import { startMachine, type MachineHost, type QemuProcess } from './process.ts'
+import { startMachine, type QemuProcess } from './process.ts'
 import { findHypervisor } from './program.ts'
 import type { LiveMachine, MachineKey, MachineSource } from '../agent-guest/source.ts'
-import { startRunner } from '../agent-guest/start-runner.ts'
+import { Takes } from '../agent-guest/takes.ts'
 import { noStarts, withTries } from './tries.ts'
 
 /**
@@ -21,7 +21,7 @@ import { noStarts, withTries } from './tries.ts'
  * being booted while the source closes are killed.
  */
 export interface ColdBootParts {
-  readonly host: MachineHost
+  readonly host: GuestHost
   readonly options: EngineOptions
   /** State folder, whose images are booted. */
   readonly state: () => Promise<string>
@@ -36,10 +36,8 @@ export class ColdBoots implements MachineSource<QemuProcess> {
   readonly counts = noStarts()
   readonly files: BootFiles<MachineBoot>
   readonly #parts: ColdBootParts
-  readonly #booting = new Set<QemuProcess>()
-  readonly #taking = new Set<Promise<unknown>>()
+  readonly #takes = new Takes<QemuProcess>()
   #facts: Promise<AcceleratorFacts> | undefined
-  #isClosed = false
 
   constructor(parts: ColdBootParts) {
     this.#parts = parts
@@ -53,20 +51,12 @@ export class ColdBoots implements MachineSource<QemuProcess> {
     })
   }
 
-  async take(key: MachineKey): Promise<LiveMachine<QemuProcess>> {
-    const taking = this.#take(key)
-    this.#taking.add(taking)
-    try {
-      return await taking
-    } finally {
-      this.#taking.delete(taking)
-    }
+  take(key: MachineKey): Promise<LiveMachine<QemuProcess>> {
+    return this.#takes.run(() => this.#take(key))
   }
 
-  async close(): Promise<void> {
-    this.#isClosed = true
-    for (const machine of this.#booting) machine.kill()
-    await Promise.allSettled(this.#taking)
+  close(): Promise<void> {
+    return this.#takes.close()
   }
 
   /** Accelerator that was proved by a boot, with the cause where KVM is not used. Throws MayflyError UNAVAILABLE. */
@@ -90,7 +80,7 @@ export class ColdBoots implements MachineSource<QemuProcess> {
     const boot = await this.files.of(key)
     const { accelerator } = await this.accelerator()
     return await withTries(async () => {
-      if (this.#isClosed) throw closing()
+      this.#takes.refuseIfClosed()
       const { host, options } = this.#parts
       const { hide = [] } = options
       const { kernel, initrd, image, kernelArguments } = boot
@@ -109,30 +99,11 @@ export class ColdBoots implements MachineSource<QemuProcess> {
         },
         host,
       )
-      return await this.#boot(machine, key)
+      return await bootGuest(machine, key, {
+        takes: this.#takes,
+        helloMsMax: BOOT_MS_MAX,
+        go: () => machine.control.ask('cont'),
+      })
     }, this.counts)
-  }
-
-  async #boot(machine: QemuProcess, key: MachineKey): Promise<LiveMachine<QemuProcess>> {
-    this.#booting.add(machine)
-    try {
-      if (this.#isClosed) throw closing()
-      const agent = new AgentLink(machine.channel)
-      await machine.control.ask('cont')
-      await agent.take('hello', BOOT_MS_MAX)
-      await startRunner(agent, key)
-      return {
-        process: machine,
-        agent,
-        origin: 'boot',
-        takeJobChannel: () => machine.takeJobChannel(),
-        release: () => machine.release(),
-      }
-    } catch (error) {
-      await machine.release()
-      throw this.#isClosed ? closing() : machine.failed(error)
-    } finally {
-      this.#booting.delete(machine)
-    }
   }
 }

@@ -1,5 +1,5 @@
 import type { Engine, EngineHost, EngineOptions } from '../../../contract/engine.ts'
-import { GuestEngine } from '../agent-guest/engine.ts'
+import { openGuestEngine } from '../agent-guest/engine.ts'
 
 /**
  * Walls that are virtual machines: each program runs on a kernel of its own, behind a hypervisor that is jailed itself
@@ -9,5 +9,5 @@ import { GuestEngine } from '../agent-guest/engine.ts'
  */
 export function openQemu(options: EngineOptions, host: EngineHost): Engine {
   const parts = async () => (await import('./guests.ts')).machineGuests
-  return new GuestEngine('qemu', parts, { options, host })
+  return openGuestEngine('qemu', parts, { options, host })
 }

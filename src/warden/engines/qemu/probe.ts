@@ -6,9 +6,10 @@ import * as z from 'zod'
 import { MayflyError, messageOf } from '../../../contract/error.ts'
 import { bootId } from '../../../os/proc.ts'
 import { keepFacts, keptFacts } from '../kept-facts.ts'
+import type { GuestHost } from '../agent-guest/jailed-guest.ts'
 import type { JailPrograms } from './jail.ts'
 import type { Accelerator } from './machine.ts'
-import { startMachine, type QemuProcess, type MachineHost } from './process.ts'
+import { startMachine, type QemuProcess } from './process.ts'
 import type { HypervisorProgram } from './program.ts'
 import { saidByMachine } from './qmp.ts'
 import { noStarts, withTries, type StartCounts } from './tries.ts'
@@ -34,7 +35,7 @@ export interface AcceleratorFacts {
 export interface ProbeParts {
   readonly program: HypervisorProgram
   readonly programs: JailPrograms
-  readonly host: MachineHost
+  readonly host: GuestHost
   readonly counts?: StartCounts
   /** Milliseconds of one boot. */
   readonly bootMsMax?: number

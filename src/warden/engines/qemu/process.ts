@@ -1,21 +1,17 @@
-import { randomBytes } from 'node:crypto'
 import { chownSync, closeSync, constants, ftruncateSync, mkdirSync, openSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import path from 'node:path'
-import type { Remains } from '../../../contract/engine.ts'
 import { MayflyError } from '../../../contract/error.ts'
-import { belowOf } from '../../../os/process-tree.ts'
-import type { Cgroup, CgroupRoot } from '../../../os/cgroup-interface.ts'
-import { anonymousBytes, identify, isAlive, type ProcessIdentity } from '../../../os/proc.ts'
-import { signalAll } from '../../../os/signal.ts'
-import type { SpawnedChild } from '../../../os/spawned-child.ts'
-import { listenTo } from '../../readiness.ts'
-import { freeSlot, type Slot } from '../../slots.ts'
-import { releaseOnceGone } from '../release-once-gone.ts'
-import { entering, shell, startChild } from '../spawned.ts'
-import { remainsOf } from '../sweep.ts'
-import { removeWallFolder, wallFolder } from '../wall-folder.ts'
+import { anonymousBytes } from '../../../os/proc.ts'
+import {
+  forkGuest,
+  JailedGuest,
+  type ForkedGuest,
+  type GuestHost,
+} from '../agent-guest/jailed-guest.ts'
 import { memoryIn } from '../agent-guest/measure.ts'
+import type { HeldGuestEnd } from '../agent-guest/source.ts'
+import { wallFolder } from '../wall-folder.ts'
 import { machineFilter } from './filter.ts'
 import { jailCommand, type JailPrograms, type MachineFiles } from './jail.ts'
 import { machineArguments, machineFds, type MachineSpec } from './machine.ts'
@@ -24,9 +20,9 @@ import { openQmp, saidByMachine, type QmpClient } from './qmp.ts'
 import type { QmpEvent, QmpVersion } from './qmp-commands.ts'
 
 /**
- * QEMU in its jail, from its fork to the release of all that it holds.
+ * QEMU in its jail (`src/warden/engines/agent-guest/jailed-guest.ts`).
  *
- * Start: take a uid (as root), a cgroup and a folder, write the lease, fork, and wait for the greeting of QMP. Control
+ * Start: fork, with a folder of its own, and wait for the greeting of QMP. Control
  * connection and channel of the agent are socket pairs that QEMU inherits: there is no path to connect to, and the end of
  * this process is an end of file in QEMU. A start that fails releases everything before it rejects.
  *
@@ -47,22 +43,6 @@ export interface MachineStart {
   readonly readyMsMax?: number
 }
 
-/** The warden and this machine, as a start needs them. */
-export interface MachineHost {
-  readonly cgroups: CgroupRoot | undefined
-  /** Root with uids for walls. */
-  readonly isRoot: boolean
-  lease(id: string, remains: Remains): void
-  releaseLease(id: string): void
-}
-
-export interface MachineEnd {
-  readonly exitCode: number | null
-  readonly signal: string | null
-  /** Last bytes of its standard error, unread. */
-  readonly said: string
-}
-
 const MIB = 2 ** 20
 const READY_MS_MAX = 30_000
 /** Memory of QEMU beside that of its guest: translated code, device state, the program. */
@@ -74,7 +54,7 @@ const QUIT_MS_MAX = 5_000
 const KVM = '/dev/kvm'
 
 /** Resolves with a machine that waits for `cont`. Throws MayflyError UNAVAILABLE with what QEMU said, and OVERLOADED. */
-export async function startMachine(parts: MachineStart, host: MachineHost): Promise<QemuProcess> {
+export async function startMachine(parts: MachineStart, host: GuestHost): Promise<QemuProcess> {
   const machine = spawnMachine(parts, host)
   try {
     await machine.greet()
@@ -85,41 +65,18 @@ export async function startMachine(parts: MachineStart, host: MachineHost): Prom
   }
 }
 
-interface MachineResources {
-  readonly id: string
-  readonly slot: Slot | undefined
-  readonly cgroup: Cgroup | undefined
-  readonly child: SpawnedChild
-  readonly complaint: () => string
-}
-
 /** A QEMU that was forked. */
-export class QemuProcess {
-  readonly id: string
+export class QemuProcess extends JailedGuest {
   readonly folder: string
-  readonly uid: number | undefined
-  /** Resolves after its last instruction; never rejects. */
-  readonly ended: Promise<MachineEnd>
-  readonly #resources: MachineResources
   readonly #parts: MachineStart
-  readonly #host: MachineHost
-  #processes: readonly ProcessIdentity[]
   #control: QmpClient | undefined
   #version: QmpVersion | undefined
-  #released: Promise<void> | undefined
 
   /** For `startMachine`. */
-  constructor(resources: MachineResources, parts: MachineStart, host: MachineHost) {
-    this.id = resources.id
-    this.folder = wallFolder(resources.id)
-    this.uid = resources.slot?.uid
-    this.#resources = resources
+  constructor(forked: ForkedGuest, parts: MachineStart, host: GuestHost) {
+    super(forked, host)
+    this.folder = wallFolder(forked.id)
     this.#parts = parts
-    this.#host = host
-    const { pid } = resources.child
-    this.#processes = pid === undefined ? [] : [identify(pid)]
-    this.ended = endOf(resources)
-    this.#lease()
   }
 
   /** Control connection. */
@@ -135,40 +92,18 @@ export class QemuProcess {
 
   /** Host end of the agent's channel. */
   get channel(): Socket {
-    return this.#resources.child.stdio[machineFds.agent] as Socket
+    return this.streams[machineFds.agent]!
   }
 
-  /**
-   * Host end of the job's channel, which the caller then owns; nothing was read from it here. Callable once. Throws
-   * MayflyError NOT_FOUND for a machine that has ended.
-   */
+  /** Host end of the job's channel; see `takeStream`. */
   takeJobChannel(): Socket {
-    const stdio = this.#streams
-    const socket = stdio[machineFds.job]
-    // At the end of a child every stream of its `stdio` is read to its end, and bytes of one that was handed over would be lost.
-    stdio[machineFds.job] = null
-    if (socket && !socket.destroyed) return socket
-    throw new MayflyError('NOT_FOUND', `Cannot use machine "${this.id}": its channel is gone`)
-  }
-
-  get #streams(): (Socket | null)[] {
-    return this.#resources.child.stdio as unknown as (Socket | null)[]
-  }
-
-  /** Processes, outermost first: bubblewrap, its process 1, QEMU. */
-  get processes(): readonly ProcessIdentity[] {
-    return this.#processes
-  }
-
-  get cgroup(): Cgroup | undefined {
-    return this.#resources.cgroup
+    return this.takeStream(machineFds.job)
   }
 
   /** Waits for the greeting. Throws MayflyError PROTOCOL, and UNAVAILABLE for a release that is too old. */
   async greet(): Promise<void> {
     const { readyMsMax = READY_MS_MAX, onEvent } = this.#parts
-    const socket = this.#resources.child.stdio[machineFds.control] as Socket
-    this.#control = await openQmp(socket, {
+    this.#control = await openQmp(this.streams[machineFds.control]!, {
       answerMsMax: readyMsMax,
       ...(onEvent && { onEvent }),
     })
@@ -181,14 +116,11 @@ export class QemuProcess {
       throw new MayflyError('UNAVAILABLE', `Cannot use QEMU ${major}.${minor}: it is too old`, {
         hint: `Install QEMU ${oldestVersion.major}.${oldestVersion.minor} or newer`,
       })
-    const { pid } = this.#resources.child
-    if (pid === undefined) return
-    this.#processes = [pid, ...belowOf(pid)].map((one) => identify(one))
-    this.#lease()
+    this.found()
   }
 
   /** Asks it to quit, and kills it where it does not in time. Resolves with its end. */
-  async stop(): Promise<MachineEnd> {
+  async stop(): Promise<HeldGuestEnd> {
     this.control.ask('quit', undefined, { msMax: QUIT_MS_MAX }).catch(() => this.kill())
     const late = setTimeout(() => this.kill(), QUIT_MS_MAX)
     try {
@@ -208,101 +140,48 @@ export class QemuProcess {
   }
 
   memory(): number {
-    const { cgroup } = this.#resources
-    return cgroup ? memoryIn(cgroup) : anonymousBytes(this.#processes.at(-1)!.pid)
+    return this.cgroup ? memoryIn(this.cgroup) : anonymousBytes(this.processes.at(-1)!.pid)
   }
 
-  /** SIGKILL for every process of it. Idempotent. */
-  kill(): void {
-    const { cgroup, child } = this.#resources
-    for (const { pid, startTime } of this.#processes.toReversed())
-      if (isAlive(pid, startTime)) signalAll([pid], 'SIGKILL')
-    signalAll(membersOf(cgroup), 'SIGKILL')
-    // A killed task runs no further user instruction, but a task throttled by its CFS quota takes seconds to exit.
-    cgroup?.liftCpuQuota()
-    child.kill('SIGKILL')
-  }
-
-  /** Kills it and releases all that it holds; see `releaseOnceGone`. Idempotent. */
-  release(): Promise<void> {
-    this.#released ??= this.#release()
-    return this.#released
+  /** Ends its control connection too. */
+  override release(): Promise<void> {
+    this.#control?.close()
+    return super.release()
   }
 
   /** Error of a start that failed, with what QEMU said. */
   failed(cause: unknown): unknown {
-    const said = this.#resources.complaint().trim()
+    const said = this.complaint().trim()
     const isOwn = cause instanceof MayflyError && cause.code !== 'PROTOCOL'
     if (isOwn || said === '') return cause
     const line = saidByMachine(said.split('\n')[0]!)
     const message = `Cannot start a machine: ${line}`
     return new MayflyError('UNAVAILABLE', message, { cause, detail: said })
   }
-
-  async #release(): Promise<void> {
-    this.kill()
-    this.#control?.close()
-    this.channel.destroy()
-    this.#streams[machineFds.job]?.destroy()
-    const { id, slot, cgroup } = this.#resources
-    await releaseOnceGone(
-      { id, slot, cgroup, processes: this.#processes },
-      {
-        removeFolder: () => removeWallFolder(id),
-        releaseLease: (of) => this.#host.releaseLease(of),
-        killRest: () => signalAll(membersOf(cgroup), 'SIGKILL'),
-      },
-    )
-  }
-
-  #lease(): void {
-    const { id, cgroup } = this.#resources
-    this.#host.lease(id, remainsOf(this.#processes, cgroup?.name ?? null))
-  }
 }
 
 /** Takes a uid, a cgroup and a folder, and forks. Releases all of them before it throws. */
-function spawnMachine(parts: MachineStart, host: MachineHost): QemuProcess {
+function spawnMachine(parts: MachineStart, host: GuestHost): QemuProcess {
   const { spec, program, programs, files, words = [] } = parts
   const args = [...machineArguments(spec), ...words]
-  const slot = host.isRoot ? freeSlot() : undefined
-  const id = `w${randomBytes(8).toString('hex')}`
-  let cgroup: Cgroup | undefined
-  let kvm: number | undefined
+  const kvm = spec.accelerator === 'kvm' ? openKvm() : undefined
   try {
-    const folder = makeMachineFolder(id, slot?.uid, spec)
-    cgroup = boundedGroup(id, spec, host.cgroups)
-    // Before the fork: from here on a sweep finds the folder and the members of the cgroup.
-    host.lease(id, remainsOf([], cgroup?.name ?? null))
-    kvm = spec.accelerator === 'kvm' ? openKvm() : undefined
-    const fileBytesMax = (spec.memoryMiB + FILE_MIB) * MIB
-    const filterFd = machineFds.filter
-    const jail = { program, files, own: folder, uid: slot?.uid, fileBytesMax, filterFd }
-    const command = jailCommand(jail, programs, args)
-    const child = startChild(shell, entering(cgroup?.entryFiles() ?? [], command), {
-      env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
-      stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe', 'pipe', kvm ?? 'ignore', 'pipe'],
+    const bounds = { memoryBytes: (spec.memoryMiB + OWN_MIB) * MIB, tasksMax: TASKS_MAX }
+    const forked = forkGuest(host, bounds, ({ id, uid }) => {
+      const own = makeMachineFolder(id, uid, spec)
+      const fileBytesMax = (spec.memoryMiB + FILE_MIB) * MIB
+      const { filter: fd } = machineFds
+      const jail = { program, files, own, uid, fileBytesMax, filterFd: fd }
+      return {
+        command: jailCommand(jail, programs, args),
+        stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe', 'pipe', kvm ?? 'ignore', 'pipe'],
+        filter: { fd, bytes: machineFilter(spec.accelerator) },
+      }
     })
-    giveFilter(child, spec.accelerator)
-    const complaint = listenTo(child)
-    return new QemuProcess({ id, slot, cgroup, child, complaint }, parts, host)
-  } catch (error) {
-    cgroup?.remove()
-    void removeWallFolder(id)
-    host.releaseLease(id)
-    slot?.release()
-    throw error
+    return new QemuProcess(forked, parts, host)
   } finally {
     if (kvm !== undefined) closeSync(kvm)
   }
-}
-
-/** Bubblewrap reads it to its end before it starts QEMU; one that dies first leaves an EPIPE. */
-function giveFilter(child: SpawnedChild, accelerator: MachineSpec['accelerator']): void {
-  const stdio = child.stdio as unknown as readonly Socket[]
-  const to = stdio[machineFds.filter]!
-  to.on('error', () => undefined)
-  to.end(machineFilter(accelerator))
 }
 
 /** Throws EEXIST if another user made it: /tmp is world-writable. The memory of a template is sparse. */
@@ -320,35 +199,10 @@ function makeMachineFolder(id: string, uid: number | undefined, spec: MachineSpe
   return folder
 }
 
-function boundedGroup(id: string, { memoryMiB }: MachineSpec, cgroups: CgroupRoot | undefined) {
-  const cgroup = cgroups?.create(id)
-  cgroup?.limit({ memory: (memoryMiB + OWN_MIB) * MIB })
-  if (cgroup?.controllers.includes('pids')) cgroup.limit({ pids: TASKS_MAX })
-  return cgroup
-}
-
 function openKvm(): number {
   try {
     return openSync(KVM, constants.O_RDWR)
   } catch (cause) {
     throw new MayflyError('UNAVAILABLE', `Cannot open "${KVM}"`, { cause })
   }
-}
-
-/** Members of a group that may be gone. */
-function membersOf(cgroup: Cgroup | undefined): readonly number[] {
-  try {
-    return cgroup?.processes() ?? []
-  } catch {
-    return []
-  }
-}
-
-async function endOf({ child, complaint }: MachineResources): Promise<MachineEnd> {
-  if (child.exitCode === null && child.signalCode === null)
-    await new Promise<void>((resolve) => {
-      child.once('exit', () => resolve())
-      child.once('error', () => resolve())
-    })
-  return { exitCode: child.exitCode, signal: child.signalCode, said: complaint() }
 }

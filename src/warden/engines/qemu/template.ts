@@ -7,13 +7,14 @@ import { canonicalJson } from '../../../lib/canonical-json.ts'
 import { sha256 } from '../../../lib/hash.ts'
 import { remainsOf } from '../sweep.ts'
 import { removeWallFolder, wallFolder } from '../wall-folder.ts'
+import type { GuestHost } from '../agent-guest/jailed-guest.ts'
 import { AgentLink, type AgentHistory } from '../agent-guest/agent-link.ts'
 import type { MachineFiles } from './jail.ts'
 import { askStatus } from '../agent-guest/agent-questions.ts'
 import { keptFile, whyNotKept, whyNotKeptWhole, type KeptFile } from './kept-file.ts'
 import { machineArguments, machinePlaces, type MachineSpec } from './machine.ts'
 import { Migrations } from './migrations.ts'
-import { startMachine, type QemuProcess, type MachineHost, type MachineStart } from './process.ts'
+import { startMachine, type QemuProcess, type MachineStart } from './process.ts'
 
 /**
  * Templates of machines. A template is a machine that booted until its agent said `hello` (and, if the caller says so, until a
@@ -21,7 +22,7 @@ import { startMachine, type QemuProcess, type MachineHost, type MachineStart } f
  * leaves out, so that the state is that of devices alone. Its QEMU ends then. A clone maps that file privately, reads the
  * state, and goes on (clone.ts).
  *
- * Nothing of a tenant is ever in a template: it is made of files that are named by their digests, without a claim, and with a
+ * A template never holds anything of a tenant: it is made of files that are named by their digests, without a claim, and with a
  * clock that is years behind.
  *
  * The folder of a template belongs to the warden. Memory and state are moved there once no process of the machine is left
@@ -88,7 +89,7 @@ export function templateKey(
 /** Boots and saves. Throws MayflyError UNAVAILABLE, PROTOCOL and OVERLOADED; nothing is left then. */
 export async function makeTemplate(
   parts: MachineTemplateParts,
-  host: MachineHost,
+  host: GuestHost,
 ): Promise<Template> {
   const id = `t${randomBytes(8).toString('hex')}`
   const folder = wallFolder(id)
@@ -112,7 +113,7 @@ export async function makeTemplate(
 }
 
 /** Removes its files; clones that run keep their pages. */
-export async function removeTemplate({ id }: Pick<Template, 'id'>, host: MachineHost) {
+export async function removeTemplate({ id }: Pick<Template, 'id'>, host: GuestHost) {
   await removeWallFolder(id)
   host.releaseLease(id)
 }
@@ -142,7 +143,7 @@ export function cloneSpec({ accelerator, memoryMiB }: SpecParts): MachineSpec {
 async function bootAndSave(
   parts: MachineTemplateParts,
   folder: string,
-  host: MachineHost,
+  host: GuestHost,
 ): Promise<AgentHistory> {
   const { program, programs, boot, kernelArguments, onStep = () => undefined } = parts
   const spec = templateSpec(parts, kernelArguments)

@@ -1,15 +1,5 @@
-import type {
-  DeadEnclosure,
-  Enclosure,
-  EnclosureSpec,
-  Engine,
-  EngineFacts,
-  EngineHost,
-  EngineOptions,
-} from '../../../contract/engine.ts'
-import { closing, noJail } from '../../refusals.ts'
-import { sweepDead } from '../sweep.ts'
-import type { RunscStarter } from './start.ts'
+import type { Engine, EngineHost, EngineOptions } from '../../../contract/engine.ts'
+import { LazyEngine } from '../lazy-engine.ts'
 
 /**
  * Walls that are containers of runsc: gVisor's kernel in user space (the sentry) answers every system call of the
@@ -26,50 +16,8 @@ import type { RunscStarter } from './start.ts'
  * Not handled here: system calls by the phase of a life; runsc takes no filter while it runs.
  */
 export function openRunsc(options: EngineOptions, host: EngineHost): Engine {
-  return new RunscEngine(options, host)
-}
-
-const sampleEveryMs = 10
-
-class RunscEngine implements Engine {
-  readonly name = 'runsc'
-  readonly #options: EngineOptions
-  readonly #host: EngineHost
-  #starter: Promise<RunscStarter> | undefined
-  #isClosed = false
-
-  constructor(options: EngineOptions, host: EngineHost) {
-    this.#options = options
-    this.#host = host
-  }
-
-  /** Probes nothing: the warden calls it for each engine before its first wall, and few servers use this one. */
-  detect(): EngineFacts {
-    return { root: process.getuid?.() === 0, sampleEveryMs }
-  }
-
-  async start(spec: EnclosureSpec): Promise<Enclosure> {
-    if (process.platform !== 'linux') throw noJail(process.platform)
-    this.#starter ??= this.#load()
-    const starter = await this.#starter
-    if (this.#isClosed) throw closing()
-    return await starter.start(spec)
-  }
-
-  sweep(dead: readonly DeadEnclosure[]): void {
-    sweepDead(dead)
-  }
-
-  /** No wall of this engine is without a lease: it is written before the fork. */
-  sweepOrphans(): void {}
-
-  async close(): Promise<void> {
-    this.#isClosed = true
-    await (await this.#starter)?.close()
-  }
-
-  async #load(): Promise<RunscStarter> {
-    const { RunscStarter: Starter } = await import('./start.ts')
-    return new Starter(this.#options, this.#host)
-  }
+  return new LazyEngine('runsc', async () => {
+    const { RunscStarter } = await import('./start.ts')
+    return new RunscStarter(options, host)
+  })
 }

@@ -5,15 +5,15 @@ import { MayflyError } from '../../../contract/error.ts'
 import { agentWords, rootBoot, type RootBoot } from '../../../images/machine.ts'
 import { openInit } from '../../../jail/agent.ts'
 import { cacheFolder } from '../../../lib/cache-folder.ts'
-import { closing } from '../../refusals.ts'
-import { AgentLink } from '../agent-guest/agent-link.ts'
 import { BootFiles } from '../agent-guest/boot-files.ts'
-import { startRunner } from '../agent-guest/start-runner.ts'
+import { bootGuest } from '../agent-guest/boot-guest.ts'
+import type { GuestHost } from '../agent-guest/jailed-guest.ts'
 import { jobDescriptor } from '../agent-guest/runner.ts'
 import type { LiveMachine, MachineKey, MachineSource } from '../agent-guest/source.ts'
+import { Takes } from '../agent-guest/takes.ts'
 import { jobLine } from './machine.ts'
 import { cachedUserKernel, type UserKernelFacts } from './probe.ts'
-import { startUserKernel, type KernelHost, type UserKernelProcess } from './process.ts'
+import { startUserKernel, type UserKernelProcess } from './process.ts'
 import { bootModules, findKernelJailPrograms, findUserKernel } from './program.ts'
 
 /**
@@ -24,7 +24,7 @@ import { bootModules, findKernelJailPrograms, findUserKernel } from './program.t
  * the source closes.
  */
 export interface UserKernelBootsParts {
-  readonly host: KernelHost
+  readonly host: GuestHost
   readonly options: EngineOptions
   /** State folder, whose images are booted. */
   readonly state: () => Promise<string>
@@ -37,10 +37,8 @@ const BOOT_MS_MAX = 60_000
 export class UserKernelBoots implements MachineSource<UserKernelProcess> {
   readonly files: BootFiles<RootBoot>
   readonly #parts: UserKernelBootsParts
-  readonly #booting = new Set<UserKernelProcess>()
-  readonly #taking = new Set<Promise<unknown>>()
+  readonly #takes = new Takes<UserKernelProcess>()
   #facts: Promise<UserKernelFacts> | undefined
-  #isClosed = false
 
   constructor(parts: UserKernelBootsParts) {
     this.#parts = parts
@@ -55,21 +53,13 @@ export class UserKernelBoots implements MachineSource<UserKernelProcess> {
   }
 
   /** Throws MayflyError UNAVAILABLE with cause and hint, OVERLOADED, and DRAINING after `close`. */
-  async take(key: MachineKey): Promise<LiveMachine<UserKernelProcess>> {
-    const taking = this.#take(key)
-    this.#taking.add(taking)
-    try {
-      return await taking
-    } finally {
-      this.#taking.delete(taking)
-    }
+  take(key: MachineKey): Promise<LiveMachine<UserKernelProcess>> {
+    return this.#takes.run(() => this.#take(key))
   }
 
   /** Ends boots in flight and waits for them; guests that were given out are their takers'. */
-  async close(): Promise<void> {
-    this.#isClosed = true
-    for (const guest of this.#booting) guest.kill()
-    await Promise.allSettled(this.#taking)
+  close(): Promise<void> {
+    return this.#takes.close()
   }
 
   /** Facts of a kernel that was proved by a boot. Throws MayflyError UNAVAILABLE. */
@@ -100,7 +90,7 @@ export class UserKernelBoots implements MachineSource<UserKernelProcess> {
     // Files first: a machine without images is told at once, and needs no probe.
     const { initrd, image } = await this.files.of(key)
     await this.facts()
-    if (this.#isClosed) throw closing()
+    this.#takes.refuseIfClosed()
     const { host, options } = this.#parts
     const { hide = [] } = options
     const words = agentWords({
@@ -109,28 +99,11 @@ export class UserKernelBoots implements MachineSource<UserKernelProcess> {
     })
     const spec = { memoryMiB: key.memoryMiB, lines: 1, hasImage: true, agentWords: words }
     const parts = { kernel: findUserKernel(hide), programs: findKernelJailPrograms(hide) }
-    return await this.#boot(startUserKernel({ ...parts, spec, initrd, image }, host), key)
-  }
-
-  async #boot(guest: UserKernelProcess, key: MachineKey): Promise<LiveMachine<UserKernelProcess>> {
-    this.#booting.add(guest)
-    try {
-      const agent = new AgentLink(guest.channel)
-      await agent.take('hello', BOOT_MS_MAX)
-      await startRunner(agent, key)
-      guest.found()
-      return {
-        process: guest,
-        agent,
-        origin: 'boot',
-        takeJobChannel: () => guest.takeJobChannel(),
-        release: () => guest.release(),
-      }
-    } catch (error) {
-      await guest.release()
-      throw this.#isClosed ? closing() : guest.failed(error)
-    } finally {
-      this.#booting.delete(guest)
-    }
+    const guest = startUserKernel({ ...parts, spec, initrd, image }, host)
+    return await bootGuest(guest, key, {
+      takes: this.#takes,
+      helloMsMax: BOOT_MS_MAX,
+      up: () => guest.found(),
+    })
   }
 }

@@ -1,5 +1,5 @@
 import type { Engine, EngineHost, EngineOptions } from '../../../contract/engine.ts'
-import { GuestEngine } from '../agent-guest/engine.ts'
+import { openGuestEngine } from '../agent-guest/engine.ts'
 
 /**
  * Walls that are user-mode kernels: each program runs on a Linux kernel of its own that is a jailed process, and needs neither
@@ -9,5 +9,5 @@ import { GuestEngine } from '../agent-guest/engine.ts'
  */
 export function openUserKernels(options: EngineOptions, host: EngineHost): Engine {
   const parts = async () => (await import('./guests.ts')).userKernelGuests
-  return new GuestEngine('user-mode-linux', parts, { options, host })
+  return openGuestEngine('user-mode-linux', parts, { options, host })
 }

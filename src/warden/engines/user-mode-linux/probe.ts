@@ -8,7 +8,8 @@ import { MayflyError } from '../../../contract/error.ts'
 import { initrdOf } from '../../../images/machine.ts'
 import { bootId } from '../../../os/proc.ts'
 import { keepFacts, keptFacts } from '../kept-facts.ts'
-import { startUserKernel, type KernelHost, type UserKernelProcess } from './process.ts'
+import type { GuestHost } from '../agent-guest/jailed-guest.ts'
+import { startUserKernel, type UserKernelProcess } from './process.ts'
 import { bootModules, type KernelJailPrograms, type UserKernel } from './program.ts'
 
 /**
@@ -26,7 +27,7 @@ export interface UserKernelFacts {
 export interface UserKernelProbe {
   readonly kernel: UserKernel
   readonly programs: KernelJailPrograms
-  readonly host: KernelHost
+  readonly host: GuestHost
   /** The compiled, static agent. */
   readonly agent: Uint8Array
   /** Milliseconds of the boot. */

@@ -1,0 +1,198 @@
+import { randomBytes } from 'node:crypto'
+import type { Socket } from 'node:net'
+import type { EngineHost } from '../../../contract/engine.ts'
+import { MayflyError } from '../../../contract/error.ts'
+import type { Cgroup, CgroupRoot } from '../../../os/cgroup-interface.ts'
+import { identify, isAlive, type ProcessIdentity } from '../../../os/proc.ts'
+import { belowOf } from '../../../os/process-tree.ts'
+import { signalAll } from '../../../os/signal.ts'
+import type { SpawnedChild, SpawnOptions } from '../../../os/spawned-child.ts'
+import { listenTo } from '../../readiness.ts'
+import { freeSlot, type Slot } from '../../slots.ts'
+import { releaseOnceGone } from '../release-once-gone.ts'
+import { entering, shell, startChild } from '../spawned.ts'
+import { remainsOf } from '../sweep.ts'
+import { removeWallFolder } from '../wall-folder.ts'
+import type { HeldGuestEnd } from './source.ts'
+
+/**
+ * The process that holds a guest, in its jail, from its fork to the release of all that it holds on this machine.
+ *
+ * Start: take a uid (as root) and a cgroup, write the lease, fork, feed the filter of its system calls. `found` then names the
+ * processes of the jail in the lease. Kill: each process that was found, and the members of the cgroup; the jail's pid
+ * namespace ends with its process 1. Release: see `releaseOnceGone`.
+ *
+ * Does not handle: what is said on its streams, how a guest is stopped, the end of a job.
+ */
+export abstract class JailedGuest {
+  readonly id: string
+  readonly uid: number | undefined
+  readonly cgroup: Cgroup | undefined
+  /** Resolves after its last instruction; never rejects. */
+  readonly ended: Promise<HeldGuestEnd>
+  /** Host ends of its streams, by descriptor. One that was handed over is null. */
+  protected readonly streams: (Socket | null)[]
+  /** Last bytes of its standard error, which is hostile once a guest runs. */
+  protected readonly complaint: () => string
+  readonly #forked: ForkedGuest
+  readonly #host: GuestHost
+  #processes: readonly ProcessIdentity[]
+  #released: Promise<void> | undefined
+
+  constructor(forked: ForkedGuest, host: GuestHost) {
+    this.id = forked.id
+    this.uid = forked.slot?.uid
+    this.cgroup = forked.cgroup
+    this.streams = forked.child.stdio as unknown as (Socket | null)[]
+    this.complaint = forked.complaint
+    this.#forked = forked
+    this.#host = host
+    this.#processes = forked.processes
+    this.ended = endOf(forked)
+  }
+
+  /** Processes that were there when it was found, outermost first: bubblewrap, its process 1, what holds the guest. */
+  get processes(): readonly ProcessIdentity[] {
+    return this.#processes
+  }
+
+  /** Names the processes of the jail in the lease, once they run. */
+  found(): void {
+    const { child, cgroup } = this.#forked
+    if (child.pid === undefined) return
+    this.#processes = [child.pid, ...belowOf(child.pid)].map((one) => identify(one))
+    this.#host.lease(this.id, remainsOf(this.#processes, cgroup?.name ?? null))
+  }
+
+  /** SIGKILL for every process of it. Idempotent. */
+  kill(): void {
+    const { cgroup, child } = this.#forked
+    for (const { pid, startTime } of this.#processes.toReversed())
+      if (isAlive(pid, startTime)) signalAll([pid], 'SIGKILL')
+    signalAll(membersOf(cgroup), 'SIGKILL')
+    // A killed task runs no further user instruction, but a task throttled by its CFS quota takes seconds to exit.
+    cgroup?.liftCpuQuota()
+    child.kill('SIGKILL')
+  }
+
+  /** Kills it and releases all that it holds; see `releaseOnceGone`. Idempotent. */
+  release(): Promise<void> {
+    this.#released ??= this.#release()
+    return this.#released
+  }
+
+  /**
+   * Hands over a stream, which the caller then owns; nothing was read from it here. Callable once for each. Throws MayflyError
+   * NOT_FOUND for a guest that has ended.
+   */
+  protected takeStream(fd: number): Socket {
+    const socket = this.streams[fd]
+    // At the end of a child every stream of its `stdio` is read to its end, and bytes of one that was handed over would be lost.
+    this.streams[fd] = null
+    if (socket && !socket.destroyed) return socket
+    throw new MayflyError('NOT_FOUND', `Cannot use guest "${this.id}": its channel is gone`)
+  }
+
+  async #release(): Promise<void> {
+    this.kill()
+    for (const stream of this.streams.slice(STREAMS_FROM)) stream?.destroy()
+    const { id, slot, cgroup } = this.#forked
+    await releaseOnceGone(
+      { id, slot, cgroup, processes: this.#processes },
+      {
+        removeFolder: () => removeWallFolder(id),
+        releaseLease: (of) => this.#host.releaseLease(of),
+        killRest: () => signalAll(membersOf(cgroup), 'SIGKILL'),
+      },
+    )
+  }
+}
+
+/** The warden and this machine, as the start of a guest needs them. */
+export interface GuestHost extends Pick<EngineHost, 'lease' | 'releaseLease'> {
+  readonly cgroups: CgroupRoot | undefined
+  /** Root with uids for walls. */
+  readonly isRoot: boolean
+}
+
+/** A guest that was forked, with what it holds. */
+export interface ForkedGuest {
+  readonly id: string
+  readonly slot: Slot | undefined
+  readonly cgroup: Cgroup | undefined
+  readonly child: SpawnedChild
+  readonly processes: readonly ProcessIdentity[]
+  readonly complaint: () => string
+}
+
+export interface GuestFork {
+  readonly command: readonly string[]
+  readonly stdio: NonNullable<SpawnOptions['stdio']>
+  /** Compiled filter, and the descriptor from which bubblewrap reads it to its end before it starts what is inside. */
+  readonly filter: { readonly fd: number; readonly bytes: Buffer }
+}
+
+/** First descriptor behind standard input, output and error. */
+const STREAMS_FROM = 3
+const PATH = '/usr/sbin:/usr/bin:/sbin:/bin'
+
+/**
+ * Takes a uid and a cgroup, and forks what `plan` says. Releases all before it throws, MayflyError OVERLOADED where no uid or
+ * descriptor is left.
+ */
+export function forkGuest(
+  host: GuestHost,
+  bounds: { readonly memoryBytes: number; readonly tasksMax: number },
+  plan: (place: { readonly id: string; readonly uid: number | undefined }) => GuestFork,
+): ForkedGuest {
+  const slot = host.isRoot ? freeSlot() : undefined
+  const id = `w${randomBytes(8).toString('hex')}`
+  let cgroup: Cgroup | undefined
+  let child: SpawnedChild | undefined
+  try {
+    cgroup = host.cgroups?.create(id)
+    cgroup?.limit({ memory: bounds.memoryBytes })
+    if (cgroup?.controllers.includes('pids')) cgroup.limit({ pids: bounds.tasksMax })
+    // Before the fork: from here on a sweep finds the folder and the members of the cgroup.
+    host.lease(id, remainsOf([], cgroup?.name ?? null))
+    const { command, stdio, filter } = plan({ id, uid: slot?.uid })
+    const args = entering(cgroup?.entryFiles() ?? [], command)
+    child = startChild(shell, args, { env: { PATH }, stdio })
+    feed(child, filter)
+    const processes = child.pid === undefined ? [] : [identify(child.pid)]
+    host.lease(id, remainsOf(processes, cgroup?.name ?? null))
+    return { id, slot, cgroup, child, processes, complaint: listenTo(child) }
+  } catch (error) {
+    child?.kill('SIGKILL')
+    cgroup?.remove()
+    void removeWallFolder(id)
+    host.releaseLease(id)
+    slot?.release()
+    throw error
+  }
+}
+
+/** EPIPE is ignored: the launcher ended before it read the filter, and its end is reported elsewhere. */
+function feed(child: SpawnedChild, { fd, bytes }: GuestFork['filter']): void {
+  const pipe = child.stdio[fd] as Socket
+  pipe.on('error', () => undefined)
+  pipe.end(bytes)
+}
+
+/** Members of a group that may be gone. */
+function membersOf(cgroup: Cgroup | undefined): readonly number[] {
+  try {
+    return cgroup?.processes() ?? []
+  } catch {
+    return []
+  }
+}
+
+async function endOf({ child, complaint }: ForkedGuest): Promise<HeldGuestEnd> {
+  if (child.exitCode === null && child.signalCode === null)
+    await new Promise<void>((resolve) => {
+      child.once('exit', () => resolve())
+      child.once('error', () => resolve())
+    })
+  return { exitCode: child.exitCode, signal: child.signalCode, said: complaint() }
+}

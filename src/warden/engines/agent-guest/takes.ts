@@ -1,0 +1,47 @@
+import { closing } from '../../refusals.ts'
+import type { JailedGuest } from './jailed-guest.ts'
+
+/**
+ * Guests that a source is bringing up. A close kills those that are forked, and waits until each taker got an answer; one that
+ * is forked after it is killed at once.
+ */
+export class Takes<Guest extends Pick<JailedGuest, 'kill'>> {
+  readonly #taking = new Set<Promise<unknown>>()
+  readonly #starting = new Set<Guest>()
+  #isClosed = false
+
+  get isClosed(): boolean {
+    return this.#isClosed
+  }
+
+  /** Throws MayflyError DRAINING after `close`. */
+  refuseIfClosed(): void {
+    if (this.#isClosed) throw closing()
+  }
+
+  async run<T>(take: () => Promise<T>): Promise<T> {
+    const taking = take()
+    this.#taking.add(taking)
+    try {
+      return await taking
+    } finally {
+      this.#taking.delete(taking)
+    }
+  }
+
+  /** Counts a guest that was forked, until it is up or released. */
+  track(guest: Guest): void {
+    this.#starting.add(guest)
+    if (this.#isClosed) guest.kill()
+  }
+
+  forget(guest: Guest): void {
+    this.#starting.delete(guest)
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true
+    for (const guest of this.#starting) guest.kill()
+    await Promise.allSettled(this.#taking)
+  }
+}

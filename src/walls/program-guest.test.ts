@@ -59,3 +59,15 @@ test('A program that reported its end and broke a limit before it was stopped en
   const { status, error } = await guest.end
   assert.deepEqual([status, error?.code], ['limit', 'MEMORY'])
 })
+
+test('Output that is read before the release is heard after it', async () => {
+  const guest = await playProgram(createArtifactCap(1000))
+  await guest.complains('first words', true)
+  assert.deepEqual(guest.heard(), ['released', 'first words'])
+})
+
+test('Output of a runner that released nothing is heard with its end', async () => {
+  const guest = await playProgram(createArtifactCap(1000))
+  await guest.complains('cannot start', false)
+  assert.deepEqual(guest.heard(), ['cannot start'])
+})

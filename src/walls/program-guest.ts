@@ -154,6 +154,7 @@ class ProgramFrames implements GuestFrames {
     life.sample()
     this.#calls?.released(at.data)
     life.io?.released()
+    this.#output.open()
     if (life.task?.session) this.#session.begin()
   }
 

@@ -14,6 +14,8 @@ const EXIT_MS_MAX = 500
 export class ProgramOutput implements GuestOutput {
   readonly #life: GuestLife
   readonly #files: GuestFiles
+  readonly #opened = Promise.withResolvers<void>()
+  #isOpen = false
   #streams: readonly ProgramStream[] = []
   /** A session interrupts the exec that floods it. */
   flooded = (): void => this.#life.kill({ status: 'limit', code: 'OUTPUT' })
@@ -33,9 +35,18 @@ export class ProgramOutput implements GuestOutput {
     const { stdout, stderr } = wall.streams!
     const options = { bytesMax: profile.limits.output, flooded: () => this.flooded() }
     this.#streams = [
-      readStream({ ...options, socket: stdout, take: (chunk) => io.stdout(chunk) }),
-      readStream({ ...options, socket: stderr, take: (chunk) => io.stderr(chunk) }),
+      readStream({ ...options, socket: stdout, take: this.#onceOpen((chunk) => io.stdout(chunk)) }),
+      readStream({ ...options, socket: stderr, take: this.#onceOpen((chunk) => io.stderr(chunk)) }),
     ]
+  }
+
+  /**
+   * Lets output through. Outputs and the frame of the release are separate sockets, and what user code wrote first may be
+   * read before that frame: it waits here. Idempotent; every end opens too, for output of a runner that released nothing.
+   */
+  open(): void {
+    this.#isOpen = true
+    this.#opened.resolve()
   }
 
   /** Begins to count anew. */
@@ -45,6 +56,7 @@ export class ProgramOutput implements GuestOutput {
 
   /** No delay of a kill: earlier output is in the sockets and is read after the end. */
   beforeKill(): number {
+    this.open()
     setTimeout(() => {
       for (const stream of this.#streams) stream.giveUp()
     }, READ_MS_MAX).unref()
@@ -53,17 +65,25 @@ export class ProgramOutput implements GuestOutput {
 
   /** Resolves when all output written before now was taken. */
   async drained(msMax?: number): Promise<void> {
+    this.open()
     await Promise.all(this.#streams.map((stream) => stream.drained(msMax)))
   }
 
   /** Resolves when an exiting program has closed its outputs and all of its output was taken. */
   async exited(): Promise<void> {
+    this.open()
     const over = Promise.all(this.#streams.map((stream) => stream.over))
     await Promise.race([over, delay(EXIT_MS_MAX, undefined, { ref: false })])
     await this.drained()
   }
 
   close(): void {
+    this.open()
     for (const stream of this.#streams) stream.close()
+  }
+
+  #onceOpen(take: (chunk: Uint8Array) => void | Promise<void>) {
+    return (chunk: Uint8Array) =>
+      this.#isOpen ? take(chunk) : this.#opened.promise.then(() => take(chunk))
   }
 }

@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto'
 import {
-  closeSync,
   constants,
   createReadStream,
   createWriteStream,
@@ -8,7 +7,6 @@ import {
   lstatSync,
   openSync,
   readdirSync,
-  readFileSync,
   renameSync,
   rmSync,
   statSync,
@@ -21,12 +19,10 @@ import { randomBytes } from 'node:crypto'
 import { MayflyError } from '../../../contract/error.ts'
 import type { BootParts, RootBoot } from '../../../images/machine.ts'
 import { findImage, imageFolder } from '../../../images/store.ts'
-import { openInit } from '../../../jail/agent.ts'
-import { reopen, type CProgram, type FoundCProgram } from '../../../jail/c-program.ts'
 import { cacheFolder, makeCacheFolder } from '../../../lib/cache-folder.ts'
-import { openCarrier } from '../../../jail/carrier.ts'
 import { signerFolder } from '../../../lib/state-folder.ts'
 import { imageKey } from '../../image-signer.ts'
+import { compiledParts } from './compiled-parts.ts'
 import { imageOf, jobDescriptor, runnerFiles } from './runner.ts'
 import type { MachineKey } from './source.ts'
 
@@ -100,7 +96,7 @@ export class BootFiles<Boot extends RootBoot & { readonly kernel?: string }> {
   }
 
   async #ownPrograms() {
-    this.#programs ??= compiled(this.#parts.hide)
+    this.#programs ??= compiledParts(this.#parts.hide)
     try {
       return await this.#programs
     } catch (error) {
@@ -129,30 +125,6 @@ function foundImages(
 }
 
 const reasonOf = ({ message }: MayflyError) => message.replace(/^Cannot find/, 'there is no')
-
-async function compiled(hide: readonly string[]) {
-  const read = (name: string, found: FoundCProgram) => {
-    if (!('missing' in found)) return checkedBytes(found)
-    throw new MayflyError('UNAVAILABLE', `Cannot make the ${name} of a guest: ${found.missing}`, {
-      hint: 'Install a C compiler with a static libc: apt-get install gcc libc6-dev',
-    })
-  }
-  return {
-    agent: read('agent', await openInit(hide)),
-    carrier: read('carrier', await openCarrier(hide)),
-  }
-}
-
-/** Bytes of the file that was checked, by its descriptor, which is closed: they are kept here. */
-function checkedBytes(program: CProgram): Buffer {
-  const fd = reopen(program)
-  try {
-    return readFileSync(fd)
-  } finally {
-    closeSync(fd)
-    closeSync(program.fd)
-  }
-}
 
 /** Each start notes its use, by the time of the files. */
 function isThere({ kernel, initrd, image }: RootBoot & { readonly kernel?: string }): boolean {

@@ -1,13 +1,11 @@
-import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import type { EngineOptions } from '../../../contract/engine.ts'
-import { MayflyError } from '../../../contract/error.ts'
 import { agentWords, rootBoot, type RootBoot } from '../../../images/machine.ts'
-import { openInit } from '../../../jail/agent.ts'
 import { cacheFolder } from '../../../lib/cache-folder.ts'
 import { BootFiles } from '../agent-guest/boot-files.ts'
 import { bootGuest } from '../agent-guest/boot-guest.ts'
 import type { GuestHost } from '../agent-guest/jailed-guest.ts'
+import { compiledAgent } from '../agent-guest/compiled-parts.ts'
 import { jobDescriptor } from '../agent-guest/runner.ts'
 import type { LiveMachine, MachineKey, MachineSource } from '../agent-guest/source.ts'
 import { Takes } from '../agent-guest/takes.ts'
@@ -76,13 +74,8 @@ export class UserKernelBoots implements MachineSource<UserKernelProcess> {
   async #prove(): Promise<UserKernelFacts> {
     const { host, options, folder = cacheFolder('machines') } = this.#parts
     const { hide = [] } = options
-    const found = await openInit(hide)
-    if ('missing' in found)
-      throw new MayflyError('UNAVAILABLE', `Cannot make the agent of a guest: ${found.missing}`, {
-        hint: 'Install a C compiler with a static libc: apt-get install gcc libc6-dev',
-      })
     const programs = { kernel: findUserKernel(hide), programs: findKernelJailPrograms(hide) }
-    const agent = readFileSync(found.file)
+    const agent = await compiledAgent(hide)
     return await cachedUserKernel({ ...programs, host, agent }, path.join(`${folder}-proved`))
   }
 

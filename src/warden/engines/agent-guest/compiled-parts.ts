@@ -1,0 +1,33 @@
+import { closeSync, readFileSync } from 'node:fs'
+import { MayflyError } from '../../../contract/error.ts'
+import { openInit } from '../../../jail/agent.ts'
+import { reopen, type FoundCProgram } from '../../../jail/c-program.ts'
+import { openCarrier } from '../../../jail/carrier.ts'
+
+/** Bytes of the programs that every guest has, compiled where they are missing. Throws MayflyError UNAVAILABLE. */
+export async function compiledParts(hide: readonly string[]) {
+  return {
+    agent: await compiledAgent(hide),
+    carrier: bytesOf('carrier', await openCarrier(hide)),
+  }
+}
+
+/** Bytes of the static agent. Throws MayflyError UNAVAILABLE. */
+export async function compiledAgent(hide: readonly string[]): Promise<Buffer> {
+  return bytesOf('agent', await openInit(hide))
+}
+
+/** Reads the file that was checked, by its descriptor, and closes it: the bytes are all that a boot takes. */
+function bytesOf(name: string, found: FoundCProgram): Buffer {
+  if ('missing' in found)
+    throw new MayflyError('UNAVAILABLE', `Cannot make the ${name} of a guest: ${found.missing}`, {
+      hint: 'Install a C compiler with a static libc: apt-get install gcc libc6-dev',
+    })
+  const fd = reopen(found)
+  try {
+    return readFileSync(fd)
+  } finally {
+    closeSync(fd)
+    closeSync(found.fd)
+  }
+}

@@ -1,11 +1,25 @@
 import assert from 'node:assert/strict'
-import { chmodSync, existsSync, truncateSync } from 'node:fs'
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeSync,
+} from 'node:fs'
 import path from 'node:path'
+import type { TestContext } from 'node:test'
 import { MayflyError } from '../../src/contract/error.ts'
 import { isAlive } from '../../src/os/proc.ts'
 import { renewAgent } from '../../src/warden/engines/agent-guest/agent-questions.ts'
 import { Clones } from '../../src/warden/engines/qemu/clones.ts'
 import { ColdBoots } from '../../src/warden/engines/qemu/cold-boot.ts'
+import type { LiveMachine } from '../../src/warden/engines/agent-guest/source.ts'
+import { TemplateShelf } from '../../src/warden/engines/qemu/template-shelf.ts'
 import type { GuestHost } from '../../src/warden/engines/agent-guest/jailed-guest.ts'
 import { wallFolder } from '../../src/warden/engines/wall-folder.ts'
 import { suite, test } from '../fixtures/drawn.ts'
@@ -99,7 +113,73 @@ suite('A source of clones', { skip, timeout: 600_000 }, () => {
   })
 })
 
-function stand(onLease: (id: string) => unknown = () => undefined) {
+suite('Templates that outlive their warden', { skip, timeout: 600_000 }, () => {
+  test('The next warden clones the template of the one that closed, and both leave nothing else', async (t) => {
+    const folder = shelfFolder(t)
+    const first = stand(undefined, shelfIn(folder))
+    const one = await first.source.take(key)
+    const { bootId } = await claimedAfterRenewal(one)
+    await one.release()
+    await first.close()
+    assert.equal(readdirSync(folder).length, 1)
+    assert.equal(statSync(folder).mode & 0o777, 0o700)
+    const second = stand(undefined, shelfIn(folder))
+    const [next, after] = await Promise.all([second.source.take(key), second.source.take(key)])
+    assert.deepEqual([next.origin, second.source.templateCounts.started], ['clone', 0])
+    assert.deepEqual(readdirSync(folder), [])
+    const ids = [bootId, (await claimedAfterRenewal(next)).bootId]
+    ids.push((await claimedAfterRenewal(after)).bootId)
+    assert.equal(new Set(ids).size, 3)
+    await Promise.all([next.release(), after.release()])
+    await second.close()
+    for (const { host } of [first, second]) {
+      assert.equal(host.leases.size, 0)
+      assert.deepEqual(
+        [...host.leased].filter((id) => existsSync(wallFolder(id))),
+        [],
+      )
+    }
+    assert.equal(readdirSync(folder).length, 1)
+  })
+
+  test('Attack: bytes that were changed on the shelf are never run, and another template is made', async (t) => {
+    const folder = shelfFolder(t)
+    const first = stand(undefined, shelfIn(folder))
+    await (await first.source.take(key)).release()
+    await first.close()
+    const [name = ''] = readdirSync(folder)
+    const memory = path.join(folder, name, 'memory')
+    chmodSync(memory, 0o600)
+    const fd = openSync(memory, 'r+')
+    writeSync(fd, Buffer.from('planted'), 0, 7, 2 ** 20)
+    closeSync(fd)
+    const second = stand(undefined, shelfIn(folder))
+    const machine = await second.source.take(key)
+    assert.deepEqual([machine.origin, second.source.templateCounts.started], ['clone', 1])
+    await machine.release()
+    chmodSync(folder, 0o777)
+    await second.close()
+    assert.deepEqual([second.host.leases.size, readdirSync(folder)], [0, []])
+  })
+})
+
+function shelfIn(folder: string): TemplateShelf {
+  return new TemplateShelf(600_000, folder)
+}
+
+/** Beside the folders of walls, as a move needs it. */
+function shelfFolder(t: TestContext): string {
+  const folder = mkdtempSync('/tmp/mayfly-shelf-')
+  t.after(() => rmSync(folder, { recursive: true, force: true }))
+  return folder
+}
+
+async function claimedAfterRenewal({ agent }: LiveMachine) {
+  await renewAgent(agent, WAIT_MS_MAX)
+  return await claimed({ agent })
+}
+
+function stand(onLease: (id: string) => unknown = () => undefined, shelf?: TemplateShelf) {
   const played = guestHost()
   const leased = new Set<string>()
   const lease: GuestHost['lease'] = (id, remains) => {
@@ -110,7 +190,8 @@ function stand(onLease: (id: string) => unknown = () => undefined) {
   const host = { ...played, lease, leased }
   const notes: string[] = []
   const cold = new ColdBoots({ host, options: {}, state })
-  const source = new Clones({ cold, host, options: {}, note: (cause) => notes.push(cause) })
+  const note = (cause: string) => notes.push(cause)
+  const source = new Clones({ cold, host, options: {}, note, ...(shelf && { shelf }) })
   const close = async () => {
     await source.close()
     await cold.close()

@@ -23,6 +23,7 @@ import {
   type Template,
 } from './template.ts'
 import { Templates, type TemplateBounds } from './templates.ts'
+import type { TemplateShelf } from './template-shelf.ts'
 import { noStarts, withTries } from './tries.ts'
 
 /**
@@ -41,6 +42,8 @@ export interface CloneSourceParts {
   /** Told with each template that is replaced, given up or could not be made. */
   readonly note?: (cause: string) => void
   readonly bounds?: Partial<TemplateBounds>
+  /** Templates of earlier wardens; without it they end with their own. */
+  readonly shelf?: TemplateShelf
 }
 
 interface CloneKey {
@@ -61,11 +64,16 @@ export class Clones implements MachineSource<QemuProcess> {
 
   constructor(parts: CloneSourceParts) {
     this.#parts = parts
-    const { host, note = () => undefined, bounds } = parts
+    const { host, note = () => undefined, bounds, shelf } = parts
     this.#templates = new Templates<CloneKey, Template>({
       nameOf: ({ name }) => name,
       make: (key) => withTries(() => this.#make(key), this.templateCounts),
       remove: (template) => removeTemplate(template, host),
+      ...(shelf && {
+        recall: ({ name, key, boot, accelerator }) =>
+          shelf.take({ key: name, memoryMiB: key.memoryMiB, accelerator, image: boot.image }, host),
+        keep: (kept) => shelf.put(kept, host),
+      }),
       whyBroken: whyTemplateBroken,
       note,
       now: () => performance.now(),

@@ -1,6 +1,8 @@
 import type { GuestEngineParts } from '../agent-guest/start.ts'
 import { Clones } from './clones.ts'
 import { ColdBoots } from './cold-boot.ts'
+import { TemplateShelf } from './template-shelf.ts'
+import { templateBounds } from './templates.ts'
 
 /** Guests of this engine: virtual machines. */
 export const machineGuests: GuestEngineParts = {
@@ -15,7 +17,8 @@ export const machineGuests: GuestEngineParts = {
     const cold = new ColdBoots(parts)
     const { host, options } = parts
     if (options.templates === 'off') return cold
-    const clones = new Clones({ cold, host, options })
+    const shelf = new TemplateShelf(templateBounds.ageMsMax)
+    const clones = new Clones({ cold, host, options, shelf })
     return {
       take: (key) => clones.take(key),
       async close() {

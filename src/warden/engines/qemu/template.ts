@@ -34,7 +34,7 @@ import { startMachine, type QemuProcess, type MachineStart } from './process.ts'
  * way, and a page of a disk can be dropped where memory is short.
  *
  * Relies on: a clone with the same devices (`machineArguments`) and the same QEMU, which `templateKey` covers.
- * Does not handle: a template that outlives its warden.
+ * A template that outlives its warden lies on a shelf (template-shelf.ts).
  */
 export interface Template {
   readonly id: string

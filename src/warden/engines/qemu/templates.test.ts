@@ -2,7 +2,12 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import { MayflyError } from '../../../contract/error.ts'
-import { Templates, type TemplateBounds } from './templates.ts'
+import {
+  Templates,
+  type TemplateBounds,
+  type TemplatesParts,
+  type TemplateUse,
+} from './templates.ts'
 
 /** Made of nothing. */
 interface Played {
@@ -82,6 +87,30 @@ suite('Templates', () => {
     await assert.rejects(templates.use('a'), { code: 'DRAINING' })
   })
 
+  test('A close keeps those that are whole, with age and uses, and one that was kept is used before another is made', async () => {
+    const kept: (TemplateUse & { readonly template: Played })[] = []
+    const keep = { keep: async (one: (typeof kept)[number]) => void kept.push(one) }
+    const first = stand({ usesMax: 3, ageMsMax: 600_000 }, keep)
+    await first.templates.use('a')
+    const broken = await first.templates.use('b')
+    broken.isBroken = true
+    for (let use = 0; use < 3; use++) await first.templates.use('c')
+    await turn()
+    first.clock.now = 50
+    await first.templates.use('c')
+    await first.templates.close()
+    const [a, c] = kept
+    assert.deepEqual(kept.length, 2)
+    assert.deepEqual([a?.ageMs, a?.uses], [50, 1])
+    assert.deepEqual([c?.ageMs, c?.uses], [50, 1])
+    assert.ok(first.removed.includes(broken))
+    const second = stand({ usesMax: 3 }, { recall: async () => ({ ...a!, uses: 2 }) })
+    assert.equal(await second.templates.use('a'), a!.template)
+    await turn()
+    assert.equal(await second.templates.use('a'), second.made[0])
+    assert.deepEqual(second.notes, ['a template is replaced: it was used 3 times'])
+  })
+
   test('A close waits for those that are being made, and removes them', async () => {
     const { templates, made, removed } = stand()
     const using = templates.use('a')
@@ -91,7 +120,9 @@ suite('Templates', () => {
   })
 })
 
-function stand(bounds: Partial<TemplateBounds> = {}) {
+type Keeping = Pick<TemplatesParts<string, Played>, 'keep' | 'recall'>
+
+function stand(bounds: Partial<TemplateBounds> = {}, keeping: Keeping = {}) {
   const made: Played[] = []
   const removed: Played[] = []
   const notes: string[] = []
@@ -111,6 +142,7 @@ function stand(bounds: Partial<TemplateBounds> = {}) {
     note: (cause) => notes.push(cause),
     now: () => clock.now,
     bounds,
+    ...keeping,
   })
   return { templates, made, removed, notes, clock, fail }
 }

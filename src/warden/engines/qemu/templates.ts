@@ -9,6 +9,8 @@ import { MayflyError, messageOf } from '../../../contract/error.ts'
  * made. Making takes as long as a boot: those that ask meanwhile wait for the one that is under way. One that cannot be made
  * is not tried again for a while, and the cause is told to each that asks.
  *
+ * A close gives those that are whole to `keep`, and one that was kept comes back by `recall` with its age and its uses.
+ *
  * Does not handle: a template that is removed while a clone of it starts. That start fails, and asks again.
  */
 export interface TemplatesParts<Key, Made> {
@@ -18,6 +20,10 @@ export interface TemplatesParts<Key, Made> {
   readonly make: (key: Key) => Promise<Made>
   /** Never rejects. */
   readonly remove: (made: Made) => Promise<void>
+  /** One that an earlier process kept; asked before `make`. Never rejects. */
+  readonly recall?: (key: Key) => Promise<(TemplateUse & { readonly template: Made }) | undefined>
+  /** Takes over one at the close, in place of `remove`. Never rejects. */
+  readonly keep?: (kept: TemplateUse & { readonly template: Made }) => Promise<void>
   /** Cause for which it may not be used; cheap. */
   readonly whyBroken: (made: Made) => string | undefined
   /** Told with each one that is replaced or given up, and with each that could not be made. */
@@ -25,6 +31,11 @@ export interface TemplatesParts<Key, Made> {
   /** Milliseconds, rising. */
   readonly now: () => number
   readonly bounds?: Partial<TemplateBounds>
+}
+
+export interface TemplateUse {
+  readonly ageMs: number
+  readonly uses: number
 }
 
 export interface TemplateBounds {
@@ -92,9 +103,9 @@ export class Templates<Key, Made> {
   async close(): Promise<void> {
     this.#isClosed = true
     await Promise.allSettled([...this.#shelves.values()].flatMap(({ making }) => making ?? []))
-    for (const shelf of this.#shelves.values()) this.#removeCurrent(shelf)
+    const kept = [...this.#shelves.values()].map((shelf) => this.#putAway(shelf))
     this.#shelves.clear()
-    await Promise.all(this.#removing)
+    await Promise.all([...kept, ...this.#removing])
   }
 
   #shelfOf(name: string): Shelf<Made> {
@@ -127,15 +138,9 @@ export class Templates<Key, Made> {
   async #make(key: Key, shelf: Shelf<Made>): Promise<Made> {
     if (shelf.making) return await shelf.making
     if (shelf.failed && this.#isResting(shelf)) throw shelf.failed.error
-    shelf.making = this.#parts.make(key)
+    shelf.making = this.#recallOrMake(key, shelf)
     try {
-      const made = await shelf.making
-      this.#removeCurrent(shelf)
-      shelf.current = made
-      shelf.madeAt = this.#parts.now()
-      shelf.uses = 0
-      shelf.failed = undefined
-      return made
+      return await shelf.making
     } catch (error) {
       shelf.failed = { at: this.#parts.now(), error }
       this.#parts.note(`a template could not be made: ${messageOf(error)}`)
@@ -143,6 +148,28 @@ export class Templates<Key, Made> {
     } finally {
       shelf.making = undefined
     }
+  }
+
+  async #recallOrMake(key: Key, shelf: Shelf<Made>): Promise<Made> {
+    // The successor of one that is due is always new.
+    const kept = shelf.current ? undefined : await this.#parts.recall?.(key)
+    const made = kept?.template ?? (await this.#parts.make(key))
+    this.#removeCurrent(shelf)
+    shelf.current = made
+    shelf.madeAt = this.#parts.now() - (kept?.ageMs ?? 0)
+    shelf.uses = kept?.uses ?? 0
+    shelf.failed = undefined
+    return made
+  }
+
+  /** One that is due or broken has no place beside those that are kept. */
+  async #putAway(shelf: Shelf<Made>): Promise<void> {
+    const { keep, whyBroken, now } = this.#parts
+    const template = shelf.current
+    if (template === undefined) return
+    if (!keep || this.#dueFor(shelf) || whyBroken(template)) return this.#removeCurrent(shelf)
+    shelf.current = undefined
+    await keep({ template, ageMs: now() - shelf.madeAt, uses: shelf.uses })
   }
 
   #isResting({ failed }: Shelf<Made>): boolean {

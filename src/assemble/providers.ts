@@ -141,10 +141,17 @@ export function isProvedAtStart(name: string, config: Config): boolean {
   return !onDemand.has(name) || config.default_provider === name
 }
 
-/** Providers that a job selects by name, with `wasi` for WebAssembly; else the configured default. */
+/**
+ * Providers that a job selects: by name, by a tier or floor that one provider has, which is proved on demand, with `wasi` for
+ * WebAssembly; else the configured default. Proved first, they spare a job the proofs of weaker walls it cannot have.
+ */
 export function namedBy({ asked }: Job, { default_provider }: Config): readonly string[] {
   const isWasm = asked.language === 'wasm' || asked.tier === 'wasm'
+  const tier = asked.tier ?? asked.floor
+  const ofTier = [...onDemand].filter((name) => tier !== undefined && tierOf[name] === tier)
   const isDefault = asked.provider === undefined && asked.tier === undefined
   const preferred = isDefault && default_provider !== 'auto' ? [default_provider] : []
-  return [...(asked.provider ? [asked.provider] : preferred), ...(isWasm ? ['wasi'] : [])]
+  const only = ofTier.length === 1 ? ofTier : []
+  const byName = asked.provider ? [asked.provider] : [...preferred, ...only]
+  return [...byName, ...(isWasm && !byName.includes('wasi') ? ['wasi'] : [])]
 }

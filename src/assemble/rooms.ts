@@ -73,9 +73,8 @@ export function createRooms(parts: RoomParts): WiredRooms {
     clock,
     async ready(job) {
       if (job.asked.output.schema) compileSchema(job.asked.output.schema)
-      await parts.warmed
       const proved = namedBy(job, config()).map((name) => walls.proveNamed(name))
-      await Promise.all([...proved, images.lookUp(job)])
+      await Promise.all([parts.warmed, ...proved, images.lookUp(job)])
     },
     verify: (job) => code.verify(job),
     analyse: (job, signed) => code.analyse(job, signed),

@@ -108,7 +108,7 @@ export class TemplateShelf {
       this.#removeAllBut(countMax - 1, nameOf(key))
       await rename(from, path.join(this.#folder, `${nameOf(key)}.${id}`))
     } catch {
-      // It is made again when it is wanted.
+      // Made again when it is wanted.
     }
     await removeTemplate({ id }, host)
   }
@@ -138,7 +138,7 @@ export class TemplateShelf {
     }
   }
 
-  /** One of a name is enough: servers that run at once bring one each. */
+  /** Keeps one of a name: servers that run at once bring one each. */
   #removeAllBut(count: number, name: string): void {
     const boot = nameOf('').slice(0, BOOT_CHARACTERS)
     const isStale = (one: string) => !one.startsWith(boot) || one.startsWith(name)

@@ -20,7 +20,7 @@ export interface TemplatesParts<Key, Made> {
   readonly make: (key: Key) => Promise<Made>
   /** Never rejects. */
   readonly remove: (made: Made) => Promise<void>
-  /** One that an earlier process kept; asked before `make`. Never rejects. */
+  /** Template that an earlier process kept; asked before `make`. Never rejects. */
   readonly recall?: (key: Key) => Promise<(TemplateUse & { readonly template: Made }) | undefined>
   /** Takes over one at the close, in place of `remove`. Never rejects. */
   readonly keep?: (kept: TemplateUse & { readonly template: Made }) => Promise<void>
@@ -162,7 +162,7 @@ export class Templates<Key, Made> {
     return made
   }
 
-  /** One that is due or broken has no place beside those that are kept. */
+  /** Removes a template that is due or broken, and keeps another. */
   async #putAway(shelf: Shelf<Made>): Promise<void> {
     const { keep, whyBroken, now } = this.#parts
     const template = shelf.current

@@ -27,8 +27,60 @@ interface Page {
   readonly notStopped: readonly string[]
   /** Environments in which the conformance suite runs. */
   readonly runs: readonly string[]
+  /** Controls and what closes each while a guest runs, where the declarations do not say it. */
+  readonly tightening?: readonly TighteningRow[]
   /** Guests of a provider that does not run JavaScript. */
   readonly guests?: Guests
+}
+
+interface TighteningRow {
+  readonly control: string
+  /** How it is closed, or why it is not. */
+  readonly closed: string
+  /** Part that holds it. */
+  readonly by: string
+}
+
+/** Tightening of a wall whose guest has an agent; `holder` is the process that holds the guest. */
+function agentTightening(holder: string): readonly TighteningRow[] {
+  const host = 'this machine'
+  const guest = "the guest's kernel"
+  return [
+    {
+      control: '`network`, `capabilities`',
+      closed: 'connections are cut and calls refused, outside of the guest',
+      by: host,
+    },
+    {
+      control: '`memory`',
+      closed: `the control group of ${holder} is lowered; without one a watch ends the wall`,
+      by: host,
+    },
+    {
+      control: '`cpu`',
+      closed: `the quota of ${holder}, or stops of the guest where there is none`,
+      by: host,
+    },
+    { control: '`processes`', closed: 'RLIMIT_NPROC of each process is lowered', by: guest },
+    {
+      control: '`syscalls`: `write`',
+      closed:
+        'all that programs may write to becomes read-only, but for the file of the result; a process that holds a file open for writing, or mapped so, is killed',
+      by: guest,
+    },
+    {
+      control: '`syscalls`: the other classes',
+      closed: 'not closed: a phase that closes one is `control/unenforced`',
+      by: 'none',
+    },
+    {
+      control: '`files`',
+      closed:
+        'nothing to close: a guest is given no folder of this machine, and a job that asks for one gets another wall',
+      by: host,
+    },
+    { control: '`io`', closed: 'not closed: its disk is memory', by: 'none' },
+  ]
 }
 
 /** Stub warden: only the provider's declarations are read. */
@@ -178,6 +230,7 @@ a second of processor time, a loop costs it 1.4 times what it costs outside, and
 
 It needs user-mode-linux unpacked in /usr/local/lib/mayfly, ptrace, bubblewrap, a C compiler with a static libc, and images:
 \`mayfly images build node python\`. Programs see the image, not this machine: \`sh\` is that of busybox, and there is no \`bash\`.`,
+    tightening: agentTightening('the kernel'),
     notStopped: [
       `a hole in the guest's kernel together with one in this machine's that the calls of its jail reach: no processor divides
   the two`,
@@ -208,6 +261,7 @@ the job's one channel to the proxy. Without a KVM that boots (a probe tries it) 
 It needs QEMU 8.2 or newer, bubblewrap, a C compiler with a static libc, and images: \`mayfly images build kernel node python\`.
 Programs see the image, not this machine: \`sh\` is that of busybox, and there is no \`bash\`. What a guest says of itself decides
 nothing: memory, time and the end of a wall are those of this machine's kernel.`,
+    tightening: agentTightening('QEMU'),
     notStopped: [
       `a hole in QEMU's devices or its emulation together with one in this machine's kernel: its jail is namespaces and
   a deny list of calls`,
@@ -230,7 +284,7 @@ name alone, has strength 0, and is refused where \`MAYFLY_ENV\` says \`productio
 ]
 
 /** Renders the page of one wall. */
-export function page({ provider, about, notStopped, runs, guests }: Page): string {
+export function page({ provider, about, notStopped, runs, tightening = [], guests }: Page): string {
   const table = tableFor(provider, guests)
   const held = table.filter(({ skipped }) => skipped === undefined)
   const skipped = table.filter(({ skipped }) => skipped !== undefined)
@@ -249,7 +303,7 @@ ${about}
 | has only from the start | ${words(provider.enforces.filter((name) => !provider.tightens.includes(name)))} |
 | can | ${words(provider.can)} |
 
-## What it does not stop
+${tighteningOf(tightening)}## What it does not stop
 
 ${notStopped.map((what) => `- ${what}`).join('\n')}
 
@@ -262,6 +316,20 @@ ${chapters(held).join('\n\n')}
 ## What is not tried, and why
 
 ${skipped.length > 0 ? skippedTable(skipped) : 'Nothing.'}
+`
+}
+
+function tighteningOf(rows: readonly TighteningRow[]): string {
+  if (rows.length === 0) return ''
+  const lines = rows.map(({ control, closed, by }) => `| ${control} | ${closed} | ${by} |`)
+  return `## What a phase closes
+
+What the guest's kernel holds is told with the trust \`guest\`: root in the guest, or a hole in its kernel, undoes it.
+
+| control | how it is closed while a guest runs | held by |
+|---|---|---|
+${lines.join('\n')}
+
 `
 }
 

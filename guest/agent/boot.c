@@ -223,6 +223,8 @@ static void make_devices(void) {
 static void make_root(void) {
   put("tmpfs", "/root/tmp", SAFE, sized("mode=1777,nr_inodes=100k", "25%"), BOOT_ROOT);
   put("tmpfs", "/root/run", SAFE, "mode=0755,size=10%,nr_inodes=20k", BOOT_ROOT);
+  if (mkdir("/root" RESULT_FOLDER, 0755) < 0) fail(BOOT_ROOT, RESULT_FOLDER);
+  put("tmpfs", "/root" RESULT_FOLDER, CLOSED, sized("mode=1777,nr_inodes=64", "25%"), BOOT_ROOT);
   if (chmod("/root/work", 01777) < 0 && errno != ENOENT) fail(BOOT_ROOT, "/work");
   if (mount("/proc", "/root/proc", NULL, MS_MOVE, NULL) < 0) fail(BOOT_ROOT, "/proc");
   if (mount("/sys", "/root/sys", NULL, MS_MOVE, NULL) < 0) fail(BOOT_ROOT, "/sys");
@@ -232,12 +234,21 @@ static void make_root(void) {
 
 /* ---- settings ---- */
 
-/* io_uring is a way round seccomp, and the largest new source of kernel faults. A kernel without it has no such file. */
-static void close_io_uring(void) {
-  int fd = open("/proc/sys/kernel/io_uring_disabled", O_WRONLY | O_CLOEXEC);
+/* A kernel without the feature has no such file. */
+static void set(const char *file, const char *digit) {
+  int fd = open(file, O_WRONLY | O_CLOEXEC);
   if (fd < 0 && errno == ENOENT) return;
-  if (fd < 0 || write(fd, "2", 1) != 1) fail(BOOT_SETTINGS, "io_uring_disabled");
+  if (fd < 0 || write(fd, digit, 1) != 1) fail(BOOT_SETTINGS, file);
   close(fd);
+}
+
+/*
+ * io_uring is a way round seccomp, and the largest new source of kernel faults. A user namespace gives each program the
+ * capabilities by which most faults of a kernel are reached, and mounts of its own that no phase would close.
+ */
+static void close_ways(void) {
+  set("/proc/sys/kernel/io_uring_disabled", "2");
+  set("/proc/sys/user/max_user_namespaces", "0");
 }
 
 static void raise_loopback(void) {
@@ -265,7 +276,7 @@ void boot(const char *port, const char *disk) {
   open_channel(port);
   open_ports();
   load_modules();
-  close_io_uring();
+  close_ways();
   raise_loopback();
   mount_image(disk);
   mount_overlay();

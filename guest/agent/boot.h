@@ -2,6 +2,9 @@
 #ifndef AGENT_BOOT_H
 #define AGENT_BOOT_H
 
+/* Folder of a file system of its own for the runner's result and input, which stays open when writing is closed. */
+#define RESULT_FOLDER "/run/result"
+
 /*
  * Opens the channel through the virtio port of that name, loads modules, and makes the root: an overlay in memory over the
  * image on `disk`. Ends the agent with a BOOT_ code where a step fails.

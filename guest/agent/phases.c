@@ -1,8 +1,13 @@
 /*
- * Phase commands: remount read-only, lower a limit, kill those that may write below a path. No command undoes one.
+ * Phase commands: remount read-only, lower a limit, kill those that may write below a path, close all writing. No command
+ * undoes one.
  *
- * Relies on: mount_setattr(2), Linux 5.12; openat2(2), 5.6. A remount fails (EBUSY) while a file of the mount is open for
- * writing, so the kill goes first.
+ * All writing is closed by a remount of each place. It fails (EBUSY) while a file of that mount is open for writing or mapped
+ * so: those that open, write and close are waited for, and those that hold on are killed. So its success is the kernel's word
+ * that no descriptor and no mapping can write, one on its way in a socket included. Programs can make no other mount
+ * namespace (boot.c), whose copies of the mounts would stay writable. The folder of the result stays open.
+ *
+ * Relies on: mount_setattr(2), Linux 5.12; openat2(2), 5.6.
  *
  * Not handled: a path below a file system that the guest serves itself (FUSE) can hold the agent up; the host's own time limit
  * for each question ends such a guest.
@@ -15,20 +20,63 @@
 #include <linux/openat2.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
+#include "boot.h"
 #include "processes.h"
 #include "programs.h"
 
 /* By number: <fcntl.h> and <linux/mount.h> of some distributions clash over their names. */
 enum { EMPTY_PATH = 0x1000, RECURSIVE = 0x8000 };
 
-static int remount_read_only(const char *path) {
+static int remount_read_only(const char *path, unsigned flags) {
   struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
   struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY};
   int fd = (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how);
   if (fd < 0) return errno;
-  int error = syscall(SYS_mount_setattr, fd, "", EMPTY_PATH | RECURSIVE, &attr, sizeof attr) < 0 ? errno : 0;
+  int error = syscall(SYS_mount_setattr, fd, "", EMPTY_PATH | flags, &attr, sizeof attr) < 0 ? errno : 0;
   close(fd);
+  return error;
+}
+
+/*
+ * Pauses are doubled from try to try: 31 ms for writers to close their files, then as much again behind each kill. A program that
+ * opens, writes and closes beside a holder is seldom found by five looks in a row.
+ */
+enum { REMOUNTS = 6, KILLS = 3, LOOKS = 4, REMOUNT_PAUSE_NS = 1000000 };
+
+/* Mounts that programs write to. The others have files of the kernel alone; what is no mount is part of the first. */
+static const char *const places[] = {"/tmp", "/dev/shm", "/run", "/"};
+
+static int remount_in_time(const char *path) {
+  int error = EBUSY;
+  for (int i = 0; i < REMOUNTS && error == EBUSY; i++) {
+    const struct timespec pause = {0, REMOUNT_PAUSE_NS << i >> 1};
+    if (i > 0) nanosleep(&pause, NULL);
+    error = remount_read_only(path, 0);
+  }
+  return error == EINVAL || error == ENOENT ? 0 : error;
+}
+
+static int close_place(const char *path, uint32_t *touched) {
+  uint32_t killed;
+  int error = remount_in_time(path);
+  for (int i = 0; i < KILLS && error == EBUSY; i++) {
+    kill_writers(path, RESULT_FOLDER, LOOKS, &killed);
+    *touched += killed;
+    error = remount_in_time(path);
+  }
+  return error;
+}
+
+/* Tries each place, also where one stays open. */
+static int close_writing(uint32_t *touched) {
+  int error = 0;
+  *touched = 0;
+  for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+    int failed = close_place(places[i], touched);
+    if (failed) error = failed;
+  }
   return error;
 }
 
@@ -53,12 +101,14 @@ void take_phase(struct reader *from) {
   uint8_t command = take_u8(from);
   uint8_t which = command == PHASE_LIMIT ? take_u8(from) : 0;
   uint64_t value = command == PHASE_LIMIT ? take_u64(from) : 0;
-  const char *path = command == PHASE_LIMIT ? "/" : take_text(from, 1, PATH_BYTES_MAX);
-  if (!is_whole(from) || command < PHASE_READ_ONLY || command > PHASE_WRITERS || which >= LIMITS) end_agent(BAD_PAYLOAD);
+  int has_path = command == PHASE_READ_ONLY || command == PHASE_WRITERS;
+  const char *path = has_path ? take_text(from, 1, PATH_BYTES_MAX) : "/";
+  if (!is_whole(from) || command < PHASE_READ_ONLY || command > PHASE_WRITING || which >= LIMITS) end_agent(BAD_PAYLOAD);
   int error = !is_plain(path)                ? EINVAL
-              : command == PHASE_READ_ONLY ? remount_read_only(path)
+              : command == PHASE_READ_ONLY ? remount_read_only(path, RECURSIVE)
               : command == PHASE_LIMIT     ? lower(which, value, &touched)
-                                           : kill_writers(path, &touched);
+              : command == PHASE_WRITERS   ? kill_writers(path, NULL, 0, &touched)
+                                           : close_writing(&touched);
   begin(PHASED);
   put_u32(nonce);
   put_u16((uint16_t)error);

@@ -18,14 +18,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 #include "programs.h"
 
-enum { PASSES_MAX = 8, PROCESSES_MAX = 65536, TASKS_MAX = 4096, DESCRIPTORS_SEEN_MAX = 4096, MAPS_BYTES_MAX = 8 << 20 };
+enum { PASSES_MAX = 8, PROCESSES_MAX = 65536, TASKS_MAX = 4096, DESCRIPTORS_SEEN_MAX = 4096, MAPS_BYTES_MAX = 8 << 20, KNOWN_MAX = 64 };
 /* Doubled from pass to pass: a quarter of a second in all. */
 enum { PAUSE_NS = 1000000 };
 /* Flag of a task in /proc/PID/stat: PF_KTHREAD of <linux/sched.h> in the kernel's source. */
@@ -48,8 +51,19 @@ struct walk {
 };
 
 static int proc = -1;
+/* Device of memory that has no name: memfd_create(2), shared mappings without a file, System V. 0 where it is not known. */
+static dev_t nameless;
+
+static void find_nameless(void) {
+  struct stat seen;
+  int fd = memfd_create("", MFD_CLOEXEC);
+  if (fd < 0) return;
+  if (fstat(fd, &seen) == 0) nameless = seen.st_dev;
+  close(fd);
+}
 
 int open_proc(void) {
+  find_nameless();
   struct statfs fs;
   char self[16];
   int fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -163,10 +177,22 @@ int lower_limits(int number, uint64_t value, uint32_t *touched) {
 
 /* ---- writers ---- */
 
+struct writers {
+  const char *path;
+  /* Folder below it that does not count, or null. */
+  const char *except;
+  /* Looks that find a process as a writer before the one at which it is killed. */
+  int looks;
+};
+
 static int is_below(const char *path, const char *folder) {
   size_t length = strlen(folder);
   if (!strcmp(folder, "/")) return path[0] == '/';
   return !strncmp(path, folder, length) && (path[length] == '/' || path[length] == 0 || !strcmp(path + length, " (deleted)"));
+}
+
+static int counts(const char *path, const struct writers *of) {
+  return is_below(path, of->path) && !(of->except && is_below(path, of->except));
 }
 
 /* Whether the descriptor was opened for writing, by its flags in fdinfo; 1 where that cannot be read. */
@@ -182,8 +208,19 @@ static int writes(pid_t pid, const char *task, const char *number) {
   return !flags || (strtoul(flags + 6, NULL, 8) & O_ACCMODE) != O_RDONLY;
 }
 
+/*
+ * Whether a file holds its mount writable: devices and pipes do not, and nameless memory is on no mount of a program. 1 where
+ * that cannot be read.
+ */
+static int is_on_mount(int folder, const char *number) {
+  struct statx seen;
+  if (statx(folder, number, AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC, STATX_TYPE, &seen) < 0) return errno != ENOENT;
+  dev_t device = makedev(seen.stx_dev_major, seen.stx_dev_minor);
+  return S_ISREG(seen.stx_mode) && (nameless == 0 || device != nameless);
+}
+
 /* 1, 0, or a negative errno. */
-static int has_descriptor(pid_t pid, const char *task, const char *folder) {
+static int has_descriptor(pid_t pid, const char *task, const struct writers *of) {
   static struct walk walk;
   char path[96], target[PATH_BYTES_MAX + 1];
   int found = 0, seen = 0;
@@ -196,21 +233,25 @@ static int has_descriptor(pid_t pid, const char *task, const char *folder) {
     ssize_t n = readlinkat(walk.fd, name, target, sizeof target - 1);
     if (n <= 0) continue;
     target[n] = 0;
-    if (is_below(target, folder) && writes(pid, task, name)) found = 1;
+    if (counts(target, of) && is_on_mount(walk.fd, name) && writes(pid, task, name)) found = 1;
   }
   close(walk.fd);
   return found;
 }
 
 /* Line of /proc/PID/maps: "from-to perms offset device inode   path". */
-static int is_shared_writer(char *line, const char *folder) {
+static int is_shared_writer(char *line, const struct writers *of) {
   char *perms = strchr(line, ' ');
   char *path = strchr(line, '/');
-  return perms && path && strlen(perms) > 4 && perms[2] == 'w' && perms[4] == 's' && is_below(path, folder);
+  unsigned major = 0, minor = 0;
+  if (!perms || !path || strlen(perms) <= 4 || perms[2] != 'w' || perms[4] != 's') return 0;
+  int is_read = sscanf(perms + 5, " %*x %x:%x", &major, &minor) == 2;
+  if (is_read && nameless != 0 && makedev(major, minor) == nameless) return 0;
+  return counts(path, of);
 }
 
 /* 1, 0, or a negative errno: ESRCH where the task has no memory any more. */
-static int has_mapping(pid_t pid, const char *task, const char *folder) {
+static int has_mapping(pid_t pid, const char *task, const struct writers *of) {
   static char text[2 * PATH_BYTES_MAX + 512];
   char path[96];
   size_t have = 0, all = 0;
@@ -226,7 +267,7 @@ static int has_mapping(pid_t pid, const char *task, const char *folder) {
     char *line = text;
     for (char *end; !found && (end = strchr(line, '\n')); line = end + 1) {
       *end = 0;
-      found = is_shared_writer(line, folder);
+      found = is_shared_writer(line, of);
     }
     have -= (size_t)(line - text);
     memmove(text, line, have);
@@ -248,7 +289,7 @@ static int has_ended(pid_t pid, const char *task) {
  * 1, 0, or a negative errno. Each task by itself: a thread may have a table of descriptors of its own
  * (unshare(2) with CLONE_FILES), and the first one may have ended before the others.
  */
-static int is_writer(pid_t pid, const char *folder) {
+static int is_writer(pid_t pid, const struct writers *of) {
   static struct walk walk;
   int found = 0, error = 0, seen = 0, has_memory = 0;
   walk = (struct walk){.fd = open_of(pid, "task", O_RDONLY | O_DIRECTORY)};
@@ -256,9 +297,9 @@ static int is_writer(pid_t pid, const char *folder) {
   for (const char *task; found <= 0 && (task = next_name(&walk));) {
     if (task[0] == '.') continue;
     if (++seen > TASKS_MAX) found = 1;
-    else found = has_descriptor(pid, task, folder);
+    else found = has_descriptor(pid, task, of);
     if (found == 0 && !has_memory) {
-      found = has_mapping(pid, task, folder);
+      found = has_mapping(pid, task, of);
       has_memory = found >= 0;
     }
     if (found < 0 && found != -ESRCH && found != -ENOENT && !has_ended(pid, task)) error = found;
@@ -267,16 +308,42 @@ static int is_writer(pid_t pid, const char *folder) {
   return found > 0 ? 1 : error;
 }
 
+/* Writers of the passes before; of too many, one more is killed at once. */
+static struct {
+  pid_t pid;
+  int looks;
+} known[KNOWN_MAX];
+
+/* Looks that found it, one after the other, this one included. `found` is 0 where it let go. */
+static int count_looks(pid_t pid, int found, int looks_max) {
+  int at = -1;
+  for (int i = 0; i < KNOWN_MAX; i++)
+    if (known[i].pid == pid || (at < 0 && known[i].pid == 0)) at = i;
+  if (at < 0) return looks_max + 1;
+  if (known[at].pid != pid) known[at].looks = 0;
+  known[at].pid = found ? pid : 0;
+  return found ? ++known[at].looks : 0;
+}
+
+/* A process that was killed holds what it has until it is gone: it is not counted again. */
 static int kill_if_writer(pid_t pid, const void *given, uint32_t *touched) {
-  int found = is_writer(pid, given);
+  const struct writers *of = given;
+  int found = is_writer(pid, of);
   if (found < 0) return found == -ENOENT ? ESRCH : -found;
+  int looks = count_looks(pid, found, of->looks);
   if (found == 0) return 0;
+  if (looks <= of->looks) return EAGAIN;
   if (kill(pid, SIGKILL) < 0) return errno;
+  if (looks > of->looks + 1) return EAGAIN;
   ++*touched;
   return 0;
 }
 
-int kill_writers(const char *path, uint32_t *touched) { return for_all(kill_if_writer, path, touched); }
+int kill_writers(const char *path, const char *except, int looks, uint32_t *touched) {
+  const struct writers of = {path, except, looks};
+  memset(known, 0, sizeof known);
+  return for_all(kill_if_writer, &of, touched);
+}
 
 /* ---- status ---- */
 

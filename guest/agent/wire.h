@@ -19,6 +19,7 @@
  *   8 phase   u32 nonce, u8 1 (remount read-only), str path
  *             u32 nonce, u8 2 (lower a limit), u8 limit, u64 value
  *             u32 nonce, u8 3 (kill writers below a path), str path
+ *             u32 nonce, u8 4 (close writing: each place read-only, those that hold on are killed)
  *   9 list    u32 nonce, u32 skip, str path within the overlay ("" is the overlay itself)
  *  10 status  u32 nonce
  *  11 renew   u32 nonce, u16+bytes seed (32 to 256), u64 time in ns: after the machine stood still, any number of times;
@@ -73,7 +74,7 @@ enum {
 /* Steps of a claim, and stages of a start that can be refused. */
 enum { STEP_ENTROPY = 1, STEP_RESEED, STEP_CLOCK, STEP_HOSTNAME, STEP_MACHINE_ID, STEP_LABELS, STEP_LIMIT };
 enum { STAGE_CHECK = 0, STAGE_FORK, STAGE_DESCRIPTOR, STAGE_LIMITS, STAGE_USER, STAGE_FOLDER, STAGE_EXEC };
-enum { PHASE_READ_ONLY = 1, PHASE_LIMIT, PHASE_WRITERS };
+enum { PHASE_READ_ONLY = 1, PHASE_LIMIT, PHASE_WRITERS, PHASE_WRITING };
 
 enum {
   HEADER_BYTES = 5,

@@ -5,7 +5,8 @@ import { parseJson } from '../parse-json.js'
 import { placeBelow, placeOfInput, SCRIPT_MODE } from './ground.js'
 
 /** @param {import('./ground.js').Settings} settings */
-export function takeAhead({ work, tmp }) {
+export function takeAhead(settings) {
+  const { work } = settings
   /** @type {unknown} */
   let problem
   return {
@@ -19,7 +20,7 @@ export function takeAhead({ work, tmp }) {
       try {
         if (!work) throw new Error('Cannot lay out the job: this wall has no place to write to')
         const end = payload.indexOf(10)
-        lay(work, tmp, parseJson(payload.toString('utf8', 0, end)), payload.subarray(end + 1))
+        lay(work, settings, parseJson(payload.toString('utf8', 0, end)), payload.subarray(end + 1))
       } catch (error) {
         problem = error
       }
@@ -27,9 +28,9 @@ export function takeAhead({ work, tmp }) {
   }
 }
 
-/** @param {string} work @param {string | null} tmp @param {any} head @param {Buffer} bytes */
-function lay(work, tmp, { path: name, stdin, first, executable }, bytes) {
-  const to = stdin ? placeOfInput(tmp) : placeBelow(work, name)
+/** @param {string} work @param {import('./ground.js').Settings} settings @param {any} head @param {Buffer} bytes */
+function lay(work, settings, { path: name, stdin, first, executable }, bytes) {
+  const to = stdin ? placeOfInput(settings) : placeBelow(work, name)
   if (first) fs.mkdirSync(path.dirname(to), { recursive: true })
   const isScript = executable || bytes.toString('latin1', 0, 2) === '#!'
   const fd = fs.openSync(to, first ? 'w' : 'a', isScript ? SCRIPT_MODE : 0o644)

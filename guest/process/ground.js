@@ -49,12 +49,13 @@ const toText = bind.call(call, Buffer.prototype.toString)
  * @property {number} [calls] of a batch, as many as the list in `inputText` has inputs
  */
 
-/** @typedef {{ work: string | null, tmp: string | null, listens: boolean, starts: boolean, warm: boolean, threads: boolean, cloned?: boolean, packages?: readonly { kind: string, at: string }[] }} Settings */
+/** @typedef {{ work: string | null, tmp: string | null, own?: string, listens: boolean, starts: boolean, warm: boolean, threads: boolean, cloned?: boolean, packages?: readonly { kind: string, at: string }[] }} Settings */
 
 /**
  * Lays out the job's files; returns the path of its main file, which a session lacks. @param {Task} task @param {Settings} settings
  */
-export function layOut(task, { work, tmp, listens, starts, packages = [] }) {
+export function layOut(task, settings) {
+  const { work, tmp, listens, starts, packages = [] } = settings
   if (!work) throw new Error('Cannot lay out the job: this wall has no place that it may write to')
   if (listens) closeSync(LISTENER_FD)
   const out = path.join(work, 'out')
@@ -67,9 +68,9 @@ export function layOut(task, { work, tmp, listens, starts, packages = [] }) {
   const own = path.join(work, 'package.json')
   if (!starts && !fs.existsSync(own)) fs.writeFileSync(own, '{}')
   const main = task.session ? '' : layMain(work, task)
-  const result = path.join(tmp, RESULT)
+  const result = path.join(ownOf(settings), RESULT)
   reopen(RESULT_FD, result, 'w+')
-  const input = placeOfInput(tmp)
+  const input = placeOfInput(settings)
   if (!task.stdin?.sent)
     fs.writeFileSync(input, task.stdin?.content ?? task.inputText ?? '', task.stdin?.encoding)
   reopen(INPUT_FD, input, 'r')
@@ -81,9 +82,17 @@ export function layOut(task, { work, tmp, listens, starts, packages = [] }) {
   return main
 }
 
-/** @param {string | null} tmp */
-export function placeOfInput(tmp) {
-  return path.join(tmp ?? '/tmp', '.mayfly-input')
+/** @param {Pick<Settings, 'own' | 'tmp'>} settings */
+export function placeOfInput(settings) {
+  return path.join(ownOf(settings), '.mayfly-input')
+}
+
+/**
+ * Folder of result and input: a wall that closes writing while its program runs has one that stays open.
+ * @param {Pick<Settings, 'own' | 'tmp'>} settings
+ */
+function ownOf({ own, tmp }) {
+  return own ?? tmp ?? '/tmp'
 }
 
 /**
@@ -128,8 +137,8 @@ export function takeUp(work) {
  * Reads the program's result: from the file, or from the descriptor if the file is gone.
  * @param {Settings} settings @param {number} bytesMax @returns {string | undefined} undefined when it is too large
  */
-export function readResult({ tmp }, bytesMax) {
-  for (const open of [() => openSync(`${tmp}/${RESULT}`, NAMED), () => RESULT_FD]) {
+export function readResult(settings, bytesMax) {
+  for (const open of [() => openSync(`${ownOf(settings)}/${RESULT}`, NAMED), () => RESULT_FD]) {
     let fd = RESULT_FD
     try {
       fd = open()
@@ -147,9 +156,9 @@ export function readResult({ tmp }, bytesMax) {
   return ''
 }
 
-/** An empty result file in place of whatever a cell before left there, open in its processes or not. @param {string} tmp */
-export function renewResult(tmp) {
-  const result = path.join(tmp, RESULT)
+/** An empty result file in place of whatever a cell before left there, open in its processes or not. @param {Settings} settings */
+export function renewResult(settings) {
+  const result = path.join(ownOf(settings), RESULT)
   fs.rmSync(result, { recursive: true, force: true })
   closeSync(openSync(result, 'wx', 0o600))
 }

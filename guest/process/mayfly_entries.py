@@ -55,7 +55,7 @@ def warm_up(settings):
     own_main, own_path = sys.modules["__main__"], list(sys.path)
     folder = os.path.join(settings["tmp"], ".mayfly-warm")
     os.mkdir(folder)
-    own = {**settings, "work": folder, "tmp": folder, "listens": False}
+    own = {**settings, "work": folder, "tmp": folder, "own": folder, "listens": False}
     task = mayfly_json.loads(_dumps(_DUMMY))
     sink = os.open(os.devnull, os.O_WRONLY)
     job = Job(task, own, say=lambda kind, payload=b"": _send(kind, payload, sink))

@@ -78,7 +78,12 @@ def has_new_result(settings):
 
 
 def _result_of(settings):
-    return settings["tmp"] + "/.mayfly-result"
+    return _own_of(settings) + "/.mayfly-result"
+
+
+def _own_of(settings):
+    """Folder of result and input: a wall that closes writing while its program runs has one that stays open."""
+    return settings.get("own") or settings["tmp"]
 
 
 def _is_as_made(path):
@@ -91,7 +96,7 @@ def _facts(facts):
 
 def renew_input(task, settings):
     """Opens standard input: what was sent ahead, the bytes given, the input as JSON, or nothing."""
-    given = os.path.join(settings["tmp"], ".mayfly-input")
+    given = os.path.join(_own_of(settings), ".mayfly-input")
     is_sent = task.get("stdin", {}).get("sent")
     if is_sent:
         _reopen(INPUT_FD, given, os.O_RDONLY)
@@ -200,7 +205,7 @@ def take_ahead(payload, settings):
     end = payload.index(b"\n")
     head = mayfly_json.loads(payload[:end])
     data = memoryview(payload)[end + 1 :]
-    to = os.path.join(settings["tmp"], ".mayfly-input") if head.get("stdin") else _place_below(work, head["path"])
+    to = os.path.join(_own_of(settings), ".mayfly-input") if head.get("stdin") else _place_below(work, head["path"])
     if head["first"]:
         os.makedirs(os.path.dirname(to), exist_ok=True)
     with open(to, "wb" if head["first"] else "ab") as target:

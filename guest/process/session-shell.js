@@ -63,7 +63,7 @@ export class ShellKernel extends Kernel {
   /** @param {Cell} cell */
   run({ name, code, stdin, env = {}, resultBytesMax }) {
     const ended = this.begin()
-    const { tmp } = this.#setting
+    const { tmp, settings } = this.#setting
     this.#interrupts = 0
     this.#cpuBeforeMs = factsOf(this.pid)?.cpuMs ?? 0
     this.#resultBytesMax = resultBytesMax
@@ -71,7 +71,7 @@ export class ShellKernel extends Kernel {
     void ended.then(() => forgetFile(file))
     const input = stdin === undefined ? undefined : fileOfExec(tmp, 'stdin', stdin)
     void ended.then(() => forgetFile(input))
-    renewResult(tmp)
+    renewResult(settings)
     const from = quoted(input ?? '/dev/null')
     const { statusFd } = this.#shell
     const say = `{ command echo ${this.nonce} begun >&${statusFd}; } 2>/dev/null`

@@ -89,6 +89,7 @@ export type AgentPhase =
   | { readonly do: 'remount-read-only'; readonly path: string }
   | { readonly do: 'lower-limit'; readonly limit: AgentLimit; readonly value: number }
   | { readonly do: 'kill-writers'; readonly path: string }
+  | { readonly do: 'close-writing' }
 
 const UNLIMITED = 2n ** 64n - 1n
 const STREAMS = { stdin: 1, stdout: 2, stderr: 4 } as const
@@ -197,6 +198,8 @@ function phaseParts(command: AgentPhase): readonly Buffer[] {
       return [u8(2), u8(agentLimits.indexOf(command.limit)), u64(command.value)]
     case 'kill-writers':
       return [u8(3), str(command.path, 1, pathBytesMax)]
+    case 'close-writing':
+      return [u8(4)]
   }
 }
 

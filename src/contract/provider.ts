@@ -366,6 +366,10 @@ export interface Enforced {
   readonly unenforced: readonly Control[]
   /** Errno returned from now on to calls of each closed class. */
   readonly answers?: Readonly<Record<string, string>>
+  /** Present where the answers are the word of the guest's own kernel, which nothing outside of it shows. */
+  readonly trust?: 'guest'
+  /** Processes of the guest that were killed, since they held what is closed. */
+  readonly killed?: number
 }
 
 export interface Capture {

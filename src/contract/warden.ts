@@ -174,6 +174,10 @@ export interface ClosedCallsState {
   readonly planned: number
   /** Errno name that calls of each closed class get. */
   readonly answers: Readonly<Record<string, string>>
+  /** Source of the claim where it is the guest's own kernel. */
+  readonly trust?: 'guest'
+  /** Processes that were killed, since they could have gone on with calls of a closed class. */
+  readonly killed?: number
 }
 
 /** Number of processes being captured, and of those left out. */

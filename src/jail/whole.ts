@@ -55,6 +55,8 @@ export interface WholeSettings {
   /** Folders of the job's files and of temporary ones; null where nothing may be written. */
   readonly work: string | null
   readonly tmp: string | null
+  /** Folder of result and input where it is not `tmp`: it stays writable when the others are closed. */
+  readonly own?: string
   /** Listens on 127.0.0.1 for what leaves the wall, by descriptor 7. */
   readonly listens: boolean
   /** Whether it may start other programs. */

@@ -10,8 +10,8 @@ export type Enforcement =
   | {
       readonly kind: 'closed'
       readonly took: number
-      /** Errno of the calls in each closed class. */
-      readonly answers?: Enforced['answers']
+      /** Facts about the calls of the closed classes, for the timeline. */
+      readonly calls?: Readonly<Record<string, unknown>>
     }
   | { readonly kind: 'open'; readonly why: string }
 
@@ -36,10 +36,15 @@ export async function enforce(
 }
 
 function judge(
-  { took, unenforced, controls: held, answers }: Enforced,
+  { took, unenforced, controls: held, answers, trust, killed }: Enforced,
   asked: Controls,
 ): Enforcement {
   const open = [...new Set([...unenforced, ...controlsBeyond(held, asked)])]
-  if (open.length === 0) return { kind: 'closed', took, ...(answers && { answers }) }
+  const calls = {
+    ...(answers && { errno: answers }),
+    ...(answers && trust && { trust }),
+    ...(killed !== undefined && { killed }),
+  }
+  if (open.length === 0) return { kind: 'closed', took, ...(answers && { calls }) }
   return { kind: 'open', why: `the wall cannot close ${open.join(', ')}` }
 }

@@ -401,9 +401,9 @@ class Supervision implements Supervisor {
     this.#apply({ kind: 'held', zone, order })
     const closed = Object.fromEntries(closing.map((name) => [name, controls[name]]))
     const because = reason === undefined ? {} : { reason }
-    const { took, answers } = done
+    const { took, calls } = done
     const line = { phase, controls: closed, took, ...because }
-    const fields = answers && { fields: { errno: answers } }
+    const fields = calls && { fields: calls }
     this.#timeline.note({ event: 'tightened', ...line, ...fields }, zone)
     this.#events.emit('control/tightened', { phase, controls: closing, took, ...because }, zone)
     return true

@@ -124,13 +124,13 @@ export class FramedSandbox implements Sandbox {
     life.egressPath?.tighten(next)
     egress.tighten(next)
     const kept = calls.kept(next)
-    const answers = calls.close && (await calls.close(next))
+    const closed = calls.close && (await calls.close(next))
     const tightened =
       ownsWall && (await tightenBounds(life.parts.warden, life.wall, life.controls, next))
     life.controls = meet(life.controls, { ...next, ...kept, ...tightened })
     const unenforced = controlsBeyond(life.controls, asked)
     const took = performance.now() - began
-    return { controls: life.controls, took, unenforced, ...(answers && { answers }) }
+    return { controls: life.controls, took, unenforced, ...closed }
   }
 
   /** CPU time of a zone; without zones inside the wall, that of the whole wall. */

@@ -1,5 +1,12 @@
 import type { Control, Controls } from '../contract/controls.ts'
-import type { Receipt, SandboxSession, Task, TaskIo, ZoneListener } from '../contract/provider.ts'
+import type {
+  Enforced,
+  Receipt,
+  SandboxSession,
+  Task,
+  TaskIo,
+  ZoneListener,
+} from '../contract/provider.ts'
 import type { Frame } from '../lib/frames.ts'
 import type { GuestLife } from './guest-life.ts'
 import type { HandleEnd } from './handle.ts'
@@ -58,8 +65,10 @@ export interface ClosableCalls {
   /** Controls that cannot be closed while the guest lives, and so stay in force. */
   kept(next: Controls): Partial<Controls>
   /** Resolves with the errno of each class when its calls are closed. */
-  close?(next: Controls): Promise<Readonly<Record<string, string>> | undefined>
+  close?(next: Controls): Promise<ClosedCalls | undefined>
 }
+
+export type ClosedCalls = Pick<Enforced, 'answers' | 'trust' | 'killed'>
 
 /** Zones inside of the wall, which the warden makes. */
 export interface GuestZones {

@@ -54,7 +54,7 @@ export function createOwnKernelProvider(
   { name, tier }: { readonly name: string; readonly tier: TierName },
   options: OwnKernelOptions,
 ): Provider {
-  const spares = new ProgramSpares({ mechanism: name, ...options })
+  const spares = new ProgramSpares({ mechanism: name, closesAny: true, ...options })
   let languages: readonly Language[] = ['node', 'sh', 'python']
   let proved: Promise<Availability> | undefined
   /** Description of the last wall that was claimed. */

@@ -273,7 +273,7 @@ function isByLimit({ how }: HandleEnd): boolean {
   return how === 'memory' || how === 'processes' || how === 'deadline'
 }
 
-/** Files and system calls, closed by the sentinel; without one they stay as they were. */
+/** Files and system calls, closed by the sentinel or by the guest's kernel; without either they stay as they were. */
 function sentinelCalls(life: GuestLife): ClosableCalls {
   const { wall, warden } = life.parts
   const { calls } = wall.wall
@@ -283,8 +283,8 @@ function sentinelCalls(life: GuestLife): ClosableCalls {
       const closed = classesToClose(life.controls, next).filter((name) => calls.includes(name))
       if (closed.length === 0) return undefined
       const allow = callClasses.filter((name) => !closed.includes(name))
-      const { answers } = await warden.calls(life.wall, [{ afterMs: 0, allow }])
-      return answers
+      const { answers, trust, killed } = await warden.calls(life.wall, [{ afterMs: 0, allow }])
+      return { answers, ...(trust && { trust }), ...(killed !== undefined && { killed }) }
     },
   }
 }

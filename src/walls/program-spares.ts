@@ -40,6 +40,8 @@ export interface ProgramSparesOptions {
   readonly usual?: UsualBounds | undefined
   /** Starts each program by an exec of its own, and forks none from a template. */
   readonly fresh?: boolean
+  /** Each wall closes what it can without knowing it at its start, so that all jobs share the spares. */
+  readonly closesAny?: boolean
 }
 
 export interface ProgramSpareSpec {
@@ -68,7 +70,8 @@ export class ProgramSpares {
   async take({ language, disk, calls, layers = [], image }: ProgramSpareSpec, hints?: LaunchHints) {
     const program = programOf(language)
     // An isolate makes no system calls of its own.
-    const asked = program === 'isolated-vm' ? usualCalls : calls
+    const { closesAny } = this.#options
+    const asked = program === 'isolated-vm' || closesAny ? usualCalls : calls
     if (disk === spareDiskBytes && layers.length === 0 && image === undefined) {
       const { spare, pool } = await this.#kindOf(program, asked).take(hints)
       return { wall: spare.wall, pool }

@@ -42,6 +42,7 @@ const messages: readonly HostMessage[] = [
   { kind: 'phase', nonce, command: { do: 'remount-read-only', path: '/run' } },
   { kind: 'phase', nonce, command: { do: 'lower-limit', limit: 'openFiles', value: 40 } },
   { kind: 'phase', nonce, command: { do: 'kill-writers', path: '/run' } },
+  { kind: 'phase', nonce, command: { do: 'close-writing' } },
   { kind: 'list', nonce, path: 'folder', skip: 3 },
   { kind: 'status', nonce },
   { kind: 'renew', nonce, seed: Buffer.alloc(32, 2), timeNs: 1n },

@@ -56,6 +56,17 @@ print("on", flush=True)
 time.sleep(60)
 `
 
+/** Shared memory that has no name in any folder, by both of its ways. */
+const nameless = `
+import mmap, os, time
+own = mmap.mmap(-1, 4096)
+fd = os.memfd_create("own")
+os.ftruncate(fd, 4096)
+other = mmap.mmap(fd, 4096)
+print("on", flush=True)
+time.sleep(60)
+`
+
 /** Opens a file in a thread that shares its descriptors with no other. */
 const thread = `
 import ctypes, os, threading, time
@@ -301,6 +312,50 @@ for (const user of agentUsers)
       assert.deepEqual(await phase('remount-read-only', '/etc/../run'), [errno.EINVAL, 0])
       assert.deepEqual(await phase('kill-writers', '/nowhere'), [0, 0])
     })
+
+    test('Closed writing spares pipes, devices, readers and those that let go, ends holders, and nothing is written after it', async () => {
+      await using agent = new GuestAgent(file, user)
+      const holder = await agent.run('exec 5>/run/held; echo on; sleep 60')
+      const brief = await agent.run(
+        'while echo x 2>/dev/null >/run/brief; do [ -e /run/told ] || { echo on; :>/run/told; }; sleep 0.01; done; echo closed; cat',
+        { streams: ['stdin', 'stdout'] },
+      )
+      const beside = await agent.run(
+        'until [ -e /run/told ]; do :; done; exec 5</run/told 6<>/dev/null; echo on; sleep 60 | cat',
+      )
+      const all = [holder, brief, beside]
+      await agent.until(() => all.every((id) => agent.written(id)), 'output')
+      const nonce = agent.nonce()
+      agent.send({ kind: 'phase', nonce, command: { do: 'close-writing' } })
+      const { errno: error, touched } = await agent.find('phased', (one) => one.nonce === nonce)
+      assert.deepEqual([error, touched >= 1], [0, true])
+      const { end } = await agent.find('exited', (one) => one.program === holder)
+      assert.deepEqual(end, { signal: signals.SIGKILL })
+      await agent.until(() => agent.written(brief).includes('closed'), 'the end of its writes')
+      const still = agent.messages.flatMap((one) => (one.kind === 'exited' ? [one.program] : []))
+      assert.deepEqual(still, [holder])
+      const tries = ['/run/a', '/tmp/a', '/a'].map((at) => `(: >${at})`)
+      const script = `for w in 1; do ${tries.join(' || ')} && echo open; done 2>/dev/null; mkdir /run/b 2>/dev/null && echo made; rm /run/told 2>/dev/null && echo gone; echo done`
+      assert.equal(await agent.outputOf(script), 'done\n')
+    })
+
+    test(
+      'Closed writing spares memory without a name, and ends a mapping of a file',
+      { skip: !findProgram('python3') && 'Python is not installed' },
+      async () => {
+        await using agent = new GuestAgent(file, user)
+        const ids = await Promise.all(
+          [mapping, nameless].map((source) => agent.run(`exec python3 -c '${source}'`)),
+        )
+        await agent.until(() => ids.every((id) => agent.written(id)), 'output')
+        const nonce = agent.nonce()
+        agent.send({ kind: 'phase', nonce, command: { do: 'close-writing' } })
+        const { errno: error, touched } = await agent.find('phased', (one) => one.nonce === nonce)
+        assert.deepEqual([error, touched], [0, 1])
+        await agent.find('exited', (one) => one.program === ids[0])
+        assert.ok(!agent.messages.some((one) => one.kind === 'exited' && one.program === ids[1]))
+      },
+    )
 
     test(
       'A shared mapping, and a descriptor of one thread alone, count as ways to write',

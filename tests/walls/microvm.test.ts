@@ -64,6 +64,27 @@ def main(input):
     print('asked', flush=True)
     time.sleep(2)
     return [*said, ask(input['granted'])]`
+/** Writes on, beside a child that holds a file open, until nothing can be written; then by every way that it knows. */
+const writes = `
+import ctypes, errno, os, subprocess, sys, time
+held = "import time; kept = open('/work/held', 'w'); print('held', flush=True); time.sleep(600)"
+def why(act):
+    try: act()
+    except OSError as error: return errno.errorcode[error.errno]
+    return 'done'
+def namespaces():
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(0x10020000) != 0: raise OSError(ctypes.get_errno(), 'unshare')
+def main(input):
+    child = subprocess.Popen([sys.executable, '-c', held], stdout=subprocess.PIPE)
+    child.stdout.readline()
+    own = why(namespaces)
+    tries = [lambda at=at: open(at + '/own', 'w').write('x') for at in ('/tmp', '/work', '/dev/shm')]
+    assert [why(act) for act in tries] == ['done'] * 3
+    print('writing', flush=True)
+    while 'done' in map(why, tries): time.sleep(0.01)
+    others = [lambda: os.mkdir('/work/made'), lambda: os.remove('/tmp/own'), lambda: os.chmod('/tmp/own', 0)]
+    return [own, child.wait(), *map(why, tries), *map(why, others)]`
 const limits = { timeout: 120_000 }
 
 suite('A wall that is a machine', { skip, timeout }, () => {
@@ -102,6 +123,30 @@ suite('A wall that is a machine', { skip, timeout }, () => {
     const { end } = await stand().run(forks, { controls: { processes: 5 }, limits })
     assert.equal(end.status, 'ok', JSON.stringify(end))
     assert.ok(Number(end.resultText) >= 3 && Number(end.resultText) <= 5, end.resultText)
+  })
+
+  test('Writing that is closed ends those that hold a file open, and then every way to write; the guest says so', async () => {
+    const wish: Wish = { limits, controls: { syscalls: ['exec', 'outside', 'process', 'write'] } }
+    const running = await stand().start(writes, wish)
+    await using sandbox = running.sandbox
+    await running.said('writing')
+    const { controls } = stand().profile(wish)
+    const syscalls = ['exec', 'outside', 'process']
+    const enforced = await sandbox.tighten({ ...controls, syscalls })
+    const { unenforced, answers, trust, killed } = enforced
+    assert.deepEqual([unenforced, enforced.controls.syscalls], [[], syscalls])
+    assert.deepEqual([answers, trust, killed], [{ write: 'EROFS' }, 'guest', 1])
+    const { resultText } = await running.end
+    assert.deepEqual(JSON.parse(resultText), ['ENOSPC', -9, ...Array(6).fill('EROFS')])
+  })
+
+  test('A class of calls that a guest cannot close is named', async () => {
+    const wish: Wish = { limits, controls: { syscalls: ['exec', 'write'] } }
+    await using sandbox = await stand().launch(wish)
+    const { controls } = stand().profile(wish)
+    const enforced = await sandbox.tighten({ ...controls, syscalls: ['write'] })
+    assert.deepEqual(enforced.unenforced, ['syscalls'])
+    assert.deepEqual(enforced.controls.syscalls, ['exec', 'write'])
   })
 
   test('A program that exits on its own ends with its code, and all it wrote is there', async () => {

@@ -16,6 +16,7 @@ import { isGoneInTime } from '../wall-end.ts'
 import { claim, sampleOf, throttledTo, tighten, type MachineJob } from './bounds.ts'
 import { runnerEnd, type RunnerEnd } from './ending.ts'
 import { spentMs } from './measure.ts'
+import { AgentCalls, guestClosableCalls } from './agent-calls.ts'
 import { carrierProgram, type LiveMachine } from './source.ts'
 import { Stops } from './stops.ts'
 
@@ -54,7 +55,7 @@ export class GuestEnclosure implements Enclosure {
   readonly isSingleUse = true
   readonly lost: Promise<void>
   readonly ended: Promise<EnclosureEnd>
-  readonly calls = undefined
+  readonly calls: AgentCalls
   readonly memory = undefined
   readonly zones = undefined
   readonly connections = undefined
@@ -89,6 +90,7 @@ export class GuestEnclosure implements Enclosure {
       spentBefore: spentMs(machine.process),
       spentSeen: 0,
     }
+    this.calls = new AgentCalls(machine.agent)
     this.id = machine.process.id
     this.wall = wallOf(machine, parts, idleBytes)
     this.lost = this.#lost.promise
@@ -263,10 +265,10 @@ function wallOf(machine: LiveMachine, parts: GuestWallParts, idleBytes: number):
       ...(cgroup?.controllers.includes('cpu')
         ? []
         : ['cpu quota: a guest that overdraws its time is stopped for a while']),
-      'calls: no system call of a guest is closed while a program runs',
+      'calls: of the classes of system calls writing alone is closed while a program runs',
       ...parts.kind.missing(machine),
     ],
-    calls: [],
+    calls: guestClosableCalls,
     isCarried: true,
     countsTicks: true,
     idleBytes,

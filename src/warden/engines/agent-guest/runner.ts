@@ -30,6 +30,8 @@ export const imageOf: Readonly<Record<MachineProgram, string>> = { node: 'node',
 /** Name of the job's port for the agent, and its descriptor in the carrier. */
 export const jobDescriptor = 'job'
 const JOB_FD = 3
+/** Mounted by the agent (guest/agent/boot.h), which leaves it open when it closes writing. */
+const resultFolder = '/run/result'
 const CARRIER = `${ownFolder}/carrier`
 /** Interpreters of the images. */
 const interpreters: Readonly<Record<MachineProgram, string>> = {
@@ -61,6 +63,7 @@ export function runnerCommand(
   const settings: WholeSettings = {
     work: workFolder,
     tmp: tmpFolder,
+    own: resultFolder,
     listens: false,
     starts: true,
     warm: isWarm,

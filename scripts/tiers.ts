@@ -42,7 +42,7 @@ interface TighteningRow {
 }
 
 /** Tightening of a wall whose guest has an agent; `holder` is the process that holds the guest. */
-function agentTightening(holder: string): readonly TighteningRow[] {
+function agentTightening(holder: string, hasGroups: boolean): readonly TighteningRow[] {
   const host = 'this machine'
   const guest = "the guest's kernel"
   return [
@@ -60,6 +60,13 @@ function agentTightening(holder: string): readonly TighteningRow[] {
       control: '`cpu`',
       closed: `the quota of ${holder}, or stops of the guest where there is none`,
       by: host,
+    },
+    {
+      control: '`memory` and scratch together',
+      closed: hasGroups
+        ? 'the control group of the runner and its children is lowered; above it the kernel ends all of them, which is believed if this machine saw its process grow by half of the limit'
+        : 'not closed: its kernel has no controller for memory',
+      by: hasGroups ? guest : 'none',
     },
     { control: '`processes`', closed: 'RLIMIT_NPROC of each process is lowered', by: guest },
     {
@@ -230,7 +237,7 @@ a second of processor time, a loop costs it 1.4 times what it costs outside, and
 
 It needs user-mode-linux unpacked in /usr/local/lib/mayfly, ptrace, bubblewrap, a C compiler with a static libc, and images:
 \`mayfly images build node python\`. Programs see the image, not this machine: \`sh\` is that of busybox, and there is no \`bash\`.`,
-    tightening: agentTightening('the kernel'),
+    tightening: agentTightening('the kernel', false),
     notStopped: [
       `a hole in the guest's kernel together with one in this machine's that the calls of its jail reach: no processor divides
   the two`,
@@ -261,14 +268,14 @@ the job's one channel to the proxy. Without a KVM that boots (a probe tries it) 
 It needs QEMU 8.2 or newer, bubblewrap, a C compiler with a static libc, and images: \`mayfly images build kernel node python\`.
 Programs see the image, not this machine: \`sh\` is that of busybox, and there is no \`bash\`. What a guest says of itself decides
 nothing: memory, time and the end of a wall are those of this machine's kernel.`,
-    tightening: agentTightening('QEMU'),
+    tightening: agentTightening('QEMU', true),
     notStopped: [
       `a hole in QEMU's devices or its emulation together with one in this machine's kernel: its jail is namespaces and
   a deny list of calls`,
       `spying by time, or by what the processor's caches hold, on whatever shares a core`,
       `what a job that was granted a network sends there`,
-      `a job from taking 192 MiB more of this machine than its limit, which are for translated code and cached files of the
-  image`,
+      `a guest whose kernel was broken into from taking its scratch and 192 MiB more of this machine than the limit of its job; until
+  then its kernel ends the job at its limit and its scratch`,
       `a guest that broke its own kernel from having more processes than its job may, in memory and time of that job`,
     ],
     runs: ['in each of its languages in the long run, a few in each run'],

@@ -18,6 +18,7 @@
  *   wire.h     every frame            programs.c   programs, streams, kill     claim.c     the claim
  *   channel.c  frames, buffers, end   processes.c  limits, writers, status     phases.c    phase commands
  *   overlay.c  lists                  sha256.c     the digest                  boot.c      mounts and modules
+ *   group.c    memory of a job
  *
  * Relies on Linux 5.12, and on being process 1 of its PID namespace; it refuses to start as any other, since a kill signals
  * every process there is.

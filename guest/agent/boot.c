@@ -32,6 +32,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "channel.h"
+#include "group.h"
 #include "overlay.h"
 #include "programs.h"
 
@@ -278,6 +279,7 @@ void boot(const char *port, const char *disk) {
   load_modules();
   close_ways();
   raise_loopback();
+  if (!open_group()) fail(BOOT_SETTINGS, GROUPS_FOLDER);
   mount_image(disk);
   mount_overlay();
   make_devices();

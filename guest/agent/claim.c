@@ -23,6 +23,7 @@
 #include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
+#include "group.h"
 #include "processes.h"
 #include "programs.h"
 #include "sha256.h"
@@ -35,7 +36,7 @@ struct claim {
   const char *id, *hostname;
   const uint8_t *seed;
   size_t seed_bytes;
-  uint64_t time_ns, limits[LIMITS];
+  uint64_t time_ns, limits[LIMITS], memory;
   char labels[LABELS_BYTES_MAX + 1];
 };
 
@@ -168,6 +169,7 @@ static void carry_out(const struct claim *claim) {
   put_step(STEP_HOSTNAME, sethostname(claim->hostname, strlen(claim->hostname)) < 0 ? errno : 0);
   put_step(STEP_MACHINE_ID, write_machine_id(claim));
   put_step(STEP_LABELS, write_labels(claim));
+  put_step(STEP_MEMORY, claim->memory == UINT64_MAX ? 0 : limit_memory(claim->memory));
   for (int i = 0; i < LIMITS; i++) put_step((uint8_t)(STEP_LIMIT + i), set_limit(claim, i));
   finish();
 }
@@ -191,6 +193,7 @@ void take_claim(struct reader *from) {
   claim.seed = take_bytes(from, SEED_BYTES_MIN, SEED_BYTES_MAX, &claim.seed_bytes);
   claim.time_ns = take_u64(from);
   for (int i = 0; i < LIMITS; i++) claim.limits[i] = take_u64(from);
+  claim.memory = take_u64(from);
   claim.hostname = take_text(from, 1, ID_BYTES_MAX);
   take_labels(from, &claim);
   if (!is_whole(from) || !is_word(claim.id) || !is_word(claim.hostname)) end_agent(BAD_PAYLOAD);

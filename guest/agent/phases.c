@@ -1,5 +1,5 @@
 /*
- * Phase commands: remount read-only, lower a limit, kill those that may write below a path, close all writing. No command
+ * Phase commands: remount read-only, lower a limit, kill those that may write below a path, close all writing, lower the memory. No command
  * undoes one.
  *
  * All writing is closed by a remount of each place. It fails (EBUSY) while a file of that mount is open for writing or mapped
@@ -23,6 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "boot.h"
+#include "group.h"
 #include "processes.h"
 #include "programs.h"
 
@@ -100,13 +101,14 @@ void take_phase(struct reader *from) {
   uint32_t nonce = take_u32(from), touched = 0;
   uint8_t command = take_u8(from);
   uint8_t which = command == PHASE_LIMIT ? take_u8(from) : 0;
-  uint64_t value = command == PHASE_LIMIT ? take_u64(from) : 0;
+  uint64_t value = command == PHASE_LIMIT || command == PHASE_MEMORY ? take_u64(from) : 0;
   int has_path = command == PHASE_READ_ONLY || command == PHASE_WRITERS;
   const char *path = has_path ? take_text(from, 1, PATH_BYTES_MAX) : "/";
-  if (!is_whole(from) || command < PHASE_READ_ONLY || command > PHASE_WRITING || which >= LIMITS) end_agent(BAD_PAYLOAD);
+  if (!is_whole(from) || command < PHASE_READ_ONLY || command > PHASE_MEMORY || which >= LIMITS) end_agent(BAD_PAYLOAD);
   int error = !is_plain(path)                ? EINVAL
               : command == PHASE_READ_ONLY ? remount_read_only(path, RECURSIVE)
               : command == PHASE_LIMIT     ? lower(which, value, &touched)
+              : command == PHASE_MEMORY    ? limit_memory(value)
               : command == PHASE_WRITERS   ? kill_writers(path, NULL, 0, &touched)
                                            : close_writing(&touched);
   begin(PHASED);

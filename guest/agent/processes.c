@@ -26,6 +26,7 @@
 #include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
+#include "group.h"
 #include "programs.h"
 
 enum { PASSES_MAX = 8, PROCESSES_MAX = 65536, TASKS_MAX = 4096, DESCRIPTORS_SEEN_MAX = 4096, MAPS_BYTES_MAX = 8 << 20, KNOWN_MAX = 64 };
@@ -379,7 +380,10 @@ void take_status(struct reader *from) {
   if (walk.fd < 0) return refuse(STATUS, nonce, STAGE_CHECK, proc < 0 ? ENOENT : errno);
   begin(STATUSED);
   put_u32(nonce);
-  size_t all = put_hole(4), count = put_hole(2);
+  size_t all = put_hole(4);
+  put_u64(memory_kills());
+  put_u64(memory_in_use());
+  size_t count = put_hole(2);
   for (pid_t pid; seen < PROCESSES_MAX && (pid = next_pid(&walk)) > 0;) {
     if (is_kernel_thread(pid)) continue;
     seen++;

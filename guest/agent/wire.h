@@ -7,7 +7,7 @@
  *
  * To the agent (payload behind the version)
  *   1 claim   str id, u16+bytes seed (32 to 256), u64 time in ns, u64 limits [processes, open files, file bytes, core bytes]
- *             (2^64-1: leave as it is), str hostname, u8 count, count * (str key, str value)
+ *             (2^64-1: leave as it is), u64 bytes of memory above those in use (as well), str hostname, u8 count, count * (str key, str value)
  *   2 run     u32 program, u8 streams (1 stdin, 2 stdout, 4 stderr; others are /dev/null), u32 uid, u32 gid, u32 credit of
  *             stdout, u32 credit of stderr, str file, str folder, u16 count, count * str argument,
  *             u16 count, count * str variable, u8 count, count * (u8 number, str name of a descriptor)
@@ -20,6 +20,7 @@
  *             u32 nonce, u8 2 (lower a limit), u8 limit, u64 value
  *             u32 nonce, u8 3 (kill writers below a path), str path
  *             u32 nonce, u8 4 (close writing: each place read-only, those that hold on are killed)
+ *             u32 nonce, u8 5 (lower memory), u64 bytes above those in use at the claim
  *   9 list    u32 nonce, u32 skip, str path within the overlay ("" is the overlay itself)
  *  10 status  u32 nonce
  *  11 renew   u32 nonce, u16+bytes seed (32 to 256), u64 time in ns: after the machine stood still, any number of times;
@@ -36,7 +37,7 @@
  *  72 killed   u32 nonce, u8 (1: a process may be left)
  *  73 phased   u32 nonce, u16 errno, u32 processes touched
  *  74 listed   u32 nonce, u16 errno, u8 more, u16 count, count * (str name, u8 type, u64 size, u64 mtime in ns)
- *  75 statused u32 nonce, u32 processes, u16 count, count * (u32 pid, u32 ppid, str name, u64 cpu in us, u64 rss in KiB)
+ *  75 statused u32 nonce, u32 processes, u64 ends for memory, u64 bytes in use, u16 count, count * (u32 pid, u32 ppid, str name, u64 cpu in us, u64 rss in KiB)
  *  76 refused  u8 kind, u32 program or nonce (0 for a claim), u8 stage, u16 errno
  *  77 lost     u8 code; last frame: the agent kills everything and exits with that code
  *  78 renewed  u32 nonce, u16 errno of the entropy, of the reseeding and of the clock
@@ -72,9 +73,9 @@ enum {
 };
 
 /* Steps of a claim, and stages of a start that can be refused. */
-enum { STEP_ENTROPY = 1, STEP_RESEED, STEP_CLOCK, STEP_HOSTNAME, STEP_MACHINE_ID, STEP_LABELS, STEP_LIMIT };
+enum { STEP_ENTROPY = 1, STEP_RESEED, STEP_CLOCK, STEP_HOSTNAME, STEP_MACHINE_ID, STEP_LABELS, STEP_MEMORY, STEP_LIMIT };
 enum { STAGE_CHECK = 0, STAGE_FORK, STAGE_DESCRIPTOR, STAGE_LIMITS, STAGE_USER, STAGE_FOLDER, STAGE_EXEC };
-enum { PHASE_READ_ONLY = 1, PHASE_LIMIT, PHASE_WRITERS, PHASE_WRITING };
+enum { PHASE_READ_ONLY = 1, PHASE_LIMIT, PHASE_WRITERS, PHASE_WRITING, PHASE_MEMORY };
 
 enum {
   HEADER_BYTES = 5,

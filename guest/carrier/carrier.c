@@ -1,7 +1,9 @@
 /*
  * The carrier: starts the runner of a machine and carries its streams to the server, on one virtio port.
  *
- *   carrier CHANNEL UID FOLDER FILE_BYTES -- PROGRAM ARGUMENT...
+ *   carrier CHANNEL GROUP UID FOLDER FILE_BYTES -- PROGRAM ARGUMENT...
+ *
+ * CHANNEL and GROUP are numbers of open descriptors: the port, and a file to which the runner writes that it joins its control group.
  *
  * Problem: a runner has a socket to the server, two outputs and a way out, each with its own back-pressure and its own end. A
  * port of a machine has one stream of bytes, no end of it that the host would see, and no order beside that of other ports.
@@ -61,6 +63,8 @@ static int high(int fd) {
 
 static _Noreturn void become_runner(const int ends[3], uid_t uid, char **argv) {
   sigset_t none;
+  /* Before that number is another descriptor's. */
+  if (write(atoi(argv[2]), "0", 1) != 1) give_up();
   int nothing = high(open("/dev/null", O_RDWR | O_CLOEXEC));
   const int given[GIVEN] = {nothing, high(ends[1]), high(ends[2]), nothing, high(STDOUT_FILENO), high(ends[0]), -1, nothing};
   for (int i = 0; i < GIVEN; i++)
@@ -71,11 +75,11 @@ static _Noreturn void become_runner(const int ends[3], uid_t uid, char **argv) {
   limit(RLIMIT_CORE, CORE_BYTES_MAX);
   limit(RLIMIT_NOFILE, FILES_MAX);
   limit(RLIMIT_MEMLOCK, LOCKED_BYTES_MAX);
-  limit(RLIMIT_FSIZE, (rlim_t)strtoull(argv[4], NULL, 10));
+  limit(RLIMIT_FSIZE, (rlim_t)strtoull(argv[5], NULL, 10));
   setsid();
   become(uid);
-  if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || chdir(argv[3]) < 0) give_up();
-  execv(argv[6], argv + 6);
+  if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || chdir(argv[4]) < 0) give_up();
+  execv(argv[7], argv + 7);
   give_up();
 }
 
@@ -145,13 +149,14 @@ static int carry(pid_t pid, int signals) {
 }
 
 int main(int argc, char **argv) {
-  if (argc < 7 || strcmp(argv[5], "--")) give_up();
+  if (argc < 8 || strcmp(argv[6], "--")) give_up();
   channel = atoi(argv[1]);
   if (channel < 3 || fcntl(channel, F_SETFD, FD_CLOEXEC) < 0) give_up();
   unblock(channel);
   int signals = open_signals();
   if (signals < 0) give_up();
-  pid_t pid = start_runner((uid_t)atoi(argv[2]), argv);
+  pid_t pid = start_runner((uid_t)atoi(argv[3]), argv);
+  close(atoi(argv[2]));
   let_go_of_pipe();
   become(CARRIER_USER);
   prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);

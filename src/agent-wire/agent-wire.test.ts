@@ -35,7 +35,7 @@ const run: AgentRun = {
 suite('Messages to the agent of a guest', () => {
   test('A claim is its fields in order, little endian, with texts behind their length', () => {
     const unlimited = 'ff'.repeat(8)
-    const limits = `${unlimited}0500000000000000${unlimited}${unlimited}`
+    const limits = `${unlimited}0500000000000000${unlimited}${unlimited}${unlimited}`
     const fields = `01 01006a 2000${'07'.repeat(32)} 0200000000000000 ${limits} 010068 01 01006b010076`
     const payload = Buffer.from(fields.replaceAll(' ', ''), 'hex')
     assert.deepEqual(encodeHostMessage(claim), encodeFrame(1, payload))
@@ -131,7 +131,7 @@ suite('Messages of the agent of a guest', () => {
     ['A boot id in another form', 66, `01 ${'00'.repeat(32)} 0100 61 00`],
     ['An entry whose name is a path', 74, '01 00000000 0000 00 0100 0300 612f62 08'],
     ['More entries than a list may have', 74, '01 00000000 0000 00 0101'],
-    ['A process more than were counted', 75, '01 00000000 00000000 0100'],
+    ['A process more than were counted', 75, `01 00000000 00000000 ${'00'.repeat(16)} 0100`],
     ['A code that there is not', 77, '01 63'],
     ['An errno that there is not', 78, '01 00000000 0000 0010 0000'],
   ]

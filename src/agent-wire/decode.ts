@@ -52,12 +52,7 @@ export type AgentMessage =
       readonly hasMore: boolean
       readonly entries: readonly OverlayEntry[]
     }
-  | {
-      readonly kind: 'statused'
-      readonly nonce: number
-      readonly count: number
-      readonly processes: readonly GuestProcess[]
-    }
+  | AgentStatused
   | {
       readonly kind: 'refused'
       readonly what: keyof typeof hostKinds
@@ -86,6 +81,16 @@ export interface AgentExited {
   readonly end: { readonly exitCode: number } | { readonly signal: number }
   readonly cpuUs: number
   readonly peakKiB: number
+}
+
+export interface AgentStatused {
+  readonly kind: 'statused'
+  readonly nonce: number
+  readonly count: number
+  /** Times that the guest's kernel ended processes of the job for their limit, and bytes that the job has in use. */
+  readonly memoryKills: number
+  readonly memoryBytes: number
+  readonly processes: readonly GuestProcess[]
 }
 
 export interface OverlayEntry {
@@ -245,6 +250,7 @@ function readEntry(from: Fields): OverlayEntry {
 
 function readStatused(from: Fields): AgentMessage {
   const [nonce, count] = [from.u32(), from.u32(0, PID_MAX)]
+  const [memoryKills, memoryBytes] = [from.u64(), from.u64()]
   const listed = from.u16(statusMax)
   if (listed > count) throw fault('count')
   const processes: GuestProcess[] = []
@@ -256,7 +262,7 @@ function readStatused(from: Fields): AgentMessage {
       cpuUs: from.u64(),
       rssKiB: from.u64(),
     })
-  return { kind: 'statused', nonce, count, processes }
+  return { kind: 'statused', nonce, count, memoryKills, memoryBytes, processes }
 }
 
 function readRefused(from: Fields): AgentMessage {

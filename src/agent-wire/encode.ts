@@ -62,6 +62,8 @@ export interface AgentClaim {
   readonly timeNs: bigint
   /** Absent: as it is. */
   readonly limits: Partial<Readonly<Record<AgentLimit, number>>>
+  /** Bytes that programs of the job's group may take above those in use at the claim. Absent: as it is. */
+  readonly memory?: number
   readonly hostname: string
   readonly labels: Readonly<Record<string, string>>
 }
@@ -90,6 +92,7 @@ export type AgentPhase =
   | { readonly do: 'lower-limit'; readonly limit: AgentLimit; readonly value: number }
   | { readonly do: 'kill-writers'; readonly path: string }
   | { readonly do: 'close-writing' }
+  | { readonly do: 'lower-memory'; readonly bytes: number }
 
 const UNLIMITED = 2n ** 64n - 1n
 const STREAMS = { stdin: 1, stdout: 2, stderr: 4 } as const
@@ -136,7 +139,7 @@ function partsOf(message: HostMessage): readonly Buffer[] {
   }
 }
 
-function claimParts({ id, seed, timeNs, limits, hostname, labels }: AgentClaim): readonly Buffer[] {
+function claimParts({ id, seed, timeNs, limits, memory, hostname, labels }: AgentClaim) {
   const pairs = Object.entries(labels)
   check(pairs.length <= labelsMax, 'a number of labels')
   check([id, hostname, ...pairs.map(([key]) => key)].every(isWord), 'a name of a claim')
@@ -145,6 +148,7 @@ function claimParts({ id, seed, timeNs, limits, hostname, labels }: AgentClaim):
     str(id, 1, idBytesMax),
     ...seedAndTime({ seed, timeNs }),
     ...agentLimits.map((name) => u64(limits[name] === undefined ? UNLIMITED : limits[name])),
+    u64(memory ?? UNLIMITED),
     str(hostname, 1, idBytesMax),
     u8(pairs.length),
     ...pairs.flatMap(([key, value]) => [str(key, 1, idBytesMax), str(value, 0, labelBytesMax)]),
@@ -200,6 +204,8 @@ function phaseParts(command: AgentPhase): readonly Buffer[] {
       return [u8(3), str(command.path, 1, pathBytesMax)]
     case 'close-writing':
       return [u8(4)]
+    case 'lower-memory':
+      return [u8(5), u64(command.bytes)]
   }
 }
 

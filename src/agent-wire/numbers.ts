@@ -62,6 +62,7 @@ export const claimSteps = [
   'hostname',
   'machine-id',
   'labels',
+  'memory',
   'processes',
   'open-files',
   'file-bytes',

@@ -72,7 +72,7 @@ const KERNEL = 'kernel'
 const AGENT_PORT = 'mayfly.agent'
 const IMAGE_DISK = '/dev/vda'
 /** Folders that the agent mounts on while it boots. */
-const mountPoints = ['dev', 'image', 'modules', 'overlay', 'proc', 'root', 'sys']
+const mountPoints = ['dev', 'groups', 'image', 'modules', 'overlay', 'proc', 'root', 'sys']
 
 /**
  * Files and arguments to boot an image of the store with. The machine needs a virtio disk with `image`, read-only, as its

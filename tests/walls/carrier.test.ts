@@ -181,11 +181,11 @@ function start(script: string) {
     '-c',
     `import os\nos.write(4, b'R')\nos.close(4)\n${script}`,
   ]
-  const command = [...own, found.file, '3', '1000', '/', `${2 ** 30}`, '--', ...runner]
+  const command = [...own, found.file, '3', '4', '1000', '/', `${2 ** 30}`, '--', ...runner]
   const [file = '', ...args] = command
   const child = spawnChild(findProgram(file)!, args, {
     env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
-    stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
+    stdio: ['ignore', 'pipe', 'pipe', 'pipe', 'pipe'],
   })
   const socket = (child.stdio as unknown as Socket[])[3]!
   const streams = new GuestStreams(socket, {

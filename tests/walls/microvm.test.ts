@@ -41,6 +41,22 @@ const fills = `
 def main(input):
     kept = []
     while True: kept.append(bytearray(b'x') * ${MEBIBYTE})`
+const holds = `
+import time
+def main(input):
+    kept = bytearray(b'x') * ${120 * MEBIBYTE}
+    print('held', flush=True)
+    time.sleep(600)`
+/** Looks for the group that bounds it, to raise its limit or to leave it. */
+const leaves = `
+import ctypes, errno, os
+def main(input):
+    libc = ctypes.CDLL(None, use_errno=True)
+    os.mkdir('/work/groups')
+    libc.mount(b'cgroup2', b'/work/groups', b'cgroup2', 0, None)
+    why = errno.errorcode[ctypes.get_errno()]
+    seen = [at for at in ('/groups', '/sys/fs/cgroup/cgroup.procs', '/work/groups/cgroup.procs') if os.path.exists(at)]
+    return [open('/proc/self/cgroup').read().strip(), seen, why]`
 const forks = `
 import os, time
 def main(input):
@@ -116,7 +132,26 @@ suite('A wall that is a machine', { skip, timeout }, () => {
     }
     const { end } = await stand().run(fills, wish)
     assert.deepEqual([end.status, end.error?.code], ['limit', 'MEMORY'], JSON.stringify(end))
+    // The host's own bound, with what it allows beside the job, is 320 MiB: the guest's kernel was first.
+    assert.ok(end.memory!.peak < 256 * MEBIBYTE, `${end.memory!.peak} bytes`)
     assert.equal((await stand().run(inPython.guests.echo!, { input: 7 })).end.resultText, '7')
+  })
+
+  test('Memory that is lowered below what a program holds ends it', async () => {
+    const wish: Wish = { controls: { memory: 200 * MEBIBYTE }, limits }
+    const running = await stand().start(holds, wish)
+    await using sandbox = running.sandbox
+    await running.said('held')
+    const { controls } = stand().profile(wish)
+    const asked = sandbox.tighten({ ...controls, memory: 16 * MEBIBYTE })
+    const end = await running.end
+    assert.deepEqual([end.status, end.error?.code], ['limit', 'MEMORY'], JSON.stringify(end))
+    await asked.catch(() => undefined)
+  })
+
+  test('Attack: a program finds no file of its control group, and mounts none', async () => {
+    const { end } = await stand().run(leaves, { limits })
+    assert.equal(end.resultText, '["0::/job",[],"EPERM"]', JSON.stringify(end))
   })
 
   test('Processes beyond its limit are refused to it', async () => {

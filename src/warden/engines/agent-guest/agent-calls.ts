@@ -3,6 +3,7 @@ import type { CallControl } from '../../../contract/engine.ts'
 import { MayflyError } from '../../../contract/error.ts'
 import type { CallPhase, ClosedCallsState } from '../../../contract/warden.ts'
 import type { AgentLink } from './agent-link.ts'
+import { askPhase } from './agent-questions.ts'
 
 /**
  * Classes of calls that the kernel of a guest closes, by its agent.
@@ -41,13 +42,8 @@ export class AgentCalls implements CallControl {
 
   /** Resolves with the number of processes that were killed. */
   async #closeWriting(): Promise<number> {
-    const nonce = this.#agent.nonce()
-    this.#agent.send({ kind: 'phase', nonce, command: { do: 'close-writing' } })
-    const fits = (one: { readonly nonce: number }) => one.nonce === nonce
-    const { errno, touched } = await this.#agent.take('phased', CLOSE_MS_MAX, fits)
-    if (errno !== 0)
-      throw new MayflyError('UNAVAILABLE', `Cannot close writing in a guest: errno ${errno}`)
+    const killed = await askPhase(this.#agent, { do: 'close-writing' }, CLOSE_MS_MAX)
     this.#isWritingClosed = true
-    return touched
+    return killed
   }
 }

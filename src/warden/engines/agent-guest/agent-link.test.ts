@@ -25,7 +25,7 @@ suite('The connection to an agent', () => {
 })
 
 function statused(nonce: number): Uint8Array {
-  const payload = Buffer.alloc(11)
+  const payload = Buffer.alloc(27)
   payload[0] = 1
   payload.writeUInt32LE(nonce, 1)
   return encodeFrame(kinds.statused, payload)

@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
-import type { AgentClaimed } from '../../../agent-wire/decode.ts'
-import type { AgentClaim } from '../../../agent-wire/encode.ts'
+import { constants } from 'node:os'
+import type { AgentClaimed, AgentStatused } from '../../../agent-wire/decode.ts'
+import type { AgentClaim, AgentPhase } from '../../../agent-wire/encode.ts'
 import { MayflyError } from '../../../contract/error.ts'
 import type { AgentLink } from './agent-link.ts'
 
@@ -10,12 +11,15 @@ import type { AgentLink } from './agent-link.ts'
  *
  * A guest that took its agent over can answer as it likes. It has run nothing of a job before its claim.
  */
-export type GuestClaim = Pick<AgentClaim, 'id' | 'hostname' | 'limits' | 'labels'>
+export type GuestClaim = Pick<AgentClaim, 'id' | 'hostname' | 'limits' | 'memory' | 'labels'>
 
 const SEED_BYTES = 64
 const NS_PER_MS = 1_000_000n
 
-/** Checks that the answer is made of this seed, and that each step was done. */
+/**
+ * Checks that the answer is made of this seed, and that each step was done; that of the memory may have been left out by a kernel
+ * without such a limit.
+ */
 export async function claimAgent(
   agent: AgentLink,
   claim: GuestClaim,
@@ -28,7 +32,8 @@ export async function claimAgent(
     if (answer.kind === 'refused') throw unfit('it refuses its claim')
     const digest = createHash('sha256').update(seed).update(answer.bootId).digest()
     if (!digest.equals(answer.digest)) throw unfit('it answers for another seed')
-    assertDone(answer.steps)
+    const { memory, ...others } = answer.steps
+    assertDone(memory === constants.errno.ENOSYS ? others : answer.steps)
     return answer
   } finally {
     seed.fill(0)
@@ -47,12 +52,25 @@ export async function renewAgent(agent: AgentLink, msMax: number): Promise<void>
   }
 }
 
-/** Round trip to the agent's loop. Resolves with the number of processes that it tells. */
-export async function askStatus(agent: AgentLink, msMax: number): Promise<number> {
+/** Round trip to the agent's loop. Resolves with what it tells of its processes. */
+export async function askStatus(agent: AgentLink, msMax: number): Promise<AgentStatused> {
   const nonce = agent.nonce()
   agent.send({ kind: 'status', nonce })
-  const { count } = await agent.take('statused', msMax, (one) => one.nonce === nonce)
-  return count
+  return await agent.take('statused', msMax, (one) => one.nonce === nonce)
+}
+
+/** Throws MayflyError UNAVAILABLE where the guest's kernel refuses it; resolves with the number of processes touched. */
+export async function askPhase(
+  agent: AgentLink,
+  command: AgentPhase,
+  msMax: number,
+): Promise<number> {
+  const nonce = agent.nonce()
+  agent.send({ kind: 'phase', nonce, command })
+  const { errno, touched } = await agent.take('phased', msMax, (one) => one.nonce === nonce)
+  if (errno === 0) return touched
+  const what = command.do.replaceAll('-', ' ')
+  throw new MayflyError('UNAVAILABLE', `Cannot ${what} in a guest: errno ${errno}`)
 }
 
 const isOfClaim = (one: { readonly kind: string; readonly what?: string }) =>

@@ -5,11 +5,10 @@ import type {
   EnclosureBounds,
   MemorySample,
 } from '../../../contract/engine.ts'
-import { MayflyError } from '../../../contract/error.ts'
 import type { BoundMechanisms } from '../../../contract/warden.ts'
 import { pageUp } from '../group-memory.ts'
 import { allowanceBytes } from './memory-size.ts'
-import { claimAgent } from './agent-questions.ts'
+import { askPhase, askStatus, claimAgent } from './agent-questions.ts'
 import { spentMs } from './measure.ts'
 import type { LiveMachine } from './source.ts'
 
@@ -22,6 +21,11 @@ export interface MachineJob {
   /** Bytes in use before any job. */
   readonly idleBytes: number
   held: HeldBounds | undefined
+  /** Whether its guest's kernel holds the memory of the job too. */
+  isHeldInside: boolean
+  /** Bytes in use at the claim, and the most that were seen since. */
+  bytesAtClaim: number
+  bytesSeen: number
   killsAtClaim: number
   /** Milliseconds of CPU time before its job, and as last read before its end. */
   spentBefore: number
@@ -45,7 +49,8 @@ export async function claim(job: MachineJob, asked: ClaimBounds): Promise<ClaimR
   const usedMax = bytes + asked.memory + disk + allowanceBytes
   machine.process.cgroup?.limit({ memory: pageUp(usedMax) })
   const enforced = bind(job, asked)
-  await claimGuest(machine, tasksOf(job, asked))
+  await claimGuest(job, asked)
+  job.bytesAtClaim = job.bytesSeen = bytes
   job.killsAtClaim = machine.process.cgroup?.memoryKills() ?? 0
   job.spentBefore = spentMs(machine.process)
   job.held = { ...asked, usedMax }
@@ -53,9 +58,18 @@ export async function claim(job: MachineJob, asked: ClaimBounds): Promise<ClaimR
 }
 
 /** A name of its own too: a guest may write it into what it makes. */
-async function claimGuest({ agent, process: { id } }: LiveMachine, processes: number) {
-  await claimAgent(agent, { id, limits: { processes }, hostname: id, labels: {} }, AGENT_MS_MAX)
+async function claimGuest(job: MachineJob, asked: EnclosureBounds): Promise<void> {
+  const { agent, process } = job.machine
+  const { id } = process
+  const limits = { processes: tasksOf(job, asked) }
+  const memory = memoryInside(job, asked)
+  const own = { id, limits, memory, hostname: id, labels: {} }
+  const { steps } = await claimAgent(agent, own, AGENT_MS_MAX)
+  job.isHeldInside = steps.memory === 0
 }
+
+/** Files of the scratch are memory for the guest's kernel. */
+const memoryInside = ({ disk }: MachineJob, { memory }: EnclosureBounds) => memory + disk
 
 /** Lowers bounds while the guest runs, and reads each back. Throws where one does not hold. */
 export async function tighten(job: MachineJob, to: EnclosureBounds): Promise<BoundMechanisms> {
@@ -66,24 +80,42 @@ export async function tighten(job: MachineJob, to: EnclosureBounds): Promise<Bou
   const usedMax = before.usedMax - less
   if (less > 0) job.machine.process.cgroup?.limit({ memory: pageUp(usedMax) })
   const enforced = bind(job, to)
-  if (tasksOf(job, to) < tasksOf(job, before)) await lowerTasks(job, tasksOf(job, to))
+  const { agent } = job.machine
+  const tasks = tasksOf(job, to)
+  if (less > 0 && job.isHeldInside)
+    await askPhase(agent, { do: 'lower-memory', bytes: memoryInside(job, to) }, AGENT_MS_MAX)
+  if (tasks < tasksOf(job, before))
+    await askPhase(agent, { do: 'lower-limit', limit: 'processes', value: tasks }, AGENT_MS_MAX)
   job.held = { ...to, usedMax }
   return enforced
 }
 
-async function lowerTasks({ machine: { agent } }: MachineJob, value: number): Promise<void> {
-  const nonce = agent.nonce()
-  agent.send({ kind: 'phase', nonce, command: { do: 'lower-limit', limit: 'processes', value } })
-  const { errno } = await agent.take('phased', AGENT_MS_MAX, (one) => one.nonce === nonce)
-  if (errno !== 0)
-    throw new MayflyError('UNAVAILABLE', `Cannot lower a limit in a machine: errno ${errno}`)
+/** Longest wait for the guest's word on its end; its machine is ended after it in any case. */
+const WORD_MS_MAX = 2_000
+
+/**
+ * Whether the guest's kernel ended the job for its memory: by the guest's word, which counts only if this host saw its machine
+ * grow by half of that memory at least. Resolves to false where the guest does not answer.
+ */
+export async function wasEndedInside(job: MachineJob): Promise<boolean> {
+  if (!job.isHeldInside || !job.held) return false
+  try {
+    const { memoryKills } = await askStatus(job.machine.agent, WORD_MS_MAX)
+    const grew = Math.max(job.bytesSeen, job.machine.process.memory()) - job.bytesAtClaim
+    return memoryKills > 0 && grew >= job.held.memory / 2
+  } catch {
+    return false
+  }
 }
 
-export function sampleOf({ machine, held, killsAtClaim }: MachineJob): MemorySample {
+export function sampleOf(job: MachineJob): MemorySample {
+  const { machine, held, killsAtClaim } = job
   if (!held) throw new Error('it holds no job')
   const kills = machine.process.cgroup?.memoryKills() ?? 0
+  const bytes = machine.process.memory()
+  job.bytesSeen = Math.max(job.bytesSeen, bytes)
   return {
-    bytes: machine.process.memory(),
+    bytes,
     bytesMax: held.usedMax,
     isOutOfMemory: kills > killsAtClaim,
   }

@@ -13,7 +13,8 @@ import type { BoundMechanisms, ProgramName, Wall, WallUsage } from '../../../con
 import { proportionalBytes } from '../../../os/proc.ts'
 import { CpuPauses } from '../cpu-pauses.ts'
 import { isGoneInTime } from '../wall-end.ts'
-import { claim, sampleOf, throttledTo, tighten, type MachineJob } from './bounds.ts'
+import { claim, sampleOf, throttledTo, tighten, wasEndedInside, type MachineJob } from './bounds.ts'
+import { askStatus } from './agent-questions.ts'
 import { runnerEnd, type RunnerEnd } from './ending.ts'
 import { spentMs } from './measure.ts'
 import { AgentCalls, guestClosableCalls } from './agent-calls.ts'
@@ -72,6 +73,7 @@ export class GuestEnclosure implements Enclosure {
   #released: Promise<void> | undefined
   /** End of the runner by the guest's own word: for display. */
   #said: RunnerEnd | undefined
+  #wasEndedInside = false
 
   constructor(machine: LiveMachine, parts: GuestWallParts) {
     const idleBytes = machine.process.memory()
@@ -86,6 +88,9 @@ export class GuestEnclosure implements Enclosure {
       ownTasks: OWN_TASKS[parts.program === 'node' ? 'node' : 'python'],
       idleBytes,
       held: undefined,
+      isHeldInside: false,
+      bytesAtClaim: idleBytes,
+      bytesSeen: idleBytes,
       killsAtClaim: 0,
       spentBefore: spentMs(machine.process),
       spentSeen: 0,
@@ -137,6 +142,7 @@ export class GuestEnclosure implements Enclosure {
   }
 
   isOutOfMemory(): boolean {
+    if (this.#wasEndedInside) return true
     try {
       return (this.#machine.process.cgroup?.memoryKills() ?? 0) > this.#job.killsAtClaim
     } catch {
@@ -195,9 +201,7 @@ export class GuestEnclosure implements Enclosure {
   async #countProcesses(): Promise<void> {
     const { agent } = this.#machine
     try {
-      const nonce = agent.nonce()
-      agent.send({ kind: 'status', nonce })
-      const { count } = await agent.take('statused', STATUS_MS_MAX, (one) => one.nonce === nonce)
+      const { count } = await askStatus(agent, STATUS_MS_MAX)
       this.#processes = Math.max(0, count - 2)
     } catch {
       // The guest is frozen, or about to end.
@@ -212,7 +216,9 @@ export class GuestEnclosure implements Enclosure {
         LIFE_MS_MAX,
         ({ program }) => program === carrierProgram,
       )
-      this.#said = runnerEnd(exited)
+      const said = runnerEnd(exited)
+      if (said.signal === 'SIGKILL') this.#wasEndedInside = await wasEndedInside(this.#job)
+      this.#said = said
       this.#killMachine()
     } catch {
       if (!this.#isKilled) this.#lost.resolve()

@@ -30,6 +30,9 @@ export const imageOf: Readonly<Record<MachineProgram, string>> = { node: 'node',
 /** Name of the job's port for the agent, and its descriptor in the carrier. */
 export const jobDescriptor = 'job'
 const JOB_FD = 3
+/** Group of the job's processes, by the name that the agent gives it (guest/agent/group.c), and its descriptor in the carrier. */
+const groupDescriptor = 'group'
+const GROUP_FD = 4
 /** Mounted by the agent (guest/agent/boot.h), which leaves it open when it closes writing. */
 const resultFolder = '/run/result'
 const CARRIER = `${ownFolder}/carrier`
@@ -73,7 +76,7 @@ export function runnerCommand(
   }
   const main = insideOf(mainOf(program), whole.places)
   const runner = [interpreters[program], ...whole.flags, main, JSON.stringify(settings)]
-  const own = [`${JOB_FD}`, `${ownUidInside}`, workFolder, `${scratchBytes}`, '--']
+  const own = [`${JOB_FD}`, `${GROUP_FD}`, `${ownUidInside}`, workFolder, `${scratchBytes}`, '--']
   return {
     kind: 'run',
     program: carrierProgram,
@@ -87,7 +90,10 @@ export function runnerCommand(
     folder: '/',
     args: [CARRIER, ...own, ...runner],
     variables: Object.entries(wholeEnv).map((pair) => pair.join('=')),
-    descriptors: [{ number: JOB_FD, name: jobDescriptor }],
+    descriptors: [
+      { number: JOB_FD, name: jobDescriptor },
+      { number: GROUP_FD, name: groupDescriptor },
+    ],
   }
 }
 

@@ -7,7 +7,10 @@ export const userKernelGuests: GuestEngineParts = {
     mechanism: 'user-mode-linux',
     holder: 'the user-mode kernel',
     layers: ['user-mode kernel'],
-    missing: () => ['hardware: the kernel of a guest is a process, and no processor divides it'],
+    missing: () => [
+      'hardware: the kernel of a guest is a process, and no processor divides it',
+      "memory group of the guest: its kernel has no such limit, and this machine's leaves room beside the job",
+    ],
   },
   openSource: (parts) => new UserKernelBoots(parts),
 }

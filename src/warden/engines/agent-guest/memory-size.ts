@@ -4,7 +4,8 @@
  * Problem: a guest has a fixed size, and takes pages of the host as it touches them, for its kernel's file cache as well; a
  * job has a bound of its own, above what was in use while its wall waited. The process that holds it takes memory beside it.
  *
- * Mechanism: a guest is larger than any usual job needs, since what it does not touch costs nothing. The bound that holds is
+ * Mechanism: a guest is larger than any usual job needs, since what it does not touch costs nothing. Its own kernel holds the job to
+ * memory and scratch, where it can (guest/agent/group.c). The bound that no guest can lift is
  * the limit of the hypervisor's cgroup: in use at the claim, plus what the job may have, plus its scratch, plus a fixed
  * allowance for translated code and for files of the image that the guest reads for the first time.
  *

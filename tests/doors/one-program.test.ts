@@ -1,0 +1,148 @@
+import assert from 'node:assert/strict'
+import { join } from 'node:path'
+import type { JobRequest } from '../../src/contract/job.ts'
+import { providerNames } from '../../src/assemble/providers.ts'
+import { Mayfly } from '../../src/index.ts'
+import { after, before, suite, test } from '../fixtures/drawn.ts'
+import { copyMachineState } from '../fixtures/machine-images.ts'
+import { call, Program } from '../fixtures/wasi-program.ts'
+import { op } from '../fixtures/wasm.ts'
+import { makePlace } from './program.ts'
+
+/**
+ * S4-2: a digest of the input, by the library, on each provider of the table, with the images of machines. Each language of a
+ * provider has a program of its own for it; walls of a language share one. The mock runs no code: its answer says so.
+ */
+type ProviderName = (typeof providerNames)[number]
+type Source = Pick<JobRequest, 'language' | 'code'>
+
+const text = 'so leicht wie ein Tag: 0123456789'
+const input = { text }
+
+const body = `
+  let digest = 2166136261
+  for (const char of JSON.stringify(input)) digest = Math.imul(digest ^ char.charCodeAt(0), 16777619)
+  return Array.from({ length: 8 }, (_, at) => String.fromCharCode(97 + ((digest >>> (28 - 4 * at)) & 15))).join('')`
+const isolate: Source = { language: 'js', code: body }
+const program: Source = { language: 'node', code: `export default (input) => {${body}\n}` }
+const python: Source = {
+  language: 'python',
+  code: `
+import json
+def main(input):
+    digest = 2166136261
+    for byte in json.dumps(input, separators=(",", ":")).encode():
+        digest = (digest ^ byte) * 16777619 & 0xffffffff
+    return "".join(chr(97 + (digest >> 28 - 4 * at & 15)) for at in range(8))`,
+}
+
+const digests: Readonly<Record<Exclude<ProviderName, 'mock'>, readonly Source[]>> = {
+  'isolated-vm': [isolate],
+  wasi: [{ language: 'wasm', code: digestInWasm() }],
+  bubblewrap: [isolate, program, python],
+  embedded: [isolate, program, python],
+  gvisor: [program, python],
+  'user-mode-linux': [program, python],
+  qemu: [program, python],
+}
+suite('S4-2: one program on every provider', () => {
+  const place = makePlace()
+  const state = join(place.state, 'library')
+  let mayfly: Mayfly
+  before(async () => {
+    await copyMachineState(state)
+    mayfly = await Mayfly.open({ state })
+  })
+  after(async () => {
+    await mayfly.close()
+    place.remove()
+  })
+
+  const run = (provider: ProviderName, source: Source) =>
+    mayfly.run({ ...source, input, provider, limits: { timeout: 120_000 } })
+
+  /** Reason why a provider that runs nothing is not there; fails the test if it is. */
+  async function whyAbsent(name: ProviderName): Promise<string> {
+    const all = await mayfly.providers()
+    const found = all.find(({ provider }) => provider.name === name)?.availability
+    assert.ok(found && !found.available, `${name} is there, and ran nothing`)
+    assert.ok(found.reason.length > 10 && found.fix.length > 5, JSON.stringify(found))
+    return found.reason
+  }
+
+  for (const [provider, sources] of Object.entries(digests) as [ProviderName, Source[]][])
+    test(`S4-2: ${provider} gives the same answer as every other, or says why it is not there`, async (t) => {
+      for (const source of sources) {
+        const outcome = await run(provider, source)
+        if (outcome.status === 'unavailable') return t.skip(await whyAbsent(provider))
+        const where = `${source.language}: ${JSON.stringify(outcome.error)}`
+        assert.deepEqual(
+          [outcome.status, outcome.provider, outcome.result],
+          ['ok', provider, digestOf(input)],
+          where,
+        )
+      }
+    })
+
+  test('S4-2: the mock answers with its input, and says that it is a mock', async () => {
+    const { result, provider } = await run('mock', isolate)
+    assert.deepEqual([provider, result], ['mock', { mock: true, echo: input }])
+  })
+
+  test('S4-2: Firecracker is no provider yet, and a job that names it is told which there are', async () => {
+    const { status, error } = await mayfly.run({ ...program, input, provider: 'firecracker' })
+    assert.equal(status, 'unavailable')
+    assert.ok(error)
+    assert.match(error.message, /no available provider is "firecracker"/)
+    const { providers } = error.details as { providers: { name: string; reason: string }[] }
+    assert.deepEqual(providers.map(({ name }) => name).sort(), [...providerNames].sort())
+    for (const { reason } of providers) assert.ok(reason.length > 10, reason)
+  })
+})
+
+/** FNV-1a of the JSON of a value, 32 bits, as eight letters from a to p. */
+function digestOf(value: unknown): string {
+  let digest = 2166136261
+  for (const byte of Buffer.from(JSON.stringify(value))) digest = Math.imul(digest ^ byte, 16777619)
+  const hex = (digest >>> 0).toString(16).padStart(8, '0')
+  return hex.replaceAll(/./g, (digit) => String.fromCharCode(97 + Number.parseInt(digit, 16)))
+}
+
+/** The same as a module, which reads its input and writes its result by WASI. */
+function digestInWasm(): string {
+  const inputAt = 1024
+  const textAt = 2048
+  const digestAt = 16
+  const [i32And, i32Xor, i32ShiftRight, i32LessThan] = [[0x71], [0x73], [0x76], [0x49]]
+  const [loadByte, storeByte] = [
+    [0x2d, 0, 0],
+    [0x3a, 0, 0],
+  ]
+  const digest = [...op.i32(digestAt), ...op.load()]
+  const byte = [...op.get(0), ...op.i32(inputAt), ...op.i32Add, ...loadByte]
+  const step = [...digest, ...byte, ...i32Xor, ...op.i32(16_777_619), ...op.i32Mul]
+  const next = [...op.get(0), ...op.i32(1), ...op.i32Add, ...op.set(0)]
+  const hasMore = [...op.get(0), ...op.i32(4), ...op.load(), ...i32LessThan]
+  const shift = [...op.i32(28), ...op.get(0), ...op.i32(4), ...op.i32Mul, ...op.i32Sub]
+  const nibble = [...digest, ...shift, ...i32ShiftRight, ...op.i32(15), ...i32And]
+  const letterAt = [...op.get(0), ...op.i32(textAt + 1), ...op.i32Add]
+  return new Program()
+    .does([...op.i32(0), ...op.i32(inputAt), ...op.store()])
+    .does([...op.i32(4), ...op.i32(1024), ...op.store()])
+    .does([...op.i32(0), ...op.i32(0), ...op.i32(1), ...op.i32(4)])
+    .does(op.call(call.fd_read), op.drop)
+    .does(op.i32(digestAt), op.i32(2_166_136_261 | 0), op.store())
+    .does(
+      op.loop([
+        ...op.i32(digestAt),
+        ...step,
+        ...op.store(),
+        ...next,
+        ...hasMore,
+        ...op.branchIf(0),
+      ]),
+    )
+    .times(8, (one) => one.does(letterAt, nibble, op.i32(97), op.i32Add, storeByte))
+    .does(op.i32(textAt), op.i32(34), storeByte, op.i32(textAt + 9), op.i32(34), storeByte)
+    .write(3, textAt, 10).base64
+}

@@ -13,6 +13,7 @@ const HEAD_BYTES_MAX = 8 * 2 ** 20
 const LINE_BYTES_MAX = 256
 const COPY_MS_MAX = 10_000
 const FILES_MAX = 8
+const LACKS_MAX = 8
 const NEWLINE = 0x0a
 
 const head = z.union([
@@ -24,9 +25,11 @@ const head = z.union([
   z.strictObject({ pid: z.number().int().min(1), refused: z.literal(true) }),
   /** Next stretch of a file, for a wall that is captured as an image. */
   z.strictObject({
-    file: z.string().regex(/^[a-z_]{1,32}\.img$/),
+    file: z.string().regex(/^[a-z_]{1,32}\.(img|json|zst|bin)$/),
     bytes: whole(1, 2 ** 20),
   }),
+  /** A part that an image lacks, in words for the outcome. */
+  z.strictObject({ lacks: z.string().regex(/^[\w ,.:;()-]{1,200}$/) }),
   z.strictObject({ end: z.literal(true), isWhole: z.boolean() }),
 ])
 type Head = z.infer<typeof head>
@@ -106,6 +109,7 @@ class Copy {
   readonly #memory: Buffer[] = []
   /** Files of an image, by name. */
   readonly #files = new Map<string, Buffer[]>()
+  readonly #lacks: string[] = []
   /** Target of the current stretch. */
   #into: Buffer[] = this.#memory
   readonly #places: (Head & { readonly at?: number })[] = []
@@ -150,10 +154,10 @@ class Copy {
   }
 
   #image(missing: readonly string[]): Capture {
-    const why = ['connections of its sockets, and bytes on their way, are not in it', ...missing]
+    const why = [...this.#lacks, ...missing]
     return {
       kind: 'memory+disk',
-      why: why.join('; '),
+      ...(why.length > 0 && { why: why.join('; ') }),
       parts: [...this.#files].map(([name, bytes]) => ({ name, bytes })),
     }
   }
@@ -173,6 +177,7 @@ class Copy {
   /** True for the last head. */
   #begin(one: Head): boolean {
     if ('file' in one) this.#into = this.#partsOf(one.file)
+    else if ('lacks' in one) this.#lack(one.lacks)
     else this.#places.push('bytes' in one ? { ...one, at: this.#bytes } : one)
     if ('end' in one) return true
     if (!('bytes' in one)) return false
@@ -180,6 +185,11 @@ class Copy {
     this.#bytes += one.bytes
     if (this.#bytes > captureBytesMax) throw unavailable('it is more than was asked for')
     return false
+  }
+
+  #lack(part: string): void {
+    if (this.#lacks.length >= LACKS_MAX) throw unavailable('it lacks too much')
+    this.#lacks.push(part)
   }
 
   /** Bounded, because the file names come from the sentinel, which may be compromised. */

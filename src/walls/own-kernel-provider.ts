@@ -2,7 +2,7 @@ import type { Control } from '../contract/controls.ts'
 import type { Emitter } from '../contract/event.ts'
 import type { Language } from '../contract/job.ts'
 import type { Profile } from '../contract/profile.ts'
-import type { Availability, LaunchHints, Provider, Sandbox } from '../contract/provider.ts'
+import type { Ability, Availability, LaunchHints, Provider, Sandbox } from '../contract/provider.ts'
 import type { TierName } from '../contract/tier.ts'
 import type { Wall } from '../contract/warden.ts'
 import { newId } from '../lib/id.ts'
@@ -51,7 +51,16 @@ const can = [
  * `name` is its mechanism for the warden too.
  */
 export function createOwnKernelProvider(
-  { name, tier }: { readonly name: string; readonly tier: TierName },
+  {
+    name,
+    tier,
+    sees = [],
+  }: {
+    readonly name: string
+    readonly tier: TierName
+    /** Abilities beyond those of all such providers. */
+    readonly sees?: readonly Ability[]
+  },
   options: OwnKernelOptions,
 ): Provider {
   const spares = new ProgramSpares({ mechanism: name, closesAny: true, ...options })
@@ -67,7 +76,7 @@ export function createOwnKernelProvider(
     },
     enforces,
     tightens: tightenedAlways,
-    can,
+    can: [...can, ...sees],
     detect() {
       proved ??= prove()
       return proved

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import { closing } from '../../refusals.ts'
 import { AgentLink } from './agent-link.ts'
-import type { HeldGuest, LiveMachine, MachineKey } from './source.ts'
+import type { GuestCopy, HeldGuest, LiveMachine, MachineKey } from './source.ts'
 import { startRunner } from './start-runner.ts'
 import type { Takes } from './takes.ts'
 
@@ -22,13 +22,15 @@ export interface GuestBoot<Guest> {
   readonly go?: () => Promise<unknown>
   /** Called once the runner is parked. */
   readonly up?: () => void
+  /** Copies the guest. */
+  readonly copy?: GuestCopy
 }
 
 /** Waits for agent and parked runner. Releases the guest before it throws what `failed` says, or DRAINING. */
 export async function bootGuest<Guest extends BootingGuest>(
   guest: Guest,
   key: MachineKey,
-  { takes, helloMsMax, go, up }: GuestBoot<Guest>,
+  { takes, helloMsMax, go, up, copy }: GuestBoot<Guest>,
 ): Promise<LiveMachine<Guest>> {
   takes.track(guest)
   try {
@@ -38,7 +40,7 @@ export async function bootGuest<Guest extends BootingGuest>(
     await agent.take('hello', helloMsMax)
     await startRunner(agent, key)
     up?.()
-    return liveMachine(guest, agent, 'boot')
+    return { ...liveMachine(guest, agent, 'boot'), ...(copy && { copy }) }
   } catch (error) {
     await guest.release()
     throw takes.isClosed ? closing() : guest.failed(error)

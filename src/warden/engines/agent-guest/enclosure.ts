@@ -15,6 +15,7 @@ import { CpuPauses } from '../cpu-pauses.ts'
 import { isGoneInTime } from '../wall-end.ts'
 import { claim, sampleOf, throttledTo, tighten, wasEndedInside, type MachineJob } from './bounds.ts'
 import { askStatus } from './agent-questions.ts'
+import { GuestCaptures } from './captures.ts'
 import { runnerEnd, type RunnerEnd } from './ending.ts'
 import { spentMs } from './measure.ts'
 import { AgentCalls, guestClosableCalls } from './agent-calls.ts'
@@ -57,7 +58,7 @@ export class GuestEnclosure implements Enclosure {
   readonly lost: Promise<void>
   readonly ended: Promise<EnclosureEnd>
   readonly calls: AgentCalls
-  readonly memory = undefined
+  readonly memory: GuestCaptures | undefined
   readonly zones = undefined
   readonly connections = undefined
   readonly #job: MachineJob
@@ -97,6 +98,8 @@ export class GuestEnclosure implements Enclosure {
     }
     this.calls = new AgentCalls(machine.agent)
     this.id = machine.process.id
+    const { copy } = machine
+    this.memory = copy && new GuestCaptures(this.id, copy, this.#stops)
     this.wall = wallOf(machine, parts, idleBytes)
     this.lost = this.#lost.promise
     this.ended = this.#end()
@@ -275,6 +278,7 @@ function wallOf(machine: LiveMachine, parts: GuestWallParts, idleBytes: number):
       ...parts.kind.missing(machine),
     ],
     calls: guestClosableCalls,
+    ...(machine.copy && { isImaged: true }),
     isCarried: true,
     countsTicks: true,
     idleBytes,

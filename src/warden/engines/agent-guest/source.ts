@@ -72,8 +72,30 @@ export interface LiveMachine<Process extends HeldGuest = HeldGuest> {
   readonly origin: 'boot' | 'clone'
   /** Cause for which it was booted where a clone was asked for. */
   readonly whyBooted?: string
+  /** Copies it; absent where its holder cannot be looked into. */
+  readonly copy?: GuestCopy
   /** Kills it and releases all that it holds. Idempotent. */
   release(): Promise<void>
+}
+
+export interface GuestCopy {
+  /**
+   * Files of a copy of a stopped guest, in pieces, those of one file together; `bytesMax` in all at most. Returns what was left out.
+   * Rejects with Error.
+   */
+  files(bytesMax: number): AsyncGenerator<GuestFile, CopyBounds>
+}
+
+export interface CopyBounds {
+  /** False where `bytesMax` ended it. */
+  readonly isWhole: boolean
+  /** Parts that it lacks for another reason, in words for the outcome. */
+  readonly lacks: readonly string[]
+}
+
+export interface GuestFile {
+  readonly name: string
+  readonly bytes: Uint8Array
 }
 
 /** Number of the carrier among the agent's programs; its end is the end of the runner. */

@@ -1,5 +1,6 @@
 /**
- * Stops of a guest that nest: it runs again once nobody holds it, neither its owner nor its CPU limit. Requests are done one
+ * Stops of a guest that nest: it runs again once nobody holds it, neither its owner nor its CPU limit
+ * nor a capture. Requests are done one
  * after the other, so that a stop and a go never pass each other.
  */
 export class Stops {
@@ -34,7 +35,7 @@ export class Stops {
   }
 }
 
-export type Holder = 'owner' | 'cpu'
+export type Holder = 'owner' | 'cpu' | 'capture'
 
 export interface Stoppable {
   freeze(): Promise<unknown>

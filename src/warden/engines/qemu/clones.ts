@@ -1,14 +1,17 @@
+import { open } from 'node:fs/promises'
+import path from 'node:path'
 import type { EngineOptions } from '../../../contract/engine.ts'
 import { MayflyError, messageOf } from '../../../contract/error.ts'
 import type { MachineBoot } from '../../../images/machine.ts'
 import { canonicalJson } from '../../../lib/canonical-json.ts'
 import { liveMachine } from '../agent-guest/boot-guest.ts'
 import type { GuestHost } from '../agent-guest/jailed-guest.ts'
-import { startClone } from './clone.ts'
+import { startClone, type Clone } from './clone.ts'
 import { Takes } from '../agent-guest/takes.ts'
 import { startRunner } from '../agent-guest/start-runner.ts'
 import type { ColdBoots } from './cold-boot.ts'
 import { findJailPrograms } from './jail.ts'
+import { MachineCopy, type CopiedBase } from './machine-copy.ts'
 import { fileSha256 } from './kept-file.ts'
 import type { Accelerator } from './machine.ts'
 import type { QemuProcess } from './process.ts'
@@ -124,13 +127,15 @@ export class Clones implements MachineSource<QemuProcess> {
       started = machine
       this.#takes.track(machine)
     }
+    const base = await openBase(template)
     try {
       const { machine, agent } = await startClone(
         { ...this.#programs(), template, onStep },
         this.#parts.host,
       )
-      return liveMachine(machine, agent, 'clone')
+      return cloneOf(template, base, { machine, agent })
     } catch (error) {
+      await base.file.close()
       const why = await whyTemplateBrokenWhole(template)
       if (why) this.#templates.drop(cloneKey, template, why)
       throw error
@@ -175,6 +180,27 @@ export class Clones implements MachineSource<QemuProcess> {
     const digest = this.#digests.get(file) ?? fileSha256(file)
     this.#digests.set(file, digest)
     return await digest
+  }
+}
+
+async function openBase({ memory }: Template): Promise<CopiedBase> {
+  return { file: await open(memory.path), sha256: memory.sha256 }
+}
+
+/** A clone as it is given out; it holds the memory of its template open. */
+function cloneOf(
+  template: Template,
+  base: CopiedBase,
+  { machine, agent }: Clone,
+): LiveMachine<QemuProcess> {
+  const image = path.basename(template.image, '.image')
+  return {
+    ...liveMachine(machine, agent, 'clone'),
+    copy: new MachineCopy({ process: machine, spec: template, image, base }),
+    async release() {
+      await machine.release()
+      await base.file.close()
+    },
   }
 }
 

@@ -6,6 +6,7 @@ import { bootGuest } from '../agent-guest/boot-guest.ts'
 import type { GuestHost } from '../agent-guest/jailed-guest.ts'
 import { findJailPrograms } from './jail.ts'
 import { jobPort } from './machine.ts'
+import { MachineCopy } from './machine-copy.ts'
 import { cachedAccelerators, type AcceleratorFacts } from './probe.ts'
 import { startMachine, type QemuProcess } from './process.ts'
 import { findHypervisor } from './program.ts'
@@ -103,6 +104,11 @@ export class ColdBoots implements MachineSource<QemuProcess> {
         takes: this.#takes,
         helloMsMax: BOOT_MS_MAX,
         go: () => machine.control.ask('cont'),
+        copy: new MachineCopy({
+          process: machine,
+          spec: { accelerator, memoryMiB: key.memoryMiB },
+          image: boot.digests.image,
+        }),
       })
     }, this.counts)
   }

@@ -53,6 +53,7 @@ export const machinePlaces = {
   ownMemory: '/own/memory',
   ownState: '/own/state',
   ownDump: '/own/dump',
+  ownDevices: '/own/devices',
 } as const
 
 /**

@@ -28,6 +28,7 @@ export const qmpAnswers = {
   balloon: nothing,
   'query-balloon': z.object({ actual: bytes }),
   'dump-guest-memory': nothing,
+  'xen-save-devices-state': nothing,
 } as const satisfies Record<string, z.ZodType>
 
 export type QmpCommand = keyof typeof qmpAnswers
@@ -47,6 +48,8 @@ export interface QmpArguments {
   readonly block_set_io_throttle: IoThrottle
   /** Bytes that the guest keeps. */
   readonly balloon: { readonly value: number }
+  /** Works without Xen: devices and processor, without memory. `live: false` lets the machine go on. */
+  readonly 'xen-save-devices-state': { readonly filename: string; readonly live: false }
   readonly 'dump-guest-memory': { readonly paging: false; readonly protocol: FileUri }
 }
 

@@ -2,10 +2,11 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chownSync, mkdirSync, rmSync, statSync } from 'node:fs'
 import { open, rm } from 'node:fs/promises'
-import { connect, createServer, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import path from 'node:path'
-import { MayflyError } from '../../../contract/error.ts'
+import { MayflyError, messageOf } from '../../../contract/error.ts'
 import type { CaptureProgress } from '../../../contract/warden.ts'
+import { CopySocket } from '../copy-socket.ts'
 import type { RunscResources } from './wall.ts'
 
 /**
@@ -16,11 +17,12 @@ import type { RunscResources } from './wall.ts'
 const IMAGES = ['checkpoint.img', 'pages_meta.img', 'pages.img'] as const
 const CHECKPOINT_MS_MAX = 8_000
 const PIECE_BYTES = 2 ** 20
+const LACKS = ['connections of its sockets, and bytes on their way, are not in it']
 
 export class Checkpoints {
   readonly #resources: RunscResources
   readonly #prefix: readonly string[]
-  #socket: Socket | undefined
+  readonly #copies = new CopySocket()
 
   /** `prefix`: runsc with its global flags, as the user of the wall. */
   constructor(resources: RunscResources, prefix: readonly string[]) {
@@ -30,21 +32,16 @@ export class Checkpoints {
 
   /** The socket that copies come over; the other end stays here. Once a life. */
   async open(): Promise<Socket> {
-    if (this.#socket) throw this.#cannot('somebody else captures it')
-    const place = path.join(this.#resources.folder.all, 'copies')
-    const server = createServer()
-    server.listen(place)
-    await once(server, 'listening')
-    const theirs = connect(place)
-    const [own] = (await once(server, 'connection')) as [Socket]
-    server.close()
-    this.#socket = own.on('error', () => undefined)
-    return theirs
+    try {
+      return await this.#copies.open()
+    } catch (error) {
+      throw this.#cannot(messageOf(error))
+    }
   }
 
   /** Resolves when the image is made; it is sent afterwards, `bytesMax` of it at most. */
   async capture(bytesMax: number): Promise<CaptureProgress> {
-    if (!this.#socket) throw this.#cannot('no socket was asked for')
+    if (!this.#copies.isOpen) throw this.#cannot('no socket was asked for')
     const folder = this.#makeFolder()
     try {
       await this.#checkpoint(folder)
@@ -52,7 +49,7 @@ export class Checkpoints {
       rmSync(folder, { recursive: true, force: true })
       throw error
     }
-    void this.#send(this.#socket, folder, bytesMax)
+    void this.#send(folder, bytesMax)
     return { processes: 1, leftOut: 0 }
   }
 
@@ -80,7 +77,7 @@ export class Checkpoints {
   }
 
   /** Heads and bytes, with back-pressure; the socket is destroyed where a file cannot be read. */
-  async #send(socket: Socket, folder: string, bytesMax: number): Promise<void> {
+  async #send(folder: string, bytesMax: number): Promise<void> {
     try {
       let left = bytesMax
       let isWhole = true
@@ -90,30 +87,29 @@ export class Checkpoints {
         const bytes = Math.min(size, left)
         isWhole &&= bytes === size
         left -= bytes
-        await sendFile(socket, name, place, bytes)
+        await this.#sendFile(name, place, bytes)
       }
-      socket.write(`${JSON.stringify({ end: true, isWhole })}\n`)
+      this.#copies.end(isWhole, LACKS)
     } catch {
-      socket.destroy()
+      this.#copies.destroy()
     } finally {
       await rm(folder, { recursive: true, force: true }).catch(() => undefined)
+    }
+  }
+
+  async #sendFile(name: string, place: string, bytes: number): Promise<void> {
+    await using file = await open(place, 'r')
+    for (let at = 0; at < bytes;) {
+      const piece = Buffer.allocUnsafe(Math.min(PIECE_BYTES, bytes - at))
+      const { bytesRead } = await file.read(piece, 0, piece.length, at)
+      if (bytesRead !== piece.length) throw new Error(`"${name}" is shorter than it was`)
+      await this.#copies.send(name, piece)
+      at += bytesRead
     }
   }
 
   #cannot(why: string): MayflyError {
     const { id } = this.#resources
     return new MayflyError('UNAVAILABLE', `Cannot capture the memory of wall "${id}": ${why}`)
-  }
-}
-
-async function sendFile(socket: Socket, name: string, place: string, bytes: number): Promise<void> {
-  await using file = await open(place, 'r')
-  for (let at = 0; at < bytes;) {
-    const piece = Buffer.allocUnsafe(Math.min(PIECE_BYTES, bytes - at))
-    const { bytesRead } = await file.read(piece, 0, piece.length, at)
-    if (bytesRead !== piece.length) throw new Error(`"${name}" is shorter than it was`)
-    socket.write(`${JSON.stringify({ file: name, bytes: bytesRead })}\n`)
-    if (!socket.write(piece)) await once(socket, 'drain')
-    at += bytesRead
   }
 }

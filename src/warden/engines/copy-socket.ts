@@ -1,0 +1,62 @@
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { connect, createServer, type Socket } from 'node:net'
+import os from 'node:os'
+import path from 'node:path'
+
+/**
+ * Socket that the copies of one wall go to the server by: heads of one line, each with the bytes that it names
+ * (`src/walls/memory-capture.ts`). Its two ends meet at a path in a folder of this user alone, which is gone once they have.
+ */
+const PIECE_BYTES = 2 ** 20
+
+export class CopySocket {
+  #own: Socket | undefined
+
+  /** The server's end. Once a life: throws Error after that. */
+  async open(): Promise<Socket> {
+    if (this.#own) throw new Error('somebody else captures it')
+    const folder = mkdtempSync(path.join(os.tmpdir(), 'mayfly-copies-'))
+    try {
+      const place = path.join(folder, 'socket')
+      const server = createServer()
+      server.listen(place)
+      await once(server, 'listening')
+      const theirs = connect(place)
+      const [own] = (await once(server, 'connection')) as [Socket]
+      server.close()
+      this.#own = own.on('error', () => undefined)
+      return theirs
+    } finally {
+      rmSync(folder, { recursive: true, force: true })
+    }
+  }
+
+  get isOpen(): boolean {
+    return this.#own !== undefined && !this.#own.destroyed
+  }
+
+  /** Next bytes of a file, with back-pressure. Rejects where the reader is gone. */
+  async send(file: string, bytes: Uint8Array): Promise<void> {
+    for (let at = 0; at < bytes.length; at += PIECE_BYTES) {
+      const piece = bytes.subarray(at, at + PIECE_BYTES)
+      this.#socket.write(`${JSON.stringify({ file, bytes: piece.length })}\n`)
+      if (!this.#socket.write(piece)) await once(this.#socket, 'drain')
+    }
+  }
+
+  /** Ends a copy, which lacks these parts by what its wall is. */
+  end(isWhole: boolean, lacks: readonly string[] = []): void {
+    for (const one of lacks) this.#socket.write(`${JSON.stringify({ lacks: one })}\n`)
+    this.#socket.write(`${JSON.stringify({ end: true, isWhole })}\n`)
+  }
+
+  destroy(): void {
+    this.#own?.destroy()
+  }
+
+  get #socket(): Socket {
+    if (this.#own && !this.#own.destroyed) return this.#own
+    throw new Error('its reader is gone')
+  }
+}

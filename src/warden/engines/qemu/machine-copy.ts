@@ -1,0 +1,112 @@
+import { constants } from 'node:fs'
+import { open, rm, type FileHandle } from 'node:fs/promises'
+import path from 'node:path'
+import { MappedMemory, pageBytes, type PageRun } from '../../../os/mapped-memory.ts'
+import type { CopyBounds, GuestCopy, GuestFile } from '../agent-guest/source.ts'
+import { machinePlaces, type MachineSpec } from './machine.ts'
+import { changedFrames, memoryMapping } from './memory-difference.ts'
+import type { QemuProcess } from './process.ts'
+
+/**
+ * Copy of a stopped machine: its memory (`memory-difference.ts`), the state of its devices and of its processor, and what another machine
+ * needs to go on from both.
+ *
+ * Devices: `xen-save-devices-state`, which is there without Xen, writes the stream of a migration without memory into the machine's own folder,
+ * 160 KB in 5 ms. Whatever lies there was written by a process that a guest may have broken into: it is opened without following a link, has
+ * to be a plain file, and is read up to a bound.
+ *
+ * Bounds: bytes of all files together, and time of the memory; what is beyond is left out, and said.
+ */
+export interface CopiedMachine {
+  readonly process: QemuProcess
+  readonly spec: Pick<MachineSpec, 'accelerator' | 'memoryMiB'>
+  /** SHA-256 of the image that is its disk. */
+  readonly image: string
+  /** Absent where it was booted. */
+  readonly base?: CopiedBase
+}
+
+/** Memory of a template, open for as long as its clone lives: the template may be replaced meanwhile. */
+export interface CopiedBase {
+  readonly file: FileHandle
+  readonly sha256: string
+}
+
+const DEVICES_BYTES_MAX = 8 * 2 ** 20
+const DEVICES_MS_MAX = 5_000
+const MEMORY_MS_MAX = 3_000
+const LATE = `memory beyond what was read in ${MEMORY_MS_MAX} ms is not in it`
+/** For the list of pages, which comes behind the memory. */
+const PLACES_BYTES = 4 * 2 ** 20
+
+export class MachineCopy implements GuestCopy {
+  readonly #machine: CopiedMachine
+
+  constructor(machine: CopiedMachine) {
+    this.#machine = machine
+  }
+
+  async *files(bytesMax: number): AsyncGenerator<GuestFile, CopyBounds> {
+    const devices = await this.#devices()
+    yield { name: 'machine.json', bytes: this.#description() }
+    yield { name: 'devices.img', bytes: devices }
+    const { process, spec, base } = this.#machine
+    const pid = process.processes.at(-1)!.pid
+    await using memory = await MappedMemory.open(pid, memoryMapping(pid, spec.memoryMiB, !!base))
+    const until = performance.now() + MEMORY_MS_MAX
+    let left = bytesMax - devices.length - PLACES_BYTES
+    let isLate = false
+    const runs: PageRun[] = []
+    const frames: number[] = []
+    for await (const frame of changedFrames(memory, base?.file)) {
+      left -= frame.bytes.length
+      isLate = performance.now() > until
+      if (left < 0 || isLate) break
+      runs.push(...frame.runs)
+      frames.push(frame.bytes.length)
+      yield { name: 'memory.zst', bytes: frame.bytes }
+    }
+    const isWhole = left >= 0 && !isLate
+    const places = { bytes: spec.memoryMiB * 2 ** 20, pageBytes, isWhole, frames }
+    yield { name: 'memory.json', bytes: json({ format: 1, ...places, runs: runs.map(pairOf) }) }
+    return { isWhole: left >= 0, lacks: isLate ? [LATE] : [] }
+  }
+
+  #description(): Buffer {
+    const { process, spec, image, base } = this.#machine
+    const { accelerator, memoryMiB } = spec
+    const { major, minor, micro } = process.version
+    const qemu = `${major}.${minor}.${micro}`
+    const template = base?.sha256 ?? null
+    return json({ format: 1, accelerator, memoryMiB, qemu, image, template })
+  }
+
+  async #devices(): Promise<Buffer> {
+    const { process } = this.#machine
+    const filename = machinePlaces.ownDevices
+    const place = path.join(process.folder, path.basename(filename))
+    const asked = { filename, live: false } as const
+    try {
+      await process.control.ask('xen-save-devices-state', asked, { msMax: DEVICES_MS_MAX })
+      return await readPlain(place, DEVICES_BYTES_MAX)
+    } finally {
+      await rm(place, { force: true, recursive: true })
+    }
+  }
+}
+
+async function readPlain(place: string, bytesMax: number): Promise<Buffer> {
+  await using file = await open(
+    place,
+    constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK,
+  )
+  const facts = await file.stat()
+  if (!facts.isFile()) throw new Error('the state of its devices is no plain file')
+  if (facts.size > bytesMax) throw new Error('the state of its devices is too large')
+  const bytes = Buffer.alloc(facts.size)
+  const { bytesRead } = await file.read(bytes, 0, bytes.length, 0)
+  return bytes.subarray(0, bytesRead)
+}
+
+const pairOf = ({ first, count }: PageRun) => [first, count]
+const json = (value: unknown) => Buffer.from(JSON.stringify(value))

@@ -1,0 +1,130 @@
+import assert from 'node:assert/strict'
+import { zstdDecompressSync } from 'node:zlib'
+import type { Capture } from '../../src/contract/provider.ts'
+import { captureBytesMax } from '../../src/walls/memory-capture.ts'
+import { inPython } from '../conformance/guests-of-programs.ts'
+import { makeMicroVm, noMachines } from '../conformance/microvm.ts'
+import { Stand, until, type Made } from '../conformance/stand.ts'
+import { after, before, suite, test } from '../fixtures/drawn.ts'
+
+/** Copies of machines. Planted texts are nowhere in their sources. */
+const skip = noMachines ?? false
+const timeout = 900_000
+const MIB = 2 ** 20
+const planted = (kind: string) => `planted-${kind}-text`
+const hidden = (kind: string) =>
+  JSON.stringify([...Buffer.from(planted(kind))].map((byte) => byte ^ 0x55))
+const limits = { timeout: 120_000 }
+const holds = (kind: string) => `
+import time
+def main(input):
+    held = bytes(b ^ 0x55 for b in ${hidden(kind)}).decode()
+    with open('/tmp/dropped', 'w') as file: file.write(held[:8] + '-in-a-file-' + held[8:])
+    print('holds', flush=True)
+    for n in range(2000):
+        print(n, flush=True)
+        time.sleep(0.01)
+    return len(held)`
+/** Bytes that no compression makes fewer, in pieces of a file that the guest reads fast. */
+const fills = `
+import os, time
+def main(input):
+    kept = [os.urandom(1 << 20) for n in range(90)]
+    print('holds', flush=True)
+    time.sleep(60)
+    return len(kept)`
+
+suite('A capture of a machine', { skip, timeout }, () => {
+  let made: Made
+  before(async () => void (made = await makeMicroVm({}, 'python')))
+  after(async () => {
+    await made.provider.close?.()
+    await made.close()
+  })
+  const started = (code: string) => start(made, code)
+
+  test('S1-20: holds what a job wrote to memory and files, nothing of another clone, and lets the job go on', async () => {
+    const one = await started(holds('one'))
+    const other = await started(holds('other'))
+    await using sandbox = one.sandbox
+    await using second = other.sandbox
+    const capture = await sandbox.capture()
+    assert.equal(capture.kind, 'memory+disk')
+    const memory = memoryOf(capture)
+    for (const text of [planted('one'), 'planted--in-a-file-one'])
+      assert.ok(memory.includes(text), text)
+    assert.ok(!memory.includes('other-text'))
+    assert.ok(memoryOf(await second.capture()).includes(planted('other')))
+    assert.ok(part(capture, 'devices.img').length > 10_000)
+    const { length } = part(capture, 'memory.zst')
+    assert.ok(length < 4 * MIB, `${length}`)
+    const before = one.stdout()
+    await until(() => one.stdout() !== before, 'what it says next')
+    for (const { sandbox: each, end } of [one, other]) {
+      each.kill({ status: 'cancelled' })
+      await end
+    }
+  })
+
+  test('S1-20: ends at its bound of bytes, and says so', async () => {
+    const { sandbox: own, end } = await started(fills)
+
+    await using sandbox = own
+    const capture = await sandbox.capture()
+    const { length } = part(capture, 'memory.zst')
+    assert.match(capture.why!, /^it holds more than \d+ bytes$|^memory beyond what was read/)
+    assert.ok(length > MIB && length < captureBytesMax, `${length}`)
+    const { isWhole } = JSON.parse(part(capture, 'memory.json').toString()) as { isWhole: boolean }
+    assert.equal(isWhole, false)
+    sandbox.kill({ status: 'cancelled' })
+    await end
+  })
+})
+
+suite('A capture of a machine without a template', { skip, timeout }, () => {
+  test('S1-20: holds all memory that the machine touched', async () => {
+    const made = await makeMicroVm({ templates: 'off' }, 'python')
+    try {
+      const { sandbox: own, end } = await start(made, holds('cold'))
+
+      await using sandbox = own
+      const capture = await sandbox.capture()
+      const memory = memoryOf(capture)
+      const places = JSON.parse(part(capture, 'memory.json').toString()) as { isWhole: boolean }
+      const { template } = JSON.parse(part(capture, 'machine.json').toString()) as {
+        template: string | null
+      }
+      assert.equal(template, null)
+      assert.ok(memory.length > 40 * MIB, `${memory.length}`)
+      assert.ok(memory.includes('Linux version 6.'))
+      assert.ok(!places.isWhole || memory.includes(planted('cold')))
+      sandbox.kill({ status: 'cancelled' })
+      await end
+    } finally {
+      await made.provider.close?.()
+      await made.close()
+    }
+  })
+})
+
+async function start(made: Made, code: string) {
+  const stand = new Stand(made.provider, () => Promise.reject(new Error('no other')), inPython)
+  const controls = { memory: 256 * MIB }
+  const running = await stand.start(code, { limits, controls })
+  await running.said('holds')
+  return running
+}
+
+function part({ parts }: Capture, name: string): Buffer {
+  return Buffer.concat(parts.find((one) => one.name === name)!.bytes)
+}
+
+/** Pages of a copy, one after the other. */
+function memoryOf(capture: Capture): Buffer {
+  const { frames } = JSON.parse(part(capture, 'memory.json').toString()) as { frames: number[] }
+  const packed = part(capture, 'memory.zst')
+  let at = 0
+  return Buffer.concat(
+    frames.map((bytes) => zstdDecompressSync(packed.subarray(at, (at += bytes)))),
+  )
+}

@@ -21,10 +21,9 @@ def main(input):
     held = bytes(b ^ 0x55 for b in ${hidden(kind)}).decode()
     with open('/tmp/dropped', 'w') as file: file.write(held[:8] + '-in-a-file-' + held[8:])
     print('holds', flush=True)
-    for n in range(2000):
-        print(n, flush=True)
-        time.sleep(0.01)
-    return len(held)`
+    while True:
+        print(time.time(), len(held), flush=True)
+        time.sleep(0.05)`
 /** Bytes that no compression makes fewer, in pieces of a file that the guest reads fast. */
 const fills = `
 import os, time

@@ -28,6 +28,9 @@ def main(input):
     for n in range(100000):
         print(n, flush=True)
         time.sleep(0.01)`
+const tells = ticks.replace('print(n,', 'print(time.time(),')
+/** Longer than output needs to arrive on a busy machine. */
+const STANDSTILL_MS = 6_000
 const looks = `
 import os, socket, time
 def main(input):
@@ -202,6 +205,19 @@ suite('A wall that is a machine', { skip, timeout }, () => {
     assert.equal(running.stdout(), before)
     await sandbox.thaw()
     await until(() => running.stdout() !== before, 'what it says next')
+    sandbox.kill({ status: 'cancelled' })
+    await running.end
+  })
+
+  test('A guest that was frozen has the right time again once it is thawed', async () => {
+    const running = await stand().start(tells, { limits })
+    await using sandbox = running.sandbox
+    await running.said('.')
+    await sandbox.freeze()
+    await sleep(STANDSTILL_MS)
+    await sandbox.thaw()
+    const lagMs = () => Date.now() - 1000 * Number(running.stdout().trimEnd().split('\n').at(-1))
+    await until(() => Math.abs(lagMs()) < STANDSTILL_MS / 2, 'its clock to be that of the host')
     sandbox.kill({ status: 'cancelled' })
     await running.end
   })

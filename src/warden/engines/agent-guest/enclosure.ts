@@ -14,17 +14,18 @@ import { proportionalBytes } from '../../../os/proc.ts'
 import { CpuPauses } from '../cpu-pauses.ts'
 import { isGoneInTime } from '../wall-end.ts'
 import { claim, sampleOf, throttledTo, tighten, wasEndedInside, type MachineJob } from './bounds.ts'
-import { askStatus } from './agent-questions.ts'
+import { askStatus, renewAgent } from './agent-questions.ts'
 import { GuestCaptures } from './captures.ts'
 import { runnerEnd, type RunnerEnd } from './ending.ts'
 import { spentMs } from './measure.ts'
 import { AgentCalls, guestClosableCalls } from './agent-calls.ts'
 import { carrierProgram, type LiveMachine } from './source.ts'
-import { Stops } from './stops.ts'
+import { Stops, type Holder } from './stops.ts'
 
 /** Threads of Node at work: main, pool of libuv, workers of V8, the collector's, and two that start later. */
 const OWN_TASKS = { node: 16, python: 1 } as const
 const STATUS_MS_MAX = 1_000
+const RENEW_MS_MAX = 30_000
 /** Longest wait for the carrier's exit, in milliseconds: a job has a deadline of its own. */
 const LIFE_MS_MAX = 2 ** 31 - 1
 
@@ -72,6 +73,7 @@ export class GuestEnclosure implements Enclosure {
   #sampled: MemorySample | undefined
   #processes = 0
   #released: Promise<void> | undefined
+  #renewing: Promise<void> | undefined
   /** End of the runner by the guest's own word: for display. */
   #said: RunnerEnd | undefined
   #wasEndedInside = false
@@ -80,7 +82,10 @@ export class GuestEnclosure implements Enclosure {
     const idleBytes = machine.process.memory()
     this.#machine = machine
     this.#holder = parts.kind.holder
-    this.#stops = new Stops(machine.process)
+    this.#stops = new Stops({
+      freeze: () => machine.process.freeze(),
+      thaw: (holder) => this.#goOn(holder),
+    })
     const pausable = { pause: () => this.#stops.stop('cpu'), resume: () => this.#stops.go('cpu') }
     this.#pauses = new CpuPauses(pausable, () => spentMs(machine.process))
     this.#job = {
@@ -192,6 +197,24 @@ export class GuestEnclosure implements Enclosure {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#released ??= this.#machine.release().finally(this.#gone.resolve)
     await this.#released
+  }
+
+  /**
+   * Lets the guest run. Its clock stood still, so it is set again, and its generator reseeded: an owner waits for that, and a
+   * guest that does not do it is a lost wall. A pause for the processor waits for nothing, since the guest would run unwatched.
+   */
+  async #goOn(holder: Holder): Promise<void> {
+    const { process, agent } = this.#machine
+    await process.thaw()
+    if (!this.#job.held) return
+    this.#renewing ??= renewAgent(agent, RENEW_MS_MAX).finally(() => (this.#renewing = undefined))
+    if (holder === 'cpu') return void this.#renewing.catch(() => undefined)
+    try {
+      await this.#renewing
+    } catch (error) {
+      process.kill()
+      throw error
+    }
   }
 
   #killMachine(): void {

@@ -23,7 +23,7 @@ export class Stops {
   go(holder: Holder): Promise<void> {
     return this.#next(async () => {
       if (!this.#holders.has(holder)) return
-      if (this.#holders.size === 1) await this.#guest.thaw()
+      if (this.#holders.size === 1) await this.#guest.thaw(holder)
       this.#holders.delete(holder)
     })
   }
@@ -39,5 +39,6 @@ export type Holder = 'owner' | 'cpu' | 'capture'
 
 export interface Stoppable {
   freeze(): Promise<unknown>
-  thaw(): Promise<unknown>
+  /** `holder` was the last to hold it. */
+  thaw(holder: Holder): Promise<unknown>
 }

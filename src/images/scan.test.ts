@@ -86,6 +86,28 @@ suite('Scans of images', () => {
       assert.equal(scanOf(openssl).findings.length, count)
     })
 
+  test('A signed kernel is matched as the kernel that it was made from', async () => {
+    const range = [{ introduced: '0' }, { fixed: '6.12.118-1' }]
+    await feed('osv', osv('CVE-2026-2', 'Debian:13', 'linux', range, 'high'))
+    const kernel = (version: string): readonly ImagePart[] => [
+      {
+        kind: 'deb',
+        name: 'linux-image-6.12.117+deb13-cloud-amd64',
+        version: '6.12.117-1',
+        architecture: 'amd64',
+        source: { name: 'linux-signed-amd64', version },
+      },
+    ]
+    const [found, ...others] = scanOf(kernel('6.12.117+1')).findings
+    assert.deepEqual(
+      [found?.id, found?.source, found?.version],
+      ['CVE-2026-2', 'linux', '6.12.117-1'],
+    )
+    assert.deepEqual(others, [])
+    assert.equal(scanOf(kernel('6.12.117+1~bpo12+1')).findings[0]?.version, '6.12.117-1~bpo12+1')
+    assert.deepEqual(scanOf(kernel('6.12.118+1')).findings, [])
+  })
+
   test('Another release of Debian, and another package, is not matched', async () => {
     await feed('a', osv('CVE-2026-1', 'Debian:12', 'openssl', [{ introduced: '0' }], 'high'))
     await feed('b', osv('CVE-2026-2', 'Debian:13', 'libssl3t64', [{ introduced: '0' }], 'high'))

@@ -119,7 +119,7 @@ function sourcesOf(components: readonly Component[]): readonly ScannedSource[] {
   const sources = new Map<string, ScannedSource>()
   for (const { name, version, purl, pedigree } of components) {
     const [own] = pedigree?.ancestors ?? []
-    const source = own ?? { name, version }
+    const source = unsigned(own ?? { name, version })
     const keys = keysOf(purl, source.name)
     const key = `${keys[0]} ${source.version}`
     const known = sources.get(key)
@@ -135,6 +135,15 @@ function sourcesOf(components: readonly Component[]): readonly ScannedSource[] {
       })
   }
   return [...sources.values()]
+}
+
+/**
+ * Debian's signed kernels have a source package of their own, `linux-signed-amd64` 6.12.1+1, made from `linux` 6.12.1-1, which
+ * is the one that feeds know.
+ */
+function unsigned(source: { readonly name: string; readonly version: string }) {
+  if (!/^linux-signed-[a-z0-9]+$/.test(source.name)) return source
+  return { name: 'linux', version: source.version.replace(/^([0-9.]+(?:~rc[0-9]+)?)\+/, '$1-') }
 }
 
 function keysOf(purl: string, source: string): readonly string[] {

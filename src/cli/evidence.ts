@@ -5,6 +5,7 @@ import type { Command } from 'commander'
 import { MayflyError } from '../contract/error.ts'
 import { evidenceBody, type CapturedPart, type StoredCapture } from '../contract/evidence.ts'
 import type { BodiesRead } from '../evidence/bodies.ts'
+import type { TextFound } from '../evidence/find-text.ts'
 import { parseJson } from '../lib/parse-json.ts'
 import { assertPlainStore } from '../lib/store-file.ts'
 import { sanitiseLine } from '../output/sanitise.ts'
@@ -40,6 +41,11 @@ export function register(program: Command): void {
   add('verify', 'whether it is what was kept, as the record says; exits 0 or 1').action(
     verb(asOwner(verify)),
   )
+  add('search', 'where a text is in what was captured, as UTF-8 or UTF-16; exits 1 if nowhere')
+    .argument('<text>', 'to search for')
+    .option('--part <name>', 'this part alone, as "show" tells it')
+    .option('--limit <n>', 'how many places', wholeNumber(limitMax), 100)
+    .action((...all) => verb(asOwner((flags, id) => search(flags, id, String(all[1]))))(...all))
   add('extract', 'write the bytes to files, each once its digest is known to be right')
     .argument('<folder>', 'where to, made where it is missing; - is stdout, for one part')
     .option('--part <name>', 'this part alone, as "show" tells it')
@@ -49,6 +55,7 @@ export function register(program: Command): void {
 const examples = `
 Examples:
   mayfly evidence list
+  mayfly evidence search exec_0193… 'BEGIN PRIVATE KEY'
   mayfly evidence extract exec_0193… found
   mayfly evidence extract exec_0193… - --part capture-1767225600000/memory.bin | strings`
 
@@ -161,8 +168,33 @@ async function extract(flags: Flags, id: string, folder: string): Promise<void> 
   for (const path of written) process.stdout.write(`${path}\n`)
 }
 
+/** Places are those of decompressed bytes for parts whose names end in `.zst`. */
+async function search(flags: Flags, id: string, text: string): Promise<void> {
+  using stored = await openStoredCaptures(flags)
+  const { findText } = await import('../evidence/find-text.ts')
+  const places: (TextFound & { readonly part: string })[] = []
+  let isCut = false
+  search: for (const { name } of await wantedParts(stored, flags, id))
+    for await (const place of findText({ name, bytes: stored.read(id, name) }, text)) {
+      isCut = places.length === flags.limit
+      if (isCut) break search
+      places.push({ part: name, ...place })
+    }
+  if (places.length === 0) process.exitCode = failedExitCode
+  if (flags.json) return printJson({ id, places, truncated: isCut })
+  if (places.length === 0) return note(flags, 'It is in none of the parts')
+  const rows = places.map(({ part, offset, encoding, context }) => [
+    part,
+    String(offset),
+    encoding,
+    sanitiseLine(context),
+  ])
+  process.stdout.write(`${table([['part', 'offset', 'encoding', ''], ...rows])}\n`)
+  if (isCut) note(flags, `There are more: --limit is ${flags.limit}`)
+}
+
 async function wantedParts(
-  stored: WritableCaptures,
+  stored: Pick<WritableCaptures, 'of'>,
   { part }: Flags,
   id: string,
 ): Promise<readonly CapturedPart[]> {

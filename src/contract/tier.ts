@@ -22,6 +22,17 @@ export function isSingleProcess(tier: string | undefined): boolean {
   return tier !== undefined && singleProcess.has(tier)
 }
 
+/** Tiers whose guest boots a kernel of its own, under emulation where there is no KVM. */
+const booted: ReadonlySet<string> = new Set<TierName>(['userkernel', 'microvm'])
+
+/**
+ * Milliseconds for a wall to release user code. Code that a machine runs for the first time is translated then, and its
+ * host may be busy with the boots of others.
+ */
+export function releaseMsMaxOf(tier: TierName): number {
+  return booted.has(tier) ? 60_000 : 10_000
+}
+
 export type Strength = 0 | 1 | 2 | 3 | 4 | 5
 
 export const tierNames = Object.keys(strengthOf) as readonly TierName[]

@@ -49,7 +49,7 @@ export async function* findText(
           encoding: needle.encoding,
           context: contextOf(window, at, needle),
         }
-      // One byte less than the text: a place is found once.
+      // Fewer bytes than the text are carried, so a place is found once.
       needle.carried = window.subarray(Math.max(0, window.length - needle.bytes.length + 1))
     }
     read += piece.length

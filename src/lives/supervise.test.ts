@@ -13,7 +13,8 @@ import type { Emitter } from '../contract/event.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { SupervisedRun } from '../contract/pipeline.ts'
 import type { Faults, Script } from '../tiers/mock/script.ts'
-import { answerMsMax, releaseMsMax, supervise } from './supervise.ts'
+import { releaseMsMaxOf } from '../contract/tier.ts'
+import { answerMsMax, supervise } from './supervise.ts'
 
 const forEver: Script = () => []
 const three = profileOf({ schedule: scheduleOf(phasesOf(1000, 2000, 1000)) })
@@ -123,7 +124,7 @@ test('A late failure of an order superseded by a stricter phase is ignored', asy
 test('A wall that never releases user code ends as failed, with an empty timeline', async () => {
   const { end, timeline, executionTime, clock } = await live({ faults: { release: 'never' } })
   assert.deepEqual([end.status, timeline, executionTime], ['failed', [], 0])
-  assert.equal(clock.now(), releaseMsMax)
+  assert.equal(clock.now(), releaseMsMaxOf('isolate'))
 })
 
 test('The time limit counts from the release of user code', async () => {

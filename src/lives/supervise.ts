@@ -30,6 +30,7 @@ import { cutShort, lost, reasonOf, withLimitCode } from '../contract/task-end.ts
 import { enforce } from './enforce.ts'
 import { OwnedClock } from './owned-clock.ts'
 import { mainZone } from '../contract/phase.ts'
+import { releaseMsMaxOf } from '../contract/tier.ts'
 import { wallAnswer } from '../contract/wall-answer.ts'
 import { initialStateOf, nextState, nextAt, stepOf, mainOf } from './schedule.ts'
 import type { LifeAction, LifeInput, Life, Transition } from './schedule.ts'
@@ -38,10 +39,9 @@ import { severityOf } from './life-counters.ts'
 import { Timeline } from './timeline.ts'
 
 /**
- * Deadlines for the wall to release user code and to answer after a kill, in milliseconds. A killed wall answers within
- * tens of milliseconds; a host that runs ten times what it has processors for takes more than two seconds.
+ * Deadline for the wall to answer after a kill, in milliseconds. A killed wall answers within tens of milliseconds; a host
+ * that runs ten times what it has processors for takes more than two seconds.
  */
-export const releaseMsMax = 10_000
 export const answerMsMax = 5000
 export const zoneCharactersMax = 64
 
@@ -71,7 +71,7 @@ export interface SupervisorParts {
  *
  * Mechanism: the first phase is enforced before user code is released. All causes go through one state machine, and
  * one timer waits for the next deadline. Every call of the wall has a deadline; a life ends at most `answerMsMax`
- * after its kill, plus the bounds of a capture, and a life that never began ends `releaseMsMax` after its start. The
+ * after its kill, plus the bounds of a capture, and a life that never began ends `releaseMsMaxOf` its tier after its start. The
  * first cause of an end wins.
  *
  * Relies on a monotonic clock and on `sandbox.kill` ending the wall. Not handled: cleaning up the wall, which is
@@ -259,7 +259,8 @@ class Supervision implements Supervisor {
   }
 
   async #begin(task: Task, io: TaskListener): Promise<void> {
-    this.#wait(releaseMsMax, () => this.#failWall('The wall did not release user code in time'))
+    const msMax = releaseMsMaxOf(this.#parts.profile.tier)
+    this.#wait(msMax, () => this.#failWall('The wall did not release user code in time'))
     await Promise.all(this.#first.actions.flatMap((action) => this.#execute(action)))
     if (this.#state !== 'unborn') return
     this.#state = 'running'

@@ -4,6 +4,7 @@ import { grantsNetwork, unlimited, type Controls } from '../contract/controls.ts
 import { MayflyError } from '../contract/error.ts'
 import { lengthOf } from '../contract/phase.ts'
 import type { Profile } from '../contract/profile.ts'
+import { releaseMsMaxOf } from '../contract/tier.ts'
 import type { WardenClient } from './client.ts'
 import type { WallHandle } from './handle.ts'
 import type { BoundMechanisms } from '../contract/warden.ts'
@@ -12,8 +13,6 @@ import { callsFor } from './sentinel-calls.ts'
 import type { ZoneBounds, ZoneRule } from '../contract/zone-rules.ts'
 import { programOf, type ProgramSpares } from './program-spares.ts'
 
-/** Deadline of the release of user code; a life begins with it. */
-const RELEASE_MS_MAX = 5_000
 /** Slack of the warden's deadline, so that the supervisor's fires first. */
 const DEADLINE_SLACK_MS = 40
 /** Time for a capture at the end: the wall is frozen first. */
@@ -77,13 +76,13 @@ function lifeMsOf({ schedule, limits }: Pick<Profile, 'schedule' | 'limits'>): n
 }
 
 function wantedOf(profile: Profile) {
-  const { controls, schedule, limits, tenant } = profile
+  const { controls, schedule, limits, tenant, tier } = profile
   const zones = programZones(profile)
   return {
     ...(zones.length > 0 && { zones }),
     tenant: tenant || probeTenant,
     memory: controls.memory,
-    deadline: lifeMsOf({ schedule, limits }) + RELEASE_MS_MAX,
+    deadline: lifeMsOf({ schedule, limits }) + releaseMsMaxOf(tier),
     ...bounded({ cpu: controls.cpu, io: controls.io, processes: controls.processes }),
     egress: grantsNetwork(controls.network),
   }

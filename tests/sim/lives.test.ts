@@ -11,7 +11,8 @@ import type { Point } from '../../src/contract/event.ts'
 import type { Phase } from '../../src/contract/phase.ts'
 import type { Profile } from '../../src/contract/profile.ts'
 import type { GatedOutput, SupervisedRun, Supervisor } from '../../src/contract/pipeline.ts'
-import { answerMsMax, releaseMsMax } from '../../src/lives/supervise.ts'
+import { releaseMsMaxOf } from '../../src/contract/tier.ts'
+import { answerMsMax } from '../../src/lives/supervise.ts'
 import { wallAnswerMsMax } from '../../src/contract/wall-answer.ts'
 import { seeded } from '../../src/tiers/mock/seeded.ts'
 import type { Faults, ScriptStep } from '../../src/tiers/mock/script.ts'
@@ -310,7 +311,7 @@ function check(fate: Fate, story: Story): void {
   assert.equal(story.disposed, 1)
   assert.equal(story.left, 0)
   assert(executionTime <= lifeMs + answerMsMax, `it ran for ${executionTime} of ${lifeMs} ms`)
-  assert(story.endedAt <= wallAnswerMsMax + releaseMsMax + lifeMs + answerMsMax)
+  assert(story.endedAt <= wallAnswerMsMax + releaseMsMaxOf('mock') + lifeMs + answerMsMax)
   for (const told of [held, ...story.zones.values()])
     told.forEach((controls, place) => assert(place === 0 || isWithin(controls, told[place - 1]!)))
 

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import { after, before, suite, test } from 'node:test'
+import { after, before, isSampled, suite, test } from '../fixtures/drawn.ts'
 import type { Outcome } from '../../src/contract/outcome.ts'
 import { machineState } from '../fixtures/machine-images.ts'
 import { openWalls, type Walls } from '../hostile/process/walls.ts'
 import { isQemuThere, noQemu } from './qemu-here.ts'
 
 /** Jobs at once on clones of machines, by the pipeline of the library. */
-const atOnce = 6
+const atOnce = isSampled ? 3 : 6
 const timeout = 600_000
 const found = isQemuThere() ? await machineState() : { missing: noQemu }
 const imageState = 'state' in found ? found.state : ''

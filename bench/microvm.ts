@@ -122,10 +122,11 @@ async function claimAndRun(machine: LiveMachine, samples: Samples): Promise<void
   assert.equal(result.trim(), '42')
 }
 
-async function end({ process }: LiveMachine<QemuProcess>, samples: Samples): Promise<void> {
+async function end(machine: LiveMachine<QemuProcess>, samples: Samples): Promise<void> {
   const began = performance.now()
-  await process.release()
+  await machine.release()
   samples.end.push(performance.now() - began)
+  const { process } = machine
   assert.ok(!existsSync(process.folder))
   assert.ok(!process.processes.some(({ pid, startTime }) => isAlive(pid, startTime)))
 }

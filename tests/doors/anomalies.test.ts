@@ -64,9 +64,9 @@ suite('Lives behind real walls are watched', () => {
         try { await fetch('https://h' + n + '.example.org/') } catch { refused++ }
       }
       return refused`
-    const network = { allow: ['api.example.com'] }
+    const allowed = { allow: ['api.example.com'] }
     // The default of five seconds passes on a busy machine before the burst is one.
-    const outcome = await run({ code, network, limits: { timeout: 60_000 } })
+    const outcome = await run({ code, network: allowed, limits: { timeout: 60_000 } })
     assert.deepEqual([outcome.status, outcome.result], ['terminated', null])
     assert.deepEqual(anomalies(outcome), ['denied-burst', 'denied-burst'])
     assert.equal(outcome.timeline.at(-1)?.event, 'terminated')

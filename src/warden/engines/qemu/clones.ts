@@ -198,8 +198,11 @@ function cloneOf(
     ...liveMachine(machine, agent, 'clone'),
     copy: new MachineCopy({ process: machine, spec: template, image, base }),
     async release() {
-      await machine.release()
-      await base.file.close()
+      try {
+        await machine.release()
+      } finally {
+        await base.file.close()
+      }
     },
   }
 }

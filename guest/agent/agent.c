@@ -17,13 +17,14 @@
  *
  *   wire.h     every frame            programs.c   programs, streams, kill     claim.c     the claim
  *   channel.c  frames, buffers, end   processes.c  limits, writers, status     phases.c    phase commands
- *   overlay.c  lists                  sha256.c     the digest                  boot.c      mounts and modules
- *   group.c    memory of a job
+ *   overlay.c  lists and files        sha256.c     the digest                  boot.c      mounts and modules
+ *   group.c    limits, members, holds policy.c     profile of AppArmor         identity.c  names of a copy
+ *   watch.c    observations           refusal.c    records of refusals
  *
  * Relies on Linux 5.12, and on being process 1 of its PID namespace; it refuses to start as any other, since a kill signals
  * every process there is.
  *
- * Not handled: AppArmor, egress, resumption of a channel. docs/decisions has a page.
+ * Not handled: egress, resumption of a channel. docs/decisions has a page.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -38,10 +39,13 @@
 #include "boot.h"
 #include "channel.h"
 #include "claim.h"
+#include "group.h"
 #include "overlay.h"
 #include "phases.h"
+#include "policy.h"
 #include "processes.h"
 #include "programs.h"
+#include "watch.h"
 
 static int children = -1;
 
@@ -49,7 +53,7 @@ static void take_frame(uint8_t kind, struct reader *payload) {
   static void (*const takes[KINDS_END])(struct reader *) = {
       [CLAIM] = take_claim, [RUN] = take_run,     [INPUT] = take_input, [CLOSE] = take_close, [CREDIT] = take_credit,
       [SIGNAL] = take_signal, [KILL] = take_kill, [PHASE] = take_phase, [LIST] = take_list,   [STATUS] = take_status,
-      [RENEW] = take_renew,
+      [RENEW] = take_renew, [WATCH] = take_watch,   [HOLD] = take_hold, [LOOK] = take_look,   [READ] = take_read,
   };
   takes[kind](payload);
 }
@@ -87,6 +91,11 @@ static int find_channel(int argc, char **argv) {
   return 2;
 }
 
+static uint8_t abilities(void) {
+  return (uint8_t)((counts_memory() ? CAN_LIMIT_MEMORY : 0) | (counts_tasks() ? CAN_COUNT_TASKS : 0) |
+                   (has_policy() ? CAN_CONFINE : 0) | (can_watch() ? CAN_WATCH : 0));
+}
+
 static void start(int argc, char **argv) {
   sigset_t all;
   if (getpid() != 1) end_agent(NOT_PID_1);
@@ -104,18 +113,19 @@ static void start(int argc, char **argv) {
   open_proc();
   begin(HELLO);
   put_u32(INPUT_BYTES_MAX);
+  put_u8(abilities());
   finish();
 }
 
 int main(int argc, char **argv) {
   struct signalfd_siginfo ended;
-  struct pollfd on[POLLS_MAX];
+  struct pollfd on[POLLS_MAX + WATCH_POLLS_MAX];
   start(argc, argv);
   for (int may_be_more = 0;;) {
     int reads = has_room_for_answer();
     on[0] = (struct pollfd){.fd = channel, .events = (short)((reads ? POLLIN : 0) | (has_unsent() ? POLLOUT : 0))};
     on[1] = (struct pollfd){.fd = children, .events = POLLIN};
-    size_t count = 2 + poll_programs(on + 2);
+    size_t programs = 2 + poll_programs(on + 2), count = programs + poll_watch(on + programs);
     if (poll(on, count, may_be_more ? 0 : -1) < 0 && errno != EINTR) end_agent(BROKEN_AGENT);
     if (on[0].revents & POLLNVAL) end_agent(BROKEN_CHANNEL);
     if (on[1].revents & POLLIN && read(children, &ended, sizeof ended) < 0 && errno != EAGAIN) end_agent(BROKEN_AGENT);
@@ -125,5 +135,6 @@ int main(int argc, char **argv) {
     if (on[0].revents & (POLLHUP | POLLERR) && !(on[0].revents & POLLIN)) end_agent(CHANNEL_ENDED);
     read_channel(on[0].revents & POLLIN, take_frame);
     serve_programs();
+    serve_watch(on + programs, count - programs);
   }
 }

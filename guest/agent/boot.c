@@ -33,8 +33,11 @@
 #include <unistd.h>
 #include "channel.h"
 #include "group.h"
+#include "identity.h"
 #include "overlay.h"
+#include "policy.h"
 #include "programs.h"
+#include "watch.h"
 
 enum { PORTS_GIVEN_MAX = 4, PORTS_MAX = 32, PORT_NAME_BYTES_MAX = 63, WAIT_NS = 10000000, WAITS_MAX = 6000, ORDER_BYTES_MAX = 1024 };
 enum { CLOSED = MS_NOSUID | MS_NODEV | MS_NOEXEC, SAFE = MS_NOSUID | MS_NODEV };
@@ -280,8 +283,12 @@ void boot(const char *port, const char *disk) {
   close_ways();
   raise_loopback();
   if (!open_group()) fail(BOOT_SETTINGS, GROUPS_FOLDER);
+  if (!open_identity()) fail(BOOT_SETTINGS, IDENTITY_FOLDER);
+  open_policy();
+  open_watch();
   mount_image(disk);
   mount_overlay();
   make_devices();
   make_root();
+  watch_places();
 }

@@ -37,8 +37,9 @@ static size_t out_have, frame_at;
 static const size_t payload_max[KINDS_END] = {
     [CLAIM] = CLAIM_BYTES_MAX,      [RUN] = RUN_BYTES_MAX,          [INPUT] = 5 + STREAM_BYTES_MAX,
     [CLOSE] = SHORT_BYTES_MAX,      [CREDIT] = SHORT_BYTES_MAX,     [SIGNAL] = SHORT_BYTES_MAX,
-    [KILL] = SHORT_BYTES_MAX,       [PHASE] = PATH_FRAME_BYTES_MAX, [LIST] = PATH_FRAME_BYTES_MAX,
-    [STATUS] = SHORT_BYTES_MAX,     [RENEW] = RENEW_BYTES_MAX,
+    [KILL] = SHORT_BYTES_MAX,       [PHASE] = POLICY_FRAME_BYTES_MAX, [LIST] = PATH_FRAME_BYTES_MAX,
+    [STATUS] = SHORT_BYTES_MAX,     [RENEW] = RENEW_BYTES_MAX,      [HOLD] = SHORT_BYTES_MAX,
+    [LOOK] = PATH_FRAME_BYTES_MAX,  [READ] = PATH_FRAME_BYTES_MAX, [WATCH] = SHORT_BYTES_MAX,
 };
 
 /* ---- reading ---- */
@@ -74,6 +75,8 @@ const uint8_t *take_bytes(struct reader *from, size_t min, size_t max, size_t *l
   if (from->bad) *length = 0;
   return bytes;
 }
+
+const uint8_t *take_rest(struct reader *from, size_t length) { return take(from, length); }
 
 char *take_text(struct reader *from, size_t min, size_t max) {
   static char none[1];

@@ -18,6 +18,8 @@ uint32_t take_u32(struct reader *from);
 uint64_t take_u64(struct reader *from);
 /* Bytes of a length-prefixed field, of `min` to `max`; never null. */
 const uint8_t *take_bytes(struct reader *from, size_t min, size_t max, size_t *length);
+/* Bytes without a length of their own. */
+const uint8_t *take_rest(struct reader *from, size_t length);
 /* The same, without a NUL in it, as a string that ends with one: it moves over its own length field. */
 char *take_text(struct reader *from, size_t min, size_t max);
 /* All fields were there, and nothing else. */

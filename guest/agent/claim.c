@@ -5,6 +5,9 @@
  * its hash. Each step is tried, and its errno is in the answer: no step is told as done that was not. Whether a refusal
  * matters is for the host to decide. The seed is wiped (channel.c wipes the frame).
  *
+ * A copy of a guest that was claimed is claimed again, while its programs are held: then its names are put over those of the other
+ * (identity.c), with a boot id of its own. Limits only fall.
+ *
  * Files are written where they lie in an overlay or in memory only, so that an agent that is started in the wrong place
  * writes none of the machine's.
  *
@@ -24,11 +27,13 @@
 #include <time.h>
 #include <unistd.h>
 #include "group.h"
+#include "identity.h"
 #include "processes.h"
 #include "programs.h"
 #include "sha256.h"
+#include "watch.h"
 
-static int is_claimed;
+static int is_claimed, is_copy;
 
 enum { BOOT_ID_BYTES = 36, LABEL_BYTES_MAX = 256, LABELS_BYTES_MAX = LABELS_MAX * (ID_BYTES_MAX + LABEL_BYTES_MAX + 2) };
 
@@ -117,10 +122,14 @@ static int write_machine_id(const struct claim *claim) {
   sha256_end(&hash, digest);
   for (int i = 0; i < 16; i++) snprintf(text + 2 * i, 3, "%02x", digest[i]);
   memcpy(text + 32, "\n", 2);
-  return write_file("/etc", "machine-id", text);
+  return is_copy ? put_over("machine-id", text, "/etc/machine-id") : write_file("/etc", "machine-id", text);
 }
 
 static int write_labels(const struct claim *claim) {
+  if (is_copy) {
+    int error = put_over("id", claim->id, "/run/mayfly/id");
+    return error ? error : put_over("labels", claim->labels, "/run/mayfly/labels");
+  }
   mkdir("/run/mayfly", 0755);
   int error = write_file("/run/mayfly", "id", claim->id);
   return error ? error : write_file("/run/mayfly", "labels", claim->labels);
@@ -129,8 +138,7 @@ static int write_labels(const struct claim *claim) {
 static int set_limit(const struct claim *claim, int which) {
   uint32_t touched;
   if (claim->limits[which] == UINT64_MAX) return 0;
-  if (claim->limits[which] < limits[which]) limits[which] = claim->limits[which];
-  return lower_limits(limit_numbers[which], limits[which], &touched);
+  return lower_limit(which, claim->limits[which], &touched);
 }
 
 /* ---- frame ---- */
@@ -154,6 +162,7 @@ static void carry_out(const struct claim *claim) {
   struct sha256 hash;
   /* First: the kernel draws the boot id when it is first read, and a clone's generator is its template's until here. */
   int entropy = add_entropy(claim->seed, claim->seed_bytes), reseed = with_generator(RNDRESEEDCRNG, NULL);
+  int renewed = is_copy ? renew_boot_id() : 0, written = write_machine_id(claim);
   read_boot_id(boot_id);
   sha256_begin(&hash);
   sha256_add(&hash, claim->seed, claim->seed_bytes);
@@ -167,7 +176,7 @@ static void carry_out(const struct claim *claim) {
   put_step(STEP_RESEED, reseed);
   put_step(STEP_CLOCK, set_clock(claim->time_ns));
   put_step(STEP_HOSTNAME, sethostname(claim->hostname, strlen(claim->hostname)) < 0 ? errno : 0);
-  put_step(STEP_MACHINE_ID, write_machine_id(claim));
+  put_step(STEP_MACHINE_ID, renewed ? renewed : written);
   put_step(STEP_LABELS, write_labels(claim));
   put_step(STEP_MEMORY, claim->memory == UINT64_MAX ? 0 : limit_memory(claim->memory));
   for (int i = 0; i < LIMITS; i++) put_step((uint8_t)(STEP_LIMIT + i), set_limit(claim, i));
@@ -197,7 +206,9 @@ void take_claim(struct reader *from) {
   claim.hostname = take_text(from, 1, ID_BYTES_MAX);
   take_labels(from, &claim);
   if (!is_whole(from) || !is_word(claim.id) || !is_word(claim.hostname)) end_agent(BAD_PAYLOAD);
-  if (is_claimed) return refuse(CLAIM, 0, STAGE_CHECK, EALREADY);
+  if (is_claimed && !(is_held && has_identity())) return refuse(CLAIM, 0, STAGE_CHECK, EALREADY);
+  is_copy = is_claimed;
+  if (is_copy) forget_watch();
   is_claimed = 1;
   carry_out(&claim);
 }

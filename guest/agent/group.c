@@ -4,9 +4,14 @@
  *
  * Mechanism: one control group (cgroup v2) for the runner and all that it starts. Agent and carrier are outside of it. The limit is
  * above what was in use when the machine was claimed, is read back after each write, and never raised. Above it the kernel
- * ends all of the group at once (memory.oom.group), so that no half of a job goes on.
+ * ends all of the group at once (memory.oom.group), so that no half of a job goes on. Processes and threads have a limit there too,
+ * beside RLIMIT_NPROC: it holds for each user, and one of 0 refuses the next fork.
  *
- * Relies on: a kernel with a controller for memory that no cgroup v1 has taken. That of Debian has one, its user-mode kernel none.
+ * The group can be held (cgroup.freeze): none of its processes runs then, whatever signal they have, while agent and carrier answer. A
+ * copy of the machine that is made meanwhile can be made another guest before any program of it goes on.
+ *
+ * Relies on: controllers that no cgroup v1 has taken. The kernel of Debian has those for memory and processes, its user-mode kernel the
+ * latter alone.
  *
  * Not handled: root in the guest, which raises the limit or leaves the group: the host's own limit stays. Files in memory count
  * as memory, so the host adds the size of the scratch.
@@ -20,13 +25,19 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #include "programs.h"
 
 enum { TEXT_BYTES_MAX = 1024 };
+/* The kernel's own limit of pids.max. */
+enum { TASKS_MAX = 4194304 };
+/* Half a second in all: a process in a system call is held at its end. */
+enum { HOLD_WAITS = 100, HOLD_PAUSE_NS = 5000000 };
 
-static int group = -1;
-static uint64_t idle, limit = UINT64_MAX;
+int is_held;
+static int group = -1, has_memory, has_tasks;
+static uint64_t idle, limit = UINT64_MAX, tasks_limit = UINT64_MAX;
 
 static int write_text(int folder, const char *name, const char *text) {
   int fd = openat(folder, name, O_WRONLY | O_CLOEXEC);
@@ -47,22 +58,25 @@ static const char *read_text(const char *name) {
   return text;
 }
 
+/* Makes the group of `top`, with each controller that the kernel has. */
+static int make_below(int top) {
+  has_memory = write_text(top, "cgroup.subtree_control", "+memory") == 0;
+  has_tasks = write_text(top, "cgroup.subtree_control", "+pids") == 0;
+  if (mkdirat(top, "job", 0700) < 0) return -1;
+  int made = openat(top, "job", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (made < 0 || !has_memory || write_text(made, "memory.oom.group", "1") == 0) return made;
+  close(made);
+  return -1;
+}
+
 /* Descriptor of the group's processes, or -1 without a group. */
 static int make_group(void) {
   if (mount("cgroup2", GROUPS_FOLDER, "cgroup2", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0) return -1;
   int top = open(GROUPS_FOLDER, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (top < 0) return -1;
-  int error = write_text(top, "cgroup.subtree_control", "+memory");
-  if (!error && mkdirat(top, "job", 0700) < 0) error = errno;
-  if (!error) group = openat(top, "job", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  group = make_below(top);
   close(top);
-  if (group < 0) return -1;
-  int members = write_text(group, "memory.oom.group", "1") ? -1 : openat(group, "cgroup.procs", O_WRONLY | O_CLOEXEC);
-  if (members < 0) {
-    close(group);
-    group = -1;
-  }
-  return members;
+  return group < 0 ? -1 : openat(group, "cgroup.procs", O_WRONLY | O_CLOEXEC);
 }
 
 int open_group(void) {
@@ -71,23 +85,95 @@ int open_group(void) {
   return members >= 0 && add_descriptor("group", members);
 }
 
-int limit_memory(uint64_t bytes) {
+int counts_memory(void) { return group >= 0 && has_memory; }
+int counts_tasks(void) { return group >= 0 && has_tasks; }
+
+/* Writes a number and reads back what the kernel made of it; "max" reads as 0. */
+static int set_number(const char *name, uint64_t value, uint64_t *holds) {
   char text[32];
-  if (group < 0) return ENOSYS;
+  snprintf(text, sizeof text, "%llu", (unsigned long long)value);
+  int error = write_text(group, name, text);
+  *holds = strtoull(read_text(name), NULL, 10);
+  return error;
+}
+
+int limit_memory(uint64_t bytes) {
+  uint64_t holds;
+  if (!counts_memory()) return ENOSYS;
   if (limit == UINT64_MAX) idle = memory_in_use();
   if (bytes >= UINT64_MAX - idle) return EINVAL;
   if (idle + bytes < limit) limit = idle + bytes;
-  snprintf(text, sizeof text, "%llu", (unsigned long long)limit);
-  int error = write_text(group, "memory.max", text);
-  if (error) return error;
-  /* The kernel rounds down to pages; "max" reads as 0 here, and is no limit. */
-  uint64_t holds = strtoull(read_text("memory.max"), NULL, 10);
-  return holds == 0 && limit >= 4096 ? EIO : holds > limit ? EIO : 0;
+  int error = set_number("memory.max", limit, &holds);
+  /* The kernel rounds down to pages. */
+  return error ? error : (holds == 0 && limit >= 4096) || holds > limit ? EIO : 0;
+}
+
+int limit_tasks(uint64_t count) {
+  uint64_t holds;
+  if (!counts_tasks()) return 0;
+  if (count < tasks_limit) tasks_limit = count;
+  if (tasks_limit > TASKS_MAX) return 0;
+  int error = set_number("pids.max", tasks_limit, &holds);
+  return error ? error : holds != tasks_limit ? EIO : 0;
+}
+
+/* Reads on while members come: a line is a number, and one may be cut by the end of what was read. */
+int for_members(int (*holds)(pid_t pid)) {
+  char text[TEXT_BYTES_MAX];
+  int fd = group < 0 ? -1 : openat(group, "cgroup.procs", O_RDONLY | O_CLOEXEC), error = 0;
+  pid_t pid = 0;
+  if (fd < 0) return group < 0 ? 0 : errno;
+  for (ssize_t n; !error && (n = read(fd, text, sizeof text)) > 0;)
+    for (ssize_t i = 0; i < n && !error; i++) {
+      if (text[i] != '\n') {
+        pid = pid * 10 + (text[i] - '0');
+        continue;
+      }
+      error = holds(pid);
+      if (error == ESRCH) error = 0;
+      pid = 0;
+    }
+  close(fd);
+  return error;
 }
 
 uint64_t memory_in_use(void) { return strtoull(read_text("memory.current"), NULL, 10); }
 
+int open_memory_events(void) { return group < 0 ? -1 : openat(group, "memory.events", O_RDONLY | O_CLOEXEC); }
+
+uint64_t kills_in(int events) {
+  char text[TEXT_BYTES_MAX];
+  ssize_t n = pread(events, text, sizeof text - 1, 0);
+  text[n > 0 ? n : 0] = 0;
+  const char *line = strstr(text, "oom_kill ");
+  return line ? strtoull(line + strlen("oom_kill "), NULL, 10) : 0;
+}
+
 uint64_t memory_kills(void) {
   const char *line = strstr(read_text("memory.events"), "oom_kill ");
   return line ? strtoull(line + strlen("oom_kill "), NULL, 10) : 0;
+}
+
+static int hold(int on) {
+  const struct timespec pause = {0, HOLD_PAUSE_NS};
+  if (group < 0) return ENOSYS;
+  int error = write_text(group, "cgroup.freeze", on ? "1" : "0");
+  for (int i = 0; i < HOLD_WAITS && !error; i++) {
+    if (strstr(read_text("cgroup.events"), on ? "frozen 1" : "frozen 0")) return 0;
+    nanosleep(&pause, NULL);
+  }
+  if (on) write_text(group, "cgroup.freeze", "0");
+  return error ? error : EAGAIN;
+}
+
+void take_hold(struct reader *from) {
+  uint32_t nonce = take_u32(from);
+  uint8_t on = take_u8(from);
+  if (!is_whole(from) || on > 1) end_agent(BAD_PAYLOAD);
+  int error = hold(on);
+  is_held = on && !error;
+  begin(HELD);
+  put_u32(nonce);
+  put_u16((uint16_t)error);
+  finish();
 }

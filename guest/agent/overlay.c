@@ -1,11 +1,13 @@
 /*
- * Problem: the guest writes this folder while it is listed, and names and links in it are its own.
+ * Problem: the guest writes these folders while they are listed and read, and names and links in them are its own.
  *
  * Mechanism: paths are resolved below one descriptor, without symlinks and mounts (openat2(2)); entries are looked at
  * without following them, and without asking a file system that the guest may serve (AT_STATX_DONT_SYNC). One answer has a
- * bounded number of entries, and the host asks on by how many it has.
+ * bounded number of entries or of bytes, and the host asks on by how many it has. Only plain files are read, and of a link its
+ * target, so that no pipe or device can hold the agent up.
  *
- * Not handled: a list is no snapshot. What moves between two questions may come twice or not at all.
+ * Not handled: a list is no snapshot, unless the job's programs are held. What moves between two questions may come twice or not at
+ * all.
  */
 #define _GNU_SOURCE
 #include "overlay.h"
@@ -16,6 +18,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include "boot.h"
 
 enum { RESOLVE = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV };
 
@@ -28,6 +31,11 @@ struct entry64 {
 };
 
 static int overlay = -1;
+
+static const char *const places[PLACES] = {
+    [PLACE_TMP] = "/tmp",           [PLACE_SHM] = "/dev/shm", [PLACE_RUN] = "/run",
+    [PLACE_RESULT] = RESULT_FOLDER, [PLACE_PROC] = "/proc",
+};
 
 int open_overlay(const char *path) {
   overlay = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -67,20 +75,91 @@ static uint16_t put_entries(int folder, uint32_t skip, int *more) {
   return written;
 }
 
-void take_list(struct reader *from) {
-  uint32_t nonce = take_u32(from), skip = take_u32(from);
-  const char *path = take_text(from, 0, PATH_BYTES_MAX);
-  if (!is_whole(from) || skip > SKIP_MAX) end_agent(BAD_PAYLOAD);
-  struct open_how how = {.flags = O_RDONLY | O_DIRECTORY | O_NONBLOCK | O_CLOEXEC, .resolve = RESOLVE};
-  int more = 0, error = 0;
-  int folder = overlay < 0 ? -1 : (int)syscall(SYS_openat2, overlay, path[0] ? path : ".", &how, sizeof how);
-  if (folder < 0) error = overlay < 0 ? ENOENT : errno;
+/* Descriptor of a file of a place, or -1 with errno. */
+static int open_below(uint8_t place, const char *path, uint64_t flags) {
+  struct open_how how = {.flags = flags | O_CLOEXEC, .resolve = RESOLVE};
+  int top = place == PLACE_OVERLAY ? overlay : open(places[place], O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (top < 0) {
+    if (place == PLACE_OVERLAY) errno = ENOENT;
+    return -1;
+  }
+  int fd = (int)syscall(SYS_openat2, top, path[0] ? path : ".", &how, sizeof how), error = errno;
+  if (place != PLACE_OVERLAY) close(top);
+  errno = error;
+  return fd;
+}
+
+static void put_list(uint32_t nonce, uint32_t skip, uint8_t place, const char *path) {
+  int more = 0, folder = open_below(place, path, O_RDONLY | O_DIRECTORY | O_NONBLOCK);
   begin(LISTED);
   put_u32(nonce);
-  put_u16((uint16_t)error);
+  put_u16((uint16_t)(folder < 0 ? errno : 0));
   size_t is_more = put_hole(1), count = put_hole(2);
   if (folder >= 0) fill_u16(count, put_entries(folder, skip, &more));
   if (more) fill_u8(is_more, 1);
   finish();
   if (folder >= 0) close(folder);
+}
+
+void take_list(struct reader *from) {
+  uint32_t nonce = take_u32(from), skip = take_u32(from);
+  const char *path = take_text(from, 0, PATH_BYTES_MAX);
+  if (!is_whole(from) || skip > SKIP_MAX) end_agent(BAD_PAYLOAD);
+  put_list(nonce, skip, PLACE_OVERLAY, path);
+}
+
+void take_look(struct reader *from) {
+  uint32_t nonce = take_u32(from);
+  uint8_t place = take_u8(from);
+  uint32_t skip = take_u32(from);
+  const char *path = take_text(from, 0, PATH_BYTES_MAX);
+  if (!is_whole(from) || skip > SKIP_MAX || place >= PLACES) end_agent(BAD_PAYLOAD);
+  put_list(nonce, skip, place, path);
+}
+
+struct part {
+  int is_link;
+  struct stat is;
+  ssize_t bytes;
+};
+
+/* Reads a part of a plain file, or the target of a link. Returns 0 or an errno. */
+static int read_part(uint8_t place, const char *path, uint64_t offset, uint32_t bytes, uint8_t *to, struct part *part) {
+  int at = open_below(place, path, O_PATH | O_NOFOLLOW), error = 0;
+  if (at < 0) return errno;
+  if (fstat(at, &part->is) < 0) error = errno;
+  part->is_link = !error && S_ISLNK(part->is.st_mode);
+  if (!error && !part->is_link && !S_ISREG(part->is.st_mode)) error = EINVAL;
+  if (part->is_link) part->bytes = readlinkat(at, "", (char *)to, bytes);
+  close(at);
+  if (error || part->is_link) return error ? error : part->bytes < 0 ? errno : 0;
+  int fd = open_below(place, path, O_RDONLY | O_NOFOLLOW | O_NOATIME | O_NONBLOCK);
+  if (fd < 0) return errno;
+  part->bytes = pread(fd, to, bytes, (off_t)offset);
+  if (part->bytes < 0) error = errno;
+  close(fd);
+  return error;
+}
+
+void take_read(struct reader *from) {
+  static uint8_t chunk[CHUNK_BYTES_MAX];
+  struct part part;
+  memset(&part, 0, sizeof part);
+  uint32_t nonce = take_u32(from);
+  uint8_t place = take_u8(from);
+  uint64_t offset = take_u64(from);
+  uint32_t bytes = take_u32(from);
+  const char *path = take_text(from, 1, PATH_BYTES_MAX);
+  if (!is_whole(from) || place >= PLACES || bytes == 0 || bytes > CHUNK_BYTES_MAX || offset > INT64_MAX)
+    end_agent(BAD_PAYLOAD);
+  int error = read_part(place, path, offset, bytes, chunk, &part);
+  begin(CHUNK);
+  put_u32(nonce);
+  put_u16((uint16_t)error);
+  put_u8(part.is_link ? 2 : 1);
+  put_u32((uint32_t)part.is.st_mode);
+  put_u32((uint32_t)part.is.st_uid);
+  put_u64((uint64_t)part.is.st_size);
+  if (!error) put_bytes(chunk, (size_t)part.bytes);
+  finish();
 }

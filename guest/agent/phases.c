@@ -1,6 +1,6 @@
 /*
- * Phase commands: remount read-only, lower a limit, kill those that may write below a path, close all writing, lower the memory. No command
- * undoes one.
+ * Phase commands: remount read-only, lower a limit, kill those that may write below a path, close all writing, lower the memory, replace
+ * the profile. No command undoes one; a profile names the classes that it closes, and has none less than the one before.
  *
  * All writing is closed by a remount of each place. It fails (EBUSY) while a file of that mount is open for writing or mapped
  * so: those that open, write and close are waited for, and those that hold on are killed. So its success is the kernel's word
@@ -24,6 +24,7 @@
 #include <unistd.h>
 #include "boot.h"
 #include "group.h"
+#include "policy.h"
 #include "processes.h"
 #include "programs.h"
 
@@ -81,11 +82,6 @@ static int close_writing(uint32_t *touched) {
   return error;
 }
 
-static int lower(uint8_t which, uint64_t value, uint32_t *touched) {
-  if (value < limits[which]) limits[which] = value;
-  return lower_limits(limit_numbers[which], value, touched);
-}
-
 /* Absolute, without empty parts, "." or "..", and without a newline, as /proc/PID/maps escapes those. */
 static int is_plain(const char *path) {
   if (path[0] != '/' || strchr(path, '\n')) return 0;
@@ -104,11 +100,15 @@ void take_phase(struct reader *from) {
   uint64_t value = command == PHASE_LIMIT || command == PHASE_MEMORY ? take_u64(from) : 0;
   int has_path = command == PHASE_READ_ONLY || command == PHASE_WRITERS;
   const char *path = has_path ? take_text(from, 1, PATH_BYTES_MAX) : "/";
-  if (!is_whole(from) || command < PHASE_READ_ONLY || command > PHASE_MEMORY || which >= LIMITS) end_agent(BAD_PAYLOAD);
+  uint8_t closes = command == PHASE_POLICY ? take_u8(from) : 0;
+  size_t policy_bytes = command == PHASE_POLICY && !from->bad ? from->left : 0;
+  const uint8_t *policy = take_rest(from, policy_bytes);
+  if (!is_whole(from) || command < PHASE_READ_ONLY || command > PHASE_POLICY || which >= LIMITS) end_agent(BAD_PAYLOAD);
   int error = !is_plain(path)                ? EINVAL
               : command == PHASE_READ_ONLY ? remount_read_only(path, RECURSIVE)
-              : command == PHASE_LIMIT     ? lower(which, value, &touched)
+              : command == PHASE_LIMIT     ? lower_limit(which, value, &touched)
               : command == PHASE_MEMORY    ? limit_memory(value)
+              : command == PHASE_POLICY    ? replace_policy(closes, policy, policy_bytes)
               : command == PHASE_WRITERS   ? kill_writers(path, NULL, 0, &touched)
                                            : close_writing(&touched);
   begin(PHASED);

@@ -152,6 +152,23 @@ static int for_all(int (*act)(pid_t, const void *, uint32_t *), const void *give
   return error ? error : EAGAIN;
 }
 
+/* Reads a line of a file, without its end; 0 where the process is gone. */
+static int read_line_of(pid_t pid, const char *name, char *to, size_t bytes) {
+  int fd = proc < 0 ? -1 : open_of(pid, name, O_RDONLY);
+  ssize_t n = fd < 0 ? 0 : read(fd, to, bytes - 1);
+  if (fd >= 0) close(fd);
+  if (n > 0 && to[n - 1] == '\n') n--;
+  to[n > 0 ? n : 0] = 0;
+  return n > 0;
+}
+
+int is_outside_group(pid_t pid) {
+  char line[128];
+  return read_line_of(pid, "cgroup", line, sizeof line) && strncmp(line, "0::/job", strlen("0::/job"));
+}
+
+int read_profile(pid_t pid, char *to, size_t bytes) { return read_line_of(pid, "attr/apparmor/current", to, bytes); }
+
 /* ---- limits ---- */
 
 struct lowering {
@@ -174,6 +191,13 @@ static int lower_one(pid_t pid, const void *given, uint32_t *touched) {
 int lower_limits(int number, uint64_t value, uint32_t *touched) {
   const struct lowering to = {number, value};
   return for_all(lower_one, &to, touched);
+}
+
+int lower_limit(int which, uint64_t value, uint32_t *touched) {
+  if (value < limits[which]) limits[which] = value;
+  int error = limit_numbers[which] == RLIMIT_NPROC ? limit_tasks(limits[which]) : 0;
+  int failed = lower_limits(limit_numbers[which], limits[which], touched);
+  return error ? error : failed;
 }
 
 /* ---- writers ---- */

@@ -21,13 +21,21 @@
  *             u32 nonce, u8 3 (kill writers below a path), str path
  *             u32 nonce, u8 4 (close writing: each place read-only, those that hold on are killed)
  *             u32 nonce, u8 5 (lower memory), u64 bytes above those in use at the claim
+ *             u32 nonce, u8 6 (replace the profile of AppArmor), u8 classes of calls that it closes (1 exec, 2 process,
+ *             4 network, 8 write, 16 outside; no less than before), data as the kernel takes it
  *   9 list    u32 nonce, u32 skip, str path within the overlay ("" is the overlay itself)
  *  10 status  u32 nonce
  *  11 renew   u32 nonce, u16+bytes seed (32 to 256), u64 time in ns: after the machine stood still, any number of times;
  *             before the claim also its other steps, with names that it replaces
+ *  12 hold    u32 nonce, u8 (1: the processes of the job's group stand still, 0: they go on). While they do, a second claim
+ *             makes another guest of this one
+ *  13 look    u32 nonce, u8 place, u32 skip, str path within it ("" is the place itself): a list of any place
+ *  14 read    u32 nonce, u8 place, u64 offset, u32 bytes (1 to 65536), str path within it: a part of a file, or the target of a link
+ *  15 watch   u32 observations that may be told beyond those that may already: none before the first
  *
  * From the agent
- *  65 hello    u32 bytes of standard input that each program may be sent ahead
+ *  65 hello    u32 bytes of standard input that each program may be sent ahead, u8 what this guest can do (1 limit the memory of its
+ *              programs, 2 count them, 4 put them under a profile of AppArmor, 8 tell what they execute)
  *  66 claimed  32 bytes SHA-256 of seed and boot_id, str boot_id, u8 count, count * (u8 step, u16 errno; 0 is done)
  *  67 started  u32 program, u32 pid
  *  68 output   u32 program, u8 stream (1 stdout, 2 stderr), data
@@ -41,13 +49,22 @@
  *  76 refused  u8 kind, u32 program or nonce (0 for a claim), u8 stage, u16 errno
  *  77 lost     u8 code; last frame: the agent kills everything and exits with that code
  *  78 renewed  u32 nonce, u16 errno of the entropy, of the reseeding and of the clock
+ *  79 held     u32 nonce, u16 errno
+ *  80 chunk    u32 nonce, u16 errno, u8 (1 file, 2 link), u32 mode, u32 uid, u64 size, data
+ *  81 seen     u8 what, u32 pid (0: not known), u64 monotonic time in us, u32 observations left out so far, and
+ *              1 a program was executed: u64 time in us at which its file last changed, on the same clock (0: before that), str path
+ *              2 refused: u8 class, str operation, str path, family or capability
+ *              3 a process whose exec was told is over: u8 0 and exit code or 1 and signal
+ *              4 the kernel ended the job for its memory: u64 times so far
+ *
+ * Places: 0 the overlay, 1 /tmp, 2 /dev/shm, 3 /run, 4 /run/result, 5 /proc.
  */
 #ifndef AGENT_WIRE_H
 #define AGENT_WIRE_H
 
 enum { WIRE_VERSION = 1 };
-enum { CLAIM = 1, RUN, INPUT, CLOSE, CREDIT, SIGNAL, KILL, PHASE, LIST, STATUS, RENEW, KINDS_END };
-enum { HELLO = 65, CLAIMED, STARTED, OUTPUT, ENDED, INPUT_CREDIT, EXITED, KILLED, PHASED, LISTED, STATUSED, REFUSED, LOST, RENEWED };
+enum { CLAIM = 1, RUN, INPUT, CLOSE, CREDIT, SIGNAL, KILL, PHASE, LIST, STATUS, RENEW, HOLD, LOOK, READ, WATCH, KINDS_END };
+enum { HELLO = 65, CLAIMED, STARTED, OUTPUT, ENDED, INPUT_CREDIT, EXITED, KILLED, PHASED, LISTED, STATUSED, REFUSED, LOST, RENEWED, HELD, CHUNK, SEEN };
 
 /* Codes of `lost`, and of the process. */
 enum {
@@ -75,7 +92,25 @@ enum {
 /* Steps of a claim, and stages of a start that can be refused. */
 enum { STEP_ENTROPY = 1, STEP_RESEED, STEP_CLOCK, STEP_HOSTNAME, STEP_MACHINE_ID, STEP_LABELS, STEP_MEMORY, STEP_LIMIT };
 enum { STAGE_CHECK = 0, STAGE_FORK, STAGE_DESCRIPTOR, STAGE_LIMITS, STAGE_USER, STAGE_FOLDER, STAGE_EXEC };
-enum { PHASE_READ_ONLY = 1, PHASE_LIMIT, PHASE_WRITERS, PHASE_WRITING, PHASE_MEMORY };
+enum { PLACE_OVERLAY = 0, PLACE_TMP, PLACE_SHM, PLACE_RUN, PLACE_RESULT, PLACE_PROC, PLACES };
+enum { PHASE_READ_ONLY = 1, PHASE_LIMIT, PHASE_WRITERS, PHASE_WRITING, PHASE_MEMORY, PHASE_POLICY };
+enum { CAN_LIMIT_MEMORY = 1, CAN_COUNT_TASKS = 2, CAN_CONFINE = 4, CAN_WATCH = 8 };
+enum { SEEN_EXEC = 1, SEEN_REFUSAL, SEEN_EXIT, SEEN_OOM };
+/* Classes of refusals: those of a profile, by number, and others. */
+enum {
+  REFUSED_EXEC = 0,
+  REFUSED_NETWORK = 2,
+  REFUSED_WRITE,
+  REFUSED_OUTSIDE,
+  REFUSED_DEBUG,
+  REFUSED_MOUNT,
+  REFUSED_NAMESPACE,
+  REFUSED_MODULE,
+  REFUSED_RAW_SOCKET,
+  REFUSED_SIGNAL,
+  REFUSED_CAPABILITY,
+  REFUSED_OTHER,
+};
 
 enum {
   HEADER_BYTES = 5,
@@ -97,12 +132,17 @@ enum {
   ENTRIES_MAX = 256,
   STATUS_MAX = 512,
   SKIP_MAX = 65536,
+  CHUNK_BYTES_MAX = 65536,
+  POLICY_BYTES_MAX = 32768,
+  SEEN_TEXT_BYTES_MAX = 255,
+  SEEN_CREDIT_MAX = 4096,
   /* Payloads, by kind. */
   CLAIM_BYTES_MAX = 8192,
   RUN_BYTES_MAX = 65536,
   SHORT_BYTES_MAX = 16,
   RENEW_BYTES_MAX = SEED_BYTES_MAX + 16,
   PATH_FRAME_BYTES_MAX = PATH_BYTES_MAX + 32,
+  POLICY_FRAME_BYTES_MAX = POLICY_BYTES_MAX + 8,
   FRAME_BYTES_MAX = RUN_BYTES_MAX,
   /* Largest answer: a list of ENTRIES_MAX names of NAME_BYTES_MAX bytes. */
   ANSWER_BYTES_MAX = 98304,

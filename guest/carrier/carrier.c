@@ -1,9 +1,10 @@
 /*
  * The carrier: starts the runner of a machine and carries its streams to the server, on one virtio port.
  *
- *   carrier CHANNEL GROUP UID FOLDER FILE_BYTES -- PROGRAM ARGUMENT...
+ *   carrier CHANNEL GROUP UID FOLDER FILE_BYTES PROFILE -- PROGRAM ARGUMENT...
  *
  * CHANNEL and GROUP are numbers of open descriptors: the port, and a file to which the runner writes that it joins its control group.
+ * PROFILE is that of AppArmor which the runner is under from its exec on, or "-" where the guest has none.
  *
  * Problem: a runner has a socket to the server, two outputs and a way out, each with its own back-pressure and its own end. A
  * port of a machine has one stream of bytes, no end of it that the host would see, and no order beside that of other ports.
@@ -26,6 +27,7 @@
 #include <linux/close_range.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -61,10 +63,21 @@ static int high(int fd) {
   return moved;
 }
 
+/* A fault ends the start: an unconfined runner would be told as a confined one. */
+static void enter_at_exec(const char *profile) {
+  char line[128];
+  if (!strcmp(profile, "-")) return;
+  int length = snprintf(line, sizeof line, "exec %s", profile);
+  int fd = open("/proc/self/attr/apparmor/exec", O_WRONLY | O_CLOEXEC);
+  if (length >= (int)sizeof line || fd < 0 || write(fd, line, (size_t)length) != length) give_up();
+  close(fd);
+}
+
 static _Noreturn void become_runner(const int ends[3], uid_t uid, char **argv) {
   sigset_t none;
   /* Before that number is another descriptor's. */
   if (write(atoi(argv[2]), "0", 1) != 1) give_up();
+  enter_at_exec(argv[6]);
   int nothing = high(open("/dev/null", O_RDWR | O_CLOEXEC));
   const int given[GIVEN] = {nothing, high(ends[1]), high(ends[2]), nothing, high(STDOUT_FILENO), high(ends[0]), -1, nothing};
   for (int i = 0; i < GIVEN; i++)
@@ -79,7 +92,7 @@ static _Noreturn void become_runner(const int ends[3], uid_t uid, char **argv) {
   setsid();
   become(uid);
   if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || chdir(argv[4]) < 0) give_up();
-  execv(argv[7], argv + 7);
+  execv(argv[8], argv + 8);
   give_up();
 }
 
@@ -131,7 +144,7 @@ static int carry(pid_t pid, int signals) {
   struct signalfd_siginfo seen;
   struct pollfd on[2 + POLLS_MAX];
   for (int code = -1, is_over = 0;;) {
-    if (code >= 0 && !is_over && finish_streams() && has_room()) {
+    if (code >= 0 && !is_over && !is_still && finish_streams() && has_room()) {
       send_frame(OVER);
       is_over = 1;
     }
@@ -149,7 +162,7 @@ static int carry(pid_t pid, int signals) {
 }
 
 int main(int argc, char **argv) {
-  if (argc < 8 || strcmp(argv[6], "--")) give_up();
+  if (argc < 9 || strcmp(argv[7], "--")) give_up();
   channel = atoi(argv[1]);
   if (channel < 3 || fcntl(channel, F_SETFD, FD_CLOEXEC) < 0) give_up();
   unblock(channel);

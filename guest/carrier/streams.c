@@ -7,6 +7,8 @@
  *
  * Until the first frame of the server whatever the runner wrote is dropped: a spare has nothing to say to the job that takes it.
  *
+ * A hold ends what is under way: what a copy of the machine finds in its buffers then is whole, and its server knows each window.
+ *
  * Relies on Linux's FIONREAD for pipes and sockets. Does not handle: a child of the runner that holds an output for longer
  * than the runner lives: its later output is dropped with the guest.
  */
@@ -33,7 +35,7 @@ struct stream {
   uint8_t input[WINDOW];
 };
 
-int is_told;
+int is_told, is_still;
 static struct stream streams[STREAMS_MAX];
 static int listener = -1, has_server, is_ordered;
 static uint32_t next_id = CONNECTION_FIRST;
@@ -138,8 +140,21 @@ static void take_of_stream(uint8_t kind, const uint8_t *payload, size_t length) 
   }
 }
 
+static void go_on(const uint8_t *payload, size_t length) {
+  if (length != 1 || payload[0] > 1) _exit(BAD_STREAM);
+  is_still = 0;
+  for (int i = OWN_STREAMS; i < STREAMS_MAX && payload[0]; i++)
+    if (streams[i].is_used) forget(&streams[i]);
+}
+
 void take_frame(uint8_t kind, const uint8_t *payload, size_t length) {
   has_server = 1;
+  if (is_still && kind == GO) return go_on(payload, length);
+  if (is_still) _exit(BAD_STREAM);
+  if (kind == HOLD && length == 0) {
+    is_still = 1;
+    return send_frame(HELD);
+  }
   if (kind == LISTEN && length == 0) return listen_on_loopback();
   if (kind == BYE && length == 0) {
     is_told = 1;
@@ -164,7 +179,7 @@ static int is_held(void) {
 }
 
 static int may_read(const struct stream *stream) {
-  if (!stream->is_used || stream->reads < 0 || !has_room()) return 0;
+  if (!stream->is_used || stream->reads < 0 || is_still || !has_room()) return 0;
   if (!has_server) return stream->id != HANDLE;
   return stream->credit > 0 && (stream->id != HANDLE || !is_held());
 }
@@ -244,16 +259,16 @@ size_t poll_streams(struct pollfd *on) {
   for (int i = 0; i < STREAMS_MAX; i++) {
     const struct stream *stream = &streams[i];
     short events = (short)(may_read(stream) ? POLLIN : 0);
-    if (stream->is_used && stream->writes >= 0 && stream->at < stream->end) events |= POLLOUT;
+    if (stream->is_used && !is_still && stream->writes >= 0 && stream->at < stream->end) events |= POLLOUT;
     int fd = stream->reads >= 0 ? stream->reads : stream->writes;
     on[i] = (struct pollfd){.fd = stream->is_used && events ? fd : -1, .events = events};
   }
-  on[STREAMS_MAX] = (struct pollfd){.fd = has_room() ? listener : -1, .events = POLLIN};
+  on[STREAMS_MAX] = (struct pollfd){.fd = has_room() && !is_still ? listener : -1, .events = POLLIN};
   return POLLS_MAX;
 }
 
 void serve_streams(const struct pollfd *on, size_t count) {
-  if (count != POLLS_MAX) return;
+  if (count != POLLS_MAX || is_still) return;
   for (int i = 0; i < STREAMS_MAX; i++)
     if (streams[i].is_used && has_room()) write_guest(&streams[i]);
   for (int i = OWN_STREAMS; i < STREAMS_MAX; i++)

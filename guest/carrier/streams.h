@@ -17,5 +17,7 @@ void serve_streams(const struct pollfd *on, size_t count);
 int finish_streams(void);
 /* `bye` was taken. */
 extern int is_told;
+/* `hold` was taken, and no `go` since. */
+extern int is_still;
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * Wire between a server and the carrier in its guest, version 1, on a channel of their own. Server's side: src/walls/carrier/.
+ * Wire between a server and the carrier in its guest, version 1, on a channel of their own. Server's side: src/walls/guest-streams.ts.
  *
  * A frame is: u32 length of everything after it, u8 kind, payload; numbers are little endian. Streams are 0, the runner's
  * socket to the server, in both directions; 1 and 2, its outputs, to the server alone; from 16 up connections on their way
@@ -15,14 +15,17 @@
  * To the guest
  *   5 listen                         take connections on 127.0.0.1:3128
  *   6 bye                            `over` has arrived
+ *   9 hold                           send nothing more behind `held`, and take nothing but `go`: the machine is about to be copied
+ *  11 go      u8 (1 in the copy, whose connections are gone)
  * From the guest
  *   7 open    u32 stream             a connection
  *   8 over                           the runner has ended; everything that it wrote was sent before
+ *  10 held                           nothing is under way in either direction
  */
 #ifndef CARRIER_WIRE_H
 #define CARRIER_WIRE_H
 
-enum { DATA = 1, END, CREDIT, RESET, LISTEN, BYE, OPEN, OVER };
+enum { DATA = 1, END, CREDIT, RESET, LISTEN, BYE, OPEN, OVER, HOLD, HELD, GO };
 enum { HANDLE = 0, STDOUT = 1, STDERR = 2, CONNECTION_FIRST = 16 };
 enum {
   HEADER_BYTES = 5,

@@ -49,6 +49,18 @@ suite('Messages to the agent of a guest', () => {
     assert.deepEqual(frame, encodeFrame(11, payload))
   })
 
+  test('A hold, a look and a part of a file are their fields in order', () => {
+    const look = { kind: 'look', nonce: 9, place: 'proc', path: Buffer.from([0xff, 0x61]) } as const
+    const read = { kind: 'read', nonce: 9, place: 'tmp', path: 'a', offset: 2, bytes: 3 } as const
+    const frames = [
+      [encodeHostMessage({ kind: 'hold', nonce: 9, on: true }), 12, '01 09000000 01'],
+      [encodeHostMessage(look), 13, '01 09000000 05 00000000 0200ff61'],
+      [encodeHostMessage(read), 14, '01 09000000 01 0200000000000000 03000000 010061'],
+    ] as const
+    for (const [frame, kind, fields] of frames)
+      assert.deepEqual(frame, encodeFrame(kind, Buffer.from(fields.replaceAll(' ', ''), 'hex')))
+  })
+
   test('A run is its fields in order', () => {
     const ids = '03000000 03 04000000 05000000 06000000 07000000'
     const fields = `01 ${ids} 02002f61 01002f 0100 010061 0000 01 09 010064`
@@ -74,6 +86,9 @@ suite('Messages to the agent of a guest', () => {
       { kind: 'input', program: 1, bytes: Buffer.alloc(16_385) },
       { kind: 'signal', program: 1, signal: 0 },
       { kind: 'list', nonce: 1, path: 'a'.repeat(4096) },
+      { kind: 'look', nonce: 1, place: 'tmp', path: 'a\0b' },
+      { kind: 'read', nonce: 1, place: 'tmp', path: 'a', offset: 0, bytes: 65_537 },
+      { kind: 'read', nonce: 1, place: 'tmp', path: '', offset: 0, bytes: 1 },
     ] as const
     for (const message of bad) assert.throws(() => encodeHostMessage(message), RangeError)
   })
@@ -85,6 +100,9 @@ suite('Messages to the agent of a guest', () => {
       new RegExp(`${first} = 1, ([A-Z, _]+)`).exec(header)![1]!.trim().toLowerCase().split(', ')
     assert.deepEqual(order('CLAIM'), [...Object.keys(numbers.hostKinds).slice(1), 'kinds_end'])
     assert.equal(inC('HELLO'), numbers.agentKinds.hello)
+    const places = /PLACE_OVERLAY = 0, ([A-Z, _]+) }/.exec(header)![1]!.split(', ').slice(0, -1)
+    const named = places.map((name) => name.replace('PLACE_', '').toLowerCase())
+    assert.deepEqual(['overlay', ...named], numbers.agentPlaces)
     const codes = [...header.matchAll(/^ {2}[A-Z_1]+ = (\d\d),$/gm)].map(([, code]) => Number(code))
     for (const code of Object.keys(numbers.lostCodes).slice(1)) assert.ok(codes.includes(+code))
     const bounds = [
@@ -94,7 +112,9 @@ suite('Messages to the agent of a guest', () => {
       [inC('WORDS_MAX'), numbers.wordsMax],
       [inC('ENTRIES_MAX'), numbers.entriesMax],
       [inC('STATUS_MAX'), numbers.statusMax],
+      [inC('CHUNK_BYTES_MAX'), numbers.chunkBytesMax],
       [inC('RUN_BYTES_MAX'), numbers.runBytesMax],
+      [inC('POLICY_BYTES_MAX'), numbers.policyBytesMax],
       [inC('ANSWER_BYTES_MAX'), numbers.answerBytesMax],
     ]
     for (const [c, host] of bounds) assert.equal(c, host)
@@ -106,7 +126,7 @@ suite('Messages of the agent of a guest', () => {
 
   test('Frames in any chunks become messages', () => {
     const bytes = Buffer.concat([
-      encodeFrame(65, hex('01 00000100')),
+      encodeFrame(65, hex('01 00000100 05')),
       encodeFrame(68, hex('01 03000000 02 6869')),
       encodeFrame(71, hex('01 03000000 01 09 0a00000000000000 0b00000000000000')),
     ])
@@ -114,7 +134,7 @@ suite('Messages of the agent of a guest', () => {
     const read = [...bytes].flatMap((byte) => [...reader.push(Buffer.from([byte]))])
     const exited = { kind: 'exited', program: 3, end: { signal: 9 }, cpuUs: 10, peakKiB: 11 }
     assert.deepEqual(read, [
-      { kind: 'hello', inputBytes: 65_536 },
+      { kind: 'hello', inputBytes: 65_536, abilities: ['limits-memory', 'confines'] },
       { kind: 'output', program: 3, stream: 'stderr', bytes: Buffer.from('hi') },
       exited,
     ])
@@ -122,9 +142,10 @@ suite('Messages of the agent of a guest', () => {
 
   const refused: readonly (readonly [title: string, kind: number, payload: string])[] = [
     ['An unknown kind', 64, '01'],
-    ['Another version', 65, '02 00000100'],
-    ['A byte too many', 65, '01 00000100 00'],
-    ['A byte too few', 65, '01 000001'],
+    ['Another version', 65, '02 00000100 00'],
+    ['A byte too many', 65, '01 00000100 00 00'],
+    ['A byte too few', 65, '01 00000100'],
+    ['An ability that there is not', 65, '01 00000100 80'],
     ['Output of a stream that there is not', 68, '01 03000000 03 6869'],
     ['Output without a byte', 68, '01 03000000 01'],
     ['A pid of process 1', 67, '01 03000000 01000000'],
@@ -134,6 +155,8 @@ suite('Messages of the agent of a guest', () => {
     ['A process more than were counted', 75, `01 00000000 00000000 ${'00'.repeat(16)} 0100`],
     ['A code that there is not', 77, '01 63'],
     ['An errno that there is not', 78, '01 00000000 0000 0010 0000'],
+    ['A part of a file that is too long', 80, `01 00000000 0000 01 ${'00'.repeat(16 + 65_537)}`],
+    ['Bytes of a file that could not be read', 80, `01 00000000 0200 01 ${'00'.repeat(16)} 61`],
   ]
   for (const [title, kind, payload] of refused)
     test(`${title} is refused`, () => {
@@ -146,8 +169,54 @@ suite('Messages of the agent of a guest', () => {
   })
 })
 
+suite('Observations of an agent', () => {
+  const hex = (text: string) => Buffer.from(text.replaceAll(' ', ''), 'hex')
+  const head = '2a000000 e803000000000000 03000000'
+  const about = { kind: 'seen', pid: 42, timeMs: 1, leftOut: 3 } as const
+
+  test('Each kind is read with its own fields', () => {
+    const read = [
+      `01 01 ${head} d007000000000000 0200 2f61`,
+      `01 02 ${head} 05 0600 707472616365 0000`,
+      `01 03 ${head} 01 09`,
+      `01 04 ${head} 0200000000000000`,
+    ].map((payload) => decodeAgentMessage(81, hex(payload)))
+    assert.deepEqual(read, [
+      { ...about, seen: { what: 'exec', path: '/a', changedMs: 2 } },
+      { ...about, seen: { what: 'refusal', class: 'debug', operation: 'ptrace', subject: '' } },
+      { ...about, seen: { what: 'exit', end: { signal: 9 } } },
+      { ...about, seen: { what: 'oom', times: 2 } },
+    ])
+  })
+
+  test('An unknown kind or class, and a text that is too long, are refused', () => {
+    const long = `0001${'61'.repeat(256)}`
+    for (const payload of [
+      `01 00 ${head}`,
+      `01 05 ${head}`,
+      `01 02 ${head} 0d 0000 0000`,
+      `01 01 ${head} d007000000000000 ${long}`,
+    ])
+      assert.throws(() => decodeAgentMessage(81, hex(payload)), /of this protocol$/)
+  })
+})
+
 suite('A conversation with the agent of a guest', () => {
-  const hello: AgentMessage = { kind: 'hello', inputBytes: 65_536 }
+  test('As many observations are taken as there is credit for', () => {
+    const conversation = begun()
+    const seen = decodeAgentMessage(
+      81,
+      Buffer.from(`01042a${'00'.repeat(15)}${'00'.repeat(8)}`, 'hex'),
+    )
+    assert.throws(() => conversation.received(seen), /Cannot take "seen"/)
+    conversation.sent({ kind: 'watch', credit: 2 })
+    assert.throws(() => conversation.sent({ kind: 'watch', credit: 4095 }), /Cannot take "watch"/)
+    conversation.received(seen)
+    conversation.received(seen)
+    assert.throws(() => conversation.received(seen), /Cannot take "seen"/)
+  })
+
+  const hello: AgentMessage = { kind: 'hello', inputBytes: 65_536, abilities: [] }
   const started: AgentMessage = { kind: 'started', program: 3, pid: 9 }
   const output = (length: number): AgentMessage => ({
     kind: 'output',
@@ -209,6 +278,26 @@ suite('A conversation with the agent of a guest', () => {
     conversation.sent(claim)
     assert.throws(() => conversation.sent(claim), /Cannot take "claim" for/)
     assert.throws(() => conversation.received(hello), /Cannot take "hello" of/)
+  })
+
+  test('A conversation goes on from its state, with one claim more, and has none while an answer is awaited', () => {
+    const conversation = begun()
+    conversation.received(started)
+    conversation.sent(claim)
+    assert.throws(() => conversation.state, /not at rest/)
+    const bootId = ''
+    const digest = Buffer.alloc(32)
+    conversation.received({ kind: 'claimed', digest, bootId, steps: {} as never })
+    conversation.sent({ kind: 'hold', nonce: 1, on: true })
+    assert.throws(() => conversation.state, /not at rest/)
+    conversation.received({ kind: 'held', nonce: 1, errno: 0 })
+    const copy = AgentConversation.resume(JSON.parse(JSON.stringify(conversation.state)) as never)
+    assert.deepEqual(copy.state, conversation.state)
+    copy.sent(claim)
+    copy.received(output(6))
+    assert.throws(() => copy.received(output(1)), /Cannot take "output"/)
+    conversation.received(output(6))
+    assert.throws(() => conversation.sent(claim), /Cannot take "claim" for/)
   })
 
   test('A boot that failed is lost without a hello, and nothing is taken after it', () => {

@@ -1,6 +1,6 @@
 import type { AgentMessage, AgentStream } from './decode.ts'
 import type { HostMessage } from './encode.ts'
-import { agentKinds, creditMax } from './numbers.ts'
+import { type AgentAbility, agentKinds, creditMax, seenCreditMax } from './numbers.ts'
 
 /** Questions that may be open at once, and programs that may live at once. */
 export const openQuestionsMax = 64
@@ -12,8 +12,25 @@ const answerOf = {
   list: 'listed',
   status: 'statused',
   renew: 'renewed',
+  hold: 'held',
+  look: 'listed',
+  read: 'chunk',
 } as const
 type Question = keyof typeof answerOf
+
+/** Position of a conversation in which no question is open. */
+export interface ConversationState {
+  readonly inputBytes: number
+  readonly abilities: readonly AgentAbility[]
+  readonly programs: readonly {
+    readonly id: number
+    readonly credit: Readonly<Record<'stdout' | 'stderr', number>>
+    readonly open: readonly AgentStream[]
+    readonly inputCredit: number
+    readonly isStarted: boolean
+    readonly hasExited: boolean
+  }[]
+}
 
 interface ProgramState {
   readonly credit: Record<'stdout' | 'stderr', number>
@@ -34,10 +51,41 @@ interface ProgramState {
  */
 export class AgentConversation {
   #inputBytes = 0
+  #abilities: readonly AgentAbility[] = []
+  /** Observations that the agent may still tell. */
+  #seenCredit = 0
   #isOver = false
   #claim: 'none' | 'asked' | 'answered' = 'none'
   readonly #questions = new Map<number, Question>()
   readonly #programs = new Map<number, ProgramState>()
+
+  /** Goes on with a copy of the guest that was in this state. It can be claimed once more. */
+  static resume({ inputBytes, abilities, programs }: ConversationState): AgentConversation {
+    const made = new AgentConversation()
+    made.#inputBytes = inputBytes
+    made.#abilities = abilities
+    for (const { id, credit, open, ...rest } of programs)
+      made.#programs.set(id, { ...rest, credit: { ...credit }, open: new Set(open) })
+    return made
+  }
+
+  /** Throws RangeError while an answer is awaited, and before `hello`. */
+  get state(): ConversationState {
+    const isAtRest = this.#questions.size === 0 && this.#claim !== 'asked' && !this.#isOver
+    if (!isAtRest || this.#inputBytes === 0) throw new RangeError('a conversation is not at rest')
+    const programs = [...this.#programs].map(([id, { credit, open, ...rest }]) => ({
+      id,
+      ...rest,
+      credit: { ...credit },
+      open: [...open],
+    }))
+    return { inputBytes: this.#inputBytes, abilities: this.#abilities, programs }
+  }
+
+  /** By its `hello`; the word of a guest that has run nothing of a job. */
+  can(ability: AgentAbility): boolean {
+    return this.#abilities.includes(ability)
+  }
 
   /** Bytes of standard input that a program may be sent now. */
   inputCredit(program: number): number {
@@ -49,6 +97,9 @@ export class AgentConversation {
     if (message.kind === 'claim') {
       must(this.#claim === 'none', 'claim')
       this.#claim = 'asked'
+    } else if (message.kind === 'watch') {
+      must(this.#seenCredit + message.credit <= seenCreditMax, 'watch')
+      this.#seenCredit += message.credit
     } else if ('nonce' in message) {
       must(!this.#questions.has(message.nonce), message.kind)
       must(this.#questions.size < openQuestionsMax, message.kind)
@@ -68,6 +119,10 @@ export class AgentConversation {
     must((message.kind === 'hello') === (this.#inputBytes === 0), message.kind)
     if (message.kind === 'hello') {
       this.#inputBytes = message.inputBytes
+      this.#abilities = message.abilities
+    } else if (message.kind === 'seen') {
+      must(this.#seenCredit > 0, 'seen')
+      this.#seenCredit--
     } else if (message.kind === 'claimed') {
       must(this.#claim === 'asked', 'claimed')
       this.#claim = 'answered'
@@ -81,7 +136,9 @@ export class AgentConversation {
     }
   }
 
-  #sentToProgram(message: Exclude<HostMessage, { nonce: number } | { kind: 'claim' }>): void {
+  #sentToProgram(
+    message: Exclude<HostMessage, { nonce: number } | { kind: 'claim' | 'watch' }>,
+  ): void {
     if (message.kind === 'run') {
       must(!this.#programs.has(message.program) && this.#programs.size < programsMax, 'run')
       this.#programs.set(message.program, {

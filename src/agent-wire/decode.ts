@@ -1,8 +1,11 @@
 import { FrameDecoder } from '../lib/frames.ts'
 import {
+  agentAbilities,
+  type AgentAbility,
   agentKinds,
   agentWireVersion,
   answerBytesMax,
+  chunkBytesMax,
   claimSteps,
   type ClaimStep,
   creditMax,
@@ -10,7 +13,10 @@ import {
   hostKinds,
   lostCodes,
   nameBytesMax,
+  type RefusalClass,
+  refusalClasses,
   runStages,
+  seenTextBytesMax,
   type RunStage,
   statusMax,
   streamBytesMax,
@@ -26,7 +32,7 @@ import {
  * Does not handle: messages that are well-formed and out of place; `AgentConversation` refuses those.
  */
 export type AgentMessage =
-  | { readonly kind: 'hello'; readonly inputBytes: number }
+  | AgentHello
   | AgentClaimed
   | { readonly kind: 'started'; readonly program: number; readonly pid: number }
   | {
@@ -62,8 +68,17 @@ export type AgentMessage =
     }
   | { readonly kind: 'lost'; readonly code: keyof typeof lostCodes }
   | AgentRenewed
+  | AgentSeen
+  | { readonly kind: 'held'; readonly nonce: number; readonly errno: number }
+  | AgentChunk
 
 export type AgentStream = 'stdin' | 'stdout' | 'stderr'
+
+export interface AgentHello {
+  readonly kind: 'hello'
+  readonly inputBytes: number
+  readonly abilities: readonly AgentAbility[]
+}
 
 export interface AgentClaimed {
   readonly kind: 'claimed'
@@ -95,6 +110,8 @@ export interface AgentStatused {
 
 export interface OverlayEntry {
   readonly name: string
+  /** The name as the guest has it. */
+  readonly raw: Buffer
   readonly type: 'file' | 'folder' | 'link' | 'other'
   readonly size: number
   readonly modifiedMs: number
@@ -108,11 +125,47 @@ export interface GuestProcess {
   readonly rssKiB: number
 }
 
+/** An observation of the job's programs, by the guest's kernel. Times are milliseconds of the guest's monotonic clock. */
+export interface AgentSeen {
+  readonly kind: 'seen'
+  /** 0 where it is not known. */
+  readonly pid: number
+  readonly timeMs: number
+  /** Observations that were dropped so far. */
+  readonly leftOut: number
+  readonly seen:
+    | { readonly what: 'exec'; readonly path: string; readonly changedMs: number }
+    | {
+        readonly what: 'refusal'
+        readonly class: RefusalClass
+        readonly operation: string
+        /** Path of a file, family of a socket, name of a capability. */
+        readonly subject: string
+      }
+    | {
+        readonly what: 'exit'
+        readonly end: { readonly exitCode: number } | { readonly signal: number }
+      }
+    | { readonly what: 'oom'; readonly times: number }
+}
+
 export interface AgentRenewed {
   readonly kind: 'renewed'
   readonly nonce: number
   /** Errno of each step; 0 is done. */
   readonly steps: Readonly<Record<'entropy' | 'reseed' | 'clock', number>>
+}
+
+/** A part of a file, or the target of a link. */
+export interface AgentChunk {
+  readonly kind: 'chunk'
+  readonly nonce: number
+  readonly errno: number
+  readonly isLink: boolean
+  readonly mode: number
+  readonly uid: number
+  readonly size: number
+  readonly bytes: Buffer
 }
 
 const streams = ['stdin', 'stdout', 'stderr'] as const
@@ -124,6 +177,7 @@ const entryTypes: Readonly<Record<number, OverlayEntry['type']>> = {
 }
 const ERRNO_MAX = 4095
 const PID_MAX = 2 ** 22
+const US_PER_MS = 1_000
 const PROCESS_NAME_BYTES_MAX = 15
 const bootIdForm = /^([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?$/
 const hostKindOf = new Map<number, keyof typeof hostKinds>(
@@ -156,7 +210,7 @@ export function decodeAgentMessage(kind: number, payload: Buffer): AgentMessage 
 }
 
 const readers = new Map<number, (from: Fields) => AgentMessage>([
-  [agentKinds.hello, (from) => ({ kind: 'hello', inputBytes: from.u32(1, creditMax) })],
+  [agentKinds.hello, readHello],
   [agentKinds.claimed, readClaimed],
   [
     agentKinds.started,
@@ -209,7 +263,17 @@ const readers = new Map<number, (from: Fields) => AgentMessage>([
       },
     }),
   ],
+  [agentKinds.held, (from) => ({ kind: 'held', nonce: from.u32(), errno: from.u16(ERRNO_MAX) })],
+  [agentKinds.chunk, readChunk],
+  [agentKinds.seen, readSeen],
 ])
+
+function readHello(from: Fields): AgentMessage {
+  const inputBytes = from.u32(1, creditMax)
+  const bits = from.u8(0, 2 ** agentAbilities.length - 1)
+  const abilities = agentAbilities.filter((_, index) => bits & (1 << index))
+  return { kind: 'hello', inputBytes, abilities }
+}
 
 function readClaimed(from: Fields): AgentMessage {
   const digest = from.bytes(32, 32, 32)
@@ -226,12 +290,37 @@ function readClaimed(from: Fields): AgentMessage {
 
 function readExited(from: Fields): AgentMessage {
   const program = from.u32()
+  const end = readEnd(from)
+  return { kind: 'exited', program, end, cpuUs: from.u64(), peakKiB: from.u64() }
+}
+
+function readEnd(from: Fields): AgentExited['end'] {
   const isSignal = from.u8(0, 1) === 1
   const value = from.u8()
   if (isSignal && (value < 1 || value > 64)) throw fault('signal')
-  const end = isSignal ? { signal: value } : { exitCode: value }
-  return { kind: 'exited', program, end, cpuUs: from.u64(), peakKiB: from.u64() }
+  return isSignal ? { signal: value } : { exitCode: value }
 }
+
+function readSeen(from: Fields): AgentMessage {
+  const what = from.u8(1, seenKinds.length)
+  const [pid, timeMs, leftOut] = [from.u32(0, PID_MAX), from.u64() / US_PER_MS, from.u32()]
+  return { kind: 'seen', pid, timeMs, leftOut, seen: seenKinds[what - 1]!(from) }
+}
+
+/** Readers of an observation's own fields, by its number less one. */
+const seenKinds: readonly ((from: Fields) => AgentSeen['seen'])[] = [
+  (from) => {
+    const changedMs = from.u64() / US_PER_MS
+    return { what: 'exec', path: from.text(0, seenTextBytesMax), changedMs }
+  },
+  (from) => {
+    const name = refusalClasses[from.u8(0, refusalClasses.length - 1)]!
+    const operation = from.text(0, seenTextBytesMax)
+    return { what: 'refusal', class: name, operation, subject: from.text(0, seenTextBytesMax) }
+  },
+  (from) => ({ what: 'exit', end: readEnd(from) }),
+  (from) => ({ what: 'oom', times: from.u64() }),
+]
 
 function readListed(from: Fields): AgentMessage {
   const [nonce, errno, hasMore] = [from.u32(), from.u16(ERRNO_MAX), from.u8(0, 1) === 1]
@@ -242,10 +331,11 @@ function readListed(from: Fields): AgentMessage {
 }
 
 function readEntry(from: Fields): OverlayEntry {
-  const name = from.text(1, nameBytesMax)
+  const raw = from.word(1, nameBytesMax)
+  const name = raw.toString()
   if (name.includes('/') || name === '.' || name === '..') throw fault('name')
   const type = entryTypes[from.u8()] ?? 'other'
-  return { name, type, size: from.u64(), modifiedMs: Math.floor(from.u64() / 1e6) }
+  return { name, raw, type, size: from.u64(), modifiedMs: Math.floor(from.u64() / 1e6) }
 }
 
 function readStatused(from: Fields): AgentMessage {
@@ -271,6 +361,14 @@ function readRefused(from: Fields): AgentMessage {
   const about = from.u32()
   const stage = runStages[from.u8(0, runStages.length - 1)]!
   return { kind: 'refused', what, about, stage, errno: from.u16(ERRNO_MAX) }
+}
+
+function readChunk(from: Fields): AgentMessage {
+  const [nonce, errno] = [from.u32(), from.u16(ERRNO_MAX)]
+  const isLink = from.u8(1, 2) === 2
+  const [mode, uid, size] = [from.u32(), from.u32(), from.u64()]
+  const bytes = from.bytes(from.left, 0, errno === 0 ? chunkBytesMax : 0)
+  return { kind: 'chunk', nonce, errno, isLink, mode, uid, size, bytes }
 }
 
 function readLost(from: Fields): AgentMessage {
@@ -318,9 +416,14 @@ class Fields {
   }
 
   text(min: number, max: number): string {
+    return this.word(min, max).toString()
+  }
+
+  /** Bytes of a text. */
+  word(min: number, max: number): Buffer {
     const bytes = this.bytes(this.u16(max), min, max)
     if (bytes.includes(0)) throw fault('text')
-    return bytes.toString()
+    return bytes
   }
 
   #number(length: 1 | 2 | 4): number {

@@ -1,8 +1,13 @@
 import { encodeFrame } from '../lib/frames.ts'
 import {
+  agentCalls,
+  type AgentCall,
   agentLimits,
   type AgentLimit,
+  agentPlaces,
+  type AgentPlace,
   agentWireVersion,
+  chunkBytesMax,
   creditMax,
   descriptorNameBytesMax,
   descriptorsMax,
@@ -11,9 +16,11 @@ import {
   labelBytesMax,
   labelsMax,
   pathBytesMax,
+  policyBytesMax,
   runBytesMax,
   seedBytesMax,
   seedBytesMin,
+  seenCreditMax,
   skipMax,
   streamBytesMax,
   wordsMax,
@@ -46,6 +53,8 @@ export type HostMessage =
       readonly skip?: number
     }
   | { readonly kind: 'status'; readonly nonce: number }
+  /** Observations that may be told beyond those that may already. */
+  | { readonly kind: 'watch'; readonly credit: number }
   | {
       readonly kind: 'renew'
       readonly nonce: number
@@ -53,6 +62,30 @@ export type HostMessage =
       readonly seed: Uint8Array
       readonly timeNs: bigint
     }
+  /** Programs of the job stand still, or go on. */
+  | { readonly kind: 'hold'; readonly nonce: number; readonly on: boolean }
+  | AgentLook
+  | {
+      readonly kind: 'read'
+      readonly nonce: number
+      readonly place: AgentPlace
+      readonly path: GuestPath
+      readonly offset: number
+      readonly bytes: number
+    }
+
+/** A name of a guest is bytes: those of a text are its UTF-8. */
+export type GuestPath = string | Uint8Array
+
+/** A list of a folder of any place. */
+export interface AgentLook {
+  readonly kind: 'look'
+  readonly nonce: number
+  readonly place: AgentPlace
+  /** Empty for the place itself. */
+  readonly path: GuestPath
+  readonly skip?: number
+}
 
 export interface AgentClaim {
   readonly kind: 'claim'
@@ -93,6 +126,12 @@ export type AgentPhase =
   | { readonly do: 'kill-writers'; readonly path: string }
   | { readonly do: 'close-writing' }
   | { readonly do: 'lower-memory'; readonly bytes: number }
+  /** A profile of AppArmor that leaves less than the one before, compiled for the guest's kernel. */
+  | {
+      readonly do: 'replace-policy'
+      readonly closes: readonly AgentCall[]
+      readonly policy: Uint8Array
+    }
 
 const UNLIMITED = 2n ** 64n - 1n
 const STREAMS = { stdin: 1, stdout: 2, stderr: 4 } as const
@@ -133,6 +172,22 @@ function partsOf(message: HostMessage): readonly Buffer[] {
     }
     case 'renew':
       return [u32(message.nonce), ...seedAndTime(message)]
+    case 'hold':
+      return [u32(message.nonce), u8(message.on ? 1 : 0)]
+    case 'look': {
+      const { nonce, place, path, skip = 0 } = message
+      check(within(skip, 0, skipMax), 'a number of entries to skip')
+      return [u32(nonce), placeOf(place), u32(skip), str(path, 0, pathBytesMax)]
+    }
+    case 'read': {
+      const { nonce, place, path, offset, bytes } = message
+      check(within(bytes, 1, chunkBytesMax), 'a number of bytes')
+      const part = [u64(offset), u32(bytes), str(path, 1, pathBytesMax)]
+      return [u32(nonce), placeOf(place), ...part]
+    }
+    case 'watch':
+      check(within(message.credit, 1, seenCreditMax), 'a credit of observations')
+      return [u32(message.credit)]
     case 'kill':
     case 'status':
       return [u32(message.nonce)]
@@ -206,9 +261,15 @@ function phaseParts(command: AgentPhase): readonly Buffer[] {
       return [u8(4)]
     case 'lower-memory':
       return [u8(5), u64(command.bytes)]
+    case 'replace-policy':
+      check(within(command.policy.length, 1, policyBytesMax), 'the length of a profile')
+      return [u8(6), u8(bitsOf(command.closes)), Buffer.from(command.policy)]
   }
 }
 
+const placeOf = (place: AgentPlace) => u8(agentPlaces.indexOf(place))
+const bitsOf = (closed: readonly AgentCall[]) =>
+  closed.reduce((bits, name) => bits | (1 << agentCalls.indexOf(name)), 0)
 const isWord = (text: string) => word.test(text)
 const within = (value: number, min: number, max: number) =>
   Number.isInteger(value) && value >= min && value <= max
@@ -217,8 +278,8 @@ function check(isGood: boolean, subject: string): void {
   if (!isGood) throw new RangeError(`Cannot encode ${subject} for a guest agent: out of its bounds`)
 }
 
-function str(text: string, min: number, max: number): Buffer {
-  const bytes = Buffer.from(text)
+function str(text: GuestPath, min: number, max: number): Buffer {
+  const bytes = Buffer.from(text as string)
   check(within(bytes.length, min, max) && !bytes.includes(0), 'a text')
   return Buffer.concat([u16(bytes.length), bytes])
 }

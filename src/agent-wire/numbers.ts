@@ -13,6 +13,10 @@ export const hostKinds = {
   list: 9,
   status: 10,
   renew: 11,
+  hold: 12,
+  look: 13,
+  read: 14,
+  watch: 15,
 } as const
 
 export const agentKinds = {
@@ -30,6 +34,9 @@ export const agentKinds = {
   refused: 76,
   lost: 77,
   renewed: 78,
+  held: 79,
+  chunk: 80,
+  seen: 81,
 } as const
 
 /** Codes of `lost`, and exit codes of the agent. */
@@ -86,6 +93,32 @@ export type RunStage = (typeof runStages)[number]
 export const agentLimits = ['processes', 'openFiles', 'fileBytes', 'coreBytes'] as const
 export type AgentLimit = (typeof agentLimits)[number]
 
+/** Places of files, by number: where programs write, and what the guest's kernel tells in files. */
+export const agentPlaces = ['overlay', 'tmp', 'shm', 'run', 'result', 'proc'] as const
+export type AgentPlace = (typeof agentPlaces)[number]
+
+/** Classes of calls, by the bits of a profile: those of `src/contract/calls.ts`. */
+export const agentCalls = ['exec', 'process', 'network', 'write', 'outside'] as const
+export type AgentCall = (typeof agentCalls)[number]
+
+/** Classes of refusals, by number: those of a profile, and others. */
+export const refusalClasses = [
+  ...agentCalls,
+  'debug',
+  'mount',
+  'namespace',
+  'module',
+  'raw-socket',
+  'signal',
+  'capability',
+  'other',
+] as const
+export type RefusalClass = (typeof refusalClasses)[number]
+
+/** Abilities of a guest over its programs, by the bits of its `hello`. */
+export const agentAbilities = ['limits-memory', 'counts-tasks', 'confines', 'watches'] as const
+export type AgentAbility = (typeof agentAbilities)[number]
+
 export const pathBytesMax = 4095
 export const nameBytesMax = 255
 export const idBytesMax = 64
@@ -101,6 +134,12 @@ export const descriptorNameBytesMax = 32
 export const entriesMax = 256
 export const statusMax = 512
 export const skipMax = 65_536
+/** Bytes of a file in one answer. */
+export const chunkBytesMax = 65_536
+export const policyBytesMax = 32_768
+/** Longest text of an observation, and observations that may be told ahead. */
+export const seenTextBytesMax = 255
+export const seenCreditMax = 4_096
 /** Payload of a `run`, which has the longest frame of the host's. */
 export const runBytesMax = 65_536
 /** Payload of the agent's longest frame, a list. */

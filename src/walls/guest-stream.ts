@@ -13,6 +13,18 @@ export interface StreamCarrier {
   closed(stream: number): void
   /** Whether this stream keeps the server's process alive. */
   keep(stream: number, keep: boolean): void
+  /** Neither data nor credit may be sent now. */
+  isHeld(): boolean
+}
+
+/** Position of a stream while the carrier is held. */
+export interface StreamPosition {
+  /** Bytes that either side may send. */
+  readonly room: number
+  readonly window: number
+  /** Bytes received and not yet credited. */
+  readonly owed: number
+  readonly hasEnded: boolean
 }
 
 interface PendingWrite {
@@ -38,12 +50,31 @@ export class GuestStream extends Duplex {
   #accounts = false
   #hasEnded = false
 
-  constructor(carrier: StreamCarrier, number: number, window: number) {
+  /** `from`: goes on with a stream of a guest that was copied. */
+  constructor(carrier: StreamCarrier, number: number, window: number, from?: StreamPosition) {
     super({ allowHalfOpen: false, highWaterMark: window })
     this.#carrier = carrier
     this.number = number
-    this.#room = window
-    this.#window = window
+    this.#room = from?.room ?? window
+    this.#window = from?.window ?? window
+    this.#received = from?.owed ?? 0
+    if (from?.hasEnded) this.receiveEnd()
+  }
+
+  get position(): StreamPosition {
+    const owed = this.#received - this.#credited
+    return { room: this.#room, window: this.#window, owed, hasEnded: this.#hasEnded }
+  }
+
+  /** Bytes that were written here and wait for room, or for the carrier. */
+  get isWaiting(): boolean {
+    return this.#pending !== undefined || this.writableLength > 0
+  }
+
+  /** Sends what waited while the carrier was held. */
+  release(): void {
+    this.#send()
+    this.#account()
   }
 
   /** Bytes from the guest. Throws RangeError beyond its window, and behind its end. */
@@ -115,7 +146,7 @@ export class GuestStream extends Duplex {
   /** Credits what its reader has taken. */
   #account(): void {
     const taken = this.#received - this.readableLength - this.#credited
-    if (this.destroyed || taken <= 0) return
+    if (this.destroyed || taken <= 0 || this.#carrier.isHeld()) return
     if (taken < DATA_BYTES_MAX && this.readableLength > 0) return
     this.#credited += taken
     this.#window += taken
@@ -124,7 +155,7 @@ export class GuestStream extends Duplex {
 
   #send(): void {
     const pending = this.#pending
-    if (!pending) return
+    if (!pending || this.#carrier.isHeld()) return
     while (this.#room > 0 && pending.at < pending.bytes.length) {
       const most = Math.min(this.#room, DATA_BYTES_MAX)
       const piece = pending.bytes.subarray(pending.at, pending.at + most)

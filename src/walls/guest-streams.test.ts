@@ -7,7 +7,7 @@ import path from 'node:path'
 import type { Duplex } from 'node:stream'
 import { suite, test } from 'node:test'
 import { encodeFrame, FrameDecoder, type Frame } from '../lib/frames.ts'
-import { GuestStreams } from './guest-streams.ts'
+import { GuestStreams, type StreamPositions } from './guest-streams.ts'
 import { windowBytes } from './guest-stream.ts'
 
 /** A played carrier at the other end of a socket. */
@@ -80,6 +80,73 @@ suite('Streams of a guest on one socket', () => {
     assert.equal(played.garbled.length, 0)
   })
 
+  test('While its carrier is held nothing is sent, and a copy goes on from the same positions with its connections gone', async () => {
+    await using played = await play()
+    const { streams, carrier } = played
+    streams.listen()
+    carrier.frame(7, number(16))
+    streams.handle.write('before')
+    streams.streams.stdout.on('data', () => undefined)
+    streams.streams.stderr.pause()
+    carrier.data(2, 'unread')
+    await carrier.until(({ kind, payload }) => kind === 1 && payload[0] === 0)
+    const holding = streams.hold(60_000)
+    await carrier.until(({ kind }) => kind === 9)
+    const { length } = carrier.seen
+    carrier.data(1, 'last')
+    carrier.frame(10)
+    const from = await holding
+    const window = windowBytes.own
+    assert.deepEqual(from, {
+      handle: { room: window - 6, window, owed: 0, hasEnded: false },
+      stdout: { room: window, window: window - 4, owed: 4, hasEnded: false },
+      stderr: { room: window, window: window - 6, owed: 6, hasEnded: false },
+      lastConnection: 16,
+      listens: true,
+    })
+    streams.handle.write('between')
+    await assert.rejects(streams.hold(60_000), { code: 'UNAVAILABLE' })
+    await using copied = await play(from)
+    copied.streams.handle.write('to the copy')
+    assert.deepEqual([carrier.seen.length, copied.carrier.seen.length], [length, 0])
+    for (const each of [streams, copied.streams]) each.go()
+    await carrier.until(() => carrier.bytesOf(0) === 13 && carrier.creditOf(1) === 4)
+    await copied.carrier.until(() => copied.carrier.bytesOf(0) === 11)
+    // Bytes that the other had not read were not for the copy.
+    await copied.carrier.until(() => copied.carrier.creditOf(2) === 6)
+    for (const [each, word] of [
+      [carrier, 0],
+      [copied.carrier, 1],
+    ] as const)
+      assert.equal(each.seen.find(({ kind }) => kind === 11)?.payload[0], word)
+    copied.carrier.frame(7, number(17))
+    await copied.carrier.until(({ kind, payload }) => kind === 4 && payload[0] === 17)
+    copied.carrier.frame(7, number(16))
+    await once(copied.carrier.socket, 'close')
+    assert.equal(copied.garbled.length, 1)
+  })
+
+  test('A carrier that does not answer is not held, and its late word is no fault', async () => {
+    await using played = await play()
+    const { streams, carrier } = played
+    await assert.rejects(streams.hold(1), { code: 'UNAVAILABLE' })
+    streams.go()
+    await carrier.until(({ kind }) => kind === 11)
+    carrier.frame(10)
+    const again = streams.hold(60_000)
+    carrier.frame(10)
+    await again
+    assert.equal(played.garbled.length, 0)
+  })
+
+  test('Input that waits for room in the guest is waited for by no hold', async () => {
+    await using played = await play()
+    const { streams, carrier } = played
+    streams.handle.write(Buffer.alloc(windowBytes.own + 1))
+    await carrier.until(() => carrier.bytesOf(0) === windowBytes.own)
+    await assert.rejects(streams.hold(60_000), { code: 'BUSY' })
+  })
+
   const attacks: readonly (readonly [string, (carrier: PlayedCarrier) => void])[] = [
     ['a stream that is not there', (it) => it.data(3, 'x')],
     ['a kind that is not there', (it) => it.frame(99, number(0))],
@@ -105,6 +172,7 @@ suite('Streams of a guest on one socket', () => {
       (it) => void it.socket.write(Buffer.from([255, 255, 255, 127, 1])),
     ],
     ['a last frame with a payload', (it) => it.frame(8, number(0))],
+    ['a word that it is held, unasked', (it) => it.frame(10)],
   ]
   for (const [title, attack] of attacks)
     test(`Attack: ${title} ends the socket, and is told once`, async () => {
@@ -175,7 +243,7 @@ class PlayedCarrier {
   }
 }
 
-async function play() {
+async function play(from?: StreamPositions) {
   const folder = mkdtempSync(path.join(tmpdir(), 'mayfly-streams-'))
   const server: Server = createServer().listen(path.join(folder, 'socket'))
   await once(server, 'listening')
@@ -183,7 +251,10 @@ async function play() {
   const theirs = connect(path.join(folder, 'socket'))
   const [ours] = await accepted
   const garbled: string[] = []
-  const streams = new GuestStreams(ours, { garbled: (detail) => void garbled.push(detail) })
+  const streams = new GuestStreams(ours, {
+    garbled: (detail) => void garbled.push(detail),
+    ...(from && { from }),
+  })
   return {
     streams,
     carrier: new PlayedCarrier(theirs),

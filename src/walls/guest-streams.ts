@@ -1,9 +1,14 @@
 import { EventEmitter } from 'node:events'
 import type { Server, Socket } from 'node:net'
-import { messageOf } from '../contract/error.ts'
+import { MayflyError, messageOf } from '../contract/error.ts'
 import type { StreamName } from '../contract/warden.ts'
 import { encodeFrame, FrameDecoder } from '../lib/frames.ts'
-import { GuestStream, windowBytes, type StreamCarrier } from './guest-stream.ts'
+import {
+  GuestStream,
+  windowBytes,
+  type StreamCarrier,
+  type StreamPosition,
+} from './guest-stream.ts'
 
 /**
  * The server's end of a machine's carrier: the runner's socket, its two outputs, and connections on their way out, on one
@@ -13,15 +18,42 @@ import { GuestStream, windowBytes, type StreamCarrier } from './guest-stream.ts'
  * bound, a stream sends no more than its window and only while it is open, connections have rising numbers, a bound, and come
  * only where a network was granted. The first fault ends the socket, and `garbled` is called: the wall is killed then.
  *
+ * A machine is copied while its carrier is held (`hold`): nothing is under way then, and another instance goes on with the copy from
+ * the positions of all streams. Connections stay with the machine that opened them; the copy's are closed.
+ *
  * Relies on the order of the carrier's frames: what the runner said on its socket comes behind the output before it. Does not
  * handle a wall that is killed: its socket ends, and so does every stream.
  */
 export interface GuestStreamsOptions {
   /** Called once, with the fault. */
   readonly garbled: (detail: string) => void
+  /** The guest is a copy, whose carrier is held until `go`. */
+  readonly from?: StreamPositions
 }
 
-const kinds = { data: 1, end: 2, credit: 3, reset: 4, listen: 5, bye: 6, open: 7, over: 8 } as const
+/** Positions of the streams of a held carrier. */
+export interface StreamPositions {
+  readonly handle: StreamPosition
+  readonly stdout: StreamPosition
+  readonly stderr: StreamPosition
+  readonly lastConnection: number
+  /** Whether the guest takes connections. */
+  readonly listens: boolean
+}
+
+const kinds = {
+  data: 1,
+  end: 2,
+  credit: 3,
+  reset: 4,
+  listen: 5,
+  bye: 6,
+  open: 7,
+  over: 8,
+  hold: 9,
+  held: 10,
+  go: 11,
+} as const
 const own = { handle: 0, stdout: 1, stderr: 2 } as const
 const CONNECTION_FIRST = 16
 const CONNECTIONS_MAX = 64
@@ -36,22 +68,34 @@ export class GuestStreams {
   readonly #open = new Map<number, GuestStream>()
   readonly #kept = new Set<number>()
   #listener: EgressListener | undefined
-  #lastConnection = CONNECTION_FIRST - 1
+  #lastConnection: number
   #isOver = false
   #isGone = false
+  /** Frames to send once the carrier goes on; undefined while it is not held. */
+  #deferred: (readonly [kind: number, payload: Buffer])[] | undefined
+  /** Holds that are not answered yet. */
+  #holds = 0
+  #held: PromiseWithResolvers<void> | undefined
+  readonly #isCopy: boolean
 
   constructor(socket: Socket, options: GuestStreamsOptions) {
     this.#socket = socket
     this.#options = options
+    const { from } = options
+    this.#isCopy = from !== undefined
+    if (from) this.#deferred = []
+    this.#lastConnection = from?.lastConnection ?? CONNECTION_FIRST - 1
+    if (from?.listens) this.#listener = new EgressListener(true)
     const carrier = this.#carrier()
-    const stream = (number: number) => {
-      const made = new GuestStream(carrier, number, windowBytes.own)
+    const stream = (name: keyof typeof own) => {
+      const number = own[name]
+      const made = new GuestStream(carrier, number, windowBytes.own, from?.[name])
       this.#open.set(number, made)
       this.#kept.add(number)
       return made
     }
-    this.handle = stream(own.handle)
-    this.streams = { stdout: stream(own.stdout), stderr: stream(own.stderr) }
+    this.handle = stream('handle')
+    this.streams = { stdout: stream('stdout'), stderr: stream('stderr') }
     socket.on('data', (chunk: Buffer) => this.#read(chunk))
     socket.on('error', () => socket.destroy())
     socket.on('close', () => this.#gone())
@@ -59,9 +103,50 @@ export class GuestStreams {
 
   /** Lets the guest connect on its way out. The caller owns the listener; once it is closed connections are refused. */
   listen(): Server {
-    this.#listener ??= new EgressListener()
-    this.#send(kinds.listen)
+    if (!this.#listener || this.#listener.isClosed) {
+      const isListening = this.#listener !== undefined
+      this.#listener = new EgressListener()
+      if (!isListening) this.#send(kinds.listen)
+    }
     return this.#listener as unknown as Server
+  }
+
+  /**
+   * Ends what is under way in either direction, and resolves with the positions; nothing is sent until `go`. Rejects with MayflyError
+   * BUSY while bytes to the runner wait for room, and UNAVAILABLE where the guest does not answer; call `go` then as well.
+   */
+  async hold(msMax: number): Promise<StreamPositions> {
+    if (this.#deferred || this.#isGone || this.#isOver) throw notHeld('it is held or at its end')
+    if (this.handle.isWaiting) throw new MayflyError('BUSY', 'Cannot hold a guest: it takes input')
+    const held = (this.#held = Promise.withResolvers<void>())
+    this.#send(kinds.hold)
+    this.#holds++
+    this.#deferred = []
+    const late = setTimeout(() => held.reject(notHeld('its carrier does not answer')), msMax)
+    try {
+      await held.promise
+      const { stdout, stderr } = this.streams
+      return {
+        handle: this.handle.position,
+        stdout: stdout.position,
+        stderr: stderr.position,
+        lastConnection: this.#lastConnection,
+        listens: this.#listener !== undefined,
+      }
+    } finally {
+      clearTimeout(late)
+      this.#held = undefined
+    }
+  }
+
+  /** Lets the carrier go on. Does nothing where it is not held. */
+  go(): void {
+    const deferred = this.#deferred
+    if (!deferred) return
+    this.#deferred = undefined
+    this.#send(kinds.go, Buffer.from([this.#isCopy ? 1 : 0]))
+    for (const [kind, payload] of deferred) this.#send(kind, payload)
+    for (const stream of this.#open.values()) stream.release()
   }
 
   #carrier(): StreamCarrier {
@@ -73,6 +158,7 @@ export class GuestStreams {
         this.#send(kinds.credit, Buffer.concat([number(stream), number(bytes)])),
       closed: (stream) => this.#closed(stream),
       keep: (stream, keep) => this.#keep(stream, keep),
+      isHeld: () => this.#deferred !== undefined,
     }
   }
 
@@ -90,6 +176,7 @@ export class GuestStreams {
     // Processes that outlived the runner may have connections still.
     if (this.#isOver) return
     if (kind === kinds.over) return this.#over(payload)
+    if (kind === kinds.held) return this.#isHeld(payload)
     if (payload.length < 4) throw fault('has no stream')
     const at = payload.readUInt32LE(0)
     if (kind === kinds.open) return this.#accept(at, payload)
@@ -120,6 +207,12 @@ export class GuestStreams {
     this.#send(kinds.bye)
   }
 
+  #isHeld(payload: Buffer): void {
+    if (payload.length > 0 || this.#holds === 0) throw fault('holds what was not asked')
+    this.#holds--
+    if (this.#holds === 0) this.#held?.resolve()
+  }
+
   #accept(at: number, payload: Buffer): void {
     if (!this.#listener || payload.length !== 4) throw fault('opens what was not granted')
     if (at <= this.#lastConnection) throw fault('opens a stream twice')
@@ -148,6 +241,7 @@ export class GuestStreams {
 
   #gone(): void {
     this.#isGone = true
+    this.#held?.reject(notHeld('it has ended'))
     for (const stream of this.#open.values()) stream.receiveEnd()
     this.#open.clear()
   }
@@ -160,6 +254,7 @@ export class GuestStreams {
   }
 
   #send(kind: number, payload: Buffer = nothing): void {
+    if (this.#deferred) return void this.#deferred.push([kind, payload])
     if (!this.#isGone && !this.#socket.destroyed) this.#socket.write(encodeFrame(kind, payload))
   }
 }
@@ -173,11 +268,17 @@ function number(value: number): Buffer {
   return bytes
 }
 
+const notHeld = (why: string) => new MayflyError('UNAVAILABLE', `Cannot hold a guest: ${why}`)
 const fault = (why: string) => new RangeError(`a frame of the carrier ${why}`)
 
 /** Parts of a net.Server that a proxy uses. */
 class EgressListener extends EventEmitter {
-  isClosed = false
+  isClosed: boolean
+
+  constructor(isClosed = false) {
+    super()
+    this.isClosed = isClosed
+  }
 
   close(then?: () => void): this {
     this.isClosed = true

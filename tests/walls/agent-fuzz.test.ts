@@ -45,9 +45,18 @@ const messages: readonly HostMessage[] = [
   { kind: 'phase', nonce, command: { do: 'kill-writers', path: '/run' } },
   { kind: 'phase', nonce, command: { do: 'close-writing' } },
   { kind: 'phase', nonce, command: { do: 'lower-memory', bytes: 2 ** 26 } },
+  {
+    kind: 'phase',
+    nonce,
+    command: { do: 'replace-policy', closes: ['exec'], policy: Buffer.alloc(300, 7) },
+  },
   { kind: 'list', nonce, path: 'folder', skip: 3 },
   { kind: 'status', nonce },
+  { kind: 'watch', credit: 9 },
   { kind: 'renew', nonce, seed: Buffer.alloc(32, 2), timeNs: 1n },
+  { kind: 'hold', nonce, on: true },
+  { kind: 'look', nonce, place: 'proc', path: 'self', skip: 1 },
+  { kind: 'read', nonce, place: 'proc', path: 'mounts', offset: 3, bytes: 99 },
 ]
 const samples = messages.map(encodeHostMessage)
 
@@ -100,7 +109,7 @@ const of = (kind: number, ...parts: readonly Buffer[]) =>
   encodeFrame(kind, Buffer.concat([Buffer.from([1]), ...parts]))
 const steps = claimSteps.map((_, index) => bytes([index + 1, 1], [index % 2, 2]))
 const said = [
-  of(65, bytes([65_536, 4])),
+  of(65, bytes([65_536, 4], [3, 1])),
   of(
     66,
     Buffer.alloc(32, 3),
@@ -124,6 +133,12 @@ const said = [
   ),
   of(76, bytes([2, 1], [1, 4], [6, 1], [2, 2])),
   of(77, bytes([13, 1])),
+  of(81, bytes([1, 1], [42, 4], [1000, 8], [0, 4], [900, 8]), text('/bin/true')),
+  of(81, bytes([2, 1], [42, 4], [1000, 8], [0, 4], [2, 1]), text('create'), text('inet')),
+  of(81, bytes([3, 1], [42, 4], [1000, 8], [0, 4], [1, 1], [9, 1])),
+  of(81, bytes([4, 1], [0, 4], [1000, 8], [7, 4], [1, 8])),
+  of(79, bytes([nonce, 4], [0, 2])),
+  of(80, bytes([nonce, 4], [0, 2], [1, 1], [33_188, 4], [0, 4], [9, 8]), Buffer.from('a part')),
 ]
 
 test('Any bytes of an agent are read as messages within their bounds, or refused with a RangeError', (t) => {

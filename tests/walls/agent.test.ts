@@ -212,7 +212,7 @@ for (const user of agentUsers)
     test('Orphans are reaped, also a thousand of them', async () => {
       await using agent = new GuestAgent(file, user)
       await agent.outputOf('i=0; while [ $i -lt 1000 ]; do (true &) ; i=$((i+1)); done')
-      for (let tries = 100; tries > 0 && (await countProcesses(agent)) > 0; tries--) await sleep(50)
+      for (let tries = 600; tries > 0 && (await countProcesses(agent)) > 0; tries--) await sleep(50)
       assert.equal(await countProcesses(agent), 0)
     })
 
@@ -408,6 +408,58 @@ for (const user of agentUsers)
       } finally {
         rmSync(overlay, { recursive: true })
       }
+    })
+
+    test('Files of a place are read in parts, links by their target, and pipes, devices and ways out not at all', async () => {
+      await using agent = new GuestAgent(file, user)
+      const script =
+        'cd /run && printf 0123456789 > file && ln -s /etc/hosts link && mkfifo pipe && mkdir d && printf x > "$(printf "d/\\377")"'
+      await agent.outputOf(script)
+      const read = async (path: string | Uint8Array, part: { offset?: number; bytes?: number }) => {
+        const [nonce, place] = [agent.nonce(), 'run'] as const
+        agent.send({ kind: 'read', nonce, place, path, offset: 0, bytes: 99, ...part })
+        return await agent.find('chunk', (one) => one.nonce === nonce)
+      }
+      const { mode, size, bytes } = await read('file', { offset: 2, bytes: 3 })
+      assert.deepEqual([mode & 0o7777, size, bytes.toString()], [0o644, 10, '234'])
+      assert.deepEqual((await read('file', { offset: 99 })).bytes.length, 0)
+      const link = await read('link', {})
+      assert.deepEqual([link.isLink, link.bytes.toString()], [true, '/etc/hosts'])
+      for (const path of ['pipe', 'd', 'link/x', '../etc/hosts', '/etc/hosts', 'nowhere'])
+        assert.notEqual((await read(path, {})).errno, 0, path)
+      const nonce = agent.nonce()
+      agent.send({ kind: 'look', nonce, place: 'run', path: 'd' })
+      const { entries } = await agent.find('listed', (one) => one.nonce === nonce)
+      assert.deepEqual(entries[0]!.raw, Buffer.from([0xff]))
+      const odd = Buffer.concat([Buffer.from('d/'), entries[0]!.raw])
+      assert.equal((await read(odd, {})).bytes.toString(), 'x')
+    })
+
+    test('Files of /proc tell of processes, as the kernel has them', async () => {
+      await using agent = new GuestAgent(file, user)
+      const id = await agent.run('exec sleep 60 </dev/null')
+      const { pid } = await agent.find('started', (one) => one.program === id)
+      const read = async (path: string) => {
+        const nonce = agent.nonce()
+        agent.send({ kind: 'read', nonce, place: 'proc', path, offset: 0, bytes: 4096 })
+        return (await agent.find('chunk', (one) => one.nonce === nonce)).bytes.toString()
+      }
+      for (
+        let tries = 100;
+        tries > 0 && !(await read(`${pid}/cmdline`)).startsWith('sleep');
+        tries--
+      )
+        await sleep(50)
+      assert.equal(await read(`${pid}/cmdline`), 'sleep\x0060\0')
+      assert.equal(await read(`${pid}/fd/0`), '/dev/null')
+      assert.match(await read('1/mountinfo'), / \/proc /)
+    })
+
+    test('Without a control group nothing is held, and the answer says so', async () => {
+      await using agent = new GuestAgent(file, user)
+      await agent.find('hello')
+      agent.send({ kind: 'hold', nonce: 1, on: true })
+      assert.equal((await agent.find('held')).errno, errno.ENOSYS)
     })
 
     test('A status names the processes of the guest, with their parents and figures', async () => {

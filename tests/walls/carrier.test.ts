@@ -109,6 +109,36 @@ suite('The carrier of a machine', { skip, timeout: 120_000 }, () => {
     assert.equal(await carrier.ended, 0)
   })
 
+  test('A held carrier sends nothing, loses nothing, and as that of a copy lets go of every connection', async () => {
+    await using carrier = start(
+      `import os, socket\nos.read(5, 1)\ns = socket.create_connection(('127.0.0.1', 3128))\nos.write(1, b'on')\nos.read(5, 1)\nos.write(1, b'x' * 5000)\nos.write(5, b'frame')\ntry: end = s.recv(9)\nexcept ConnectionError: end = b''\nos.write(1, b'gone' if not end else end)`,
+    )
+    const { streams } = carrier
+    const listener = streams.listen()
+    listener.on('connection', (connection: Duplex) => connection.on('error', () => undefined))
+    let said = ''
+    const frames = once(streams.handle, 'data')
+    const until = async (end: string) => {
+      while (!said.endsWith(end)) await once(streams.streams.stdout, 'data')
+    }
+    streams.streams.stdout.on('data', (chunk: Buffer) => void (said += chunk.toString()))
+    streams.handle.write('1')
+    await until('on')
+    // Taken before the hold, so the runner may write while the carrier stands still.
+    streams.handle.write('2')
+    await streams.hold(60_000)
+    const before = said
+    await carrier.settled()
+    assert.equal(said, before)
+    carrier.socket.write(encodeFrame(11, Buffer.from([1])))
+    await until('gone')
+    assert.equal(said, `on${'x'.repeat(5000)}gone`)
+    assert.equal(String((await frames)[0]), 'frame')
+    // The server is that of the machine that was copied, and sends nothing more.
+    carrier.socket.write(encodeFrame(6, ''))
+    assert.equal(await carrier.ended, 0)
+  })
+
   test('Without a listener of the server nothing listens', async () => {
     await using carrier = start(
       `import os, socket\nos.read(5, 1)\ntry:\n  socket.create_connection(('127.0.0.1', 3128))\nexcept ConnectionRefusedError: os.write(1, b'refused')`,
@@ -150,6 +180,15 @@ function brokenFrames(): readonly (readonly [string, Buffer])[] {
     ['data for an output', encodeFrame(1, Buffer.concat([number(1), Buffer.from('x')]))],
     ['too much credit', encodeFrame(3, number(1, 0xffff_ffff))],
     ['a credit without a number', encodeFrame(3, number(1))],
+    [
+      'data while it is held',
+      Buffer.concat([
+        encodeFrame(9, ''),
+        encodeFrame(1, Buffer.concat([number(0), Buffer.from('x')])),
+      ]),
+    ],
+    ['a go of no kind', Buffer.concat([encodeFrame(9, ''), encodeFrame(11, Buffer.from([2]))])],
+    ['a go that nothing waits for', encodeFrame(11, Buffer.from([0]))],
     ['a reset of the runner', encodeFrame(4, number(0))],
     [
       'more than a window',
@@ -181,7 +220,7 @@ function start(script: string) {
     '-c',
     `import os\nos.write(4, b'R')\nos.close(4)\n${script}`,
   ]
-  const command = [...own, found.file, '3', '4', '1000', '/', `${2 ** 30}`, '--', ...runner]
+  const command = [...own, found.file, '3', '4', '1000', '/', `${2 ** 30}`, '-', '--', ...runner]
   const [file = '', ...args] = command
   const child = spawnChild(findProgram(file)!, args, {
     env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },

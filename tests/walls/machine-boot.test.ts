@@ -45,7 +45,9 @@ suite('A machine that boots an image of the store', { skip: reason }, () => {
   for (const { image, args, said } of programs)
     test(`"${image}" boots, takes a claim with every step done, runs its program, leaves no process after a kill, and powers off`, async () => {
       await using machine = await PlayedMachine.boot(bootOf(image))
-      assert.deepEqual(machine.messages[0], { kind: 'hello', inputBytes: 65_536 }, machine.console)
+      const abilities = ['limits-memory', 'counts-tasks', 'watches']
+      const hello = { kind: 'hello', inputBytes: 65_536, abilities }
+      assert.deepEqual(machine.messages[0], hello, machine.console)
       const seed = randomBytes(32)
       const timeNs = 1_900_000_000_000_000_000n
       const hostname = 'clone-1'

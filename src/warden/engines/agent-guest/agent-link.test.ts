@@ -12,7 +12,7 @@ suite('The connection to an agent', () => {
     const socket = new Duplex({ read: () => undefined, write: (_chunk, _encoding, done) => done() })
     const link = new AgentLink(socket as Socket)
     const hello = link.take('hello', 1_000)
-    socket.push(encodeFrame(kinds.hello, Buffer.from([1, 0, 0, 1, 0])))
+    socket.push(encodeFrame(kinds.hello, Buffer.from([1, 0, 0, 1, 0, 0])))
     await hello
     link.send({ kind: 'status', nonce: 1 })
     link.send({ kind: 'status', nonce: 2 })

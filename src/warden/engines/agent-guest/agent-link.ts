@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 import { AgentConversation } from '../../../agent-wire/conversation.ts'
-import { AgentReader, type AgentMessage } from '../../../agent-wire/decode.ts'
+import { AgentReader, type AgentMessage, type AgentSeen } from '../../../agent-wire/decode.ts'
+import type { AgentAbility } from '../../../agent-wire/numbers.ts'
 import { encodeHostMessage, type HostMessage } from '../../../agent-wire/encode.ts'
 import { MayflyError, messageOf } from '../../../contract/error.ts'
 
@@ -28,6 +29,8 @@ const HELD_MAX = 1_024
 export class AgentLink {
   /** Resolves with the cause once the connection is over; never rejects. */
   readonly ended: Promise<string>
+  /** Called for each observation, of which there are as many as credit was sent for. */
+  onSeen: (message: AgentSeen) => void = () => undefined
   readonly #socket: Socket
   readonly #conversation = new AgentConversation()
   readonly #reader = new AgentReader()
@@ -68,6 +71,11 @@ export class AgentLink {
   /** Cause of its end; undefined while it lives. */
   get fault(): string | undefined {
     return this.#over
+  }
+
+  /** By its `hello`; the word of a guest that has run nothing of a job. */
+  can(ability: AgentAbility): boolean {
+    return this.#conversation.can(ability)
   }
 
   nonce(): number {
@@ -135,6 +143,7 @@ export class AgentLink {
 
   #hear(message: AgentMessage): void {
     this.#conversation.received(message)
+    if (message.kind === 'seen') return this.onSeen(message)
     this.#record({ received: message })
     if (this.#held.length >= HELD_MAX) throw new RangeError('it said more than was asked')
     this.#held.push(message)

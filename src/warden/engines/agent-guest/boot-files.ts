@@ -16,14 +16,17 @@ import path from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { Transform } from 'node:stream'
 import { randomBytes } from 'node:crypto'
+import { callClasses } from '../../../contract/calls.ts'
 import { MayflyError } from '../../../contract/error.ts'
+import { defaultImages } from '../../../contract/image-reference.ts'
 import type { BootParts, RootBoot } from '../../../images/machine.ts'
 import { findImage, imageFolder } from '../../../images/store.ts'
 import { cacheFolder, makeCacheFolder } from '../../../lib/cache-folder.ts'
 import { signerFolder } from '../../../lib/state-folder.ts'
 import { imageKey } from '../../image-signer.ts'
 import { compiledParts } from './compiled-parts.ts'
-import { imageOf, jobDescriptor, runnerFiles } from './runner.ts'
+import type { PolicyCompiler } from './policy-compiler.ts'
+import { jobDescriptor, runnerFiles } from './runner.ts'
 import type { MachineKey } from './source.ts'
 
 /**
@@ -53,6 +56,8 @@ export interface BootFilesParts<Boot> {
   readonly kernel?: string
   /** Port of the job, as the agent finds it. */
   readonly jobPort: string
+  /** Makes the profile of AppArmor that programs begin under; absent where the guest's kernel has none. */
+  readonly policies?: PolicyCompiler | undefined
   /** Composes a boot of the parts found. */
   readonly compose: (parts: BootParts) => Boot
 }
@@ -69,15 +74,20 @@ export class BootFiles<Boot extends RootBoot & { readonly kernel?: string }> {
   }
 
   /** Files and arguments for a boot. Throws MayflyError UNAVAILABLE with what is missing, and IMAGE_BROKEN. */
-  async of({ program, scratchBytes }: Pick<MachineKey, 'program' | 'scratchBytes'>) {
+  async of({
+    program,
+    scratchBytes,
+    image,
+  }: Pick<MachineKey, 'program' | 'scratchBytes' | 'image'>) {
     const { compose, jobPort, kernel } = this.#parts
     const state = await this.#parts.state()
     const store = imageFolder(state)
-    const found = foundImages(store, { image: imageOf[program], kernel })
+    const name = image === undefined ? defaultImages[program] : `sha256:${image}`
+    const found = foundImages(store, { image: name, kernel })
     const key = [program, scratchBytes, found.image.digest, found.kernel?.digest].join(' ')
     const known = this.#known.get(key)
     if (known && isThere(known)) return known
-    const { agent, carrier } = await this.#ownPrograms()
+    const [{ agent, carrier }, policy] = await Promise.all([this.#ownPrograms(), this.#policy()])
     openFolder(this.#folder)
     const boot = compose({
       store,
@@ -86,6 +96,7 @@ export class BootFiles<Boot extends RootBoot & { readonly kernel?: string }> {
       image: found.image.digest,
       ...(found.kernel && { kernel: found.kernel.digest }),
       agent,
+      ...(policy && { policy }),
       runner: runnerFiles(program, carrier),
       ports: { [jobDescriptor]: jobPort },
       scratchBytes,
@@ -93,6 +104,11 @@ export class BootFiles<Boot extends RootBoot & { readonly kernel?: string }> {
     const own = { ...boot, image: await copyImage(boot.image, boot.digests.image, this.#folder) }
     this.#known.set(key, own)
     return own
+  }
+
+  /** Undefined where none can be made: the wall then says that it lacks it (`PolicyCompiler.missing`). */
+  async #policy(): Promise<Buffer | undefined> {
+    return await this.#parts.policies?.compile(callClasses).catch(() => undefined)
   }
 
   async #ownPrograms() {

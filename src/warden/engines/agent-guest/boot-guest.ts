@@ -24,13 +24,15 @@ export interface GuestBoot<Guest> {
   readonly up?: () => void
   /** Copies the guest. */
   readonly copy?: GuestCopy
+  /** Digest of the image that is its root. */
+  readonly image: string
 }
 
 /** Waits for agent and parked runner. Releases the guest before it throws what `failed` says, or DRAINING. */
 export async function bootGuest<Guest extends BootingGuest>(
   guest: Guest,
   key: MachineKey,
-  { takes, helloMsMax, go, up, copy }: GuestBoot<Guest>,
+  { takes, helloMsMax, go, up, copy, image }: GuestBoot<Guest>,
 ): Promise<LiveMachine<Guest>> {
   takes.track(guest)
   try {
@@ -40,7 +42,7 @@ export async function bootGuest<Guest extends BootingGuest>(
     await agent.take('hello', helloMsMax)
     await startRunner(agent, key)
     up?.()
-    return { ...liveMachine(guest, agent, 'boot'), ...(copy && { copy }) }
+    return { ...liveMachine(guest, agent, { origin: 'boot', image }), ...(copy && { copy }) }
   } catch (error) {
     await guest.release()
     throw takes.isClosed ? closing() : guest.failed(error)
@@ -53,11 +55,12 @@ export async function bootGuest<Guest extends BootingGuest>(
 export function liveMachine<Guest extends BootingGuest>(
   guest: Guest,
   agent: AgentLink,
-  origin: LiveMachine['origin'],
+  { origin, image }: Pick<LiveMachine, 'origin' | 'image'>,
 ): LiveMachine<Guest> {
   return {
     process: guest,
     agent,
+    image,
     origin,
     takeJobChannel: () => guest.takeJobChannel(),
     release: () => guest.release(),

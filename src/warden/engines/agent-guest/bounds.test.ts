@@ -42,7 +42,7 @@ async function played({
   })
   const agent = new AgentLink(socket as Socket)
   const hello = agent.take('hello', 1_000)
-  socket.push(encodeFrame(kinds.hello, Buffer.from([1, 0, 0, 1, 0])))
+  socket.push(encodeFrame(kinds.hello, Buffer.from([1, 0, 0, 1, 0, 0])))
   await hello
   const process = { memory: () => 1_000 + grew }
   const job = {

@@ -49,7 +49,7 @@ export async function claim(job: MachineJob, asked: ClaimBounds): Promise<ClaimR
   const usedMax = bytes + asked.memory + disk + allowanceBytes
   machine.process.cgroup?.limit({ memory: pageUp(usedMax) })
   const enforced = bind(job, asked)
-  await claimGuest(job, asked)
+  await Promise.all([claimGuest(job, asked), bindDisk(job, asked)])
   job.bytesAtClaim = job.bytesSeen = bytes
   job.killsAtClaim = machine.process.cgroup?.memoryKills() ?? 0
   job.spentBefore = spentMs(machine.process)
@@ -78,12 +78,14 @@ export async function tighten(job: MachineJob, to: EnclosureBounds): Promise<Bou
   const less = before.memory - to.memory
   assert(less >= 0, 'memory was raised')
   const usedMax = before.usedMax - less
-  if (less > 0) job.machine.process.cgroup?.limit({ memory: pageUp(usedMax) })
   const enforced = bind(job, to)
   const { agent } = job.machine
   const tasks = tasksOf(job, to)
+  if (to.io !== undefined && to.io < (before.io ?? Infinity)) await bindDisk(job, to)
+  // The guest's kernel first, which reclaims its files' pages; the host's ends the whole machine.
   if (less > 0 && job.isHeldInside)
     await askPhase(agent, { do: 'lower-memory', bytes: memoryInside(job, to) }, AGENT_MS_MAX)
+  if (less > 0) job.machine.process.cgroup?.limit({ memory: pageUp(usedMax) })
   if (tasks < tasksOf(job, before))
     await askPhase(agent, { do: 'lower-limit', limit: 'processes', value: tasks }, AGENT_MS_MAX)
   job.held = { ...to, usedMax }
@@ -124,7 +126,7 @@ export function sampleOf(job: MachineJob): MemorySample {
 /** Sets each bound that this machine can hold and says by which mechanism. */
 function bind(
   { machine }: MachineJob,
-  to: Pick<EnclosureBounds, 'cpu' | 'processes'>,
+  to: Pick<EnclosureBounds, 'cpu' | 'processes' | 'io'>,
 ): BoundMechanisms {
   const { cgroup } = machine.process
   const hasQuota = cgroup?.controllers.includes('cpu') === true
@@ -136,8 +138,13 @@ function bind(
     // The guest's own kernel holds it: one that was broken into has this host's processes none the less.
     processes: 'rlimit',
     cpu: to.cpu === undefined ? 'none' : throttle,
-    io: 'none',
+    io: to.io !== undefined && machine.process.limitDisk ? 'throttle' : 'none',
   }
+}
+
+/** Bounds the one disk of a guest: its image, which it reads; files that it writes are memory. */
+async function bindDisk({ machine }: MachineJob, { io }: EnclosureBounds): Promise<void> {
+  if (io !== undefined) await machine.process.limitDisk?.(io)
 }
 
 /** Cores to which a watch holds it; undefined where a quota does, or none is asked for. */

@@ -5,6 +5,7 @@ import type {
   EnclosureBounds,
   EnclosureEnd,
   EnclosureSockets,
+  EngineReport,
   KillReceipt,
   MemorySample,
   WallRank,
@@ -16,9 +17,11 @@ import { isGoneInTime } from '../wall-end.ts'
 import { claim, sampleOf, throttledTo, tighten, wasEndedInside, type MachineJob } from './bounds.ts'
 import { askStatus, renewAgent } from './agent-questions.ts'
 import { GuestCaptures } from './captures.ts'
+import { GuestWatch } from './guest-watch.ts'
 import { runnerEnd, type RunnerEnd } from './ending.ts'
 import { spentMs } from './measure.ts'
-import { AgentCalls, guestClosableCalls } from './agent-calls.ts'
+import { AgentCalls } from './agent-calls.ts'
+import type { PolicyCompiler } from './policy-compiler.ts'
 import { carrierProgram, type LiveMachine } from './source.ts'
 import { Stops, type Holder } from './stops.ts'
 
@@ -37,6 +40,8 @@ export interface GuestWallParts {
   /** Whether a cgroup holds memory. */
   readonly isBounded: boolean
   readonly kind: GuestWords
+  readonly policies: PolicyCompiler
+  readonly report: (report: EngineReport) => void
 }
 
 /** Words for a wall of an engine's guests. */
@@ -67,6 +72,7 @@ export class GuestEnclosure implements Enclosure {
   readonly #holder: string
   readonly #stops: Stops
   readonly #pauses: CpuPauses
+  readonly #watch: GuestWatch
   readonly #lost = Promise.withResolvers<void>()
   readonly #gone = Promise.withResolvers<void>()
   #isKilled = false
@@ -101,11 +107,15 @@ export class GuestEnclosure implements Enclosure {
       spentBefore: spentMs(machine.process),
       spentSeen: 0,
     }
-    this.calls = new AgentCalls(machine.agent)
+    this.#watch = new GuestWatch({
+      agent: machine.agent,
+      report: (seen) => parts.report({ of: machine.process.id, seen }),
+    })
+    this.calls = new AgentCalls(machine.agent, parts.policies)
     this.id = machine.process.id
     const { copy } = machine
     this.memory = copy && new GuestCaptures(this.id, copy, this.#stops)
-    this.wall = wallOf(machine, parts, idleBytes)
+    this.wall = wallOf(machine, parts, { idleBytes, calls: this.calls.closable })
     this.lost = this.#lost.promise
     this.ended = this.#end()
     void this.#watchRunner()
@@ -115,8 +125,10 @@ export class GuestEnclosure implements Enclosure {
     return { handle: this.#machine.takeJobChannel() }
   }
 
-  claim(bounds: ClaimBounds): Promise<ClaimReadBack> {
-    return claim(this.#job, bounds)
+  async claim(bounds: ClaimBounds): Promise<ClaimReadBack> {
+    const read = await claim(this.#job, bounds)
+    this.#watch.begin()
+    return read
   }
 
   /** Single-use: it keeps the baseline of its claim. */
@@ -195,6 +207,7 @@ export class GuestEnclosure implements Enclosure {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#watch.end()
     this.#released ??= this.#machine.release().finally(this.#gone.resolve)
     await this.#released
   }
@@ -272,8 +285,13 @@ export class GuestEnclosure implements Enclosure {
   }
 }
 
-function wallOf(machine: LiveMachine, parts: GuestWallParts, idleBytes: number): Wall {
+function wallOf(
+  machine: LiveMachine,
+  parts: GuestWallParts,
+  { idleBytes, calls }: Pick<Wall, 'idleBytes' | 'calls'>,
+): Wall {
   const { id, uid, processes, cgroup } = machine.process
+  const isConfined = machine.agent.can('confines')
   return {
     id,
     program: parts.program,
@@ -282,6 +300,7 @@ function wallOf(machine: LiveMachine, parts: GuestWallParts, idleBytes: number):
     layers: [
       ...parts.kind.layers,
       'own kernel',
+      ...(isConfined ? ['apparmor'] : []),
       'seccomp',
       'user namespace',
       'network namespace',
@@ -297,14 +316,20 @@ function wallOf(machine: LiveMachine, parts: GuestWallParts, idleBytes: number):
       ...(cgroup?.controllers.includes('cpu')
         ? []
         : ['cpu quota: a guest that overdraws its time is stopped for a while']),
-      'calls: of the classes of system calls writing alone is closed while a program runs',
+      ...(isConfined ? [] : [withoutProfile(parts.policies, calls)]),
       ...parts.kind.missing(machine),
     ],
-    calls: guestClosableCalls,
+    calls,
+    image: machine.image,
     ...(machine.copy && { isImaged: true }),
     isCarried: true,
     countsTicks: true,
     idleBytes,
     took: parts.tookMs,
   }
+}
+
+function withoutProfile({ missing }: PolicyCompiler, calls: Wall['calls']): string {
+  const why = missing ?? "the guest's kernel has none"
+  return `apparmor: no profile is around a program, and of the classes of system calls ${calls.join(' and ')} alone are closed while it runs (${why})`
 }

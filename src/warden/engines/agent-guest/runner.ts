@@ -13,6 +13,7 @@ import {
   type WholeProgram,
   type WholeSettings,
 } from '../../../jail/whole.ts'
+import { jobProfile } from './policy-text.ts'
 import { carrierProgram, type MachineKey } from './source.ts'
 
 /**
@@ -23,9 +24,6 @@ import { carrierProgram, type MachineKey } from './source.ts'
  * runner and gives it its descriptors.
  */
 export type MachineProgram = MachineKey['program']
-
-/** Tag of the image in which a program runs. */
-export const imageOf: Readonly<Record<MachineProgram, string>> = { node: 'node', python: 'python' }
 
 /** Name of the job's port for the agent, and its descriptor in the carrier. */
 export const jobDescriptor = 'job'
@@ -57,10 +55,18 @@ export function runnerFiles(
   return files
 }
 
-/** The agent's command for the carrier and its runner; `run` of `src/agent-wire/encode.ts`. `isCloned`: its machine becomes a template. */
+/** The agent's command for the carrier and its runner; `run` of `src/agent-wire/encode.ts`. */
 export function runnerCommand(
   { program, isWarm, scratchBytes }: MachineKey,
-  isCloned = false,
+  {
+    isCloned = false,
+    isConfined = false,
+  }: {
+    /** A template is made of its machine. */
+    readonly isCloned?: boolean
+    /** The guest has a profile of AppArmor for it. */
+    readonly isConfined?: boolean
+  },
 ): AgentRun {
   const whole = wholeOf(program, scratchBytes, isWarm)
   const settings: WholeSettings = {
@@ -68,7 +74,7 @@ export function runnerCommand(
     tmp: tmpFolder,
     own: resultFolder,
     listens: false,
-    starts: true,
+    hasRoot: true,
     warm: isWarm,
     threads: whole.hasThreads,
     ...(isCloned && { cloned: true }),
@@ -76,7 +82,8 @@ export function runnerCommand(
   }
   const main = insideOf(mainOf(program), whole.places)
   const runner = [interpreters[program], ...whole.flags, main, JSON.stringify(settings)]
-  const own = [`${JOB_FD}`, `${GROUP_FD}`, `${ownUidInside}`, workFolder, `${scratchBytes}`, '--']
+  const numbers = [JOB_FD, GROUP_FD, ownUidInside].map(String)
+  const own = [...numbers, workFolder, `${scratchBytes}`, isConfined ? jobProfile : '-', '--']
   return {
     kind: 'run',
     program: carrierProgram,

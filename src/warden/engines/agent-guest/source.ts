@@ -34,6 +34,8 @@ export interface MachineKey {
   readonly memoryMiB: number
   /** Bytes of each file system in memory that programs write to. */
   readonly scratchBytes: number
+  /** Digest of the image that is its root; by default that which the tag of its program names. */
+  readonly image?: string
 }
 
 /** The process that holds a guest, in its jail. */
@@ -50,6 +52,8 @@ export interface HeldGuest {
   /** Resolves once no instruction of the guest runs. */
   freeze(): Promise<void>
   thaw(): Promise<void>
+  /** Bounds the bytes a second that the guest reads of its disk; absent where nothing does. */
+  limitDisk?(bytesASecond: number): Promise<void>
   /** Bytes that it holds of this host, its guest's together with its own. Throws where it is gone. */
   memory(): number
 }
@@ -68,6 +72,8 @@ export interface LiveMachine<Process extends HeldGuest = HeldGuest> {
   readonly agent: AgentLink
   /** Host end of the job's channel. The engine takes it out of the machine by `takeJobChannel`. */
   takeJobChannel(): Socket
+  /** Digest of the image that is its root. */
+  readonly image: string
   /** How it came to be, for the operator. */
   readonly origin: 'boot' | 'clone'
   /** Cause for which it was booted where a clone was asked for. */

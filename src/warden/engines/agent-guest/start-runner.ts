@@ -14,7 +14,7 @@ export async function startRunner(
   key: MachineKey,
   isCloned = false,
 ): Promise<void> {
-  agent.send(runnerCommand(key, isCloned))
+  agent.send(runnerCommand(key, { isCloned, isConfined: agent.can('confines') }))
   const said: Buffer[] = []
   for (;;) {
     const next = await agent.take(['output', 'ended', 'refused'], START_MS_MAX)

@@ -12,6 +12,7 @@ import { closing } from '../../refusals.ts'
 import { GuestEnclosure, type GuestWords } from './enclosure.ts'
 import type { GuestHost } from './jailed-guest.ts'
 import { machineMiB } from './memory-size.ts'
+import { PolicyCompiler } from './policy-compiler.ts'
 import type { MachineKey, MachineSource } from './source.ts'
 
 const DISK_BYTES = 64 * 2 ** 20
@@ -24,6 +25,7 @@ export interface GuestEngineParts {
     readonly options: EngineOptions
     /** State folder, whose images are booted. */
     readonly state: () => Promise<string>
+    readonly policies: PolicyCompiler
   }): MachineSource
 }
 
@@ -32,6 +34,8 @@ export class GuestStarter {
   readonly #source: MachineSource
   readonly #kind: GuestWords
   readonly #hasCgroups: boolean
+  readonly #policies: PolicyCompiler
+  readonly #report: EngineHost['report']
   #isClosed = false
 
   constructor(parts: GuestEngineParts, options: EngineOptions, host: EngineHost) {
@@ -39,7 +43,9 @@ export class GuestStarter {
     this.#kind = parts.kind
     this.#hasCgroups = guestHost.cgroups !== undefined
     const state = async () => options.imageState ?? (await host.state())
-    this.#source = parts.openSource({ host: guestHost, options, state })
+    this.#report = (report) => host.report(report)
+    this.#policies = new PolicyCompiler(options.hide)
+    this.#source = parts.openSource({ host: guestHost, options, state, policies: this.#policies })
   }
 
   async start(spec: EnclosureSpec): Promise<Enclosure> {
@@ -54,6 +60,8 @@ export class GuestStarter {
         tookMs: performance.now() - began,
         isBounded: this.#hasCgroups,
         kind: this.#kind,
+        policies: this.#policies,
+        report: this.#report,
       })
     } catch (error) {
       await machine.release()
@@ -85,11 +93,13 @@ function keyOf({
   disk = DISK_BYTES,
   usual,
   layers = [],
+  image,
 }: EnclosureSpec): MachineKey {
   if (program !== 'node' && program !== 'python')
     throw new MayflyError('UNAVAILABLE', `Cannot start program "${program}": no machine runs it`)
   if (layers.length > 0)
     throw new MayflyError('UNAVAILABLE', 'Cannot mount packages: a machine has those of its image')
   const memoryMiB = machineMiB({ disk, memory: usual?.memory })
-  return { program, isWarm: spares > 0, memoryMiB, scratchBytes: disk }
+  const own = { program, isWarm: spares > 0, memoryMiB, scratchBytes: disk }
+  return image === undefined ? own : { ...own, image }
 }

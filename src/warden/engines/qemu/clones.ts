@@ -108,12 +108,16 @@ export class Clones implements MachineSource<QemuProcess> {
     }
   }
 
-  async #keyOf(key: MachineKey): Promise<CloneKey> {
+  /** A template is warm also for a machine that a job waits for: it is made once, and a cold one would be another to make. */
+  async #keyOf(asked: MachineKey): Promise<CloneKey> {
+    const key = { ...asked, isWarm: true }
     const { cold, options } = this.#parts
     const { accelerator } = await cold.accelerator()
     const boot = await cold.files.of(key)
     const program = await this.#digestOf(findHypervisor(options.hide).file)
-    const warm = canonicalJson({ ...key })
+    // The key of a boot covers the image, by whichever name it was asked for.
+    const { image: _, ...warmed } = key
+    const warm = canonicalJson(warmed)
     const { memoryMiB } = key
     const name = templateKey({ accelerator, memoryMiB }, { boot: boot.key, program, warm })
     return { key, boot, accelerator, name }
@@ -195,7 +199,7 @@ function cloneOf(
 ): LiveMachine<QemuProcess> {
   const image = path.basename(template.image, '.image')
   return {
-    ...liveMachine(machine, agent, 'clone'),
+    ...liveMachine(machine, agent, { origin: 'clone', image }),
     copy: new MachineCopy({ process: machine, spec: template, image, base }),
     async release() {
       try {

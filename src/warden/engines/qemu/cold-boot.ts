@@ -4,6 +4,7 @@ import { cacheFolder } from '../../../lib/cache-folder.ts'
 import { BootFiles } from '../agent-guest/boot-files.ts'
 import { bootGuest } from '../agent-guest/boot-guest.ts'
 import type { GuestHost } from '../agent-guest/jailed-guest.ts'
+import { PolicyCompiler } from '../agent-guest/policy-compiler.ts'
 import { findJailPrograms } from './jail.ts'
 import { jobPort } from './machine.ts'
 import { MachineCopy } from './machine-copy.ts'
@@ -26,6 +27,7 @@ export interface ColdBootParts {
   readonly options: EngineOptions
   /** State folder, whose images are booted. */
   readonly state: () => Promise<string>
+  readonly policies?: PolicyCompiler
   /** Folder for copies of images and for the accelerator that was proved; by default the caches of this user. */
   readonly folder?: string
 }
@@ -48,6 +50,7 @@ export class ColdBoots implements MachineSource<QemuProcess> {
       folder: parts.folder,
       kernel: 'kernel',
       jobPort,
+      policies: parts.policies ?? new PolicyCompiler(parts.options.hide),
       compose: machineBoot,
     })
   }
@@ -104,6 +107,7 @@ export class ColdBoots implements MachineSource<QemuProcess> {
         takes: this.#takes,
         helloMsMax: BOOT_MS_MAX,
         go: () => machine.control.ask('cont'),
+        image: boot.digests.image,
         copy: new MachineCopy({
           process: machine,
           spec: { accelerator, memoryMiB: key.memoryMiB },

@@ -1,4 +1,4 @@
-import { chownSync, closeSync, constants, ftruncateSync, mkdirSync, openSync } from 'node:fs'
+import { chownSync, closeSync, constants, ftruncateSync, openSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import path from 'node:path'
 import { MayflyError } from '../../../contract/error.ts'
@@ -11,10 +11,10 @@ import {
 } from '../agent-guest/jailed-guest.ts'
 import { memoryIn } from '../agent-guest/measure.ts'
 import type { HeldGuestEnd } from '../agent-guest/source.ts'
-import { wallFolder } from '../wall-folder.ts'
+import { makeWallFolder, wallFolder } from '../wall-folder.ts'
 import { machineFilter } from './filter.ts'
 import { jailCommand, type JailPrograms, type MachineFiles } from './jail.ts'
-import { machineArguments, machineFds, type MachineSpec } from './machine.ts'
+import { diskId, machineArguments, machineFds, type MachineSpec } from './machine.ts'
 import { oldestVersion, type HypervisorProgram } from './program.ts'
 import { openQmp, saidByMachine, type QmpClient } from './qmp.ts'
 import type { QmpEvent, QmpVersion } from './qmp-commands.ts'
@@ -139,6 +139,21 @@ export class QemuProcess extends JailedGuest {
     await this.control.ask('cont')
   }
 
+  /**
+   * Bounds the bytes a second that the guest has of its disk, and reads it back. Throws MayflyError UNAVAILABLE where QEMU holds
+   * another bound.
+   */
+  async limitDisk(bytesASecond: number): Promise<void> {
+    // QEMU takes 0 for no bound.
+    const bps = Math.max(1, Math.floor(bytesASecond))
+    const others = { bps_rd: 0, bps_wr: 0, iops: 0, iops_rd: 0, iops_wr: 0 }
+    await this.control.ask('block_set_io_throttle', { id: diskId, bps, ...others })
+    const disks = await this.control.ask('query-block')
+    const held = disks.find(({ qdev }) => qdev === diskId)?.inserted?.bps
+    if (held === bps) return
+    throw new MayflyError('UNAVAILABLE', `Cannot bound the disk of a machine: QEMU holds ${held}`)
+  }
+
   memory(): number {
     return this.cgroup ? memoryIn(this.cgroup) : anonymousBytes(this.processes.at(-1)!.pid)
   }
@@ -186,8 +201,7 @@ function spawnMachine(parts: MachineStart, host: GuestHost): QemuProcess {
 
 /** Throws EEXIST if another user made it: /tmp is world-writable. The memory of a template is sparse. */
 function makeMachineFolder(id: string, uid: number | undefined, spec: MachineSpec): string {
-  const folder = wallFolder(id)
-  mkdirSync(folder, { mode: 0o700 })
+  const folder = makeWallFolder(id)
   if (spec.memory === 'shared') {
     const file = path.join(folder, 'memory')
     const fd = openSync(file, 'wx', 0o600)

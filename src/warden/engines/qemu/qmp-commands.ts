@@ -25,6 +25,9 @@ export const qmpAnswers = {
     ram: z.object({ transferred: bytes, total: bytes }).optional(),
   }),
   block_set_io_throttle: nothing,
+  'query-block': z
+    .array(z.object({ qdev: text.optional(), inserted: z.object({ bps: bytes }).optional() }))
+    .max(8),
   balloon: nothing,
   'query-balloon': z.object({ actual: bytes }),
   'dump-guest-memory': nothing,

@@ -10,6 +10,7 @@ import { bootId } from '../../../os/proc.ts'
 import type { AgentHistory } from '../agent-guest/agent-link.ts'
 import type { GuestHost } from '../agent-guest/jailed-guest.ts'
 import { remainsOf } from '../sweep.ts'
+import { folderOwners } from '../folder-owners.ts'
 import { wallFolder } from '../wall-folder.ts'
 import { whyNotKept } from './kept-file.ts'
 import { removeTemplate, type Template } from './template.ts'
@@ -116,6 +117,7 @@ export class TemplateShelf {
   #open(name: string, id: string, host: GuestHost) {
     const folder = wallFolder(id)
     assertOwn(this.#folder)
+    folderOwners.note(id)
     renameSync(path.join(this.#folder, name), folder)
     const { madeAtMs, uses, turns, ...files } = readAbout(path.join(folder, 'about'))
     const ageMs = Math.max(0, sinceBootMs() - madeAtMs)

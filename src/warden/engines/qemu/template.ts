@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto'
-import { chmodSync, mkdirSync } from 'node:fs'
+import { chmodSync } from 'node:fs'
 import { chmod, chown, lstat, rename } from 'node:fs/promises'
 import path from 'node:path'
 import { MayflyError } from '../../../contract/error.ts'
 import { canonicalJson } from '../../../lib/canonical-json.ts'
 import { sha256 } from '../../../lib/hash.ts'
 import { remainsOf } from '../sweep.ts'
-import { removeWallFolder, wallFolder } from '../wall-folder.ts'
+import { makeWallFolder, removeWallFolder } from '../wall-folder.ts'
 import type { GuestHost } from '../agent-guest/jailed-guest.ts'
 import { AgentLink, type AgentHistory } from '../agent-guest/agent-link.ts'
 import type { MachineFiles } from './jail.ts'
@@ -92,10 +92,9 @@ export async function makeTemplate(
   host: GuestHost,
 ): Promise<Template> {
   const id = `t${randomBytes(8).toString('hex')}`
-  const folder = wallFolder(id)
   host.lease(id, remainsOf([], null))
   try {
-    mkdirSync(folder, { mode: 0o700 })
+    const folder = makeWallFolder(id)
     // As root each clone has a uid of its own, which has to find the files.
     if (host.isRoot) chmodSync(folder, 0o755)
     const history = await bootAndSave(parts, folder, host)

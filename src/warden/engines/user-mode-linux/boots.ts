@@ -81,7 +81,7 @@ export class UserKernelBoots implements MachineSource<UserKernelProcess> {
 
   async #take(key: MachineKey): Promise<LiveMachine<UserKernelProcess>> {
     // Files first: a machine without images is told at once, and needs no probe.
-    const { initrd, image } = await this.files.of(key)
+    const { initrd, image, digests } = await this.files.of(key)
     await this.facts()
     this.#takes.refuseIfClosed()
     const { host, options } = this.#parts
@@ -96,6 +96,7 @@ export class UserKernelBoots implements MachineSource<UserKernelProcess> {
     return await bootGuest(guest, key, {
       takes: this.#takes,
       helloMsMax: BOOT_MS_MAX,
+      image: digests.image,
       up: () => guest.found(),
     })
   }

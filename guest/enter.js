@@ -95,7 +95,11 @@ function buildRoot() {
     libc.attachTree(tree, to)
     fs.closeSync(tree)
   }
-  for (const { at, target } of spec.links) fs.symlinkSync(target, path.join(spec.over, at))
+  for (const { at, target } of spec.links) {
+    const link = path.join(spec.over, at)
+    fs.mkdirSync(path.dirname(link), { recursive: true })
+    fs.symlinkSync(target, link)
+  }
   process.chdir(spec.over)
   libc.pivotHere()
   process.chdir('/')

@@ -16,6 +16,7 @@
 #include <linux/filter.h>
 #include <linux/landlock.h>
 #include <linux/mount.h>
+#include <linux/openat2.h>
 #include <linux/seccomp.h>
 #include <net/if.h>
 #include <sched.h>
@@ -208,6 +209,15 @@ static void namespaces(char **arg, int count) {
   if (flags & CLONE_NEWNS) must(syscall(SYS_mount, NULL, "/", NULL, REC | PRIVATE, NULL) == 0, "private");
 }
 
+/* The same for a process that was cloned into its namespaces; the ids are those that it had before. */
+static void in_namespaces(char **arg, int count) {
+  (void)count;
+  int proc = open_own_proc();
+  map_user(proc, 0, (uid_t)number(arg[0]), 0, (gid_t)number(arg[1]));
+  close(proc);
+  must(syscall(SYS_mount, NULL, "/", NULL, REC | PRIVATE, NULL) == 0, "private");
+}
+
 static int own_proc = -1;
 
 /* For `own-user`: the /proc of the host is gone by then, and the wall's own is read-only. */
@@ -261,7 +271,8 @@ static void fork_child(char **arg, int count) {
 /* Lowers both limits; a hard limit that is lower already stays. */
 static void limit(char **arg, int count) {
   static const struct named known[] = {{"core", RLIMIT_CORE},   {"nofile", RLIMIT_NOFILE},   {"data", RLIMIT_DATA},
-                                       {"fsize", RLIMIT_FSIZE}, {"memlock", RLIMIT_MEMLOCK}, {"nproc", RLIMIT_NPROC}};
+                                       {"fsize", RLIMIT_FSIZE}, {"memlock", RLIMIT_MEMLOCK}, {"nproc", RLIMIT_NPROC},
+                                       {"locks", RLIMIT_LOCKS}};
   (void)count;
   __rlimit_resource_t resource = (__rlimit_resource_t)value_of(known, sizeof known / sizeof *known, arg[0]);
   rlim_t wanted = (rlim_t)number(arg[1]);
@@ -283,17 +294,32 @@ static void close_projects(char **arg, int count) {
   close(fd);
 }
 
-static void keep_tree(const char *path) {
+static void keep_tree_at(int folder, const char *path, unsigned int flags) {
   errno = E2BIG;
   must(tree_count < TREES_MAX, path);
-  trees[tree_count] = (int)syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | O_CLOEXEC | RECURSIVE);
+  trees[tree_count] = (int)syscall(SYS_open_tree, folder, path, flags | OPEN_TREE_CLONE | O_CLOEXEC | RECURSIVE);
   must(trees[tree_count] >= 0, path);
   tree_count++;
+}
+
+static void keep_tree(const char *path) {
+  keep_tree_at(AT_FDCWD, path, 0);
 }
 
 /* A detached copy of what is mounted at a path, numbered in the order of these steps, from 0. */
 static void grab(char **arg, int count) {
   for (int i = 0; i < count; i++) keep_tree(arg[i]);
+}
+
+/* The same for paths without a link in them: whoever may write above them may put one there meanwhile (TOCTOU). */
+static void grab_real(char **arg, int count) {
+  struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS};
+  for (int i = 0; i < count; i++) {
+    int fd = (int)syscall(SYS_openat2, AT_FDCWD, arg[i], &how, sizeof how);
+    must(fd >= 0, arg[i]);
+    keep_tree_at(fd, "", AT_EMPTY_PATH);
+    close(fd);
+  }
 }
 
 static int open_owned(const char *path, uid_t owner, int is_mapped) {
@@ -350,6 +376,33 @@ static void attach_readonly(char **arg, int count) {
   attach(tree, arg[1]);
 }
 
+/* Writable, and without what would give rights there. */
+static void attach_writable(char **arg, int count) {
+  (void)count;
+  struct mount_attr wanted = {.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV};
+  int tree = tree_at(arg[0]);
+  must(syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH | RECURSIVE, &wanted, sizeof wanted) == 0, arg[1]);
+  attach(tree, arg[1]);
+}
+
+/* A view of the folder `lower` at a path: what is changed there lies in `upper`, and `lower` stays as it is. */
+static void overlay(char **arg, int count) {
+  (void)count;
+  struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS};
+  char options[256];
+  int fds[3];
+  for (int i = 0; i < 3; i++) {
+    fds[i] = (int)syscall(SYS_openat2, AT_FDCWD, arg[i], &how, sizeof how);
+    must(fds[i] >= 0, arg[i]);
+  }
+  /* By descriptors, since a path may hold the commas and colons that the options are parted by. */
+  const char *form = "lowerdir=/proc/self/fd/%d,upperdir=/proc/self/fd/%d,workdir=/proc/self/fd/%d,userxattr";
+  snprintf(options, sizeof options, form, fds[0], fds[1], fds[2]);
+  make_folders(arg[3]);
+  must(syscall(SYS_mount, "mayfly", arg[3], "overlay", NOSUID | NODEV, options) == 0, arg[3]);
+  for (int i = 0; i < 3; i++) close(fds[i]);
+}
+
 static void attach_as_is(char **arg, int count) {
   (void)count;
   attach(tree_at(arg[0]), arg[1]);
@@ -387,13 +440,15 @@ static void own(char **arg, int count) {
   for (int i = 1; i < count; i++) must(chown(arg[i], uid, (gid_t)uid) == 0, arg[i]);
 }
 
+/* A file of these texts: one word of a command line has at most 128 KB. */
 static void file(char **arg, int count) {
-  (void)count;
   make_parents(arg[1]);
   int fd = open(arg[1], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
   must(fd >= 0, arg[1]);
-  size_t length = strlen(arg[2]);
-  must(write(fd, arg[2], length) == (ssize_t)length, arg[1]);
+  for (int i = 2; i < count; i++) {
+    size_t length = strlen(arg[i]);
+    must(write(fd, arg[i], length) == (ssize_t)length, arg[1]);
+  }
   must(fchmod(fd, (mode_t)strtol(arg[0], NULL, 8)) == 0, arg[1]);
   close(fd);
 }
@@ -536,11 +591,20 @@ static void allow(int rules, const char *path, uint64_t rights) {
   close(fd);
 }
 
+/* Version of Landlock beyond which nothing is asked of it. */
+static long landlock_most = 1 << 16;
+
+static void set_landlock_most(char **arg, int count) {
+  (void)count;
+  landlock_most = number(arg[0]);
+}
+
 /* Arguments: `net` or `no-net`, how many paths are readable, those, and the writable ones. See landlock(7). */
 static void landlock(char **arg, int count) {
   const uint64_t read_and_execute = 1 << 2 | 1 << 3 | 1;
   long version = syscall(SYS_landlock_create_ruleset, NULL, 0, 1);
   must(version >= 1, "");
+  if (version > landlock_most) version = landlock_most;
   struct rights handled = {.files = (1 << 13) - 1};
   if (version >= 2) handled.files |= 1 << 13;
   if (version >= 3) handled.files |= 1 << 14;
@@ -624,14 +688,18 @@ static const struct {
     {"become", become, 2},
     {"own-proc", own_files_of_proc, 0},
     {"namespaces", namespaces, 1},
+    {"in-namespaces", in_namespaces, 2},
     {"fork", fork_child, 0},
     {"keep-proc", keep_proc, 0},
     {"own-user", own_user, 2},
     {"limit", limit, 2},
     {"close-projects", close_projects, 0},
     {"grab", grab, 1},
+    {"grab-real", grab_real, 1},
     {"grab-layer", grab_layer, 4},
     {"attach-readonly", attach_readonly, 2},
+    {"attach-writable", attach_writable, 2},
+    {"overlay", overlay, 4},
     {"attach", attach_as_is, 2},
     {"tmpfs", tmpfs, 2},
     {"readonly", readonly, 1},
@@ -653,6 +721,7 @@ static const struct {
     {"keep-capabilities", keep_capabilities, 0},
     {"drop-capabilities", drop_capabilities, 0},
     {"no-new-privileges", no_new_privileges, 0},
+    {"landlock-most", set_landlock_most, 1},
     {"landlock", landlock, 2},
     {"close", close_descriptors, 1},
     {"keep", keep, 0},

@@ -12,5 +12,7 @@ ino_t table_of(pid_t pid);
 int has_ended(pid_t pid);
 int still_asks(uint64_t id);
 int copy_descriptor(pid_t pid, int number);
+int open_descriptor(pid_t pid, int number);
+int64_t socket_inode(pid_t pid, int number);
 
 #endif

@@ -29,6 +29,7 @@
 #include "caller.h"
 #include "control.h"
 #include "lines.h"
+#include "members.h"
 #include "wall.h"
 
 enum { CAPTURED_MAX = 64 };
@@ -44,6 +45,7 @@ static void write_all(const void *from, size_t bytes) {
 
 /* True for the wall's own PID namespace: this process could read others of its uid. */
 static int is_of_wall(pid_t pid) {
+  if (wall.is_kept) return is_member(pid);
   ino_t theirs = table_of(pid);
   return wall.processes != 0 && theirs == wall.processes;
 }

@@ -23,6 +23,7 @@
 #include <sys/socket.h>
 #include "control.h"
 #include "lines.h"
+#include "sockets.h"
 #include "wall.h"
 
 /* Accepts only a sock_diag socket: the peer is untrusted. */
@@ -67,6 +68,11 @@ int take_connection(const uint8_t *at, size_t bytes) {
   if (bytes != 12) return 0;
   uint32_t ports = u32_at(at + 4), from;
   memcpy(&from, at + 8, sizeof from);
+  /* A keeper made the connection, and knows for whom; its wall shares the ports of the machine with others. */
+  if (wall.is_kept) {
+    SAY("{\"kind\":\"socket\",\"nonce\":%u,\"inode\":0,\"caller\":%d}\n", u32_at(at), caller_of_port((uint16_t)(ports & 0xffff)));
+    return 1;
+  }
   SAY("{\"kind\":\"socket\",\"nonce\":%u,\"inode\":%u}\n", u32_at(at),
       socket_of(from, (uint16_t)(ports & 0xffff), (uint16_t)(ports >> 16)));
   return 1;

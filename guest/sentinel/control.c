@@ -20,10 +20,12 @@
 #include "connections.h"
 #include "connects.h"
 #include "execs.h"
+#include "forks.h"
 #include "give.h"
 #include "lines.h"
 #include "phases.h"
 #include "settle.h"
+#include "sockets.h"
 #include "wall.h"
 
 enum { FRAME_BYTES_MAX = 1024 };
@@ -57,6 +59,10 @@ static int take_frame(uint8_t kind, const uint8_t *at, size_t bytes) {
       return take_exec(at, bytes);
     case 7:
       return take_connection(at, bytes);
+    case 8:
+      return take_tasks(at, bytes);
+    case 9:
+      return take_egress(at, bytes);
     default:
       return 0;
   }

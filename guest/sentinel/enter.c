@@ -85,7 +85,30 @@ static char **listen_inside(char **argv) {
   return argv + 4;
 }
 
-void hand_over(unsigned char *filters, size_t bytes) {
+/* By SCM_RIGHTS, to a parent that may not copy it (pidfd_getfd takes CAP_SYS_PTRACE in the default profile of Docker). The
+ * filter is in force by then; it neither asks about sendmsg(2) nor refuses it. */
+static int hand_descriptor(int listener) {
+  union {
+    char bytes[CMSG_SPACE(sizeof listener)];
+    struct cmsghdr align;
+  } beside = {{0}};
+  char byte = 'L';
+  struct iovec part = {&byte, 1};
+  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &beside, .msg_controllen = sizeof beside};
+  struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+  head->cmsg_level = SOL_SOCKET;
+  head->cmsg_type = SCM_RIGHTS;
+  head->cmsg_len = CMSG_LEN(sizeof listener);
+  memcpy(CMSG_DATA(head), &listener, sizeof listener);
+  return sendmsg(HAND_OVER_FD, &message, MSG_NOSIGNAL) == 1;
+}
+
+static int hand_numbers(int32_t listener, int32_t sockets) {
+  int32_t handed[] = {listener, sockets};
+  return write(HAND_OVER_FD, handed, sizeof handed) == sizeof handed;
+}
+
+void hand_over(unsigned char *filters, size_t bytes, int by_rights) {
   unsigned char *at = filters, *end = filters + bytes;
   uint32_t asking_bytes = take_filter(&at, end);
   unsigned char *asking = at;
@@ -96,11 +119,10 @@ void hand_over(unsigned char *filters, size_t bytes) {
   if (read(HAND_OVER_FD, &byte, 1) != 1) cannot("nobody to hand over to");
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) cannot("no_new_privs");
   /* Netlink socket that lists sockets of this network namespace only; optional. */
-  int32_t sockets = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+  int32_t sockets = by_rights ? -1 : socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
   int32_t listener = load_listening(asking, asking_bytes);
   if (listener < 0) cannot("load the filter");
-  int32_t handed[] = {listener, sockets};
-  if (write(HAND_OVER_FD, handed, sizeof handed) != sizeof handed) cannot("hand over");
+  if (!(by_rights ? hand_descriptor(listener) : hand_numbers(listener, sockets))) cannot("hand over");
   if (read(HAND_OVER_FD, &byte, 1) != 1) cannot("the sentinel may not look into this wall");
   close(listener);
   if (sockets >= 0) close(sockets);
@@ -108,12 +130,10 @@ void hand_over(unsigned char *filters, size_t bytes) {
   if (fixed_bytes > 0 && load_filter(0, at, fixed_bytes)) cannot("load the fixed filter");
 }
 
-_Noreturn void enter(char **argv) {
-  argv = listen_inside(mask(argv));
-  errno = EINVAL;
-  if (!argv[0] || !argv[1]) cannot("no program");
+size_t read_filters(unsigned char **to) {
   static unsigned char filters[FILTER_BYTES_MAX] __attribute__((aligned(8)));
   size_t have = 0;
+  *to = filters;
   for (ssize_t n; have < sizeof filters; have += (size_t)n) {
     n = read(FILTER_FD, filters + have, sizeof filters - have);
     if (n < 0 && errno == EINTR) n = 0;
@@ -121,7 +141,16 @@ _Noreturn void enter(char **argv) {
     else if (n == 0) break;
   }
   close(FILTER_FD);
-  hand_over(filters, have);
+  return have;
+}
+
+_Noreturn void enter(char **argv) {
+  argv = listen_inside(mask(argv));
+  errno = EINVAL;
+  if (!argv[0] || !argv[1]) cannot("no program");
+  unsigned char *filters;
+  size_t bytes = read_filters(&filters);
+  hand_over(filters, bytes, 0);
   execv(argv[0], argv + 1);
   cannot("become the program");
 }

@@ -6,8 +6,11 @@
 
 int load_filter(unsigned long flags, const unsigned char *code, uint32_t bytes);
 _Noreturn void cannot(const char *what);
-/* Loads both filters, each after its length (u32), and hands the listener over. Ends the process where it cannot. */
-void hand_over(unsigned char *filters, size_t bytes);
+/* Reads both filters, each after its length (u32), from their descriptor, and closes that. Returns the bytes of both. */
+size_t read_filters(unsigned char **filters);
+/* Loads both filters, and hands the listener over: by its number, or `by_rights` in the message itself. Ends the process
+ * where it cannot. */
+void hand_over(unsigned char *filters, size_t bytes, int by_rights);
 _Noreturn void enter(char **argv);
 
 #endif

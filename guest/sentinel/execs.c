@@ -85,7 +85,7 @@ static void interpreter_of(int found, char *to, size_t room) {
  * checks again once it runs. */
 static int found_for(pid_t pid, int folder, const char *path, int is_descriptor) {
   char whole[PATH_BYTES_MAX * 2];
-  if (is_descriptor) return copy_descriptor(pid, folder);
+  if (is_descriptor) return wall.is_kept ? open_descriptor(pid, folder) : copy_descriptor(pid, folder);
   int failed = whole_path(pid, folder, path, whole, sizeof whole);
   return failed ? failed : open_below(wall.root, whole, O_PATH | O_CLOEXEC, 0, RESOLVE_IN_ROOT);
 }
@@ -102,6 +102,7 @@ static double written_at(int fd) {
 
 /* Whether a path leads below the scratch, as the kernel names it. */
 static int is_below_scratch(const char *real) {
+  if (wall.is_kept) return !strncmp(real, wall.scratch_path, strlen(wall.scratch_path));
   static const char *const folders[] = {"/work/", "/tmp/", "/dev/shm/"};
   for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
     if (!strncmp(real, folders[i], strlen(folders[i]))) return 1;

@@ -25,9 +25,13 @@
 #include <unistd.h>
 #include "connects.h"
 #include "execs.h"
+#include "forks.h"
+#include "modes.h"
 #include "opens.h"
 #include "reports.h"
 #include "settle.h"
+#include "signals.h"
+#include "sockets.h"
 #include "syncs.h"
 #include "wall.h"
 #include "watches.h"
@@ -68,6 +72,20 @@ static void report_scalar(const struct seccomp_notif *asked, int class, int is_d
   else report((pid_t)asked->pid, call, class, is_denied, class == WRITE, NULL);
 }
 
+/* Calls that a wall asks about because it has neither a root nor a table of processes of its own. */
+static int answer_kept(const struct seccomp_notif *asked) {
+  int call = asked->data.nr;
+  if (is_fork(call)) answer_fork(asked);
+  else if (call == SYS_socket) answer_socket(asked);
+  else if (call == SYS_connect) answer_kept_connect(asked);
+  else if (call == SYS_bind) answer_kept_bind(asked);
+  else if (call == SYS_listen) answer_listen(asked);
+  else if (is_signal(call)) answer_signal(asked);
+  else if (is_mode(call) && wall.is_shared) answer_mode(asked);
+  else return 0;
+  return 1;
+}
+
 static void answer(const struct seccomp_notif *asked) {
   int call = asked->data.nr;
   if (call == SYS_inotify_add_watch) return answer_watch(asked);
@@ -75,6 +93,7 @@ static void answer(const struct seccomp_notif *asked) {
   if (call < 0 || call >= CALLS_MAX || !wall.class_of[call]) return send_answer(asked->id, 0, -EPERM, 0);
   int class = wall.class_of[call] - 1;
   if (is_open(call)) return answer_open(asked);
+  if (wall.is_kept && answer_kept(asked)) return;
   if (call == SYS_connect && !(wall.allowed & 1 << NETWORK)) return answer_connect(asked);
   if (call == SYS_bind && !(wall.allowed & 1 << WRITE)) return answer_bind(asked);
   int is_denied = !(wall.allowed & 1 << class);

@@ -44,7 +44,7 @@ static int folder_of(pid_t pid, int folder, char *to, size_t room) {
     snprintf(name, sizeof name, "/proc/%d/cwd", pid);
     return link_to(name, to, room);
   }
-  int fd = copy_descriptor(pid, folder);
+  int fd = wall.is_kept ? open_descriptor(pid, folder) : copy_descriptor(pid, folder);
   if (fd < 0) return fd;
   struct stat facts;
   snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
@@ -82,6 +82,15 @@ int open_below(int folder, const char *path, uint64_t flags, uint64_t mode, uint
   struct open_how how = {.flags = flags, .mode = mode, .resolve = resolve | RESOLVE_NO_MAGICLINKS};
   int fd = (int)syscall(SYS_openat2, folder, path, &how, sizeof how);
   return fd < 0 ? -errno : fd;
+}
+
+/* Whether what is open here lies in the folder that a kept wall writes to. Landlock lets nothing of it be moved out. */
+int is_below_scratch_path(int fd) {
+  char name[64], real[PATH_BYTES_MAX];
+  size_t length = strlen(wall.scratch_path);
+  snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+  if (link_to(name, real, sizeof real) || strncmp(real, wall.scratch_path, length)) return 0;
+  return real[length] == '/' || real[length] == 0;
 }
 
 /* Target of a symlink, NUL-terminated; guest bytes. */

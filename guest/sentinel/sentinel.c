@@ -5,6 +5,8 @@
  *                                           inside: masks parts of /proc, loads both filters, hands its listener over,
  *                                           becomes the program
  *   sentinel watch OPTIONS...               outside: takes the listener and answers until the wall is over
+ *   sentinel keep OPTIONS... -- STEPS... -- PATH ARGV0 [ARG...]
+ *                                           outside: starts the program of a wall without namespaces, answers, ends it
  *
  * Problem: a seccomp filter that is loaded stays as it is, and phases of a life close classes of calls while it runs. All
  * code in the wall is the enemy.
@@ -25,6 +27,12 @@
  *   capture.c  copies of memory                      connections.c  sockets by their ports   masks.c  inside: masks
  *   watches.c  watches on files                      syncs.c    answers to fsync
  *
+ * and for walls without namespaces, whose parent this process is:
+ *
+ *   keep.c     start and end                         members.c  its processes
+ *   forks.c    new processes and threads             sockets.c  streams, and the egress path
+ *   signals.c  signals                               modes.c    modes and times of files
+ *
  * Relies on: seccomp_unotify(2), Linux 5.9 or later. README.md has what it holds, what not, and the protocol.
  *
  * Not handled: its own CPU time is in no bound of the wall. It pauses beyond a share of a core, below.
@@ -34,6 +42,7 @@
 #include <poll.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
 #include "connects.h"
@@ -41,6 +50,7 @@
 #include "enter.h"
 #include "execs.h"
 #include "give.h"
+#include "keep.h"
 #include "lines.h"
 #include "notify.h"
 #include "phases.h"
@@ -59,6 +69,7 @@ enum {
   EXEC_LOOK_MS = 100,
   IN_VAIN_MS = 8,
   WATCH_LOOK_MS = 50,
+  ZOMBIES_US = 1000,
 };
 
 /* CPU time spent here is outside the wall's bounds, and caused by it: beyond its share the sentinel pauses
@@ -91,9 +102,17 @@ static int wait_ms(int rests) {
   return (int)(ms > most ? most : ms);
 }
 
-static _Noreturn void watch(int argc, char **argv) {
-  key_paths();
-  start(argc, argv);
+static void take_handed(void) {
+  if (wall.is_kept) take_handed_listener();
+  else take_listener();
+}
+
+static void take_ends(void) {
+  struct signalfd_siginfo seen;
+  while (read(ends_fd, &seen, sizeof seen) > 0) continue;
+}
+
+static _Noreturn void watch(void) {
   for (;;) {
     int rests = must_rest();
     struct pollfd on[] = {
@@ -101,10 +120,11 @@ static _Noreturn void watch(int argc, char **argv) {
         {.fd = wall.parent, .events = POLLIN},
         {.fd = rests ? -1 : wall.listener >= 0 ? wall.listener : HANDED_FD, .events = POLLIN},
         {.fd = watch_fd, .events = POLLIN},
+        {.fd = ends_fd, .events = POLLIN},
     };
     int ms = wait_ms(rests);
     /* Polls without sleeping in the last millisecond before a phase. */
-    if (poll(on, 4, ms) < 0 && errno != EINTR) end_wall(BAD_START);
+    if (poll(on, 5, ms) < 0 && errno != EINTR) end_wall(BAD_START);
     if (wall.listener >= 0 && on[2].revents & POLLIN) receive_all();
     apply_due();
     if (on[1].revents) end_wall(LOST_WARDEN);
@@ -116,14 +136,21 @@ static _Noreturn void watch(int argc, char **argv) {
     if (exec_count > 0) expire_execs();
     if (unwatched_count > 0) begin_watching();
     if (watched_count > 0) look_at_watched();
+    if (on[4].revents) take_ends();
     if (unheld_count + unanswered_count > 0) go_on_settling();
     else let_go_of_stopped();
+    end_if_over();
     if (rests) continue;
     if (received_count > 0 && giving_count < GIVING_MAX) {
       answer_one();
     } else if (on[2].revents & POLLIN) {
-      if (wall.listener < 0) take_listener();
+      if (wall.listener < 0) take_handed();
     } else if (on[2].revents & (POLLHUP | POLLERR)) {
+      /* A keeper waits for the end of each process; a wall of zombies asks nothing. */
+      if (wall.is_kept && wall.listener >= 0) {
+        usleep(ZOMBIES_US);
+        continue;
+      }
       look_at_watched();
       _exit(wall.listener >= 0 ? ENDED_WELL : NOT_HANDED_OVER);
     }
@@ -132,6 +159,10 @@ static _Noreturn void watch(int argc, char **argv) {
 
 int main(int argc, char **argv) {
   if (argc >= 4 && !strcmp(argv[1], "enter")) enter(argv + 2);
-  if (argc >= 2 && !strcmp(argv[1], "watch")) watch(argc - 2, argv + 2);
-  return BAD_START;
+  if (argc < 2) return BAD_START;
+  key_paths();
+  if (!strcmp(argv[1], "keep")) keep(argc - 2, argv + 2);
+  else if (!strcmp(argv[1], "watch")) start(argc - 2, argv + 2);
+  else return BAD_START;
+  watch();
 }

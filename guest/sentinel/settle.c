@@ -30,6 +30,7 @@
 #include <unistd.h>
 #include "caller.h"
 #include "execs.h"
+#include "keep.h"
 #include "notify.h"
 #include "opens.h"
 #include "wall.h"
@@ -110,20 +111,27 @@ static void let_go(pid_t tid, int status) {
   ptrace(PTRACE_DETACH, tid, 0, signal);
 }
 
-/* A ptrace stop is on return to user mode, hence after the call. */
-static void is_past(pid_t tid) {
-  for (int i = 0; i < TASKS_MAX; i++)
-    if (tasks[i].tid == tid && tasks[i].is_traced) forget(&tasks[i]);
+/* A ptrace stop is on return to user mode, hence after the call. Returns how many calls of it were traced. */
+static int is_past(pid_t tid) {
+  int traced = 0;
+  for (int i = 0; i < TASKS_MAX; i++) {
+    if (tasks[i].tid != tid || !tasks[i].is_traced) continue;
+    forget(&tasks[i]);
+    traced++;
+  }
+  return traced;
 }
 
+/* A keeper has the ends of all processes of its wall to wait for too. */
 void let_go_of_stopped(void) {
-  for (int status, tid; traced_count > 0 && (tid = waitpid(-1, &status, WNOHANG | __WALL)) > 0;) {
+  for (int status, tid; (wall.is_kept || traced_count > 0) && (tid = waitpid(-1, &status, WNOHANG | __WALL)) > 0;) {
     if (tid == wall.capturing) {
       wall.capturing = 0;
       continue;
     }
-    traced_count--;
-    is_past(tid);
+    int traced = is_past(tid);
+    if (wall.is_kept && !WIFSTOPPED(status)) has_gone(tid, status);
+    traced_count -= wall.is_kept ? traced > 0 : 1;
     if (WIFSTOPPED(status)) let_go(tid, status);
   }
 }

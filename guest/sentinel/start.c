@@ -38,6 +38,7 @@
 #include "caller.h"
 #include "connections.h"
 #include "enter.h"
+#include "keep.h"
 #include "lines.h"
 #include "paths.h"
 #include "wall.h"
@@ -131,12 +132,14 @@ static void restrict_self(void) {
 #endif
   static const int refused[] = {SYS_execve,  SYS_execveat,    SYS_mount,  SYS_umount2,        SYS_pivot_root,
                                 SYS_chroot,  SYS_setns,       SYS_unshare, SYS_bpf,           SYS_keyctl,
-                                SYS_socket,  SYS_init_module, SYS_reboot, SYS_open_by_handle_at, SYS_io_uring_setup,
-                                SYS_userfaultfd, SYS_process_vm_writev, SYS_listen};
-  enum { REFUSED = sizeof refused / sizeof *refused };
-  struct sock_filter code[REFUSED + 6], *at = code;
+                                SYS_init_module, SYS_reboot, SYS_open_by_handle_at, SYS_io_uring_setup, SYS_userfaultfd,
+                                SYS_process_vm_writev, SYS_socket, SYS_listen};
+  enum { ALL_REFUSED = sizeof refused / sizeof *refused, OF_SOCKETS = 2 };
+  /* A keeper makes the sockets of its wall. */
+  const int REFUSED = wall.is_kept ? ALL_REFUSED - OF_SOCKETS : ALL_REFUSED;
+  struct sock_filter code[ALL_REFUSED + 6], *at = code;
   *at++ = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch));
-  *at++ = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, machine, 0, REFUSED + 2);
+  *at++ = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, machine, 0, (uint8_t)(REFUSED + 2));
   *at++ = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
   for (int i = 0; i < REFUSED; i++)
     *at++ = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)refused[i], (uint8_t)(REFUSED - i), 0);
@@ -179,13 +182,12 @@ static int take_option(const char *word) {
   }
   /* The bound on its processes (pids.max), in its cgroup. */
   if (!strncmp(word, "bound=", 6)) return (wall.bound = open(word + 6, O_RDWR | O_CLOEXEC)) >= 0;
-  return 0;
+  return take_kept_option(word);
 }
 
-void start(int argc, char **argv) {
+void be_sentinel(int argc, char **argv) {
   uid_t uid = getuid();
   pid_t parent = getppid();
-  close(PROGRAM_FD);
   for (int i = 0; i < argc; i++) {
     if (!strncmp(argv[i], "uid=", 4)) uid = (uid_t)strtoul(argv[i] + 4, NULL, 10);
     else if (!strncmp(argv[i], "parent=", 7)) parent = (pid_t)strtol(argv[i] + 7, NULL, 10);
@@ -214,6 +216,11 @@ void start(int argc, char **argv) {
   struct sigevent ends = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGKILL};
   wall.has_alarm = syscall(SYS_timer_create, CLOCK_MONOTONIC, &ends, &wall.alarm) == 0;
   restrict_self();
+}
+
+void start(int argc, char **argv) {
+  close(PROGRAM_FD);
+  be_sentinel(argc, argv);
   int on = 1;
   if (setsockopt(HANDED_FD, SOL_SOCKET, SO_PASSCRED, &on, sizeof on)) _exit(BAD_START);
   if (send(HANDED_FD, "G", 1, MSG_NOSIGNAL) != 1) _exit(NOT_HANDED_OVER);

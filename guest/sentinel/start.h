@@ -3,6 +3,8 @@
 #define SENTINEL_START_H
 
 void take_listener(void);
+/* Takes the options, gives rights up, and becomes the user of the wall. */
+void be_sentinel(int argc, char **argv);
 void start(int argc, char **argv);
 
 #endif

@@ -12,7 +12,8 @@
  * Relies on: pidfd_send_signal(2) (Linux 5.1); pid_namespaces(7) on the death of a namespace's first process;
  * CLOCK_BOOTTIME (Linux 2.6.39), which goes on while the machine is suspended; signal-safety(7).
  *
- * Not handled: a wall without a PID namespace of its own. It has no first process, and its handover fails (start.c).
+ * A wall without a PID namespace of its own is ended by its keeper (keep.c). Not handled: one without a keeper as well. It
+ * has no first process, and its handover fails (start.c).
  */
 #define _GNU_SOURCE
 #include "wall.h"
@@ -21,6 +22,7 @@
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
+#include "keep.h"
 
 const char *const class_names[CLASSES] = {"exec", "process", "network", "write", "outside"};
 
@@ -40,6 +42,7 @@ uint64_t now_ns(void) {
  * the wall's CPU bounds are lifted once it can execute no instruction. */
 _Noreturn void end_wall(int status) {
   wall.allowed = 0;
+  if (wall.is_kept) end_kept(KILLED);
   if (wall.init >= 0) syscall(SYS_pidfd_send_signal, wall.init, SIGKILL, NULL, 0);
   for (int i = 0; i < wall.lift_count; i++)
     if (write(wall.lifts[i], wall.lift_texts[i], strlen(wall.lift_texts[i])) < 0) continue;

@@ -70,6 +70,15 @@ extern struct wall {
   uint64_t denied, answered, left_out, forgotten;
   /* Child that copies memory; 0 if there is none. */
   pid_t capturing;
+  /* Whether this process is the keeper of a wall without namespaces (keep.c): the parent of its first program, in the root
+   * and the table of processes of the machine. Then `scratch_path` is the only folder that the wall writes to; `is_shared`
+   * says that its user has other processes and files, `is_unscoped` that Landlock does not hold its signals. */
+  int is_kept, is_shared, is_unscoped;
+  char scratch_path[256];
+  pid_t keeper;
+  /* Processes and threads that may live in a kept wall, and the port of its egress path; 0 if it has none. */
+  int tasks_max;
+  uint16_t egress_port;
   /* Kernel timer that kills this process. */
   int alarm, has_alarm;
 } wall;

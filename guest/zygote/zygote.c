@@ -119,7 +119,7 @@ static void carry_out_all(void) {
     words[count++] = at;
   }
   carry_out(words, count);
-  if (request.filters > 0) hand_over(body + request.words, request.filters);
+  if (request.filters > 0) hand_over(body + request.words, request.filters, 0);
 }
 
 /* Process 1 of the wall reaps what is left to it, and ends as the program does, as a shell would. */

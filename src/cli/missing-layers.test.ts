@@ -52,7 +52,9 @@ test('Each layer that a wall of programs or gVisor may lack has a fix, for root 
       'cpu quota: the sentry pauses a program that overdraws its time',
       'calls: runsc closes no system call while a program runs',
       'landlock: files are closed by one layer less',
-      'programs: a job can start none, and has no sockets',
+      'programs: a job can start none, and has no sockets, because Landlock does not hold files',
+      'programs: a job can start none, and has no sockets, because there is no C compiler',
+      'own system: a job finds no /proc',
       '/proc: the kernel gives none here',
     ])
       assert.match(fixOf(text, where(root)) ?? '', /^[A-Z]/, text)

@@ -35,7 +35,9 @@ const fixes: Readonly<Record<string, FixFor>> = {
   'own uid': () =>
     'Start Mayfly as root, outside of a user namespace: each wall then has a uid of its own, and the server gives root up',
   namespaces: (_, { surroundings, root }) => openNamespaces(surroundings(), root),
-  programs: (_, { surroundings, root }) => openNamespaces(surroundings(), root),
+  programs: (why, { surroundings, root }) =>
+    openSentinel(why) ?? openNamespaces(surroundings(), root),
+  'own system': (_, { surroundings, root }) => openNamespaces(surroundings(), root),
   landlock: () =>
     'Boot a kernel with Landlock: Linux 5.13 or newer, and "landlock" in its lsm= list',
   '/proc': () =>
@@ -53,7 +55,7 @@ const fixes: Readonly<Record<string, FixFor>> = {
 function openControlGroups({ root }: FixContext): string {
   return root
     ? 'Mount the control groups, and let this container write to its own'
-    : 'Start Mayfly as root: it then makes a control group for each wall'
+    : 'Start Mayfly as root: it then makes a control group for each wall. Or "mayfly setup" delegates them to you'
 }
 
 function openNamespaces(
@@ -61,7 +63,7 @@ function openNamespaces(
   root: boolean,
 ): string {
   if (namespacesClosedBy !== null && !root)
-    return `Start Mayfly as root, or set otherwise what closes them: ${namespacesClosedBy}`
+    return `Run "mayfly setup", which says how to open them, or start Mayfly as root: ${namespacesClosedBy}`
   if (container === 'docker') return `Let this container make namespaces: ${dockerOptions}`
   if (container !== null) return `Let this container (${container}) make namespaces: ${podOptions}`
   return 'Install util-linux, whose unshare makes them'

@@ -12,7 +12,7 @@ import {
 import path from 'node:path'
 import { tryLock } from '../os/libc.js'
 import { cacheFolder, makeCacheFolder } from '../lib/cache-folder.ts'
-import { ownRoot } from './joined.ts'
+import { installedPrograms, ownRoot } from './joined.ts'
 import { ownFolder, pythonFile, type JailMount } from './whole.ts'
 
 /**
@@ -28,17 +28,17 @@ import { ownFolder, pythonFile, type JailMount } from './whole.ts'
 export interface Compiled {
   /** The folder to mount for a program that runs as `uid`; undefined while there is none yet. */
   folder(uid: number): string | undefined
-  /** Folder of joined programs, which may be missing: not made yet, or esbuild is not installed. */
+  /** Folder of joined programs, which in a checkout may be missing: not made yet, or esbuild is not installed. */
   readonly joined: string | undefined
   /** The mount for a program in Python; undefined while there is none yet, and without Python. */
   readonly python: JailMount | undefined
 }
 
-const SOURCES = ['guest', 'src/threat', 'src/contract', 'src/lib', 'src/os', 'package.json']
+const SOURCES = installedPrograms
+  ? ['dist/joined', 'guest', 'package.json']
+  : ['guest', 'src/threat', 'src/contract', 'src/lib', 'src/os', 'package.json']
 const PROGRAM = path.join(ownRoot, 'src/jail/prepare.js')
 const RUNNER = 'guest/process'
-/** A package brings its joined programs along. */
-const PACKED = path.join(ownRoot, 'joined')
 /** Folder of Python's bytecode, beside those that Node names after its version. */
 const PYTHON_FOLDER = 'python'
 const KEY_CHARACTERS = 16
@@ -49,11 +49,11 @@ const UNFINISHED = 'making-'
 /** `base` is for tests: another folder to keep it in. */
 export function openCompiled(base?: string): Compiled {
   const home = makeHome(base)
-  if (!home) return { folder: () => undefined, python: undefined, joined: undefined }
+  if (!home) return { folder: () => undefined, python: undefined, joined: installedPrograms }
   const name = generation()
   const own = path.join(home, name)
   const ready = path.join(own, 'compiled')
-  const joined = existsSync(PACKED) ? PACKED : path.join(own, 'joined')
+  const joined = installedPrograms ?? path.join(own, 'joined')
   if (!existsSync(ready) || hasUnfinished(home)) prepare(home, name, joined)
   return {
     folder: (uid) => (existsSync(ready) ? forUid(ready, uid) : undefined),

@@ -1,10 +1,13 @@
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { callClasses, type CallClass } from '../contract/calls.ts'
+import type { PackageLink } from '../os/packages.ts'
+import { MayflyError } from '../contract/error.ts'
 import { compileSeccomp, readSeccompPolicy } from '../os/seccomp.ts'
 import type { FoundCProgram } from './c-program.ts'
 import { filtersFor } from './sentinel-policy.ts'
 import { launched } from './embedded-steps.ts'
+import { composeKept, judgesFiles, whyUnkept, type KeptJail } from './kept.ts'
 import type { JailSpec } from './jail-spec.ts'
 import type { Step } from './launch-steps.ts'
 import {
@@ -37,6 +40,7 @@ import {
   wholeFilterFd,
   wholeSystem,
   workFolder,
+  type FilterKind,
   type MountedLayer,
   type JailMount,
   type WholeProgram,
@@ -57,6 +61,8 @@ export interface JailedProgram {
   readonly env: Readonly<Record<string, string>>
   /** Folders and files that it may read, besides the system's libraries. */
   readonly tree: readonly string[]
+  /** Links to some of them, where the wall has a root of its own. */
+  readonly links?: readonly PackageLink[]
   /** RLIMIT_DATA; omitted for a program that reserves address space without touching it. */
   readonly dataBytesMax?: number
   /** Present for a wall of whole programs; absent for a worker. */
@@ -94,6 +100,8 @@ export interface JailCommand {
   /** The first seccomp filter, where the launcher takes it on a descriptor. */
   readonly filter?: Buffer
   readonly filterFd?: number
+  /** Present if its sentinel is its keeper, which starts it: options before those of its control groups, and its mark. */
+  readonly keeper?: { readonly options: readonly string[]; readonly mark: number }
   /** The launcher waits for a sentinel on `handOverFd`; with `data` it also reads the sentinel's program from `sentinelDataFd`. */
   readonly asks?: 'program' | 'data'
   readonly layers: readonly string[]
@@ -128,51 +136,102 @@ export function composeEmbedded(
   options: JailOptions,
 ): JailCommand {
   const { spec, asking } = embeddedSpec(program, facts, options)
-  const { mounts, landlock } = spec
-  const off = (layer: JailLayer) => options.without.includes(layer)
-  const uid = spec.user?.uid
+  const { mounts } = spec
+  const unkept = mounts ? undefined : whyUnkept(program.whole, facts, options)
+  const kept = mounts || unkept !== undefined ? undefined : composeKept(spec, facts, options)
+  if (program.whole && !mounts && !judgesFiles(facts, spec.user?.uid)) throw nothingHoldsFiles()
+  const has = { spec, isAsked: asking !== undefined, isKept: kept !== undefined }
   return {
     jailKind: 'embedded',
-    ...(options.hasLauncher
-      ? launched(spec, facts)
-      : started(
-          enterBy(spec),
-          facts,
-          mounts,
-          program.whole ? keptBy(asking !== undefined) : undefined,
-        )),
-    nested: mounts,
+    ...(kept
+      ? keptCommand(kept)
+      : options.hasLauncher
+        ? launched(spec, facts)
+        : started(
+            enterBy(spec),
+            facts,
+            mounts,
+            program.whole ? keptBy(asking !== undefined) : undefined,
+          )),
+    nested: mounts || kept !== undefined,
     ...(asking && { filter: asking.filter, filterFd: wholeFilterFd, asks: 'program' as const }),
-    layers: [
-      ...(mounts
-        ? [
-            facts.root ? 'namespaces' : 'user namespace',
-            'network namespace',
-            'pid namespace',
-            'empty root',
-          ]
-        : []),
-      ...(uid === undefined ? [] : ['own uid']),
-      ...(landlock ? ['landlock'] : []),
-      ...(off('seccomp') ? [] : ['seccomp']),
-      ...(asking ? ['sentinel'] : []),
-    ],
-    missing: [
-      ...(mounts
-        ? []
-        : [
-            'namespaces: the network, the process table and the files are closed by seccomp and Landlock alone',
-          ]),
-      ...(uid === undefined ? ['own uid: walls share the uid of whoever started Mayfly'] : []),
-      ...(landlock ? [] : ['landlock: files are closed by one layer less']),
-      ...(program.whole && !mounts ? ['programs: a job can start none, and has no sockets'] : []),
-      ...(program.whole && mounts && !facts.root && !options.hasLauncher
-        ? ['own uid inside: without the launcher the program is uid 0 of its own user namespace']
-        : []),
-      ...(program.whole && mounts && !facts.proc ? ['/proc: the kernel gives none here'] : []),
-      ...(program.whole && !asking ? withoutSentinel(options) : []),
-    ],
+    layers: layersOf(has, facts, options),
+    missing: missingOf(has, program, facts, options, unkept),
   }
+}
+
+interface JailParts {
+  readonly spec: JailSpec
+  readonly isAsked: boolean
+  readonly isKept: boolean
+}
+
+function keptCommand({ file, args, launcherFd, filter, options, mark }: KeptJail) {
+  return { file, args, launcherFd, filter, filterFd: wholeFilterFd, keeper: { options, mark } }
+}
+
+function layersOf(
+  { spec, isAsked, isKept }: JailParts,
+  facts: JailFacts,
+  { without }: JailOptions,
+): readonly string[] {
+  const { mounts, landlock, user } = spec
+  return [
+    ...(mounts
+      ? [
+          facts.root ? 'namespaces' : 'user namespace',
+          'network namespace',
+          'pid namespace',
+          'empty root',
+        ]
+      : []),
+    ...(user ? ['own uid'] : []),
+    ...(landlock ? ['landlock'] : []),
+    ...(without.includes('seccomp') ? [] : ['seccomp']),
+    ...(isAsked || isKept ? ['sentinel'] : []),
+    ...(isKept ? ['keeper'] : []),
+  ]
+}
+
+function missingOf(
+  { spec, isAsked, isKept }: JailParts,
+  { whole }: JailedProgram,
+  facts: JailFacts,
+  options: JailOptions,
+  unkept: string | undefined,
+): readonly string[] {
+  const { mounts, landlock, user } = spec
+  return [
+    ...(mounts
+      ? []
+      : [
+          isKept
+            ? 'namespaces: the network, the process table and the files are closed by seccomp, Landlock and a keeper; names of files and of the host can be seen'
+            : 'namespaces: the network, the process table and the files are closed by seccomp and Landlock alone',
+        ]),
+    ...(user ? [] : ['own uid: walls share the uid of whoever started Mayfly']),
+    ...(landlock ? [] : ['landlock: files are closed by one layer less']),
+    ...(whole && !mounts && !isKept
+      ? [`programs: a job can start none, and has no sockets, because ${unkept}`]
+      : []),
+    ...(isKept ? [withoutOwnSystem] : []),
+    ...(whole && mounts && !facts.root && !options.hasLauncher
+      ? ['own uid inside: without the launcher the program is uid 0 of its own user namespace']
+      : []),
+    ...(whole && mounts && !facts.proc ? ['/proc: the kernel gives none here'] : []),
+    ...(whole && !isAsked && !isKept ? withoutSentinel(options) : []),
+  ]
+}
+
+const withoutOwnSystem =
+  'own system: a job finds no /proc, /dev/shm or terminal, and of sockets streams by file name and the way out'
+
+function nothingHoldsFiles(): MayflyError {
+  return new MayflyError(
+    'NO_JAIL',
+    'Cannot wall a program: neither namespaces nor Landlock hold its files here',
+    { hint: '"mayfly doctor" says what this machine lacks' },
+  )
 }
 
 /** The jail as data, and with `asking` the filters that its first program loads. */
@@ -190,7 +249,7 @@ export function embeddedSpec(program: JailedProgram, facts: JailFacts, options: 
     user: uid === undefined ? null : { uid, gid: uid },
     hostname: 'mayfly',
     landlock: facts.landlock > 0 && !off('landlock'),
-    seccomp: off('seccomp') || asking ? null : filterFor(program, mounts),
+    seccomp: off('seccomp') || asking ? null : filterFor(program, mounts, uid),
     limits: limitsOf(program, options),
     kept: program.whole ? keptBy(asking !== undefined) : KEPT_BY_WORKERS,
     whole: program.whole ? wholeSpec(program.whole, facts, options, mounts) : null,
@@ -250,7 +309,7 @@ export function placesInside(program: JailedProgram, options: JailOptions) {
   const { mounts, links } = systemOf(program)
   return {
     tree: [...mounts, ...treeOf(program, options)],
-    links,
+    links: [...links, ...(program.links ?? [])],
     exec: program.whole ? execWithInit(program, program.whole, options) : execOf(program, options),
   }
 }
@@ -310,7 +369,7 @@ const SETTINGS_INSIDE: Omit<WholeSettings, 'warm' | 'threads' | 'packages'> = {
   work: workFolder,
   tmp: tmpFolder,
   listens: true,
-  starts: true,
+  hasRoot: true,
 }
 
 /** Without OpenSSL's configuration file: Landlock denies it, and Node would abort at start. */
@@ -325,7 +384,7 @@ function execOutside(
 }
 
 function settingsWithout(scratch: string | undefined): typeof SETTINGS_INSIDE {
-  return { work: scratch ?? null, tmp: scratch ?? null, listens: false, starts: false }
+  return { work: scratch ?? null, tmp: scratch ?? null, listens: false, hasRoot: false }
 }
 
 /** With an init as process 1, which reaps orphans and passes the exit code on: the program itself is no PID 1. */
@@ -413,20 +472,19 @@ function limitsOf(program: JailedProgram, options: JailOptions): Readonly<Record
   }
 }
 
-const filters = new Map<'start' | 'whole' | 'without namespaces', string>()
+const filters = new Map<'start' | FilterKind, string>()
 
 /** Filter in hex, compiled and converted once. */
-function filterFor({ whole }: JailedProgram, mounts: boolean): string {
-  const kind = !whole ? 'start' : mounts ? 'whole' : 'without namespaces'
-  const made = filters.get(kind) ?? compiledFilter(whole, mounts).toString('hex')
+function filterFor({ whole }: JailedProgram, mounts: boolean, uid: number | undefined): string {
+  const alone = uid === undefined ? 'alone' : 'alone, own uid'
+  const kind = !whole ? 'start' : mounts ? 'namespaces' : alone
+  const made = filters.get(kind) ?? compiledFilter(kind).toString('hex')
   filters.set(kind, made)
   return made
 }
 
-function compiledFilter(whole: WholeProgram | undefined, mounts: boolean): Buffer {
-  return whole
-    ? wholeFilter(mounts ? 'namespaces' : 'alone')
-    : compileSeccomp(readSeccompPolicy('start'))
+function compiledFilter(kind: 'start' | FilterKind): Buffer {
+  return kind === 'start' ? compileSeccomp(readSeccompPolicy('start')) : wholeFilter(kind)
 }
 
 /** The second filter, which a worker loads itself when it is warm. */

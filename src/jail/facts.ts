@@ -59,11 +59,20 @@ export function findJailFacts(hide: readonly string[] = []): JailFacts {
     root,
     namespaces: found.namespaces,
     proc: found.namespaces && !hide.includes('proc') && mountsProc(unshare!, root),
-    landlock: process.platform === 'linux' && !hide.includes('landlock') ? landlockVersion() : 0,
+    landlock: landlockOf(hide),
     setpriv: found.setpriv,
     unshare,
     bubblewrap: program('bwrap'),
   }
+}
+
+/** The last Landlock that holds neither signals nor abstract names of sockets (before Linux 6.12). */
+const LANDLOCK_UNSCOPED = 5
+
+function landlockOf(hide: readonly string[]): number {
+  if (process.platform !== 'linux' || hide.includes('landlock')) return 0
+  const most = hide.includes('landlock scopes') ? LANDLOCK_UNSCOPED : Infinity
+  return Math.min(landlockVersion(), most)
 }
 
 /** Tries all programs in one chain first. A `setpriv` without these options (busybox) counts as missing. */

@@ -39,23 +39,25 @@ export const builtins = {
 }
 
 /**
- * For programs that run on this machine alone: loads the native half of isolated-vm from its file. The package looks for it
- * at each start, which takes twice as long as the load. @type {import('esbuild').Plugin}
+ * Loads the native half of isolated-vm from its file. The package looks for it at each start, which takes twice as long as
+ * the load. @param {() => string} contents of the module in its place @returns {import('esbuild').Plugin}
  */
-const isolatedVm = {
+const isolatedVm = (contents) => ({
   name: 'isolated-vm',
   setup({ onResolve, onLoad }) {
     const filter = /^isolated-vm$/
-    onResolve({ filter }, ({ path }) => ({ path, namespace: 'native' }))
-    onLoad({ filter, namespace: 'native' }, () => ({ contents: loads(nativeFile()) }))
+    onResolve({ filter }, ({ path, namespace }) =>
+      namespace === 'native' ? { path, external: true } : { path, namespace: 'native' },
+    )
+    onLoad({ filter, namespace: 'native' }, () => ({ contents: contents() }))
   },
-}
+})
 
 /**
  * Writes the joined programs of the tree at `root` below `into`, at the same places. Rejects where a module does not parse.
- * @param {string} root @param {string} into @param {boolean} isPortable for other machines, too @returns {Promise<void>}
+ * @param {string} root @param {string} into @param {boolean} isPacked for the npm package, and so for other machines @returns {Promise<void>}
  */
-export async function joinPrograms(root, into, isPortable) {
+export async function joinPrograms(root, into, isPacked) {
   const guest = path.join(root, 'guest')
   await build({
     absWorkingDir: root,
@@ -67,24 +69,31 @@ export async function joinPrograms(root, into, isPortable) {
     platform: 'node',
     target: 'esnext',
     external: NATIVE,
-    // A tree that is being packed has no packages of its own.
-    nodePaths: [path.join(import.meta.dirname, '../../node_modules')],
-    plugins: isPortable ? [builtins] : [builtins, isolatedVm],
+    ...(isPacked && { minifySyntax: true, minifyWhitespace: true }),
+    plugins: [builtins, isolatedVm(isPacked ? loadsPacked : loadsHere)],
     logLevel: 'silent',
   })
   cpSync(path.join(guest, 'realm'), path.join(into, 'realm'), { recursive: true })
   writeFileSync(path.join(into, 'guest/package.json'), '{ "type": "module" }\n')
 }
 
-function nativeFile() {
+/** Source of a module that loads the file for this machine. */
+function loadsHere() {
   const main = createRequire(import.meta.url).resolve('isolated-vm')
-  return createRequire(main)('node-gyp-build').path(path.dirname(main))
-}
-
-/** @param {string} file */
-function loads(file) {
+  const file = createRequire(main)('node-gyp-build').path(path.dirname(main))
   return `import { createRequire } from 'node:module'
 export default createRequire(import.meta.url)(${JSON.stringify(file)}).ivm`
+}
+
+/** The same for the file that a package brings for its machine, or else for the package beside it. */
+function loadsPacked() {
+  return `import { createRequire } from 'node:module'
+import { existsSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+const require = createRequire(import.meta.url)
+const name = 'isolated-vm-' + process.platform + '-' + process.arch + '.node'
+const file = fileURLToPath(new URL('../../native/' + name, import.meta.url))
+export default (existsSync(file) ? require(file) : { ivm: require('isolated-vm') }).ivm`
 }
 
 /** Source of a module in place of a built-in: reads of exports that nothing imports are dropped. @param {string} name */

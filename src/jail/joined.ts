@@ -7,6 +7,21 @@ import { ownFolder } from './whole.ts'
 /** Folder of Mayfly itself. */
 export const ownRoot = fileURLToPath(new URL('../../', import.meta.url))
 
+/** Folder that `npm pack` fills; in a checkout it counts for nothing, because the sources are there. */
+const MADE = path.join(ownRoot, 'dist')
+const isInstalled = !existsSync(path.join(ownRoot, 'src/index.ts'))
+
+/** Joined programs of an installed package; undefined in a checkout. */
+export const installedPrograms: string | undefined = isInstalled
+  ? path.join(MADE, 'joined')
+  : undefined
+
+/** Native half of isolated-vm in an installed package; undefined where it has none for this machine. */
+export function installedNative(): string | undefined {
+  const file = path.join(MADE, 'native', `isolated-vm-${process.platform}-${process.arch}.node`)
+  return isInstalled && existsSync(file) ? file : undefined
+}
+
 /** Folders and files that a joined program replaces. */
 const SOURCES = ['guest', 'src', 'package.json'].map((place) => path.join(ownRoot, place))
 

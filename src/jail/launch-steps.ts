@@ -32,6 +32,12 @@ export class Trees {
     return this.#count++
   }
 
+  /** Clones the mount at a path that has no link in it. */
+  grabReal(path: string): number {
+    this.steps.push(step('grab-real', path))
+    return this.#count++
+  }
+
   /** Clones a folder that must belong to `owner`, or with `isMapped` to the uid of this process. */
   grabLayer(
     { root, content, owner }: { root: string; content: string; owner: number },

@@ -11,6 +11,10 @@ interface SentinelPolicy {
   readonly classes: Readonly<Record<CallClass, { readonly errno: Errno; readonly why: string }>>
   /** Asked about in every wall, whatever a phase closes. */
   readonly always: readonly { readonly call: string; readonly why: string }[]
+  /** Asked about by a wall that has a keeper; see `KeeperDuties`. */
+  readonly kept: readonly KeptCall[]
+  readonly unscoped: readonly KeptCall[]
+  readonly shared: readonly KeptCall[]
   readonly watched: readonly {
     readonly call: string
     readonly class: CallClass
@@ -20,6 +24,16 @@ interface SentinelPolicy {
     /** An open: how its flags tell one for writing, where they lie in a register. */
     readonly writes?: { readonly arg: number; readonly mask: number } | 'unknown'
   }[]
+}
+
+type KeptCall = { readonly call: string; readonly class: CallClass; readonly why: string }
+
+/** Duties of the keeper of a wall without namespaces, beside forks and sockets. */
+export interface KeeperDuties {
+  /** Sets modes and times, because the wall's user has other files. */
+  readonly isShared: boolean
+  /** Sends signals, because Landlock does not hold them. */
+  readonly isUnscoped: boolean
 }
 
 type Watched = SentinelPolicy['watched'][number]
@@ -72,18 +86,27 @@ export function answersOf(open: readonly CallClass[]): Readonly<Record<string, s
  * The seccomp-notify filter: asks the sentinel about calls of these classes and allows all others, on which the fixed
  * filter decides.
  */
-export function askingFilter(classes: readonly CallClass[]): Buffer {
-  const asked = sentinelPolicy().watched.flatMap((one) => askedOf(one, classes))
+export function askingFilter(classes: readonly CallClass[], duties?: KeeperDuties): Buffer {
+  const kept = duties ? keptCalls(duties) : []
+  const always = duties ? kept : sentinelPolicy().always
+  const asked = sentinelPolicy()
+    .watched.filter(({ call }) => !kept.some((one) => one.call === call))
+    .flatMap((one) => askedOf(one, classes))
   return compileSeccomp({
     name: 'sentinel',
     otherwise: 'allow',
     allow: asked.flatMap(({ call, why, unless }) => (unless ? [{ call, why, where: unless }] : [])),
-    answer: [...sentinelPolicy().always, ...asked].map(({ call, why }) => ({
+    answer: [...always, ...asked].map(({ call, why }) => ({
       call,
       why,
       with: 'notify' as const,
     })),
   })
+}
+
+function keptCalls({ isShared, isUnscoped }: KeeperDuties): readonly KeptCall[] {
+  const { kept, unscoped, shared } = sentinelPolicy()
+  return [...kept, ...(isUnscoped ? unscoped : []), ...(isShared ? shared : [])]
 }
 
 /** With only writing closed, opens for reading are not asked about. */
@@ -98,28 +121,39 @@ function askedOf(one: Watched, classes: readonly CallClass[]): readonly Watched[
 const askingFilters = new Map<string, Buffer>()
 
 /** Both filters as `sentinel enter` reads them inside the wall: each after its length (u32, little endian). */
-export function filtersFor(fixed: Uint8Array, classes: readonly CallClass[]): Buffer {
-  const key = callClasses.filter((name) => classes.includes(name)).join()
-  const asking = askingFilters.get(key) ?? askingFilter(classes)
+export function filtersFor(
+  fixed: Uint8Array,
+  classes: readonly CallClass[] = callClasses,
+  duties?: KeeperDuties,
+): Buffer {
+  const names = callClasses.filter((name) => classes.includes(name))
+  const key = `${names.join()} ${JSON.stringify(duties ?? {})}`
+  const asking = askingFilters.get(key) ?? askingFilter(classes, duties)
   askingFilters.set(key, asking)
   const both = [asking, Buffer.from(fixed)]
   return Buffer.concat(both.flatMap((one) => [lengthOf(one), one]))
 }
 
 /** The watched calls as arguments of the sentinel: the number of each on this architecture, with its class. */
-export function watchedCalls(): readonly string[] {
-  watched ??= sentinelPolicy().watched.flatMap(({ call, class: name }) => {
-    const number = callNumber(call)
-    return number === null ? [] : [`call=${number}:${callClasses.indexOf(name)}`]
-  })
-  return watched
+export function watchedCalls(duties?: KeeperDuties): readonly string[] {
+  watched ??= wordsOf(sentinelPolicy().watched)
+  return duties ? [...watched, ...wordsOf(keptCalls(duties))] : watched
 }
 
 let watched: readonly string[] | undefined
 
+function wordsOf(calls: readonly Pick<KeptCall, 'call' | 'class'>[]): readonly string[] {
+  return calls.flatMap(({ call, class: name }) => {
+    const number = callNumber(call)
+    return number === null ? [] : [`call=${number}:${callClasses.indexOf(name)}`]
+  })
+}
+
 /** The name of a call by its number. */
 export function nameOfCall(number: number): string {
-  return sentinelPolicy().watched.find(({ call }) => callNumber(call) === number)?.call ?? 'other'
+  const { watched: all, kept, unscoped } = sentinelPolicy()
+  const found = [...all, ...kept, ...unscoped].find(({ call }) => callNumber(call) === number)
+  return found?.call ?? 'other'
 }
 
 function lengthOf(bytes: Uint8Array): Buffer {

@@ -2,15 +2,19 @@ import { fileURLToPath } from 'node:url'
 import { cFiles, openCProgram, type CProgramSource, type FoundCProgram } from './c-program.ts'
 
 const SOURCES = fileURLToPath(new URL('../../guest/sentinel', import.meta.url))
+/** Steps of a jail, which a keeper carries out. */
+const STEPS = ['steps.c', 'steps.h'].map((name) =>
+  fileURLToPath(new URL(`../../guest/launcher/${name}`, import.meta.url)),
+)
 
 /** The sentinel's program; `sources` and `folder` are for tests. */
 export function openSentinel(
   options: Partial<Omit<CProgramSource, 'name'>> = {},
 ): Promise<FoundCProgram> {
-  return openCProgram({ name: 'sentinel', sources: SOURCES, ...options })
+  return openCProgram({ name: 'sentinel', sources: sentinelSources(), ...options })
 }
 
 /** Paths of all its parts, headers too. */
 export function sentinelSources(): readonly string[] {
-  return cFiles(SOURCES)
+  return [...cFiles(SOURCES), ...STEPS]
 }

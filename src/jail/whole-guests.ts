@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url'
 import type { JailedProgram } from './embedded.ts'
-import { bindingOf, packageFolder } from '../os/packages.ts'
+import { withBinding } from '../os/packages.ts'
 import { ownFolder, pythonFile, type WholeProgram } from './whole.ts'
 
 /**
@@ -73,8 +73,8 @@ let found: WholeProgram['places'] | undefined
 
 /** Packages that the runner of Node loads. Looked up once: they are dependencies of Mayfly. */
 function packages(): WholeProgram['places'] {
-  found ??= ['oxc-transform', bindingOf('@oxc-transform/binding')].map((name) => ({
-    from: packageFolder(name),
+  found ??= withBinding('oxc-transform', '@oxc-transform/binding').map(({ name, real }) => ({
+    from: real,
     at: `${ownFolder}/node_modules/${name}`,
   }))
   return found

@@ -59,8 +59,8 @@ export interface WholeSettings {
   readonly own?: string
   /** Listens on 127.0.0.1 for what leaves the wall, by descriptor 7. */
   readonly listens: boolean
-  /** Whether it may start other programs. */
-  readonly starts: boolean
+  /** Whether it has a root of its own: elsewhere no folder above the job's can be read. */
+  readonly hasRoot: boolean
   readonly warm: boolean
   /** Whether it starts the threads that it works with before it is ready. */
   readonly threads: boolean
@@ -110,6 +110,9 @@ export const egressListenerFd = 7
 export const handOverFd = 8
 /** Descriptor of the sentinel's program for bubblewrap, which copies it inside. */
 export const sentinelDataFd = 9
+/** Descriptors of a keeper, which is started in the place of a launcher: frames of the warden, and copies of memory. */
+export const controlFdOfKeeper = 8
+export const captureFdOfKeeper = 9
 /** Descriptor of the launcher that starts a whole program; it closes it itself. */
 export const launcherFdOfWhole = 10
 /** Path of the sentinel inside. */
@@ -171,11 +174,17 @@ export function maskedProc(): MaskedProc {
   return masked
 }
 
-/** A wall without namespaces has no children and no sockets; one with a sentinel has both, and calls that it answers. */
-export type FilterKind = 'alone' | 'namespaces' | 'sentinel'
+/**
+ * A wall without namespaces has no children and no sockets, unless it has a keeper; one with a sentinel has both, and calls
+ * that it answers. Modes of files need a keeper, or a uid of the wall's own, where there is no root of its own.
+ */
+export type FilterKind = keyof typeof HELD
 
 const HELD = {
   alone: [],
+  'alone, own uid': ['own uid'],
+  kept: ['keeper'],
+  'kept, own uid': ['keeper', 'own uid'],
   namespaces: ['namespaces'],
   sentinel: ['namespaces', 'sentinel'],
 } as const

@@ -13,7 +13,11 @@ export interface SeccompPolicy {
   /** Answer for calls newer than the table of numbers, ENOSYS: programs then fall back to an older call. */
   readonly newer?: SeccompAnswer
   /** Exceptions to the allow list, checked first: arguments for which an allowed call is refused. */
-  readonly refuse?: readonly (SeccompRule & { readonly with: SeccompAnswer })[]
+  readonly refuse?: readonly (SeccompRule & {
+    readonly with: SeccompAnswer
+    /** Not refused where the wall has it. */
+    readonly unless?: SeccompNeed
+  })[]
   readonly allow: readonly SeccompRule[]
   readonly answer?: readonly {
     readonly call: string
@@ -25,11 +29,8 @@ export interface SeccompPolicy {
 export interface SeccompRule {
   readonly call: string
   readonly why: string
-  /**
-   * Allowed only in a wall with its own namespaces, since elsewhere the call would reach other processes of the user, or
-   * with a sentinel that answers it.
-   */
-  readonly needs?: 'namespaces' | 'sentinel'
+  /** Allowed only in a wall that has it, or one of several. */
+  readonly needs?: SeccompNeed | readonly SeccompNeed[]
   /** Conditions `(argument[arg] & mask) == equals` on the low 32 bits; all must hold. */
   readonly where?: readonly {
     readonly arg: number
@@ -37,6 +38,12 @@ export interface SeccompRule {
     readonly equals: number
   }[]
 }
+
+/**
+ * Namespaces of its own, since elsewhere the call would reach other processes and files of the user; a sentinel that answers
+ * it; a keeper, which is the sentinel of a wall without namespaces; a uid that has nothing else on this machine.
+ */
+export type SeccompNeed = 'namespaces' | 'sentinel' | 'keeper' | 'own uid'
 
 /**
  * `done` returns 0 without the call; `notify` asks the listener (seccomp notify); `allow` as the default is for a filter
@@ -98,12 +105,14 @@ export function readSeccompPolicy(name: string): SeccompPolicy {
 }
 
 /** The same policy for a wall that has only these. */
-export function policyWith(
-  policy: SeccompPolicy,
-  has: readonly NonNullable<SeccompRule['needs']>[],
-): SeccompPolicy {
-  const isHeld = ({ needs }: SeccompRule) => needs === undefined || has.includes(needs)
-  return { ...policy, allow: policy.allow.filter(isHeld) }
+export function policyWith(policy: SeccompPolicy, has: readonly SeccompNeed[]): SeccompPolicy {
+  const isHeld = ({ needs }: SeccompRule) =>
+    needs === undefined || [needs].flat().some((need) => has.includes(need))
+  return {
+    ...policy,
+    refuse: (policy.refuse ?? []).filter(({ unless }) => !unless || !has.includes(unless)),
+    allow: policy.allow.filter(isHeld),
+  }
 }
 
 /** Compiled filter, eight bytes an instruction. Throws RangeError for an unknown call or architecture. */

@@ -1,9 +1,9 @@
 import { callClasses, classesToClose, isNarrower, type CallClass } from '../contract/calls.ts'
 import type { Control, Controls } from '../contract/controls.ts'
 import type { Profile } from '../contract/profile.ts'
-import type { Emitter } from '../contract/event.ts'
+import type { Emitter, Event, Point } from '../contract/event.ts'
 import type { WardenClient } from './client.ts'
-import type { SystemCallReport, Wall } from '../contract/warden.ts'
+import type { ProcessReport, SeenReport, SystemCallReport, Wall } from '../contract/warden.ts'
 import { usualCalls } from './program-spares.ts'
 
 /** Whether a wall has a sentinel, so that its system calls are controls. */
@@ -64,7 +64,7 @@ const tickMs = 10
 const earlyMax = 1_000
 
 /**
- * Emits `seen/*` events for the system calls of a program, from its release on. Call reports and the release arrive
+ * Emits `seen/*` events for the system calls of a program, from its release on; those of a guest with its trust. Call reports and the release arrive
  * over different channels, so reports are buffered until `released`. Its time (CLOCK_MONOTONIC, in milliseconds)
  * separates calls of the runner, which are dropped, from calls of the job. An exec is always the job's, because the
  * runner executes no program.
@@ -76,17 +76,20 @@ export function reportCalls(parts: {
   readonly emitter: Emitter
   /** Programs that the job brings: written a moment before its release. */
   readonly brought?: readonly string[]
+  /** Called for each event by the word of a guest: the event stream brings those of others alone to their life. */
+  readonly told?: (point: Point, fields: Event['fields']) => void
 }): { released(atMs: number): void } {
-  const { warden, wall, run, emitter, brought = [] } = parts
-  const about = { run, zone: 'main', trust: 'wall', actor: 'sentinel' } as const
-  const early: SystemCallReport[] = []
+  const { warden, wall, run, emitter, brought = [], told } = parts
+  const early: SeenReport[] = []
   let releasedAt: number | undefined
 
-  function tell(seen: SystemCallReport): void {
+  function tell(seen: SeenReport): void {
     if (releasedAt === undefined) return void (early.length < earlyMax && early.push(seen))
-    if (seen.monotonic < releasedAt && seen.class !== 'exec') return
-    const [point, fields] = wordsOf(seen, releasedAt, brought)
-    emitter.emit(point, fields, about)
+    const isCall = 'call' in seen
+    if (isCall && seen.monotonic < releasedAt && seen.class !== 'exec') return
+    const [point, fields] = isCall ? wordsOf(seen, releasedAt, brought) : endWordsOf(seen)
+    emitter.emit(point, fields, { run, zone: 'main', ...(seen.trust ? agent : sentinel) })
+    if (seen.trust) told?.(point, fields)
   }
 
   warden.onCall(wall, tell)
@@ -96,6 +99,16 @@ export function reportCalls(parts: {
       early.splice(0).forEach(tell)
     },
   }
+}
+
+const sentinel = { trust: 'wall', actor: 'sentinel' } as const
+const agent = { trust: 'guest', actor: 'agent' } as const
+
+function endWordsOf({ t, pid, leftOut, exitCode, signal, outOfMemory }: ProcessReport) {
+  const about = { t, ...(leftOut > 0 && { leftOut }) }
+  if (outOfMemory !== undefined) return ['seen/oom', { times: outOfMemory, ...about }] as const
+  const end = signal === undefined ? { exitCode } : { signal }
+  return ['seen/exit', { pid, ...end, ...about }] as const
 }
 
 /** Point and fields of the event of one call report. */

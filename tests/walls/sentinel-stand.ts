@@ -5,7 +5,7 @@ import { callClasses } from '../../src/contract/calls.ts'
 import { reopen, type CProgram } from '../../src/jail/c-program.ts'
 import { openSentinel } from '../../src/jail/sentinel.ts'
 import { filtersFor } from '../../src/jail/sentinel-policy.ts'
-import { Sentinel } from '../../src/warden/engines/processes/sentinel.ts'
+import { startSentinel, type Sentinel } from '../../src/warden/engines/processes/sentinel.ts'
 
 /** A sentinel alone with one program, in namespaces of its own and without the rest of a wall. */
 export interface Alone extends AsyncDisposable {
@@ -80,7 +80,7 @@ export async function beginAlone(command: readonly string[]): Promise<Alone> {
   const stdio = guest.stdio as unknown as Socket[]
   for (const socket of stdio) socket?.on('error', () => undefined)
   stdio[6]!.end(filtersFor(Buffer.alloc(0), callClasses))
-  const sentinel = new Sentinel({ program: found, handed: stdio[8]!, uid: undefined })
+  const sentinel = startSentinel({ program: found, handed: stdio[8]!, uid: undefined })
   let said = ''
   const heard: (() => void)[] = []
   for (const stream of [guest.stdout!, guest.stderr!, stdio[4]!])

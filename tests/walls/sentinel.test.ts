@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { appendFileSync, closeSync, cpSync, mkdtempSync, rmSync } from 'node:fs'
 import os, { tmpdir } from 'node:os'
-import { basename, dirname, join } from 'node:path'
+import { basename, dirname, join, relative } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { suite } from 'node:test'
 import { findJailFacts } from '../../src/jail/facts.ts'
@@ -145,9 +145,11 @@ suite('Calls of a wall', { skip, concurrency: 1 }, () => {
     await using whole = await openWhole()
     const wall = await whole.start('python')
     const seen: string[] = []
-    whole.warden.onCall(wall.id, ({ call, denied, path, writes }) =>
-      seen.push(`${call} ${denied ? 'denied' : 'allowed'} ${writes} ${path}`),
-    )
+    whole.warden.onCall(wall.id, (told) => {
+      if (!('call' in told)) return
+      const { call, denied, path, writes } = told
+      seen.push(`${call} ${denied ? 'denied' : 'allowed'} ${writes} ${path}`)
+    })
     await wall.claim()
     wall.run(tries)
     await until(() => seen.includes('openat allowed true /work/made'), 'a file that is made')
@@ -279,13 +281,14 @@ suite('A sentinel', { skip, concurrency: 1 }, () => {
 
   test('is made anew when a part of its source changes, a header too', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'mayfly-sentinel-'))
-    const sources = join(folder, 'sources')
     const parts = sentinelSources()
+    const root = dirname(dirname(parts[0]!))
+    const sources = parts.map((file) => join(folder, relative(root, file)))
     try {
-      cpSync(dirname(parts[0]!), sources, { recursive: true })
+      parts.forEach((file, index) => cpSync(file, sources[index]!))
       const programs = new Set<string>()
-      for (const part of [undefined, parts[0]!, parts.find((file) => file.endsWith('.h'))!]) {
-        if (part) appendFileSync(join(sources, basename(part)), '/* Changed. */\n')
+      for (const part of [undefined, sources[0]!, sources.find((file) => file.endsWith('.h'))!]) {
+        if (part) appendFileSync(part, '/* Changed. */\n')
         const made = await openSentinel({ folder: join(folder, 'made'), sources })
         assert.ok('fd' in made, 'missing' in made ? made.missing : '')
         programs.add(basename(made.file).split('-')[0]!)

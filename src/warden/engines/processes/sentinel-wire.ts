@@ -88,7 +88,13 @@ const word = z.discriminatedUnion('kind', [
   /** Number of processes; 0 if it cannot, or while another capture runs. */
   z.strictObject({ kind: z.literal('capturing'), processes: count }),
   /** Inode of a socket; 0 if there is none. */
-  z.strictObject({ kind: z.literal('socket'), nonce: count, inode: count }),
+  z.strictObject({
+    kind: z.literal('socket'),
+    nonce: count,
+    inode: count,
+    /** Process that a keeper connected; 0 if it did not. */
+    caller: count.exactOptional(),
+  }),
   /** An exec that waits for an answer, with the names of its program. */
   z.strictObject({
     kind: z.literal('asks'),

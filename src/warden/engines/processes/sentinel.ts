@@ -22,6 +22,15 @@ import {
  * because user code attacks it directly; when it ends, for whatever reason, the wall has to be ended.
  */
 export interface SentinelParts {
+  /** The process, and its sockets: lines and frames, and copies of memory. */
+  readonly child: SpawnedChild
+  readonly control: number
+  readonly memory: number
+  /** Whether it is the keeper of its wall, and so the wall's outermost process: killed, it would leave the others behind. */
+  readonly isKeeper: boolean
+}
+
+export interface WatchingParts {
   readonly program: CProgram
   /** Warden's end of the socket over which the wall's first program names its seccomp listener; passed to the sentinel. */
   readonly handed: Socket
@@ -33,13 +42,52 @@ export interface SentinelParts {
   readonly pidsFile?: string | undefined
 }
 
+/** Starts one beside a wall. */
+export function startSentinel({
+  program,
+  handed,
+  uid,
+  lifts = [],
+  pidsFile,
+}: WatchingParts): Sentinel {
+  // setsid, as its wall: both outlive a signal to the group of the warden.
+  const child = spawnChild(
+    '/proc/self/fd/5',
+    [
+      'watch',
+      `parent=${process.pid}`,
+      ...(uid === undefined ? [] : [`uid=${uid}`]),
+      ...liftWords(lifts),
+      ...(pidsFile === undefined ? [] : [`bound=${pidsFile}`]),
+      ...watchedCalls(),
+      ...secretPaths().map((part) => `secret=${part}`),
+    ],
+    {
+      argv0: sentinelName,
+      stdio: ['ignore', 'ignore', 'ignore', 'pipe', handed, program.fd, 'pipe'],
+    },
+  )
+  // In the same turn of the event loop, so that only the sentinel reads the hand-over socket.
+  handed.destroy()
+  return new Sentinel({ child, control: CONTROL, memory: MEMORY, isKeeper: false })
+}
+
+export const sentinelName = 'mayfly-sentinel'
+
+export function liftWords(lifts: readonly string[]): readonly string[] {
+  return lifts.map((lift) => `lift=${lift}`)
+}
+
 const READY_MS_MAX = 15_000
 const ANSWER_MS_MAX = 2_000
 /** A line has at most 8 KiB; more without a newline means that the sentinel is compromised. */
 const SAID_CHARACTERS_MAX = 16_384
 /** Processes in one capture. */
 export const capturedMax = 64
+const CONTROL = 3
 const MEMORY = 6
+/** Ends a keeper with its wall. Not SIGTERM, which systemd sends to every process of a unit while jobs drain. */
+const END_SIGNAL = 'SIGUSR2'
 const FRAME = {
   table: 1,
   report: 2,
@@ -48,6 +96,8 @@ const FRAME = {
   askExecs: 5,
   execs: 6,
   connection: 7,
+  tasks: 8,
+  egress: 9,
 } as const
 
 const endings = {
@@ -78,7 +128,9 @@ export class Sentinel {
   onFlipped: (allowed: readonly CallClass[]) => void = () => undefined
   /** Classes that are open, as last reported; undefined before the first report. */
   allowed: readonly CallClass[] | undefined
+  readonly isKeeper: boolean
   readonly #control: Socket
+  readonly #memory: number
   readonly #waits = new Map<string, PromiseWithResolvers<SentinelWord>>()
   #isSilent = false
   #isClosed = false
@@ -86,37 +138,21 @@ export class Sentinel {
   #nonce = 0
   #said = ''
 
-  constructor({ program, handed, uid, lifts = [], pidsFile }: SentinelParts) {
-    // setsid, as its wall: both outlive a signal to the group of the warden.
-    this.child = spawnChild(
-      '/proc/self/fd/5',
-      [
-        'watch',
-        `parent=${process.pid}`,
-        ...(uid === undefined ? [] : [`uid=${uid}`]),
-        ...lifts.map((lift) => `lift=${lift}`),
-        ...(pidsFile === undefined ? [] : [`bound=${pidsFile}`]),
-        ...watchedCalls(),
-        ...secretPaths().map((part) => `secret=${part}`),
-      ],
-      {
-        argv0: 'mayfly-sentinel',
-        stdio: ['ignore', 'ignore', 'ignore', 'pipe', handed, program.fd, 'pipe'],
-      },
-    )
-    // In the same turn of the event loop, so that only the sentinel reads the hand-over socket.
-    handed.destroy()
+  constructor({ child, control, memory, isKeeper }: SentinelParts) {
+    this.child = child
+    this.isKeeper = isKeeper
+    this.#memory = memory
     const { promise: ended, resolve } = Promise.withResolvers<number | null>()
     this.ended = ended
     this.child.once('exit', (code, signal) => this.#over(resolve, code, signal))
     this.child.once('error', () => resolve(null))
     if (!Array.isArray(this.child.stdio)) throw unavailable('no file descriptors are left for it')
-    this.#control = (this.child.stdio as unknown as Socket[])[3]!
+    this.#control = (this.child.stdio as unknown as Socket[])[control]!
     const heard = new Promise<void>((then) => void this.#control.once('close', () => then()))
     this.silent = Promise.all([ended, heard]).then(() => this.#fallSilent())
     this.#control.on('error', () => undefined)
     this.#control.on('data', (chunk: Buffer) => this.#hear(chunk.toString('latin1')))
-    ;(this.child.stdio as unknown as Socket[])[MEMORY]!.on('error', () => undefined)
+    ;(this.child.stdio as unknown as Socket[])[memory]!.on('error', () => undefined)
     this.ready = this.#wait('ready', READY_MS_MAX).then(() => undefined)
     this.ready.catch(() => undefined)
   }
@@ -148,7 +184,16 @@ export class Sentinel {
    * Inode of the socket that a program of the wall opened to its egress path, by address and port of both ends; 0 if it is
    * closed, or if this kernel has no sock_diag.
    */
-  async socketOf({ from, local, remote }: ConnectionEnds): Promise<number> {
+  async socketOf(ends: ConnectionEnds): Promise<number> {
+    return (await this.#askConnection(ends)).inode
+  }
+
+  /** Process for which a keeper made this connection; 0 if none of its wall did. */
+  async callerOf(ends: ConnectionEnds): Promise<number> {
+    return (await this.#askConnection(ends)).caller ?? 0
+  }
+
+  async #askConnection({ from, local, remote }: ConnectionEnds) {
     const nonce = ++this.#nonce
     const bytes = Buffer.alloc(12)
     bytes.writeUInt32LE(nonce, 0)
@@ -157,7 +202,8 @@ export class Sentinel {
     from.split('.').forEach((part, place) => bytes.writeUInt8(Number(part), 8 + place))
     this.#control.write(encodeFrame(FRAME.connection, bytes))
     const word = await this.#wait(`socket ${nonce}`, ANSWER_MS_MAX)
-    return word.kind === 'socket' ? word.inode : 0
+    if (word.kind !== 'socket') throw unavailable('it did not say whose a connection is')
+    return word
   }
 
   /** Switches reports on or off: each denied call, each new program and file, the first use of every other call. */
@@ -188,14 +234,28 @@ export class Sentinel {
   /** Socket that captures come out of; the caller owns it. Undefined once it was taken. */
   takeMemory(): Socket | undefined {
     const stdio = this.child.stdio as unknown as (Socket | null)[]
-    const memory = stdio[MEMORY] ?? undefined
-    stdio[MEMORY] = null
+    const memory = stdio[this.#memory] ?? undefined
+    stdio[this.#memory] = null
     return memory
   }
 
   close(): void {
     this.#isClosed = true
-    this.child.kill('SIGKILL')
+    this.child.kill(this.isKeeper ? END_SIGNAL : 'SIGKILL')
+  }
+
+  /** Bound on the processes and threads of the wall that it keeps; in force before the next of them begins. It only falls. */
+  limitTasks(tasks: number): void {
+    const bytes = Buffer.alloc(4)
+    bytes.writeUInt32LE(tasks, 0)
+    this.#control.write(encodeFrame(FRAME.tasks, bytes))
+  }
+
+  /** Port on this machine's loopback to which it leads connections to the egress path; once a life. */
+  openEgress(port: number): void {
+    const bytes = Buffer.alloc(2)
+    bytes.writeUInt16LE(port, 0)
+    this.#control.write(encodeFrame(FRAME.egress, bytes))
   }
 
   #over(resolve: (code: number | null) => void, code: number | null, signal: string | null): void {

@@ -1,0 +1,63 @@
+/*
+ * New processes and threads of a kept wall: each is asked for.
+ *
+ * Problem: without a PID namespace, a uid or a cgroup of its own nothing in the kernel counts the processes of a wall, and
+ * nothing keeps them from multiplying while they are being killed.
+ *
+ * Mechanism: fork, vfork and clone ask here. While there is room they go on: their arguments are in registers, and the
+ * fixed filter has judged them. The processes are counted when the forks since the last count might have used the room up,
+ * so that a fork costs a question and one in many a count. Once nobody answers, the kernel refuses all of them (keep.c).
+ *
+ * Relies on: members.c; SECCOMP_USER_NOTIF_FLAG_CONTINUE (Linux 5.5). libc blocks all signals around a fork or the start of
+ * a thread, so that a question is not interrupted.
+ *
+ * Not handled: clone3(2), which the fixed filter answers with ENOSYS, since its flags are in memory.
+ */
+#define _GNU_SOURCE
+#include "forks.h"
+#include <errno.h>
+#include <linux/seccomp.h>
+#include <sys/syscall.h>
+#include "control.h"
+#include "members.h"
+#include "notify.h"
+#include "reports.h"
+#include "wall.h"
+
+/* Forks that may go on before the next count. */
+static int room;
+
+int is_fork(int call) {
+#ifdef SYS_fork
+  if (call == SYS_fork || call == SYS_vfork) return 1;
+#endif
+  return call == SYS_clone;
+}
+
+static int has_room(void) {
+  static pid_t members[MEMBERS_MAX];
+  int tasks;
+  if (room > 0) return room--;
+  members_of_wall(members, &tasks);
+  room = wall.tasks_max - tasks;
+  return room > 0 ? room-- : 0;
+}
+
+void answer_fork(const struct seccomp_notif *asked) {
+  if (!(wall.allowed & 1 << PROCESS)) {
+    wall.denied++;
+    report((pid_t)asked->pid, asked->data.nr, PROCESS, 1, 0, NULL);
+    return send_answer(asked->id, 0, -wall.errors[PROCESS], 0);
+  }
+  if (!has_room()) return send_answer(asked->id, 0, -EAGAIN, 0);
+  go_on(asked);
+}
+
+/* The bound only falls, and what was counted under a wider one is counted anew. */
+int take_tasks(const uint8_t *at, size_t bytes) {
+  if (bytes != 4 || !wall.is_kept) return 0;
+  uint32_t most = u32_at(at);
+  if (most < (uint32_t)wall.tasks_max) wall.tasks_max = (int)most;
+  room = 0;
+  return 1;
+}

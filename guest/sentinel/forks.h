@@ -1,0 +1,13 @@
+/* New processes and threads of a kept wall. */
+#ifndef SENTINEL_FORKS_H
+#define SENTINEL_FORKS_H
+#include <stddef.h>
+#include <stdint.h>
+
+struct seccomp_notif;
+
+int is_fork(int call);
+void answer_fork(const struct seccomp_notif *asked);
+int take_tasks(const uint8_t *at, size_t bytes);
+
+#endif

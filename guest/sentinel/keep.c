@@ -1,0 +1,226 @@
+/*
+ * The keeper of a wall without namespaces: starts its first program, adopts whatever that starts, ends all of it.
+ *
+ *   sentinel keep OPTION... -- STEP COUNT ARG... -- PATH ARGV0 [ARG...]
+ *
+ * Problem: where namespaces are forbidden no process 1 takes the others of a wall along, and a program that forks, changes
+ * its session and lets its parent die is nobody's child. Such a wall may leave nothing behind, whoever dies first.
+ *
+ * Mechanism, in three parts:
+ * - This process is the parent of the first program and a subreaper (PR_SET_CHILD_SUBREAPER), so each orphan of the wall
+ *   becomes its child. waitpid(2) answers ECHILD once there is no process of the wall, and only then.
+ * - A new process or thread is asked for (forks.c). With the listener closed, the kernel answers ENOSYS to each: what is
+ *   left is a finite set, killed child by child. A child that was not waited for keeps its number, so that no signal
+ *   meets another process. What a killed process had started becomes a child here, and the loop goes on.
+ * - All processes of the wall carry a mark that they cannot take off: a hard limit (RLIMIT_LOCKS, which the kernel ignores
+ *   since 2.4.25) that the fixed filter lets nobody change. Where this process is killed, the warden finds them by it.
+ *
+ * The first program is a child, so that Yama (ptrace_scope 1) lets this process look into the wall. It carries out the
+ * steps of the launcher (../launcher/steps.c) and hands its listener over by SCM_RIGHTS: the default seccomp profile of
+ * Docker refuses pidfd_getfd(2) and process_vm_readv(2).
+ *
+ * Relies on: PR_SET_CHILD_SUBREAPER (Linux 3.4), /proc/PID/task/TID/children (CONFIG_PROC_CHILDREN), seccomp_unotify(2) on
+ * a listener that is closed.
+ *
+ * Not handled: a process in uninterruptible sleep, for which waitpid(2) waits. The warden then says that not all is gone.
+ */
+#define _GNU_SOURCE
+#include "keep.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "../launcher/steps.h"
+#include "caller.h"
+#include "enter.h"
+#include "lines.h"
+#include "paths.h"
+#include "secrets.h"
+#include "start.h"
+#include "wall.h"
+
+/* Descriptors as the warden passes them. The child has all below HAND_OVER and, in its place, the other end of a socket. */
+enum { HAND_OVER = 8, GIVEN_CONTROL = 8, GIVEN_CAPTURE = 9, FIRST_FREE = 16 };
+enum { CHILDREN_BYTES = 8192, TASKS_MAX = 256, PASS_US = 200 };
+
+int ends_fd = -1;
+static int is_over, exit_code;
+static char children_file[64];
+
+int take_kept_option(const char *word) {
+  if (!wall.is_kept) return 0;
+  if (!strcmp(word, "shared")) return wall.is_shared = 1;
+  if (!strcmp(word, "unscoped")) return wall.is_unscoped = 1;
+  if (!strncmp(word, "scratch=", 8)) {
+    /* As the kernel names it: a link on the way to it is no part of what its files are called. */
+    char name[64];
+    int fd = open(word + 8, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+    int failed = fd < 0 || link_to(name, wall.scratch_path, sizeof wall.scratch_path);
+    if (fd >= 0) close(fd);
+    return !failed;
+  }
+  return 0;
+}
+
+static _Noreturn void be_program(char **steps, int count, char **exec, int hand) {
+  pid_t parent = getppid();
+  sigset_t none;
+  sigemptyset(&none);
+  if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent) _exit(1);
+  unsigned char *filters;
+  size_t bytes = read_filters(&filters);
+  if (dup2(hand, HAND_OVER) < 0) cannot("hand over");
+  /* The steps leave /dev/null in the place of the result, and close the rest at the exec. */
+  syscall(SYS_close_range, HAND_OVER + 1, ~0U, 0);
+  umask(022);
+  carry_out(steps, count);
+  hand_over(filters, bytes, 1);
+  sigprocmask(SIG_SETMASK, &none, NULL);
+  execv(exec[0], exec + 1);
+  cannot("become the program");
+}
+
+/* What is the program's alone is closed here, so that its readers see when it has closed it. */
+static void keep_own_descriptors(int hand) {
+  int control = fcntl(GIVEN_CONTROL, F_DUPFD_CLOEXEC, FIRST_FREE), capture = fcntl(GIVEN_CAPTURE, F_DUPFD_CLOEXEC, FIRST_FREE);
+  int handed = fcntl(hand, F_DUPFD_CLOEXEC, FIRST_FREE), nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
+  if (control < 0 || capture < 0 || handed < 0 || nothing < 0) _exit(BAD_START);
+  for (int fd = 0; fd < 3; fd++) dup2(nothing, fd);
+  for (int fd = 3; fd < FIRST_FREE; fd++) close(fd);
+  if (dup2(control, CONTROL_FD) < 0 || dup2(handed, HANDED_FD) < 0 || dup2(capture, CAPTURE_FD) < 0) _exit(BAD_START);
+  syscall(SYS_close_range, FIRST_FREE, ~0U, 0);
+}
+
+static void watch_for_ends(void) {
+  sigset_t ends;
+  sigemptyset(&ends);
+  sigaddset(&ends, SIGCHLD);
+  ends_fd = signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK);
+  snprintf(children_file, sizeof children_file, "/proc/self/task/%d/children", getpid());
+  int fd = open(children_file, O_RDONLY | O_CLOEXEC);
+  if (ends_fd < 0 || fd < 0) _exit(BAD_START);
+  close(fd);
+}
+
+/* Words up to "--", and the place after it; ends the process if there is none. */
+static int words_before(int argc, char **argv, int from) {
+  for (int i = from; i < argc; i++)
+    if (!strcmp(argv[i], "--")) return i;
+  errno = EINVAL;
+  cannot("keep");
+}
+
+void keep(int argc, char **argv) {
+  int options = words_before(argc, argv, 0), steps = words_before(argc, argv, options + 1), hand[2];
+  errno = EINVAL;
+  if (argc - steps < 3) cannot("no program");
+  sigset_t ends;
+  sigemptyset(&ends);
+  sigaddset(&ends, SIGCHLD);
+  if (sigprocmask(SIG_BLOCK, &ends, NULL)) cannot("signals");
+  if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)) cannot("adopt orphans");
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, hand)) cannot("hand over");
+  pid_t child = fork();
+  if (child < 0) cannot("start the program");
+  if (child == 0) {
+    close(hand[0]);
+    be_program(argv + options + 1, steps - options - 1, argv + steps + 1, hand[1]);
+  }
+  close(hand[1]);
+  wall.is_kept = 1;
+  wall.tasks_max = TASKS_MAX;
+  wall.entered = child;
+  wall.keeper = getpid();
+  keep_own_descriptors(hand[0]);
+  watch_for_ends();
+  be_sentinel(options, argv);
+  wall.init = (int)syscall(SYS_pidfd_open, child, 0);
+  wall.processes = table_of(child);
+  wall.root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (wall.init < 0 || wall.root < 0 || !wall.scratch_path[0]) end_kept(BAD_START);
+  if (send(HANDED_FD, "G", 1, MSG_NOSIGNAL) != 1) end_kept(NOT_HANDED_OVER);
+}
+
+/* Only the child that was forked here has the other end, and runs no foreign instruction before its answer. */
+void take_handed_listener(void) {
+  union {
+    char bytes[CMSG_SPACE(sizeof(int))];
+    struct cmsghdr align;
+  } beside;
+  char byte;
+  struct iovec part = {&byte, 1};
+  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &beside, .msg_controllen = sizeof beside};
+  ssize_t n = recvmsg(HANDED_FD, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  struct cmsghdr *head = n == 1 ? CMSG_FIRSTHDR(&message) : NULL;
+  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (!head || head->cmsg_type != SCM_RIGHTS || head->cmsg_len != CMSG_LEN(sizeof(int))) {
+    /* The child has ended, and said why. */
+    close(HANDED_FD);
+    wall.listener = -1;
+    end_kept(NOT_HANDED_OVER);
+  }
+  memcpy(&wall.listener, CMSG_DATA(head), sizeof wall.listener);
+  if (send(HANDED_FD, "T", 1, MSG_NOSIGNAL) != 1) end_kept(NOT_HANDED_OVER);
+  close(HANDED_FD);
+  SAY("{\"kind\":\"ready\",\"pid\":%d,\"scratch\":1}\n", wall.entered);
+}
+
+void has_gone(pid_t pid, int status) {
+  if (pid != wall.entered) return;
+  is_over = 1;
+  exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+void end_if_over(void) {
+  if (!is_over) return;
+  look_at_watched();
+  flush_out();
+  end_kept(exit_code);
+}
+
+/* Numbers in the kernel's list of children. A child that is listed was not waited for: its number is its own. */
+static void kill_listed(const char *text, ssize_t length) {
+  for (const char *at = text, *end = text + length; at < end;) {
+    pid_t pid = 0;
+    while (at < end && *at >= '0' && *at <= '9') pid = pid * 10 + (*at++ - '0');
+    /* A number that was cut off at the end is read whole in a later pass. */
+    if (pid > 0 && at < end) kill(pid, SIGKILL);
+    at++;
+  }
+}
+
+/* Children of this process; not of its threads, of which it has none. */
+static void kill_children(void) {
+  static char text[CHILDREN_BYTES];
+  int fd = open(children_file, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return;
+  ssize_t length = read(fd, text, sizeof text);
+  close(fd);
+  kill_listed(text, length);
+}
+
+void end_kept(int status) {
+  if (wall.listener >= 0) close(wall.listener);
+  wall.listener = -1;
+  for (int i = 0; i < wall.lift_count; i++)
+    if (write(wall.lifts[i], wall.lift_texts[i], strlen(wall.lift_texts[i])) < 0) continue;
+  /* Without blocking: the kernel's list may leave a child out that is listed behind one that ends (proc_pid_children(5)). */
+  for (int ended;; usleep(PASS_US)) {
+    kill_children();
+    pid_t gone;
+    do gone = waitpid(-1, &ended, __WALL | WNOHANG);
+    while (gone > 0 || (gone < 0 && errno == EINTR));
+    if (gone < 0) _exit(status);
+  }
+}

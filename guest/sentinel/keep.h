@@ -1,0 +1,23 @@
+/* The keeper: the parent of a wall without namespaces. */
+#ifndef SENTINEL_KEEP_H
+#define SENTINEL_KEEP_H
+#include <sys/types.h>
+
+/* Exit code of a wall that was ended, as a shell would say it. */
+enum { KILLED = 128 + 9 };
+
+/* Descriptor of SIGCHLD; -1 if this is no keeper. */
+extern int ends_fd;
+
+/* Starts the program, and becomes its keeper. */
+void keep(int argc, char **argv);
+int take_kept_option(const char *word);
+void take_handed_listener(void);
+/* Takes note of a child that has ended. */
+void has_gone(pid_t pid, int status);
+/* Ends the wall if its first program has ended. */
+void end_if_over(void);
+/* Ends every process of the wall, then this one. Async-signal-safe. */
+_Noreturn void end_kept(int status);
+
+#endif

@@ -1,0 +1,155 @@
+/*
+ * Modes and times of files, for a kept wall that shares its user with others.
+ *
+ * Problem: Landlock does not judge chmod(2) and utimensat(2). A wall without a root and a user of its own could change the
+ * mode of each file of that user, by its name.
+ *
+ * Mechanism: the file is opened here by path alone (O_PATH), found to lie in the scratch folder, and changed through that
+ * descriptor. Anything else is EPERM.
+ *
+ * Relies on: chmod(2) and utimensat(2) on /proc/self/fd, which lead to the inode; AT_EMPTY_PATH of utimensat (Linux 5.8),
+ * for links.
+ *
+ * Not handled: owners, which the fixed filter refuses.
+ */
+#define _GNU_SOURCE
+#include "modes.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <linux/seccomp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <unistd.h>
+#include <utime.h>
+#include "caller.h"
+#include "notify.h"
+#include "paths.h"
+#include "reports.h"
+#include "wall.h"
+
+#ifndef SYS_fchmodat2
+#define SYS_fchmodat2 452
+#endif
+
+/* What is asked: the file by a folder and a path, or by a descriptor (`path` is 0), and the new mode or times. */
+struct change {
+  int folder, flags, is_mode;
+  uint64_t path, mode, times;
+  /* Of what the times are made: seconds, microseconds, nanoseconds. */
+  enum { SECONDS, MICROSECONDS, NANOSECONDS } unit;
+};
+
+int is_mode(int call) {
+  switch (call) {
+#ifdef SYS_chmod
+    case SYS_chmod:
+    case SYS_utime:
+    case SYS_utimes:
+    case SYS_futimesat:
+#endif
+    case SYS_fchmod:
+    case SYS_fchmodat:
+    case SYS_fchmodat2:
+    case SYS_utimensat:
+      return 1;
+    default:
+      return 0;
+  }
+}
+
+static struct change change_of(const struct seccomp_notif *asked) {
+  const __u64 *a = asked->data.args;
+  struct change c = {.folder = AT_FDCWD};
+  switch (asked->data.nr) {
+#ifdef SYS_chmod
+    case SYS_chmod:
+      c.path = a[0], c.mode = a[1], c.is_mode = 1;
+      break;
+    case SYS_utime:
+      c.path = a[0], c.times = a[1], c.unit = SECONDS;
+      break;
+    case SYS_utimes:
+      c.path = a[0], c.times = a[1], c.unit = MICROSECONDS;
+      break;
+    case SYS_futimesat:
+      c.folder = (int)a[0], c.path = a[1], c.times = a[2], c.unit = MICROSECONDS;
+      break;
+#endif
+    case SYS_fchmod:
+      c.folder = (int)a[0], c.mode = a[1], c.is_mode = 1;
+      break;
+    case SYS_fchmodat:
+    case SYS_fchmodat2:
+      c.folder = (int)a[0], c.path = a[1], c.mode = a[2], c.is_mode = 1;
+      c.flags = asked->data.nr == SYS_fchmodat2 ? (int)a[3] : 0;
+      break;
+    default:
+      c.folder = (int)a[0], c.path = a[1], c.times = a[2], c.flags = (int)a[3], c.unit = NANOSECONDS;
+  }
+  return c;
+}
+
+/* Times as utimensat(2) takes them; now, where the caller gives none. */
+static int read_times(pid_t pid, const struct change *c, struct timespec to[2]) {
+  union {
+    struct utimbuf seconds;
+    struct timeval micro[2];
+    struct timespec nano[2];
+  } from;
+  to[0].tv_nsec = to[1].tv_nsec = UTIME_NOW;
+  to[0].tv_sec = to[1].tv_sec = 0;
+  if (!c->times) return 0;
+  size_t bytes = c->unit == SECONDS ? sizeof from.seconds : c->unit == MICROSECONDS ? sizeof from.micro : sizeof from.nano;
+  if (read_bytes(pid, c->times, &from, bytes)) return -EFAULT;
+  for (int i = 0; i < 2; i++) {
+    if (c->unit == NANOSECONDS) to[i] = from.nano[i];
+    else if (c->unit == SECONDS) to[i] = (struct timespec){i ? from.seconds.modtime : from.seconds.actime, 0};
+    else to[i] = (struct timespec){from.micro[i].tv_sec, from.micro[i].tv_usec * 1000};
+  }
+  return 0;
+}
+
+static int open_target(const struct seccomp_notif *asked, const struct change *c) {
+  char path[PATH_BYTES_MAX], whole[PATH_BYTES_MAX * 2];
+  pid_t pid = (pid_t)asked->pid;
+  if (!c->path) return open_descriptor(pid, c->folder);
+  int failed = read_text(pid, c->path, path, sizeof path);
+  if (failed) return failed;
+  if (!path[0] && c->flags & AT_EMPTY_PATH) return open_descriptor(pid, c->folder);
+  failed = whole_path(pid, c->folder, path, whole, sizeof whole);
+  if (failed) return failed;
+  uint64_t how = O_PATH | O_CLOEXEC | (c->flags & AT_SYMLINK_NOFOLLOW ? O_NOFOLLOW : 0);
+  return open_below(wall.root, whole, how, 0, RESOLVE_IN_ROOT);
+}
+
+static int apply_change(const struct seccomp_notif *asked, const struct change *c, int found) {
+  char name[64];
+  struct stat facts;
+  struct timespec times[2];
+  if (!is_below_scratch_path(found)) return -EPERM;
+  if (!(wall.allowed & 1 << WRITE)) return -wall.errors[WRITE];
+  snprintf(name, sizeof name, "/proc/self/fd/%d", found);
+  int failed = c->is_mode ? 0 : read_times((pid_t)asked->pid, c, times);
+  if (failed || fstat(found, &facts)) return failed ? failed : -EACCES;
+  if (!still_asks(asked->id)) return -ENOENT;
+  int is_link = S_ISLNK(facts.st_mode);
+  if (c->is_mode) return is_link ? -EOPNOTSUPP : fchmodat(AT_FDCWD, name, c->mode & 07777, 0) ? -errno : 0;
+  if (is_link) return utimensat(found, "", times, AT_EMPTY_PATH) ? -errno : 0;
+  return utimensat(AT_FDCWD, name, times, 0) ? -errno : 0;
+}
+
+void answer_mode(const struct seccomp_notif *asked) {
+  struct change c = change_of(asked);
+  int found = open_target(asked, &c);
+  int failed = found < 0 ? found : apply_change(asked, &c, found);
+  if (found >= 0) close(found);
+  if (failed == -wall.errors[WRITE] && !(wall.allowed & 1 << WRITE)) {
+    wall.denied++;
+    report((pid_t)asked->pid, asked->data.nr, WRITE, 1, 1, NULL);
+  }
+  send_answer(asked->id, 0, failed, 0);
+}

@@ -1,0 +1,119 @@
+/*
+ * Signals of a kept wall where Landlock does not hold them (before Linux 6.12): sent here, to its own processes alone.
+ *
+ * Problem: a wall without a PID namespace names every process of the machine, and its user may have others. A number may
+ * be another process by the time at which the kernel reads it again.
+ *
+ * Mechanism: a signal to the caller's own process goes on, since a process that waits for its answer keeps its number. Any
+ * other is sent here: a pidfd is opened, its process found to be of the wall afterwards, and the signal sent through that.
+ * Groups, and all, are the processes of the wall that are in them.
+ *
+ * Relies on: pidfd_open(2) (Linux 5.3), pidfd_send_signal(2) (Linux 5.1), members.c.
+ *
+ * Not handled: a signal to a single thread of another process reaches the process. The receiver sees this process as the
+ * sender. A signal to a process that is not of the wall is EPERM, whether there is one or not.
+ */
+#define _GNU_SOURCE
+#include "signals.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/seccomp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include "caller.h"
+#include "members.h"
+#include "notify.h"
+#include "wall.h"
+
+enum { GROUP = 3 };
+
+int is_signal(int call) {
+  return call == SYS_kill || call == SYS_tkill || call == SYS_tgkill || call == SYS_rt_sigqueueinfo ||
+         call == SYS_rt_tgsigqueueinfo || call == SYS_pidfd_send_signal;
+}
+
+/* By a pidfd that was opened before its process is looked at: from then on the number means no other. */
+static int send_to(pid_t pid, int signal, siginfo_t *with) {
+  int process = (int)syscall(SYS_pidfd_open, pid, 0);
+  if (process < 0) return errno == EINVAL || errno == ESRCH ? -EPERM : -errno;
+  int failed = is_member(pid) ? 0 : -EPERM;
+  if (!failed && syscall(SYS_pidfd_send_signal, process, signal, with, 0)) failed = -errno;
+  close(process);
+  return failed;
+}
+
+/* Every process of the wall but one, or those of one group. */
+static int send_to_all(long group, pid_t but, int signal) {
+  static pid_t members[MEMBERS_MAX];
+  int tasks, count = members_of_wall(members, &tasks), reached = 0;
+  for (int i = 0; i < count; i++) {
+    if (members[i] == but || (group && stat_of(members[i], GROUP) != group)) continue;
+    reached += send_to(members[i], signal, NULL) == 0;
+  }
+  return reached ? 0 : -ESRCH;
+}
+
+/* Process of a descriptor, as the kernel names it. */
+static pid_t process_of(pid_t pid, int number) {
+  char name[64], text[1024];
+  snprintf(name, sizeof name, "/proc/%d/fdinfo/%d", pid, number);
+  int fd = open(name, O_RDONLY | O_CLOEXEC);
+  ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+  if (fd >= 0) close(fd);
+  if (n <= 0) return -1;
+  text[n] = 0;
+  char *at = strstr(text, "\nPid:\t");
+  return at ? (pid_t)strtol(at + 6, NULL, 10) : -1;
+}
+
+static int send_plain(pid_t own, long to, int signal) {
+  if (to > 0) return send_to((pid_t)to, signal, NULL);
+  /* The caller is among its own group, and is sent a signal like the others. */
+  if (to == 0) return send_to_all(stat_of(own, GROUP), 0, signal);
+  return to == -1 ? send_to_all(0, own, signal) : send_to_all(-to, 0, signal);
+}
+
+static int send_with(const struct seccomp_notif *asked, pid_t to, int signal, uint64_t at) {
+  siginfo_t with;
+  if (read_bytes((pid_t)asked->pid, at, &with, sizeof with)) return -EFAULT;
+  if (with.si_code >= 0 || with.si_code == SI_TKILL) return -EPERM;
+  with.si_signo = signal;
+  return send_to(to, signal, &with);
+}
+
+void answer_signal(const struct seccomp_notif *asked) {
+  const __u64 *args = asked->data.args;
+  pid_t own = (pid_t)status_of((pid_t)asked->pid, "\nTgid:", 10, 0), to = (pid_t)args[0];
+  int call = asked->data.nr, is_thread = call == SYS_tkill;
+  if (own <= 0) return send_answer(asked->id, 0, -ESRCH, 0);
+  /* tkill(2) names a thread alone: of the caller's own process if that is where it is. */
+  pid_t group = is_thread ? (pid_t)status_of(to, "\nTgid:", 10, 0) : to;
+  if (call != SYS_pidfd_send_signal && group == own && to > 0) return go_on(asked);
+  if (!still_asks(asked->id)) return;
+  int failed;
+  switch (call) {
+    case SYS_kill:
+      failed = send_plain(own, to, (int)args[1]);
+      break;
+    case SYS_tkill:
+      failed = group > 0 ? send_to(group, (int)args[1], NULL) : -EPERM;
+      break;
+    case SYS_tgkill:
+      failed = send_to(to, (int)args[2], NULL);
+      break;
+    case SYS_rt_sigqueueinfo:
+      failed = send_with(asked, to, (int)args[1], args[2]);
+      break;
+    case SYS_rt_tgsigqueueinfo:
+      failed = send_with(asked, to, (int)args[2], args[3]);
+      break;
+    default:
+      to = process_of((pid_t)asked->pid, (int)args[0]);
+      failed = to > 0 ? send_to(to, (int)args[1], NULL) : -EBADF;
+  }
+  send_answer(asked->id, 0, failed, 0);
+}

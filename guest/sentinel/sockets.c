@@ -1,0 +1,246 @@
+/*
+ * Sockets of a kept wall: streams between its own processes, and to its egress path.
+ *
+ * Problem: the wall has the machine's network, its abstract names and its file names. An address lies in memory, where
+ * another thread may change it, and the socket behind a number may be another one a moment later. Landlock knows ports of
+ * TCP since Linux 6.7, and no address; sockets with names among the files it does not know.
+ *
+ * Mechanism: each socket is made here and put into the caller, and its inode remembered with a descriptor of ours. A
+ * connect, bind or listen finds it by the inode, and is carried out here, on a copy of the address:
+ * - TCP connects to 127.0.0.1:3128 alone, which is led to the port of the wall's egress path;
+ * - a Unix socket is bound below the scratch folder, and connects to what lies there.
+ * Ours is closed once the socket is connected or listens, so that its end is seen when the wall closes it. Of sockets that
+ * stay unused the oldest is forgotten; nothing can be done with it any more.
+ *
+ * Relies on: SECCOMP_IOCTL_NOTIF_ADDFD (Linux 5.9), links in /proc/PID/fd; the fixed filter, by which there is no other
+ * kind of socket, and of Unix sockets none that sends to an address (datagrams).
+ *
+ * Not handled: TCP between processes of the wall, datagrams, abstract names. The peer of a connect sees this process
+ * (SO_PEERCRED).
+ */
+#define _GNU_SOURCE
+#include "sockets.h"
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <linux/seccomp.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include "caller.h"
+#include "control.h"
+#include "give.h"
+#include "notify.h"
+#include "paths.h"
+#include "reports.h"
+#include "wall.h"
+
+enum { SOCKETS_MAX = 128, CONNECTIONS_MAX = 256, INSIDE_PORT = 3128, BACKLOG_MAX = 128 };
+
+/* Sockets that are neither connected nor listen, in a ring. */
+static struct {
+  int64_t inode;
+  int fd, domain;
+} made[SOCKETS_MAX];
+static int next_made;
+
+/* The latest connections to the egress path. */
+static struct {
+  uint16_t port;
+  pid_t group;
+} connections[CONNECTIONS_MAX];
+static int next_connection;
+
+static void forget_socket(int i) {
+  if (made[i].fd > 0) close(made[i].fd);
+  made[i].fd = 0;
+  made[i].inode = 0;
+}
+
+static void refuse(const struct seccomp_notif *asked, int class) {
+  wall.denied++;
+  report((pid_t)asked->pid, asked->data.nr, class, 1, class == WRITE, NULL);
+  send_answer(asked->id, 0, -wall.errors[class], 0);
+}
+
+void answer_socket(const struct seccomp_notif *asked) {
+  int domain = (int)asked->data.args[0], type = (int)asked->data.args[1];
+  if (domain != AF_UNIX && !(wall.allowed & 1 << NETWORK)) return refuse(asked, NETWORK);
+  /* What the fixed filter lets pass, said once more: this process is not bound by it. */
+  int kind = type & 0xf, is_stream = kind == SOCK_STREAM, is_near = domain == AF_UNIX && kind == SOCK_SEQPACKET;
+  if ((domain != AF_UNIX && domain != AF_INET) || !(is_stream || is_near)) return send_answer(asked->id, 0, -EAFNOSUPPORT, 0);
+  struct stat facts;
+  int fd = socket(domain, kind | SOCK_CLOEXEC | (type & SOCK_NONBLOCK), 0);
+  int own = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
+  if (own < 0 || fstat(own, &facts)) {
+    if (fd >= 0) close(fd);
+    if (own >= 0) close(own);
+    return send_answer(asked->id, 0, -ENOBUFS, 0);
+  }
+  int i = next_made;
+  next_made = (next_made + 1) % SOCKETS_MAX;
+  forget_socket(i);
+  made[i].inode = (int64_t)facts.st_ino;
+  made[i].fd = own;
+  made[i].domain = domain;
+  give_descriptor(asked->id, fd, 0, (type & SOCK_CLOEXEC) != 0);
+}
+
+/* The caller's socket: its place here, or an errno below 0. One that is not known is connected, or listens. */
+static int find_socket(const struct seccomp_notif *asked) {
+  int64_t inode = socket_inode((pid_t)asked->pid, (int)asked->data.args[0]);
+  if (inode < 0) return (int)inode;
+  for (int i = 0; i < SOCKETS_MAX; i++)
+    if (made[i].fd > 0 && made[i].inode == inode) return i;
+  return -EISCONN;
+}
+
+union address {
+  struct sockaddr any;
+  struct sockaddr_in near;
+  struct sockaddr_un file;
+};
+
+static int read_address(const struct seccomp_notif *asked, union address *to) {
+  uint64_t bytes = asked->data.args[2];
+  memset(to, 0, sizeof *to);
+  if (bytes < sizeof to->any.sa_family || bytes > sizeof *to) return -EINVAL;
+  if (read_bytes((pid_t)asked->pid, asked->data.args[1], to, bytes)) return -EFAULT;
+  return still_asks(asked->id) ? (int)bytes : -ENOENT;
+}
+
+static void remember_connection(int socket, pid_t group) {
+  struct sockaddr_in own = {0};
+  socklen_t bytes = sizeof own;
+  if (getsockname(socket, (struct sockaddr *)&own, &bytes)) return;
+  connections[next_connection].port = ntohs(own.sin_port);
+  connections[next_connection].group = group;
+  next_connection = (next_connection + 1) % CONNECTIONS_MAX;
+}
+
+int caller_of_port(uint16_t port) {
+  for (int i = 1; i <= CONNECTIONS_MAX; i++) {
+    int at = (next_connection - i + CONNECTIONS_MAX) % CONNECTIONS_MAX;
+    if (port && connections[at].port == port) return connections[at].group;
+  }
+  return 0;
+}
+
+/* A name of this machine is no part of the wall's network: what a program finds there is what it would find in an empty
+ * one. */
+static int connect_tcp(const struct seccomp_notif *asked, int socket, const union address *to) {
+  if (to->any.sa_family != AF_INET) return -EAFNOSUPPORT;
+  uint32_t address = ntohl(to->near.sin_addr.s_addr);
+  if (address >> 24 != 127) return -ENETUNREACH;
+  if (address != INADDR_LOOPBACK || ntohs(to->near.sin_port) != INSIDE_PORT || !wall.egress_port) return -ECONNREFUSED;
+  struct sockaddr_in egress = {.sin_family = AF_INET, .sin_port = htons(wall.egress_port)};
+  egress.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  /* The kernel completes it at once where there is room in the backlog; a blocking one is not waited for longer. */
+  be_impatient(PATIENCE_US);
+  int failed = connect(socket, (struct sockaddr *)&egress, sizeof egress) ? -errno : 0;
+  be_impatient(0);
+  if (failed == -EINTR) failed = -ETIMEDOUT;
+  if (failed == 0 || failed == -EINPROGRESS)
+    remember_connection(socket, (pid_t)status_of((pid_t)asked->pid, "\nTgid:", 10, 0));
+  return failed;
+}
+
+/* A name of a file, ended; 0 for any other name of a Unix socket. */
+static int path_of(const union address *at, int bytes, char to[sizeof at->file.sun_path + 1]) {
+  int length = bytes - (int)offsetof(struct sockaddr_un, sun_path);
+  if (length <= 0 || !at->file.sun_path[0]) return 0;
+  memcpy(to, at->file.sun_path, (size_t)length);
+  to[length] = 0;
+  return 1;
+}
+
+static int connect_file(const struct seccomp_notif *asked, int socket, const union address *to, int bytes) {
+  char path[sizeof to->file.sun_path + 1], whole[PATH_BYTES_MAX];
+  struct stat facts;
+  if (to->any.sa_family != AF_UNIX) return -EINVAL;
+  if (!path_of(to, bytes, path)) return -ECONNREFUSED;
+  int failed = whole_path((pid_t)asked->pid, AT_FDCWD, path, whole, sizeof whole);
+  int found = failed ? failed : open_below(wall.root, whole, O_PATH | O_CLOEXEC, 0, RESOLVE_IN_ROOT);
+  if (found < 0) return found;
+  if (!is_below_scratch_path(found) || fstat(found, &facts) || !S_ISSOCK(facts.st_mode)) {
+    close(found);
+    return -ECONNREFUSED;
+  }
+  struct sockaddr_un there = {.sun_family = AF_UNIX};
+  snprintf(there.sun_path, sizeof there.sun_path, "/proc/self/fd/%d", found);
+  be_impatient(PATIENCE_US);
+  failed = connect(socket, (struct sockaddr *)&there, sizeof there) ? -errno : 0;
+  be_impatient(0);
+  close(found);
+  /* Its backlog is full: the caller tries again, as it would on one that does not block. */
+  return failed == -EINTR ? -EAGAIN : failed;
+}
+
+void answer_kept_connect(const struct seccomp_notif *asked) {
+  union address to;
+  int i = find_socket(asked);
+  if (i < 0) return send_answer(asked->id, 0, i, 0);
+  if (made[i].domain == AF_INET && !(wall.allowed & 1 << NETWORK)) return refuse(asked, NETWORK);
+  int bytes = read_address(asked, &to);
+  int failed = bytes < 0                      ? bytes
+               : made[i].domain == AF_INET ? connect_tcp(asked, made[i].fd, &to)
+                                              : connect_file(asked, made[i].fd, &to, bytes);
+  if (failed == 0 || failed == -EINPROGRESS) forget_socket(i);
+  send_answer(asked->id, 0, failed, 0);
+}
+
+/* The name is made in a folder that was judged, with the umask of the caller. */
+static int bind_file(const struct seccomp_notif *asked, int socket, const union address *to, int bytes) {
+  char path[sizeof to->file.sun_path + 1], whole[PATH_BYTES_MAX];
+  pid_t pid = (pid_t)asked->pid;
+  if (!path_of(to, bytes, path)) return -EACCES;
+  int failed = whole_path(pid, AT_FDCWD, path, whole, sizeof whole);
+  if (failed) return failed;
+  char *slash = strrchr(whole, '/'), *name = slash + 1;
+  if (!*name || !strcmp(name, ".") || !strcmp(name, "..")) return -EADDRINUSE;
+  char first[2] = "/";
+  if (slash != whole) *slash = 0;
+  const char *above = slash == whole ? first : whole;
+  int folder = open_below(wall.root, above, O_PATH | O_DIRECTORY | O_CLOEXEC, 0, RESOLVE_IN_ROOT);
+  if (folder < 0) return folder;
+  struct sockaddr_un there = {.sun_family = AF_UNIX};
+  int length = snprintf(there.sun_path, sizeof there.sun_path, "/proc/self/fd/%d/%s", folder, name);
+  failed = length >= (int)sizeof there.sun_path ? -ENAMETOOLONG : is_below_scratch_path(folder) ? 0 : -EACCES;
+  if (!failed) {
+    umask((mode_t)status_of(pid, "\nUmask:", 8, 0) & 0777);
+    failed = bind(socket, (struct sockaddr *)&there, sizeof there) ? -errno : 0;
+  }
+  close(folder);
+  return failed;
+}
+
+void answer_kept_bind(const struct seccomp_notif *asked) {
+  union address to;
+  int i = find_socket(asked);
+  if (i < 0) return send_answer(asked->id, 0, i == -EISCONN ? -EINVAL : i, 0);
+  if (!(wall.allowed & 1 << WRITE)) return refuse(asked, WRITE);
+  int bytes = read_address(asked, &to);
+  int is_file = made[i].domain == AF_UNIX && bytes >= 0 && to.any.sa_family == AF_UNIX;
+  send_answer(asked->id, 0, bytes < 0 ? bytes : is_file ? bind_file(asked, made[i].fd, &to, bytes) : -EACCES, 0);
+}
+
+void answer_listen(const struct seccomp_notif *asked) {
+  int i = find_socket(asked), backlog = (int)asked->data.args[1];
+  if (i < 0) return send_answer(asked->id, 0, i == -EISCONN ? -EINVAL : i, 0);
+  if (made[i].domain != AF_UNIX) return send_answer(asked->id, 0, -EACCES, 0);
+  int failed = listen(made[i].fd, backlog < 0 || backlog > BACKLOG_MAX ? BACKLOG_MAX : backlog) ? -errno : 0;
+  if (!failed) forget_socket(i);
+  send_answer(asked->id, 0, failed, 0);
+}
+
+/* Port on the loopback of this machine; once a life. */
+int take_egress(const uint8_t *at, size_t bytes) {
+  if (bytes != 2 || !wall.is_kept || wall.egress_port) return 0;
+  wall.egress_port = (uint16_t)(at[0] | at[1] << 8);
+  return wall.egress_port != 0;
+}

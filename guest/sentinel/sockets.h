@@ -1,0 +1,17 @@
+/* Sockets of a kept wall, made and led here. */
+#ifndef SENTINEL_SOCKETS_H
+#define SENTINEL_SOCKETS_H
+#include <stddef.h>
+#include <stdint.h>
+
+struct seccomp_notif;
+
+void answer_socket(const struct seccomp_notif *asked);
+void answer_kept_connect(const struct seccomp_notif *asked);
+void answer_kept_bind(const struct seccomp_notif *asked);
+void answer_listen(const struct seccomp_notif *asked);
+int take_egress(const uint8_t *at, size_t bytes);
+/* Process that a connection of the wall to its egress path was made for, by its port; 0 if none was. */
+int caller_of_port(uint16_t port);
+
+#endif

@@ -1,0 +1,132 @@
+import { chmodSync, lstatSync, readdirSync, readlinkSync, statSync, type Stats } from 'node:fs'
+import path from 'node:path'
+import { asFileUser } from '../../../os/libc.js'
+import { scratchInodesMax } from '../../../jail/whole.ts'
+
+/**
+ * Bytes on the disk of a wall whose scratch folder lies on this machine's: no file system of its own bounds them. The folder is
+ * walked in pieces, and files that were removed and are still open are counted by the descriptors of the wall's processes.
+ * Between two walks a program may write beyond its bound.
+ *
+ * Relies on links below /proc/PID/fd, which the wall's own user may read (Docker gives root no CAP_SYS_PTRACE). Not handled: a
+ * removed file that is mapped and has no descriptor any more.
+ */
+const ENTRIES_A_LOOK = 256
+/** Milliseconds from the end of a walk to the next one. */
+const REST_MS = 50
+const BLOCK_BYTES = 512
+const DESCRIPTORS_MAX = 1024
+const REMOVED = ' (deleted)'
+
+export class ScratchWatch {
+  readonly #folder: string
+  readonly #bytesMax: number
+  /** The wall's own user, if it has one. */
+  readonly #uid: number | undefined
+  #walk: Generator<number> | undefined
+  #bytes = 0
+  #entries = 0
+  #restsUntil = 0
+  #isOver = false
+
+  constructor(folder: string, bytesMax: number, uid: number | undefined) {
+    this.#folder = folder
+    this.#bytesMax = bytesMax
+    this.#uid = uid
+  }
+
+  /** Whether a walk goes on at the next look. */
+  get isWalking(): boolean {
+    return this.#walk !== undefined
+  }
+
+  /** Goes on with its walk; true once the wall has more files, or bytes in them, than it may. */
+  look(pids: readonly number[], now: number): boolean {
+    if (this.#isOver || now < this.#restsUntil) return this.#isOver
+    this.#walk ??= this.#begin(pids)
+    for (let step = 0; step < ENTRIES_A_LOOK; step++) {
+      const next = this.#walk.next()
+      if (next.done) {
+        this.#walk = undefined
+        this.#restsUntil = now + REST_MS
+        break
+      }
+      this.#bytes += next.value
+      this.#entries++
+      this.#isOver = this.#bytes > this.#bytesMax || this.#entries > scratchInodesMax
+      if (this.#isOver) break
+    }
+    return this.#isOver
+  }
+
+  #begin(pids: readonly number[]): Generator<number> {
+    this.#entries = 0
+    const look = () => removedBytesOf(pids, this.#folder)
+    this.#bytes = this.#uid === undefined ? look() : asFileUser(this.#uid, look)
+    return sizesIn(this.#folder)
+  }
+}
+
+/** Bytes of each entry below a folder; a file with several names once. */
+function* sizesIn(folder: string): Generator<number> {
+  const folders = [folder]
+  const linked = new Set<number>()
+  for (let at = folders.pop(); at !== undefined; at = folders.pop()) {
+    for (const entry of namesIn(at)) {
+      const place = path.join(at, entry)
+      const facts = lstatSync(place, { throwIfNoEntry: false })
+      if (!facts) continue
+      if (facts.isDirectory()) folders.push(place)
+      yield facts.nlink > 1 && !facts.isDirectory() && linked.has(facts.ino) ? 0 : bytesIn(facts)
+      if (facts.nlink > 1) linked.add(facts.ino)
+    }
+  }
+}
+
+const bytesIn = ({ blocks }: Stats) => blocks * BLOCK_BYTES
+
+/** A folder that its program made unreadable is opened: it is of this user. */
+function namesIn(folder: string): readonly string[] {
+  try {
+    return readdirSync(folder)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EACCES') return []
+  }
+  try {
+    chmodSync(folder, 0o700)
+    return readdirSync(folder)
+  } catch {
+    return []
+  }
+}
+
+function removedBytesOf(pids: readonly number[], folder: string): number {
+  const seen = new Set<number>()
+  let bytes = 0
+  for (const pid of pids)
+    for (const number of descriptorsOf(pid).slice(0, DESCRIPTORS_MAX)) {
+      const facts = removedAt(`/proc/${pid}/fd/${number}`, folder)
+      if (!facts || seen.has(facts.ino)) continue
+      seen.add(facts.ino)
+      bytes += bytesIn(facts)
+    }
+  return bytes
+}
+
+function descriptorsOf(pid: number): readonly string[] {
+  try {
+    return readdirSync(`/proc/${pid}/fd`)
+  } catch {
+    return []
+  }
+}
+
+function removedAt(link: string, folder: string): Stats | undefined {
+  try {
+    const to = readlinkSync(link)
+    if (!to.startsWith(`${folder}/`) || !to.endsWith(REMOVED)) return undefined
+    return statSync(link)
+  } catch {
+    return undefined
+  }
+}

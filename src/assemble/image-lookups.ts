@@ -1,34 +1,74 @@
 import type { Config } from '../contract/config.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
-import type { ImageAnswer } from '../contract/image-reference.ts'
+import type { ImageAnswer, ImageAnswers } from '../contract/image-reference.ts'
 import type { Job } from '../contract/job.ts'
 import type { WardenClient } from '../walls/client.ts'
 
-/** Asks the warden for the image of each job that names one: feeds age, and a tag may name another image by now. */
+/** Names of which the last answer is known. */
+const NAMES_MAX = 256
+
+/**
+ * Asks the warden for each image of a job: feeds age, and a tag may name another image by now. The spares of an image that a name
+ * had, and has no more, are dropped.
+ */
+export interface ImageLookupParts {
+  readonly warden: Pick<WardenClient, 'image'>
+  readonly config: () => Config
+  /** Ends the spares of an image. */
+  readonly drop: (digest: string) => void
+}
+
 export class ImageLookups {
   readonly #warden: Pick<WardenClient, 'image'>
   readonly #config: () => Config
-  readonly #answers = new WeakMap<Job, ImageAnswer>()
+  readonly #drop: (digest: string) => void
+  readonly #answers = new WeakMap<Job, ImageAnswers>()
+  /** Digest by name, of those that were admitted last. */
+  readonly #admitted = new Map<string, string>()
 
-  constructor(warden: Pick<WardenClient, 'image'>, config: () => Config) {
-    this.#warden = warden
-    this.#config = config
+  constructor(parts: ImageLookupParts) {
+    this.#warden = parts.warden
+    this.#config = parts.config
+    this.#drop = parts.drop
   }
 
-  /** Never rejects: a refusal is the end of the job. */
+  /** Looks up the image that the job names. Never rejects: a refusal is the end of the job. */
   async lookUp(job: Job): Promise<void> {
     const { image } = job.asked
-    if (image === undefined) return
-    this.#answers.set(job, await this.#answer(image))
+    if (image !== undefined) await this.#lookUp(job, image, false)
   }
 
-  answerOf(job: Job): ImageAnswer | undefined {
+  /** Looks up an image that its wall has by default. */
+  async lookUpDefault(job: Job, image: string): Promise<void> {
+    if (!this.#answers.get(job)?.has(image)) await this.#lookUp(job, image, true)
+  }
+
+  answersOf(job: Job): ImageAnswers | undefined {
     return this.#answers.get(job)
   }
 
-  async #answer(image: string): Promise<ImageAnswer> {
+  async #lookUp(job: Job, image: string, isDefault: boolean): Promise<void> {
+    const answer = await this.answer(image, isDefault)
+    // Another map, so that a plan that was made before is made again.
+    this.#answers.set(job, new Map([...(this.#answers.get(job) ?? []), [image, answer]]))
+  }
+
+  /** Answer for an image by its name, of a job or of spares. Never rejects. */
+  async answer(image: string, isDefault: boolean): Promise<ImageAnswer> {
+    const answer = await this.#ask(image, isDefault)
+    const before = this.#admitted.get(image)
+    const now = answer.kind === 'admitted' ? answer.digest : undefined
+    if (before !== undefined && before !== now) this.#drop(before)
+    this.#admitted.delete(image)
+    if (now !== undefined) this.#admitted.set(image, now)
+    if (this.#admitted.size > NAMES_MAX) this.#admitted.delete(this.#admitted.keys().next().value!)
+    return answer
+  }
+
+  async #ask(image: string, isDefault: boolean): Promise<ImageAnswer> {
     try {
-      return { kind: 'admitted', ...(await this.#warden.image(image, this.#config().images)) }
+      const found = await this.#warden.image(image, this.#config().images, isDefault)
+      return { kind: 'admitted', ...found }
     } catch (thrown) {
       const known = thrown instanceof MayflyError ? thrown : undefined
       const details = known?.hint === undefined ? {} : { details: { hint: known.hint } }

@@ -11,7 +11,13 @@ import { findImage } from './store.ts'
 
 /** Answer of the gate: every refusal has a stable code, its cause, and what to do. */
 export type Admission =
-  | { readonly kind: 'admitted'; readonly scan: ImageScan }
+  | {
+      readonly kind: 'admitted'
+      /** Absent where it was never scanned. */
+      readonly scan?: ImageScan
+      /** Reason why no current scan speaks for it, where it is admitted all the same. */
+      readonly unscanned?: string
+    }
   | {
       readonly kind: 'refused'
       readonly code:
@@ -35,6 +41,8 @@ export interface ImageGate {
   /** Public key of the state folder; undefined where there is none, which refuses. */
   readonly key: string | undefined
   readonly policy: ImagePolicy
+  /** No job named it: its wall has it by default. */
+  readonly isDefault?: boolean
   /** Milliseconds since 1970. */
   readonly now: () => number
 }
@@ -49,6 +57,9 @@ const clockMsMax = 60_000
  * this very bill of materials, one whose scan used a feed older than the policy allows or from the future, one with parts that no
  * feed speaks of, and one with a vulnerability above the threshold. Anything unreadable is refused as well. It reads manifest and scan, not
  * the image: the digest of its bytes is for `whyImageBroken`.
+ *
+ * An image that a wall has by default is admitted without a current scan where the policy says so: the wall's alternative is one with the
+ * files of this system, which nobody scans. What a scan found refuses it, however old that is.
  */
 export function admitImage(digest: string, gate: ImageGate): Admission {
   try {
@@ -58,7 +69,8 @@ export function admitImage(digest: string, gate: ImageGate): Admission {
   }
 }
 
-function admit(digest: string, { folder, key, policy, now }: ImageGate): Admission {
+function admit(digest: string, gate: ImageGate): Admission {
+  const { folder, key, policy, now, isDefault = false } = gate
   const { signed, digest: found } = findImage(folder, `sha256:${digest}`)
   const { manifest } = signed
   const untrusted = whyManifestUntrusted(signed, key)
@@ -75,30 +87,55 @@ function admit(digest: string, { folder, key, policy, now }: ImageGate): Admissi
       'Set allow_imported = true in [images] if you trust it',
     )
   const stored = readScan(folder, digest, key)
-  if (stored.kind === 'missing') return refused('NOT_SCANNED', 'it was never scanned', scanFix)
   if (stored.kind === 'broken')
     return refused('SCAN_BROKEN', `its scan does not count: ${stored.because}`, scanFix)
-  const { scan } = stored
-  if (scan.sbom !== manifest.sbom)
+  const scan = stored.kind === 'scan' ? stored.scan : undefined
+  const lack = lackOf(scan, { sbom: manifest.sbom, policy, now: now() })
+  if (lack && !(isDefault && policy.unscanned_defaults)) return lack
+  return scan ? judged(scan, policy, lack?.because) : { kind: 'admitted', unscanned: neverScanned }
+}
+
+type Refusal = Extract<Admission, { readonly kind: 'refused' }>
+
+/** Refusal of an image for which no current scan speaks; undefined if one does. */
+function lackOf(
+  scan: ImageScan | undefined,
+  {
+    sbom,
+    policy,
+    now,
+  }: {
+    readonly sbom: string | undefined
+    readonly policy: ImagePolicy
+    readonly now: number
+  },
+): Refusal | undefined {
+  if (!scan) return refused('NOT_SCANNED', neverScanned, scanFix)
+  if (scan.sbom !== sbom)
     return refused('SCAN_OLD', 'its scan is of another bill of materials', scanFix)
   const { feeds, uncovered } = scan
-  const old = feeds.find(({ asOf }) => !isYoung(asOf, now(), policy.max_feed_age))
-  if (old || feeds.length === 0 || scan.at > now() + clockMsMax)
+  const old = feeds.find(({ asOf }) => !isYoung(asOf, now, policy.max_feed_age))
+  if (old || feeds.length === 0 || scan.at > now + clockMsMax)
     return refused(
       'FEED_OLD',
-      old ? ageText(old, now()) : 'its scan used no feed, or is from the future',
+      old ? ageText(old, now) : 'its scan used no feed, or is from the future',
       feedFix,
     )
-  if (uncovered.length > 0)
-    return refused(
-      'UNCOVERED',
-      `no feed speaks of ${listText(uncovered)}`,
-      'Import a feed that does, then scan the image again',
-    )
+  if (uncovered.length === 0) return undefined
+  return refused(
+    'UNCOVERED',
+    `no feed speaks of ${listText(uncovered)}`,
+    'Import a feed that does, then scan the image again',
+  )
+}
+
+/** Holds what a scan found against the policy. */
+function judged(scan: ImageScan, policy: ImagePolicy, unscanned: string | undefined): Admission {
   const worst = scan.findings.filter((one) =>
     isSeverer(severityUnder(policy, one.severity), policy.max_severity),
   )
-  if (worst.length === 0) return { kind: 'admitted', scan }
+  if (worst.length === 0)
+    return { kind: 'admitted', scan, ...(unscanned !== undefined && { unscanned }) }
   const named = listText(worst.map(({ id, source }) => `${id} of ${source}`))
   const because = `${worst.length} vulnerabilities are above "${policy.max_severity}": ${named}`
   const fix =
@@ -106,6 +143,7 @@ function admit(digest: string, { folder, key, policy, now }: ImageGate): Admissi
   return { kind: 'refused', code: 'TOO_SEVERE', because, fix, scan }
 }
 
+const neverScanned = 'it was never scanned'
 const scanFix = 'Run "mayfly images scan"'
 const feedFix =
   'Import newer feeds with "mayfly images feeds import", then run "mayfly images scan"'
@@ -142,6 +180,6 @@ function refused(
   code: Exclude<Admission, { readonly kind: 'admitted' }>['code'],
   because: string,
   fix: string,
-): Admission {
+): Refusal {
   return { kind: 'refused', code, because, fix }
 }

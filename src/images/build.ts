@@ -15,6 +15,7 @@ import { MayflyError } from '../contract/error.ts'
 import { canonicalJson } from '../lib/canonical-json.ts'
 import { sha256 } from '../lib/hash.ts'
 import { archiveOf, type ArchiveEntry } from './archive.ts'
+import { compilePython } from './compile-python.ts'
 import { imageError } from './image-error.ts'
 import { makeFileSystem, MAKER } from './make-file-system.ts'
 import { manifestStatement, type ImageManifest, type SignedManifest } from './manifest.ts'
@@ -94,6 +95,7 @@ async function buildIn(build: ImageBuildIn): Promise<SignedManifest> {
   const image = path.join(work, 'image')
   using spool = openSpool(path.join(work, 'spool'))
   const tree = await treeOf(build, recipe, lock, spool)
+  await compileSources(build, { recipe, tree, spool, architecture })
   const entries = tree.sorted()
   note(`${name}: ${entries.length} files, ${megabytes(spool.size)}`)
   if (recipe.form === 'archive') {
@@ -133,6 +135,28 @@ async function buildIn(build: ImageBuildIn): Promise<SignedManifest> {
   const signed = { manifest, key, signature }
   store.add(image, signed, { sbom, tags: [name, ...build.tags] })
   return signed
+}
+
+/** Names of modules, a line each, where a runner of the image looks for them (guest/process/mayfly_imports.py). */
+const importsFile = 'usr/share/mayfly/imports'
+
+async function compileSources(
+  { name, work, note, signal }: ImageBuildIn,
+  {
+    recipe,
+    ...parts
+  }: {
+    readonly recipe: Recipe
+    readonly tree: ImageTree
+    readonly spool: Spool
+    readonly architecture: Architecture
+  },
+): Promise<void> {
+  if (recipe.compile.length === 0) return
+  const [folder, spoolFile] = [path.join(work, 'python'), path.join(work, 'spool')]
+  const { compile: sources } = recipe
+  const failed = await compilePython({ ...parts, sources, spoolFile, folder, signal })
+  if (failed > 0) note(`${name}: ${failed} sources do not compile`)
 }
 
 function archived(
@@ -295,6 +319,11 @@ function addOwn(tree: ImageTree, recipe: Recipe, spool: Spool): void {
   for (const { folder, to, names } of recipe.links)
     for (const name of names)
       tree.add({ ...entry, kind: 'link', path: `${folder}/${name}`, target: to }, 0)
+  if (recipe.imports.length > 0) {
+    const at = spool.size
+    spool.write(Buffer.from(recipe.imports.map((one) => `${one}\n`).join('')))
+    tree.add({ ...entry, kind: 'file', path: importsFile, size: spool.size - at }, at)
+  }
   for (const place of recipe.folders) tree.add({ ...entry, kind: 'folder', path: place }, 0)
 }
 

@@ -39,6 +39,8 @@ export interface BootParts {
   readonly tscKhz?: number | undefined
   /** Files that lie over the image, read-only, by their paths below its root. */
   readonly runner?: ReadonlyMap<string, RunnerFile>
+  /** Profile of AppArmor that the runner is under from its start, as the kernel takes it. */
+  readonly policy?: Uint8Array
   /** Ports that programs may be given, by their names for the agent. */
   readonly ports?: Readonly<Record<string, string>>
   /** Bytes of each file system in memory that programs may write to; by default a share of the memory. */
@@ -72,7 +74,18 @@ const KERNEL = 'kernel'
 const AGENT_PORT = 'mayfly.agent'
 const IMAGE_DISK = '/dev/vda'
 /** Folders that the agent mounts on while it boots. */
-const mountPoints = ['dev', 'groups', 'image', 'modules', 'overlay', 'proc', 'root', 'sys']
+const mountPoints = [
+  'dev',
+  'groups',
+  'identity',
+  'image',
+  'modules',
+  'overlay',
+  'proc',
+  'root',
+  'security',
+  'sys',
+]
 
 /**
  * Files and arguments to boot an image of the store with. The machine needs a virtio disk with `image`, read-only, as its
@@ -110,7 +123,7 @@ export function machineBoot(parts: BootParts): MachineBoot {
 export function rootBoot(parts: BootParts, modules: ReadonlyMap<string, Uint8Array>): RootBoot {
   const image = checked(findImage(parts.store, parts.image), parts.key, undefined)
   assertStatic(parts.agent)
-  const initrd = keep(folderOf(parts), 'initrd', initrdOf(parts.agent, modules, parts.runner))
+  const initrd = keep(folderOf(parts), 'initrd', initrdOf(parts.agent, modules, parts))
   return {
     initrd: initrd.file,
     image: image.file,
@@ -131,11 +144,11 @@ export function agentWords({
 
 const folderOf = ({ folder, store }: BootParts) => folder ?? path.join(store, 'boot')
 
-/** Archive of the agent as /init, the modules and their order, and the runner. The same bytes for the same parts. */
+/** Archive of the agent as /init, the modules and their order, profile and runner. The same bytes for the same parts. */
 export function initrdOf(
   agent: Uint8Array,
   files: ReadonlyMap<string, Uint8Array>,
-  runner: ReadonlyMap<string, RunnerFile> = new Map(),
+  { runner = new Map(), policy }: Pick<BootParts, 'runner' | 'policy'> = {},
 ): Buffer {
   const modules = [...files].filter(([name]) => /^modules\/[\w.-]+$/.test(name)).sort(byName)
   const folders = mountPoints.map((name): ArchiveEntry => ({
@@ -153,6 +166,7 @@ export function initrdOf(
       mode: 0o400,
       body,
     })),
+    ...(policy ? [{ kind: 'file', path: 'policy', mode: 0o400, body: policy } as const] : []),
     ...runnerEntries(runner),
   ])
 }

@@ -25,7 +25,8 @@ export interface FileSystemParts {
 /** Recipe of mkfs.erofs. */
 export const MAKER = 'maker'
 const makeMsMax = 600_000
-const libraries = {
+/** Folder of libraries, and the loader, of Debian's packages. */
+export const libraries = {
   amd64: { folder: 'usr/lib/x86_64-linux-gnu', loader: 'usr/lib64/ld-linux-x86-64.so.2' },
   arm64: { folder: 'usr/lib/aarch64-linux-gnu', loader: 'usr/lib/ld-linux-aarch64.so.1' },
 } as const

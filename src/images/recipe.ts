@@ -23,6 +23,7 @@ const suiteName = z.string().regex(/^[a-z][a-z0-9-]{1,31}$/)
 const architectureName = z.enum(['amd64', 'arm64'])
 const sha256Text = z.string().regex(/^[0-9a-f]{64}$/)
 const pattern = z.string().min(1).max(200)
+const moduleName = z.string().regex(/^[A-Za-z_]\w{0,63}(?:\.[A-Za-z_]\w{0,63}){0,7}$/)
 const place = z.string().refine(isPlace, 'no path inside an image')
 
 const recipeSchema = z
@@ -65,6 +66,10 @@ const recipeSchema = z
     files: z.record(place, z.string().max(65_536)).default({}),
     /** Empty folders, such as mount points. */
     folders: z.array(place).max(linesMax).default([]).readonly(),
+    /** Globs of Python sources, which the interpreter of the image compiles. */
+    compile: z.array(pattern).max(50).default([]).readonly(),
+    /** Modules that a Python of this image has imported when its job begins, if it waited for it. */
+    imports: z.array(moduleName).max(50).default([]).readonly(),
     /** Files of installed npm packages. */
     programs: z
       .array(

@@ -22,6 +22,7 @@ const policy: ImagePolicy = {
   unknown_severity: 'high',
   max_feed_age: 7 * day,
   allow_imported: false,
+  unscanned_defaults: true,
 }
 const openssl: readonly ImagePart[] = ['libssl3t64', 'openssl'].map((name) => ({
   kind: 'deb',
@@ -197,6 +198,28 @@ suite('The gate for images', () => {
     assert.equal(codeOf(gate(digest, {}, now - day)), 'FEED_OLD', 'from the future')
   })
 
+  test('An image that a wall has by default needs no scan, unless the policy says so; what a scan found refuses it, also when its feed is old', async () => {
+    const byDefault = { isDefault: true }
+    const never = planted()
+    assert.equal(codeOf(gate(never)), 'NOT_SCANNED')
+    assert.deepEqual(gate(never, {}, now, byDefault), {
+      kind: 'admitted',
+      unscanned: 'it was never scanned',
+    })
+    assert.equal(codeOf(gate(never, { unscanned_defaults: false }, now, byDefault)), 'NOT_SCANNED')
+    await feed('osv', osv('CVE-2026-1', 'Debian:13', 'openssl', [{ introduced: '0' }], 'high'))
+    const digest = scanned()
+    const late = now + 8 * day
+    assert.equal(codeOf(gate(digest, {}, now, byDefault)), 'TOO_SEVERE')
+    assert.equal(codeOf(gate(digest, {}, late)), 'FEED_OLD')
+    assert.equal(codeOf(gate(digest, {}, late, byDefault)), 'TOO_SEVERE')
+    const mild = gate(digest, { max_severity: 'critical' }, late, byDefault)
+    assert.ok(mild.kind === 'admitted' && mild.scan, JSON.stringify(mild))
+    assert.match(mild.unscanned ?? '', /feed "osv", which is 9 days old/)
+    const other = { folder, key: playedSigner().publicKey, policy, now: () => now, ...byDefault }
+    assert.equal(codeOf(admitImage(never, other)), 'IMAGE_BROKEN')
+  })
+
   test('An image that is not there, and one of another key, is refused', async () => {
     assert.equal(codeOf(gate('a'.repeat(64))), 'IMAGE_BROKEN')
     await feed('osv', osv('CVE-2026-1', 'Debian:13', 'zlib', [{ introduced: '0' }], 'low'))
@@ -286,8 +309,14 @@ function scanned(parts: readonly ImagePart[] = openssl, text = 'image'): string 
   return digest
 }
 
-function gate(digest: string, change: Partial<ImagePolicy> = {}, time = now) {
+function gate(
+  digest: string,
+  change: Partial<ImagePolicy> = {},
+  time = now,
+  more: { readonly isDefault?: boolean } = {},
+) {
   return admitImage(digest, {
+    ...more,
     folder,
     key: signer.publicKey,
     policy: { ...policy, ...change },

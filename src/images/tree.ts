@@ -73,6 +73,15 @@ export class ImageTree {
         this.#nodes.delete(place)
   }
 
+  /** Plain files that some of these globs name, with their paths, sorted. */
+  filesMatching(globs: readonly string[]): readonly (readonly [place: string, node: FileNode])[] {
+    const wanted = globs.map(patternOf)
+    const found = [...this.#nodes].flatMap(([place, node]) =>
+      node.kind === 'file' && wanted.some((one) => one.test(place)) ? [[place, node] as const] : [],
+    )
+    return found.sort(([a], [b]) => (a < b ? -1 : 1))
+  }
+
   /** Files that a glob names, in the order of their paths. */
   matching(pattern: string): readonly FileNode[] {
     const wanted = patternOf(pattern)

@@ -1,25 +1,82 @@
+/**
+ * Packages that a jailed program loads, as a wall has to show them.
+ *
+ * Problem. Package managers lay packages out in their own ways: npm in one folder, pnpm and yarn as links into a store. Node
+ * looks a package up by its name beside the file that imports it, and a wall shows folders and no link to one.
+ *
+ * Mechanism. Each package is looked up from the folder that imports it, as Node does. A wall gets the real folder, and a
+ * link where Node looks, if that is another place.
+ */
+import { existsSync, realpathSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import path from 'node:path'
+import { fileURLToPath } from 'node:url'
 
-const require = createRequire(import.meta.url)
-
-/** Folder of an installed package, also if npm hoisted it. Throws if it is not installed. */
-export function packageFolder(name: string, from: NodeJS.Require = require): string {
-  const places = from.resolve.paths(`${name}/package.json`) ?? []
-  const file = from.resolve(`${name}/package.json`, { paths: places })
-  return path.dirname(file)
+export interface PackageLink {
+  readonly at: string
+  readonly target: string
 }
 
-/** Package with the native binding for this machine's C library. Throws if none is installed. */
-export function bindingOf(prefix: string): string {
+/** Folders of packages on this machine, and links by which imports find them. */
+export interface PlacedPackages {
+  readonly folders: readonly string[]
+  readonly links: readonly PackageLink[]
+}
+
+interface Located {
+  readonly name: string
+  /** Path at which Node looks it up; `real` is its folder without links. */
+  readonly at: string
+  readonly real: string
+}
+
+const OWN = fileURLToPath(new URL('../../', import.meta.url))
+const C_LIBRARIES = ['-gnu', '-musl', '-msvc', '']
+
+/** Package of Mayfly's own with its native binding for this machine. Throws Error if one of them is missing. */
+export function withBinding(name: string, prefix: string): readonly Located[] {
+  const package_ = locate(name, OWN)
+  return [package_, locateBinding(prefix, package_.real)]
+}
+
+/** Packages of which each is imported by the one before it, the first by Mayfly. Throws Error if one is missing. */
+export function chainOf(...names: readonly string[]): readonly Located[] {
+  let from = OWN
+  return names.map((name) => {
+    const located = locate(name, from)
+    from = located.real
+    return located
+  })
+}
+
+export function placed(located: readonly Located[]): PlacedPackages {
+  return {
+    folders: located.map(({ real }) => real),
+    links: located
+      .filter(({ at, real }) => at !== real)
+      .map(({ at, real }) => ({ at, target: real })),
+  }
+}
+
+function locateBinding(prefix: string, from: string): Located {
   const plain = `${prefix}-${process.platform}-${process.arch}`
-  for (const name of [`${plain}-gnu`, `${plain}-musl`, plain]) {
-    try {
-      packageFolder(name)
-      return name
-    } catch {
-      // Not the one for this machine.
-    }
+  for (const suffix of C_LIBRARIES) {
+    const found = find(plain + suffix, from) ?? find(plain + suffix, OWN)
+    if (found) return found
   }
   throw new Error(`Cannot find "${prefix}" for ${process.platform} ${process.arch}`)
+}
+
+function locate(name: string, from: string): Located {
+  const found = find(name, from)
+  if (found) return found
+  throw new Error(`Cannot find the package "${name}"`)
+}
+
+function find(name: string, from: string): Located | undefined {
+  const places = createRequire(path.join(from, 'package.json')).resolve.paths(name) ?? []
+  const at = places
+    .map((place) => path.join(place, name))
+    .find((place) => existsSync(path.join(place, 'package.json')))
+  return at === undefined ? undefined : { name, at, real: realpathSync(at) }
 }

@@ -358,3 +358,23 @@ test('A start that fails lets the next job try', async () => {
   fail(false)
   assert.equal((await warm.take(long)).pool, 'miss')
 })
+
+test('S0-5: a pool keeps so many spares as it is told to: the first find one each, the next none, and it is filled again', async () => {
+  const { warm, live, told, pass } = stand({ least: 0, most: 1 })
+  warm.keep(3)
+  await pass(SOON_MS)
+  assert.equal(live.size, 3)
+  const pools: string[] = []
+  for (let n = 0; n < 4; n++) pools.push((await warm.take()).pool)
+  assert.deepEqual(pools, ['hit', 'hit', 'hit', 'miss'])
+  await pass(SOON_MS)
+  assert.equal(warm.facts.idle, 3)
+  // Ten idle minutes change nothing.
+  await pass(600_000)
+  assert.equal(warm.facts.idle, 3)
+  warm.keep(1)
+  await pass(SOON_MS)
+  assert.deepEqual([warm.facts.idle, warm.facts.bytes], [1, 10])
+  assert.deepEqual(told.at(-1), { what: 'drained', ended: 2, because: 'changed' })
+  await warm.close()
+})

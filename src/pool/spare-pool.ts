@@ -14,6 +14,8 @@ export interface Spare {
 export interface SparePoolOptions<S extends Spare> {
   /** Kind: provider, program, and whatever cannot be changed after the start. */
   readonly key: string
+  /** Digest of the image that its spares have. */
+  readonly image?: string | undefined
   readonly clock: Clock
   /**
    * `isAwaited`: a job waits, so work that only speeds up later moments can be skipped. `isUrgent`: a short job waits, or finds
@@ -52,8 +54,10 @@ export interface SparePool<S extends Spare> {
   take(hints?: LaunchHints): Promise<{ readonly spare: S; readonly pool: 'hit' | 'miss' }>
   /** Starts missing spares in the background. */
   fill(): void
+  /** Sets the minimum that is kept without demand, starts what lacks and ends the rest. The maximum is raised to it where it is lower. */
+  keep(least: number): void
   /** Ends idle spares, oldest first, until `bytes` are freed; all by default. */
-  evict(bytes?: number): number
+  evict(bytes?: number, because?: DrainCause): number
   readonly facts: SparePoolFacts
   close(): Promise<void>
 }
@@ -90,6 +94,7 @@ export function createSparePool<S extends Spare>(options: SparePoolOptions<S>): 
 
 class AdaptiveSparePool<S extends Spare> implements SparePool<S> {
   readonly #options: SparePoolOptions<S>
+  #least: number
   readonly #idle: S[] = []
   readonly #ending = new Set<Promise<unknown>>()
   readonly #starting = new Set<Promise<void>>()
@@ -114,6 +119,7 @@ class AdaptiveSparePool<S extends Spare> implements SparePool<S> {
 
   constructor(options: SparePoolOptions<S>) {
     this.#options = options
+    this.#least = options.least
     this.#wanted = options.least
     this.#askedAt = options.clock.now()
     this.#madeOf = options.fingerprint?.()
@@ -145,7 +151,7 @@ class AdaptiveSparePool<S extends Spare> implements SparePool<S> {
 
   #wantMore(now: number): void {
     this.#missed = [...this.#missed, now].slice(-PRESSED_MISSES)
-    this.#wanted = Math.min(this.#options.most, this.#wanted + 1)
+    this.#wanted = Math.min(this.#most, this.#wanted + 1)
   }
 
   async #ownStart(isShort: boolean): Promise<S> {
@@ -159,6 +165,18 @@ class AdaptiveSparePool<S extends Spare> implements SparePool<S> {
       if (next) next()
       else this.#longStarts--
     }
+  }
+
+  get #most(): number {
+    return Math.max(this.#options.most, this.#least)
+  }
+
+  keep(least: number): void {
+    const isLess = least < this.#least
+    this.#least = least
+    this.#wanted = isLess ? least : Math.max(this.#wanted, least)
+    if (isLess) this.#drain(this.#idle.splice(0, Math.max(0, this.#idle.length - least)), 'changed')
+    this.fill()
   }
 
   fill(): void {
@@ -179,7 +197,7 @@ class AdaptiveSparePool<S extends Spare> implements SparePool<S> {
     return Math.min(RESERVE, this.#wanted) - this.#idle.length - this.#urgent
   }
 
-  evict(bytes = Infinity): number {
+  evict(bytes = Infinity, because: DrainCause = 'pressure'): number {
     let freed = 0
     const given: S[] = []
     while (this.#idle.length > 0 && freed < bytes) {
@@ -187,8 +205,8 @@ class AdaptiveSparePool<S extends Spare> implements SparePool<S> {
       freed += spare.bytes
       given.push(spare)
     }
-    this.#wanted = this.#options.least
-    this.#drain(given, 'pressure')
+    this.#wanted = this.#least
+    this.#drain(given, because)
     return freed
   }
 
@@ -220,9 +238,9 @@ class AdaptiveSparePool<S extends Spare> implements SparePool<S> {
   }
 
   #check(): void {
-    const { clock, least } = this.#options
+    const { clock } = this.#options
     this.#drainChanged()
-    if (this.#wanted > least && clock.now() - this.#askedAt > IDLE_MS) {
+    if (this.#wanted > this.#least && clock.now() - this.#askedAt > IDLE_MS) {
       this.#wanted -= 1
       this.#askedAt = clock.now()
       this.#drain(this.#idle.splice(0, Math.max(0, this.#idle.length - this.#wanted)), 'idle')

@@ -18,14 +18,16 @@ export interface SparePools {
   readonly bytes: number
   /** Ends spares until `bytes` are freed, or none is left. */
   evict(bytes: number): void
+  /** Ends the spares of an image that a tag names no more, or that may not be used. */
+  dropImage(digest: string): void
 }
 
 export function createSparePools(clock: Clock, emitter: Emitter): SparePools {
-  const kinds: SparePool<Spare>[] = []
-  const facts = () => kinds.map((kind) => kind.facts)
+  const kinds = new Map<SparePool<Spare>, string | undefined>()
+  const facts = () => [...kinds.keys()].map((kind) => kind.facts)
   return {
     createPool(options) {
-      const { key } = options
+      const { key, image } = options
       const kind = createSparePool({
         ...options,
         clock,
@@ -37,8 +39,20 @@ export function createSparePools(clock: Clock, emitter: Emitter): SparePools {
             emitter.emit('tier/unavailable', { key, reason: messageOf(event.reason) })
         },
       })
-      kinds.push(kind)
-      return kind
+      kinds.set(kind, image)
+      return {
+        take: (hints) => kind.take(hints),
+        fill: () => kind.fill(),
+        keep: (least) => kind.keep(least),
+        evict: (bytes, because) => kind.evict(bytes, because),
+        get facts() {
+          return kind.facts
+        },
+        async close() {
+          await kind.close()
+          kinds.delete(kind)
+        },
+      }
     },
     get facts() {
       return facts()
@@ -48,7 +62,14 @@ export function createSparePools(clock: Clock, emitter: Emitter): SparePools {
     },
     evict(bytes) {
       let left = bytes
-      for (const kind of kinds) if (left > 0) left -= kind.evict(left)
+      for (const kind of kinds.keys()) if (left > 0) left -= kind.evict(left)
+    },
+    dropImage(digest) {
+      for (const [kind, image] of kinds) {
+        if (image !== digest) continue
+        kind.keep(0)
+        kind.evict(Infinity, 'changed')
+      }
     },
   }
 }

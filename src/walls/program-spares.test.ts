@@ -18,6 +18,7 @@ suite('The parked walls of programs', () => {
         made.push(madeOf)
         return {
           take: async () => ({ spare: await start(true, false), pool: 'miss' as const }),
+          keep: () => undefined,
           close: () => Promise.resolve(),
         }
       },
@@ -42,3 +43,72 @@ function wardenOf(comes: string[]): WardenClient {
   }
   return { start, onLost: () => () => undefined, onEnded: () => undefined } as never
 }
+
+interface PlayedKind {
+  readonly key: string
+  readonly image: string | undefined
+  readonly most: number
+  isClosed: boolean
+}
+
+/** Spares whose kinds are noted, on a warden whose walls have the image that is asked for, or another. */
+function imageStand(imageOf = (asked?: string) => asked) {
+  const kinds: PlayedKind[] = []
+  const killed: string[] = []
+  let walls = 0
+  const start = (_program: string, { image }: { image?: string }) => {
+    const got = imageOf(image)
+    const wall = { id: `w${++walls}`, layers: [], idleBytes: 0, ...(got && { image: got }) }
+    return Promise.resolve({ wall: wall as unknown as Wall, socket: new Socket() })
+  }
+  const kill = (id: string) => Promise.resolve(void killed.push(id))
+  const warden = { start, kill, onLost: () => () => undefined, onEnded: () => undefined } as never
+  const spares = new ProgramSpares({
+    mechanism: 'bubblewrap',
+    least: 1,
+    most: 9,
+    warden,
+    warm({ key, image, most, start: make }) {
+      const kind = { key, image, most, isClosed: false }
+      kinds.push(kind)
+      return {
+        take: async () => ({ spare: await make(false, false), pool: 'hit' as const }),
+        keep: () => undefined,
+        close: () => Promise.resolve(void (kind.isClosed = true)),
+      }
+    },
+  })
+  const take = (image?: string) =>
+    spares.take({ language: 'python', disk: spareDiskBytes, calls: usualCalls, image })
+  return { spares, kinds, killed, take }
+}
+
+suite('The parked walls of images', () => {
+  test('are kinds of their own by digest, of which the four that were used last are kept', async () => {
+    const { kinds, take, spares } = imageStand()
+    const images = ['a', 'b', 'c', 'd'].map((one) => one.repeat(64))
+    for (const image of [...images, images[0]!, undefined]) await take(image)
+    assert.deepEqual(
+      kinds.map(({ key, most }) => [key, most]),
+      [
+        ...images.map((image) => [`bubblewrap/python/sha256:${image.slice(0, 12)}`, 4]),
+        ['bubblewrap/python', 9],
+      ],
+    )
+    await take('e'.repeat(64))
+    assert.deepEqual(
+      kinds.filter(({ isClosed }) => isClosed).map(({ image }) => image),
+      [images[1]],
+    )
+    await spares.close()
+    assert.ok(kinds.every(({ isClosed }) => isClosed))
+  })
+
+  test('Attack: a wall that has another image than the one that was asked for is killed, and runs nothing', async () => {
+    for (const other of ['f'.repeat(64), undefined]) {
+      const { take, killed } = imageStand(() => other)
+      await assert.rejects(take('a'.repeat(64)), { code: 'PROTOCOL' })
+      assert.deepEqual(killed, ['w1'])
+    }
+  })
+})

@@ -3,6 +3,7 @@ import { statSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import type { CallClass } from '../contract/calls.ts'
+import { MayflyError } from '../contract/error.ts'
 import type { PackageLayer } from '../contract/layer.ts'
 import type { Language } from '../contract/job.ts'
 import type { WardenClient } from './client.ts'
@@ -21,6 +22,7 @@ export interface Parked {
 /** Warm spares of one kind; the pool makes it. */
 interface WarmSpares {
   take(hints?: LaunchHints): Promise<{ readonly spare: Parked; readonly pool: 'hit' | 'miss' }>
+  keep(least: number): void
   close(): Promise<void>
 }
 
@@ -29,6 +31,7 @@ export interface ProgramSparesOptions {
   readonly warden: WardenClient
   readonly warm: (options: {
     readonly key: string
+    readonly image?: string | undefined
     readonly least: number
     readonly most: number
     start(isAwaited: boolean, isUrgent: boolean): Promise<Parked>
@@ -51,14 +54,33 @@ export interface ProgramSpareSpec {
   readonly calls: readonly CallClass[]
   /** Package layers to mount: such a wall is started for its job, because spares have none. */
   readonly layers?: readonly Pick<PackageLayer, 'kind' | 'layer'>[] | undefined
-  /** Digest of the image that is its root: started for its job as well. */
+  /** Digest of the image that is its root. */
   readonly image?: string | undefined
 }
 
-/** Parked walls of one mechanism, by program and by the call classes that their sentinels answer. */
+/** Fields that no claim can change. */
+interface SpareKind {
+  readonly program: ProgramName
+  readonly calls: readonly CallClass[]
+  readonly image: string | undefined
+}
+
+interface KeptKind {
+  readonly spares: WarmSpares
+  readonly image: string | undefined
+}
+
+/** Images of which one mechanism keeps spares, and spares of each: what an image has imported ahead is memory of each. */
+const imageKindsMax = 4
+const sparesOfImageMax = 4
+const DIGEST_CHARACTERS = 12
+
+/** Parked walls of one mechanism, by program, image and the call classes that their sentinels answer. */
 export class ProgramSpares {
   readonly #options: ProgramSparesOptions
-  readonly #kinds = new Map<string, WarmSpares>()
+  /** By key, the one that was used the longest ago first. */
+  readonly #kinds = new Map<string, KeptKind>()
+  readonly #ending = new Set<Promise<unknown>>()
   #isWithoutSentinel = false
   /** Generation of spares: counts how often sentinels became available again. */
   #returns = 0
@@ -72,8 +94,9 @@ export class ProgramSpares {
     // An isolate makes no system calls of its own.
     const { closesAny } = this.#options
     const asked = program === 'isolated-vm' || closesAny ? usualCalls : calls
-    if (disk === spareDiskBytes && layers.length === 0 && image === undefined) {
-      const { spare, pool } = await this.#kindOf(program, asked).take(hints)
+    if (disk === spareDiskBytes && layers.length === 0) {
+      const kind = this.#kindOf({ program, calls: asked, image })
+      const { spare, pool } = await kind.take(hints)
       return { wall: spare.wall, pool }
     }
     const mounted = layers.map(({ kind, layer }) => ({ kind, layer }))
@@ -87,8 +110,15 @@ export class ProgramSpares {
     return { wall, pool: 'miss' as const }
   }
 
+  /** Keeps so many walls of an image, or of this system, that no job asked for. */
+  keep(language: Language, image: string | undefined, count: number): void {
+    const program = programOf(language)
+    this.#kindOf({ program, calls: usualCalls, image }).keep(count)
+  }
+
   async close(): Promise<void> {
-    await Promise.all([...this.#kinds.values()].map((kept) => kept.close()))
+    await Promise.all([...this.#kinds.values()].map(({ spares }) => spares.close()))
+    await Promise.all(this.#ending)
   }
 
   async #start(program: ProgramName, settings: StartSettings): Promise<WallHandle> {
@@ -104,7 +134,9 @@ export class ProgramSpares {
       : new WallHandle(wall, socket, warden, streams)
     handle.ref(false)
     if (streams) this.#noteSentinel(wall)
-    return handle
+    if (wall.image === settings.image || settings.image === undefined) return handle
+    void handle.kill()
+    throw otherImage(wall, settings.image)
   }
 
   /** Starts a new generation once walls have a sentinel again, so that spares without one are dropped. */
@@ -115,16 +147,23 @@ export class ProgramSpares {
   }
 
   /** Spares of one kind; unusual kinds keep none unless jobs demand them. */
-  #kindOf(program: ProgramName, calls: readonly CallClass[]): WarmSpares {
-    const isUsual = calls.join() === usualCalls.join()
-    const { least, most, mechanism, warm } = this.#options
-    const key = [mechanism, program, ...(isUsual ? [] : [calls.join('+')])].join('/')
+  #kindOf(kind: SpareKind): WarmSpares {
+    const { program, calls, image } = kind
+    const key = keyOf(this.#options.mechanism, kind)
     const known = this.#kinds.get(key)
-    if (known) return known
-    const kept = warm({
+    if (known) {
+      this.#kinds.delete(key)
+      this.#kinds.set(key, known)
+      return known.spares
+    }
+    if (image !== undefined) this.#makeRoom()
+    const isUsual = image === undefined && calls.join() === usualCalls.join()
+    const { least, most, warm } = this.#options
+    const spares = warm({
       key,
+      image,
       least: isUsual ? least : 0,
-      most,
+      most: image === undefined ? most : Math.min(most, sparesOfImageMax),
       madeOf: () => `${madeOf()} ${this.#returns}`,
       start: async (isAwaited, isUrgent) => {
         const spares = isAwaited ? 0 : 1
@@ -135,12 +174,24 @@ export class ProgramSpares {
           spares,
           isUrgent,
           ...(usual && { usual }),
+          ...(image !== undefined && { image }),
         } as const
         return parked(await this.#start(program, settings))
       },
     })
-    this.#kinds.set(key, kept)
-    return kept
+    this.#kinds.set(key, { spares, image })
+    return spares
+  }
+
+  /** Ends the kind whose image was used the longest ago, where there are too many. */
+  #makeRoom(): void {
+    const ofImages = [...this.#kinds].filter(([, { image }]) => image !== undefined)
+    const tooMany = Math.max(0, ofImages.length - imageKindsMax + 1)
+    for (const [key, { spares }] of ofImages.slice(0, tooMany)) {
+      this.#kinds.delete(key)
+      const ending = spares.close().finally(() => this.#ending.delete(ending))
+      this.#ending.add(ending)
+    }
   }
 }
 
@@ -166,6 +217,22 @@ interface StartSettings {
 export function programOf(language: Language): ProgramName {
   if (language === 'python') return 'python'
   return language === 'js' || language === 'ts' ? 'isolated-vm' : 'node'
+}
+
+function keyOf(mechanism: string, { program, calls, image }: SpareKind): string {
+  const isUsual = calls.join() === usualCalls.join()
+  return [
+    mechanism,
+    program,
+    ...(isUsual ? [] : [calls.join('+')]),
+    ...(image === undefined ? [] : [`sha256:${image.slice(0, DIGEST_CHARACTERS)}`]),
+  ].join('/')
+}
+
+function otherImage({ id, image }: Wall, asked: string): MayflyError {
+  const has = image === undefined ? 'no image' : `image "sha256:${image}"`
+  const message = `Cannot use wall "${id}": it has ${has} in place of "sha256:${asked}"`
+  return new MayflyError('PROTOCOL', message)
 }
 
 /** Handle of a wall whose streams come on one socket. */

@@ -60,6 +60,21 @@ suite('A worker that drops its guest', () => {
     assert.deepEqual(await first, { wall, pool: 'hit' })
   })
 
+  test('after its proof is waited for by the first job, of any tenant', async () => {
+    const { workers, starts } = stand({ keepReady: false })
+    const proof = workers.take(probeTenant)
+    starts[0]!.finish()
+    const { wall } = await proof
+    const clears = Promise.withResolvers<boolean>()
+    workers.give(wall, clears.promise)
+    const first = workers.take('a')
+    await turn()
+    assert.equal(starts.length, 1, 'no second worker is started')
+    clears.resolve(true)
+    assert.deepEqual(await first, { wall, pool: 'hit' })
+    await workers.close()
+  })
+
   test('is idle afterwards', async () => {
     const { workers, starts, take } = stand({ keepReady: false })
     const wall = await take('a')

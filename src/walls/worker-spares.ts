@@ -57,7 +57,10 @@ export class WorkerSpares {
     const bound = tenant === probeTenant ? undefined : sha256(tenant)
     const warm = this.#pick(bound)
     const clearing = warm ? undefined : this.#clearingOf(bound)
-    const ready = warm ?? (clearing && (await this.#cleared(clearing))) ?? this.#pick(undefined)
+    let ready = warm ?? (clearing && (await this.#cleared(clearing))) ?? this.#pick(undefined)
+    // The guest of a proof may still be dropped when the first job comes.
+    const proving = ready ? undefined : this.#clearingOf(undefined)
+    if (proving) ready = await this.#cleared(proving)
     if (!ready) this.#makeRoom()
     const handle = ready ?? (await this.#startFor(bound))
     // The warden is told by a claim whose it is: one that proved itself was claimed for no tenant.

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import {
   appendFileSync,
   chmodSync,
@@ -14,19 +16,37 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { after, before, suite, test, type TestContext } from 'node:test'
+import type { TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { nodeProgram } from '../../src/jail/whole-guests.ts'
-import { until } from '../conformance/stand.ts'
+import { systemClock } from '../../src/contract/clock.ts'
+import { isRunscThere, makeGvisor, noRunsc } from '../conformance/gvisor.ts'
+import { inPython } from '../conformance/guests-of-programs.ts'
+import { Stand, until } from '../conformance/stand.ts'
 import { findImageRoot, programOfImage } from '../../src/jail/image-root.ts'
 import { cacheFolder } from '../../src/lib/cache-folder.ts'
 import { MayflyError } from '../../src/contract/error.ts'
 import { Warden } from '../../src/warden/warden.ts'
+import { after, before, suite, test } from '../fixtures/drawn.ts'
 
 const bin = fileURLToPath(new URL('../../bin/mayfly.js', import.meta.url))
 /** Runs of one image, whose bytes are compared before and after. */
 const runs = process.env['MAYFLY_LONG'] ? 1000 : 3
-const providers = ['bubblewrap', 'embedded'] as const
+const providers = ['bubblewrap', 'embedded', 'gvisor'] as const
+/** Four requests at once, one that is refused, its own rights, and the users of all processes. */
+const asksAndLooks = `
+import concurrent.futures, glob, urllib.error, urllib.request
+def ask(url):
+    try: return len(urllib.request.urlopen(url, timeout=30).read())
+    except urllib.error.HTTPError as error: return error.code
+def main(input):
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        said = list(pool.map(ask, [input['granted']] * 4 + [input['other']]))
+    status = [line.split() for line in open('/proc/self/status')]
+    rights = {line[0][:-1]: line[1].lstrip('0') or '0' for line in status if line[0].startswith('Cap')}
+    users = {line.split()[1] for place in glob.glob('/proc/[0-9]*/status')
+             for line in open(place) if line.startswith('Uid')}
+    return [said, rights, sorted(users)]`
 let root: string
 let digest = ''
 /** Reason why no image can be built here. */
@@ -87,6 +107,43 @@ for place in ('/usr/x', '/usr/lib/python3.13/os.py', '/etc/ssl/certs/ca-certific
       assert.match(because.because, /^asked "python"; scanned: feed "debian", 0 hours old/)
     })
 
+  test('A program in an image behind gVisor has no capability and no root beside it, and reaches the hosts that it was granted alone', async (t) => {
+    if (isSkipped(t)) return
+    if (!isRunscThere()) return t.skip(noRunsc)
+    unpackOnce()
+    const server = createServer((_request, response) => void response.end('x'.repeat(300_000)))
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const { port } = server.address() as AddressInfo
+    const made = await makeGvisor({}, 'python', {
+      credentials: [],
+      dial: {
+        resolver: (name) => Promise.resolve(name.endsWith('.example') ? ['127.0.0.1'] : []),
+        exceptions: [`127.0.0.1:${port}`],
+      },
+    })
+    try {
+      const stand = new Stand(made.provider, () => Promise.reject(new Error('no other')), inPython)
+      const granted = `http://a.example:${port}`
+      const wish = { controls: { network: { allow: [granted], deny: [] } } }
+      const input = { granted, other: `http://b.example:${port}` }
+      const profile = { ...stand.profile(wish), image: `sha256:${digest}` }
+      await using sandbox = await made.provider.launch(profile, systemClock)
+      const { end } = stand.begin(sandbox, asksAndLooks, { ...wish, input })
+      const { status, resultText, error } = await end
+      assert.deepEqual([status, error], ['ok', undefined])
+      assert.deepEqual(JSON.parse(resultText), [
+        [300_000, 300_000, 300_000, 300_000, 403],
+        { CapInh: '0', CapPrm: '0', CapEff: '0', CapBnd: '0' },
+        ['1000', '65534'],
+      ])
+    } finally {
+      await made.provider.close?.()
+      await made.close()
+      server.close()
+    }
+  })
+
   test('An image is named by its digest as well, and a name that is none is INVALID', (t) => {
     if (isSkipped(t)) return
     unpackOnce()
@@ -99,7 +156,6 @@ for place in ('/usr/x', '/usr/lib/python3.13/os.py', '/etc/ssl/certs/ca-certific
     if (isSkipped(t)) return
     unpackOnce()
     for (const words of [
-      ['--tier', 'gvisor'],
       ['--language', 'js'],
       ['--provider', 'isolated-vm'],
     ]) {

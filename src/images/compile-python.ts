@@ -1,0 +1,165 @@
+import { closeSync, mkdirSync, openSync, readSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import type { Readable } from 'node:stream'
+import { fileURLToPath } from 'node:url'
+import { MayflyError } from '../contract/error.ts'
+import { libraries } from './make-file-system.ts'
+import type { Architecture } from './recipe.ts'
+import { runTool } from './run-program.ts'
+import type { Spool } from './spool.ts'
+import type { ImageTree } from './tree.ts'
+
+/**
+ * Adds the compiled files of the Python sources of an image, for the interpreter of that image.
+ *
+ * Problem: packages of Debian bring no compiled code, as their scripts make it once they are installed, and an image is read-only: each job
+ * would compile what it imports, which takes seconds for pandas. Mechanism: the interpreter of the image itself, started by
+ * the loader and with the libraries of the image as mkfs.erofs is, runs `guest/compile-image.py` over the spool. It names no path: its
+ * answer is a size for each source. Relies on the interpreter being the one that the image has; on its compiler giving the same bytes for the
+ * same sources, with a fixed seed of hashes and no other variable (it names no time, and no object that is shared by chance: the order of
+ * sources changes no byte). Not handled: an interpreter that needs other libraries than CPython 3.13 of Debian.
+ */
+export interface PythonCompiling {
+  readonly tree: ImageTree
+  readonly spool: Spool
+  /** File of the spool. */
+  readonly spoolFile: string
+  /** Globs of sources. */
+  readonly sources: readonly string[]
+  readonly architecture: Architecture
+  /** Folder that must not exist. */
+  readonly folder: string
+  readonly signal: AbortSignal | undefined
+}
+
+const program = fileURLToPath(new URL('../../guest/compile-image.py', import.meta.url))
+const interpreter = 'usr/bin/python3'
+const neededLibraries = ['libc.so.6', 'libm.so.6', 'libz.so.1', 'libexpat.so.1']
+/** Modules without which no interpreter starts. */
+const neededModules = [
+  'os.py',
+  ...['__init__', 'aliases', 'utf_8'].map((name) => `encodings/${name}.py`),
+]
+const compileMsMax = 600_000
+const answerBytesMax = 2 ** 24
+/** A line of the index has one path. */
+const plainPath = /^[\x20-\x7e]+\.py$/
+
+/** Returns how many sources do not compile. Throws MayflyError INVALID where the image has no Python, and INTERNAL. */
+export async function compilePython(given: PythonCompiling): Promise<number> {
+  const { tree, spool, sources, folder, signal } = given
+  const found = tree.filesMatching(sources).filter(([place]) => plainPath.test(place))
+  if (found.length === 0) return 0
+  const [index, into] = [path.join(folder, 'index'), path.join(folder, 'compiled')]
+  const python = writeInterpreter(given)
+  writeFileSync(index, found.map(([place, { at, size }]) => `${at} ${size} ${place}\n`).join(''))
+  let answer = ''
+  const { code, said } = await runTool({
+    // No variable of this machine is seen.
+    command: ['env', '-i', 'PYTHONHASHSEED=0', ...python, program, given.spoolFile, index, into],
+    msMax: compileMsMax,
+    async read(stdout: Readable) {
+      for await (const chunk of stdout.setEncoding('latin1')) {
+        answer += String(chunk)
+        if (answer.length > answerBytesMax) throw new RangeError('it answers too much')
+      }
+    },
+    signal,
+  })
+  if (code !== 0) throw broken(`its Python ended with ${code}`, said)
+  const [suffix = '', ...sizes] = answer.trimEnd().split('\n')
+  if (!/^\.[a-z]+-\d+\.pyc$/.test(suffix) || sizes.length !== found.length)
+    throw broken('its answer has another form', said)
+  return addCompiled(
+    { tree, spool, into, suffix },
+    found.map(([place]) => place),
+    sizes.map(Number),
+  )
+}
+
+/** Command of the interpreter, whose files are below `folder`. */
+function writeInterpreter({
+  tree,
+  spool,
+  architecture,
+  folder,
+}: PythonCompiling): readonly string[] {
+  const { folder: lib, loader } = libraries[architecture]
+  const put = (from: string, to: string): string => {
+    const node = tree.resolve(from)
+    if (!node) throw new MayflyError('INVALID', `Cannot compile Python: the image has no "${from}"`)
+    const file = path.join(folder, to)
+    mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 })
+    writeFileSync(file, spool.read(node.at, node.size), { mode: 0o700, flag: 'wx' })
+    return file
+  }
+  const link = tree.get(interpreter)
+  const name = link?.kind === 'link' ? path.posix.basename(link.target) : 'python3'
+  if (!/^python3\.\d+$/.test(name))
+    throw new MayflyError('INVALID', `Cannot compile Python: "${interpreter}" is no link to one`)
+  mkdirSync(path.join(folder, 'lib', name, 'lib-dynload'), { recursive: true, mode: 0o700 })
+  for (const one of neededModules) put(`usr/lib/${name}/${one}`, `lib/${name}/${one}`)
+  for (const one of neededLibraries) put(`${lib}/${one}`, `libraries/${one}`)
+  const file = put(interpreter, `bin/${name}`)
+  const start = [put(loader, 'libraries/loader'), '--library-path', path.join(folder, 'libraries')]
+  return [...start, '--argv0', file, file, '-s', '-S', '-P', '-B']
+}
+
+function addCompiled(
+  {
+    tree,
+    spool,
+    into,
+    suffix,
+  }: Pick<PythonCompiling, 'tree' | 'spool'> & { readonly into: string; readonly suffix: string },
+  places: readonly string[],
+  sizes: readonly number[],
+): number {
+  const input = openSync(into, 'r')
+  let failed = 0
+  try {
+    for (const [index, place] of places.entries()) {
+      const size = sizes[index]!
+      if (!Number.isSafeInteger(size) || size < 0 || size > answerBytesMax)
+        throw broken(`it says that "${place}" has ${size} bytes`, '')
+      if (size === 0) failed += 1
+      else addOne(tree, spool, { place: compiledName(place, suffix), bytes: readNext(input, size) })
+    }
+  } finally {
+    closeSync(input)
+  }
+  return failed
+}
+
+/** A compiled file that a package brings stays: it may be all that there is of a module. */
+function addOne(
+  tree: ImageTree,
+  spool: Spool,
+  { place, bytes }: { readonly place: string; readonly bytes: Buffer },
+): void {
+  if (tree.get(place)) return
+  const at = spool.size
+  spool.write(bytes)
+  tree.add({ kind: 'file', path: place, mode: 0o644, size: bytes.length, target: '' }, at)
+}
+
+function compiledName(place: string, suffix: string): string {
+  const { dir, name } = path.posix.parse(place)
+  return `${dir}/__pycache__/${name}${suffix}`
+}
+
+function readNext(input: number, size: number): Buffer {
+  const bytes = Buffer.alloc(size)
+  for (let read = 0; read < size;) {
+    const got = readSync(input, bytes, read, size - read, null)
+    if (got === 0) throw broken('its answer is too short', '')
+    read += got
+  }
+  return bytes
+}
+
+function broken(why: string, said: string): MayflyError {
+  return new MayflyError('INTERNAL', `Cannot compile the Python of an image: ${why}`, {
+    detail: said,
+  })
+}

@@ -1,0 +1,133 @@
+import { existsSync, lstatSync, realpathSync } from 'node:fs'
+import path from 'node:path'
+import type { MountedLayer, WholeProgram, WholeSettings } from '../../../../jail/whole.ts'
+import {
+  insideOf,
+  limitsOfWhole,
+  maskedProc,
+  ownFolder,
+  scratchFolders,
+  tmpFolder,
+  wholeEnv,
+  wholeFilter,
+  wholeSystem,
+  workFolder,
+} from '../../../../jail/whole.ts'
+import { systemFolders } from '../../../../jail/facts.ts'
+import type { ContainerEngineName } from './socket.ts'
+
+/** Container of a wall, as the API takes it: no network, no capability, a read-only root, and nothing pulled. */
+export interface ContainerParts {
+  readonly engine: ContainerEngineName
+  readonly id: string
+  readonly image: string
+  readonly labels: Readonly<Record<string, string>>
+  readonly program: { readonly main: string; readonly whole: WholeProgram }
+  readonly layers: readonly MountedLayer[]
+  /** Folder of the sockets, and that of files made for it. */
+  readonly sockets: string
+  readonly files: string
+  /** User inside, whom no other container has. */
+  readonly uid: number
+}
+
+/** Name of the connector among its files. */
+export const connectorName = 'connector'
+const SOCKETS_INSIDE = '/run/mayfly'
+const CONNECTOR_INSIDE = `${ownFolder}/connector`
+/** Beside what a program may start, which its claim bounds. */
+const PIDS_MAX = 512
+/** Written by the engine itself. */
+const OF_ENGINE = new Set(['/etc/hosts', '/etc/hostname', '/etc/resolv.conf'])
+
+export function configurationOf(parts: ContainerParts) {
+  const { engine, image, labels, program, layers, uid } = parts
+  const { scratchBytes, interpreter, flags, places } = program.whole
+  const runner = insideOf(program.main, places)
+  const file = insideOf(interpreter, places)
+  const words = [file, file, ...flags, runner, JSON.stringify(settingsOf(program.whole, layers))]
+  const { core, nofile, memlock } = limitsOfWhole
+  const limits = [core, nofile, memlock, scratchBytes].map(String)
+  return {
+    Image: image,
+    Labels: labels,
+    Entrypoint: [CONNECTOR_INSIDE],
+    Cmd: [SOCKETS_INSIDE, wholeFilter('namespaces').toString('hex'), ...limits, ...words],
+    User: `${uid}:${uid}`,
+    WorkingDir: workFolder,
+    Hostname: 'mayfly',
+    Env: Object.entries(wholeEnv).map((pair) => pair.join('=')),
+    NetworkDisabled: true,
+    HostConfig: {
+      NetworkMode: 'none',
+      IpcMode: 'private',
+      ReadonlyRootfs: true,
+      CapDrop: ['ALL'],
+      ...maskedBy(engine),
+      PidsLimit: PIDS_MAX,
+      LogConfig: { Type: 'none' },
+      ShmSize: scratchBytes,
+      Tmpfs: Object.fromEntries(
+        scratchFolders
+          .filter((folder) => folder !== '/dev/shm')
+          .map((folder) => [folder, `rw,exec,nosuid,nodev,mode=1777,size=${scratchBytes}`]),
+      ),
+      Binds: bindsOf(parts),
+    },
+  }
+}
+
+/**
+ * Parts of /proc that tell of the machine, and /sys, which no program of a wall needs. Podman takes them as an option of security,
+ * Docker as a field of its own; either ignores the other's.
+ */
+function maskedBy(engine: ContainerEngineName) {
+  const { folders, files } = maskedProc()
+  const masked = [...folders, ...files, '/sys']
+  const options = ['no-new-privileges']
+  if (engine === 'docker') return { SecurityOpt: options, MaskedPaths: masked }
+  return { SecurityOpt: [...options, `mask=${masked.join(':')}`] }
+}
+
+function settingsOf(
+  { isWarm, hasThreads }: WholeProgram,
+  layers: readonly MountedLayer[],
+): WholeSettings {
+  return {
+    work: workFolder,
+    tmp: tmpFolder,
+    listens: true,
+    hasRoot: true,
+    warm: isWarm,
+    threads: hasThreads,
+    packages: layers.map(({ kind, at }) => ({ kind, at })),
+  }
+}
+
+/** Links of this system's root are mounts of what they lead to: an image that is empty has none. */
+function bindsOf({ program, layers, sockets, files }: ContainerParts): readonly string[] {
+  const bind = (from: string, at: string) => `${from}:${at}:ro`
+  const system = [...systemFolders().mounts, ...wholeSystem().mounts]
+  const links = [...systemFolders().links, ...wholeSystem().links]
+    .filter(({ at }) => !at.startsWith('/dev/') && existsSync(at) && lstatSync(at).isSymbolicLink())
+    .map(({ at }) => bind(realpathSync(at), at))
+  return [
+    ...system.map((place) => bind(realpathSync(place), place)),
+    ...links,
+    ...etcNames
+      .filter((at) => !OF_ENGINE.has(at))
+      .map((at) => bind(path.join(files, path.basename(at)), at)),
+    ...program.whole.places.map(({ from, at }) => bind(from, at)),
+    ...layers.map(({ root, content, at }) => bind(path.join(root, content), at)),
+    bind(path.join(files, connectorName), CONNECTOR_INSIDE),
+    bind(sockets, SOCKETS_INSIDE),
+  ]
+}
+
+const etcNames = [
+  '/etc/passwd',
+  '/etc/group',
+  '/etc/nsswitch.conf',
+  '/etc/services',
+  '/etc/protocols',
+]

@@ -1,0 +1,353 @@
+import { randomBytes, randomInt } from 'node:crypto'
+import { chmodSync, chownSync, closeSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type {
+  Enclosure,
+  EnclosureSpec,
+  EngineHost,
+  EngineOptions,
+} from '../../../../contract/engine.ts'
+import { MayflyError } from '../../../../contract/error.ts'
+import type { CProgram } from '../../../../jail/c-program.ts'
+import { openConnector } from '../../../../jail/connector.ts'
+import { etcFiles } from '../../../../jail/etc.ts'
+import { findLayers } from '../../../../jail/layers.ts'
+import type { JailedProgram } from '../../../../jail/embedded.ts'
+import { identify, isAlive, processFacts } from '../../../../os/proc.ts'
+import { childrenOf } from '../../../../os/proc.ts'
+import { listenTo, readiness } from '../../../readiness.ts'
+import { closing } from '../../../refusals.ts'
+import { freeSlot, type Slot } from '../../../slots.ts'
+import { ProcessEnclosure } from '../enclosure.ts'
+import { presetBounds } from '../claim.ts'
+import { settleWall } from '../process-wall.ts'
+import type { WallResources } from '../resources.ts'
+import { killWall } from '../kill.ts'
+import { closeListener } from '../egress-listener.ts'
+import { releaseOnceGone } from '../../release-once-gone.ts'
+import { Starts } from '../../starts.ts'
+import { remainsOf } from '../../sweep.ts'
+import { removeWallFolder, wallFolder } from '../../wall-folder.ts'
+import { ContainerApi } from './api.ts'
+import { ContainerChild, listenFor } from './child.ts'
+import { configurationOf, connectorName } from './configuration.ts'
+import { findSocket, type ContainerEngineName, type ContainerSocket } from './socket.ts'
+
+const READY_MS_MAX = 30_000
+/** Time for a killed container to be gone, where its engine does not tell. */
+const GONE_MS_MAX = 5_000
+const DISK_BYTES = 64 * 2 ** 20
+/** Image without a file: what a wall shows is mounted. */
+const EMPTY_IMAGE = 'localhost/mayfly-empty:latest'
+const EMPTY_TAR_BYTES = 10_240
+/** Users inside a rootless container's range of 65,536, above those that images name. */
+const INSIDE = { first: 20_000, last: 60_000 } as const
+const LABEL = { wall: 'mayfly.wall', warden: 'mayfly.warden' } as const
+
+/** Starts walls that are containers of one engine; loaded with the first of them. */
+export class ContainerStarter {
+  readonly #name: ContainerEngineName
+  readonly #options: EngineOptions
+  readonly #host: EngineHost
+  readonly #starts = new Starts<WallResources>()
+  #ready: Promise<OpenedEngine> | undefined
+  #isClosed = false
+
+  constructor(name: ContainerEngineName, options: EngineOptions, host: EngineHost) {
+    this.#name = name
+    this.#options = options
+    this.#host = host
+  }
+
+  async start(spec: EnclosureSpec): Promise<Enclosure> {
+    const began = performance.now()
+    this.#ready ??= this.#open()
+    const opened = await this.#ready.catch((error: unknown) => {
+      this.#ready = undefined
+      throw error
+    })
+    const program = await programFor(spec)
+    if (this.#isClosed) throw closing()
+    const slot = opened.isRootful ? freeSlot() : undefined
+    const id = `w${randomBytes(8).toString('hex')}`
+    try {
+      return await this.#startOne({ id, slot, spec, program, opened, began })
+    } catch (error) {
+      await opened.api
+        .call('DELETE', `/containers/mayfly-${id}?force=true`, anyStatus)
+        .catch(() => undefined)
+      await removeWallFolder(id)
+      this.#host.releaseLease(id)
+      slot?.release()
+      throw error
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true
+    for (const resources of this.#starts.resources) killWall(resources)
+    await this.#starts.settled()
+    const opened = await this.#ready?.catch(() => undefined)
+    if (opened) closeSync(opened.connector.fd)
+  }
+
+  async #startOne(parts: StartParts): Promise<Enclosure> {
+    const { id, slot, spec, program, opened } = parts
+    const { api, socket } = opened
+    const folder = makeFolders(id, socket, opened.connector)
+    this.#host.lease(id, remainsOf([], null))
+    const sockets = await listenFor(folder.sockets)
+    try {
+      const configuration = configurationOf({
+        engine: this.#name,
+        id,
+        image: EMPTY_IMAGE,
+        labels: { [LABEL.wall]: id, [LABEL.warden]: ownWarden() },
+        program,
+        layers: spec.layers ? findLayers(spec.layers) : [],
+        sockets: folder.sockets,
+        files: folder.files,
+        uid: slot?.uid ?? randomInt(INSIDE.first, INSIDE.last),
+      })
+      await api.call('POST', `/containers/create?name=mayfly-${id}`, {
+        body: configuration,
+        expected: [201],
+      })
+      await api.call('POST', `/containers/mayfly-${id}/start`, { expected: [204] })
+      const accepted = await Promise.race([
+        sockets.accept(),
+        sleep(this.#options.readyMsMax ?? READY_MS_MAX, undefined, { ref: false }),
+      ])
+      if (!accepted)
+        throw new MayflyError('UNAVAILABLE', 'Cannot start a wall: its container did not connect')
+      const child = new ContainerChild(await pidOf(api, id), accepted)
+      void waitFor(api, id, child)
+      return await this.#settle(parts, resourcesOf(id, slot, child))
+    } finally {
+      sockets.close()
+    }
+  }
+
+  async #settle(parts: StartParts, resources: WallResources): Promise<Enclosure> {
+    const { spec, opened, began } = parts
+    const { child } = resources
+    const ready = readiness(resources, this.#options.readyMsMax ?? READY_MS_MAX)
+    const started = ready.then(() => {
+      if (this.#isClosed) throw closing()
+      const init = child.pid!
+      const [program = init] = childrenOf(init)
+      resources.processes = [init, program, init].map(identify)
+      this.#host.lease(resources.id, remainsOf(resources.processes, null))
+      const command = {
+        jailKind: 'embedded' as const,
+        file: '',
+        args: [],
+        nested: false,
+        ...layersOf(parts),
+      }
+      const settled = settleWall(resources, program, { spec, command, isWatched: true, began })
+      const wall = { ...settled, mechanism: this.#name }
+      if (spec.usual) presetBounds(wall, spec.usual)
+      return new ProcessEnclosure(wall, {
+        cgroupVersion: undefined,
+        report: (report) => this.#host.report(report),
+        release: () => this.#release(resources, opened.api),
+      })
+    })
+    return await this.#starts.settle(resources, started, (of) => this.#release(of, opened.api))
+  }
+
+  async #release(resources: WallResources, api: ContainerApi): Promise<void> {
+    const { id } = resources
+    closeListener(resources)
+    killWall(resources)
+    await releaseOnceGone(resources, {
+      async removeFolder() {
+        const path = `/containers/mayfly-${id}?force=true&v=true`
+        await api.call('DELETE', path, anyStatus).catch(() => undefined)
+        await removeWallFolder(id)
+      },
+      releaseLease: (name) => this.#host.releaseLease(name),
+    })
+  }
+
+  async #open(): Promise<OpenedEngine> {
+    const { hide = [] } = this.#options
+    const socket = findSocket(this.#name, process.env, hide)
+    const connector = await openConnector(hide)
+    if ('missing' in connector)
+      throw new MayflyError('UNAVAILABLE', `Cannot start a wall: ${connector.missing}`, {
+        hint: 'Install gcc or clang, and a static libc (libc6-dev)',
+      })
+    const api = new ContainerApi(socket.path)
+    await sweepLabelled(api)
+    await makeEmptyImage(api)
+    return { api, socket, connector, isRootful: socket.uid === 0 && process.getuid?.() === 0 }
+  }
+}
+
+interface OpenedEngine {
+  readonly api: ContainerApi
+  readonly socket: ContainerSocket
+  readonly connector: CProgram
+  readonly isRootful: boolean
+}
+
+interface StartParts {
+  readonly id: string
+  readonly slot: Slot | undefined
+  readonly spec: EnclosureSpec
+  readonly program: WholeOf
+  readonly opened: OpenedEngine
+  readonly began: number
+}
+
+type WholeOf = { readonly main: string; readonly whole: NonNullable<JailedProgram['whole']> }
+
+const anyStatus = { expected: [200, 204, 404, 409, 500] } as const
+
+function layersOf({ slot, opened }: StartParts) {
+  return {
+    layers: [
+      'container',
+      ...(opened.isRootful ? [] : ['user namespace']),
+      'network namespace',
+      'pid namespace',
+      'empty root',
+      ...(slot ? ['own uid'] : []),
+      'seccomp',
+    ],
+    missing: ['calls: a container closes no system call while a program runs'],
+  }
+}
+
+/** The folder is its engine's user's, who mounts it: no other user comes into it. */
+function makeFolders(id: string, { uid }: ContainerSocket, connector: CProgram) {
+  const all = wallFolder(id)
+  const [sockets, files] = [path.join(all, 'sockets'), path.join(all, 'files')]
+  mkdirSync(all, { mode: 0o700 })
+  for (const folder of [sockets, files]) {
+    mkdirSync(folder)
+    chmodSync(folder, 0o755)
+  }
+  for (const [at, text] of Object.entries(etcFiles(0)))
+    writeFileSync(path.join(files, path.basename(at)), text, { mode: 0o444 })
+  // The bytes that were checked; the folder of the cache is closed to the user of the engine.
+  const bytes = readFileSync(`/proc/self/fd/${connector.fd}`)
+  writeFileSync(path.join(files, connectorName), bytes, { mode: 0o555 })
+  if (process.getuid?.() === 0 && uid !== 0)
+    for (const folder of [all, sockets, files]) chownSync(folder, uid, uid)
+  return { sockets, files }
+}
+
+function resourcesOf(id: string, slot: Slot | undefined, container: ContainerChild): WallResources {
+  const { child } = container
+  return {
+    id,
+    slot,
+    child,
+    isWhole: true,
+    forkedFrom: undefined,
+    complaint: listenTo(child),
+    scratch: undefined,
+    sentinel: undefined,
+    broken: undefined,
+    mark: undefined,
+    cgroup: undefined,
+    processes: [container.identity],
+    ...(slot ? {} : { uidOutside: uidOf(container.pid) }),
+    listenerFd: undefined,
+    idleTasks: 0,
+    idleProcesses: 1,
+    idleMemory: 0,
+    isFrozen: false,
+    isPreset: false,
+    forbidsFork: false,
+    forkClosed: undefined,
+  }
+}
+
+/** By its status: the files of a process that nobody may look into are root's. */
+function uidOf(pid: number): number {
+  const [, uid] = /^Uid:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? []
+  return Number(uid)
+}
+
+async function pidOf(api: ContainerApi, id: string): Promise<number> {
+  const { value } = await api.call('GET', `/containers/mayfly-${id}/json`, { expected: [200] })
+  const { State } = value as { readonly State?: { readonly Pid?: unknown } }
+  const pid = State?.Pid
+  if (typeof pid !== 'number' || pid <= 1 || !processFacts(pid))
+    throw new MayflyError(
+      'UNAVAILABLE',
+      'Cannot start a wall: its container has ended, or runs on another machine',
+    )
+  return pid
+}
+
+async function waitFor(api: ContainerApi, id: string, child: ContainerChild): Promise<void> {
+  try {
+    const { value } = await api.call('POST', `/containers/mayfly-${id}/wait`, {
+      expected: [200],
+      msMax: Infinity,
+    })
+    const { StatusCode } = value as { readonly StatusCode?: unknown }
+    child.end(typeof StatusCode === 'number' ? StatusCode : null)
+  } catch {
+    // The engine is gone: whether the container runs on is for its process to say.
+    const { pid, startTime } = child.identity
+    child.kill('SIGKILL')
+    const until = performance.now() + GONE_MS_MAX
+    while (isAlive(pid, startTime) && performance.now() < until)
+      await sleep(20, undefined, { ref: false })
+    child.end(null)
+  }
+}
+
+/** A container without a file; nothing is pulled. */
+async function makeEmptyImage(api: ContainerApi): Promise<void> {
+  const [repo, tag] = EMPTY_IMAGE.split(/:(?=[^:]*$)/)
+  const found = await api.call('GET', `/images/${encodeURIComponent(EMPTY_IMAGE)}/json`, {
+    expected: [200, 404],
+  })
+  if (found.status === 200) return
+  const query = new URLSearchParams({ fromSrc: '-', repo: repo!, tag: tag! })
+  await api.call('POST', `/images/create?${query.toString()}`, {
+    body: Buffer.alloc(EMPTY_TAR_BYTES),
+    expected: [200],
+  })
+}
+
+const ownWarden = () => {
+  const { pid, startTime } = identify(process.pid)
+  return `${pid}:${startTime}`
+}
+
+/** Containers of wardens that are gone, by their labels: they outlive a state folder that was removed. */
+async function sweepLabelled(api: ContainerApi): Promise<void> {
+  const filters = encodeURIComponent(JSON.stringify({ label: [LABEL.wall] }))
+  const { value } = await api.call('GET', `/containers/json?all=true&filters=${filters}`, {
+    expected: [200],
+  })
+  for (const { Id, Labels = {} } of value as readonly {
+    Id: string
+    Labels?: Record<string, string>
+  }[]) {
+    const [pid, startTime] = (Labels[LABEL.warden] ?? '').split(':').map(Number)
+    if (pid && isAlive(pid, startTime)) continue
+    await api
+      .call('DELETE', `/containers/${Id}?force=true&v=true`, anyStatus)
+      .catch(() => undefined)
+  }
+}
+
+async function programFor(spec: EnclosureSpec): Promise<WholeOf> {
+  const { nodeProgram, pythonProgram } = await import('../../../../jail/whole-guests.ts')
+  const settings = { scratchBytes: spec.disk ?? DISK_BYTES, isWarm: spec.spares > 0 }
+  const { main, whole } =
+    spec.program === 'python'
+      ? pythonProgram(settings)
+      : nodeProgram({ ...settings, hasThreads: true })
+  return { main, whole: whole! }
+}

@@ -1,0 +1,168 @@
+import assert from 'node:assert/strict'
+import { createServer } from 'node:net'
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { once } from 'node:events'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { isAlive, processFacts } from '../../src/os/proc.ts'
+import { findSocket } from '../../src/warden/engines/processes/containers/socket.ts'
+import { until } from '../conformance/stand.ts'
+import { after, before, suite, test } from '../fixtures/drawn.ts'
+import { openPodman, withoutPodman, type Podman } from '../fixtures/podman.ts'
+import { openWhole, type WholeWall } from './whole-wall.ts'
+
+/** Walls that are containers of rootless Podman, by its API socket (S4-51). */
+const skip = withoutPodman()
+const MiB = 2 ** 20
+
+test('The socket is that of the variable, of this user, or of root, and its absence says how to serve one', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'mayfly-socket-'))
+  const server = createServer()
+  try {
+    const place = join(folder, 'podman.sock')
+    server.listen(place)
+    await once(server, 'listening')
+    const found = findSocket('podman', { CONTAINER_HOST: `unix://${place}` })
+    assert.deepEqual(found, { path: place, uid: process.getuid?.() })
+    assert.equal(findSocket('docker', { DOCKER_HOST: `unix://${place}` }).path, place)
+    for (const [name, env] of [
+      ['podman', { CONTAINER_HOST: 'tcp://10.0.0.1:2375', XDG_RUNTIME_DIR: folder }],
+      ['docker', { DOCKER_HOST: `unix://${folder}/none` }],
+    ] as const)
+      assert.throws(() => findSocket(name, env, [name]), /there is no socket of/)
+    writeFileSync(join(folder, 'file'), '')
+    assert.throws(
+      () => findSocket('docker', { DOCKER_HOST: `unix://${folder}/file` }, ['docker']),
+      /no socket/,
+    )
+  } finally {
+    server.close()
+    rmSync(folder, { recursive: true })
+  }
+})
+
+suite('S4-51: A container', { skip }, () => {
+  let podman: Podman
+  before(async () => {
+    podman = openPodman()
+    await podman.serve()
+    process.env['CONTAINER_HOST'] = `unix://${podman.socket}`
+  })
+  after(() => podman?.[Symbol.asyncDispose]())
+
+  const containers = () =>
+    podman
+      .run(['ps', '--all', '--quiet', '--filter', 'label=mayfly.wall'])
+      .stdout.trim()
+      .split('\n')
+      .filter(Boolean)
+
+  async function startOf(stand: Awaited<ReturnType<typeof openWhole>>): Promise<WholeWall> {
+    const wall = await stand.start('python', 'podman')
+    await wall.claim({ processes: 20, memory: 256 * MiB })
+    return wall
+  }
+
+  test('S4-51: runs a program with children, without network, capability or a file to write to, and nothing of it is left', async () => {
+    await using stand = await openWhole()
+    const wall = await startOf(stand)
+    assert.deepEqual(wall.started.wall.layers.slice(0, 6), [
+      'container',
+      'user namespace',
+      'network namespace',
+      'pid namespace',
+      'empty root',
+      'seccomp',
+    ])
+    wall.run(`
+import os, socket, subprocess
+def tried(act):
+    try: return act()
+    except OSError as error: return error.errno
+print(subprocess.run(['sh', '-c', 'echo child'], capture_output=True, text=True).stdout.strip())
+print(tried(lambda: socket.create_connection(('10.0.0.1', 80), 1)), [line.split(':')[0].strip() for line in open('/proc/net/dev') if ':' in line], os.listdir('/sys'))
+print([line for line in open('/proc/self/status') if line[:6] in ('CapEff', 'CapBnd', 'NoNewP')])
+print([tried(lambda: open(place + '/x', 'w')) for place in ('/', '/usr', '/etc', '/opt/mayfly', '/run/mayfly')])
+print(tried(lambda: open('/work/own', 'w').write('x')), sorted(os.listdir('/run/mayfly')))
+print(tried(lambda: os.kill(1, 9)), tried(lambda: os.listdir('/proc/1/fd')), os.path.exists('/root/.bashrc'), os.path.exists('/var/lib'))
+print('ready', flush=True)`)
+    const { exit } = await wall.end()
+    assert.equal(exit.exitCode, 0, wall.said.stderr)
+    const [child, network, rights, written, own, init] = wall.said.stdout.split('\n')
+    assert.equal(child, 'child')
+    assert.equal(network, "101 ['lo'] []")
+    assert.match(
+      rights!,
+      /CapBnd:\\t0000000000000000.*CapEff:\\t0000000000000000.*NoNewPrivs:\\t1|CapEff:\\t0000000000000000.*CapBnd:\\t0000000000000000.*NoNewPrivs:\\t1/,
+    )
+    assert.doesNotMatch(written!, /x|None/)
+    assert.match(own!, /^1 /)
+    assert.match(init!, /^None 13 False False$/)
+    await until(() => containers().length === 0, 'the removal of its container')
+  })
+
+  test('S4-51: ends with its whole family by a kill, with its warden, and by the next sweep', async () => {
+    const family = `
+import os, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0: time.sleep(1000)
+    os._exit(0)
+print('ready', flush=True)
+time.sleep(1000)`
+    for (const how of ['a kill', 'the end of its warden'] as const) {
+      await using stand = await openWhole({ apart: true })
+      const wall = await startOf(stand)
+      wall.run(family)
+      await until(() => wall.said.stdout.includes('ready'), `ready: ${wall.said.stderr}`)
+      const all = wall.processes().map((one) => one.split(' ').map(Number) as [number, number])
+      assert.ok(all.length >= 3)
+      const { pid } = await stand.warden.facts()
+      if (how === 'a kill') await wall.kill()
+      else process.kill(pid, 'SIGKILL')
+      await until(() => !all.some(([one, began]) => isAlive(one, began)), `the end by ${how}`)
+    }
+    // Remains of a killed warden are removed by the first wall of the next.
+    await using next = await openWhole()
+    const wall = await startOf(next)
+    await until(() => containers().length === 1, 'the sweep by label')
+    await wall.kill()
+  })
+
+  test('S4-51: is bounded in memory and processes, and freezes', async () => {
+    await using stand = await openWhole()
+    const bomb = await startOf(stand)
+    bomb.run(`b = []\nwhile True: b.append(bytearray(1 << 20))`)
+    assert.equal((await bomb.end()).how, 'memory')
+    const forks = await startOf(stand)
+    forks.run(`
+import os, time
+n = 0
+try:
+    while n < 200:
+        if os.fork() == 0: time.sleep(1000)
+        n += 1
+except OSError as error: print('bound', n, error.errno, flush=True)
+time.sleep(1000)`)
+    await until(() => forks.said.stdout.includes('bound'), 'its bound')
+    const [, count] = /bound (\d+) 11/.exec(forks.said.stdout) ?? []
+    assert.ok(Number(count) < 25, forks.said.stdout)
+    await stand.warden.freeze(forks.id)
+    assert.match(processFacts(forks.started.wall.pid)?.state ?? '', /^[Tt]$/)
+    await stand.warden.thaw(forks.id)
+    await forks.kill()
+  })
+
+  test('S4-51: reaches its egress path, and nothing is pulled for any of it', async () => {
+    await using stand = await openWhole()
+    const wall = await stand.start('python', 'podman')
+    await wall.claim({ processes: 20, egress: true })
+    wall.claimed!.listener!.on('connection', (socket) => void socket.end('seen'))
+    wall.run(`import socket\nprint(socket.create_connection(('127.0.0.1', 3128), 5).recv(9))`)
+    await wall.end()
+    assert.equal(wall.said.stdout, "b'seen'\n", wall.said.stderr)
+    const images = podman.run(['images', '--format', '{{.Repository}}']).stdout.trim().split('\n')
+    assert.deepEqual([...new Set(images)], ['localhost/mayfly-empty'])
+    assert.equal(existsSync(join(podman.folder, 'run/podman.sock')), true)
+  })
+})

@@ -1,0 +1,134 @@
+import { fileURLToPath } from 'node:url'
+import { resolve } from 'node:path'
+import { MayflyError } from '../contract/error.ts'
+
+export interface InstallFlags {
+  /** Address of `/mcp` of a running server. */
+  readonly url?: string
+  readonly config?: string
+  readonly state?: string
+}
+
+export interface InstallText {
+  /** Place of the configuration, as an instruction to the reader. */
+  readonly where: string
+  readonly configuration: string
+}
+
+/** A server as a client is told of it. */
+type McpTarget =
+  | { readonly kind: 'stdio'; readonly command: string; readonly args: readonly string[] }
+  | { readonly kind: 'http'; readonly url: string }
+
+type Write = (target: McpTarget) => InstallText
+
+const BIN = fileURLToPath(new URL('../../bin/mayfly.js', import.meta.url))
+/** Named in place of a key: a configuration file is no place for one. */
+const KEY = 'MAYFLY_API_KEY'
+
+/** Clients by the word of `mayfly mcp install`. */
+export const mcpClients: Readonly<Record<string, Write>> = {
+  'claude-code': (target) => ({
+    where: 'Run this command; with --scope user it holds for all projects:',
+    configuration:
+      target.kind === 'http'
+        ? `claude mcp add --transport http mayfly ${target.url} --header "Authorization: Bearer $${KEY}"`
+        : `claude mcp add mayfly -- ${[target.command, ...target.args].map(quoted).join(' ')}`,
+  }),
+  'claude-desktop': (target) =>
+    target.kind === 'http'
+      ? refused('claude-desktop', 'its file names programs alone; give it the one on stdio')
+      : jsonIn('claude_desktop_config.json (Settings, Developer, Edit Config)', {
+          mcpServers: { mayfly: programOf(target) },
+        }),
+  cursor: (target) =>
+    jsonIn('~/.cursor/mcp.json, or .cursor/mcp.json of a project', {
+      mcpServers: {
+        mayfly:
+          target.kind === 'http' ? addressOf(target.url, `\${env:${KEY}}`) : programOf(target),
+      },
+    }),
+  vscode: (target) =>
+    jsonIn('.vscode/mcp.json of a project, or the user configuration of MCP servers', {
+      servers: {
+        mayfly:
+          target.kind === 'http'
+            ? { type: 'http', ...addressOf(target.url, `\${env:${KEY}}`) }
+            : { type: 'stdio', ...programOf(target) },
+      },
+    }),
+  codex: (target) => ({
+    where: 'Add this to ~/.codex/config.toml:',
+    configuration:
+      target.kind === 'http'
+        ? `[mcp_servers.mayfly]\nurl = ${JSON.stringify(target.url)}\nbearer_token_env_var = "${KEY}"`
+        : `[mcp_servers.mayfly]\ncommand = ${JSON.stringify(target.command)}\nargs = ${JSON.stringify(target.args)}`,
+  }),
+  gemini: (target) =>
+    jsonIn('~/.gemini/settings.json, or .gemini/settings.json of a project', {
+      mcpServers: {
+        mayfly:
+          target.kind === 'http'
+            ? {
+                httpUrl: target.url,
+                headers: { Authorization: `Bearer $${KEY}` },
+              }
+            : programOf(target),
+      },
+    }),
+  windsurf: (target) =>
+    jsonIn('~/.codeium/windsurf/mcp_config.json', {
+      mcpServers: {
+        mayfly:
+          target.kind === 'http'
+            ? {
+                serverUrl: target.url,
+                headers: { Authorization: `Bearer \${env:${KEY}}` },
+              }
+            : programOf(target),
+      },
+    }),
+}
+
+/** Configuration of one client. Throws MayflyError USAGE. */
+export function installText(client: string, flags: InstallFlags): InstallText {
+  const write = Object.hasOwn(mcpClients, client) ? mcpClients[client] : undefined
+  if (!write)
+    throw new MayflyError('USAGE', `Cannot write a configuration for "${client}"`, {
+      hint: `Clients are ${Object.keys(mcpClients).join(', ')}`,
+    })
+  return write(targetOf(flags))
+}
+
+/** The same Node and checkout, by absolute paths: clients start programs with a path and a folder of their own. */
+function targetOf({ url, config, state }: InstallFlags): McpTarget {
+  if (url === undefined) {
+    const named = [config && ['--config', resolve(config)], state && ['--state', resolve(state)]]
+    const flags = named.flatMap((pair) => pair || [])
+    return { kind: 'stdio', command: process.execPath, args: [BIN, 'mcp', ...flags] }
+  }
+  if (URL.canParse(url) && /^https?:$/.test(new URL(url).protocol)) return { kind: 'http', url }
+  throw new MayflyError('USAGE', `Cannot take the address "${url}"`, {
+    hint: 'Expected such as http://127.0.0.1:7421/mcp',
+  })
+}
+
+function programOf(target: McpTarget): object {
+  return target.kind === 'stdio' ? { command: target.command, args: target.args } : {}
+}
+
+function addressOf(url: string, key: string): object {
+  return { url, headers: { Authorization: `Bearer ${key}` } }
+}
+
+function jsonIn(file: string, value: object): InstallText {
+  return { where: `Add this to ${file}:`, configuration: JSON.stringify(value, undefined, 2) }
+}
+
+function refused(client: string, why: string): never {
+  throw new MayflyError('USAGE', `Cannot give "${client}" an address: ${why}`)
+}
+
+function quoted(word: string): string {
+  return /^[\w./:=@-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`
+}

@@ -1,0 +1,62 @@
+import type { Command } from 'commander'
+import { note, type Globals } from './print.ts'
+import { stopSignal } from './stop-signal.ts'
+import { verb } from './verb.ts'
+import { mcpClients } from './mcp-clients.ts'
+
+export function register(program: Command): void {
+  const command = program
+    .command('mcp')
+    .description('an MCP server on stdio: tools that run code, for an agent on this machine')
+    .addHelpText('after', examples)
+    .action(verb(serveMcp))
+  const install = command
+    .command('install')
+    .description('print the configuration that a client needs; changes nothing')
+  install
+    .addArgument(install.createArgument('<client>', 'which one').choices(Object.keys(mcpClients)))
+    .option('--url <address>', 'of a running server, in place of one on stdio')
+    .action(verb(printInstall))
+}
+
+const examples = `
+Serves until its standard input ends. Code runs within the configuration's limits and, unless the configuration grants
+more, without a network. A server of "mayfly serve" has the same tools at /mcp, for an API key of scope run.
+
+Examples:
+  mayfly mcp install claude-code
+  mayfly mcp install vscode --url http://127.0.0.1:7421/mcp
+  mayfly mcp --config agents.toml`
+
+async function serveMcp(flags: Globals): Promise<void> {
+  const stopped = stopSignal()
+  const { openAssembly } = await import('./open-assembly.ts')
+  const here = await openAssembly(flags, 'library')
+  try {
+    const [{ serveOnStdio }, { default: manifest }, { messageOf }] = await Promise.all([
+      import('../mcp/stdio.ts'),
+      import('../../package.json', { with: { type: 'json' } }),
+      import('../contract/error.ts'),
+    ])
+    note(flags, `Mayfly ${manifest.version} answers MCP on standard input and output`)
+    await serveOnStdio({
+      assembly: here.assembly,
+      version: manifest.version,
+      startProgram: (name) => here.warden.program(name),
+      input: process.stdin,
+      output: process.stdout,
+      stopped,
+      report: (what) => note(flags, messageOf(what)),
+    })
+  } finally {
+    await here.close()
+  }
+}
+
+async function printInstall(flags: Globals & { readonly url?: string }, client: string) {
+  const { installText } = await import('./mcp-clients.ts')
+  const { printJson } = await import('./print.ts')
+  const text = installText(client, flags)
+  if (flags.json) printJson({ client, ...text })
+  else process.stdout.write(`${text.where}\n\n${text.configuration}\n`)
+}

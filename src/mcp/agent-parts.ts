@@ -1,0 +1,52 @@
+import type { Socket } from 'node:net'
+import { join } from 'node:path'
+import { recordEvent } from '../assemble/record-events.ts'
+import type { Assembly } from '../assemble/assemble.ts'
+import { KeptExecutions } from './code-mode/kept-executions.ts'
+import { serversOf } from './servers/tool-catalogue.ts'
+import { McpUpstream } from './servers/upstream.ts'
+import type { ToolHost } from './tool-host.ts'
+
+type CallerParts = Pick<ToolHost, 'servers' | 'executions' | 'record' | 'outboundCheck'>
+
+/** Parts that all callers of one process share. */
+export interface AgentParts {
+  of(tenant: string, principal: string): CallerParts
+  /** Whether any server is configured. */
+  readonly hasServers: boolean
+  close(): Promise<void>
+}
+
+export interface AgentOptions {
+  readonly assembly: Pick<Assembly, 'config' | 'clock' | 'emitter' | 'record' | 'guard'>
+  readonly version: string
+  readonly startProgram: (name: string) => Promise<Socket>
+}
+
+/** Opens no connection: a server is asked when a caller needs it. */
+export function openAgentParts({ assembly, version, startProgram }: AgentOptions): AgentParts {
+  const { config, clock, emitter, record, guard } = assembly
+  const upstreams = config.mcp.servers.map(
+    (one) => new McpUpstream({ config: one, version, clock, env: process.env, startProgram }),
+  )
+  const file = join(config.state, 'executions.db')
+  let kept: KeptExecutions | undefined
+  const executions = () => (kept ??= new KeptExecutions(file, clock))
+  return {
+    hasServers: upstreams.length > 0,
+    of: (tenant, principal) => ({
+      servers: serversOf(upstreams, tenant),
+      executions: () => executions().of(JSON.stringify([tenant, principal])),
+      outboundCheck: (run) => guard.outboundCheck(run),
+      record(point, fields, run) {
+        const event = { ...recordEvent(point, fields, principal, clock), run: run ?? null }
+        record.append(event, tenant)
+        emitter.emit(point, fields, { actor: principal, ...(run !== undefined && { run }) })
+      },
+    }),
+    async close() {
+      await Promise.all(upstreams.map((one) => one.close()))
+      kept?.close()
+    },
+  }
+}

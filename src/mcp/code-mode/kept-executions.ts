@@ -1,0 +1,139 @@
+import { randomBytes } from 'node:crypto'
+import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import { expiryDate, type Clock } from '../../contract/clock.ts'
+import { stateGuard } from '../../contract/state-guard.ts'
+import { sha256 } from '../../lib/hash.ts'
+import { parseJson } from '../../lib/parse-json.ts'
+import { preparing } from '../../lib/prepared.ts'
+import { openDatabase, transact } from '../../lib/sqlite.ts'
+import { CallJournal, type CallKey, type WrittenJournal } from './journal.ts'
+
+const PAUSED_MS_MAX = 10 * 60_000
+const KEPT_MS_MAX = 60 * 60_000
+const HANDLE_BYTES = 24
+
+/** An execution of code whose calls are recorded. */
+export interface KeptExecution {
+  /** Digest of what was asked: only the same call continues it. */
+  readonly digest: string
+  readonly source: { readonly code: string; readonly language: 'js' | 'ts' }
+  readonly journal: CallJournal
+  /** The call that waits for a person. */
+  readonly waiting?: CallKey
+}
+
+/** Executions of one caller. All throw MayflyError STATE where the file cannot be read or written. */
+export interface OwnExecutions {
+  /** Keeps an execution that waits; returns the handle that continues it, once. */
+  pause(execution: KeptExecution): string
+  /** Takes an execution that waits; undefined for what is not this caller's, too old, or taken. */
+  resume(handle: string): KeptExecution | undefined
+  /** Keeps an execution that has ended, by the id of its run. */
+  keep(id: string, execution: KeptExecution): void
+  /** Finds an execution that has ended. */
+  find(id: string): KeptExecution | undefined
+}
+
+export interface ExecutionBounds {
+  readonly entriesMax?: number
+  /** Bound for one caller. */
+  readonly ownEntriesMax?: number
+  /** Characters of code and answers of all. */
+  readonly charactersMax?: number
+}
+
+type Written = Omit<KeptExecution, 'journal'> & { readonly journal: WrittenJournal }
+
+const guard = stateGuard('the executions of code mode')
+const schema = `
+CREATE TABLE IF NOT EXISTS executions (
+  name TEXT PRIMARY KEY, owner TEXT NOT NULL, until INTEGER NOT NULL, characters INTEGER NOT NULL, body TEXT NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS executions_of ON executions (owner)`
+
+/**
+ * Executions that wait for a person, or are kept for replay: a file that processes share, so that an answer counts, and counts once,
+ * also after a restart. Too old ones are removed, and of too many the oldest; a handle is no use to another caller, and the file
+ * has its digest alone.
+ */
+export class KeptExecutions {
+  readonly #db: DatabaseSync
+  readonly #prepare: (sql: string) => StatementSync
+  /** Whole milliseconds since 1970. */
+  readonly #now: () => number
+  readonly #bounds: Required<ExecutionBounds>
+
+  /** `:memory:` keeps nothing on disk. Throws MayflyError STATE. */
+  constructor(path: string, clock: Pick<Clock, 'now' | 'date'>, bounds: ExecutionBounds = {}) {
+    const { entriesMax = 256, ownEntriesMax = 32, charactersMax = 64 * 2 ** 20 } = bounds
+    this.#bounds = { entriesMax, ownEntriesMax, charactersMax }
+    const now = expiryDate(clock)
+    this.#now = () => Math.floor(now())
+    this.#db = guard('open', () => openDatabase(path, { schema, isShredded: true }))
+    this.#prepare = preparing(this.#db)
+  }
+
+  of(owner: string): OwnExecutions {
+    return {
+      pause: (execution) => {
+        const handle = randomBytes(HANDLE_BYTES).toString('base64url')
+        this.#add(pausedAs(handle), owner, execution, PAUSED_MS_MAX)
+        return handle
+      },
+      resume: (handle) => {
+        const sql =
+          'DELETE FROM executions WHERE name = ? AND owner = ? AND until > ? RETURNING body'
+        const take = () => this.#prepare(sql).get(pausedAs(handle), owner, this.#now())
+        return executionIn(guard('write', take))
+      },
+      keep: (id, execution) => this.#add(endedAs(id), owner, execution, KEPT_MS_MAX),
+      find: (id) => {
+        const sql = 'SELECT body FROM executions WHERE name = ? AND owner = ? AND until > ?'
+        const look = () => this.#prepare(sql).get(endedAs(id), owner, this.#now())
+        return executionIn(guard('read', look))
+      },
+    }
+  }
+
+  close(): void {
+    if (this.#db.isOpen) this.#db.close()
+  }
+
+  #add(name: string, owner: string, execution: KeptExecution, msMax: number): void {
+    const body = JSON.stringify({ ...execution, journal: execution.journal.written })
+    const now = this.#now()
+    guard('write', () =>
+      transact(this.#db, () => {
+        this.#prepare('DELETE FROM executions WHERE until <= ?').run(now)
+        const sql = 'INSERT OR REPLACE INTO executions VALUES (?, ?, ?, ?, ?)'
+        this.#prepare(sql).run(name, owner, now + msMax, body.length, body)
+        this.#removeBeyond(owner)
+      }),
+    )
+  }
+
+  /** Oldest out first. The newest stays, however large it is. */
+  #removeBeyond(owner: string): void {
+    const { entriesMax, ownEntriesMax, charactersMax } = this.#bounds
+    const own = `DELETE FROM executions WHERE rowid IN (
+      SELECT rowid FROM executions WHERE owner = ? ORDER BY rowid DESC LIMIT -1 OFFSET ?)`
+    this.#prepare(own).run(owner, ownEntriesMax)
+    const all = `DELETE FROM executions WHERE rowid IN (
+      SELECT rowid FROM (
+        SELECT rowid, row_number() OVER newest AS place, sum(characters) OVER newest AS sum
+        FROM executions WINDOW newest AS (ORDER BY rowid DESC))
+      WHERE place > 1 AND (place > ? OR sum > ?))`
+    this.#prepare(all).run(entriesMax, charactersMax)
+  }
+}
+
+const pausedAs = (handle: string) => `paused ${sha256(handle)}`
+const endedAs = (id: string) => `ended ${id}`
+
+function executionIn(
+  row: Readonly<Record<string, unknown>> | undefined,
+): KeptExecution | undefined {
+  if (!row) return undefined
+  const { journal, ...others } = parseJson(String(row['body'])) as Written
+  return { ...others, journal: new CallJournal(journal) }
+}

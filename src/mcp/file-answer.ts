@@ -1,0 +1,79 @@
+import { isUtf8 } from 'node:buffer'
+import type { SessionListing } from '../contract/exec.ts'
+import { sanitiseLine } from '../output/sanitise.ts'
+import { answerCharactersMax, fenced, type ToolAnswer } from './tool-answer.ts'
+
+export const entriesMax = 300
+/** Largest image that is shown. */
+const IMAGE_BYTES_MAX = 2 ** 20
+const PATH_CHARACTERS_MAX = 300
+/** Longest UTF-8 sequence, less its first byte. */
+const CONTINUATION_MAX = 3
+
+export function answerListing({ entries, truncated }: SessionListing): ToolAnswer {
+  const shown = entries
+    .slice(0, entriesMax)
+    .map((entry) => ({ ...entry, path: sanitiseLine(entry.path.slice(0, PATH_CHARACTERS_MAX)) }))
+  const isCut = truncated || shown.length < entries.length
+  const lines = shown.map(({ path, type, size }) =>
+    type === 'file' ? `${path} (${size} bytes)` : `${path} (${type})`,
+  )
+  const text =
+    lines.length === 0 ? 'No files' : fenced('files', lines.join('\n'), answerCharactersMax)
+  const more = isCut ? '\n\nThere are more: name a folder as `path`' : ''
+  return { text: `${text}${more}`, data: { entries: shown, truncated: isCut } }
+}
+
+/** A part of a file: text where its bytes are, an image where it is one, else base64. */
+export function answerFile(
+  bytes: Uint8Array,
+  asked: { readonly path: string; readonly offset: number; readonly length: number },
+): ToolAnswer {
+  const { path, offset } = asked
+  const of = { path, size: bytes.length, offset }
+  const mimeType = imageType(bytes)
+  if (mimeType !== undefined && offset === 0 && bytes.length <= IMAGE_BYTES_MAX) {
+    const base64 = Buffer.from(bytes).toString('base64')
+    const data = { ...of, content: '', encoding: 'image' }
+    return { text: `An image of ${bytes.length} bytes`, data, image: { mimeType, base64 } }
+  }
+  const { part, isText } = partOf(bytes, asked)
+  const content = Buffer.from(part).toString(isText ? 'utf8' : 'base64')
+  const next = offset + part.length
+  const hasMore = next < bytes.length
+  const rest = hasMore ? `\n\nMore follows at offset ${next} of ${bytes.length}` : ''
+  return {
+    text: `${fenced(isText ? 'content' : 'content (base64)', content, answerCharactersMax)}${rest}`,
+    data: {
+      ...of,
+      content,
+      encoding: isText ? 'utf8' : 'base64',
+      ...(hasMore && { next }),
+    },
+  }
+}
+
+/** A part that ends with a whole character of UTF-8; of other bytes three quarters, which base64 lengthens again. */
+function partOf(
+  bytes: Uint8Array,
+  { offset, length }: { readonly offset: number; readonly length: number },
+): { readonly part: Uint8Array; readonly isText: boolean } {
+  const end = Math.min(bytes.length, offset + length)
+  for (let back = 0; back <= CONTINUATION_MAX && end - back > offset; back++) {
+    const part = bytes.subarray(offset, end - back)
+    if (isUtf8(part)) return { part, isText: true }
+    if (end === bytes.length) break
+  }
+  const most = Math.max(1, Math.floor((length * 3) / 4))
+  return { part: bytes.subarray(offset, offset + most), isText: end <= offset }
+}
+
+/** By its first bytes: the name is the guest's. */
+function imageType(bytes: Uint8Array): string | undefined {
+  const head = Buffer.from(bytes.subarray(0, 12))
+  if (head.subarray(0, 8).equals(Buffer.from('89504e470d0a1a0a', 'hex'))) return 'image/png'
+  if (head.subarray(0, 3).equals(Buffer.from('ffd8ff', 'hex'))) return 'image/jpeg'
+  if (/^GIF8[79]a/.test(head.toString('latin1'))) return 'image/gif'
+  const isWebp = head.toString('latin1', 0, 4) === 'RIFF' && head.toString('latin1', 8) === 'WEBP'
+  return isWebp ? 'image/webp' : undefined
+}

@@ -1,0 +1,43 @@
+/**
+ * Becomes the program of one MCP server of the configuration: `operator-program.ts NAME [--config F] [--state DIR]`. The
+ * warden starts it as the server's user (`src/warden/operator-programs.ts`), with its standard streams as the connection.
+ */
+import { parseArgs } from 'node:util'
+import { loadConfig } from '../config/load.ts'
+import { messageOf } from '../contract/error.ts'
+
+const CANNOT_RUN = 126
+/** Variables that a program needs to find anything; others are named in the configuration. */
+const usual = ['PATH', 'HOME', 'USER', 'LANG', 'TMPDIR', 'XDG_CACHE_HOME'] as const
+
+try {
+  become()
+} catch (thrown) {
+  process.stderr.write(`mayfly: ${messageOf(thrown)}\n`)
+  process.exitCode = CANNOT_RUN
+}
+
+function become(): void {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { config: { type: 'string' }, state: { type: 'string' } },
+  })
+  const [name] = positionals
+  const { config } = loadConfig({
+    file: values.config,
+    env: process.env,
+    flags: { '--state': values.state },
+    cwd: process.cwd(),
+  })
+  const server = config.mcp.servers.find((one) => one.name === name)
+  if (!server?.command)
+    throw new Error(`No MCP server "${name}" of the configuration has a command`)
+  const env: Record<string, string> = {}
+  for (const variable of [...usual, ...server.env]) {
+    const value = process.env[variable]
+    if (value !== undefined) env[variable] = value
+  }
+  // The shell finds the program on the path.
+  process.execve?.('/bin/sh', ['sh', '-c', 'exec "$@"', 'sh', ...server.command], env)
+  throw new Error('This Node cannot become another program')
+}

@@ -1,0 +1,77 @@
+import type { Assembly } from '../assemble/assemble.ts'
+import { grantsNetwork } from '../contract/controls.ts'
+import { MayflyError } from '../contract/error.ts'
+import { newJob } from '../job.ts'
+import type { HeldSession, SessionUser } from '../sessions/open-sessions.ts'
+import { execJob, readExec, readSession, sessionJob } from '../sessions/session-job.ts'
+import type { AgentParts } from './agent-parts.ts'
+import type { ToolHost } from './tool-host.ts'
+
+/** Calls of one stdio client that are under way. */
+const CALLS_MAX = 32
+
+const asker = { tenant: 'default', principal: 'mcp', origin: 'mcp' } as const
+const user: SessionUser = { ...asker, isAdmin: false }
+
+/** Host of the tools of `mayfly mcp` on stdio: the road in this process, for the user who started it. */
+export function ownHost(assembly: Assembly, agents: AgentParts): ToolHost {
+  const { clock, sessions } = assembly
+  const find = (id: string): HeldSession => sessions.held.find(id, user)
+  let calls = 0
+  const bounded = async <T>(work: () => Promise<T>): Promise<T> => {
+    if (calls >= CALLS_MAX)
+      throw new MayflyError('OVERLOADED', `Cannot take more than ${CALLS_MAX} calls at a time`, {
+        retryAfterMs: 1000,
+      })
+    calls++
+    try {
+      return await work()
+    } finally {
+      calls--
+    }
+  }
+  return {
+    ...agents.of(asker.tenant, asker.principal),
+    get hasNetwork() {
+      return grantsNetwork(assembly.config.network)
+    },
+    run: (request, { hostCalls, ...caller }) =>
+      bounded(() => {
+        const job = newJob(request, asker, clock)
+        return assembly.run(job, { ...caller, hostCalls: hostCalls?.(job.id) })
+      }),
+    open: (request, signal) =>
+      bounded(async () => {
+        const asked = readSession(request)
+        const job = sessionJob(asked, asker, clock)
+        const opened = await openWhile(signal, (life) => sessions.open(job, { signal: life }))
+        if (opened.kind === 'ended') return opened
+        return { kind: 'open', id: sessions.held.add(opened.session, job, asked).session.id }
+      }),
+    exec: (id, request, caller) =>
+      bounded(async () => {
+        const held = find(id)
+        const job = execJob(readExec(request), { id, asked: held.asked }, asker, clock)
+        return await held.exec(job, caller)
+      }),
+    files: (id) => find(id).session.files,
+    end: (id) => find(id).close(),
+    explain: (request) => bounded(() => assembly.explain(newJob(request, asker, clock))),
+  }
+}
+
+/** The signal of a call ends the opening of a session, and not its life. */
+async function openWhile<T>(
+  call: AbortSignal,
+  open: (life: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const life = new AbortController()
+  const end = (): void => life.abort()
+  if (call.aborted) end()
+  call.addEventListener('abort', end, { once: true })
+  try {
+    return await open(life.signal)
+  } finally {
+    call.removeEventListener('abort', end)
+  }
+}

@@ -1,0 +1,108 @@
+import type { ExecutionExplanation } from '../assemble/assemble.ts'
+import type { Job, JobRequest } from '../contract/job.ts'
+import type { Outcome } from '../contract/outcome.ts'
+import type { SessionAsked } from '../contract/session.ts'
+import { openHeld, ownSession } from '../gateway/doors/sessions.ts'
+import type { Identity } from '../gateway/http/keys.ts'
+import { metered } from '../gateway/http/metered.ts'
+import type { McpParts } from '../gateway/http/parts.ts'
+import { startJob } from '../gateway/http/start-job.ts'
+import { newJob } from '../job.ts'
+import { parseJson } from '../lib/parse-json.ts'
+import { execJob, readExec, readSession, sessionJob } from '../sessions/session-job.ts'
+import type { AgentParts } from './agent-parts.ts'
+import type { ToolCaller, ToolFiles, ToolHost } from './tool-host.ts'
+
+export interface ServedHostParts extends McpParts {
+  readonly explain: (job: Job) => Promise<ExecutionExplanation>
+  readonly agents: AgentParts
+  readonly hasNetwork: () => boolean
+}
+
+/** Host of the tools of `/mcp`: the same places, quotas and history as the doors of HTTP, for the owner of one key. */
+export function servedHost(
+  parts: ServedHostParts,
+  who: Identity,
+  trace: Pick<Job, 'traceparent'>,
+): ToolHost {
+  const { clock } = parts
+  const { tenant, principal } = who
+  const owner = { tenant, principal, origin: 'mcp', ...trace } as const
+  const find = (id: string) => ownSession(parts, who, id)
+  return {
+    ...parts.agents.of(tenant, principal),
+    get hasNetwork() {
+      return parts.hasNetwork()
+    },
+    run: (request: JobRequest, caller) => started(parts, newJob(request, owner, clock), caller),
+    async open(request, signal) {
+      parts.running.refuseWhenDraining()
+      const asked: SessionAsked & ReturnType<typeof readSession> = readSession(request)
+      const opened = await openHeld(parts, { job: sessionJob(asked, owner, clock), asked })
+      if (opened.kind === 'ended') return opened
+      const { held } = opened
+      // Without an answer nobody knows the id.
+      if (signal.aborted) await held.close()
+      return { kind: 'open', id: held.session.id }
+    },
+    async exec(id, request, caller) {
+      const held = find(id)
+      const job = execJob(readExec(request), { id, asked: held.asked }, owner, clock)
+      const road: McpParts['road'] = (one, listening) => {
+        parts.live.runs(one.id)
+        return held.exec(one, listening)
+      }
+      return await started({ ...parts, road }, job, caller)
+    },
+    files: (id) => countedFiles(parts, tenant, find(id).session.files),
+    end: (id) => find(id).close(),
+    explain: (request) => {
+      const job = newJob(request, owner, clock)
+      return metered(parts, job, () => parts.explain(job))
+    },
+  }
+}
+
+/** Runs a job with its output going to the caller, whose end cancels it. */
+async function started(
+  parts: McpParts,
+  job: Job,
+  { signal, tap, hostCalls }: ToolCaller,
+): Promise<Outcome> {
+  const road: McpParts['road'] = (asked, caller) =>
+    parts.road(asked, { ...caller, hostCalls: hostCalls?.(asked.id) })
+  const one = startJob({ ...parts, road }, job, {
+    send(name, data) {
+      if (name !== 'stdout' && name !== 'stderr') return
+      const { text = '' } = parseJson(data) as { readonly text?: string }
+      void tap(name, text)
+    },
+  })
+  const cancel = (): void => one.cancel()
+  if (signal.aborted) cancel()
+  signal.addEventListener('abort', cancel, { once: true })
+  try {
+    const { outcome } = await one.ended
+    return outcome
+  } finally {
+    signal.removeEventListener('abort', cancel)
+    one.answered()
+  }
+}
+
+/** Bytes of files count for the quota of their tenant, as at `/v1/sandboxes/{id}/files`. */
+function countedFiles({ quotas }: McpParts, tenant: string, files: ToolFiles): ToolFiles {
+  return {
+    list: (path) => files.list(path),
+    async put(path, bytes) {
+      quotas.transfer(tenant, bytes.length)
+      await files.put(path, bytes)
+    },
+    async get(path, most) {
+      quotas.transfer(tenant, 0)
+      const bytes = await files.get(path, most)
+      quotas.transfer(tenant, bytes.length)
+      return bytes
+    },
+  }
+}

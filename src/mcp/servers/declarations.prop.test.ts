@@ -1,0 +1,96 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import * as fc from 'fast-check'
+import { parseSync } from 'oxc-parser'
+import { declarationOf } from './declarations.ts'
+import { identifierOf, matches } from './tool-catalogue.ts'
+
+const CHARACTERS_MAX = 9000
+
+function declared(inputSchema: unknown, outputSchema: unknown, description = ''): string {
+  return declarationOf({
+    server: 'hub',
+    fn: 'tool',
+    description,
+    inputSchema,
+    outputSchema,
+    needsApproval: false,
+  })
+}
+
+/** Whether a declaration is one call signature in TypeScript, and nothing beside it. */
+function isOneSignature(text: string): boolean {
+  const source = text.replace(/^((?:\/\*\*.*\*\/\n)?)hub\.tool/, '$1declare function tool')
+  const { program, errors } = parseSync('a.ts', source)
+  return errors.length === 0 && program.body.length === 1
+}
+
+const keyword = fc.constantFrom(
+  ...'type properties items enum const anyOf oneOf allOf required $ref $defs additionalProperties'.split(
+    ' ',
+  ),
+)
+const schema = fc.letrec((tie) => ({
+  value: fc.oneof(
+    { depthSize: 'small', maxDepth: 5 },
+    fc.constantFrom(
+      'object',
+      'constructor',
+      'array',
+      'string',
+      '*/ evil()',
+      '#/$defs/a',
+      '`${x}`',
+      '"; evil(); "',
+    ),
+    fc.jsonValue(),
+    fc.array(tie('value'), { maxLength: 4 }),
+    fc.dictionary(fc.oneof(keyword, fc.string({ unit: 'binary' })), tie('value'), { maxKeys: 5 }),
+  ),
+})).value
+
+test('Any schema and description becomes one bounded signature in TypeScript, whatever it holds', () => {
+  fc.assert(
+    fc.property(schema, schema, fc.string({ unit: 'binary' }), (input, output, about) => {
+      const text = declared(input, output, about)
+      assert.ok(text.length < CHARACTERS_MAX, `${text.length}`)
+      assert.ok(isOneSignature(text), text)
+    }),
+    { numRuns: 300 },
+  )
+})
+
+test('A description ends no comment, and a reference to itself ends', () => {
+  const text = declared(
+    { $ref: '#/$defs/a', $defs: { a: { $ref: '#/$defs/a' } } },
+    undefined,
+    '*/ evil() /*',
+  )
+  assert.match(text, /^\/\*\* \* \/ evil\(\) \/\* \*\/\nhub\.tool\(input: unknown\)/)
+  const wide = {
+    type: 'object',
+    properties: Object.fromEntries(
+      Array.from({ length: 5000 }, (_, n) => [`p${n}`, { type: 'string' }]),
+    ),
+  }
+  assert.ok(declared(wide, wide).length < CHARACTERS_MAX)
+})
+
+test('A pattern of tools stands for its names alone, and takes no longer with more stars', () => {
+  assert.ok(matches(['create_*'], 'create_issue'))
+  assert.ok(matches(['*'], ''))
+  assert.ok(matches(['a*b*c'], 'aXbYc'))
+  assert.ok(!matches(['a*b*c'], 'acb'))
+  assert.ok(!matches(['a*a'], 'a'))
+  assert.ok(!matches(['create_*'], 'recreate_issue'))
+  assert.ok(!matches(['a.c'], 'abc'))
+  assert.ok(!matches([`${'*a'.repeat(90)}b`], 'a'.repeat(100_000)))
+})
+
+test('A name becomes an identifier, whatever it was', () => {
+  fc.assert(
+    fc.property(fc.string({ unit: 'binary' }), (name) => {
+      assert.match(identifierOf(name), /^[A-Za-z_$][\w$]*$/)
+    }),
+  )
+})

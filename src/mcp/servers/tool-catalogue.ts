@@ -1,0 +1,90 @@
+import { sanitise } from '../../output/sanitise.ts'
+import type { McpUpstream, McpUpstreamTool } from './upstream.ts'
+
+const DESCRIPTION_CHARACTERS_MAX = 1000
+
+/** A tool that a caller may call, by the names that code has for it. */
+export interface CatalogueTool extends McpUpstreamTool {
+  readonly server: string
+  /** Name of the function: the tool's, as far as JavaScript allows. */
+  readonly fn: string
+  readonly needsApproval: boolean
+  readonly upstream: McpUpstream
+}
+
+export interface CatalogueView {
+  readonly tools: readonly CatalogueTool[]
+  /** Servers that did not answer, with the reason. */
+  readonly unavailable: readonly { readonly server: string; readonly because: string }[]
+}
+
+/** Servers that a tenant may call. */
+export function serversOf(all: readonly McpUpstream[], tenant: string): readonly McpUpstream[] {
+  return all.filter(({ config: { tenants } }) => !tenants || tenants.includes(tenant))
+}
+
+/** Tools of these servers that their configuration allows. */
+export async function catalogueOf(servers: readonly McpUpstream[]): Promise<CatalogueView> {
+  const found = await Promise.allSettled(servers.map(toolsOf))
+  return {
+    tools: found.flatMap((one) => (one.status === 'fulfilled' ? one.value : [])),
+    unavailable: found.flatMap((one, at) =>
+      one.status === 'rejected'
+        ? [{ server: servers[at]!.config.name, because: sanitise(reasonOf(one.reason)) }]
+        : [],
+    ),
+  }
+}
+
+/** Tools of one server that its configuration allows. Throws MayflyError UNAVAILABLE. */
+export async function toolsOf(upstream: McpUpstream): Promise<readonly CatalogueTool[]> {
+  const { name: server, tools: allowed, approve } = upstream.config
+  const names = new Set<string>()
+  return (await upstream.tools())
+    .filter(({ name }) => matches(allowed, name))
+    .map((tool) => {
+      const fn = unused(identifierOf(tool.name), names)
+      names.add(fn)
+      return {
+        ...tool,
+        description: sanitise(tool.description.slice(0, DESCRIPTION_CHARACTERS_MAX)),
+        server,
+        fn,
+        needsApproval: matches(approve, tool.name),
+        upstream,
+      }
+    })
+}
+
+/** `*` stands for any characters; everything else for itself. */
+export function matches(patterns: readonly string[], name: string): boolean {
+  return patterns.some((pattern) => {
+    const [first = '', ...rest] = pattern.split('*')
+    if (rest.length === 0) return name === first
+    if (!name.startsWith(first)) return false
+    let at = first.length
+    for (const part of rest.slice(0, -1)) {
+      const found = name.indexOf(part, at)
+      if (found < 0) return false
+      at = found + part.length
+    }
+    const last = rest.at(-1)!
+    return name.length - last.length >= at && name.endsWith(last)
+  })
+}
+
+export function identifierOf(name: string): string {
+  const plain = name.slice(0, 64).replace(/[^A-Za-z0-9_$]/g, '_')
+  return /^[A-Za-z_$]/.test(plain) ? plain : `_${plain}`
+}
+
+function unused(name: string, taken: ReadonlySet<string>): string {
+  for (let number = 1; ; number++) {
+    const one = number === 1 ? name : `${name}_${number}`
+    if (!taken.has(one)) return one
+  }
+}
+
+function reasonOf(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message.slice(0, DESCRIPTION_CHARACTERS_MAX) : 'it failed'
+}

@@ -1,0 +1,233 @@
+import type { Socket } from 'node:net'
+import type { Client, Transport } from '@modelcontextprotocol/client'
+import type { Clock } from '../../contract/clock.ts'
+import type { McpServerConfig } from '../../contract/config.ts'
+import { MayflyError, messageOf } from '../../contract/error.ts'
+import { believingValidator } from '../believing-validator.ts'
+import { clientSdk } from '../protocol-sdk.ts'
+import { boundedFetch } from './bounded-fetch.ts'
+import { LineTransport } from './line-transport.ts'
+
+/** Bounds of what a server may list. */
+const TOOLS_MAX = 500
+const PAGES_MAX = 20
+const LIST_BYTES_MAX = 4 * 2 ** 20
+const LISTED_MS_MAX = 5 * 60_000
+/** Time of a handshake and of a list. */
+const READY_MS_MAX = 10_000
+/** Time for which a server that did not list its tools is not asked again. */
+const FAILED_MS = 15_000
+/** Beside the answer itself: what stands around it, and progress. */
+const OVERHEAD_BYTES = 256 * 2 ** 10
+
+/** A tool as its server describes it: text of strangers. */
+export interface McpUpstreamTool {
+  readonly name: string
+  readonly description: string
+  readonly inputSchema: unknown
+  readonly outputSchema: unknown
+}
+
+export interface McpUpstreamParts {
+  readonly config: McpServerConfig
+  readonly version: string
+  readonly clock: Clock
+  readonly env: NodeJS.ProcessEnv
+  /** Starts the program of a server and hands its streams over as one socket; the program ends with it. */
+  readonly startProgram: (name: string) => Promise<Socket>
+}
+
+/**
+ * MCP server of the configuration, as the code of agents may call it.
+ *
+ * Problem: the operator trusts the server to be asked, and nothing that it says: a tool, its description, its schemas and
+ * its answers may be those of an attacker.
+ *
+ * Mechanism: a connection when the first call needs one, anew after it was lost; every answer within bytes and a deadline.
+ * Schemas are shown and never compiled or executed: a pattern of a stranger could stop this process. Credentials are read
+ * from this process's environment at connection, and are in no error.
+ *
+ * Not handled: sampling, elicitation and roots, which a server is refused.
+ */
+export class McpUpstream {
+  readonly config: McpServerConfig
+  readonly #parts: McpUpstreamParts
+  #client: Promise<Client> | undefined
+  #listed: { readonly at: number; readonly tools: readonly McpUpstreamTool[] } | undefined
+  #failed: { readonly at: number; readonly error: unknown } | undefined
+  #listing: Promise<readonly McpUpstreamTool[]> | undefined
+
+  constructor(parts: McpUpstreamParts) {
+    this.config = parts.config
+    this.#parts = parts
+  }
+
+  /** Tools that it lists, for some minutes. Throws MayflyError UNAVAILABLE. */
+  async tools(): Promise<readonly McpUpstreamTool[]> {
+    const now = this.#parts.clock.now()
+    if (this.#listed && now - this.#listed.at < LISTED_MS_MAX) return this.#listed.tools
+    if (this.#failed && now - this.#failed.at < FAILED_MS) throw this.#failed.error
+    this.#listing ??= this.#list().finally(() => (this.#listing = undefined))
+    try {
+      const tools = await this.#listing
+      this.#listed = { at: now, tools }
+      return tools
+    } catch (error) {
+      this.#failed = { at: now, error }
+      throw error
+    }
+  }
+
+  async #list(): Promise<readonly McpUpstreamTool[]> {
+    return await this.#asking(async (client) => {
+      const all: McpUpstreamTool[] = []
+      let cursor: string | undefined
+      for (let page = 0; page < PAGES_MAX && all.length < TOOLS_MAX; page++) {
+        const listed = await client.listTools(cursor === undefined ? {} : { cursor }, {
+          timeout: READY_MS_MAX,
+          maxTotalTimeout: READY_MS_MAX,
+        })
+        for (const one of listed.tools)
+          all.push({
+            name: one.name,
+            description: one.description ?? '',
+            inputSchema: one.inputSchema,
+            outputSchema: one.outputSchema,
+          })
+        cursor = listed.nextCursor
+        if (cursor === undefined) break
+      }
+      return all.slice(0, TOOLS_MAX)
+    })
+  }
+
+  /** Calls a tool; resolves to its value. Throws MayflyError with what the server said, cut. */
+  async call(tool: string, args: Record<string, unknown>, signal: AbortSignal): Promise<unknown> {
+    const { timeout, answer } = this.config
+    return await this.#asking(async (client) => {
+      const result = await client.callTool(
+        { name: tool, arguments: args },
+        { signal, timeout, maxTotalTimeout: timeout },
+      )
+      return valueOf(result, answer)
+    })
+  }
+
+  async close(): Promise<void> {
+    const client = await this.#client?.catch(() => undefined)
+    this.#client = undefined
+    await client?.close().catch(() => undefined)
+  }
+
+  async #asking<T>(work: (client: Client) => Promise<T>): Promise<T> {
+    try {
+      this.#client ??= this.#connect()
+      return await work(await this.#client)
+    } catch (thrown) {
+      if (thrown instanceof MayflyError) throw thrown
+      const { name } = this.config
+      const why = messageOf(thrown).slice(0, WHY_CHARACTERS_MAX)
+      throw new MayflyError('UNAVAILABLE', `Cannot ask the MCP server "${name}": ${why}`)
+    }
+  }
+
+  async #connect(): Promise<Client> {
+    try {
+      const client = await this.#connected()
+      client.onclose = () => void (this.#client = undefined)
+      return client
+    } catch (thrown) {
+      this.#client = undefined
+      throw thrown
+    }
+  }
+
+  async #connected(): Promise<Client> {
+    const { url } = this.config
+    if (url !== undefined) return await this.#shakeHands(await this.#overHttp(url), 'auto')
+    // Some programs end at a request that comes before the handshake, so that comes first.
+    try {
+      return await this.#shakeHands(await this.#overSocket(), 'legacy')
+    } catch (thrown) {
+      if (!isOtherVersion(thrown)) throw thrown
+      return await this.#shakeHands(await this.#overSocket(), { pin: '2026-07-28' })
+    }
+  }
+
+  async #shakeHands(
+    transport: Transport,
+    mode: 'auto' | 'legacy' | { pin: string },
+  ): Promise<Client> {
+    const { Client: SdkClient } = clientSdk()
+    const client = new SdkClient(
+      { name: 'mayfly', version: this.#parts.version },
+      { capabilities: {}, versionNegotiation: { mode }, jsonSchemaValidator: believingValidator },
+    )
+    try {
+      await client.connect(transport, { timeout: READY_MS_MAX, maxTotalTimeout: READY_MS_MAX })
+      return client
+    } catch (thrown) {
+      await transport.close().catch(() => undefined)
+      throw thrown
+    }
+  }
+
+  async #overHttp(url: string): Promise<Transport> {
+    const { StreamableHTTPClientTransport } = clientSdk()
+    const { headers_env: named, name } = this.config
+    const headers: Record<string, string> = {}
+    for (const [header, variable] of Object.entries(named)) {
+      const value = this.#parts.env[variable]
+      if (value === undefined)
+        throw new MayflyError(
+          'CONFIG',
+          `Cannot ask the MCP server "${name}": "${variable}" is unset`,
+        )
+      headers[header] = value
+    }
+    const bytesMax = Math.max(LIST_BYTES_MAX, this.config.answer) + OVERHEAD_BYTES
+    return new StreamableHTTPClientTransport(new URL(url), {
+      fetch: boundedFetch(bytesMax),
+      requestInit: { headers },
+    })
+  }
+
+  async #overSocket(): Promise<Transport> {
+    const socket = await this.#parts.startProgram(this.config.name)
+    return new LineTransport(socket, Math.max(LIST_BYTES_MAX, this.config.answer) + OVERHEAD_BYTES)
+  }
+}
+
+const WHY_CHARACTERS_MAX = 500
+
+function isOtherVersion(thrown: unknown): boolean {
+  const { code } = (thrown ?? {}) as { readonly code?: unknown }
+  return typeof code === 'number' && code < 0
+}
+
+interface ToolResult {
+  readonly content?: readonly unknown[]
+  readonly structuredContent?: unknown
+  readonly isError?: boolean | undefined
+}
+
+/** The value of an answer: structured, else its text, else its parts without their bytes. */
+function valueOf(result: ToolResult, bytesMax: number): unknown {
+  const { content = [], structuredContent, isError } = result
+  const texts = content.flatMap((one) => {
+    const { type, text } = one as { readonly type?: unknown; readonly text?: unknown }
+    return type === 'text' && typeof text === 'string' ? [text] : []
+  })
+  const text = texts.join('\n')
+  if (isError)
+    throw new MayflyError('CONFLICT', text.slice(0, WHY_CHARACTERS_MAX) || 'The tool failed')
+  const value =
+    structuredContent ?? (texts.length === content.length ? text : content.map(withoutBytes))
+  if (Buffer.byteLength(JSON.stringify(value) ?? '') <= bytesMax) return value
+  throw new MayflyError('TOO_LARGE', `Cannot take an answer of more than ${bytesMax} bytes`)
+}
+
+function withoutBytes(part: unknown): unknown {
+  const { data, blob, ...rest } = part as { readonly data?: unknown; readonly blob?: unknown }
+  return { ...rest, ...((data !== undefined || blob !== undefined) && { leftOut: 'bytes' }) }
+}

@@ -1,0 +1,165 @@
+import { MayflyError, messageOf } from '../contract/error.ts'
+import type { Outcome } from '../contract/outcome.ts'
+import { sanitise, sanitiseLine } from '../output/sanitise.ts'
+
+/** Characters of one answer to a model, text and data each; descriptions of the tools state it. */
+export const answerCharactersMax = 20_000
+const shares = { result: 8000, stdout: 7000, stderr: 3500, error: 1500 } as const
+/** Share of a cut text that its beginning keeps; errors stand at the end. */
+const HEAD_SHARE = 0.3
+const MARK_CHARACTERS_MAX = 150
+const ARTIFACTS_MAX = 50
+const PATH_CHARACTERS_MAX = 200
+
+/** Answer of a tool: text for the model, and data of its output schema. */
+export interface ToolAnswer {
+  readonly text: string
+  readonly data: Readonly<Record<string, unknown>>
+  readonly isError?: boolean
+  /** A question for a person, in place of an answer; the call goes on with the reply to `state`. */
+  readonly question?: string
+  readonly state?: string
+  /** An image that the model can look at, beside the text. */
+  readonly image?: { readonly mimeType: string; readonly base64: string }
+}
+
+/**
+ * The outcome of a program, for a model.
+ *
+ * Problem: output is a stranger's text. It may move a terminal, imitate Markdown of the host around it, hold orders for the
+ * model, or fill its context.
+ *
+ * Mechanism: control characters are escaped, each text stands in a fence longer than any in it, and cut texts say how much
+ * is missing. Nothing tells orders from data for a model: the text only says whose it is.
+ */
+export function answerOutcome(outcome: Outcome): ToolAnswer {
+  const { status, error, stdout, stderr, exitCode, signal, metrics, tier } = outcome
+  const result = resultTextOf(outcome)
+  const head = [
+    `status: ${status}`,
+    exitCode !== null && exitCode !== 0 && `exit code ${exitCode}`,
+    signal !== null && `signal ${signal}`,
+    `${Math.round(metrics.executionTime)} ms`,
+    tier !== undefined && `in a sandbox of tier ${tier}`,
+  ]
+  const { session } = outcome
+  const of = session && `session: ${session.id}${session.ended ? ' (ended)' : ''}`
+  const parts = [
+    head.filter((one) => one !== false).join(', '),
+    of,
+    session?.state === 'lost' && 'The interpreter was started anew: variables and imports are gone',
+    error && fenced('error', errorText(error, stderr), shares.error),
+    result !== undefined && fenced(`result (${outcome.encoding})`, result, shares.result),
+    stdout !== '' && fenced('stdout', stdout, shares.stdout),
+    stderr !== '' && fenced('stderr', stderr, shares.stderr),
+    filesLine(outcome),
+  ]
+  const text = parts.filter((one) => typeof one === 'string' && one !== '').join('\n\n')
+  return { text, data: dataOf(outcome, result), ...(status !== 'ok' && { isError: true }) }
+}
+
+/** The error of a call that reached no sandbox, so that the model can act on it. */
+export function answerError(thrown: unknown): ToolAnswer {
+  const known = thrown instanceof MayflyError && thrown.code !== 'INTERNAL' ? thrown : undefined
+  const code = known?.code ?? 'INTERNAL'
+  const message = known ? messageOf(known) : 'Cannot answer: something broke on this side'
+  const hint = known?.hint === undefined ? '' : `\n${known.hint}`
+  const wait =
+    known?.retryAfterMs === undefined ? '' : `\nTry again in ${known.retryAfterMs / 1000} s`
+  const text = safeCut(`${code}: ${message}${hint}${wait}`, shares.error)
+  return { text, data: {}, isError: true }
+}
+
+/** Text in a fence that it cannot close, under a line that says what it is. */
+export function fenced(what: string, text: string, most: number): string {
+  const safe = safeCut(text, most)
+  const longest = Math.max(2, ...[...safe.matchAll(/`+/g)].map(([run]) => run.length))
+  const fence = '`'.repeat(longest + 1)
+  return `${what}:\n${fence}\n${safe}${safe.endsWith('\n') ? '' : '\n'}${fence}`
+}
+
+/** Escaped and cut: escapes lengthen a text, so it is cut before and after. */
+export function safeCut(text: string, most: number): string {
+  const safe = sanitise(cutMiddle(text, most))
+  return safe.length <= most + MARK_CHARACTERS_MAX ? safe : cutMiddle(safe, most)
+}
+
+/** Keeps beginning and end of a long text. */
+function cutMiddle(text: string, most: number): string {
+  if (text.length <= most) return text
+  const head = Math.floor(most * HEAD_SHARE)
+  const left = text.length - most
+  const mark = `\n[… ${left} characters left out: write to a file, and read a part of it …]\n`
+  return `${whole(text.slice(0, head))}${mark}${whole(text.slice(text.length - (most - head)))}`
+}
+
+/** Without half of a surrogate pair at either end. */
+function whole(text: string): string {
+  return text.replace(/^[\udc00-\udfff]|[\ud800-\udbff]$/g, '')
+}
+
+function resultTextOf({ result, encoding }: Outcome): string | undefined {
+  if (result === null || result === undefined) return undefined
+  return encoding === 'text' && typeof result === 'string'
+    ? result
+    : JSON.stringify(result, undefined, 1)
+}
+
+/** With its stack, unless a program printed that itself. */
+function errorText(
+  { code, name, message, stack = '' }: NonNullable<Outcome['error']>,
+  stderr: string,
+): string {
+  const head = name === undefined ? `${code}: ${message}` : `${code}: ${name}: ${message}`
+  return stack === '' || stderr.includes(stack.trim()) ? head : `${head}\n${stack}`
+}
+
+function filesLine({ artifacts, artifactsLeftOut }: Outcome): string {
+  const shown = artifacts
+    .slice(0, ARTIFACTS_MAX)
+    .map(({ path, size }) => `${sanitiseLine(path.slice(0, PATH_CHARACTERS_MAX))} (${size} bytes)`)
+  const more = artifacts.length + artifactsLeftOut.length - shown.length
+  if (shown.length === 0 && more === 0) return ''
+  return `files: ${[...shown, ...(more > 0 ? [`${more} more`] : [])].join(', ')}`
+}
+
+function dataOf(outcome: Outcome, result: string | undefined): ToolAnswer['data'] {
+  const { error, stdout, stderr, artifacts } = outcome
+  const isLarge = (result?.length ?? 0) > shares.result
+  const left = (text: string, most: number): number => Math.max(0, text.length - most)
+  return {
+    id: outcome.id,
+    status: outcome.status,
+    ...(!isLarge && { result: outcome.result ?? null }),
+    encoding: outcome.encoding,
+    ...(error && {
+      error: {
+        code: error.code,
+        ...(error.name !== undefined && { name: error.name }),
+        message: safeCut(error.message, shares.error),
+      },
+    }),
+    stdout: safeCut(stdout, shares.stdout),
+    stderr: safeCut(stderr, shares.stderr),
+    truncated: outcome.truncated,
+    exitCode: outcome.exitCode,
+    signal: outcome.signal,
+    artifacts: artifacts.slice(0, ARTIFACTS_MAX).map(({ path, size, sha256 }) => ({
+      path: path.slice(0, PATH_CHARACTERS_MAX),
+      size,
+      sha256,
+    })),
+    ...(outcome.tier !== undefined && { tier: outcome.tier }),
+    ...(outcome.provider !== undefined && { provider: outcome.provider }),
+    ...(outcome.session && { session: sessionOf(outcome.session) }),
+    leftOut: {
+      result: isLarge,
+      stdout: left(stdout, shares.stdout),
+      stderr: left(stderr, shares.stderr),
+    },
+  }
+}
+
+function sessionOf({ id, state, ended }: NonNullable<Outcome['session']>) {
+  return { id, state, ended }
+}

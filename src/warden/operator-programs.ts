@@ -1,0 +1,105 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { Socket } from 'node:net'
+import { fileURLToPath } from 'node:url'
+import { MayflyError } from '../contract/error.ts'
+import { findProgram } from '../os/find-program.ts'
+
+/**
+ * Programs of the operator: MCP servers that the configuration names by a command.
+ *
+ * Problem: the server starts no process, and a request of it, which may be a broken server's, must name no program.
+ *
+ * Mechanism: a request has a name alone. The warden starts one program of its own as the server's user, which reads the
+ * configuration that this warden was started with, finds the command of that name and becomes it. Its standard input and
+ * output are one socket, which is handed to the server. A name has one program at a time; it gets the end of its input when
+ * the server closes the socket, and a signal when its name is started anew or the warden ends.
+ *
+ * Not handled: walls. Such a program is trusted as the configuration is; it has the server's user and no jail.
+ */
+export interface OperatorOptions {
+  /** The command line, whose flags name the configuration. */
+  readonly argv: readonly string[]
+  readonly stateFolder: string
+  /** Words of setpriv by which it becomes the server's user; empty where that is this one's. */
+  readonly become: readonly string[]
+}
+
+const BECOMES = fileURLToPath(new URL('../mcp/operator-program.ts', import.meta.url))
+/** Makes the third descriptor both standard streams. */
+const ONTO_STREAMS = 'exec 0<&3 1>&3 3<&-; exec "$@"'
+const FLAGS = ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=1']
+const KILL_AFTER_MS = 2_000
+const valued = ['--config', '--state'] as const
+
+export class OperatorPrograms {
+  readonly #options: OperatorOptions
+  readonly #live = new Map<string, ChildProcess>()
+
+  constructor(options: OperatorOptions) {
+    this.#options = options
+  }
+
+  /** Starts the program of a name; one that is there is ended. Throws MayflyError UNAVAILABLE. */
+  async start(name: string): Promise<Socket> {
+    const before = this.#live.get(name)
+    if (before) await end(before)
+    const [program = '', ...words] = this.#words(name)
+    const child = spawn(program, words, {
+      stdio: ['ignore', 'ignore', 'inherit', 'pipe'],
+      // A session of its own, so that all of it can be ended.
+      detached: true,
+      env: { ...process.env, MAYFLY_STATE: this.#options.stateFolder },
+    })
+    const socket = child.stdio[3]
+    this.#live.set(name, child)
+    child.once('exit', () => {
+      if (this.#live.get(name) === child) this.#live.delete(name)
+    })
+    child.on('error', () => undefined)
+    child.unref()
+    if (child.pid !== undefined && socket instanceof Socket) return socket
+    this.#live.delete(name)
+    throw new MayflyError('UNAVAILABLE', `Cannot start the program of "${name}"`)
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#live.values()].map(end))
+  }
+
+  #words(name: string): readonly string[] {
+    const { argv, become } = this.#options
+    const setpriv = findProgram('setpriv')
+    const dying = setpriv ? [setpriv, ...become, '--pdeathsig', 'KILL', '--'] : []
+    const flags = valued.flatMap((flag) => flagOf(argv, flag))
+    const program = [process.execPath, ...FLAGS, BECOMES, name, ...flags]
+    return [...dying, '/bin/sh', '-c', ONTO_STREAMS, 'sh', ...program]
+  }
+}
+
+function flagOf(argv: readonly string[], flag: string): readonly string[] {
+  const dashes = argv.indexOf('--')
+  const own = dashes < 0 ? argv : argv.slice(0, dashes)
+  const at = own.findLastIndex((word) => word === flag || word.startsWith(`${flag}=`))
+  if (at < 0) return []
+  return own[at]!.includes('=') ? [own[at]!] : own.slice(at, at + 2)
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  const gone = once(child, 'exit').catch(() => undefined)
+  signal(child, 'SIGTERM')
+  const late = setTimeout(() => signal(child, 'SIGKILL'), KILL_AFTER_MS)
+  await gone
+  clearTimeout(late)
+  signal(child, 'SIGKILL')
+}
+
+/** To its whole group; a group that is gone is left alone. */
+function signal({ pid }: ChildProcess, name: NodeJS.Signals): void {
+  try {
+    if (pid !== undefined) process.kill(-pid, name)
+  } catch {
+    // Gone by itself.
+  }
+}

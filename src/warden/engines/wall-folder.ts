@@ -1,6 +1,7 @@
 import { chownSync, mkdirSync, rmSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import path from 'node:path'
+import { folderOwners } from './folder-owners.ts'
 
 /** Independent of TMPDIR: the next warden has to find what the last one left. */
 const BASE = '/tmp'
@@ -10,23 +11,44 @@ export function wallFolder(wall: string): string {
   return path.join(BASE, `mayfly-${wall}`)
 }
 
+/** Throws EEXIST if another user made it: /tmp is world-writable. */
+export function makeWallFolder(wall: string, mode = 0o700): string {
+  const folder = wallFolder(wall)
+  folderOwners.note(wall)
+  try {
+    mkdirSync(folder, { mode })
+  } catch (cause) {
+    folderOwners.forget(wall)
+    throw cause
+  }
+  return folder
+}
+
 /** Scratch folder of a whole program without a root of its own. It belongs to the wall's uid. */
 export function makeScratch(wall: string, uid: number | undefined): void {
-  const folder = wallFolder(wall)
-  mkdirSync(folder, { mode: 0o700 })
+  const folder = makeWallFolder(wall)
   if (uid !== undefined) chownSync(folder, uid, uid)
 }
 
 /** Never follows a symlink. What cannot be removed now is found by its lease later. */
 export async function removeWallFolder(wall: string): Promise<void> {
-  await rm(wallFolder(wall), { recursive: true, force: true }).catch(() => undefined)
+  await rm(wallFolder(wall), { recursive: true, force: true }).then(
+    () => folderOwners.forget(wall),
+    () => undefined,
+  )
 }
 
 /** Removes the folder of a wall whose warden died. */
 export function sweepWallFolder(wall: string): void {
   try {
     rmSync(wallFolder(wall), { recursive: true, force: true })
+    folderOwners.forget(wall)
   } catch {
     // /tmp is world-writable: another user may have made a folder of this name since.
   }
+}
+
+/** Removes folders of dead wardens whose leases are gone with their state folder; returns their number. */
+export function sweepWallFolders(): number {
+  return folderOwners.sweep(sweepWallFolder)
 }

@@ -3,6 +3,7 @@ import { lstatSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from '
 import path from 'node:path'
 import type { EngineHost } from '../../../contract/engine.ts'
 import { remainsOf } from '../sweep.ts'
+import { folderOwners } from '../folder-owners.ts'
 import { sweepWallFolder, wallFolder } from '../wall-folder.ts'
 
 /**
@@ -47,6 +48,7 @@ export class RootFolders {
     const id = `r${randomBytes(8).toString('hex')}`
     const place = wallFolder(id)
     this.#host.lease(id, remainsOf([], null))
+    folderOwners.note(id)
     try {
       writeRoot(place, content())
     } catch (error) {

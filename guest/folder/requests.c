@@ -1,0 +1,47 @@
+/*
+ * Requests of the asking filter, received one at a time and answered by the call made in the caller's place.
+ *
+ * Calls are never continued: the kernel would read the arguments again (seccomp_unotify(2)). A call that is asked about and
+ * not known here fails.
+ */
+#define _GNU_SOURCE
+#include "requests.h"
+#include <errno.h>
+#include <linux/seccomp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include "../launcher/steps.h"
+#include "../sentinel/wall.h"
+#include "names.h"
+#include "opens.h"
+#include "sockets.h"
+
+void send_answer(uint64_t id, int64_t value, int error) {
+  struct seccomp_notif_resp answer = {.id = id, .val = value, .error = error};
+  /* ENOENT: the caller has died, or was answered. */
+  ioctl(wall.listener, SECCOMP_IOCTL_NOTIF_SEND, &answer);
+}
+
+/* The kernel's structure may be larger than ours. */
+static struct seccomp_notif *receive(void) {
+  static struct seccomp_notif *request;
+  static size_t bytes;
+  if (!request) {
+    struct seccomp_notif_sizes sizes = {0};
+    must(syscall(SYS_seccomp, SECCOMP_GET_NOTIF_SIZES, 0, &sizes) == 0, "notifications");
+    bytes = sizes.seccomp_notif > sizeof *request ? sizes.seccomp_notif : sizeof *request;
+    must((request = malloc(bytes)) != NULL, "notifications");
+  }
+  memset(request, 0, bytes);
+  return ioctl(wall.listener, SECCOMP_IOCTL_NOTIF_RECV, request) ? NULL : request;
+}
+
+void answer_next(void) {
+  const struct seccomp_notif *request = receive();
+  if (!request) return;
+  if (is_open(request->data.nr)) answer_open(request);
+  else if (!answer_name(request) && !answer_socket(request)) send_answer(request->id, 0, -EPERM);
+}

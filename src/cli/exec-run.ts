@@ -1,0 +1,303 @@
+import { readFileSync } from 'node:fs'
+import { constants, totalmem } from 'node:os'
+import { dirname } from 'node:path'
+import { isatty } from 'node:tty'
+import { fileURLToPath } from 'node:url'
+import { runInFolder, type FolderRan, type FolderRun } from '../assemble/folder-command.ts'
+import { systemClock } from '../contract/clock.ts'
+import { MayflyError, messageOf } from '../contract/error.ts'
+import { exitCodeOf } from '../contract/exit-codes.ts'
+import type { FolderRefusal } from '../contract/folder.ts'
+import { parseDuration } from '../contract/units.ts'
+import { existingPath } from '../folder-wall/paths.ts'
+import { folderGrant, type MadeGrant } from '../folder-wall/grant.ts'
+import { networkRefusalText, refusalText } from '../folder-wall/refusal-text.ts'
+import { readSettings, type FolderRules } from '../folder-wall/settings.ts'
+import type { OpenView, View } from '../warden/engines/folder/view-store.ts'
+import { wayOutPort } from '../folder-wall/way-out.ts'
+import { cacheFolder } from '../lib/cache-folder.ts'
+import { signerFolder, wardenFolder } from '../lib/state-folder.ts'
+import { sanitiseLine } from '../output/sanitise.ts'
+import { openFolderProgram } from '../warden/engines/folder/program.ts'
+import { startFolderWall } from '../warden/engines/folder/start.ts'
+import { openSigner } from '../warden/sign.ts'
+import type { ExecFlags } from './exec-flags.ts'
+import { countOf, execConfig, folderHere } from './exec-place.ts'
+import { becomeFolderOwner } from './folder-owner.ts'
+import { printJson } from './print.ts'
+
+/** No wall here can hold the command; the code of a shell for what it cannot run. */
+const NOT_HELD = 126
+const PROCESSES = 1024
+const MEMORY_SHARE = 0.6
+/** A run of this length can wait for the disk at its end. */
+const SEALED_AFTER_MS = 1000
+const REFUSALS_SHOWN = 20
+/** Signals that are not raised here in turn: this process would leave a dump of its own. */
+const DUMPING = [
+  'SIGQUIT',
+  'SIGILL',
+  'SIGABRT',
+  'SIGFPE',
+  'SIGSEGV',
+  'SIGBUS',
+  'SIGSYS',
+  'SIGTRAP',
+  'SIGXCPU',
+  'SIGXFSZ',
+]
+const ROOT = fileURLToPath(new URL('../../', import.meta.url))
+
+/** Runs a command in this folder, and ends as it did. */
+export async function runExec(command: readonly string[], flags: ExecFlags): Promise<void> {
+  becomeFolderOwner(process.argv.slice(2))
+  const config = execConfig(flags)
+  const folder = folderHere()
+  const home = process.env['HOME'] ? existingPath(process.env['HOME']) : undefined
+  const { state } = config
+  const rules = flags.settings === undefined ? undefined : settingsOf(flags.settings)
+  const made = folderGrant(askedOf(flags, rules), {
+    folder,
+    home,
+    environment: process.env,
+    state: [state, wardenFolder(state), cacheFolder('')],
+    programs: [ROOT, dirname(process.execPath), process.argv[1] ?? ROOT],
+  })
+  await checkHosts(flags, config)
+  const teller = new RefusalTeller(folder, flags)
+  if (!flags.dryRun) {
+    const ran = await runWall({ command, flags, made, rules, teller, config })
+    return finish(ran, teller, flags)
+  }
+  if (flags.write) throw noOtherPlaces()
+  const { makeView } = await import('../warden/engines/folder/view-store.ts')
+  const view = makeView(state, folder, command)
+  const viewed = { ...made, grant: onlyFolderWritable(made.grant) }
+  const ran = await runWall({ command, flags, made: viewed, rules, teller, config, view })
+  await finish(ran, teller, flags, view)
+}
+
+const noOtherPlaces = () =>
+  new MayflyError(
+    'USAGE',
+    'Cannot keep what is written elsewhere as a view: --dry-run is for this folder',
+    {
+      hint: 'Leave out --write, or run it without --dry-run',
+    },
+  )
+
+/** A repository that lies elsewhere is shown as it is. */
+function onlyFolderWritable(grant: MadeGrant['grant']): MadeGrant['grant'] {
+  const binds = grant.binds.map((one) => ({
+    ...one,
+    isWritable: one.isWritable && one.path === grant.folder,
+  }))
+  return { ...grant, binds }
+}
+
+function askedOf(flags: ExecFlags, rules: FolderRules | undefined) {
+  const { write = [], read = [], deny = [], env = [] } = flags
+  return { write, read, deny, env, rules }
+}
+
+function settingsOf(file: string): FolderRules {
+  try {
+    return readSettings(readFileSync(file, 'utf8'), file)
+  } catch (thrown) {
+    if (thrown instanceof MayflyError) throw thrown
+    throw new MayflyError('USAGE', `Cannot read the settings "${file}": ${messageOf(thrown)}`)
+  }
+}
+
+async function checkHosts({ allow = [] }: ExecFlags, config: FolderRun['config']): Promise<void> {
+  if (allow.length === 0) return
+  const { checkAllowed } = await import('./check-allow-flag.ts')
+  checkAllowed(allow, config)
+}
+
+interface WallRun {
+  readonly command: readonly string[]
+  readonly flags: ExecFlags
+  readonly made: MadeGrant
+  readonly rules: FolderRules | undefined
+  readonly teller: RefusalTeller
+  readonly config: FolderRun['config']
+  readonly view?: OpenView
+}
+
+async function runWall({
+  command,
+  flags,
+  made,
+  rules,
+  teller,
+  config,
+  view,
+}: WallRun): Promise<FolderRan> {
+  const { grant, notes } = made
+  const program = await openFolderProgram()
+  const missing = 'missing' in program ? `it needs its program: ${program.missing}` : undefined
+  for (const note of notes) teller.say(note)
+  return await runInFolder({
+    config,
+    clock: systemClock,
+    signer: signerOf(config.state),
+    grant,
+    command,
+    allow: [...(flags.allow ?? []), ...(rules?.allow ?? [])],
+    deny: rules?.deny ?? [],
+    timeoutMs: timeoutOf(flags),
+    memoryBytes: Math.floor(
+      Math.min(totalmem(), process.constrainedMemory() || Infinity) * MEMORY_SHARE,
+    ),
+    processes: PROCESSES,
+    missing,
+    refused: (refusal) => teller.refused(refusal),
+    signal: new AbortController().signal,
+    start: ({ listening, variables, refused, ...limits }) =>
+      startFolderWall({
+        program: program as Exclude<typeof program, { missing: string }>,
+        spec: {
+          ...grant,
+          ...limits,
+          view: view && { upper: view.upper, work: view.work },
+          uid: process.getuid!(),
+          gid: process.getgid!(),
+          command,
+          terminals: flags.json ? [] : [0, 1, 2].filter((fd) => isatty(fd)),
+          egressPort: listening && wayOutPort,
+        },
+        variables,
+        captures: flags.json ?? false,
+        started: () => undefined,
+        refused,
+        listening,
+      }),
+  })
+}
+
+/** Signs in this process: road and key are the same user's, as in a single run. */
+function signerOf(state: string): FolderRun['signer'] {
+  let signer: ReturnType<typeof openSigner> | undefined
+  return {
+    checkpoint: async (digests, from) =>
+      (signer ??= openSigner(signerFolder(state))).sign(digests, from, Date.now()),
+  }
+}
+
+function timeoutOf({ timeout }: ExecFlags): number | undefined {
+  if (timeout === undefined) return undefined
+  const ms = parseDuration(/^\d+$/.test(timeout) ? Number(timeout) : timeout)
+  if (ms !== undefined && ms >= 1) return ms
+  throw new MayflyError('USAGE', `Cannot read "--timeout ${timeout}": expected such as 30s or 10m`)
+}
+
+/** Tells on stderr what was refused: at the end, so that no line of the command's is torn, or at once with --verbose. */
+class RefusalTeller {
+  readonly refusals: FolderRefusal[] = []
+  readonly #folder: string
+  readonly #isQuiet: boolean
+  readonly #isEager: boolean
+  #told = 0
+
+  constructor(folder: string, { quiet = false, json = false, verbose = false }: ExecFlags) {
+    this.#folder = folder
+    this.#isQuiet = quiet || json
+    this.#isEager = verbose
+  }
+
+  refused(refusal: FolderRefusal): void {
+    this.refusals.push(refusal)
+    if (this.#isEager) this.tell()
+  }
+
+  /** Prints what was not told yet. */
+  tell(): void {
+    const untold = this.refusals.slice(this.#told)
+    this.#told = this.refusals.length
+    for (const refusal of untold.slice(0, REFUSALS_SHOWN))
+      this.say(refusalText(refusal, this.#folder))
+    const more = untold.length - REFUSALS_SHOWN
+    if (more > 0) this.say(`refused: ${more} more`)
+  }
+
+  say(text: string): void {
+    if (!this.#isQuiet) process.stderr.write(`mayfly: ${sanitiseLine(text)}\n`)
+  }
+}
+
+async function finish(
+  { outcome, end, record }: FolderRan,
+  teller: RefusalTeller,
+  flags: ExecFlags,
+  view?: OpenView,
+): Promise<void> {
+  const { status, error, metrics } = outcome
+  const isHeld = status !== 'blocked' && status !== 'unavailable' && !end?.notStarted
+  teller.tell()
+  for (const text of deniedHosts(outcome)) teller.say(text)
+  if (!isHeld) teller.say(`cannot hold the command: ${error?.message ?? end?.notStarted ?? status}`)
+  else if (status !== 'ok' && status !== 'error') teller.say(`ended: ${error?.message ?? status}`)
+  const kept = view && keep(view, isHeld, end?.notStarted, teller)
+  if (flags.json)
+    printJson({
+      ...outcome,
+      ...(kept && { view: { id: kept.id, changes: kept.changes.length } }),
+      stdout: textOf(end?.stdout),
+      stderr: textOf(end?.stderr),
+      refused: teller.refusals,
+    })
+  if (metrics.executionTime > SEALED_AFTER_MS) await record.close()
+  leave(isHeld ? codeOf(outcome) : NOT_HELD, isHeld ? outcome.signal : null)
+}
+
+/** Lists what the command changed; a view of one that never ran is dropped. */
+function keep(
+  view: OpenView,
+  isHeld: boolean,
+  why: string | undefined,
+  teller: RefusalTeller,
+): View | undefined {
+  if (!isHeld) {
+    view.drop()
+    if (why?.includes('overlay'))
+      teller.say('the disk of its state folder can keep no view: name another with --state')
+    return undefined
+  }
+  const kept = view.seal()
+  teller.say(
+    `kept as ${kept.id}: ${countOf(kept.changes.length)}; "mayfly exec --diff" shows them, --commit makes them, --discard drops them`,
+  )
+  return kept
+}
+
+function deniedHosts({ metrics }: FolderRan['outcome']): readonly string[] {
+  const denied = metrics.network.filter(({ verdict }) => verdict === 'denied')
+  const texts = denied.map(({ host, port, because = '' }) =>
+    networkRefusalText(host, port, because),
+  )
+  const unique = [...new Set(texts)]
+  const more = unique.length - REFUSALS_SHOWN
+  return [...unique.slice(0, REFUSALS_SHOWN), ...(more > 0 ? [`refused: ${more} more hosts`] : [])]
+}
+
+function textOf(bytes: Uint8Array | undefined): string {
+  return bytes === undefined ? '' : Buffer.from(bytes).toString()
+}
+
+function codeOf({ status, exitCode }: FolderRan['outcome']): number {
+  return status === 'ok' || status === 'error'
+    ? (exitCode ?? exitCodeOf[status])
+    : exitCodeOf[status]
+}
+
+/** Ends as the command did, by its signal too. */
+function leave(code: number, signal: string | null): never {
+  if (signal === null) process.exit(code)
+  const name = signal as NodeJS.Signals
+  if (!DUMPING.includes(signal)) {
+    process.removeAllListeners(name)
+    process.kill(process.pid, name)
+  }
+  process.exit(128 + (constants.signals[name] ?? 0))
+}

@@ -1,0 +1,51 @@
+import { readFileSync, statSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { MayflyError } from '../contract/error.ts'
+import { startAs } from '../warden/step-down.ts'
+import { valueOf } from './command-words.ts'
+
+const BIN = fileURLToPath(new URL('../../bin/mayfly.js', import.meta.url))
+/** Variables that lead into root's own folders. */
+const OF_ROOT = /^(?:XDG_\w+|MAIL|SUDO_\w+)$/
+
+/**
+ * As root, starts over as the owner of this folder, for good: what the command makes belongs to that user, and root's rights
+ * are nowhere near it. Returns for an ordinary user, and where the folder is root's. Throws MayflyError STATE for an owner
+ * without a home, unless a state folder is named.
+ */
+export function becomeFolderOwner(argv: readonly string[]): void {
+  if (process.getuid?.() !== 0) return
+  const { uid, gid } = statSync('.')
+  if (uid === 0) return
+  for (const name of Object.keys(process.env)) if (OF_ROOT.test(name)) delete process.env[name]
+  Object.assign(process.env, identityOf(uid) ?? withoutHome(uid, argv))
+  startAs({ uid, gid }, [process.execPath, BIN, ...argv])
+}
+
+function identityOf(uid: number): Readonly<Record<string, string>> | undefined {
+  const line = readFileSync('/etc/passwd', 'utf8')
+    .split('\n')
+    .find((one) => one.split(':')[2] === `${uid}`)
+  const [name, , , , , home] = line?.split(':') ?? []
+  if (!name || !home || statSync(home, { throwIfNoEntry: false })?.uid !== uid) return undefined
+  return { HOME: home, USER: name, LOGNAME: name }
+}
+
+/** Caches lie in the state folder then. */
+function withoutHome(uid: number, argv: readonly string[]): Readonly<Record<string, string>> {
+  const dashes = argv.indexOf('--')
+  const own = dashes < 0 ? argv : argv.slice(0, dashes)
+  const state = valueOf(own, '--state') || process.env['MAYFLY_STATE']
+  if (state) {
+    const cache = join(resolve(state), 'cache')
+    return { HOME: '/nonexistent', USER: `${uid}`, LOGNAME: `${uid}`, XDG_CACHE_HOME: cache }
+  }
+  throw new MayflyError(
+    'STATE',
+    `Cannot run as uid ${uid}, which owns this folder: it has no home`,
+    {
+      hint: 'Name a state folder of that user with --state',
+    },
+  )
+}

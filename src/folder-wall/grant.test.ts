@@ -1,0 +1,98 @@
+import assert from 'node:assert/strict'
+import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import { folderGrant, type FolderAsked, type FolderSituation } from './grant.ts'
+import { noRules, type FolderRules } from './settings.ts'
+
+const home = realpathSync(mkdtempSync(join(tmpdir(), 'mayfly-grant-')))
+after(() => rmSync(home, { recursive: true }))
+const at = (name: string) => join(home, name)
+for (const name of ['work/project/src', 'work/data/open', '.ssh', '.nvm/bin', 'state', 'other'])
+  mkdirSync(at(name), { recursive: true })
+writeFileSync(at('work/project/.env'), '')
+symlinkSync('../../.ssh', at('work/project/keys'))
+
+const situation: FolderSituation = {
+  folder: at('work/project'),
+  home,
+  environment: { PATH: `${at('.nvm/bin')}:/usr/bin`, DEPLOY_TOKEN: 'x', LANG: 'C' },
+  state: [at('state')],
+  programs: [],
+}
+const none: FolderAsked = { write: [], read: [], deny: [], env: [] }
+const grantOf = (asked: Partial<FolderAsked>, of: Partial<FolderSituation> = {}) =>
+  folderGrant({ ...none, ...asked }, { ...situation, ...of })
+const withRules = (rules: Partial<FolderRules>) => grantOf({ rules: { ...noRules, ...rules } })
+const bindsOf = ({ grant }: ReturnType<typeof grantOf>) =>
+  grant.binds.map(({ path, isWritable }) => `${isWritable ? 'w' : 'r'} ${path.slice(home.length)}`)
+
+test('A command has its folder, and folders of HOME by name alone', () => {
+  assert.deepEqual(bindsOf(grantOf({})), ['r /.nvm', 'w /work/project'])
+  const more = grantOf({ write: ['src', '../data/open'], read: ['~/work/data', '.env'] })
+  assert.deepEqual(bindsOf(more), [
+    'r /.nvm',
+    'r /work/data',
+    'w /work/project',
+    'w /work/data/open',
+  ])
+  assert.deepEqual(more.grant.lifted, [at('work/data'), at('work/project/.env')])
+})
+
+test('No flag opens the state, keys, HOME, the system, or what is not there', () => {
+  const refused: readonly Partial<FolderAsked>[] = [
+    { read: ['keys'] },
+    { write: ['~'] },
+    { read: [at('state')] },
+    { write: ['/etc'] },
+    { read: ['/'] },
+    { read: ['/proc/1'] },
+    { read: ['missing'] },
+    { deny: ['.'] },
+    { env: ['A-B=1'] },
+  ]
+  for (const asked of refused)
+    assert.throws(() => grantOf(asked), { code: 'USAGE' }, JSON.stringify(asked))
+  for (const folder of ['/', home, '/usr/lib', at('.ssh'), at('state')])
+    assert.throws(() => grantOf({}, { folder }), { code: 'USAGE' }, folder)
+})
+
+test('Paths that do not exist are closed at the place where they would be', () => {
+  const { closed } = grantOf({ deny: ['later/file'] }).grant
+  const path = at('work/project/later/file')
+  assert.ok(closed.some((one) => one.path === path && one.to === 'all'))
+})
+
+test('A variable is left out by its name, and passed on or set by --env', () => {
+  const { grant, notes } = grantOf({})
+  assert.equal(grant.variables['LANG'], 'C')
+  assert.equal(grant.variables['DEPLOY_TOKEN'], undefined)
+  assert.match(notes[0] ?? '', /DEPLOY_TOKEN/)
+  const given = grantOf({ env: ['DEPLOY_TOKEN', 'LANG=de', 'HUSKY=1'] }).grant
+  const { DEPLOY_TOKEN, LANG, HUSKY } = given.variables
+  assert.deepEqual([DEPLOY_TOKEN, LANG, HUSKY], ['x', 'de', '1'])
+  assert.deepEqual(given.given, ['DEPLOY_TOKEN', 'LANG', 'HUSKY'])
+})
+
+test('Settings that do not name the folder for writing leave it read-only', () => {
+  assert.deepEqual(bindsOf(withRules({})), ['r /.nvm', 'r /work/project'])
+  assert.deepEqual(bindsOf(withRules({ write: ['src', 'missing'] })), [
+    'r /.nvm',
+    'r /work/project',
+    'w /work/project/src',
+  ])
+  assert.deepEqual(bindsOf(withRules({ write: ['..'] })), ['w /work', 'r /.nvm'])
+})
+
+test('Places that settings hide are hidden, but for those that they show again', () => {
+  const opened = withRules({ hidden: ['~'], read: ['.', '~/work/data/open'], write: ['src'] })
+  assert.deepEqual(bindsOf(opened), ['r /work/project', 'r /work/data/open', 'w /work/project/src'])
+  assert.ok(opened.grant.closed.every(({ path }) => path !== home))
+  const inside = withRules({ hidden: ['src', '.env'], read: ['src/open', '.env'], write: ['.'] })
+  const closed = inside.grant.closed.map(({ path }) => path)
+  assert.ok(closed.includes(at('work/project/src')) && !closed.includes(at('work/project/.env')))
+  assert.match(inside.notes[0] ?? '', /src\/open" stays closed/)
+  for (const hidden of ['~', '/', '.'])
+    assert.throws(() => withRules({ hidden: [hidden], write: ['src'] }), { code: 'USAGE' }, hidden)
+})

@@ -1,0 +1,209 @@
+import { join } from 'node:path'
+import { MayflyError } from '../contract/error.ts'
+import type { ClosedPath, FolderBind, FolderGrant } from '../contract/folder.ts'
+import { isBelow } from '../lib/is-below.ts'
+import { variablesFor } from './environment.ts'
+import { gitSurroundings } from './git.ts'
+import { closedByHiding, notesOfHiding, withoutHidden, type HiddenPlaces } from './hidden.ts'
+import { absolutePath, canonicalPath, existingPath } from './paths.ts'
+import { noRules, type FolderRules } from './settings.ts'
+import { toolBinds } from './tools.ts'
+
+/** Requests of a command line, beside settings. */
+export interface FolderAsked {
+  readonly write: readonly string[]
+  readonly read: readonly string[]
+  readonly deny: readonly string[]
+  readonly env: readonly string[]
+  readonly rules?: FolderRules | undefined
+}
+
+/** Surroundings of a request, with the places there that are Mayfly's own. */
+export interface FolderSituation {
+  /** Canonical. */
+  readonly folder: string
+  readonly home: string | undefined
+  readonly environment: Readonly<Record<string, string | undefined>>
+  /** Folders of state and caches: closed. */
+  readonly state: readonly string[]
+  /** Files and folders that later runs of Mayfly are made of: not changed. */
+  readonly programs: readonly string[]
+}
+
+export interface MadeGrant {
+  readonly grant: FolderGrant
+  /** Sentences for the caller. */
+  readonly notes: readonly string[]
+}
+
+/** Folders of which nothing is a folder of a user's. */
+const SYSTEM = ['/usr', '/bin', '/sbin', '/lib', '/lib64', '/etc', '/boot', '/dev', '/proc', '/sys']
+const NEVER_SHOWN = ['.ssh', '.aws', '.gnupg', '.azure', '.kube', '.docker', '.config/gcloud']
+const CACHES = ['.cache/mayfly', '.local/state/mayfly', '.local/state/mayfly-warden']
+
+/** Makes the grant of a command in a folder. Throws MayflyError USAGE for what is too wide, or is not there. */
+export function folderGrant(asked: FolderAsked, at: FolderSituation): MadeGrant {
+  const { rules = noRules } = asked
+  assertNarrow(at)
+  const git = gitSurroundings(at)
+  const { variables, leftOut } = variablesFor(at.environment, asked.env, rules.withoutVariables)
+  const writable = [...asked.write.map((one) => mustExist(one, at)), ...whatExists(rules.write, at)]
+  const readable = [...asked.read.map((one) => mustExist(one, at)), ...whatExists(rules.read, at)]
+  for (const place of writable) assertWritable(place, at)
+  for (const place of readable) assertReadable(place, at)
+  const places = hiddenPlaces(rules, at)
+  const isWritable = isWritableBy(rules, at)
+  const binds = mergedBinds([
+    { path: at.folder, isWritable: isWritable(at.folder) },
+    ...writable.map((path) => ({ path, isWritable: true })),
+    ...readable.map((path) => ({ path, isWritable: false })),
+    ...withoutHidden(
+      [
+        ...git.binds.map((one) => ({ ...one, isWritable: isWritable(one.path) })),
+        ...toolBinds(at.environment['PATH'] ?? '', at.home),
+      ],
+      places,
+    ),
+  ])
+  const hidden = closedByHiding(places, at.folder, binds)
+  return {
+    grant: {
+      folder: at.folder,
+      home: at.home,
+      binds,
+      closed: [...closedFor(asked, rules, at), ...hidden, ...git.closed, ...programsIn(binds, at)],
+      lifted: readable,
+      secretNames: rules.secretNames,
+      variables: {
+        ...variables,
+        ...git.variables,
+        ...namedVariables(asked.env, variables),
+        PWD: at.folder,
+      },
+      given: asked.env.map(nameIn),
+    },
+    notes: [...rules.notes, ...notesOfHiding(places, hidden), ...notesOf(leftOut)],
+  }
+}
+
+/** Settings that do not name the folder for writing leave it read-only, and the repository of a worktree too. */
+function isWritableBy(rules: FolderRules, at: FolderSituation): (path: string) => boolean {
+  if (rules === noRules) return () => true
+  const places = whatExists(rules.write, at)
+  return (path) => places.some((place) => isBelow(path, place))
+}
+
+function hiddenPlaces({ hidden, read, write }: FolderRules, at: FolderSituation): HiddenPlaces {
+  const canonical = (written: string) => canonicalPath(absolutePath(written, at))
+  return { hidden: hidden.map(canonical), shownAgain: [...read, ...write].map(canonical) }
+}
+
+/** Variables of `--env` win over those that are set for git. */
+function namedVariables(
+  given: readonly string[],
+  variables: Readonly<Record<string, string>>,
+): Readonly<Record<string, string>> {
+  const names = given.map(nameIn)
+  return Object.fromEntries(
+    names.flatMap((name) => (variables[name] === undefined ? [] : [[name, variables[name]]])),
+  )
+}
+
+const nameIn = (text: string) => text.split('=')[0]!
+
+function notesOf(leftOut: readonly string[]): readonly string[] {
+  if (leftOut.length === 0) return []
+  return [`Left out of its environment: ${leftOut.join(', ')} (--env NAME passes one on)`]
+}
+
+/** A folder that would show HOME or the system as a whole is refused. */
+function assertNarrow(at: FolderSituation): void {
+  const { folder, home } = at
+  const isWide = folder === '/' || (home !== undefined && isBelow(home, folder))
+  const closed = [...SYSTEM, ...neverShown(at)]
+  if (!isWide && !closed.some((place) => isBelow(folder, place))) return
+  throw new MayflyError('USAGE', `Cannot run in "${folder}": it is no folder of a project`, {
+    hint: 'Go to a folder below your home: it can be read and written as a whole',
+  })
+}
+
+function mustExist(written: string, at: FolderSituation): string {
+  const found = existingPath(absolutePath(written, at))
+  if (found !== undefined) return found
+  throw new MayflyError('USAGE', `Cannot find "${written}"`, {
+    hint: 'Make it first: what is not there cannot be shown',
+  })
+}
+
+/** As sandbox-runtime does, paths of settings that are not there are passed over. */
+function whatExists(written: readonly string[], at: FolderSituation): readonly string[] {
+  return written.flatMap((one) => existingPath(absolutePath(one, at)) ?? [])
+}
+
+function assertWritable(place: string, at: FolderSituation): void {
+  assertReadable(place, at)
+  const isWide = at.home !== undefined && isBelow(at.home, place)
+  const isSystem = SYSTEM.some((folder) => isBelow(place, folder) || isBelow(folder, place))
+  if (isWide || isSystem) throw tooWide('write', place)
+}
+
+function assertReadable(place: string, at: FolderSituation): void {
+  const hidden = neverShown(at).find((folder) => isBelow(place, folder))
+  if (hidden !== undefined) throw tooWide('show', place)
+  if (place === '/' || ['/proc', '/sys', '/dev'].some((folder) => isBelow(place, folder)))
+    throw tooWide('show', place)
+}
+
+function tooWide(what: string, place: string): MayflyError {
+  return new MayflyError('USAGE', `Cannot ${what} "${place}": no flag opens it`)
+}
+
+function neverShown({ home, state }: FolderSituation): readonly string[] {
+  const own = home === undefined ? [] : [...NEVER_SHOWN, ...CACHES].map((name) => join(home, name))
+  return [...own, ...state.map((place) => canonicalPath(place))]
+}
+
+function closedFor(
+  { deny }: FolderAsked,
+  rules: FolderRules,
+  at: FolderSituation,
+): readonly ClosedPath[] {
+  const path = (written: string) => canonicalPath(absolutePath(written, at))
+  const denied = deny.map(path)
+  if (denied.some((place) => isBelow(at.folder, place)))
+    throw new MayflyError('USAGE', `Cannot deny "${at.folder}": the command runs in it`)
+  return [
+    ...neverShown(at).map((place) => ({ path: place, to: 'all' as const })),
+    ...denied.map((place) => ({ path: place, to: 'all' as const })),
+    ...rules.closed.map(({ path: written, to }) => ({ path: path(written), to })),
+  ]
+}
+
+/**
+ * Programs that lie in a folder which may be changed, such as Mayfly itself in `node_modules`: what they are is what holds
+ * later runs.
+ */
+function programsIn(
+  binds: readonly FolderBind[],
+  { programs }: FolderSituation,
+): readonly ClosedPath[] {
+  const places = new Set(programs.flatMap((place) => [place, canonicalPath(place)]))
+  const isChangeable = (place: string) =>
+    binds.some(({ path, isWritable }) => isWritable && isBelow(place, path) && place !== path)
+  return [...places].filter(isChangeable).map((path) => ({ path, to: 'write' }))
+}
+
+/** Drops binds that lie in another one, unless they may be written to and that one may not. */
+function mergedBinds(binds: readonly FolderBind[]): readonly FolderBind[] {
+  const unique = binds.filter(
+    (one, index) =>
+      !binds.some(
+        (other, at) =>
+          at !== index &&
+          isBelow(one.path, other.path) &&
+          (other.isWritable || !one.isWritable) &&
+          (one.path !== other.path || other.isWritable !== one.isWritable || at < index),
+      ),
+  )
+  return unique.toSorted((a, b) => a.path.length - b.path.length)
+}

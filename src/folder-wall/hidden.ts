@@ -1,0 +1,59 @@
+import { MayflyError } from '../contract/error.ts'
+import type { ClosedPath, FolderBind } from '../contract/folder.ts'
+import { isBelow } from '../lib/is-below.ts'
+import { grantPolicy } from './policy.ts'
+
+/** Places that settings hide, and those among them that they show again; canonical. */
+export interface HiddenPlaces {
+  readonly hidden: readonly string[]
+  readonly shownAgain: readonly string[]
+}
+
+/** Without binds that settings hide, such as programs in HOME. */
+export function withoutHidden(
+  binds: readonly FolderBind[],
+  { hidden, shownAgain }: HiddenPlaces,
+): readonly FolderBind[] {
+  const deepest = (path: string, places: readonly string[]) =>
+    Math.max(0, ...places.filter((place) => isBelow(path, place)).map(({ length }) => length))
+  return binds.filter(({ path }) => deepest(path, hidden) <= deepest(path, shownAgain))
+}
+
+/**
+ * Closes places for `denyRead`. A place that lies in nothing which is shown, such as HOME, has nothing in the wall but what
+ * the same settings show again; any other is closed as a whole. Throws MayflyError USAGE where the folder itself is hidden.
+ */
+export function closedByHiding(
+  { hidden, shownAgain }: HiddenPlaces,
+  folder: string,
+  binds: readonly FolderBind[],
+): readonly ClosedPath[] {
+  const shown = [...binds.map(({ path }) => path), ...grantPolicy().system.shown]
+  return hidden.flatMap((place) => {
+    const isShown = shown.some((one) => isBelow(place, one))
+    const again = shownAgain.filter((one) => isBelow(one, place))
+    const holdsFolder = isBelow(folder, place)
+    if (place === '/' || (holdsFolder && (isShown || !again.some((one) => isBelow(folder, one)))))
+      throw closesAll(place)
+    const isOpen = isShown ? again.includes(place) : again.length > 0
+    return isOpen ? [] : [{ path: place, to: 'all' as const }]
+  })
+}
+
+/** Sentences for places that stay closed although settings show them again. */
+export function notesOfHiding(
+  { shownAgain }: HiddenPlaces,
+  closed: readonly ClosedPath[],
+): readonly string[] {
+  return shownAgain
+    .filter((one) => closed.some(({ path }) => isBelow(one, path)))
+    .map((one) => `"${one}" stays closed: it lies in what "denyRead" of the settings closes`)
+}
+
+function closesAll(place: string): MayflyError {
+  return new MayflyError(
+    'USAGE',
+    `Cannot hold "denyRead" of "${place}": it closes this folder too, or the system`,
+    { hint: 'Name folders below it, or name this folder in "allowRead"' },
+  )
+}

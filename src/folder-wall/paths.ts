@@ -1,0 +1,39 @@
+import { lstatSync, realpathSync } from 'node:fs'
+import { basename, dirname, join, resolve } from 'node:path'
+import { MayflyError } from '../contract/error.ts'
+
+/** Folders from which written paths start: the current one, and HOME for `~`. */
+export interface PathOrigin {
+  readonly folder: string
+  readonly home: string | undefined
+}
+
+/** A path as somebody wrote it, absolute. Throws MayflyError USAGE for `~` without a HOME. */
+export function absolutePath(written: string, { folder, home }: PathOrigin): string {
+  if (written !== '~' && !written.startsWith('~/')) return resolve(folder, written)
+  if (home !== undefined) return join(home, written.slice(1))
+  throw new MayflyError('USAGE', `Cannot read "${written}": HOME is not set`)
+}
+
+/** Canonical path; of one that does not exist the nearest folder above that does is resolved. */
+export function canonicalPath(absolute: string): string {
+  try {
+    return realpathSync(absolute)
+  } catch {
+    const above = dirname(absolute)
+    return above === absolute ? absolute : join(canonicalPath(above), basename(absolute))
+  }
+}
+
+/** Canonical path of one that exists; undefined for others. */
+export function existingPath(absolute: string): string | undefined {
+  try {
+    return realpathSync(absolute)
+  } catch {
+    return undefined
+  }
+}
+
+export function isFolder(place: string): boolean {
+  return lstatSync(place, { throwIfNoEntry: false })?.isDirectory() ?? false
+}

@@ -1,0 +1,96 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { readSettings } from './settings.ts'
+
+/** As its documentation shows it, with fields of other systems. */
+const whole = {
+  network: {
+    allowedDomains: ['github.com', '*.npmjs.org', 'api.example.com:8443', '[2001:db8::1]:443'],
+    deniedDomains: ['malicious.com', '*:22'],
+    allowUnixSockets: ['/var/run/docker.sock'],
+    allowLocalBinding: false,
+    deniedResolvedAddresses: ['10.0.0.0/8'],
+  },
+  filesystem: {
+    denyRead: ['~/.ssh', '**/*.secret', 'build/**'],
+    allowRead: ['.'],
+    allowWrite: ['.', 'src/**', '/tmp'],
+    denyWrite: ['config/production.json'],
+  },
+  ignoreViolations: { '*': ['/usr/bin'] },
+  enableWeakerNestedSandbox: false,
+  allowAppleEvents: false,
+}
+const read = (changes: Record<string, unknown>) =>
+  readSettings(JSON.stringify({ ...whole, ...changes }), 'srt.json')
+
+test('Settings of sandbox-runtime are read as they stand', () => {
+  const rules = read({
+    credentials: {
+      files: [{ path: '~/.netrc', mode: 'deny' }],
+      envVars: [{ name: 'NPM_TOKEN', mode: 'mask' }],
+    },
+  })
+  assert.deepEqual(rules, {
+    read: ['.'],
+    write: ['.', 'src', '/tmp'],
+    hidden: ['~/.ssh', 'build'],
+    closed: [
+      { path: '~/.netrc', to: 'all' },
+      { path: 'config/production.json', to: 'write' },
+    ],
+    secretNames: ['*.secret'],
+    allow: [
+      '*://github.com:*',
+      '*://*.npmjs.org:*',
+      '*://api.example.com:8443',
+      '*://[2001:db8::1]:443',
+    ],
+    deny: ['*://malicious.com:*', '*://*:22'],
+    withoutVariables: ['NPM_TOKEN'],
+    notes: ['Credentials with mode "mask" are closed as with "deny"'],
+  })
+})
+
+test('A setting that would open more is left out, and one that is not known is told', () => {
+  const { notes } = read({
+    network: { ...whole.network, allowAllUnixSockets: true, narrowNext: 1 },
+    filesystem: { ...whole.filesystem, disabled: true, allowGitConfig: true },
+    closeMore: true,
+  })
+  const fields = notes.map((note) =>
+    /^"([\w.]+)" of the settings is (left out|not known)/.exec(note),
+  )
+  assert.deepEqual(
+    fields.map((found) => found?.[1]),
+    [
+      'filesystem.disabled',
+      'filesystem.allowGitConfig',
+      'network.allowAllUnixSockets',
+      'closeMore',
+      'network.narrowNext',
+    ],
+  )
+})
+
+test('A setting that takes something away and cannot be held is refused by its name', () => {
+  const { network, filesystem } = whole
+  const refused: readonly (readonly [RegExp, Record<string, unknown>])[] = [
+    [/network\.httpProxyPort/, { network: { ...network, httpProxyPort: 8080 } }],
+    [/network\.mitmProxy/, { network: { ...network, mitmProxy: { socketPath: '/x' } } }],
+    [
+      /deniedResolvedAddresses.*"8\.8\.8\.0\/24" is no private range/,
+      { network: { ...network, deniedResolvedAddresses: ['8.8.8.0/24'] } },
+    ],
+    [/"\*\*\/gen\/\*" is no path/, { filesystem: { ...filesystem, denyWrite: ['**/gen/*'] } }],
+    [/Cannot hold "src\/\*\/x"/, { filesystem: { ...filesystem, denyRead: ['src/*/x'] } }],
+    [/"network": /, { network: undefined }],
+    [/"filesystem\.allowWrite": /, { filesystem: { ...filesystem, allowWrite: 'src' } }],
+    [/is no host/, { network: { ...network, allowedDomains: ['a.example:b'] } }],
+  ]
+  for (const [message, changes] of refused) {
+    const made = () => read(changes)
+    assert.throws(made, { code: 'USAGE', message }, JSON.stringify(changes))
+  }
+  assert.throws(() => readSettings('{', 'srt.json'), { code: 'USAGE', message: /it is not JSON/ })
+})

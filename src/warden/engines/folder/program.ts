@@ -1,0 +1,24 @@
+import { fileURLToPath } from 'node:url'
+import {
+  cFiles,
+  openCProgram,
+  type CProgramSource,
+  type FoundCProgram,
+} from '../../../jail/c-program.ts'
+
+const SOURCES = fileURLToPath(new URL('../../../../guest/folder', import.meta.url))
+/** Parts of other programs: the steps of a jail, and what is read of a caller. */
+const SHARED = [
+  'launcher/steps.c',
+  'launcher/steps.h',
+  'sentinel/caller.c',
+  'sentinel/caller.h',
+  'sentinel/wall.h',
+].map((file) => fileURLToPath(new URL(`../../../../guest/${file}`, import.meta.url)))
+
+/** The program of folder walls; `folder` and `hide` are for tests. */
+export function openFolderProgram(
+  options: Partial<Pick<CProgramSource, 'folder' | 'hide'>> = {},
+): Promise<FoundCProgram> {
+  return openCProgram({ name: 'folder', sources: [...cFiles(SOURCES), ...SHARED], ...options })
+}

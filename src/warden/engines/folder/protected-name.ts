@@ -1,0 +1,44 @@
+import { folderPolicy } from '../../../jail/folder.ts'
+
+/**
+ * The name of a rule by which no command changes a path, or undefined. The wall decides by these rules at each call
+ * (`guest/folder/judge.c`); a commit asks again, more coarsely, since a view lies where others of the same user may write.
+ */
+export function protectedName(path: string): string | undefined {
+  const names = path.toLowerCase().split('/')
+  const git = nameInGit(names)
+  if (git !== undefined) return git
+  const packages = names.findIndex((name) => PACKAGES.has(name))
+  rules ??= folderPolicy().names.filter(({ rule }) => !/[xt]/.test(rule))
+  for (const [at, name] of names.entries())
+    for (const { name: pattern, rule } of rules) {
+      const isOfPackage = packages >= 0 && packages < at && rule.includes('p')
+      if (!isOfPackage && matches(name, pattern)) return pattern
+    }
+  return undefined
+}
+
+/** Rules of every place: neither exceptions nor those that folders of tests are free of. */
+let rules: ReturnType<typeof folderPolicy>['names'] | undefined
+
+const GIT = new Set(['config', 'config.worktree', 'commondir', 'gitdir', 'hooks'])
+/** Folders of git in which branches may be called like files of git's own. */
+const REFERENCES = new Set(['refs', 'logs', 'objects'])
+const PACKAGES = new Set(['node_modules', 'site-packages', 'dist-packages'])
+
+function nameInGit(names: readonly string[]): string | undefined {
+  const own = names.indexOf('.git')
+  const [first, ...rest] = own < 0 ? [] : names.slice(own + 1)
+  if (own >= 0 && first === undefined) return '.git'
+  if (first === undefined || REFERENCES.has(first)) return undefined
+  const found = [first, ...rest].find((name) => GIT.has(name))
+  return found === undefined ? undefined : `.git/${found}`
+}
+
+/** A star stands for any characters. */
+function matches(name: string, pattern: string): boolean {
+  const [start = '', ...rest] = pattern.split('*')
+  if (rest.length === 0) return name === pattern
+  const end = rest.at(-1)!
+  return name.length >= start.length + end.length && name.startsWith(start) && name.endsWith(end)
+}

@@ -1,0 +1,188 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import { createServer, type Server } from 'node:net'
+import { constants } from 'node:os'
+import type { Readable, Writable } from 'node:stream'
+import type {
+  FolderEnd,
+  FolderLimit,
+  FolderRefusal,
+  FolderWall,
+  FolderWallSpec,
+} from '../../../contract/folder.ts'
+import { folderWallWords } from '../../../jail/folder.ts'
+import type { CProgram } from '../../../jail/c-program.ts'
+import { newId } from '../../../lib/id.ts'
+import { parseJson } from '../../../lib/parse-json.ts'
+import type { Cgroup } from '../../../os/cgroup-interface.ts'
+import { openCgroups } from '../../../os/cgroup.ts'
+import { copyDescriptor } from '../../../os/libc.js'
+
+/**
+ * Starts the wall of a command, and tells of it.
+ *
+ * Problem. The caller's own descriptors go into the wall, so that nothing here reads them; signals that reach this process
+ * have to reach the command.
+ *
+ * Mechanism. `guest/folder/folder.c` is the child. It reports in lines of JSON, of which each is from this side of the wall.
+ * Signals to this process are passed on; the child tells those apart that it got itself, as part of the same process group.
+ */
+export interface FolderWallParts {
+  readonly program: CProgram
+  readonly spec: FolderWallSpec
+  readonly variables: Readonly<Record<string, string>>
+  /** Takes stdout and stderr, in place of the caller's own. */
+  readonly captures?: boolean
+  readonly started: () => void
+  readonly refused: (refusal: FolderRefusal) => void
+  /** The socket inside on which the egress path is to accept. */
+  readonly listening?: ((server: Server) => void) | undefined
+}
+
+const passedSignals = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR2', 'SIGCONT'] as const
+/** Descriptors of the child behind the standard ones: reports, failures of the start, variables, its own program. */
+const PROGRAM_FD = 6
+const OUTPUT_BYTES_MAX = 16 * 2 ** 20
+const FAILURE_CHARACTERS_MAX = 1000
+/** Process 1 of the wall, and those that wait for pipes. */
+const OWN_PROCESSES = 33
+
+export function startFolderWall(parts: FolderWallParts): FolderWall {
+  const { program, captures = false } = parts
+  const group = groupFor(parts.spec)
+  const spec = { ...parts.spec, groups: group?.entryFiles() }
+  const output = captures ? 'pipe' : 'inherit'
+  const child = spawn(`/proc/self/fd/${PROGRAM_FD}`, [...folderWallWords(spec)], {
+    argv0: 'mayfly-folder',
+    env: {},
+    stdio: ['inherit', output, output, 'pipe', 'pipe', 'pipe', program.fd],
+  })
+  const [, , , reports, failures, variables] = child.stdio as unknown as [
+    unknown,
+    unknown,
+    unknown,
+    Readable,
+    Readable,
+    Writable,
+  ]
+  variables.on('error', () => undefined)
+  variables.end(textOf(parts.variables))
+  const passing = passSignals(child)
+  const told = listen(reports, parts, child)
+  const failure = collect(failures, FAILURE_CHARACTERS_MAX)
+  const streams = captures ? [child.stdout!, child.stderr!] : []
+  const captured = streams.map((stream) => collectBytes(stream))
+  const ended = new Promise<FolderEnd>((resolve) => {
+    child.once('error', (error) => resolve({ code: null, signal: null, notStarted: error.message }))
+    child.once('close', () => {
+      const { end } = told
+      const why = failure().replace(/^E/, '')
+      const limit = told.limit ?? (wasFull(group, end) ? 'memory' : undefined)
+      group?.remove()
+      resolve({
+        ...(end ?? { code: null, signal: null }),
+        ...(limit && { limit }),
+        ...(!end && !limit && why !== '' && { notStarted: why }),
+        ...(captures && { stdout: captured[0]!(), stderr: captured[1]!() }),
+      })
+    })
+  })
+  void ended.then(passing.stop)
+  return { ended, kill: () => void child.kill('SIGKILL') }
+}
+
+/** Bounds of memory and of processes by the kernel, where this user may make groups. */
+function groupFor({ memoryBytes, processes }: FolderWallSpec): Cgroup | undefined {
+  const name = newId('folder')
+  try {
+    const group = openCgroups()?.create(name, ['memory', 'pids'])
+    if (!group) return undefined
+    const pids = group.controllers.includes('pids') && { pids: processes + OWN_PROCESSES }
+    group.limit({ memory: memoryBytes, ...pids })
+    return group
+  } catch {
+    openCgroups()?.remove(name)
+    return undefined
+  }
+}
+
+/** A command that was killed while its group was full was killed for that. */
+function wasFull(group: Cgroup | undefined, end: Told['end']): boolean {
+  return end?.signal === constants.signals.SIGKILL && (group?.memoryKills() ?? 0) > 0
+}
+
+function textOf(variables: Readonly<Record<string, string>>): string {
+  return Object.entries(variables)
+    .map(([name, value]) => `${name}=${value}\0`)
+    .join('')
+}
+
+function passSignals(child: ChildProcess): { readonly stop: () => void } {
+  const listeners = passedSignals.map((name) => {
+    const pass = () => void child.kill(name)
+    process.on(name, pass)
+    return () => process.off(name, pass)
+  })
+  return { stop: () => listeners.forEach((stop) => stop()) }
+}
+
+interface Told {
+  end?: Pick<FolderEnd, 'code' | 'signal'>
+  limit?: FolderLimit
+}
+
+type Report =
+  | { readonly kind: 'started' | 'killed' }
+  | { readonly kind: 'ended'; readonly code: number; readonly signal: number }
+  | { readonly kind: 'limit'; readonly limit: FolderLimit }
+  | { readonly kind: 'listening'; readonly fd: number }
+  | ({ readonly kind: 'refused' } & FolderRefusal)
+
+function listen(reports: Readable, parts: FolderWallParts, child: ChildProcess): Told {
+  const told: Told = {}
+  let rest = ''
+  reports.setEncoding('utf8').on('data', (text: string) => {
+    const lines = (rest + text).split('\n')
+    rest = lines.pop() ?? ''
+    for (const line of lines) take(parseJson(line) as Report)
+  })
+  return told
+
+  function take(report: Report): void {
+    if (report.kind === 'started') parts.started()
+    else if (report.kind === 'refused') {
+      const { what, path, rule, name } = report
+      parts.refused({ what, path, rule, name })
+    } else if (report.kind === 'limit') told.limit = report.limit
+    else if (report.kind === 'listening') adopt(report.fd)
+    else if (report.kind === 'ended') {
+      const { code, signal } = report
+      told.end = signal === 0 ? { code, signal: null } : { code: null, signal }
+    }
+  }
+
+  /** Copies the listening socket out of the child. */
+  function adopt(fd: number): void {
+    const server = createServer({ pauseOnConnect: false })
+    server.listen({ fd: copyDescriptor(child.pid!, fd) })
+    parts.listening?.(server)
+  }
+}
+
+function collect(stream: Readable, charactersMax: number): () => string {
+  let text = ''
+  stream
+    .setEncoding('utf8')
+    .on('data', (more: string) => void (text = (text + more).slice(0, charactersMax)))
+  return () => text
+}
+
+/** Keeps the first bytes; the rest is read and dropped, so that the command goes on. */
+function collectBytes(stream: Readable): () => Uint8Array {
+  const chunks: Buffer[] = []
+  let bytes = 0
+  stream.on('data', (chunk: Buffer) => {
+    if (bytes < OUTPUT_BYTES_MAX) chunks.push(chunk.subarray(0, OUTPUT_BYTES_MAX - bytes))
+    bytes += chunk.length
+  })
+  return () => Buffer.concat(chunks)
+}

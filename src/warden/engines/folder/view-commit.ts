@@ -1,0 +1,240 @@
+import { randomBytes } from 'node:crypto'
+import {
+  closeSync,
+  constants,
+  copyFileSync,
+  fchmodSync,
+  fstatSync,
+  futimesSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  symlinkSync,
+  unlinkSync,
+} from 'node:fs'
+import { basename, dirname, join } from 'node:path'
+import { MayflyError, messageOf } from '../../../contract/error.ts'
+import { protectedName } from './protected-name.ts'
+import { stateOf, statOf, type FileState, type ViewChange } from './view-changes.ts'
+import { upperOf, type View } from './view-store.ts'
+
+/**
+ * Applies a view to its folder.
+ *
+ * Problem. What the command changed was made from files that may have changed since; and programs that run in the folder meanwhile
+ * may put a link where a folder was, to have a file written elsewhere.
+ *
+ * Mechanism. First every change is checked against what was there when the command ended; one difference, and nothing is written. Then
+ * all new files are copied into one folder beside their places, which may fail for want of space, and only then renamed. Each
+ * path is gone through folder by folder without following a link (O_NOFOLLOW), and used by the descriptor of its last folder
+ * (/proc/self/fd). What is already as in the view counts as done, so that a commit that was cut off goes on when it is asked for
+ * again.
+ *
+ * Not handled: a change in the microseconds between the last look at a file and its rename; hard links, extended attributes.
+ */
+export interface CommitConflict {
+  readonly path: string
+  readonly why: string
+}
+
+/** Applies all changes; returns their number. Throws MayflyError CONFLICT with the conflicts, or STATE with what was done by then. */
+export function commitView(view: View): number {
+  const root = openRoot(view)
+  try {
+    const { todo, conflicts } = checked(view, root)
+    if (conflicts.length > 0) throw conflictError(view, conflicts)
+    apply(view, root, todo)
+    return view.changes.length
+  } finally {
+    closeSync(root)
+  }
+}
+
+function openRoot({ folder, device, inode, id }: View): number {
+  let root: number | undefined
+  try {
+    root = openSync(folder, FOLDER)
+    const { dev, ino } = fstatSync(root, { bigint: true })
+    if (`${dev}` === device && `${ino}` === inode) return root
+  } catch {
+    // Told as any other folder at its place.
+  }
+  if (root !== undefined) closeSync(root)
+  throw new MayflyError('CONFLICT', `Cannot apply "${id}": "${folder}" is another folder now`, {
+    hint: '"mayfly exec --diff" shows what is in it',
+  })
+}
+
+function conflictError({ id, folder }: View, conflicts: readonly CommitConflict[]): MayflyError {
+  const [first] = conflicts
+  const more = conflicts.length > 1 ? `, and ${conflicts.length - 1} more` : ''
+  const message = `Cannot apply "${id}" to "${folder}": ${first!.path} ${first!.why}${more}; nothing was changed`
+  return new MayflyError('CONFLICT', message, {
+    hint: 'Look at it with --diff, run the command anew with --dry-run, or drop the view with --discard',
+    details: { conflicts: conflicts.slice(0, 100) },
+  })
+}
+
+const FOLDER = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW
+
+/** Calls with a path of the last name in its folder; undefined where a folder of it is missing, or none. */
+function within<T>(root: number, path: string, work: (own: string) => T): T | undefined {
+  const folders = dirname(path) === '.' ? [] : dirname(path).split('/')
+  let fd = root
+  try {
+    for (const name of folders) {
+      const next = openFolder(`/proc/self/fd/${fd}/${name}`)
+      if (fd !== root) closeSync(fd)
+      fd = next ?? root
+      if (next === undefined) return undefined
+    }
+    return work(`/proc/self/fd/${fd}/${basename(path)}`)
+  } finally {
+    if (fd !== root) closeSync(fd)
+  }
+}
+
+function openFolder(path: string): number | undefined {
+  try {
+    return openSync(path, FOLDER)
+  } catch (thrown) {
+    if (['ENOENT', 'ENOTDIR', 'ELOOP'].includes((thrown as NodeJS.ErrnoException).code ?? ''))
+      return undefined
+    throw thrown
+  }
+}
+
+/* ---- the check ---- */
+
+/** Changes that are not made yet, and those that cannot be. */
+function checked(view: View, root: number) {
+  const removed = new Set(view.changes.filter(({ to }) => to === null).map(({ path }) => path))
+  const todo: ViewChange[] = []
+  const conflicts: CommitConflict[] = []
+  for (const change of view.changes) {
+    const refused = refusalOf(change)
+    if (refused === undefined && isDone(view, root, change)) continue
+    todo.push(change)
+    conflicts.push(...(refused ? [refused] : conflictOf(root, change, removed)))
+  }
+  return { todo, conflicts }
+}
+
+function refusalOf({ path, to }: ViewChange): CommitConflict | undefined {
+  const name = protectedName(path)
+  if (name !== undefined) return { path, why: `is protected (${name})` }
+  return to?.kind === 'other' ? { path, why: 'is no file, folder or link' } : undefined
+}
+
+function conflictOf(
+  root: number,
+  { path, to, was, isTorn }: ViewChange,
+  removed: ReadonlySet<string>,
+): readonly CommitConflict[] {
+  const say = (why: string) => [{ path, why }]
+  if (isTorn) return say('was changed while the command ran')
+  const now = within(root, path, statOf)
+  // The change before removes what stood at this path.
+  if (was === null && removed.has(path)) return []
+  if (!was) return now ? say('was made meanwhile') : []
+  if (!now) return say('was removed meanwhile')
+  if (!isAsBefore(stateOf(now), was)) return say('was changed meanwhile')
+  return to === null && was.kind === 'folder' ? addedIn(root, path, removed) : []
+}
+
+function isAsBefore(now: FileState, was: FileState): boolean {
+  // Removals of what is in a folder change it, and are no change from outside.
+  if (now.kind === 'folder') return was.kind === 'folder' && now.inode === was.inode
+  return (Object.keys(was) as (keyof FileState)[]).every((key) => now[key] === was[key])
+}
+
+/** Files in a removed folder that the view knows nothing of. */
+function addedIn(
+  root: number,
+  path: string,
+  known: ReadonlySet<string>,
+): readonly CommitConflict[] {
+  const names = within(root, path, (own) => readdirSync(own)) ?? []
+  return names
+    .map((name) => join(path, name))
+    .filter((one) => !known.has(one))
+    .map((one) => ({ path: one, why: 'was made meanwhile' }))
+}
+
+/** Whether the folder has it already, also by somebody else. */
+function isDone(view: View, root: number, { path, to }: ViewChange): boolean {
+  if (to === null) return within(root, path, statOf) === undefined
+  return within(root, path, (own) => isEqual(own, join(upperOf(view), path))) === true
+}
+
+/** Whether two names lead to the same kind of file with the same content and permissions. */
+function isEqual(one: string, other: string): boolean {
+  const [a, b] = [statOf(one), statOf(other)]
+  if (!a || !b || a.mode !== b.mode) return false
+  if (a.isSymbolicLink()) return readlinkSync(one) === readlinkSync(other)
+  if (!a.isFile()) return a.isDirectory()
+  return a.size === b.size && readFileSync(one).equals(readFileSync(other))
+}
+
+/* ---- the change ---- */
+
+function apply(view: View, root: number, todo: readonly ViewChange[]): void {
+  const stage = `.mayfly-commit-${randomBytes(6).toString('hex')}`
+  const staged = `/proc/self/fd/${root}/${stage}`
+  let done = 0
+  mkdirSync(staged, { mode: 0o700 })
+  try {
+    todo.forEach(({ path, to }, at) => {
+      if (to?.kind === 'file') copyInto(join(upperOf(view), path), join(staged, `${at}`))
+      if (to?.kind === 'link')
+        symlinkSync(readlinkSync(join(upperOf(view), path)), join(staged, `${at}`))
+    })
+    for (const [at, change] of todo.entries()) {
+      const isMade = within(root, change.path, (own) => {
+        step(change, own, join(staged, `${at}`))
+        return true
+      })
+      if (!isMade) throw new Error(`the folder of "${change.path}" is gone, or a link now`)
+      done++
+    }
+  } catch (thrown) {
+    const message = `Cannot apply "${view.id}" further: ${messageOf(thrown)}; ${done} changes are made`
+    throw new MayflyError('STATE', message, {
+      hint: '"mayfly exec --commit" goes on with the rest once the cause is gone',
+      cause: thrown,
+    })
+  } finally {
+    rmSync(staged, { recursive: true, force: true })
+  }
+}
+
+function step({ to, was }: ViewChange, own: string, staged: string): void {
+  if (to === null) {
+    if (was?.kind === 'folder') rmdirSync(own)
+    else unlinkSync(own)
+  } else if (to.kind === 'folder') {
+    if (!statOf(own)) mkdirSync(own, { mode: 0o700 })
+    const fd = openSync(own, FOLDER)
+    fchmodSync(fd, to.mode)
+    closeSync(fd)
+  } else renameSync(staged, own)
+}
+
+/** Content, permissions and times; without rights that the file would give its user. */
+function copyInto(from: string, to: string): void {
+  copyFileSync(from, to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE)
+  const { mode, atime, mtime } = lstatSync(from)
+  const fd = openSync(to, constants.O_RDONLY | constants.O_NOFOLLOW)
+  try {
+    fchmodSync(fd, mode & 0o777)
+    futimesSync(fd, atime, mtime)
+  } finally {
+    closeSync(fd)
+  }
+}

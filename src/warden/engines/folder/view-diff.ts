@@ -1,0 +1,121 @@
+import { readFileSync, readlinkSync } from 'node:fs'
+import { join } from 'node:path'
+import { diff } from 'node:util'
+import { statOf, type ViewChange } from './view-changes.ts'
+import { upperOf, type View } from './view-store.ts'
+
+/** A change as a caller sees it. */
+export interface ShownChange {
+  readonly path: string
+  readonly change: 'added' | 'changed' | 'removed'
+  readonly kind: string
+  /** Permissions of what is new, where they are others, in octal. */
+  readonly mode?: string
+  /** Unified diff of text of at most 256 KiB and 4,000 lines; else a sentence. */
+  readonly diff?: string
+}
+
+const BYTES_MAX = 256 * 2 ** 10
+const LINES_MAX = 4_000
+const AROUND = 3
+
+/** Changes of a view with what they change; a file that was written and is the same is left out. */
+export function shownChanges(view: View): readonly ShownChange[] {
+  return view.changes.flatMap((change) => shown(view, change))
+}
+
+function shown(view: View, { path, to, was }: ViewChange): readonly ShownChange[] {
+  const change = was === null ? 'added' : to === null ? 'removed' : 'changed'
+  const kind = (to ?? was)!.kind
+  const isOther = to !== null && was !== null && to.mode !== was.mode && kind !== 'link'
+  const mode = isOther ? { mode: to.mode.toString(8) } : {}
+  if (kind === 'folder' || kind === 'other') return [{ path, change, kind, ...mode }]
+  const [before, after] = [
+    was ? contentOf(join(view.folder, path), kind) : undefined,
+    to ? contentOf(join(upperOf(view), path), kind) : undefined,
+  ]
+  if (before !== undefined && after !== undefined && same(before, after) && !isOther) return []
+  return [{ path, change, kind, ...mode, diff: unified(path, before, after) }]
+}
+
+type Content = Buffer | number | undefined
+const same = (a: Content, b: Content) => Buffer.isBuffer(a) && Buffer.isBuffer(b) && a.equals(b)
+
+/** Bytes of a file or text of a link; the number of bytes of a large file; undefined where none is there now. */
+function contentOf(path: string, kind: string): Content {
+  const facts = statOf(path)
+  if (!facts) return undefined
+  if (kind === 'link')
+    return facts.isSymbolicLink() ? Buffer.from(`${readlinkSync(path)}\n`) : undefined
+  if (!facts.isFile()) return undefined
+  return facts.size > BYTES_MAX ? Number(facts.size) : readFileSync(path)
+}
+
+function unified(path: string, before: Content, after: Content): string {
+  const texts = [before, after].map((one) => textOf(one))
+  const name = /[\p{Cc}"\\]/u.test(path) ? JSON.stringify(path) : path
+  const head = `--- ${before === undefined ? '/dev/null' : `a/${name}`}\n+++ ${after === undefined ? '/dev/null' : `b/${name}`}\n`
+  const [old, young] = texts
+  if (!old || !young || old.length + young.length > LINES_MAX)
+    return `${head}${bytesOf(before)} bytes became ${bytesOf(after)} bytes\n`
+  return head + hunks(old, young)
+}
+
+const bytesOf = (content: Content) => (Buffer.isBuffer(content) ? content.length : (content ?? 0))
+
+/** Lines of text; undefined for other bytes, and for a large file. */
+function textOf(content: Content): readonly string[] | undefined {
+  if (content === undefined) return []
+  if (typeof content === 'number' || content.includes(0)) return undefined
+  const text = content.toString('utf8')
+  if (text === '') return []
+  const lines = text.split('\n')
+  if (lines.at(-1) === '') lines.pop()
+  else lines.push(`${lines.pop()}\n\\ No newline at end of file`)
+  return lines
+}
+
+interface Line {
+  readonly sign: ' ' | '-' | '+'
+  readonly text: string
+  /** Lines before it, of the old and of the new text. */
+  readonly old: number
+  readonly young: number
+}
+
+/** Hunks with three lines around each change, in the format of diff(1), `-u`. */
+function hunks(before: readonly string[], after: readonly string[]): string {
+  const lines = linesOf(before, after)
+  const isNear = (at: number) =>
+    lines.slice(Math.max(0, at - AROUND), at + AROUND + 1).some(({ sign }) => sign !== ' ')
+  const kept: Line[][] = []
+  let wasNear = false
+  for (const [at, line] of lines.entries()) {
+    const near = isNear(at)
+    if (near && !wasNear) kept.push([])
+    if (near) kept.at(-1)!.push(line)
+    wasNear = near
+  }
+  return kept
+    .map((hunk) => headOf(hunk) + hunk.map(({ sign, text }) => `${sign}${text}\n`).join(''))
+    .join('')
+}
+
+function headOf(hunk: readonly Line[]): string {
+  const [{ old, young }] = hunk as [Line]
+  const count = (without: string) => hunk.filter(({ sign }) => sign !== without).length
+  const range = (start: number, size: number) => `${size === 0 ? start : start + 1},${size}`
+  return `@@ -${range(old, count('+'))} +${range(young, count('-'))} @@\n`
+}
+
+function linesOf(before: readonly string[], after: readonly string[]): readonly Line[] {
+  let [old, young] = [0, 0]
+  return diff([...before], [...after]).map(([operation, text]) => {
+    // The first text is the "actual" one there: what it alone has was added to the second.
+    const sign = operation === 0 ? ' ' : operation > 0 ? '-' : '+'
+    const line = { sign, text, old, young } as const
+    if (sign !== '+') old++
+    if (sign !== '-') young++
+    return line
+  })
+}

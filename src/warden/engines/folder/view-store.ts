@@ -1,0 +1,224 @@
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import * as z from 'zod'
+import { MayflyError, messageOf } from '../../../contract/error.ts'
+import { newId } from '../../../lib/id.ts'
+import { makeFolder } from '../../../lib/make-folder.ts'
+import { replacePrivate } from '../../../lib/private-file.ts'
+import { parseJson } from '../../../lib/parse-json.ts'
+import { tryLock } from '../../../os/libc.js'
+import { changesIn, viewChange, type ViewChange } from './view-changes.ts'
+
+/**
+ * Views of folders, below the state folder: what commands of `mayfly exec --dry-run` changed, each in a folder of its own.
+ *
+ * Problem. A command is to work on a folder as it is, and the folder is to stay as it was; later somebody looks at the changes, and
+ * applies or drops them.
+ *
+ * Mechanism. `upper` is the upper folder of an overlay (overlayfs) that the wall shows in place of the folder: changed files whole,
+ * marks of what was removed. When the command has ended they are listed in `changes.json`, each with the state of the file of the folder
+ * that it would replace, so that a commit tells what changed outside meanwhile. A view is locked by the process that makes it; one
+ * whose process was killed is listed by whoever opens it next.
+ *
+ * Relies on the state folder, which no wall shows, and on overlayfs with `userxattr`. Not handled: a second view over a first.
+ */
+const viewsMax = 64
+const idPattern = /^view_[0-9a-f]{32}$/
+
+const viewFile = z.strictObject({
+  format: z.literal(1),
+  id: z.string().regex(idPattern),
+  folder: z.string(),
+  device: z.string(),
+  inode: z.string(),
+  command: z.array(z.string()),
+  createdAt: z.number(),
+  /** Time of change of the newest file when it was made, in nanoseconds since 1970. */
+  sinceNs: z.string(),
+})
+const changesFile = z.strictObject({ format: z.literal(1), changes: z.array(viewChange) })
+
+export type ViewFacts = z.infer<typeof viewFile>
+
+export interface View extends ViewFacts {
+  /** Folder of the view. */
+  readonly place: string
+  readonly changes: readonly ViewChange[]
+}
+
+/** A view whose command may run. */
+export interface OpenView {
+  readonly id: string
+  readonly upper: string
+  readonly work: string
+  /** Lists what the command changed, once it has ended. */
+  seal(): View
+  /** Drops it, where the command never ran. */
+  drop(): void
+}
+
+const viewsFolder = (state: string) => join(state, 'views')
+export const upperOf = ({ place }: Pick<View, 'place'>): string => join(place, 'upper')
+
+/** Makes a view of a folder. Throws MayflyError CONFLICT beyond 64 views, STATE where the state folder refuses it. */
+export function makeView(state: string, folder: string, command: readonly string[]): OpenView {
+  const all = viewsFolder(state)
+  try {
+    makeFolder(all, 0o700)
+    if (idsIn(all).length >= viewsMax)
+      throw new MayflyError('CONFLICT', `Cannot keep more than ${viewsMax} views`, {
+        hint: 'Drop some with "mayfly exec --discard ID"; "mayfly exec --views" lists them',
+      })
+    const id = newId('view')
+    const place = join(all, id)
+    for (const name of ['', 'upper', 'work']) mkdirSync(join(place, name), { mode: 0o700 })
+    const lock = lockOf(place)
+    if (lock === undefined) throw new Error('its lock is taken')
+    const { dev, ino, mode } = lstatSync(folder, { bigint: true })
+    chmodSync(join(place, 'upper'), Number(mode) & 0o777)
+    const facts = {
+      format: 1 as const,
+      id,
+      folder,
+      device: `${dev}`,
+      inode: `${ino}`,
+      command: [...command],
+      createdAt: Date.now(),
+      sinceNs: `${lstatSync(join(place, 'lock'), { bigint: true }).ctimeNs}`,
+    }
+    replacePrivate(join(place, 'view.json'), () => JSON.stringify(facts))
+    return {
+      id,
+      upper: join(place, 'upper'),
+      work: join(place, 'work'),
+      seal() {
+        const view = sealed(place, facts)
+        closeSync(lock)
+        return view
+      },
+      drop() {
+        removeView({ place })
+        closeSync(lock)
+      },
+    }
+  } catch (thrown) {
+    throw thrown instanceof MayflyError ? thrown : cannot('make a view', thrown)
+  }
+}
+
+/** Views of a folder, or all of them, newest first, with those that a command still makes. */
+export function listViews(state: string, folder?: string): readonly ViewFacts[] {
+  const all = viewsFolder(state)
+  return idsIn(all)
+    .map((id) => factsOf(join(all, id)))
+    .filter((one) => one !== undefined)
+    .filter((one) => folder === undefined || one.folder === folder)
+    .toReversed()
+}
+
+/**
+ * The named view, or the newest one of this folder. Throws MayflyError NOT_FOUND without one, CONFLICT while its command runs, STATE for
+ * one that cannot be read.
+ */
+export function openView(state: string, folder: string, id: string | undefined): View {
+  const wanted = id ?? listViews(state, folder)[0]?.id
+  if (wanted === undefined)
+    throw new MayflyError('NOT_FOUND', `Cannot find a view of "${folder}"`, {
+      hint: 'Make one with "mayfly exec --dry-run -- COMMAND"; "mayfly exec --views" lists those of other folders',
+    })
+  const place = join(viewsFolder(state), wanted)
+  const facts = idPattern.test(wanted) ? factsOf(place) : undefined
+  if (!facts)
+    throw new MayflyError('NOT_FOUND', `Cannot find the view "${wanted}"`, {
+      hint: '"mayfly exec --views" lists them',
+    })
+  const lock = lockOf(place)
+  if (lock === undefined)
+    throw new MayflyError('CONFLICT', `Cannot open the view "${wanted}": its command runs`, {
+      hint: 'Wait for its end, or end the command',
+    })
+  try {
+    const known = readJson(join(place, 'changes.json'))
+    if (known === undefined) return sealed(place, facts)
+    return { ...facts, place, changes: changesFile.parse(known).changes }
+  } catch (thrown) {
+    throw thrown instanceof MayflyError ? thrown : cannot(`read the view "${wanted}"`, thrown)
+  } finally {
+    closeSync(lock)
+  }
+}
+
+/** Removes a view with all that is in it. */
+export function removeView({ place }: Pick<View, 'place'>): void {
+  removeWork(place)
+  const gone = `${place}.gone`
+  renameSync(place, gone)
+  openFolders(gone)
+  rmSync(gone, { recursive: true, force: true })
+}
+
+/** The kernel leaves a folder in it that nobody may enter. */
+function removeWork(place: string): void {
+  const inner = join(place, 'work/work')
+  if (existsSync(inner)) chmodSync(inner, 0o700)
+  rmSync(join(place, 'work'), { recursive: true, force: true })
+}
+
+/** Gives this user back the rights on folders that a command took them from. */
+function openFolders(folder: string): void {
+  chmodSync(folder, 0o700)
+  for (const one of readdirSync(folder, { withFileTypes: true }))
+    if (one.isDirectory()) openFolders(join(folder, one.name))
+}
+
+function sealed(place: string, facts: ViewFacts): View {
+  const changes = changesIn(join(place, 'upper'), facts.folder, BigInt(facts.sinceNs))
+  replacePrivate(join(place, 'changes.json'), () => JSON.stringify({ format: 1, changes }))
+  removeWork(place)
+  return { ...facts, place, changes }
+}
+
+function idsIn(folder: string): readonly string[] {
+  return existsSync(folder)
+    ? readdirSync(folder)
+        .filter((name) => idPattern.test(name))
+        .sort()
+    : []
+}
+
+function factsOf(place: string): ViewFacts | undefined {
+  return viewFile.safeParse(readJson(join(place, 'view.json'))).data
+}
+
+function readJson(file: string): unknown {
+  try {
+    return parseJson(readFileSync(file, 'utf8'))
+  } catch {
+    return undefined
+  }
+}
+
+/** Held for as long as its descriptor is open; undefined where another process has it. */
+function lockOf(place: string): number | undefined {
+  const flags = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW
+  const fd = openSync(join(place, 'lock'), flags, 0o600)
+  if (tryLock(fd)) return fd
+  closeSync(fd)
+  return undefined
+}
+
+function cannot(what: string, thrown: unknown): MayflyError {
+  return new MayflyError('STATE', `Cannot ${what}: ${messageOf(thrown)}`, { cause: thrown })
+}

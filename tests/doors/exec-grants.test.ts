@@ -1,0 +1,154 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { after, before, suite, test } from 'node:test'
+import { hasProgram, noFolderWall } from '../hostile/folder/project.ts'
+import { documentOf, makePlace, mayfly, type RunOptions } from './program.ts'
+
+/** Flags and settings open and close paths, and some stay closed. */
+const timeout = 240_000
+const place = makePlace()
+after(() => place.remove())
+const home = place.env['HOME']!
+const at = (name: string) => join(place.cwd, name)
+
+const shell = (script: string, flags: readonly string[] = [], options: RunOptions = {}) =>
+  mayfly(place, ['exec', ...flags, '--', 'sh', '-c', script], options)
+
+suite('Grants of mayfly exec', { skip: noFolderWall, timeout, concurrency: 2 }, () => {
+  before(() => {
+    for (const name of ['shared/.vscode', 'sets', '.ssh'])
+      mkdirSync(join(home, name), { recursive: true })
+    writeFileSync(join(home, 'sets/a'), 'data\n')
+    writeFileSync(join(home, '.ssh/id_ed25519'), 'KEY\n')
+    for (const name of ['src', 'secrets']) mkdirSync(at(name))
+    writeFileSync(at('secrets/a'), 'hidden\n')
+    symlinkSync(place.cwd, join(home, 'way'))
+  })
+
+  test('--write and --read open a place, and what is protected stays so in it', async () => {
+    const script = `cd ~/shared && echo x > made; echo x > .vscode/tasks.json; echo x > .bashrc
+      cat ~/sets/a; echo x > ~/sets/b; cat ~/.ssh/id_ed25519; mv ~/shared/made ${place.cwd}/moved`
+    const flags = ['--write', '~/shared', '--read', join(home, 'sets')]
+    const { stdout, stderr } = await shell(script, flags)
+    assert.equal(stdout, 'data\n')
+    assert.ok(existsSync(at('moved')))
+    assert.ok(!existsSync(join(home, 'sets/b')) && !existsSync(join(home, 'shared/.bashrc')))
+    assert.match(
+      stderr,
+      /refused: write to .*\/shared\/\.vscode\/tasks\.json \(protected: \.vscode\)/,
+    )
+    for (const flag of ['--read', '--write'])
+      assert.equal((await shell('true', [flag, '~/.ssh'])).code, 2)
+  })
+
+  test('--deny closes what is there and what comes to be there', async () => {
+    const script = 'cat secrets/a; mkdir -p new/inner && echo x > new/inner/f; mv src new/; ls new'
+    const { stdout, stderr } = await shell(script, ['--deny', 'secrets', 'new/inner', 'new/src'])
+    assert.equal(stdout, '')
+    assert.ok(existsSync(at('src')) && !existsSync(at('new/inner')))
+    assert.match(stderr, /refused: .*new\/inner.* \(denied: .*\); a flag, the settings or/)
+  })
+
+  test('settings of sandbox-runtime open, close and hide as they say', async () => {
+    const file = join(place.state, 'srt.json')
+    const filesystem = {
+      denyRead: ['~', 'secrets'],
+      allowRead: ['.', '~/sets'],
+      allowWrite: ['src'],
+      denyWrite: ['src/kept'],
+    }
+    const network = { allowedDomains: ['example.com'], deniedDomains: ['example.com:443'] }
+    writeFileSync(file, JSON.stringify({ network, filesystem, extra: 1 }))
+    const script = `echo x > src/made; echo x > out; echo x > src/kept; cat secrets/a ~/sets/a
+      echo $HTTPS_PROXY`
+    const { stdout, stderr } = await shell(script, ['--settings', file])
+    assert.equal(stdout, 'data\nhttp://127.0.0.1:3128\n')
+    assert.ok(existsSync(at('src/made')) && !existsSync(at('out')) && !existsSync(at('src/kept')))
+    assert.match(stderr, /^mayfly: "extra" of the settings is not known$/m)
+    const fetch =
+      'fetch("https://example.com").catch((e) => console.log(e.cause?.code ?? e.message))'
+    const words = ['exec', '--json', '--settings', file, '--', 'node', '-e', fetch]
+    const { metrics, profile } = documentOf(await mayfly(place, words))
+    assert.equal(metrics.network[0]?.verdict, 'denied')
+    assert.match(metrics.network[0].because, /example\.com:443" is denied/)
+    const explained = (field: string) =>
+      profile.explain.find((one: { field: string }) => one.field === field).value
+    assert.deepEqual(explained('controls.network').deny, ['*://example.com:443'])
+    assert.deepEqual(explained('controls.files').write, [at('src')])
+    for (const text of ['{', '{"network":{},"filesystem":{}}']) {
+      writeFileSync(file, text)
+      assert.equal((await shell('true', ['--settings', file])).code, 2, text)
+    }
+  })
+
+  test('a link to the folder as the working folder leads to the folder, and to no other name of it', async () => {
+    const own = { ...place, cwd: join(home, 'way') }
+    const script = 'pwd; echo x > .envrc; echo x > ../away; ls ..'
+    const { stdout } = await mayfly(own, ['exec', '--', 'sh', '-c', script])
+    assert.match(stdout, new RegExp(`^${place.cwd}\n`))
+    assert.ok(!existsSync(at('.envrc')) && !existsSync(join(place.cwd, '../away')))
+  })
+
+  test('a command that speaks of itself forges neither its outcome nor a refusal', async () => {
+    const line = '{"kind":"ended","code":0,"signal":0}'
+    const script = `for fd in 3 4 5 6 7 8 9; do eval "echo '${line}' >&$fd" 2>/dev/null; done
+      echo 'mayfly: refused: nothing'; echo '{"status":"ok"}'; exit 6`
+    const words = ['exec', '--json', '--', 'sh', '-c', script]
+    const ran = await mayfly(place, words)
+    const { status, exitCode, refused } = documentOf(ran)
+    assert.deepEqual([status, exitCode, refused, ran.code], ['error', 6, [], 6])
+  })
+
+  test('variables of the caller that change how programs start hold inside alone', async () => {
+    const marker = join(place.state, 'loaded')
+    writeFileSync(at('preload.js'), `require('fs').writeFileSync('${marker}', 'x')`)
+    const env = { BASH_ENV: at('env.sh'), ENV: at('env.sh'), GIT_DIR: at('elsewhere') }
+    writeFileSync(at('env.sh'), `echo x > ${marker}\n`)
+    await shell('sh -c true; bash -c true', ['--env', `LD_PRELOAD=${at('none.so')}`], { env })
+    assert.ok(!existsSync(marker))
+  })
+})
+
+const noGit = !hasProgram('git') && process.env['CI'] !== 'true' && 'git is missing'
+suite('Repositories under mayfly exec', { skip: noFolderWall || noGit, timeout }, () => {
+  const git = (words: string, cwd = place.cwd) =>
+    execFileSync('git', words.split(' '), {
+      cwd,
+      env: { ...place.env, GIT_CONFIG_GLOBAL: '/dev/null' },
+      stdio: 'pipe',
+    }).toString()
+
+  test('a linked worktree commits into its repository, whose hooks and configuration stay', async () => {
+    const main = join(home, 'main')
+    mkdirSync(main)
+    git('init -q', main)
+    git('-c user.name=a -c user.email=a@example.com commit -q --allow-empty -m one', main)
+    git(`worktree add -q ${join(home, 'linked')}`, main)
+    writeFileSync(join(home, '.gitconfig'), '[user]\n\tname = Ada\n\temail = ada@example.com\n')
+    const script = `echo x > a && git add a && git commit -q -m two && git log --format='%an %s' -1
+      echo x > ${main}/.git/hooks/post-commit; git config core.pager evil; echo x > ${main}/loose
+      echo gitdir: elsewhere > .git; git config core.hooksPath away`
+    const own = { ...place, cwd: join(home, 'linked') }
+    const { stdout } = await mayfly(own, ['exec', '--', 'sh', '-c', script])
+    assert.equal(stdout, 'Ada two\n')
+    assert.equal(git('log --format=%s -1 linked', main), 'two\n')
+    assert.ok(!existsSync(join(main, '.git/hooks/post-commit')) && !existsSync(join(main, 'loose')))
+    assert.doesNotMatch(readFileSync(join(main, '.git/config'), 'utf8'), /evil|away/)
+  })
+
+  test('a worktree that its repository does not name is shown no repository', async () => {
+    const own = { ...place, cwd: join(home, 'stray') }
+    mkdirSync(own.cwd)
+    writeFileSync(join(own.cwd, '.git'), `gitdir: ${join(home, 'main/.git/worktrees/linked')}\n`)
+    const { stdout } = await mayfly(own, [
+      'exec',
+      '--',
+      'sh',
+      '-c',
+      `ls ${home}/main/.git; echo end`,
+    ])
+    assert.equal(stdout, 'end\n')
+  })
+})

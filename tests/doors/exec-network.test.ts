@@ -1,0 +1,89 @@
+import assert from 'node:assert/strict'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { after, before, suite, test } from 'node:test'
+import { openRegistry, type Registry } from '../fixtures/registry.ts'
+import { noFolderWall } from '../hostile/folder/project.ts'
+import { documentOf, makePlace, mayfly, type RunOptions } from './program.ts'
+
+/** The way out of a command: what it may reach, and what it hears of the rest. */
+const timeout = 240_000
+const place = makePlace()
+after(() => place.remove())
+
+const fetching = `const said = []
+for (const url of process.argv.slice(2)) {
+  try { said.push((await fetch(url)).status) }
+  catch (error) { said.push(String(error.cause?.code ?? error.message)) }
+}
+console.log(JSON.stringify(said))`
+
+suite('mayfly exec --allow', { skip: noFolderWall, timeout, concurrency: 2 }, () => {
+  let registry: Registry
+  let at: string
+  let config: readonly string[]
+  before(async () => {
+    registry = await openRegistry()
+    at = `http://127.0.0.1:${registry.port}`
+    const rule = `"*://*:*", { host = "${at}", private = true }`
+    const file = join(place.state, 'private.toml')
+    writeFileSync(file, `[ceilings]\nnetwork = { allow = [${rule}] }\n`)
+    config = ['--config', file]
+    writeFileSync(join(place.cwd, 'fetch.mjs'), fetching)
+  })
+  after(() => registry[Symbol.asyncDispose]())
+
+  const exec = (flags: readonly string[], command: readonly string[], options: RunOptions = {}) =>
+    mayfly(place, ['exec', ...config, ...flags, '--', ...command], options)
+  /** Programs keep 127.0.0.1 to themselves otherwise. */
+  const far = ['--env', 'NO_PROXY=', 'no_proxy=']
+  const urls = () => [`${at}/hello`, 'http://denied.example/', `${at}/away`]
+
+  test('reaches what is allowed alone, and tells of the rest in a line', async () => {
+    const flags = ['--allow', at, '--timeout', '60s', ...far]
+    const ran = await exec(flags, ['node', 'fetch.mjs', ...urls()])
+    assert.deepEqual(JSON.parse(ran.stdout), [200, 403, 403], ran.stderr)
+    assert.match(
+      ran.stderr,
+      /^mayfly: refused: connect to denied\.example:80 \(.+\); "--allow http:\/\/denied\.example" lets it out, if the configuration does$/m,
+    )
+    assert.match(ran.stderr, /^mayfly: refused: connect to 169\..+; nothing lets out there$/m)
+  })
+
+  test('lists each try with --json, and leaves none without a network', async () => {
+    const flags = ['--allow', at, '--json', ...far]
+    const { metrics } = documentOf(await exec(flags, ['node', 'fetch.mjs', ...urls()]))
+    const tried = metrics.network.map((one: any) => [one.host, one.verdict])
+    assert.deepEqual(tried.slice(0, 2), [
+      ['127.0.0.1', 'allowed'],
+      ['denied.example', 'denied'],
+    ])
+    const none = documentOf(await exec(['--json', ...far], ['node', 'fetch.mjs', `${at}/hello`]))
+    assert.deepEqual(none['metrics'].network, [])
+    assert.match(none['stdout'], /ECONNREFUSED|ENETUNREACH/)
+  })
+
+  test('shows programs the authority of a proxy that looks into TLS', async () => {
+    const file = join(place.state, 'inspect.toml')
+    writeFileSync(file, '[egress]\ninspect = "all"\n')
+    const script = `grep -c BEGIN "$NODE_EXTRA_CA_CERTS" "$SSL_CERT_FILE"; test -w "$SSL_CERT_FILE" && echo open
+      echo x > "$SSL_CERT_FILE"; rm -f "$SSL_CERT_FILE"; grep -c BEGIN "$SSL_CERT_FILE"`
+    const flags = ['--config', file, '--allow', 'example.com', '--']
+    const { stdout } = await mayfly(place, ['exec', ...flags, 'sh', '-c', script])
+    const [own, all, after] = stdout
+      .trim()
+      .split('\n')
+      .map((line) => Number(line.split(':').at(-1)))
+    assert.equal(own, 1)
+    assert.ok(all! >= 1 && after === all, stdout)
+  })
+
+  test('takes the proxy of its caller for no way out, and sets its own', async () => {
+    const env = { HTTP_PROXY: 'http://127.0.0.1:9', https_proxy: 'http://127.0.0.1:9' }
+    const script = 'echo "[$HTTP_PROXY][$https_proxy][$NO_PROXY]"'
+    assert.equal((await exec([], ['sh', '-c', script], { env })).stdout, '[][][]\n')
+    const { stdout } = await exec(['--allow', 'example.com'], ['sh', '-c', script], { env })
+    const own = 'http://127.0.0.1:3128'
+    assert.equal(stdout, `[${own}][${own}][localhost,127.0.0.1]\n`)
+  })
+})

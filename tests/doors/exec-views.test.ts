@@ -1,0 +1,309 @@
+import assert from 'node:assert/strict'
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { after, suite, test } from 'node:test'
+import { findProgram } from '../../src/os/find-program.ts'
+import { noFolderWall } from '../hostile/folder/project.ts'
+import { bin, documentOf, makePlace, mayfly } from './program.ts'
+
+/** Changes of a command that are kept, shown, made and dropped. */
+const skip = noFolderWall
+const timeout = 240_000
+const place = makePlace()
+after(() => place.remove())
+
+const views = join(place.state, 'views')
+/** Calls `mayfly exec` in a folder. */
+const exec = (folder: string, ...words: string[]) =>
+  mayfly({ ...place, cwd: folder }, ['exec', ...words])
+const dry = (folder: string, script: string, ...flags: string[]) =>
+  exec(folder, '--dry-run', ...flags, '--', 'sh', '-c', script)
+
+/** Starts a dry run, which says that it is ready. */
+async function begun(folder: string, script: string) {
+  const words = [bin, 'exec', '--dry-run', '--', 'sh', '-c', script]
+  const child = spawn(process.execPath, words, { cwd: folder, env: place.env })
+  await once(child.stdout, 'data')
+  return child
+}
+
+let count = 0
+/** A folder with files of each kind, owned by whom the commands run as. */
+function project(): string {
+  const folder = join(place.cwd, `project-${count++}`)
+  mkdirSync(join(folder, 'old/deep'), { recursive: true })
+  mkdirSync(join(folder, 'kept'))
+  const files = {
+    'text.txt': 'one\ntwo\nthree\n',
+    'gone.txt': 'gone\n',
+    'old/a': 'a\n',
+    'old/deep/b': 'b\n',
+    'kept/same': 'same\n',
+    binary: '\0\x01\x02',
+    'no-end': 'no line end',
+  }
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text)
+  symlinkSync('text.txt', join(folder, 'link'))
+  return folder
+}
+
+const everything = [
+  'sed -i s/two/2/ text.txt && chmod 700 text.txt && rm gone.txt',
+  'rm -r old && mkdir old && echo new > old/c && mkdir -p made/below && echo x > made/below/x',
+  'mv kept moved && ln -sf binary link && printf "\\0\\3" > binary && printf "an end\\n" >> no-end',
+  'echo y > same-name && rm same-name && mkdir same-name && chmod 711 made',
+].join(' && ')
+
+/** Paths with kind, permissions and content. */
+function treeOf(folder: string, below = ''): readonly string[] {
+  return readdirSync(join(folder, below))
+    .sort()
+    .flatMap((name) => {
+      const path = join(below, name)
+      const facts = lstatSync(join(folder, path))
+      const mode = (facts.mode & 0o7777).toString(8)
+      if (facts.isSymbolicLink()) return [`${path} -> ${readlinkSync(join(folder, path))}`]
+      if (facts.isDirectory()) return [`${path}/ ${mode}`, ...treeOf(folder, path)]
+      return [`${path} ${mode} ${readFileSync(join(folder, path)).toString('hex')}`]
+    })
+}
+
+const viewIn = (stderr: string) => /kept as (view_[0-9a-f]{32}):/.exec(stderr)?.[1] ?? ''
+
+suite('A dry run of mayfly exec', { skip, timeout, concurrency: 2 }, () => {
+  test('leaves the folder as it was, and a commit makes of it what the command would have made', async () => {
+    const [viewed, direct] = [project(), project()]
+    const before = treeOf(viewed)
+    const ran = await dry(viewed, `${everything} && ls made old && cat text.txt`)
+    assert.equal(ran.code, 0, ran.stderr)
+    assert.equal(ran.stdout, 'made:\nbelow\n\nold:\nc\none\n2\nthree\n')
+    assert.deepEqual(treeOf(viewed), before)
+    assert.equal((await exec(direct, '--', 'sh', '-c', everything)).code, 0)
+    const committed = await exec(viewed, '--commit')
+    assert.equal(committed.code, 0, committed.stderr)
+    assert.match(committed.stderr, /^Made \d+ changes in /)
+    assert.deepEqual(treeOf(viewed), treeOf(direct))
+    assert.ok(!existsSync(join(views, viewIn(ran.stderr))))
+    assert.equal((await exec(viewed, '--diff')).code, 9)
+  })
+
+  test(
+    'shows what changed as text for people and for git apply, and as one document',
+    { skip: findProgram('git') ? false : 'git is missing' },
+    async () => {
+      const folder = project()
+      const copy = join(place.cwd, `copy-${count++}`)
+      cpSync(folder, copy, { recursive: true, verbatimSymlinks: true })
+      const ran = await dry(
+        folder,
+        'sed -i s/two/2/ text.txt; rm gone.txt; echo more >> no-end; echo n > new.txt',
+      )
+      const { stdout, stderr } = await exec(folder, '--diff')
+      assert.match(
+        stdout,
+        /^changed file text\.txt\n--- a\/text\.txt\n\+\+\+ b\/text\.txt\n@@ -1,3 \+1,3 @@\n one\n-two\n\+2\n three\n/m,
+      )
+      assert.match(stderr, /4 changes; "mayfly exec --commit" makes them/)
+      const applied = spawnSync('git', ['apply', '-'], {
+        cwd: copy,
+        input: stdout,
+        encoding: 'utf8',
+      })
+      assert.equal(applied.status, 0, applied.stderr)
+      const said = documentOf(
+        await exec(folder, '--diff', viewIn(ran.stderr), '--json'),
+      ) as unknown as {
+        view: string
+        changes: { path: string; change: string }[]
+      }
+      assert.equal(said.view, viewIn(ran.stderr))
+      assert.deepEqual(
+        said.changes.map(({ path, change }) => `${change} ${path}`),
+        ['removed gone.txt', 'added new.txt', 'changed no-end', 'changed text.txt'],
+      )
+      assert.equal((await exec(folder, '--commit')).code, 0)
+      assert.deepEqual(treeOf(copy), treeOf(folder))
+    },
+  )
+
+  test('is dropped without a trace, and views are listed from everywhere', async () => {
+    const folder = project()
+    const before = treeOf(folder)
+    const ran = await dry(folder, everything, '--json')
+    const { view } = documentOf(ran) as unknown as { view: { id: string; changes: number } }
+    assert.ok(view.changes > 8)
+    const listed = documentOf(await exec(place.cwd, '--views', '--json')) as unknown as {
+      views: { view: string; folder: string }[]
+    }
+    assert.ok(listed.views.some((one) => one.view === view.id && one.folder === folder))
+    const dropped = await exec(place.cwd, '--discard', view.id)
+    assert.equal(dropped.code, 0, dropped.stderr)
+    assert.ok(!existsSync(join(views, view.id)))
+    assert.deepEqual(treeOf(folder), before)
+  })
+
+  test('protects in a view what it protects in the folder, and keeps no view of a command that nothing held', async () => {
+    const folder = project()
+    mkdirSync(join(folder, '.git/hooks'), { recursive: true })
+    writeFileSync(join(folder, '.env'), 'SECRET=1\n')
+    const script = `cat .env; echo x > .git/hooks/a; echo x > .bashrc; mv .git g; ls ${place.state}; echo kept > ok`
+    const ran = await dry(folder, script)
+    assert.match(ran.stderr, /refused: write to \.git\/hooks\/a/)
+    assert.doesNotMatch(ran.stdout, /SECRET|views/)
+    const { stdout } = await exec(folder, '--diff')
+    assert.match(stdout, /^added file ok\n/)
+    assert.doesNotMatch(stdout, /hooks|bashrc/)
+    assert.equal((await exec(folder, '--discard')).code, 0)
+    const file = join(place.state, 'floor-of-views.toml')
+    writeFileSync(file, '[[tenants]]\nname = "default"\nfloor = "gvisor"\n')
+    const refused = await exec(folder, '--config', file, '--dry-run', '--', 'true')
+    assert.deepEqual([refused.code, viewIn(refused.stderr)], [126, ''])
+    assert.equal((await exec(folder, '--diff')).code, 9)
+  })
+})
+
+suite('A commit of mayfly exec', { skip, timeout, concurrency: 2 }, () => {
+  const changes =
+    'echo mine > text.txt; rm gone.txt; echo mine > new; rm -r old; mkdir kept/sub; echo m > kept/sub/m'
+  const outside: Readonly<Record<string, (folder: string) => void>> = {
+    'text.txt was changed meanwhile': (folder) =>
+      writeFileSync(join(folder, 'text.txt'), 'theirs\n'),
+    'text.txt was removed meanwhile': (folder) => rmSync(join(folder, 'text.txt')),
+    'gone.txt was changed meanwhile': (folder) => chmodSync(join(folder, 'gone.txt'), 0o600),
+    'new was made meanwhile': (folder) => writeFileSync(join(folder, 'new'), 'theirs\n'),
+    'old/theirs was made meanwhile': (folder) =>
+      writeFileSync(join(folder, 'old/theirs'), 'theirs\n'),
+    'kept/sub was made meanwhile': (folder) => symlinkSync('/', join(folder, 'kept/sub')),
+  }
+  for (const [what, change] of Object.entries(outside))
+    test(`changes nothing where ${what}`, async () => {
+      const folder = project()
+      const id = viewIn((await dry(folder, changes)).stderr)
+      change(folder)
+      const before = treeOf(folder)
+      const ran = await exec(folder, '--commit', '--json')
+      const { error } = documentOf(ran) as unknown as { error: { code: string; message: string } }
+      assert.deepEqual([ran.code, error.code], [9, 'CONFLICT'])
+      assert.ok(error.message.includes(what), error.message)
+      assert.deepEqual(treeOf(folder), before)
+      assert.ok(existsSync(join(views, id)))
+    })
+
+  test('changes nothing where a file was changed while the command ran', async () => {
+    const folder = project()
+    const child = await begun(folder, 'echo ready; read x; echo mine > text.txt')
+    const busy = await exec(folder, '--commit', '--json')
+    assert.match(busy.stdout + busy.stderr, /CONFLICT.*its command runs/)
+    writeFileSync(join(folder, 'text.txt'), 'theirs\n')
+    child.stdin.end('\n')
+    await once(child, 'close')
+    const { stdout, stderr } = await exec(folder, '--commit', '--json')
+    assert.match(stdout + stderr, /text\.txt was changed while the command ran/)
+    assert.equal(readFileSync(join(folder, 'text.txt'), 'utf8'), 'theirs\n')
+  })
+
+  test('writes through no link that a folder became, and into no other folder of that name', async () => {
+    const folder = project()
+    const elsewhere = join(place.cwd, `elsewhere-${count++}`)
+    mkdirSync(elsewhere)
+    await dry(folder, 'echo mine > kept/same; echo mine > kept/new')
+    renameSync(join(folder, 'kept'), join(folder, 'away'))
+    symlinkSync(elsewhere, join(folder, 'kept'))
+    assert.equal((await exec(folder, '--commit')).code, 9)
+    assert.deepEqual(readdirSync(elsewhere), [])
+    const other = project()
+    await dry(other, 'echo mine > new')
+    renameSync(other, `${other}-away`)
+    mkdirSync(other)
+    const { code, stderr } = await exec(other, '--commit')
+    assert.equal(code, 9)
+    assert.match(stderr, /is another folder now/)
+    assert.deepEqual(readdirSync(other), [])
+  })
+
+  test('writes no protected name, also where somebody put one into the view', async () => {
+    for (const [name, rule] of [
+      ['.git/hooks/pre-commit', '.git'],
+      ['sub/.BashRC', '.bashrc'],
+      ['.claude/settings.json', '.claude'],
+      ['.env.local', '.env*'],
+    ] as const) {
+      const folder = project()
+      const id = viewIn((await dry(folder, 'echo mine > new')).stderr)
+      const planted = join(views, id, 'upper', name)
+      mkdirSync(join(planted, '..'), { recursive: true })
+      writeFileSync(planted, 'evil\n')
+      rmSync(join(views, id, 'changes.json'))
+      const { code, stderr } = await exec(folder, '--commit')
+      assert.equal(code, 9, name)
+      assert.ok(stderr.includes(`is protected (${rule})`), stderr)
+      assert.ok(!existsSync(join(folder, 'new')))
+    }
+  })
+
+  test('goes on where one was cut off, and keeps the changes of a command that was killed', async () => {
+    const folder = project()
+    const child = await begun(folder, `${changes}; echo ready; sleep 86395`)
+    child.kill('SIGKILL')
+    await once(child, 'close')
+    const { stdout } = await exec(folder, '--diff')
+    assert.match(stdout, /^changed file text\.txt\n/m)
+    // As a commit that was cut off after two changes.
+    rmSync(join(folder, 'gone.txt'))
+    mkdirSync(join(folder, 'kept/sub'))
+    const { code, stderr } = await exec(folder, '--commit')
+    assert.equal(code, 0, stderr)
+    assert.deepEqual(readdirSync(folder).sort(), [
+      'binary',
+      'kept',
+      'link',
+      'new',
+      'no-end',
+      'text.txt',
+    ])
+    assert.equal(readFileSync(join(folder, 'kept/sub/m'), 'utf8'), 'm\n')
+  })
+
+  test('says what is wrong with a call: an unknown view, two acts, another place to write, too many views', async () => {
+    const folder = project()
+    const cases = [
+      [['--diff', 'view_0'], 9, /Cannot find the view "view_0"/],
+      [['--diff', '../../etc'], 9, /Cannot find the view/],
+      [['--diff', '--commit'], 2, /given alone/],
+      [['--commit', '--', 'true'], 2, /given alone/],
+      [['--dry-run'], 2, /a command stands behind --/],
+      [['--dry-run', '--write', '..', '--', 'true'], 2, /Leave out --write/],
+    ] as const
+    for (const [words, code, says] of cases) {
+      const ran = await exec(folder, ...words)
+      assert.equal(ran.code, code, `${words.join(' ')}: ${ran.stderr}`)
+      assert.match(ran.stderr, says)
+    }
+    const own = {
+      ...place,
+      cwd: folder,
+      env: { ...place.env, MAYFLY_STATE: join(place.state, 'full') },
+    }
+    assert.equal((await mayfly(own, ['exec', '--dry-run', '--', 'true'])).code, 0)
+    const kept = join(place.state, 'full/views')
+    for (let at = 1; at < 64; at++)
+      mkdirSync(join(kept, `view_${at.toString(16).padStart(32, '0')}`))
+    const full = await mayfly(own, ['exec', '--dry-run', '--', 'true'])
+    assert.match(full.stderr, /Cannot keep more than 64 views/)
+  })
+})

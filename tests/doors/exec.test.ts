@@ -1,0 +1,300 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { chownSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { after, before, suite, test } from 'node:test'
+import { makeProgram, noFolderWall } from '../hostile/folder/project.ts'
+import { bin, documentOf, makePlace, mayfly, noOrdinaryUser, type RunOptions } from './program.ts'
+
+/** A command in a folder as its caller meets it: streams, signals, terminal, limits, record. */
+const timeout = 240_000
+const skip = noFolderWall
+const place = makePlace()
+after(() => place.remove())
+
+const exec = (words: readonly string[], options: RunOptions = {}) =>
+  mayfly(place, ['exec', ...words], options)
+const shell = (script: string, flags: readonly string[] = [], options: RunOptions = {}) =>
+  exec([...flags, '--', 'sh', '-c', script], options)
+
+suite('mayfly exec', { skip, timeout, concurrency: 2 }, () => {
+  test('passes arguments, input, output, variables, working folder and exit code on', async () => {
+    const script = 'echo "$1 $REGION $(pwd)"; cat; echo wrong >&2; exit 3'
+    const ran = await exec(['--', 'sh', '-c', script, 'name', 'a b'], {
+      stdin: 'typed',
+      env: { REGION: 'eu' },
+    })
+    assert.equal(ran.stdout, `a b eu ${place.cwd}\ntyped`)
+    assert.equal(ran.stderr, 'wrong\n')
+    assert.equal(ran.code, 3)
+  })
+
+  test('binds the folder itself: what is made there is there at once, and its owner’s', async () => {
+    const { code } = await shell('mkdir -p a/b && echo made > a/b/c && ln -s c a/b/d && mv a/b a/e')
+    assert.equal(code, 0)
+    assert.equal(readFileSync(join(place.cwd, 'a/e/d'), 'utf8'), 'made\n')
+    assert.equal(statSync(join(place.cwd, 'a/e/c')).uid, process.getuid?.())
+  })
+
+  test('hides HOME, keeps the system read-only, and has no network', async () => {
+    writeFileSync(join(place.env['HOME']!, 'notes'), 'mine\n')
+    const script = [
+      'ls -A ~ | wc -l; echo kept > ~/x && cat ~/x',
+      'echo x 2>/dev/null > /usr/x || echo read-only; echo x 2>/dev/null > /etc/x || echo read-only',
+      'cat /proc/net/route | wc -l; cat /proc/1/environ 2>/dev/null || echo closed',
+      'ls / | tr "\\n" " "',
+    ].join('\n')
+    const { stdout } = await shell(script)
+    assert.match(stdout, /^0\nkept\nread-only\nread-only\n1\nclosed\n/)
+    assert.doesNotMatch(stdout, /\bsys\b|\bmnt\b|\bboot\b/)
+    assert.throws(() => statSync(join(place.env['HOME']!, 'x')))
+  })
+
+  test('ends by the signal that ended the command, and passes signals on', async () => {
+    const killed = await shell('kill -TERM $$')
+    assert.deepEqual([killed.code, killed.signal], [null, 'SIGTERM'])
+    const dumped = await shell('kill -SEGV $$')
+    assert.deepEqual([dumped.code, dumped.signal], [139, null])
+    const ran = await shell(
+      'trap "echo caught; exit 9" TERM; echo ready; while :; do sleep 0.05; done',
+      [],
+      {
+        started: (child) =>
+          child.stdout!.once('data', () => {
+            child.kill('SIGTERM')
+          }),
+      },
+    )
+    assert.deepEqual([ran.stdout, ran.code], ['ready\ncaught\n', 9])
+  })
+
+  test('ends what the command leaves running', async () => {
+    const mark = `left-${process.pid}`
+    const { stdout } = await shell(`sleep 86399 & echo ${mark}`)
+    assert.equal(stdout.trim(), mark)
+    assert.doesNotMatch(readFileSync('/proc/loadavg', 'utf8'), /never/)
+    const { stdout: seen } = await shell('ps -e -o args 2>/dev/null || true')
+    assert.doesNotMatch(seen, /86399/)
+  })
+
+  test('tells of a program that is not there, or cannot be run, as a shell does', async () => {
+    const missing = await exec(['--', 'no-such-program'])
+    assert.equal(missing.code, 127)
+    assert.match(missing.stderr, /cannot run "no-such-program": no such program in this wall/)
+    writeFileSync(join(place.cwd, 'data'), 'x')
+    assert.equal((await exec(['--', './data'])).code, 126)
+  })
+
+  test('tells what was refused, by which rule, and the way on, in one line', async () => {
+    mkdirSync(join(place.cwd, '.git/hooks'), { recursive: true })
+    writeFileSync(join(place.cwd, '.env'), 'SECRET=1\n')
+    const { stderr } = await shell('echo x > .git/hooks/pre-commit; cat .env; exit 0')
+    assert.match(
+      stderr,
+      /^mayfly: refused: write to \.git\/hooks\/pre-commit \(protected: \.git\/hooks\); no flag opens it: .+$/m,
+    )
+    assert.match(
+      stderr,
+      /^mayfly: refused: read of \.env \(secret: \.env\*\); "--read \.env" lets it be read$/m,
+    )
+    const { stdout } = await shell('cat .env', ['--read', '.env'])
+    assert.equal(stdout, 'SECRET=1\n')
+    assert.notEqual((await shell('echo x >> .env', ['--read', '.env'])).code, 0)
+  })
+
+  test('prints one document with --json: outcome, output and refusals', async () => {
+    const ran = await exec([
+      '--json',
+      '--',
+      'sh',
+      '-c',
+      'echo out; echo err >&2; echo x > .bashrc; exit 5',
+    ])
+    const { status, exitCode, stdout, stderr, refused, tier, provider } = documentOf(ran)
+    assert.deepEqual(
+      [status, exitCode, stdout, tier, provider],
+      ['error', 5, 'out\n', 'process', 'folder'],
+    )
+    assert.match(stderr, /^err\n/)
+    const path = join(place.cwd, '.bashrc')
+    assert.deepEqual(refused, [{ what: 'write', path, rule: 'protected', name: '.bashrc' }])
+    assert.equal(ran.code, 5)
+  })
+
+  test('has words behind -- for a command, and takes no others', async () => {
+    for (const words of [[], ['npm', 'test'], ['--', ''], ['--timeout', 'soon', '--', 'true']])
+      assert.equal((await exec(words)).code, words.includes('') ? 127 : 2, words.join(' '))
+  })
+
+  test('leaves secrets out of the environment, and says so', async () => {
+    const env = { DEPLOY_TOKEN: 'abc', MAYFLY_API_KEY: 'k'.repeat(32), SSH_AUTH_SOCK: '/tmp/agent' }
+    const script = 'echo "[$DEPLOY_TOKEN$MAYFLY_API_KEY$SSH_AUTH_SOCK]"'
+    const without = await shell(script, [], { env })
+    assert.equal(without.stdout, '[]\n')
+    assert.match(
+      without.stderr,
+      /Left out of its environment: DEPLOY_TOKEN \(--env NAME passes one on\)/,
+    )
+    const given = await shell(script, ['--env', 'DEPLOY_TOKEN', 'SSH_AUTH_SOCK=x'], { env })
+    assert.equal(given.stdout, '[abcx]\n')
+  })
+
+  test('holds variables that would be run outside of the wall inside of it', async () => {
+    const marker = join(place.state, 'marker')
+    writeFileSync(
+      join(place.cwd, 'hook.js'),
+      `require('fs').writeFileSync(${JSON.stringify(marker)}, 'x')`,
+    )
+    await shell('node -e 0', ['--env', `NODE_OPTIONS=--require ${place.cwd}/hook.js`])
+    assert.throws(() => statSync(marker))
+  })
+})
+
+suite('Limits of mayfly exec', { skip, timeout, concurrency: 2 }, () => {
+  test('--timeout ends the command and what it started, with exit code 4', async () => {
+    const ran = await shell('sleep 86398 & sleep 86398', ['--timeout', '1s'])
+    assert.equal(ran.code, 4)
+    assert.match(ran.stderr, /mayfly: ended: The time to run was over/)
+  })
+
+  test('ceilings of the configuration hold memory, processes, time and network', async () => {
+    const file = join(place.state, 'ceilings.toml')
+    const ceilings = 'memory = "96MB"\nprocesses = 40\ntimeout = "20s"\nnetwork = "none"\n'
+    writeFileSync(file, `[ceilings]\n${ceilings}`)
+    const memory = await exec([
+      '--config',
+      file,
+      '--',
+      'node',
+      '-e',
+      'a = []; for (;;) a.push(Buffer.alloc(2 ** 24, 1))',
+    ])
+    assert.equal(memory.code, 5)
+    assert.match(memory.stderr, /held more memory than its limit/)
+    const forks = 'i=0; while [ $i -lt 100 ]; do sleep 5 & i=$((i+1)); done; echo all'
+    const processes = await shell(forks, ['--config', file])
+    assert.match(processes.stderr, /[Cc]annot fork|Resource temporarily unavailable/)
+    const network = await shell('true', ['--config', file, '--allow', 'example.com'])
+    assert.equal(network.code, 2)
+  })
+
+  test('floors, signatures and phases that a process wall cannot hold end with 126', async () => {
+    const demands = {
+      floor: '[[tenants]]\nname = "default"\nfloor = "gvisor"\n',
+      signing: '[[tenants]]\nname = "default"\nsigning = { required = true }\n',
+      phases:
+        '[schedules.default]\nphases = [{ name = "a", for = "5s" }, { name = "b", for = "5s" }]\n',
+    }
+    for (const [name, text] of Object.entries(demands)) {
+      const file = join(place.state, `${name}.toml`)
+      writeFileSync(file, text)
+      const ran = await shell('echo ran', ['--config', file])
+      assert.deepEqual([ran.code, ran.stdout], [126, ''], `${name}: ${ran.stderr}`)
+      assert.match(ran.stderr, /mayfly: cannot hold the command: /)
+    }
+  })
+
+  test('a file of the folder loosens nothing, and is not changed from inside', async () => {
+    // A folder of its own: other tests run beside this one.
+    const cwd = join(place.cwd, 'configured')
+    mkdirSync(cwd)
+    const run = (script: string) => mayfly({ ...place, cwd }, ['exec', '--', 'sh', '-c', script])
+    writeFileSync(join(cwd, 'mayfly.toml'), 'network = "open"\n')
+    assert.equal((await run('true')).code, 2)
+    writeFileSync(join(cwd, 'mayfly.toml'), '[ceilings]\ntimeout = "1s"\n')
+    assert.equal((await run('echo > mayfly.toml; sleep 86397')).code, 4)
+  })
+
+  test('each command has an admitted and an ended line, also one that nothing holds', async () => {
+    const file = join(place.state, 'floor.toml')
+    writeFileSync(file, '[[tenants]]\nname = "default"\nfloor = "gvisor"\n')
+    const own = { ...place, env: { ...place.env, MAYFLY_STATE: join(place.state, 'own') } }
+    const ran = await mayfly(own, ['exec', '--', 'sh', '-c', 'exit 4'])
+    const refused = await mayfly(own, ['exec', '--config', file, '--', 'true'])
+    assert.deepEqual([ran.code, refused.code], [4, 126], `${ran.stderr}\n${refused.stderr}`)
+    const lines = documentOf(await mayfly(own, ['audit', 'list', '--json'])) as unknown as {
+      kind: string
+      run: string
+      status: string
+    }[]
+    const [first, second, third, fourth] = lines.slice(-4)
+    const said = JSON.stringify(lines)
+    assert.deepEqual(
+      [first!.kind, second!.kind, second!.status],
+      ['admitted', 'ended', 'error'],
+      said,
+    )
+    assert.deepEqual([third!.kind, fourth!.kind, fourth!.run], ['admitted', 'ended', third!.run])
+    assert.match(fourth!.status, /^(?:blocked|unavailable)$/)
+    assert.equal((await mayfly(own, ['audit', 'verify'])).code, 0)
+  })
+})
+
+suite('mayfly exec on a terminal', { skip, timeout }, () => {
+  const pty = join(place.state, 'pty')
+  before(() => makeProgram('pty', pty))
+
+  /** Types each text once the one before it was answered. */
+  async function typed(words: readonly string[], dialogue: readonly (readonly [RegExp, string])[]) {
+    const child = spawn(pty, ['77', '33', process.execPath, bin, 'exec', ...words], {
+      cwd: place.cwd,
+      env: place.env,
+      stdio: ['pipe', 'pipe', 'inherit'],
+    })
+    let said = ''
+    let next = 0
+    const { promise, resolve } = Promise.withResolvers<number | null>()
+    child.once('close', resolve)
+    child.stdout.on('data', (chunk: Buffer) => {
+      said += String(chunk)
+      const [answer, text] = dialogue[next] ?? []
+      if (!answer?.test(said)) return
+      next += 1
+      said = ''
+      child.stdin.write(text!)
+    })
+    return { code: await promise, said, answered: next }
+  }
+
+  test('has a terminal of its own, of the same size, in which keys become signals', async () => {
+    const { code, answered } = await typed(
+      ['--', 'sh', '-i'],
+      [
+        [/[$#] $/, 'tty; stty size; echo $((40+2))\r'],
+        [/\/dev\/pts\/0\r\n33 77\r\n42\r\n/, 'sh -c "echo go$((6*7)); sleep 86396"\r'],
+        [/go42\r\n$/, '\x03'],
+        [/[$#] $/, 'exit 7\r'],
+      ],
+    )
+    assert.deepEqual([code, answered], [7, 4])
+  })
+
+  test('puts no key into the terminal of its caller', async () => {
+    await makeProgram('attacks', join(place.cwd, 'attacks'))
+    const { said } = await typed(['--', './attacks', 'terminal', 'inherited'], [])
+    assert.match(said, /terminal 0\r\ninherited 0\r\n/)
+  })
+})
+
+suite('mayfly exec of root', { skip: skip || noOrdinaryUser(), timeout }, () => {
+  test('runs as the owner of the folder, whose files are the owner’s', async () => {
+    const other = makePlace('ordinary')
+    try {
+      const state = join(other.state, 'own')
+      mkdirSync(state)
+      chownSync(state, 12_345, 12_345)
+      const env = { ...other.env, HOME: place.env['HOME'], MAYFLY_STATE: state }
+      const ran = await mayfly({ ...other, env, become: [] }, [
+        'exec',
+        '--',
+        'sh',
+        '-c',
+        'id -u; touch made; cat /etc/shadow 2>&1 | wc -c',
+      ])
+      assert.match(ran.stdout, /^12345\n/, ran.stderr)
+      assert.equal(statSync(join(other.cwd, 'made')).uid, 12_345)
+    } finally {
+      other.remove()
+    }
+  })
+})

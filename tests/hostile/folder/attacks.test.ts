@@ -1,0 +1,132 @@
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { mkdirSync, renameSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { after, before, suite, test } from 'node:test'
+import { bin, mayfly, makePlace, type Ran } from '../../doors/program.ts'
+import { attacks } from './attack-list.ts'
+import {
+  closedNames,
+  makeHome,
+  makeProgram,
+  makeProject,
+  noFolderWall,
+  openTargets,
+  protectedState,
+  secret,
+} from './project.ts'
+
+suite('A command in a folder', { skip: noFolderWall, timeout: 300_000 }, () => {
+  const place = makePlace()
+  let targets: Awaited<ReturnType<typeof openTargets>> | undefined
+  let before_ = ''
+  let ran: Ran
+  let results: Readonly<Record<string, string>> = {}
+  after(() => {
+    targets?.close()
+    place.remove()
+  })
+
+  before(async () => {
+    makeProject(place.cwd)
+    makeHome(place.env['HOME']!)
+    await makeProgram('attacks', join(place.cwd, 'attacks'))
+    targets = await openTargets(place.cwd, place.state)
+    before_ = protectedState(place.cwd)
+    const given = Object.entries(targets.variables).map((pair) => pair.join('='))
+    const flags = ['--env', ...given, '--deny', ...closedNames, '--timeout', '200s']
+    ran = await exec([...flags, '--', './attacks', ...Object.keys(attacks)])
+    results = Object.fromEntries(
+      ran.stdout.split('\n').map((line) => line.split(' ') as [string, string]),
+    )
+  })
+
+  const exec = (words: readonly string[], cwd = place.cwd) =>
+    mayfly({ ...place, cwd }, ['exec', ...words])
+
+  for (const [name, what] of Object.entries(attacks))
+    test(`S4-9: holds what ${what}`, () => assert.equal(results[name], '0', ran.stderr))
+
+  test('S4-9: leaves every protected file as it was after all of these', () => {
+    assert.equal(protectedState(place.cwd), before_)
+    assert.doesNotMatch(ran.stdout + ran.stderr, new RegExp(secret))
+  })
+
+  test('S4-9: lets git go on in its own folder but for hooks and configuration', async () => {
+    assert.match((await exec(['--', './attacks', 'git_goes_on'])).stdout, /git_goes_on 0/)
+  })
+
+  test('S4-9: holds two walls in one folder that work together', async () => {
+    const before = protectedState(place.cwd)
+    const both = await Promise.all([1, 2].map(() => exec(['--', './attacks', 'two_walls'])))
+    assert.deepEqual(
+      both.map(({ code }) => code),
+      [0, 0],
+    )
+    assert.equal(protectedState(place.cwd), before)
+  })
+
+  test('S4-9: keeps a secret closed that a program outside replaces by a rename meanwhile', async () => {
+    const file = join(place.cwd, '.env')
+    const replacing = setInterval(() => {
+      writeFileSync(`${place.state}/env-new`, `${secret}\n`)
+      renameSync(`${place.state}/env-new`, file)
+    }, 2)
+    setTimeout(() => writeFileSync(join(place.cwd, 'done'), ''), 1500)
+    try {
+      assert.match((await exec(['--', './attacks', 'secret_replaced'])).stdout, /secret_replaced 0/)
+    } finally {
+      clearInterval(replacing)
+    }
+  })
+
+  test('S4-9: shows a folder by its own name where a link leads to it', async () => {
+    const link = join(place.state, 'link')
+    symlinkSync(place.cwd, link)
+    const { stdout } = await exec(['--', 'sh', '-c', 'pwd; echo x > .bashrc; ls -d .bashrc'], link)
+    assert.equal(stdout.trim(), place.cwd)
+  })
+
+  test('S4-9: protects the programs of Mayfly that lie in the folder', async () => {
+    const programs = join(place.cwd, 'node_modules/mayfly')
+    mkdirSync(programs, { recursive: true })
+    const linked = join(programs, 'mayfly.js')
+    symlinkSync(bin, linked)
+    const { stdout } = await mayfly(
+      place,
+      ['exec', '--env', `PROGRAM_PATH=${linked}`, '--', './attacks', 'own_programs'],
+      {
+        program: linked,
+      },
+    )
+    assert.match(stdout, /own_programs 0/)
+  })
+})
+
+/** Attacks that touch nothing outside of the folder when nothing holds them. */
+const harmless = Object.keys(attacks).filter(
+  (name) =>
+    !/^(?:home|state|first_process|links_to_first_process|namespaces|own_filter|other_doors|settings_of_the_machine)$/.test(
+      name,
+    ) && !/race|abstract|network|terminal|processes|signals|sockets/.test(name),
+)
+
+suite('The same attacks without a wall', { skip: noFolderWall, timeout: 120_000 }, () => {
+  for (const name of harmless)
+    test(`S4-9: ${name} gets what it wants outside of the wall`, async () => {
+      const place = makePlace()
+      try {
+        makeProject(place.cwd)
+        await makeProgram('attacks', join(place.cwd, 'attacks'))
+        const bare = spawnSync('./attacks', [name], {
+          cwd: place.cwd,
+          encoding: 'utf8',
+          // The last is open beside the standard ones; libuv skips an 'ignore' from descriptor 3 on.
+          stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
+        })
+        assert.equal(bare.stdout, `${name} 1\n`, bare.stderr)
+      } finally {
+        place.remove()
+      }
+    })
+})

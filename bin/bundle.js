@@ -4,7 +4,7 @@
  * Problem. A run loads seven hundred modules in two processes; resolving, reading and linking them is a third of its CPU
  * time, with Node's compile cache, too.
  *
- * Mechanism. A package brings its file along. A checkout has one in the cache of the user that made it, in a folder for
+ * Mechanism. A package brings its file along, in `dist/`. A checkout has one in the cache of the user that made it, in a folder for
  * each root, named after the content of all sources and of itself. A process that finds none loads the sources, as it
  * always could, and starts the maker. The header lists the sources with the hash of each, and with what `stat` said when
  * it was read: a source whose stat is another is read and compared, so that no edit is missed.
@@ -115,18 +115,10 @@ export function importBundle({ bytes, header }, root = ownRoot) {
   return import(own)
 }
 
-/** For a package, whose files lie beside the rest of it. @param {string} root */
-export function importPacked(root = ownRoot) {
-  registerHooks({
-    resolve: (specifier, context, next) => redirected(next(specifier, context), root),
-  })
-  return import(urlsIn(root).own)
-}
-
 /** @param {import('node:module').ResolveFnOutput} found @param {string} root */
 function redirected(found, root) {
-  const { library, sources } = urlsIn(root)
-  return sources.includes(found.url) ? { ...found, url: library, format: 'module' } : found
+  const { library, source } = urlsIn(root)
+  return found.url === source ? { ...found, url: library, format: 'module' } : found
 }
 
 /** @param {string} root */
@@ -135,7 +127,7 @@ function urlsIn(root) {
   return {
     own: url('bundle/mayfly.js'),
     library: url('bundle/index.js'),
-    sources: [url('src/index.ts'), url('src/index.js')],
+    source: url('src/index.ts'),
   }
 }
 
@@ -145,7 +137,7 @@ function urlsIn(root) {
  * @param {readonly string[]} names
  * @param {string} own specifier of the bundle
  */
-export function libraryOf(names, own) {
+function libraryOf(names, own) {
   const all = names.map((name) => `export const ${name} = all.${name}\n`).join('')
   return `import { library } from '${own}'\nconst all = await library()\n${all}`
 }

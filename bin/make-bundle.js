@@ -1,6 +1,6 @@
 /**
  * Makes Mayfly in one file: `node make-bundle.js` in the cache of this user, for the checkout that it lies in. `pack.ts`
- * calls `bundle` for a package. What runs it, and when: `bundle.js`.
+ * makes that of a package. What runs it, and when: `bundle.js`.
  *
  * esbuild joins the modules. `import.meta.url` of each stays its own, because programs and policies are found by it; the
  * languages of zod's messages but English are left out, a third of its modules. Packages with a native half stay outside.
@@ -9,7 +9,6 @@ import { hash } from 'node:crypto'
 import {
   chmodSync,
   existsSync,
-  globSync,
   lstatSync,
   mkdirSync,
   readdirSync,
@@ -46,36 +45,54 @@ const SETTLED_MS = 50
 const TRIES = 20
 const SOURCE = /\.(?:[cm]?[jt]s|json)$/
 const LOADERS = { '.ts': 'ts', '.mts': 'ts', '.cts': 'ts', '.json': 'json' }
-const BANNER = `import { createRequire as requireFrom } from 'node:module'
+export const BANNER = `import { createRequire as requireFrom } from 'node:module'
 const require = requireFrom(import.meta.url)`
 
 /**
  * @typedef {{ path: string, text: string, sha256: string, stat: string | null }} Input
  *
- * @param {string} root with sources in TypeScript, or in JavaScript where it is being packed
+ * @param {string} root
  * @returns {Promise<{ code: string, inputs: readonly Input[], names: readonly string[] }>}
  */
 export async function bundle(root) {
   /** @type {Map<string, Input>} */
   const inputs = new Map()
-  const extension = lstatSync(join(root, 'src/index.ts'), { throwIfNoEntry: false }) ? 'ts' : 'js'
   const { outputFiles } = await build({
     ...common(root),
     stdin: {
-      contents: `export { main } from './src/cli/main.${extension}'
-export const library = () => import('./src/index.${extension}')`,
+      contents: `export { main } from './src/cli/main.ts'
+export const library = () => import('./src/index.ts')`,
       resolveDir: root,
     },
     bundle: true,
     external: NATIVE,
-    nodePaths: [join(ownRoot, 'node_modules')],
     plugins: [builtins, english, reading(root, inputs)],
     banner: { js: BANNER },
   })
-  const index = join(root, `src/index.${extension}`)
-  const { metafile } = await build({ ...common(root), entryPoints: [index] })
-  const names = Object.values(metafile.outputs).flatMap((output) => output.exports)
-  return { code: outputFiles[0]?.text ?? '', inputs: sorted(inputs), names }
+  const names = await namesOf(root, 'src/index.ts')
+  return { code: asAscii(outputFiles[0]?.text ?? ''), inputs: sorted(inputs), names }
+}
+
+/**
+ * The code with escapes in place of other characters, which esbuild leaves in regular expressions: V8 keeps text with one of
+ * them at two bytes a character, and takes three times as long to read it. Throws Error for a character that no expression
+ * without the flag `u` can name.
+ *
+ * @param {string} code
+ */
+export function asAscii(code) {
+  // oxlint-disable-next-line no-control-regex
+  return code.replaceAll(/[^\0-\x7f]/g, (character) => {
+    if (character >= '\ud800' && character <= '\udfff')
+      throw new Error(`Cannot write U+${character.charCodeAt(0).toString(16)} as one escape`)
+    return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
+  })
+}
+
+/** Names that a module exports. @param {string} root @param {string} entry */
+export async function namesOf(root, entry) {
+  const { metafile } = await build({ ...common(root), entryPoints: [join(root, entry)] })
+  return Object.values(metafile.outputs).flatMap((output) => output.exports)
 }
 
 /**
@@ -85,8 +102,8 @@ export const library = () => import('./src/index.${extension}')`,
  * @returns {ReturnType<typeof bundle> | undefined}
  */
 export function smallBundle(root) {
-  const [entry] = globSync('src/cli/attach-plain.{ts,js}', { cwd: root })
-  return entry === undefined ? undefined : joinSmall(root, entry)
+  const entry = 'src/cli/attach-plain.ts'
+  return existsSync(join(root, entry)) ? joinSmall(root, entry) : undefined
 }
 
 /** @param {string} root @param {string} entry */
@@ -101,11 +118,11 @@ async function joinSmall(root, entry) {
     minifyWhitespace: true,
     plugins: [shortHashes, builtins, apart(root), reading(root, inputs)],
   })
-  return { code: outputFiles[0]?.text ?? '', inputs: sorted(inputs), names: [] }
+  return { code: asAscii(outputFiles[0]?.text ?? ''), inputs: sorted(inputs), names: [] }
 }
 
 /** @param {string} root */
-const common = (root) =>
+export const common = (root) =>
   /** @type {const} */ ({
     absWorkingDir: root,
     write: false,
@@ -145,7 +162,7 @@ function apart(root) {
         return { path, namespace: 'apart' }
       })
       onLoad({ filter: /./, namespace: 'apart' }, ({ path }) => ({
-        contents: `import { OwnRunNeeded } from './src/cli/attachment${extname(path)}'
+        contents: `import { OwnRunNeeded } from './src/cli/attachment.ts'
 throw new OwnRunNeeded('a small bundle has no "${path}"')`,
         resolveDir: root,
       }))
@@ -154,7 +171,7 @@ throw new OwnRunNeeded('a small bundle has no "${path}"')`,
 }
 
 /** @type {import('esbuild').Plugin} */
-const english = {
+export const english = {
   name: 'english',
   setup({ onResolve, onLoad }) {
     onResolve({ filter: /\/locales\/index\.js$/ }, ({ path, importer }) =>
@@ -204,10 +221,15 @@ function isSettled(file) {
   return Date.now() - statSync(file).ctimeMs > SETTLED_MS
 }
 
-/** Programs and policies are found beside the module that names them. @param {string} text @param {string} place */
-function withOwnUrl(text, place) {
-  const url = (/** @type {string} */ to) =>
-    `new URL(${JSON.stringify(`../${to}`)}, import.meta.url)`
+/**
+ * Programs and policies are found beside the module that names them.
+ *
+ * @param {string} text
+ * @param {string} place
+ * @param {string} up from the folder of the bundle to the root
+ */
+export function withOwnUrl(text, place, up = '../') {
+  const url = (/** @type {string} */ to) => `new URL(${JSON.stringify(up + to)}, import.meta.url)`
   const path = (/** @type {string} */ to) =>
     `process.getBuiltinModule('node:url').fileURLToPath(${url(to)})`
   return text

@@ -9,7 +9,8 @@ else await startOnNode26()
 
 async function startHere() {
   const { existsSync } = process.getBuiltinModule('node:fs')
-  const isPacked = existsSync(new URL('../bundle/mayfly.js', import.meta.url))
+  // In a checkout the sources are there, and count.
+  const isPacked = !existsSync(new URL('../src/cli/main.ts', import.meta.url))
   // Coverage is that of the sources.
   const isMeasured = Boolean(process.env.NODE_V8_COVERAGE)
   const { cacheFolder } = await import('./cache-folder.js')
@@ -34,8 +35,7 @@ async function startHere() {
  * @param {string | undefined} folder for compiled code
  */
 async function runBySmall(isPacked, folder) {
-  const packed = new URL('../bundle/small.js', import.meta.url)
-  if (isPacked && !process.getBuiltinModule('node:fs').existsSync(packed)) return true
+  const packed = new URL('../dist/small.js', import.meta.url)
   const small = isPacked ? undefined : await import('./small.js')
   const found = small?.findSmall()
   if (small && !found) return false
@@ -62,11 +62,9 @@ function endSoon() {
 }
 
 function load(bundles, isPacked, found) {
-  if (isPacked) return bundles.importPacked()
+  if (isPacked) return import('../dist/mayfly.js')
   if (found) return bundles.importBundle(found)
-  // The npm package contains compiled JavaScript, because Node strips no types inside node_modules.
-  const isInstalled = new URL(import.meta.url).pathname.includes('/node_modules/')
-  return import(`../src/cli/main.${isInstalled ? 'js' : 'ts'}`).catch(refuseSource)
+  return import('../src/cli/main.ts').catch(refuseSource)
 }
 
 /**
@@ -74,17 +72,17 @@ function load(bundles, isPacked, found) {
  * file, so each part has a cache of its own.
  */
 function programOf() {
-  const verb = process.argv.slice(2).find((word) => word === 'run' || word === 'serve') ?? 'other'
+  const verbs = ['run', 'serve', 'exec', 'mcp']
+  const verb = process.argv.slice(2).find((word) => verbs.includes(word)) ?? 'other'
   return `${process.env.MAYFLY_ROLE ? 'server' : 'command'}-${verb}`
 }
 
-/** Explains a package that `npm pack` made of a checkout, which only `scripts/pack.ts` compiles; throws other errors. */
-async function refuseSource(error) {
-  const { existsSync } = await import('node:fs')
-  if (existsSync(new URL('../src/cli/main.js', import.meta.url))) throw error
+/** Explains a package that was made without `prepack`, which alone compiles it; throws other errors. */
+function refuseSource(error) {
+  if (error.code !== 'ERR_UNSUPPORTED_NODE_MODULES_TYPE_STRIPPING') throw error
   process.stderr.write(
     'mayfly: this package holds TypeScript, and Node strips no types inside node_modules: make it with ' +
-      '"node scripts/pack.ts FOLDER" in a checkout, and install the file that this prints\n',
+      '"npm pack" in a checkout, without --ignore-scripts, and install the file that this prints\n',
   )
   process.exitCode = 2
 }
@@ -100,7 +98,8 @@ function silenceExperimentalWarnings() {
 }
 
 async function startOnNode26() {
-  const { findNode, stayAsParent } = await import('./older-node.js')
+  const { findNode } = await import('../src/lib/own-node.js')
+  const { stayAsParent } = await import('./older-node.js')
   const node = findNode()
   if (node) {
     stayAsParent(node, process.argv.slice(1))

@@ -2,7 +2,7 @@
 export { Box, type BoxFiles } from './sdk/box.ts'
 export { BoxTerminal } from './sdk/box-terminal.ts'
 export { Mayfly, type OpenOptions, type RunOptions, type SessionOptions } from './sdk/mayfly.ts'
-export type { ExecutionInfo, MonitorOptions } from './sdk/zones.ts'
+export type { ExecutionInfo, MonitorOptions } from './sdk/zone-calls.ts'
 export type { RiskAnalysis, TemporalZone, ZoneCode, ZonesMade } from './contract/zones.ts'
 export {
   SecureSandbox,
@@ -33,6 +33,14 @@ export type {
   NetworkPolicy,
 } from './sdk/microvm-contract.ts'
 export type { Capability, IsolatedCapability, SafeCapability } from './contract/capability.ts'
+export {
+  createProvider,
+  passOutput,
+  type OutputIo,
+  type OneCallProvider,
+  type RunEnd,
+  type RunLife,
+} from './sdk/create-provider.ts'
 export { VM, type VMOptions } from './sdk/vm.ts'
 export { EffectError } from './sdk/effect-error.ts'
 export { MayflyError, type ErrorCode } from './contract/error.ts'

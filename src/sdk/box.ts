@@ -1,10 +1,11 @@
-import type { Assembly } from '../assemble/assemble.ts'
+import type { Clock } from '../contract/clock.ts'
 import { sessionFileBytesMax, type SessionEntry } from '../contract/exec.ts'
 import { MayflyError } from '../contract/error.ts'
 import {
   tightenAsked,
   type Captured,
   type Frozen,
+  type Operations,
   type Operator,
   type Tightened,
 } from '../contract/live.ts'
@@ -31,6 +32,12 @@ export interface BoxFiles {
   list(path?: string): Promise<readonly SessionEntry[]>
 }
 
+/** Parts of the road that a box calls. */
+interface BoxRoad {
+  readonly clock: Clock
+  readonly operations: Operations
+}
+
 /**
  * A session: a sandbox that stays open for its owner and takes one exec after another, with the variables, imports,
  * files and background processes of those before.
@@ -43,12 +50,12 @@ export interface BoxFiles {
  */
 export class Box implements AsyncDisposable {
   readonly files: BoxFiles
-  readonly #assembly: Assembly
+  readonly #road: BoxRoad
   readonly #held: HeldSession
   readonly #owner: SessionOwner
 
-  constructor(assembly: Assembly, held: HeldSession, owner: SessionOwner) {
-    this.#assembly = assembly
+  constructor(road: BoxRoad, held: HeldSession, owner: SessionOwner) {
+    this.#road = road
     this.#held = held
     this.#owner = owner
     const { session } = held
@@ -75,7 +82,7 @@ export class Box implements AsyncDisposable {
    */
   async run(request: RunRequest, caller: ExecCaller = {}): Promise<Outcome> {
     const { session, asked } = this.#held
-    const { clock } = this.#assembly
+    const { clock } = this.#road
     const job = execJob(readExec(request), { id: session.id, asked }, this.#owner, clock)
     return await this.#held.exec(job, caller)
   }
@@ -87,28 +94,28 @@ export class Box implements AsyncDisposable {
   async pty(request: TerminalRequest = {}): Promise<BoxTerminal> {
     const { session, asked } = this.#held
     const of = { id: session.id, asked }
-    const { job, task } = terminalJob(readTerminal(request), of, this.#owner, this.#assembly.clock)
+    const { job, task } = terminalJob(readTerminal(request), of, this.#owner, this.#road.clock)
     return await BoxTerminal.open((print) => this.#held.terminal(job, task, print))
   }
 
   /** Removes rights for good. Throws MayflyError CONFLICT for a loosening. */
   async tighten(controls: z.input<typeof tightenAsked>['controls']): Promise<Tightened> {
     const asked = tightenAsked.safeParse({ controls })
-    if (asked.success) return this.#assembly.operations.tighten(this.id, asked.data, this.#operator)
+    if (asked.success) return this.#road.operations.tighten(this.id, asked.data, this.#operator)
     const { path, message } = asked.error.issues[0]!
     throw new MayflyError('INVALID', `Cannot tighten: "${path.join('.')}": ${message}`)
   }
 
   freeze(): Promise<Frozen> {
-    return this.#assembly.operations.freeze(this.id, this.#operator)
+    return this.#road.operations.freeze(this.id, this.#operator)
   }
 
   thaw(): Promise<Frozen> {
-    return this.#assembly.operations.thaw(this.id, this.#operator)
+    return this.#road.operations.thaw(this.id, this.#operator)
   }
 
   capture(): Promise<Captured> {
-    return this.#assembly.operations.capture(this.id, this.#operator)
+    return this.#road.operations.capture(this.id, this.#operator)
   }
 
   /** Ends this long from now, in milliseconds, and no later than the longest life of a session. */

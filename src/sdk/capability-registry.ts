@@ -12,13 +12,13 @@ import type {
 import { systemClock } from '../contract/clock.ts'
 import { isProduction, type ConfigInput } from '../contract/config.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
-import type { Provider } from '../contract/provider.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import { namedTiers, type TierName } from '../contract/tier.ts'
-import { newJob } from '../job.ts'
-import { adapt } from './microvm-provider.ts'
-import { type MicroVMProvider } from './microvm-contract.ts'
-import { assemblyOf, Mayfly } from './mayfly.ts'
+import { deepFreeze } from '../lib/deep-freeze.ts'
+import { customName } from './custom-name.ts'
+import type { MicroVMProvider } from './microvm-contract.ts'
+import type { AddedCustom, MayflyInternals } from './internals.ts'
+import { internalsOf, Mayfly } from './mayfly.ts'
 import { valueOf } from './secure-sandbox.ts'
 
 export interface CapabilityRegistryOptions {
@@ -49,10 +49,7 @@ export class CapabilityRegistry implements AsyncDisposable {
   /** Capabilities that were seen to do more than they were declared to. */
   readonly #caught = new Map<string, Misdeclared>()
   readonly #custom = new Map<string, MicroVMProvider>()
-  readonly #added = new Map<
-    string,
-    { readonly provider: Provider; readonly adding: Promise<unknown> }
-  >()
+  readonly #added = new Map<string, Promise<AddedCustom>>()
   #chosen = 'auto'
   #opened: Promise<Mayfly> | undefined
   #isOver = false
@@ -80,8 +77,7 @@ export class CapabilityRegistry implements AsyncDisposable {
    * taken.
    */
   registerProvider(provider: MicroVMProvider): void {
-    const { name } = adapt(provider)
-    const own = name.slice(CUSTOM.length)
+    const own = customName(provider)
     if (known.has(own) || this.#custom.has(own))
       throw new MayflyError('CONFLICT', `Cannot register the provider "${own}": its name is taken`)
     this.#custom.set(own, provider)
@@ -140,9 +136,8 @@ export class CapabilityRegistry implements AsyncDisposable {
   /** Closes the Mayfly that it opened, and cleans up custom providers. Idempotent. */
   async close(): Promise<void> {
     this.#isOver = true
-    const ends = [...this.#added.values()].map(async ({ provider, adding }) => {
-      await adding.catch(() => undefined)
-      await provider.close?.()
+    const ends = [...this.#added.values()].map(async (adding) => {
+      await (await adding.catch(() => undefined))?.close()
     })
     const ended = await Promise.allSettled(ends)
     const opened = this.#opened
@@ -169,8 +164,8 @@ export class CapabilityRegistry implements AsyncDisposable {
     } catch (thrown) {
       if (thrown instanceof Misdeclared) {
         this.#caught.set(capability.name, thrown)
-        const { emitter } = assemblyOf(await this.#mayfly())
-        emitter.emit('capability/misdeclared', { capability: capability.name, seen: thrown.seen })
+        const internals = await this.#internals()
+        await internals.reportMisdeclared(capability.name, thrown.seen)
       }
       throw thrown
     }
@@ -179,31 +174,28 @@ export class CapabilityRegistry implements AsyncDisposable {
   async #isolated(
     capability: IsolatedCapability,
     args: readonly unknown[],
-    { signal = never }: CapabilityCallOptions,
+    { signal }: CapabilityCallOptions,
   ): Promise<Outcome> {
     const { tenant = 'default' } = this.#options
-    const who = {
-      tenant,
-      principal: 'capability-registry',
-      origin: 'capability',
-      capability: capability.name,
-    } as const
-    const asked = { ...capabilityJob(capability, args), ...wallOf(this.#chosen, this.#custom) }
-    const job = newJob(asked, who, systemClock)
-    const assembly = assemblyOf(await this.#mayfly())
-    await this.#add(this.#chosen, assembly)
-    return assembly.run(job, { signal })
+    const chosen = this.#chosen
+    const asked = { ...capabilityJob(capability, args), ...wallOf(chosen, this.#custom) }
+    const internals = await this.#internals()
+    await this.#add(chosen, internals)
+    return internals.runCapability(asked, { capability: capability.name, tenant }, { signal })
   }
 
   /** Initialises a custom provider at its first use. */
-  #add(chosen: string, assembly: ReturnType<typeof assemblyOf>): Promise<unknown> | undefined {
+  #add(chosen: string, internals: MayflyInternals): Promise<unknown> | undefined {
     const custom = this.#custom.get(chosen)
     const added = this.#added.get(chosen)
-    if (!custom || added) return added?.adding
-    const provider = adapt(custom)
-    const adding = assembly.add(provider)
-    this.#added.set(chosen, { provider, adding })
+    if (!custom || added) return added
+    const adding = internals.addCustom(membersOf(custom))
+    this.#added.set(chosen, adding)
     return adding
+  }
+
+  async #internals(): Promise<MayflyInternals> {
+    return internalsOf(await this.#mayfly())
   }
 
   #mayfly(): Promise<Mayfly> {
@@ -215,8 +207,20 @@ export class CapabilityRegistry implements AsyncDisposable {
   }
 }
 
+/** Members as data and functions: a provider may be an instance of a class. */
+function membersOf(custom: MicroVMProvider): MicroVMProvider {
+  return {
+    name: customName(custom),
+    ...(custom.tier && { tier: custom.tier }),
+    isAvailable: () => custom.isAvailable(),
+    initialize: () => custom.initialize(),
+    // A context that crossed from another process is a copy, and not frozen.
+    execute: (context, options) => custom.execute(deepFreeze(context), options),
+    cleanup: () => custom.cleanup(),
+  }
+}
+
 const CUSTOM = 'custom:'
-const never = new AbortController().signal
 /** Tiers missing on a machine make a call end as unavailable, with the reason. */
 const known: ReadonlySet<string> = new Set(['auto', 'firecracker', ...providerNames, ...namedTiers])
 

@@ -1,12 +1,17 @@
+import { resolve } from 'node:path'
 import { assemble, type Assembly } from '../assemble/assemble.ts'
 import { loadConfig } from '../config/load.ts'
 import { systemClock } from '../contract/clock.ts'
 import type { Config, ConfigInput, OverrideInput } from '../contract/config.ts'
+import type { Controls } from '../contract/controls.ts'
 import type { Sink } from '../contract/event.ts'
 import type { JobRequest } from '../contract/job.ts'
+import type { Tightened, ZoneEnded } from '../contract/live.ts'
 import type { Outcome } from '../contract/outcome.ts'
-import type { Provider } from '../contract/provider.ts'
+import type { Availability, ProvedProvider, Provider } from '../contract/provider.ts'
 import type { OutputListener } from '../contract/pipeline.ts'
+import type { CachedAnalysis } from '../contract/verdict.ts'
+import type { RiskAnalysis, TemporalZone, ZoneCode } from '../contract/zones.ts'
 import { newJob } from '../job.ts'
 import { layerFolder } from '../lib/cache-folder.ts'
 import { readTraceparent } from '../lib/traceparent.ts'
@@ -15,14 +20,21 @@ import { openTelemetry, type Telemetry } from '../telemetry/open.ts'
 import type { SessionRequest } from '../contract/session.ts'
 import { endedAtOnce, readSession, sessionJob } from '../sessions/session-job.ts'
 import { Box } from './box.ts'
+import { createInternals } from './create-internals.ts'
+import { answerFunctions, withHostCall, type HostFunctions } from './host-functions.ts'
+import type { MayflyInternals } from './internals.ts'
 import { startWarden } from './start-warden.ts'
-import { ZoneCalls, type ExecutionInfo, type MonitorOptions } from './zones.ts'
+import type { CodeAssignment, ExecutionInfo, MonitorOptions, ZoneName } from './zone-calls.ts'
+import { ZoneCalls } from './zones.ts'
 
 export interface OpenOptions {
   /** Sinks of all events. */
   readonly sinks?: readonly Sink[]
-  /** Custom providers besides the built-in ones. */
-  readonly providers?: readonly Provider[]
+  /**
+   * Custom providers besides the built-in ones: objects, which needs Node 26 here, or paths of provider modules, as
+   * `[providers] modules` of a configuration names them.
+   */
+  readonly providers?: readonly (Provider | string)[]
 }
 
 interface Asked {
@@ -43,28 +55,35 @@ export interface RunOptions extends Asked {
   /** Receives live output; its promise is back-pressure on the guest. */
   readonly tap?: OutputListener
   /**
+   * Functions of this process that the code may call, in JavaScript as `await call('host.call', [name, ...args])`. Arguments
+   * and values cross as JSON; a throw is an error in the code. They run here, with all rights of the application.
+   */
+  readonly functions?: HostFunctions
+  /**
    * Package folders on this machine, read-only in the job: a project, its `node_modules`, a virtual environment, or
    * wheels. Each is copied once per tenant. For the application to name, never for the author of the code.
    */
   readonly packages?: readonly string[]
 }
 
-/** Assembly of an instance, for other modules of the SDK. */
-export let assemblyOf: (mayfly: Mayfly) => Assembly
+/** For other classes of the library. */
+export let internalsOf: (mayfly: Mayfly) => MayflyInternals
 
 /** Mayfly inside an application: a warden as child process, the pipeline in this process, no server. */
 export class Mayfly implements AsyncDisposable {
   static {
-    assemblyOf = (mayfly) => mayfly.#assembly
+    internalsOf = (mayfly) => mayfly.#internals
   }
   readonly #assembly: Assembly
   readonly #telemetry: Telemetry
   readonly #zones: ZoneCalls
+  readonly #internals: MayflyInternals
 
   private constructor(assembly: Assembly, telemetry: Telemetry) {
     this.#assembly = assembly
     this.#telemetry = telemetry
     this.#zones = new ZoneCalls(assembly)
+    this.#internals = createInternals(assembly)
   }
 
   /**
@@ -79,16 +98,17 @@ export class Mayfly implements AsyncDisposable {
   static async open(config?: string | ConfigInput, options: OpenOptions = {}): Promise<Mayfly> {
     const given =
       typeof config === 'string' ? { file: config } : config === undefined ? {} : { object: config }
+    const { providers = [] } = options
     const loaded = loadConfig({ ...given, env: process.env, cwd: process.cwd() })
-    const { config: inForce } = loaded
+    const inForce = withModules(loaded.config, providers)
     const telemetry = await openTelemetry(inForce, process.env, false)
     const warden = await startWarden({ stateFolder: inForce.state })
     try {
       const sinks = [...telemetry.sinks, ...(options.sinks ?? [])]
       const layers = { layerFolder: folderOfLayers() }
       const own = { config: inForce, warden, kind: 'library', ...layers } as const
-      const parts = { ...own, ...options, sinks } as const
-      const assembly = assemble(parts)
+      const objects = providers.filter((one) => typeof one !== 'string')
+      const assembly = assemble({ ...own, providers: objects, sinks })
       telemetry.watch({ ...assembly, warden })
       return new Mayfly(assembly, telemetry)
     } catch (error) {
@@ -103,11 +123,13 @@ export class Mayfly implements AsyncDisposable {
    */
   async run(request: JobRequest, options: RunOptions = {}): Promise<Outcome> {
     const { tenant = 'default', principal = 'library', signal = never, tap } = options
-    const { traceparent, packages: folders = [] } = options
+    const { traceparent, packages: folders = [], functions } = options
+    if (functions) request = withHostCall(request)
+    const hostCalls = functions && answerFunctions(functions)
     const trace = traceparent !== undefined && readTraceparent(traceparent) ? { traceparent } : {}
     const who = { tenant, principal, origin: 'library', ...trace } as const
     if (folders.length === 0)
-      return this.#assembly.run(newJob(request, who, systemClock), { signal, tap })
+      return this.#assembly.run(newJob(request, who, systemClock), { signal, tap, hostCalls })
 
     using held = await this.#hold(tenant, folders)
     const packages = held.layers.map(({ layer }) => layer)
@@ -116,6 +138,7 @@ export class Mayfly implements AsyncDisposable {
     return await this.#assembly.run(newJob(asked, { ...who, packages }, systemClock), {
       signal,
       tap,
+      hostCalls,
     })
   }
 
@@ -171,7 +194,7 @@ export class Mayfly implements AsyncDisposable {
       /** Name under which the caller keeps the code: then it is a registration, also in traces. */
       readonly effectId?: string
     } = {},
-  ): ReturnType<Assembly['analyse']> {
+  ): Promise<CachedAnalysis> {
     const { tenant = 'default', principal = 'library', effectId } = options
     const job = newJob(request, { tenant, principal, origin: 'library' }, systemClock)
     return this.#assembly.analyse(job, { effectId })
@@ -187,45 +210,48 @@ export class Mayfly implements AsyncDisposable {
    * const { result } = await mayfly.monitorZones(zones)
    * console.log(result) // 1
    */
-  initializeExecution(code: string, info?: ExecutionInfo) {
+  initializeExecution(code: string, info?: ExecutionInfo): Promise<readonly TemporalZone[]> {
     return this.#zones.initializeExecution(code, info)
   }
 
   /** Reports what each part of the code does and how it can be split. Runs nothing. */
-  analyzeCode(code: string, info?: ExecutionInfo) {
+  analyzeCode(code: string, info?: ExecutionInfo): Promise<RiskAnalysis> {
     return this.#zones.analyzeCode(code, info)
   }
 
   /** Zones that code, or the code of an analysis, would get: schedules, rights and channels. Runs nothing. */
-  createTemporalZones(...given: Parameters<ZoneCalls['createTemporalZones']>) {
-    return this.#zones.createTemporalZones(...given)
+  createTemporalZones(
+    given: string | RiskAnalysis,
+    info?: ExecutionInfo,
+  ): Promise<readonly TemporalZone[]> {
+    return this.#zones.createTemporalZones(given, info)
   }
 
   /**
    * Code of each zone: `(code, zones)`, or `(code, analysis, zones)`. `monitorZones` then runs them. Throws MayflyError
    * PROTOCOL for an analysis of other code, and INVALID for zones that were planned for other code.
    */
-  assignCodeToZones(...given: Parameters<ZoneCalls['assignCodeToZones']>) {
+  assignCodeToZones(...given: CodeAssignment): readonly ZoneCode[] {
     return this.#zones.assignCodeToZones(...given)
   }
 
   /** Reports events of initialised zones, or runs planned ones that have their code; resolves to the outcome. */
-  monitorZones(zones: Parameters<ZoneCalls['monitorZones']>[0], options?: MonitorOptions) {
+  monitorZones(zones: readonly ZoneName[], options?: MonitorOptions): Promise<Outcome> {
     return this.#zones.monitorZones(zones, options)
   }
 
   /** True once an anomaly was found in the zone of an execution. */
-  detectAnomaly(zone: Parameters<ZoneCalls['detectAnomaly']>[0]) {
+  detectAnomaly(zone: ZoneName): boolean {
     return this.#zones.detectAnomaly(zone)
   }
 
   /** Removes rights of a zone for good, without `controls` all its ways out. Throws MayflyError CONFLICT for a loosening. */
-  tightenPolicy(...given: Parameters<ZoneCalls['tightenPolicy']>) {
-    return this.#zones.tightenPolicy(...given)
+  tightenPolicy(zone: ZoneName, controls?: Partial<Controls>): Promise<Tightened> {
+    return this.#zones.tightenPolicy(zone, controls)
   }
 
   /** Ends one zone and leaves the rest running; `main` ends everything. Idempotent while the execution runs. */
-  terminateZone(zone: Parameters<ZoneCalls['terminateZone']>[0]) {
+  terminateZone(zone: ZoneName): Promise<ZoneEnded> {
     return this.#zones.terminateZone(zone)
   }
 
@@ -235,12 +261,12 @@ export class Mayfly implements AsyncDisposable {
   }
 
   /** Providers with their probe results on this machine. */
-  providers(): ReturnType<Assembly['providers']> {
+  providers(): Promise<readonly ProvedProvider[]> {
     return this.#assembly.providers()
   }
 
   /** Adds a provider at run time, after probing it. */
-  addProvider(provider: Provider): ReturnType<Assembly['add']> {
+  addProvider(provider: Provider): Promise<Availability> {
     return this.#assembly.add(provider)
   }
 
@@ -265,6 +291,14 @@ export class Mayfly implements AsyncDisposable {
   close(): Promise<void> {
     return this[Symbol.asyncDispose]()
   }
+}
+
+/** The configuration with the provider modules that `open` was given. */
+function withModules(config: Config, providers: NonNullable<OpenOptions['providers']>): Config {
+  const paths = providers.filter((one) => typeof one === 'string').map((path) => resolve(path))
+  if (paths.length === 0) return config
+  const modules = [...new Set([...config.providers.modules, ...paths])]
+  return { ...config, providers: { ...config.providers, modules } }
 }
 
 const never = new AbortController().signal

@@ -1,22 +1,22 @@
-import type { Clock } from '../contract/clock.ts'
 import { controlNames } from '../contract/controls.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import { languages } from '../contract/job.ts'
-import type { Profile } from '../contract/profile.ts'
 import type { Availability, Provider } from '../contract/provider.ts'
-import { strengthOf, tierName } from '../contract/tier.ts'
-import { MicroVMSandbox } from './microvm-sandbox.ts'
-import type { MicroVMProvider } from './microvm-contract.ts'
+import { strengthOf } from '../contract/tier.ts'
+import { encodeTagged } from '../lib/tagged.ts'
+import { customName } from './custom-name.ts'
+import { createProvider, type RunEnd } from './create-provider.ts'
+import { contextOf } from './microvm-context.ts'
+import type { ExecutionContext, ExecutionResult, MicroVMProvider } from './microvm-contract.ts'
 
-const nameOf = ({ name }: MicroVMProvider): string => (typeof name === 'function' ? name() : name)
-const members = ['isAvailable', 'initialize', 'execute', 'cleanup'] as const
+const MB = 2 ** 20
 
 /**
  * Adapts a custom provider to the Provider interface as `custom:NAME`; selected only by that name. Throws
  * MayflyError INVALID for a malformed provider.
  */
 export function adapt(custom: MicroVMProvider): Provider {
-  const own = checkedName(custom)
+  const own = customName(custom)
   const { tier = 'isolate' } = custom
   let detected: Promise<Availability> | undefined
   let isInitialised = false
@@ -37,17 +37,21 @@ export function adapt(custom: MicroVMProvider): Provider {
     }
   }
 
-  return {
+  const made = createProvider({
     name: `custom:${own}`,
     tier,
     languages,
     enforces: controlNames,
-    tightens: [],
     can: ['network', 'folders', 'folder-calls', 'files'],
     isByNameAlone: true,
+    held: { memory: 'custom', cpu: 'custom', network: 'custom', files: 'custom' },
     detect: () => (detected ??= detect()),
-    async launch(profile: Profile, clock: Clock) {
-      if (isInitialised) return new MicroVMSandbox({ custom, profile, clock })
+    run: (task, _io, { profile, signal }) => execute(custom, contextOf(task, profile), signal),
+  })
+  return {
+    ...made,
+    async launch(profile, clock) {
+      if (isInitialised) return await made.launch(profile, clock)
       throw new MayflyError('UNAVAILABLE', `Cannot use provider "${own}": it was cleaned up`)
     },
     async close() {
@@ -58,16 +62,29 @@ export function adapt(custom: MicroVMProvider): Provider {
   }
 }
 
-function checkedName(custom: MicroVMProvider): string {
-  const isOne = members.every((member) => typeof custom[member] === 'function')
-  const name = isOne ? nameOf(custom) : ''
-  if (isOne && typeof name === 'string' && /^[A-Za-z0-9][A-Za-z0-9._-]{0,50}$/.test(name)) {
-    if (custom.tier === undefined || tierName.safeParse(custom.tier).success) return name
+async function execute(
+  custom: MicroVMProvider,
+  context: ExecutionContext,
+  signal: AbortSignal,
+): Promise<RunEnd> {
+  try {
+    return endOf(await custom.execute(context, { signal }))
+  } catch (thrown) {
+    return { status: 'error', error: { code: 'USER_ERROR', message: messageOf(thrown) } }
   }
-  throw new MayflyError(
-    'INVALID',
-    `Cannot register the provider: expected name, ${members.join(', ')}, and perhaps a tier`,
-  )
+}
+
+function endOf({ value, metadata = {} }: ExecutionResult): RunEnd {
+  const { text, encoding } = encodeTagged(value)
+  const { cpuTime = 0, memoryUsedMb, networkRequests } = metadata
+  const used = memoryUsedMb === undefined ? undefined : memoryUsedMb * MB
+  return {
+    resultText: text,
+    encoding,
+    cpuTime,
+    ...(used !== undefined && { memory: { used, peak: used } }),
+    ...(networkRequests && { network: networkRequests }),
+  }
 }
 
 function notThere(name: string, why: string): Availability {

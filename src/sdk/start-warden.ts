@@ -36,11 +36,11 @@ export async function startWarden(options: WardenOptions): Promise<WardenClient>
     // setsid: Ctrl-C goes to the application only.
     detached: true,
   })
-  const { swept } = await new Promise<{ readonly swept?: number }>((resolve, reject) => {
+  await new Promise<void>((resolve, reject) => {
     const timer = setTimeout(() => reject(notStarted('it did not answer')), READY_MS_MAX)
-    child.once('message', (ready: { readonly swept?: number }) => {
+    child.once('message', () => {
       clearTimeout(timer)
-      resolve(ready)
+      resolve()
     })
     child.once('error', (error) => reject(notStarted(error.message)))
     child.once('exit', (code, signal) => reject(notStarted(`it ended (${code ?? signal})`)))
@@ -50,7 +50,7 @@ export async function startWarden(options: WardenOptions): Promise<WardenClient>
   child.unref()
   child.channel?.unref()
   const keepAlive = (waiting: boolean) => (waiting ? child.channel?.ref() : child.channel?.unref())
-  return joinWarden(child, end, { keepAlive, swept })
+  return joinWarden(child, end, keepAlive)
 
   /** Ends by signal: closing an IPC channel while a socket is in transit would not be noticed by the peer. */
   async function end(): Promise<void> {
@@ -78,10 +78,12 @@ function notStarted(why: string): MayflyError {
   return new MayflyError('WARDEN_LOST', `Cannot start the warden: ${why}`)
 }
 
-/** Environment: program path, user cache, and this process's compile cache. */
+/** Environment: program path, user cache, sockets of engines of containers, and this process's compile cache. */
 function inherited(): NodeJS.ProcessEnv {
   const { PATH, HOME, XDG_CACHE_HOME, MAYFLY_SENTINEL, MAYFLY_TEMPLATES } = process.env
+  const { CONTAINER_HOST, DOCKER_HOST, XDG_RUNTIME_DIR } = process.env
+  const containers = { CONTAINER_HOST, DOCKER_HOST, XDG_RUNTIME_DIR }
   const compiled = getCompileCacheDir()
   const cache = compiled !== undefined && { NODE_COMPILE_CACHE: dirname(compiled) }
-  return { PATH, HOME, XDG_CACHE_HOME, MAYFLY_SENTINEL, MAYFLY_TEMPLATES, ...cache }
+  return { PATH, HOME, XDG_CACHE_HOME, MAYFLY_SENTINEL, MAYFLY_TEMPLATES, ...containers, ...cache }
 }

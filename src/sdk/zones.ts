@@ -3,30 +3,13 @@ import { systemClock } from '../contract/clock.ts'
 import { MayflyError } from '../contract/error.ts'
 import { noFiles, noNetwork, type Controls } from '../contract/controls.ts'
 import type { TimelineEntry } from '../contract/event.ts'
-import type { Job, JobRequest } from '../contract/job.ts'
+import type { Job } from '../contract/job.ts'
 import type { Tightened, ZoneEnded } from '../contract/live.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import type { RiskAnalysis, TemporalZone, ZoneCode } from '../contract/zones.ts'
 import { newJob } from '../job.ts'
 import { zoneSources } from '../zones/carve.ts'
-
-/** Options of an execution: a job's fields without code, its owner, and its instance. */
-export interface ExecutionInfo extends Omit<JobRequest, 'code' | 'calls'> {
-  readonly tenant?: string
-  readonly principal?: string
-  /** Name chosen by the owner: from the second execution on, zones come from the first one's profile. */
-  readonly instanceId?: string
-  /** Aborting cancels the execution. */
-  readonly signal?: AbortSignal
-}
-
-export interface MonitorOptions {
-  /** Receives timeline entries, including those before the call. */
-  readonly on?: (entry: TimelineEntry) => void
-}
-
-/** Zone as planned, or by name: zones of programs are known only once they start. */
-export type ZoneName = Pick<TemporalZone, 'id' | 'execution'>
+import type { CodeAssignment, ExecutionInfo, MonitorOptions, ZoneName } from './zone-calls.ts'
 
 interface Execution {
   readonly tenant: string
@@ -37,11 +20,6 @@ interface Execution {
   readonly anomalous: Set<string>
   readonly listeners: Set<(entry: TimelineEntry) => void>
 }
-
-/** Arguments in the order of S2's pseudocode, or with the analysis between. */
-export type CodeAssignment =
-  | [code: string, zones: readonly TemporalZone[]]
-  | [code: string, analysis: RiskAnalysis, zones: readonly TemporalZone[]]
 
 /** Origin of zones that were planned. */
 interface ZonePlan {

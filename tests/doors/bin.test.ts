@@ -24,6 +24,7 @@ const place = join(base, 'place')
 const bin = join(place, 'bin/mayfly.js')
 mkdirSync(join(place, 'src/cli'), { recursive: true })
 cpSync(join(root, 'bin'), join(place, 'bin'), { recursive: true })
+cpSync(join(root, 'src/lib/own-node.js'), join(place, 'src/lib/own-node.js'))
 writeFileSync(join(place, 'package.json'), '{"type":"module"}')
 writeFileSync(
   join(place, 'src/cli/main.ts'),
@@ -119,21 +120,28 @@ suite('bin/mayfly.js on an older Node', { skip: !older && 'no older Node here' }
     })
 
     test('A signal is passed on, and its answer is passed back', async () => {
-      const child = spawn(program, [bin, 'wait'], { stdio: ['ignore', 'pipe', 'ignore'] })
-      await once(child.stdout, 'data')
+      const child = await startWaiting(program)
       child.kill('SIGTERM')
       assert.deepEqual(await once(child, 'exit'), [42, null])
     })
 
     test('When the parent is killed the kernel ends the child', async () => {
-      const child = spawn(program, [bin, 'wait'], { stdio: ['ignore', 'pipe', 'ignore'] })
-      await once(child.stdout, 'data')
+      const child = await startWaiting(program)
       child.kill('SIGKILL')
       // The pipe closes when its last holder is gone, which is the child.
       await once(child.stdout, 'close')
     })
   })
 })
+
+/** A program that prints and waits; fails where it ends before that. */
+async function startWaiting(program: string) {
+  const child = spawn(program, [bin, 'wait'], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const early = once(child.stdout, 'close').then(() => assert.fail('it ended before it printed'))
+  await Promise.race([once(child.stdout, 'data'), early])
+  early.catch(() => {})
+  return child
+}
 
 function isOlder(program: string): boolean {
   try {

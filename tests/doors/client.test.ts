@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { RunJob } from '../../src/gateway/http/parts.ts'
-import { MayflyClient, MayflyProblem, type StreamEvent } from '../../src/sdk/client.ts'
+import { MayflyClient, MayflyProblem, type StreamEvent } from '../../src/sdk/client.js'
 import { adminKey, endOf, openDoor, type TestDoor } from './http-door.ts'
 
 const clientOf = (door: TestDoor, key = adminKey) =>

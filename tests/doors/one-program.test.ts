@@ -41,6 +41,8 @@ const digests: Readonly<Record<Exclude<ProviderName, 'mock'>, readonly Source[]>
   wasi: [{ language: 'wasm', code: digestInWasm() }],
   bubblewrap: [isolate, program, python],
   embedded: [isolate, program, python],
+  podman: [program, python],
+  docker: [program, python],
   gvisor: [program, python],
   'user-mode-linux': [program, python],
   qemu: [program, python],
@@ -95,7 +97,11 @@ suite('S4-2: one program on every provider', () => {
     assert.ok(error)
     assert.match(error.message, /no available provider is "firecracker"/)
     const { providers } = error.details as { providers: { name: string; reason: string }[] }
-    assert.deepEqual(providers.map(({ name }) => name).sort(), [...providerNames].sort())
+    const named = new Set(providers.map(({ name }) => name))
+    // A wall that was never needed in this process is not loaded for an answer: the modules and the mock.
+    for (const name of providerNames)
+      assert.ok(named.has(name) || name === 'wasi' || name === 'mock', name)
+    assert.equal(named.size, providers.length)
     for (const { reason } of providers) assert.ok(reason.length > 10, reason)
   })
 })

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { execFileSync, spawnSync } from 'node:child_process'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import {
   chmodSync,
   cpSync,
@@ -9,61 +10,106 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { after, suite, test } from 'node:test'
+import { packedIn } from '../../scripts/packed.ts'
+import { findProgram } from '../../src/os/find-program.ts'
 import { probeLoads } from './loaded.ts'
 
 const root = join(import.meta.dirname, '../..')
-const entry = 'src/cli/main.ts'
 const base = mkdtempSync(join(tmpdir(), 'mayfly-packed-'))
 const modules = join(base, 'node_modules')
 const installed = join(modules, 'mayfly')
 const path = `${join(root, 'node_modules/.bin')}:${process.env['PATH']}`
+const packedBytesMax = 3_000_000
 // Walls run as users of their own.
 chmodSync(base, 0o755)
 after(() => rmSync(base, { recursive: true, force: true }))
 
-suite('The npm package', { skip: !existsSync(join(root, entry)) && `no ${entry} yet` }, () => {
-  test('The tarball holds JavaScript and no test', () => {
-    const tarball = node(join(root, 'scripts/pack.ts'), join(base, 'made'), '--no-check').trim()
+suite('The npm package', { skip: withoutNpm() }, () => {
+  test('npm pack makes JavaScript and declarations with source maps, under 3 MB, and leaves the checkout as it was', () => {
+    const packed = packedIn(base)
+    const { size } = statSync(packed)
+    assert.ok(size < packedBytesMax, `${size} bytes`)
+    assert.equal(existsSync(join(root, 'dist')), false)
     mkdirSync(installed, { recursive: true })
-    execFileSync('tar', ['-xzf', tarball, '-C', installed, '--strip-components=1'])
+    run('tar', ['-xzf', packed, '-C', installed, '--strip-components=1'], base)
     const files = readdirSync(installed, { recursive: true }).map(String)
-    assert.ok(files.includes('src/cli/main.js'))
-    assert.ok(files.includes('joined/guest/process/node.js'))
-    assert.ok(
-      ['bundle/mayfly.js', 'bundle/index.js', 'bundle/small.js'].every((one) =>
-        files.includes(one),
-      ),
+    const expected = [
+      'mayfly.js mayfly.js.map small.js index.js warden/child.js',
+      'joined/guest/process/node.js joined/guest/isolate-worker.js',
+      'types/src/index.d.ts types/src/sdk/client.d.ts',
+      'native/isolated-vm-linux-x64.node native/isolated-vm-linux-arm64.node',
+    ].flatMap((line) => line.split(' ').map((name) => `dist/${name}`))
+    assert.deepEqual(
+      [...expected, 'src/sdk/client.js'].filter((name) => !files.includes(name)),
+      [],
     )
-    const licences = readFileSync(join(installed, 'bundle/LICENSES.txt'), 'utf8')
-    for (const name of ['zod', 'hono', 'smol-toml', 'commander'])
+    // V8 keeps a file with one other character at two bytes for each.
+    for (const name of ['mayfly.js', 'small.js'])
+      assert.ok(
+        readFileSync(join(installed, 'dist', name)).every((byte) => byte < 0x80),
+        name,
+      )
+    const licences = readFileSync(join(installed, 'dist/LICENSES.txt'), 'utf8')
+    for (const name of ['zod', 'hono', 'smol-toml', 'commander', 'isolated-vm'])
       assert.match(licences, new RegExp(`^${name}$`, 'm'))
     assert.deepEqual(files.filter(isOutOfPlace), [])
   })
 
-  test('Installed under node_modules it says its version', () => {
-    // Dependencies of the package as npm would lay them out, without asking a registry.
-    for (const name of readdirSync(join(root, 'node_modules'))) {
-      const [from, to] = [join(root, 'node_modules', name), join(modules, name)]
-      // A wall sees the folder of a package itself, and no link to one.
-      if (/^(@?oxc-|zod$|isolated-vm|node-gyp)/.test(name)) cpSync(from, to, { recursive: true })
-      else if (!name.startsWith('.')) symlinkSync(from, to)
+  test('The package needs no install script, and names no package that has one', () => {
+    const text = readFileSync(join(installed, 'package.json'), 'utf8')
+    const { scripts, dependencies } = JSON.parse(text) as Record<string, Record<string, string>>
+    const names = Object.keys(scripts ?? {})
+    assert.deepEqual(
+      names.filter((name) => /install|^prepare$/.test(name)),
+      [],
+    )
+    const lock = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as {
+      packages: Record<string, { hasInstallScript?: boolean }>
     }
+    for (const name of Object.keys(dependencies ?? {}))
+      assert.equal(lock.packages[`node_modules/${name}`]?.hasInstallScript, undefined, name)
+  })
+
+  test('Installed under node_modules it says its version', () => {
+    // Dependencies of the package as links into a store, as pnpm lays them out, and none of a checkout alone.
+    for (const name of readdirSync(join(root, 'node_modules')))
+      if (/^(@oxc-.*|oxc-.*|zod|node-linux-.*)$/.test(name))
+        symlinkSync(join(root, 'node_modules', name), join(modules, name))
     assert.match(node(join(installed, 'bin/mayfly.js'), '--version'), /^\d+\.\d+\.\d+/m)
   })
 
-  test('Installed it runs one file, and its library shares the errors of that file', () => {
-    const program = `import { importPacked } from ${JSON.stringify(join(installed, 'bin/bundle.js'))}
-      const { main, library } = await importPacked()
-      const { MayflyError } = await library()
-      const { MayflyError: again } = await import(${JSON.stringify(join(installed, 'src/index.js'))})
-      console.log(typeof main, MayflyError === again)`
-    assert.equal(node('--input-type=module', '--eval', program).trim(), 'function true')
+  test('Installed it is one copy: the library, the suite and the mock share the classes of the command line', () => {
+    writeFileSync(
+      join(base, 'one.mjs'),
+      `
+      import { MayflyError } from 'mayfly'
+      import { conformance } from 'mayfly/conformance'
+      import { createMockProvider } from 'mayfly/mock'
+      const { main, part } = await import(${JSON.stringify(join(installed, 'dist/mayfly.js'))})
+      const thrown = await createMockProvider({ environment: 'production' }).launch({}).catch((error) => error)
+      console.log(typeof main, typeof conformance, thrown instanceof MayflyError,
+        part('src/index.ts').MayflyError === MayflyError)`,
+    )
+    assert.equal(node(join(base, 'one.mjs')).trim(), 'function function true true')
+  })
+
+  test('With --enable-source-maps an error names the line of its source', () => {
+    writeFileSync(
+      join(base, 'stack.mjs'),
+      "import { Mayfly } from 'mayfly'\nawait Mayfly.open({ unknown: 1 }).catch(({ stack }) => console.log(stack))",
+    )
+    const stack = node('--enable-source-maps', join(base, 'stack.mjs'))
+    const [, line = ''] = /at loadConfig .*\/mayfly\/src\/config\/load\.ts:(\d+)/.exec(stack) ?? []
+    const source = readFileSync(join(root, 'src/config/load.ts'), 'utf8').split('\n')
+    assert.match(source[Number(line) - 1] ?? '', /\w+\(/, stack)
   })
 
   for (const [language, code] of Object.entries({ js: 'return 6 * 7', node: 'console.log(42)' }))
@@ -80,6 +126,41 @@ suite('The npm package', { skip: !existsSync(join(root, entry)) && `no ${entry} 
       assert.deepEqual([made.tier, made.provider], [own?.tier, own?.provider])
     })
 
+  test('Installed it has the adapters of agent frameworks, and answers an agent with the protocol that it brings', async () => {
+    writeFileSync(
+      join(base, 'agents.mjs'),
+      `
+      import { codeTool } from 'mayfly/ai'
+      import { executor } from 'mayfly/codemode'
+      import { computeProvider } from 'mayfly/computesdk'
+      import { sandboxBackend } from 'mayfly/deepagents'
+      console.log([codeTool, executor, computeProvider, sandboxBackend].map((one) => typeof one).join())`,
+    )
+    assert.equal(node(join(base, 'agents.mjs')).trim(), 'function,function,function,function')
+    const clientInfo = { name: 'test', version: '1' }
+    const params = { protocolVersion: '2025-11-25', capabilities: {}, clientInfo }
+    const call = { name: 'run_code', arguments: { code: 'return 6 * 7' } }
+    const messages = [
+      { id: 1, method: 'initialize', params },
+      { method: 'notifications/initialized' },
+      { id: 2, method: 'tools/call', params: call },
+    ].map((message) => `${JSON.stringify({ jsonrpc: '2.0', ...message })}\n`)
+    const words = [join(installed, 'bin/mayfly.js'), 'mcp', '--state', join(base, 'state')]
+    const agent = spawn(process.execPath, words, {
+      cwd: base,
+      env: { ...process.env, PATH: path },
+      stdio: ['pipe', 'pipe', 'ignore'],
+    })
+    for (const message of messages) agent.stdin.write(message)
+    const lines = createInterface(agent.stdout)
+    let answer = ''
+    for await (const line of lines) if ((answer = line).includes('"id":2')) break
+    assert.match(answer, /"result":42/)
+    const ended = once(agent, 'exit')
+    agent.stdin.end()
+    assert.deepEqual(await ended, [0, null])
+  })
+
   test('Installed, a run by a server that is there loads the small bundle alone', () => {
     using probe = probeLoads()
     const file = join(base, 'small.js')
@@ -92,7 +173,7 @@ suite('The npm package', { skip: !existsSync(join(root, entry)) && `no ${entry} 
       return execFileSync(process.execPath, args, { cwd: base, env, encoding: 'utf8' })
     }
     try {
-      for (const loaded of [['bundle/small.js', 'bundle/mayfly.js'], ['bundle/small.js']]) {
+      for (const loaded of [['dist/small.js', 'dist/mayfly.js'], ['dist/small.js']]) {
         const made = JSON.parse(mayfly('run', file, '--json')) as {
           result: unknown
           server: string
@@ -106,24 +187,32 @@ suite('The npm package', { skip: !existsSync(join(root, entry)) && `no ${entry} 
     }
   })
 
-  test('A package of the checkout as it is says how to make one', () => {
-    const source = join(modules, 'as-it-is/bin')
-    cpSync(join(root, 'bin'), source, { recursive: true })
+  test('A package made without scripts says how to make one', () => {
+    const source = join(modules, 'as-it-is')
+    for (const name of ['bin', 'src/index.ts', 'src/cli/main.ts', 'package.json'])
+      cpSync(join(root, name), join(source, name), { recursive: true })
     const options = { cwd: base, env: { ...process.env, PATH: path }, encoding: 'utf8' } as const
-    const { status, stderr } = spawnSync(process.execPath, [join(source, 'mayfly.js')], options)
+    const { status, stderr } = spawnSync(process.execPath, [join(source, 'bin/mayfly.js')], options)
     assert.equal(status, 2)
-    assert.match(stderr, /^mayfly: this package holds TypeScript.*node scripts\/pack\.ts FOLDER/m)
+    assert.match(stderr, /^mayfly: this package holds TypeScript.*"npm pack" in a checkout/m)
   })
 })
 
 function isOutOfPlace(file: string): boolean {
-  return /\.test\.|(?<!\.d)\.ts$/.test(file)
+  return /\.test\.|(?<!\.d)\.ts$|^tests\//.test(file)
 }
 
 function node(...args: readonly string[]): string {
-  return execFileSync(process.execPath, args, {
-    cwd: base,
-    env: { ...process.env, PATH: path },
-    encoding: 'utf8',
-  })
+  return run(process.execPath, args, base)
+}
+
+function run(program: string, args: readonly string[], cwd: string): string {
+  const env = { ...process.env, PATH: path }
+  return execFileSync(program, args, { cwd, env, encoding: 'utf8' })
+}
+
+function withoutNpm(): string | false {
+  if (findProgram('npm')) return false
+  if (process.env['CI'] === 'true') throw new Error('npm is missing')
+  return 'npm is missing'
 }

@@ -8,12 +8,14 @@ export interface Locked {
   readonly optional?: boolean
   readonly hasInstallScript?: boolean
   readonly resolved?: string
+  readonly dependencies?: Readonly<Record<string, string>>
 }
 
 export interface Manifest {
   readonly dependencies?: Readonly<Record<string, string>>
   readonly optionalDependencies?: Readonly<Record<string, string>>
   readonly devDependencies?: Readonly<Record<string, string>>
+  readonly allowScripts?: Readonly<Record<string, boolean>>
 }
 
 export type Lock = Readonly<Record<string, Locked>>
@@ -27,21 +29,35 @@ const licences = new Set([
   '0BSD',
   'BlueOak-1.0.0',
 ])
-/** Packages that have an install script which nobody needs to run, and why. */
-const unusedInstallScripts = new Map([
-  ['isolated-vm', 'its script builds from source where no binary comes with the package; ours do'],
-])
-
-/** Licences, install scripts and sources of everything that is there when Mayfly runs, on any system. */
-export function lockFaults(lock: Lock): readonly string[] {
-  return runtime(lock).flatMap(([name, one]) => [
+/**
+ * Licences, install scripts and sources of everything that is there when Mayfly runs, on any system: what is installed with
+ * its package, and what is joined into it. The binaries of `isolated-vm` are taken, and nothing of its script.
+ */
+export function lockFaults(lock: Lock, joined: readonly string[]): readonly string[] {
+  const installed = new Set(runtime(lock))
+  const all = [...installed, ...withNeeded(lock, joined).filter((one) => !installed.has(one))]
+  return all.flatMap(([name, one]) => [
     ...(licences.has(one.license ?? '') ? [] : [`${name}: licence "${one.license}"`]),
-    ...(one.hasInstallScript && !unusedInstallScripts.has(name) ? [`${name}: install script`] : []),
+    ...(one.hasInstallScript && name !== 'isolated-vm' ? [`${name}: install script`] : []),
     ...(one.resolved ? [`${name}: the lock file names the registry it came from`] : []),
   ])
 }
 
-/** Counts of packages to run, alone and with those that they need on any system, above those that the document states. */
+/** Install scripts that npm would run here: of each package that has one it is told not to. */
+export function scriptFaults({ allowScripts = {} }: Manifest, lock: Lock): readonly string[] {
+  return entriesOf(lock)
+    .filter(([name, { hasInstallScript }]) => hasInstallScript && allowScripts[name] !== false)
+    .map(([name]) => `${name}: its install script is not denied`)
+}
+
+/** Packages that the document lists as joined into the npm package. */
+export function joinedPackages(document: string): readonly string[] {
+  const [, section = ''] = document.split(/^## Joined into the package$/m)
+  const [table = ''] = section.split(/^## /m)
+  return [...table.matchAll(/^\| `([^`]+)` \|/gm)].map(([, name]) => name!)
+}
+
+/** Counts of packages to install, alone and with those that they need on any system, above those that the document states. */
 export function countFaults(manifest: Manifest, lock: Lock, document: string): readonly string[] {
   const stated = /At most (\d+) packages, (\d+) with those that they need/.exec(document)
   const [own = 0, all = 0] = (stated ?? []).slice(1).map(Number)
@@ -72,7 +88,26 @@ export function dependencyFaults(manifest: Manifest, document: string): readonly
 }
 
 function runtime(lock: Lock): readonly (readonly [string, Locked])[] {
-  return Object.entries(lock)
-    .filter(([path, { dev }]) => path !== '' && !dev)
-    .map(([path, one]) => [path.replace(/^.*node_modules\//, ''), one])
+  return entriesOf(lock).filter(([, { dev }]) => !dev)
+}
+
+/** Adds the packages that these need; nested versions are left out. */
+function withNeeded(lock: Lock, names: readonly string[]): readonly (readonly [string, Locked])[] {
+  const byName = new Map(entriesOf(lock))
+  const found = new Set(names)
+  for (const name of found)
+    for (const needed of Object.keys(byName.get(name)?.dependencies ?? {})) found.add(needed)
+  return entriesOf(lock).filter(([name]) => found.has(name))
+}
+
+const cached = new WeakMap<Lock, readonly (readonly [string, Locked])[]>()
+
+function entriesOf(lock: Lock): readonly (readonly [string, Locked])[] {
+  const entries =
+    cached.get(lock) ??
+    Object.entries(lock)
+      .filter(([path]) => path !== '')
+      .map(([path, one]) => [path.replace(/^.*node_modules\//, ''), one] as const)
+  cached.set(lock, entries)
+  return entries
 }

@@ -1,5 +1,6 @@
 import type { EngineName, OpenEngine } from '../../contract/engine.ts'
 import type { ProgramName } from '../../contract/warden.ts'
+import { openDocker, openPodman } from './processes/containers/engine.ts'
 import { openProcesses } from './processes/engine.ts'
 import { openQemu } from './qemu/engine.ts'
 import { openRunsc } from './runsc/engine.ts'
@@ -10,7 +11,7 @@ interface EngineRow {
   readonly open: OpenEngine
   readonly programs: readonly ProgramName[]
   readonly mechanisms: readonly string[]
-  /** Starts programs in an unpacked image. Any other would ignore its name, and show this system's files. */
+  /** Starts programs in an image. Any other would ignore its name, and show other files. */
   readonly usesImages?: true
 }
 
@@ -22,12 +23,25 @@ export const engines: Readonly<Record<EngineName, EngineRow>> = {
     mechanisms: ['any', 'embedded', 'bubblewrap'],
     usesImages: true,
   },
-  runsc: { open: openRunsc, programs: ['node', 'python'], mechanisms: ['gvisor'] },
-  qemu: { open: openQemu, programs: ['node', 'python'], mechanisms: ['qemu'] },
+  runsc: {
+    open: openRunsc,
+    programs: ['node', 'python'],
+    mechanisms: ['gvisor'],
+    usesImages: true,
+  },
+  podman: { open: openPodman, programs: ['node', 'python'], mechanisms: ['podman'] },
+  docker: { open: openDocker, programs: ['node', 'python'], mechanisms: ['docker'] },
+  qemu: {
+    open: openQemu,
+    programs: ['node', 'python'],
+    mechanisms: ['qemu'],
+    usesImages: true,
+  },
   'user-mode-linux': {
     open: openUserKernels,
     programs: ['node', 'python'],
     mechanisms: ['user-mode-linux'],
+    usesImages: true,
   },
 }
 

@@ -1,0 +1,329 @@
+/**
+ * An end of the socket between an application and the process of its road. Both ends are the same: each calls the other,
+ * by the number of an object and the path of a member, or by the number of a function that went along with a call.
+ *
+ *     call    [id, target, path, args]  ──►  answer [id, value] | fault [id, error]
+ *     invoke  [id, function, args]      ──►  the same; with id 0 nothing comes back
+ *     abort   [signal, reason]               of an AbortSignal that went along
+ *     free    [object…]                      nobody here can name them any more
+ *
+ * Bounds: bytes of a message, calls in flight, bytes that wait to be sent where nobody waits for an answer. The end of the
+ * socket ends every call with an error.
+ */
+import type { Duplex } from 'node:stream'
+import { MayflyError, messageOf } from '../../contract/error.ts'
+import { encodeFrame, FrameDecoder, type Frame } from '../../lib/frames.ts'
+import { decodeMessage, encodeMessage, type Callable, type Holding, type Packing } from './codec.ts'
+import type { ArgumentRules, FunctionRow } from './table.ts'
+
+export const kinds = { call: 1, answer: 2, fault: 3, invoke: 4, abort: 5, free: 6 } as const
+
+/** Longest message: the largest outcome and the largest request fit. */
+export const messageBytesMax = 400 * 2 ** 20
+/** Told bytes wait to be sent; above that what nobody waits for is dropped. */
+const usualBounds = { messageBytes: messageBytesMax, calls: 10_000, toldBytes: 64 * 2 ** 20 }
+/** Path of the arguments in a call and in an invocation. */
+const ARGS_OF_CALL = '3.'
+
+export interface PeerParts {
+  /** Answers a call of the other side. */
+  readonly serve: (call: ServedCall) => unknown
+  /** Objects of this side that the other names. */
+  readonly held: (id: number) => unknown
+  readonly free?: (ids: readonly number[]) => void
+  /** Instances and copies of objects that stay on the other side. */
+  readonly instance?: (id: number, className: string, facts: unknown) => object
+  readonly remember?: (id: number, value: object) => void
+  readonly referenceTo?: (value: object) => number | undefined
+  readonly ended: (because: Error | undefined) => void
+  /** True while an answer is awaited. */
+  readonly busy?: (isBusy: boolean) => void
+  /** For tests: smaller ones. */
+  readonly bounds?: Partial<typeof usualBounds>
+}
+
+export interface ServedCall {
+  readonly target: number
+  readonly path: string
+  readonly args: readonly unknown[]
+  /** Has the answer name objects of this side. */
+  answerWith(holding: (value: object) => Holding | undefined): void
+}
+
+interface Pending {
+  resolve(value: unknown): void
+  reject(error: unknown): void
+  /** Functions and signals that went along. */
+  readonly lent: Lent
+}
+
+/** Functions and signals that this side has lent with one call. */
+interface Lent {
+  readonly functions: number[]
+  readonly signals: (() => void)[]
+}
+
+export class Peer {
+  readonly #socket: Duplex
+  readonly #parts: PeerParts
+  readonly #bounds: typeof usualBounds
+  readonly #pending = new Map<number, Pending>()
+  readonly #functions = new Map<number, Callable>()
+  readonly #signals = new Map<number, AbortController>()
+  #last = 0
+  #hasLost = false
+  #end: Error | undefined
+
+  constructor(socket: Duplex, parts: PeerParts) {
+    this.#socket = socket
+    this.#parts = parts
+    this.#bounds = { ...usualBounds, ...parts.bounds }
+    const decoder = new FrameDecoder(this.#bounds.messageBytes)
+    socket.on('data', (chunk: Buffer) => this.#read(decoder, chunk))
+    socket.on('error', (error) => this.#close(error))
+    socket.on('close', () => this.#close(undefined))
+  }
+
+  /** Calls a member of an object of the other side. */
+  call(target: number, path: string, args: readonly unknown[], rules: ArgumentRules = {}) {
+    return this.#ask(kinds.call, [target, path, args], rules)
+  }
+
+  /** A call as bytes, for a channel of its own. */
+  encodeCall(target: number, path: string, args: readonly unknown[]): Buffer {
+    return encodeFrame(kinds.call, encodeMessage([0, target, path, args], this.#packing()))
+  }
+
+  /** The answer that came back on such a channel; throws what the call threw. */
+  decodeAnswer({ kind, payload }: Frame): unknown {
+    const [, value] = decodeMessage(payload, this.#unpacking([])) as [number, unknown]
+    if (kind === kinds.fault) throw value
+    return value
+  }
+
+  free(ids: readonly number[]): void {
+    if (!this.#end) this.#send(kinds.free, ids)
+  }
+
+  /** Throws MayflyError WARDEN_LOST after the end of the socket. */
+  assertOpen(): void {
+    if (this.#end) throw this.#end
+  }
+
+  /** Sends what is left, and ends the socket. */
+  end(): void {
+    this.#socket.end()
+  }
+
+  #ask(kind: number, message: readonly unknown[], rules: ArgumentRules): Promise<unknown> {
+    if (this.#end) return Promise.reject(this.#end)
+    const { calls } = this.#bounds
+    if (this.#pending.size >= calls)
+      return Promise.reject(
+        new MayflyError('OVERLOADED', `Cannot have more than ${calls} calls in flight`),
+      )
+    const id = ++this.#last
+    const lent: Lent = { functions: [], signals: [] }
+    return new Promise((resolve, reject) => {
+      try {
+        this.#send(kind, [id, ...message], this.#packing(rules, lent))
+      } catch (thrown) {
+        this.#takeBack(lent)
+        reject(thrown)
+        return
+      }
+      this.#pending.set(id, { resolve, reject, lent })
+      if (this.#pending.size === 1) this.#parts.busy?.(true)
+    })
+  }
+
+  #send(kind: number, message: readonly unknown[], packing: Packing = {}): void {
+    const payload = encodeMessage(message, packing)
+    const { messageBytes } = this.#bounds
+    if (payload.length > messageBytes) {
+      const what = `Cannot send ${payload.length} bytes to the process of the road`
+      throw new MayflyError('TOO_LARGE', `${what}: the bound is ${messageBytes}`)
+    }
+    this.#socket.write(encodeFrame(kind, payload))
+  }
+
+  #packing(rules: ArgumentRules = {}, lent?: Lent): Packing {
+    const { functions = {}, keepsFunctions, json = [] } = rules
+    const { referenceTo } = this.#parts
+    const rowAt = (path: string) => functions[path] ?? functions[path.replace(/\.[^.]+$/, '.*')]
+    return {
+      ...(referenceTo && { referenceTo }),
+      isJson: (path) => json.includes(inArguments(path)),
+      functionAt: (path, value) => {
+        const row: FunctionRow | undefined = rowAt(inArguments(path))
+        if (!row || !lent) return undefined
+        const id = ++this.#last
+        this.#functions.set(id, value)
+        if (!keepsFunctions) lent.functions.push(id)
+        return [id, row.kind, row.msMax ?? null]
+      },
+      signal: (value) => this.#lendSignal(value, lent),
+    }
+  }
+
+  #lendSignal(value: AbortSignal, lent: Lent | undefined): readonly [number, boolean] {
+    const id = ++this.#last
+    const abort = (): void => {
+      if (!this.#end) this.#send(kinds.abort, [id, value.reason])
+    }
+    if (lent && !value.aborted) {
+      value.addEventListener('abort', abort, { once: true })
+      lent.signals.push(() => value.removeEventListener('abort', abort))
+    }
+    return [id, value.aborted]
+  }
+
+  #takeBack({ functions, signals }: Lent): void {
+    for (const id of functions) this.#functions.delete(id)
+    for (const forget of signals) forget()
+  }
+
+  #read(decoder: FrameDecoder, chunk: Buffer): void {
+    try {
+      for (const frame of decoder.push(chunk)) this.#receive(frame)
+    } catch (cause) {
+      const error = new MayflyError('PROTOCOL', `Cannot read a message: ${messageOf(cause)}`, {
+        cause,
+      })
+      this.#socket.destroy(error)
+    }
+  }
+
+  #receive({ kind, payload }: Frame): void {
+    const signals: number[] = []
+    const message = decodeMessage(payload, this.#unpacking(signals)) as readonly unknown[]
+    if (kind === kinds.call) void this.#serve(message, signals)
+    else if (kind === kinds.invoke) void this.#invoke(message, signals)
+    else if (kind === kinds.answer || kind === kinds.fault) this.#settle(kind, message)
+    else if (kind === kinds.abort) this.#signals.get(message[0] as number)?.abort(message[1])
+    else if (kind === kinds.free) this.#parts.free?.(message as readonly number[])
+  }
+
+  async #serve([id, target, path, args]: readonly unknown[], signals: readonly number[]) {
+    let holding: Packing['holding']
+    const answerWith = (given: NonNullable<Packing['holding']>): void => {
+      holding = given
+    }
+    await this.#answer(
+      id as number,
+      signals,
+      () => holding,
+      () => this.#parts.serve({ target, path, args, answerWith } as ServedCall),
+    )
+  }
+
+  async #invoke([id, number, args]: readonly unknown[], signals: readonly number[]) {
+    const called = this.#functions.get(number as number)
+    await this.#answer(
+      id as number,
+      signals,
+      () => undefined,
+      () => {
+        if (!called) throw new MayflyError('NOT_FOUND', 'Cannot call a function after its call')
+        return called(...(args as readonly unknown[]))
+      },
+    )
+  }
+
+  async #answer(
+    id: number,
+    signals: readonly number[],
+    holding: () => Packing['holding'],
+    work: () => unknown,
+  ): Promise<void> {
+    try {
+      const value = await work()
+      const held = holding()
+      if (id > 0 && !this.#end) this.#send(kinds.answer, [id, value], held ? { holding: held } : {})
+    } catch (thrown) {
+      if (id > 0 && !this.#end) this.#send(kinds.fault, [id, thrown])
+    } finally {
+      for (const signal of signals) this.#signals.delete(signal)
+    }
+  }
+
+  #settle(kind: number, [id, value]: readonly unknown[]): void {
+    const pending = this.#pending.get(id as number)
+    if (!pending) return
+    this.#pending.delete(id as number)
+    this.#takeBack(pending.lent)
+    if (this.#pending.size === 0) this.#parts.busy?.(false)
+    if (kind === kinds.fault) pending.reject(value)
+    else pending.resolve(value)
+  }
+
+  #unpacking(signals: number[]) {
+    const { held, instance, remember } = this.#parts
+    return {
+      held,
+      ...(instance && { instance }),
+      ...(remember && { remember }),
+      functionBy: (id: unknown, kind: unknown, msMax: unknown) =>
+        kind === 'told'
+          ? this.#teller(id as number)
+          : this.#asker(id as number, msMax as number | null),
+      signalBy: (id: number, isAborted: boolean) => {
+        const controller = new AbortController()
+        if (isAborted) controller.abort()
+        this.#signals.set(id, controller)
+        signals.push(id)
+        return controller.signal
+      },
+    }
+  }
+
+  #teller(id: number): Callable {
+    return (...args) => {
+      if (this.#end) return
+      if (this.#socket.writableLength <= this.#bounds.toldBytes)
+        this.#send(kinds.invoke, [0, id, args])
+      else if (!this.#hasLost) {
+        this.#hasLost = true
+        process.emitWarning('The application reads events too slowly: some are dropped')
+      }
+    }
+  }
+
+  #asker(id: number, msMax: number | null): Callable {
+    return (...args) => {
+      const answer = this.#ask(kinds.invoke, [id, args], {})
+      return msMax === null ? answer : within(answer, msMax)
+    }
+  }
+
+  #close(because: Error | undefined): void {
+    if (this.#end) return
+    this.#end = new MayflyError('WARDEN_LOST', 'Cannot reach the process of the road: it ended', {
+      cause: because,
+    })
+    for (const { reject, lent } of this.#pending.values()) {
+      this.#takeBack(lent)
+      reject(this.#end)
+    }
+    this.#pending.clear()
+    for (const controller of this.#signals.values()) controller.abort(this.#end)
+    this.#parts.busy?.(false)
+    this.#parts.ended(because)
+  }
+}
+
+function inArguments(path: string): string {
+  return path.startsWith(ARGS_OF_CALL) ? path.slice(ARGS_OF_CALL.length) : ''
+}
+
+function within(answer: Promise<unknown>, msMax: number): Promise<unknown> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_resolve, reject) => {
+    const error = new MayflyError(
+      'UNAVAILABLE',
+      `The application did not answer within ${msMax} ms`,
+    )
+    timer = setTimeout(() => reject(error), msMax)
+  })
+  return Promise.race([answer, late]).finally(() => clearTimeout(timer))
+}

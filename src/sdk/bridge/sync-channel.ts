@@ -1,0 +1,78 @@
+/**
+ * Calls for which this thread waits, on a pipe of their own.
+ *
+ * Problem: some members of the API return no promise, and the event loop cannot answer while one of them runs. Mechanism: the
+ * other process answers on a second pipe, which is read and written here by plain system calls; libuv has it in
+ * non-blocking mode, so that a read without an answer is EAGAIN, and the thread sleeps in Atomics.wait between tries.
+ *
+ * Relies on the descriptor of a pipe of child_process (`_handle.fd`), which Node has on POSIX and never documented; nothing but
+ * Nodes whose development is over comes here. On Windows such a call is an error.
+ */
+import { readSync, writeSync } from 'node:fs'
+import type { Duplex } from 'node:stream'
+import { MayflyError } from '../../contract/error.ts'
+import { FrameDecoder, type Frame } from '../../lib/frames.ts'
+import { messageBytesMax } from './peer.ts'
+
+const ANSWER_MS_MAX = 30_000
+const NAP_MS_MIN = 0.05
+const NAP_MS_MAX = 2
+const CHUNK_BYTES = 65_536
+
+export class SyncChannel {
+  readonly #fd: number
+  readonly #sleeper = new Int32Array(new SharedArrayBuffer(4))
+  readonly #chunk = Buffer.alloc(CHUNK_BYTES)
+  #isBroken = false
+
+  /** Throws MayflyError UNAVAILABLE where the pipe has no descriptor. */
+  constructor(pipe: Duplex) {
+    const { fd = -1 } = (pipe as { readonly _handle?: { readonly fd?: number } })._handle ?? {}
+    if (fd < 0)
+      throw new MayflyError(
+        'UNAVAILABLE',
+        'Cannot wait for the process of the road on this system',
+        {
+          hint: 'Use Node 26, where the road runs in the application',
+        },
+      )
+    this.#fd = fd
+  }
+
+  /** Sends a frame, and returns the one that answers it. Throws MayflyError WARDEN_LOST when there is none. */
+  ask(frame: Buffer): Frame {
+    if (this.#isBroken) throw lost('an earlier answer did not come')
+    // An answer that comes late would be taken for that of the next call.
+    this.#isBroken = true
+    const until = performance.now() + ANSWER_MS_MAX
+    for (let at = 0; at < frame.length;)
+      at += this.#try(() => writeSync(this.#fd, frame, at, frame.length - at), until)
+    const decoder = new FrameDecoder(messageBytesMax)
+    for (;;) {
+      const length = this.#try(() => readSync(this.#fd, this.#chunk, 0, CHUNK_BYTES, null), until)
+      if (length === 0) throw lost('it ended')
+      for (const answer of decoder.push(Buffer.from(this.#chunk.subarray(0, length)))) {
+        this.#isBroken = false
+        return answer
+      }
+    }
+  }
+
+  /** Repeats a call of the system until the pipe is ready. */
+  #try(work: () => number, until: number): number {
+    for (let nap = NAP_MS_MIN; ; nap = Math.min(2 * nap, NAP_MS_MAX)) {
+      try {
+        return work()
+      } catch (thrown) {
+        const { code } = thrown as NodeJS.ErrnoException
+        if (code !== 'EAGAIN') throw lost(String(code))
+      }
+      if (performance.now() > until) throw lost(`no answer came within ${ANSWER_MS_MAX} ms`)
+      Atomics.wait(this.#sleeper, 0, 0, nap)
+    }
+  }
+}
+
+function lost(why: string): MayflyError {
+  return new MayflyError('WARDEN_LOST', `Cannot reach the process of the road: ${why}`)
+}

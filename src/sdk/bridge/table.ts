@@ -1,0 +1,183 @@
+/**
+ * The public API as calls: of each class whose instances live in the process of the road, every member, and how it crosses.
+ * The other classes of the library run in the application, on top of these. What can be derived is not written here:
+ * arguments and results cross as data, and whether a call may be waited for is in its type, which the compiler compares
+ * with the kind of its row.
+ */
+import type { Box } from '../box.ts'
+import type { BoxTerminal } from '../box-terminal.ts'
+import type { AddedCustom, MayflyInternals } from '../internals.ts'
+import type { Mayfly } from '../mayfly.ts'
+
+/** Function of the application's that a call takes along: waited for, at most so long, or only told. */
+export interface FunctionRow {
+  readonly kind: 'asked' | 'told'
+  readonly msMax?: number
+}
+
+export interface ArgumentRules {
+  /** Paths of arguments that are functions, as `1.tap`. All others are dropped, as JSON does. */
+  readonly functions?: Readonly<Record<string, FunctionRow>>
+  /** Functions stay callable after the call, until the process ends. */
+  readonly keepsFunctions?: boolean
+  /** Paths of arguments that become JSON text on the road. */
+  readonly json?: readonly string[]
+  /** Class of the result, which then stays where it is. */
+  readonly returns?: ClassName
+  /** The result, or each item of it, names itself in later calls. */
+  readonly remembers?: 'result' | 'items'
+}
+
+/** Method that returns a promise. */
+interface CallRow extends ArgumentRules {
+  readonly kind: 'call'
+}
+
+/** Method that does not: this thread waits for the other process. */
+interface SyncRow extends ArgumentRules {
+  readonly kind: 'sync'
+}
+
+/** Property that never changes, one that is read each time, one that is a promise, and a stream. */
+interface PropertyRow {
+  readonly kind: 'fact' | 'look' | 'later' | 'readable' | 'writable'
+}
+
+export type MemberRow = CallRow | SyncRow | PropertyRow
+
+export interface MemberRows {
+  readonly [member: string]: MemberRow | MemberRows
+}
+
+export type ClassName = 'Mayfly' | 'Box' | 'BoxTerminal' | 'AddedCustom'
+
+type RowFor<Member> = Member extends (...args: never[]) => infer Result
+  ? Result extends Promise<unknown>
+    ? CallRow
+    : SyncRow
+  : Member extends Promise<unknown>
+    ? { readonly kind: 'later' }
+    : Member extends ReadableStream
+      ? { readonly kind: 'readable' }
+      : Member extends WritableStream
+        ? { readonly kind: 'writable' }
+        : { readonly kind: 'fact' | 'look' } | RowsFor<Member>
+
+/** A row for each public member: the compiler refuses a table that lacks one, or that has another. */
+type RowsFor<Instance> = {
+  readonly [Member in keyof Instance as Member extends symbol ? never : Member]-?: RowFor<
+    Instance[Member]
+  >
+}
+
+const call = { kind: 'call' } as const
+const sync = { kind: 'sync' } as const
+const fact = { kind: 'fact' } as const
+const look = { kind: 'look' } as const
+const asked = { kind: 'asked' } as const
+const told = { kind: 'told' } as const
+/** Longest answer of a custom provider to a question that has no deadline of its own. */
+const ANSWER_MS_MAX = 30_000
+const answered = { kind: 'asked', msMax: ANSWER_MS_MAX } as const
+
+const internals = {
+  runCapability: { ...call, json: ['0.input'] },
+  addCustom: {
+    ...call,
+    functions: {
+      '0.isAvailable': answered,
+      '0.initialize': answered,
+      // The deadline of its job, by the signal that it gets.
+      '0.execute': asked,
+      '0.cleanup': answered,
+    },
+    keepsFunctions: true,
+    returns: 'AddedCustom',
+  },
+  reportMisdeclared: call,
+} as const satisfies RowsFor<MayflyInternals>
+
+export const classes = {
+  Mayfly: {
+    run: {
+      ...call,
+      functions: { '1.tap': asked, '1.functions.*': asked },
+      json: ['0.input', '0.calls'],
+    },
+    batch: {
+      ...call,
+      functions: { '2.tap': asked, '2.functions.*': asked },
+      json: ['0.input', '1'],
+    },
+    open: { ...call, returns: 'Box' },
+    analyze: { ...call, json: ['0.input', '0.calls'] },
+    initializeExecution: { ...call, json: ['1.input'], remembers: 'items' },
+    analyzeCode: { ...call, json: ['1.input'], remembers: 'result' },
+    createTemporalZones: { ...call, json: ['1.input'], remembers: 'items' },
+    assignCodeToZones: sync,
+    monitorZones: { ...call, functions: { '1.on': told } },
+    detectAnomaly: sync,
+    tightenPolicy: call,
+    terminateZone: call,
+    statistics: sync,
+    providers: call,
+    addProvider: call,
+    override: sync,
+    close: call,
+    internals,
+  },
+  Box: {
+    id: fact,
+    files: { put: call, get: call, list: call },
+    row: look,
+    run: { ...call, functions: { '1.tap': asked, '1.on': told }, json: ['0.input'] },
+    pty: { ...call, returns: 'BoxTerminal' },
+    tighten: call,
+    freeze: call,
+    thaw: call,
+    capture: call,
+    renew: sync,
+    close: call,
+  },
+  BoxTerminal: {
+    id: fact,
+    readable: { kind: 'readable' },
+    writable: { kind: 'writable' },
+    exited: { kind: 'later' },
+    write: call,
+    resize: sync,
+    kill: sync,
+    close: call,
+  },
+  AddedCustom: { availability: fact, close: call },
+} as const satisfies {
+  readonly Mayfly: RowsFor<Mayfly> & { readonly internals: RowsFor<MayflyInternals> }
+  readonly Box: RowsFor<Box>
+  readonly BoxTerminal: RowsFor<BoxTerminal>
+  readonly AddedCustom: RowsFor<AddedCustom>
+}
+
+/** The one call that needs no object: `open` of the class `Mayfly`. */
+export const openRow = {
+  ...call,
+  functions: { '1.sinks.*': told },
+  keepsFunctions: true,
+  returns: 'Mayfly',
+} as const satisfies MemberRow
+
+/** MemberRow of a member by its path, as `files.put`; undefined for one that the table does not have. */
+export function rowAt(className: ClassName, path: string): MemberRow | undefined {
+  let rows: MemberRows = classes[className]
+  const names = path.split('.')
+  for (const [at, name] of names.entries()) {
+    const found = Object.hasOwn(rows, name) ? rows[name] : undefined
+    if (found === undefined) return undefined
+    if (isRow(found)) return at === names.length - 1 ? found : undefined
+    rows = found
+  }
+  return undefined
+}
+
+export function isRow(one: MemberRow | MemberRows): one is MemberRow {
+  return typeof one.kind === 'string'
+}

@@ -1,0 +1,370 @@
+// @ts-check
+/**
+ * Client of a Mayfly server. Plain JavaScript without a package, so that Node 20, Deno, Bun and browsers load the file as it is.
+ *
+ * @typedef {import('./client-types.ts').ClientOptions} ClientOptions
+ * @typedef {import('./client-types.ts').AskOptions} AskOptions
+ * @typedef {import('./client-types.ts').Pending} Pending
+ * @typedef {import('./client-types.ts').StreamEvent} StreamEvent
+ * @typedef {import('./client-types.ts').WatchOptions} WatchOptions
+ * @typedef {import('./client-types.ts').ConfigPatch} ConfigPatch
+ * @typedef {import('./client-types.ts').ConfigInForce} ConfigInForce
+ * @typedef {import('./client-types.ts').ListOptions} ListOptions
+ * @typedef {import('./client-types.ts').AnsweredProblem} AnsweredProblem
+ * @typedef {import('../contract/job.ts').JobRequest} JobRequest
+ * @typedef {import('../contract/outcome.ts').Outcome} Outcome
+ */
+import { parseJsonOfAnybody as parseJson } from '../../guest/parse-json.js'
+
+/** Maximum of one event in characters; larger than any outcome. */
+const EVENT_CHARS_MAX = 2 ** 28
+
+/** Problem answered by the server instead of an outcome. */
+export class MayflyProblem extends Error {
+  /** @override @readonly */
+  name = 'MayflyProblem'
+  /** @type {number} @readonly */
+  status
+  /** Stable, in capitals. @type {string} @readonly */
+  code
+  /** @type {unknown} @readonly */
+  details
+  /** @type {number | undefined} @readonly */
+  retryAfterMs
+
+  /** @param {number} status @param {AnsweredProblem} problem */
+  constructor(status, problem) {
+    super(problem.message ?? `The server answered ${status}`)
+    this.status = status
+    this.code = problem.code ?? 'UNREADABLE'
+    this.details = problem.details ?? null
+    this.retryAfterMs = problem.retryAfter === undefined ? undefined : problem.retryAfter * 1000
+  }
+}
+
+/**
+ * Client of a Mayfly server, for any runtime with `fetch`. The end of a job is a value, whatever its status; errors
+ * are MayflyProblem, or those of `fetch`.
+ *
+ * @example
+ * const mayfly = new MayflyClient({ url: 'http://127.0.0.1:7421', key: process.env.MAYFLY_KEY })
+ * const outcome = await mayfly.run({ code: 'return input.a + 1', input: { a: 1 } })
+ * console.log(outcome.result) // 2
+ */
+export class MayflyClient {
+  /** @type {ClientOptions} */
+  #options
+
+  /** @param {ClientOptions} options */
+  constructor(options) {
+    this.#options = options
+  }
+
+  /**
+   * Runs a job and waits for its outcome. Aborting cancels the job.
+   *
+   * @param {JobRequest} job
+   * @param {AskOptions} [options]
+   * @returns {Promise<Outcome>}
+   */
+  async run(job, options = {}) {
+    return read(await this.#post(job, options, {}))
+  }
+
+  /**
+   * Runs a job and streams its events; the last is the outcome. Leaving the loop cancels the job.
+   *
+   * @param {JobRequest} job
+   * @param {AskOptions} [options]
+   * @returns {AsyncGenerator<StreamEvent, void, undefined>}
+   */
+  async *stream(job, options = {}) {
+    const response = await this.#post(job, options, { accept: 'text/event-stream' })
+    const isStream = response.headers.get('content-type')?.startsWith('text/event-stream')
+    if (!isStream || !response.body) {
+      yield { event: 'outcome', data: await read(response) }
+      return
+    }
+    for await (const told of eventsOf(response.body)) yield told
+  }
+
+  /**
+   * Submits a job without waiting; fetch the outcome by `get`.
+   *
+   * @param {JobRequest} job
+   * @param {AskOptions} [options]
+   * @returns {Promise<Pending>}
+   */
+  async submit(job, options = {}) {
+    return read(await this.#post(job, options, { prefer: 'respond-async' }))
+  }
+
+  /**
+   * Streams a running job: stored events, then live ones; the last is the outcome. Leaving the loop does not cancel
+   * the job. `after` is the id of the last event received.
+   *
+   * @param {string} id
+   * @param {WatchOptions} [options]
+   * @returns {AsyncGenerator<StreamEvent & { readonly id?: number }, void, undefined>}
+   */
+  async *watch(id, { after, signal } = {}) {
+    const headers = {
+      accept: 'text/event-stream',
+      ...(after !== undefined && { 'last-event-id': String(after) }),
+    }
+    const init = { headers, ...(signal && { signal }) }
+    const response = await this.#call('GET', `/v1/executions/${encodeURIComponent(id)}`, init)
+    if (!response.ok || !response.body) {
+      yield { event: 'outcome', data: await read(response) }
+      return
+    }
+    for await (const told of eventsOf(response.body)) yield told
+  }
+
+  /**
+   * Providers of the server's machine.
+   *
+   * @returns {Promise<readonly import('../contract/answers.ts').ProviderRow[]>}
+   */
+  async providers() {
+    return read(await this.#call('GET', '/v1/providers'))
+  }
+
+  /**
+   * Sets the default provider from the next job on. Needs scope admin.
+   *
+   * @param {string} name
+   * @returns {Promise<ConfigInForce>}
+   */
+  async preferProvider(name) {
+    return read(await this.#call('PUT', '/v1/providers/default', jsonOf({ name })))
+  }
+
+  /**
+   * Changes the configuration; resolves to the values in force. Widening needs `config:widen`.
+   *
+   * @param {ConfigPatch} patch
+   * @returns {Promise<ConfigInForce>}
+   */
+  async changeConfig(patch) {
+    return read(await this.#call('PATCH', '/v1/config', jsonOf(patch)))
+  }
+
+  /**
+   * Calls a capability, or an effect with a list of arguments.
+   *
+   * @param {string} name
+   * @param {readonly unknown[]} [args]
+   * @returns {Promise<Outcome>}
+   */
+  async callCapability(name, args = []) {
+    return read(await this.#call('POST', pathOf(name), jsonOf({ args })))
+  }
+
+  /** @returns {Promise<{ readonly items: readonly import('../contract/capability.ts').CapabilityRow[] }>} */
+  async capabilities() {
+    return read(await this.#call('GET', '/v1/capabilities'))
+  }
+
+  /**
+   * Registers or replaces an effect.
+   *
+   * @param {import('./client-types.ts').EffectAsked} effect
+   * @returns {Promise<import('../contract/effect.ts').EffectRegistered>}
+   */
+  async registerEffect(effect) {
+    return read(await this.#call('POST', '/api/effects/register', jsonOf(effect)))
+  }
+
+  /**
+   * @param {string} effectId
+   * @param {unknown} [input]
+   * @returns {Promise<import('./client-types.ts').EffectExecuted>}
+   */
+  async executeEffect(effectId, input = null) {
+    return read(await this.#call('POST', '/api/effects/execute', jsonOf({ effectId, input })))
+  }
+
+  /** @returns {Promise<import('./client-types.ts').EffectRows>} */
+  async effects() {
+    return read(await this.#call('GET', '/api/effects'))
+  }
+
+  /** @param {string} effectId @returns {Promise<import('../contract/effect.ts').Effect>} */
+  async effect(effectId) {
+    return read(await this.#call('GET', `/api/effects/${encodeURIComponent(effectId)}`))
+  }
+
+  /** @param {string} effectId @returns {Promise<void>} */
+  async removeEffect(effectId) {
+    const path = `/api/effects/${encodeURIComponent(effectId)}`
+    const response = await this.#call('DELETE', path)
+    if (!response.ok) await read(response)
+  }
+
+  /**
+   * Last threats, oldest first, after sequence number `after`.
+   *
+   * @param {number} [after]
+   * @returns {Promise<readonly import('../contract/answers.ts').ThreatRow[]>}
+   */
+  async threats(after = 0) {
+    return read(await this.#call('GET', `/v1/threats?after=${after}`))
+  }
+
+  /** Outcome, or status of a running job. @param {string} id @returns {Promise<Outcome | Pending>} */
+  async get(id) {
+    return read(await this.#call('GET', `/v1/executions/${encodeURIComponent(id)}`))
+  }
+
+  /**
+   * Timeline of a job so far, as SVG. `width` in pixels, 360 to 1600.
+   *
+   * @param {string} id
+   * @param {{ readonly width?: number }} [options]
+   * @returns {Promise<string>}
+   */
+  async draw(id, { width } = {}) {
+    const size = width === undefined ? '' : `?width=${width}`
+    const path = `/v1/executions/${encodeURIComponent(id)}/timeline.svg${size}`
+    const response = await this.#call('GET', path)
+    return response.ok ? await response.text() : await read(response)
+  }
+
+  /**
+   * Cancels a job; resolves to its outcome if it had ended, else its status.
+   *
+   * @param {string} id
+   * @returns {Promise<Outcome | Pending>}
+   */
+  async cancel(id) {
+    return read(await this.#call('DELETE', `/v1/executions/${encodeURIComponent(id)}`))
+  }
+
+  /**
+   * Newest first; `next` is the cursor of the next page.
+   *
+   * @param {ListOptions} [options]
+   * @returns {Promise<{ readonly items: readonly import('../history/history.ts').ExecutionRow[], readonly next: string | null }>}
+   */
+  async list(options = {}) {
+    const query = new URLSearchParams()
+    if (options.limit !== undefined) query.set('limit', String(options.limit))
+    if (options.cursor !== undefined) query.set('cursor', options.cursor)
+    for (const [name, value] of Object.entries(options.labels ?? {}))
+      query.append('label', `${name}:${value}`)
+    return read(await this.#call('GET', `/v1/executions?${query.toString()}`))
+  }
+
+  /**
+   * @param {JobRequest} job
+   * @param {AskOptions} options
+   * @param {Readonly<Record<string, string>>} headers
+   * @returns {Promise<Response>}
+   */
+  #post(job, { signal, idempotencyKey }, headers) {
+    return this.#call('POST', '/v1/executions', {
+      body: JSON.stringify(job),
+      headers: {
+        'content-type': 'application/json',
+        ...(idempotencyKey !== undefined && { 'idempotency-key': idempotencyKey }),
+        ...headers,
+      },
+      ...(signal && { signal }),
+    })
+  }
+
+  /** @param {string} method @param {string} path @param {RequestInit} [init] @returns {Promise<Response>} */
+  #call(method, path, init = {}) {
+    const { url, key, fetch: send = fetch } = this.#options
+    const given = /** @type {Record<string, string>} */ (init.headers)
+    const headers = { ...given, authorization: `Bearer ${key}` }
+    return send(new URL(path, url), { ...init, method, headers, redirect: 'error' })
+  }
+}
+
+/** Returns the outcome inside a problem of a blocked or unavailable job. @param {Response} response @returns {Promise<any>} */
+async function read(response) {
+  const text = await response.text()
+  if (response.ok) return parseJson(text)
+  const problem = parsed(text)
+  if (problem.outcome) return problem.outcome
+  throw new MayflyProblem(response.status, problem)
+}
+
+/** @param {string} text @returns {AnsweredProblem} */
+function parsed(text) {
+  try {
+    return parseJson(text) ?? {}
+  } catch {
+    return {}
+  }
+}
+
+/** @param {unknown} body @returns {RequestInit} */
+function jsonOf(body) {
+  return { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }
+}
+
+/**
+ * Events of a stream. Throws MayflyProblem where there is no outcome to tell.
+ *
+ * @param {ReadableStream<Uint8Array>} body
+ * @returns {AsyncGenerator<any, void, undefined>}
+ */
+async function* eventsOf(body) {
+  for await (const { event, data, id } of rawEventsOf(body)) {
+    if (event === 'problem') {
+      const problem = parsed(data)
+      throw new MayflyProblem(problem.status ?? 500, problem)
+    }
+    const told = { event, data: parseJson(data) }
+    yield id === undefined ? told : { ...told, id: Number(id) }
+  }
+}
+
+/** @typedef {{ readonly id: string | undefined, readonly event: string, readonly data: string }} RawEvent */
+
+/** @param {ReadableStream<Uint8Array>} body @returns {AsyncGenerator<RawEvent, void, undefined>} */
+async function* rawEventsOf(body) {
+  const decoder = new TextDecoder()
+  let text = ''
+  for await (const bytes of chunksOf(body)) {
+    // Searches the new bytes only, plus one character for a delimiter split over chunks.
+    const from = Math.max(0, text.length - 1)
+    text += decoder.decode(bytes, { stream: true })
+    for (let end = text.indexOf('\n\n', from); end >= 0; end = text.indexOf('\n\n')) {
+      const event = eventIn(text.slice(0, end))
+      text = text.slice(end + 2)
+      if (event) yield event
+    }
+    if (text.length > EVENT_CHARS_MAX) throw new RangeError('Cannot read an event this long')
+  }
+}
+
+/** Not every engine iterates a stream. @param {ReadableStream<Uint8Array>} body */
+async function* chunksOf(body) {
+  const reader = body.getReader()
+  let isOver = false
+  try {
+    for (;;) {
+      const { done, value } = await reader.read()
+      isOver = done
+      if (done) return
+      yield value
+    }
+  } finally {
+    if (!isOver) await reader.cancel()
+  }
+}
+
+/** @param {string} capability */
+function pathOf(capability) {
+  return `/v1/capabilities/${encodeURIComponent(capability)}`
+}
+
+/** @param {string} block @returns {RawEvent | undefined} */
+function eventIn(block) {
+  const found = /^event: (\w+)\ndata: ([^\n]*)(?:\nid: (\d+))?$/.exec(block)
+  return found ? { event: found[1] ?? '', data: found[2] ?? '', id: found[3] } : undefined
+}

@@ -1,0 +1,222 @@
+import type { ChildProcess } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
+import type { Readable } from 'node:stream'
+import { controlsBeyond, type Control, type Controls } from '../contract/controls.ts'
+import { MayflyError, messageOf } from '../contract/error.ts'
+import type { Language } from '../contract/job.ts'
+import type { Profile } from '../contract/profile.ts'
+import type {
+  Ability,
+  Availability,
+  Capture,
+  Enforced,
+  KillCause,
+  Provider,
+  Receipt,
+  Sandbox,
+  Task,
+  TaskEnd,
+  TaskIo,
+} from '../contract/provider.ts'
+import { strengthOf, type TierName } from '../contract/tier.ts'
+
+/** A provider whose sandbox is one call: what `createProvider` takes. */
+export interface OneCallProvider {
+  readonly name: string
+  /** Claims the strength of the tier; `none` claims nothing. */
+  readonly tier: TierName
+  readonly languages: readonly Language[]
+  /** Controls that `run` holds by itself; none by default. */
+  readonly enforces?: readonly Control[]
+  readonly can?: readonly Ability[]
+  readonly isByNameAlone?: boolean
+  /** Layers of its wall, and those that it lacks, for `mayfly providers`. */
+  readonly layers?: readonly string[]
+  readonly missing?: readonly string[]
+  /** Mechanism behind each bound of a job, if it holds any: `cgroup`, `rlimit` … */
+  readonly held?: Readonly<Record<string, string>>
+  /** Runs a real guest; without it the provider is always available. */
+  detect?(): Promise<Availability>
+  /**
+   * Runs one task to its end. The signal aborts when it is to end at once: the time is over, or the caller cancelled. After
+   * that nothing of it counts. A throw is a broken wall; an error of the code is an end.
+   */
+  run(task: Task, io: OutputIo, life: RunLife): Promise<RunEnd>
+}
+
+export interface RunLife {
+  readonly profile: Profile
+  readonly signal: AbortSignal
+}
+
+/** Receiver of output. A returned promise is back-pressure. */
+export type OutputIo = Omit<TaskIo, 'released' | 'stopped'>
+
+/**
+ * How a task ended. Without a status an exit code decides: 0 is well, another an error, and null, as of a process that was
+ * killed, a lost wall. Without either it is well.
+ */
+export type RunEnd = Partial<Omit<TaskEnd, 'status' | 'exitCode'>> & {
+  readonly status?: 'ok' | 'error' | 'failed'
+  readonly exitCode?: number | null
+}
+
+/**
+ * Makes a provider of one function. The rest of the contract is kept here: a sandbox is used once, ends at a kill from any
+ * state, and says what it cannot do.
+ *
+ * @example
+ * const echo = createProvider({
+ *   name: 'echo',
+ *   tier: 'none',
+ *   languages: ['sh'],
+ *   run: async ({ inputText }) => ({ resultText: inputText }),
+ * })
+ */
+export function createProvider(parts: OneCallProvider): Provider {
+  const { name, tier, languages, enforces = [], can = [], layers = [], missing = [] } = parts
+  const available = { available: true, strength: strengthOf[tier], layers, missing } as const
+  return {
+    name,
+    tier,
+    languages,
+    enforces,
+    tightens: [],
+    can,
+    ...(parts.isByNameAlone && { isByNameAlone: true }),
+    detect: () => parts.detect?.() ?? Promise.resolve(available),
+    launch: (profile) => Promise.resolve(new OneCallSandbox(parts, profile)),
+  }
+}
+
+/** Passes output of a child process on, with back-pressure, until both of its streams end. */
+export async function passOutput(
+  { stdout, stderr }: Pick<ChildProcess, 'stdout' | 'stderr'>,
+  io: Pick<OutputIo, 'stdout' | 'stderr'>,
+): Promise<void> {
+  await Promise.all([
+    pass(stdout, (chunk) => io.stdout(chunk)),
+    pass(stderr, (chunk) => io.stderr(chunk)),
+  ])
+}
+
+async function pass(from: Readable | null, take: TaskIo['stdout']): Promise<void> {
+  for await (const chunk of from ?? []) await take(chunk as Uint8Array)
+}
+
+class OneCallSandbox implements Sandbox {
+  readonly id: string
+  readonly provider: string
+  readonly image: string
+  readonly held?: Readonly<Record<string, string>>
+  readonly pool = 'none'
+  receipt: Receipt | undefined
+  readonly #parts: OneCallProvider
+  readonly #profile: Profile
+  readonly #ending = new AbortController()
+  readonly #end = Promise.withResolvers<TaskEnd>()
+  #isUsed = false
+  #isOver = false
+
+  constructor(parts: OneCallProvider, profile: Profile) {
+    this.id = `${parts.name}_${randomUUID()}`
+    this.provider = parts.name
+    this.image = profile.image
+    if (parts.held) this.held = parts.held
+    this.#parts = parts
+    this.#profile = profile
+  }
+
+  run(task: Task, io: TaskIo): Promise<TaskEnd> {
+    if (this.#isUsed || this.receipt)
+      return Promise.reject(
+        new MayflyError('CONFLICT', 'Cannot run a task: a sandbox is used once'),
+      )
+    this.#isUsed = true
+    if (!this.#isOver) void this.#execute(task, io)
+    return this.#end.promise
+  }
+
+  async #execute(task: Task, io: TaskIo): Promise<void> {
+    const { timeout } = this.#profile.limits
+    const late = setTimeout(() => this.kill({ status: 'timeout' }), timeout)
+    try {
+      io.released()
+      const life = { profile: this.#profile, signal: this.#ending.signal }
+      this.#finish(endOf(await this.#parts.run(task, this.#whileRunning(io), life)))
+    } catch (thrown) {
+      const error = { code: 'WALL_LOST', message: messageOf(thrown) }
+      this.#finish({ status: 'failed', error })
+    } finally {
+      clearTimeout(late)
+    }
+  }
+
+  /** Output after the end is not the task's. */
+  #whileRunning({ stdout, stderr, call, answered }: TaskIo): OutputIo {
+    const unless =
+      <T extends unknown[]>(take: (...args: T) => void | Promise<void>) =>
+      (...args: T) =>
+        this.#isOver ? undefined : take(...args)
+    return {
+      stdout: unless(stdout),
+      stderr: unless(stderr),
+      ...(call && { call }),
+      ...(answered && { answered }),
+    }
+  }
+
+  tighten(to: Controls): Promise<Enforced> {
+    const { controls } = this.#profile
+    if (controlsBeyond(to, controls).length > 0)
+      return Promise.reject(new MayflyError('CONFLICT', 'Cannot loosen a sandbox'))
+    return Promise.resolve({ controls, took: 0, unenforced: controlsBeyond(controls, to) })
+  }
+
+  freeze(): Promise<void> {
+    const what = `Cannot freeze a sandbox of "${this.provider}"`
+    return Promise.reject(new MayflyError('UNAVAILABLE', what))
+  }
+
+  thaw(): Promise<void> {
+    return this.freeze()
+  }
+
+  watch(): void {}
+
+  capture(): Promise<Capture> {
+    return Promise.resolve({ kind: 'none', parts: [] })
+  }
+
+  kill(cause: KillCause): void {
+    if (this.#isOver) return
+    const code = cause.status === 'limit' ? cause.code : cause.status.toUpperCase()
+    this.#finish({ status: cause.status, error: { code, message: `It ended as ${cause.status}` } })
+    this.#ending.abort()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.kill({ status: 'terminated', reason: 'It was destroyed' })
+    this.receipt ??= { id: this.id, took: 0, freedBytes: 0, forced: [] }
+  }
+
+  #finish(end: Pick<TaskEnd, 'status'> & Partial<TaskEnd>): void {
+    this.#isOver = true
+    this.#end.resolve({ resultText: 'null', encoding: 'json', cpuTime: 0, artifacts: [], ...end })
+  }
+}
+
+function endOf({ status, resultText, exitCode, error, ...more }: RunEnd) {
+  const ended = status ?? statusOf(exitCode)
+  const known = { ...more, ...(typeof exitCode === 'number' && { exitCode }) }
+  if (ended === 'ok') return { ...known, status: ended, resultText: resultText || 'null' }
+  const code = ended === 'failed' ? 'WALL_LOST' : 'USER_ERROR'
+  const message =
+    exitCode === null ? 'The program was killed' : `The program exited with ${exitCode}`
+  return { ...known, status: ended, error: error ?? { code, message } }
+}
+
+function statusOf(exitCode: number | null | undefined): 'ok' | 'error' | 'failed' {
+  if (exitCode === null) return 'failed'
+  return exitCode === undefined || exitCode === 0 ? 'ok' : 'error'
+}

@@ -1,0 +1,218 @@
+import { posix } from 'node:path'
+import { MayflyError } from '../../contract/error.ts'
+import type { SessionEntry } from '../../contract/exec.ts'
+import type { Outcome } from '../../contract/outcome.ts'
+import type { OutputListener } from '../../contract/pipeline.ts'
+import type { RunRequest } from '../../contract/session.ts'
+import { createMutex, type Mutex } from '../../lib/mutex.ts'
+
+/** A session that runs commands, as `mayfly.open` gives it. */
+export interface ShellBox {
+  readonly id: string
+  run(
+    request: RunRequest,
+    caller?: { readonly signal?: AbortSignal; readonly tap?: OutputListener },
+  ): Promise<Outcome>
+  readonly files: {
+    put(path: string, content: Uint8Array | string): Promise<void>
+    get(path: string): Promise<Uint8Array>
+    list(path?: string): Promise<readonly SessionEntry[]>
+  }
+}
+
+export interface ShellOptions {
+  /** Time of each command unless it asks for another; default 2 min, within the ceilings of the configuration. */
+  readonly timeout?: number | string
+}
+
+export interface ShellCommand {
+  readonly command: string
+  readonly cwd?: string | undefined
+  readonly env?: Readonly<Record<string, string>> | undefined
+  readonly stdin?: Uint8Array | undefined
+  readonly timeout?: number | string | undefined
+  readonly signal?: AbortSignal | undefined
+  readonly tap?: OutputListener | undefined
+}
+
+export interface ShellEnd {
+  readonly exitCode: number
+  readonly stdout: string
+  readonly stderr: string
+  readonly isTruncated: boolean
+}
+
+/** Exit codes that a shell, `timeout` and `env` have for these ends. */
+const TIMED_OUT = 124
+const CANNOT_RUN = 126
+const KILLED = 137
+/** Output of a command that carries a file; base64 takes a third more than the bytes. */
+const FILE_OUTPUT = '45MB'
+
+/** Runs a line of bash, or of sh where there is none, in a folder. */
+const inFolder =
+  'cd -- "$1" || exit 1; if command -v bash >/dev/null 2>&1; then exec bash -c "$2"; fi; exec sh -c "$2"'
+
+/**
+ * Shell and files of a box, as agent frameworks ask for them.
+ *
+ * A session takes one exec at a time and frameworks call in parallel, so commands wait for one another. The files of a box
+ * are those below its working folder; other paths of the sandbox, such as those below /tmp, are reached by commands.
+ */
+export class BoxShell {
+  readonly #box: ShellBox
+  readonly #timeout: number | string
+  readonly #inTurn: Mutex = createMutex()
+  #folder: Promise<string> | undefined
+
+  constructor(box: ShellBox, { timeout = '2m' }: ShellOptions = {}) {
+    this.#box = box
+    this.#timeout = timeout
+  }
+
+  get id(): string {
+    return this.#box.id
+  }
+
+  /** Working folder, as the sandbox names it. */
+  folder(): Promise<string> {
+    this.#folder ??= this.#exec(['pwd'], {}).then(({ stdout }) => stdout.trim())
+    return this.#folder
+  }
+
+  /** Runs a command. Throws what ended the session; the end of a command is a value. */
+  async run(asked: ShellCommand): Promise<ShellEnd> {
+    const words = ['sh', '-c', inFolder, 'sh', asked.cwd ?? '.', asked.command]
+    return await this.#exec(words, asked)
+  }
+
+  /** Bytes of a file; undefined without one. Throws for a folder. */
+  async read(path: string, signal?: AbortSignal): Promise<Uint8Array | undefined> {
+    const own = await this.#ownPath(path)
+    if (own !== undefined)
+      return await this.#box.files.get(own).catch((thrown: unknown) => {
+        if (thrown instanceof MayflyError && thrown.code === 'NOT_FOUND') return undefined
+        throw thrown
+      })
+    if ((await this.stat(path, signal)) === undefined) return undefined
+    const { stdout } = await this.#words(['base64', '--', path], { signal })
+    return Buffer.from(stdout, 'base64')
+  }
+
+  /** Writes a file and its folders. */
+  async write(path: string, bytes: Uint8Array, signal?: AbortSignal): Promise<void> {
+    const own = await this.#ownPath(path)
+    if (own !== undefined) return await this.#box.files.put(own, bytes)
+    const script = 'mkdir -p -- "$(dirname -- "$1")" && cat > "$1"'
+    await this.#words(['sh', '-c', script, 'sh', path], { stdin: bytes, signal })
+  }
+
+  /** Follows links; undefined for what is not there. */
+  async stat(path: string, signal?: AbortSignal): Promise<PathFacts | undefined> {
+    const words = ['stat', '-L', '-c', '%F\t%s\t%Y', '--', path]
+    const { exitCode, stdout } = await this.#exec(words, { signal })
+    return exitCode === 0 ? factsIn(stdout.trimEnd()) : undefined
+  }
+
+  /** Entries of one folder; undefined for what is not there. Throws for a file. */
+  async list(path: string, signal?: AbortSignal): Promise<readonly NamedFacts[] | undefined> {
+    const facts = await this.stat(path, signal)
+    if (!facts) return undefined
+    if (facts.type !== 'directory')
+      throw new MayflyError('INVALID', `Cannot list "${path}": it is no folder`)
+    const words = ['find', path, '-mindepth', '1', '-maxdepth', '1']
+    const { stdout } = await this.#words([...words, '-printf', '%y\t%s\t%T@\t%f\\0'], { signal })
+    return stdout
+      .split('\0')
+      .filter((line) => line !== '')
+      .map(entryIn)
+  }
+
+  /** Deletes a file or a link; false without one. Throws for a folder. */
+  async remove(path: string, signal?: AbortSignal): Promise<boolean> {
+    const script = 'if [ -L "$1" ] || [ -e "$1" ]; then rm -- "$1"; else exit 3; fi'
+    const { exitCode, stderr } = await this.#exec(['sh', '-c', script, 'sh', path], { signal })
+    if (exitCode === 0) return true
+    if (exitCode === 3) return false
+    throw new MayflyError('CONFLICT', `Cannot delete "${path}": ${stderr.trim()}`)
+  }
+
+  /** Runs words that have to succeed. */
+  async #words(words: readonly string[], asked: Omit<ShellCommand, 'command'>): Promise<ShellEnd> {
+    const end = await this.#exec(words, asked, FILE_OUTPUT)
+    if (end.exitCode === 0) return end
+    throw new MayflyError('CONFLICT', `Cannot run "${words[0]}": ${end.stderr.trim()}`)
+  }
+
+  async #exec(
+    words: readonly string[],
+    { env, stdin, timeout = this.#timeout, signal, tap }: Omit<ShellCommand, 'command'>,
+    output?: string,
+  ): Promise<ShellEnd> {
+    signal?.throwIfAborted()
+    const content = stdin && Buffer.from(stdin).toString('base64')
+    const request: RunRequest = {
+      command: [...words],
+      ...(env && { env: { ...env } }),
+      ...(content !== undefined && { stdin: { content, encoding: 'base64' } }),
+      limits: { timeout, ...(output !== undefined && { output }) },
+    }
+    const caller = { ...(signal && { signal }), ...(tap && { tap }) }
+    const outcome = await this.#inTurn(() => this.#box.run(request, caller), signal)
+    signal?.throwIfAborted()
+    return endOf(outcome)
+  }
+
+  /** Path below the working folder, as the files of the box name it; undefined for any other. */
+  async #ownPath(path: string): Promise<string | undefined> {
+    const folder = await this.folder()
+    const own = posix.relative(folder, posix.resolve(folder, path))
+    return own === '' || own.startsWith('..') ? undefined : own
+  }
+}
+
+export interface PathFacts {
+  readonly type: 'file' | 'directory' | 'symlink' | 'other'
+  readonly size: number
+  readonly modifiedMs: number
+}
+
+export type NamedFacts = PathFacts & { readonly name: string }
+
+function factsIn(line: string): PathFacts {
+  const [kind = '', size = '0', modified = '0'] = line.split('\t')
+  const type = /regular/.test(kind) ? 'file' : kind === 'directory' ? 'directory' : 'other'
+  return { type, size: Number(size), modifiedMs: Number(modified) * 1000 }
+}
+
+const kinds: Readonly<Record<string, PathFacts['type']>> = {
+  f: 'file',
+  d: 'directory',
+  l: 'symlink',
+}
+
+function entryIn(line: string): NamedFacts {
+  const [kind = '', size = '0', modified = '0', ...name] = line.split('\t')
+  return {
+    name: name.join('\t'),
+    type: kinds[kind] ?? 'other',
+    size: Number(size),
+    modifiedMs: Math.round(Number(modified) * 1000),
+  }
+}
+
+/** The end of a command as shells have it. Throws where there is none, because the sandbox ended. */
+function endOf({ status, exitCode, signal, stdout, stderr, truncated, error }: Outcome): ShellEnd {
+  const isTruncated = truncated.stdout || truncated.stderr
+  const told = (code: number) => ({
+    exitCode: code,
+    stdout,
+    stderr: `${stderr}${error ? `${error.code}: ${error.message}\n` : ''}`,
+    isTruncated,
+  })
+  if (exitCode !== null) return { exitCode, stdout, stderr, isTruncated }
+  if (status === 'timeout') return told(TIMED_OUT)
+  if (status === 'blocked') return told(CANNOT_RUN)
+  if (signal !== null || status === 'limit' || status === 'error') return told(KILLED)
+  throw new MayflyError('CONFLICT', error?.message ?? `The command ended as "${status}"`)
+}

@@ -1,0 +1,39 @@
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { MayflyError } from '../contract/error.ts'
+import type { SetupAction } from './setup-steps.ts'
+
+/**
+ * Carries out a step of `mayfly setup`; returns what it did. A file is written whole, beside its place, and renamed; one that
+ * is as wanted already is left alone. Loaded by `mayfly setup --apply` alone. Throws MayflyError UNAVAILABLE where a
+ * program fails.
+ */
+export function carryOut(action: SetupAction, root = '/'): string {
+  return action.kind === 'file'
+    ? writeWhole(path.join(root, action.path), action.text)
+    : runToEnd(action.words)
+}
+
+function writeWhole(file: string, text: string): string {
+  if (existsSync(file) && readFileSync(file, 'utf8') === text) return `left ${file} as it is`
+  mkdirSync(path.dirname(file), { recursive: true, mode: 0o755 })
+  writeFileSync(`${file}.mayfly-new`, text, { mode: 0o644 })
+  renameSync(`${file}.mayfly-new`, file)
+  return `wrote ${file}`
+}
+
+const RUN_MS_MAX = 900_000
+
+function runToEnd([program, ...args]: readonly [string, ...string[]]): string {
+  const said = [program, ...args].join(' ')
+  const { status, stderr, error } = spawnSync(program, args, {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    timeout: RUN_MS_MAX,
+  })
+  if (status === 0) return `ran ${said}`
+  const why = error?.message ?? stderr?.toString().trim().split('\n').at(-1) ?? 'it failed'
+  throw new MayflyError('UNAVAILABLE', `Cannot run "${said}": ${why}`, {
+    hint: 'Run it by hand, and "mayfly setup --apply" again: steps that are done are left alone',
+  })
+}

@@ -1,0 +1,100 @@
+import assert from 'node:assert/strict'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { test } from 'node:test'
+import { carryOut } from './setup-actions.ts'
+import { apparmorProfile, setupSteps, type SetupSource, type SetupStep } from './setup-steps.ts'
+
+/** A machine of planted files. */
+function planted(files: Readonly<Record<string, string>>) {
+  const root = mkdtempSync(path.join(tmpdir(), 'mayfly-machine-'))
+  for (const [file, text] of Object.entries(files)) {
+    mkdirSync(path.dirname(path.join(root, file)), { recursive: true })
+    writeFileSync(path.join(root, file), text)
+  }
+  return { root, [Symbol.dispose]: () => rmSync(root, { recursive: true }) }
+}
+
+function stepsOf(
+  root: string,
+  more: Partial<SetupSource> = {},
+): Readonly<Record<string, SetupStep>> {
+  const source = { root, env: {}, user: 'ada', node: '/opt/node', hasProgram: () => true, ...more }
+  return Object.fromEntries(setupSteps(source).map((step) => [step.name, step]))
+}
+
+const ubuntu = {
+  'etc/debian_version': '13\n',
+  'proc/sys/kernel/apparmor_restrict_unprivileged_userns': '1\n',
+  'sys/fs/cgroup/cgroup.controllers': 'cpu memory pids\n',
+  'sys/kernel/security/lsm': 'capability,yama,apparmor\n',
+  'run/systemd/system/x': '',
+  'etc/subuid': 'bob:100000:65536\n',
+}
+
+test('A machine like Ubuntu 24.04 gets a profile, delegation, a range of uids, and Landlock by hand', () => {
+  using machine = planted(ubuntu)
+  const steps = stepsOf(machine.root, { hasProgram: (name) => name !== 'bwrap' && name !== 'cc' })
+  assert.deepEqual(
+    Object.values(steps).map(({ name, isDone }) => [name, isDone]),
+    [
+      ['packages', false],
+      ['user namespaces', false],
+      ['landlock', false],
+      ['control groups', false],
+      ['subordinate uids', false],
+    ],
+  )
+  const [install] = steps['packages']!.actions
+  assert.deepEqual(install?.kind === 'run' && install.words.slice(4), [
+    'bubblewrap',
+    'gcc',
+    'libc6-dev',
+  ])
+  assert.match(steps['landlock']!.byHand!, /lsm=landlock,capability,yama,apparmor/)
+  assert.deepEqual(steps['landlock']!.actions, [])
+  for (const { undo, why } of Object.values(steps)) assert.ok(undo && why)
+})
+
+test('Files that setup writes are found done the next time, and are left as they are', () => {
+  using machine = planted(ubuntu)
+  const filesOf = () =>
+    Object.values(stepsOf(machine.root)).flatMap(({ actions }) =>
+      actions.filter(({ kind }) => kind === 'file'),
+    )
+  assert.equal(filesOf().length, 2)
+  for (const action of filesOf()) assert.match(carryOut(action, machine.root), /^wrote /)
+  const after = stepsOf(machine.root)
+  assert.ok(after['user namespaces']!.isDone && after['control groups']!.isDone)
+  for (const action of filesOf()) assert.match(carryOut(action, machine.root), /^left /)
+  const profile = readFileSync(path.join(machine.root, 'etc/apparmor.d/mayfly'), 'utf8')
+  assert.equal(profile, apparmorProfile('/opt/node'))
+})
+
+test('A sysctl that closes namespaces is set to its other value, and root needs no delegation', () => {
+  using machine = planted({ 'proc/sys/user/max_user_namespaces': '0\n' })
+  const steps = stepsOf(machine.root, { user: 'root' })
+  const [write, load] = steps['user namespaces']!.actions
+  assert.match(write?.kind === 'file' ? write.text : '', /^user\.max_user_namespaces = 15000$/m)
+  assert.deepEqual(load?.kind === 'run' && load.words[0], 'sysctl')
+  assert.equal(steps['control groups'], undefined)
+  assert.equal(steps['subordinate uids'], undefined)
+})
+
+test('A system without apt has its packages named, and a container is told nothing about its host', () => {
+  using machine = planted({ '.dockerenv': '' })
+  const steps = stepsOf(machine.root, { hasProgram: () => false })
+  assert.deepEqual(steps['packages']!.actions, [])
+  assert.match(steps['packages']!.byHand!, /bubblewrap, util-linux, gcc/)
+  assert.equal(steps['user namespaces'], undefined)
+})
+
+test('A program that fails ends the setup with its last line', () => {
+  assert.match(carryOut({ kind: 'run', words: ['true'] }), /^ran true/)
+  assert.throws(
+    () => carryOut({ kind: 'run', words: ['sh', '-c', 'echo first >&2; echo why >&2; exit 3'] }),
+    /Cannot run "sh .*": why/,
+  )
+  assert.throws(() => carryOut({ kind: 'run', words: ['/nonexistent/program'] }), /ENOENT/)
+})

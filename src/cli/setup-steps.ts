@@ -1,0 +1,200 @@
+import { existsSync, readFileSync } from 'node:fs'
+import path from 'node:path'
+import { findSurroundings, type Surroundings } from './surroundings.ts'
+
+/**
+ * Steps, done once, by which a machine gets stronger walls. Pure but for what it reads: each step says whether it is done, what it
+ * writes or runs, and how to undo it. `mayfly setup` prints them, and does them with `--apply`.
+ */
+export interface SetupStep {
+  readonly name: string
+  /** Effect on the walls. */
+  readonly why: string
+  readonly isDone: boolean
+  /** Carried out by `--apply`, in this order; empty where only a person can do it. */
+  readonly actions: readonly SetupAction[]
+  /** For a person, where there is no action: what to do. */
+  readonly byHand?: string
+  readonly undo: string
+}
+
+export type SetupAction =
+  | { readonly kind: 'file'; readonly path: string; readonly text: string }
+  | { readonly kind: 'run'; readonly words: readonly [string, ...string[]] }
+
+/** The machine as it is read; another one in tests. */
+export interface SetupSource {
+  readonly root?: string
+  readonly env?: NodeJS.ProcessEnv
+  readonly surroundings?: Surroundings
+  /** User that Mayfly will run as; root needs no delegation and no range. */
+  readonly user: string
+  /** Binary that makes namespaces: the Node that Mayfly runs on. */
+  readonly node: string
+  readonly hasProgram: (name: string) => boolean
+}
+
+const PROFILE = '/etc/apparmor.d/mayfly'
+const SYSCTL = '/etc/sysctl.d/60-mayfly.conf'
+const DELEGATION = '/etc/systemd/system/user@.service.d/60-mayfly.conf'
+const NAMESPACES_MAX = 15_000
+const SUBORDINATES = { first: 1_000_000, count: 65_536 } as const
+const basePackages = ['bubblewrap', 'util-linux', 'gcc', 'libc6-dev', 'python3']
+
+/** Rule of AppArmor by which Mayfly's Node, and what it starts, may make user namespaces; nothing else changes. */
+export function apparmorProfile(node: string): string {
+  return `# Mayfly: walls are made of user namespaces. Confines nothing: it only lets this program make them.
+abi <abi/4.0>,
+include <tunables/global>
+
+profile mayfly ${node} flags=(unconfined) {
+  userns,
+
+  include if exists <local/mayfly>
+}
+`
+}
+
+export function setupSteps(source: SetupSource): readonly SetupStep[] {
+  const found = source.surroundings ?? findSurroundings(source)
+  return [
+    packages(source),
+    ...namespaces(source, found),
+    ...landlock(source),
+    ...delegation(source),
+    ...subordinates(source),
+  ]
+}
+
+function packages({ hasProgram, root = '/' }: SetupSource): SetupStep {
+  const programs = {
+    bwrap: 'bubblewrap',
+    unshare: 'util-linux',
+    cc: 'gcc libc6-dev',
+    python3: 'python3',
+  }
+  const lacking = Object.entries(programs).filter(([program]) => !hasProgram(program))
+  const names = lacking.flatMap(([, name]) => name.split(' '))
+  const isDebian = existsSync(path.join(root, 'etc/debian_version'))
+  const install = ['apt-get', 'install', '-y', '--no-install-recommends', ...names] as const
+  return {
+    name: 'packages',
+    why: 'bubblewrap and util-linux make namespaces, a C compiler the launcher and the sentinel, Python runs programs',
+    isDone: lacking.length === 0,
+    actions:
+      lacking.length > 0 && isDebian
+        ? [{ kind: 'run', words: ['apt-get', ...install.slice(1)] }]
+        : [],
+    ...(!isDebian && {
+      byHand: `Install ${basePackages.join(', ')} with this system's package manager`,
+    }),
+    undo: `apt-get remove ${names.join(' ') || basePackages.join(' ')}`,
+  }
+}
+
+/** Setting that closes user namespaces, each with its own way to open them. */
+function namespaces(
+  source: SetupSource,
+  { namespacesClosedBy, container }: Surroundings,
+): readonly SetupStep[] {
+  if (container !== null && namespacesClosedBy === null) return []
+  const name = 'user namespaces'
+  const why = 'walls of namespaces for ordinary users; without them a keeper holds programs'
+  if (namespacesClosedBy?.startsWith('kernel.apparmor_')) {
+    const text = apparmorProfile(source.node)
+    return [
+      {
+        name,
+        why,
+        isDone: readIn(source, PROFILE) === text,
+        actions: [
+          { kind: 'file', path: PROFILE, text },
+          { kind: 'run', words: ['apparmor_parser', '--replace', '--write-cache', PROFILE] },
+        ],
+        undo: `apparmor_parser --remove ${PROFILE} && rm ${PROFILE}`,
+      },
+    ]
+  }
+  if (namespacesClosedBy === null) return [{ name, why, isDone: true, actions: [], undo: '' }]
+  const [key = ''] = namespacesClosedBy.split(' ')
+  const text = `# Mayfly: walls are made of user namespaces.\n${key} = ${key === 'kernel.unprivileged_userns_clone' ? 1 : NAMESPACES_MAX}\n`
+  return [
+    {
+      name,
+      why,
+      isDone: false,
+      actions: [
+        { kind: 'file', path: SYSCTL, text },
+        { kind: 'run', words: ['sysctl', '--load', SYSCTL] },
+      ],
+      undo: `rm ${SYSCTL}, and boot`,
+    },
+  ]
+}
+
+function landlock(source: SetupSource): readonly SetupStep[] {
+  const modules = readIn(source, '/sys/kernel/security/lsm')
+  if (modules === undefined) return []
+  return [
+    {
+      name: 'landlock',
+      why: 'files are closed by one more layer, and programs without namespaces have a wall at all',
+      isDone: modules.split(',').includes('landlock'),
+      actions: [],
+      byHand: `Add lsm=landlock,${modules.trim()} to the kernel's command line (GRUB_CMDLINE_LINUX in /etc/default/grub, then update-grub), and boot`,
+      undo: 'Remove it there, and boot',
+    },
+  ]
+}
+
+/** Control groups of version 2 for the services of an ordinary user. */
+function delegation(source: SetupSource): readonly SetupStep[] {
+  const isVersion2 = readIn(source, '/sys/fs/cgroup/cgroup.controllers') !== undefined
+  if (
+    source.user === 'root' ||
+    !isVersion2 ||
+    !existsSync(path.join(source.root ?? '/', 'run/systemd/system'))
+  )
+    return []
+  const text = '[Service]\nDelegate=cpu cpuset io memory pids\n'
+  return [
+    {
+      name: 'control groups',
+      why: "memory, processor and processes of an ordinary user's walls are held by the kernel, not by a watch",
+      isDone: readIn(source, DELEGATION) === text,
+      actions: [
+        { kind: 'file', path: DELEGATION, text },
+        { kind: 'run', words: ['systemctl', 'daemon-reload'] },
+      ],
+      undo: `rm ${DELEGATION} && systemctl daemon-reload; in force at the next login`,
+    },
+  ]
+}
+
+/** Subordinate uids, of which rootless containers are made. */
+function subordinates(source: SetupSource): readonly SetupStep[] {
+  const { user, hasProgram } = source
+  if (user === 'root' || !hasProgram('newuidmap')) return []
+  const has = (file: string) =>
+    (readIn(source, file) ?? '').split('\n').some((line) => line.startsWith(`${user}:`))
+  const range = `${SUBORDINATES.first}-${SUBORDINATES.first + SUBORDINATES.count - 1}`
+  return [
+    {
+      name: 'subordinate uids',
+      why: `rootless containers of "${user}" have users of their own`,
+      isDone: has('/etc/subuid') && has('/etc/subgid'),
+      actions: [
+        { kind: 'run', words: ['usermod', '--add-subuids', range, '--add-subgids', range, user] },
+      ],
+      undo: `usermod --del-subuids ${range} --del-subgids ${range} ${user}`,
+    },
+  ]
+}
+
+function readIn({ root = '/' }: SetupSource, file: string): string | undefined {
+  try {
+    return readFileSync(path.join(root, file), 'utf8')
+  } catch {
+    return undefined
+  }
+}

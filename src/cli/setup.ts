@@ -1,0 +1,94 @@
+import { accessSync, constants } from 'node:fs'
+import { userInfo } from 'node:os'
+import path from 'node:path'
+import type { Command } from 'commander'
+import { MayflyError } from '../contract/error.ts'
+import { note, paint, printJson, type Globals } from './print.ts'
+import { setupSteps, type SetupAction, type SetupStep } from './setup-steps.ts'
+
+interface SetupFlags extends Globals {
+  readonly apply?: true
+  readonly yes?: true
+  readonly user?: string
+}
+
+export function register(program: Command): void {
+  program
+    .command('setup')
+    .description('prints the one-time steps that this machine needs for stronger walls')
+    .option('--apply', 'do those that a program can do; needs root')
+    .option('--yes', 'do not ask before that')
+    .option('--user <name>', 'the user that Mayfly will run as')
+    .action(async (_own, command: Command) => {
+      const flags = command.optsWithGlobals<SetupFlags>()
+      const user = flags.user ?? process.env['SUDO_USER'] ?? userInfo().username
+      const steps = setupSteps({
+        user,
+        node: process.execPath,
+        hasProgram: isOnPath,
+      })
+      if (flags.json) printJson({ user, steps })
+      else process.stdout.write(`${setupText(steps)}\n`)
+      if (flags.apply) await applySteps(steps, flags)
+    })
+}
+
+/** Throws MayflyError USAGE without root, or where nobody said yes. */
+async function applySteps(steps: readonly SetupStep[], flags: SetupFlags): Promise<void> {
+  const wanted = steps.filter(({ isDone, actions }) => !isDone && actions.length > 0)
+  if (wanted.length === 0) return note(flags, 'Nothing is left to do by a program')
+  if (process.getuid?.() !== 0)
+    throw new MayflyError('USAGE', 'Cannot set this machine up as an ordinary user', {
+      hint: 'Run it as root: sudo mayfly setup --apply',
+    })
+  if (!flags.yes && !(await isConfirmed(wanted.length)))
+    throw new MayflyError('USAGE', 'Cannot set this machine up: nobody said yes', {
+      hint: 'Answer "yes", or give --yes',
+    })
+  const { carryOut } = await import('./setup-actions.ts')
+  for (const { name, actions, undo } of wanted) {
+    for (const action of actions) note(flags, `${name}: ${carryOut(action)}`)
+    note(flags, `${name}: undo by: ${undo}`)
+  }
+}
+
+async function isConfirmed(count: number): Promise<boolean> {
+  if (!process.stdin.isTTY) return false
+  const { createInterface } = await import('node:readline/promises')
+  const lines = createInterface({ input: process.stdin, output: process.stderr })
+  const answer = await lines.question(`Do these ${count} steps now? (yes/no) `)
+  lines.close()
+  return answer.trim() === 'yes'
+}
+
+function isOnPath(name: string): boolean {
+  const folders = [...(process.env['PATH'] ?? '').split(path.delimiter), '/usr/sbin', '/sbin']
+  return folders.some((folder) => {
+    try {
+      accessSync(path.join(folder, name), constants.X_OK)
+      return true
+    } catch {
+      return false
+    }
+  })
+}
+
+function setupText(steps: readonly SetupStep[]): string {
+  const rest = 'Walls with a kernel of their own: "mayfly providers" says what each of them takes'
+  return [...steps.flatMap(stepText), rest].join('\n')
+}
+
+function stepText({ name, why, isDone, actions, byHand, undo }: SetupStep): readonly string[] {
+  if (isDone) return [`${paint('green', '✓')} ${name}`]
+  const how = actions.length > 0 ? actions.map(actionText) : [byHand ?? '']
+  return [
+    `${paint('yellow', '·')} ${paint('bold', name)}: ${why}`,
+    ...how.map((line) => `    ${line}`),
+    `    undo: ${undo}`,
+  ]
+}
+
+function actionText(action: SetupAction): string {
+  if (action.kind === 'run') return action.words.join(' ')
+  return `write ${action.path}:\n${action.text.trimEnd().replaceAll(/^/gm, '      ')}`
+}

@@ -95,6 +95,30 @@ export const describedCalls: Readonly<Record<string, DescribedCall>> = {
       ),
     ],
   },
+  'POST /mcp': {
+    id: 'mcp',
+    summary: 'Model Context Protocol',
+    about:
+      'JSON-RPC of the Model Context Protocol over streamable HTTP, for agents; revisions 2026-07-28 and 2025-11-25. Errors ' +
+      'of the protocol are JSON-RPC errors',
+    gives: { type: 'object' },
+    streams: true,
+    fails: [400, 404, 408, 413, 415, 422, 503],
+  },
+  'GET /mcp': {
+    id: 'mcpStream',
+    summary: 'Notifications of an MCP session',
+    about: 'For clients of revisions until 2025-11-25, with their Mcp-Session-Id',
+    type: 'text/event-stream',
+    fails: [404, 405, 503],
+  },
+  'DELETE /mcp': {
+    id: 'mcpEnd',
+    summary: 'End an MCP session',
+    about: 'For clients of revisions until 2025-11-25, with their Mcp-Session-Id',
+    answers: { 200: { description: 'Done' } },
+    fails: [404, 405, 503],
+  },
   'GET /api/effects': {
     id: 'listEffects',
     summary: 'List effects',

@@ -24,6 +24,7 @@ import { negotiate } from './http/negotiate.ts'
 import { openApi } from './openapi.ts'
 import { pagePolicy } from './doors/page.ts'
 import { clientGroup } from './http/client-address.ts'
+import { answerMcp } from './doors/mcp.ts'
 import { metrics } from './doors/metrics.ts'
 import { originOf, refuseForeignPages } from './http/origin.ts'
 import { problemOf, problemResponse } from './http/problem.ts'
@@ -157,6 +158,11 @@ export const calls: Readonly<Record<string, Methods>> = {
   },
   '/v1/threats': { GET: { needs: ['read'], answer: listThreats } },
   '/v1/threats/stream': { GET: { needs: ['read'], answer: streamThreats } },
+  '/mcp': {
+    POST: { needs: ['run'], answer: answerMcp },
+    GET: { needs: ['run'], answer: answerMcp },
+    DELETE: { needs: ['run'], answer: answerMcp },
+  },
   '/metrics': { GET: { needs: ['read'], answer: metrics } },
   '/active-content': { POST: { needs: 'own', answer: executeActiveContent } },
 }

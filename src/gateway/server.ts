@@ -1,3 +1,4 @@
+import type { ProxyHeader } from '../contract/config.ts'
 import {
   createServer,
   type IncomingMessage,
@@ -27,6 +28,7 @@ import type {
   AnalyseZones,
   ChangeConfig,
   GatewayParts,
+  McpEndpoint,
   Readiness,
   RunJob,
   ServedSessions,
@@ -91,13 +93,17 @@ export interface GatewayOptions {
   readonly providers: () => Promise<readonly ProviderRow[]>
   /** Configuration changes over HTTP are disabled by default. */
   readonly change?: ChangeConfig
+  /** The door for agents is closed by default. */
+  readonly mcp?: McpEndpoint
   readonly ready: () => Readiness
   readonly keys: Keys
   /** Quotas of tenants; default none. Closed by the caller. */
   readonly quotas?: Quotas
   readonly limits?: Partial<GatewayLimits>
-  /** Addresses and networks of reverse proxies whose `X-Forwarded-For` is believed; default none. */
+  /** Addresses and networks of reverse proxies whose `proxyHeader` is believed; default none. */
   readonly trustedProxies?: readonly string[]
+  /** Default `X-Forwarded-For`. */
+  readonly proxyHeader?: ProxyHeader
   readonly emitter: Emitter
   /** Data of `/metrics` and `/v1/threats`; both empty by default. */
   readonly telemetry?: Pick<Telemetry, 'views' | 'traces'>
@@ -163,10 +169,13 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
       parts.threatReaders.end()
       const draining = parts.running.drain(ms)
       await parts.sessions?.held.closeAll()
-      return await draining
+      const cancelled = await draining
+      await parts.mcp?.close()
+      return cancelled
     },
     async close() {
       for (const one of sockets) one.close()
+      await parts.mcp?.close()
       await Promise.all([end(pages), end(active)])
     },
   }
@@ -204,6 +213,7 @@ function makeParts(options: GatewayOptions, staticPort: () => number): GatewayPa
     evidence: options.evidence,
     providers: options.providers,
     change: options.change,
+    mcp: options.mcp,
     ready: options.ready,
     keys: options.keys,
     get tokens() {
@@ -252,7 +262,12 @@ function filesOf({ site, state }: Pick<GatewayOptions, 'site' | 'state'>): Stati
 
 function makeServer(
   parts: Pick<GatewayParts, 'limits' | 'names' | 'refusals' | 'requestTrace' | 'running'>,
-  { host, tls, trustedProxies = [] }: Pick<GatewayOptions, 'host' | 'tls' | 'trustedProxies'>,
+  {
+    host,
+    tls,
+    trustedProxies = [],
+    proxyHeader = 'x-forwarded-for',
+  }: Pick<GatewayOptions, 'host' | 'tls' | 'trustedProxies' | 'proxyHeader'>,
   routes: ReadonlySet<string>,
   listener: RequestListener,
 ): Server {
@@ -263,6 +278,8 @@ function makeServer(
     headersTimeout: limits.headersMs,
     requestTimeout: limits.headersMs + limits.bodyMs,
     keepAliveTimeout: limits.keepAliveMs,
+    // A client that sends at the last moment it was told is heard, also by a server that is late.
+    keepAliveTimeoutBuffer: 2 * limits.keepAliveMs,
     connectionsCheckingInterval: Math.min(1000, limits.headersMs),
     // Off because `inspect` refuses a missing Host with a problem body.
     requireHostHeader: false,
@@ -298,7 +315,7 @@ function makeServer(
     awaitingContinue.add(incoming)
     answer(incoming, outgoing)
   })
-  rememberClients(server, trustedProxies)
+  rememberClients(server, trustedProxies, proxyHeader)
   server.on('connect', (_, socket) =>
     refuse(parts, socket, new MayflyError('METHOD_NOT_ALLOWED', 'Cannot be a proxy')),
   )

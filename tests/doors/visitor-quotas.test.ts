@@ -24,13 +24,15 @@ interface Asked {
   readonly body?: unknown
   readonly token?: string
   /** Client of which a reverse proxy tells. */
+  /** Client's address as a proxy writes it into `X-Forwarded-For`, and into `Forwarded`. */
   readonly forwarded?: string
+  readonly standard?: string
 }
 
 async function ask(
   url: string | URL,
   from: string,
-  { method, body, token, forwarded }: Asked = {},
+  { method, body, token, forwarded, standard }: Asked = {},
 ) {
   const asked = request(url, {
     method: method ?? (body === undefined ? 'GET' : 'POST'),
@@ -40,6 +42,7 @@ async function ask(
       ...(body !== undefined && { 'content-type': 'application/json' }),
       ...(token !== undefined && { authorization: `Bearer ${token}` }),
       ...(forwarded !== undefined && { 'x-forwarded-for': forwarded }),
+      ...(standard !== undefined && { forwarded: standard }),
     },
   })
   asked.end(body === undefined ? undefined : JSON.stringify(body))
@@ -164,12 +167,32 @@ suite('Quotas of visitors at the doors', () => {
     assert.equal(await statusOf(evil, '203.0.113.9'), 429)
   })
 
+  test('S0-12: Forwarded names the client where that is the header of the proxies, and X-Forwarded-For nobody then', async () => {
+    const limits = { tokensPerMinute: 2 }
+    await using door = await openDoor({
+      limits,
+      trustedProxies: [proxy],
+      proxyHeader: 'forwarded',
+    })
+    const { staticUrl } = door.gateway
+    const statusOf = async (from: string, standard: string, forwarded?: string) =>
+      (await ask(staticUrl, from, { standard, ...(forwarded && { forwarded }) })).status
+    const one = 'for=203.0.113.1;proto=https'
+    for (let n = 0; n < 2; n++) assert.equal(await statusOf(proxy, one, `203.0.113.${n}`), 200)
+    assert.equal(await statusOf(proxy, one, '203.0.113.9'), 429)
+    for (const before of ['for=203.0.113.9', 'for="', 'for=203.0.113.9;host="', 'x="\\'])
+      assert.equal(await statusOf(proxy, `${before}, ${one}`), 429, before)
+    assert.equal(await statusOf(proxy, `${one}, for="[2001:db8::2]:80"`), 200)
+    for (let n = 0; n < 2; n++) assert.equal(await statusOf(evil, `for=203.0.113.${n + 3}`), 200)
+    assert.equal(await statusOf(evil, 'for=203.0.113.9'), 429)
+  })
+
   test('S0-12: over WebSocket too a client behind a trusted proxy is known by its own address', async () => {
     await using door = await openDoor({ limits: { addressPerMinute: 2 }, trustedProxies: [proxy] })
     const url = `${door.gateway.activeUrl.replace('http', 'ws')}/v1/executions`
-    const answer = async (forwarded: string) => {
+    const answer = async (forwarded: string, from = proxy) => {
       const headers = { 'x-forwarded-for': forwarded }
-      const socket = new WebSocket(url, { localAddress: proxy, headers })
+      const socket = new WebSocket(url, { localAddress: from, headers })
       const { promise, resolve } = Promise.withResolvers<number>()
       socket.on('error', () => undefined)
       socket.once('open', () => resolve(101))
@@ -181,6 +204,8 @@ suite('Quotas of visitors at the doors', () => {
     const one = [await answer('203.0.113.1'), await answer('203.0.113.1')]
     assert.deepEqual([...one, await answer('203.0.113.1')], [101, 101, 429])
     assert.equal(await answer('203.0.113.2'), 101)
+    const other = [await answer('203.0.113.3', evil), await answer('203.0.113.4', evil)]
+    assert.deepEqual([...other, await answer('203.0.113.5', evil)], [101, 101, 429])
   })
 })
 
@@ -191,7 +216,7 @@ suite('Quotas of visitors of a server', () => {
     place = makePlace()
     config = join(place.cwd, 'visitors.toml')
     const tables = [
-      `[server]\ntrusted_proxies = ["${configured}"]`,
+      `[server]\ntrusted_proxies = ["${configured}"]\nproxy_header = "forwarded"`,
       '[sessions.address]\ncpu_seconds_per_minute = 0.02\nconcurrency = 2',
     ]
     writeFileSync(config, `${tables.join('\n')}\n`)
@@ -201,7 +226,7 @@ suite('Quotas of visitors of a server', () => {
   async function start() {
     const server = await startServer(place, ['--config', config])
     await whenReady(server)
-    const run = async (from: string, named: Pick<Asked, 'forwarded'> = {}) => {
+    const run = async (from: string, named: Pick<Asked, 'standard'> = {}) => {
       const code = 'const end = performance.now() + 1500; while (performance.now() < end);'
       const body = { content: code, sessionToken: await visit(server.static, from) }
       return await ask(new URL('/active-content', server.static), from, { body, ...named })
@@ -222,9 +247,9 @@ suite('Quotas of visitors of a server', () => {
     await using server = second.server
     const again = await second.run(evil)
     assert.deepEqual([again.status, again.json['details']], [429, details])
-    const behind = await second.run(configured, { forwarded: evil })
+    const behind = await second.run(configured, { standard: `for=${evil}` })
     assert.deepEqual([behind.status, behind.json['details']], [429, details])
-    assert.equal((await second.run(configured, { forwarded: '203.0.113.1' })).status, 200)
+    assert.equal((await second.run(configured, { standard: 'for=203.0.113.1' })).status, 200)
     assert.equal((await second.run(good)).status, 200)
     const url = new URL('/v1/executions', server.active)
     const ran = await ask(url, evil, { body: { code: 'return 1' }, token: key })

@@ -1,23 +1,26 @@
 import type { IncomingMessage, Server } from 'node:http'
 import { BlockList, isIP } from 'node:net'
+import type { ProxyHeader } from '../../contract/config.ts'
+import { lastForwarded, type LastElement } from './forwarded.ts'
 import { addressGroup } from './rate-limit.ts'
 
 /**
  * The address a request comes from, also behind reverse proxies.
  *
  * Problem: behind a proxy every client has the proxy's address, so that all visitors share the quotas of one. The header
- * `X-Forwarded-For` names the client, but anybody can send it.
+ * `X-Forwarded-For`, or `Forwarded` of RFC 7239, names the client, but anybody can send it.
  *
- * Mechanism: the header counts only where the peer is a proxy that the configuration names. Each proxy appends the address of
- * its own peer, so the header is read from the right, and the first address that is no such proxy is the client's: what
- * stands further to the left is the client's own word.
+ * Mechanism: one header counts, that which the configuration names, and only where the peer is a proxy that it names: a proxy
+ * that writes the one may pass on the other as it got it. Each proxy appends the address of its own peer, so the header is
+ * read from the right, and the first address that is no such proxy is the client's: what stands further to the left is the
+ * client's own word.
  *
- * Not handled: the header `Forwarded` of RFC 7239, and proxies that pass the header on without appending to it.
+ * Not handled: proxies that pass the header on without appending to it.
  */
-export function rememberClients(server: Server, proxies: readonly string[]): void {
+export function rememberClients(server: Server, proxies: readonly string[], by: ProxyHeader): void {
   if (proxies.length === 0) return
   const trusted = proxyList(proxies)
-  const note = (incoming: IncomingMessage) => clients.set(incoming, clientOf(incoming, trusted))
+  const note = (incoming: IncomingMessage) => clients.set(incoming, clientOf(incoming, trusted, by))
   for (const event of ['request', 'checkContinue', 'upgrade']) server.prependListener(event, note)
 }
 
@@ -42,15 +45,26 @@ function proxyList(proxies: readonly string[]): BlockList {
 }
 
 /** The last address that is known for certain: an unreadable entry leaves that of the proxy which passed it on. */
-function clientOf({ socket, headers }: IncomingMessage, trusted: BlockList): string {
-  const hops = String(headers['x-forwarded-for'] ?? '').split(',')
+function clientOf(
+  { socket, headers }: IncomingMessage,
+  trusted: BlockList,
+  by: ProxyHeader,
+): string {
+  let rest = String(headers[by] ?? '')
   let client = socket.remoteAddress ?? ''
   for (let hop = 0; hop < HOPS_MAX && isTrusted(client, trusted); hop++) {
-    const before = addressIn(hops.pop()?.trim() ?? '')
+    const last = by === 'forwarded' ? lastForwarded(rest) : lastListed(rest)
+    const before = addressIn(last.from ?? '')
     if (before === undefined) break
     client = before
+    rest = last.rest
   }
   return client
+}
+
+function lastListed(text: string): LastElement {
+  const comma = text.lastIndexOf(',')
+  return { rest: text.slice(0, Math.max(0, comma)), from: text.slice(comma + 1).trim() }
 }
 
 function isTrusted(address: string, trusted: BlockList): boolean {

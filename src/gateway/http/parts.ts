@@ -1,3 +1,4 @@
+import type { HttpBindings } from '@hono/node-server'
 import type { ErrorCode } from '../../contract/error.ts'
 import type { Clock } from '../../contract/clock.ts'
 import type { TimelineEntry } from '../../contract/event.ts'
@@ -15,7 +16,7 @@ import type { Meters } from '../../telemetry/meters.ts'
 import type { Threats } from '../../telemetry/threats.ts'
 import type { RequestBodies } from './body.ts'
 import type { ConfigBody, ConfigDocument } from './configuration-body.ts'
-import type { Keys } from './keys.ts'
+import type { Identity, Keys } from './keys.ts'
 import type { GatewayLimits } from './limits.ts'
 import type { LiveJobs } from './live-jobs.ts'
 import type { ServerNames } from './origin.ts'
@@ -138,6 +139,16 @@ export interface ServedSessions {
   readonly held: OpenSessions
 }
 
+/** Parts that the door for agents needs. */
+export type McpParts = JobStart & SessionParts & Pick<StoredOutcomes, 'bodies'>
+
+/** Door for agents, loaded with its first request. */
+export interface McpEndpoint {
+  answer(parts: McpParts, http: HttpBindings, who: Identity): Promise<Response>
+  /** Cancels what is under way, and ends its streams. */
+  close(): Promise<void>
+}
+
 /** Orders of operators, and their rate limit. */
 export interface Operating {
   /** Undefined: live sandboxes are not exposed. */
@@ -162,6 +173,8 @@ export interface OptionalParts {
   readonly evidence: Evidence | undefined
   /** Undefined: the configuration cannot be changed over HTTP. */
   readonly change: ChangeConfig | undefined
+  /** Undefined: this server has no door for agents. */
+  readonly mcp: McpEndpoint | undefined
 }
 
 /** Parts of both endpoints, from which the routes hand each door those that it names. */

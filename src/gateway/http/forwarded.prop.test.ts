@@ -1,0 +1,37 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import * as fc from 'fast-check'
+import { lastForwarded } from './forwarded.ts'
+
+/** Characters that lead a reader astray, and others. */
+const hostile = fc
+  .array(
+    fc.constantFrom('"', '\\', ',', ';', '=', ' ', 'for=', 'for="', '10.9.9.9', '[', 'é', '\t'),
+  )
+  .map((parts) => parts.join(''))
+const written = fc.tuple(
+  fc.constantFrom('203.0.113.7', '[2001:db8::1]:80', 'unknown', 'a"b\\c,d;e'),
+  fc.string({ unit: fc.constantFrom('"', '\\', ',', ';', 'a', ' ', '=') }),
+)
+const quoted = (text: string) => `"${text.replaceAll(/["\\]/g, '\\$&')}"`
+
+test('Attack: whatever a client wrote before it, an element that a proxy appended is read as it is', () => {
+  fc.assert(
+    fc.property(hostile, written, (client, [from, host]) => {
+      const element = `host=${quoted(host)};for=${quoted(from)};proto=https`
+      assert.deepEqual(lastForwarded(`${client}, ${element}`), { rest: client, from })
+    }),
+    { numRuns: 2000 },
+  )
+})
+
+test('Any text is read, long ones of quotes and backslashes too, and what is before its last element is left as it was', () => {
+  for (const part of ['"', '\\', '\\"', ',', 'a=b;', 'for=', '"\\'])
+    lastForwarded(part.repeat(100_000))
+  fc.assert(
+    fc.property(hostile, (text) => {
+      const { rest, from } = lastForwarded(text)
+      assert.ok(text.startsWith(rest) && (from === undefined || text.includes(from.slice(0, 1))))
+    }),
+  )
+})

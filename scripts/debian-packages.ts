@@ -19,6 +19,7 @@ const needed: readonly Needed[] = [
   { name: 'bubblewrap', program: 'bwrap', for: 'the process tier' },
   { name: 'gcc libc6-dev', program: 'cc', for: 'the sentinel of the process tier' },
   { name: 'python3', program: 'python3', for: 'programs in Python' },
+  { name: 'apparmor', program: 'apparmor_parser', for: 'profiles of programs in machines' },
   ...[
     ['numpy', 'numpy'],
     ['pandas', 'pandas'],
@@ -31,6 +32,11 @@ const needed: readonly Needed[] = [
     for: 'tests of Python programs',
   })),
   { name: 'chromium', program: 'chromium', for: 'the browser tests' },
+  { name: 'podman', program: 'podman', for: 'the container image and the container tier' },
+  { name: 'runc', program: 'runc', for: 'containers on control groups of version 1' },
+  { name: 'uidmap', program: 'newuidmap', for: 'rootless containers' },
+  { name: 'fuse-overlayfs', program: 'fuse-overlayfs', for: 'rootless containers' },
+  { name: 'mmdebstrap', program: 'mmdebstrap', for: 'the base of the container image' },
   { name: 'zsh', program: 'zsh', for: 'the completion tests' },
   { name: 'fish', program: 'fish', for: 'the completion tests' },
 ]
@@ -71,6 +77,19 @@ const qemu: NewerTree = {
   to: '/usr/local/lib/mayfly/qemu',
 }
 
+/** Beside the system, for amd64: 3.0 of Debian 12 knows no rule on user namespaces. It reads profiles, and loads none. */
+export const apparmor: NewerTree = {
+  packages: ['apparmor', 'libapparmor1', 'libc6', 'libstdc++6', 'libgcc-s1'],
+  suite: 'trixie',
+  files: {
+    '.': 'usr/sbin/apparmor_parser',
+    lib: 'usr/lib/x86_64-linux-gnu/*.so*',
+    abi: 'etc/apparmor.d/abi/*',
+    tunables: 'etc/apparmor.d/tunables/*',
+  },
+  to: '/usr/local/lib/mayfly/apparmor',
+}
+
 /** Beside the system, for amd64: 6.1 of Debian 12 dies at its first program. 38 MB to download, 16 MB on the disk. */
 const userKernel: NewerTree = {
   packages: ['user-mode-linux', 'libc6', 'libgcc-s1'],
@@ -83,6 +102,16 @@ const userKernel: NewerTree = {
   to: '/usr/local/lib/mayfly/user-mode-linux',
 }
 
+/** Without what its package depends on: sixty packages of Go sources. */
+const dockerProfile: NewerTree = {
+  packages: ['golang-github-docker-docker-dev'],
+  suite: 'trixie',
+  files: {
+    '.': 'usr/share/gocode/src/github.com/docker/docker/profiles/seccomp/default.json',
+  },
+  to: '/usr/local/lib/mayfly/docker-seccomp',
+}
+
 /**
  * Installs missing packages if possible: as root or with passwordless sudo, and apt-get. Otherwise lists them, and
  * dependent tests are skipped with a reason; with `CI=true` each missing package is a failure.
@@ -93,6 +122,8 @@ export async function installDebianPackages(): Promise<Counts> {
   const isWithoutRunsc = !isOnPath('runsc') && !existsSync(runsc.to) && !(await installRunsc())
   const isWithoutQemu = !hasQemu() && !(await installQemu())
   const isWithoutUserKernel = !existsSync(userKernel.to) && !(await installUserKernel())
+  const isWithoutParser = !existsSync(apparmor.to) && !(await installParser())
+  const isWithoutProfile = !existsSync(dockerProfile.to) && !(await installDockerProfile())
   const still = needed.filter((one) => !isThere(one))
   for (const { name, program, folder, for: why } of still)
     console.log(`Missing: "${program ?? folder}" for ${why}: apt-get install ${name}`)
@@ -101,7 +132,9 @@ export async function installDebianPackages(): Promise<Counts> {
     still.length +
     (isWithoutRunsc && mayInstallRunsc() ? 1 : 0) +
     (isWithoutQemu && mayInstallQemu() ? 1 : 0) +
-    (isWithoutUserKernel && mayInstallQemu() ? 1 : 0)
+    (isWithoutUserKernel && mayInstallQemu() ? 1 : 0) +
+    (isWithoutParser && mayInstallQemu() ? 1 : 0) +
+    (isWithoutProfile && mayInstallRunsc() ? 1 : 0)
   return { ...nothingCounted, failed }
 }
 
@@ -143,6 +176,22 @@ async function installQemu(): Promise<boolean> {
 async function installUserKernel(): Promise<boolean> {
   if (mayInstallQemu() && (await unpackNewerTree(userKernel))) return true
   console.log('Missing: "linux.uml" for the userkernel tier: install user-mode-linux of Debian 14')
+  return false
+}
+
+async function installParser(): Promise<boolean> {
+  if (mayInstallQemu() && (await unpackNewerTree(apparmor))) return true
+  console.log(
+    'Missing: "apparmor_parser" for the profile of AppArmor: install apparmor of Debian 13',
+  )
+  return false
+}
+
+async function installDockerProfile(): Promise<boolean> {
+  if (mayInstallRunsc() && (await unpackNewerTree(dockerProfile))) return true
+  console.log(
+    "Missing: Docker's default seccomp profile: unpack golang-github-docker-docker-dev of Debian 13",
+  )
   return false
 }
 

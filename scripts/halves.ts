@@ -1,12 +1,14 @@
 /**
  * Assigns test files to root and to an ordinary user. A complete run executes each user-dependent file as both,
- * which takes more than fifteen minutes on two cores. CI therefore samples by a printed seed of the tree: each file runs at
- * least once, as either user, and some that recent commits changed run as both, with all of their tests as either. Of
- * other slow files a part runs: `tests/fixtures/drawn.ts`. `CI_SEED` repeats a sample; `npm run ci -- long` runs everything.
+ * which takes more than fifteen minutes on two cores. CI therefore samples by a printed seed of the tree: of the
+ * files of walls and doors a share runs (`rotation.ts`), each as either user; some that recent commits changed run as both,
+ * with all of their tests as either. Of other slow files a part runs (`tests/fixtures/drawn.ts`). `CI_SEED` repeats a sample;
+ * `npm run ci -- long` runs everything.
  */
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { here } from './place.ts'
+import { always, rotated } from './rotation.ts'
 import { dependsOnUser } from './suites.ts'
 import { treeSeed } from './tree-seed.ts'
 
@@ -38,15 +40,16 @@ export function wholeHalves(files: readonly string[]): Halves {
 }
 
 export function sampledHalves(
-  files: readonly string[],
+  all: readonly string[],
   seed: string = process.env['CI_SEED'] ?? treeSeed(),
   changed: ReadonlySet<string> = changedFiles(),
 ): Halves {
+  const { taken: files, left } = rotated(all, (file) => bits(`${seed} turns`, file), changed)
   const inOrder = files
     .filter((file) => changed.has(file))
     .sort((a, b) => bits(seed, a) - bits(seed, b))
   const whole = new Set(inOrder.slice(0, changedMax))
-  const isBoth = (file: string) => dependsOnUser(file) && (isPrivileged(file) || whole.has(file))
+  const isBoth = (file: string) => dependsOnUser(file) && (always.test(file) || whole.has(file))
   const isOrdinary = (file: string) => dependsOnUser(file) && !isBoth(file) && draw(seed, file)
   const root = files.filter((file) => !isOrdinary(file))
   const ordinary = files.filter((file) => isBoth(file) || isOrdinary(file))
@@ -57,16 +60,10 @@ export function sampledHalves(
     seed,
     note: [
       `CI_SEED=${seed}: ${ordinary.length} of ${files.length} files run as an ordinary user, the others as root alone`,
+      `Left to other seeds and to the long run: ${left.join(' ')}`,
       `Changed, hence as both, and whole as either: ${[...whole].join(' ') || 'none'}`,
     ].join('\n'),
   }
-}
-
-/** Tests of walls and of Mayfly's own files: root and users use different mechanisms. */
-function isPrivileged(file: string): boolean {
-  return /^tests\/(walls\/(warden|process-faults|process-ways|kill)|doors\/(state-folder|state-owner|older-tree))/.test(
-    file,
-  )
 }
 
 /** Changed files that run whole as this user: those that run as both run whole as either, and drawn as the other. */

@@ -54,6 +54,13 @@ export const behind: readonly string[] = [
   'tests/hostile/process/gvisor.test.ts',
   'tests/walls/gvisor.test.ts',
   'tests/walls/process-faults.test.ts',
+  // Both pack the checkout.
+  'tests/doors/pack.test.ts',
+  'tests/walls/container-image.test.ts',
+  // All three use one uid for their containers, and each ends all processes of that uid with its last test.
+  'tests/conformance/containers.test.ts',
+  'tests/hostile/process/containers.test.ts',
+  'tests/walls/containers.test.ts',
 ]
 
 /** Slowest files, which start first to shorten the run. */

@@ -6,6 +6,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import type { Provider } from '../src/contract/provider.ts'
 import { strengthOf } from '../src/contract/tier.ts'
+import { createContainerProvider } from '../src/tiers/container/provider.ts'
 import { createGvisorProvider } from '../src/tiers/gvisor/provider.ts'
 import { createQemuProvider } from '../src/tiers/microvm/provider.ts'
 import { createUserKernelProvider } from '../src/tiers/userkernel/provider.ts'
@@ -42,7 +43,10 @@ interface TighteningRow {
 }
 
 /** Tightening of a wall whose guest has an agent; `holder` is the process that holds the guest. */
-function agentTightening(holder: string, hasGroups: boolean): readonly TighteningRow[] {
+function agentTightening(
+  holder: string,
+  { hasGroups, hasProfile }: { readonly hasGroups: boolean; readonly hasProfile: boolean },
+): readonly TighteningRow[] {
   const host = 'this machine'
   const guest = "the guest's kernel"
   return [
@@ -68,7 +72,12 @@ function agentTightening(holder: string, hasGroups: boolean): readonly Tightenin
         : 'not closed: its kernel has no controller for memory',
       by: hasGroups ? guest : 'none',
     },
-    { control: '`processes`', closed: 'RLIMIT_NPROC of each process is lowered', by: guest },
+    {
+      control: '`processes`, and `syscalls`: `process`',
+      closed:
+        'RLIMIT_NPROC of each process and `pids.max` of their control group are lowered, for the class to 0',
+      by: guest,
+    },
     {
       control: '`syscalls`: `write`',
       closed:
@@ -76,9 +85,11 @@ function agentTightening(holder: string, hasGroups: boolean): readonly Tightenin
       by: guest,
     },
     {
-      control: '`syscalls`: the other classes',
-      closed: 'not closed: a phase that closes one is `control/unenforced`',
-      by: 'none',
+      control: '`syscalls`: `exec`, `network`, `outside`',
+      closed: hasProfile
+        ? 'the profile of AppArmor is replaced by one without their rules, which holds at once, for open sockets too; without `apparmor_parser` it is `control/unenforced`'
+        : 'not closed: its kernel has no AppArmor, and a phase that closes one is `control/unenforced`',
+      by: hasProfile ? guest : 'none',
     },
     {
       control: '`files`',
@@ -86,11 +97,23 @@ function agentTightening(holder: string, hasGroups: boolean): readonly Tightenin
         'nothing to close: a guest is given no folder of this machine, and a job that asks for one gets another wall',
       by: host,
     },
-    { control: '`io`', closed: 'not closed: its disk is memory', by: 'none' },
+    holder === 'QEMU'
+      ? {
+          control: '`io`',
+          closed:
+            'bytes a second that the guest reads of its one disk, the image, are lowered (`block_set_io_throttle`), and read back; files that it writes are its memory',
+          by: host,
+        }
+      : { control: '`io`', closed: 'not closed: files that it writes are memory', by: 'none' },
   ]
 }
 
 /** Stub warden: only the provider's declarations are read. */
+const noSpares = () => ({
+  take: () => Promise.reject(new Error('nobody')),
+  keep: () => undefined,
+  close: async () => {},
+})
 const nobody = facade(new Client(() => {}), () => Promise.resolve())
 
 const aboutJailKind = {
@@ -159,7 +182,7 @@ by name. \`tests/walls/wasm.test.ts\` breaks these one by one.`,
       jailKind,
       warden: nobody,
       emitter: { emit() {} },
-      warm: () => ({ take: () => Promise.reject(new Error('nobody')), close: async () => {} }),
+      warm: noSpares,
       least: 0,
       most: 0,
       openEgressPath: () => Promise.reject(new Error('nobody')),
@@ -191,11 +214,34 @@ Where there is a C compiler the wall has a sentinel, which answers calls by the 
       'as an ordinary user, without memory cgroup and without a uid of its own',
     ],
   })),
+  ...(['podman', 'docker'] as const).map((name) => ({
+    provider: createContainerProvider(name, {
+      warden: nobody,
+      emitter: { emit() {} },
+      warm: noSpares,
+      least: 0,
+      most: 0,
+      openEgressPath: () => Promise.reject(new Error('nobody')),
+    }),
+    about: `Any Linux program in a container of ${name === 'podman' ? 'Podman' : 'Docker'}, by the API on its socket: without network and capabilities, with a
+read-only root that shows this system's folders, the engine's seccomp profile and Mayfly's own filter. One container a job, parked and
+waiting. Process 1 is Mayfly's: it connects the program to the warden, and ends with it. Nothing is pulled; the image has no file.
+${name === 'podman' ? 'Tried with rootless Podman 4.3 alone.' : '**Docker was never tried**: its API is that of Podman, with which this is tested.'}`,
+    notStopped: [
+      `a hole in this machine's kernel, or in the engine, whose user starts the container`,
+      `spying by time, or by what the processor's caches hold, on whatever shares a core`,
+      `learning what is installed below \`/usr\` of this machine`,
+      `what a job that was granted a network sends there`,
+      `who reaches the engine's socket: that is its user's account, or root's. No wall has it`,
+    ],
+    runs: name === 'podman' ? ['in each of its languages, rootless'] : ['never'],
+    guests: inNode.guests,
+  })),
   {
     provider: createGvisorProvider({
       warden: nobody,
       emitter: { emit() {} },
-      warm: () => ({ take: () => Promise.reject(new Error('nobody')), close: async () => {} }),
+      warm: noSpares,
       least: 0,
       most: 0,
       openEgressPath: () => Promise.reject(new Error('nobody')),
@@ -225,7 +271,7 @@ all memory and scratch, without connections and what is on its way.`,
     provider: createUserKernelProvider({
       warden: nobody,
       emitter: { emit() {} },
-      warm: () => ({ take: () => Promise.reject(new Error('nobody')), close: async () => {} }),
+      warm: noSpares,
       least: 0,
       most: 0,
       openEgressPath: () => Promise.reject(new Error('nobody')),
@@ -237,7 +283,7 @@ a second of processor time, a loop costs it 1.4 times what it costs outside, and
 
 It needs user-mode-linux unpacked in /usr/local/lib/mayfly, ptrace, bubblewrap, a C compiler with a static libc, and images:
 \`mayfly images build node python\`. Programs see the image, not this machine: \`sh\` is that of busybox, and there is no \`bash\`.`,
-    tightening: agentTightening('the kernel', false),
+    tightening: agentTightening('the kernel', { hasGroups: false, hasProfile: false }),
     notStopped: [
       `a hole in the guest's kernel together with one in this machine's that the calls of its jail reach: no processor divides
   the two`,
@@ -255,7 +301,7 @@ It needs user-mode-linux unpacked in /usr/local/lib/mayfly, ptrace, bubblewrap, 
     provider: createQemuProvider({
       warden: nobody,
       emitter: { emit() {} },
-      warm: () => ({ take: () => Promise.reject(new Error('nobody')), close: async () => {} }),
+      warm: noSpares,
       least: 0,
       most: 0,
       openEgressPath: () => Promise.reject(new Error('nobody')),
@@ -265,10 +311,10 @@ Mayfly's agent as process 1. QEMU is jailed like a hostile program: a uid of its
 network, one folder to write to, its own seccomp filter. The machine has no network card; a granted network goes over
 the job's one channel to the proxy. Without a KVM that boots (a probe tries it) QEMU emulates, and code is 9 to 20 times slower.
 
-It needs QEMU 8.2 or newer, bubblewrap, a C compiler with a static libc, and images: \`mayfly images build kernel node python\`.
+It needs QEMU 8.2 or newer, bubblewrap, a C compiler with a static libc, \`apparmor_parser\` for the profile around its programs, and images: \`mayfly images build kernel node python\`.
 Programs see the image, not this machine: \`sh\` is that of busybox, and there is no \`bash\`. What a guest says of itself decides
 nothing: memory, time and the end of a wall are those of this machine's kernel.`,
-    tightening: agentTightening('QEMU', true),
+    tightening: agentTightening('QEMU', { hasGroups: true, hasProfile: true }),
     notStopped: [
       `a hole in QEMU's devices or its emulation together with one in this machine's kernel: its jail is namespaces and
   a deny list of calls`,

@@ -52,3 +52,27 @@ test('A forecast is forgotten after an hour', async () => {
   await clock.run(3_600_001)
   assert.equal(forecast.isShort(next), false)
 })
+
+test('Attack: a tenant whose code is short or long by its input is expected to be short three times, and again later', async () => {
+  const clock = new SimulatedClock()
+  const forecast = new Forecast(clock)
+  /** Some jobs at once: how many of them were expected to be short. */
+  const run = (tenant: string, cpuTime: number, count = 1) => {
+    const jobs = Array.from({ length: count }, () => jobOf(tenant))
+    for (const job of jobs) forecast.follow(job, 'code')
+    const short = jobs.filter((job) => forecast.isShort(job)).length
+    for (const job of jobs) forecast.note(job, { status: 'ok', metrics: { cpuTime } })
+    return short
+  }
+  run('a', 20)
+  run('b', 20)
+  const expected = Array.from({ length: 20 }, () => [run('a', 60_000), run('a', 20)][0])
+  assert.deepEqual(expected.slice(0, 4), [1, 1, 1, 0])
+  assert.ok(expected.slice(3).every((count) => count === 0))
+  assert.equal(run('b', 20), 1, 'another tenant')
+  await clock.run(60_000)
+  assert.equal(run('a', 20), 1)
+  assert.equal(run('a', 60_000, 4), 4)
+  run('a', 20)
+  assert.equal(run('a', 60_000, 4), 0, 'each of those at once counted')
+})

@@ -2,6 +2,7 @@ import os from 'node:os'
 import type { Clock, Timer } from '../contract/clock.ts'
 import { MayflyError } from '../contract/error.ts'
 import type { Outcome } from '../contract/outcome.ts'
+import { TenantScores } from './tenant-scores.ts'
 
 /**
  * Crash-loop back-off among tenants: those whose jobs were ended by force again and again share a few places, as long as
@@ -21,8 +22,7 @@ export class Probation {
   readonly #clock: Clock
   readonly #places: number
   readonly #waitMsMax: number
-  /** The tenant that was ended last comes last. */
-  readonly #scores = new Map<string, { readonly score: number; readonly at: number }>()
+  readonly #scores: TenantScores
   /** By tenant; no queue is empty. */
   readonly #queues = new Map<string, Waiting[]>()
   #held = 0
@@ -32,18 +32,14 @@ export class Probation {
 
   constructor({ clock, waitMsMax, places = os.availableParallelism() - 1 }: ProbationOptions) {
     this.#clock = clock
+    this.#scores = new TenantScores(clock)
     this.#places = Math.max(1, places)
     this.#waitMsMax = waitMsMax
   }
 
   /** Counts how a job ended. */
   note(tenant: string, status: Outcome['status']): void {
-    if (!forced.has(status)) return
-    const score = Math.min(SCORE_MAX, this.#scoreOf(tenant) + 1)
-    this.#scores.delete(tenant)
-    this.#scores.set(tenant, { score, at: this.#clock.now() })
-    const [oldest] = this.#scores.keys()
-    if (this.#scores.size > TENANTS_MAX) this.#scores.delete(oldest!)
+    if (forced.has(status)) this.#scores.add(tenant)
   }
 
   /**
@@ -65,12 +61,7 @@ export class Probation {
   }
 
   #isOn(tenant: string): boolean {
-    return this.#scoreOf(tenant) >= SCORE_ON
-  }
-
-  #scoreOf(tenant: string): number {
-    const found = this.#scores.get(tenant)
-    return found ? found.score * 0.5 ** ((this.#clock.now() - found.at) / HALF_MS) : 0
+    return this.#scores.of(tenant) >= SCORE_ON
   }
 
   #hasRoom(): boolean {
@@ -165,16 +156,12 @@ interface Waiting {
 const forced: ReadonlySet<Outcome['status']> = new Set(['timeout', 'limit', 'terminated'])
 const free: ProbationPlace = { waited: 0, release: () => undefined }
 const SCORE_ON = 3
-/** Good again after three quarters of a minute without one. */
-const SCORE_MAX = 8
-const HALF_MS = 30_000
 /** Others are served if one of them came in so long. */
 const OTHERS_MS = 5_000
 const CHECK_MS = 500
 const RETRY_MS = 10_000
 /** A place is free again so long after its job: freeing a wall and starting another costs what a short job does. */
 const REST_MS = 1_000
-const TENANTS_MAX = 10_000
 
 function tooOften(): MayflyError {
   const message = 'Cannot take the job now: too many jobs of this tenant were ended at a limit'

@@ -4,7 +4,7 @@ import { patternSeen } from '../contract/effect.ts'
 import type { JobAsked, Language } from '../contract/job.ts'
 import type { OutcomeError } from '../contract/outcome-error.ts'
 import type { FieldReason } from '../contract/profile.ts'
-import type { Ability } from '../contract/provider.ts'
+import type { Ability, Provider } from '../contract/provider.ts'
 import type { TierSubstitute } from '../contract/pipeline.ts'
 import { namedTiers, type Strength, strengthOf, type TierName } from '../contract/tier.ts'
 import type { Verdict } from '../contract/verdict.ts'
@@ -20,6 +20,7 @@ export interface ProviderFacts extends RankFacts {
   /** Controls it enforces. */
   readonly enforces?: readonly Control[]
   readonly isByNameAlone?: boolean
+  readonly images?: Provider['images']
 }
 
 export interface TierRequest {
@@ -45,6 +46,8 @@ export interface TierChoice {
   readonly provider: string
   readonly tier: TierName
   readonly floor: Strength
+  /** Tag of the image that it has for a job that names none. */
+  readonly image?: string
   readonly explain: readonly FieldReason[]
   readonly end?: { readonly kind: 'blocked' | 'unavailable'; readonly error: OutcomeError }
   /** Set if the default escalation wants a wall that this machine lacks. */
@@ -68,6 +71,7 @@ export function chooseTier(wanted: TierRequest, known: readonly ProviderFacts[])
     provider: taken?.name ?? need.provider ?? 'none',
     tier: taken?.tier ?? need.tier ?? need.floor.tier,
     floor: need.floor.strength,
+    ...imageOf(taken, need.language),
     explain: [
       ...explainTaken(taken, need),
       ...explainLacking(need),
@@ -88,6 +92,11 @@ export function chooseTier(wanted: TierRequest, known: readonly ProviderFacts[])
         standsIn: { wanted: need.lacking.tier, taken: taken.tier, risk: wanted.verdict.risk },
       }),
   }
+}
+
+function imageOf(taken: ProviderFacts | undefined, language: Language): Pick<TierChoice, 'image'> {
+  const image = taken?.images?.[language]
+  return image === undefined ? {} : { image }
 }
 
 interface TierFloor {

@@ -9,6 +9,7 @@ import {
 } from '../../tests/fixtures/profile-world.ts'
 import { overrideConfig } from '../config/override.ts'
 import type { JobRequest } from '../contract/job.ts'
+import type { ImageAnswers } from '../contract/image-reference.ts'
 import { presetNames } from '../contract/presets.ts'
 import { profileSchema } from '../contract/profile.ts'
 import type { Plan } from '../contract/pipeline.ts'
@@ -438,4 +439,58 @@ test('an unread package demands a stronger wall, with the restraint of plain cod
   const suspect = plan({ risk: 60, facts: plainMachine }).profile
   assert.equal(unread.tier, 'process')
   assert.deepEqual([unread.limits.cpu, suspect.limits.cpu], [0.75, 0.25])
+})
+
+const digest = 'a'.repeat(64)
+const machine = factsOf('microvm', { images: { python: 'python', node: 'node', sh: 'node' } })
+const inPython = { asked: { tier: 'microvm' }, verdict: { language: 'python' } } as const
+
+/** The plan of a job on a machine, with these answers for its images. */
+function machinePlan(images?: ImageAnswers, more: JobRequest = {}): Plan {
+  const job = jobOf({ ...inPython.asked, ...more })
+  const context = { config: configOf(), facts: [...leastFacts, machine] }
+  return makePlan(job, verdictOf(0, inPython.verdict), { ...context, ...(images && { images }) })
+}
+
+test('A machine of a job that names no image has the digest of its own in the profile', () => {
+  const admitted = { kind: 'admitted', digest, scanned: 'it was never scanned' } as const
+  const made = machinePlan(new Map([['python', admitted]]))
+  assert.deepEqual([made.kind, made.profile.image], ['run', `sha256:${digest}`])
+  assert.equal(because(made, 'image'), '"python" of tier "microvm"; scanned: it was never scanned')
+  const unknown = machinePlan()
+  assert.deepEqual([unknown.kind, unknown.profile.image], ['run', 'python'])
+  assert.equal(because(unknown, 'image'), '"python" of tier "microvm"; not looked up')
+})
+
+test('A machine whose own image is refused runs nothing, and one that was named counts in its place', () => {
+  const error = { code: 'IMAGE_REFUSED', message: 'Cannot use image "python": TOO_SEVERE' }
+  const refused = machinePlan(new Map([['python', { kind: 'refused', error } as const]]))
+  assert.ok(refused.kind === 'unavailable')
+  assert.equal(refused.error.code, 'IMAGE_REFUSED')
+  const able = factsOf('microvm', { ...machine, can: ['image'] })
+  const job = jobOf({ ...inPython.asked, image: 'other' })
+  const answers: ImageAnswers = new Map([
+    ['python', { kind: 'refused', error }],
+    ['other', { kind: 'admitted', digest, scanned: '' }],
+  ])
+  const named = makePlan(job, verdictOf(0, inPython.verdict), {
+    config: configOf(),
+    facts: [able],
+    images: answers,
+  })
+  assert.deepEqual([named.kind, named.profile.image], ['run', `sha256:${digest}`])
+})
+
+test('A plan that was made before its image was looked up is made again', () => {
+  let images: ImageAnswers | undefined
+  const facts = [...leastFacts, machine]
+  const profile = createProfiler({
+    config: configOf(),
+    providers: () => facts,
+    images: () => images,
+  })
+  const [job, verdict] = [jobOf(inPython.asked), verdictOf(0, inPython.verdict)]
+  assert.equal(profile(job, verdict).profile.image, 'python')
+  images = new Map([['python', { kind: 'admitted', digest, scanned: '' }]])
+  assert.equal(profile(job, verdict).profile.image, `sha256:${digest}`)
 })

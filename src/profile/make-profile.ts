@@ -6,7 +6,7 @@ import {
   grantsNetwork,
   noFiles,
 } from '../contract/controls.ts'
-import { callable, type Job } from '../contract/job.ts'
+import { callable, hostCall, type Job } from '../contract/job.ts'
 import type { FieldReason, Profile } from '../contract/profile.ts'
 import type { Ability } from '../contract/provider.ts'
 import type { Plan } from '../contract/pipeline.ts'
@@ -17,15 +17,16 @@ import { deepFreeze } from '../lib/deep-freeze.ts'
 import { sha256 } from '../lib/hash.ts'
 import { requiredControls, capabilityTermsFor } from './capability.ts'
 import { chooseSchedule } from './choose-schedule.ts'
-import { chooseTier, type ProviderFacts, type FloorRaise } from './choose-tier.ts'
+import { chooseTier, type ProviderFacts, type FloorRaise, type TierChoice } from './choose-tier.ts'
 import { limitsFor, type ProfileLimits } from './limits.ts'
 import { explainNetwork, explainPrivate, networkFor, privateHostsFor } from './network.ts'
-import type { ImageAnswer } from '../contract/image-reference.ts'
+import type { ImageAnswer, ImageAnswers } from '../contract/image-reference.ts'
 import type { OutcomeError } from '../contract/outcome-error.ts'
 import { PlanMemo } from './plan-memo.ts'
 import { explainProgramInputs } from './program-inputs.ts'
 import { restrainLimits } from './restrain-limits.ts'
 import { explainSchedule, scheduleFor } from './schedule.ts'
+import { whySessionCannotStart } from './session-start.ts'
 
 export interface ProfilerParts {
   /** Configuration in force; a function if it can change at run time. */
@@ -34,8 +35,8 @@ export interface ProfilerParts {
   readonly providers: () => readonly ProviderFacts[]
   /** Floor raised by earlier runs of this code. */
   readonly raised?: ((job: Job, verdict: Verdict) => FloorRaise | undefined) | undefined
-  /** Image of a job that names one. */
-  readonly image?: ((job: Job) => ImageAnswer | undefined) | undefined
+  /** Images that were looked up for a job, by their names. */
+  readonly images?: ((job: Job) => ImageAnswers | undefined) | undefined
 }
 
 export type Profiler = (job: Job, verdict: Verdict) => Plan
@@ -48,15 +49,15 @@ export function createProfiler({
   config,
   providers,
   raised,
-  image: imageOfJob,
+  images: imagesOf,
 }: ProfilerParts): Profiler {
   const memo = new PlanMemo()
   return (job, verdict) => {
     const now = typeof config === 'function' ? config() : config
     const facts = providers()
     const floor = raised?.(job, verdict)
-    const image = imageOfJob?.(job)
-    const context = { config: now, facts, ...(image && { image }) }
+    const images = imagesOf?.(job)
+    const context = { config: now, facts, ...(images && { images }) }
     if (floor) return makePlan(job, verdict, { ...context, raised: floor })
     return memo.plan({ job, verdict, ...context }, () => makePlan(job, verdict, context))
   }
@@ -66,7 +67,7 @@ interface PlanContext {
   readonly config: Config
   readonly facts: readonly ProviderFacts[]
   readonly raised?: FloorRaise
-  readonly image?: ImageAnswer
+  readonly images?: ImageAnswers
 }
 
 /** Uncached, pure; the result is deeply frozen. */
@@ -77,7 +78,7 @@ export function makePlan(job: Job, verdict: Verdict, context: PlanContext): Plan
   const { choice, chosen, terms, network, privateHosts, controls, schedule, trust, ...limited } =
     chosenWall(job, verdict, { config, facts, ...(raised && { raised }) })
   const { limits, limitsExplained } = limited
-  const image = imageFor(asked.image, choice.tier, context.image)
+  const image = imageFor(asked.image, choice, context.images)
   const described = {
     format: 1,
     provider: choice.provider,
@@ -116,10 +117,18 @@ export function makePlan(job: Job, verdict: Verdict, context: PlanContext): Plan
     ],
   }
   const { standsIn } = choice
-  const end = choice.end ?? image.end
+  const end = choice.end ?? image.end ?? sessionEnd(job, profile, facts)
   return deepFreeze(
     end ? { ...end, profile } : { kind: 'run', profile, ...(standsIn && { standsIn }) },
   )
+}
+
+/** The end of a session that its wall cannot start; only walls that close system calls have one. */
+function sessionEnd(job: Job, profile: Profile, facts: readonly ProviderFacts[]) {
+  const taken = facts.find(({ name }) => name === profile.provider)
+  if (!taken?.enforces?.includes('syscalls')) return undefined
+  const error = whySessionCannotStart(job, profile.language, profile.schedule)
+  return error && ({ kind: 'unavailable', error } as const)
 }
 
 /** Inputs of the choice of a wall, and the choice. */
@@ -167,24 +176,28 @@ function imageOf(tier: TierName): string {
   return tier === 'process' ? 'host' : 'builtin'
 }
 
-/** Digest of the image that was asked for; a job whose image is refused has no wall. */
+/**
+ * Digest of the image that was asked for, or that the wall has by default; a job whose image is refused has no wall. A default image
+ * that was not looked up is given by its tag, in which no wall starts.
+ */
 function imageFor(
   asked: string | undefined,
-  tier: TierName,
-  image: ImageAnswer = notLookedUp,
+  { tier, image: own }: Pick<TierChoice, 'tier' | 'image'>,
+  images: ImageAnswers = new Map(),
 ): {
   readonly value: string
   readonly because: string
   readonly end?: { readonly kind: 'unavailable'; readonly error: OutcomeError }
 } {
-  if (asked === undefined) return { value: imageOf(tier), because: `tier "${tier}"` }
+  const name = asked ?? own
+  if (name === undefined) return { value: imageOf(tier), because: `tier "${tier}"` }
+  const why = asked === undefined ? `"${name}" of tier "${tier}"` : `asked "${name}"`
+  const image = images.get(name) ?? (asked === undefined ? undefined : notLookedUp)
+  if (!image) return { value: name, because: `${why}; not looked up` }
   if (image.kind === 'admitted')
-    return {
-      value: `sha256:${image.digest}`,
-      because: `asked "${asked}"; scanned: ${image.scanned}`,
-    }
+    return { value: `sha256:${image.digest}`, because: `${why}; scanned: ${image.scanned}` }
   const { error } = image
-  return { value: asked, because: error.message, end: { kind: 'unavailable', error } }
+  return { value: name, because: error.message, end: { kind: 'unavailable', error } }
 }
 
 const notLookedUp: ImageAnswer = {
@@ -221,7 +234,7 @@ function abilitiesFor(
 
 /** True if it is answered outside the wall. */
 function isCalled(capability: string): boolean {
-  return callable.some((name) => name === capability)
+  return capability === hostCall || callable.some((name) => name === capability)
 }
 
 /** Grants only what was requested and permitted; system calls are left to the wall's own filter. */

@@ -1,5 +1,5 @@
 import type { Config } from '../contract/config.ts'
-import type { ImageAnswer } from '../contract/image-reference.ts'
+import type { ImageAnswers } from '../contract/image-reference.ts'
 import type { Job } from '../contract/job.ts'
 import type { Plan } from '../contract/pipeline.ts'
 import type { Verdict } from '../contract/verdict.ts'
@@ -14,8 +14,10 @@ interface PlanInputs {
   readonly verdict: Verdict
   readonly config: Config
   readonly facts: readonly ProviderFacts[]
-  readonly image?: ImageAnswer | undefined
+  readonly images?: ImageAnswers | undefined
 }
+
+type LastPlan = Pick<PlanInputs, 'job' | 'verdict' | 'images'> & { readonly plan: Plan }
 
 /**
  * LRU cache of plans, cleared when configuration or facts change. Plans that end blocked list findings, which are not
@@ -27,14 +29,15 @@ export class PlanMemo {
   #list: readonly ProviderFacts[] | undefined
   #facts = ''
   /** Plan of the last job, which the road asks for twice: before it proves walls, and to run. */
-  #last: { readonly job: Job; readonly verdict: Verdict; readonly plan: Plan } | undefined
+  #last: LastPlan | undefined
 
   plan(asked: PlanInputs, make: () => Plan): Plan {
     this.#forgetStale(asked)
-    const { job, verdict } = asked
-    if (this.#last?.job === job && this.#last.verdict === verdict) return this.#last.plan
+    const { job, verdict, images } = asked
+    const last = this.#last
+    if (last?.job === job && last.verdict === verdict && last.images === images) return last.plan
     const plan = this.#planByKey(asked, make)
-    this.#last = { job, verdict, plan }
+    this.#last = { job, verdict, images, plan }
     return plan
   }
 
@@ -61,7 +64,7 @@ export class PlanMemo {
 }
 
 /** All fields of job and verdict that a plan depends on. */
-function keyOf({ job, verdict, image }: PlanInputs): string {
+function keyOf({ job, verdict, images = new Map() }: PlanInputs): string {
   const { asked } = job
   return JSON.stringify([
     job.tenant,
@@ -86,7 +89,7 @@ function keyOf({ job, verdict, image }: PlanInputs): string {
     asked.capture,
     asked.trace,
     asked.image,
-    image,
+    [...images],
     asked.files.length > 0,
     asked.calls !== undefined,
     sizesOf(asked),

@@ -1,0 +1,58 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { configOf, factsOf, jobOf, verdictOf } from '../../tests/fixtures/profile-world.ts'
+import { callClasses, type CallClass } from '../contract/calls.ts'
+import type { Control } from '../contract/controls.ts'
+import type { Language } from '../contract/job.ts'
+import { makePlan } from './make-profile.ts'
+
+const without = (closed?: CallClass) => callClasses.filter((name) => name !== closed)
+
+function planOf(
+  language: Language,
+  closed: readonly (CallClass | undefined)[],
+  more: { readonly kind?: 'open'; readonly enforces?: readonly Control[] } = {},
+) {
+  const { kind = 'open', enforces = ['syscalls'] } = more
+  const phases = closed.map((one, at) => ({
+    name: `p${at}`,
+    for: '1m',
+    ...(one && { syscalls: without(one) }),
+  }))
+  const facts = factsOf('process', {
+    languages: ['js', 'node', 'python', 'bash'],
+    can: ['session', 'files'],
+    enforces,
+  })
+  const job = jobOf({ schedule: 'own' })
+  return makePlan({ ...job, session: { kind } }, verdictOf(0, { language }), {
+    config: configOf({ schedules: { own: { phases } } }),
+    facts: [facts],
+  })
+}
+
+const cannot: Readonly<Record<string, readonly CallClass[]>> = {
+  js: [],
+  python: ['process', 'write'],
+  node: ['exec', 'process', 'write'],
+  bash: ['exec', 'process', 'write'],
+}
+
+for (const [language, closed] of Object.entries(cannot))
+  test(`A session in ${language} cannot start where its first phase closes ${closed.join(', ') || 'nothing'}`, () => {
+    for (const call of callClasses) {
+      const plan = planOf(language as Language, [call])
+      assert.equal(plan.kind, closed.includes(call) ? 'unavailable' : 'run', call)
+      if (plan.kind !== 'unavailable') continue
+      assert.equal(
+        plan.error.message,
+        `Cannot open a session in "${language}": phase "p0" of schedule "own" closes "${call}", by which it starts`,
+      )
+      assert.match(JSON.stringify(plan.error.details), /in a later phase/)
+    }
+  })
+
+test('A session starts where a later phase closes the class, and where its wall closes none', () => {
+  assert.equal(planOf('node', [undefined, 'exec']).kind, 'run')
+  assert.equal(planOf('node', ['exec'], { enforces: [] }).kind, 'run')
+})

@@ -17,6 +17,7 @@ import type { Sandbox, SandboxSession, Task } from './contract/provider.ts'
 import type {
   JobEntry,
   Gate,
+  HostCalls,
   LifeResult,
   Plan,
   Rooms,
@@ -35,6 +36,8 @@ export interface Caller {
   readonly planned?: ((profile: Profile) => void) | undefined
   /** Receives each timeline entry as it is written; never throws. */
   readonly on?: ((entry: TimelineEntry) => void) | undefined
+  /** Functions that a job with the capability `host.call` may call. */
+  readonly hostCalls?: HostCalls | undefined
   /** Holder of a session: the life lasts until it closes the sandbox. */
   readonly session?: SessionHolder | undefined
 }

@@ -40,6 +40,7 @@ export function recordOutcome(
     ran,
     truncated: lived.truncated,
     destroyed: claim?.destroyed,
+    enforced: claim?.sandbox.held,
   })
   return {
     id: job.id,

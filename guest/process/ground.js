@@ -49,13 +49,13 @@ const toText = bind.call(call, Buffer.prototype.toString)
  * @property {number} [calls] of a batch, as many as the list in `inputText` has inputs
  */
 
-/** @typedef {{ work: string | null, tmp: string | null, own?: string, listens: boolean, starts: boolean, warm: boolean, threads: boolean, cloned?: boolean, packages?: readonly { kind: string, at: string }[] }} Settings */
+/** @typedef {{ work: string | null, tmp: string | null, own?: string, listens: boolean, hasRoot: boolean, warm: boolean, threads: boolean, cloned?: boolean, packages?: readonly { kind: string, at: string }[] }} Settings */
 
 /**
  * Lays out the job's files; returns the path of its main file, which a session lacks. @param {Task} task @param {Settings} settings
  */
 export function layOut(task, settings) {
-  const { work, tmp, listens, starts, packages = [] } = settings
+  const { work, tmp, listens, hasRoot, packages = [] } = settings
   if (!work) throw new Error('Cannot lay out the job: this wall has no place that it may write to')
   if (listens) closeSync(LISTENER_FD)
   const out = path.join(work, 'out')
@@ -66,7 +66,7 @@ export function layOut(task, settings) {
   for (const file of task.files) if (file.type === 'link') layLink(work, file)
   // Without a package.json here Node would search parent folders, fail on unreadable ones, and exit.
   const own = path.join(work, 'package.json')
-  if (!starts && !fs.existsSync(own)) fs.writeFileSync(own, '{}')
+  if (!hasRoot && !fs.existsSync(own)) fs.writeFileSync(own, '{}')
   const main = task.session ? '' : layMain(work, task)
   const result = path.join(ownOf(settings), RESULT)
   reopen(RESULT_FD, result, 'w+')

@@ -154,6 +154,16 @@ class Display:
         self.open_figures.clear()
 
 
+def watch_figures(display, is_ours):
+    """Takes over figures that are shown, once pyplot is there; an image may have imported it ahead."""
+    finder = FigureFinder(display, is_ours)
+    plt = sys.modules.get(PYPLOT)
+    if plt is None:
+        sys.meta_path.insert(0, finder)
+    else:
+        finder.patch(plt)
+
+
 class FigureFinder:
     """Import hook that replaces pyplot's `show`, as there is no screen. Removes itself after its first use."""
 

@@ -34,10 +34,28 @@ now = time.monotonic
 _usage = resource.getrusage
 _send = mayfly_wire.send
 
+# Much of the grammar, for code of the parser that no program ran before.
+_DUMMY_CODE = """import json, os.path as paths
+from time import monotonic as clock
+class Pair:
+    first: int = 1
+    def both(self, *more, **named):
+        return [one for one in more if one] + [{**named, "a": f"{self.first:02d}"}]
+def main(input):
+    try:
+        with open("out/a", "w") as file:
+            for index, name in enumerate(("b", "c")):
+                file.write("" if index % 2 == 0 else name[:0])
+    except (OSError, ValueError) as error:
+        raise RuntimeError("no file") from error
+    while not input or clock() < 0:
+        break
+    return [input, {"a": 1.5, "b": Pair().both(1, b=lambda: 2)[0]}]"""
+
 _DUMMY = {
     "language": "python",
     "entry": "auto",
-    "code": "import json\ndef main(input):\n    open('out/a', 'w').close()\n    return [input, {'a': 1.5}]",
+    "code": _DUMMY_CODE,
     "inputText": '{"a": [1, "b", null]}',
     "files": [],
     "timeoutMs": 1000,
@@ -48,12 +66,15 @@ _DUMMY = {
 
 
 def warm_up(settings):
-    """Runs a dummy job, so that the first real job finds warm code."""
+    """Runs a dummy job, so that the first real job finds warm code.
+
+    Its files are where writing is never closed: in a cloned machine it may still run when the wall closes writing, which kills
+    whoever holds a file open elsewhere."""
     if not settings["work"]:
         return
     _preload()
     own_main, own_path = sys.modules["__main__"], list(sys.path)
-    folder = os.path.join(settings["tmp"], ".mayfly-warm")
+    folder = os.path.join(mayfly_ground.own_of(settings), ".mayfly-warm")
     os.mkdir(folder)
     own = {**settings, "work": folder, "tmp": folder, "own": folder, "listens": False}
     task = mayfly_json.loads(_dumps(_DUMMY))
@@ -72,6 +93,7 @@ def warm_up(settings):
         os.unlink(os.path.join(folder, name))
     os.rmdir(os.path.join(folder, "out"))
     os.rmdir(folder)
+    mayfly_own.own("mayfly_imports").load(mayfly_ground.quiet(settings["tmp"]), settings["tmp"])
     # Excludes the runner's objects from the final garbage collection.
     gc.collect()
     gc.freeze()
@@ -162,7 +184,8 @@ class Job:
         mayfly_own.give_way(self.pristine, path[0])
         display = mayfly_own.own("mayfly_display")
         self.display = display.Display(self.gathering, self.work, self.show)
-        sys.meta_path.insert(0, display.FigureFinder(self.display, lambda: self.is_ours))
+        display.watch_figures(self.display, lambda: self.is_ours)
+        mayfly_own.own("mayfly_imports").take_variables(self.task.get("env", {}))
         self.cpu_before = cpu_seconds()
         self.released = now()
         self.say(mayfly_wire.RELEASED, b"%.6f" % (self.released * 1000))

@@ -43,7 +43,7 @@ def lay_out(task, settings):
         _lay_main(main, task["code"])
     result = renew_result(settings)
     renew_input(task, settings)
-    os.environ.update({"HOME": work, "TMPDIR": tmp, **_quiet(tmp)})
+    os.environ.update({"HOME": work, "TMPDIR": tmp, **quiet(tmp)})
     _set_environment(task, {"MAYFLY_OUT": out, "MAYFLY_RESULT": result})
     if task.get("trust"):
         _trust_too(task["trust"], tmp)
@@ -78,10 +78,10 @@ def has_new_result(settings):
 
 
 def _result_of(settings):
-    return _own_of(settings) + "/.mayfly-result"
+    return own_of(settings) + "/.mayfly-result"
 
 
-def _own_of(settings):
+def own_of(settings):
     """Folder of result and input: a wall that closes writing while its program runs has one that stays open."""
     return settings.get("own") or settings["tmp"]
 
@@ -96,7 +96,7 @@ def _facts(facts):
 
 def renew_input(task, settings):
     """Opens standard input: what was sent ahead, the bytes given, the input as JSON, or nothing."""
-    given = os.path.join(_own_of(settings), ".mayfly-input")
+    given = os.path.join(own_of(settings), ".mayfly-input")
     is_sent = task.get("stdin", {}).get("sent")
     if is_sent:
         _reopen(INPUT_FD, given, os.O_RDONLY)
@@ -146,7 +146,7 @@ def brought(task, settings, main):
     return {path: (facts_of(os.path.join(work, path)), content[path]) for path in files}
 
 
-def _quiet(tmp):
+def quiet(tmp):
     """Variables for cache folders of libraries, and for drawing without a screen."""
     return {
         "PYTHONUNBUFFERED": "1",
@@ -205,7 +205,7 @@ def take_ahead(payload, settings):
     end = payload.index(b"\n")
     head = mayfly_json.loads(payload[:end])
     data = memoryview(payload)[end + 1 :]
-    to = os.path.join(_own_of(settings), ".mayfly-input") if head.get("stdin") else _place_below(work, head["path"])
+    to = os.path.join(own_of(settings), ".mayfly-input") if head.get("stdin") else _place_below(work, head["path"])
     if head["first"]:
         os.makedirs(os.path.dirname(to), exist_ok=True)
     with open(to, "wb" if head["first"] else "ab") as target:

@@ -89,7 +89,8 @@ class _Kernel:
         sys.argv = ["", *self.task.get("args", [])]
         sys.stdout.reconfigure(line_buffering=True)
         self.display = mayfly_display.Display(None, self.work, self.show)
-        sys.meta_path.insert(0, mayfly_display.FigureFinder(self.display, lambda: os.getpid() == self.pid))
+        mayfly_display.watch_figures(self.display, lambda: os.getpid() == self.pid)
+        mayfly_own.own("mayfly_imports").take_variables(self.task.get("env", {}))
         sys.path[:] = path
         # Parses inputs: a cell may leave finders behind that answer each later import.
         mayfly_own.own("json")

@@ -78,7 +78,8 @@ def main():
         clone = mayfly_own.own("mayfly_clone") if is_cloned and settings["warm"] else None
         mayfly_wire.say_ready()
         if clone:
-            clone.wait(lambda: mayfly_entries.warm_up(settings))
+            # Random values of this warm-up are drawn again after the claim.
+            clone.wait(lambda: (mayfly_entries.warm_up(settings), renew()))
     except BaseException as error:
         mayfly_wire.say_unready(error)
         os._exit(1)

@@ -40,7 +40,7 @@ export async function warmUp({ work, tmp }) {
     work: folder,
     tmp: folder,
     listens: false,
-    starts: true,
+    hasRoot: true,
     warm: true,
     threads: false,
   }

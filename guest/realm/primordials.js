@@ -148,7 +148,8 @@ const P = {
     __proto__: null,
     BigInt64Array,
     BigUint64Array,
-    Float16Array,
+    // Missing in older engines, which load this file for `parse.js` alone.
+    Float16Array: globalThis.Float16Array,
     Float32Array,
     Float64Array,
     Int8Array,
@@ -167,7 +168,7 @@ const P = {
     TypeError,
     URIError,
     AggregateError,
-    SuppressedError,
+    globalThis.SuppressedError,
   ],
 }
 

@@ -11,9 +11,10 @@ import type { Sink, Emitter } from '../contract/event.ts'
 import type { Evidence } from '../contract/evidence.ts'
 import type { Job } from '../contract/job.ts'
 import type { Operations } from '../contract/live.ts'
-import type { KeepCapture } from '../contract/pipeline.ts'
+import type { KeepCapture, Plan } from '../contract/pipeline.ts'
 import type { Outcome } from '../contract/outcome.ts'
-import type { Availability, Provider } from '../contract/provider.ts'
+import type { Availability, ProvedProvider, Provider } from '../contract/provider.ts'
+import type { Analysis, CachedAnalysis } from '../contract/verdict.ts'
 import { OpenSessions } from '../sessions/open-sessions.ts'
 import { createEffects, type Effects } from '../effects/effects.ts'
 import { withRegistrationEvents } from '../effects/registration-events.ts'
@@ -35,7 +36,6 @@ import { ResultCache } from '../pool/result-cache.ts'
 import { createSparePools, type SparePools } from '../pool/spare-pools.ts'
 import { createCounters, type EventCounts } from '../telemetry/counters.ts'
 import { EventStream } from '../telemetry/event-stream.ts'
-import type { CachedAnalysis } from '../threat/analyse.ts'
 import { openKeptReplies } from '../threat/kept-replies.ts'
 import { createAnalysisClient, type AnalysisClient } from '../threat/analysis-client.ts'
 import type { WardenClient } from '../walls/client.ts'
@@ -43,13 +43,14 @@ import type { Guard } from '../watch/guard.ts'
 import { createEventForwarder } from '../watch/event-forwarder.ts'
 import { createCodeAnalysis, type CodeAnalysis, type Partition } from './code-analysis.ts'
 import { egressFor, foldersFor } from './egress.ts'
-import { ProvedWalls, type ProvedProvider } from './proved-walls.ts'
+import { ProvedWalls } from './proved-walls.ts'
 import { createJudged } from './judged.ts'
 import { openProviderModules } from './provider-modules.ts'
 import { providerLoaders } from './providers.ts'
 import { closeDead, recordEvent } from './record-events.ts'
+import { ConfiguredSpares } from './configured-spares.ts'
 import { ImageLookups } from './image-lookups.ts'
-import { createRooms } from './rooms.ts'
+import { createRooms, type WiredRooms } from './rooms.ts'
 import { openWatching } from './watching.ts'
 
 export interface AssembleOptions {
@@ -96,6 +97,8 @@ export interface Assembly extends AsyncDisposable {
    * INVALID for code that does not parse.
    */
   partition(job: Job): Promise<Partition>
+  /** Analyses and plans a job: what would run it, or why nothing would. Runs and records nothing. Throws as `analyse` does. */
+  explain(job: Job): Promise<ExecutionExplanation>
   readonly sessions: ProcessSessions
   /** Code that tenants registered to run by name. */
   readonly effects: Effects
@@ -136,6 +139,12 @@ export interface Assembly extends AsyncDisposable {
   add(provider: Provider): Promise<Availability>
 }
 
+/** Analysis and plan of a job that was not run. */
+export interface ExecutionExplanation {
+  readonly analysis: Analysis
+  readonly plan: Plan
+}
+
 /** Sessions of this process. */
 export interface ProcessSessions {
   /** Opens one for a job whose `session` is `open`; throws as `run` does. */
@@ -172,8 +181,7 @@ export function assemble(options: AssembleOptions): Assembly {
   const { walls, pool, stock, analysis, ownPorts, modules } = openWalls(base, (run) =>
     watching.guard.outboundCheck(run),
   )
-  const proving = walls.proveAtStart(config())
-  if (kind === 'server') void proving.then(() => walls.proveProcesses())
+  const proving = proveWalls(walls, base)
   const kept = kind === 'once' ? openKeptReplies(repliesFolder(config().state)) : undefined
   // No start ahead if the last run's source was known: this one's may be, too.
   const isKnown = kept !== undefined && wasLatestKnown(config().state)
@@ -183,10 +191,11 @@ export function assemble(options: AssembleOptions): Assembly {
   const { keep, takeBundle, evidence, tell } = openCustody(base)
   const captures = createMutex()
   const operating = createLiveOperations({ keep, mutex: captures, writeRecord: tell })
+  const { images, keptReady } = openImages(base, walls, stock)
   const rooms = createRooms({
     ...base,
     walls,
-    images: new ImageLookups(options.warden, config),
+    images,
     code,
     pool,
     watching,
@@ -195,7 +204,7 @@ export function assemble(options: AssembleOptions): Assembly {
     keep,
     takeBundle,
     captures,
-    warmed: Promise.all([proving, warming]),
+    warmed: warming,
     cache: new ResultCache({ clock, emitter, bounds: () => config().cache }),
   })
   const held = new OpenSessions({ clock, bounds: () => config().sandboxes })
@@ -212,7 +221,7 @@ export function assemble(options: AssembleOptions): Assembly {
     stock,
     analysis,
     run: (job, caller) => run(job, rooms, caller),
-    ...analysisCalls(base, code, rooms.plan, proving),
+    ...analysisCalls(base, code, rooms, proving),
     sessions: { held, open: (job, caller) => openSession(job, rooms, caller) },
     effects: effects.calls,
     guard: watching.guard,
@@ -227,7 +236,8 @@ export function assemble(options: AssembleOptions): Assembly {
       await proving.catch(() => undefined)
       await held.closeAll()
       base.forgetWarden()
-      await closeParts([...walls.loaded, analysis, record, watching], effects, options.warden)
+      const parts = [keptReady, ...walls.loaded, analysis, record, watching]
+      await closeParts(parts, effects, options.warden)
     },
   }
 }
@@ -236,18 +246,29 @@ export function assemble(options: AssembleOptions): Assembly {
 function analysisCalls(
   base: Base,
   code: CodeAnalysis,
-  plan: Parameters<CodeAnalysis['partition']>[1],
+  rooms: Pick<WiredRooms, 'ready' | 'prove' | 'plan'>,
   proving: Promise<void>,
-): Pick<Assembly, 'analyse' | 'partition'> {
+): Pick<Assembly, 'analyse' | 'partition' | 'explain'> {
   const judged = createJudged(base)
   return {
+    async explain(job) {
+      await rooms.ready(job)
+      const analysis = await judged(
+        job,
+        undefined,
+        () => code.judge(job),
+        (found) => found,
+      )
+      await rooms.prove(job, analysis)
+      return { analysis, plan: rooms.plan(job, analysis.verdict) }
+    },
     analyse(job, { effectId } = {}) {
       const work = () => code.judge(job)
       return judged(job, effectId, work, (analysis) => analysis)
     },
     async partition(job) {
       await proving
-      const work = () => code.partition(job, plan)
+      const work = () => code.partition(job, rooms.plan)
       return await judged(job, undefined, work, () => undefined)
     },
   }
@@ -302,9 +323,13 @@ function openBase(options: AssembleOptions): Base {
 function tellWarden(warden: WardenClient, emitter: Emitter): () => void {
   const about = { actor: 'warden' } as const
   emitter.emit('warden/started', {}, about)
-  const { swept = 0 } = warden
-  if (swept > 0) emitter.emit('warden/swept', { walls: swept }, about)
+  void tellSwept(warden, emitter)
   return warden.onLost(() => emitter.emit('warden/lost', {}, about))
+}
+
+async function tellSwept({ swept }: WardenClient, emitter: Emitter): Promise<void> {
+  const walls = (await swept) ?? 0
+  if (walls > 0) emitter.emit('warden/swept', { walls }, { actor: 'warden' })
 }
 
 /** Pool, providers and analysis process, within one budget. */
@@ -352,6 +377,22 @@ function openWalls(base: Base, outboundCheckFor: OutboundCheckFor) {
   })
   const modules = openModules(base, walls)
   return { walls, pool, stock, analysis, ownPorts, modules }
+}
+
+/** Resolves with the proofs of a start; a server goes on with process walls, which most programs need. */
+function proveWalls(walls: ProvedWalls, { options, config }: Base): Promise<void> {
+  const proving = walls.proveAtStart(config())
+  if (options.kind === 'server') void proving.then(() => walls.proveProcesses())
+  return proving
+}
+
+/** Images of jobs, and the spares that the configuration keeps; a run or a few keep none. */
+function openImages(base: Base, walls: ProvedWalls, stock: SparePools) {
+  const { options, config } = base
+  const { warden, kind } = options
+  const images = new ImageLookups({ warden, config, drop: (digest) => stock.dropImage(digest) })
+  const rows = kind === 'server' || kind === 'library' ? config().spares : []
+  return { images, keptReady: new ConfiguredSpares({ ...base, rows, walls, images }) }
 }
 
 /** A single run looks for modules only when a job needs one. */

@@ -15,13 +15,15 @@ export interface EgressWiring {
   /** Ports that this server listens on: never reached from a wall. */
   readonly ownPorts: () => ReadonlySet<number>
   /** Scans bytes sent by a run; returns false for a chunk that must not leave. */
+  /** Byte limits of any run, in place of those of jobs. */
+  readonly most?: EgressParts['most']
   readonly outboundCheckFor: (run: string) => ((piece: Buffer) => boolean) | undefined
 }
 
 /** Opens egress proxies; nothing of `egress/proxy` is loaded before the first job with a network. */
 export function egressFor(
   { credentials, egress }: Config,
-  { emitter, dial, outboundCheckFor, ownPorts }: EgressWiring,
+  { emitter, dial, most, outboundCheckFor, ownPorts }: EgressWiring,
 ): OpenEgressPath {
   const held = credentialsFrom(credentials, process.env)
   const upstream = upstreamFrom(egress, process.env)
@@ -39,6 +41,7 @@ export function egressFor(
       makeOutboundCheck: () => outboundCheckFor(run),
       inspectsAll: egress.inspect === 'all',
       ...(dial && { dial }),
+      ...(most && { most }),
     }
     const of = { run, zone, accounts, privateHosts, ownPorts, upstream }
     return openEgress({ controls, ...of, emitter, credentials: held, authority, ...own })

@@ -11,7 +11,7 @@ export function holdWarden(options: WardenOptions): WardenClient {
 export function holdEarly({ warden, listen }: EarlyWarden): WardenClient {
   const client: Client = new Client((request) => void answer(request))
   listen((reply) => client.hear(reply))
-  return facade(client, () => warden.close(), warden.swept)
+  return facade(client, () => warden.close())
 
   /** Delivers sockets and answer in the order of an IPC channel. */
   async function answer(request: Request): Promise<void> {

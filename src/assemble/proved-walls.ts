@@ -2,17 +2,10 @@ import type { Config } from '../contract/config.ts'
 import { MayflyError } from '../contract/error.ts'
 import type { Emitter } from '../contract/event.ts'
 import type { Language } from '../contract/job.ts'
-import type { Availability, Provider } from '../contract/provider.ts'
+import type { Availability, ProvedProvider, Provider } from '../contract/provider.ts'
 import { jailKinds } from '../contract/jail-kind.ts'
 import type { ProviderFacts } from '../profile/choose-tier.ts'
 import { isOfTier, isProvedAtStart, mayServe, type ProviderLoaders } from './providers.ts'
-
-export interface ProvedProvider {
-  readonly provider: Provider
-  readonly availability: Availability
-  /** File of the provider module it comes from, unless it is built in or the application's. */
-  readonly module?: string
-}
 
 /**
  * Providers with the results of their probes. A provider's files are loaded when it is first needed, and it is proved
@@ -31,6 +24,7 @@ export class ProvedWalls {
   readonly #modules = new Map<string, string>()
   #refused: readonly ProvedProvider[] = []
   #facts: readonly ProviderFacts[] = []
+  #atStart: Promise<void> = Promise.resolve()
 
   /** `others`: third-party providers of the application; their code is trusted and runs in this process. */
   constructor(parts: {
@@ -126,11 +120,16 @@ export class ProvedWalls {
   }
 
   /** Proves the walls that jobs use by default under this configuration. */
-  async proveAtStart(config: Config): Promise<void> {
+  proveAtStart(config: Config): Promise<void> {
     const names = [...this.#loaders.keys(), ...this.#known.keys()]
-    await Promise.all(
-      names.filter((name) => isProvedAtStart(name, config)).map((name) => this.proveNamed(name)),
-    )
+    const usual = names.filter((name) => isProvedAtStart(name, config))
+    this.#atStart = Promise.all(usual.map((name) => this.proveNamed(name))).then(() => undefined)
+    return this.#atStart
+  }
+
+  /** Resolves when these walls are proved. */
+  get provedAtStart(): Promise<void> {
+    return this.#atStart
   }
 
   /** Proves process walls, the strongest first, until one is available; a job that names another has it proved then. */
@@ -216,9 +215,17 @@ export class ProvedWalls {
 
 /** `position`: index among Mayfly's own providers, below zero for others. */
 function factsOf({ provider, availability }: ProvedProvider, position: number): ProviderFacts {
-  const { name, tier, languages, can, enforces, isByNameAlone = false } = provider
+  const { name, tier, languages, can, enforces, isByNameAlone = false, images } = provider
   const { available } = availability
-  const declared = { name, tier, languages, can, enforces, isByNameAlone }
+  const declared = {
+    name,
+    tier,
+    languages,
+    can,
+    enforces,
+    isByNameAlone,
+    ...(images && { images }),
+  }
   const common = { ...declared, available, ...(position >= 0 && { position }) }
   if (!availability.available) return { ...common, strength: 0, reason: availability.reason }
   const { strength, layers, missing, cost } = availability

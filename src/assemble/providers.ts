@@ -12,12 +12,16 @@ import type { ProcessOptions } from '../tiers/process/provider.ts'
 import type { WardenClient } from '../walls/client.ts'
 import { withZones } from '../zones/provider.ts'
 
+/** Engines of containers, each a provider. */
+const containerNames = ['podman', 'docker'] as const
+
 /** Names of Mayfly's own providers, as in configuration and jobs. */
 export const providerNames = [
   'isolated-vm',
   'wasi',
   ...jailKinds,
   'gvisor',
+  ...containerNames,
   'user-mode-linux',
   'qemu',
   'mock',
@@ -54,6 +58,16 @@ export function providerLoaders({ config, ...parts }: ProviderParts): ProviderLo
         [
           jailKind,
           () => processProvider(jailKind, { ...parts, usual, fresh: config.fresh }),
+        ] as const,
+    ),
+    ...containerNames.map(
+      (name) =>
+        [
+          name,
+          async () => {
+            const { createContainerProvider } = await import('../tiers/container/provider.ts')
+            return createContainerProvider(name, { ...parts, usual, least: 0 })
+          },
         ] as const,
     ),
     [
@@ -106,6 +120,7 @@ const onDemand: ReadonlySet<string> = new Set([
   'wasi',
   ...jailKinds,
   'gvisor',
+  ...containerNames,
   'user-mode-linux',
   'qemu',
 ])
@@ -116,6 +131,8 @@ const tierOf: Readonly<Record<string, TierName>> = {
   wasi: 'wasm',
   ...Object.fromEntries(jailKinds.map((jailKind) => [jailKind, 'process'] as const)),
   gvisor: 'gvisor',
+  podman: 'container',
+  docker: 'container',
   'user-mode-linux': 'userkernel',
   qemu: 'microvm',
 }

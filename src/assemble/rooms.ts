@@ -39,7 +39,7 @@ export interface RoomParts {
   readonly record: AuditRecord
   readonly walls: ProvedWalls
   readonly images: ImageLookups
-  /** Resolves when the walls and the analysis process that most jobs need are ready. */
+  /** Resolves when there is an analysis process. */
   readonly warmed: Promise<unknown>
   readonly code: CodeAnalysis
   readonly pool: Pool
@@ -66,7 +66,7 @@ export function createRooms(parts: RoomParts): WiredRooms {
     config,
     providers: () => walls.facts,
     raised: (job, verdict) => watching.guard.floorFor(job, verdict),
-    image: (job) => images.answerOf(job),
+    images: (job) => images.answersOf(job),
   })
   const forecast = new Forecast(clock)
   const rooms: WiredRooms = {
@@ -74,7 +74,10 @@ export function createRooms(parts: RoomParts): WiredRooms {
     async ready(job) {
       if (job.asked.output.schema) compileSchema(job.asked.output.schema)
       const proved = namedBy(job, config()).map((name) => walls.proveNamed(name))
-      await Promise.all([parts.warmed, ...proved, images.lookUp(job)])
+      const { provider } = job.asked
+      // A job that names a wall of Mayfly's needs no proof of another.
+      const others = provider !== undefined && walls.isOwn(provider) ? [] : [walls.provedAtStart]
+      await Promise.all([...others, parts.warmed, ...proved, images.lookUp(job)])
     },
     verify: (job) => code.verify(job),
     analyse: (job, signed) => code.analyse(job, signed),
@@ -85,6 +88,9 @@ export function createRooms(parts: RoomParts): WiredRooms {
         if (plan.kind !== 'run') return plan.kind !== 'unavailable'
         return !plan.standsIn || isNoStronger(next, plan.standsIn.taken)
       })
+      const { provider, image } = profile(job, verdict).profile
+      const own = walls.find(provider)?.images?.[verdict.language]
+      if (image === own) await images.lookUpDefault(job, own)
     },
     profile: (job, verdict, signed: Signed) => withinSignature(profile(job, verdict), signed),
     plan: profile,
@@ -101,14 +107,14 @@ export function createRooms(parts: RoomParts): WiredRooms {
     takeBundle: ({ id }) => parts.takeBundle(id),
     watchSession: ({ id }, session) => watching.guard.observeSession(id, session),
     behaviorScore: ({ id }) => watching.guard.watching.findings(id).behaviorScore,
-    answer: (job, { signal }) =>
+    answer: (job, { signal, hostCalls }) =>
       answerCalls((capability, asked, over) => {
         const { tenant, principal, traceparent } = job
         const trace = traceparent === undefined ? {} : { traceparent }
         const who = { tenant, principal, origin: 'capability', capability, ...trace } as const
         const caller = { signal: AbortSignal.any([signal, over]) }
         return live(newJob(asked, who, clock), rooms, caller)
-      }),
+      }, hostCalls),
     gate: createGate,
     recordStart: (job, verdict, plan) => recordStart(parts, job, verdict, plan),
     ...endings(parts, forecast),

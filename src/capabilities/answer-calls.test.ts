@@ -11,9 +11,13 @@ const facts = { name: 'x', date: 0, executionTime: 0 }
 const ended = (value: unknown): Outcome => safeOutcome(facts, { value })
 const nowhere: RunCapability = () => Promise.reject(new Error('no road is taken'))
 
-test('A job may call only capabilities of the catalogue', () => {
+test('A job may call only capabilities of the catalogue, and functions of its caller where that has some', async () => {
   const names = new Catalogue().list().map(({ name }) => name)
   assert.deepEqual(names.toSorted(), [...callable].sort())
+  using own = answerCalls(nowhere, async (argsText) => argsText)
+  assert.equal(await own.call('host.call', '[1]'), '[1]')
+  using none = answerCalls(nowhere)
+  await assert.rejects(none.call('host.call', '[1]'), { code: 'FORBIDDEN' })
 })
 
 test('A safe capability is answered at once, its arguments in a list or alone', async () => {

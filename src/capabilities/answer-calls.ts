@@ -1,8 +1,8 @@
 import { argsMax } from '../contract/capability.ts'
 import { MayflyError } from '../contract/error.ts'
-import type { JobRequest } from '../contract/job.ts'
+import { hostCall, type JobRequest } from '../contract/job.ts'
 import type { Outcome } from '../contract/outcome.ts'
-import type { CallHandler } from '../contract/pipeline.ts'
+import type { CallHandler, HostCalls } from '../contract/pipeline.ts'
 import { decodeTagged } from '../lib/tagged.ts'
 import { capabilityJob } from './capability-job.ts'
 import { Catalogue } from './catalogue.ts'
@@ -12,6 +12,9 @@ import { parseJson } from '../lib/parse-json.ts'
 /** Limits of isolated calls per job: in total and concurrently. Each is a job of its own. */
 const isolatedMax = 100
 const atOnceMax = 4
+/** The same for functions of the caller, which run in its process. */
+const hostCallsMax = 1000
+const hostCallsAtOnceMax = 16
 
 /** Runs a call as a job, on behalf of the calling job's owner. */
 export type RunCapability = (
@@ -26,13 +29,16 @@ const catalogue = new Catalogue()
  * Answers the capability calls of one job. The wall has already checked the grant. An isolated capability runs as a
  * job with its own limits and no capabilities; when the calling job ends, its calls are cancelled.
  */
-export function answerCalls(road: RunCapability): CallHandler {
+export function answerCalls(road: RunCapability, hostCalls?: HostCalls): CallHandler {
+  const answerHost = boundedHost(hostCalls)
   let over: AbortController | undefined
   let isolated = 0
   let atOnce = 0
   let cpuTime = 0
   return {
     async call(name, argsText) {
+      if (name === hostCall)
+        return await answerHost(argsText, (over ??= new AbortController()).signal)
       const capability = catalogue.get(name)
       const args = listOf(parseJson(argsText))
       if (!capability.isolated) return textOf(callInProcess(capability, args))
@@ -53,6 +59,24 @@ export function answerCalls(road: RunCapability): CallHandler {
       return isolated > 0 ? { jobs: isolated, cpuTime } : undefined
     },
     [Symbol.dispose]: () => over?.abort(),
+  }
+}
+
+/** Functions of the caller, within bounds. Throws FORBIDDEN where there are none. */
+function boundedHost(calls?: HostCalls): HostCalls {
+  let [all, atOnce] = [0, 0]
+  return async (argsText, signal) => {
+    if (!calls)
+      throw new MayflyError('FORBIDDEN', `Cannot call "${hostCall}": this door has no functions`)
+    if (all >= hostCallsMax || atOnce >= hostCallsAtOnceMax)
+      throw new MayflyError('RATE_LIMITED', `Cannot call "${hostCall}": too many calls`)
+    all++
+    atOnce++
+    try {
+      return await calls(argsText, signal)
+    } finally {
+      atOnce--
+    }
   }
 }
 

@@ -7,7 +7,7 @@ import { takePrestartedWarden } from './prestart-warden.ts'
 import { smallHeap } from './small-heap.ts'
 
 /** Commands that start walls. */
-const walled = new Set(['run', 'serve', 'analyze', 'providers', 'doctor', 'bench'])
+const walled = new Set(['run', 'serve', 'analyze', 'providers', 'doctor', 'bench', 'mcp'])
 const BIN = fileURLToPath(new URL('../../bin/mayfly.js', import.meta.url))
 
 /**
@@ -19,6 +19,7 @@ export function needsWardenParent(verb: string | undefined, argv: readonly strin
   if (process.env['MAYFLY_ROLE'] || !walled.has(verb ?? '')) return false
   if (argv.includes('--help') || argv.includes('-h')) return false
   if (verb === 'serve' && isOrder(argv)) return false
+  if (verb === 'mcp' && commandWords(argv).length > 1) return false
   return verb === 'serve' || process.getuid?.() === 0
 }
 
@@ -76,9 +77,17 @@ export async function runAsWarden(
   ahead: readonly EnclosureSpec[],
 ): Promise<void> {
   const folder = await folderOf(argv)
-  const early = await takePrestartedWarden(folder)
-  const { becomeWarden } = await import('../warden/main.ts')
-  process.exitCode = await becomeWarden({ argv, bin: BIN, stateFolder: folder, early, ahead })
+  const isOnce = commandWords(argv)[0] === 'run'
+  const { startServer } = await import('../warden/start-server.ts')
+  const started = startServer({ argv, bin: BIN, stateFolder: folder, isOnce })
+  try {
+    const early = await takePrestartedWarden(folder)
+    const { becomeWarden } = await import('../warden/main.ts')
+    process.exitCode = await becomeWarden({ ...started, early, ahead })
+  } catch (error) {
+    started.server.kill('SIGKILL')
+    throw error
+  }
   setTimeout(() => process.exit(), EXIT_MS_MAX).unref()
 }
 

@@ -65,7 +65,7 @@ function closedNamespaces({ namespaces, namespacesClosedBy, container }: Machine
   const why = namespacesClosedBy ?? (container ? `the container of ${container}` : undefined)
   return why
     ? [
-        `Namespaces are closed here by ${why}: programs have no wall of their own until it is opened`,
+        `Namespaces are closed here by ${why}: a keeper holds programs in their place, where Landlock and a C compiler are there`,
       ]
     : []
 }

@@ -100,9 +100,14 @@ export async function wardenOf(
       process.off('disconnect', dieWithWarden)
       process.disconnect?.()
     }
-    return joinWarden(process, leave, { swept: role.swept })
+    return joinWarden(process, leave)
   }
   const early = await takePrestartedWarden(loaded.config.state)
+  early.warden.allowPrograms({
+    argv: process.argv.slice(2),
+    stateFolder: loaded.config.state,
+    become: [],
+  })
   const { holdEarly } = await import('../assemble/local-warden.ts')
   return holdEarly(early)
 }

@@ -1,6 +1,5 @@
-import type { ProvedProvider } from '../assemble/proved-walls.ts'
 import type { ProviderRow } from '../contract/answers.ts'
-import type { Availability } from '../contract/provider.ts'
+import type { Availability, ProvedProvider } from '../contract/provider.ts'
 import type { WardenFacts } from '../contract/warden.ts'
 import { missingOf, fixContext } from './missing-layers.ts'
 

@@ -31,20 +31,31 @@ export async function showServers(flags: Globals): Promise<void> {
   process.stdout.write(`${table([['pid', 'kind', 'version', 'since', 'jobs', 'ends'], ...rows])}\n`)
 }
 
-/** `serve --stop`: ends the servers that runs left behind, and waits until nothing of them is left. */
+/**
+ * `serve --stop`: ends the servers that runs left behind, and waits until nothing of them is left. Those that a person or a
+ * service manager started are named, and go on.
+ */
 export async function stopServers(flags: Globals): Promise<void> {
   const { state } = loadCliConfig(flags).config
-  const stopped = await asOwner(state, async (folder) => {
-    const left = recordsIn(folder).filter(({ kind }) => kind === 'left')
-    return await Promise.all(left.map((record) => stopOne(folder, record)))
+  const found = await asOwner(state, async (folder) => {
+    const records = recordsIn(folder)
+    const started = records.filter(({ kind, owner }) => kind === 'serve' && isAlive(owner))
+    const left = records.filter(({ kind }) => kind === 'left')
+    return [
+      ...(await Promise.all(left.map((record) => stopOne(folder, record)))),
+      ...started.map(({ owner }) => ({ pid: owner.pid, end: 'not asked' }) as const),
+    ]
   })
-  const late = stopped.filter(({ isGone }) => !isGone).map(({ pid }) => pid)
-  const pids = stopped.filter(({ isGone }) => isGone).map(({ pid }) => pid)
-  if (flags.json) printJson({ state, stopped: pids, late })
-  else
-    note(flags, pids.length > 0 ? `Stopped ${pids.join(', ')}` : 'No run had left a server behind')
-  if (late.length === 0) return
-  note(flags, `Still there: ${late.join(', ')}`)
+  const [pids, late, started] = (['gone', 'late', 'not asked'] as const).map((end) =>
+    found.filter((one) => one.end === end).map(({ pid }) => pid),
+  )
+  if (flags.json) printJson({ state, stopped: pids, late, started })
+  else if (pids!.length > 0) note(flags, `Stopped ${pids!.join(', ')}`)
+  else note(flags, `No run had left a server behind with the state folder ${state}`)
+  for (const pid of started!)
+    note(flags, `Process ${pid} goes on: "mayfly serve" was started by hand, and ends by a signal`)
+  if (late!.length === 0) return
+  note(flags, `Still there: ${late!.join(', ')}`)
   process.exitCode = failedExitCode
 }
 
@@ -75,7 +86,7 @@ async function factsOf(folder: string, record: ServerRecord): Promise<ServerFact
 
 interface StoppedServer {
   readonly pid: number
-  readonly isGone: boolean
+  readonly end: 'gone' | 'late' | 'not asked'
 }
 
 async function stopOne(folder: string, record: ServerRecord): Promise<StoppedServer> {
@@ -86,5 +97,5 @@ async function stopOne(folder: string, record: ServerRecord): Promise<StoppedSer
   const until = performance.now() + STOP_MS_MAX
   const isThere = () => isAlive(owner) || isAlive(warden)
   while (isThere() && performance.now() < until) await sleep(LOOK_EVERY_MS)
-  return { pid: owner.pid, isGone: !isThere() }
+  return { pid: owner.pid, end: isThere() ? 'late' : 'gone' }
 }

@@ -2,9 +2,11 @@ import { join } from 'node:path'
 import { setImmediate as turn } from 'node:timers/promises'
 import { Option, type Command } from 'commander'
 import { expiryDate } from '../contract/clock.ts'
+import { grantsNetwork } from '../contract/controls.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import type { Assembly } from '../assemble/assemble.ts'
 import type { Sink } from '../contract/event.ts'
+import type { McpEndpoint } from '../gateway/http/parts.ts'
 import type { Quotas } from '../gateway/http/quota.ts'
 import { ceilingsOfAll, ceilingsOfEach, pageTenant } from '../gateway/http/visitor-ceilings.ts'
 import type { LocalDoor } from '../gateway/local/door.ts'
@@ -185,6 +187,7 @@ async function open(
       ...(site && { site, state: config.state }),
       insecureHttp: config.server.insecure_http,
       trustedProxies: config.server.trusted_proxies,
+      proxyHeader: config.server.proxy_header,
       ...(tls && { tls }),
       visitors: () => {
         const { anonymous, concurrency, per_minute, address } = assembly.config.sessions
@@ -200,6 +203,7 @@ async function open(
       evidence: assembly.evidence,
       history: keepHistory(assembly),
       providers: rows,
+      mcp: agentsDoor(assembly, warden),
       change: async (patch, by) => inForce(await assembly.change(patch, by)),
       ready: () => readiness(assembly),
       keys,
@@ -213,6 +217,33 @@ async function open(
   } catch (error) {
     quotas.close()
     throw error
+  }
+}
+
+/** The door for agents. Its library takes some 35 MB, so it is loaded with the first request. */
+function agentsDoor(assembly: Assembly, warden: OpenAssembly['warden']): McpEndpoint {
+  let opened: Promise<McpEndpoint> | undefined
+  const open = async (): Promise<McpEndpoint> => {
+    const [{ openMcp }, { openAgentParts }] = await Promise.all([
+      import('../mcp/http.ts'),
+      import('../mcp/agent-parts.ts'),
+    ])
+    const about = await version()
+    return openMcp({
+      version: about,
+      agents: openAgentParts({
+        assembly,
+        version: about,
+        startProgram: (name) => warden.program(name),
+      }),
+      clock: assembly.clock,
+      explain: (job) => assembly.explain(job),
+      hasNetwork: () => grantsNetwork(assembly.config.network),
+    })
+  }
+  return {
+    answer: async (...given) => await (await (opened ??= open())).answer(...given),
+    close: async () => await (await opened)?.close(),
   }
 }
 

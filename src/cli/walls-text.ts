@@ -1,4 +1,4 @@
-import type { ProvedProvider } from '../assemble/proved-walls.ts'
+import type { ProvedProvider } from '../contract/provider.ts'
 import { paint, table } from './print.ts'
 
 /** Formats one line per wall: available, strength, layers; then what this machine lacks. */

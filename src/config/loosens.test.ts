@@ -124,6 +124,7 @@ const loose: Readonly<Record<string, string>> = {
     '[schedules.s]\nphases = [{ name = "a", for = "1s" }]\n[schedules.s.zones.z]\nphases = [{ name = "a", for = "1s" }]\non_anomaly = { medium = "record" }',
   'schedules.s.shorten': '[schedules.s]\nphases = [{ name = "a", for = "1s" }]\nshorten = 1',
   'anomalies.stronger_for': 'anomalies.stronger_for = "1h"',
+  'mcp.servers': '[[mcp.servers]]\nname = "a"\nurl = "https://a.example"',
   webhooks: '[[webhooks]]\nurl = "https://a.example"\nsecret_file = "x"',
   credentials:
     '[[credentials]]\nname = "a"\nenv = "HOME"\nheader = "x-a"\nhosts = ["https://a.example"]',
@@ -167,13 +168,14 @@ test('A gate for images that lets more through loosens, a stricter one does not'
   )
   assert.deepEqual(
     loosened(
-      '[images]\nmax_severity = "high"\nunknown_severity = "low"\nmax_feed_age = "8d"\nallow_imported = true',
+      '[images]\nmax_severity = "high"\nunknown_severity = "low"\nmax_feed_age = "8d"\nallow_imported = true\nunscanned_defaults = true',
     ),
     [
       'images.max_severity',
       'images.unknown_severity',
       'images.max_feed_age',
       'images.allow_imported',
+      'images.unscanned_defaults',
     ],
   )
 })

@@ -229,6 +229,7 @@ const lifeRules = ({ limits, anomalies }: Defaults): Rules => ({
 const serverRules = ({ cache, server }: Defaults): Rules => ({
   webhooks: gives('an address that is told of what runs'),
   credentials: gives('a variable of this environment to a host'),
+  'mcp.servers': gives('a server, or a program, that code of agents may call'),
 
   ...Object.fromEntries(
     ['proxy', 'proxy_credentials_env', 'no_proxy'].map((key) => [
@@ -256,6 +257,7 @@ const serverRules = ({ cache, server }: Defaults): Rules => ({
   'server.tls_dev': only(server.tls_dev),
   'server.insecure_http': only(server.insecure_http),
   'server.trusted_proxies': gives('an address that says who its clients are'),
+  'server.proxy_header': only(server.proxy_header),
 })
 
 const sessionRules = ({ sessions, sandboxes, images }: Defaults): Rules => ({
@@ -287,6 +289,9 @@ const sessionRules = ({ sessions, sandboxes, images }: Defaults): Rules => ({
     return age <= images.max_feed_age ? undefined : moreThan(images.max_feed_age)
   },
   'images.allow_imported': only(false),
+  'images.unscanned_defaults': only(false),
+
+  spares: gives('memory of this machine, for walls that wait'),
 
   rules: gives('fields of the profile'),
   intel: gives('a source that is read'),

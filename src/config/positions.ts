@@ -2,7 +2,8 @@ import { createRequire } from 'node:module'
 import type { AST } from 'toml-eslint-parser'
 
 /** Loaded at the first file that is parsed: most runs have none, and loading takes 10 ms of CPU time. */
-const load = createRequire(import.meta.url) as (name: string) => typeof import('toml-eslint-parser')
+const load = (): typeof import('toml-eslint-parser') =>
+  createRequire(import.meta.url)('toml-eslint-parser')
 
 /** 1-based position of a key in a TOML text; columns count UTF-16 units. */
 export interface Position {
@@ -35,7 +36,7 @@ type Note = (path: KeyPath, at: AST.TOMLNode) => KeyPath
 
 function statementsOf(toml: string): readonly (AST.TOMLKeyValue | AST.TOMLTable)[] {
   try {
-    return load('toml-eslint-parser').parseTOML(toml, { tomlVersion: 'latest' }).body[0].body
+    return load().parseTOML(toml, { tomlVersion: 'latest' }).body[0].body
   } catch {
     return []
   }

@@ -59,6 +59,15 @@ export const seenSchema = z.discriminatedUnion('kind', [
     denied,
   }),
   z.object({ kind: z.literal('capability'), name, denied }),
+  /** Processes that are over, and times that the kernel ended some for their memory, by the word of a guest. */
+  z.object({
+    kind: z.literal('exit'),
+    pid,
+    exitCode: z.number().int().min(0).optional(),
+    signal: name.optional(),
+    leftOut,
+  }),
+  z.object({ kind: z.literal('oom'), times: count, leftOut }),
   /** Current count of processes and threads. */
   z.object({ kind: z.literal('processes'), now: count }),
   /** CPU time since the release, in milliseconds. */

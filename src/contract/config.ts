@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import { anomalySeverities } from './anomaly.ts'
 import type { Controls } from './controls.ts'
+import { imageReferencePattern } from './image-reference.ts'
 import { bytesAsked, hostPattern, instructions, networkAsked, origins } from './job.ts'
 import {
   type ConfiguredNetworkInput,
@@ -549,7 +550,11 @@ const server = z.strictObject({
     .array(proxyNetwork)
     .max(64)
     .prefault([])
-    .describe('Addresses and networks of reverse proxies whose `X-Forwarded-For` names the client'),
+    .describe('Addresses and networks of reverse proxies that name the client in `proxy_header`'),
+  proxy_header: z
+    .enum(['x-forwarded-for', 'forwarded'])
+    .prefault('x-forwarded-for')
+    .describe('Header to which each of `trusted_proxies` appends; the other is not read'),
 })
 
 const visitorAddress = z.strictObject({
@@ -730,6 +735,87 @@ const images = z.strictObject({
   allow_imported: flag.describe(
     'Use images that were imported: their own list of packages is all that a scan knows of them',
   ),
+  unscanned_defaults: z
+    .boolean()
+    .default(true)
+    .describe(
+      'Boot machines of jobs that name no image although no current scan speaks of theirs; what a scan found refuses it all the same',
+    ),
+})
+
+const keptSpares = z.strictObject({
+  provider: filled(64).describe('Provider that makes the walls, by its name in `mayfly providers`'),
+  language: z
+    .enum(['node', 'sh', 'bash', 'python'])
+    .describe('Language of the jobs that they are for'),
+  image: z
+    .string()
+    .regex(imageReferencePattern)
+    .optional()
+    .describe('Image that they have, by tag or digest; by default that of the provider'),
+  count: whole(1, 64).describe('Walls that wait ready, also without demand'),
+})
+
+/** Names that code of a model has already, or that are no names in JavaScript. */
+const takenNames = new Set(
+  'input console call fetch arguments await break case catch class const continue debugger default delete do else enum eval export extends false finally for function if implements import in instanceof interface let new null package private protected public return static super switch this throw true try typeof undefined var void while with yield'.split(
+    ' ',
+  ),
+)
+const toolPatterns = z.array(filled(200)).max(200)
+
+const mcpServer = z
+  .strictObject({
+    name: z
+      .string()
+      .regex(
+        /^[a-z][a-z0-9_]{0,31}$/,
+        'expected a name of lower-case letters, digits and "_" that begins with a letter',
+      )
+      .refine((text) => !takenNames.has(text), 'expected a name that JavaScript does not have')
+      .describe('Name of the server in code: its tools are functions of an object of that name'),
+    url: httpUrl.optional().describe('Address of a server that speaks streamable HTTP'),
+    headers_env: z
+      .record(z.string().regex(/^[A-Za-z0-9-]{1,100}$/), variableName)
+      .default({})
+      .describe(
+        "Headers of each request to `url`, by the variable of Mayfly's own environment that holds the value",
+      ),
+    command: z
+      .array(filled(4096))
+      .min(1)
+      .max(64)
+      .optional()
+      .describe('Program that speaks MCP on standard input and output, with its arguments'),
+    env: z
+      .array(variableName)
+      .max(64)
+      .default([])
+      .describe("Variables of Mayfly's own environment that the program of `command` gets"),
+    tools: toolPatterns
+      .default(['*'])
+      .describe('Tools that may be called; `*` stands for any characters'),
+    approve: toolPatterns
+      .default([])
+      .describe('Tools whose calls wait for the approval of a person, such as `create_*`'),
+    tenants: z.array(name).max(1000).optional().describe('Tenants that may call it; default: all'),
+    timeout: life.prefault('30s').describe('Longest call'),
+    answer: size.prefault('256KB').describe('Largest answer'),
+  })
+  .refine(({ url, command }) => (url === undefined) !== (command === undefined), {
+    message: 'expected either url or command',
+    path: ['url'],
+  })
+
+const mcp = z.strictObject({
+  servers: z
+    .array(mcpServer)
+    .max(32)
+    .default([])
+    .refine((all) => new Set(all.map((one) => one.name)).size === all.length, {
+      message: 'expected servers of different names',
+    })
+    .describe('MCP servers whose tools the code of agents may call: docs/how-to/code-mode.md'),
 })
 
 const rule = z.strictObject({
@@ -811,10 +897,16 @@ export const configSchema = z.strictObject({
     .prefault({})
     .describe('Provider modules of your own: docs/how-to/add-a-wall.md'),
   images: images.prefault({}).describe('Images that jobs may name: docs/how-to/scan-images.md'),
+  spares: z
+    .array(keptSpares)
+    .max(32)
+    .default([])
+    .describe('Walls that always wait ready: docs/how-to/choose-a-wall.md'),
   fresh: flag.describe(
     'Start each program by an exec of its own, none as a fork of a warmed template: programs in Python then share no layout of addresses, and take some 25 ms of processor time more',
   ),
   cache: cache.prefault({}).describe('Cache of outcomes of idempotent jobs'),
+  mcp: mcp.prefault({}).describe('MCP servers of others'),
   server: server.prefault({}).describe('The HTTP server'),
   sessions: sessions.prefault({}).describe("The page's session tokens"),
   sandboxes: sandboxes.prefault({}).describe('Sessions: sandboxes that stay open for their owner'),
@@ -889,6 +981,7 @@ export type ConfigInput = z.input<typeof configSchema>
 export type ConfigValues = z.output<typeof configSchema>
 
 /** The configuration in force. The first tenant is `default`, configured or not. */
+export type McpServerConfig = Config['mcp']['servers'][number]
 export type Config = DeepReadonly<
   Omit<ConfigValues, 'state'> & {
     /** Absolute path. */
@@ -903,6 +996,7 @@ export type Config = DeepReadonly<
   }
 >
 export type Tenant = Config['tenants'][number]
+export type ProxyHeader = Config['server']['proxy_header']
 export type ScheduleConfig = Config['schedules'][string]
 export type CourseConfig = Omit<ScheduleConfig, 'zones' | 'channels' | keyof typeof boundShape>
 

@@ -1,7 +1,7 @@
 import type { Server, Socket } from 'node:net'
 import type {
   CallPhase,
-  SystemCallReport,
+  SeenReport,
   ClosedCallsState,
   CaptureProgress,
   ConnectionEnds,
@@ -79,7 +79,7 @@ export interface EngineHost {
 export type Remains = Readonly<Record<string, unknown>>
 
 export type EngineReport =
-  | { readonly of: string; readonly seen: SystemCallReport }
+  | { readonly of: string; readonly seen: SeenReport }
   | { readonly of: string; readonly zone: ZoneReport }
   | { readonly sentinel: SentinelState }
 
@@ -236,6 +236,8 @@ export interface MemorySample {
   readonly isOutOfMemory: boolean
   /** True above the bound on tasks, if the kernel does not enforce it: the caller ends the enclosure. */
   readonly hasTooManyTasks?: boolean
+  /** True above the bound on scratch, where no file system holds it: the caller ends the enclosure. */
+  readonly hasTooMuchDisk?: boolean
 }
 
 export interface EnclosureEnd {

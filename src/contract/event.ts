@@ -24,6 +24,8 @@ const lifePointNames = [
   'seen/connect',
   'seen/capability',
   'seen/processes',
+  'seen/exit',
+  'seen/oom',
   'seen/cpu',
   'seen/memory',
   'seen/output',
@@ -99,6 +101,9 @@ export const points = [
   'access/created',
   'access/revoked',
   'webhook/lost',
+  'mcp/called',
+  'mcp/refused',
+  'mcp/approved',
   'evidence/missing',
   ...lifePointNames,
 ] as const

@@ -26,7 +26,10 @@ export const callable = [
   'math.divide',
 ] as const
 
-/** Every capability a job may request. */
+/** Capability to call functions of the application, or of the door, that started the job: it answers each call itself. */
+export const hostCall = 'host.call'
+
+/** Every capability a job may request by a command. */
 export const askable = [...grantable, ...callable] as const
 
 export const language = z.enum(languages)
@@ -191,8 +194,8 @@ export const jobRequest = z
     limits: limits.default({}),
     network: networkAsked.optional(),
     capabilities: z
-      .array(z.enum(askable))
-      .max(askable.length)
+      .array(z.enum([...askable, hostCall]))
+      .max(askable.length + 1)
       .default([])
       .describe(
         'grants beyond the language: WebAssembly inside JavaScript, and names of capabilities that it may call',
@@ -239,6 +242,7 @@ export const origins = [
   'event',
   'capability',
   'queue',
+  'mcp',
 ] as const
 export type Origin = (typeof origins)[number]
 

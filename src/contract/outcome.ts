@@ -169,7 +169,9 @@ export const outcomeSchema = z
     enforced: z
       .record(z.string(), z.string())
       .optional()
-      .describe('mechanism that enforces each limit here: `cgroup`, `rlimit`, `watch`, or `none`'),
+      .describe(
+        'mechanism that enforces each limit here: `cgroup`, `keeper`, `rlimit`, `watch`, `throttle`, or `none`; `access` names those that refuse files, programs and sockets: `landlock`, `seccomp`, `apparmor`; `layers` are those of the wall',
+      ),
     session: execSession.optional().describe('for an exec of a session'),
     server: z
       .enum(['attached', 'own'])

@@ -80,7 +80,10 @@ export interface Rooms {
   /** Name of the last capture stored of its run, once. */
   takeBundle(job: Job): string | undefined
   /** Answers capability calls of the guest. */
-  answer(job: Job, caller: { readonly signal: AbortSignal }): CallHandler
+  answer(
+    job: Job,
+    caller: { readonly signal: AbortSignal; readonly hostCalls?: HostCalls | undefined },
+  ): CallHandler
   /** `calls`: number of calls of a batch. */
   gate(profile: Profile, tap?: OutputListener, calls?: number): Gate
   /** Writes the admitted line. Throws MayflyError STATE when it cannot: no record, no run. */
@@ -208,7 +211,7 @@ export interface Supervisor extends AsyncDisposable {
    * Reports an event of this life: it is counted, conditions see it, and an anomaly triggers its
    * reaction.
    */
-  notice(event: Pick<Event, 'point' | 'zone' | 'fields'>): void
+  notice(event: Pick<Event, 'point' | 'zone' | 'fields'> & Partial<Pick<Event, 'trust'>>): void
   /** User code has ended or is being ended: captures are still possible, changes are not. */
   readonly isOver: boolean
 }
@@ -254,6 +257,12 @@ export interface SupervisedRun {
   /** Present if zones were analysed and the wall supports them. */
   readonly zones?: ZonesMade
 }
+
+/**
+ * Functions of the caller that its job may call, where it was granted `host.call`. Arguments and answer are JSON text; a
+ * throw becomes an error in the guest. The signal aborts at the end of the job.
+ */
+export type HostCalls = (argsText: string, signal: AbortSignal) => Promise<string>
 
 /** Answers the calls of one life; disposing cancels pending ones. */
 export interface CallHandler extends Disposable {
@@ -305,6 +314,8 @@ export interface JobEntry {
     readonly ran?: readonly TracedFunction[] | undefined
     readonly truncated?: GatedOutput['truncated'] | undefined
     readonly destroyed?: DestroyedWall | undefined
+    /** Mechanism that enforces each limit. */
+    readonly enforced?: Readonly<Record<string, string>> | undefined
   }): { readonly seq: number; readonly hash: string }
 }
 

@@ -69,6 +69,8 @@ export interface Provider {
   readonly enforces: readonly Control[]
   readonly tightens: readonly Control[]
   readonly can: readonly Ability[]
+  /** Tags of the images that its walls have, by language, for a job that names none. Absent: files of this system. */
+  readonly images?: Readonly<Partial<Record<Language, string>>>
   /** Chosen only for a job that names it. */
   readonly isByNameAlone?: boolean
   /** Runs a real guest under a deadline. Never throws: a failure is the reason in the result. */
@@ -78,6 +80,8 @@ export interface Provider {
    * behind.
    */
   launch(profile: Profile, clock: Clock, hints?: LaunchHints): Promise<Sandbox>
+  /** Keeps so many walls ready without demand, in an image or with its usual files. Absent where a provider keeps none. */
+  keep?(language: Language, image: string | undefined, count: number): void
   /** Destroys everything the provider keeps ready. Idempotent. */
   close?(): Promise<void>
 }
@@ -110,6 +114,14 @@ export type Availability =
       readonly fix: string
     }
 
+/** A provider with the result of its probe. */
+export interface ProvedProvider {
+  readonly provider: Provider
+  readonly availability: Availability
+  /** File of the provider module it comes from, unless it is built in or the application's. */
+  readonly module?: string
+}
+
 /** Cost of one more spare: memory while it waits, and CPU time to start it. */
 export interface Cost {
   readonly spareMiB: number
@@ -131,7 +143,7 @@ export interface Sandbox extends AsyncDisposable {
    * Mechanism behind each bound of its job, if that depends on the machine: `cgroup`, `watch`,
    * `none` …
    */
-  readonly held?: Readonly<Record<string, string>>
+  readonly held?: Readonly<Record<string, string>> | undefined
   /** Controls that this sandbox can tighten while it runs, if different from its provider's. */
   readonly tightens?: readonly Control[] | undefined
   /**

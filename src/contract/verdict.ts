@@ -97,6 +97,9 @@ export type Analysis =
       readonly verdict: Verdict
     }
 
+/** `cached`: served from the verdict cache. */
+export type CachedAnalysis = Analysis & { readonly cached: boolean }
+
 /** Trust in code before it runs, lowest first: the initial phase of its life may depend on it. */
 export const trustLevels = ['suspect', 'plain', 'signed'] as const
 export type CodeTrust = (typeof trustLevels)[number]

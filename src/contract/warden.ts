@@ -25,6 +25,8 @@ export type ProgramName = (typeof programNames)[number]
  * `any` leaves the choice to the warden.
  */
 export type MechanismName = string
+/** Name of an MCP server in the configuration. */
+export const operatorProgramPattern = /^[a-z][a-z0-9_]{0,31}$/
 export const mechanismPattern = /^[a-z][a-z0-9-]{0,31}$/
 
 interface Envelope {
@@ -70,13 +72,19 @@ export type Request = Envelope &
          * Package layers that a whole program mounts, by name below the warden's own layer folder.
          */
         readonly layers?: readonly Pick<PackageLayer, 'kind' | 'layer'>[]
-        /** Digest of an unpacked image whose files are the root of a whole program. */
+        /** Digest of the image whose files are the root of a whole program. */
         readonly image?: string
         /** Bounds that most jobs of a parked program will ask for: they are set while it waits. */
         readonly usual?: UsualBounds
       }
     /** Digest of an image by its name, if the policy lets it be used. */
-    | { readonly op: 'image'; readonly name: string; readonly policy: ImagePolicy }
+    | {
+        readonly op: 'image'
+        readonly name: string
+        readonly policy: ImagePolicy
+        /** No job named it: its wall has it by default. */
+        readonly isDefault?: true
+      }
     | {
         readonly op: 'claim'
         readonly wall: string
@@ -147,6 +155,8 @@ export type Request = Envelope &
     | { readonly op: 'memory'; readonly wall: string }
     /** Copies at most `bytes` of memory. */
     | { readonly op: 'capture'; readonly wall: string; readonly bytes: number }
+    /** Starts the program of an MCP server, which the operator's configuration names so. */
+    | { readonly op: 'program'; readonly name: string }
     /** Current usage of every wall that has a job. */
     | { readonly op: 'loads' }
     | { readonly op: 'facts' }
@@ -208,6 +218,31 @@ export interface ZoneReport {
  * A system call reported by the sentinel. A path is relative to the wall's root, and informative
  * only: no decision used it.
  */
+export type SeenReport = SystemCallReport | ProcessReport
+
+/** End of a process, or of several for their memory, by the kernel of a guest. Times are those of the guest. */
+export interface ProcessReport {
+  readonly t: number
+  readonly pid: number
+  readonly leftOut: number
+  readonly exitCode?: number
+  readonly signal?: string
+  /** Times that the kernel ended the job, or one of its zones, for memory. */
+  readonly outOfMemory?: number
+  readonly trust: 'guest'
+}
+
+/** Refusals that are of no class that a phase closes. */
+export type OtherRefusal =
+  | 'debug'
+  | 'mount'
+  | 'namespace'
+  | 'module'
+  | 'raw-socket'
+  | 'signal'
+  | 'capability'
+  | 'other'
+
 export interface SystemCallReport {
   /** Milliseconds since boot. */
   readonly t: number
@@ -215,7 +250,7 @@ export interface SystemCallReport {
   readonly monotonic: number
   readonly pid: number
   readonly call: string
-  readonly class: CallClass
+  readonly class: CallClass | OtherRefusal
   readonly denied: boolean
   readonly writes: boolean
   readonly path?: string
@@ -223,6 +258,8 @@ export interface SystemCallReport {
   readonly wrote?: number
   /** Calls dropped so far by the rate limit. */
   readonly leftOut: number
+  /** Source of the claim where it is the guest's own kernel. */
+  readonly trust?: 'guest'
 }
 
 /** A request without the fields that the client adds. */
@@ -242,6 +279,8 @@ export interface Wall {
   readonly missing: readonly string[]
   /** Call classes that can be closed while it runs; empty without a sentinel. */
   readonly calls: readonly CallClass[]
+  /** Digest of the image that is its root; absent where this system's files are. */
+  readonly image?: string
   /** Memory can be copied without a sentinel, as an image of all of it. */
   readonly isImaged?: true
   /** Socket, outputs and connections of its program come on one socket, as frames: guest/carrier/wire.h. */
@@ -257,9 +296,10 @@ export interface Wall {
 /** Mechanism behind each bound of a claimed wall; `none`: no bound exists or none was requested. */
 export interface BoundMechanisms {
   readonly memory: 'cgroup' | 'watch'
-  readonly processes: 'cgroup' | 'rlimit' | 'watch' | 'none'
+  readonly processes: 'cgroup' | 'keeper' | 'rlimit' | 'watch' | 'none'
   readonly cpu: 'cgroup' | 'watch' | 'none'
-  readonly io: 'cgroup' | 'none'
+  /** `throttle`: by the hypervisor, of the machine's disk. */
+  readonly io: 'cgroup' | 'throttle' | 'none'
 }
 
 /** A spent wall retains too much memory of earlier jobs and was not claimed. */
@@ -344,7 +384,7 @@ export interface WardenFacts {
 /** Detail of the end of a program that closed its socket to the server and went on: a doing of its own. */
 export const closedSocketDetail = 'it closed its socket to the server'
 
-export type WallEnd = 'killed' | 'memory' | 'processes' | 'deadline' | 'pressure' | 'exit'
+export type WallEnd = 'killed' | 'memory' | 'processes' | 'disk' | 'deadline' | 'pressure' | 'exit'
 
 /** Sentinel state for whole programs started from now on. */
 export interface SentinelState {
@@ -373,6 +413,8 @@ export type Reply =
       readonly exit: WallExit
     }
   | { readonly of: number; readonly part: StreamName }
-  | { readonly of: string; readonly seen: SystemCallReport }
+  | { readonly of: string; readonly seen: SeenReport }
   | { readonly of: string; readonly zone: ZoneReport }
   | { readonly sentinel: SentinelState }
+  /** Walls of dead wardens that it ended at its start. */
+  | { readonly swept: number }

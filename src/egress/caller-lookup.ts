@@ -14,6 +14,7 @@ export type FindCallers = (ends: ConnectionEnds) => Promise<readonly number[]>
 
 /** Deadline of one lookup; the caller counts as unknown afterwards. */
 const waitMsMax = 150
+const sharedMsMax = 5_000
 /** Limits per run: each lookup costs time of the warden, which serves all walls. */
 const atOnceMax = 8
 const perSecondMax = 100
@@ -40,6 +41,18 @@ export class CallerLookup {
     void found.then(() => this.#asking--)
     try {
       return await Promise.race([found, late.promise])
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  /** The same where the answer decides: without a limit but that of the connections, and with more time. */
+  async ofShared({ remoteAddress: from = '', remotePort: local, localPort: remote }: Socket) {
+    if (!this.#find || !isIPv4(from) || local === undefined || remote === undefined) return []
+    const late = Promise.withResolvers<readonly number[]>()
+    const timer = setTimeout(late.resolve, sharedMsMax, [])
+    try {
+      return await Promise.race([this.#find({ from, local, remote }).catch(() => []), late.promise])
     } finally {
       clearTimeout(timer)
     }

@@ -14,8 +14,8 @@ import type { EgressTerms } from './egress-terms.ts'
 import type { Upstream } from './upstream.ts'
 
 const MIB = 2 ** 20
-/** Byte limits of any run, message heads and TLS included. */
-const most = { sentMax: 64 * MIB, receivedMax: 256 * MIB }
+/** Byte limits of any run that has no others, message heads and TLS included. */
+const mostOfJobs = { sentMax: 64 * MIB, receivedMax: 256 * MIB }
 
 export interface EgressParts {
   readonly controls: Controls
@@ -27,6 +27,7 @@ export interface EgressParts {
   readonly ownPorts?: (() => ReadonlySet<number>) | undefined
   /** Accounts of all runs, for runs with several walls. */
   readonly accounts?: TrafficAccounts
+  readonly most?: ByteBudget
   readonly emitter: Emitter
   readonly credentials: readonly Credential[]
   /** CA for TLS inspection where path rules or credentials need it. */
@@ -45,7 +46,8 @@ export interface EgressParts {
 export function openEgress(parts: EgressParts): EgressPath {
   let { network } = parts.controls
   const { run, zone, accounts, emitter, credentials, authority, makeOutboundCheck, dial } = parts
-  const budget = budgetOf(network)
+  const { most = mostOfJobs } = parts
+  const budget = budgetOf(network, most)
   let proxy: Proxy | undefined
   let fetcher: Fetcher | undefined
   const narrowed = () => {
@@ -68,8 +70,8 @@ export function openEgress(parts: EgressParts): EgressPath {
   const needsInspection = inspectsAll || credentials.length > 0 || mayNeedInspection(network)
   return {
     trust: needsInspection ? authority.pem : undefined,
-    listen(listener, callers) {
-      proxy ??= openProxy({ ...terms, listener, callers, budget, run, emitter })
+    listen(listener, callers, isShared = false) {
+      proxy ??= openProxy({ ...terms, listener, callers, isShared, budget, run, emitter })
     },
     fetch(text) {
       fetcher ??= openFetch(terms)
@@ -81,7 +83,7 @@ export function openEgress(parts: EgressParts): EgressPath {
     tighten(to) {
       network = to.network
       // Notifies every wall of the run, including this one.
-      ledger.lowerBudget(budgetOf(network))
+      ledger.lowerBudget(budgetOf(network, most))
     },
     close() {
       ledger.end(runOver)
@@ -94,7 +96,10 @@ export function openEgress(parts: EgressParts): EgressPath {
 }
 
 /** Byte limits of the network, capped by those of any run. */
-function budgetOf({ sent = Infinity, received = Infinity }: Controls['network']): ByteBudget {
+function budgetOf(
+  { sent = Infinity, received = Infinity }: Controls['network'],
+  most: ByteBudget,
+): ByteBudget {
   return {
     sentMax: Math.min(most.sentMax, sent),
     receivedMax: Math.min(most.receivedMax, received),

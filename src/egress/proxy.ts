@@ -26,6 +26,8 @@ export interface ProxyOptions
   readonly ledger?: Ledger
   /** Without it callers are unknown. */
   readonly callers?: FindCallers | undefined
+  /** Others can connect to the listener: a connection without a caller is cut. */
+  readonly isShared?: boolean
   readonly credentials?: readonly Credential[]
   readonly authority?: EgressAuthority
   readonly connectionsMax?: number
@@ -92,7 +94,10 @@ export class Proxy implements AsyncDisposable {
     socket: Socket,
     caller: ConnectionCaller,
   ): Promise<void> {
-    caller.pids = await this.#callers.of(socket)
+    caller.pids = this.#options.isShared
+      ? await this.#callers.ofShared(socket)
+      : await this.#callers.of(socket)
+    if (this.#options.isShared && caller.pids.length === 0) return void socket.destroy()
     await connection.serve()
   }
 

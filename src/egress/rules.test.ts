@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { allControls, meet } from '../contract/controls.ts'
 import { networkOf, type NetworkInput } from '../contract/network.ts'
 import { decide, needsInspection, type EgressRequest } from './rules.ts'
 
@@ -72,6 +73,21 @@ for (const [network, request, verdict, because] of table) {
     assert.match(said.because, because)
   })
 }
+
+test('S1-9: a denied host is refused whatever allows it, whichever of a job and its ceiling says so', () => {
+  const lists = [allow('a.example', '*.a.example', 'b.a.example'), deny('b.a.example')].map(
+    (network) => ({
+      ...allControls,
+      network: networkOf(network),
+    }),
+  )
+  for (const [one, other] of [lists, lists.toReversed()]) {
+    const { network } = meet(one!, other!)
+    assert.match(decide(network, to('https', 'b.a.example', 443)).because, /b\.a.* is denied$/)
+    for (const host of ['a.example', 'c.a.example'])
+      assert.equal(decide(network, to('https', host, 443)).verdict, 'allowed', host)
+  }
+})
 
 test('TLS inspection is needed only for hosts with rules on methods or paths', () => {
   const network = networkOf(allow('a.example/v1/*', 'b.example'))

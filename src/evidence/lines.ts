@@ -78,6 +78,7 @@ export function endedLine(
       ],
       ran: facts.ran?.slice(0, listedMax),
       destroyed: facts.destroyed && plain(facts.destroyed),
+      enforced: facts.enforced && plain(facts.enforced),
       timelineDropped: facts.timeline.length - timeline.length || undefined,
       eventsDropped: facts.eventsDropped || undefined,
     },

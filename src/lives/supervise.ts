@@ -34,6 +34,7 @@ import { releaseMsMaxOf } from '../contract/tier.ts'
 import { wallAnswer } from '../contract/wall-answer.ts'
 import { initialStateOf, nextState, nextAt, stepOf, mainOf } from './schedule.ts'
 import type { LifeAction, LifeInput, Life, Transition } from './schedule.ts'
+import { refusedCall } from './refused-call.ts'
 import { LifeEvents } from './life-events.ts'
 import { severityOf } from './life-counters.ts'
 import { Timeline } from './timeline.ts'
@@ -225,7 +226,8 @@ class Supervision implements Supervisor {
     this.#events.emit('control/unenforced', { ...policy }, mainZone)
   }
 
-  notice({ point, zone: said, fields }: Pick<Event, 'point' | 'zone' | 'fields'>): void {
+  notice(event: Pick<Event, 'point' | 'zone' | 'fields'> & Partial<Pick<Event, 'trust'>>): void {
+    const { point, zone: said, fields, trust } = event
     if (!this.#isOpen) return
     // Unknown zones count as `main`, so that events cannot create zones.
     const zone = this.#life.zones.has(said) ? said : mainZone
@@ -234,6 +236,8 @@ class Supervision implements Supervisor {
     if (point === 'anomaly/found') this.#applyAnomaly(zone, fields)
     if (point === 'egress/denied') this.#noteDenied(zone, fields)
     if (point === 'name/refused') this.#noteRefused(zone, fields)
+    if (trust === 'guest' && fields['denied'] === true)
+      this.#timeline.note(refusedCall(point, fields), zone)
     this.#schedulePoll()
   }
 

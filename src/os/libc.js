@@ -12,9 +12,12 @@ import { createRequire } from 'node:module'
 const NUMBERS = {
   fcntl: [72, 25],
   flock: [73, 32],
+  lgetxattr: [192, 9],
   prctl: [157, 167],
   setresuid: [117, 147],
   setresgid: [119, 149],
+  setfsuid: [122, 151],
+  setfsgid: [123, 152],
   setgroups: [116, 159],
   sethostname: [170, 161],
   capset: [126, 91],
@@ -88,7 +91,9 @@ const ERRNO = {
   25: 'ENOTTY',
   28: 'ENOSPC',
   30: 'EROFS',
+  34: 'ERANGE',
   38: 'ENOSYS',
+  61: 'ENODATA',
   75: 'EOVERFLOW',
   95: 'EOPNOTSUPP',
   97: 'EAFNOSUPPORT',
@@ -180,6 +185,19 @@ export function tryLock(fd) {
     return true
   } catch (error) {
     if (error instanceof SystemCallError && error.code === 'EAGAIN') return false
+    throw error
+  }
+}
+const ATTRIBUTE_BYTES_MAX = 256
+/** Value of an extended attribute of at most 256 bytes, of a link itself; undefined where the file has none (lgetxattr(2)).
+ * @param {string} path @param {string} name @returns {Buffer | undefined} */
+export function extendedAttribute(path, name) {
+  const value = Buffer.alloc(ATTRIBUTE_BYTES_MAX)
+  try {
+    return value.subarray(0, sys('lgetxattr', path, name, value, value.length))
+  } catch (error) {
+    const code = error instanceof SystemCallError ? error.code : ''
+    if (code === 'ENODATA' || code === 'EOPNOTSUPP') return undefined
     throw error
   }
 }
@@ -307,6 +325,23 @@ export function asRealUser(uid, act) {
   } finally {
     sys('setresuid', ownUid, same, same)
     sys('setresgid', ownGid, same, same)
+  }
+}
+
+/**
+ * Runs `act` with another user for files, and for looks into that user's processes; only this thread changes. The kernel
+ * answers with the id before and never with an error.
+ * @template T @param {number} uid @param {() => T} act @returns {T}
+ */
+export function asFileUser(uid, act) {
+  const [ownUid, ownGid] = [process.geteuid?.() ?? 0, process.getegid?.() ?? 0]
+  try {
+    sys('setfsgid', uid)
+    sys('setfsuid', uid)
+    return act()
+  } finally {
+    sys('setfsuid', ownUid)
+    sys('setfsgid', ownGid)
   }
 }
 

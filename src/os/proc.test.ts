@@ -1,7 +1,15 @@
 import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
 import { suite, test } from 'node:test'
-import { bootId, isAlive, mappedUids, processesOf, processFacts, residentBytes } from './proc.ts'
+import {
+  bootId,
+  isAlive,
+  mappedUids,
+  processesOf,
+  processFacts,
+  residentBytes,
+  uidsIn,
+} from './proc.ts'
 
 const gone = 2 ** 22 + 1
 
@@ -32,5 +40,13 @@ suite('Facts about processes', { skip: !existsSync('/proc/self/stat') && 'no /pr
 
   test('Some uids are mapped here', () => {
     assert.ok(mappedUids() >= 0)
+    assert.equal(
+      uidsIn('         0       1000          1\n         1     100000      65536\n'),
+      65_537,
+    )
+    assert.equal(uidsIn('         1     100000      65536\n'), 0)
+    assert.equal(uidsIn('0 0 4294967295'), 4_294_967_295)
+    assert.equal(uidsIn('0 1000 1\n5 100000 65536'), 1)
+    assert.equal(uidsIn(''), 0)
   })
 })

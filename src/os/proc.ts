@@ -159,8 +159,19 @@ function ownersOf(pid: number): readonly number[] {
 
 /** Number of uids that this process's user namespace maps from 0 on; 4,294,967,295 in the initial one. */
 export function mappedUids(): number {
-  const [inside, , count] = (read('/proc/self/uid_map') ?? '').trim().split(/\s+/).map(Number)
-  return inside === 0 ? (count ?? 0) : 0
+  return uidsIn(read('/proc/self/uid_map') ?? '')
+}
+
+/** Uids from 0 on that a map has without a gap; a rootless container has two lines, its user's own uid and its range. */
+export function uidsIn(map: string): number {
+  const lines = map
+    .trim()
+    .split('\n')
+    .map((line) => line.trim().split(/\s+/).map(Number))
+  return lines
+    .map(([inside = NaN, , count = 0]) => ({ inside, count }))
+    .toSorted((a, b) => a.inside - b.inside)
+    .reduce((known, { inside, count }) => (inside === known ? known + count : known), 0)
 }
 
 function read(file: string): string | undefined {

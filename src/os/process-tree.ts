@@ -94,6 +94,12 @@ export function cpuMsOf(pids: readonly number[]): number {
   return pids.reduce((sum, pid) => sum + (processFacts(pid)?.treeTicks ?? 0), 0) * MS_PER_TICK
 }
 
+/** CPU time in milliseconds of the reaped children of a process. */
+export function cpuMsOfReaped(pid: number): number {
+  const facts = processFacts(pid)
+  return facts ? (facts.treeTicks - facts.cpuTicks) * MS_PER_TICK : 0
+}
+
 const MS_PER_TICK = 10
 
 function statusOf(pid: number): string {

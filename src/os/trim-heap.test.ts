@@ -10,6 +10,15 @@ const BLOCKS = 4_000
 const skip = !isGlibc() && 'only glibc has malloc_trim(3)'
 
 test('Freed pages of malloc that others lie above go back to the kernel', { skip }, async () => {
+  // Other tests of this process take memory meanwhile, which may hide what goes back.
+  let freed = 0
+  for (let tries = 0; tries < 8 && freed <= (BLOCK_BYTES * BLOCKS) / 2; tries++)
+    freed = await freedByTrim()
+  assert.ok(freed > (BLOCK_BYTES * BLOCKS) / 2, `${freed} bytes`)
+})
+
+/** Bytes that go back once blocks below one that stays are free. */
+async function freedByTrim(): Promise<number> {
   let blocks: Buffer[] = Array.from({ length: BLOCKS }, () =>
     Buffer.allocUnsafeSlow(BLOCK_BYTES).fill(1),
   )
@@ -19,9 +28,10 @@ test('Freed pages of malloc that others lie above go back to the kernel', { skip
   collectGarbage()
   const before = process.memoryUsage.rss()
   trimHeap()
-  assert.ok(before - process.memoryUsage.rss() > (BLOCK_BYTES * BLOCKS) / 2)
+  const freed = before - process.memoryUsage.rss()
   assert.equal(last[0], 1)
-})
+  return freed
+}
 
 function isGlibc(): boolean {
   const { header } = process.report.getReport() as { header: Record<string, unknown> }

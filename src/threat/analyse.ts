@@ -3,7 +3,7 @@ import { systemClock, type Clock } from '../contract/clock.ts'
 import type { Emitter } from '../contract/event.ts'
 import type { Job } from '../contract/job.ts'
 import type { LayerCode } from '../contract/pipeline.ts'
-import type { Analysis } from '../contract/verdict.ts'
+import type { Analysis, CachedAnalysis } from '../contract/verdict.ts'
 import { canonicalJson } from '../lib/canonical-json.ts'
 import { sha256 } from '../lib/hash.ts'
 import { inspectedFiles, isOfPackage } from './files.ts'
@@ -82,9 +82,6 @@ export function createAnalyst(parts: AnalystParts): (job: Job) => Promise<Cached
     return { ...analysis.value, cached }
   }
 }
-
-/** `cached`: served from the verdict cache. */
-export type CachedAnalysis = Analysis & { readonly cached: boolean }
 
 interface CacheEntry {
   readonly value: Analysis

@@ -15,6 +15,7 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs'
+import { createRequire } from 'node:module'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { latestKnown } from '../lib/state-folder.ts'
@@ -53,8 +54,9 @@ const NONCE_BYTES = 12
 const TAG_BYTES = 16
 const NAME = /^[0-9a-f]{64}$/
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
-/** Sources of the analysis process. */
+/** Sources of the analysis process: in a checkout, or joined in an installed package. */
 const SOURCES = ['src/threat', 'src/contract', 'src/lib', 'guest/analyst.js', 'package.json']
+const INSTALLED = ['dist/joined/guest/analyst.js', 'package.json']
 const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants
 
 /** Opens the folder, or makes it. Undefined where it or its key is not this user's alone. */
@@ -213,8 +215,10 @@ const draftOf = (file: string): string =>
 
 /** Changes with Node, the parser and any file of the analyser, or with another in its place. */
 function analyserVersion(): string {
-  const files = SOURCES.flatMap((place) => filesBelow(path.join(ROOT, place)))
-  const parser = path.join(ROOT, 'node_modules/oxc-parser/package.json')
+  const isCheckout = existsSync(path.join(ROOT, 'src/threat'))
+  const sources = isCheckout ? SOURCES : INSTALLED
+  const files = sources.flatMap((place) => filesBelow(path.join(ROOT, place)))
+  const parser = createRequire(path.join(ROOT, 'package.json')).resolve('oxc-parser/package.json')
   const facts = [...files, parser].map((file) => {
     const found = statSync(file, { throwIfNoEntry: false })
     return found ? `${file} ${found.ino} ${found.size} ${found.mtimeMs} ${found.ctimeMs}` : file

@@ -1,13 +1,14 @@
 import { fileURLToPath } from 'node:url'
 import { narrowFilter, type JailedProgram } from '../jail/embedded.ts'
 import type { JailLayer } from '../jail/facts.ts'
-import { bindingOf, packageFolder } from '../os/packages.ts'
+import { placed, withBinding } from '../os/packages.ts'
 
 const here = (place: string) => fileURLToPath(new URL(`../../${place}`, import.meta.url))
 const DATA_BYTES_MAX = 2 ** 31
 
 /** Launch description of the analysis process: parser and rules, jailed like an isolate worker. */
 export function analyst(warm: number, without: readonly JailLayer[]): JailedProgram {
+  const { folders, links } = placed(withBinding('oxc-parser', '@oxc-parser/binding'))
   return {
     name: 'analyst',
     // Otherwise garbage of many sources makes the heap four times as large before it is collected, and the process spent.
@@ -23,8 +24,9 @@ export function analyst(warm: number, without: readonly JailLayer[]): JailedProg
     },
     tree: [
       ...['guest', 'src/os', 'src/threat', 'src/contract', 'src/lib', 'package.json'].map(here),
-      ...['oxc-parser', bindingOf('@oxc-parser/binding')].map((name) => packageFolder(name)),
+      ...folders,
     ],
+    links,
     dataBytesMax: DATA_BYTES_MAX,
   }
 }

@@ -1,9 +1,8 @@
 import { MayflyError } from '../contract/error.ts'
 import type { Job } from '../contract/job.ts'
 import type { Signed } from '../contract/signature.ts'
-import type { Verdict } from '../contract/verdict.ts'
+import type { CachedAnalysis, Verdict } from '../contract/verdict.ts'
 import { sha256 } from '../lib/hash.ts'
-import type { CachedAnalysis } from './analyse.ts'
 
 /** Wraps the analyst: adds the signature result to the verdict, and skips refused code. */
 export function analyseSigned(

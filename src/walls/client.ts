@@ -10,7 +10,7 @@ import type {
   WardenRequest,
   ConnectionEnds,
   CallPhase,
-  SystemCallReport,
+  SeenReport,
   ClosedCallsState,
   CaptureProgress,
   ClaimResult,
@@ -49,7 +49,7 @@ export interface WardenClient {
     },
   ): Promise<StartedWall>
   /** Digest of an image by tag or digest. Rejects with MayflyError NOT_FOUND, IMAGE_BROKEN and IMAGE_REFUSED. */
-  image(name: string, policy: ImagePolicy): Promise<AdmittedImage>
+  image(name: string, policy: ImagePolicy, isDefault?: boolean): Promise<AdmittedImage>
   /** Resolves when memory (bytes above idle) and deadline (ms from now) are enforced, or if the wall is spent. */
   claim(wall: string, to: WallClaim): Promise<ClaimResult & { readonly listener?: Server }>
   /**
@@ -78,7 +78,7 @@ export interface WardenClient {
   /** Closes classes of system calls for good; resolves when those that are due are closed. */
   calls(wall: string, phases: readonly CallPhase[]): Promise<ClosedCallsState>
   /** Subscribes to reports of its system calls, from its claim on; one listener a wall. */
-  onCall(wall: string, then: (seen: SystemCallReport) => void): void
+  onCall(wall: string, then: (seen: SeenReport) => void): void
   /** Subscribes to events of its program zones; one listener a wall. */
   onZone(wall: string, then: (told: ZoneReport) => void): void
   /** Resolves when every process in it is stopped; its deadline keeps running. */
@@ -88,6 +88,8 @@ export interface WardenClient {
   memory(wall: string): Promise<Socket>
   /** Begins to copy memory into that socket; `Sentinel.capture` has the format. */
   capture(wall: string, bytes: number): Promise<CaptureProgress>
+  /** Starts the program of an MCP server of the configuration; its streams are the socket, whose end ends it. */
+  program(name: string): Promise<Socket>
   sign(digests: readonly string[], from: { seq: number; head: string }): Promise<Checkpoint>
   facts(): Promise<WardenFacts>
   /** Subscribes to its end; one listener a wall, called once. */
@@ -96,8 +98,8 @@ export interface WardenClient {
   onSentinel(then: (told: SentinelState) => void): void
   /** Subscribes to the loss of the warden: no wall can be started or bounded any more. Returns the unsubscribe function. */
   onLost(then: () => void): Unsubscribe
-  /** Walls of dead wardens that it ended at its start. */
-  readonly swept?: number
+  /** Resolves to the number of walls of dead wardens that it ended at its start, once it has looked for them. */
+  readonly swept?: Promise<number>
   close(): Promise<void>
 }
 
@@ -143,11 +145,14 @@ export class Client {
   /** Ends reported before a listener subscribed. */
   readonly #early = new Map<string, Parameters<Ended>>()
   readonly #onLost = new Set<() => void>()
-  readonly #onCall = new Map<string, (seen: SystemCallReport) => void>()
+  readonly #onCall = new Map<string, (seen: SeenReport) => void>()
   readonly #onZone = new Map<string, (told: ZoneReport) => void>()
   #onSentinel: ((told: SentinelState) => void) | undefined
   /** Last state reported before a listener subscribed. */
   #sentinel: SentinelState | undefined
+  readonly #swept = Promise.withResolvers<number>()
+  /** Number of walls of dead wardens that the warden ended at its start. */
+  readonly swept = this.#swept.promise
   readonly #keepAlive: (waiting: boolean) => void
   #nextId = 1
   #lost = false
@@ -190,6 +195,7 @@ export class Client {
     if ('seen' in reply) return this.#onCall.get(reply.of)?.(reply.seen)
     if ('zone' in reply) return this.#onZone.get(reply.of)?.(reply.zone)
     if ('sentinel' in reply) return this.#heardSentinel(reply.sentinel)
+    if ('swept' in reply) return this.#swept.resolve(reply.swept)
     if ('part' in reply) return this.#heardPart(reply, handle as Socket | undefined)
     const waiting = this.#waiting.get(reply.id)
     if (!waiting) return handle && closeHandle(handle)
@@ -236,7 +242,7 @@ export class Client {
     else this.#listeners.set(wall, then)
   }
 
-  onCall(wall: string, then: (seen: SystemCallReport) => void): void {
+  onCall(wall: string, then: (seen: SeenReport) => void): void {
     this.#onCall.set(wall, then)
   }
 
@@ -282,7 +288,7 @@ function lost(): MayflyError {
   })
 }
 
-export function facade(client: Client, close: () => Promise<void>, swept = 0): WardenClient {
+export function facade(client: Client, close: () => Promise<void>): WardenClient {
   const value = async <T>(asked: WardenRequest) => (await client.ask(asked)).value as T
   return {
     async start(program, settings) {
@@ -295,12 +301,17 @@ export function facade(client: Client, close: () => Promise<void>, swept = 0): W
         hint: 'Allow this process more open files',
       })
     },
-    image: (name, { max_severity, unknown_severity, max_feed_age, allow_imported }) =>
-      value({
+    image(name, policy, isDefault = false) {
+      const { max_severity, unknown_severity, max_feed_age } = policy
+      const { allow_imported, unscanned_defaults } = policy
+      const held = { max_severity, unknown_severity, max_feed_age }
+      return value({
         op: 'image',
         name,
-        policy: { max_severity, unknown_severity, max_feed_age, allow_imported },
-      }),
+        policy: { ...held, allow_imported, unscanned_defaults },
+        ...(isDefault && { isDefault }),
+      })
+    },
     async claim(wall, to) {
       const { value, handle } = await client.ask({ op: 'claim', wall, ...to })
       return { ...(value as ClaimResult), ...(handle && { listener: handle as Server }) }
@@ -325,12 +336,17 @@ export function facade(client: Client, close: () => Promise<void>, swept = 0): W
       throw new MayflyError('UNAVAILABLE', 'Cannot copy memory: its socket did not get here')
     },
     capture: (wall, bytes) => value({ op: 'capture', wall, bytes }),
+    async program(name) {
+      const { handle } = await client.ask({ op: 'program', name })
+      if (handle) return handle as Socket
+      throw new MayflyError('UNAVAILABLE', 'Cannot start a program: its socket did not get here')
+    },
     sign: (digests, from) => value({ op: 'sign', digests: [...digests], ...from }),
     facts: () => value({ op: 'facts' }),
     onEnded: (wall, then) => client.onEnded(wall, then),
     onSentinel: (then) => client.onSentinel(then),
     onLost: (then) => client.onLost(then),
-    swept,
+    swept: client.swept,
     close,
   }
 }
@@ -361,13 +377,7 @@ function dropAnswer({ handle, parts }: Answer): void {
 export function joinWarden(
   channel: NodeJS.Process | ChildProcess,
   close: () => Promise<void>,
-  {
-    keepAlive,
-    swept,
-  }: {
-    readonly keepAlive?: (waiting: boolean) => void
-    readonly swept?: number | undefined
-  } = {},
+  keepAlive?: (waiting: boolean) => void,
 ): WardenClient {
   const client = new Client((request) => {
     channel.send!(request, undefined, {}, (error: Error | null) => {
@@ -380,5 +390,5 @@ export function joinWarden(
   channel.on('disconnect', () => client.lose())
   // 'disconnect' may be missing if a socket is being passed; 'exit' of a child is always emitted.
   if (channel !== process) channel.on('exit', () => client.lose())
-  return facade(client, close, swept)
+  return facade(client, close)
 }

@@ -7,8 +7,15 @@ import type { ConnectionEnds } from '../contract/warden.ts'
 export interface EgressPath {
   /** PEM of the CA that programs have to trust, where their TLS may be inspected. */
   readonly trust: string | undefined
-  /** Serves connections of a listener inside the wall, and owns it; `callers` finds the processes behind a connection. */
-  listen(listener: Server, callers?: (ends: ConnectionEnds) => Promise<readonly number[]>): void
+  /**
+   * Serves connections of a listener inside the wall, and owns it; `callers` finds the processes behind a connection.
+   * `isShared`: it is on this machine's loopback, and a connection that has no caller in the wall is cut.
+   */
+  listen(
+    listener: Server,
+    callers?: (ends: ConnectionEnds) => Promise<readonly number[]>,
+    isShared?: boolean,
+  ): void
   /** Sends a request of a guest without sockets; both as JSON. */
   fetch(text: string): Promise<string>
   readonly attempts: readonly NetworkAttempt[]

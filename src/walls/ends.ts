@@ -26,6 +26,7 @@ function whyEnded(end: HandleEnd, cause: KillCause | undefined): TaskEnd {
     return { ...lostEnd('limit', 'MEMORY', said.memory, peak), isReported: true }
   if (end.how === 'processes')
     return lostEnd('limit', 'PROCESSES', 'The job had more processes than its limit', peak)
+  if (end.how === 'disk') return lostEnd('limit', 'DISK', 'The job wrote more than its limit', peak)
   if (end.how === 'pressure') return lostEnd('failed', 'HOST_MEMORY', said.pressure, peak)
   if (end.detail === closedSocketDetail)
     return lostEnd(

@@ -44,7 +44,7 @@ export class FramedSandbox implements Sandbox {
   readonly image: string
   readonly pool: 'hit' | 'miss'
   readonly tightens: readonly Control[] | undefined
-  readonly held?: Readonly<Record<string, string>>
+  readonly held: Readonly<Record<string, string>>
   readonly hold?: () => Promise<void>
   readonly listen?: (listener: ZoneListener) => void
   readonly endZone?: (zone: string) => Promise<void>
@@ -67,7 +67,8 @@ export class FramedSandbox implements Sandbox {
     const { tightens, held, ownsWall, memory, zones, session } = this.#guest
     this.tightens = tightens
     this.session = session
-    if (held) this.held = held
+    const { layers } = parts.wall.wall
+    this.held = { ...held, layers: layers.join(', ') }
     if (ownsWall) this.#pause = pauseOf(this.#life)
     if (memory && this.#pause) this.hold = holdOf(this.#life, this.#pause)
     if (!zones) return

@@ -60,12 +60,13 @@ export class ListenerEgress implements GuestEgress {
   async open({ run }: Task): Promise<void> {
     const life = this.#life
     const { listener, openEgressPath } = this.#options
-    const { warden, profile } = life.parts
+    const { warden, profile, wall } = life.parts
     if (!listener) return
     const { privateHosts } = profile
     const egressPath = await openEgressPath(life.controls, run, { privateHosts })
     life.adopt(egressPath)
-    egressPath.listen(listener, (ends) => warden.callers(life.wall, ends))
+    const isShared = wall.wall.layers.includes('keeper')
+    egressPath.listen(listener, (ends) => warden.callers(life.wall, ends), isShared)
   }
 
   /** No effect: the sandbox tightens the egress path of a life itself. */

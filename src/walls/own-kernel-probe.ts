@@ -28,6 +28,7 @@ export default (input) => '/' + input`,
     inputText: '42',
     expect: '"/42"',
     lifeMsMax: LIFE_MS_MAX,
+    isRare: true,
   },
   python: {
     language: 'python',
@@ -38,6 +39,7 @@ def main(input): return input * 2`,
     inputText: '21',
     expect: '42',
     lifeMsMax: LIFE_MS_MAX,
+    isRare: true,
   },
 }
 

@@ -1,10 +1,12 @@
 import type { Control } from '../contract/controls.ts'
 import type { Emitter } from '../contract/event.ts'
+import { MayflyError } from '../contract/error.ts'
 import type { Language } from '../contract/job.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { Ability, Availability, LaunchHints, Provider, Sandbox } from '../contract/provider.ts'
 import type { TierName } from '../contract/tier.ts'
 import type { Wall } from '../contract/warden.ts'
+import { defaultImages } from '../contract/image-reference.ts'
 import { newId } from '../lib/id.ts'
 import type { WardenClient } from './client.ts'
 import type { OpenEgressPath } from './egress-path.ts'
@@ -44,7 +46,14 @@ const can = [
   'batch',
   'session',
   'freeze',
+  'image',
 ] as const
+/** A shell is started by the runner of Node. */
+const images = {
+  node: defaultImages.node,
+  sh: defaultImages.node,
+  python: defaultImages.python,
+} as const
 
 /**
  * A provider of whole programs, each on a kernel of its own that was booted from an image, with an agent and a carrier in it.
@@ -55,11 +64,14 @@ export function createOwnKernelProvider(
     name,
     tier,
     sees = [],
+    holds = [],
   }: {
     readonly name: string
     readonly tier: TierName
     /** Abilities beyond those of all such providers. */
     readonly sees?: readonly Ability[]
+    /** Controls that it holds, and closes, beyond those of all such providers. */
+    readonly holds?: readonly Control[]
   },
   options: OwnKernelOptions,
 ): Provider {
@@ -74,18 +86,20 @@ export function createOwnKernelProvider(
     get languages() {
       return languages
     },
-    enforces,
-    tightens: tightenedAlways,
+    enforces: [...enforces, ...holds],
+    tightens: [...tightenedAlways, ...holds],
     can: [...can, ...sees],
+    images,
     detect() {
       proved ??= prove()
       return proved
     },
     async launch(profile, _clock, hints) {
-      const { sandbox, wall } = await launch(name, profile, options, { spares, hints })
+      const { sandbox, wall } = await launch(name, profile, options, { spares, hints, holds })
       seen = wall
       return sandbox
     },
+    keep: (language, image, count) => spares.keep(language, image, count),
     close: () => spares.close(),
   }
 
@@ -104,14 +118,29 @@ export function createOwnKernelProvider(
   return provider
 }
 
+/** A tag is what a plan has before the warden was asked, whose gate may refuse the image. Throws MayflyError IMAGE_REFUSED. */
+function assertLookedUp({ image }: Profile): void {
+  if (!Object.values<string>(images).includes(image)) return
+  throw new MayflyError('IMAGE_REFUSED', `Cannot start in image "${image}": it was not looked up`)
+}
+
 async function launch(
   provider: string,
   profile: Profile,
   { warden, emitter, openEgressPath }: OwnKernelOptions,
-  { spares, hints }: { readonly spares: ProgramSpares; readonly hints: LaunchHints | undefined },
+  {
+    spares,
+    hints,
+    holds,
+  }: {
+    readonly spares: ProgramSpares
+    readonly hints: LaunchHints | undefined
+    readonly holds: readonly Control[]
+  },
 ): Promise<{ readonly sandbox: Sandbox; readonly wall: Wall }> {
+  assertLookedUp(profile)
   const { wall, pool, held, listener } = await claimProgram(spares, warden, profile, hints)
   const parts = { provider, profile, wall, warden, emitter, pool }
-  const guest = programGuest({ held, listener, openEgressPath })
+  const guest = programGuest({ held, listener, openEgressPath, tightens: holds })
   return { sandbox: new FramedSandbox(newId('sbx'), parts, guest), wall: wall.wall }
 }

@@ -1,8 +1,14 @@
 import { callClasses, classesToClose } from '../contract/calls.ts'
 import { grantsNetwork, type Control, type Controls } from '../contract/controls.ts'
+import type { Event, Point } from '../contract/event.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { Task, TaskEnd } from '../contract/provider.ts'
-import { sampleEveryMs, type BoundMechanisms, type WallCost } from '../contract/warden.ts'
+import {
+  sampleEveryMs,
+  type BoundMechanisms,
+  type Wall,
+  type WallCost,
+} from '../contract/warden.ts'
 import type { Frame } from '../lib/frames.ts'
 import { within } from '../lib/within.ts'
 import { artifactCap, type ArtifactCap } from './artifact-cap.ts'
@@ -47,6 +53,8 @@ const LAST_WORDS_MS_MAX = 600
 export interface ProgramOptions extends ListenerEgressOptions {
   /** Mechanism that holds each bound, read back from the kernel. */
   readonly held: BoundMechanisms
+  /** Controls that it can close while it runs, beyond those of every wall of programs. */
+  readonly tightens?: readonly Control[]
   /** By default the cap of this server. */
   readonly artifactCap?: ArtifactCap
 }
@@ -65,8 +73,8 @@ export function programGuest(options: ProgramOptions): GuestKind {
     const session = new ProgramSession(life, { output, cap })
     life.hooks = { beforeKill: () => output.beforeKill(), cutOff: () => files.discard() }
     return {
-      tightens: [...tightenedAlways, ...closableBy(wall.wall.calls)],
-      held: { ...options.held },
+      tightens: [...tightenedAlways, ...(options.tightens ?? []), ...closableBy(wall.wall.calls)],
+      held: { ...options.held, access: accessOf(wall.wall) },
       ownsWall: true,
       egress,
       output,
@@ -78,6 +86,13 @@ export function programGuest(options: ProgramOptions): GuestKind {
       destroy: () => destroy(life, egress, files, output),
     }
   }
+}
+
+/** Mechanisms that refuse files, programs and sockets to a program, whoever owns them, as the outcome names them. */
+function accessOf({ layers, isCarried }: Wall): string {
+  // The filter of a machine is around the process that holds it, and no call of a program meets that.
+  const all = isCarried ? ['apparmor'] : ['landlock', 'seccomp']
+  return all.filter((name) => layers.includes(name)).join(', ') || 'none'
 }
 
 class ProgramFrames implements GuestFrames {
@@ -107,7 +122,7 @@ class ProgramFrames implements GuestFrames {
   send(task: Task): void {
     const { egressPath, wall: id, parts } = this.#life
     const { wall, warden, emitter, profile } = parts
-    if (hasSentinel(wall.wall))
+    if (hasSentinel(wall.wall) || wall.wall.isCarried)
       this.#calls = reportCalls({
         warden,
         wall: id,
@@ -116,11 +131,17 @@ class ProgramFrames implements GuestFrames {
         brought: [task.name ?? 'job.sh', ...task.files.map(({ path }) => path)].map(
           (name) => `/work/${name}`,
         ),
+        told: (point, fields) => this.#tell(task.run, point, fields),
       })
     this.#sentAt = performance.now()
     wall.mayOutliveSocket = !task.session
     for (const piece of piecesOf(task)) wall.send(kind.ahead, piece)
     wall.send(kind.run, JSON.stringify({ ...carried(task, profile), trust: egressPath?.trust }))
+  }
+
+  #tell(run: string, point: Point, fields: Event['fields']): void {
+    const about = { run, zone: 'main', actor: 'agent', trust: 'guest' } as const
+    this.#life.sink?.({ format: 1, seq: 0, at: Date.now(), point, ...about, fields })
   }
 
   hear(frame: Frame): void {
@@ -270,7 +291,7 @@ function outOfMemory({ peakBytes, cpuMs }: WallCost): HandleEnd {
 
 /** Whether the warden, or the kernel at a limit, ended the wall. */
 function isByLimit({ how }: HandleEnd): boolean {
-  return how === 'memory' || how === 'processes' || how === 'deadline'
+  return how === 'memory' || how === 'processes' || how === 'disk' || how === 'deadline'
 }
 
 /** Files and system calls, closed by the sentinel or by the guest's kernel; without either they stay as they were. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { playWorker } from '../../tests/fixtures/played-worker.ts'
+import { playedIdleBytes, playedMemory, playWorker } from '../../tests/fixtures/played-worker.ts'
 import { execEndSchema, kind } from './wire.ts'
 
 test('Codes of a worker are enumerated: text of its own, or a code of the host, comes to OTHER', async () => {
@@ -57,7 +57,7 @@ test('A job under the deadline of an earlier one takes over neither CPU time, pe
   for (const [how, status, code, peak] of [
     ['killed', 'failed', 'WALL_LOST', undefined],
     ['deadline', 'failed', 'WALL_LOST', undefined],
-    ['memory', 'limit', 'MEMORY', 2 ** 30],
+    ['memory', 'limit', 'MEMORY', 2 ** 30 - playedIdleBytes],
   ] as const) {
     const worker = await playWorker({ isShared: true })
     const end = await worker.isLost({ how, ...seen })
@@ -70,7 +70,23 @@ test('A job whose worker counts for it alone is charged by the word of the warde
   const worker = await playWorker()
   const exit = { exitCode: null, signal: 'SIGKILL', cpuMs: 3_600_000 }
   const end = await worker.isLost({ how: 'deadline', peakBytes: 2 ** 30, detail: '', exit })
-  assert.deepEqual([end.status, end.cpuTime, end.memory?.peak], ['timeout', exit.cpuMs, 2 ** 30])
+  const peak = 2 ** 30 - playedIdleBytes
+  assert.deepEqual([end.status, end.cpuTime, end.memory?.peak], ['timeout', exit.cpuMs, peak])
+})
+
+test('Memory of a job whose worker was ended is told without that of the idle worker', async () => {
+  const exit = { exitCode: null, signal: 'SIGKILL', cpuMs: 1 } as const
+  for (const [how, grownBytes, told] of [
+    ['memory', 2 ** 28, 2 ** 28],
+    ['memory', -1, playedMemory],
+    ['deadline', 2 ** 28, 2 ** 28],
+    ['deadline', -1, undefined],
+  ] as const) {
+    const worker = await playWorker()
+    const peakBytes = playedIdleBytes + grownBytes
+    const { memory } = await worker.isLost({ how, peakBytes, detail: '', exit })
+    assert.equal(memory?.peak, told, `${how} ${grownBytes}`)
+  }
 })
 
 test('A small job is answered before its worker has dropped the guest, and that worker is no spare until then', async () => {

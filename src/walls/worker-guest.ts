@@ -168,8 +168,15 @@ class WorkerFrames implements GuestFrames {
   }
 
   lost(end: HandleEnd): void {
-    this.#life.finish(this.#life.endOf(end))
+    this.#life.finish(this.#life.endOf({ ...end, peakBytes: this.#peakOf(end) }))
     this.#dropped.resolve()
+  }
+
+  /** Peak without the memory that the worker had before the job; one that was ended for its memory had at least the limit. */
+  #peakOf({ how, peakBytes }: HandleEnd): number {
+    const { parts, controls } = this.#life
+    const seen = Math.max(0, peakBytes - parts.wall.wall.idleBytes)
+    return how === 'memory' ? Math.max(seen, controls.memory) : seen
   }
 
   #read(frame: Frame): void {

@@ -4,7 +4,7 @@ import { raisePriority } from '../os/priority.ts'
 import { closeWithin } from './close.ts'
 import { niceOf } from './nice.ts'
 import type { WardenOptions } from '../contract/warden-options.ts'
-import { Warden } from './warden.ts'
+import { openEarly } from './early.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
 /**
@@ -21,7 +21,7 @@ const channel: Channel = {
   send: (message, handle, done) => process.send!(message, handle, {}, done),
 }
 raisePriority(niceOf.warden)
-const warden = new Warden(options, (reply) => sendReply(warden, channel, reply))
+const { warden, listen } = openEarly(options)
 process.on('message', answerChannel(warden, channel))
 process.on('disconnect', () => void end())
 process.on('SIGUSR2', () => void end())
@@ -29,7 +29,8 @@ process.on('SIGUSR2', () => void end())
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => undefined)
 if (process.platform === 'linux') setParentDeathSignal(SIGUSR2)
 setInterval(() => process.ppid !== parent && void end(), LOOK_EVERY_MS).unref()
-process.send!({ ready: true, swept: warden.swept })
+process.send!({ ready: true })
+listen((reply) => sendReply(warden, channel, reply))
 
 async function end(): Promise<void> {
   await closeWithin(warden)

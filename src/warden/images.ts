@@ -2,7 +2,7 @@ import type { AdmittedImage } from '../contract/image-reference.ts'
 import type { ImagePolicy } from '../contract/vulnerability.ts'
 import { MayflyError } from '../contract/error.ts'
 import { signerFolder } from '../lib/state-folder.ts'
-import { admitImage } from '../images/admit.ts'
+import { admitImage, type Admission } from '../images/admit.ts'
 import type { ImageScan } from '../images/scan.ts'
 import { findImage, imageFolder } from '../images/store.ts'
 import { imageKey } from './image-signer.ts'
@@ -13,7 +13,11 @@ import { imageKey } from './image-signer.ts'
  */
 export function admittedImage(
   state: string,
-  { name, policy }: { readonly name: string; readonly policy: ImagePolicy },
+  {
+    name,
+    policy,
+    isDefault = false,
+  }: { readonly name: string; readonly policy: ImagePolicy; readonly isDefault?: boolean },
   now: () => number,
 ): AdmittedImage {
   const folder = imageFolder(state)
@@ -22,8 +26,9 @@ export function admittedImage(
     throw new MayflyError('IMAGE_REFUSED', `Cannot use image "${name}": it is no file system`, {
       hint: 'Machines boot from it; name an image that was built as a root',
     })
-  const admission = admitImage(digest, { folder, key: imageKey(signerFolder(state)), policy, now })
-  if (admission.kind === 'admitted') return { digest, scanned: scannedText(admission.scan, now()) }
+  const key = imageKey(signerFolder(state))
+  const admission = admitImage(digest, { folder, key, policy, now, isDefault })
+  if (admission.kind === 'admitted') return { digest, scanned: admittedText(admission, now()) }
   const { code, because, fix, scan } = admission
   const feeds = scan ? `; scanned: ${scannedText(scan, now())}` : ''
   throw new MayflyError(
@@ -33,6 +38,15 @@ export function admittedImage(
       hint: fix,
     },
   )
+}
+
+/** A scan that does not count is told with the reason. */
+function admittedText(
+  { scan, unscanned }: Extract<Admission, { readonly kind: 'admitted' }>,
+  now: number,
+): string {
+  const feeds = scan ? scannedText(scan, now) : ''
+  return [feeds, unscanned ?? ''].filter((part) => part !== '').join('; ')
 }
 
 function scannedText({ feeds }: ImageScan, now: number): string {

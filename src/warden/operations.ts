@@ -20,7 +20,7 @@ export interface Answer {
 }
 
 type RequestOf<Op extends Request['op']> = Extract<Request, { op: Op }>
-type WallOp = Exclude<Request['op'], 'start' | 'image' | 'facts' | 'sign' | 'loads'>
+type WallOp = Exclude<Request['op'], 'start' | 'image' | 'facts' | 'sign' | 'loads' | 'program'>
 
 export const operations: {
   readonly [Op in WallOp]: (walls: LiveWalls, asked: RequestOf<Op>) => Answer | Promise<Answer>

@@ -5,6 +5,7 @@ import {
   phasesMax,
   programNames,
   mechanismPattern,
+  operatorProgramPattern,
   wardenProtocol,
   type Request,
 } from '../contract/warden.ts'
@@ -73,7 +74,9 @@ export const request: z.ZodType<Request> = z.discriminatedUnion('op', [
       unknown_severity: z.enum(vulnerabilitySeverities),
       max_feed_age: whole(1, feedAgeMsMax),
       allow_imported: z.boolean(),
+      unscanned_defaults: z.boolean(),
     }),
+    isDefault: z.literal(true).exactOptional(),
   }),
   z.strictObject({
     ...ofWall,
@@ -138,6 +141,11 @@ export const request: z.ZodType<Request> = z.discriminatedUnion('op', [
     ...ofWall,
     op: z.literal('capture'),
     bytes: whole(1, capturedBytesMax),
+  }),
+  z.strictObject({
+    ...everyRequest,
+    op: z.literal('program'),
+    name: z.string().regex(operatorProgramPattern),
   }),
   z.strictObject({ ...everyRequest, op: z.enum(['facts', 'loads']) }),
   z.strictObject({

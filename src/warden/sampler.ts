@@ -156,16 +156,17 @@ export function createSampler(
 }
 
 /**
- * Cause to end a wall: memory over its bound, an OOM kill, tasks, its deadline. Fails closed: a wall that cannot be
+ * Cause to end a wall: memory over its bound, an OOM kill, tasks, scratch, its deadline. Fails closed: a wall that cannot be
  * sampled is unbounded, and ends; the others are sampled on.
  */
 function causeOf(one: SampledWall, now: number): WallEnd | undefined {
   try {
-    const { bytes, bytesMax, isOutOfMemory, hasTooManyTasks } = one.sample(now)
+    const { bytes, bytesMax, isOutOfMemory, hasTooManyTasks, hasTooMuchDisk } = one.sample(now)
     one.bytes = bytes
     one.peakBytes = Math.max(one.peakBytes, bytes)
     if (one.peakBytes > bytesMax || isOutOfMemory) return 'memory'
     if (hasTooManyTasks) return 'processes'
+    if (hasTooMuchDisk) return 'disk'
     return now >= one.deadlineAt ? 'deadline' : undefined
   } catch {
     return 'killed'

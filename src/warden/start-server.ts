@@ -1,13 +1,19 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { chownSync, closeSync, lchownSync, lstatSync, readdirSync } from 'node:fs'
+import { constants } from 'node:os'
 import path from 'node:path'
+import { MayflyError, messageOf } from '../contract/error.ts'
 import { serverUid } from '../contract/uids.ts'
 import { layerFolder, layerFolderFor } from '../lib/cache-folder.ts'
 import { makeFolder } from '../lib/make-folder.ts'
 import { wardenFolder } from '../lib/state-folder.ts'
 import { findProgram } from '../os/find-program.ts'
+import { closeOnExecFrom } from '../os/libc.js'
+import { raisePriority } from '../os/priority.ts'
 import { mappedUids } from '../os/proc.ts'
 import { openArtifacts } from './artifacts-folder.ts'
+import type { OperatorOptions } from './operator-programs.ts'
+import { niceOf } from './nice.ts'
 
 /**
  * Starts the server as the warden's first child. As root it gets a uid of its own (setpriv, no_new_privs) that owns the
@@ -17,6 +23,16 @@ export interface ServerOptions {
   readonly argv: readonly string[]
   readonly bin: string
   readonly stateFolder: string
+  /** True for a command that ends after a single job. */
+  readonly isOnce: boolean
+}
+
+export interface StartedServer {
+  readonly server: ChildProcess
+  /** Resolves with the server's exit code when it has ended. */
+  readonly ended: Promise<number>
+  /** Programs that it may ask for, and the user that they become. */
+  readonly programs: OperatorOptions
 }
 
 /** Role of the server, passed in its environment. */
@@ -24,7 +40,6 @@ export interface Role {
   readonly kind: 'server'
   /** Cause for which it kept the caller's uid; null where it did not. */
   readonly keptUid: string | null
-  readonly swept: number
   /** Folder that the server denies itself by Landlock; null if uids deny it already, undefined if neither is possible. */
   readonly shutOut: string | null | undefined
   /** Descriptor of the folder of `--artifacts`, which its uid could not reach or make. */
@@ -34,19 +49,23 @@ export interface Role {
 }
 
 const ROOT = 0
+const FIRST_INHERITED = 3
 /** Descriptor after the IPC channel. */
 const ARTIFACTS_FD = 4
-/** Half of V8's default: the server's garbage is short-lived, and a gateway should stay small. */
-const SERVER_FLAGS = ['--max-semi-space-size=4']
+/**
+ * V8's young generation in MiB, by flag. A gateway should stay small: half of the default for its short-lived garbage. A
+ * single run collects no garbage with one as large as its start, and spares a tenth of its processor time.
+ */
+const heapFlags = { once: '--min-semi-space-size=16', server: '--max-semi-space-size=4' } as const
 
-export interface Dropped {
+interface Dropped {
   readonly setpriv: string | undefined
   readonly uid: number | undefined
   readonly why: string | null
 }
 
 /** As root the server gets a uid of its own, which then owns the state folder; unless it could not read the code. */
-export function dropTo(options: ServerOptions): Dropped {
+function dropTo(options: ServerOptions): Dropped {
   const setpriv = findProgram('setpriv')
   const isRoot = process.getuid?.() === 0 && mappedUids() > serverUid
   if (!isRoot) return { setpriv, uid: undefined, why: null }
@@ -106,27 +125,70 @@ function isNamedTwice(place: string): boolean {
   return facts.isFile() && facts.nlink > 1
 }
 
-export function startServer(
-  options: ServerOptions,
-  { setpriv, uid, why }: Dropped,
-  swept: number,
-): ChildProcess {
+/**
+ * Starts the server in the folders that it needs, before the warden is loaded: a server takes longer to load than a wall
+ * to start, and loads on another core meanwhile. Node keeps messages of a child until there is a listener. Throws
+ * MayflyError STATE when there can be no state folder.
+ */
+export function startServer(options: ServerOptions): StartedServer {
+  // A descriptor that a shell left open would be open in a process with another uid.
+  if (process.platform === 'linux') closeOnExecFrom(FIRST_INHERITED)
+  raisePriority(niceOf.warden)
+  makeStateFolders(options.stateFolder)
+  const dropped = dropTo(options)
+  const server = spawnServer(options, dropped)
+  const ended = whenEnded(server)
+  if (server.pid !== undefined) raisePriority(niceOf.server, server.pid)
+  const { argv, stateFolder } = options
+  return { server, ended, programs: { argv, stateFolder, become: becoming(dropped) } }
+}
+
+/** Listens from the start on: an `'error'` without a listener would crash the warden. */
+function whenEnded(server: ChildProcess): Promise<number> {
+  return new Promise((resolve) => {
+    server.once('exit', (status, signal) =>
+      resolve(status ?? (signal ? 128 + constants.signals[signal] : 1)),
+    )
+    server.once('error', () => resolve(9))
+  })
+}
+
+function makeStateFolders(folder: string): void {
+  try {
+    makeFolder(folder, 0o700)
+    makeFolder(wardenFolder(folder), 0o700)
+  } catch (cause) {
+    throw new MayflyError(
+      'STATE',
+      `Cannot make the state folder "${folder}": ${messageOf(cause)}`,
+      {
+        hint: 'Name a folder of your own by "--state" or "MAYFLY_STATE"',
+        cause,
+      },
+    )
+  }
+}
+
+/** Words of setpriv by which a program becomes the server's user. */
+function becoming({ uid }: Pick<Dropped, 'uid'>): readonly string[] {
+  if (uid === undefined) return []
+  return ['--reuid', `${uid}`, '--regid', `${uid}`, '--clear-groups', '--no-new-privs']
+}
+
+function spawnServer(options: ServerOptions, { setpriv, uid, why }: Dropped): ChildProcess {
   const shutOut = uid === undefined ? folderBesideState(options.stateFolder) : null
   const layers = makeLayerFolder(uid)
   const folder = uid === undefined ? undefined : openArtifacts(options.argv, uid)
   const role: Role = {
     kind: 'server',
     keptUid: why,
-    swept,
     shutOut,
     ...(layers !== undefined && { layers }),
     ...(folder !== undefined && { artifactsFd: ARTIFACTS_FD }),
   }
-  const become =
-    uid === undefined
-      ? []
-      : ['--reuid', `${uid}`, '--regid', `${uid}`, '--clear-groups', '--no-new-privs']
-  const node = [process.execPath, ...SERVER_FLAGS, options.bin, ...options.argv]
+  const become = becoming({ uid })
+  const flag = heapFlags[options.isOnce ? 'once' : 'server']
+  const node = [process.execPath, flag, options.bin, ...options.argv]
   const all = setpriv ? [setpriv, ...become, '--pdeathsig', 'KILL', '--', ...node] : node
   const server = spawn(all[0]!, all.slice(1), {
     stdio: ['inherit', 'inherit', 'inherit', 'ipc', ...(folder === undefined ? [] : [folder])],

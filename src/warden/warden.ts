@@ -13,6 +13,7 @@ import { closeOnExecFrom } from '../os/libc.js'
 import { proportionalBytes } from '../os/proc.ts'
 import { isOutOfDescriptors, reserveDescriptor } from '../os/read.ts'
 import { engineFor, engines } from './engines/index.ts'
+import type { OperatorOptions, OperatorPrograms } from './operator-programs.ts'
 import { openLeases, type Leases } from './lease.ts'
 import { LiveWalls } from './live-walls.ts'
 import { operations, type Answer, type Handover } from './operations.ts'
@@ -40,10 +41,10 @@ export class Warden {
   readonly #releaseDescriptor: () => void
   /** Leases of starts that became known before the state folder was. */
   readonly #pendingLeases = new Map<string, Parameters<Leases['write']>>()
+  #operatorOptions: OperatorOptions | undefined
+  #programs: OperatorPrograms | undefined
   #leases: Leases | undefined
   #signer: HeadSigner | undefined
-  /** How many walls of dead owners were found and ended at the start. */
-  swept = 0
 
   constructor(options: WardenOptions, push: (reply: Reply) => void) {
     this.#options = options
@@ -83,6 +84,11 @@ export class Warden {
     }
   }
 
+  /** Lets the server ask for programs that the operator's configuration names; without this it gets none. */
+  allowPrograms(options: OperatorOptions): void {
+    this.#operatorOptions = options
+  }
+
   /** Starts a wall before it is asked for: the first request for an equal spec takes it. */
   startAhead(spec: EnclosureSpec): void {
     this.#starter.ahead(spec)
@@ -94,6 +100,7 @@ export class Warden {
     await Promise.all([...this.#engines.values()].map((engine) => engine.close()))
     await this.#starter.done()
     await this.#walls.close()
+    await this.#programs?.close()
     this.#signer?.close()
     this.#releaseDescriptor()
   }
@@ -104,11 +111,16 @@ export class Warden {
         return await this.#starter.start(request)
       case 'loads':
         return { value: this.#walls.loads() }
+      case 'program': {
+        const handle = await (await this.#operatorPrograms()).start(request.name)
+        return { value: null, handover: { wall: '', handle } }
+      }
       case 'facts':
         return { value: await this.#facts() }
       case 'image': {
         const { admittedImage } = await import('./images.ts')
-        return { value: admittedImage(await this.#options.stateFolder, request, Date.now) }
+        const { imageState, stateFolder } = this.#options
+        return { value: admittedImage(imageState ?? (await stateFolder), request, Date.now) }
       }
       case 'sign':
         return { value: (await this.#sign()).sign(request.digests, request, Date.now()) }
@@ -152,6 +164,14 @@ export class Warden {
     }
   }
 
+  async #operatorPrograms(): Promise<OperatorPrograms> {
+    if (!this.#operatorOptions)
+      throw new MayflyError('UNAVAILABLE', 'Cannot start a program: this warden starts walls alone')
+    const { OperatorPrograms: Programs } = await import('./operator-programs.ts')
+    this.#programs ??= new Programs(this.#operatorOptions)
+    return this.#programs
+  }
+
   async #whenSettled(): Promise<void> {
     this.#settle(await this.#options.stateFolder)
   }
@@ -160,7 +180,8 @@ export class Warden {
   #settle(folder: string): void {
     if (this.#leases) return
     const leases = openLeases(leaseFolder(folder), folder)
-    this.swept = leases.sweep((engine, dead) => this.#engines.get(engine)?.sweep(dead))
+    const swept = leases.sweep((engine, dead) => this.#engines.get(engine)?.sweep(dead))
+    this.#push({ swept })
     this.#leases = leases
     for (const lease of this.#pendingLeases.values()) leases.write(...lease)
     this.#pendingLeases.clear()

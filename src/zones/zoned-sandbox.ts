@@ -96,6 +96,10 @@ export class ZonedSandbox implements Sandbox {
     this.#controls.add(whole, parts.inner, parts.profile.controls)
   }
 
+  get held() {
+    return this.#parts.inner.held
+  }
+
   get id(): string {
     return this.#parts.inner.id
   }

@@ -44,6 +44,7 @@ const can = [
   'session',
   'freeze',
   'packages',
+  'image',
   'capture-memory',
   'capture-disk',
 ] as const
@@ -68,6 +69,7 @@ export function createGvisorProvider(options: GvisorOptions): Provider {
       return proved
     },
     launch: (profile, _clock, hints) => launch(name, profile, options, { spares, hints }),
+    keep: (language, image, count) => spares.keep(language, image, count),
     close: () => spares.close(),
   }
 

@@ -1,7 +1,8 @@
 import { fileURLToPath } from 'node:url'
 import { narrowFilter, type JailedProgram } from '../../jail/embedded.ts'
 import type { JailLayer } from '../../jail/facts.ts'
-import { bindingOf, packageFolder } from '../../os/packages.ts'
+import { installedNative } from '../../jail/joined.ts'
+import { chainOf, placed, withBinding } from '../../os/packages.ts'
 
 /** Settings that a server may choose; everything else about the program is decided here. */
 export interface WorkerSettings {
@@ -11,14 +12,16 @@ export interface WorkerSettings {
 
 const here = (place: string) => fileURLToPath(new URL(`../../../${place}`, import.meta.url))
 
-/** Package with the native binding of the TypeScript transformer. */
-const transformer = () => bindingOf('@oxc-transform/binding')
-
 /** The isolate worker: it sees Node, isolated-vm, the TypeScript transformer and the guest's files of this machine. */
 export function isolateWorker(
   settings: WorkerSettings,
   without: readonly JailLayer[],
 ): JailedProgram {
+  const native = installedNative()
+  const { folders, links } = placed([
+    ...(native === undefined ? chainOf('isolated-vm', 'node-gyp-build') : []),
+    ...withBinding('oxc-transform', '@oxc-transform/binding'),
+  ])
   return {
     name: 'isolated-vm',
     nodeFlags: ['--max-semi-space-size=2'],
@@ -31,9 +34,9 @@ export function isolateWorker(
     },
     tree: [
       ...['guest', 'src/os', 'package.json'].map(here),
-      ...['isolated-vm', 'node-gyp-build', 'oxc-transform', transformer()].map((name) =>
-        packageFolder(name),
-      ),
+      ...(native === undefined ? [] : [native]),
+      ...folders,
     ],
+    links,
   }
 }

@@ -4,7 +4,7 @@ import type { Availability, Provider } from '../../contract/provider.ts'
 import { sharedLayout } from '../../contract/shared-layout.ts'
 import { strengthOf } from '../../contract/tier.ts'
 import type { WardenClient } from '../../walls/client.ts'
-import type { Wall } from '../../contract/warden.ts'
+import type { BoundMechanisms, Wall } from '../../contract/warden.ts'
 import { findLanguages, versionIn } from '../../walls/found-languages.ts'
 import { probeTenant } from '../../walls/worker-spares.ts'
 import { assertAnswers, assertJailed, type Probe } from '../../walls/proof.ts'
@@ -12,16 +12,21 @@ import { spareDiskBytes, usualCalls, type ProgramSpares } from '../../walls/prog
 
 interface Found {
   readonly availability: Availability
-  /** Whether its walls have a sentinel. */
-  readonly isWatched: boolean
+  readonly layers: readonly string[]
   /** Languages that are missing on this machine. */
   readonly without: readonly Language[]
   /** Whether the rate of reads from the disk below /usr can be limited: not every block device supports that. */
   readonly bindsIo: boolean
 }
 
-/** Bounds for a wall that is killed before it has a job: only the mechanism that the kernel reports matters. */
-const boundIo = { tenant: probeTenant, memory: 2 ** 27, deadline: 5_000, io: 2 ** 24 } as const
+/** Bounds for a wall that is killed before it has a job: only the mechanisms that hold them matter. */
+const bounds = {
+  tenant: probeTenant,
+  memory: 2 ** 27,
+  deadline: 5_000,
+  io: 2 ** 24,
+  processes: 16,
+} as const
 
 const inJs: Probe = {
   language: 'js',
@@ -66,11 +71,11 @@ export async function probe(
 ): Promise<Found> {
   const spec = { language: 'node', disk: spareDiskBytes, calls: usualCalls } as const
   const { wall } = await spares.take(spec, { isShort: true, isRare: true })
-  let bindsIo: boolean
+  let held: BoundMechanisms
   try {
     assertMechanism(provider, wall.wall)
     await assertJailed(wall)
-    bindsIo = (await warden.claim(wall.wall.id, boundIo)).enforced.io === 'cgroup'
+    held = (await warden.claim(wall.wall.id, bounds)).enforced
   } finally {
     void wall.kill()
   }
@@ -82,19 +87,21 @@ export async function probe(
   return {
     availability: {
       available: true,
-      strength: isWhole(wall.wall) ? strengthOf.process : strengthOf.isolate,
+      strength: isWhole(wall.wall, held) ? strengthOf.process : strengthOf.isolate,
       cost: { spareMiB: Math.ceil(idleBytes / 2 ** 20), refillMs: Math.ceil(took) },
       layers,
       missing: [
         ...wall.wall.missing,
         ...missing,
-        ...(isForked && !without.includes('python') ? [sharedLayout] : []),
+        ...(isForked && layers.includes('empty root') && !without.includes('python')
+          ? [sharedLayout]
+          : []),
       ],
       features,
     },
-    isWatched: layers.includes('sentinel'),
+    layers,
     without,
-    bindsIo,
+    bindsIo: held.io === 'cgroup',
   }
 }
 
@@ -106,8 +113,14 @@ function assertMechanism({ name }: Provider, { mechanism }: Wall): void {
   })
 }
 
-/** Whether the wall has network, PID and mount namespaces; without them only filters hold a program. */
-function isWhole({ layers }: Wall): boolean {
-  const needed = ['network namespace', 'pid namespace', 'empty root', 'seccomp']
-  return needed.every((layer) => layers.includes(layer))
+/**
+ * Whether the wall has network, PID and mount namespaces, or a keeper in their place, and its number of processes a bound;
+ * without them only filters hold a program. Memory has a bound in any case: there is no wall without its watch.
+ */
+function isWhole({ layers }: Wall, { processes }: BoundMechanisms): boolean {
+  const isHeld = (needed: readonly string[]) => needed.every((layer) => layers.includes(layer))
+  return processes !== 'none' && (isHeld(namespaced) || isHeld(kept))
 }
+
+const namespaced = ['network namespace', 'pid namespace', 'empty root', 'seccomp']
+const kept = ['landlock', 'seccomp', 'sentinel', 'keeper']

@@ -46,21 +46,12 @@ const enforced: readonly Control[] = [
   'syscalls',
   'capabilities',
 ]
-const can = [
-  'network',
-  'calls',
-  'files',
-  'modules',
-  'artifacts',
-  'stdin',
-  'batch',
-  'session',
-  'trace',
-  'freeze',
-  'program-zones',
-  'packages',
-  'image',
-] as const
+const can = ['calls', 'files', 'modules', 'artifacts', 'stdin', 'batch', 'trace', 'freeze'] as const
+/** Abilities that take other programs and a way out, or a root. */
+const canWith = {
+  programs: ['network', 'session', 'program-zones', 'packages'],
+  root: ['image'],
+} as const
 const JS: readonly Language[] = ['js', 'ts']
 
 /**
@@ -70,7 +61,8 @@ const JS: readonly Language[] = ['js', 'ts']
 export function createProcessProvider(options: ProcessOptions): Provider {
   const spares = new ProgramSpares({ mechanism: options.jailKind, ...options })
   let languages: readonly Language[] = [...JS, 'node', 'sh', 'bash', 'python']
-  let isWatched = false
+  /** Until they are proved, those of a wall with all its layers. */
+  let layers: readonly string[] = ['empty root']
   let bindsIo = false
   let proved: Promise<Availability> | undefined
   // bubblewrap has to exec, which would lose a warm interpreter.
@@ -86,13 +78,15 @@ export function createProcessProvider(options: ProcessOptions): Provider {
     },
     /** With a sentinel also files and system calls: it answers those classes that a phase of the life closes. */
     get tightens() {
-      return [...tightenedAlways, ...(isWatched ? (['files', 'syscalls'] as const) : [])]
+      return [...tightenedAlways, ...(isWatched() ? (['files', 'syscalls'] as const) : [])]
     },
     get can() {
       return [
         ...can,
+        ...(hasRoot() || layers.includes('keeper') ? canWith.programs : []),
+        ...(hasRoot() ? canWith.root : []),
         ...(options.openFolders ? (['folder-calls'] as const) : []),
-        ...(isWatched ? (['capture-memory'] as const) : []),
+        ...(isWatched() ? (['capture-memory'] as const) : []),
       ]
     },
     detect() {
@@ -104,20 +98,24 @@ export function createProcessProvider(options: ProcessOptions): Provider {
       const claimed = await claimProgram(spares, warden, profile, hints)
       const { wall, pool } = claimed
       const guest = guestOf(profile, claimed, options)
-      isWatched ||= isProgram(profile) && hasSentinel(wall.wall)
+      if (isProgram(profile) && hasSentinel(wall.wall)) layers = wall.wall.layers
       const parts = { provider: provider.name, profile, wall, warden, emitter, pool }
       return new FramedSandbox(newId('sbx'), parts, guest)
     },
+    keep: (language, image, count) => spares.keep(language, image, count),
     close: () => spares.close(),
   }
 
   async function prove(): Promise<Availability> {
     const found = await probe(provider, spares, options.warden, isForked)
-    isWatched = found.isWatched
+    layers = found.layers
     bindsIo = found.bindsIo
     languages = languages.filter((language) => !found.without.includes(language))
     return found.availability
   }
+
+  const isWatched = () => layers.includes('sentinel')
+  const hasRoot = () => layers.includes('empty root')
 
   return provider
 }

@@ -32,6 +32,8 @@ export async function releaseOnceGone(
   parts: {
     readonly removeFolder: () => Promise<void>
     readonly releaseLease: (id: string) => void
+    /** Kills processes of the wall that are not among `processes`; true while there are any. */
+    readonly hasMore?: () => boolean
     /** Called before each pause: a chance to kill what is left. */
     readonly killRest?: () => void
   },
@@ -39,7 +41,8 @@ export async function releaseOnceGone(
   const { id, slot, cgroup, processes } = wall
   // Every process of this uid gets SIGKILL below.
   assert(!slot || isOfWalls(slot.uid), `Uid ${slot?.uid} belongs to no wall`)
-  const isLeft = () => processes.some(({ pid, startTime }) => isAlive(pid, startTime))
+  const isLeft = () =>
+    processes.some(({ pid, startTime }) => isAlive(pid, startTime)) || parts.hasMore?.() === true
   let isOver = false
   // Not called again after a success: removing a group takes up to six rmdir(2).
   const isHeld = () => !isOver && !(isOver = !isLeft() && cgroup?.remove() !== false)

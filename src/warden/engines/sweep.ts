@@ -1,6 +1,7 @@
 import type { DeadEnclosure, Remains } from '../../contract/engine.ts'
 import { openCgroups } from '../../os/cgroup.ts'
 import { isAlive, type ProcessIdentity } from '../../os/proc.ts'
+import { processesMarked } from '../../os/marked.ts'
 import { signalAll } from '../../os/signal.ts'
 import { sweepWallFolder } from './wall-folder.ts'
 
@@ -15,11 +16,17 @@ const doze = new Int32Array(new SharedArrayBuffer(4))
 interface WallRemains {
   readonly processes: readonly ProcessIdentity[]
   readonly cgroup: string | null
+  /** Mark of a wall that a keeper held together. */
+  readonly mark?: number | undefined
 }
 
 /** Data of a lease. */
-export function remainsOf(processes: readonly ProcessIdentity[], cgroup: string | null): Remains {
-  const remains: WallRemains = { processes, cgroup }
+export function remainsOf(
+  processes: readonly ProcessIdentity[],
+  cgroup: string | null,
+  mark?: number,
+): Remains {
+  const remains: WallRemains = { processes, cgroup, ...(mark !== undefined && { mark }) }
   return { ...remains }
 }
 
@@ -33,10 +40,11 @@ export function sweepDead(dead: readonly DeadEnclosure[]): void {
 }
 
 /** Data of a lease, a file of this user; data of another shape names no process. */
-function read({ processes, cgroup }: Remains): WallRemains {
+function read({ processes, cgroup, mark }: Remains): WallRemains {
   return {
     processes: Array.isArray(processes) ? processes.filter(isIdentity) : [],
     cgroup: typeof cgroup === 'string' ? cgroup : null,
+    mark: typeof mark === 'number' ? mark : undefined,
   }
 }
 
@@ -44,15 +52,21 @@ function isIdentity(one: Partial<ProcessIdentity> | null): one is ProcessIdentit
   return Number.isSafeInteger(one?.pid) && typeof one?.startTime === 'number'
 }
 
-function killRemains({ processes, cgroup }: WallRemains): void {
+function killRemains({ processes, cgroup, mark }: WallRemains): void {
   for (const { pid, startTime } of processes)
     if (isAlive(pid, startTime)) signalAll([pid], 'SIGKILL')
   // The kernel kills a PID namespace with its init; a wall without one is killed by the members of its cgroup.
   if (cgroup) signalAll(openCgroups()?.processes(cgroup) ?? [], 'SIGKILL')
+  if (mark !== undefined) signalAll(processesMarked(mark), 'SIGKILL')
 }
 
 /** Removes the cgroup once its processes are gone (EBUSY until then). */
-function isCleared({ processes, cgroup }: WallRemains): boolean {
+function isCleared({ processes, cgroup, mark }: WallRemains): boolean {
   if (processes.some(({ pid, startTime }) => isAlive(pid, startTime))) return false
+  if (mark !== undefined) {
+    const left = processesMarked(mark)
+    signalAll(left, 'SIGKILL')
+    if (left.length > 0) return false
+  }
   return !cgroup || (openCgroups()?.remove(cgroup) ?? true)
 }

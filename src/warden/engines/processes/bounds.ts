@@ -39,9 +39,13 @@ function bindProcesses(
     return isInGroup ? 'cgroup' : 'none'
   }
   const pids = tasksFor(resources, processes)
+  if (isInGroup) resources.cgroup!.limit({ pids })
+  if (resources.sentinel?.isKeeper) {
+    resources.sentinel.limitTasks(pids)
+    return isInGroup ? 'cgroup' : 'keeper'
+  }
   const isCounted = layers.includes('own uid') || layers.includes('user namespace')
   if (!isInGroup && !isCounted) return 'none'
-  if (isInGroup) resources.cgroup!.limit({ pids })
   // RLIMIT_NPROC may count other processes of this user: acceptable as the only bound, not in addition to a cgroup.
   if (!isInGroup) limitTasks(resources, pids)
   else if (layers.includes('own uid')) limitTasks(resources, ownTasks(resources, layers, pids))
@@ -91,7 +95,8 @@ function limitTasks(resources: WallResources, tasks: number): void {
   const limit = () => {
     for (const pid of insideOf(resources)) limitOne(pid, tasks)
   }
-  if (resources.slot) asRealUser(resources.slot.uid, limit)
+  const uid = resources.slot?.uid ?? resources.uidOutside
+  if (uid !== undefined && process.getuid?.() === 0) asRealUser(uid, limit)
   else limit()
 }
 

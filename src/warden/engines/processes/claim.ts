@@ -84,8 +84,8 @@ function watchFor(wall: ProcessWall, held: HeldBounds, enforced: BoundMechanisms
 }
 
 export function treeWatchFor(wall: ProcessWall, residentMax: number, cores: number | undefined) {
-  const { resources, idleBytes, killsAtClaim: kills, zones } = wall
-  return watchTree(resources, { idleBytes, residentMax, cores, kills, zones })
+  const { resources, idleBytes, killsAtClaim: kills, zones, disk } = wall
+  return watchTree(resources, { idleBytes, residentMax, cores, kills, zones, disk })
 }
 
 function residentMaxOf(base: number, memory: number, { cgroup, isWhole }: WallResources): number {

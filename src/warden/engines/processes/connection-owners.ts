@@ -14,12 +14,17 @@ const CALLERS_MAX = 8
 
 /**
  * Processes of a wall that hold a connection to its egress listener, as pids of this machine; several where a socket was inherited,
- * none where it is closed already. Takes a sentinel: it asks in the wall's network namespace for the socket's inode.
+ * none where it is closed already. Takes a sentinel: it asks in the wall's network namespace for the socket's inode. A keeper
+ * made the connection itself, and says for which process; none where it did not.
  */
 export async function ownersOf(
   { resources, pid }: ProcessWall,
   ends: ConnectionEnds,
 ): Promise<readonly number[]> {
+  if (resources.sentinel?.isKeeper) {
+    const caller = await resources.sentinel.callerOf(ends)
+    return caller === 0 ? [] : [caller]
+  }
   if (!mayLook()) return []
   const inode = (await resources.sentinel?.socketOf(ends)) ?? 0
   if (inode === 0) return []

@@ -1,5 +1,6 @@
 import { closeSync } from 'node:fs'
-import { createServer, type Server } from 'node:net'
+import { once } from 'node:events'
+import { createServer, type AddressInfo, type Server } from 'node:net'
 import { copyDescriptor } from '../../../os/libc.js'
 import { egressListenerFd } from '../../../jail/whole.ts'
 import type { WallResources } from './resources.ts'
@@ -23,6 +24,23 @@ export function openListener(resources: WallResources): Server | undefined {
   server.on('error', () => undefined)
   return server.listen({ fd })
 }
+
+/**
+ * Egress of a wall that has the machine's network: a socket on this machine's loopback, to which its keeper leads the
+ * program's connections. Others of this machine can connect to it as well: the accepting side asks whose each one is.
+ */
+export async function openSharedListener({ sentinel }: WallResources): Promise<Server | undefined> {
+  if (!sentinel?.isKeeper) return undefined
+  const server = createServer()
+  server.on('error', () => undefined)
+  const listening = once(server, 'listening')
+  server.listen({ port: 0, host: '127.0.0.1', backlog: SHARED_BACKLOG })
+  await listening
+  sentinel.openEgress((server.address() as AddressInfo).port)
+  return server
+}
+
+const SHARED_BACKLOG = 256
 
 /** Closes the warden's copy. Idempotent. */
 export function closeListener(resources: WallResources): void {

@@ -19,7 +19,7 @@ import { closeCalls, closeProcesses, describeCall } from './calls.ts'
 import { claim } from './claim.ts'
 import { spentMs } from './cpu-time.ts'
 import { endOf } from './end.ts'
-import { closeListener, openListener } from './egress-listener.ts'
+import { closeListener, openListener, openSharedListener } from './egress-listener.ts'
 import { killWall } from './kill.ts'
 import { wallOf, type ProcessWall } from './process-wall.ts'
 import type { ProgramZones } from './program-zones.ts'
@@ -147,8 +147,9 @@ export class ProcessEnclosure implements Enclosure {
     return { id, program, pid, proportionalBytes: proportionalBytes(pid) }
   }
 
-  openEgress(): Server | undefined {
-    return openListener(this.#wall.resources)
+  openEgress(): Promise<Server | undefined> | Server | undefined {
+    const { resources } = this.#wall
+    return openListener(resources) ?? openSharedListener(resources)
   }
 
   closeEgress(): void {
@@ -177,6 +178,8 @@ export class ProcessEnclosure implements Enclosure {
     if (!sentinel) return
     sentinel.onCall = (seen) => this.#parts.report({ of: id, seen: describeCall(seen) })
     sentinel.onFlipped = (allowed) => void closeProcesses(this.#wall, allowed).catch(this.#lose)
+    // A keeper's exit is that of the wall.
+    if (sentinel.isKeeper) return
     // Code 0: the sentinel saw the end of the wall, whose own exit then says how.
     void sentinel.ended.then((code) =>
       code === 0 ? void setTimeout(this.#lose, OVER_MS_MAX).unref() : this.#lose(),

@@ -11,9 +11,10 @@ import type {
   EngineOptions,
 } from '../../../contract/engine.ts'
 import { closing, noJail } from '../../refusals.ts'
+import { sweepWallFolders } from '../wall-folder.ts'
 import { Starts } from '../starts.ts'
 import { remainsOf, sweepDead } from '../sweep.ts'
-import { messageOf } from '../../../contract/error.ts'
+import { MayflyError, messageOf } from '../../../contract/error.ts'
 import { openCompiled } from '../../../jail/compiled.ts'
 import type { JailCommand, JailedProgram } from '../../../jail/embedded.ts'
 import { findJailFacts, type JailFacts, type JailLayer } from '../../../jail/facts.ts'
@@ -21,6 +22,7 @@ import type { CProgram, FoundCProgram } from '../../../jail/c-program.ts'
 import { openZygoteLibrary } from '../../../jail/forked.ts'
 import { openLauncher } from '../../../jail/launcher.ts'
 import { openSentinel } from '../../../jail/sentinel.ts'
+import { markOf } from '../../../os/marked.ts'
 import { openCgroups } from '../../../os/cgroup.ts'
 import { type CgroupRoot } from '../../../os/cgroup-interface.ts'
 import { whyRefused } from './calls.ts'
@@ -36,7 +38,7 @@ import type { WallResources } from './resources.ts'
 import { SentinelSource } from './sentinel-source.ts'
 import { planWall, type SpawnedWall } from './start.ts'
 import { assertForkedWall } from './forked-proof.ts'
-import { Zygotes } from './zygotes.ts'
+import { ImageZygotes } from './image-zygotes.ts'
 
 /**
  * Walls that are processes of this kernel: namespaces, seccomp, Landlock, cgroups, and a sentinel for whole programs.
@@ -74,7 +76,7 @@ class ProcessEngine implements Engine {
   /** Made with the first whole program. */
   readonly #sentinels: SentinelSource
   /** Undefined where each wall is started by an exec. */
-  readonly #zygotes: Zygotes | undefined
+  readonly #zygotes: ImageZygotes | undefined
   readonly #forking = new Set<Promise<unknown>>()
   readonly #starts = new Starts<WallResources>()
   /** Undefined while it is being compiled, or without a compiler: then programs of the system start walls. */
@@ -95,7 +97,7 @@ class ProcessEngine implements Engine {
     this.#launcherMade = this.#makeLauncher(hide)
     const templates = options.templates ?? process.env['MAYFLY_TEMPLATES']
     if (templates !== 'off')
-      this.#zygotes = new Zygotes({
+      this.#zygotes = new ImageZygotes({
         launcher: () => this.#launcher,
         openLibrary: () => openZygoteLibrary(hide),
         isEager: templates === 'all',
@@ -145,11 +147,11 @@ class ProcessEngine implements Engine {
     try {
       const enclosure = await this.#settle(spec, command, resources, began)
       if (used && resources.sentinel) this.#sentinels.confirm(used)
-      if (resources.forkedFrom) this.#zygotes?.confirm()
+      if (resources.forkedFrom) this.#zygotes?.of(spec.image).confirm()
       return enclosure
     } catch (error) {
       if (resources.forkedFrom && !this.#isClosed) {
-        this.#zygotes?.refuse()
+        this.#zygotes?.of(spec.image).refuse()
         return this.start({ ...wanted, fresh: true })
       }
       if (!used || !isRefused(resources, error)) throw error
@@ -162,9 +164,10 @@ class ProcessEngine implements Engine {
     sweepDead(dead)
   }
 
-  /** Cgroups whose state folder was removed with their leases, and children of launchers that were killed. */
+  /** Cgroups and folders of walls whose leases went with their state folder, and children of launchers that were killed. */
   sweepOrphans(): void {
     endOrphans()
+    sweepWallFolders()
     const forgotten = this.#cgroups?.forgotten(FORGOTTEN_AFTER_MS) ?? []
     for (const name of forgotten.slice(0, FORGOTTEN_AT_ONCE)) this.#cgroups?.remove(name)
   }
@@ -233,6 +236,11 @@ class ProcessEngine implements Engine {
     if (this.#isClosed) throw closing()
     const pid = identifyProcesses(resources, command.nested)
     if (resources.forkedFrom) assertForkedWall(resources, this.#facts)
+    if (resources.mark !== undefined && markOf(pid) !== resources.mark)
+      throw new MayflyError(
+        'UNAVAILABLE',
+        'Cannot mark the processes of a wall: a limit is too low',
+      )
     this.#lease(resources)
     const isWatched = !this.#without.includes('memory watch')
     const wall = settleWall(resources, pid, { spec, command, isWatched, began })
@@ -244,8 +252,8 @@ class ProcessEngine implements Engine {
     })
   }
 
-  #lease({ id, processes }: WallResources): void {
-    this.#host.lease(id, remainsOf(processes, this.#cgroups ? id : null))
+  #lease({ id, processes, mark }: WallResources): void {
+    this.#host.lease(id, remainsOf(processes, this.#cgroups ? id : null, mark))
   }
 
   #release(resources: WallResources): Promise<void> {

@@ -6,12 +6,19 @@ import type { WallResources } from './resources.ts'
 
 /** Time for the outermost process to reap its child before it is killed too. */
 const REAP_MS_MAX = 200
+/** Time for a keeper to end all processes of its wall before it is killed, and they are found by their mark. */
+const KEEPER_MS_MAX = 3_000
 /** Passes over a tree that still forks (a race with fork): a pass that finds a new process is followed by another. */
 const TREE_PASSES_MAX = 20
 
 /** Kills the innermost process first, so that its parent reaps it and no zombie is left to PID 1. Idempotent. */
 export function killWall(resources: WallResources): void {
-  const { child, cgroup, isWhole } = resources
+  const { child, cgroup, isWhole, sentinel } = resources
+  if (sentinel?.isKeeper) {
+    sentinel.close()
+    cgroup?.liftCpuQuota()
+    return void setTimeout(() => child.kill('SIGKILL'), KEEPER_MS_MAX).unref()
+  }
   const [inner, ...outer] = resources.processes
   if (inner && isAlive(inner.pid, inner.startTime)) {
     if (outer.length === 0) killTree(inner.pid)

@@ -10,13 +10,15 @@ export function insideOf({ processes }: Pick<WallResources, 'processes'>): reado
 
 /**
  * Every process of the wall without the outermost, which waits outside. With a cgroup this includes processes that were
- * reparented away from its first process.
+ * reparented away from its first process; without one a keeper adopts them.
  */
 export function processesOfWall({
   cgroup,
   processes,
-}: Pick<WallResources, 'cgroup' | 'processes'>): readonly number[] {
+  mark,
+}: Pick<WallResources, 'cgroup' | 'processes' | 'mark'>): readonly number[] {
   const [first, outermost] = [processes[0]?.pid, processes.at(-1)?.pid]
+  if (mark !== undefined && outermost !== undefined && !cgroup) return belowOf(outermost)
   if (!cgroup) return first === undefined ? [] : [first, ...belowOf(first)]
   return cgroup.processes().filter((pid) => pid === first || pid !== outermost)
 }

@@ -4,13 +4,13 @@ import { createCpuThrottle } from '../cpu-throttle.ts'
 import type { ProgramZones } from './program-zones.ts'
 import { keepStopped } from './keep-stopped.ts'
 import { signalAll } from '../../../os/signal.ts'
-import { ofGroup } from './cpu-time.ts'
+import { ofGroup, ofProcesses } from './cpu-time.ts'
 import { guestsIn, processesOfWall } from './members.ts'
 import type { WallResources } from './resources.ts'
+import { ScratchWatch } from './scratch-watch.ts'
 import { threadMs } from '../../../lib/thread-ms.ts'
 import {
   bytesOf,
-  cpuMsOf,
   ownBytesOf,
   proportionalSharedBytesOf,
   sharedBytesOf,
@@ -54,19 +54,27 @@ export function watchTree(
     /** OOM kills before the job. */
     readonly kills: number
     readonly zones: ProgramZones | undefined
+    /** Bytes of scratch, where that lies on this machine's disk. */
+    readonly disk?: number | undefined
   },
   workedMs: () => number = threadMs,
 ): MemoryWatch {
   const throttle = throttleOf(resources, to)
   const bytesNow = memoryOf(resources, to)
   const bytesMax = to.residentMax
+  const { scratch, slot } = resources
+  const disk =
+    scratch !== undefined && to.disk !== undefined
+      ? new ScratchWatch(scratch, to.disk, slot?.uid)
+      : undefined
   let seen: MemorySample = { bytes: 0, bytesMax, isOutOfMemory: false }
   let nextAt = 0
   let quietMs = 0
   let spentMs: number | undefined
   let idleLooks = 0
   const quietMsMax = resources.cgroup ? QUIET_MS_MAX.held : QUIET_MS_MAX.watched
-  const mayRest = () => to.cores === undefined && to.zones === undefined && !resources.isFrozen
+  const mayRest = () =>
+    to.cores === undefined && to.zones === undefined && !resources.isFrozen && !disk?.isWalking
   function look(now: number): void {
     let known: readonly number[] | undefined
     const pids = () => (known ??= processesOfWall(resources))
@@ -76,6 +84,7 @@ export function watchTree(
       bytes: bytesNow(pids),
       bytesMax,
       isOutOfMemory: (resources.cgroup?.memoryKills() ?? 0) > to.kills,
+      ...(disk?.look(pids(), now) && { hasTooMuchDisk: true }),
     }
     const isQuiet = mayRest() && Math.abs(seen.bytes - bytes) < QUIET_BYTES
     quietMs = isQuiet ? Math.min(quietMsMax, quietMs * 2 + 1) : 0
@@ -146,7 +155,7 @@ function throttleOf(
     zones,
   }: { readonly cores: number | undefined; readonly zones: ProgramZones | undefined },
 ) {
-  const used = cores === undefined ? 0 : cpuMsOf(processesOfWall(resources))
+  const used = cores === undefined ? 0 : ofProcesses(resources, processesOfWall(resources))
   const throttle =
     cores === undefined ? undefined : createCpuThrottle(cores, performance.now(), used)
   // An earlier watch may have left them stopped.
@@ -158,7 +167,7 @@ function throttleOf(
     if (resources.isFrozen && !keepStopped(resources, guestsIn(resources, pids), now))
       throw new Error('it went on while it was frozen')
     if (resources.isFrozen || (!throttle && !inZones)) return
-    const runs = throttle?.look(now, cpuMsOf(pids)) ?? true
+    const runs = throttle?.look(now, ofProcesses(resources, pids)) ?? true
     const guests = guestsIn(resources, pids)
     // Stopped again at each sample: a fork in flight is found by the next one.
     const toStop = runs ? guests.filter((pid) => inZones?.has(pid)) : guests

@@ -77,7 +77,10 @@ export function settleWall(
   const { spec, command } = to
   const { cgroup } = resources
   // A launcher that entered by itself is not moved again: an ordinary user may not move a process up the hierarchy.
-  for (const one of resources.processes) if (!cgroup?.holds(one.pid)) cgroup?.add(one.pid)
+  // A keeper stays outside: it ends the wall, and may not be frozen or killed for memory with it.
+  const inside =
+    resources.mark === undefined ? resources.processes : resources.processes.slice(0, -1)
+  for (const one of inside) if (!cgroup?.holds(one.pid)) cgroup?.add(one.pid)
   cgroup?.limit({ pids: wallTasksMax })
   lowerPriority(pid, GUEST_NICE)
   if (resources.isWhole) resources.listenerFd = takeListener(pid, command.layers)
@@ -99,8 +102,10 @@ export function settleWall(
 }
 
 /** First process that a bound on tasks counts: RLIMIT_NPROC counts inside the user namespace, a cgroup also the outermost. */
-function countedFrom({ cgroup, processes }: WallResources): ProcessIdentity {
-  return cgroup?.controllers.includes('pids') ? processes.at(-1)! : processes[0]!
+function countedFrom({ cgroup, processes, mark }: WallResources): ProcessIdentity {
+  return mark === undefined && cgroup?.controllers.includes('pids')
+    ? processes.at(-1)!
+    : processes[0]!
 }
 
 function describe(
@@ -124,6 +129,7 @@ function describe(
       ...(cgroup ? [] : ['memory cgroup: memory is held by a watch every 2 ms alone']),
     ],
     calls: sentinel ? classesFor(spec) : [],
+    ...(spec.image !== undefined && { image: spec.image }),
   }
 }
 
@@ -158,8 +164,10 @@ export function wallOf({
   layers,
   missing,
   calls,
+  image,
   idleBytes,
   took,
 }: ProcessWall): Wall {
-  return { id, program, pid, mechanism, layers, missing, calls, idleBytes, took }
+  const own = { id, program, pid, mechanism, layers, missing, calls, idleBytes, took }
+  return image === undefined ? own : { ...own, image }
 }

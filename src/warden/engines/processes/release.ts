@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import { processesMarked } from '../../../os/marked.ts'
 import { signalAll } from '../../../os/signal.ts'
 import { releaseOnceGone } from '../release-once-gone.ts'
 import { closeListener } from './egress-listener.ts'
@@ -10,6 +11,15 @@ import { removeWallFolder } from '../wall-folder.ts'
 const REST_AFTER_MS = 16
 /** A killed sentinel is gone at once unless the machine is busy. */
 const SENTINEL_MS_MAX = 1_000
+
+/** A keeper that ends by itself has waited for each process of its wall. One that was killed leaves them, with their mark. */
+function killMarked({ child, mark, sentinel }: WallResources): boolean {
+  if (mark === undefined || child.exitCode !== null) return false
+  if (child.signalCode === null) return sentinel?.isKeeper === true
+  const left = processesMarked(mark)
+  signalAll(left, 'SIGKILL')
+  return left.length > 0
+}
 
 /** Kills what is left and releases all that the wall holds; see `releaseOnceGone`. */
 export async function releaseResources(
@@ -29,6 +39,7 @@ export async function releaseResources(
       if (scratch) await removeWallFolder(id)
     },
     releaseLease,
+    hasMore: () => killMarked(resources),
     killRest() {
       if (performance.now() - began >= REST_AFTER_MS)
         signalAll(cgroup?.processes() ?? [], 'SIGKILL')

@@ -8,6 +8,8 @@ import type { Slot } from '../../slots.ts'
 export interface WallResources {
   readonly id: string
   readonly slot: Slot | undefined
+  /** Uid on this machine where it is none of Mayfly's, but of a range of subordinate uids. */
+  readonly uidOutside?: number
   readonly child: SpawnedChild
   /** Runs whole programs, which may fork; a worker may not. */
   readonly isWhole: boolean
@@ -21,6 +23,8 @@ export interface WallResources {
   readonly sentinel: Sentinel | undefined
   /** Error of a start that failed half-way: the resources exist and have to be released. */
   readonly broken: unknown
+  /** Hard limit that all of its processes carry, where a keeper holds them together and no namespace does. */
+  readonly mark: number | undefined
   cgroup: Cgroup | undefined
   /** The init of the pid namespace before the program; the outermost last. */
   processes: readonly ProcessIdentity[]

@@ -5,7 +5,12 @@ import { markPlace } from '../../../jail/bubblewrap.ts'
 import type { JailCommand } from '../../../jail/embedded.ts'
 import { step } from '../../../jail/launch-steps.ts'
 import { reopen, type CProgram } from '../../../jail/c-program.ts'
-import { handOverFd, sentinelDataFd } from '../../../jail/whole.ts'
+import {
+  captureFdOfKeeper,
+  controlFdOfKeeper,
+  handOverFd,
+  sentinelDataFd,
+} from '../../../jail/whole.ts'
 import { identify } from '../../../os/proc.ts'
 import type { ForkedJail } from '../../../jail/forked.ts'
 import { adoptChild, type SpawnedChild } from '../../../os/spawned-child.ts'
@@ -16,7 +21,7 @@ import type { WallResources } from './resources.ts'
 import { makeScratch } from '../wall-folder.ts'
 import { takeSockets } from '../wall-sockets.ts'
 import { markOf } from './orphans.ts'
-import { Sentinel } from './sentinel.ts'
+import { liftWords, Sentinel, sentinelName, startSentinel } from './sentinel.ts'
 import type { Zygotes } from './zygotes.ts'
 
 /** File descriptors of a wall's sockets. A worker speaks by one; a whole program has both outputs as well. */
@@ -37,14 +42,14 @@ export function spawnWall(
   if (to.scratch) makeScratch(id, to.slot?.uid)
   const data = command.asks === 'data' && program ? reopen(program) : undefined
   const entryFiles = to.cgroup?.entryFiles() ?? []
-  const { file, args } =
-    command.launcherFd === undefined
-      ? viaShell(entryFiles, command)
-      : { file: command.file, args: [...enteredBy(entryFiles), ...command.args] }
+  const { file, args } = startOf(command, entryFiles, to)
   // A child of bubblewrap has no parent-death signal in its first moments: see orphans.ts.
   const marked = args.map((word) => (word === markPlace ? markOf(id) : word))
-  const stdio = stdioOf(command, to.isWhole, data, launcher?.fd)
-  const child = startedWith(data, () => startChild(file, marked, { stdio }))
+  // A keeper is what is started, and carries the steps of the launcher out itself.
+  const started = command.keeper ? program : launcher
+  const stdio = stdioOf(command, to.isWhole, data, started?.fd)
+  const named = command.keeper ? { argv0: sentinelName } : {}
+  const child = startedWith(data, () => startChild(file, marked, { ...named, stdio }))
   return resourcesOf(id, child, command, to, program)
 }
 
@@ -101,8 +106,24 @@ function resourcesOf(
     forbidsFork: false,
     forkClosed: undefined,
     forkedFrom: command.forkedFrom,
+    mark: command.keeper?.mark,
   }
   return { id, ...to, child, ...set, complaint, processes, ...later }
+}
+
+function startOf(
+  command: JailCommand,
+  entryFiles: readonly string[],
+  { cgroup }: Pick<WallResources, 'cgroup'>,
+) {
+  const { file, args, keeper, launcherFd } = command
+  if (launcherFd === undefined) return viaShell(entryFiles, command)
+  const steps = [...enteredBy(entryFiles), ...args]
+  if (!keeper) return { file, args: steps }
+  return {
+    file,
+    args: [...keeper.options, ...liftWords(cgroup?.quotaLifts() ?? []), '--', ...steps],
+  }
 }
 
 /** Closes the descriptor of the sentinel's program once the child has its copy. */
@@ -124,11 +145,24 @@ function setUp(
     // At EMFILE Node creates none of the streams.
     if (!Array.isArray(child.stdio)) throw outOfDescriptors()
     if (command.filter) feed(child, command.filterFd ?? FILTER_FD, command.filter)
-    const sentinel = program && command.asks ? spawnSentinel(child, to, program) : undefined
+    const sentinel = program && sentinelOf(child, command, to, program)
     return { sentinel, broken: undefined }
   } catch (error) {
     return { sentinel: undefined, broken: error }
   }
+}
+
+function sentinelOf(
+  child: SpawnedChild,
+  { asks, keeper }: JailCommand,
+  to: Pick<WallResources, 'slot' | 'cgroup'>,
+  program: CProgram,
+): Sentinel | undefined {
+  if (keeper) {
+    const [control, memory] = [controlFdOfKeeper, captureFdOfKeeper]
+    return new Sentinel({ child, control, memory, isKeeper: true })
+  }
+  return asks && spawnSentinel(child, to, program)
 }
 
 function spawnSentinel(
@@ -139,7 +173,7 @@ function spawnSentinel(
   if (child.pid === undefined) return undefined
   const handed = (child.stdio as unknown as Socket[])[handOverFd]!
   const [lifts, pidsFile] = [cgroup?.quotaLifts() ?? [], cgroup?.pidsFile()]
-  return new Sentinel({ program, handed, uid: slot?.uid, lifts, pidsFile })
+  return startSentinel({ program, handed, uid: slot?.uid, lifts, pidsFile })
 }
 
 /** The same as `entering`, as steps of the launcher. */
@@ -169,8 +203,11 @@ function stdioOf(
     filter,
     filterFd = FILTER_FD,
     asks,
+    keeper,
     launcherFd,
-  }: Pick<JailCommand, 'filter' | 'filterFd' | 'asks'> & { launcherFd?: number | undefined },
+  }: Pick<JailCommand, 'filter' | 'filterFd' | 'asks' | 'keeper'> & {
+    launcherFd?: number | undefined
+  },
   isWhole: boolean,
   data: number | undefined,
   launcher: number | undefined,
@@ -180,6 +217,7 @@ function stdioOf(
     : ['ignore', 'ignore', 'pipe', 'pipe', 'pipe']
   if (filter) stdio[filterFd] = 'pipe'
   if (asks) stdio[handOverFd] = 'pipe'
+  if (keeper) stdio[controlFdOfKeeper] = stdio[captureFdOfKeeper] = 'pipe'
   if (data !== undefined) stdio[sentinelDataFd] = data
   if (launcherFd !== undefined && launcher !== undefined) stdio[launcherFd] = launcher
   return Array.from(stdio, (one) => one ?? 'ignore')

@@ -18,6 +18,7 @@ import type { WallResources } from './resources.ts'
 import { wallFolder } from '../wall-folder.ts'
 import { freeSlot, type Slot } from '../../slots.ts'
 import { forkWall, spawnWall } from './spawn.ts'
+import type { ImageZygotes } from './image-zygotes.ts'
 import type { Zygotes } from './zygotes.ts'
 
 /** Controllers of a worker: in cgroup v1 each further one costs a folder at its start. */
@@ -32,7 +33,7 @@ export interface StartParts {
   /** Program that starts walls, once it is made. */
   readonly launcher: CProgram | undefined
   /** Templates that walls are forked from; undefined where each is started by an exec. */
-  readonly zygotes: Zygotes | undefined
+  readonly zygotes: ImageZygotes | undefined
 }
 
 export interface SpawnedWall {
@@ -79,7 +80,8 @@ function planWith(
     : prepared(program, parts.compiled)
   const options = optionsFor({ id, slot, spec, isWhole }, sentinel, parts)
   const command = composeJail(jailKindOf(spec), ready, parts.facts, options)
-  const found = sentinel && 'fd' in sentinel && command.asks ? sentinel : undefined
+  const isUsed = command.asks !== undefined || command.keeper !== undefined
+  const found = sentinel && 'fd' in sentinel && isUsed ? sentinel : undefined
   const isTightened = isWhole || spec.mechanism !== undefined
   const cgroup = parts.cgroups?.create(id, isTightened ? undefined : WORKER_CONTROLLERS)
   if (isWhole && spec.isUrgent) cgroup?.weighStart('urgent')
@@ -90,11 +92,11 @@ function planWith(
     cgroup?.remove()
     slot?.release()
   }
-  const isForked =
-    command.jailKind === 'embedded' && spec.program === 'python' && !spec.fresh && !spec.image
-  const jail = isForked && parts.zygotes ? composeForked(ready, parts.facts, options) : undefined
+  const isForked = command.jailKind === 'embedded' && spec.program === 'python' && !spec.fresh
+  const zygotes = isForked ? parts.zygotes?.of(spec.image) : undefined
+  const jail = zygotes && composeForked(ready, parts.facts, options)
   return {
-    fork: jail && (() => forkOne(id, { command, jail }, to, found, parts.zygotes!)),
+    fork: jail && (() => forkOne(id, { command, jail }, to, found, zygotes)),
     exec() {
       try {
         return { command, resources: spawnWall(id, command, to, found, parts.launcher) }

@@ -19,7 +19,8 @@ export async function tighten(wall: ProcessWall, to: EnclosureBounds): Promise<B
   assert(residentMax <= before.residentMax && groupMax <= before.groupMax, 'memory was raised')
   wall.zones?.tightenAll(to)
   if (groupMax < before.groupMax) resources.cgroup?.limit({ memory: groupMax })
-  const isByRlimit = resources.slot === undefined && !resources.cgroup?.controllers.includes('pids')
+  const isCounted = resources.cgroup?.controllers.includes('pids') || resources.sentinel?.isKeeper
+  const isByRlimit = resources.slot === undefined && !isCounted
   const { processes, ...others } = to
   const held = bind(resources, wall.layers, isByRlimit ? others : to)
   wall.held = { ...to, residentMax, groupMax }
@@ -27,7 +28,10 @@ export async function tighten(wall: ProcessWall, to: EnclosureBounds): Promise<B
   const cores = held.cpu === 'watch' ? to.cpu : undefined
   wall.watch = treeWatchFor(wall, wall.isWatched ? residentMax : Infinity, cores)
   if (!isByRlimit || processes === undefined) return held
-  await limitTasksOfAll(resources, tasksFor(resources, processes))
+  const { uidOutside } = resources
+  const as = (limit: () => void) =>
+    uidOutside !== undefined && process.getuid?.() === 0 ? asRealUser(uidOutside, limit) : limit()
+  await limitTasksOfAll(resources, tasksFor(resources, processes), as)
   return { ...held, processes: 'rlimit' }
 }
 
@@ -37,7 +41,9 @@ export async function tighten(wall: ProcessWall, to: EnclosureBounds): Promise<B
  */
 export async function forbidFork({ resources, layers }: ProcessWall): Promise<void> {
   resources.forbidsFork = true
-  const { slot, cgroup } = resources
+  const { slot, cgroup, sentinel } = resources
+  // The keeper answers each fork itself, and has confirmed that none is in flight.
+  if (sentinel?.isKeeper) return sentinel.limitTasks(0)
   if (cgroup?.controllers.includes('pids')) return cgroup.limit({ pids: 0 })
   const isCounted = layers.includes('own uid') || layers.includes('user namespace')
   if (!isCounted) throw new Error('nothing here counts its processes')

@@ -4,7 +4,7 @@ import type { CProgram } from '../../../jail/c-program.ts'
 import { libraryFd, type TemplateJail } from '../../../jail/forked.ts'
 import { launcherFdOfWhole } from '../../../jail/whole.ts'
 import { sendDescriptors } from '../../../os/libc.js'
-import { processFacts } from '../../../os/proc.ts'
+import { processFacts, threadsOf } from '../../../os/proc.ts'
 import { descriptorOf, isKnownChild, type SpawnedChild } from '../../../os/spawned-child.ts'
 import { listenTo, readiness } from '../../readiness.ts'
 import { startChild } from '../spawned.ts'
@@ -70,7 +70,8 @@ export class Zygote {
     this.#requests.on('data', (bytes: Buffer) => this.#hear(bytes))
     this.gone = new Promise((resolve) => void this.#child.once('exit', () => resolve()))
     void this.gone.then(() => this.close())
-    this.ready = readiness({ child: this.#child, complaint: listenTo(this.#child) }, READY_MS_MAX)
+    const ready = readiness({ child: this.#child, complaint: listenTo(this.#child) }, READY_MS_MAX)
+    this.ready = ready.then(() => assertAlone(this.#child.pid!))
     this.ready.catch(() => this.close())
   }
 
@@ -146,6 +147,12 @@ export class Zygote {
     if (this.#waiting && isExpected) this.#waiting.resolve(pid)
     else this.close()
   }
+}
+
+/** A fork has one thread alone: locks that another one of a library held would stay locked in it. */
+function assertAlone(pid: number): void {
+  const threads = threadsOf(pid).length
+  if (threads !== 1) throw unavailable(`it has ${threads} threads`)
 }
 
 function unavailable(why: string): MayflyError {

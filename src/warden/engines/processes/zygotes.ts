@@ -21,6 +21,8 @@ export interface ZygoteParts {
   readonly isEager?: boolean
   /** Milliseconds. */
   readonly now?: () => number
+  /** Mutex of forks, shared by all templates of one warden: a new child is told from others by being the only one. */
+  readonly forks?: { last: Promise<unknown> }
 }
 
 /** Forks, and milliseconds, after which a template is used no more. */
@@ -64,14 +66,14 @@ export class Zygotes {
   #asked: readonly number[] = []
   #retryAt = 0
   #retryMs = retryMsMin
-  /** Mutex: no two forks at a time, of all templates. */
-  #last: Promise<unknown> = Promise.resolve()
+  readonly #forks: { last: Promise<unknown> }
   #expiry: NodeJS.Timeout | undefined
   #isClosed = false
 
   constructor(parts: ZygoteParts) {
     this.#parts = parts
     this.#now = parts.now ?? (() => performance.now())
+    this.#forks = parts.forks ?? { last: Promise.resolve() }
   }
 
   /** Whether a wall of this kind can be forked now. Starts a template ahead of need. */
@@ -99,8 +101,8 @@ export class Zygotes {
    * whatever had been forked is gone then.
    */
   async fork(jail: TemplateJail, request: ForkRequest): Promise<ForkedProcess> {
-    const forked = this.#last.then(() => this.#fork(keyOf(jail), request))
-    this.#last = forked.catch(() => undefined)
+    const forked = this.#forks.last.then(() => this.#fork(keyOf(jail), request))
+    this.#forks.last = forked.catch(() => undefined)
     return await forked
   }
 
@@ -120,7 +122,7 @@ export class Zygotes {
     const ending = [this.#current?.zygote, this.#starting].filter((one) => one !== undefined)
     this.#drop()
     this.#starting?.close()
-    await this.#last
+    await this.#forks.last
     await this.#opening
     await Promise.race([
       Promise.all(ending.map(({ gone }) => gone)),
@@ -200,7 +202,7 @@ export class Zygotes {
     const dropped = this.#current
     clearTimeout(this.#expiry)
     this.#current = undefined
-    if (dropped) void this.#last.then(() => dropped.zygote.close())
+    if (dropped) void this.#forks.last.then(() => dropped.zygote.close())
   }
 }
 

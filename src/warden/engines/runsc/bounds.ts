@@ -67,7 +67,7 @@ export function presetBounds(wall: RunscWall, usual: UsualBounds): void {
 /** The forwarder is the wall's own: what it takes is no part of what the job may have. */
 async function prepareEgress(wall: RunscWall): Promise<void> {
   const { resources, sentry } = wall
-  wall.egress = await openEgress(resources)
+  wall.egress = await openEgress(wall)
   wall.idleMemory = memoryOf(resources, sentry)
   wall.preset = undefined
   wall.idleTasks = await resources.control.tasks()

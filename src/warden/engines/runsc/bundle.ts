@@ -7,6 +7,7 @@ import {
   limitsOfWhole,
   ownFolder,
   ownUidInside,
+  pythonFile,
   reserved,
   scratchFolders,
   tmpFolder,
@@ -28,12 +29,14 @@ const egressInside = '/run/mayfly'
 export const egressName = 'egress'
 /** Root inside and the program's user are others: the program cannot end the forwarder. */
 export const forwarderUid = 65_534
-/** Program inside that connects the loopback to the egress socket. */
-export const forwarder = [
-  `${ownFolder}/bin/node`,
-  `${ownFolder}/guest/process/forward.js`,
-  `${egressInside}/${egressName}`,
-] as const
+/** Program inside that connects the loopback to the egress socket. An image has the interpreter of its program alone. */
+export function forwarderOf({ whole }: RunscProgram): readonly string[] {
+  const runner = `${ownFolder}/guest/process`
+  const socket = `${egressInside}/${egressName}`
+  if (!whole.links) return [`${ownFolder}/bin/node`, `${runner}/forward.js`, socket]
+  if (whole.interpreter !== pythonFile) return [whole.interpreter, `${runner}/forward.js`, socket]
+  return [whole.interpreter, '-I', '-S', `${runner}/mayfly_forward.py`, socket]
+}
 
 /**
  * The sentry's own cgroups, which count its tasks. Read-only: they are mounted in a tmpfs without a size limit, which
@@ -47,7 +50,10 @@ const cgroupInside = '/sys/fs/cgroup'
  */
 const SCRIPT = `exec 3>&2 2>&4; ("$@" 2>&3 ${reserved}); exit $?`
 const INIT = ['/bin/sh', '-c', SCRIPT, 'init']
-/** Changes to the program's user, which drops all capabilities; no_new_privs was set before. */
+/**
+ * Changes to the program's user, which drops all capabilities; no_new_privs was set before. An image has no program for that, so there
+ * PID 1 is that user from its start, without any capability: the program can end it, and ends itself by that.
+ */
 const BECOME = ['/usr/bin/setpriv', `--reuid=${ownUidInside}`, `--regid=${ownUidInside}`]
 const RIGHTS = ['CAP_SETUID', 'CAP_SETGID']
 
@@ -90,8 +96,8 @@ export function rootContent(program: RunscProgram, layers: readonly MountedLayer
     folders: mounts.filter((mount) => !isFile(mount)).map(({ destination }) => destination),
     files: mounts.filter(isFile).map(({ destination }) => destination),
     texts: etcFiles(ownUidInside),
-    links: linksOf(),
-    copies: wholeSystem().mounts.filter((place) => COPIED.has(place)),
+    links: linksOf(program),
+    copies: program.whole.links ? [] : wholeSystem().mounts.filter((place) => COPIED.has(place)),
   }
 }
 
@@ -101,16 +107,19 @@ function configOf(
   { root, mounts }: { readonly root: string; readonly mounts: readonly Mount[] },
 ) {
   const { core, nofile, memlock } = limitsOfWhole
-  const { scratchBytes } = program.whole
+  const { scratchBytes, links } = program.whole
+  const isImage = links !== undefined
+  const become = isImage ? [] : [...BECOME, '--clear-groups', '--']
+  const rights = isImage ? [] : RIGHTS
   const limits = { CORE: core, NOFILE: nofile, MEMLOCK: memlock, FSIZE: scratchBytes }
   return {
     ociVersion: '1.0.2',
     process: {
-      user: { uid: 0, gid: 0 },
-      args: [...INIT, ...BECOME, '--clear-groups', '--', ...commandOf(program, layers)],
+      user: isImage ? { uid: ownUidInside, gid: ownUidInside } : { uid: 0, gid: 0 },
+      args: [...INIT, ...become, ...commandOf(program, layers)],
       env: Object.entries(wholeEnv).map(([name, value]) => `${name}=${value}`),
       cwd: workFolder,
-      capabilities: { bounding: RIGHTS, effective: RIGHTS, inheritable: [], permitted: RIGHTS },
+      capabilities: { bounding: rights, effective: rights, inheritable: [], permitted: rights },
       rlimits: Object.entries(limits).map(([name, value]) => ({
         type: `RLIMIT_${name}`,
         hard: value,
@@ -131,7 +140,7 @@ function commandOf({ main, whole }: RunscProgram, layers: readonly MountedLayer[
     work: workFolder,
     tmp: tmpFolder,
     listens: false,
-    starts: true,
+    hasRoot: true,
     warm: isWarm,
     threads: hasThreads,
     packages: layers.map(({ kind, at }) => ({ kind, at })),
@@ -162,7 +171,7 @@ function mountsOf(
   return [
     { destination: '/proc', type: 'proc', source: 'proc', options: ['ro'] },
     { destination: cgroupInside, type: 'cgroup', source: 'cgroup', options: ['ro'] },
-    ...[...systemFolders().mounts, ...wholeSystem().mounts]
+    ...(whole.links ? [] : [...systemFolders().mounts, ...wholeSystem().mounts])
       .filter((place) => !COPIED.has(place))
       .map((place) => bind(place)),
     ...whole.places.map(({ from, at }) => bind(from, at)),
@@ -172,8 +181,8 @@ function mountsOf(
   ]
 }
 
-function linksOf() {
+function linksOf({ whole }: RunscProgram) {
+  const all = whole.links ?? [...systemFolders().links, ...wholeSystem().links]
   // The sentry creates the links of /dev.
-  const others = wholeSystem().links.filter(({ at }) => !at.startsWith('/dev/'))
-  return [...systemFolders().links, ...others]
+  return all.filter(({ at }) => !at.startsWith('/dev/'))
 }

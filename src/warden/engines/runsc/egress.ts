@@ -1,18 +1,21 @@
 import { chmodSync, renameSync } from 'node:fs'
 import { createServer, type Server, type Socket } from 'node:net'
 import path from 'node:path'
-import { egressName, forwarder, forwarderUid } from './bundle.ts'
-import type { RunscResources } from './wall.ts'
+import { egressName, forwarderUid } from './bundle.ts'
+import type { RunscWall } from './wall.ts'
 
 /**
  * The egress path: a unix socket in a folder of the bundle, which the sentry opens for the program (`--host-uds=open`).
  * Programs connect to 127.0.0.1:3128 on the loopback of the sentry's network stack, which the host cannot listen on; so
- * `guest/process/forward.js` listens inside and connects both. It starts at the claim, for a job with a network.
+ * `guest/process/forward.js`, or `mayfly_forward.py` in an image without Node, listens inside and connects both. It starts at the claim, for a job with a network.
  */
 const READY_MS_MAX = 10_000
 
 /** Resolves when the forwarder listens inside, before any code of the job runs. */
-export async function openEgress({ child, folder, control }: RunscResources): Promise<Server> {
+export async function openEgress({
+  resources: { child, folder, control },
+  forwarder,
+}: Pick<RunscWall, 'resources' | 'forwarder'>): Promise<Server> {
   const server = createServer()
   server.on('error', () => undefined)
   const place = path.join(folder.egress, egressName)

@@ -1,6 +1,6 @@
 import { chownSync, mkdirSync } from 'node:fs'
 import path from 'node:path'
-import { wallFolder } from '../wall-folder.ts'
+import { makeWallFolder, wallFolder } from '../wall-folder.ts'
 
 /**
  * Folder of a wall: `config.json` of the bundle, runsc's state with the sentry's control socket, and the socket of its egress
@@ -18,9 +18,9 @@ export function folderOf(wall: string): WallFolder {
 }
 
 /** Throws EEXIST if another user made it: /tmp is world-writable. */
-export function makeFolder(folder: WallFolder, uid: number | undefined): void {
-  const { all, state, egress } = folder
-  mkdirSync(all, { mode: 0o700 })
+export function makeFolder(wall: string, uid: number | undefined): void {
+  const { all, state, egress } = folderOf(wall)
+  makeWallFolder(wall)
   // The program sees the mode of the egress folder on the host, and needs to traverse it.
   for (const place of [state, egress]) mkdirSync(place, { mode: 0o755 })
   if (uid === undefined) return

@@ -24,7 +24,7 @@ import { Starts } from '../starts.ts'
 import { remainsOf } from '../sweep.ts'
 import { removeWallFolder } from '../wall-folder.ts'
 import { presetBounds } from './bounds.ts'
-import { rootContent, writeBundle } from './bundle.ts'
+import { forwarderOf, rootContent, writeBundle } from './bundle.ts'
 import { statePids } from './control.ts'
 import { RunscEnclosure } from './enclosure.ts'
 import { killResources } from './kill.ts'
@@ -104,7 +104,7 @@ export class RunscStarter {
     const folder = folderOf(id)
     let cgroup: ReturnType<CgroupRoot['create']> | undefined
     try {
-      makeFolder(folder, slot?.uid)
+      makeFolder(id, slot?.uid)
       const layers = spec.layers ? findLayers(spec.layers) : []
       const root = this.#rootFor({ spec, program, layers, folder })
       writeBundle(folder, program, { layers, root })
@@ -123,10 +123,11 @@ export class RunscStarter {
     }
   }
 
-  /** Root shared by walls of this program; a wall with layers has its own, because their mount points differ by job. */
+  /** Root shared by walls of this program; one with layers or of an image has its own, because their mount points differ by job. */
   #rootFor({ spec, program, layers, folder }: RootParts): string {
     const content = () => rootContent(program, layers)
-    if (layers.length === 0) return this.#roots.take(spec.program, content)
+    if (layers.length === 0 && spec.image === undefined)
+      return this.#roots.take(spec.program, content)
     const root = path.join(folder.all, 'root')
     writeRoot(root, content())
     return root
@@ -180,6 +181,7 @@ export class RunscStarter {
           'calls: runsc closes no system call while a program runs',
         ],
         calls: [],
+        ...(spec.image !== undefined && { image: spec.image }),
         isImaged: true,
         countsTicks: true,
         idleBytes: idleMemory,
@@ -187,6 +189,7 @@ export class RunscStarter {
       },
       resources,
       sentry,
+      forwarder: forwarderOf(program),
       disk: program.whole.scratchBytes,
       idleMemory,
       idleTasks,

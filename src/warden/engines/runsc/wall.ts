@@ -34,6 +34,8 @@ export interface RunscWall {
   readonly wall: Wall
   readonly resources: RunscResources
   readonly sentry: Sentry
+  /** Command inside that connects its loopback to the egress path. */
+  readonly forwarder: readonly string[]
   /** Bytes of scratch. */
   readonly disk: number
   /** Bytes in use before any job, measured as the job's bound is. */

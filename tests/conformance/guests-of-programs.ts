@@ -48,18 +48,14 @@ export const inShell: GuestLanguage = {
   language: 'sh',
   entry: 'program',
   guests: {
-    echo: 'cat > "$MAYFLY_RESULT"',
+    echo: 'cat >&3',
     speaks: `n=0
 while [ $n -lt 200 ]; do
   if [ $((n % 2)) = 1 ]; then echo "line $n" >&2; else echo "line $n"; fi
   n=$((n + 1))
 done
-echo 200 > "$MAYFLY_RESULT"`,
-    floods: `head -c 16383 /dev/zero | tr '\\0' x > line; echo >> line
-set --
-while [ $# -lt 64 ]; do set -- "$@" line; done
-for n in 1 2 3 4 5 6 7 8; do cat "$@"; done
-echo '"flooded"' > "$MAYFLY_RESULT"`,
+echo 200 >&3`,
+    floods: `head -c 8388608 /dev/zero | tr '\\0' x; echo '"flooded"' >&3`,
     spins: 'echo spinning\nwhile :; do :; done',
     waits: 'echo waiting\nsleep 1000',
   },

@@ -15,25 +15,28 @@ import { results } from './cases/results.ts'
 import { streams } from './cases/streams.ts'
 import { tighten } from './cases/tighten.ts'
 import type { Guests } from './guests.ts'
+import { inNode, inPython, inShell } from './guests-of-programs.ts'
 import { inJs, Stand, type GuestLanguage, type Made } from './stand.ts'
 
 /**
  * The one suite that every provider passes: Mayfly's own, the mock, and yours. Call it in a file that `node --test`
  * runs:
  *
- *     import { conformance } from 'mayfly/conformance'
- *     conformance('my-wall', async () => ({ provider: createMyWall(), close: async () => {} }))
+ *     import { conformance, inShell } from 'mayfly/conformance'
+ *     conformance('my-wall', createMyWall(), inShell)
  *
- * `make` is called once for most cases, and again by cases about a provider's whole life. What a provider does not
- * declare is skipped, with the reason; what it declares has to hold. One that does not run JavaScript brings the
- * guests of the life cycle in its own language. `takes` draws cases of a suite that runs often.
+ * In place of a provider it takes a function that makes one, which is called once for most cases, and again by cases about
+ * a provider's whole life. What a provider does not declare is skipped, with the reason; what it declares has to hold.
+ * Guests of the life cycle are there in JavaScript, Node, Python and shell; one for another language brings its own.
+ * `takes` draws cases of a suite that runs often.
  */
 export function conformance(
   name: string,
-  make: () => Promise<Made>,
+  given: Provider | (() => Promise<Made>),
   language: GuestLanguage = inJs,
   takes: (title: string) => boolean = () => true,
 ): void {
+  const make = typeof given === 'function' ? given : () => Promise.resolve(asMade(given))
   suite(`${name} keeps the contract of a provider`, () => {
     let made: Made | undefined
     let unavailable: string | undefined
@@ -64,6 +67,10 @@ export function conformance(
           })
       })
   })
+}
+
+function asMade(provider: Provider): Made {
+  return { provider, close: () => Promise.resolve() }
 }
 
 export const chapters: readonly Chapter[] = [
@@ -97,3 +104,5 @@ export function tableFor(
     })),
   )
 }
+
+export { inJs, inNode, inPython, inShell }

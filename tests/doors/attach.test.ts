@@ -191,7 +191,11 @@ suite('mayfly run by a server of this user', { skip }, () => {
     assert.equal(documentOf(await run(place, asJson))['server'], 'attached')
     const [only, ...others] = await statusOf(place)
     assert.deepEqual([only!.kind, only!.pid, others], ['serve', server.pid, []])
-    await mayfly(place, ['serve', '--stop'])
+    const stop = ['serve', '--stop']
+    const told = await mayfly(place, stop)
+    assert.match(told.stderr, new RegExp(`^No run had left .*\\nProcess ${server.pid} goes on: `))
+    const { stopped, late, started } = documentOf(await mayfly(place, [...stop, '--json']))
+    assert.deepEqual([stopped, late, started], [[], [], [server.pid]])
     assert.equal((await statusOf(place)).length, 1)
     const { left } = await server.stop()
     assert.deepEqual([left, leftIn(place)], [[], []])

@@ -77,7 +77,7 @@ suite('Completion in bash', () => {
   })
 
   test('The value of an option is no command, and is completed as a file', () => {
-    assert.deepEqual(offered('--state', 'run', 'se'), ['serve'])
+    assert.deepEqual(offered('--state', 'run', 'ser'), ['serve'])
     assert.deepEqual(offered('--config', 'r'), [])
     assert.deepEqual(offered('run', ''), [])
   })

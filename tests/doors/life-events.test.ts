@@ -33,7 +33,12 @@ suite('Each step of a life is an event', () => {
       },
     ]
     // As after a warden that was killed.
-    assembly = assemble({ config, warden: { ...warden, swept: 2 }, kind: 'library', sinks })
+    assembly = assemble({
+      config,
+      warden: { ...warden, swept: Promise.resolve(2) },
+      kind: 'library',
+      sinks,
+    })
   })
   after(async () => {
     // The warden is gone by then.

@@ -8,7 +8,7 @@ import { appendFileSync } from 'node:fs'
 import module from 'node:module'
 const real = module.registerHooks
 const see = (url) => {
-  const [place] = /bundle\\/(?:small|mayfly)\\.js$|src\\/cli\\/main\\.[jt]s$/.exec(url) ?? []
+  const [place] = /(?:bundle|dist)\\/(?:small|mayfly)\\.js$|src\\/cli\\/main\\.[jt]s$/.exec(url) ?? []
   if (place) appendFileSync(process.env.LOADED_FILE, place + '\\n')
 }
 const seeing = ({ load, ...hooks }) =>

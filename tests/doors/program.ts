@@ -93,6 +93,8 @@ export interface RunOptions {
   readonly env?: NodeJS.ProcessEnv
   /** Called when it has started. */
   readonly started?: (child: ChildProcess) => void
+  /** Program in the place of `bin`, such as a link to it. */
+  readonly program?: string
 }
 
 /** Runs `mayfly ARGS` to its end. */
@@ -101,7 +103,7 @@ export async function mayfly(
   args: readonly string[],
   options: RunOptions = {},
 ): Promise<Ran> {
-  const child = start(place, args, options.env, 'pipe')
+  const child = start(place, args, options.env, 'pipe', options.program)
   const timer = setTimeout(() => child.kill('SIGKILL'), commandMsMax)
   const texts = [textOf(child.stdout!), textOf(child.stderr!)]
   child.stdin!.on('error', () => undefined)
@@ -226,8 +228,9 @@ function start(
   args: readonly string[],
   env: NodeJS.ProcessEnv = {},
   stdin: 'pipe' | 'ignore' = 'pipe',
+  started = bin,
 ): ChildProcess {
-  const [program = '', ...rest] = [...place.become, process.execPath, bin, ...args]
+  const [program = '', ...rest] = [...place.become, process.execPath, started, ...args]
   return spawn(program, rest, {
     cwd: place.cwd,
     env: { ...place.env, ...env },

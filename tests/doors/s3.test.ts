@@ -118,13 +118,13 @@ suite('Effects on a running server', () => {
   test('The execution time is that of an outside clock, to within a twentieth (S3-35)', async () => {
     const spin =
       'const began = Date.now(); while (Date.now() - began < input) {} return Date.now() - began'
-    await register('spin', spin)
+    await register('spin', spin, { timeout: 20_000 })
     await execute('spin', 1)
-    const asked = 1000
     const off: number[] = []
     const isClose = (share: number) => share <= 1 / 20
-    // A machine that does other things as well stands between the two clocks: the closest of some counts.
+    // A machine that does other things as well stands between the two clocks, by less of a longer time: the closest counts.
     for (let n = 0; n < 8 && !off.some(isClose); n++) {
+      const asked = 1000 * Math.min(8, 2 ** n)
       const began = performance.now()
       const { json } = await execute('spin', asked)
       const outside = performance.now() - began

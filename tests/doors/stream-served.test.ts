@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, suite } from 'node:test'
-import { MayflyClient } from '../../src/sdk/client.ts'
+import { MayflyClient } from '../../src/sdk/client.js'
 import { test } from '../fixtures/drawn.ts'
 import { makePlace, startServer, whenReady, type Server } from './program.ts'
 

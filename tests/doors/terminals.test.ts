@@ -95,9 +95,9 @@ suite('Terminals of a server', { skip: unable('python') }, () => {
     client.socket.send(Buffer.from('stty size\r'))
     await client.shows(/20 90/)
     client.socket.send(JSON.stringify({ resize: { cols: 50, rows: 10 } }))
-    client.socket.send(Buffer.from('stty size; echo begun; sleep 1000\r'))
+    // Told by the job itself, so it is in the foreground by then.
+    client.socket.send(Buffer.from('stty size; sh -c "echo begun; exec sleep 1000"\r'))
     await client.shows(/10 50\r\nbegun\r\n/)
-    await sleep(100)
     client.socket.send(JSON.stringify({ signal: 'SIGINT' }))
     client.socket.send(Buffer.from('exit 5\r'))
     assert.equal(await client.closed, 1000)

@@ -5,7 +5,7 @@ import type { Profile } from '../../src/contract/profile.ts'
 import type { RunJob } from '../../src/gateway/http/parts.ts'
 import { openKeys } from '../../src/gateway/http/keys.ts'
 import { sha256 } from '../../src/lib/hash.ts'
-import { MayflyClient } from '../../src/sdk/client.ts'
+import { MayflyClient } from '../../src/sdk/client.js'
 import { adminKey, bearer, endOf, openDoor, type TestDoor } from './http-door.ts'
 
 const otherKey = 'mfy_other_0123456789abcdefghijklmnop'

@@ -3,13 +3,13 @@ import { X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
 import { readdir, stat } from 'node:fs/promises'
 import { request } from 'node:https'
-import { connect as connectPlain } from 'node:net'
+import { connect as connectPlain, type AddressInfo } from 'node:net'
 import { test } from 'node:test'
-import { connect, type ConnectionOptions } from 'node:tls'
+import { connect, createServer, type ConnectionOptions } from 'node:tls'
 import { WebSocket } from 'ws'
 import { developmentCertificate } from '../../src/gateway/http/development-authority.ts'
 import type { Tls } from '../../src/gateway/http/tls.ts'
-import { adminKey, bearer, folder, openDoor, raw, type TestDoor } from './http-door.ts'
+import { adminKey, bearer, folder, openDoor, raw } from './http-door.ts'
 
 const day = 86_400_000
 
@@ -34,7 +34,10 @@ async function get(url: string, ca: string, headers: Record<string, string> = {}
 }
 
 /** Protocol that a handshake negotiated, or its error. */
-async function handshake(door: TestDoor, options: ConnectionOptions): Promise<string> {
+async function handshake(
+  door: { readonly activePort: number },
+  options: ConnectionOptions,
+): Promise<string> {
   const socket = connect({
     port: door.activePort,
     host: '127.0.0.1',
@@ -79,8 +82,16 @@ test('Old protocols and weak ciphers are refused, current ones agreed on (S0-17)
   const { state, ...own } = await authority()
   await using _ = state
   await using door = await openDoor(tlsFrom(own))
-  const old = { minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'DEFAULT@SECLEVEL=0' } as const
-  assert.equal(await handshake(door, old), 'refused')
+  for (const version of ['TLSv1', 'TLSv1.1'] as const) {
+    const old = { minVersion: version, maxVersion: version, ciphers: 'DEFAULT@SECLEVEL=0' } as const
+    assert.equal(await handshake(door, old), 'refused', version)
+    // The refusal is the door's: a server that takes the version gets it from the same client.
+    const lax = createServer({ ...own, ...old }).listen(0, '127.0.0.1')
+    await once(lax, 'listening')
+    const { port } = lax.address() as AddressInfo
+    assert.equal(await handshake({ activePort: port }, old), version)
+    lax.close()
+  }
   for (const ciphers of ['ECDHE-ECDSA-AES128-SHA', 'ECDHE-ECDSA-AES256-SHA384'])
     assert.equal(await handshake(door, { maxVersion: 'TLSv1.2', ciphers }), 'refused', ciphers)
   const fair = { maxVersion: 'TLSv1.2', ciphers: 'ECDHE-ECDSA-AES128-GCM-SHA256' } as const

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { openKeys } from '../../src/gateway/http/keys.ts'
 import type { RunJob } from '../../src/gateway/http/parts.ts'
 import { sha256 } from '../../src/lib/hash.ts'
-import { MayflyClient } from '../../src/sdk/client.ts'
+import { MayflyClient } from '../../src/sdk/client.js'
 import { adminKey, bearer, call, endOf, openDoor, type TestDoor } from './http-door.ts'
 
 const otherKey = 'mfy_other_0123456789abcdefghijklmnop'

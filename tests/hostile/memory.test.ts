@@ -14,7 +14,7 @@ const MIB = 2 ** 20
 const growthBytesMax = (memoryMiB * 1.25 + 32) * MIB
 const unseenBytes = 32 * MIB
 
-test('A worker’s memory stays within limit × 1.25 + 32 MiB over its idle size (S3-2, S3-10)', async (t) => {
+test('A worker’s memory stays within limit × 1.25 + 32 MiB over its idle size, and so does the peak that its outcome tells (S3-2, S3-10)', async (t) => {
   const mayfly = await openMayfly()
   if (typeof mayfly === 'string') return t.skip(mayfly)
   await using trap = await Trap.set()
@@ -24,11 +24,15 @@ test('A worker’s memory stays within limit × 1.25 + 32 MiB over its idle size
   const over: string[] = []
   let most = 0
   for (const hostile of drawn(corpus.memory, 'bombs')) {
-    const { least, told } = await leastGrowth(bound, () =>
-      runCase(library, hostile, trap.lure(hostile), { limits: smallLimits }),
-    )
+    const peaks: number[] = []
+    const { least, told } = await leastGrowth(bound, async () => {
+      const lure = trap.lure(hostile)
+      const { outcome } = await runCase(library, hostile, lure, { limits: smallLimits })
+      peaks.push(outcome?.metrics.memoryUsage?.peak ?? 0)
+    })
     most = Math.max(most, least)
     if (told.length > 1) t.diagnostic(`${hostile.name}: ${told.join('; ')}`)
+    if (Math.min(...peaks) > bound) over.push(`${hostile.name} says ${peaks.map(mebi).join()}`)
     if (least > bound) over.push(`${hostile.name}: ${told.join('; ')}`)
   }
   t.diagnostic(`the most over idle: ${mebi(most)}, the bound: ${mebi(bound)}`)

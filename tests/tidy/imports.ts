@@ -19,7 +19,7 @@ const ranks: readonly (readonly [rank: number, files: RegExp])[] = [
   [6, /^src\/tiers\/[^/]+\//],
   [
     6,
-    /^src\/(config|threat|intel|profile|pool|sessions|egress|lives|watch|zones|operate|effects|capabilities|folders|output|evidence|history|telemetry|packages|picture|provider-modules)\//,
+    /^src\/(config|threat|intel|profile|folder-wall|pool|sessions|egress|lives|watch|zones|operate|effects|capabilities|folders|output|evidence|history|telemetry|packages|picture|provider-modules)\//,
   ],
   [6, /^src\/(job|outcome|shadow)\.ts$/],
   [7, /^src\/life\.ts$/],
@@ -29,7 +29,8 @@ const ranks: readonly (readonly [rank: number, files: RegExp])[] = [
   [8, /^src\/assemble\//],
   [9, /^src\/(gateway|fleet|sdk|web)\//],
   [10, /^src\/index\.ts$/],
-  [11, /^src\/(mcp|cli)\//],
+  [10.5, /^src\/mcp\//],
+  [11, /^src\/cli\//],
 ]
 const wardenFolders = /^src\/(os|jail|warden)\//
 /** Modules beside the engines' folders: what two engines do alike. `index.ts` is the warden's own table. */
@@ -41,7 +42,9 @@ const namesProviders = new Set(['src/assemble/providers.ts', 'src/index.ts'])
 /** Others that start processes, and what. */
 const startersToo = new Map([
   ['src/sdk/start-warden.ts', 'the warden of a library'],
+  ['src/sdk/bridge/connect.ts', 'the process of the road of an application under an older Node'],
   ['src/cli/leave-server.ts', 'the server that a run leaves behind'],
+  ['src/cli/setup-actions.ts', 'steps of an operator who set a machine up'],
   ['src/images/run-program.ts', 'programs that make images'],
   ['src/cli/bench.ts', 'the plain process that figures are compared with'],
   ['guest/process/shell.js', 'inside a wall: the shell that runs a script'],

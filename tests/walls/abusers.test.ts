@@ -80,8 +80,11 @@ suite('Twenty abusers', { skip: unable('python') }, () => {
         const ran = ended.filter(({ status }) => status !== 'unavailable')
         const [hogs, bombs] = [hog, bomb].map((one) => ran.filter(({ abuse }) => abuse === one))
         t.diagnostic(`${ran.length} ran, ${hogs!.length} hogs, ${bombs!.length} bombs`)
-        for (const { abuse, status } of ran)
-          assert.ok(abuse.ends.includes(status), `${abuse.code}: ${status}`)
+        for (const { abuse, status, error } of ran)
+          assert.ok(
+            abuse.ends.includes(status),
+            `${abuse.code}: ${status}, ${error?.code} ${error?.message}`,
+          )
         for (const { error } of hogs!) assert.equal(error?.code, 'MEMORY')
         assert.ok(ran.length >= ranMin && hogs!.length > 0 && bombs!.length > 0)
         // The honest job and the spares have walls of their own.

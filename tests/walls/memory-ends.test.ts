@@ -105,12 +105,12 @@ const standing: readonly {
   {
     name: 'a list',
     of: inPython,
-    code: (mib) => `import time\na = bytearray(${mib} << 20)\ntime.sleep(0.3)`,
+    code: (mib) => `import time\na = bytearray(${mib} << 20)\ntime.sleep(1)`,
   },
   {
     name: 'buffers of Node',
     of: inNode,
-    code: (mib) => `const a = Buffer.alloc(${mib} << 20, 1); setTimeout(() => a.length, 300)`,
+    code: (mib) => `const a = Buffer.alloc(${mib} << 20, 1); setTimeout(() => a.length, 1_000)`,
   },
   {
     name: 'shared memory of three processes, each its own',
@@ -120,7 +120,7 @@ for _ in range(3):
     if os.fork() == 0:
         a = mmap.mmap(-1, (${mib} << 20) // 3)
         for at in range(0, len(a), 4096): a[at] = 1
-        time.sleep(0.3)
+        time.sleep(1)
         os._exit(0)
 for _ in range(3): os.wait()`,
   },
@@ -136,12 +136,17 @@ suite('A limit on memory', { skip: unable('python') }, () => {
         async (t) => {
           if (isMissing(t, { jailKind })) return
           const wish = { jailKind, options, of }
-          const [within] = await endsOf({ ...wish, code: code(52), times: 1 })
-          assert.equal(within!.end.status, 'ok', messageIn(within!.end))
-          // Without a group, two looks of a busy machine may lie around all of it.
           const isCounted = !options.without?.includes('memory cgroup')
-          const { peak } = within!.end.memory ?? { peak: 0 }
-          assert.ok(peak <= memory && (peak > 45 * MiB || !isCounted), `${peak}`)
+          const isSeen = (peak: number) => peak > 45 * MiB || !isCounted
+          let peak = 0
+          // Two looks of a busy machine may lie around all of it.
+          for (let tries = 0; tries < 4 && !isSeen(peak); tries++) {
+            const [within] = await endsOf({ ...wish, code: code(52), times: 1 })
+            assert.equal(within!.end.status, 'ok', messageIn(within!.end))
+            peak = within!.end.memory?.peak ?? 0
+            assert.ok(peak <= memory, `${peak}`)
+          }
+          assert.ok(isSeen(peak), `${peak}`)
           const [beyond] = await endsOf({ ...wish, code: code(72), times: 1 })
           assert.equal(beyond!.end.error?.code, 'MEMORY', messageIn(beyond!.end))
           assert.ok(beyond!.end.memory!.peak >= memory, `${beyond!.end.memory!.peak}`)
@@ -160,7 +165,7 @@ for at in range(0, len(a), 4096): a[at] = 1
 for _ in range(4):
     if os.fork() == 0:
         sum(a[::4096])
-        time.sleep(0.3)
+        time.sleep(1)
         os._exit(0)
 for _ in range(4): os.wait()`
     const [once] = await endsOf({ jailKind: 'embedded', options: {}, of: inPython, code, times: 1 })

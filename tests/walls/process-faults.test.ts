@@ -117,8 +117,10 @@ for (const jailKind of jailKinds)
       for (const pid of parked()) signal(pid, 'SIGSTOP')
       const stopped = parked()
       const end = library.run(python('result = 42', jailKind, { limits: { timeout: '2s' } }))
-      // A warden that throttles by SIGSTOP and SIGCONT may wake a process that the test stopped.
-      assert.match(ended(await inTime(end, 'its end', soonMs)), /^(timeout TIMEOUT|ok)$/)
+      // A warden that throttles by SIGSTOP and SIGCONT may wake a process that the test stopped; on a busy machine its
+      // deadline for the claim is over before that of the job.
+      const ends = /^(timeout TIMEOUT|failed WALL_LOST|ok)$/
+      assert.match(ended(await inTime(end, 'its end', soonMs)), ends)
       // The job took at most one of the stopped spares; kill the rest.
       for (const pid of stopped) signal(pid, 'SIGKILL')
       assert.deepEqual(await remaining(stopped), [])

@@ -124,7 +124,7 @@ suite('A job of language "node" in a process wall', { skip: unable() }, () => {
 
   test('results that plain JSON would lose are tagged, and what is no data is refused', async () => {
     const tagged = await node({
-      code: 'export default () => ({ at: new Date(0), big: 7n, bytes: Buffer.from("hi"), set: new Set([NaN]) })',
+      code: 'export default () => ({ at: new Date(0), big: 7n, bytes: Buffer.from("hi"), set: new Set([NaN]), map: new Map([[1, -0]]), none: undefined })',
     })
     assert.equal(tagged.head.encoding, 'tagged')
     assert.deepEqual(tagged.value, {
@@ -132,6 +132,8 @@ suite('A job of language "node" in a process wall', { skip: unable() }, () => {
       big: { $type: 'BigInt', value: '7' },
       bytes: { $type: 'bytes', value: 'aGk=' },
       set: { $type: 'Set', value: [{ $type: 'number', value: 'NaN' }] },
+      map: { $type: 'Map', value: [[1, { $type: 'number', value: '-0' }]] },
+      none: { $type: 'undefined' },
     })
     const codeOf = async (code: string, more = {}) =>
       (await node({ code, ...more })).head.error?.code
@@ -139,7 +141,8 @@ suite('A job of language "node" in a process wall', { skip: unable() }, () => {
       await codeOf('export default () => { const a = {}; a.a = a; return a }'),
       'RESULT_CIRCULAR',
     )
-    assert.equal(await codeOf('export default () => () => 1'), 'RESULT_NOT_SERIALISABLE')
+    for (const none of ['() => 1', 'Symbol("s")'])
+      assert.equal(await codeOf(`export default () => ${none}`), 'RESULT_NOT_SERIALISABLE', none)
     assert.equal(
       await codeOf('export default () => "x".repeat(2000)', { resultBytesMax: 1000 }),
       'RESULT_TOO_LARGE',

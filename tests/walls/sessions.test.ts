@@ -424,3 +424,26 @@ threading.Thread(target=forge, daemon=True).start()`,
   'import gc, sys\nsys.excepthook = lambda *a: None\ngc.disable()',
   'globals().clear()',
 ]
+
+test(
+  'A session in Python runs where its first phase closes exec, and one in Node says why it cannot start',
+  { skip: unable('python') },
+  async () => {
+    const own = mkdtempSync(join(tmpdir(), 'mayfly-session-start-'))
+    const syscalls = ['network', 'outside', 'process', 'write'] as const
+    const phases = [{ name: 'shut', for: '1m' as const, syscalls: [...syscalls] }]
+    try {
+      await using opened = await Mayfly.open({ state: own, schedules: { shut: { phases } } })
+      const asked = { schedule: 'shut', provider: 'embedded', limits: unhurried } as const
+      const box = await opened.open({ ...asked, language: 'python' })
+      assert.equal((await box.run({ code: '6 * 7' })).result, 42)
+      assert.equal((await box.close()).status, 'ok')
+      const message =
+        'Cannot open a session in "node": phase "shut" of schedule "shut" closes "exec", by which it starts'
+      const refused = { code: 'UNAVAILABLE', message }
+      await assert.rejects(opened.open({ ...asked, language: 'node' }), refused)
+    } finally {
+      for (const one of [own, `${own}-warden`]) rmSync(one, { recursive: true, force: true })
+    }
+  },
+)

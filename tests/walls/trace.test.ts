@@ -4,7 +4,7 @@ import { Cell } from '../../guest/cell.js'
 import { tracedFunctions } from '../../src/contract/traced-functions.ts'
 
 /** Runs one job in a new cell, as a worker does. */
-async function lived(code: string, { entry = 'body', isTraced = true, ms = 2000 } = {}) {
+async function lived(code: string, { entry = 'body', isTraced = true, ms = 20_000 } = {}) {
   const cell = new Cell({ memoryMiB: 64, webAssembly: false, isTraced })
   const end = await cell.run(
     {

@@ -65,7 +65,8 @@ suite(
       await sleep(300)
       const after = await stand.warden.usage(id)
       assert.ok(after.cpuMs - before.cpuMs < 100, `${before.cpuMs} to ${after.cpuMs} ms`)
-      assert.ok(stand.worker.lease.begin(60_000))
+      // Shorter by what has passed, so that the deadline of the first job serves it on a busy machine too.
+      assert.ok(stand.worker.lease.begin(60_000 - (performance.now() - stand.sentAt)))
       assert.equal(stand.worker.lease.isOwn, false)
       const { cpuTimeMs } = await stand.ends('return 2')
       assert.ok(cpuTimeMs < 100, `${cpuTimeMs} ms`)
@@ -116,6 +117,7 @@ async function open(firstLifeMs = lifeMs) {
   return {
     warden,
     worker,
+    sentAt,
     ran,
     frames,
     ended,

@@ -38,7 +38,7 @@ const hiddenBy: Partial<Record<JailLayer, readonly string[]>> = {
 }
 
 /** Layers without which the product runs nothing in a wall. */
-const needed: readonly JailLayer[] = ['namespaces', 'seccomp', 'memory watch']
+const needed: readonly JailLayer[] = ['seccomp', 'memory watch']
 
 let trap: ProcessTrap
 const absent = new Map<WallName, string>()
@@ -97,13 +97,10 @@ function judging(layer: JailLayer, { family }: ProcessCase): Pick<Field, 'onlySe
   return { onlySeen: layer === 'seccomp' && aboutTheFilter.includes(family) }
 }
 
-/** Cases measured from outside run alone, in the whole corpus. Without namespaces no shell starts. */
+/** Cases measured from outside run alone, in the whole corpus. */
 function sampleOf(family: ProcessFamily, layer: JailLayer): readonly ProcessCase[] {
-  const runs = ({ name, over, quick, language }: ProcessCase): boolean =>
-    !over &&
-    !quick &&
-    (layer !== 'namespaces' || language !== 'sh') &&
-    !hiddenBy[layer]?.includes(name)
+  const runs = ({ name, over, quick }: ProcessCase): boolean =>
+    !over && !quick && !hiddenBy[layer]?.includes(name)
   return sample(processCorpus[family].filter(runs), perFamily)
 }
 

@@ -21,7 +21,7 @@ import { programOf, type ProcessBait, type ProcessCase } from './case.ts'
 
 /** The providers that run whole processes. */
 export const wallNames = ['bubblewrap', 'embedded'] as const
-export type WallName = (typeof wallNames)[number] | 'gvisor' | 'qemu'
+export type WallName = (typeof wallNames)[number] | 'gvisor' | 'qemu' | 'podman'
 
 export interface Walls extends AsyncDisposable {
   run(job: JobRequest): Promise<Outcome>
@@ -31,6 +31,8 @@ export interface Walls extends AsyncDisposable {
 
 export interface WallsWish {
   readonly without?: readonly JailLayer[]
+  /** Programs and layers of this machine to treat as missing. */
+  readonly hide?: readonly string[]
   /** State folder with the images of machines. */
   readonly imageState?: string
   /** Accepts incomplete walls, which the product never does. */

@@ -25,7 +25,8 @@ const words: Record<string, (name?: string) => readonly Step[]> = {
     suiteNames.map((name) => [name, (only?: string) => [suite(name, { only })]]),
   ),
   unit: (only) => named('unit', only, {}),
-  long: () => tests({ MAYFLY_LONG: '1' }),
+  whole: () => tests(seeded(), wholeHalves),
+  long: () => tests({ MAYFLY_LONG: '1' }, wholeHalves),
   coverage: (only) => named('unit', only, { coverage: true }),
   bench: (only) => filesOf('bench', only).map((file) => tool(file, 'node', file)),
   packages: () => [['packages', installDebianPackages]],
@@ -160,10 +161,12 @@ function testsOf(
  * Runs the suites as root and as an ordinary user, whose environments differ. MAYFLY_HALF tells tests which one, so
  * that none drops privileges by itself when all are run that way anyway.
  */
-function tests(env: Readonly<Record<string, string>>): readonly Step[] {
+function tests(
+  env: Readonly<Record<string, string>>,
+  halvesOf: (files: readonly string[]) => Halves = sampledHalves,
+): readonly Step[] {
   if (process.getuid?.() !== 0) return suiteNames.map((name) => suite(name, { env }))
-  const files = suiteNames.flatMap((name) => filesOf(name))
-  const halves = env['MAYFLY_LONG'] === undefined ? sampledHalves(files) : wholeHalves(files)
+  const halves = halvesOf(suiteNames.flatMap((name) => filesOf(name)))
   const takes = (file: string) => halves.root.has(file)
   const rootEnv = { ...env, ...envOf(halves, 'root') }
   const shared = (['unit', 'sim'] as const).map((name) => suite(name, { env: rootEnv, takes }))

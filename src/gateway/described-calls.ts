@@ -101,9 +101,10 @@ export const describedCalls: Readonly<Record<string, DescribedCall>> = {
     about:
       'JSON-RPC of the Model Context Protocol over streamable HTTP, for agents; revisions 2026-07-28 and 2025-11-25. Errors ' +
       'of the protocol are JSON-RPC errors',
+    takes: 'McpMessage',
     gives: { type: 'object' },
     streams: true,
-    fails: [400, 404, 408, 413, 415, 422, 503],
+    fails: [404],
   },
   'GET /mcp': {
     id: 'mcpStream',

@@ -12,7 +12,7 @@ import { defaultProvider } from '../../src/gateway/doors/configuration.ts'
 import { configBody } from '../../src/gateway/http/configuration-body.ts'
 import { openApi } from '../../src/gateway/openapi.ts'
 import { calls } from '../../src/gateway/routes.ts'
-import { activeContent } from '../../src/gateway/http/schema.ts'
+import { activeContent, mcpMessage } from '../../src/gateway/http/schema.ts'
 import { zonesAsked, zoneTighten } from '../../src/gateway/doors/zones.ts'
 import { bearer, call, folder, openDoor, raw, statusOf } from './http-door.ts'
 
@@ -30,6 +30,7 @@ const schemaOfBody: Readonly<Record<string, z.ZodType>> = {
   ZoneTighten: zoneTighten,
   DefaultProvider: defaultProvider,
   ConfigPatch: configBody,
+  McpMessage: mcpMessage,
 }
 
 const golden = join(import.meta.dirname, '..', 'golden', 'openapi.json')

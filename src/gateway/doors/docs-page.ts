@@ -116,7 +116,7 @@ function curlOf(method: string, path: string, operation: Operation, origin: stri
   const raw = rawBodyExamples[operationId]
   const headers = [
     ...(security?.length === 0 ? [] : ['"Authorization: Bearer $MAYFLY_API_KEY"']),
-    ...(headerExamples[operationId] ?? []).map((header) => `'${header}'`),
+    ...(headerExamples[operationId] ?? []).map((header) => `"${header}"`),
     ...(example === undefined ? [] : ["'Content-Type: application/json'"]),
   ]
   const verb =

@@ -23,10 +23,25 @@ export const bodyExamples: Readonly<Record<string, Readonly<Record<string, unkno
   ZoneTighten: { controls: { network: 'none' } },
   DefaultProvider: { name: 'auto' },
   ConfigPatch: { ceilings: { timeout: '30s' } },
+  McpMessage: {
+    jsonrpc: '2.0',
+    id: 1,
+    method: 'initialize',
+    params: {
+      protocolVersion: '2025-11-25',
+      capabilities: {},
+      clientInfo: { name: 'curl', version: '1' },
+    },
+  },
 }
 
-/** Extra headers of an example, beside the key. */
+const mcpSession = ['Mcp-Session-Id: $MCP_SESSION_ID']
+
+/** Extra headers of an example, beside the key; may name shell variables. */
 export const headerExamples: Readonly<Record<string, readonly string[]>> = {
+  mcp: ['Accept: application/json, text/event-stream'],
+  mcpStream: ['Accept: text/event-stream', ...mcpSession],
+  mcpEnd: mcpSession,
   streamThreats: ['Accept: text/event-stream'],
 }
 

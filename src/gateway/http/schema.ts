@@ -59,3 +59,11 @@ export const readyBody = z
       .describe('provider modules that serve no job; GET /v1/providers says why'),
   })
   .readonly()
+
+/** A JSON-RPC message as far as the description goes; the protocol's SDK reads it. */
+export const mcpMessage = z.looseObject({
+  jsonrpc: z.literal('2.0'),
+  id: z.union([z.string(), z.number()]).optional(),
+  method: z.string(),
+  params: z.looseObject({}).optional(),
+})

@@ -57,6 +57,13 @@ test('A machine like Ubuntu 24.04 gets a profile, delegation, a range of uids, a
   for (const { undo, why } of Object.values(steps)) assert.ok(undo && why)
 })
 
+test('A uid without an account gets its range by hand, since usermod would not know it', () => {
+  using machine = planted(ubuntu)
+  const step = stepsOf(machine.root, { user: '4321' })['subordinate uids']!
+  assert.deepEqual(step.actions, [])
+  assert.match(step.byHand!, /"4321:\d+:\d+" to \/etc\/subuid/)
+})
+
 test('Files that setup writes are found done the next time, and are left as they are', () => {
   using machine = planted(ubuntu)
   const filesOf = () =>

@@ -27,7 +27,7 @@ export interface SetupSource {
   readonly root?: string
   readonly env?: NodeJS.ProcessEnv
   readonly surroundings?: Surroundings
-  /** User that Mayfly will run as; root needs no delegation and no range. */
+  /** User that Mayfly will run as, or a uid without an account; root needs no delegation and no range. */
   readonly user: string
   /** Binary that makes namespaces: the Node that Mayfly runs on. */
   readonly node: string
@@ -177,12 +177,22 @@ function subordinates(source: SetupSource): readonly SetupStep[] {
   if (user === 'root' || !hasProgram('newuidmap')) return []
   const has = (file: string) =>
     (readIn(source, file) ?? '').split('\n').some((line) => line.startsWith(`${user}:`))
-  const range = `${SUBORDINATES.first}-${SUBORDINATES.first + SUBORDINATES.count - 1}`
+  const { first, count } = SUBORDINATES
+  const range = `${first}-${first + count - 1}`
+  const line = `${user}:${first}:${count}`
+  const step = {
+    name: 'subordinate uids',
+    why: `rootless containers of "${user}" have users of their own`,
+    isDone: has('/etc/subuid') && has('/etc/subgid'),
+  }
+  // usermod(8) knows accounts alone, subuid(5) also takes a bare uid.
+  if (/^\d+$/.test(user)) {
+    const byHand = `Add the line "${line}" to /etc/subuid and to /etc/subgid`
+    return [{ ...step, actions: [], byHand, undo: 'remove both lines' }]
+  }
   return [
     {
-      name: 'subordinate uids',
-      why: `rootless containers of "${user}" have users of their own`,
-      isDone: has('/etc/subuid') && has('/etc/subgid'),
+      ...step,
       actions: [
         { kind: 'run', words: ['usermod', '--add-subuids', range, '--add-subgids', range, user] },
       ],

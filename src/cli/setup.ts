@@ -21,7 +21,7 @@ export function register(program: Command): void {
     .option('--user <name>', 'the user that Mayfly will run as')
     .action(async (_own, command: Command) => {
       const flags = command.optsWithGlobals<SetupFlags>()
-      const user = flags.user ?? process.env['SUDO_USER'] ?? userInfo().username
+      const user = flags.user ?? process.env['SUDO_USER'] ?? ownName()
       const steps = setupSteps({
         user,
         node: process.execPath,
@@ -31,6 +31,15 @@ export function register(program: Command): void {
       else process.stdout.write(`${setupText(steps)}\n`)
       if (flags.apply) await applySteps(steps, flags)
     })
+}
+
+/** Name of this user, or its uid where no account has it: in a container any number may be the user. */
+function ownName(): string {
+  try {
+    return userInfo().username
+  } catch {
+    return String(process.getuid?.() ?? '')
+  }
 }
 
 /** Throws MayflyError USAGE without root, or where nobody said yes. */

@@ -175,7 +175,7 @@ void ask_exec(const struct seccomp_notif *asked) {
   int n = snprintf(line, sizeof line,
                    "{\"kind\":\"asks\",\"id\":\"%llu\",\"pid\":%ld,\"path\":\"%s\",\"real\":\"%s\",\"by\":\"%s\"}\n",
                    (unsigned long long)asked->id, group, shown[0], shown[1], shown[2]);
-  if (exec_count == EXECS_MAX || !say_within(OUT_BYTES_EVENTS, line, n)) return send_answer(asked->id, 0, -EAGAIN, 0);
+  if (exec_count == EXECS_MAX || !say_within(OUT_BYTES_EXECS, line, n)) return send_answer(asked->id, 0, -EAGAIN, 0);
   execs[exec_count].asked = *asked;
   execs[exec_count++].until = now_ns() + EXEC_MS_MAX * 1000000ull;
 }

@@ -4,7 +4,7 @@
  * Problem: a write that blocks would stop the clock of the phases, and a guest can cause lines as fast as it can call.
  *
  * Mechanism: lines are collected in one buffer and sent without blocking; the loop sends the rest when the socket takes
- * more. What a guest causes may fill the buffer up to OUT_BYTES_EVENTS and is dropped above, so that what the sentinel
+ * more. What a guest causes may fill the buffer up to the level of its kind and is dropped above, so that what the sentinel
  * itself has to say always has room. A warden that takes not even that has stopped reading, which ends the wall. Texts of
  * a guest are quoted byte by byte as ASCII, because their encoding is unknown, and cut.
  *

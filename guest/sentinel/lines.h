@@ -5,7 +5,17 @@
 #include <stdio.h>
 #include "wall.h"
 
-enum { OUT_BYTES_MAX = 65536, OUT_BYTES_EVENTS = 49152, LINE_BYTES_MAX = 8192, SHOWN_BYTES_MAX = 256 };
+/* Fill levels of the buffer up to which a line of each kind is taken: each kind has room that those before it cannot fill,
+ * so that a flood of files hides no exec, also while the warden of a busy machine reads late. */
+enum {
+  OUT_BYTES_REST = 96 << 10,
+  OUT_BYTES_REFUSALS = 128 << 10,
+  OUT_BYTES_EXECS = 192 << 10,
+  OUT_BYTES_SECRETS = 224 << 10,
+  OUT_BYTES_MAX = 256 << 10,
+  LINE_BYTES_MAX = 8192,
+  SHOWN_BYTES_MAX = 256
+};
 
 /* Reports caused by the guest leave room for these, so a full buffer here means that the warden stopped
  * reading. */

@@ -26,6 +26,7 @@ enum { SEEN_MAX = 4096 };
 
 /* Separate budgets for each kind of report: a flood of one cannot suppress another. */
 enum { OF_SECRETS, OF_EXECS, OF_REFUSALS, OF_REST, KINDS };
+static const size_t levels[KINDS] = {OUT_BYTES_SECRETS, OUT_BYTES_EXECS, OUT_BYTES_REFUSALS, OUT_BYTES_REST};
 
 /* Substring of a secret's path; one that ends with a path component must match a complete component. */
 int is_secret(const char *path) {
@@ -72,7 +73,7 @@ int report_run(pid_t pid, int call, int class, int is_denied, int writes, const 
                    (double)now_ns() / 1e6, (double)ns_of(CLOCK_MONOTONIC) / 1e6, pid, call, class_names[class], is_denied ? "denied" : "allowed",
                    writes ? "true" : "false", (unsigned long long)wall.left_out, when, path ? ",\"path\":\"" : "", shown,
                    path ? "\"" : "");
-  if (say_within(OUT_BYTES_EVENTS, line, n)) return 1;
+  if (say_within(levels[kind], line, n)) return 1;
   wall.left_out++;
   return 0;
 }

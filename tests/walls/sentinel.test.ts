@@ -68,6 +68,18 @@ for round in range(2000):
     time.sleep(0.05)
 `
 
+/** Makes more files than the sentinel reports, then executes one of its own. */
+const floodThenExec = `
+import os, shutil, subprocess, time
+print('ready', flush=True)
+time.sleep(1)
+for n in range(3000): open('n%d' % n, 'w').close()
+shutil.copy('/bin/true', 'x')
+os.chmod('x', 0o755)
+print('ran', subprocess.run(['/work/x']).returncode, flush=True)
+time.sleep(60)
+`
+
 /** A round takes 50 ms, and seconds beside work that has more of the processor. */
 const roundMsMax = 60_000
 
@@ -163,6 +175,26 @@ suite('Calls of a wall', { skip, concurrency: 1 }, () => {
       () => seen.some((one) => /^execve denied .* \/usr\/bin\/true$/.test(one)),
       'a denied program',
     )
+  })
+
+  test('S2-13: an exec after a flood of files is reported, also where the warden stands still meanwhile', async () => {
+    await using whole = await openWhole({ apart: true })
+    const { pid: warden } = await whole.warden.facts()
+    const wall = await whole.start('python')
+    const seen: string[] = []
+    whole.warden.onCall(wall.id, (told) => {
+      if ('call' in told && told.class === 'exec') seen.push(told.path ?? '')
+    })
+    await wall.claim()
+    wall.run(floodThenExec)
+    await until(() => wall.said.stdout.includes('ready'), 'the guest')
+    process.kill(warden, 'SIGSTOP')
+    try {
+      await until(() => wall.said.stdout.includes('ran 0'), 'the exec')
+    } finally {
+      process.kill(warden, 'SIGCONT')
+    }
+    await until(() => seen.includes('/work/x'), 'the report')
   })
 
   test('stay what the fixed filter makes of them where the sentinel is left out, and the wall says so', async () => {

@@ -267,17 +267,14 @@ suite('A wall that is a machine', { skip, timeout }, () => {
   })
 
   test('QEMU that is killed in the middle of a job is a lost wall, not an end of the program', async () => {
-    const before = new Set(belowOf(process.pid))
     const running = await stand().start(inPython.guests.spins!, { limits })
     await running.said('spinning')
     const { wall } = running.sandbox
-    const own =
-      openCgroups()?.processes(wall!) ?? belowOf(process.pid).filter((pid) => !before.has(pid))
-    const qemu = own.find(
-      (pid) =>
-        readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('q35') &&
-        !readFileSync(`/proc/${pid}/comm`, 'utf8').includes('bwrap'),
-    )
+    // Its jail binds the folder of the wall; spares that start meanwhile have folders of their own.
+    const jails = belowOf(process.pid).filter((pid) => wordsOf(pid).includes(wall!))
+    const [qemu] = jails
+      .flatMap((pid) => belowOf(pid))
+      .filter((pid) => wordsOf(pid).includes('q35') && !isBubblewrap(pid))
     process.kill(qemu!, 'SIGKILL')
     const end = await running.end
     assert.deepEqual([end.status, end.error?.code], ['failed', 'WALL_LOST'], JSON.stringify(end))
@@ -285,6 +282,9 @@ suite('A wall that is a machine', { skip, timeout }, () => {
     await until(() => !existsSync(`/tmp/mayfly-${wall}`), 'the folder to be removed')
   })
 })
+
+const wordsOf = (pid: number) => readFileSync(`/proc/${pid}/cmdline`, 'utf8')
+const isBubblewrap = (pid: number) => readFileSync(`/proc/${pid}/comm`, 'utf8').includes('bwrap')
 
 suite('A machine that cannot be had', { skip, timeout }, () => {
   const missing = [

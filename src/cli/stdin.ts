@@ -67,7 +67,8 @@ export async function hasUnread(): Promise<boolean> {
   const { stdin } = process
   if (isatty(0) || !isOpenEnded() || stdin.destroyed) return false
   const { promise, resolve } = Promise.withResolvers<boolean>()
-  const timer = setTimeout(() => resolve(false), UNREAD_MS_MAX)
+  // After one more poll: on a busy machine the time may be over before the first one, with bytes there all along.
+  const timer = setTimeout(() => setImmediate(() => resolve(false)), UNREAD_MS_MAX)
   stdin.once('readable', () => resolve(stdin.read() !== null))
   for (const end of ['end', 'error'] as const) stdin.once(end, () => resolve(false))
   try {

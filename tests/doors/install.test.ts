@@ -62,7 +62,9 @@ suite('Installed from a registry', { skip: why }, () => {
 
   test('npm installs it without a warning, and without a script', () => {
     const said = npm(app, 'install', tarball)
-    assert.doesNotMatch(said, /warn|error|script/i)
+    // Settings of this machine that npm does not know are nobody's fault here.
+    const ofPackage = said.replaceAll(/^npm warn Unknown (?:env|user|project) config .*\n/gm, '')
+    assert.doesNotMatch(ofPackage, /warn|error|script/i)
     assert.ok(existsSync(node26))
     assert.match(said, /^added (?:[1-9]|1[0-2]) packages/m)
   })

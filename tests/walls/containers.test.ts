@@ -110,9 +110,11 @@ if os.fork() == 0:
     os._exit(0)
 print('ready', flush=True)
 time.sleep(1000)`
+    const folders: string[] = []
     for (const how of ['a kill', 'the end of its warden'] as const) {
       await using stand = await openWhole({ apart: true })
       const wall = await startOf(stand)
+      folders.push(`/tmp/mayfly-${wall.id}`)
       wall.run(family)
       await until(() => wall.said.stdout.includes('ready'), `ready: ${wall.said.stderr}`)
       const all = wall.processes().map((one) => one.split(' ').map(Number) as [number, number])
@@ -126,6 +128,7 @@ time.sleep(1000)`
     await using next = await openWhole()
     const wall = await startOf(next)
     await until(() => containers().length === 1, 'the sweep by label')
+    await until(() => !folders.some((one) => existsSync(one)), 'the removal of their folders')
     await wall.kill()
   })
 

@@ -28,7 +28,7 @@ import { closeListener } from '../egress-listener.ts'
 import { releaseOnceGone } from '../../release-once-gone.ts'
 import { Starts } from '../../starts.ts'
 import { remainsOf } from '../../sweep.ts'
-import { removeWallFolder, wallFolder } from '../../wall-folder.ts'
+import { makeWallFolder, removeWallFolder } from '../../wall-folder.ts'
 import { ContainerApi } from './api.ts'
 import { ContainerChild, listenFor } from './child.ts'
 import { configurationOf, connectorName } from './configuration.ts'
@@ -224,9 +224,8 @@ function layersOf({ slot, opened }: StartParts) {
 
 /** The folder is its engine's user's, who mounts it: no other user comes into it. */
 function makeFolders(id: string, { uid }: ContainerSocket, connector: CProgram) {
-  const all = wallFolder(id)
+  const all = makeWallFolder(id)
   const [sockets, files] = [path.join(all, 'sockets'), path.join(all, 'files')]
-  mkdirSync(all, { mode: 0o700 })
   for (const folder of [sockets, files]) {
     mkdirSync(folder)
     chmodSync(folder, 0o755)

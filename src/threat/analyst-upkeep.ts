@@ -1,7 +1,7 @@
 import type { WardenClient } from '../walls/client.ts'
 import type { WallHandle } from '../walls/handle.ts'
 import { claimAnew, type WorkerBounds } from '../walls/worker-claim.ts'
-import { deadlineFor } from '../walls/worker-lease.ts'
+import { deadlineFor } from '../walls/worker-deadline.ts'
 import type { WorkerSpares } from '../walls/worker-spares.ts'
 
 /**
@@ -10,7 +10,7 @@ import type { WorkerSpares } from '../walls/worker-spares.ts'
  * Problem: the warden says whether a process kept too much memory of earlier sources when it is claimed, which took a
  * third of the time of each analysis; and one that had was replaced while a source waited.
  *
- * Mechanism: sources share the memory bound of one claim and its deadline (`WorkerLease`). After a large source, and after
+ * Mechanism: sources share the memory bound of one claim and its deadline (`WorkerDeadline`). After a large source, and after
  * some number of any, the process has to be claimed anew. That is done here while it is idle, a moment later, when it has
  * collected its garbage; a source that comes before does it itself. One that is spent serves nobody any more, and ends
  * when the spare is there.
@@ -68,7 +68,7 @@ export class AnalystUpkeep {
   async #claim(wall: WallHandle): Promise<void> {
     try {
       const isOurs = await claimAnew(wall, this.#warden, analystBounds)
-      wall.lease.rest()
+      wall.deadline.rest()
       if (isOurs) return
       wall.heldTo = undefined
       void this.#workers.retire(wall)

@@ -110,7 +110,7 @@ export class GuestLife {
   sample(): void {
     const { warden, emitter, wall, profile } = this.parts
     const { run = '', zone } = this.task ?? {}
-    const begin = () => wall.lease.own()
+    const begin = () => wall.deadline.own()
     const isAlone = isSingleProcess(profile.tier)
     this.samples ??= sampleUsage({ warden, wall: this.wall, run, zone, emitter, begin, isAlone })
   }
@@ -136,7 +136,7 @@ export class GuestLife {
 
   /** End of a wall that was killed, or that ended under its task. */
   endOf(end: HandleEnd): TaskEnd {
-    const { isOwn } = this.parts.wall.lease
+    const { isOwn } = this.parts.wall.deadline
     const ended = endOfWall(isOwn ? end : ownEnd(end), this.cause)
     const seenMs = isOwn
       ? ended.cpuTime

@@ -4,7 +4,7 @@ import { encodeFrame, FrameDecoder, type Frame } from '../lib/frames.ts'
 import type { StreamName, Wall, WallEnd, WallExit } from '../contract/warden.ts'
 import { artifactCap, type ArtifactCap } from './artifact-cap.ts'
 import type { WardenClient } from './client.ts'
-import { WorkerLease } from './worker-lease.ts'
+import { WorkerDeadline } from './worker-deadline.ts'
 
 /** Largest frame that a wall may send: a result at its limit, with its head. A job sets a bound of its own. */
 const FRAME_BYTES_MAX = 33 * 2 ** 20
@@ -56,7 +56,7 @@ export class WallHandle {
   /** Memory bound of its last claim, which the next job may reuse; undefined if a new claim is needed. */
   heldTo: number | undefined
   /** Deadline of a worker; that of a whole program is set by its claim and its release alone. */
-  readonly lease: WorkerLease
+  readonly deadline: WorkerDeadline
   /**
    * True while a job runs in it that may go on without its runner: a program that replaces itself by another one closes
    * the socket, and ends by its exit or at its deadline.
@@ -82,7 +82,7 @@ export class WallHandle {
     this.#warden = warden
     this.#socket = socket
     this.streams = streams
-    this.lease = new WorkerLease({
+    this.deadline = new WorkerDeadline({
       arm: (deadlineMs, ranMs) => warden.arm(wall.id, deadlineMs, ranMs),
       rest: () => warden.rest(wall.id),
     })

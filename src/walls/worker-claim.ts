@@ -4,7 +4,7 @@ import type { Profile } from '../contract/profile.ts'
 import type { Availability } from '../contract/provider.ts'
 import type { WardenClient } from './client.ts'
 import type { WallHandle } from './handle.ts'
-import { deadlineFor } from './worker-lease.ts'
+import { deadlineFor } from './worker-deadline.ts'
 import { probeTenant, type WorkerSpares } from './worker-spares.ts'
 
 /** Claims a worker with the job's memory and deadline; a spent one is replaced. */
@@ -32,7 +32,7 @@ export async function isHeld(
   warden: WardenClient,
   to: WorkerBounds,
 ): Promise<boolean> {
-  if (worker.heldTo === to.memory && worker.lease.begin(to.lifeMs)) return true
+  if (worker.heldTo === to.memory && worker.deadline.begin(to.lifeMs)) return true
   return await claimAnew(worker, warden, to)
 }
 
@@ -46,7 +46,7 @@ export async function claimAnew(
   const to = { tenant: worker.tenant ?? probeTenant, memory, deadline: deadlineFor(lifeMs) }
   const isOurs = await isClaimed(worker, warden, to)
   worker.heldTo = memory
-  worker.lease.claimed(lifeMs, sentAt)
+  worker.deadline.claimed(lifeMs, sentAt)
   return isOurs
 }
 

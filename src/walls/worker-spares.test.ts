@@ -115,7 +115,7 @@ test('A worker that stays idle after a job is rested once, and not while it has 
   const starting = [workers.take('a'), workers.take('a')]
   for (const { finish } of starts) finish()
   const [idle, busy] = await Promise.all(starting)
-  for (const { wall } of [idle!, busy!]) wall.lease.begin(60_000)
+  for (const { wall } of [idle!, busy!]) wall.deadline.begin(60_000)
   workers.give(idle!.wall)
   const until = performance.now() + 10_000
   while (sent.length < 3 && performance.now() < until) await sleep(10)

@@ -211,9 +211,9 @@ export class WorkerSpares {
   #restIdle(): void {
     this.#resting = undefined
     const now = performance.now()
-    for (const { lease, freeSince } of this.#idle)
-      if (now - freeSince >= REST_AFTER_MS) lease.rest()
-    if (this.#idle.some(({ lease }) => lease.isArmed)) this.#restSoon()
+    for (const { deadline, freeSince } of this.#idle)
+      if (now - freeSince >= REST_AFTER_MS) deadline.rest()
+    if (this.#idle.some(({ deadline }) => deadline.isArmed)) this.#restSoon()
   }
 
   #retireIdle(): void {

@@ -270,7 +270,7 @@ suite('A wall that is a machine', { skip, timeout }, () => {
     const running = await stand().start(inPython.guests.spins!, { limits })
     await running.said('spinning')
     const { wall } = running.sandbox
-    // Its jail binds the folder of the wall; spares that start meanwhile have folders of their own.
+    // The jail of QEMU binds the folder of its wall; spares that start meanwhile have other folders.
     const jails = belowOf(process.pid).filter((pid) => wordsOf(pid).includes(wall!))
     const [qemu] = jails
       .flatMap((pid) => belowOf(pid))

@@ -9,7 +9,7 @@ import { findJailFacts } from '../../src/jail/facts.ts'
 import type { Frame } from '../../src/lib/frames.ts'
 import { WallHandle, type HandleEnd } from '../../src/walls/handle.ts'
 import { kind } from '../../src/walls/wire.ts'
-import { deadlineFor } from '../../src/walls/worker-lease.ts'
+import { deadlineFor } from '../../src/walls/worker-deadline.ts'
 import { inTime, until } from '../conformance/stand.ts'
 
 const isLinux = findJailFacts().platform === 'linux'
@@ -32,8 +32,8 @@ suite(
     test('is ended by the warden alone, if its server never speaks again', async () => {
       await using stand = await open()
       await stand.ends('return 1')
-      assert.ok(stand.worker.lease.begin(lifeMs))
-      assert.equal(stand.worker.lease.isOwn, false)
+      assert.ok(stand.worker.deadline.begin(lifeMs))
+      assert.equal(stand.worker.deadline.isOwn, false)
       stand.run('for (;;) {}')
       assert.equal((await inTime(stand.ended, 'the end of the wall')).how, 'deadline')
     })
@@ -41,11 +41,11 @@ suite(
     test('has no CPU time of the first job in what the warden says of the second', async () => {
       await using stand = await open(60_000)
       const first = await stand.ends(burning)
-      assert.ok(stand.worker.lease.begin(60_000))
+      assert.ok(stand.worker.deadline.begin(60_000))
       stand.run(sleeping)
       await until(() => stand.frames.some((frame) => frame.kind === kind.released), 'its release')
       const firstMs = first.cpuTimeMs
-      stand.worker.lease.own()
+      stand.worker.deadline.own()
       const [ranMs] = stand.ran
       await stand.warden.usage(stand.worker.wall.id)
       void stand.worker.kill()
@@ -66,8 +66,8 @@ suite(
       const after = await stand.warden.usage(id)
       assert.ok(after.cpuMs - before.cpuMs < 100, `${before.cpuMs} to ${after.cpuMs} ms`)
       // Shorter by what has passed, so that the deadline of the first job serves it on a busy machine too.
-      assert.ok(stand.worker.lease.begin(60_000 - (performance.now() - stand.sentAt)))
-      assert.equal(stand.worker.lease.isOwn, false)
+      assert.ok(stand.worker.deadline.begin(60_000 - (performance.now() - stand.sentAt)))
+      assert.equal(stand.worker.deadline.isOwn, false)
       const { cpuTimeMs } = await stand.ends('return 2')
       assert.ok(cpuTimeMs < 100, `${cpuTimeMs} ms`)
       assert.deepEqual(stand.ran, [])
@@ -105,7 +105,7 @@ async function open(firstLifeMs = lifeMs) {
   const sentAt = performance.now()
   const to = { tenant: 'a', memory: 64 * MiB, deadline: deadlineFor(firstLifeMs) }
   await warden.claim(wall.id, to)
-  worker.lease.claimed(firstLifeMs, sentAt)
+  worker.deadline.claimed(firstLifeMs, sentAt)
   const frames: Frame[] = []
   const ended = new Promise<HandleEnd>((resolve) =>
     worker.listen({ frame: (frame) => void frames.push(frame), ended: resolve }),

@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import * as fc from 'fast-check'
-import { deadlineFor, WorkerLease } from './worker-lease.ts'
+import { deadlineFor, WorkerDeadline } from './worker-deadline.ts'
 
-/** A lease at a clock that the test sets, with the deadline that a warden has of it. */
+/** A deadline at a clock that the test sets, with the one that a warden has for it. */
 function stand() {
   const at = { now: 5_000 }
   const sent: string[] = []
   const warden = { endsAt: Infinity, ranMs: 0 }
-  const lease = new WorkerLease(
+  const deadline = new WorkerDeadline(
     {
       arm(deadlineMs, ranMs) {
         sent.push('arm')
@@ -21,67 +21,67 @@ function stand() {
     },
     () => at.now,
   )
-  return { lease, at, sent, warden }
+  return { deadline, at, sent, warden }
 }
 
 suite('The deadline of a worker', () => {
   test('is shared by jobs that follow one another, and renewed when less than their life and half a second is left', () => {
-    const { lease, at, sent } = stand()
-    assert.ok(lease.begin(1_000))
+    const { deadline, at, sent } = stand()
+    assert.ok(deadline.begin(1_000))
     for (let n = 0; n < 100; n++) {
       at.now += 5
-      assert.ok(lease.begin(1_000))
-      assert.equal(lease.isOwn, false)
+      assert.ok(deadline.begin(1_000))
+      assert.equal(deadline.isOwn, false)
     }
     assert.deepEqual(sent, ['arm'])
     at.now += 1
-    assert.ok(lease.begin(1_000))
-    assert.ok(lease.isOwn)
+    assert.ok(deadline.begin(1_000))
+    assert.ok(deadline.isOwn)
     assert.deepEqual(sent, ['arm', 'arm'])
   })
 
   test('is not that of a longer job before it', () => {
-    const { lease, at, sent, warden } = stand()
-    lease.begin(60_000)
+    const { deadline, at, sent, warden } = stand()
+    deadline.begin(60_000)
     at.now += 5
-    assert.ok(lease.begin(100))
+    assert.ok(deadline.begin(100))
     assert.deepEqual(sent, ['arm', 'arm'])
     assert.ok(warden.endsAt <= at.now + deadlineFor(100))
   })
 
   test('is not renewed once it may have passed, as after a server that stood still: the worker is claimed anew', () => {
     for (const stoodMs of [1_900, 2_100, 3_600_000]) {
-      const { lease, at, sent } = stand()
-      lease.begin(1_000)
+      const { deadline, at, sent } = stand()
+      deadline.begin(1_000)
       at.now += stoodMs
-      assert.equal(lease.begin(1_000), false)
+      assert.equal(deadline.begin(1_000), false)
       assert.deepEqual(sent, ['arm'])
-      lease.claimed(1_000, at.now)
-      assert.ok(lease.isOwn && lease.begin(1_000))
+      deadline.claimed(1_000, at.now)
+      assert.ok(deadline.isOwn && deadline.begin(1_000))
     }
   })
 
   test('is the running job’s own from its first sample on, which says for how long it has run', () => {
-    const { lease, at, sent, warden } = stand()
-    lease.begin(1_000)
+    const { deadline, at, sent, warden } = stand()
+    deadline.begin(1_000)
     at.now += 100
-    lease.begin(1_000)
+    deadline.begin(1_000)
     const beganAt = at.now
     at.now += 25
-    lease.own()
-    lease.own()
+    deadline.own()
+    deadline.own()
     assert.deepEqual(sent, ['arm', 'arm'])
     assert.deepEqual([warden.endsAt, warden.ranMs], [beganAt + deadlineFor(1_000), 25])
   })
 
   test('goes once when the worker stays idle; the next job has one of its own', () => {
-    const { lease, sent } = stand()
-    lease.rest()
-    lease.begin(1_000)
-    assert.ok(lease.isArmed)
-    lease.rest()
-    lease.rest()
-    assert.ok(lease.begin(1_000) && lease.isOwn)
+    const { deadline, sent } = stand()
+    deadline.rest()
+    deadline.begin(1_000)
+    assert.ok(deadline.isArmed)
+    deadline.rest()
+    deadline.rest()
+    assert.ok(deadline.begin(1_000) && deadline.isOwn)
     assert.deepEqual(sent, ['arm', 'rest', 'arm'])
   })
 
@@ -94,12 +94,12 @@ suite('The deadline of a worker', () => {
     })
     fc.assert(
       fc.property(fc.array(job, { maxLength: 40 }), (jobs) => {
-        const { lease, at, warden } = stand()
+        const { deadline, at, warden } = stand()
         for (const { idleMs, lifeMs, ranMs, isRested } of jobs) {
           at.now += idleMs
-          if (isRested) lease.rest()
-          if (!lease.begin(lifeMs)) {
-            lease.claimed(lifeMs, at.now)
+          if (isRested) deadline.rest()
+          if (!deadline.begin(lifeMs)) {
+            deadline.claimed(lifeMs, at.now)
             warden.endsAt = at.now + deadlineFor(lifeMs)
           }
           const beganAt = at.now
@@ -110,7 +110,7 @@ suite('The deadline of a worker', () => {
           }
           holds()
           at.now += Math.min(ranMs, lifeMs)
-          if (ranMs >= 25) lease.own()
+          if (ranMs >= 25) deadline.own()
           holds()
         }
       }),

@@ -14,8 +14,8 @@
  * ended already. Not handled: figures of a job that ends before its first sample; `isOwn` says that those of the warden
  * include earlier jobs.
  */
-export class WorkerLease {
-  readonly #orders: LeaseOrders
+export class WorkerDeadline {
+  readonly #orders: DeadlineRequests
   readonly #now: () => number
   /** Earliest end of its deadline on the monotonic clock; undefined if none is armed. */
   #endsAt: number | undefined
@@ -23,7 +23,7 @@ export class WorkerLease {
   #beganAt = 0
   #isOwn = true
 
-  constructor(orders: LeaseOrders, now: () => number = () => performance.now()) {
+  constructor(orders: DeadlineRequests, now: () => number = () => performance.now()) {
     this.#orders = orders
     this.#now = now
   }
@@ -80,7 +80,7 @@ export class WorkerLease {
 }
 
 /** Requests to the warden, neither of which is answered. */
-interface LeaseOrders {
+interface DeadlineRequests {
   /** Milliseconds from now until the wall is killed, and for which its job has run by now. */
   arm(deadlineMs: number, ranMs: number): void
   rest(): void

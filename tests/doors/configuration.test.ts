@@ -76,6 +76,7 @@ suite('Changing the configuration over HTTP', () => {
       assert.deepEqual(body['fields'].keys, ['limits'])
       assert.match(body['fields'].principal, /^key:/)
     }
+    assert.equal(new Set(changes.map(({ body }) => body['fields'].principal)).size, 2)
     // Not the hashes around them, which are any digits.
     const bodies = JSON.stringify(changes.map(({ body }) => body))
     assert.doesNotMatch(bodies, /mfy_|\b(?:9000|2000|9s|2s)\b/)

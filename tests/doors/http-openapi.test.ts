@@ -94,6 +94,7 @@ test('Off loopback, /openapi.json and /docs need a key', async () => {
     assert.equal((await call(url)).status, 401)
     assert.equal((await call(url, { headers: bearer(door.key) })).status, 200)
   }
+  assert.equal((await call(`${door.gateway.staticUrl}/docs`)).status, 200)
 })
 
 test('On loopback a browser opens /docs and /openapi.json without a key, and no other call', async () => {

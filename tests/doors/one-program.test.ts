@@ -98,7 +98,7 @@ suite('S4-2: one program on every provider', () => {
     assert.match(error.message, /no available provider is "firecracker"/)
     const { providers } = error.details as { providers: { name: string; reason: string }[] }
     const named = new Set(providers.map(({ name }) => name))
-    // A wall that was never needed in this process is not loaded for an answer: the modules and the mock.
+    // A wall that was never needed in this process is not loaded for an answer: WebAssembly and the mock.
     for (const name of providerNames)
       assert.ok(named.has(name) || name === 'wasi' || name === 'mock', name)
     assert.equal(named.size, providers.length)

@@ -23,7 +23,6 @@ interface Asked {
   readonly method?: string
   readonly body?: unknown
   readonly token?: string
-  /** Client of which a reverse proxy tells. */
   /** Client's address as a proxy writes it into `X-Forwarded-For`, and into `Forwarded`. */
   readonly forwarded?: string
   readonly standard?: string

@@ -78,6 +78,7 @@ suite('A template of a machine', { skip, timeout }, () => {
         await stand.clear()
       } else await assert.rejects(making, isMayflyError)
       assertNothingLeft(machines)
+      assert.equal(stand.host.leases.size, 0)
     })
 
   test('A save that hangs is given up in time, and leaves nothing', async () => {
@@ -89,6 +90,7 @@ suite('A template of a machine', { skip, timeout }, () => {
     const making = stand.template(image, { onStep, saveMsMax: LATE_MS })
     await assert.rejects(making, { code: 'PROTOCOL', message: /late/ })
     assertNothingLeft(machines)
+    assert.equal(stand.host.leases.size, 0)
   })
 
   test(

@@ -134,6 +134,10 @@ def main(_):
         ['s', { $type: 'Set', value: ['a'] }],
       ],
     })
+    assert.deepEqual(await value({ code: 'result = {"__proto__": {1}}' }), {
+      $type: 'object',
+      value: [['__proto__', { $type: 'Set', value: [1] }]],
+    })
     const codeOf = async (code: string) => {
       const body = code.replaceAll('\n', '\n  ')
       const handler = `def handler(event, context):\n  ${body}\n  return result`

@@ -162,8 +162,10 @@ suite('A phase that is closed while a call of it is under way', { skip, concurre
         for (const pid of inside) writeFileSync(join(group, 'tasks'), String(pid))
         // A thread frozen in the kernel does not return from its system call, not even by a signal.
         freeze('FROZEN')
+        const asked = performance.now()
         const flipped = alone.sentinel.flip([{ afterMs: 0, allow: without('write', 'outside') }])
         await assert.rejects(flipped, { code: 'UNAVAILABLE', message: /not over 700 ms later/ })
+        assert.ok(performance.now() - asked >= 700)
         assert.equal(await alone.sentinel.ended, 8)
         assert.match(alone.sentinel.why!, /not over 700 ms later/)
         freeze('THAWED')

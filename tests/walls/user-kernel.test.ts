@@ -12,6 +12,7 @@ import {
 } from '../../src/warden/engines/user-mode-linux/probe.ts'
 import { findUserKernel } from '../../src/warden/engines/user-mode-linux/program.ts'
 import { sweepDead } from '../../src/warden/engines/sweep.ts'
+import { until } from '../conformance/stand.ts'
 import { guestHost } from './qemu-here.ts'
 import {
   agentBytes,
@@ -233,7 +234,7 @@ async function assertGone({ guest }: PlayedGuest, host: ReturnType<typeof guestH
   )
   assert.equal(host.leases.size, 0)
   if (guest.uid !== undefined) assert.deepEqual(processesOf(guest.uid), [])
-  if (cgroup) assert.deepEqual(host.cgroups?.processes(cgroup) ?? [], [])
+  if (cgroup) await until(() => !host.cgroups?.list().includes(cgroup), 'the end of its group')
 }
 
 function assertNone(processes: PlayedGuest['guest']['processes']): void {

@@ -35,6 +35,21 @@ test('A group that is still busy has what is left in it killed before the next a
   assert.deepEqual(done, ['remove', 'kill', 'remove', 'kill', 'remove', 'folder', 'lease'])
 })
 
+test('The lease of a group that stays busy is kept until the group is gone, so that a sweep finds it', async () => {
+  let isBusy = true
+  const leased = Promise.withResolvers<void>()
+  const cgroup = { remove: () => !isBusy }
+  const parts = { async removeFolder() {}, releaseLease: () => leased.resolve() }
+  await releaseOnceGone({ id: 'w1', slot: undefined, cgroup, processes: [] }, parts)
+  let isReleased = false
+  void leased.promise.then(() => (isReleased = true))
+  await Promise.resolve()
+  assert.equal(isReleased, false)
+  isBusy = false
+  const keepAlive = setInterval(() => undefined, 1_000)
+  await leased.promise.finally(() => clearInterval(keepAlive))
+})
+
 test('A slot whose uid is not one of the walls is refused: what has that uid would be killed', async () => {
   const { killed, parts, done } = wall(0)
   // Above those of people, servers and walls, so that a failure of this test harms nobody.

@@ -24,8 +24,8 @@ export interface KilledWall {
 
 /**
  * Releases cgroup, folder, uid and lease of a killed wall, in that order, each once nothing uses it. Resolves after 2 s
- * at most plus the removal of the folder. A uid that is in use by then is polled for in the background, and processes
- * that still have it are killed; the lease stays for the next sweep.
+ * at most plus the removal of the folder. A uid or a cgroup that is in use by then is polled for in the background, and processes
+ * that still have that uid are killed. The lease stays while a process is left or the cgroup is there, for the next sweep.
  */
 export async function releaseOnceGone(
   wall: KilledWall,
@@ -60,9 +60,15 @@ export async function releaseOnceGone(
   }
   await parts.removeFolder()
   const isInUse = () => hasOthers() || isHeld()
-  if (isInUse()) whenFree(isInUse, () => slot?.release())
-  else slot?.release()
-  if (isOver || !isLeft()) parts.releaseLease(id)
+  const isStuck = isInUse()
+  const isGone = isOver
+  if (isGone) parts.releaseLease(id)
+  const free = () => {
+    slot?.release()
+    if (!isGone) parts.releaseLease(id)
+  }
+  if (isStuck) whenFree(isInUse, free)
+  else free()
 }
 
 const isOfWalls = (uid: number) => uid >= wallUids.first && uid <= wallUids.last

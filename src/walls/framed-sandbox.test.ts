@@ -29,7 +29,7 @@ function played() {
   const wall = {
     wall: { id: 'w', layers: [], calls: [], idleBytes: 0 },
     streams: { stdout: new PassThrough(), stderr: new PassThrough() },
-    lease: { isOwn: true, own: () => undefined },
+    deadline: { isOwn: true, own: () => undefined },
     ref: () => undefined,
     boundFrames: () => undefined,
     listen: () => undefined,

@@ -41,10 +41,9 @@ def main(input):
         'devices': sorted(os.listdir('/dev')),
     }`
 /** Content of /dev: no disk, port, log or memory of the machine. */
-const ownDevices = [
-  ...['fd', 'full', 'null', 'ptmx', 'pts', 'random', 'shm', 'stderr', 'stdin', 'stdout'],
-  ...['tty', 'urandom', 'zero'],
-]
+const ownDevices = 'fd full null ptmx pts random shm stderr stdin stdout tty urandom zero'.split(
+  ' ',
+)
 const fills = `
 def main(input):
     kept = []

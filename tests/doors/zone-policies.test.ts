@@ -229,6 +229,7 @@ return said`,
     on: ({ event, zone: of }) => void (event === 'anomaly' && seen.resolve(of)),
   })
   const of = await Promise.race([seen.promise, outcome.then(({ status }) => `none: ${status}`)])
+  assert.equal(of, 'spin')
   for (const one of zones) assert.equal(mayfly.detectAnomaly(one), one.id === of, `${one.id} ${of}`)
   const odd = zones.find(({ id }) => id === of)!
   // A zone that its schedule ended meanwhile is tightened no more.

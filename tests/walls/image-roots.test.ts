@@ -164,7 +164,7 @@ for place in ('/usr/x', '/usr/lib/python3.13/os.py', '/etc/ssl/certs/ca-certific
       assert.equal(outcome.stdout, '')
     }
     const node = run('console.log(1)', '--language', 'node')
-    assert.equal(node.status, 'unavailable')
+    assert.deepEqual([node.status, node.stdout], ['unavailable', ''])
     assert.match(node.error.message, /it has no "\/usr\/bin\/node"/)
   })
 

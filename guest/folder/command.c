@@ -1,14 +1,16 @@
 /*
- * The command, between the fork of `init` and its exec: a user namespace below that of `init`, no rights, two filters.
+ * The command between fork and exec: enters a child user namespace, drops all capabilities, loads two seccomp filters.
  *
- * Problem. A filter binds who loads it, and has to be there before the first instruction of the command; and the command is
- * the same user as `init`, which must be able to look into it and not the other way round.
+ * Problem. A process can load a seccomp filter only for itself, and it must be in force before the first instruction of the
+ * command. The command runs as the same user as `init`, yet `init` must be able to ptrace it (read its memory and copy its
+ * descriptors) and not the other way round.
  *
- * Mechanism. In the new user namespace this process has the number of the caller and no capability. `init` is in the
- * namespace above, by which it may look into every process of it, also one that made itself undumpable. The listener of the
- * asking filter is named by its number, and copied by `init`; then the filter that decides alone is loaded.
+ * Mechanism. In the new user namespace this process has the caller's uid and no capability. `init`, in the parent namespace,
+ * has ptrace access to every process in it, including undumpable ones. The notifying filter is loaded first: `init` receives
+ * the number of its listener and copies it (pidfd_getfd). Then the fixed filter is loaded, which allows or refuses by itself.
  *
- * Relies on seccomp_unotify(2), user_namespaces(7). From the first filter on nothing here opens a file.
+ * Relies on seccomp_unotify(2), user_namespaces(7). After the first filter nothing here opens a file: the open would wait for
+ * an answer of `init`.
  */
 #define _GNU_SOURCE
 #include "command.h"
@@ -46,12 +48,12 @@
 #define SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP (1UL << 0)
 #endif
 
-/* State that the sentinel's parts share, of which the listener alone is used here. */
+/* Needed by the sentinel's caller.c, which uses only the listener here. */
 struct wall wall = {.listener = -1};
 
 enum { NOT_FOUND = 127, NOT_RUN = 126, FILTER_BYTES = 65536 };
 
-static struct sock_fprog filter_of(const char *hex, unsigned char *code) {
+static struct sock_fprog parse_filter(const char *hex, unsigned char *code) {
   size_t length = strlen(hex) / 2;
   errno = EINVAL;
   must(length > 0 && length <= FILTER_BYTES && length % sizeof(struct sock_filter) == 0, "filter");
@@ -63,18 +65,18 @@ static struct sock_fprog filter_of(const char *hex, unsigned char *code) {
   return (struct sock_fprog){(unsigned short)(length / sizeof(struct sock_filter)), (struct sock_filter *)(void *)code};
 }
 
-static int load(unsigned long flags, const struct sock_fprog *program) {
+static int load_filter(unsigned long flags, const struct sock_fprog *program) {
   return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, program);
 }
 
-/* Resources of this process and what it starts. A dump of one byte is none. */
+/* RLIMIT_CORE of 1 byte, not 0: a limit of 0 still runs a core_pattern pipe program, 1 does not (fs/coredump.c). */
 static void set_limits(void) {
-  struct rlimit core = {1, 1}, tasks = {(rlim_t)asked.processes, (rlim_t)asked.processes};
+  struct rlimit core = {1, 1}, tasks = {(rlim_t)options.processes, (rlim_t)options.processes};
   setrlimit(RLIMIT_CORE, &core);
   must(setrlimit(RLIMIT_NPROC, &tasks) == 0, "processes");
 }
 
-void drop_rights(void) {
+void drop_capabilities(void) {
   struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
   struct __user_cap_data_struct none[2] = {{0}};
   for (unsigned long one = 0; one < 64; one++)
@@ -83,11 +85,11 @@ void drop_rights(void) {
   must(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0, "no_new_privs");
 }
 
-static void take_terminal_inside(int terminal) {
+static void attach_terminal(int terminal) {
   for (int fd = 0; fd < 3; fd++)
-    if (asked.terminals & 1 << fd) must(dup2(terminal, fd) == fd, "terminal");
+    if (options.terminals & 1 << fd) must(dup2(terminal, fd) == fd, "terminal");
   must(setpgid(0, 0) == 0, "group");
-  /* SIGTTOU is blocked, as long as this process is in the background of its own terminal. */
+  /* SIGTTOU is blocked here, or tcsetpgrp(3) from a background process group would stop this process. */
   must(tcsetpgrp(terminal, getpid()) == 0, "foreground");
 }
 
@@ -99,10 +101,10 @@ static void restore_signals(void) {
 }
 
 static _Noreturn void run(void) {
-  environ = asked.variables;
-  execvpe(asked.command[0], asked.command, asked.variables);
+  environ = options.variables;
+  execvpe(options.command[0], options.command, options.variables);
   int is_missing = errno == ENOENT || errno == ENOTDIR;
-  dprintf(2, "mayfly: cannot run \"%.200s\": %s\n", asked.command[0],
+  dprintf(2, "mayfly: cannot run \"%.200s\": %s\n", options.command[0],
           is_missing ? "no such program in this wall" : strerror(errno));
   _exit(is_missing ? NOT_FOUND : NOT_RUN);
 }
@@ -115,35 +117,36 @@ static void write_map(int proc, const char *name, const char *text) {
   close(fd);
 }
 
-/* The one user of the namespace has the number of the caller; outside of it that is root of the wall's namespace. */
+/* Maps a single uid and gid: the caller's inside, 0 in the parent namespace, which is the wall's. */
 static void enter_user_namespace(int proc) {
   char map[64];
   must(unshare(CLONE_NEWUSER) == 0, "user namespace");
   write_map(proc, "setgroups", "deny");
-  snprintf(map, sizeof map, "%u 0 1", asked.uid);
+  snprintf(map, sizeof map, "%u 0 1", options.uid);
   write_map(proc, "uid_map", map);
-  snprintf(map, sizeof map, "%u 0 1", asked.gid);
+  snprintf(map, sizeof map, "%u 0 1", options.gid);
   write_map(proc, "gid_map", map);
 }
 
 static _Noreturn void become_command(int socket, int terminal, int proc) {
   static unsigned char codes[2][FILTER_BYTES] __attribute__((aligned(8)));
-  struct sock_fprog asking = filter_of(asked.asking, codes[0]), fixed = filter_of(asked.fixed, codes[1]);
+  struct sock_fprog notify_filter = parse_filter(options.notify_filter, codes[0]);
+  struct sock_fprog fixed_filter = parse_filter(options.fixed_filter, codes[1]);
   char byte;
-  if (terminal >= 0) take_terminal_inside(terminal);
+  if (terminal >= 0) attach_terminal(terminal);
   else must(setsid() >= 0, "session");
   enter_user_namespace(proc);
   set_limits();
-  drop_rights();
+  drop_capabilities();
   must(prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) == 0, "dumpable");
   restore_signals();
   must(syscall(SYS_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC) == 0, "descriptors");
-  int listener = load(SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, &asking);
-  if (listener < 0 && errno == EINVAL) listener = load(SECCOMP_FILTER_FLAG_NEW_LISTENER, &asking);
+  int listener = load_filter(SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, &notify_filter);
+  if (listener < 0 && errno == EINVAL) listener = load_filter(SECCOMP_FILTER_FLAG_NEW_LISTENER, &notify_filter);
   must(listener >= 0, "filter");
   must(write(socket, &listener, sizeof listener) == (ssize_t)sizeof listener && read(socket, &byte, 1) == 1, "handover");
   close(listener);
-  must(load(0, &fixed) == 0, "filter");
+  must(load_filter(0, &fixed_filter) == 0, "filter");
   run();
 }
 
@@ -162,7 +165,7 @@ pid_t start_command(int terminal, int proc) {
   wall.listener = copy_descriptor(pid, number);
   errno = wall.listener < 0 ? -wall.listener : 0;
   must(wall.listener >= 0, "listener");
-  /* Optional (Linux 6.6): the caller and this process take turns on one processor. */
+  /* Optional (Linux 6.6): wakes caller and supervisor on the same CPU. */
   ioctl(wall.listener, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP);
   must(write(pair[0], "T", 1) == 1, "handover");
   close(pair[0]);

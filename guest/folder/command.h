@@ -1,12 +1,12 @@
-/* The command, from its fork to its exec. */
+/* The command, from fork to exec. */
 #ifndef FOLDER_COMMAND_H
 #define FOLDER_COMMAND_H
 #include <sys/types.h>
 
-/* Forks it; `terminal` is the wall's terminal or -1, `proc` the folder in which maps are written. Returns its pid once its
- * listener is `wall.listener`. */
+/* Forks the command; returns its pid after its seccomp listener was copied to `wall.listener`. `terminal` is the slave end of
+ * the wall's terminal, or -1; `proc` is the host's /proc, in which the uid and gid maps are written. */
 pid_t start_command(int terminal, int proc);
-/* Gives up every capability of this process, for good. */
-void drop_rights(void);
+/* Empties the bounding and all other capability sets of this process, and sets no_new_privs. */
+void drop_capabilities(void);
 
 #endif

@@ -1,29 +1,32 @@
 /*
- * A command in a folder of this machine, behind a wall of its own.
+ * Runs a command in a folder of the host, behind a wall of its own (`mayfly exec`).
  *
  *   folder OPTION=VALUE... steps COUNT WORD... command COUNT WORD...
  *
- * Problem. The folder is the user's own, writable and shared with programs outside, and some names in it make those
- * programs run code: hooks of git, start-up files of shells, settings of editors and agents. They may not exist yet, and a
- * mount that covers a name is gone as soon as a program outside renames a file over it. So each call that depends on a path
- * is decided when it is made, by what the path leads to then.
+ * Problem. The folder is writable and shared with programs outside of the wall, and some names in it make those programs run
+ * code: git hooks, start-up files of shells, settings of editors and agents. They may not exist yet, and a mount that covers
+ * a name is lost as soon as a program outside renames a file over it. A check of the path before the kernel resolves it is a
+ * race (TOCTOU): another thread can change the string, another process can swap a folder for a symbolic link.
  *
- * Mechanism. Three processes:
- * - `hold` stays outside: it relays the terminal and signals, keeps the time, and ends the wall (hold.c, terminal.c).
- * - `init` is process 1 of the wall's pid namespace. It builds the root by the steps of the launcher, starts the command in
- *   a user namespace below its own, and makes each call that names a file in its place (init.c, requests.c).
- * - the command and what it starts. Their calls are notified by seccomp before the kernel reads a path; none is continued.
+ * Mechanism. The kernel never resolves a path of the command. Each system call that names a file is a seccomp user
+ * notification (SECCOMP_RET_USER_NOTIF); a supervisor copies and resolves the path once, to a descriptor, checks the rules
+ * against that descriptor, and performs the call on it. No notification is answered with CONTINUE. Three processes:
+ * - the monitor, outside of the wall: relays the terminal and signals, enforces the timeout, kills the wall (hold.c,
+ *   terminal.c).
+ * - `init`, process 1 of the wall's PID namespace and the supervisor: builds the root by the steps of the launcher, starts the
+ *   command in a child user namespace, performs the calls (init.c, requests.c).
+ * - the command and its descendants.
  *
- *   requests.c  notifications, by call     judge.c    which paths a call may touch
- *   places.c    paths of a caller          opens.c    opens
- *   names.c     making, moving, removing   sockets.c  connects and binds
- *   reports.c   what was refused           command.c  user namespace, filters, exec
+ *   requests.c  dispatch of notifications  judge.c    access rules for paths
+ *   places.c    path resolution            opens.c    open, openat, openat2, creat
+ *   names.c     mkdir, rename, unlink ...  sockets.c  connect and bind
+ *   reports.c   reports of refusals        command.c  user namespace, filters, exec
  *
- * Relies on seccomp_unotify(2) with ADDFD_FLAG_SEND (Linux 5.14), openat2(2), mount_setattr(2); the sentinel's caller.c. A
- * caller cannot reach `init`: signals to the first process of a namespace from inside it are ignored, it is not dumpable,
- * and its user namespace is the parent of theirs. When it ends, the kernel ends the wall.
+ * Relies on seccomp_unotify(2) with ADDFD_FLAG_SEND (Linux 5.14), openat2(2), mount_setattr(2); the sentinel's caller.c. The
+ * command cannot reach `init`: signals to process 1 from inside its namespace are ignored, it is not dumpable, and its user
+ * namespace is the parent of the command's. When `init` exits, the kernel kills the wall.
  *
- * Not handled: calls by descriptors that are open already, which nothing but the mount they came through bounds.
+ * Not handled: calls on descriptors that are already open. Only the mount they were opened through limits those.
  */
 #define _GNU_SOURCE
 #include "folder.h"
@@ -39,17 +42,17 @@
 
 enum { VARIABLES_BYTES_MAX = 4 << 20, VARIABLES_MAX = 8192 };
 
-struct asked asked;
+struct options options;
 
-_Noreturn void cannot(const char *what) {
-  step_name = what;
+_Noreturn void cannot(const char *step) {
+  step_name = step;
   fail("");
 }
 
 static void add_bind(const char *text) {
   errno = E2BIG;
-  must(asked.bind_count < BINDS_MAX, "bind");
-  struct bind *one = &asked.binds[asked.bind_count++];
+  must(options.bind_count < BINDS_MAX, "bind");
+  struct bind *one = &options.binds[options.bind_count++];
   one->is_writable = text[0] == 'w';
   one->path = text + 2;
   one->length = strlen(one->path);
@@ -60,30 +63,30 @@ static const char *value_of_option(const char *word, const char *name) {
   return strncmp(word, name, length) || word[length] != '=' ? NULL : word + length + 1;
 }
 
-static void take_option(const char *word) {
+static void parse_option(const char *word) {
   const char *value;
   if ((value = value_of_option(word, "bind"))) add_bind(value);
   else if ((value = value_of_option(word, "rule"))) add_rule(value);
   else if ((value = value_of_option(word, "deny"))) add_denied(value);
-  else if ((value = value_of_option(word, "lift"))) add_lifted(value);
-  else if ((value = value_of_option(word, "asking"))) asked.asking = value;
-  else if ((value = value_of_option(word, "fixed"))) asked.fixed = value;
-  else if ((value = value_of_option(word, "folder"))) asked.folder = value;
-  else if ((value = value_of_option(word, "terminals"))) asked.terminals = (int)number(value);
-  else if ((value = value_of_option(word, "timeout"))) asked.timeout_ms = (uint64_t)number(value);
-  else if ((value = value_of_option(word, "memory"))) asked.memory_bytes = (uint64_t)number(value);
-  else if ((value = value_of_option(word, "processes"))) asked.processes = number(value);
-  else if ((value = value_of_option(word, "uid"))) asked.uid = (uid_t)number(value);
-  else if ((value = value_of_option(word, "gid"))) asked.gid = (gid_t)number(value);
-  else if ((value = value_of_option(word, "egress"))) asked.egress_port = (int)number(value);
+  else if ((value = value_of_option(word, "lift"))) add_readable_secret(value);
+  else if ((value = value_of_option(word, "asking"))) options.notify_filter = value;
+  else if ((value = value_of_option(word, "fixed"))) options.fixed_filter = value;
+  else if ((value = value_of_option(word, "folder"))) options.folder = value;
+  else if ((value = value_of_option(word, "terminals"))) options.terminals = (int)number(value);
+  else if ((value = value_of_option(word, "timeout"))) options.timeout_ms = (uint64_t)number(value);
+  else if ((value = value_of_option(word, "memory"))) options.memory_bytes = (uint64_t)number(value);
+  else if ((value = value_of_option(word, "processes"))) options.processes = number(value);
+  else if ((value = value_of_option(word, "uid"))) options.uid = (uid_t)number(value);
+  else if ((value = value_of_option(word, "gid"))) options.gid = (gid_t)number(value);
+  else if ((value = value_of_option(word, "egress"))) options.egress_port = (int)number(value);
   else {
     errno = EINVAL;
     cannot(word);
   }
 }
 
-/* Words of a list: its name, their count, and they themselves. */
-static char **take_list(char **word, char **end, const char *name, long *count) {
+/* Parses `NAME COUNT ARG...`; returns its first argument. */
+static char **parse_list(char **word, char **end, const char *name, long *count) {
   errno = EINVAL;
   must(end - word >= 2 && !strcmp(word[0], name), name);
   *count = number(word[1]);
@@ -92,8 +95,8 @@ static char **take_list(char **word, char **end, const char *name, long *count) 
   return word + 2;
 }
 
-/* Variables come by a descriptor: a command line is readable for every user of the machine. */
-static void take_variables(void) {
+/* Environment variables arrive on a descriptor, because every user of the host can read the command line. */
+static void read_variables(void) {
   static char *list[VARIABLES_MAX + 1];
   size_t have = 0;
   char *text = mmap(NULL, VARIABLES_BYTES_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -110,7 +113,7 @@ static void take_variables(void) {
     must(count < VARIABLES_MAX, "variables");
     list[count++] = at;
   }
-  asked.variables = list;
+  options.variables = list;
 }
 
 int main(int argc, char **argv) {
@@ -118,12 +121,12 @@ int main(int argc, char **argv) {
   long count;
   step_name = "options";
   close(OWN_FD);
-  for (; word < end && strcmp(*word, "steps"); word++) take_option(*word);
-  asked.steps = take_list(word, end, "steps", &count);
-  asked.step_words = (int)count;
-  asked.command = take_list(asked.steps + count, end, "command", &count);
+  for (; word < end && strcmp(*word, "steps"); word++) parse_option(*word);
+  options.steps = parse_list(word, end, "steps", &count);
+  options.step_argc = (int)count;
+  options.command = parse_list(options.steps + count, end, "command", &count);
   errno = EINVAL;
-  must(asked.command + count == end && asked.asking && asked.fixed && asked.folder, "words");
-  take_variables();
-  hold();
+  must(options.command + count == end && options.notify_filter && options.fixed_filter && options.folder, "words");
+  read_variables();
+  run_monitor();
 }

@@ -1,6 +1,6 @@
-/* State that all parts share: what was asked for, the command, descriptors. */
-#ifndef EXEC_H
-#define EXEC_H
+/* State shared by all files: the parsed options and the descriptors passed by the parent. */
+#ifndef FOLDER_H
+#define FOLDER_H
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/stat.h>
@@ -9,42 +9,43 @@
 enum { REPORT_FD = 3, START_FD = 4, VARIABLES_FD = 5, OWN_FD = 6 };
 enum { PATH_BYTES = 4096, NAME_BYTES = 256, BINDS_MAX = 64, RULES_MAX = 256, HELPERS_MAX = 32 };
 
-/* Rights that a call needs on a path: its content, its change, its name (making, removing, moving). */
+/* Access that a call needs on a path: read its content, write its content or metadata, or create, remove or rename its
+ * directory entry. */
 enum { READING = 1, WRITING = 2, NAMING = 4 };
 
-/* A folder or file of this machine that the wall shows at its own path. */
+/* A folder or file of the host, bind-mounted in the wall at the same path. */
 struct bind {
   const char *path;
   size_t length;
   int is_writable;
 };
 
-struct asked {
+struct options {
   struct bind binds[BINDS_MAX];
   int bind_count;
-  /* Words of the steps that build the root. */
+  /* Arguments of the launcher steps that build the root. */
   char **steps;
-  int step_words;
-  /* Hexadecimal filters: the one that asks, and the one that decides alone. */
-  const char *asking, *fixed;
-  /* Folder in which the command starts. */
+  int step_argc;
+  /* Seccomp filters in hexadecimal BPF: one returns SECCOMP_RET_USER_NOTIF, the other allows or refuses by itself. */
+  const char *notify_filter, *fixed_filter;
+  /* Initial working directory of the command. */
   const char *folder;
   char **command;
   char **variables;
-  /* Bits of 0, 1 and 2 that are terminals. */
+  /* Bit mask: which of the descriptors 0, 1 and 2 are terminals. */
   int terminals;
   uint64_t timeout_ms, memory_bytes;
   long processes;
   /* The caller's ids. */
   uid_t uid;
   gid_t gid;
-  /* Port of the loopback inside on which the egress path listens; 0 without one. */
+  /* Loopback port inside the wall on which the egress path listens; 0 if the wall has no network. */
   int egress_port;
 };
 
-extern struct asked asked;
+extern struct options options;
 
-/* Ends the start: says why on the descriptor for that. */
-_Noreturn void cannot(const char *what);
+/* Writes the failed step and errno to START_FD, and exits. */
+_Noreturn void cannot(const char *step);
 
 #endif

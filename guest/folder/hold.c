@@ -1,17 +1,20 @@
 /*
- * The process outside of the wall, child of the command line: starts it, passes signals and the terminal on, keeps its time.
+ * The monitor: a child of `mayfly exec`, outside of the wall. It starts `init`, relays signals and the terminal, and enforces
+ * the time limit.
  *
- * Problem. The command has a session and a process namespace of its own, so that no signal and no key of the caller's
- * terminal reaches it by itself; and a wall must not outlive the command line that started it.
+ * Problem. The command has its own session and PID namespace, so no signal and no key of the caller's terminal reaches it;
+ * and the wall must not outlive the `mayfly` process that started it.
  *
- * Mechanism. One loop over descriptors. A signal to the process group (a key of the terminal) comes here from the kernel,
- * and goes to the foreground group inside. A signal to the command line alone is sent on by that, and goes to the command
- * alone; one that the command line passes on of a key of the terminal is told apart by its count. When the command line
- * ends, the kernel tells (PR_SET_PDEATHSIG), the terminal is set back, and the wall ends with `init`.
+ * Mechanism. One poll(2) loop.
+ * - A key of the terminal: the kernel signals the whole process group, so both this process (SI_KERNEL) and the parent get
+ *   it. It is sent to the foreground group inside. The parent relays its copy too; that one is recognised by a counter and
+ *   dropped.
+ * - A signal to the parent alone is relayed by the parent, and sent to the command alone.
+ * - When the parent exits, the kernel sends PARENT_GONE (PR_SET_PDEATHSIG): the terminal is restored and `init` killed.
  *
  * Relies on clone(2) into namespaces, signalfd(2), timerfd_create(2) with CLOCK_BOOTTIME, pid_namespaces(7).
  *
- * Not handled: SIGKILL to this process leaves a terminal raw, as it does for any program.
+ * Not handled: SIGKILL to this process leaves the terminal in raw mode, as it does for any program.
  */
 #define _GNU_SOURCE
 #include "hold.h"
@@ -38,50 +41,50 @@
 #include "terminal.h"
 
 enum { SIGNALS_MAX = 65, GROUP_NS = 1000000000 };
-/* Sent by the kernel when the command line has ended. */
+/* Parent-death signal. */
 #define PARENT_GONE SIGRTMIN
 
-static const int passed[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGTSTP, SIGCONT};
+static const int relayed[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGTSTP, SIGCONT};
 
 static struct {
   pid_t init, parent;
   int control, signals, timer;
-  /* Signals of the kernel to the whole group that the command line passes on too, and when. */
-  int doubled[SIGNALS_MAX];
-  int64_t doubled_at[SIGNALS_MAX];
-} held;
+  /* For each signal: how many were received from the kernel and not yet from the parent, and the time of the last one. */
+  int group_signals[SIGNALS_MAX];
+  int64_t group_signal_at[SIGNALS_MAX];
+} monitor;
 
-void send_word(int socket, int kind, int number, int fd) {
-  struct word word = {kind, number};
+void send_message(int socket, int kind, int number, int fd) {
+  struct message message = {kind, number};
   union {
     char bytes[CMSG_SPACE(sizeof(int))];
     struct cmsghdr align;
-  } beside = {{0}};
-  struct iovec part = {&word, sizeof word};
-  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+  } ancillary = {{0}};
+  struct iovec part = {&message, sizeof message};
+  struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1};
   if (fd >= 0) {
-    message.msg_control = &beside;
-    message.msg_controllen = sizeof beside;
-    struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+    header.msg_control = &ancillary;
+    header.msg_controllen = sizeof ancillary;
+    struct cmsghdr *head = CMSG_FIRSTHDR(&header);
     head->cmsg_level = SOL_SOCKET;
     head->cmsg_type = SCM_RIGHTS;
     head->cmsg_len = CMSG_LEN(sizeof fd);
     memcpy(CMSG_DATA(head), &fd, sizeof fd);
   }
-  if (sendmsg(socket, &message, MSG_NOSIGNAL) < 0) errno = 0;
+  if (sendmsg(socket, &header, MSG_NOSIGNAL) < 0) errno = 0;
 }
 
-int take_word(int socket, struct word *word, int *fd) {
+int receive_message(int socket, struct message *message, int *fd) {
   union {
     char bytes[CMSG_SPACE(sizeof(int))];
     struct cmsghdr align;
-  } beside;
-  struct iovec part = {word, sizeof *word};
-  struct msghdr message = {
-      .msg_iov = &part, .msg_iovlen = 1, .msg_control = &beside, .msg_controllen = sizeof beside};
+  } ancillary;
+  struct iovec part = {message, sizeof *message};
+  struct msghdr header = {
+      .msg_iov = &part, .msg_iovlen = 1, .msg_control = &ancillary, .msg_controllen = sizeof ancillary};
   *fd = -1;
-  if (recvmsg(socket, &message, MSG_CMSG_CLOEXEC) != (ssize_t)sizeof *word) return 0;
-  struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+  if (recvmsg(socket, &header, MSG_CMSG_CLOEXEC) != (ssize_t)sizeof *message) return 0;
+  struct cmsghdr *head = CMSG_FIRSTHDR(&header);
   if (head && head->cmsg_type == SCM_RIGHTS) memcpy(fd, CMSG_DATA(head), sizeof *fd);
   return 1;
 }
@@ -96,7 +99,7 @@ static int64_t now_ns(void) {
 
 static void block_signals(sigset_t *all) {
   sigemptyset(all);
-  for (size_t i = 0; i < sizeof passed / sizeof *passed; i++) sigaddset(all, passed[i]);
+  for (size_t i = 0; i < sizeof relayed / sizeof *relayed; i++) sigaddset(all, relayed[i]);
   sigaddset(all, SIGCHLD);
   sigaddset(all, SIGWINCH);
   sigaddset(all, SIGTTOU);
@@ -104,29 +107,29 @@ static void block_signals(sigset_t *all) {
   must(sigprocmask(SIG_BLOCK, all, NULL) == 0, "signals");
 }
 
-/* The command stopped: so does the job of the caller's shell, until it is continued. */
+/* The command stopped (^Z): stops this job of the caller's shell as well, and continues the command after SIGCONT. */
 static void stop_job(void) {
   restore_terminal();
   kill(0, SIGSTOP);
-  take_terminal();
-  send_word(held.control, SIGNAL_GROUP, SIGCONT, -1);
+  make_terminal_raw();
+  send_message(monitor.control, SIGNAL_GROUP, SIGCONT, -1);
 }
 
-static void pass_on(const struct signalfd_siginfo *info) {
+static void relay_signal(const struct signalfd_siginfo *info) {
   int signo = (int)info->ssi_signo;
-  if (signo == SIGCONT) return send_word(held.control, SIGNAL_GROUP, signo, -1);
-  int is_of_kernel = info->ssi_code == SI_KERNEL, is_of_parent = (pid_t)info->ssi_pid == held.parent;
+  if (signo == SIGCONT) return send_message(monitor.control, SIGNAL_GROUP, signo, -1);
+  int is_of_kernel = info->ssi_code == SI_KERNEL, is_of_parent = (pid_t)info->ssi_pid == monitor.parent;
   if (is_of_kernel) {
-    held.doubled[signo]++;
-    held.doubled_at[signo] = now_ns();
-    send_word(held.control, SIGNAL_GROUP, signo, -1);
+    monitor.group_signals[signo]++;
+    monitor.group_signal_at[signo] = now_ns();
+    send_message(monitor.control, SIGNAL_GROUP, signo, -1);
     return;
   }
-  /* Signals to the group reach the command line as well. */
+  /* A signal from any other process is taken as one to the group: the parent relays its own copy. */
   if (!is_of_parent) return;
-  if (now_ns() - held.doubled_at[signo] > GROUP_NS) held.doubled[signo] = 0;
-  if (held.doubled[signo] > 0) held.doubled[signo]--;
-  else send_word(held.control, SIGNAL_ONE, signo, -1);
+  if (now_ns() - monitor.group_signal_at[signo] > GROUP_NS) monitor.group_signals[signo] = 0;
+  if (monitor.group_signals[signo] > 0) monitor.group_signals[signo]--;
+  else send_message(monitor.control, SIGNAL_ONE, signo, -1);
 }
 
 static _Noreturn void end(int status) {
@@ -134,100 +137,100 @@ static _Noreturn void end(int status) {
   _exit(status);
 }
 
-/* The status of `init` is that of the command, which it has told as a line. */
+/* `init` exits with the command's status, which it has also reported. */
 static void reap(void) {
   int status;
   pid_t pid;
   while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-    if (pid != held.init) continue;
+    if (pid != monitor.init) continue;
     drain_terminal();
-    if (WIFSIGNALED(status)) say("{\"kind\":\"killed\",\"signal\":%d}\n", WTERMSIG(status));
+    if (WIFSIGNALED(status)) send_report("{\"kind\":\"killed\",\"signal\":%d}\n", WTERMSIG(status));
     end(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
   }
 }
 
-static void take_signal(void) {
+static void handle_signal(void) {
   struct signalfd_siginfo info;
-  if (read(held.signals, &info, sizeof info) != (ssize_t)sizeof info) return;
+  if (read(monitor.signals, &info, sizeof info) != (ssize_t)sizeof info) return;
   int signo = (int)info.ssi_signo;
   if (signo == SIGCHLD) reap();
   else if (signo == SIGWINCH) resize_terminal();
   else if (signo == PARENT_GONE) {
-    kill(held.init, SIGKILL);
+    kill(monitor.init, SIGKILL);
     end(1);
-  } else if (signo != SIGTTOU) pass_on(&info);
+  } else if (signo != SIGTTOU) relay_signal(&info);
 }
 
-/* ---- words of init, time ---- */
+/* ---- messages of init, time limit ---- */
 
-static void take_control(void) {
-  struct word word;
+static void handle_message(void) {
+  struct message message;
   int fd;
-  if (!take_word(held.control, &word, &fd)) {
-    close(held.control);
-    held.control = -1;
-  } else if (word.kind == MASTER) {
-    begin_terminal(fd);
-  } else if (word.kind == LISTENER) {
-    say("{\"kind\":\"listening\",\"fd\":%d}\n", fd);
-  } else if (word.kind == STOPPED && has_terminal()) {
+  if (!receive_message(monitor.control, &message, &fd)) {
+    close(monitor.control);
+    monitor.control = -1;
+  } else if (message.kind == MASTER) {
+    start_terminal_relay(fd);
+  } else if (message.kind == LISTENER) {
+    send_report("{\"kind\":\"listening\",\"fd\":%d}\n", fd);
+  } else if (message.kind == STOPPED && has_terminal()) {
     stop_job();
   }
 }
 
 static int start_timer(void) {
   int timer = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC);
-  struct itimerspec at = {.it_value = {.tv_sec = (time_t)(asked.timeout_ms / 1000),
-                                       .tv_nsec = (long)(asked.timeout_ms % 1000) * 1000000}};
-  must(timer >= 0 && (asked.timeout_ms == 0 || timerfd_settime(timer, 0, &at, NULL) == 0), "timer");
+  struct itimerspec at = {.it_value = {.tv_sec = (time_t)(options.timeout_ms / 1000),
+                                       .tv_nsec = (long)(options.timeout_ms % 1000) * 1000000}};
+  must(timer >= 0 && (options.timeout_ms == 0 || timerfd_settime(timer, 0, &at, NULL) == 0), "timer");
   return timer;
 }
 
-static void time_is_over(void) {
-  say("{\"kind\":\"limit\",\"limit\":\"timeout\"}\n");
-  close(held.timer);
-  held.timer = -1;
-  kill(held.init, SIGKILL);
+static void expire(void) {
+  send_report("{\"kind\":\"limit\",\"limit\":\"timeout\"}\n");
+  close(monitor.timer);
+  monitor.timer = -1;
+  kill(monitor.init, SIGKILL);
 }
 
 static _Noreturn void loop(void) {
   for (;;) {
     struct pollfd on[5] = {
-        {.fd = held.signals, .events = POLLIN},
-        {.fd = held.control, .events = POLLIN},
-        {.fd = held.timer, .events = POLLIN},
+        {.fd = monitor.signals, .events = POLLIN},
+        {.fd = monitor.control, .events = POLLIN},
+        {.fd = monitor.timer, .events = POLLIN},
     };
-    watch_terminal(on + 3);
+    poll_terminal(on + 3);
     if (poll(on, 5, -1) < 0 && errno != EINTR) end(1);
-    if (on[2].revents) time_is_over();
-    if (on[1].revents) take_control();
+    if (on[2].revents) expire();
+    if (on[1].revents) handle_message();
     relay_terminal(on + 3);
-    if (on[0].revents) take_signal();
+    if (on[0].revents) handle_signal();
   }
 }
 
-_Noreturn void hold(void) {
+_Noreturn void run_monitor(void) {
   int control[2];
   sigset_t all;
-  held.parent = getppid();
+  monitor.parent = getppid();
   block_signals(&all);
-  must(prctl(PR_SET_PDEATHSIG, PARENT_GONE) == 0 && getppid() == held.parent, "parent");
+  must(prctl(PR_SET_PDEATHSIG, PARENT_GONE) == 0 && getppid() == monitor.parent, "parent");
   must(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control) == 0, "control");
-  held.signals = signalfd(-1, &all, SFD_CLOEXEC);
-  held.timer = start_timer();
-  must(held.signals >= 0, "signals");
+  monitor.signals = signalfd(-1, &all, SFD_CLOEXEC);
+  monitor.timer = start_timer();
+  must(monitor.signals >= 0, "signals");
   int own = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
   step_name = "namespaces";
-  held.init = (pid_t)syscall(SYS_clone, own | SIGCHLD, NULL, NULL, NULL, NULL);
-  must(held.init >= 0, "");
-  if (held.init == 0) {
+  monitor.init = (pid_t)syscall(SYS_clone, own | SIGCHLD, NULL, NULL, NULL, NULL);
+  must(monitor.init >= 0, "");
+  if (monitor.init == 0) {
     close(control[0]);
-    close(held.signals);
-    close(held.timer);
+    close(monitor.signals);
+    close(monitor.timer);
     init(control[1]);
   }
   close(control[1]);
   close(START_FD);
-  held.control = control[0];
+  monitor.control = control[0];
   loop();
 }

@@ -1,17 +1,17 @@
-/* The process outside of the wall: terminal, signals, time, end. */
-#ifndef EXEC_HOLD_H
-#define EXEC_HOLD_H
+/* The monitor: the process outside of the wall that relays terminal and signals and enforces the time limit. */
+#ifndef FOLDER_HOLD_H
+#define FOLDER_HOLD_H
 
-/* Words between `hold` and `init`, each with an optional descriptor or number. */
+/* Messages between the monitor and `init`. MASTER and LISTENER carry a descriptor (SCM_RIGHTS), SIGNAL_* a signal number. */
 enum { MASTER = 'M', LISTENER = 'L', STOPPED = 'S', SIGNAL_ONE = 'K', SIGNAL_GROUP = 'G' };
 
-struct word {
+struct message {
   int kind, number;
 };
 
-void send_word(int socket, int kind, int number, int fd);
-/* 0 at the end of the other side. `fd` is -1 where none came. */
-int take_word(int socket, struct word *word, int *fd);
-_Noreturn void hold(void);
+void send_message(int socket, int kind, int number, int fd);
+/* Returns 0 if the peer has closed its end. `fd` is -1 if the message carries none; otherwise the caller owns it. */
+int receive_message(int socket, struct message *message, int *fd);
+_Noreturn void run_monitor(void);
 
 #endif

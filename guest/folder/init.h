@@ -1,8 +1,8 @@
 /* Process 1 of the wall. */
-#ifndef EXEC_INIT_H
-#define EXEC_INIT_H
+#ifndef FOLDER_INIT_H
+#define FOLDER_INIT_H
 
-/* Builds the wall, starts the command, makes its calls. */
+/* Builds the wall, starts the command, and performs its notified system calls until it exits. */
 _Noreturn void init(int control);
 
 #endif

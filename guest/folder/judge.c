@@ -1,20 +1,21 @@
 /*
- * Which paths a call may touch: by each name below the folder that is shown, in whichever case, existing or not.
+ * Access rules for paths, applied to each name below a bind, case-insensitively, whether or not the file exists.
  *
- * Problem. Git, shells, editors and agents run what lies under certain names. A wall that may write beside them can try to
- * get there by a move of a folder above, by a link, by another spelling, or by making what is not there yet.
+ * Problem. Git, shells, editors and agents execute files with certain names. A wall that may write next to them can try to
+ * reach one by renaming a parent folder, by a hard or symbolic link, by another spelling, or by creating a missing one.
  *
- * Mechanism. A path is judged by its own last names and never by a list of files, so that no file under a protected name
- * comes to lie under another one, or the other way round: neither is moved or linked, nor is a folder to or from a name on
- * which a rule depends. So what was judged stays right whatever else is moved, in this wall or in one beside it.
- * - A name may be written in another case, with letters that fold to ASCII, with characters that some file systems ignore,
- *   or with the dots and colons of NTFS: it is folded before it is compared.
- * - Below folders of packages some rules are left out, since packages bring such files along and nothing reads them there.
- *   A move of a folder or a link out of those gets EXDEV, and mv(1) copies, name by name.
- * - A folder with HEAD, objects and refs is a repository to git, whatever it is called: none becomes one, and in one the
- *   names of `.git` are protected.
+ * Mechanism. A rule matches single names of the canonical path, never a list of existing files. Files and folders with a
+ * protected name are neither renamed nor linked, in either direction, so a file under a protected name cannot get an
+ * unprotected one or the reverse. A decision therefore stays valid during a concurrent rename (TOCTOU), in this wall or in
+ * another wall on the same folder.
+ * - Names are folded before comparison: case, letters that fold to ASCII, characters that some file systems ignore, and the
+ *   trailing dots and stream names (colon) of NTFS.
+ * - In package folders (`node_modules` ...) some rules do not apply: packages ship such files, and no program reads them
+ *   there. A rename of a folder or a link out of them fails with EXDEV, so that mv(1) copies and each name is judged.
+ * - A folder with HEAD, objects and refs is a git repository under any name: an entry that would complete one is refused, and
+ *   in an existing one the names of `.git` are protected.
  *
- * Not handled: names that a file had before the wall was there, beyond those in the first level (find_other_names).
+ * Not handled: hard links from before the wall's start, except of files in the first level (scan_hard_links).
  */
 #define _GNU_SOURCE
 #include "judge.h"
@@ -26,16 +27,17 @@
 #include <unistd.h>
 #include "../launcher/steps.h"
 
-enum { PARTS_MAX = 256, OTHERS_MAX = 64 };
+enum { NAMES_MAX = 256, HARD_LINKS_MAX = 64 };
 
-/* `UNWRITABLE`: neither content nor name may change; `UNREADABLE` implies it. The others say where a rule is left out. */
+/* UNWRITABLE: neither content nor name may change; UNREADABLE implies it. NOT_IN_*: the rule does not apply in such folders.
+ * EXCEPTION: names that match are exempt from UNREADABLE rules. */
 enum { UNWRITABLE = 1, UNREADABLE = 2, NOT_IN_PACKAGES = 4, NOT_IN_TESTS = 8, EXCEPTION = 16 };
 
 static struct rule {
   int flags;
   const char *pattern;
   size_t length;
-  /* Place of its star; -1 without one. */
+  /* Offset of the star in the pattern; -1 if it has none. */
   int star;
 } rules[RULES_MAX];
 static int rule_count;
@@ -47,25 +49,25 @@ static struct denied {
 } denied[RULES_MAX];
 static int denied_count;
 
-static const char *lifted[RULES_MAX];
-static int lifted_count;
+static const char *readable_secrets[RULES_MAX];
+static int readable_secret_count;
 
 static struct {
   dev_t dev;
   ino_t ino;
   int rights;
-} others[OTHERS_MAX];
-static int other_count;
+} hard_links[HARD_LINKS_MAX];
+static int hard_link_count;
 
 static const char *const package_folders[] = {"node_modules", "site-packages", "dist-packages"};
 static const char *const test_folders[] = {"test", "tests", "__tests__", "testdata", "fixtures", "__fixtures__", "spec",
                                            "examples"};
-/* Names by which git reads its configuration, or finds it somewhere else. */
+/* Files with git configuration, and files that point git to another repository. */
 static const char *const git_names[] = {"config", "config.worktree", "commondir", "gitdir", "hooks"};
 static const char *const repository_names[] = {"head", "objects", "refs"};
 #define COUNT(list) (sizeof(list) / sizeof *(list))
 
-/* FLAGS:PATTERN, a folded name with at most one star. */
+/* Parses FLAGS:PATTERN; the pattern is a folded name with at most one star. */
 void add_rule(const char *text) {
   errno = E2BIG;
   must(rule_count < RULES_MAX, "rule");
@@ -85,7 +87,7 @@ void add_rule(const char *text) {
   one->star = star ? (int)(star - one->pattern) : -1;
 }
 
-/* RIGHTS:PATH, a canonical path that is closed with all below it. */
+/* Parses RIGHTS:PATH; denies a canonical path and everything below it. */
 void add_denied(const char *text) {
   errno = E2BIG;
   must(denied_count < RULES_MAX, "deny");
@@ -95,11 +97,11 @@ void add_denied(const char *text) {
   one->length = strlen(one->path);
 }
 
-/* A canonical path that may be read although its name is that of a secret. */
-void add_lifted(const char *text) {
+/* Allows reading one canonical path despite an UNREADABLE rule. */
+void add_readable_secret(const char *text) {
   errno = E2BIG;
-  must(lifted_count < RULES_MAX, "lift");
-  lifted[lifted_count++] = text;
+  must(readable_secret_count < RULES_MAX, "lift");
+  readable_secrets[readable_secret_count++] = text;
 }
 
 static int is_below(const char *path, const char *folder, size_t length) {
@@ -108,17 +110,17 @@ static int is_below(const char *path, const char *folder, size_t length) {
 }
 
 const struct bind *bind_of(const char *path) {
-  const struct bind *found = NULL;
-  for (int i = 0; i < asked.bind_count; i++)
-    if (is_below(path, asked.binds[i].path, asked.binds[i].length) && (!found || asked.binds[i].length > found->length))
-      found = &asked.binds[i];
-  return found;
+  const struct bind *deepest = NULL;
+  for (int i = 0; i < options.bind_count; i++)
+    if (is_below(path, options.binds[i].path, options.binds[i].length) && (!deepest || options.binds[i].length > deepest->length))
+      deepest = &options.binds[i];
+  return deepest;
 }
 
 /* ---- folded names ---- */
 
-/* Bytes of a character that file systems with folding leave out of a comparison (as in git's own list); 0 if none. */
-static size_t ignored(const unsigned char *at) {
+/* Length in bytes of a character that HFS+ ignores in comparisons (the list of git's utf8.c); 0 for any other. */
+static size_t ignorable_bytes(const unsigned char *at) {
   if (at[0] == 0xc2 && at[1] == 0xad) return 2;
   if (at[0] == 0xef && at[1] == 0xbb && at[2] == 0xbf) return 3;
   if (at[0] == 0xef && at[1] == 0xb8 && at[2] >= 0x80 && at[2] <= 0x8f) return 3;
@@ -131,12 +133,12 @@ static void fold(const char *name, size_t length, char *to) {
   const unsigned char *at = (const unsigned char *)name, *end = at + length;
   size_t have = 0;
   while (at < end && have < NAME_BYTES - 1) {
-    size_t skipped = ignored(at);
+    size_t skipped = ignorable_bytes(at);
     if (skipped) at += skipped;
     /* U+017F folds to s, U+212A to k. */
     else if (at[0] == 0xc5 && at[1] == 0xbf) to[have++] = 's', at += 2;
     else if (at[0] == 0xe2 && at[1] == 0x84 && at[2] == 0xaa) to[have++] = 'k', at += 3;
-    /* NTFS: a stream of the file before the colon. */
+    /* NTFS: "name:stream" opens a stream of the file "name". */
     else if (*at == ':' && have > 0) break;
     else to[have++] = (char)(*at >= 'A' && *at <= 'Z' ? *at + 32 : *at), at++;
   }
@@ -145,27 +147,27 @@ static void fold(const char *name, size_t length, char *to) {
   if (!strcmp(to, "git~1")) strcpy(to, ".git");
 }
 
-/* Offset at which the judged names begin. The folder of a repository that is shown alone counts as one of them. */
-static size_t below_of(const struct bind *bind) {
+/* Offset of the first judged name: after the bind's path, but including ".git" if the bind is itself a .git folder. */
+static size_t judged_offset(const struct bind *bind) {
   static const char git[] = "/.git";
   size_t length = bind->length, tail = sizeof git - 1;
   if (length > tail && !strcmp(bind->path + length - tail, git)) return length - tail;
   return length == 1 ? 0 : length;
 }
 
-struct parts {
+struct path_names {
   int count;
-  char name[PARTS_MAX][NAME_BYTES];
+  char name[NAMES_MAX][NAME_BYTES];
 };
 
-/* Folded names of a path below its bind; 0 where it has more than can be judged. */
-static int take_apart(const char *path, const struct bind *bind, struct parts *parts) {
-  parts->count = 0;
-  const char *at = path + below_of(bind);
+/* Splits a path below its bind into folded names; returns 0 if it has too many, or one that is too long. */
+static int split_names(const char *path, const struct bind *bind, struct path_names *path_names) {
+  path_names->count = 0;
+  const char *at = path + judged_offset(bind);
   for (at += strspn(at, "/"); *at; at += strspn(at, "/")) {
     size_t length = strcspn(at, "/");
-    if (parts->count == PARTS_MAX || length >= NAME_BYTES) return 0;
-    fold(at, length, parts->name[parts->count++]);
+    if (path_names->count == NAMES_MAX || length >= NAME_BYTES) return 0;
+    fold(at, length, path_names->name[path_names->count++]);
     at += length;
   }
   return 1;
@@ -177,14 +179,14 @@ static int is_one_of(const char *name, const char *const *list, size_t count) {
   return 0;
 }
 
-static int lies_in(const struct parts *parts, const char *const *folders, size_t count) {
-  for (int i = 0; i < parts->count; i++)
-    if (is_one_of(parts->name[i], folders, count)) return 1;
+static int has_name_of(const struct path_names *path_names, const char *const *folders, size_t count) {
+  for (int i = 0; i < path_names->count; i++)
+    if (is_one_of(path_names->name[i], folders, count)) return 1;
   return 0;
 }
 
-static int is_in_packages(const struct parts *parts) {
-  return lies_in(parts, package_folders, COUNT(package_folders));
+static int is_in_packages(const struct path_names *path_names) {
+  return has_name_of(path_names, package_folders, COUNT(package_folders));
 }
 
 static int matches(const struct rule *rule, const char *name) {
@@ -208,29 +210,28 @@ static int refuse(struct refusal *why, const char *rule, const char *name) {
   return EACCES;
 }
 
-static int is_lifted(const char *path) {
-  for (int i = 0; i < lifted_count; i++)
-    if (!strcmp(path, lifted[i])) return 1;
+static int is_readable_secret(const char *path) {
+  for (int i = 0; i < readable_secret_count; i++)
+    if (!strcmp(path, readable_secrets[i])) return 1;
   return 0;
 }
 
 static int judge_rule(const struct rule *rule, const char *path, int rights, struct refusal *why) {
   if (rule->flags & UNREADABLE) {
-    /* Lifted for reading alone. */
-    return is_lifted(path) && !(rights & (WRITING | NAMING)) ? 0 : refuse(why, "secret", rule->pattern);
+    return is_readable_secret(path) && !(rights & (WRITING | NAMING)) ? 0 : refuse(why, "secret", rule->pattern);
   }
   return rights & (WRITING | NAMING) ? refuse(why, "protected", rule->pattern) : 0;
 }
 
-static int judge_names(const char *path, const struct parts *parts, int rights, struct refusal *why) {
-  int in_packages = is_in_packages(parts), in_tests = lies_in(parts, test_folders, COUNT(test_folders));
-  for (int i = 0; i < parts->count; i++) {
+static int judge_names(const char *path, const struct path_names *path_names, int rights, struct refusal *why) {
+  int in_packages = is_in_packages(path_names), in_tests = has_name_of(path_names, test_folders, COUNT(test_folders));
+  for (int i = 0; i < path_names->count; i++) {
     for (int k = 0; k < rule_count; k++) {
       const struct rule *rule = &rules[k];
-      /* Most names are those of no rule by their first byte. */
-      if (rule->star != 0 && *rule->pattern != parts->name[i][0]) continue;
-      if (rule->flags & EXCEPTION || !matches(rule, parts->name[i])) continue;
-      if (rule->flags & UNREADABLE && is_exception(parts->name[i])) continue;
+      /* Fast path: the first byte rules out most names. */
+      if (rule->star != 0 && *rule->pattern != path_names->name[i][0]) continue;
+      if (rule->flags & EXCEPTION || !matches(rule, path_names->name[i])) continue;
+      if (rule->flags & UNREADABLE && is_exception(path_names->name[i])) continue;
       if ((rule->flags & NOT_IN_PACKAGES && in_packages) || (rule->flags & NOT_IN_TESTS && in_tests)) continue;
       int failed = judge_rule(rule, path, rights, why);
       if (failed) return failed;
@@ -239,26 +240,26 @@ static int judge_names(const char *path, const struct parts *parts, int rights, 
   return 0;
 }
 
-/* Branches may be called like files of git's own. */
-static int is_of_references(const char *name) {
+/* Below these folders of .git, file names are names of branches or hashes, and may equal those of git_names. */
+static int is_ref_folder(const char *name) {
   static const char *const folders[] = {"refs", "logs", "objects"};
   return is_one_of(name, folders, COUNT(folders));
 }
 
-static int judge_git(const struct parts *parts, struct refusal *why) {
-  for (int i = 0; i < parts->count; i++) {
-    if (strcmp(parts->name[i], ".git")) continue;
-    if (i == parts->count - 1) return refuse(why, "protected", ".git");
-    if (is_of_references(parts->name[i + 1])) return 0;
-    for (int k = i + 1; k < parts->count; k++)
-      if (is_one_of(parts->name[k], git_names, COUNT(git_names)))
-        return refuse(why, "protected", !strcmp(parts->name[k], "hooks") ? ".git/hooks" : ".git/config");
+static int judge_git(const struct path_names *path_names, struct refusal *why) {
+  for (int i = 0; i < path_names->count; i++) {
+    if (strcmp(path_names->name[i], ".git")) continue;
+    if (i == path_names->count - 1) return refuse(why, "protected", ".git");
+    if (is_ref_folder(path_names->name[i + 1])) return 0;
+    for (int k = i + 1; k < path_names->count; k++)
+      if (is_one_of(path_names->name[k], git_names, COUNT(git_names)))
+        return refuse(why, "protected", !strcmp(path_names->name[k], "hooks") ? ".git/hooks" : ".git/config");
     return 0;
   }
   return 0;
 }
 
-/* Whether a folder has HEAD, objects and refs, by which git knows a repository. */
+/* True if a folder has HEAD, objects and refs, by which git recognises a repository. */
 static int is_repository(const char *folder) {
   static const char *const names[] = {"HEAD", "objects", "refs"};
   for (size_t i = 0; i < COUNT(names); i++) {
@@ -270,9 +271,9 @@ static int is_repository(const char *folder) {
   return 1;
 }
 
-/* Cuts a path behind its first COUNT names below the bind. */
-static void folder_of(const char *path, const struct bind *bind, int count, char *to) {
-  size_t have = below_of(bind);
+/* Copies a path up to and including its first COUNT judged names. */
+static void copy_prefix(const char *path, const struct bind *bind, int count, char *to) {
+  size_t have = judged_offset(bind);
   for (; count > 0; count--) {
     have += strspn(path + have, "/");
     have += strcspn(path + have, "/");
@@ -281,14 +282,14 @@ static void folder_of(const char *path, const struct bind *bind, int count, char
   to[have] = 0;
 }
 
-/* Folders that git takes for a repository, though none is called `.git`. */
-static int judge_repositories(const char *path, const struct bind *bind, const struct parts *parts,
+/* Protects the configuration of bare repositories and others that are not called `.git`. */
+static int judge_repositories(const char *path, const struct bind *bind, const struct path_names *path_names,
                               struct refusal *why) {
   char folder[PATH_BYTES];
-  for (int i = 0; i < parts->count; i++) {
-    if (!is_one_of(parts->name[i], git_names, COUNT(git_names))) continue;
-    folder_of(path, bind, i, folder);
-    if (is_repository(folder)) return refuse(why, "protected", "configuration of a repository");
+  for (int i = 0; i < path_names->count; i++) {
+    if (!is_one_of(path_names->name[i], git_names, COUNT(git_names))) continue;
+    copy_prefix(path, bind, i, folder);
+    if (is_repository(folder)) return refuse(why, "protected", "configuration of a git repository");
   }
   return 0;
 }
@@ -301,49 +302,49 @@ static int judge_denied(const char *path, int rights, struct refusal *why) {
 }
 
 int judge(const char *path, int rights, struct refusal *why) {
-  static struct parts parts;
+  static struct path_names path_names;
   int failed = judge_denied(path, rights, why);
   const struct bind *bind = failed ? NULL : bind_of(path);
   if (!bind) return failed;
-  if (!take_apart(path, bind, &parts)) return refuse(why, "protected", "a path of too many names");
-  failed = judge_names(path, &parts, rights, why);
+  if (!split_names(path, bind, &path_names)) return refuse(why, "protected", "a path with too many names");
+  failed = judge_names(path, &path_names, rights, why);
   if (failed || !(rights & (WRITING | NAMING)) || !bind->is_writable) return failed;
-  failed = judge_git(&parts, why);
-  return failed ? failed : judge_repositories(path, bind, &parts, why);
+  failed = judge_git(&path_names, why);
+  return failed ? failed : judge_repositories(path, bind, &path_names, why);
 }
 
-static int holds_denied(const char *path) {
+static int contains_denied(const char *path) {
   for (int i = 0; i < denied_count; i++)
     if (is_below(denied[i].path, path, strlen(path))) return 1;
   return 0;
 }
 
 static int is_package_path(const char *path) {
-  static struct parts parts;
+  static struct path_names path_names;
   const struct bind *bind = bind_of(path);
-  return bind && take_apart(path, bind, &parts) && is_in_packages(&parts);
+  return bind && split_names(path, bind, &path_names) && is_in_packages(&path_names);
 }
 
 int judge_move(const char *from, const char *to, int is_file, struct refusal *why) {
   why->path = from;
   int failed = judge(from, READING | WRITING | NAMING, why);
-  if (!failed && holds_denied(from)) failed = refuse(why, "denied", "what lies below");
+  if (!failed && contains_denied(from)) failed = refuse(why, "denied", "contains a denied path");
   if (failed) return failed;
   why->path = to;
   failed = judge(to, READING | WRITING | NAMING, why);
-  if (!failed && holds_denied(to)) failed = refuse(why, "denied", "what lies below");
+  if (!failed && contains_denied(to)) failed = refuse(why, "denied", "contains a denied path");
   return failed ? failed : !is_file && is_package_path(from) && !is_package_path(to) ? EXDEV : 0;
 }
 
 int judge_link(const char *path, const char *text, struct refusal *why) {
-  static struct parts parts;
+  static struct path_names path_names;
   static const struct bind all = {.path = "/", .length = 1};
   if (!bind_of(path) || is_package_path(path)) return 0;
-  if (!take_apart(text, &all, &parts)) return refuse(why, "protected", "a link of too many names");
-  return is_in_packages(&parts) ? refuse(why, "protected", "a link into packages") : 0;
+  if (!split_names(text, &all, &path_names)) return refuse(why, "protected", "a link target with too many names");
+  return is_in_packages(&path_names) ? refuse(why, "protected", "a link into a package folder") : 0;
 }
 
-int lies_in_repository(const char *path) {
+int is_repository_entry(const char *path) {
   char folder[PATH_BYTES], name[NAME_BYTES];
   const char *slash = strrchr(path, '/');
   if (!slash || !bind_of(path) || strlen(slash + 1) >= sizeof name) return 0;
@@ -354,41 +355,41 @@ int lies_in_repository(const char *path) {
   return is_repository(folder);
 }
 
-/* ---- other names of protected files ---- */
+/* ---- hard links of protected files ---- */
 
-static void remember(const char *path) {
+static void add_hard_link(const char *path) {
   struct stat facts;
   struct refusal why;
   if (fstatat(AT_FDCWD, path, &facts, AT_SYMLINK_NOFOLLOW) || !S_ISREG(facts.st_mode) || facts.st_nlink < 2) return;
   int lacks = (judge(path, READING, &why) ? READING : 0) | (judge(path, WRITING, &why) ? WRITING : 0);
-  if (!lacks || other_count == OTHERS_MAX) return;
-  others[other_count].dev = facts.st_dev;
-  others[other_count].ino = facts.st_ino;
-  others[other_count++].rights = lacks;
+  if (!lacks || hard_link_count == HARD_LINKS_MAX) return;
+  hard_links[hard_link_count].dev = facts.st_dev;
+  hard_links[hard_link_count].ino = facts.st_ino;
+  hard_links[hard_link_count++].rights = lacks;
 }
 
-static void remember_in(const char *folder) {
+static void scan_folder(const char *folder) {
   char path[PATH_BYTES];
   DIR *open = opendir(folder);
   if (!open) return;
   for (struct dirent *one; (one = readdir(open));)
-    if (snprintf(path, sizeof path, "%s/%s", folder, one->d_name) < (int)sizeof path) remember(path);
+    if (snprintf(path, sizeof path, "%s/%s", folder, one->d_name) < (int)sizeof path) add_hard_link(path);
   closedir(open);
 }
 
-void find_other_names(void) {
+void scan_hard_links(void) {
   static const char *const folders[] = {"", "/.git", "/.git/hooks"};
   char path[PATH_BYTES];
-  for (int i = 0; i < asked.bind_count; i++)
-    for (size_t k = 0; k < COUNT(folders) && asked.binds[i].is_writable; k++)
-      if (snprintf(path, sizeof path, "%s%s", asked.binds[i].path, folders[k]) < (int)sizeof path) remember_in(path);
+  for (int i = 0; i < options.bind_count; i++)
+    for (size_t k = 0; k < COUNT(folders) && options.binds[i].is_writable; k++)
+      if (snprintf(path, sizeof path, "%s%s", options.binds[i].path, folders[k]) < (int)sizeof path) scan_folder(path);
 }
 
-int other_name_lacks(const struct stat *facts, struct refusal *why) {
-  for (int i = 0; i < other_count; i++) {
-    if (others[i].dev != facts->st_dev || others[i].ino != facts->st_ino) continue;
-    refuse(why, "protected", "another name of a protected file");
-    return others[i].rights;
+int rights_denied_to_hard_link(const struct stat *facts, struct refusal *why) {
+  for (int i = 0; i < hard_link_count; i++) {
+    if (hard_links[i].dev != facts->st_dev || hard_links[i].ino != facts->st_ino) continue;
+    refuse(why, "protected", "a hard link of a protected file");
+    return hard_links[i].rights;
   }
   return 0;
 }

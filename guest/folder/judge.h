@@ -1,30 +1,30 @@
-/* Which paths a call may touch. */
+/* Access rules for paths. */
 #ifndef FOLDER_JUDGE_H
 #define FOLDER_JUDGE_H
 #include "folder.h"
 
-/* What refused a call: the rule in words of the report, the name that matched, and of a move which of its paths. */
+/* Cause of a refusal, for the report: the rule, the matching name or pattern, and for a move the path it is about. */
 struct refusal {
   const char *rule, *name, *path;
 };
 
 void add_rule(const char *text);
 void add_denied(const char *text);
-void add_lifted(const char *text);
+void add_readable_secret(const char *text);
 
-/* The bind that a path lies in; NULL for the system and for what only the wall has. */
+/* Returns the bind that contains a path; NULL for files of the system and of the wall's own file systems. */
 const struct bind *bind_of(const char *path);
-/* 0, or the errno for this call; `why` is set then. The path is canonical in the wall's root. */
+/* Returns 0, or a positive errno with `why` set. `path` must be canonical in the wall's root. */
 int judge(const char *path, int rights, struct refusal *why);
-/* The same for a move from one path to another; EXDEV where a copy would be judged name by name. */
+/* The same for a rename. EXDEV if a folder or link leaves a package folder, so that mv(1) copies it and each name is judged. */
 int judge_move(const char *from, const char *to, int is_file, struct refusal *why);
-/* Whether a symbolic link at this path may have this text. */
+/* The same for a symbolic link at `path` with target `text`. */
 int judge_link(const char *path, const char *text, struct refusal *why);
-/* Whether a path is HEAD, objects or refs of a folder that has all three, and is a repository to git by that. */
-int lies_in_repository(const char *path);
-/* Remembers files that have a protected name and another one too. */
-void find_other_names(void);
-/* The right that such a file lacks under each of its names. */
-int other_name_lacks(const struct stat *facts, struct refusal *why);
+/* True if the last name is HEAD, objects or refs and its folder has all three: git treats such a folder as a repository. */
+int is_repository_entry(const char *path);
+/* Records protected files that have more than one hard link when the wall starts. */
+void scan_hard_links(void);
+/* Returns the rights denied to such a file under each of its names; 0 for any other file. */
+int rights_denied_to_hard_link(const struct stat *facts, struct refusal *why);
 
 #endif

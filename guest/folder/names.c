@@ -1,11 +1,13 @@
 /*
- * Calls that make, move and remove names, and those that change a file by its path, made for the caller.
+ * Calls that create, rename or remove names, and calls that change metadata, performed on behalf of the caller.
  *
- * Problem. Each of them may give a protected name to a file, or an unprotected one to a file that is protected.
+ * Problem. Each of them may give a protected name to a file, or an unprotected name to a protected file. A check followed by
+ * the call on the same path would be a race (TOCTOU).
  *
- * Mechanism. The folder of a name is resolved and judged with it; the call is made on that folder's descriptor, never
- * following the last name. All names of the wall change here, one call after another, so that nothing of the wall moves
- * between a judgement and its call. What is changed by its path is found, judged, and changed by its descriptor.
+ * Mechanism. The parent folder is resolved to a descriptor, its canonical path plus the last name is judged, and the *at call
+ * is made on that descriptor, never following the last name. This process makes all changes of names in the wall, one after
+ * another, so no process of the wall can rename anything between check and call. Metadata is changed through the descriptor
+ * that was judged.
  *
  * Relies on places.c and judge.c.
  *
@@ -33,186 +35,186 @@
 #define SYS_fchmodat2 452
 #endif
 
-/* How a call names its file: by folder and path, or by a descriptor alone. */
-struct named {
+/* Path argument of a call, copied from the caller: a base folder and a path; an empty path means the descriptor itself. */
+struct caller_path {
   int folder;
   uint64_t path_at;
   char path[PATH_BYTES];
 };
 
-static int read_path(const struct seccomp_notif *request, int folder, uint64_t at, struct named *named) {
-  named->folder = folder;
-  int failed = read_text((pid_t)request->pid, at, named->path, sizeof named->path);
-  return failed || still_asks(request->id) ? failed : -ENOENT;
+static int read_path(const struct seccomp_notif *request, int folder, uint64_t at, struct caller_path *caller_path) {
+  caller_path->folder = folder;
+  int failed = read_text((pid_t)request->pid, at, caller_path->path, sizeof caller_path->path);
+  return failed || is_request_valid(request->id) ? failed : -ENOENT;
 }
 
-/* Judges a place for a call; tells of a refusal. */
-static int may(const struct seccomp_notif *request, const struct place *place, int rights) {
+/* Judges the path and the inode of a target; reports a refusal. Returns 0 or a negative errno. */
+static int check_access(const struct seccomp_notif *request, const struct target *target, int rights) {
   struct refusal why = {0};
-  int failed = judge(place->path, rights, &why);
-  if (!failed && place->fd >= 0 && place->facts.st_nlink > 1 && S_ISREG(place->facts.st_mode) &&
-      rights & other_name_lacks(&place->facts, &why))
+  int failed = judge(target->path, rights, &why);
+  if (!failed && target->fd >= 0 && target->facts.st_nlink > 1 && S_ISREG(target->facts.st_mode) &&
+      rights & rights_denied_to_hard_link(&target->facts, &why))
     failed = EACCES;
-  if (failed) refused_at(request, place->path, rights, &why);
+  if (failed) report_refusal(request, target->path, rights, &why);
   return -failed;
 }
 
-static int is_there(const struct place *place) {
+static int exists(const struct target *target) {
   struct stat facts;
-  return fstatat(place->parent, place->name, &facts, AT_SYMLINK_NOFOLLOW) == 0;
+  return fstatat(target->parent, target->name, &facts, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-/* ---- making ---- */
+/* ---- creation ---- */
 
-enum making { FOLDER, NODE, LINK };
+enum entry_kind { FOLDER, NODE, LINK };
 
-static int make_one(const struct seccomp_notif *request, const struct place *place, enum making what, uint64_t mode,
+static int create_one(const struct seccomp_notif *request, const struct target *target, enum entry_kind what, uint64_t mode,
                     const char *text) {
   if (what == LINK) {
     struct refusal why = {0};
-    int failed = judge_link(place->path, text, &why);
-    if (failed) refused_at(request, place->path, NAMING, &why);
-    return failed ? -failed : symlinkat(text, place->parent, place->name) ? -errno : 0;
+    int failed = judge_link(target->path, text, &why);
+    if (failed) report_refusal(request, target->path, NAMING, &why);
+    return failed ? -failed : symlinkat(text, target->parent, target->name) ? -errno : 0;
   }
-  umask(mask_of(request));
-  if (what == FOLDER) return mkdirat(place->parent, place->name, (mode_t)mode & 07777) ? -errno : 0;
-  return mknodat(place->parent, place->name, (mode_t)mode, 0) ? -errno : 0;
+  umask(umask_of(request));
+  if (what == FOLDER) return mkdirat(target->parent, target->name, (mode_t)mode & 07777) ? -errno : 0;
+  return mknodat(target->parent, target->name, (mode_t)mode, 0) ? -errno : 0;
 }
 
-/* Undoes what made a folder a repository to git. */
-static int undone(const struct seccomp_notif *request, const struct place *place, int flags) {
-  static const struct refusal why = {"protected", "a new repository", NULL};
-  unlinkat(place->parent, place->name, flags);
-  refused_at(request, place->path, NAMING, &why);
+/* Removes an entry whose creation turned its folder into a git repository. */
+static int undo_creation(const struct seccomp_notif *request, const struct target *target, int flags) {
+  static const struct refusal why = {"protected", "creation of a git repository", NULL};
+  unlinkat(target->parent, target->name, flags);
+  report_refusal(request, target->path, NAMING, &why);
   return -EACCES;
 }
 
-static int make(const struct seccomp_notif *request, int folder, uint64_t path_at, enum making what, uint64_t mode,
+static int create_name(const struct seccomp_notif *request, int folder, uint64_t path_at, enum entry_kind what, uint64_t mode,
                 uint64_t text_at) {
-  static struct named named, text;
-  static struct place place;
+  static struct caller_path caller_path, text;
+  static struct target target;
   int failed = what == LINK ? read_path(request, 0, text_at, &text) : 0;
-  if (!failed) failed = read_path(request, folder, path_at, &named);
-  if (!failed) failed = find_name(request, folder, named.path, &place);
+  if (!failed) failed = read_path(request, folder, path_at, &caller_path);
+  if (!failed) failed = resolve_parent(request, folder, caller_path.path, &target);
   if (failed) return failed;
-  /* Before it is judged: a program that makes what is there goes on. */
-  if (is_there(&place)) failed = -EEXIST;
-  else if (what != FOLDER && named.path[strlen(named.path) - 1] == '/') failed = -ENOENT;
-  else failed = may(request, &place, WRITING | NAMING);
-  int was = lies_in_repository(place.path);
-  if (!failed) failed = make_one(request, &place, what, mode, text.path);
-  if (!failed && !was && lies_in_repository(place.path))
-    failed = undone(request, &place, what == FOLDER ? AT_REMOVEDIR : 0);
-  close_place(&place);
+  /* EEXIST takes precedence over a refusal: mkdir -p and similar programs continue after it. */
+  if (exists(&target)) failed = -EEXIST;
+  else if (what != FOLDER && caller_path.path[strlen(caller_path.path) - 1] == '/') failed = -ENOENT;
+  else failed = check_access(request, &target, WRITING | NAMING);
+  int was_repository = is_repository_entry(target.path);
+  if (!failed) failed = create_one(request, &target, what, mode, text.path);
+  if (!failed && !was_repository && is_repository_entry(target.path))
+    failed = undo_creation(request, &target, what == FOLDER ? AT_REMOVEDIR : 0);
+  close_target(&target);
   return failed;
 }
 
-/* ---- moving, removing ---- */
+/* ---- rename, unlink, link ---- */
 
-static int is_folder_or_link(const struct place *place) {
+static int is_folder_or_link(const struct target *target) {
   struct stat facts;
-  return fstatat(place->parent, place->name, &facts, AT_SYMLINK_NOFOLLOW) == 0 &&
+  return fstatat(target->parent, target->name, &facts, AT_SYMLINK_NOFOLLOW) == 0 &&
          (S_ISDIR(facts.st_mode) || S_ISLNK(facts.st_mode));
 }
 
-static int renamed(const struct place *from, const struct place *to, unsigned int flags) {
+static int rename_entry(const struct target *from, const struct target *to, unsigned int flags) {
   return (int)syscall(SYS_renameat2, from->parent, from->name, to->parent, to->name, flags) ? -errno : 0;
 }
 
-static int may_move(const struct seccomp_notif *request, const struct place *from, const struct place *to,
+static int check_move(const struct seccomp_notif *request, const struct target *from, const struct target *to,
                     unsigned int flags) {
   struct refusal why = {0};
   int failed = judge_move(from->path, to->path, !is_folder_or_link(from), &why);
   if (!failed && flags & RENAME_EXCHANGE) failed = judge_move(to->path, from->path, !is_folder_or_link(to), &why);
-  if (failed) refused_at(request, why.path ? why.path : from->path, NAMING, &why);
+  if (failed) report_refusal(request, why.path ? why.path : from->path, NAMING, &why);
   return -failed;
 }
 
-static int move_places(const struct seccomp_notif *request, const struct place *from, const struct place *to,
+static int move_targets(const struct seccomp_notif *request, const struct target *from, const struct target *to,
                        unsigned int flags) {
   int failed = flags & ~(unsigned int)(RENAME_NOREPLACE | RENAME_EXCHANGE) ? -EINVAL : 0;
-  if (!failed && !is_there(from)) failed = -ENOENT;
-  if (!failed) failed = may_move(request, from, to, flags);
+  if (!failed && !exists(from)) failed = -ENOENT;
+  if (!failed) failed = check_move(request, from, to, flags);
   if (failed) return failed;
-  int was = lies_in_repository(to->path);
-  failed = renamed(from, to, flags);
-  if (failed || was || !lies_in_repository(to->path)) return failed;
-  static const struct refusal why = {"protected", "a new repository", NULL};
-  renamed(to, from, flags);
-  refused_at(request, to->path, NAMING, &why);
+  int was_repository = is_repository_entry(to->path);
+  failed = rename_entry(from, to, flags);
+  if (failed || was_repository || !is_repository_entry(to->path)) return failed;
+  static const struct refusal why = {"protected", "creation of a git repository", NULL};
+  rename_entry(to, from, flags);
+  report_refusal(request, to->path, NAMING, &why);
   return -EACCES;
 }
 
 static int move(const struct seccomp_notif *request, int from_folder, uint64_t from_at, int to_folder, uint64_t to_at,
                 unsigned int flags) {
-  static struct named named;
-  static struct place from, to;
-  int failed = read_path(request, from_folder, from_at, &named);
-  if (!failed) failed = find_name(request, from_folder, named.path, &from);
+  static struct caller_path caller_path;
+  static struct target from, to;
+  int failed = read_path(request, from_folder, from_at, &caller_path);
+  if (!failed) failed = resolve_parent(request, from_folder, caller_path.path, &from);
   if (failed) return failed == -EEXIST ? -EBUSY : failed;
-  failed = read_path(request, to_folder, to_at, &named);
-  if (!failed) failed = find_name(request, to_folder, named.path, &to);
+  failed = read_path(request, to_folder, to_at, &caller_path);
+  if (!failed) failed = resolve_parent(request, to_folder, caller_path.path, &to);
   else to.fd = to.parent = -1;
   if (failed == -EEXIST) failed = -EBUSY;
-  if (!failed) failed = move_places(request, &from, &to, flags);
-  close_place(&to);
-  close_place(&from);
+  if (!failed) failed = move_targets(request, &from, &to, flags);
+  close_target(&to);
+  close_target(&from);
   return failed;
 }
 
 static int remove_name(const struct seccomp_notif *request, int folder, uint64_t path_at, int flags) {
-  static struct named named;
-  static struct place place;
-  int failed = flags & ~AT_REMOVEDIR ? -EINVAL : read_path(request, folder, path_at, &named);
-  if (!failed) failed = find_name(request, folder, named.path, &place);
+  static struct caller_path caller_path;
+  static struct target target;
+  int failed = flags & ~AT_REMOVEDIR ? -EINVAL : read_path(request, folder, path_at, &caller_path);
+  if (!failed) failed = resolve_parent(request, folder, caller_path.path, &target);
   if (failed) return failed == -EEXIST ? (flags ? -EINVAL : -EISDIR) : failed;
-  if (!is_there(&place)) failed = -ENOENT;
-  else failed = may(request, &place, WRITING | NAMING);
-  if (!failed && unlinkat(place.parent, place.name, flags)) failed = -errno;
-  close_place(&place);
+  if (!exists(&target)) failed = -ENOENT;
+  else failed = check_access(request, &target, WRITING | NAMING);
+  if (!failed && unlinkat(target.parent, target.name, flags)) failed = -errno;
+  close_target(&target);
   return failed;
 }
 
-/* A file that is linked by a descriptor of its own was made without a name, or is judged by the one that it has. */
-static int find_source(const struct seccomp_notif *request, int folder, uint64_t path_at, int flags,
-                       struct place *from) {
-  static struct named named;
-  int failed = read_path(request, folder, path_at, &named);
+/* With AT_EMPTY_PATH the source is a descriptor: a file of O_TMPFILE, or a named file, which is judged by that name. */
+static int resolve_link_source(const struct seccomp_notif *request, int folder, uint64_t path_at, int flags,
+                       struct target *from) {
+  static struct caller_path caller_path;
+  int failed = read_path(request, folder, path_at, &caller_path);
   if (failed) return failed;
-  if (!named.path[0] && flags & AT_EMPTY_PATH) return find_descriptor(request, folder, from);
-  return find_place(request, folder, named.path, (flags & AT_SYMLINK_FOLLOW) != 0, from);
+  if (!caller_path.path[0] && flags & AT_EMPTY_PATH) return resolve_descriptor(request, folder, from);
+  return resolve_path(request, folder, caller_path.path, (flags & AT_SYMLINK_FOLLOW) != 0, from);
 }
 
-static int link_places(const struct seccomp_notif *request, const struct place *from, const struct place *to) {
-  int failed = is_there(to) ? -EEXIST : may(request, from, READING | WRITING | NAMING);
-  if (!failed) failed = may(request, to, READING | WRITING | NAMING);
+static int link_target(const struct seccomp_notif *request, const struct target *from, const struct target *to) {
+  int failed = exists(to) ? -EEXIST : check_access(request, from, READING | WRITING | NAMING);
+  if (!failed) failed = check_access(request, to, READING | WRITING | NAMING);
   if (failed) return failed;
   char name[64];
-  name_of_descriptor(from->fd, name, sizeof name);
-  int was = lies_in_repository(to->path);
+  fd_path(from->fd, name, sizeof name);
+  int was_repository = is_repository_entry(to->path);
   if (linkat(AT_FDCWD, name, to->parent, to->name, AT_SYMLINK_FOLLOW)) return -errno;
-  return was || !lies_in_repository(to->path) ? 0 : undone(request, to, 0);
+  return was_repository || !is_repository_entry(to->path) ? 0 : undo_creation(request, to, 0);
 }
 
 static int link_names(const struct seccomp_notif *request, int from_folder, uint64_t from_at, int to_folder,
                       uint64_t to_at, int flags) {
-  static struct named named;
-  static struct place from, to;
+  static struct caller_path caller_path;
+  static struct target from, to;
   int failed = flags & ~(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH) ? -EINVAL : 0;
-  if (!failed) failed = find_source(request, from_folder, from_at, flags, &from);
+  if (!failed) failed = resolve_link_source(request, from_folder, from_at, flags, &from);
   if (failed) return failed;
-  failed = read_path(request, to_folder, to_at, &named);
-  if (!failed) failed = find_name(request, to_folder, named.path, &to);
+  failed = read_path(request, to_folder, to_at, &caller_path);
+  if (!failed) failed = resolve_parent(request, to_folder, caller_path.path, &to);
   else to.fd = to.parent = -1;
-  if (!failed) failed = S_ISDIR(from.facts.st_mode) ? -EPERM : link_places(request, &from, &to);
-  close_place(&to);
-  close_place(&from);
+  if (!failed) failed = S_ISDIR(from.facts.st_mode) ? -EPERM : link_target(request, &from, &to);
+  close_target(&to);
+  close_target(&from);
   return failed;
 }
 
-/* ---- changes by path ---- */
+/* ---- metadata ---- */
 
-/* Change of a file by a call: of its size, mode, owner or times. */
+/* A change of size, mode, owner or times. */
 struct change {
   enum { SIZE, MODE, OWNER, TIMES } what;
   int64_t size;
@@ -222,46 +224,46 @@ struct change {
   const struct timespec *times;
 };
 
-static int apply(const struct place *place, const struct change *change) {
+static int apply(const struct target *target, const struct change *change) {
   char name[64];
-  name_of_descriptor(place->fd, name, sizeof name);
-  /* Links have times and an owner of their own alone; the name of a link's descriptor would be followed. */
-  int is_link = S_ISLNK(place->facts.st_mode);
+  fd_path(target->fd, name, sizeof name);
+  /* A symbolic link has only an owner and times of its own. A call by /proc/self/fd would follow it to its target. */
+  int is_link = S_ISLNK(target->facts.st_mode);
   switch (change->what) {
     case SIZE: return truncate(name, change->size) ? -errno : 0;
     case MODE: return is_link ? -EOPNOTSUPP : chmod(name, change->mode & 07777) ? -errno : 0;
-    case OWNER: return fchownat(place->fd, "", change->uid, change->gid, AT_EMPTY_PATH) ? -errno : 0;
+    case OWNER: return fchownat(target->fd, "", change->uid, change->gid, AT_EMPTY_PATH) ? -errno : 0;
     default:
-      if (is_link) return syscall(SYS_utimensat, place->fd, "", change->times, AT_EMPTY_PATH) ? -errno : 0;
+      if (is_link) return syscall(SYS_utimensat, target->fd, "", change->times, AT_EMPTY_PATH) ? -errno : 0;
       return utimensat(AT_FDCWD, name, change->times, 0) ? -errno : 0;
   }
 }
 
-static int change_place(const struct seccomp_notif *request, struct place *place, const struct change *change) {
-  int failed = may(request, place, WRITING);
-  if (!failed && change->what == SIZE && S_ISFIFO(place->facts.st_mode)) failed = -EINVAL;
-  if (!failed) failed = apply(place, change);
-  close_place(place);
+static int change_target(const struct seccomp_notif *request, struct target *target, const struct change *change) {
+  int failed = check_access(request, target, WRITING);
+  if (!failed && change->what == SIZE && S_ISFIFO(target->facts.st_mode)) failed = -EINVAL;
+  if (!failed) failed = apply(target, change);
+  close_target(target);
   return failed;
 }
 
 static int change_path(const struct seccomp_notif *request, int folder, uint64_t path_at, int flags,
                        const struct change *change) {
-  static struct named named;
-  static struct place place;
-  int failed = flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) ? -EINVAL : read_path(request, folder, path_at, &named);
+  static struct caller_path caller_path;
+  static struct target target;
+  int failed = flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) ? -EINVAL : read_path(request, folder, path_at, &caller_path);
   if (failed) return failed;
-  int is_own = !named.path[0] && flags & AT_EMPTY_PATH;
-  failed = is_own ? find_descriptor(request, folder, &place)
-                  : find_place(request, folder, named.path, !(flags & AT_SYMLINK_NOFOLLOW), &place);
-  return failed ? failed : change_place(request, &place, change);
+  int is_descriptor = !caller_path.path[0] && flags & AT_EMPTY_PATH;
+  failed = is_descriptor ? resolve_descriptor(request, folder, &target)
+                  : resolve_path(request, folder, caller_path.path, !(flags & AT_SYMLINK_NOFOLLOW), &target);
+  return failed ? failed : change_target(request, &target, change);
 }
 
 static int change_descriptor(const struct seccomp_notif *request, int number, const struct change *change) {
-  static struct place place;
-  int failed = find_descriptor(request, number, &place);
-  if (failed || still_asks(request->id)) return failed ? failed : change_place(request, &place, change);
-  close_place(&place);
+  static struct target target;
+  int failed = resolve_descriptor(request, number, &target);
+  if (failed || is_request_valid(request->id)) return failed ? failed : change_target(request, &target, change);
+  close_target(&target);
   return -ENOENT;
 }
 
@@ -276,7 +278,7 @@ static int change_owner(const struct seccomp_notif *request, int folder, uint64_
   return change_path(request, folder, path_at, flags, &change);
 }
 
-/* Times in nanoseconds, from the form of the call: a pair of timespec, of timeval, or of seconds. */
+/* Reads a pair of times; `form` is 0 for struct timespec, 1 for struct timeval, 2 for seconds (struct utimbuf). */
 static int read_times(const struct seccomp_notif *request, uint64_t at, int form, struct timespec times[2]) {
   struct timeval small[2];
   int64_t whole[2];
@@ -299,17 +301,17 @@ static int change_times(const struct seccomp_notif *request, int folder, uint64_
   return path_at ? change_path(request, folder, path_at, flags, &change) : change_descriptor(request, folder, &change);
 }
 
-/* ---- calls ---- */
+/* ---- dispatch ---- */
 
-static int is_newer(const struct seccomp_notif *request, int64_t *value) {
+static int answer_at_call(const struct seccomp_notif *request, int64_t *value) {
   const __u64 *a = request->data.args;
   struct change mode = {.what = MODE, .mode = (mode_t)a[1]};
   struct change owner = {.what = OWNER, .uid = (uid_t)a[1], .gid = (gid_t)a[2]};
   struct change size = {.what = SIZE, .size = (int64_t)a[1]};
   switch (request->data.nr) {
-    case SYS_mkdirat: *value = make(request, (int)a[0], a[1], FOLDER, a[2], 0); break;
-    case SYS_mknodat: *value = make(request, (int)a[0], a[1], NODE, a[2], 0); break;
-    case SYS_symlinkat: *value = make(request, (int)a[1], a[2], LINK, 0, a[0]); break;
+    case SYS_mkdirat: *value = create_name(request, (int)a[0], a[1], FOLDER, a[2], 0); break;
+    case SYS_mknodat: *value = create_name(request, (int)a[0], a[1], NODE, a[2], 0); break;
+    case SYS_symlinkat: *value = create_name(request, (int)a[1], a[2], LINK, 0, a[0]); break;
     case SYS_renameat2: *value = move(request, (int)a[0], a[1], (int)a[2], a[3], (unsigned int)a[4]); break;
 #ifdef SYS_renameat
     case SYS_renameat: *value = move(request, (int)a[0], a[1], (int)a[2], a[3], 0); break;
@@ -328,14 +330,14 @@ static int is_newer(const struct seccomp_notif *request, int64_t *value) {
   return 1;
 }
 
-/* Calls that only older architectures have. */
-static int is_older(const struct seccomp_notif *request, int64_t *value) {
+/* Legacy calls, which newer architectures (arm64) lack. */
+static int answer_legacy_call(const struct seccomp_notif *request, int64_t *value) {
   const __u64 *a = request->data.args;
   switch (request->data.nr) {
 #ifdef SYS_mkdir
-    case SYS_mkdir: *value = make(request, AT_FDCWD, a[0], FOLDER, a[1], 0); break;
-    case SYS_mknod: *value = make(request, AT_FDCWD, a[0], NODE, a[1], 0); break;
-    case SYS_symlink: *value = make(request, AT_FDCWD, a[1], LINK, 0, a[0]); break;
+    case SYS_mkdir: *value = create_name(request, AT_FDCWD, a[0], FOLDER, a[1], 0); break;
+    case SYS_mknod: *value = create_name(request, AT_FDCWD, a[0], NODE, a[1], 0); break;
+    case SYS_symlink: *value = create_name(request, AT_FDCWD, a[1], LINK, 0, a[0]); break;
     case SYS_rename: *value = move(request, AT_FDCWD, a[0], AT_FDCWD, a[1], 0); break;
     case SYS_link: *value = link_names(request, AT_FDCWD, a[0], AT_FDCWD, a[1], 0); break;
     case SYS_unlink: *value = remove_name(request, AT_FDCWD, a[0], 0); break;
@@ -354,7 +356,7 @@ static int is_older(const struct seccomp_notif *request, int64_t *value) {
 
 int answer_name(const struct seccomp_notif *request) {
   int64_t value = 0;
-  if (!is_newer(request, &value) && !is_older(request, &value)) return 0;
+  if (!answer_at_call(request, &value) && !answer_legacy_call(request, &value)) return 0;
   send_answer(request->id, value < 0 ? 0 : value, value < 0 ? (int)value : 0);
   return 1;
 }

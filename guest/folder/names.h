@@ -1,9 +1,9 @@
-/* Calls that make, move and remove names, or change a file by its name, made for the caller. */
-#ifndef EXEC_NAMES_H
-#define EXEC_NAMES_H
+/* Calls that create, rename or remove names, or change metadata, performed on behalf of the caller. */
+#ifndef FOLDER_NAMES_H
+#define FOLDER_NAMES_H
 #include <linux/seccomp.h>
 
-/* 0 for a call of another kind; it was answered else. */
+/* Returns 0 if the call is of another kind; otherwise performs and answers it. */
 int answer_name(const struct seccomp_notif *request);
 
 #endif

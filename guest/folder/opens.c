@@ -1,20 +1,21 @@
 /*
- * Opens, made for the caller: found, judged, opened by the descriptor of what was judged, and handed over.
+ * Opens, performed on behalf of the caller: resolve, judge, open through the judged descriptor, pass the result (ADDFD).
  *
- * Problem. A path that was judged must not be read again by the kernel; and some opens depend on who makes them, or wait.
+ * Problem. The kernel must not resolve a path again after it was judged (TOCTOU). Some opens depend on the calling process
+ * (umask, controlling terminal), and the open of a FIFO blocks.
  *
- * Mechanism. What exists is opened by the name of the descriptor that was judged. A new file is made in the folder that was
- * judged, without following its name, with the caller's mask of modes. A named pipe waits for its other end: it is opened
- * in a process of its own, which hands it over itself. `/dev/tty` is the terminal of the caller's session, by its number.
+ * Mechanism. An existing file is opened by the /proc/self/fd name of the O_PATH descriptor that was judged. A new file is
+ * created in the judged folder, with O_NOFOLLOW and the caller's umask. A FIFO is opened in a helper process, which passes
+ * the descriptor itself. `/dev/tty` is opened as the device of the caller's controlling terminal.
  *
- * Relies on SECCOMP_ADDFD_FLAG_SEND (Linux 5.14). An answer waits for its caller to run, which one that is stopped does
- * not before it is received (WAIT_KILLABLE_RECV, Linux 5.19): on an older kernel a command can hold its own calls up so.
+ * Relies on SECCOMP_ADDFD_FLAG_SEND (Linux 5.14). ADDFD waits until the caller's thread runs; with WAIT_KILLABLE_RECV (Linux
+ * 5.19) no stop signal interrupts that thread. On an older kernel a stopped thread can block the calls of its own wall.
  *
- * An open with O_PATH is the kernel's own where its flags are in registers: what it gives reads and writes nothing, and
- * cannot be handed over.
+ * The filter does not notify an open with O_PATH whose flags are in a register: such a descriptor gives no access to the
+ * content, and ADDFD cannot pass it.
  *
- * Not handled: `resolve` and O_PATH of openat2 (ENOSYS, so that the caller takes openat); a terminal that a session leader without
- * one opens becomes its terminal by TIOCSCTTY alone.
+ * Not handled: `resolve` and O_PATH of openat2 (ENOSYS, so that the caller falls back to openat). A terminal opened by a
+ * session leader does not become its controlling terminal without TIOCSCTTY.
  */
 #define _GNU_SOURCE
 #include "opens.h"
@@ -41,14 +42,14 @@
 #define SECCOMP_ADDFD_FLAG_SEND (1UL << 1)
 #endif
 
-/* `WAITS_APART`: another process answers. No errno is as large. */
-enum { TERMINAL_MAJOR = 136, NAMES_MAX = 8, WAITS_APART = -100000 };
+/* HELPER_ANSWERS: a helper process answers the request; outside of the range of errnos. */
+enum { TERMINAL_MAJOR = 136, DANGLING_MAX = 8, HELPER_ANSWERS = -100000 };
 
 static const uint64_t known_flags = O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK | O_DSYNC |
                                     O_SYNC | O_DIRECT | O_DIRECTORY | O_NOFOLLOW | O_NOATIME | O_CLOEXEC | O_PATH |
                                     O_TMPFILE;
 
-/* Processes that wait for the other end of a pipe, and the request of each. */
+/* Helper processes, each blocked in the open of a FIFO, with the request it answers. */
 static struct {
   pid_t pid;
   uint64_t id;
@@ -95,7 +96,7 @@ static int read_call(struct open_call *call) {
   call->how.flags &= known_flags;
   call->how.mode &= 07777;
   int failed = read_text((pid_t)call->request->pid, call->path_at, call->path, sizeof call->path);
-  return failed || still_asks(call->request->id) ? failed : -ENOENT;
+  return failed || is_request_valid(call->request->id) ? failed : -ENOENT;
 }
 
 static int is_unnamed(uint64_t flags) {
@@ -108,14 +109,14 @@ static int rights_of(uint64_t flags) {
   return (writes ? WRITING : 0) | ((flags & O_ACCMODE) != O_WRONLY ? READING : 0);
 }
 
-mode_t mask_of(const struct seccomp_notif *request) {
+mode_t umask_of(const struct seccomp_notif *request) {
   return (mode_t)status_of((pid_t)request->pid, "\nUmask:", 8, 0) & 0777;
 }
 
-/* ---- what exists ---- */
+/* ---- existing files ---- */
 
-/* Terminal of the caller's session, as a device of the wall's own devpts. */
-static int open_own_terminal(const struct seccomp_notif *request, uint64_t flags) {
+/* Opens the controlling terminal of the caller (tty_nr in /proc/PID/stat), a device of the wall's own devpts. */
+static int open_controlling_terminal(const struct seccomp_notif *request, uint64_t flags) {
   char name[64], text[512];
   snprintf(name, sizeof name, "/proc/%u/stat", request->pid);
   int fd = open(name, O_RDONLY | O_CLOEXEC);
@@ -124,7 +125,7 @@ static int open_own_terminal(const struct seccomp_notif *request, uint64_t flags
   close(fd);
   if (n <= 0) return -ENXIO;
   text[n] = 0;
-  /* The name of a program may hold any byte but is followed by the last bracket. */
+  /* The program's name may contain any byte; the last bracket ends it. */
   char *at = strrchr(text, ')');
   long device = 0;
   if (!at || sscanf(at + 1, " %*c %*d %*d %*d %ld", &device) != 1) return -ENXIO;
@@ -134,20 +135,20 @@ static int open_own_terminal(const struct seccomp_notif *request, uint64_t flags
   return fd < 0 ? -errno : fd;
 }
 
-static int is_own_terminal(const struct stat *facts) {
+static int is_dev_tty(const struct stat *facts) {
   return S_ISCHR(facts->st_mode) && facts->st_rdev == makedev(5, 0);
 }
 
-/* Rights that a file lacks here although its path has them. */
-static int judge_file(const struct place *place, int rights, struct refusal *why) {
-  if (!S_ISREG(place->facts.st_mode)) return 0;
-  if (place->facts.st_nlink > 1 && rights & other_name_lacks(&place->facts, why)) return EACCES;
-  /* As root no mode of a file of the system would hold this process: what is not for everybody stays closed. */
-  if (getuid() != 0 || place->facts.st_mode & S_IROTH || bind_of(place->path)) return 0;
-  return is_of_system(&place->facts) ? EACCES : 0;
+/* Checks by inode, after the path was allowed. */
+static int judge_file(const struct target *target, int rights, struct refusal *why) {
+  if (!S_ISREG(target->facts.st_mode)) return 0;
+  if (target->facts.st_nlink > 1 && rights & rights_denied_to_hard_link(&target->facts, why)) return EACCES;
+  /* Root ignores file modes: for it, files of the host that are not world-readable stay closed. */
+  if (getuid() != 0 || target->facts.st_mode & S_IROTH || bind_of(target->path)) return 0;
+  return is_host_file(&target->facts) ? EACCES : 0;
 }
 
-static void add_descriptor(uint64_t id, int fd, uint64_t flags) {
+static void send_descriptor(uint64_t id, int fd, uint64_t flags) {
   struct seccomp_notif_addfd given = {
       .id = id,
       .flags = SECCOMP_ADDFD_FLAG_SEND,
@@ -167,19 +168,19 @@ int is_own_process(pid_t pid) {
   return 0;
 }
 
-int end_helper(pid_t pid) {
+int helper_exited(pid_t pid) {
   for (int i = 0; i < HELPERS_MAX; i++) {
     if (helpers[i].pid != pid) continue;
     helpers[i].pid = 0;
-    /* A helper has answered, unless a process of the wall killed it. */
+    /* No effect if the helper has answered; it may have been killed by a process of the wall. */
     send_answer(helpers[i].id, 0, -EINTR);
     return 1;
   }
   return 0;
 }
 
-/* The other end may come from any process of the wall, whose calls wait for this one: so another waits for it. */
-static int open_pipe_apart(const struct seccomp_notif *request, int found, uint64_t flags) {
+/* Blocks in a child process: the other end is opened by a process of the wall, whose calls this process has to answer. */
+static int open_fifo_in_helper(const struct seccomp_notif *request, int path_fd, uint64_t flags) {
   int free = 0;
   while (free < HELPERS_MAX && helpers[free].pid) free++;
   if (free == HELPERS_MAX) return -EAGAIN;
@@ -187,112 +188,112 @@ static int open_pipe_apart(const struct seccomp_notif *request, int found, uint6
   if (pid < 0) return -EAGAIN;
   if (pid == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    int fd = open_again(found, flags | O_CLOEXEC);
+    int fd = reopen(path_fd, flags | O_CLOEXEC);
     if (fd < 0) send_answer(request->id, 0, fd);
-    else add_descriptor(request->id, fd, flags);
+    else send_descriptor(request->id, fd, flags);
     _exit(0);
   }
   helpers[free].pid = pid;
   helpers[free].id = request->id;
-  return WAITS_APART;
+  return HELPER_ANSWERS;
 }
 
-static int open_found(const struct open_call *call, const struct place *place) {
+static int open_existing(const struct open_call *call, const struct target *target) {
   uint64_t flags = call->how.flags;
-  if (S_ISLNK(place->facts.st_mode) && !(flags & O_PATH)) return -ELOOP;
+  if (S_ISLNK(target->facts.st_mode) && !(flags & O_PATH)) return -ELOOP;
   if (flags & O_CREAT && flags & O_EXCL && !is_unnamed(flags)) return -EEXIST;
-  if (flags & O_DIRECTORY && !S_ISDIR(place->facts.st_mode)) return -ENOTDIR;
-  if (S_ISDIR(place->facts.st_mode) && flags & O_CREAT && !is_unnamed(flags)) return -EISDIR;
-  if (is_own_terminal(&place->facts)) return open_own_terminal(call->request, flags);
+  if (flags & O_DIRECTORY && !S_ISDIR(target->facts.st_mode)) return -ENOTDIR;
+  if (S_ISDIR(target->facts.st_mode) && flags & O_CREAT && !is_unnamed(flags)) return -EISDIR;
+  if (is_dev_tty(&target->facts)) return open_controlling_terminal(call->request, flags);
   uint64_t again = flags & ~(uint64_t)(O_CREAT | O_EXCL | O_NOFOLLOW);
   if (is_unnamed(flags)) {
     char name[64];
-    name_of_descriptor(place->fd, name, sizeof name);
-    umask(mask_of(call->request));
+    fd_path(target->fd, name, sizeof name);
+    umask(umask_of(call->request));
     int fd = open(name, (int)(again | O_CLOEXEC), (mode_t)call->how.mode);
     return fd < 0 ? -errno : fd;
   }
-  return open_again(place->fd, again | O_NOCTTY | O_CLOEXEC);
+  return reopen(target->fd, again | O_NOCTTY | O_CLOEXEC);
 }
 
-static int must_wait(const struct place *place, uint64_t flags) {
-  return S_ISFIFO(place->facts.st_mode) && !(flags & (O_NONBLOCK | O_PATH)) && (flags & O_ACCMODE) != O_RDWR;
+static int would_block(const struct target *target, uint64_t flags) {
+  return S_ISFIFO(target->facts.st_mode) && !(flags & (O_NONBLOCK | O_PATH)) && (flags & O_ACCMODE) != O_RDWR;
 }
 
-/* ---- what is made ---- */
+/* ---- new files ---- */
 
-static int make_file(const struct open_call *call, const struct place *place) {
-  umask(mask_of(call->request));
+static int create_file(const struct open_call *call, const struct target *target) {
+  umask(umask_of(call->request));
   uint64_t flags = call->how.flags | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC;
-  int was = lies_in_repository(place->path);
-  int fd = openat(place->parent, place->name, (int)flags, (mode_t)call->how.mode);
+  int was_repository = is_repository_entry(target->path);
+  int fd = openat(target->parent, target->name, (int)flags, (mode_t)call->how.mode);
   if (fd < 0) return -errno;
-  if (was || !lies_in_repository(place->path)) return fd;
+  if (was_repository || !is_repository_entry(target->path)) return fd;
   close(fd);
-  unlinkat(place->parent, place->name, 0);
+  unlinkat(target->parent, target->name, 0);
   return -EACCES;
 }
 
-/* The text of a link that leads nowhere, from the folder that it is in. */
-static int text_of_link(const struct place *place, char *to) {
+/* Target of a dangling symbolic link, as an absolute path. */
+static int read_dangling_link(const struct target *target, char *to) {
   static char text[PATH_BYTES], folder[PATH_BYTES * 2];
-  ssize_t n = readlinkat(place->parent, place->name, text, sizeof text - 1);
+  ssize_t n = readlinkat(target->parent, target->name, text, sizeof text - 1);
   if (n <= 0) return -errno;
   text[n] = 0;
   if (*text == '/') return snprintf(to, PATH_BYTES, "%s", text) < PATH_BYTES ? 0 : -ENAMETOOLONG;
-  strcpy(folder, place->path);
+  strcpy(folder, target->path);
   *(strrchr(folder, '/') + 1) = 0;
   return snprintf(to, PATH_BYTES, "%s%s", folder, text) < PATH_BYTES ? 0 : -ENAMETOOLONG;
 }
 
 static int open_new(struct open_call *call, struct refusal *why) {
-  struct place place;
+  struct target target;
   size_t length = strlen(call->path);
   if (length && call->path[length - 1] == '/') return -EISDIR;
-  for (int names = 0; names < NAMES_MAX; names++) {
-    int fd = find_name(call->request, call->folder, call->path, &place);
+  for (int count = 0; count < DANGLING_MAX; count++) {
+    int fd = resolve_parent(call->request, call->folder, call->path, &target);
     if (fd < 0) return fd == -EEXIST ? -EISDIR : fd;
-    fd = -judge(place.path, rights_of(call->how.flags) | WRITING | NAMING, why);
-    if (fd == 0) fd = make_file(call, &place);
-    /* The name is a link that leads nowhere: what it names is made, unless links are not followed. */
-    int leads_on = fd == -ELOOP && !(call->how.flags & (O_NOFOLLOW | O_EXCL));
-    if (leads_on) fd = text_of_link(&place, call->path);
-    if (why->rule) refused_at(call->request, place.path, WRITING, why);
-    close_place(&place);
-    if (!leads_on || fd < 0) return fd;
+    fd = -judge(target.path, rights_of(call->how.flags) | WRITING | NAMING, why);
+    if (fd == 0) fd = create_file(call, &target);
+    /* A dangling symbolic link: O_CREAT creates its target, unless links are not followed. */
+    int is_dangling = fd == -ELOOP && !(call->how.flags & (O_NOFOLLOW | O_EXCL));
+    if (is_dangling) fd = read_dangling_link(&target, call->path);
+    if (why->rule) report_refusal(call->request, target.path, WRITING, why);
+    close_target(&target);
+    if (!is_dangling || fd < 0) return fd;
   }
   return -ELOOP;
 }
 
-/* ---- answers ---- */
+/* ---- answer ---- */
 
-static int open_for(struct open_call *call, struct place *place, struct refusal *why) {
+static int open_for(struct open_call *call, struct target *target, struct refusal *why) {
   uint64_t flags = call->how.flags;
   int follows = !(flags & O_NOFOLLOW) && !(flags & O_CREAT && flags & O_EXCL);
-  int failed = find_place(call->request, call->folder, call->path, follows, place);
+  int failed = resolve_path(call->request, call->folder, call->path, follows, target);
   if (failed == -ENOENT && flags & O_CREAT && !(flags & O_PATH) && !is_unnamed(flags)) return open_new(call, why);
   if (failed) return failed;
   int rights = rights_of(flags);
-  failed = rights ? judge(place->path, rights, why) : 0;
-  if (!failed) failed = judge_file(place, rights, why);
+  failed = rights ? judge(target->path, rights, why) : 0;
+  if (!failed) failed = judge_file(target, rights, why);
   if (failed) {
-    refused_at(call->request, place->path, rights, why);
+    report_refusal(call->request, target->path, rights, why);
     return -failed;
   }
-  return must_wait(place, flags) ? open_pipe_apart(call->request, place->fd, flags) : open_found(call, place);
+  return would_block(target, flags) ? open_fifo_in_helper(call->request, target->fd, flags) : open_existing(call, target);
 }
 
 void answer_open(const struct seccomp_notif *request) {
   static struct open_call call;
-  static struct place place;
+  static struct target target;
   struct refusal why = {0};
   call.request = request;
-  place.fd = place.parent = -1;
+  target.fd = target.parent = -1;
   int fd = read_call(&call);
-  if (fd == 0) fd = open_for(&call, &place, &why);
-  close_place(&place);
-  if (fd == WAITS_APART) return;
+  if (fd == 0) fd = open_for(&call, &target, &why);
+  close_target(&target);
+  if (fd == HELPER_ANSWERS) return;
   if (fd < 0) return send_answer(request->id, 0, fd);
-  add_descriptor(request->id, fd, call.how.flags);
+  send_descriptor(request->id, fd, call.how.flags);
   close(fd);
 }

@@ -1,4 +1,4 @@
-/* Opens, made for the caller. */
+/* Opens, performed on behalf of the caller. */
 #ifndef FOLDER_OPENS_H
 #define FOLDER_OPENS_H
 #include <linux/seccomp.h>
@@ -6,10 +6,11 @@
 
 int is_open(int call);
 void answer_open(const struct seccomp_notif *request);
-/* Whether a process of this namespace is this one, or one that it forked for a call. */
+/* True for `init` and its helpers, whose /proc files no caller may open. */
 int is_own_process(pid_t pid);
-/* A child ended that was waited for: a helper of this file. */
-int end_helper(pid_t pid);
-mode_t mask_of(const struct seccomp_notif *request);
+/* Takes note of an exited helper, and answers EINTR in case it was killed before it answered. Returns 0 if `pid` is none. */
+int helper_exited(pid_t pid);
+/* Umask of the caller. */
+mode_t umask_of(const struct seccomp_notif *request);
 
 #endif

@@ -1,16 +1,16 @@
 /*
- * Paths of a caller: resolved here, once, to a descriptor that is judged and used.
+ * Path resolution for a caller: once, to an O_PATH descriptor that is then judged and used (no TOCTOU).
  *
- * Problem. Memory of a caller may change after it was read, and a path may lead elsewhere after it was judged. Links of
- * /proc are those of the process that follows them, which is this one.
+ * Problem. The caller's memory may change after it was read, and a path may lead elsewhere after it was judged. In /proc,
+ * `self` and magic links depend on the process that follows them, which would be this one.
  *
- * Mechanism. The path is resolved by one openat2(2) without access to the file (O_PATH) from the caller's folder, with
- * magic links refused. Where that meets one, or ends in /proc, it is resolved name by name instead: `self` is the caller,
- * a link to a descriptor is a copy of that descriptor, and nothing of this process's own folder there is opened but what
- * every user may read. What is found is told apart by the kernel's own name of it (/proc/self/fd), and used by its
- * descriptor. Names change in this wall by calls that are made here alone, one after another.
+ * Mechanism. One openat2(2) with O_PATH and RESOLVE_NO_MAGICLINKS, starting at the caller's working or base folder. If it
+ * meets a magic link or ends in /proc, the path is walked name by name instead: `self` is the caller, a magic link to a
+ * descriptor yields a duplicate of that descriptor, and of /proc/PID of this process and its helpers only world-readable
+ * files are opened. Rules are applied to the kernel's name of the descriptor (the link in /proc/self/fd). This process makes
+ * all renames of the wall, one call after another, so none happens between resolution and use.
  *
- * Relies on openat2(2), proc(5), pidfd_getfd(2) by the sentinel's caller.c.
+ * Relies on openat2(2), proc(5), pidfd_getfd(2) in the sentinel's caller.c.
  *
  * Not handled: links below /proc/PID/ns and /proc/PID/map_files (EACCES).
  */
@@ -30,40 +30,40 @@
 
 enum { LINKS_MAX = 40, STEPS_MAX = 512, PROC_ROOT_INODE = 1 };
 
-static int own_descriptors = -1, proc_root = -1;
+static int own_fds = -1, proc_root = -1;
 static dev_t proc_device, scratch_device;
 
-void open_places(void) {
+void open_proc_folders(void) {
   struct stat facts;
-  own_descriptors = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  own_fds = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
   proc_root = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
-  must(own_descriptors >= 0 && proc_root >= 0 && fstat(proc_root, &facts) == 0, "/proc");
+  must(own_fds >= 0 && proc_root >= 0 && fstat(proc_root, &facts) == 0, "/proc");
   proc_device = facts.st_dev;
   must(stat("/dev/shm", &facts) == 0, "/dev/shm");
   scratch_device = facts.st_dev;
 }
 
-int is_of_system(const struct stat *facts) {
+int is_host_file(const struct stat *facts) {
   return facts->st_dev != proc_device && facts->st_dev != scratch_device;
 }
 
-int path_of(int fd, char *to, size_t room) {
+int canonical_path(int fd, char *to, size_t room) {
   char name[16];
   snprintf(name, sizeof name, "%d", fd);
-  ssize_t n = readlinkat(own_descriptors, name, to, room - 1);
+  ssize_t n = readlinkat(own_fds, name, to, room - 1);
   if (n <= 0 || (size_t)n >= room - 1) return -ENAMETOOLONG;
   to[n] = 0;
   return 0;
 }
 
-int open_again(int fd, uint64_t flags) {
+int reopen(int fd, uint64_t flags) {
   char name[16];
   snprintf(name, sizeof name, "%d", fd);
-  int again = openat(own_descriptors, name, (int)flags);
+  int again = openat(own_fds, name, (int)flags);
   return again < 0 ? -errno : again;
 }
 
-void name_of_descriptor(int fd, char *to, size_t room) {
+void fd_path(int fd, char *to, size_t room) {
   snprintf(to, room, "/proc/self/fd/%d", fd);
 }
 
@@ -73,7 +73,7 @@ static int open_path(int folder, const char *path, uint64_t flags, uint64_t reso
   return fd < 0 ? -errno : fd;
 }
 
-/* Folder from which a caller's path starts; AT_FDCWD where the path is absolute. */
+/* Opens the folder to which a path is relative; AT_FDCWD for an absolute path, else a descriptor or a negative errno. */
 static int base_of(const struct seccomp_notif *request, int folder, const char *path) {
   char name[64];
   if (*path == '/') return AT_FDCWD;
@@ -90,7 +90,7 @@ static int base_of(const struct seccomp_notif *request, int folder, const char *
   return -ENOTDIR;
 }
 
-/* ---- name by name ---- */
+/* ---- walk by name ---- */
 
 struct walk {
   const struct seccomp_notif *request;
@@ -98,14 +98,14 @@ struct walk {
   int at, links, steps;
 };
 
-/* Number of the process in whose folder of /proc a descriptor lies; 0 outside of those. */
-static long process_of(int fd) {
+/* PID of the /proc/PID folder that contains a descriptor's file; 0 if there is none. */
+static long proc_pid_of(int fd) {
   static char path[PATH_BYTES];
-  if (path_of(fd, path, sizeof path) || strncmp(path, "/proc/", 6)) return 0;
+  if (canonical_path(fd, path, sizeof path) || strncmp(path, "/proc/", 6)) return 0;
   return strtol(path + 6, NULL, 10);
 }
 
-/* Files of this process that every process may read. */
+/* World-readable files of /proc/PID. */
 static int is_public(const char *name) {
   static const char *const names[] = {"stat", "statm", "status", "cmdline", "comm", "limits", "cgroup"};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++)
@@ -113,7 +113,7 @@ static int is_public(const char *name) {
   return 0;
 }
 
-/* Opens one name of /proc as the caller would see it. */
+/* Opens one name of /proc as seen by the caller. */
 static int open_in_proc(struct walk *walk, int folder, const char *name, const struct stat *where) {
   char own[64];
   pid_t tid = (pid_t)walk->request->pid;
@@ -123,22 +123,22 @@ static int open_in_proc(struct walk *walk, int folder, const char *name, const s
     else snprintf(own, sizeof own, "%ld/task/%d", group, tid);
     return open_path(proc_root, own, O_DIRECTORY, 0);
   }
-  long process = process_of(folder);
+  long process = proc_pid_of(folder);
   if (process > 0 && is_own_process((pid_t)process) && !is_public(name)) return -EACCES;
   return open_path(folder, name, O_NOFOLLOW, 0);
 }
 
-/* Opens the target of a magic link: a copy of the caller's own or of another process's descriptor, a folder, a program. */
-static int follow_magic(int folder, int link, const char *name) {
+/* Follows a magic link: fd/N by duplicating the descriptor; cwd, root and exe by opening the target. */
+static int follow_magic_link(int folder, int link, const char *name) {
   static char path[PATH_BYTES];
-  long process = process_of(folder);
-  if (process <= 0 || is_own_process((pid_t)process) || path_of(link, path, sizeof path)) return -EACCES;
+  long process = proc_pid_of(folder);
+  if (process <= 0 || is_own_process((pid_t)process) || canonical_path(link, path, sizeof path)) return -EACCES;
   if (strstr(path, "/fd/")) return copy_descriptor((pid_t)process, atoi(name));
   if (strstr(path, "/ns/") || strstr(path, "/map_files/")) return -EACCES;
   return open_path(folder, name, 0, 0);
 }
 
-/* Puts the text of a link before the rest; returns the folder from which to go on. */
+/* Prepends the target of a symbolic link to the remaining path; returns the folder in which the walk continues. */
 static int splice_link(struct walk *walk, int folder, int link) {
   static char text[PATH_BYTES], next[PATH_BYTES * 2];
   ssize_t n = readlinkat(link, "", text, sizeof text - 1);
@@ -152,8 +152,8 @@ static int splice_link(struct walk *walk, int folder, int link) {
   return open_path(AT_FDCWD, "/", O_DIRECTORY, 0);
 }
 
-/* Goes one name on from `folder`, which it closes. */
-static int step_on(struct walk *walk, int folder, const char *name, int follows) {
+/* Resolves one name in `folder`. Always closes `folder`, unless it returns the same descriptor. */
+static int walk_one(struct walk *walk, int folder, const char *name, int follows) {
   struct stat where, facts;
   int is_proc = fstat(folder, &where) == 0 && where.st_dev == proc_device;
   int next = is_proc ? open_in_proc(walk, folder, name, &where) : open_path(folder, name, O_NOFOLLOW, 0);
@@ -165,9 +165,9 @@ static int step_on(struct walk *walk, int folder, const char *name, int follows)
     close(folder);
     return next;
   }
-  /* Links in the folder of a process are magic, those above are text. */
-  int is_magic = is_proc && process_of(folder) > 0;
-  int found = is_magic ? follow_magic(folder, next, name) : splice_link(walk, folder, next);
+  /* Links below /proc/PID are magic, those above it plain. */
+  int is_magic = is_proc && proc_pid_of(folder) > 0;
+  int found = is_magic ? follow_magic_link(folder, next, name) : splice_link(walk, folder, next);
   close(next);
   if (is_magic || found < 0) close(folder);
   return found;
@@ -190,47 +190,47 @@ static int walk_from(const struct seccomp_notif *request, int base, const char *
     memcpy(name, walk.rest + walk.at, length);
     name[length] = 0;
     walk.at += (int)length;
-    /* A slash behind the last name has it followed. */
-    at = step_on(&walk, at, name, follows || walk.rest[walk.at] != 0);
+    /* With a trailing slash, a link as the last name is followed too. */
+    at = walk_one(&walk, at, name, follows || walk.rest[walk.at] != 0);
   }
   return at;
 }
 
-/* Files of a process that only itself may open, and no caller by this process's rights. */
-static int is_memory(const char *path) {
+/* Files that the caller could otherwise open with the ptrace access of this process. */
+static int is_memory_file(const char *path) {
   const char *last = strrchr(path, '/');
   return !strncmp(path, "/proc/", 6) && last && (!strcmp(last, "/mem") || !strcmp(last, "/pagemap"));
 }
 
-static int find_below(const struct seccomp_notif *request, int base, const char *path, int follows, uint64_t flags,
-                      struct place *place) {
+static int resolve_below(const struct seccomp_notif *request, int base, const char *path, int follows, uint64_t flags,
+                      struct target *target) {
   uint64_t how = flags | (follows ? 0 : O_NOFOLLOW);
   int fd = open_path(base, path, how, RESOLVE_NO_MAGICLINKS);
   int is_slow = fd == -ELOOP || fd == -EXDEV;
-  if (fd >= 0 && fstat(fd, &place->facts) == 0 && place->facts.st_dev == proc_device) {
+  if (fd >= 0 && fstat(fd, &target->facts) == 0 && target->facts.st_dev == proc_device) {
     close(fd);
     is_slow = 1;
   }
   if (is_slow) fd = walk_from(request, base, path, follows);
   if (fd < 0) return fd;
-  int failed = fstat(fd, &place->facts) ? -EACCES : path_of(fd, place->path, sizeof place->path);
-  if (!failed && flags & O_DIRECTORY && !S_ISDIR(place->facts.st_mode)) failed = -ENOTDIR;
-  if (!failed && is_memory(place->path)) failed = -EACCES;
+  int failed = fstat(fd, &target->facts) ? -EACCES : canonical_path(fd, target->path, sizeof target->path);
+  if (!failed && flags & O_DIRECTORY && !S_ISDIR(target->facts.st_mode)) failed = -ENOTDIR;
+  if (!failed && is_memory_file(target->path)) failed = -EACCES;
   if (failed) close(fd);
   return failed ? failed : fd;
 }
 
-int find_place(const struct seccomp_notif *request, int folder, const char *path, int follows, struct place *place) {
-  place->fd = place->parent = -1;
+int resolve_path(const struct seccomp_notif *request, int folder, const char *path, int follows, struct target *target) {
+  target->fd = target->parent = -1;
   if (!*path) return -ENOENT;
   int base = base_of(request, folder, path);
   if (base < 0 && base != AT_FDCWD) return base;
-  place->fd = find_below(request, base, path, follows, 0, place);
+  target->fd = resolve_below(request, base, path, follows, 0, target);
   if (base >= 0) close(base);
-  return place->fd < 0 ? place->fd : 0;
+  return target->fd < 0 ? target->fd : 0;
 }
 
-/* Splits off the last name; slashes behind it are left to the call. */
+/* Splits a path into parent folder and last name; ignores trailing slashes. */
 static int split(const char *path, char *folder, char *name) {
   size_t end = strlen(path);
   while (end > 1 && path[end - 1] == '/') end--;
@@ -244,39 +244,39 @@ static int split(const char *path, char *folder, char *name) {
   return !*name || *name == '/' || !strcmp(name, ".") || !strcmp(name, "..") ? -EEXIST : 0;
 }
 
-int find_name(const struct seccomp_notif *request, int folder, const char *path, struct place *place) {
-  static char above[PATH_BYTES];
-  place->fd = place->parent = -1;
+int resolve_parent(const struct seccomp_notif *request, int folder, const char *path, struct target *target) {
+  static char parent[PATH_BYTES];
+  target->fd = target->parent = -1;
   if (!*path) return -ENOENT;
-  int failed = split(path, above, place->name);
+  int failed = split(path, parent, target->name);
   if (failed) return failed;
   int base = base_of(request, folder, path);
   if (base < 0 && base != AT_FDCWD) return base;
-  place->parent = find_below(request, base, above, 1, O_DIRECTORY, place);
+  target->parent = resolve_below(request, base, parent, 1, O_DIRECTORY, target);
   if (base >= 0) close(base);
-  if (place->parent < 0) return place->parent;
-  size_t have = strlen(place->path);
+  if (target->parent < 0) return target->parent;
+  size_t have = strlen(target->path);
   if (have == 1) have = 0;
-  if (have + strlen(place->name) + 2 > sizeof place->path) {
-    close_place(place);
+  if (have + strlen(target->name) + 2 > sizeof target->path) {
+    close_target(target);
     return -ENAMETOOLONG;
   }
-  place->path[have] = '/';
-  strcpy(place->path + have + 1, place->name);
+  target->path[have] = '/';
+  strcpy(target->path + have + 1, target->name);
   return 0;
 }
 
-int find_descriptor(const struct seccomp_notif *request, int number, struct place *place) {
-  place->parent = -1;
-  place->fd = copy_descriptor((pid_t)request->pid, number);
-  if (place->fd < 0) return place->fd;
-  int failed = fstat(place->fd, &place->facts) ? -EACCES : path_of(place->fd, place->path, sizeof place->path);
-  if (failed) close_place(place);
+int resolve_descriptor(const struct seccomp_notif *request, int number, struct target *target) {
+  target->parent = -1;
+  target->fd = copy_descriptor((pid_t)request->pid, number);
+  if (target->fd < 0) return target->fd;
+  int failed = fstat(target->fd, &target->facts) ? -EACCES : canonical_path(target->fd, target->path, sizeof target->path);
+  if (failed) close_target(target);
   return failed;
 }
 
-void close_place(struct place *place) {
-  if (place->fd >= 0) close(place->fd);
-  if (place->parent >= 0) close(place->parent);
-  place->fd = place->parent = -1;
+void close_target(struct target *target) {
+  if (target->fd >= 0) close(target->fd);
+  if (target->parent >= 0) close(target->parent);
+  target->fd = target->parent = -1;
 }

@@ -1,31 +1,33 @@
-/* Paths of a caller, as descriptors and canonical paths. */
+/* Resolves paths of a caller to descriptors and canonical paths. */
 #ifndef FOLDER_PLACES_H
 #define FOLDER_PLACES_H
 #include <linux/seccomp.h>
 #include "folder.h"
 
-/* An existing file (`fd`, opened without access to it), or a name in a folder (`parent`, `name`), and its path. */
-struct place {
+/* Result of a resolution: an existing file (`fd`, O_PATH), or a directory entry that may not exist (`parent`, `name`). `path`
+ * is canonical; the unused descriptor is -1. */
+struct target {
   int fd, parent;
   char name[NAME_BYTES];
   char path[PATH_BYTES * 2];
   struct stat facts;
 };
 
-void open_places(void);
-/* Finds the file that a path leads to; a negative errno else. The caller closes `fd`. */
-int find_place(const struct seccomp_notif *request, int folder, const char *path, int follows, struct place *place);
-/* Finds the folder of a path's last name. The caller closes `parent`. */
-int find_name(const struct seccomp_notif *request, int folder, const char *path, struct place *place);
-/* A descriptor of the caller as a place; the caller closes `fd`. */
-int find_descriptor(const struct seccomp_notif *request, int number, struct place *place);
-/* The path of a descriptor of this process. */
-int path_of(int fd, char *to, size_t room);
-/* A second open file description, by the name of a descriptor of this process. */
-int open_again(int fd, uint64_t flags);
-void name_of_descriptor(int fd, char *to, size_t room);
-/* Whether a file is neither of /proc nor of what only the wall has. */
-int is_of_system(const struct stat *facts);
-void close_place(struct place *place);
+void open_proc_folders(void);
+/* Resolves a path to an existing file. Returns 0 or a negative errno. */
+int resolve_path(const struct seccomp_notif *request, int folder, const char *path, int follows, struct target *target);
+/* Resolves all but the last name of a path. Returns 0 or a negative errno; -EEXIST if the last name is "/", "." or "..". */
+int resolve_parent(const struct seccomp_notif *request, int folder, const char *path, struct target *target);
+/* Duplicates a descriptor of the caller, and reads its path. */
+int resolve_descriptor(const struct seccomp_notif *request, int number, struct target *target);
+/* Path of a descriptor of this process (/proc/self/fd). Returns 0 or a negative errno. */
+int canonical_path(int fd, char *to, size_t room);
+/* Opens the file of an O_PATH descriptor with access, as a new open file description. */
+int reopen(int fd, uint64_t flags);
+/* Writes "/proc/self/fd/FD", a path that leads to the inode. */
+void fd_path(int fd, char *to, size_t room);
+/* True if a file lies on a file system of the host: not in /proc, nor in the wall's scratch. */
+int is_host_file(const struct stat *facts);
+void close_target(struct target *target);
 
 #endif

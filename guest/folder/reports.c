@@ -1,16 +1,16 @@
 /*
- * Lines of JSON for the process that started the wall: what was refused, and why it ended.
+ * Reports in lines of JSON to the process that started the wall: refused calls, limits, exit status.
  *
- * Problem. A command can have calls refused as often as it likes, with paths of its own making.
+ * Problem. A command can cause refusals without bound, with paths of its choice.
  *
- * Mechanism. Each path and rule is told once, up to a number of lines; what comes after is counted. Bytes that JSON or a
- * terminal would read are escaped. The pipe is never waited for: a line that finds no room is counted too.
+ * Mechanism. Each combination of path, rule and rights is reported once, up to LINES_MAX lines; later refusals are enforced
+ * but not reported. All bytes that JSON or a terminal would interpret are escaped. A write blocks while the reader is behind,
+ * which the number of lines bounds.
  *
- * Relies on write(2) of less than PIPE_BUF being whole.
+ * Relies on a write(2) of at most PIPE_BUF bytes being atomic: the monitor and `init` share the descriptor.
  */
 #define _GNU_SOURCE
 #include "reports.h"
-#include <fcntl.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -20,17 +20,19 @@
 
 enum { LINES_MAX = 200, TEXT_BYTES = 1600 };
 
-static uint64_t told[LINES_MAX];
-static int told_count;
-static long untold;
+static uint64_t reported[LINES_MAX];
+static int reported_count;
 
-void say(const char *format, ...) {
+void send_report(const char *format, ...) {
   char line[PIPE_BUF];
   va_list list;
   va_start(list, format);
   int n = vsnprintf(line, sizeof line, format, list);
   va_end(list);
-  if (n <= 0 || n >= (int)sizeof line || write(REPORT_FD, line, (size_t)n) != n) untold++;
+  if (n <= 0 || n >= (int)sizeof line) return;
+  /* Best effort: the rule is enforced without its report. */
+  ssize_t written = write(REPORT_FD, line, (size_t)n);
+  (void)written;
 }
 
 static void escape(const char *text, char *to, size_t room) {
@@ -49,20 +51,17 @@ static uint64_t hash_of(const char *path, const struct refusal *why, int rights)
   return hash;
 }
 
-void refused_at(const struct seccomp_notif *request, const char *path, int rights, const struct refusal *why) {
+void report_refusal(const struct seccomp_notif *request, const char *path, int rights, const struct refusal *why) {
   char text[TEXT_BYTES], name[TEXT_BYTES / 2];
   if (!why->rule) return;
   uint64_t hash = hash_of(path, why, rights);
-  for (int i = 0; i < told_count; i++)
-    if (told[i] == hash) return;
-  if (told_count == LINES_MAX) {
-    untold++;
-    return;
-  }
-  told[told_count++] = hash;
+  for (int i = 0; i < reported_count; i++)
+    if (reported[i] == hash) return;
+  if (reported_count == LINES_MAX) return;
+  reported[reported_count++] = hash;
   escape(path, text, sizeof text);
   escape(why->name, name, sizeof name);
   const char *what = rights & NAMING ? "name" : rights & WRITING ? "write" : "read";
-  say("{\"kind\":\"refused\",\"pid\":%u,\"call\":%d,\"what\":\"%s\",\"path\":\"%s\",\"rule\":\"%s\",\"name\":\"%s\"}\n",
+  send_report("{\"kind\":\"refused\",\"pid\":%u,\"call\":%d,\"what\":\"%s\",\"path\":\"%s\",\"rule\":\"%s\",\"name\":\"%s\"}\n",
       request->pid, request->data.nr, rights ? what : "connect", text, why->rule, name);
 }

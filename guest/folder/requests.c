@@ -1,8 +1,8 @@
 /*
- * Requests of the asking filter, received one at a time and answered by the call made in the caller's place.
+ * Seccomp user notifications, received one at a time; each call is performed here on behalf of its caller.
  *
- * Calls are never continued: the kernel would read the arguments again (seccomp_unotify(2)). A call that is asked about and
- * not known here fails.
+ * No notification is answered with SECCOMP_USER_NOTIF_FLAG_CONTINUE: the kernel would read the arguments again from memory
+ * that the guest can change (TOCTOU, see seccomp_unotify(2)). A call without a handler fails with EPERM.
  */
 #define _GNU_SOURCE
 #include "requests.h"
@@ -21,11 +21,11 @@
 
 void send_answer(uint64_t id, int64_t value, int error) {
   struct seccomp_notif_resp answer = {.id = id, .val = value, .error = error};
-  /* ENOENT: the caller has died, or was answered. */
+  /* Fails with ENOENT if the caller was killed or already answered. */
   ioctl(wall.listener, SECCOMP_IOCTL_NOTIF_SEND, &answer);
 }
 
-/* The kernel's structure may be larger than ours. */
+/* Allocates by SECCOMP_GET_NOTIF_SIZES: the running kernel's structure may be larger than the header's. */
 static struct seccomp_notif *receive(void) {
   static struct seccomp_notif *request;
   static size_t bytes;

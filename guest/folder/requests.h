@@ -1,10 +1,11 @@
-/* Notifications of the asking filter. */
-#ifndef EXEC_REQUESTS_H
-#define EXEC_REQUESTS_H
+/* Seccomp user notifications. */
+#ifndef FOLDER_REQUESTS_H
+#define FOLDER_REQUESTS_H
 #include <stdint.h>
 
+/* Returns `value` from the caller's system call, or fails it with `error`, a negative errno. */
 void send_answer(uint64_t id, int64_t value, int error);
-/* Receives one request and answers it. */
+/* Receives one notification, and performs its call. */
 void answer_next(void);
 
 #endif

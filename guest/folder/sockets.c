@@ -1,17 +1,18 @@
 /*
- * Connects and binds, made for the caller on a copy of its socket.
+ * Connects and binds, performed on behalf of the caller on a duplicate of its socket.
  *
- * Problem. A socket of this machine that has a name in the folder leads out of the wall: an agent with keys, a container
- * daemon, a database. Network namespaces do not hold those, and the address is memory of the caller.
+ * Problem. A Unix socket of the host with a path in the folder leads out of the wall: an SSH agent, a container daemon, a
+ * database. Network namespaces do not isolate those. The address is in the caller's memory, where another thread can change
+ * it (TOCTOU).
  *
- * Mechanism. The address is copied once. A connect by a path goes to sockets of the wall's own files alone; one in a folder
- * of this machine is refused, whoever made it. All other families stay in the wall's network namespace. A connect of a
- * blocking socket is begun as one that does not block, and answered when it is through.
+ * Mechanism. The address is copied once. A connect by path reaches only sockets on the wall's own file systems; a socket in a
+ * bind is refused, even one that the wall created. Other address families are confined by the network namespace. A connect on
+ * a blocking socket is started with O_NONBLOCK and answered when it completes, so that this process never blocks.
  *
- * Relies on pidfd_getfd(2), which shares the open socket with the caller. Datagram sockets of AF_UNIX, by which a path is
- * reached without a connect, are refused by the fixed filter.
+ * Relies on pidfd_getfd(2), which shares the open socket with the caller. AF_UNIX datagram sockets, which reach a path without
+ * connect(2), are refused by the fixed filter.
  *
- * Not handled: a second thread that uses a socket while it is being connected finds it non-blocking.
+ * Not handled: another thread that uses the socket while its connect is in progress finds it non-blocking.
  */
 #define _GNU_SOURCE
 #include "sockets.h"
@@ -33,8 +34,8 @@
 #include "reports.h"
 #include "requests.h"
 
-/* `WAITS`: answered later. No errno is as large. */
-enum { WAITS = -100000, RETRY_MS = 5 };
+/* PENDING: answered later by finish_connects; outside of the range of errnos. */
+enum { PENDING = -100000, RETRY_MS = 5 };
 
 union address {
   struct sockaddr any;
@@ -54,7 +55,7 @@ static int family_of(int socket) {
   return getsockopt(socket, SOL_SOCKET, SO_DOMAIN, &domain, &size) ? -1 : domain;
 }
 
-static int is_named(const union address *to, socklen_t bytes) {
+static int has_path(const union address *to, socklen_t bytes) {
   return to->any.sa_family == AF_UNIX && bytes > offsetof(struct sockaddr_un, sun_path) && to->near.sun_path[0];
 }
 
@@ -63,10 +64,10 @@ static int read_address(const struct seccomp_notif *request, union address *to, 
   if (*bytes < sizeof to->any.sa_family || *bytes > sizeof *to) return -EINVAL;
   memset(to, 0, sizeof *to);
   if (read_bytes((pid_t)request->pid, request->data.args[1], to, *bytes)) return -EFAULT;
-  return still_asks(request->id) ? 0 : -ENOENT;
+  return is_request_valid(request->id) ? 0 : -ENOENT;
 }
 
-static void path_in(const union address *to, socklen_t bytes, char *path) {
+static void copy_path(const union address *to, socklen_t bytes, char *path) {
   size_t length = bytes - offsetof(struct sockaddr_un, sun_path);
   if (length > sizeof to->near.sun_path) length = sizeof to->near.sun_path;
   memcpy(path, to->near.sun_path, length);
@@ -75,71 +76,66 @@ static void path_in(const union address *to, socklen_t bytes, char *path) {
 
 /* ---- connect ---- */
 
-/* Replaces a path by the name of a descriptor of the socket that it leads to. */
-static int find_socket(const struct seccomp_notif *request, union address *to, socklen_t *bytes, struct place *place) {
+/* Resolves the path in `to`, and replaces it by the /proc/self/fd name of the result. */
+static int resolve_socket(const struct seccomp_notif *request, union address *to, socklen_t *bytes, struct target *target) {
   char path[sizeof to->near.sun_path + 1];
-  path_in(to, *bytes, path);
-  int failed = find_place(request, AT_FDCWD, path, 1, place);
+  copy_path(to, *bytes, path);
+  int failed = resolve_path(request, AT_FDCWD, path, 1, target);
   if (failed) return failed;
-  if (bind_of(place->path)) {
-    static const struct refusal why = {"socket", "a socket in a folder of this machine", NULL};
-    refused_at(request, place->path, 0, &why);
+  if (bind_of(target->path)) {
+    static const struct refusal why = {"socket", "a Unix socket in a shared folder", NULL};
+    report_refusal(request, target->path, 0, &why);
     return -EACCES;
   }
-  name_of_descriptor(place->fd, to->near.sun_path, sizeof to->near.sun_path);
+  fd_path(target->fd, to->near.sun_path, sizeof to->near.sun_path);
   *bytes = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(to->near.sun_path) + 1);
   return 0;
 }
 
-/* Whether a connect that did not wait is under way. A full queue of AF_UNIX has to be tried again. */
-static int is_under_way(int error) {
-  return error == EINPROGRESS;
-}
-
-static int begin_connect(const struct seccomp_notif *request, int socket, const union address *to, socklen_t bytes) {
+static int start_connect(const struct seccomp_notif *request, int socket, const union address *to, socklen_t bytes) {
   int flags = fcntl(socket, F_GETFL), is_blocking = flags >= 0 && !(flags & O_NONBLOCK);
   if (is_blocking) fcntl(socket, F_SETFL, flags | O_NONBLOCK);
   int failed = connect(socket, &to->any, bytes) ? errno : 0;
-  /* A bounded wait, since nothing tells of room in the queue of a local socket. */
+  /* EAGAIN: the backlog of a Unix socket is full, and poll(2) does not report room in it. Retried for 100 ms. */
   for (int tries = 0; failed == EAGAIN && is_blocking && tries < 20; tries++) {
     poll(NULL, 0, RETRY_MS);
     failed = connect(socket, &to->any, bytes) ? errno : 0;
   }
-  if (is_blocking && is_under_way(failed) && connect_count < CONNECTS_MAX) {
+  if (is_blocking && failed == EINPROGRESS && connect_count < CONNECTS_MAX) {
     connects[connect_count].id = request->id;
     connects[connect_count].socket = socket;
     connects[connect_count++].flags = flags;
-    return WAITS;
+    return PENDING;
   }
   if (is_blocking) fcntl(socket, F_SETFL, flags);
   return -failed;
 }
 
-static int connect_for(const struct seccomp_notif *request, int socket) {
+static int connect_as_caller(const struct seccomp_notif *request, int socket) {
   union address to;
   socklen_t bytes;
-  struct place place = {.fd = -1, .parent = -1};
+  struct target target = {.fd = -1, .parent = -1};
   int failed = read_address(request, &to, &bytes);
-  if (!failed && is_named(&to, bytes)) {
-    /* A socket of another family has no use for a path, and one that was exchanged meanwhile gets none. */
-    failed = family_of(socket) == AF_UNIX ? find_socket(request, &to, &bytes, &place) : -EINVAL;
+  if (!failed && has_path(&to, bytes)) {
+    /* The family is read from the duplicate that is connected. Race: another thread may have replaced the descriptor. */
+    failed = family_of(socket) == AF_UNIX ? resolve_socket(request, &to, &bytes, &target) : -EINVAL;
   }
-  if (!failed) failed = begin_connect(request, socket, &to, bytes);
-  close_place(&place);
+  if (!failed) failed = start_connect(request, socket, &to, bytes);
+  close_target(&target);
   return failed;
 }
 
-int add_connects(struct pollfd *list) {
+int poll_connects(struct pollfd *list) {
   for (int i = 0; i < connect_count; i++) list[i] = (struct pollfd){.fd = connects[i].socket, .events = POLLOUT};
   return connect_count;
 }
 
-void end_connects(const struct pollfd *list, int count) {
+void finish_connects(const struct pollfd *list, int count) {
   for (int i = count - 1; i >= 0; i--) {
     int error = 0;
     socklen_t size = sizeof error;
-    int is_through = list[i].revents != 0, is_gone = !still_asks(connects[i].id);
-    if (!is_through && !is_gone) continue;
+    int is_done = list[i].revents != 0, is_gone = !is_request_valid(connects[i].id);
+    if (!is_done && !is_gone) continue;
     if (getsockopt(connects[i].socket, SOL_SOCKET, SO_ERROR, &error, &size)) error = errno;
     fcntl(connects[i].socket, F_SETFL, connects[i].flags);
     send_answer(connects[i].id, 0, -error);
@@ -150,35 +146,35 @@ void end_connects(const struct pollfd *list, int count) {
 
 /* ---- bind ---- */
 
-/* A path makes a file: its folder is judged, and the socket bound below the descriptor of that. */
+/* A bind to a path creates a file: judges the new name, and binds below the descriptor of its parent folder. */
 static int bind_path(const struct seccomp_notif *request, int socket, union address *to, socklen_t bytes) {
   char path[sizeof to->near.sun_path + 1];
-  struct place place;
+  struct target target;
   struct refusal why = {0};
-  path_in(to, bytes, path);
-  int failed = find_name(request, AT_FDCWD, path, &place);
+  copy_path(to, bytes, path);
+  int failed = resolve_parent(request, AT_FDCWD, path, &target);
   if (failed) return failed == -EEXIST ? -EADDRINUSE : failed;
-  failed = -judge(place.path, WRITING | NAMING, &why);
-  if (failed) refused_at(request, place.path, NAMING, &why);
+  failed = -judge(target.path, WRITING | NAMING, &why);
+  if (failed) report_refusal(request, target.path, NAMING, &why);
   char name[sizeof to->near.sun_path + NAME_BYTES];
-  int length = snprintf(name, sizeof name, "/proc/self/fd/%d/%s", place.parent, place.name);
+  int length = snprintf(name, sizeof name, "/proc/self/fd/%d/%s", target.parent, target.name);
   if (!failed && length >= (int)sizeof to->near.sun_path) failed = -ENAMETOOLONG;
   if (!failed) {
-    umask(mask_of(request));
+    umask(umask_of(request));
     strcpy(to->near.sun_path, name);
     bytes = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + (size_t)length + 1);
     failed = bind(socket, &to->any, bytes) ? -errno : 0;
   }
-  close_place(&place);
+  close_target(&target);
   return failed;
 }
 
-static int bind_for(const struct seccomp_notif *request, int socket) {
+static int bind_as_caller(const struct seccomp_notif *request, int socket) {
   union address to;
   socklen_t bytes;
   int failed = read_address(request, &to, &bytes);
   if (failed) return failed;
-  if (is_named(&to, bytes)) return family_of(socket) == AF_UNIX ? bind_path(request, socket, &to, bytes) : -EINVAL;
+  if (has_path(&to, bytes)) return family_of(socket) == AF_UNIX ? bind_path(request, socket, &to, bytes) : -EINVAL;
   return bind(socket, &to.any, bytes) ? -errno : 0;
 }
 
@@ -187,8 +183,8 @@ int answer_socket(const struct seccomp_notif *request) {
   if (call != SYS_connect && call != SYS_bind) return 0;
   int socket = copy_descriptor((pid_t)request->pid, (int)request->data.args[0]);
   int failed = socket;
-  if (socket >= 0) failed = call == SYS_connect ? connect_for(request, socket) : bind_for(request, socket);
-  if (failed == WAITS) return 1;
+  if (socket >= 0) failed = call == SYS_connect ? connect_as_caller(request, socket) : bind_as_caller(request, socket);
+  if (failed == PENDING) return 1;
   if (socket >= 0) close(socket);
   send_answer(request->id, 0, failed < 0 ? failed : 0);
   return 1;

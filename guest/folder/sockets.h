@@ -1,15 +1,16 @@
-/* Connects and binds, made for the caller. */
-#ifndef EXEC_SOCKETS_H
-#define EXEC_SOCKETS_H
+/* Connects and binds, performed on behalf of the caller. */
+#ifndef FOLDER_SOCKETS_H
+#define FOLDER_SOCKETS_H
 #include <linux/seccomp.h>
 
-/* Connects of blocking sockets that are not through yet, for poll(2). */
+/* Connects of blocking sockets that are in progress. */
 enum { CONNECTS_MAX = 64 };
 struct pollfd;
 
+/* Returns 0 if the call is of another kind. */
 int answer_socket(const struct seccomp_notif *request);
-/* Adds what is waited for; returns how many. */
-int add_connects(struct pollfd *list);
-void end_connects(const struct pollfd *list, int count);
+/* Fills entries for poll(2), one for each connect in progress; returns their number. */
+int poll_connects(struct pollfd *list);
+void finish_connects(const struct pollfd *list, int count);
 
 #endif

@@ -1,17 +1,17 @@
 /*
- * The caller's terminal is never in the wall: keys and output are passed on between it and a terminal of the wall's own.
+ * Relays keys and output between the caller's terminal and a pseudo-terminal of the wall, which never gets the former.
  *
- * Problem. Who holds a terminal can put keys into it that its next reader takes for the user's (TIOCSTI), change its
- * settings for good, and read what is typed later.
+ * Problem. A process with a descriptor of a terminal can inject input that its next reader takes for the user's (TIOCSTI),
+ * change its settings permanently, and read what is typed later.
  *
- * Mechanism. The wall makes a terminal in its own devpts. Its descriptors take the place of those of 0, 1 and 2 that are
- * terminals; the master is here. While the wall has the keyboard the caller's terminal is raw, so that keys such as ^C are
- * turned into signals by the wall's terminal, for its foreground group. Size and first settings are copied.
+ * Mechanism. The wall makes a pty in its own devpts. Its slave replaces those of the descriptors 0, 1 and 2 that are
+ * terminals; the master is here. During the relay the caller's terminal is in raw mode, so the line discipline of the wall's
+ * pty turns keys such as ^C into signals for its foreground group. Window size and initial settings are copied.
  *
- * Relies on termios(3). Keys are read where both input and output are terminals and this job is in the foreground, or a
- * command whose output goes to a pager would take the pager's keys.
+ * Relies on termios(3). Input is read only if both input and output are terminals and this job is in the foreground; a
+ * command whose output goes to a pager would otherwise take the pager's keys.
  *
- * Not handled: output that a stopped terminal (^S in an outer one) does not take holds everything up here.
+ * Not handled: a write to a caller's terminal that is stopped (^S) blocks the monitor.
  */
 #define _GNU_SOURCE
 #include "terminal.h"
@@ -25,18 +25,18 @@
 
 enum { CHUNK_BYTES = 16384, DRAIN_MS = 1000 };
 
-static int master = -1, outer = -1, has_keys, is_raw;
-static struct termios before;
+static int master = -1, caller_terminal = -1, reads_input, is_raw;
+static struct termios saved;
 
 int has_terminal(void) {
   return master >= 0;
 }
 
 static int first_terminal(void) {
-  /* Output first: standard input may be a terminal that was opened for reading alone. */
+  /* Output first: standard input may be open for reading only. */
   static const int order[] = {1, 2, 0};
   for (int i = 0; i < 3; i++)
-    if (asked.terminals & 1 << order[i]) return order[i];
+    if (options.terminals & 1 << order[i]) return order[i];
   return -1;
 }
 
@@ -50,71 +50,71 @@ static void write_all(int fd, const char *bytes, size_t count) {
 }
 
 static int is_in_foreground(void) {
-  pid_t group = tcgetpgrp(outer);
+  pid_t group = tcgetpgrp(caller_terminal);
   return group < 0 || group == getpgrp();
 }
 
 void resize_terminal(void) {
   struct winsize size;
-  if (master >= 0 && ioctl(outer, TIOCGWINSZ, &size) == 0) ioctl(master, TIOCSWINSZ, &size);
+  if (master >= 0 && ioctl(caller_terminal, TIOCGWINSZ, &size) == 0) ioctl(master, TIOCSWINSZ, &size);
 }
 
-void take_terminal(void) {
+void make_terminal_raw(void) {
   struct termios raw;
-  if (!has_keys || is_raw || !is_in_foreground() || tcgetattr(0, &before)) return;
-  raw = before;
+  if (!reads_input || is_raw || !is_in_foreground() || tcgetattr(0, &saved)) return;
+  raw = saved;
   cfmakeraw(&raw);
   is_raw = tcsetattr(0, TCSADRAIN, &raw) == 0;
   resize_terminal();
 }
 
 void restore_terminal(void) {
-  if (is_raw) tcsetattr(0, TCSADRAIN, &before);
+  if (is_raw) tcsetattr(0, TCSADRAIN, &saved);
   is_raw = 0;
 }
 
-void begin_terminal(int fd) {
+void start_terminal_relay(int fd) {
   struct termios settings;
   master = fd;
-  outer = first_terminal();
-  if (tcgetattr(outer, &settings) == 0) tcsetattr(master, TCSANOW, &settings);
-  has_keys = (asked.terminals & 1) && (asked.terminals & 2);
+  caller_terminal = first_terminal();
+  if (tcgetattr(caller_terminal, &settings) == 0) tcsetattr(master, TCSANOW, &settings);
+  reads_input = (options.terminals & 1) && (options.terminals & 2);
   resize_terminal();
-  take_terminal();
+  make_terminal_raw();
 }
 
-void watch_terminal(struct pollfd *on) {
-  if (has_keys && !is_raw) take_terminal();
+void poll_terminal(struct pollfd *on) {
+  if (reads_input && !is_raw) make_terminal_raw();
   on[0] = (struct pollfd){.fd = master, .events = POLLIN};
   on[1] = (struct pollfd){.fd = is_raw ? 0 : -1, .events = POLLIN};
 }
 
-static void pass_output(void) {
+static void relay_output(void) {
   char chunk[CHUNK_BYTES];
   ssize_t n = read(master, chunk, sizeof chunk);
   if (n > 0) {
-    write_all(outer, chunk, (size_t)n);
+    write_all(caller_terminal, chunk, (size_t)n);
   } else if (n == 0 || (errno != EINTR && errno != EAGAIN)) {
-    /* EIO: the wall has closed every end of it. */
+    /* EIO: the last slave descriptor was closed. */
     close(master);
     master = -1;
     restore_terminal();
   }
 }
 
-static void pass_keys(void) {
+static void relay_input(void) {
   char chunk[CHUNK_BYTES];
   ssize_t n = read(0, chunk, sizeof chunk);
   if (n > 0) write_all(master, chunk, (size_t)n);
-  else if (n == 0 || errno != EINTR) has_keys = 0;
+  else if (n == 0 || errno != EINTR) reads_input = 0;
 }
 
 void relay_terminal(const struct pollfd *on) {
-  if (on[0].revents && master >= 0) pass_output();
-  if (on[1].revents && master >= 0) pass_keys();
+  if (on[0].revents && master >= 0) relay_output();
+  if (on[1].revents && master >= 0) relay_input();
 }
 
 void drain_terminal(void) {
   struct pollfd on = {.fd = master, .events = POLLIN};
-  while (master >= 0 && poll(&on, 1, DRAIN_MS) > 0) pass_output();
+  while (master >= 0 && poll(&on, 1, DRAIN_MS) > 0) relay_output();
 }

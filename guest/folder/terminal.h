@@ -1,19 +1,19 @@
-/* The caller's terminal, and the one of the wall. */
-#ifndef EXEC_TERMINAL_H
-#define EXEC_TERMINAL_H
+/* Relay between the caller's terminal and the wall's own. */
+#ifndef FOLDER_TERMINAL_H
+#define FOLDER_TERMINAL_H
 struct pollfd;
 
-/* Takes the master of the wall's terminal, and begins to pass bytes on. */
-void begin_terminal(int master);
+/* Takes ownership of the master of the wall's terminal, and starts the relay. */
+void start_terminal_relay(int master);
 int has_terminal(void);
-/* Sets the caller's terminal to pass every key on, and back. */
-void take_terminal(void);
+/* Switches the caller's terminal to raw mode, and back. */
+void make_terminal_raw(void);
 void restore_terminal(void);
 void resize_terminal(void);
-/* Fills two entries for poll(2); passes on what they tell of. */
-void watch_terminal(struct pollfd *on);
+/* Fills two entries for poll(2); relays by their results. */
+void poll_terminal(struct pollfd *on);
 void relay_terminal(const struct pollfd *on);
-/* Prints what the wall wrote before it ended. */
+/* Prints the output that was buffered when the wall ended. */
 void drain_terminal(void);
 
 #endif

@@ -5,7 +5,7 @@
  * and its pid be reused, while its request is being answered.
  *
  * Mechanism: memory is copied once and judged as the copy. Descriptors are duplicated, so that the object that is judged
- * is the one that is used. The id of a request is valid only while its caller waits for the answer: `still_asks` after a
+ * is the one that is used. The id of a request is valid only while its caller waits for the answer: `is_request_valid` after a
  * read by pid proves that the read was of the caller.
  *
  * Relies on: process_vm_readv(2) (Linux 3.2), pidfd_getfd(2) (Linux 5.6), PIDFD_THREAD (Linux 6.9; else the descriptors of
@@ -94,7 +94,7 @@ long status_of(pid_t pid, const char *word, int base, int last) {
 }
 
 /* Inode of its PID namespace; 0 if the process is gone. */
-ino_t table_of(pid_t pid) {
+ino_t pid_namespace_of(pid_t pid) {
   char name[64];
   struct stat facts;
   snprintf(name, sizeof name, "/proc/%d/ns/pid", pid);
@@ -108,7 +108,7 @@ int has_ended(pid_t pid) {
   return !at || at[8] == 'Z' || at[8] == 'X';
 }
 
-int still_asks(uint64_t id) { return ioctl(wall.listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &id) == 0; }
+int is_request_valid(uint64_t id) { return ioctl(wall.listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &id) == 0; }
 
 /* What lies behind a number is opened by its place in /proc where it cannot be copied: a file or a folder, by path alone. */
 int open_descriptor(pid_t pid, int number) {

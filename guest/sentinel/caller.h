@@ -8,9 +8,9 @@
 int read_text(pid_t pid, uint64_t from, char *to, size_t room);
 int read_bytes(pid_t pid, uint64_t from, void *to, size_t bytes);
 long status_of(pid_t pid, const char *word, int base, int last);
-ino_t table_of(pid_t pid);
+ino_t pid_namespace_of(pid_t pid);
 int has_ended(pid_t pid);
-int still_asks(uint64_t id);
+int is_request_valid(uint64_t id);
 int copy_descriptor(pid_t pid, int number);
 int open_descriptor(pid_t pid, int number);
 int64_t socket_inode(pid_t pid, int number);

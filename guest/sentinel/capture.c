@@ -46,8 +46,8 @@ static void write_all(const void *from, size_t bytes) {
 /* True for the wall's own PID namespace: this process could read others of its uid. */
 static int is_of_wall(pid_t pid) {
   if (wall.is_kept) return is_member(pid);
-  ino_t theirs = table_of(pid);
-  return wall.processes != 0 && theirs == wall.processes;
+  ino_t theirs = pid_namespace_of(pid);
+  return wall.pid_namespace != 0 && theirs == wall.pid_namespace;
 }
 
 /* Linux 6.7 and later (PAGEMAP_SCAN); missing in older headers. */
@@ -157,7 +157,7 @@ static _Noreturn void capture(const pid_t *pids, int count, uint64_t bytes_max) 
   _exit(0);
 }
 
-int take_capture(const uint8_t *at, size_t bytes) {
+int start_capture(const uint8_t *at, size_t bytes) {
   static pid_t pids[CAPTURED_MAX];
   if (bytes < 12 || bytes > 8 + 4 * CAPTURED_MAX || bytes % 4) return 0;
   uint64_t bytes_max = (uint64_t)u32_at(at) | (uint64_t)u32_at(at + 4) << 32;
@@ -170,6 +170,6 @@ int take_capture(const uint8_t *at, size_t bytes) {
   pid_t child = wall.capturing || count == 0 ? -1 : fork();
   if (child == 0) capture(pids, count, bytes_max);
   if (child > 0) wall.capturing = child;
-  SAY("{\"kind\":\"capturing\",\"processes\":%d}\n", child > 0 ? count : 0);
+  SEND_LINE("{\"kind\":\"capturing\",\"processes\":%d}\n", child > 0 ? count : 0);
   return 1;
 }

@@ -4,6 +4,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-int take_capture(const uint8_t *at, size_t bytes);
+int start_capture(const uint8_t *at, size_t bytes);
 
 #endif

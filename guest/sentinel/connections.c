@@ -27,7 +27,7 @@
 #include "wall.h"
 
 /* Accepts only a sock_diag socket: the peer is untrusted. */
-int tells_of_sockets(int fd) {
+int is_sock_diag(int fd) {
   int domain = 0, protocol = 0;
   socklen_t bytes = sizeof domain, more = sizeof protocol;
   if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &bytes) || getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &more)) return 0;
@@ -40,12 +40,12 @@ static uint32_t socket_of(uint32_t from, uint16_t local, uint16_t remote) {
   static char answer[4096] __attribute__((aligned(8)));
   struct {
     struct nlmsghdr head;
-    struct inet_diag_req_v2 asked;
+    struct inet_diag_req_v2 request;
   } message = {
       .head = {.nlmsg_len = sizeof message, .nlmsg_type = SOCK_DIAG_BY_FAMILY, .nlmsg_flags = NLM_F_REQUEST},
-      .asked = {.sdiag_family = AF_INET, .sdiag_protocol = IPPROTO_TCP, .idiag_states = ~0u},
+      .request = {.sdiag_family = AF_INET, .sdiag_protocol = IPPROTO_TCP, .idiag_states = ~0u},
   };
-  struct inet_diag_sockid *id = &message.asked.id;
+  struct inet_diag_sockid *id = &message.request.id;
   id->idiag_sport = htons(local);
   id->idiag_dport = htons(remote);
   id->idiag_src[0] = from;
@@ -64,16 +64,16 @@ static uint32_t socket_of(uint32_t from, uint16_t local, uint16_t remote) {
   return is_it ? found->idiag_inode : 0;
 }
 
-int take_connection(const uint8_t *at, size_t bytes) {
+int look_up_socket(const uint8_t *at, size_t bytes) {
   if (bytes != 12) return 0;
   uint32_t ports = u32_at(at + 4), from;
   memcpy(&from, at + 8, sizeof from);
   /* A keeper made the connection, and knows for whom; its wall shares the ports of the machine with others. */
   if (wall.is_kept) {
-    SAY("{\"kind\":\"socket\",\"nonce\":%u,\"inode\":0,\"caller\":%d}\n", u32_at(at), caller_of_port((uint16_t)(ports & 0xffff)));
+    SEND_LINE("{\"kind\":\"socket\",\"nonce\":%u,\"inode\":0,\"caller\":%d}\n", u32_at(at), caller_of_port((uint16_t)(ports & 0xffff)));
     return 1;
   }
-  SAY("{\"kind\":\"socket\",\"nonce\":%u,\"inode\":%u}\n", u32_at(at),
+  SEND_LINE("{\"kind\":\"socket\",\"nonce\":%u,\"inode\":%u}\n", u32_at(at),
       socket_of(from, (uint16_t)(ports & 0xffff), (uint16_t)(ports >> 16)));
   return 1;
 }

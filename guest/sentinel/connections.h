@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-int tells_of_sockets(int fd);
-int take_connection(const uint8_t *at, size_t bytes);
+int is_sock_diag(int fd);
+int look_up_socket(const uint8_t *at, size_t bytes);
 
 #endif

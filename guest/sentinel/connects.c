@@ -34,44 +34,44 @@
 #include "reports.h"
 #include "wall.h"
 
-enum { WAITING_MAX = 16 };
+enum { PENDING_CONNECTS_MAX = 16 };
 
 static struct {
   uint64_t id;
-  int socket, place;
+  int socket, path_fd;
   struct sockaddr_un to;
   socklen_t bytes;
-} waiting[WAITING_MAX];
-int waiting_count;
+} pending_connects[PENDING_CONNECTS_MAX];
+int pending_connect_count;
 
 /* Non-blocking connect: sets O_NONBLOCK for its duration. */
-static int connect_now(int socket, const struct sockaddr_un *to, socklen_t bytes, int *would_wait) {
+static int try_connect(int socket, const struct sockaddr_un *to, socklen_t bytes, int *would_block) {
   int flags = fcntl(socket, F_GETFL);
-  *would_wait = flags >= 0 && !(flags & O_NONBLOCK);
-  if (*would_wait) fcntl(socket, F_SETFL, flags | O_NONBLOCK);
-  be_impatient(PATIENCE_US);
+  *would_block = flags >= 0 && !(flags & O_NONBLOCK);
+  if (*would_block) fcntl(socket, F_SETFL, flags | O_NONBLOCK);
+  set_interrupt_timer(BLOCK_US_MAX);
   int failed = connect(socket, (const struct sockaddr *)to, bytes) ? -errno : 0;
-  be_impatient(0);
-  if (*would_wait) fcntl(socket, F_SETFL, flags);
+  set_interrupt_timer(0);
+  if (*would_block) fcntl(socket, F_SETFL, flags);
   if (failed != -EINTR) return failed;
   /* The wall removed O_NONBLOCK meanwhile: it would block. */
-  *would_wait = 1;
+  *would_block = 1;
   return -EINTR;
 }
 
-static void drop_waiting(int i) {
-  close(waiting[i].socket);
-  if (waiting[i].place >= 0) close(waiting[i].place);
-  waiting[i] = waiting[--waiting_count];
+static void drop_connect(int i) {
+  close(pending_connects[i].socket);
+  if (pending_connects[i].path_fd >= 0) close(pending_connects[i].path_fd);
+  pending_connects[i] = pending_connects[--pending_connect_count];
 }
 
-void try_waiting(void) {
-  for (int i = waiting_count - 1; i >= 0; i--) {
-    int would_wait, failed = connect_now(waiting[i].socket, &waiting[i].to, waiting[i].bytes, &would_wait);
-    int is_early = failed == -EAGAIN || failed == -EINTR;
-    if (!is_early || !still_asks(waiting[i].id)) {
-      send_answer(waiting[i].id, 0, is_early ? -EAGAIN : failed, 0);
-      drop_waiting(i);
+void retry_connects(void) {
+  for (int i = pending_connect_count - 1; i >= 0; i--) {
+    int would_block, failed = try_connect(pending_connects[i].socket, &pending_connects[i].to, pending_connects[i].bytes, &would_block);
+    int is_unfinished = failed == -EAGAIN || failed == -EINTR;
+    if (!is_unfinished || !is_request_valid(pending_connects[i].id)) {
+      send_answer(pending_connects[i].id, 0, is_unfinished ? -EAGAIN : failed, 0);
+      drop_connect(i);
     }
     /* EINTR: the time of this round has run out. */
     if (failed == -EINTR) return;
@@ -81,79 +81,79 @@ void try_waiting(void) {
 /* With the network closed, only sockets between the wall's own processes work. The duplicated socket
  * (pidfd_getfd) decides the family, the copied address the destination. A path is resolved in the wall's own
  * root. */
-static int connect_for(const struct seccomp_notif *asked, int socket, int *is_later) {
+static int connect_as_caller(const struct seccomp_notif *request, int socket, int *is_queued) {
   struct sockaddr_un to = {0};
   int domain;
   socklen_t size = sizeof domain;
   if (getsockopt(socket, SOL_SOCKET, SO_DOMAIN, &domain, &size) || domain != AF_UNIX) return -wall.errors[NETWORK];
-  uint64_t bytes = asked->data.args[2];
+  uint64_t bytes = request->data.args[2];
   if (bytes < offsetof(struct sockaddr_un, sun_path) || bytes > sizeof to) return -EINVAL;
-  if (read_bytes((pid_t)asked->pid, asked->data.args[1], &to, bytes)) return -EFAULT;
+  if (read_bytes((pid_t)request->pid, request->data.args[1], &to, bytes)) return -EFAULT;
   if (to.sun_family != AF_UNIX) return -wall.errors[NETWORK];
-  int place = -1;
+  int path_fd = -1;
   if (bytes > offsetof(struct sockaddr_un, sun_path) && to.sun_path[0]) {
     char path[sizeof to.sun_path + 1] = "", whole[PATH_BYTES_MAX];
     memcpy(path, to.sun_path, bytes - offsetof(struct sockaddr_un, sun_path));
-    int failed = whole_path((pid_t)asked->pid, AT_FDCWD, path, whole, sizeof whole);
-    place = failed ? failed : open_below(wall.root, whole, O_PATH | O_CLOEXEC, 0, RESOLVE_IN_ROOT);
-    if (place < 0) return place;
-    snprintf(to.sun_path, sizeof to.sun_path, "/proc/self/fd/%d", place);
+    int failed = absolute_path((pid_t)request->pid, AT_FDCWD, path, whole, sizeof whole);
+    path_fd = failed ? failed : open_below(wall.root, whole, O_PATH | O_CLOEXEC, 0, RESOLVE_IN_ROOT);
+    if (path_fd < 0) return path_fd;
+    snprintf(to.sun_path, sizeof to.sun_path, "/proc/self/fd/%d", path_fd);
     bytes = sizeof to;
   }
-  int would_wait, failed = still_asks(asked->id) ? connect_now(socket, &to, (socklen_t)bytes, &would_wait) : -ENOENT;
+  int would_block, failed = is_request_valid(request->id) ? try_connect(socket, &to, (socklen_t)bytes, &would_block) : -ENOENT;
   if (failed == -EINTR) failed = -EAGAIN;
-  if (failed == -EAGAIN && would_wait && waiting_count < WAITING_MAX) {
-    waiting[waiting_count].id = asked->id;
-    waiting[waiting_count].socket = socket;
-    waiting[waiting_count].place = place;
-    waiting[waiting_count].to = to;
-    waiting[waiting_count++].bytes = (socklen_t)bytes;
-    *is_later = 1;
+  if (failed == -EAGAIN && would_block && pending_connect_count < PENDING_CONNECTS_MAX) {
+    pending_connects[pending_connect_count].id = request->id;
+    pending_connects[pending_connect_count].socket = socket;
+    pending_connects[pending_connect_count].path_fd = path_fd;
+    pending_connects[pending_connect_count].to = to;
+    pending_connects[pending_connect_count++].bytes = (socklen_t)bytes;
+    *is_queued = 1;
     return 0;
   }
-  if (place >= 0) close(place);
+  if (path_fd >= 0) close(path_fd);
   return failed;
 }
 
-void answer_connect(const struct seccomp_notif *asked) {
-  int is_later = 0, socket = copy_descriptor((pid_t)asked->pid, (int)asked->data.args[0]);
-  int failed = socket < 0 ? socket : connect_for(asked, socket, &is_later);
-  if (is_later) return;
+void answer_connect(const struct seccomp_notif *request) {
+  int is_queued = 0, socket = copy_descriptor((pid_t)request->pid, (int)request->data.args[0]);
+  int failed = socket < 0 ? socket : connect_as_caller(request, socket, &is_queued);
+  if (is_queued) return;
   if (socket >= 0) close(socket);
   if (failed == -wall.errors[NETWORK]) {
     wall.denied++;
-    report((pid_t)asked->pid, asked->data.nr, NETWORK, 1, 0, NULL);
+    report((pid_t)request->pid, request->data.nr, NETWORK, 1, 0, NULL);
   }
-  send_answer(asked->id, 0, failed, 0);
+  send_answer(request->id, 0, failed, 0);
 }
 
 /* With writing closed, no socket may be bound to a path, which would create a file; other addresses create
  * none. */
-static int bind_for(const struct seccomp_notif *asked, int socket) {
+static int bind_as_caller(const struct seccomp_notif *request, int socket) {
   union {
     struct sockaddr any;
     struct sockaddr_un near;
     struct sockaddr_nl kernel;
     struct sockaddr_storage whole;
   } to = {0};
-  uint64_t bytes = asked->data.args[2];
+  uint64_t bytes = request->data.args[2];
   if (bytes < sizeof to.any.sa_family || bytes > sizeof to) return -EINVAL;
-  if (read_bytes((pid_t)asked->pid, asked->data.args[1], &to, bytes)) return -EFAULT;
-  int is_named = bytes > offsetof(struct sockaddr_un, sun_path) && to.near.sun_path[0];
+  if (read_bytes((pid_t)request->pid, request->data.args[1], &to, bytes)) return -EFAULT;
+  int has_path = bytes > offsetof(struct sockaddr_un, sun_path) && to.near.sun_path[0];
   /* Not on behalf of a process that may receive more than the caller. */
-  int is_wide = to.any.sa_family == AF_NETLINK && to.kernel.nl_groups;
-  if (is_wide || (to.any.sa_family == AF_UNIX && is_named)) return -wall.errors[WRITE];
-  if (!still_asks(asked->id)) return -ENOENT;
+  int joins_multicast = to.any.sa_family == AF_NETLINK && to.kernel.nl_groups;
+  if (joins_multicast || (to.any.sa_family == AF_UNIX && has_path)) return -wall.errors[WRITE];
+  if (!is_request_valid(request->id)) return -ENOENT;
   return bind(socket, &to.any, (socklen_t)bytes) ? -errno : 0;
 }
 
-void answer_bind(const struct seccomp_notif *asked) {
-  int socket = copy_descriptor((pid_t)asked->pid, (int)asked->data.args[0]);
-  int failed = socket < 0 ? socket : bind_for(asked, socket);
+void answer_bind(const struct seccomp_notif *request) {
+  int socket = copy_descriptor((pid_t)request->pid, (int)request->data.args[0]);
+  int failed = socket < 0 ? socket : bind_as_caller(request, socket);
   if (socket >= 0) close(socket);
   if (failed == -wall.errors[WRITE]) {
     wall.denied++;
-    report((pid_t)asked->pid, asked->data.nr, WRITE, 1, 1, NULL);
+    report((pid_t)request->pid, request->data.nr, WRITE, 1, 1, NULL);
   }
-  send_answer(asked->id, 0, failed, 0);
+  send_answer(request->id, 0, failed, 0);
 }

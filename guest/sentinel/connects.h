@@ -5,10 +5,10 @@
 struct seccomp_notif;
 
 /* Connects that would block. */
-extern int waiting_count;
+extern int pending_connect_count;
 
-void try_waiting(void);
-void answer_connect(const struct seccomp_notif *asked);
-void answer_bind(const struct seccomp_notif *asked);
+void retry_connects(void);
+void answer_connect(const struct seccomp_notif *request);
+void answer_bind(const struct seccomp_notif *request);
 
 #endif

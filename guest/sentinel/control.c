@@ -30,45 +30,45 @@
 
 enum { FRAME_BYTES_MAX = 1024 };
 
-static void tell_status(uint32_t nonce) {
-  SAY("{\"kind\":\"status\",\"nonce\":%u,\"t\":%.3f,\"generation\":%u,\"allow\":%u,\"planned\":%d,\"answered\":%llu,"
+static void send_status(uint32_t nonce) {
+  SEND_LINE("{\"kind\":\"status\",\"nonce\":%u,\"t\":%.3f,\"generation\":%u,\"allow\":%u,\"planned\":%d,\"answered\":%llu,"
       "\"denied\":%llu,\"leftOut\":%llu,\"waits\":%d,\"unsettled\":%d}\n",
       nonce, (double)now_ns() / 1e6, wall.generation, wall.allowed, wall.phase_count, (unsigned long long)wall.answered,
-      (unsigned long long)wall.denied, (unsigned long long)wall.left_out, waiting_count + giving_count, settling_count);
+      (unsigned long long)wall.denied, (unsigned long long)wall.dropped_reports, pending_connect_count + pending_fd_count, settling_count);
 }
 
-static int take_frame(uint8_t kind, const uint8_t *at, size_t bytes) {
+static int handle_frame(uint8_t kind, const uint8_t *at, size_t bytes) {
   switch (kind) {
     case 1:
-      return take_table(at, bytes);
+      return add_phases(at, bytes);
     case 2:
       if (bytes != 1 || at[0] > 1) return 0;
       wall.reports = at[0];
       return 1;
     case 3:
       if (bytes != 4) return 0;
-      tell_status(u32_at(at));
+      send_status(u32_at(at));
       return 1;
     case 4:
-      return take_capture(at, bytes);
+      return start_capture(at, bytes);
     case 5:
       if (bytes != 1 || at[0] != 1) return 0;
-      wall.asks = 1;
+      wall.defers_execs = 1;
       return 1;
     case 6:
-      return take_exec(at, bytes);
+      return answer_pending_exec(at, bytes);
     case 7:
-      return take_connection(at, bytes);
+      return look_up_socket(at, bytes);
     case 8:
-      return take_tasks(at, bytes);
+      return lower_task_limit(at, bytes);
     case 9:
-      return take_egress(at, bytes);
+      return set_egress_port(at, bytes);
     default:
       return 0;
   }
 }
 
-void take_control(void) {
+void receive_frames(void) {
   static uint8_t in[FRAME_BYTES_MAX];
   static size_t have;
   ssize_t n = recv(CONTROL_FD, in + have, sizeof in - have, MSG_DONTWAIT);
@@ -79,7 +79,7 @@ void take_control(void) {
     uint32_t bytes = u32_at(in);
     if (bytes < 1 || bytes > sizeof in - 4) end_wall(BAD_FRAME);
     if (have < 4 + (size_t)bytes) return;
-    if (!take_frame(in[4], in + 5, bytes - 1)) end_wall(BAD_FRAME);
+    if (!handle_frame(in[4], in + 5, bytes - 1)) end_wall(BAD_FRAME);
     have -= 4 + (size_t)bytes;
     memmove(in, in + 4 + bytes, have);
   }

@@ -56,7 +56,7 @@ int load_filter(unsigned long flags, const unsigned char *code, uint32_t bytes) 
   return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
 }
 
-static int load_listening(const unsigned char *code, uint32_t bytes) {
+static int load_notify_filter(const unsigned char *code, uint32_t bytes) {
   unsigned long listens = SECCOMP_FILTER_FLAG_NEW_LISTENER;
   int fd = load_filter(listens | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, code, bytes);
   return fd < 0 && errno == EINVAL ? load_filter(listens, code, bytes) : fd;
@@ -87,14 +87,14 @@ static char **listen_inside(char **argv) {
 
 /* By SCM_RIGHTS, to a parent that may not copy it (pidfd_getfd takes CAP_SYS_PTRACE in the default profile of Docker). The
  * filter is in force by then; it neither asks about sendmsg(2) nor refuses it. */
-static int hand_descriptor(int listener) {
+static int send_descriptor(int listener) {
   union {
     char bytes[CMSG_SPACE(sizeof listener)];
     struct cmsghdr align;
-  } beside = {{0}};
+  } ancillary = {{0}};
   char byte = 'L';
   struct iovec part = {&byte, 1};
-  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &beside, .msg_controllen = sizeof beside};
+  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &ancillary, .msg_controllen = sizeof ancillary};
   struct cmsghdr *head = CMSG_FIRSTHDR(&message);
   head->cmsg_level = SOL_SOCKET;
   head->cmsg_type = SCM_RIGHTS;
@@ -103,16 +103,16 @@ static int hand_descriptor(int listener) {
   return sendmsg(HAND_OVER_FD, &message, MSG_NOSIGNAL) == 1;
 }
 
-static int hand_numbers(int32_t listener, int32_t sockets) {
+static int send_numbers(int32_t listener, int32_t sockets) {
   int32_t handed[] = {listener, sockets};
   return write(HAND_OVER_FD, handed, sizeof handed) == sizeof handed;
 }
 
 void hand_over(unsigned char *filters, size_t bytes, int by_rights) {
   unsigned char *at = filters, *end = filters + bytes;
-  uint32_t asking_bytes = take_filter(&at, end);
-  unsigned char *asking = at;
-  at += asking_bytes;
+  uint32_t notify_bytes = take_filter(&at, end);
+  unsigned char *notify_filter = at;
+  at += notify_bytes;
   uint32_t fixed_bytes = take_filter(&at, end);
 
   char byte;
@@ -120,9 +120,9 @@ void hand_over(unsigned char *filters, size_t bytes, int by_rights) {
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) cannot("no_new_privs");
   /* Netlink socket that lists sockets of this network namespace only; optional. */
   int32_t sockets = by_rights ? -1 : socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
-  int32_t listener = load_listening(asking, asking_bytes);
+  int32_t listener = load_notify_filter(notify_filter, notify_bytes);
   if (listener < 0) cannot("load the filter");
-  if (!(by_rights ? hand_descriptor(listener) : hand_numbers(listener, sockets))) cannot("hand over");
+  if (!(by_rights ? send_descriptor(listener) : send_numbers(listener, sockets))) cannot("hand over");
   if (read(HAND_OVER_FD, &byte, 1) != 1) cannot("the sentinel may not look into this wall");
   close(listener);
   if (sockets >= 0) close(sockets);

@@ -36,23 +36,23 @@ enum { EXECS_MAX = 64, EXEC_MS_MAX = 2000, INTERPRETER_BYTES_MAX = 256 };
 
 /* Pending execs, delayed until the warden has moved the process into its cgroup. */
 static struct {
-  struct seccomp_notif asked;
+  struct seccomp_notif request;
   uint64_t until;
 } execs[EXECS_MAX];
 int exec_count;
 
 int is_pending_exec(pid_t tid) {
   for (int i = 0; i < exec_count; i++)
-    if ((pid_t)execs[i].asked.pid == tid) return 1;
+    if ((pid_t)execs[i].request.pid == tid) return 1;
   return 0;
 }
 
 static void end_exec(int i, int error) {
-  struct seccomp_notif asked = execs[i].asked;
+  struct seccomp_notif request = execs[i].request;
   execs[i] = execs[--exec_count];
   if (!error && !(wall.allowed & 1 << EXEC)) error = wall.errors[EXEC];
-  if (error) send_answer(asked.id, 0, -error, 0);
-  else go_on(&asked);
+  if (error) send_answer(request.id, 0, -error, 0);
+  else continue_call(&request);
 }
 
 void expire_execs(void) {
@@ -61,12 +61,12 @@ void expire_execs(void) {
 }
 
 /* Interpreter of a script: the first word after `#!`, within the kernel's limit. */
-static void interpreter_of(int found, char *to, size_t room) {
+static void interpreter_of(int path_fd, char *to, size_t room) {
   char name[64], line[INTERPRETER_BYTES_MAX + 1] = "";
   struct stat facts;
   to[0] = 0;
-  snprintf(name, sizeof name, "/proc/self/fd/%d", found);
-  if (fstat(found, &facts) || !S_ISREG(facts.st_mode)) return;
+  snprintf(name, sizeof name, "/proc/self/fd/%d", path_fd);
+  if (fstat(path_fd, &facts) || !S_ISREG(facts.st_mode)) return;
   /* O_NONBLOCK: a lease on the file must not block this open. */
   int fd = open(name, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
   if (fd < 0) return;
@@ -83,10 +83,10 @@ static void interpreter_of(int found, char *to, size_t room) {
 
 /* File that an exec would run if its path were resolved now; for reports. The final one may differ: the warden
  * checks again once it runs. */
-static int found_for(pid_t pid, int folder, const char *path, int is_descriptor) {
+static int resolve_program(pid_t pid, int folder, const char *path, int is_descriptor) {
   char whole[PATH_BYTES_MAX * 2];
   if (is_descriptor) return wall.is_kept ? open_descriptor(pid, folder) : copy_descriptor(pid, folder);
-  int failed = whole_path(pid, folder, path, whole, sizeof whole);
+  int failed = absolute_path(pid, folder, path, whole, sizeof whole);
   return failed ? failed : open_below(wall.root, whole, O_PATH | O_CLOEXEC, 0, RESOLVE_IN_ROOT);
 }
 
@@ -111,79 +111,79 @@ static int is_below_scratch(const char *real) {
 
 /* Lookups along PATH fail in most folders: a missing file is reported only after more failures than PATH has
  * folders. A file created between this check and the kernel's own goes unreported. */
-#define VAIN_EXECS_MAX 32
-static int is_in_vain(const char *path, int found) {
-  static int vain;
-  if (path[0] && (found == -ENOENT || found == -ENOTDIR)) return ++vain <= VAIN_EXECS_MAX;
-  vain = 0;
+#define FAILED_LOOKUPS_MAX 32
+static int is_failed_lookup(const char *path, int path_fd) {
+  static int failures;
+  if (path[0] && (path_fd == -ENOENT || path_fd == -ENOTDIR)) return ++failures <= FAILED_LOOKUPS_MAX;
+  failures = 0;
   return 0;
 }
 
-void report_exec(const struct seccomp_notif *asked, int is_denied) {
-  const __u64 *args = asked->data.args;
-  pid_t pid = (pid_t)asked->pid;
-  int is_at = asked->data.nr == SYS_execveat, folder = is_at ? (int)args[0] : AT_FDCWD;
+void report_exec(const struct seccomp_notif *request, int is_denied) {
+  const __u64 *args = request->data.args;
+  pid_t pid = (pid_t)request->pid;
+  int is_at = request->data.nr == SYS_execveat, folder = is_at ? (int)args[0] : AT_FDCWD;
   char path[PATH_BYTES_MAX] = "", real[PATH_BYTES_MAX] = "", name[64];
   if (read_text(pid, args[is_at ? 1 : 0], path, sizeof path)) path[0] = 0;
   int is_descriptor = is_at && !path[0] && args[4] & AT_EMPTY_PATH;
   double wrote = -1;
-  int found = is_descriptor || path[0] ? found_for(pid, folder, path, is_descriptor) : -ENOENT;
-  if (!is_denied && is_in_vain(path, found)) return;
-  snprintf(name, sizeof name, "/proc/self/fd/%d", found);
-  if (!is_descriptor || found < 0 || link_to(name, real, sizeof real))
-    real_path(pid, folder, path, found != -ELOOP, real, sizeof real);
+  int path_fd = is_descriptor || path[0] ? resolve_program(pid, folder, path, is_descriptor) : -ENOENT;
+  if (!is_denied && is_failed_lookup(path, path_fd)) return;
+  snprintf(name, sizeof name, "/proc/self/fd/%d", path_fd);
+  if (!is_descriptor || path_fd < 0 || link_to(name, real, sizeof real))
+    real_path(pid, folder, path, path_fd != -ELOOP, real, sizeof real);
   /* By a magic link, resolved in user space. A file of the scratch may have no name any more, or its name be another's. */
-  if (found == -ELOOP && is_below_scratch(real)) wrote = (double)ns_of(CLOCK_MONOTONIC) / 1e6;
-  else if (found == -ELOOP) found = open_below(wall.root, real, O_PATH | O_CLOEXEC, 0, RESOLVE_IN_ROOT);
-  if (found >= 0 && !is_usual(real)) wrote = written_at(found);
-  if (found >= 0) close(found);
-  report_run(pid, asked->data.nr, EXEC, is_denied, 0, real, wrote);
+  if (path_fd == -ELOOP && is_below_scratch(real)) wrote = (double)ns_of(CLOCK_MONOTONIC) / 1e6;
+  else if (path_fd == -ELOOP) path_fd = open_below(wall.root, real, O_PATH | O_CLOEXEC, 0, RESOLVE_IN_ROOT);
+  if (path_fd >= 0 && !is_system_path(real)) wrote = written_at(path_fd);
+  if (path_fd >= 0) close(path_fd);
+  report_exec_time(pid, request->data.nr, EXEC, is_denied, 0, real, wrote);
 }
 
 /* Errno of an exec that must fail: the process stays unchanged, and tries the next folder of PATH. */
-static int cannot_run(int found) {
+static int exec_error(int path_fd) {
   struct stat facts;
   /* A magic link, such as /proc/self/exe: its target is seen once it runs. */
-  if (found == -ELOOP) return 0;
-  if (found < 0) return found;
-  if (fstat(found, &facts)) return -EACCES;
+  if (path_fd == -ELOOP) return 0;
+  if (path_fd < 0) return path_fd;
+  if (fstat(path_fd, &facts)) return -EACCES;
   return S_ISREG(facts.st_mode) && facts.st_mode & 0111 ? 0 : -EACCES;
 }
 
-void ask_exec(const struct seccomp_notif *asked) {
-  const __u64 *args = asked->data.args;
-  pid_t pid = (pid_t)asked->pid;
-  int is_at = asked->data.nr == SYS_execveat;
+void defer_exec(const struct seccomp_notif *request) {
+  const __u64 *args = request->data.args;
+  pid_t pid = (pid_t)request->pid;
+  int is_at = request->data.nr == SYS_execveat;
   char path[PATH_BYTES_MAX] = "", real[PATH_BYTES_MAX] = "", by[PATH_BYTES_MAX] = "", name[64], line[LINE_BYTES_MAX];
   char shown[3][SHOWN_BYTES_MAX * 6 + 8];
   long group = status_of(pid, "\nTgid:", 10, 0);
   int failed = read_text(pid, args[is_at ? 1 : 0], path, sizeof path);
-  if (failed || group <= 0) return send_answer(asked->id, 0, failed ? failed : -EAGAIN, 0);
+  if (failed || group <= 0) return send_answer(request->id, 0, failed ? failed : -EAGAIN, 0);
   int is_descriptor = is_at && !path[0] && args[4] & AT_EMPTY_PATH;
-  int found = found_for(pid, is_at ? (int)args[0] : AT_FDCWD, path, is_descriptor);
-  failed = cannot_run(found);
+  int path_fd = resolve_program(pid, is_at ? (int)args[0] : AT_FDCWD, path, is_descriptor);
+  failed = exec_error(path_fd);
   /* A program that re-executes itself by the magic link. */
-  int is_own = found == -ELOOP && !strcmp(path, "/proc/self/exe");
-  snprintf(name, sizeof name, is_own ? "/proc/%d/exe" : "/proc/self/fd/%d", is_own ? pid : found);
-  if ((found < 0 && !is_own) || link_to(name, real, sizeof real)) real[0] = 0;
-  if (found >= 0) interpreter_of(found, by, sizeof by), close(found);
-  if (failed) return send_answer(asked->id, 0, failed, 0);
-  if (!still_asks(asked->id)) return;
+  int is_self_exe = path_fd == -ELOOP && !strcmp(path, "/proc/self/exe");
+  snprintf(name, sizeof name, is_self_exe ? "/proc/%d/exe" : "/proc/self/fd/%d", is_self_exe ? pid : path_fd);
+  if ((path_fd < 0 && !is_self_exe) || link_to(name, real, sizeof real)) real[0] = 0;
+  if (path_fd >= 0) interpreter_of(path_fd, by, sizeof by), close(path_fd);
+  if (failed) return send_answer(request->id, 0, failed, 0);
+  if (!is_request_valid(request->id)) return;
   quote_end(shown[0], sizeof shown[0], path);
   quote_end(shown[1], sizeof shown[1], real);
   quote_end(shown[2], sizeof shown[2], by);
   int n = snprintf(line, sizeof line,
                    "{\"kind\":\"asks\",\"id\":\"%llu\",\"pid\":%ld,\"path\":\"%s\",\"real\":\"%s\",\"by\":\"%s\"}\n",
-                   (unsigned long long)asked->id, group, shown[0], shown[1], shown[2]);
-  if (exec_count == EXECS_MAX || !say_within(OUT_BYTES_EXECS, line, n)) return send_answer(asked->id, 0, -EAGAIN, 0);
-  execs[exec_count].asked = *asked;
+                   (unsigned long long)request->id, group, shown[0], shown[1], shown[2]);
+  if (exec_count == EXECS_MAX || !queue_line(OUT_BYTES_EXECS, line, n)) return send_answer(request->id, 0, -EAGAIN, 0);
+  execs[exec_count].request = *request;
   execs[exec_count++].until = now_ns() + EXEC_MS_MAX * 1000000ull;
 }
 
-int take_exec(const uint8_t *at, size_t bytes) {
+int answer_pending_exec(const uint8_t *at, size_t bytes) {
   if (bytes != 9) return 0;
   uint64_t id = (uint64_t)u32_at(at) | (uint64_t)u32_at(at + 4) << 32;
   for (int i = exec_count - 1; i >= 0; i--)
-    if (execs[i].asked.id == id) end_exec(i, at[8]);
+    if (execs[i].request.id == id) end_exec(i, at[8]);
   return 1;
 }

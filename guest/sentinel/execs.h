@@ -12,8 +12,8 @@ extern int exec_count;
 int is_pending_exec(pid_t tid);
 
 void expire_execs(void);
-void report_exec(const struct seccomp_notif *asked, int is_denied);
-void ask_exec(const struct seccomp_notif *asked);
-int take_exec(const uint8_t *at, size_t bytes);
+void report_exec(const struct seccomp_notif *request, int is_denied);
+void defer_exec(const struct seccomp_notif *request);
+int answer_pending_exec(const uint8_t *at, size_t bytes);
 
 #endif

@@ -25,7 +25,7 @@
 #include "wall.h"
 
 /* Forks that may go on before the next count. */
-static int room;
+static int forks_left;
 
 int is_fork(int call) {
 #ifdef SYS_fork
@@ -34,30 +34,30 @@ int is_fork(int call) {
   return call == SYS_clone;
 }
 
-static int has_room(void) {
+static int is_below_limit(void) {
   static pid_t members[MEMBERS_MAX];
   int tasks;
-  if (room > 0) return room--;
+  if (forks_left > 0) return forks_left--;
   members_of_wall(members, &tasks);
-  room = wall.tasks_max - tasks;
-  return room > 0 ? room-- : 0;
+  forks_left = wall.tasks_max - tasks;
+  return forks_left > 0 ? forks_left-- : 0;
 }
 
-void answer_fork(const struct seccomp_notif *asked) {
+void answer_fork(const struct seccomp_notif *request) {
   if (!(wall.allowed & 1 << PROCESS)) {
     wall.denied++;
-    report((pid_t)asked->pid, asked->data.nr, PROCESS, 1, 0, NULL);
-    return send_answer(asked->id, 0, -wall.errors[PROCESS], 0);
+    report((pid_t)request->pid, request->data.nr, PROCESS, 1, 0, NULL);
+    return send_answer(request->id, 0, -wall.errors[PROCESS], 0);
   }
-  if (!has_room()) return send_answer(asked->id, 0, -EAGAIN, 0);
-  go_on(asked);
+  if (!is_below_limit()) return send_answer(request->id, 0, -EAGAIN, 0);
+  continue_call(request);
 }
 
 /* The bound only falls, and what was counted under a wider one is counted anew. */
-int take_tasks(const uint8_t *at, size_t bytes) {
+int lower_task_limit(const uint8_t *at, size_t bytes) {
   if (bytes != 4 || !wall.is_kept) return 0;
   uint32_t most = u32_at(at);
   if (most < (uint32_t)wall.tasks_max) wall.tasks_max = (int)most;
-  room = 0;
+  forks_left = 0;
   return 1;
 }

@@ -7,7 +7,7 @@
 struct seccomp_notif;
 
 int is_fork(int call);
-void answer_fork(const struct seccomp_notif *asked);
-int take_tasks(const uint8_t *at, size_t bytes);
+void answer_fork(const struct seccomp_notif *request);
+int lower_task_limit(const uint8_t *at, size_t bytes);
 
 #endif

@@ -29,28 +29,28 @@
 static struct {
   uint64_t id;
   int fd, writes, closes_on_exec;
-} giving[GIVING_MAX];
-int giving_count, given_in_vain;
+} pending_fds[PENDING_FDS_MAX];
+int pending_fd_count, failed_attempts;
 
 /* Two operations here block on the wall: SECCOMP_IOCTL_NOTIF_ADDFD waits until the thread runs, and connect
  * blocks if the wall makes its socket blocking again. A wall could make them wait for ever, so a timer
  * interrupts them (EINTR); phases must not be delayed. */
-void be_impatient(int us) {
+void set_interrupt_timer(int us) {
   struct itimerval soon = {.it_interval = {.tv_usec = us}, .it_value = {.tv_usec = us}};
   setitimer(ITIMER_REAL, &soon, NULL);
 }
 
 /* Returns 0 when done, in success or failure; the descriptor stays open here. */
-static int give_now(uint64_t id, int fd, int closes_on_exec) {
+static int try_pass(uint64_t id, int fd, int closes_on_exec) {
   struct seccomp_notif_addfd given = {
       .id = id,
       .srcfd = (uint32_t)fd,
       .newfd_flags = closes_on_exec ? O_CLOEXEC : 0,
   };
-  be_impatient(PATIENCE_US);
+  set_interrupt_timer(BLOCK_US_MAX);
   int number = ioctl(wall.listener, SECCOMP_IOCTL_NOTIF_ADDFD, &given), error = errno;
-  be_impatient(0);
-  given_in_vain = number < 0 && error == EINTR ? given_in_vain + (given_in_vain < IN_VAIN_MAX) : 0;
+  set_interrupt_timer(0);
+  failed_attempts = number < 0 && error == EINTR ? failed_attempts + (failed_attempts < FAILED_ATTEMPTS_MAX) : 0;
   if (number >= 0) send_answer(id, number, 0, 0);
   else if (error == EINTR) return -EAGAIN;
   else if (error != ENOENT) send_answer(id, 0, error == EMFILE ? -EMFILE : -EACCES, 0);
@@ -58,37 +58,37 @@ static int give_now(uint64_t id, int fd, int closes_on_exec) {
 }
 
 /* Takes ownership of the descriptor, and passes it to the caller, which may write to it or not. */
-void give_descriptor(uint64_t id, int fd, int writes, int closes_on_exec) {
-  if (give_now(id, fd, closes_on_exec) == 0) {
+void pass_descriptor(uint64_t id, int fd, int writes, int closes_on_exec) {
+  if (try_pass(id, fd, closes_on_exec) == 0) {
     close(fd);
     return;
   }
-  giving[giving_count].id = id;
-  giving[giving_count].fd = fd;
-  giving[giving_count].writes = writes;
-  giving[giving_count++].closes_on_exec = closes_on_exec;
+  pending_fds[pending_fd_count].id = id;
+  pending_fds[pending_fd_count].fd = fd;
+  pending_fds[pending_fd_count].writes = writes;
+  pending_fds[pending_fd_count++].closes_on_exec = closes_on_exec;
 }
 
-static void drop_giving(int i) {
-  close(giving[i].fd);
-  memmove(giving + i, giving + i + 1, (size_t)(--giving_count - i) * sizeof giving[0]);
+static void drop_pending_fd(int i) {
+  close(pending_fds[i].fd);
+  memmove(pending_fds + i, pending_fds + i + 1, (size_t)(--pending_fd_count - i) * sizeof pending_fds[0]);
 }
 
 /* Retries the oldest one; if it is still pending, it moves to the end. */
-void try_giving(void) {
-  uint64_t id = giving[0].id;
-  int fd = giving[0].fd, writes = giving[0].writes, closes_on_exec = giving[0].closes_on_exec;
-  memmove(giving, giving + 1, (size_t)--giving_count * sizeof giving[0]);
-  give_descriptor(id, fd, writes, closes_on_exec);
+void retry_pending_fd(void) {
+  uint64_t id = pending_fds[0].id;
+  int fd = pending_fds[0].fd, writes = pending_fds[0].writes, closes_on_exec = pending_fds[0].closes_on_exec;
+  memmove(pending_fds, pending_fds + 1, (size_t)--pending_fd_count * sizeof pending_fds[0]);
+  pass_descriptor(id, fd, writes, closes_on_exec);
 }
 
 /* Withdraws pending descriptors that the current phase no longer allows. */
-void judge_giving(void) {
-  for (int i = giving_count - 1; i >= 0; i--) {
-    int failed = judged(giving[i].fd, giving[i].writes);
+void recheck_pending_fds(void) {
+  for (int i = pending_fd_count - 1; i >= 0; i--) {
+    int failed = check_file(pending_fds[i].fd, pending_fds[i].writes);
     if (!failed) continue;
     wall.denied++;
-    send_answer(giving[i].id, 0, failed, 0);
-    drop_giving(i);
+    send_answer(pending_fds[i].id, 0, failed, 0);
+    drop_pending_fd(i);
   }
 }

@@ -3,14 +3,14 @@
 #define SENTINEL_GIVE_H
 #include <stdint.h>
 
-enum { GIVING_MAX = 64, IN_VAIN_MAX = 64, PATIENCE_US = 2000 };
+enum { PENDING_FDS_MAX = 64, FAILED_ATTEMPTS_MAX = 64, BLOCK_US_MAX = 2000 };
 
 /* Descriptors on their way, and consecutive attempts that failed: a stopped wall is retried less often. */
-extern int giving_count, given_in_vain;
+extern int pending_fd_count, failed_attempts;
 
-void be_impatient(int us);
-void give_descriptor(uint64_t id, int fd, int writes, int closes_on_exec);
-void try_giving(void);
-void judge_giving(void);
+void set_interrupt_timer(int us);
+void pass_descriptor(uint64_t id, int fd, int writes, int closes_on_exec);
+void retry_pending_fd(void);
+void recheck_pending_fds(void);
 
 #endif

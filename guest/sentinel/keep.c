@@ -51,13 +51,13 @@
 
 /* Descriptors as the warden passes them. The child has all below HAND_OVER and, in its place, the other end of a socket. */
 enum { HAND_OVER = 8, GIVEN_CONTROL = 8, GIVEN_CAPTURE = 9, FIRST_FREE = 16 };
-enum { CHILDREN_BYTES = 8192, TASKS_MAX = 256, PASS_US = 200 };
+enum { CHILDREN_LIST_BYTES = 8192, TASKS_MAX = 256, PASS_US = 200 };
 
-int ends_fd = -1;
-static int is_over, exit_code;
+int sigchld_fd = -1;
+static int has_first_exited, exit_code;
 static char children_file[64];
 
-int take_kept_option(const char *word) {
+int parse_keeper_option(const char *word) {
   if (!wall.is_kept) return 0;
   if (!strcmp(word, "shared")) return wall.is_shared = 1;
   if (!strcmp(word, "unscoped")) return wall.is_unscoped = 1;
@@ -73,14 +73,14 @@ int take_kept_option(const char *word) {
   return 0;
 }
 
-static _Noreturn void be_program(char **steps, int count, char **exec, int hand) {
+static _Noreturn void become_program(char **steps, int count, char **exec, int handover) {
   pid_t parent = getppid();
   sigset_t none;
   sigemptyset(&none);
   if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent) _exit(1);
   unsigned char *filters;
   size_t bytes = read_filters(&filters);
-  if (dup2(hand, HAND_OVER) < 0) cannot("hand over");
+  if (dup2(handover, HAND_OVER) < 0) cannot("hand over");
   /* The steps leave /dev/null in the place of the result, and close the rest at the exec. */
   syscall(SYS_close_range, HAND_OVER + 1, ~0U, 0);
   umask(022);
@@ -92,29 +92,29 @@ static _Noreturn void be_program(char **steps, int count, char **exec, int hand)
 }
 
 /* What is the program's alone is closed here, so that its readers see when it has closed it. */
-static void keep_own_descriptors(int hand) {
+static void rearrange_descriptors(int handover) {
   int control = fcntl(GIVEN_CONTROL, F_DUPFD_CLOEXEC, FIRST_FREE), capture = fcntl(GIVEN_CAPTURE, F_DUPFD_CLOEXEC, FIRST_FREE);
-  int handed = fcntl(hand, F_DUPFD_CLOEXEC, FIRST_FREE), nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
+  int handed = fcntl(handover, F_DUPFD_CLOEXEC, FIRST_FREE), nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
   if (control < 0 || capture < 0 || handed < 0 || nothing < 0) _exit(BAD_START);
   for (int fd = 0; fd < 3; fd++) dup2(nothing, fd);
   for (int fd = 3; fd < FIRST_FREE; fd++) close(fd);
-  if (dup2(control, CONTROL_FD) < 0 || dup2(handed, HANDED_FD) < 0 || dup2(capture, CAPTURE_FD) < 0) _exit(BAD_START);
+  if (dup2(control, CONTROL_FD) < 0 || dup2(handed, HANDOVER_FD) < 0 || dup2(capture, CAPTURE_FD) < 0) _exit(BAD_START);
   syscall(SYS_close_range, FIRST_FREE, ~0U, 0);
 }
 
-static void watch_for_ends(void) {
+static void open_sigchld_fd(void) {
   sigset_t ends;
   sigemptyset(&ends);
   sigaddset(&ends, SIGCHLD);
-  ends_fd = signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK);
+  sigchld_fd = signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK);
   snprintf(children_file, sizeof children_file, "/proc/self/task/%d/children", getpid());
   int fd = open(children_file, O_RDONLY | O_CLOEXEC);
-  if (ends_fd < 0 || fd < 0) _exit(BAD_START);
+  if (sigchld_fd < 0 || fd < 0) _exit(BAD_START);
   close(fd);
 }
 
 /* Words up to "--", and the place after it; ends the process if there is none. */
-static int words_before(int argc, char **argv, int from) {
+static int index_of_separator(int argc, char **argv, int from) {
   for (int i = from; i < argc; i++)
     if (!strcmp(argv[i], "--")) return i;
   errno = EINVAL;
@@ -122,7 +122,7 @@ static int words_before(int argc, char **argv, int from) {
 }
 
 void keep(int argc, char **argv) {
-  int options = words_before(argc, argv, 0), steps = words_before(argc, argv, options + 1), hand[2];
+  int options = index_of_separator(argc, argv, 0), steps = index_of_separator(argc, argv, options + 1), handover[2];
   errno = EINVAL;
   if (argc - steps < 3) cannot("no program");
   sigset_t ends;
@@ -130,67 +130,67 @@ void keep(int argc, char **argv) {
   sigaddset(&ends, SIGCHLD);
   if (sigprocmask(SIG_BLOCK, &ends, NULL)) cannot("signals");
   if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)) cannot("adopt orphans");
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, hand)) cannot("hand over");
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, handover)) cannot("hand over");
   pid_t child = fork();
   if (child < 0) cannot("start the program");
   if (child == 0) {
-    close(hand[0]);
-    be_program(argv + options + 1, steps - options - 1, argv + steps + 1, hand[1]);
+    close(handover[0]);
+    become_program(argv + options + 1, steps - options - 1, argv + steps + 1, handover[1]);
   }
-  close(hand[1]);
+  close(handover[1]);
   wall.is_kept = 1;
   wall.tasks_max = TASKS_MAX;
-  wall.entered = child;
+  wall.first_pid = child;
   wall.keeper = getpid();
-  keep_own_descriptors(hand[0]);
-  watch_for_ends();
-  be_sentinel(options, argv);
+  rearrange_descriptors(handover[0]);
+  open_sigchld_fd();
+  set_up_sentinel(options, argv);
   wall.init = (int)syscall(SYS_pidfd_open, child, 0);
-  wall.processes = table_of(child);
+  wall.pid_namespace = pid_namespace_of(child);
   wall.root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (wall.init < 0 || wall.root < 0 || !wall.scratch_path[0]) end_kept(BAD_START);
-  if (send(HANDED_FD, "G", 1, MSG_NOSIGNAL) != 1) end_kept(NOT_HANDED_OVER);
+  if (send(HANDOVER_FD, "G", 1, MSG_NOSIGNAL) != 1) end_kept(NOT_HANDED_OVER);
 }
 
 /* Only the child that was forked here has the other end, and runs no foreign instruction before its answer. */
-void take_handed_listener(void) {
+void receive_listener(void) {
   union {
     char bytes[CMSG_SPACE(sizeof(int))];
     struct cmsghdr align;
-  } beside;
+  } ancillary;
   char byte;
   struct iovec part = {&byte, 1};
-  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &beside, .msg_controllen = sizeof beside};
-  ssize_t n = recvmsg(HANDED_FD, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &ancillary, .msg_controllen = sizeof ancillary};
+  ssize_t n = recvmsg(HANDOVER_FD, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
   struct cmsghdr *head = n == 1 ? CMSG_FIRSTHDR(&message) : NULL;
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (!head || head->cmsg_type != SCM_RIGHTS || head->cmsg_len != CMSG_LEN(sizeof(int))) {
     /* The child has ended, and said why. */
-    close(HANDED_FD);
+    close(HANDOVER_FD);
     wall.listener = -1;
     end_kept(NOT_HANDED_OVER);
   }
   memcpy(&wall.listener, CMSG_DATA(head), sizeof wall.listener);
-  if (send(HANDED_FD, "T", 1, MSG_NOSIGNAL) != 1) end_kept(NOT_HANDED_OVER);
-  close(HANDED_FD);
-  SAY("{\"kind\":\"ready\",\"pid\":%d,\"scratch\":1}\n", wall.entered);
+  if (send(HANDOVER_FD, "T", 1, MSG_NOSIGNAL) != 1) end_kept(NOT_HANDED_OVER);
+  close(HANDOVER_FD);
+  SEND_LINE("{\"kind\":\"ready\",\"pid\":%d,\"scratch\":1}\n", wall.first_pid);
 }
 
-void has_gone(pid_t pid, int status) {
-  if (pid != wall.entered) return;
-  is_over = 1;
+void child_exited(pid_t pid, int status) {
+  if (pid != wall.first_pid) return;
+  has_first_exited = 1;
   exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
 void end_if_over(void) {
-  if (!is_over) return;
-  look_at_watched();
+  if (!has_first_exited) return;
+  read_watch_events();
   flush_out();
   end_kept(exit_code);
 }
 
 /* Numbers in the kernel's list of children. A child that is listed was not waited for: its number is its own. */
-static void kill_listed(const char *text, ssize_t length) {
+static void kill_pids(const char *text, ssize_t length) {
   for (const char *at = text, *end = text + length; at < end;) {
     pid_t pid = 0;
     while (at < end && *at >= '0' && *at <= '9') pid = pid * 10 + (*at++ - '0');
@@ -202,19 +202,19 @@ static void kill_listed(const char *text, ssize_t length) {
 
 /* Children of this process; not of its threads, of which it has none. */
 static void kill_children(void) {
-  static char text[CHILDREN_BYTES];
+  static char text[CHILDREN_LIST_BYTES];
   int fd = open(children_file, O_RDONLY | O_CLOEXEC);
   if (fd < 0) return;
   ssize_t length = read(fd, text, sizeof text);
   close(fd);
-  kill_listed(text, length);
+  kill_pids(text, length);
 }
 
 void end_kept(int status) {
   if (wall.listener >= 0) close(wall.listener);
   wall.listener = -1;
   for (int i = 0; i < wall.lift_count; i++)
-    if (write(wall.lifts[i], wall.lift_texts[i], strlen(wall.lift_texts[i])) < 0) continue;
+    if (write(wall.lift_fds[i], wall.lift_texts[i], strlen(wall.lift_texts[i])) < 0) continue;
   /* Without blocking: the kernel's list may leave a child out that is listed behind one that ends (proc_pid_children(5)). */
   for (int ended;; usleep(PASS_US)) {
     kill_children();

@@ -7,14 +7,14 @@
 enum { KILLED = 128 + 9 };
 
 /* Descriptor of SIGCHLD; -1 if this is no keeper. */
-extern int ends_fd;
+extern int sigchld_fd;
 
 /* Starts the program, and becomes its keeper. */
 void keep(int argc, char **argv);
-int take_kept_option(const char *word);
-void take_handed_listener(void);
+int parse_keeper_option(const char *word);
+void receive_listener(void);
 /* Takes note of a child that has ended. */
-void has_gone(pid_t pid, int status);
+void child_exited(pid_t pid, int status);
 /* Ends the wall if its first program has ended. */
 void end_if_over(void);
 /* Ends every process of the wall, then this one. Async-signal-safe. */

@@ -36,8 +36,8 @@ void flush_out(void) {
   }
 }
 
-int say_within(size_t bound, const char *line, int n) {
-  if (n <= 0 || n >= LINE_BYTES_MAX || out_bytes + (size_t)n > bound) return 0;
+int queue_line(size_t pids_max_fd, const char *line, int n) {
+  if (n <= 0 || n >= LINE_BYTES_MAX || out_bytes + (size_t)n > pids_max_fd) return 0;
   memcpy(out + out_bytes, line, (size_t)n);
   out_bytes += (size_t)n;
   flush_out();

@@ -19,17 +19,17 @@ enum {
 
 /* Reports caused by the guest leave room for these, so a full buffer here means that the warden stopped
  * reading. */
-#define SAY(...)                                                      \
+#define SEND_LINE(...)                                                      \
   do {                                                                \
     char line_[LINE_BYTES_MAX];                                       \
     int n_ = snprintf(line_, sizeof line_, __VA_ARGS__);              \
-    if (!say_within(OUT_BYTES_MAX, line_, n_)) end_wall(LOST_WARDEN); \
+    if (!queue_line(OUT_BYTES_MAX, line_, n_)) end_wall(LOST_WARDEN); \
   } while (0)
 
 int has_unsent(void);
 
 void flush_out(void);
-int say_within(size_t bound, const char *line, int n);
+int queue_line(size_t pids_max_fd, const char *line, int n);
 void quote(char *to, size_t room, const char *from);
 void quote_end(char *to, size_t room, const char *from);
 

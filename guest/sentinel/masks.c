@@ -59,7 +59,7 @@ static void drop_capabilities(void) {
   if (memcmp(left, none, sizeof left)) cannot("drop every capability");
 }
 
-static int words_after(char **argv) {
+static int mask_count(char **argv) {
   int count = argv[1] ? atoi(argv[1]) : 0;
   errno = EINVAL;
   if (count < 1 || count > MASKS_MAX) cannot("count masks");
@@ -71,7 +71,7 @@ static int words_after(char **argv) {
 char **mask(char **argv) {
   int has_masks = 0;
   while (*argv && !strcmp(*argv, "mask")) {
-    int count = words_after(argv);
+    int count = mask_count(argv);
     for (int i = 1; i < count; i++) cover(argv[2], argv[2 + i]);
     argv += 2 + count;
     has_masks = 1;

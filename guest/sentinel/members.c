@@ -23,7 +23,7 @@
 
 enum { PARENT = 2, STEPS_UP_MAX = 600, LIST_BYTES = 4096 };
 
-long stat_of(pid_t pid, int place) {
+long stat_of(pid_t pid, int position) {
   char name[64], text[1024];
   snprintf(name, sizeof name, "/proc/%d/stat", pid);
   int fd = open(name, O_RDONLY | O_CLOEXEC);
@@ -33,8 +33,8 @@ long stat_of(pid_t pid, int place) {
   text[n] = 0;
   /* A name may hold spaces and brackets. */
   char *at = strrchr(text, ')');
-  for (int i = 1; at && i < place; i++) at = strchr(at + 2, ' ');
-  return at && at[1] ? (place == 1 ? at[2] : strtol(at + 1, NULL, 10)) : -1;
+  for (int i = 1; at && i < position; i++) at = strchr(at + 2, ' ');
+  return at && at[1] ? (position == 1 ? at[2] : strtol(at + 1, NULL, 10)) : -1;
 }
 
 int is_member(pid_t pid) {

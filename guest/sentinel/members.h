@@ -9,6 +9,6 @@ enum { MEMBERS_MAX = 512 };
 int members_of_wall(pid_t members[MEMBERS_MAX], int *tasks);
 int is_member(pid_t pid);
 /* A number of /proc/PID/stat by its position after the name, counted from 1; -1 if the process is gone. */
-long stat_of(pid_t pid, int place);
+long stat_of(pid_t pid, int position);
 
 #endif

@@ -61,10 +61,10 @@ int is_mode(int call) {
   }
 }
 
-static struct change change_of(const struct seccomp_notif *asked) {
-  const __u64 *a = asked->data.args;
+static struct change change_of(const struct seccomp_notif *request) {
+  const __u64 *a = request->data.args;
   struct change c = {.folder = AT_FDCWD};
-  switch (asked->data.nr) {
+  switch (request->data.nr) {
 #ifdef SYS_chmod
     case SYS_chmod:
       c.path = a[0], c.mode = a[1], c.is_mode = 1;
@@ -85,7 +85,7 @@ static struct change change_of(const struct seccomp_notif *asked) {
     case SYS_fchmodat:
     case SYS_fchmodat2:
       c.folder = (int)a[0], c.path = a[1], c.mode = a[2], c.is_mode = 1;
-      c.flags = asked->data.nr == SYS_fchmodat2 ? (int)a[3] : 0;
+      c.flags = request->data.nr == SYS_fchmodat2 ? (int)a[3] : 0;
       break;
     default:
       c.folder = (int)a[0], c.path = a[1], c.times = a[2], c.flags = (int)a[3], c.unit = NANOSECONDS;
@@ -113,43 +113,43 @@ static int read_times(pid_t pid, const struct change *c, struct timespec to[2]) 
   return 0;
 }
 
-static int open_target(const struct seccomp_notif *asked, const struct change *c) {
+static int open_target(const struct seccomp_notif *request, const struct change *c) {
   char path[PATH_BYTES_MAX], whole[PATH_BYTES_MAX * 2];
-  pid_t pid = (pid_t)asked->pid;
+  pid_t pid = (pid_t)request->pid;
   if (!c->path) return open_descriptor(pid, c->folder);
   int failed = read_text(pid, c->path, path, sizeof path);
   if (failed) return failed;
   if (!path[0] && c->flags & AT_EMPTY_PATH) return open_descriptor(pid, c->folder);
-  failed = whole_path(pid, c->folder, path, whole, sizeof whole);
+  failed = absolute_path(pid, c->folder, path, whole, sizeof whole);
   if (failed) return failed;
   uint64_t how = O_PATH | O_CLOEXEC | (c->flags & AT_SYMLINK_NOFOLLOW ? O_NOFOLLOW : 0);
   return open_below(wall.root, whole, how, 0, RESOLVE_IN_ROOT);
 }
 
-static int apply_change(const struct seccomp_notif *asked, const struct change *c, int found) {
+static int apply_change(const struct seccomp_notif *request, const struct change *c, int path_fd) {
   char name[64];
   struct stat facts;
   struct timespec times[2];
-  if (!is_below_scratch_path(found)) return -EPERM;
+  if (!is_below_scratch_path(path_fd)) return -EPERM;
   if (!(wall.allowed & 1 << WRITE)) return -wall.errors[WRITE];
-  snprintf(name, sizeof name, "/proc/self/fd/%d", found);
-  int failed = c->is_mode ? 0 : read_times((pid_t)asked->pid, c, times);
-  if (failed || fstat(found, &facts)) return failed ? failed : -EACCES;
-  if (!still_asks(asked->id)) return -ENOENT;
-  int is_link = S_ISLNK(facts.st_mode);
-  if (c->is_mode) return is_link ? -EOPNOTSUPP : fchmodat(AT_FDCWD, name, c->mode & 07777, 0) ? -errno : 0;
-  if (is_link) return utimensat(found, "", times, AT_EMPTY_PATH) ? -errno : 0;
+  snprintf(name, sizeof name, "/proc/self/fd/%d", path_fd);
+  int failed = c->is_mode ? 0 : read_times((pid_t)request->pid, c, times);
+  if (failed || fstat(path_fd, &facts)) return failed ? failed : -EACCES;
+  if (!is_request_valid(request->id)) return -ENOENT;
+  int read_link = S_ISLNK(facts.st_mode);
+  if (c->is_mode) return read_link ? -EOPNOTSUPP : fchmodat(AT_FDCWD, name, c->mode & 07777, 0) ? -errno : 0;
+  if (read_link) return utimensat(path_fd, "", times, AT_EMPTY_PATH) ? -errno : 0;
   return utimensat(AT_FDCWD, name, times, 0) ? -errno : 0;
 }
 
-void answer_mode(const struct seccomp_notif *asked) {
-  struct change c = change_of(asked);
-  int found = open_target(asked, &c);
-  int failed = found < 0 ? found : apply_change(asked, &c, found);
-  if (found >= 0) close(found);
+void answer_mode(const struct seccomp_notif *request) {
+  struct change c = change_of(request);
+  int path_fd = open_target(request, &c);
+  int failed = path_fd < 0 ? path_fd : apply_change(request, &c, path_fd);
+  if (path_fd >= 0) close(path_fd);
   if (failed == -wall.errors[WRITE] && !(wall.allowed & 1 << WRITE)) {
     wall.denied++;
-    report((pid_t)asked->pid, asked->data.nr, WRITE, 1, 1, NULL);
+    report((pid_t)request->pid, request->data.nr, WRITE, 1, 1, NULL);
   }
-  send_answer(asked->id, 0, failed, 0);
+  send_answer(request->id, 0, failed, 0);
 }

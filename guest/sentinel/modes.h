@@ -5,6 +5,6 @@
 struct seccomp_notif;
 
 int is_mode(int call);
-void answer_mode(const struct seccomp_notif *asked);
+void answer_mode(const struct seccomp_notif *request);
 
 #endif

@@ -43,7 +43,7 @@ static int received_first;
 int received_count;
 
 /* Scalar calls that were reported once. */
-static uint8_t used[CALLS_MAX];
+static uint8_t reported[CALLS_MAX];
 
 int is_received(pid_t tid) {
   for (int i = 0; i < received_count; i++)
@@ -59,67 +59,67 @@ void send_answer(uint64_t id, int64_t value, int error, uint32_t flags) {
     end_wall(ENDED_WELL);
 }
 
-void go_on(const struct seccomp_notif *asked) {
-  remember(asked);
-  send_answer(asked->id, 0, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
+void continue_call(const struct seccomp_notif *request) {
+  record_continued(request);
+  send_answer(request->id, 0, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
 }
 
-static void report_scalar(const struct seccomp_notif *asked, int class, int is_denied) {
-  int call = asked->data.nr;
-  if (!wall.reports || (used[call] && !is_denied && class != EXEC)) return;
-  used[call] = 1;
-  if (class == EXEC) report_exec(asked, is_denied);
-  else report((pid_t)asked->pid, call, class, is_denied, class == WRITE, NULL);
+static void report_scalar(const struct seccomp_notif *request, int class, int is_denied) {
+  int call = request->data.nr;
+  if (!wall.reports || (reported[call] && !is_denied && class != EXEC)) return;
+  reported[call] = 1;
+  if (class == EXEC) report_exec(request, is_denied);
+  else report((pid_t)request->pid, call, class, is_denied, class == WRITE, NULL);
 }
 
 /* Calls that a wall asks about because it has neither a root nor a table of processes of its own. */
-static int answer_kept(const struct seccomp_notif *asked) {
-  int call = asked->data.nr;
-  if (is_fork(call)) answer_fork(asked);
-  else if (call == SYS_socket) answer_socket(asked);
-  else if (call == SYS_connect) answer_kept_connect(asked);
-  else if (call == SYS_bind) answer_kept_bind(asked);
-  else if (call == SYS_listen) answer_listen(asked);
-  else if (is_signal(call)) answer_signal(asked);
-  else if (is_mode(call) && wall.is_shared) answer_mode(asked);
+static int answer_kept(const struct seccomp_notif *request) {
+  int call = request->data.nr;
+  if (is_fork(call)) answer_fork(request);
+  else if (call == SYS_socket) answer_socket(request);
+  else if (call == SYS_connect) answer_kept_connect(request);
+  else if (call == SYS_bind) answer_kept_bind(request);
+  else if (call == SYS_listen) answer_listen(request);
+  else if (is_signal(call)) answer_signal(request);
+  else if (is_mode(call) && wall.is_shared) answer_mode(request);
   else return 0;
   return 1;
 }
 
-static void answer(const struct seccomp_notif *asked) {
-  int call = asked->data.nr;
-  if (call == SYS_inotify_add_watch) return answer_watch(asked);
-  if (call == SYS_fsync || call == SYS_fdatasync) return answer_sync(asked);
-  if (call < 0 || call >= CALLS_MAX || !wall.class_of[call]) return send_answer(asked->id, 0, -EPERM, 0);
+static void answer(const struct seccomp_notif *request) {
+  int call = request->data.nr;
+  if (call == SYS_inotify_add_watch) return answer_watch(request);
+  if (call == SYS_fsync || call == SYS_fdatasync) return answer_sync(request);
+  if (call < 0 || call >= CALLS_MAX || !wall.class_of[call]) return send_answer(request->id, 0, -EPERM, 0);
   int class = wall.class_of[call] - 1;
-  if (is_open(call)) return answer_open(asked);
-  if (wall.is_kept && answer_kept(asked)) return;
-  if (call == SYS_connect && !(wall.allowed & 1 << NETWORK)) return answer_connect(asked);
-  if (call == SYS_bind && !(wall.allowed & 1 << WRITE)) return answer_bind(asked);
+  if (is_open(call)) return answer_open(request);
+  if (wall.is_kept && answer_kept(request)) return;
+  if (call == SYS_connect && !(wall.allowed & 1 << NETWORK)) return answer_connect(request);
+  if (call == SYS_bind && !(wall.allowed & 1 << WRITE)) return answer_bind(request);
   int is_denied = !(wall.allowed & 1 << class);
   wall.denied += (uint64_t)is_denied;
-  report_scalar(asked, class, is_denied);
-  if (is_denied) send_answer(asked->id, 0, -wall.errors[class], 0);
-  else if (class == EXEC && wall.asks) ask_exec(asked);
-  else go_on(asked);
+  report_scalar(request, class, is_denied);
+  if (is_denied) send_answer(request->id, 0, -wall.errors[class], 0);
+  else if (class == EXEC && wall.defers_execs) defer_exec(request);
+  else continue_call(request);
 }
 
 /* The kernel's structure may be larger than ours: extra bytes are ignored. */
 static int receive(struct seccomp_notif *to) {
-  static struct seccomp_notif *asked;
+  static struct seccomp_notif *request;
   static size_t bytes;
-  if (!asked) {
+  if (!request) {
     struct seccomp_notif_sizes sizes = {0};
     if (syscall(SYS_seccomp, SECCOMP_GET_NOTIF_SIZES, 0, &sizes)) end_wall(BAD_START);
-    bytes = sizes.seccomp_notif > sizeof *asked ? sizes.seccomp_notif : sizeof *asked;
-    if (!(asked = malloc(bytes))) end_wall(BAD_START);
+    bytes = sizes.seccomp_notif > sizeof *request ? sizes.seccomp_notif : sizeof *request;
+    if (!(request = malloc(bytes))) end_wall(BAD_START);
   }
-  memset(asked, 0, bytes);
-  if (ioctl(wall.listener, SECCOMP_IOCTL_NOTIF_RECV, asked)) {
+  memset(request, 0, bytes);
+  if (ioctl(wall.listener, SECCOMP_IOCTL_NOTIF_RECV, request)) {
     if (errno != ENOENT && errno != EINTR) end_wall(ENDED_WELL);
     return 0;
   }
-  *to = *asked;
+  *to = *request;
   return 1;
 }
 
@@ -135,8 +135,8 @@ void receive_all(void) {
 
 /* A single request per loop pass, so that a flood cannot starve the control socket. */
 void answer_one(void) {
-  const struct seccomp_notif *asked = &received[received_first];
+  const struct seccomp_notif *request = &received[received_first];
   received_first = (received_first + 1) % RECEIVED_MAX;
   received_count--;
-  answer(asked);
+  answer(request);
 }

@@ -11,7 +11,7 @@ extern int received_count;
 int is_received(pid_t tid);
 
 void send_answer(uint64_t id, int64_t value, int error, uint32_t flags);
-void go_on(const struct seccomp_notif *asked);
+void continue_call(const struct seccomp_notif *request);
 void receive_all(void);
 void answer_one(void);
 

@@ -59,7 +59,7 @@ int is_scratch(const struct stat *facts) {
 }
 
 /* Judges the opened file by fstat, not by name: a name may change before it is resolved (TOCTOU). */
-int judged(int fd, int writes) {
+int check_file(int fd, int writes) {
   struct stat facts;
   if (fstat(fd, &facts)) return -EACCES;
   if (is_harmless_device(&facts)) return 0;
@@ -81,7 +81,7 @@ static int open_new(pid_t pid, char *path, uint64_t flags, uint64_t mode) {
   if (slash != path) *slash = 0;
   int folder = open_below(wall.root, slash == path ? first : path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0, RESOLVE_IN_ROOT);
   if (folder < 0) return folder;
-  int fd = judged(folder, 1);
+  int fd = check_file(folder, 1);
   if (fd == 0) {
     umask((mode_t)status_of(pid, "\nUmask:", 8, 0) & 0777);
     fd = open_below(folder, name, flags | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, mode & 07777,
@@ -91,19 +91,19 @@ static int open_new(pid_t pid, char *path, uint64_t flags, uint64_t mode) {
   return fd;
 }
 
-static int open_found(int found, uint64_t flags, uint64_t mode) {
+static int open_existing(int path_fd, uint64_t flags, uint64_t mode) {
   struct stat facts;
-  if (fstat(found, &facts)) return -EACCES;
+  if (fstat(path_fd, &facts)) return -EACCES;
   if (S_ISLNK(facts.st_mode) && !(flags & O_PATH)) return -ELOOP;
-  int writes = flags_write(flags), failed = judged(found, writes);
+  int writes = flags_write(flags), failed = check_file(path_fd, writes);
   if (failed) return failed;
   if ((flags & O_CREAT) && (flags & O_EXCL) && (flags & O_TMPFILE) != O_TMPFILE) return -EEXIST;
-  if (flags & O_PATH) return fcntl(found, F_DUPFD_CLOEXEC, 0);
+  if (flags & O_PATH) return fcntl(path_fd, F_DUPFD_CLOEXEC, 0);
   /* Opening a socket fails, and opening another device may have side effects. */
   if (S_ISBLK(facts.st_mode) || (S_ISCHR(facts.st_mode) && !is_harmless_device(&facts))) return -EACCES;
   if (S_ISDIR(facts.st_mode) && (flags & O_CREAT)) return -EISDIR;
   char name[64];
-  snprintf(name, sizeof name, "/proc/self/fd/%d", found);
+  snprintf(name, sizeof name, "/proc/self/fd/%d", path_fd);
   uint64_t again = flags & ~(uint64_t)(O_CREAT | O_EXCL | O_NOFOLLOW);
   int fd = open(name, (int)(again | O_NONBLOCK | O_NOCTTY | O_CLOEXEC), (mode_t)mode & 07777);
   return fd < 0 ? -errno : fd;
@@ -111,33 +111,33 @@ static int open_found(int found, uint64_t flags, uint64_t mode) {
 
 static int open_for(pid_t pid, int folder, const char *path, uint64_t flags, uint64_t mode) {
   char whole[PATH_BYTES_MAX * 2];
-  int failed = whole_path(pid, folder, path, whole, sizeof whole);
+  int failed = absolute_path(pid, folder, path, whole, sizeof whole);
   if (failed) return failed;
   flags &= open_flags_known;
   uint64_t how = O_PATH | O_CLOEXEC | (flags & (O_NOFOLLOW | O_DIRECTORY));
   if ((flags & O_CREAT) && (flags & O_EXCL)) how |= O_NOFOLLOW;
-  int found = open_below(wall.root, whole, how, 0, RESOLVE_IN_ROOT), fd;
-  if (found == -ENOENT && (flags & O_CREAT) && !(flags & O_PATH)) {
+  int path_fd = open_below(wall.root, whole, how, 0, RESOLVE_IN_ROOT), fd;
+  if (path_fd == -ENOENT && (flags & O_CREAT) && !(flags & O_PATH)) {
     fd = open_new(pid, whole, flags, mode);
-  } else if (found < 0) {
-    return found;
+  } else if (path_fd < 0) {
+    return path_fd;
   } else {
-    fd = open_found(found, flags, mode);
-    close(found);
+    fd = open_existing(path_fd, flags, mode);
+    close(path_fd);
   }
   if (fd < 0) return fd;
-  failed = judged(fd, flags_write(flags));
+  failed = check_file(fd, flags_write(flags));
   if (!failed && !(flags & (O_NONBLOCK | O_PATH))) fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
   if (failed) close(fd);
   return failed ? failed : fd;
 }
 
 /* Arguments of an open by any of its calls; 0 if unreadable. */
-static int open_arguments(const struct seccomp_notif *asked, int *folder, uint64_t *path, struct open_how *how) {
-  const __u64 *args = asked->data.args;
+static int open_arguments(const struct seccomp_notif *request, int *folder, uint64_t *path, struct open_how *how) {
+  const __u64 *args = request->data.args;
   memset(how, 0, sizeof *how);
   *folder = AT_FDCWD;
-  switch (asked->data.nr) {
+  switch (request->data.nr) {
 #ifdef SYS_open
     case SYS_open:
       *path = args[0], how->flags = (uint32_t)args[1], how->mode = args[2];
@@ -151,7 +151,7 @@ static int open_arguments(const struct seccomp_notif *asked, int *folder, uint64
       return 1;
     case SYS_openat2:
       *folder = (int)args[0], *path = args[1];
-      return args[3] >= sizeof *how && read_bytes((pid_t)asked->pid, args[2], how, sizeof *how) == 0;
+      return args[3] >= sizeof *how && read_bytes((pid_t)request->pid, args[2], how, sizeof *how) == 0;
     default:
       return 0;
   }
@@ -165,37 +165,37 @@ int is_open(int call) {
 }
 
 /* An open for reading and writing, or with O_CREAT, may read: for a secret that counts. */
-static void tell_open(const struct seccomp_notif *asked, int folder, const char *path, uint64_t flags) {
+static void report_open(const struct seccomp_notif *request, int folder, const char *path, uint64_t flags) {
   char real[PATH_BYTES_MAX];
-  real_path((pid_t)asked->pid, folder, path, 0, real, sizeof real);
+  real_path((pid_t)request->pid, folder, path, 0, real, sizeof real);
   int writes = flags_write(flags) && ((flags & O_ACCMODE) == O_WRONLY || !is_secret(real));
-  if (!writes && is_usual(real)) return;
-  if (flags_write(flags) && is_secret(real)) watch_soon(real);
+  if (!writes && is_system_path(real)) return;
+  if (flags_write(flags) && is_secret(real)) watch_once_created(real);
   uint64_t hash = hash_of(real, writes);
-  if (is_told(hash) || !still_asks(asked->id)) return;
-  if (report((pid_t)asked->pid, asked->data.nr, writes ? WRITE : OUTSIDE, 0, writes, real)) have_told(hash);
+  if (is_reported(hash) || !is_request_valid(request->id)) return;
+  if (report((pid_t)request->pid, request->data.nr, writes ? WRITE : OUTSIDE, 0, writes, real)) mark_reported(hash);
 }
 
-void answer_open(const struct seccomp_notif *asked) {
-  pid_t pid = (pid_t)asked->pid;
-  int folder, is_judged = (wall.allowed & (1 << WRITE | 1 << OUTSIDE)) != (1 << WRITE | 1 << OUTSIDE);
+void answer_open(const struct seccomp_notif *request) {
+  pid_t pid = (pid_t)request->pid;
+  int folder, is_brokered = (wall.allowed & (1 << WRITE | 1 << OUTSIDE)) != (1 << WRITE | 1 << OUTSIDE);
   uint64_t at = 0;
   struct open_how how;
   /* Not judged here: let the kernel continue. */
-  if (!is_judged && !wall.reports) return go_on(asked);
+  if (!is_brokered && !wall.reports) return continue_call(request);
   char path[PATH_BYTES_MAX] = "";
-  if (!open_arguments(asked, &folder, &at, &how)) {
-    if (!is_judged) return go_on(asked);
-    return send_answer(asked->id, 0, -ENOSYS, 0);
+  if (!open_arguments(request, &folder, &at, &how)) {
+    if (!is_brokered) return continue_call(request);
+    return send_answer(request->id, 0, -ENOSYS, 0);
   }
   int writes = flags_write(how.flags), failed = read_text(pid, at, path, sizeof path);
   /* By flags in a register it reads, and reading is open: Landlock judges the path that the kernel reads again. */
-  if (wall.is_kept && !writes && asked->data.nr != SYS_openat2 && wall.allowed & 1 << OUTSIDE) is_judged = 0;
-  if (!is_judged) {
-    if (!failed && (writes || !is_usual(path))) tell_open(asked, folder, path, how.flags);
-    return go_on(asked);
+  if (wall.is_kept && !writes && request->data.nr != SYS_openat2 && wall.allowed & 1 << OUTSIDE) is_brokered = 0;
+  if (!is_brokered) {
+    if (!failed && (writes || !is_system_path(path))) report_open(request, folder, path, how.flags);
+    return continue_call(request);
   }
-  if (!failed && !still_asks(asked->id)) return;
+  if (!failed && !is_request_valid(request->id)) return;
   /* `resolve` flags are not supported: fails with ENOSYS, so that the caller falls back to openat. */
   if (!failed && how.resolve) failed = -ENOSYS;
   int fd = failed ? failed : open_for(pid, folder, path, how.flags, how.mode);
@@ -204,9 +204,9 @@ void answer_open(const struct seccomp_notif *asked) {
     char real[PATH_BYTES_MAX] = "";
     wall.denied++;
     if (wall.reports) real_path(pid, folder, path, 0, real, sizeof real);
-    report(pid, asked->data.nr, class, 1, writes, real);
+    report(pid, request->data.nr, class, 1, writes, real);
   }
-  if (fd < 0) return send_answer(asked->id, 0, fd, 0);
-  if (wall.reports && (writes || !is_usual(path))) tell_open(asked, folder, path, how.flags);
-  give_descriptor(asked->id, fd, writes, (how.flags & O_CLOEXEC) != 0);
+  if (fd < 0) return send_answer(request->id, 0, fd, 0);
+  if (wall.reports && (writes || !is_system_path(path))) report_open(request, folder, path, how.flags);
+  pass_descriptor(request->id, fd, writes, (how.flags & O_CLOEXEC) != 0);
 }

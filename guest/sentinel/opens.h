@@ -7,8 +7,8 @@ struct seccomp_notif;
 struct stat;
 
 int is_scratch(const struct stat *facts);
-int judged(int fd, int writes);
+int check_file(int fd, int writes);
 int is_open(int call);
-void answer_open(const struct seccomp_notif *asked);
+void answer_open(const struct seccomp_notif *request);
 
 #endif

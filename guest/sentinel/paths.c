@@ -54,7 +54,7 @@ static int folder_of(pid_t pid, int folder, char *to, size_t room) {
 }
 
 /* Translates /proc/self and /proc/thread-self into numeric paths: the sentinel is in another PID namespace. */
-static const char *after_self(pid_t pid, const char *path, char *to, size_t room) {
+static const char *skip_proc_self(pid_t pid, const char *path, char *to, size_t room) {
   static const char own[] = "/proc/self", thread[] = "/proc/thread-self";
   size_t length = !strncmp(path, own, sizeof own - 1) ? sizeof own - 1 : sizeof thread - 1;
   int is_thread = length == sizeof thread - 1;
@@ -65,12 +65,12 @@ static const char *after_self(pid_t pid, const char *path, char *to, size_t room
   return path + length;
 }
 
-int whole_path(pid_t pid, int folder, const char *path, char *to, size_t room) {
+int absolute_path(pid_t pid, int folder, const char *path, char *to, size_t room) {
   if (!*path) return -ENOENT;
   to[0] = 0;
   int failed = *path == '/' ? 0 : folder_of(pid, folder, to, room);
   if (failed) return failed;
-  if (*path == '/') path = after_self(pid, path, to, room);
+  if (*path == '/') path = skip_proc_self(pid, path, to, room);
   size_t have = strlen(to);
   if (have + strlen(path) + 2 > room) return -ENAMETOOLONG;
   if (have && *path) to[have++] = '/';
@@ -94,7 +94,7 @@ int is_below_scratch_path(int fd) {
 }
 
 /* Target of a symlink, NUL-terminated; guest bytes. */
-static int is_link(int fd, char *to, size_t room) {
+static int read_link(int fd, char *to, size_t room) {
   struct stat facts;
   if (fstat(fd, &facts) || !S_ISLNK(facts.st_mode)) return 0;
   ssize_t n = readlinkat(fd, "", to, room - 1);
@@ -106,7 +106,7 @@ static int is_link(int fd, char *to, size_t room) {
 }
 
 /* Resolves a path step by step, including magic links and /proc/self, as far as it exists. For reports only. */
-static void follow(pid_t pid, const char *path, char *done, size_t room) {
+static void resolve_for_report(pid_t pid, const char *path, char *done, size_t room) {
   char rest[PATH_BYTES_MAX * 2], next[PATH_BYTES_MAX * 2], name[256];
   size_t have = 0, at = 0;
   int links = 0, steps = 0, is_there = 1;
@@ -130,7 +130,7 @@ static void follow(pid_t pid, const char *path, char *done, size_t room) {
     int is_self = !strcmp(done, "/proc") && (!strcmp(name, "self") || !strcmp(name, "thread-self"));
     size_t before = have;
     if (is_self) {
-      after_self(pid, *name == 's' ? "/proc/self" : "/proc/thread-self", done, room);
+      skip_proc_self(pid, *name == 's' ? "/proc/self" : "/proc/thread-self", done, room);
       have = strlen(done);
     } else {
       have += (size_t)snprintf(done + have, room - have, "/%s", name);
@@ -142,7 +142,7 @@ static void follow(pid_t pid, const char *path, char *done, size_t room) {
       continue;
     }
     char to[PATH_BYTES_MAX];
-    int leads = is_link(fd, to, sizeof to);
+    int leads = read_link(fd, to, sizeof to);
     close(fd);
     if (!leads) continue;
     if (++links > LINKS_MAX || snprintf(next, sizeof next, "%s/%s", to, rest + at) >= (int)sizeof next) break;
@@ -157,13 +157,13 @@ static void follow(pid_t pid, const char *path, char *done, size_t room) {
 /* Canonical path in the wall's own root: of the file, else of its parent folder. For an exec the last component
  * stays, since one file may be many programs (busybox). For reports only: a concurrent change of links makes it
  * stale. */
-void real_path(pid_t pid, int folder, const char *path, int is_run, char *to, size_t room) {
+void real_path(pid_t pid, int folder, const char *path, int is_exec, char *to, size_t room) {
   char whole[PATH_BYTES_MAX * 2], name[64];
-  if (whole_path(pid, folder, path, whole, sizeof whole)) {
+  if (absolute_path(pid, folder, path, whole, sizeof whole)) {
     snprintf(to, room, "%s", path);
     return;
   }
-  int fd = is_run ? -ENOENT : open_below(wall.root, whole, O_PATH | O_CLOEXEC, 0, RESOLVE_IN_ROOT);
+  int fd = is_exec ? -ENOENT : open_below(wall.root, whole, O_PATH | O_CLOEXEC, 0, RESOLVE_IN_ROOT);
   if (fd >= 0) {
     snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
     int failed = link_to(name, to, room);
@@ -178,7 +178,7 @@ void real_path(pid_t pid, int folder, const char *path, int is_run, char *to, si
     *slash = '/';
     snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
     /* A dangling symlink is a link too. */
-    int other = fd < 0 || is_run ? -1 : open_below(fd, slash + 1, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0, RESOLVE_BENEATH);
+    int other = fd < 0 || is_exec ? -1 : open_below(fd, slash + 1, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0, RESOLVE_BENEATH);
     int failed = fd < 0 || other >= 0 || link_to(name, to, room);
     if (other >= 0) close(other);
     if (fd >= 0) close(fd);
@@ -188,5 +188,5 @@ void real_path(pid_t pid, int folder, const char *path, int is_run, char *to, si
       return;
     }
   }
-  follow(pid, whole, to, room);
+  resolve_for_report(pid, whole, to, room);
 }

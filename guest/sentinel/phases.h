@@ -5,10 +5,10 @@
 #include <stdint.h>
 
 /* Phases, and tables, that are not confirmed yet. */
-extern int unheld_count, unanswered_count;
+extern int unconfirmed_count, unconfirmed_table_count;
 
-void go_on_settling(void);
+void continue_settling(void);
 void apply_due(void);
-int take_table(const uint8_t *at, size_t bytes);
+int add_phases(const uint8_t *at, size_t bytes);
 
 #endif

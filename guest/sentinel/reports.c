@@ -49,7 +49,7 @@ static int may_report(int kind) {
   if (spent[kind] < 0) spent[kind] = 0;
   last[kind] = now;
   if (spent[kind] + 1 > burst[kind]) {
-    wall.left_out++;
+    wall.dropped_reports++;
     return 0;
   }
   spent[kind] += 1;
@@ -58,7 +58,7 @@ static int may_report(int kind) {
 
 /* Returns true if reported. `wrote`: ctime of the executable, in milliseconds of
  * CLOCK_MONOTONIC; below 0 if unknown. */
-int report_run(pid_t pid, int call, int class, int is_denied, int writes, const char *path, double wrote) {
+int report_exec_time(pid_t pid, int call, int class, int is_denied, int writes, const char *path, double wrote) {
   int kind = path && is_secret(path) ? OF_SECRETS : is_denied ? OF_REFUSALS : class == EXEC ? OF_EXECS : OF_REST;
   if (!wall.reports || !may_report(kind)) return 0;
   char when[40] = "";
@@ -71,26 +71,26 @@ int report_run(pid_t pid, int call, int class, int is_denied, int writes, const 
                    "{\"kind\":\"seen\",\"t\":%.3f,\"monotonic\":%.3f,\"pid\":%d,\"call\":%d,\"class\":\"%s\",\"verdict\":\"%s\","
                    "\"writes\":%s,\"leftOut\":%llu%s%s%s%s}\n",
                    (double)now_ns() / 1e6, (double)ns_of(CLOCK_MONOTONIC) / 1e6, pid, call, class_names[class], is_denied ? "denied" : "allowed",
-                   writes ? "true" : "false", (unsigned long long)wall.left_out, when, path ? ",\"path\":\"" : "", shown,
+                   writes ? "true" : "false", (unsigned long long)wall.dropped_reports, when, path ? ",\"path\":\"" : "", shown,
                    path ? "\"" : "");
-  if (say_within(levels[kind], line, n)) return 1;
-  wall.left_out++;
+  if (queue_line(levels[kind], line, n)) return 1;
+  wall.dropped_reports++;
   return 0;
 }
 
 int report(pid_t pid, int call, int class, int is_denied, int writes, const char *path) {
-  return report_run(pid, call, class, is_denied, writes, path, -1);
+  return report_exec_time(pid, call, class, is_denied, writes, path, -1);
 }
 
-static uint64_t turned(uint64_t word, int bits) { return word << bits | word >> (64 - bits); }
+static uint64_t rotated(uint64_t word, int bits) { return word << bits | word >> (64 - bits); }
 
 static void sip_round(uint64_t v[4]) {
   v[0] += v[1], v[2] += v[3];
-  v[1] = turned(v[1], 13) ^ v[0], v[3] = turned(v[3], 16) ^ v[2];
-  v[0] = turned(v[0], 32);
+  v[1] = rotated(v[1], 13) ^ v[0], v[3] = rotated(v[3], 16) ^ v[2];
+  v[0] = rotated(v[0], 32);
   v[2] += v[1], v[0] += v[3];
-  v[1] = turned(v[1], 17) ^ v[2], v[3] = turned(v[3], 21) ^ v[0];
-  v[2] = turned(v[2], 32);
+  v[1] = rotated(v[1], 17) ^ v[2], v[3] = rotated(v[3], 21) ^ v[0];
+  v[2] = rotated(v[2], 32);
 }
 
 /* SipHash-2-4 (Aumasson and Bernstein, 2012), keyed: without the key a guest cannot construct collisions that
@@ -114,19 +114,19 @@ static uint64_t sip_hash(const uint64_t key[2], const char *text, size_t length)
 
 /* Deduplicates paths by a table of hashes; a flood evicts the oldest. */
 static struct {
-  uint64_t key[2][2], told[SEEN_MAX];
+  uint64_t key[2][2], reported[SEEN_MAX];
 } paths;
 
-void key_paths(void) {
+void draw_hash_keys(void) {
   if (getrandom(paths.key, sizeof paths.key, 0) != (ssize_t)sizeof paths.key) _exit(BAD_START);
 }
 
 uint64_t hash_of(const char *text, int writes) { return sip_hash(paths.key[writes != 0], text, strlen(text)); }
-int is_told(uint64_t hash) { return paths.told[hash % SEEN_MAX] == hash; }
-void have_told(uint64_t hash) { paths.told[hash % SEEN_MAX] = hash; }
+int is_reported(uint64_t hash) { return paths.reported[hash % SEEN_MAX] == hash; }
+void mark_reported(uint64_t hash) { paths.reported[hash % SEEN_MAX] = hash; }
 
 /* System folders read by every program at start. For reports only. */
-int is_usual(const char *path) {
+int is_system_path(const char *path) {
   static const char *const usual[] = {"/usr/", "/lib/", "/lib64/", "/opt/mayfly/", "/etc/ld.so.cache"};
   if (strstr(path, "..")) return 0;
   for (size_t i = 0; i < sizeof usual / sizeof *usual; i++)

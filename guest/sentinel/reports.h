@@ -6,13 +6,13 @@
 
 /* Paths by their hash. */
 uint64_t hash_of(const char *text, int writes);
-int is_told(uint64_t hash);
-void have_told(uint64_t hash);
+int is_reported(uint64_t hash);
+void mark_reported(uint64_t hash);
 
 int is_secret(const char *path);
-int report_run(pid_t pid, int call, int class, int is_denied, int writes, const char *path, double wrote);
+int report_exec_time(pid_t pid, int call, int class, int is_denied, int writes, const char *path, double wrote);
 int report(pid_t pid, int call, int class, int is_denied, int writes, const char *path);
-void key_paths(void);
-int is_usual(const char *path);
+void draw_hash_keys(void);
+int is_system_path(const char *path);
 
 #endif

@@ -42,11 +42,11 @@ static struct {
 int watched_count, unwatched_count, watch_fd = -1;
 
 /* Registers the name before the file exists. */
-void watch_soon(const char *real) {
+void watch_once_created(const char *real) {
   for (int i = 0; i < watched_count; i++)
     if (!strcmp(watched[i].path, real)) return;
   if (watched_count == WATCHED_MAX) {
-    wall.left_out++;
+    wall.dropped_reports++;
     return;
   }
   if (watch_fd < 0) watch_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
@@ -58,25 +58,25 @@ void watch_soon(const char *real) {
   unwatched_count++;
 }
 
-static void forget_watched(int i) {
+static void drop_watched(int i) {
   if (watched[i].wd < 0) unwatched_count--;
   watched[i] = watched[--watched_count];
 }
 
-void begin_watching(void) {
+void add_pending_watches(void) {
   for (int i = watched_count - 1; i >= 0 && unwatched_count > 0; i--) {
     if (watched[i].wd >= 0) continue;
     char name[64];
     int fd = open_below(wall.root, watched[i].path, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0, RESOLVE_IN_ROOT);
     if (fd < 0) {
-      if (++watched[i].tries >= TRIES_MAX) forget_watched(i);
+      if (++watched[i].tries >= TRIES_MAX) drop_watched(i);
       continue;
     }
     snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
     int wd = inotify_add_watch(watch_fd, name, IN_OPEN | IN_ACCESS | IN_CLOSE);
     close(fd);
     if (wd < 0) {
-      forget_watched(i);
+      drop_watched(i);
       continue;
     }
     watched[i].wd = wd;
@@ -84,39 +84,39 @@ void begin_watching(void) {
   }
 }
 
-static void tell_watched(int i) {
+static void report_read(int i) {
   watched[i].opens = 0;
   uint64_t hash = hash_of(watched[i].path, 0);
-  if (!is_told(hash) && report(wall.entered, SYS_openat, OUTSIDE, 0, 0, watched[i].path)) have_told(hash);
+  if (!is_reported(hash) && report(wall.first_pid, SYS_openat, OUTSIDE, 0, 0, watched[i].path)) mark_reported(hash);
 }
 
-static void saw_watched(const struct inotify_event *seen) {
+static void handle_event(const struct inotify_event *seen) {
   int i = 0;
-  if (seen->mask & IN_Q_OVERFLOW) wall.left_out++;
+  if (seen->mask & IN_Q_OVERFLOW) wall.dropped_reports++;
   while (i < watched_count && watched[i].wd != seen->wd) i++;
   if (i == watched_count || watched[i].wd < 0) return;
-  if (seen->mask & (IN_ACCESS | IN_CLOSE_NOWRITE)) tell_watched(i);
+  if (seen->mask & (IN_ACCESS | IN_CLOSE_NOWRITE)) report_read(i);
   if (seen->mask & IN_OPEN && watched[i].opens++ == 0) watched[i].since = now_ns();
   if (seen->mask & IN_CLOSE_WRITE && watched[i].opens > 0) watched[i].opens--;
-  if (seen->mask & IN_IGNORED) forget_watched(i);
+  if (seen->mask & IN_IGNORED) drop_watched(i);
 }
 
 /* Also detects a process that maps the file and never closes it. */
-void look_at_watched(void) {
+void read_watch_events(void) {
   char events[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
   ssize_t n;
   if (watch_fd < 0) return;
   while ((n = read(watch_fd, events, sizeof events)) > 0)
     for (ssize_t at = 0; at < n;) {
       const struct inotify_event *seen = (const struct inotify_event *)(events + at);
-      saw_watched(seen);
+      handle_event(seen);
       at += (ssize_t)(sizeof *seen + seen->len);
     }
   for (int i = 0; i < watched_count; i++)
-    if (watched[i].opens > 0 && now_ns() - watched[i].since > OPEN_MS_MAX * 1000000ull) tell_watched(i);
+    if (watched[i].opens > 0 && now_ns() - watched[i].since > OPEN_MS_MAX * 1000000ull) report_read(i);
 }
 
-int watched_open(void) {
+int open_count_of_watched(void) {
   int opens = 0;
   for (int i = 0; i < watched_count; i++) opens += watched[i].opens;
   return opens;

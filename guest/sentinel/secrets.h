@@ -5,9 +5,9 @@
 /* Places that are watched, those of them without a file yet, and the descriptor of inotify; -1 if there is none. */
 extern int watched_count, unwatched_count, watch_fd;
 
-void watch_soon(const char *real);
-void begin_watching(void);
-void look_at_watched(void);
-int watched_open(void);
+void watch_once_created(const char *real);
+void add_pending_watches(void);
+void read_watch_events(void);
+int open_count_of_watched(void);
 
 #endif

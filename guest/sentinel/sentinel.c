@@ -64,94 +64,94 @@ enum {
   /* CPU share, in 1/256 of a core, and its burst. */
   SHARE = 64,
   BURST_MS = 500,
-  REST_MS = 2,
+  PAUSE_MS = 2,
   /* Pauses between attempts, while nothing else happens. */
-  EXEC_LOOK_MS = 100,
-  IN_VAIN_MS = 8,
-  WATCH_LOOK_MS = 50,
-  ZOMBIES_US = 1000,
+  EXEC_POLL_MS = 100,
+  RETRY_MS = 8,
+  WATCH_POLL_MS = 50,
+  ZOMBIE_POLL_US = 1000,
 };
 
 /* CPU time spent here is outside the wall's bounds, and caused by it: beyond its share the sentinel pauses
  * requests. Phases and control messages continue. */
-static int must_rest(void) {
-  static int64_t spare = BURST_MS * 1000000ll, spent_before;
+static int is_over_cpu_share(void) {
+  static int64_t budget = BURST_MS * 1000000ll, spent_before;
   static uint64_t before;
   struct timespec t;
   clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
   int64_t spent = (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
   uint64_t now = now_ns();
-  spare += (int64_t)(now - before) / 256 * SHARE - (spent - spent_before);
-  if (before == 0 || spare > BURST_MS * 1000000ll) spare = BURST_MS * 1000000ll;
+  budget += (int64_t)(now - before) / 256 * SHARE - (spent - spent_before);
+  if (before == 0 || budget > BURST_MS * 1000000ll) budget = BURST_MS * 1000000ll;
   before = now;
   spent_before = spent;
-  return spare < 0;
+  return budget < 0;
 }
 
-static int wait_ms(int rests) {
-  if (rests) return wall.phase_count > 0 && wall.phases[0].at < now_ns() + REST_MS * 1000000ull ? 0 : REST_MS;
-  if (received_count > 0 && giving_count < GIVING_MAX) return 0;
-  if (unheld_count + unanswered_count + traced_count + waiting_count > 0) return 1;
-  if (giving_count > 0 && given_in_vain < IN_VAIN_MAX) return 1;
+static int wait_ms(int is_paused) {
+  if (is_paused) return wall.phase_count > 0 && wall.phases[0].at < now_ns() + PAUSE_MS * 1000000ull ? 0 : PAUSE_MS;
+  if (received_count > 0 && pending_fd_count < PENDING_FDS_MAX) return 0;
+  if (unconfirmed_count + unconfirmed_table_count + traced_count + pending_connect_count > 0) return 1;
+  if (pending_fd_count > 0 && failed_attempts < FAILED_ATTEMPTS_MAX) return 1;
   if (unwatched_count > 0) return 1;
-  int opens = watched_open();
-  uint64_t most = giving_count > 0 ? IN_VAIN_MS : opens > 0 ? WATCH_LOOK_MS : exec_count > 0 ? EXEC_LOOK_MS : 60000;
-  if (wall.phase_count == 0) return giving_count > 0 || exec_count > 0 || opens > 0 ? (int)most : -1;
+  int opens = open_count_of_watched();
+  uint64_t most = pending_fd_count > 0 ? RETRY_MS : opens > 0 ? WATCH_POLL_MS : exec_count > 0 ? EXEC_POLL_MS : 60000;
+  if (wall.phase_count == 0) return pending_fd_count > 0 || exec_count > 0 || opens > 0 ? (int)most : -1;
   uint64_t now = now_ns(), at = wall.phases[0].at;
   uint64_t ms = at <= now ? 0 : (at - now) / 1000000u;
   return (int)(ms > most ? most : ms);
 }
 
-static void take_handed(void) {
-  if (wall.is_kept) take_handed_listener();
-  else take_listener();
+static void receive_handover(void) {
+  if (wall.is_kept) receive_listener();
+  else copy_listener();
 }
 
-static void take_ends(void) {
+static void drain_sigchld(void) {
   struct signalfd_siginfo seen;
-  while (read(ends_fd, &seen, sizeof seen) > 0) continue;
+  while (read(sigchld_fd, &seen, sizeof seen) > 0) continue;
 }
 
 static _Noreturn void watch(void) {
   for (;;) {
-    int rests = must_rest();
+    int is_paused = is_over_cpu_share();
     struct pollfd on[] = {
         {.fd = CONTROL_FD, .events = (short)(POLLIN | (has_unsent() ? POLLOUT : 0))},
         {.fd = wall.parent, .events = POLLIN},
-        {.fd = rests ? -1 : wall.listener >= 0 ? wall.listener : HANDED_FD, .events = POLLIN},
+        {.fd = is_paused ? -1 : wall.listener >= 0 ? wall.listener : HANDOVER_FD, .events = POLLIN},
         {.fd = watch_fd, .events = POLLIN},
-        {.fd = ends_fd, .events = POLLIN},
+        {.fd = sigchld_fd, .events = POLLIN},
     };
-    int ms = wait_ms(rests);
+    int ms = wait_ms(is_paused);
     /* Polls without sleeping in the last millisecond before a phase. */
     if (poll(on, 5, ms) < 0 && errno != EINTR) end_wall(BAD_START);
     if (wall.listener >= 0 && on[2].revents & POLLIN) receive_all();
     apply_due();
     if (on[1].revents) end_wall(LOST_WARDEN);
     /* Control first: a request may depend on the warden's last message. */
-    if (on[0].revents & (POLLIN | POLLHUP | POLLERR) || on[2].revents & POLLIN) take_control();
+    if (on[0].revents & (POLLIN | POLLHUP | POLLERR) || on[2].revents & POLLIN) receive_frames();
     if (on[0].revents & POLLOUT) flush_out();
-    if (waiting_count > 0) try_waiting();
-    if (giving_count > 0 && !rests) try_giving();
+    if (pending_connect_count > 0) retry_connects();
+    if (pending_fd_count > 0 && !is_paused) retry_pending_fd();
     if (exec_count > 0) expire_execs();
-    if (unwatched_count > 0) begin_watching();
-    if (watched_count > 0) look_at_watched();
-    if (on[4].revents) take_ends();
-    if (unheld_count + unanswered_count > 0) go_on_settling();
-    else let_go_of_stopped();
+    if (unwatched_count > 0) add_pending_watches();
+    if (watched_count > 0) read_watch_events();
+    if (on[4].revents) drain_sigchld();
+    if (unconfirmed_count + unconfirmed_table_count > 0) continue_settling();
+    else release_stopped();
     end_if_over();
-    if (rests) continue;
-    if (received_count > 0 && giving_count < GIVING_MAX) {
+    if (is_paused) continue;
+    if (received_count > 0 && pending_fd_count < PENDING_FDS_MAX) {
       answer_one();
     } else if (on[2].revents & POLLIN) {
-      if (wall.listener < 0) take_handed();
+      if (wall.listener < 0) receive_handover();
     } else if (on[2].revents & (POLLHUP | POLLERR)) {
       /* A keeper waits for the end of each process; a wall of zombies asks nothing. */
       if (wall.is_kept && wall.listener >= 0) {
-        usleep(ZOMBIES_US);
+        usleep(ZOMBIE_POLL_US);
         continue;
       }
-      look_at_watched();
+      read_watch_events();
       _exit(wall.listener >= 0 ? ENDED_WELL : NOT_HANDED_OVER);
     }
   }
@@ -160,7 +160,7 @@ static _Noreturn void watch(void) {
 int main(int argc, char **argv) {
   if (argc >= 4 && !strcmp(argv[1], "enter")) enter(argv + 2);
   if (argc < 2) return BAD_START;
-  key_paths();
+  draw_hash_keys();
   if (!strcmp(argv[1], "keep")) keep(argc - 2, argv + 2);
   else if (!strcmp(argv[1], "watch")) start(argc - 2, argv + 2);
   else return BAD_START;

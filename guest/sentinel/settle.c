@@ -40,7 +40,7 @@ enum {
   PROBES_MAX = 8,
   SETTLE_MS_MAX = 700,
   /* Field number in /proc/PID/stat. */
-  BEGAN_FIELD = 22,
+  START_TIME_FIELD = 22,
 };
 
 static struct task {
@@ -56,7 +56,7 @@ static struct task {
 int settling_count, traced_count;
 
 /* True if a continued call may still take effect: the thread is running, or is in that call. */
-static int may_still(pid_t tid, int call) {
+static int may_be_in_call(pid_t tid, int call) {
   char name[64], text[64] = "";
   snprintf(name, sizeof name, "/proc/%d/syscall", tid);
   int fd = open(name, O_RDONLY | O_CLOEXEC);
@@ -67,14 +67,14 @@ static int may_still(pid_t tid, int call) {
   return text[0] == 'r' || atoi(text) == call;
 }
 
-static void forget(struct task *task) {
+static void clear_task(struct task *task) {
   settling_count -= task->settles > 0;
   memset(task, 0, sizeof *task);
 }
 
 /* Slot of this thread, else a free one near its hash, else that of a finished call. NULL if there is none: a
  * guest with thousands of threads cannot evict entries. */
-static struct task *place_for(pid_t tid) {
+static struct task *slot_for(pid_t tid) {
   unsigned int first = (unsigned int)tid % TASKS_MAX;
   struct task *vacant = NULL;
   for (unsigned int i = 0; i < PROBES_MAX; i++) {
@@ -84,60 +84,60 @@ static struct task *place_for(pid_t tid) {
   }
   for (unsigned int i = 0; !vacant && i < TASKS_MAX; i++) {
     struct task *at = &tasks[(first + i) % TASKS_MAX];
-    if (at->tid == tid || at->tid == 0 || !may_still(at->tid, at->call)) vacant = at;
+    if (at->tid == tid || at->tid == 0 || !may_be_in_call(at->tid, at->call)) vacant = at;
   }
   return vacant;
 }
 
 /* Records the last continued call of a thread: until it has finished it may still take effect. A new request
  * proves that the previous call has finished. A thread that does not fit is treated as never finished. */
-void remember(const struct seccomp_notif *asked) {
-  pid_t tid = (pid_t)asked->pid;
-  struct task *task = place_for(tid);
+void record_continued(const struct seccomp_notif *request) {
+  pid_t tid = (pid_t)request->pid;
+  struct task *task = slot_for(tid);
   if (!task) {
-    wall.forgotten++;
+    wall.untracked++;
     return;
   }
-  forget(task);
+  clear_task(task);
   task->tid = tid;
-  task->call = asked->data.nr;
+  task->call = request->data.nr;
   task->at = now_ns();
   int is_exec = wall.class_of[task->call] == EXEC + 1;
   task->group = is_exec ? (pid_t)status_of(tid, "\nTgid:", 10, 0) : 0;
 }
 
-static void let_go(pid_t tid, int status) {
+static void detach(pid_t tid, int status) {
   int signal = status >> 16 == 0 && WSTOPSIG(status) != SIGTRAP ? WSTOPSIG(status) : 0;
   ptrace(PTRACE_DETACH, tid, 0, signal);
 }
 
 /* A ptrace stop is on return to user mode, hence after the call. Returns how many calls of it were traced. */
-static int is_past(pid_t tid) {
+static int forget_traced(pid_t tid) {
   int traced = 0;
   for (int i = 0; i < TASKS_MAX; i++) {
     if (tasks[i].tid != tid || !tasks[i].is_traced) continue;
-    forget(&tasks[i]);
+    clear_task(&tasks[i]);
     traced++;
   }
   return traced;
 }
 
 /* A keeper has the ends of all processes of its wall to wait for too. */
-void let_go_of_stopped(void) {
+void release_stopped(void) {
   for (int status, tid; (wall.is_kept || traced_count > 0) && (tid = waitpid(-1, &status, WNOHANG | __WALL)) > 0;) {
     if (tid == wall.capturing) {
       wall.capturing = 0;
       continue;
     }
-    int traced = is_past(tid);
-    if (wall.is_kept && !WIFSTOPPED(status)) has_gone(tid, status);
+    int traced = forget_traced(tid);
+    if (wall.is_kept && !WIFSTOPPED(status)) child_exited(tid, status);
     traced_count -= wall.is_kept ? traced > 0 : 1;
-    if (WIFSTOPPED(status)) let_go(tid, status);
+    if (WIFSTOPPED(status)) detach(tid, status);
   }
 }
 
 /* Start time of a thread, in ticks since boot; 0 if unknown. */
-static uint64_t began_at(pid_t tid) {
+static uint64_t start_time_of(pid_t tid) {
   char name[64], text[1024];
   snprintf(name, sizeof name, "/proc/%d/stat", tid);
   int fd = open(name, O_RDONLY | O_CLOEXEC);
@@ -146,37 +146,37 @@ static uint64_t began_at(pid_t tid) {
   if (n <= 0) return 0;
   text[n] = 0;
   char *at = strrchr(text, ')');
-  for (int field = 2; at && field < BEGAN_FIELD; field++) at = strchr(at + 1, ' ');
+  for (int field = 2; at && field < START_TIME_FIELD; field++) at = strchr(at + 1, ' ');
   return at ? strtoull(at, NULL, 10) * (1000000000u / (uint64_t)sysconf(_SC_CLK_TCK)) : 0;
 }
 
 /* True if the pid was reused: another PID namespace, or a later start time. */
-static int is_another(pid_t tid, uint64_t since) {
-  ino_t table = table_of(tid);
-  return (table && table != wall.processes) || began_at(tid) > since;
+static int is_pid_reused(pid_t tid, uint64_t since) {
+  ino_t table = pid_namespace_of(tid);
+  return (table && table != wall.pid_namespace) || start_time_of(tid) > since;
 }
 
 /* Kills a process that cannot be traced: unreadable, or traced inside the wall. By pidfd, and verified again
  * after opening it, because of pid reuse. */
-static void end_unseen(struct task *task) {
+static void kill_untraceable(struct task *task) {
   int process = (int)syscall(SYS_pidfd_open, task->tid, PIDFD_THREAD);
   if (process < 0) process = (int)syscall(SYS_pidfd_open, status_of(task->tid, "\nTgid:", 10, 0), 0);
-  if (process >= 0 && !is_another(task->tid, task->at))
+  if (process >= 0 && !is_pid_reused(task->tid, task->at))
     task->is_killed = syscall(SYS_pidfd_send_signal, process, SIGKILL, NULL, 0) == 0;
   if (process >= 0) close(process);
 }
 
 /* A pending request proves that the thread's previous call has finished. */
-static int asks_again(pid_t tid) { return is_received(tid) || is_pending_exec(tid); }
+static int has_new_request(pid_t tid) { return is_received(tid) || is_pending_exec(tid); }
 
 /* True if the thread's continued call has finished; otherwise it is interrupted and stopped on its way out
  * (PTRACE_INTERRUPT). */
-static int is_over(struct task *task) {
+static int has_finished(struct task *task) {
   pid_t tid = task->tid;
-  if (asks_again(tid)) return 1;
+  if (has_new_request(tid)) return 1;
   if (task->is_traced || task->is_killed) return has_ended(tid);
   if (has_ended(tid) && task->group > 0 && task->group != tid) tid = task->tid = task->group;
-  if (has_ended(tid) || is_another(tid, task->at) || !may_still(tid, task->call)) return 1;
+  if (has_ended(tid) || is_pid_reused(tid, task->at) || !may_be_in_call(tid, task->call)) return 1;
   if (ptrace(PTRACE_SEIZE, tid, 0, 0) == 0) {
     ptrace(PTRACE_INTERRUPT, tid, 0, 0);
     traced_count++;
@@ -186,7 +186,7 @@ static int is_over(struct task *task) {
   } else if (status_of(tid, "\nTracerPid:", 10, 0) == getpid()) {
     task->is_traced = 1;
   } else if (now_ns() > task->settles + SETTLE_US * 1000u) {
-    end_unseen(task);
+    kill_untraceable(task);
   }
   return 0;
 }
@@ -209,12 +209,12 @@ void begin_settling(uint8_t withdrawn) {
 }
 
 void settle(void) {
-  let_go_of_stopped();
+  release_stopped();
   for (int i = 0; settling_count > 0 && i < TASKS_MAX; i++)
-    if (tasks[i].settles && is_over(&tasks[i])) forget(&tasks[i]);
+    if (tasks[i].settles && has_finished(&tasks[i])) clear_task(&tasks[i]);
 }
 
-int is_hopeless(void) {
+int is_settling_late(void) {
   uint64_t oldest = UINT64_MAX;
   for (int i = 0; i < TASKS_MAX; i++)
     if (tasks[i].settles && tasks[i].settles < oldest) oldest = tasks[i].settles;

@@ -11,10 +11,10 @@ struct seccomp_notif;
 /* Threads that are being driven past a call, and those that are traced for it. */
 extern int settling_count, traced_count;
 
-void remember(const struct seccomp_notif *asked);
-void let_go_of_stopped(void);
+void record_continued(const struct seccomp_notif *request);
+void release_stopped(void);
 void begin_settling(uint8_t withdrawn);
 void settle(void);
-int is_hopeless(void);
+int is_settling_late(void);
 
 #endif

@@ -58,7 +58,7 @@ static int send_to_all(long group, pid_t but, int signal) {
 }
 
 /* Process of a descriptor, as the kernel names it. */
-static pid_t process_of(pid_t pid, int number) {
+static pid_t pid_of_pidfd(pid_t pid, int number) {
   char name[64], text[1024];
   snprintf(name, sizeof name, "/proc/%d/fdinfo/%d", pid, number);
   int fd = open(name, O_RDONLY | O_CLOEXEC);
@@ -70,34 +70,34 @@ static pid_t process_of(pid_t pid, int number) {
   return at ? (pid_t)strtol(at + 6, NULL, 10) : -1;
 }
 
-static int send_plain(pid_t own, long to, int signal) {
+static int send_kill(pid_t own, long to, int signal) {
   if (to > 0) return send_to((pid_t)to, signal, NULL);
   /* The caller is among its own group, and is sent a signal like the others. */
   if (to == 0) return send_to_all(stat_of(own, GROUP), 0, signal);
   return to == -1 ? send_to_all(0, own, signal) : send_to_all(-to, 0, signal);
 }
 
-static int send_with(const struct seccomp_notif *asked, pid_t to, int signal, uint64_t at) {
+static int send_queued(const struct seccomp_notif *request, pid_t to, int signal, uint64_t at) {
   siginfo_t with;
-  if (read_bytes((pid_t)asked->pid, at, &with, sizeof with)) return -EFAULT;
+  if (read_bytes((pid_t)request->pid, at, &with, sizeof with)) return -EFAULT;
   if (with.si_code >= 0 || with.si_code == SI_TKILL) return -EPERM;
   with.si_signo = signal;
   return send_to(to, signal, &with);
 }
 
-void answer_signal(const struct seccomp_notif *asked) {
-  const __u64 *args = asked->data.args;
-  pid_t own = (pid_t)status_of((pid_t)asked->pid, "\nTgid:", 10, 0), to = (pid_t)args[0];
-  int call = asked->data.nr, is_thread = call == SYS_tkill;
-  if (own <= 0) return send_answer(asked->id, 0, -ESRCH, 0);
+void answer_signal(const struct seccomp_notif *request) {
+  const __u64 *args = request->data.args;
+  pid_t own = (pid_t)status_of((pid_t)request->pid, "\nTgid:", 10, 0), to = (pid_t)args[0];
+  int call = request->data.nr, is_thread = call == SYS_tkill;
+  if (own <= 0) return send_answer(request->id, 0, -ESRCH, 0);
   /* tkill(2) names a thread alone: of the caller's own process if that is where it is. */
   pid_t group = is_thread ? (pid_t)status_of(to, "\nTgid:", 10, 0) : to;
-  if (call != SYS_pidfd_send_signal && group == own && to > 0) return go_on(asked);
-  if (!still_asks(asked->id)) return;
+  if (call != SYS_pidfd_send_signal && group == own && to > 0) return continue_call(request);
+  if (!is_request_valid(request->id)) return;
   int failed;
   switch (call) {
     case SYS_kill:
-      failed = send_plain(own, to, (int)args[1]);
+      failed = send_kill(own, to, (int)args[1]);
       break;
     case SYS_tkill:
       failed = group > 0 ? send_to(group, (int)args[1], NULL) : -EPERM;
@@ -106,14 +106,14 @@ void answer_signal(const struct seccomp_notif *asked) {
       failed = send_to(to, (int)args[2], NULL);
       break;
     case SYS_rt_sigqueueinfo:
-      failed = send_with(asked, to, (int)args[1], args[2]);
+      failed = send_queued(request, to, (int)args[1], args[2]);
       break;
     case SYS_rt_tgsigqueueinfo:
-      failed = send_with(asked, to, (int)args[2], args[3]);
+      failed = send_queued(request, to, (int)args[2], args[3]);
       break;
     default:
-      to = process_of((pid_t)asked->pid, (int)args[0]);
+      to = pid_of_pidfd((pid_t)request->pid, (int)args[0]);
       failed = to > 0 ? send_to(to, (int)args[1], NULL) : -EBADF;
   }
-  send_answer(asked->id, 0, failed, 0);
+  send_answer(request->id, 0, failed, 0);
 }

@@ -5,6 +5,6 @@
 struct seccomp_notif;
 
 int is_signal(int call);
-void answer_signal(const struct seccomp_notif *asked);
+void answer_signal(const struct seccomp_notif *request);
 
 #endif

@@ -46,8 +46,8 @@ enum { SOCKETS_MAX = 128, CONNECTIONS_MAX = 256, INSIDE_PORT = 3128, BACKLOG_MAX
 static struct {
   int64_t inode;
   int fd, domain;
-} made[SOCKETS_MAX];
-static int next_made;
+} unused_sockets[SOCKETS_MAX];
+static int next_unused;
 
 /* The latest connections to the egress path. */
 static struct {
@@ -57,46 +57,46 @@ static struct {
 static int next_connection;
 
 static void forget_socket(int i) {
-  if (made[i].fd > 0) close(made[i].fd);
-  made[i].fd = 0;
-  made[i].inode = 0;
+  if (unused_sockets[i].fd > 0) close(unused_sockets[i].fd);
+  unused_sockets[i].fd = 0;
+  unused_sockets[i].inode = 0;
 }
 
-static void refuse(const struct seccomp_notif *asked, int class) {
+static void refuse(const struct seccomp_notif *request, int class) {
   wall.denied++;
-  report((pid_t)asked->pid, asked->data.nr, class, 1, class == WRITE, NULL);
-  send_answer(asked->id, 0, -wall.errors[class], 0);
+  report((pid_t)request->pid, request->data.nr, class, 1, class == WRITE, NULL);
+  send_answer(request->id, 0, -wall.errors[class], 0);
 }
 
-void answer_socket(const struct seccomp_notif *asked) {
-  int domain = (int)asked->data.args[0], type = (int)asked->data.args[1];
-  if (domain != AF_UNIX && !(wall.allowed & 1 << NETWORK)) return refuse(asked, NETWORK);
+void answer_socket(const struct seccomp_notif *request) {
+  int domain = (int)request->data.args[0], type = (int)request->data.args[1];
+  if (domain != AF_UNIX && !(wall.allowed & 1 << NETWORK)) return refuse(request, NETWORK);
   /* What the fixed filter lets pass, said once more: this process is not bound by it. */
-  int kind = type & 0xf, is_stream = kind == SOCK_STREAM, is_near = domain == AF_UNIX && kind == SOCK_SEQPACKET;
-  if ((domain != AF_UNIX && domain != AF_INET) || !(is_stream || is_near)) return send_answer(asked->id, 0, -EAFNOSUPPORT, 0);
+  int kind = type & 0xf, is_stream = kind == SOCK_STREAM, is_seqpacket = domain == AF_UNIX && kind == SOCK_SEQPACKET;
+  if ((domain != AF_UNIX && domain != AF_INET) || !(is_stream || is_seqpacket)) return send_answer(request->id, 0, -EAFNOSUPPORT, 0);
   struct stat facts;
   int fd = socket(domain, kind | SOCK_CLOEXEC | (type & SOCK_NONBLOCK), 0);
   int own = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
   if (own < 0 || fstat(own, &facts)) {
     if (fd >= 0) close(fd);
     if (own >= 0) close(own);
-    return send_answer(asked->id, 0, -ENOBUFS, 0);
+    return send_answer(request->id, 0, -ENOBUFS, 0);
   }
-  int i = next_made;
-  next_made = (next_made + 1) % SOCKETS_MAX;
+  int i = next_unused;
+  next_unused = (next_unused + 1) % SOCKETS_MAX;
   forget_socket(i);
-  made[i].inode = (int64_t)facts.st_ino;
-  made[i].fd = own;
-  made[i].domain = domain;
-  give_descriptor(asked->id, fd, 0, (type & SOCK_CLOEXEC) != 0);
+  unused_sockets[i].inode = (int64_t)facts.st_ino;
+  unused_sockets[i].fd = own;
+  unused_sockets[i].domain = domain;
+  pass_descriptor(request->id, fd, 0, (type & SOCK_CLOEXEC) != 0);
 }
 
 /* The caller's socket: its place here, or an errno below 0. One that is not known is connected, or listens. */
-static int find_socket(const struct seccomp_notif *asked) {
-  int64_t inode = socket_inode((pid_t)asked->pid, (int)asked->data.args[0]);
+static int find_socket(const struct seccomp_notif *request) {
+  int64_t inode = socket_inode((pid_t)request->pid, (int)request->data.args[0]);
   if (inode < 0) return (int)inode;
   for (int i = 0; i < SOCKETS_MAX; i++)
-    if (made[i].fd > 0 && made[i].inode == inode) return i;
+    if (unused_sockets[i].fd > 0 && unused_sockets[i].inode == inode) return i;
   return -EISCONN;
 }
 
@@ -106,12 +106,12 @@ union address {
   struct sockaddr_un file;
 };
 
-static int read_address(const struct seccomp_notif *asked, union address *to) {
-  uint64_t bytes = asked->data.args[2];
+static int read_address(const struct seccomp_notif *request, union address *to) {
+  uint64_t bytes = request->data.args[2];
   memset(to, 0, sizeof *to);
   if (bytes < sizeof to->any.sa_family || bytes > sizeof *to) return -EINVAL;
-  if (read_bytes((pid_t)asked->pid, asked->data.args[1], to, bytes)) return -EFAULT;
-  return still_asks(asked->id) ? (int)bytes : -ENOENT;
+  if (read_bytes((pid_t)request->pid, request->data.args[1], to, bytes)) return -EFAULT;
+  return is_request_valid(request->id) ? (int)bytes : -ENOENT;
 }
 
 static void remember_connection(int socket, pid_t group) {
@@ -133,7 +133,7 @@ int caller_of_port(uint16_t port) {
 
 /* A name of this machine is no part of the wall's network: what a program finds there is what it would find in an empty
  * one. */
-static int connect_tcp(const struct seccomp_notif *asked, int socket, const union address *to) {
+static int connect_tcp(const struct seccomp_notif *request, int socket, const union address *to) {
   if (to->any.sa_family != AF_INET) return -EAFNOSUPPORT;
   uint32_t address = ntohl(to->near.sin_addr.s_addr);
   if (address >> 24 != 127) return -ENETUNREACH;
@@ -141,12 +141,12 @@ static int connect_tcp(const struct seccomp_notif *asked, int socket, const unio
   struct sockaddr_in egress = {.sin_family = AF_INET, .sin_port = htons(wall.egress_port)};
   egress.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   /* The kernel completes it at once where there is room in the backlog; a blocking one is not waited for longer. */
-  be_impatient(PATIENCE_US);
+  set_interrupt_timer(BLOCK_US_MAX);
   int failed = connect(socket, (struct sockaddr *)&egress, sizeof egress) ? -errno : 0;
-  be_impatient(0);
+  set_interrupt_timer(0);
   if (failed == -EINTR) failed = -ETIMEDOUT;
   if (failed == 0 || failed == -EINPROGRESS)
-    remember_connection(socket, (pid_t)status_of((pid_t)asked->pid, "\nTgid:", 10, 0));
+    remember_connection(socket, (pid_t)status_of((pid_t)request->pid, "\nTgid:", 10, 0));
   return failed;
 }
 
@@ -159,47 +159,47 @@ static int path_of(const union address *at, int bytes, char to[sizeof at->file.s
   return 1;
 }
 
-static int connect_file(const struct seccomp_notif *asked, int socket, const union address *to, int bytes) {
+static int connect_file(const struct seccomp_notif *request, int socket, const union address *to, int bytes) {
   char path[sizeof to->file.sun_path + 1], whole[PATH_BYTES_MAX];
   struct stat facts;
   if (to->any.sa_family != AF_UNIX) return -EINVAL;
   if (!path_of(to, bytes, path)) return -ECONNREFUSED;
-  int failed = whole_path((pid_t)asked->pid, AT_FDCWD, path, whole, sizeof whole);
-  int found = failed ? failed : open_below(wall.root, whole, O_PATH | O_CLOEXEC, 0, RESOLVE_IN_ROOT);
-  if (found < 0) return found;
-  if (!is_below_scratch_path(found) || fstat(found, &facts) || !S_ISSOCK(facts.st_mode)) {
-    close(found);
+  int failed = absolute_path((pid_t)request->pid, AT_FDCWD, path, whole, sizeof whole);
+  int path_fd = failed ? failed : open_below(wall.root, whole, O_PATH | O_CLOEXEC, 0, RESOLVE_IN_ROOT);
+  if (path_fd < 0) return path_fd;
+  if (!is_below_scratch_path(path_fd) || fstat(path_fd, &facts) || !S_ISSOCK(facts.st_mode)) {
+    close(path_fd);
     return -ECONNREFUSED;
   }
   struct sockaddr_un there = {.sun_family = AF_UNIX};
-  snprintf(there.sun_path, sizeof there.sun_path, "/proc/self/fd/%d", found);
-  be_impatient(PATIENCE_US);
+  snprintf(there.sun_path, sizeof there.sun_path, "/proc/self/fd/%d", path_fd);
+  set_interrupt_timer(BLOCK_US_MAX);
   failed = connect(socket, (struct sockaddr *)&there, sizeof there) ? -errno : 0;
-  be_impatient(0);
-  close(found);
+  set_interrupt_timer(0);
+  close(path_fd);
   /* Its backlog is full: the caller tries again, as it would on one that does not block. */
   return failed == -EINTR ? -EAGAIN : failed;
 }
 
-void answer_kept_connect(const struct seccomp_notif *asked) {
+void answer_kept_connect(const struct seccomp_notif *request) {
   union address to;
-  int i = find_socket(asked);
-  if (i < 0) return send_answer(asked->id, 0, i, 0);
-  if (made[i].domain == AF_INET && !(wall.allowed & 1 << NETWORK)) return refuse(asked, NETWORK);
-  int bytes = read_address(asked, &to);
+  int i = find_socket(request);
+  if (i < 0) return send_answer(request->id, 0, i, 0);
+  if (unused_sockets[i].domain == AF_INET && !(wall.allowed & 1 << NETWORK)) return refuse(request, NETWORK);
+  int bytes = read_address(request, &to);
   int failed = bytes < 0                      ? bytes
-               : made[i].domain == AF_INET ? connect_tcp(asked, made[i].fd, &to)
-                                              : connect_file(asked, made[i].fd, &to, bytes);
+               : unused_sockets[i].domain == AF_INET ? connect_tcp(request, unused_sockets[i].fd, &to)
+                                              : connect_file(request, unused_sockets[i].fd, &to, bytes);
   if (failed == 0 || failed == -EINPROGRESS) forget_socket(i);
-  send_answer(asked->id, 0, failed, 0);
+  send_answer(request->id, 0, failed, 0);
 }
 
 /* The name is made in a folder that was judged, with the umask of the caller. */
-static int bind_file(const struct seccomp_notif *asked, int socket, const union address *to, int bytes) {
+static int bind_file(const struct seccomp_notif *request, int socket, const union address *to, int bytes) {
   char path[sizeof to->file.sun_path + 1], whole[PATH_BYTES_MAX];
-  pid_t pid = (pid_t)asked->pid;
+  pid_t pid = (pid_t)request->pid;
   if (!path_of(to, bytes, path)) return -EACCES;
-  int failed = whole_path(pid, AT_FDCWD, path, whole, sizeof whole);
+  int failed = absolute_path(pid, AT_FDCWD, path, whole, sizeof whole);
   if (failed) return failed;
   char *slash = strrchr(whole, '/'), *name = slash + 1;
   if (!*name || !strcmp(name, ".") || !strcmp(name, "..")) return -EADDRINUSE;
@@ -219,27 +219,27 @@ static int bind_file(const struct seccomp_notif *asked, int socket, const union 
   return failed;
 }
 
-void answer_kept_bind(const struct seccomp_notif *asked) {
+void answer_kept_bind(const struct seccomp_notif *request) {
   union address to;
-  int i = find_socket(asked);
-  if (i < 0) return send_answer(asked->id, 0, i == -EISCONN ? -EINVAL : i, 0);
-  if (!(wall.allowed & 1 << WRITE)) return refuse(asked, WRITE);
-  int bytes = read_address(asked, &to);
-  int is_file = made[i].domain == AF_UNIX && bytes >= 0 && to.any.sa_family == AF_UNIX;
-  send_answer(asked->id, 0, bytes < 0 ? bytes : is_file ? bind_file(asked, made[i].fd, &to, bytes) : -EACCES, 0);
+  int i = find_socket(request);
+  if (i < 0) return send_answer(request->id, 0, i == -EISCONN ? -EINVAL : i, 0);
+  if (!(wall.allowed & 1 << WRITE)) return refuse(request, WRITE);
+  int bytes = read_address(request, &to);
+  int is_file = unused_sockets[i].domain == AF_UNIX && bytes >= 0 && to.any.sa_family == AF_UNIX;
+  send_answer(request->id, 0, bytes < 0 ? bytes : is_file ? bind_file(request, unused_sockets[i].fd, &to, bytes) : -EACCES, 0);
 }
 
-void answer_listen(const struct seccomp_notif *asked) {
-  int i = find_socket(asked), backlog = (int)asked->data.args[1];
-  if (i < 0) return send_answer(asked->id, 0, i == -EISCONN ? -EINVAL : i, 0);
-  if (made[i].domain != AF_UNIX) return send_answer(asked->id, 0, -EACCES, 0);
-  int failed = listen(made[i].fd, backlog < 0 || backlog > BACKLOG_MAX ? BACKLOG_MAX : backlog) ? -errno : 0;
+void answer_listen(const struct seccomp_notif *request) {
+  int i = find_socket(request), backlog = (int)request->data.args[1];
+  if (i < 0) return send_answer(request->id, 0, i == -EISCONN ? -EINVAL : i, 0);
+  if (unused_sockets[i].domain != AF_UNIX) return send_answer(request->id, 0, -EACCES, 0);
+  int failed = listen(unused_sockets[i].fd, backlog < 0 || backlog > BACKLOG_MAX ? BACKLOG_MAX : backlog) ? -errno : 0;
   if (!failed) forget_socket(i);
-  send_answer(asked->id, 0, failed, 0);
+  send_answer(request->id, 0, failed, 0);
 }
 
 /* Port on the loopback of this machine; once a life. */
-int take_egress(const uint8_t *at, size_t bytes) {
+int set_egress_port(const uint8_t *at, size_t bytes) {
   if (bytes != 2 || !wall.is_kept || wall.egress_port) return 0;
   wall.egress_port = (uint16_t)(at[0] | at[1] << 8);
   return wall.egress_port != 0;

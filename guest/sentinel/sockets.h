@@ -6,11 +6,11 @@
 
 struct seccomp_notif;
 
-void answer_socket(const struct seccomp_notif *asked);
-void answer_kept_connect(const struct seccomp_notif *asked);
-void answer_kept_bind(const struct seccomp_notif *asked);
-void answer_listen(const struct seccomp_notif *asked);
-int take_egress(const uint8_t *at, size_t bytes);
+void answer_socket(const struct seccomp_notif *request);
+void answer_kept_connect(const struct seccomp_notif *request);
+void answer_kept_bind(const struct seccomp_notif *request);
+void answer_listen(const struct seccomp_notif *request);
+int set_egress_port(const uint8_t *at, size_t bytes);
 /* Process that a connection of the wall to its egress path was made for, by its port; 0 if none was. */
 int caller_of_port(uint16_t port);
 

@@ -52,26 +52,26 @@
 
 enum { ENDING_MS = 50 };
 
-static void be_interrupted(int signal) { (void)signal; }
+static void on_alarm(int signal) { (void)signal; }
 
 /* SO_PASSCRED: the kernel reports the sender's pid in this namespace. */
-static pid_t take_numbers(int32_t numbers[2]) {
+static pid_t receive_numbers(int32_t numbers[2]) {
   union {
     char bytes[CMSG_SPACE(sizeof(struct ucred))];
     struct cmsghdr align;
-  } beside;
+  } ancillary;
   struct iovec part = {numbers, 2 * sizeof *numbers};
-  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &beside, .msg_controllen = sizeof beside};
-  if (recvmsg(HANDED_FD, &message, MSG_DONTWAIT) != (ssize_t)(2 * sizeof *numbers)) return -1;
+  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &ancillary, .msg_controllen = sizeof ancillary};
+  if (recvmsg(HANDOVER_FD, &message, MSG_DONTWAIT) != (ssize_t)(2 * sizeof *numbers)) return -1;
   struct cmsghdr *head = CMSG_FIRSTHDR(&message);
   if (!head || head->cmsg_type != SCM_CREDENTIALS) return -1;
-  struct ucred who;
-  memcpy(&who, CMSG_DATA(head), sizeof who);
-  return who.uid == getuid() && who.pid > 0 ? who.pid : -1;
+  struct ucred sender;
+  memcpy(&sender, CMSG_DATA(head), sizeof sender);
+  return sender.uid == getuid() && sender.pid > 0 ? sender.pid : -1;
 }
 
 static int open_init(pid_t pid) {
-  wall.processes = table_of(pid);
+  wall.pid_namespace = pid_namespace_of(pid);
   for (int up = 0; up < 3 && pid > 1; up++) {
     if (status_of(pid, "\nNSpid:", 10, 1) == 1) return (int)syscall(SYS_pidfd_open, pid, 0);
     pid = (pid_t)status_of(pid, "\nPPid:", 10, 0);
@@ -93,32 +93,32 @@ static void find_scratch(void) {
   }
 }
 
-void take_listener(void) {
+void copy_listener(void) {
   int32_t numbers[2] = {-1, -1};
-  wall.entered = take_numbers(numbers);
-  if (wall.entered < 0) end_wall(NOT_HANDED_OVER);
-  wall.init = open_init(wall.entered);
-  wall.listener = wall.init < 0 ? -1 : copy_descriptor(wall.entered, numbers[0]);
-  if (wall.listener >= 0 && numbers[1] >= 0) wall.sockets = copy_descriptor(wall.entered, numbers[1]);
-  if (wall.sockets >= 0 && !tells_of_sockets(wall.sockets)) {
+  wall.first_pid = receive_numbers(numbers);
+  if (wall.first_pid < 0) end_wall(NOT_HANDED_OVER);
+  wall.init = open_init(wall.first_pid);
+  wall.listener = wall.init < 0 ? -1 : copy_descriptor(wall.first_pid, numbers[0]);
+  if (wall.listener >= 0 && numbers[1] >= 0) wall.sockets = copy_descriptor(wall.first_pid, numbers[1]);
+  if (wall.sockets >= 0 && !is_sock_diag(wall.sockets)) {
     close(wall.sockets);
     wall.sockets = -1;
   }
   char name[64];
-  snprintf(name, sizeof name, "/proc/%d/root", wall.entered);
+  snprintf(name, sizeof name, "/proc/%d/root", wall.first_pid);
   wall.root = open(name, O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (wall.listener < 0 || wall.root < 0) {
     /* A dying process looks like a refusal for a moment. */
-    for (int tries = 0; tries < ENDING_MS && !has_ended(wall.entered); tries++) usleep(1000);
-    if (has_ended(wall.entered)) end_wall(NOT_HANDED_OVER);
-    SAY("{\"kind\":\"unready\",\"why\":\"%s\"}\n", wall.init < 0 ? "no first process" : "not allowed to look into it");
+    for (int tries = 0; tries < ENDING_MS && !has_ended(wall.first_pid); tries++) usleep(1000);
+    if (has_ended(wall.first_pid)) end_wall(NOT_HANDED_OVER);
+    SEND_LINE("{\"kind\":\"unready\",\"why\":\"%s\"}\n", wall.init < 0 ? "no first process" : "not allowed to look into it");
     end_wall(NOT_HANDED_OVER);
   }
   find_scratch();
   ioctl(wall.listener, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP);
-  if (send(HANDED_FD, "T", 1, MSG_NOSIGNAL) != 1) end_wall(NOT_HANDED_OVER);
-  close(HANDED_FD);
-  SAY("{\"kind\":\"ready\",\"pid\":%d,\"scratch\":%d}\n", wall.entered, wall.scratch_count);
+  if (send(HANDOVER_FD, "T", 1, MSG_NOSIGNAL) != 1) end_wall(NOT_HANDED_OVER);
+  close(HANDOVER_FD);
+  SEND_LINE("{\"kind\":\"ready\",\"pid\":%d,\"scratch\":%d}\n", wall.first_pid, wall.scratch_count);
 }
 
 /* Drops system calls this process never needs, as defence in depth. */
@@ -148,13 +148,13 @@ static void restrict_self(void) {
   if (load_filter(0, (const unsigned char *)code, (uint32_t)((char *)at - (char *)code))) _exit(BAD_START);
 }
 
-static void become(uid_t uid) {
+static void switch_user(uid_t uid) {
   setpriority(PRIO_PROCESS, 0, -15);
   if (getuid() != uid && (setgroups(0, NULL) || setresgid(uid, uid, uid) || setresuid(uid, uid, uid))) _exit(BAD_START);
   if (getuid() == 0 && uid != 0) _exit(BAD_START);
 }
 
-static int take_option(const char *word) {
+static int parse_option(const char *word) {
   if (!strncmp(word, "call=", 5)) {
     char *end;
     long call = strtol(word + 5, &end, 10), class = *end == ':' ? strtol(end + 1, &end, 10) : -1;
@@ -169,9 +169,9 @@ static int take_option(const char *word) {
     char *name = strcpy(names[wall.lift_count], word + 5), *text = strchr(name, ':');
     if (!text) return 0;
     *text++ = 0;
-    wall.lifts[wall.lift_count] = open(name, O_WRONLY | O_CLOEXEC);
+    wall.lift_fds[wall.lift_count] = open(name, O_WRONLY | O_CLOEXEC);
     wall.lift_texts[wall.lift_count] = text;
-    if (wall.lifts[wall.lift_count] >= 0) wall.lift_count++;
+    if (wall.lift_fds[wall.lift_count] >= 0) wall.lift_count++;
     return 1;
   }
   /* Substring of a secret's path: opens of it are always reported. */
@@ -181,30 +181,30 @@ static int take_option(const char *word) {
     return 1;
   }
   /* The bound on its processes (pids.max), in its cgroup. */
-  if (!strncmp(word, "bound=", 6)) return (wall.bound = open(word + 6, O_RDWR | O_CLOEXEC)) >= 0;
-  return take_kept_option(word);
+  if (!strncmp(word, "bound=", 6)) return (wall.pids_max_fd = open(word + 6, O_RDWR | O_CLOEXEC)) >= 0;
+  return parse_keeper_option(word);
 }
 
-void be_sentinel(int argc, char **argv) {
+void set_up_sentinel(int argc, char **argv) {
   uid_t uid = getuid();
   pid_t parent = getppid();
   for (int i = 0; i < argc; i++) {
     if (!strncmp(argv[i], "uid=", 4)) uid = (uid_t)strtoul(argv[i] + 4, NULL, 10);
     else if (!strncmp(argv[i], "parent=", 7)) parent = (pid_t)strtol(argv[i] + 7, NULL, 10);
-    else if (!take_option(argv[i])) _exit(BAD_START);
+    else if (!parse_option(argv[i])) _exit(BAD_START);
   }
   memset(wall.errors, EPERM, sizeof wall.errors);
   wall.parent = (int)syscall(SYS_pidfd_open, parent, 0);
-  become(uid);
+  switch_user(uid);
   /* Not SIGTERM, which systemd sends to every process of a unit while jobs drain. */
-  struct sigaction dies = {.sa_handler = parent_died};
+  struct sigaction dies = {.sa_handler = on_parent_death};
   sigaction(SIGUSR2, &dies, NULL);
   signal(SIGTERM, SIG_IGN);
   signal(SIGINT, SIG_IGN);
   signal(SIGHUP, SIG_IGN);
   signal(SIGPIPE, SIG_IGN);
   /* Without SA_RESTART, so that it interrupts system calls. */
-  struct sigaction interrupts = {.sa_handler = be_interrupted};
+  struct sigaction interrupts = {.sa_handler = on_alarm};
   sigaction(SIGALRM, &interrupts, NULL);
   /* Set last, because a change of uid clears it. Not SIGKILL: it has to end the wall first. */
   prctl(PR_SET_PDEATHSIG, SIGUSR2);
@@ -214,14 +214,14 @@ void be_sentinel(int argc, char **argv) {
   if (wall.parent < 0 || getppid() != parent) _exit(LOST_WARDEN);
   /* Without kernel timers, only the warden's timeout remains. */
   struct sigevent ends = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGKILL};
-  wall.has_alarm = syscall(SYS_timer_create, CLOCK_MONOTONIC, &ends, &wall.alarm) == 0;
+  wall.has_watchdog = syscall(SYS_timer_create, CLOCK_MONOTONIC, &ends, &wall.watchdog) == 0;
   restrict_self();
 }
 
 void start(int argc, char **argv) {
   close(PROGRAM_FD);
-  be_sentinel(argc, argv);
+  set_up_sentinel(argc, argv);
   int on = 1;
-  if (setsockopt(HANDED_FD, SOL_SOCKET, SO_PASSCRED, &on, sizeof on)) _exit(BAD_START);
-  if (send(HANDED_FD, "G", 1, MSG_NOSIGNAL) != 1) _exit(NOT_HANDED_OVER);
+  if (setsockopt(HANDOVER_FD, SOL_SOCKET, SO_PASSCRED, &on, sizeof on)) _exit(BAD_START);
+  if (send(HANDOVER_FD, "G", 1, MSG_NOSIGNAL) != 1) _exit(NOT_HANDED_OVER);
 }

@@ -2,9 +2,9 @@
 #ifndef SENTINEL_START_H
 #define SENTINEL_START_H
 
-void take_listener(void);
+void copy_listener(void);
 /* Takes the options, gives rights up, and becomes the user of the wall. */
-void be_sentinel(int argc, char **argv);
+void set_up_sentinel(int argc, char **argv);
 void start(int argc, char **argv);
 
 #endif

@@ -19,11 +19,11 @@
 #include <sys/stat.h>
 #include "notify.h"
 
-void answer_sync(const struct seccomp_notif *asked) {
+void answer_sync(const struct seccomp_notif *request) {
   struct stat facts;
   char name[64];
-  snprintf(name, sizeof name, "/proc/%u/fd/%d", asked->pid, (int)asked->data.args[0]);
+  snprintf(name, sizeof name, "/proc/%u/fd/%d", request->pid, (int)request->data.args[0]);
   int error = stat(name, &facts) == 0 ? 0 : errno == ENOENT ? -EBADF : -EACCES;
   if (!error && !S_ISREG(facts.st_mode) && !S_ISDIR(facts.st_mode) && !S_ISBLK(facts.st_mode)) error = -EINVAL;
-  send_answer(asked->id, 0, error == -EACCES ? 0 : error, 0);
+  send_answer(request->id, 0, error == -EACCES ? 0 : error, 0);
 }

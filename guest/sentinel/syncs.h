@@ -4,6 +4,6 @@
 
 struct seccomp_notif;
 
-void answer_sync(const struct seccomp_notif *asked);
+void answer_sync(const struct seccomp_notif *request);
 
 #endif

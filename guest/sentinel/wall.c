@@ -26,7 +26,7 @@
 
 const char *const class_names[CLASSES] = {"exec", "process", "network", "write", "outside"};
 
-struct wall wall = {.allowed = ALL, .listener = -1, .root = -1, .init = -1, .parent = -1, .sockets = -1, .bound = -1};
+struct wall wall = {.allowed = ALL, .listener = -1, .root = -1, .init = -1, .parent = -1, .sockets = -1, .pids_max_fd = -1};
 
 uint64_t ns_of(clockid_t clock) {
   struct timespec t;
@@ -45,11 +45,11 @@ _Noreturn void end_wall(int status) {
   if (wall.is_kept) end_kept(KILLED);
   if (wall.init >= 0) syscall(SYS_pidfd_send_signal, wall.init, SIGKILL, NULL, 0);
   for (int i = 0; i < wall.lift_count; i++)
-    if (write(wall.lifts[i], wall.lift_texts[i], strlen(wall.lift_texts[i])) < 0) continue;
+    if (write(wall.lift_fds[i], wall.lift_texts[i], strlen(wall.lift_texts[i])) < 0) continue;
   _exit(status);
 }
 
-void parent_died(int signal) {
+void on_parent_death(int signal) {
   (void)signal;
   end_wall(LOST_WARDEN);
 }

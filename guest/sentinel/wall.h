@@ -10,7 +10,7 @@
 #define PIDFD_THREAD O_EXCL
 #endif
 
-enum { CONTROL_FD = 3, HANDED_FD = 4, PROGRAM_FD = 5, CAPTURE_FD = 6 };
+enum { CONTROL_FD = 3, HANDOVER_FD = 4, PROGRAM_FD = 5, CAPTURE_FD = 6 };
 enum { CALLS_MAX = 1024, PHASES_MAX = 64, SCRATCH_DEVICES_MAX = 8, LIFTS_MAX = 4, SECRETS_MAX = 64 };
 
 /* Classes of calls. */
@@ -25,8 +25,8 @@ enum {
   LOST_WARDEN = 3,
   NOT_HANDED_OVER = 4,
   BAD_START = 5,
-  AT_END = 6,
-  UNHELD = 7,
+  ENDED_BY_PHASE = 6,
+  PIDS_NOT_LIMITED = 7,
   UNSETTLED = 8,
 };
 
@@ -50,24 +50,24 @@ extern struct wall {
    * netlink socket in its network namespace. */
   int listener, root, init, parent, sockets;
   /* First program of the wall, and the inode of its PID namespace. */
-  pid_t entered;
-  ino_t processes;
+  pid_t first_pid;
+  ino_t pid_namespace;
   /* File systems that it may write to. */
   dev_t scratch[SCRATCH_DEVICES_MAX];
   int scratch_count;
   /* Cgroup files, and the text that lifts the bound in each. */
-  int lifts[LIFTS_MAX];
+  int lift_fds[LIFTS_MAX];
   const char *lift_texts[LIFTS_MAX];
   int lift_count;
   /* File of the bound on its processes (pids.max). */
-  int bound;
+  int pids_max_fd;
   /* Whether calls are reported, and whether an exec waits for the warden's word. */
   int reports;
-  int asks;
+  int defers_execs;
   const char *secrets[SECRETS_MAX];
   int secret_count;
   /* Figures. `forgotten`: continued calls for which there was no room. */
-  uint64_t denied, answered, left_out, forgotten;
+  uint64_t denied, answered, dropped_reports, untracked;
   /* Child that copies memory; 0 if there is none. */
   pid_t capturing;
   /* Whether this process is the keeper of a wall without namespaces (keep.c): the parent of its first program, in the root
@@ -80,12 +80,12 @@ extern struct wall {
   int tasks_max;
   uint16_t egress_port;
   /* Kernel timer that kills this process. */
-  int alarm, has_alarm;
+  int watchdog, has_watchdog;
 } wall;
 
 uint64_t ns_of(clockid_t clock);
 uint64_t now_ns(void);
 _Noreturn void end_wall(int status);
-void parent_died(int signal);
+void on_parent_death(int signal);
 
 #endif

@@ -47,7 +47,7 @@ static struct {
 static int instance_count;
 
 /* Number of the copy, held by a descriptor of nothing in between. */
-static int copy_fd = -1, idle_fd = -1;
+static int copy_fd = -1, placeholder_fd = -1;
 
 /* Lines of /proc/self/fdinfo/FD that begin with `word`; -1 if it cannot be read. */
 static int lines_with(int fd, const char *word) {
@@ -78,47 +78,47 @@ static int is_inotify(int fd) {
 static int is_dead(int i) { return lines_with(instances[i].epoll, "tfd:") == 0; }
 
 /* The place of the copied instance; -ENOSPC if there are too many with watches. */
-static int instance_of_copy(void) {
+static int index_of_copy(void) {
   struct epoll_event none = {0};
   for (int i = 0; i < instance_count; i++)
     if (epoll_ctl(instances[i].epoll, EPOLL_CTL_MOD, copy_fd, &none) == 0) return i;
-  int place = 0;
-  while (place < instance_count && !is_dead(place)) place++;
-  if (place == INSTANCES_MAX) return -ENOSPC;
-  if (place == instance_count) {
-    if ((instances[place].epoll = epoll_create1(EPOLL_CLOEXEC)) < 0) return -ENOMEM;
+  int index = 0;
+  while (index < instance_count && !is_dead(index)) index++;
+  if (index == INSTANCES_MAX) return -ENOSPC;
+  if (index == instance_count) {
+    if ((instances[index].epoll = epoll_create1(EPOLL_CLOEXEC)) < 0) return -ENOMEM;
     instance_count++;
   }
-  instances[place].watches = 0;
-  return epoll_ctl(instances[place].epoll, EPOLL_CTL_ADD, copy_fd, &none) ? -ENOSPC : place;
+  instances[index].watches = 0;
+  return epoll_ctl(instances[index].epoll, EPOLL_CTL_ADD, copy_fd, &none) ? -ENOSPC : index;
 }
 
-static int all_watches(void) {
+static int total_watches(void) {
   int all = 0;
   for (int i = 0; i < instance_count; i++) all += instances[i].watches;
   return all;
 }
 
 /* Whether one more watch keeps the wall within its bound. */
-static int has_room(int own) {
-  if (all_watches() < WATCHES_MAX) return 1;
+static int is_below_limit(int own) {
+  if (total_watches() < WATCHES_MAX) return 1;
   int exact = lines_with(copy_fd, "inotify ");
   if (exact >= 0) instances[own].watches = exact;
   for (int i = 0; i < instance_count; i++)
     if (i != own && is_dead(i)) instances[i].watches = 0;
-  return all_watches() < WATCHES_MAX;
+  return total_watches() < WATCHES_MAX;
 }
 
 /* Puts a watch on what `found` is; returns its number, or an errno below 0. */
-static int watch_found(int found, uint32_t mask) {
+static int watch_file(int path_fd, uint32_t mask) {
   struct stat facts;
   char name[64];
-  if (fstat(found, &facts)) return -EACCES;
+  if (fstat(path_fd, &facts)) return -EACCES;
   if (!is_scratch(&facts)) return -ENOSYS;
-  int own = instance_of_copy();
+  int own = index_of_copy();
   if (own < 0) return own;
-  if (!has_room(own)) return -ENOSPC;
-  snprintf(name, sizeof name, "/proc/self/fd/%d", found);
+  if (!is_below_limit(own)) return -ENOSPC;
+  snprintf(name, sizeof name, "/proc/self/fd/%d", path_fd);
   int number = inotify_add_watch(copy_fd, name, mask & ~(uint32_t)IN_DONT_FOLLOW);
   if (number < 0) return -errno;
   instances[own].watches++;
@@ -130,19 +130,19 @@ static int watch_path(pid_t pid, const char *path, uint32_t mask) {
   uint64_t how = O_PATH | O_CLOEXEC;
   if (mask & IN_DONT_FOLLOW) how |= O_NOFOLLOW;
   if (mask & IN_ONLYDIR) how |= O_DIRECTORY;
-  int failed = whole_path(pid, AT_FDCWD, path, whole, sizeof whole);
-  int found = failed ? failed : open_below(wall.root, whole, how, 0, RESOLVE_IN_ROOT);
+  int failed = absolute_path(pid, AT_FDCWD, path, whole, sizeof whole);
+  int path_fd = failed ? failed : open_below(wall.root, whole, how, 0, RESOLVE_IN_ROOT);
   /* A magic link leads to what lies in no folder. */
-  if (found < 0) return found == -ELOOP ? -ENOSYS : found;
-  int number = watch_found(found, mask);
-  close(found);
+  if (path_fd < 0) return path_fd == -ELOOP ? -ENOSYS : path_fd;
+  int number = watch_file(path_fd, mask);
+  close(path_fd);
   return number;
 }
 
 /* Copies the caller's instance to copy_fd. */
 static int copy_instance(pid_t pid, int number) {
-  if (idle_fd < 0) idle_fd = epoll_create1(EPOLL_CLOEXEC);
-  if (copy_fd < 0) copy_fd = fcntl(idle_fd, F_DUPFD_CLOEXEC, 0);
+  if (placeholder_fd < 0) placeholder_fd = epoll_create1(EPOLL_CLOEXEC);
+  if (copy_fd < 0) copy_fd = fcntl(placeholder_fd, F_DUPFD_CLOEXEC, 0);
   if (copy_fd < 0) return -ENOMEM;
   int fd = copy_descriptor(pid, number);
   if (fd < 0) return fd;
@@ -151,14 +151,14 @@ static int copy_instance(pid_t pid, int number) {
   return failed;
 }
 
-void answer_watch(const struct seccomp_notif *asked) {
-  const __u64 *args = asked->data.args;
-  pid_t pid = (pid_t)asked->pid;
+void answer_watch(const struct seccomp_notif *request) {
+  const __u64 *args = request->data.args;
+  pid_t pid = (pid_t)request->pid;
   char path[PATH_BYTES_MAX];
   int failed = read_text(pid, args[1], path, sizeof path), number = failed;
   if (!failed) number = copy_instance(pid, (int)args[0]);
-  if (!still_asks(asked->id)) number = -ESRCH;
+  if (!is_request_valid(request->id)) number = -ESRCH;
   if (number == 0) number = watch_path(pid, path, (uint32_t)args[2]);
-  dup3(idle_fd, copy_fd, O_CLOEXEC);
-  send_answer(asked->id, number < 0 ? 0 : number, number < 0 ? number : 0, 0);
+  dup3(placeholder_fd, copy_fd, O_CLOEXEC);
+  send_answer(request->id, number < 0 ? 0 : number, number < 0 ? number : 0, 0);
 }

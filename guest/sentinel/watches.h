@@ -4,6 +4,6 @@
 
 struct seccomp_notif;
 
-void answer_watch(const struct seccomp_notif *asked);
+void answer_watch(const struct seccomp_notif *request);
 
 #endif

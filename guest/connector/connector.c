@@ -1,21 +1,21 @@
 /*
- * Process 1 of a wall that is a container of Podman's or Docker's: connects the program to the warden, and ends with it.
+ * Process 1 of a Podman or Docker container that is a wall: connects the program to the warden, and exits with it.
  *
  *   connector FOLDER FILTER CORE NOFILE MEMLOCK FSIZE PROGRAM ARGV0 [ARG...]
  *
- * Problem: an engine of containers passes no descriptors to a program, and does not end a container whose starter has died.
+ * Problem: a container engine passes no descriptors to a program, and does not stop a container when its starter dies.
  *
  * Mechanism: the warden listens on sockets in FOLDER, which is mounted here. This process connects to each, gives the program
- * its ends at the numbers of src/jail/whole.ts, and keeps `life`: when that is closed, the warden is gone, and this process
- * ends, with which the kernel ends all others of its PID namespace. It reaps orphans, and exits as the program did. The socket
- * on which the wall's egress connections are accepted is opened before the filter, which refuses listen(2). FILTER, in
- * hexadecimal, is loaded by the child before it becomes the program, beside whatever filter the engine has loaded; limits are
- * lowered there, since engines have defaults of their own.
+ * its ends at the numbers of src/jail/whole.ts, and keeps `life` open: EOF on it means that the warden has exited; this process
+ * then exits, and the kernel kills all others of its PID namespace. It reaps orphans, and exits with the program's status. The
+ * listening socket of the wall's egress path is opened before the filter is loaded, which refuses listen(2). The child loads
+ * FILTER (hexadecimal) before the exec, in addition to the engine's own filter, and lowers the limits, since engines have
+ * defaults of their own.
  *
  * Relies on: pid_namespaces(7) on signals to process 1, which has no handlers; PR_SET_DUMPABLE 0, so that no process of the
- * wall looks into it.
+ * wall may trace it or read its memory.
  *
- * Not handled: capabilities, the root. The engine of containers has set them (src/warden/engines/processes/containers).
+ * Not handled: capabilities and the root, which the container engine sets (src/warden/engines/processes/containers).
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -97,7 +97,7 @@ static void limit(int resource, const char *text) {
   if (setrlimit((__rlimit_resource_t)resource, &now)) cannot("limit");
 }
 
-/* The map for quotas of projects: any process inside could write it, but only once. */
+/* Sets an empty project map for disk quotas: any process inside could write it, but only once. */
 static void close_projects(void) {
   int fd = open("/proc/self/projid_map", O_WRONLY | O_CLOEXEC);
   if (fd < 0) return;
@@ -105,22 +105,22 @@ static void close_projects(void) {
   close(fd);
 }
 
-static void place(int from, int to) {
+static void move_fd(int from, int to) {
   if (dup2(from, to) != to) cannot("descriptor");
 }
 
-static _Noreturn void be_program(char **words, char **program, int out, int err, int handle, int listener) {
+static _Noreturn void exec_program(char **words, char **program, int out, int err, int handle, int listener) {
   int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
   if (nothing < 0) cannot("/dev/null");
   sigset_t none;
   sigemptyset(&none);
-  place(nothing, 0);
-  place(out, OUT_FD);
-  place(err, ERR_FD);
-  place(nothing, RESULT_FD);
-  place(handle, HANDLE_FD);
-  place(listener, LISTENER_FD);
-  place(ready, READY_FD);
+  move_fd(nothing, 0);
+  move_fd(out, OUT_FD);
+  move_fd(err, ERR_FD);
+  move_fd(nothing, RESULT_FD);
+  move_fd(handle, HANDLE_FD);
+  move_fd(listener, LISTENER_FD);
+  move_fd(ready, READY_FD);
   syscall(SYS_close_range, LISTENER_FD + 1, ~0U, 1u << 2);
   fcntl(6, F_SETFD, FD_CLOEXEC);
   sigprocmask(SIG_SETMASK, &none, NULL);
@@ -130,7 +130,7 @@ static _Noreturn void be_program(char **words, char **program, int out, int err,
   limit(RLIMIT_FSIZE, words[4]);
   load_filter(words[0]);
   execv(program[0], program + 1);
-  cannot("become the program");
+  cannot("exec");
 }
 
 int main(int argc, char **argv) {
@@ -147,7 +147,7 @@ int main(int argc, char **argv) {
   if (ended < 0 || prctl(PR_SET_DUMPABLE, 0)) cannot("signals");
   pid_t child = fork();
   if (child < 0) cannot("fork");
-  if (child == 0) be_program(argv + 2, argv + 7, out, err, handle, listener);
+  if (child == 0) exec_program(argv + 2, argv + 7, out, err, handle, listener);
   close(out), close(err), close(handle), close(listener), close(ready);
   for (;;) {
     struct pollfd on[] = {{.fd = life, .events = POLLIN}, {.fd = ended, .events = POLLIN}};

@@ -1,16 +1,16 @@
 /*
- * The launcher: carries out the steps of a jail and becomes the jailed program.
+ * The launcher: executes the steps of a jail, and then the jailed program (exec).
  *
  *   launcher STEP COUNT ARG... [STEP COUNT ARG...]... exec COUNT PATH ARGV0 [ARG...]
  *
  * Problem. A jail is built in a fixed order: control groups, user, namespaces, mounts, limits, capabilities, Landlock,
- * seccomp. By programs of the system (sh, setpriv, unshare, mount, mkdir) and by a Node that calls libc, that is up to
- * ten starts of programs for each wall, which cost more than the wall itself.
+ * seccomp. With system tools (sh, setpriv, unshare, mount, mkdir) and a Node that calls libc, each wall starts up to ten
+ * programs, which cost more than the wall itself.
  *
- * Mechanism. Each step is one or a few system calls (steps.c), named on the command line by the warden and carried out in
+ * Mechanism. Each step is one or a few system calls (steps.c), named on the command line by the warden and executed in
  * that order. Nothing is read from a file, from the environment or from standard input.
  *
- * Does not handle: the choice of steps (src/jail), limits of control groups (the warden), the end of the wall.
+ * Not handled: the choice of steps (src/jail), limits of control groups (the warden), the end of the wall.
  */
 #define _GNU_SOURCE
 #include <errno.h>

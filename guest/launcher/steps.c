@@ -1,9 +1,9 @@
 /*
- * The steps of a jail, each one or a few system calls. launcher.c carries them out before an exec, guest/zygote/zygote.c in
- * a process that was forked: the same code, from the same list.
+ * The steps of a jail, each one or a few system calls. launcher.c executes them before an exec, guest/zygote/zygote.c after a
+ * fork: the same code, with the same list of steps.
  *
- * The first step that fails ends the process: its name and errno go to the readiness pipe, and the exit code is 1. A step is
- * never skipped, apart from the two that say so.
+ * The process exits at the first step that fails: it writes the step's name and errno to the readiness pipe; the exit code is
+ * 1. Only a step marked "Optional" ignores an error.
  *
  * Relies on Linux 5.12: open_tree(2), move_mount(2), mount_setattr(2), close_range(2); Landlock where it is asked for.
  */
@@ -35,7 +35,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* By number: headers of a distribution may be older than its kernel, and <sys/mount.h> clashes with <linux/mount.h>. */
+/* Defined here: headers of a distribution may be older than its kernel, and <sys/mount.h> clashes with <linux/mount.h>. */
 enum { BIND = 4096, REC = 16384, PRIVATE = 1 << 18, RDONLY = 1, NOSUID = 2, NODEV = 4, NOEXEC = 8, REMOUNT = 32 };
 enum { DETACH = 2, RECURSIVE = 0x8000, FROM_EMPTY = 4 };
 enum { TREES_MAX = 128, PATH_BYTES_MAX = 4096, FILTER_BYTES_MAX = 65536, CAPABILITIES_MAX = 64, COPY_BYTES = 1 << 20 };
@@ -90,7 +90,7 @@ static void write_at(int folder, const char *path, const char *text) {
   close(fd);
 }
 
-/* Makes every folder of `path`; those that exist stay as they are. */
+/* mkdir -p */
 static void make_folders(const char *path) {
   char part[PATH_BYTES_MAX];
   size_t length = strlen(path);
@@ -122,7 +122,7 @@ static void enter_group(char **arg, int count) {
   for (int i = 0; i < count; i++) write_at(AT_FDCWD, arg[i], "0");
 }
 
-/* The same by descriptors, where the folders of the groups are out of sight. */
+/* The same by open descriptors, for a process that cannot see the folders of the groups. */
 static void enter_open_group(char **arg, int count) {
   for (int i = 0; i < count; i++) {
     int fd = (int)number(arg[i]);
@@ -131,7 +131,8 @@ static void enter_open_group(char **arg, int count) {
   }
 }
 
-/* Kept over execve, so that signals to the group of the service reach the warden only. Runners restore the defaults. */
+/* Ignored signals stay ignored after execve: signals to the service's process group take effect in the warden only. Runners
+ * restore the defaults. */
 static void ignore_signals(char **arg, int count) {
   (void)arg, (void)count;
   signal(SIGTERM, SIG_IGN);
@@ -145,8 +146,9 @@ static void die_with_parent(char **arg, int count) {
 }
 
 /*
- * Raw calls: glibc's own ask every thread. A change of uid clears the parent-death signal, and gives /proc/self to root
- * until the next exec (PR_SET_DUMPABLE), where the maps of a user namespace are written. Only this wall has the uid.
+ * Raw system calls: glibc's wrappers signal every thread. A change of uid clears the parent-death signal and the dumpable flag;
+ * /proc/self, in which the maps of a user namespace are written, then belongs to root until the next exec or PR_SET_DUMPABLE.
+ * Dumpable is harmless here: no process outside of this wall has the uid.
  */
 static void become(char **arg, int count) {
   (void)count;
@@ -158,13 +160,13 @@ static void become(char **arg, int count) {
   must(prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) == 0, "dumpable");
 }
 
-/* Without it /proc/self is root's, in what was forked from a process that may not be traced: it could write no map. */
+/* A fork inherits the cleared dumpable flag of the template; /proc/self then belongs to root, and no map can be written. */
 static void own_files_of_proc(char **arg, int count) {
   (void)arg, (void)count;
   must(prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) == 0, "");
 }
 
-/* The one uid and gid of a new user namespace; `proc` is the folder of this process. */
+/* Maps one uid and one gid into the new user namespace; `proc` is an fd of /proc/self. */
 static void map_user(int proc, uid_t inside, uid_t uid, gid_t group, gid_t gid) {
   char map[64];
   write_at(proc, "setgroups", "deny");
@@ -181,8 +183,8 @@ static int open_own_proc(void) {
 }
 
 /*
- * Instances of inotify are counted for each user, 128 by default, and those of walls for the user that started them too.
- * This bound of the user namespace is the wall's. Optional: /proc/sys may be read-only, as in a container.
+ * Limit of inotify instances for this user namespace. The kernel counts instances per user (128 by default), and those of a
+ * wall also for the user that started it. Optional: /proc/sys may be read-only, as in a container.
  */
 static void bound_instances(void) {
   int fd = open("/proc/sys/user/max_inotify_instances", O_WRONLY | O_CLOEXEC);
@@ -191,7 +193,8 @@ static void bound_instances(void) {
   close(fd);
 }
 
-/* Namespaces by name; in a new user namespace this user is root. Mounts made here are private to the mount namespace. */
+/* Unshares the named namespaces; maps this user to root in a new user namespace. Mounts do not propagate out of the new mount
+ * namespace. */
 static void namespaces(char **arg, int count) {
   static const struct named known[] = {{"user", CLONE_NEWUSER}, {"mount", CLONE_NEWNS}, {"net", CLONE_NEWNET},
                                        {"pid", CLONE_NEWPID},   {"ipc", CLONE_NEWIPC},  {"uts", CLONE_NEWUTS}};
@@ -209,7 +212,7 @@ static void namespaces(char **arg, int count) {
   if (flags & CLONE_NEWNS) must(syscall(SYS_mount, NULL, "/", NULL, REC | PRIVATE, NULL) == 0, "private");
 }
 
-/* The same for a process that was cloned into its namespaces; the ids are those that it had before. */
+/* The same for a process that was cloned into its namespaces; the arguments are its uid and gid before the clone. */
 static void in_namespaces(char **arg, int count) {
   (void)count;
   int proc = open_own_proc();
@@ -220,16 +223,16 @@ static void in_namespaces(char **arg, int count) {
 
 static int own_proc = -1;
 
-/* For `own-user`: the /proc of the host is gone by then, and the wall's own is read-only. */
+/* Opens /proc/self for `own-user`, which runs after the host's /proc was unmounted; the wall's own is read-only. */
 static void keep_proc(char **arg, int count) {
   (void)arg, (void)count;
   own_proc = open_own_proc();
 }
 
 /*
- * A user namespace below the one that made the mounts, in which this process has another uid than 0, as bubblewrap does. It
- * comes after the mounts: devpts wants a uid 0, and no capability of this namespace reaches them. uid_map shows its reader
- * the uids of the namespace above, so the uid outside is no part of it.
+ * A child user namespace in which this process has a uid other than 0, as in bubblewrap. Created after the mounts, because
+ * devpts needs uid 0; capabilities in this namespace have no effect on them. A reader of uid_map sees the uids of the parent
+ * namespace, so the host uid is not visible.
  */
 static void own_user(char **arg, int count) {
   (void)count;
@@ -243,8 +246,8 @@ static void own_user(char **arg, int count) {
 }
 
 /*
- * The child goes on, as the first process of a new pid namespace; it dies with this process, which reaps it (waitpid) and
- * ends as the child does.
+ * The child continues, as the first process of a new pid namespace, with a parent-death signal. This process waits for it
+ * and exits with its status, or by the same signal.
  */
 static void fork_child(char **arg, int count) {
   (void)arg, (void)count;
@@ -268,7 +271,7 @@ static void fork_child(char **arg, int count) {
   _exit(128 + WTERMSIG(status));
 }
 
-/* Lowers both limits; a hard limit that is lower already stays. */
+/* Lowers the soft and the hard limit; never raises the hard limit. */
 static void limit(char **arg, int count) {
   static const struct named known[] = {{"core", RLIMIT_CORE},   {"nofile", RLIMIT_NOFILE},   {"data", RLIMIT_DATA},
                                        {"fsize", RLIMIT_FSIZE}, {"memlock", RLIMIT_MEMLOCK}, {"nproc", RLIMIT_NPROC},
@@ -287,14 +290,15 @@ static void limit(char **arg, int count) {
 
 static void close_projects(char **arg, int count) {
   (void)arg, (void)count;
-  /* Optional: without a user namespace there is no such map. Any process inside could write it, but only once. */
+  /* Sets an empty project map for disk quotas: any process inside could write it, but only once. Optional: without a user
+   * namespace there is no map. */
   int fd = open("/proc/self/projid_map", O_WRONLY | O_CLOEXEC);
   if (fd < 0) return;
   if (write(fd, "0 0 1", 5) < 0) errno = 0;
   close(fd);
 }
 
-static void keep_tree_at(int folder, const char *path, unsigned int flags) {
+static void clone_tree_at(int folder, const char *path, unsigned int flags) {
   errno = E2BIG;
   must(tree_count < TREES_MAX, path);
   trees[tree_count] = (int)syscall(SYS_open_tree, folder, path, flags | OPEN_TREE_CLONE | O_CLOEXEC | RECURSIVE);
@@ -302,22 +306,22 @@ static void keep_tree_at(int folder, const char *path, unsigned int flags) {
   tree_count++;
 }
 
-static void keep_tree(const char *path) {
-  keep_tree_at(AT_FDCWD, path, 0);
+static void clone_tree(const char *path) {
+  clone_tree_at(AT_FDCWD, path, 0);
 }
 
-/* A detached copy of what is mounted at a path, numbered in the order of these steps, from 0. */
-static void grab(char **arg, int count) {
-  for (int i = 0; i < count; i++) keep_tree(arg[i]);
+/* Clones the mounts at each path (open_tree), detached; other steps refer to the clones by index, in order from 0. */
+static void clone_trees(char **arg, int count) {
+  for (int i = 0; i < count; i++) clone_tree(arg[i]);
 }
 
-/* The same for paths without a link in them: whoever may write above them may put one there meanwhile (TOCTOU). */
-static void grab_real(char **arg, int count) {
+/* The same without following symbolic links: a process that may write to a parent folder could replace it by one (TOCTOU). */
+static void clone_trees_nofollow(char **arg, int count) {
   struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS};
   for (int i = 0; i < count; i++) {
     int fd = (int)syscall(SYS_openat2, AT_FDCWD, arg[i], &how, sizeof how);
     must(fd >= 0, arg[i]);
-    keep_tree_at(fd, "", AT_EMPTY_PATH);
+    clone_tree_at(fd, "", AT_EMPTY_PATH);
     close(fd);
   }
 }
@@ -331,8 +335,8 @@ static int open_owned(const char *path, uid_t owner, int is_mapped) {
   return fd;
 }
 
-/* The folder of a layer may be swapped for a link by its owner (TOCTOU): the copy is made of what was opened and seen. */
-static void grab_layer(char **arg, int count) {
+/* The owner of a layer's folder could swap it for a link (TOCTOU): clones from the descriptor that was opened and checked. */
+static void clone_layer_tree(char **arg, int count) {
   (void)count;
   char below[PATH_BYTES_MAX], opened[64];
   uid_t owner = (uid_t)number(arg[2]);
@@ -342,7 +346,7 @@ static void grab_layer(char **arg, int count) {
   must(snprintf(below, sizeof below, "/proc/self/fd/%d/%s", root, arg[1]) < (int)sizeof below, arg[1]);
   int content = open_owned(below, owner, is_mapped);
   snprintf(opened, sizeof opened, "/proc/self/fd/%d", content);
-  keep_tree(opened);
+  clone_tree(opened);
   close(content);
   close(root);
 }
@@ -361,7 +365,7 @@ static void attach(int tree, const char *path) {
   else {
     make_parents(path);
     int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
-    /* Below a folder that is mounted already the file exists, read-only. */
+    /* Below a read-only mount the mount point must exist. */
     if (fd >= 0) close(fd);
   }
   must(syscall(SYS_move_mount, tree, "", AT_FDCWD, path, FROM_EMPTY) == 0, path);
@@ -376,7 +380,7 @@ static void attach_readonly(char **arg, int count) {
   attach(tree, arg[1]);
 }
 
-/* Writable, and without what would give rights there. */
+/* Writable, with nosuid and nodev. */
 static void attach_writable(char **arg, int count) {
   (void)count;
   struct mount_attr wanted = {.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV};
@@ -385,7 +389,7 @@ static void attach_writable(char **arg, int count) {
   attach(tree, arg[1]);
 }
 
-/* A view of the folder `lower` at a path: what is changed there lies in `upper`, and `lower` stays as it is. */
+/* Overlay of the folder `lower` at a path: changes are stored in `upper`. */
 static void overlay(char **arg, int count) {
   (void)count;
   struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS};
@@ -395,7 +399,7 @@ static void overlay(char **arg, int count) {
     fds[i] = (int)syscall(SYS_openat2, AT_FDCWD, arg[i], &how, sizeof how);
     must(fds[i] >= 0, arg[i]);
   }
-  /* By descriptors, since a path may hold the commas and colons that the options are parted by. */
+  /* By descriptors: a path may contain the separators of mount options, comma and colon. */
   const char *form = "lowerdir=/proc/self/fd/%d,upperdir=/proc/self/fd/%d,workdir=/proc/self/fd/%d,userxattr";
   snprintf(options, sizeof options, form, fds[0], fds[1], fds[2]);
   make_folders(arg[3]);
@@ -440,7 +444,7 @@ static void own(char **arg, int count) {
   for (int i = 1; i < count; i++) must(chown(arg[i], uid, (gid_t)uid) == 0, arg[i]);
 }
 
-/* A file of these texts: one word of a command line has at most 128 KB. */
+/* Writes a file from the concatenated arguments: the kernel limits one argument to 128 KiB (MAX_ARG_STRLEN). */
 static void file(char **arg, int count) {
   make_parents(arg[1]);
   int fd = open(arg[1], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -453,7 +457,7 @@ static void file(char **arg, int count) {
   close(fd);
 }
 
-/* A file with the bytes of a descriptor, whose offset stays. */
+/* Copies the content of a descriptor to a file, without moving its offset. */
 static void copy(char **arg, int count) {
   (void)count;
   make_parents(arg[1]);
@@ -478,8 +482,8 @@ static void proc(char **arg, int count) {
 }
 
 /*
- * Terminals of the wall alone, by the options of devpts. Optional: where the kernel refuses it the folder stays empty, and
- * no terminal can be made.
+ * Mounts a devpts instance of the wall's own. Optional: if the kernel refuses, the folder stays empty and the wall has no
+ * terminals.
  */
 static void terminals(char **arg, int count) {
   (void)count;
@@ -487,7 +491,7 @@ static void terminals(char **arg, int count) {
   if (syscall(SYS_mount, "mayfly", arg[0], "devpts", NOSUID | NOEXEC, arg[1]) != 0) errno = 0;
 }
 
-/* Covers what is there; a name that this kernel does not have is nothing to cover. */
+/* Masks existing paths, and skips those that this kernel does not have. */
 static void cover(char **arg, int count, int is_folder) {
   struct stat facts;
   for (int i = 0; i < count; i++) {
@@ -540,7 +544,7 @@ static void loopback(char **arg, int count) {
 
 /* ---- rights ---- */
 
-/* Before a change of uid, since it needs CAP_SETPCAP; `optional` where this user has no capability to lose. */
+/* Runs before a change of uid, since it needs CAP_SETPCAP; `optional` ignores EPERM of a user without capabilities. */
 static void empty_bounding_set(char **arg, int count) {
   for (unsigned long one = 0; one < CAPABILITIES_MAX; one++) {
     if (prctl(PR_CAPBSET_DROP, one, 0, 0, 0) == 0) continue;
@@ -549,7 +553,7 @@ static void empty_bounding_set(char **arg, int count) {
   }
 }
 
-/* Drops every capability from the bounding set but these, by their numbers; the exec takes them from the other sets. */
+/* Drops all capabilities from the bounding set except these (numbers); the exec then removes them from the other sets. */
 static void keep_capabilities(char **arg, int count) {
   uint64_t kept = 0;
   for (int i = 0; i < count; i++) {
@@ -578,7 +582,7 @@ static void no_new_privileges(char **arg, int count) {
 }
 
 static void allow(int rules, const char *path, uint64_t rights) {
-  /* Execute, write, read, truncate, ioctl: what a rule on a single file may name. */
+  /* Rights that Landlock accepts for a file: execute, write, read, truncate, ioctl. */
   const uint64_t of_files = 1 | 1 << 1 | 1 << 2 | 1 << 14 | 1 << 15;
   struct stat facts;
   int fd = open(path, O_PATH | O_CLOEXEC);
@@ -591,20 +595,20 @@ static void allow(int rules, const char *path, uint64_t rights) {
   close(fd);
 }
 
-/* Version of Landlock beyond which nothing is asked of it. */
-static long landlock_most = 1 << 16;
+/* Highest Landlock ABI version to use. */
+static long landlock_abi_max = 1 << 16;
 
-static void set_landlock_most(char **arg, int count) {
+static void set_landlock_abi_max(char **arg, int count) {
   (void)count;
-  landlock_most = number(arg[0]);
+  landlock_abi_max = number(arg[0]);
 }
 
-/* Arguments: `net` or `no-net`, how many paths are readable, those, and the writable ones. See landlock(7). */
+/* Arguments: `net` or `no-net`, the number of readable paths, the readable paths, the writable paths. See landlock(7). */
 static void landlock(char **arg, int count) {
   const uint64_t read_and_execute = 1 << 2 | 1 << 3 | 1;
   long version = syscall(SYS_landlock_create_ruleset, NULL, 0, 1);
   must(version >= 1, "");
-  if (version > landlock_most) version = landlock_most;
+  if (version > landlock_abi_max) version = landlock_abi_max;
   struct rights handled = {.files = (1 << 13) - 1};
   if (version >= 2) handled.files |= 1 << 13;
   if (version >= 3) handled.files |= 1 << 14;
@@ -620,7 +624,7 @@ static void landlock(char **arg, int count) {
   close(rules);
 }
 
-/* All other descriptors from 3 up are closed by the exec. */
+/* Sets close-on-exec on all descriptors from 3 up, except these. */
 static void keep(char **arg, int count) {
   must(syscall(SYS_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC) == 0, "");
   for (int i = 0; i < count; i++) must(fcntl((int)number(arg[i]), F_SETFD, 0) == 0, arg[i]);
@@ -630,7 +634,7 @@ static void close_descriptors(char **arg, int count) {
   for (int i = 0; i < count; i++) must(close((int)number(arg[i])) == 0, arg[i]);
 }
 
-/* Descriptors that are taken before the program takes them for itself. */
+/* Opens /dev/null at these descriptors, so that the program gets none of them for its own files. */
 static void reserve(char **arg, int count) {
   for (int i = 0; i < count; i++) {
     int wanted = (int)number(arg[i]);
@@ -678,7 +682,7 @@ static void become_program(char **arg, int count) {
 static const struct {
   const char *name;
   void (*carry_out)(char **arg, int count);
-  /* Fewest arguments; a step with fewer is refused. */
+  /* Minimum of arguments. */
   int least;
 } steps[] = {
     {"group", enter_group, 0},
@@ -694,9 +698,9 @@ static const struct {
     {"own-user", own_user, 2},
     {"limit", limit, 2},
     {"close-projects", close_projects, 0},
-    {"grab", grab, 1},
-    {"grab-real", grab_real, 1},
-    {"grab-layer", grab_layer, 4},
+    {"grab", clone_trees, 1},
+    {"grab-real", clone_trees_nofollow, 1},
+    {"grab-layer", clone_layer_tree, 4},
     {"attach-readonly", attach_readonly, 2},
     {"attach-writable", attach_writable, 2},
     {"overlay", overlay, 4},
@@ -721,7 +725,7 @@ static const struct {
     {"keep-capabilities", keep_capabilities, 0},
     {"drop-capabilities", drop_capabilities, 0},
     {"no-new-privileges", no_new_privileges, 0},
-    {"landlock-most", set_landlock_most, 1},
+    {"landlock-most", set_landlock_abi_max, 1},
     {"landlock", landlock, 2},
     {"close", close_descriptors, 1},
     {"keep", keep, 0},
@@ -735,12 +739,12 @@ static void carry_out_one(const char *name, char **arg, int count) {
   for (size_t k = 0; k < sizeof steps / sizeof *steps; k++) {
     if (strcmp(name, steps[k].name)) continue;
     errno = EINVAL;
-    must(count >= steps[k].least, "takes more");
+    must(count >= steps[k].least, "needs more arguments");
     steps[k].carry_out(arg, count);
     return;
   }
   errno = EINVAL;
-  fail("is no step");
+  fail("is not a known step");
 }
 
 void carry_out(char **word, int words) {
@@ -748,7 +752,7 @@ void carry_out(char **word, int words) {
     const char *name = step_name = word[0];
     long count = number(word[1]);
     errno = EINVAL;
-    must(count >= 0 && count <= end - word - 2, "has too few words");
+    must(count >= 0 && count <= end - word - 2, "has fewer arguments than its count");
     /* execv takes a list that ends with NULL, and exec is the last step. */
     if (!strcmp(name, "exec")) must(count == end - word - 2, "is not last");
     carry_out_one(name, word + 2, (int)count);

@@ -1,18 +1,18 @@
 #ifndef MAYFLY_STEPS_H
 #define MAYFLY_STEPS_H
 
-/* Descriptor on which a start that fails says why. */
+/* Readiness pipe, which also carries the reason of a failed start. */
 enum { READY_FD = 4 };
 
-/* Name of the step that is carried out, for the message of its failure. */
+/* Name of the current step, for the error message. */
 extern const char *step_name;
 
-/* Says which step failed, with errno, and ends the process. */
+/* Writes the current step, `what` and errno to READY_FD, and exits. */
 _Noreturn void fail(const char *what);
 void must(int good, const char *what);
 long number(const char *text);
 
-/* Carries out steps, each a name, a count of arguments and those, in this order. Returns after the last one. */
+/* Executes steps in order: each is NAME COUNT ARG... Returns after the last one. */
 void carry_out(char **word, int words);
 
 #endif

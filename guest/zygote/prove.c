@@ -1,11 +1,12 @@
 /*
- * The wall, tried from inside: by each forked program, behind every layer, before it says that it is ready.
+ * Self-test of the wall, from inside: each forked program runs it after the last layer, before it signals readiness.
  *
- * Problem. A program that was forked has been outside of its wall. A layer that was left out would show nowhere else.
+ * Problem. A forked program began outside of its wall; no later step would fail if a layer were missing.
  *
- * Mechanism. Calls that the fixed filter refuses, with arguments that the kernel would refuse by another errno: EPERM and
- * ENOSYS are the filter's answers (the same calls as `probeFilter` in src/os/libc.js makes in a runner of Node). Then what
- * the kernel says of this process. The warden reads namespaces, groups and credentials from outside as well.
+ * Mechanism. Checks credentials, capabilities and no_new_privs of this process, then makes system calls that the fixed filter
+ * refuses, with arguments for which the kernel would return another errno: EPERM and ENOSYS come from the filter (the same
+ * calls as `probeFilter` of src/os/libc.js in a runner of Node). The warden checks namespaces, groups and credentials from
+ * outside as well.
  */
 #define _GNU_SOURCE
 #include "prove.h"
@@ -48,7 +49,7 @@ static const struct {
     {"clone", SYS_clone, {0x10000800}},
 };
 
-static void no_capabilities(void) {
+static void check_capabilities(void) {
   struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
   struct __user_cap_data_struct none[2] = {{0}}, left[2];
   must(syscall(SYS_capget, &header, left) == 0, "capabilities");
@@ -62,7 +63,7 @@ void prove(void) {
   errno = EPERM;
   must(prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1, "new privileges");
   must(getuid() != 0 && geteuid() == getuid() && getegid() == getgid() && getgid() != 0, "user");
-  no_capabilities();
+  check_capabilities();
   for (size_t k = 0; k < sizeof forbidden / sizeof *forbidden; k++) {
     const long *arg = forbidden[k].arg;
     errno = 0;

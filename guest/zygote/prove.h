@@ -1,8 +1,8 @@
-/* The wall, tried from inside before the program counts. */
+/* Self-test of the wall, from inside. */
 #ifndef ZYGOTE_PROVE_H
 #define ZYGOTE_PROVE_H
 
-/* Ends the process, and says why, unless every layer holds that can be tried from here. */
+/* Fails the start if a layer that can be tested from inside is missing. */
 void prove(void);
 
 #endif

@@ -5,14 +5,14 @@
  * Problem. Starting an interpreter and warming it up takes four times as long as building its wall. A wall is built in a
  * process that then becomes the program by exec, which would lose the warm interpreter.
  *
- * Mechanism. The child carries out the same steps (../launcher/steps.c) from the same list, and hands its seccomp listener
+ * Mechanism. The child executes the same steps (../launcher/steps.c) from the same list, and hands its seccomp listener
  * over as `sentinel enter` does (../sentinel/enter.c). Processes of a wall, as by the launcher:
  *
  *   the warden ─┬─ template (this process, reads requests)
  *               └─ outermost (CLONE_PARENT: a child of the warden) ── init of the pid namespace ── program
  *
- * The warden reaps the outermost, and its death kills it, whatever became of the template. Until the last step no process
- * has read a byte of a job, or will: what it may read is the warden's request. The program returns into the runner.
+ * The warden reaps the outermost process, which has a parent-death signal of the warden, not of the template. No process reads
+ * a byte of a job before the last step, only the warden's request. The program returns into the runner.
  *
  * Request: `u32` bytes of words, `u32` bytes of filters, `u32` serial, `u32` descriptors, a byte for each of those with its
  * number in the child, padded to 64 bytes; the descriptors come with it (SCM_RIGHTS). Then the words of the steps, each
@@ -20,8 +20,8 @@
  *
  * Relies on clone3(2) (Linux 5.3), close_range(2) (5.9), glibc's or musl's fork(2) for the program.
  *
- * Not handled: values that one exec draws for all of its children (layout of addresses, stack canary, pointer guard, hash
- * seed of the interpreter). THREAT_MODEL.md names that.
+ * Not handled: all children share the random values of one exec (address layout, stack canary, pointer guard, hash seed of
+ * the interpreter); see THREAT_MODEL.md.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -57,7 +57,7 @@ static struct request request;
 static unsigned char body[BODY_BYTES_MAX] __attribute__((aligned(8)));
 static int fds[DESCRIPTORS_MAX];
 
-/* The warden has gone, or sent what it never sends: this process has no further use. */
+/* The warden closed the socket, or sent an invalid request. */
 static _Noreturn void leave(void) { _exit(0); }
 
 static void read_fully(void *to, size_t bytes) {
@@ -69,13 +69,13 @@ static void read_fully(void *to, size_t bytes) {
   }
 }
 
-static void take_request(void) {
+static void receive_request(void) {
   union {
     char bytes[CMSG_SPACE(sizeof fds)];
     struct cmsghdr align;
-  } beside;
+  } ancillary;
   struct iovec part = {&request, sizeof request};
-  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &beside, .msg_controllen = sizeof beside};
+  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &ancillary, .msg_controllen = sizeof ancillary};
   ssize_t n;
   do n = recvmsg(REQUEST_FD, &message, MSG_CMSG_CLOEXEC);
   while (n < 0 && errno == EINTR);
@@ -90,7 +90,7 @@ static void take_request(void) {
   if (body[request.words - 1] != 0) leave();
 }
 
-/* Descriptors at their numbers, and no other open. */
+/* Moves the received descriptors to their numbers, and closes all others. */
 static void place_descriptors(void) {
   for (uint32_t i = 0; i < request.descriptors; i++) {
     errno = EINVAL;
@@ -110,7 +110,7 @@ static void die_with_warden(void) {
   if (poll(&other, 1, 0) < 0 || other.revents & (POLLHUP | POLLERR | POLLNVAL)) _exit(1);
 }
 
-static void carry_out_all(void) {
+static void run_steps(void) {
   static char *words[WORDS_MAX];
   int count = 0;
   errno = E2BIG;
@@ -122,8 +122,8 @@ static void carry_out_all(void) {
   if (request.filters > 0) hand_over(body + request.words, request.filters, 0);
 }
 
-/* Process 1 of the wall reaps what is left to it, and ends as the program does, as a shell would. */
-static _Noreturn void be_init(pid_t program) {
+/* Process 1 of the wall: reaps orphans, and exits with the program's status (128 + signal if it was killed). */
+static _Noreturn void run_init(pid_t program) {
   prctl(PR_SET_NAME, "init");
   for (;;) {
     int status;
@@ -133,7 +133,7 @@ static _Noreturn void be_init(pid_t program) {
   }
 }
 
-/* AT_RANDOM, from which some libraries draw their own seeds later. libc has taken the stack canary from it. */
+/* AT_RANDOM seeds some libraries later. The stack canary, taken from it by libc at exec, stays the same. */
 static void renew_random_bytes(void) {
   void *bytes = (void *)getauxval(AT_RANDOM);
   if (bytes) must(getrandom(bytes, RANDOM_BYTES, 0) == RANDOM_BYTES, "random bytes");
@@ -145,15 +145,15 @@ static void become_wall(void) {
   die_with_warden();
   must(setsid() >= 0, "session");
   umask(022);
-  carry_out_all();
+  run_steps();
   step_name = "fork";
-  /* Before the fork: a program may read the memory of process 1. What was longer in a request before is in here too. */
+  /* Before the fork: a program may read the memory of process 1. A longer earlier request leaves its tail in here too. */
   explicit_bzero(body, sizeof body);
   explicit_bzero(&request, sizeof request);
   explicit_bzero(fds, sizeof fds);
   pid_t program = fork();
   must(program >= 0, "the program");
-  if (program > 0) be_init(program);
+  if (program > 0) run_init(program);
   prove();
   renew_random_bytes();
   must(syscall(SYS_close_range, LAST_FD, ~0U, 0) == 0, "descriptors");
@@ -161,8 +161,8 @@ static void become_wall(void) {
 }
 
 /*
- * Before anything is read: no process but root's may look into the template. Its name has its pid, so that the warden knows
- * what it forked from what other templates did.
+ * Called before anything is read: makes the template undumpable, so that only root may trace it. The process name contains the
+ * pid, by which the warden tells its children from those of other templates.
  */
 __attribute__((visibility("default"))) int hide(void) {
   char name[NAME_BYTES];
@@ -172,7 +172,7 @@ __attribute__((visibility("default"))) int hide(void) {
 
 __attribute__((visibility("default"))) void serve(void) {
   for (;;) {
-    take_request();
+    receive_request();
     struct clone_args how = {.flags = CLONE_PARENT};
     pid_t pid = (pid_t)syscall(SYS_clone3, &how, sizeof how);
     if (pid == 0) return become_wall();

@@ -10,18 +10,22 @@ import { launcherPath, step } from '../../src/jail/launch-steps.ts'
 import { openLauncher } from '../../src/jail/launcher.ts'
 
 /**
- * The launcher by itself: each step that fails ends the start, says which step it was on the readiness pipe, and
- * nothing that follows is carried out. Whole jails that it builds are tried in jail.test.ts and by every wall.
+ * The launcher by itself: each step that fails ends the start, names the step on the readiness pipe, and
+ * no later step is executed. Complete jails are tested in jail.test.ts and by every wall.
  */
 const launcher = await openLauncher()
 const LAUNCHER_FD = 5
 
 suite('The launcher', { skip: 'missing' in launcher && launcher.missing }, () => {
   const refused: readonly (readonly [title: string, steps: readonly string[], said: RegExp])[] = [
-    ['a step that it does not know', step('dance'), /Elauncher: dance is no step/],
+    ['a step that it does not know', step('dance'), /Elauncher: dance is not a known step/],
     ['a count that is no number', ['group', 'x'], /Elauncher: group x: Invalid argument/],
-    ['a count beyond its arguments', ['group', '500', 'a'], /Elauncher: group has too few words/],
-    ['a step with too few arguments', step('become', 1), /Elauncher: become takes more/],
+    [
+      'a count beyond its arguments',
+      ['group', '500', 'a'],
+      /Elauncher: group has fewer arguments than its count/,
+    ],
+    ['a step with too few arguments', step('become', 1), /Elauncher: become needs more arguments/],
     [
       'an exec with something after it',
       [...step('exec', '/bin/true', 'true'), 'fork', '0'],

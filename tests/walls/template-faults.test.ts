@@ -46,7 +46,7 @@ suite('A fork of a template', { skip: unable }, () => {
         ...step('dance'),
         ...steps.slice(at),
       ])
-      assert.match(await child.said(), /Elauncher: dance is no step/, `${steps[at]}`)
+      assert.match(await child.said(), /Elauncher: dance is not a known step/, `${steps[at]}`)
       assert.equal((await child.ended)[0], 1)
       assert.ok(template.zygote.isAlive)
     }

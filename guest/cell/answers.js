@@ -13,7 +13,7 @@ export function answer(job, op, a, b, c) {
 }
 
 const RANDOM_BYTES_MAX = 65_536
-/** Loaded at its first use: it takes as long as two cells, and few jobs need it. */
+/** Loaded at first use: loading takes as long as creating two cells, and few jobs need it. */
 const crypto = () => process.getBuiltinModule('node:crypto')
 /** Capability behind `fetch`: granted with any network. */
 const FETCH = 'mayfly.fetch'

@@ -1,19 +1,19 @@
-/** Texts decoded in parts at once. */
+/** Limit of texts decoded in parts (streaming) at the same time. */
 const OPEN_MAX = 10_000
 
-/** Decoders of a job by number. Only those whose text has further parts are kept. */
+/** Streaming decoders of a job, by number; removed with the last part of their text. */
 export class Decoders {
   #open = new Map()
   #last = 0
 
-  /** Number of a new decoder; 0 if too many wait for their next part. @param {string} encoding */
+  /** Number of a new decoder; 0 at the limit. @param {string} encoding */
   open(encoding, fatal, ignoreBOM) {
     if (this.#open.size >= OPEN_MAX) return 0
     this.#open.set(++this.#last, new TextDecoder(encoding, { fatal, ignoreBOM }))
     return this.#last
   }
 
-  /** `=` and the text, or `!` for bytes that a fatal decoder refuses. @param {string} base64 */
+  /** Returns `=` and the text, or `!` for bytes that a fatal decoder refuses. @param {string} base64 */
   decode(id, base64, isLast) {
     const decoder = this.#open.get(id)
     if (isLast) this.#open.delete(id)
@@ -35,7 +35,7 @@ export function encodingOf(label) {
   }
 }
 
-/** As much of a text as fits, as JSON. @param {string} text @param {number} room */
+/** Encodes as much of a text as fits, as JSON. @param {string} text @param {number} room */
 export function encodedInto(text, room) {
   const bytes = Buffer.alloc(Math.min(room, 3 * text.length))
   const { read, written } = new TextEncoder().encodeInto(text, bytes)

@@ -36,7 +36,7 @@ const clip = (text, unitsMax) => (text.length > unitsMax ? `${text.slice(0, unit
 export class Refusal extends Error {
   /**
    * @param {{ code: string, name?: string, message: string, stack?: string }} error
-   * @param {'error' | 'failed'} status whose fault it is: the source's, or ours
+   * @param {'error' | 'failed'} status `error`: caused by the source; `failed`: by Mayfly
    */
   constructor(error, status = 'error') {
     super(error.message)
@@ -77,9 +77,9 @@ export function withoutImport(outcome, source) {
 }
 
 /**
- * @param {Error} error as V8 gave it when it compiled a source
+ * @param {Error} error V8's error from compiling a source
  * @param {string} code the user's source
- * @param {string} [name] what it is called
+ * @param {string} [name] file name of the source
  */
 export function syntaxError(error, code, name = 'job.js') {
   const [, message = error.message, file, line, column] =
@@ -140,7 +140,7 @@ function asWritten(line, job) {
 
 const FRAME = /^(\s+at (?:.* \()?(?:async )?)([^()]+):(\d+):(\d+)(\)?)$/
 
-/** The wrapper's own frame has no name, and a column below one, or none. */
+/** True for the wrapper's own frame: it has no name, and no column or one below 1. */
 const isOurs = (line) =>
   line.includes(REALM_FILE) ||
   line.includes('<isolated-vm') ||

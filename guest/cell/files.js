@@ -27,9 +27,9 @@ export class Files {
   /**
    * @param {{ path: string, content: string, encoding: 'utf8' | 'base64' }[]} files
    * @param {object} parts
-   * @param {(text: string) => boolean} parts.isModule whether a text parses as an ES module only
-   * @param {(path: string, text: string) => string} parts.toJavaScript of TypeScript that is more than types
-   * @param {(how: 'import' | 'require', module: string) => void} parts.refused of a module of Node, without `node:`
+   * @param {(text: string) => boolean} parts.isModule true if a text parses only as an ES module
+   * @param {(path: string, text: string) => string} parts.toJavaScript transpiles TypeScript that has more than erasable types
+   * @param {(how: 'import' | 'require', module: string) => void} parts.refused called for a built-in module of Node, named without `node:`
    */
   constructor(files, { isModule, toJavaScript, refused }) {
     this.#isModule = isModule
@@ -44,7 +44,7 @@ export class Files {
     return (this.#options ??= readConfig(read))
   }
 
-  /** @param {string} path @returns {string} its text, as JavaScript where it is code */
+  /** @param {string} path @returns {string} its text; code as JavaScript */
   text(path) {
     if (!TYPED.test(path) || this.#contents.get(path).erased) return this.#source(path)
     const known = this.#texts.get(path) ?? this.#toJavaScript(path, this.#source(path))
@@ -63,7 +63,7 @@ export class Files {
   }
 
   /**
-   * @param {string} from path of the file that asks
+   * @param {string} from path of the importing file
    * @param {string} specifier
    * @param {'import' | 'require'} how
    * @returns {string | undefined} a path of the job, if it brought such a file

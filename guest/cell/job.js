@@ -45,7 +45,7 @@ export class Job {
     this.end = new Promise((resolve) => (this.#resolve = resolve))
   }
 
-  /** Texts that user code decodes. */
+  /** Text decoders of user code. */
   decoders = new Decoders()
   /** Source maps of the transformed files, by path. */
   #places = new Map()
@@ -140,7 +140,7 @@ export class Job {
     return performance.now() - this.#startedAt >= this.task.timeoutMs
   }
 
-  /** @param {string} [pending] what it leaves behind: timers and calls */
+  /** @param {string} [pending] counts of timers and calls still pending */
   succeed(encoding, text, pending = '') {
     if (Buffer.byteLength(text) > this.task.resultBytesMax) {
       const message = 'Cannot return the result: it takes more bytes than this job may return'

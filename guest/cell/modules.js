@@ -23,7 +23,7 @@ export class Modules {
    * @param {import('isolated-vm').Isolate} parts.isolate
    * @param {import('isolated-vm').Context} parts.context
    * @param {import('./files.js').Files} parts.files
-   * @param {string} parts.name what the job's source is called
+   * @param {string} parts.name file name of the job's source
    * @param {(path: string) => string} parts.require runs a CommonJS or JSON file in the realm; JSON text of its names
    */
   constructor({ isolate, context, files, name, require }) {
@@ -56,7 +56,7 @@ export class Modules {
     )
   }
 
-  /** Root module that hands the namespace of a file over, for one import of a cell. @param {string} path @param {number} id */
+  /** Root module that passes the namespace of a file to the realm, for one import of a cell. @param {string} path @param {number} id */
   load(path, id) {
     this.#main = this.#at(path)
     return this.#root(

@@ -73,9 +73,9 @@ export function storeParts(into) {
 }
 
 /**
- * Takes over what `storeParts` stored: making it takes each worker half as long as the start of Node. The folder changes
- * with Node and with each source.
- * @param {string | undefined} from @returns {boolean} false if nothing whole is stored there
+ * Loads the sources and code caches that `storeParts` stored; creating them would take half as long as the start of Node.
+ * The folder's name depends on Node's version and on the hash of the sources.
+ * @param {string | undefined} from @returns {boolean} false if the folder is incomplete
  */
 export function findParts(from) {
   if (!from) return false

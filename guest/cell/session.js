@@ -5,41 +5,41 @@ import { Job } from './job.js'
 import { Output } from './output.js'
 import { scriptOf } from './source.js'
 
-/** After the exec's time by the server's clock, which so ends it first. */
+/** Grace added to an exec's timeout here, so that the server's own timer ends it first. */
 const LATE_MS = 25
-/** Longest turn of a timer or a reply that belongs to no running exec. */
+/** Time limit of a callback (timer or reply) of an earlier cell. */
 const TURN_MS_MAX = 1000
-/** Longest rest of earlier cells before an exec, which may not come. */
-const REST_MS_MAX = 1000
-/** Positions are kept of so many cells, the newest. */
-const PLACES_MAX = 500
-/** A character beyond the bound of output, from which the gate knows that it truncates. */
+/** Maximum pause of earlier cells before an exec, in case the exec never arrives. */
+const PAUSE_MS_MAX = 1000
+/** Source maps are kept for this many cells, the newest. */
+const POSITION_MAPS_MAX = 500
+/** Output may exceed its bound by one character, by which the gate sees that it truncates. */
 const CHARACTER_BYTES_MAX = 4
-/** Owner of what runs for no cell. */
+/** Owner of code that runs for no cell. */
 const NOBODY = 0
 const INTERRUPTED = { code: 'INTERRUPTED', message: 'The exec was interrupted' }
 const ENDED_TURN = `Ended a callback: it ran longer than ${TURN_MS_MAX} ms\n`
 const IMPORTS_MAX = 1000
-/** Execs between two looks at the heap, and growth from which on it is collected: V8 by itself waits for the limit. */
-const LOOK_EVERY = 100
+/** Execs between two checks of the heap, and the growth that triggers a collection: V8 alone collects only near the limit. */
+const HEAP_CHECK_EVERY = 100
 const GROWTH_BYTES = 4 * 2 ** 20
 const STREAMS = /** @type {const} */ (['stdout', 'stderr'])
-/** The call of the script, below the realm. */
+/** Stack frame of the script's evaluation, which follows the frames of the cell. */
 const CALL_OF_SCRIPT = /\n\s+at eval \(<anonymous>\)$/
 const OF_SCRIPT = /^(\s+at (?:async )?)eval \((.*)\)$/gm
 
 /**
  * Session of one isolate: cells run one after another in one realm, and their timers and calls live on.
  *
- * Problem: all cells share the realm, and code of an earlier one may print, settle and call while a later one runs.
+ * Problem: all cells share the realm, and code of an earlier cell may print, settle promises and make calls while a later
+ * cell runs.
  *
- * Mechanism: the host enters the realm for one cell at a time: for its script, for a timer that it set, for the answer of
- * a call that it made. What is printed in such a turn is of that cell: in its exec while that runs, and between two execs
- * once it has ended. What is told of any but the running cell is dropped. The id of an exec, its time and its end are
- * known to the host alone; each turn has a deadline of V8.
+ * Mechanism: each entry into the realm (a turn) has an owner: the cell whose script, timer or reply it runs. Output of a turn
+ * goes to its owner's exec while that runs, otherwise to the output between execs. Results from any cell but the running one
+ * are dropped. The id of an exec, its time and its end are known to the host only; each turn has a V8 timeout.
  *
- * Relies on the realm for the owner of a timer. Not handled: a promise that one cell waits for and another settles goes on
- * for the sake of the other.
+ * Relies on the realm for the owner of a timer. Not handled: if one cell settles a promise of another, the continuation runs
+ * with the settling cell as owner.
  */
 export class CellSession extends Job {
   #inside
@@ -50,24 +50,24 @@ export class CellSession extends Job {
   #ticking = NOBODY
   /** @type {Exec | undefined} */
   #exec
-  #between
+  #betweenExecs
   /** Output of earlier cells while an exec runs. @type {[stream: 'stdout' | 'stderr', text: string][]} */
-  #held = []
+  #heldOutput = []
   /** @type {Map<string, (line: number, column: number) => { line: number, column: number } | undefined>} */
-  #places = new Map()
+  #positionMaps = new Map()
   #dueAt = Infinity
-  /** Milliseconds left of the turn at its begin. */
-  #left
+  /** Timeout of the current turn in milliseconds. */
+  #turnMs
   /** @type {{ id: number, specifier: string, owner: number }[]} */
   #imports = []
-  /** Turns that wait while earlier cells rest. @type {(() => void)[] | undefined} */
-  #resting
+  /** Turns queued while earlier cells are paused; undefined if they are not. @type {(() => void)[] | undefined} */
+  #queuedTurns
   /** @type {NodeJS.Timeout | undefined} */
-  #rested
+  #pauseTimer
   /** @type {(() => void) | undefined} */
   #collect
   #usedBefore = 0
-  /** Calls that wait for their answers. */
+  /** Number of calls in progress. */
   #calls = 0
   /** @type {NodeJS.Timeout | undefined} */
   #timer
@@ -78,23 +78,23 @@ export class CellSession extends Job {
     super({ ...task, entry: 'session' }, hooks, inside.isModule)
     this.#inside = inside
     this.#hooks = hooks
-    this.#between = this.#gap()
-    this.#left = task.timeoutMs
+    this.#betweenExecs = this.#newStreams()
+    this.#turnMs = task.timeoutMs
   }
 
-  /** Before any code of the session. */
+  /** Prepares the realm; called before any code of the session. */
   open() {
     this.#inside.enter(['open'], this.remaining())
   }
 
-  /** Runs a cell; its end is told by `ended`. @param {ExecAsked} asked */
+  /** Runs a cell; reports its end by the hook `ended`. @param {ExecAsked} asked */
   exec(asked) {
     if (this.#exec || this.#isOver) throw new Error('Cannot run a cell: another runs')
     const exec = new Exec(asked, ++this.#sequence, this.task.language, this.#hooks)
     this.#exec = exec
-    const resting = this.#resting
-    // A rest that begins before that turn is one before the next exec.
-    if (resting) setImmediate(() => this.#resting === resting && this.#resume())
+    const queued = this.#queuedTurns
+    // Compared by identity: a pause that starts before this immediate runs belongs to the next exec.
+    if (queued) setImmediate(() => this.#queuedTurns === queued && this.#resume())
     exec.timer = setTimeout(() => this.interrupt(exec.id), asked.timeoutMs + LATE_MS)
     let script
     try {
@@ -109,23 +109,23 @@ export class CellSession extends Job {
       this.#enter(sequence, 'cell', sequence, script, exec.isAsync, resultBytesMax)
   }
 
-  /** Lets nothing run until the next exec, so that what was printed before is of no later one. */
+  /** Pauses all callbacks until the next exec, so that earlier output is not attributed to that exec. */
   rest() {
-    if (this.#resting || this.#exec) return
+    if (this.#queuedTurns || this.#exec) return
     this.flush()
-    this.#resting = []
-    this.#rested = setTimeout(() => this.#resume(), REST_MS_MAX)
+    this.#queuedTurns = []
+    this.#pauseTimer = setTimeout(() => this.#resume(), PAUSE_MS_MAX)
   }
 
   #resume() {
-    clearTimeout(this.#rested)
-    const turns = this.#resting ?? []
-    this.#resting = undefined
+    clearTimeout(this.#pauseTimer)
+    const turns = this.#queuedTurns ?? []
+    this.#queuedTurns = undefined
     for (const turn of turns) turn()
     this.#wait()
   }
 
-  /** Gives up an exec that waits. @param {string} id */
+  /** Ends the exec with INTERRUPTED, if it is the running one. @param {string} id */
   interrupt(id) {
     if (this.#exec?.id !== id) return
     this.#exec.end = { error: INTERRUPTED }
@@ -154,9 +154,9 @@ export class CellSession extends Job {
         return at && inner ? inner(at.line, at.column) : at
       }
     }
-    if (place) this.#places.set(name, place)
-    for (const oldest of this.#places.keys())
-      if (this.#places.size > PLACES_MAX) this.#places.delete(oldest)
+    if (place) this.#positionMaps.set(name, place)
+    for (const oldest of this.#positionMaps.keys())
+      if (this.#positionMaps.size > POSITION_MAPS_MAX) this.#positionMaps.delete(oldest)
     exec.script = text
     return `${text}\n//# sourceURL=${name}`
   }
@@ -166,7 +166,7 @@ export class CellSession extends Job {
     this.#turn(owner, (timeout) => this.#inside.enter(args, timeout))
   }
 
-  /** Enters the realm once, for the sake of a cell. @param {number} owner @param {(timeout: number) => void} enter */
+  /** Enters the realm once, on behalf of a cell. @param {number} owner @param {(timeout: number) => void} enter */
   #turn(owner, enter) {
     if (this.#isOver) return
     const exec = this.#exec
@@ -175,7 +175,7 @@ export class CellSession extends Job {
     const timeout = isOwn ? left : Math.min(left, TURN_MS_MAX)
     const began = performance.now()
     this.#owner = owner
-    this.#left = timeout
+    this.#turnMs = timeout
     try {
       enter(timeout)
     } catch (error) {
@@ -197,13 +197,13 @@ export class CellSession extends Job {
     else this.print('stderr', ENDED_TURN)
   }
 
-  /** The isolate is gone. */
+  /** Ends the session: the isolate was disposed or is out of memory. */
   #die(end) {
     if (this.#isOver) return
     this.#isOver = true
     clearTimeout(this.#timer)
     clearTimeout(this.#exec?.timer)
-    clearTimeout(this.#rested)
+    clearTimeout(this.#pauseTimer)
     this.flush()
     this.#hooks.over(end)
   }
@@ -216,9 +216,9 @@ export class CellSession extends Job {
     exec.flush()
     const pending = this.#dueAt < Infinity || this.#calls > 0 || this.#imports.length > 0
     this.#hooks.ended({ ...exec.report(), ...(pending && { pending }) })
-    for (const [stream, text] of this.#held.splice(0)) this.#hooks[stream](text)
-    this.#between = this.#gap()
-    if (exec.sequence % LOOK_EVERY === 0) setImmediate(() => this.#tidy())
+    for (const [stream, text] of this.#heldOutput.splice(0)) this.#hooks[stream](text)
+    this.#betweenExecs = this.#newStreams()
+    if (exec.sequence % HEAP_CHECK_EVERY === 0) setImmediate(() => this.#tidy())
   }
 
   /** Bytes that the heap of the isolate uses. */
@@ -226,20 +226,20 @@ export class CellSession extends Job {
     return this.#inside.usedBytes()
   }
 
-  /** Drops the scripts of cells that are over, which are a kilobyte each and more. */
+  /** Collects garbage: the scripts of finished cells take a kilobyte or more each. */
   #tidy() {
     if (this.#isOver || this.#exec || this.usedBytes < this.#usedBefore + GROWTH_BYTES) return
     try {
       this.#collect ??= this.#inside.takeGc()
       this.#collect()
     } catch {
-      // No memory for a context: its next cell will end it.
+      // No memory left for a context: the next cell will exceed the limit.
     }
     this.#usedBefore = this.usedBytes
   }
 
-  /** Output between two execs, as much as a session's exec may print. */
-  #gap() {
+  /** Streams for output between two execs, with the output limit of one exec. */
+  #newStreams() {
     const { outputBytesMax } = this.task
     const outputOf = (/** @type {'stdout' | 'stderr'} */ stream) =>
       new Output((text) => this.#pass(stream, text), outputBytesMax)
@@ -248,27 +248,27 @@ export class CellSession extends Job {
 
   /** @param {'stdout' | 'stderr'} stream @param {string} text */
   #pass(stream, text) {
-    if (this.#exec) this.#held.push([stream, text])
+    if (this.#exec) this.#heldOutput.push([stream, text])
     else this.#hooks[stream](text)
   }
 
   #wait() {
     clearTimeout(this.#timer)
-    if (this.#dueAt === Infinity || this.#isOver || this.#resting) return
+    if (this.#dueAt === Infinity || this.#isOver || this.#queuedTurns) return
     const due = Math.max(0, this.#dueAt - performance.now())
     this.#timer = setTimeout(() => this.#tick(), due)
   }
 
-  /** Runs the timer that is due, for the sake of the cell that set it. */
+  /** Runs the timer that is due, on behalf of the cell that set it. */
   #tick() {
-    if (this.#resting) return
+    if (this.#queuedTurns) return
     this.#ticking = NOBODY
     this.#enter(NOBODY, 'next')
     if (this.#ticking !== NOBODY) this.#enter(this.#ticking, 'tick')
   }
 
   #importNext() {
-    if (this.#resting) return this.#resting.push(() => this.#importNext())
+    if (this.#queuedTurns) return this.#queuedTurns.push(() => this.#importNext())
     const { id, specifier, owner } = this.#imports.shift() ?? {
       id: 0,
       specifier: '',
@@ -291,14 +291,14 @@ export class CellSession extends Job {
     })
   }
 
-  // Calls of the realm
+  // Host calls, made by the realm
 
   /** @param {number} sequence */
   owned(sequence) {
     if (Number.isInteger(sequence) && sequence <= this.#sequence) this.#ticking = sequence
   }
 
-  /** An import of a cell, after the turn that asks for it. @param {number} id @param {string} specifier */
+  /** Queues a cell's dynamic import; it runs after the current turn. @param {number} id @param {string} specifier */
   import(id, specifier) {
     if (this.#imports.length >= IMPORTS_MAX) throw new RangeError('Too many imports wait')
     this.#imports.push({ id, specifier, owner: this.#owner })
@@ -317,11 +317,11 @@ export class CellSession extends Job {
   }
 
   #own(exec, error) {
-    const told = this.withoutImport(thrown(error, this), exec.code).error
-    return told.stack ? { ...told, stack: ofCells(told.stack) } : told
+    const described = this.withoutImport(thrown(error, this), exec.code).error
+    return described.stack ? { ...described, stack: ofCells(described.stack) } : described
   }
 
-  /** An error of its syntax, with its position, which an error object of the realm lacks. */
+  /** Syntax error with its position, which the realm's error object lacks; undefined for other errors. */
   #notCompiled(exec, { name, stack = '' }) {
     if (name !== 'SyntaxError' || stack.includes(`${exec.name}:`)) return undefined
     const problem = this.#inside.compile(exec.script, exec.name)
@@ -339,15 +339,15 @@ export class CellSession extends Job {
   print(stream, text) {
     const exec = this.#exec
     if (exec && this.#owner === exec.sequence) exec[stream].add(text)
-    else this.#between[stream].add(text)
+    else this.#betweenExecs[stream].add(text)
   }
 
   flush() {
     this.#exec?.flush()
-    for (const stream of STREAMS) this.#between[stream].flush()
+    for (const stream of STREAMS) this.#betweenExecs[stream].flush()
   }
 
-  /** An unhandled rejection is printed, and ends nothing. @param {unknown} error */
+  /** Prints an unhandled rejection; the cell continues. @param {unknown} error */
   stray(error) {
     const { name, message, stack } = asText(error)
     const text = stack ? this.frames(stack) : `${name}: ${message}`
@@ -355,7 +355,7 @@ export class CellSession extends Job {
   }
 
   remaining() {
-    return this.#left
+    return this.#turnMs
   }
 
   /** @param {number} ms */
@@ -364,7 +364,7 @@ export class CellSession extends Job {
   }
 
   place(file, line, column) {
-    const place = this.#places.get(file)
+    const place = this.#positionMaps.get(file)
     return place ? (place(line, column) ?? null) : super.place(file, line, column)
   }
 
@@ -372,12 +372,12 @@ export class CellSession extends Job {
     return ofCells(super.frames(stack))
   }
 
-  /** The answer comes for the sake of the cell that called. */
+  /** Starts a capability call; the reply runs on behalf of the calling cell. */
   callOut(id, name, argsText) {
     const owner = this.#owner
     this.flush()
     const reply = (isOk, text) => {
-      if (this.#resting) return this.#resting.push(() => reply(isOk, text))
+      if (this.#queuedTurns) return this.#queuedTurns.push(() => reply(isOk, text))
       this.#calls--
       this.#enter(owner, 'reply', id, isOk, text, owner)
     }
@@ -389,15 +389,15 @@ export class CellSession extends Job {
   }
 }
 
-/** Names a script by its file alone, without its call. @param {string} stack */
+/** Removes the evaluation from stack frames of cells: `eval (FILE)` becomes `FILE`. @param {string} stack */
 function ofCells(stack) {
   return stack.replace(CALL_OF_SCRIPT, '').replace(OF_SCRIPT, '$1$2')
 }
 
-/** Declaration of a namespace, for which the transformer writes `let`. */
+/** The transformer's `let` declaration of a TypeScript namespace. */
 const NAMESPACE = /^let ([\w$]+);(?=\n\(function\()/gm
 
-/** Running exec, up to its report. */
+/** State of the running exec. */
 class Exec {
   /** @type {{ encoding?: string, text?: string, error?: object } | undefined} */
   end
@@ -459,7 +459,7 @@ class Exec {
   }
 }
 
-/** Error of a cell that cannot begin. @param {unknown} error */
+/** Error of a cell whose script could not be built. @param {unknown} error */
 function refusalOf(error) {
   if (error instanceof Refusal) return error.error
   return { code: 'FAILED', message: /** @type {Error} */ (error).message }
@@ -468,8 +468,8 @@ function refusalOf(error) {
 function typeError({ message, line, column }, name, place) {
   const at = place?.(line, column) ?? { line, column }
   const where = `${name}:${at.line}:${at.column}`
-  const told = { code: 'SYNTAX_ERROR', name: 'SyntaxError', message: `${message} (${where})` }
-  return new Refusal({ ...told, stack: `SyntaxError: ${message}\n    at ${where}` })
+  const error = { code: 'SYNTAX_ERROR', name: 'SyntaxError', message: `${message} (${where})` }
+  return new Refusal({ ...error, stack: `SyntaxError: ${message}\n    at ${where}` })
 }
 
 /**
@@ -481,7 +481,7 @@ function typeError({ message, line, column }, name, place) {
  * @typedef {import('../cell.js').Hooks & {
  *   ended(report: Record<string, unknown> & { text: string }): void,
  *   over(end: { status: string, error?: object }): void,
- * }} SessionHooks `over`: the isolate is gone
+ * }} SessionHooks `over`: the isolate was disposed
  *
  * @typedef {{
  *   enter(args: unknown[], timeout: number): void, isModule(text: string): boolean, isDisposed(): boolean,

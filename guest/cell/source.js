@@ -1,22 +1,22 @@
 import { withLoader } from '../process/cell-imports.js'
 
 /**
- * Makes the script of a cell by the plan of its analysis, whose word is ranges alone: each kind of edit has its text here,
- * and a plan that does not fit the code is refused. A cell that awaits becomes an async function; its names are declared
- * outside of it.
+ * Builds the script of a cell from the edit plan of the analysis. The plan is untrusted and contains only ranges: the
+ * replacement text of each kind of edit is defined here, and a plan that does not fit the code is refused. A cell with a
+ * top-level await becomes an async function; its names are declared outside of it.
  */
 
 /** @typedef {[kind: string, start: number, end: number]} Edit */
 /** @typedef {{ awaits: boolean, edits: Edit[] }} Plan */
 /** @typedef {{ line: number, column: number }} Place */
-/** Texts, and the offsets in the code of those that stand in it. @typedef {{ text: string, from: number | undefined }} Piece */
+/** Part of the script; `from` is its offset in the code, undefined for generated text. @typedef {{ text: string, from: number | undefined }} Piece */
 
 const NOTHING = { awaits: false, edits: [] }
 
 /**
  * @param {string} code @param {Plan} [plan]
- * @returns {{ code: string, place?: (line: number, column: number) => Place | undefined }} `place`: in the code, from 1;
- *   undefined for what is not of it. Absent where the script has the same positions
+ * @returns {{ code: string, place?: (line: number, column: number) => Place | undefined }} `place` maps a position of the
+ *   script to one of the code (from 1), or to undefined for generated text. Absent if all positions are the same
  */
 export function scriptOf(code, plan = NOTHING) {
   const { awaits, edits } = plan
@@ -41,7 +41,7 @@ export function scriptOf(code, plan = NOTHING) {
     : { code: script, place: placer(pieces, code) }
 }
 
-/** Ranges in order and within the code; only names stand within others. @param {string} code @param {readonly Edit[]} edits */
+/** Asserts that the ranges are ordered and within the code; only names may lie within other ranges. @param {string} code @param {readonly Edit[]} edits */
 function assertFits(code, edits) {
   let at = 0
   let before = 0
@@ -57,7 +57,7 @@ function assertFits(code, edits) {
 
 const HOLDS_NAMES = new Set(['class', 'abstract-class', 'import', 'result'])
 
-/** Declares the names of a cell that awaits outside of its function; functions exist from its begin on. @param {string} code @param {readonly Edit[]} edits */
+/** Start of an async cell: declares its names outside of the function; functions are hoisted. @param {string} code @param {readonly Edit[]} edits */
 function headOf(code, edits) {
   const textOf = (/** @type {Edit} */ [, start, end]) => code.slice(start, end)
   const functions = edits.filter(([kind]) => kind === 'function').map(textOf)
@@ -67,7 +67,7 @@ function headOf(code, edits) {
 }
 
 /**
- * Ranges that change, and what comes in their place. Keywords keep their length, so that columns stay.
+ * Ranges to replace, with the replacement text. Keywords keep their length, so that columns stay the same.
  * @param {string} code @param {readonly Edit[]} edits @param {boolean} awaits
  * @returns {[start: number, end: number, write: Piece[]][]}
  */
@@ -106,7 +106,7 @@ function nameAfter(code, edits, index) {
   return code.slice(from, to)
 }
 
-/** The import of a cell assigns names that are declared outside. @param {string} text */
+/** Import in an async cell: assigns to the names declared outside. @param {string} text */
 function imported(text) {
   const made = withLoader(text)
   if (!('code' in made)) throw new SyntaxError(made.message)
@@ -115,7 +115,7 @@ function imported(text) {
 
 /** @param {readonly Piece[]} pieces @param {string} code */
 function placer(pieces, code) {
-  /** Begins of the pieces in the script. @type {{ at: number, from: number | undefined, length: number }[]} */
+  /** Offsets of the pieces in the script. @type {{ at: number, from: number | undefined, length: number }[]} */
   const spans = []
   let at = 0
   for (const { text, from } of pieces) {
@@ -136,7 +136,7 @@ function placer(pieces, code) {
   }
 }
 
-/** Offsets of the begins of lines. @param {string} text */
+/** Offset of each line. @param {string} text */
 function linesOf(text) {
   const starts = [0]
   for (let at = text.indexOf('\n'); at >= 0; at = text.indexOf('\n', at + 1)) starts.push(at + 1)

@@ -22,7 +22,7 @@ function atob(data) {
   return out
 }
 
-/** The default of V8 is the forgiving reading of the HTML standard. */
+/** V8's default is the forgiving decoder of the HTML standard. */
 function bytesOf(text) {
   try {
     return P.fromBase64(text)

@@ -1,4 +1,4 @@
-// `console`: arguments are read without calling user code as far as possible, and only bounded text crosses to
+// `console`: arguments are read without calling user code as far as possible, and only bounded text is sent to
 // the host.
 import { P } from './primordials.js'
 import { ask, part } from './scope.js'

@@ -191,7 +191,7 @@ function end(status, first, second) {
   bound.endWatch()
   ask(status, first, second, timers() + ' ' + P.mapSize(calls))
 }
-/** Opens a session: its cells come by `cell`. */
+/** Opens a session: later calls of `cell` run its cells. */
 bound.open = () => {
   if (task === undefined) take()
   part('session')

@@ -1,4 +1,4 @@
-// Events and abort signals as on the web, without a tree: the path is the target alone.
+// Events and abort signals as on the web, but without a tree: an event reaches only its target.
 import { P } from './primordials.js'
 import { ask, bound, part } from './scope.js'
 

@@ -86,7 +86,7 @@ function one(verb, value) {
   }
 }
 
-/** Text of `%s`: of a `toString` that the program wrote, else the value without what is nested in it. */
+/** Text of `%s`: the result of the program's own `toString`, else the value without nested values. */
 function plain(value) {
   if (typeof value === 'string') return clip(value, TOTAL_CHARS_MAX)
   if (typeof value === 'function') return clip(P.functionToString(value), TOTAL_CHARS_MAX)
@@ -97,7 +97,7 @@ function plain(value) {
     : clip(P.String(P.apply(written, value, [])), TOTAL_CHARS_MAX)
 }
 
-/** A `toString` that is not JavaScript's own; undefined also where the traps of a proxy throw. */
+/** The program's own `toString`; undefined if there is none, or if a proxy's trap throws. */
 function writtenText(value) {
   try {
     const own = methodOf(value, 'toString')

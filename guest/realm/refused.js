@@ -1,14 +1,13 @@
-// Reports the first lookup of each name that stands for a power this realm lacks: the file system, a network, processes,
-// a loader.
+// Reports the first lookup of each name of an API that this realm lacks: file system, network, processes, module loader.
 //
-// The global object inherits from a proxy. V8 asks that only for names the global object has not, whatever looks: a
-// bare name, `typeof`, `in`, a computed member, a destructuring, code made by `eval` or `Function`. Every answer is that
-// of the object behind it, so a bare name stays a ReferenceError, and `typeof` and `in` tell the truth. Getters in the
-// place of the names could not: `'process' in globalThis` would hold.
+// The global object inherits from a proxy. V8 calls its traps only for names that the global object itself lacks, for every
+// kind of lookup: bare name, `typeof`, `in`, computed member, destructuring, code made by `eval` or `Function`. The traps
+// return the answer of the target object, so a bare name is still a ReferenceError, and `typeof` and `in` are correct.
+// Getters for these names would not do: `'process' in globalThis` would be true.
 //
-// Relies on V8 asking `has` ahead of `get` for a bare name, as the standard says. Costs 0.8 µs for each lookup of a name
-// that is missing or inherited, and nothing for any other. Not handled: code that takes another prototype for the global object
-// is seen no more, which is reported at its end; and a dynamic import, which is syntax.
+// Relies on V8 calling `has` before `get` for a bare name, as the standard requires. Costs 0.8 µs for each lookup of a missing
+// or inherited name, and nothing for others. Not handled: lookups after the program replaced the prototype of the global
+// object (that replacement is reported at its end), and dynamic imports, which are syntax.
 import { P } from './primordials.js'
 import { ask, bound, webAssembly } from './scope.js'
 

@@ -1,16 +1,16 @@
-// Runs the cells of a session, one after another. Each is a script of the global scope, whose names last. A value or an
-// error is told with the number of its cell, and the host drops what is told of any but the running one. `bound.owner` is
-// the cell for whose sake code runs now: timers and calls carry it on.
+// Runs the cells of a session, one after another, each as a script of the global scope, so that its names persist. Results
+// and errors are sent with the number of their cell; the host drops those of any cell but the running one. `bound.owner` is
+// the cell on whose behalf code runs; timers and calls inherit it.
 import { P } from './primordials.js'
 import { ask, bound, part } from './scope.js'
 
 const { describe, serialise } = bound
 const { evaluate } = P
 
-/** Without timers nothing is due. */
+/** No timer is due while the timers are not loaded. */
 bound.next = () => undefined
 
-/** An input stays until the next. */
+/** Sets the global `input`; it remains until an exec sets another. */
 bound.give = (text) => P.hide(globalThis, 'input', part('parse').parse(text))
 
 bound.cell = (sequence, code, isAsync, unitsMax) => {
@@ -107,7 +107,7 @@ function missingOf(namespace, names) {
   return undefined
 }
 
-/** An error of a callback ends nothing. */
+/** Prints an error of a callback; the session continues. */
 bound.fail = (thrown) => {
   let text = 'an error that cannot be shown'
   try {

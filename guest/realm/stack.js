@@ -1,13 +1,13 @@
-// Leaves the realm's own frames, and that of the function around a job's code, out of every `stack` that the job reads.
-// V8 calls `Error.prepareStackTrace` when a stack is first read; a job may set its own, and then gets every frame, as
-// anywhere else. Not handled: the limit of ten frames counts those that are left out.
+// Removes the realm's own frames, and that of the wrapper function around a job's code, from every `stack` that the job
+// reads. V8 calls `Error.prepareStackTrace` when a stack is first read; a job may set its own, which then gets all frames.
+// Not handled: removed frames count in the limit of ten frames.
 import { P } from './primordials.js'
 
 const REALM = 'mayfly:realm'
 const { Error } = P
 const errorToString = P.uncurry(Error.prototype.toString)
 
-/** The prototype of call sites is reached by a stack alone. */
+/** The prototype of call sites is reachable only through a stack trace. */
 const site = (() => {
   let prototype
   Error.prepareStackTrace = (_error, sites) => {
@@ -24,7 +24,7 @@ const site = (() => {
   }
 })()
 
-/** First line of a stack. Never throws: `name` and `message` may be getters of the job's. */
+/** First line of a stack. Never throws, although `name` and `message` may be getters of the job. */
 function headOf(error) {
   try {
     return errorToString(error)
@@ -38,7 +38,7 @@ P.hide(Error, 'prepareStackTrace', (error, sites) => {
   for (let index = 0; index < sites.length; index++) {
     const one = sites[index]
     const file = site.file(one)
-    // Before column 1 of the job's file there is the function around its code.
+    // Columns below 1 of the job's file belong to the wrapper function.
     if (file === REALM || (typeof file === 'string' && site.column(one) === null)) continue
     text += `\n    at ${site.text(one)}`
   }

@@ -1,4 +1,4 @@
-// TextEncoder and TextDecoder: the host's own, which know every encoding of the standard. Bytes cross as base64.
+// TextEncoder and TextDecoder, executed by the host, which supports every encoding of the standard. Bytes are sent as base64.
 import { P } from './primordials.js'
 import { ask } from './scope.js'
 
@@ -33,7 +33,7 @@ class TextDecoder {
   #encoding
   #fatal
   #ignoreBOM
-  /** Decoder of the host that holds the parts so far; 0 for none. */
+  /** Number of the host's decoder with the parts so far; 0 for none. */
   #stream = 0
   constructor(label = 'utf-8', options = {}) {
     const name = P.slice(P.String(label), 0, LABEL_UNITS_MAX)

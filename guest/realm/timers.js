@@ -81,7 +81,7 @@ function start(verb, callback, delay, rest, repeats) {
   return id
 }
 
-/** Timer that a session runs next; the host is told its owner. */
+/** Reports the owner of the next due timer to the host (sessions). */
 let chosen
 bound.next = () => {
   chosen = due()

@@ -18,7 +18,7 @@ export function takeAhead(settings) {
     take(payload) {
       if (problem !== undefined) return
       try {
-        if (!work) throw new Error('Cannot lay out the job: this wall has no place to write to')
+        if (!work) throw new Error('Cannot lay out the job: this wall has no writable folder')
         const end = payload.indexOf(10)
         lay(work, settings, parseJson(payload.toString('utf8', 0, end)), payload.subarray(end + 1))
       } catch (error) {

@@ -38,7 +38,7 @@ const [cut, startsWith, test, isDirectory, isFile, sort, subarray] = [
 const hasProc = fs.existsSync('/proc/self/fd')
 
 /** @typedef {{ path: string, content: string, encoding: 'utf8' | 'base64', type?: string }} Brought */
-/** @typedef {Record<string, { facts: string, content?: () => Buffer }>} Known what lies there, by path */
+/** @typedef {Record<string, { facts: string, content?: () => Buffer }>} Known existing files, by path */
 
 /**
  * Records the working folder before the job; rewritten inputs are compared by content.
@@ -55,7 +55,7 @@ export function knownFiles(work, files) {
 }
 
 /**
- * The same for a folder that user code goes on changing: bounded, and what vanishes or cannot be read is unknown.
+ * The same for a folder that user code changes at the same time: bounded; skips files that vanish or cannot be read.
  * @param {string} work @returns {Known}
  */
 export function standingFiles(work) {
@@ -82,17 +82,17 @@ const ignore = () => undefined
 /**
  * Yields files below `out/`, relative to it, then the others.
  * @param {string} work
- * @param {number} bytesMax of all together
+ * @param {number} bytesMax of all files together
  * @param {(path: string, bytes: Uint8Array) => void} give
  * @param {Known} known
- * @returns {readonly LeftOut[]} what was left out
+ * @returns {readonly LeftOut[]} files left out, with the reason
  */
 export function gatherArtifacts(work, bytesMax, give, known) {
   return new Gathering(work, bytesMax, give, known, false).run()
 }
 
 /**
- * The same for one exec of a session, which finds what earlier ones left below `out/`: new and changed files alone.
+ * The same for one exec of a session: only new and changed files, since `out/` may contain those of earlier execs.
  * @param {string} work @param {number} bytesMax @param {(path: string, bytes: Uint8Array) => void} give @param {Known} known
  */
 export function gatherChanged(work, bytesMax, give, known) {
@@ -113,7 +113,7 @@ class Gathering {
   #given = create(null)
   #files = 0
   #bytes = 0
-  /** Files that were left out and exceed the list. */
+  /** Number of left-out files beyond the limit of the list. */
   #unnamed = 0
   #hasOut = false
 

@@ -10,7 +10,7 @@ const PRINTED_CHARS_MAX = 64 * 1024
 
 /** @typedef {{ code: string, name?: string, message: string, stack?: string }} CellError */
 
-/** @param {unknown} thrown @param {string} work @param {string} [place] of a source that does not compile */
+/** @param {unknown} thrown @param {string} work @param {string} [place] position, if the source does not compile */
 export function errorOfCell(thrown, work, place) {
   const { name, message, stack } = /** @type {CellError} */ (describe(thrown))
   if (place !== undefined && name === 'SyntaxError' && !OF_CELL.test(stack ?? ''))

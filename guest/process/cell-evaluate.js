@@ -1,6 +1,6 @@
 /**
- * Evaluates a cell as V8's REPL mode does, by an inspector session of the thread with itself: `const`, `let` and `class`
- * may be declared again, `await` stands at the top level, declarations last. `node:vm` has none of that.
+ * Evaluates a cell in V8's REPL mode, through an inspector session of the thread with itself: `const`, `let` and `class` may
+ * be redeclared, top-level `await` works, and declarations persist. `node:vm` has none of that.
  */
 import { Session } from 'node:inspector'
 import { stripTypeScriptTypes } from 'node:module'
@@ -12,13 +12,13 @@ import { has } from './own.js'
 
 const STARTS_LIKE_OBJECT = /^\s*\{/
 const ENDS_AS_STATEMENT = /;\s*$/
-/** Keeps a source a module whose imports were all of types. */
+/** Added by the type stripper to a module whose imports are all of types. */
 const EMPTY_EXPORT = /^export \{\s*\};?\s*$/m
 
-/** @typedef {{ message: string, line: number, column: number }} Refusal a source that cannot run */
+/** @typedef {{ message: string, line: number, column: number }} Refusal source that does not compile */
 /** @typedef {{ value: unknown } | { thrown: unknown, line: number, column: number } | 'terminated' | 'unreadable'} Evaluated */
 
-/** Takes values out of the inspector, which has handles in place of them. */
+/** Receives values from the inspector, which returns only handles. */
 const box = { value: /** @type {unknown} */ (undefined) }
 const { hasOwn } = Object
 const everyObject = Object.prototype
@@ -46,7 +46,7 @@ export function scriptOf(code, isTyped) {
   return has(script, 'code') && isObject(script.code) ? { code: `(${script.code}\n)` } : script
 }
 
-/** Types become spaces; what is more than types, as an enum, moves lines. @param {string} code @returns {{ code: string } | Refusal} */
+/** Replaces types by spaces; syntax beyond erasable types, such as an enum, changes line numbers. @param {string} code @returns {{ code: string } | Refusal} */
 function withoutTypes(code) {
   try {
     return { code: stripTypeScriptTypes(code) }
@@ -72,10 +72,9 @@ function isObject(code) {
 
 /**
  * Positions are counted from 1. Resolves after a top-level await; a promise as the value of the last expression is not
- * awaited here. The inspector's handles of a cell are released when it has settled and no sooner: with them it drops the
- * promise of the cell, and Node aborts when the promise of a cell that waits is collected. So a cell that was given up
- * keeps its handles for as long as it waits. `unreadable`: Node reads `error` of each answer, and found the one that a cell
- * put on Object.prototype.
+ * awaited here. The inspector's handles of a cell are released only after it has settled: releasing them drops the cell's
+ * promise, and Node aborts when the promise of a pending cell is collected. An abandoned cell therefore keeps its handles
+ * while it is pending. `unreadable`: Node reads `error` of each answer, and found one that a cell put on Object.prototype.
  * @param {string} code @param {string} name @returns {Promise<Evaluated>}
  */
 export function evaluate(code, name) {
@@ -102,7 +101,7 @@ function evaluated(answer) {
   return { thrown, line: lineNumber + 1, column: columnNumber + 1 }
 }
 
-/** Drops messages of the inspector's console, which hold what was printed. */
+/** Drops the inspector's console messages, which keep printed values alive. */
 export function forgetMessages() {
   post('Runtime.discardConsoleEntries', ignore)
 }

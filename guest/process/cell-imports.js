@@ -1,11 +1,11 @@
 /**
  * Rewrites `import` in a cell. A cell runs as a script of V8's REPL mode, which has top-level await and may declare a name
- * again, but no static import, and whose `import()` lacks a loader. So each becomes a call of a loader that imports
- * relative to the working folder. Line numbers stay; a name is bound once, as by `const`, and is no live binding.
+ * again, but has no static import, and its `import()` has no loader. Each becomes a call of a loader that resolves relative
+ * to the working folder. Line numbers stay the same; a name is bound once, like a `const`, and is not a live binding.
  */
 import { isMember, tokensOf } from './cell-tokens.js'
 
-/** As long as `import`, so that columns stay as well. */
+/** As long as `import`, so that columns stay the same. */
 export const LOADER = '$load$'
 export const META = '$loadMeta$$'
 
@@ -19,7 +19,7 @@ export function withLoader(code) {
   try {
     tokens = tokensOf(code)
   } catch {
-    // V8 says what is wrong with it.
+    // V8 reports the syntax error.
     return { code }
   }
   /** @type {Piece[]} */

@@ -1,8 +1,8 @@
 /**
- * Splits JavaScript into tokens, as far as finding `import` and `export` needs it: words, punctuation, literals, with
- * comments left out. Whether a slash divides or opens a regular expression follows from the token before it and, behind a
- * bracket, from the token before that bracket, as in es-module-lexer. It reads the user's own source in the user's own
- * process, and a source that it reads wrongly fails to compile as it would have without it.
+ * Splits JavaScript into tokens, as far as needed to find `import` and `export`: words, punctuation, literals; comments are
+ * skipped. A slash is a division or starts a regular expression depending on the token before it and, after a closing
+ * bracket, on the token before the opening bracket, as in es-module-lexer. Runs on the user's own source in the user's own
+ * process; a source that it misreads fails to compile.
  */
 
 /** @typedef {{ type: 'word' | 'punctuation' | 'string' | 'template' | 'number' | 'regex', text: string, start: number, end: number, depth: number }} Token */
@@ -12,7 +12,7 @@ const WORD_START = /[\p{ID_Start}$_#\\]/u
 const WORD = /(?:[\p{ID_Continue}$#\u200c\u200d]|\\u(?:\{[\da-fA-F]+\}|[\da-fA-F]{4}))+/uy
 const NUMBER = /(?:0[xXoObB][\da-fA-F_]+n?|(?:\d[\d_]*\.?[\d_]*|\.\d[\d_]*)(?:[eE][+-]?[\d_]+)?n?)/y
 const PUNCTUATION = /=>|\.\.\.|\?\.(?!\d)|\+\+|--|[^]/y
-/** Keywords behind which an expression begins. */
+/** Keywords after which an expression begins. */
 const BEFORE_EXPRESSION = new Set(
   'return typeof case do else in of instanceof new void delete throw yield await default extends'.split(
     ' ',
@@ -21,7 +21,7 @@ const BEFORE_EXPRESSION = new Set(
 const BEFORE_PARENTHESIS = new Set(['if', 'while', 'for', 'with'])
 const BEFORE_BLOCK = new Set(['else', 'do', 'try', 'finally', 'static'])
 
-/** @param {string} code @returns {Token[]} throws where a literal has no end */
+/** @param {string} code @returns {Token[]} throws for an unterminated literal */
 export function tokensOf(code) {
   return new Tokens(code).read()
 }
@@ -125,7 +125,7 @@ class Tokens {
     return [';', '{', ')', '=>'].includes(before.text)
   }
 
-  /** A word that is the name of a member is no keyword. @param {Token} token @param {Set<string>} keywords */
+  /** True for a keyword that is not a member name. @param {Token} token @param {Set<string>} keywords */
   #isKeyword(token, keywords) {
     if (token.type !== 'word' || !keywords.has(token.text)) return false
     const before = this.#tokens[this.#tokens.lastIndexOf(token) - 1]

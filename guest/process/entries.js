@@ -52,7 +52,7 @@ function guessed(code) {
   return DEFAULT_EXPORT.test(code) ? 'module' : 'program'
 }
 
-/** Runs the file as `node FILE` does, then its exports. @param {Job} job @param {string} main */
+/** Runs the file like `node FILE`, then its exports. @param {Job} job @param {string} main */
 async function runModule(job, main) {
   const { task } = job
   Module.runMain(main)
@@ -60,7 +60,7 @@ async function runModule(job, main) {
   try {
     value = (await import(pathToFileURL(main).href)).default
   } catch {
-    // The program itself fails of it, and reports it.
+    // The program fails for the same reason, and reports it.
     return
   }
   if (typeof value !== 'function' || (task.isEntryGuessed && isClass(value))) {
@@ -93,10 +93,10 @@ async function runEntry(job, entry, main) {
   reallyExit(0)
 }
 
-/** Fails a job whose promise can no longer settle; returns what stops that. @param {Job} job */
+/** Fails a job whose promise can no longer settle; returns a function that removes the check. @param {Job} job */
 function failIfIdle(job) {
   const waitsForever = () =>
-    job.fail(new Error('The job waits for what never comes: its promise is not settled'))
+    job.fail(new Error('The job cannot finish: its promise is not settled, and nothing is pending'))
   process.on('beforeExit', waitsForever)
   return () => process.off('beforeExit', waitsForever)
 }
@@ -109,7 +109,7 @@ async function valueOf(job, entry, main) {
 }
 
 /**
- * Function that takes the input, or a value that takes none.
+ * Returns a function that takes the input, or the value of an export that is not callable.
  * @param {Job} job @param {string} entry @param {string} main
  */
 async function calleeOf(job, entry, main) {

@@ -1,11 +1,11 @@
 /**
  * Egress of a wall whose network stack is its own kernel's: listens on 127.0.0.1:3128 inside and connects each
- * connection to the socket of the host's proxy, which decides on everything. Its first connection says that it listens.
+ * connection to the socket of the host's proxy, which makes all decisions. Its first connection signals that it listens.
  */
 import net from 'node:net'
 
 const PROXY = { host: '127.0.0.1', port: 3128 }
-/** More than the proxy takes at once. */
+/** Above the limit of the proxy. */
 const CONNECTIONS_MAX = 128
 const egress = process.argv[2] ?? ''
 
@@ -16,7 +16,7 @@ const server = net.createServer({ allowHalfOpen: true }, (inner) => {
     outer.destroy()
   }
   for (const socket of [inner, outer]) socket.on('error', cut)
-  // A connection that one side destroyed is of no use to the other; an end alone is passed on.
+  // After an error on one side both are destroyed; a half-close is forwarded by pipe.
   for (const socket of [inner, outer]) socket.on('close', (hadError) => hadError && cut())
   inner.pipe(outer)
   outer.pipe(inner)

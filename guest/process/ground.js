@@ -56,7 +56,7 @@ const toText = bind.call(call, Buffer.prototype.toString)
  */
 export function layOut(task, settings) {
   const { work, tmp, listens, hasRoot, packages = [] } = settings
-  if (!work) throw new Error('Cannot lay out the job: this wall has no place that it may write to')
+  if (!work) throw new Error('Cannot lay out the job: this wall has no writable folder')
   if (listens) closeSync(LISTENER_FD)
   const out = path.join(work, 'out')
   fs.mkdirSync(out, { recursive: true })
@@ -88,7 +88,7 @@ export function placeOfInput(settings) {
 }
 
 /**
- * Folder of result and input: a wall that closes writing while its program runs has one that stays open.
+ * Folder of result and input. If a phase closes writing, this folder stays writable.
  * @param {Pick<Settings, 'own' | 'tmp'>} settings
  */
 function ownOf({ own, tmp }) {
@@ -156,7 +156,7 @@ export function readResult(settings, bytesMax) {
   return ''
 }
 
-/** An empty result file in place of whatever a cell before left there, open in its processes or not. @param {Settings} settings */
+/** Replaces the result file, which processes of an earlier cell may still have open, by an empty one. @param {Settings} settings */
 export function renewResult(settings) {
   const result = path.join(ownOf(settings), RESULT)
   fs.rmSync(result, { recursive: true, force: true })
@@ -194,7 +194,7 @@ function layLink(work, { path: place, content }) {
 export function placeBelow(work, place) {
   const to = path.join(work, place)
   if (to.startsWith(`${work}/`)) return to
-  throw new Error(`Cannot lay "${place}": it is not below "${work}"`)
+  throw new Error(`Cannot write "${place}": it is not below "${work}"`)
 }
 
 /** A free name, as the job may have a file of that name. @param {string} work @param {string} name */

@@ -1,4 +1,4 @@
-/** Job of a runner, from its release to its end: run by this process, or by a shell. */
+/** Job of a runner, from its release to its end; executed by this process or by a shell. */
 import { childrenCpuMs } from '../../src/os/libc.js'
 import { parseJson } from '../parse-json.js'
 import { gatherArtifacts, knownFiles } from './artifacts.js'
@@ -177,7 +177,7 @@ export class Job {
     this.#tell(KIND.answered, `${stringify(head)}\n${text}`)
   }
 
-  /** Returns 0 for a job that broke the intrinsics, which must not prevent its end. */
+  /** Returns 0 if the job broke the intrinsics, which must not prevent its end. */
   #childrenMs() {
     try {
       return childrenCpuMs() - this.#childrenBefore
@@ -213,7 +213,7 @@ export function writtenResult(settings, bytesMax) {
   return { text: '', error: { code: 'RESULT_NOT_JSON', message } }
 }
 
-/** End of a job of which nothing ran. @param {Job} job @param {any} error */
+/** Reports the end of a job that could not start. @param {Job} job @param {any} error */
 export function finishWith(job, error) {
   if (!DISK_CODES.includes(error?.code)) return job.fail(error)
   const message = 'The files of the job take more space than it may use'

@@ -1,7 +1,7 @@
 /**
- * Thread beside a kernel's main thread that interrupts it. The number of a cell on its socket asks: the main thread has a moment to
- * answer by itself, else its synchronous code is terminated, and asked again. It is connected to the main thread for that
- * time only, as an inspector that stays connected delays the exit of the process.
+ * Thread that interrupts a kernel's main thread. It receives the number of a cell on its socket and posts it to the main
+ * thread. Without an answer within `ANSWER_MS` it terminates the synchronous code of the main thread and tries again. The
+ * inspector is connected only for that time, because a connected inspector delays the exit of the process.
  */
 import { Session } from 'node:inspector'
 import net from 'node:net'
@@ -17,7 +17,7 @@ const { load, store, wait } = Atomics
 
 const socket = new net.Socket({ fd: INTERRUPT_FD, readable: true, writable: false })
 socket.on('data', (chunk) => interrupt(Number.parseInt(chunk.toString(), 10)))
-// The manager is gone, and the main thread may be busy.
+// The manager has exited, and the main thread may be busy.
 socket.on('close', () => process.kill(process.pid, 'SIGKILL'))
 
 /** @param {number} sequence of the cell */

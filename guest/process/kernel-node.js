@@ -1,8 +1,8 @@
 /**
- * Kernel of a session of language `node`: evaluates one cell after another, and keeps its event loop running between
- * them. Cells share this process, so nothing here is trusted by the manager (session.js), which starts it anew when it is
- * gone. An interrupt comes by a socket of its own to a thread of its own: it ends synchronous code of the main thread, or
- * tells the main thread to give up an evaluation that waits. A promise that was given up may still go on later.
+ * Kernel of a session of language `node`: evaluates one cell after another; its event loop runs between them. Cells share
+ * this process, so the manager (session.js) trusts nothing that it sends, and restarts it when it exits. Interrupts arrive on
+ * a separate socket in a separate thread (kernel-interrupter.js), which terminates synchronous code of the main thread, or
+ * makes it abandon a pending evaluation. The promise of an abandoned evaluation may still continue later.
  */
 import fs from 'node:fs'
 import { createRequire } from 'node:module'
@@ -25,7 +25,7 @@ const STDIN_FD = 0
 const STDERR_FD = 2
 const CELL_FD = 4
 const NOTHING = '/dev/null'
-/** Indexes of the memory shared with the interrupter: its question was answered; number of the running cell. */
+/** Indexes of the memory shared with the interrupter: 1 if its message was answered; number of the running cell. */
 const ANSWERED = 0
 const RUNNING = 1
 const TEXT_CHARS_MAX = 64 * 1024
@@ -97,7 +97,7 @@ function loaders() {
   /** @param {string} specifier @param {unknown} options @param {string[]} [names] */
   const checked = async (specifier, options, names = []) => {
     const loaded = await load(specifier, options)
-    // A name that is a type alone is nowhere once types are gone.
+    // In TypeScript a missing name may be a type, which was stripped.
     const missing = settings.typed ? undefined : names.find((name) => !(name in loaded))
     if (missing === undefined) return loaded
     const problem = `does not provide an export named '${missing}'`
@@ -106,7 +106,7 @@ function loaders() {
   return { [LOADER]: checked, [META]: meta }
 }
 
-/** A turn of its own: what an interrupt unwinds is the cell, and no reading of a frame. @param {Cell} cell */
+/** Runs in a turn of its own, so that an interrupt unwinds the cell and never the frame reader. @param {Cell} cell */
 async function run(cell) {
   const own = { cell, before: cpuUsage(), replaced: {} }
   running = own
@@ -120,7 +120,7 @@ async function run(cell) {
       return finish(own, { status: 'error', error })
     }
     const ended = await evaluate(script.code, cell.name)
-    // A fresh kernel takes the next cell, which is told that variables are lost.
+    // The manager starts a new kernel, and reports the state as lost.
     if (ended === 'unreadable') return reallyExit.call(process, 1)
     if (ended === 'terminated') return finish(own, { status: 'error', error: INTERRUPTED })
     if (has(ended, 'thrown'))
@@ -151,7 +151,7 @@ function reopenStdin(file) {
   try {
     fs.closeSync(STDIN_FD)
   } catch {
-    // Closed by a cell before.
+    // Closed by an earlier cell.
   }
   fs.openSync(file, 'r')
 }

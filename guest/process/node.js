@@ -20,7 +20,7 @@ const IDLE_MS = 100
 const TYPED = /\.(?:[cm]?ts|[jt]sx)$/
 
 /**
- * Set in a machine that is cloned while this runner waits; called once, at the first frame, which comes after the claim.
+ * Draws new seeds; set if the machine may be cloned while this runner waits. Called once, at the first frame after the claim.
  * @type {(() => void) | undefined}
  */
 let renew
@@ -51,7 +51,7 @@ try {
 }
 wait()
 
-/** True if the launcher did it. A first call into libc takes longer than all else here. */
+/** True if the launcher has set the limit: a first call into libc takes longer than everything else here. */
 function isWithoutCore() {
   return /^Max core file size +1 +1 /m.test(readIfAny('/proc/self/limits'))
 }

@@ -1,7 +1,7 @@
 const { hasOwn } = Object
 
 /**
- * Whether an object of ours has a property itself. `in` asks its prototype as well, where a cell of a session may have put
+ * True if an object has an own property. `in` would also search its prototype, to which a cell of a session may have added
  * any name.
  * @template {object} T
  * @template {PropertyKey} K

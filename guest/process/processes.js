@@ -1,8 +1,8 @@
-/** Processes of a session, by /proc. Where that is missing, signals go to process groups alone. */
+/** Processes of a session, read from /proc. Without /proc, only process groups are signalled. */
 import fs from 'node:fs'
 
 const TICKS_PER_S = 100
-/** Start times have whole ticks, and so has the time that they are compared with. */
+/** Start times are in whole ticks, and are compared with times rounded to ticks. */
 const SLACK_MS = 20
 
 /** @typedef {{ pid: number, parent: number, session: number, startedMs: number, cpuMs: number }} ProcessFacts */
@@ -34,7 +34,7 @@ export function allProcesses() {
   }
 }
 
-/** Milliseconds since boot, as start times are counted; 0 where that is unknown. */
+/** Milliseconds since boot, the clock of start times; 0 if unknown. */
 export function uptimeMs() {
   try {
     return Number.parseFloat(fs.readFileSync('/proc/uptime', 'latin1')) * 1000
@@ -43,7 +43,7 @@ export function uptimeMs() {
   }
 }
 
-/** Process id that was given last, which tells processes of the same tick apart; 0 where that is unknown. */
+/** Last allocated pid, which distinguishes processes started in the same tick; 0 if unknown. */
 export function lastPid() {
   try {
     return Number(fs.readFileSync('/proc/loadavg', 'latin1').trim().split(' ').at(-1))
@@ -53,7 +53,7 @@ export function lastPid() {
 }
 
 /**
- * Sends SIGINT to what a kernel's session started since its cell began, and not to background work of earlier cells.
+ * Sends SIGINT to processes that a kernel's session started since the current cell began, not to those of earlier cells.
  * @param {number} leader @param {{ ageMs: number, pid: number }} began age of the cell, and the last process id before it
  */
 export function interruptYounger(leader, { ageMs, pid: before }) {
@@ -72,7 +72,7 @@ export function killSessions(sessions) {
   for (const leader of sessions) signal(-leader, 'SIGKILL')
   const doomed = new Set(all.filter(({ session }) => sessions.has(session)).map(({ pid }) => pid))
   doomed.add(process.pid)
-  // Each pass finds children of what the pass before found.
+  // Each pass finds children of the processes found in the pass before.
   for (let size = 0; size < doomed.size;) {
     size = doomed.size
     for (const { pid, parent } of all) if (doomed.has(parent)) doomed.add(pid)
@@ -81,18 +81,18 @@ export function killSessions(sessions) {
   for (const pid of doomed) signal(pid, 'SIGKILL')
 }
 
-/** Signals all processes of a session; where /proc is missing, the group of its leader. @param {number} leader @param {NodeJS.Signals} name */
+/** Signals all processes of a session; without /proc, the group of its leader. @param {number} leader @param {NodeJS.Signals} name */
 export function signalSession(leader, name) {
   if (leader <= 0) return
   for (const { pid, session } of allProcesses()) if (session === leader) signal(pid, name)
   signal(-leader, name)
 }
 
-/** @param {number} pid a group where it is negative @param {NodeJS.Signals} name */
+/** @param {number} pid negative for a group @param {NodeJS.Signals} name */
 export function signal(pid, name) {
   try {
     process.kill(pid, name)
   } catch {
-    // Gone already.
+    // Already exited.
   }
 }

@@ -1,24 +1,24 @@
 /**
- * Draws anew what an interpreter drew before its machine was cloned: without that the random numbers of all clones of a template
- * are the same, which each of their jobs would know of the others.
+ * Reseeds the random generators of an interpreter after its machine was cloned. Otherwise all clones of a template produce
+ * the same random numbers, and a job could predict those of other jobs.
  *
- * `Math.random`: V8 seeds a realm at its first draw, by the generator of its isolate unless `--random-seed` is set. The
- * isolate's was seeded in the template, so the flag is set for one draw: 32 bits of the kernel's generator. It is not left set:
- * each Worker would draw the same numbers.
- * `randomUUID`: Node keeps 128 in stock, which are used up here. `randomBytes` and all else of OpenSSL: it reseeds by
- * itself at a jump of the clock, which a claim is.
+ * `Math.random`: V8 seeds a realm at its first draw, from the isolate's generator unless `--random-seed` is set. The
+ * isolate's generator was seeded in the template, so the flag is set for one draw, to 32 bits from the kernel. It is then
+ * cleared, or each Worker would draw the same numbers.
+ * `randomUUID`: Node caches 128 of them, which are discarded here. `randomBytes` and all else of OpenSSL: it reseeds itself
+ * after a jump of the clock, and the claim of a clone sets the clock.
  *
- * Relies on a main realm that has drawn nothing yet. Not handled: realms that a job makes by `node:vm`, whose
- * `Math.random` comes from the isolate's generator, and the seed of hashes: both are the same in all clones.
+ * Relies on the main realm not having drawn yet. Not handled: realms that a job creates by `node:vm`, whose `Math.random`
+ * is seeded by the isolate's generator, and the hash seed: both are the same in all clones.
  */
 import fs from 'node:fs'
 import { randomUUID } from 'node:crypto'
 import { setFlagsFromString } from 'node:v8'
 
-/** Length of Node's stock of UUIDs. */
+/** Size of Node's cache of UUIDs. */
 const STOCK = 128
 
-/** Called after the claim and before the first byte of a job is looked at. */
+/** Called after the claim, before the first byte of a job is parsed. */
 export function renew() {
   setFlagsFromString(`--random-seed=${drawSeed()}`)
   Math.random()
@@ -26,7 +26,7 @@ export function renew() {
   for (let drawn = 0; drawn < STOCK; drawn++) randomUUID()
 }
 
-/** A signed 32-bit integer other than 0, which would mean none. */
+/** Returns a signed 32-bit integer other than 0; 0 would clear the flag. */
 function drawSeed() {
   const bytes = Buffer.alloc(4)
   const fd = fs.openSync('/dev/urandom', 'r')

@@ -51,7 +51,7 @@ function placeOf(stack = '', work = '') {
  * @param {string} main
  */
 function placeIn(main, work) {
-  // Loaded here alone: it brings Node's sockets and streams, and few jobs have a syntax error.
+  // Loaded lazily: it loads Node's sockets and streams, and few jobs have a syntax error.
   const { spawnSync } = getBuiltinModule('node:child_process')
   const { stderr } = spawnSync(process.execPath, ['--check', main], CHECK)
   return placeOf(typeof stderr === 'string' ? stderr : '', work)
@@ -59,7 +59,7 @@ function placeIn(main, work) {
 
 const OURS = /^\s+at .*(?:node:internal|node:diagnostics_channel|\/opt\/mayfly\/)/
 
-/** Frames that are no runner's, with paths relative to the working folder. @param {string} stack @param {string} work */
+/** Frames outside of the runner, with paths relative to the working folder. @param {string} stack @param {string} work */
 export function ownFrames(stack, work) {
   const lines = P.split(stack, '\n')
   let told = ''

@@ -1,6 +1,6 @@
 /**
- * Files of a session's working folder, read and written while its code may change them: a path is checked, what it opens
- * is checked again, and nothing here waits for a pipe or a device.
+ * Files of a session's working folder, read and written while its code may change them (TOCTOU): the path is checked, then
+ * the opened file is checked again. Opens never block on a pipe or a device.
  */
 import fs from 'node:fs'
 import { randomUUID } from 'node:crypto'
@@ -13,7 +13,7 @@ const ENTRIES_MAX = 1000
 const DEPTH_MAX = 64
 const PATH_CHARS_MAX = 1024
 const MESSAGE_CHARS_MAX = 1024
-/** The server reads no longer head, and JSON escapes a control character in six bytes. */
+/** The server limits the head of a frame, and JSON escapes a control character with six bytes. */
 const HEAD_BYTES_MAX = 256 * 1024
 const LISTED_BYTES_MAX = 240 * 1024
 const FILE_BYTES_MAX = FRAME_BYTES_MAX - HEAD_BYTES_MAX
@@ -121,7 +121,7 @@ function list(root, { path: place }) {
   return truncated ? { entries, truncated } : { entries }
 }
 
-/** False where there are more. @param {string} root @param {string} folder @param {Entry[]} entries @param {number} depth @returns {boolean} */
+/** Returns false if the list was truncated. @param {string} root @param {string} folder @param {Entry[]} entries @param {number} depth @returns {boolean} */
 function gather(root, folder, entries, depth) {
   const { names, isAll } = namesIn(folder, ENTRIES_MAX - entries.length)
   for (const name of names) {
@@ -136,7 +136,7 @@ function gather(root, folder, entries, depth) {
   return isAll
 }
 
-/** Some of the names where there are more than `max`. @param {string} folder @param {number} max */
+/** Returns at most `max` names. @param {string} folder @param {number} max */
 function namesIn(folder, max) {
   /** @type {string[]} */
   const names = []
@@ -156,7 +156,7 @@ function namesIn(folder, max) {
       open.closeSync()
     }
   } catch {
-    // Unreadable, or gone.
+    // Unreadable, or deleted (race).
   }
   return { names: names.sort(), isAll }
 }
@@ -167,7 +167,7 @@ function entryOf(root, at) {
   const stat = fs.lstatSync(at, { throwIfNoEntry: false })
   if (!stat || place.length > PATH_CHARS_MAX) return undefined
   const { size } = stat
-  // As far as a date goes: a file may have any time.
+  // Clamped to the range of Date: a file may have any time.
   const modifiedMs = Math.min(Math.max(0, Math.trunc(stat.mtimeMs)), DATE_MS_MAX)
   if (stat.isFile()) return { path: place, type: 'file', size, modifiedMs }
   if (stat.isDirectory()) return { path: place, type: 'folder', size: 0, modifiedMs }
@@ -188,7 +188,7 @@ function below(root, place) {
   }
 }
 
-/** A link on the way may lead elsewhere. @param {string} root @param {string} to @param {string} place */
+/** Fails if a symbolic link in the path leads out of the root. @param {string} root @param {string} to @param {string} place */
 function checkParent(root, to, place) {
   const parent = fs.realpathSync(path.dirname(to))
   if (parent === root || parent.startsWith(`${root}/`)) return

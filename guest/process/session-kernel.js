@@ -1,7 +1,7 @@
 /**
- * Kernels of a session, as its manager sees them: processes in a session and group of their own, which evaluate one cell
- * at a time. All that they say is bounded and read as hostile input; an end counts if it has the nonce of the running
- * cell, so what an earlier cell left behind cannot end a later one by accident.
+ * Kernels of a session, on the manager's side: processes with their own POSIX session and process group, which evaluate one
+ * cell at a time. Their messages are bounded and parsed as hostile input. A reported end needs the nonce of the running cell,
+ * so that code left behind by an earlier cell cannot end a later one by accident.
  */
 import { randomUUID } from 'node:crypto'
 import fs from 'node:fs'
@@ -20,8 +20,8 @@ const STRAYS_MAX = 1000
 /** @typedef {{ code: number | null, signal: string | null }} Exit */
 
 /**
- * Writes a file for one exec, below a folder whose name nobody could know: a cell before may have put a pipe at any other,
- * on which the manager would wait for ever. @param {string} tmp @param {string} name @param {Uint8Array | string} content
+ * Writes a file for one exec, in a folder with a random name: at a predictable path an earlier cell could have created a
+ * FIFO, whose open would block the manager forever. @param {string} tmp @param {string} name @param {Uint8Array | string} content
  */
 export function fileOfExec(tmp, name, content) {
   const folder = fs.mkdtempSync(path.join(tmp, '.mayfly-'))
@@ -40,7 +40,7 @@ export function forgetFile(place) {
   if (place !== undefined) fs.rmSync(path.dirname(place), { recursive: true, force: true })
 }
 
-/** Parts that both kinds share: one process, its end, and the cell that it evaluates. */
+/** Base class of both kinds: one process, its exit, and the cell that it evaluates. */
 export class Kernel {
   /** @type {import('node:child_process').ChildProcess} */
   child
@@ -61,7 +61,7 @@ export class Kernel {
   /** @param {import('node:child_process').ChildProcess} child */
   constructor(child) {
     this.child = child
-    // No streams at all where the system is out of descriptors.
+    // At EMFILE or ENFILE the child has no streams.
     for (const stream of child.stdio ?? []) stream?.on('error', () => undefined)
     this.ready = new Promise((resolve) => {
       this.#nowReady = resolve
@@ -86,12 +86,12 @@ export class Kernel {
     return this.#nonce
   }
 
-  /** Beginning of the cell, to tell its processes from older ones. */
+  /** Start of the cell, to distinguish its processes from older ones. */
   get began() {
     return { ageMs: performance.now() - this.#beganMs, pid: this.#lastPid }
   }
 
-  /** True once it takes cells; false if it does not start. */
+  /** Resolves with true once it accepts cells; with false if it does not start. */
   async hasStarted() {
     const late = new Promise((resolve) => void setTimeout(resolve, START_MS_MAX, false).unref())
     const isReady = await Promise.race([
@@ -130,7 +130,7 @@ export class Kernel {
     this.#finish(read())
   }
 
-  /** Message for no cell: a flood of them ends the kernel. */
+  /** Counts a message that belongs to no cell; too many of them end the kernel. */
   stray() {
     if (++this.#strays > STRAYS_MAX) this.kill()
   }

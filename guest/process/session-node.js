@@ -1,4 +1,4 @@
-/** Kernel of language `node` as its manager sees it; the other half is kernel-node.js. */
+/** Kernel of language `node`, on the manager's side; the other half is kernel-node.js. */
 import { spawn } from 'node:child_process'
 import path from 'node:path'
 import { readFrames } from '../frames.js'
@@ -28,7 +28,7 @@ export class NodeKernel extends Kernel {
   /** @param {Setting} setting */
   constructor({ work, tmp, args, flags, typed, hooks }) {
     const program = path.join(import.meta.dirname, 'kernel-node.js')
-    // A terminated callback leaves the stack of async hooks one too deep, which Node would abort for.
+    // A terminated callback leaves an extra entry on the stack of async hooks; with the check on, Node would abort.
     const own = [...flags, '--no-force-async-hooks-checks', program]
     const settings = JSON.stringify({ work, typed, hooks, args })
     super(

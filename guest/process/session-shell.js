@@ -1,4 +1,4 @@
-/** Kernel of languages `bash` and `sh`, as its manager drives it. */
+/** Kernel of languages `bash` and `sh`, on the manager's side. */
 import { spawn } from 'node:child_process'
 import { renewResult } from './ground.js'
 import { writtenResult } from './job.js'
@@ -17,13 +17,13 @@ const BASH = {
   words: ['--norc', '--noediting', '-i', '+m', '+H', '+o', 'history', '-s'],
   statusFd: 99,
 }
-/** dash knows descriptors of one digit only. */
+/** dash supports only descriptors of one digit. */
 const SH = { file: '/bin/sh', words: ['-i', '+m', '-s'], statusFd: 9 }
 
 /**
- * Kernel in a shell. It is interactive, because only such a shell gives up a command at SIGINT or at an error and keeps its
- * state, and reads lines of the manager's from its input; each sources a file. dash drops what it has read ahead when it
- * gives up, so the line that reports the status is sent when the shell has said that it began the line before it.
+ * Kernel in a shell. The shell is interactive, because only an interactive shell aborts a command at SIGINT or at an error
+ * and keeps its state. It reads lines from the manager on its stdin; each sources a file. dash discards buffered input when
+ * it aborts a command, so the line that reports the status is sent after the shell has reported the start of the cell.
  */
 export class ShellKernel extends Kernel {
   #setting
@@ -39,14 +39,14 @@ export class ShellKernel extends Kernel {
   /** @param {Setting} setting */
   constructor(setting) {
     const shell = setting.language === 'bash' ? BASH : SH
-    // An interactive sh reads the file that ENV names, and each shows a prompt unless that is empty.
+    // An interactive sh sources the file named by ENV. Empty PS1 and PS2: no prompts.
     const { ENV, ...env } = { ...process.env, PS1: '', PS2: '' }
     super(
       spawn(shell.file, [...shell.words, '--', ...setting.args], {
         cwd: setting.work,
         env,
         detached: true,
-        // bash complains at its start that it has no terminal, so its stderr comes after that.
+        // bash warns at its start that it has no terminal, so its stderr is connected later.
         stdio: ['pipe', 1, 'ignore', 3, 'pipe', 2],
       }),
     )
@@ -74,23 +74,23 @@ export class ShellKernel extends Kernel {
     renewResult(settings)
     const from = quoted(input ?? '/dev/null')
     const { statusFd } = this.#shell
-    const say = `{ command echo ${this.nonce} begun >&${statusFd}; } 2>/dev/null`
+    const reportBegin = `{ command echo ${this.nonce} begun >&${statusFd}; } 2>/dev/null`
     const result = quoted(process.env.MAYFLY_RESULT ?? '/dev/null')
     const files = `<${from} 3>${result} ${statusFd}>&-`
     const [before, after] = around(env)
     this.#after = `{ command echo ${this.nonce} $? >&${statusFd}; set +eu; ${after}:; } 2>/dev/null`
-    this.#line(`${say}; ${before}. ${quoted(file)} ${files}`)
+    this.#line(`${reportBegin}; ${before}. ${quoted(file)} ${files}`)
     return ended
   }
 
   interrupt() {
-    // At one time, as from a terminal: a shell whose child dies first goes on with the next command, and bash gives up the
-    // next cell as well where the child dies long after.
+    // Shell and child must get the signal at the same time, as from a terminal: if the child dies first, the shell continues
+    // with the next command; if it dies much later, bash aborts the next cell as well.
     signal(this.pid, 'SIGSTOP')
     interruptYounger(this.pid, this.began)
     signal(this.pid, 'SIGINT')
     signal(this.pid, 'SIGCONT')
-    // A signal between the end of the cell and the line that reports it drops that line.
+    // Race: a signal between the end of the cell and its report discards the line that reports it.
     if (this.#interrupts++ > 0)
       this.#line(`{ command echo ${this.nonce} 130 >&${this.#shell.statusFd}; } 2>/dev/null`)
   }

@@ -1,7 +1,7 @@
 /**
- * Terminals of a session of Node or a shell, as its manager holds them. See mayfly_terminal.py for why and how: frames, the
- * window and the end are the same. Node starts no child with a controlling terminal, so the program is started by a shell
- * that opens the slave as the leader of its session; the ioctls of a master are made by node:ffi of this same file system.
+ * Terminals of a session of Node or a shell, on the manager's side. See mayfly_terminal.py for the design: frames, window and
+ * end are the same. Node cannot start a child with a controlling terminal, so the program is started by a shell that is a
+ * session leader and opens the slave. The ioctls of the master are made through node:ffi.
  */
 import { spawn } from 'node:child_process'
 import fs from 'node:fs'
@@ -14,14 +14,14 @@ import { KIND, send } from './wire.js'
 const TERMINALS_MAX = 4
 const WINDOW_BYTES = 262_144
 const CHUNK_BYTES = 16_384
-/** Share of the window after which the sender is told what was taken. */
-const TAKEN_BYTES = 16_384
+/** Received bytes after which the window is acknowledged to the sender. */
+const ACK_BYTES = 16_384
 const HANG_UP_MS = 1000
-/** Time for the last output of a program that has ended, where another process keeps the slave open. */
+/** Wait for the last output of an exited program if another process keeps the slave open. */
 const DRAIN_MS = 250
 const WRITE_AGAIN_MS = 10
-const LOOK_MS = 30
-const LOOK_MS_MAX = 500
+const POLL_MS = 30
+const POLL_MS_MAX = 500
 const { O_RDWR, O_NOCTTY, O_NONBLOCK } = fs.constants
 const FULL = 'Cannot open a terminal: the session has as many as it may'
 /** Opening a terminal makes it the controlling one of a session that has none. */
@@ -45,7 +45,7 @@ export class Terminals {
   ordered(payload) {
     const order = /** @type {Order} */ (parseJson(payload.toString()))
     if (order.open) return this.#begin(order.id, order.open)
-    // The end of a terminal and an order for it may cross.
+    // Race: the terminal may have ended while the order was in flight.
     const terminal = this.#open.get(order.id)
     if (!terminal) return
     if (order.resize) terminal.resize(order.resize)
@@ -84,8 +84,8 @@ class Terminal {
   /** @type {Buffer[]} */
   #pending = []
   #taken = 0
-  #onWay = 0
-  /** The stream has ended: the rest is read from the master. */
+  #inFlight = 0
+  /** True after the stream has ended: remaining output is read from the master. */
   #isHungUp = false
   #isRead = false
   /** @type {{ exitCode: number } | { signal: string } | undefined} */
@@ -93,7 +93,7 @@ class Terminal {
   /** @type {NodeJS.Timeout | undefined} */
   #draining
   /** @type {NodeJS.Timeout | undefined} */
-  #looking
+  #pollTimer
   pid = 0
 
   /** @param {string} id @param {Asked} asked @param {string} work @param {() => void} over */
@@ -111,9 +111,9 @@ class Terminal {
     }
     this.#stream.on('data', (chunk) => {
       this.#print(chunk)
-      this.#lookSoon()
+      this.#pollSoon()
     })
-    // EIO: no process has the slave any longer.
+    // EIO: the last descriptor of the slave was closed.
     this.#stream.on('error', () => undefined)
     this.#stream.on('close', () => this.#readRest())
   }
@@ -155,8 +155,8 @@ class Terminal {
 
   /** @param {number} bytes */
   given(bytes) {
-    this.#onWay -= bytes
-    if (this.#onWay >= WINDOW_BYTES || this.#master < 0) return
+    this.#inFlight -= bytes
+    if (this.#inFlight >= WINDOW_BYTES || this.#master < 0) return
     if (this.#isHungUp) return this.#readRest()
     this.#stream?.resume()
     if (this.#ended) this.#drain()
@@ -165,7 +165,7 @@ class Terminal {
   /** @param {Buffer} bytes */
   type(bytes) {
     this.#pending.push(bytes)
-    this.#lookSoon()
+    this.#pollSoon()
     if (this.#pending.length === 1) this.#write()
   }
 
@@ -178,43 +178,43 @@ class Terminal {
 
   #release() {
     if (this.#master < 0) return
-    clearTimeout(this.#looking)
+    clearTimeout(this.#pollTimer)
     fs.closeSync(this.#master)
     this.#master = -1
     this.#stream?.destroy()
   }
 
   /**
-   * gVisor drops events of a master now and then: epoll waits while there is something to read. On a busy machine a program
-   * may print any time later, so the looks go on, ever more seldom.
+   * Polls the master: gVisor sometimes loses its events, and epoll waits although data is readable. The interval doubles at
+   * each empty read.
    */
-  #lookSoon(ms = LOOK_MS) {
-    if (ms === LOOK_MS) clearTimeout(this.#looking)
-    this.#looking = setTimeout(() => {
-      if (this.#master < 0 || this.#isHungUp || this.#onWay >= WINDOW_BYTES) return
+  #pollSoon(ms = POLL_MS) {
+    if (ms === POLL_MS) clearTimeout(this.#pollTimer)
+    this.#pollTimer = setTimeout(() => {
+      if (this.#master < 0 || this.#isHungUp || this.#inFlight >= WINDOW_BYTES) return
       const chunk = Buffer.allocUnsafe(CHUNK_BYTES)
       try {
         const count = fs.readSync(this.#master, chunk)
         if (count === 0) return
         this.#print(chunk.subarray(0, count))
-        this.#lookSoon()
+        this.#pollSoon()
       } catch (error) {
-        // EIO: the stream is told of it as well.
+        // Not EIO: the stream reports that as well.
         if (/** @type {NodeJS.ErrnoException} */ (error).code === 'EAGAIN')
-          this.#lookSoon(Math.min(ms * 2, LOOK_MS_MAX))
+          this.#pollSoon(Math.min(ms * 2, POLL_MS_MAX))
       }
     }, ms)
   }
 
   /**
-   * libuv takes POLLHUP for the end of a stream once a read filled less than its buffer, and a master gives 4 KiB at a time:
-   * what it has yet comes until EIO.
+   * Reads until EIO. libuv treats POLLHUP after a short read as the end of the stream, but a master returns at most 4 KiB for
+   * each read, so output may remain.
    */
   #readRest() {
     this.#isHungUp = true
     const chunk = Buffer.allocUnsafe(CHUNK_BYTES)
     try {
-      while (this.#master >= 0 && this.#onWay < WINDOW_BYTES) {
+      while (this.#master >= 0 && this.#inFlight < WINDOW_BYTES) {
         const count = fs.readSync(this.#master, chunk)
         if (count === 0) return this.#read()
         this.#print(chunk.subarray(0, count))
@@ -229,9 +229,9 @@ class Terminal {
     const head = `${JSON.stringify({ id: this.#id })}\n`
     for (let at = 0; at < chunk.length; at += CHUNK_BYTES)
       send(KIND.terminalOutput, head, chunk.subarray(at, at + CHUNK_BYTES))
-    this.#onWay += chunk.length
-    if (this.#onWay < WINDOW_BYTES) return
-    // A slow reader has a right to all of the output.
+    this.#inFlight += chunk.length
+    if (this.#inFlight < WINDOW_BYTES) return
+    // Back-pressure: a slow reader gets all of the output.
     this.#stream?.pause()
     clearTimeout(this.#draining)
   }
@@ -249,7 +249,7 @@ class Terminal {
         setTimeout(() => this.#write(), WRITE_AGAIN_MS)
       else this.#drop()
     }
-    if (this.#taken < TAKEN_BYTES && (this.#pending.length > 0 || this.#taken === 0)) return
+    if (this.#taken < ACK_BYTES && (this.#pending.length > 0 || this.#taken === 0)) return
     note(this.#id, { taken: this.#taken })
     this.#taken = 0
   }
@@ -264,7 +264,7 @@ class Terminal {
     this.#ended = ended
     this.#hangUp()
     if (this.#isRead) this.#finish()
-    else if (this.#onWay < WINDOW_BYTES) this.#drain()
+    else if (this.#inFlight < WINDOW_BYTES) this.#drain()
   }
 
   #drain() {
@@ -272,7 +272,7 @@ class Terminal {
     this.#draining = setTimeout(() => this.#read(), DRAIN_MS)
   }
 
-  /** Ends the reading. */
+  /** Stops reading. */
   #read() {
     if (this.#isRead) return
     this.#isRead = true

@@ -1,8 +1,8 @@
 /**
- * Manager of a session: a wall that stays open and takes one exec after another. It runs in the parked runner's process
- * and loads no user code: cells are evaluated by a kernel, a process of its own that keeps variables, imports and background
- * work from exec to exec, and a command is a process of its own as well. A kernel that ends, floods the manager or does not
- * answer an interrupt within a second is replaced by a fresh one, and the exec says that its state is lost.
+ * Manager of a session: a wall that stays open and runs one exec after another. It runs in the parked runner's process and
+ * loads no user code. A kernel, a separate process, evaluates cells and keeps variables, imports and background work between
+ * execs; a command is a separate process as well. A kernel that exits, floods the manager or does not answer an interrupt
+ * within a second is replaced by a new one, and the exec reports that its state is lost.
  */
 import { spawn } from 'node:child_process'
 import fs from 'node:fs'
@@ -20,9 +20,9 @@ import { Terminals } from './session-terminals.js'
 import { isShell } from './shell.js'
 import { CONTROL_FD, FRAME_BYTES_MAX, KIND, send } from './wire.js'
 
-/** Time in which what runs answers an interrupt. */
+/** Time limit for a kernel or command to react to an interrupt; then it is killed. */
 const ANSWER_MS = 1000
-/** Sessions of processes that are remembered to be killed in the end. */
+/** Limit of POSIX sessions that are recorded, to be killed at the end. */
 const SESSIONS_MAX = 1000
 const INTERRUPTED = { code: 'INTERRUPTED', message: 'The exec was interrupted' }
 const NO_KERNEL = { code: 'FAILED', message: 'Cannot start the interpreter of the session' }
@@ -40,12 +40,12 @@ export class SessionManager {
   #hooks = false
   /** @type {NodeKernel | ShellKernel | undefined} */
   #kernel
-  /** A kernel ended since the last exec of code. */
+  /** True if a kernel exited since the last exec of code. */
   #hasLost = false
   /** @type {Running | undefined} */
   #running
   #cells = 0
-  /** Leaders of sessions of processes, oldest first. @type {Set<number>} */
+  /** Leaders of POSIX sessions, oldest first. @type {Set<number>} */
   #sessions = new Set()
   #terminals
 
@@ -59,7 +59,7 @@ export class SessionManager {
     this.#terminals = new Terminals({ work: this.#work, remember })
   }
 
-  /** Resolves when it takes frames, until the server closes. @param {boolean} hooks files of the task may be TypeScript */
+  /** Resolves once it accepts frames; runs until the server closes the socket. @param {boolean} hooks files of the task may be TypeScript */
   async serve(hooks) {
     this.#hooks = hooks
     if (!(await this.#start())) throw new Error(NO_KERNEL.message)
@@ -116,7 +116,7 @@ export class SessionManager {
     this.#report(exec, end, executionMs, known)
   }
 
-  /** Never rejects: a full disk, or no process left, is the end of that exec. @param {Exec} exec @param {Running} running @returns {Promise<ExecEnd>} */
+  /** Never rejects: a full disk or a failed fork ends only that exec. @param {Exec} exec @param {Running} running @returns {Promise<ExecEnd>} */
   async #endOf(exec, running) {
     try {
       if (exec.command !== undefined) return await this.#command(exec, running)
@@ -126,8 +126,11 @@ export class SessionManager {
     } catch (error) {
       const { code, message } = /** @type {NodeJS.ErrnoException} */ (error)
       const isDisk = code === 'ENOSPC' || code === 'EDQUOT' || code === 'EFBIG'
-      const told = { code: isDisk ? 'DISK' : 'FAILED', message: `Cannot run the exec: ${message}` }
-      return { status: 'error', error: told, state: this.#kernel?.isGone ? 'lost' : 'kept' }
+      const failure = {
+        code: isDisk ? 'DISK' : 'FAILED',
+        message: `Cannot run the exec: ${message}`,
+      }
+      return { status: 'error', error: failure, state: this.#kernel?.isGone ? 'lost' : 'kept' }
     }
   }
 
@@ -164,7 +167,7 @@ export class SessionManager {
     return this.#lost(kernel)
   }
 
-  /** End of an exec whose kernel is gone, once there is another. @param {NodeKernel | ShellKernel} kernel @returns {Promise<ExecEnd>} */
+  /** Starts another kernel, and returns the end of an exec whose kernel exited. @param {NodeKernel | ShellKernel} kernel @returns {Promise<ExecEnd>} */
   async #lost(kernel) {
     const { code, signal: name } = await kernel.gone
     await this.#start()
@@ -179,7 +182,7 @@ export class SessionManager {
     return { status: 'error', exitCode, error, state: 'lost' }
   }
 
-  /** Starts a kernel; false if it does not start. */
+  /** Starts a kernel; resolves with false if that fails. */
   async #start() {
     const { language, args = [], typed = false } = this.#task
     const { tmp } = this.#settings
@@ -250,9 +253,9 @@ function standardInput({ stdin, inputText }) {
   return stdin ? Buffer.from(stdin.content, stdin.encoding) : inputText
 }
 
-/** Kills the kernel if the cell goes on. @param {NodeKernel | ShellKernel} kernel @param {Promise<unknown>} ended */
+/** Interrupts the cell; kills the kernel if that does not end it. @param {NodeKernel | ShellKernel} kernel @param {Promise<unknown>} ended */
 function interruptKernel(kernel, ended) {
-  // Repeated, as a program may take the first one for itself.
+  // Repeated, as a program may handle the first interrupt itself.
   const again = setInterval(() => kernel.interrupt(), ANSWER_MS / 3)
   const late = setTimeout(() => kernel.kill(), ANSWER_MS)
   const stop = () => {

@@ -26,7 +26,7 @@ export function runShell(job, main) {
   const isExecutable = files.some((one) => one.executable && path.normalize(one.path) === name)
   const file = SHELLS[language] ?? '/bin/sh'
   const words = [...optionsOf(code, language), isExecutable ? `./${name}` : name, ...args]
-  // Loaded for a shell alone: it brings Node's sockets and streams.
+  // Loaded lazily: it loads Node's sockets and streams.
   const { spawn } = process.getBuiltinModule('node:child_process')
   job.release()
   const child = spawn(file, words, { stdio: [0, 1, 2, 3] })

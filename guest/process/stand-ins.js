@@ -1,4 +1,4 @@
-/** Node's own names as a wall has them, for programs of a job and cells of a session alike. */
+/** Replacements for functions of Node that do not work in a wall, for programs of a job and cells of a session. */
 import os from 'node:os'
 
 /** Replaces os.networkInterfaces: the wall has no netlink to query them, and has only `lo`. */

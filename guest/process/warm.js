@@ -62,9 +62,9 @@ export async function warmUp({ work, tmp }) {
   takeUp(work)
   fs.closeSync(sink)
   fs.rmSync(folder, { recursive: true })
-  // A job should not pay for the collection of what the dummy job left.
+  // Collects the dummy job's garbage, so that no job's time includes it.
   takeGc()()
-  // A turn of the event loop: what the dummy job left to be done later is done before the job.
+  // One turn of the event loop runs the dummy job's deferred work before the job.
   await new Promise((resolve) => setImmediate(resolve))
 }
 

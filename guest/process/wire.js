@@ -111,8 +111,8 @@ export function writeFully(fd, bytes) {
 }
 
 /**
- * Node reads `errno` and `error` of a plain object after each write, so that one which user code gave to every object looks
- * like a failed write: such a property is away meanwhile.
+ * Node reads `errno` and `error` of a plain object after each write; such a property on Object.prototype, set by user code,
+ * would look like a failed write. It is removed during the write.
  * @param {number} fd @param {Uint8Array} bytes @param {number} at
  */
 function writeOnce(fd, bytes, at) {
@@ -130,7 +130,7 @@ function writeOnce(fd, bytes, at) {
   }
 }
 
-/** Without a prototype, which user code may have given a `get`. @param {string} name */
+/** Property descriptor without a prototype, to which user code may have added a `get`. @param {string} name */
 function ownOf(name) {
   const found = getOwnPropertyDescriptor(everyObject, name)
   return found && setPrototypeOf(found, null)

@@ -1,12 +1,12 @@
 """Compiles the Python of an image: `compile-image.py SPOOL INDEX INTO`.
 
-INDEX has a line for each source: the offset and the size of its bytes in SPOOL, and its path in the image. Writes the
-compiled files to INTO, one after another, and prints the suffix of their names, then a size for each line of INDEX: 0 where
-the source does not compile. A compiled file names no time and no size of its source, and Python takes it unchecked
-(PEP 552): the image is read-only.
+INDEX has a line for each source: offset and size of its bytes in SPOOL, and its path in the image. Concatenates the
+compiled files to INTO, and prints the suffix of their names, then the size for each line of INDEX: 0 if the source does not
+compile. The compiled files are unchecked hash-based pycs (PEP 552), without time and size of the source: the image is
+read-only.
 
-The same sources give the same bytes: the caller sets PYTHONHASHSEED and no other variable. It runs nothing of what it
-compiles, and needs no module that is a file but that of the encoding."""
+Reproducible: the caller sets PYTHONHASHSEED and no other variable. Executes none of the code that it compiles, and imports
+no module from a file except the encoding's."""
 
 import _frozen_importlib_external as loader
 import _imp

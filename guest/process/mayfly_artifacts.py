@@ -21,9 +21,9 @@ FOLDER = FILE | os.O_DIRECTORY
 # Descriptors from here on belong to the job.
 FREE_FD, FD_MAX = 8, 1024
 KNOWN_MAX = 20_000
-# Above it, to look at each of them takes about as long as to read the folders.
-LOOKED_AT_MAX = 256
-# Time in which two changes of a folder may have the same time; a tick of the kernel takes 10 ms at most.
+# Beyond this number, checking each file takes about as long as reading the folders.
+CHECKED_MAX = 256
+# Two changes within this time may have equal timestamps: a kernel tick takes up to 10 ms.
 SETTLED_NS = 100_000_000
 
 _open, _close, _read, _list, _fstat, _stat = os.open, os.close, os.pread, os.listdir, os.fstat, os.stat
@@ -37,28 +37,28 @@ def facts_of(path):
 
 
 class Known:
-    """Stat fields of the files that exist before a cell, by path, so that its artifacts are the new and changed.
+    """Stat fields of the files that exist before a cell, by path; a cell's artifacts are the new and changed files.
 
-    Files and folders that are known are looked at one by one, and the folders read only if one of them has changed: the
-    change time of a folder, which its owner cannot set, is also that of the names in it. A folder that changed just before
-    it was read is read again, since it may have changed once more within the same tick of the clock."""
+    Known files and folders are checked by lstat, and the folders are read again only if one of them changed: the ctime of
+    a folder, which its owner cannot set, changes with each entry in it. A folder that changed just before it was read is
+    read again, since another change within the same clock tick would not be visible."""
 
     def __init__(self, work):
         self.work = work
         self.files, self.folders = {}, {}
-        # Without this, nothing but reading them tells what is there.
+        # False: the folders must be read to detect changes.
         self.is_settled = False
-        self.has_given = False
+        self.has_out_files = False
 
-    def renewed(self):
-        """The files as they are now."""
+    def current(self):
+        """Current files; reads the folders only if something changed."""
         if not self.is_unchanged():
             self.read()
         return self.files
 
-    def is_empty_handed(self):
-        """True if a gathering would find nothing: it gives all files below `out/`, and the new and changed ones."""
-        return not self.has_given and self.is_unchanged()
+    def has_nothing(self):
+        """True if there is nothing to gather: no file below `out/`, and no new or changed file."""
+        return not self.has_out_files and self.is_unchanged()
 
     def is_unchanged(self):
         if not self.is_settled:
@@ -76,7 +76,7 @@ class Known:
         return True
 
     def read(self):
-        self.files, self.folders, self.has_given = {}, {}, False
+        self.files, self.folders, self.has_out_files = {}, {}, False
         settled_at, self.is_settled = _now() - SETTLED_NS, True
         folders = [""]
         while folders and len(self.files) < KNOWN_MAX:
@@ -90,7 +90,7 @@ class Known:
                     self.note(list(entries), at, folders)
             except OSError:
                 self.is_settled = False
-        if folders or len(self.files) + len(self.folders) > LOOKED_AT_MAX:
+        if folders or len(self.files) + len(self.folders) > CHECKED_MAX:
             self.is_settled = False
 
     def note(self, entries, at, folders):
@@ -105,7 +105,7 @@ class Known:
                 folders.append(path + "/")
             else:
                 self.files[path] = ((facts.st_ino, facts.st_size, facts.st_ctime_ns), None)
-                self.has_given = self.has_given or _is_below_out(path)
+                self.has_out_files = self.has_out_files or _is_below_out(path)
 
 
 def _facts_of_folder(facts):

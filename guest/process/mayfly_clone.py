@@ -1,22 +1,22 @@
-"""A runner that waits in a machine which is saved as a template, and goes on in each of its clones.
+"""A runner in a virtual machine that is saved as a template and continues in each clone.
 
-Under emulation a machine is slow in all that it runs for the first time, and a clone has run nothing. So the runner runs its
-dummy job again once it is in a clone. It knows that by the clock, which is years behind in a template."""
+Under emulation, code is slow when a machine runs it for the first time, and a clone starts with no translated code. So the
+runner repeats its dummy job in the clone, which it recognises by the clock: that of a template is years behind."""
 
 import time
 
 import _socket
 
 CONTROL_FD = 5
-LOOK_S = 0.02
-# No template has a clock as late as this: QEMU starts each in 2001.
+POLL_S = 0.02
+# Later than the clock of any template: QEMU starts them in 2001.
 CLONED_AFTER_S = 1_600_000_000
 
 
 def wait(rehearse):
-    """Returns once a frame can be read. Calls `rehearse` before, if there is the time."""
+    """Returns when the machine is a clone or a frame has arrived. Calls `rehearse` if no frame is waiting."""
     control = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, CONTROL_FD)
-    control.settimeout(LOOK_S)
+    control.settimeout(POLL_S)
     try:
         while time.time() < CLONED_AFTER_S:
             if _has_frame(control):

@@ -155,7 +155,7 @@ class Display:
 
 
 def watch_figures(display, is_ours):
-    """Takes over figures that are shown, once pyplot is there; an image may have imported it ahead."""
+    """Hooks pyplot, so that shown figures are reported; pyplot may already have been imported by the image."""
     finder = FigureFinder(display, is_ours)
     plt = sys.modules.get(PYPLOT)
     if plt is None:
@@ -165,7 +165,7 @@ def watch_figures(display, is_ours):
 
 
 class FigureFinder:
-    """Import hook that replaces pyplot's `show`, as there is no screen. Removes itself after its first use."""
+    """Import hook that replaces pyplot's `show`, since there is no screen. Removes itself after its first use."""
 
     def __init__(self, display, is_ours):
         self.display = display

@@ -34,7 +34,7 @@ now = time.monotonic
 _usage = resource.getrusage
 _send = mayfly_wire.send
 
-# Much of the grammar, for code of the parser that no program ran before.
+# Uses most of the grammar, to warm up the parser and compiler.
 _DUMMY_CODE = """import json, os.path as paths
 from time import monotonic as clock
 class Pair:
@@ -68,8 +68,8 @@ _DUMMY = {
 def warm_up(settings):
     """Runs a dummy job, so that the first real job finds warm code.
 
-    Its files are where writing is never closed: in a cloned machine it may still run when the wall closes writing, which kills
-    whoever holds a file open elsewhere."""
+    Its files are in a folder that stays writable: in a cloned machine it may still run when a phase closes writing, which
+    kills processes that have a file open elsewhere."""
     if not settings["work"]:
         return
     _preload()
@@ -142,7 +142,7 @@ class Job:
         return _getpid() == self.pid
 
     def refuse(self, error):
-        """End of a job of which nothing ran."""
+        """Reports the end of a job that could not start."""
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EFBIG):
             message = "The files of the job take more space than it may use"
             return self.end({"status": "limit", "error": {"code": "DISK", "message": message}})
@@ -180,7 +180,7 @@ class Job:
         self.gathering = mayfly_artifacts.Gathering(self.work, self.task["artifactBytesMax"], self.give, brought)
 
     def release(self, path):
-        """From here on, and no earlier, imports may find the job's modules."""
+        """Releases the job: only from here on can imports find its modules."""
         mayfly_own.give_way(self.pristine, path[0])
         display = mayfly_own.own("mayfly_display")
         self.display = display.Display(self.gathering, self.work, self.show)
@@ -299,8 +299,8 @@ class Job:
     def close(self, names):
         """Closes the program's open files, as an interpreter does at exit; their output still counts."""
         flush()
-        # A daemon thread continues here with those names, where an interpreter would have stopped it; a program whose
-        # memory is captured at its end is captured with its variables.
+        # Not done while a daemon thread runs, which an interpreter would have stopped, or if memory is captured at the end,
+        # so that the capture contains the program's variables.
         if len(_frames()) > 1 or self.task.get("stays"):
             return _flush_files()
         for is_private in (True, False):
@@ -428,7 +428,7 @@ class _TooLong(BaseException):
 
 
 class _Within:
-    """Context with a time limit; exceptions in it are no error of the job."""
+    """Context with a time limit; exceptions in it are not reported as errors of the job."""
 
     def __init__(self, seconds):
         self.seconds = seconds
@@ -524,7 +524,7 @@ def parsed(text):
 
 
 def _json():
-    """The whole package, for text that people and programs write."""
+    """The json package, for text written by people and programs."""
     return mayfly_own.own("json")
 
 

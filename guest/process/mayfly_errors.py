@@ -44,7 +44,7 @@ def error_of(error, work):
 
 
 def own_frames_off(error):
-    """Skips the runner's frames at the start of a traceback, and the one of an interrupt at its end."""
+    """Removes the runner's frames at the start of a traceback, and that of an interrupt at its end."""
     trace = error.__traceback__
     while trace is not None and _is_own(trace):
         trace = trace.tb_next

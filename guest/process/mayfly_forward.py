@@ -7,18 +7,18 @@ import socket
 import sys
 
 PROXY = ("127.0.0.1", 3128)
-# More than the proxy takes at once.
+# Above the limit of the proxy.
 CONNECTIONS_MAX = 128
 PIECE_BYTES = 65_536
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
 
 class Connection:
-    """Two sockets and the bytes between them: a piece for each direction, so that a slow reader holds its writer up."""
+    """Two sockets, with one bounded buffer for each direction: back-pressure from a slow reader to its writer."""
 
     def __init__(self, inner, outer):
         self.ends = (inner, outer)
-        # Bytes for each end, and whether the other one has sent its last.
+        # For each end: bytes to write, and whether the other end has closed its sending side.
         self.pending = [b"", b""]
         self.over = [False, False]
         self.shut = [False, False]
@@ -81,7 +81,7 @@ class Forwarder:
         self.settle_server()
 
     def move(self, connection, end, events):
-        # An end of the same look may have closed it.
+        # An event of the same poll may have closed it.
         if connection.ends[end].fileno() < 0:
             return
         try:
@@ -96,7 +96,7 @@ class Forwarder:
             self.settle(connection, side)
 
     def settle(self, connection, side):
-        """A selector takes no empty set of events."""
+        """Registers the wanted events; unregisters for none, since a selector refuses an empty set."""
         one, wanted = connection.ends[side], connection.wanted(side)
         is_known = one in self.selector.get_map()
         if wanted and is_known:
@@ -115,7 +115,7 @@ class Forwarder:
         self.settle_server()
 
     def settle_server(self):
-        """Takes no more connections than it may hold; others wait in the backlog."""
+        """Stops accepting at the connection limit; others wait in the backlog."""
         is_known = self.server in self.selector.get_map()
         if self.count < CONNECTIONS_MAX and not is_known:
             self.selector.register(self.server, READ, None)

@@ -13,9 +13,9 @@ from mayfly_artifacts import facts_of
 
 INPUT_FD = 0
 RESULT_FD = 3
-# Standard input of a cell that was given nothing, and the stat fields of its device.
+# Standard input of a cell without input, and the stat fields of its device.
 _empty = []
-# Path and stat fields of the result file as it was made.
+# Path and stat fields of the result file when it was created.
 _made = [None, None]
 LISTENER_FD = 7
 PROXY = "http://127.0.0.1:3128"
@@ -30,7 +30,7 @@ def lay_out(task, settings):
     runs before."""
     work, tmp = settings["work"], settings["tmp"]
     if not work:
-        raise OSError("Cannot lay out the job: this wall has no place that it may write to")
+        raise OSError("Cannot lay out the job: this wall has no writable folder")
     if settings["listens"]:
         os.close(LISTENER_FD)
     out = os.path.join(work, "out")
@@ -70,7 +70,7 @@ def renew_result(settings):
 
 
 def has_new_result(settings):
-    """True if the result file is empty, the one that was made last, and still on its descriptor."""
+    """True if the result file is empty, is the one created last, and is still open on its descriptor."""
     try:
         return _is_as_made(_result_of(settings)) and _facts(_fstat(RESULT_FD)) == _made[1]
     except OSError:
@@ -82,7 +82,7 @@ def _result_of(settings):
 
 
 def own_of(settings):
-    """Folder of result and input: a wall that closes writing while its program runs has one that stays open."""
+    """Folder of result and input. If a phase closes writing, this folder stays writable."""
     return settings.get("own") or settings["tmp"]
 
 
@@ -95,7 +95,7 @@ def _facts(facts):
 
 
 def renew_input(task, settings):
-    """Opens standard input: what was sent ahead, the bytes given, the input as JSON, or nothing."""
+    """Opens standard input: the file sent ahead, the given bytes, the input as JSON, or /dev/null."""
     given = os.path.join(own_of(settings), ".mayfly-input")
     is_sent = task.get("stdin", {}).get("sent")
     if is_sent:
@@ -113,7 +113,7 @@ def renew_input(task, settings):
         finally:
             os.unlink(given)
         _put(INPUT_FD, fd)
-    elif _is_empty_already():
+    elif _is_null_already():
         return
     else:
         _reopen(INPUT_FD, os.devnull, os.O_RDONLY)
@@ -122,8 +122,8 @@ def renew_input(task, settings):
     _empty[:] = [] if is_given else [sys.stdin, _device(_fstat(INPUT_FD))]
 
 
-def _is_empty_already():
-    """True where the null device is still what a cell before this one found, which most cells leave alone."""
+def _is_null_already():
+    """True if the descriptor is still the null device from the cell before."""
     if not _empty or sys.stdin is not _empty[0]:
         return False
     try:
@@ -201,7 +201,7 @@ def take_ahead(payload, settings):
     """Writes a piece of a file that is streamed before its job, to bound memory."""
     work = settings["work"]
     if not work:
-        raise OSError("Cannot lay out the job: this wall has no place that it may write to")
+        raise OSError("Cannot lay out the job: this wall has no writable folder")
     end = payload.index(b"\n")
     head = mayfly_json.loads(payload[:end])
     data = memoryview(payload)[end + 1 :]
@@ -217,7 +217,7 @@ def take_ahead(payload, settings):
 def _place_below(work, path):
     to = os.path.normpath(os.path.join(work, path))
     if not to.startswith(work + "/"):
-        raise ValueError(f'Cannot lay "{path}": it is not below "{work}"')
+        raise ValueError(f'Cannot write "{path}": it is not below "{work}"')
     return to
 
 
@@ -257,7 +257,7 @@ def _reopen(fd, path, flags):
 
 
 def _put(fd, opened):
-    """A cell may have closed `fd`: then the file was opened on it."""
+    """Moves `opened` to `fd`, unless open(2) returned `fd` itself because a cell had closed it."""
     if opened == fd:
         return os.set_inheritable(fd, True)
     os.dup2(opened, fd, inheritable=True)
@@ -265,7 +265,7 @@ def _put(fd, opened):
 
 
 def _new(path):
-    """Opens a new file in place of what a cell before put there, such as a pipe or a folder."""
+    """Replaces anything that an earlier cell put at the path, such as a FIFO or a folder, by a new file."""
     try:
         os.unlink(path)
     except FileNotFoundError:

@@ -1,10 +1,10 @@
-"""Modules that an image has imported ahead, for a runner that waits for its job.
+"""Modules of an image that a parked runner imports before it gets its job.
 
-The image names them, a line each. They belong to the image and not to a job, so that what they hold in memory is in no job's
-account and tells no job of another. One that cannot be imported is left to the job, which is told why.
+The image lists them, one per line. They contain no data of any job, and their memory is not charged to a job. If an import
+fails here, the job's own import reports the error.
 
-A module keeps what it read of its surroundings when it was imported: the variables of a job come too late for it, but for
-the back end of Matplotlib."""
+A module reads environment variables when it is imported, so those of the job have no effect on it, except for Matplotlib's
+back end."""
 
 import os
 import sys
@@ -12,12 +12,12 @@ import sys
 PLACE = "/usr/share/mayfly/imports"
 BYTES_MAX = 65_536
 NAMES_MAX = 50
-# For a thread that a module started and that is about to end, such as Matplotlib's timer while it looks for fonts.
+# Join timeout for threads that a module started, such as Matplotlib's timer during its font search.
 THREAD_SECONDS_MAX = 5
 
 
 def load(quiet, tmp):
-    """`quiet`: variables as each job has them, by which libraries keep their caches in `tmp`."""
+    """Imports the modules. `quiet`: variables that every job has, which put caches of libraries into `tmp`."""
     names = _names()
     if not names:
         return
@@ -37,14 +37,14 @@ def load(quiet, tmp):
 
 
 def take_variables(variables):
-    """Variables of a job that would have decided, had the module been imported by it."""
+    """Applies variables of the job that the preloaded modules would otherwise have read at import."""
     matplotlib = sys.modules.get("matplotlib")
     if matplotlib is None or "MPLBACKEND" not in variables:
         return
     try:
         matplotlib.use(variables["MPLBACKEND"])
     except Exception:
-        # Told at its first figure, by the back end that is missing.
+        # Matplotlib reports the missing back end at the first figure.
         pass
 
 
@@ -57,7 +57,7 @@ def _names():
 
 
 def _remove(place):
-    """What is found is read again by no module of this process, and no job finds what another one did not make."""
+    """Deletes the caches: modules of this process read them only once, and no job may find files that it did not create."""
     for folder, folders, files in os.walk(place, topdown=False):
         for name in files:
             os.unlink(os.path.join(folder, name))

@@ -1,5 +1,5 @@
-"""JSON by the C functions beneath `json`. That package imports re, enum, functools and collections, which takes as long
-as the interpreter itself; most jobs need none of them. Text that a person wrote is read by the package."""
+"""JSON by the C functions of the `json` package. Importing the package loads re, enum, functools and collections, which
+takes as long as starting the interpreter; most jobs need none of them. Text written by a person is parsed by the package."""
 
 import _json
 
@@ -28,7 +28,7 @@ _parts = _json.make_encoder(None, _refuse, quote, None, ": ", ", ", False, False
 
 
 def loads(text):
-    """Reads one value, with nothing but white space around it. Raises ValueError."""
+    """Parses one value; only white space may surround it. Raises ValueError."""
     if isinstance(text, (bytes, bytearray)):
         text = text.decode("utf8", "surrogatepass")
     text = text.strip(" \t\r\n")

@@ -1,7 +1,7 @@
 """Kernel of a Python session: a fork of the runner that runs one cell after another in the same `__main__`.
 
-The manager (`mayfly_session`) holds the control socket; this process has a socket to the manager only, and may break
-itself in any way: the manager then starts another. Between cells the main thread waits, and threads go on."""
+The manager (`mayfly_session`) holds the control socket; this process has only a socket to the manager. User code may break
+this process in any way; the manager then starts another. Between cells the main thread blocks; other threads continue."""
 
 import _signal
 import _struct
@@ -24,13 +24,13 @@ import mayfly_source
 import mayfly_wire
 
 READ_BYTES = 65_536
-# Descriptors of the job that its kernels do not get.
+# Descriptors of the runner that a kernel closes.
 NOT_OURS = (mayfly_wire.CONTROL_FD, mayfly_wire.READY_FD)
 TOP_LEVEL_AWAIT = 0x2000
 
 
 def run(channel, task, settings, pristine, path):
-    """Serves cells until the manager goes; never returns."""
+    """Runs cells until the manager closes its socket; never returns."""
     try:
         kernel = _Kernel(channel, task, settings)
         kernel.begin(pristine, path)
@@ -38,7 +38,7 @@ def run(channel, task, settings, pristine, path):
             try:
                 frame = kernel.next_cell()
             except KeyboardInterrupt:
-                # An interrupt that came too late for its cell.
+                # Race: the interrupt arrived after the end of its cell.
                 continue
             if frame is None:
                 break
@@ -56,7 +56,7 @@ def run(channel, task, settings, pristine, path):
 class _Kernel:
     def __init__(self, channel, task, settings):
         self.channel = channel
-        # Each cell has an input of its own, or none.
+        # Inputs belong to cells, not to the session.
         self.task = {name: value for name, value in task.items() if name not in ("inputText", "stdin")}
         self.settings = settings
         self.work = settings["work"]
@@ -68,7 +68,7 @@ class _Kernel:
         self.display = None
         self.loop = None
         self.read = os.read
-        self.heard = bytearray()
+        self.buffer = bytearray()
         self.known = mayfly_artifacts.Known(self.work)
 
     def begin(self, pristine, path):
@@ -80,7 +80,7 @@ class _Kernel:
         os.setpgid(0, 0)
         _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
         _signal.set_wakeup_fd(-1)
-        os.register_at_fork(after_in_child=self.leave_channel)
+        os.register_at_fork(after_in_child=self.close_channel)
         mayfly_own.give_way(pristine, path[0])
         self.module = types.ModuleType("__main__")
         self.names = self.module.__dict__
@@ -92,30 +92,30 @@ class _Kernel:
         mayfly_display.watch_figures(self.display, lambda: os.getpid() == self.pid)
         mayfly_own.own("mayfly_imports").take_variables(self.task.get("env", {}))
         sys.path[:] = path
-        # Parses inputs: a cell may leave finders behind that answer each later import.
+        # Parses inputs. Loaded now, because a cell may install import hooks that intercept later imports.
         mayfly_own.own("json")
         mayfly_ground.open_packages(self.settings)
 
     def next_cell(self):
-        if not self.hear(5):
+        if not self.fill_buffer(5):
             return None
-        length, kind = _struct.unpack_from("<IB", self.heard)
-        if not self.hear(length + 4):
+        length, kind = _struct.unpack_from("<IB", self.buffer)
+        if not self.fill_buffer(length + 4):
             return None
-        payload = bytes(memoryview(self.heard)[5 : length + 4])
-        del self.heard[: length + 4]
+        payload = bytes(memoryview(self.buffer)[5 : length + 4])
+        del self.buffer[: length + 4]
         return None if kind != mayfly_wire.EXEC else mayfly_json.loads(payload)
 
-    def hear(self, size):
-        """Reads until there are so many bytes; False at the end. An interrupt in the middle of a frame loses nothing."""
-        while len(self.heard) < size:
+    def fill_buffer(self, size):
+        """Reads until `size` bytes are buffered; False at end of stream. An interrupt within a frame loses no data."""
+        while len(self.buffer) < size:
             try:
-                chunk = self.read(self.channel, max(READ_BYTES, size - len(self.heard)))
+                chunk = self.read(self.channel, max(READ_BYTES, size - len(self.buffer)))
             except KeyboardInterrupt:
                 continue
             if not chunk:
                 return False
-            self.heard += chunk
+            self.buffer += chunk
         return True
 
     def run(self, asked):
@@ -124,14 +124,14 @@ class _Kernel:
         try:
             meta, text = cell.run()
         except BaseException as error:
-            # An interrupt while the result was being encoded, or objects of the job that broke it.
+            # An interrupt during the encoding of the result, or objects of the job that made it fail.
             meta, text = {"status": "error", "error": cell.error_of(error)}, ""
         self.is_running = False
         cell.end(meta, text)
-        self.make_ready()
+        self.prepare_next()
 
-    def make_ready(self):
-        """Makes what the next cell needs while nobody waits for this kernel; that cell makes sure, and says what fails."""
+    def prepare_next(self):
+        """Prepares the result file for the next cell while the kernel is idle; the cell checks it, and reports failures."""
         try:
             mayfly_ground.renew_result(self.settings)
         except BaseException:
@@ -141,15 +141,15 @@ class _Kernel:
         if self.is_running:
             raise KeyboardInterrupt
 
-    def leave_channel(self):
-        """In a child that a cell forked: it would read the next exec in place of the kernel."""
+    def close_channel(self):
+        """Closes the socket in a child that a cell forked, or the child could read the next exec."""
         try:
             os.close(self.channel)
         except OSError:
             pass
 
     def awaited(self, coroutine):
-        """One event loop for all cells: what they left scheduled goes on with the next await."""
+        """Runs a coroutine on the one event loop of all cells: tasks left by earlier cells continue with it."""
         asyncio = mayfly_own.own("asyncio")
         if self.loop is None or self.loop.is_closed():
             self.loop = asyncio.new_event_loop()
@@ -166,13 +166,13 @@ class _Kernel:
 
 
 class Cell(mayfly_entries.Job):
-    """One exec: a job whose names are those of the session."""
+    """One exec: a job that runs in the namespace of the session."""
 
     def __init__(self, kernel, asked):
         kernel.number += 1
         super().__init__({**kernel.task, **asked}, kernel.settings, say=kernel.say)
         self.kernel = kernel
-        # Not those of the session, which are set already.
+        # Variables of this exec only; those of the session are set already.
         self.variables = asked.get("env") or {}
         self.file = os.path.join(kernel.work, f"cell-{kernel.number}.py")
         self.display = kernel.display
@@ -201,8 +201,8 @@ class Cell(mayfly_entries.Job):
         return meta, text
 
     def prepare(self):
-        self.watch(self.kernel.known.renewed())
-        # At EMFILE, a gathering that may free descriptors would close those of the kernel.
+        self.watch(self.kernel.known.current())
+        # True forbids the gathering to close descriptors at EMFILE: they may be the kernel's.
         self.gathering.has_freed = True
         display = self.display
         display.gathering, display.items, display.chars = self.gathering, 0, 0
@@ -231,7 +231,7 @@ class Cell(mayfly_entries.Job):
         if value is None:
             value = names.pop(mayfly_source.LAST, None)
         if os.getpid() != self.pid:
-            # A child that the cell forked: it ends here, as it would at the end of a program.
+            # A child that the cell forked exits here, as at the end of a program.
             self.flush()
             os._exit(mayfly_entries.status_of(error))
         if error is None and value is not None:
@@ -256,7 +256,7 @@ class Cell(mayfly_entries.Job):
         self.say(mayfly_wire.EXEC_END, (mayfly_json.dumps(head) + "\n" + text).encode("utf8", "replace"))
 
     def gather(self):
-        if not self.kernel.known.is_empty_handed():
+        if not self.kernel.known.has_nothing():
             super().gather()
 
     def flush(self):
@@ -272,6 +272,6 @@ def _restore(variables):
 
 
 def pair():
-    """Ends of a manager and of its kernel; the kernel's is not inherited by programs that it starts."""
+    """Socket pair of manager and kernel, neither of which programs inherit."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     return ours.detach(), theirs.detach()

@@ -48,7 +48,7 @@ def give_way(pristine, folder):
 
 
 def _is_own(module):
-    """True if it came with Python or the runner; unknown origins count as the job's."""
+    """True if the module belongs to Python or the runner; unknown origins count as the job's."""
     try:
         origin = module.__spec__.origin
     except AttributeError:

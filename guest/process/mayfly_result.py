@@ -26,7 +26,7 @@ _float_text = float.__repr__
 
 
 def _is_enum(value):
-    """By name: to import enum for this takes longer than most jobs."""
+    """Checks by class name: importing enum takes longer than most jobs."""
     return any(base.__name__ == "Enum" and base.__module__ == "enum" for base in type(value).__mro__)
 
 
@@ -39,8 +39,8 @@ class Refused(Exception):
 
 
 def plain(value, bytes_max):
-    """Text of a small value of a built-in type, as `encode` would write it: no code of the job is asked for it, so it
-    needs no time limit. None for any other."""
+    """Text of a small value of a built-in type, as `encode` would return it; None for any other. It runs no code of the
+    job, so it needs no time limit."""
     kind = type(value)
     if value is None:
         return "null"
@@ -72,7 +72,7 @@ def encode(value, bytes_max):
 
 def encode_text(value, bytes_max):
     """Truncated `repr`. Re-raises only exceptions that end the job."""
-    text = _utf8(_Words(TEXT_BYTES_MAX).of(value, 0))
+    text = _utf8(_BoundedRepr(TEXT_BYTES_MAX).of(value, 0))
     room = min(TEXT_BYTES_MAX, max(0, bytes_max - 2) // 6)
     if len(text) > room:
         text = text[: max(0, room - len(CUT.encode()))] + CUT.encode()[:room]
@@ -83,7 +83,7 @@ def _utf8(text):
     return text.encode("utf8", "replace")
 
 
-class _Words:
+class _BoundedRepr:
     """Bounded `repr`, which does not expand a large container beyond the limit."""
 
     def __init__(self, room):

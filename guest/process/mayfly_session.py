@@ -1,17 +1,17 @@
 """Session of language python: manages one kernel after another.
 
-Problem: one process can neither interrupt itself while a cell computes, nor outlive a cell that ends it, and user code in
-the process that holds the control socket could speak for every later exec.
+Problem: a single process could not interrupt a cell that computes, nor survive a cell that exits; and user code in the
+process that holds the control socket could forge the results of all later execs.
 
-Mechanism: this process forked from a warm runner never runs user code. It forks kernels (`mayfly_kernel`), which run the
-cells, and passes their frames on with the id of the running exec. An interrupt is SIGINT to the kernel, then to its
-process group; a kernel that does not answer within a second is killed and replaced, and its state is lost. Files are
-served here, also while a cell runs.
+Mechanism: this process, forked from a warm runner, never runs user code. It forks kernels (`mayfly_kernel`), which run the
+cells, and forwards their frames with the id of the running exec. An interrupt is SIGINT to the kernel, then to its
+process group; a kernel that does not react within a second is killed and replaced, and its state is lost. This process also
+serves files, even while a cell runs.
 
-Relies on: fork, SIGCHLD by a wakeup descriptor (pidfds are missing in some sentries), non-blocking sockets to the kernel.
+Relies on: fork, a wakeup descriptor for SIGCHLD (gVisor versions without pidfds exist), non-blocking sockets to the kernel.
 
-Not handled: a kernel has the user id of this process and can kill it, which ends the session; what it says of its own
-exec is the word of the guest, as the end of a job is."""
+Not handled: a kernel has the same uid and can kill this process, which ends the session. A kernel's reports about its own
+exec are untrusted, like those of any job."""
 
 import _signal
 import _struct
@@ -29,19 +29,19 @@ import mayfly_terminal
 import mayfly_wire
 
 INTERRUPT_SECONDS_MAX = 1.0
-# Share of that time after which the programs that a cell waits for are interrupted as well.
+# Time after which the kernel's process group is interrupted as well, that is programs that the cell waits for.
 GROUP_SECONDS = 0.3
 REAP_SECONDS = 0.5
 CHUNK_BYTES = 262_144
-# Beneath the size for which malloc maps memory anew at each read.
+# Below malloc's threshold for mmap, which would map memory at each read.
 READ_BYTES = 65_536
-# A kernel that writes without end must not keep deadlines and orders waiting.
+# Reads per poll: a kernel that floods its socket must not delay deadlines and requests.
 READS_MAX = 64
 LAST_CHUNKS_MAX = 512
 KERNEL_FRAME_BYTES_MAX = 96 * 2**20
 ENTRIES_MAX = 1000
 PATH_CHARS_MAX = 1024
-# The head of an answer is bounded by the server; of an entry, all but its path.
+# The server limits the head of a reply. ENTRY_CHARS: JSON of an entry without its path.
 LISTING_CHARS_MAX = 200_000
 ENTRY_CHARS = 90
 SAFE_MS_MAX = 8_640_000_000_000_000
@@ -68,14 +68,14 @@ class _Manager:
         self.work = settings["work"]
         self.kernel = None
         self.channel = -1
-        self.orders = bytearray()
+        self.request_buffer = bytearray()
         self.incoming = bytearray()
         self.outgoing = bytearray()
         self.poller = None
         self.exec = None
         self.command = None
         self.terminals = mayfly_terminal.Terminals(self)
-        # State went with a kernel that ended between execs, or beside a command; the next exec says so.
+        # True if a kernel exited between execs or during a command; the next exec reports its state as lost.
         self.is_lost = False
         self.deadlines = []
         self.wake, wake_end = os.pipe()
@@ -106,7 +106,7 @@ class _Manager:
         try:
             os.setpgid(pid, pid)
         except OSError:
-            # Done by the kernel itself.
+            # Race: the kernel has already set its own group.
             pass
         os.close(theirs)
         os.set_blocking(ours, False)
@@ -117,8 +117,8 @@ class _Manager:
 
     def poll(self):
         if self.poller is None or self.outgoing or self.terminals.open:
-            poller = self.poller_now()
-            # A poller for orders and frames alone is used again.
+            poller = self.new_poller()
+            # Reused unless it depends on pending output or terminals.
             self.poller = None if self.outgoing or self.terminals.open else poller
         else:
             poller = self.poller
@@ -128,12 +128,12 @@ class _Manager:
         if self.wake in ready or self.command or self.terminals.open:
             self.reap()
         if mayfly_wire.CONTROL_FD in ready:
-            self.take_orders()
+            self.read_requests()
         self.terminals.exchange(ready)
         while self.deadlines and self.deadlines[0][0] <= time.monotonic():
             self.deadlines.pop(0)[1]()
 
-    def poller_now(self):
+    def new_poller(self):
         poller = select.poll()
         poller.register(mayfly_wire.CONTROL_FD, select.POLLIN)
         poller.register(self.wake, select.POLLIN)
@@ -141,25 +141,25 @@ class _Manager:
         self.terminals.register(poller)
         return poller
 
-    def take_orders(self):
-        """Reads what the server has sent so far; a frame that is not whole waits for the next poll."""
+    def read_requests(self):
+        """Reads requests of the server; an incomplete frame waits for the next poll."""
         chunk = os.read(mayfly_wire.CONTROL_FD, READ_BYTES)
-        self.orders += chunk
+        self.request_buffer += chunk
         if not chunk:
-            self.ordered(None, b"")
-        while len(self.orders) >= 5:
-            length, kind = _struct.unpack_from("<IB", self.orders)
+            self.handle_request(None, b"")
+        while len(self.request_buffer) >= 5:
+            length, kind = _struct.unpack_from("<IB", self.request_buffer)
             if not 1 <= length <= mayfly_wire.FRAME_BYTES_MAX:
-                self.ordered(None, b"")
-            if len(self.orders) < length + 4:
+                self.handle_request(None, b"")
+            if len(self.request_buffer) < length + 4:
                 return
-            payload = bytes(memoryview(self.orders)[5 : length + 4])
-            del self.orders[: length + 4]
-            self.ordered(kind, payload)
+            payload = bytes(memoryview(self.request_buffer)[5 : length + 4])
+            del self.request_buffer[: length + 4]
+            self.handle_request(kind, payload)
 
     def wait_ms(self):
-        """Until the next deadline. A process of the same user can read the wakeup pipe empty by /proc, so the end of a
-        command is looked for as well."""
+        """Milliseconds until the next deadline. While a command runs its exit is also polled: a process of the same uid can
+        drain the wakeup pipe through /proc."""
         if not self.deadlines and not self.command:
             return None
         waits = [max(0, at - time.monotonic()) for at, _ in self.deadlines[:1]]
@@ -167,7 +167,7 @@ class _Manager:
             waits.append(REAP_SECONDS)
         return min(waits) * 1000 if waits else None
 
-    def ordered(self, kind, payload):
+    def handle_request(self, kind, payload):
         if kind == mayfly_wire.EXEC:
             return self.begin(mayfly_json.loads(payload), payload)
         if kind == mayfly_wire.INTERRUPT:
@@ -181,7 +181,7 @@ class _Manager:
             return self.terminals.ordered(mayfly_json.loads(payload))
         if kind == mayfly_wire.TERMINAL_INPUT:
             return self.terminals.typed(payload)
-        # The server is gone, or speaks another protocol.
+        # The server closed the socket, or sent an unknown frame.
         self.kill_group(self.kernel, _signal.SIGKILL)
         return os._exit(0 if kind is None else 1)
 
@@ -210,10 +210,10 @@ class _Manager:
         if events & select.POLLOUT:
             self.flush_to_kernel()
         if events & (select.POLLIN | select.POLLHUP):
-            self.hear()
+            self.read_kernel()
 
-    def hear(self):
-        """Reads some of what has come of the kernel's frames; the rest waits for the next poll."""
+    def read_kernel(self):
+        """Reads a bounded number of chunks from the kernel."""
         for _ in range(READS_MAX):
             try:
                 chunk = os.read(self.channel, READ_BYTES)
@@ -222,17 +222,17 @@ class _Manager:
             except OSError:
                 chunk = b""
             if not chunk:
-                # Closed by its end, or by the kernel itself: then nothing could ever end an exec.
-                return self.replace(self.status_soon() or {"signal": "SIGKILL"})
+                # The kernel exited, or closed its socket and could never report an end.
+                return self.replace(self.wait_for_status() or {"signal": "SIGKILL"})
             self.incoming += chunk
-            if not self.take_frames():
+            if not self.handle_frames():
                 return self.replace({"signal": "SIGKILL"})
             if len(chunk) < READ_BYTES:
-                # All that has come; a close of the socket is ready at the next poll.
+                # Short read: no more data; the next poll reports a closed socket.
                 return
 
-    def status_soon(self):
-        """The status of a kernel whose socket was closed, where it has ended."""
+    def wait_for_status(self):
+        """Waits up to 50 ms for the exit status of a kernel whose socket was closed; None if it still runs."""
         for _ in range(50):
             try:
                 pid, status = os.waitpid(self.kernel, os.WNOHANG)
@@ -243,8 +243,8 @@ class _Manager:
             time.sleep(0.001)
         return None
 
-    def take_frames(self):
-        """Passes complete frames on; False where they are no frames of a kernel."""
+    def handle_frames(self):
+        """Handles complete frames; False for an invalid frame."""
         while len(self.incoming) >= 5:
             length, kind = _struct.unpack_from("<IB", self.incoming)
             if not 1 <= length <= KERNEL_FRAME_BYTES_MAX:
@@ -253,13 +253,13 @@ class _Manager:
                 return True
             payload = bytes(memoryview(self.incoming)[5 : length + 4])
             del self.incoming[: length + 4]
-            if not self.take_frame(kind, payload):
+            if not self.handle_frame(kind, payload):
                 return False
         return True
 
-    def take_frame(self, kind, payload):
+    def handle_frame(self, kind, payload):
         if self.exec is None or self.command:
-            # Said between execs, by nobody that may speak then.
+            # Dropped: no cell is running.
             return True
         if kind in (mayfly_wire.ARTIFACT, mayfly_wire.DISPLAY):
             mayfly_wire.send(kind, payload)
@@ -323,14 +323,14 @@ class _Manager:
                 self.terminals.reaped(pid, _exit_of(status))
 
     def kernel_ended(self, status):
-        """What it said before it ended counts."""
+        """Handles frames that the kernel sent before it exited, and replaces it."""
         channel = self.channel
         if self.exec and not self.command:
-            self.hear_last()
+            self.read_last()
         if channel == self.channel:
             self.replace(_exit_of(status), is_dead=True)
 
-    def hear_last(self):
+    def read_last(self):
         try:
             for _ in range(LAST_CHUNKS_MAX):
                 chunk = os.read(self.channel, CHUNK_BYTES)
@@ -339,10 +339,10 @@ class _Manager:
                 self.incoming += chunk
         except OSError:
             pass
-        self.take_frames()
+        self.handle_frames()
 
     def replace(self, ended, is_dead=False):
-        """Starts another kernel; an exec of the one before is over, and its state is lost."""
+        """Replaces the kernel; ends the running exec with its state lost."""
         old = self.kernel
         self.kill_group(old, _signal.SIGKILL)
         if not is_dead:
@@ -428,7 +428,7 @@ def _exit_of(status):
 
 
 def _signal_names():
-    """The first name of each signal, as in `signal`: an import of that takes as long as the rest of an opening."""
+    """Names of signals, as in the `signal` module, whose import would double the time to open a session."""
     names = [name for name in dir(_signal) if name.startswith("SIG") and not name.startswith("SIG_")]
     return {int(getattr(_signal, name)): name for name in sorted(names, reverse=True)}
 
@@ -447,21 +447,21 @@ def _below(work, path):
 
 
 def _put(place, data):
-    """Written beside it and renamed: a reader finds the old file or the new one."""
+    """Writes a temporary file and renames it: a reader sees the old content or the new one (atomic)."""
     folder = os.path.dirname(place)
     os.makedirs(folder, exist_ok=True)
-    beside = os.path.join(folder, f".mayfly-put-{os.getpid()}")
+    temporary = os.path.join(folder, f".mayfly-put-{os.getpid()}")
     try:
-        fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         try:
             while data:
                 data = data[os.write(fd, data) :]
         finally:
             os.close(fd)
-        os.rename(beside, place)
+        os.rename(temporary, place)
     except OSError:
         try:
-            os.unlink(beside)
+            os.unlink(temporary)
         except OSError:
             pass
         raise
@@ -496,7 +496,7 @@ def _listed(work, place):
             try:
                 facts = entry.stat(follow_symlinks=False)
             except OSError:
-                # Gone meanwhile.
+                # Race: deleted.
                 continue
             kind = _kind_of(facts.st_mode)
             name = os.path.relpath(entry.path, work).encode("utf8", "replace").decode()
@@ -518,7 +518,7 @@ def _entries_of(folder, depth):
     try:
         return sorted(os.scandir(folder), key=lambda one: one.name)
     except OSError:
-        # Gone meanwhile, or unreadable: a folder below is listed without what is in it.
+        # Race: deleted; or unreadable. A subfolder is listed without its entries.
         if depth == 0:
             raise
         return []

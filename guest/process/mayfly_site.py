@@ -1,8 +1,8 @@
-"""Installed packages, as `site` offers them at the start of an interpreter, but their .pth files only when one is needed.
+"""Replacement of site.main() that processes .pth files lazily.
 
-A .pth file may run code and import whatever it likes, which takes longer than most jobs. The interpreter is started with
--S, and this module does what site.main() would: folders of packages in sys.path at once, quit, exit and help too, and
-the .pth files before the first import of a module that the standard library does not have."""
+A .pth file may run code and import any module, which takes longer than most jobs. The interpreter is started with -S. This
+module adds the package folders to sys.path and defines quit, exit and help at once, and processes the .pth files before
+the first import of a module outside of the standard library."""
 
 import os
 import site
@@ -23,17 +23,17 @@ def open_site():
     sys.meta_path.insert(0, _PthFiles(folders))
 
 
-def _is_asked_by_copy(top):
-    """Whether `copy` of the standard library looks for `org.python.core`, which Jython alone has: that is no import of a
-    package, and `dataclasses`, `pprint` and many others import `copy`. It looks before it has defined `deepcopy`."""
+def _is_import_by_copy(top):
+    """True for the import of `org.python.core` by the standard library's `copy`, which only Jython has: not the import of a
+    package, and `dataclasses`, `pprint` and many others import `copy`. `copy` tries it before it defines `deepcopy`."""
     copy = sys.modules.get("copy")
-    is_looking = top == "org" and copy is not None and not hasattr(copy, "deepcopy")
-    return is_looking and PathFinder.find_spec(top) is None
+    is_copy_import = top == "org" and copy is not None and not hasattr(copy, "deepcopy")
+    return is_copy_import and PathFinder.find_spec(top) is None
 
 
 class _PthFiles:
-    """Finds nothing by itself. Before the first module that is not standard it adds the folders as `site` would, which
-    may bring finders of their own, and searches again."""
+    """Import hook: before the first non-standard module it processes the folders' .pth files, which may install finders,
+    and then repeats the search."""
 
     def __init__(self, folders):
         self.folders = folders
@@ -41,7 +41,7 @@ class _PthFiles:
     def find_spec(self, name, path=None, target=None):
         top = name.partition(".")[0]
         is_standard = top in sys.stdlib_module_names and top != REPLACED
-        if not self.folders or is_standard or top.startswith("mayfly_") or _is_asked_by_copy(top):
+        if not self.folders or is_standard or top.startswith("mayfly_") or _is_import_by_copy(top):
             return None
         folders, self.folders = self.folders, []
         known = {site.makepath(entry)[1] for entry in sys.path}

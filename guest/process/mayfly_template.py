@@ -1,8 +1,8 @@
 """The template of Python: a warm interpreter that runs no job and forks those that do (guest/zygote/zygote.c).
 
-It has read Mayfly's own files and the standard library, and reads nothing else: requests are read by the C library, of
-which a child returns once, behind its whole wall. What an interpreter draws once is drawn anew there, as far as CPython
-has a way: the seed of its hashes, like the layout of addresses, is the same in all children of one template."""
+It has loaded Mayfly's own files and the standard library, and parses no input: the C library reads the requests, and its
+serve() returns only in the children, behind the complete wall. Each child reseeds its random generators, as far as CPython
+allows: the hash seed and the address layout are the same in all children of one template."""
 
 import gc
 import os
@@ -14,7 +14,7 @@ LIBRARY = "/opt/mayfly/template/zygote.so"
 
 
 def serve():
-    """Says that the template is ready, and returns in each forked child alone."""
+    """Signals readiness of the template; returns only in forked children."""
     before = set(sys.modules)
     import ctypes
 
@@ -25,7 +25,7 @@ def serve():
     wait.argtypes, wait.restype = [], None
     begin, over = python.PyOS_BeforeFork, python.PyOS_AfterFork_Child
     begin.restype = over.restype = None
-    # A job finds no module that Python has not loaded by itself.
+    # Unloads ctypes: a job must see only modules that Python loads by itself.
     for name in set(sys.modules) - before:
         del sys.modules[name]
     del ctypes, library, python
@@ -39,7 +39,7 @@ def serve():
 
 
 def renew():
-    """Draws seeds anew. The kernel's own source needs none; modules that are not loaded yet draw theirs when they are."""
+    """Reseeds loaded modules; others seed themselves when they are loaded. os.urandom needs no reseeding."""
     random = sys.modules.get("random")
     if random:
         random._inst.seed()

@@ -1,17 +1,17 @@
-"""Terminals of a Python session, as its manager holds them.
+"""Terminals of a Python session, on the manager's side.
 
-Problem: a shell with job control, an editor or a password prompt needs a terminal, and the server must neither hold one nor
-keep what a guest prints without end.
+Problem: a shell with job control, an editor or a password prompt needs a terminal. The server must not hold one, and must not
+buffer a guest's output without bound.
 
-Mechanism: each terminal is a pair of the wall's own devpts. The manager keeps the master; the program is the leader of a
-POSIX session of its own, whose controlling terminal the slave is. Bytes cross the wall in frames with the id of the
-terminal, at most `WINDOW_BYTES` of them on their way in each direction: the reader of each says how much it has taken. A
-master whose window is full is not read, so that its program waits. At its close, and at the end of its program, all
-processes of its POSIX session get SIGHUP, and SIGKILL within a second.
+Mechanism: each terminal is a pty of the wall's own devpts. The manager keeps the master; the program is the leader of its own
+POSIX session, with the slave as controlling terminal. Bytes cross the wall in frames with the id of the terminal, with flow
+control: at most `WINDOW_BYTES` unacknowledged bytes in each direction. While the window is full the master is not read, and
+the program blocks (back-pressure). When the terminal is closed or its program exits, all processes of its POSIX session get
+SIGHUP, and SIGKILL a second later.
 
-Relies on: openpty(3), TIOCSCTTY, and /proc for processes of a session; without it their group alone is killed.
+Relies on: openpty(3), TIOCSCTTY, and /proc to find the processes of a session; without /proc only their group is killed.
 
-Not handled: a program that begins a session of its own (setsid) goes on, as background work does."""
+Not handled: a program that calls setsid(2) continues, like background work."""
 
 import _signal
 import _struct
@@ -26,29 +26,29 @@ import mayfly_wire
 TERMINALS_MAX = 4
 WINDOW_BYTES = 262_144
 CHUNK_BYTES = 16_384
-# A terminal that prints without end must not keep the others waiting.
+# Reads per poll: a terminal that floods its output must not delay the others.
 CHUNKS_MAX = 4
 WRITE_BYTES = 4096
-# Share of the window after which the sender is told what was taken.
-TAKEN_BYTES = 16_384
+# Received bytes after which the window is acknowledged to the sender.
+ACK_BYTES = 16_384
 HANG_UP_SECONDS = 1.0
-# Time for the last output of a program that has ended, where another process keeps the slave open.
+# Wait for the last output of an exited program if another process keeps the slave open.
 DRAIN_SECONDS = 0.25
-FULL = "Cannot open a terminal: the session has as many as it may"
+FULL = f"Cannot open a terminal: the session has {TERMINALS_MAX} already"
 
 
 class Terminals:
     def __init__(self, manager):
         self.manager = manager
         self.open = {}
-        # (time, leader) of POSIX sessions that are killed then.
+        # (time, leader) of POSIX sessions to kill at that time.
         self.doomed = []
 
     def ordered(self, asked):
         terminal = self.open.get(asked["id"])
         if "open" in asked:
             return self.begin(asked["id"], asked["open"])
-        # The end of a terminal and an order for it may cross.
+        # Race: the terminal may have ended while the request was in flight.
         if terminal is None:
             return None
         if "resize" in asked:
@@ -56,7 +56,7 @@ class Terminals:
         if "signal" in asked:
             return terminal.signal(asked["signal"])
         if "taken" in asked:
-            terminal.on_way -= asked["taken"]
+            terminal.in_flight -= asked["taken"]
             return None
         self.hang_up(terminal)
         return terminal.close()
@@ -80,12 +80,12 @@ class Terminals:
     def register(self, poller):
         for terminal in self.open.values():
             events = terminal.events()
-            # A master whose slave is closed is always ready to be hung up.
+            # Not registered without events: poll(2) would report POLLHUP of a closed slave at once, always.
             if events:
                 poller.register(terminal.master, events)
 
     def wait(self, timeout):
-        """Milliseconds to the next deadline, of which `timeout` is another; None without any."""
+        """Milliseconds to the next deadline, at most `timeout`; None without any."""
         times = [at for at, _ in self.doomed] + [one.drained_at for one in self.open.values() if one.drained_at]
         if not times:
             return timeout
@@ -110,7 +110,7 @@ class Terminals:
             _signal_session(leader, _signal.SIGKILL)
 
     def reaped(self, pid, ended):
-        """True if it was the program of a terminal."""
+        """Handles the exit of a terminal's program; False if `pid` is none."""
         for terminal in self.open.values():
             if terminal.pid == pid and terminal.ended is None:
                 terminal.ended = ended
@@ -125,7 +125,7 @@ class Terminals:
         self.doomed.append((time.monotonic() + HANG_UP_SECONDS, terminal.pid))
 
     def forget(self):
-        """In a fork of the manager: closes what is the manager's."""
+        """Closes the masters in a fork of the manager."""
         for terminal in self.open.values():
             terminal.close()
 
@@ -135,7 +135,7 @@ class _Terminal:
         self.name = name
         self.pending = bytearray()
         self.taken = 0
-        self.on_way = 0
+        self.in_flight = 0
         self.ended = None
         self.is_read = False
         self.drained_at = None
@@ -157,7 +157,7 @@ class _Terminal:
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, _struct.pack("HHHH", asked["rows"], asked["cols"], 0, 0))
 
     def signal(self, name):
-        """To the foreground, as from the keyboard."""
+        """Signals the foreground process group, as the keyboard would."""
         try:
             os.killpg(self.foreground(), getattr(_signal, name))
         except OSError:
@@ -172,18 +172,18 @@ class _Terminal:
     def events(self):
         if self.master < 0:
             return 0
-        is_read = not self.is_read and self.on_way < WINDOW_BYTES
+        is_read = not self.is_read and self.in_flight < WINDOW_BYTES
         return (select.POLLIN if is_read else 0) | (select.POLLOUT if self.pending and not self.is_read else 0)
 
     def read(self):
         for _ in range(CHUNKS_MAX):
-            room = min(CHUNK_BYTES, WINDOW_BYTES - self.on_way)
+            room = min(CHUNK_BYTES, WINDOW_BYTES - self.in_flight)
             if self.master < 0 or self.is_read or room <= 0:
                 return
             chunk = self.gather(room)
             if not chunk:
                 return
-            self.on_way += len(chunk)
+            self.in_flight += len(chunk)
             mayfly_wire.send(mayfly_wire.TERMINAL_OUTPUT, f'{{"id":"{self.name}"}}\n'.encode() + chunk)
 
     def gather(self, room):
@@ -213,7 +213,7 @@ class _Terminal:
         except OSError:
             self.taken += len(self.pending)
             self.pending.clear()
-        if self.taken >= TAKEN_BYTES or not self.pending and self.taken:
+        if self.taken >= ACK_BYTES or not self.pending and self.taken:
             note(self.name, taken=self.taken)
             self.taken = 0
 
@@ -222,8 +222,8 @@ class _Terminal:
             return False
         if self.is_read or self.master < 0:
             return True
-        if self.on_way >= WINDOW_BYTES:
-            # A slow reader has a right to all of the output.
+        if self.in_flight >= WINDOW_BYTES:
+            # Back-pressure: a slow reader gets all of the output.
             self.drained_at = None
             return False
         self.drained_at = self.drained_at or now + DRAIN_SECONDS
@@ -240,7 +240,7 @@ def note(name, **what):
 
 
 def _control():
-    """Loaded by the first terminal: most sessions open none, and each waits at its opening for what it loads."""
+    """Imports the ioctl modules at the first terminal: most sessions open none, and imports delay the opening."""
     import fcntl
     import termios
 
@@ -282,7 +282,7 @@ def _signal_session(leader, number):
 
 
 def _members(leader):
-    """Processes of a POSIX session; none where /proc is missing."""
+    """Processes of a POSIX session; none without /proc."""
     try:
         names = os.listdir("/proc")
     except OSError:

@@ -38,7 +38,7 @@ def next_frame():
 
 
 def stay():
-    """Blocks until killed, or until the server closes: everything has been reported."""
+    """Blocks until killed, or until the server closes the socket; everything has been reported."""
     next_frame()
 
 

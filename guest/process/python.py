@@ -9,8 +9,8 @@ import site
 
 PRISTINE = frozenset(sys.modules)
 
-# Every module of the standard library that the runner's own modules import. Imported below, while the cache folder is
-# another, it would be compiled anew.
+# Modules of the standard library that the runner's modules import. Imported here, before the cache folder changes below, or
+# they would be compiled again.
 import _ast
 import _functools
 import _json
@@ -31,7 +31,7 @@ import types
 import _socket
 
 HERE = os.path.dirname(os.path.abspath(sys.argv[0]))
-# Bytecode of the runner, made outside; without that folder Python compiles the sources.
+# Bytecode of the runner, compiled outside of the wall; without that folder Python compiles the sources.
 COMPILED = "/opt/mayfly/compiled"
 sys.dont_write_bytecode = True
 sys.path.insert(0, HERE)
@@ -60,7 +60,7 @@ def main():
         if is_template:
             mayfly_entries.warm_up(settings)
             mayfly_own.own("mayfly_template").serve()
-            # From here on in a child, behind its wall.
+            # Continues in a forked child, behind its wall.
             sys.modules.pop("mayfly_template", None)
         restore_signals()
         # bash sets RLIMIT_CORE in blocks, so one byte can only be set here; it prevents piped core dumps to
@@ -72,7 +72,7 @@ def main():
             listen()
         if settings["warm"] and not is_template:
             mayfly_entries.warm_up(settings)
-        # A machine that is cloned while this runner waits draws its seeds anew after the claim.
+        # A machine that may be cloned while this runner waits reseeds after the claim.
         is_cloned = settings.get("cloned", False)
         renew = mayfly_own.own("mayfly_template").renew if is_cloned else None
         clone = mayfly_own.own("mayfly_clone") if is_cloned and settings["warm"] else None

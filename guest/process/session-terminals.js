@@ -23,7 +23,7 @@ const WRITE_AGAIN_MS = 10
 const POLL_MS = 30
 const POLL_MS_MAX = 500
 const { O_RDWR, O_NOCTTY, O_NONBLOCK } = fs.constants
-const FULL = 'Cannot open a terminal: the session has as many as it may'
+const FULL = `Cannot open a terminal: the session has ${TERMINALS_MAX} already`
 /** Opening a terminal makes it the controlling one of a session that has none. */
 const TAKES_TERMINAL = 'exec <>"$0" && exec "$@"'
 

@@ -1,6 +1,6 @@
 /**
- * The disposable analysis process: reads requests from its socket, inspects each source and replies. It never
- * speaks first on that socket, keeps no state between jobs, and exits on any failure: a crash is a finding.
+ * The disposable analysis process: reads requests from its socket, inspects each source and replies. It sends
+ * nothing unrequested, keeps no state between jobs, and exits on any failure: a crash is a finding.
  *
  * MAYFLY_FD names the socket (default 3); one byte `R` on fd 4 signals that everything is loaded and warm,
  * after which no file is opened any more. With the setting `compiles` it fills the folder of compiled code and ends.
@@ -21,11 +21,11 @@ const REPLY = 2
 const READY_FD = 4
 /** A job's code and files, as JSON text. */
 const REQUEST_BYTES_MAX = 80 * 2 ** 20
-/** A request from this size on leaves garbage that the warden would count as memory of its own. */
+/** Requests from this size on trigger a collection: the warden counts their garbage as memory of this process. */
 const GARBAGE_BYTES = 65_536
-/** Idle time after which memory is given back. */
+/** Idle time after which memory is released. */
 const IDLE_MS = 5_000
-/** Warm-up sources after it, which compile again the code that each source needs. */
+/** Warm-up sources after a release of memory, which recompiles the code that every source needs. */
 const SOURCES_AGAIN = 2
 
 // Suppresses the stripper's experimental warning, the only output on stderr.
@@ -41,10 +41,10 @@ if (settings.compiles) {
 }
 const socket = new Socket({ fd: Number(process.env['MAYFLY_FD'] ?? 3) })
 socket.pause()
-settle()
+dropRights()
 if (warm > 0) trimHeap()
-tellReady()
-const idle = setTimeout(giveBack, IDLE_MS).unref()
+signalReady()
+const idle = setTimeout(releaseMemory, IDLE_MS).unref()
 if (warm === 0) clearTimeout(idle)
 readFrames(
   socket,
@@ -69,8 +69,8 @@ function dropGarbage() {
   trimHeap()
 }
 
-/** Once in each idle time: last-resort collection drops compiled code too, and half of the memory with it (Node 26). */
-function giveBack() {
+/** Runs once in each idle period. Last-resort collection also drops compiled code: half of the memory (Node 26). */
+function releaseMemory() {
   collectGarbage(WHOLE)
   warmUp(inspect, Math.min(SOURCES_AGAIN, warm))
   dropGarbage()
@@ -87,17 +87,17 @@ function requestOf(payload) {
 /**
  * Drops rights: from here on no file, socket or process can be created, whatever a source makes the parser do.
  */
-function settle() {
+function dropRights() {
   // As in wire.js: a signal to all processes of a systemd unit arrives before its jobs have drained.
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) process.on(signal, () => undefined)
   capResource('core', 1)
   if (settings.seccomp) loadSeccomp(Buffer.from(settings.seccomp, 'base64'))
 }
 
-function tellReady() {
+function signalReady() {
   try {
     writeSync(READY_FD, 'R')
   } catch {
-    // Started by hand, without a readiness pipe.
+    // Started manually, without a readiness pipe.
   }
 }

@@ -329,7 +329,7 @@ function textOf(job) {
  *   name?: string, typed?: boolean, files: { path: string, content: string, encoding: 'utf8' | 'base64', erased?: boolean }[],
  *   capabilities: string[],
  *   timeoutMs: number, outputBytesMax: number, resultBytesMax: number, calls?: number, trace?: boolean,
- * }} Task `calls`: of a batch, as many as the list in `inputText` has inputs
+ * }} Task `calls`: for a batch, the number of inputs in `inputText`
  *
  * @typedef {{
  *   status: 'ok' | 'error', resultText: string, encoding: 'json' | 'tagged', executionMs: number,
@@ -349,5 +349,5 @@ function textOf(job) {
  *   cpuTimeMs: number, memory: { used: number, peak: number }, executionMs: number,
  *   truncated: { stdout: boolean, stderr: boolean }, poisoned: boolean, pending?: { timers: number, promises: number },
  *   ran?: [start: number, end: number, calls: number][],
- * }} End `poisoned`: throw this process away
+ * }} End `poisoned`: the process must be discarded
  */

@@ -1,6 +1,6 @@
 /**
- * Execs a program with parent-death signal SIGKILL: a replacement for `setpriv --pdeathsig KILL` if that is
- * missing. Costs one more start of Node.
+ * Execs a program with parent-death signal SIGKILL, where `setpriv --pdeathsig KILL` is missing. Costs one
+ * more start of Node.
  */
 import { closeOnExecFrom, keepOverExec, setParentDeathSignal } from '../src/os/libc.js'
 

@@ -83,7 +83,7 @@ function buildRoot() {
   libc.mountTmpfs(spec.over, spec.scratchBytes)
   for (const { to, folder, tree } of trees) {
     fs.mkdirSync(folder ? to : path.dirname(to), { recursive: true })
-    // Below an already mounted folder the mount point exists.
+    // Below a read-only mount the mount point already exists.
     if (!folder && !fs.existsSync(to)) fs.writeFileSync(to, '')
     libc.attachTree(tree, to)
     fs.closeSync(tree)
@@ -128,11 +128,11 @@ function cloneLayer({ root, content, owner }) {
 function openFolder(place, owner) {
   const { O_DIRECTORY, O_NOFOLLOW } = fs.constants
   const fd = fs.openSync(place, O_PATH | O_DIRECTORY | O_NOFOLLOW)
-  // In a user namespace of its own, this user is root.
+  // In its own user namespace this user is root.
   const { uid } = fs.fstatSync(fd)
   if (uid === owner || (!spec.user && uid === process.getuid?.())) return fd
   fs.closeSync(fd)
-  throw new Error(`the layer "${place}" is another user's`)
+  throw new Error(`the layer "${place}" belongs to another user`)
 }
 
 /** @param {WholeSpec} whole */
@@ -200,7 +200,7 @@ function buildProc({ folders, files }, settings, inside) {
 }
 
 /**
- * Covers /proc/sys. What is shown there is taken from the wall's own /proc, while that is open.
+ * Covers /proc/sys. The files shown are cloned from the wall's own /proc before it is masked.
  * @param {NonNullable<WholeSpec['settings']>} settings @param {(place: string) => string} inside
  */
 function buildSettings({ at, files, shown }, inside) {
@@ -224,7 +224,7 @@ function bindFile(from, to) {
   fs.closeSync(tree)
 }
 
-/** A whole program writes in its scratch, and connects only within its own network namespace, if it has one. */
+/** Landlock rules of a program wall: writes in its scratch; connects only if it has its own network namespace. */
 function ofWhole() {
   return spec.whole ? { writable: spec.whole.writable, net: !spec.mounts } : {}
 }

@@ -1,6 +1,6 @@
 /**
  * Worker of the isolate wall: one process, one tenant, one job at a time, each in a fresh V8 isolate. It
- * creates cells ahead, signals readiness on its pipe, gives up paths, sockets and new processes for good, and
+ * creates spare cells, signals readiness on its pipe, gives up paths, sockets and new processes for good, and
  * only then reads its first byte from the socket.
  *
  * User code runs on the main thread on purpose: a thread hop costs more than most jobs, and the parent does not
@@ -17,13 +17,13 @@ import { parseJson } from './parse-json.js'
 /** Size of a job's text that triggers garbage collection after it, to keep the process small. */
 const GARBAGE_CHARS = 262_144
 const ERROR_CHARS_MAX = 16_384
-/** Enough to distinguish an error from probing. */
-const TOLD_DENIED_MAX = 200
+/** Limit of reported denials: enough to distinguish an error from probing. */
+const REPORTED_DENIED_MAX = 200
 /** Delay of the collection after a session was opened, so that its first exec comes before. */
 const GARBAGE_AFTER_MS = 50
 /** Delay of the refill while enough spares exist, so that the reader of the reply gets the CPU first. */
 const REFILL_AFTER_MS = 2
-/** The server asks for no more of a worker that a job waits for. */
+/** Spares that the server requests from a worker for which a job is waiting. */
 const SPARES_AWAITED = 1
 
 const spareMiB = settings.spareMiB ?? 128
@@ -46,7 +46,7 @@ loadTransformer()
 const collectGarbage = takeGc()
 spares.push(new Cell({ memoryMiB: spareMiB, webAssembly: false }))
 refill()
-// A worker that a job waits for runs that job first; each of these takes as long as the creation of some cells.
+// Skipped if a job is waiting for this worker: each step takes as long as creating several cells.
 if (sparesMax > SPARES_AWAITED) {
   await warmUp()
   await import('node:crypto')
@@ -93,7 +93,7 @@ function begin(task) {
 }
 
 /**
- * Keeps one cell open for execs. This process is the session's until the server kills it, so it drops all other cells.
+ * Keeps one cell open for execs. The process belongs to this session until the server kills it, so it drops all other cells.
  * @param {any} task
  */
 function openSession(task) {
@@ -101,22 +101,22 @@ function openSession(task) {
     released() {},
     ...streams,
     call: callOut,
-    denied: tellDenied(),
-    refused: tellRefused,
+    denied: reportDenied(),
+    refused: reportRefused,
     ended: ({ text, error, ...report }) => {
-      tell(KIND.execEnd, { ...report, error }, text)
+      sendHead(KIND.execEnd, { ...report, error }, text)
       if (text.length > GARBAGE_CHARS) setImmediate(collectGarbage)
     },
     over: ({ status, error }) => {
       const cost = { cpuTimeMs: 0, executionMs: 0, poisoned: true }
-      tell(KIND.end, { status, encoding: 'json', ...cost, error }, 'null')
+      sendHead(KIND.end, { status, encoding: 'json', ...cost, error }, 'null')
     },
   })
   send(KIND.released, '')
   setImmediate(shed)
 }
 
-/** Gives the memory of other cells back, one at a time, so that an exec waits for one of them at most. */
+/** Disposes of spare cells one at a time, so that an exec waits for at most one disposal. */
 function shed() {
   const spare = spares.pop()
   if (!spare) return void setTimeout(collectGarbage, GARBAGE_AFTER_MS)
@@ -124,7 +124,7 @@ function shed() {
   setImmediate(shed)
 }
 
-/** @param {import('./cell/session.js').CellSession} open @param {{ id: string }} request the one kind for a guest without files */
+/** @param {import('./cell/session.js').CellSession} open @param {{ id: string }} request `drain`, the only file operation of a guest without files */
 function drain(open, { id }) {
   open.rest()
   send(KIND.filed, `${JSON.stringify({ protocol: 1, id })}\n`)
@@ -137,14 +137,14 @@ async function runJob(task) {
     released: () => send(KIND.released, ''),
     ...streams,
     call: callOut,
-    denied: tellDenied(),
-    refused: tellRefused,
+    denied: reportDenied(),
+    refused: reportRefused,
     answered: ({ resultText, error, ...meta }) => {
-      tell(KIND.answered, { ...meta, error }, resultText)
+      sendHead(KIND.answered, { ...meta, error }, resultText)
     },
   })
   const { resultText, error, ...meta } = end
-  tell(KIND.end, { ...meta, error }, resultText)
+  sendHead(KIND.end, { ...meta, error }, resultText)
   calls.clear()
   cell.dispose()
   busy = false
@@ -155,8 +155,8 @@ async function runJob(task) {
   else setTimeout(refillOne, REFILL_AFTER_MS)
 }
 
-/** Sends a head, with the error cut, and a text behind it. @param {number} kind @param {any} head @param {string} text */
-function tell(kind, { error, ...head }, text) {
+/** Sends a JSON head, with the error truncated, followed by a text. @param {number} kind @param {any} head @param {string} text */
+function sendHead(kind, { error, ...head }, text) {
   const whole = { protocol: 1, ...head, ...(error && { error: clipped(error) }) }
   send(kind, `${JSON.stringify(whole)}\n${text}`)
 }
@@ -212,8 +212,8 @@ function callOut(name, argsText) {
  * Reports capability calls refused here to the server, without their arguments; it refuses them too, and
  * records them.
  */
-function tellDenied() {
-  let left = TOLD_DENIED_MAX
+function reportDenied() {
+  let left = REPORTED_DENIED_MAX
   /** @param {string} name */
   return (name) => {
     if (left-- > 0) send(KIND.call, `${JSON.stringify({ id: ++callId, name })}\nnull`)
@@ -221,7 +221,7 @@ function tellDenied() {
 }
 
 /** Reports a name that the realm lacks. @param {string} name @param {string} [module] */
-function tellRefused(name, module) {
+function reportRefused(name, module) {
   send(KIND.refused, JSON.stringify({ name, module }))
 }
 

@@ -1,11 +1,11 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 
-/** Clears V8's cache of compiled scripts as well, which holds each that ran once. */
+/** Clears V8's cache of compiled scripts too, which keeps every script that ran. */
 export const WHOLE = { type: 'major', execution: 'sync', flavor: 'last-resort' }
 
 /**
- * Takes the collector of an isolate, in a context of its own, which its guest cannot reach.
+ * Returns the garbage collector of an isolate, taken in a separate context that the guest cannot reach.
  * @param {import('isolated-vm').Isolate} isolate @returns {() => void}
  */
 export function takeGcOf(isolate) {
@@ -19,8 +19,8 @@ export function takeGcOf(isolate) {
 }
 
 /**
- * Takes the garbage collector as a function. Its flag affects every context created while it is set, and no
- * guest may have it; so it is set, used once, and cleared before the first guest context.
+ * Returns the garbage collector as a function. The flag exposes it to every context created while it is set, and no
+ * guest may have it, so the flag is cleared before the first guest context.
  * @returns {(options?: typeof WHOLE) => void}
  */
 export function takeGc() {

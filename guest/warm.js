@@ -6,7 +6,7 @@ const SOURCE_UNITS = 10_000
 
 /**
  * @param {(request: import('../src/threat/inspect.ts').InspectRequest) => unknown} inspect
- * @param {number} sources none for a process that will see one source only: it would cost more than it saves
+ * @param {number} sources 0 for a process that parses only one source: warm-up would cost more than it saves
  */
 export function warmUp(inspect, sources) {
   if (sources === 0) return

@@ -35,7 +35,7 @@ export const KIND = {
   refused: 24,
 }
 
-/** Settings from the launcher; with `compiles` it only fills the folder of compiled code. */
+/** Settings from the launcher; with `compiles` the process only fills the folder of compiled code. */
 export const settings = JSON.parse(process.env.MAYFLY_WORKER ?? '{}')
 
 const socket = new net.Socket({ fd: SOCKET_FD, readable: true, writable: false })

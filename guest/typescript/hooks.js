@@ -81,7 +81,7 @@ export function readTypeScript({ work, main, isTyped }) {
 }
 
 /**
- * Module type by the nearest package.json, else by what it compiles as, like Node.
+ * Module type by the nearest package.json, else by how the source compiles, like Node.
  * @param {string} file @param {string} code @param {string | undefined} told
  */
 function formatOf(file, code, told) {

@@ -10,15 +10,15 @@ const require = createRequire(import.meta.url)
 /** @type {typeof import('oxc-transform').transformSync | undefined} */
 let transformSync
 
-/** Loads the native transformer; a wall that will open no file later loads it before it closes. */
+/** Loads the native transformer; workers call it before they give up file access. */
 export function loadTransformer() {
   transformSync ??= native().transformSync
   return transformSync
 }
 
 /**
- * The native half by its package's name. Its loader does the same after it has looked for the C library, which takes three
- * times as long as the load. @returns {typeof import('oxc-transform')}
+ * Loads the native addon by its package name. The package's own loader first detects the C library, which takes three times
+ * as long as the load. @returns {typeof import('oxc-transform')}
  */
 function native() {
   const { platform, arch } = process
@@ -26,7 +26,7 @@ function native() {
     try {
       return require(`@oxc-transform/binding-${platform}-${arch}-${libc}`)
     } catch {
-      // Not installed, or of another C library.
+      // Not installed, or built for another C library.
     }
   return require('oxc-transform')
 }

@@ -2,8 +2,8 @@ import { Refusal } from './ends.js'
 import { parseJson } from '../parse-json.js'
 
 /**
- * Calls the export `run` with the input: a number, or a list of them, one for each parameter. What it gives back is a
- * number, a list of them where there are several, or nothing.
+ * Calls the export `run` with the input: a number, or a list of numbers, one for each parameter. Returns a number, a list
+ * for several results, or nothing.
  * @param {import('../../src/lib/wasm-module.js').Declared} declared
  * @param {WebAssembly.Exports} exports
  * @param {string} inputText

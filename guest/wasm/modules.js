@@ -105,7 +105,7 @@ function read(bytes) {
   }
 }
 
-/** @param {Buffer} bytes @param {number} [at] where the engine names no place */
+/** @param {Buffer} bytes @param {number} [at] offset, if the engine's message has none */
 function engineRefusal(bytes, at) {
   try {
     void new WebAssembly.Module(/** @type {any} */ (bytes))

@@ -54,7 +54,7 @@ export function runModule(task, hooks) {
 }
 
 /**
- * Below 0 a trap ended the module: of its own, the counter has no other way there. What it would have counted beyond the
+ * Reports the instructions executed. A counter below 0 means that its trap ended the module; the instructions beyond the
  * limit did not run.
  * @param {any} end @param {Used} used @param {Task} task
  */
@@ -70,7 +70,7 @@ function count(end, { fuel }, { instructionsMax = 0 }) {
 function attempt(work, wasi) {
   try {
     const end = work()
-    // A guest may catch the exception of its exit; it has exited nevertheless.
+    // A guest may catch the exception by which it exits; it has exited all the same.
     return wasi.exit ? endOf(wasi.exit) : end
   } catch (thrown) {
     return endOf(wasi.exit ?? thrown)
@@ -99,7 +99,7 @@ function start(task, wasi, used) {
 }
 
 /**
- * Fills the counter, then calls the start function, which an instance with a start section would have called itself.
+ * Sets the counter, then calls the start function, which the rewrite turned from a start section into an export.
  * @param {NonNullable<import('./modules.js').Compiled['metered']>} metered
  * @param {WebAssembly.Exports} exports @param {Used} used @param {Task} task
  */

@@ -93,8 +93,8 @@ export class Wasi {
   }
 
   /**
-   * A module declares the types of its imports: a count of 2 ** 32 + 1 would pass a check of 32 bits, and be a loop of as
-   * many turns. What is no integer of 32 or 64 bits has the wrong type.
+   * Checks the argument types. A module declares the types of its imports: a count of 2 ** 32 + 1 would pass a 32-bit check
+   * and cause a loop of that length. Arguments must be integers of 32 or 64 bits.
    * @param {(...args: any[]) => number | void} call
    */
   #guard(call) {

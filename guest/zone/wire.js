@@ -16,7 +16,7 @@ const eachOfMap = Map.prototype.forEach
 const eachOfSet = Set.prototype.forEach
 const protoOfArray = Array.prototype
 
-/** Both ends of a zone's channels, over the capability call of its job. */
+/** Channels of a zone: the calling and the serving end, over the job's capability call. */
 export function openChannels(call) {
   async function ask(to, args) {
     const reply = await call(CHANNEL, { to, args: encode(args, 0, new Map()) })
@@ -46,13 +46,13 @@ export function openChannels(call) {
     try {
       await call(CHANNEL, { reply })
     } catch {
-      // The caller waits for an answer: this one exceeds the channel's limit.
-      const message = 'The zone answered what no channel carries'
+      // The reply exceeds the channel's limit; the caller still needs an error.
+      const message = 'The reply exceeds the limits of the channel'
       const error = { isError: true, name: 'RangeError', message }
       try {
         await call(CHANNEL, { reply: { id, error } })
       } catch {
-        // The caller is gone.
+        // The caller has ended.
       }
     }
   }

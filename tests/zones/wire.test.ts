@@ -142,7 +142,7 @@ test('Every call is answered, also if its answer is too large or its error canno
     error: {
       isError: true,
       name: 'RangeError',
-      message: 'The zone answered what no channel carries',
+      message: 'The reply exceeds the limits of the channel',
     },
   })
 })

@@ -79,7 +79,7 @@ function nameOf(host: string): Buffer {
 
 function bytesOf(address: string): Buffer {
   if (isIPv4(address)) return Buffer.from(address.split('.').map(Number))
-  if (isIP(address) === 0) throw new RangeError(`"${address}" is no address`)
+  if (isIP(address) === 0) throw new RangeError(`"${address}" is not an IP address`)
   const [left = '', right] = address.split('::')
   const [head, end] = [left, right ?? ''].map((part) => part.split(':').filter(Boolean)) as [
     string[],

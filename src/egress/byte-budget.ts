@@ -16,7 +16,7 @@ export class ByteCounter {
     this.reserved += reserved
   }
 
-  /** True while `bytes` more fit beside everything already reserved. */
+  /** True while `bytes` more fit the budget, in addition to all reservations. */
   maySend(bytes: number, { sentMax }: ByteBudget): boolean {
     return this.sent + this.reserved + bytes <= sentMax
   }

@@ -22,9 +22,9 @@ const perSecondMax = 100
 /** Rate-limited lookup of the processes behind the connections of one run. */
 export class CallerLookup {
   readonly #find: FindCallers | undefined
-  #asking = 0
+  #inProgress = 0
   #second = 0
-  #asked = 0
+  #startedThisSecond = 0
 
   constructor(find: FindCallers | undefined) {
     this.#find = find
@@ -33,12 +33,12 @@ export class CallerLookup {
   /** Resolves with the pids known before the deadline; never rejects. */
   async of({ remoteAddress: from = '', remotePort: local, localPort: remote }: Socket) {
     if (!this.#find || !isIPv4(from) || local === undefined || remote === undefined) return []
-    if (!this.#mayAsk()) return []
-    this.#asking++
+    if (!this.#mayStart()) return []
+    this.#inProgress++
     const late = Promise.withResolvers<readonly number[]>()
     const timer = setTimeout(late.resolve, waitMsMax, [])
     const found = this.#find({ from, local, remote }).catch(() => [])
-    void found.then(() => this.#asking--)
+    void found.then(() => this.#inProgress--)
     try {
       return await Promise.race([found, late.promise])
     } finally {
@@ -46,7 +46,7 @@ export class CallerLookup {
     }
   }
 
-  /** The same where the answer decides: without a limit but that of the connections, and with more time. */
+  /** The same for a shared listener, where access depends on the result: no rate limit, and a longer deadline. */
   async ofShared({ remoteAddress: from = '', remotePort: local, localPort: remote }: Socket) {
     if (!this.#find || !isIPv4(from) || local === undefined || remote === undefined) return []
     const late = Promise.withResolvers<readonly number[]>()
@@ -58,9 +58,9 @@ export class CallerLookup {
     }
   }
 
-  #mayAsk(): boolean {
+  #mayStart(): boolean {
     const second = Math.floor(performance.now() / 1000)
-    if (second !== this.#second) [this.#second, this.#asked] = [second, 0]
-    return this.#asking < atOnceMax && ++this.#asked <= perSecondMax
+    if (second !== this.#second) [this.#second, this.#startedThisSecond] = [second, 0]
+    return this.#inProgress < atOnceMax && ++this.#startedThisSecond <= perSecondMax
   }
 }

@@ -101,7 +101,7 @@ test('Input that is not TLS, not a ClientHello or over the size limit is refused
     assert.match(because(bytes), /no TLS/)
   const other = Buffer.from(named)
   other[5] = 2
-  assert.match(because(other), /no ClientHello/)
+  assert.match(because(other), /not start with a ClientHello/)
   const long = Buffer.from(named)
   long.writeUIntBE(0xffffff, 6, 3)
   assert.match(because(long), /too long/)

@@ -28,7 +28,7 @@ export function readClientHello(bytes: Buffer): ClientHelloResult {
   const message = handshakeOf(bytes)
   if (message === undefined) return no('it carries no TLS record')
   if (message.length >= 4 && message[0] !== CLIENT_HELLO)
-    return no('its TLS starts with no ClientHello')
+    return no('its TLS does not start with a ClientHello')
   const length = message.length < 4 ? Infinity : message.readUIntBE(1, 3)
   if (message.length < 4 + length)
     return bytes.length < helloBytesMax && !(length > helloBytesMax && length !== Infinity)
@@ -118,18 +118,18 @@ class Reader {
     return this.#take(this.number(size))
   }
 
-  /** The same, and nothing may follow. */
+  /** The same; throws RangeError if more bytes follow. */
   whole(size: number): Buffer {
     const bytes = this.vector(size)
-    if (!this.isAtEnd) throw new RangeError('something is left over')
+    if (!this.isAtEnd) throw new RangeError('unexpected bytes follow')
     return bytes
   }
 
   #take(count: number): Buffer {
     const end = this.#at + count
     if (end > this.#bytes.length) throw new RangeError('too short')
-    const taken = this.#bytes.subarray(this.#at, end)
+    const read = this.#bytes.subarray(this.#at, end)
     this.#at = end
-    return taken
+    return read
   }
 }

@@ -56,8 +56,8 @@ export class ProxyConnection implements ConnectionMonitor {
     raw.on('error', () => raw.destroy())
     raw.once('close', () => stop.abort())
     const late = (what: string) => () => this.cut(what)
-    this.#headTimer = setTimeout(late('nothing happened for too long'), times.headMsMax)
-    this.#timers = [this.#headTimer, setTimeout(late('it took too long'), times.lifeMsMax)]
+    this.#headTimer = setTimeout(late('it was idle for too long'), times.headMsMax)
+    this.#timers = [this.#headTimer, setTimeout(late('it was open for too long'), times.lifeMsMax)]
     this.#idleMsMax = times.idleMsMax
   }
 
@@ -140,8 +140,7 @@ export class ProxyConnection implements ConnectionMonitor {
     if (this.#isOver) return
     clearTimeout(this.#headTimer)
     if (this.#idleTimer) this.#idleTimer.refresh()
-    else
-      this.#idleTimer = setTimeout(() => this.cut('nothing happened for too long'), this.#idleMsMax)
+    else this.#idleTimer = setTimeout(() => this.cut('it was idle for too long'), this.#idleMsMax)
   }
 
   async #serve(): Promise<void> {
@@ -151,16 +150,16 @@ export class ProxyConnection implements ConnectionMonitor {
 
   /** Handles a request to the proxy, or inside a tunnel if `inside` is given. */
   async #request(client: Duplex, inside?: HttpOrigin): Promise<EgressRefusal | undefined> {
-    const taken = await readUntilParsed(client, readRequestHead)
-    this.#endInspection(taken !== undefined)
-    if (!taken) return undefined
-    if ('kind' in taken) return this.#unread(taken, inside)
-    const head = taken.value.value
+    const parsed = await readUntilParsed(client, readRequestHead)
+    this.#endInspection(parsed !== undefined)
+    if (!parsed) return undefined
+    if ('kind' in parsed) return this.#unread(parsed, inside)
+    const head = parsed.value.value
     const target = readTarget(head, inside)
     if (target.kind === 'refused') return this.#unread(target, inside)
     const framing = framingOf(head)
     if (framing.kind === 'refused') return this.#unread(framing, inside)
-    const rest = Buffer.from(taken.bytes.subarray(head.size))
+    const rest = Buffer.from(parsed.bytes.subarray(head.size))
     if (target.kind === 'request' && isDnsLookup(target)) return this.#resolve(client, target)
     if (target.kind === 'request') {
       const why = await relayRequest(client, { head, target, framing, rest }, this.#terms, this)
@@ -172,9 +171,9 @@ export class ProxyConnection implements ConnectionMonitor {
 
   async #resolve(
     client: Duplex,
-    asked: Parameters<typeof resolveForGuest>[0],
+    query: Parameters<typeof resolveForGuest>[0],
   ): Promise<EgressRefusal | undefined> {
-    const found = await resolveForGuest(asked, this.#terms)
+    const found = await resolveForGuest(query, this.#terms)
     if (found.kind === 'refused') return found
     answerJson(client, '200 OK', found.body)
     return undefined
@@ -259,14 +258,14 @@ export class ProxyConnection implements ConnectionMonitor {
   }
 
   async #checkHello(host: string): Promise<string | undefined> {
-    const taken = await readUntilParsed(this.#raw, (bytes) => {
+    const parsed = await readUntilParsed(this.#raw, (bytes) => {
       const hello = readClientHello(bytes)
       return hello.kind === 'refused' ? refused(hello.because) : hello
     })
-    if (!taken) return 'its ClientHello has no end'
-    if ('kind' in taken) return taken.because
-    this.#raw.unshift(taken.bytes)
-    const { serverName } = taken.value
+    if (!parsed) return 'its ClientHello is incomplete'
+    if ('kind' in parsed) return parsed.because
+    this.#raw.unshift(parsed.bytes)
+    const { serverName } = parsed.value
     if (serverName === undefined)
       return addressOf(host) === undefined ? 'its ClientHello names no server' : undefined
     return readHost(serverName) === host
@@ -295,10 +294,10 @@ export class ProxyConnection implements ConnectionMonitor {
 
   #inspecting: To | undefined
 
-  #endInspection(isAsked: boolean): void {
+  #endInspection(hasRequest: boolean): void {
     const { ledger, caller } = this.#terms
     if (this.#inspecting)
-      ledger.endInspection({ scheme: 'https', ...this.#inspecting }, isAsked, caller)
+      ledger.endInspection({ scheme: 'https', ...this.#inspecting }, hasRequest, caller)
     this.#inspecting = undefined
   }
 

@@ -5,8 +5,8 @@ import type { Header } from './http-head.ts'
 import { decide, type EgressRequest } from './rules.ts'
 
 /**
- * Secret that a job may use without holding it: inside the wall `mayfly-secret:NAME` stands for it, and egress
- * replaces the placeholder in one header, for the credential's hosts only. The operator supplies the value.
+ * Secret that a job may use without knowing it: inside the wall it is the placeholder `mayfly-secret:NAME`, and egress
+ * replaces that placeholder in one header, for the credential's hosts only. The operator supplies the value.
  */
 export interface Credential {
   readonly name: string
@@ -29,12 +29,12 @@ export function checkCredentials(credentials: readonly Credential[]): void {
   for (const { name, value, header, hosts } of credentials) {
     const wrong = (what: string) =>
       new MayflyError('CONFIG', `Cannot use the credential "${name}": ${what}`)
-    if (!NAME.test(name)) throw wrong('its name is not 64 letters, digits, ".", "_" or "-"')
+    if (!NAME.test(name)) throw wrong('its name is not 1 to 64 letters, digits, ".", "_" or "-"')
     if (!/^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$/.test(value))
-      throw wrong('its value is empty or cannot stand in a header')
+      throw wrong('its value is empty or not valid in a header')
     if (!/^[A-Za-z0-9-]{1,100}$/.test(header) || ownHeader.test(header))
-      throw wrong(`it cannot be put into the header "${header}"`)
-    if (hosts.length === 0) throw wrong('it names no host')
+      throw wrong(`the header "${header}" cannot carry it`)
+    if (hosts.length === 0) throw wrong('it has no host')
     networkOf({ allow: hosts })
   }
 }
@@ -101,7 +101,7 @@ export class SecretScan {
   readonly #wanted: readonly Buffer[]
   #tail = Buffer.alloc(0)
   readonly #tailBytes: number
-  #kept = Buffer.alloc(0)
+  #heldBack = Buffer.alloc(0)
 
   constructor(secrets: readonly string[]) {
     this.#secrets = secrets
@@ -138,17 +138,17 @@ export class SecretScan {
   filter(chunk: Buffer): Buffer | undefined {
     if (!this.isNeeded) return chunk
     if (this.finds(chunk)) return undefined
-    const bytes = Buffer.concat([this.#kept, chunk])
+    const bytes = Buffer.concat([this.#heldBack, chunk])
     const begun = Math.max(...this.#wanted.map((secret) => prefixAtEnd(bytes, secret)))
-    this.#kept = bytes.subarray(bytes.length - begun)
+    this.#heldBack = bytes.subarray(bytes.length - begun)
     return bytes.subarray(0, bytes.length - begun)
   }
 
   /** Releases the bytes held back, once no more input can complete a secret. */
   flush(): Buffer {
-    const kept = this.#kept
-    this.#kept = Buffer.alloc(0)
-    return kept
+    const bytes = this.#heldBack
+    this.#heldBack = Buffer.alloc(0)
+    return bytes
   }
 }
 

@@ -86,7 +86,7 @@ async function dialBy(
   const { timeoutMs = dialMsMax } = options
   const socket = await connected(upstream.host, upstream.port, timeoutMs, stop)
   if (!socket)
-    return refused(stop?.aborted ? cancelled : 'the proxy of this server does not answer', 502)
+    return refused(stop?.aborted ? cancelled : 'the upstream proxy does not respond', 502)
   socket.on('error', () => socket.destroy())
   const { credentials } = upstream
   if (to.scheme === 'http') return { kind: 'dialled', socket, forwarding: { credentials } }

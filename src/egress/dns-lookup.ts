@@ -3,7 +3,7 @@ import { refused, type EgressRefusal } from './http-head.ts'
 import { readHost } from './host.ts'
 import { deny, runOver, ledgerFull, recordUnreachable } from './open-connection.ts'
 import { decide } from './rules.ts'
-import { mayAskFor, plantedSecret, type EgressTerms } from './egress-terms.ts'
+import { mayResolve, plantedSecret, type EgressTerms } from './egress-terms.ts'
 
 /**
  * DNS over the proxy: `http://dns.mayfly/resolve?name=NAME`, for jobs that may resolve names and nothing else. Rules
@@ -28,11 +28,11 @@ export async function resolveForGuest(
   if (terms.ledger.isFull) return refused(ledgerFull, 403)
   const { verdict, because } = decide(terms.network(), to)
   if (verdict === 'denied') return deny(to, because, terms)
-  if (!mayAskFor(name, terms)) return deny(to, plantedSecret, terms)
-  const asked = terms.ledger.beginAttempt(to, terms.caller, terms.stop)
-  if (!asked) return refused(runOver, 403)
-  const addresses = await addressesFor(to, terms, asked.stop.signal)
-  if (!terms.ledger.endAttempt(asked)) return refused(runOver, 403)
+  if (!mayResolve(name, terms)) return deny(to, plantedSecret, terms)
+  const attempt = terms.ledger.beginAttempt(to, terms.caller, terms.stop)
+  if (!attempt) return refused(runOver, 403)
+  const addresses = await addressesFor(to, terms, attempt.stop.signal)
+  if (!terms.ledger.endAttempt(attempt)) return refused(runOver, 403)
   const again = decide(terms.network(), to)
   if (again.verdict === 'denied') return deny(to, again.because, terms)
   if ('kind' in addresses) return recordUnreachable(to, addresses, terms)

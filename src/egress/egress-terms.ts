@@ -17,21 +17,21 @@ export interface EgressTerms extends DialOptions {
   readonly credentials?: readonly Credential[]
   /** CA for TLS inspection, where rules on methods and paths or credentials need it; without it they deny https. */
   readonly authority?: EgressAuthority
-  /** `every` inspects all TLS, so that no request can name another host inside TLS than outside. */
-  readonly look?: 'needed' | 'every'
-  /** Creates the check of one outgoing stream, as far as it is readable; false blocks a piece. */
+  /** `every` inspects all TLS, so that no request can name a different host inside TLS (domain fronting). */
+  readonly inspection?: 'needed' | 'every'
+  /** Creates a check for one outgoing stream, as far as it is readable; the check returns false to block a chunk. */
   readonly makeOutboundCheck?: (() => OutboundCheck | undefined) | undefined
-  /** PEM of CAs accepted besides the well-known ones. */
+  /** Additional accepted CAs, in PEM. */
   readonly trust?: readonly string[]
 }
 
 export type OutboundCheck = (piece: Buffer) => boolean
 
 /**
- * False for a name that carries a planted secret. Asking for the name sends it to a name server of the attacker's
- * choice, before any byte of a request. Labels have 63 characters at most, so dots may cut a secret.
+ * False for a name that contains a planted secret: a DNS query would send it to a name server of the attacker's
+ * choice, before any byte of a request. Labels have at most 63 characters, so dots may split a secret.
  */
-export function mayAskFor(host: string, { makeOutboundCheck }: EgressTerms): boolean {
+export function mayResolve(host: string, { makeOutboundCheck }: EgressTerms): boolean {
   const passes = makeOutboundCheck?.()
   return passes?.(Buffer.from(`${host}\n${host.replaceAll('.', '')}`)) !== false
 }

@@ -45,7 +45,7 @@ const redirectsMax = 20
 const bodyBytesMax = 4 * 2 ** 20
 const timeoutMsMax = 60_000
 
-const asked = z.strictObject({
+const requestSchema = z.strictObject({
   url: z.string().max(65_536),
   method: z.string().regex(/^[A-Z]{1,20}$/),
   headers: z
@@ -62,7 +62,7 @@ const asked = z.strictObject({
   body: z.base64().nullable(),
   redirect: z.enum(['follow', 'manual', 'error']),
 })
-type FetchRequest = z.infer<typeof asked>
+type FetchRequest = z.infer<typeof requestSchema>
 
 /** Opens a client that shares rules, ledger and credentials with the run's proxy. */
 export function openFetch(terms: FetchTerms): Fetcher {
@@ -70,7 +70,7 @@ export function openFetch(terms: FetchTerms): Fetcher {
   let isClosed = false
   return {
     async fetch(text) {
-      const read = asked.safeParse(tryParseJson(text))
+      const read = requestSchema.safeParse(tryParseJson(text))
       if (isClosed || !read.success) return failure(refused('the request cannot be read'))
       if (open.size >= openMax) return failure(refused(`${openMax} requests are open already`, 503))
       const live: LiveFetch = {}
@@ -147,10 +147,10 @@ async function ask(
   live: LiveFetch,
 ): Promise<Answer | EgressRefusal> {
   const request = requestOf(hop)
-  if (!request) return refused('this is no http address of a host')
+  if (!request) return refused('it is not a valid http or https URL')
   const { scheme, host, port } = request
   if (notFetched.has(hop.method)) return deny(request, `"${hop.method}" is not fetched`, terms)
-  if (isDnsLookup(request)) return lookedUp(new URL(hop.url), terms)
+  if (isDnsLookup(request)) return lookUpName(new URL(hop.url), terms)
   const placed = placeCredentials(hop.headers, { scheme, host, port }, terms.credentials ?? [])
   if (placed.kind === 'denied') return deny(request, placed.because, terms)
   const written = writtenHeaders(hop, placed.headers, placed.secrets.length > 0)
@@ -190,7 +190,7 @@ async function ask(
   }
 }
 
-async function lookedUp(
+async function lookUpName(
   { pathname, search }: URL,
   terms: EgressTerms,
 ): Promise<Answer | EgressRefusal> {
@@ -266,7 +266,7 @@ function exchanged(
   origin: string,
 ): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
-    // Loaded here, because most jobs ask for nothing.
+    // Loaded lazily: most jobs make no request.
     const asking = process.getBuiltinModule('node:http').request({
       createConnection: () => stream,
       method: hop.method,
@@ -276,10 +276,10 @@ function exchanged(
       maxHeaderSize: 64 * 1024,
     })
     asking.once('response', resolve)
-    asking.once('upgrade', () => reject(new Error('it answers with another protocol')))
+    asking.once('upgrade', () => reject(new Error('the server switched to another protocol')))
     asking.on('error', reject)
     // Fallback: the connection closed without a response.
-    asking.once('close', () => reject(new Error('it ends without an answer')))
+    asking.once('close', () => reject(new Error('the connection closed without a response')))
     asking.end(hop.body)
   })
 }

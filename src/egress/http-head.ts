@@ -1,8 +1,7 @@
 /**
  * Strict parser for HTTP/1.x message heads (RFC 9112).
  *
- * Problem: two parsers that read one head differently can be played against each other (request smuggling, header
- * injection).
+ * Problem: two parsers that parse the same head differently enable attacks (request smuggling, header injection).
  *
  * Mechanism: CRLF line ends only, no line folding, no control characters, names limited to token characters, bounded
  * sizes. A head that fails is refused before any byte is forwarded; a head that passes is rewritten from its parsed
@@ -54,7 +53,7 @@ export function readRequestHead(bytes: Buffer): ParseResult<RequestHead> {
   const { first, headers, size } = read.value
   const [, method, target, minor] =
     /^([A-Z]{1,20}) ([\x21-\x7e]+) HTTP\/1\.([01])$/.exec(first) ?? []
-  if (!method || !target) return refused('the request line is not one of HTTP/1.1')
+  if (!method || !target) return refused('the request line is not HTTP/1.1')
   return {
     kind: 'read',
     value: { method, target, minor: minor === '0' ? 0 : 1, headers, size },

@@ -12,7 +12,7 @@ import { LedgerEntry, type LoggedDecision, type AttemptTarget } from './ledger-e
 import type { EgressRequest } from './rules.ts'
 import type { LoopLimiter } from '../lib/loop-limiter.ts'
 
-/** Attempt to get out; its host is empty if the request could not be parsed. */
+/** Outgoing connection attempt; its host is empty if the request could not be parsed. */
 export type EgressAttempt = NetworkAttempt & { readonly because: string }
 
 /** Limit of recorded attempts per run; further ones are refused. */
@@ -36,8 +36,8 @@ export class Ledger {
   readonly #about: { readonly run: string | null; readonly zone?: string; readonly actor: string }
   readonly #account: TrafficAccount
   readonly #entries: LedgerEntry[] = []
-  readonly #asked = new Set<PendingAttempt>()
-  #looks = 0
+  readonly #pending = new Set<PendingAttempt>()
+  #inspections = 0
   #isOver = false
   readonly #sum = new ByteCounter()
   /** Removes this wall's budget from the account. */
@@ -65,7 +65,7 @@ export class Ledger {
   }
 
   get isFull(): boolean {
-    return this.#entries.length + this.#asked.size + this.#looks >= attemptsMax
+    return this.#entries.length + this.#pending.size + this.#inspections >= attemptsMax
   }
 
   /** Rate limit for server work on behalf of the run's connections. */
@@ -79,14 +79,15 @@ export class Ledger {
    */
   beginInspection(): boolean {
     if (this.#isOver || this.isFull) return false
-    this.#looks++
+    this.#inspections++
     return true
   }
 
   /** Ends an inspection; if no request came, that is recorded as a denied attempt. */
-  endInspection(to: AttemptTarget, isAsked: boolean, caller?: ConnectionCaller): void {
-    this.#looks--
-    if (!isAsked && !this.#isOver) this.record(to, { verdict: 'denied', because: unasked }, caller)
+  endInspection(to: AttemptTarget, hasRequest: boolean, caller?: ConnectionCaller): void {
+    this.#inspections--
+    if (!hasRequest && !this.#isOver)
+      this.record(to, { verdict: 'denied', because: noRequest }, caller)
   }
 
   /**
@@ -99,26 +100,26 @@ export class Ledger {
     stop = new AbortController(),
   ): PendingAttempt | undefined {
     if (this.#isOver || this.isFull) return undefined
-    const asked = { request, caller, stop }
-    this.#asked.add(asked)
-    return asked
+    const attempt = { request, caller, stop }
+    this.#pending.add(attempt)
+    return attempt
   }
 
   /** True if the connection may still be used; otherwise `end` has recorded it as cut. */
-  endAttempt(asked: PendingAttempt): boolean {
-    return this.#asked.delete(asked)
+  endAttempt(attempt: PendingAttempt): boolean {
+    return this.#pending.delete(attempt)
   }
 
   /** Cancels pending attempts that are no longer permitted; their callers record them. */
   cancelAttempts(isOut: (request: EgressRequest) => boolean): void {
-    for (const { request, stop } of this.#asked) if (isOut(request)) stop.abort()
+    for (const { request, stop } of this.#pending) if (isOut(request)) stop.abort()
   }
 
   /** Ends the run: pending attempts are cancelled and recorded as cut, not as denied by a rule. */
   end(because: string): void {
     this.#isOver = true
-    const left = [...this.#asked]
-    this.#asked.clear()
+    const left = [...this.#pending]
+    this.#pending.clear()
     for (const { request, caller, stop } of left) {
       stop.abort()
       const entry = new LedgerEntry(this, request, { verdict: 'denied', because }, caller)
@@ -138,9 +139,9 @@ export class Ledger {
 
   /** Records an attempt that is already over: unreachable, or a DNS lookup. */
   recordFinished(request: AttemptTarget, verdict: LoggedDecision, caller?: ConnectionCaller): void {
-    const isTold = !this.isFull && verdict.verdict === 'allowed'
+    const isRecorded = !this.isFull && verdict.verdict === 'allowed'
     const entry = this.record(request, verdict, caller)
-    if (isTold) entry.close()
+    if (isRecorded) entry.close()
   }
 
   emit(point: 'egress/allowed' | 'egress/denied' | 'egress/cut', entry: LedgerEntry): void {
@@ -170,7 +171,7 @@ export class Ledger {
     this.#account.narrow()
   }
 
-  /** True while `bytes` more fit beside everything already reserved. */
+  /** True while `bytes` more fit the budget, in addition to all reservations. */
   maySend(bytes: number): boolean {
     return this.#sum.maySend(bytes, this.#budget) && this.#account.maySend(bytes)
   }
@@ -186,7 +187,7 @@ export class Ledger {
   }
 }
 
-const unasked = 'its TLS was inspected, and ended before a request'
+const noRequest = 'its inspected TLS connection ended without a request'
 
 /** Several pids if the socket is shared: any of them may have sent the request. */
 function calledBy({ pids }: ConnectionCaller = { pids: [] }) {

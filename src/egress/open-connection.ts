@@ -13,10 +13,10 @@ import { refused, type EgressRefusal } from './http-head.ts'
 import { addressOf } from './host.ts'
 import type { LedgerEntry } from './ledger-entry.ts'
 import { decide, type EgressRequest, type EgressDecision } from './rules.ts'
-import { mayAskFor, plantedSecret, type EgressTerms } from './egress-terms.ts'
+import { mayResolve, plantedSecret, type EgressTerms } from './egress-terms.ts'
 
 export const runOver = 'the run is over'
-export const ledgerFull = 'this run has asked for too much already'
+export const ledgerFull = 'the run has reached its limit of connection attempts'
 
 /** Open connection to the outside, with its ledger entry. */
 export interface EgressConnection {
@@ -29,9 +29,9 @@ export interface EgressConnection {
 }
 
 /**
- * Opens a connection if permitted: checks the rule, the name, the address, and the rule again, which may have been
- * tightened meanwhile. Each call is one line of the ledger, whatever its result. `opened` is called synchronously
- * with the connection, so that a tighten cannot slip between (race).
+ * Opens a connection if permitted: checks the rule, the name and the address, and then the rule again (race: it may have
+ * been tightened). Each call is one line of the ledger, whatever its result. `opened` is called synchronously with the
+ * connection, so that no tightening can happen in between.
  */
 export async function openConnection(
   request: EgressRequest,
@@ -41,11 +41,11 @@ export async function openConnection(
   if (terms.ledger.isFull) return refused(ledgerFull, 403)
   const verdict = decide(terms.network(), request)
   if (verdict.verdict === 'denied') return deny(request, verdict.because, terms)
-  if (!mayAskFor(request.host, terms)) return deny(request, plantedSecret, terms)
-  const asked = terms.ledger.beginAttempt(request, terms.caller, terms.stop)
-  if (!asked) return refused(runOver, 403)
-  const found = await dialHost(request, terms, asked.stop.signal)
-  const isWanted = terms.ledger.endAttempt(asked)
+  if (!mayResolve(request.host, terms)) return deny(request, plantedSecret, terms)
+  const attempt = terms.ledger.beginAttempt(request, terms.caller, terms.stop)
+  if (!attempt) return refused(runOver, 403)
+  const found = await dialHost(request, terms, attempt.stop.signal)
+  const isWanted = terms.ledger.endAttempt(attempt)
   const again = decide(terms.network(), request)
   const isOut = !isWanted || again.verdict === 'denied'
   if (isOut && found.kind === 'dialled') found.socket.destroy()
@@ -65,7 +65,7 @@ export function cancelForbidden({ ledger, network }: EgressTerms): void {
   ledger.cancelAttempts((request) => decide(network(), request).verdict === 'denied')
 }
 
-/** Reason to cut an open connection under the network in force; undefined if it may go on. */
+/** Reason to cut an open connection under the network in force; undefined if it remains permitted. */
 export function whyCut(
   request: EgressRequest,
   { ledger, network }: EgressTerms,

@@ -14,14 +14,14 @@ import type { EgressTerms } from './egress-terms.ts'
 import type { Upstream } from './upstream.ts'
 
 const MIB = 2 ** 20
-/** Byte limits of any run that has no others, message heads and TLS included. */
-const mostOfJobs = { sentMax: 64 * MIB, receivedMax: 256 * MIB }
+/** Default maximum of bytes per run, including message heads and TLS. */
+const budgetMax = { sentMax: 64 * MIB, receivedMax: 256 * MIB }
 
 export interface EgressParts {
   readonly controls: Controls
   readonly run: string
   readonly zone?: string | undefined
-  /** Host patterns that may be private. */
+  /** Host patterns that may resolve to private addresses. */
   readonly privateHosts?: readonly string[] | undefined
   readonly upstream?: Upstream | undefined
   readonly ownPorts?: (() => ReadonlySet<number>) | undefined
@@ -35,7 +35,7 @@ export interface EgressParts {
   readonly makeOutboundCheck?: EgressTerms['makeOutboundCheck']
   /** Inspects all TLS, also where no rule and no credential needs it. */
   readonly inspectsAll?: boolean
-  /** Test servers in place of the outside world. */
+  /** Overrides of DNS and addresses, for tests. */
   readonly dial?: Pick<ProxyOptions, 'resolver' | 'exceptions' | 'trust' | 'timeoutMs'>
 }
 
@@ -46,7 +46,7 @@ export interface EgressParts {
 export function openEgress(parts: EgressParts): EgressPath {
   let { network } = parts.controls
   const { run, zone, accounts, emitter, credentials, authority, makeOutboundCheck, dial } = parts
-  const { most = mostOfJobs } = parts
+  const { most = budgetMax } = parts
   const budget = budgetOf(network, most)
   let proxy: Proxy | undefined
   let fetcher: Fetcher | undefined
@@ -56,16 +56,16 @@ export function openEgress(parts: EgressParts): EgressPath {
   }
   const ledger = new Ledger(budget, { emitter, run, zone, account: accounts?.of(run), narrowed })
   const { privateHosts = [], ownPorts, upstream, inspectsAll = false } = parts
-  const near = { privateHosts, upstream, ...(ownPorts && { ownPorts }) }
+  const reach = { privateHosts, upstream, ...(ownPorts && { ownPorts }) }
   const terms = {
     ...dial,
-    ...near,
+    ...reach,
     network: () => network,
     ledger,
     credentials,
     authority,
     makeOutboundCheck,
-    ...(inspectsAll && { look: 'every' as const }),
+    ...(inspectsAll && { inspection: 'every' as const }),
   }
   const needsInspection = inspectsAll || credentials.length > 0 || mayNeedInspection(network)
   return {

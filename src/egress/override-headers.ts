@@ -3,7 +3,7 @@ import type { Header } from './http-head.ts'
 /**
  * Headers that make servers or proxies see another method, path or host: Rails, Symfony and ASP.NET
  * (`X-HTTP-Method-Override`), IIS (`X-Original-URL`, `X-Rewrite-URL`), ingresses and external authorisation
- * (`X-Forwarded-Uri`, `X-Original-Method`). Only proxies need to send them, and a guest is none.
+ * (`X-Forwarded-Uri`, `X-Original-Method`). Only proxies need to send them.
  */
 const overriding =
   /^(x-((http|original|rewrite|override|forwarded|envoy-original)-)?(method|ur[il]|path|prefix|host)(-override)?|forwarded)$/

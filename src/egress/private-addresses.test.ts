@@ -98,9 +98,9 @@ test('Loopback takes a rule for its exact address and port, and ports of Mayfly 
   const own = rules('http://127.0.0.1:8080', '[::1]:9000')
   const plain = (port: number) => https('127.0.0.1', port, { scheme: 'http' })
   assert.deepEqual(await found(plain(8080), own), ['127.0.0.1'])
-  assert.match(String(await found(plain(8081), own)), /this very address and port/)
+  assert.match(String(await found(plain(8081), own)), /exactly this address and port/)
   assert.match(String(await found(plain(8080), own, [], [8080])), /a port of Mayfly itself/)
-  assert.match(String(await found(plain(8080), [])), /this very address and port/)
+  assert.match(String(await found(plain(8080), [])), /exactly this address and port/)
   assert.match(String(await found(https('127.0.0.2', 8080, { scheme: 'http' }), own)), /loopback/)
   const named = rules('loop.corp.example')
   assert.match(

@@ -7,22 +7,22 @@ import { decide, type EgressRequest } from './rules.ts'
 /**
  * Private addresses, opened by operator rules only. A rule with `private = true` for a name or address opens private
  * networks to the requests it covers; written as an address with its port it opens this machine too, at exactly that
- * place. Link-local, metadata, multicast and reserved addresses, embedded addresses, and Mayfly's own ports always
+ * address and port. Link-local, metadata, multicast and reserved addresses, embedded addresses, and Mayfly's own ports always
  * stay closed.
  */
 export type PrivateReach = 'none' | 'network' | 'exact'
 
 /** Reach of the operator rules for this request; unseen parts count as all their possible values. */
 export function privateReach(request: EgressRequest, hosts: readonly string[]): PrivateReach {
-  const isLetOutBy = (allow: readonly string[]) =>
+  const isPermittedBy = (allow: readonly string[]) =>
     decide({ allow, deny: [] }, request).verdict === 'allowed'
-  if (hosts.length === 0 || !isLetOutBy(hosts)) return 'none'
+  if (hosts.length === 0 || !isPermittedBy(hosts)) return 'none'
   if (addressOf(request.host) === undefined) return 'network'
   const exact = hosts.filter((text) => {
     const rule = readPattern(text)
     return rule?.host === request.host && rule.port === String(request.port)
   })
-  return isLetOutBy(exact) ? 'exact' : 'network'
+  return isPermittedBy(exact) ? 'exact' : 'network'
 }
 
 export interface DialedPort {
@@ -31,7 +31,7 @@ export interface DialedPort {
 }
 
 /** Hint if a rule could permit the address. */
-const wayOn = ', and no rule of the configuration lets it out with private = true'
+const noPrivateRule = ', and no rule of the configuration permits it with private = true'
 
 /** Reason not to dial an address, such as `loopback`; undefined if it is permitted. */
 export function whyNotDialled(
@@ -44,13 +44,13 @@ export function whyNotDialled(
   const own = found.kind === 'loopback' ? found.what : ownAddress(address)
   if (own !== undefined) {
     if (port !== undefined && ownPorts?.().has(port)) return `${own}, at a port of Mayfly itself`
-    return reach === 'exact' ? undefined : `${own}${exactOn}`
+    return reach === 'exact' ? undefined : `${own}${needsExactRule}`
   }
   if (found.kind === 'public' || reach !== 'none') return undefined
-  return `${found.what}${wayOn}`
+  return `${found.what}${noPrivateRule}`
 }
 
-const exactOn = `, which takes a rule with private = true for this very address and port`
+const needsExactRule = `, which needs a rule with private = true for exactly this address and port`
 
 /** Local services trust connections from this machine, also at its public addresses. */
 function ownAddress(address: string): string | undefined {

@@ -16,7 +16,7 @@ const phrases: Readonly<Record<EgressRefusal['status'], string>> = {
 const lingerMs = 1_000
 
 /**
- * Tells the guest why a request was refused, and closes the connection. The status line repeats the reason: many
+ * Sends the reason of a refusal to the guest, and closes the connection. The status line repeats the reason: many
  * clients show nothing else of a failed CONNECT.
  */
 export function answerRefusal(client: Duplex, { status, because }: EgressRefusal): void {

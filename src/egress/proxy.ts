@@ -14,7 +14,7 @@ import { runOver, cancelForbidden } from './open-connection.ts'
 import type { EgressTerms } from './egress-terms.ts'
 
 export interface ProxyOptions
-  extends DialOptions, Pick<EgressTerms, 'makeOutboundCheck' | 'look' | 'trust'> {
+  extends DialOptions, Pick<EgressTerms, 'makeOutboundCheck' | 'inspection' | 'trust'> {
   /** Listens inside the wall; the proxy accepts on it and closes it. */
   readonly listener: Server
   /** Network in force; it may only get narrower, followed by a call of tighten(). */
@@ -24,9 +24,9 @@ export interface ProxyOptions
   readonly emitter: Emitter
   /** Shared with brokered fetch of the same run; by default the proxy has its own. */
   readonly ledger?: Ledger
-  /** Without it callers are unknown. */
+  /** If absent, callers are unknown. */
   readonly callers?: FindCallers | undefined
-  /** Others can connect to the listener: a connection without a caller is cut. */
+  /** True if processes outside of the wall can connect to the listener: a connection without a caller is cut. */
   readonly isShared?: boolean
   readonly credentials?: readonly Credential[]
   readonly authority?: EgressAuthority

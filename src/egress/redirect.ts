@@ -9,7 +9,7 @@ export interface RedirectHop {
 }
 
 /**
- * Next request after a redirect, by the rules of the Fetch standard; undefined if the answer is no redirect.
+ * Next request after a redirect, by the rules of the Fetch standard; undefined if the response is not a redirect.
  * Credentials, their placeholders and cookies are not sent to another origin.
  */
 export function nextHop(

@@ -26,12 +26,12 @@ export interface ProxiedRequest {
  */
 export async function relayRequest(
   client: Duplex,
-  asked: ProxiedRequest,
+  proxied: ProxiedRequest,
   terms: EgressTerms,
   watch: ConnectionMonitor,
 ): Promise<EgressRefusal | undefined> {
-  const { scheme, host, port, path } = asked.target
-  const { method, headers } = asked.head
+  const { scheme, host, port, path } = proxied.target
+  const { method, headers } = proxied.head
   const request = { scheme, host, port, path, method, overriddenBy: overrideHeaderOf(headers) }
   const place: HttpOrigin = { scheme: transportScheme(scheme), host, port }
   const inPlace = { scheme: place.scheme, host, port }
@@ -48,15 +48,15 @@ export async function relayRequest(
   server.on('error', () => server.destroy())
   const secrets = [...placed.secrets, ...secretsOf(forwarding)]
   const written = { place, plain: secrets.length > 0, forwarding }
-  const head = requestText(asked, placed.headers, written)
+  const head = requestText(proxied, placed.headers, written)
   if (!watch.passes(head) || !watch.sending(head.length)) return undefined
   if (!(await send(server, head))) return undefined
-  const body = cutOnParseError(watch, 'the body', () => sendBody(client, server, asked, watch))
+  const body = cutOnParseError(watch, 'the body', () => sendBody(client, server, proxied, watch))
   const scan = new SecretScan(secrets)
   const answered = await relayResponse(
     server,
     client,
-    { ...asked, scan, isForwarded: forwarding !== undefined },
+    { ...proxied, scan, isForwarded: forwarding !== undefined },
     watch,
   )
   if (answered === 'upgraded') {

@@ -36,17 +36,17 @@ export async function relayResponse(
 ): Promise<EgressRefusal | 'upgraded' | 'done'> {
   let rest = Buffer.alloc(0)
   for (let interim = 0; interim < interimMax; interim++) {
-    const taken = await readUntilParsed(
+    const parsed = await readUntilParsed(
       server,
       (bytes) => readLines(bytes, answerHeadBytesMax),
       rest,
     )
     if (!watch.received()) return 'done'
-    if (!taken || 'kind' in taken) return refused('its answer is not one of HTTP/1.1', 502)
-    const lines = taken.value.value
-    rest = Buffer.from(taken.bytes.subarray(lines.size))
+    if (!parsed || 'kind' in parsed) return refused('the response is not HTTP/1.1', 502)
+    const lines = parsed.value.value
+    rest = Buffer.from(parsed.bytes.subarray(lines.size))
     const status = statusOf(lines)
-    if (status === undefined) return refused('its answer is not one of HTTP/1.1', 502)
+    if (status === undefined) return refused('the response is not HTTP/1.1', 502)
     if (isForwarded && status === 407) return upstreamAuthRequired
     const isUpgrade = status === 101 && target.scheme.startsWith('ws')
     const framing = framingOf(lines, status, head.method)

@@ -3,7 +3,7 @@ import { plainPath } from '../contract/network.ts'
 import { covers, meetPattern, patternTextOf, type Pattern } from '../contract/pattern.ts'
 
 /**
- * Attempt to get out: checked by `proxy.ts` for each request and tunnel, by `fetch.ts` for each hop, and by `policy
+ * Outgoing request: checked by `proxy.ts` for each request and tunnel, by `fetch.ts` for each hop, and by `policy
  * simulate` for addresses not tried yet.
  */
 export interface EgressRequest {
@@ -25,7 +25,7 @@ export interface EgressRequest {
 
 export interface EgressDecision {
   readonly verdict: 'allowed' | 'denied'
-  /** Rule that matched, or the one missing, in words for the guest. */
+  /** Rule that matched or is missing, as text for the guest. */
   readonly because: string
 }
 
@@ -36,15 +36,15 @@ export interface EgressDecision {
  */
 export function decide(network: NetworkControl, request: EgressRequest): EgressDecision {
   const { overriddenBy, ...own } = request
-  const verdict = decideAsked(network, patternOf(own))
+  const verdict = decidePattern(network, patternOf(own))
   if (verdict.verdict === 'denied' || overriddenBy === undefined) return verdict
-  const taken = decideAsked(network, anyAt(own))
-  if (taken.verdict === 'allowed') return verdict
-  const because = `some servers take its header "${overriddenBy}" for another method or path, and a rule here tells those apart`
+  const overridden = decidePattern(network, anyAt(own))
+  if (overridden.verdict === 'allowed') return verdict
+  const because = `its header "${overriddenBy}" may override method or path on some servers, and a rule depends on those`
   return { verdict: 'denied', because }
 }
 
-function decideAsked(network: NetworkControl, asked: Pattern): EgressDecision {
+function decidePattern(network: NetworkControl, asked: Pattern): EgressDecision {
   const denied = deniedBy(network).find((deny) => meetPattern(deny, asked))
   if (denied) return { verdict: 'denied', because: `"${patternTextOf(denied)}" is denied` }
   const allowed = allowedBy(network)
@@ -86,9 +86,9 @@ function missing(allowed: readonly Pattern[], asked: Pattern): string {
   if (allowed.length === 0) return 'this run has no network'
   const near = allowed.find((allow) => meetPattern(allow, asked))
   if (near)
-    return `"${patternTextOf(near)}" is allowed, but what "${place}" would be asked cannot be seen or read in one way`
+    return `"${patternTextOf(near)}" is allowed, but method or path of the request to "${place}" is hidden or ambiguous`
   const anyPath = allowed.some((allow) => meetPattern(allow, { ...asked, method: '*', path: '*' }))
   return anyPath
     ? `"${place}" is allowed with another method or path only`
-    : `"${place}" is not among what is allowed`
+    : `no rule allows "${place}"`
 }

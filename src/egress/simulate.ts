@@ -21,7 +21,7 @@ export function simulate(
   privateHosts: readonly string[] = [],
 ): SimulatedDecision {
   const request = readUrl(url, method)
-  if (!request) return { url, verdict: 'denied', because: 'this is no address of a host' }
+  if (!request) return { url, verdict: 'denied', because: 'it is not a valid URL with a host' }
   const verdict = decide(network, request)
   if (verdict.verdict === 'denied') return { url, ...verdict }
   const address = addressOf(request.host)

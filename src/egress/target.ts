@@ -46,9 +46,9 @@ function readProxyTarget(head: RequestHead): RequestTarget | EgressRefusal {
   if (head.method === 'CONNECT') return readAuthority(head.target)
   const [, scheme, authority = '', path = '/', query = ''] =
     /^([a-z]{1,10}):\/\/([^/?#]+)(\/[^?#]*)?(\?[^#]*)?$/i.exec(head.target) ?? []
-  if (scheme === undefined) return refused('a proxy is asked for a whole http address')
+  if (scheme === undefined) return refused('a request to the proxy needs an absolute http URL')
   if (scheme.toLowerCase() !== 'http')
-    return refused(`"${scheme.toLowerCase()}" goes through a tunnel, which CONNECT opens`)
+    return refused(`"${scheme.toLowerCase()}" needs a tunnel (CONNECT)`)
   const place = readHostPort(authority, 80)
   if (!place) return refused('the host of the address is ambiguous')
   return request(head, { scheme: 'http', ...place }, path, query)
@@ -64,7 +64,7 @@ function readAuthority(target: string): RequestTarget | EgressRefusal {
 function readOriginForm(head: RequestHead, inside: HttpOrigin): RequestTarget | EgressRefusal {
   const [, path, query = ''] = /^(\/[^?#]*)(\?[^#]*)?$/.exec(head.target) ?? []
   if (head.method === 'CONNECT' || path === undefined)
-    return refused('a request inside a tunnel names a path')
+    return refused('a request inside a tunnel must have a path as its target')
   return request(head, inside, path, query)
 }
 
@@ -80,7 +80,7 @@ function request(
     return refused('Connection names a header that is not its own')
   if (upgrade.length === 0) return { kind: 'request', scheme, host, port, path, query }
   if (upgrade.join() !== 'websocket' || head.method !== 'GET')
-    return refused('a connection can be upgraded to a WebSocket only', 403)
+    return refused('a connection can only be upgraded to a WebSocket', 403)
   const upgraded = scheme === 'http' ? 'ws' : 'wss'
   return { kind: 'request', scheme: upgraded, host, port, path, query }
 }

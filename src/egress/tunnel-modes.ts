@@ -24,24 +24,24 @@ export function tunnelModesFor(
   to: To,
   terms: EgressTerms,
 ): TunnelModes | { kind: 'denied'; because: string } {
-  const said = (scheme: Scheme) => {
+  const decisionFor = (scheme: Scheme) => {
     const request = { scheme, ...to }
-    const look = needsInspection(terms.network(), request)
-    return { scheme, look, ...decide(terms.network(), request) }
+    const isInspected = needsInspection(terms.network(), request)
+    return { scheme, isInspected, ...decide(terms.network(), request) }
   }
   const [tcp, https, wss, http, ws] = [
-    said('tcp'),
-    said('https'),
-    said('wss'),
-    said('http'),
-    said('ws'),
+    decisionFor('tcp'),
+    decisionFor('https'),
+    decisionFor('wss'),
+    decisionFor('http'),
+    decisionFor('ws'),
   ]
-  const mustInspect = https.look || isInspected(to, terms)
+  const mustInspect = https.isInspected || isAlwaysInspected(to, terms)
   // A WebSocket is visible only inside TLS.
   const passTls = !mustInspect && isAllowed(https)
-  const isTls = [https, wss].some((one) => isAllowed(one) || one.look)
+  const isTls = [https, wss].some((one) => isAllowed(one) || one.isInspected)
   const inspectTls = isTls && !passTls && terms.authority !== undefined
-  const inspectHttp = [http, ws].some((one) => isAllowed(one) || one.look)
+  const inspectHttp = [http, ws].some((one) => isAllowed(one) || one.isInspected)
   const passAny = !mustInspect && isAllowed(tcp)
   if (passAny || passTls || inspectTls || inspectHttp)
     return { kind: 'modes', passAny, passTls, inspectTls, inspectHttp }
@@ -49,14 +49,17 @@ export function tunnelModesFor(
   return { kind: 'denied', because: isTls ? inspectionUnavailable : because }
 }
 
-const inspectionUnavailable =
-  'its TLS would have to be inspected, which this server is not set up for'
+const inspectionUnavailable = 'it needs TLS inspection, which this server does not provide'
 
 function isAllowed({ verdict }: { readonly verdict: string }): boolean {
   return verdict === 'allowed'
 }
 
-function isInspected(to: To, { look, authority, credentials = [] }: EgressTerms): boolean {
+/** True if all TLS is inspected, or if a credential for this target must be inserted. */
+function isAlwaysInspected(
+  to: To,
+  { inspection, authority, credentials = [] }: EgressTerms,
+): boolean {
   const isFor = isForCredentials(credentials, { scheme: 'https', ...to })
-  return look === 'every' || (isFor && authority !== undefined)
+  return inspection === 'every' || (isFor && authority !== undefined)
 }

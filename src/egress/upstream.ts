@@ -76,7 +76,7 @@ export function authorizationOf(credentials: string): string {
 
 /** Answer for status 407; credentials are the operator's concern, not the guest's. */
 export const upstreamAuthRequired: EgressRefusal = {
-  ...refused('the proxy of this server asks for credentials', 502),
+  ...refused('the upstream proxy asks for credentials', 502),
   detail: 'set egress.proxy_credentials_env, and the variable that it names to USER:PASSWORD',
 }
 
@@ -94,7 +94,7 @@ export async function openTunnel(
   ]
   socket.write([...lines, '', ''].join('\r\n'))
   const taken = await readUntilParsed(socket, (bytes) => readLines(bytes, answerBytesMax))
-  if (!taken || 'kind' in taken) return refused('the proxy of this server answers no HTTP', 502)
+  if (!taken || 'kind' in taken) return refused('the upstream proxy did not respond with HTTP', 502)
   const { value: answer } = taken.value
   const status = Number(/^HTTP\/1\.[01] ([1-5]\d\d)( |$)/.exec(answer.first)?.[1] ?? NaN)
   if (status >= 200 && status < 300) {
@@ -104,6 +104,6 @@ export async function openTunnel(
   }
   if (status === 407) return upstreamAuthRequired
   if (status === 403) return refused(`the proxy of this server does not let out to "${host}"`, 403)
-  if (Number.isNaN(status)) return refused('the proxy of this server answers no HTTP', 502)
+  if (Number.isNaN(status)) return refused('the upstream proxy did not respond with HTTP', 502)
   return refused(`the proxy of this server answers ${status} for "${host}"`, 502)
 }

@@ -70,7 +70,7 @@ suite('Fine control', () => {
     assert.equal(said['checked'], 'Cannot call "validateName": its zone has ended')
     assert.equal(said['path'], 200)
     assert.match(String(said['otherPath']), /allowed with another method or path only/)
-    assert.match(String(said['otherHost']), /not among what is allowed/)
+    assert.match(String(said['otherHost']), /no rule allows/)
     assert.match(String(said['budget']), /bytes that this run may send are used up/)
     const sent = outcome.metrics.network.reduce((sum, one) => sum + one.sent, 0)
     assert.ok(sent <= sentMax && (said['asked'] as number) > 0, `${sent}`)

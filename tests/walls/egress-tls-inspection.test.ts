@@ -108,7 +108,7 @@ suite('TLS inspection', () => {
     while (!looked.ledger.isFull)
       looked.ledger.record({ scheme: 'https', host: 'a.example', port: 443 }, verdict)
     const { head } = await looked.tunnel('late.example')
-    assert.match(head, /^HTTP\/1.1 403 .*too much/)
+    assert.match(head, /^HTTP\/1.1 403 .*limit of connection attempts/)
     // No certificate for a tunnel opened before.
     const secure = looked.speak(early.socket, 'early.example')
     let isShown = false

@@ -236,7 +236,7 @@ suite('Proxied traffic', () => {
     assert.match(await lookUp('A.example'), /"addresses":\["93.184.215.14","2606:2800::1"\]/)
     assert.match(await lookUp('in.example'), /^HTTP\/1.1 403 .*not public/)
     assert.match(await lookUp('none.example'), /^HTTP\/1.1 502 .*no address/)
-    assert.match(await lookUp('c2VjcmV0.tunnel.test'), /^HTTP\/1.1 403 .*not among/)
+    assert.match(await lookUp('c2VjcmV0.tunnel.test'), /^HTTP\/1.1 403 .*no rule allows/)
     assert.match(await lookUp(''), /^HTTP\/1.1 403 /)
     const request = asks(`http://a.example:${world.ports.http}/`, `a.example:${world.ports.http}`)
     assert.match(await stand.say(request), /^HTTP\/1.1 403 /)
@@ -432,7 +432,7 @@ suite('Inspected TLS', () => {
 
   test('S1-8: full inspection refuses a request that names another host inside TLS', async () => {
     const asked = { allow: [`https://a.example:${world.ports.https}`] }
-    await using stand = await openStand(world, asked, { authority, look: 'every' })
+    await using stand = await openStand(world, asked, { authority, inspection: 'every' })
     assert.match(await through(stand, '/x', host()), /^HTTP\/1.1 200 /)
     assert.match(await through(stand, '/x', 'b.example'), /^HTTP\/1.1 400 /)
   })
@@ -585,7 +585,7 @@ suite('Limits while running', () => {
     assert.equal(await stand.say('GET http://a.example/ HTTP/1.1\r\n'), '')
     const { socket } = await tunnel(stand, `a.example:${world.ports.echo}`)
     await Promise.all([once(socket, 'close'), nextChunk(socket)])
-    assert.match(stand.proxy.attempts.at(-1)!.because, /nothing happened/)
+    assert.match(stand.proxy.attempts.at(-1)!.because, /idle for too long/)
     const late = asks(`http://a.example:${world.ports.http}/late`, `a.example:${world.ports.http}`)
     assert.equal(await stand.say(late), '')
   })
@@ -594,7 +594,7 @@ suite('Limits while running', () => {
     const authority = makeAuthority(Date.now)
     // Long enough for a handshake on a busy machine.
     const times = { idleMsMax: 2000 }
-    const more = { times, authority, look: 'every', connectionsMax: 1 } as const
+    const more = { times, authority, inspection: 'every', connectionsMax: 1 } as const
     await using stand = await openStand(world, 'open', more)
     for (let turn = 0; turn < 2; turn++) {
       let open = await tunnel(stand, `a.example:${world.ports.https}`)

@@ -46,7 +46,7 @@ const cases: readonly Case[] = [
     what: 'Another port',
     say: get('http://a.example:1/', 'a.example:1'),
     status: 403,
-    because: /not among/,
+    because: /no rule allows/,
   },
   {
     what: 'The standard port, where another is allowed',

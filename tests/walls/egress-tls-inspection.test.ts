@@ -84,7 +84,7 @@ suite('TLS inspection', () => {
       ['some.example', 'allowed', true],
       ['other.example', 'denied', false],
     ])
-    assert.match(looked.stand.proxy.attempts[0]!.because, /ended before a request/)
+    assert.match(looked.stand.proxy.attempts[0]!.because, /ended without a request/)
     assert.equal(world.connections(), before + 1)
   })
 

@@ -362,7 +362,7 @@ suite('Tunnels', () => {
     assert.match(denied.proxy.attempts[0]!.because, /is denied/)
     assert.equal(world.heard.length, heard)
     await using sockets = await openStand(world, { allow: [`wss://${to}`] })
-    assert.match((await tunnel(sockets, to)).head, /^HTTP\/1.1 403 .*inspected/)
+    assert.match((await tunnel(sockets, to)).head, /^HTTP\/1.1 403 .*TLS inspection/)
     const authority = makeAuthority(Date.now)
     await using looked = await openStand(world, { allow: [`wss://${to}`] }, { authority })
     const open = await tunnel(looked, to)
@@ -427,7 +427,7 @@ suite('Inspected TLS', () => {
 
   test('Without a CA such a rule denies https', async () => {
     await using stand = await openStand(world, { allow: [rule()] })
-    assert.match(await through(stand, '/v1/x', host()), /^HTTP\/1.1 403 .*inspected/s)
+    assert.match(await through(stand, '/v1/x', host()), /^HTTP\/1.1 403 .*TLS inspection/s)
   })
 
   test('S1-8: full inspection refuses a request that names another host inside TLS', async () => {

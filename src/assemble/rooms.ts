@@ -142,7 +142,7 @@ function recordStart(
     emitter.emit('tier/stood-in', { ...plan.standsIn, tenant }, { run: job.id })
   emitter.emit('profile/made', plannedFields(plan), { run: job.id })
   // The life of an exec is that of its session.
-  if (job.session?.kind === 'exec') watching.guard.watching.asked(job.session.of)
+  if (job.session?.kind === 'exec') watching.guard.watching.execStarted(job.session.of)
   else watching.guard.begin(job, verdict, plan.profile)
   return { ...entry, end: (facts) => (tellGate(emitter, job.id, facts), entry.end(facts)) }
 }

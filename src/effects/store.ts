@@ -61,10 +61,14 @@ export class EffectStore {
     const kept = this.#db.prepare(sql).get(tenant, effectId) as { n: number; sum: number }
     const [countMax, bytesMax] = [this.#countMax, this.#bytesMax]
     if (kept.n < countMax && kept.sum + bytes <= bytesMax) return
-    throw new MayflyError('CONFLICT', `Cannot keep the effect "${effectId}": there is no room`, {
-      hint: 'Remove effects that are not needed any more.',
-      details: { countMax, bytesMax },
-    })
+    throw new MayflyError(
+      'CONFLICT',
+      `Cannot store the effect "${effectId}": the tenant has reached its limit`,
+      {
+        hint: 'Remove effects that are no longer needed.',
+        details: { countMax, bytesMax },
+      },
+    )
   }
 }
 

@@ -8,28 +8,28 @@ import type { LifeFindings } from './life-watcher.ts'
 import { withObservation } from './trail.ts'
 
 /** Limit of the cache of subjects that have finished learning. */
-const settledMax = 10_000
+const learnedMax = 10_000
 
 /**
- * Reads baselines for runs that begin, and learns from runs that ended. Errors of the store are reported as events and
- * never fail a job: baselines are no wall.
+ * Reads baselines for starting runs, and learns from ended ones. Errors of the store are reported as events and never
+ * fail a job: baselines enforce nothing.
  */
 export class BaselineLearner {
   readonly #store: () => BaselineStore
   readonly #emitter: Emitter
-  readonly #settled = new Set<string>()
+  readonly #learned = new Set<string>()
 
   constructor(store: () => BaselineStore, emitter: Emitter) {
     this.#store = store
     this.#emitter = emitter
   }
 
-  /** A run without a readable baseline is still watched. */
+  /** Undefined if there is none or it is unreadable; the run is watched all the same. */
   read(subject: BaselineKey, run: string): Baseline | undefined {
     try {
       return this.#store().get(subject)
     } catch (thrown) {
-      this.#reportLost(subject, run, messageOf(thrown))
+      this.#reportFailure(subject, run, messageOf(thrown))
       return undefined
     }
   }
@@ -38,7 +38,7 @@ export class BaselineLearner {
     try {
       this.#learnFrom(subject, run, seen, outcome)
     } catch (thrown) {
-      this.#reportLost(subject, run, messageOf(thrown))
+      this.#reportFailure(subject, run, messageOf(thrown))
     }
   }
 
@@ -49,33 +49,34 @@ export class BaselineLearner {
     outcome: Outcome | undefined,
   ): void {
     const name = JSON.stringify(subject)
-    if (this.#settled.has(name) || !outcome || !teaches(outcome)) return
+    if (this.#learned.has(name) || !outcome || !isLearnable(outcome)) return
     const seen = [
       { kind: 'cpu', used: outcome.metrics.cpuTime },
       { kind: 'memory', bytes: outcome.metrics.memoryUsage?.peak ?? 0 },
       // Processes of a short run are not sampled.
       ...(isSingleProcess(outcome.tier) ? [{ kind: 'processes', now: 1 } as const] : []),
     ] as const
-    const whole = seen.reduce((so, one) => withObservation(so, { seen: one }), trail)
-    const came = this.#store().learn(subject, whole, anomalies)
-    if (came === 'done') this.#settle(name)
+    const complete = seen.reduce((so, one) => withObservation(so, { seen: one }), trail)
+    const result = this.#store().learn(subject, complete, anomalies)
+    if (result === 'done') this.#markLearned(name)
     const fields = { tenant: subject.tenant, name: subject.name }
-    if (came === 'learned') this.#emitter.emit('baseline/learned', fields, { run })
-    if (came === 'full') this.#reportLost(subject, run, 'there is no room for another effect')
+    if (result === 'learned') this.#emitter.emit('baseline/learned', fields, { run })
+    if (result === 'full')
+      this.#reportFailure(subject, run, 'the tenant has reached its limit of baselines')
   }
 
-  #settle(name: string): void {
-    if (this.#settled.size >= settledMax) this.#settled.clear()
-    this.#settled.add(name)
+  #markLearned(name: string): void {
+    if (this.#learned.size >= learnedMax) this.#learned.clear()
+    this.#learned.add(name)
   }
 
-  #reportLost({ tenant, name }: BaselineKey, run: string, because: string): void {
+  #reportFailure({ tenant, name }: BaselineKey, run: string, because: string): void {
     this.#emitter.emit('baseline/lost', { tenant, name, because }, { run })
   }
 }
 
 /** True for a run that executed and ended by itself. */
-function teaches({ status, metrics }: Outcome): boolean {
+function isLearnable({ status, metrics }: Outcome): boolean {
   return (
     (status === 'ok' || status === 'error') && metrics.cache !== 'hit' && metrics.executionTime > 0
   )

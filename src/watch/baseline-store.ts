@@ -40,7 +40,7 @@ export class BaselineStore {
     trail: RunTrail,
     anomalies: readonly Anomaly[],
   ): 'learned' | 'done' | 'full' {
-    return this.#alone(() => {
+    return this.#transact(() => {
       const before = this.#read(subject)
       if (before && !isLearning(before)) return 'done'
       if (!before && this.#count(subject.tenant) >= this.#countMax) return 'full'
@@ -51,21 +51,21 @@ export class BaselineStore {
 
   /** Stops learning: items not seen so far become anomalies. False if there is no baseline. */
   freeze(subject: BaselineKey): boolean {
-    return this.#alone(() => {
+    return this.#transact(() => {
       const before = this.#read(subject)
       if (before) this.#write(subject, freeze(before))
       return before !== undefined
     })
   }
 
-  /** Deletes all baselines of a name, whatever the code; returns how many. */
+  /** Deletes all baselines of a name, for any code; returns the number of deleted rows. */
   reset({ tenant, name }: Pick<BaselineKey, 'tenant' | 'name'>): number {
-    const gone = (table: string) =>
+    const removeFrom = (table: string) =>
       Number(
         this.#prepare(`DELETE FROM ${table} WHERE tenant = ? AND name = ?`).run(tenant, name)
           .changes,
       )
-    return this.#alone(() => gone('baselines') + gone('pasts'))
+    return this.#transact(() => removeFrom('baselines') + removeFrom('pasts'))
   }
 
   /** Capabilities called by each zone of an instance (`instance:ID`) in its first successful run. */
@@ -81,7 +81,7 @@ export class BaselineStore {
   /** Stores the first call only, so that later runs cannot widen it. The least recently used instance is evicted. */
   keepPast({ tenant, name, code }: BaselineKey, past: PastCalls): void {
     const about = JSON.stringify([...past].map(([zone, names]) => [zone, [...names]]))
-    this.#alone(() => {
+    this.#transact(() => {
       this.#prepare(
         'INSERT OR IGNORE INTO pasts VALUES (?, ?, ?, ?, (SELECT coalesce(max(used), 0) + 1 FROM pasts))',
       ).run(tenant, name, code, about)
@@ -92,7 +92,7 @@ export class BaselineStore {
     })
   }
 
-  /** Baselines for people to read, ordered by name and code. */
+  /** Baselines of a tenant, ordered by name and code. */
   export(tenant: string, name?: string): readonly StoredBaseline[] {
     const sql =
       'SELECT name, code, about FROM baselines WHERE tenant = ? AND name = coalesce(?, name) ORDER BY name, code'
@@ -125,7 +125,7 @@ export class BaselineStore {
     return Number(this.#prepare(sql).get(tenant)?.['n'])
   }
 
-  #alone<T>(work: () => T): T {
+  #transact<T>(work: () => T): T {
     return guard('write', () => transact(this.#db, work))
   }
 }

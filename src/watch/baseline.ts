@@ -5,7 +5,7 @@ import { itemKinds, peakNames, type ItemKind, type PeakName, type RunTrail } fro
 /**
  * Observed behaviour of the first runs of a code, as reference for later ones.
  *
- * It grants nothing: nothing that decides permissions reads it, and its only effect is one more anomaly. Poisoning
+ * It grants nothing: no permission check reads it, and its only effect is additional anomalies. Poisoning
  * the first run therefore gains no rights and hides little: runs with anomalies are not learned from, behaviour seen
  * in only one run is still reported, and detectors without a baseline work as before.
  */
@@ -18,7 +18,7 @@ export interface Baseline {
   /** Number of runs in which each item was seen. */
   readonly items: Readonly<Record<ItemKind, Readonly<Record<string, number>>>>
   readonly peaks: Readonly<Record<PeakName, Peak>>
-  /** Items dropped for lack of room, by kind. */
+  /** Items dropped at the limit, by kind. */
   readonly lost: Readonly<Record<ItemKind, number>>
 }
 
@@ -113,7 +113,7 @@ function byKind<T>(of: () => T): Record<ItemKind, T> {
   return Object.fromEntries(itemKinds.map((kind) => [kind, of()])) as Record<ItemKind, T>
 }
 
-/** Statements of a guest about itself are never learned. */
+/** True unless the guest itself reported it: such claims are never learned. */
 export function mayTeach({ trust }: Pick<Observation, 'trust'>): boolean {
   return trust !== 'guest'
 }

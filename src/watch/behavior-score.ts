@@ -6,7 +6,7 @@ type Counts = Readonly<Record<AnomalySeverity, number>>
 
 export const noAnomalies: AnomalyCounts = new Map()
 
-/** Score range of each severity. A guest's own statements are at most `low`, so they cannot raise a score above 39. */
+/** Score range of each severity. Claims of the guest itself are at most `low`, so they cannot raise a score above 39. */
 export const bands: Readonly<
   Record<AnomalySeverity, { readonly from: number; readonly to: number }>
 > = { low: { from: 10, to: 39 }, medium: { from: 40, to: 69 }, high: { from: 70, to: 100 } }

@@ -12,7 +12,7 @@ import {
   trace,
 } from '../../tests/fixtures/traces/script.ts'
 import { watched } from '../../tests/fixtures/traces/watched.ts'
-import { observe, observeRequest, initialDetection } from './detection.ts'
+import { observe, observeExecStart, initialDetection } from './detection.ts'
 import { defaultThresholds } from '../contract/thresholds.ts'
 
 suite('S2-13: anomalous programs', () => {
@@ -68,7 +68,7 @@ test('A rest before an exec is that of its owner, one within it is that of the p
     const first = execs.length > 0 ? play(before).length : Infinity
     let state = initialDetection
     return all.flatMap((observation, index) => {
-      if (index === first) state = observeRequest(state, all[index - 1]!.at)
+      if (index === first) state = observeExecStart(state, all[index - 1]!.at)
       const { watch, anomalies } = observe(state, observation, known)
       state = watch
       return anomalies.filter(({ severity }) => severity !== 'low').map(({ name }) => name)

@@ -15,8 +15,8 @@ import { withObservation, noTrail, type RunTrail } from './trail.ts'
  * the same anomalies.
  *
  * Trust: each trust level has its own detectors, which also receive the observations of more trusted levels. Reports
- * of a wall can only add to the findings from the host's own, and a guest's statements only to both, so lies hide
- * nothing; a guest's statements alone are at most `low`.
+ * of a wall can only add findings to those of the host, and claims of a guest only to both, so false claims hide
+ * nothing; claims of a guest alone are at most `low`.
  *
  * Zones: activity counts for its zone and for `main`, so that it cannot be spread below every threshold. Samples,
  * such as memory, count for the zone only.
@@ -39,9 +39,9 @@ export const mainZone = 'main'
 export const watchedZonesMax = 32
 /** Limit of distinct anomalies of one life. */
 export const anomaliesMax = 200
-/** Token bucket for a guest's statements: burst, and rate per second. */
-export const guestWordsMax = 40
-const guestWordsPerSecond = 20
+/** Token bucket for reports of the guest itself (untrusted): burst, and rate per second. */
+export const guestReportsMax = 40
+const guestReportsPerSecond = 20
 
 const fresh: Zones = new Map()
 
@@ -49,7 +49,7 @@ export const initialDetection: DetectionState = {
   levels: { host: fresh },
   reported: new Map(),
   trail: noTrail,
-  guest: { tokens: guestWordsMax, at: 0, dropped: 0 },
+  guest: { tokens: guestReportsMax, at: 0, dropped: 0 },
 }
 
 export interface DetectionResult {
@@ -66,7 +66,7 @@ export function observe(
   if (observation.trust !== 'guest') return detect(watch, observation, known)
   const { tokens, at, dropped } = watch.guest
   const since = Math.max(0, observation.at - at)
-  const filled = Math.min(guestWordsMax, tokens + (since * guestWordsPerSecond) / 1000)
+  const filled = Math.min(guestReportsMax, tokens + (since * guestReportsPerSecond) / 1000)
   const now = Math.max(at, observation.at)
   if (filled < 1)
     return {
@@ -76,11 +76,13 @@ export function observe(
   return detect({ ...watch, guest: { tokens: filled - 1, at: now, dropped } }, observation, known)
 }
 
-/** State after the owner of a session began to run something in it. */
-export function observeRequest(watch: DetectionState, at: number): DetectionState {
+/** State after the owner of a session started an exec in it. */
+export function observeExecStart(watch: DetectionState, at: number): DetectionState {
   const levelled = Object.entries(watch.levels).map(([level, zones]) => {
-    const asked = [...zones].map(([zone, all]) => [zone, all.map((one) => one.asked(at))] as const)
-    return [level, new Map(asked)] as const
+    const next = [...zones].map(
+      ([zone, all]) => [zone, all.map((one) => one.execStarted(at))] as const,
+    )
+    return [level, new Map(next)] as const
   })
   return { ...watch, levels: Object.fromEntries(levelled) }
 }
@@ -98,16 +100,16 @@ function detect(
     const before =
       watch.levels[level] ?? (place === from ? nearestTrusted(watch, place) : undefined)
     if (place < from || !before) continue
-    const told = inZones(before, observation, known)
-    next[level] = told.zones
-    found.push(...told.anomalies.map((one) => trusted(one, level)))
+    const result = inZones(before, observation, known)
+    next[level] = result.zones
+    found.push(...result.anomalies.map((one) => trusted(one, level)))
   }
   const fresh = newAnomalies(watch.reported, found)
   return {
     watch: {
       ...watch,
       levels: next,
-      reported: fresh.told,
+      reported: fresh.reported,
       trail: mayTeach(observation) ? withObservation(watch.trail, observation) : watch.trail,
     },
     anomalies: fresh.anomalies,
@@ -135,7 +137,7 @@ function inZones(zones: Zones, observation: Observation, known: DetectorContext)
   const hasOwn = zone !== mainZone && (zones.has(zone) || zones.size < watchedZonesMax)
   const own = hasOwn ? inZone(zones, zone, observation, known) : { zones, anomalies: [] }
   if (hasOwn && isSample(seen)) return own
-  // Samples of a zone without detectors say nothing about `main`.
+  // Samples of a zone without detectors do not apply to `main`.
   if (!hasOwn && zone !== mainZone && isSample(seen)) return own
   const all = inZone(own.zones, mainZone, observation, known)
   const names = new Set(own.anomalies.map(({ name, subject }) => `${name} ${subject}`))
@@ -165,21 +167,21 @@ function isSample({ kind }: ObservedFact): boolean {
 function newAnomalies(
   before: DetectionState['reported'],
   found: readonly Anomaly[],
-): { readonly told: DetectionState['reported']; readonly anomalies: readonly Anomaly[] } {
-  if (found.length === 0) return { told: before, anomalies: [] }
-  const told = new Map(before)
+): { readonly reported: DetectionState['reported']; readonly anomalies: readonly Anomaly[] } {
+  if (found.length === 0) return { reported: before, anomalies: [] }
+  const reported = new Map(before)
   const anomalies = found.filter((anomaly) => {
-    const key = keyOf(told, anomaly)
-    const worst = told.get(key)
+    const key = keyOf(reported, anomaly)
+    const worst = reported.get(key)
     if (worst !== undefined && isAtLeast(worst, anomaly.severity)) return false
-    told.set(key, anomaly.severity)
+    reported.set(key, anomaly.severity)
     return true
   })
-  return { told, anomalies }
+  return { reported, anomalies }
 }
 
 /** Beyond the limit anomalies are keyed by detector alone. */
-function keyOf(told: DetectionState['reported'], { name, zone, subject }: Anomaly): string {
+function keyOf(reported: DetectionState['reported'], { name, zone, subject }: Anomaly): string {
   const key = `${name}\n${zone}\n${subject}`
-  return told.has(key) || told.size < anomaliesMax ? key : name
+  return reported.has(key) || reported.size < anomaliesMax ? key : name
 }

@@ -11,7 +11,7 @@ export interface EventForwarder {
 /**
  * Forwards observations of the event stream to the supervisor of their run, such as egress decisions and programs
  * seen by the wall, so that conditions count them. Skipped: denials of the wall and anomalies, which reach the
- * supervisor directly, its own events, and statements of the guest.
+ * supervisor directly, its own events, and claims of the guest.
  */
 export function createEventForwarder(): EventForwarder {
   const lives = new Map<string, LifeHandle>()

@@ -13,8 +13,8 @@ const namesOf: Readonly<Record<Access, readonly string[]>> = {
 
 /**
  * Expected behaviour of a life, from the analysis of its code and its grants. For languages that analysis does not
- * read, for code it cannot parse, and for a session, whose code comes later, anything the wall permits is expected,
- * except for explicit grants.
+ * read, for code it cannot parse, and for a session, whose code arrives later, everything that the wall permits is
+ * expected, except for explicit grants.
  */
 export function foreseenOf(
   job: Job,

@@ -28,7 +28,7 @@ export interface Guard {
   /** Honeytokens for a running job's environment and files; its output is scanned for them afterwards. */
   plantHoneytokens(run: string): readonly Honeytoken[]
   observe(): LifeObserver
-  /** Searches what leaves a session for honeytokens, beside its output streams. */
+  /** Wraps a session to scan its outputs for honeytokens, except its output streams. */
   observeSession(run: string, session: SandboxSession): SandboxSession
   /** Check of one outgoing egress stream; undefined for a run without honeytokens. */
   outboundCheck(run: string): ((piece: Uint8Array) => boolean) | undefined
@@ -92,8 +92,10 @@ export function createGuard(options: GuardOptions): Guard {
       const baseline = subject && learner.read(subject, job.id)
       const known = baseline && !isLearning(baseline) ? baseline : undefined
       const plants = (honeytokens || profile.schedule.honeytokens) && hasHome(verdict)
-      const laid = (plants ? plantHoneytokens(job.id) : []).flatMap(({ file }) => file?.path ?? [])
-      const foreseen = foreseenOf(job, verdict, profile, laid)
+      const plantedPaths = (plants ? plantHoneytokens(job.id) : []).flatMap(
+        ({ file }) => file?.path ?? [],
+      )
+      const foreseen = foreseenOf(job, verdict, profile, plantedPaths)
       watching.begin(job.id, { foreseen, baseline: known })
     },
     plantHoneytokens,
@@ -107,13 +109,13 @@ export function createGuard(options: GuardOptions): Guard {
       life.isOver = true
       planted.delete(job.id)
       if (life.subject) learner.learn(life.subject, job.id, watching.findings(job.id), outcome)
-      const forget = () => {
+      const unwatch = () => {
         lives.delete(job.id)
         watching.end(job.id)
       }
       // Kernel reports of a process wall may still be in flight.
-      if (life.profile.tier === 'process' && outcome) clock.after(lateMs, forget).unref?.()
-      else forget()
+      if (life.profile.tier === 'process' && outcome) clock.after(lateMs, unwatch).unref?.()
+      else unwatch()
     },
     floorFor: ({ tenant }, { digest }) =>
       options.config().anomalies.stronger_from === 'never'

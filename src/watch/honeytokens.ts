@@ -1,9 +1,9 @@
 import { createHmac } from 'node:crypto'
 
 /**
- * Honeytokens: fake secrets made for one run and planted in the places thieves search. Derived by HMAC from a key and
- * the run id, so that they need no storage and differ between runs. They have the alphabet and check digits of real
- * secrets, and open nothing.
+ * Honeytokens: fake secrets for one run, planted where credential stealers search. Derived by HMAC from a key and the run
+ * id, so that they need no storage and differ between runs. They have the alphabet and check digits of real secrets, and
+ * give access to nothing.
  */
 export interface Honeytoken {
   /** Name in findings. */

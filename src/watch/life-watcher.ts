@@ -7,7 +7,7 @@ import { withAnomaly, behaviorScoreOf, noAnomalies, type AnomalyCounts } from '.
 import { observationOf } from './observations.ts'
 import { watchActor } from './output-reports.ts'
 import type { RunTrail } from './trail.ts'
-import { observe, observeRequest, initialDetection, type DetectionState } from './detection.ts'
+import { observe, observeExecStart, initialDetection, type DetectionState } from './detection.ts'
 
 /** Expectations for a life before it runs. */
 export interface LifeExpectations {
@@ -25,8 +25,8 @@ export interface LifeWatcher {
   onAnomaly(run: string, found: AnomalyListener): void
   /** Adds an observation without an event: samples and output chunks. */
   observe(run: string, observation: Omit<Observation, 'at'>): void
-  /** The owner of a session begins to run something in it. */
-  asked(run: string): void
+  /** Records that the owner of a session started an exec in it. */
+  execStarted(run: string): void
   /** Subscribes to all observations with their expectations; returns the unsubscribe function. */
   subscribe(listener: ObservationListener): () => void
   /** Findings so far. */
@@ -61,7 +61,7 @@ export interface LifeWatcherOptions {
 /** Limit of observed lives, far above what admission permits; beyond it the oldest is dropped, with an event. */
 export const watchedMax = 10_000
 /** Limit of anomalies kept per life for learning. */
-const keptMax = 200
+const anomaliesKeptMax = 200
 
 interface WatchedLife {
   readonly watched: LifeExpectations
@@ -76,7 +76,7 @@ export function createLifeWatcher({ clock, emitter, thresholds }: LifeWatcherOpt
   const lives = new Map<string, WatchedLife>()
   const listeners = new Set<ObservationListener>()
 
-  function take(run: string, live: WatchedLife, observation: Observation): void {
+  function handle(run: string, live: WatchedLife, observation: Observation): void {
     for (const listener of listeners) listener(run, observation, live.watched)
     const { foreseen, baseline } = live.watched
     const { watch, anomalies } = observe(live.watch, observation, {
@@ -86,24 +86,24 @@ export function createLifeWatcher({ clock, emitter, thresholds }: LifeWatcherOpt
     })
     live.watch = watch
     if (anomalies.length === 0) return
-    live.anomalies = [...live.anomalies, ...anomalies].slice(-keptMax)
+    live.anomalies = [...live.anomalies, ...anomalies].slice(-anomaliesKeptMax)
     for (const anomaly of anomalies) {
       live.behavior = withAnomaly(live.behavior, anomaly)
       const score = behaviorScoreOf(live.behavior)
-      tell(emitter, run, anomaly, score)
+      emitAnomaly(emitter, run, anomaly, score)
       live.found?.(anomaly, score)
     }
   }
 
   return {
     sink(event) {
-      // Observations of the watcher were taken when they were made.
+      // The watcher's own observations were handled when they were made.
       if (event.actor === watchActor) return
       const live = event.run === null ? undefined : lives.get(event.run)
       if (!live) return
       if (event.point === 'phase/opened' && live.began < 0) live.began = clock.now()
       const observation = observationOf(event, ageOf(live, clock))
-      if (observation) take(event.run!, live, observation)
+      if (observation) handle(event.run!, live, observation)
     },
     begin(run, watched) {
       if (lives.size >= watchedMax) dropOldest(lives, emitter)
@@ -116,11 +116,11 @@ export function createLifeWatcher({ clock, emitter, thresholds }: LifeWatcherOpt
     },
     observe(run, observation) {
       const live = lives.get(run)
-      if (live) take(run, live, { ...observation, at: ageOf(live, clock) })
+      if (live) handle(run, live, { ...observation, at: ageOf(live, clock) })
     },
-    asked(run) {
+    execStarted(run) {
       const live = lives.get(run)
-      if (live) live.watch = observeRequest(live.watch, ageOf(live, clock))
+      if (live) live.watch = observeExecStart(live.watch, ageOf(live, clock))
     },
     subscribe(listener) {
       listeners.add(listener)
@@ -154,7 +154,7 @@ function dropOldest(lives: Map<string, WatchedLife>, emitter: Emitter): void {
   emitter.emit('anomaly/found', fields, { run: oldest, actor: 'temporal' })
 }
 
-function tell(emitter: Emitter, run: string, anomaly: Anomaly, behaviorScore: number): void {
+function emitAnomaly(emitter: Emitter, run: string, anomaly: Anomaly, behaviorScore: number): void {
   const { name, severity, subject, reason, zone, trust, at } = anomaly
   const evidence = anomaly.evidence.map((one) => ({ at: one.at, trust: one.trust, ...one.seen }))
   const fields: Event['fields'] = { name, severity, subject, reason, at, behaviorScore, evidence }

@@ -56,7 +56,7 @@ function withPlanted(task: Task, tokens: readonly Honeytoken[]): Task {
 
 /** Withholds results and artifacts that contain a honeytoken. */
 function withheld(lived: SupervisedRun, run: string, parts: OutputScanParts): SupervisedRun {
-  const reason = whyWithheld(lived.end, run, parts)
+  const reason = reasonToWithhold(lived.end, run, parts)
   if (reason === undefined) return lived
   const line = { at: lived.executionTime, zone: 'main', event: 'terminated', reason } as const
   const end = cutShort({ status: 'terminated', reason }, lived.end)
@@ -64,14 +64,18 @@ function withheld(lived: SupervisedRun, run: string, parts: OutputScanParts): Su
 }
 
 /** Reason why an end must not leave; undefined if it carries no honeytoken. */
-export function whyWithheld(end: TaskEnd, run: string, parts: OutputScanParts): string | undefined {
+export function reasonToWithhold(
+  end: TaskEnd,
+  run: string,
+  parts: OutputScanParts,
+): string | undefined {
   if (parts.tokens(run).length === 0) return undefined
-  const isSaid = new StreamScanner(run, parts, 'output').findsToken(Buffer.from(guestTextOf(end)))
+  const inResult = new StreamScanner(run, parts, 'output').findsToken(Buffer.from(guestTextOf(end)))
   const inFiles = end.artifacts.filter(({ bytes }) =>
     new StreamScanner(run, parts, 'file').findsToken(bytes),
   )
-  if (!isSaid && inFiles.length === 0) return undefined
-  return `A planted secret was seen in its ${isSaid ? 'result' : 'files'}`
+  if (!inResult && inFiles.length === 0) return undefined
+  return `A planted secret was seen in its ${inResult ? 'result' : 'files'}`
 }
 
 function scannedIo(
@@ -104,7 +108,7 @@ function scannedIo(
           name: name.slice(0, nameCharactersMax),
           denied: false,
         } as const
-        tell(run, parts, seen, zone)
+        emitObservation(run, parts, seen, zone)
         const hasSecret = new StreamScanner(run, parts, 'call').findsToken(
           Buffer.from(withDecodedJson(argsText)),
         )
@@ -124,8 +128,8 @@ export function outboundCheck(
   where: LeakChannel,
 ): ((piece: Uint8Array) => boolean) | undefined {
   if (parts.tokens(run).length === 0) return undefined
-  const ear = new StreamScanner(run, parts, where)
-  return (piece) => !ear.findsToken(piece)
+  const scanner = new StreamScanner(run, parts, where)
+  return (piece) => !scanner.findsToken(piece)
 }
 
 type LeakChannel = Extract<ObservedFact, { kind: 'honeytoken' }>['where']
@@ -167,7 +171,7 @@ export class StreamScanner {
   findsToken(piece: Uint8Array): boolean {
     const found = this.#scanner?.scan(piece) ?? []
     for (const token of found)
-      tell(this.#run, this.#parts, { kind: 'honeytoken', token, where: this.#where })
+      emitObservation(this.#run, this.#parts, { kind: 'honeytoken', token, where: this.#where })
     return found.length > 0
   }
 
@@ -176,8 +180,8 @@ export class StreamScanner {
   }
 }
 
-/** Emits an observation ahead of what detectors conclude from it: a condition on it counts it, also if it ends the life. */
-function tell(
+/** Emits an observation before it reaches the detectors, so that conditions count it even if an anomaly ends the life. */
+function emitObservation(
   run: string,
   { emitter, watching }: OutputScanParts,
   seen: Extract<ObservedFact, { kind: 'capability' | 'honeytoken' }>,

@@ -2,11 +2,11 @@ import { MayflyError } from '../contract/error.ts'
 import type { SessionFiles } from '../contract/exec.ts'
 import type { SandboxSession } from '../contract/provider.ts'
 import { cutShort } from '../contract/task-end.ts'
-import { type OutputScanParts, StreamScanner, whyWithheld } from './observe-guest.ts'
+import { type OutputScanParts, StreamScanner, reasonToWithhold } from './observe-guest.ts'
 
 /**
- * A session with its ways out searched for honeytokens: the ends of execs, files that the owner gets, and terminals.
- * Output streams of execs pass `observeGuest`, as those of every life do.
+ * Wraps a session to scan its outputs for honeytokens: ends of execs, files read by the owner, and terminals. Output
+ * streams of execs are scanned by `observeGuest`, like those of every life.
  */
 export function observeSession(
   session: SandboxSession,
@@ -20,11 +20,11 @@ export function observeSession(
     get mayPrint() {
       return session.mayPrint ?? false
     },
-    files: searchedFiles(session.files, run, parts),
+    files: scannedFiles(session.files, run, parts),
     ...(drain && { drain: () => drain.call(session) }),
     async exec(task, signal) {
       const ended = await session.exec(task, signal)
-      const reason = whyWithheld(ended.end, run, parts)
+      const reason = reasonToWithhold(ended.end, run, parts)
       if (reason === undefined) return ended
       return { ...ended, end: cutShort({ status: 'terminated', reason }, ended.end) }
     },
@@ -40,8 +40,8 @@ export function observeSession(
   }
 }
 
-/** The planted files themselves may be read by the owner, who did not ask for them: a copy is no theft as they are. */
-function searchedFiles(files: SessionFiles, run: string, parts: OutputScanParts): SessionFiles {
+/** An unchanged planted file may be read by the owner, who cannot know that it is planted: this is not a leak. */
+function scannedFiles(files: SessionFiles, run: string, parts: OutputScanParts): SessionFiles {
   const planted = parts.tokens(run).flatMap(({ file }) => (file ? [Buffer.from(file.content)] : []))
   const check = (path: string, bytes: Uint8Array) => {
     if (!new StreamScanner(run, parts, 'file').findsToken(bytes)) return

@@ -1,7 +1,7 @@
 import type { Clock, Timer } from '../contract/clock.ts'
 import type { Emitter } from '../contract/event.ts'
 
-/** Shortest time between two reports of the output of a run: a guest that prints single characters causes no flood. */
+/** Minimum interval between two output reports of a run: rate limit for guests that print single characters. */
 export const outputReportMs = 50
 
 export interface OutputReportParts {
@@ -22,14 +22,14 @@ export class OutputReports {
     this.#run = run
   }
 
-  /** `entropy` in bits a byte; of a report, the highest of its chunks. */
+  /** `entropy` in bits per byte; a report has the maximum of its chunks. */
   note(bytes: number, entropy: number | undefined): void {
     this.#bytes += bytes
     if (entropy !== undefined) this.#entropy = Math.max(entropy, this.#entropy ?? 0)
     if (!this.#timer) this.#report()
   }
 
-  /** Reports the rest. */
+  /** Reports bytes not reported yet. */
   close(): void {
     if (this.#bytes > 0) this.#report()
     this.#timer?.cancel()
@@ -51,5 +51,5 @@ export class OutputReports {
   }
 }
 
-/** Actor of observations that the watcher itself made: it has counted them already. */
+/** Actor of observations made by the watcher itself, which has already counted them. */
 export const watchActor = 'watch'

@@ -71,14 +71,16 @@ function notesOf(baselines: readonly Baseline[]): readonly string[] {
   const lost = sum((one) => one.lost.hosts + one.lost.capabilities)
   const cpu = Math.max(...baselines.map(({ peaks }) => peaks.cpu.max))
   return [
-    `${runs} ${runs === 1 ? 'run' : 'runs'} used this, memory and processes with half as much again`,
-    ...(cpu > 0 ? [`the longest used ${Math.ceil(cpu)} ms of processor time`] : []),
-    ...(runs < runsToLearn ? [`that is fewer than the ${runsToLearn} that are learned from`] : []),
+    `learned from ${runs} ${runs === 1 ? 'run' : 'runs'}; memory and processes have 50 % headroom`,
+    ...(cpu > 0 ? [`the maximum CPU time of a run is ${Math.ceil(cpu)} ms`] : []),
+    ...(runs < runsToLearn ? [`fewer runs than the ${runsToLearn} of a complete baseline`] : []),
     ...(setAside > 0
-      ? [`${setAside} more were left out, because something was found in them`]
+      ? [
+          `${setAside} more ${setAside === 1 ? 'run was' : 'runs were'} skipped, because they had anomalies`,
+        ]
       : []),
     ...(lost > 0
-      ? ['they used more hosts or capabilities than are kept, so those stay as they are']
+      ? ['hosts or capabilities exceed the limit of a baseline, so their rules stay unchanged']
       : []),
   ]
 }

@@ -46,7 +46,7 @@ export const fullLimits: ReactionLimits = {
 
 const minute = 60_000
 
-/** A capture freezes a wall and fills the disk, a webhook costs attention, and a raised floor a more expensive wall. */
+/** Cost of each: a capture freezes a wall and uses disk, a webhook costs attention, a raised floor a more expensive wall. */
 export const rates: Readonly<Record<LimitedReaction, BucketRates>> = {
   capture: { tenant: { burst: 5, everyMs: 12 * minute }, code: { burst: 1, everyMs: 10 * minute } },
   webhook: { tenant: { burst: 60, everyMs: 1000 }, code: { burst: 10, everyMs: 6000 } },
@@ -87,7 +87,7 @@ export function react(
   return { reactions: { allowances }, actions }
 }
 
-/** A guest's own statements cannot cause a more expensive wall. */
+/** Claims of the guest itself cannot cause a more expensive wall. */
 function isTrusted({ trust }: Anomaly): boolean {
   return trust !== 'guest'
 }

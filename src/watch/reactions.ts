@@ -26,7 +26,7 @@ export interface ReactingLife {
   capture: boolean | undefined
 }
 
-/** Carries out what `react` decides, but for reactions on the life itself: the supervisor applies those. */
+/** Executes the actions of `react`, except reactions on the life itself, which the supervisor applies. */
 export function createReactions(parts: ReactionParts) {
   let reactions: ReactionLimits = fullLimits
 

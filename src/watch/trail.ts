@@ -4,7 +4,7 @@ import type { Observation, ObservedFact } from '../contract/anomaly.ts'
 export interface RunTrail {
   readonly items: Readonly<Record<ItemKind, readonly string[]>>
   readonly peaks: Readonly<Record<PeakName, number>>
-  /** Items dropped for lack of room. */
+  /** Items dropped at the limit. */
   readonly lost: Readonly<Record<ItemKind, number>>
 }
 

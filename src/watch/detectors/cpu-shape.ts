@@ -3,12 +3,12 @@ import { type Detector, lastOf } from './detector.ts'
 
 interface Shape {
   readonly last: Observation | undefined
-  /** Idle time before the present activity. */
+  /** Idle time before the current activity. */
   readonly idleMs: number
-  /** Start of the present full load, and its duration. */
+  /** Start of the current full load, and its duration. */
   readonly since: Observation | undefined
   readonly pinnedMs: number
-  /** CPU time of it, without waits: other walls can stretch a short computation, and not add to this. */
+  /** CPU time of that load without waits: other walls can prolong a short computation, but not increase this. */
   readonly pinnedUsed: number
   /** CPU shares of recent samples. */
   readonly shares: readonly number[]
@@ -28,9 +28,9 @@ const uncountedMs = 150
 const stillMsMax = 500
 
 /**
- * A full core after a rest (delayed start), or a core held as evenly as by mining, in code that does not declare
- * computation. Time spent waiting for the core counts as held, once as much of it was used: a neighbour that takes the
- * core from a short computation makes it long, and not odd.
+ * A full core after idle time (delayed start), or an even load of a full core as in mining, in code that does not declare
+ * computation. Run-queue wait counts as load, but the threshold must also be reached by CPU time alone: a neighbour that
+ * takes the core can prolong a short computation, which is not an anomaly.
  */
 export const cpuShape: Detector<Shape> = {
   name: 'cpu-shape',
@@ -71,8 +71,8 @@ export const cpuShape: Detector<Shape> = {
     const severity = next.connects >= 2 ? 'medium' : 'low'
     return { state: next, found: { severity, subject: 'burn', reason, evidence } }
   },
-  // The next sample is the first of the present activity: one across its start would count as rest.
-  asked: (state) => ({ ...state, last: undefined, idleMs: 0, stillMs: 0 }),
+  // Restarts at the next sample: a sample across the start of the exec would count as idle time.
+  execStarted: (state) => ({ ...state, last: undefined, idleMs: 0, stillMs: 0 }),
 }
 
 interface Measure {
@@ -81,7 +81,7 @@ interface Measure {
   readonly thresholds: Parameters<(typeof cpuShape)['see']>[2]['thresholds']
 }
 
-/** Judges the mean since it woke: a single sample may straddle that moment, or a wait in progress. */
+/** Uses the mean since the load began: a single sample may include its start, or a wait in progress. */
 function after(
   state: Shape,
   last: Observation,

@@ -17,8 +17,8 @@ export interface Detector<S> {
   readonly name: AnomalyName
   readonly first: S
   see(state: S, observation: Observation, known: DetectorContext): DetectorStep<S>
-  /** The owner of a session runs something in it: a rest before it was not chosen by the program. */
-  asked?(state: S, at: number): S
+  /** Called when the owner of a session starts an exec: idle time before it was not chosen by the program. */
+  execStarted?(state: S, at: number): S
 }
 
 export interface DetectorStep<S> {
@@ -39,7 +39,7 @@ export interface DetectedAnomaly {
 export interface DetectorContext {
   readonly foreseen: ExpectedBehavior
   readonly thresholds: Thresholds
-  /** Earlier runs, once there are enough. */
+  /** Baseline of earlier runs; undefined until there are enough. */
   readonly baseline: Baseline | undefined
 }
 
@@ -50,7 +50,7 @@ export interface RunningDetector {
     observation: Observation,
     known: DetectorContext,
   ): { readonly next: RunningDetector; readonly found?: Anomaly }
-  asked(at: number): RunningDetector
+  execStarted(at: number): RunningDetector
 }
 
 export function startDetector<S>(
@@ -66,8 +66,8 @@ export function startDetector<S>(
         ? { next, found: anomalyOf(detector.name, step.found, observation) }
         : { next }
     },
-    asked(at) {
-      return detector.asked ? startDetector(detector, detector.asked(state, at)) : this
+    execStarted(at) {
+      return detector.execStarted ? startDetector(detector, detector.execStarted(state, at)) : this
     },
   }
 }

@@ -4,17 +4,17 @@ import type { Detector } from './detector.ts'
 
 interface WrittenFiles {
   readonly paths: ReadonlyMap<string, Write>
-  /** The list of written files overflowed: any path in a writable folder then counts as written. */
+  /** True if the list of written files overflowed: any path in a writable folder then counts as written. */
   readonly isFull: boolean
-  /** Network input arrived before the write. */
+  /** True if network input arrived before the write. */
   readonly hasReceived: boolean
   /** Pids that called exec, in order; the first is the guest itself, if it is a script. */
-  readonly became: readonly number[]
+  readonly execPids: readonly number[]
 }
 
 interface Write {
   readonly observation: Observation
-  /** Written by a tool it started, such as a linker. */
+  /** True if written by a tool that the guest withExecPid, such as a linker. */
   readonly byTool: boolean
 }
 
@@ -23,26 +23,26 @@ const writable = /^\/(work|tmp|var\/tmp|dev\/shm|home|root)\//
 
 /**
  * Executes a file written during the run. Compilers do so too: `low` if another program wrote the file or the code
- * visibly starts programs, higher after network input or if the guest wrote it itself. For a file that came with the
- * job only its mode may have changed.
+ * visibly starts programs; higher after network input or if the guest wrote it itself. Of a file that the job sent, perhaps
+ * only the mode was changed.
  */
 export const execOfWritten: Detector<WrittenFiles> = {
   name: 'exec-of-written',
-  first: { paths: new Map(), isFull: false, hasReceived: false, became: [] },
+  first: { paths: new Map(), isFull: false, hasReceived: false, execPids: [] },
   see(state, observation, { foreseen }) {
     const { seen } = observation
     if (seen.kind === 'connect' && seen.received > 0)
       return { state: state.hasReceived ? state : { ...state, hasReceived: true } }
     if (seen.kind === 'open' && seen.access === 'write' && !seen.denied)
-      return { state: remembered(state, placeOf(seen.path), observation, seen.pid) }
+      return { state: withWrite(state, absolutePath(seen.path), observation, seen.pid) }
     if (seen.kind !== 'exec') return { state }
-    const write = state.paths.get(placeOf(seen.path))
-    const next = seen.denied ? state : started(state, seen.pid)
-    // Renamed or reported late: the wall inspects the file itself.
+    const write = state.paths.get(absolutePath(seen.path))
+    const next = seen.denied ? state : withExecPid(state, seen.pid)
+    // True for renamed files and late reports: the wall inspects the file itself.
     const isOwn = seen.written === true
-    const isUntold = isMissing(state, seen) && writable.test(seen.path)
+    const mayBeUnreported = isMissing(state, seen) && writable.test(seen.path)
     const isBrought = foreseen.ownFiles.includes(seen.path)
-    if (!write && !isOwn && (isBrought || !isUntold)) return { state: next }
+    if (!write && !isOwn && (isBrought || !mayBeUnreported)) return { state: next }
     const isChanged = !write && isBrought
     const byTool = write ? write.byTool : hasTools(state)
     const shown = byTool || isChanged || (foreseen.access?.includes('process') ?? false)
@@ -56,10 +56,10 @@ export const execOfWritten: Detector<WrittenFiles> = {
   },
 }
 
-function started(state: WrittenFiles, pid: number | undefined): WrittenFiles {
-  if (pid === undefined || state.became.includes(pid) || state.became.length >= pathsMax)
+function withExecPid(state: WrittenFiles, pid: number | undefined): WrittenFiles {
+  if (pid === undefined || state.execPids.includes(pid) || state.execPids.length >= pathsMax)
     return state
-  return { ...state, became: [...state.became, pid] }
+  return { ...state, execPids: [...state.execPids, pid] }
 }
 
 /** True if writes may have gone unreported. */
@@ -76,18 +76,18 @@ function hasTools({ paths }: WrittenFiles): boolean {
 }
 
 /** Paths are reported as given by the program, relative to its working directory, by default its home. */
-function placeOf(path: string): string {
+function absolutePath(path: string): string {
   return posix.resolve('/work', path)
 }
 
-/** The last writer counts, and the guest itself outranks a tool. */
-function remembered(
+/** Records a write; a write by the guest itself takes precedence over one by a tool. */
+function withWrite(
   state: WrittenFiles,
   path: string,
   observation: Observation,
   pid: number | undefined,
 ): WrittenFiles {
-  const byTool = pid !== undefined && state.became.indexOf(pid) > 0
+  const byTool = pid !== undefined && state.execPids.indexOf(pid) > 0
   const known = state.paths.get(path)
   if (known && (!known.byTool || byTool)) return state
   if (!known && state.paths.size >= pathsMax)

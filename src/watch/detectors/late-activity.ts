@@ -2,7 +2,7 @@ import { accesses, type Access, type Observation } from '../../contract/anomaly.
 import type { Detector } from './detector.ts'
 import { accessOf } from './unforeseen-access.ts'
 
-interface Quiet {
+interface ActivityState {
   readonly last: Observation | undefined
   /** Latest known activity. */
   readonly busyAt: number
@@ -14,8 +14,8 @@ interface Quiet {
   readonly made: readonly Access[]
 }
 
-/** First access of a new kind after a long rest: malware waits out sandbox analysis. */
-export const lateActivity: Detector<Quiet> = {
+/** First access of a new kind after a long idle time: malware waits until sandbox analysis is over. */
+export const lateActivity: Detector<ActivityState> = {
   name: 'late-activity',
   first: { last: undefined, busyAt: 0, work: 0, usedAt: 0, hasSamples: false, made: [] },
   see(state, observation, { foreseen, thresholds }) {
@@ -34,18 +34,18 @@ export const lateActivity: Detector<Quiet> = {
     const evidence = [...(state.last ? [state.last] : []), observation]
     return { state: next, found: { severity, subject: access, reason, evidence } }
   },
-  asked: (state, at) => ({ ...state, busyAt: Math.max(state.busyAt, at) }),
+  execStarted: (state, at) => ({ ...state, busyAt: Math.max(state.busyAt, at) }),
 }
 
 function sampled(
-  state: Quiet,
+  state: ActivityState,
   last: Observation,
   { used, waited = 0 }: Extract<Observation['seen'], { kind: 'cpu' }>,
   thresholds: Parameters<(typeof lateActivity)['see']>[2]['thresholds'],
-): Quiet {
+): ActivityState {
   const gap = last.at - state.usedAt
   if (gap <= 0) return state
-  // A program that waits for a core is no program at rest: other walls may leave it next to nothing.
+  // Run-queue wait counts as activity: on a busy machine a program may get almost no CPU time.
   const work = used + waited
   const isBusy = (work - state.work) / gap > thresholds['cpu-shape.idleShare']
   return {

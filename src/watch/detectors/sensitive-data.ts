@@ -26,10 +26,10 @@ export const sensitiveData: Detector<readonly Observation[]> = {
   see(state, observation, { foreseen }) {
     const { seen } = observation
     if (seen.kind === 'honeytoken') return { state, found: planted(observation, seen) }
-    if (seen.kind === 'connect') return { state, found: leaving(state, observation) }
+    if (seen.kind === 'connect') return { state, found: connectAfterRead(state, observation) }
     if (seen.kind !== 'open' || foreseen.ownFiles.includes(seen.path)) return { state }
     if (seen.access === 'write' && foreseen.planted?.includes(seen.path)) return { state }
-    const place = placeOf(seen.path)
+    const place = credentialPathOf(seen.path)
     if (!place) return { state }
     const found: DetectedAnomaly = {
       severity: place.severity,
@@ -49,26 +49,26 @@ function planted(
   return { severity: 'high', subject: `${token} ${where}`, reason, evidence: [observation] }
 }
 
-function leaving(
+function connectAfterRead(
   read: readonly Observation[],
   observation: Observation,
 ): DetectedAnomaly | undefined {
-  const worth = read.filter(({ seen }) => isAtLeast(severityOf(seen), 'medium'))
-  if (worth.length === 0) return undefined
+  const relevant = read.filter(({ seen }) => isAtLeast(severityOf(seen), 'medium'))
+  if (relevant.length === 0) return undefined
   return {
     severity: 'high',
     subject: 'leaving',
     reason: 'It uses the network after it opened files with credentials',
-    evidence: [...worth, observation],
+    evidence: [...relevant, observation],
   }
 }
 
 function severityOf(seen: ObservedFact): AnomalySeverity {
-  return (seen.kind === 'open' ? placeOf(seen.path)?.severity : undefined) ?? 'low'
+  return (seen.kind === 'open' ? credentialPathOf(seen.path)?.severity : undefined) ?? 'low'
 }
 
 /** Matching policy entry with the highest severity. */
-function placeOf(path: string): CredentialPath | undefined {
+function credentialPathOf(path: string): CredentialPath | undefined {
   const fitting = credentialPaths.filter(
     ({ part, under }) => isPartOf(path, part) && (under === undefined || path.startsWith(under)),
   )

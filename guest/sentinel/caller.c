@@ -1,5 +1,5 @@
 /*
- * The caller of a request: its memory, its descriptors, its state. Always as a copy.
+ * Access to the caller of a request: copies of its memory, descriptors and state.
  *
  * Problem: arguments in memory may be changed by another thread after they were judged (TOCTOU), and the caller may die,
  * and its pid be reused, while its request is being answered.
@@ -12,7 +12,7 @@
  * the thread group are used), SECCOMP_IOCTL_NOTIF_ID_VALID in seccomp_unotify(2), proc(5). Reading memory and copying
  * descriptors take the same right as PTRACE_ATTACH, ptrace(2). A keeper relies on /proc/PID/mem and /proc/PID/fd instead.
  *
- * Not handled: a process that is not dumpable (a program that may be run and not read) cannot be looked into: EACCES.
+ * Not handled: a process that is not dumpable (a program without read permission) cannot be read: EACCES.
  */
 #define _GNU_SOURCE
 #include "caller.h"
@@ -29,8 +29,8 @@
 #include <unistd.h>
 #include "wall.h"
 
-/* The memory of a process by its file, where process_vm_readv(2) is refused: the default seccomp profile of Docker lets it
- * pass with CAP_SYS_PTRACE only, and the same check of the kernel holds for both. */
+/* Reads /proc/PID/mem where process_vm_readv(2) is refused: Docker's default seccomp profile allows that only with
+ * CAP_SYS_PTRACE. The kernel makes the same ptrace check for both. */
 static ssize_t read_file_of(pid_t pid, uint64_t from, void *to, size_t bytes) {
   char name[64];
   snprintf(name, sizeof name, "/proc/%d/mem", pid);
@@ -82,7 +82,7 @@ static int read_status(pid_t pid, char *text, size_t room) {
   return n > 0;
 }
 
-/* Number after a key at the start of a line of /proc/PID/status. `last`: the last one of several. */
+/* Number after a key at the start of a line of /proc/PID/status. `last`: returns the last of several numbers. */
 long status_of(pid_t pid, const char *word, int base, int last) {
   char text[4096];
   char *at = read_status(pid, text, sizeof text) ? strstr(text, word) : NULL;
@@ -93,7 +93,7 @@ long status_of(pid_t pid, const char *word, int base, int last) {
   return value;
 }
 
-/* Inode of its PID namespace; 0 if the process is gone. */
+/* Inode of its PID namespace; 0 if the process has exited. */
 ino_t pid_namespace_of(pid_t pid) {
   char name[64];
   struct stat facts;
@@ -110,7 +110,7 @@ int has_ended(pid_t pid) {
 
 int is_request_valid(uint64_t id) { return ioctl(wall.listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &id) == 0; }
 
-/* What lies behind a number is opened by its place in /proc where it cannot be copied: a file or a folder, by path alone. */
+/* Opens a descriptor's file through /proc/PID/fd where pidfd_getfd is refused: only files and folders, with O_PATH. */
 int open_descriptor(pid_t pid, int number) {
   char name[64];
   snprintf(name, sizeof name, "/proc/%d/fd/%d", pid, number);
@@ -118,7 +118,7 @@ int open_descriptor(pid_t pid, int number) {
   return fd >= 0 ? fd : errno == ENOENT ? -EBADF : -EACCES;
 }
 
-/* Inode of the socket behind a number: an errno below 0 where there is none. */
+/* Inode of the socket of a descriptor; a negative errno if it is none. */
 int64_t socket_inode(pid_t pid, int number) {
   char name[64], to[64] = "";
   unsigned long long inode;

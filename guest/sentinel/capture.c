@@ -1,13 +1,13 @@
 /*
  * Memory of the wall's processes, copied for evidence.
  *
- * Problem: the copy of gigabytes must not hold phases up, and a program may hide memory by its protection: pages that it
- * wrote and then made unreadable or read-only.
+ * Problem: copying gigabytes must not delay phases, and a program may hide memory by mprotect(2): pages that it wrote and
+ * then made unreadable or read-only.
  *
- * Mechanism: a child is forked that copies and ends. It opens maps, mem and pagemap of a process, and checks afterwards
- * that what they belong to is in the wall's PID namespace, since this uid may have other processes. PAGEMAP_SCAN names
- * the pages that were ever written, whatever their protection is now; pages of zeros are skipped. Reading /proc/PID/mem
- * disregards protections.
+ * Mechanism: a forked child makes the copy. It opens maps, mem and pagemap of a process, and then checks that the process
+ * is in the wall's PID namespace, since this uid may have other processes. PAGEMAP_SCAN lists the pages that were ever
+ * written, regardless of their current protection; pages of zeros are skipped. Reading /proc/PID/mem disregards
+ * protections.
  *
  * Relies on: PAGEMAP_SCAN (Linux 6.7); without it readable and writable areas are copied whole. proc(5) on
  * /proc/PID/mem.
@@ -133,7 +133,7 @@ static uint64_t capture_process(pid_t pid, uint64_t left) {
   int areas = open_of(pid, "maps");
   struct source source = {.pid = pid, .memory = open_of(pid, "mem"), .pages = open_of(pid, "pagemap"), .left = left};
   FILE *maps = areas < 0 || source.memory < 0 ? NULL : fdopen(areas, "r");
-  /* All three are open: check now whose memory they are. */
+  /* Checked after the opens, so that pid reuse cannot change the process. */
   if (maps && is_of_wall(pid)) {
     while (source.left > 0 && fgets(line, sizeof line, maps)) copy_area(&source, line);
   } else {

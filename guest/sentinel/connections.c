@@ -1,12 +1,12 @@
 /*
- * Connections by their ports: which socket of the wall opened one.
+ * Finds the socket of the wall that opened a connection, by the ports.
  *
- * Problem: the proxy sees a connection and has to know whose it is. The table of sockets is that of the wall's network
+ * Problem: the egress proxy needs the process behind a connection. The table of sockets belongs to the wall's network
  * namespace, which this process is not in.
  *
- * Mechanism: a netlink socket that was opened inside that namespace is handed over with the listener, and checked to be
- * one. It is asked for exactly one connection; reading the whole table takes milliseconds. The answer is the socket's
- * inode, which the warden looks for among the descriptors of the wall's processes.
+ * Mechanism: a netlink socket opened in that namespace is handed over with the listener, and its type is checked. Each query
+ * is for exactly one connection; reading the whole table takes milliseconds. The result is the socket's inode, which the
+ * warden searches for among the descriptors of the wall's processes.
  *
  * Relies on: sock_diag(7) (Linux 3.3) and NETLINK_SOCK_DIAG; netlink(7), where a socket stays in the namespace it was
  * opened in.
@@ -68,7 +68,7 @@ int look_up_socket(const uint8_t *at, size_t bytes) {
   if (bytes != 12) return 0;
   uint32_t ports = u32_at(at + 4), from;
   memcpy(&from, at + 8, sizeof from);
-  /* A keeper made the connection, and knows for whom; its wall shares the ports of the machine with others. */
+  /* A keeper made the connection itself, and knows its caller; the wall shares the host's ports. */
   if (wall.is_kept) {
     SEND_LINE("{\"kind\":\"socket\",\"nonce\":%u,\"inode\":0,\"caller\":%d}\n", u32_at(at), caller_of_port((uint16_t)(ports & 0xffff)));
     return 1;

@@ -1,12 +1,12 @@
 /*
- * Brokered connects and binds: made here, on a copy of the address.
+ * Brokered connects and binds: performed here, on a copy of the address.
  *
- * Problem: with the network closed, processes of a wall may still speak to each other by Unix sockets; with writing closed
+ * Problem: with the network closed, processes of a wall may still connect to each other by Unix sockets; with writing closed
  * no socket may create a file. Both depend on an address in memory that another thread may change (TOCTOU).
  *
  * Mechanism: the socket is duplicated and its family read from it; the address is copied. A connect goes to a Unix socket
- * below the wall's own root, or by an abstract name, and never blocks: one that would wait is queued and tried again until
- * it succeeds, fails, or its caller is gone. A bind is made here to any address but a path.
+ * below the wall's own root, or to an abstract name, and never blocks: one that would block is queued and retried until it
+ * succeeds, fails, or its caller exits. A bind is made here, to any address except a path.
  *
  * Relies on: pidfd_getfd(2) (Linux 5.6), which shares the open socket with its owner; unix(7) on /proc/self/fd in sun_path;
  * getsockopt(2) SO_DOMAIN (Linux 2.6.32).
@@ -54,7 +54,7 @@ static int try_connect(int socket, const struct sockaddr_un *to, socklen_t bytes
   set_interrupt_timer(0);
   if (*would_block) fcntl(socket, F_SETFL, flags);
   if (failed != -EINTR) return failed;
-  /* The wall removed O_NONBLOCK meanwhile: it would block. */
+  /* Race: the wall removed O_NONBLOCK, and the connect blocked. */
   *would_block = 1;
   return -EINTR;
 }
@@ -73,7 +73,7 @@ void retry_connects(void) {
       send_answer(pending_connects[i].id, 0, is_unfinished ? -EAGAIN : failed, 0);
       drop_connect(i);
     }
-    /* EINTR: the time of this round has run out. */
+    /* EINTR: the interrupt timer fired. */
     if (failed == -EINTR) return;
   }
 }
@@ -140,7 +140,7 @@ static int bind_as_caller(const struct seccomp_notif *request, int socket) {
   if (bytes < sizeof to.any.sa_family || bytes > sizeof to) return -EINVAL;
   if (read_bytes((pid_t)request->pid, request->data.args[1], &to, bytes)) return -EFAULT;
   int has_path = bytes > offsetof(struct sockaddr_un, sun_path) && to.near.sun_path[0];
-  /* Not on behalf of a process that may receive more than the caller. */
+  /* Refused: this process may have the right to receive messages that the caller may not. */
   int joins_multicast = to.any.sa_family == AF_NETLINK && to.kernel.nl_groups;
   if (joins_multicast || (to.any.sa_family == AF_UNIX && has_path)) return -wall.errors[WRITE];
   if (!is_request_valid(request->id)) return -ENOENT;

@@ -1,14 +1,14 @@
 /*
  * Messages of the warden: frames of a length, a kind and a payload, and figures on request.
  *
- * Problem: the sentinel obeys these messages. A garbled one must not leave a wall that is held to something unknown.
+ * Problem: the sentinel executes these messages. An invalid one must not leave a wall with an undefined policy.
  *
  * Mechanism: each frame is read into a fixed buffer and checked in full, its length first. Anything that is not exactly a
- * known frame ends this process and the wall. So does an end of the stream: the warden is gone.
+ * known frame ends this process and the wall. So does end of stream: the warden has exited.
  *
  * Relies on: a socket pair of type SOCK_STREAM, unix(7). README.md has the table of frames.
  *
- * Not handled: who sends. The descriptor is private to the warden.
+ * Not handled: authentication. The descriptor is private to the warden.
  */
 #define _GNU_SOURCE
 #include "control.h"

@@ -1,21 +1,21 @@
 /*
- * Inside the wall, after the masks (masks.c): loads both filters, hands the listener over, becomes the program.
+ * Inside the wall, after the masks (masks.c): loads both filters, hands over the listener, execs the program.
  *
- * Problem: a seccomp filter can be loaded by the thread that it binds and by nobody else, before the first instruction of
- * user code.
+ * Problem: a thread can load a seccomp filter only for itself, and the filter must be in force before the first instruction
+ * of user code.
  *
- * Mechanism: two filters come length-prefixed on a descriptor. The first asks the sentinel (SECCOMP_RET_USER_NOTIF), the
- * second decides alone and is loaded last, after the listener was handed over. The sentinel outside copies the listener by
- * pidfd_getfd(2); here it is only named by its number. A netlink socket of this network namespace goes with it, for
- * questions about connections. Both sides of the handover are acknowledged by a byte, and what fails is said on the
- * descriptor that the warden reads for readiness. Before the filters, which refuse listen(2), it opens the socket on which
- * the wall's egress connections will be accepted, so that the program needs no call into libc of its own for that.
+ * Mechanism: two filters come length-prefixed on a descriptor. The first notifies the sentinel (SECCOMP_RET_USER_NOTIF);
+ * the second allows or refuses by itself and is loaded last, after the listener was handed over. The sentinel outside
+ * copies the listener by pidfd_getfd(2); this process sends only its number, and that of a netlink socket of this network
+ * namespace, which looks up connections. Both sides acknowledge the handover by a byte; failures are written to the
+ * readiness pipe of the warden. The listening socket of the wall's egress path is opened before the filters, which refuse
+ * listen(2).
  *
  * Relies on: seccomp(2), SECCOMP_FILTER_FLAG_NEW_LISTENER (Linux 5.0) and, where the kernel has it,
- * SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (Linux 5.19), with which a received request is interrupted by fatal signals
- * alone; PR_SET_NO_NEW_PRIVS in prctl(2).
+ * SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (Linux 5.19), with which only fatal signals interrupt a received request;
+ * PR_SET_NO_NEW_PRIVS in prctl(2).
  *
- * Not handled: threads. It runs before there is a second one.
+ * Not handled: threads. There is only one at this point.
  */
 #define _GNU_SOURCE
 #include "enter.h"
@@ -62,7 +62,7 @@ static int load_notify_filter(const unsigned char *code, uint32_t bytes) {
   return fd < 0 && errno == EINVAL ? load_filter(listens, code, bytes) : fd;
 }
 
-/* Two length-prefixed filters: the first asks the sentinel (SECCOMP_RET_USER_NOTIF), the second decides alone. */
+/* Two length-prefixed filters: the first notifies the sentinel (SECCOMP_RET_USER_NOTIF), the second allows or refuses. */
 static uint32_t take_filter(unsigned char **at, const unsigned char *end) {
   uint32_t bytes;
   if (end - *at < 4) cannot("no filter");
@@ -72,7 +72,7 @@ static uint32_t take_filter(unsigned char **at, const unsigned char *end) {
   return bytes;
 }
 
-/* Carries out `listen 2 PORT FD` on the loopback of this network namespace; returns the words after it. */
+/* Executes `listen 2 PORT FD` on the loopback of this network namespace; returns the arguments after it. */
 static char **listen_inside(char **argv) {
   if (!*argv || strcmp(*argv, "listen")) return argv;
   errno = EINVAL;
@@ -85,8 +85,8 @@ static char **listen_inside(char **argv) {
   return argv + 4;
 }
 
-/* By SCM_RIGHTS, to a parent that may not copy it (pidfd_getfd takes CAP_SYS_PTRACE in the default profile of Docker). The
- * filter is in force by then; it neither asks about sendmsg(2) nor refuses it. */
+/* Sends the listener by SCM_RIGHTS, for a parent that may not copy it (Docker's default seccomp profile allows pidfd_getfd
+ * only with CAP_SYS_PTRACE). The filter is already in force; it allows sendmsg(2) without a notification. */
 static int send_descriptor(int listener) {
   union {
     char bytes[CMSG_SPACE(sizeof listener)];

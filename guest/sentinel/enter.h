@@ -6,10 +6,9 @@
 
 int load_filter(unsigned long flags, const unsigned char *code, uint32_t bytes);
 _Noreturn void cannot(const char *what);
-/* Reads both filters, each after its length (u32), from their descriptor, and closes that. Returns the bytes of both. */
+/* Reads both filters, each prefixed by its length (u32), and closes their descriptor. Returns the total of bytes. */
 size_t read_filters(unsigned char **filters);
-/* Loads both filters, and hands the listener over: by its number, or `by_rights` in the message itself. Ends the process
- * where it cannot. */
+/* Loads both filters, and hands over the listener: by its number, or with `by_rights` by SCM_RIGHTS. Exits on failure. */
 void hand_over(unsigned char *filters, size_t bytes, int by_rights);
 _Noreturn void enter(char **argv);
 

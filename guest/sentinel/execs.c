@@ -1,16 +1,17 @@
 /*
- * Programs that are about to be executed: reports, and the warden's word.
+ * Pending execs: reports, and approval by the warden.
  *
- * Problem: a zone of programs begins with its first instruction, so that its process has to be in the cgroup of the zone
+ * Problem: a program zone applies from the program's first instruction, so the process must be in the cgroup of the zone
  * before the exec; only the warden can move it.
  *
- * Mechanism: once the warden wants to be asked, an exec is held until its word comes, or fails with EAGAIN after two
- * seconds. It is told the name, the file that the name leads to, and the interpreter of a script, as they are at that
- * moment. What cannot be executed fails here, so that searching PATH costs no question.
+ * Mechanism: if the warden has requested it, an exec is delayed until the warden answers, or fails with EAGAIN after two
+ * seconds. The warden receives the name, the file that it resolves to, and the interpreter of a script, as of that moment.
+ * A path without an executable fails here, so that a search of PATH needs no message.
  *
  * Relies on: execve(2) on `#!` (256 bytes since Linux 5.1), SECCOMP_USER_NOTIF_FLAG_CONTINUE (Linux 5.5), statx(2).
  *
- * Not handled (TOCTOU): the kernel looks the name up again. The warden compares what runs afterwards, and ends what differs.
+ * Not handled (TOCTOU): the kernel resolves the name again. The warden compares the running program afterwards, and kills one
+ * that differs.
  */
 #define _GNU_SOURCE
 #include "execs.h"
@@ -100,7 +101,7 @@ static double written_at(int fd) {
   return at < 0 ? 0 : at;
 }
 
-/* Whether a path leads below the scratch, as the kernel names it. */
+/* True if a canonical path is below the scratch. */
 static int is_below_scratch(const char *real) {
   if (wall.is_kept) return !strncmp(real, wall.scratch_path, strlen(wall.scratch_path));
   static const char *const folders[] = {"/work/", "/tmp/", "/dev/shm/"};
@@ -132,7 +133,7 @@ void report_exec(const struct seccomp_notif *request, int is_denied) {
   snprintf(name, sizeof name, "/proc/self/fd/%d", path_fd);
   if (!is_descriptor || path_fd < 0 || link_to(name, real, sizeof real))
     real_path(pid, folder, path, path_fd != -ELOOP, real, sizeof real);
-  /* By a magic link, resolved in user space. A file of the scratch may have no name any more, or its name be another's. */
+  /* Magic link, resolved in user space: a scratch file may be unlinked, or its name may belong to another file. */
   if (path_fd == -ELOOP && is_below_scratch(real)) wrote = (double)ns_of(CLOCK_MONOTONIC) / 1e6;
   else if (path_fd == -ELOOP) path_fd = open_below(wall.root, real, O_PATH | O_CLOEXEC, 0, RESOLVE_IN_ROOT);
   if (path_fd >= 0 && !is_system_path(real)) wrote = written_at(path_fd);
@@ -143,7 +144,7 @@ void report_exec(const struct seccomp_notif *request, int is_denied) {
 /* Errno of an exec that must fail: the process stays unchanged, and tries the next folder of PATH. */
 static int exec_error(int path_fd) {
   struct stat facts;
-  /* A magic link, such as /proc/self/exe: its target is seen once it runs. */
+  /* A magic link, such as /proc/self/exe: its target is checked once it runs. */
   if (path_fd == -ELOOP) return 0;
   if (path_fd < 0) return path_fd;
   if (fstat(path_fd, &facts)) return -EACCES;

@@ -1,4 +1,4 @@
-/* Programs that are about to be executed. */
+/* Pending execs. */
 #ifndef SENTINEL_EXECS_H
 #define SENTINEL_EXECS_H
 #include <stddef.h>
@@ -7,7 +7,7 @@
 
 struct seccomp_notif;
 
-/* Execs that wait for the warden's word. */
+/* Number of execs that wait for the warden. */
 extern int exec_count;
 int is_pending_exec(pid_t tid);
 

@@ -1,15 +1,15 @@
 /*
- * New processes and threads of a kept wall: each is asked for.
+ * New processes and threads of a kept wall: each is a request.
  *
- * Problem: without a PID namespace, a uid or a cgroup of its own nothing in the kernel counts the processes of a wall, and
- * nothing keeps them from multiplying while they are being killed.
+ * Problem: without its own PID namespace, uid or cgroup, the kernel does not count the processes of a wall, and does not stop
+ * them from forking while they are being killed.
  *
- * Mechanism: fork, vfork and clone ask here. While there is room they go on: their arguments are in registers, and the
- * fixed filter has judged them. The processes are counted when the forks since the last count might have used the room up,
- * so that a fork costs a question and one in many a count. Once nobody answers, the kernel refuses all of them (keep.c).
+ * Mechanism: fork, vfork and clone are notified. Below the limit they continue: their arguments are in registers, and the
+ * fixed filter has checked them. Processes are counted again only when the forks since the last count might have reached
+ * the limit. After the listener is closed the kernel refuses all of them (keep.c).
  *
  * Relies on: members.c; SECCOMP_USER_NOTIF_FLAG_CONTINUE (Linux 5.5). libc blocks all signals around a fork or the start of
- * a thread, so that a question is not interrupted.
+ * a thread, so that the request is not interrupted.
  *
  * Not handled: clone3(2), which the fixed filter answers with ENOSYS, since its flags are in memory.
  */
@@ -24,7 +24,7 @@
 #include "reports.h"
 #include "wall.h"
 
-/* Forks that may go on before the next count. */
+/* Forks permitted before the next count. */
 static int forks_left;
 
 int is_fork(int call) {
@@ -53,7 +53,7 @@ void answer_fork(const struct seccomp_notif *request) {
   continue_call(request);
 }
 
-/* The bound only falls, and what was counted under a wider one is counted anew. */
+/* Lowers the limit, never raises it; forces a new count. */
 int lower_task_limit(const uint8_t *at, size_t bytes) {
   if (bytes != 4 || !wall.is_kept) return 0;
   uint32_t most = u32_at(at);

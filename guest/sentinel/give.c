@@ -1,11 +1,11 @@
 /*
- * Descriptors that are put into a caller, and a bound on the time for which the wall can hold this process up.
+ * Passes descriptors to callers (ADDFD), and bounds the time for which the wall can block this process.
  *
  * Problem: SECCOMP_IOCTL_NOTIF_ADDFD waits until the thread of the caller runs. A guest that stops the thread (SIGSTOP, a
- * frozen cgroup, no CPU time) could make this process wait for ever, and phases with it.
+ * frozen cgroup, no CPU time) could block this process, and phase changes, forever.
  *
- * Mechanism: a timer interrupts the ioctl after two milliseconds. What was interrupted is queued and tried again later,
- * the oldest first, less often when all attempts fail. A phase that turns in between judges what is queued once more.
+ * Mechanism: a timer interrupts the ioctl after two milliseconds. The descriptor is then queued and retried, the oldest
+ * first, less often while all attempts fail. A phase change in between checks queued descriptors again.
  *
  * Relies on: SECCOMP_IOCTL_NOTIF_ADDFD (Linux 5.9), seccomp_unotify(2); setitimer(2), with a handler that is installed
  * without SA_RESTART.

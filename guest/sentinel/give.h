@@ -1,11 +1,11 @@
-/* Descriptors on their way into a caller. */
+/* Passes descriptors to callers. */
 #ifndef SENTINEL_GIVE_H
 #define SENTINEL_GIVE_H
 #include <stdint.h>
 
 enum { PENDING_FDS_MAX = 64, FAILED_ATTEMPTS_MAX = 64, BLOCK_US_MAX = 2000 };
 
-/* Descriptors on their way, and consecutive attempts that failed: a stopped wall is retried less often. */
+/* Pending descriptors, and consecutive failed attempts: a stopped wall is retried less often. */
 extern int pending_fd_count, failed_attempts;
 
 void set_interrupt_timer(int us);

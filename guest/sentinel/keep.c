@@ -1,28 +1,28 @@
 /*
- * The keeper of a wall without namespaces: starts its first program, adopts whatever that starts, ends all of it.
+ * The keeper of a wall without namespaces: starts its first program, adopts all orphans of the wall, kills every process.
  *
  *   sentinel keep OPTION... -- STEP COUNT ARG... -- PATH ARGV0 [ARG...]
  *
- * Problem: where namespaces are forbidden no process 1 takes the others of a wall along, and a program that forks, changes
- * its session and lets its parent die is nobody's child. Such a wall may leave nothing behind, whoever dies first.
+ * Problem: without a PID namespace there is no process 1 whose end kills the others, and a program that forks, calls setsid(2)
+ * and lets its parent exit (a daemon) escapes its group. No process of the wall may survive, in whatever order they die.
  *
  * Mechanism, in three parts:
  * - This process is the parent of the first program and a subreaper (PR_SET_CHILD_SUBREAPER), so each orphan of the wall
- *   becomes its child. waitpid(2) answers ECHILD once there is no process of the wall, and only then.
- * - A new process or thread is asked for (forks.c). With the listener closed, the kernel answers ENOSYS to each: what is
- *   left is a finite set, killed child by child. A child that was not waited for keeps its number, so that no signal
- *   meets another process. What a killed process had started becomes a child here, and the loop goes on.
- * - All processes of the wall carry a mark that they cannot take off: a hard limit (RLIMIT_LOCKS, which the kernel ignores
- *   since 2.4.25) that the fixed filter lets nobody change. Where this process is killed, the warden finds them by it.
+ *   becomes its child. waitpid(2) fails with ECHILD exactly when no process of the wall is left.
+ * - A new process or thread is a request (forks.c). With the listener closed, the kernel fails each with ENOSYS, so the set
+ *   of processes is finite, and is killed child by child. A child that was not reaped keeps its pid, so no signal hits
+ *   another process. Children of a killed process become children here, and the loop continues.
+ * - All processes of the wall carry a mark that they cannot remove: a hard limit (RLIMIT_LOCKS, which the kernel ignores
+ *   since 2.4.25) that the fixed filter protects. If this process is killed, the warden finds them by the mark.
  *
- * The first program is a child, so that Yama (ptrace_scope 1) lets this process look into the wall. It carries out the
- * steps of the launcher (../launcher/steps.c) and hands its listener over by SCM_RIGHTS: the default seccomp profile of
+ * The first program is a child, so that Yama (ptrace_scope 1) permits this process to trace it. The child executes the
+ * steps of the launcher (../launcher/steps.c) and hands over its listener by SCM_RIGHTS: the default seccomp profile of
  * Docker refuses pidfd_getfd(2) and process_vm_readv(2).
  *
  * Relies on: PR_SET_CHILD_SUBREAPER (Linux 3.4), /proc/PID/task/TID/children (CONFIG_PROC_CHILDREN), seccomp_unotify(2) on
  * a listener that is closed.
  *
- * Not handled: a process in uninterruptible sleep, for which waitpid(2) waits. The warden then says that not all is gone.
+ * Not handled: a process in uninterruptible sleep, for which waitpid(2) waits. The warden then reports a leftover process.
  */
 #define _GNU_SOURCE
 #include "keep.h"
@@ -49,7 +49,7 @@
 #include "start.h"
 #include "wall.h"
 
-/* Descriptors as the warden passes them. The child has all below HAND_OVER and, in its place, the other end of a socket. */
+/* Descriptors passed by the warden. The child keeps those below HAND_OVER; HAND_OVER itself becomes its end of a socket pair. */
 enum { HAND_OVER = 8, GIVEN_CONTROL = 8, GIVEN_CAPTURE = 9, FIRST_FREE = 16 };
 enum { CHILDREN_LIST_BYTES = 8192, TASKS_MAX = 256, PASS_US = 200 };
 
@@ -62,7 +62,7 @@ int parse_keeper_option(const char *word) {
   if (!strcmp(word, "shared")) return wall.is_shared = 1;
   if (!strcmp(word, "unscoped")) return wall.is_unscoped = 1;
   if (!strncmp(word, "scratch=", 8)) {
-    /* As the kernel names it: a link on the way to it is no part of what its files are called. */
+    /* Canonical path: names of its files contain no symbolic link. */
     char name[64];
     int fd = open(word + 8, O_PATH | O_DIRECTORY | O_CLOEXEC);
     snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
@@ -81,7 +81,7 @@ static _Noreturn void become_program(char **steps, int count, char **exec, int h
   unsigned char *filters;
   size_t bytes = read_filters(&filters);
   if (dup2(handover, HAND_OVER) < 0) cannot("hand over");
-  /* The steps leave /dev/null in the place of the result, and close the rest at the exec. */
+  /* The steps open /dev/null as the result descriptor, and close the rest at the exec. */
   syscall(SYS_close_range, HAND_OVER + 1, ~0U, 0);
   umask(022);
   carry_out(steps, count);
@@ -91,7 +91,7 @@ static _Noreturn void become_program(char **steps, int count, char **exec, int h
   cannot("become the program");
 }
 
-/* What is the program's alone is closed here, so that its readers see when it has closed it. */
+/* Closes the program's own descriptors here, so that their readers get EOF when the program closes them. */
 static void rearrange_descriptors(int handover) {
   int control = fcntl(GIVEN_CONTROL, F_DUPFD_CLOEXEC, FIRST_FREE), capture = fcntl(GIVEN_CAPTURE, F_DUPFD_CLOEXEC, FIRST_FREE);
   int handed = fcntl(handover, F_DUPFD_CLOEXEC, FIRST_FREE), nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -113,7 +113,7 @@ static void open_sigchld_fd(void) {
   close(fd);
 }
 
-/* Words up to "--", and the place after it; ends the process if there is none. */
+/* Index of "--" from `from` on; exits if there is none. */
 static int index_of_separator(int argc, char **argv, int from) {
   for (int i = from; i < argc; i++)
     if (!strcmp(argv[i], "--")) return i;
@@ -152,7 +152,7 @@ void keep(int argc, char **argv) {
   if (send(HANDOVER_FD, "G", 1, MSG_NOSIGNAL) != 1) end_kept(NOT_HANDED_OVER);
 }
 
-/* Only the child that was forked here has the other end, and runs no foreign instruction before its answer. */
+/* Only the child forked here has the other end, and it runs no user code before it answers. */
 void receive_listener(void) {
   union {
     char bytes[CMSG_SPACE(sizeof(int))];
@@ -165,7 +165,7 @@ void receive_listener(void) {
   struct cmsghdr *head = n == 1 ? CMSG_FIRSTHDR(&message) : NULL;
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (!head || head->cmsg_type != SCM_RIGHTS || head->cmsg_len != CMSG_LEN(sizeof(int))) {
-    /* The child has ended, and said why. */
+    /* The child has exited, and reported the reason. */
     close(HANDOVER_FD);
     wall.listener = -1;
     end_kept(NOT_HANDED_OVER);
@@ -189,18 +189,18 @@ void end_if_over(void) {
   end_kept(exit_code);
 }
 
-/* Numbers in the kernel's list of children. A child that is listed was not waited for: its number is its own. */
+/* Kills the pids of the kernel's list of children. A listed child is not reaped yet, so its pid is not reused. */
 static void kill_pids(const char *text, ssize_t length) {
   for (const char *at = text, *end = text + length; at < end;) {
     pid_t pid = 0;
     while (at < end && *at >= '0' && *at <= '9') pid = pid * 10 + (*at++ - '0');
-    /* A number that was cut off at the end is read whole in a later pass. */
+    /* A pid truncated at the end is read in a later pass. */
     if (pid > 0 && at < end) kill(pid, SIGKILL);
     at++;
   }
 }
 
-/* Children of this process; not of its threads, of which it has none. */
+/* Kills the children of this process, which has one thread. */
 static void kill_children(void) {
   static char text[CHILDREN_LIST_BYTES];
   int fd = open(children_file, O_RDONLY | O_CLOEXEC);
@@ -215,7 +215,7 @@ void end_kept(int status) {
   wall.listener = -1;
   for (int i = 0; i < wall.lift_count; i++)
     if (write(wall.lift_fds[i], wall.lift_texts[i], strlen(wall.lift_texts[i])) < 0) continue;
-  /* Without blocking: the kernel's list may leave a child out that is listed behind one that ends (proc_pid_children(5)). */
+  /* WNOHANG: the list may omit a child that follows an exiting one (proc_pid_children(5)), so passes are repeated. */
   for (int ended;; usleep(PASS_US)) {
     kill_children();
     pid_t gone;

@@ -3,7 +3,7 @@
 #define SENTINEL_KEEP_H
 #include <sys/types.h>
 
-/* Exit code of a wall that was ended, as a shell would say it. */
+/* Exit code of a killed wall: 128 + SIGKILL, as in a shell. */
 enum { KILLED = 128 + 9 };
 
 /* Descriptor of SIGCHLD; -1 if this is no keeper. */
@@ -13,9 +13,9 @@ extern int sigchld_fd;
 void keep(int argc, char **argv);
 int parse_keeper_option(const char *word);
 void receive_listener(void);
-/* Takes note of a child that has ended. */
+/* Records the exit of a child. */
 void child_exited(pid_t pid, int status);
-/* Ends the wall if its first program has ended. */
+/* Ends the wall if its first program has exited. */
 void end_if_over(void);
 /* Ends every process of the wall, then this one. Async-signal-safe. */
 _Noreturn void end_kept(int status);

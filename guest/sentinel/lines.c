@@ -1,16 +1,16 @@
 /*
  * Protocol lines: one JSON value a line to the warden.
  *
- * Problem: a write that blocks would stop the clock of the phases, and a guest can cause lines as fast as it can call.
+ * Problem: a blocking write would delay phase changes, and a guest can cause lines at the rate of its system calls.
  *
- * Mechanism: lines are collected in one buffer and sent without blocking; the loop sends the rest when the socket takes
- * more. What a guest causes may fill the buffer up to the level of its kind and is dropped above, so that what the sentinel
- * itself has to say always has room. A warden that takes not even that has stopped reading, which ends the wall. Texts of
- * a guest are quoted byte by byte as ASCII, because their encoding is unknown, and cut.
+ * Mechanism: lines are collected in one buffer and sent without blocking; the loop sends the rest when the socket is
+ * writable. Lines caused by a guest are dropped above the fill level of their kind, so that the sentinel's own lines always
+ * fit. If even those do not fit, the warden has stopped reading, and the wall is ended. Texts of a guest are escaped byte by
+ * byte to ASCII, because their encoding is unknown, and truncated.
  *
  * Relies on: send(2) with MSG_DONTWAIT on a socket pair of type SOCK_STREAM, unix(7).
  *
- * Not handled: order among processes. A line tells of the moment in which the sentinel saw something.
+ * Not handled: order among processes. A line reports the moment of the sentinel's observation.
  */
 #define _GNU_SOURCE
 #include "lines.h"

@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include "wall.h"
 
-/* Fill levels of the buffer up to which a line of each kind is taken: each kind has room that those before it cannot fill,
- * so that a flood of files hides no exec, also while the warden of a busy machine reads late. */
+/* Fill levels of the buffer up to which lines of a kind are accepted. Each kind has room that the kinds before it cannot fill:
+ * a flood of file reports hides no exec, even if the warden reads late. */
 enum {
   OUT_BYTES_REST = 96 << 10,
   OUT_BYTES_REFUSALS = 128 << 10,

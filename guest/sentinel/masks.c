@@ -1,12 +1,12 @@
 /*
  * Inside the wall, before its filters: covers parts of /proc, then drops every capability.
  *
- * Problem: bubblewrap reads and parses /proc/self/mountinfo again for each bind, so some 25 masks over files and folders of
- * /proc cost it more than half of the processor time of a start (bind_mount() of bubblewrap 0.8 to 0.11).
+ * Problem: bubblewrap parses /proc/self/mountinfo again for each bind, so some 25 masks over files and folders of /proc take
+ * more than half of the CPU time of a start (bind_mount() of bubblewrap 0.8 to 0.11).
  *
  * Mechanism: bubblewrap binds the first folder and the first file, and leaves CAP_SYS_ADMIN and CAP_SETPCAP of the wall's
- * own user namespace to its first program, which is this one: no byte of the guest has run yet. Each further mask is a bind
- * of the first one, which keeps its flags (read-only, nosuid, nodev). Then no set of capabilities has any member left, and
+ * own user namespace to its first program, which is this one: no user code has run yet. Each further mask is a bind
+ * of the first one, which keeps its flags (read-only, nosuid, nodev). Then all capability sets are emptied, and
  * the filters, loaded next, refuse mount(2) and its relatives.
  *
  * Relies on: mount(2), of which a bind inherits the flags of the mount that it copies; capset(2), PR_CAPBSET_DROP and

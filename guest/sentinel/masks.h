@@ -1,8 +1,8 @@
-/* Masks over parts of /proc, and the capabilities that they take. */
+/* Masks parts of /proc, and drops the capabilities needed for that. */
 #ifndef SENTINEL_MASKS_H
 #define SENTINEL_MASKS_H
 
-/* Carries out `mask COUNT FROM AT...`, as often as it is there; returns the words after it. */
+/* Executes each `mask COUNT FROM AT...`; returns the arguments after them. */
 char **mask(char **argv);
 
 #endif

@@ -3,12 +3,12 @@
  *
  * Problem: without a PID namespace the kernel has no list of the processes of a wall.
  *
- * Mechanism: the keeper adopts every orphan (keep.c), so they are its descendants, whatever they did: their lists of
- * children are followed from its own, and the parents of a process upwards to it.
+ * Mechanism: the keeper adopts every orphan (keep.c), so all processes of the wall are its descendants: they are found
+ * downwards by the lists of children, or upwards from a process by its parents.
  *
  * Relies on: /proc/PID/task/TID/children (CONFIG_PROC_CHILDREN) and /proc/PID/stat, proc(5).
  *
- * Not handled: a list that is read while a child ends may leave another out (proc_pid_children(5)). Bounds on processes are
+ * Not handled: a list read while a child exits may omit another one (proc_pid_children(5)). Processes are
  * counted again at the next fork; the end of the wall does not depend on these lists (keep.c).
  */
 #define _GNU_SOURCE
@@ -31,7 +31,7 @@ long stat_of(pid_t pid, int position) {
   if (fd >= 0) close(fd);
   if (n <= 0) return -1;
   text[n] = 0;
-  /* A name may hold spaces and brackets. */
+  /* The process name may contain spaces and brackets. */
   char *at = strrchr(text, ')');
   for (int i = 1; at && i < position; i++) at = strchr(at + 2, ' ');
   return at && at[1] ? (position == 1 ? at[2] : strtol(at + 1, NULL, 10)) : -1;

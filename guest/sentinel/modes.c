@@ -1,16 +1,16 @@
 /*
  * Modes and times of files, for a kept wall that shares its user with others.
  *
- * Problem: Landlock does not judge chmod(2) and utimensat(2). A wall without a root and a user of its own could change the
- * mode of each file of that user, by its name.
+ * Problem: Landlock does not restrict chmod(2) and utimensat(2). A wall that shares the host's root and its user could change
+ * the mode of any file of that user.
  *
- * Mechanism: the file is opened here by path alone (O_PATH), found to lie in the scratch folder, and changed through that
- * descriptor. Anything else is EPERM.
+ * Mechanism: the file is opened here with O_PATH, checked to be below the scratch folder, and changed through that
+ * descriptor. Anything else fails with EPERM.
  *
  * Relies on: chmod(2) and utimensat(2) on /proc/self/fd, which lead to the inode; AT_EMPTY_PATH of utimensat (Linux 5.8),
  * for links.
  *
- * Not handled: owners, which the fixed filter refuses.
+ * Not handled: chown(2), which the fixed filter refuses.
  */
 #define _GNU_SOURCE
 #include "modes.h"
@@ -35,11 +35,11 @@
 #define SYS_fchmodat2 452
 #endif
 
-/* What is asked: the file by a folder and a path, or by a descriptor (`path` is 0), and the new mode or times. */
+/* Arguments of the call: a folder and a path, or a descriptor (`path` is 0), and the new mode or times. */
 struct change {
   int folder, flags, is_mode;
   uint64_t path, mode, times;
-  /* Of what the times are made: seconds, microseconds, nanoseconds. */
+  /* Unit of the times: struct utimbuf, timeval or timespec. */
   enum { SECONDS, MICROSECONDS, NANOSECONDS } unit;
 };
 
@@ -93,7 +93,7 @@ static struct change change_of(const struct seccomp_notif *request) {
   return c;
 }
 
-/* Times as utimensat(2) takes them; now, where the caller gives none. */
+/* Converts the times for utimensat(2); the current time for a null pointer. */
 static int read_times(pid_t pid, const struct change *c, struct timespec to[2]) {
   union {
     struct utimbuf seconds;

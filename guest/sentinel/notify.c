@@ -11,7 +11,7 @@
  * Relies on: seccomp_unotify(2); SECCOMP_USER_NOTIF_FLAG_CONTINUE (Linux 5.5); SECCOMP_GET_NOTIF_SIZES, since the structure
  * of a newer kernel may be larger.
  *
- * Not handled: calls that the fixed filter refuses. They never come here.
+ * Not handled: calls that the fixed filter refuses; they cause no notification.
  */
 #define _GNU_SOURCE
 #include "notify.h"
@@ -54,7 +54,7 @@ int is_received(pid_t tid) {
 void send_answer(uint64_t id, int64_t value, int error, uint32_t flags) {
   struct seccomp_notif_resp answer = {.id = id, .val = value, .error = error, .flags = flags};
   wall.answered++;
-  /* ENOENT: the caller has died. */
+  /* ENOENT: the caller was killed. */
   if (ioctl(wall.listener, SECCOMP_IOCTL_NOTIF_SEND, &answer) && errno != ENOENT && errno != EINPROGRESS)
     end_wall(ENDED_WELL);
 }
@@ -72,7 +72,7 @@ static void report_scalar(const struct seccomp_notif *request, int class, int is
   else report((pid_t)request->pid, call, class, is_denied, class == WRITE, NULL);
 }
 
-/* Calls that a wall asks about because it has neither a root nor a table of processes of its own. */
+/* Calls that are notified only in a wall without its own root and PID namespace. */
 static int answer_kept(const struct seccomp_notif *request) {
   int call = request->data.nr;
   if (is_fork(call)) answer_fork(request);

@@ -1,13 +1,14 @@
 /*
  * Brokered opens: a file is opened here, judged, and its descriptor put into the caller.
  *
- * Problem: a class that depends on a path or on the file it leads to cannot be decided by looking at the call: the kernel
- * would read the path again after the answer, and another thread may change it in between.
+ * Problem: a class that depends on a path or its file cannot be decided by the arguments of the call: the kernel would read
+ * the path again after the answer, and another thread may change it in between (TOCTOU).
  *
  * Mechanism: once writing or the outside is closed, the path is copied and resolved below the wall's root without opening
- * the file (O_PATH). What was found is judged by fstat: scratch file systems and devices that store nothing are inside,
- * the rest is outside. It is opened by its descriptor, judged again, and given. A new file is created in a folder that was
- * judged, with the umask of the caller. While both classes are open the kernel does all this, and paths are only reported.
+ * the file (O_PATH). The file is judged by fstat: scratch file systems and devices that store nothing are inside, the rest
+ * is outside. It is opened through that descriptor, judged again, and passed to the caller. A new file is created in a
+ * folder that was judged, with the umask of the caller. While both classes are open the kernel does all this, and paths are
+ * only reported.
  *
  * Relies on: openat2(2) (Linux 5.6), open(2) on O_PATH and /proc/self/fd, umask(2).
  *
@@ -65,7 +66,7 @@ int check_file(int fd, int writes) {
   if (is_harmless_device(&facts)) return 0;
   if (writes && !(wall.allowed & 1 << WRITE)) return -wall.errors[WRITE];
   if (wall.is_kept) {
-    /* Landlock does not bind this process, so it opens nothing else for a wall that has the machine's root. */
+    /* This process is not restricted by Landlock, so it opens only scratch files for a wall that shares the host's root. */
     if (!is_below_scratch_path(fd)) return wall.allowed & 1 << OUTSIDE ? -EACCES : -wall.errors[OUTSIDE];
   } else if (!(wall.allowed & 1 << OUTSIDE) && !is_scratch(&facts)) {
     return -wall.errors[OUTSIDE];
@@ -189,7 +190,7 @@ void answer_open(const struct seccomp_notif *request) {
     return send_answer(request->id, 0, -ENOSYS, 0);
   }
   int writes = flags_write(how.flags), failed = read_text(pid, at, path, sizeof path);
-  /* By flags in a register it reads, and reading is open: Landlock judges the path that the kernel reads again. */
+  /* Read-only by flags in a register, and reading is allowed: Landlock checks the path that the kernel reads again. */
   if (wall.is_kept && !writes && request->data.nr != SYS_openat2 && wall.allowed & 1 << OUTSIDE) is_brokered = 0;
   if (!is_brokered) {
     if (!failed && (writes || !is_system_path(path))) report_open(request, folder, path, how.flags);

@@ -1,7 +1,7 @@
 /*
  * Paths as the wall sees them: in its own root, from a caller's working folder.
  *
- * Problem: the sentinel is in other namespaces. A path of the wall names something else here, and a symbolic link may lead
+ * Problem: the sentinel is in other namespaces. A path of the wall refers to another file here, and a symbolic link may lead
  * out of the wall.
  *
  * Mechanism: a path is made absolute in the wall's root, with /proc/self replaced by its number, and opened below the
@@ -11,7 +11,7 @@
  *
  * Relies on: openat2(2) (Linux 5.6), path_resolution(7), the links in /proc/PID/fd and /proc/PID/cwd of proc(5).
  *
- * Not handled: a path that is changed after it was resolved. Whatever is judged is judged on the descriptor.
+ * Not handled: a path that changes after it was resolved. Decisions are made on the descriptor.
  */
 #define _GNU_SOURCE
 #include "paths.h"
@@ -84,7 +84,7 @@ int open_below(int folder, const char *path, uint64_t flags, uint64_t mode, uint
   return fd < 0 ? -errno : fd;
 }
 
-/* Whether what is open here lies in the folder that a kept wall writes to. Landlock lets nothing of it be moved out. */
+/* True if an open file is below the writable folder of a kept wall. Landlock prevents moving files out of it. */
 int is_below_scratch_path(int fd) {
   char name[64], real[PATH_BYTES_MAX];
   size_t length = strlen(wall.scratch_path);

@@ -1,13 +1,13 @@
 /*
- * Phases and their clock: what closes when, and when that is said to hold.
+ * Phases and their clock: when each class is closed, and when that is confirmed.
  *
- * Problem: a phase has to turn in time whether or not the warden, the server or the machine has time for it, and it must
- * not be confirmed before no call of a closed class can still happen.
+ * Problem: a phase must start in time even if the warden, the server or the machine is overloaded, and must not be confirmed
+ * while a call of a closed class can still take effect.
  *
  * Mechanism: tables of the warden are merged into one list by time; they add to each other and never replace. The loop
- * sleeps until the first one is due, on CLOCK_BOOTTIME. A phase closes classes at once, withdraws what is on its way,
- * forbids new processes by the kernel's own bound, and is confirmed once every continued call has settled. A kernel timer
- * kills this process when it is held up for seconds beyond a phase; the warden then ends the wall.
+ * sleeps until the first one is due, on CLOCK_BOOTTIME. A phase closes classes at once, withdraws pending descriptors,
+ * forbids new processes by pids.max, and is confirmed once every continued call has settled. A kernel timer kills this
+ * process if it is blocked for seconds beyond a phase; the warden then ends the wall.
  *
  * Relies on: poll(2); clock_gettime(2) CLOCK_BOOTTIME (Linux 2.6.39); timer_create(2) with SIGKILL; pids.max of cgroups(7).
  *

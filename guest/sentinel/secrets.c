@@ -2,15 +2,15 @@
  * Secrets in the wall, watched by inode.
  *
  * Problem: the kernel reads a path again after its report, and another thread may have changed it; a hard link or a
- * descriptor that was passed on has no path at all. A read of a planted secret has to be seen under every name.
+ * descriptor that was passed on has no path at all. A read of a planted secret must be detected under every name.
  *
- * Mechanism: a file in a secret's place is watched by inotify from the moment in which its creation is seen; the place is
- * looked up a bounded number of times until the file is there. A read, or an open that stays open for longer than a writer
- * would keep it, is reported by the first name, as of the wall's first process.
+ * Mechanism: a file at a secret's path is watched by inotify from its observed creation on; the path is looked up a bounded
+ * number of times until the file exists. A read, or an open that lasts longer than a writer's, is reported with the first
+ * name, and attributed to the wall's first process.
  *
  * Relies on: inotify(7) (Linux 2.6.13) on a path below /proc/self/fd, which watches the inode and not the name.
  *
- * Not handled: who read it, since inotify does not say; a file that is mapped and closed within half a second by a process
+ * Not handled: the reading process, which inotify does not report; a file that is mapped and closed within half a second by a process
  * that opened it for writing.
  */
 #define _GNU_SOURCE

@@ -2,7 +2,7 @@
 #ifndef SENTINEL_SECRETS_H
 #define SENTINEL_SECRETS_H
 
-/* Places that are watched, those of them without a file yet, and the descriptor of inotify; -1 if there is none. */
+/* Watched paths, those without a file yet, and the inotify descriptor, or -1. */
 extern int watched_count, unwatched_count, watch_fd;
 
 void watch_once_created(const char *real);

@@ -2,14 +2,14 @@
  * The sentinel: answers the system calls of one wall that depend on its phase (seccomp user notification).
  *
  *   sentinel enter [mask COUNT FROM AT...]... PATH ARGV0 [ARG...]
- *                                           inside: masks parts of /proc, loads both filters, hands its listener over,
- *                                           becomes the program
+ *                                           inside: masks parts of /proc, loads both filters, hands over its listener,
+ *                                           execs the program
  *   sentinel watch OPTIONS...               outside: takes the listener and answers until the wall is over
  *   sentinel keep OPTIONS... -- STEPS... -- PATH ARGV0 [ARG...]
  *                                           outside: starts the program of a wall without namespaces, answers, ends it
  *
- * Problem: a seccomp filter that is loaded stays as it is, and phases of a life close classes of calls while it runs. All
- * code in the wall is the enemy.
+ * Problem: a loaded seccomp filter cannot be changed, and the phases of a life close classes of calls while it runs. All
+ * code in the wall is hostile.
  *
  * Mechanism: one thread, one loop, no allocation after the start, every buffer with a bound. Three rules:
  * - Allowed classes only ever shrink (wall.c).
@@ -21,7 +21,7 @@
  *   enter.c    inside: filters, handover             notify.c   requests and answers
  *   start.c    options, rights, listener             opens.c    brokered opens      give.c     descriptors for callers
  *   control.c  the warden's messages                 connects.c brokered connects   execs.c    programs
- *   phases.c   what closes when                      secrets.c  reads of secrets    reports.c  budgets of reports
+ *   phases.c   phases, clock                         secrets.c  reads of secrets    reports.c  budgets of reports
  *   settle.c   calls that may still happen           caller.c   memory of a caller  paths.c    paths in the wall's root
  *   wall.c     policy, figures, end                  lines.c    lines to the warden
  *   capture.c  copies of memory                      connections.c  sockets by their ports   masks.c  inside: masks
@@ -33,7 +33,7 @@
  *   forks.c    new processes and threads             sockets.c  streams, and the egress path
  *   signals.c  signals                               modes.c    modes and times of files
  *
- * Relies on: seccomp_unotify(2), Linux 5.9 or later. README.md has what it holds, what not, and the protocol.
+ * Relies on: seccomp_unotify(2), Linux 5.9 or later. README.md lists the guarantees, the exceptions, and the protocol.
  *
  * Not handled: its own CPU time is in no bound of the wall. It pauses beyond a share of a core, below.
  */
@@ -146,7 +146,7 @@ static _Noreturn void watch(void) {
     } else if (on[2].revents & POLLIN) {
       if (wall.listener < 0) receive_handover();
     } else if (on[2].revents & (POLLHUP | POLLERR)) {
-      /* A keeper waits for the end of each process; a wall of zombies asks nothing. */
+      /* A keeper reaps each process; exited processes cause no requests. */
       if (wall.is_kept && wall.listener >= 0) {
         usleep(ZOMBIE_POLL_US);
         continue;

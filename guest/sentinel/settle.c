@@ -5,8 +5,8 @@
  * happened yet: its thread may be runnable, or inside the kernel. A phase that is confirmed then does not hold.
  *
  * Mechanism: the last continued call of each thread is remembered in a fixed table. When its class is closed, the thread
- * is interrupted and stopped on its return to user mode, which is after the call, and released; a restarted call asks
- * again. The program does not notice. A thread that cannot be traced is killed, by a pidfd and after its start time was
+ * is interrupted and stopped on its return to user mode, which is after the call, and released; a restarted call
+ * causes a new request. The program does not notice. A thread that cannot be traced is killed, by a pidfd and after its start time was
  * compared, because pids are reused. A new request of a thread proves that its former call is over.
  *
  * Relies on: PTRACE_SEIZE and PTRACE_INTERRUPT (Linux 3.4), ptrace(2); /proc/PID/syscall and field 22 of /proc/PID/stat,
@@ -49,7 +49,7 @@ static struct task {
   pid_t group;
   int call;
   uint64_t at;
-  /* Time since it is being driven past that call; 0 otherwise. */
+  /* Start of settling; 0 if the thread is not settling. */
   uint64_t settles;
   int is_traced, is_killed;
 } tasks[TASKS_MAX];
@@ -111,7 +111,7 @@ static void detach(pid_t tid, int status) {
   ptrace(PTRACE_DETACH, tid, 0, signal);
 }
 
-/* A ptrace stop is on return to user mode, hence after the call. Returns how many calls of it were traced. */
+/* A ptrace stop is on return to user mode, hence after the call. Returns the number of traced calls of the thread. */
 static int forget_traced(pid_t tid) {
   int traced = 0;
   for (int i = 0; i < TASKS_MAX; i++) {
@@ -122,7 +122,7 @@ static int forget_traced(pid_t tid) {
   return traced;
 }
 
-/* A keeper has the ends of all processes of its wall to wait for too. */
+/* A keeper must also reap all processes of its wall. */
 void release_stopped(void) {
   for (int status, tid; (wall.is_kept || traced_count > 0) && (tid = waitpid(-1, &status, WNOHANG | __WALL)) > 0;) {
     if (tid == wall.capturing) {
@@ -193,7 +193,7 @@ static int has_finished(struct task *task) {
 
 /* A call continued a moment ago may still be runnable, or inside the kernel. Each thread whose last call was of
  * a closed class is driven to its return to user mode, which is after the call, and released; an interrupted
- * call is restarted and asks again. The program does not notice. A phase holds when all of them are past; on a
+ * call is restarted and notified again. The program does not notice. A phase holds when all of them are past; on a
  * timeout the wall is ended. */
 void begin_settling(uint8_t withdrawn) {
   uint64_t now = now_ns();

@@ -1,14 +1,14 @@
-/* Continued calls, until they are over. */
+/* Settling: waits until continued calls have finished. */
 #ifndef SENTINEL_SETTLE_H
 #define SENTINEL_SETTLE_H
 #include <stdint.h>
 
-/* Settling blocks everything else for this long; then it goes on beside it. */
+/* Settling blocks all other requests for this long; then it continues in parallel. */
 enum { SETTLE_US = 20000 };
 
 struct seccomp_notif;
 
-/* Threads that are being driven past a call, and those that are traced for it. */
+/* Number of settling threads, and of those traced for it. */
 extern int settling_count, traced_count;
 
 void record_continued(const struct seccomp_notif *request);

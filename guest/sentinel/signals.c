@@ -1,17 +1,17 @@
 /*
- * Signals of a kept wall where Landlock does not hold them (before Linux 6.12): sent here, to its own processes alone.
+ * Signals of a kept wall where Landlock does not scope them (before Linux 6.12): sent here, only to its own processes.
  *
- * Problem: a wall without a PID namespace names every process of the machine, and its user may have others. A number may
- * be another process by the time at which the kernel reads it again.
+ * Problem: a wall without a PID namespace can address every process of the host, and its user may have others. A pid may be
+ * reused before the kernel reads it again.
  *
- * Mechanism: a signal to the caller's own process goes on, since a process that waits for its answer keeps its number. Any
- * other is sent here: a pidfd is opened, its process found to be of the wall afterwards, and the signal sent through that.
- * Groups, and all, are the processes of the wall that are in them.
+ * Mechanism: a signal to the caller's own process continues, since the pid of a waiting caller cannot be reused. Any other is
+ * sent here: a pidfd is opened, then its process is checked to be of the wall, and the signal is sent through the pidfd. A
+ * group, or -1 (all), means those of its processes that are in the wall.
  *
  * Relies on: pidfd_open(2) (Linux 5.3), pidfd_send_signal(2) (Linux 5.1), members.c.
  *
  * Not handled: a signal to a single thread of another process reaches the process. The receiver sees this process as the
- * sender. A signal to a process that is not of the wall is EPERM, whether there is one or not.
+ * sender. A signal to a process outside of the wall fails with EPERM, whether or not it exists.
  */
 #define _GNU_SOURCE
 #include "signals.h"
@@ -36,7 +36,7 @@ int is_signal(int call) {
          call == SYS_rt_tgsigqueueinfo || call == SYS_pidfd_send_signal;
 }
 
-/* By a pidfd that was opened before its process is looked at: from then on the number means no other. */
+/* The pidfd is opened before the process is checked, so that pid reuse has no effect. */
 static int send_to(pid_t pid, int signal, siginfo_t *with) {
   int process = (int)syscall(SYS_pidfd_open, pid, 0);
   if (process < 0) return errno == EINVAL || errno == ESRCH ? -EPERM : -errno;
@@ -46,7 +46,7 @@ static int send_to(pid_t pid, int signal, siginfo_t *with) {
   return failed;
 }
 
-/* Every process of the wall but one, or those of one group. */
+/* Signals every process of the wall except `but`, or those of one group. */
 static int send_to_all(long group, pid_t but, int signal) {
   static pid_t members[MEMBERS_MAX];
   int tasks, count = members_of_wall(members, &tasks), reached = 0;
@@ -57,7 +57,7 @@ static int send_to_all(long group, pid_t but, int signal) {
   return reached ? 0 : -ESRCH;
 }
 
-/* Process of a descriptor, as the kernel names it. */
+/* Pid of the process of a pidfd. */
 static pid_t pid_of_pidfd(pid_t pid, int number) {
   char name[64], text[1024];
   snprintf(name, sizeof name, "/proc/%d/fdinfo/%d", pid, number);
@@ -72,7 +72,7 @@ static pid_t pid_of_pidfd(pid_t pid, int number) {
 
 static int send_kill(pid_t own, long to, int signal) {
   if (to > 0) return send_to((pid_t)to, signal, NULL);
-  /* The caller is among its own group, and is sent a signal like the others. */
+  /* The group includes the caller. */
   if (to == 0) return send_to_all(stat_of(own, GROUP), 0, signal);
   return to == -1 ? send_to_all(0, own, signal) : send_to_all(-to, 0, signal);
 }
@@ -90,7 +90,7 @@ void answer_signal(const struct seccomp_notif *request) {
   pid_t own = (pid_t)status_of((pid_t)request->pid, "\nTgid:", 10, 0), to = (pid_t)args[0];
   int call = request->data.nr, is_thread = call == SYS_tkill;
   if (own <= 0) return send_answer(request->id, 0, -ESRCH, 0);
-  /* tkill(2) names a thread alone: of the caller's own process if that is where it is. */
+  /* tkill(2) has no process argument: look up the process of the thread. */
   pid_t group = is_thread ? (pid_t)status_of(to, "\nTgid:", 10, 0) : to;
   if (call != SYS_pidfd_send_signal && group == own && to > 0) return continue_call(request);
   if (!is_request_valid(request->id)) return;

@@ -1,16 +1,16 @@
 /*
  * Sockets of a kept wall: streams between its own processes, and to its egress path.
  *
- * Problem: the wall has the machine's network, its abstract names and its file names. An address lies in memory, where
- * another thread may change it, and the socket behind a number may be another one a moment later. Landlock knows ports of
- * TCP since Linux 6.7, and no address; sockets with names among the files it does not know.
+ * Problem: the wall shares the host's network, abstract socket names and file system. Another thread may change an address in
+ * memory, or replace the socket of a descriptor (TOCTOU). Landlock restricts TCP ports since Linux 6.7, but no addresses and
+ * no Unix sockets with a path.
  *
- * Mechanism: each socket is made here and put into the caller, and its inode remembered with a descriptor of ours. A
- * connect, bind or listen finds it by the inode, and is carried out here, on a copy of the address:
- * - TCP connects to 127.0.0.1:3128 alone, which is led to the port of the wall's egress path;
- * - a Unix socket is bound below the scratch folder, and connects to what lies there.
- * Ours is closed once the socket is connected or listens, so that its end is seen when the wall closes it. Of sockets that
- * stay unused the oldest is forgotten; nothing can be done with it any more.
+ * Mechanism: each socket is created here and passed to the caller; this process keeps a duplicate, with its inode. A connect,
+ * bind or listen finds it by the inode, and is performed here, on a copy of the address:
+ * - TCP connects only to 127.0.0.1:3128, which is redirected to the port of the wall's egress path;
+ * - a Unix socket is bound below the scratch folder, and connects only to sockets there.
+ * The duplicate is closed once the socket is connected or listens, so that the peer gets EOF when the wall closes it. The
+ * oldest of too many unused sockets is dropped; it can no longer be connected.
  *
  * Relies on: SECCOMP_IOCTL_NOTIF_ADDFD (Linux 5.9), links in /proc/PID/fd; the fixed filter, by which there is no other
  * kind of socket, and of Unix sockets none that sends to an address (datagrams).
@@ -71,7 +71,7 @@ static void refuse(const struct seccomp_notif *request, int class) {
 void answer_socket(const struct seccomp_notif *request) {
   int domain = (int)request->data.args[0], type = (int)request->data.args[1];
   if (domain != AF_UNIX && !(wall.allowed & 1 << NETWORK)) return refuse(request, NETWORK);
-  /* What the fixed filter lets pass, said once more: this process is not bound by it. */
+  /* Repeats the check of the fixed filter, which does not apply to this process. */
   int kind = type & 0xf, is_stream = kind == SOCK_STREAM, is_seqpacket = domain == AF_UNIX && kind == SOCK_SEQPACKET;
   if ((domain != AF_UNIX && domain != AF_INET) || !(is_stream || is_seqpacket)) return send_answer(request->id, 0, -EAFNOSUPPORT, 0);
   struct stat facts;
@@ -91,7 +91,7 @@ void answer_socket(const struct seccomp_notif *request) {
   pass_descriptor(request->id, fd, 0, (type & SOCK_CLOEXEC) != 0);
 }
 
-/* The caller's socket: its place here, or an errno below 0. One that is not known is connected, or listens. */
+/* Index of the caller's socket, or a negative errno. An unknown socket is already connected or listens. */
 static int find_socket(const struct seccomp_notif *request) {
   int64_t inode = socket_inode((pid_t)request->pid, (int)request->data.args[0]);
   if (inode < 0) return (int)inode;
@@ -131,8 +131,7 @@ int caller_of_port(uint16_t port) {
   return 0;
 }
 
-/* A name of this machine is no part of the wall's network: what a program finds there is what it would find in an empty
- * one. */
+/* Addresses of the host are not part of the wall's network: errors are those of an empty network namespace. */
 static int connect_tcp(const struct seccomp_notif *request, int socket, const union address *to) {
   if (to->any.sa_family != AF_INET) return -EAFNOSUPPORT;
   uint32_t address = ntohl(to->near.sin_addr.s_addr);
@@ -140,7 +139,7 @@ static int connect_tcp(const struct seccomp_notif *request, int socket, const un
   if (address != INADDR_LOOPBACK || ntohs(to->near.sin_port) != INSIDE_PORT || !wall.egress_port) return -ECONNREFUSED;
   struct sockaddr_in egress = {.sin_family = AF_INET, .sin_port = htons(wall.egress_port)};
   egress.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  /* The kernel completes it at once where there is room in the backlog; a blocking one is not waited for longer. */
+  /* Completes at once if the backlog has room; otherwise the interrupt timer ends it. */
   set_interrupt_timer(BLOCK_US_MAX);
   int failed = connect(socket, (struct sockaddr *)&egress, sizeof egress) ? -errno : 0;
   set_interrupt_timer(0);
@@ -150,7 +149,7 @@ static int connect_tcp(const struct seccomp_notif *request, int socket, const un
   return failed;
 }
 
-/* A name of a file, ended; 0 for any other name of a Unix socket. */
+/* Copies the path of a Unix socket, NUL-terminated; returns 0 if the address has no path. */
 static int path_of(const union address *at, int bytes, char to[sizeof at->file.sun_path + 1]) {
   int length = bytes - (int)offsetof(struct sockaddr_un, sun_path);
   if (length <= 0 || !at->file.sun_path[0]) return 0;
@@ -177,7 +176,7 @@ static int connect_file(const struct seccomp_notif *request, int socket, const u
   failed = connect(socket, (struct sockaddr *)&there, sizeof there) ? -errno : 0;
   set_interrupt_timer(0);
   close(path_fd);
-  /* Its backlog is full: the caller tries again, as it would on one that does not block. */
+  /* The backlog is full: the caller gets EAGAIN, as on a non-blocking socket. */
   return failed == -EINTR ? -EAGAIN : failed;
 }
 
@@ -194,7 +193,7 @@ void answer_kept_connect(const struct seccomp_notif *request) {
   send_answer(request->id, 0, failed, 0);
 }
 
-/* The name is made in a folder that was judged, with the umask of the caller. */
+/* Creates the name in a checked folder, with the caller's umask. */
 static int bind_file(const struct seccomp_notif *request, int socket, const union address *to, int bytes) {
   char path[sizeof to->file.sun_path + 1], whole[PATH_BYTES_MAX];
   pid_t pid = (pid_t)request->pid;
@@ -238,7 +237,7 @@ void answer_listen(const struct seccomp_notif *request) {
   send_answer(request->id, 0, failed, 0);
 }
 
-/* Port on the loopback of this machine; once a life. */
+/* Sets the port of the egress path on the host's loopback; at most once. */
 int set_egress_port(const uint8_t *at, size_t bytes) {
   if (bytes != 2 || !wall.is_kept || wall.egress_port) return 0;
   wall.egress_port = (uint16_t)(at[0] | at[1] << 8);

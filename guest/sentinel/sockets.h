@@ -1,4 +1,4 @@
-/* Sockets of a kept wall, made and led here. */
+/* Sockets of a kept wall, created and connected here. */
 #ifndef SENTINEL_SOCKETS_H
 #define SENTINEL_SOCKETS_H
 #include <stddef.h>
@@ -11,7 +11,7 @@ void answer_kept_connect(const struct seccomp_notif *request);
 void answer_kept_bind(const struct seccomp_notif *request);
 void answer_listen(const struct seccomp_notif *request);
 int set_egress_port(const uint8_t *at, size_t bytes);
-/* Process that a connection of the wall to its egress path was made for, by its port; 0 if none was. */
+/* Pid of the caller of a connection to the egress path, by its local port; 0 if unknown. */
 int caller_of_port(uint16_t port);
 
 #endif

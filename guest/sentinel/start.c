@@ -1,18 +1,18 @@
 /*
- * The start outside: options, rights given up, the listener taken over.
+ * The start outside of the wall: options, dropping of rights, handover of the listener.
  *
  * Problem: this process parses hostile input. Compromised, it must have no more rights than the wall's own user; and the
- * listener has to be that of the started process, even if another process reaches the socket.
+ * listener must be that of the started process, even if another process gets access to the socket.
  *
- * Mechanism: cgroup files are opened as the warden's user, then the uid of the wall is taken, and a seccomp filter drops
- * calls that are not needed. The handover names descriptors by number; the kernel says whose numbers they are, and they
- * are copied from that process. Its first process is found by its number 1 in the innermost PID namespace. The death
+ * Mechanism: cgroup files are opened as the warden's user, then the process switches to the wall's uid, and a seccomp filter
+ * refuses calls that are not needed. The handover contains numbers of descriptors; the kernel reports the sender's pid, and
+ * they are copied from that process. Its first process is found by its number 1 in the innermost PID namespace. The death
  * signal is set after the last change of uid, which clears it, and the warden's pid is compared after that.
  *
  * Relies on: SO_PASSCRED in unix(7); pidfd_open(2) (Linux 5.3) and pidfd_getfd(2) (Linux 5.6); NSpid in proc(5) (Linux
  * 4.1); PR_SET_PDEATHSIG in prctl(2); SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP where the kernel has it (Linux 6.6).
  *
- * Not handled: Yama with ptrace_scope above 0. The handover then fails, which is said (`unready`).
+ * Not handled: Yama with ptrace_scope above 0. The handover then fails, and is reported (`unready`).
  */
 #define _GNU_SOURCE
 #include "start.h"
@@ -108,7 +108,7 @@ void copy_listener(void) {
   snprintf(name, sizeof name, "/proc/%d/root", wall.first_pid);
   wall.root = open(name, O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (wall.listener < 0 || wall.root < 0) {
-    /* A dying process looks like a refusal for a moment. */
+    /* Race: copying from an exiting process fails like a refusal. */
     for (int tries = 0; tries < ENDING_MS && !has_ended(wall.first_pid); tries++) usleep(1000);
     if (has_ended(wall.first_pid)) end_wall(NOT_HANDED_OVER);
     SEND_LINE("{\"kind\":\"unready\",\"why\":\"%s\"}\n", wall.init < 0 ? "no first process" : "not allowed to look into it");
@@ -180,7 +180,7 @@ static int parse_option(const char *word) {
     wall.secrets[wall.secret_count++] = word + 7;
     return 1;
   }
-  /* The bound on its processes (pids.max), in its cgroup. */
+  /* pids.max of the wall's cgroup. */
   if (!strncmp(word, "bound=", 6)) return (wall.pids_max_fd = open(word + 6, O_RDWR | O_CLOEXEC)) >= 0;
   return parse_keeper_option(word);
 }

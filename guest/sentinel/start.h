@@ -3,7 +3,7 @@
 #define SENTINEL_START_H
 
 void copy_listener(void);
-/* Takes the options, gives rights up, and becomes the user of the wall. */
+/* Parses the options, switches to the wall's user, and drops rights. */
 void set_up_sentinel(int argc, char **argv);
 void start(int argc, char **argv);
 

@@ -1,15 +1,15 @@
 /*
  * fsync and fdatasync: answered as the kernel would, without writing anything.
  *
- * Problem: what a wall may write is memory. A sync of a file of the system would have the host's disk write all it has, and
- * a filter that answers every sync with success tells a program that a descriptor is good which is not.
+ * Problem: the writable files of a wall are in memory. A sync of a system file would make the host flush its disk, and a
+ * filter that reports success for every sync would hide an invalid descriptor.
  *
- * Mechanism: the kind of the file behind the number decides: files, folders and disks can be synchronised, everything else
- * is EINVAL, no file is EBADF. Nothing is done to it, so that it does not matter if the number changes after the look.
+ * Mechanism: the answer depends on the type of the file: success for files, folders and disks, EINVAL for other types, EBADF
+ * if there is none. No operation follows, so a descriptor that is replaced afterwards does no harm.
  *
  * Relies on: /proc/PID/fd of a thread in proc(5), fsync(2).
  *
- * Not handled: descriptors by path alone (O_PATH), of which the kernel knows no sync.
+ * Not handled: O_PATH descriptors, on which the kernel supports no sync.
  */
 #define _GNU_SOURCE
 #include "syncs.h"

@@ -1,19 +1,19 @@
 /*
- * The one wall of this process: what its calls may do, and its end.
+ * The wall of this process: its policy, and its end.
  *
- * Problem: the warden may be killed at any moment, also by the machine, and nothing of the wall may run on after it.
+ * Problem: the warden may be killed at any moment (OOM killer), and no process of the wall may survive it.
  *
- * Mechanism: `wall.allowed` is a set of classes that is changed by `&=` alone, so that no table, however it was made,
- * and no order in which tables come can widen it. To end the wall, the first process of its PID namespace is killed
- * through a pidfd that was opened when it was handed over; the kernel then kills all others of the namespace. The
- * bounds of its cgroup are lifted after that, or a wall without CPU time would die slowly. The kernel tells of
- * the warden's death by a signal (PR_SET_PDEATHSIG), so that end_wall is async-signal-safe.
+ * Mechanism: `wall.allowed` is a set of classes that is changed only by `&=`, so that no table and no order of tables can
+ * widen it. To end the wall, the first process of its PID namespace is killed through a pidfd that was opened when it was
+ * handed over; the kernel then kills all others of the namespace. The bounds of its cgroup are lifted after that, or a wall
+ * without CPU time would die slowly. The kernel signals the warden's death (PR_SET_PDEATHSIG); end_wall is therefore async-
+ * signal-safe.
  *
  * Relies on: pidfd_send_signal(2) (Linux 5.1); pid_namespaces(7) on the death of a namespace's first process;
- * CLOCK_BOOTTIME (Linux 2.6.39), which goes on while the machine is suspended; signal-safety(7).
+ * CLOCK_BOOTTIME (Linux 2.6.39), which advances while the machine is suspended; signal-safety(7).
  *
- * A wall without a PID namespace of its own is ended by its keeper (keep.c). Not handled: one without a keeper as well. It
- * has no first process, and its handover fails (start.c).
+ * A wall without a PID namespace of its own is ended by its keeper (keep.c). Not handled: a wall with neither; it has no
+ * first process, and its handover fails (start.c).
  */
 #define _GNU_SOURCE
 #include "wall.h"

@@ -1,4 +1,4 @@
-/* State that all parts share: policy, descriptors, figures; clocks; the end of the wall. */
+/* State shared by all files: policy, descriptors, counters; clocks; the end of the wall. */
 #ifndef SENTINEL_WALL_H
 #define SENTINEL_WALL_H
 #include <fcntl.h>
@@ -43,7 +43,7 @@ extern struct wall {
   uint8_t allowed;
   uint8_t errors[6];
   uint32_t generation;
-  /* Phases to come, in the order of their time. */
+  /* Future phases, ordered by time. */
   struct phase phases[PHASES_MAX];
   int phase_count;
   /* Descriptors: the filter's listener, the wall's root folder, a pidfd of its first process and one of the warden, and a
@@ -52,31 +52,31 @@ extern struct wall {
   /* First program of the wall, and the inode of its PID namespace. */
   pid_t first_pid;
   ino_t pid_namespace;
-  /* File systems that it may write to. */
+  /* Writable file systems of the wall. */
   dev_t scratch[SCRATCH_DEVICES_MAX];
   int scratch_count;
   /* Cgroup files, and the text that lifts the bound in each. */
   int lift_fds[LIFTS_MAX];
   const char *lift_texts[LIFTS_MAX];
   int lift_count;
-  /* File of the bound on its processes (pids.max). */
+  /* Descriptor of pids.max. */
   int pids_max_fd;
-  /* Whether calls are reported, and whether an exec waits for the warden's word. */
+  /* True if calls are reported, and if an exec waits for the warden's approval. */
   int reports;
   int defers_execs;
   const char *secrets[SECRETS_MAX];
   int secret_count;
-  /* Figures. `forgotten`: continued calls for which there was no room. */
+  /* Counters. `untracked`: continued calls that did not fit in the table. */
   uint64_t denied, answered, dropped_reports, untracked;
   /* Child that copies memory; 0 if there is none. */
   pid_t capturing;
-  /* Whether this process is the keeper of a wall without namespaces (keep.c): the parent of its first program, in the root
-   * and the table of processes of the machine. Then `scratch_path` is the only folder that the wall writes to; `is_shared`
-   * says that its user has other processes and files, `is_unscoped` that Landlock does not hold its signals. */
+  /* `is_kept`: this process is the keeper of a wall without namespaces (keep.c), the parent of its first program, in the
+   * host's root and PID namespace; `scratch_path` is then the only folder that the wall may write to. `is_shared`: its user
+   * has other processes and files. `is_unscoped`: Landlock does not restrict its signals. */
   int is_kept, is_shared, is_unscoped;
   char scratch_path[256];
   pid_t keeper;
-  /* Processes and threads that may live in a kept wall, and the port of its egress path; 0 if it has none. */
+  /* Limit of processes and threads of a kept wall, and the port of its egress path, or 0. */
   int tasks_max;
   uint16_t egress_port;
   /* Kernel timer that kills this process. */

@@ -1,19 +1,19 @@
 /*
- * Watches on files: inotify_add_watch is carried out here, below the wall's own scratch alone.
+ * Watches on files: inotify_add_watch is performed here, only below the wall's own scratch.
  *
- * Problem: a watch on a folder that all share tells what other walls and the machine open in it, and one on a path of the
- * caller can be led there by another thread after the path was judged (TOCTOU). An instance of inotify may be closed,
- * duplicated, inherited, or on its way through a socket, so watches cannot be counted by the calls that are seen.
+ * Problem: a watch on a shared folder reveals the files that other walls and the host open in it, and another thread can
+ * redirect a path there after it was checked (TOCTOU). An inotify instance may be closed, duplicated, inherited, or in
+ * flight in a socket, so watches cannot be counted from the observed calls.
  *
  * Mechanism: the caller's instance is copied (pidfd_getfd), the path opened below the wall's root without magic links
- * (O_PATH), and its file judged by fstat: a scratch file system, or ENOSYS. The watch is put on what was opened, by its
+ * (O_PATH), and its file judged by fstat: a scratch file system, or ENOSYS. The watch is added to the opened file, by its
  * descriptor: the instance, with its queue and its charge to the wall's cgroup and user, remains the caller's. The kernel
  * checks read permission for this uid, which is the caller's.
  *
- * Each instance with watches is known by an epoll of its own, which keeps nothing alive: its entry goes with the last
- * descriptor of the instance, wherever that is. So a dead instance is an epoll without an entry, in its fdinfo. Entries are
- * named by file and number, and the copy has always the same number. Watches of an instance are counted upwards, and exactly,
- * by its fdinfo, where the bound of the wall is reached.
+ * Each instance with watches is registered in its own epoll, which does not keep it alive: the entry disappears with the
+ * last descriptor of the instance, in any process. A dead instance is therefore an epoll whose fdinfo has no entry. Entries
+ * are keyed by file and descriptor number, so the copy always gets the same number. Watches of an instance are only counted
+ * upwards; at the limit of the wall they are counted exactly, by its fdinfo.
  *
  * Relies on: pidfd_getfd(2), openat2(2), inotify(7) on a path below /proc/self/fd, which leads to the inode; epoll(7),
  * "Will closing a file descriptor cause it to be removed from all epoll interest lists?"; fdinfo of both in proc(5).
@@ -46,7 +46,7 @@ static struct {
 } instances[INSTANCES_MAX];
 static int instance_count;
 
-/* Number of the copy, held by a descriptor of nothing in between. */
+/* Number of the copy; a placeholder descriptor reserves it in between. */
 static int copy_fd = -1, placeholder_fd = -1;
 
 /* Lines of /proc/self/fdinfo/FD that begin with `word`; -1 if it cannot be read. */
@@ -74,10 +74,10 @@ static int is_inotify(int fd) {
   return !strcmp(target, "anon_inode:inotify");
 }
 
-/* Counts an instance that cannot be looked at as alive. */
+/* An instance that cannot be read counts as alive. */
 static int is_dead(int i) { return lines_with(instances[i].epoll, "tfd:") == 0; }
 
-/* The place of the copied instance; -ENOSPC if there are too many with watches. */
+/* Index of the copied instance; -ENOSPC at the limit of instances with watches. */
 static int index_of_copy(void) {
   struct epoll_event none = {0};
   for (int i = 0; i < instance_count; i++)
@@ -99,7 +99,7 @@ static int total_watches(void) {
   return all;
 }
 
-/* Whether one more watch keeps the wall within its bound. */
+/* True if one more watch is within the limit of the wall. */
 static int is_below_limit(int own) {
   if (total_watches() < WATCHES_MAX) return 1;
   int exact = lines_with(copy_fd, "inotify ");
@@ -109,7 +109,7 @@ static int is_below_limit(int own) {
   return total_watches() < WATCHES_MAX;
 }
 
-/* Puts a watch on what `found` is; returns its number, or an errno below 0. */
+/* Adds a watch to the file; returns its number or a negative errno. */
 static int watch_file(int path_fd, uint32_t mask) {
   struct stat facts;
   char name[64];
@@ -132,7 +132,7 @@ static int watch_path(pid_t pid, const char *path, uint32_t mask) {
   if (mask & IN_ONLYDIR) how |= O_DIRECTORY;
   int failed = absolute_path(pid, AT_FDCWD, path, whole, sizeof whole);
   int path_fd = failed ? failed : open_below(wall.root, whole, how, 0, RESOLVE_IN_ROOT);
-  /* A magic link leads to what lies in no folder. */
+  /* ELOOP: a magic link, whose target is not below any folder. */
   if (path_fd < 0) return path_fd == -ELOOP ? -ENOSYS : path_fd;
   int number = watch_file(path_fd, mask);
   close(path_fd);

@@ -1,4 +1,4 @@
-/* Watches on files (inotify), made for the caller. */
+/* Watches on files (inotify), added on behalf of the caller. */
 #ifndef SENTINEL_WATCHES_H
 #define SENTINEL_WATCHES_H
 

@@ -16,7 +16,7 @@ const DISK_CODES = ['ENOSPC', 'EFBIG']
 
 /** @typedef {import('./ground.js').Task} Task */
 /** @typedef {import('./ground.js').Settings} Settings */
-/** @typedef {(kind: number, text?: string, bytes?: Uint8Array) => void} Say */
+/** @typedef {(kind: number, text?: string, bytes?: Uint8Array) => void} SendFrame */
 
 export class Job {
   /** @type {Task} */
@@ -26,7 +26,7 @@ export class Job {
   /** Default export of a program that is not callable: its result, unless it wrote one. */
   exported = { has: false, value: /** @type {unknown} */ (undefined) }
   #settings
-  #say
+  #send
   #released = 0n
   #ended = false
   /** @type {{ error: unknown } | undefined} */
@@ -36,11 +36,11 @@ export class Job {
   #cpuBefore = cpuUsage()
   #childrenBefore = childrenCpuMs()
 
-  /** @param {Task} task @param {Settings} settings @param {Say} say */
-  constructor(task, settings, say = send) {
+  /** @param {Task} task @param {Settings} settings @param {SendFrame} sendFrame */
+  constructor(task, settings, sendFrame = send) {
     this.task = task
     this.#settings = settings
-    this.#say = say
+    this.#send = sendFrame
   }
 
   release() {
@@ -48,7 +48,7 @@ export class Job {
     if (work) this.#known = knownFiles(work, this.task.files)
     this.#cpuBefore = cpuUsage()
     this.#released = hrtime()
-    this.#tell(KIND.released, String(Number(this.#released) / 1e6))
+    this.#report(KIND.released, String(Number(this.#released) / 1e6))
   }
 
   /** Milliseconds until its timeout. */
@@ -87,7 +87,7 @@ export class Job {
       executionMs: this.#released ? Number(hrtime() - this.#released) / 1e6 : 0,
       artifactsLeftOut,
     }
-    this.#tell(KIND.end, `${stringify(head)}\n${text}`)
+    this.#report(KIND.end, `${stringify(head)}\n${text}`)
     if (this.task.stays) stay()
   }
 
@@ -166,7 +166,7 @@ export class Job {
     const { work } = this.#settings
     if (!work || !this.#known) return []
     const send = (/** @type {string} */ place, /** @type {Uint8Array} */ bytes) =>
-      this.#tell(KIND.artifact, `${stringify({ path: place, size: bytes.length })}\n`, bytes)
+      this.#report(KIND.artifact, `${stringify({ path: place, size: bytes.length })}\n`, bytes)
     return gatherArtifacts(work, this.task.artifactBytesMax, send, this.#known)
   }
 
@@ -174,7 +174,7 @@ export class Job {
   #answered(began, meta, text = 'null') {
     const executionMs = Number(hrtime() - began) / 1e6
     const head = { protocol: 1, encoding: 'json', ...meta, executionMs }
-    this.#tell(KIND.answered, `${stringify(head)}\n${text}`)
+    this.#report(KIND.answered, `${stringify(head)}\n${text}`)
   }
 
   /** Returns 0 if the job broke the intrinsics, which must not prevent its end. */
@@ -191,10 +191,10 @@ export class Job {
     return errorOf(error, { work: this.#settings.work ?? '/', main: this.main })
   }
 
-  /** @type {Say} */
-  #tell(kind, text, bytes) {
-    const say = this.#say
-    say(kind, text, bytes)
+  /** @type {SendFrame} */
+  #report(kind, text, bytes) {
+    const sendFrame = this.#send
+    sendFrame(kind, text, bytes)
   }
 }
 

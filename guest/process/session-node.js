@@ -84,9 +84,9 @@ function endOf({ status, encoding, error, cpuTimeMs }, text) {
   return { status: 'error', ...base, text: 'null', encoding: 'json', error: errorOf(error) }
 }
 
-/** @param {unknown} told @returns {CellError} */
-function errorOf(told) {
-  const { code, name, message, stack } = /** @type {Record<string, unknown>} */ (told ?? {})
+/** @param {unknown} reported @returns {CellError} */
+function errorOf(reported) {
+  const { code, name, message, stack } = /** @type {Record<string, unknown>} */ (reported ?? {})
   const text = (/** @type {unknown} */ value, max = TEXT_CHARS_MAX) =>
     typeof value === 'string' ? value.slice(0, max) : undefined
   const own = { name: text(name), stack: text(stack) }

@@ -105,12 +105,12 @@ export class ShellKernel extends Kernel {
     this.#status += chunk.toString('latin1')
     const lines = this.#status.split('\n')
     this.#status = lines.pop() ?? ''
-    for (const line of lines) this.#told(line)
+    for (const line of lines) this.#handleLine(line)
     if (this.#status.length > STATUS_BYTES_MAX) this.kill()
   }
 
   /** @param {string} line */
-  #told(line) {
+  #handleLine(line) {
     const [nonce, status = ''] = line.split(' ')
     if (nonce === READY) return this.sayReady()
     if (nonce === this.nonce && status === 'begun') return this.#line(this.#after)

@@ -82,12 +82,12 @@ export function readTypeScript({ work, main, isTyped }) {
 
 /**
  * Module type by the nearest package.json, else by how the source compiles, like Node.
- * @param {string} file @param {string} code @param {string | undefined} told
+ * @param {string} file @param {string} code @param {string | undefined} declared
  */
-function formatOf(file, code, told) {
+function formatOf(file, code, declared) {
   if (file.endsWith('.mts')) return 'module'
   if (file.endsWith('.cts')) return 'commonjs'
-  if (told?.startsWith('module')) return 'module'
+  if (declared?.startsWith('module')) return 'module'
   try {
     vm.compileFunction(code, PARAMETERS)
     return 'commonjs'

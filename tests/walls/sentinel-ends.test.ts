@@ -129,7 +129,7 @@ suite('A wall and its sentinel', { skip, concurrency: 1 }, () => {
 
   const guests = { 'it burns': burns, 'it floods the sentinel with events': floods }
   for (const [what, code] of Object.entries(guests))
-    test(`turn their phases, and end, while their warden stands still and ${what}`, async () => {
+    test(`turn their phases, and end, while their warden is stopped and ${what}`, async () => {
       await using whole = await openWhole({ apart: true })
       const { pid: warden } = await whole.warden.facts()
       const wall = await whole.start('python')

@@ -26,8 +26,8 @@ fi
 exec ${findProgram('cc')} "$@"
 `
 
-suite('A sentinel that could not be had', { skip }, () => {
-  test('because its compiler failed once, is had again seconds later, and walls say what they have', async () => {
+suite('A sentinel whose compilation failed', { skip }, () => {
+  test('is compiled again seconds later, and walls report whether they have one', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'mayfly-returns-'))
     const [log, path] = [join(folder, 'log'), process.env['PATH']]
     const bin = join(folder, 'bin')

@@ -211,7 +211,7 @@ suite('A phase that is closed while a call of it is under way', { skip, concurre
     },
   )
 
-  test('ends its sentinel, and so the wall, where that stands still itself when the phase is due', async () => {
+  test('ends its sentinel, and so the wall, if the sentinel is blocked when the phase is due', async () => {
     await using alone = await startAlone(['/bin/sleep', '100'])
     const { sentinel } = alone
     await sentinel.flip([{ afterMs: 100, allow: without('write') }])
@@ -221,7 +221,7 @@ suite('A phase that is closed while a call of it is under way', { skip, concurre
     assert.equal(sentinel.why, 'its sentinel was ended by SIGKILL')
   })
 
-  test('and no sentinel that is in time', async () => {
+  test('does not end a sentinel that is in time', async () => {
     await using alone = await startAlone(['/bin/sleep', '100'])
     const { sentinel } = alone
     await sentinel.flip([{ afterMs: 0, allow: without('write') }])

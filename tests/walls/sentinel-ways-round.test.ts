@@ -176,7 +176,7 @@ suite('An attempt to bypass a sentinel', { skip, concurrency: 1 }, () => {
       assert.match(wall.said.stdout, /^waits\n(?:refused 30\nover 0|over -9)\n$/)
     })
 
-  test('does not keep the sentinel busy without end by asking without end', async () => {
+  test('does not keep the sentinel busy forever by endless requests', async () => {
     await using whole = await openWhole()
     const wall = await whole.start('python')
     await wall.claim({ memory: 2 ** 29, cpu: 2 })

@@ -177,7 +177,7 @@ suite('Calls of a wall', { skip, concurrency: 1 }, () => {
     )
   })
 
-  test('S2-13: an exec after a flood of files is reported, also where the warden stands still meanwhile', async () => {
+  test('S2-13: an exec after a flood of files is reported, even while the warden is stopped', async () => {
     await using whole = await openWhole({ apart: true })
     const { pid: warden } = await whole.warden.facts()
     const wall = await whole.start('python')
@@ -197,7 +197,7 @@ suite('Calls of a wall', { skip, concurrency: 1 }, () => {
     await until(() => seen.includes('/work/x'), 'the report')
   })
 
-  test('stay what the fixed filter makes of them where the sentinel is left out, and the wall says so', async () => {
+  test('are decided by the fixed filter alone if the sentinel is omitted, and the wall reports that', async () => {
     for (const options of [
       { hide: ['cc', 'gcc', 'clang'], sentinel: false },
       { sentinel: false },
@@ -297,7 +297,7 @@ async function copyOf({ sentinel }: Alone): Promise<Buffer> {
 }
 
 suite('A sentinel', { skip, concurrency: 1 }, () => {
-  test('is made once, found again, and known to be gone when its folder was cleared', async () => {
+  test('is compiled once, reused, and reported missing after its folder was cleared', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'mayfly-sentinel-'))
     try {
       const [made, again] = [await openSentinel({ folder }), await openSentinel({ folder })]
@@ -311,7 +311,7 @@ suite('A sentinel', { skip, concurrency: 1 }, () => {
     }
   })
 
-  test('is made anew when a part of its source changes, a header too', async () => {
+  test('is compiled again when any of its sources or headers changes', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'mayfly-sentinel-'))
     const parts = sentinelSources()
     const root = dirname(dirname(parts[0]!))

@@ -64,7 +64,7 @@ export async function warmUp({ work, tmp }) {
   fs.rmSync(folder, { recursive: true })
   // Collects the dummy job's garbage, so that no job's time includes it.
   takeGc()()
-  // One turn of the event loop runs the dummy job's deferred work before the job.
+  // A turn of the event loop runs the dummy job's deferred work before the job.
   await new Promise((resolve) => setImmediate(resolve))
 }
 

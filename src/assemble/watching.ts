@@ -44,7 +44,7 @@ export function openWatching(parts: {
     config,
     baselines: baselinesHere,
     stronger: () => (stronger ??= openRaisedFloors(join(state, 'stronger.db'))),
-    notify: webhooks && ((anomaly) => webhooks.tell(anomaly)),
+    notify: webhooks && ((anomaly) => webhooks.enqueue(anomaly)),
   })
   emitter.listen(guard.watching.sink)
   return {

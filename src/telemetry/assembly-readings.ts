@@ -11,31 +11,31 @@ export interface ObservedAssembly {
   readonly clock: Pick<Clock, 'now'>
 }
 
-/** Refresh interval and wait limit: memory facts walk the pages of every wall. */
+/** Refresh interval, and time limit of a refresh. Proportional memory is expensive: the kernel walks the pages of each wall. */
 const factsEveryMs = 10_000
 const factsWaitMs = 1_000
 
 /** Current values: pool slots, and live walls with their proportional memory. */
 export function assemblyReadings({ pool, stock, warden, clock }: ObservedAssembly): Observer {
   let facts: WardenFacts | undefined
-  let asked = Number.NEGATIVE_INFINITY
-  let asking: Promise<void> = Promise.resolve()
+  let askedAt = Number.NEGATIVE_INFINITY
+  let pending: Promise<void> = Promise.resolve()
 
   function refresh(): Promise<void> {
-    if (clock.now() - asked < factsEveryMs) return asking
-    asked = clock.now()
-    asking = warden.facts().then(
+    if (clock.now() - askedAt < factsEveryMs) return pending
+    askedAt = clock.now()
+    pending = warden.facts().then(
       (fresh) => void (facts = fresh),
       () => void (facts = undefined),
     )
-    return asking
+    return pending
   }
 
   return async () => {
     await Promise.race([refresh(), later(factsWaitMs)])
     return [
-      gauge('mayfly.pool.running', 'Jobs that have a place', '{execution}', [[{}, pool.running]]),
-      gauge('mayfly.pool.waiting', 'Jobs that wait for a place', '{execution}', [
+      gauge('mayfly.pool.running', 'Jobs with a pool slot', '{execution}', [[{}, pool.running]]),
+      gauge('mayfly.pool.waiting', 'Jobs in the admission queue', '{execution}', [
         [{}, pool.waiting],
       ]),
       ...sparesReadings(stock.facts),

@@ -43,7 +43,7 @@ test('A sink that throws loses that event alone, and is finally retired', () => 
   for (let i = 0; i < 150; i += 1) emitter.emit('job/admitted')
   assert.equal(events.length, 150)
   assert.equal(calls, 100)
-  assert.deepEqual(emitter.stats(), { said: 150, suppressed: 0, failed: 100, retired: 1 })
+  assert.deepEqual(emitter.stats(), { emitted: 150, suppressed: 0, failed: 100, retired: 1 })
 })
 
 test('A guest that floods is rate-limited alone, and the suppressed events are counted', async () => {
@@ -70,21 +70,21 @@ test('A sink added to the list later receives later events', () => {
   const clock = new SimulatedClock()
   const sinks: ((event: Event) => void)[] = []
   const emitter = new EventStream({ clock, sinks })
-  const heard: number[] = []
+  const received: number[] = []
   emitter.emit('server/started')
-  sinks.push(({ seq }) => heard.push(seq))
+  sinks.push(({ seq }) => received.push(seq))
   emitter.emit('server/stopped')
-  assert.deepEqual(heard, [2])
+  assert.deepEqual(received, [2])
 })
 
 test('A listener receives events until it unsubscribes', () => {
   const { emitter } = open()
-  const heard: number[] = []
-  const leave = emitter.listen(({ seq }) => heard.push(seq))
+  const received: number[] = []
+  const unsubscribe = emitter.listen(({ seq }) => received.push(seq))
   emitter.emit('server/started')
-  leave()
+  unsubscribe()
   emitter.emit('server/stopped')
-  assert.deepEqual(heard, [1])
+  assert.deepEqual(received, [1])
 })
 
 test('The ring stores the last events in order and no more', () => {

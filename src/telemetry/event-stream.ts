@@ -14,7 +14,7 @@ export interface EventStreamOptions {
  * `failuresMax` consecutive errors.
  */
 export class EventStream implements Emitter {
-  /** Re-emits an event seen by a wall, with this process's sequence number. */
+  /** Re-emits an event that a wall reported, with this process's sequence number. */
   readonly sink: Sink = ({ point, fields, run, zone, actor, trust, at }) =>
     this.#emit({ point, fields, run, zone, actor, trust, at })
   readonly #clock: Clock
@@ -54,11 +54,11 @@ export class EventStream implements Emitter {
 
   stats(): EventStreamStats {
     const [suppressed, failed] = [this.#suppressed, this.#failed]
-    return { said: this.#seq, suppressed, failed, retired: this.#retired }
+    return { emitted: this.#seq, suppressed, failed, retired: this.#retired }
   }
 
   #emit(parts: Omit<Event, 'format' | 'seq'>): void {
-    // A bucket for each point: a guest that floods one hides no other.
+    // A bucket for each run and point: a flood at one point suppresses no events of another.
     const bucket =
       parts.trust === 'guest' ? this.#bucketOf(`${parts.run ?? ''} ${parts.point}`) : undefined
     if (bucket && !this.#passes(bucket)) return
@@ -67,11 +67,11 @@ export class EventStream implements Emitter {
       : parts.fields
     if (bucket) bucket.suppressed = 0
     const event: Event = { format: 1, seq: ++this.#seq, ...parts, fields }
-    for (const sink of this.#sinks) this.#tell(sink, event)
-    for (const sink of this.#listeners) this.#tell(sink, event)
+    for (const sink of this.#sinks) this.#deliver(sink, event)
+    for (const sink of this.#listeners) this.#deliver(sink, event)
   }
 
-  #tell(sink: Sink, event: Event): void {
+  #deliver(sink: Sink, event: Event): void {
     const failures = this.#failures.size === 0 ? 0 : (this.#failures.get(sink) ?? 0)
     if (failures >= failuresMax) return
     try {
@@ -111,7 +111,7 @@ export class EventStream implements Emitter {
 }
 
 export interface EventStreamStats {
-  readonly said: number
+  readonly emitted: number
   /** Guest events dropped by the rate limit. */
   readonly suppressed: number
   /** Events at which a sink threw, and sinks retired after `failuresMax` consecutive errors. */

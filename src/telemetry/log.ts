@@ -33,15 +33,15 @@ const fieldCharsMax = 300
 export function createLogSink(options: LogOptions): LogSink {
   const { stream, without, form = stream.isTTY ? 'human' : 'json' } = options
   const color = options.color ?? (Boolean(stream.isTTY) && !process.env['NO_COLOR'])
-  let told = 0
+  let reportedDrops = 0
   const sink = (event: Event): void => {
     if (without?.has(event.point)) return
     if ((stream.writableLength ?? 0) > waitingBytesMax) {
       log.dropped += 1
       return
     }
-    const missed = log.dropped - told
-    told = log.dropped
+    const missed = log.dropped - reportedDrops
+    reportedDrops = log.dropped
     const line = form === 'json' ? jsonLine(event, missed) : humanLine(event, missed, color)
     stream.write(`${line}\n`)
   }

@@ -5,7 +5,7 @@ import { Counter, Histogram, type Reading } from './instrument.ts'
 export interface Meters {
   readonly sink: Sink
   /** Adds an observer called at each read; if it throws, its readings are omitted. */
-  observe(take: Observer): void
+  observe(observer: Observer): void
   read(): Promise<readonly Reading[]>
 }
 
@@ -22,16 +22,16 @@ const runningMax = 65_536
 
 type Listener = (fields: Event['fields'], run: string | null) => void
 
-/** Counts events. For events claimed by a guest or a wall, only their number is used. */
+/** Counts events. Fields of events that a guest or a wall claims are ignored: only their number counts. */
 export function createMeters(): Meters {
   const counts = new Counts()
   const observers: Observer[] = []
   return {
     sink: (event) => counts.take(event),
-    observe: (take) => void observers.push(take),
+    observe: (observer) => void observers.push(observer),
     async read() {
       const observed = await Promise.all(
-        observers.map((take) => Promise.try(take).catch(() => [] as const)),
+        observers.map((observer) => Promise.try(observer).catch(() => [] as const)),
       )
       return [...counts.read(), ...observed.flat()]
     },
@@ -42,10 +42,10 @@ class Counts {
   readonly #instruments: (Counter | Histogram)[] = []
   readonly #events = this.#counter(
     'mayfly.events',
-    'Events by point and by who claims them',
+    'Events by point and by the trust of their source',
     '{event}',
   )
-  readonly #admitted = this.#counter('mayfly.admissions', 'Jobs taken', '{execution}')
+  readonly #admitted = this.#counter('mayfly.admissions', 'Jobs admitted', '{execution}')
   readonly #executions = this.#counter(
     'mayfly.executions',
     'Jobs ended, by status and tier',
@@ -53,20 +53,20 @@ class Counts {
   )
   readonly #unrecorded = this.#counter(
     'mayfly.executions.unrecorded',
-    'Jobs that could not be written down, and so were not answered',
+    'Jobs without an outcome, because the record could not be written',
     '{execution}',
   )
   readonly #executing = this.#seconds('mayfly.execution.duration', 'From admission to outcome')
   readonly #user = this.#seconds('mayfly.execution.user.duration', 'User code alone')
-  readonly #waiting = this.#seconds('mayfly.queue.duration', 'Wait for a place')
+  readonly #waiting = this.#seconds('mayfly.queue.duration', 'Wait for admission')
   readonly #analyses = this.#counter(
     'mayfly.analyses',
-    'Verdicts, by whether the cache had them',
+    'Verdicts, by cache hit or miss',
     '{analysis}',
   )
   readonly #recalls = this.#counter(
     'mayfly.cache.lookups',
-    'Idempotent jobs, by whether their outcome was known',
+    'Lookups of idempotent jobs in the result cache, by hit or miss',
     '{execution}',
   )
   readonly #findings = this.#counter(
@@ -94,7 +94,7 @@ class Counts {
 
   take(event: Event): void {
     this.#events.add({ point: event.point, trust: event.trust })
-    if (event.trust === 'host') this.#listening[event.point]?.(event.fields, event.run)
+    if (event.trust === 'host') this.#listeners[event.point]?.(event.fields, event.run)
   }
 
   read(): readonly Reading[] {
@@ -103,7 +103,7 @@ class Counts {
       gauge('mayfly.executions.running', 'Jobs between admission and end', '{execution}', [
         [{}, this.#running.size],
       ]),
-      gauge('mayfly.record.unsigned', 'Lines of the record that nobody could sign', '{line}', [
+      gauge('mayfly.record.unsigned', 'Lines of the record that are not signed yet', '{line}', [
         [{}, this.#unsigned],
       ]),
     ]
@@ -121,7 +121,7 @@ class Counts {
     return histogram
   }
 
-  readonly #listening: Readonly<Partial<Record<Point, Listener>>> = {
+  readonly #listeners: Readonly<Partial<Record<Point, Listener>>> = {
     'job/admitted': (_, run) => {
       if (this.#running.size < runningMax) this.#running.add(run)
       this.#admitted.add()

@@ -18,6 +18,6 @@ export function processReadings(): readonly Reading[] {
     gauge('process.memory.usage', 'Resident memory of the server', 'By', [
       [{}, process.memoryUsage.rss()],
     ]),
-    gauge('process.uptime', 'How long the server has run', 's', [[{}, process.uptime()]]),
+    gauge('process.uptime', 'Time since the server started', 's', [[{}, process.uptime()]]),
   ]
 }

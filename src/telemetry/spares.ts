@@ -17,19 +17,19 @@ export function sparesReadings(facts: readonly SparesFacts[]): readonly Reading[
   return [
     gauge(
       'mayfly.pool.spares',
-      'Walls that wait ready',
+      'Idle spares',
       '{wall}',
       each(({ idle }) => idle),
     ),
     gauge(
       'mayfly.pool.memory',
-      'Memory that they hold',
+      'Memory of idle spares',
       'By',
       each(({ bytes }) => bytes),
     ),
     {
       name: 'mayfly.pool.claims',
-      description: 'Walls asked for, by whether one was ready',
+      description: 'Claims of a wall, by hit or miss of a spare',
       unit: '{claim}',
       kind: 'counter',
       series: facts.flatMap(({ key: pool, hits, misses }) => [

@@ -4,7 +4,7 @@ import type { Event, Sink } from '../contract/event.ts'
 /**
  * Threats of the event stream with their consequences, in names and numbers: no code and no text of a guest. `audited`:
  * score above 40. `blocked`: not run. `unparsed`: the parser failed. `denied`: used a capability that was not granted.
- * `anomaly`: unusual behaviour. `refused`: its output broke the contract. The last ones are stored.
+ * `anomaly`: unusual behaviour. `refused`: its output broke the contract. Stores the last 1000.
  */
 export class Threats {
   readonly #keptMax: number
@@ -31,16 +31,16 @@ export class Threats {
   }
 
   /** Subscribes to threats; returns the unsubscribe function. */
-  listen(hear: (threat: ThreatRow) => void): () => void {
-    this.#listeners.add(hear)
-    return () => void this.#listeners.delete(hear)
+  listen(listener: (threat: ThreatRow) => void): () => void {
+    this.#listeners.add(listener)
+    return () => void this.#listeners.delete(listener)
   }
 
   #keep(threat: ThreatRow): void {
     this.#kept.push(threat)
     // Trims at twice the limit, so that a push does not move the array each time.
     if (this.#kept.length >= 2 * this.#keptMax) this.#kept = this.#kept.slice(-this.#keptMax)
-    for (const hear of this.#listeners) hear(threat)
+    for (const listener of this.#listeners) listener(threat)
   }
 
   /** Remembers tenant and verdict, which only early events carry; the least recently updated run is evicted. */

@@ -99,8 +99,8 @@ test('An anomaly reaches a receiver that fails at first, once it is well again, 
   })
   const queue = openQueue(':memory:')
   const webhooks = hooks(server.url, queue)
-  webhooks.tell(told)
-  webhooks.tell({ ...told, anomaly: { ...anomaly, severity: 'low' } })
+  webhooks.enqueue(told)
+  webhooks.enqueue({ ...told, anomaly: { ...anomaly, severity: 'low' } })
   await until(() => server.had.length === 3 && queue.size === 0)
   const { headers, body } = server.had[2]!
   const signed = `${String(headers['webhook-id'])}.${String(headers['webhook-timestamp'])}.${body}`
@@ -118,7 +118,7 @@ test('A receiver that hangs is given up for the time being, and what it did not 
   })
   const queue = openQueue(':memory:')
   const webhooks = hooks(server.url, queue)
-  webhooks.tell(told)
+  webhooks.enqueue(told)
   await until(() => server.had.length === 2 && queue.size === 0)
   await webhooks.close()
   queue.close()
@@ -132,7 +132,7 @@ test('Redirects are not followed, and after the last retry the loss is reported'
   const queue = openQueue(':memory:')
   const lost: unknown[] = []
   const webhooks = hooks(server.url, queue, lost)
-  webhooks.tell(told)
+  webhooks.enqueue(told)
   await until(() => lost.length > 0)
   assert.deepEqual(lost, ['it answered 307'])
   assert.equal(server.had.length, triesMax)
@@ -147,7 +147,7 @@ test('A receiver at an address that is not public is never dialled', async () =>
   const queue = openQueue(':memory:')
   const lost: unknown[] = []
   const webhooks = hooks(server.url, queue, lost, true)
-  webhooks.tell(told)
+  webhooks.enqueue(told)
   await until(() => lost.length > 0)
   assert.match(String(lost[0]), /loopback/)
   assert.equal(server.had.length, 0)

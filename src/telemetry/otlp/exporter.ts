@@ -11,7 +11,7 @@ import { createSpans } from './spans.ts'
  * Exports spans in batches when they end, and metrics at an interval, over OTLP/HTTP.
  *
  * Mechanism: one request per signal at a time; the queue is bounded, and spans beyond it are dropped and counted,
- * never back-pressure on jobs. Retries are in `send.ts`; a batch given up is counted as dropped. Nothing survives a
+ * never back-pressure on jobs. Retries are in `send.ts`; a batch that fails finally counts as dropped. Nothing survives a
  * restart.
  */
 export class Exporter {
@@ -106,12 +106,12 @@ export class Exporter {
     return [
       {
         name: 'mayfly.telemetry.dropped',
-        description: 'Spans that no collector took',
+        description: 'Spans dropped: the queue was full, or the collector did not accept them',
         unit: '{span}',
         kind: 'counter',
         series: [{ labels: {}, value: dropped }],
       },
-      gauge('mayfly.telemetry.waiting', 'Spans that wait to be sent', '{span}', [
+      gauge('mayfly.telemetry.waiting', 'Spans in the export queue', '{span}', [
         [{}, this.#queue.length],
       ]),
     ]

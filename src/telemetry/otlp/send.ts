@@ -14,7 +14,7 @@ const triesMax = 4
 const firstWaitMs = 250
 const waitMsMax = 5_000
 /** Retryable status codes of the OTLP specification. */
-const passing = new Set([429, 502, 503, 504])
+const retryable = new Set([429, 502, 503, 504])
 
 /**
  * Posts a body; true if the collector accepted it. Retries with exponential back-off, up to `triesMax` attempts or
@@ -24,7 +24,7 @@ export async function send(body: string, sending: OtlpRequest): Promise<boolean>
   for (let tried = 1; ; tried += 1) {
     const { status, retryAfter } = await post(body, sending)
     if (status >= 200 && status < 300) return true
-    const again = status === 0 || passing.has(status)
+    const again = status === 0 || retryable.has(status)
     if (!again || tried === triesMax || sending.signal.aborted) return false
     const ms = Math.min(waitMsMax, Math.max(retryAfter * 1000, firstWaitMs * 2 ** (tried - 1)))
     await wait(ms, undefined, { signal: sending.signal, ref: false }).catch(() => undefined)

@@ -9,9 +9,9 @@
  *        ├─ runCode                phase/opened, executionTime of job/ended
  *        └─ destroySandbox         teardownTime of job/ended
  *
- * `registerEffect` replaces `executeEffect` for code that is only stored; code that is only judged (`threat/judged`) is an
- * `analyzeCode` of its own. Without an incoming `traceparent`, the trace
- * id is that of the run: `exec_…` without its prefix.
+ * `registerEffect` replaces `executeEffect` for code that is only stored. Code that is only analysed (`threat/judged`) makes an
+ * `analyzeCode` span without a parent span of Mayfly. Without an incoming `traceparent`, the trace id is that of the run:
+ * `exec_…` without its prefix.
  */
 import type { Event, Point, Sink } from '../../contract/event.ts'
 import { newSpanId, newTraceId, readTraceparent } from '../../lib/traceparent.ts'
@@ -29,12 +29,12 @@ export class Spans {
 
   readonly sink: Sink = (event) => {
     const { point, run, trust } = event
-    if (trust !== 'host' && !toldPoints.has(point)) return
+    if (trust !== 'host' && !eventPoints.has(point)) return
     if (point === 'door/answered') return this.#answered(event)
     if (run === null) return
     if (ends.has(point)) return this.#end(event, this.#take(run))
-    if (point === 'job/admitted' || point.startsWith('threat/') || toldPoints.has(point))
-      hear(this.#lifeOf(run), event)
+    if (point === 'job/admitted' || point.startsWith('threat/') || eventPoints.has(point))
+      addEvent(this.#lifeOf(run), event)
   }
 
   #lifeOf(run: string): Life {
@@ -106,7 +106,7 @@ export class Spans {
   }
 }
 
-/** Limits: unfinished runs, and events of one point stored of each, so that a flood hides no other point. */
+/** Limits: unfinished runs, and stored events per run and point, so that a flood at one point hides no other. */
 const livesMax = 4096
 const eventsMax = 32
 
@@ -115,7 +115,7 @@ export function createSpans(out: (span: Span) => void): Spans {
   return new Spans(out)
 }
 
-/** Events of a run that has not ended. */
+/** State of a run that has not ended. */
 interface Life {
   analysis?: { readonly at: number; readonly fields: Event['fields'] }
   unparsed: boolean
@@ -123,12 +123,12 @@ interface Life {
   about: Event['fields']
   opened?: number
   readonly events: SpanEvent[]
-  /** Number of `events` by point. */
-  readonly told: Map<Point, number>
+  /** Size of `events` by point. */
+  readonly eventCounts: Map<Point, number>
 }
 
 /** Points that become span events of the run. */
-const toldPoints: ReadonlySet<Point> = new Set<Point>([
+const eventPoints: ReadonlySet<Point> = new Set<Point>([
   'phase/opened',
   'phase/closed',
   'phase/terminated',
@@ -151,10 +151,10 @@ const ends: ReadonlySet<Point> = new Set<Point>([
 ])
 
 function newLife(): Life {
-  return { unparsed: false, traceparent: undefined, about: {}, events: [], told: new Map() }
+  return { unparsed: false, traceparent: undefined, about: {}, events: [], eventCounts: new Map() }
 }
 
-function hear(life: Life, { point, at, trust, fields }: Event): void {
+function addEvent(life: Life, { point, at, trust, fields }: Event): void {
   if (point === 'job/admitted') {
     life.about = fields
     life.traceparent = fields['traceparent']
@@ -162,11 +162,11 @@ function hear(life: Life, { point, at, trust, fields }: Event): void {
   if (point === 'threat/unparsed') life.unparsed = true
   if (point === 'threat/analysed') life.analysis = { at, fields }
   if (point === 'phase/opened' && trust === 'host') life.opened ??= at
-  if (!toldPoints.has(point)) return
-  const before = life.told.get(point) ?? 0
+  if (!eventPoints.has(point)) return
+  const before = life.eventCounts.get(point) ?? 0
   if (before >= eventsMax) return
-  life.told.set(point, before + 1)
-  // Takes names only: text of a guest becomes no attribute.
+  life.eventCounts.set(point, before + 1)
+  // Names only: no text of a guest becomes an attribute.
   const phase = trust === 'host' ? text(fields['phase']) : undefined
   const attributes = { 'mayfly.trust': trust, 'mayfly.phase': phase }
   life.events.push({ name: point, at, attributes })
@@ -180,7 +180,8 @@ function rootOf(
 ): Span {
   const isEffect = point.startsWith('effect/')
   const verdict = life.analysis?.fields ?? {}
-  const failed = point === 'job/ended' ? !fine.has(text(fields['status'])!) : !saysWell(point)
+  const failed =
+    point === 'job/ended' ? !successStatuses.has(text(fields['status'])!) : !isSuccess(point)
   const error = failed ? (text(fields['code']) ?? text(fields['status']) ?? 'UNKNOWN') : undefined
   return {
     traceId,
@@ -211,9 +212,9 @@ function rootOf(
 }
 
 /** Cancellation is not an error. */
-const fine: ReadonlySet<string> = new Set(['ok', 'cancelled'])
+const successStatuses: ReadonlySet<string> = new Set(['ok', 'cancelled'])
 
-function saysWell(point: Point): boolean {
+function isSuccess(point: Point): boolean {
   return point === 'effect/registered'
 }
 
@@ -263,7 +264,13 @@ function wallsOf({ point, at, fields }: Event, life: Life): readonly (Part | und
       : undefined,
     opened === undefined
       ? undefined
-      : part('runCode', opened, ended, life.events, fine.has(status!) ? undefined : error),
+      : part(
+          'runCode',
+          opened,
+          ended,
+          life.events,
+          successStatuses.has(status!) ? undefined : error,
+        ),
     tore > 0 ? part('destroySandbox', at - tore, at) : undefined,
   ]
 }

@@ -11,10 +11,10 @@ export interface AnomalyNotice {
 export const bodyBytesMax = 64 * 1024
 
 /** Encodes an anomaly as CloudEvents 1.0 JSON; `time` is milliseconds since 1970. */
-export function cloudEventOf(told: AnomalyNotice, id: string, time: number): string {
-  const text = written(told, id, time)
+export function cloudEventOf(notice: AnomalyNotice, id: string, time: number): string {
+  const text = written(notice, id, time)
   if (Buffer.byteLength(text) <= bodyBytesMax) return text
-  return written({ ...told, anomaly: { ...told.anomaly, evidence: [] } }, id, time)
+  return written({ ...notice, anomaly: { ...notice.anomaly, evidence: [] } }, id, time)
 }
 
 function written({ tenant, run, anomaly }: AnomalyNotice, id: string, time: number): string {

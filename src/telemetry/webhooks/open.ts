@@ -32,7 +32,7 @@ export function openWebhooks(options: OpenWebhooksOptions): Webhooks | undefined
   const queue = openQueue(options.path)
   const webhooks = createWebhooks({ receivers, queue, clock, emitter })
   return {
-    tell: (told) => webhooks.tell(told),
+    enqueue: (notice) => webhooks.enqueue(notice),
     async close() {
       await webhooks.close()
       queue.close()

@@ -31,9 +31,9 @@ export class DeliveryQueue {
   }
 
   /**
-   * Leases the oldest due delivery of a receiver for `leaseMs`, of the tenant that comes after `last` in turn: the flood of
-   * one delays no alarm of another by more than one delivery. One that is due later than any was ever postponed was
-   * postponed before the clock was set back: it is due too.
+   * Leases the oldest due delivery of a receiver for `leaseMs`, round-robin over tenants (the one after `last`): a flood of
+   * one tenant delays an alarm of another by one delivery at most. A due time beyond the longest back-off means that the
+   * clock was set back after the delivery was postponed: it is due as well.
    */
   claim(url: string, date: number, last = ''): LeasedDelivery | undefined {
     const sql = `UPDATE letters SET due = ?, tries = tries + 1
@@ -100,7 +100,7 @@ export interface QueueBounds {
   readonly totalMax?: number
 }
 
-/** Longer than any attempt; after it the holder is presumed dead. */
+/** Longer than any attempt; after it the process that holds the lease is presumed dead. */
 export const leaseMs = 60_000
 /** Longest time until the next attempt. */
 export const waitMsMax = 15 * 60_000

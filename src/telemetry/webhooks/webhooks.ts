@@ -29,7 +29,7 @@ export interface WebhookOptions {
 /** Notifies receivers of anomalies: queued on disk, signed, retried with back-off up to `triesMax`. */
 export interface Webhooks {
   /** Never blocks and never throws; a notification that cannot be queued is dropped with an event. */
-  tell(told: AnomalyNotice): void
+  enqueue(notice: AnomalyNotice): void
   /** Stops sending; queued deliveries continue after the next start. */
   close(): Promise<void>
 }
@@ -42,11 +42,11 @@ const closeMsMax = 2000
 const idleMs = 60_000
 
 export function createWebhooks(options: WebhookOptions): Webhooks {
-  const posts = options.receivers.map((receiver) => new ReceiverSender(receiver, options))
+  const senders = options.receivers.map((receiver) => new ReceiverSender(receiver, options))
   return {
-    tell: (told) => posts.forEach((one) => one.tell(told)),
+    enqueue: (notice) => senders.forEach((sender) => sender.enqueue(notice)),
     async close() {
-      await Promise.all(posts.map((one) => one.close()))
+      await Promise.all(senders.map((sender) => sender.close()))
     },
   }
 }
@@ -57,7 +57,7 @@ export function backoffMs(tries: number, retryAfterMs: number, chance: number): 
   return Math.max(Math.min(retryAfterMs, waitMsMax), doubled * (1 - chance / 2))
 }
 
-/** Sender for one receiver, one delivery at a time: a slow receiver delays only its own. */
+/** Sends to one receiver, one delivery at a time: a slow receiver delays its own deliveries only. */
 class ReceiverSender {
   readonly #receiver: WebhookReceiver
   readonly #options: WebhookOptions
@@ -74,18 +74,18 @@ class ReceiverSender {
     this.#wait(0)
   }
 
-  tell(told: AnomalyNotice): void {
-    if (!isAtLeast(told.anomaly.severity, this.#receiver.from)) return
+  enqueue(notice: AnomalyNotice): void {
+    if (!isAtLeast(notice.anomaly.severity, this.#receiver.from)) return
     const { queue, clock } = this.#options
     const date = clock.date()
     const id = newId('msg', date)
-    const body = cloudEventOf(told, id, date)
+    const body = cloudEventOf(notice, id, date)
     try {
       const { url } = this.#receiver
-      const isPut = queue.put({ id, url, tenant: told.tenant, body, due: date })
-      if (!isPut) this.#lose(told.run, 'there is no room for it')
+      const isPut = queue.put({ id, url, tenant: notice.tenant, body, due: date })
+      if (!isPut) this.#lose(notice.run, 'the queue is full')
     } catch {
-      this.#lose(told.run, 'it cannot be written down')
+      this.#lose(notice.run, 'the queue cannot be written')
     }
     this.#wait(0)
   }
@@ -116,10 +116,10 @@ class ReceiverSender {
     let wait = idleMs
     try {
       while (!this.#stop.signal.aborted && !this.#isClosing) {
-        const letter = queue.claim(url, clock.date(), this.#last)
-        if (!letter) break
-        this.#last = letter.tenant
-        await this.#deliver(letter)
+        const delivery = queue.claim(url, clock.date(), this.#last)
+        if (!delivery) break
+        this.#last = delivery.tenant
+        await this.#deliver(delivery)
       }
       wait = (queue.nextDue(url) ?? Infinity) - clock.date()
     } catch {
@@ -128,18 +128,18 @@ class ReceiverSender {
     this.#wait(Math.min(idleMs, Math.max(0, wait)))
   }
 
-  async #deliver(letter: LeasedDelivery): Promise<void> {
+  async #deliver(delivery: LeasedDelivery): Promise<void> {
     const { queue, clock, chance = Math.random } = this.#options
-    const answer = await this.#post(letter)
-    if (isTaken(answer)) return queue.remove(letter.id)
-    if (this.#stop.signal.aborted) return queue.postpone(letter.id, clock.date())
+    const answer = await this.#post(delivery)
+    if (isAccepted(answer)) return queue.remove(delivery.id)
+    if (this.#stop.signal.aborted) return queue.postpone(delivery.id, clock.date())
     const isGone = answer.kind === 'answered' && answer.status === 410
-    if (isGone || letter.tries >= triesMax) {
-      this.#lose(runOf(letter), whyNot(answer))
-      return queue.remove(letter.id)
+    if (isGone || delivery.tries >= triesMax) {
+      this.#lose(runOf(delivery), failureOf(answer))
+      return queue.remove(delivery.id)
     }
     const after = answer.kind === 'answered' ? answer.retryAfterMs : 0
-    queue.postpone(letter.id, clock.date() + backoffMs(letter.tries, after, chance()))
+    queue.postpone(delivery.id, clock.date() + backoffMs(delivery.tries, after, chance()))
   }
 
   #post({ id, body }: LeasedDelivery): Promise<PostResult> {
@@ -162,11 +162,11 @@ class ReceiverSender {
   }
 }
 
-function isTaken(answer: PostResult): boolean {
+function isAccepted(answer: PostResult): boolean {
   return answer.kind === 'answered' && answer.status >= 200 && answer.status < 300
 }
 
-function whyNot(answer: PostResult): string {
+function failureOf(answer: PostResult): string {
   return answer.kind === 'failed' ? answer.because : `it answered ${answer.status}`
 }
 

@@ -16,7 +16,7 @@ function memory(): HistoryStore {
     runs: ({ tenant, name, before = '~', limit }) =>
       [...kept.keys()]
         .map((key) => JSON.parse(key) as [string, string, string])
-        .filter(([whose, run, what]) => whose === tenant && what === name && run < before)
+        .filter(([owner, run, key]) => owner === tenant && key === name && run < before)
         .map(([, run]) => run)
         .sort()
         .toReversed()
@@ -40,9 +40,9 @@ const rowOf = (id: string, more: Partial<ExecutionRow> = {}): ExecutionRow => ({
 })
 
 function filled(count: number, labelOf: (n: number) => Record<string, string> = () => ({})) {
-  const keeper = memory()
+  const store = memory()
   const history = createHistory(
-    () => keeper,
+    () => store,
     () => 0,
   )
   for (let n = 0; n < count; n++) {

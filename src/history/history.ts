@@ -8,7 +8,7 @@ import { parseJson } from '../lib/parse-json.ts'
  * id, so another tenant's id is indistinguishable from an unknown one.
  */
 export interface History {
-  /** Records an accepted job, so that it is found even if this process dies before its end. */
+  /** Records an accepted job, so that it can be found if this process dies before its end. */
   begin(tenant: string, row: ExecutionRow): void
   /** Stores an outcome; `text` is JSON. */
   end(tenant: string, row: ExecutionRow, text: string): void
@@ -20,7 +20,7 @@ export interface History {
   list(asked: HistoryQuery): HistoryPage
   /** Record of an idempotency key of this owner. */
   findKey(tenant: string, owner: string): IdempotencyRecord | undefined
-  claimKey(tenant: string, owner: string, promised: IdempotencyRecord): void
+  claimKey(tenant: string, owner: string, record: IdempotencyRecord): void
   /** Deletes a key whose job did not run, so that a retry can run it. */
   releaseKey(tenant: string, owner: string): void
 }
@@ -47,9 +47,9 @@ export const executionRow = z
   .readonly()
 export type ExecutionRow = z.infer<typeof executionRow>
 
-/** Job of an idempotency key, and the digest of its body. */
-const promised = z.object({ id: z.string(), digest: z.string() }).readonly()
-export type IdempotencyRecord = z.infer<typeof promised>
+/** Job of an idempotency key, and the digest of the request's body. */
+const idempotencyRecord = z.object({ id: z.string(), digest: z.string() }).readonly()
+export type IdempotencyRecord = z.infer<typeof idempotencyRecord>
 
 export interface HistoryQuery {
   readonly tenant: string
@@ -65,10 +65,10 @@ export interface HistoryPage {
   readonly next: string | undefined
 }
 
-/** Byte store underneath. */
+/** Byte store of the history. */
 export interface HistoryStore {
-  putAll(bodies: readonly { place: Place; bytes: Uint8Array }[], at: number): void
-  get(place: Place): Uint8Array | undefined
+  putAll(bodies: readonly { place: BodyKey; bytes: Uint8Array }[], at: number): void
+  get(place: BodyKey): Uint8Array | undefined
   runs(asked: {
     readonly tenant: string
     readonly name: string
@@ -77,20 +77,20 @@ export interface HistoryStore {
   }): readonly string[]
   forget(tenant: string, run: string): number
 }
-interface Place {
+interface BodyKey {
   readonly tenant: string
   readonly run: string
   readonly name: string
 }
 
-/** Maximum of rows scanned per page, for rare labels. */
+/** Rows scanned per page at most: a rare label would scan the whole history. */
 export const scannedMax = 1000
 const ROW = 'row'
 const OUTCOME = 'outcome'
 const KEY = 'key'
 
-/** `keeper` opens the store on first use; `date` is milliseconds since 1970. */
-export function createHistory(keeper: () => HistoryStore, date: () => number): History {
+/** `openStore` opens the store on first use; `date` is milliseconds since 1970. */
+export function createHistory(openStore: () => HistoryStore, date: () => number): History {
   return {
     begin: (tenant, row) => write({ tenant, run: row.id, name: ROW }, JSON.stringify(row)),
     end(tenant, row, text) {
@@ -98,7 +98,7 @@ export function createHistory(keeper: () => HistoryStore, date: () => number): H
         { place: { tenant, run: row.id, name: OUTCOME }, bytes: Buffer.from(text) },
         { place: { tenant, run: row.id, name: ROW }, bytes: Buffer.from(JSON.stringify(row)) },
       ]
-      keeper().putAll(bodies, date())
+      openStore().putAll(bodies, date())
     },
     outcome(tenant, id) {
       const text = read({ tenant, run: id, name: OUTCOME })
@@ -109,18 +109,18 @@ export function createHistory(keeper: () => HistoryStore, date: () => number): H
     list,
     findKey(tenant, owner) {
       const text = read({ tenant, run: owner, name: KEY })
-      return text === undefined ? undefined : promised.parse(parseJson(text))
+      return text === undefined ? undefined : idempotencyRecord.parse(parseJson(text))
     },
-    claimKey: (tenant, owner, what) =>
-      write({ tenant, run: owner, name: KEY }, JSON.stringify(what)),
-    releaseKey: (tenant, owner) => void keeper().forget(tenant, owner),
+    claimKey: (tenant, owner, record) =>
+      write({ tenant, run: owner, name: KEY }, JSON.stringify(record)),
+    releaseKey: (tenant, owner) => void openStore().forget(tenant, owner),
   }
 
   function list({ tenant, limit, before, labels }: HistoryQuery): HistoryPage {
     const items: ExecutionRow[] = []
     let last = before
     for (let scanned = 0; scanned < scannedMax;) {
-      const ids = keeper().runs({ tenant, name: ROW, before: last, limit })
+      const ids = openStore().runs({ tenant, name: ROW, before: last, limit })
       for (const id of ids) {
         scanned += 1
         last = id
@@ -134,7 +134,7 @@ export function createHistory(keeper: () => HistoryStore, date: () => number): H
     return { items, next: last }
   }
 
-  /** Reports a job without an end as failed. */
+  /** Row of a job; one that never ended is reported as failed. */
   function rowOf(tenant: string, id: string): ExecutionRow | undefined {
     const text = read({ tenant, run: id, name: ROW })
     if (text === undefined) return undefined
@@ -143,12 +143,12 @@ export function createHistory(keeper: () => HistoryStore, date: () => number): H
     return isOpen ? { ...row, status: 'failed' } : row
   }
 
-  function write(place: Place, text: string): void {
-    keeper().putAll([{ place, bytes: Buffer.from(text) }], date())
+  function write(place: BodyKey, text: string): void {
+    openStore().putAll([{ place, bytes: Buffer.from(text) }], date())
   }
 
-  function read(place: Place): string | undefined {
-    const bytes = keeper().get(place)
+  function read(place: BodyKey): string | undefined {
+    const bytes = openStore().get(place)
     return bytes && Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString()
   }
 }

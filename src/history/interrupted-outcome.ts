@@ -1,7 +1,7 @@
 import type { Outcome } from '../contract/outcome.ts'
 import { withoutWall } from '../contract/outcome.ts'
 
-/** Outcome of a job whose server died. The audit log has a closed line for it. */
+/** Outcome of a job whose server died. The record has a closed line for it. */
 export function interruptedOutcome(id: string): Outcome {
   return {
     id,
@@ -10,7 +10,7 @@ export function interruptedOutcome(id: string): Outcome {
     encoding: 'json',
     error: {
       code: 'INTERRUPTED',
-      message: 'The end of this job was lost: its server stopped under it',
+      message: 'The outcome of this job was lost: its server stopped during the run',
     },
     ...withoutWall(),
     profile: { digest: '', explain: [] },

@@ -1,14 +1,14 @@
 import { tryParseJson } from '../lib/parse-json.ts'
 import type { ExecutionRow, History } from './history.ts'
 
-/** Origins whose jobs may be requested later. */
+/** Origins whose clients may ask for the outcome later. */
 const KEPT_ORIGINS: ReadonlySet<unknown> = new Set(['http', 'websocket', 'event', 'queue'])
 /** Timestamp prefix of a UUIDv7 id. */
 const TIME_OF_ID = /^[a-z]+_([0-9a-f]{12})/
 
 /**
  * Adds a row for a synchronous job whose server died: such a job has no row before its end, so it is created from
- * the closed audit line, and the job is found as interrupted.
+ * the closed audit line, and its outcome is `INTERRUPTED`.
  */
 export function recordInterrupted(
   history: History,

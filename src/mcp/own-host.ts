@@ -2,7 +2,7 @@ import type { Assembly } from '../assemble/assemble.ts'
 import { grantsNetwork } from '../contract/controls.ts'
 import { MayflyError } from '../contract/error.ts'
 import { newJob } from '../job.ts'
-import type { HeldSession, SessionUser } from '../sessions/open-sessions.ts'
+import type { OpenSession, SessionUser } from '../sessions/open-sessions.ts'
 import { execJob, readExec, readSession, sessionJob } from '../sessions/session-job.ts'
 import type { AgentParts } from './agent-parts.ts'
 import type { ToolHost } from './tool-host.ts'
@@ -16,7 +16,7 @@ const user: SessionUser = { ...asker, isAdmin: false }
 /** Host of the tools of `mayfly mcp` on stdio: the road in this process, for the user who started it. */
 export function ownHost(assembly: Assembly, agents: AgentParts): ToolHost {
   const { clock, sessions } = assembly
-  const find = (id: string): HeldSession => sessions.held.find(id, user)
+  const find = (id: string): OpenSession => sessions.held.find(id, user)
   let calls = 0
   const bounded = async <T>(work: () => Promise<T>): Promise<T> => {
     if (calls >= CALLS_MAX)

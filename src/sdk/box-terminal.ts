@@ -6,7 +6,7 @@ import type {
   TerminalSignal,
   TerminalSize,
 } from '../contract/terminal.ts'
-import { endedAtOnce, readSize } from '../sessions/session-job.ts'
+import { endedBeforeExec, readSize } from '../sessions/session-job.ts'
 
 /**
  * A terminal in a session, whose program is the leader of a session of processes in the sandbox. It runs beside execs, and
@@ -24,11 +24,11 @@ export class BoxTerminal implements AsyncDisposable {
   readonly writable: WritableStream<Uint8Array>
   readonly #terminal: Terminal
 
-  /** Opens one by `open`, which gets the receiver of its output. Throws as `HeldSession.terminal` does. */
+  /** Opens one by `open`, which gets the receiver of its output. Throws as `OpenSession.terminal` does. */
   static async open(open: (print: TerminalPrinter) => Promise<OpenedTerminal>) {
     const pipe = new OutputPipe()
     const opened = await open((chunk) => pipe.print(chunk))
-    if (opened.kind === 'ended') throw endedAtOnce(opened.outcome)
+    if (opened.kind === 'ended') throw endedBeforeExec(opened.outcome)
     return new BoxTerminal(opened.terminal, pipe)
   }
 

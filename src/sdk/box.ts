@@ -11,7 +11,7 @@ import {
 } from '../contract/live.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import type { ExecCaller, RunRequest, SessionRow } from '../contract/session.ts'
-import type { HeldSession } from '../sessions/open-sessions.ts'
+import type { OpenSession } from '../sessions/open-sessions.ts'
 import {
   execJob,
   readExec,
@@ -51,10 +51,10 @@ interface BoxRoad {
 export class Box implements AsyncDisposable {
   readonly files: BoxFiles
   readonly #road: BoxRoad
-  readonly #held: HeldSession
+  readonly #held: OpenSession
   readonly #owner: SessionOwner
 
-  constructor(road: BoxRoad, held: HeldSession, owner: SessionOwner) {
+  constructor(road: BoxRoad, held: OpenSession, owner: SessionOwner) {
     this.#road = road
     this.#held = held
     this.#owner = owner

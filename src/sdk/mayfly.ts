@@ -18,7 +18,7 @@ import { readTraceparent } from '../lib/traceparent.ts'
 import type { EventCounts } from '../telemetry/counters.ts'
 import { openTelemetry, type Telemetry } from '../telemetry/open.ts'
 import type { SessionRequest } from '../contract/session.ts'
-import { endedAtOnce, readSession, sessionJob } from '../sessions/session-job.ts'
+import { endedBeforeExec, readSession, sessionJob } from '../sessions/session-job.ts'
 import { Box } from './box.ts'
 import { createInternals } from './create-internals.ts'
 import { answerFunctions, withHostCall, type HostFunctions } from './host-functions.ts'
@@ -163,7 +163,7 @@ export class Mayfly implements AsyncDisposable {
     const asked = readSession(request)
     const job = sessionJob(asked, owner, systemClock)
     const opened = await this.#assembly.sessions.open(job, { signal })
-    if (opened.kind === 'ended') throw endedAtOnce(opened.outcome)
+    if (opened.kind === 'ended') throw endedBeforeExec(opened.outcome)
     return new Box(
       this.#assembly,
       this.#assembly.sessions.held.add(opened.session, job, asked),

@@ -12,11 +12,11 @@ const S = 1000
 const bounds = () => ({ lifetime: 100 * S, timeout: 60 * S, idle: 10 * S }) as never
 const task = { cols: 80, rows: 24 } as never
 
-/** A session that is held by nothing but its deadline. */
-class Played implements Session {
+/** Session without a wall: only deadline and idle timeout end it. */
+class FakeSession implements Session {
   readonly id: string
   readonly profile = { limits: { timeout: 90 * S }, tier: 'process' } as Profile
-  readonly provider = 'played'
+  readonly provider = 'fake'
   readonly files = {} as never
   isBusy = false
   print: TerminalPrinter | undefined
@@ -51,17 +51,17 @@ class Played implements Session {
   }
 }
 
-function held(asked: { timeout?: number; idle?: number } = {}) {
+function open(asked: { timeout?: number; idle?: number } = {}) {
   const clock = new SimulatedClock()
   const sessions = new OpenSessions({ clock, bounds })
-  const session = new Played('exec_1', clock)
+  const session = new FakeSession('exec_1', clock)
   const job = { tenant: 'a', principal: 'one' } as Job
   const own = { language: 'python', labels: {}, ...asked } as never
   return { clock, sessions, session, job, it: sessions.add(session, job, own) }
 }
 
 test('A session without an exec ends after its idle time, counted from the last use', async () => {
-  const { clock, session, it, job } = held()
+  const { clock, session, it, job } = open()
   await clock.run(9 * S)
   await it.exec(job, {})
   await clock.run(18 * S)
@@ -71,7 +71,7 @@ test('A session without an exec ends after its idle time, counted from the last 
 })
 
 test('Bytes of a terminal count as use, in either direction', async () => {
-  const { clock, session, it, job } = held()
+  const { clock, session, it, job } = open()
   const opened = await it.terminal(job, task, () => undefined)
   assert.equal(opened.kind, 'open')
   await clock.run(9 * S)
@@ -85,14 +85,14 @@ test('Bytes of a terminal count as use, in either direction', async () => {
 })
 
 test('A busy session is not idle, and its deadline ends it all the same', async () => {
-  const { clock, session } = held()
+  const { clock, session } = open()
   session.isBusy = true
   await clock.run()
   assert.equal(session.closedAt, 60 * S)
 })
 
 test('A deadline is renewed up to the longest life, which the profile may shorten', async () => {
-  const { clock, session, it, job } = held({ timeout: 20 * S, idle: 80 * S })
+  const { clock, session, it, job } = open({ timeout: 20 * S, idle: 80 * S })
   await clock.run(19 * S)
   const { expiresAt } = it.renew(1000 * S)
   assert.equal(Date.parse(expiresAt) - clock.date(), 71 * S)
@@ -102,8 +102,8 @@ test('A deadline is renewed up to the longest life, which the profile may shorte
   assert.equal(session.closedAt, 90 * S)
 })
 
-test('An ended session is found by nobody, and has no timer left', async () => {
-  const { clock, session, sessions } = held()
+test('An ended session cannot be found, and leaves no timer', async () => {
+  const { clock, session, sessions } = open()
   const owner = { tenant: 'a', principal: 'one', isAdmin: false }
   assert.equal(sessions.find('exec_1', owner).session, session)
   for (const other of [

@@ -25,98 +25,98 @@ export interface OpenSessionsOptions {
 }
 
 /**
- * The open sessions of this process, each with its owner, its labels and its deadline.
+ * Open sessions of this process, each with its owner, labels and deadline.
  *
- * Problem: a session outlives the request that opened it, so nobody may be there to end it.
+ * Problem: a session outlives the request that opened it, so its client may be gone without closing it.
  *
- * Mechanism: one timer a session, for whichever comes first: its deadline, or the time without an exec. The owner
- * renews the deadline, up to the longest life, which the schedule of the life enforces as well.
+ * Mechanism: one timer per session, for the earlier of its deadline and its idle timeout. The owner can renew the
+ * deadline, up to the longest life, which the schedule of the life enforces as well.
  *
- * Not handled: a restart. Sessions end with their process; the history has the outcome of each.
+ * Not handled: a restart. Sessions end with their process; their outcomes are in the history.
  */
 export class OpenSessions {
   readonly #options: OpenSessionsOptions
-  readonly #open = new Map<string, HeldSession>()
+  readonly #open = new Map<string, OpenSession>()
 
   constructor(options: OpenSessionsOptions) {
     this.#options = options
   }
 
-  /** Holds a session until it ends. */
+  /** Lists a session until it ends. */
   add(
     session: Session,
     job: Job,
     asked: SessionAsked & { language: SessionLanguage },
-  ): HeldSession {
-    const held = new HeldSession(session, { job, asked, ...this.#options })
-    this.#open.set(session.id, held)
-    const over = (): void => {
-      held.over()
+  ): OpenSession {
+    const opened = new OpenSession(session, { job, asked, ...this.#options })
+    this.#open.set(session.id, opened)
+    const remove = (): void => {
+      opened.ended()
       this.#open.delete(session.id)
     }
-    session.ended.then(over, over)
-    return held
+    session.ended.then(remove, remove)
+    return opened
   }
 
-  /** Finds a session of this caller; throws the same NOT_FOUND for one of another, an ended and an unknown one. */
-  find(id: string, by: SessionUser): HeldSession {
-    const held = this.#open.get(id)
-    if (held?.isOf(by)) return held
+  /** Finds a session of this caller. Throws the same NOT_FOUND for sessions of others, ended and unknown ones. */
+  find(id: string, by: SessionUser): OpenSession {
+    const found = this.#open.get(id)
+    if (found?.isOf(by)) return found
     throw new MayflyError('NOT_FOUND', 'Cannot find this sandbox')
   }
 
-  /** True if it is a session of anybody. */
+  /** True if a session with this id is open, of any owner. */
   has(id: string): boolean {
     return this.#open.has(id)
   }
 
-  /** Newest first; all labels must match. */
+  /** Sessions of this caller with all of these labels, newest first. */
   list(by: SessionUser, labels: Readonly<Record<string, string>> = {}): readonly SessionRow[] {
     return [...this.#open.values()]
-      .filter((held) => held.isOf(by))
+      .filter((session) => session.isOf(by))
       .map(({ row }) => row)
       .filter((row) => Object.entries(labels).every(([name, value]) => row.labels[name] === value))
       .toReversed()
   }
 
-  /** Ends all of them; resolves when their outcomes are recorded. */
+  /** Closes all sessions; resolves when their outcomes are recorded. */
   async closeAll(): Promise<void> {
-    await Promise.allSettled([...this.#open.values()].map((held) => held.close()))
+    await Promise.allSettled([...this.#open.values()].map((session) => session.close()))
   }
 }
 
-interface HeldParts extends OpenSessionsOptions {
+interface OpenSessionParts extends OpenSessionsOptions {
   readonly job: Job
   readonly asked: SessionAsked & { readonly language: SessionLanguage }
 }
 
-/** An open session, with its deadline. */
-export class HeldSession {
+/** Open session with its deadline and idle timeout. */
+export class OpenSession {
   readonly session: Session
-  readonly #parts: HeldParts
+  readonly #parts: OpenSessionParts
   readonly #createdAt: number
-  /** On the clock: its longest life, and its deadline. */
+  /** Clock time, ms: end of the longest life; deadline; last use. */
   readonly #lastAt: number
-  #until: number
+  #deadline: number
   #usedAt: number
   #timer: Timer | undefined
   #execs = 0
   #chargedMs = 0
-  #isOver = false
+  #isEnded = false
 
-  constructor(session: Session, parts: HeldParts) {
+  constructor(session: Session, parts: OpenSessionParts) {
     this.session = session
     this.#parts = parts
     const { clock, bounds, asked } = parts
     const now = clock.now()
     this.#createdAt = clock.date()
     this.#lastAt = now + Math.min(bounds().lifetime, session.profile.limits.timeout)
-    this.#until = Math.min(this.#lastAt, now + (asked.timeout ?? bounds().timeout))
+    this.#deadline = Math.min(this.#lastAt, now + (asked.timeout ?? bounds().timeout))
     this.#usedAt = now
-    this.#wait()
+    this.#arm()
   }
 
-  get asked(): HeldParts['asked'] {
+  get asked(): OpenSessionParts['asked'] {
     return this.#parts.asked
   }
 
@@ -129,14 +129,14 @@ export class HeldSession {
       tier: session.profile.tier,
       provider: session.provider,
       createdAt: new Date(this.#createdAt).toISOString(),
-      expiresAt: new Date(clock.date() + this.#until - clock.now()).toISOString(),
+      expiresAt: new Date(clock.date() + this.#deadline - clock.now()).toISOString(),
       labels: asked.labels,
       execs: this.#execs,
       busy: session.isBusy,
     }
   }
 
-  /** CPU time of its execs, in milliseconds; the rest of the life's is work between them. */
+  /** CPU time of the execs, in milliseconds. The rest of the life's CPU time was used between execs. */
   get chargedMs(): number {
     return this.#chargedMs
   }
@@ -146,10 +146,10 @@ export class HeldSession {
     return job.tenant === tenant && (isAdmin || job.principal === principal)
   }
 
-  /** Ends it this long from now, and no later than its longest life. */
+  /** Moves the deadline to this long from now, capped at the longest life. */
   renew(timeoutMs: number): SessionRow {
-    this.#until = Math.min(this.#lastAt, this.#parts.clock.now() + timeoutMs)
-    this.#wait()
+    this.#deadline = Math.min(this.#lastAt, this.#parts.clock.now() + timeoutMs)
+    this.#arm()
     return this.row
   }
 
@@ -164,21 +164,21 @@ export class HeldSession {
     }
   }
 
-  /** Opens a terminal, whose bytes in either direction count as use. */
+  /** Opens a terminal; its input and output reset the idle timeout. */
   async terminal(job: Job, task: TerminalTask, print: TerminalPrinter): Promise<OpenedTerminal> {
-    const used = (): void => {
+    const markUsed = (): void => {
       this.#usedAt = this.#parts.clock.now()
     }
-    used()
+    markUsed()
     const printed: TerminalPrinter = (chunk) => {
-      used()
+      markUsed()
       return print(chunk)
     }
     const opened = await this.session.terminal(job, task, printed)
     if (opened.kind === 'ended') return opened
     const { terminal } = opened
     const write = (bytes: Uint8Array): Promise<void> => {
-      used()
+      markUsed()
       return terminal.write(bytes)
     }
     return {
@@ -198,23 +198,25 @@ export class HeldSession {
     return this.session.close()
   }
 
-  over(): void {
-    this.#isOver = true
+  ended(): void {
+    this.#isEnded = true
     this.#timer?.cancel()
     this.#timer = undefined
   }
 
   /**
-   * Sets the timer. It is not set anew at each exec, since Node keeps the list of an unreferenced timer until it would have
-   * been due; when it fires, the time of the last exec decides. A busy session is not idle, but its deadline ends it.
+   * Arms the timer. It is not armed again at each exec, because Node keeps the list of a cancelled unreferenced timer until
+   * its due time. When it fires, `#due` compares with the last use. A busy session is not idle, but its deadline ends it.
    */
-  #wait(): void {
+  #arm(): void {
     const { clock } = this.#parts
     this.#timer?.cancel()
-    if (this.#isOver) return
+    if (this.#isEnded) return
     const now = clock.now()
     const idleAt = (this.session.isBusy ? now : this.#usedAt) + this.#idleMs
-    this.#timer = clock.after(Math.max(0, Math.min(this.#until, idleAt) - now), () => this.#due())
+    this.#timer = clock.after(Math.max(0, Math.min(this.#deadline, idleAt) - now), () =>
+      this.#due(),
+    )
     this.#timer.unref?.()
   }
 
@@ -226,7 +228,7 @@ export class HeldSession {
   #due(): void {
     const now = this.#parts.clock.now()
     const isIdle = !this.session.isBusy && now >= this.#usedAt + this.#idleMs
-    if (now >= this.#until || isIdle) void this.close().catch(() => undefined)
-    else this.#wait()
+    if (now >= this.#deadline || isIdle) void this.close().catch(() => undefined)
+    else this.#arm()
   }
 }

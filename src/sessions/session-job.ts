@@ -21,13 +21,13 @@ import {
   type TerminalTask,
 } from '../contract/terminal.ts'
 
-/** Owner of a job, and the door through which it came. */
+/** Owner of a job, and its entry point. */
 export type SessionOwner = Pick<Job, 'tenant' | 'principal' | 'origin' | 'traceparent'>
 
-/** Reads a request for a session. Throws MayflyError INVALID, and LANGUAGE_UNSUPPORTED for one that cannot stay open. */
+/** Reads a request for a session. Throws MayflyError INVALID, and LANGUAGE_UNSUPPORTED for a language without sessions. */
 export function readSession(value: unknown): SessionAsked & { readonly language: SessionLanguage } {
   const asked = checked(sessionRequest, value, 'session')
-  const language = sessionLanguages.find((one) => one === asked.language)
+  const language = sessionLanguages.find((known) => known === asked.language)
   if (language) return { ...asked, language }
   throw new MayflyError('LANGUAGE_UNSUPPORTED', `Cannot open a session of "${asked.language}"`, {
     hint: `Sessions are of ${sessionLanguages.join(', ')}`,
@@ -45,7 +45,7 @@ export function readExec(value: unknown): ExecAsked {
   return asked
 }
 
-/** The life of a session as a job: without code, and as long as a session may be. */
+/** Makes the job of a session's life: without code, and as long as a session may last. */
 export function sessionJob(asked: SessionAsked, who: SessionOwner, clock: Clock): Job {
   const { envs, timeout: _timeout, idle: _idle, env, limits, ...given } = asked
   const { timeout: _each, ...bounds } = limits
@@ -54,10 +54,10 @@ export function sessionJob(asked: SessionAsked, who: SessionOwner, clock: Clock)
   return { ...made, session: { kind: 'open' }, inputText: 'null' }
 }
 
-/** Fields that a job has and an exec does not. Those of an exec were read by the schemas of a job: once is enough. */
-const unasked = jobRequest.parse({})
+/** Defaults of the job fields that an exec request does not have. */
+const jobDefaults = jobRequest.parse({})
 
-/** Makes an exec, as it was read, a job of the same owner. A command is judged as a shell script. */
+/** Makes a checked exec request into a job of the same owner. A command is analysed as a shell script. */
 export function execJob(
   { command, limits, ...asked }: ExecAsked,
   of: { readonly id: string; readonly asked: SessionAsked; readonly inputText?: string },
@@ -67,9 +67,9 @@ export function execJob(
   const isCode = command === undefined
   const { language } = of.asked
   if (!isCode && (language === 'js' || language === 'ts'))
-    throw invalid('exec', 'command', `a session of ${language} runs cells alone`)
+    throw invalid('exec', 'command', `a session in ${language} runs cells alone`)
   const request = {
-    ...unasked,
+    ...jobDefaults,
     ...asked,
     code: asked.code ?? (typeof command === 'string' ? command : (command ?? []).join(' ')),
     language: isCode ? language : 'sh',
@@ -94,7 +94,7 @@ export function readSize(value: unknown): TerminalSize {
   return checked(terminalSize, value, 'size')
 }
 
-/** Makes a terminal an exec of its command, and the task of its wall. */
+/** Makes a terminal request into an exec of its command, and the task for the wall. */
 export function terminalJob(
   { env, command = terminalShell, ...asked }: TerminalAsked,
   of: { readonly id: string; readonly asked: SessionAsked },
@@ -111,8 +111,8 @@ function invalid(what: string, path: string, message: string): MayflyError {
   })
 }
 
-/** The error of a session whose life ended before it took an exec. */
-export function endedAtOnce(outcome: Outcome): MayflyError {
+/** Error of a session whose life ended before its first exec. */
+export function endedBeforeExec(outcome: Outcome): MayflyError {
   const { code = 'UNAVAILABLE', message = 'The sandbox ended' } = outcome.error ?? {}
   const known: ErrorCode = Object.hasOwn(errorCodes, code) ? (code as ErrorCode) : 'UNAVAILABLE'
   return new MayflyError(known, message, { details: { outcome } })

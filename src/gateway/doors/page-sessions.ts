@@ -3,7 +3,7 @@ import { sessionBusy } from '../../contract/exec.ts'
 import type { Outcome } from '../../contract/outcome.ts'
 import { lengthOf } from '../../contract/phase.ts'
 import { sessionLanguages } from '../../contract/session.ts'
-import type { HeldSession } from '../../sessions/open-sessions.ts'
+import type { OpenSession } from '../../sessions/open-sessions.ts'
 import { execJob, readExec, readSession, sessionJob } from '../../sessions/session-job.ts'
 import { answerContent, outcomeResponse, wantsStream, watch } from './answer-job.ts'
 import type { Door } from './door.ts'
@@ -162,7 +162,7 @@ class LifeFeed {
     this.#output.push('event', JSON.stringify(entry))
   }
 
-  of(held: HeldSession, { id }: VisitorSession): PageSession {
+  of(held: OpenSession, { id }: VisitorSession): PageSession {
     this.#timeline.onPlan(held.session.profile)
     const ended = held.session.ended.then((outcome) => JSON.stringify(outcome))
     ended.catch(() => undefined)
@@ -179,7 +179,7 @@ class LifeFeed {
 }
 
 /** Length of its schedule, and no longer than a session may live. */
-function plannedMs({ session: { profile } }: HeldSession): number {
+function plannedMs({ session: { profile } }: OpenSession): number {
   return Math.min(lengthOf(profile.schedule.phases), profile.limits.timeout)
 }
 

@@ -8,7 +8,7 @@ import { timeoutRequest, type SessionRow } from '../../contract/session.ts'
 import { canonicalJson } from '../../lib/canonical-json.ts'
 import { parseJson } from '../../lib/parse-json.ts'
 import { sha256 } from '../../lib/hash.ts'
-import type { HeldSession, SessionUser } from '../../sessions/open-sessions.ts'
+import type { OpenSession, SessionUser } from '../../sessions/open-sessions.ts'
 import {
   execJob,
   readExec,
@@ -84,7 +84,7 @@ function claimedOpening(
 
 interface SessionOpening {
   readonly job: Job
-  readonly asked: HeldSession['asked']
+  readonly asked: OpenSession['asked']
   /** Receives each timeline entry of the life. */
   readonly on?: (entry: TimelineEntry) => void
 }
@@ -94,7 +94,7 @@ export async function openHeld(
   parts: JobStart & SessionParts,
   { job, asked, on }: SessionOpening,
 ): Promise<
-  | { readonly kind: 'open'; readonly held: HeldSession }
+  | { readonly kind: 'open'; readonly held: OpenSession }
   | { readonly kind: 'ended'; readonly outcome: Outcome }
 > {
   const { open, held } = served(parts)
@@ -214,7 +214,7 @@ export const renewSandbox: Door<SessionDoor & Pick<GatewayParts, 'bodies'>> = as
  * Session of this caller. Throws SESSION_ENDED with the outcome of its life for one of its own that has ended, also
  * before the last start of this server, and NOT_FOUND for any other.
  */
-export function ownSession(parts: SessionDoor, who: Identity, id: string): HeldSession {
+export function ownSession(parts: SessionDoor, who: Identity, id: string): OpenSession {
   const held = parts.sessions?.held
   const user = userOf(who)
   if (held?.has(id)) return held.find(id, user)

@@ -1,5 +1,5 @@
 import { MayflyError } from '../../contract/error.ts'
-import type { HeldSession } from '../../sessions/open-sessions.ts'
+import type { OpenSession } from '../../sessions/open-sessions.ts'
 import type { LiveOutput } from './live-output.ts'
 import type { LiveTimeline } from './live-timeline.ts'
 import { FairShare } from './fair-share.ts'
@@ -11,7 +11,7 @@ const endedMax = 32
 export interface PageSession {
   /** Id of the token that opened it. */
   readonly visitor: string
-  readonly held: HeldSession
+  readonly held: OpenSession
   readonly timeline: LiveTimeline
   /** Frames of its life: `event`. */
   readonly output: LiveOutput

@@ -24,8 +24,8 @@ import {
   type TerminalTask,
 } from '../../contract/terminal.ts'
 import { tryParseJson } from '../../lib/parse-json.ts'
-import type { HeldSession } from '../../sessions/open-sessions.ts'
-import { endedAtOnce, readTerminal, terminalJob } from '../../sessions/session-job.ts'
+import type { OpenSession } from '../../sessions/open-sessions.ts'
+import { endedBeforeExec, readTerminal, terminalJob } from '../../sessions/session-job.ts'
 import { ownSession } from '../doors/sessions.ts'
 import { authenticateRequest, refuseOver } from './authenticate-request.ts'
 import { authorise } from './auth.ts'
@@ -192,14 +192,14 @@ interface RoadParts {
 /** A terminal as a job, so that it has a slot, a quota and a line in the history. */
 function roadOf(
   { live }: TerminalParts,
-  held: HeldSession,
+  held: OpenSession,
   { task, outlet, opened, refused }: RoadParts,
 ): JobStart['road'] {
   return async (job: Job, { signal }): Promise<Outcome> => {
     live.runs(job.id)
     const made = await held.terminal(job, task, (chunk) => outlet.print(chunk))
     if (made.kind === 'ended') {
-      refused(endedAtOnce(made.outcome))
+      refused(endedBeforeExec(made.outcome))
       return made.outcome
     }
     const { terminal } = made

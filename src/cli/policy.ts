@@ -175,7 +175,8 @@ function check(options: Options, world: CliIo): void {
     const but = trusted ? '' : ', and is not trusted: it is looser than the defaults'
     if (!options.quiet) world.stdout(`${what} can be used${but}\n`)
     for (const { where, message } of untrusted) world.stderr(`${where}: ${sanitise(message)}\n`)
-    if (!trusted) world.stderr(`Read it; then "mayfly policy trust", or name it with --config\n`)
+    if (!trusted)
+      world.stderr(`Review it, then run "mayfly policy trust", or name it with --config\n`)
   })
 }
 

@@ -25,8 +25,11 @@ export function checkConfig(values: unknown, environment: string): ConfigCheck {
 function faultsOfIssue(issue: z.core.$ZodIssue): readonly Fault[] {
   const path = issue.path.map((part) => (typeof part === 'number' ? part : String(part)))
   if (issue.code === 'invalid_key')
-    return issue.issues.map(({ message }) => ({ path, message: `invalid name: ${said(message)}` }))
-  if (issue.code !== 'unrecognized_keys') return [{ path, message: said(issue.message) }]
+    return issue.issues.map(({ message }) => ({
+      path,
+      message: `invalid name: ${shortened(message)}`,
+    }))
+  if (issue.code !== 'unrecognized_keys') return [{ path, message: shortened(issue.message) }]
   const known = keysAt(path)
   return issue.keys.map((key) => {
     const near = nearestName(key, known)
@@ -36,8 +39,8 @@ function faultsOfIssue(issue: z.core.$ZodIssue): readonly Fault[] {
   })
 }
 
-/** zod's message without its first half: `Invalid input: expected number, received string`. */
-function said(message: string): string {
+/** Removes the prefix of zod's message: `Invalid input: expected number` becomes `expected number`. */
+function shortened(message: string): string {
   return message.replace(/^(?:Invalid \w+|Too \w+): /, '').replace(/^Invalid /, 'invalid ')
 }
 
@@ -66,19 +69,18 @@ function* faultsOf(values: ConfigValues, environment: string): Generator<Fault> 
       message: `expected a provider that isolates: "mock" is refused when MAYFLY_ENV is "${environment}"`,
     }
   yield* tlsFaults(values.server)
-  yield* doubleFaults(values)
+  yield* duplicateFaults(values)
   yield* egressFaults(values.egress)
   yield* scheduleFaults(values.schedules)
   for (const part of ['rules', 'intel'] as const)
-    if (values[part].length > 0)
-      yield { path: [part], message: `[[${part}]] is not supported yet and would not be in force` }
+    if (values[part].length > 0) yield { path: [part], message: `[[${part}]] is not supported yet` }
 }
 
 function* tlsFaults({ tls_cert, tls_key, tls_dev }: ConfigValues['server']): Generator<Fault> {
   const given = tls_cert === undefined ? 'tls_key' : 'tls_cert'
   const missing = tls_cert === undefined ? 'tls_cert' : 'tls_key'
   if ((tls_cert === undefined) !== (tls_key === undefined))
-    yield { path: ['server', given], message: `expected "${missing}" beside it` }
+    yield { path: ['server', given], message: `expected "${missing}" as well` }
   if (tls_dev && (tls_cert !== undefined || tls_key !== undefined))
     yield { path: ['server', 'tls_dev'], message: 'expected a certificate or tls_dev, not both' }
 }
@@ -88,10 +90,10 @@ function* egressFaults({ proxy, ...others }: ConfigValues['egress']): Generator<
   if (port < 1 || port > 65_535)
     yield { path: ['egress', 'proxy'], message: 'expected a port from 1 to 65535' }
   if (proxy === undefined && others.proxy_credentials_env !== undefined)
-    yield { path: ['egress', 'proxy_credentials_env'], message: 'expected "proxy" beside it' }
+    yield { path: ['egress', 'proxy_credentials_env'], message: 'expected "proxy" as well' }
 }
 
-function* doubleFaults({ tenants }: ConfigValues): Generator<Fault> {
+function* duplicateFaults({ tenants }: ConfigValues): Generator<Fault> {
   const seen = new Map<string, string>()
   for (const [index, { name, keys }] of tenants.entries()) {
     if (seen.has(name))
@@ -104,7 +106,7 @@ function* doubleFaults({ tenants }: ConfigValues): Generator<Fault> {
       if (seen.has(key))
         yield {
           path: ['tenants', index, 'keys', at],
-          message: `expected a key of one tenant alone; "${seen.get(key)}" has it too`,
+          message: `expected a key that no other tenant has; "${seen.get(key)}" has it too`,
         }
       seen.set(key, name)
     }

@@ -8,7 +8,7 @@ export interface EffectiveValue {
   readonly origin: string
 }
 
-/** Effective values with their origins, in the order of the reference; secrets are masked. */
+/** Lists effective values with their origins, in the order of the reference; secrets are masked. */
 export function explainConfig({
   config,
   apiKey,
@@ -28,7 +28,7 @@ export function explainConfig({
   ]
 }
 
-/** Prefix of a key's hash, enough to tell keys apart. */
+/** Tenant with each key's hash cut to a prefix, long enough to distinguish keys. */
 function masked({ keys, floor, ceilings, signing }: Tenant): object {
   return { keys: keys.map((key) => `${key.slice(0, 15)}…`), floor, ceilings, signing }
 }
@@ -39,7 +39,7 @@ interface Leaf {
 }
 
 function leaves(value: unknown, path: KeyPath): readonly Leaf[] {
-  if (value === undefined || isBare(value, path)) return []
+  if (value === undefined || isEmptyControls(value, path)) return []
   if (isLeaf(value, path)) return [{ path, leaf: value }]
   return Object.entries(value as object).flatMap(([name, inner]) =>
     leaves(inner, [...path, Array.isArray(value) ? Number(name) : name]),
@@ -47,10 +47,11 @@ function leaves(value: unknown, path: KeyPath): readonly Leaf[] {
 }
 
 /** A phase without controls has no effect. */
-function isBare(value: unknown, path: KeyPath): boolean {
+function isEmptyControls(value: unknown, path: KeyPath): boolean {
   return path.at(-1) === 'controls' && Object.keys(value as object).length === 0
 }
 
+/** Values that are listed as a whole, not key by key. */
 const WHOLE = new Set<unknown>([
   'network',
   'network_policy',
@@ -66,7 +67,7 @@ function isLeaf(value: unknown, path: KeyPath): boolean {
   return inner.length === 0 ? path.length > 0 : Array.isArray(value) && typeof inner[0] !== 'object'
 }
 
-/** Path as written in the file: a phase's controls stand beside its name there, not under `controls`. */
+/** Path as written in the file, where a phase's controls are keys of the phase, not of `controls`. */
 function writtenPath(path: KeyPath): KeyPath {
   return path.filter((part, index) => part !== 'controls' || path[index - 2] !== 'phases')
 }

@@ -45,7 +45,7 @@ export interface LoadOptions {
 
 export interface LoadedConfig {
   readonly config: Config
-  /** Origin of a value, by the keys of the file; a tenant by its name: `tenants`, `acme`, `floor`. */
+  /** Origin of a value by its path in the file; a tenant is addressed by name: `tenants`, `acme`, `floor`. */
   readonly originOf: (path: KeyPath) => ValueOrigin
   /** Files read, later ones take precedence; empty if there were none. */
   readonly files: readonly string[]
@@ -107,7 +107,7 @@ function isFound({ file, object, env }: LoadOptions): boolean {
   return object === undefined && file === undefined && !env['MAYFLY_CONFIG']
 }
 
-/** Location of the trust list: never taken from a file, which could name a folder that came with it. */
+/** Folder of the trust list. Never read from a configuration file: an attacker's file could name a folder of its own. */
 export function trustedIn({
   env,
   flags = {},
@@ -133,10 +133,10 @@ function filesOf({ file, env, cwd }: LoadOptions): readonly string[] {
   const named = file ?? (env['MAYFLY_CONFIG'] || undefined)
   const main = named ?? 'mayfly.toml'
   const over = env['MAYFLY_ENV'] && main.replace(/(\.toml)?$/, `.${env['MAYFLY_ENV']}.toml`)
-  const isThere = (one: string) => existsSync(resolve(cwd, one))
+  const exists = (path: string) => existsSync(resolve(cwd, path))
   return [
-    ...(named !== undefined || isThere(main) ? [main] : []),
-    ...(over && isThere(over) ? [over] : []),
+    ...(named !== undefined || exists(main) ? [main] : []),
+    ...(over && exists(over) ? [over] : []),
   ]
 }
 
@@ -158,7 +158,10 @@ function readBytes(path: string, shown: string, isNamed: boolean): Buffer {
   }
 }
 
-/** A file in a folder of others may be a pipe without a writer, or a link to a device without an end. */
+/**
+ * Reads a regular file. O_NONBLOCK, because a `mayfly.toml` planted in the current folder may be a FIFO without a writer, whose
+ * open(2) would block; fstat(2), because it may be a link to an endless device.
+ */
 function readPlainFile(path: string): Buffer {
   const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY)
   try {

@@ -16,9 +16,9 @@ import type { KeyPath } from './positions.ts'
 import { severityOf } from './schedules.ts'
 
 /**
- * Finds keys of a file that grant more than the built-in defaults. A file found in the current folder came with
- * cloned or unpacked content, so it may restrict but not grant: see `trust.ts`. A key without a rule here
- * counts as looser: fail closed.
+ * Finds keys of a file that grant more than the built-in defaults. A file found in the current folder may have come with
+ * cloned or unpacked content, so it may restrict but not grant: see `trust.ts`. A key without a rule counts as looser: fail
+ * closed.
  */
 export interface Loosening {
   readonly path: KeyPath
@@ -26,7 +26,7 @@ export interface Loosening {
   readonly because: string
 }
 
-/** Every value of a file that is looser than the default of its key. */
+/** Lists each value of a file that is looser than the default of its key. */
 export function loosenings(values: unknown): readonly Loosening[] {
   rulesTree ??= treeOf(looseningRules())
   return [...within(values, [], rulesTree)]
@@ -42,9 +42,9 @@ const other = (value: unknown) => `other than the default, ${JSON.stringify(valu
 
 const harmless: Rule = () => undefined
 const gives =
-  (what: string): Rule =>
+  (because: string): Rule =>
   () =>
-    what
+    because
 const only =
   (value: unknown): Rule =>
   (written) =>
@@ -62,8 +62,8 @@ const noNetwork: Rule = (written) =>
   grantsNetwork(networkOf(networkAsked.parse(written)))
     ? 'a network where the default is "none"'
     : undefined
-/** A ceiling only restricts, except for private addresses that one of its rules allows. */
-const onlyTakes: Rule = (written) => {
+/** A ceiling only restricts, unless one of its rules allows private addresses. */
+const noPrivateAddresses: Rule = (written) => {
   const text = JSON.stringify(written)
   return text.includes('"private":true') ? 'a rule with private = true' : undefined
 }
@@ -102,7 +102,7 @@ function stepsOf(table: Readonly<Record<string, EscalationStep['to']>>): readonl
   return steps.sort((a, b) => a.at - b.at)
 }
 
-const takesNoLess: Rule = (written) => {
+const noMilderRestraint: Rule = (written) => {
   const [now, next] = [restraint.parse(defaultRestraint), restraint.parse(written)]
   const shareAt = (steps: typeof now, risk: number) => {
     const {
@@ -119,10 +119,10 @@ const takesNoLess: Rule = (written) => {
   )
   return milder.length === 0
     ? undefined
-    : `takes less than the default from risk ${Math.min(...milder)} on`
+    : `a milder restraint than the default from risk ${Math.min(...milder)} on`
 }
 
-/** The life of a job that requests no time must not exceed that without a schedule. */
+/** A schedule must not prolong the life of a job that requests no timeout. */
 const noLongerLife = (timeout: number) => (written: unknown) => {
   const phases = written as readonly { readonly for: number | string }[]
   const life = phases.reduce((sum, phase) => sum + (parseDuration(phase.for) ?? Infinity), 0)
@@ -135,7 +135,7 @@ const boundLimits = { timeout: duration, memory: size, disk: size, output: size 
 const allHarmless = (at: string, keys: string): Readonly<Record<string, Rule>> =>
   Object.fromEntries(keys.split(' ').map((key) => [`${at}.${key}`, harmless]))
 
-/** Rules shared by a course and its zones; the controls of a phase only narrow the grants. */
+/** Rules shared by schedules and their zones; the controls of a phase only narrow the grants. */
 const course = (at: string, timeout: number): Readonly<Record<string, Rule>> => ({
   [`${at}.phases`]: noLongerLife(timeout),
   ...allHarmless(`${at}.phases.*`, 'name for network files cpu memory io processes syscalls'),
@@ -147,17 +147,17 @@ const course = (at: string, timeout: number): Readonly<Record<string, Rule>> => 
   [`${at}.clock`]: harmless,
 })
 
-/** Left out, none of these is a bound; so naming one only takes. */
+/** Ceilings without a default: any value restricts. */
 const ceiling = (at: string): Readonly<Record<string, Rule>> => ({
   ...allHarmless(at, 'timeout memory cpu processes disk instructions'),
-  [`${at}.network`]: onlyTakes,
+  [`${at}.network`]: noPrivateAddresses,
 })
 
-const artifactsUnsaid = 64 * 2 ** 20
+const artifactsCeilingDefault = 64 * 2 ** 20
 
 /**
- * Rule of each key; `*` matches a name or a list index. Made with the first file that is compared, because it needs all
- * defaults, and most runs have no file.
+ * Rule of each key; `*` matches a name or a list index. Built at the first comparison, because it needs all defaults and
+ * most runs have no file.
  */
 export function looseningRules(): Readonly<Record<string, Rule>> {
   const defaults: Defaults = configSchema.parse({})
@@ -174,10 +174,10 @@ type Rules = Readonly<Record<string, Rule>>
 const limitRules = ({ limits, ceilings }: Defaults): Rules => ({
   default_provider: only('auto'),
   fresh: harmless,
-  state: gives('another place for record, keys and trust'),
+  state: gives('another folder for record, keys and trust'),
   network: noNetwork,
   escalation: noWeaker,
-  restraint: takesNoLess,
+  restraint: noMilderRestraint,
 
   'limits.timeout': boundLimits.timeout(limits.timeout),
   'limits.memory': boundLimits.memory(limits.memory),
@@ -191,10 +191,10 @@ const limitRules = ({ limits, ceilings }: Defaults): Rules => ({
 
   ...ceiling('ceilings'),
   'ceilings.output': size(ceilings.output),
-  'ceilings.artifacts': size(artifactsUnsaid),
+  'ceilings.artifacts': size(artifactsCeilingDefault),
 
   'tenants.*.name': harmless,
-  'tenants.*.keys': gives('keys that let somebody in'),
+  'tenants.*.keys': gives('API keys that are accepted'),
   'tenants.*.floor': harmless,
   ...ceiling('tenants.*.ceilings'),
   ...allHarmless('tenants.*.ceilings', 'output artifacts concurrency runs_per_minute'),
@@ -227,14 +227,14 @@ const lifeRules = ({ limits, anomalies }: Defaults): Rules => ({
 })
 
 const serverRules = ({ cache, server }: Defaults): Rules => ({
-  webhooks: gives('an address that is told of what runs'),
-  credentials: gives('a variable of this environment to a host'),
-  'mcp.servers': gives('a server, or a program, that code of agents may call'),
+  webhooks: gives('an address that receives anomalies'),
+  credentials: gives('a variable of the environment that a host receives'),
+  'mcp.servers': gives("a server or a program that an agent's code may call"),
 
   ...Object.fromEntries(
     ['proxy', 'proxy_credentials_env', 'no_proxy'].map((key) => [
       `egress.${key}`,
-      gives('a proxy that sees what leaves'),
+      gives('a proxy through which requests of jobs go'),
     ]),
   ),
   'egress.inspect': harmless,
@@ -256,7 +256,7 @@ const serverRules = ({ cache, server }: Defaults): Rules => ({
   'server.tls_key': gives('a file that the server reads'),
   'server.tls_dev': only(server.tls_dev),
   'server.insecure_http': only(server.insecure_http),
-  'server.trusted_proxies': gives('an address that says who its clients are'),
+  'server.trusted_proxies': gives('an address that is trusted to name its clients'),
   'server.proxy_header': only(server.proxy_header),
 })
 
@@ -277,7 +277,7 @@ const sessionRules = ({ sessions, sandboxes, images }: Defaults): Rules => ({
   'sandboxes.lifetime': duration(sandboxes.lifetime),
   'sandboxes.idle': duration(sandboxes.idle),
 
-  'telemetry.endpoint': gives('an address that is told of what runs'),
+  'telemetry.endpoint': gives('an address that receives spans and metrics'),
   'telemetry.service_name': harmless,
 
   'images.max_severity': noSeverer(images.max_severity),
@@ -291,10 +291,10 @@ const sessionRules = ({ sessions, sandboxes, images }: Defaults): Rules => ({
   'images.allow_imported': only(false),
   'images.unscanned_defaults': only(false),
 
-  spares: gives('memory of this machine, for walls that wait'),
+  spares: gives('memory of this machine for spares'),
 
   rules: gives('fields of the profile'),
-  intel: gives('a source that is read'),
+  intel: gives('a source that the server reads'),
 })
 
 interface RuleNode {
@@ -319,7 +319,7 @@ function treeOf(rules: Readonly<Record<string, Rule>>): RuleNode {
 }
 
 function* within(written: unknown, path: KeyPath, node: RuleNode): Generator<Loosening> {
-  const because = node.rule && judged(node.rule, written)
+  const because = node.rule && applyRule(node.rule, written)
   if (because !== undefined) yield { path, because }
   if (node.rule && node.below.size === 0) return
   if (typeof written !== 'object' || written === null || node.below.size === 0)
@@ -332,10 +332,10 @@ function* within(written: unknown, path: KeyPath, node: RuleNode): Generator<Loo
   }
 }
 
-const uncompared = 'nothing here tells whether it is looser than the default'
+const uncompared = 'cannot be compared with the default, so it counts as looser'
 
 /** A value that its rule cannot read counts as looser. */
-function judged(rule: Rule, written: unknown): string | undefined {
+function applyRule(rule: Rule, written: unknown): string | undefined {
   try {
     return rule(written)
   } catch {

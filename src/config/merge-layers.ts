@@ -9,7 +9,7 @@ export interface ValueOrigin {
   readonly column?: number
 }
 
-/** A source of values; a later one wins. */
+/** Source of values; a later layer takes precedence. */
 export interface ConfigLayer {
   readonly values: Readonly<Record<string, unknown>>
   origin(path: KeyPath): ValueOrigin
@@ -19,20 +19,20 @@ export interface MergedConfig {
   readonly values: Record<string, unknown>
   /** Origin of the value at a path; `default` if no layer set it. */
   readonly originOf: (path: KeyPath) => ValueOrigin
-  /** The same, else of the nearest table or list around it: the position to report for a missing key. */
+  /** Origin of the value, or else of the nearest enclosing table or list: the position to report for a missing key. */
   readonly originNear: (path: KeyPath) => ValueOrigin
 }
 
 export const defaultOrigin: ValueOrigin = { label: 'default' }
 
 /**
- * Merges layers in order: tables are merged key by key, everything else is replaced as a whole (lists, an
- * escalation, a network), so that no list mixes two files.
+ * Merges layers in order: tables key by key; lists, an escalation, a restraint and a network are replaced as a whole, so that
+ * no list mixes two files.
  */
 export function mergeLayers(layers: readonly ConfigLayer[]): MergedConfig {
   const values: Record<string, unknown> = Object.create(null)
   const origins = new Map<string, ValueOrigin>()
-  for (const layer of layers) lay(values, layer.values, [], { layer, origins })
+  for (const layer of layers) merge(values, layer.values, [], { layer, origins })
   return {
     values,
     originOf: (path) => origins.get(keyOf(path)) ?? defaultOrigin,
@@ -53,25 +53,30 @@ export function valueLayer(path: KeyPath, value: unknown, label: string): Config
   return { values: values as Record<string, unknown>, origin: () => ({ label }) }
 }
 
-interface Laying {
+interface MergeContext {
   readonly layer: ConfigLayer
   readonly origins: Map<string, ValueOrigin>
 }
 
-function lay(into: Record<string, unknown>, from: object, path: KeyPath, laying: Laying): void {
+function merge(
+  into: Record<string, unknown>,
+  from: object,
+  path: KeyPath,
+  context: MergeContext,
+): void {
   for (const [name, value] of Object.entries(from)) {
     if (value === undefined) continue
     const here = [...path, name]
-    const origin = laying.layer.origin(here)
+    const origin = context.layer.origin(here)
     if (isTable(value) && !isWhole(here)) {
       const before = isTable(into[name]) ? into[name] : Object.create(null)
       into[name] = before
-      if (!laying.origins.has(keyOf(here))) laying.origins.set(keyOf(here), origin)
-      lay(before as Record<string, unknown>, value, here, laying)
+      if (!context.origins.has(keyOf(here))) context.origins.set(keyOf(here), origin)
+      merge(before as Record<string, unknown>, value, here, context)
     } else {
       into[name] = value
-      forget(laying.origins, here)
-      remember(value, here, laying)
+      deleteOriginsBelow(context.origins, here)
+      setOrigins(value, here, context)
     }
   }
 }
@@ -89,16 +94,16 @@ function isTable(value: unknown): value is Record<string, unknown> {
   return prototype === null || prototype === Object.prototype
 }
 
-function forget(origins: Map<string, ValueOrigin>, path: KeyPath): void {
+function deleteOriginsBelow(origins: Map<string, ValueOrigin>, path: KeyPath): void {
   const below = `${keyOf(path).slice(0, -1)},`
   for (const key of origins.keys()) if (key.startsWith(below)) origins.delete(key)
 }
 
-function remember(value: unknown, path: KeyPath, { layer, origins }: Laying): void {
+function setOrigins(value: unknown, path: KeyPath, { layer, origins }: MergeContext): void {
   origins.set(keyOf(path), layer.origin(path))
   if (typeof value !== 'object' || value === null) return
   for (const [name, inner] of Object.entries(value))
-    remember(inner, [...path, Array.isArray(value) ? Number(name) : name], { layer, origins })
+    setOrigins(inner, [...path, Array.isArray(value) ? Number(name) : name], { layer, origins })
 }
 
 function nearest(origins: ReadonlyMap<string, ValueOrigin>, path: KeyPath): ValueOrigin {

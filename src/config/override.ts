@@ -11,13 +11,13 @@ import { strengthOf, type TierName } from '../contract/tier.ts'
 import { deepFreeze } from '../lib/deep-freeze.ts'
 
 export interface OverrideOptions {
-  /** The caller may widen; otherwise only narrower values are accepted. */
+  /** True if the caller may widen; otherwise only narrower values are accepted. */
   readonly allowWidening?: boolean
 }
 
 /**
- * Applies an override to a configuration; the given one stays unchanged. Throws MayflyError INVALID for a
- * malformed override, FORBIDDEN with `details.widens` for one that widens without the right to.
+ * Returns a configuration with an override applied; the given one is not changed. Throws MayflyError INVALID for a malformed
+ * override, and FORBIDDEN with `details.widens` if it widens without `allowWidening`.
  */
 export function overrideConfig(
   config: Config,
@@ -76,14 +76,14 @@ function apply(config: Config, override: Override): Config {
   })
 }
 
-/** Fields in which `next` grants more than `now`, in a fixed order. */
+/** Lists the fields in which `next` grants more than `now`, in a fixed order. */
 export function widenings(now: Config, next: Config): readonly string[] {
   return [
-    ...(reaches(next.network, now.network) ? ['network'] : []),
+    ...(isWiderNetwork(next.network, now.network) ? ['network'] : []),
     ...(weakerRisks(next.escalation, now.escalation).length > 0 ? ['escalation'] : []),
     ...raised(now.limits, next.limits).map((name) => `limits.${name}`),
     ...raised(now.ceilings, next.ceilings).map((name) => `ceilings.${name}`),
-    ...(openness(next) > openness(now) ? ['sessions.anonymous'] : []),
+    ...(anonymousRank(next) > anonymousRank(now) ? ['sessions.anonymous'] : []),
     ...raised(now.sessions, next.sessions).map((name) => `sessions.${name}`),
     ...raised(now.sessions.address, next.sessions.address).map(
       (name) => `sessions.address.${name}`,
@@ -108,17 +108,23 @@ function raised(before: Bounds, after: Bounds): readonly string[] {
   const names = [...new Set([...Object.keys(before), ...Object.keys(after)])].sort()
   return names.filter((name) => {
     if (name === 'network')
-      return reaches(after[name] as NetworkControl, (before[name] ?? 'open') as NetworkControl)
+      return isWiderNetwork(
+        after[name] as NetworkControl,
+        (before[name] ?? 'open') as NetworkControl,
+      )
     if (name === 'anonymous' || name === 'address') return false
     return Number(after[name] ?? unlimited) > Number(before[name] ?? unlimited)
   })
 }
 
-function reaches(network: NetworkControl | undefined, beyond: NetworkControl | 'open'): boolean {
-  if (beyond === 'open') return false
+function isWiderNetwork(
+  network: NetworkControl | undefined,
+  than: NetworkControl | 'open',
+): boolean {
+  if (than === 'open') return false
   return !isWithin(
     { ...allControls, network: network ?? allControls.network },
-    { ...allControls, network: beyond },
+    { ...allControls, network: than },
   )
 }
 
@@ -126,8 +132,8 @@ function strengthAt(floor: TierName | undefined): number {
   return floor ? strengthOf[floor] : 0
 }
 
-/** By default, anonymous visitors are admitted on loopback only. */
-function openness({ sessions }: Config): number {
+/** Order of `sessions.anonymous`: off, on loopback only (the default), on. */
+function anonymousRank({ sessions }: Config): number {
   if (sessions.anonymous === undefined) return 1
   return sessions.anonymous ? 2 : 0
 }
@@ -139,6 +145,6 @@ function given<T extends object>(values: T | undefined): Given<T> {
   return Object.fromEntries(entries) as Given<T>
 }
 
-function invalid(what: string, details?: unknown): MayflyError {
-  return new MayflyError('INVALID', `Cannot override the configuration: ${what}`, { details })
+function invalid(because: string, details?: unknown): MayflyError {
+  return new MayflyError('INVALID', `Cannot override the configuration: ${because}`, { details })
 }

@@ -13,7 +13,7 @@ export interface Position {
 
 export type KeyPath = readonly (string | number)[]
 
-/** Finds the position of each key and array element of a TOML text, by its path in the parsed value; none in invalid TOML. */
+/** Locates keys and array elements of a TOML text by their path in the parsed value. Finds nothing in invalid TOML. */
 export function positionsOf(toml: string): (path: KeyPath) => Position | undefined {
   const found = new Map<string, Position>()
   const note = (path: KeyPath, { loc: { start } }: AST.TOMLNode): KeyPath => {
@@ -42,7 +42,7 @@ function statementsOf(toml: string): readonly (AST.TOMLKeyValue | AST.TOMLTable)
   }
 }
 
-/** Elements of arrays of tables are in `resolvedKey`, behind the name of the array. */
+/** In `resolvedKey`, an index after the name of an array of tables selects its element. */
 function noteTable({ key, resolvedKey, body }: AST.TOMLTable, note: Note): void {
   const segments = key.keys.values()
   let segment: AST.TOMLNode = key

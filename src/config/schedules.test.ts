@@ -135,9 +135,9 @@ on_anomaly = { low = "terminate", medium = "advance", high = "capture" }
 phases = [{ name = "a", for = "5s" }, { name = "b", for = 1 }]
 `)
   assert.deepEqual(warnings, [
-    'mayfly.toml:5:35: schedules.default.on_anomaly.medium: "advance" is milder than "terminate", which is for low anomalies',
-    'mayfly.toml:4:42: schedules.default.phases.1: phase "late" never begins: ceilings.timeout is over after 2000 ms',
-    'mayfly.toml:7:39: schedules.default.zones.parsing.phases.1: phase "b" never begins: schedule "default" is over after 3000 ms',
+    'mayfly.toml:5:35: schedules.default.on_anomaly.medium: "advance" is milder than "terminate", the reaction to low anomalies',
+    'mayfly.toml:4:42: schedules.default.phases.1: phase "late" never begins: ceilings.timeout ends after 2000 ms',
+    'mayfly.toml:7:39: schedules.default.zones.parsing.phases.1: phase "b" never begins: schedule "default" ends after 3000 ms',
   ])
 })
 
@@ -166,10 +166,10 @@ phases = [{ name = "a", for = "2s", ${phase} }, { name = "b", for = "2s", cpu = 
     '5:77: schedules.default.zones.video.phases.1.cpu: expected no more than the phase before it has: 0.05',
   ])
   assert.deepEqual(faultsOf(zone('video', '"ffmpeg"', 'network = "none"')), [
-    '5:37: schedules.default.zones.video.phases.0.network: expected memory, cpu, processes alone: "network" is one for a whole program',
+    '5:37: schedules.default.zones.video.phases.0.network: expected memory, cpu, processes only: "network" applies to the whole program',
   ])
   assert.deepEqual(faultsOf(zone('compute', '"ffmpeg"', 'cpu = 1')), [
-    '4:1: schedules.default.zones.compute.program: expected another name for a zone of programs: "compute" is what JavaScript does',
+    '4:1: schedules.default.zones.compute.program: expected another name for a zone of programs: "compute" is a kind of JavaScript code',
   ])
   assert.match(
     faultsOf(
@@ -223,8 +223,8 @@ phases = [{ name = "a", for = "2s", cpu = 0.5, memory = "8MB" }]
 phases = [{ name = "a", for = "2s" }]
 `)
   assert.deepEqual(warnings, [
-    'mayfly.toml:4:37: schedules.default.zones.compute.phases.0.cpu: "cpu" is not held for a zone of JavaScript, only for the whole; each run says so',
-    'mayfly.toml:5:26: schedules.default.zones.exec: no wall makes a zone of the kind "exec": its functions stay in "main"',
+    'mayfly.toml:4:37: schedules.default.zones.compute.phases.0.cpu: "cpu" is not enforced for a JavaScript zone, only for the whole job; each run reports it',
+    'mayfly.toml:5:26: schedules.default.zones.exec: no wall supports zones of the kind "exec": its functions stay in "main"',
   ])
 })
 

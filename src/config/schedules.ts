@@ -13,10 +13,9 @@ type Schedules = ConfigValues['schedules']
 type Course = Pick<Schedules[string], 'phases' | 'on_anomaly' | 'clock'>
 
 /**
- * Checks of schedules beyond the schema: no phase is looser than the one before it, nor a zone than its whole;
- * conditions parse; an origin or a capability has one schedule. And each schedule terminates: advances and
- * conditions lead to a later phase or to the end, never back, so it suffices that the sum of the phases is
- * within the longest life.
+ * Checks schedules beyond the schema: no phase is looser than the one before it, and no zone looser than the main one;
+ * conditions parse; an origin or a capability has at most one schedule. Each schedule terminates: advances and conditions
+ * lead to a later phase or to the end, never back, so it is enough that the phases together are within the longest life.
  */
 export function* scheduleFaults(schedules: Schedules): Generator<Fault> {
   for (const [name, schedule] of Object.entries(schedules)) {
@@ -28,14 +27,14 @@ export function* scheduleFaults(schedules: Schedules): Generator<Fault> {
       if (zone.program) yield* programFaults(kind, zone, [...path, 'zones', kind])
       yield* zoneFaults(kind, zone, [...path, 'zones', kind])
     }
-    yield* functionsTwice(schedule, path)
+    yield* duplicateFunctionFaults(schedule, path)
     yield* channelFaults(schedule, path)
   }
-  yield* boundTwice(schedules, 'for_origins', 'origin')
-  yield* boundTwice(schedules, 'for_capabilities', 'capability')
+  yield* duplicateBindingFaults(schedules, 'for_origins', 'origin')
+  yield* duplicateBindingFaults(schedules, 'for_capabilities', 'capability')
 }
 
-/** Valid, but certainly not intended. */
+/** Finds settings that are valid, but certainly not intended. */
 export function* scheduleWarnings({ schedules, ceilings }: ConfigValues): Generator<Fault> {
   for (const [name, schedule] of Object.entries(schedules)) {
     const path = ['schedules', name]
@@ -45,7 +44,7 @@ export function* scheduleWarnings({ schedules, ceilings }: ConfigValues): Genera
     for (const [kind, zone] of Object.entries(schedule.zones)) {
       const inner = [...path, 'zones', kind]
       yield* courseWarnings(zone, inner)
-      yield* unheldWarnings(kind, zone, inner)
+      yield* unenforcedWarnings(kind, zone, inner)
       yield* lateWarnings(zone, inner, whole, `schedule "${name}"`)
     }
   }
@@ -55,14 +54,14 @@ type Zone = Schedules[string]['zones'][string]
 
 const isKind = (name: string): boolean => zoneKinds.some((one) => one === name)
 
-/** A zone that nothing can be is never in force, so a misspelt kind would leave its code without those phases. */
+/** Refuses a zone that matches no code: with a misspelt kind, the code meant would run without the zone's phases. */
 function* zoneFaults(kind: string, zone: Zone, path: KeyPath): Generator<Fault> {
   if (zone.program && zone.function)
     yield { path: [...path, 'function'], message: 'expected one of "program" and "function"' }
   if (zone.function && (isKind(kind) || kind === mainZone))
     yield {
       path: [...path, 'function'],
-      message: `expected another name for a zone of functions: "${kind}" has a meaning already`,
+      message: `expected another name for a zone of functions: "${kind}" is a built-in zone`,
     }
   if (zone.program || zone.function || isKind(kind)) return
   const near = nearestName(kind, zoneKinds)
@@ -73,7 +72,7 @@ function* zoneFaults(kind: string, zone: Zone, path: KeyPath): Generator<Fault> 
   }
 }
 
-function* functionsTwice({ zones }: Schedules[string], path: KeyPath): Generator<Fault> {
+function* duplicateFunctionFaults({ zones }: Schedules[string], path: KeyPath): Generator<Fault> {
   const seen = new Map<string, string>()
   for (const [kind, zone] of Object.entries(zones))
     for (const name of zone.function ?? []) {
@@ -95,12 +94,12 @@ function* channelFaults({ zones, channels = [] }: Schedules[string], path: KeyPa
       if (!ends.includes(rule[key]))
         yield {
           path: [...path, 'channels', index, key],
-          message: `expected one of its zones of JavaScript: ${ends.map((one) => `"${one}"`).join(', ')}`,
+          message: `expected a JavaScript zone of this schedule: ${ends.map((one) => `"${one}"`).join(', ')}`,
         }
 }
 
-/** Controls that a wall of JavaScript holds for a zone in it. */
-const heldInZone: ReadonlySet<string> = new Set([
+/** Controls that a wall for JavaScript can enforce for one zone in it. */
+const enforcedInZone: ReadonlySet<string> = new Set([
   'network',
   'files',
   'memory',
@@ -110,19 +109,19 @@ const heldInZone: ReadonlySet<string> = new Set([
   'capabilities',
 ])
 
-/** Accepted from older configurations, and held by nothing. */
-function* unheldWarnings(kind: string, zone: Zone, path: KeyPath): Generator<Fault> {
+/** Finds zone settings that older configurations have and no wall enforces. */
+function* unenforcedWarnings(kind: string, zone: Zone, path: KeyPath): Generator<Fault> {
   if (zone.program) return
   if (kindsWithoutZone.has(kind))
     yield {
       path,
-      message: `no wall makes a zone of the kind "${kind}": its functions stay in "main"`,
+      message: `no wall supports zones of the kind "${kind}": its functions stay in "main"`,
     }
   for (const [index, { controls }] of zone.phases.entries())
-    for (const control of Object.keys(controls).filter((name) => !heldInZone.has(name)))
+    for (const control of Object.keys(controls).filter((name) => !enforcedInZone.has(name)))
       yield {
         path: [...path, 'phases', index, control],
-        message: `"${control}" is not held for a zone of JavaScript, only for the whole; each run says so`,
+        message: `"${control}" is not enforced for a JavaScript zone, only for the whole job; each run reports it`,
       }
 }
 
@@ -132,7 +131,7 @@ interface Limit {
   readonly of: string
 }
 
-/** The first phase of a whole starts from the job's grants, unknown here, so it may name anything. */
+/** The first phase of the main zone starts from the job's grants, which are unknown here, so any controls are accepted. */
 function* courseFaults({ phases }: Course, path: KeyPath, limit: Limit): Generator<Fault> {
   let { before, of } = limit
   const names = new Set<string>()
@@ -168,21 +167,21 @@ function* programFaults(kind: string, { phases }: Course, path: KeyPath): Genera
   if (isKind(kind))
     yield {
       path: [...path, 'program'],
-      message: `expected another name for a zone of programs: "${kind}" is what JavaScript does`,
+      message: `expected another name for a zone of programs: "${kind}" is a kind of JavaScript code`,
     }
   for (const [index, phase] of phases.entries()) {
     const here = [...path, 'phases', index]
     for (const control of Object.keys(phase.controls).filter((name) => !ofPrograms.has(name)))
       yield {
         path: [...here, control],
-        message: `expected ${[...ofPrograms].join(', ')} alone: "${control}" is one for a whole program`,
+        message: `expected ${[...ofPrograms].join(', ')} only: "${control}" applies to the whole program`,
       }
     for (const key of conditionKeys)
       if (readsCpu(phase[key]))
         yield {
           path: [...here, key],
           message:
-            'expected no "life.cpu": what a zone of programs works is not told while it runs',
+            'expected no "life.cpu": the CPU time of a zone of programs is not known while it runs',
         }
   }
 }
@@ -210,7 +209,7 @@ function* conditionFaults(phase: PhaseConfig, path: KeyPath): Generator<Fault> {
   }
 }
 
-function* boundTwice(
+function* duplicateBindingFaults(
   schedules: Schedules,
   key: 'for_origins' | 'for_capabilities',
   noun: string,
@@ -229,7 +228,7 @@ function* boundTwice(
   }
 }
 
-/** Order from recording to termination; the closing reactions in between are not ordered. */
+/** Rank of a reaction, from recording to termination; equal ranks are not ordered. */
 export const severityOf: Readonly<Record<Reaction, number>> = {
   record: 0,
   advance: 1,
@@ -250,12 +249,12 @@ function* courseWarnings(course: Course, path: KeyPath): Generator<Fault> {
     if (lesser)
       yield {
         path: [...path, 'on_anomaly', severity],
-        message: `"${reaction}" is milder than "${on_anomaly[lesser]}", which is for ${lesser} anomalies`,
+        message: `"${reaction}" is milder than "${on_anomaly[lesser]}", the reaction to ${lesser} anomalies`,
       }
   }
 }
 
-/** Phases that would start after the end. */
+/** Finds phases that would start after the end. */
 function* lateWarnings(
   { phases }: Course,
   path: KeyPath,
@@ -268,7 +267,7 @@ function* lateWarnings(
     if (begins >= until)
       yield {
         path: [...path, 'phases', index],
-        message: `phase "${phase.name}" never begins: ${what} is over after ${until} ms`,
+        message: `phase "${phase.name}" never begins: ${what} ends after ${until} ms`,
       }
   }
 }

@@ -12,8 +12,8 @@ import type { KeyPath } from './positions.ts'
 
 /**
  * Trust in configuration files. A `mayfly.toml` found in the current folder may have come with cloned or
- * unpacked content, and Mayfly is started in such folders to contain exactly that content. So it may restrict
- * but not grant, until the user trusts this text at this path explicitly, as in direnv. Stored are path and
+ * unpacked content, and Mayfly is started in such folders to contain exactly that content. So the file may restrict but
+ * not grant, until the user explicitly trusts this text at this path, as in direnv. The trust list stores path and
  * SHA-256, so a change of the file revokes its trust.
  *
  * Relies on: the state folder is accessible to its owner alone. A list that is a link, has another owner, or is
@@ -28,7 +28,7 @@ export interface TrustedFile {
   readonly since: string
 }
 
-/** A file as read: the bytes that were parsed are the bytes that are judged. */
+/** File with the bytes that were parsed; the same bytes are hashed for the trust check (no TOCTOU). */
 export interface ConfigFile {
   readonly path: string
   readonly bytes: Uint8Array
@@ -47,7 +47,7 @@ const listSchema = z.strictObject({
 export const trustFile = (stateFolder: string): string =>
   join(stateFolder, 'trusted-configurations.json')
 
-/** Loosening values of each file that is not trusted in its current form; with file, line and column. */
+/** Lists the loosening values of each file whose current content is not trusted, with file, line and column. */
 export function untrustedIssues(
   files: readonly ConfigFile[],
   stateFolder: string | undefined,
@@ -67,10 +67,10 @@ export function untrustedError(issues: readonly [Issue, ...Issue[]]): MayflyErro
   const lines = issues.map(({ where, message }) => `\n  ${where}: ${message}`).join('')
   return new MayflyError(
     'CONFIG_UNTRUSTED',
-    `Cannot use "${file}" of the current folder: it is looser than the defaults, and nobody said that it may be${lines}`,
+    `Cannot use "${file}" of the current folder: it is looser than the defaults and not trusted${lines}`,
     {
       details: { issues },
-      hint: `Read it; then "mayfly policy trust ${file}", or name it with --config ${file}`,
+      hint: `Review it, then run "mayfly policy trust ${file}", or name it with --config ${file}`,
     },
   )
 }
@@ -103,7 +103,7 @@ export function removeTrust(stateFolder: string, path: string): boolean {
   return found
 }
 
-/** Trusted files; empty if the list could have been written by anyone but the owner of the state folder. */
+/** Returns the trusted files; empty if another user than the owner of the state folder could have written the list. */
 export function readTrusted(stateFolder: string): readonly TrustedFile[] {
   try {
     const text = readOwn(stateFolder)
@@ -131,7 +131,7 @@ function change(
   }
 }
 
-/** Text of the list; undefined if it is missing or may have another owner. */
+/** Reads the list's text; undefined if another user than its owner could have written it. Throws if it is missing. */
 function readOwn(stateFolder: string): string | undefined {
   const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
   const fd = openSync(trustFile(stateFolder), flags)
@@ -149,7 +149,7 @@ function readOwn(stateFolder: string): string | undefined {
 }
 
 function isOf({ path, sha256: known }: TrustedFile, file: ConfigFile): boolean {
-  // A linked file is never trusted: its relative paths would be resolved in the link's folder.
+  // A symbolic link is never trusted: relative paths in the file would be resolved in the link's folder.
   const own = join(realPath(dirname(file.path)), basename(file.path))
   return path === own && path === realPath(file.path) && known === sha256(file.bytes)
 }

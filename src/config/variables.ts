@@ -70,7 +70,7 @@ export function flagLayers(flags: Readonly<Record<string, unknown>>): readonly C
   return Object.entries(flags).flatMap(([flag, value]) => {
     if (value === undefined) return []
     const found = settings.find((one) => one.flag === flag)
-    if (!found) throw new RangeError(`Cannot take the flag "${flag}" as a setting`)
+    if (!found) throw new RangeError(`Cannot use the flag "${flag}" as a setting`)
     return [
       valueLayer(found.path, typeof value === 'string' ? read(value, found.kind) : value, flag),
     ]
@@ -119,7 +119,7 @@ function setting(path: string, name: string, kind: Setting['kind']): Setting {
   return { path: path.split('.'), variable: `MAYFLY_${name}`, flag, kind }
 }
 
-/** Unparsable text stays text, and the schema reports what it expected. */
+/** Converts a text by its kind; unparsable text stays text, for which the schema reports the expected form. */
 function read(text: string, kind: Setting['kind']): string | number | boolean {
   if (kind === 'quantity' && /^-?\d+(\.\d+)?$/.test(text)) return Number(text)
   if (kind === 'boolean' && (text === 'true' || text === '1')) return true

@@ -10,17 +10,17 @@ export interface DescribedCall {
   readonly about?: string
   /** Schema of the request body, by name. */
   readonly takes?: string
-  /** Schema of the answer 200, or its name. */
+  /** Schema of the response 200, or its name. */
   readonly gives?: string | Json
   /** True if the answer may be `text/event-stream` as well. */
   readonly streams?: true
   /** Media type of an answer that is not JSON. */
   readonly type?: string
-  /** Answers beside, or instead of, 200. */
+  /** Other success responses, in addition to 200 or instead of it. */
   readonly answers?: Readonly<Record<number, Json>>
-  /** Statuses of problems besides those that follow. */
+  /** Statuses of problems, in addition to the ones that `openapi.ts` derives. */
   readonly fails?: readonly number[]
-  /** Statuses of problems instead of those that follow. */
+  /** Statuses of problems, instead of the ones that `openapi.ts` derives. */
   readonly problems?: readonly number[]
   readonly parameters?: readonly Json[]
   /** True if it needs no key. */
@@ -35,15 +35,20 @@ export const describedCalls: Readonly<Record<string, DescribedCall>> = {
     summary: 'Run one job',
     about:
       'A job in, an outcome out. As text/event-stream: events stdout and stderr with {"text"}, event with a ' +
-      'timeline entry, and always last outcome (or problem, where there is none)',
+      'timeline entry, and always last outcome (or problem, if there is none)',
     takes: 'Job',
     gives: 'Outcome',
     streams: true,
-    answers: { 202: located('It was taken; Location says where its outcome will be', 'Pending') },
+    answers: {
+      202: located('The job was accepted; Location is the URL of its outcome', 'Pending'),
+    },
     fails: [409],
     parameters: [
-      header('Idempotency-Key', 'The same key and body answer with the same outcome for 24 hours'),
-      header('Prefer', 'respond-async answers at once with where the outcome will be'),
+      header(
+        'Idempotency-Key',
+        'Repeated requests with the same key and body return the same outcome for 24 hours',
+      ),
+      header('Prefer', 'respond-async: respond with 202 and the URL of the outcome at once'),
     ],
   },
   'GET /v1/executions': {
@@ -65,7 +70,7 @@ export const describedCalls: Readonly<Record<string, DescribedCall>> = {
     about:
       'Before the end: whether it is queued or running. As text/event-stream: output and timeline so far, as far as ' +
       'the last 64 KiB hold them, then live events, and outcome as the last one; for an ended job outcome alone. ' +
-      'Each other event has an id, which rises by one: a gap means that events were no longer kept',
+      'Other events have consecutive ids: a gap means that events were evicted',
     gives: { oneOf: [ref('Outcome'), ref('Pending')] },
     streams: true,
     parameters: [
@@ -75,7 +80,7 @@ export const describedCalls: Readonly<Record<string, DescribedCall>> = {
   'DELETE /v1/executions/{id}': {
     id: 'cancelExecution',
     summary: 'Cancel one job',
-    about: 'Answers with the outcome if the job had ended already',
+    about: 'Returns the outcome if the job has already ended',
     gives: 'Outcome',
     answers: { 202: { description: 'The job is being ended', content: asJson(ref('Pending')) } },
   },
@@ -178,12 +183,12 @@ export const describedCalls: Readonly<Record<string, DescribedCall>> = {
       'A sandbox that stays open for the key that opened it, until its timeout, which is renewable, or DELETE. Takes ' +
       'the fields of a job without its code; limits.timeout is that of each exec',
     takes: 'SessionAsked',
-    answers: { 201: located('It waits for its first exec', 'Session') },
+    answers: { 201: located('The session waits for its first exec', 'Session') },
     fails: [403, 409, 410, 429],
     parameters: [
       header(
         'Idempotency-Key',
-        'The same key and body find the session that they opened for 24 hours: 201 while it is open, 410 after its end',
+        'Repeated requests with the same key and body return the same session for 24 hours: 201 while it is open, 410 after its end',
       ),
     ],
   },
@@ -192,7 +197,7 @@ export const describedCalls: Readonly<Record<string, DescribedCall>> = {
     summary: 'List live sandboxes',
     about:
       'Newest first: the sessions of a key of scope run, all of its tenant with scope read or operate, and all for an ' +
-      'admin. With labels, sessions alone; all given labels must match',
+      'admin. With labels, sessions only; all given labels must match',
     gives: 'LiveSandboxes',
     fails: [422, 503],
     parameters: [query('label', { type: 'array', items: { type: 'string' } }, 'name:value')],
@@ -200,7 +205,7 @@ export const describedCalls: Readonly<Record<string, DescribedCall>> = {
   'DELETE /v1/sandboxes': {
     id: 'closeSandboxes',
     summary: 'End sessions by label',
-    about: 'Those of this key whose labels all match',
+    about: 'Ends the sessions of this key whose labels all match',
     gives: 'SessionsEnded',
     fails: [422, 503],
     parameters: [query('label', { type: 'array', items: { type: 'string' } }, 'name:value')],
@@ -217,8 +222,8 @@ export const describedCalls: Readonly<Record<string, DescribedCall>> = {
     id: 'terminateSandbox',
     summary: 'End a session, or terminate a job',
     about:
-      'A session of this key ends well, and the answer is the outcome of its whole life. A running job is terminated; ' +
-      'the answer comes when its code has ended',
+      'A session of this key is closed, and the response is the outcome of its whole life. A running job is terminated; ' +
+      'the response is sent when its code has ended',
     gives: { oneOf: [ref('Outcome'), ref('Terminated')] },
     fails: [410, 503],
   },
@@ -231,11 +236,16 @@ export const describedCalls: Readonly<Record<string, DescribedCall>> = {
     takes: 'Exec',
     gives: 'Outcome',
     streams: true,
-    answers: { 202: located('It was taken; Location says where its outcome will be', 'Pending') },
+    answers: {
+      202: located('The job was accepted; Location is the URL of its outcome', 'Pending'),
+    },
     fails: [409, 410],
     parameters: [
-      header('Idempotency-Key', 'The same key and body answer with the same outcome for 24 hours'),
-      header('Prefer', 'respond-async answers at once with where the outcome will be'),
+      header(
+        'Idempotency-Key',
+        'Repeated requests with the same key and body return the same outcome for 24 hours',
+      ),
+      header('Prefer', 'respond-async: respond with 202 and the URL of the outcome at once'),
     ],
   },
   'GET /v1/sandboxes/{id}/files': {
@@ -253,7 +263,7 @@ export const describedCalls: Readonly<Record<string, DescribedCall>> = {
       'The body becomes the file; parent folders are made, and a file of that name is replaced',
     gives: 'SessionFile',
     fails: [408, 410, 413, 422],
-    parameters: [query('path', { type: 'string' }, 'where, below the working folder')],
+    parameters: [query('path', { type: 'string' }, 'path below the working folder')],
   },
   'GET /v1/sandboxes/{id}/pty': {
     id: 'sandboxTerminal',
@@ -261,8 +271,8 @@ export const describedCalls: Readonly<Record<string, DescribedCall>> = {
     about:
       'Upgrades to a WebSocket. Binary messages are bytes of the terminal, 64 KiB at most. Text messages are JSON: ' +
       '{"resize": {"cols", "rows"}} and {"signal": "SIGINT"} from the client, {"exit": {"code", "signal"}} from the ' +
-      'server, which then closes with 1000. A client that cannot send a header sends {"token": "…"} first; what is ' +
-      'refused then is {"problem": …}, and a close with 4000 and its status. Unreadable control closes with 1008, a ' +
+      'server, which then closes with 1000. A client that cannot send a header sends {"token": "…"} first; a problem ' +
+      'is then {"problem": …}, and a close with 4000 plus its status. A malformed control message closes with 1008, a ' +
       'message that is too large with 1009. Four at a time in one session: 503 OVERLOADED. 409 after a phase closed ' +
       'what a terminal needs',
     answers: { 101: { description: 'A terminal is open' } },
@@ -281,8 +291,7 @@ export const describedCalls: Readonly<Record<string, DescribedCall>> = {
   'POST /v1/sandboxes/{id}/timeout': {
     id: 'renewSandbox',
     summary: 'Renew the timeout of a session',
-    about:
-      'From now on; never beyond the longest life of a session, which [sandboxes] lifetime says',
+    about: 'Counted from now; limited by the maximum lifetime of a session, [sandboxes] lifetime',
     takes: 'SessionTimeout',
     gives: 'Session',
     fails: [410],
@@ -292,7 +301,7 @@ export const describedCalls: Readonly<Record<string, DescribedCall>> = {
     summary: 'Tighten one sandbox',
     about:
       'Permanent. Controls as in a phase; omitted ones stay. A change that would loosen, or that its wall cannot ' +
-      'make while it runs, is 409, and details.inForce says what holds',
+      'make while it runs, is 409; details.inForce has the controls in force',
     takes: 'Tighten',
     gives: 'Tightened',
     fails: [409],
@@ -314,7 +323,7 @@ export const describedCalls: Readonly<Record<string, DescribedCall>> = {
   'POST /v1/sandboxes/{id}/capture': {
     id: 'captureSandbox',
     summary: 'Capture one sandbox',
-    about: 'As much as its wall supports; kind none if it supports no capture',
+    about: 'Captures as much as the wall supports; kind none if it supports no capture',
     gives: 'Captured',
     fails: [408, 409, 503],
   },
@@ -492,7 +501,7 @@ function header(name: string, description: string): Json {
   return { name, in: 'header', description, schema: { type: 'string' } }
 }
 
-/** Answer that says in Location where the outcome will be. */
+/** Response with the URL of the outcome in Location. */
 function located(description: string, schema: string): Json {
   const headers = { Location: { schema: { type: 'string' } } }
   return { description, headers, content: asJson(ref(schema)) }

@@ -109,7 +109,7 @@ export function openApi(version: string): Json {
       title: 'Mayfly',
       version,
       description:
-        'Runs untrusted code in sandboxes. A job that reached a wall answers 200 with its outcome, whatever its status; ' +
+        'Runs untrusted code in sandboxes. A job that reached a wall responds with 200 and its outcome, whatever its status; ' +
         'a blocked job is 403 and one that no wall can run is 503, both with the outcome. Durations are milliseconds or ' +
         'text such as "5s", sizes bytes or text such as "64MB". Bodies may be application/msgpack too, and answers are ' +
         'where Accept names it.',
@@ -170,7 +170,7 @@ function contentOf({ gives = {}, type, streams }: DescribedCall): Json {
   return { ...asJson(schema), ...(streams && { 'text/event-stream': text }) }
 }
 
-/** `isNamed`: its path names one thing, which may be missing. */
+/** `isNamed`: the path names one resource, which may be missing. */
 function problemsOf(call: DescribedCall, isNamed: boolean): readonly number[] {
   const { isOpen, takes, fails = [], problems } = call
   if (problems) return problems
@@ -187,16 +187,16 @@ function body(name: string): Json {
 
 const meanings: Readonly<Record<number, string>> = {
   400: 'The body is not JSON in UTF-8, has a key twice, or nests deeper than 64',
-  401: 'No key or token, or none that holds',
-  403: 'The scope is missing, or the job was blocked: then with its outcome',
-  404: 'Nothing of this name: unknown, forgotten, or of another tenant',
-  408: 'The body came too slowly',
-  409: 'As things are it cannot be done: a job under this Idempotency-Key is under way, or a sandbox would be loosened',
+  401: 'The key or token is missing, unknown, expired or revoked',
+  403: 'The key lacks the scope, or the job was blocked; with the outcome of a blocked job',
+  404: 'Not found: unknown, expired, or of another tenant',
+  408: 'The body arrived too slowly',
+  409: 'Conflict with the current state: a job with this Idempotency-Key is running, or a sandbox would be loosened',
   413: 'The body is too large',
   415: 'The body is neither application/json nor application/msgpack',
-  422: 'The body is not what this call takes; details name the paths',
-  429: 'Too many requests; Retry-After says when',
-  503: 'Nobody can run it here or now; where it was a job, with its outcome',
+  422: 'The body does not match the schema; details name the paths',
+  429: 'Too many requests; retry after Retry-After',
+  503: 'Unavailable here or at this time; with the outcome, for a job',
 }
 
 function problem(status: number): Json {

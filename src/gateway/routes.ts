@@ -205,7 +205,7 @@ export function activeRoutes(parts: GatewayParts): Hono<Env> {
       if (context.req.method === 'OPTIONS' && !needsKey(methods)) return options(methods, crossing)
       const asked = { method: context.req.method, params: context.req.param() as Params }
       const answered = await attempt(parts, () => dispatch(parts, methods, http, asked))
-      if (answered.status === TOO_MANY) await pause(parts.tarpit.hold(askerOf(http)))
+      if (answered.status === TOO_MANY) await pause(parts.tarpit.delayMs(askerOf(http)))
       return withHeaders(await negotiate(http.incoming, answered), crossing)
     })
   }
@@ -289,13 +289,15 @@ async function dispatch(
   http: HttpBindings,
   { method, params }: { readonly method: string; readonly params: Params },
 ): Promise<Response> {
-  const who = needsKey(methods) ? authenticateRequest(parts, http) : nobody
+  const identity = needsKey(methods) ? authenticateRequest(parts, http) : nobody
   if (method === 'OPTIONS') return options(methods, {})
   const call = methods[(method === 'HEAD' ? 'GET' : method) as Method]
   if (!call) return wrongMethod(method, allowOf(methods))
-  if (typeof call.needs !== 'string') authorise(who, call.needs)
-  const answered = await attempt(parts, async () => call.answer(parts, http, who, params))
-  return who === nobody ? answered : withHeaders(answered, parts.quotas.headers(who.tenant))
+  if (typeof call.needs !== 'string') authorise(identity, call.needs)
+  const answered = await attempt(parts, async () => call.answer(parts, http, identity, params))
+  return identity === nobody
+    ? answered
+    : withHeaders(answered, parts.quotas.headers(identity.tenant))
 }
 
 function needsKey(methods: Methods): boolean {

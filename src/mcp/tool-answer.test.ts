@@ -32,7 +32,7 @@ test('A refusal is told with its code and hint, and a bug without any of its tex
   const refusal = answerError(new MayflyError('BUSY', 'Cannot run this now', { hint: 'Wait' }))
   assert.equal(refusal.text, 'BUSY: Cannot run this now\nWait')
   const bug = answerError(new Error('secret path'))
-  assert.equal(bug.text, 'INTERNAL: Cannot answer: something broke on this side')
+  assert.equal(bug.text, 'INTERNAL: Cannot answer: an internal error occurred')
 })
 
 test('Parts of a file join to the whole, also where a character would be cut', () => {

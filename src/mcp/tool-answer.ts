@@ -62,7 +62,7 @@ export function answerOutcome(outcome: Outcome): ToolAnswer {
 export function answerError(thrown: unknown): ToolAnswer {
   const known = thrown instanceof MayflyError && thrown.code !== 'INTERNAL' ? thrown : undefined
   const code = known?.code ?? 'INTERNAL'
-  const message = known ? messageOf(known) : 'Cannot answer: something broke on this side'
+  const message = known ? messageOf(known) : 'Cannot answer: an internal error occurred'
   const hint = known?.hint === undefined ? '' : `\n${known.hint}`
   const wait =
     known?.retryAfterMs === undefined ? '' : `\nTry again in ${known.retryAfterMs / 1000} s`

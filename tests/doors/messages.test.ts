@@ -73,7 +73,7 @@ phases = [{ name = "full", for = "20s", terminate_if = 'events["seen/exec"] > 1'
     assert.equal((await make()).code, 0)
     const again = await make()
     assert.equal(again.code, 2)
-    assert.match(again.stderr, /Cannot call a key "ci": "key_\w+" is called so/)
+    assert.match(again.stderr, /Cannot name a key "ci": "key_\w+" has this name/)
     const { stdout } = await mayfly(place, ['access', 'list'])
     assert.match(stdout, /^id +name +tenant +scopes +state\n/)
     assert.equal((await mayfly(place, ['access', 'revoke', 'ci'])).code, 0)

@@ -34,9 +34,9 @@ export async function answerJob(
   return forms[form](parts, http, job, { outlivesCaller: true, onNotRun: claimed.release })
 }
 
-/** Needs of the three forms of an answer. */
+/** Dependencies of the three forms of a response. */
 export type GivingParts = JobStart & Pick<GatewayParts, 'limits'>
-/** Needs of an answer that may be repeated under its idempotency key. */
+/** Dependencies of a response that may be replayed by its idempotency key. */
 export type AnswerParts = GivingParts & StoredOutcomes
 
 type Form = 'whole' | 'stream' | 'later'
@@ -155,7 +155,7 @@ export async function watch(
   { output, ended }: Pick<LiveJob, 'output' | 'ended'>,
 ): Promise<Response> {
   if (output.isFull)
-    throw new MayflyError('RATE_LIMITED', 'Cannot take another reader of this execution', {
+    throw new MayflyError('RATE_LIMITED', 'Cannot stream this execution: it has too many readers', {
       retryAfterMs: 1000,
     })
   const left = new AbortController()
@@ -200,7 +200,7 @@ function isProblem({ status }: Outcome): boolean {
   return status === 'blocked' || status === 'unavailable'
 }
 
-/** Tells the hono bridge that the response was already written to the socket. */
+/** Marks the response as already written to the socket, for the hono bridge. */
 function alreadySent(): Response {
   return new Response(null, { headers: { 'x-hono-already-sent': 'true' } })
 }

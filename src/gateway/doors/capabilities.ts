@@ -33,17 +33,17 @@ const catalogue = new Catalogue()
 export const callCapability: Door<AnswerParts & JobIntake> = async (
   parts,
   http,
-  who,
+  identity,
   { name = '' },
 ) => {
   parts.running.refuseWhenDraining()
-  const body = await parts.bodies.json(http.incoming, http.outgoing, 'args', who.tenant)
+  const body = await parts.bodies.json(http.incoming, http.outgoing, 'args', identity.tenant)
   const read = checked(capabilityCall, body.value, 'call of a capability')
-  const called = calledBy(parts, who.tenant, name)
+  const called = calledBy(parts, identity.tenant, name)
   if ('isolated' in called && !called.isolated)
-    return json(await inProcess(parts, called, read.args, who))
+    return json(await inProcess(parts, called, read.args, identity))
   const asked = 'isolated' in called ? jobRequest.parse(capabilityJob(called, [])) : called
-  const facts = { ...who, origin: 'capability', ...traceOf(http.incoming) } as const
+  const facts = { ...identity, origin: 'capability', ...traceOf(http.incoming) } as const
   const made = makeJob(parts, asked, { kept: body.kept ?? '[]' }, facts)
   const digest = () => sha256(`${name}\0${canonicalJson(body.value)}\0${body.kept ?? ''}`)
   return answerJob(parts, http, { job: { ...made, capability: name }, digest })

@@ -17,25 +17,25 @@ export const defaultProvider = z.strictObject({
 type ConfigParts = Pick<GatewayParts, 'bodies' | 'change'>
 
 /** `PATCH /v1/config`. Scope admin may only narrow; widening needs a key that itself has `config:widen`. */
-export const changeConfig: Door<ConfigParts> = async (parts, http, who) => {
-  const patch = await bodyOf(parts, http, who, configBody, 'configuration')
-  return json(await changeOf(parts)(patch.asked as ConfigBody, by(who)))
+export const changeConfig: Door<ConfigParts> = async (parts, http, identity) => {
+  const patch = await bodyOf(parts, http, identity, configBody, 'configuration')
+  return json(await changeOf(parts)(patch.asked as ConfigBody, by(identity)))
 }
 
-/** `PUT /v1/providers/default`: changes this field alone. */
-export const preferProvider: Door<ConfigParts> = async (parts, http, who) => {
-  const { read } = await bodyOf(parts, http, who, defaultProvider, 'default provider')
-  return json(await changeOf(parts)({ default_provider: read.name }, by(who)))
+/** `PUT /v1/providers/default`: changes this field only. */
+export const preferProvider: Door<ConfigParts> = async (parts, http, identity) => {
+  const { read } = await bodyOf(parts, http, identity, defaultProvider, 'default provider')
+  return json(await changeOf(parts)({ default_provider: read.name }, by(identity)))
 }
 
 async function bodyOf<T extends z.ZodType>(
   parts: Pick<GatewayParts, 'bodies'>,
   { incoming, outgoing }: HttpBindings,
-  who: Identity,
+  identity: Identity,
   schema: T,
   what: string,
 ): Promise<{ readonly asked: unknown; readonly read: z.output<T> }> {
-  const { value: asked } = await parts.bodies.json(incoming, outgoing, 'input', who.tenant)
+  const { value: asked } = await parts.bodies.json(incoming, outgoing, 'input', identity.tenant)
   const read = schema.safeParse(asked)
   if (!read.success) throw settledAtStart(read.error) ?? invalid(what, read.error)
   return { asked, read: read.data }
@@ -49,13 +49,16 @@ function settledAtStart({ issues }: z.ZodError): MayflyError | undefined {
     )
     .filter((key) => Object.hasOwn(configSchema.shape, key))
   if (keys.length === 0) return undefined
-  const message = `Cannot change "${keys.join('", "')}" while it runs: write it into the configuration and start again`
+  const message = `Cannot change "${keys.join('", "')}" while the server runs: set it in the configuration file and restart`
   const details = keys.map((path) => ({ path, message: 'needs a restart' }))
   return new MayflyError('INVALID', message, { details })
 }
 
 function changeOf({ change }: Pick<GatewayParts, 'change'>): ChangeConfig {
-  return present(change, 'Cannot change the configuration of this server')
+  return present(
+    change,
+    'Cannot change the configuration: changes over HTTP are disabled on this server',
+  )
 }
 
 function by({ principal, scopes }: Identity) {

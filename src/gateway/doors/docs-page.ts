@@ -101,7 +101,7 @@ function callOf({ method, path, operation }: Call, origin: string): string {
     `<h2 id="${text(operation.operationId)}"><code>${method.toUpperCase()} ${text(path)}</code></h2>` +
     `<p><b>${text(operation.summary)}.</b> ${text(operation.description)}.${needs}</p>` +
     `<pre tabindex="0">${text(curlOf(method, path, operation, origin))}</pre>` +
-    `<details><summary>What it takes and answers</summary><table>${asked.join('')}${body}${answers.join('')}</table></details>`
+    `<details><summary>Request and responses</summary><table>${asked.join('')}${body}${answers.join('')}</table></details>`
   )
 }
 

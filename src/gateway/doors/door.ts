@@ -5,15 +5,15 @@ import type { Identity } from '../http/keys.ts'
 /** Path parameters: `{id}` is `params.id`, decoded. */
 export type Params = Readonly<Record<string, string>>
 
-/** Answers a call of the API; `Parts` is what it needs of the server. */
+/** Handler of an API call; `Parts` are the parts of the server that it depends on. */
 export type Door<Parts> = (
   parts: Parts,
   http: HttpBindings,
-  who: Identity,
+  identity: Identity,
   params: Params,
 ) => Promise<Response> | Response
 
-/** A part that a server may lack; `why` is the refusal without it. Throws MayflyError UNAVAILABLE. */
+/** Returns an optional part of the server. Throws MayflyError UNAVAILABLE with the message `why` if it is missing. */
 export function present<T>(part: T | undefined, why: string): T {
   if (part !== undefined) return part
   throw new MayflyError('UNAVAILABLE', why)

@@ -20,10 +20,10 @@ const MB = 2 ** 20
 export const registerEffect: Door<JobIntake & MeterParts & Pick<GatewayParts, 'bodies'>> = async (
   parts,
   http,
-  who,
+  identity,
 ) => {
   parts.running.refuseWhenDraining()
-  const body = await parts.bodies.json(http.incoming, http.outgoing, 'input', who.tenant)
+  const body = await parts.bodies.json(http.incoming, http.outgoing, 'input', identity.tenant)
   const asked = checked(effectRequest, body.value, 'effect')
   const { effectId, timeout, memoryLimit, language = 'js', ...code } = asked
   const limits = {
@@ -34,7 +34,7 @@ export const registerEffect: Door<JobIntake & MeterParts & Pick<GatewayParts, 'b
     parts,
     jobRequest.parse({ ...code, language, limits }),
     { kept: undefined },
-    { ...who, origin: 'http', ...traceOf(http.incoming) },
+    { ...identity, origin: 'http', ...traceOf(http.incoming) },
   )
 
   return json(await metered(parts, job, () => parts.effects.register(job, { effectId })))
@@ -44,13 +44,13 @@ export const registerEffect: Door<JobIntake & MeterParts & Pick<GatewayParts, 'b
 export const executeEffect: Door<JobIntake & JobStart & Pick<GatewayParts, 'bodies'>> = async (
   parts,
   http,
-  who,
+  identity,
 ) => {
   parts.running.refuseWhenDraining()
-  const body = await parts.bodies.json(http.incoming, http.outgoing, 'input', who.tenant)
+  const body = await parts.bodies.json(http.incoming, http.outgoing, 'input', identity.tenant)
   const { effectId } = checked(effectCall, body.value, 'call of an effect')
   const job = makeJob(parts, jobRequest.parse({ effectId }), body, {
-    ...who,
+    ...identity,
     origin: 'http',
     ...traceOf(http.incoming),
   })

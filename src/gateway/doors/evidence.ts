@@ -9,9 +9,14 @@ import { json } from '../http/json-response.ts'
 import { operatorOf } from './sandboxes.ts'
 
 /** `GET /v1/evidence/{id}`: lists the captures of an execution. An admin sees those of every tenant. */
-export const readEvidence: Door<Pick<GatewayParts, 'evidence'>> = (parts, _http, who, params) => {
+export const readEvidence: Door<Pick<GatewayParts, 'evidence'>> = (
+  parts,
+  _http,
+  identity,
+  params,
+) => {
   const id = idOf(params)
-  return json({ id, captures: evidenceOf(parts).of(id, operatorOf(who)) })
+  return json({ id, captures: evidenceOf(parts).of(id, operatorOf(identity)) })
 }
 
 /**
@@ -20,10 +25,10 @@ export const readEvidence: Door<Pick<GatewayParts, 'evidence'>> = (parts, _http,
  */
 export const readEvidencePart: Door<
   Pick<GatewayParts, 'evidence' | 'limits' | 'operateRate' | 'refusals'>
-> = (parts, { incoming, outgoing }, who, params) => {
-  if (!isAdmin(who)) refuseOver(parts.operateRate.take(who.id))
+> = (parts, { incoming, outgoing }, identity, params) => {
+  if (!isAdmin(identity)) refuseOver(parts.operateRate.take(identity.id))
   const { capture = '', part = '' } = params
-  const asked = [idOf(params), `${capture}/${part}`, operatorOf(who)] as const
+  const asked = [idOf(params), `${capture}/${part}`, operatorOf(identity)] as const
   if (incoming.method === 'HEAD') return answer(named(evidenceOf(parts), ...asked), null)
   const found = evidenceOf(parts).read(...asked)
   // Idle timeout: cuts off a client that stops reading.
@@ -72,5 +77,5 @@ function answer(
 }
 
 function evidenceOf({ evidence }: Pick<GatewayParts, 'evidence'>): Evidence {
-  return present(evidence, 'Cannot look at evidence: this server shows none')
+  return present(evidence, 'Cannot read evidence: it is disabled on this server')
 }

@@ -1,4 +1,4 @@
-/** A working body for each call that takes one; shown in the API description and at `/docs`. */
+/** Valid body for each call with a body; shown in the API description and at `/docs`. */
 export const bodyExamples: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   Job: {
     language: 'python',
@@ -37,7 +37,7 @@ export const bodyExamples: Readonly<Record<string, Readonly<Record<string, unkno
 
 const mcpSession = ['Mcp-Session-Id: $MCP_SESSION_ID']
 
-/** Extra headers of an example, beside the key; may name shell variables. */
+/** Headers of an example in addition to the key; may contain shell variables. */
 export const headerExamples: Readonly<Record<string, readonly string[]>> = {
   mcp: ['Accept: application/json, text/event-stream'],
   mcpStream: ['Accept: text/event-stream', ...mcpSession],
@@ -51,7 +51,7 @@ export const queryExamples: Readonly<Record<string, string>> = {
   putSandboxFile: '?path=data/rows.csv',
 }
 
-/** Body of an example that is no JSON. */
+/** Body of an example that is not JSON. */
 export const rawBodyExamples: Readonly<Record<string, string>> = { putSandboxFile: 'a,b' }
 
 /** Path values of an example; a shell variable where only the caller knows the value. */

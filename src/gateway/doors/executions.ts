@@ -25,10 +25,10 @@ import { traceOf } from '../http/request-trace.ts'
 import type { VisitorSession } from '../http/session-token.ts'
 
 /** `POST /v1/executions`: a job in, an outcome out. */
-export const execute: Door<AnswerParts & JobIntake> = async (parts, http, who) => {
+export const execute: Door<AnswerParts & JobIntake> = async (parts, http, identity) => {
   parts.running.refuseWhenDraining()
-  const body = await parts.bodies.json(http.incoming, http.outgoing, 'input', who.tenant)
-  const job = readJob(parts, body, { ...who, origin: 'http', ...traceOf(http.incoming) })
+  const body = await parts.bodies.json(http.incoming, http.outgoing, 'input', identity.tenant)
+  const job = readJob(parts, body, { ...identity, origin: 'http', ...traceOf(http.incoming) })
   return answerJob(parts, http, { job, digest: () => digestOf(body) })
 }
 
@@ -88,12 +88,12 @@ export function contentReader(
     if (!parts.tokens) throw noTokens()
     const { tokens } = parts
     const session = tokens.verify(memberOf(body.value, 'sessionToken'), sender)
-    const who = {
+    const identity = {
       tenant: parts.pageTenant,
       principal: `page:${session.id}`,
       origin: 'page',
     } as const
-    const job = contentJob(parts, body, { ...who, ...trace })
+    const job = contentJob(parts, body, { ...identity, ...trace })
     const quotas = quotasOf(parts, http.incoming, session)
     return { job, quotas, begin: () => tokens.begin(session) }
   }
@@ -110,12 +110,15 @@ export function quotasOf(
 }
 
 /** The body of `POST /v1/executions` as a job. Throws MayflyError INVALID or NOT_FOUND. */
-export function readJob(parts: JobIntake, body: StrictJson, who: JobOwner): Job {
-  return makeJob(parts, checked(jobRequest, body.value, 'job'), body, who)
+export function readJob(parts: JobIntake, body: StrictJson, identity: JobOwner): Job {
+  return makeJob(parts, checked(jobRequest, body.value, 'job'), body, identity)
 }
 
 export function noTokens(): MayflyError {
-  return new MayflyError('UNAUTHENTICATED', 'Cannot take a session token: this server gives none')
+  return new MayflyError(
+    'UNAUTHENTICATED',
+    'Cannot accept a session token: page sessions are disabled on this server',
+  )
 }
 
 /** Digest of the canonical body, so white space does not count; numbers of the input keep their spelling. */
@@ -125,7 +128,7 @@ function digestOf({ value, kept }: StrictJson): string {
 
 type JobOwner = Pick<Job, 'tenant' | 'principal' | 'origin' | 'traceparent'>
 
-/** Owner of the API key, if there is one. Without a key the rate limit of the address applies. */
+/** Owner of the API key; undefined without one, in which case the rate limit of the address applies. */
 function ownerOf(
   parts: Authentication,
   http: Pick<HttpBindings, 'incoming'>,
@@ -139,7 +142,7 @@ function ownerOf(
   return undefined
 }
 
-function contentJob(parts: JobIntake, body: StrictJson, who: JobOwner): Job {
+function contentJob(parts: JobIntake, body: StrictJson, identity: JobOwner): Job {
   const content = checked(activeContent, body.value, 'active content')
   const { content: code, language, input, schedule, artifacts } = content
   const asked: JobRequest = {
@@ -149,7 +152,7 @@ function contentJob(parts: JobIntake, body: StrictJson, who: JobOwner): Job {
     ...(artifacts && { artifacts }),
     ...(schedule && { schedule, network: networkWith(schedule) }),
   }
-  return makeJob(parts, checked(jobRequest, asked, 'active content'), body, who)
+  return makeJob(parts, checked(jobRequest, asked, 'active content'), body, identity)
 }
 
 /** Network granted by a preset: active content cannot request network itself. */
@@ -163,16 +166,16 @@ export function makeJob(
   parts: JobIntake,
   asked: JobAsked,
   body: Pick<StrictJson, 'kept'>,
-  who: JobOwner,
+  identity: JobOwner,
 ): Job {
   return {
     id: newId('exec', parts.clock.date()),
-    tenant: who.tenant,
-    principal: who.principal,
-    origin: who.origin,
-    ...(who.traceparent !== undefined && { traceparent: who.traceparent }),
+    tenant: identity.tenant,
+    principal: identity.principal,
+    origin: identity.origin,
+    ...(identity.traceparent !== undefined && { traceparent: identity.traceparent }),
     at: parts.clock.now(),
-    asked: withCode(parts, asked, who.tenant),
+    asked: withCode(parts, asked, identity.tenant),
     inputText: batchTextOf(asked, body.kept ?? 'null'),
   }
 }
@@ -193,7 +196,7 @@ function withCode(
 }
 
 function wrong(path: string, message: string): MayflyError {
-  return new MayflyError('INVALID', `Cannot take the job: "${path}": ${message}`, {
+  return new MayflyError('INVALID', `Cannot accept the job: "${path}": ${message}`, {
     details: [{ path, message }],
   })
 }

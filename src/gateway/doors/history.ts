@@ -24,24 +24,24 @@ export const listQuery = z.strictObject({
 /** `GET /v1/executions`: the tenant's jobs, stored and running, newest first. */
 export const listExecutions: Door<
   Pick<GatewayParts, 'bodies' | 'history' | 'live' | 'sessions'>
-> = async (parts, http, who) => {
+> = async (parts, http, identity) => {
   const { limit, cursor, label } = readQuery(http.incoming.url ?? '')
   const labels = Object.fromEntries(
     label.map((text) => [text.slice(0, text.indexOf(':')), text.slice(text.indexOf(':') + 1)]),
   )
-  const { tenant } = who
+  const { tenant } = identity
   const kept = await parts.bodies.turn(tenant, () =>
     parts.history.list({ tenant, limit, before: cursor, labels }),
   )
   const live = parts.live
-    .of(who.tenant)
+    .of(identity.tenant)
     .filter((row) => hasLabels(row, labels))
     .filter(
       ({ id }) =>
         (cursor === undefined || id < cursor) && (kept.next === undefined || id > kept.next),
     )
   const ids = new Set(live.map(({ id }) => id))
-  // An open session is its owner's, at /v1/sandboxes.
+  // Open sessions are listed at /v1/sandboxes, for their owner only.
   const isShown = ({ id }: ExecutionRow) => !ids.has(id) && !parts.sessions?.held.has(id)
   const all = [...live, ...kept.items.filter(isShown)].sort(newestFirst)
   const items = all.slice(0, limit)
@@ -55,31 +55,34 @@ export const listExecutions: Door<
  */
 export const getExecution: Door<
   StoredOutcomes & Pick<GatewayParts, 'limits' | 'live' | 'sessions'>
-> = async (parts, http, who, params) => {
+> = async (parts, http, identity, params) => {
   const id = idOf(params)
   refuseOpenSession(parts, id)
-  const live = parts.live.find(who.tenant, id)
+  const live = parts.live.find(identity.tenant, id)
   const isStream = http.incoming.method === 'GET' && wantsStream(http.incoming.headers)
   if (live && isStream) return watch(parts, http, live)
   if (live) return jsonText(200, JSON.stringify({ id, status: live.row.status }))
-  const text = await readOutcome(parts, http, who.tenant, { id, read: (text) => text })
+  const text = await readOutcome(parts, http, identity.tenant, { id, read: (text) => text })
   return isStream ? streamEnd(parts, http, text) : jsonText(200, text)
 }
 
 /** `DELETE /v1/executions/{id}`: cancels a running job with 202; answers 200 with the outcome of a finished one. */
 export const cancelExecution: Door<
   StoredOutcomes & Pick<GatewayParts, 'live' | 'sessions'>
-> = async (parts, http, who, params) => {
+> = async (parts, http, identity, params) => {
   const id = idOf(params)
   refuseOpenSession(parts, id)
-  const live = parts.live.find(who.tenant, id)
+  const live = parts.live.find(identity.tenant, id)
   if (!live)
-    return jsonText(200, await readOutcome(parts, http, who.tenant, { id, read: (text) => text }))
+    return jsonText(
+      200,
+      await readOutcome(parts, http, identity.tenant, { id, read: (text) => text }),
+    )
   live.cancel()
   return jsonText(202, JSON.stringify({ id, status: live.row.status }))
 }
 
-/** Hides an open session: its row has no end yet, and other keys of the tenant must not learn of it. */
+/** Hides an open session: its row has no end yet, and its id must not be disclosed to other keys of the tenant. */
 function refuseOpenSession({ sessions }: Pick<GatewayParts, 'sessions'>, id: string): void {
   if (sessions?.held.has(id)) throw new MayflyError('NOT_FOUND', 'Cannot find this execution')
 }

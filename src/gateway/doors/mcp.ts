@@ -2,5 +2,9 @@ import type { GatewayParts } from '../http/parts.ts'
 import { present, type Door } from './door.ts'
 
 /** `/mcp`: the Model Context Protocol over streamable HTTP, for agents. */
-export const answerMcp: Door<GatewayParts> = async (parts, http, who) =>
-  await present(parts.mcp, 'Cannot speak MCP: this server does not').answer(parts, http, who)
+export const answerMcp: Door<GatewayParts> = async (parts, http, identity) =>
+  await present(parts.mcp, 'Cannot serve MCP: it is disabled on this server').answer(
+    parts,
+    http,
+    identity,
+  )

@@ -24,16 +24,16 @@ import { pageExec, pageSession } from '../http/schema.ts'
 import type { VisitorSession } from '../http/session-token.ts'
 
 /**
- * Sessions of page visitors, for a notebook. They are apart from `/v1/sandboxes` because a token is no key: it says
- * nothing but a language, a preset and code, reaches what it opened itself, and lives briefly.
+ * Sessions of page visitors, for a notebook. Separate from `/v1/sandboxes`, because a token is not an API key: a visitor
+ * chooses only a language, a preset and code, reaches only its own sessions, and the token expires soon.
  */
 type PageDoor = Door<GatewayParts>
 
-/** Time until a session ends: from its opening, its last exec or renewal, and at the latest. */
+/** Time until a session ends: since its opening, last exec or renewal (`heldMs`), and in total (`lifeMsMax`). */
 const heldMs = 5 * 60_000
 const lifeMsMax = 15 * 60_000
 
-/** Languages of the server for one of a notebook; the first that a wall can hold open is taken. */
+/** Candidates for a language of a notebook; the first one for which a wall supports sessions is used. */
 const candidates: Readonly<Record<'python' | 'javascript', readonly string[]>> = {
   python: ['python'],
   javascript: ['js', 'node'],
@@ -60,7 +60,7 @@ export const openPageSession: PageDoor = async (parts, http) => {
     const opened = await openHeld({ ...parts, quotas }, { job, asked, on: life.on })
     if (opened.kind === 'open') {
       const made = life.of(opened.held, visitor)
-      hold(parts, made, places.move())
+      register(parts, made, places.move())
       if (http.outgoing.destroyed) void opened.held.close().catch(() => undefined)
       return jsonText(201, JSON.stringify(rowOf(parts, made)))
     }
@@ -70,7 +70,7 @@ export const openPageSession: PageDoor = async (parts, http) => {
   return outcomeResponse({ outcome: refusal!, text: JSON.stringify(refusal) })
 }
 
-/** `POST …/{id}/run`: one exec, in the forms of active content. It puts the end of the session off. */
+/** `POST …/{id}/run`: one exec, in the forms of active content. Postpones the end of the session. */
 export const runInPageSession: PageDoor = async (parts, http, _who, { id = '' }) => {
   const { tokens, visitor, owner, quotas } = visitorOf(parts, http)
   const one = parts.pageSessions.find(id, visitor.id)
@@ -85,21 +85,21 @@ export const runInPageSession: PageDoor = async (parts, http, _who, { id = '' })
   return await answerContent({ ...parts, quotas, road: interruptible(one) }, http, job)
 }
 
-/** `POST …/{id}/interrupt`: interrupts the exec that runs; its own answer tells how it ended. */
+/** `POST …/{id}/interrupt`: interrupts the running exec, whose own response reports how it ended. */
 export const interruptPageSession: PageDoor = (parts, http, _who, { id = '' }) => {
   const { interrupt } = ownSession(parts, http, id)
   interrupt?.()
   return json({ interrupted: interrupt !== undefined })
 }
 
-/** `POST …/{id}/timeout`: puts the end off, within the longest life of a visitor's session. */
+/** `POST …/{id}/timeout`: postpones the end, within the maximum lifetime of a visitor's session. */
 export const renewPageSession: PageDoor = (parts, http, _who, { id = '' }) => {
   const one = ownSession(parts, http, id)
   renew(parts, one)
   return json(rowOf(parts, one))
 }
 
-/** `GET …/{id}`: its row, or its life as events, at last the outcome. */
+/** `GET …/{id}`: the row of the session, or its timeline as an event stream that ends with the outcome. */
 export const readPageSession: PageDoor = async (parts, http, _who, { id = '' }) => {
   const one = ownSession(parts, http, id)
   return wantsStream(http.incoming.headers)
@@ -114,11 +114,11 @@ export const pageSessionFiles: PageDoor = async (parts, http, _who, { id = '' })
   return await filesAnswer({ ...parts, quotas }, http, parts.pageTenant, files)
 }
 
-/** `DELETE …/{id}`: ends it, and answers the outcome of its life. */
+/** `DELETE …/{id}`: closes the session and returns its outcome. */
 export const closePageSession: PageDoor = async (parts, http, _who, { id = '' }) =>
   json(await ownSession(parts, http, id).held.close())
 
-/** The body of a visitor, whose address shares those of all senders without a key. */
+/** Reads the body of a visitor, within the limits of anonymous bodies of its address. */
 async function bodyOf(
   { bodies }: Pick<GatewayParts, 'bodies'>,
   { incoming, outgoing }: HttpBindings,
@@ -130,7 +130,7 @@ function ownSession(parts: GatewayParts, http: HttpBindings, id: string): PageSe
   return parts.pageSessions.find(id, visitorOf(parts, http).visitor.id)
 }
 
-/** Visitor whose token the request has. Throws MayflyError UNAUTHENTICATED, also for an API key, and RATE_LIMITED. */
+/** Visitor of the request's token. Throws MayflyError UNAUTHENTICATED, also for an API key, and RATE_LIMITED. */
 function visitorOf(parts: GatewayParts, { incoming }: HttpBindings) {
   const { tokens } = parts
   refuseOver(parts.addressRate.take(clientGroup(incoming)))
@@ -146,7 +146,7 @@ function visitorOf(parts: GatewayParts, { incoming }: HttpBindings) {
   return { tokens, visitor, owner, quotas: quotasOf(parts, incoming, visitor) }
 }
 
-/** Life of a session as it is told to its page. */
+/** Event feed of a session's life for its page. */
 class LifeFeed {
   readonly #clock: GatewayParts['clock']
   readonly #timeline: LiveTimeline
@@ -178,13 +178,13 @@ class LifeFeed {
   }
 }
 
-/** Length of its schedule, and no longer than a session may live. */
+/** Length of the schedule, at most the maximum lifetime of a session. */
 function plannedMs({ session: { profile } }: OpenSession): number {
   return Math.min(lengthOf(profile.schedule.phases), profile.limits.timeout)
 }
 
-/** Holds the session until it ends, and its places as long. */
-function hold({ pageSessions }: GatewayParts, one: PageSession, places: Disposable): void {
+/** Registers the session, and releases its slots when it ends. */
+function register({ pageSessions }: GatewayParts, one: PageSession, places: Disposable): void {
   pageSessions.add(one)
   const over = (outcome?: Outcome): void => {
     one.output.end()
@@ -212,7 +212,7 @@ function interruptible(one: PageSession): JobStart['road'] {
   }
 }
 
-/** Durations and no dates, since the clock of a visitor may be wrong. */
+/** Row with durations instead of dates, because the clock of a visitor may be wrong. */
 function rowOf({ clock }: GatewayParts, { held, timeline, lastAt }: PageSession) {
   const { id, language, tier, provider, execs, busy, expiresAt } = held.row
   const lastMs = Math.max(0, lastAt - clock.now())

@@ -19,135 +19,145 @@ const orders: readonly Scope[] = ['operate']
  * `GET /v1/sandboxes`: running jobs and sessions, newest first: the sessions of a key of scope `run`, a tenant's own, or
  * all for an admin. With `label=name:value`, sessions alone.
  */
-export const listSandboxes: SandboxDoor = (parts, { incoming }, who) => {
+export const listSandboxes: SandboxDoor = (parts, { incoming }, identity) => {
   const labels = labelsOf(incoming.url)
-  const own = sessionsOf(parts, who, labels)
-  const rows = mayAny(who, sees)
-    ? operationsOf(parts).list(operatorOf(who))
-    : liveOf(parts, who, own)
+  const own = sessionsOf(parts, identity, labels)
+  const rows = mayAny(identity, sees)
+    ? operationsOf(parts).list(operatorOf(identity))
+    : liveOf(parts, identity, own)
   const items = rows.filter(({ id }) => !labels || own.has(id))
   return json({ items: items.map((row) => ({ ...row, ...own.get(row.id) })) })
 }
 
 /** `DELETE /v1/sandboxes?label=name:value`: ends the caller's sessions with these labels. */
-export const closeSandboxes: SandboxDoor = async (parts, { incoming }, who) => {
+export const closeSandboxes: SandboxDoor = async (parts, { incoming }, identity) => {
   const labels = labelsOf(incoming.url)
   if (!labels)
     throw new MayflyError('INVALID', 'Cannot end every session: name them by label', {
       details: [{ path: 'label', message: 'expected name:value' }],
     })
-  const ids = [...sessionsOf(parts, who, labels).keys()]
+  const ids = [...sessionsOf(parts, identity, labels).keys()]
   const ended = await Promise.all(
-    ids.map(async (id) => ({ id, status: (await ownSession(parts, who, id).close()).status })),
+    ids.map(async (id) => ({ id, status: (await ownSession(parts, identity, id).close()).status })),
   )
   return json({ items: ended })
 }
 
 /** `GET /v1/sandboxes/{id}`. */
-export const readSandbox: SandboxDoor = (parts, _http, who, { id = '' }) => {
-  const row = ownRow(parts, who, id, sees)
-  return json({ ...operationsOf(parts).find(id, lookerAt(who, row)), ...row })
+export const readSandbox: SandboxDoor = (parts, _http, identity, { id = '' }) => {
+  const row = ownRow(parts, identity, id, sees)
+  return json({ ...operationsOf(parts).find(id, operatorFor(identity, row)), ...row })
 }
 
 /** `POST /v1/sandboxes/{id}/tighten`: removes rights for good; a loosening is 409 with the controls in force. */
 export const tightenSandbox: SandboxDoor = async (
   parts,
   { incoming, outgoing },
-  who,
+  identity,
   { id = '' },
 ) => {
-  const operations = orderFor(parts, who, id)
-  const { value } = await parts.bodies.json(incoming, outgoing, 'input', who.tenant)
+  const operations = orderFor(parts, identity, id)
+  const { value } = await parts.bodies.json(incoming, outgoing, 'input', identity.tenant)
   const asked = checked(tightenAsked, value, 'tightening')
-  return json(await operations.tighten(id, asked, operatorOf(who)))
+  return json(await operations.tighten(id, asked, operatorOf(identity)))
 }
 
 /** `POST /v1/sandboxes/{id}/freeze`: stops the processes; the schedule keeps running. */
-export const freezeSandbox: SandboxDoor = async (parts, _http, who, { id = '' }) =>
-  json(await orderFor(parts, who, id).freeze(id, operatorOf(who)))
+export const freezeSandbox: SandboxDoor = async (parts, _http, identity, { id = '' }) =>
+  json(await orderFor(parts, identity, id).freeze(id, operatorOf(identity)))
 
 /** `POST /v1/sandboxes/{id}/thaw`. */
-export const thawSandbox: SandboxDoor = async (parts, _http, who, { id = '' }) =>
-  json(await orderFor(parts, who, id).thaw(id, operatorOf(who)))
+export const thawSandbox: SandboxDoor = async (parts, _http, identity, { id = '' }) =>
+  json(await orderFor(parts, identity, id).thaw(id, operatorOf(identity)))
 
 /** `POST /v1/sandboxes/{id}/capture`: captures as much as the wall supports; the answer names the kind. */
-export const captureSandbox: SandboxDoor = async (parts, _http, who, { id = '' }) =>
-  json(await orderFor(parts, who, id).capture(id, operatorOf(who)))
+export const captureSandbox: SandboxDoor = async (parts, _http, identity, { id = '' }) =>
+  json(await orderFor(parts, identity, id).capture(id, operatorOf(identity)))
 
 /**
  * `DELETE /v1/sandboxes/{id}`: ends a session of the caller, and answers the outcome of its life; terminates a job, and
  * answers when its code has ended. Not rate-limited.
  */
-export const terminateSandbox: SandboxDoor = async (parts, _http, who, { id = '' }) => {
-  if (ownRow(parts, who, id, orders)) return json(await ownSession(parts, who, id).close())
-  return json(await operationsOf(parts).terminate(id, operatorOf(who)))
+export const terminateSandbox: SandboxDoor = async (parts, _http, identity, { id = '' }) => {
+  if (ownRow(parts, identity, id, orders))
+    return json(await ownSession(parts, identity, id).close())
+  return json(await operationsOf(parts).terminate(id, operatorOf(identity)))
 }
 
-export function operatorOf(who: Identity): Operator {
-  return { principal: who.principal, tenant: isAdmin(who) ? undefined : who.tenant }
+export function operatorOf(identity: Identity): Operator {
+  return { principal: identity.principal, tenant: isAdmin(identity) ? undefined : identity.tenant }
 }
 
 /** Rate-limits orders of non-admin keys: each order costs wall and record work. */
-export function operationsFor(parts: Operating, who: Identity): Operations {
-  if (!isAdmin(who)) refuseOver(parts.operateRate.take(who.id))
+export function operationsFor(parts: Operating, identity: Identity): Operations {
+  if (!isAdmin(identity)) refuseOver(parts.operateRate.take(identity.id))
   return operationsOf(parts)
 }
 
 export function operationsOf({ operations }: Pick<GatewayParts, 'operations'>): Operations {
-  return present(operations, 'Cannot look at sandboxes: this server shows none')
+  return present(operations, 'Cannot access live sandboxes: this is disabled on this server')
 }
 
-function orderFor(parts: OrderParts, who: Identity, id: string): Operations {
-  ownRow(parts, who, id, orders)
-  return operationsFor(parts, who)
+function orderFor(parts: OrderParts, identity: Identity, id: string): Operations {
+  ownRow(parts, identity, id, orders)
+  return operationsFor(parts, identity)
 }
 
 /**
  * Row of a session of this caller; undefined for a live sandbox that its scopes reach. Throws NOT_FOUND for what they do
  * not reach, as for what there is not, and SESSION_ENDED for its own that has ended.
  */
-function ownRow(parts: OrderParts, who: Identity, id: string, scopes: readonly Scope[]) {
-  const own = sessionsOf(parts, who).get(id)
+function ownRow(parts: OrderParts, identity: Identity, id: string, scopes: readonly Scope[]) {
+  const own = sessionsOf(parts, identity).get(id)
   if (own) return own
-  if (!mayAny(who, scopes) || isEndedSession(parts, who, id)) return ownSession(parts, who, id).row
+  if (!mayAny(identity, scopes) || isEndedSession(parts, identity, id))
+    return ownSession(parts, identity, id).row
   return undefined
 }
 
-function isEndedSession({ sessions, history }: OrderParts, who: Identity, id: string): boolean {
-  return !sessions?.held.has(id) && history.row(who.tenant, id)?.session !== undefined
+function isEndedSession(
+  { sessions, history }: OrderParts,
+  identity: Identity,
+  id: string,
+): boolean {
+  return !sessions?.held.has(id) && history.row(identity.tenant, id)?.session !== undefined
 }
 
-function sessionsOf(parts: SessionParts, who: Identity, labels?: Readonly<Record<string, string>>) {
-  const rows = parts.sessions?.held.list(userOf(who), labels) ?? []
+function sessionsOf(
+  parts: SessionParts,
+  identity: Identity,
+  labels?: Readonly<Record<string, string>>,
+) {
+  const rows = parts.sessions?.held.list(userOf(identity), labels) ?? []
   return new Map(rows.map((row) => [row.id, row]))
 }
 
 function liveOf(
   parts: OrderParts,
-  who: Identity,
+  identity: Identity,
   own: ReadonlyMap<string, unknown>,
 ): readonly LiveRow[] {
-  const { principal, tenant } = who
+  const { principal, tenant } = identity
   return operationsOf(parts)
     .list({ principal, tenant })
     .filter(({ id }) => own.has(id))
 }
 
-/** The owner sees its session inside its tenant, an operator what its scopes reach. */
-const lookerAt = (who: Identity, row: unknown): Operator =>
-  row ? { principal: who.principal, tenant: who.tenant } : operatorOf(who)
+/** Identity for the operations: an owner acts within its tenant, an operator within its scopes. */
+const operatorFor = (identity: Identity, row: unknown): Operator =>
+  row ? { principal: identity.principal, tenant: identity.tenant } : operatorOf(identity)
 
-const mayAny = (who: Identity, scopes: readonly Scope[]): boolean =>
-  isAdmin(who) || scopes.some((scope) => who.scopes.includes(scope))
+const mayAny = (identity: Identity, scopes: readonly Scope[]): boolean =>
+  isAdmin(identity) || scopes.some((scope) => identity.scopes.includes(scope))
 
-/** Undefined without any. Throws MayflyError INVALID. */
+/** Labels of the query; undefined without any. Throws MayflyError INVALID. */
 function labelsOf(url = ''): Readonly<Record<string, string>> | undefined {
   const given = new URL(url, 'http://query').searchParams.getAll('label')
   if (given.length === 0) return undefined
   const pairs = given.map((text) => {
     const at = text.indexOf(':')
     if (at > 0) return [text.slice(0, at), text.slice(at + 1)] as const
-    throw new MayflyError('INVALID', 'Cannot take the label: expected name:value', {
+    throw new MayflyError('INVALID', 'Cannot read the label: expected name:value', {
       details: [{ path: 'label', message: 'expected name:value' }],
     })
   })

@@ -34,18 +34,20 @@ const LIST_PATH = '.'
 const PATH_CHARACTERS_MAX = 1024
 
 /**
- * `POST /v1/sandboxes`: opens a session. It ends with its deadline, whether its owner is there or not. The same
+ * `POST /v1/sandboxes`: opens a session, which stays open until its deadline without a connection of its owner. The same
  * Idempotency-Key finds the session that it opened: its row while it is open, SESSION_ENDED after its end.
  */
-export const openSandbox: Door<AnswerParts & SessionParts> = async (parts, http, who) => {
+export const openSandbox: Door<AnswerParts & SessionParts> = async (parts, http, identity) => {
   parts.running.refuseWhenDraining()
   served(parts)
-  const body = await parts.bodies.json(http.incoming, http.outgoing, 'input', who.tenant)
+  const body = await parts.bodies.json(http.incoming, http.outgoing, 'input', identity.tenant)
   const asked = readSession(body.value)
-  const job = sessionJob(asked, ownerOf(http, who), parts.clock)
+  const job = sessionJob(asked, ownerOf(http, identity), parts.clock)
   const claimed = claimedOpening(parts, http, job, body.value)
   if (claimed?.kind === 'done') {
-    return openedResponse(ownSession(parts, who, claimed.id).row, { 'idempotent-replayed': 'true' })
+    return openedResponse(ownSession(parts, identity, claimed.id).row, {
+      'idempotent-replayed': 'true',
+    })
   }
   const opened = await openHeld(parts, { job, asked }).catch((thrown: unknown) => {
     claimed?.release()
@@ -57,7 +59,7 @@ export const openSandbox: Door<AnswerParts & SessionParts> = async (parts, http,
     return outcomeResponse({ outcome: opened.outcome, text })
   }
   const { held } = opened
-  // Without its answer nobody knows the id, unless the same key asks again.
+  // The client is gone and does not know the id. Keep the session only if a retry with its Idempotency-Key can find it.
   if (http.outgoing.destroyed && !claimed) void held.close().catch(() => undefined)
   return openedResponse(held.row)
 }
@@ -67,7 +69,7 @@ function openedResponse(row: SessionRow, headers: Readonly<Record<string, string
   return jsonText(201, JSON.stringify(row), { location, ...headers })
 }
 
-/** Claim of the request's Idempotency-Key; undefined without one. Throws as `claim` does. */
+/** Claim of the request's Idempotency-Key; undefined without one. Throws like `claim`. */
 function claimedOpening(
   parts: AnswerParts & SessionParts,
   { incoming }: HttpBindings,
@@ -89,7 +91,7 @@ interface SessionOpening {
   readonly on?: (entry: TimelineEntry) => void
 }
 
-/** Opens a session, whose places among the jobs of server and tenant are held until it ends. Throws as `startJob` does. */
+/** Opens a session, which occupies a job slot of the server and of the tenant until it ends. Throws like `startJob`. */
 export async function openHeld(
   parts: JobStart & SessionParts,
   { job, asked, on }: SessionOpening,
@@ -98,7 +100,7 @@ export async function openHeld(
   | { readonly kind: 'ended'; readonly outcome: Outcome }
 > {
   const { open, held } = served(parts)
-  const place = takePlace(parts, job)
+  const place = takeSlots(parts, job)
   try {
     const opened = await open(job, { signal: place.signal, ...(on && { on }) })
     if (opened.kind === 'ended') {
@@ -121,16 +123,16 @@ export async function openHeld(
 export const runInSandbox: Door<AnswerParts & SessionParts> = async (
   parts,
   http,
-  who,
+  identity,
   { id = '' },
 ) => {
-  const held = ownSession(parts, who, id)
-  const body = await parts.bodies.json(http.incoming, http.outgoing, 'input', who.tenant)
+  const held = ownSession(parts, identity, id)
+  const body = await parts.bodies.json(http.incoming, http.outgoing, 'input', identity.tenant)
   const asked = readExec(body.value)
   const { session } = held
   const input = body.kept === undefined ? {} : { inputText: body.kept }
   const of = { id, asked: held.asked, ...input }
-  const job = execJob(asked, of, ownerOf(http, who), parts.clock)
+  const job = execJob(asked, of, ownerOf(http, identity), parts.clock)
   if (session.isBusy) throw sessionBusy()
   const road: JobStart['road'] = (one, caller) => {
     parts.live.runs(one.id)
@@ -144,11 +146,11 @@ export const runInSandbox: Door<AnswerParts & SessionParts> = async (
 export const sandboxFiles: Door<SessionDoor & Pick<GatewayParts, 'answers' | 'quotas'>> = async (
   parts,
   http,
-  who,
+  identity,
   { id = '' },
 ) => {
-  const { files } = ownSession(parts, who, id).session
-  return await filesAnswer(parts, http, who.tenant, files)
+  const { files } = ownSession(parts, identity, id).session
+  return await filesAnswer(parts, http, identity.tenant, files)
 }
 
 export async function filesAnswer(
@@ -177,59 +179,56 @@ export async function filesAnswer(
 export const putSandboxFile: Door<SessionDoor & Pick<GatewayParts, 'bodies' | 'quotas'>> = async (
   parts,
   http,
-  who,
+  identity,
   { id = '' },
 ) => {
-  const { files } = ownSession(parts, who, id).session
+  const { files } = ownSession(parts, identity, id).session
   const path = pathOf(http, true)!
-  return await parts.bodies.bytes(http.incoming, http.outgoing, who.tenant, async (bytes) => {
-    parts.quotas.transfer(who.tenant, bytes.length)
+  return await parts.bodies.bytes(http.incoming, http.outgoing, identity.tenant, async (bytes) => {
+    parts.quotas.transfer(identity.tenant, bytes.length)
     await files.put(path, bytes)
     return json({ path, size: bytes.length })
   })
 }
 
-/** `GET /v1/sandboxes/{id}/pty` without an upgrade: `websocket-terminal.ts` answers those with one. */
-export const sandboxTerminal: Door<SessionDoor> = (parts, _http, who, { id = '' }) => {
-  ownSession(parts, who, id)
-  throw new MayflyError(
-    'INVALID',
-    'Cannot open a terminal by a plain request: upgrade to WebSocket',
-  )
+/** `GET /v1/sandboxes/{id}/pty` without an upgrade; upgrades are handled by `websocket-terminal.ts`. */
+export const sandboxTerminal: Door<SessionDoor> = (parts, _http, identity, { id = '' }) => {
+  ownSession(parts, identity, id)
+  throw new MayflyError('INVALID', 'Cannot open a terminal without an upgrade to WebSocket')
 }
 
 /** `POST /v1/sandboxes/{id}/timeout`: renews the deadline, within the longest life of a session. */
 export const renewSandbox: Door<SessionDoor & Pick<GatewayParts, 'bodies'>> = async (
   parts,
   http,
-  who,
+  identity,
   { id = '' },
 ) => {
-  const held = ownSession(parts, who, id)
-  const { value } = await parts.bodies.json(http.incoming, http.outgoing, 'input', who.tenant)
+  const held = ownSession(parts, identity, id)
+  const { value } = await parts.bodies.json(http.incoming, http.outgoing, 'input', identity.tenant)
   return json(held.renew(checked(timeoutRequest, value, 'timeout').timeout))
 }
 
 /**
- * Session of this caller. Throws SESSION_ENDED with the outcome of its life for one of its own that has ended, also
+ * Session of this caller. Throws SESSION_ENDED with the outcome if a session of the caller has ended, also
  * before the last start of this server, and NOT_FOUND for any other.
  */
-export function ownSession(parts: SessionDoor, who: Identity, id: string): OpenSession {
+export function ownSession(parts: SessionDoor, identity: Identity, id: string): OpenSession {
   const held = parts.sessions?.held
-  const user = userOf(who)
+  const user = userOf(identity)
   if (held?.has(id)) return held.find(id, user)
-  const row = parts.history.row(who.tenant, id)
-  if (!row?.session || (!user.isAdmin && row.session.openedBy !== who.principal))
+  const row = parts.history.row(identity.tenant, id)
+  if (!row?.session || (!user.isAdmin && row.session.openedBy !== identity.principal))
     throw new MayflyError('NOT_FOUND', 'Cannot find this sandbox')
-  const text = parts.history.outcome(who.tenant, id)
+  const text = parts.history.outcome(identity.tenant, id)
   throw new MayflyError('SESSION_ENDED', 'Cannot use this sandbox: its session has ended', {
     details: { outcome: text === undefined ? null : parseJson(text) },
   })
 }
 
-export function userOf(who: Identity): SessionUser {
-  const { tenant, principal } = who
-  return { tenant, principal, isAdmin: isAdmin(who) }
+export function userOf(identity: Identity): SessionUser {
+  const { tenant, principal } = identity
+  return { tenant, principal, isAdmin: isAdmin(identity) }
 }
 
 function ownerOf({ incoming }: HttpBindings, { tenant, principal }: Identity): SessionOwner {
@@ -237,11 +236,11 @@ function ownerOf({ incoming }: HttpBindings, { tenant, principal }: Identity): S
 }
 
 export function served({ sessions }: SessionParts): ServedSessions {
-  return present(sessions, 'Cannot open a session: this server opens none')
+  return present(sessions, 'Cannot open a session: sessions are disabled on this server')
 }
 
-/** Places of a session among the jobs of server and tenant; its outcome is stored unless it came from a page. */
-function takePlace(parts: JobStart, job: Job) {
+/** Takes the job slots of a session at server and tenant; its outcome is stored unless the session belongs to a page. */
+function takeSlots(parts: JobStart, job: Job) {
   const isKept = job.origin !== 'page'
   const bytes = bytesOf(job)
   parts.running.refuseAtShare(job.tenant)
@@ -257,7 +256,7 @@ function takePlace(parts: JobStart, job: Job) {
     }
     return {
       signal: slot.signal,
-      /** Charges the work between execs alone, since each exec was charged by itself. */
+      /** Charges the work between execs only, because each exec was charged by itself. */
       end(outcome: Outcome | undefined, chargedMs = 0): void {
         const cpuMs = Math.max(0, (outcome?.metrics.cpuTime ?? 0) - chargedMs)
         quota.end({ cpuMs, bytesOut: 0 })
@@ -284,7 +283,11 @@ function pathOf({ incoming }: HttpBindings, isNeeded: boolean): string | undefin
   const isPlain = path !== undefined && path !== '' && path.length <= PATH_CHARACTERS_MAX
   const parts = path?.split('/') ?? []
   if (isPlain && !path.startsWith('/') && !parts.includes('..') && !path.includes('\0')) return path
-  throw new MayflyError('INVALID', 'Cannot take the path: expected one below the working folder', {
-    details: [{ path: 'path', message: 'expected a relative path, such as data/rows.csv' }],
-  })
+  throw new MayflyError(
+    'INVALID',
+    'Cannot use the path: expected a path below the working folder',
+    {
+      details: [{ path: 'path', message: 'expected a relative path, such as data/rows.csv' }],
+    },
+  )
 }

@@ -3,7 +3,7 @@ import { MayflyError } from '../../contract/error.ts'
 import type { GatewayParts, StoredOutcomes } from '../http/parts.ts'
 
 /**
- * Reads a stored outcome in the tenant's fair turn and charges its size until the response is closed: an outcome may
+ * Reads a stored outcome in the tenant's fair queue and charges its size until the response is closed: an outcome may
  * be tens of megabytes, and a slow reader pins all of it in memory. Throws MayflyError NOT_FOUND, or OVERLOADED
  * while too many bytes of this tenant are unread.
  */
@@ -36,6 +36,6 @@ export function holdAnswer(
 }
 
 export function unread(): MayflyError {
-  const message = 'Cannot send another answer now: others are not yet read'
+  const message = 'Cannot send another response now: earlier ones have not been read yet'
   return new MayflyError('OVERLOADED', message, { retryAfterMs: 1000 })
 }

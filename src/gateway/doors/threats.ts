@@ -8,9 +8,9 @@ import { eventStream } from '../http/event-stream.ts'
 const listedMax = 500
 
 /** `GET /v1/threats`: the last threats, oldest first: a tenant's own, or all for an admin. */
-export const listThreats: Door<Pick<GatewayParts, 'threats'>> = (parts, { incoming }, who) => {
+export const listThreats: Door<Pick<GatewayParts, 'threats'>> = (parts, { incoming }, identity) => {
   const after = numberIn(new URLSearchParams(incoming.url?.split('?')[1]).get('after'))
-  return json(parts.threats.after(after, tenantOf(who)).slice(-listedMax))
+  return json(parts.threats.after(after, tenantOf(identity)).slice(-listedMax))
 }
 
 /**
@@ -20,7 +20,7 @@ export const listThreats: Door<Pick<GatewayParts, 'threats'>> = (parts, { incomi
 export const streamThreats: Door<Pick<GatewayParts, 'keys' | 'running' | 'threatReaders'>> = (
   parts,
   http,
-  who,
+  identity,
 ) => {
   const { incoming, outgoing } = http
   if (incoming.method === 'HEAD') return new Response(null, { headers: eventStream })
@@ -28,9 +28,9 @@ export const streamThreats: Door<Pick<GatewayParts, 'keys' | 'running' | 'threat
   const after = incoming.headers['last-event-id']
   const { authorization } = incoming.headers
   parts.threatReaders.add(outgoing, {
-    key: who.id,
+    key: identity.id,
     isStillAllowed: () => mayRead(authorization, parts.keys),
-    tenant: tenantOf(who),
+    tenant: tenantOf(identity),
     after: after === undefined ? undefined : numberIn(String(after)),
   })
   return new Response(null, { headers: { 'x-hono-already-sent': 'true' } })
@@ -45,8 +45,8 @@ function mayRead(authorization: string | undefined, keys: Keys): boolean {
   }
 }
 
-function tenantOf(who: Identity): string | undefined {
-  return isAdmin(who) ? undefined : who.tenant
+function tenantOf(identity: Identity): string | undefined {
+  return isAdmin(identity) ? undefined : identity.tenant
 }
 
 /** Starts from the beginning for anything but a positive integer. */

@@ -22,15 +22,16 @@ const drawQuery = z.strictObject({
 export const drawExecution: Door<StoredOutcomes & Pick<GatewayParts, 'live'>> = async (
   parts,
   http,
-  who,
+  identity,
   params,
 ) => {
   const { searchParams } = new URL(http.incoming.url ?? '', 'http://query')
   const asked = checked(drawQuery, Object.fromEntries(searchParams), 'query')
   const id = idOf(params)
-  const live = parts.live.find(who.tenant, id)
+  const live = parts.live.find(identity.tenant, id)
   const read = (text: string) => lifeOf(parseJson(text) as Outcome)
-  const life = live?.timeline.life ?? (await readOutcome(parts, http, who.tenant, { id, read }))
+  const life =
+    live?.timeline.life ?? (await readOutcome(parts, http, identity.tenant, { id, read }))
   return new Response(svgOf(pictureOf(life), asked), {
     headers: {
       'content-type': `${TYPE}; charset=utf-8`,

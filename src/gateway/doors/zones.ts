@@ -65,21 +65,21 @@ export const zonesMonitored = z
   })
   .readonly()
 
-/** Needs of a body that becomes a job, and of the analysis of its zones. */
+/** Dependencies of a body that becomes a job, and of the analysis of its zones. */
 type ZoneParts = JobIntake & MeterParts & Pick<GatewayParts, 'analyseZones' | 'bodies'>
 
 export const zoneTighten = tightenAsked.unwrap().omit({ zone: true }).readonly()
 
 /** `POST /v1/zones/analysis`: reports what each part of the code does and how it can be split; runs nothing. */
-export const analyseZones: Door<ZoneParts> = async (parts, http, who) => {
-  const { zones: _, ...job } = await read(parts, http, who)
+export const analyseZones: Door<ZoneParts> = async (parts, http, identity) => {
+  const { zones: _, ...job } = await read(parts, http, identity)
   const { risk } = await planned(parts, { ...job, zones: {} })
   return json(risk)
 }
 
 /** `POST /v1/zones/plan`: the zones the code would get, with the code of each; runs nothing. */
-export const planZones: Door<ZoneParts> = async (parts, http, who) => {
-  const job = await read(parts, http, who)
+export const planZones: Door<ZoneParts> = async (parts, http, identity) => {
+  const job = await read(parts, http, identity)
   const { risk, zones } = await planned(parts, job)
   const names = new Set(zones.map(({ id }) => id))
   const moved = risk.split.zones.filter(({ name }) => names.has(name))
@@ -90,9 +90,9 @@ export const planZones: Door<ZoneParts> = async (parts, http, who) => {
 }
 
 /** `POST /v1/zones`: starts code in its zones; 202 with the zones, the outcome follows at `/v1/executions/{id}`. */
-export const beginZones: Door<ZoneParts & JobStart> = async (parts, http, who) => {
+export const beginZones: Door<ZoneParts & JobStart> = async (parts, http, identity) => {
   parts.running.refuseWhenDraining()
-  const job = await read(parts, http, who)
+  const job = await read(parts, http, identity)
   const { zones } = await planned(parts, job)
   const under = startJob(parts, job, { outlivesCaller: true })
   under.ended
@@ -105,20 +105,20 @@ export const beginZones: Door<ZoneParts & JobStart> = async (parts, http, who) =
 /** `GET /v1/zones/{id}`: live zones with their phase, or the report of ended ones. */
 export const monitorZones: Door<
   StoredOutcomes & Pick<GatewayParts, 'live' | 'operations'>
-> = async (parts, http, who, params) => {
+> = async (parts, http, identity, params) => {
   const id = idOf(params)
-  const live = parts.live.find(who.tenant, id)
+  const live = parts.live.find(identity.tenant, id)
   if (live) {
     const { status } = live.row
     return json({
       id,
       status,
-      zones: status === 'running' ? alive(parts, id, who) : [],
+      zones: status === 'running' ? liveZones(parts, id, identity) : [],
       timeline: [],
     })
   }
   const read = (text: string) => parseJson(text) as Outcome
-  const kept = await readOutcome(parts, http, who.tenant, { id, read })
+  const kept = await readOutcome(parts, http, identity.tenant, { id, read })
   const { status, zones, timeline } = kept
   return json({ id, status, zones: [], ...(zones && { made: zones }), timeline })
 }
@@ -127,24 +127,24 @@ export const monitorZones: Door<
 export const tightenZone: Door<Operating & Pick<GatewayParts, 'bodies'>> = async (
   parts,
   { incoming, outgoing },
-  who,
+  identity,
   { id = '', zone = '' },
 ) => {
-  const operations = operationsFor(parts, who)
-  const { value } = await parts.bodies.json(incoming, outgoing, 'input', who.tenant)
+  const operations = operationsFor(parts, identity)
+  const { value } = await parts.bodies.json(incoming, outgoing, 'input', identity.tenant)
   const asked = checked(zoneTighten, value, 'tightening')
-  return json(await operations.tighten(id, { ...asked, zone }, operatorOf(who)))
+  return json(await operations.tighten(id, { ...asked, zone }, operatorOf(identity)))
 }
 
 /** `DELETE /v1/zones/{id}/{zone}`: ends one zone and leaves the rest running; `main` ends everything. */
 export const endZone: Door<Pick<GatewayParts, 'operations'>> = async (
   parts,
   _http,
-  who,
+  identity,
   { id = '', zone = '' },
-) => json(await operationsOf(parts).endZone(id, zone, operatorOf(who)))
+) => json(await operationsOf(parts).endZone(id, zone, operatorOf(identity)))
 
-/** Counts as a job of its tenant, also ahead of the run that it is for. */
+/** Plans the zones. Metered as a job of the tenant, even if a run follows. */
 async function planned(parts: MeterParts & Pick<GatewayParts, 'analyseZones'>, job: Job) {
   const partition = partitionOf(parts)
   return await metered(parts, job, () => partition(job))
@@ -153,27 +153,27 @@ async function planned(parts: MeterParts & Pick<GatewayParts, 'analyseZones'>, j
 async function read(
   parts: JobIntake & Pick<GatewayParts, 'bodies' | 'running'>,
   http: HttpBindings,
-  who: Identity,
+  identity: Identity,
 ): Promise<Job> {
   parts.running.refuseWhenDraining()
-  const body = await parts.bodies.json(http.incoming, http.outgoing, 'input', who.tenant)
+  const body = await parts.bodies.json(http.incoming, http.outgoing, 'input', identity.tenant)
   const { instanceId, ...fields } = checked(zonesAsked, body.value, 'job')
-  const whose = { ...who, origin: 'http', ...traceOf(http.incoming) } as const
+  const whose = { ...identity, origin: 'http', ...traceOf(http.incoming) } as const
   const zones = instanceId === undefined ? {} : { instance: instanceId }
   return { ...makeJob(parts, jobRequest.parse(fields), body, whose), zones }
 }
 
-function alive(parts: Pick<GatewayParts, 'operations'>, id: string, who: Identity) {
+function liveZones(parts: Pick<GatewayParts, 'operations'>, id: string, identity: Identity) {
   try {
-    const { phase, zones } = operationsOf(parts).find(id, operatorOf(who))
+    const { phase, zones } = operationsOf(parts).find(id, operatorOf(identity))
     return [{ zone: 'main', phase }, ...zones.map((one) => ({ zone: one.zone, phase: one.phase }))]
   } catch (thrown) {
-    // Over between two looks.
+    // Race: the execution ended after the lookup.
     if (thrown instanceof MayflyError && thrown.code === 'NOT_FOUND') return []
     throw thrown
   }
 }
 
 function partitionOf({ analyseZones: partition }: Pick<GatewayParts, 'analyseZones'>) {
-  return present(partition, 'Cannot take code apart: this server does not')
+  return present(partition, 'Cannot analyse zones: zone analysis is disabled on this server')
 }

@@ -14,13 +14,9 @@ export function authenticate(header: string | undefined, keys: Keys): Identity {
 /** Requires one scope of `any`; admin includes all. Throws MayflyError FORBIDDEN. */
 export function authorise(identity: Identity, any: readonly Scope[]): void {
   if (isAdmin(identity) || any.some((scope) => identity.scopes.includes(scope))) return
-  throw new MayflyError(
-    'FORBIDDEN',
-    `Cannot do this with key "${identity.id}": it lacks the scope`,
-    {
-      details: { scopes: any },
-    },
-  )
+  throw new MayflyError('FORBIDDEN', `Cannot authorise key "${identity.id}": it lacks the scope`, {
+    details: { scopes: any },
+  })
 }
 
 export function isAdmin(identity: Identity): boolean {

@@ -29,5 +29,9 @@ export function authenticateRequest(
 /** Throws MayflyError RATE_LIMITED unless the wait is 0. */
 export function refuseOver(retryAfterMs: number): void {
   if (retryAfterMs === 0) return
-  throw new MayflyError('RATE_LIMITED', 'Cannot take more requests now', { retryAfterMs })
+  throw new MayflyError(
+    'RATE_LIMITED',
+    'Cannot accept more requests now: the rate limit is exceeded',
+    { retryAfterMs },
+  )
 }

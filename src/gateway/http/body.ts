@@ -17,13 +17,13 @@ type BodyLimits = Pick<
   'bodyBytes' | 'bodiesBytes' | 'anonymousBodyBytes' | 'anonymousBodiesBytes' | 'bodyMs'
 >
 
-/** Start of the names of senders before authentication; no tenant has a name with a space. */
+/** Prefix of the names of unauthenticated senders; no tenant's name contains a space. */
 const anonymous = ' '
 const SENDERS_MAX = 10_000
 
 /**
  * Reads request bodies within a limit for each and a shared one, split fairly between senders. Parsing blocks the
- * event loop that serves everybody, so each sender also has a time share of it and queues beyond that.
+ * event loop for all clients, so each sender also has a time share of it and queues beyond that.
  */
 export class RequestBodies {
   readonly #limits: BodyLimits
@@ -78,7 +78,7 @@ export class RequestBodies {
     return isAnonymous(of) ? Math.min(bodyBytes, anonymousBodyBytes) : bodyBytes
   }
 
-  /** Runs work that blocks the event loop in the sender's fair turn; light senders do not wait. */
+  /** Runs work that blocks the event loop, in a queue that is fair between senders; light senders do not wait. */
   async turn<T>(of: string, work: () => T): Promise<T> {
     const name = isAnonymous(of) ? anonymous : of
     const turns = this.#turns.get(name) ?? new LoopLimiter()
@@ -180,7 +180,7 @@ function typeOf(incoming: IncomingMessage): 'json' | 'msgpack' {
   }
   throw new MayflyError(
     'UNSUPPORTED_MEDIA_TYPE',
-    'Cannot read this kind of body: send application/json in UTF-8, or application/msgpack',
+    'Cannot read the body: expected application/json in UTF-8, or application/msgpack',
   )
 }
 
@@ -199,17 +199,19 @@ function notJson(error: StrictJsonError): MayflyError {
 }
 
 export function tooLarge(bytesMax: number): MayflyError {
-  return new MayflyError('TOO_LARGE', `Cannot take a body of more than ${bytesMax} bytes`, {
+  return new MayflyError('TOO_LARGE', `Cannot accept a body of more than ${bytesMax} bytes`, {
     details: { bytesMax },
   })
 }
 
 function busy(): MayflyError {
-  return new MayflyError('OVERLOADED', 'Cannot read another body now', { retryAfterMs: 1000 })
+  return new MayflyError('OVERLOADED', 'Cannot read another body now: the buffers are full', {
+    retryAfterMs: 1000,
+  })
 }
 
 function slow(): MayflyError {
-  return new MayflyError('REQUEST_TIMEOUT', 'Cannot wait any longer for the body')
+  return new MayflyError('REQUEST_TIMEOUT', 'Cannot read the body: it did not arrive in time')
 }
 
 function cut(thrown: unknown): MayflyError {

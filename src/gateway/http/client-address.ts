@@ -5,15 +5,15 @@ import { lastForwarded, type LastElement } from './forwarded.ts'
 import { addressGroup } from './rate-limit.ts'
 
 /**
- * The address a request comes from, also behind reverse proxies.
+ * Client address of a request, also behind reverse proxies.
  *
- * Problem: behind a proxy every client has the proxy's address, so that all visitors share the quotas of one. The header
- * `X-Forwarded-For`, or `Forwarded` of RFC 7239, names the client, but anybody can send it.
+ * Problem: behind a proxy every connection has the proxy's address, so that all visitors share one quota. The header
+ * `X-Forwarded-For`, or `Forwarded` of RFC 7239, names the client, but any client can send it.
  *
- * Mechanism: one header counts, that which the configuration names, and only where the peer is a proxy that it names: a proxy
- * that writes the one may pass on the other as it got it. Each proxy appends the address of its own peer, so the header is
- * read from the right, and the first address that is no such proxy is the client's: what stands further to the left is the
- * client's own word.
+ * Mechanism: only the configured header is read, and only if the peer is a configured proxy: a proxy
+ * that writes one of the headers may forward the other unchanged. Each proxy appends the address of its own peer, so the header is
+ * read from the right, and the first address that is not a configured proxy is the client's. Entries further to the left are
+ * claims of the client (untrusted).
  *
  * Not handled: proxies that pass the header on without appending to it.
  */
@@ -30,7 +30,7 @@ export function clientGroup(incoming: Pick<IncomingMessage, 'socket'>): string {
 }
 
 const clients = new WeakMap<object, string>()
-/** A chain of proxies is short; a longer list is its client's own doing. */
+/** Maximum length of a chain of proxies; further entries were written by the client. */
 const HOPS_MAX = 16
 
 function proxyList(proxies: readonly string[]): BlockList {
@@ -44,7 +44,7 @@ function proxyList(proxies: readonly string[]): BlockList {
   return list
 }
 
-/** The last address that is known for certain: an unreadable entry leaves that of the proxy which passed it on. */
+/** Last verified address: at an unreadable entry, the address of the proxy that forwarded it. */
 function clientOf(
   { socket, headers }: IncomingMessage,
   trusted: BlockList,
@@ -72,7 +72,7 @@ function isTrusted(address: string, trusted: BlockList): boolean {
   return family !== 0 && trusted.check(address, family === 4 ? 'ipv4' : 'ipv6')
 }
 
-/** Some proxies write a port behind the address. */
+/** Address of an entry, to which some proxies append a port. */
 function addressIn(entry: string): string | undefined {
   const written = /^\[([^\]]+)\](?::\d{1,5})?$/.exec(entry)?.[1] ?? entry
   const address = isIP(written) ? written : /^([\d.]+):\d{1,5}$/.exec(written)?.[1]

@@ -3,12 +3,12 @@ import type { Socket } from 'node:net'
 import { FairShare } from './fair-share.ts'
 import { addressGroup } from './rate-limit.ts'
 
-/** Requests of one connection that wait for their answers. Browsers send one at a time. */
+/** Maximum of pipelined requests without a response per connection. Browsers do not pipeline. */
 const pipelinedMax = 32
 
 /**
- * Bounds the connections of a server, and splits them between addresses: silent ones, in which no handshake and no
- * request ever ends, would otherwise keep everybody out for as long as somebody opens new ones.
+ * Bounds the connections of a server, with a fair share per address: idle connections that complete no handshake and no
+ * request (slowloris) could otherwise occupy all of them.
  */
 export function shareConnections(server: Server, max: number): void {
   const share = new FairShare(max)
@@ -20,15 +20,15 @@ export function shareConnections(server: Server, max: number): void {
   })
 }
 
-/** Requests without an answer, by connection. */
+/** Requests without a response, by connection. */
 const unanswered = new WeakMap<Socket, number>()
 const flooding = new WeakSet<Socket>()
 
 /**
- * Refuses a request of a connection that has too many without an answer; true if it did. One read may hold a thousand,
- * which are parsed in one turn of the event loop while all other clients wait: no more is read then, and the connection
- * ends with its last answer. It is not destroyed at once, since Node makes an error with a stack for each pending
- * request then, which takes longer than the answers.
+ * Refuses a request on a connection with too many pipelined ones; returns true if refused. One read(2) may contain a thousand,
+ * which are parsed in one iteration of the event loop while all other clients wait. Reading then stops, and the connection
+ * ends with its last response. Destroying it at once would cost more, because Node creates an error with a stack for each pending
+ * request.
  */
 export function refusePipelined({ socket }: IncomingMessage, outgoing: ServerResponse): boolean {
   const waiting = (unanswered.get(socket) ?? 0) + 1
@@ -40,7 +40,7 @@ export function refusePipelined({ socket }: IncomingMessage, outgoing: ServerRes
   })
   if (waiting > pipelinedMax && !flooding.has(socket)) {
     flooding.add(socket)
-    // Takes the bytes from Node's parser, also where that reads from the handle (`unconsume` of `_http_server`).
+    // Detaches Node's HTTP parser, also if it reads from the handle (`unconsume` of `_http_server`).
     socket.removeAllListeners('data')
     socket.on('data', () => undefined)
   }

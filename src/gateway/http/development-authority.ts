@@ -56,7 +56,7 @@ function filesIn(folder: string): { readonly certFile: string; readonly keyFile:
   return { certFile: join(folder, 'authority.pem'), keyFile: join(folder, 'authority.key') }
 }
 
-/** Writes the key first: a certificate without its key would be used for ever. */
+/** Writes the key first, because a certificate without its key would be reused at each start. */
 function makeAuthority(folder: string, now: number): void {
   const { certFile, keyFile } = filesIn(folder)
   const name = `Mayfly development ${randomBytes(4).toString('hex')}`

@@ -40,7 +40,7 @@ export class SseStream implements Disposable {
     return this.#write(`event: ${name}\ndata: ${data}\n${id === undefined ? '' : `id: ${id}\n`}\n`)
   }
 
-  /** Sends the head at once, for readers of a stream that always answers 200. */
+  /** Sends the head at once, for streams that always respond with 200. */
   begin(): void {
     void this.#write(': watching\n\n')
   }

@@ -1,5 +1,5 @@
 /**
- * A shared limit that no holder can use up alone: one holder may take half of it, and a quarter once the rest is in
+ * Shared limit with fair shares: one holder may take half of it, and a quarter once the rest is in
  * use. An `add` that does not fit is refused, not queued.
  */
 export class FairShare {

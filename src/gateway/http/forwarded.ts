@@ -1,10 +1,10 @@
 /**
- * The last element of a list in the header `Forwarded` (RFC 7239): the proxy that was passed last wrote it.
+ * Last element of the header `Forwarded` (RFC 7239), written by the nearest proxy.
  *
- * Problem: what stands left of it is the client's own word, a quote that never closes too, so a reader from the left can be led astray.
+ * Problem: the client controls the text to the left of it, including an unterminated quote, which misleads a parser from the left.
  *
  * Mechanism: the element is cut off from the right, at the first comma outside a quoted string, and then read by the grammar of
- * the standard, strictly. An element that is not of this grammar, or names `for` twice, says nothing.
+ * the standard, strictly. An element that does not match this grammar, or has `for` twice, is ignored.
  */
 export interface LastElement {
   /** The text before it, without the comma. */
@@ -45,7 +45,7 @@ function fromOf(element: string): string | undefined {
     if (from !== undefined) return undefined
     from = token ?? quoted!.replaceAll(/\\(.)/g, '$1')
   }
-  // A semicolon stands between two pairs only.
+  // A semicolon is allowed only between two pairs.
   return element.endsWith(';') ? undefined : from
 }
 

@@ -4,8 +4,8 @@
  * Mechanism: the hash of principal and key is stored with the digest of the body before the job starts. Lookup and
  * insert are synchronous, so of two concurrent requests to one server exactly one is new.
  *
- * Relies on: the history in the state folder. A job whose server crashed answers a retry with the outcome "interrupted",
- * not with a second run. Not handled: two servers on one state folder may both take a key that arrives at both at once.
+ * Relies on: the history in the state folder. After a crash of the server, a retry gets the outcome "interrupted",
+ * not a second run. Not handled (race): two servers on one state folder may both accept a key that arrives at both concurrently.
  */
 
 import { MayflyError } from '../../contract/error.ts'
@@ -23,7 +23,7 @@ export interface IdempotencyClaim {
   /** Digest of the body; the same key with another body is an error. */
   readonly digest: string
   readonly id: string
-  /** True for the id of a session that is open: it is done being opened, and has no outcome yet. */
+  /** True for the id of an open session, whose opening is complete although it has no outcome yet. */
   readonly isOpen?: (id: string) => boolean
 }
 
@@ -57,7 +57,7 @@ export function claim(history: History, live: LiveJobs, asked: IdempotencyClaim)
     return { kind: 'new', release: () => history.releaseKey(tenant, owner) }
   }
   if (before.digest !== digest) {
-    throw new MayflyError('INVALID', 'Cannot take another job under this Idempotency-Key', {
+    throw new MayflyError('INVALID', 'Cannot accept another body under this Idempotency-Key', {
       details: { id: before.id },
     })
   }
@@ -65,7 +65,7 @@ export function claim(history: History, live: LiveJobs, asked: IdempotencyClaim)
   if (live.find(tenant, before.id) || history.row(tenant, before.id)?.status === 'running') {
     throw new MayflyError(
       'CONFLICT',
-      'Cannot answer yet: the job under this Idempotency-Key is under way',
+      'Cannot answer yet: the job under this Idempotency-Key is still running',
       {
         details: { id: before.id },
         retryAfterMs: 1000,
@@ -76,7 +76,7 @@ export function claim(history: History, live: LiveJobs, asked: IdempotencyClaim)
   if (text !== undefined) return { kind: 'done', id: before.id, text }
   throw new MayflyError(
     'CONFLICT',
-    'Cannot repeat the answer under this Idempotency-Key: it is not kept any more',
+    'Cannot repeat the answer under this Idempotency-Key: it is no longer stored',
     {
       details: { id: before.id },
     },

@@ -29,7 +29,7 @@ export function inspectRequest(
   if (!host) throw new MayflyError('SYNTAX', 'Cannot read the Host header')
   if (!names.knows(host, incoming.socket.localAddress)) {
     throw new MayflyError('MISDIRECTED', 'Cannot answer for this host name', {
-      hint: 'List the names this server is reached by as its hosts',
+      hint: 'Add this name to the hosts of the server',
     })
   }
   incoming.url = originForm(incoming.url ?? '', incoming.headers.host!, incoming.method)

@@ -37,39 +37,43 @@ export class JobSlots {
   }
 
   /**
-   * `bytes`: size of this job's body; `isInSession`: an exec, in the place of its session. Throws MayflyError DRAINING or
+   * `bytes`: size of this job's body; `isInSession`: an exec, which uses the slot of its session. Throws MayflyError DRAINING or
    * OVERLOADED.
    */
   begin(tenant: string, bytes = 0, isInSession = false): JobSlot {
     this.refuseWhenDraining()
     const held = [this.#places.hold(tenant), this.#bytes.hold(tenant)] as const
     if (!(isInSession || held[0].add(1)) || !held[1].add(bytes)) {
-      giveBack(held)
-      throw new MayflyError('OVERLOADED', 'Cannot take another job now', { retryAfterMs: 1000 })
+      release(held)
+      throw new MayflyError(
+        'OVERLOADED',
+        'Cannot accept another job now: the server is at its limit',
+        { retryAfterMs: 1000 },
+      )
     }
     const controller = new AbortController()
     this.#live.add(controller)
     return {
       signal: controller.signal,
-      // Also called when a connection closes after its answer: to abort an ended job would only make an exception.
+      // Also called when a connection closes after its response; aborting an ended job would only create an exception.
       cancel: () => {
         if (this.#live.has(controller)) controller.abort()
       },
       [Symbol.dispose]: () => {
-        giveBack(held)
+        release(held)
         this.#end(controller)
       },
     }
   }
 
-  /** Refuses a session of a tenant that has its share of the places. Throws MayflyError RATE_LIMITED. */
+  /** Refuses a session of a tenant that uses its share of the slots. Throws MayflyError RATE_LIMITED. */
   refuseAtShare(tenant: string): void {
     if (!this.#places.isHeldBy(tenant)) return
     throw new MayflyError(
       'RATE_LIMITED',
-      'Cannot open another session: this tenant has its share',
+      'Cannot open another session: this tenant uses its share of the job slots',
       {
-        hint: 'End a session, or wait for the end of a job',
+        hint: 'Close a session, or wait for a job to end',
         retryAfterMs: 1000,
       },
     )
@@ -77,7 +81,7 @@ export class JobSlots {
 
   refuseWhenDraining(): void {
     if (!this.#draining) return
-    throw new MayflyError('DRAINING', 'Cannot take another job: this server is stopping', {
+    throw new MayflyError('DRAINING', 'Cannot accept another job: this server is stopping', {
       retryAfterMs: 5000,
     })
   }
@@ -109,6 +113,6 @@ export class JobSlots {
   }
 }
 
-function giveBack(held: readonly ShareHold[]): void {
+function release(held: readonly ShareHold[]): void {
   for (const one of held) one[Symbol.dispose]()
 }

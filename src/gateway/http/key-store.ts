@@ -70,7 +70,7 @@ export function createKey(
 ): { readonly key: string; readonly stored: StoredKey } {
   return store.change(file, (keys = []) => {
     const namesake = keys.find((one) => one.name === wanted.name && isLive(one, wanted.at))
-    if (wanted.name !== undefined && namesake) throw taken(wanted.name, namesake.id)
+    if (wanted.name !== undefined && namesake) throw nameInUse(wanted.name, namesake.id)
     const { key, digest } = newKey()
     const id = newId('key', wanted.at)
     const stored: StoredKey = {
@@ -89,9 +89,9 @@ export function createKey(
   })
 }
 
-function taken(name: string, id: string): MayflyError {
-  return new MayflyError('INVALID', `Cannot call a key "${name}": "${id}" is called so`, {
-    hint: `Take another name, or revoke that one: mayfly access revoke ${id}`,
+function nameInUse(name: string, id: string): MayflyError {
+  return new MayflyError('INVALID', `Cannot name a key "${name}": "${id}" has this name`, {
+    hint: `Choose another name, or revoke that key: mayfly access revoke ${id}`,
   })
 }
 
@@ -110,7 +110,7 @@ export function revokeKey(
   })
 }
 
-/** Creates the admin key of a first start; an existing store wins. */
+/** Creates the admin key of a first start; returns undefined if the store exists. */
 export function createFirst(file: string): string | undefined {
   return store.change(file, (keys) => {
     if (keys) return { items: keys, value: undefined }
@@ -133,7 +133,7 @@ function withRoom(keys: readonly StoredKey[], now: number): readonly StoredKey[]
   if (keys.length < keysMax) return keys
   const dead = keys.find((one) => !isLive(one, now))
   if (dead) return keys.filter((one) => one !== dead)
-  throw new MayflyError('CONFLICT', `Cannot make another key: ${keysMax} are in use`)
+  throw new MayflyError('CONFLICT', `Cannot create another key: ${keysMax} are in use`)
 }
 
 function find(
@@ -146,7 +146,10 @@ function find(
   if (named.length === 1) return named[0]!
   const [code, why] =
     named.length > 1
-      ? (['CONFLICT', `Cannot tell which key "${idOrName}" is: give its id`] as const)
+      ? ([
+          'CONFLICT',
+          `Cannot select a key by "${idOrName}": several keys have this name; give an id`,
+        ] as const)
       : (['NOT_FOUND', `Cannot find the key "${idOrName}"`] as const)
-  throw new MayflyError(code, why, { hint: 'List them with "mayfly access list"' })
+  throw new MayflyError(code, why, { hint: 'List keys with "mayfly access list"' })
 }

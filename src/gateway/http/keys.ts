@@ -124,7 +124,7 @@ function tenantKeys(tenant: {
   return tenant.keys.map((digest, index) => {
     if (!digestPattern.test(digest)) {
       throw new MayflyError('CONFIG', `Cannot read key ${index + 1} of tenant "${tenant.name}"`, {
-        hint: 'A key is written as "sha256:" and the 64 hex digits of its digest',
+        hint: 'Write a key as "sha256:" and the 64 hex digits of its digest',
       })
     }
     const id = `${tenant.name}/${digest.slice(7, 19)}`
@@ -136,7 +136,7 @@ function firstKey(key: string): StoredKey {
   if (key.length >= keyLengthMin && key.length <= KEY_LENGTH_MAX && /^[\x21-\x7e]+$/.test(key)) {
     return adminKey('environment', `sha256:${sha256(key)}`)
   }
-  throw new MayflyError('CONFIG', 'Cannot use the API key that was given', {
+  throw new MayflyError('CONFIG', 'Cannot use the given API key', {
     hint: `A key has ${keyLengthMin} to ${KEY_LENGTH_MAX} visible ASCII characters`,
   })
 }

@@ -2,12 +2,12 @@ import type { Job } from '../../contract/job.ts'
 import type { JobStart } from './parts.ts'
 import { bytesOf } from './start-job.ts'
 
-/** Longest time that one such work is charged for: analyses have a deadline of their own. */
+/** Maximum time charged for one call; analyses have a deadline of their own. */
 const chargedMsMax = 60_000
 
 /**
- * Does work that starts no job, such as an analysis: within the places of the server and the quotas of the
- * tenant. No wall counts its processor time, so the time it took is charged, as of one core. Throws MayflyError
+ * Runs work that starts no job, such as an analysis, within the job slots of the server and the quotas of the
+ * tenant. No wall measures its CPU time, so the elapsed time of one core is charged. Throws MayflyError
  * RATE_LIMITED, OVERLOADED or DRAINING before any of the work.
  */
 export async function metered<T>(

@@ -74,16 +74,16 @@ export function refuseForeignPages(incoming: IncomingMessage): void {
   const foreign = origin !== undefined && origin !== originOf(incoming)
   const embedded = site === 'cross-site' || site === 'same-site'
   if (!foreign && (!embedded || incoming.headers['sec-fetch-mode'] === 'navigate')) return
-  throw new MayflyError('FORBIDDEN', 'Cannot answer a page of another origin')
+  throw new MayflyError('FORBIDDEN', 'Cannot serve a page of another origin')
 }
 
-/** Sender of active content: a page of the static endpoint, or a client that is no browser. Throws UNAUTHENTICATED. */
+/** Sender of active content: a page of the static endpoint, or a client other than a browser. Throws UNAUTHENTICATED. */
 export function senderOf(incoming: IncomingMessage, serverNames: ServerNames): Sender {
   const { origin, referer } = incoming.headers
   const local = incoming.socket.localAddress
   const site = incoming.headers['sec-fetch-site']
   if (origin === undefined ? site === 'cross-site' : !serverNames.isStatic(origin, local)) {
-    throw unauthenticated('Cannot take active content from a page of another origin')
+    throw unauthenticated('Cannot run active content from a page of another origin')
   }
   return { origin, page: origin === undefined ? undefined : pageOf(referer, origin) }
 }

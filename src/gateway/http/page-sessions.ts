@@ -17,15 +17,15 @@ export interface PageSession {
   readonly output: LiveOutput
   /** Outcome of its life as JSON. */
   readonly ended: Promise<string>
-  /** On the clock: its end, renewals included. */
+  /** Latest end on the Clock, renewals included. */
   readonly lastAt: number
-  /** Interrupts the exec that runs. */
+  /** Interrupts the running exec. */
   interrupt: (() => void) | undefined
 }
 
 /**
- * Sessions that visitors of pages opened, each reached by the token that opened it alone. A token costs a visitor nothing,
- * so all of them together have a bound as well as each, and no address takes more than half of it.
+ * Sessions opened by visitors of pages; only the token that opened a session reaches it. Tokens are free for visitors,
+ * so the sessions of all visitors together are bounded too, and one address may use at most half of that bound.
  */
 export class PageSessions {
   readonly #places: FairShare
@@ -37,8 +37,8 @@ export class PageSessions {
   }
 
   /**
-   * Takes a place of an address; dispose it at the end of the session. Throws MayflyError OVERLOADED, or RATE_LIMITED
-   * where there is room for other addresses.
+   * Takes a slot for an address; dispose it at the end of the session. Throws MayflyError OVERLOADED, or RATE_LIMITED
+   * if slots remain for other addresses.
    */
   begin(address: string): Disposable {
     const isHeld = this.#places.isHeldBy(address)
@@ -46,7 +46,7 @@ export class PageSessions {
     if (place.add(1)) return place
     if (isHeld)
       throw refused('RATE_LIMITED', 'this address has its share of the places for visitors')
-    throw refused('OVERLOADED', 'all places for visitors are taken')
+    throw refused('OVERLOADED', 'all slots for visitors are in use')
   }
 
   add(one: PageSession): void {
@@ -64,8 +64,8 @@ export class PageSessions {
   }
 
   /**
-   * Finds a session of this visitor. Throws MayflyError SESSION_ENDED for one of its own that has ended, and the same
-   * NOT_FOUND for that of another, a forgotten and an unknown one.
+   * Finds a session of this visitor. Throws MayflyError SESSION_ENDED for its own session that has ended, and the same
+   * NOT_FOUND for sessions of others, evicted ones and unknown ids.
    */
   find(id: string, visitor: string): PageSession {
     const one = this.#open.get(id)

@@ -71,9 +71,9 @@ export interface Endpoint {
   /** Listens on loopback only. */
   readonly isLocal: boolean
   readonly limits: GatewayLimits
-  /** Turns every refusal into a problem for the client and an event for the sinks. */
+  /** Maps every refusal to a problem for the client and an event for the sinks. */
   readonly refusals: Refusals
-  /** Delays answers to clients that repeat refused requests at once. */
+  /** Delays responses to clients that immediately repeat refused requests. */
   readonly tarpit: Tarpit
   /** Emits an event for every answered request. */
   readonly requestTrace: RequestTrace
@@ -87,7 +87,7 @@ export interface Authentication {
   readonly addressRate: RateLimit
 }
 
-/** Visitors of pages, who have a session token and no key. */
+/** Visitors of pages, authenticated by a session token instead of a key. */
 export interface Visitors {
   /** Undefined while page visitors get no tokens; tokens issued before are then refused. */
   readonly tokens: SessionTokens | undefined
@@ -99,17 +99,17 @@ export interface Visitors {
   readonly quotas: Quotas
 }
 
-/** Parts that make a job of a request's body. */
+/** Dependencies for making a job from a request body. */
 export interface JobIntake {
   readonly clock: Clock
   readonly effects: Effects
 }
 
-/** Parts that run a job and store its outcome. */
+/** Dependencies for running a job and storing its outcome. */
 export interface JobStart {
   readonly road: RunJob
   readonly running: JobSlots
-  /** Job and cost quotas of its tenant, or of the visitor whose it is. */
+  /** Job and cost quotas of the tenant, or of the page visitor. */
   readonly quotas: JobQuotas
   readonly live: LiveJobs
   readonly history: History
@@ -117,7 +117,7 @@ export interface JobStart {
   readonly refusals: Refusals
 }
 
-/** Parts that read a stored outcome in its tenant's turn. */
+/** Dependencies for reading a stored outcome in the fair queue of its tenant. */
 export interface StoredOutcomes {
   readonly history: History
   readonly bodies: RequestBodies
@@ -127,7 +127,7 @@ export interface StoredOutcomes {
 
 /** Sessions of this server. */
 export interface SessionParts {
-  /** Undefined: this server opens none. */
+  /** Undefined: sessions are disabled. */
   readonly sessions: ServedSessions | undefined
 }
 
@@ -139,13 +139,13 @@ export interface ServedSessions {
   readonly held: OpenSessions
 }
 
-/** Parts that the door for agents needs. */
+/** Dependencies of the MCP endpoint. */
 export type McpParts = JobStart & SessionParts & Pick<StoredOutcomes, 'bodies'>
 
-/** Door for agents, loaded with its first request. */
+/** MCP endpoint, loaded at its first request. */
 export interface McpEndpoint {
-  answer(parts: McpParts, http: HttpBindings, who: Identity): Promise<Response>
-  /** Cancels what is under way, and ends its streams. */
+  answer(parts: McpParts, http: HttpBindings, identity: Identity): Promise<Response>
+  /** Cancels running calls, and ends their streams. */
   close(): Promise<void>
 }
 
@@ -156,7 +156,7 @@ export interface Operating {
   readonly operateRate: RateLimit
 }
 
-/** State of the server, and what is counted in it. */
+/** State of the server and its metrics. */
 export interface ServerState {
   readonly ready: () => Readiness
   readonly providers: () => Promise<readonly ProviderRow[]>
@@ -173,11 +173,11 @@ export interface OptionalParts {
   readonly evidence: Evidence | undefined
   /** Undefined: the configuration cannot be changed over HTTP. */
   readonly change: ChangeConfig | undefined
-  /** Undefined: this server has no door for agents. */
+  /** Undefined: MCP is disabled. */
   readonly mcp: McpEndpoint | undefined
 }
 
-/** Parts of both endpoints, from which the routes hand each door those that it names. */
+/** Parts of both endpoints; the routes pass to each handler the parts in its type. */
 export interface GatewayParts
   extends
     Endpoint,

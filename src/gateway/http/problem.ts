@@ -3,9 +3,9 @@ import * as z from 'zod'
 import { errorCodes, MayflyError } from '../../contract/error.ts'
 import { outcomeSchema, type Outcome } from '../../contract/outcome.ts'
 
-/** Longer than other waits: an overloaded job has already waited in the queue. */
+/** Longer than the other retry times, because an overloaded job has already waited in the queue. */
 const RETRY_OVERLOADED_S = 5
-/** A session at the share of its tenant has not waited at all. */
+/** Short, because a session refused at the share of its tenant has not waited in the queue. */
 const RETRY_SHARE_S = 1
 
 /** Problem details of every HTTP error (RFC 9457), with `code`, `message` and `details` for clients to switch on. */
@@ -32,7 +32,7 @@ export function problemOf(thrown: unknown): Problem {
   const error =
     thrown instanceof MayflyError
       ? thrown
-      : new MayflyError('INTERNAL', 'Cannot answer: something broke on this side')
+      : new MayflyError('INTERNAL', 'Cannot answer: an internal error occurred')
   const retryAfter =
     error.retryAfterMs === undefined ? {} : { retryAfter: seconds(error.retryAfterMs) }
   return { ...problem(error.status, error.code, error.message, error.details), ...retryAfter }

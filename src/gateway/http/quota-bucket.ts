@@ -14,7 +14,7 @@ export const bucketNames = Object.keys(unitOf) as readonly BucketName[]
 const MINUTE_MS = 60_000
 /** Largest debt of a bucket, in minutes of its refilling. */
 const debtMinutesMax = 60
-/** Time after which every bucket is full, whatever its debt was. */
+/** Time after which every bucket is full again, whatever its debt. */
 export const healedMs = (debtMinutesMax + 1) * MINUTE_MS
 
 /** Token bucket of one quota and subject, which refills evenly and holds one minute. */
@@ -27,13 +27,13 @@ export interface Bucket {
   at: number
   /** Spent since the last write to the store. */
   spent: number
-  /** Spent beyond its level and not charged to the bucket of its tenant yet: that is charged as this one refills. */
+  /** Amount spent beyond the level and not yet charged to the bucket of the tenant; charged as this bucket refills. */
   owed: number
   /** True if the level survives a restart. */
   readonly isStored: boolean
 }
 
-/** Refills a bucket up to `now`. Returns what is now due to the bucket of its tenant. */
+/** Refills a bucket up to `now`. Returns the amount now due to the bucket of its tenant. */
 export function refill(bucket: Bucket, now: number): number {
   const gained = gain(now - bucket.at, bucket.capacity)
   const due = Math.min(bucket.owed, gained)
@@ -49,12 +49,12 @@ export function subtract(bucket: Bucket, amount: number): void {
   bucket.spent += Math.min(amount, 2 * debtMinutesMax * bucket.capacity)
 }
 
-/** Level of a bucket that had `level` so long ago. */
+/** Level of a bucket `ms` milliseconds after it had `level`. */
 export function filled(level: number, ms: number, capacity: number): number {
   return bounded(bounded(level, capacity) + gain(ms, capacity), capacity)
 }
 
-/** A level within a full bucket and the largest debt; one that is no number counts as the debt. */
+/** Clamps a level between the largest debt and a full bucket; NaN counts as the largest debt (fail closed). */
 export function bounded(level: number, capacity: number): number {
   const least = -debtMinutesMax * capacity
   return level > least ? Math.min(capacity, level) : least

@@ -13,7 +13,7 @@ export interface QuotaStore {
     at: number,
     next: (level: number, at: number, bucket: B) => number,
   ): readonly number[]
-  /** Deletes the rows of buckets that are full again, also by what other servers wrote. */
+  /** Deletes the rows of buckets that are full again, also according to other servers' writes. */
   forget(buckets: readonly BucketCapacity[], at: number): void
   close(): void
 }
@@ -21,7 +21,7 @@ export interface QuotaStore {
 export interface BucketCapacity {
   readonly tenant: string
   readonly name: string
-  /** Units that it holds, and that flow in within a minute. */
+  /** Capacity in units, which is also the refill per minute. */
   readonly capacity: number
 }
 
@@ -41,7 +41,7 @@ export interface BucketSpend {
 const busyMs = 2000
 /** Expiry of idle buckets: they restart full, whatever their debt. */
 const keepMs = 7 * 86_400_000
-/** Names of visitors' buckets: their addresses are kept no longer than it takes to pay any debt. */
+/** Pattern of visitors' buckets, which contain addresses: deleted as soon as any debt must be paid. */
 const visitors = '*#*'
 
 /** Opens `quota.db`, created with mode 0600 on first use. Throws MayflyError STATE. */

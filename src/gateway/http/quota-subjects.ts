@@ -21,11 +21,11 @@ export function tenantSubject(tenant: string): QuotaSubject {
 }
 
 /**
- * Names the subjects of visitors, who cost an attacker nothing: tokens by loading a page, addresses by owning a
- * network. Memory is bounded, and nothing that was spent is forgiven for it: only an idle subject is dropped, whose
- * quotas are as if it had never come. While there are too many others, a new visitor shares the quotas of one of a few
- * subjects, and goes on sharing them until they are idle. A keyed hash says which one, so that no attacker can choose
- * whose quota to use up.
+ * Assigns quota subjects to visitors. An attacker gets visitors for free: tokens by loading a page, addresses by owning a
+ * network. Memory is bounded without forgiving debts: only idle subjects are evicted, whose
+ * buckets are full again. While the table is full, a new visitor shares the quotas of one of a few
+ * subjects until these are idle. A keyed hash selects the subject, so that an attacker cannot choose
+ * whose quota to exhaust.
  */
 export class VisitorSubjects {
   readonly #known = new Map<string, QuotaSubject>()

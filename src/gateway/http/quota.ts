@@ -22,11 +22,11 @@ import { tenantSubject, VisitorSubjects, type QuotaSubject } from './quota-subje
  *
  * Mechanism: token buckets that refill evenly and hold one minute. A job may start while every bucket is above
  * zero; its real cost is subtracted when it ends, so a bucket may go into debt and the tenant waits until it is
- * paid. A debt is an hour of refilling at most, in memory and in the store, whatever a job is said to have cost and
- * whatever a damaged store holds.
+ * paid. A debt is at most one hour of refilling, in memory and in the store, whatever cost a job reports and
+ * whatever a damaged store contains.
  *
- * A visitor of pages has quotas by token and by address within those of its tenant. An address has half of these at
- * most. What it spends beyond its own level is charged to its tenant as fast as its own debt is paid, and not at once:
+ * A visitor of pages has quotas by token and by address within those of its tenant. An address has at most half of
+ * these. An amount spent beyond its own level is charged to the tenant as its own debt is paid, not at once, because
  * one long job would otherwise put all visitors into debt.
  *
  * Levels are written to the store within a second and read at start, so a restart resets nothing. Servers that share
@@ -41,10 +41,10 @@ export interface Quotas extends JobQuotas {
   close(): void
 }
 
-/** Quotas as work is charged to them. Those of a visitor charge the visitor, whichever tenant is named. */
+/** Charges work to quotas. The quotas of a visitor charge the visitor, whichever tenant is passed. */
 export interface JobQuotas {
   /**
-   * Starts the account of a job; `isInSession`: an exec, whose session has the place among the concurrent ones. Throws MayflyError
+   * Starts the account of a job; `isInSession`: an exec, for which its session occupies the concurrency slot. Throws MayflyError
    * RATE_LIMITED with a retry time.
    */
   begin(tenant: string, bytesIn: number, isInSession?: boolean): QuotaSlot
@@ -78,7 +78,7 @@ export interface VisitorCeilings {
   readonly address: QuotaCeilings
 }
 
-/** Refuses no job. */
+/** Quotas without limits. */
 export const noQuotas: Quotas = {
   begin: () => ({ end: () => undefined }),
   transfer: () => undefined,
@@ -88,11 +88,11 @@ export const noQuotas: Quotas = {
 }
 
 const writeAfterMs = 1000
-/** Time between two looks for visitors whose quotas are full again. */
+/** Interval of the sweep for visitors whose quotas are full again. */
 const sweepAfterMs = 60_000
 /** Retry hint when all concurrent slots are taken. */
 const placeRetryMs = 1000
-/** Largest part of its tenant's quotas that one address may have. */
+/** Largest share of the tenant's quotas for one address. */
 const addressShare = 1 / 2
 
 export function createQuotas(parts: QuotaParts): Quotas {
@@ -105,7 +105,7 @@ class OpenQuotas implements Quotas {
   readonly #parts: QuotaParts
   /** Bounded by the tenants with a ceiling or a key, and by `#visitors`. */
   readonly #buckets = new Map<string, Bucket>()
-  /** Buckets of addresses that owe to the bucket of their tenant. */
+  /** Buckets of addresses with a debt to the bucket of their tenant. */
   readonly #debtors = new Map<Bucket, string>()
   readonly #running = new Map<string, number>()
   readonly #visitors = new VisitorSubjects((subject) => this.#isIdle(subject))
@@ -239,7 +239,7 @@ class OpenQuotas implements Quotas {
     this.#debtors.set(bucket, creditor)
   }
 
-  /** Charges tenants by what their visitors have paid of their debts. */
+  /** Charges tenants for the debts that their visitors have paid since. */
   #settle(): void {
     for (const bucket of this.#debtors.keys()) this.#refill(bucket)
   }
@@ -274,7 +274,7 @@ class OpenQuotas implements Quotas {
     this.#timer.unref?.()
   }
 
-  /** Returns what is to be charged to the next subject: of an address, no more than it had. */
+  /** Charges a subject; returns the amounts for the next one: from an address, at most its own level. */
   #charge(subject: QuotaSubject, amounts: Amounts): Amounts {
     const next = { ...amounts }
     const buckets = this.#bucketsOf(subject)
@@ -328,7 +328,7 @@ class OpenQuotas implements Quotas {
         Math.round(clock.date()),
       )
     } catch {
-      // A full bucket in the store is a full one when it is read.
+      // The row is harmless: a full bucket is read back as a full bucket.
     }
   }
 
@@ -369,7 +369,7 @@ function over(limit: string, retryAfterMs: number, { kind }: QuotaSubject): Mayf
   const whose = whoseOf[kind]
   return new MayflyError(
     'RATE_LIMITED',
-    `Cannot take another job now: "${limit}"${whose && ` of this ${whose}`} is used up`,
+    `Cannot accept another job now: quota "${limit}"${whose && ` of this ${whose}`} is used up`,
     { details: { limit, ...(whose && { of: whose }) }, retryAfterMs },
   )
 }

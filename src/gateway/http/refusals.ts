@@ -5,29 +5,29 @@ import { problemOf, type Problem } from './problem.ts'
 import { RateLimit } from './rate-limit.ts'
 
 /** Refusal events per minute; the rest is counted. */
-const SPOKEN_PER_MINUTE = 600
+const EVENTS_PER_MINUTE = 600
 
 /** Maps exceptions to problems and emits rate-limited events, so that a client cannot flood the sinks. */
 export class Refusals {
   readonly #emitter: Emitter
   readonly #rate: RateLimit
-  #unspoken = 0
+  #suppressed = 0
 
   constructor(emitter: Emitter, clock: Clock) {
     this.#emitter = emitter
-    this.#rate = new RateLimit(SPOKEN_PER_MINUTE, clock)
+    this.#rate = new RateLimit(EVENTS_PER_MINUTE, clock)
   }
 
   problem(thrown: unknown): Problem {
     const problem = problemOf(thrown)
-    if (this.#rate.take('all') > 0) this.#unspoken += 1
-    else this.#say(problem, thrown instanceof MayflyError ? thrown.detail : String(thrown))
+    if (this.#rate.take('all') > 0) this.#suppressed += 1
+    else this.#emit(problem, thrown instanceof MayflyError ? thrown.detail : String(thrown))
     return problem
   }
 
-  #say({ status, code }: Problem, detail: string | undefined): void {
-    const unspoken = this.#unspoken
-    this.#unspoken = 0
+  #emit({ status, code }: Problem, detail: string | undefined): void {
+    const unspoken = this.#suppressed
+    this.#suppressed = 0
     this.#emitter.emit('door/refused', {
       status,
       code,

@@ -19,23 +19,23 @@ export class RequestTrace {
 
   /** `routes`: known path templates; other paths are not recorded, which bounds label cardinality. */
   follow(incoming: IncomingMessage, outgoing: ServerResponse, routes: ReadonlySet<string>): void {
-    const tell = this.#begin(incoming, routes)
+    const finish = this.#begin(incoming, routes)
     outgoing.once('close', () =>
-      tell(outgoing.headersSent ? outgoing.statusCode : CLIENT_CLOSED_REQUEST),
+      finish(outgoing.headersSent ? outgoing.statusCode : CLIENT_CLOSED_REQUEST),
     )
   }
 
-  /** The same for an upgrade, emitted when the connection closes. Returns a setter for the status. */
+  /** Like `follow`, for an upgrade: emits when the connection closes. Returns a setter for the status. */
   followUpgrade(incoming: IncomingMessage, routes: ReadonlySet<string>): (status: number) => void {
-    const tell = this.#begin(incoming, routes)
+    const finish = this.#begin(incoming, routes)
     let status = CLIENT_CLOSED_REQUEST
-    incoming.socket.once('close', () => tell(status))
+    incoming.socket.once('close', () => finish(status))
     return (known) => (status = known)
   }
 
   #begin(incoming: IncomingMessage, routes: ReadonlySet<string>): (status: number) => void {
     const began = this.#clock.now()
-    const place = this.#placeOf(incoming)
+    const span = this.#spanOf(incoming)
     const { method = '', url = '' } = incoming
     const scheme = (incoming.socket as Partial<TLSSocket>).encrypted ? 'https' : 'http'
     return (status) => {
@@ -46,13 +46,13 @@ export class RequestTrace {
         status,
         scheme,
         took: this.#clock.now() - began,
-        ...place,
+        ...span,
       })
     }
   }
 
   /** Reads the caller's span from `traceparent` and replaces the header by our own span, for work done here. */
-  #placeOf({ headers }: IncomingMessage): Readonly<Record<string, string>> {
+  #spanOf({ headers }: IncomingMessage): Readonly<Record<string, string>> {
     const asked = readTraceparent(single(headers['traceparent']))
     if (!asked) delete headers['traceparent']
     if (!this.#traces) return {}
@@ -63,7 +63,7 @@ export class RequestTrace {
   }
 }
 
-/** Status when the client disconnected before an answer (nginx's 499). */
+/** Status if the client disconnected before the response (nginx's 499). */
 export const CLIENT_CLOSED_REQUEST = 499
 
 /** Trace context of a request, for its job. */

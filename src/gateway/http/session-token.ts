@@ -14,7 +14,7 @@ export interface VisitorSession {
   readonly page: string
 }
 
-/** Origin and page that a request names; undefined from clients that are no browsers. */
+/** Origin and page of a request; undefined for clients other than browsers. */
 export interface Sender {
   readonly origin: string | undefined
   readonly page: string | undefined
@@ -55,7 +55,7 @@ export class SessionTokens {
     if (body === undefined || signature === undefined)
       throw unauthenticated('Give a session token or an API key')
     if (!timingSafeEqual(Buffer.from(this.#sign(body)), Buffer.from(signature)))
-      throw refused('it is not one of this server')
+      throw refused('it was not issued by this server')
     const [id, expires, origin, page] = parseJson(Buffer.from(body, 'base64url').toString()) as [
       string,
       number,
@@ -80,7 +80,7 @@ export class SessionTokens {
     return { [Symbol.dispose]: () => this.#end(session.id) }
   }
 
-  /** Charges the minute of the session by one job. Throws MayflyError RATE_LIMITED. */
+  /** Charges one job to the rate limit of the session. Throws MayflyError RATE_LIMITED. */
   take(session: VisitorSession): void {
     const wait = this.#rate.take(session.id)
     if (wait > 0) throw tooMany('this page has used up its minute', wait)
@@ -103,5 +103,5 @@ function refused(why: string): MayflyError {
 }
 
 function tooMany(why: string, retryAfterMs: number): MayflyError {
-  return new MayflyError('RATE_LIMITED', `Cannot take another job now: ${why}`, { retryAfterMs })
+  return new MayflyError('RATE_LIMITED', `Cannot accept another job now: ${why}`, { retryAfterMs })
 }

@@ -9,7 +9,7 @@ import { LiveTimeline } from './live-timeline.ts'
 import type { QuotaSlot } from './quota.ts'
 import type { JobSlot } from './job-slots.ts'
 
-/** Job handed to the pipeline. */
+/** Job that was passed to the pipeline. */
 export interface StartedJob {
   readonly id: string
   /** Rejects if there is no outcome. */

@@ -15,12 +15,12 @@ import { filePolicy, pagePolicy, withBootstrap } from '../doors/page.ts'
 const PAGE_BYTES_MAX = 8 * 2 ** 20
 const WHOLE_BYTES_MAX = 256 * 2 ** 10
 
-/** Types that hono lacks, or names otherwise. */
+/** Media types that hono lacks, or for which it has another one. */
 const ownTypes: Readonly<Record<string, string>> = {
   '.md': 'text/markdown; charset=utf-8',
   '.py': 'text/x-python; charset=utf-8',
   '.svg': 'image/svg+xml',
-  // TypeScript, which hono takes for MPEG.
+  // TypeScript; hono maps it to MPEG.
   '.ts': 'application/octet-stream',
   '.xml': 'application/xml',
 }
@@ -49,11 +49,11 @@ export interface PageOptions {
   readonly connect: readonly string[]
 }
 
-/** Folder whose files are served, all of them below the path segment `under` if there is one. */
+/** Folder whose files are served, below the path segment `under` if given. */
 export interface ServedFolder {
   readonly folder: string
   readonly under?: string
-  /** A folder of which nothing is served, even if it is this one or below it: the state folder, with its keys. */
+  /** Folder that is never served, also if it equals this folder or is below it: the state folder, with its keys. */
   readonly closed?: string
 }
 
@@ -154,7 +154,7 @@ async function page(
   pages: PageOptions,
 ): Promise<Response> {
   if (found.size > PAGE_BYTES_MAX)
-    throw new MayflyError('TOO_LARGE', 'Cannot complete a page this large')
+    throw new MayflyError('TOO_LARGE', 'Cannot serve the page: it is too large')
   const source = await found.handle.readFile('utf8')
   await found.handle.close()
   const bare = withBootstrap(source, undefined, pages.connect[0])

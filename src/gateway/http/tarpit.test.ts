@@ -12,22 +12,22 @@ function tarpitAt(): { readonly tarpit: Tarpit; later(ms: number): void } {
 test('A few refusals are answered at once', () => {
   const { tarpit } = tarpitAt()
   assert.deepEqual(
-    Array.from({ length: 40 }, () => tarpit.hold('a')),
+    Array.from({ length: 40 }, () => tarpit.delayMs('a')),
     Array(40).fill(0),
   )
 })
 
 test('A flood is answered at twenty refusals a second, delayed by at most a second', () => {
   const { tarpit } = tarpitAt()
-  const held = Array.from({ length: 100 }, () => tarpit.hold('a'))
-  assert.deepEqual(held.slice(40, 43), [50, 100, 150])
-  assert.equal(Math.max(...held), 1_000)
+  const delays = Array.from({ length: 100 }, () => tarpit.delayMs('a'))
+  assert.deepEqual(delays.slice(40, 43), [50, 100, 150])
+  assert.equal(Math.max(...delays), 1_000)
 })
 
 test('Clients are delayed independently, and a pause resets the delay', () => {
   const { tarpit, later } = tarpitAt()
-  for (let n = 0; n < 100; n++) tarpit.hold('a')
-  assert.equal(tarpit.hold('b'), 0)
+  for (let n = 0; n < 100; n++) tarpit.delayMs('a')
+  assert.equal(tarpit.delayMs('b'), 0)
   later(5_000)
-  assert.equal(tarpit.hold('a'), 0)
+  assert.equal(tarpit.delayMs('a'), 0)
 })

@@ -56,7 +56,7 @@ export class ThreatReaders {
     })
   }
 
-  /** Ends every stream; a drain would otherwise wait for them for ever. */
+  /** Ends every stream; a drain would otherwise wait for them forever. */
   end(): void {
     for (const outgoing of this.#live.keys()) outgoing.end()
   }
@@ -79,11 +79,17 @@ export class ThreatReaders {
   #refuseTooMany(key: string): void {
     const own = [...this.#live.values()].filter((one) => one === key).length
     if (own >= readersOfKeyMax)
-      throw new MayflyError('RATE_LIMITED', 'Cannot take another reader of this key', {
+      throw new MayflyError(
+        'RATE_LIMITED',
+        'Cannot open another threat stream: this key has too many',
+        {
+          retryAfterMs: 5000,
+        },
+      )
+    if (this.#live.size >= readersMax)
+      throw new MayflyError('OVERLOADED', 'Cannot open another threat stream now: all are in use', {
         retryAfterMs: 5000,
       })
-    if (this.#live.size >= readersMax)
-      throw new MayflyError('OVERLOADED', 'Cannot take another reader now', { retryAfterMs: 5000 })
   }
 
   #send(outgoing: ServerResponse, text: string): void {

@@ -8,7 +8,7 @@ export const pageTenant = 'page'
 
 const secondsPerMinute = 60
 
-/** Ceilings of all visitors together: those of their tenant, and no more than their share of the processors. */
+/** Ceilings of all visitors together: those of their tenant, limited to their share of the CPUs. */
 export function ceilingsOfAll(
   own: QuotaCeilings,
   { cpu_share }: Pick<Config['sessions'], 'cpu_share'>,
@@ -17,7 +17,7 @@ export function ceilingsOfAll(
   return { ...own, cpu_seconds_per_minute: Math.min(share, own.cpu_seconds_per_minute ?? share) }
 }
 
-/** Ceilings of one visitor, by token and by address. Jobs at once and a minute of a token are with its token. */
+/** Ceilings of one visitor by token and by address. `SessionTokens` enforces the token's own concurrency and rate. */
 export function ceilingsOfEach(sessions: Omit<Config['sessions'], 'anonymous'>): VisitorCeilings {
   const { cpu_seconds_per_minute, bytes_per_minute, address } = sessions
   const { concurrency, per_minute: runs_per_minute } = address

@@ -7,7 +7,7 @@ const PING_EVERY_MS = 15_000
 /** Burst of control frames per client, refilled one a second: each may cost an answer. */
 const CONTROL_FRAMES_MAX = 30
 
-/** Server of upgrades with these limits of a message, in bytes and in fragments; the caller tracks its clients. */
+/** WebSocket server with limits per message, in bytes and in fragments; the caller tracks its clients. */
 export function makeUpgrader(
   limits: Pick<ServerOptions, 'maxPayload' | 'maxFragments'>,
 ): WebSocketServer {

@@ -8,8 +8,8 @@
  * browser cannot send that header: the first message is then `{"token": "…"}`, and an error is `{"problem": …}` before a
  * close with 4000 and its status. A key is never in the address, which ends up in logs; so variables are not either.
  *
- * Limits: a message has 64 KiB at most (1009), one of control 4 KiB. Input that the guest does not take pauses the socket,
- * output that the client does not take holds the guest up.
+ * Limits: 64 KiB for a message (1009), 4 KiB for a control message. Back-pressure in both directions: the socket is paused
+ * while the guest does not read its input, and the guest blocks while the client does not read the output.
  */
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
@@ -38,9 +38,9 @@ import { startJob, type StartedJob } from './start-job.ts'
 import { makeUpgrader, WebSocketStream } from './websocket-stream.ts'
 
 const CONTROL_BYTES_MAX = 4096
-/** Bytes in the send buffer above which the guest waits. */
+/** Bytes in the send buffer above which the guest blocks. */
 const BUFFERED_BYTES_MAX = 65_536
-/** Silent periods of a client that has output to take: it may have stopped its own terminal. */
+/** Maximum of idle periods of a client with unread output, which may have stopped its own terminal (Ctrl-S). */
 const STALLS_MAX = 10
 const WORDS_MAX = 1000
 const DONE = 1000
@@ -56,7 +56,7 @@ export type TerminalParts = JobStart &
   SessionParts &
   Pick<GatewayParts, 'limits' | 'history'>
 
-/** A request to upgrade. */
+/** Upgrade request. */
 export interface Upgrade {
   readonly incoming: IncomingMessage
   readonly socket: Socket
@@ -68,7 +68,7 @@ export function sessionOfTerminal(path: string): string | undefined {
   return terminalPath.exec(path)?.[1]
 }
 
-/** Server of the upgrades, whose messages are smaller than those of jobs. */
+/** WebSocket server for terminals, with smaller messages than for jobs. */
 export function makeTerminalServer(): WebSocketServer {
   return makeUpgrader({ maxPayload: terminalMessageBytesMax, maxFragments: 64 })
 }
@@ -81,7 +81,7 @@ export async function serveTerminal(
   { server, opened }: { server: WebSocketServer; opened: (client: WebSocket) => void },
 ): Promise<void> {
   refuseForeignPages(incoming)
-  // Node has left the socket to this side, where an error without a listener would end the server.
+  // After 'upgrade' Node no longer handles errors of the socket; an unhandled 'error' would crash the server.
   socket.on('error', () => socket.destroy())
   const { authorization } = incoming.headers
   const upgraded = (serve: (client: WebSocket) => void): void =>
@@ -93,14 +93,14 @@ export async function serveTerminal(
     refuseOver(parts.addressRate.take(clientGroup(incoming)))
     return upgraded((client) => void withToken(parts, id, { incoming, socket, head }, client))
   }
-  const who = authenticateRequest(parts, { incoming })
-  const opening = openFor(parts, id, incoming, who)
+  const identity = authenticateRequest(parts, { incoming })
+  const opening = openFor(parts, id, incoming, identity)
   socket.once('close', opening.cancel)
   await opening.terminal
   upgraded((client) => void converse(parts, opening, client, socket))
 }
 
-/** Takes the key from the first message. */
+/** Authenticates by the first message. */
 async function withToken(
   parts: TerminalParts,
   id: string,
@@ -109,8 +109,12 @@ async function withToken(
 ): Promise<void> {
   client.on('error', () => undefined)
   try {
-    const who = authenticateRequest(parts, { incoming }, `Bearer ${await tokenOf(parts, client)}`)
-    const opening = openFor(parts, id, incoming, who)
+    const identity = authenticateRequest(
+      parts,
+      { incoming },
+      `Bearer ${await tokenOf(parts, client)}`,
+    )
+    const opening = openFor(parts, id, incoming, identity)
     socket.once('close', opening.cancel)
     await opening.terminal
     await converse(parts, opening, client, socket)
@@ -126,7 +130,8 @@ async function withToken(
 
 async function tokenOf({ limits }: TerminalParts, client: WebSocket): Promise<string> {
   const { promise, resolve, reject } = Promise.withResolvers<string>()
-  const fail = () => reject(new MayflyError('UNAUTHENTICATED', 'Cannot read a key in the message'))
+  const fail = () =>
+    reject(new MayflyError('UNAUTHENTICATED', 'Cannot read the key in the message'))
   const timer = setTimeout(fail, limits.bodyMs)
   client.once('close', fail)
   client.once('message', (data: RawData, isBinary: boolean) => {
@@ -135,7 +140,7 @@ async function tokenOf({ limits }: TerminalParts, client: WebSocket): Promise<st
       isBinary || bytes.length > CONTROL_BYTES_MAX
         ? undefined
         : tryParseJson(bytes.toString('utf8'))
-    // Later messages are for the terminal.
+    // Later messages belong to the terminal.
     client.pause()
     const { token } = (asked ?? {}) as { readonly token?: unknown }
     if (typeof token === 'string') resolve(token)
@@ -155,17 +160,17 @@ interface Opening {
   readonly cancel: () => void
 }
 
-/** Throws what refuses the request; `terminal` rejects with what refuses the terminal. */
+/** Throws the error that refuses the request; `terminal` rejects with the error that refuses the terminal. */
 function openFor(
   parts: TerminalParts,
   id: string,
   incoming: IncomingMessage,
-  who: Identity,
+  identity: Identity,
 ): Opening {
-  authorise(who, ['run'])
-  const held = ownSession(parts, who, id)
+  authorise(identity, ['run'])
+  const held = ownSession(parts, identity, id)
   const asked = readTerminal(asAsked(incoming.url ?? ''))
-  const { tenant, principal } = who
+  const { tenant, principal } = identity
   const owner = { tenant, principal, origin: 'websocket', ...traceOf(incoming) } as const
   const { job, task } = terminalJob(asked, { id, asked: held.asked }, owner, parts.clock)
   const outlet = new Outlet()
@@ -189,7 +194,7 @@ interface RoadParts {
   readonly refused: (why: unknown) => void
 }
 
-/** A terminal as a job, so that it has a slot, a quota and a line in the history. */
+/** Runs a terminal as a job, so that it has a slot, a quota and a row in the history. */
 function roadOf(
   { live }: TerminalParts,
   held: OpenSession,
@@ -211,7 +216,7 @@ function roadOf(
   }
 }
 
-/** `command` may be repeated, one word each; a single one is a line for `sh`. Throws MayflyError INVALID. */
+/** Parses the query. `command` may be repeated, one argument each; a single one is a line for `sh`. Throws MayflyError INVALID. */
 function asAsked(url: string): unknown {
   const { searchParams: query } = new URL(url, 'http://query')
   const asked: Record<string, unknown> = {}
@@ -223,7 +228,7 @@ function asAsked(url: string): unknown {
   return asked
 }
 
-/** Output on its way to the client, once it is there. */
+/** Buffers output until the client is connected, then sends it. */
 class Outlet {
   readonly #client = Promise.withResolvers<WebSocket | undefined>()
   readonly #closed = Promise.withResolvers<void>()
@@ -304,7 +309,7 @@ function control(client: WebSocket, terminal: Terminal, bytes: Buffer): void {
   else terminal.signal(read.data.signal)
 }
 
-/** Disconnects a client that answers no ping; later, one that has stopped its own terminal. */
+/** Disconnects a client that answers no ping, and after more time a client that has stopped its own terminal. */
 function endStalled(client: WebSocket, raw: Socket, writeMs: number): void {
   let stalls = 0
   raw.setTimeout(writeMs)

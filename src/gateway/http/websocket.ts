@@ -1,7 +1,7 @@
 /**
  * Jobs over WebSocket (RFC 6455), by the `ws` package: one job a connection.
  *
- * Everything wrong before the upgrade is answered over HTTP; later errors are a `problem` frame and a close code. The
+ * Errors before the upgrade are HTTP responses; later errors are a `problem` frame and a close code. The
  * first message is the job; a second one, or a close, cancels it.
  *
  * Limits: `ws` bounds a message only after its header, so bytes are also counted on the raw socket against the shared
@@ -64,7 +64,7 @@ const calls: Readonly<
 }
 
 type ConversationParts = JobStart & Pick<GatewayParts, 'bodies' | 'limits'>
-/** Needs of both doors that accept WebSockets. */
+/** Dependencies of both handlers that accept WebSockets. */
 export type SocketParts = ContentParts &
   ConversationParts &
   TerminalParts &
@@ -113,7 +113,7 @@ export function answerSockets(
         return
       }
       const read = calls[path]!(parts, incoming)
-      // Status that `ws` answers by itself for an invalid handshake; the callback does not run then.
+      // `ws` itself responds with 400 to an invalid handshake, without calling the callback.
       answered(400)
       upgrader.handleUpgrade(incoming, socket, head, (opened) => {
         answered(101)
@@ -148,11 +148,11 @@ function jobReader(parts: ContentParts, incoming: IncomingMessage): ContentReade
   if (known) authorise(known, ['run'])
   const read = (body: StrictJson): ActiveContentJob => {
     const { token, ...asked } = isRecord(body.value) ? body.value : {}
-    const who = known ?? authenticateRequest(parts, { incoming }, `Bearer ${String(token)}`)
-    authorise(who, ['run'])
+    const identity = known ?? authenticateRequest(parts, { incoming }, `Bearer ${String(token)}`)
+    authorise(identity, ['run'])
     const value = token === undefined ? body.value : asked
     const more = { origin: 'websocket', ...traceOf(incoming) } as const
-    const job = readJob(parts, { ...body, value }, { ...who, ...more })
+    const job = readJob(parts, { ...body, value }, { ...identity, ...more })
     return { job, quotas: parts.quotas, begin: () => undefined }
   }
   return { of: known?.tenant ?? anonymousAt(incoming), read }
@@ -235,7 +235,8 @@ async function firstMessage(
       reject(thrown)
     }
   }
-  const late = () => reject(new MayflyError('REQUEST_TIMEOUT', 'Cannot wait any longer for a job'))
+  const late = () =>
+    reject(new MayflyError('REQUEST_TIMEOUT', 'Cannot read the job: it did not arrive in time'))
   const timer = setTimeout(late, parts.limits.bodyMs)
   raw.on('data', count)
   socket.once('message', (data: RawData, isBinary: boolean) => {
@@ -245,7 +246,7 @@ async function firstMessage(
     )
   })
   socket.once('close', () =>
-    reject(new MayflyError('SYNTAX', 'The connection ended before a job came')),
+    reject(new MayflyError('SYNTAX', 'Cannot read the job: the connection ended before it')),
   )
   try {
     return await promise
@@ -256,8 +257,8 @@ async function firstMessage(
 }
 
 /**
- * Disconnects a client that sends on after its job: `ws` would buffer a second message that never ends up to the size
- * of the largest body, in no budget, for as long as the job runs.
+ * Disconnects a client that keeps sending after its job: `ws` would buffer an endless second message up to the size
+ * of the largest body, outside any budget, for as long as the job runs.
  */
 function boundLater(socket: WebSocket, raw: Socket): void {
   const began = performance.now()
@@ -270,8 +271,8 @@ function boundLater(socket: WebSocket, raw: Socket): void {
 }
 
 /**
- * Ends a connection that was refused, and drops what still comes: `ws` would wait half a minute for the client's close,
- * and buffer until then, while the bytes no longer count.
+ * Ends a refused connection, and drops further bytes: `ws` would wait half a minute for the client's close
+ * and buffer until then, while the bytes are no longer counted.
  */
 function endUnread(raw: Socket): void {
   raw.removeAllListeners('data')

@@ -24,18 +24,18 @@ import {
   TextParts,
 } from './wire.ts'
 
-/** Longest silence of a server while it is greeted; one that stands still is none. */
+/** Timeout of a server during the handshake; a hung server counts as absent. */
 const GREETING_MS_MAX = 2_000
 
-/** A job as it is sent: all that the server learns of its caller. */
+/** Job in the form that is sent: everything that the server receives from its caller. */
 export interface SentJob {
   readonly request: JobRequest
   readonly packages: readonly PackageLayer[]
-  /** Whether the caller wants each entry of the timeline. */
+  /** True if the caller subscribes to timeline entries. */
   readonly watch: boolean
 }
 
-/** Profile of a job, and facts of its wall that an explanation names. */
+/** Profile of a job, with facts about its wall for `--explain`. */
 export interface PlannedRun {
   readonly profile: Profile
   readonly hasSentinel: boolean
@@ -46,7 +46,7 @@ export interface SentJobListener {
   readonly tap?: OutputListener | undefined
   readonly planned?: ((planned: PlannedRun) => void) | undefined
   readonly on?: ((entry: TimelineEntry) => void) | undefined
-  /** Called once, before anything that the server says of the job is read. */
+  /** Called once when the server has accepted the job, before its frames are read. */
   readonly taken?: (() => void) | undefined
 }
 
@@ -59,16 +59,16 @@ export interface ServerFacts {
   /** Milliseconds since 1970. */
   readonly since: number
   readonly jobs: { readonly running: number; readonly done: number }
-  /** Milliseconds without a client after which it ends; null for one that stays. */
+  /** Idle timeout in milliseconds; null for a server that does not exit when idle. */
   readonly idle: number | null
 }
 
-/** Connection to a server that has proved itself; takes one job or one order. */
+/** Connection to an authenticated server; accepts one job or one order. */
 export interface AttachedServer {
   readonly pid: number
   /**
-   * Undefined if the server did not take it, and nothing of it ran. Throws MayflyError as the pipeline does, and INTERNAL
-   * for a server that was lost.
+   * Runs a job; undefined if the server declined it and nothing of it ran. Throws MayflyError like the pipeline, and INTERNAL
+   * if the connection to the server is lost.
    */
   run(job: SentJob, listener: SentJobListener): Promise<Outcome | undefined>
   facts(): Promise<ServerFacts>
@@ -76,7 +76,7 @@ export interface AttachedServer {
   close(): void
 }
 
-/** Attaches to the server of this name; undefined if there is none, or none that proves itself. */
+/** Attaches to the server of this name; undefined if none exists or its proof fails. */
 export async function attach(folder: string, name: string): Promise<AttachedServer | undefined> {
   const record = readRecord(folder, name)
   return record && attachTo(folder, record)
@@ -99,15 +99,15 @@ export async function attachTo(
       return serverOn(socket, frames, record.owner.pid)
     }
   } catch {
-    // Broken frames are no proof.
+    // Malformed frames fail the proof.
   }
   socket.destroy()
   return undefined
 }
 
 /**
- * Frames of a socket, one at a time; the socket is read only while one is awaited. By its events: an iterator of a stream
- * takes a tenth of the time of a whole run.
+ * Reads frames of a socket one at a time; the socket is paused between reads. Uses events, because an async iterator of a stream
+ * costs a tenth of the time of a whole run.
  */
 class Frames {
   readonly #socket: Socket
@@ -127,7 +127,7 @@ class Frames {
     socket.pause()
   }
 
-  /** Undefined after the last one. Throws RangeError for one that cannot be read. */
+  /** Next frame; undefined at the end. Throws RangeError for a malformed frame. */
   async next(): Promise<Frame | undefined> {
     while (this.#ready.length === 0 && !this.#isOver && !this.#broken) {
       const { promise, resolve } = Promise.withResolvers<void>()
@@ -192,7 +192,7 @@ function serverOn(socket: Socket, frames: Frames, pid: number): AttachedServer {
     },
     async stop() {
       socket.write(encodeFrame(kinds.stop, ''))
-      // The server closes the connection once it takes no more jobs.
+      // The server closes the connection once it accepts no more jobs.
       await frames.next()
     },
     close: () => void socket.destroy(),
@@ -214,15 +214,15 @@ async function outcomeIn(frames: Frames, listener: SentJobListener): Promise<Out
     else if (frame.kind === kinds.planned) {
       const text = parts.take()
       listener.planned?.(parseJson(text) as PlannedRun)
-    } else await hear(frame, listener)
+    } else await dispatch(frame, listener)
   }
 }
 
-async function hear({ kind, payload }: Frame, { tap, on }: SentJobListener): Promise<void> {
+async function dispatch({ kind, payload }: Frame, { tap, on }: SentJobListener): Promise<void> {
   if (kind === kinds.stdout) await tap?.('stdout', payload.toString())
   else if (kind === kinds.stderr) await tap?.('stderr', payload.toString())
   else if (kind === kinds.entry) on?.(parseJson(payload.toString()) as TimelineEntry)
-  else throw new MayflyError('PROTOCOL', `Cannot read a frame of kind ${kind} of the server`)
+  else throw new MayflyError('PROTOCOL', `Cannot read a frame of kind ${kind} from the server`)
 }
 
 function errorIn(text: string): MayflyError {
@@ -237,6 +237,6 @@ function errorIn(text: string): MayflyError {
 
 function lost(): MayflyError {
   return new MayflyError('INTERNAL', 'Cannot finish the job: the server that ran it has ended', {
-    hint: 'Run it again; with --once no server is asked',
+    hint: 'Retry, or use --once to run without a server',
   })
 }

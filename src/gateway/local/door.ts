@@ -19,7 +19,7 @@ import {
 } from './place.ts'
 import { ownVersion } from './server-name.ts'
 
-/** Callers at once, proved or not. */
+/** Maximum of concurrent connections, authenticated or not. */
 const CLIENTS_MAX = 256
 const SECRET_BYTES = 32
 
@@ -29,30 +29,30 @@ export interface LocalDoorOptions {
   readonly kind: ServerKind
   readonly state: string
   readonly run: LocalClientParts['run']
-  /** Whether the server is still the one that its name describes. */
+  /** True while the server's configuration still matches its name. */
   readonly isItself: () => boolean
   /** Milliseconds without a client after which `idle` is called; null for never. */
   readonly idleMs: number | null
   readonly onIdle: () => void
-  /** Called for an order to stop; only a server that a run left behind takes one. */
+  /** Called for a stop order, which only a server left behind by a run accepts. */
   readonly onStop: () => void
 }
 
-/** Door for `mayfly run` of the same user. */
+/** Unix socket for `mayfly run` of the same user. */
 export interface LocalDoor {
-  /** Takes no more jobs, waits for those under way, then cancels the rest. Resolves with how many. */
+  /** Refuses new jobs, waits up to `ms` for running ones, then cancels the rest. Resolves to the number of cancelled jobs. */
   drain(ms: number): Promise<number>
-  /** Leaves no socket, no secret and no empty folder. Idempotent. */
+  /** Closes and removes the socket, the secret and an empty folder. Idempotent. */
   close(): Promise<void>
 }
 
-/** Thrown inside a claim: another server that is alive has the name. */
+/** Thrown inside a claim if a live server has the name. */
 class NameTaken extends Error {}
 
 /**
- * Opens the door of a server; undefined if another server has its name, or the folder can hold no socket. The record is
- * written when the socket listens, under the lock of its file, so two servers that start at once end up as one, and what a
- * killed server left behind is replaced.
+ * Opens the socket of a server; undefined if another server has its name, or if no socket can be made in the folder. The record is
+ * written once the socket listens, under a file lock: of two servers that start concurrently one survives, and leftovers of a
+ * killed server are replaced.
  */
 export async function openLocalDoor(options: LocalDoorOptions): Promise<LocalDoor | undefined> {
   const { folder, name, kind } = options
@@ -146,7 +146,7 @@ class Door implements LocalDoor {
     await Promise.all([...this.#clients].map((client) => client.end()))
     const { folder, name } = this.#options
     const { secret } = this.#record
-    // The record of a server that has the name now stays.
+    // Keep the record if another server has the name by now.
     if (readRecord(folder, name)?.secret === secret)
       rmSync(recordFile(folder, name), { force: true })
     const { promise, resolve } = Promise.withResolvers<void>()
@@ -156,7 +156,7 @@ class Door implements LocalDoor {
     try {
       rmdirSync(folder)
     } catch {
-      // Another server is there.
+      // Another server uses the folder.
     }
   }
 

@@ -21,13 +21,13 @@ import {
   type Nonces,
 } from './wire.ts'
 
-/** Time of a caller to prove itself. */
+/** Timeout of a caller's proof. */
 const PROOF_MS_MAX = 5_000
-/** Time of a caller to read its answer once the server ends; one that is stopped, or piped into a pager, reads nothing. */
+/** Timeout for reading the answer once the server exits; a stopped caller, or one piped into a pager, does not read. */
 const READ_MS_MAX = 2_000
-/** Characters of one frame of output: at most three bytes each. */
+/** Maximum of UTF-16 units in one frame of output: at most three bytes each. */
 const TEXT_CHARACTERS_MAX = 2 ** 18
-/** Jobs that never ran, and that the command can run by itself. */
+/** Error codes of jobs that never ran and that the command can run in its own process. */
 const declined: ReadonlySet<string> = new Set(['OVERLOADED', 'DRAINING'])
 
 export interface LocalCaller {
@@ -42,13 +42,13 @@ export interface LocalClientParts {
   readonly isOpen: () => boolean
   readonly facts: () => ServerFacts
   readonly stop: () => void
-  /** Runs a job as it was sent; throws as the pipeline does. */
+  /** Runs a received job; throws like the pipeline. */
   readonly run: (text: string, caller: LocalCaller) => Promise<Outcome>
 }
 
 /**
- * Connection of a caller: hello, proof, then one job or one order. Anything else, in any other order, of another length
- * or after the end, closes the connection without an answer.
+ * Connection of a caller: hello, proof, then one job or one order. Any other frame, sequence or length, or a frame
+ * after the end, closes the connection without an answer.
  */
 export class LocalClient {
   readonly #socket: Socket
@@ -73,7 +73,7 @@ export class LocalClient {
     })
   }
 
-  /** Resolves when the connection is closed and its job has ended, with whether there was one. */
+  /** Resolves when the connection is closed and its job has ended; true if there was a job. */
   get gone(): Promise<boolean> {
     return this.#gone.promise
   }
@@ -91,7 +91,7 @@ export class LocalClient {
     if (!this.isRunning && this.#state !== 'over') this.#socket.destroy()
   }
 
-  /** Ends with or without its caller: a server that waits for its reader could not be stopped. */
+  /** Ends within a timeout even if the caller does not read; otherwise the server could not be stopped. */
   async end(): Promise<void> {
     this.cancel()
     if (!this.isRunning) this.#socket.destroySoon()
@@ -102,22 +102,22 @@ export class LocalClient {
 
   #read(chunk: Buffer): void {
     try {
-      for (const frame of this.#decoder.push(chunk)) this.#hear(frame)
+      for (const frame of this.#decoder.push(chunk)) this.#handle(frame)
     } catch {
       this.#socket.destroy()
     }
   }
 
-  /** Throws for a frame that has no place here. */
-  #hear({ kind, payload }: Frame): void {
+  /** Throws RangeError for an unexpected frame. */
+  #handle({ kind, payload }: Frame): void {
     const { isOpen, facts, stop } = this.#parts
     if (this.#state === 'hello' && kind === kinds.hello) return this.#challenge(payload)
     if (this.#state === 'proof' && kind === kinds.proof) return this.#prove(payload)
     if (this.#state === 'ready' && kind === kinds.part) return this.#request.push(payload)
-    if (payload.length > 0) throw new RangeError(`Cannot take a payload with kind ${kind}`)
+    if (payload.length > 0) throw new RangeError(`Cannot accept a payload with kind ${kind}`)
     if (this.#state === 'ready' && kind === kinds.run && isOpen()) return void this.#run()
     if (this.#state === 'ready' && kind === kinds.run) return this.#decline()
-    // A cancellation may cross the end of its job.
+    // Race: a cancellation may arrive after the end of its job.
     if ((this.isRunning || this.#state === 'over') && kind === kinds.cancel) return this.cancel()
     if (this.#state === 'ready' && kind === kinds.status)
       return void this.#socket.write(encodeFrame(kinds.facts, JSON.stringify(facts())))
@@ -125,7 +125,7 @@ export class LocalClient {
       this.#state = 'over'
       return stop()
     }
-    throw new RangeError(`Cannot take kind ${kind} now`)
+    throw new RangeError(`Cannot accept kind ${kind} now`)
   }
 
   #challenge(hello: Buffer): void {
@@ -142,9 +142,9 @@ export class LocalClient {
   #prove(proof: Buffer): void {
     const { name, secret } = this.#parts.record
     if (!isProof(proof, proofOf(secret, 'client', name, this.#nonces!)))
-      throw new RangeError('Cannot take the proof')
-    // The server may have another configuration by now, or be ending.
-    if (!this.#parts.isOpen()) throw new RangeError('Cannot take a job now')
+      throw new RangeError('Cannot accept the proof')
+    // The configuration may have changed since, or the server may be stopping.
+    if (!this.#parts.isOpen()) throw new RangeError('Cannot accept a job now')
     this.#state = 'ready'
     this.#socket.setTimeout(0)
     this.#decoder.bound(partBytesMax)
@@ -195,7 +195,7 @@ export class LocalClient {
     for (const frame of framesOfText(text, kinds.answerPart, end)) await this.#write(frame)
   }
 
-  /** Waits for a caller that reads slowly; not for one that is gone. */
+  /** Writes with back-pressure; does not wait for a disconnected caller. */
   async #write(frame: Buffer): Promise<void> {
     const socket = this.#socket
     if (socket.destroyed || socket.write(frame)) return
@@ -216,7 +216,7 @@ function refusalOf(thrown: unknown): string {
   return JSON.stringify({ code, message: messageOf(thrown), hint, details })
 }
 
-/** Pieces that each fit a frame and cut no character in two. */
+/** Splits a text into pieces that fit a frame, without splitting a surrogate pair. */
 function* piecesOf(text: string): Generator<string> {
   for (let at = 0; at < text.length;) {
     let end = Math.min(at + TEXT_CHARACTERS_MAX, text.length)

@@ -7,17 +7,17 @@ import { tryParseJson } from '../../lib/parse-json.ts'
 import { isBelow } from '../../lib/is-below.ts'
 import { realPath } from '../../lib/real-path.ts'
 
-/** Folder of the state folder in which servers are found by `mayfly run`: a record and a socket for each. Mode 0700. */
+/** Subfolder of the state folder with a record and a socket of each server for `mayfly run`. Mode 0700. */
 export const localFolder = (state: string): string => join(state, 'attach')
 
-/** A server that takes jobs of its own user's `mayfly run`. Its file has mode 0600, because of the secret. */
+/** Record of a server that accepts jobs of the same user's `mayfly run`. Its file has mode 0600, because of the secret. */
 export interface ServerRecord {
   readonly format: 1
   readonly name: string
   /** `serve` was started by a person or a service manager, `left` by a run. */
   readonly kind: ServerKind
   readonly owner: Owner
-  /** The process above it, which ends last. */
+  /** Parent process, which exits last. */
   readonly warden: Owner
   readonly version: string
   /** Hex; proves either side to the other, and is never sent. */
@@ -28,17 +28,17 @@ export interface ServerRecord {
 
 export type ServerKind = 'serve' | 'left'
 
-/** Line by which a server that a run left behind says that it takes jobs. */
+/** Line that a server left behind by a run prints when it accepts jobs. */
 export const readyLine = 'ready'
 
 /** sockaddr_un has 108 bytes, the last one NUL. */
 const SOCKET_PATH_BYTES_MAX = 107
-/** A name that `--file FOLDER` leaves out, as it does keys. */
+/** Suffix that `--file FOLDER` omits, as for private keys. */
 const SUFFIX = '.key'
 
 export const recordFile = (folder: string, name: string): string => join(folder, `${name}${SUFFIX}`)
 
-/** True for a folder of this user that is closed to all others; false for a link, whoever owns it. */
+/** True for a folder of this user without access for others; false for a symbolic link, whatever its owner. */
 export function isPrivateFolder(folder: string): boolean {
   const facts = lstatSync(folder, { throwIfNoEntry: false })
   return (
@@ -46,19 +46,19 @@ export function isPrivateFolder(folder: string): boolean {
   )
 }
 
-/** Folders of which a wall shows its guest a part, beside Mayfly's own and its cache. */
+/** Folders that walls mount partly for guests, in addition to Mayfly's own folder and its cache. */
 const SHOWN = ['/usr', '/lib', '/lib64', '/bin', '/sbin', '/etc', '/var/cache/mayfly']
 const OWN_SHOWN = ['guest', 'src', 'node_modules'].map((name) =>
   fileURLToPath(new URL(`../../../${name}`, import.meta.url)),
 )
 
-/** Whether a guest might see a folder: a secret that lies there would be none. */
+/** True if a guest might read a folder, which then must not contain secrets. */
 export function isShownToGuests(folder: string): boolean {
   const real = realPath(folder)
   return [...SHOWN, ...OWN_SHOWN].some((one) => isBelow(real, one))
 }
 
-/** Undefined for a path that no socket can have. */
+/** Path of a socket; undefined if it exceeds sockaddr_un. */
 export function socketPath(folder: string, socket: string): string | undefined {
   const path = join(folder, socket)
   return Buffer.byteLength(path) > SOCKET_PATH_BYTES_MAX ? undefined : path
@@ -84,7 +84,7 @@ export function recordsIn(folder: string): readonly ServerRecord[] {
 const SECRET = /^[0-9a-f]{64}$/
 const SOCKET = /^[0-9a-f]{16}\.sock$/
 
-/** Undefined for a record that this version did not write. */
+/** Parses a record; undefined if this version did not write it. */
 export function recordIn(text: string | undefined): ServerRecord | undefined {
   const record = tryParseJson(text ?? '') as Partial<ServerRecord> | null | undefined
   const isOurs =

@@ -5,13 +5,13 @@ import { canonicalJson } from '../../lib/canonical-json.ts'
 import { sha256 } from '../../lib/hash.ts'
 
 /**
- * Name of the server that may answer a run: a digest of everything that decides how a job ends there and that the job
- * itself does not bring. A run whose name differs in anything starts a server of its own, or runs by itself.
+ * Name of the server that may run a job: a digest of everything that influences the outcome there and that the job
+ * itself does not contain. A run with another name starts its own server, or runs without one.
  */
 export interface ServerSurroundings {
   /** Absolute. */
   readonly state: string
-  /** Digest of the effective configuration; null if no file is part of it, as version, state and variables then are all. */
+  /** Digest of the effective configuration; null without files, since version, state and variables then determine it. */
   readonly config: string | null
   readonly env: NodeJS.ProcessEnv
 }
@@ -33,7 +33,7 @@ export function serverName({ state, config, env }: ServerSurroundings): string {
     reach: reach(),
     limits: limits(),
     version: ownVersion,
-    // Two checkouts of one version, or one checkout before and after an update.
+    // Distinguishes two checkouts of one version, and a checkout before and after an update.
     code: [fileURLToPath(ROOT), statSync(new URL('package.json', ROOT)).mtimeMs],
     node: [process.version, process.execPath],
     state,
@@ -46,8 +46,8 @@ export function serverName({ state, config, env }: ServerSurroundings): string {
 const NAMESPACES = ['mnt', 'net', 'pid', 'user']
 
 /**
- * Root and namespaces of this process. A socket in a folder connects through both, so a run that was started without a
- * network (`unshare --net`, a container that shares the home folder) would have that of the server.
+ * Root and namespaces of this process. A Unix socket connects across both, so a run that was started without a
+ * network (`unshare --net`, a container that shares the home folder) would get the network of the server.
  */
 function reach(): readonly (string | null)[] {
   const { dev, ino } = statSync('/')
@@ -65,7 +65,7 @@ function namespaceOf(kind: string): string | null {
 
 const LIMITS = /^Max (?:cpu time|file size|data size|processes|address space) .*$/gm
 
-/** Limits of the shell (ulimit), which a server and its walls keep: those of one caller would end jobs of another. */
+/** RLIMITs (ulimit), which a server and its walls inherit: the limits of one caller would affect jobs of another. */
 function limits(): readonly string[] | null {
   try {
     return readFileSync('/proc/self/limits', 'utf8').match(LIMITS)
@@ -74,20 +74,20 @@ function limits(): readonly string[] | null {
   }
 }
 
-/** Named otherwise: the state folder and the configuration are part of the name by what they come to. */
-const NAMED_OTHERWISE = /^MAYFLY_(?:STATE|CONFIG|ROLE|OWNER_TASK|WARDEN)$/
+/** Excluded variables: the state folder and the configuration are part of the name by their effective values. */
+const EXCLUDED = /^MAYFLY_(?:STATE|CONFIG|ROLE|OWNER_TASK|WARDEN)$/
 const READ = /^(?:MAYFLY_.+|OTEL_.+|PATH|HOME|USER|TMPDIR|XDG_CACHE_HOME|XDG_STATE_HOME)$/
-/** Read by Node, OpenSSL and the dynamic linker: one of them turns the check of certificates off. */
+/** Variables read by Node, OpenSSL and the dynamic linker, such as NODE_TLS_REJECT_UNAUTHORIZED. */
 const READ_BELOW =
   /^(?:NODE_(?:OPTIONS|PATH|EXTRA_CA_CERTS|USE_SYSTEM_CA|USE_ENV_PROXY|TLS_REJECT_UNAUTHORIZED)|SSL_CERT_(?:FILE|DIR)|OPENSSL_CONF|LD_LIBRARY_PATH|LD_PRELOAD)$/
 
 const isRead = (name: string): boolean => READ.test(name) || READ_BELOW.test(name)
 
-/** Variables that a server reads, and so all that a server which a run leaves behind is started with. */
+/** Variables that a server reads; a server left behind by a run gets no others. */
 export function serverEnvironment(env: NodeJS.ProcessEnv): Record<string, string> {
   const read = Object.entries(env).filter(
     (entry): entry is [string, string] =>
-      entry[1] !== undefined && isRead(entry[0]) && !NAMED_OTHERWISE.test(entry[0]),
+      entry[1] !== undefined && isRead(entry[0]) && !EXCLUDED.test(entry[0]),
   )
   return Object.fromEntries(read)
 }

@@ -7,13 +7,13 @@ import { encodeFrame } from '../../lib/frames.ts'
  * Problem: a uid proves nothing, because guests may run under the user's own. Mechanism: both sides read one secret from
  * a file of mode 0600 and prove that they know it. Each sends a nonce, and the HMAC of both nonces, of its own role and of
  * the server's name: the secret is never sent, a proof serves once, and none is good for the other role. The server
- * proves itself first, so a program that only took the socket's place learns a nonce. After that: one job, or one order.
+ * proves itself first, so a program that replaced the socket learns only a nonce. Then follows one job, or one order.
  *
  *     client  hello(nonce) ──► challenge(nonce, proof) ──► proof ──► ready ──► part… run   cancel
  *     server                                                        stdout stderr entry planned  part… outcome | refused | declined
  *
- * Relies on the folder's mode for secrecy of what is said; not handled: a process of the same user outside of any wall,
- * which can read the secret and everything else of the user's.
+ * Relies on the folder's mode for confidentiality. Not handled: a process of the same user outside of any wall,
+ * which can read the secret and all other files of the user.
  */
 export const kinds = {
   hello: 1,
@@ -39,13 +39,13 @@ export const kinds = {
 export const protocol = 1
 export const nonceBytes = 32
 export const proofBytes = 32
-/** Payload of one frame; longer texts come in parts. */
+/** Maximum payload of one frame; longer texts are sent in parts. */
 export const partBytesMax = 2 ** 20
-/** Before it has proved itself, a client is heard for one frame of this length at most. */
+/** Bytes accepted from a client before its proof: one frame of this length. */
 export const helloBytesMax = 1 + nonceBytes
-/** All parts of a request: a program, its files and its standard input as JSON. Larger jobs are run by their own command. */
+/** Maximum of all parts of a request: program, files and standard input as JSON. Larger jobs run in the command's own process. */
 export const requestBytesMax = 64 * 2 ** 20
-/** All parts of an outcome, below the longest string of V8. */
+/** Maximum of all parts of an outcome, below the longest string of V8. */
 export const answerBytesMax = 384 * 2 ** 20
 
 export interface Nonces {

@@ -19,21 +19,21 @@ import { verb } from './verb.ts'
 export function register(program: Command): void {
   const access = program
     .command('access')
-    .description('API keys and what they may do')
+    .description('create, list and revoke API keys')
     .addHelpText('after', examples)
   access
     .command('create')
-    .description('make a key; it is shown this once')
-    .option('--tenant <name>', 'whose jobs its are', 'default')
-    .option('--scope <scope...>', `of ${scopes.join(', ')}; run and read unless given`)
-    .option('--name <name>', 'what to call it')
-    .option('--expires <time>', 'such as 90d, 2030-01-31 or never', 'never')
+    .description('create a key, and print it; it is not shown again')
+    .option('--tenant <name>', 'tenant of the key', 'default')
+    .option('--scope <scope...>', `one or more of ${scopes.join(', ')}; default: run and read`)
+    .option('--name <name>', 'name of the key')
+    .option('--expires <time>', 'expiry, such as 90d, 2030-01-31 or never', 'never')
     .action(verb(create))
-  access.command('list').description('the keys made here, without the keys').action(verb(list))
+  access.command('list').description('list keys, without their secrets').action(verb(list))
   access
     .command('revoke')
-    .description('accept a key no more, from the next request on')
-    .argument('<key>', 'its id, or its name')
+    .description('revoke a key; the next request with it is refused')
+    .argument('<key>', 'id or name of the key')
     .action(verb(revoke))
 }
 
@@ -60,23 +60,23 @@ async function create(flags: Flags): Promise<void> {
     expires: expiryOf(flags.expires, at),
     at,
   }
-  const { key, stored } = await recordChanges(config.state, (say) =>
+  const { key, stored } = await recordChanges(config.state, (record) =>
     createKey(keyFile(config.state), wanted, (made) =>
-      say('access/created', shown(made), made.tenant),
+      record('access/created', shown(made), made.tenant),
     ),
   )
   if (flags.json) return printJson({ key, ...shown(stored) })
   process.stdout.write(`${key}\n`)
   note(flags, `${stored.id}: ${stored.scopes.join(', ')} in tenant "${stored.tenant}"; shown once`)
   if (!config.tenants.some(({ name }) => name === stored.tenant))
-    note(flags, `No tenant "${stored.tenant}" is configured; it has what "default" has`)
+    note(flags, `Tenant "${stored.tenant}" is not configured; settings of "default" apply to it`)
 }
 
 async function list(flags: Flags): Promise<void> {
   const keys = readKeys(keyFile(loadCliConfig(flags).config.state)) ?? []
   const rows = keys.map((key) => ({ ...shown(key), state: stateOf(key) }))
   if (flags.json) return printJson(rows)
-  if (rows.length === 0) return note(flags, 'No key was made here')
+  if (rows.length === 0) return note(flags, 'No keys')
   const head = ['id', 'name', 'tenant', 'scopes', 'state']
   const cells = rows.map(({ id, name, tenant, scopes, state }) => [
     id,
@@ -90,16 +90,16 @@ async function list(flags: Flags): Promise<void> {
 
 async function revoke(flags: Flags, idOrName: string): Promise<void> {
   const { config } = loadCliConfig(flags)
-  const revoked = await recordChanges(config.state, (say) =>
+  const revoked = await recordChanges(config.state, (record) =>
     revokeKey(keyFile(config.state), { idOrName, at: Date.now() }, (one) =>
-      say('access/revoked', shown(one), one.tenant),
+      record('access/revoked', shown(one), one.tenant),
     ),
   )
   if (flags.json) return printJson({ ...shown(revoked), state: stateOf(revoked) })
-  note(flags, `Revoked from the next request on: ${revoked.id}`)
+  note(flags, `Revoked ${revoked.id}; effective from the next request`)
 }
 
-/** Omits the digest, which is of no use to the reader. */
+/** Key for display, without its digest. */
 function shown({ id, name, tenant, scopes, created, expires, revoked }: StoredKey) {
   return { id, name, tenant, scopes, created, expires, revoked }
 }
@@ -113,7 +113,7 @@ function stateOf(key: StoredKey): string {
 function tenantOf(name: string): string {
   if (/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(name)) return name
   throw new MayflyError('USAGE', `Cannot use "${name}" as a tenant's name`, {
-    hint: 'It has up to 64 letters, digits, ".", "_" or "-"',
+    hint: 'Use 1 to 64 letters, digits, ".", "_" or "-"',
   })
 }
 

@@ -16,10 +16,10 @@ interface AnalyzeFlags extends Globals {
 export function register(program: Command): void {
   program
     .command('analyze')
-    .description('verdicts alone: what the code seems to do, without running it')
-    .argument('<path...>', 'files, or folders of them')
-    .option('--sarif', 'a SARIF 2.1.0 log on stdout')
-    .option('--fail-on <score>', 'exit 3 when a threat score reaches this', score)
+    .description('analyse code without running it, and print verdicts')
+    .argument('<path...>', 'files or folders')
+    .option('--sarif', 'print a SARIF 2.1.0 log on stdout')
+    .option('--fail-on <score>', 'exit 3 if a threat score is at least this', score)
     .action(async (given: readonly string[], _own, command: Command) => {
       const flags = command.optsWithGlobals<AnalyzeFlags>()
       if (flags.json && flags.sarif) {
@@ -100,7 +100,7 @@ const sources = new Set([...code, ...Object.keys(languageOf)])
 async function filesOf(given: readonly string[]): Promise<string[]> {
   const files = (await Promise.all(given.map(filesBelow))).flat()
   if (files.length > filesMax) {
-    throw new MayflyError('USAGE', `Cannot analyse ${files.length} files: the bound is ${filesMax}`)
+    throw new MayflyError('USAGE', `Cannot analyse ${files.length} files: the limit is ${filesMax}`)
   }
   return files
 }
@@ -119,9 +119,9 @@ async function sourcesIn(folder: string): Promise<string[]> {
   const found: string[] = []
   for (const entry of entries.toSorted((a, b) => (a.name < b.name ? -1 : 1))) {
     if (entry.name.startsWith('.') || entry.name === 'node_modules') continue
-    const place = path.join(folder, entry.name)
-    if (entry.isDirectory()) found.push(...(await sourcesIn(place)))
-    else if (entry.isFile() && sources.has(path.extname(entry.name))) found.push(place)
+    const child = path.join(folder, entry.name)
+    if (entry.isDirectory()) found.push(...(await sourcesIn(child)))
+    else if (entry.isFile() && sources.has(path.extname(entry.name))) found.push(child)
     if (found.length > filesMax) return found
   }
   return found

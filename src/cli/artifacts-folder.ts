@@ -74,8 +74,8 @@ async function opened(folder: string): Promise<Folder> {
     throw new MayflyError('USAGE', `Cannot write artifacts to "${folder}": ${code}`, {
       cause,
       hint: roleOf()
-        ? `Started by root, Mayfly writes as uid ${uid}: name a folder that is not there yet, or chown it to ${uid}`
-        : 'Name a folder that you may write',
+        ? `Mayfly was started by root and writes as uid ${uid}: name a new folder, or chown this one to ${uid}`
+        : 'Name a folder that this user may write',
     })
   }
 }
@@ -106,7 +106,7 @@ class Folder {
   }
 }
 
-/** Undefined once saved, otherwise the reason. Checks the path again after the gate. */
+/** Returns undefined once saved, otherwise the reason. Checks the path again after the gate. */
 async function saveOne(
   root: Folder,
   { path, content }: Artifact,
@@ -116,7 +116,7 @@ async function saveOne(
   const steps = path.split('/')
   if (steps.some((step) => step === '' || step === '.' || step === '..' || step.includes('\0')))
     return 'its path is not plain'
-  if (path === LIST) return 'the name is taken by the list of what Mayfly wrote'
+  if (path === LIST) return 'the name is reserved for the list of written artifacts'
   let folder = root
   try {
     for (const step of steps.slice(0, -1)) {
@@ -160,15 +160,15 @@ async function whyNotReplace(
 
 /** Atomic: writes a temporary file and renames it. */
 async function arrive(folder: Folder, name: string, bytes: Uint8Array): Promise<void> {
-  const meanwhile = `${folder.place}/.mayfly-${randomBytes(8).toString('hex')}`
-  const handle = await open(meanwhile, NEW_FILE, 0o644)
+  const temporary = `${folder.place}/.mayfly-${randomBytes(8).toString('hex')}`
+  const handle = await open(temporary, NEW_FILE, 0o644)
   try {
     await handle.writeFile(bytes)
     await handle.close()
-    await rename(meanwhile, `${folder.place}/${name}`)
+    await rename(temporary, `${folder.place}/${name}`)
   } catch (error) {
     await handle.close().catch(() => undefined)
-    await unlink(meanwhile).catch(() => undefined)
+    await unlink(temporary).catch(() => undefined)
     throw error
   }
 }
@@ -214,7 +214,7 @@ async function writeList(root: Folder, list: ReadonlyMap<string, Listed>): Promi
 }
 
 const reasons: Readonly<Record<string, string>> = {
-  ELOOP: 'a link is in its place',
+  ELOOP: 'a symbolic link of that name exists',
   ENOTDIR: 'a file or a link is where its folder would be',
   EEXIST: 'a file is where its folder would be',
   ENOSPC: 'the disk is full',

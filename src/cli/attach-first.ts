@@ -13,18 +13,18 @@ import { stayAlone } from './attachment.ts'
 import { valueOf } from './command-words.ts'
 import { leaveServer, whyLeaveNone } from './leave-server.ts'
 
-/** Flags of runs that no server answers, and why. */
-const alone: Readonly<Record<string, string>> = {
+/** Flags with which a run uses no server, with the reason. */
+const serverless: Readonly<Record<string, string>> = {
   '--once': '--once',
-  '--verbose': '--verbose prints events of its own rooms',
+  '--verbose': '--verbose prints events of this process',
   '--help': '',
   '-h': '',
 }
 
 /**
- * Runs `mayfly run` by this user's server, before anything large is loaded; starts one to leave behind if there is none.
- * Resolves to false, with nothing read and nothing run, if the job is one for the command's own rooms: then the caller
- * goes on as if it had not asked. Throws what the command throws.
+ * Runs `mayfly run` on this user's server, before large modules are loaded; starts a server to leave behind if there is none.
+ * Resolves to false, with nothing read and nothing run, if this process must run the job itself; the caller then
+ * continues without a server. Throws the errors of the command.
  */
 export async function runAttached(
   argv: readonly string[],
@@ -43,12 +43,12 @@ function stay(reason: string): false {
   return false
 }
 
-/** The server to look for, or why this run asks none. */
+/** Server to look for, or the reason why this run uses none. */
 async function wantedServer(argv: readonly string[]): Promise<WantedServer | string> {
   const own = ownWords(argv)
   if (process.platform !== 'linux') return 'servers are left behind on Linux alone'
-  const word = own.find((one) => Object.hasOwn(alone, one))
-  if (word !== undefined) return alone[word]!
+  const word = own.find((one) => Object.hasOwn(serverless, one))
+  if (word !== undefined) return serverless[word]!
   if (process.env['MAYFLY_ROLE']) return whyItsWarden()
   const plain = plainLine(argv, own)
   if (plain) return plainServer(plain, own)
@@ -56,18 +56,18 @@ async function wantedServer(argv: readonly string[]): Promise<WantedServer | str
   try {
     return await configuredServer(own)
   } catch {
-    // The command's own way reports what is wrong.
+    // The run without a server reports the error.
     return 'its configuration cannot be used'
   }
 }
 
-/** The warden of this process has found none, and left none behind. */
+/** Reason, as passed on by the parent warden, which found no server and left none behind. */
 function whyItsWarden(): string {
   const state = process.env['MAYFLY_STATE'] ?? '/'
   return whyLeaveNone(state, process.env, noParent) ?? 'root attaches for plain command lines alone'
 }
 
-/** The warden is no process 1, and its child cannot tell. */
+/** Stands for the pids of the warden, which its child cannot check: the warden is not process 1. */
 const noParent = { pid: 0, ppid: 0 }
 
 async function configuredServer(own: readonly string[]): Promise<WantedServer | string> {
@@ -82,7 +82,7 @@ async function configuredServer(own: readonly string[]): Promise<WantedServer | 
     cwd: process.cwd(),
   })
   const config = configDigest(loaded)
-  if (config === undefined) return 'its configuration names secrets or code of its own'
+  if (config === undefined) return 'its configuration contains secrets or provider modules'
   return { plain: undefined, state: loaded.config.state, loaded, config }
 }
 

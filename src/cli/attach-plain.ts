@@ -12,7 +12,7 @@ import { unwatchReaders, watchReaders } from './reader-gone.ts'
 import { runFile } from './run-file.ts'
 import { plainRun, type PlainRun } from './run-words.ts'
 
-/** Server as a command line would find it. */
+/** Server that a command line would use. */
 export interface WantedServer {
   readonly plain: PlainRun | undefined
   readonly state: string
@@ -28,13 +28,13 @@ export interface FoundServer {
   readonly again: () => Promise<AttachedServer | undefined>
 }
 
-/** Flags of the short reader that load more than a small bundle has, and a source that could not be read twice. */
+/** Flags that need modules missing in the small bundle, and stdin as source, which cannot be read twice. */
 const large = new Set(['--explain', '-'])
 
 /**
- * Entry of the small bundle: `mayfly run` by this user's server, for lines that need neither parser nor configuration.
- * Resolves to false, with nothing run and nothing of standard input read, for every other line, without a server, and
- * where a part is needed that a small bundle has not: then the command goes on as if this had not been asked. Never throws.
+ * Entry of the small bundle: `mayfly run` on this user's server, for lines that need neither parser nor configuration.
+ * Resolves to false, with nothing run and no stdin read, for every other line, without a server, and if a module is
+ * needed that the small bundle lacks; the full command then runs. Never throws.
  */
 export async function runPlain(argv: readonly string[]): Promise<boolean> {
   const own = ownWords(argv)
@@ -58,13 +58,13 @@ export async function runPlain(argv: readonly string[]): Promise<boolean> {
   }
 }
 
-/** Words ahead of `--`; those behind it belong to the program. */
+/** Arguments before `--`; the ones after it belong to the program. */
 export function ownWords(argv: readonly string[]): readonly string[] {
   const dashes = argv.indexOf('--')
   return dashes < 0 ? argv : argv.slice(0, dashes)
 }
 
-/** A line that needs no parser, where defaults, version and state folder are the whole configuration. */
+/** Parses a line that needs no parser and no configuration file; undefined for any other. */
 export function plainLine(argv: readonly string[], own: readonly string[]): PlainRun | undefined {
   const isSet = (name: string) => name.startsWith('MAYFLY_') && name !== 'MAYFLY_STATE'
   const isNamed = own.some((word) => word === '--config' || word.startsWith('--config='))
@@ -74,18 +74,18 @@ export function plainLine(argv: readonly string[], own: readonly string[]): Plai
 
 /** The server to look for, or why this run asks none. */
 export function plainServer(plain: PlainRun, own: readonly string[]): WantedServer | string {
-  // A pipe by its path under /proc is closed to who only acts as another user.
+  // A pipe cannot be opened by its path under /proc after seteuid(2).
   const isFile = plain.file === '-' || statSync(plain.file, { throwIfNoEntry: false })?.isFile()
   if (process.getuid?.() === 0 && !isFile) return 'root attaches for regular files alone'
   try {
     const state = stateFolder(process.env, process.getuid?.(), valueOf(own, '--state'))
     return { plain, state, loaded: null, config: null }
   } catch {
-    return 'nothing says where the state folder is'
+    return 'the state folder is not known'
   }
 }
 
-/** Looks with the rights of the state folder's owner, and keeps them if it found one. */
+/** Looks for a server with the rights of the state folder's owner, and keeps these rights if it found one. */
 export async function findServer({
   state,
   config,
@@ -107,8 +107,8 @@ export function runLine({ file, args, flags }: PlainRun): Promise<void> {
 }
 
 /**
- * Runs a line by a server that was found. Resolves to false, with root as before, if the job is one for the command's own
- * rooms and nothing of it ran. Throws what the command throws.
+ * Runs a line on the given server. Resolves to false, with root's rights restored, if this process must run the job itself;
+ * then nothing of it ran. Throws the errors of the command.
  */
 export async function runBy(
   { server, rights, again }: FoundServer,
@@ -126,7 +126,7 @@ export async function runBy(
     await run()
     return true
   } catch (thrown) {
-    // A job that the server took has run.
+    // The server accepted the job: a second run could execute it twice.
     if (isTaken || !(thrown instanceof OwnRunNeeded)) throw thrown
     rights.restore()
     return false

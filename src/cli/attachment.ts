@@ -7,25 +7,25 @@ import type { Runner } from './runner.ts'
 /** Server that this run attached to, until `attachedRunner` takes it. */
 export interface Attachment {
   readonly first: AttachedServer
-  /** Another connection to the same server, for a second try. */
+  /** Connects to the same server once more, for one retry. */
   readonly again: () => Promise<AttachedServer | undefined>
-  /** Configuration whose files were read; null if there were none. */
+  /** Configuration that was loaded from files; null if there were none. */
   readonly loaded: LoadedConfig | null
-  /** Whether this process is root, and only acts as the owner of the state folder for now. */
+  /** True if this process is root and acts as the owner of the state folder (seteuid). */
   readonly isRoot: boolean
-  /** Gives up for good what root could still take back. */
+  /** Drops root permanently. */
   readonly dropRights: () => void
 }
 
-/** Thrown for a job that its own command has to run after all; nothing of it ran. */
+/** Thrown for a job that the command must run in its own process; nothing of it ran. */
 export class OwnRunNeeded extends Error {}
 
-let held: Attachment | undefined
+let current: Attachment | undefined
 let because = '--once'
 
 export function holdAttachment(attachment: Attachment | undefined): void {
-  held?.first.close()
-  held = attachment
+  current?.first.close()
+  current = attachment
 }
 
 /** Reason why no server runs the job, for `--explain`. */
@@ -35,19 +35,19 @@ export function stayAlone(reason: string): void {
   because = reason
 }
 
-/** Throws OwnRunNeeded if this run is attached and may not make layers: root acts as another user then. */
+/** Throws OwnRunNeeded if this run is attached and cannot make layers, because root acts as another user. */
 export function mayMakeLayers(): void {
-  if (held?.isRoot) throw alone('its packages need the cache of root')
+  if (current?.isRoot) throw alone('its packages need the cache of root')
 }
 
 /** Runner on the server; undefined without one. */
 export function attachedRunner(): Runner | undefined {
-  const attachment = held
+  const attachment = current
   if (!attachment) return undefined
   let next: AttachedServer | undefined = attachment.first
   return {
     way: 'attached',
-    about: `a running one, process ${attachment.first.pid} (--once asks none)`,
+    about: `process ${attachment.first.pid} (--once uses none)`,
     async prepare({ flags }) {
       const { loaded } = attachment
       for (const file of loaded?.files ?? []) note(flags, `Configuration: ${file}`)
@@ -62,11 +62,11 @@ export function attachedRunner(): Runner | undefined {
       const listener = { ...caller, on, taken: attachment.dropRights }
       const outcome = await server?.run({ request, packages, watch: on !== undefined }, listener)
       if (outcome) return outcome
-      // A source from stdin has no name, and is as gone as the rest of stdin.
+      // A source from stdin has no name; like stdin, it cannot be read again.
       if (request.stdin === undefined && request.name !== undefined)
         throw alone('the server took no more')
-      throw new MayflyError('OVERLOADED', 'Cannot run the job: the server took no more', {
-        hint: 'Run it again; with --once no server is asked',
+      throw new MayflyError('OVERLOADED', 'Cannot run the job: the server accepts no more jobs', {
+        hint: 'Retry, or use --once to run without a server',
       })
     },
     async [Symbol.asyncDispose]() {

@@ -14,23 +14,25 @@ import { parseJson } from '../lib/parse-json.ts'
 
 /** `mayfly audit list|verify|export`: reads the audit log without a server, and creates nothing. */
 export function register(program: Command): void {
-  const audit = program.command('audit').description('the record of what ran here')
+  const audit = program.command('audit').description('the audit log of jobs')
   audit
     .command('list')
-    .description('the last lines, oldest first')
-    .option('--limit <n>', 'how many lines', wholeNumber(limitMax), 50)
-    .option('--run <id>', 'those of one execution')
+    .description('list the newest lines, oldest first')
+    .option('--limit <n>', 'maximum of lines', wholeNumber(limitMax), 50)
+    .option('--run <id>', 'lines of one execution only')
     .action(verb(list))
   audit
     .command('verify')
-    .description('whether any line was edited, removed, moved or cut off; exits 0 or 1')
-    .argument('[file]', 'an exported log, in place of the one here')
-    .option('--key <base64>', 'the public key that must have signed it')
+    .description('check that no line was edited, removed, moved or cut off; exits 0 or 1')
+    .argument('[file]', 'an exported log; default: the log of the state folder')
+    .option('--key <base64>', 'public key that must have signed the log')
     .action(verb(verify))
   audit
     .command('export')
-    .description('JSON lines with checkpoints and public key, for "audit verify FILE" elsewhere')
-    .argument('[file]', 'where to, in place of stdout')
+    .description(
+      'write JSON lines with checkpoints and public key, for "audit verify FILE" elsewhere',
+    )
+    .argument('[file]', 'output file; default: stdout')
     .action(verb(exportLog))
 }
 
@@ -56,7 +58,7 @@ async function list(flags: Flags): Promise<void> {
   const { openLog } = await import('../evidence/log-reader.ts')
   using log = read(path, () => openLog(path))
   const lines = read(path, () => log.last(flags.limit ?? 50, flags.run))
-  await tellBadLine(log, lines, ownerTask()?.signed?.key ?? (await signerKey(state)))
+  await reportBadLine(log, lines, ownerTask()?.signed?.key ?? (await signerKey(state)))
   if (flags.json) return printJson(lines.map(lineOf))
   const { sanitiseLine } = await import('../output/sanitise.ts')
   const [first] = lines
@@ -64,8 +66,8 @@ async function list(flags: Flags): Promise<void> {
   for (const line of lines) await print(`${sanitiseLine(summaryOf(line))}\n`)
 }
 
-/** Lines that do not verify are listed too, with a note and exit code 1. */
-async function tellBadLine(
+/** Reports a line that does not verify, with exit code 1; such lines are listed too. */
+async function reportBadLine(
   log: LogReader,
   lines: readonly StoredLine[],
   key: string | undefined,
@@ -114,7 +116,7 @@ async function signedOf(flags: Flags, state: string): Promise<Signed> {
   if (!signed)
     note(
       flags,
-      'No memory of a signer is to be read here: lines cut off at the end would not show.',
+      "The signer's last signed head is not readable here: truncation at the end would not be detected.",
     )
   return signed
 }
@@ -163,7 +165,7 @@ async function print(text: string): Promise<void> {
   if (!process.stdout.write(text)) await once(process.stdout, 'drain')
 }
 
-/** Audit log of a state folder. Throws MayflyError STATE for a link in its place. */
+/** Path of the audit log of a state folder. Throws MayflyError STATE if it is a symbolic link. */
 function recordIn(state: string, isExpected = false): string {
   const path = auditFile(state)
   read(path, () => assertPlainStore(path))
@@ -174,7 +176,7 @@ function recordIn(state: string, isExpected = false): string {
 function existing(path: string, isExpected = false): string {
   if (isExpected || existsSync(path)) return path
   throw new MayflyError('NOT_FOUND', `Cannot find a record at "${path}"`, {
-    hint: 'Nothing ran with this state folder yet, or it is another: "--state", "MAYFLY_STATE".',
+    hint: 'No job has run with this state folder; name another one with "--state" or "MAYFLY_STATE".',
   })
 }
 
@@ -184,7 +186,7 @@ function read<T>(path: string, work: () => T): T {
   } catch (thrown) {
     if (thrown instanceof MayflyError) throw thrown
     throw new MayflyError('STATE', `Cannot read the record "${path}": ${messageOf(thrown)}`, {
-      hint: 'Run "mayfly audit verify" to see from where on.',
+      hint: 'Run "mayfly audit verify" to find the first broken line.',
       cause: thrown,
     })
   }
@@ -206,8 +208,8 @@ function headOf({ seq, at, run, tenant, status }: StoredLine): string {
 }
 
 function summaryOf(line: StoredLine): string {
-  const who = [line.run ?? '-', line.tenant ?? '-', line.status ?? '-']
-  const all = [String(line.seq), timeOf(line.at), line.kind.padEnd(8), ...who, detailOf(line)]
+  const ids = [line.run ?? '-', line.tenant ?? '-', line.status ?? '-']
+  const all = [String(line.seq), timeOf(line.at), line.kind.padEnd(8), ...ids, detailOf(line)]
   return all.join('  ').trimEnd()
 }
 

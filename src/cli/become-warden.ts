@@ -12,7 +12,7 @@ const BIN = fileURLToPath(new URL('../../bin/mayfly.js', import.meta.url))
 
 /**
  * True if this process becomes the warden and runs the command in a child: always for a server, and for any command
- * as root, so that no root process reads untrusted bytes. As an ordinary user, a single run holds both in one
+ * as root, so that no root process reads untrusted bytes. As an ordinary user, a single run does both in one
  * process.
  */
 export function needsWardenParent(verb: string | undefined, argv: readonly string[]): boolean {
@@ -24,7 +24,7 @@ export function needsWardenParent(verb: string | undefined, argv: readonly strin
 }
 
 /**
- * Re-executes a server's warden with small heaps, in the same process (execve). A single run is too short for that
+ * Re-executes a server's warden with small heaps, in the same process (execve). A single run is too short for this
  * to pay. Returns if not applicable.
  */
 export function reexecWithSmallHeap(verb: string | undefined, argv: readonly string[]): void {
@@ -36,7 +36,7 @@ export function reexecWithSmallHeap(verb: string | undefined, argv: readonly str
 
 /**
  * Commands that start over as the owner of the state folder: root must neither create root-owned files nor follow links
- * in a folder it does not own. Others ask `state-owner.ts` once they know their arguments.
+ * in a folder it does not own. Other commands use `state-owner.ts` once their arguments are parsed.
  */
 const changing: Readonly<Record<string, readonly string[] | 'all'>> = {
   access: 'all',
@@ -68,7 +68,7 @@ export async function reexecAsStateOwner(
   startAs(owner, [process.execPath, BIN, ...argv])
 }
 
-/** Time for walls that are still being released; then a leaked handle keeps the process no longer. */
+/** Grace period for walls being released; after it the process exits in spite of leaked handles. */
 const EXIT_MS_MAX = 5_000
 
 /** Becomes the warden until the command ends. Loads nothing that parses requests, sources or configurations. */

@@ -5,7 +5,7 @@ import type { JobRequest } from '../contract/job.ts'
 import { figures, rate, type Figures } from '../lib/measure.ts'
 
 /** Fewer rounds than for isolates, because programs start more slowly. */
-const roundsUnasked = 15
+const ROUNDS_DEFAULT = 15
 const saturateMs = 1_000
 /** Timeout for a spare to become ready. */
 const spareMsMax = 3_000
@@ -49,7 +49,12 @@ export async function measurePrograms(
   for (const language of await languagesOf(assembly)) {
     const one = (more: BenchRequest = {}) =>
       run({ ...programs[language], input: 1, tier: 'process', ...more })
-    const { kinds, rate: each } = await measureOne(assembly, one, language, rounds ?? roundsUnasked)
+    const { kinds, rate: each } = await measureOne(
+      assembly,
+      one,
+      language,
+      rounds ?? ROUNDS_DEFAULT,
+    )
     tiers[language] = benchOf(kinds)
     perSecond[language] = each
   }

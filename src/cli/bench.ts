@@ -11,10 +11,10 @@ import { note, printJson, table, type Globals } from './print.ts'
 export function register(program: Command): void {
   program
     .command('bench')
-    .description('figures of each available wall beside a plain process, in one run')
+    .description('measure each available wall and a plain process in one run')
     .option(
       '--rounds <n>',
-      'runs of each; 200 unless given, of programs and plain processes 15',
+      'runs of each; default: 200, and 15 for programs and plain processes',
       count,
     )
     .action(async (_own, command: Command) => {
@@ -76,7 +76,7 @@ async function measure(
     return { took, pool: outcome.metrics.pool, provider: outcome.provider }
   }
   const tookOf = async (other?: Parameters<typeof one>[0]) => (await one(other)).took
-  note(flags, 'Measuring a job through the whole road …')
+  note(flags, 'Measuring a job through the whole pipeline …')
   await one()
   const pooled = await several(() => tookOf(), rounds, PAUSE_MS)
   // Uses a memory limit that no spare has, so that the isolate starts within the job's time.
@@ -167,6 +167,6 @@ function count(text: string): number {
   const value = Number(text)
   if (Number.isInteger(value) && value >= 1 && value <= ROUNDS_MAX) return value
   throw new MayflyError('USAGE', `Cannot use "${text}" as a number of rounds`, {
-    hint: `A whole number from 1 to ${ROUNDS_MAX}`,
+    hint: `Give a whole number from 1 to ${ROUNDS_MAX}`,
   })
 }

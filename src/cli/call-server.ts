@@ -38,7 +38,7 @@ export interface RequestParts {
   readonly answerMs?: number
 }
 
-/** The answer of a server as it comes, with its status 2xx. Throws as `callServer` does. */
+/** Response of a server, with its body unread and a status of 2xx. Throws like `callServer`. */
 export async function request(
   flags: ServerFlags,
   method: string,
@@ -67,8 +67,8 @@ export async function request(
 export function serverKey(): string {
   const key = process.env['MAYFLY_API_KEY']
   if (key) return key
-  throw new MayflyError('USAGE', 'Cannot ask a server without an API key', {
-    hint: 'Set MAYFLY_API_KEY; "mayfly access create --scope operate" makes one',
+  throw new MayflyError('USAGE', 'Cannot call a server without an API key', {
+    hint: 'Set MAYFLY_API_KEY; "mayfly access create --scope operate" creates a key',
   })
 }
 
@@ -85,16 +85,16 @@ export function serverOf(
     flags.insecureHttp
   )
     return url
-  throw new MayflyError('USAGE', `Cannot send an API key in clear to "${url.host}"`, {
-    hint: 'Use https, or say --insecure-http where you trust all that lies between',
+  throw new MayflyError('USAGE', `Cannot send an API key unencrypted to "${url.host}"`, {
+    hint: 'Use https, or --insecure-http if the whole network path is trusted',
   })
 }
 
 function addressOf(text: string): URL {
   const url = URL.parse(text)
   if (url && /^https?:$/.test(url.protocol) && !url.username && !url.password) return url
-  throw new MayflyError('USAGE', `Cannot read "${text}" as the address of a server`, {
-    hint: 'Give the address of its API, such as http://127.0.0.1:7421',
+  throw new MayflyError('USAGE', `Cannot use "${text}" as the URL of a server`, {
+    hint: 'Give the URL of its API, such as http://127.0.0.1:7421',
   })
 }
 
@@ -114,7 +114,7 @@ async function ask(url: URL, init: RequestInit): Promise<Response> {
     const { cause = thrown } = thrown as { cause?: unknown }
     const why = (cause as { code?: string }).code ?? messageOf(cause)
     throw new MayflyError('UNAVAILABLE', `Cannot reach a server at "${url.origin}": ${why}`, {
-      hint: 'Name it by --server or MAYFLY_SERVER; NODE_EXTRA_CA_CERTS names an authority of your own',
+      hint: 'Name the server by --server or MAYFLY_SERVER; NODE_EXTRA_CA_CERTS adds a certificate authority',
       cause: thrown,
     })
   }
@@ -128,9 +128,9 @@ async function read(response: Response, { origin }: URL): Promise<unknown> {
   } catch (cause) {
     throw new MayflyError(
       'PROTOCOL',
-      `Cannot read the answer of "${origin}": it is no API of Mayfly`,
+      `Cannot read the answer of "${origin}": it is not from the API of Mayfly`,
       {
-        hint: 'The API is one port above the page',
+        hint: 'The port of the API is the port of the page + 1',
         cause,
       },
     )
@@ -138,9 +138,9 @@ async function read(response: Response, { origin }: URL): Promise<unknown> {
 }
 
 /** Passes on the server's problem; an unknown code becomes PROTOCOL. */
-function problemOf(said: unknown, status: number): MayflyError {
-  const { code = '', message, details } = (said ?? {}) as Record<string, unknown>
+function problemOf(body: unknown, status: number): MayflyError {
+  const { code = '', message, details } = (body ?? {}) as Record<string, unknown>
   const known = Object.hasOwn(errorCodes, String(code)) ? (String(code) as ErrorCode) : 'PROTOCOL'
-  const text = typeof message === 'string' ? message : `The server answered ${status}`
+  const text = typeof message === 'string' ? message : `The server responded with status ${status}`
   return new MayflyError(known, text, { details })
 }

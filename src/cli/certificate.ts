@@ -27,7 +27,7 @@ async function readPem(file: string): Promise<string> {
     return await readFile(file, 'utf8')
   } catch (cause) {
     throw new MayflyError('CONFIG', `Cannot read "${file}": ${messageOf(cause)}`, {
-      hint: 'The server reads it under its own uid, which is not that of root',
+      hint: 'The server reads it with its own uid, not as root',
       cause,
     })
   }

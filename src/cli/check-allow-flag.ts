@@ -25,8 +25,8 @@ function checkCeilings(host: string, config: Config): void {
   if (grantsNetwork(value) || !grantsNetwork(networkOf(asked))) return
   throw new MayflyError(
     'USAGE',
-    `Cannot allow "${host}": ${because.replace(/^asked, within /, '')} leaves it out`,
-    { hint: '"mayfly policy explain" says where that is configured' },
+    `Cannot allow "${host}": ${because.replace(/^asked, within /, '')} excludes it`,
+    { hint: 'Run "mayfly policy explain" to find where that is configured' },
   )
 }
 
@@ -36,19 +36,19 @@ function checkPrivate(host: string, config: Config): void {
   for (const text of value.allow === 'any' ? [] : value.allow) {
     const why = whyClosed(readPattern(text)!.host)
     if (why === undefined || open.includes(text)) continue
-    throw new MayflyError('USAGE', `Cannot allow "${host}": it is ${why.what}`, {
+    throw new MayflyError('USAGE', `Cannot allow "${host}": it is ${why.kind}`, {
       hint: why.isNever
-        ? 'No rule lets out there'
+        ? 'No rule can allow this address'
         : `A rule of the configuration does: [ceilings] network = { allow = ["*://*:*", { host = "${text}", private = true }] }`,
     })
   }
 }
 
-function whyClosed(host: string): { readonly what: string; readonly isNever: boolean } | undefined {
+function whyClosed(host: string): { readonly kind: string; readonly isNever: boolean } | undefined {
   const name = closedName(host)
-  if (name !== undefined) return { what: `${name}, by a name`, isNever: true }
+  if (name !== undefined) return { kind: `${name}, by a name`, isNever: true }
   const address = host.startsWith('[') ? host.slice(1, -1) : host
   if (!/^[0-9.]+$|:/.test(address)) return undefined
   const found = addressKind(address)
-  return found.kind === 'public' ? undefined : { what: found.what, isNever: found.kind === 'never' }
+  return found.kind === 'public' ? undefined : { kind: found.what, isNever: found.kind === 'never' }
 }

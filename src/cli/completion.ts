@@ -5,8 +5,8 @@ import { printJson, type Globals } from './print.ts'
 export function register(program: Command): void {
   const command = program.command('completion')
   command
-    .description('a script that completes commands and options in a shell')
-    .addArgument(command.createArgument('<shell>', 'which one').choices(Object.keys(scripts)))
+    .description('print a shell script that completes commands and options')
+    .addArgument(command.createArgument('<shell>', 'the shell').choices(Object.keys(scripts)))
     .addHelpText('after', examples)
     .action((shell: keyof typeof scripts) => {
       const script = scripts[shell](placesOf(program))
@@ -21,9 +21,9 @@ Examples:
   mayfly completion zsh > "\${fpath[1]}/_mayfly"
   mayfly completion fish > ~/.config/fish/completions/mayfly.fish`
 
-/** Command and its possible continuations. */
-interface Place {
-  /** Words up to here: `mayfly audit list`. */
+/** Command and its completions. */
+interface CompletionNode {
+  /** Command line up to this node: `mayfly audit list`. */
   readonly at: string
   readonly words: readonly Described[]
   readonly flags: readonly Flag[]
@@ -39,7 +39,7 @@ interface Flag extends Described {
   readonly takes: boolean
 }
 
-function placesOf(command: Command, before = ''): readonly Place[] {
+function placesOf(command: Command, before = ''): readonly CompletionNode[] {
   const at = `${before}${command.name()}`
   const help = command.createHelp()
   const below = help
@@ -61,8 +61,8 @@ function flagsOf({ short, long, required, optional, description }: Option): read
 
 const scripts = { bash, zsh, fish } as const
 
-/** Completion script of bash; arguments that no table names complete as file names, the shell's default. */
-function bash(places: readonly Place[]): string {
+/** Completion script of bash; other arguments are completed as file names, the shell's default. */
+function bash(places: readonly CompletionNode[]): string {
   return `# Completes mayfly in bash
 _mayfly() {
   local at=mayfly current=\${COMP_WORDS[COMP_CWORD]} words= flags= i
@@ -88,7 +88,7 @@ complete -o default -F _mayfly mayfly
 `
 }
 
-function zsh(places: readonly Place[]): string {
+function zsh(places: readonly CompletionNode[]): string {
   return `#compdef mayfly
 _mayfly() {
   local at=mayfly i
@@ -115,7 +115,7 @@ if [[ $zsh_eval_context[-1] == loadautofunc ]]; then _mayfly "$@"; else compdef 
 `
 }
 
-function fish(places: readonly Place[]): string {
+function fish(places: readonly CompletionNode[]): string {
   return `# Completes mayfly in fish
 function __mayfly_at
     set -l at ''
@@ -142,7 +142,7 @@ ${places.flatMap(fishLines).join('\n')}
 `
 }
 
-function fishLines({ at, words, flags }: Place): readonly string[] {
+function fishLines({ at, words, flags }: CompletionNode): readonly string[] {
   const here = `complete -c mayfly -n ${quoted(`__mayfly_at ${at}`)}`
   return [
     ...words.map(({ name, about }) => `${here} -f -a ${name} -d ${fishQuoted(about)}`),
@@ -154,12 +154,12 @@ function fishLines({ at, words, flags }: Place): readonly string[] {
 }
 
 /** All commands except the program itself. */
-function deeper(places: readonly Place[]): readonly string[] {
+function deeper(places: readonly CompletionNode[]): readonly string[] {
   return places.slice(1).map(({ at }) => at)
 }
 
 /** All options with a value, prefixed by their command. */
-function taking(places: readonly Place[]): readonly string[] {
+function taking(places: readonly CompletionNode[]): readonly string[] {
   return places.flatMap(({ at, flags }) =>
     flags.filter(({ takes }) => takes).map(({ name }) => `${at} ${name}`),
   )

@@ -3,9 +3,9 @@ import { canonicalJson } from '../lib/canonical-json.ts'
 import { sha256 } from '../lib/hash.ts'
 
 /**
- * Digest of an effective configuration, for the name of the server that has it. Null without files: the rest of what
- * decides it is part of the name. Undefined for one that no run shares: with values from variables of any name, or with
- * code of the operator's own, whose folders must not hold files of a job.
+ * Digest of an effective configuration; part of the name of a server's record. Null without files: variables and flags
+ * are other parts of that name. Undefined for a configuration that runs must not share: with values from arbitrary
+ * environment variables (credentials), or with provider modules, whose folders must not contain files of a job.
  */
 export function configDigest({ config, files }: LoadedConfig): string | null | undefined {
   const { credentials, egress, providers } = config
@@ -15,7 +15,7 @@ export function configDigest({ config, files }: LoadedConfig): string | null | u
   return files.length === 0 ? null : digestOf(config)
 }
 
-/** Undefined for a value that is not plain data: two different ones could have the same text. */
+/** Undefined for a value that is not plain data, since two different values could have the same JSON. */
 function digestOf(value: unknown): string | undefined {
   try {
     return isPlain(value) ? sha256(canonicalJson(value)) : undefined

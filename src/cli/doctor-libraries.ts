@@ -29,5 +29,5 @@ export async function tryLibraries(
 }
 
 function missing(error: TaskEnd['error']): string {
-  return sanitise(`does not load: ${(error?.message ?? 'nobody said why').slice(0, 200)}`)
+  return sanitise(`does not load: ${(error?.message ?? 'no reason reported').slice(0, 200)}`)
 }

@@ -49,11 +49,9 @@ export function warningsOf(machine: Machine): readonly string[] {
     ...lackingFixes(machine.node),
     ...(machine.smt ? ['Hyper-threading is on: two tenants may share a core, and its caches'] : []),
     ...(machine.ksm
-      ? ['The kernel merges equal memory pages: guests may tell what others hold']
+      ? ['KSM is on: a guest may detect memory contents of another one by timing']
       : []),
-    ...(machine.swap
-      ? ['There is swap: what a guest held in memory may be written to a disk']
-      : []),
+    ...(machine.swap ? ['Swap is on: memory of a guest may be written to a disk'] : []),
     ...closedNamespaces(machine),
     ...(machine.keyCustody === 'none' ? [custodyWarning(machine)] : []),
   ]
@@ -65,7 +63,7 @@ function closedNamespaces({ namespaces, namespacesClosedBy, container }: Machine
   const why = namespacesClosedBy ?? (container ? `the container of ${container}` : undefined)
   return why
     ? [
-        `Namespaces are closed here by ${why}: a keeper holds programs in their place, where Landlock and a C compiler are there`,
+        `User namespaces are disabled by ${why}: programs run below a keeper instead, which needs Landlock and a C compiler`,
       ]
     : []
 }
@@ -74,8 +72,8 @@ function closedNamespaces({ namespaces, namespacesClosedBy, container }: Machine
 function custodyWarning({ landlock }: Machine): string {
   const shutOut =
     landlock > 0
-      ? 'a server shuts itself out by Landlock, this command does not'
-      : 'without Landlock nothing shuts a server out of it'
+      ? 'a server closes it to itself by Landlock, this command does not'
+      : 'without Landlock, a compromised server can read it'
   return `The signing key is readable by the uid that Mayfly runs as: ${shutOut}`
 }
 

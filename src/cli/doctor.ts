@@ -26,8 +26,8 @@ export interface ExaminedProvider {
 export function register(program: Command): void {
   program
     .command('doctor')
-    .argument('[providers...]', 'only these, by the names that mayfly providers lists')
-    .description('starts a real sandbox of each kind, tries its walls, and says what held')
+    .argument('[providers...]', 'names of providers, as listed by "mayfly providers"; default: all')
+    .description('start a real sandbox of each kind, attack its wall, and report what held')
     .action(async (names: readonly string[], _own, command: Command) => {
       const flags = command.optsWithGlobals<Globals>()
       const { openAssembly } = await import('./open-assembly.ts')
@@ -61,7 +61,7 @@ function named<T extends { readonly provider: Pick<Provider, 'name'> }>(
   const unknown = names.find((name) => !known.includes(name))
   if (unknown !== undefined)
     throw new MayflyError('USAGE', `Cannot find provider "${unknown}"`, {
-      hint: `Name some of ${known.join(', ')}, or none for all of them`,
+      hint: `Known providers: ${known.join(', ')}; without a name, all are examined`,
     })
   return names.length === 0 ? all : all.filter(({ provider }) => names.includes(provider.name))
 }

@@ -26,29 +26,29 @@ import { writeParts } from './write-parts.ts'
 export function register(program: Command): void {
   const evidence = program
     .command('evidence')
-    .description('what was captured of runs here, and is kept')
+    .description('stored captures of runs')
     .addHelpText('after', examples)
   const add = (name: string, about: string) =>
-    evidence.command(name).description(about).argument('<id>', 'of an execution')
+    evidence.command(name).description(about).argument('<id>', 'id of an execution')
   evidence
     .command('list')
-    .description('captures, newest first')
-    .option('--limit <n>', 'how many', wholeNumber(limitMax), 50)
+    .description('list captures, newest first')
+    .option('--limit <n>', 'maximum of captures', wholeNumber(limitMax), 50)
     .action(verb(asOwner(list)))
-  add('show', 'the captures of an execution, with the digest of each part').action(
+  add('show', 'show the captures of an execution, with the digest of each part').action(
     verb(asOwner(show)),
   )
-  add('verify', 'whether it is what was kept, as the record says; exits 0 or 1').action(
+  add('verify', 'compare stored captures with the digests in the record; exits 0 or 1').action(
     verb(asOwner(verify)),
   )
-  add('search', 'where a text is in what was captured, as UTF-8 or UTF-16; exits 1 if nowhere')
-    .argument('<text>', 'to search for')
-    .option('--part <name>', 'this part alone, as "show" tells it')
-    .option('--limit <n>', 'how many places', wholeNumber(limitMax), 100)
+  add('search', 'search captures for a text in UTF-8 and UTF-16; exits 1 without a match')
+    .argument('<text>', 'text to search for')
+    .option('--part <name>', 'one part only, as named by "show"')
+    .option('--limit <n>', 'maximum of matches', wholeNumber(limitMax), 100)
     .action((...all) => verb(asOwner((flags, id) => search(flags, id, String(all[1]))))(...all))
-  add('extract', 'write the bytes to files, each once its digest is known to be right')
-    .argument('<folder>', 'where to, made where it is missing; - is stdout, for one part')
-    .option('--part <name>', 'this part alone, as "show" tells it')
+  add('extract', 'write parts to files after their digests are verified')
+    .argument('<folder>', 'output folder, created if missing; - writes one part to stdout')
+    .option('--part <name>', 'one part only, as named by "show"')
     .action((...all) => verb((flags, id) => extract(flags, id, String(all[1])))(...all))
 }
 
@@ -81,7 +81,8 @@ async function list(flags: Flags): Promise<void> {
   using stored = await openStoredCaptures(flags, true)
   const captures = stored ? (await stored.captures({})).slice(0, flags.limit) : []
   if (flags.json) return printJson(captures)
-  if (captures.length === 0) return note(flags, 'Nothing was captured, or it is forgotten')
+  if (captures.length === 0)
+    return note(flags, 'No captures; they may have been deleted after their retention')
   const head = ['execution', 'tenant', 'capture', 'at', 'kind', '']
   const rows = captures.map(({ run, tenant, name, at, kind, parts }) => {
     const size = parts.reduce((sum, part) => sum + part.size, 0)
@@ -109,15 +110,15 @@ interface Verified {
 
 async function verify(flags: Flags, id: string): Promise<void> {
   using stored = await openStoredCaptures(flags, true)
-  const told = await toldOf(flags, id)
+  const recorded = await recordedDigests(flags, id)
   const here = stored ? await stored.captures({ run: id }) : []
   const parts = here.flatMap((one) => one.parts)
-  if (told.size === 0 && parts.length === 0) throw nothingOf(id)
+  if (recorded.size === 0 && parts.length === 0) throw nothingOf(id)
   const verified: Verified[] = []
-  for (const part of parts) verified.push(await verifyPart(stored!, id, part, told))
-  for (const name of told.keys())
+  for (const part of parts) verified.push(await verifyPart(stored!, id, part, recorded))
+  for (const name of recorded.keys())
     if (!parts.some((part) => part.name === name))
-      verified.push({ name, ok: false, why: 'it is not kept any more' })
+      verified.push({ name, ok: false, why: 'it is no longer stored' })
   if (verified.some(({ ok }) => !ok)) process.exitCode = failedExitCode
   if (flags.json) return printJson({ id, parts: verified })
   const lines = verified.map(({ name, ok, why }) => (ok ? `ok: ${name}` : `bad: ${name}: ${why}`))
@@ -128,11 +129,11 @@ async function verifyPart(
   stored: StoredCaptures,
   id: string,
   { name, sha256 }: CapturedPart,
-  told: ReadonlyMap<string, string>,
+  recorded: ReadonlyMap<string, string>,
 ): Promise<Verified> {
-  if (!told.has(name)) return { name, ok: false, why: 'the record has no line of it' }
-  if (told.get(name) !== sha256)
-    return { name, ok: false, why: 'the record has another digest of it' }
+  if (!recorded.has(name)) return { name, ok: false, why: 'the record has no line about it' }
+  if (recorded.get(name) !== sha256)
+    return { name, ok: false, why: 'its digest differs from the record' }
   try {
     for await (const _ of stored.read(id, name)) continue
     return { name, ok: true }
@@ -142,8 +143,8 @@ async function verifyPart(
   }
 }
 
-/** Digests from the audit lines; verifying the lines is up to `audit verify`. */
-async function toldOf(flags: Flags, id: string): Promise<ReadonlyMap<string, string>> {
+/** Digests in the audit lines of a run. The lines themselves are verified by `audit verify`. */
+async function recordedDigests(flags: Flags, id: string): Promise<ReadonlyMap<string, string>> {
   const { auditFile } = await import('../lib/state-folder.ts')
   const path = auditFile(stateOf(flags))
   if (!existsSync(path)) return new Map()
@@ -168,7 +169,7 @@ async function extract(flags: Flags, id: string, folder: string): Promise<void> 
   for (const path of written) process.stdout.write(`${path}\n`)
 }
 
-/** Places are those of decompressed bytes for parts whose names end in `.zst`. */
+/** Searches all parts; for a part named `*.zst`, offsets are those of the decompressed bytes. */
 async function search(flags: Flags, id: string, text: string): Promise<void> {
   using stored = await openStoredCaptures(flags)
   const { findText } = await import('../evidence/find-text.ts')
@@ -182,7 +183,7 @@ async function search(flags: Flags, id: string, text: string): Promise<void> {
     }
   if (places.length === 0) process.exitCode = failedExitCode
   if (flags.json) return printJson({ id, places, truncated: isCut })
-  if (places.length === 0) return note(flags, 'It is in none of the parts')
+  if (places.length === 0) return note(flags, 'No match in any part')
   const rows = places.map(({ part, offset, encoding, context }) => [
     part,
     String(offset),
@@ -190,7 +191,7 @@ async function search(flags: Flags, id: string, text: string): Promise<void> {
     sanitiseLine(context),
   ])
   process.stdout.write(`${table([['part', 'offset', 'encoding', ''], ...rows])}\n`)
-  if (isCut) note(flags, `There are more: --limit is ${flags.limit}`)
+  if (isCut) note(flags, `More matches exist: --limit is ${flags.limit}`)
 }
 
 async function wantedParts(
@@ -202,7 +203,7 @@ async function wantedParts(
   const parts = part === undefined ? all : all.filter(({ name }) => name === part)
   if (parts.length > 0) return parts
   throw new MayflyError('NOT_FOUND', `Cannot find "${part}" of "${id}"`, {
-    hint: `"mayfly evidence show ${id}" lists what there is`,
+    hint: `"mayfly evidence show ${id}" lists the parts`,
   })
 }
 
@@ -210,7 +211,10 @@ async function print(flags: Flags, id: string): Promise<void> {
   using stored = await openStoredCaptures(flags)
   const parts = await wantedParts(stored, flags, id)
   if (parts.length > 1 || flags.json)
-    throw new MayflyError('USAGE', 'Cannot write that to stdout: name one part, without --json')
+    throw new MayflyError(
+      'USAGE',
+      'Cannot write to stdout: name one part with --part, and omit --json',
+    )
   const [{ name }] = parts as [CapturedPart]
   // Verifies everything before writing the first byte.
   for await (const _ of stored.read(id, name)) continue
@@ -231,15 +235,15 @@ interface StoredCaptures extends WritableCaptures {
   read(run: string, part: string): AsyncGenerator<Uint8Array>
 }
 
-/** Captures as the owner of the state folder reads them; root writes the files. */
+/** Captures read by a process of the state folder's owner; root writes the output files. */
 function ownersCaptures(owner: StateOwner, state: string): WritableCaptures {
-  const say = (stdout: 'pipe' | number, ...words: readonly string[]) =>
+  const runEvidence = (stdout: 'pipe' | number, ...words: readonly string[]) =>
     outputOfOwner(owner, { task: { state }, words: ['evidence', ...words], stdout })
   return {
     of: async (run) =>
-      evidenceBody.parse(parseJson(say('pipe', 'show', '--json', '--', run))).captures,
+      evidenceBody.parse(parseJson(runEvidence('pipe', 'show', '--json', '--', run))).captures,
     write: async (run, part, out) =>
-      void say(out, 'extract', '--quiet', `--part=${part}`, '--', run, '-'),
+      void runEvidence(out, 'extract', '--quiet', `--part=${part}`, '--', run, '-'),
     [Symbol.dispose]: () => undefined,
   }
 }
@@ -273,6 +277,6 @@ async function openStoredCaptures(
 
 function nothingOf(id: string): MayflyError {
   return new MayflyError('NOT_FOUND', `Cannot find evidence of "${id}"`, {
-    hint: 'It was not captured, or that was forgotten: "mayfly evidence list" tells what is kept',
+    hint: 'It was not captured, or the capture was deleted: "mayfly evidence list" lists what is stored',
   })
 }

@@ -4,7 +4,7 @@ import type { Config } from '../contract/config.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import { note, type Globals } from './print.ts'
 
-/** Configuration in force; its files are not told, since stderr is the command's. Throws MayflyError CONFIG. */
+/** Loads the configuration without reporting its files, because stderr belongs to the command. Throws MayflyError CONFIG. */
 export function execConfig(flags: Globals): Config {
   const { config, warnings } = loadConfig({
     file: flags.config,
@@ -16,12 +16,14 @@ export function execConfig(flags: Globals): Config {
   return config
 }
 
-/** The folder by its own name, whatever link led to it. Throws MayflyError USAGE where it is gone. */
+/** Real path of the current folder. Throws MayflyError USAGE if it was removed. */
 export function folderHere(): string {
   try {
     return realpathSync(process.cwd())
   } catch (cause) {
-    throw new MayflyError('USAGE', `Cannot find this folder: ${messageOf(cause)}`, { cause })
+    throw new MayflyError('USAGE', `Cannot resolve the current folder: ${messageOf(cause)}`, {
+      cause,
+    })
   }
 }
 

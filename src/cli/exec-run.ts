@@ -26,14 +26,14 @@ import { countOf, execConfig, folderHere } from './exec-place.ts'
 import { becomeFolderOwner } from './folder-owner.ts'
 import { printJson } from './print.ts'
 
-/** No wall here can hold the command; the code of a shell for what it cannot run. */
-const NOT_HELD = 126
+/** Exit code if no wall here can run the command; shells use 126 for "cannot execute". */
+const NO_WALL = 126
 const PROCESSES = 1024
 const MEMORY_SHARE = 0.6
-/** A run of this length can wait for the disk at its end. */
+/** Runs longer than this wait for fsync of the record at their end. */
 const SEALED_AFTER_MS = 1000
 const REFUSALS_SHOWN = 20
-/** Signals that are not raised here in turn: this process would leave a dump of its own. */
+/** Signals that are not raised again in this process, because it would dump core. */
 const DUMPING = [
   'SIGQUIT',
   'SIGILL',
@@ -48,7 +48,7 @@ const DUMPING = [
 ]
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 
-/** Runs a command in this folder, and ends as it did. */
+/** Runs a command in this folder, and exits with its exit code or signal. */
 export async function runExec(command: readonly string[], flags: ExecFlags): Promise<void> {
   becomeFolderOwner(process.argv.slice(2))
   const config = execConfig(flags)
@@ -64,29 +64,29 @@ export async function runExec(command: readonly string[], flags: ExecFlags): Pro
     programs: [ROOT, dirname(process.execPath), process.argv[1] ?? ROOT],
   })
   await checkHosts(flags, config)
-  const teller = new RefusalTeller(folder, flags)
+  const reporter = new RefusalReporter(folder, flags)
   if (!flags.dryRun) {
-    const ran = await runWall({ command, flags, made, rules, teller, config })
-    return finish(ran, teller, flags)
+    const ran = await runWall({ command, flags, made, rules, reporter, config })
+    return finish(ran, reporter, flags)
   }
   if (flags.write) throw noOtherPlaces()
   const { makeView } = await import('../warden/engines/folder/view-store.ts')
   const view = makeView(state, folder, command)
   const viewed = { ...made, grant: onlyFolderWritable(made.grant) }
-  const ran = await runWall({ command, flags, made: viewed, rules, teller, config, view })
-  await finish(ran, teller, flags, view)
+  const ran = await runWall({ command, flags, made: viewed, rules, reporter, config, view })
+  await finish(ran, reporter, flags, view)
 }
 
 const noOtherPlaces = () =>
   new MayflyError(
     'USAGE',
-    'Cannot keep what is written elsewhere as a view: --dry-run is for this folder',
+    'Cannot combine --dry-run with --write: a view covers this folder only',
     {
-      hint: 'Leave out --write, or run it without --dry-run',
+      hint: 'Omit --write or --dry-run',
     },
   )
 
-/** A repository that lies elsewhere is shown as it is. */
+/** Makes all but the folder read-only, such as a git repository in another folder. */
 function onlyFolderWritable(grant: MadeGrant['grant']): MadeGrant['grant'] {
   const binds = grant.binds.map((one) => ({
     ...one,
@@ -120,7 +120,7 @@ interface WallRun {
   readonly flags: ExecFlags
   readonly made: MadeGrant
   readonly rules: FolderRules | undefined
-  readonly teller: RefusalTeller
+  readonly reporter: RefusalReporter
   readonly config: FolderRun['config']
   readonly view?: OpenView
 }
@@ -130,14 +130,14 @@ async function runWall({
   flags,
   made,
   rules,
-  teller,
+  reporter,
   config,
   view,
 }: WallRun): Promise<FolderRan> {
   const { grant, notes } = made
   const program = await openFolderProgram()
   const missing = 'missing' in program ? `it needs its program: ${program.missing}` : undefined
-  for (const note of notes) teller.say(note)
+  for (const note of notes) reporter.print(note)
   return await runInFolder({
     config,
     clock: systemClock,
@@ -152,7 +152,7 @@ async function runWall({
     ),
     processes: PROCESSES,
     missing,
-    refused: (refusal) => teller.refused(refusal),
+    refused: (refusal) => reporter.refused(refusal),
     signal: new AbortController().signal,
     start: ({ listening, variables, refused, ...limits }) =>
       startFolderWall({
@@ -176,7 +176,7 @@ async function runWall({
   })
 }
 
-/** Signs in this process: road and key are the same user's, as in a single run. */
+/** Signs in this process, because pipeline and key belong to the same user, as in a single run. */
 function signerOf(state: string): FolderRun['signer'] {
   let signer: ReturnType<typeof openSigner> | undefined
   return {
@@ -189,16 +189,19 @@ function timeoutOf({ timeout }: ExecFlags): number | undefined {
   if (timeout === undefined) return undefined
   const ms = parseDuration(/^\d+$/.test(timeout) ? Number(timeout) : timeout)
   if (ms !== undefined && ms >= 1) return ms
-  throw new MayflyError('USAGE', `Cannot read "--timeout ${timeout}": expected such as 30s or 10m`)
+  throw new MayflyError(
+    'USAGE',
+    `Cannot read "--timeout ${timeout}": expected a time such as 30s or 10m`,
+  )
 }
 
-/** Tells on stderr what was refused: at the end, so that no line of the command's is torn, or at once with --verbose. */
-class RefusalTeller {
+/** Reports refusals on stderr: at the end, so that no line of the command is split, or at once with --verbose. */
+class RefusalReporter {
   readonly refusals: FolderRefusal[] = []
   readonly #folder: string
   readonly #isQuiet: boolean
   readonly #isEager: boolean
-  #told = 0
+  #reported = 0
 
   constructor(folder: string, { quiet = false, json = false, verbose = false }: ExecFlags) {
     this.#folder = folder
@@ -208,67 +211,71 @@ class RefusalTeller {
 
   refused(refusal: FolderRefusal): void {
     this.refusals.push(refusal)
-    if (this.#isEager) this.tell()
+    if (this.#isEager) this.flush()
   }
 
-  /** Prints what was not told yet. */
-  tell(): void {
-    const untold = this.refusals.slice(this.#told)
-    this.#told = this.refusals.length
-    for (const refusal of untold.slice(0, REFUSALS_SHOWN))
-      this.say(refusalText(refusal, this.#folder))
-    const more = untold.length - REFUSALS_SHOWN
-    if (more > 0) this.say(`refused: ${more} more`)
+  /** Prints the refusals not reported yet. */
+  flush(): void {
+    const unreported = this.refusals.slice(this.#reported)
+    this.#reported = this.refusals.length
+    for (const refusal of unreported.slice(0, REFUSALS_SHOWN))
+      this.print(refusalText(refusal, this.#folder))
+    const more = unreported.length - REFUSALS_SHOWN
+    if (more > 0) this.print(`refused: ${more} more`)
   }
 
-  say(text: string): void {
+  print(text: string): void {
     if (!this.#isQuiet) process.stderr.write(`mayfly: ${sanitiseLine(text)}\n`)
   }
 }
 
 async function finish(
   { outcome, end, record }: FolderRan,
-  teller: RefusalTeller,
+  reporter: RefusalReporter,
   flags: ExecFlags,
   view?: OpenView,
 ): Promise<void> {
   const { status, error, metrics } = outcome
   const isHeld = status !== 'blocked' && status !== 'unavailable' && !end?.notStarted
-  teller.tell()
-  for (const text of deniedHosts(outcome)) teller.say(text)
-  if (!isHeld) teller.say(`cannot hold the command: ${error?.message ?? end?.notStarted ?? status}`)
-  else if (status !== 'ok' && status !== 'error') teller.say(`ended: ${error?.message ?? status}`)
-  const kept = view && keep(view, isHeld, end?.notStarted, teller)
+  reporter.flush()
+  for (const text of deniedHosts(outcome)) reporter.print(text)
+  if (!isHeld)
+    reporter.print(`cannot run the command: ${error?.message ?? end?.notStarted ?? status}`)
+  else if (status !== 'ok' && status !== 'error')
+    reporter.print(`ended: ${error?.message ?? status}`)
+  const kept = view && keep(view, isHeld, end?.notStarted, reporter)
   if (flags.json)
     printJson({
       ...outcome,
       ...(kept && { view: { id: kept.id, changes: kept.changes.length } }),
       stdout: textOf(end?.stdout),
       stderr: textOf(end?.stderr),
-      refused: teller.refusals,
+      refused: reporter.refusals,
     })
   if (metrics.executionTime > SEALED_AFTER_MS) await record.close()
-  leave(isHeld ? codeOf(outcome) : NOT_HELD, isHeld ? outcome.signal : null)
+  leave(isHeld ? codeOf(outcome) : NO_WALL, isHeld ? outcome.signal : null)
 }
 
-/** Lists what the command changed; a view of one that never ran is dropped. */
+/** Seals the view and lists its changes; a view of a command that never ran is deleted. */
 function keep(
   view: OpenView,
   isHeld: boolean,
   why: string | undefined,
-  teller: RefusalTeller,
+  reporter: RefusalReporter,
 ): View | undefined {
   if (!isHeld) {
     view.drop()
     if (why?.includes('overlay'))
-      teller.say('the disk of its state folder can keep no view: name another with --state')
+      reporter.print(
+        'cannot store a view in the state folder: its file system does not support it; name another folder with --state',
+      )
     return undefined
   }
-  const kept = view.seal()
-  teller.say(
-    `kept as ${kept.id}: ${countOf(kept.changes.length)}; "mayfly exec --diff" shows them, --commit makes them, --discard drops them`,
+  const sealed = view.seal()
+  reporter.print(
+    `kept as ${sealed.id}: ${countOf(sealed.changes.length)}; "mayfly exec --diff" shows them, --commit applies them, --discard deletes them`,
   )
-  return kept
+  return sealed
 }
 
 function deniedHosts({ metrics }: FolderRan['outcome']): readonly string[] {
@@ -291,7 +298,7 @@ function codeOf({ status, exitCode }: FolderRan['outcome']): number {
     : exitCodeOf[status]
 }
 
-/** Ends as the command did, by its signal too. */
+/** Exits with the exit code or the signal of the command. */
 function leave(code: number, signal: string | null): never {
   if (signal === null) process.exit(code)
   const name = signal as NodeJS.Signals

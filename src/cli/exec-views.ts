@@ -14,7 +14,7 @@ export function actOnView(words: readonly string[], flags: ExecFlags): void {
   if (acts.length !== 1 || words.length > 0 || flags.dryRun)
     throw new MayflyError(
       'USAGE',
-      'Cannot do that to a view: one of --diff, --commit, --discard and --views is given alone',
+      'Cannot combine these options: use exactly one of --diff, --commit, --discard and --views',
       {
         hint: 'mayfly exec --diff',
       },
@@ -39,8 +39,8 @@ export function actOnView(words: readonly string[], flags: ExecFlags): void {
   note(
     flags,
     act === 'commit'
-      ? `Made ${countOf(changes.length)} in ${sanitise(folder)}`
-      : `Dropped ${id}: ${countOf(changes.length)}`,
+      ? `Applied ${countOf(changes.length)} in ${sanitise(folder)}`
+      : `Deleted ${id}: ${countOf(changes.length)}`,
   )
 }
 
@@ -60,7 +60,7 @@ function list(state: string, flags: ExecFlags): void {
   )
 }
 
-/** As text for a person or for `git apply`; a terminal gets nothing that moves it. */
+/** Prints a diff for a person or `git apply`; escape sequences are removed for a terminal. */
 function show(view: View, flags: ExecFlags): void {
   const changes = shownChanges(view)
   const { id, folder, command } = view

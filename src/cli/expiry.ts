@@ -11,6 +11,6 @@ export function expiryOf(text: string, now: number): number | null {
   if ((amount || isDate) && at > now) return at
   throw new MayflyError(
     'USAGE',
-    `Cannot use "${text}": expected a time to come, such as 90d, 12h, 2030-01-31, or never`,
+    `Cannot use "${text}": expected a time in the future, such as 90d, 12h, 2030-01-31, or never`,
   )
 }

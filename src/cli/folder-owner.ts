@@ -6,12 +6,12 @@ import { startAs } from '../warden/step-down.ts'
 import { valueOf } from './command-words.ts'
 
 const BIN = fileURLToPath(new URL('../../bin/mayfly.js', import.meta.url))
-/** Variables that lead into root's own folders. */
+/** Environment variables that name folders of root. */
 const OF_ROOT = /^(?:XDG_\w+|MAIL|SUDO_\w+)$/
 
 /**
- * As root, starts over as the owner of this folder, for good: what the command makes belongs to that user, and root's rights
- * are nowhere near it. Returns for an ordinary user, and where the folder is root's. Throws MayflyError STATE for an owner
+ * As root, re-executes as the owner of this folder, permanently: files that the command makes belong to that user, and it
+ * has no rights of root. Returns for an ordinary user, and for a folder of root. Throws MayflyError STATE for an owner
  * without a home, unless a state folder is named.
  */
 export function becomeFolderOwner(argv: readonly string[]): void {
@@ -32,7 +32,7 @@ function identityOf(uid: number): Readonly<Record<string, string>> | undefined {
   return { HOME: home, USER: name, LOGNAME: name }
 }
 
-/** Caches lie in the state folder then. */
+/** Environment for an owner without a home: caches are in the state folder. */
 function withoutHome(uid: number, argv: readonly string[]): Readonly<Record<string, string>> {
   const dashes = argv.indexOf('--')
   const own = dashes < 0 ? argv : argv.slice(0, dashes)

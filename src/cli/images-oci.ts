@@ -17,17 +17,15 @@ interface OciFlags extends Globals {
 export function registerOci(images: Command): void {
   images
     .command('import <path>')
-    .description('an image of an OCI image layout: a folder, or a tar archive of one')
-    .option('--name <name>', 'name that it gets, in place of that of the file')
-    .option('--ref <ref>', 'image to take, where its index names several')
-    .option('--packages <folder>', 'downloaded packages, in place of the cache of this user')
+    .description('import an OCI image layout: a folder, or a tar archive of one')
+    .option('--name <name>', 'name of the image; default: from the file name')
+    .option('--ref <ref>', 'image to import, if the index names several')
+    .option('--packages <folder>', 'folder of downloaded packages; default: the cache of this user')
     .action(verb(importOne))
   images
     .command('export <name> <path>')
-    .description(
-      'write an image as an OCI image layout; a tar archive of it where the path ends in .tar',
-    )
-    .option('--packages <folder>', 'downloaded packages, in place of the cache of this user')
+    .description('write an image as an OCI image layout; as a tar archive if the path ends in .tar')
+    .option('--packages <folder>', 'folder of downloaded packages; default: the cache of this user')
     .action((...all: unknown[]) =>
       verb((flags: OciFlags, name) =>
         exportOne(flags, name, (all.at(-1) as Command).args[1] ?? ''),

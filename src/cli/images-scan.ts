@@ -55,26 +55,31 @@ export function registerScans(images: Command): void {
   images
     .command('scan [name]')
     .description(
-      'known vulnerabilities of an image, or of all, by the imported feeds; exits 3 if the gate refuses one or it cannot be scanned',
+      'list known vulnerabilities of one image or all by the imported feeds; exits 3 if the gate refuses an image, or if a scan fails',
     )
     .option(
       '--max-severity <severity>',
-      `${vulnerabilitySeverities.join(', ')}; in place of [images] max_severity`,
+      `${vulnerabilitySeverities.join(', ')}; default: [images] max_severity`,
     )
-    .option('--all', 'every finding; without it the fifty severest of an image')
+    .option('--all', 'all findings; default: the fifty most severe of an image')
     .action(verb(scan))
   const feeds = images.command('feeds').description('feeds of known vulnerabilities')
   feeds
     .command('import <path>')
-    .description("OSV records (folder, zip, tar or file), or the JSON of Debian's security tracker")
+    .description(
+      "import OSV records (folder, zip, tar or file), or the JSON of Debian's security tracker",
+    )
     .option(
       '--name <name>',
-      'name of the feed, in place of that of the file; a feed of this name is replaced',
+      'name of the feed; default: from the file name; replaces a feed of this name',
     )
-    .option('--as-of <date>', 'date of the feed, such as 2026-11-20, in place of what it says')
+    .option(
+      '--as-of <date>',
+      'date of the feed, such as 2026-11-20; default: as stated in the feed',
+    )
     .action(verb(importOne))
-  feeds.command('list').description('imported feeds, with their age').action(verb(listAll))
-  feeds.command('remove <name>').description('forget a feed').action(verb(remove))
+  feeds.command('list').description('list imported feeds with their age').action(verb(listAll))
+  feeds.command('remove <name>').description('remove a feed').action(verb(remove))
 }
 
 async function scan(flags: ScanFlags, name: string): Promise<void> {
@@ -156,7 +161,7 @@ function severityGiven({ maxSeverity }: ScanFlags): VulnerabilitySeverity | unde
   const known = vulnerabilitySeverities.find((one) => one === maxSeverity)
   if (known) return known
   throw new MayflyError('USAGE', `Cannot use "${maxSeverity}" as a severity`, {
-    hint: `Give one of ${vulnerabilitySeverities.join(', ')}`,
+    hint: `Use one of ${vulnerabilitySeverities.join(', ')}`,
   })
 }
 
@@ -234,7 +239,7 @@ async function importOne(flags: FeedFlags, place: string): Promise<void> {
   if (flags.json) return printJson(facts)
   note(
     flags,
-    `"${facts.name}": ${facts.records} records, ${facts.advisories} vulnerabilities of ${facts.ecosystems.join(', ') || 'nothing that images hold'}, ${ageOf(facts.asOf)} old`,
+    `"${facts.name}": ${facts.records} records, ${facts.advisories} vulnerabilities of ${facts.ecosystems.join(', ') || 'no ecosystem of images'}, ${ageOf(facts.asOf)} old`,
   )
 }
 
@@ -243,7 +248,7 @@ function dateGiven({ asOf }: FeedFlags): number | undefined {
   const time = Date.parse(asOf)
   if (!Number.isNaN(time) && time <= Date.now()) return time
   throw new MayflyError('USAGE', `Cannot use "${asOf}" as the date of a feed`, {
-    hint: 'Give one such as 2026-11-20, not in the future',
+    hint: 'Give a date such as 2026-11-20, not in the future',
   })
 }
 

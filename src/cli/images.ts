@@ -14,28 +14,31 @@ import { failedExitCode, verb } from './verb.ts'
 export function register(program: Command): void {
   const images = program
     .command('images')
-    .description('read-only file systems, built of Debian packages or imported')
+    .description('read-only root file systems, built from Debian packages or imported')
     .addHelpText('after', examples)
   const add = (words: string, about: string) => images.command(words).description(about)
-  add('build [name...]', 'build images of these recipes, or of all; the same bytes each time')
-    .option('--tag <name...>', 'tags beside the name of the recipe')
-    .option('--recipes <folder>', 'recipes and locks, in place of those of Mayfly')
-    .option('--packages <folder>', 'downloaded packages, in place of the cache of this user')
+  add('build [name...]', 'build images from these recipes, or from all; builds are reproducible')
+    .option('--tag <name...>', 'additional tags; the name of the recipe is always one')
+    .option('--recipes <folder>', 'folder of recipes and locks; default: those of Mayfly')
+    .option('--packages <folder>', 'folder of downloaded packages; default: the cache of this user')
     .action(withArguments(build))
-  add('list', 'images, newest first').action(withArguments(list))
-  add('show <name>', 'recipe, packages, sizes and digest of an image')
-    .option('--sbom', 'its bill of materials alone, as CycloneDX JSON')
+  add('list', 'list images, newest first').action(withArguments(list))
+  add('show <name>', 'show recipe, packages, sizes and digest of an image')
+    .option('--sbom', 'print the bill of materials only, as CycloneDX JSON')
     .action(withArguments(show))
   add(
     'verify [name...]',
-    'whether images, or all, are what was built and signed here; exits 0 or 1',
+    'check that images, or all, are as built and signed here; exits 0 or 1',
   ).action(withArguments(verify))
-  add('unpack <name...>', 'write the files of images where walls of this user find their root')
-    .option('--packages <folder>', 'downloaded packages, in place of the cache of this user')
+  add(
+    'unpack <name...>',
+    'unpack images into the folder from which walls of this user take their root',
+  )
+    .option('--packages <folder>', 'folder of downloaded packages; default: the cache of this user')
     .action(withArguments(unpack))
-  add('tag <name> <tag>', 'let a tag name an image').action(withArguments(tag))
-  add('untag <tag>', 'remove a tag; its image stays until "gc"').action(withArguments(untag))
-  add('gc', 'remove images that no tag names').action(withArguments(collect))
+  add('tag <name> <tag>', 'add a tag to an image').action(withArguments(tag))
+  add('untag <tag>', 'remove a tag; its image is deleted by "gc"').action(withArguments(untag))
+  add('gc', 'delete images without a tag').action(withArguments(collect))
   registerScans(images)
   registerOci(images)
 }
@@ -72,7 +75,7 @@ async function build(flags: Flags, names: readonly string[]): Promise<void> {
   const tags = flags.tag ?? []
   for (const one of tags) assertTag(recipe.imageName.safeParse(one).success, one)
   if (tags.length > 0 && wanted.length > 1)
-    throw new MayflyError('USAGE', 'Cannot give a tag to several images at once')
+    throw new MayflyError('USAGE', 'Cannot use --tag with several images')
   const { folder, keys } = await placesOf(flags)
   using store = (await import('../images/store.ts')).openImageStore(folder)
   const parts = {
@@ -104,7 +107,7 @@ async function list(flags: Flags): Promise<void> {
   if (faults.length > 0) process.exitCode = failedExitCode
   if (flags.json)
     return printJson({ images: images.map(({ tags, signed }) => ({ tags, ...signed.manifest })) })
-  if (images.length === 0) return note(flags, 'No image is here: "mayfly images build" makes some')
+  if (images.length === 0) return note(flags, 'No images; "mayfly images build" builds them')
   const rows = images.map(({ tags, signed: { manifest } }) => [
     tags.join(', ') || '(no tag)',
     manifest.digest.slice(0, 12),
@@ -146,7 +149,7 @@ async function show(flags: Flags, [name = '']: readonly string[]): Promise<void>
   process.stdout.write(`${table(facts)}\n`)
 }
 
-/** A digest that was unpacked already is unpacked again: its files may have been changed. */
+/** Unpacks images; also those unpacked before, because their files may have been changed. */
 async function unpack(flags: Flags, names: readonly string[]): Promise<void> {
   const { folder, keys } = await placesOf(flags)
   const { unpackImage } = await import('../images/unpack.ts')
@@ -167,10 +170,10 @@ async function unpack(flags: Flags, names: readonly string[]): Promise<void> {
   const unpacked = []
   for (const name of names) {
     const image = findImage(folder, name)
-    const place = await unpackImage({ ...parts, image })
+    const target = await unpackImage({ ...parts, image })
     const { unpacked: bytes } = image.signed.manifest
-    note(flags, `${name}: ${place}, ${megabytes(bytes)}`)
-    unpacked.push({ digest: image.digest, path: place, bytes })
+    note(flags, `${name}: ${target}, ${megabytes(bytes)}`)
+    unpacked.push({ digest: image.digest, path: target, bytes })
   }
   if (flags.json) printJson({ images: unpacked })
 }
@@ -246,6 +249,6 @@ async function collect(flags: Flags): Promise<void> {
 function assertTag(isTag: boolean, given: string): void {
   if (!isTag)
     throw new MayflyError('USAGE', `Cannot use "${given}" as a tag`, {
-      hint: 'A tag has up to 63 of a-z, 0-9, ".", "_" and "-", and begins with a letter or a digit',
+      hint: 'A tag has up to 63 characters of a-z, 0-9, ".", "_" and "-", and begins with a letter or a digit',
     })
 }

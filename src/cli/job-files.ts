@@ -47,11 +47,11 @@ export async function jobFiles(given: string, asked: JobFilesOptions = {}): Prom
     const { withSecrets = false, note } = asked
     const walk: Walk = { root: from, withSecrets, entries: [], bytes: 0, secrets: [], strays: [] }
     await below(from, place, walk)
-    for (const line of told(walk)) note?.(line)
+    for (const line of omissions(walk)) note?.(line)
     return await Promise.all(walk.entries.map(read))
   } catch (cause) {
     if (cause instanceof MayflyError) throw cause
-    throw new MayflyError('USAGE', `Cannot bring "${from}": ${messageOf(cause)}`, { cause })
+    throw new MayflyError('USAGE', `Cannot include "${from}": ${messageOf(cause)}`, { cause })
   }
 }
 
@@ -61,7 +61,7 @@ async function below(folder: string, place: string, walk: Walk): Promise<void> {
     walk.entries.push({ from: folder, place, kind: 'folder' })
   for (const name of names) {
     const entry = { from: path.join(folder, name), place: path.join(place, name) }
-    // A name that is not UTF-8 cannot be named again: what it is found under is not there.
+    // A name that is not UTF-8 was decoded lossily, so lstat(2) does not find it; the entry is skipped.
     const facts = await lstat(entry.from).catch(() => undefined)
     if (!walk.withSecrets && SECRET.test(name)) walk.secrets.push(entry.place)
     else if (facts?.isDirectory()) await below(entry.from, entry.place, walk)
@@ -77,13 +77,13 @@ async function below(folder: string, place: string, walk: Walk): Promise<void> {
 
 /** Checks the limits before reading content. */
 function check({ root, entries, bytes }: Walk): void {
-  if (entries.length > FILES_MAX) throw tooMuch(root, `it holds more than ${FILES_MAX} files`)
-  if (bytes > BYTES_MAX) throw tooMuch(root, `it holds more than ${BYTES_MAX} bytes`)
+  if (entries.length > FILES_MAX) throw tooMuch(root, `it contains more than ${FILES_MAX} files`)
+  if (bytes > BYTES_MAX) throw tooMuch(root, `it contains more than ${BYTES_MAX} bytes`)
 }
 
 function tooMuch(root: string, why: string): MayflyError {
-  return new MayflyError('USAGE', `Cannot bring "${root}": ${why}`, {
-    hint: 'Name the folders that the program reads, and bring node_modules or an environment by --packages',
+  return new MayflyError('USAGE', `Cannot include "${root}": ${why}`, {
+    hint: 'Name only folders that the program reads; use --packages for node_modules or a virtual environment',
   })
 }
 
@@ -94,7 +94,7 @@ async function staysWithin(link: string, root: string): Promise<boolean> {
   return target !== '..' && !target.startsWith(`..${path.sep}`)
 }
 
-function* told({ secrets, strays }: Walk): Generator<string> {
+function* omissions({ secrets, strays }: Walk): Generator<string> {
   const names = (all: readonly string[]) => {
     const some = all.slice(0, 5).map((name) => JSON.stringify(name))
     return `${some.join(', ')}${all.length > 5 ? ` and ${all.length - 5} more` : ''}`

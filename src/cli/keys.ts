@@ -29,45 +29,48 @@ import { failedExitCode, verb } from './verb.ts'
 
 /** `mayfly keys …`: signs code and manages trusted signers. Needs no server. */
 export function register(program: Command): void {
-  const keys = program.command('keys').description('code signing').addHelpText('after', examples)
+  const keys = program
+    .command('keys')
+    .description('sign code, and manage trusted signers')
+    .addHelpText('after', examples)
   keys
     .command('generate')
-    .description('a key pair: FILE is the private key, FILE.pub the public one')
-    .argument('<file>', 'where the private key goes; it must not be there yet')
+    .description('create a key pair: FILE is the private key, FILE.pub the public key')
+    .argument('<file>', 'file of the private key; must not exist')
     .action(verb(generate))
   keys
     .command('sign')
-    .description('sign code; prints what "run --signature" and the API take')
-    .argument('<file>', 'the code; - reads it from stdin')
+    .description('sign code, and print the signature for "run --signature" and the API')
+    .argument('<file>', 'the source; - reads stdin')
     .requiredOption('--key <file>', 'the private key')
-    .option('--file <path...>', 'a file or folder the job will bring; as with "run"')
-    .option('--capability <name...>', 'what it may be granted, such as network')
-    .option('--expires <time>', 'such as 90d, 2030-01-31 or never', '90d')
-    .option('--raw', 'over the bytes of the code alone: binds nothing, never expires')
-    .option('--out <file>', 'where to, in place of stdout')
+    .option('--file <path...>', 'a file or folder of the job, as for "run"')
+    .option('--capability <name...>', 'capabilities that may be granted, such as network')
+    .option('--expires <time>', 'expiry, such as 90d, 2030-01-31 or never', '90d')
+    .option('--raw', 'sign the bytes of the code only: binds nothing else, never expires')
+    .option('--out <file>', 'output file; default: stdout')
     .action(verb(signFile))
   keys
     .command('verify')
-    .description('whether code is signed, by signers who are trusted here; exits 0 or 1')
-    .argument('<file>', 'the code; - reads it from stdin')
-    .requiredOption('--signature <file...>', 'what "keys sign" made of it')
-    .option('--file <path...>', 'a file or folder the job will bring')
-    .option('--public-key <key>', 'trust this key alone: base64, or a .pub file')
-    .option('--tenant <name>', 'whose job it would be', 'default')
+    .description('check that a trusted signer signed the code; exits 0 or 1')
+    .argument('<file>', 'the source; - reads stdin')
+    .requiredOption('--signature <file...>', 'output of "keys sign"')
+    .option('--file <path...>', 'a file or folder of the job')
+    .option('--public-key <key>', 'trust this key only: base64, or a .pub file')
+    .option('--tenant <name>', 'tenant of the job', 'default')
     .action(verb(verify))
   keys
     .command('trust')
-    .description('run what this key signs, from the next job on')
-    .argument('<key>', 'base64, or a .pub file')
-    .requiredOption('--name <name>', 'whose it is')
-    .option('--tenant <name>', 'for jobs of this tenant alone')
+    .description('trust a key: jobs that it signs run, from the next job on')
+    .argument('<key>', 'the key: base64, or a .pub file')
+    .requiredOption('--name <name>', 'name of the signer')
+    .option('--tenant <name>', 'for jobs of this tenant only')
     .action(verb(trust))
   keys
     .command('revoke')
-    .description('run nothing more that this key signs, from the next job on; for good')
-    .argument('<key>', 'base64, a .pub file, or the name it was trusted under')
+    .description('revoke a key permanently: jobs that it signs are refused, from the next job on')
+    .argument('<key>', 'the key: base64, a .pub file, or the name of the signer')
     .action(verb(revoke))
-  keys.command('list').description('the keys that are or were trusted here').action(verb(list))
+  keys.command('list').description('list trusted and revoked keys').action(verb(list))
 }
 
 const examples = `
@@ -98,7 +101,10 @@ async function generate(flags: Flags, file: string): Promise<void> {
   write(`${file}.pub`, `${key}\n`, 0o644)
   if (flags.json) return printJson({ file, publicFile: `${file}.pub`, publicKey: key })
   process.stdout.write(`${key}\n`)
-  note(flags, `Keep "${file}" secret; trust it with: mayfly keys trust ${file}.pub --name NAME`)
+  note(
+    flags,
+    `Keep "${file}" secret. To trust its public key: mayfly keys trust ${file}.pub --name NAME`,
+  )
 }
 
 async function signFile(flags: Flags, file: string): Promise<void> {
@@ -123,7 +129,7 @@ async function signRaw(flags: Flags, file: string, key: KeyObject) {
   if (flags.file || flags.capability)
     throw new MayflyError('USAGE', 'Cannot bind files or capabilities with --raw')
   if (!isSignable(code))
-    throw new MayflyError('USAGE', `Cannot sign "${file}": it reads like an envelope`)
+    throw new MayflyError('USAGE', `Cannot sign "${file}": it parses as an envelope`)
   const signature = sign(null, Buffer.from(code), key).toString('base64')
   return { signature, publicKey: rawPublicKey(key) }
 }
@@ -162,25 +168,29 @@ async function trust(flags: Flags, given: string): Promise<void> {
   }
   if (wanted.tenant !== null && !config.tenants.some(({ name }) => name === wanted.tenant))
     note(flags, `No tenant "${wanted.tenant}" is configured yet`)
-  const { signer, changed } = await recordChanges(config.state, (say) =>
-    trustSigner(config.state, wanted, (one) => say('signer/trusted', factsOf(one), one.tenant)),
+  const { signer, changed } = await recordChanges(config.state, (record) =>
+    trustSigner(config.state, wanted, (signer) =>
+      record('signer/trusted', factsOf(signer), signer.tenant),
+    ),
   )
-  tell(flags, signer, changed ? 'Trusted from now on' : 'Trusted already')
+  reportChange(flags, signer, changed ? 'Trusted from the next job on' : 'Already trusted')
 }
 
 async function revoke(flags: Flags, given: string): Promise<void> {
   const { config } = loadCliConfig(flags)
   const which = { keyOrName: existsSync(given) ? keyOf(given) : given, at: Date.now() }
-  const { signer, changed } = await recordChanges(config.state, (say) =>
-    revokeSigner(config.state, which, (one) => say('signer/revoked', factsOf(one), one.tenant)),
+  const { signer, changed } = await recordChanges(config.state, (record) =>
+    revokeSigner(config.state, which, (signer) =>
+      record('signer/revoked', factsOf(signer), signer.tenant),
+    ),
   )
-  tell(flags, signer, changed ? 'Revoked from the next job on' : 'Revoked already')
+  reportChange(flags, signer, changed ? 'Revoked from the next job on' : 'Already revoked')
 }
 
 async function list(flags: Flags): Promise<void> {
   const signers = openSigners(stateOf(flags)).list()
   if (flags.json) return printJson(signers)
-  if (signers.length === 0) return note(flags, 'No key is trusted here')
+  if (signers.length === 0) return note(flags, 'No trusted keys')
   const rows = signers.map(({ key, name, tenant, trustedAt, revokedAt }) => [
     name,
     tenant ?? 'every tenant',
@@ -191,16 +201,16 @@ async function list(flags: Flags): Promise<void> {
   process.stdout.write(`${table(rows)}\n`)
 }
 
-function tell(flags: Flags, signer: TrustedSigner, what: string): void {
+function reportChange(flags: Flags, signer: TrustedSigner, change: string): void {
   if (flags.json) return printJson(signer)
-  note(flags, `${what}: ${sanitiseLine(signer.name)} (${signer.key})`)
+  note(flags, `${change}: ${sanitiseLine(signer.name)} (${signer.key})`)
 }
 
 function factsOf({ key, name, tenant }: TrustedSigner): Record<string, unknown> {
   return { key, name, tenant }
 }
 
-/** Code and files as "run" would send them. */
+/** Code and files in the form that `run` sends. */
 async function signableOf(
   flags: Flags,
   file: string,
@@ -225,7 +235,7 @@ function privateKeyOf(file: string): KeyObject {
 function keyOf(given: string): string {
   const text = existsSync(given) ? readFileSync(given, 'utf8').trim() : given
   if (isKeyText(text)) return text
-  throw new MayflyError('USAGE', `Cannot use "${given}": it is no public Ed25519 key in base64`)
+  throw new MayflyError('USAGE', `Cannot use "${given}": expected a public Ed25519 key in base64`)
 }
 
 function write(file: string, text: string, mode: number, flag = 'wx'): void {

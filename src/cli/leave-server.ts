@@ -17,8 +17,8 @@ export function whyLeaveNone(
 ): string | undefined {
   if (isSet(env['CI'])) return 'CI is set, so none is left behind'
   if (isSet(env['NODE_TEST_CONTEXT'])) return 'this is a test run, which leaves none behind'
-  // Process 1 of a container, or its only child, takes the container along when it ends.
-  if (pid === 1 || ppid === 1) return 'process 1 leaves none behind'
+  // The container ends with its process 1, so a server left behind by it, or by its only child, would be killed.
+  if (pid === 1 || ppid === 1) return 'a server cannot outlive process 1'
   if (!isWritable(state)) return 'the state folder cannot be written'
   return undefined
 }
@@ -28,7 +28,7 @@ function isSet(value: string | undefined): boolean {
   return value !== undefined && value !== '' && value !== 'false' && value !== '0'
 }
 
-/** Looks at the nearest folder that exists. */
+/** Checks the nearest existing parent folder. */
 function isWritable(folder: string): boolean {
   if (!existsSync(folder)) return folder !== dirname(folder) && isWritable(dirname(folder))
   try {
@@ -40,9 +40,9 @@ function isWritable(folder: string): boolean {
 }
 
 /**
- * Starts a server that outlives this command: in a session of its own (setsid), in `/`, with no descriptor and no variable
- * of the caller's but those that are part of its name. Resolves to true when it takes jobs, to false when it ended before:
- * another may have been faster.
+ * Starts a server that outlives this command: in a session of its own (setsid), in `/`, with no fd and no environment
+ * variable of the caller except those that are part of its name. Resolves to true when it accepts jobs, to false if it exited
+ * before, as in a race with another server.
  */
 export async function leaveServer(state: string, config: string | undefined): Promise<boolean> {
   const words = ['serve', '--for-run', '--state', state]

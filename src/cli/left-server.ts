@@ -9,7 +9,7 @@ import { openAssembly } from './open-assembly.ts'
 import type { Globals } from './print.ts'
 import { stopSignal } from './stop-signal.ts'
 
-/** Time without a run after which a server that one left behind ends. */
+/** Idle time after which a server left behind by a run exits. */
 const IDLE_MS = 60_000
 
 export interface LeftFlags extends Globals {
@@ -17,9 +17,9 @@ export interface LeftFlags extends Globals {
 }
 
 /**
- * The server that a run leaves behind: no port, no key, no output but the one line that its starter waits for. It ends
- * when no run came for a while, at `mayfly serve --stop`, by a signal, and when a run of another version, configuration or
- * environment leaves one behind: a state folder has one.
+ * Server that a run leaves behind: no port, no API key, no output except the line that its starter waits for. It exits
+ * when idle, at `mayfly serve --stop`, by a signal, and when a run of another version, configuration or environment
+ * leaves a server behind, because a state folder has at most one.
  */
 export async function serveRuns(flags: LeftFlags): Promise<void> {
   const idleMs = flags.idle === undefined ? IDLE_MS : parseDuration(flags.idle)
@@ -52,7 +52,7 @@ function nameOf({ loaded }: Awaited<ReturnType<typeof openAssembly>>): string {
   return serverName({ state, config: configDigest(loaded) ?? null, env: process.env })
 }
 
-/** Asks servers that earlier runs left behind to end once their jobs have. */
+/** Requests that servers left behind by earlier runs exit after their jobs. */
 async function stopOthers(state: string, name: string): Promise<void> {
   const folder = localFolder(state)
   const others = recordsIn(folder).filter((one) => one.kind === 'left' && one.name !== name)

@@ -14,7 +14,7 @@ import { configDigest } from './config-digest.ts'
 import { hasSentinel, localAsker } from './local-asker.ts'
 import type { OpenAssembly } from './open-assembly.ts'
 
-/** Deeper than any input that a job can use. */
+/** Maximum nesting of a sent job; any input that a job can use is less deep. */
 const DEPTH_MAX = 1000
 
 const sentJob = z.strictObject({
@@ -27,11 +27,11 @@ export interface RunsDoorOptions extends Pick<
   LocalDoorOptions,
   'kind' | 'idleMs' | 'onIdle' | 'onStop'
 > {
-  /** Configuration as a run beside this server has it. */
+  /** Configuration that a run without this server would load. */
   readonly loaded: LoadedConfig
 }
 
-/** Opens the door for `mayfly run` of this user; undefined where there can be none. */
+/** Opens the socket for `mayfly run` of this user; undefined if the state folder allows none. */
 export async function openRunsDoor(
   { assembly }: Pick<OpenAssembly, 'assembly'>,
   { loaded, ...options }: RunsDoorOptions,
@@ -45,7 +45,7 @@ export async function openRunsDoor(
     folder: localFolder(state),
     name: serverName({ state, config, env: process.env }),
     state,
-    // A configuration changed at run time is another.
+    // A configuration changed at run time differs from the one that runs would load.
     isItself: () => assembly.config === first,
     run: (text, caller) => runSent(text, caller, assembly),
   })
@@ -71,7 +71,7 @@ function jobIn(text: string): z.output<typeof sentJob> {
   try {
     return sentJob.parse(readStrictJson(Buffer.from(text), { depthMax: DEPTH_MAX }).value)
   } catch (cause) {
-    throw new MayflyError('SYNTAX', 'Cannot read the job: it is not what "mayfly run" sends', {
+    throw new MayflyError('SYNTAX', 'Cannot read the job: malformed request', {
       cause,
     })
   }

@@ -68,7 +68,7 @@ export async function main(argv: readonly string[]): Promise<void> {
   }
 }
 
-/** Whether a server ran the job: this comes before anything large is loaded. */
+/** True if a server ran the job. Called before large modules are loaded. */
 async function attached(argv: readonly string[]): Promise<boolean> {
   const { runAttached } = await import('./attach-first.ts')
   return runAttached(argv, () => parse(argv, 'run'))
@@ -112,16 +112,19 @@ async function newProgram(): Promise<Command> {
     import('../../package.json', { with: { type: 'json' } }),
   ])
   return new Command('mayfly')
-    .description('Runs code that nobody trusts in the cheapest sandbox that is safe enough for it')
+    .description('Runs untrusted code in the cheapest sandbox that is safe enough')
     .version(manifest.version)
-    .option('--json', 'one JSON document on stdout, nothing else there; of run also --json=short')
+    .option(
+      '--json',
+      'print one JSON document on stdout and nothing else; "run" also has --json=short',
+    )
     .addOption(new Option('--short').hideHelp())
     .option('--quiet', 'no progress')
-    .option('--verbose', 'more of what happens')
-    .option('--config <file>', 'configuration, in place of ./mayfly.toml')
-    .option('--state <folder>', 'where log, keys and leases are kept')
+    .option('--verbose', 'print events and stack traces')
+    .option('--config <file>', 'configuration file; default: ./mayfly.toml')
+    .option('--state <folder>', 'folder of record, keys and leases')
     .configureHelp({ showGlobalOptions: true })
-    .showHelpAfterError('(--help shows what there is)')
+    .showHelpAfterError('(--help lists commands and options)')
 }
 
 /** Commander throws for help too, which is no error. */

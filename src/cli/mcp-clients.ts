@@ -15,7 +15,7 @@ export interface InstallText {
   readonly configuration: string
 }
 
-/** A server as a client is told of it. */
+/** Server, as written into a client's configuration. */
 type McpTarget =
   | { readonly kind: 'stdio'; readonly command: string; readonly args: readonly string[] }
   | { readonly kind: 'http'; readonly url: string }
@@ -23,13 +23,13 @@ type McpTarget =
 type Write = (target: McpTarget) => InstallText
 
 const BIN = fileURLToPath(new URL('../../bin/mayfly.js', import.meta.url))
-/** Named in place of a key: a configuration file is no place for one. */
+/** Variable that is referenced instead of a key, because a configuration file must not contain a key. */
 const KEY = 'MAYFLY_API_KEY'
 
-/** Clients by the word of `mayfly mcp install`. */
+/** Clients by the argument of `mayfly mcp install`. */
 export const mcpClients: Readonly<Record<string, Write>> = {
   'claude-code': (target) => ({
-    where: 'Run this command; with --scope user it holds for all projects:',
+    where: 'Run this command; with --scope user it applies to all projects:',
     configuration:
       target.kind === 'http'
         ? `claude mcp add --transport http mayfly ${target.url} --header "Authorization: Bearer $${KEY}"`
@@ -37,7 +37,7 @@ export const mcpClients: Readonly<Record<string, Write>> = {
   }),
   'claude-desktop': (target) =>
     target.kind === 'http'
-      ? refused('claude-desktop', 'its file names programs alone; give it the one on stdio')
+      ? refused('claude-desktop', 'its configuration supports programs only; omit --url')
       : jsonIn('claude_desktop_config.json (Settings, Developer, Edit Config)', {
           mcpServers: { mayfly: programOf(target) },
         }),
@@ -95,12 +95,12 @@ export function installText(client: string, flags: InstallFlags): InstallText {
   const write = Object.hasOwn(mcpClients, client) ? mcpClients[client] : undefined
   if (!write)
     throw new MayflyError('USAGE', `Cannot write a configuration for "${client}"`, {
-      hint: `Clients are ${Object.keys(mcpClients).join(', ')}`,
+      hint: `Use one of ${Object.keys(mcpClients).join(', ')}`,
     })
   return write(targetOf(flags))
 }
 
-/** The same Node and checkout, by absolute paths: clients start programs with a path and a folder of their own. */
+/** Program with the same Node and checkout by absolute paths, because clients start it with another PATH and folder. */
 function targetOf({ url, config, state }: InstallFlags): McpTarget {
   if (url === undefined) {
     const named = [config && ['--config', resolve(config)], state && ['--state', resolve(state)]]
@@ -108,8 +108,8 @@ function targetOf({ url, config, state }: InstallFlags): McpTarget {
     return { kind: 'stdio', command: process.execPath, args: [BIN, 'mcp', ...flags] }
   }
   if (URL.canParse(url) && /^https?:$/.test(new URL(url).protocol)) return { kind: 'http', url }
-  throw new MayflyError('USAGE', `Cannot take the address "${url}"`, {
-    hint: 'Expected such as http://127.0.0.1:7421/mcp',
+  throw new MayflyError('USAGE', `Cannot use "${url}" as the URL of a server`, {
+    hint: 'Give a URL such as http://127.0.0.1:7421/mcp',
   })
 }
 
@@ -126,7 +126,7 @@ function jsonIn(file: string, value: object): InstallText {
 }
 
 function refused(client: string, why: string): never {
-  throw new MayflyError('USAGE', `Cannot give "${client}" an address: ${why}`)
+  throw new MayflyError('USAGE', `Cannot configure "${client}" with a URL: ${why}`)
 }
 
 function quoted(word: string): string {

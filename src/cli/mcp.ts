@@ -7,15 +7,15 @@ import { mcpClients } from './mcp-clients.ts'
 export function register(program: Command): void {
   const command = program
     .command('mcp')
-    .description('an MCP server on stdio: tools that run code, for an agent on this machine')
+    .description('serve MCP on stdio: tools that run code, for an agent on this machine')
     .addHelpText('after', examples)
     .action(verb(serveMcp))
   const install = command
     .command('install')
-    .description('print the configuration that a client needs; changes nothing')
+    .description('print the configuration for a client; changes nothing')
   install
-    .addArgument(install.createArgument('<client>', 'which one').choices(Object.keys(mcpClients)))
-    .option('--url <address>', 'of a running server, in place of one on stdio')
+    .addArgument(install.createArgument('<client>', 'the client').choices(Object.keys(mcpClients)))
+    .option('--url <address>', 'URL of a running server; default: a server on stdio')
     .action(verb(printInstall))
 }
 
@@ -38,7 +38,7 @@ async function serveMcp(flags: Globals): Promise<void> {
       import('../../package.json', { with: { type: 'json' } }),
       import('../contract/error.ts'),
     ])
-    note(flags, `Mayfly ${manifest.version} answers MCP on standard input and output`)
+    note(flags, `Mayfly ${manifest.version} serves MCP on standard input and output`)
     await serveOnStdio({
       assembly: here.assembly,
       version: manifest.version,
@@ -46,7 +46,7 @@ async function serveMcp(flags: Globals): Promise<void> {
       input: process.stdin,
       output: process.stdout,
       stopped,
-      report: (what) => note(flags, messageOf(what)),
+      report: (error) => note(flags, messageOf(error)),
     })
   } finally {
     await here.close()

@@ -2,11 +2,11 @@ import { lstatSync } from 'node:fs'
 import { flushCompileCache } from 'node:module'
 import { serverUid } from '../contract/uids.ts'
 
-/** Rights of a process of root's that acts as the owner of a state folder, as the server there does. */
+/** Rights of a root process that acts as the owner of a state folder (seteuid), as the server there does. */
 export interface OwnerRights {
-  /** Root again. */
+  /** Restores root. */
   restore(): void
-  /** Never root again. */
+  /** Drops root permanently. */
   drop(): void
 }
 
@@ -14,8 +14,8 @@ const ROOT = 0
 const none: OwnerRights = { restore: () => undefined, drop: () => undefined }
 
 /**
- * Acts as the owner of a state folder from here on: no file of another user is followed with root's rights, and a server
- * there that was broken into says nothing to root. Undefined if the folder is a link, or if this process may not act as
+ * Acts as the owner of a state folder from here on, so that links planted in the folder are not followed with root's rights,
+ * and data of a compromised server there is not read by root. Undefined if the folder is a link, or if this process may not act as
  * its owner.
  */
 export function actAsOwner(state: string): OwnerRights | undefined {
@@ -43,7 +43,7 @@ export function actAsOwner(state: string): OwnerRights | undefined {
       }),
     drop: () =>
       asRoot(() => {
-        // The cache of compiled code is root's, and could not be written at the end.
+        // The compile cache belongs to root, and could not be written later.
         flushCompileCache()
         process.setgid!(gid)
         process.setuid!(uid)

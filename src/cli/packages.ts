@@ -30,7 +30,7 @@ export interface OpenPackages extends Disposable {
 const SYSTEM_PYTHON = '/usr/bin/python3'
 const PACKAGE_JSON_BYTES_MAX = 2 ** 20
 /** Maximum of omitted files named. */
-const TOLD_MAX = 5
+const NAMED_MAX = 5
 const inNode: ReadonlySet<Language | undefined> = new Set(['node', 'js', 'ts', undefined])
 
 /**
@@ -58,8 +58,8 @@ export function folderOfLayers(): string {
   try {
     return roleOf()?.layers ?? layerFolder()
   } catch (cause) {
-    throw new MayflyError('STATE', 'Cannot keep packages: nothing says where caches are', {
-      hint: 'Set XDG_CACHE_HOME, or run without them: --no-packages',
+    throw new MayflyError('STATE', 'Cannot store packages: no cache folder is known', {
+      hint: 'Set XDG_CACHE_HOME, or use --no-packages',
       cause,
     })
   }
@@ -135,11 +135,11 @@ function saysWhat({ folder }: PackageSource, { layer, isReused }: HeldLayer): st
 
 function saysLeft({ omitted }: HeldLayer): string {
   if (omitted.length === 0) return ''
-  const told = omitted
-    .slice(0, TOLD_MAX)
+  const named = omitted
+    .slice(0, NAMED_MAX)
     .map(({ path: place, because }) => `${JSON.stringify(place)} (${because})`)
-  const more = omitted.length - told.length
-  return `; left out ${told.join(', ')}${more > 0 ? ` and ${more} more` : ''}`
+  const more = omitted.length - named.length
+  return `; left out ${named.join(', ')}${more > 0 ? ` and ${more} more` : ''}`
 }
 
 /** Native extensions need the same Python version. */

@@ -15,7 +15,7 @@ export async function openPicture(file: string): Promise<PictureFile> {
   if (file === '-') return toStdout
   const handle = await open(file, 'w').catch((cause: unknown) => {
     throw new MayflyError('USAGE', `Cannot write the picture "${file}": ${messageOf(cause)}`, {
-      hint: 'Where root may not write from here, its shell may: --picture - > FILE',
+      hint: 'If started by root, redirect stdout: --picture - > FILE',
       cause,
     })
   })

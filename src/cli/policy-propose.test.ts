@@ -42,7 +42,7 @@ function learn(effect: string, host: string): void {
 
 test('Without learned runs there is no proposal, and no file is created', () => {
   const { stdout, stderr, code } = run('propose')
-  assert.deepEqual([stdout, stderr, code], ['', 'No run has been learned from yet\n', 0])
+  assert.deepEqual([stdout, stderr, code], ['', 'No baseline has been learned yet\n', 0])
   assert.equal(existsSync(state), false)
 })
 

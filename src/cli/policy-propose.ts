@@ -37,8 +37,8 @@ const prefix = 'effect:'
 export function proposals(config: Config, asked: ProposalQuery): readonly ScheduleProposal[] {
   const tenant = asked.tenant ?? config.tenants[0]!.name
   const inForce = inForceFor(config, tenant)
-  const kept = learnedOf(config, { ...asked, tenant })
-  const bySubject = Map.groupBy(kept, ({ name }) => name)
+  const learned = learnedOf(config, { ...asked, tenant })
+  const bySubject = Map.groupBy(learned, ({ name }) => name)
   return [...bySubject].flatMap(([subject, all]) => {
     const proposal = propose(
       all.map(({ baseline }) => baseline),
@@ -156,7 +156,7 @@ function tomlOf(subject: string, { controls, notes }: Proposal, timeoutMs: numbe
   ].filter(([, text]) => text !== 'any' && text !== String(unlimited))
   return [
     `# ${sanitiseLine(subject.slice(0, 200))}: ${notes.join('; ')}.`,
-    '# No looser than what is in force. Read it, then put it into the configuration and run with this schedule.',
+    '# No looser than the current configuration. Review it, add it to the configuration, and run with this schedule.',
     `[schedules."${name}-used"]`,
     `phases = [{ ${given.map(([key, text]) => `${key} = ${text}`).join(', ')} }]`,
     '',
@@ -177,6 +177,6 @@ function namesText(names: Controls['capabilities']): string {
 }
 
 function list(texts: readonly string[]): string {
-  // The escapes of JSON are those of a basic string of TOML.
+  // JSON escapes are valid in a basic string of TOML.
   return `[${texts.map((text) => terminalJson(text)).join(', ')}]`
 }

@@ -75,11 +75,11 @@ export function reportText({
   const by =
     wall === 'isolate' ? 'an isolate' : `a process ${sentinel ? 'with' : 'without'} a sentinel`
   const parts = [
-    `What schedule "${schedule}" leaves reachable, behind the wall of ${by}`,
+    `Reachable with schedule "${schedule}" behind the wall of ${by}`,
     surfaceText(phases),
     ...Object.entries(zones).map(([kind, one]) => `zone ${kind}\n${surfaceText(one)}`),
     grows.length === 0
-      ? 'No phase reaches anything that the one before it did not'
+      ? 'No phase reaches more than the phase before it'
       : `GROWS: ${grows.join(', ')}`,
   ]
   return `${parts.join('\n\n')}\n`
@@ -93,9 +93,9 @@ function profileFor(config: Config, { schedule, wall = 'process', allow }: Surfa
     ...(schedule !== undefined && { schedule }),
     ...(allow && { network: { allow: [...allow] } }),
   }
-  const who = { tenant: config.tenants[0]!.name, principal: 'cli', origin: 'cli' } as const
+  const caller = { tenant: config.tenants[0]!.name, principal: 'cli', origin: 'cli' } as const
   try {
-    const job = newJob(request, who, systemClock)
+    const job = newJob(request, caller, systemClock)
     const plan = makePlan(job, unread(job), { config, facts: [everything(wall)] })
     return plan.profile
   } catch (thrown) {

@@ -25,9 +25,9 @@ const TRUSTING = 'MAYFLY_TRUSTING'
 export function trust(file: string | undefined, options: TrustOptions, world: CliIo): void {
   const folder = trustedIn({ ...world, flags: { '--state': options.state } })
   if (folder === undefined)
-    throw new MayflyError('USAGE', 'Cannot tell the state folder: give "--state"')
+    throw new MayflyError('USAGE', 'Cannot determine the state folder: give "--state"')
   if (options.list && options.remove)
-    throw new MayflyError('USAGE', 'Give one of "--list" and "--remove"')
+    throw new MayflyError('USAGE', 'Cannot combine "--list" and "--remove"')
   if (options.list) return list(folder, options, world)
   if (options.remove) return remove(folder, file ?? usualFile, options, world)
   add(folder, file ?? usualFile, options, world)

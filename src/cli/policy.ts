@@ -52,59 +52,62 @@ interface LearnedOptions extends Options {
 
 /** Adds the `policy` verbs; exit code 0, or 2 for an invalid configuration or usage. */
 export function register(program: Command, world: CliIo = thisProcess()): void {
-  const policy = program.command('policy').description('look at a configuration')
+  const policy = program.command('policy').description('inspect the configuration')
   policy
     .command('check')
-    .description('say whether the configuration is valid')
+    .description('check the configuration')
     .action((_: unknown, command: Command) => check(command.optsWithGlobals(), world))
   policy
     .command('explain')
-    .description('print every effective value and where it came from')
+    .description('print each effective value with its origin')
     .action((_: unknown, command: Command) => explain(command.optsWithGlobals(), world))
   policy
     .command('trust')
-    .description('let this file of a current folder be looser than the defaults, as it is now')
+    .description(
+      'trust the current content of a configuration file that is looser than the defaults',
+    )
     .argument('[file]', 'the file (default: mayfly.toml)')
-    .option('--list', 'print what is trusted')
-    .option('--remove', 'trust it no longer')
+    .option('--list', 'list trusted files')
+    .option('--remove', 'remove the trust of this file')
     .action((file: string | undefined, _: unknown, command: Command) =>
       orUsage(world, () => trust(file, command.optsWithGlobals<TrustOptions>(), world)),
     )
   policy
     .command('simulate')
-    .description('say whether these addresses would be let out; asks nobody')
-    .requiredOption('--egress <url...>', 'addresses that a job would ask for')
-    .option('--allow <host...>', 'hosts that it is granted, in place of the configured network')
-    .option('--method <word>', 'what it would ask with (default: GET)')
+    .description('print the egress verdict for addresses; sends nothing')
+    .requiredOption('--egress <url...>', 'URLs of requests')
+    .option('--allow <host...>', 'hosts granted to the job; default: the configured network')
+    .option('--method <word>', 'HTTP method (default: GET)')
     .action((_: unknown, command: Command) => simulate(command.optsWithGlobals(), world))
   policy
     .command('surface')
     .description(
       'list what a job can reach in each phase of a schedule: hosts, files, calls, limits',
     )
-    .option('--schedule <name>', 'this one (default: the one of a job that names none)')
-    .addOption(
-      new Option('--wall <tier>', 'the wall that holds it')
-        .choices(surfaceWalls)
-        .default('process'),
+    .option(
+      '--schedule <name>',
+      'name of the schedule (default: the schedule of a job that names none)',
     )
-    .option('--allow <host...>', 'hosts that it is granted, in place of the configured network')
-    .option('--no-sentinel', 'a wall that closes no class of calls while a program runs')
+    .addOption(
+      new Option('--wall <tier>', 'tier of the wall').choices(surfaceWalls).default('process'),
+    )
+    .option('--allow <host...>', 'hosts granted to the job; default: the configured network')
+    .option('--no-sentinel', 'assume a wall that cannot close system calls while a program runs')
     .action((_: unknown, command: Command) => surface(command.optsWithGlobals(), world))
   policy
     .command('propose')
-    .description('print a schedule that holds effects to what their runs used')
-    .option('--effect <id>', 'this one alone')
-    .option('--tenant <name>', 'whose effects (default: the first tenant)')
-    .option('--write <file>', 'into a new file, in place of stdout')
+    .description('print a schedule that limits effects to what their runs used')
+    .option('--effect <id>', 'one effect only')
+    .option('--tenant <name>', 'tenant of the effects (default: the first tenant)')
+    .option('--write <file>', 'new output file (default: stdout)')
     .action((_: unknown, command: Command) => offer(command.optsWithGlobals(), world))
   policy
     .command('learned')
-    .description('print what was learned of effects, as JSON; or stop learning, or forget it')
-    .option('--effect <id>', 'this one alone')
-    .option('--tenant <name>', 'whose effects (default: the first tenant)')
-    .option('--freeze', 'learn nothing more of the effect: what is new from now on is an anomaly')
-    .option('--reset', 'forget what was learned of the effect: its next run is a first one')
+    .description('print baselines of effects as JSON; or freeze or reset them')
+    .option('--effect <id>', 'one effect only')
+    .option('--tenant <name>', 'tenant of the effects (default: the first tenant)')
+    .option('--freeze', 'stop learning: new behavior of the effect is an anomaly from now on')
+    .option('--reset', 'delete the baseline of the effect: learning starts again with its next run')
     .action((_: unknown, command: Command) => learned(command.optsWithGlobals(), world))
 }
 
@@ -112,7 +115,7 @@ function offer(options: ProposeOptions, world: CliIo): void {
   withConfig(options, world, ({ config }) =>
     orUsage(world, () => {
       const all = proposals(config, options)
-      if (all.length === 0 && !options.quiet) world.stderr('No run has been learned from yet\n')
+      if (all.length === 0 && !options.quiet) world.stderr('No baseline has been learned yet\n')
       const text = all.map(({ toml }) => toml).join('\n')
       if (options.write !== undefined) writeNew(options.write, text)
       if (options.json) return json(world, all)
@@ -148,11 +151,14 @@ function tellLearned(
     const { tenant, effect, freeze, reset } = options
     if (!freeze && !reset) return json(world, read())
     if (effect === undefined || (freeze && reset))
-      throw new MayflyError('USAGE', 'Give "--effect", and one of "--freeze" and "--reset"')
+      throw new MayflyError(
+        'USAGE',
+        'Cannot change a baseline: expected "--effect" and one of "--freeze" and "--reset"',
+      )
     const change = freeze ? 'freeze' : 'reset'
     const changed = changeLearned(state, { tenant, effect, change })
     if (options.json) return json(world, { changed })
-    if (!options.quiet) world.stderr(`${changed} ${freeze ? 'frozen' : 'forgotten'}\n`)
+    if (!options.quiet) world.stderr(`${changed} ${freeze ? 'frozen' : 'reset'}\n`)
   })
 }
 
@@ -171,9 +177,9 @@ function check(options: Options, world: CliIo): void {
     const trusted = untrusted.length === 0
     if (options.json)
       return json(world, { valid: true, trusted, files, issues: [], untrusted, warnings })
-    const what = files.length > 0 ? `"${files.join('", "')}"` : 'The default configuration'
+    const subject = files.length > 0 ? `"${files.join('", "')}"` : 'The default configuration'
     const but = trusted ? '' : ', and is not trusted: it is looser than the defaults'
-    if (!options.quiet) world.stdout(`${what} can be used${but}\n`)
+    if (!options.quiet) world.stdout(`${subject} is valid${but}\n`)
     for (const { where, message } of untrusted) world.stderr(`${where}: ${sanitise(message)}\n`)
     if (!trusted)
       world.stderr(`Review it, then run "mayfly policy trust", or name it with --config\n`)

@@ -36,7 +36,7 @@ export function wallsAhead(
     : ahead
 }
 
-/** A wrong guess costs time alone. */
+/** A wrong guess only costs time. */
 function isLikelyKnown(argv: readonly string[]): boolean {
   try {
     return wasLatestKnown(folderOf(process.env, process.getuid?.(), valueOf(argv, '--state')))
@@ -45,7 +45,7 @@ function isLikelyKnown(argv: readonly string[]): boolean {
   }
 }
 
-/** For a process that is warden and server in one; another warden starts its server first, which takes longest. */
+/** For a process that is both warden and server. A separate warden starts its server first, which takes longest. */
 export async function prestartWarden(ahead: readonly EnclosureSpec[]): Promise<void> {
   if (ahead.length === 0) return
   const { openEarly } = await import('../warden/early.ts')

@@ -34,7 +34,7 @@ export function printJson(value: unknown): void {
   process.stdout.write(`${terminalJson(value, process.stdout.isTTY ? 2 : undefined)}\n`)
 }
 
-/** JSON that a terminal shows as it is, also at the end of a pipe. */
+/** JSON with control and bidi characters escaped, so that it is safe on a terminal at the end of a pipe. */
 export function terminalJson(value: unknown, indent?: number): string {
   return JSON.stringify(value, undefined, indent).replace(MOVES_TERMINAL, escaped)
 }
@@ -44,7 +44,7 @@ export function note(globals: Globals, text: string): void {
   if (!globals.quiet) process.stderr.write(`${text}\n`)
 }
 
-/** Aligns columns. A cell stays one line, and moves no terminal. */
+/** Aligns columns. Line breaks and escape sequences in cells are removed. */
 export function table(rows: readonly (readonly string[])[]): string {
   const safe = rows.map((row) => row.map((cell) => sanitiseLine(cell)))
   const widths = safe[0]!.map((_, column) =>

@@ -4,7 +4,7 @@ import { paint, printJson, type Globals } from './print.ts'
 export function register(program: Command): void {
   program
     .command('providers')
-    .description('each kind of wall: is it there, what does it hold, and if not, why')
+    .description('list each kind of wall: availability, layers, and reasons for missing ones')
     .action(async (_own, command: Command) => {
       const flags = command.optsWithGlobals<Globals>()
       const { openAssembly } = await import('./open-assembly.ts')
@@ -20,7 +20,7 @@ export function register(program: Command): void {
         ])
         const fixes = fixesText(rows.flatMap(({ missing }) => missing))
         const head =
-          fixes.length > 0 ? ['', paint('bold', 'What is missing can be had', process.stdout)] : []
+          fixes.length > 0 ? ['', paint('bold', 'Fixes for missing layers', process.stdout)] : []
         const lines = [
           wallsText(proved, process.stdout),
           ...head,

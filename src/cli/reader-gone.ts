@@ -1,33 +1,33 @@
 /**
- * Output whose reader has gone, as that of `mayfly audit list | head`, or whose terminal was closed. Node reports it as
- * an error event of the stream, and ends the process by a stack trace where there is no listener.
+ * EPIPE and EIO on stdout and stderr: the reader exited, as in `mayfly audit list | head`, or the terminal was closed. Node
+ * emits 'error' on the stream, and an unhandled one ends the process with a stack trace.
  */
-let act = (): void => process.exit(process.exitCode ?? 0)
+let onStdoutError = (): void => process.exit(process.exitCode ?? 0)
 
-/** A command ends, because its reader has enough; what comes after the end of stderr's reader is lost. */
+/** Exits when the reader of stdout is gone; output to a gone reader of stderr is dropped. */
 export function watchReaders(): void {
-  process.stdout.on('error', heardOut)
-  process.stderr.on('error', heardErr)
+  process.stdout.on('error', handleStdout)
+  process.stderr.on('error', handleStderr)
 }
 
-/** Leaves both to other listeners. */
+/** Removes both listeners. */
 export function unwatchReaders(): void {
-  process.stdout.off('error', heardOut)
-  process.stderr.off('error', heardErr)
+  process.stdout.off('error', handleStdout)
+  process.stderr.off('error', handleStderr)
 }
 
-function heardOut(error: Error): void {
-  if (isGone(error)) act()
+function handleStdout(error: Error): void {
+  if (isGone(error)) onStdoutError()
   else throw error
 }
 
-function heardErr(error: Error): void {
+function handleStderr(error: Error): void {
   if (!isGone(error)) throw error
 }
 
-/** Replaces the end of the process: ends a job in order, or goes on. */
+/** Replaces the exit of the process, to end a job in order or to continue. */
 export function onReaderGone(then: () => void): void {
-  act = then
+  onStdoutError = then
 }
 
 function isGone({ code }: NodeJS.ErrnoException): boolean {

@@ -17,5 +17,5 @@ export function readiness(assembly: Assembly): Readiness {
   const broken = proved.map(({ availability }) => availability).find((one) => !one.available)
   return broken
     ? { ready: false, reason: broken.reason, fix: broken.fix }
-    : { ready: false, reason: 'No wall has been proved yet' }
+    : { ready: false, reason: 'No wall has passed its probe yet' }
 }

@@ -17,16 +17,16 @@ export type RecordEvent = (
  */
 export async function recordChanges<T>(
   stateFolder: string,
-  work: (say: RecordEvent) => T,
+  work: (record: RecordEvent) => T,
 ): Promise<T> {
   const record = openRecord({ stateFolder, clock: systemClock })
-  const say: RecordEvent = (point, fields, tenant) => {
+  const recordEvent: RecordEvent = (point, fields, tenant) => {
     const at = systemClock.date()
     const event = { seq: 0, at, run: null, zone: 'main', point, actor: 'operator', fields } as const
     record.append({ format: 1, trust: 'host', ...event }, tenant)
   }
   try {
-    return work(say)
+    return work(recordEvent)
   } finally {
     await record.close()
     giveToFolder(auditFile(stateFolder))

@@ -26,17 +26,17 @@ export function report(
   ran: RanProgram,
   flags: Globals & { explain?: boolean; trace?: boolean },
 ): void {
-  tellResult(outcome, ran, flags)
-  tellCalls(outcome, flags)
+  printResult(outcome, ran, flags)
+  printCalls(outcome, flags)
   for (const line of errorLines(outcome, ran)) process.stderr.write(`${line}\n`)
   for (const stream of ['stdout', 'stderr'] as const)
-    if (outcome.truncated[stream]) note(flags, `What it wrote to ${stream} was cut at its limit`)
-  tellShown(outcome, flags)
-  tellPending(outcome, flags)
-  tellNotPublic(outcome, flags)
-  tellShadow(outcome, flags)
-  tellCaptured(outcome, flags)
-  if (flags.trace) tellRan(outcome, flags)
+    if (outcome.truncated[stream]) note(flags, `Output on ${stream} was cut at its limit`)
+  reportDisplay(outcome, flags)
+  reportPending(outcome, flags)
+  suggestPrivateRule(outcome, flags)
+  reportShadow(outcome, flags)
+  reportCaptures(outcome, flags)
+  if (flags.trace) reportFunctions(outcome, flags)
   note(flags, paint('dim', statusLine(outcome)))
 }
 
@@ -44,7 +44,7 @@ export function report(
  * Prints the result on stdout. Exception: the last value of a Python program that also prints goes to stderr, to
  * keep it apart from the program's output.
  */
-function tellResult(outcome: Outcome, { language }: RanProgram, flags: Globals): void {
+function printResult(outcome: Outcome, { language }: RanProgram, flags: Globals): void {
   const { status, result, encoding, stdout, exitCode } = outcome
   if (status !== 'ok' || result === null) return
   const isText = encoding === 'text' && typeof result === 'string'
@@ -60,7 +60,7 @@ function forReader(text: string): string {
 }
 
 /** Reports figures, images and other rich output. */
-function tellShown({ display }: Outcome, flags: Globals): void {
+function reportDisplay({ display }: Outcome, flags: Globals): void {
   for (const { type, path, text = '' } of display.slice(0, namedMax)) {
     if (path !== undefined) note(flags, sanitiseLine(`Shown: ${path} (${type})`))
     else if (readable.has(type)) note(flags, sanitise(text))
@@ -69,21 +69,21 @@ function tellShown({ display }: Outcome, flags: Globals): void {
 }
 
 /** Reports pending work cut off by the end. */
-function tellPending({ pending }: Outcome, flags: Globals): void {
+function reportPending({ pending }: Outcome, flags: Globals): void {
   if (!pending) return
   const { timers, promises } = pending
-  const what = [
+  const shown = [
     ...(timers > 0 ? [`${timers} timer${timers > 1 ? 's' : ''}`] : []),
     ...(promises > 0 ? [`${promises} call${promises > 1 ? 's' : ''}`] : []),
   ].join(' and ')
   note(
     flags,
-    `It returned a value while ${what} ${timers + promises > 1 ? 'were' : 'was'} under way: dropped`,
+    `The job returned a value while ${shown} ${timers + promises > 1 ? 'were' : 'was'} pending: dropped`,
   )
 }
 
 /** Prints a batch: one line per call on stdout (result or `null`), errors on stderr. */
-function tellCalls({ calls }: Outcome, flags: Globals): void {
+function printCalls({ calls }: Outcome, flags: Globals): void {
   if (!calls) return
   for (const [index, { status, result, error }] of calls.entries()) {
     process.stdout.write(`${forReader(JSON.stringify(result))}\n`)
@@ -97,41 +97,43 @@ function tellCalls({ calls }: Outcome, flags: Globals): void {
 }
 
 /** Hint for the operator, more detailed than the guest's error. */
-function tellNotPublic({ metrics }: Outcome, flags: Globals): void {
+function suggestPrivateRule({ metrics }: Outcome, flags: Globals): void {
   const closed = metrics.network.filter(({ because }) =>
     because?.includes('" is not public, which'),
   )
   for (const place of new Set(closed.map(({ host, port }) => `${host}:${port}`)))
     note(
       flags,
-      `${sanitise(place)} is not at a public address. A rule lets out to a private one: [ceilings] network = { allow = ["*://*:*", { host = "${sanitise(place)}", private = true }] }`,
+      `${sanitise(place)} has no public address. To allow a private address, add a rule: [ceilings] network = { allow = ["*://*:*", { host = "${sanitise(place)}", private = true }] }`,
     )
 }
 
-function tellShadow({ shadow }: Outcome, flags: Globals): void {
+function reportShadow({ shadow }: Outcome, flags: Globals): void {
   if (!shadow) return
   const { tier, provider, ran, because, same, differences } = shadow
-  if (!ran) return note(flags, `Shadow on ${tier}: not run. ${sanitise(because ?? '')}`)
-  note(flags, `Shadow on ${tier} (${provider}): ${same ? 'the same' : 'it differs'}`)
+  if (!ran) return note(flags, `Shadow on ${tier}: not run: ${sanitise(because ?? '')}`)
+  note(flags, `Shadow on ${tier} (${provider}): ${same ? 'same outcome' : 'outcome differs'}`)
   for (const { field, path = '', first, second } of differences)
     note(flags, sanitise(`  ${field}${path}: ${first || 'nothing'} against ${second || 'nothing'}`))
 }
 
 /** Reports captures and how to extract them. */
-function tellCaptured({ id, timeline }: Outcome, flags: Globals): void {
+function reportCaptures({ id, timeline }: Outcome, flags: Globals): void {
   for (const { fields } of timeline.filter(({ event }) => event === 'captured')) {
     const { kind, why, parts = [] } = (fields ?? {}) as Partial<Capturing>
     const size = parts.reduce((sum, part) => sum + part.size, 0)
     const more = why === undefined ? '' : `, ${sanitise(why)}`
-    if (kind === 'none') note(flags, `Nothing was captured: ${sanitise(why ?? 'nobody said why')}`)
+    if (kind === 'none')
+      note(flags, `Nothing was captured: ${sanitise(why ?? 'no reason reported')}`)
     else note(flags, `Captured ${megabytes(size)}${more}: mayfly evidence extract ${id} FOLDER`)
   }
 }
 
 /** Prints which functions ran in which zone; names come from the source. */
-function tellRan({ ran }: Outcome, flags: Globals): void {
-  if (!ran) return note(flags, 'Which functions ran is not known: its wall could not tell')
-  if (ran.length === 0) return note(flags, 'It called no function of its own')
+function reportFunctions({ ran }: Outcome, flags: Globals): void {
+  if (!ran)
+    return note(flags, 'Cannot report functions: the wall does not support --trace for this job')
+  if (ran.length === 0) return note(flags, 'No function of the source was called')
   const rows = ran.map(({ zone, name, line, endLine, calls }) => [
     zone,
     sanitiseLine(name) || '(no name)',
@@ -153,7 +155,7 @@ function errorLines(outcome: Outcome, ran: RanProgram): readonly string[] {
   const { name, message, code } = error
   const named = ran.file === '-' ? 'stdin' : ran.file
   const short = name ? `${name}: ${message}${placeOf(error, ran)}` : message
-  const text = isTold(outcome) ? short : (stackOf(error) ?? short)
+  const text = isStackPrinted(outcome) ? short : (stackOf(error) ?? short)
   const first = firstPlace(text, ran.file)
   const frame = first && frameOf(ran.code, first.line, first.column)
   return [
@@ -165,7 +167,7 @@ function errorLines(outcome: Outcome, ran: RanProgram): readonly string[] {
 }
 
 /** True if the interpreter already printed the stack on its stderr. */
-function isTold({ error, stderr }: Outcome): boolean {
+function isStackPrinted({ error, stderr }: Outcome): boolean {
   return error?.stack !== undefined && stderr.includes(error.stack.trimEnd())
 }
 

@@ -24,8 +24,8 @@ import { shortOutcome } from './short-outcome.ts'
 import { stopSignal } from './stop-signal.ts'
 
 /**
- * `mayfly run`, whichever way its job reaches a wall: by a server that this process attached to, or by rooms of its own.
- * Loaded before it is known which; so heavy parts are imported where they are needed.
+ * `mayfly run`: runs a job on a server that this process attached to, or with a pipeline of its own.
+ * Loaded before that is decided, so large modules are imported dynamically.
  */
 export async function runFile(
   file: string,
@@ -60,10 +60,10 @@ export async function runFile(
   if (flags.json) printJson(flags.short ? shortOutcome(outcome) : outcome)
   else if (!isOneDocument(flags)) {
     const { code = '', language } = request
-    await tell(outcome, { file, code, language }, flags)
-    if (flags.explain) await tellWay(runner, planned)
+    await printOutcome(outcome, { file, code, language }, flags)
+    if (flags.explain) await explainRun(runner, planned)
   }
-  tellUnsaved(unsaved, outcome, flags)
+  reportUnsaved(unsaved, outcome, flags)
   if (file !== '-') await tellUnread(request, flags)
   process.exitCode = exitCodeFor(outcome, flags) || (unsaved.length > 0 ? UNSAVED : 0)
 }
@@ -76,7 +76,7 @@ async function ownRunner(options: RunnerOptions): Promise<Runner> {
   return openOwnRunner(options)
 }
 
-/** Folders that this job is read from or written to. */
+/** Folders from which this job is read, or to which it is written. */
 function foldersOf(file: string, flags: RunFlags): readonly string[] {
   const source = file === '-' ? [] : [dirname(file)]
   const { file: files = [], packages, artifacts } = flags
@@ -137,8 +137,8 @@ async function tellUnread({ stdin }: JobRequest, flags: RunFlags): Promise<void>
   note(
     flags,
     why
-      ? 'Standard input was not used: --input is what the program reads there'
-      : 'Standard input was not used: nothing in the source seems to read it (--stdin passes it on)',
+      ? 'Standard input was not used: the program reads --input there'
+      : 'Standard input was not used: the source does not seem to read it (--stdin passes it on)',
   )
 }
 
@@ -153,10 +153,10 @@ async function runWatched(
   run: (caller: RunnerCaller) => Promise<Outcome>,
   flags: RunFlags,
   signal: AbortSignal,
-  told: ((planned: PlannedRun) => void) | undefined,
+  onPlanned: ((planned: PlannedRun) => void) | undefined,
 ): Promise<Outcome> {
   const print = isOneDocument(flags) ? undefined : printer()
-  const caller: RunnerCaller = { signal, tap: print, planned: told }
+  const caller: RunnerCaller = { signal, tap: print, planned: onPlanned }
   if (!flags.watch || flags.quiet) return run(caller)
 
   const [{ watch }, { systemClock }] = await Promise.all([
@@ -167,7 +167,7 @@ async function runWatched(
   using watching = watch({ stream: process.stderr, clock: systemClock })
   const { on } = watching
   const planned = (found: PlannedRun) => {
-    told?.(found)
+    onPlanned?.(found)
     watching.planned(found.profile)
   }
   const outcome = await run({ signal, tap: watching.tap(print), planned, on })
@@ -175,7 +175,7 @@ async function runWatched(
   return outcome
 }
 
-async function tell(outcome: Outcome, ran: RanProgram, flags: RunFlags): Promise<void> {
+async function printOutcome(outcome: Outcome, ran: RanProgram, flags: RunFlags): Promise<void> {
   const { report } = await import('./report.ts')
   report(outcome, ran, flags)
   if (!flags.explain) return
@@ -184,7 +184,7 @@ async function tell(outcome: Outcome, ran: RanProgram, flags: RunFlags): Promise
 }
 
 /** Reports the reachable surface of each phase, for the actual wall, and which process ran the job. */
-async function tellWay({ way, about }: Runner, planned: PlannedRun | undefined): Promise<void> {
+async function explainRun({ way, about }: Runner, planned: PlannedRun | undefined): Promise<void> {
   if (planned) {
     const { tier, language } = planned.profile
     if (tier === 'isolate' || tier === 'process') {
@@ -210,10 +210,10 @@ function printer(): OutputListener {
   }
 }
 
-/** Pieces that wait for one reader share a wait. */
+/** Pending 'drain' of each stream, shared by all chunks that wait for it (back-pressure). */
 const waits: { stdout?: Promise<void>; stderr?: Promise<void> } = {}
 
-/** Resolves when a stream takes more; its reader may go before it reads. */
+/** Resolves at 'drain' of a stream, or when its reader is gone. */
 async function whenWritable(out: NodeJS.WriteStream): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>()
   const heard = () => resolve()
@@ -247,7 +247,11 @@ async function folderAt(folder: string): Promise<ArtifactsFolder> {
 const namedMax = 10
 
 /** Prints to stderr, also with `--json`. */
-function tellUnsaved(unsaved: readonly UnsavedArtifact[], outcome: Outcome, flags: RunFlags): void {
+function reportUnsaved(
+  unsaved: readonly UnsavedArtifact[],
+  outcome: Outcome,
+  flags: RunFlags,
+): void {
   for (const { path: place, because } of unsaved)
     process.stderr.write(`Not saved: ${sanitise(place)} (${sanitise(because)})\n`)
   const { artifactsLeftOut } = outcome
@@ -256,7 +260,10 @@ function tellUnsaved(unsaved: readonly UnsavedArtifact[], outcome: Outcome, flag
   const more = artifactsLeftOut.length - namedMax
   if (more > 0) note(flags, `Left out: ${more} more files`)
   if (artifactsLeftOut.some(({ because }) => /too (large|much)|larger/.test(because)))
-    note(flags, `Artifacts may have ${bytesIn(outcome)} together; --artifacts-max raises that`)
+    note(
+      flags,
+      `The limit of all artifacts together is ${bytesIn(outcome)}; --artifacts-max raises it`,
+    )
 }
 
 function bytesIn({ profile }: Outcome): string {

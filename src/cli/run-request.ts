@@ -7,8 +7,8 @@ import type { RunFlags } from './run-flags.ts'
 import { readBytes, readProgram } from './source.ts'
 
 /**
- * Job of a command line: the program, its files and its flags, read with the rights and in the folder of the caller. It
- * loads no schema: `mayfly run` makes it before it knows whether a server will check it, or this process.
+ * Builds the job of a command line: program, files and flags, read with the rights and in the folder of the caller. Loads
+ * no schema, because the process that runs the job, a server or this one, validates it.
  */
 export async function requestOf(
   file: string,
@@ -89,7 +89,7 @@ async function callsOf(text: string): Promise<NonNullable<JobRequest['calls']>> 
   const inputs = await inputOf(text, '--batch')
   if (Array.isArray(inputs)) return inputs.map((input: unknown) => ({ input }))
   throw new MayflyError('USAGE', 'Cannot read --batch: expected a list of inputs', {
-    hint: `Such as --batch '[1, 2, 3]', or --batch @inputs.json`,
+    hint: `For example --batch '[1, 2, 3]', or --batch @inputs.json`,
   })
 }
 
@@ -102,7 +102,7 @@ function jsonOf(text: string, flag: string): unknown {
     return parseJson(text)
   } catch (cause) {
     throw new MayflyError('USAGE', `Cannot read ${flag}: it is not JSON`, {
-      hint: `Text needs its quotes: ${flag} '"like this"'`,
+      hint: `A string needs double quotes: ${flag} '"like this"'`,
       cause,
     })
   }
@@ -122,7 +122,7 @@ async function jobFilesOf(
   return jobFiles(given, { withSecrets: flags.fileSecrets ?? false, note: heard })
 }
 
-/** Most names need no schema to see that they are valid. */
+/** Checks common names by a pattern, without loading the schema. */
 async function sourceNameOf(
   file: string,
   files: NonNullable<JobRequest['files']>,

@@ -1,8 +1,8 @@
 import type { RunFlags } from './run-flags.ts'
 
 /**
- * Reads those command lines of `mayfly run` that need no parser: one file, and flags of this table. Any other word, and
- * any that could be meant otherwise, leaves the line to commander, which alone reports what is wrong with one. A test
+ * Parses simple command lines of `mayfly run`: one file, and flags of this table. Undefined for any other line, including
+ * ambiguous and invalid ones, which commander parses and reports. A test
  * compares both for the same lines.
  */
 export interface PlainRun {

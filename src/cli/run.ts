@@ -8,56 +8,60 @@ import { runFile } from './run-file.ts'
 export function register(program: Command): void {
   program
     .command('run')
-    .description('run one job here, without a server')
-    .argument('<file>', 'the program; - reads it from stdin')
-    .argument('[args...]', 'behind --: arguments of the program')
+    .description('run one job on this machine')
+    .argument('<file>', 'the program; - reads stdin')
+    .argument('[args...]', 'arguments of the program, after --')
     .option('--language <name>', `one of ${languages.join(' ')}`, oneOf('language', languages))
     .option('--entry <kind>', `one of ${publicEntries.join(' ')}`, oneOf('entry', publicEntries))
-    .option('--tier <tier>', 'exactly this kind of wall', oneOf('tier', namedTiers))
-    .option('--floor <tier>', 'at least this kind of wall', oneOf('floor', namedTiers))
-    .option('--shadow <tier>', 'run it on that tier too, and compare', oneOf('shadow', namedTiers))
-    .option('--provider <name>', 'exactly this provider')
-    .option('--image <name>', 'an image whose files are the root of the program: a tag or digest')
-    .option('--input <json>', 'JSON, or @FILE')
-    .option('--batch <json>', 'a list of inputs, or @FILE: one call for each, in one sandbox')
-    .option('--file <path...>', 'a file or folder the job brings; PATH or PATH=NAME INSIDE')
+    .option('--tier <tier>', 'exactly this tier', oneOf('tier', namedTiers))
+    .option('--floor <tier>', 'at least this tier', oneOf('floor', namedTiers))
     .option(
-      '--file-secrets',
-      'bring .env, .git, keys and the like as well, where a folder has them',
+      '--shadow <tier>',
+      'run the job on that tier too, and compare the outcomes',
+      oneOf('shadow', namedTiers),
     )
+    .option('--provider <name>', 'exactly this provider')
+    .option(
+      '--image <name>',
+      'tag or digest of an image that is the root file system of the program',
+    )
+    .option('--input <json>', 'input of the job: JSON, or @FILE')
+    .option('--batch <json>', 'JSON list of inputs, or @FILE: one call per input, in one sandbox')
+    .option('--file <path...>', 'a file or folder of the job: PATH, or PATH=NAME INSIDE')
+    .option('--file-secrets', 'include .env, .git, keys and similar files of folders')
     .option(
       '--packages <folder...>',
       'a project, node_modules, virtual environment or folder of wheels, read-only',
     )
-    .option('--no-packages', 'leave out the node_modules beside the program')
+    .option('--no-packages', "do not mount the program's node_modules")
+    .option('--env <variable>', "NAME=VALUE sets a variable; NAME passes on Mayfly's own", each)
+    .option('--stdin', 'read standard input to its end, without a timeout')
+    .option('--signature <file...>', 'output of "mayfly keys sign"')
+    .option('--schedule <name>', 'name of a schedule of the configuration')
+    .option('--timeout <time>', 'time limit, such as 500ms or 5s')
+    .option('--memory <size>', 'memory limit, such as 64MB')
+    .option('--cpu <cores>', 'CPU limit in cores, such as 0.5', number)
+    .option('--disk <size>', "limit of the job's files and those it writes, such as 64MB")
+    .option('--output <size>', 'limit of stdout and of stderr each, such as 1MB')
+    .option('--artifacts-max <size>', 'limit of all artifacts together, such as 16MB')
+    .option('--processes <count>', 'limit of processes and threads', number)
+    .option('--instructions <count>', 'limit of instructions of a WebAssembly module', number)
+    .option('--allow <host...>', 'hosts that the job may reach')
     .option(
-      '--env <variable>',
-      'NAME=VALUE for its environment; NAME passes on that of Mayfly',
-      each,
+      '--capability <name...>',
+      `one or more of ${askable.join(' ')}`,
+      eachOf('capability', askable),
     )
-    .option('--stdin', 'wait for the end of standard input, however long that takes')
-    .option('--signature <file...>', 'what "mayfly keys sign" made of it')
-    .option('--schedule <name>', 'a schedule of the configuration')
-    .option('--timeout <time>', 'such as 500ms or 5s')
-    .option('--memory <size>', 'such as 64MB')
-    .option('--cpu <cores>', 'such as 0.5', number)
-    .option('--disk <size>', 'such as 64MB: files of the job and those it makes')
-    .option('--output <size>', 'such as 1MB: the most of each of stdout and stderr')
-    .option('--artifacts-max <size>', 'such as 16MB: the most of all artifacts together')
-    .option('--processes <count>', 'the most processes and threads', number)
-    .option('--instructions <count>', 'the most that a WebAssembly module may run', number)
-    .option('--allow <host...>', 'hosts it may reach')
-    .option('--capability <name...>', `of ${askable.join(' ')}`, eachOf('capability', askable))
     .option('--output-schema <file>', 'a JSON Schema that the result must match')
-    .option('--artifacts <folder>', 'where to put the files it made')
-    .option('--pass-exit-code', 'exit as the program did, where it ended by itself')
-    .option('--idempotent', 'may be run again')
-    .option('--capture', 'keep what it holds in memory at its end')
-    .option('--trace', 'tell which functions of js or ts ran, in which zone')
-    .option('--once', 'neither ask a running server nor leave one behind')
-    .option('--explain', 'say why this sandbox, field by field')
-    .option('--watch', 'draw on stderr how it goes while it runs')
-    .option('--picture <file>', 'where to put a picture of its life, as SVG; - is stdout')
+    .option('--artifacts <folder>', 'output folder for files that the job makes')
+    .option('--pass-exit-code', 'exit with the exit code of the program, if it exited by itself')
+    .option('--idempotent', 'allow a retry of the job')
+    .option('--capture', 'store its memory at the end, as evidence')
+    .option('--trace', 'report which functions of js or ts ran, and in which zone')
+    .option('--once', 'neither use a running server nor leave one behind')
+    .option('--explain', 'explain the choice of sandbox, field by field')
+    .option('--watch', 'draw progress on stderr while the job runs')
+    .option('--picture <file>', 'write a picture of the run as SVG; - writes to stdout')
     .addHelpText('after', examples)
     .action(async (file: string, args: readonly string[], _own, command: Command) => {
       const flags = command.optsWithGlobals<RunFlags>()
@@ -84,8 +88,8 @@ function wordsOf(words: readonly string[], { env = [] }: RunFlags) {
   const ahead = words.slice(0, Math.max(0, words.length - behind))
   const stray = ahead.find((word) => env.length === 0 || !/^[A-Za-z_]\w*=/.test(word))
   if (stray === undefined) return { args: words.slice(ahead.length), env: [...env, ...ahead] }
-  throw new MayflyError('USAGE', `Cannot take "${stray}": a job has one file`, {
-    hint: 'Arguments of the program come behind --, as in mayfly run FILE -- a b',
+  throw new MayflyError('USAGE', `Cannot use "${stray}": a job has one program file`, {
+    hint: 'Give arguments of the program after "--": mayfly run FILE -- a b',
   })
 }
 
@@ -99,7 +103,7 @@ function oneOf<T extends string>(what: string, words: readonly T[]) {
   }
 }
 
-/** Same for an option with several values. */
+/** Parser of an option with several values, each one of `words`. */
 function eachOf<T extends string>(what: string, words: readonly T[]) {
   const one = oneOf(what, words)
   return (text: string, before: readonly T[] = []): readonly T[] => [...before, one(text)]

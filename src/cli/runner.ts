@@ -4,12 +4,12 @@ import type { Outcome } from '../contract/outcome.ts'
 import type { SentJobListener } from '../gateway/local/client.ts'
 import type { RunFlags } from './run-flags.ts'
 
-/** Way of a job of `mayfly run` to a wall. */
+/** Process that runs a job of `mayfly run`: a server, or this one. */
 export interface Runner extends AsyncDisposable {
   readonly way: NonNullable<Outcome['server']>
-  /** Process that runs the job, or reason why no server does; ends the line of `--explain`. */
+  /** Process that runs the job, or the reason why no server does; completes the line `Server:` of `--explain`. */
   readonly about: string
-  /** Checks what the job asks of the configuration. Throws MayflyError USAGE. */
+  /** Checks the job's requests against the configuration. Throws MayflyError USAGE. */
   prepare(options: RunnerOptions): Promise<void>
   /** Throws MayflyError as the pipeline does. */
   run(

@@ -19,38 +19,38 @@ import { failedExitCode, verb } from './verb.ts'
 export function register(program: Command): void {
   const sandbox = program
     .command('sandbox')
-    .description(
-      'sessions and live sandboxes of a running server: open, run, look, tighten, freeze, end',
-    )
+    .description('sessions and live sandboxes of a running server')
     .addHelpText('after', examples)
   const add = (name: string, about: string) =>
-    reached(sandbox.command(name).description(about)).argument('<id>', 'as "list" tells it')
+    reached(sandbox.command(name).description(about)).argument('<id>', 'id, as listed by "list"')
   registerSessions(sandbox, reached)
-  reached(sandbox.command('list').description('those under way, newest first'))
-    .option('--label <name=value...>', 'sessions with these labels alone')
+  reached(sandbox.command('list').description('list live sandboxes, newest first'))
+    .option('--label <name=value...>', 'only sessions with these labels')
     .action(verb(list))
-  add('show', 'one of them: its phase, what it may do now, what was taken away').action(verb(show))
-  add('tighten', 'take something away, for good; exits 1 where it did not come to hold')
-    .option('--network <host...>', 'the hosts that stay allowed, or none')
-    .option('--cpu <cores>', 'such as 0.5')
-    .option('--memory <size>', 'such as 64MB')
-    .option('--io <size>', 'bytes a second, each disk')
-    .option('--processes <n>', 'processes and threads')
-    .option('--capability <name...>', 'the capabilities that stay granted, or none')
-    .option('--zone <name>', 'of this zone alone')
+  add('show', 'show a sandbox: its phase, its controls, and how it was tightened').action(
+    verb(show),
+  )
+  add('tighten', 'reduce controls permanently; exits 1 if the wall could not enforce it')
+    .option('--network <host...>', 'hosts that remain allowed, or none')
+    .option('--cpu <cores>', 'CPU limit in cores, such as 0.5')
+    .option('--memory <size>', 'memory limit, such as 64MB')
+    .option('--io <size>', 'bytes per second, for each disk')
+    .option('--processes <n>', 'limit of processes and threads')
+    .option('--capability <name...>', 'capabilities that remain granted, or none')
+    .option('--zone <name>', 'tighten this zone only')
     .action(verb(tighten))
-  add('freeze', 'let it stand still; it goes on ageing').action(verb(freeze))
-  add('thaw', 'let it go on').action(verb(thaw))
-  add('capture', 'look into it, as deep as its wall can').action(verb(capture))
-  reached(sandbox.command('kill').description('end a session well, or terminate a job'))
-    .argument('[id]', 'as "list" tells it')
-    .option('--label <name=value...>', 'every session with these labels')
+  add('freeze', 'pause a sandbox; its deadlines still apply').action(verb(freeze))
+  add('thaw', 'resume a paused sandbox').action(verb(thaw))
+  add('capture', 'capture memory or state, as far as the wall supports it').action(verb(capture))
+  reached(sandbox.command('kill').description('close a session, or terminate a job'))
+    .argument('[id]', 'id, as listed by "list"')
+    .option('--label <name=value...>', 'all sessions with these labels')
     .action(verb(kill))
 }
 
 const examples = `
-Needs an API key in MAYFLY_API_KEY: of scope run for sessions of its own, of scope operate or admin for every live
-sandbox; "list" and "show" also take scope read.
+Needs an API key in MAYFLY_API_KEY: scope run for its own sessions, scope operate or admin for every live
+sandbox; "list" and "show" also accept scope read.
 
 Examples:
   id=$(mayfly sandbox create --language python --timeout 30m)
@@ -62,8 +62,8 @@ Examples:
 
 function reached(command: Command): Command {
   return command
-    .option('--server <url>', 'its API; else MAYFLY_SERVER, else the one configured here')
-    .option('--insecure-http', 'send the key in clear off loopback')
+    .option('--server <url>', 'URL of the API; default: MAYFLY_SERVER, else the configured server')
+    .option('--insecure-http', 'send the API key over plain HTTP to another machine')
 }
 
 interface Flags extends ServerFlags {
@@ -87,7 +87,7 @@ async function list(flags: Flags): Promise<void> {
     `${root}${queryOf(flags.label)}`,
   )
   if (flags.json) return printJson(items)
-  if (items.length === 0) return note(flags, 'Nothing runs')
+  if (items.length === 0) return note(flags, 'No live sandboxes')
   const head = ['id', 'tenant', 'tier', 'provider', 'phase', 'age', '']
   process.stdout.write(`${table([head, ...items.map(lineOf)])}\n`)
 }
@@ -119,7 +119,10 @@ async function show(flags: Flags, id: string): Promise<void> {
 async function tighten(flags: Flags, id: string): Promise<void> {
   const controls = controlsOf(flags)
   if (Object.keys(controls).length === 0)
-    throw new MayflyError('USAGE', 'Cannot tighten nothing: name what to take away')
+    throw new MayflyError(
+      'USAGE',
+      'Cannot tighten: give at least one control, such as --network or --cpu',
+    )
   const { zone } = flags
   const body = { controls, ...(zone !== undefined && { zone }) }
   const came = await callServer<Tightened>(flags, 'POST', pathOf(id, '/tighten'), body)
@@ -127,27 +130,27 @@ async function tighten(flags: Flags, id: string): Promise<void> {
   const left = Object.keys(controls).map(
     (name) => `${name} ${plain(name, came.controls[name as Control])}`,
   )
-  const text = came.held ? `holds after ${ms(came.took)}: ${left.join(', ')}` : notHeld
-  tell(flags, came, text)
+  const text = came.held ? `enforced after ${ms(came.took)}: ${left.join(', ')}` : notEnforced
+  reportOrder(flags, came, text)
 }
 
-const notHeld = 'does not hold: its wall could not close that, so its phase is over'
+const notEnforced = 'not enforced: the wall could not close it, so the phase was ended'
 
 async function freeze(flags: Flags, id: string): Promise<void> {
   const came = await callServer<Frozen>(flags, 'POST', pathOf(id, '/freeze'))
-  tell(flags, came, `stands still after ${ms(came.took)}, and goes on ageing`)
+  reportOrder(flags, came, `paused after ${ms(came.took)}; its deadlines still apply`)
 }
 
 async function thaw(flags: Flags, id: string): Promise<void> {
   const came = await callServer<Frozen>(flags, 'POST', pathOf(id, '/thaw'))
-  tell(flags, came, `goes on after ${ms(came.took)}`)
+  reportOrder(flags, came, `resumed after ${ms(came.took)}`)
 }
 
 async function capture(flags: Flags, id: string): Promise<void> {
   const came = await callServer<Captured>(flags, 'POST', pathOf(id, '/capture'))
   const parts = came.parts.map(({ name, size }) => `${name} (${megabytes(size)})`)
   const text = came.kind === 'none' ? 'its wall cannot be looked into' : parts.join(', ')
-  tell(flags, came, `captured ${came.kind}: ${text}`)
+  reportOrder(flags, came, `captured ${came.kind}: ${text}`)
 }
 
 async function kill(flags: Flags, id: string): Promise<void> {
@@ -162,17 +165,17 @@ async function kill(flags: Flags, id: string): Promise<void> {
     for (const one of items) process.stdout.write(`${one.id} ended as ${one.status}\n`)
     return
   }
-  if (id === '') throw new MayflyError('USAGE', 'Cannot end nothing: name an id, or --label')
+  if (id === '') throw new MayflyError('USAGE', 'Cannot end a sandbox: give an id, or --label')
   const came = await callServer<Terminated & { readonly metrics?: unknown }>(
     flags,
     'DELETE',
     pathOf(id),
   )
   const took = came.metrics === undefined ? ` after ${ms(came.took)}` : ''
-  tell(flags, came, `ended as ${came.status}${took}`)
+  reportOrder(flags, came, `ended as ${came.status}${took}`)
 }
 
-/** Labels as the API takes them. Throws MayflyError USAGE. */
+/** Query string with labels for the API. Throws MayflyError USAGE. */
 function queryOf(labels: readonly string[] = []): string {
   if (labels.length === 0) return ''
   const pairs = Object.entries(pairsOf(labels, '--label'))
@@ -194,7 +197,7 @@ function controlsOf({ network, cpu, memory, io, processes, capability }: Flags) 
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined))
 }
 
-function tell(flags: Flags, came: { readonly id: string }, text: string): void {
+function reportOrder(flags: Flags, came: { readonly id: string }, text: string): void {
   if (flags.json) printJson(came)
   else process.stdout.write(`${came.id} ${text}\n`)
 }

@@ -7,11 +7,11 @@ import { note, printJson, table, type Globals } from './print.ts'
 import { loadCliConfig } from './open-assembly.ts'
 import { failedExitCode } from './verb.ts'
 
-/** Bound of a stop: jobs under way may use their drain time, and walls theirs to end. */
+/** Timeout of a stop: drain time of running jobs, plus time for walls to end. */
 const STOP_MS_MAX = 60_000
 const LOOK_EVERY_MS = 20
 
-/** `serve --status`: the servers that answer this user's runs, as they describe themselves. */
+/** `serve --status`: lists the servers that run this user's jobs, with the facts that they report. */
 export async function showServers(flags: Globals): Promise<void> {
   const { state } = loadCliConfig(flags).config
   const servers = await asOwner(state, async (folder) => {
@@ -19,7 +19,7 @@ export async function showServers(flags: Globals): Promise<void> {
     return facts.filter((one) => one !== undefined)
   })
   if (flags.json) return printJson({ state, servers })
-  if (servers.length === 0) return note({}, `No server answers runs with the state folder ${state}`)
+  if (servers.length === 0) return note({}, `No server runs with the state folder ${state}`)
   const rows = servers.map(({ pid, kind, version, since, jobs, idle }) => [
     `${pid}`,
     kind === 'left' ? 'left behind by a run' : 'mayfly serve',
@@ -32,8 +32,8 @@ export async function showServers(flags: Globals): Promise<void> {
 }
 
 /**
- * `serve --stop`: ends the servers that runs left behind, and waits until nothing of them is left. Those that a person or a
- * service manager started are named, and go on.
+ * `serve --stop`: stops the servers that runs left behind, and waits for their exit. Servers started by a person or a
+ * service manager are listed and keep running.
  */
 export async function stopServers(flags: Globals): Promise<void> {
   const { state } = loadCliConfig(flags).config
@@ -53,9 +53,12 @@ export async function stopServers(flags: Globals): Promise<void> {
   else if (pids!.length > 0) note(flags, `Stopped ${pids!.join(', ')}`)
   else note(flags, `No run had left a server behind with the state folder ${state}`)
   for (const pid of started!)
-    note(flags, `Process ${pid} goes on: "mayfly serve" was started by hand, and ends by a signal`)
+    note(
+      flags,
+      `Process ${pid} keeps running: "mayfly serve" was started by hand; stop it by a signal`,
+    )
   if (late!.length === 0) return
-  note(flags, `Still there: ${late!.join(', ')}`)
+  note(flags, `Not stopped yet: ${late!.join(', ')}`)
   process.exitCode = failedExitCode
 }
 

@@ -41,16 +41,16 @@ interface ServeFlags extends Globals {
 export function register(program: Command): void {
   program
     .command('serve')
-    .description('the server: page on PORT, API and active content on PORT+1')
-    .argument('[site]', 'a folder to serve in place of the built-in page')
-    .option('--port <port>', 'port of the page; 7420 unless configured')
-    .option('--host <address>', 'address to listen on; 127.0.0.1 unless configured')
-    .option('--tls-cert <file>', 'certificate with its chain, as PEM')
-    .option('--tls-key <file>', 'its key, as PEM')
-    .option('--tls-dev', 'TLS for localhost, by a local authority')
-    .option('--insecure-http', 'listen off loopback without TLS')
-    .option('--status', 'show the servers that answer runs of this user')
-    .option('--stop', 'end the server that a run left behind')
+    .description('run the server: page on PORT, API and active content on PORT+1')
+    .argument('[site]', 'folder to serve instead of the built-in page')
+    .option('--port <port>', 'port of the page; default: the configured one, or 7420')
+    .option('--host <address>', 'address to listen on; default: the configured one, or 127.0.0.1')
+    .option('--tls-cert <file>', 'PEM file of the certificate and its chain')
+    .option('--tls-key <file>', 'PEM file of the private key')
+    .option('--tls-dev', 'TLS for localhost, with a local certificate authority')
+    .option('--insecure-http', 'allow other addresses than loopback without TLS')
+    .option('--status', 'list the servers that run jobs for "mayfly run" of this user')
+    .option('--stop', 'stop servers that "mayfly run" left behind')
     .addOption(new Option('--for-run').hideHelp())
     .addOption(new Option('--idle <time>').hideHelp())
     .action(async (site: string | undefined, _own, command: Command) => {
@@ -66,7 +66,7 @@ async function serve(site: string | undefined, flags: ServeFlags): Promise<void>
   const { openAssembly } = await import('./open-assembly.ts')
   let events = 0
   const here = await openAssembly(flags, 'server', {
-    sinks: [tellOfDisk(flags), tellOfModules(flags), () => void events++],
+    sinks: [diskReporter(flags), moduleReporter(flags), () => void events++],
     flags: {
       '--port': flags.port,
       '--host': flags.host,
@@ -113,7 +113,10 @@ async function serveUntilStopped(here: OpenAssembly, site: string | undefined, f
   const { drain } = loaded.config.server
   note(
     flags,
-    paint('dim', `${signal}: jobs under way have ${drain / 1000} s; once more ends them now`),
+    paint(
+      'dim',
+      `${signal}: running jobs may finish within ${drain / 1000} s; repeat the signal to end them now`,
+    ),
   )
   const [cancelledHere, cancelledRuns = 0] = await Promise.all([
     gateway.drain(drain),
@@ -126,7 +129,7 @@ async function serveUntilStopped(here: OpenAssembly, site: string | undefined, f
   if (cancelled > 0) note(flags, `${cancelled} jobs were cancelled`)
 }
 
-/** Door for `mayfly run` of the same user; a server works without it. */
+/** Opens the socket for `mayfly run` of the same user; the server also works without it. */
 async function openDoor(here: OpenAssembly, flags: ServeFlags): Promise<LocalDoor | undefined> {
   const [{ openRunsDoor }, { loadConfig }] = await Promise.all([
     import('./local-door.ts'),
@@ -134,7 +137,7 @@ async function openDoor(here: OpenAssembly, flags: ServeFlags): Promise<LocalDoo
   ])
   const never = () => undefined
   try {
-    // Flags that only a server has are left out: a run beside it has none of them.
+    // Omits flags that only a server has, because a run has none of them.
     const loaded = loadConfig({
       file: flags.config,
       env: process.env,
@@ -144,7 +147,7 @@ async function openDoor(here: OpenAssembly, flags: ServeFlags): Promise<LocalDoo
     const order = { idleMs: null, onIdle: never, onStop: never }
     return await openRunsDoor(here, { kind: 'serve', loaded, ...order })
   } catch (thrown) {
-    note(flags, paint('yellow', `Runs of this user start by themselves: ${messageOf(thrown)}`))
+    note(flags, paint('yellow', `Runs of this user cannot use this server: ${messageOf(thrown)}`))
     return undefined
   }
 }
@@ -220,7 +223,7 @@ async function open(
   }
 }
 
-/** The door for agents. Its library takes some 35 MB, so it is loaded with the first request. */
+/** MCP endpoint. Its library takes some 35 MB, so it is loaded at the first request. */
 function agentsDoor(assembly: Assembly, warden: OpenAssembly['warden']): McpEndpoint {
   let opened: Promise<McpEndpoint> | undefined
   const open = async (): Promise<McpEndpoint> => {
@@ -257,24 +260,24 @@ async function firstKey(gateway: Gateway, create: () => string | null): Promise<
 }
 
 /** Reports a full disk even without --verbose. */
-function tellOfDisk(flags: ServeFlags): Sink {
+function diskReporter(flags: ServeFlags): Sink {
   return ({ point, fields }) => {
     if (point === 'record/full')
       note(
         flags,
         paint('red', `${String(fields['because'])}. Jobs are refused until there is room`),
       )
-    if (point === 'record/recovered') note(flags, 'The record has room again: jobs are taken')
+    if (point === 'record/recovered') note(flags, 'The record is writable again: jobs are accepted')
   }
 }
 
-/** Reports provider modules as they come and go: their code is trusted, and runs in this process. */
-function tellOfModules(flags: ServeFlags): Sink {
+/** Reports provider modules as they are added and removed, because their code is trusted and runs in this process. */
+function moduleReporter(flags: ServeFlags): Sink {
   return ({ point, fields }) => {
     const { provider, file, tier, reason } = fields as Record<string, string>
     if (point === 'provider/loaded')
-      note(flags, `Provider "${provider}" (${tier}) is served from ${file}`)
-    if (point === 'provider/removed') note(flags, `Provider "${provider}" is gone with ${file}`)
+      note(flags, `Provider "${provider}" (${tier}) added from ${file}`)
+    if (point === 'provider/removed') note(flags, `Provider "${provider}" removed with ${file}`)
     if (point === 'provider/refused') note(flags, paint('yellow', String(reason)))
   }
 }
@@ -350,17 +353,20 @@ async function showWalls(assembly: Assembly, flags: ServeFlags): Promise<void> {
   const later = assembly.unproved()
   if (later.length > 0) note(flags, `·  ${later.join(', ')}: proved at first use`)
   if (!proved.some(({ availability }) => availability.available))
-    note(flags, paint('yellow', 'Every job will end as unavailable until one of them is there'))
+    note(
+      flags,
+      paint('yellow', 'Every job will end as "unavailable" until one of them is available'),
+    )
 }
 
 async function mustBeFolder(site: string): Promise<void> {
   const { access, constants, stat } = await import('node:fs/promises')
   const found = await stat(site).catch(() => undefined)
   if (!found?.isDirectory())
-    throw new MayflyError('USAGE', `Cannot serve "${site}": there is no such folder`)
+    throw new MayflyError('USAGE', `Cannot serve "${site}": the folder does not exist`)
   await access(site, constants.R_OK | constants.X_OK).catch((cause: unknown) => {
-    const hint = `The server runs as uid ${process.getuid?.()}: let it read the folder`
-    throw new MayflyError('USAGE', `Cannot serve "${site}": it may not be read`, { hint, cause })
+    const hint = `The server runs as uid ${process.getuid?.()}: make the folder readable for it`
+    throw new MayflyError('USAGE', `Cannot serve "${site}": it is not readable`, { hint, cause })
   })
 }
 

@@ -25,32 +25,29 @@ const pathOf = (id: string, order: string) => `${root}/${encodeURIComponent(id)}
 export function registerSessions(sandbox: Command, reached: (command: Command) => Command): void {
   reached(sandbox.command('create').description('open a session, and print its id'))
     .option('--language <name>', 'python, node, js, ts, sh or bash', 'python')
-    .option('--timeout <time>', 'until it ends, such as 30m; renewable')
-    .option('--idle <time>', 'time without an exec after which it ends')
-    .option('--label <name=value...>', 'to list and end it by')
+    .option('--timeout <time>', 'lifetime, such as 30m; "renew" extends it')
+    .option('--idle <time>', 'close the session after this time without an exec')
+    .option('--label <name=value...>', 'label, to select the session by')
     .option('--tier <tier>', 'exactly this tier')
     .option('--floor <tier>', 'at least this tier')
     .option('--provider <name>', 'exactly this provider')
-    .option('--memory <size>', 'such as 256MB')
-    .option('--allow <host...>', 'hosts that it may reach')
+    .option('--memory <size>', 'memory limit, such as 256MB')
+    .option('--allow <host...>', 'hosts that the session may reach')
     .option('--env <name=value...>', 'environment variables')
     .action(verb(create))
   reached(
     sandbox.command('exec').description('run code in a session: a file, "-", or -- a command'),
   )
-    .argument('<id>', 'as "create" prints it')
+    .argument('<id>', 'id, as printed by "create"')
     .argument('[file-or-command...]', 'a file or "-"; after "--" a program and its arguments')
-    .option(
-      '-t, --tty',
-      'on a terminal of the session, shown on this one: a shell, or -- a command',
-    )
-    .option('--input <json>', 'its input')
-    .option('--timeout <time>', 'until it is interrupted, such as 30s')
+    .option('-t, --tty', 'attach this terminal to a shell, or a command after --, in the session')
+    .option('--input <json>', 'input of the exec, as JSON')
+    .option('--timeout <time>', 'interrupt the exec after this time, such as 30s')
     .action(exec)
   reached(sandbox.command('put').description('copy a file into a session'))
     .argument('<id>')
     .argument('<file>')
-    .argument('[path]', 'where, below the working folder; default: its name')
+    .argument('[path]', 'path below the working folder; default: the file name')
     .action(three(put))
   reached(sandbox.command('get').description('copy a file out of a session, to a file or stdout'))
     .argument('<id>')
@@ -60,9 +57,9 @@ export function registerSessions(sandbox: Command, reached: (command: Command) =
   reached(sandbox.command('files').description('list the files of a session'))
     .argument('<id>')
     .action(verb(files))
-  reached(sandbox.command('renew').description('end a session later'))
+  reached(sandbox.command('renew').description('extend the lifetime of a session'))
     .argument('<id>')
-    .requiredOption('--timeout <time>', 'from now on, such as 30m')
+    .requiredOption('--timeout <time>', 'time until the end, from now on, such as 30m')
     .action(verb(renew))
 }
 
@@ -144,12 +141,15 @@ const wordsAfterDashes = (argv: readonly string[]): boolean => argv.includes('--
 async function cellOf(words: readonly string[]): Promise<{ readonly code: string }> {
   const [file, ...rest] = words
   if (file === undefined || rest.length > 0)
-    throw new MayflyError('USAGE', 'Cannot run this: name one file, "-", or a command after "--"')
+    throw new MayflyError(
+      'USAGE',
+      'Cannot run the exec: give one file, "-", or a command after "--"',
+    )
   const { code } = await readProgram(file, 'python')
   return { code }
 }
 
-/** Prints output as it comes, unless as JSON; resolves to the outcome. */
+/** Prints output as it arrives, except with --json; resolves to the outcome. */
 async function streamed(flags: ExecFlags, id: string, given: unknown): Promise<Outcome> {
   const response = await request(flags, 'POST', pathOf(id, '/run'), {
     type: 'application/json',
@@ -245,7 +245,7 @@ export function pairsOf(given: readonly string[], flag: string): Readonly<Record
     given.map((text) => {
       const at = text.indexOf('=')
       if (at > 0) return [text.slice(0, at), text.slice(at + 1)]
-      throw new MayflyError('USAGE', `Cannot take "${text}" for ${flag}: expected NAME=VALUE`)
+      throw new MayflyError('USAGE', `Cannot use "${text}" for ${flag}: expected NAME=VALUE`)
     }),
   )
 }

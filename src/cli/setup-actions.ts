@@ -5,8 +5,8 @@ import { MayflyError } from '../contract/error.ts'
 import type { SetupAction } from './setup-steps.ts'
 
 /**
- * Carries out a step of `mayfly setup`; returns what it did. A file is written whole, beside its place, and renamed; one that
- * is as wanted already is left alone. Loaded by `mayfly setup --apply` alone. Throws MayflyError UNAVAILABLE where a
+ * Performs an action of `mayfly setup`; returns a description. A file is written under a temporary name and renamed; a file
+ * with the wanted content is not touched. Loaded by `mayfly setup --apply` only. Throws MayflyError UNAVAILABLE if a
  * program fails.
  */
 export function carryOut(action: SetupAction, root = '/'): string {
@@ -26,14 +26,14 @@ function writeWhole(file: string, text: string): string {
 const RUN_MS_MAX = 900_000
 
 function runToEnd([program, ...args]: readonly [string, ...string[]]): string {
-  const said = [program, ...args].join(' ')
+  const shown = [program, ...args].join(' ')
   const { status, stderr, error } = spawnSync(program, args, {
     stdio: ['ignore', 'ignore', 'pipe'],
     timeout: RUN_MS_MAX,
   })
-  if (status === 0) return `ran ${said}`
+  if (status === 0) return `ran ${shown}`
   const why = error?.message ?? stderr?.toString().trim().split('\n').at(-1) ?? 'it failed'
-  throw new MayflyError('UNAVAILABLE', `Cannot run "${said}": ${why}`, {
-    hint: 'Run it by hand, and "mayfly setup --apply" again: steps that are done are left alone',
+  throw new MayflyError('UNAVAILABLE', `Cannot run "${shown}": ${why}`, {
+    hint: 'Run it by hand, then "mayfly setup --apply" again, which skips completed steps',
   })
 }

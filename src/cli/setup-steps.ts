@@ -3,17 +3,17 @@ import path from 'node:path'
 import { findSurroundings, type Surroundings } from './surroundings.ts'
 
 /**
- * Steps, done once, by which a machine gets stronger walls. Pure but for what it reads: each step says whether it is done, what it
- * writes or runs, and how to undo it. `mayfly setup` prints them, and does them with `--apply`.
+ * One-time steps that give a machine stronger walls. Reads the machine and changes nothing: a step states whether it is done,
+ * which files and commands it needs, and how to undo it. `mayfly setup` prints the steps; `--apply` performs them.
  */
 export interface SetupStep {
   readonly name: string
   /** Effect on the walls. */
   readonly why: string
   readonly isDone: boolean
-  /** Carried out by `--apply`, in this order; empty where only a person can do it. */
+  /** Performed by `--apply`, in this order; empty if only a person can do it. */
   readonly actions: readonly SetupAction[]
-  /** For a person, where there is no action: what to do. */
+  /** Instruction for a person, if there is no action. */
   readonly byHand?: string
   readonly undo: string
 }
@@ -22,7 +22,7 @@ export type SetupAction =
   | { readonly kind: 'file'; readonly path: string; readonly text: string }
   | { readonly kind: 'run'; readonly words: readonly [string, ...string[]] }
 
-/** The machine as it is read; another one in tests. */
+/** Source of facts about the machine; replaced in tests. */
 export interface SetupSource {
   readonly root?: string
   readonly env?: NodeJS.ProcessEnv
@@ -41,7 +41,7 @@ const NAMESPACES_MAX = 15_000
 const SUBORDINATES = { first: 1_000_000, count: 65_536 } as const
 const basePackages = ['bubblewrap', 'util-linux', 'gcc', 'libc6-dev', 'python3']
 
-/** Rule of AppArmor by which Mayfly's Node, and what it starts, may make user namespaces; nothing else changes. */
+/** AppArmor profile that allows Mayfly's Node and its children to create user namespaces, and changes nothing else. */
 export function apparmorProfile(node: string): string {
   return `# Mayfly: walls are made of user namespaces. Confines nothing: it only lets this program make them.
 abi <abi/4.0>,
@@ -92,14 +92,15 @@ function packages({ hasProgram, root = '/' }: SetupSource): SetupStep {
   }
 }
 
-/** Setting that closes user namespaces, each with its own way to open them. */
+/** Steps that enable user namespaces, by the setting that disables them. */
 function namespaces(
   source: SetupSource,
   { namespacesClosedBy, container }: Surroundings,
 ): readonly SetupStep[] {
   if (container !== null && namespacesClosedBy === null) return []
   const name = 'user namespaces'
-  const why = 'walls of namespaces for ordinary users; without them a keeper holds programs'
+  const why =
+    'ordinary users get walls made of namespaces; without them programs run below a keeper'
   if (namespacesClosedBy?.startsWith('kernel.apparmor_')) {
     const text = apparmorProfile(source.node)
     return [
@@ -138,7 +139,7 @@ function landlock(source: SetupSource): readonly SetupStep[] {
   return [
     {
       name: 'landlock',
-      why: 'files are closed by one more layer, and programs without namespaces have a wall at all',
+      why: 'adds a layer of file access control, and a wall for programs without namespaces',
       isDone: modules.split(',').includes('landlock'),
       actions: [],
       byHand: `Add lsm=landlock,${modules.trim()} to the kernel's command line (GRUB_CMDLINE_LINUX in /etc/default/grub, then update-grub), and boot`,
@@ -147,7 +148,7 @@ function landlock(source: SetupSource): readonly SetupStep[] {
   ]
 }
 
-/** Control groups of version 2 for the services of an ordinary user. */
+/** Delegates cgroup v2 controllers to the services of an ordinary user. */
 function delegation(source: SetupSource): readonly SetupStep[] {
   const isVersion2 = readIn(source, '/sys/fs/cgroup/cgroup.controllers') !== undefined
   if (
@@ -160,7 +161,7 @@ function delegation(source: SetupSource): readonly SetupStep[] {
   return [
     {
       name: 'control groups',
-      why: "memory, processor and processes of an ordinary user's walls are held by the kernel, not by a watch",
+      why: "the kernel enforces limits of memory, CPU and processes for an ordinary user's walls, instead of polling",
       isDone: readIn(source, DELEGATION) === text,
       actions: [
         { kind: 'file', path: DELEGATION, text },
@@ -171,7 +172,7 @@ function delegation(source: SetupSource): readonly SetupStep[] {
   ]
 }
 
-/** Subordinate uids, of which rootless containers are made. */
+/** Subordinate uids for rootless containers. */
 function subordinates(source: SetupSource): readonly SetupStep[] {
   const { user, hasProgram } = source
   if (user === 'root' || !hasProgram('newuidmap')) return []
@@ -182,7 +183,7 @@ function subordinates(source: SetupSource): readonly SetupStep[] {
   const line = `${user}:${first}:${count}`
   const step = {
     name: 'subordinate uids',
-    why: `rootless containers of "${user}" have users of their own`,
+    why: `rootless containers of "${user}" need uids of their own`,
     isDone: has('/etc/subuid') && has('/etc/subgid'),
   }
   // usermod(8) knows accounts alone, subuid(5) also takes a bare uid.

@@ -15,9 +15,9 @@ interface SetupFlags extends Globals {
 export function register(program: Command): void {
   program
     .command('setup')
-    .description('prints the one-time steps that this machine needs for stronger walls')
-    .option('--apply', 'do those that a program can do; needs root')
-    .option('--yes', 'do not ask before that')
+    .description('print the one-time steps that give this machine stronger walls')
+    .option('--apply', 'perform the steps that can be automated; needs root')
+    .option('--yes', 'skip the confirmation')
     .option('--user <name>', 'the user that Mayfly will run as')
     .action(async (_own, command: Command) => {
       const flags = command.optsWithGlobals<SetupFlags>()
@@ -33,7 +33,7 @@ export function register(program: Command): void {
     })
 }
 
-/** Name of this user, or its uid where no account has it: in a container any number may be the user. */
+/** Name of this user, or its uid if no account has it, as is possible in a container. */
 function ownName(): string {
   try {
     return userInfo().username
@@ -42,16 +42,16 @@ function ownName(): string {
   }
 }
 
-/** Throws MayflyError USAGE without root, or where nobody said yes. */
+/** Performs the open steps. Throws MayflyError USAGE without root or without confirmation. */
 async function applySteps(steps: readonly SetupStep[], flags: SetupFlags): Promise<void> {
   const wanted = steps.filter(({ isDone, actions }) => !isDone && actions.length > 0)
-  if (wanted.length === 0) return note(flags, 'Nothing is left to do by a program')
+  if (wanted.length === 0) return note(flags, 'No automated steps remain')
   if (process.getuid?.() !== 0)
-    throw new MayflyError('USAGE', 'Cannot set this machine up as an ordinary user', {
+    throw new MayflyError('USAGE', 'Cannot set up this machine as an ordinary user', {
       hint: 'Run it as root: sudo mayfly setup --apply',
     })
   if (!flags.yes && !(await isConfirmed(wanted.length)))
-    throw new MayflyError('USAGE', 'Cannot set this machine up: nobody said yes', {
+    throw new MayflyError('USAGE', 'Cannot set up this machine: not confirmed', {
       hint: 'Answer "yes", or give --yes',
     })
   const { carryOut } = await import('./setup-actions.ts')
@@ -65,7 +65,7 @@ async function isConfirmed(count: number): Promise<boolean> {
   if (!process.stdin.isTTY) return false
   const { createInterface } = await import('node:readline/promises')
   const lines = createInterface({ input: process.stdin, output: process.stderr })
-  const answer = await lines.question(`Do these ${count} steps now? (yes/no) `)
+  const answer = await lines.question(`Perform these ${count} steps now? (yes/no) `)
   lines.close()
   return answer.trim() === 'yes'
 }
@@ -83,7 +83,7 @@ function isOnPath(name: string): boolean {
 }
 
 function setupText(steps: readonly SetupStep[]): string {
-  const rest = 'Walls with a kernel of their own: "mayfly providers" says what each of them takes'
+  const rest = 'For walls with a kernel of their own, see "mayfly providers"'
   return [...steps.flatMap(stepText), rest].join('\n')
 }
 

@@ -10,14 +10,14 @@ const rawSchema = z.strictObject({ signature: z.string().max(200), publicKey: pu
 
 export type SignatureFields = Pick<JobRequest, 'signature' | 'publicKey'>
 
-/** Reads signatures from files, as a job brings them: envelopes, or one raw signature. Throws MayflyError USAGE. */
+/** Reads the signatures of a job from files: envelopes, or one raw signature. Throws MayflyError USAGE. */
 export async function readSignatures(files: readonly string[]): Promise<SignatureFields> {
   const all = (await Promise.all(files.map(readOne))).flat()
   const [first] = all
   if (all.length === 1 && first && 'publicKey' in first) return first
   const envelopes = all.filter((one) => 'format' in one)
   if (envelopes.length === all.length) return { signature: envelopes }
-  throw new MayflyError('USAGE', 'Cannot use a raw signature beside others')
+  throw new MayflyError('USAGE', 'Cannot combine a raw signature with others')
 }
 
 async function readOne(file: string) {
@@ -28,7 +28,7 @@ async function readOne(file: string) {
   } catch (cause) {
     if (cause instanceof MayflyError) throw cause
     throw new MayflyError('USAGE', `Cannot read the signature "${file}"`, {
-      hint: 'It is the JSON that "mayfly keys sign" prints',
+      hint: 'Expected the JSON that "mayfly keys sign" prints',
       cause,
     })
   }

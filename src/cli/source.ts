@@ -14,7 +14,7 @@ import type { Language } from '../contract/job.ts'
 import { interpreterOf, languageOfShebang } from '../contract/shebang.ts'
 import { sanitise } from '../output/sanitise.ts'
 
-/** As much as all files of a job may have. */
+/** Same as the limit of all files of a job. */
 const BYTES_MAX = 64 * 2 ** 20
 
 /** Language by file extension; for JavaScript and TypeScript, analysis chooses between Node and isolate. */
@@ -58,8 +58,8 @@ function languageIn(code: string, file: string, named: Language | undefined): La
   if (language !== undefined) return language
   throw new MayflyError(
     'USAGE',
-    `Cannot run "${file}": its first line asks for "${sanitise(interpreter)}", which no language here is`,
-    { hint: 'Name the language that it is in, such as --language bash' },
+    `Cannot run "${file}": its shebang names "${sanitise(interpreter)}", which is no supported language`,
+    { hint: 'Name the language, such as --language bash' },
   )
 }
 
@@ -91,15 +91,15 @@ export async function readBytes(file: string): Promise<Buffer> {
 }
 
 /**
- * Reads an ordinary file at once, without the threads that a stream needs. Undefined if it is none by now, or if it has
- * another length than it says, as one that is being written.
+ * Reads a regular file synchronously, without the thread pool of a stream. Undefined if it is not a regular file, or if its
+ * length differs from fstat(2), as while it is written.
  */
 function readPlain(file: string): Buffer | undefined {
   const fd = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK)
   try {
     const facts = fstatSync(fd)
     if (!facts.isFile() || facts.size > BYTES_MAX) return undefined
-    // A byte more than it says that it has.
+    // One byte more than st_size, to detect growth.
     const bytes = Buffer.allocUnsafe(facts.size + 1)
     let length = 0
     for (let read = -1; read !== 0 && length < bytes.length; length += read)

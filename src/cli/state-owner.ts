@@ -23,7 +23,7 @@ export interface StateOwner {
   readonly gid: number
 }
 
-/** Facts that root has read for the process that acts as the owner. */
+/** Facts that root reads for the process that acts as the owner. */
 export interface OwnerTask {
   readonly state: string
   /** Last head that the signer signed; its folder is root's. */
@@ -66,13 +66,16 @@ export function runAsOwner(owner: StateOwner, { task, words }: Omit<OwnerRun, 's
   process.exitCode = runAs(owner, mayfly(words), environment(task), io).status
 }
 
-/** As `runAsOwner`, for its output. Throws MayflyError STATE with what it said if it failed. */
+/** Like `runAsOwner`, but returns stdout. Throws MayflyError STATE with the text of stderr if it fails. */
 export function outputOfOwner(owner: StateOwner, { task, words, stdout }: OwnerRun): string {
   const io = { stdout, stderr: 'pipe' } as const
   const ran = runAs(owner, mayfly(words), environment(task), io)
   if (ran.status === 0) return ran.stdout
-  const said = ran.stderr.replace(/^mayfly: /, '').trim()
-  throw new MayflyError('STATE', said || `Cannot act as uid ${owner.uid}: it ended ${ran.status}`)
+  const errors = ran.stderr.replace(/^mayfly: /, '').trim()
+  throw new MayflyError(
+    'STATE',
+    errors || `Cannot act as uid ${owner.uid}: the process exited with ${ran.status}`,
+  )
 }
 
 function mayfly(words: readonly string[]): readonly string[] {

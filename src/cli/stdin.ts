@@ -9,7 +9,7 @@ import { megabytes } from './format-value.ts'
  * Standard input of `mayfly run`, read to its end before the job begins.
  *
  * Files and devices are read to EOF. A pipe may never reach EOF: a shell pipeline closes it, but many parent processes
- * keep one open, and the two cannot be told apart. (`docker run` reads stdin only with `-i`; Node and Python block once
+ * keep one open, and the two cannot be distinguished. (`docker run` reads stdin only with `-i`; Node and Python block once
  * the program reads.) So a pipe is read only if the source seems to read stdin, with a timeout for the first byte and
  * for stalls; `--stdin` waits without a timeout. Partial input is an error, never passed on.
  */
@@ -18,7 +18,7 @@ const FIRST_MS_MAX = 10_000
 /** Shorter for shells, since nearly every script has a command that may read stdin. */
 const SHELL_FIRST_MS_MAX = 1000
 const STALL_MS_MAX = 10_000
-/** Delay before a person at a terminal is told about waiting. */
+/** Delay before a note about waiting is printed. */
 const NOTE_AFTER_MS = 1000
 /** Wait for unread input at the end of a job. */
 const UNREAD_MS_MAX = 50
@@ -50,7 +50,7 @@ export async function readStdin(wish: StdinOptions): Promise<JobRequest['stdin']
   const isRead = wish.isAsked || wish.sources.some((source) => pattern.test(source))
   if (isatty(0)) {
     if (isRead && pattern.source !== '(?:)')
-      wish.note('Standard input is a terminal: the job reads an empty one')
+      wish.note('Standard input is a terminal: the job gets an empty stdin')
     return undefined
   }
   if (isPipe && !isRead) return undefined
@@ -67,7 +67,7 @@ export async function hasUnread(): Promise<boolean> {
   const { stdin } = process
   if (isatty(0) || !isOpenEnded() || stdin.destroyed) return false
   const { promise, resolve } = Promise.withResolvers<boolean>()
-  // After one more poll: on a busy machine the time may be over before the first one, with bytes there all along.
+  // setImmediate allows one more poll(2): on a busy machine the timer may expire before the first one, though bytes were there.
   const timer = setTimeout(() => setImmediate(() => resolve(false)), UNREAD_MS_MAX)
   stdin.once('readable', () => resolve(stdin.read() !== null))
   for (const end of ['end', 'error'] as const) stdin.once(end, () => resolve(false))
@@ -92,7 +92,7 @@ function isOpenEnded(): boolean {
 /** Device 1:3 of Linux. */
 const NULL_DEVICE = 0x103
 
-/** Answered without the modules and threads of a stream, which are a tenth of a whole run. */
+/** Detects /dev/null by fstat(2); a stream would load modules and start threads, a tenth of a whole run. */
 function isNullDevice(): boolean {
   const facts = fstatSync(0)
   return process.platform === 'linux' && facts.isCharacterDevice() && facts.rdev === NULL_DEVICE
@@ -114,7 +114,7 @@ function read({ language, isAsked, note }: StdinOptions, isBounded: boolean): Pr
     }
     const none = () => {
       note(
-        `Nothing came on standard input within ${firstMs / 1000} s: the job reads an empty one (--stdin waits for it, < /dev/null says that there is none)`,
+        `Nothing arrived on standard input within ${firstMs / 1000} s: the job gets an empty stdin (use --stdin to wait, or < /dev/null)`,
       )
       over(() => resolve(Buffer.alloc(0)))
     }
@@ -138,15 +138,15 @@ function read({ language, isAsked, note }: StdinOptions, isBounded: boolean): Pr
 function tooMuch(): MayflyError {
   return new MayflyError(
     'USAGE',
-    `Cannot pass on standard input: it has more than ${megabytes(stdinBytesMax)}`,
-    { hint: 'Bring it as a file: --file PATH' },
+    `Cannot pass on standard input: it is larger than ${megabytes(stdinBytesMax)}`,
+    { hint: 'Pass it as a file: --file PATH' },
   )
 }
 
 function unended(): MayflyError {
   return new MayflyError(
     'USAGE',
-    `Cannot pass on standard input: it did not end within ${STALL_MS_MAX / 1000} s of its last bytes`,
-    { hint: '--stdin waits for its end, however long that takes' },
+    `Cannot pass on standard input: no end or further bytes within ${STALL_MS_MAX / 1000} s`,
+    { hint: 'Use --stdin to wait for its end without a timeout' },
   )
 }

@@ -20,7 +20,10 @@ function paragraphOf(surface: Surface, before: Surface | undefined): string {
     ['system calls', `${calls.reachable}${some}${closed}`],
     ...(calls.unheld.length > 0
       ? ([
-          ['not held', `${calls.unheld.join(', ')}: without a sentinel the life ends here`],
+          [
+            'not enforced',
+            `${calls.unheld.join(', ')}: without a sentinel the job is terminated here`,
+          ],
         ] as const)
       : []),
     ...Object.entries(limits).map(([name, value]) => [name, limitText(name, value)] as const),
@@ -56,7 +59,7 @@ function hostsText({ allow, deny, sent, received }: Surface['network']): string 
 
 /** Granted host folders, besides the wall's own scratch. */
 function foldersText({ read, write }: Surface['files']): string {
-  if (read.length + write.length === 0) return 'its own scratch'
+  if (read.length + write.length === 0) return 'private scratch only'
   return `read ${read.join(', ') || 'none'}; write ${write.join(', ') || 'none'}`
 }
 

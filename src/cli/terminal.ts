@@ -3,10 +3,10 @@ import { errorCodes, MayflyError, type ErrorCode } from '../contract/error.ts'
 import { tryParseJson } from '../lib/parse-json.ts'
 import { serverKey, serverOf, type ServerFlags } from './call-server.ts'
 
-/** Bytes to the server above which input of the terminal waits. */
+/** Bytes buffered for the server above which terminal input is paused (back-pressure). */
 const BUFFERED_BYTES_MAX = 65_536
 const PROBLEM_BYTES_MAX = 65_536
-/** Exit codes of programs that a signal ended, as shells give them. */
+/** Base of the exit code for a program killed by a signal, as in shells. */
 const SIGNALLED = 128
 const NUMBERS: Readonly<Record<string, number>> = {
   SIGHUP: 1,
@@ -17,8 +17,8 @@ const NUMBERS: Readonly<Record<string, number>> = {
 }
 
 /**
- * Runs a program on a terminal of the session, shown on this one, whose keys go there as bytes: Ctrl-C as well. Resolves
- * to its exit code. Throws MayflyError USAGE where stdin or stdout is no terminal.
+ * Attaches this terminal to a program on a terminal of the session; keys, including Ctrl-C, are sent as bytes. Resolves
+ * to its exit code. Throws MayflyError USAGE if stdin or stdout is not a terminal.
  */
 export async function attach(
   flags: ServerFlags,
@@ -27,8 +27,8 @@ export async function attach(
 ): Promise<number> {
   const { stdin, stdout } = process
   if (!stdin.isTTY || !stdout.isTTY)
-    throw new MayflyError('USAGE', 'Cannot open a terminal: stdin and stdout are none', {
-      hint: 'Leave out -t: "mayfly sandbox exec ID -- COMMAND" needs no terminal',
+    throw new MayflyError('USAGE', 'Cannot open a terminal: stdin and stdout must be a terminal', {
+      hint: 'Omit -t: "mayfly sandbox exec ID -- COMMAND" needs no terminal',
     })
   const socket = await connect(flags, id, words)
   const resized = (): void => {
@@ -65,7 +65,7 @@ async function connect(
   url.searchParams.set('rows', `${size.rows}`)
   const { TERM } = process.env
   if (TERM && /^[A-Za-z0-9][A-Za-z0-9+._-]{0,39}$/.test(TERM)) url.searchParams.set('term', TERM)
-  // A single word would be taken for a line.
+  // The server parses a single argument as a shell line.
   const [only = ''] = words
   const given = words.length === 1 ? [`exec '${only.replaceAll("'", `'\\''`)}'`] : words
   for (const word of given) url.searchParams.append('command', word)
@@ -74,7 +74,7 @@ async function connect(
   const socket = new WebSocket(url, { headers, perMessageDeflate: false })
   const { promise, resolve, reject } = Promise.withResolvers<WebSocket>()
   socket.once('open', () => {
-    // The first output may have come with the answer, and its reader comes a turn later.
+    // Output may arrive together with the upgrade response, before a listener is attached.
     socket.pause()
     resolve(socket)
   })
@@ -96,11 +96,11 @@ async function converse(socket: WebSocket): Promise<number> {
   const { stdin, stdout } = process
   const { promise, resolve, reject } = Promise.withResolvers<number>()
   const lost = () =>
-    reject(new MayflyError('PROTOCOL', 'Cannot go on: the server closed the terminal'))
+    reject(new MayflyError('PROTOCOL', 'Cannot continue: the server closed the terminal'))
   socket.once('close', lost)
   socket.on('message', (data: RawData, isBinary: boolean) => {
     const bytes = data as Buffer
-    if (!isBinary) return told(bytes.toString('utf8'), resolve, reject)
+    if (!isBinary) return handleControl(bytes.toString('utf8'), resolve, reject)
     if (stdout.write(bytes)) return
     socket.pause()
     stdout.once('drain', () => socket.resume())
@@ -124,7 +124,11 @@ interface Told {
   readonly problem?: unknown
 }
 
-function told(text: string, resolve: (code: number) => void, reject: (error: Error) => void): void {
+function handleControl(
+  text: string,
+  resolve: (code: number) => void,
+  reject: (error: Error) => void,
+): void {
   const { exit, problem } = (tryParseJson(text) ?? {}) as Told
   if (problem !== undefined) return reject(problemOf(JSON.stringify(problem), 0))
   if (!exit) return
@@ -133,7 +137,12 @@ function told(text: string, resolve: (code: number) => void, reject: (error: Err
 }
 
 function problemOf(text: string, status: number): MayflyError {
-  const said = (tryParseJson(text) ?? {}) as { readonly code?: string; readonly message?: string }
-  const known = Object.hasOwn(errorCodes, String(said.code)) ? (said.code as ErrorCode) : 'PROTOCOL'
-  return new MayflyError(known, said.message ?? `The server answered ${status}`)
+  const problem = (tryParseJson(text) ?? {}) as {
+    readonly code?: string
+    readonly message?: string
+  }
+  const known = Object.hasOwn(errorCodes, String(problem.code))
+    ? (problem.code as ErrorCode)
+    : 'PROTOCOL'
+  return new MayflyError(known, problem.message ?? `The server responded with status ${status}`)
 }

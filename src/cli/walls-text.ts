@@ -6,7 +6,7 @@ export function wallsText(
   proved: readonly ProvedProvider[],
   stream: NodeJS.WriteStream = process.stderr,
 ): string {
-  if (proved.length === 0) return 'No provider is known here'
+  if (proved.length === 0) return 'No providers'
   const lines = table(proved.map(rowOf)).split('\n')
   return proved
     .flatMap((one, index) => [
@@ -20,7 +20,7 @@ function rowOf({ provider, availability }: ProvedProvider): readonly string[] {
   const { name, tier } = provider
   if (!availability.available) return ['✗', name, tier, '', availability.reason]
   const held = availability.layers.join(', ')
-  const none = tier === 'mock' ? 'runs nothing: for tests' : 'no layer is named'
+  const none = tier === 'mock' ? 'runs no code: for tests' : 'no named layers'
   return ['✓', name, tier, `strength ${availability.strength}`, held || none]
 }
 

@@ -49,12 +49,12 @@ class Lines implements LiveView {
   readonly planned = (): void => undefined
 
   readonly on = (entry: TimelineEntry): void => {
-    const told = happeningsOf([entry]).map(
+    const texts = happeningsOf([entry]).map(
       (one) => `${timeText(one)}  ${markOf(one).mark} ${wordText(one)}  ${one.text}`,
     )
     const phase = `${durationText(entry.at)}  phase  ${plain(entry.phase ?? '')}`
     const zone = entry.zone === 'main' ? '' : `${plain(entry.zone, 40)}: `
-    this.#stream.write(`${zone}${told[0] ?? phase}`.trimEnd() + '\n')
+    this.#stream.write(`${zone}${texts[0] ?? phase}`.trimEnd() + '\n')
   }
 
   tap(print: OutputListener | undefined): OutputListener {

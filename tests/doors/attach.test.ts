@@ -77,7 +77,7 @@ suite('mayfly run by a server of this user', { skip }, () => {
     assert.deepEqual([others, server!.kind, server!.jobs], [[], 'left', { running: 0, done: 1 }])
     const second = await run(place, ['hello.js', '--input', '{"a":2}', '--explain'])
     assert.match(second.stdout, /^hello\n\{\n {2}"sum": 3\n\}\n$/)
-    assert.match(second.stderr, new RegExp(`Server: a running one, process ${server!.pid}`))
+    assert.match(second.stderr, new RegExp(`Server: process ${server!.pid}`))
     const tree = treeOf(server!.pid)
     const warden = tree[0]!
     const session = readFileSync(`/proc/${warden}/stat`, 'utf8').split(') ')[1]!.split(' ')[3]
@@ -193,7 +193,10 @@ suite('mayfly run by a server of this user', { skip }, () => {
     assert.deepEqual([only!.kind, only!.pid, others], ['serve', server.pid, []])
     const stop = ['serve', '--stop']
     const told = await mayfly(place, stop)
-    assert.match(told.stderr, new RegExp(`^No run had left .*\\nProcess ${server.pid} goes on: `))
+    assert.match(
+      told.stderr,
+      new RegExp(`^No run had left .*\\nProcess ${server.pid} keeps running: `),
+    )
     const { stopped, late, started } = documentOf(await mayfly(place, [...stop, '--json']))
     assert.deepEqual([stopped, late, started], [[], [], [server.pid]])
     assert.equal((await statusOf(place)).length, 1)

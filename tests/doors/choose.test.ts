@@ -102,7 +102,7 @@ suite('Choosing a wall', () => {
     assert.equal(code, 0)
     assert.match(stderr, /provider +isolated-vm +the cheapest available that is strong enough/)
     assert.match(stderr, /cost +\{"spareMiB":1\.2,"refillMs":1\}/)
-    assert.match(stderr, /Shadow on microvm: not run\. Cannot run the code safely enough here/)
+    assert.match(stderr, /Shadow on microvm: not run: Cannot run the code safely enough here/)
   })
 
   test('S0-14: a language that nothing here runs is a clear 4xx over HTTP', async () => {

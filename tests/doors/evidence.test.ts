@@ -197,7 +197,7 @@ suite('mayfly evidence', () => {
     change(`DELETE FROM bodies WHERE name LIKE '${capture}/%'`)
     const gone = await evidence('verify', run)
     assert.equal(gone.code, 1)
-    assert.match(gone.stdout, /^bad: .*memory\.bin: it is not kept any more$/m)
+    assert.match(gone.stdout, /^bad: .*memory\.bin: it is no longer stored$/m)
   })
 
   test('An empty store says so, and creates no file', async () => {

@@ -286,7 +286,7 @@ suite('A commit of mayfly exec', { skip, timeout, concurrency: 2 }, () => {
       [['--diff', '../../etc'], 9, /Cannot find the view/],
       [['--diff', '--commit'], 2, /given alone/],
       [['--commit', '--', 'true'], 2, /given alone/],
-      [['--dry-run'], 2, /a command stands behind --/],
+      [['--dry-run'], 2, /expected the command after "--"/],
       [['--dry-run', '--write', '..', '--', 'true'], 2, /Leave out --write/],
     ] as const
     for (const [words, code, says] of cases) {

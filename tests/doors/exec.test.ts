@@ -190,7 +190,7 @@ suite('Limits of mayfly exec', { skip, timeout, concurrency: 2 }, () => {
       writeFileSync(file, text)
       const ran = await shell('echo ran', ['--config', file])
       assert.deepEqual([ran.code, ran.stdout], [126, ''], `${name}: ${ran.stderr}`)
-      assert.match(ran.stderr, /mayfly: cannot hold the command: /)
+      assert.match(ran.stderr, /mayfly: cannot run the command: /)
     }
   })
 

@@ -74,7 +74,7 @@ suite('Networks as companies have them', () => {
     const words = [...fetched([]), '--config', 'ceiling.toml', '--allow']
     const out = await mayfly(place, [...words, 'other.example.com'])
     assert.equal(out.code, 2)
-    assert.match(out.stderr, /Cannot allow "other\.example\.com": ceilings\.network leaves it out/)
+    assert.match(out.stderr, /Cannot allow "other\.example\.com": ceilings\.network excludes it/)
     assert.equal((await mayfly(place, [...words, 'api.example.com'])).code, 0)
   })
 

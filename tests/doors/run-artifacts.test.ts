@@ -121,7 +121,10 @@ suite('Artifacts come back into a folder', () => {
     const ran = await mayfly(place, args)
     assert.equal(ran.code, 0, ran.stderr)
     assert.match(ran.stderr, /Left out: big\.bin: .*large/)
-    assert.match(ran.stderr, /Artifacts may have 16\.0 MB together; --artifacts-max raises that/)
+    assert.match(
+      ran.stderr,
+      /The limit of all artifacts together is 16\.0 MB; --artifacts-max raises it/,
+    )
     assert.deepEqual([existsSync(inside('big/big.bin')), read('big/a.txt')], [false, 'small\n'])
     const more = await mayfly(place, [...args, '--artifacts-max', '20MB'])
     assert.equal(more.code, 0, more.stderr)

@@ -84,6 +84,6 @@ test('A folder with too many files is refused with the way on', async () => {
   for (let n = 0; n < 2_001; n++) writeFileSync(join(place.cwd, `many/${n}`), '')
   const ran = await mayfly(place, ['run', 'list.sh', '--file', 'many'])
   assert.equal(ran.code, 2)
-  assert.match(ran.stderr, /Cannot bring "many": it holds more than 2000 files/)
+  assert.match(ran.stderr, /Cannot include "many": it contains more than 2000 files/)
   assert.match(ran.stderr, /--packages/)
 })

@@ -61,7 +61,7 @@ suite('On a disk that is full', { skip: cannotMount() }, () => {
       assert.ok(!text.includes(place.state), 'no path for a stranger')
       assert.equal(server.stderr().match(/the disk is full/g)?.length, 1, server.stderr())
       disk.empty()
-      await eventually(() => server.stderr().includes('The record has room again'))
+      await eventually(() => server.stderr().includes('The record is writable again'))
       await whenReady(server)
       assert.equal((await post(server)).status, 200)
       assert.equal((await server.stop()).code, 0)

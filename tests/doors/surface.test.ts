@@ -93,7 +93,7 @@ test('S2-26: --explain lists the reachable surface on the wall of the run: witho
   assert.match(held, /closed: exec, write\n[^]*gone: [^\n]*execve/)
   const unheld = await told('off')
   assert.match(unheld, /the wall of a process without a sentinel/)
-  assert.match(unheld, /not held +exec, write: without a sentinel the life ends here/)
+  assert.match(unheld, /not enforced +exec, write: without a sentinel the job is terminated here/)
   assert.doesNotMatch(unheld, /gone:/)
 })
 

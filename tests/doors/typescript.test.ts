@@ -101,7 +101,7 @@ main()`,
   assert.match(ticks.stdout, /^(tick\n)+$/)
   const value = await run('value.js')
   assert.deepEqual([value.code, value.stdout], [0, '5\n'])
-  assert.match(value.stderr, /1 timer was under way: dropped/)
+  assert.match(value.stderr, /1 timer was pending: dropped/)
   const lacks = await run('lacks.js')
   assert.match(
     lacks.stderr,

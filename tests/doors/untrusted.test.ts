@@ -69,7 +69,7 @@ suite('An untrusted mayfly.toml', () => {
     write(planted)
     const plain = await mayfly(place, ['policy', 'check'])
     assert.equal(plain.code, 0)
-    assert.match(plain.stdout, /can be used, and is not trusted/)
+    assert.match(plain.stdout, /is valid, and is not trusted/)
     const told = documentOf(await mayfly(place, ['policy', 'check', '--json']))
     assert.deepEqual([told['valid'], told['trusted'], told['untrusted'].length], [true, false, 5])
     write('network = "opn"\n')

@@ -9,10 +9,10 @@ import type { ToolHost } from './tool-host.ts'
 
 type CallerParts = Pick<ToolHost, 'servers' | 'executions' | 'record' | 'outboundCheck'>
 
-/** Parts that all callers of one process share. */
+/** Parts shared by all MCP callers of one process. */
 export interface AgentParts {
   of(tenant: string, principal: string): CallerParts
-  /** Whether any server is configured. */
+  /** True if an MCP server is configured. */
   readonly hasServers: boolean
   close(): Promise<void>
 }
@@ -23,15 +23,15 @@ export interface AgentOptions {
   readonly startProgram: (name: string) => Promise<Socket>
 }
 
-/** Opens no connection: a server is asked when a caller needs it. */
+/** Opens the parts without connecting: a server is connected at its first call. */
 export function openAgentParts({ assembly, version, startProgram }: AgentOptions): AgentParts {
   const { config, clock, emitter, record, guard } = assembly
   const upstreams = config.mcp.servers.map(
     (one) => new McpUpstream({ config: one, version, clock, env: process.env, startProgram }),
   )
   const file = join(config.state, 'executions.db')
-  let kept: KeptExecutions | undefined
-  const executions = () => (kept ??= new KeptExecutions(file, clock))
+  let store: KeptExecutions | undefined
+  const executions = () => (store ??= new KeptExecutions(file, clock))
   return {
     hasServers: upstreams.length > 0,
     of: (tenant, principal) => ({
@@ -46,7 +46,7 @@ export function openAgentParts({ assembly, version, startProgram }: AgentOptions
     }),
     async close() {
       await Promise.all(upstreams.map((one) => one.close()))
-      kept?.close()
+      store?.close()
     },
   }
 }

@@ -4,7 +4,7 @@ import { sanitiseLine } from '../output/sanitise.ts'
 import { answerCharactersMax, fenced, type ToolAnswer } from './tool-answer.ts'
 
 export const entriesMax = 300
-/** Largest image that is shown. */
+/** Maximum size of an image that is returned as an image. */
 const IMAGE_BYTES_MAX = 2 ** 20
 const PATH_CHARACTERS_MAX = 300
 /** Longest UTF-8 sequence, less its first byte. */
@@ -24,7 +24,7 @@ export function answerListing({ entries, truncated }: SessionListing): ToolAnswe
   return { text: `${text}${more}`, data: { entries: shown, truncated: isCut } }
 }
 
-/** A part of a file: text where its bytes are, an image where it is one, else base64. */
+/** Answer with a part of a file: text if it is UTF-8, an image if it is one, else base64. */
 export function answerFile(
   bytes: Uint8Array,
   asked: { readonly path: string; readonly offset: number; readonly length: number },
@@ -41,9 +41,9 @@ export function answerFile(
   const content = Buffer.from(part).toString(isText ? 'utf8' : 'base64')
   const next = offset + part.length
   const hasMore = next < bytes.length
-  const rest = hasMore ? `\n\nMore follows at offset ${next} of ${bytes.length}` : ''
+  const more = hasMore ? `\n\nMore follows at offset ${next} of ${bytes.length}` : ''
   return {
-    text: `${fenced(isText ? 'content' : 'content (base64)', content, answerCharactersMax)}${rest}`,
+    text: `${fenced(isText ? 'content' : 'content (base64)', content, answerCharactersMax)}${more}`,
     data: {
       ...of,
       content,
@@ -53,7 +53,7 @@ export function answerFile(
   }
 }
 
-/** A part that ends with a whole character of UTF-8; of other bytes three quarters, which base64 lengthens again. */
+/** Cuts a part at a character boundary of UTF-8; other bytes at three quarters of the length, since base64 lengthens them. */
 function partOf(
   bytes: Uint8Array,
   { offset, length }: { readonly offset: number; readonly length: number },
@@ -68,7 +68,7 @@ function partOf(
   return { part: bytes.subarray(offset, offset + most), isText: end <= offset }
 }
 
-/** By its first bytes: the name is the guest's. */
+/** Detects an image by its magic bytes, because the guest chooses the file name. */
 function imageType(bytes: Uint8Array): string | undefined {
   const head = Buffer.from(bytes.subarray(0, 12))
   if (head.subarray(0, 8).equals(Buffer.from('89504e470d0a1a0a', 'hex'))) return 'image/png'

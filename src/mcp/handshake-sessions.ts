@@ -5,30 +5,30 @@ import { MayflyError } from '../contract/error.ts'
 import type { Identity } from '../gateway/http/keys.ts'
 import { serverSdk } from './protocol-sdk.ts'
 
-/** Sessions of all keys, and of one tenant. */
+/** Maximum of sessions in total, and of one tenant. */
 const SESSIONS_MAX = 512
 const TENANT_SESSIONS_MAX = 64
-/** Time without a request or an open stream after which a session ends. */
+/** Idle timeout of a session without a request and an open stream. */
 const IDLE_MS = 15 * 60_000
 const LOOK_MS = 60_000
-/** Guessing one is hopeless, and useless without its key. */
+/** Length of a session id: unguessable, and useless without its API key. */
 const ID_BYTES = 24
 
 interface HandshakeSession {
   readonly id: string
-  /** Id of the key that shook hands, and its tenant. */
+  /** Id of the API key that opened the session, and its tenant. */
   readonly key: string
   readonly tenant: string
   readonly transport: WebStandardStreamableHTTPServerTransport
   readonly server: Server
   usedAt: number
-  /** Answers under way: an open stream is use. */
+  /** Number of pending responses; an open stream counts as use. */
   open: number
 }
 
 /**
- * Sessions of the protocol for clients of revisions until 2025-11-25, which begin with a handshake. Each belongs to the key
- * that opened it; to any other it is unknown. They hold no sandbox: those are sessions of Mayfly, with ids of their own.
+ * MCP protocol sessions for clients of revisions until 2025-11-25, which begin with a handshake. A session is visible only to the key
+ * that opened it. It contains no sandbox: sandboxes are sessions of Mayfly, with ids of their own.
  */
 export class HandshakeSessions {
   readonly #clock: Clock
@@ -75,7 +75,7 @@ export class HandshakeSessions {
     })
     const { id: key, tenant } = who
     const session = { id, key, tenant, transport, server, usedAt: 0, open: 0 }
-    // Counted from here on, so that many handshakes at once stay within the bound.
+    // Registered before the handshake completes, so that concurrent handshakes stay within the limit.
     this.#sessions.set(id, session)
     this.#watch()
     await server.connect(transport)
@@ -84,7 +84,7 @@ export class HandshakeSessions {
     return answer
   }
 
-  /** Answers within a session, which is in use until the answer was read. */
+  /** Handles a request in a session, which counts as used until the response was read. */
   async #within(session: HandshakeSession, work: () => Promise<Response>): Promise<Response> {
     session.open++
     let isDone = false
@@ -109,8 +109,8 @@ export class HandshakeSessions {
     const all = [...this.#sessions.values()]
     const own = all.filter((one) => one.tenant === tenant).length
     if (all.length < SESSIONS_MAX && own < TENANT_SESSIONS_MAX) return
-    throw new MayflyError('RATE_LIMITED', 'Cannot open another session of the protocol', {
-      hint: 'End one by DELETE, or wait until one has been idle for a quarter of an hour',
+    throw new MayflyError('RATE_LIMITED', 'Cannot open another MCP session: the limit is reached', {
+      hint: 'End a session by DELETE, or wait for the idle timeout of 15 minutes',
       retryAfterMs: LOOK_MS,
     })
   }
@@ -140,7 +140,7 @@ export class HandshakeSessions {
   }
 }
 
-/** The same answer; `done` is called when it was read or given up. */
+/** Returns the same response; calls `done` when it was read or cancelled. */
 function followed(
   answer: Response,
   body: NonNullable<Response['body']>,
@@ -168,7 +168,7 @@ function followed(
   return new Response(stream, { status, headers })
 }
 
-/** The same for an ended session, one of another key, and one that never was. */
+/** Identical response for ended sessions, sessions of other keys and unknown ids. */
 function unknown(): Response {
   return refusal(404, -32_001, 'Session not found')
 }

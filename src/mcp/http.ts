@@ -14,11 +14,11 @@ import { servedHost } from './served-host.ts'
 import { makeServer } from './server.ts'
 import { toolsFor } from './offered-tools.ts'
 
-/** Messages of one body; only revisions before 2025-06-18 have such lists. */
+/** Maximum of messages in one body (JSON-RPC batch, only in revisions before 2025-06-18). */
 const MESSAGES_MAX = 32
-/** Open streams of change notifications. */
+/** Maximum of open streams of change notifications. */
 const SUBSCRIPTIONS_MAX = 64
-/** Headers that the protocol reads; a key, a cookie or an address of the request stay outside of it. */
+/** Headers passed to the SDK; keys, cookies and client addresses are not. */
 const protocolHeaders = [
   'accept',
   'content-type',
@@ -40,11 +40,11 @@ export interface McpOptions {
 /**
  * `/mcp`: the Model Context Protocol over streamable HTTP.
  *
- * Two generations of it come in here. Since 2026-07-28 a request stands for itself, and a connection that closes
- * cancels it. Until 2025-11-25 a client shakes hands first and gets a session of the protocol, which is kept in
- * `handshake-sessions.ts` and belongs to its key.
+ * Two generations are supported. Since 2026-07-28 requests are stateless, and closing the connection
+ * cancels the call. Until 2025-11-25 a client starts with a handshake and gets an MCP session, which is stored in
+ * `handshake-sessions.ts` and bound to its key.
  *
- * Relies on the routes: the key, its scope, `Host` and `Origin` were checked, and bodies are read within the server's bounds.
+ * Relies on the routes: they have checked the key, its scope, `Host` and `Origin`, and limit request bodies.
  */
 export function openMcp(options: McpOptions): McpEndpoint {
   const servers = new WeakMap<Request, () => Server>()
@@ -83,7 +83,7 @@ async function answerModern(
   return await modern.fetch(request, parsedBody === undefined ? {} : { parsedBody })
 }
 
-/** A server whose calls are cancelled when the connection of their request closes. */
+/** Makes a server whose calls are cancelled when the connection of their request closes. */
 function cancelledWith({ outgoing }: HttpBindings, make: () => Server): () => Server {
   return () => {
     const server = make()
@@ -94,7 +94,7 @@ function cancelledWith({ outgoing }: HttpBindings, make: () => Server): () => Se
   }
 }
 
-/** The body of a POST, bounded in bytes, depth and messages. Throws MayflyError as other doors do. */
+/** Reads the body of a POST, bounded in bytes, depth and messages. Throws MayflyError. */
 async function bodyOf(
   parts: McpParts,
   { incoming, outgoing }: HttpBindings,
@@ -104,7 +104,7 @@ async function bodyOf(
   parts.running.refuseWhenDraining()
   const { value } = await parts.bodies.json(incoming, outgoing, '', who.tenant)
   if (Array.isArray(value) && value.length > MESSAGES_MAX)
-    throw new MayflyError('INVALID', `Cannot take more than ${MESSAGES_MAX} messages at once`)
+    throw new MayflyError('INVALID', `Cannot accept more than ${MESSAGES_MAX} messages at once`)
   return value
 }
 

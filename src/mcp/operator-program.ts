@@ -1,5 +1,5 @@
 /**
- * Becomes the program of one MCP server of the configuration: `operator-program.ts NAME [--config F] [--state DIR]`. The
+ * Executes (execve) the program of a configured MCP server: `operator-program.ts NAME [--config F] [--state DIR]`. The
  * warden starts it as the server's user (`src/warden/operator-programs.ts`), with its standard streams as the connection.
  */
 import { parseArgs } from 'node:util'
@@ -7,7 +7,7 @@ import { loadConfig } from '../config/load.ts'
 import { messageOf } from '../contract/error.ts'
 
 const CANNOT_RUN = 126
-/** Variables that a program needs to find anything; others are named in the configuration. */
+/** Variables passed to every program; others are named in the configuration. */
 const usual = ['PATH', 'HOME', 'USER', 'LANG', 'TMPDIR', 'XDG_CACHE_HOME'] as const
 
 try {
@@ -37,7 +37,7 @@ function become(): void {
     const value = process.env[variable]
     if (value !== undefined) env[variable] = value
   }
-  // The shell finds the program on the path.
+  // The shell searches PATH, which execve(2) does not.
   process.execve?.('/bin/sh', ['sh', '-c', 'exec "$@"', 'sh', ...server.command], env)
-  throw new Error('This Node cannot become another program')
+  throw new Error('Cannot start the program: this Node has no process.execve')
 }

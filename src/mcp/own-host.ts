@@ -7,20 +7,20 @@ import { execJob, readExec, readSession, sessionJob } from '../sessions/session-
 import type { AgentParts } from './agent-parts.ts'
 import type { ToolHost } from './tool-host.ts'
 
-/** Calls of one stdio client that are under way. */
+/** Maximum of concurrent calls of a stdio client. */
 const CALLS_MAX = 32
 
 const asker = { tenant: 'default', principal: 'mcp', origin: 'mcp' } as const
 const user: SessionUser = { ...asker, isAdmin: false }
 
-/** Host of the tools of `mayfly mcp` on stdio: the road in this process, for the user who started it. */
+/** Tool host of `mayfly mcp` on stdio: the pipeline in this process, for the user who started it. */
 export function ownHost(assembly: Assembly, agents: AgentParts): ToolHost {
   const { clock, sessions } = assembly
   const find = (id: string): OpenSession => sessions.held.find(id, user)
   let calls = 0
   const bounded = async <T>(work: () => Promise<T>): Promise<T> => {
     if (calls >= CALLS_MAX)
-      throw new MayflyError('OVERLOADED', `Cannot take more than ${CALLS_MAX} calls at a time`, {
+      throw new MayflyError('OVERLOADED', `Cannot accept more than ${CALLS_MAX} calls at a time`, {
         retryAfterMs: 1000,
       })
     calls++
@@ -60,7 +60,7 @@ export function ownHost(assembly: Assembly, agents: AgentParts): ToolHost {
   }
 }
 
-/** The signal of a call ends the opening of a session, and not its life. */
+/** Opens a session. The signal of the call cancels the opening, but does not end an open session. */
 async function openWhile<T>(
   call: AbortSignal,
   open: (life: AbortSignal) => Promise<T>,

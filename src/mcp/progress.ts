@@ -1,14 +1,14 @@
 import type { OutputListener } from '../contract/pipeline.ts'
 import { sanitise } from '../output/sanitise.ts'
 
-/** Notifications of one call, and characters of each. */
+/** Maximum of notifications of one call, and of characters of each. */
 const NOTIFICATIONS_MAX = 200
 const CHARACTERS_MAX = 1000
 
 /**
- * Sends output of a running program as progress notifications, for clients that asked for them. One notification is under
- * way at a time; what comes meanwhile is joined, and above the bound the newest text is kept. The answer has all output,
- * so a slow reader never holds up a program.
+ * Sends output of a running program as progress notifications, for clients that requested them. One notification is pending
+ * at a time; further output is joined, and above the limit the oldest text is dropped. The result has all output,
+ * so a slow reader never blocks a program.
  */
 export class OutputProgress {
   readonly #send: (progress: number, message: string) => Promise<void>
@@ -31,7 +31,7 @@ export class OutputProgress {
       const text = this.#pending
       this.#pending = ''
       this.#sent++
-      // A client that is gone cancels the call; nothing is to be done here.
+      // A disconnected client cancels the call elsewhere.
       await this.#send(this.#sent, sanitise(text)).catch(() => undefined)
     }
     this.#isSending = false

@@ -19,7 +19,7 @@ export interface ServedHostParts extends McpParts {
   readonly hasNetwork: () => boolean
 }
 
-/** Host of the tools of `/mcp`: the same places, quotas and history as the doors of HTTP, for the owner of one key. */
+/** Tool host of `/mcp` for the owner of one key: with the same job slots, quotas and history as the HTTP API. */
 export function servedHost(
   parts: ServedHostParts,
   who: Identity,
@@ -41,7 +41,7 @@ export function servedHost(
       const opened = await openHeld(parts, { job: sessionJob(asked, owner, clock), asked })
       if (opened.kind === 'ended') return opened
       const { held } = opened
-      // Without an answer nobody knows the id.
+      // The client is gone and does not know the id, so the session is unreachable.
       if (signal.aborted) await held.close()
       return { kind: 'open', id: held.session.id }
     },
@@ -63,7 +63,7 @@ export function servedHost(
   }
 }
 
-/** Runs a job with its output going to the caller, whose end cancels it. */
+/** Runs a job with live output to the caller; cancels it when the caller disconnects. */
 async function started(
   parts: McpParts,
   job: Job,
@@ -90,7 +90,7 @@ async function started(
   }
 }
 
-/** Bytes of files count for the quota of their tenant, as at `/v1/sandboxes/{id}/files`. */
+/** Charges transferred bytes of files to the quota of the tenant, as at `/v1/sandboxes/{id}/files`. */
 function countedFiles({ quotas }: McpParts, tenant: string, files: ToolFiles): ToolFiles {
   return {
     list: (path) => files.list(path),

@@ -22,11 +22,11 @@ export interface ServerParts {
   readonly host: ToolHost
   readonly tools: readonly Tool[]
   readonly version: string
-  /** Receives what was thrown by a call and is no refusal; never throws. */
+  /** Receives unexpected exceptions of a call; never throws. */
   readonly broke: (thrown: unknown) => void
 }
 
-/** An MCP server for one caller, over any transport. Every call ends as a result: a refusal as one with `isError`. */
+/** Makes an MCP server for one caller, over any transport. Every call returns a result; a refusal has `isError`. */
 export function makeServer({ host, tools, version, broke }: ServerParts): Server {
   const sdk = serverSdk()
   const server = new sdk.Server(
@@ -68,7 +68,7 @@ export function makeServer({ host, tools, version, broke }: ServerParts): Server
   return server
 }
 
-/** Rounds of questions in one call of a client that shook hands; one of the current revision begins each by itself. */
+/** Maximum of questions in one call of a handshake client; clients of the current revision start each round by a call. */
 const ROUNDS_MAX = 32
 
 function canAsk(server: Server): boolean {
@@ -77,14 +77,16 @@ function canAsk(server: Server): boolean {
   return 'form' in elicitation || !('url' in elicitation)
 }
 
-/** Reply of a person, where this call goes on after a question. */
+/** Reply of a person, if this call continues after a question. */
 function replyOf({ mcpReq }: ServerContext): UserReply | undefined {
   const state: unknown = mcpReq.requestState()
   if (typeof state !== 'string') return undefined
   const view = serverSdk().inputResponse(mcpReq.inputResponses, 'approve')
   const isAccepted = view.kind === 'elicit' && view.action === 'accept'
-  const said = isAccepted ? (view.content as { readonly allow?: unknown } | undefined) : undefined
-  return { state, isAllowed: said?.allow === true }
+  const content = isAccepted
+    ? (view.content as { readonly allow?: unknown } | undefined)
+    : undefined
+  return { state, isAllowed: content?.allow === true }
 }
 
 function callerOf({ mcpReq }: ServerContext): Omit<ToolCaller, 'canAsk' | 'reply'> {
@@ -109,7 +111,7 @@ function resultOf(answer: ToolAnswer): CallToolResult | InputRequiredResult {
   }
   return {
     content: [{ type: 'text', text }, ...(shown ? [shown] : [])],
-    // A refusal has no data, and its schema asks for some.
+    // A refusal has no data, which the output schema would require.
     ...(Object.keys(data).length > 0 && { structuredContent: data }),
     ...(isError && { isError: true }),
   }

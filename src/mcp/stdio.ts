@@ -8,7 +8,7 @@ import { stdioSdk } from './protocol-sdk.ts'
 import { makeServer } from './server.ts'
 import { toolsFor } from './offered-tools.ts'
 
-/** Largest message: a line of JSON with a file in it. */
+/** Maximum size of a message, which may contain a file. */
 const MESSAGE_BYTES_MAX = 16 * 2 ** 20
 
 export interface StdioParts {
@@ -18,11 +18,11 @@ export interface StdioParts {
   readonly input: Readable
   readonly output: Writable
   readonly stopped: Promise<unknown>
-  /** Receives what is wrong with the client's messages, and bugs; never throws. */
-  readonly report: (what: unknown) => void
+  /** Receives protocol errors and unexpected exceptions; never throws. */
+  readonly report: (error: unknown) => void
 }
 
-/** Answers one client on a pair of streams, until its input ends or `stopped` resolves. */
+/** Serves one client on a pair of streams, until the input ends or `stopped` resolves. */
 export async function serveOnStdio(parts: StdioParts): Promise<void> {
   const { assembly, version, input, output, stopped, report, startProgram } = parts
   const agents = openAgentParts({ assembly, version, startProgram })
@@ -41,7 +41,7 @@ export async function serveOnStdio(parts: StdioParts): Promise<void> {
     onclose?.()
     closed.resolve()
   }
-  // A client that is gone closes its end; the error of a write to it says nothing more.
+  // A disconnected client closes its end; EPIPE of a write adds no information.
   await Promise.race([ended, closed.promise, stopped]).catch(report)
   await served.close()
   await agents.close()

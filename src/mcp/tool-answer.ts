@@ -2,10 +2,10 @@ import { MayflyError, messageOf } from '../contract/error.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import { sanitise, sanitiseLine } from '../output/sanitise.ts'
 
-/** Characters of one answer to a model, text and data each; descriptions of the tools state it. */
+/** Maximum characters of one result, text and data each; stated in the descriptions of the tools. */
 export const answerCharactersMax = 20_000
 const shares = { result: 8000, stdout: 7000, stderr: 3500, error: 1500 } as const
-/** Share of a cut text that its beginning keeps; errors stand at the end. */
+/** Share of the beginning in a truncated text; most of the rest is the end, which usually has the error. */
 const HEAD_SHARE = 0.3
 const MARK_CHARACTERS_MAX = 150
 const ARTIFACTS_MAX = 50
@@ -16,21 +16,21 @@ export interface ToolAnswer {
   readonly text: string
   readonly data: Readonly<Record<string, unknown>>
   readonly isError?: boolean
-  /** A question for a person, in place of an answer; the call goes on with the reply to `state`. */
+  /** Question to a person, instead of a result; the call continues with the reply to `state`. */
   readonly question?: string
   readonly state?: string
-  /** An image that the model can look at, beside the text. */
+  /** Image for the model, in addition to the text. */
   readonly image?: { readonly mimeType: string; readonly base64: string }
 }
 
 /**
- * The outcome of a program, for a model.
+ * Formats the outcome of a program for a model.
  *
- * Problem: output is a stranger's text. It may move a terminal, imitate Markdown of the host around it, hold orders for the
- * model, or fill its context.
+ * Problem: output is untrusted text. It may contain escape sequences, imitate Markdown of the host, contain instructions for the
+ * model (prompt injection), or fill its context.
  *
- * Mechanism: control characters are escaped, each text stands in a fence longer than any in it, and cut texts say how much
- * is missing. Nothing tells orders from data for a model: the text only says whose it is.
+ * Mechanism: control characters are escaped, each text is in a fence longer than any fence in it, and truncated texts state how much
+ * is missing. Not handled: a model may still follow instructions in the text, which is only labelled as data.
  */
 export function answerOutcome(outcome: Outcome): ToolAnswer {
   const { status, error, stdout, stderr, exitCode, signal, metrics, tier } = outcome
@@ -58,7 +58,7 @@ export function answerOutcome(outcome: Outcome): ToolAnswer {
   return { text, data: dataOf(outcome, result), ...(status !== 'ok' && { isError: true }) }
 }
 
-/** The error of a call that reached no sandbox, so that the model can act on it. */
+/** Formats the error of a call that reached no sandbox, with the hint, so that the model can correct it. */
 export function answerError(thrown: unknown): ToolAnswer {
   const known = thrown instanceof MayflyError && thrown.code !== 'INTERNAL' ? thrown : undefined
   const code = known?.code ?? 'INTERNAL'
@@ -70,21 +70,21 @@ export function answerError(thrown: unknown): ToolAnswer {
   return { text, data: {}, isError: true }
 }
 
-/** Text in a fence that it cannot close, under a line that says what it is. */
-export function fenced(what: string, text: string, most: number): string {
+/** Puts a text in a fence that it cannot close, below a label. */
+export function fenced(label: string, text: string, most: number): string {
   const safe = safeCut(text, most)
   const longest = Math.max(2, ...[...safe.matchAll(/`+/g)].map(([run]) => run.length))
   const fence = '`'.repeat(longest + 1)
-  return `${what}:\n${fence}\n${safe}${safe.endsWith('\n') ? '' : '\n'}${fence}`
+  return `${label}:\n${fence}\n${safe}${safe.endsWith('\n') ? '' : '\n'}${fence}`
 }
 
-/** Escaped and cut: escapes lengthen a text, so it is cut before and after. */
+/** Escapes and truncates a text, before and after escaping, because escapes lengthen it. */
 export function safeCut(text: string, most: number): string {
   const safe = sanitise(cutMiddle(text, most))
   return safe.length <= most + MARK_CHARACTERS_MAX ? safe : cutMiddle(safe, most)
 }
 
-/** Keeps beginning and end of a long text. */
+/** Truncates the middle of a long text. */
 function cutMiddle(text: string, most: number): string {
   if (text.length <= most) return text
   const head = Math.floor(most * HEAD_SHARE)
@@ -93,7 +93,7 @@ function cutMiddle(text: string, most: number): string {
   return `${whole(text.slice(0, head))}${mark}${whole(text.slice(text.length - (most - head)))}`
 }
 
-/** Without half of a surrogate pair at either end. */
+/** Removes half surrogate pairs at both ends. */
 function whole(text: string): string {
   return text.replace(/^[\udc00-\udfff]|[\ud800-\udbff]$/g, '')
 }
@@ -105,7 +105,7 @@ function resultTextOf({ result, encoding }: Outcome): string | undefined {
     : JSON.stringify(result, undefined, 1)
 }
 
-/** With its stack, unless a program printed that itself. */
+/** Formats an error with its stack, unless the program printed the stack. */
 function errorText(
   { code, name, message, stack = '' }: NonNullable<Outcome['error']>,
   stderr: string,

@@ -10,12 +10,12 @@ import type { McpUpstream } from './servers/upstream.ts'
 
 /** Reply of a person to a question of a call. */
 export interface UserReply {
-  /** Handle of the question, as the client gives it back: a stranger's text. */
+  /** Handle of the question, returned by the client (untrusted). */
   readonly state: string
   readonly isAllowed: boolean
 }
 
-/** Points about calls of MCP servers. */
+/** Event points about calls of MCP servers. */
 export type McpPoint = 'mcp/called' | 'mcp/refused' | 'mcp/approved'
 
 export interface ToolCaller {
@@ -23,44 +23,44 @@ export interface ToolCaller {
   readonly signal: AbortSignal
   /** Live output. */
   readonly tap: OutputListener
-  /** The client can ask a person. */
+  /** True if the client can ask a person (elicitation). */
   readonly canAsk: boolean
-  /** Present where this call continues one that asked. */
+  /** Reply to an earlier question, if this call continues it. */
   readonly reply?: UserReply | undefined
   /** Functions that the job may call, made once its id is known. */
   readonly hostCalls?: ((run: string) => HostCalls) | undefined
 }
 
-/** A session of the caller that is open, or the outcome of one that could not be opened. */
+/** Open session of the caller, or the outcome of a session that could not be opened. */
 export type ToolSession =
   | { readonly kind: 'open'; readonly id: string }
   | { readonly kind: 'ended'; readonly outcome: Outcome }
 
 /**
- * Capabilities of the tools of one caller. Everything is a job or a session of this caller, on the road of all doors.
- * Throws MayflyError as those doors do: NOT_FOUND for the session of another caller.
+ * Operations for the tools of one caller. Everything is a job or a session of this caller in the common pipeline.
+ * Throws MayflyError like the HTTP API: NOT_FOUND for the session of another caller.
  */
 export interface ToolHost {
   run(request: JobRequest, caller: ToolCaller): Promise<Outcome>
   open(request: SessionRequest, signal: AbortSignal): Promise<ToolSession>
   exec(session: string, request: RunRequest, caller: ToolCaller): Promise<Outcome>
-  /** Files of one session; counts `bytes` of a file that is written. */
+  /** Files of one session; transferred bytes count for the quota. */
   files(session: string): ToolFiles
-  /** Ends a session; resolves to the outcome of its whole life. */
+  /** Closes a session; resolves to the outcome of its whole life. */
   end(session: string): Promise<Outcome>
   /** Analyses and plans a job; runs nothing. */
   explain(request: JobRequest): Promise<ExecutionExplanation>
   /** MCP servers of the configuration that this caller may call. */
   readonly servers: readonly McpUpstream[]
-  /** Executions of this caller that wait for a person, or are kept for replay. Throws MayflyError STATE. */
+  /** Executions of this caller that wait for a person, or are stored for replay. Throws MayflyError STATE. */
   executions(): OwnExecutions
-  /** Writes a line of the record, about a run where it names one, and an event. Throws MayflyError STATE. */
+  /** Writes a line of the record, optionally about a run, and emits an event. Throws MayflyError STATE. */
   record(point: McpPoint, fields: Event['fields'], run?: string): void
-  /** Looks for planted secrets in what a run sends out; true where there is one. */
+  /** Check for planted secrets in outbound data of a run; returns true for a match. */
   outboundCheck(run: string): ((piece: Uint8Array) => boolean) | undefined
-  /** Network of a job that asks for none, as the configuration grants it. */
+  /** True if the configuration grants a network to jobs that request none. */
   readonly hasNetwork: boolean
 }
 
-/** Files below the working folder of a session; none of the host. */
+/** Files below the working folder of a session, not of the host. */
 export type ToolFiles = Pick<SessionFiles, 'put' | 'get' | 'list'>

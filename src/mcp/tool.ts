@@ -4,12 +4,12 @@ import { MayflyError } from '../contract/error.ts'
 import type { ToolAnswer } from './tool-answer.ts'
 import type { ToolCaller, ToolHost } from './tool-host.ts'
 
-/** Nesting of the arguments of a call; the same as of a body over HTTP. */
+/** Maximum nesting of arguments, the same as of an HTTP body. */
 const DEPTH_MAX = 64
-/** Values in the arguments of a call. */
+/** Maximum of values in the arguments of a call. */
 const VALUES_MAX = 500_000
 
-/** Hints of the protocol: what a call may do. A client must not trust them, and Mayfly enforces nothing by them. */
+/** Tool annotations of the protocol. Advisory: clients must not trust them, and Mayfly enforces nothing by them. */
 export interface ToolHints {
   readonly readOnlyHint: boolean
   readonly destructiveHint: boolean
@@ -17,7 +17,7 @@ export interface ToolHints {
   readonly openWorldHint: boolean
 }
 
-/** Tool, as `tools/list` shows it. */
+/** Tool, as listed by `tools/list`. */
 export interface Tool {
   readonly name: string
   readonly title: string
@@ -25,7 +25,7 @@ export interface Tool {
   readonly inputSchema: JsonSchema
   readonly outputSchema: JsonSchema
   hints(host: Pick<ToolHost, 'hasNetwork'>): ToolHints
-  /** Throws MayflyError INVALID for arguments that do not fit, and as `ToolHost` does. */
+  /** Throws MayflyError INVALID for invalid arguments, and the errors of `ToolHost`. */
   call(host: ToolHost, args: unknown, caller: ToolCaller): Promise<ToolAnswer>
 }
 
@@ -56,7 +56,7 @@ export function makeTool<I extends z.ZodType>(parts: ToolParts<I>): Tool {
   }
 }
 
-/** JSON Schema of an object, without the keyword `readOnly`, which clients take for a form field. */
+/** JSON Schema of an object, without the keyword `readOnly`, which some clients interpret as a form field. */
 export function objectSchema(schema: z.ZodType, io: 'input' | 'output'): JsonSchema {
   const { $schema: _, ...rest } = z.toJSONSchema(schema, {
     io,
@@ -66,21 +66,21 @@ export function objectSchema(schema: z.ZodType, io: 'input' | 'output'): JsonSch
   return { ...rest, type: 'object' }
 }
 
-/** Bounds what a schema walks; does not recurse. Throws MayflyError INVALID. */
+/** Limits depth and number of values before schema validation; does not recurse. Throws MayflyError INVALID. */
 export function refuseDeep(args: unknown): void {
   const todo: (readonly [value: unknown, depth: number])[] = [[args, 1]]
   let values = 0
   for (let next = todo.pop(); next; next = todo.pop()) {
     const [value, depth] = next
     if (typeof value !== 'object' || value === null) continue
-    if (depth > DEPTH_MAX) throw notTaken(`expected a depth of ${DEPTH_MAX} at most`)
+    if (depth > DEPTH_MAX) throw invalidArguments(`expected a depth of ${DEPTH_MAX} at most`)
     for (const one of Object.values(value)) {
-      if (++values > VALUES_MAX) throw notTaken(`expected ${VALUES_MAX} values at most`)
+      if (++values > VALUES_MAX) throw invalidArguments(`expected ${VALUES_MAX} values at most`)
       if (typeof one === 'object' && one !== null) todo.push([one, depth + 1])
     }
   }
 }
 
-function notTaken(message: string): MayflyError {
-  return new MayflyError('INVALID', `Cannot take the arguments: ${message}`)
+function invalidArguments(message: string): MayflyError {
+  return new MayflyError('INVALID', `Cannot use the arguments: ${message}`)
 }

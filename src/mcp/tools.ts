@@ -40,7 +40,7 @@ const runInput = jobRequest
     limits: limitsAsked.default({}).describe('such as {"timeout": "10s", "memory": "256MB"}'),
   })
 
-/** Fields of an outcome that an answer has: those that a model acts on. */
+/** Fields of an outcome in a result, chosen for a model. */
 export const outcomeShown = outcomeSchema
   .unwrap()
   .pick({
@@ -87,7 +87,7 @@ const changesNothing: ToolHints = {
   openWorldHint: false,
 }
 
-/** Code may do all that its sandbox may: with a network, also to others. */
+/** Annotations of a tool that runs code: destructive, and open-world if there is a network. */
 const executes = ({ hasNetwork }: Pick<ToolHost, 'hasNetwork'>): ToolHints => ({
   readOnlyHint: false,
   destructiveHint: hasNetwork,
@@ -149,7 +149,7 @@ const runSession = makeTool({
       if (end) await endQuietly(host, opened.id)
       return answerOutcome(end ? asEnded(outcome) : outcome)
     } catch (thrown) {
-      // The id of a session that was just opened is known to nobody.
+      // The client does not know the id of a session that this call has just opened.
       if (session === undefined) await endQuietly(host, opened.id)
       throw thrown
     }
@@ -254,7 +254,7 @@ const explain = makeTool({
   answer: async (host, asked) => answerExplanation(await host.explain(asked)),
 })
 
-/** In the order of `tools/list`. */
+/** All tools in the order of `tools/list`. */
 export const tools: readonly Tool[] = [runCode, runSession, listFiles, readFile, writeFile, explain]
 
 type Ended = Parameters<typeof answerOutcome>[0]
@@ -263,11 +263,11 @@ function asEnded(outcome: Ended): Ended {
   return outcome.session ? { ...outcome, session: { ...outcome.session, ended: true } } : outcome
 }
 
-/** Ignores a session that ended by itself meanwhile. */
+/** Closes a session. Race: ignores a session that has ended by itself. */
 async function endQuietly(host: ToolHost, session: string): Promise<void> {
   await host.end(session).catch(() => undefined)
 }
 
 function wrong(message: string): MayflyError {
-  return new MayflyError('INVALID', `Cannot take the arguments: ${message}`)
+  return new MayflyError('INVALID', `Cannot use the arguments: ${message}`)
 }

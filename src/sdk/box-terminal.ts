@@ -9,7 +9,7 @@ import type {
 import { endedBeforeExec, readSize } from '../sessions/session-job.ts'
 
 /**
- * A terminal in a session, whose program is the leader of a session of processes in the sandbox. It runs beside execs, and
+ * A terminal in a session. Its program is a session leader (setsid) in the sandbox. Runs concurrently with execs, and
  * ends with the session.
  *
  * @example
@@ -18,13 +18,13 @@ import { endedBeforeExec, readSize } from '../sessions/session-job.ts'
  * for await (const bytes of terminal.readable) process.stdout.write(bytes)
  */
 export class BoxTerminal implements AsyncDisposable {
-  /** Output as it comes. Without a reader the program waits; cancelling closes the terminal. */
+  /** Live output, with back-pressure: without a reader the program blocks. Cancelling closes the terminal. */
   readonly readable: ReadableStream<Uint8Array>
   /** Input. Closing it types nothing: Ctrl-D is `'\x04'`. */
   readonly writable: WritableStream<Uint8Array>
   readonly #terminal: Terminal
 
-  /** Opens one by `open`, which gets the receiver of its output. Throws as `OpenSession.terminal` does. */
+  /** Opens a terminal by `open`, which gets the receiver of its output. Throws like `OpenSession.terminal`. */
   static async open(open: (print: TerminalPrinter) => Promise<OpenedTerminal>) {
     const pipe = new OutputPipe()
     const opened = await open((chunk) => pipe.print(chunk))
@@ -41,27 +41,27 @@ export class BoxTerminal implements AsyncDisposable {
     terminal.ended.then(over, over)
   }
 
-  /** The execution that it is in the record. */
+  /** Id of its execution in the record. */
   get id(): string {
     return this.#terminal.id
   }
 
-  /** Resolves to its outcome, with `exitCode` or `signal`, however it ends. */
+  /** Resolves to its outcome, with `exitCode` or `signal`; never rejects for the way in which it ends. */
   get exited(): Promise<Outcome> {
     return this.#terminal.ended
   }
 
-  /** Resolves when the sandbox has taken so much that more may follow. */
+  /** Resolves when the sandbox has read enough that more may be written (back-pressure). */
   write(bytes: Uint8Array | string): Promise<void> {
     return this.#terminal.write(typeof bytes === 'string' ? Buffer.from(bytes) : bytes)
   }
 
-  /** From 1 to 1000. Throws MayflyError INVALID. */
+  /** Sets columns and rows, each from 1 to 1000. Throws MayflyError INVALID. */
   resize(size: TerminalSize): void {
     this.#terminal.resize(readSize(size))
   }
 
-  /** Signals what runs in its foreground: a name of `terminalSignals`. */
+  /** Sends a signal, one of `terminalSignals`, to the foreground process group. */
   kill(signal: TerminalSignal = 'SIGHUP'): void {
     this.#terminal.signal(signal)
   }
@@ -76,7 +76,7 @@ export class BoxTerminal implements AsyncDisposable {
   }
 }
 
-/** A stream that holds one chunk; the promise of `print` waits for its reader. */
+/** Stream that buffers one chunk; the promise of `print` settles when it is read (back-pressure). */
 class OutputPipe {
   readonly readable: ReadableStream<Uint8Array>
   cancelled = (): void => undefined

@@ -25,14 +25,14 @@ import type * as z from 'zod'
 
 /** Files below the working folder of a box. */
 export interface BoxFiles {
-  /** Creates parent folders, and replaces a file. */
+  /** Writes a file, replacing an existing one; creates parent folders. */
   put(path: string, content: Uint8Array | string): Promise<void>
-  /** Throws MayflyError NOT_FOUND, INVALID for anything but a plain file, TOO_LARGE above 32 MB. */
+  /** Reads a file. Throws MayflyError NOT_FOUND, INVALID for anything but a regular file, TOO_LARGE above 32 MB. */
   get(path: string): Promise<Uint8Array>
   list(path?: string): Promise<readonly SessionEntry[]>
 }
 
-/** Parts of the road that a box calls. */
+/** Parts of the pipeline that a box calls. */
 interface BoxRoad {
   readonly clock: Clock
   readonly operations: Operations
@@ -51,14 +51,14 @@ interface BoxRoad {
 export class Box implements AsyncDisposable {
   readonly files: BoxFiles
   readonly #road: BoxRoad
-  readonly #held: OpenSession
+  readonly #openSession: OpenSession
   readonly #owner: SessionOwner
 
-  constructor(road: BoxRoad, held: OpenSession, owner: SessionOwner) {
+  constructor(road: BoxRoad, openSession: OpenSession, owner: SessionOwner) {
     this.#road = road
-    this.#held = held
+    this.#openSession = openSession
     this.#owner = owner
-    const { session } = held
+    const { session } = openSession
     this.files = {
       put: (path, content) =>
         session.files.put(path, typeof content === 'string' ? Buffer.from(content) : content),
@@ -68,12 +68,12 @@ export class Box implements AsyncDisposable {
   }
 
   get id(): string {
-    return this.#held.session.id
+    return this.#openSession.session.id
   }
 
   /** Tier, provider, deadline, and number of execs. */
   get row(): SessionRow {
-    return this.#held.row
+    return this.#openSession.row
   }
 
   /**
@@ -81,24 +81,24 @@ export class Box implements AsyncDisposable {
    * request, BUSY during another exec, SESSION_ENDED after the end.
    */
   async run(request: RunRequest, caller: ExecCaller = {}): Promise<Outcome> {
-    const { session, asked } = this.#held
+    const { session, asked } = this.#openSession
     const { clock } = this.#road
     const job = execJob(readExec(request), { id: session.id, asked }, this.#owner, clock)
-    return await this.#held.exec(job, caller)
+    return await this.#openSession.exec(job, caller)
   }
 
   /**
-   * Opens a terminal beside execs, by default with a shell of 80 columns and 24 rows. Throws MayflyError INVALID,
+   * Opens a terminal, which runs concurrently with execs; by default a shell with 80 columns and 24 rows. Throws MayflyError INVALID,
    * OVERLOADED above 4 at a time, CONFLICT after a phase closed the start of programs, SESSION_ENDED after the end.
    */
   async pty(request: TerminalRequest = {}): Promise<BoxTerminal> {
-    const { session, asked } = this.#held
+    const { session, asked } = this.#openSession
     const of = { id: session.id, asked }
     const { job, task } = terminalJob(readTerminal(request), of, this.#owner, this.#road.clock)
-    return await BoxTerminal.open((print) => this.#held.terminal(job, task, print))
+    return await BoxTerminal.open((print) => this.#openSession.terminal(job, task, print))
   }
 
-  /** Removes rights for good. Throws MayflyError CONFLICT for a loosening. */
+  /** Removes rights permanently. Throws MayflyError CONFLICT for a loosening. */
   async tighten(controls: z.input<typeof tightenAsked>['controls']): Promise<Tightened> {
     const asked = tightenAsked.safeParse({ controls })
     if (asked.success) return this.#road.operations.tighten(this.id, asked.data, this.#operator)
@@ -118,14 +118,14 @@ export class Box implements AsyncDisposable {
     return this.#road.operations.capture(this.id, this.#operator)
   }
 
-  /** Ends this long from now, in milliseconds, and no later than the longest life of a session. */
+  /** Sets the end to `timeoutMs` from now, within the maximum lifetime of a session. */
   renew(timeoutMs: number): SessionRow {
-    return this.#held.renew(timeoutMs)
+    return this.#openSession.renew(timeoutMs)
   }
 
-  /** Ends it; resolves to the outcome of the whole life. Idempotent. */
+  /** Closes the session; resolves to the outcome of its whole life. Idempotent. */
   close(): Promise<Outcome> {
-    return this.#held.close()
+    return this.#openSession.close()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -22,11 +22,11 @@ import { internalsOf, Mayfly } from './mayfly.ts'
 import { valueOf } from './secure-sandbox.ts'
 
 export interface CapabilityRegistryOptions {
-  /** A configuration file or object; without, `MAYFLY_CONFIG` and `./mayfly.toml` are looked for. */
+  /** Configuration file or object; default: `MAYFLY_CONFIG`, else `./mayfly.toml` if it exists. */
   readonly config?: string | ConfigInput
   /** Instance to use instead of opening one; its configuration applies, and the caller closes it. */
   readonly mayfly?: Mayfly
-  /** Tenant that the jobs count for; `default` unless given. */
+  /** Tenant of the jobs; default `default`. */
   readonly tenant?: string
 }
 
@@ -35,8 +35,8 @@ export interface CapabilityCallOptions {
 }
 
 /**
- * Capabilities by name. One that reaches for something runs as a job, in a sandbox of its own, with what
- * `[capability_configs]` gives its name; one that only computes runs here. Which of the two stands in its entry.
+ * Capabilities by name. An isolated capability runs as a job in a sandbox of its own, with the limits and grants that
+ * `[capability_configs]` sets for its name; a safe one only computes and runs in this process. Its entry declares which.
  *
  * @example
  * const registry = new CapabilityRegistry()
@@ -46,7 +46,7 @@ export interface CapabilityCallOptions {
 export class CapabilityRegistry implements AsyncDisposable {
   readonly #options: CapabilityRegistryOptions
   readonly #catalogue = new Catalogue()
-  /** Capabilities that were seen to do more than they were declared to. */
+  /** Capabilities that did more than declared. */
   readonly #caught = new Map<string, Misdeclared>()
   readonly #custom = new Map<string, MicroVMProvider>()
   readonly #added = new Map<string, Promise<AddedCustom>>()
@@ -59,33 +59,36 @@ export class CapabilityRegistry implements AsyncDisposable {
   }
 
   /**
-   * From the next call on isolated capabilities run on this provider, or on this tier; `auto`, as from the start, lets
-   * Mayfly choose. Throws MayflyError NOT_FOUND for a name that is none, UNAVAILABLE for the mock in production.
+   * Selects the provider or tier of isolated capabilities from the next call on; `auto`, the default, lets
+   * Mayfly choose. Throws MayflyError NOT_FOUND for an unknown name, UNAVAILABLE for the mock in production.
    */
   setMicroVMProvider(name: string): void {
     const isKnown = this.#custom.has(name) || known.has(name) || this.#options.mayfly !== undefined
     if (!isKnown) throw new MayflyError('NOT_FOUND', `Cannot find the provider "${name}"`)
     const environment = process.env['MAYFLY_ENV'] ?? ''
     if (name === 'mock' && isProduction({ environment }))
-      throw new MayflyError('UNAVAILABLE', 'Cannot use the mock in production: it isolates nothing')
+      throw new MayflyError(
+        'UNAVAILABLE',
+        'Cannot use the mock provider in production: it isolates nothing',
+      )
     this.#chosen = name
   }
 
   /**
-   * Makes a provider of your own known, to be chosen by its name. What it isolates is its author's word: everything it
-   * runs is marked as `custom:NAME` in outcome and record. Throws MayflyError INVALID, or CONFLICT for a name that is
-   * taken.
+   * Registers a custom provider, which is selected by its name. Its isolation is a claim of its author (unverified): everything it
+   * runs is marked as `custom:NAME` in outcome and record. Throws MayflyError INVALID, or CONFLICT for a name in
+   * use.
    */
   registerProvider(provider: MicroVMProvider): void {
     const own = customName(provider)
     if (known.has(own) || this.#custom.has(own))
-      throw new MayflyError('CONFLICT', `Cannot register the provider "${own}": its name is taken`)
+      throw new MayflyError('CONFLICT', `Cannot register the provider "${own}": its name is in use`)
     this.#custom.set(own, provider)
   }
 
   /**
-   * Adds a capability, or replaces the one of its name. Code in text always gets a sandbox; a function of yours that is
-   * declared safe runs here, and is refused once it was seen to do more than compute. Throws MayflyError INVALID.
+   * Adds or replaces a capability. Source text always runs in a sandbox; a function
+   * declared safe runs in this process, and is refused after it did more than compute. Throws MayflyError INVALID.
    */
   register(capability: SafeCapability | IsolatedCapability): void {
     this.#catalogue.add(capability)
@@ -97,8 +100,8 @@ export class CapabilityRegistry implements AsyncDisposable {
   }
 
   /**
-   * Calls a capability and resolves to its value. Throws EffectError when it did not give one, MayflyError NOT_FOUND,
-   * FORBIDDEN for one that is not what it was declared to be, and what a safe one throws itself.
+   * Calls a capability and resolves to its value. Throws EffectError if it failed, MayflyError NOT_FOUND,
+   * FORBIDDEN for a misdeclared capability, and the error that a safe capability throws.
    */
   async executeCapabilityWithMicroVM(
     name: string,
@@ -133,7 +136,7 @@ export class CapabilityRegistry implements AsyncDisposable {
     }
   }
 
-  /** Closes the Mayfly that it opened, and cleans up custom providers. Idempotent. */
+  /** Closes the Mayfly instance that it opened, and cleans up custom providers. Idempotent. */
   async close(): Promise<void> {
     this.#isOver = true
     const ends = [...this.#added.values()].map(async (adding) => {
@@ -214,7 +217,7 @@ function membersOf(custom: MicroVMProvider): MicroVMProvider {
     ...(custom.tier && { tier: custom.tier }),
     isAvailable: () => custom.isAvailable(),
     initialize: () => custom.initialize(),
-    // A context that crossed from another process is a copy, and not frozen.
+    // A context from another process is a copy, which is not frozen.
     execute: (context, options) => custom.execute(deepFreeze(context), options),
     cleanup: () => custom.cleanup(),
   }

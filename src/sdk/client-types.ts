@@ -49,7 +49,7 @@ export type EffectAsked = z.input<typeof effectRequest>
 export type EffectExecuted = z.output<typeof effectExecuted>
 export type EffectRows = z.output<typeof effectRows>
 
-/** Body of an answer that is no outcome. */
+/** Body of a response that is not an outcome. */
 export interface AnsweredProblem {
   readonly status?: number
   readonly code?: string

@@ -4,13 +4,13 @@ import { newJob } from '../job.ts'
 import type { MayflyInternals } from './internals.ts'
 import { adapt } from './microvm-provider.ts'
 
-/** The internal calls on an instance whose road is in this process. */
+/** Internal calls on an instance whose pipeline is in this process. */
 export function createInternals(assembly: Assembly): MayflyInternals {
   return {
     async runCapability(request, { capability, tenant }, { signal = never }) {
       const origin = 'capability'
-      const who = { tenant, principal: 'capability-registry', origin, capability } as const
-      return await assembly.run(newJob(request, who, systemClock), { signal })
+      const principal = { tenant, principal: 'capability-registry', origin, capability } as const
+      return await assembly.run(newJob(request, principal, systemClock), { signal })
     },
     async addCustom(custom) {
       const provider = adapt(custom)

@@ -20,26 +20,26 @@ import type {
 } from '../contract/provider.ts'
 import { strengthOf, type TierName } from '../contract/tier.ts'
 
-/** A provider whose sandbox is one call: what `createProvider` takes. */
+/** Options of `createProvider`: a provider whose sandbox is one function call. */
 export interface OneCallProvider {
   readonly name: string
   /** Claims the strength of the tier; `none` claims nothing. */
   readonly tier: TierName
   readonly languages: readonly Language[]
-  /** Controls that `run` holds by itself; none by default. */
+  /** Controls that `run` enforces by itself; none by default. */
   readonly enforces?: readonly Control[]
   readonly can?: readonly Ability[]
   readonly isByNameAlone?: boolean
-  /** Layers of its wall, and those that it lacks, for `mayfly providers`. */
+  /** Layers of its wall, and missing ones, for `mayfly providers`. */
   readonly layers?: readonly string[]
   readonly missing?: readonly string[]
-  /** Mechanism behind each bound of a job, if it holds any: `cgroup`, `rlimit` … */
+  /** Mechanism that enforces each bound of a job, if any: `cgroup`, `rlimit` … */
   readonly held?: Readonly<Record<string, string>>
   /** Runs a real guest; without it the provider is always available. */
   detect?(): Promise<Availability>
   /**
-   * Runs one task to its end. The signal aborts when it is to end at once: the time is over, or the caller cancelled. After
-   * that nothing of it counts. A throw is a broken wall; an error of the code is an end.
+   * Runs one task to its end. The signal aborts when the task must end at once, at its timeout or cancellation; its result is
+   * ignored then. A throw means a broken wall; an error of the code is a result.
    */
   run(task: Task, io: OutputIo, life: RunLife): Promise<RunEnd>
 }
@@ -53,8 +53,8 @@ export interface RunLife {
 export type OutputIo = Omit<TaskIo, 'released' | 'stopped'>
 
 /**
- * How a task ended. Without a status an exit code decides: 0 is well, another an error, and null, as of a process that was
- * killed, a lost wall. Without either it is well.
+ * Result of a task. Without a status the exit code decides: 0 is ok, another one an error, and null, as for a killed
+ * process, a lost wall. Without either it is ok.
  */
 export type RunEnd = Partial<Omit<TaskEnd, 'status' | 'exitCode'>> & {
   readonly status?: 'ok' | 'error' | 'failed'
@@ -62,8 +62,8 @@ export type RunEnd = Partial<Omit<TaskEnd, 'status' | 'exitCode'>> & {
 }
 
 /**
- * Makes a provider of one function. The rest of the contract is kept here: a sandbox is used once, ends at a kill from any
- * state, and says what it cannot do.
+ * Makes a provider from one function, and implements the rest of the contract: a sandbox is used once, ends at a kill from any
+ * state, and reports unsupported operations.
  *
  * @example
  * const echo = createProvider({
@@ -89,7 +89,7 @@ export function createProvider(parts: OneCallProvider): Provider {
   }
 }
 
-/** Passes output of a child process on, with back-pressure, until both of its streams end. */
+/** Forwards output of a child process, with back-pressure, until both of its streams end. */
 export async function passOutput(
   { stdout, stderr }: Pick<ChildProcess, 'stdout' | 'stderr'>,
   io: Pick<OutputIo, 'stdout' | 'stderr'>,
@@ -152,7 +152,7 @@ class OneCallSandbox implements Sandbox {
     }
   }
 
-  /** Output after the end is not the task's. */
+  /** Drops output after the end of the task. */
   #whileRunning({ stdout, stderr, call, answered }: TaskIo): OutputIo {
     const unless =
       <T extends unknown[]>(take: (...args: T) => void | Promise<void>) =>
@@ -174,8 +174,8 @@ class OneCallSandbox implements Sandbox {
   }
 
   freeze(): Promise<void> {
-    const what = `Cannot freeze a sandbox of "${this.provider}"`
-    return Promise.reject(new MayflyError('UNAVAILABLE', what))
+    const problem = `Cannot freeze a sandbox of "${this.provider}"`
+    return Promise.reject(new MayflyError('UNAVAILABLE', problem))
   }
 
   thaw(): Promise<void> {
@@ -191,12 +191,15 @@ class OneCallSandbox implements Sandbox {
   kill(cause: KillCause): void {
     if (this.#isOver) return
     const code = cause.status === 'limit' ? cause.code : cause.status.toUpperCase()
-    this.#finish({ status: cause.status, error: { code, message: `It ended as ${cause.status}` } })
+    this.#finish({
+      status: cause.status,
+      error: { code, message: `The task ended as ${cause.status}` },
+    })
     this.#ending.abort()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.kill({ status: 'terminated', reason: 'It was destroyed' })
+    this.kill({ status: 'terminated', reason: 'The sandbox was destroyed' })
     this.receipt ??= { id: this.id, took: 0, freedBytes: 0, forced: [] }
   }
 

@@ -14,7 +14,7 @@ export function customName(custom: MicroVMProvider): string {
   }
   throw new MayflyError(
     'INVALID',
-    `Cannot register the provider: expected name, ${members.join(', ')}, and perhaps a tier`,
+    `Cannot register the provider: expected name, ${members.join(', ')}, and optionally a tier`,
   )
 }
 

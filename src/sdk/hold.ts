@@ -7,7 +7,7 @@ import { Mayfly } from './mayfly.ts'
  */
 export class Hold {
   readonly #given: Mayfly | undefined
-  #taken: Promise<Mayfly> | undefined
+  #shared: Promise<Mayfly> | undefined
 
   /** `given` is used but never closed. */
   constructor(given?: Mayfly) {
@@ -17,9 +17,9 @@ export class Hold {
   /** Throws MayflyError STATE, CONFIG or WARDEN_LOST; the next call retries. */
   async mayfly(): Promise<Mayfly> {
     if (this.#given) return this.#given
-    this.#taken ??= take()
+    this.#shared ??= take()
     try {
-      return await this.#taken
+      return await this.#shared
     } catch (thrown) {
       await this.release()
       throw thrown
@@ -27,9 +27,9 @@ export class Hold {
   }
 
   async release(): Promise<void> {
-    const taken = this.#taken
-    this.#taken = undefined
-    if (taken) await giveBack(taken)
+    const shared = this.#shared
+    this.#shared = undefined
+    if (shared) await release(shared)
   }
 }
 
@@ -42,10 +42,10 @@ function take(): Promise<Mayfly> {
   return shared
 }
 
-async function giveBack(taken: Promise<Mayfly>): Promise<void> {
+async function release(instance: Promise<Mayfly>): Promise<void> {
   holders--
   if (holders > 0) return
   shared = undefined
-  const mayfly = await taken.catch(() => undefined)
+  const mayfly = await instance.catch(() => undefined)
   await mayfly?.close()
 }

@@ -31,8 +31,8 @@ export interface OpenOptions {
   /** Sinks of all events. */
   readonly sinks?: readonly Sink[]
   /**
-   * Custom providers besides the built-in ones: objects, which needs Node 26 here, or paths of provider modules, as
-   * `[providers] modules` of a configuration names them.
+   * Custom providers in addition to the built-in ones: objects (Node 26 only), or paths of provider modules, as in
+   * `[providers] modules` of a configuration.
    */
   readonly providers?: readonly (Provider | string)[]
 }
@@ -55,13 +55,13 @@ export interface RunOptions extends Asked {
   /** Receives live output; its promise is back-pressure on the guest. */
   readonly tap?: OutputListener
   /**
-   * Functions of this process that the code may call, in JavaScript as `await call('host.call', [name, ...args])`. Arguments
-   * and values cross as JSON; a throw is an error in the code. They run here, with all rights of the application.
+   * Functions of this process that the code may call, in JavaScript by `await call('host.call', [name, ...args])`. Arguments
+   * and results are passed as JSON; a throw becomes an error in the code. The functions run with all rights of the application.
    */
   readonly functions?: HostFunctions
   /**
    * Package folders on this machine, read-only in the job: a project, its `node_modules`, a virtual environment, or
-   * wheels. Each is copied once per tenant. For the application to name, never for the author of the code.
+   * wheels. Each is copied once per tenant. Must be chosen by the application, never by the author of the code.
    */
   readonly packages?: readonly string[]
 }
@@ -127,15 +127,15 @@ export class Mayfly implements AsyncDisposable {
     if (functions) request = withHostCall(request)
     const hostCalls = functions && answerFunctions(functions)
     const trace = traceparent !== undefined && readTraceparent(traceparent) ? { traceparent } : {}
-    const who = { tenant, principal, origin: 'library', ...trace } as const
+    const caller = { tenant, principal, origin: 'library', ...trace } as const
     if (folders.length === 0)
-      return this.#assembly.run(newJob(request, who, systemClock), { signal, tap, hostCalls })
+      return this.#assembly.run(newJob(request, caller, systemClock), { signal, tap, hostCalls })
 
     using held = await this.#hold(tenant, folders)
     const packages = held.layers.map(({ layer }) => layer)
     const isNode = packages.some(({ kind }) => kind === 'node')
     const asked = isNode ? { language: 'node' as const, ...request } : request
-    return await this.#assembly.run(newJob(asked, { ...who, packages }, systemClock), {
+    return await this.#assembly.run(newJob(asked, { ...caller, packages }, systemClock), {
       signal,
       tap,
       hostCalls,
@@ -149,7 +149,7 @@ export class Mayfly implements AsyncDisposable {
 
   /**
    * Opens a session: a sandbox that stays open and takes one exec after another. Throws MayflyError INVALID for an
-   * invalid request, LANGUAGE_UNSUPPORTED for one of `js`, `ts` or `wasm`, and the error of a life that did not begin.
+   * invalid request, LANGUAGE_UNSUPPORTED for `js`, `ts` or `wasm`, and the error of a sandbox that did not start.
    *
    * @example
    * await using box = await mayfly.open({ language: 'python' })
@@ -191,7 +191,7 @@ export class Mayfly implements AsyncDisposable {
   analyze(
     request: JobRequest,
     options: Asked & {
-      /** Name under which the caller keeps the code: then it is a registration, also in traces. */
+      /** Name under which the caller stores the code; marks the analysis as a registration, also in traces. */
       readonly effectId?: string
     } = {},
   ): Promise<CachedAnalysis> {
@@ -245,7 +245,7 @@ export class Mayfly implements AsyncDisposable {
     return this.#zones.detectAnomaly(zone)
   }
 
-  /** Removes rights of a zone for good, without `controls` all its ways out. Throws MayflyError CONFLICT for a loosening. */
+  /** Removes rights of a zone permanently; without `controls`, all its egress. Throws MayflyError CONFLICT for a loosening. */
   tightenPolicy(zone: ZoneName, controls?: Partial<Controls>): Promise<Tightened> {
     return this.#zones.tightenPolicy(zone, controls)
   }
@@ -293,7 +293,7 @@ export class Mayfly implements AsyncDisposable {
   }
 }
 
-/** The configuration with the provider modules that `open` was given. */
+/** Adds the provider modules passed to `open` to the configuration. */
 function withModules(config: Config, providers: NonNullable<OpenOptions['providers']>): Config {
   const paths = providers.filter((one) => typeof one === 'string').map((path) => resolve(path))
   if (paths.length === 0) return config

@@ -8,7 +8,7 @@ import type { ExecutionContext, FileSystemPolicy, NetworkPolicy } from './microv
 
 const MB = 2 ** 20
 
-/** A task in the words of a custom provider. */
+/** Converts a task to the context of a custom provider. */
 export function contextOf(
   task: Task,
   { controls, limits, capability = '' }: Profile,
@@ -38,7 +38,7 @@ function networkPolicyOf(network: Controls['network']): NetworkPolicy {
   return { AllowList: [...allow], ...(deny.length > 0 && { DenyList: [...deny] }) }
 }
 
-/** Write access includes read access in this vocabulary; grants never separate them. */
+/** Converts file grants. Write access includes read access here; grants never separate them. */
 function fsPolicyOf({ read, write }: Controls['files']): FileSystemPolicy {
   if (write.length > 0) return { ReadWrite: [...write] }
   return read.length > 0 ? { ReadOnly: [...read] } : 'None'

@@ -23,17 +23,18 @@ export function adapt(custom: MicroVMProvider): Provider {
 
   async function detect(): Promise<Availability> {
     try {
-      if (!(await custom.isAvailable())) return notThere(own, 'it says that it is not available')
+      if (!(await custom.isAvailable()))
+        return unavailable(own, 'it reports that it is not available')
       await custom.initialize()
       isInitialised = true
       return {
         available: true,
         strength: strengthOf[tier],
-        layers: ['what its author says'],
+        layers: ['unverified: claimed by its author'],
         missing: ['a proof: Mayfly did not make this wall and has not tried it'],
       }
     } catch (thrown) {
-      return notThere(own, messageOf(thrown))
+      return unavailable(own, messageOf(thrown))
     }
   }
 
@@ -87,11 +88,11 @@ function endOf({ value, metadata = {} }: ExecutionResult): RunEnd {
   }
 }
 
-function notThere(name: string, why: string): Availability {
+function unavailable(name: string, why: string): Availability {
   return {
     available: false,
     code: 'CUSTOM_UNAVAILABLE',
     reason: `Cannot use provider "${name}": ${why}`,
-    fix: 'Ask its author',
+    fix: 'Ask the author of the provider',
   }
 }

@@ -42,7 +42,7 @@ interface Isolate {
 
 const MB = 2 ** 20
 const isolatesMax = 10_000
-/** Names of destroyed isolates remembered; older ones are unknown again. */
+/** Maximum of names of destroyed isolates that are stored; older ones become unknown. */
 const destroyedMax = 10_000
 const idCharsMax = 200
 
@@ -91,8 +91,8 @@ export class SecureSandbox implements AsyncDisposable {
     this.#assertUsable(id)
     const isolate = this.#isolates.get(id) ?? this.#add(id)
     const mayfly = await this.#hold.mayfly()
-    const who = { tenant: this.#tenant, effectId: id }
-    const analysis = await mayfly.analyze({ code, language }, who)
+    const caller = { tenant: this.#tenant, effectId: id }
+    const analysis = await mayfly.analyze({ code, language }, caller)
     if (analysis.kind === 'syntax-error') {
       const { message, line, column } = analysis
       throw new MayflyError(
@@ -204,7 +204,7 @@ export function limitsOf({
   return { timeout, memory: memoryLimit * MB }
 }
 
-/** Return value with its types: dates, maps and big integers too. */
+/** Return value with its types, including dates, maps and big integers. */
 export function valueOf(outcome: Outcome): unknown {
   if (outcome.status !== 'ok') throw new EffectError(outcome)
   return outcome.encoding === 'tagged' ? decodeTagged(outcome.result) : outcome.result
@@ -214,7 +214,7 @@ function assertWhole(name: string, value: number, min: number, max: number): voi
   if (Number.isSafeInteger(value) && value >= min && value <= max) return
   throw new MayflyError(
     'INVALID',
-    `Cannot take "${name}": expected a whole number from ${min} to ${max}`,
+    `Cannot use "${name}": expected a whole number from ${min} to ${max}`,
     {
       details: { path: name, min, max },
     },

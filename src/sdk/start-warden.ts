@@ -25,8 +25,8 @@ const FLAGS = [
 ]
 
 /**
- * Starts the warden of an application as an unref'd child that ends with it. Called once at open; this process
- * starts nothing later, but for one sweep after a warden that was killed.
+ * Starts the warden of an application as an unref'd child that exits with it. Called once at open; this process
+ * starts no other process, except one sweep after the warden was killed.
  */
 export async function startWarden(options: WardenOptions): Promise<WardenClient> {
   const child = spawn(process.execPath, [...FLAGS, CHILD], {
@@ -52,7 +52,7 @@ export async function startWarden(options: WardenOptions): Promise<WardenClient>
   const keepAlive = (waiting: boolean) => (waiting ? child.channel?.ref() : child.channel?.unref())
   return joinWarden(child, end, keepAlive)
 
-  /** Ends by signal: closing an IPC channel while a socket is in transit would not be noticed by the peer. */
+  /** Ends the warden by a signal, because the peer does not notice a closed IPC channel while a socket is in transit. */
   async function end(): Promise<void> {
     if (child.exitCode !== null || child.signalCode !== null) return
     child.ref()

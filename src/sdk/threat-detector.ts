@@ -87,7 +87,7 @@ export class SandboxThreatDetector {
   constructor(options: ThreatDetectorOptions = {}) {
     const { blockThreshold = blockThresholdDefault, enableCodeSigning = false } = options
     if (!(blockThreshold >= 0 && blockThreshold <= 101))
-      throw new MayflyError('INVALID', 'Cannot take "blockThreshold": expected 0 to 101')
+      throw new MayflyError('INVALID', 'Cannot use "blockThreshold": expected 0 to 101')
     this.#blockThreshold = blockThreshold
     this.#enableCodeSigning = enableCodeSigning
     this.#trusted = new Set(options.trustedSigners)
@@ -149,11 +149,11 @@ export class SandboxThreatDetector {
   #verify(code: string, { signature, publicKey }: CodeOptions): boolean {
     if (signature === undefined && publicKey === undefined) return false
     if (!this.#enableCodeSigning)
-      throw new MayflyError('INVALID', 'Cannot look at a signature: "enableCodeSigning" is not set')
-    const who = { tenant: 'default', principal: 'threat-detector', origin: 'library' } as const
+      throw new MayflyError('INVALID', 'Cannot verify a signature: "enableCodeSigning" is not set')
+    const caller = { tenant: 'default', principal: 'threat-detector', origin: 'library' } as const
     const job = newJob(
       { code, ...(signature && { signature }), ...(publicKey && { publicKey }) },
-      who,
+      caller,
       systemClock,
     )
     const signed = this.#verifier(job)

@@ -84,6 +84,6 @@ function scriptOf(code: string): string {
 
 function assertData(name: string, value: unknown): void {
   if (typeof value !== 'function' && typeof value !== 'symbol') return
-  const what = `Cannot take the global "${name}": expected data, not a ${typeof value}`
-  throw new MayflyError('INVALID', what, { details: { path: `sandbox.${name}` } })
+  const problem = `Cannot use the global "${name}": expected data, not a ${typeof value}`
+  throw new MayflyError('INVALID', problem, { details: { path: `sandbox.${name}` } })
 }

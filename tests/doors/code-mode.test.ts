@@ -240,7 +240,7 @@ tenants = ["default"]
     assert.equal(order.data['result'], injection)
     assert.match(order.text, /untrusted$/)
     const gone = await execute('return await gone.anything({})')
-    assert.match(gone.text, /Cannot ask the MCP server "gone"/)
+    assert.match(gone.text, /Cannot call the MCP server "gone"/)
     assert.equal((await execute('return 1')).data['result'], 1)
   })
 

@@ -11,13 +11,13 @@ import { callKey, type CallKey, type CallJournal } from './journal.ts'
 const ARGS_CHARACTERS_MAX = 256 * 2 ** 10
 const MESSAGE_CHARACTERS_MAX = 500
 
-/** A call that waits for a person. */
+/** Call that waits for the approval of a person. */
 export interface PendingCall {
   readonly key: CallKey
   readonly argsText: string
 }
 
-/** A call of an execution, for its answer. */
+/** Call of an execution, as listed in its answer. */
 export interface CallNote {
   readonly server: string
   readonly tool: string
@@ -30,23 +30,23 @@ export interface BridgeParts {
   readonly host: Pick<ToolHost, 'record' | 'outboundCheck'>
   readonly servers: readonly McpUpstream[]
   readonly journal: CallJournal
-  /** The client can ask a person. */
+  /** True if the client can ask a person (elicitation). */
   readonly canAsk: boolean
-  /** Answers come from the record alone, and no server is called. */
+  /** True for a replay: recorded answers only, no server is called. */
   readonly isReplay: boolean
 }
 
 /**
- * The way of calls from a sandbox to MCP servers.
+ * Bridges calls from a sandbox to MCP servers.
  *
- * Problem: code chooses server, tool and arguments, and could name any. Declarations that a model was shown bind nothing.
+ * Problem: untrusted code chooses server, tool and arguments. The declarations shown to a model restrict nothing.
  *
- * Mechanism: each call is looked up among the tools of this caller, its arguments are bounded and searched for planted
- * secrets, and it is written to the record before it goes out. A call that a person has to approve stops the execution:
- * calls under way are waited for and recorded, then its sandbox is destroyed, so that no time of a person is time of a
- * sandbox. After the approval the code runs again from its beginning, and recorded calls are answered from the record.
+ * Mechanism: each call must be among the tools of this caller; its arguments are bounded and searched for planted
+ * secrets, and the call is written to the record before it is sent. A call that needs the approval of a person stops the execution:
+ * pending calls are awaited and recorded, then the sandbox is destroyed, so that it does not wait for a
+ * person. After the approval the code runs again from its beginning, and recorded calls are answered from the journal.
  *
- * Relies on code that asks the same again; a call that it did not make before is made, or asked about, anew.
+ * Relies on deterministic code: a call without a recorded answer is sent to the server, or needs a new approval.
  */
 export class Bridge {
   readonly #parts: BridgeParts
@@ -59,7 +59,7 @@ export class Bridge {
     this.#parts = parts
   }
 
-  /** Aborts when the execution has to wait for a person. */
+  /** Aborts when the execution must wait for a person. */
   get stopped(): AbortSignal {
     return this.#stop.signal
   }
@@ -72,7 +72,7 @@ export class Bridge {
     return this.#notes
   }
 
-  /** Answers calls of one run. */
+  /** Handler for the calls of one run. */
   calls(run: string): HostCalls {
     return async (argsText, signal) => await this.#call(run, argsText, signal)
   }
@@ -96,10 +96,10 @@ export class Bridge {
     return await this.#make(run, tool, { key, args }, signal)
   }
 
-  /** Tool and arguments of a call. Throws FORBIDDEN for a tool that this caller has not. */
+  /** Resolves tool and arguments of a call. Throws FORBIDDEN for a tool that this caller may not call. */
   async #asked(run: string, argsText: string) {
     if (argsText.length > ARGS_CHARACTERS_MAX)
-      throw new MayflyError('TOO_LARGE', 'Cannot take arguments this large')
+      throw new MayflyError('TOO_LARGE', 'Cannot accept the arguments: they are too large')
     const asked = parseJson(argsText)
     const [server, fn, given] = Array.isArray(asked) ? (asked as unknown[]) : []
     const args = given ?? {}
@@ -119,7 +119,7 @@ export class Bridge {
   #refuseSecrets(run: string, key: CallKey, argsText: string): void {
     const isPlanted = this.#parts.host.outboundCheck(run)
     if (isPlanted?.(Buffer.from(argsText)))
-      throw this.#refused(run, key, 'its arguments hold a planted secret')
+      throw this.#refused(run, key, 'its arguments contain a planted secret')
   }
 
   async #ask(run: string, call: PendingCall, signal: AbortSignal): Promise<string> {
@@ -146,7 +146,7 @@ export class Bridge {
       return text
     } catch (thrown) {
       const message = sanitise(messageOf(thrown)).slice(0, MESSAGE_CHARACTERS_MAX)
-      // A call that was cancelled with its run has no end to record.
+      // A call cancelled with its run has no result to record.
       if (!signal.aborted) this.#parts.journal.add(key, { kind: 'error', message })
       this.#note(key, 'error')
       throw new MayflyError('CONFLICT', message)

@@ -2,10 +2,10 @@ import { MayflyError } from '../../contract/error.ts'
 import { canonicalJson } from '../../lib/canonical-json.ts'
 import { sha256 } from '../../lib/hash.ts'
 
-/** Characters of the answers of one execution that are kept. */
+/** Maximum characters of recorded answers in one execution. */
 const CHARACTERS_MAX = 4 * 2 ** 20
 
-/** A call by its server, its tool and what it was given. */
+/** Key of a call: server, tool and arguments. */
 export interface CallKey {
   readonly server: string
   readonly tool: string
@@ -17,28 +17,28 @@ type RecordedEnd =
   | { readonly kind: 'value'; readonly text: string }
   | { readonly kind: 'error'; readonly message: string }
 
-/** A journal as plain data, by names of calls. */
+/** Serialised journal, by keys of calls. */
 export interface WrittenJournal {
   readonly ends: readonly (readonly [string, readonly RecordedEnd[]])[]
   readonly approvals: readonly (readonly [string, number])[]
 }
 
 /**
- * Answers of the calls of one execution, so that its code can run again without repeating them: after a person approved a
+ * Recorded answers of the calls of one execution, so that its code can run again without repeating them: after a person approved a
  * call, and for a replay.
  *
- * Calls are found by what they ask, and equal ones in order: answers may come in another order when code runs again, and
- * then it still gets the same ones. Code that asks for something else gets no recorded answer.
+ * Answers are found by key, and for equal keys in order: calls may complete in another order when code runs again, and
+ * still get the same answers. A call with another key gets no recorded answer.
  */
 export class CallJournal {
   readonly #ends: Map<string, RecordedEnd[]>
-  /** Approvals of calls that were not made yet. */
+  /** Unused approvals, by call. */
   readonly #approvals: Map<string, number>
-  /** Recorded answers that this run has taken, by call. */
-  #taken = new Map<string, number>()
+  /** Number of recorded answers that this run has used, by call. */
+  #used = new Map<string, number>()
   #characters = 0
 
-  /** With `written`, goes on as a journal that was written had stood, at its beginning. */
+  /** `written` restores a serialised journal, rewound. */
   constructor(written: WrittenJournal = { ends: [], approvals: [] }) {
     this.#ends = new Map(written.ends.map(([name, ends]) => [name, [...ends]]))
     this.#approvals = new Map(written.approvals)
@@ -53,30 +53,30 @@ export class CallJournal {
     return this.#characters
   }
 
-  /** Before the code runs again. */
+  /** Starts again at the first answers, before the code runs again. */
   rewind(): void {
-    this.#taken = new Map()
+    this.#used = new Map()
   }
 
-  /** The recorded end of a call; undefined for one that was not made. */
+  /** Next recorded result of a call; undefined if there is none. */
   take(key: CallKey): RecordedEnd | undefined {
     const name = nameOf(key)
-    const at = this.#taken.get(name) ?? 0
+    const at = this.#used.get(name) ?? 0
     const end = this.#ends.get(name)?.[at]
-    if (end) this.#taken.set(name, at + 1)
+    if (end) this.#used.set(name, at + 1)
     return end
   }
 
-  /** Records the end of a call that this run made. Throws MayflyError TOO_LARGE. */
+  /** Records the result of a call of this run. Throws MayflyError TOO_LARGE. */
   add(key: CallKey, end: RecordedEnd): void {
     this.#characters += charactersOf(end)
     if (this.#characters > CHARACTERS_MAX)
-      throw new MayflyError('TOO_LARGE', 'Cannot take more answers in one execution')
+      throw new MayflyError('TOO_LARGE', 'Cannot record more answers in one execution')
     const name = nameOf(key)
     const ends = this.#ends.get(name) ?? []
     ends.push(end)
     this.#ends.set(name, ends)
-    this.#taken.set(name, (this.#taken.get(name) ?? 0) + 1)
+    this.#used.set(name, (this.#used.get(name) ?? 0) + 1)
   }
 
   approve(key: CallKey): void {

@@ -12,33 +12,33 @@ const PAUSED_MS_MAX = 10 * 60_000
 const KEPT_MS_MAX = 60 * 60_000
 const HANDLE_BYTES = 24
 
-/** An execution of code whose calls are recorded. */
+/** Stored execution with its recorded calls. */
 export interface KeptExecution {
-  /** Digest of what was asked: only the same call continues it. */
+  /** Digest of the tool call: only an equal call continues the execution. */
   readonly digest: string
   readonly source: { readonly code: string; readonly language: 'js' | 'ts' }
   readonly journal: CallJournal
-  /** The call that waits for a person. */
+  /** Call that waits for the approval of a person. */
   readonly waiting?: CallKey
 }
 
-/** Executions of one caller. All throw MayflyError STATE where the file cannot be read or written. */
+/** Executions of one caller. All members throw MayflyError STATE if the file cannot be read or written. */
 export interface OwnExecutions {
-  /** Keeps an execution that waits; returns the handle that continues it, once. */
+  /** Stores a paused execution; returns a handle that resumes it once. */
   pause(execution: KeptExecution): string
-  /** Takes an execution that waits; undefined for what is not this caller's, too old, or taken. */
+  /** Removes and returns a paused execution; undefined if it belongs to another caller, expired, or was resumed before. */
   resume(handle: string): KeptExecution | undefined
-  /** Keeps an execution that has ended, by the id of its run. */
+  /** Stores an ended execution by the id of its run. */
   keep(id: string, execution: KeptExecution): void
-  /** Finds an execution that has ended. */
+  /** Finds an ended execution. */
   find(id: string): KeptExecution | undefined
 }
 
 export interface ExecutionBounds {
   readonly entriesMax?: number
-  /** Bound for one caller. */
+  /** Maximum of executions of one caller. */
   readonly ownEntriesMax?: number
-  /** Characters of code and answers of all. */
+  /** Maximum characters of code and answers of all executions. */
   readonly charactersMax?: number
 }
 
@@ -52,9 +52,9 @@ CREATE TABLE IF NOT EXISTS executions (
 CREATE INDEX IF NOT EXISTS executions_of ON executions (owner)`
 
 /**
- * Executions that wait for a person, or are kept for replay: a file that processes share, so that an answer counts, and counts once,
- * also after a restart. Too old ones are removed, and of too many the oldest; a handle is no use to another caller, and the file
- * has its digest alone.
+ * Executions that wait for a person, or are stored for replay: in a database shared by processes, so that a reply counts exactly once,
+ * also after a restart. Expired executions are removed, and above the limit the oldest ones. A handle is bound to its caller, and the file
+ * contains only the digest of the handle.
  */
 export class KeptExecutions {
   readonly #db: DatabaseSync
@@ -63,7 +63,7 @@ export class KeptExecutions {
   readonly #now: () => number
   readonly #bounds: Required<ExecutionBounds>
 
-  /** `:memory:` keeps nothing on disk. Throws MayflyError STATE. */
+  /** `:memory:` stores nothing on disk. Throws MayflyError STATE. */
   constructor(path: string, clock: Pick<Clock, 'now' | 'date'>, bounds: ExecutionBounds = {}) {
     const { entriesMax = 256, ownEntriesMax = 32, charactersMax = 64 * 2 ** 20 } = bounds
     this.#bounds = { entriesMax, ownEntriesMax, charactersMax }
@@ -89,8 +89,8 @@ export class KeptExecutions {
       keep: (id, execution) => this.#add(endedAs(id), owner, execution, KEPT_MS_MAX),
       find: (id) => {
         const sql = 'SELECT body FROM executions WHERE name = ? AND owner = ? AND until > ?'
-        const look = () => this.#prepare(sql).get(endedAs(id), owner, this.#now())
-        return executionIn(guard('read', look))
+        const find = () => this.#prepare(sql).get(endedAs(id), owner, this.#now())
+        return executionIn(guard('read', find))
       },
     }
   }
@@ -112,7 +112,7 @@ export class KeptExecutions {
     )
   }
 
-  /** Oldest out first. The newest stays, however large it is. */
+  /** Evicts the oldest executions above the limits. The newest stays, whatever its size. */
   #removeBeyond(owner: string): void {
     const { entriesMax, ownEntriesMax, charactersMax } = this.#bounds
     const own = `DELETE FROM executions WHERE rowid IN (

@@ -1,9 +1,9 @@
 import { MayflyError } from '../../contract/error.ts'
 
-/** A body that goes on and on is cut off here, whatever it calls itself. */
+/** A fetch that fails after `bytesMax` bytes of a response body, whatever content-length it has. */
 export function boundedFetch(bytesMax: number): typeof fetch {
   return async (input, init) => {
-    // A redirect would carry the headers, and so the credentials, to an address that no operator named.
+    // A redirect would send the credentials in the headers to an address that the operator did not configure.
     const response = await fetch(input, { ...init, redirect: 'error' })
     if (!response.body) return response
     let left = bytesMax
@@ -12,7 +12,7 @@ export function boundedFetch(bytesMax: number): typeof fetch {
         left -= chunk.length
         if (left >= 0) return controller.enqueue(chunk)
         controller.error(
-          new MayflyError('TOO_LARGE', `Cannot read more than ${bytesMax} bytes of a server`),
+          new MayflyError('TOO_LARGE', `Cannot read more than ${bytesMax} bytes from a server`),
         )
       },
     })

@@ -1,8 +1,8 @@
 /**
- * Declarations in TypeScript of the tools of a server, for a model to read.
+ * TypeScript declarations of the tools of a server, for a model.
  *
- * Schemas and names are a stranger's: every name and value is written by JSON.stringify or is an identifier, comments hold
- * no end of a comment, and depth, members and characters are bounded. Nothing compiles them: what no rule here knows is
+ * Schemas and names are untrusted: every name and value is written by JSON.stringify or is an identifier, comments contain
+ * no end of a comment, and depth, members and characters are bounded. They are never compiled; unsupported schemas become
  * `unknown`.
  */
 const DEPTH_MAX = 6
@@ -22,7 +22,7 @@ export interface Declared {
   readonly needsApproval: boolean
 }
 
-/** Declares a function of a server's object. */
+/** Declaration of a tool as a function of its server's object. */
 export function declarationOf(tool: Declared): string {
   const { server, fn, description, inputSchema, outputSchema, needsApproval } = tool
   const input = typeText(inputSchema, { root: inputSchema, depth: 0 })
@@ -99,7 +99,7 @@ function objectText(schema: Schema, at: At): string {
   return `{ ${members.join('; ')} }`
 }
 
-/** A reference within the same schema, such as `#/$defs/Item`; no other is followed. */
+/** Resolves a reference within the same schema, such as `#/$defs/Item`; others are not followed. */
 function referred(ref: string, root: unknown): unknown {
   if (!ref.startsWith('#/') || ref.length > 200) return undefined
   let found: unknown = root

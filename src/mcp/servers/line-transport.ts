@@ -6,10 +6,10 @@ import { clientSdk } from '../protocol-sdk.ts'
 
 const NEWLINE = 0x0a
 const DEPTH_MAX = 64
-/** Bytes that a program may leave unread before it counts as stuck. */
+/** Unread bytes above which a program counts as hung. */
 const UNREAD_BYTES_MAX = 16 * 2 ** 20
 
-/** Messages of the protocol as lines on a socket, each within a bound; a line above it ends the connection. */
+/** Transport of MCP messages as lines on a socket; a line above the limit closes the connection. */
 export class LineTransport implements Transport {
   onclose?: () => void
   onerror?: (error: Error) => void
@@ -34,7 +34,7 @@ export class LineTransport implements Transport {
 
   async send(message: JSONRPCMessage): Promise<void> {
     if (this.#socket.writableLength > UNREAD_BYTES_MAX)
-      throw new MayflyError('OVERLOADED', 'Cannot write to a server that does not read')
+      throw new MayflyError('OVERLOADED', 'Cannot send to the server: it does not read')
     this.#socket.write(`${JSON.stringify(message)}\n`)
   }
 
@@ -43,19 +43,19 @@ export class LineTransport implements Transport {
   }
 
   #read(chunk: Buffer): void {
-    let rest = chunk
-    for (let end = rest.indexOf(NEWLINE); end >= 0; end = rest.indexOf(NEWLINE)) {
-      if (!this.#keep(rest.subarray(0, end))) return
+    let unread = chunk
+    for (let end = unread.indexOf(NEWLINE); end >= 0; end = unread.indexOf(NEWLINE)) {
+      if (!this.#append(unread.subarray(0, end))) return
       const line = Buffer.concat(this.#chunks, this.#length)
       this.#chunks = []
       this.#length = 0
-      rest = rest.subarray(end + 1)
-      if (line.length > 0) this.#hear(line)
+      unread = unread.subarray(end + 1)
+      if (line.length > 0) this.#receive(line)
     }
-    this.#keep(rest)
+    this.#append(unread)
   }
 
-  #keep(part: Buffer): boolean {
+  #append(part: Buffer): boolean {
     this.#length += part.length
     if (this.#length > this.#lineBytesMax) {
       this.#socket.destroy(
@@ -67,8 +67,8 @@ export class LineTransport implements Transport {
     return true
   }
 
-  /** Drops a line that is no message, such as one that a program logs. */
-  #hear(line: Buffer): void {
+  /** Emits a message; drops other lines, such as log output of the program. */
+  #receive(line: Buffer): void {
     try {
       const { value } = readStrictJson(line, { depthMax: DEPTH_MAX })
       this.onmessage?.(clientSdk().parseJSONRPCMessage(value))

@@ -3,10 +3,10 @@ import type { McpUpstream, McpUpstreamTool } from './upstream.ts'
 
 const DESCRIPTION_CHARACTERS_MAX = 1000
 
-/** A tool that a caller may call, by the names that code has for it. */
+/** Tool that a caller may call, with its name in code. */
 export interface CatalogueTool extends McpUpstreamTool {
   readonly server: string
-  /** Name of the function: the tool's, as far as JavaScript allows. */
+  /** Name of the function: the tool's name, converted to an identifier. */
   readonly fn: string
   readonly needsApproval: boolean
   readonly upstream: McpUpstream
@@ -14,7 +14,7 @@ export interface CatalogueTool extends McpUpstreamTool {
 
 export interface CatalogueView {
   readonly tools: readonly CatalogueTool[]
-  /** Servers that did not answer, with the reason. */
+  /** Unavailable servers with reasons. */
   readonly unavailable: readonly { readonly server: string; readonly because: string }[]
 }
 
@@ -56,7 +56,7 @@ export async function toolsOf(upstream: McpUpstream): Promise<readonly Catalogue
     })
 }
 
-/** `*` stands for any characters; everything else for itself. */
+/** Matches a name against patterns, in which `*` matches any characters. */
 export function matches(patterns: readonly string[], name: string): boolean {
   return patterns.some((pattern) => {
     const [first = '', ...rest] = pattern.split('*')

@@ -8,19 +8,19 @@ import { clientSdk } from '../protocol-sdk.ts'
 import { boundedFetch } from './bounded-fetch.ts'
 import { LineTransport } from './line-transport.ts'
 
-/** Bounds of what a server may list. */
+/** Limits of a server's tool list. */
 const TOOLS_MAX = 500
 const PAGES_MAX = 20
 const LIST_BYTES_MAX = 4 * 2 ** 20
 const LISTED_MS_MAX = 5 * 60_000
-/** Time of a handshake and of a list. */
+/** Timeout of a handshake and of a tool list. */
 const READY_MS_MAX = 10_000
-/** Time for which a server that did not list its tools is not asked again. */
+/** Delay before a server that failed to list its tools is tried again. */
 const FAILED_MS = 15_000
-/** Beside the answer itself: what stands around it, and progress. */
+/** Allowance for the JSON-RPC envelope and progress notifications around a result. */
 const OVERHEAD_BYTES = 256 * 2 ** 10
 
-/** A tool as its server describes it: text of strangers. */
+/** Tool as described by its server (untrusted text). */
 export interface McpUpstreamTool {
   readonly name: string
   readonly description: string
@@ -33,21 +33,21 @@ export interface McpUpstreamParts {
   readonly version: string
   readonly clock: Clock
   readonly env: NodeJS.ProcessEnv
-  /** Starts the program of a server and hands its streams over as one socket; the program ends with it. */
+  /** Starts the program of a server; resolves to a socket of its streams. The program ends with the socket. */
   readonly startProgram: (name: string) => Promise<Socket>
 }
 
 /**
- * MCP server of the configuration, as the code of agents may call it.
+ * Connection to a configured MCP server, for calls by agents' code.
  *
- * Problem: the operator trusts the server to be asked, and nothing that it says: a tool, its description, its schemas and
- * its answers may be those of an attacker.
+ * Problem: the operator allows calls to the server, but its data is untrusted: tools, descriptions, schemas and
+ * results may come from an attacker.
  *
- * Mechanism: a connection when the first call needs one, anew after it was lost; every answer within bytes and a deadline.
- * Schemas are shown and never compiled or executed: a pattern of a stranger could stop this process. Credentials are read
- * from this process's environment at connection, and are in no error.
+ * Mechanism: connects at the first call, and again after a loss; every response has a byte limit and a deadline.
+ * Schemas are displayed and never compiled: an untrusted pattern could block this process (ReDoS). Credentials are read
+ * from the environment of this process when connecting, and appear in no error.
  *
- * Not handled: sampling, elicitation and roots, which a server is refused.
+ * Not handled: sampling, elicitation and roots; such requests of a server are refused.
  */
 export class McpUpstream {
   readonly config: McpServerConfig
@@ -62,7 +62,7 @@ export class McpUpstream {
     this.#parts = parts
   }
 
-  /** Tools that it lists, for some minutes. Throws MayflyError UNAVAILABLE. */
+  /** Lists the tools of the server, cached for some minutes. Throws MayflyError UNAVAILABLE. */
   async tools(): Promise<readonly McpUpstreamTool[]> {
     const now = this.#parts.clock.now()
     if (this.#listed && now - this.#listed.at < LISTED_MS_MAX) return this.#listed.tools
@@ -101,7 +101,7 @@ export class McpUpstream {
     })
   }
 
-  /** Calls a tool; resolves to its value. Throws MayflyError with what the server said, cut. */
+  /** Calls a tool; resolves to its value. Throws MayflyError with the server's error text, truncated. */
   async call(tool: string, args: Record<string, unknown>, signal: AbortSignal): Promise<unknown> {
     const { timeout, answer } = this.config
     return await this.#asking(async (client) => {
@@ -127,7 +127,7 @@ export class McpUpstream {
       if (thrown instanceof MayflyError) throw thrown
       const { name } = this.config
       const why = messageOf(thrown).slice(0, WHY_CHARACTERS_MAX)
-      throw new MayflyError('UNAVAILABLE', `Cannot ask the MCP server "${name}": ${why}`)
+      throw new MayflyError('UNAVAILABLE', `Cannot call the MCP server "${name}": ${why}`)
     }
   }
 
@@ -145,7 +145,7 @@ export class McpUpstream {
   async #connected(): Promise<Client> {
     const { url } = this.config
     if (url !== undefined) return await this.#shakeHands(await this.#overHttp(url), 'auto')
-    // Some programs end at a request that comes before the handshake, so that comes first.
+    // The handshake is sent first, because some programs exit at a request before it.
     try {
       return await this.#shakeHands(await this.#overSocket(), 'legacy')
     } catch (thrown) {
@@ -181,7 +181,7 @@ export class McpUpstream {
       if (value === undefined)
         throw new MayflyError(
           'CONFIG',
-          `Cannot ask the MCP server "${name}": "${variable}" is unset`,
+          `Cannot call the MCP server "${name}": "${variable}" is unset`,
         )
       headers[header] = value
     }
@@ -211,7 +211,7 @@ interface ToolResult {
   readonly isError?: boolean | undefined
 }
 
-/** The value of an answer: structured, else its text, else its parts without their bytes. */
+/** Value of a result: its structured content, else its text, else its parts without binary data. */
 function valueOf(result: ToolResult, bytesMax: number): unknown {
   const { content = [], structuredContent, isError } = result
   const texts = content.flatMap((one) => {
@@ -224,7 +224,7 @@ function valueOf(result: ToolResult, bytesMax: number): unknown {
   const value =
     structuredContent ?? (texts.length === content.length ? text : content.map(withoutBytes))
   if (Buffer.byteLength(JSON.stringify(value) ?? '') <= bytesMax) return value
-  throw new MayflyError('TOO_LARGE', `Cannot take an answer of more than ${bytesMax} bytes`)
+  throw new MayflyError('TOO_LARGE', `Cannot accept a result of more than ${bytesMax} bytes`)
 }
 
 function withoutBytes(part: unknown): unknown {

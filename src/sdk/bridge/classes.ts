@@ -1,6 +1,6 @@
 /**
- * The classes of the library under an older Node: the same members, made from the table, each of which calls the process of
- * the road. In the file for older Nodes this module stands for `mayfly.ts`, `box.ts` and `box-terminal.ts`.
+ * Classes of the library under an older Node: the same members, generated from the table, each of which calls the host
+ * process (`host.ts`). In the bundle for older Nodes this module replaces `mayfly.ts`, `box.ts` and `box-terminal.ts`.
  */
 import type { Box as RealBox } from '../box.ts'
 import type { BoxTerminal as RealBoxTerminal } from '../box-terminal.ts'
@@ -17,7 +17,7 @@ import {
   type MemberRows,
 } from './table.ts'
 
-/** An object of the other process. */
+/** Reference to an object of the host process. */
 interface RemoteObject {
   readonly road: RoadProcess
   readonly id: number
@@ -25,9 +25,9 @@ interface RemoteObject {
 }
 
 const remotes = new WeakMap<object, RemoteObject>()
-/** Copies of data that the other process knows by a number. */
+/** Copies of data with the number by which the host process refers to them. */
 const named = new WeakMap<object, { readonly road: RoadProcess; readonly id: number }>()
-/** Frees objects there that nobody here can name any more. */
+/** Frees objects in the host process that are unreachable here. */
 const collected = new FinalizationRegistry<{ readonly road: RoadProcess; readonly id: number }>(
   ({ road, id }) => road.peer.free([id]),
 )
@@ -44,7 +44,7 @@ const RemoteMayfly = Object.assign(made.Mayfly, { open }) as unknown as typeof R
 const RemoteBox = made.Box as unknown as typeof RealBox
 const RemoteBoxTerminal = made.BoxTerminal as unknown as typeof RealBoxTerminal
 
-// By the names of the classes that they stand for.
+// Exported under the names of the classes that they replace.
 export { RemoteMayfly as Mayfly, RemoteBox as Box, RemoteBoxTerminal as BoxTerminal }
 
 export function internalsOf(mayfly: RealMayfly): MayflyInternals {
@@ -76,12 +76,12 @@ async function open(config?: unknown, options: OpenOptions = {}): Promise<unknow
 function noObjects(): MayflyError {
   return new MayflyError(
     'UNAVAILABLE',
-    `Cannot take a provider as an object under Node ${process.versions.node}: the road runs in another process`,
+    `Cannot use a provider object under Node ${process.versions.node}: jobs run in another process`,
     { hint: 'Give the path of its module, or run the application under Node 26' },
   )
 }
 
-/** A class whose instances are made here alone, as those of the real one are. */
+/** Class with a private constructor, like the real one. */
 function remoteClass(className: ClassName): { readonly prototype: object } {
   const { [className]: constructor } = {
     [className]: function (): never {
@@ -113,7 +113,7 @@ function defineMembers(target: object, rows: MemberRows, prefix: string, remoteO
   }
 }
 
-/** An object that only groups members, as `box.files`. */
+/** Object that only groups members, such as `box.files`. */
 function inner(rows: MemberRows, path: string, remote: RemoteObject): object {
   const group = {}
   defineMembers(group, rows, `${path}.`, () => remote)
@@ -161,7 +161,7 @@ function withSelf(work: (self: unknown) => unknown) {
   }
 }
 
-/** Computed once for each object. */
+/** Getter that is computed once for each object. */
 function remembered(work: (self: unknown) => unknown) {
   const known = new WeakMap<object, unknown>()
   return function (this: object): unknown {
@@ -179,7 +179,7 @@ interface ReadResult {
   readonly value?: unknown
 }
 
-/** Reads ahead as far as the real stream does, which is one chunk. */
+/** Stream that reads ahead one chunk, like the real one. */
 function readableAt(remote: RemoteObject, path: string): ReadableStream {
   return new ReadableStream(
     {

@@ -1,34 +1,34 @@
 /**
- * Values between an application and the process in which its road runs.
+ * Encodes values between an application and its host process (`host.ts`).
  *
- * Problem: calls carry what JSON lacks (bytes, undefined, errors with their class, functions and signals of the
- * application, objects that stay where they are), and V8's own serialisation differs between the versions of both sides.
+ * Problem: calls contain values that JSON lacks (bytes, undefined, errors with their class, functions and signals of the
+ * application, references to objects), and V8's own serialisation differs between the versions of both sides.
  *
- * Mechanism: a message is JSON text, with bytes behind it. What JSON lacks is `{"$": [tag, …]}`; an object of the user's with
- * a key `$` is written as its pairs. Functions go along only where the table of calls names their path, and what the
- * table names as JSON is written by JSON.stringify, as the road itself does with inputs. Data below `DEPTH_MAX` levels
- * is written so, too.
+ * Mechanism: a message is JSON text, followed by bytes. Other values are `{"$": [tag, …]}`; an object of the user with
+ * a key `$` is written as its pairs. Functions are passed only at paths that the table of calls names, and values that the
+ * table names as JSON are written by JSON.stringify, as the pipeline does with inputs. Data below `DEPTH_MAX` levels
+ * is written by JSON.stringify, too.
  *
- * Not handled: a hostile peer. Both sides are one user's, and the bounds of `peer.ts` are against mistakes.
+ * Not handled: a hostile peer. Both sides belong to one user, and the bounds of `peer.ts` protect against mistakes.
  */
 import { MayflyError } from '../../contract/error.ts'
 import { parseJson } from '../../lib/parse-json.ts'
 import { errorOf, factsOf, type ErrorFacts } from './errors.ts'
 
-/** Parts of a message that are no data. */
+/** Callbacks for the parts of a message that are not data. */
 export interface Packing {
-  /** Number of a function at this path of the arguments; undefined where none may be sent. */
+  /** Number of a function at this path of the arguments; undefined if no function may be sent there. */
   readonly functionAt?: (path: string, value: Callable) => readonly unknown[] | undefined
   readonly signal?: (value: AbortSignal) => readonly [id: number, isAborted: boolean]
-  /** Number of an object that the other side holds. */
+  /** Number of an object that lives on the other side. */
   readonly referenceTo?: (value: object) => number | undefined
-  /** Number and facts of an object that this side holds from now on. */
+  /** Number and facts of an object that this side keeps from now on. */
   readonly holding?: (value: object) => Holding | undefined
-  /** Whether the value at this path is written as JSON does. */
+  /** True if the value at this path is written by JSON.stringify. */
   readonly isJson?: (path: string) => boolean
 }
 
-/** With a class the other side gets an instance; else a copy of the data, by which it can name the object. */
+/** With a class, the other side gets an instance; otherwise a copy of the data, which refers to the object. */
 export type Holding =
   | {
       readonly id: number
@@ -47,9 +47,9 @@ export interface Unpacking {
 
 export type Callable = (...args: readonly unknown[]) => unknown
 
-/** Levels of data that are written value by value. */
+/** Maximum depth of data that is written value by value. */
 const DEPTH_MAX = 100
-/** Levels of a message whose path the table may name. */
+/** Maximum depth of paths in the table. */
 const PATH_DEPTH_MAX = 5
 const LENGTH_BYTES = 4
 
@@ -70,7 +70,7 @@ export function decodeMessage(bytes: Buffer, unpacking: Unpacking): unknown {
     number[],
   ]
   let at = end
-  // Copies: a view would keep the whole message alive.
+  // Copies the bytes, because a view would keep the whole message alive.
   const blobs = lengths.map((length) => Uint8Array.from(bytes.subarray(at, (at += length))))
   return new Unpacker(blobs, unpacking).unpack(value)
 }
@@ -100,7 +100,7 @@ class Packer {
       case 'object':
         return value === null ? null : this.#object(value, path, depth)
       default:
-        // As JSON does with a symbol.
+        // Like JSON.stringify for a symbol.
         return tag('u')
     }
   }
@@ -145,7 +145,7 @@ class Packer {
     return isEscaped ? tag('x', entries) : Object.fromEntries(entries)
   }
 
-  /** Written as a text of its own, which the other side parses and looks into no further. */
+  /** Writes a separate JSON text, which the other side parses without decoding tags. */
   #json(value: object): unknown {
     try {
       const text = JSON.stringify(value) as string | undefined
@@ -226,7 +226,7 @@ function isUndefined(packed: unknown): boolean {
   return (packed as { $?: readonly unknown[] } | null)?.$?.[0] === 'u'
 }
 
-/** `String` of -0 is 0. */
+/** Formats a number, including -0, for which `String` returns 0. */
 function numeral(value: number): string {
   return Object.is(value, -0) ? '-0' : String(value)
 }

@@ -6,12 +6,12 @@ import { dyingWithParent, findNode, nodePackage } from '../../lib/own-node.js'
 import { Peer, type PeerParts } from './peer.ts'
 import { SyncChannel } from './sync-channel.ts'
 
-/** The process of a road, as its application sees it. */
+/** Host process (`host.ts`), as used by its application. */
 export interface RoadProcess {
   readonly peer: Peer
-  /** Calls a member and waits for its answer, this thread included. */
+  /** Calls a member and blocks this thread until the response. */
   wait(target: number, path: string, args: readonly unknown[]): unknown
-  /** Resolves when the process is gone. Idempotent. */
+  /** Ends the process; resolves when it has exited. Idempotent. */
   end(): Promise<void>
 }
 
@@ -19,12 +19,12 @@ export type InstanceParts = Pick<PeerParts, 'instance' | 'remember' | 'reference
 
 const HOST = fileURLToPath(new URL('./host.ts', import.meta.url))
 const FLAGS = ['--disable-warning=ExperimentalWarning']
-/** Time to end once nothing is open any more; then SIGKILL. */
+/** Timeout of the exit after everything is closed; then SIGKILL. */
 const END_MS_MAX = 15_000
 
 /**
- * Starts the process of a road, on the Node that Mayfly brings. It ends with this process, and keeps it alive only while a
- * call is under way. Throws MayflyError UNAVAILABLE without that Node.
+ * Starts the host process on Mayfly's own Node. It exits with this process, and keeps it alive only while a
+ * call is pending. Throws MayflyError UNAVAILABLE without that Node.
  */
 export function startRoad(parts: InstanceParts): RoadProcess {
   const child = start()
@@ -89,7 +89,7 @@ function start(): ChildProcess {
   })
 }
 
-/** Without what is meant for the Node of the application: flags that Node 26 may not know, and its coverage. */
+/** Environment without NODE_OPTIONS, which Node 26 may reject, and without the coverage settings of the application. */
 function environment(): NodeJS.ProcessEnv {
   const { NODE_OPTIONS: _flags, NODE_V8_COVERAGE: _coverage, ...env } = process.env
   return env

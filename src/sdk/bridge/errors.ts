@@ -1,6 +1,6 @@
 import { errorCodes, MayflyError, type ErrorCode } from '../../contract/error.ts'
 
-/** An error as it crosses: its class by name, and its parts. */
+/** Serialised error: its class by name, and its parts. */
 export interface ErrorFacts {
   readonly className: string
   readonly name: string
@@ -37,7 +37,7 @@ export function factsOf(error: Error): ErrorFacts {
   return { ...shared, className, ...(code !== undefined && { code }) }
 }
 
-/** An error of the same class. Its stack is that of the other side, where it was made. */
+/** Makes an error of the same class, with the stack of the other side. */
 export function errorOf(facts: ErrorFacts): Error {
   const error = make(facts)
   if (facts.stack !== undefined) error.stack = facts.stack

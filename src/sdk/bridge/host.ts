@@ -7,17 +7,17 @@ import { kinds, messageBytesMax, Peer, type ServedCall } from './peer.ts'
 import { classes, isRow, openRow, type ClassName, rowAt, type MemberRow } from './table.ts'
 
 /**
- * The process of the road of an application under an older Node. Descriptor 3 is the socket to the application, 4 the pipe of
- * the calls that it waits for. It ends with the application: at the end of the socket it closes what is open, and a
- * parent-death signal ends it where it cannot.
+ * Host process: runs the pipeline for an application under an older Node. fd 3 is the socket to the application, fd 4 the pipe of
+ * synchronous calls. It exits with the application: at the end of the socket it closes everything, and a
+ * parent-death signal kills it otherwise.
  */
 const callsFd = 3
 const waitedFd = 4
-/** Longest close after the application is gone. */
+/** Timeout of closing after the application has exited. */
 const CLOSE_MS_MAX = 10_000
 
 interface HeldObject {
-  /** Undefined for data that the application only names. */
+  /** Undefined for data to which the application only refers. */
   readonly className: ClassName | undefined
   readonly object: object
 }
@@ -26,7 +26,7 @@ const objects = new Map<number, HeldObject>()
 let last = 0
 let opened: Mayfly | undefined
 
-// The application gets them too, and decides.
+// The application receives these signals too, and decides when to close.
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => undefined)
 // eslint-disable-next-line no-new
 new Peer(new Socket({ fd: callsFd }), {
@@ -66,20 +66,20 @@ function answer(
 const readers = new WeakMap<ReadableStream, ReadableStreamDefaultReader>()
 const writers = new WeakMap<WritableStream, WritableStreamDefaultWriter>()
 
-function read(stream: ReadableStream, what: 'read' | 'cancel'): Promise<unknown> {
+function read(stream: ReadableStream, action: 'read' | 'cancel'): Promise<unknown> {
   const reader = readers.get(stream) ?? stream.getReader()
   readers.set(stream, reader)
-  return what === 'read' ? reader.read() : reader.cancel()
+  return action === 'read' ? reader.read() : reader.cancel()
 }
 
-function write(stream: WritableStream, [what, chunk]: readonly unknown[]): Promise<void> {
+function write(stream: WritableStream, [action, chunk]: readonly unknown[]): Promise<void> {
   const writer = writers.get(stream) ?? stream.getWriter()
   writers.set(stream, writer)
-  if (what === 'write') return writer.write(chunk)
-  return what === 'close' ? writer.close() : writer.abort(chunk)
+  if (action === 'write') return writer.write(chunk)
+  return action === 'close' ? writer.close() : writer.abort(chunk)
 }
 
-/** Throws MayflyError NOT_FOUND for what the table does not have. */
+/** Finds a member by its path. Throws MayflyError NOT_FOUND for paths that the table lacks. */
 function memberAt(target: number, path: string) {
   const { className, object } = objects.get(target) ?? {}
   const row = className && rowAt(className, path)
@@ -98,10 +98,10 @@ function innerOf(object: object, name: string): object {
 function held(id: number): unknown {
   const found = objects.get(id)
   if (found) return found.object
-  throw new MayflyError('NOT_FOUND', 'Cannot find an object of this call: it is no longer held')
+  throw new MayflyError('NOT_FOUND', 'Cannot find an object of this call: it was freed')
 }
 
-/** Objects of a result that stay here. */
+/** Registers the objects of a result that stay in this process. */
 function holdingOf(row: MemberRow, result: unknown): (value: object) => Holding | undefined {
   const { returns, remembers } = row.kind === 'call' || row.kind === 'sync' ? row : {}
   const named = remembers === 'items' ? (result as readonly unknown[]) : [result]
@@ -124,7 +124,7 @@ function described(object: object, className: ClassName) {
   return { className, facts: Object.fromEntries(facts) }
 }
 
-/** Answers calls in turn, each at once: its caller does nothing else. */
+/** Serves synchronous calls one after another; the calling thread is blocked meanwhile. */
 function serveWaited(pipe: Socket): void {
   const decoder = new FrameDecoder(messageBytesMax)
   pipe.on('error', () => undefined)

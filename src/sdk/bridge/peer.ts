@@ -1,13 +1,13 @@
 /**
- * An end of the socket between an application and the process of its road. Both ends are the same: each calls the other,
- * by the number of an object and the path of a member, or by the number of a function that went along with a call.
+ * One end of the socket between an application and its host process. Both ends are symmetric: each calls the other,
+ * by the number of an object and the path of a member, or by the number of a function that was passed in a call.
  *
  *     call    [id, target, path, args]  ──►  answer [id, value] | fault [id, error]
- *     invoke  [id, function, args]      ──►  the same; with id 0 nothing comes back
- *     abort   [signal, reason]               of an AbortSignal that went along
- *     free    [object…]                      nobody here can name them any more
+ *     invoke  [id, function, args]      ──►  the same; no response for id 0
+ *     abort   [signal, reason]               of an AbortSignal that was passed
+ *     free    [object…]                      unreachable on this side
  *
- * Bounds: bytes of a message, calls in flight, bytes that wait to be sent where nobody waits for an answer. The end of the
+ * Bounds: bytes of a message, calls in flight, unsent bytes of one-way invocations. The end of the
  * socket ends every call with an error.
  */
 import type { Duplex } from 'node:stream'
@@ -18,17 +18,17 @@ import type { ArgumentRules, FunctionRow } from './table.ts'
 
 export const kinds = { call: 1, answer: 2, fault: 3, invoke: 4, abort: 5, free: 6 } as const
 
-/** Longest message: the largest outcome and the largest request fit. */
+/** Maximum message; the largest outcome and the largest request fit. */
 export const messageBytesMax = 400 * 2 ** 20
-/** Told bytes wait to be sent; above that what nobody waits for is dropped. */
+/** `toldBytes`: unsent bytes above which one-way invocations are dropped. */
 const usualBounds = { messageBytes: messageBytesMax, calls: 10_000, toldBytes: 64 * 2 ** 20 }
 /** Path of the arguments in a call and in an invocation. */
 const ARGS_OF_CALL = '3.'
 
 export interface PeerParts {
-  /** Answers a call of the other side. */
+  /** Serves a call of the other side. */
   readonly serve: (call: ServedCall) => unknown
-  /** Objects of this side that the other names. */
+  /** Finds an object of this side by the number that the other side uses. */
   readonly held: (id: number) => unknown
   readonly free?: (ids: readonly number[]) => void
   /** Instances and copies of objects that stay on the other side. */
@@ -36,9 +36,9 @@ export interface PeerParts {
   readonly remember?: (id: number, value: object) => void
   readonly referenceTo?: (value: object) => number | undefined
   readonly ended: (because: Error | undefined) => void
-  /** True while an answer is awaited. */
+  /** Called with true while responses are pending. */
   readonly busy?: (isBusy: boolean) => void
-  /** For tests: smaller ones. */
+  /** Smaller bounds, for tests. */
   readonly bounds?: Partial<typeof usualBounds>
 }
 
@@ -46,14 +46,14 @@ export interface ServedCall {
   readonly target: number
   readonly path: string
   readonly args: readonly unknown[]
-  /** Has the answer name objects of this side. */
+  /** Makes the response refer to objects of this side. */
   answerWith(holding: (value: object) => Holding | undefined): void
 }
 
 interface Pending {
   resolve(value: unknown): void
   reject(error: unknown): void
-  /** Functions and signals that went along. */
+  /** Functions and signals passed with the call. */
   readonly lent: Lent
 }
 
@@ -89,12 +89,12 @@ export class Peer {
     return this.#ask(kinds.call, [target, path, args], rules)
   }
 
-  /** A call as bytes, for a channel of its own. */
+  /** Encodes a call, for a separate channel. */
   encodeCall(target: number, path: string, args: readonly unknown[]): Buffer {
     return encodeFrame(kinds.call, encodeMessage([0, target, path, args], this.#packing()))
   }
 
-  /** The answer that came back on such a channel; throws what the call threw. */
+  /** Decodes the response on such a channel; throws the error of the call. */
   decodeAnswer({ kind, payload }: Frame): unknown {
     const [, value] = decodeMessage(payload, this.#unpacking([])) as [number, unknown]
     if (kind === kinds.fault) throw value
@@ -110,7 +110,7 @@ export class Peer {
     if (this.#end) throw this.#end
   }
 
-  /** Sends what is left, and ends the socket. */
+  /** Flushes and ends the socket. */
   end(): void {
     this.#socket.end()
   }
@@ -141,8 +141,8 @@ export class Peer {
     const payload = encodeMessage(message, packing)
     const { messageBytes } = this.#bounds
     if (payload.length > messageBytes) {
-      const what = `Cannot send ${payload.length} bytes to the process of the road`
-      throw new MayflyError('TOO_LARGE', `${what}: the bound is ${messageBytes}`)
+      const problem = `Cannot send ${payload.length} bytes to the Mayfly process`
+      throw new MayflyError('TOO_LARGE', `${problem}: the limit is ${messageBytes}`)
     }
     this.#socket.write(encodeFrame(kind, payload))
   }
@@ -298,7 +298,7 @@ export class Peer {
 
   #close(because: Error | undefined): void {
     if (this.#end) return
-    this.#end = new MayflyError('WARDEN_LOST', 'Cannot reach the process of the road: it ended', {
+    this.#end = new MayflyError('WARDEN_LOST', 'Cannot reach the Mayfly process: it exited', {
       cause: because,
     })
     for (const { reject, lent } of this.#pending.values()) {
@@ -321,7 +321,7 @@ function within(answer: Promise<unknown>, msMax: number): Promise<unknown> {
   const late = new Promise<never>((_resolve, reject) => {
     const error = new MayflyError(
       'UNAVAILABLE',
-      `The application did not answer within ${msMax} ms`,
+      `The application did not respond within ${msMax} ms`,
     )
     timer = setTimeout(() => reject(error), msMax)
   })

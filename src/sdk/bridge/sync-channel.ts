@@ -1,12 +1,12 @@
 /**
- * Calls for which this thread waits, on a pipe of their own.
+ * Synchronous calls on a separate pipe.
  *
  * Problem: some members of the API return no promise, and the event loop cannot answer while one of them runs. Mechanism: the
- * other process answers on a second pipe, which is read and written here by plain system calls; libuv has it in
- * non-blocking mode, so that a read without an answer is EAGAIN, and the thread sleeps in Atomics.wait between tries.
+ * other process responds on a second pipe, which is read and written here by direct system calls; libuv has it in
+ * non-blocking mode, so a read without data is EAGAIN, and the thread sleeps in Atomics.wait between retries.
  *
- * Relies on the descriptor of a pipe of child_process (`_handle.fd`), which Node has on POSIX and never documented; nothing but
- * Nodes whose development is over comes here. On Windows such a call is an error.
+ * Relies on the fd of a pipe of child_process (`_handle.fd`), which is undocumented and exists on POSIX. Only old Nodes
+ * without further development use this code. On Windows such a call is an error.
  */
 import { readSync, writeSync } from 'node:fs'
 import type { Duplex } from 'node:stream'
@@ -25,24 +25,20 @@ export class SyncChannel {
   readonly #chunk = Buffer.alloc(CHUNK_BYTES)
   #isBroken = false
 
-  /** Throws MayflyError UNAVAILABLE where the pipe has no descriptor. */
+  /** Throws MayflyError UNAVAILABLE if the pipe has no fd. */
   constructor(pipe: Duplex) {
     const { fd = -1 } = (pipe as { readonly _handle?: { readonly fd?: number } })._handle ?? {}
     if (fd < 0)
-      throw new MayflyError(
-        'UNAVAILABLE',
-        'Cannot wait for the process of the road on this system',
-        {
-          hint: 'Use Node 26, where the road runs in the application',
-        },
-      )
+      throw new MayflyError('UNAVAILABLE', 'Cannot make synchronous calls on this system', {
+        hint: 'Use Node 26, where jobs run in the application',
+      })
     this.#fd = fd
   }
 
-  /** Sends a frame, and returns the one that answers it. Throws MayflyError WARDEN_LOST when there is none. */
+  /** Sends a frame and returns its response. Throws MayflyError WARDEN_LOST without a response. */
   ask(frame: Buffer): Frame {
     if (this.#isBroken) throw lost('an earlier answer did not come')
-    // An answer that comes late would be taken for that of the next call.
+    // After a timeout the channel stays broken: a late response would be mistaken for that of the next call.
     this.#isBroken = true
     const until = performance.now() + ANSWER_MS_MAX
     for (let at = 0; at < frame.length;)
@@ -58,7 +54,7 @@ export class SyncChannel {
     }
   }
 
-  /** Repeats a call of the system until the pipe is ready. */
+  /** Retries a system call until the pipe is ready (EAGAIN). */
   #try(work: () => number, until: number): number {
     for (let nap = NAP_MS_MIN; ; nap = Math.min(2 * nap, NAP_MS_MAX)) {
       try {
@@ -74,5 +70,5 @@ export class SyncChannel {
 }
 
 function lost(why: string): MayflyError {
-  return new MayflyError('WARDEN_LOST', `Cannot reach the process of the road: ${why}`)
+  return new MayflyError('WARDEN_LOST', `Cannot reach the Mayfly process: ${why}`)
 }

@@ -1,7 +1,7 @@
 /**
- * The public API as calls: of each class whose instances live in the process of the road, every member, and how it crosses.
- * The other classes of the library run in the application, on top of these. What can be derived is not written here:
- * arguments and results cross as data, and whether a call may be waited for is in its type, which the compiler compares
+ * Public API as a table of calls: each member of the classes whose instances live in the host process, and how it is called.
+ * The other classes of the library run in the application, on top of these. Derived facts are omitted:
+ * arguments and results are passed as data, and whether a call is synchronous is in its type, which the compiler compares
  * with the kind of its row.
  */
 import type { Box } from '../box.ts'
@@ -9,22 +9,22 @@ import type { BoxTerminal } from '../box-terminal.ts'
 import type { AddedCustom, MayflyInternals } from '../internals.ts'
 import type { Mayfly } from '../mayfly.ts'
 
-/** Function of the application's that a call takes along: waited for, at most so long, or only told. */
+/** Callback of the application in a call: `asked` has a response, within `msMax`; `told` is one-way. */
 export interface FunctionRow {
   readonly kind: 'asked' | 'told'
   readonly msMax?: number
 }
 
 export interface ArgumentRules {
-  /** Paths of arguments that are functions, as `1.tap`. All others are dropped, as JSON does. */
+  /** Paths of arguments that are functions, such as `1.tap`. Other functions are dropped, as by JSON.stringify. */
   readonly functions?: Readonly<Record<string, FunctionRow>>
   /** Functions stay callable after the call, until the process ends. */
   readonly keepsFunctions?: boolean
-  /** Paths of arguments that become JSON text on the road. */
+  /** Paths of arguments that the pipeline writes as JSON text. */
   readonly json?: readonly string[]
-  /** Class of the result, which then stays where it is. */
+  /** Class of the result, which then stays in the host process. */
   readonly returns?: ClassName
-  /** The result, or each item of it, names itself in later calls. */
+  /** The result, or each item of it, can be an argument of later calls. */
   readonly remembers?: 'result' | 'items'
 }
 
@@ -33,12 +33,12 @@ interface CallRow extends ArgumentRules {
   readonly kind: 'call'
 }
 
-/** Method that does not: this thread waits for the other process. */
+/** Synchronous method: this thread blocks until the other process responds. */
 interface SyncRow extends ArgumentRules {
   readonly kind: 'sync'
 }
 
-/** Property that never changes, one that is read each time, one that is a promise, and a stream. */
+/** Property: `fact` never changes, `look` is read each time, `later` is a promise, the others are streams. */
 interface PropertyRow {
   readonly kind: 'fact' | 'look' | 'later' | 'readable' | 'writable'
 }
@@ -76,7 +76,7 @@ const fact = { kind: 'fact' } as const
 const look = { kind: 'look' } as const
 const asked = { kind: 'asked' } as const
 const told = { kind: 'told' } as const
-/** Longest answer of a custom provider to a question that has no deadline of its own. */
+/** Timeout of a custom provider's callbacks that have no deadline of their own. */
 const ANSWER_MS_MAX = 30_000
 const answered = { kind: 'asked', msMax: ANSWER_MS_MAX } as const
 
@@ -87,7 +87,7 @@ const internals = {
     functions: {
       '0.isAvailable': answered,
       '0.initialize': answered,
-      // The deadline of its job, by the signal that it gets.
+      // Bounded by the deadline of its job, through the signal.
       '0.execute': asked,
       '0.cleanup': answered,
     },
@@ -157,7 +157,7 @@ export const classes = {
   readonly AddedCustom: RowsFor<AddedCustom>
 }
 
-/** The one call that needs no object: `open` of the class `Mayfly`. */
+/** Call without an object: `Mayfly.open`. */
 export const openRow = {
   ...call,
   functions: { '1.sinks.*': told },
@@ -165,7 +165,7 @@ export const openRow = {
   returns: 'Mayfly',
 } as const satisfies MemberRow
 
-/** MemberRow of a member by its path, as `files.put`; undefined for one that the table does not have. */
+/** Row of a member by its path, such as `files.put`; undefined if the table lacks it. */
 export function rowAt(className: ClassName, path: string): MemberRow | undefined {
   let rows: MemberRows = classes[className]
   const names = path.split('.')

@@ -65,7 +65,7 @@ interface SpawnedProcess {
   kill(): Promise<void>
 }
 
-/** An open standard input is refused, before anything runs. */
+/** An open standard input is rejected before anything runs. */
 interface SpawnCall {
   (asked: ProcessAsked & { readonly stdin: true }): Promise<never>
   (asked: ProcessAsked & { readonly stdin?: boolean }): Promise<SpawnedProcess>
@@ -117,7 +117,7 @@ function textFiles(read: SandboxReader, write: SandboxWriter) {
   }
 }
 
-/** A command whose output is read while it runs; others wait for its end. Rejects for an open standard input. */
+/** Starts a command whose output is read while it runs. Rejects for an open standard input. */
 async function spawn(
   shell: BoxShell,
   { command, workingDirectory, env, abortSignal, stdin }: ProcessAsked & { stdin?: boolean },
@@ -195,7 +195,7 @@ const codeInput = z.object({
   limits: limits.unwrap().pick({ timeout: true, memory: true }).optional(),
 })
 
-/** Characters of each stream that a model gets. */
+/** Maximum characters of each stream for a model. */
 const SHOWN_CHARACTERS_MAX = 8000
 
 /**

@@ -6,7 +6,7 @@ import type { OutputListener } from '../../contract/pipeline.ts'
 import type { RunRequest } from '../../contract/session.ts'
 import { createMutex, type Mutex } from '../../lib/mutex.ts'
 
-/** A session that runs commands, as `mayfly.open` gives it. */
+/** Session that runs commands, as returned by `mayfly.open`. */
 export interface ShellBox {
   readonly id: string
   run(
@@ -21,7 +21,7 @@ export interface ShellBox {
 }
 
 export interface ShellOptions {
-  /** Time of each command unless it asks for another; default 2 min, within the ceilings of the configuration. */
+  /** Default timeout of a command; 2 min unless set, within the ceilings of the configuration. */
   readonly timeout?: number | string
 }
 
@@ -42,22 +42,22 @@ export interface ShellEnd {
   readonly isTruncated: boolean
 }
 
-/** Exit codes that a shell, `timeout` and `env` have for these ends. */
+/** Exit codes of a shell, `timeout` and `env` for these ends. */
 const TIMED_OUT = 124
 const CANNOT_RUN = 126
 const KILLED = 137
 /** Output of a command that carries a file; base64 takes a third more than the bytes. */
 const FILE_OUTPUT = '45MB'
 
-/** Runs a line of bash, or of sh where there is none, in a folder. */
+/** Script that runs a line in a folder, by bash if it exists, else by sh. */
 const inFolder =
   'cd -- "$1" || exit 1; if command -v bash >/dev/null 2>&1; then exec bash -c "$2"; fi; exec sh -c "$2"'
 
 /**
- * Shell and files of a box, as agent frameworks ask for them.
+ * Shell and files of a box, in the form that agent frameworks use.
  *
- * A session takes one exec at a time and frameworks call in parallel, so commands wait for one another. The files of a box
- * are those below its working folder; other paths of the sandbox, such as those below /tmp, are reached by commands.
+ * A session runs one exec at a time and frameworks call in parallel, so commands are queued. The files of a box
+ * are those below its working folder; other paths of the sandbox, such as /tmp, are accessed by commands.
  */
 export class BoxShell {
   readonly #box: ShellBox
@@ -74,19 +74,19 @@ export class BoxShell {
     return this.#box.id
   }
 
-  /** Working folder, as the sandbox names it. */
+  /** Path of the working folder inside the sandbox. */
   folder(): Promise<string> {
     this.#folder ??= this.#exec(['pwd'], {}).then(({ stdout }) => stdout.trim())
     return this.#folder
   }
 
-  /** Runs a command. Throws what ended the session; the end of a command is a value. */
+  /** Runs a command; resolves to its end. Throws the error that ended the session. */
   async run(asked: ShellCommand): Promise<ShellEnd> {
     const words = ['sh', '-c', inFolder, 'sh', asked.cwd ?? '.', asked.command]
     return await this.#exec(words, asked)
   }
 
-  /** Bytes of a file; undefined without one. Throws for a folder. */
+  /** Bytes of a file; undefined if it does not exist. Throws for a folder. */
   async read(path: string, signal?: AbortSignal): Promise<Uint8Array | undefined> {
     const own = await this.#ownPath(path)
     if (own !== undefined)
@@ -107,19 +107,19 @@ export class BoxShell {
     await this.#words(['sh', '-c', script, 'sh', path], { stdin: bytes, signal })
   }
 
-  /** Follows links; undefined for what is not there. */
+  /** Facts of a path, following links; undefined if it does not exist. */
   async stat(path: string, signal?: AbortSignal): Promise<PathFacts | undefined> {
     const words = ['stat', '-L', '-c', '%F\t%s\t%Y', '--', path]
     const { exitCode, stdout } = await this.#exec(words, { signal })
     return exitCode === 0 ? factsIn(stdout.trimEnd()) : undefined
   }
 
-  /** Entries of one folder; undefined for what is not there. Throws for a file. */
+  /** Entries of a folder; undefined if it does not exist. Throws for a file. */
   async list(path: string, signal?: AbortSignal): Promise<readonly NamedFacts[] | undefined> {
     const facts = await this.stat(path, signal)
     if (!facts) return undefined
     if (facts.type !== 'directory')
-      throw new MayflyError('INVALID', `Cannot list "${path}": it is no folder`)
+      throw new MayflyError('INVALID', `Cannot list "${path}": it is not a folder`)
     const words = ['find', path, '-mindepth', '1', '-maxdepth', '1']
     const { stdout } = await this.#words([...words, '-printf', '%y\t%s\t%T@\t%f\\0'], { signal })
     return stdout
@@ -128,7 +128,7 @@ export class BoxShell {
       .map(entryIn)
   }
 
-  /** Deletes a file or a link; false without one. Throws for a folder. */
+  /** Deletes a file or a link; false if it does not exist. Throws for a folder. */
   async remove(path: string, signal?: AbortSignal): Promise<boolean> {
     const script = 'if [ -L "$1" ] || [ -e "$1" ]; then rm -- "$1"; else exit 3; fi'
     const { exitCode, stderr } = await this.#exec(['sh', '-c', script, 'sh', path], { signal })
@@ -137,7 +137,7 @@ export class BoxShell {
     throw new MayflyError('CONFLICT', `Cannot delete "${path}": ${stderr.trim()}`)
   }
 
-  /** Runs words that have to succeed. */
+  /** Runs a command that must succeed. */
   async #words(words: readonly string[], asked: Omit<ShellCommand, 'command'>): Promise<ShellEnd> {
     const end = await this.#exec(words, asked, FILE_OUTPUT)
     if (end.exitCode === 0) return end
@@ -163,7 +163,7 @@ export class BoxShell {
     return endOf(outcome)
   }
 
-  /** Path below the working folder, as the files of the box name it; undefined for any other. */
+  /** Path relative to the working folder; undefined for a path outside of it. */
   async #ownPath(path: string): Promise<string | undefined> {
     const folder = await this.folder()
     const own = posix.relative(folder, posix.resolve(folder, path))
@@ -201,18 +201,18 @@ function entryIn(line: string): NamedFacts {
   }
 }
 
-/** The end of a command as shells have it. Throws where there is none, because the sandbox ended. */
+/** Converts an outcome to the end of a shell command. Throws if the sandbox ended before the command. */
 function endOf({ status, exitCode, signal, stdout, stderr, truncated, error }: Outcome): ShellEnd {
   const isTruncated = truncated.stdout || truncated.stderr
-  const told = (code: number) => ({
+  const failed = (code: number) => ({
     exitCode: code,
     stdout,
     stderr: `${stderr}${error ? `${error.code}: ${error.message}\n` : ''}`,
     isTruncated,
   })
   if (exitCode !== null) return { exitCode, stdout, stderr, isTruncated }
-  if (status === 'timeout') return told(TIMED_OUT)
-  if (status === 'blocked') return told(CANNOT_RUN)
-  if (signal !== null || status === 'limit' || status === 'error') return told(KILLED)
+  if (status === 'timeout') return failed(TIMED_OUT)
+  if (status === 'blocked') return failed(CANNOT_RUN)
+  if (signal !== null || status === 'limit' || status === 'error') return failed(KILLED)
   throw new MayflyError('CONFLICT', error?.message ?? `The command ended as "${status}"`)
 }

@@ -4,7 +4,7 @@ import type { JobRequest } from '../../contract/job.ts'
 import type { Outcome } from '../../contract/outcome.ts'
 import type { HostFunctions } from '../host-functions.ts'
 
-/** `Mayfly`, as far as an executor needs it. */
+/** Members of `Mayfly` that an executor uses. */
 export interface FunctionRunner {
   run(request: JobRequest, options: { readonly functions: HostFunctions }): Promise<Outcome>
 }
@@ -14,7 +14,7 @@ type ToolFunctions = Readonly<Record<string, (...args: unknown[]) => Promise<unk
 interface NamedTools {
   readonly name: string
   readonly fns: ToolFunctions
-  /** JavaScript that runs in the sandbox, ahead of the code. */
+  /** JavaScript that runs in the sandbox before the code. */
   readonly prelude?: string
 }
 
@@ -24,7 +24,7 @@ interface ConnectorTools {
 }
 
 export interface ExecutorOptions {
-  /** Time of one execution; default 60 s, within the ceilings of the configuration. */
+  /** Timeout of one execution; default 60 s, within the ceilings of the configuration. */
   readonly timeout?: number | string
   readonly memory?: number | string
 }
@@ -32,7 +32,7 @@ export interface ExecutorOptions {
 const NAME = /^[A-Za-z_$][\w$]*$/
 
 /**
- * Runs the code of a model in an isolate of its own; the tools stay in this process, and a call of one crosses as JSON.
+ * Runs the code of a model in an isolate of its own; tools run in this process, and their calls are passed as JSON.
  *
  * @example
  * const codemode = createCodeTool({ tools, executor: executor(mayfly) })
@@ -62,7 +62,11 @@ export function executor(mayfly: FunctionRunner, options: ExecutorOptions = {}) 
         const { status, result, error, stdout } = outcome
         const logs = stdout === '' ? {} : { logs: stdout.replace(/\n$/, '').split('\n') }
         if (status === 'ok') return { result: result ?? undefined, ...logs }
-        return { result: undefined, error: error?.message ?? `It ended as "${status}"`, ...logs }
+        return {
+          result: undefined,
+          error: error?.message ?? `The execution ended as "${status}"`,
+          ...logs,
+        }
       } catch (thrown) {
         return { result: undefined, error: messageOf(thrown) }
       }
@@ -70,7 +74,7 @@ export function executor(mayfly: FunctionRunner, options: ExecutorOptions = {}) 
   }
 }
 
-/** The function that answers all tools: `(namespace, tool, ...args)`. Looks at own members alone. */
+/** Makes the function that calls any tool: `(namespace, tool, ...args)`. Uses own properties only. */
 function callerOf(named: readonly NamedTools[], connectors: readonly ConnectorTools[]) {
   return async (namespace: unknown, tool: unknown, ...args: readonly unknown[]) => {
     const [space, name] = [String(namespace), String(tool)]
@@ -83,7 +87,7 @@ function callerOf(named: readonly NamedTools[], connectors: readonly ConnectorTo
   }
 }
 
-/** The code, with a global object for each namespace ahead of it, on its first line. Throws for a name that is none. */
+/** Prepends a global object for each namespace, on the first line of the code. Throws for an invalid name. */
 function programOf(
   code: string,
   named: readonly NamedTools[],

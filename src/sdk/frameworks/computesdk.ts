@@ -4,13 +4,13 @@ import { MayflyError } from '../../contract/error.ts'
 import type { SessionRequest, SessionRow } from '../../contract/session.ts'
 import { BoxShell, type ShellBox } from './box-shell.ts'
 
-/** A box with its row and its end, as `mayfly.open` gives it. */
+/** Box with its row and `close`, as returned by `mayfly.open`. */
 export interface ComputeBox extends ShellBox {
   readonly row: SessionRow
   close(): Promise<unknown>
 }
 
-/** `Mayfly`, as far as a provider needs it. */
+/** Members of `Mayfly` that a provider uses. */
 export interface BoxOpener {
   open(request?: SessionRequest, options?: { readonly signal?: AbortSignal }): Promise<ComputeBox>
 }
@@ -80,7 +80,7 @@ export function computeProvider(mayfly: BoxOpener, request: SessionRequest = {})
   }
 }
 
-/** Sandbox, as ComputeSDK has it. */
+/** Sandbox with the interface of ComputeSDK. */
 class ComputeSandbox {
   readonly provider = 'mayfly'
   readonly filesystem: ReturnType<typeof fileSystemOf>
@@ -122,10 +122,10 @@ class ComputeSandbox {
     }
   }
 
-  /** Rejects: a sandbox is not reached from outside. */
+  /** Rejects, because a sandbox accepts no connections. */
   getUrl(): Promise<string> {
     return Promise.reject(
-      new MayflyError('UNAVAILABLE', 'Cannot give an address: a sandbox has no open port'),
+      new MayflyError('UNAVAILABLE', 'Cannot get a URL: a sandbox has no open port'),
     )
   }
 
@@ -166,7 +166,8 @@ function fileSystemOf(shell: BoxShell) {
 
 async function succeeded(shell: BoxShell, command: string): Promise<void> {
   const { exitCode, stderr } = await shell.run({ command })
-  if (exitCode !== 0) throw new MayflyError('CONFLICT', stderr.trim() || `It exited ${exitCode}`)
+  if (exitCode !== 0)
+    throw new MayflyError('CONFLICT', stderr.trim() || `The command exited with ${exitCode}`)
 }
 
 function quoted(text: string): string {

@@ -4,7 +4,7 @@ import { BoxShell, type ShellBox, type ShellOptions } from './box-shell.ts'
 
 type FileError = 'file_not_found' | 'permission_denied' | 'is_directory' | 'invalid_path'
 
-/** Members that `BaseSandbox` of `deepagents` leaves to a backend; it does the others by commands. */
+/** Members that a backend of `deepagents` implements; `BaseSandbox` implements the others by commands. */
 export interface SandboxCalls {
   readonly id: string
   execute(command: string): Promise<{ output: string; exitCode: number | null; truncated: boolean }>
@@ -15,7 +15,7 @@ export interface SandboxCalls {
 }
 
 /**
- * A box as the backend of a deep agent. Takes `BaseSandbox` of `deepagents`, so that this package needs none of it.
+ * A box as the backend of a deep agent. The caller passes `BaseSandbox` of `deepagents`, so that this package does not depend on it.
  *
  * @example
  * const agent = createDeepAgent({ model, backend: sandboxBackend(BaseSandbox, box) })

@@ -74,7 +74,7 @@ async function opened(folder: string): Promise<Folder> {
     throw new MayflyError('USAGE', `Cannot write artifacts to "${folder}": ${code}`, {
       cause,
       hint: roleOf()
-        ? `Mayfly was started by root and writes as uid ${uid}: name a new folder, or chown this one to ${uid}`
+        ? `Mayfly was started by root and writes as uid ${uid}: name a folder that does not exist yet, or chown it to ${uid}`
         : 'Name a folder that this user may write',
     })
   }

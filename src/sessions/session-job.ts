@@ -30,7 +30,7 @@ export function readSession(value: unknown): SessionAsked & { readonly language:
   const language = sessionLanguages.find((known) => known === asked.language)
   if (language) return { ...asked, language }
   throw new MayflyError('LANGUAGE_UNSUPPORTED', `Cannot open a session of "${asked.language}"`, {
-    hint: `Sessions are of ${sessionLanguages.join(', ')}`,
+    hint: `Languages of sessions: ${sessionLanguages.join(', ')}`,
     details: { languages: sessionLanguages },
   })
 }
@@ -46,11 +46,11 @@ export function readExec(value: unknown): ExecAsked {
 }
 
 /** Makes the job of a session's life: without code, and as long as a session may last. */
-export function sessionJob(asked: SessionAsked, who: SessionOwner, clock: Clock): Job {
+export function sessionJob(asked: SessionAsked, owner: SessionOwner, clock: Clock): Job {
   const { envs, timeout: _timeout, idle: _idle, env, limits, ...given } = asked
   const { timeout: _each, ...bounds } = limits
   const request = { ...given, env: { ...env, ...envs }, limits: bounds, entry: 'program', code: '' }
-  const made = makeJob({ ...checked(jobRequest, request, 'session'), code: '' }, who, clock)
+  const made = makeJob({ ...checked(jobRequest, request, 'session'), code: '' }, owner, clock)
   return { ...made, session: { kind: 'open' }, inputText: 'null' }
 }
 
@@ -61,7 +61,7 @@ const jobDefaults = jobRequest.parse({})
 export function execJob(
   { command, limits, ...asked }: ExecAsked,
   of: { readonly id: string; readonly asked: SessionAsked; readonly inputText?: string },
-  who: SessionOwner,
+  owner: SessionOwner,
   clock: Clock,
 ): Job {
   const isCode = command === undefined
@@ -78,7 +78,7 @@ export function execJob(
   } as const
   const session = { kind: 'exec', of: of.id, ...(command !== undefined && { command }) } as const
   return {
-    ...makeJob(request, who, clock),
+    ...makeJob(request, owner, clock),
     session,
     inputText: of.inputText ?? JSON.stringify(asked.input ?? null),
   }
@@ -98,15 +98,15 @@ export function readSize(value: unknown): TerminalSize {
 export function terminalJob(
   { env, command = terminalShell, ...asked }: TerminalAsked,
   of: { readonly id: string; readonly asked: SessionAsked },
-  who: SessionOwner,
+  owner: SessionOwner,
   clock: Clock,
 ): { readonly job: Job; readonly task: TerminalTask } {
   const exec = execRequest.parse({ command, env })
-  return { job: execJob(exec, of, who, clock), task: { ...asked, command, env } }
+  return { job: execJob(exec, of, owner, clock), task: { ...asked, command, env } }
 }
 
-function invalid(what: string, path: string, message: string): MayflyError {
-  return new MayflyError('INVALID', `Cannot take the ${what}: "${path || what}": ${message}`, {
+function invalid(noun: string, path: string, message: string): MayflyError {
+  return new MayflyError('INVALID', `Cannot use the ${noun}: "${path || noun}": ${message}`, {
     details: [{ path, message }],
   })
 }

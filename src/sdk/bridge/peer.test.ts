@@ -98,7 +98,7 @@ test('A function that does not answer in its time is an error there', async () =
   })
   const functions = { '0.isAvailable': { kind: 'asked', msMax: 20 } } as const
   const options = { isAvailable: () => new Promise(() => undefined) }
-  const error = { code: 'UNAVAILABLE', message: /did not answer within 20 ms/ }
+  const error = { code: 'UNAVAILABLE', message: /did not respond within 20 ms/ }
   await assert.rejects(application.call(1, 'ask', [options], { functions }), error)
 })
 

@@ -1,5 +1,5 @@
 // Browser client: one classic script, so that `<script src="/mayfly.js"></script>` suffices and its functions
-// exist before any later script. For `import`, there is /mayfly.mjs beside it.
+// exist before any later script. /mayfly.mjs is the same as a module.
 
 /** Session token that the server put into this page. Throws if missing. */
 function getSessionToken() {
@@ -9,10 +9,10 @@ function getSessionToken() {
 }
 
 /**
- * Runs a text in a sandbox on the server. Resolves with the outcome, or with the problem that the server told in
- * its place: `status` is a word in the one and a number in the other. `options`: `{ language, input, schedule,
- * artifacts, signal, on }`; aborting `signal` ends the job. `on(event, data)` hears it as it runs: `plan` (what its life
- * is to be), `stdout` and `stderr` (`{ text }`), `event` (a line of its timeline).
+ * Runs source code in a sandbox on the server. Resolves to the outcome, or to the problem that the server returned
+ * instead: `status` is a string in an outcome and a number in a problem. `options`: `{ language, input, schedule,
+ * artifacts, signal, on }`; aborting `signal` ends the job. `on(event, data)` receives live events: `plan` (the planned
+ * phases), `stdout` and `stderr` (`{ text }`), `event` (a timeline entry).
  */
 async function runActiveContent(content, options = {}) {
   const { signal, on, language, input, schedule, artifacts } = options
@@ -27,7 +27,7 @@ async function runActiveContent(content, options = {}) {
   return isStream ? lastOf(response.body, on) : response.json()
 }
 
-/** Passes each event but the last to `on`; returns the last, the answer. */
+/** Passes each event except the last one to `on`; returns the last one, the outcome or problem. */
 async function lastOf(stream, on) {
   let rest = ''
   for await (const text of stream.pipeThrough(new TextDecoderStream())) {

@@ -1,4 +1,4 @@
-// The cells of a notebook in their order, and how one moves among them. Their text is stored in this browser.
+// Ordered cells of a notebook, with navigation between them. Their text is stored in this browser.
 import { Cell } from './cell.js'
 import { samples } from './notebook-samples.js'
 
@@ -22,7 +22,7 @@ export class CellList {
     return this.#cells
   }
 
-  /** Cells as they were left in this browser, else the first ones of the language. */
+  /** Loads the cells stored in this browser, else the sample cells of the language. */
   load(language) {
     this.#language = language
     this.#parts.list.replaceChildren()
@@ -31,7 +31,7 @@ export class CellList {
     this.#forget(undefined)
   }
 
-  #heard(what, cell) {
+  #onCell(what, cell) {
     const at = this.#cells.indexOf(cell)
     const does = {
       edit: () => this.#store(),
@@ -57,7 +57,7 @@ export class CellList {
   }
 
   #insert(at, text) {
-    const cell = new Cell(text, (what, one) => this.#heard(what, one))
+    const cell = new Cell(text, (what, one) => this.#onCell(what, one))
     this.#cells.splice(at, 0, cell)
     this.#parts.list.insertBefore(cell.element, this.#parts.list.children[at] ?? null)
     this.#placed()
@@ -98,7 +98,7 @@ export class CellList {
     const { activeElement } = document
     list.insertBefore(cell.element, list.children[from < to ? to + 1 : to] ?? null)
     this.#placed()
-    // Moving an element takes the focus from it.
+    // Moving an element in the DOM removes its focus.
     if (cell.element.contains(activeElement) && !activeElement.disabled) activeElement.focus()
     else cell.focus()
   }
@@ -115,7 +115,7 @@ export class CellList {
     try {
       if (text.length <= STORED_CHARS_MAX) localStorage.setItem(storageKey(this.#language), text)
     } catch {
-      // A full or forbidden storage: the cells stay as long as the page.
+      // localStorage is full or disabled: the cells are lost when the page is closed.
     }
   }
 }

@@ -25,7 +25,7 @@ export class Cell {
   /** In the queue, or running. */
   isWaiting = false
 
-  /** `on(what, cell)` hears `run`, `next`, `insert`, `up`, `down`, `add`, `delete`, `above`, `below` and `edit`. */
+  /** `on(event, cell)` receives `run`, `next`, `insert`, `up`, `down`, `add`, `delete`, `above`, `below` and `edit`. */
   constructor(text, on) {
     this.#parts = build()
     const { area, item, gutter } = this.#parts
@@ -119,7 +119,7 @@ export class Cell {
     said.textContent = saidOf(outcome)
   }
 
-  /** Marks it as not run: by a refusal, or because a cell before it failed. */
+  /** Marks the cell as not run, because it was refused or an earlier cell failed. */
   refused(message) {
     this.count = undefined
     this.isWaiting = false
@@ -254,12 +254,12 @@ function isPlainEnter({ key, shiftKey, ctrlKey, metaKey, altKey, isComposing }) 
   return key === 'Enter' && !(shiftKey || ctrlKey || metaKey || altKey || isComposing)
 }
 
-/** Begins a line as deep as the one before it, or deeper after what opens a block; false if that is not at all. */
+/** Inserts a new line with the indentation of the current one, deeper after a block opener; false without indentation. */
 function indented(area) {
   const line = area.value.slice(0, area.selectionStart).split('\n').at(-1)
   const [depth] = /^[ \t]*/.exec(line)
   const deeper = /:\s*$/.test(line) ? '    ' : /[{([]\s*$/.test(line) ? '  ' : ''
-  // The one way to insert text that the editor can undo.
+  // Deprecated, but the only way to insert text with undo in a textarea.
   return depth + deeper !== '' && document.execCommand('insertText', false, `\n${depth}${deeper}`)
 }
 
@@ -289,7 +289,7 @@ function betweenParts(between) {
   return [element('p', 'hint', 'Printed in the background since the run before:'), shown]
 }
 
-/** Line of a cell in which an error arose; 0 if unknown. */
+/** Line of the cell at which an error was thrown; 0 if unknown. */
 function lineOf({ stack = '', details }) {
   if (details?.line) return details.line
   const last = [...stack.matchAll(/cell-\d+\.\w+(?:", line |:)(\d+)/g)]

@@ -1,5 +1,5 @@
 /**
- * Jobs to start with. The first of each language is shown by its tab; one with a `life` runs with that schedule of
+ * Example jobs. The first one of each language is shown by its tab; an example with a `life` runs with that schedule of
  * policies/schedules.json.
  *
  * @typedef {{
@@ -8,7 +8,7 @@
  * }} Example
  */
 
-/** Languages as the tabs have them. */
+/** Languages in the order of the tabs. */
 export const languages = [
   ['js', 'JavaScript'],
   ['ts', 'TypeScript'],

@@ -1,5 +1,5 @@
-// Picture of a life. The drawings are src/picture/, served below /picture/, which is where a browser finds ../../picture/
-// as well: a URL has no parent above its root.
+// Picture of a run. Drawn by src/picture/, served below /picture/, to which a browser resolves ../../picture/
+// as well, because a URL has no parent above its root.
 import { titleText, wholeText } from '../../picture/caption.js'
 import { pictureOf } from '../../picture/picture.js'
 import { svgOf } from '../../picture/svg.js'

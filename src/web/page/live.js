@@ -10,7 +10,7 @@ const LINES_MAX = 1000
 
 export class LiveRun {
   #parts
-  #told = { plan: noPlan, wall: '' }
+  #planned = { plan: noPlan, wall: '' }
   #timeline = []
   #began
   #chars = 0
@@ -28,7 +28,7 @@ export class LiveRun {
   }
 
   hear(name, data) {
-    if (name === 'plan') this.#told = { plan: data.plan, wall: data.wall }
+    if (name === 'plan') this.#planned = { plan: data.plan, wall: data.wall }
     if (name === 'stdout' || name === 'stderr') this.#print(name, data.text)
     if (name !== 'event') return
     this.#began ??= performance.now() - data.at
@@ -75,7 +75,7 @@ export class LiveRun {
 
   #life() {
     return {
-      ...this.#told,
+      ...this.#planned,
       status: 'running',
       timeline: this.#timeline,
       age: this.age ?? 0,
@@ -93,7 +93,7 @@ export class LiveRun {
     const { life: place } = this.#parts
     if (!life) return place.replaceChildren()
     const made = await lifeImage(life, place.clientWidth)
-    // A late image of the running state.
+    // Race: this image of the running state was decoded after the end.
     if (life.status === 'running' && this.#isOver) return
     place.replaceChildren(made)
   }

@@ -1,4 +1,4 @@
-/** Cells to start with, and lives to choose from: value, name, explanation. */
+/** Sample cells, and schedules to choose from: value, name, explanation. */
 export const samples = {
   python: [
     `orders = [("lamp", 40), ("tape", 3.5), ("desk", 210)]

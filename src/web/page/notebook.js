@@ -20,7 +20,7 @@ const lifeParts = {
   renew,
 }
 
-/** A session ended this close to its deadline ended by it. */
+/** A session that ended this close to its deadline counts as ended by the deadline. */
 const NEAR_MS = 2000
 /** Status of a wall without files. */
 const NO_FILES = 422
@@ -40,15 +40,15 @@ let session
 let life
 let opening
 let following
-/** Cells to run, the first of which runs. */
+/** Queue of cells; the first one is running. */
 let queue = []
 let isRunning = false
 let runs = 0
-/** False once a session has said that it has none. */
+/** False once a session has responded that its wall has no files. */
 let hasFiles = true
-/** Why it ends, if the visitor asked for that. */
+/** Reason for the end, if the visitor caused it. */
 let ending
-/** A life that this server does not know is not asked for again. */
+/** False once the server has rejected the sample schedules, which are then not sent again. */
 let isLifeKnown = true
 
 for (const [value, name] of sessionLives) lifeKind.add(new Option(name, value))
@@ -110,7 +110,7 @@ function drop(message = '') {
   queue = []
 }
 
-/** True if it ended well. */
+/** Runs a cell; true if its status is ok. */
 async function runOne(cell) {
   const ended = life.begin()
   const n = ++runs
@@ -137,7 +137,7 @@ async function afterRun() {
   await Promise.allSettled([one.look(), hasFiles && showFiles(one)])
 }
 
-/** Opens a session where none is open; false if there is none. */
+/** Opens a session unless one is open; false on failure. */
 async function open() {
   if (session) return true
   opening ??= opened().finally(() => (opening = undefined))
@@ -165,7 +165,7 @@ async function opened() {
   }
 }
 
-/** A server with schedules of its own decides alone, and knows none of these. */
+/** Requests a session; falls back to the server's schedule if it does not have the sample schedules. */
 async function asked() {
   const plain = { language: language.value }
   const schedule = isLifeKnown && lifeKind.value
@@ -202,7 +202,7 @@ async function follow(one, itsLife) {
   if (ending !== 'silent') tell(endedText(outcome, { near, lost }), true)
 }
 
-/** Why it ended, in plain words. */
+/** Explains the end of a session to the visitor. */
 function endedText(outcome, { near, lost }) {
   const said =
     ending ??
@@ -219,7 +219,7 @@ function reasonOf({ status, error }, { ms, lastMs }) {
   return `It ended as "${status}"${message ? `: ${message}` : ''}.`
 }
 
-/** The queue goes with the exec that is interrupted. */
+/** Interrupts the running exec, and clears the queue. */
 async function stop() {
   const [running, ...rest] = queue
   for (const cell of rest) cell.refused('Not run: interrupted.')
@@ -240,7 +240,7 @@ async function closed(because) {
   ending = because
   showState()
   await one.close().catch(() => undefined)
-  // The stream of its life ends with it.
+  // The event stream of the session ends with it.
   await following
 }
 

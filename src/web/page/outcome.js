@@ -19,7 +19,7 @@ const meanings = {
 /** Statuses whose sentence includes the reason. */
 const withReason = new Set(['limit', 'terminated', 'unavailable', 'refused', 'failed'])
 
-/** Headline: the end, in a word and a sentence. */
+/** Headline: status, as a badge and a sentence. */
 export function headlineOf(answer) {
   const outcome = answer.outcome ?? answer
   if (typeof outcome.status === 'number') {
@@ -33,7 +33,7 @@ export function headlineOf(answer) {
   return [badge(tone, outcome.status), element('span', '', `${meaning}${after}${why}`)]
 }
 
-/** Headline while it runs, with its age. */
+/** Headline of a running job, with its age. */
 export function runningHeadline(age) {
   const text = age === undefined ? 'A sandbox is being made for it' : `for ${milliseconds(age)}`
   return [badge('live', 'running'), element('span', '', text)]
@@ -70,7 +70,7 @@ export function returnedBy(answer) {
   ].filter(Boolean)
 }
 
-/** Parts of the outcome below the picture of its life. `jump(line, column)` shows a place of the source. */
+/** Parts of the outcome below the picture. `jump(line, column)` shows a position in the source. */
 export function detailOf(answer, jump) {
   const outcome = answer.outcome ?? answer
   if (typeof outcome.status === 'number') return [raw(answer)]

@@ -96,7 +96,7 @@ suite('A dry run of mayfly exec', { skip, timeout, concurrency: 2 }, () => {
     assert.equal((await exec(direct, '--', 'sh', '-c', everything)).code, 0)
     const committed = await exec(viewed, '--commit')
     assert.equal(committed.code, 0, committed.stderr)
-    assert.match(committed.stderr, /^Made \d+ changes in /)
+    assert.match(committed.stderr, /^Applied \d+ changes in /)
     assert.deepEqual(treeOf(viewed), treeOf(direct))
     assert.ok(!existsSync(join(views, viewIn(ran.stderr))))
     assert.equal((await exec(viewed, '--diff')).code, 9)
@@ -284,10 +284,10 @@ suite('A commit of mayfly exec', { skip, timeout, concurrency: 2 }, () => {
     const cases = [
       [['--diff', 'view_0'], 9, /Cannot find the view "view_0"/],
       [['--diff', '../../etc'], 9, /Cannot find the view/],
-      [['--diff', '--commit'], 2, /given alone/],
-      [['--commit', '--', 'true'], 2, /given alone/],
+      [['--diff', '--commit'], 2, /use exactly one of/],
+      [['--commit', '--', 'true'], 2, /use exactly one of/],
       [['--dry-run'], 2, /expected the command after "--"/],
-      [['--dry-run', '--write', '..', '--', 'true'], 2, /Leave out --write/],
+      [['--dry-run', '--write', '..', '--', 'true'], 2, /Omit --write/],
     ] as const
     for (const [words, code, says] of cases) {
       const ran = await exec(folder, ...words)

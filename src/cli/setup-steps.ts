@@ -3,7 +3,7 @@ import path from 'node:path'
 import { findSurroundings, type Surroundings } from './surroundings.ts'
 
 /**
- * One-time steps that give a machine stronger walls. Reads the machine and changes nothing: a step states whether it is done,
+ * Setup steps, done once, that give a machine stronger walls. Reads the machine and changes nothing: a step states whether it is done,
  * which files and commands it needs, and how to undo it. `mayfly setup` prints the steps; `--apply` performs them.
  */
 export interface SetupStep {

@@ -99,7 +99,7 @@ function readPlain(file: string): Buffer | undefined {
   try {
     const facts = fstatSync(fd)
     if (!facts.isFile() || facts.size > BYTES_MAX) return undefined
-    // One byte more than st_size, to detect growth.
+    // Buffer of st_size + 1 bytes, to detect growth.
     const bytes = Buffer.allocUnsafe(facts.size + 1)
     let length = 0
     for (let read = -1; read !== 0 && length < bytes.length; length += read)

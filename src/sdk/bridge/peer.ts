@@ -1,5 +1,5 @@
 /**
- * One end of the socket between an application and its host process. Both ends are symmetric: each calls the other,
+ * End of the socket between an application and its host process. Both ends are symmetric: each calls the other,
  * by the number of an object and the path of a member, or by the number of a function that was passed in a call.
  *
  *     call    [id, target, path, args]  ──►  answer [id, value] | fault [id, error]

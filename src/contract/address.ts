@@ -46,8 +46,8 @@ const blocks4 = v4.map(([block, what]) => ({ ...blockOf(block), what }))
 const blocks6 = v6.map(([block, what]) => ({ ...blockOf(block), what }))
 
 /**
- * Reach of an operator's rule: `private` is allowed by name or address, `loopback` by address and
- * port.
+ * Class of an address, which decides how an operator's rule can allow it: `private` by name or
+ * address, `loopback` only by address and port, `never` not at all.
  */
 export type AddressKind =
   | { readonly kind: 'public' }
@@ -121,8 +121,8 @@ export function closedName(host: string): string | undefined {
 
 interface Block {
   readonly bits: bigint
-  /** Number of host bits, ignored in a comparison. */
-  readonly rest: bigint
+  /** Number of low bits to ignore in a comparison. */
+  readonly hostBits: bigint
   readonly isFour: boolean
 }
 
@@ -131,13 +131,13 @@ function blockOf(text: string): Block {
   const isFour = isIPv4(address)
   return {
     bits: isFour ? bits4(address) : bits6(address),
-    rest: BigInt((isFour ? 32 : 128) - Number(length)),
+    hostBits: BigInt((isFour ? 32 : 128) - Number(length)),
     isFour,
   }
 }
 
 function isIn(bits: bigint, block: Block): boolean {
-  return bits >> block.rest === block.bits >> block.rest
+  return bits >> block.hostBits === block.bits >> block.hostBits
 }
 
 function bits4(address: string): bigint {

@@ -59,7 +59,7 @@ export const seenSchema = z.discriminatedUnion('kind', [
     denied,
   }),
   z.object({ kind: z.literal('capability'), name, denied }),
-  /** Processes that are over, and times that the kernel ended some for their memory, by the word of a guest. */
+  /** Exited processes (`exit`) and OOM kills (`oom`), as reported by a guest's kernel: untrusted. */
   z.object({
     kind: z.literal('exit'),
     pid,
@@ -122,7 +122,7 @@ export type AnomalyName = (typeof anomalyNames)[number]
 export const anomalySeverities = ['low', 'medium', 'high'] as const
 export type AnomalySeverity = (typeof anomalySeverities)[number]
 
-/** A detector's conclusion. `subject` tells two anomalies of one detector apart. */
+/** A detector's conclusion. `subject` distinguishes two anomalies of one detector. */
 export interface Anomaly {
   readonly name: AnomalyName
   readonly severity: AnomalySeverity
@@ -141,8 +141,8 @@ export const evidenceMax = 8
 /** Expectations about code before it runs: its verdict, its grants, its own declarations. */
 export interface ExpectedBehavior {
   /**
-   * Kinds of access that analysis saw in the code; undefined without an analysis, and then nothing
-   * is expected.
+   * Kinds of access that the analysis found in the code; undefined without an analysis: no access is
+   * then unexpected.
    */
   readonly access: readonly Access[] | undefined
   /** Capability names it is expected to call. */
@@ -158,13 +158,13 @@ export interface ExpectedBehavior {
   readonly output: number
   /** Declares itself compute-bound. */
   readonly computes: boolean
-  /** Absolute paths of files that came with it: not secret from it. */
+  /** Absolute paths of the job's own files, which are no secret from it. */
   readonly ownFiles: readonly string[]
   /** Absolute paths of planted honeytokens; Mayfly itself writes them. */
   readonly planted?: readonly string[]
 }
 
-/** Kinds of access, as far as a program has to ask for them. */
+/** Kinds of access for which a program needs a system call. */
 export const accesses = ['network', 'process', 'files'] as const
 export type Access = (typeof accesses)[number]
 

@@ -1,8 +1,9 @@
 import * as z from 'zod'
 
 /**
- * Edits that turn a cell of `js` or `ts` into a script whose names last. Each has a range of the text that runs, in UTF-16
- * units; the wall has a text for each kind (`guest/cell/source.js`), so that a compromised parser adds no code of its own.
+ * Edits that turn a cell of `js` or `ts` into a script whose top-level names stay defined for later cells. An edit is a kind
+ * and a source range in UTF-16 units. The replacement text of each kind is in the wall (`guest/cell/source.js`), so that a
+ * compromised parser cannot insert code.
  */
 export const cellEditKinds = [
   /** Keyword of a top-level `let` or `const`. */
@@ -11,7 +12,7 @@ export const cellEditKinds = [
   'bare',
   /** Declaration of a top-level class. */
   'class',
-  /** The same of an abstract one, which is no expression. */
+  /** Declaration of an abstract class, which TypeScript does not allow as an expression. */
   'abstract-class',
   /** Name that the cell declares; no edit by itself. */
   'name',
@@ -19,13 +20,13 @@ export const cellEditKinds = [
   'function',
   /** Keyword of a `var` of a cell that awaits. */
   'var',
-  /** The same in the head of `for (var … of …)`. */
+  /** Keyword of a `var` in the head of `for (var … of …)`. */
   'loop-var',
-  /** Type of a variable of a cell that awaits, where its types are not erased. */
+  /** Type annotation of a variable in a cell that awaits, if types are not erased before. */
   'type',
   /** Import declaration. */
   'import',
-  /** Expression whose value is the result, where the completion of a script is not. */
+  /** Expression whose value is the result, if the completion value of the script is not. */
   'result',
 ] as const
 export type CellEditKind = (typeof cellEditKinds)[number]

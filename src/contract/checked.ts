@@ -4,16 +4,16 @@ import { MayflyError } from './error.ts'
 /** Maximum of issues in a problem: enough to fix a body, without amplifying a small request into a large answer. */
 const ISSUES_MAX = 20
 
-/** A value of a request as its schema reads it. Throws MayflyError INVALID. */
+/** Parses a value of a request by its schema. Throws MayflyError INVALID, which names it as `what`. */
 export function checked<T extends z.ZodType>(schema: T, value: unknown, what: string): z.output<T> {
   const read = schema.safeParse(value)
   if (read.success) return read.data
   throw invalid(what, read.error)
 }
 
-/** Lists validation issues by path; unknown members one by one. */
+/** Error with the issues by path, `ISSUES_MAX` at most; each unknown key is an issue of its own. */
 export function invalid(what: string, error: z.ZodError): MayflyError {
-  const details = error.issues.flatMap(placesOf).slice(0, ISSUES_MAX)
+  const details = error.issues.flatMap(issuesByPath).slice(0, ISSUES_MAX)
   const [first] = details
   const where = first && first.path !== '' ? `"${first.path}": ` : ''
   return new MayflyError(
@@ -23,7 +23,7 @@ export function invalid(what: string, error: z.ZodError): MayflyError {
   )
 }
 
-function placesOf(
+function issuesByPath(
   issue: z.core.$ZodIssue,
 ): readonly { readonly path: string; readonly message: string }[] {
   if (issue.code === 'invalid_key')

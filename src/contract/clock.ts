@@ -7,7 +7,7 @@ import { createSleep, type Sleep } from '../lib/sleep.ts'
 export interface Clock {
   /** Milliseconds on a monotonic clock. Only differences mean anything. */
   now(): number
-  /** Wall-clock milliseconds since 1970, for records alone; no decision reads it. */
+  /** Wall-clock milliseconds since 1970, for records and expiries (`expiryDate`); no timer uses it. */
   date(): number
   /** Calls back once, `ms` from now or as soon after as possible. */
   after(ms: number, then: () => void): Timer
@@ -21,17 +21,17 @@ export interface Timer {
 }
 
 /**
- * Date for expiries: of the wall clock, and never earlier than its date here plus the time that has passed since. A clock
- * that is set back, by an operator or by time packets that nobody signs, revives no expired key or signature of this
- * process; one that is set forward and corrected again is believed both times.
+ * Clock for expiries, in milliseconds since 1970: the wall clock, but never earlier than its value at this call plus the
+ * monotonic time since. Setting the wall clock back, by an operator or by unauthenticated NTP, therefore revives no expired
+ * key or signature in this process. A wall clock that is set forward is believed, and so is its later correction.
  */
 export function expiryDate(clock: Pick<Clock, 'now' | 'date'>): () => number {
   const since = { now: clock.now(), date: clock.date() }
   return () => Math.max(clock.date(), since.date + clock.now() - since.now)
 }
 
-/** Upper bound for noticing that the machine was suspended. */
-const LOOK_EVERY_MS = 50
+/** Interval of checks for a suspend of the machine, while a timer is pending. */
+const SUSPEND_CHECK_MS = 50
 
 /**
  * The real clock. It counts suspend time (CLOCK_BOOTTIME): a life whose deadline passed in suspend
@@ -40,25 +40,25 @@ const LOOK_EVERY_MS = 50
 export function createClock(sleep: Sleep = createSleep()): Clock {
   const waiting = new Set<() => void>()
   let slept = 0
-  let looking: NodeJS.Timeout | undefined
+  let suspendCheck: NodeJS.Timeout | undefined
 
   const now = () => performance.now() + slept
 
-  function look(): void {
+  function checkSuspend(): void {
     const more = sleep.look()
     slept += more
     if (more > 0) for (const wake of waiting) wake()
     if (waiting.size > 0) return
-    clearInterval(looking)
-    looking = undefined
+    clearInterval(suspendCheck)
+    suspendCheck = undefined
   }
 
   function after(ms: number, then: () => void): Timer {
-    if (!looking) slept += sleep.look()
+    if (!suspendCheck) slept += sleep.look()
     const due = now() + ms
     let timer = setTimeout(call, ms)
     waiting.add(wake)
-    looking ??= setInterval(look, LOOK_EVERY_MS).unref()
+    suspendCheck ??= setInterval(checkSuspend, SUSPEND_CHECK_MS).unref()
     return {
       cancel: stop,
       unref: () => void timer.unref(),

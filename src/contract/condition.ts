@@ -12,7 +12,7 @@ import { conditionCharactersMax } from './phase.ts'
  */
 export interface Condition {
   readonly text: string
-  /** Reads `life.cpu`, which not every wall reports for every zone. */
+  /** The expression uses `life.cpu`, which not every wall reports for every zone. */
   readonly readsCpu: boolean
   /** Throws when evaluation fails: unknown values, overflow, division by zero. */
   holds(view: LifeView): boolean
@@ -61,7 +61,7 @@ type Cel = typeof import('@marcbachmann/cel-js')
 
 let environment: Environment | undefined
 
-/** Loads CEL with the first condition: most runs have none, and it takes as long as all other schemas. */
+/** Loads CEL lazily: most runs have no condition, and loading it takes as long as all other schemas. */
 function openEnvironment(): Environment {
   const { Environment } = createRequire(import.meta.url)('@marcbachmann/cel-js') as Cel
   return new Environment({
@@ -125,7 +125,7 @@ function mustBePoint(node: ASTNode): void {
 
 const severities: readonly unknown[] = ['none', ...anomalySeverities]
 
-/** A comparison of `anomaly.last` with any other text could never hold. */
+/** Rejects a comparison of `anomaly.last` with a text that is no severity: it would never be true. */
 function mustBeSeverity([a, b]: readonly [ASTNode, ASTNode]): void {
   const text = isLastAnomaly(a) ? b : isLastAnomaly(b) ? a : undefined
   if (text?.op !== 'value' || severities.includes(text.args)) return

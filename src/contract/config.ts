@@ -40,7 +40,7 @@ const fileName = filled(4096)
 const httpUrl = z.url({ protocol: /^https?$/, error: 'expected an http or https URL' }).max(2048)
 const variableName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,199}$/)
 
-/** Titles name, in the reference, values with more than one notation. */
+/** The title is the name of the type in the generated reference. */
 const duration = durationAsked.meta({ title: 'duration' })
 const size = sizeAsked.meta({ title: 'size' })
 
@@ -54,7 +54,7 @@ const network = z
   .transform((asked) => networkOf(asked))
   .meta({ title: 'network' })
 
-/** The same for grants and ceilings of a configuration: a rule may allow private addresses. */
+/** A network in a grant or a ceiling of the configuration, whose rules may allow private addresses. */
 const hostRule = z.union([hostPattern, z.strictObject({ host: hostPattern, private: flag })])
 const configuredAsked = z.union([
   networkAsked,
@@ -756,8 +756,8 @@ const keptSpares = z.strictObject({
   count: whole(1, 64).describe('Walls that wait ready, also without demand'),
 })
 
-/** Names that code of a model has already, or that are no names in JavaScript. */
-const takenNames = new Set(
+/** Reserved words of JavaScript, and globals that the code of a model already has. */
+const reservedNames = new Set(
   'input console call fetch arguments await break case catch class const continue debugger default delete do else enum eval export extends false finally for function if implements import in instanceof interface let new null package private protected public return static super switch this throw true try typeof undefined var void while with yield'.split(
     ' ',
   ),
@@ -772,7 +772,10 @@ const mcpServer = z
         /^[a-z][a-z0-9_]{0,31}$/,
         'expected a name of lower-case letters, digits and "_" that begins with a letter',
       )
-      .refine((text) => !takenNames.has(text), 'expected a name that JavaScript does not have')
+      .refine(
+        (text) => !reservedNames.has(text),
+        'expected a name that JavaScript does not reserve',
+      )
       .describe('Name of the server in code: its tools are functions of an object of that name'),
     url: httpUrl.optional().describe('Address of a server that speaks streamable HTTP'),
     headers_env: z
@@ -923,7 +926,7 @@ export const configSchema = z.strictObject({
     .describe('Threat intelligence; not supported yet: giving one is an error'),
 })
 
-/** Only the file may allow private addresses. */
+/** Overrides cannot allow private addresses; only the configuration file can. */
 const overridden = { network: ceilingsNetwork } as const
 
 /** Settings that may change while running; tenants by name. Omitted ones stay unchanged. */
@@ -989,8 +992,8 @@ export type Config = DeepReadonly<
     /** MAYFLY_ENV, or `development`. */
     environment: string
     /**
-     * No file, variable or override sets an escalation; only then may a weaker wall stand in for a
-     * missing one.
+     * True if no file, variable or override sets an escalation; only then may a weaker wall replace
+     * a missing one.
      */
     hasDefaultEscalation?: boolean
   }

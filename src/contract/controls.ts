@@ -91,7 +91,7 @@ const amounts = ['cpu', 'memory', 'io', 'processes'] as const satisfies readonly
 
 /**
  * The stricter of each control. Commutative, associative, idempotent; the result is canonical. Throws AssertionError
- * for an amount that is no number: `NaN` is below nothing, and would lift a limit wherever it is compared.
+ * for `NaN`: every comparison with it is false, so it would disable the limit.
  */
 export function meet(a: Controls, b: Controls): Controls {
   const both = {

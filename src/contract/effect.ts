@@ -14,7 +14,7 @@ export const effectName = z
     'expected 1 to 200 letters, digits, ".", "_", ":", "@" or "-", the first a letter or digit',
   )
   .refine((name) => name !== 'register' && name !== 'execute', {
-    message: 'expected another name: this one is a path of its own',
+    message: 'expected another name: "register" and "execute" are paths of the API',
   })
 
 const memoryLimitMB = { min: 8, max: 2 ** 20 } as const

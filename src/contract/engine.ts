@@ -144,7 +144,7 @@ export type WallRank = 'ahead' | 'job' | 'behind' | 'parked'
 /** Disposing releases its resources; it resolves when all are released, or leaves the rest to background retries. */
 export interface Enclosure extends AsyncDisposable {
   readonly id: string
-  /** Description for the server, passed on unread. */
+  /** Description for the server; the warden's core forwards it without reading it. */
   readonly wall: Wall
   /** True if it serves one job and ends; otherwise it serves the jobs of one tenant, one after another. */
   readonly isSingleUse: boolean
@@ -158,8 +158,8 @@ export interface Enclosure extends AsyncDisposable {
   /** Binds the enclosure to a job's bounds and reads them back, all before the job is sent. */
   claim(bounds: ClaimBounds): Promise<ClaimReadBack>
   /**
-   * Starts the accounting of CPU time of the next job, under the same bounds. Of the time since the last start, that job
-   * has used `ranMs` at most.
+   * Restarts CPU accounting for the next job, under the same bounds. The job has been running for `ranMs` milliseconds, so
+   * that at most this much of the CPU time used so far is charged to it.
    */
   rearm(ranMs: number): void
   /** Tightens bounds while running; resolves when each holds. The caller passes the meet with the earlier bounds. */
@@ -171,7 +171,7 @@ export interface Enclosure extends AsyncDisposable {
   thaw(): Promise<void>
   /** Samples memory, and enforces in user space the limits that the kernel does not. Throws if it cannot read them. */
   sample(nowMs: number): MemorySample
-  /** Whether the kernel ended a process of the job for memory by now, by its own count; cheap. */
+  /** Whether the kernel's OOM counter shows a killed process of the job; cheap. */
   isOutOfMemory(): boolean
   /** Milliseconds of CPU time; cheap. */
   cpuTime(): { readonly sinceStartMs: number; readonly sinceClaimMs: number }
@@ -236,7 +236,7 @@ export interface MemorySample {
   readonly isOutOfMemory: boolean
   /** True above the bound on tasks, if the kernel does not enforce it: the caller ends the enclosure. */
   readonly hasTooManyTasks?: boolean
-  /** True above the bound on scratch, where no file system holds it: the caller ends the enclosure. */
+  /** True above the bound on scratch space, if no file system enforces it: the caller ends the enclosure. */
   readonly hasTooMuchDisk?: boolean
 }
 

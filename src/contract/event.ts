@@ -109,7 +109,7 @@ export const points = [
 ] as const
 export type Point = (typeof points)[number]
 
-/** As a set. */
+/** `lifePointNames` as a set. */
 export const lifePoints: ReadonlySet<Point> = new Set<Point>(lifePointNames)
 
 export type ClaimSource = 'host' | 'wall' | 'guest'

@@ -6,11 +6,11 @@ import type { Stdin } from './surroundings.ts'
 export interface ExecTask {
   /** A cell: it runs in the session's interpreter, and the value of its last expression is the result. */
   readonly code?: string
-  /** For ts and node: the code has types that the wall has to erase. */
+  /** For ts and node: the code has types, which the wall erases. */
   readonly typed?: boolean
-  /** For js and ts: how the code becomes a script whose names last. */
+  /** For js and ts: edits that keep the cell's names for later cells. */
   readonly cell?: CellPlan
-  /** A program beside the interpreter: words, or a line for `sh -c`. */
+  /** A program, run next to the interpreter: an argument vector, or a line for `sh -c`. */
   readonly command?: string | readonly string[]
   readonly inputText?: string
   readonly stdin?: Stdin
@@ -24,7 +24,7 @@ export interface ExecTask {
   readonly artifactBytesMax: number
 }
 
-/** `lost`: the interpreter was started anew, and variables and imports are gone. */
+/** `lost`: the interpreter was restarted, so that variables and imports are gone. */
 export const sessionStates = ['kept', 'lost'] as const
 export type SessionState = (typeof sessionStates)[number]
 
@@ -42,7 +42,7 @@ export interface SessionEntry {
 
 export interface SessionListing {
   readonly entries: readonly SessionEntry[]
-  /** There are more than the guest lists. */
+  /** The folder has more entries than the guest lists. */
   readonly truncated: boolean
 }
 

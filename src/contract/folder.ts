@@ -1,24 +1,24 @@
 import type { NetworkControl } from './controls.ts'
 
-/** A command in a folder of this machine: what its wall shows and closes. Paths are canonical. */
+/** Access of a command to a folder of this machine and to the paths around it. Paths are canonical. */
 export interface FolderGrant {
   /** Working folder of the command. */
   readonly folder: string
-  /** Hidden but for what is bound below it. */
+  /** Home folder: hidden, except for `binds` below it. */
   readonly home: string | undefined
   readonly binds: readonly FolderBind[]
-  /** Closed to changes alone, or also to reading; they need not exist. */
+  /** Paths without write access, or without any; they need not exist. */
   readonly closed: readonly ClosedPath[]
-  /** Files that may be read though they have the name of a secret. */
+  /** Files that may be read although their name is that of a secret. */
   readonly lifted: readonly string[]
-  /** Names that are secrets here too, as in the table of the policy. */
+  /** File names that are secrets here, in addition to those of the policy. */
   readonly secretNames: readonly string[]
   readonly variables: Readonly<Record<string, string>>
-  /** Names of variables that were asked for one by one: nothing else sets them. */
+  /** Names of variables that the user requested individually; no default overwrites them. */
   readonly given: readonly string[]
 }
 
-/** A path of this machine, shown at its own place. */
+/** A path of this machine, bind-mounted at the same path inside. */
 export interface FolderBind {
   readonly path: string
   readonly isWritable: boolean
@@ -34,27 +34,28 @@ export interface FolderWallSpec extends Omit<FolderGrant, 'variables' | 'given'>
   readonly uid: number
   readonly gid: number
   readonly command: readonly string[]
-  /** Descriptors of standard streams that are terminals. */
+  /** File descriptors of the standard streams that are terminals. */
   readonly terminals: readonly number[]
   readonly timeoutMs: number | undefined
   readonly memoryBytes: number
   readonly processes: number
-  /** Port inside on which its egress path listens. */
+  /** Port on which the egress proxy listens inside the wall. */
   readonly egressPort: number | undefined
-  /** Files on its root, which nothing there changes: path and text. */
+  /** Read-only files on its root: text by path. */
   readonly files?: Readonly<Record<string, string>> | undefined
-  /** A view in place of the folder: what changes lies in `upper`. */
-  readonly view?: FolderViewPlace | undefined
-  /** Files of a control group, by which its first process enters it. */
+  /** Overlay in place of the folder, for a dry run. */
+  readonly view?: FolderOverlay | undefined
+  /** `cgroup.procs` files to which its first process writes itself. */
   readonly groups?: readonly string[] | undefined
 }
 
-export interface FolderViewPlace {
+/** Folders of an overlayfs; changes are written to `upper`. */
+export interface FolderOverlay {
   readonly upper: string
   readonly work: string
 }
 
-/** A call that the wall refused. */
+/** A system call that the wall refused. */
 export interface FolderRefusal {
   readonly what: 'read' | 'write' | 'name' | 'connect'
   readonly path: string
@@ -65,7 +66,7 @@ export interface FolderRefusal {
 
 export type FolderLimit = 'timeout' | 'memory'
 
-/** End of a command. Without a code and a signal its wall broke, or never stood. */
+/** End of a command. Without a code and a signal, its wall broke or was never built. */
 export interface FolderEnd {
   readonly code: number | null
   readonly signal: number | null
@@ -76,13 +77,13 @@ export interface FolderEnd {
   readonly stderr?: Uint8Array | undefined
 }
 
-/** A wall of a folder as it runs. */
+/** A running wall of a folder. */
 export interface FolderWall {
   readonly ended: Promise<FolderEnd>
   kill(): void
 }
 
-/** Network of a command, and hosts of it that may be private. */
+/** Network of a command, and those of its hosts that may have private addresses. */
 export interface FolderNetwork {
   readonly network: NetworkControl
   readonly privateHosts: readonly string[]

@@ -26,10 +26,10 @@ export const callable = [
   'math.divide',
 ] as const
 
-/** Capability to call functions of the application, or of the door, that started the job: it answers each call itself. */
+/** Capability to call functions of the job's caller: the application or the entry point that started it. */
 export const hostCall = 'host.call'
 
-/** Every capability a job may request by a command. */
+/** Capabilities that `mayfly run --capability` accepts. */
 export const askable = [...grantable, ...callable] as const
 
 export const language = z.enum(languages)
@@ -118,7 +118,7 @@ export const hostPattern = z
   .refine((text) => parsePattern(text, 'https') !== undefined, `expected ${patternText}`)
 const hostPatterns = z.array(hostPattern).max(1000)
 
-/** User notation; `config` and `profile` normalise it into Controls. */
+/** Byte budgets in user notation; `config` and `profile` normalise them into Controls. */
 export const bytesAsked = {
   sent: size.exactOptional().describe('bytes that may leave in one run, headers and TLS included'),
   received: size
@@ -246,7 +246,7 @@ export const origins = [
 ] as const
 export type Origin = (typeof origins)[number]
 
-/** `open`: a life that takes execs; `exec`: a cell or a command in the life of that id. */
+/** `open`: opens a session; `exec`: a cell or a command in the session whose execution id is `of`. */
 export type SessionJob =
   | { readonly kind: 'open' }
   | { readonly kind: 'exec'; readonly of: string; readonly command?: string | readonly string[] }
@@ -260,13 +260,12 @@ export interface Job {
   readonly principal: string
   readonly origin: Origin
   /**
-   * Capability of which this job is one call: limits and Controls are those configured for that
-   * name.
+   * Name of the capability of which this job is a call; its configured limits and Controls apply.
    */
   readonly capability?: string
-  /** Zones are analysed whatever its schedule says; the owner's name of the instance, if any, has a history. */
+  /** Analyses zones also if the schedule has none. Runs with the same `instance`, the owner's name, share a history. */
   readonly zones?: { readonly instance?: string }
-  /** A session that is opened, or one exec of it. */
+  /** Set if the job opens a session or is one exec of it. */
   readonly session?: SessionJob
   /** Time of acceptance, on the Clock. */
   readonly at: number

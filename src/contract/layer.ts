@@ -22,7 +22,7 @@ export const packageLayer = z
   .readonly()
 export type PackageLayer = z.output<typeof packageLayer>
 
-/** The single folder in a layer; Node resolves packages only from this name. */
+/** Name of the single folder in a layer; Node resolves packages only in `node_modules`. */
 export const contentOf: Readonly<Record<LayerKind, string>> = {
   node: 'node_modules',
   python: 'packages',

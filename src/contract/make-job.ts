@@ -2,7 +2,7 @@ import type { Clock } from './clock.ts'
 import type { Job } from './job.ts'
 import { newId } from '../lib/id.ts'
 
-/** Identity, owner and moment of a job whose request was checked. */
+/** Adds an id, the owner and the time of acceptance to a validated request. */
 export function makeJob<Owner extends object>(
   asked: Job['asked'],
   owner: Owner,

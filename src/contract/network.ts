@@ -17,15 +17,15 @@ export type NetworkInput =
  */
 export type HostRule = string | { readonly host: string; readonly private?: boolean | undefined }
 
-/** The same in a configuration, where a rule may allow private addresses. */
+/** A network in the notation of a configuration, whose rules may allow private addresses. */
 export type ConfiguredNetworkInput =
   | Exclude<NetworkInput, { readonly allow: readonly string[] }>
   | (BytesAsked & { readonly allow: readonly HostRule[] })
 
-/** A configured network: the control, and its patterns that may be private. */
+/** A configured network: the control, and those of its patterns that may match private addresses. */
 export type ConfiguredNetwork = NetworkControl & { readonly private?: readonly string[] }
 
-/** Byte budgets of one run, heads and TLS included: a number, or text such as "1MB". */
+/** Byte budgets of one run, headers and TLS included: a number, or text such as "1MB". */
 interface BytesAsked {
   readonly sent?: number | string
   readonly received?: number | string
@@ -78,9 +78,9 @@ function whyNotPrivate(patterns: readonly string[]): string | undefined {
     if (closed !== undefined) return `it is ${closed}; loopback is written as "127.0.0.1:PORT"`
     const address = host.startsWith('[') ? host.slice(1, -1) : isIP(host) ? host : undefined
     const kind = address === undefined ? undefined : addressKind(address)
-    if (kind?.kind === 'never') return `it is ${kind.what}, which no rule lets out`
+    if (kind?.kind === 'never') return `it is ${kind.what}, which no rule can allow`
     if (kind?.kind === 'loopback' && port === '*')
-      return 'loopback is let out at one address and port alone'
+      return 'loopback can be allowed only with one address and one port'
   }
   return undefined
 }
@@ -102,15 +102,14 @@ function bytesOf(
  */
 export type BareHost = 'https' | 'web' | 'every'
 
-const bareForms: Readonly<Record<BareHost, readonly (readonly [scheme: string, port: string])[]>> =
-  {
-    https: [['https', '443']],
-    web: [
-      ['http', '80'],
-      ['https', '443'],
-    ],
-    every: [['*', '*']],
-  }
+const bareForms: Readonly<Record<BareHost, Endpoints>> = {
+  https: [['https', '443']],
+  web: [
+    ['http', '80'],
+    ['https', '443'],
+  ],
+  every: [['*', '*']],
+}
 
 const PORT_OF: Readonly<Record<string, string>> = {
   http: '80',
@@ -136,18 +135,18 @@ export function parsePattern(text: string, bare: BareHost): readonly string[] | 
   if (Number(port ?? 1) < 1 || Number(port ?? 1) > 65_535) return undefined
   const head = method === undefined ? '' : `${method} `
   const rest = tail === '/*' ? '' : tail
-  return placesOf(scheme, port, bare)?.map(
+  return endpointsOf(scheme, port, bare)?.map(
     ([word, number]) => `${head}${word}://${name}:${number}${rest}`,
   )
 }
 
-type Places = readonly (readonly [scheme: string, port: string])[]
+type Endpoints = readonly (readonly [scheme: string, port: string])[]
 
-function placesOf(
+function endpointsOf(
   scheme: string | undefined,
   port: string | undefined,
   bare: BareHost,
-): Places | undefined {
+): Endpoints | undefined {
   if (scheme === undefined && port === undefined) return bareForms[bare]
   const word = scheme?.toLowerCase() ?? schemeOf(numberOf(port))
   const number = numberOf(port) ?? (bare === 'every' && scheme === '*' ? '*' : PORT_OF[word])
@@ -164,13 +163,15 @@ export function plainPath(path: string): string | undefined {
     return /[A-Za-z0-9._~-]/.test(character) ? character : `%${hex.toUpperCase()}`
   })
   if (!/^\/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*$/.test(decoded)) return undefined
-  if (/%(?![0-9A-F]{2})|%(0|1|7F|2F|5C|25|3B)|;|\/\.{0,2}(\/|$)/.test(trimmedEnd(decoded)))
+  if (
+    /%(?![0-9A-F]{2})|%(0|1|7F|2F|5C|25|3B)|;|\/\.{0,2}(\/|$)/.test(withoutTrailingSlash(decoded))
+  )
     return undefined
   return decoded
 }
 
-/** A path may end with a slash. */
-function trimmedEnd(path: string): string {
+/** Removes one trailing slash, which a path may have, before the check for empty segments. */
+function withoutTrailingSlash(path: string): string {
   return path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path === '/' ? '/-' : path
 }
 

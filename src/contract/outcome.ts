@@ -20,7 +20,7 @@ export const artifact = z
 
 export const encoding = z.enum(['json', 'tagged', 'text'])
 
-/** A rich form of a result, or a figure: either its text, or the artifact with its bytes. */
+/** A rich representation of the result, or a figure: has either its text, or the path of an artifact. */
 export const displayItem = z
   .object({
     type: z.string().describe('MIME type, as the job states it'),
@@ -69,8 +69,8 @@ export const cachedFrom = z
   .readonly()
 
 /**
- * A difference in the run on another tier: its location, and the beginning of either side as
- * JSON.
+ * A difference between the run and its shadow run on another tier: its location, and the start of
+ * both values as JSON.
  */
 export const shadowDifference = z
   .object({
@@ -268,7 +268,7 @@ export type CallEnd = z.infer<typeof callEnd>
 export type Artifact = z.infer<typeof artifact>
 export type DisplayItem = z.infer<typeof displayItem>
 
-/** Outcome fields of a job that said nothing. */
+/** Outcome fields of a job without output. */
 export const noOutput = {
   stdout: '',
   stderr: '',
@@ -280,7 +280,7 @@ export const noOutput = {
   display: [],
 } as const satisfies Partial<Outcome>
 
-/** Outcome fields of a job that never reached a wall, except its name and end. */
+/** Outcome fields of a job that never reached a wall, without those that identify it and its status. */
 export function withoutWall() {
   return {
     ...noOutput,

@@ -41,10 +41,7 @@ const courseShape = {
 export const zoneScheduleSchema = z
   .object({
     ...courseShape,
-    /**
-     * Programs whose execution starts a zone of this kind: names or absolute paths; `*` matches
-     * anything.
-     */
+    /** Executables that start a zone of this kind: names or absolute paths; `*` matches anything. */
     programs: z.array(z.string().max(256)).min(1).max(16).readonly().optional(),
     /** Functions of JavaScript that are a zone of this kind. */
     functions: z.array(z.string().max(64)).min(1).max(16).readonly().optional(),
@@ -69,7 +66,8 @@ export const scheduleSchema = z
     name: z.string(),
     ...courseShape,
     /**
-     * Schedules by kind of zone, counted from its start. A zone of another kind follows the whole.
+     * Schedules by kind of zone, timed from the start of the zone. A zone of any other kind follows
+     * the phases of the whole execution.
      */
     zones: z.record(z.string(), zoneScheduleSchema).readonly().optional(),
     channels: z.array(channelRuleSchema).max(64).readonly().optional(),

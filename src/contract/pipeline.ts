@@ -36,8 +36,10 @@ import type { ProgramZoneAbout, TracedFunction, ZonesMade } from './zones.ts'
  */
 export interface Rooms {
   readonly clock: Clock
-  /** Waits for the first proof of the walls that this job may need. Throws MayflyError INVALID for a job that no gate
-   * could check. */
+  /**
+   * Waits until the walls that this job may need were probed for the first time. Throws MayflyError INVALID for a job whose
+   * output no gate could check.
+   */
   ready(job: Job): Promise<void>
   /** Verifies the signatures of a job. Reads bytes, parses nothing, never throws. */
   verify(job: Job): Signed
@@ -46,7 +48,7 @@ export interface Rooms {
    * is not parsed.
    */
   analyse(job: Job, signed: Signed): Promise<Analysis>
-  /** Proves walls, cheap ones first, until another proof cannot change which wall this job gets. */
+  /** Probes walls, cheap ones first, until further results cannot change the choice for this job. */
   prove(job: Job, analysis: Analysis): Promise<void>
   /** Pure. Blocks refused code, and code that asks for more than its signers allow. */
   profile(job: Job, verdict: Verdict, signed: Signed): Plan
@@ -60,7 +62,7 @@ export interface Rooms {
     asker: OutcomeWaiter,
     run: () => Promise<LifeResult>,
   ): Promise<LifeResult>
-  /** Throws MayflyError (OVERLOADED, UNAVAILABLE, NO_JAIL …) if no wall can be had. */
+  /** Throws MayflyError (OVERLOADED, UNAVAILABLE, NO_JAIL …) if no wall can be started. */
   acquire(
     profile: Profile,
     job: Job,
@@ -73,7 +75,7 @@ export interface Rooms {
     analysis: Analysis,
     caller: LifeSubscriber,
   ): Supervisor
-  /** The session of a job's sandbox, with what leaves it searched for planted secrets. */
+  /** Wraps the session of a job's sandbox; searches its output and files for planted honeytokens. */
   watchSession(job: Job, session: SandboxSession): SandboxSession
   /** Anomaly score of its run so far, 0 to 100; final only when the wall is gone. */
   behaviorScore(job: Job): number
@@ -96,7 +98,7 @@ export interface Rooms {
   compared(job: Job, fields: Event['fields']): void
 }
 
-/** A profile, or the reason why it will not run; then the profile it would have had. */
+/** Profile of a job that will run, or of a job that will not, with the reason. */
 export type Plan =
   | {
       readonly kind: 'run'
@@ -169,7 +171,7 @@ export interface SandboxClaim extends AsyncDisposable {
   readonly destroyed?: DestroyedWall | undefined
 }
 
-/** How a wall was destroyed, by its receipt; null where that says nothing. */
+/** Destruction of a wall, from its receipt; fields that the receipt lacks are null. */
 export interface DestroyedWall {
   /** Milliseconds since 1970. */
   readonly at: number
@@ -188,12 +190,12 @@ export interface LifeSubscriber {
 export interface Supervisor extends AsyncDisposable {
   run(task: Task, io: TaskListener): Promise<SupervisedRun>
   /**
-   * Takes away for good everything that `to` does not allow. Resolves to true if the wall enforces
-   * it; otherwise the phase is over. A no-op for an ended life. Throws MayflyError NOT_FOUND for an
-   * unknown zone, as the methods below do.
+   * Revokes every right that `to` does not allow. Resolves to true if the wall enforces it, and to
+   * false if it cannot: the phase is then ended. A no-op for an ended life. Throws MayflyError
+   * NOT_FOUND for an unknown zone, as the methods below do.
    */
   tighten(to: Controls, by: OperatorOrder): Promise<boolean>
-  /** Ends the whole or a zone. Idempotent. */
+  /** Ends the whole execution or a zone. Idempotent. */
   terminate(by: OperatorOrder): void
   /**
    * Starts a zone, with the schedule of its kind if any; no zone starts twice. Throws MayflyError
@@ -205,18 +207,18 @@ export interface Supervisor extends AsyncDisposable {
   gone(zone: string): void
   /** A zone ended without a report of its cost. */
   lost(zone: string, why: string): void
-  /** No wall holds a part of the schedule in this run; the record says so. */
+  /** Records a part of the schedule that no wall enforces in this run. */
   unheld(policy: UnheldPolicy): void
   /**
    * Reports an event of this life: it is counted, conditions see it, and an anomaly triggers its
    * reaction.
    */
   notice(event: Pick<Event, 'point' | 'zone' | 'fields'> & Partial<Pick<Event, 'trust'>>): void
-  /** User code has ended or is being ended: captures are still possible, changes are not. */
+  /** True once user code has ended or is being ended: captures are still possible, changes are not. */
   readonly isOver: boolean
 }
 
-/** A life as its observers report to it. */
+/** Methods of a supervisor that its observers may call. */
 export type LifeHandle = Omit<Supervisor, 'run' | typeof Symbol.asyncDispose>
 
 /**
@@ -226,20 +228,20 @@ export type LifeHandle = Omit<Supervisor, 'run' | typeof Symbol.asyncDispose>
 export interface LifeObserver {
   /** Once, before the run. `emit` delivers a timeline entry of the observer's own to those outside of it. */
   attach?(life: LifeHandle, emit: TimelineListener): void
-  /** Returns the task and its listener as observers inside of this one get them. */
+  /** May replace the task and its listener for the observers inside of this one. */
   begin?(
     task: Task,
     io: TaskListener,
   ): { readonly task: Task; readonly io: TaskListener } | undefined
-  /** Returns a timeline entry as observers outside of this one get it. */
+  /** May replace a timeline entry for the observers outside of this one. */
   entry?(entry: TimelineEntry, isKept: boolean): TimelineEntry | undefined
-  /** Returns the finished run likewise. */
+  /** May replace the finished run for the observers outside of this one. */
   end?(run: SupervisedRun): SupervisedRun
-  /** Last, also after a run that threw. */
+  /** Called last, also after a run that threw. */
   close?(): void
 }
 
-/** An operator's order: its actor, reason and zone; without a zone, for the whole. */
+/** An operator's order: its actor, reason and zone; without a zone, for the whole execution. */
 export interface OperatorOrder {
   readonly actor: string
   readonly reason: string
@@ -259,8 +261,8 @@ export interface SupervisedRun {
 }
 
 /**
- * Functions of the caller that its job may call, where it was granted `host.call`. Arguments and answer are JSON text; a
- * throw becomes an error in the guest. The signal aborts at the end of the job.
+ * Handler of `host.call`: runs a function of the caller for its job, if that grant was given. Arguments and answer are JSON
+ * text; an exception becomes an error in the guest. The signal aborts at the end of the job.
  */
 export type HostCalls = (argsText: string, signal: AbortSignal) => Promise<string>
 
@@ -272,7 +274,7 @@ export interface CallHandler extends Disposable {
   readonly called: CalledJobs | undefined
 }
 
-/** Output gate: the incremental half sees every chunk, the other half the end. */
+/** Output gate: checks every chunk as it flows, and the result at the end. */
 export interface Gate {
   stdout(chunk: Uint8Array): void | Promise<void>
   stderr(chunk: Uint8Array): void | Promise<void>
@@ -283,7 +285,7 @@ export interface Gate {
 /** Live output subscriber. A returned promise applies back-pressure to the guest. */
 export type OutputListener = (stream: 'stdout' | 'stderr', text: string) => void | Promise<void>
 
-/** Gated output: `refused` if it broke the contract. */
+/** Gated output; status `refused` if a check of the gate failed. */
 export interface GatedOutput {
   readonly status: TaskEnd['status'] | 'refused'
   readonly result: unknown
@@ -298,7 +300,8 @@ export interface GatedOutput {
 }
 
 /**
- * Entry of a job in the record: its admitted line, then its ended line. Ended once; if left open, the next start closes it as `failed`.
+ * Entry of a job in the record: its admitted line, then its ended line. `end` is called once. An entry without an ended line
+ * is closed as `failed` by the next start of the server.
  */
 export interface JobEntry {
   readonly seq: number

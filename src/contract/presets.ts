@@ -13,7 +13,7 @@ export interface Preset {
 
 let parsed: Readonly<Record<string, Preset>> | undefined
 
-/** All of them by name; parsed with the first use, which most runs have not. */
+/** All presets by name; parsed lazily, because most runs use none. */
 export function presets(): Readonly<Record<string, Preset>> {
   return (parsed ??= deepFreeze(parsePresets()))
 }

@@ -15,8 +15,8 @@ interface PrivateListParts<T> {
 }
 
 /**
- * A list in a private JSON file of the state folder, `{ "format": 1, NAME: […] }`. A file that cannot be used is a
- * MayflyError STATE; a MayflyError of `work` passes, and then nothing changes.
+ * A list in a private JSON file of the state folder, `{ "format": 1, NAME: […] }`. Throws MayflyError STATE for an unreadable
+ * or invalid file; rethrows a MayflyError of `work` without changing the file.
  */
 export class PrivateList<T> {
   readonly #parts: PrivateListParts<T>
@@ -25,7 +25,7 @@ export class PrivateList<T> {
     this.#parts = parts
   }
 
-  /** Undefined without a file. */
+  /** Undefined if there is no file. */
   read(file: string): readonly T[] | undefined {
     try {
       return this.#parse(readPrivate(file))
@@ -34,7 +34,7 @@ export class PrivateList<T> {
     }
   }
 
-  /** Changes the list under the lock of its file. */
+  /** Replaces the list while holding the lock of its file. */
   change<R>(
     file: string,
     work: (items: readonly T[] | undefined) => { readonly items: readonly T[]; readonly value: R },

@@ -8,19 +8,19 @@ import type { TierName } from './tier.ts'
  */
 export type ProviderModule = Provider | ComposedProvider
 
-/** A wall that Mayfly has, offered under a name of its own for less. Data alone: it launches nothing by itself. */
+/** A built-in wall under another name, with fewer languages or abilities. Plain data; Mayfly launches its sandboxes. */
 export interface ComposedProvider {
   readonly name: string
-  /** Built-in provider that makes its sandboxes, or a tier: then the first of that tier that is available. */
+  /** Built-in provider that makes its sandboxes, or a tier, for its first available provider. */
   readonly on: string
-  /** Tier of exactly the strength that is proved; by default the tier of that provider. */
+  /** Tier; its strength must equal the proved one. Default: the tier of that provider. */
   readonly tier?: TierName
-  /** Languages and abilities out of those of that provider; all by default. */
+  /** Subsets of that provider's languages and abilities; all by default. */
   readonly languages?: readonly Language[]
   readonly can?: readonly Ability[]
-  /** Chosen only for a job that names it. */
+  /** Selected only by a job that names it. */
   readonly isByNameAlone?: boolean
-  /** A guest that has to answer as expected, beside the proof of the provider it is made of. */
+  /** A guest that must return the expected value, in addition to the probe of the underlying provider. */
   readonly probe?: ComposedProbe
 }
 

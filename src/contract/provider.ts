@@ -41,16 +41,16 @@ export type Ability =
   | 'zones'
   /** Executables that a program starts may be zones of their own. */
   | 'program-zones'
-  /** Runs a program in an image of the store, and shows it nothing of this system. */
+  /** Runs a program in an image of the store, without any file of this system. */
   | 'image'
-  /** No realm has a root. */
+  /** Runs a realm in an image; no provider has it, because a realm has no root folder. */
   | 'realm-image'
   /** Mounts package layers for a program. */
   | 'packages'
-  /** The same for a realm. */
+  /** Mounts package layers for a realm. */
   | 'realm-packages'
   | 'stdin'
-  /** Runs one code with several inputs and reports each end separately. */
+  /** Calls the code with several inputs in turn and reports each end separately. */
   | 'batch'
   /** Stays open and takes one exec after another. */
   | 'session'
@@ -69,9 +69,9 @@ export interface Provider {
   readonly enforces: readonly Control[]
   readonly tightens: readonly Control[]
   readonly can: readonly Ability[]
-  /** Tags of the images that its walls have, by language, for a job that names none. Absent: files of this system. */
+  /** Default image tags of its walls, by language. Absent: its walls show files of this system. */
   readonly images?: Readonly<Partial<Record<Language, string>>>
-  /** Chosen only for a job that names it. */
+  /** Selected only by a job that names it. */
   readonly isByNameAlone?: boolean
   /** Runs a real guest under a deadline. Never throws: a failure is the reason in the result. */
   detect(): Promise<Availability>
@@ -80,17 +80,17 @@ export interface Provider {
    * behind.
    */
   launch(profile: Profile, clock: Clock, hints?: LaunchHints): Promise<Sandbox>
-  /** Keeps so many walls ready without demand, in an image or with its usual files. Absent where a provider keeps none. */
+  /** Keeps `count` spares, also without demand; without an image, in the default root. Absent if it keeps no spares. */
   keep?(language: Language, image: string | undefined, count: number): void
   /** Destroys everything the provider keeps ready. Idempotent. */
   close?(): Promise<void>
 }
 
-/** Expectations of a job that a provider may use for the order of its work, and for nothing else. */
+/** Expectations about a job. A provider may use them to order its work, for no decision about rights or bounds. */
 export interface LaunchHints {
   /** Forecast by its last run: the job is expected to take little processor time, and to end by itself. */
   readonly isShort: boolean
-  /** The launch shows no demand: no spare is kept because of it. */
+  /** The launch does not count as demand: no spare is kept because of it. */
   readonly isRare?: boolean
 }
 
@@ -137,7 +137,7 @@ export interface Sandbox extends AsyncDisposable {
   readonly pool: 'hit' | 'miss' | 'none'
   /** The warden's id of its wall, for usage queries. */
   readonly wall?: string | undefined
-  /** Bytes that the server process buffers for it: artifacts, displays, unread output. */
+  /** Bytes that the server buffers for it: artifacts, displays, unread output. */
   readonly heldBytes?: number
   /**
    * Mechanism behind each bound of its job, if that depends on the machine: `cgroup`, `watch`,
@@ -153,15 +153,15 @@ export interface Sandbox extends AsyncDisposable {
   run(task: Task, io: TaskIo): Promise<TaskEnd>
   /** Resolves when the stricter controls hold. Throws CONFLICT for anything looser. */
   tighten(to: Controls, zone?: string): Promise<Enforced>
-  /** Takes execs while its `run` goes on, where the wall can; for a task with `session`. */
+  /** Accepts execs while `run` is pending; present for a task with `session`, if the wall supports sessions. */
   readonly session?: SandboxSession | undefined
   /** Subscribes to its zones, if it has any; called before `run`. */
   listen?(listener: ZoneListener): void
   /** Ends a zone for good, if the provider has zones. */
   endZone?(zone: string): Promise<void>
   /**
-   * CPU time in milliseconds since the release of user code, of the whole or a zone, if the wall
-   * can report it while it runs.
+   * CPU time in milliseconds since the release of user code, of the whole execution or of a zone;
+   * undefined if the wall cannot report it while user code runs.
    */
   cpuTime?(zone?: string): number | undefined
   freeze(): Promise<void>
@@ -180,8 +180,7 @@ export interface Sandbox extends AsyncDisposable {
   readonly receipt: Receipt | undefined
 }
 
-/** Subscriber to zones as they start and end; never throws. */
-/** Part of a zone's policy that no wall holds in a run. */
+/** Part of a zone's policy that no wall enforces in a run. */
 export interface UnheldPolicy {
   /** Zone, or the name of a function. */
   readonly zone: string
@@ -189,13 +188,14 @@ export interface UnheldPolicy {
   readonly why: string
 }
 
+/** Subscriber to zones as they start and end; never throws. */
 export interface ZoneListener {
   /** `about`: only for a zone of programs. */
   began(zone: string, kind: string, about?: ProgramZoneAbout): void
   gone(zone: string, why: string, about?: { readonly peakBytes: number }): void
-  /** The zone was killed and never answered: `why` says what the end of the run lacks. */
+  /** The zone was killed without a final report: `why` names the figures that the end of the run lacks. */
   lost(zone: string, why: string): void
-  /** A part of the schedule that no wall holds in this run. */
+  /** A part of the schedule that no wall enforces in this run. */
   unheld(policy: UnheldPolicy): void
   channel(note: {
     readonly from: string
@@ -219,7 +219,7 @@ export interface Task {
   readonly language: Language
   /** Resolved entry; `auto` only for Python, whose guest has the parser to decide it. */
   readonly entry: Entry
-  /** The entry was not requested: an unserialisable result is then no failure. */
+  /** The caller requested no entry: an unserialisable result is then no failure. */
   readonly isEntryGuessed?: boolean
   /** Name of the source file; `job.js` and the like by default. */
   readonly name?: string
@@ -244,7 +244,7 @@ export interface Task {
    * Number of calls of a batch: `inputText` is then a list of as many inputs, answered in order.
    */
   readonly calls?: number
-  /** Zone of its program, if not the whole: observations are attributed to it. */
+  /** Zone of its program, if not the whole execution: observations are attributed to it. */
   readonly zone?: string
   /** Zone split of the code, for a wall that can isolate the parts. */
   readonly split?: ZoneSplit
@@ -255,8 +255,8 @@ export interface Task {
 }
 
 /**
- * A function that ran, by its position in the task's source, in UTF-16 units; `zone` if not the
- * whole.
+ * A function that ran, by its position in the task's source, in UTF-16 units; `zone` is absent for
+ * `main`.
  */
 export interface RanFunction {
   readonly zone?: string
@@ -272,8 +272,8 @@ export interface TaskIo {
   /** User code starts now: time 0 of its life. */
   released(): void
   /**
-   * No user code runs any more, and the wall waits for parts of itself to report their cost. The
-   * clock of the life stands still from now on.
+   * User code has stopped; the wall still waits for its own processes to report their cost. The
+   * clock of the life stops now.
    */
   stopped?(): void
   /**
@@ -313,7 +313,7 @@ export interface TaskEnd {
   readonly resultText: string
   readonly encoding: Encoding
   readonly error?: OutcomeError
-  /** By the word of the guest alone: neither warden nor server saw it. */
+  /** Claimed by the guest alone (untrusted): neither warden nor server observed this end. */
   readonly isReported?: boolean
   /** For a program that exited by itself. */
   readonly exitCode?: number
@@ -347,26 +347,25 @@ export interface ExecEnd {
 
 /** A sandbox that takes one exec after another while its `run` goes on. */
 export interface SandboxSession {
-  /** Resolves when the interpreter waits for its first exec; never, if the sandbox ends before. */
+  /** Resolves when the interpreter is ready for its first exec; never, if the sandbox ends before. */
   readonly ready: Promise<void>
-  /** Resolves when output that was written between two execs was taken, as far as it can still be on its way. */
+  /** Resolves when output that background work wrote between two execs has been read, as far as it may be in transit. */
   drain?(): Promise<void>
-  /** Work of earlier execs may print, or may have printed what was not read yet: drain before the next exec. */
+  /** Background work of earlier execs may print, or output of it may be unread: call `drain` before the next exec. */
   readonly mayPrint?: boolean
   /**
-   * Runs one exec to its end, which also reports errors of its code, its timeout, its interruption by `signal`, and the
-   * end of the sandbox under it.
-   * Throws MayflyError BUSY during another, SESSION_ENDED after the end of the sandbox.
+   * Runs one exec to its end. Resolves also for an error of its code, a timeout, an interruption by `signal`, and the end of
+   * the sandbox. Throws MayflyError BUSY during another exec, SESSION_ENDED after the end of the sandbox.
    */
   exec(task: ExecTask, signal?: AbortSignal): Promise<ExecEnd>
   readonly files: SessionFiles
   /**
-   * Opens a terminal, beside execs; absent where the wall has none. `print` gets its output, and its promise holds the
-   * guest up. Throws MayflyError OVERLOADED above `terminalsMax`, UNAVAILABLE where the guest can make none, SESSION_ENDED
-   * after the end of the sandbox.
+   * Opens a terminal, concurrent with execs; absent if the wall has none. `print` receives its output; a returned promise
+   * applies back-pressure. Throws MayflyError OVERLOADED above `terminalsMax`, UNAVAILABLE if the guest cannot open a pty,
+   * SESSION_ENDED after the end of the sandbox.
    */
   terminal?(task: TerminalTask, print: TerminalPrinter): Promise<WallTerminal>
-  /** Ends the session well: `run` resolves with status `ok`. Idempotent. */
+  /** Ends the session normally: `run` resolves with status `ok`. Idempotent. */
   close(): Promise<void>
 }
 
@@ -378,9 +377,9 @@ export interface Enforced {
   readonly unenforced: readonly Control[]
   /** Errno returned from now on to calls of each closed class. */
   readonly answers?: Readonly<Record<string, string>>
-  /** Present where the answers are the word of the guest's own kernel, which nothing outside of it shows. */
+  /** Present if `answers` is a claim of the guest's own kernel, which the host cannot verify. */
   readonly trust?: 'guest'
-  /** Processes of the guest that were killed, since they held what is closed. */
+  /** Number of guest processes that were killed because they held an fd or mapping of a closed class. */
   readonly killed?: number
 }
 

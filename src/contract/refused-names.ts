@@ -1,10 +1,10 @@
 import { builtinModules } from 'node:module'
 
 /**
- * Names that stand for a power which no isolate has: the file system, a network, processes, a loader. A lookup of one is
- * the event `name/refused`. `WebAssembly` and `fetch` are refused unless granted. `import` is a loader that was asked for
- * a module of Node, or for anything at run time; `globalThis` is the prototype of the global object, which code replaced
- * to be seen no more. The guests' half is guest/realm/refused.js.
+ * Global names of abilities that no isolate has: file system, network, processes, module loader. Looking one up emits the
+ * event `name/refused`. `WebAssembly` and `fetch` are refused unless granted. `import` stands for an import of a Node
+ * built-in, or any import at run time; `globalThis` for an attempt to replace the prototype of the global object, which would
+ * hide later lookups. The guest's half is guest/realm/refused.js.
  */
 export const refusedNames = [
   'process',
@@ -28,7 +28,7 @@ export const refusedNames = [
 ] as const
 export type RefusedName = (typeof refusedNames)[number]
 
-/** Modules of Node that `import` or `require` asked for; of others no name is told. */
+/** Node built-ins that an event names when `import` or `require` requests them; other module names are not reported. */
 export const refusedModules: readonly string[] = builtinModules.filter(
   (name) => !name.startsWith('_'),
 )

@@ -2,8 +2,8 @@ import * as z from 'zod'
 
 export const whole = (least: number, most: number) => z.number().int().min(least).max(most)
 
-/** A text that is not empty. */
+/** A non-empty string. */
 export const filled = (charactersMax: number) => z.string().min(1).max(charactersMax)
 
-/** Off unless given. */
+/** A boolean, false by default. */
 export const flag = z.boolean().default(false)

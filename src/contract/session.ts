@@ -69,7 +69,7 @@ export const execRequest = jobRequest
     command: z
       .union([z.string().min(1).max(131_072), argsAsked.refine((words) => words.length > 0)])
       .optional()
-      .describe('a program beside the interpreter: words, or a line for sh'),
+      .describe('a program, run next to the interpreter: a list of arguments, or a line for sh'),
     limits: limits
       .unwrap()
       .pick({ timeout: true, output: true, artifacts: true })
@@ -105,8 +105,9 @@ export interface Session {
   exec(job: Job, caller?: ExecCaller): Promise<Outcome>
   readonly files: SessionFiles
   /**
-   * Opens a terminal, beside execs. Throws MayflyError CONFLICT after a phase took away what it needs, OVERLOADED above
-   * `terminalsMax`, UNAVAILABLE where its wall has none, SESSION_ENDED after the end, STATE if it cannot be recorded.
+   * Opens a terminal, concurrent with execs. Throws MayflyError CONFLICT after a phase has revoked a right that it needs,
+   * OVERLOADED above `terminalsMax`, UNAVAILABLE if its wall has none, SESSION_ENDED after the end, STATE if it cannot be
+   * recorded.
    */
   terminal(job: Job, task: TerminalTask, print: TerminalPrinter): Promise<OpenedTerminal>
   /** Resolves to the outcome of the whole life, however it ends. */
@@ -120,7 +121,7 @@ export type OpenedSession =
   | { readonly kind: 'open'; readonly session: Session }
   | { readonly kind: 'ended'; readonly outcome: Outcome }
 
-/** Line of a session: `POST /v1/sandboxes`, and what `mayfly.open` gives. */
+/** A session in lists, in the answer of `POST /v1/sandboxes` and in the result of `mayfly.open`. */
 export const sessionRow = z
   .object({
     id: z.string(),
@@ -136,7 +137,7 @@ export const sessionRow = z
   .readonly()
 export type SessionRow = z.infer<typeof sessionRow>
 
-/** Answers about files of a session, and about sessions that were ended by label. */
+/** Responses about files of a session, and about sessions that were ended by label. */
 export const sessionListing = z
   .object({
     entries: z

@@ -15,7 +15,7 @@ export function stateGuard(what: string): StateGuard {
         hint:
           thrown instanceof FormatError
             ? 'Use the version of Mayfly that wrote it.'
-            : 'Let the state folder exist, have room, and belong to the user that runs Mayfly.',
+            : 'Let the state folder exist, have free space, and belong to the user that runs Mayfly.',
         cause: thrown,
       })
     }

@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { stdinBytesMax } from './stdin-bound.ts'
 
-/** Arguments, environment and standard input that a job brings for its program. */
+/** Arguments, environment and standard input of a job's program. */
 
 /** Linux refuses a longer argument or `NAME=value` (MAX_ARG_STRLEN, including its NUL). */
 export const stringBytesMax = 128 * 1024 - 1
@@ -84,7 +84,7 @@ const refused: readonly (readonly [RegExp, string])[] = [
   ],
   [/^(BASH_ENV|ENV|SHELLOPTS|BASHOPTS|PS4|BASH_FUNC_.*)$/, 'a shell would run it ahead of the job'],
   [/^MAYFLY_/, 'Mayfly sets it'],
-  [/^(https?|all|no)_proxy$/i, 'the way out is set by the wall'],
+  [/^(https?|all|no)_proxy$/i, 'the wall sets the proxy'],
 ]
 
 /** Reason why a job may not set this variable; undefined if it may. */

@@ -7,8 +7,8 @@ export function lost(message: string): TaskEnd {
 }
 
 /**
- * Reduces the end of a life that was cut: keeps its cost, its trace and its network attempts. A
- * result arrived too late to count.
+ * End of a killed life: keeps cost, trace and network attempts, and drops the result, which arrived
+ * after the kill.
  */
 export function cutShort(
   cause: KillCause,
@@ -26,14 +26,14 @@ export function cutShort(
   }
 }
 
-/** Names the limit of an end by a code of the host: any other text is the guest's, and comes to `OTHER`. */
+/** Replaces a limit code that is none of `limitCodes` by `OTHER`: it is text of the guest. */
 export function withLimitCode(end: TaskEnd): TaskEnd {
   const { status, error } = end
   if (status !== 'limit' || limitCodes.some((code) => code === error?.code)) return end
   return { ...end, error: { message: 'A limit was hit', ...error, code: 'OTHER' } }
 }
 
-/** Short reason for the timeline why a life was cut; undefined if it ended by itself. */
+/** Short reason for the timeline why a life was killed; undefined if it ended by itself. */
 export function reasonOf(end: TaskEnd): string | undefined {
   if (end.status === 'ok' || end.status === 'error') return undefined
   if (end.status === 'limit') return `limit ${end.error?.code ?? ''}`.trim()

@@ -2,18 +2,18 @@ import * as z from 'zod'
 import type { Outcome } from './outcome.ts'
 import { argsAsked, envAsked } from './surroundings.ts'
 
-/** Terminals of one session at a time. */
+/** Maximum open terminals of one session. */
 export const terminalsMax = 4
-/** Columns, and rows. */
+/** Maximum columns, and rows. */
 const terminalCellsMax = 1000
 /** Bytes that a caller may send in one message. */
 export const terminalMessageBytesMax = 65_536
-/** Output of one terminal, as a multiple of what an exec may print. */
+/** Output limit of one terminal, as a multiple of that of an exec. */
 export const terminalOutputFactor = 64
 
 const cells = z.number().int().min(1).max(terminalCellsMax)
 
-/** As from the keyboard, to the foreground of the terminal. */
+/** Signals that a client may send to the foreground process group of a terminal. */
 export const terminalSignals = [
   'SIGINT',
   'SIGQUIT',
@@ -34,13 +34,13 @@ const term = z
   .string()
   .regex(/^[A-Za-z0-9][A-Za-z0-9+._-]{0,39}$/, 'expected the name of a terminal')
 
-/** Argument of `box.pty`, and what the address of `GET /v1/sandboxes/{id}/pty` says. */
+/** Argument of `box.pty`, and query of `GET /v1/sandboxes/{id}/pty`. */
 export const terminalRequest = z
   .strictObject({
     command: z
       .union([z.string().min(1).max(131_072), argsAsked.refine((words) => words.length > 0)])
       .optional()
-      .describe('words, or a line for sh; default: bash, else sh'),
+      .describe('a list of arguments, or a line for sh; default: bash, else sh'),
     cols: cells.default(80),
     rows: cells.default(24),
     term: term.default('xterm-256color').describe('TERM'),
@@ -50,19 +50,19 @@ export const terminalRequest = z
 export type TerminalRequest = z.input<typeof terminalRequest>
 export type TerminalAsked = z.output<typeof terminalRequest>
 
-/** Text message of a client of a terminal. */
+/** Text message from the client of a terminal. */
 export const terminalControl = z.union([
   z.strictObject({ resize: terminalSize }),
   z.strictObject({ signal: z.enum(terminalSignals) }),
 ])
 
-/** Shell of a terminal without a command. */
+/** Command of a terminal for which the caller names none. */
 export const terminalShell = '[ -x /bin/bash ] && exec /bin/bash; exec /bin/sh'
 
-/** Receiver of the output; its promise is back-pressure. */
+/** Receiver of the output; a returned promise applies back-pressure. */
 export type TerminalPrinter = (chunk: Uint8Array) => void | Promise<void>
 
-/** Terminal as it crosses the wall. */
+/** Request to open a terminal, as sent to the guest. */
 export interface TerminalTask extends TerminalSize {
   readonly command: string | readonly string[]
   readonly term: string
@@ -73,12 +73,12 @@ export interface TerminalTask extends TerminalSize {
 export type TerminalExit =
   | { readonly exitCode: number }
   | { readonly signal: string }
-  /** The sandbox ended under it. */
+  /** The sandbox ended while it ran. */
   | { readonly lost: true }
 
-/** Orders of a terminal; those for one that has ended do nothing. */
+/** Operations on a terminal; no-ops after its end. */
 export interface TerminalOrders {
-  /** Resolves when the guest has taken so much that more may follow. */
+  /** Resolves when the guest is ready to accept more. */
   write(bytes: Uint8Array): Promise<void>
   resize(size: TerminalSize): void
   signal(name: TerminalSignal): void
@@ -87,21 +87,21 @@ export interface TerminalOrders {
 /** A terminal behind a wall. */
 export interface WallTerminal extends TerminalOrders {
   readonly ended: Promise<TerminalExit>
-  /** Hangs up: its processes get SIGHUP, and SIGKILL within a second. Idempotent. */
+  /** Sends SIGHUP to its processes, and SIGKILL within a second. Idempotent. */
   close(): void
 }
 
 /** An open terminal of a session, for the owner of that session. */
 export interface Terminal extends TerminalOrders {
-  /** The job that it is in the record. */
+  /** Id of its job in the record. */
   readonly id: string
-  /** Resolves to its outcome, however it ends; rejects where that cannot be recorded. */
+  /** Resolves to its outcome, however it ends; rejects if that cannot be recorded. */
   readonly ended: Promise<Outcome>
-  /** Hangs up; resolves to its outcome. Idempotent. */
+  /** Ends it by SIGHUP; resolves to its outcome. Idempotent. */
   close(): Promise<Outcome>
 }
 
-/** A terminal, or the outcome of one that was not opened: blocked by policy, or by what a phase took away. */
+/** An open terminal, or the outcome if it was not opened: blocked by policy, or by a right that a phase revoked. */
 export type OpenedTerminal =
   | { readonly kind: 'open'; readonly terminal: Terminal }
   | { readonly kind: 'ended'; readonly outcome: Outcome }

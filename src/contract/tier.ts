@@ -15,19 +15,19 @@ export const strengthOf = {
 
 export type TierName = keyof typeof strengthOf
 
-/** Tiers whose guest is in the one process of its worker, and can start none. */
+/** Tiers whose guest runs inside the process of its worker, and cannot fork. */
 const singleProcess: ReadonlySet<string> = new Set<TierName>(['isolate', 'wasm'])
 
 export function isSingleProcess(tier: string | undefined): boolean {
   return tier !== undefined && singleProcess.has(tier)
 }
 
-/** Tiers whose guest boots a kernel of its own, under emulation where there is no KVM. */
+/** Tiers whose guest boots its own kernel, emulated if there is no KVM. */
 const booted: ReadonlySet<string> = new Set<TierName>(['userkernel', 'microvm'])
 
 /**
- * Milliseconds for a wall to release user code. Code that a machine runs for the first time is translated then, and its
- * host may be busy with the boots of others.
+ * Milliseconds in which a wall has to release user code. Longer for tiers that boot a kernel: an emulator translates code on
+ * its first execution, and the host may be busy with other boots.
  */
 export function releaseMsMaxOf(tier: TierName): number {
   return booted.has(tier) ? 60_000 : 10_000

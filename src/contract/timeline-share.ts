@@ -2,8 +2,8 @@ import type { TimelineEntry } from './event.ts'
 import { mainZone } from './phase.ts'
 
 /**
- * Kinds of timeline entries with a capacity each where only some are kept. A guest causes any number of `guest` entries;
- * phases, tightenings and ends of `main` are bounded by the schedule.
+ * Kinds of timeline entries; each has a capacity of its own, so that one kind cannot displace another. A guest can cause any
+ * number of `guest` entries; the schedule bounds phases, tightenings and ends of `main` (`life`).
  */
 export type TimelineShare = 'life' | 'high-anomaly' | 'anomaly' | 'guest'
 

@@ -3,8 +3,8 @@ import { zoneNameMax } from './zone-limits.ts'
 import { type TracedFunction } from './zones.ts'
 
 /** Characters inspected for a name before and after the start of a function, in UTF-16 units. */
-const lookedAt = 80
-const toldMax = 1000
+const nameSearchChars = 80
+const functionsMax = 1000
 const identifier = String.raw`#?[\p{ID_Start}$_][\p{ID_Continue}$\u200c\u200d]*`
 const declared = new RegExp(String.raw`^(?:async\s+)?function\s*\*?\s*(${identifier})`, 'u')
 const method = new RegExp(
@@ -25,7 +25,7 @@ export function tracedFunctions(
   return ran
     .filter(({ start, end }) => start < end && end <= code.length)
     .toSorted((a, b) => a.start - b.start || b.end - a.end)
-    .slice(0, toldMax)
+    .slice(0, functionsMax)
     .map(({ zone = 'main', start, end, calls }) => ({
       zone,
       name: nameOf(code, start).slice(0, zoneNameMax),
@@ -37,8 +37,8 @@ export function tracedFunctions(
 
 /** Name in the source; empty if anonymous. */
 function nameOf(code: string, start: number): string {
-  const from = code.slice(start, start + lookedAt)
-  const before = code.slice(Math.max(0, start - lookedAt), start)
+  const from = code.slice(start, start + nameSearchChars)
+  const before = code.slice(Math.max(0, start - nameSearchChars), start)
   return (declared.exec(from) ?? method.exec(from))?.[1] ?? assignedTo(before)
 }
 

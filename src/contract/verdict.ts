@@ -37,7 +37,7 @@ export const findingSchema = z
     line: z.number().int().min(1),
     column: z.number().int().min(1),
     description: z.string().max(500),
-    /** `need`: selects a wall that can hold it, never blocks; `threat`: counts fully in `risk`. */
+    /** `need`: selects a wall that can contain it, never blocks; `threat`: counts fully in `risk`. */
     kind: z.enum(['need', 'threat']),
     /** Reason why it is a need, or why it counts. */
     because: z.string().max(300),
@@ -78,13 +78,13 @@ export type Analysis =
       readonly kind: 'verdict'
       readonly verdict: Verdict
       readonly javascript?: string
-      /** Run as TypeScript: the wall transpiles it. */
+      /** The code is TypeScript, which the wall transpiles. */
       readonly typed?: true
       /** TypeScript files of the job, as JavaScript for an isolate. */
       readonly erased?: readonly { readonly path: string; readonly javascript: string }[]
       /** Zone split, if requested. */
       readonly split?: ZoneSplit
-      /** How a cell becomes a script whose names last. */
+      /** Edits that keep the names of a cell for later cells. */
       readonly cell?: CellPlan
       /** Instance whose history narrows the split, and learns from this run. */
       readonly instance?: ZoneInstance

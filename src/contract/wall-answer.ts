@@ -3,7 +3,7 @@ import type { Clock } from './clock.ts'
 /** Deadline for a wall to tighten, freeze, thaw or end a zone, in milliseconds. */
 export const wallAnswerMsMax = 1000
 
-/** Asks a wall and waits until the deadline. Rejects on timeout; a later answer is dropped. */
+/** Sends a request to a wall and waits for the answer. Rejects after `msMax`; a later answer is dropped. */
 export async function wallAnswer<T>(
   ask: () => Promise<T>,
   clock: Clock,

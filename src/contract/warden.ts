@@ -12,7 +12,7 @@ export const wardenProtocol = 1
 /** Maximum size of one request, as JSON. */
 export const requestBytesMax = 2 ** 20
 
-/** Milliseconds between two samples of a wall's memory, where a kernel limit holds it too, and where none does. */
+/** Milliseconds between two memory samples of a wall: with a kernel limit, and without one. */
 export const sampleEveryMs = { limited: 10, watched: 2 } as const
 /** Phases of system calls that one request may plan. */
 export const phasesMax = 64
@@ -34,14 +34,14 @@ interface Envelope {
   readonly id: number
 }
 
-/** A connection as its opener sees it; any loopback address may be its own. */
+/** A connection as seen by the side that opened it; its own address may be any of 127.0.0.0/8. */
 export interface ConnectionEnds {
   readonly from: string
   readonly local: number
   readonly remote: number
 }
 
-/** As in `claim`; bytes of memory above the wall's idle size. */
+/** Bounds as in `claim`; memory in bytes above the wall's idle size. */
 export interface UsualBounds {
   readonly memory: number
   readonly cpu?: number
@@ -59,9 +59,9 @@ export type Request = Envelope &
          */
         readonly spares: number
         readonly spareMiB: number
-        /** A short job waits for it, or soon will: it starts before what other walls compute. */
+        /** A short job waits for it, or soon will: its start gets CPU priority over running jobs. */
         readonly isUrgent?: boolean
-        /** Started by an exec of its own, and not forked from a template. */
+        /** Started by its own exec, not forked from a template. */
         readonly fresh?: boolean
         readonly mechanism?: MechanismName
         /** Scratch space of a whole program, in bytes. */
@@ -74,15 +74,15 @@ export type Request = Envelope &
         readonly layers?: readonly Pick<PackageLayer, 'kind' | 'layer'>[]
         /** Digest of the image whose files are the root of a whole program. */
         readonly image?: string
-        /** Bounds that most jobs of a parked program will ask for: they are set while it waits. */
+        /** Expected bounds of the next job, set while the program is parked. */
         readonly usual?: UsualBounds
       }
-    /** Digest of an image by its name, if the policy lets it be used. */
+    /** Looks up the digest of an image, if the policy admits it. */
     | {
         readonly op: 'image'
         readonly name: string
         readonly policy: ImagePolicy
-        /** No job named it: its wall has it by default. */
+        /** The default image of a wall; no job named it. */
         readonly isDefault?: true
       }
     | {
@@ -108,20 +108,21 @@ export type Request = Envelope &
         readonly zones?: readonly ZoneRule[]
       }
     /**
-     * Next job of its tenant, under the memory bound of the last claim: deadline, peak and CPU time begin anew. Answered
-     * only on failure; a wall whose deadline has passed ends.
+     * Next job of the same tenant, under the memory bound of the last claim: resets deadline, peak memory and CPU time.
+     * Answered only on failure. A wall whose deadline has passed is ended.
      */
     | {
         readonly op: 'arm'
         readonly wall: string
         readonly deadline: number
-        /** Milliseconds for which that job has run by now: so much of the CPU time before is its own, at most. */
+        /** Milliseconds for which that job has already run: at most this much of the CPU time so far is charged to it. */
         readonly ran?: number
       }
     | { readonly op: 'release'; readonly wall: string }
-    /** Release without its usage; answered only on failure. */
+    /** A release without the usage in the answer; answered only on failure. */
     | { readonly op: 'rest'; readonly wall: string }
     | { readonly op: 'usage'; readonly wall: string }
+    /** Finds the processes inside that hold a connection to the egress path. */
     | {
         readonly op: 'callers'
         readonly wall: string
@@ -155,7 +156,7 @@ export type Request = Envelope &
     | { readonly op: 'memory'; readonly wall: string }
     /** Copies at most `bytes` of memory. */
     | { readonly op: 'capture'; readonly wall: string; readonly bytes: number }
-    /** Starts the program of an MCP server, which the operator's configuration names so. */
+    /** Starts the program of an MCP server, by its name in the operator's configuration. */
     | { readonly op: 'program'; readonly name: string }
     /** Current usage of every wall that has a job. */
     | { readonly op: 'loads' }
@@ -184,13 +185,13 @@ export interface ClosedCallsState {
   readonly planned: number
   /** Errno name that calls of each closed class get. */
   readonly answers: Readonly<Record<string, string>>
-  /** Source of the claim where it is the guest's own kernel. */
+  /** Present if the guest's own kernel is the source of the claim. */
   readonly trust?: 'guest'
-  /** Processes that were killed, since they could have gone on with calls of a closed class. */
+  /** Number of processes that were killed because they could have continued a call of a closed class. */
   readonly killed?: number
 }
 
-/** Number of processes being captured, and of those left out. */
+/** Number of processes that are captured, and of those that are left out. */
 export interface CaptureProgress {
   readonly processes: number
   readonly leftOut: number
@@ -206,7 +207,8 @@ export interface ZoneReport {
   /** Executed file; for `began`. */
   readonly program: string
   /**
-   * `asked`: in its zone from its first instruction (seccomp notify); `seen`: since a later scan.
+   * `asked`: placed in its zone before its first instruction (seccomp notify); `seen`: placed by a
+   * later scan of /proc.
    */
   readonly entered: 'asked' | 'seen'
   readonly enforced?: Readonly<Record<'memory' | 'cpu' | 'processes', 'cgroup' | 'watch' | 'none'>>
@@ -220,19 +222,19 @@ export interface ZoneReport {
  */
 export type SeenReport = SystemCallReport | ProcessReport
 
-/** End of a process, or of several for their memory, by the kernel of a guest. Times are those of the guest. */
+/** Exit of a process, or OOM kills, as reported by the kernel of a guest; times are of the guest's clock. */
 export interface ProcessReport {
   readonly t: number
   readonly pid: number
   readonly leftOut: number
   readonly exitCode?: number
   readonly signal?: string
-  /** Times that the kernel ended the job, or one of its zones, for memory. */
+  /** Number of OOM kills of the job or of one of its zones. */
   readonly outOfMemory?: number
   readonly trust: 'guest'
 }
 
-/** Refusals that are of no class that a phase closes. */
+/** Classes of refused calls that are always refused, independent of phases. */
 export type OtherRefusal =
   | 'debug'
   | 'mount'
@@ -246,7 +248,7 @@ export type OtherRefusal =
 export interface SystemCallReport {
   /** Milliseconds since boot. */
   readonly t: number
-  /** Same moment on the clock by which a program reports its release. */
+  /** The same time on CLOCK_MONOTONIC, by which a program reports its release. */
   readonly monotonic: number
   readonly pid: number
   readonly call: string
@@ -254,11 +256,11 @@ export interface SystemCallReport {
   readonly denied: boolean
   readonly writes: boolean
   readonly path?: string
-  /** For an exec: ctime of the file, which no program can set back, on the same clock as `monotonic`. */
+  /** For an exec: ctime of the file, which a program cannot set back, on the clock of `monotonic`. */
   readonly wrote?: number
   /** Calls dropped so far by the rate limit. */
   readonly leftOut: number
-  /** Source of the claim where it is the guest's own kernel. */
+  /** Present if the guest's own kernel is the source of the claim. */
   readonly trust?: 'guest'
 }
 
@@ -279,13 +281,13 @@ export interface Wall {
   readonly missing: readonly string[]
   /** Call classes that can be closed while it runs; empty without a sentinel. */
   readonly calls: readonly CallClass[]
-  /** Digest of the image that is its root; absent where this system's files are. */
+  /** Digest of the image that is its root; absent if its root has files of this system. */
   readonly image?: string
-  /** Memory can be copied without a sentinel, as an image of all of it. */
+  /** Memory can be captured without a sentinel, as one image of the whole guest. */
   readonly isImaged?: true
-  /** Socket, outputs and connections of its program come on one socket, as frames: guest/carrier/wire.h. */
+  /** Control socket, output streams and connections are multiplexed as frames on one socket: guest/carrier/wire.h. */
   readonly isCarried?: true
-  /** Programs count their CPU time by clock ticks, also while a quota throttles them: the warden's count is the right one. */
+  /** The guest counts CPU time by clock ticks, also while a CFS quota throttles it: use the warden's figure instead. */
   readonly countsTicks?: true
   /** Resident bytes when warm, before any job. */
   readonly idleBytes: number
@@ -320,7 +322,7 @@ export interface WallUsage {
   readonly waitedMs: number
   /** Time of the sample, on the warden's own clock. */
   readonly atMs: number
-  /** True if its job hit its memory limit by now: it is about to be ended. */
+  /** True if its job has hit its memory limit: the wall is about to be ended. */
   readonly isOutOfMemory?: boolean
 }
 
@@ -332,7 +334,7 @@ export interface WallLoads {
     readonly wall: string
     readonly bytes: number
     readonly cpuMs: number
-    /** True if it has computed for long without a pause. */
+    /** True if it is long-running: it has computed for long without a pause. */
     readonly isLong?: boolean
   }[]
 }
@@ -342,7 +344,7 @@ export interface WallCost {
   readonly peakBytes: number
   /** CPU time in milliseconds since its release. */
   readonly cpuMs: number
-  /** True if the job hit its memory limit, even if only the kernel has noticed so far. */
+  /** True if the job hit its memory limit, also if so far only the kernel's OOM counter shows it. */
   readonly isOutOfMemory?: boolean
 }
 
@@ -380,10 +382,10 @@ export interface WardenFacts {
   }
 }
 
-/** `pressure`: killed on memory shortage of the machine, as a large consumer. */
-/** Detail of the end of a program that closed its socket to the server and went on: a doing of its own. */
+/** Detail of the end of a program that closed its socket to the server and continued: its own action, no fault of the wall. */
 export const closedSocketDetail = 'it closed its socket to the server'
 
+/** Cause of a wall's end. `pressure`: killed on memory shortage of the machine, as a large consumer. */
 export type WallEnd = 'killed' | 'memory' | 'processes' | 'disk' | 'deadline' | 'pressure' | 'exit'
 
 /** Sentinel state for whole programs started from now on. */
@@ -416,5 +418,5 @@ export type Reply =
   | { readonly of: string; readonly seen: SeenReport }
   | { readonly of: string; readonly zone: ZoneReport }
   | { readonly sentinel: SentinelState }
-  /** Walls of dead wardens that it ended at its start. */
+  /** Number of walls of dead wardens that the sweep at its start ended. */
   | { readonly swept: number }

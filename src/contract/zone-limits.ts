@@ -1,4 +1,4 @@
-/** Maximum zones of one program, and functions reported. Without a schema, so that the analysis process loads none. */
+/** Limits of a program: zones, functions reported as residual, characters of a name. No zod here: the analysis process loads none. */
 export const programZonesMax = 16
 export const residualMax = 256
 export const zoneNameMax = 64

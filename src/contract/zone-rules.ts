@@ -1,7 +1,7 @@
 /** A kind of zone that starts when one of its programs is executed, with its initial bounds. */
 export interface ZoneRule extends ZoneBounds {
   readonly kind: string
-  /** Names or absolute paths; `*` matches anything. Only compared, never opened. */
+  /** Names or absolute paths; `*` matches anything. Compared as text, never opened. */
   readonly programs: readonly string[]
   /** Deadline in milliseconds, enforced by the warden itself. */
   readonly life: number

@@ -14,7 +14,7 @@ export const zoneKinds = [
   'compute',
 ] as const
 
-/** Kinds of which no wall makes a zone: their functions stay in `main`. */
+/** Kinds for which no wall has a zone: their functions stay in `main`. */
 export const kindsWithoutZone: ReadonlySet<string> = new Set(['exec', 'files'])
 
 /** Half-open source range, in UTF-16 units. */
@@ -35,7 +35,7 @@ export const programZoneSchema = z
     kind: z.enum(zoneKinds),
     line,
     endLine: line,
-    /** The only outside access it is seen to use: nothing else is granted to it. */
+    /** Access outside of itself that the analysis found: the zone is granted nothing else. */
     network: z.boolean(),
     capabilities: z.union([z.literal('any'), z.array(z.string().max(200)).max(100).readonly()]),
     /** Other zones that it calls. */
@@ -209,7 +209,7 @@ export type ZoneSplit = z.infer<typeof splitSchema>
 /** Capabilities that each zone of one instance called in earlier runs, by zone name. */
 export type PastCalls = ReadonlyMap<string, ReadonlySet<string>>
 
-/** An instance by the name that its owner gave it, and the digest of its code: other code has no history. */
+/** An instance: the name that its owner gave it, and the digest of its code, so that changed code starts without a history. */
 export interface ZoneInstance {
   readonly tenant: string
   readonly id: string

@@ -10,14 +10,14 @@ export function holdWarden(options: WardenOptions): WardenClient {
 
 export function holdEarly({ warden, listen }: EarlyWarden): WardenClient {
   const client: Client = new Client((request) => void answer(request))
-  listen((reply) => client.hear(reply))
+  listen((reply) => client.receive(reply))
   return facade(client, () => warden.close())
 
   /** Delivers sockets and answer in the order of an IPC channel. */
   async function answer(request: Request): Promise<void> {
     const { reply, handover } = await warden.answer(request)
     for (const part of ['stdout', 'stderr'] as const)
-      if (handover?.streams) client.hear({ of: request.id, part }, handover.streams[part])
-    client.hear(reply, handover?.handle)
+      if (handover?.streams) client.receive({ of: request.id, part }, handover.streams[part])
+    client.receive(reply, handover?.handle)
   }
 }

@@ -4,7 +4,7 @@ import type { Emitter } from '../contract/event.ts'
 import type { WardenClient } from '../walls/client.ts'
 import type { WallHandle } from '../walls/handle.ts'
 import { WorkerSpares } from '../walls/worker-spares.ts'
-import { isHeld } from '../walls/worker-claim.ts'
+import { hasBounds } from '../walls/worker-claim.ts'
 import { AnalystUpkeep, analystBounds, answerMsMax } from './analyst-upkeep.ts'
 import { createFairQueue } from './fair-queue.ts'
 
@@ -75,7 +75,7 @@ export function createAnalysisClient({
     for (;;) {
       const { wall } = await workers.take(tenant)
       await upkeep.settled(wall)
-      if (await isHeld(wall, warden, analystBounds)) return wall
+      if (await hasBounds(wall, warden, analystBounds)) return wall
       void wall.kill()
     }
   }

@@ -1,6 +1,6 @@
 import type { WardenClient } from '../walls/client.ts'
 import type { WallHandle } from '../walls/handle.ts'
-import { claimAnew, type WorkerBounds } from '../walls/worker-claim.ts'
+import { claimFully, type WorkerBounds } from '../walls/worker-claim.ts'
 import { deadlineFor } from '../walls/worker-deadline.ts'
 import type { WorkerSpares } from '../walls/worker-spares.ts'
 
@@ -54,12 +54,12 @@ export class AnalystUpkeep {
     const isDue = units > SMALL_UNITS || sources >= SOURCES_MAX
     this.#sources.set(wall, isDue ? 0 : sources)
     if (!isDue || !wall.alive) return
-    wall.heldTo = undefined
+    wall.memoryBound = undefined
     setTimeout(() => this.#look(wall), LOOK_AFTER_MS).unref()
   }
 
   #look(wall: WallHandle): void {
-    if (!wall.alive || wall.heldTo !== undefined || !this.#workers.isIdle(wall)) return
+    if (!wall.alive || wall.memoryBound !== undefined || !this.#workers.isIdle(wall)) return
     const look = this.#claim(wall).finally(() => this.#looks.delete(wall))
     this.#looks.set(wall, look)
   }
@@ -67,14 +67,14 @@ export class AnalystUpkeep {
   /** Never rejects. */
   async #claim(wall: WallHandle): Promise<void> {
     try {
-      const isOurs = await claimAnew(wall, this.#warden, analystBounds)
+      const isOurs = await claimFully(wall, this.#warden, analystBounds)
       wall.deadline.rest()
       if (isOurs) return
-      wall.heldTo = undefined
+      wall.memoryBound = undefined
       void this.#workers.retire(wall)
     } catch {
       // The warden is lost, or the wall: a source that takes it finds out.
-      wall.heldTo = undefined
+      wall.memoryBound = undefined
     }
   }
 }

@@ -8,16 +8,16 @@ import type { Request } from '../contract/warden.ts'
 suite('The server’s half of the warden', () => {
   test('Each answer finds its question, in any order', async () => {
     const { client, asked } = standing()
-    const [one, two] = [client.ask({ op: 'facts' }), client.ask({ op: 'kill', wall: 'w1' })]
-    client.hear({ id: asked[1]!.id, ok: true, value: 'second' })
-    client.hear({ id: asked[0]!.id, ok: true, value: 'first' })
+    const [one, two] = [client.request({ op: 'facts' }), client.request({ op: 'kill', wall: 'w1' })]
+    client.receive({ id: asked[1]!.id, ok: true, value: 'second' })
+    client.receive({ id: asked[0]!.id, ok: true, value: 'first' })
     assert.deepEqual([(await one).value, (await two).value], ['first', 'second'])
   })
 
   test('A refusal is an error with its code and hint', async () => {
     const { client, asked } = standing()
-    const answer = client.ask({ op: 'facts' })
-    client.hear({ id: asked[0]!.id, ok: false, code: 'NO_JAIL', message: 'No', hint: 'Do' })
+    const answer = client.request({ op: 'facts' })
+    client.receive({ id: asked[0]!.id, ok: false, code: 'NO_JAIL', message: 'No', hint: 'Do' })
     await assert.rejects(answer, {
       name: 'MayflyError',
       code: 'NO_JAIL',
@@ -29,7 +29,7 @@ suite('The server’s half of the warden', () => {
   test('A socket without a pending request is closed', () => {
     const { client } = standing()
     const socket = new Socket()
-    client.hear({ id: 99, ok: true, value: {} }, socket)
+    client.receive({ id: 99, ok: true, value: {} }, socket)
     assert.equal(socket.destroyed, true)
   })
 
@@ -37,21 +37,21 @@ suite('The server’s half of the warden', () => {
     const { client } = standing()
     let told = 0
     client.onLost(() => told++)
-    const waiting = client.ask({ op: 'facts' })
-    client.lose()
-    client.lose()
+    const waiting = client.request({ op: 'facts' })
+    client.disconnected()
+    client.disconnected()
     await assert.rejects(waiting, isLost)
-    await assert.rejects(client.ask({ op: 'facts' }), isLost)
+    await assert.rejects(client.request({ op: 'facts' }), isLost)
     assert.equal(told, 1)
   })
 
-  test('An unsubscribed listener does not hear that the warden is lost', () => {
+  test('An unsubscribed listener is not called when the warden is lost', () => {
     const { client } = standing()
     const told: string[] = []
     const forget = client.onLost(() => told.push('first'))
     client.onLost(() => told.push('second'))
     forget()
-    client.lose()
+    client.disconnected()
     assert.deepEqual(told, ['second'])
   })
 
@@ -61,11 +61,11 @@ suite('The server’s half of the warden', () => {
     const ends: string[] = []
     const exit = { exitCode: 1, signal: null, cpuMs: null }
     const end = { how: 'memory', peakBytes: 7, detail: 'exit 1', exit } as const
-    client.hear({ ended: 'w1', ...end })
+    client.receive({ ended: 'w1', ...end })
     warden.onEnded('w1', (how) => ends.push(`late ${how}`))
     warden.onEnded('w2', (how, peak) => ends.push(`${how} ${peak}`))
-    client.hear({ ended: 'w2', ...end })
-    client.hear({ ended: 'w2', ...end })
+    client.receive({ ended: 'w2', ...end })
+    client.receive({ ended: 'w2', ...end })
     assert.deepEqual(ends, ['late memory', 'memory 7'])
   })
 })
@@ -84,9 +84,9 @@ suite('A wall of whole programs, taken over', () => {
     })
     const [socket, stdout, stderr] = [new Socket(), new Socket(), new Socket()]
     const [{ id } = { id: 0 }] = asked
-    client.hear({ of: id, part: 'stdout' }, stdout)
-    client.hear({ of: id, part: 'stderr' }, stderr)
-    client.hear({ id, ok: true, value: wall }, socket)
+    client.receive({ of: id, part: 'stdout' }, stdout)
+    client.receive({ of: id, part: 'stderr' }, stderr)
+    client.receive({ id, ok: true, value: wall }, socket)
     assert.deepEqual(await started, { wall, socket, streams: { stdout, stderr } })
   })
 
@@ -95,11 +95,11 @@ suite('A wall of whole programs, taken over', () => {
     const warden = facade(client, () => Promise.resolve())
     const started = warden.start('python', { spares: 0, spareMiB: 8 })
     const [socket, stdout] = [new Socket(), new Socket()]
-    client.hear({ of: 1, part: 'stdout' }, stdout)
-    client.hear({ of: 1, part: 'stderr' })
-    client.hear({ id: 1, ok: true, value: wall }, socket)
+    client.receive({ of: 1, part: 'stdout' }, stdout)
+    client.receive({ of: 1, part: 'stderr' })
+    client.receive({ id: 1, ok: true, value: wall }, socket)
     await new Promise((resolve) => void setImmediate(resolve))
-    client.hear({ id: 2, ok: true, value: {} })
+    client.receive({ id: 2, ok: true, value: {} })
     await assert.rejects(started, (thrown) => (thrown as MayflyError).code === 'UNAVAILABLE')
     assert.deepEqual(
       asked.map(({ op }) => op),
@@ -110,11 +110,11 @@ suite('A wall of whole programs, taken over', () => {
 
   test('When the warden is lost during a start, received sockets are closed; so are those without a pending request', async () => {
     const { client } = standing()
-    const waiting = client.ask({ op: 'start', program: 'node', spares: 0, spareMiB: 8 })
+    const waiting = client.request({ op: 'start', program: 'node', spares: 0, spareMiB: 8 })
     const [stdout, late] = [new Socket(), new Socket()]
-    client.hear({ of: 1, part: 'stdout' }, stdout)
-    client.lose()
-    client.hear({ of: 1, part: 'stderr' }, late)
+    client.receive({ of: 1, part: 'stdout' }, stdout)
+    client.disconnected()
+    client.receive({ of: 1, part: 'stderr' }, late)
     await assert.rejects(waiting, isLost)
     assert.deepEqual([stdout.destroyed, late.destroyed], [true, true])
   })
@@ -125,17 +125,17 @@ suite('A wall of whole programs, taken over', () => {
     const to = { tenant: '', memory: 1, deadline: 1, cpu: 1, processes: 8, egress: true }
     const claimed = warden.claim('w1', to)
     const [listener, enforced] = [createServer(), { memory: 'cgroup' }]
-    client.hear({ id: 1, ok: true, value: { spent: false, enforced } }, listener)
+    client.receive({ id: 1, ok: true, value: { spent: false, enforced } }, listener)
     assert.deepEqual(await claimed, { spent: false, enforced, listener })
   })
 
   test('A change of the sentinel state is reported once, the last one also to a listener that subscribes late', () => {
     const { client } = standing()
     const [off, on] = [{ isOn: false, why: 'no', retryMs: 1 } as const, { isOn: true, why: '' }]
-    for (const sentinel of [on, off]) client.hear({ sentinel })
+    for (const sentinel of [on, off]) client.receive({ sentinel })
     const told: unknown[] = []
     client.onSentinel((one) => void told.push(one))
-    client.hear({ sentinel: on })
+    client.receive({ sentinel: on })
     client.onSentinel((one) => void told.push(one))
     assert.deepEqual(told, [off, on])
   })

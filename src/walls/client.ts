@@ -80,7 +80,7 @@ export interface WardenClient {
   /** Subscribes to reports of its system calls, from its claim on; one listener a wall. */
   onCall(wall: string, then: (seen: SeenReport) => void): void
   /** Subscribes to events of its program zones; one listener a wall. */
-  onZone(wall: string, then: (told: ZoneReport) => void): void
+  onZone(wall: string, then: (state: ZoneReport) => void): void
   /** Resolves when every process in it is stopped; its deadline keeps running. */
   freeze(wall: string): Promise<{ took: number }>
   thaw(wall: string): Promise<void>
@@ -95,7 +95,7 @@ export interface WardenClient {
   /** Subscribes to its end; one listener a wall, called once. */
   onEnded(wall: string, then: Ended): void
   /** Subscribes to changes of whether whole programs start with a sentinel; one listener. */
-  onSentinel(then: (told: SentinelState) => void): void
+  onSentinel(then: (state: SentinelState) => void): void
   /** Subscribes to the loss of the warden: no wall can be started or bounded any more. Returns the unsubscribe function. */
   onLost(then: () => void): Unsubscribe
   /** Resolves to the number of walls of dead wardens that it ended at its start, once it has looked for them. */
@@ -126,7 +126,7 @@ interface Answer {
 
 type Parts = { [part in StreamName]?: Socket }
 
-interface Waiting {
+interface PendingRequest {
   readonly resolve: (answer: Answer) => void
   readonly reject: (error: Error) => void
   readonly timer: NodeJS.Timeout
@@ -140,70 +140,70 @@ const START_MS_MAX = 400_000
 
 export class Client {
   readonly #send: Transport
-  readonly #waiting = new Map<number, Waiting>()
+  readonly #pending = new Map<number, PendingRequest>()
   readonly #listeners = new Map<string, Ended>()
   /** Ends reported before a listener subscribed. */
   readonly #early = new Map<string, Parameters<Ended>>()
   readonly #onLost = new Set<() => void>()
   readonly #onCall = new Map<string, (seen: SeenReport) => void>()
-  readonly #onZone = new Map<string, (told: ZoneReport) => void>()
-  #onSentinel: ((told: SentinelState) => void) | undefined
+  readonly #onZone = new Map<string, (state: ZoneReport) => void>()
+  #onSentinel: ((state: SentinelState) => void) | undefined
   /** Last state reported before a listener subscribed. */
   #sentinel: SentinelState | undefined
   readonly #swept = Promise.withResolvers<number>()
   /** Number of walls of dead wardens that the warden ended at its start. */
   readonly swept = this.#swept.promise
-  readonly #keepAlive: (waiting: boolean) => void
+  readonly #keepAlive: (pending: boolean) => void
   #nextId = 1
   #lost = false
 
   /** `keepAlive` is called when the first request becomes pending, and when the last one is answered. */
-  constructor(send: Transport, keepAlive: (waiting: boolean) => void = () => {}) {
+  constructor(send: Transport, keepAlive: (pending: boolean) => void = () => {}) {
     this.#send = send
     this.#keepAlive = keepAlive
   }
 
-  ask(asked: WardenRequest): Promise<Answer> {
+  request(request: WardenRequest): Promise<Answer> {
     if (this.#lost) return Promise.reject(lost())
     const id = this.#nextId++
     const { promise, resolve, reject } = Promise.withResolvers<Answer>()
-    const msMax = asked.op === 'start' ? START_MS_MAX : ANSWER_MS_MAX
+    const msMax = request.op === 'start' ? START_MS_MAX : ANSWER_MS_MAX
     const timer = setTimeout(() => {
-      dropParts(this.#waiting.get(id))
-      this.#forget(id)
+      dropParts(this.#pending.get(id))
+      this.#remove(id)
       reject(
         new MayflyError(
           'WARDEN_LOST',
-          `Cannot ${asked.op}: the warden did not answer in ${msMax} ms`,
+          `Cannot ${request.op}: the warden did not answer in ${msMax} ms`,
         ),
       )
     }, msMax)
     timer.unref()
-    if (this.#waiting.size === 0) this.#keepAlive(true)
-    this.#waiting.set(id, { resolve, reject, timer, parts: {} })
-    this.#send({ protocol: 1, id, ...asked })
+    if (this.#pending.size === 0) this.#keepAlive(true)
+    this.#pending.set(id, { resolve, reject, timer, parts: {} })
+    this.#send({ protocol: 1, id, ...request })
     return promise
   }
 
   /** Sends a request without an answer. */
-  tell(asked: WardenRequest): void {
-    if (!this.#lost) this.#send({ protocol: 1, id: this.#nextId++, ...asked })
+  notify(request: WardenRequest): void {
+    if (!this.#lost) this.#send({ protocol: 1, id: this.#nextId++, ...request })
   }
 
-  hear(reply: Reply, handle?: Socket | Server): void {
-    if ('ended' in reply) return this.#heardEnd(reply)
+  receive(reply: Reply, handle?: Socket | Server): void {
+    if ('ended' in reply) return this.#receiveEnd(reply)
     if ('seen' in reply) return this.#onCall.get(reply.of)?.(reply.seen)
     if ('zone' in reply) return this.#onZone.get(reply.of)?.(reply.zone)
-    if ('sentinel' in reply) return this.#heardSentinel(reply.sentinel)
+    if ('sentinel' in reply) return this.#receiveSentinelState(reply.sentinel)
     if ('swept' in reply) return this.#swept.resolve(reply.swept)
-    if ('part' in reply) return this.#heardPart(reply, handle as Socket | undefined)
-    const waiting = this.#waiting.get(reply.id)
-    if (!waiting) return handle && closeHandle(handle)
-    this.#forget(reply.id)
-    clearTimeout(waiting.timer)
-    if (reply.ok) waiting.resolve({ value: reply.value, handle, parts: waiting.parts })
+    if ('part' in reply) return this.#receivePart(reply, handle as Socket | undefined)
+    const pending = this.#pending.get(reply.id)
+    if (!pending) return handle && closeHandle(handle)
+    this.#remove(reply.id)
+    clearTimeout(pending.timer)
+    if (reply.ok) pending.resolve({ value: reply.value, handle, parts: pending.parts })
     else
-      waiting.reject(
+      pending.reject(
         new MayflyError(
           reply.code as ErrorCode,
           reply.message,
@@ -212,22 +212,22 @@ export class Client {
       )
   }
 
-  lose(): void {
+  disconnected(): void {
     if (this.#lost) return
     this.#lost = true
-    for (const waiting of this.#waiting.values()) {
-      clearTimeout(waiting.timer)
-      dropParts(waiting)
-      waiting.reject(lost())
+    for (const pending of this.#pending.values()) {
+      clearTimeout(pending.timer)
+      dropParts(pending)
+      pending.reject(lost())
     }
-    this.#waiting.clear()
+    this.#pending.clear()
     this.#keepAlive(false)
     for (const then of this.#onLost) then()
   }
 
-  #forget(id: number): void {
-    this.#waiting.delete(id)
-    if (this.#waiting.size === 0) this.#keepAlive(false)
+  #remove(id: number): void {
+    this.#pending.delete(id)
+    if (this.#pending.size === 0) this.#keepAlive(false)
   }
 
   onLost(then: () => void): Unsubscribe {
@@ -246,28 +246,31 @@ export class Client {
     this.#onCall.set(wall, then)
   }
 
-  onZone(wall: string, then: (told: ZoneReport) => void): void {
+  onZone(wall: string, then: (state: ZoneReport) => void): void {
     this.#onZone.set(wall, then)
   }
 
-  onSentinel(then: (told: SentinelState) => void): void {
+  onSentinel(then: (state: SentinelState) => void): void {
     this.#onSentinel = then
     if (this.#sentinel) then(this.#sentinel)
     this.#sentinel = undefined
   }
 
-  #heardSentinel(told: SentinelState): void {
-    if (this.#onSentinel) this.#onSentinel(told)
-    else this.#sentinel = told
+  #receiveSentinelState(state: SentinelState): void {
+    if (this.#onSentinel) this.#onSentinel(state)
+    else this.#sentinel = state
   }
 
-  #heardPart({ of, part }: Extract<Reply, { part: StreamName }>, socket: Socket | undefined): void {
-    const waiting = this.#waiting.get(of)
-    if (waiting && socket) waiting.parts[part] = socket
+  #receivePart(
+    { of, part }: Extract<Reply, { part: StreamName }>,
+    socket: Socket | undefined,
+  ): void {
+    const pending = this.#pending.get(of)
+    if (pending && socket) pending.parts[part] = socket
     else socket?.destroy()
   }
 
-  #heardEnd(reply: Extract<Reply, { ended: string }>): void {
+  #receiveEnd(reply: Extract<Reply, { ended: string }>): void {
     const listener = this.#listeners.get(reply.ended)
     this.#listeners.delete(reply.ended)
     this.#onCall.delete(reply.ended)
@@ -278,8 +281,8 @@ export class Client {
   }
 }
 
-function dropParts(waiting: Waiting | undefined): void {
-  for (const socket of Object.values(waiting?.parts ?? {})) socket.destroy()
+function dropParts(pending: PendingRequest | undefined): void {
+  for (const socket of Object.values(pending?.parts ?? {})) socket.destroy()
 }
 
 function lost(): MayflyError {
@@ -289,14 +292,14 @@ function lost(): MayflyError {
 }
 
 export function facade(client: Client, close: () => Promise<void>): WardenClient {
-  const value = async <T>(asked: WardenRequest) => (await client.ask(asked)).value as T
+  const value = async <T>(request: WardenRequest) => (await client.request(request)).value as T
   return {
     async start(program, settings) {
-      const answer = await client.ask({ op: 'start', program, ...settings })
+      const answer = await client.request({ op: 'start', program, ...settings })
       const started = startedWall(answer)
       if (started) return started
       dropAnswer(answer)
-      await client.ask({ op: 'kill', wall: (answer.value as Wall).id })
+      await client.request({ op: 'kill', wall: (answer.value as Wall).id })
       throw new MayflyError('UNAVAILABLE', 'Cannot start a wall: its sockets did not get here', {
         hint: 'Allow this process more open files',
       })
@@ -313,12 +316,12 @@ export function facade(client: Client, close: () => Promise<void>): WardenClient
       })
     },
     async claim(wall, to) {
-      const { value, handle } = await client.ask({ op: 'claim', wall, ...to })
+      const { value, handle } = await client.request({ op: 'claim', wall, ...to })
       return { ...(value as ClaimResult), ...(handle && { listener: handle as Server }) }
     },
     arm: (wall, deadline, ranMs = 0) =>
-      client.tell({ op: 'arm', wall, deadline, ...(ranMs > 0 && { ran: ranMs }) }),
-    rest: (wall) => client.tell({ op: 'rest', wall }),
+      client.notify({ op: 'arm', wall, deadline, ...(ranMs > 0 && { ran: ranMs }) }),
+    rest: (wall) => client.notify({ op: 'rest', wall }),
     release: (wall) => value({ op: 'release', wall }),
     usage: (wall) => value({ op: 'usage', wall }),
     loads: () => value({ op: 'loads' }),
@@ -331,13 +334,13 @@ export function facade(client: Client, close: () => Promise<void>): WardenClient
     freeze: (wall) => value({ op: 'freeze', wall }),
     thaw: (wall) => value({ op: 'thaw', wall }),
     async memory(wall) {
-      const { handle } = await client.ask({ op: 'memory', wall })
+      const { handle } = await client.request({ op: 'memory', wall })
       if (handle) return handle as Socket
       throw new MayflyError('UNAVAILABLE', 'Cannot copy memory: its socket did not get here')
     },
     capture: (wall, bytes) => value({ op: 'capture', wall, bytes }),
     async program(name) {
-      const { handle } = await client.ask({ op: 'program', name })
+      const { handle } = await client.request({ op: 'program', name })
       if (handle) return handle as Socket
       throw new MayflyError('UNAVAILABLE', 'Cannot start a program: its socket did not get here')
     },
@@ -377,18 +380,18 @@ function dropAnswer({ handle, parts }: Answer): void {
 export function joinWarden(
   channel: NodeJS.Process | ChildProcess,
   close: () => Promise<void>,
-  keepAlive?: (waiting: boolean) => void,
+  keepAlive?: (pending: boolean) => void,
 ): WardenClient {
   const client = new Client((request) => {
     channel.send!(request, undefined, {}, (error: Error | null) => {
-      if (error) client.lose()
+      if (error) client.disconnected()
     })
   }, keepAlive)
   channel.on('message', (reply: unknown, handle: unknown) =>
-    client.hear(reply as Reply, handle as Socket | Server | undefined),
+    client.receive(reply as Reply, handle as Socket | Server | undefined),
   )
-  channel.on('disconnect', () => client.lose())
+  channel.on('disconnect', () => client.disconnected())
   // 'disconnect' may be missing if a socket is being passed; 'exit' of a child is always emitted.
-  if (channel !== process) channel.on('exit', () => client.lose())
+  if (channel !== process) channel.on('exit', () => client.disconnected())
   return facade(client, close)
 }

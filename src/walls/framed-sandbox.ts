@@ -95,7 +95,7 @@ export class FramedSandbox implements Sandbox {
     wall.ref(true)
     wall.boundFrames(frameBytesMax(task, life.parts.profile))
     output.begin(io)
-    wall.listen({ frame: (frame) => frames.hear(frame), ended: (end) => frames.lost(end) })
+    wall.listen({ frame: (frame) => frames.receive(frame), ended: (end) => frames.lost(end) })
     if (!life.isEnded) frames.send(task)
     return life.end.promise
   }

@@ -55,7 +55,7 @@ export interface GuestOutput {
 /** Frames of a guest, each read as hostile input. */
 export interface GuestFrames {
   send(task: Task): void
-  hear(frame: Frame): void
+  receive(frame: Frame): void
   /** The wall ended without an `end` frame. */
   lost(end: HandleEnd): void
 }

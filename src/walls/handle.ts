@@ -52,9 +52,9 @@ export class WallHandle {
   tenant: string | undefined
   jobs = 0
   /** True if it was started for a waiting job, with fewer isolates prepared: other walls are taken first. */
-  isForOne = false
+  hasFewSpares = false
   /** Memory bound of its last claim, which the next job may reuse; undefined if a new claim is needed. */
-  heldTo: number | undefined
+  memoryBound: number | undefined
   /** Deadline of a worker; that of a whole program is set by its claim and its release alone. */
   readonly deadline: WorkerDeadline
   /**
@@ -63,7 +63,7 @@ export class WallHandle {
    */
   mayOutliveSocket = false
   /** Time at which it became idle, on the monotonic clock. */
-  freeSince = performance.now()
+  idleSince = performance.now()
   end: HandleEnd | undefined
   /** Outputs of a whole program. */
   readonly streams: Streams | undefined

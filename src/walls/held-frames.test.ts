@@ -7,16 +7,16 @@ function played() {
   const seen: (number | string)[] = []
   const wall = { pause: () => seen.push('pause'), resume: () => seen.push('resume') }
   const frames = new HeldFrames(wall as never, ({ kind }) => seen.push(kind))
-  const hear = (kind: number) => frames.hear({ kind, payload: Buffer.alloc(0) })
-  return { seen, frames, hear }
+  const receive = (kind: number) => frames.receive({ kind, payload: Buffer.alloc(0) })
+  return { seen, frames, receive }
 }
 
 test('A socket is paused while a chunk is taken, and once for the frames of its read', async () => {
-  const { seen, frames, hear } = played()
+  const { seen, frames, receive } = played()
   const took = Promise.withResolvers<void>()
-  frames.until(took.promise)
-  hear(1)
-  hear(2)
+  frames.pauseUntil(took.promise)
+  receive(1)
+  receive(2)
   assert.deepEqual(seen, ['pause'])
   took.resolve()
   await turn()
@@ -24,17 +24,17 @@ test('A socket is paused while a chunk is taken, and once for the frames of its 
 })
 
 test('A hold that is over soon pauses no socket before a frame comes, and lets none pass', async () => {
-  const { seen, frames, hear } = played()
+  const { seen, frames, receive } = played()
   const first = Promise.withResolvers<void>()
-  frames.untilSettled(first.promise)
+  frames.queueUntil(first.promise)
   first.resolve()
   await turn()
-  hear(1)
+  receive(1)
   assert.deepEqual(seen, [1])
   const second = Promise.withResolvers<void>()
-  frames.untilSettled(second.promise)
-  hear(2)
-  hear(3)
+  frames.queueUntil(second.promise)
+  receive(2)
+  receive(3)
   assert.deepEqual(seen, [1, 'pause'])
   second.reject(new Error('played'))
   await turn()

@@ -11,8 +11,8 @@ export class HeldFrames {
   readonly #read: (frame: Frame) => void
   readonly #share = new LoopShare()
   /** Queued frames. */
-  readonly #behind: Frame[] = []
-  /** Number of reasons to wait. */
+  readonly #queue: Frame[] = []
+  /** Number of unfinished waits; frames are queued while it is above 0. */
   #holds = 0
   #isPaused = false
 
@@ -21,34 +21,34 @@ export class HeldFrames {
     this.#read = read
   }
 
-  hear(frame: Frame): void {
+  receive(frame: Frame): void {
     if (this.#holds === 0) return this.#read(frame)
-    this.#behind.push(frame)
+    this.#queue.push(frame)
     this.#pause()
   }
 
-  /** Pauses until a chunk was taken. */
-  until(took: Promise<void>): void {
+  /** Pauses the socket until the reader has taken a chunk. */
+  pauseUntil(took: Promise<void>): void {
     this.#pause()
-    this.untilSettled(took)
+    this.queueUntil(took)
   }
 
-  /** The same for what is over soon: the socket is paused only if a frame comes before, since that costs more than to wait. */
-  untilSettled(soon: Promise<void>): void {
+  /** Queues frames until a short task ends. Pauses the socket only if a frame arrives before: a pause costs more than the wait. */
+  queueUntil(soon: Promise<void>): void {
     this.#holds++
-    const settled = () => this.#goOn()
+    const settled = () => this.#resume()
     soon.then(settled, settled)
   }
 
   /** Milliseconds to pause after work since `began`: calls of one guest must not starve those of the others. */
-  restAfter(began: number): number {
+  pauseMsAfter(began: number): number {
     return this.#share.wait(performance.now() - began)
   }
 
-  rest(ms: number): void {
+  pauseFor(ms: number): void {
     this.#holds++
     this.#pause()
-    setTimeout(() => this.#goOn(), ms).unref()
+    setTimeout(() => this.#resume(), ms).unref()
   }
 
   #pause(): void {
@@ -57,9 +57,9 @@ export class HeldFrames {
     this.#wall.pause()
   }
 
-  #goOn(): void {
+  #resume(): void {
     this.#holds--
-    while (this.#holds === 0 && this.#behind.length > 0) this.#read(this.#behind.shift()!)
+    while (this.#holds === 0 && this.#queue.length > 0) this.#read(this.#queue.shift()!)
     if (this.#holds > 0 || !this.#isPaused) return
     this.#isPaused = false
     this.#wall.resume()

@@ -4,7 +4,7 @@ import type { Language } from '../contract/job.ts'
 import type { Availability, Provider } from '../contract/provider.ts'
 import { strengthOf, type TierName } from '../contract/tier.ts'
 import type { Wall } from '../contract/warden.ts'
-import { versionIn } from './found-languages.ts'
+import { versionIn } from './detected-languages.ts'
 import { assertAnswers, type Probe } from './proof.ts'
 
 export interface MachineFacts {

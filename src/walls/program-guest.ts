@@ -144,10 +144,10 @@ class ProgramFrames implements GuestFrames {
     this.#life.sink?.({ format: 1, seq: 0, at: Date.now(), point, ...about, fields })
   }
 
-  hear(frame: Frame): void {
+  receive(frame: Frame): void {
     const life = this.#life
     if (life.isEnded || this.#hasSaid) return
-    if (life.task?.session && this.#isReleased) return void this.#session.hear(frame)
+    if (life.task?.session && this.#isReleased) return void this.#session.receive(frame)
     switch (frame.kind) {
       case kind.released:
         return this.#release(frame.payload)

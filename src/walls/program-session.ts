@@ -217,10 +217,10 @@ export class ProgramSession implements SandboxSession {
   }
 
   /** The promise of an end resolves when its exec is settled. */
-  hear({ kind: what, payload }: Frame): Promise<void> | void {
+  receive({ kind: what, payload }: Frame): Promise<void> | void {
     const life = this.#life
     if (what === kind.filed) return this.#filed(payload)
-    if (this.#onlyCells === undefined && this.#terminals.hear({ kind: what, payload })) return
+    if (this.#onlyCells === undefined && this.#terminals.receive({ kind: what, payload })) return
     const exec = this.#exec
     if (!exec) return life.garbled(`frame ${what} between two execs`)
     if (what === kind.artifact)

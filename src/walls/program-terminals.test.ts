@@ -21,12 +21,12 @@ function played() {
   const life = { parts: { wall }, isEnded: false, garbled: (why: string) => broken.push(why) }
   const terminals = new ProgramTerminals(life as unknown as GuestLife)
   const note = (id: string, what: object) =>
-    terminals.hear({
+    terminals.receive({
       kind: kind.terminalNote,
       payload: Buffer.from(JSON.stringify({ protocol: 1, id, ...what })),
     })
   const print = (id: string, bytes: number) =>
-    terminals.hear({
+    terminals.receive({
       kind: kind.terminalOutput,
       payload: Buffer.concat([Buffer.from(`${JSON.stringify({ id })}\n`), Buffer.alloc(bytes)]),
     })

@@ -74,7 +74,7 @@ export class ProgramTerminals {
   }
 
   /** True if it was a frame of terminals. */
-  hear({ kind: what, payload }: Frame): boolean {
+  receive({ kind: what, payload }: Frame): boolean {
     if (what === kind.terminalOutput) this.#output(payload)
     else if (what === kind.terminalNote) this.#note(payload)
     else return false

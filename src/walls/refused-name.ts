@@ -6,7 +6,7 @@ import type { GuestLife } from './guest-life.ts'
  * neither server nor warden saw the lookup. A condition or a detector that waits for a denied capability is not told: libraries
  * ask `typeof process` to find out where they are.
  */
-export function tellRefusedName({ parts, task, sink }: GuestLife, fields: Event['fields']): void {
+export function emitRefusedName({ parts, task, sink }: GuestLife, fields: Event['fields']): void {
   const from = { run: task?.run ?? null, actor: 'guest', trust: 'guest' } as const
   const about = { ...from, zone: task?.zone ?? 'main' }
   parts.emitter.emit('name/refused', fields, about)

@@ -15,7 +15,7 @@ export async function claimWorker(
 ): Promise<{ readonly wall: WallHandle; readonly pool: 'hit' | 'miss' }> {
   for (;;) {
     const { wall, pool } = await workers.take(profile.tenant)
-    if (await isHeld(wall, warden, boundsOf(profile))) return { wall, pool }
+    if (await hasBounds(wall, warden, boundsOf(profile))) return { wall, pool }
     void wall.kill()
   }
 }
@@ -27,17 +27,17 @@ export interface WorkerBounds {
 }
 
 /** Claims a wall. One with the same memory bound from its last claim only needs a deadline. False for a spent one. */
-export async function isHeld(
+export async function hasBounds(
   worker: WallHandle,
   warden: WardenClient,
   to: WorkerBounds,
 ): Promise<boolean> {
-  if (worker.heldTo === to.memory && worker.deadline.begin(to.lifeMs)) return true
-  return await claimAnew(worker, warden, to)
+  if (worker.memoryBound === to.memory && worker.deadline.begin(to.lifeMs)) return true
+  return await claimFully(worker, warden, to)
 }
 
 /** Claims a wall in full, from which its usage is counted; false for a spent one. */
-export async function claimAnew(
+export async function claimFully(
   worker: WallHandle,
   warden: WardenClient,
   { memory, lifeMs }: WorkerBounds,
@@ -45,7 +45,7 @@ export async function claimAnew(
   const sentAt = performance.now()
   const to = { tenant: worker.tenant ?? probeTenant, memory, deadline: deadlineFor(lifeMs) }
   const isOurs = await isClaimed(worker, warden, to)
-  worker.heldTo = memory
+  worker.memoryBound = memory
   worker.deadline.claimed(lifeMs, sentAt)
   return isOurs
 }

@@ -17,8 +17,8 @@ import type { GuestLife } from './guest-life.ts'
 import type { HandleEnd, WallHandle } from './handle.ts'
 import { HeldFrames } from './held-frames.ts'
 import { ProgramSession, type SessionOutput } from './program-session.ts'
-import { boundsOf, claimAnew } from './worker-claim.ts'
-import { tellRefusedName } from './refused-name.ts'
+import { boundsOf, claimFully } from './worker-claim.ts'
+import { emitRefusedName } from './refused-name.ts'
 import {
   headed,
   kind,
@@ -112,7 +112,7 @@ const orderedOutput: SessionOutput = {
 /** The usage of a session counts from its opening on: its worker may have run jobs before. */
 async function openGuest(life: GuestLife, egress: RealmEgress, task: Task): Promise<void> {
   const { wall, warden, profile } = life.parts
-  if (task.session && !(await claimAnew(wall, warden, boundsOf(profile))))
+  if (task.session && !(await claimFully(wall, warden, boundsOf(profile))))
     throw new MayflyError('UNAVAILABLE', 'Cannot open the session: its worker is spent')
   await egress.open(task)
 }
@@ -163,8 +163,8 @@ class WorkerFrames implements GuestFrames {
     wall.send(kind.run, JSON.stringify({ protocol: 1, ...carried(task, profile), ...settings }))
   }
 
-  hear(frame: Frame): void {
-    this.#held.hear(frame)
+  receive(frame: Frame): void {
+    this.#held.receive(frame)
   }
 
   lost(end: HandleEnd): void {
@@ -200,7 +200,7 @@ class WorkerFrames implements GuestFrames {
         return this.#execEnd(frame)
       case kind.filed:
         if (!this.#life.task?.session) return life.garbled('an answer for a file')
-        return void this.#session?.hear(frame)
+        return void this.#session?.receive(frame)
       case kind.idle:
         return this.#dropped.resolve()
       default:
@@ -219,24 +219,22 @@ class WorkerFrames implements GuestFrames {
   #execEnd(frame: Frame): void {
     if (!this.#life.task?.session || !this.#session) return this.#life.garbled('an end of no exec')
     if (this.#life.isEnded) return
-    const settled = Promise.resolve(this.#session.hear(frame))
-    this.#held.untilSettled(
-      settled.then(() => new Promise((resolve) => void setImmediate(resolve))),
-    )
+    const settled = Promise.resolve(this.#session.receive(frame))
+    this.#held.queueUntil(settled.then(() => new Promise((resolve) => void setImmediate(resolve))))
   }
 
   #stream({ kind: which, payload }: Frame): void {
     const { io, isEnded } = this.#life
     if (isEnded) return
     const took = which === kind.stdout ? io?.stdout(payload) : io?.stderr(payload)
-    if (took) this.#held.until(took)
+    if (took) this.#held.pauseUntil(took)
   }
 
   #call(payload: Buffer): void {
     const began = performance.now()
     void this.#calls.answer(payload)
-    const restMs = this.#held.restAfter(began)
-    if (restMs > 0 && !this.#life.isEnded) this.#held.rest(restMs)
+    const pauseMs = this.#held.pauseMsAfter(began)
+    if (pauseMs > 0 && !this.#life.isEnded) this.#held.pauseFor(pauseMs)
   }
 
   /** By the word of the guest's process alone, and from closed lists. */
@@ -244,7 +242,7 @@ class WorkerFrames implements GuestFrames {
     const life = this.#life
     const fields = refusedSchema.safeParse(tryParseJson(payload.toString())).data
     if (!fields || ++this.#refusedNames > refusedMax) return life.garbled('unreadable name')
-    if (!life.isEnded) tellRefusedName(life, withoutAbsent(fields))
+    if (!life.isEnded) emitRefusedName(life, withoutAbsent(fields))
   }
 
   #end(payload: Buffer): void {
@@ -262,7 +260,7 @@ class WorkerFrames implements GuestFrames {
         ...(error && { error: withoutAbsent(error) }),
       })
     this.isSmall = isSmall(life.task!, payload, memory?.peak)
-    if (!this.isSmall) life.parts.wall.heldTo = undefined
+    if (!this.isSmall) life.parts.wall.memoryBound = undefined
     life.finish({
       status: life.statusOf(status),
       isReported: true,

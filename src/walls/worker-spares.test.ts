@@ -129,12 +129,12 @@ test('A worker that was claimed for its proof is claimed anew for its first tena
   const proof = workers.take(probeTenant)
   starts[0]!.finish()
   const { wall } = await proof
-  wall.heldTo = 128
+  wall.memoryBound = 128
   for (const held of [undefined, 128]) {
     workers.give(wall)
     assert.equal((await workers.take('a')).wall, wall)
-    assert.equal(wall.heldTo, held)
-    wall.heldTo = 128
+    assert.equal(wall.memoryBound, held)
+    wall.memoryBound = 128
   }
   await workers.close()
 })

@@ -64,7 +64,7 @@ export class WorkerSpares {
     if (!ready) this.#makeRoom()
     const handle = ready ?? (await this.#startFor(bound))
     // The warden is told by a claim whose it is: one that proved itself was claimed for no tenant.
-    if (handle.tenant !== bound) handle.heldTo = undefined
+    if (handle.tenant !== bound) handle.memoryBound = undefined
     handle.tenant = bound
     handle.jobs++
     if (bound !== undefined) this.#keepOneUnbound()
@@ -86,10 +86,10 @@ export class WorkerSpares {
   }
 
   #keep(handle: WallHandle): void {
-    handle.freeSince = performance.now()
+    handle.idleSince = performance.now()
     const isSpent = handle.jobs >= JOBS_MAX
     if (!handle.alive || isSpent || this.#isClosed) void handle.kill()
-    else if (handle.isForOne) this.#idle.unshift(handle)
+    else if (handle.hasFewSpares) this.#idle.unshift(handle)
     else this.#idle.push(handle)
     if (handle.alive) this.#restSoon()
     else this.#keepOneUnbound()
@@ -136,7 +136,7 @@ export class WorkerSpares {
         if (ready) return ready
       }
       const handle = await this.#start(Math.min(this.#options.spares, SPARES_AWAITED))
-      handle.isForOne = true
+      handle.hasFewSpares = true
       return handle
     } finally {
       this.#awaited--
@@ -211,15 +211,15 @@ export class WorkerSpares {
   #restIdle(): void {
     this.#resting = undefined
     const now = performance.now()
-    for (const { deadline, freeSince } of this.#idle)
-      if (now - freeSince >= REST_AFTER_MS) deadline.rest()
+    for (const { deadline, idleSince } of this.#idle)
+      if (now - idleSince >= REST_AFTER_MS) deadline.rest()
     if (this.#idle.some(({ deadline }) => deadline.isArmed)) this.#restSoon()
   }
 
   #retireIdle(): void {
     const now = performance.now()
     for (const handle of Array.from(this.#idle)) {
-      const isStale = handle.tenant !== undefined && now - handle.freeSince > IDLE_MS_MAX
+      const isStale = handle.tenant !== undefined && now - handle.idleSince > IDLE_MS_MAX
       if (!isStale && handle.alive) continue
       this.#idle.splice(this.#idle.indexOf(handle), 1)
       void handle.kill()

@@ -3,7 +3,7 @@ import type { Language } from '../../contract/job.ts'
 import type { Availability, Provider } from '../../contract/provider.ts'
 import { strengthOf } from '../../contract/tier.ts'
 import type { WardenClient } from '../../walls/client.ts'
-import { findLanguages, versionIn } from '../../walls/found-languages.ts'
+import { detectLanguages, versionIn } from '../../walls/detected-languages.ts'
 import { assertAnswers, assertJailed, type Probe } from '../../walls/proof.ts'
 import { spareDiskBytes, usualCalls, type ProgramSpares } from '../../walls/program-spares.ts'
 import { probeTenant } from '../../walls/worker-spares.ts'
@@ -56,7 +56,7 @@ export async function probe(
   } finally {
     void wall.kill()
   }
-  const { features, missing, without } = await findLanguages(async (language) =>
+  const { features, missing, without } = await detectLanguages(async (language) =>
     versionIn(await assertAnswers(provider, programs[language])),
   )
   const { layers, idleBytes, took } = wall.wall

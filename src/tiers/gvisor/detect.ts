@@ -3,7 +3,7 @@ import { MayflyError } from '../../contract/error.ts'
 import type { Language } from '../../contract/job.ts'
 import type { Availability, Provider } from '../../contract/provider.ts'
 import { strengthOf } from '../../contract/tier.ts'
-import { findLanguages, versionIn } from '../../walls/found-languages.ts'
+import { detectLanguages, versionIn } from '../../walls/detected-languages.ts'
 import { assertAnswers, type Probe } from '../../walls/proof.ts'
 import { spareDiskBytes, usualCalls, type ProgramSpares } from '../../walls/program-spares.ts'
 
@@ -44,7 +44,7 @@ export async function probe(provider: Provider, spares: ProgramSpares): Promise<
   const spec = { language: 'node', disk: spareDiskBytes, calls: usualCalls } as const
   const { wall } = await spares.take(spec, { isShort: true, isRare: true })
   void wall.kill()
-  const { features, missing, without } = await findLanguages((language) =>
+  const { features, missing, without } = await detectLanguages((language) =>
     versionBy(provider, programs[language]),
   )
   const { layers, idleBytes, took } = wall.wall

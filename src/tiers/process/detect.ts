@@ -5,7 +5,7 @@ import { sharedLayout } from '../../contract/shared-layout.ts'
 import { strengthOf } from '../../contract/tier.ts'
 import type { WardenClient } from '../../walls/client.ts'
 import type { BoundMechanisms, Wall } from '../../contract/warden.ts'
-import { findLanguages, versionIn } from '../../walls/found-languages.ts'
+import { detectLanguages, versionIn } from '../../walls/detected-languages.ts'
 import { probeTenant } from '../../walls/worker-spares.ts'
 import { assertAnswers, assertJailed, type Probe } from '../../walls/proof.ts'
 import { spareDiskBytes, usualCalls, type ProgramSpares } from '../../walls/program-spares.ts'
@@ -80,7 +80,7 @@ export async function probe(
     void wall.kill()
   }
   await assertAnswers(provider, inJs)
-  const { features, missing, without } = await findLanguages(async (language) =>
+  const { features, missing, without } = await detectLanguages(async (language) =>
     versionIn(await assertAnswers(provider, programs[language])),
   )
   const { layers, idleBytes, took } = wall.wall

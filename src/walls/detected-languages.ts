@@ -3,7 +3,7 @@ import { messageOf } from '../contract/error.ts'
 import type { Language } from '../contract/job.ts'
 
 /** Languages of a provider of programs: versions as features of the wall, and what is not there. */
-export interface FoundLanguages {
+export interface DetectedLanguages {
   readonly features: readonly string[]
   readonly missing: readonly string[]
   readonly without: readonly Language[]
@@ -13,9 +13,9 @@ const PYTHON = '/usr/bin/python3'
 const BASH = '/bin/bash'
 
 /** Throws where Node does not run in the wall; Python may be missing. `versionBy` runs a guest that prints its version. */
-export async function findLanguages(
+export async function detectLanguages(
   versionBy: (language: 'node' | 'python') => Promise<string>,
-): Promise<FoundLanguages> {
+): Promise<DetectedLanguages> {
   const node = await versionBy('node')
   const python = await pythonBy(versionBy)
   return {

@@ -68,7 +68,7 @@ export class AnalystUpkeep {
   async #claim(wall: WallHandle): Promise<void> {
     try {
       const isOurs = await claimFully(wall, this.#warden, analystBounds)
-      wall.deadline.rest()
+      wall.deadline.disarm()
       if (isOurs) return
       wall.memoryBound = undefined
       void this.#workers.retire(wall)

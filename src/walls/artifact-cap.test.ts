@@ -5,7 +5,7 @@ import { createArtifactCap } from './artifact-cap.ts'
 
 /** Artifacts that guests make this server hold, with walls that are played. */
 
-test('Artifacts up to the limit are held and counted; a byte more ends the job as its own doing', async () => {
+test('Artifacts up to the limit are buffered and counted; one byte more ends the job with its own limit error', async () => {
   const cap = createArtifactCap(1000)
   const guest = await playProgram(cap)
   guest.leaves('a', 60)
@@ -20,7 +20,7 @@ test('Artifacts up to the limit are held and counted; a byte more ends the job a
   assert.ok(cap.take(1000), 'all of it was given back')
 })
 
-test('A job that exceeds the cap over all sandboxes ends HOST_MEMORY, and no other does', async () => {
+test('Only the job that exceeds the cap over all sandboxes ends HOST_MEMORY', async () => {
   const cap = createArtifactCap(150)
   const [first, second] = [await playProgram(cap), await playProgram(cap)]
   first.leaves('a', 100)
@@ -36,7 +36,7 @@ test('A job that exceeds the cap over all sandboxes ends HOST_MEMORY, and no oth
   assert.ok(cap.take(150), 'disposing gives the rest back')
 })
 
-test('An artifact does not keep the memory of what came around it', async () => {
+test('An artifact is copied, so the buffer that it arrived in is not retained', async () => {
   const guest = await playProgram(createArtifactCap(1000))
   const around = Buffer.alloc(2 ** 20)
   const frame = around.subarray(0, artifact('a', 10).copy(around))
@@ -49,7 +49,7 @@ test('An artifact does not keep the memory of what came around it', async () => 
   )
 })
 
-test('Unread bytes of frames and of streams count as held', async () => {
+test('Unread bytes of frames and of streams are counted as buffered', async () => {
   const guest = await playProgram(createArtifactCap(1000))
   guest.leaves('a', 10)
   guest.parts.wall.unreadBytes = 7

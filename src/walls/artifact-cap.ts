@@ -11,7 +11,7 @@ export interface ArtifactCap {
 }
 
 const CAP_BYTES_MAX = 2 ** 30
-/** An eighth of the 60 % of memory that jobs may have. */
+/** An eighth of the memory of jobs, which is 60 % of the machine's. */
 const SHARE_OF_MEMORY = 0.6 / 8
 
 export function createArtifactCap(bytesMax: number): ArtifactCap {

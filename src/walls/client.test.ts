@@ -5,8 +5,8 @@ import { MayflyError } from '../contract/error.ts'
 import { Client, facade } from './client.ts'
 import type { Request } from '../contract/warden.ts'
 
-suite('The server’s half of the warden', () => {
-  test('Each answer finds its question, in any order', async () => {
+suite('The client of the warden', () => {
+  test('Answers are matched to requests by id, in any order', async () => {
     const { client, asked } = standing()
     const [one, two] = [client.request({ op: 'facts' }), client.request({ op: 'kill', wall: 'w1' })]
     client.receive({ id: asked[1]!.id, ok: true, value: 'second' })
@@ -70,7 +70,7 @@ suite('The server’s half of the warden', () => {
   })
 })
 
-suite('A wall of whole programs, taken over', () => {
+suite('A wall of whole programs, handed over', () => {
   const wall = { id: 'w1', program: 'python' }
 
   test('A started wall comes with the streams of its outputs', async () => {
@@ -119,7 +119,7 @@ suite('A wall of whole programs, taken over', () => {
     assert.deepEqual([stdout.destroyed, late.destroyed], [true, true])
   })
 
-  test('The egress listener comes with the claim that asked for it', async () => {
+  test('The egress listener is returned by the claim that requested it', async () => {
     const { client } = standing()
     const warden = facade(client, () => Promise.resolve())
     const to = { tenant: '', memory: 1, deadline: 1, cpu: 1, processes: 8, egress: true }

@@ -53,17 +53,17 @@ export interface WardenClient {
   /** Resolves when memory (bytes above idle) and deadline (ms from now) are enforced, or if the wall is spent. */
   claim(wall: string, to: WallClaim): Promise<ClaimResult & { readonly listener?: Server }>
   /**
-   * Starts the next job of the same tenant with the memory bound of the last claim; not answered. `ranMs`: for which that
-   * job has run by now.
+   * Starts the next job of the same tenant with the memory bound of the last claim; not answered. `ranMs`: run time of
+   * that job so far.
    */
   arm(wall: string, deadline: number, ranMs?: number): void
-  /** Release of which no answer is read. */
+  /** Disarms the deadline of a worker that became idle; not answered. */
   rest(wall: string): void
   release(wall: string): Promise<WallCost>
   usage(wall: string): Promise<WallUsage>
   /** Usage of every wall that has a job; cached for some milliseconds where there are many. */
   loads(): Promise<WallLoads>
-  /** Processes that hold a connection to its egress listener, as pids of this machine; both ends as the wall sees them. */
+  /** Host pids of the processes that hold a connection to its egress listener; `ends` are addresses inside the wall. */
   callers(wall: string, ends: ConnectionEnds): Promise<readonly number[]>
   /** Kills a wall, or one zone of its programs; resolves when no process of it is left. */
   kill(wall: string, zone?: string): Promise<{ took: number }>
@@ -75,7 +75,9 @@ export interface WardenClient {
       zone?: string
     },
   ): Promise<BoundMechanisms>
-  /** Closes classes of system calls for good; resolves when those that are due are closed. */
+  /**
+   * Closes classes of system calls irrevocably, by phase; resolves when those of the phases already begun are closed.
+   */
   calls(wall: string, phases: readonly CallPhase[]): Promise<ClosedCallsState>
   /** Subscribes to reports of its system calls, from its claim on; one listener a wall. */
   onCall(wall: string, then: (seen: SeenReport) => void): void
@@ -86,9 +88,9 @@ export interface WardenClient {
   thaw(wall: string): Promise<void>
   /** Socket for copies of its memory; once a life. */
   memory(wall: string): Promise<Socket>
-  /** Begins to copy memory into that socket; `Sentinel.capture` has the format. */
+  /** Begins to copy memory into that socket; the format is documented at `Sentinel.capture`. */
   capture(wall: string, bytes: number): Promise<CaptureProgress>
-  /** Starts the program of an MCP server of the configuration; its streams are the socket, whose end ends it. */
+  /** Starts the program of a configured MCP server. The socket is its stdin and stdout; closing it ends the program. */
   program(name: string): Promise<Socket>
   sign(digests: readonly string[], from: { seq: number; head: string }): Promise<Checkpoint>
   facts(): Promise<WardenFacts>
@@ -98,7 +100,7 @@ export interface WardenClient {
   onSentinel(then: (state: SentinelState) => void): void
   /** Subscribes to the loss of the warden: no wall can be started or bounded any more. Returns the unsubscribe function. */
   onLost(then: () => void): Unsubscribe
-  /** Resolves to the number of walls of dead wardens that it ended at its start, once it has looked for them. */
+  /** Resolves to the number of walls of dead wardens that it ended in the sweep at its start. */
   readonly swept?: Promise<number>
   close(): Promise<void>
 }
@@ -300,7 +302,7 @@ export function facade(client: Client, close: () => Promise<void>): WardenClient
       if (started) return started
       dropAnswer(answer)
       await client.request({ op: 'kill', wall: (answer.value as Wall).id })
-      throw new MayflyError('UNAVAILABLE', 'Cannot start a wall: its sockets did not get here', {
+      throw new MayflyError('UNAVAILABLE', 'Cannot start a wall: its sockets were not received', {
         hint: 'Allow this process more open files',
       })
     },
@@ -336,13 +338,13 @@ export function facade(client: Client, close: () => Promise<void>): WardenClient
     async memory(wall) {
       const { handle } = await client.request({ op: 'memory', wall })
       if (handle) return handle as Socket
-      throw new MayflyError('UNAVAILABLE', 'Cannot copy memory: its socket did not get here')
+      throw new MayflyError('UNAVAILABLE', 'Cannot copy memory: its socket was not received')
     },
     capture: (wall, bytes) => value({ op: 'capture', wall, bytes }),
     async program(name) {
       const { handle } = await client.request({ op: 'program', name })
       if (handle) return handle as Socket
-      throw new MayflyError('UNAVAILABLE', 'Cannot start a program: its socket did not get here')
+      throw new MayflyError('UNAVAILABLE', 'Cannot start a program: its socket was not received')
     },
     sign: (digests, from) => value({ op: 'sign', digests: [...digests], ...from }),
     facts: () => value({ op: 'facts' }),

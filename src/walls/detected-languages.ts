@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { messageOf } from '../contract/error.ts'
 import type { Language } from '../contract/job.ts'
 
-/** Languages of a provider of programs: versions as features of the wall, and what is not there. */
+/** Languages of a provider of programs: versions of those that run, and causes for those that do not. */
 export interface DetectedLanguages {
   readonly features: readonly string[]
   readonly missing: readonly string[]

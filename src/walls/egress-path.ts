@@ -5,11 +5,11 @@ import type { ConnectionEnds } from '../contract/warden.ts'
 
 /** Egress path of one run, as its sandbox uses it. `assemble/` injects the function that opens it. */
 export interface EgressPath {
-  /** PEM of the CA that programs have to trust, where their TLS may be inspected. */
+  /** PEM of the CA that programs must trust; set if their TLS may be inspected. */
   readonly trust: string | undefined
   /**
    * Serves connections of a listener inside the wall, and owns it; `callers` finds the processes behind a connection.
-   * `isShared`: it is on this machine's loopback, and a connection that has no caller in the wall is cut.
+   * `isShared`: it listens on the host's loopback, so a connection without a caller in the wall is cut.
    */
   listen(
     listener: Server,
@@ -19,7 +19,7 @@ export interface EgressPath {
   /** Sends a request of a guest without sockets; both as JSON. */
   fetch(text: string): Promise<string>
   readonly attempts: readonly NetworkAttempt[]
-  /** Cuts connections that the tightened controls no longer permit, open ones too. */
+  /** Cuts connections that the tightened controls no longer permit, established ones included. */
   tighten(to: Controls): void
   close(): void
 }

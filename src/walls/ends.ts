@@ -21,7 +21,7 @@ function whyEnded(end: HandleEnd, cause: KillCause | undefined): TaskEnd {
     )
   if (end.how === 'deadline') return lostEnd('timeout', 'TIMEOUT', said.timeout, peak)
   if (end.how === 'memory') return lostEnd('limit', 'MEMORY', said.memory, peak)
-  // Last words of its process, in which user code may be.
+  // The tail of its stderr (untrusted: user code may have written it).
   if (/out of memory|allocation failed/i.test(end.detail))
     return { ...lostEnd('limit', 'MEMORY', said.memory, peak), isReported: true }
   if (end.how === 'processes')
@@ -32,11 +32,11 @@ function whyEnded(end: HandleEnd, cause: KillCause | undefined): TaskEnd {
     return lostEnd(
       'error',
       'EXIT',
-      'The program closed its socket to the server, and went on',
+      'The program closed its socket to the server and continued',
       peak,
     )
   if (end.how === 'garbled')
-    return lostEnd('error', 'PROTOCOL', `Cannot read what the wall says: ${end.detail}`, peak)
+    return lostEnd('error', 'PROTOCOL', `Cannot read a message of the wall: ${end.detail}`, peak)
   return lostEnd('failed', 'WALL_LOST', `The wall ended while the job ran (${end.detail})`, peak)
 }
 
@@ -45,7 +45,7 @@ const said = {
   timeout: 'The job ran longer than its limit',
   cancelled: 'The job was cancelled',
   pressure:
-    'This machine ran short of memory for jobs, and this one held much of it: run it again, or lower [server] jobs',
+    'The machine ran short of memory, and this job used much of it: run it again, or lower [server] jobs',
 } as const
 
 /** End without a result and without known usage. */

@@ -11,7 +11,7 @@ export interface FolderCalls {
 export interface FoldersAsked {
   readonly controls: Controls
   readonly run: string
-  /** Bytes that the run may write, all files together. */
+  /** Limit of bytes that the run may write, all files together. */
   readonly writtenMax: number
 }
 

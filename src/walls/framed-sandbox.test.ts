@@ -58,7 +58,7 @@ for (const [name, guest] of Object.entries(guests)) {
   const make = (parts: object) => new FramedSandbox('s', parts as never, guest(parts as never))
 
   suite(`While the egress path of a ${name} is being opened`, () => {
-    test('tightened controls hold once it is open', async () => {
+    test('a tightening is applied once it is open', async () => {
       const { parts, seen, open } = played()
       const sandbox = make(parts)
       void sandbox.run(task, {} as never)
@@ -68,7 +68,7 @@ for (const [name, guest] of Object.entries(guests)) {
       assert.deepEqual(seen.network, noNetwork)
     })
 
-    test('and what was still being tightened too, whichever of two is over first', async () => {
+    test('concurrent tightenings are both applied, in either order of completion', async () => {
       const { parts, seen, open } = played()
       const sandbox = make({ ...parts, ownsWall: true })
       void sandbox.run(task, {} as never)
@@ -84,7 +84,7 @@ for (const [name, guest] of Object.entries(guests)) {
       assert.deepEqual([last!.controls.network, last!.controls.processes], [noNetwork, 2])
     })
 
-    test('a task that ends meanwhile has none', async () => {
+    test('the path is closed if the task ends', async () => {
       const { parts, seen, open } = played()
       const sandbox = make(parts)
       void sandbox.run(task, {} as never)
@@ -96,7 +96,7 @@ for (const [name, guest] of Object.entries(guests)) {
   })
 }
 
-test('A sandbox has the methods of the parts that its kind of guest hands in, and no others', async () => {
+test('A sandbox has the methods of the parts that its kind of guest supplies, and no others', async () => {
   const { parts } = played()
   const optional = ['hold', 'listen', 'endZone'] as const
   const has = (guest: GuestKind) => {

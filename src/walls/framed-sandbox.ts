@@ -150,7 +150,7 @@ export class FramedSandbox implements Sandbox {
 
   get #pausing(): PauseState {
     if (this.#pause) return this.#pause
-    const message = `Cannot freeze a guest of "${this.provider}": this wall has no such ability`
+    const message = `Cannot freeze a guest of "${this.provider}": its wall does not support it`
     throw new MayflyError('UNAVAILABLE', message)
   }
 
@@ -205,10 +205,10 @@ function pauseOf(life: GuestLife): PauseState {
   })
 }
 
-/** Freezes for good: a frozen wall has no deadline, so the caller kills it. */
+/** Freezes irrevocably. A frozen wall has no deadline, so the caller must kill it. */
 function holdOf(life: GuestLife, pause: PauseState): () => Promise<void> {
   return async () => {
-    // Bytes that it sent before are still in sockets, and would be forwarded.
+    // Bytes that it sent earlier are still in socket buffers, and would be forwarded.
     life.egressPath?.close()
     await pause.hold()
     life.usedBefore = await life.parts.warden.release(life.wall)

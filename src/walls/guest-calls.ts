@@ -58,14 +58,15 @@ export class GuestCalls {
     if (name === fetchCapability && egressPath) return await egressPath.fetch(argsText)
     if (name === filesCapability && folders) return await folders.answer(argsText)
     this.#assertGranted(name)
-    if (!io?.call) throw new MayflyError('FORBIDDEN', `Cannot call "${name}": nobody answers`)
+    if (!io?.call)
+      throw new MayflyError('FORBIDDEN', `Cannot call "${name}": no handler is attached`)
     const text = await io.call(name, argsText)
-    // A capability may have been revoked meanwhile: its answer must not reach the guest.
+    // Race: the capability may have been revoked during the call; its answer must not reach the guest.
     this.#assertGranted(name)
     return text
   }
 
-  /** Sends an answer, unless the job has ended: the worker may have another guest then. */
+  /** Sends an answer, unless the job has ended: the worker may already have its next guest. */
   #reply(answer: { readonly id: number } & Readonly<Record<string, unknown>>): void {
     if (!this.#parts.now().isEnded) this.#parts.wall.send(kind.reply, JSON.stringify(answer))
   }

@@ -4,17 +4,17 @@ import type { ArtifactCap } from './artifact-cap.ts'
 import { lostEnd } from './ends.ts'
 import { artifactSchema, displaySchema, headed } from './wire.ts'
 
-/** More artifacts than an honest job has; the gate decides how many may leave. */
+/** More artifacts than an honest job has; the gate limits how many are returned. */
 const ARTIFACTS_MAX = 1000
-/** Twice what a runner of Mayfly sends. */
+/** Twice the number that Mayfly's runners send. */
 const DISPLAYED_MAX = 128
 const DISPLAYED_BYTES_MAX = 2 * 2 ** 20
 const full =
-  'This server holds as many artifacts of running jobs as it may: run it again, or fewer that leave large files at once'
+  'The artifacts of all running jobs reached the limit of this server: run the job again, or fewer jobs with large files at once'
 
 /**
  * Received artifacts and display items of one job, bounded in number and bytes, and counted against the server's cap. A
- * method returns the refusal of a frame: a text if no honest runner sends it, else the end of the job.
+ * method that refuses a frame returns a text for a protocol error, or the end of the job for an exceeded limit.
  */
 export class GuestFiles {
   readonly #bytesMax: number

@@ -46,9 +46,9 @@ export interface GuestEgress {
 
 /** Output of a guest. */
 export interface GuestOutput {
-  /** Bytes that this process holds for it. */
+  /** Bytes that this process buffers for it. */
   readonly heldBytes: number
-  /** Subscribes, before the first frame is read. */
+  /** Subscribes; called before the first frame is read. */
   begin(io: TaskIo): void
 }
 
@@ -56,7 +56,7 @@ export interface GuestOutput {
 export interface GuestFrames {
   send(task: Task): void
   receive(frame: Frame): void
-  /** The wall ended without an `end` frame. */
+  /** Called if the wall ended without an `end` frame. */
   lost(end: HandleEnd): void
 }
 

@@ -23,7 +23,7 @@ export interface SandboxParts {
   readonly pool: 'hit' | 'miss'
 }
 
-/** No guest uses more CPU time than these give. */
+/** Upper bound of a guest's CPU time per elapsed time. */
 const cores = availableParallelism()
 
 /** Usage of a wall that was not sampled. */
@@ -31,11 +31,11 @@ export const noUsage: WallCost = { peakBytes: 0, cpuMs: 0 }
 
 /** Actions of a kind of guest at the ends of its life. */
 export interface LifeHooks {
-  /** Before a kill: milliseconds for which the wall may still send what was printed before. */
+  /** Called before a kill. Returns the milliseconds for which the wall may still send earlier output. */
   beforeKill?(cause: KillCause): number
-  /** Before the end is reported. */
+  /** Called before the end is reported. */
   ended?(): void
-  /** Before a wall is killed for what its runner sent. */
+  /** Called before a wall is killed for an invalid frame. */
   cutOff?(): void
 }
 
@@ -47,7 +47,7 @@ export class GuestLife {
   readonly parts: SandboxParts
   readonly end = Promise.withResolvers<TaskEnd>()
   controls: Controls
-  /** Meet of all controls ever asked for, from the moment of the request on. */
+  /** Meet of all requested controls, updated when a request arrives. */
   wanted: Controls
   egressPath: EgressPath | undefined
   task: Task | undefined
@@ -71,7 +71,7 @@ export class GuestLife {
     this.wanted = this.controls
   }
 
-  /** Takes its task. */
+  /** Assigns its task. */
   begin(task: Task, io: TaskIo): void {
     this.task = task
     this.io = io
@@ -79,8 +79,8 @@ export class GuestLife {
   }
 
   /**
-   * CPU time in milliseconds of an end that the guest reports: what was seen of it from outside, or more by its own word,
-   * up to what the machine can have given since its task.
+   * CPU time of a reported end in milliseconds: the larger of the measured value and the guest's own (untrusted), the
+   * latter capped at what the machine can have given since the task began.
    */
   cpuTimeOf(reportedMs: number): number {
     const possibleMs = possibleCpuTime(reportedMs, performance.now() - this.#startedAt)
@@ -99,14 +99,17 @@ export class GuestLife {
     return { asked, next }
   }
 
-  /** Race: a tightening, or the end, while the path was being opened is applied here. */
+  /** Race: applies a tightening, or an end, that came while the path was being opened. */
   adopt(egressPath: EgressPath): void {
     this.egressPath = egressPath
     egressPath.tighten(this.wanted)
     if (this.cause !== undefined || this.isDisposing) egressPath.close()
   }
 
-  /** Samples usage from the release of user code on. The warden counts for this job alone from the first sample on. */
+  /**
+   * Samples usage from the release of user code on. From the first sample on the warden's figures are of this job
+   * alone.
+   */
   sample(): void {
     const { warden, emitter, wall, profile } = this.parts
     const { run = '', zone } = this.task ?? {}
@@ -115,7 +118,7 @@ export class GuestLife {
     this.samples ??= sampleUsage({ warden, wall: this.wall, run, zone, emitter, begin, isAlone })
   }
 
-  /** Takes the answer of a call of a batch. More answers than calls end the job: no honest runner sends them. */
+  /** Receives the answer to one call of a batch. More answers than calls are a protocol error and end the job. */
   answered(payload: Buffer, schema: z.ZodType<AnsweredHead>): void {
     const read = headed(schema, payload)
     if (!read || ++this.#answers > (this.task?.calls ?? 0)) return this.garbled('unreadable answer')
@@ -158,14 +161,14 @@ export class GuestLife {
   }
 
   /**
-   * Ends the job for what its runner never sends. That is an error of its code: runners are tested, and code that shares
-   * a process with its runner can write what it likes.
+   * Ends the job for an invalid frame. The job's code is blamed: runners are tested, and user code in the process of a
+   * runner can write any bytes to its socket.
    */
   garbled(why: string): void {
-    this.cutOff(lostEnd('error', 'PROTOCOL', `Cannot read what the wall says: ${why}`, 0))
+    this.cutOff(lostEnd('error', 'PROTOCOL', `Cannot read a message of the wall: ${why}`, 0))
   }
 
-  /** Kills the wall for what its runner sent. */
+  /** Kills the wall for an invalid frame. */
   cutOff(end: TaskEnd): void {
     this.hooks.cutOff?.()
     void this.parts.wall.kill()
@@ -190,8 +193,8 @@ export class GuestLife {
 }
 
 /**
- * End of a worker that ran under the deadline and the peak of an earlier job. That deadline is never before the job's own
- * by the warden's clock; where the machine was suspended it may be, and is no timeout of this job.
+ * End of a worker that ran under the deadline and the peak of an earlier job. By the warden's clock that deadline is
+ * never before the job's own. After a suspend of the machine it may be, and is then no timeout of this job.
  */
 function ownEnd(end: HandleEnd): HandleEnd {
   if (end.how === 'memory') return end

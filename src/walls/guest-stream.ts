@@ -9,15 +9,15 @@ export interface StreamCarrier {
   data(stream: number, bytes: Buffer): void
   end(stream: number): void
   credit(stream: number, bytes: number): void
-  /** No byte goes either way from here on. */
+  /** Called when the stream is closed in both directions. */
   closed(stream: number): void
-  /** Whether this stream keeps the server's process alive. */
+  /** Sets whether this stream keeps the server's process alive (ref, unref). */
   keep(stream: number, keep: boolean): void
-  /** Neither data nor credit may be sent now. */
+  /** True while neither data nor credit may be sent. */
   isHeld(): boolean
 }
 
-/** Position of a stream while the carrier is held. */
+/** State of a stream while the carrier is paused. */
 export interface StreamPosition {
   /** Bytes that either side may send. */
   readonly room: number
@@ -35,7 +35,8 @@ interface PendingWrite {
 
 /**
  * Stream of a guest, with the parts of a net.Socket that its readers use. Back-pressure is by windows in both
- * directions: what its reader has not taken is not credited, and what the guest has not taken waits here.
+ * directions: bytes are credited once the reader has consumed them, and bytes beyond the guest's window are queued
+ * here.
  */
 export class GuestStream extends Duplex {
   readonly number: number
@@ -50,7 +51,7 @@ export class GuestStream extends Duplex {
   #accounts = false
   #hasEnded = false
 
-  /** `from`: goes on with a stream of a guest that was copied. */
+  /** `from`: continues a stream of a guest that was copied. */
   constructor(carrier: StreamCarrier, number: number, window: number, from?: StreamPosition) {
     super({ allowHalfOpen: false, highWaterMark: window })
     this.#carrier = carrier
@@ -66,41 +67,41 @@ export class GuestStream extends Duplex {
     return { room: this.#room, window: this.#window, owed, hasEnded: this.#hasEnded }
   }
 
-  /** Bytes that were written here and wait for room, or for the carrier. */
+  /** True while written bytes wait for room in the window, or for a paused carrier. */
   get isWaiting(): boolean {
     return this.#pending !== undefined || this.writableLength > 0
   }
 
-  /** Sends what waited while the carrier was held. */
+  /** Sends bytes that were queued while the carrier was paused. */
   release(): void {
     this.#send()
     this.#account()
   }
 
-  /** Bytes from the guest. Throws RangeError beyond its window, and behind its end. */
+  /** Receives bytes of the guest. Throws RangeError beyond its window, and after its end. */
   receive(bytes: Buffer): void {
     this.#window -= bytes.length
     if (this.#window < 0 || this.#hasEnded || bytes.length === 0)
       throw new RangeError('a stream has more bytes than it may send')
-    // The reader is gone: bytes that still arrive are dropped, and not credited.
+    // Without a reader, late bytes are dropped and not credited.
     if (this.destroyed) return
     this.#received += bytes.length
     this.push(bytes)
     this.#account()
   }
 
-  /** End of what the guest sends. */
+  /** Receives the end (EOF) of the guest's direction. */
   receiveEnd(): void {
     if (!this.destroyed && !this.#hasEnded) this.push(null)
     this.#hasEnded = true
   }
 
-  /** Whether the guest sends nothing more. */
+  /** True after the end of the guest's direction. */
   get hasEnded(): boolean {
     return this.#hasEnded
   }
 
-  /** Credit of the guest. Throws RangeError above what was sent. */
+  /** Receives credit of the guest. Throws RangeError for more than the bytes sent. */
   receiveCredit(bytes: number, window: number): void {
     this.#room += bytes
     if (bytes === 0 || this.#room > window) throw new RangeError('a stream has too much credit')
@@ -118,7 +119,7 @@ export class GuestStream extends Duplex {
   }
 
   override _read(): void {
-    // The bytes that this read takes are still counted as held until the next turn.
+    // Bytes of this read leave the readable buffer only in the next turn of the event loop, so they are counted then.
     if (this.#accounts) return
     this.#accounts = true
     setImmediate(() => {
@@ -143,7 +144,7 @@ export class GuestStream extends Duplex {
     done(error)
   }
 
-  /** Credits what its reader has taken. */
+  /** Credits the bytes that its reader has consumed. */
   #account(): void {
     const taken = this.#received - this.readableLength - this.#credited
     if (this.destroyed || taken <= 0 || this.#carrier.isHeld()) return

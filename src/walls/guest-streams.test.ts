@@ -23,7 +23,7 @@ suite('Streams of a guest on one socket', () => {
     await carrier.until(() => carrier.creditOf(1) === 6)
   })
 
-  test('A write waits for the window of the guest, and goes on with its credit', async () => {
+  test('A write waits for the window of the guest, and continues with its credit', async () => {
     await using played = await play()
     const { streams, carrier } = played
     const all = Buffer.alloc(windowBytes.own + 1000, 'x')
@@ -35,7 +35,7 @@ suite('Streams of a guest on one socket', () => {
     await carrier.until(() => carrier.bytesOf(0) === all.length)
   })
 
-  test('A reader that takes nothing gives no credit, and holds a window at most', async () => {
+  test('A reader that does not read gives no credit, and at most one window is buffered', async () => {
     await using played = await play()
     const { streams, carrier } = played
     const { stdout } = streams.streams
@@ -51,7 +51,7 @@ suite('Streams of a guest on one socket', () => {
     await carrier.until(({ kind, payload }) => kind === 3 && payload[0] === 1)
   })
 
-  test('The last frame is answered, and the end of the socket is the end of each stream', async () => {
+  test('The last frame is answered, and EOF of the socket ends every stream', async () => {
     await using played = await play()
     const { streams, carrier } = played
     const ends = [streams.handle, ...Object.values(streams.streams)].map((one) => collect(one))
@@ -61,7 +61,7 @@ suite('Streams of a guest on one socket', () => {
     assert.deepEqual(await Promise.all(ends), ['', '', ''])
   })
 
-  test('Connections come where a listener was asked for; a closed one resets them', async () => {
+  test('Connections are accepted once a listener was requested; closing it resets them', async () => {
     await using played = await play()
     const { streams, carrier } = played
     const listener = streams.listen()
@@ -80,7 +80,7 @@ suite('Streams of a guest on one socket', () => {
     assert.equal(played.garbled.length, 0)
   })
 
-  test('While its carrier is held nothing is sent, and a copy goes on from the same positions with its connections gone', async () => {
+  test('While its carrier is paused nothing is sent; a copy continues from the same positions without the connections', async () => {
     await using played = await play()
     const { streams, carrier } = played
     streams.listen()
@@ -126,7 +126,7 @@ suite('Streams of a guest on one socket', () => {
     assert.equal(copied.garbled.length, 1)
   })
 
-  test('A carrier that does not answer is not held, and its late word is no fault', async () => {
+  test('A hold of a carrier that does not answer fails, and its late answer is no protocol error', async () => {
     await using played = await play()
     const { streams, carrier } = played
     await assert.rejects(streams.hold(1), { code: 'UNAVAILABLE' })
@@ -139,7 +139,7 @@ suite('Streams of a guest on one socket', () => {
     assert.equal(played.garbled.length, 0)
   })
 
-  test('Input that waits for room in the guest is waited for by no hold', async () => {
+  test('A hold is refused, not delayed, while input waits for room in the guest', async () => {
     await using played = await play()
     const { streams, carrier } = played
     streams.handle.write(Buffer.alloc(windowBytes.own + 1))
@@ -175,7 +175,7 @@ suite('Streams of a guest on one socket', () => {
     ['a word that it is held, unasked', (it) => it.frame(10)],
   ]
   for (const [title, attack] of attacks)
-    test(`Attack: ${title} ends the socket, and is told once`, async () => {
+    test(`Attack: ${title} ends the socket, and is reported once`, async () => {
       await using played = await play()
       played.streams.streams.stdout.pause()
       attack(played.carrier)

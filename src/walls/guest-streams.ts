@@ -11,33 +11,34 @@ import {
 } from './guest-stream.ts'
 
 /**
- * The server's end of a machine's carrier: the runner's socket, its two outputs, and connections on their way out, on one
- * socket (`guest/carrier/wire.h` describes each frame).
+ * The server's end of a machine's carrier, which multiplexes the runner's socket, its two outputs and outgoing
+ * connections on one socket (`guest/carrier/wire.h` describes each frame).
  *
- * The other end is a guest that may have taken its carrier over, so everything is read as hostile input: a frame has a
- * bound, a stream sends no more than its window and only while it is open, connections have rising numbers, a bound, and come
- * only where a network was granted. The first fault ends the socket, and `garbled` is called: the wall is killed then.
+ * The other end is a guest that may control its carrier, so every frame is read as hostile input: its size is bounded;
+ * a stream sends no more than its window, and only while it is open; connections are numbered in rising order, bounded
+ * in number, and refused without a granted network. The first protocol error closes the socket and calls `garbled`,
+ * which kills the wall.
  *
- * A machine is copied while its carrier is held (`hold`): nothing is under way then, and another instance goes on with the copy from
- * the positions of all streams. Connections stay with the machine that opened them; the copy's are closed.
+ * A machine is copied while its carrier is paused (`hold`): no frame is in flight then, and another instance continues
+ * the copy from the positions of all streams. Connections stay with the original machine; those of the copy are closed.
  *
- * Relies on the order of the carrier's frames: what the runner said on its socket comes behind the output before it. Does not
- * handle a wall that is killed: its socket ends, and so does every stream.
+ * Relies on the order of the carrier's frames: a frame of the runner arrives after the output that was written before
+ * it. Not handled: a wall that is killed. Its socket ends, and every stream with it.
  */
 export interface GuestStreamsOptions {
-  /** Called once, with the fault. */
+  /** Called once, with the protocol error. */
   readonly garbled: (detail: string) => void
-  /** The guest is a copy, whose carrier is held until `go`. */
+  /** Set for a copied guest, whose carrier is paused until `go`. */
   readonly from?: StreamPositions
 }
 
-/** Positions of the streams of a held carrier. */
+/** Positions of the streams of a paused carrier. */
 export interface StreamPositions {
   readonly handle: StreamPosition
   readonly stdout: StreamPosition
   readonly stderr: StreamPosition
   readonly lastConnection: number
-  /** Whether the guest takes connections. */
+  /** True if the guest has an egress listener. */
   readonly listens: boolean
 }
 
@@ -71,9 +72,9 @@ export class GuestStreams {
   #lastConnection: number
   #isOver = false
   #isGone = false
-  /** Frames to send once the carrier goes on; undefined while it is not held. */
+  /** Frames queued until the carrier is resumed; undefined while it is not paused. */
   #deferred: (readonly [kind: number, payload: Buffer])[] | undefined
-  /** Holds that are not answered yet. */
+  /** Number of unanswered hold requests. */
   #holds = 0
   #held: PromiseWithResolvers<void> | undefined
   readonly #isCopy: boolean
@@ -101,7 +102,9 @@ export class GuestStreams {
     socket.on('close', () => this.#gone())
   }
 
-  /** Lets the guest connect on its way out. The caller owns the listener; once it is closed connections are refused. */
+  /**
+   * Allows outgoing connections of the guest. The caller owns the listener; after its close connections are refused.
+   */
   listen(): Server {
     if (!this.#listener || this.#listener.isClosed) {
       const isListening = this.#listener !== undefined
@@ -112,12 +115,14 @@ export class GuestStreams {
   }
 
   /**
-   * Ends what is under way in either direction, and resolves with the positions; nothing is sent until `go`. Rejects with MayflyError
-   * BUSY while bytes to the runner wait for room, and UNAVAILABLE where the guest does not answer; call `go` then as well.
+   * Drains both directions and resolves with the positions; nothing is sent until `go`. Rejects with MayflyError BUSY
+   * while bytes to the runner wait for room, and UNAVAILABLE if the guest does not answer; `go` must be called then
+   * too.
    */
   async hold(msMax: number): Promise<StreamPositions> {
     if (this.#deferred || this.#isGone || this.#isOver) throw notHeld('it is held or at its end')
-    if (this.handle.isWaiting) throw new MayflyError('BUSY', 'Cannot hold a guest: it takes input')
+    if (this.handle.isWaiting)
+      throw new MayflyError('BUSY', 'Cannot hold a guest: input is pending')
     const held = (this.#held = Promise.withResolvers<void>())
     this.#send(kinds.hold)
     this.#holds++
@@ -139,7 +144,7 @@ export class GuestStreams {
     }
   }
 
-  /** Lets the carrier go on. Does nothing where it is not held. */
+  /** Resumes the carrier. No effect if it is not paused. */
   go(): void {
     const deferred = this.#deferred
     if (!deferred) return
@@ -173,7 +178,7 @@ export class GuestStreams {
   }
 
   #take(kind: number, payload: Buffer): void {
-    // Processes that outlived the runner may have connections still.
+    // Processes that outlived the runner may still have connections.
     if (this.#isOver) return
     if (kind === kinds.over) return this.#over(payload)
     if (kind === kinds.held) return this.#isHeld(payload)
@@ -225,14 +230,14 @@ export class GuestStreams {
     this.#listener.emit('connection', stream)
   }
 
-  /** A stream that was destroyed here: a connection is reset, a socket of the runner is told its end. */
+  /** A stream was destroyed on this side: resets a connection, or sends EOF to a socket of the runner. */
   #closed(at: number): void {
     this.#keep(at, false)
     const stream = this.#open.get(at)
     if (!stream || this.#isGone) return
     if (at >= CONNECTION_FIRST) {
       this.#open.delete(at)
-      // The guest forgets a connection that ended both ways, once it has written the rest.
+      // The guest frees a connection that ended in both directions, after it has written the remaining bytes.
       if (stream.hasEnded && stream.writableFinished) return
       return this.#send(kinds.reset, number(at))
     }

@@ -48,7 +48,7 @@ function header(payloadBytes: number): Buffer {
   return head
 }
 
-test('A frame over the bound of its job ends the wall before its payload is kept', async (t) => {
+test('A frame over the bound of its job ends the wall before its payload is buffered', async (t) => {
   const { handle, guest, ended, killed } = await connected(t, createArtifactCap(100 * MiB))
   handle.boundFrames(MiB)
   guest.write(header(MiB + 1))
@@ -56,7 +56,7 @@ test('A frame over the bound of its job ends the wall before its payload is kept
   assert.equal(killed(), 1)
 })
 
-test('Unfinished frames of all walls together are held to the cap of the server, and give it back', async (t) => {
+test('Incomplete frames of all walls count against the cap of the server, and are released from it', async (t) => {
   const cap = createArtifactCap(4 * MiB)
   const walls = await Promise.all([1, 2, 3].map(() => connected(t, cap)))
   for (const { guest } of walls) {

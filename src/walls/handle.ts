@@ -45,7 +45,7 @@ export class WallHandle {
   readonly #forget: () => void
   readonly #decoder = new FrameDecoder(FRAME_BYTES_MAX)
   readonly #cap: ArtifactCap
-  /** Bytes of an incomplete frame that are taken from the cap. */
+  /** Bytes of an incomplete frame that are reserved from the cap. */
   #counted = 0
   #listener: HandleListener | undefined
   #ending: Promise<unknown> | undefined
@@ -67,7 +67,7 @@ export class WallHandle {
   end: HandleEnd | undefined
   /** Outputs of a whole program. */
   readonly streams: Streams | undefined
-  /** Opens the way out of a guest whose connections come on its own socket. */
+  /** Opens the egress path of a guest whose connections are multiplexed on its socket. */
   openEgress: (() => Server) | undefined
 
   constructor(
@@ -84,7 +84,7 @@ export class WallHandle {
     this.streams = streams
     this.deadline = new WorkerDeadline({
       arm: (deadlineMs, ranMs) => warden.arm(wall.id, deadlineMs, ranMs),
-      rest: () => warden.rest(wall.id),
+      disarm: () => warden.rest(wall.id),
     })
     for (const stream of Object.values(streams ?? {})) stream.on('error', () => stream.destroy())
     socket.on('data', (chunk: Buffer) => this.#read(chunk))
@@ -124,7 +124,7 @@ export class WallHandle {
     return this.#decoder.heldBytes + this.#socket.readableLength
   }
 
-  /** Bounds the frames of its next job to what that may send. */
+  /** Sets the frame limit for its next job. */
   boundFrames(payloadBytesMax: number): void {
     this.#decoder.bound(Math.min(FRAME_BYTES_MAX, payloadBytesMax))
   }
@@ -177,12 +177,12 @@ export class WallHandle {
     this.#cutOff('pressure', 'unfinished frames of all walls')
   }
 
-  /** Ends it for what its guest sent beside its frames. */
+  /** Ends it for a protocol error outside of its frames, such as one of its carrier. */
   garble(detail: string): void {
     this.#cutOff('garbled', detail)
   }
 
-  /** Kills first: once a wall is over there is nothing to kill. */
+  /** The kill comes first, because `kill` has no effect on a wall that is over. */
   #cutOff(how: HandleEnd['how'], detail: string): void {
     void this.kill()
     this.#over({ how, peakBytes: 0, detail })

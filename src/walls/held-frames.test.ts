@@ -11,7 +11,7 @@ function played() {
   return { seen, frames, receive }
 }
 
-test('A socket is paused while a chunk is taken, and once for the frames of its read', async () => {
+test('A socket is paused while a chunk is consumed, and once for all frames of one read', async () => {
   const { seen, frames, receive } = played()
   const took = Promise.withResolvers<void>()
   frames.pauseUntil(took.promise)
@@ -23,7 +23,7 @@ test('A socket is paused while a chunk is taken, and once for the frames of its 
   assert.deepEqual(seen, ['pause', 1, 2, 'resume'])
 })
 
-test('A hold that is over soon pauses no socket before a frame comes, and lets none pass', async () => {
+test('A short wait pauses the socket only when a frame arrives, and queues that frame', async () => {
   const { seen, frames, receive } = played()
   const first = Promise.withResolvers<void>()
   frames.queueUntil(first.promise)

@@ -37,7 +37,7 @@ test('Copies come one after the other, in two parts each', async () => {
   assert(stream.destroyed)
 })
 
-test('After one that cannot be read the next is refused at once', { timeout: 5000 }, async () => {
+test('After an unreadable copy the next one is refused at once', { timeout: 5000 }, async () => {
   const stream = new PassThrough()
   const copies = new MemoryCopies()
   const copy = () =>
@@ -49,7 +49,7 @@ test('After one that cannot be read the next is refused at once', { timeout: 500
   await assert.rejects(copy(), /its socket is closed/)
 })
 
-test('A socket that comes after the end is closed', async () => {
+test('A socket that arrives after the end is closed', async () => {
   const stream = new PassThrough()
   const copies = new MemoryCopies()
   const opening = Promise.withResolvers<Socket>()

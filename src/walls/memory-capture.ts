@@ -23,12 +23,12 @@ const head = z.union([
     bytes: whole(1, 2 ** 20),
   }),
   z.strictObject({ pid: z.number().int().min(1), refused: z.literal(true) }),
-  /** Next stretch of a file, for a wall that is captured as an image. */
+  /** Next byte range of a file, for a wall that is captured as an image. */
   z.strictObject({
     file: z.string().regex(/^[a-z_]{1,32}\.(img|json|zst|bin)$/),
     bytes: whole(1, 2 ** 20),
   }),
-  /** A part that an image lacks, in words for the outcome. */
+  /** Description of a missing part of an image, for the outcome. */
   z.strictObject({ lacks: z.string().regex(/^[\w ,.:;()-]{1,200}$/) }),
   z.strictObject({ end: z.literal(true), isWhole: z.boolean() }),
 ])
@@ -57,7 +57,8 @@ export class MemoryCopies {
   ): Promise<Capture> {
     const turn = this.#last.then(async () => {
       const socket = (this.#socket ??= (await open()).on('error', () => undefined))
-      // Close race: the socket may have been closed meanwhile, and after a broken transfer it carries nothing usable.
+      // Race: the copies may have been closed while the socket was requested. After a broken transfer the socket is
+      // unusable.
       if (this.#isClosed) socket.destroy()
       if (socket.destroyed) throw unavailable('its socket is closed')
       const { leftOut } = await begin(captureBytesMax)
@@ -120,7 +121,7 @@ class Copy {
     this.#leftOut = leftOut
   }
 
-  /** Takes a chunk; true once the copy is complete. */
+  /** Parses a chunk; true once the copy is complete. */
   take(chunk: Buffer): boolean {
     this.#rest = Buffer.concat([this.#rest, chunk])
     for (;;) {

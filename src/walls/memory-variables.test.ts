@@ -4,7 +4,7 @@ import { memoryVariables } from './memory-variables.ts'
 
 const MiB = 2 ** 20
 
-test('The heap of Node is the limit without what it has beside it, three quarters at least', () => {
+test('The heap of Node is the limit minus its other memory, and at least three quarters of the limit', () => {
   const heapOf = (mib: number) => memoryVariables(mib * MiB, false)
   assert.deepEqual(heapOf(128), { NODE_OPTIONS: '--max-old-space-size=96 --max-semi-space-size=4' })
   assert.deepEqual(heapOf(512), {
@@ -13,7 +13,7 @@ test('The heap of Node is the limit without what it has beside it, three quarter
   assert.deepEqual(heapOf(1), { NODE_OPTIONS: '--max-old-space-size=1 --max-semi-space-size=1' })
 })
 
-test('A JVM learns the limit where there is one', () => {
+test('A JVM gets the limit if one is installed', () => {
   const { JAVA_TOOL_OPTIONS } = memoryVariables(128 * MiB, true)
   assert.equal(JAVA_TOOL_OPTIONS, '-XX:MaxRAM=134217728')
 })

@@ -42,7 +42,7 @@ test('Output written before the end is delivered, in chunks of at most 64 KiB', 
   assert.ok(read.chunks.every((chunk) => chunk.length <= 65_536))
 })
 
-test('A slow reader holds the program back and loses nothing', async (t) => {
+test('A slow reader puts back-pressure on the program and loses nothing', async (t) => {
   const { writer, socket } = await pair(t)
   const gate = Promise.withResolvers<void>()
   let taken = 0
@@ -94,7 +94,7 @@ test('A program that writes without end is rate-limited, and still reaches its e
   assert.equal(socket.isPaused(), false)
 })
 
-test('A reader that takes nothing is waited for until its time is over', async (t) => {
+test('A drain waits for a stalled reader until its time limit', async (t) => {
   const { writer, socket } = await pair(t)
   const read = collecting(socket, { take: () => new Promise<void>(() => undefined) })
   await new Promise<void>((done) => void writer.write('x', () => done()))

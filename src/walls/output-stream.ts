@@ -6,14 +6,14 @@ export class ProgramStream {
   readonly #options: StreamOptions
   /** Resolves at EOF. */
   readonly over: Promise<void>
-  /** Waiters for the reader, resolved when it is given up. */
+  /** Callbacks of waiters for the reader, called by `giveUp`. */
   readonly #waiters = new Set<() => void>()
   #bytes = 0
   #holding: Promise<void> | undefined
   #takenBytes = 0
   #room: number = paceOf.burst
   #roomAt = performance.now()
-  #resting: NodeJS.Timeout | undefined
+  #pauseTimer: NodeJS.Timeout | undefined
   /** True while the end is awaited: the remaining output is no flood. */
   #isEnding = false
   #bytesMax: number
@@ -31,20 +31,20 @@ export class ProgramStream {
     })
   }
 
-  /** Bytes read and not yet taken. */
+  /** Bytes read and not yet consumed. */
   get heldBytes(): number {
     return this.#takenBytes + this.#options.socket.readableLength
   }
 
   /**
-   * Resolves when all output written before now was taken, or is dropped: after two polls without any. `msMax` bounds it
-   * where other writers may go on.
+   * Resolves when all output written before the call was consumed or dropped: after two polls without data. `msMax`
+   * bounds the wait where other writers may continue.
    */
   async drained(msMax = Infinity): Promise<void> {
     const until = performance.now() + msMax
     this.#isEnding = true
-    if (this.#resting) this.#rested()
-    // Between two turns the event loop polls once, so bytes written before are read by then.
+    if (this.#pauseTimer) this.#endPause()
+    // The event loop polls once between two turns, so bytes written before the call are read by then.
     for (let quiet = 0; quiet < 2 && !this.#isOver && performance.now() < until;) {
       const before = this.#bytes
       await this.#taken()
@@ -54,7 +54,7 @@ export class ProgramStream {
     await this.#taken()
   }
 
-  /** Begins to count anew, for the next exec of a session. */
+  /** Resets the byte count, for the next exec of a session. */
   renew(bytesMax: number): void {
     this.#bytesMax = bytesMax
     this.#bytes = 0
@@ -68,8 +68,8 @@ export class ProgramStream {
   }
 
   /**
-   * Resolves when the reader has taken its chunk, or is given up. Not a race with one promise: on a stream of a session,
-   * each race would leave a reaction on it.
+   * Resolves when the reader has consumed its chunk, or after `giveUp`. Not Promise.race with one long-lived promise:
+   * on a stream of a session each race would leak a reaction on it.
    */
   async #taken(): Promise<void> {
     if (!this.#holding || this.#isGivenUp) return
@@ -81,7 +81,7 @@ export class ProgramStream {
   }
 
   close(): void {
-    clearTimeout(this.#resting)
+    clearTimeout(this.#pauseTimer)
     this.#options.socket.destroy()
   }
 
@@ -96,7 +96,7 @@ export class ProgramStream {
     const before = this.#bytes
     this.#bytes += data.length
     if (this.#bytes > bytesMax + BEYOND_BYTES_MAX) flooded()
-    // Keeps a byte beyond the limit, from which the gate knows that it truncates.
+    // Keeps one byte beyond the limit, by which the gate detects truncation.
     const kept = data.subarray(0, Math.max(0, bytesMax + 1 - before))
     if (kept.length > 0) this.#hold(this.#passOn(kept), kept.length)
     if (!this.#isEnding) this.#pace(data.length)
@@ -111,12 +111,12 @@ export class ProgramStream {
     if (this.#room >= 0) return
     this.#options.socket.pause()
     const waitMs = Math.max(paceOf.restMs, Math.ceil(-this.#room / paceOf.eachMs))
-    this.#resting ??= setTimeout(() => this.#rested(), waitMs)
+    this.#pauseTimer ??= setTimeout(() => this.#endPause(), waitMs)
   }
 
-  #rested(): void {
-    clearTimeout(this.#resting)
-    this.#resting = undefined
+  #endPause(): void {
+    clearTimeout(this.#pauseTimer)
+    this.#pauseTimer = undefined
     if (!this.#holding) this.#options.socket.resume()
   }
 
@@ -134,14 +134,14 @@ export class ProgramStream {
     if (!took) return
     this.#takenBytes = size
     this.#options.socket.pause()
-    const goOn = () => this.#goOn()
+    const goOn = () => this.#readerDone()
     this.#holding = took.then(goOn, goOn)
   }
 
-  #goOn(): void {
+  #readerDone(): void {
     this.#holding = undefined
     this.#takenBytes = 0
-    if (!this.#resting) this.#options.socket.resume()
+    if (!this.#pauseTimer) this.#options.socket.resume()
   }
 }
 

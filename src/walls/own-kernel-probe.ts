@@ -13,7 +13,7 @@ export interface MachineFacts {
   readonly without: readonly Language[]
 }
 
-/** Under emulation, on a machine that is busy with other boots. */
+/** Limit of one probe, under emulation on a machine that is busy with other boots. */
 const LIFE_MS_MAX = 60_000
 type Program = 'node' | 'python'
 
@@ -51,7 +51,7 @@ const languagesOf: Readonly<Record<Program, readonly Language[]>> = {
 
 /**
  * Boots a guest of each image and runs a guest in it to its end. The kernel release that the guest sees proves that its
- * kernel is not this one. Throws what the first of them met if there is no machine at all.
+ * kernel is not this one. Throws the error of the first image if no machine boots.
  */
 export async function probeOwnKernel(
   provider: Provider & { readonly tier: TierName },

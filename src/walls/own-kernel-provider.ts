@@ -48,7 +48,7 @@ const can = [
   'freeze',
   'image',
 ] as const
-/** A shell is started by the runner of Node. */
+/** Image of each language; the runner of Node also starts shells. */
 const images = {
   node: defaultImages.node,
   sh: defaultImages.node,
@@ -70,7 +70,7 @@ export function createOwnKernelProvider(
     readonly tier: TierName
     /** Abilities beyond those of all such providers. */
     readonly sees?: readonly Ability[]
-    /** Controls that it holds, and closes, beyond those of all such providers. */
+    /** Controls that it enforces and can close, beyond those of all such providers. */
     readonly holds?: readonly Control[]
   },
   options: OwnKernelOptions,
@@ -103,7 +103,7 @@ export function createOwnKernelProvider(
     close: () => spares.close(),
   }
 
-  /** Tried once: a machine has had three tries by then, and a second proof would take as long again. */
+  /** A single attempt: the boot of a machine already has three, and a second proof would take as long again. */
   async function prove(): Promise<Availability> {
     try {
       const found = await probeOwnKernel(provider, () => seen)
@@ -118,7 +118,10 @@ export function createOwnKernelProvider(
   return provider
 }
 
-/** A tag is what a plan has before the warden was asked, whose gate may refuse the image. Throws MayflyError IMAGE_REFUSED. */
+/**
+ * Asserts that the profile's image is a digest from the warden's admission gate, not the placeholder tag of a plan.
+ * Throws MayflyError IMAGE_REFUSED.
+ */
 function assertLookedUp({ image }: Profile): void {
   if (!Object.values<string>(images).includes(image)) return
   throw new MayflyError('IMAGE_REFUSED', `Cannot start in image "${image}": it was not looked up`)

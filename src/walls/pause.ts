@@ -1,6 +1,6 @@
 import { MayflyError } from '../contract/error.ts'
 
-/** Freezes and thaws all processes of a wall; resolves when that holds. */
+/** Freezes and thaws all processes of a wall; resolves when it is done. */
 export interface PauseActions {
   stop(): Promise<unknown>
   resume(): Promise<unknown>
@@ -14,7 +14,7 @@ export class PauseState {
   readonly #actions: PauseActions
   #isFrozen = false
   #captures = 0
-  /** True if frozen for good, after the end of the life. */
+  /** True if frozen irrevocably, after the end of the life. */
   #isHeld = false
 
   constructor(actions: PauseActions) {
@@ -26,13 +26,13 @@ export class PauseState {
     await this.#actions.stop()
   }
 
-  /** Freezes for good. */
+  /** Freezes irrevocably. */
   async hold(): Promise<void> {
     this.#isHeld = true
     await this.#actions.stop()
   }
 
-  /** Thaws, after a running capture. Rejects with MayflyError CONFLICT for a wall that is frozen for good. */
+  /** Thaws, after a running capture. Rejects with MayflyError CONFLICT after `hold`. */
   async thaw(): Promise<void> {
     if (this.#isHeld) throw new MayflyError('CONFLICT', 'Cannot thaw it: its life is over')
     this.#isFrozen = false

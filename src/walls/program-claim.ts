@@ -15,7 +15,7 @@ import { programOf, type ProgramSpares } from './program-spares.ts'
 
 /** Slack of the warden's deadline, so that the supervisor's fires first. */
 const DEADLINE_SLACK_MS = 40
-/** Time for a capture at the end: the wall is frozen first. */
+/** Time to freeze the wall for a capture at its end. */
 const HOLD_MS_MAX = 1000
 /** Attempts to claim: a spare may have died while it waited, but not several in a row. */
 const TRIES_MAX = 3
@@ -23,7 +23,7 @@ const TRIES_MAX = 3
 export interface ClaimedProgram {
   readonly wall: WallHandle
   readonly pool: 'hit' | 'miss'
-  /** Mechanism that holds each bound, read back from the kernel. */
+  /** Mechanism that enforces each bound, read back from the kernel. */
   readonly held: BoundMechanisms
   /** Egress listener inside the wall, if the job was granted a network. */
   readonly listener: Server | undefined

@@ -5,14 +5,14 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { playProgram } from '../../tests/fixtures/played-program.ts'
 import { createArtifactCap } from './artifact-cap.ts'
 
-test('S4-21: CPU time is what the warden saw, also where release and end are read in one turn', async () => {
+test('S4-21: CPU time is the warden’s measurement, also if release and end are read in one turn', async () => {
   const guest = await playProgram(createArtifactCap(1000), 300)
   const claim = { protocol: 1, status: 'ok', encoding: 'json', cpuTimeMs: 0, executionMs: 0 }
   const { status, cpuTime } = await guest.endsAtOnce(20, claim)
   assert.deepEqual([status, cpuTime], ['ok', 300])
 })
 
-test('CPU time by the word of a program alone is no more than the machine can give', async () => {
+test('CPU time that only the program reports is capped at what the machine can give', async () => {
   const guest = await playProgram(createArtifactCap(1000))
   const claim = { protocol: 1, status: 'ok', encoding: 'json', cpuTimeMs: 1e300, executionMs: 0 }
   const started = performance.now()
@@ -38,7 +38,7 @@ test('A program that reports a limit, a lost wall or a code of the host ends as 
 
 const honest = { protocol: 1, status: 'ok', encoding: 'json', cpuTimeMs: 0, executionMs: 0 }
 
-test('A program that reported its end is stopped, though nobody takes its output yet', async () => {
+test('A program that reported its end is stopped, also while its output is not consumed', async () => {
   const guest = await playProgram(createArtifactCap(1000))
   await guest.printsAndEnds(honest)
   const deadline = performance.now() + 10_000
@@ -60,13 +60,13 @@ test('A program that reported its end and broke a limit before it was stopped en
   assert.deepEqual([status, error?.code], ['limit', 'MEMORY'])
 })
 
-test('Output that is read before the release is heard after it', async () => {
+test('Output that is read before the release is forwarded after it', async () => {
   const guest = await playProgram(createArtifactCap(1000))
   await guest.complains('first words', true)
   assert.deepEqual(guest.heard(), ['released', 'first words'])
 })
 
-test('Output of a runner that released nothing is heard with its end', async () => {
+test('Output of a runner that reported no release is forwarded at its end', async () => {
   const guest = await playProgram(createArtifactCap(1000))
   await guest.complains('cannot start', false)
   assert.deepEqual(guest.heard(), ['cannot start'])

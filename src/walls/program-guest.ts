@@ -45,13 +45,13 @@ export const tightenedAlways = [
   'capabilities',
 ] as const satisfies readonly Control[]
 
-/** Time after a reported end for its output to be read, before what is left of the program is stopped. */
+/** Time to read output after a reported end, before remaining processes are stopped. */
 const UNREAD_MS_MAX = 20
-/** The same for a program that prints its error and exits by itself. */
+/** Time to read output of a program that reported its end, prints its error and exits by itself. */
 const LAST_WORDS_MS_MAX = 600
 
 export interface ProgramOptions extends ListenerEgressOptions {
-  /** Mechanism that holds each bound, read back from the kernel. */
+  /** Mechanism that enforces each bound, read back from the kernel. */
   readonly held: BoundMechanisms
   /** Controls that it can close while it runs, beyond those of every wall of programs. */
   readonly tightens?: readonly Control[]
@@ -88,9 +88,9 @@ export function programGuest(options: ProgramOptions): GuestKind {
   }
 }
 
-/** Mechanisms that refuse files, programs and sockets to a program, whoever owns them, as the outcome names them. */
+/** Mechanisms that refuse files, programs and sockets regardless of their owner, as named in the outcome. */
 function accessOf({ layers, isCarried }: Wall): string {
-  // The filter of a machine is around the process that holds it, and no call of a program meets that.
+  // The seccomp filter of a machine is on its VMM process and does not see calls of the guest's programs.
   const all = isCarried ? ['apparmor'] : ['landlock', 'seccomp']
   return all.filter((name) => layers.includes(name)).join(', ') || 'none'
 }
@@ -102,11 +102,14 @@ class ProgramFrames implements GuestFrames {
   readonly #session: ProgramSession
   #calls: ReturnType<typeof reportCalls> | undefined
   /** The end frame has been read, and the output before it is being drained. */
-  #hasSaid = false
+  #hasReportedEnd = false
   /** Killed by this class after the reported end. */
   #isStopped = false
-  /** How the warden ended the wall between the reported end and the last of its output: that counts. */
-  #endedMeanwhile: HandleEnd | undefined
+  /**
+   * Set if the warden ended the wall between the reported end and the last output; takes precedence over the reported
+   * end.
+   */
+  #endWhileDraining: HandleEnd | undefined
   /** Time at which the job was sent, on the monotonic clock. */
   #sentAt = -Infinity
   #isReleased = false
@@ -131,7 +134,7 @@ class ProgramFrames implements GuestFrames {
         brought: [task.name ?? 'job.sh', ...task.files.map(({ path }) => path)].map(
           (name) => `/work/${name}`,
         ),
-        told: (point, fields) => this.#tell(task.run, point, fields),
+        onGuestEvent: (point, fields) => this.#emitToLife(task.run, point, fields),
       })
     this.#sentAt = performance.now()
     wall.mayOutliveSocket = !task.session
@@ -139,14 +142,14 @@ class ProgramFrames implements GuestFrames {
     wall.send(kind.run, JSON.stringify({ ...carried(task, profile), trust: egressPath?.trust }))
   }
 
-  #tell(run: string, point: Point, fields: Event['fields']): void {
+  #emitToLife(run: string, point: Point, fields: Event['fields']): void {
     const about = { run, zone: 'main', actor: 'agent', trust: 'guest' } as const
     this.#life.sink?.({ format: 1, seq: 0, at: Date.now(), point, ...about, fields })
   }
 
   receive(frame: Frame): void {
     const life = this.#life
-    if (life.isEnded || this.#hasSaid) return
+    if (life.isEnded || this.#hasReportedEnd) return
     if (life.task?.session && this.#isReleased) return void this.#session.receive(frame)
     switch (frame.kind) {
       case kind.released:
@@ -188,16 +191,16 @@ class ProgramFrames implements GuestFrames {
     const life = this.#life
     const read = headed(programEndSchema, payload)
     if (!read) return life.garbled('unreadable end')
-    // Before user code the runner itself may find no space for its files; later on only the warden knows of a limit.
+    // Before the release a runner may itself run out of space; after it, only the warden reports limits.
     if (read.head.status === 'limit' && this.#isReleased)
       return life.garbled('a limit that no program can know of')
-    this.#hasSaid = true
+    this.#hasReportedEnd = true
     const isRead = read.head.exits ? this.#output.exited() : this.#output.drained()
     const isPrompt = within(isRead, read.head.exits ? LAST_WORDS_MS_MAX : UNREAD_MS_MAX)
     const [used, wasPrompt] = await Promise.all([this.#used(read.head.status), isPrompt])
     const seen = wasPrompt ? used : await this.#stopped()
     await isRead
-    if (this.#endedMeanwhile) return life.finish(this.#cutBy(this.#endedMeanwhile))
+    if (this.#endWhileDraining) return life.finish(this.#cutBy(this.#endWhileDraining))
     if (seen.isOutOfMemory || used.isOutOfMemory) return life.finish(this.#cutBy(outOfMemory(seen)))
     const { status, error, encoding, exitCode, signal, cpuTimeMs, artifactsLeftOut } = read.head
     life.finish({
@@ -217,8 +220,8 @@ class ProgramFrames implements GuestFrames {
   }
 
   /**
-   * Ends user code whose end was reported, and returns the usage up to here: processes that it left behind could work on
-   * for as long as a reader takes no output. A wall that is captured afterwards is frozen.
+   * Stops user code after its reported end, and returns its usage: orphans could otherwise continue while a slow reader
+   * drains the output. A wall that will be captured is frozen instead.
    */
   async #stopped(): Promise<WallCost> {
     const { wall, parts } = this.#life
@@ -237,9 +240,9 @@ class ProgramFrames implements GuestFrames {
   }
 
   /**
-   * Usage as the warden sampled it; zero, without a request, for a job too short to have been sampled. Decided by the time
-   * since the job was sent, not by the release that the guest reports: a busy server reads both frames in one turn. An
-   * error is looked into however short the job was: its cause may be an OOM kill.
+   * Usage as the warden sampled it; zero, without a request, for a job too short to have been sampled. Decided by the
+   * time since the job was sent, not by the reported release: a busy server reads both frames in one turn. After an
+   * error the warden is always asked: the cause may be an OOM kill.
    */
   async #used(status: TaskEnd['status']): Promise<WallCost> {
     const { wall, parts } = this.#life
@@ -252,8 +255,8 @@ class ProgramFrames implements GuestFrames {
   async lost(end: HandleEnd): Promise<void> {
     const life = this.#life
     if (life.isEnded) return
-    if (this.#hasSaid) {
-      if (!this.#isStopped && isByLimit(end)) this.#endedMeanwhile = end
+    if (this.#hasReportedEnd) {
+      if (!this.#isStopped && isByLimit(end)) this.#endWhileDraining = end
       return
     }
     await this.#output.drained()
@@ -262,7 +265,7 @@ class ProgramFrames implements GuestFrames {
     life.finish(own ? this.#withFiles(own, end) : this.#cutBy(end))
   }
 
-  /** End by the warden, or by the kernel at a limit. */
+  /** End of a wall that the warden killed, or the kernel at a limit. */
   #cutBy(end: HandleEnd): TaskEnd {
     const ended = this.#life.endOf({ ...end, peakBytes: this.#peakOf(end) })
     return this.#withFiles(ended, end)
@@ -272,7 +275,7 @@ class ProgramFrames implements GuestFrames {
   #peakOf({ how, peakBytes }: HandleEnd): number {
     const { usedBefore, parts, controls } = this.#life
     const seen = Math.max(0, Math.max(peakBytes, usedBefore.peakBytes) - parts.wall.wall.idleBytes)
-    // The kernel ends a program that is at its limit, whatever it held at the last sample.
+    // An OOM kill means that usage reached the limit, even if the last sample was lower.
     return how === 'memory' ? Math.max(seen, controls.memory) : seen
   }
 
@@ -283,7 +286,7 @@ class ProgramFrames implements GuestFrames {
   }
 }
 
-/** End at the memory limit that only the kernel has noticed so far. */
+/** End at the memory limit, known from the kernel's OOM count before the warden reports it. */
 function outOfMemory({ peakBytes, cpuMs }: WallCost): HandleEnd {
   const exit = { exitCode: null, signal: null, cpuMs }
   return { how: 'memory', peakBytes, detail: 'OOM kill', exit }
@@ -294,7 +297,7 @@ function isByLimit({ how }: HandleEnd): boolean {
   return how === 'memory' || how === 'processes' || how === 'disk' || how === 'deadline'
 }
 
-/** Files and system calls, closed by the sentinel or by the guest's kernel; without either they stay as they were. */
+/** Closes files and system calls by the sentinel or by the guest's kernel; without either they stay open. */
 function sentinelCalls(life: GuestLife): ClosableCalls {
   const { wall, warden } = life.parts
   const { calls } = wall.wall

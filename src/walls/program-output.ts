@@ -17,7 +17,7 @@ export class ProgramOutput implements GuestOutput {
   readonly #opened = Promise.withResolvers<void>()
   #isOpen = false
   #streams: readonly ProgramStream[] = []
-  /** A session interrupts the exec that floods it. */
+  /** Called when output exceeds its limit; a session replaces it to interrupt the exec. */
   flooded = (): void => this.#life.kill({ status: 'limit', code: 'OUTPUT' })
 
   constructor(life: GuestLife, files: GuestFiles) {
@@ -41,20 +41,21 @@ export class ProgramOutput implements GuestOutput {
   }
 
   /**
-   * Lets output through. Outputs and the frame of the release are separate sockets, and what user code wrote first may be
-   * read before that frame: it waits here. Idempotent; every end opens too, for output of a runner that released nothing.
+   * Begins to forward output. Outputs and the frame of the release come on separate sockets, so the first output of
+   * user code may be read before that frame; it is queued until then. Idempotent. Every end calls it too, for output of
+   * a runner that reported no release.
    */
   open(): void {
     this.#isOpen = true
     this.#opened.resolve()
   }
 
-  /** Begins to count anew. */
+  /** Resets the byte count. */
   renew(bytesMax: number): void {
     for (const stream of this.#streams) stream.renew(bytesMax)
   }
 
-  /** No delay of a kill: earlier output is in the sockets and is read after the end. */
+  /** Returns 0, no delay: earlier output is in the sockets and is read after the kill. */
   beforeKill(): number {
     this.open()
     setTimeout(() => {
@@ -63,13 +64,13 @@ export class ProgramOutput implements GuestOutput {
     return 0
   }
 
-  /** Resolves when all output written before now was taken. */
+  /** Resolves when all output written before the call was consumed. */
   async drained(msMax?: number): Promise<void> {
     this.open()
     await Promise.all(this.#streams.map((stream) => stream.drained(msMax)))
   }
 
-  /** Resolves when an exiting program has closed its outputs and all of its output was taken. */
+  /** Resolves when an exiting program has closed its outputs and all output was consumed. */
   async exited(): Promise<void> {
     this.open()
     const over = Promise.all(this.#streams.map((stream) => stream.over))

@@ -21,67 +21,67 @@ import { possibleCpuTime, type GuestLife } from './guest-life.ts'
 import { ProgramTerminals } from './program-terminals.ts'
 import { execEndSchema, filedSchema, headed, kind, withoutAbsent } from './wire.ts'
 
-/** Time for an interrupted exec to end, with a second for its kernel to answer and the start of another one. */
+/** Time for an interrupted exec to end; includes a second for its kernel to answer and the start of a new kernel. */
 const INTERRUPTED_MS_MAX = 10_000
-/** Time for output to end after an exec; background writers may go on for ever. */
+/** Limit of the drain after an exec; background writers may never stop. */
 const DRAIN_MS_MAX = 250
-/** Requests for files that wait for their answers, late ones included, and bytes on their way into the wall. */
+/** Limits of pending file requests, timed-out ones included, and of bytes in flight to the wall. */
 const FILES_MAX = 8
 const BACKLOG_BYTES_MAX = 64 * 2 ** 20
 /** Time for the guest's manager, which runs no user code, to answer for a file. */
 const FILE_MS_MAX = 30_000
 
 /**
- * Age at which the warden is asked for the CPU time before an exec. The question costs a fifth of a millisecond, and most
- * execs end sooner; what an exec uses before it is not counted in its own outcome, but in that of the life.
+ * Age of an exec at which its baseline CPU time is requested from the warden. The request costs 0.2 ms, and most execs
+ * end sooner. CPU time before the request is not in the outcome of the exec, but in that of the life.
  */
 const BASELINE_MS = 2
 
-/** Parts in which guests of sessions differ. */
+/** Settings that differ between kinds of guests. */
 export interface GuestSessionParts {
   readonly output: SessionOutput
   readonly cap: ArtifactCap
-  /** Reason why the guest has no files and runs no commands. */
+  /** Set if the guest has no files and runs no commands: the reason, for error messages. */
   readonly onlyCells?: string
-  /** The wall may have run jobs before, which its whole CPU time counts and that of this life does not. */
+  /** True if the wall may have run earlier jobs, whose CPU time must be subtracted. */
   readonly isReused?: boolean
 }
 
 /** Output of a guest, as a session bounds and reads it. */
 export interface SessionOutput {
-  /** Called for more than the bound. */
+  /** Called when output exceeds the bound. */
   flooded: () => void
-  /** Begins to count anew. */
+  /** Resets the byte count. */
   renew(bytesMax: number): void
-  /** Resolves when all output written before now was taken. */
+  /** Resolves when all output written before the call was consumed, or after `msMax`. */
   drained(msMax: number): Promise<void>
 }
 
-/** The exec that runs, as its frames come in. */
+/** State of the running exec. */
 interface RunningExec {
   readonly id: string
   readonly timeoutMs: number
   readonly files: GuestFiles
   readonly startedAt: number
-  /** CPU time of the wall before it, in milliseconds, by the warden; undefined if that was not asked. */
+  /** CPU time of the wall before it in milliseconds, from the warden; undefined if not requested. */
   cpuBefore: Promise<number | undefined> | undefined
-  /** The same, as far as it is known without the warden. */
+  /** Last known value of that CPU time, without a request. */
   readonly cpuKnown: number
-  /** Asks for it. */
+  /** Timer that requests it. */
   baseline: NodeJS.Timeout | undefined
   /** Attempts of the wall to reach the network before it. */
   readonly attempts: number
   readonly ended: PromiseWithResolvers<ExecEnd>
-  /** Why it was interrupted. */
+  /** Reason for its interruption. */
   cause: Interruption | undefined
   timer: NodeJS.Timeout | undefined
   /** True once its end frame has been read: its output is being drained. */
   hasEnded: boolean
-  /** End for artifacts over a limit; told once the guest has ended it. */
+  /** End for artifacts over a limit; reported once the guest has ended the exec. */
   refused: TaskEnd | undefined
 }
 
-/** Why an exec is interrupted. */
+/** Reasons to interrupt an exec. */
 type Interruption = 'timeout' | 'flood' | 'cancelled'
 
 interface PendingFile {
@@ -102,13 +102,13 @@ type FileRequest = {
  * Problem: execs share one guest, one pair of output streams and one control socket, and code of an earlier exec may
  * still run, print, and send whatever it can during a later one.
  *
- * Mechanism: at most one exec runs. Each has a random id that the guest learns with it, a timer of this process, and
- * counts of its own; frames of another id, or between execs, end the sandbox. Output is an exec's if it is read between
- * its start and its end; at the end the streams are read until two polls bring nothing, a quarter of a second at most.
- * Time and CPU time are those of this side of the wall.
+ * Mechanism: at most one exec runs. Each has a random id, which the guest receives with the exec, a timer in this
+ * process, and its own counters; frames with another id, or between execs, end the sandbox. Output that is read between
+ * start and end of an exec belongs to it; at the end the streams are drained until two polls return no data, for a
+ * quarter of a second at most. Time and CPU time are measured outside of the wall.
  *
- * Not handled: background programs of an earlier exec that print while a later one runs. Both belong to one owner. What
- * comes from an isolate is in one stream and in order, so its output needs no draining.
+ * Not handled: background programs of an earlier exec that print while a later one runs. Both belong to one owner. An
+ * isolate sends everything in order on one stream, so its output needs no drain.
  */
 export class ProgramSession implements SandboxSession {
   readonly files: SessionFiles
@@ -123,11 +123,11 @@ export class ProgramSession implements SandboxSession {
   #usedBefore: Promise<number> = Promise.resolve(0)
   readonly #terminals: ProgramTerminals
   readonly #ready = Promise.withResolvers<void>()
-  /** By id; undefined for one that was given up, whose answer is dropped. */
+  /** Pending file requests by id; undefined for a timed-out one, whose answer is dropped. */
   readonly #filing = new Map<string, PendingFile | undefined>()
   #exec: RunningExec | undefined
   #mayPrint = false
-  /** CPU time of the wall at the end of the last exec that the warden counted. */
+  /** CPU time of the wall at the last exec end for which the warden was asked. */
   #cpuCounted = 0
 
   constructor(life: GuestLife, { output, cap, onlyCells, isReused = false }: GuestSessionParts) {
@@ -150,7 +150,7 @@ export class ProgramSession implements SandboxSession {
     return this.#ready.promise
   }
 
-  /** Subscribes to the end of the sandbox, which ends whatever is pending. */
+  /** Subscribes to the end of the sandbox, which ends the running exec and rejects pending requests. */
   begin(): void {
     if (this.#isReused) this.#usedBefore = this.#cpuUsed().then((cpuMs) => cpuMs ?? 0)
     this.#output.flooded = () => this.#flooded()
@@ -164,8 +164,8 @@ export class ProgramSession implements SandboxSession {
   }
 
   /**
-   * Output between execs may be paced, and still lie in the sockets. An isolate prints in order, so its answer comes last,
-   * and its earlier cells rest from it on until the next exec begins.
+   * Reads output that was written between execs and is still in the sockets because of the rate limit. An isolate
+   * answers in order after its output; its earlier cells are then paused until the next exec begins.
    */
   async drain(): Promise<void> {
     if (this.#exec) return
@@ -175,9 +175,9 @@ export class ProgramSession implements SandboxSession {
   }
 
   async exec(task: ExecTask, signal?: AbortSignal): Promise<ExecEnd> {
-    this.#mustLive()
+    this.#assertAlive()
     if (this.#exec) throw sessionBusy()
-    if (task.command !== undefined) this.#mustHavePrograms('Cannot run a command')
+    if (task.command !== undefined) this.#assertHasPrograms('Cannot run a command')
     const exec = this.#start(task)
     this.#exec = exec
     exec.baseline = setTimeout(() => (exec.cpuBefore = this.#cpuUsed()), BASELINE_MS)
@@ -190,8 +190,8 @@ export class ProgramSession implements SandboxSession {
   }
 
   async #terminal(task: TerminalTask, print: TerminalPrinter): Promise<WallTerminal> {
-    this.#mustLive()
-    mustStart(this.#life)
+    this.#assertAlive()
+    assertMayStart(this.#life)
     return await this.#terminals.open(task, print)
   }
 
@@ -202,7 +202,7 @@ export class ProgramSession implements SandboxSession {
     await this.end({ status: 'ok', resultText: 'null', encoding: 'json', artifacts: [] })
   }
 
-  /** Ends the life, with its cost by the count of the warden. */
+  /** Ends the life, with its cost as measured by the warden. */
   async end(end: Omit<TaskEnd, 'cpuTime' | 'memory'>): Promise<void> {
     const life = this.#life
     const { cpuMs, peakBytes } = await life.parts.warden
@@ -216,7 +216,7 @@ export class ProgramSession implements SandboxSession {
     })
   }
 
-  /** The promise of an end resolves when its exec is settled. */
+  /** For an `execEnd` frame, returns a promise that resolves when the exec is settled. */
   receive({ kind: what, payload }: Frame): Promise<void> | void {
     const life = this.#life
     if (what === kind.filed) return this.#filed(payload)
@@ -248,7 +248,7 @@ export class ProgramSession implements SandboxSession {
     }
   }
 
-  /** CPU time of the wall in milliseconds, by the warden; undefined if that did not say. */
+  /** CPU time of the wall in milliseconds, from the warden; undefined if the request failed. */
   #cpuUsed(): Promise<number | undefined> {
     return this.#usage().then(
       ({ cpuMs }) => cpuMs,
@@ -266,12 +266,14 @@ export class ProgramSession implements SandboxSession {
    */
   async #isOutOfMemory(): Promise<boolean> {
     const { parts, wall } = this.#life
-    // `release` also tells how a wall ended that is gone by now.
+    // `release` also returns the usage of a wall that has just ended.
     const seen = await this.#usage().catch(() => parts.warden.release(wall).catch(() => undefined))
     return seen?.isOutOfMemory === true
   }
 
-  /** The guest has a second to answer, and replaces its kernel then; a guest that does neither is killed. */
+  /**
+   * The guest's manager waits a second for its kernel to answer, then replaces it; a guest that does neither is killed.
+   */
   #interrupt(exec: RunningExec, cause: Interruption): void {
     if (this.#exec !== exec || exec.cause) return
     exec.cause = cause
@@ -297,7 +299,7 @@ export class ProgramSession implements SandboxSession {
     exec.hasEnded = true
     this.#mayPrint = read.head.pending === true
     const executionTime = performance.now() - exec.startedAt
-    // A guest that keeps the time itself may be heard before the timer here, never before its time.
+    // A guest with its own timer may report the timeout before the timer here fires, but not before the limit.
     if (read.head.error?.code === 'INTERRUPTED' && executionTime >= exec.timeoutMs)
       exec.cause ??= 'timeout'
     const [cpuTime] = await Promise.all([
@@ -322,8 +324,9 @@ export class ProgramSession implements SandboxSession {
   }
 
   /**
-   * The warden's count, where the exec lasted long enough to be seen; else the word of the guest. Where this process was busy,
-   * the end is read before the warden was asked: an older count would charge the exec for those before it.
+   * CPU time from the warden if the exec lasted long enough; else as reported by the guest (untrusted). If this process
+   * was busy, the end is read before the baseline was requested: an older baseline would charge the exec for earlier
+   * ones.
    */
   async #cpuTimeOf(exec: RunningExec, tookMs: number, reportedMs: number): Promise<number> {
     const claimed = possibleCpuTime(reportedMs, tookMs)
@@ -340,7 +343,7 @@ export class ProgramSession implements SandboxSession {
     clearTimeout(exec.timer)
     clearTimeout(exec.baseline)
     exec.files.uncount()
-    // Between execs output is read and bounded by its reader.
+    // Between execs the reader bounds the output.
     this.#output.renew(Infinity)
     const executionTime = tookMs ?? performance.now() - exec.startedAt
     const network = this.#life.egressPath?.attempts.slice(exec.attempts)
@@ -355,7 +358,7 @@ export class ProgramSession implements SandboxSession {
     this.#terminals.lost()
   }
 
-  /** Takes the CPU time before it off: the end counts that of the whole life. */
+  /** Subtracts the CPU time before the exec: the end of the wall counts that of the whole life. */
   async #lostExec(exec: RunningExec, end: TaskEnd): Promise<void> {
     clearTimeout(exec.timer)
     const before = ((await exec.cpuBefore) ?? exec.cpuKnown) - (await this.#usedBefore)
@@ -365,13 +368,13 @@ export class ProgramSession implements SandboxSession {
   }
 
   async #file(request: FileRequest, bytes?: Uint8Array): Promise<FileAnswer> {
-    this.#mustLive()
-    if (request.op !== 'drain') this.#mustHavePrograms(`Cannot ${request.op} "${request.path}"`)
+    this.#assertAlive()
+    if (request.op !== 'drain') this.#assertHasPrograms(`Cannot ${request.op} "${request.path}"`)
     const { backlogBytes } = this.#life.parts.wall
     if (this.#filing.size >= FILES_MAX || backlogBytes > BACKLOG_BYTES_MAX)
       throw new MayflyError(
         'OVERLOADED',
-        `Cannot ${request.op} "${request.path}": others are waiting`,
+        `Cannot ${request.op} "${request.path}": too many file requests are pending`,
         {
           retryAfterMs: 1000,
         },
@@ -412,30 +415,34 @@ export class ProgramSession implements SandboxSession {
     pending?.resolve(read)
   }
 
-  #mustHavePrograms(what: string): void {
+  #assertHasPrograms(what: string): void {
     if (this.#onlyCells === undefined) return
     throw new MayflyError('INVALID', `${what}: ${this.#onlyCells}`)
   }
 
-  #mustLive(): void {
+  #assertAlive(): void {
     if (this.#life.isEnded || this.#life.isDisposing || this.#life.cause) throw sessionEnded()
   }
 }
 
-/** Throws MayflyError CONFLICT after the right to start programs was taken away. */
-function mustStart({ parts, wanted }: GuestLife): void {
+/** Throws MayflyError CONFLICT if the right to start programs was revoked. */
+function assertMayStart({ parts, wanted }: GuestLife): void {
   // A terminal is a device, and its program a file.
   const closed = classesToClose(parts.profile.controls, wanted).filter((name) => name !== 'network')
   const { processes } = wanted
   if (processes > 1 && closed.length === 0) return
-  throw new MayflyError('CONFLICT', 'Cannot open a terminal: a phase closed what it needs', {
-    details: { processes, closed },
-  })
+  throw new MayflyError(
+    'CONFLICT',
+    'Cannot open a terminal: a phase closed the rights that it needs',
+    {
+      details: { processes, closed },
+    },
+  )
 }
 
 const endedUnderIt = 'The session was ended while this ran'
 
-/** An interrupted exec ended for that, whatever the guest says. */
+/** The cause of an interrupted exec takes precedence over the status that the guest reports. */
 function withCause(end: TaskEnd, cause: RunningExec['cause']): TaskEnd {
   const isOwn = end.status === 'ok' || end.status === 'error'
   if (!cause || !isOwn) return end

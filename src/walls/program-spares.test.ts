@@ -84,7 +84,7 @@ function imageStand(imageOf = (asked?: string) => asked) {
 }
 
 suite('The parked walls of images', () => {
-  test('are kinds of their own by digest, of which the four that were used last are kept', async () => {
+  test('are separate kinds by digest, of which the four most recently used are kept', async () => {
     const { kinds, take, spares } = imageStand()
     const images = ['a', 'b', 'c', 'd'].map((one) => one.repeat(64))
     for (const image of [...images, images[0]!, undefined]) await take(image)
@@ -104,7 +104,7 @@ suite('The parked walls of images', () => {
     assert.ok(kinds.every(({ isClosed }) => isClosed))
   })
 
-  test('Attack: a wall that has another image than the one that was asked for is killed, and runs nothing', async () => {
+  test('Attack: a wall with another image than requested is killed, and runs nothing', async () => {
     for (const other of ['f'.repeat(64), undefined]) {
       const { take, killed } = imageStand(() => other)
       await assert.rejects(take('a'.repeat(64)), { code: 'PROTOCOL' })

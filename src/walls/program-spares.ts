@@ -39,11 +39,13 @@ export interface ProgramSparesOptions {
   }) => WarmSpares
   readonly least: number
   readonly most: number
-  /** Bounds of a job that asks for none. */
+  /** Bounds of a job without limits of its own. */
   readonly usual?: UsualBounds | undefined
   /** Starts each program by an exec of its own, and forks none from a template. */
   readonly fresh?: boolean
-  /** Each wall closes what it can without knowing it at its start, so that all jobs share the spares. */
+  /**
+   * True if a wall can close every class of calls without its declaration at the start; then all jobs share the spares.
+   */
   readonly closesAny?: boolean
 }
 
@@ -70,7 +72,10 @@ interface KeptKind {
   readonly image: string | undefined
 }
 
-/** Images of which one mechanism keeps spares, and spares of each: what an image has imported ahead is memory of each. */
+/**
+ * Limits per mechanism: images with spares, and spares of each image. Modules that an image imports ahead cost memory
+ * in each spare.
+ */
 const imageKindsMax = 4
 const sparesOfImageMax = 4
 const DIGEST_CHARACTERS = 12
@@ -78,7 +83,7 @@ const DIGEST_CHARACTERS = 12
 /** Parked walls of one mechanism, by program, image and the call classes that their sentinels answer. */
 export class ProgramSpares {
   readonly #options: ProgramSparesOptions
-  /** By key, the one that was used the longest ago first. */
+  /** By key, least recently used first. */
   readonly #kinds = new Map<string, KeptKind>()
   readonly #ending = new Set<Promise<unknown>>()
   #isWithoutSentinel = false
@@ -110,7 +115,7 @@ export class ProgramSpares {
     return { wall, pool: 'miss' as const }
   }
 
-  /** Keeps so many walls of an image, or of this system, that no job asked for. */
+  /** Keeps `count` warm walls of an image, or without one, independent of demand. */
   keep(language: Language, image: string | undefined, count: number): void {
     const program = programOf(language)
     this.#kindOf({ program, calls: usualCalls, image }).keep(count)
@@ -183,7 +188,7 @@ export class ProgramSpares {
     return spares
   }
 
-  /** Ends the kind whose image was used the longest ago, where there are too many. */
+  /** Evicts the least recently used image kind if there are too many. */
   #makeRoom(): void {
     const ofImages = [...this.#kinds].filter(([, { image }]) => image !== undefined)
     const tooMany = Math.max(0, ofImages.length - imageKindsMax + 1)

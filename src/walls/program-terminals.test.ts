@@ -52,7 +52,7 @@ suite('Terminals on the side of the server', () => {
     assert.equal(broken.length, 1)
   })
 
-  test('output that nobody takes is bounded: the guest is told of none, and one that goes on ends', async () => {
+  test('unread output is bounded: the guest gets no credit, and a guest that ignores the window is ended', async () => {
     const { print, open, sent, broken } = played()
     const reading = Promise.withResolvers<void>()
     const { id } = await open(() => reading.promise)
@@ -65,7 +65,7 @@ suite('Terminals on the side of the server', () => {
     reading.resolve()
   })
 
-  test('input waits until the guest has taken some', async () => {
+  test('input waits until the guest has acknowledged some', async () => {
     const { note, open, sent, broken } = played()
     const { terminal, id } = await open()
     let isWritten = false
@@ -80,7 +80,7 @@ suite('Terminals on the side of the server', () => {
     assert.equal(broken.length, 1, 'more was taken than sent')
   })
 
-  test('four are open at most, and one that the guest cannot open is refused', async () => {
+  test('at most four are open, and one that the guest cannot open is refused', async () => {
     const { terminals, note, open, sent } = played()
     const refused = terminals.open(task, () => undefined)
     note(sent.at(-1)!.head['id'], { error: { message: 'no devpts' } })

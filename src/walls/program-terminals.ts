@@ -15,29 +15,31 @@ import { tryParseJson } from '../lib/parse-json.ts'
 import type { GuestLife } from './guest-life.ts'
 import { headed, kind, terminalNoteSchema, terminalOutputSchema } from './wire.ts'
 
-/** Output on its way that a guest may send before it is told that some was taken; an honest one sends half of it. */
+/** Window of unacknowledged output per terminal; an honest guest uses half of it. */
 const WINDOW_BYTES = 524_288
-/** Output taken before the guest is told. */
+/** Consumed output after which credit is sent. */
 const TAKEN_BYTES = 65_536
-/** Input on its way, and in one frame. */
+/** Limit of unacknowledged input, and of one input frame. */
 const INPUT_BYTES_MAX = 65_536
 const CHUNK_BYTES = 16_384
-/** Time for the guest's manager, which runs no user code, to open a terminal, and to end one that was closed. */
+/** Time for the guest's manager, which runs no user code, to open a terminal, or to end a closed one. */
 const ANSWER_MS_MAX = 30_000
-/** Frames of no terminal that is open, in one life: an end and an order for it may cross. */
+/**
+ * Limit per life of frames with an unknown terminal id: some are legitimate, because an end and a request may cross.
+ */
 const STRAYS_MAX = 1000
 
 /**
  * Terminals of a session behind a wall of programs.
  *
- * Problem: a terminal prints without end, its reader may not read, and all terminals share one socket with execs and files.
+ * Problem: the output of a terminal is unbounded, its reader may be slow, and all terminals share one socket with execs
+ * and files.
  *
- * Mechanism: credit in both directions, for each terminal by itself. The guest sends what fits into its window, and more
- * once it is told that the reader took some; this side does the same with input. The socket is never paused, so a terminal
- * whose reader is slow holds up its own program and nothing else. Random ids name terminals; a frame of another id ends
- * nothing.
+ * Mechanism: credit-based flow control in both directions, per terminal. The guest sends what fits into its window, and
+ * more after it receives credit; input works the same way. The socket is never paused, so a slow reader stalls only the
+ * program of its own terminal. Terminals have random ids; frames with an unknown id are dropped, up to a limit.
  *
- * Not handled: what a program prints is the word of the guest, and so is its exit code.
+ * Not handled: output and exit code are reported by the guest (untrusted).
  */
 export class ProgramTerminals {
   readonly #life: GuestLife
@@ -50,14 +52,10 @@ export class ProgramTerminals {
 
   async open(task: TerminalTask, print: TerminalPrinter): Promise<WallTerminal> {
     if (this.#open.size >= terminalsMax)
-      throw new MayflyError(
-        'OVERLOADED',
-        'Cannot open a terminal: the session has enough of them',
-        {
-          hint: 'Close another terminal first',
-          retryAfterMs: 1000,
-        },
-      )
+      throw new MayflyError('OVERLOADED', 'Cannot open a terminal: the session has too many', {
+        hint: 'Close another terminal first',
+        retryAfterMs: 1000,
+      })
     const id = randomUUID()
     const terminal = new OpenTerminal(id, this.#life, print)
     this.#open.set(id, terminal)
@@ -81,7 +79,7 @@ export class ProgramTerminals {
     return true
   }
 
-  /** The sandbox ended under them. */
+  /** Ends all terminals because the sandbox ended. */
   lost(): void {
     for (const terminal of this.#open.values()) terminal.over({ lost: true })
   }
@@ -121,11 +119,11 @@ class OpenTerminal implements WallTerminal {
   readonly #print: TerminalPrinter
   readonly #opened = Promise.withResolvers<void>()
   readonly #ended = Promise.withResolvers<TerminalExit>()
-  /** Output that its reader has not taken, and output taken of which the guest was not told. */
+  /** Bytes of output not yet consumed, and bytes consumed but not yet credited. */
   #unread = 0
-  #untold = 0
+  #uncredited = 0
   #printing: Promise<void> = Promise.resolve()
-  /** Input that the guest has not taken. */
+  /** Bytes of input not yet acknowledged by the guest. */
   #sent = 0
   #room = Promise.withResolvers<void>()
   #isOver = false
@@ -175,7 +173,7 @@ class OpenTerminal implements WallTerminal {
     if (this.#isClosing || this.#isOver) return
     this.#isClosing = true
     this.order({ close: true })
-    // A manager that its own code stopped, or that is frozen, cannot hang up.
+    // A stopped or frozen manager cannot hang up the terminal.
     const late = (): void => this.over({ lost: true })
     const timer = setTimeout(late, ANSWER_MS_MAX)
     void this.ended.then(() => clearTimeout(timer))
@@ -193,18 +191,18 @@ class OpenTerminal implements WallTerminal {
     this.over({ lost: true })
   }
 
-  /** False for more than its window. */
+  /** Receives output; false beyond its window. */
   print(bytes: Buffer): boolean {
     this.#unread += bytes.length
-    if (this.#unread + this.#untold > WINDOW_BYTES) return false
+    if (this.#unread + this.#uncredited > WINDOW_BYTES) return false
     if (this.#isClosing) return (this.#took(bytes.length), true)
-    // A copy: the chunk is a view of all that came in one read.
+    // Copied: the chunk is a view on the buffer of a whole read.
     const own = Buffer.from(bytes)
     this.#printing = this.#printing.then(() => this.#take(own))
     return true
   }
 
-  /** False for more than was sent. */
+  /** Receives an acknowledgement of input; false for more bytes than were sent. */
   took(bytes: number): boolean {
     if (bytes > this.#sent) return false
     this.#sent -= bytes
@@ -218,9 +216,9 @@ class OpenTerminal implements WallTerminal {
     this.#isOver = true
     this.#opened.reject(sessionEnded())
     this.#hasRoom()
-    const told = (): void => this.#ended.resolve(exit)
-    if ('lost' in exit || this.#isClosing) told()
-    else void this.#printing.then(told)
+    const resolveEnd = (): void => this.#ended.resolve(exit)
+    if ('lost' in exit || this.#isClosing) resolveEnd()
+    else void this.#printing.then(resolveEnd)
   }
 
   async #take(bytes: Buffer): Promise<void> {
@@ -234,10 +232,10 @@ class OpenTerminal implements WallTerminal {
 
   #took(bytes: number): void {
     this.#unread -= bytes
-    this.#untold += bytes
-    if (this.#untold < TAKEN_BYTES) return
-    this.order({ taken: this.#untold })
-    this.#untold = 0
+    this.#uncredited += bytes
+    if (this.#uncredited < TAKEN_BYTES) return
+    this.order({ taken: this.#uncredited })
+    this.#uncredited = 0
   }
 
   #hasRoom(): void {

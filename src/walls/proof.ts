@@ -10,7 +10,7 @@ import { parseJson } from '../lib/parse-json.ts'
 
 const PROBE_MS_MAX = 5_000
 const PROBE_BYTES = 128 * 2 ** 20
-/** Defaults of a job that asks for nothing. */
+/** Default scratch size of a job. */
 const PROBE_DISK_BYTES = 64 * 2 ** 20
 const hint = 'Run Mayfly on a Linux kernel with seccomp filters'
 
@@ -41,7 +41,9 @@ async function holdsAgainstItself(worker: WallHandle): Promise<void> {
       ([, answer]) => answer !== 'EPERM' && answer !== 'ENOSYS',
     )
     if (through.length === 0) return
-    throw new Error(`system calls get through: ${through.map(([call]) => call).join(', ')}`)
+    throw new Error(
+      `the filter permits forbidden system calls: ${through.map(([call]) => call).join(', ')}`,
+    )
   } catch (cause) {
     const message = `Cannot jail a worker: ${messageOf(cause)}`
     throw new MayflyError('NO_JAIL', message, { hint, cause })
@@ -55,7 +57,7 @@ async function holdsAgainstItself(worker: WallHandle): Promise<void> {
 /** Trusted guest with a known result. */
 export type Probe = Pick<Task, 'language' | 'entry' | 'code' | 'inputText'> & {
   readonly expect: string
-  /** Few jobs will have such a wall: none is kept because of the probe. */
+  /** True if few jobs use such a wall: the probe then keeps no spare. */
   readonly isRare?: true
   /** Milliseconds, by default five seconds. */
   readonly lifeMsMax?: number

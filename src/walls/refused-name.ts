@@ -2,9 +2,9 @@ import type { Event } from '../contract/event.ts'
 import type { GuestLife } from './guest-life.ts'
 
 /**
- * Emits that user code looked up a name that its realm refuses, for the record and for the life. Its trust is `guest`:
- * neither server nor warden saw the lookup. A condition or a detector that waits for a denied capability is not told: libraries
- * ask `typeof process` to find out where they are.
+ * Emits an event for the lookup of a name that the realm refuses, to the record and the life. Its trust is `guest`:
+ * neither server nor warden saw the lookup. Conditions and detectors of denied capabilities do not receive it:
+ * libraries evaluate `typeof process` to detect their environment.
  */
 export function emitRefusedName({ parts, task, sink }: GuestLife, fields: Event['fields']): void {
   const from = { run: task?.run ?? null, actor: 'guest', trust: 'guest' } as const

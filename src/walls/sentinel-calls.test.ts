@@ -7,7 +7,7 @@ import type { SystemCallReport } from '../contract/warden.ts'
 import { callsFor, closableBy, heldByCalls, reportCalls } from './sentinel-calls.ts'
 
 suite('Calls of a program', () => {
-  test('close with the controls that become nothing, and with classes that are left out', () => {
+  test('close with controls that become empty, and with classes that are left out', () => {
     const closed = (next: Partial<typeof allControls>) =>
       classesToClose(allControls, { ...allControls, ...next })
     assert.deepEqual(closed({}), [])
@@ -22,7 +22,7 @@ suite('Calls of a program', () => {
     assert.deepEqual(classesToClose(none, none), [])
   })
 
-  test('hold no folders in part: less than before is none', () => {
+  test('a sentinel cannot enforce a subset of folders: any narrowing closes all file access', () => {
     const next = { ...allControls, files: { read: ['/work'], write: [] }, syscalls: ['exec'] }
     assert.deepEqual(heldByCalls(allControls, next, callClasses), {
       files: { read: [], write: [] },
@@ -42,7 +42,7 @@ suite('Calls of a program', () => {
     assert.deepEqual(closableBy(['exec', 'process']), [])
   })
 
-  test('are asked about where a life closes them, or looks at what is opened, and not otherwise', () => {
+  test('are notified only if a life closes them, or watches opens', () => {
     const asked = (phases: readonly Partial<Controls>[], medium: Reaction = 'record') => {
       const controls = { ...allControls, files: noFiles }
       const onAnomaly = { low: 'record', medium, high: 'terminate' } as const
@@ -64,7 +64,7 @@ suite('Calls of a program', () => {
     assert.deepEqual(asked([{}], 'advance'), ['exec', 'outside'])
   })
 
-  test('are told in the words of every tier', () => {
+  test('are reported with the event points of every tier', () => {
     const said: unknown[] = []
     let hear: (seen: SystemCallReport) => void = () => undefined
     const calls = reportCalls({
@@ -94,7 +94,7 @@ suite('Calls of a program', () => {
     ])
   })
 
-  test('call a program written that changed in the tick before the release, unless the job brought it', () => {
+  test('mark a program as written if it changed in the tick before the release, unless it came with the job', () => {
     const said: unknown[] = []
     let hear: (seen: SystemCallReport) => void = () => undefined
     const calls = reportCalls({
@@ -124,7 +124,7 @@ suite('Calls of a program', () => {
     ])
   })
 
-  test('are told from the release of the program on, whichever of the two is heard first; a program at any time', () => {
+  test('are emitted from the release on, in either order of arrival; an exec is emitted at any time', () => {
     const said: unknown[] = []
     let hear: (seen: SystemCallReport) => void = () => undefined
     const calls = reportCalls({

@@ -64,39 +64,39 @@ const tickMs = 10
 const earlyMax = 1_000
 
 /**
- * Emits `seen/*` events for the system calls of a program, from its release on; those of a guest with its trust. Call reports and the release arrive
- * over different channels, so reports are buffered until `released`. Its time (CLOCK_MONOTONIC, in milliseconds)
- * separates calls of the runner, which are dropped, from calls of the job. An exec is always the job's, because the
- * runner executes no program.
+ * Emits `seen/*` events for the system calls of a program, from its release on; reports of an agent inside the guest
+ * have trust `guest`. Call reports and the release arrive over different channels, so reports are buffered until
+ * `released`. The time of the release (CLOCK_MONOTONIC, in milliseconds) separates calls of the runner, which are
+ * dropped, from calls of the job. An exec is always the job's, because the runner executes no program.
  */
 export function reportCalls(parts: {
   readonly warden: Pick<WardenClient, 'onCall'>
   readonly wall: string
   readonly run: string
   readonly emitter: Emitter
-  /** Programs that the job brings: written a moment before its release. */
+  /** Paths of programs that come with the job and are written just before its release. */
   readonly brought?: readonly string[]
-  /** Called for each event by the word of a guest: the event stream brings those of others alone to their life. */
-  readonly told?: (point: Point, fields: Event['fields']) => void
+  /** Called for each event that the guest itself reports: the event stream forwards only trusted events to a life. */
+  readonly onGuestEvent?: (point: Point, fields: Event['fields']) => void
 }): { released(atMs: number): void } {
-  const { warden, wall, run, emitter, brought = [], told } = parts
+  const { warden, wall, run, emitter, brought = [], onGuestEvent } = parts
   const early: SeenReport[] = []
   let releasedAt: number | undefined
 
-  function tell(seen: SeenReport): void {
+  function report(seen: SeenReport): void {
     if (releasedAt === undefined) return void (early.length < earlyMax && early.push(seen))
     const isCall = 'call' in seen
     if (isCall && seen.monotonic < releasedAt && seen.class !== 'exec') return
-    const [point, fields] = isCall ? wordsOf(seen, releasedAt, brought) : endWordsOf(seen)
+    const [point, fields] = isCall ? callEvent(seen, releasedAt, brought) : endEvent(seen)
     emitter.emit(point, fields, { run, zone: 'main', ...(seen.trust ? agent : sentinel) })
-    if (seen.trust) told?.(point, fields)
+    if (seen.trust) onGuestEvent?.(point, fields)
   }
 
-  warden.onCall(wall, tell)
+  warden.onCall(wall, report)
   return {
     released(atMs) {
       releasedAt = atMs
-      early.splice(0).forEach(tell)
+      early.splice(0).forEach(report)
     },
   }
 }
@@ -104,7 +104,7 @@ export function reportCalls(parts: {
 const sentinel = { trust: 'wall', actor: 'sentinel' } as const
 const agent = { trust: 'guest', actor: 'agent' } as const
 
-function endWordsOf({ t, pid, leftOut, exitCode, signal, outOfMemory }: ProcessReport) {
+function endEvent({ t, pid, leftOut, exitCode, signal, outOfMemory }: ProcessReport) {
   const about = { t, ...(leftOut > 0 && { leftOut }) }
   if (outOfMemory !== undefined) return ['seen/oom', { times: outOfMemory, ...about }] as const
   const end = signal === undefined ? { exitCode } : { signal }
@@ -112,7 +112,7 @@ function endWordsOf({ t, pid, leftOut, exitCode, signal, outOfMemory }: ProcessR
 }
 
 /** Point and fields of the event of one call report. */
-function wordsOf(seen: SystemCallReport, releasedAt: number, brought: readonly string[]) {
+function callEvent(seen: SystemCallReport, releasedAt: number, brought: readonly string[]) {
   const { class: name, call, path, denied, writes, pid, t, leftOut, wrote } = seen
   const by = { pid, t, ...(leftOut > 0 && { leftOut }) }
   // A memfd is no file of the wall's root: the job wrote it.

@@ -29,7 +29,7 @@ function stand(isAlone: boolean) {
 
 const first = ['begin', 'usage', 'seen/processes', 'seen/memory', 'seen/cpu']
 
-test('A guest that can start no process is said with its first sample, and not at its release', async () => {
+test('A guest that cannot start a process is first reported with its first sample, not at its release', async () => {
   const { done, samples, sampled } = stand(true)
   using _samples = samples
   assert.deepEqual(done, [])

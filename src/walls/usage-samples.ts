@@ -2,20 +2,26 @@ import type { Emitter } from '../contract/event.ts'
 import type { WardenClient } from './client.ts'
 import type { WallUsage } from '../contract/warden.ts'
 
-/** Milliseconds between two samples; a guest that is over before the first is not worth one. */
+/** Milliseconds between two samples; a guest that ends before the first is not sampled. */
 const EVERY_MS = 100
 const FIRST_MS = 25
-/** The longest interval for a guest that sleeps: a hundred of those, sampled each 100 ms, took a core of warden and server. */
+/**
+ * Longest interval, for a sleeping guest: a hundred of them, each sampled every 100 ms, used one core of warden and
+ * server.
+ */
 const QUIET_MS = 500
 const QUIET_CPU_MS = 1
 const QUIET_BYTES = 64 * 2 ** 10
 
-/** Usage of a guest while it runs, seen from outside: events say it, and `cpuMs` is of the last sample. */
+/**
+ * Periodic usage samples of a running guest, measured outside of it and emitted as events; `cpuMs` is of the last
+ * sample.
+ */
 export interface UsageSamples extends Disposable {
   readonly cpuMs: number
 }
 
-/** Samples from the release of user code on, one request at a time; a wall that is gone is not asked again. */
+/** Samples from the release of user code on, one request at a time; stops when the wall is gone. */
 export function sampleUsage(parts: {
   readonly warden: Pick<WardenClient, 'usage'>
   readonly wall: string
@@ -24,7 +30,10 @@ export function sampleUsage(parts: {
   readonly emitter: Emitter
   /** Called before the first sample. */
   readonly begin?: () => void
-  /** A guest that cannot start a process; nothing is emitted at its release, where an end may wait to be read. */
+  /**
+   * True for a guest that cannot start a process: then no event is emitted at its release, where an end frame may
+   * already be queued.
+   */
   readonly isAlone?: boolean
 }): UsageSamples {
   const { warden, wall, run, zone = 'main', emitter, begin, isAlone = false } = parts

@@ -9,7 +9,7 @@ import { boundsWithin } from './program-claim.ts'
 export function wallZones(life: GuestLife): GuestZones {
   const { warden } = life.parts
   return {
-    listen: (listener) => warden.onZone(life.wall, (told) => reportZone(listener, told)),
+    listen: (listener) => warden.onZone(life.wall, (report) => reportZone(listener, report)),
     async tighten(to: Controls, zone: string) {
       const asked = boundsWithin(to, life.controls)
       await warden.tighten(life.wall, { zone, ...asked })
@@ -19,13 +19,13 @@ export function wallZones(life: GuestLife): GuestZones {
   }
 }
 
-/** Passes a report of the warden on a zone of programs to its listener. */
-function reportZone(listener: ZoneListener, told: ZoneReport): void {
-  const { what, zone, kind, program, parent, entered, why = 'ended', peakBytes = 0 } = told
-  const { enforced = unheld } = told
+/** Forwards the warden's report on a program zone to its listener. */
+function reportZone(listener: ZoneListener, report: ZoneReport): void {
+  const { what, zone, kind, program, parent, entered, why = 'ended', peakBytes = 0 } = report
+  const { enforced = unheld } = report
   if (what !== 'gone') listener.began(zone, kind, { program, parent, entered, enforced })
   if (what !== 'began') listener.gone(zone, why, { peakBytes })
 }
 
-/** Bounds of a zone that was ended as it was found. */
+/** Bounds of a zone that was killed at its creation. */
 const unheld = { memory: 'none', cpu: 'none', processes: 'none' } as const

@@ -58,7 +58,7 @@ const ERROR_CHARS_MAX = 64 * 1024
 export const headBytesMax = 256 * 1024
 const PATH_CHARS_MAX = 1024
 const LEFT_OUT_MAX = 1000
-/** Arguments of one call: reading a long text holds every other wall up. */
+/** Limit of the arguments of one call: parsing a long text blocks the event loop for all other walls. */
 export const argsBytesMax = 4 * 2 ** 20
 /** Functions reported of a traced source; the workers' half is guest/cell/trace.js. */
 export const tracedMax = 1000
@@ -78,7 +78,7 @@ const errorOf = <Code extends z.ZodType, Details extends z.ZodType>(code: Code, 
 
 /** Flat facts about an error: a position, a name. */
 const workerDetails = z.record(z.string().max(40), z.union([z.string().max(1024), z.number()]))
-/** A place and nothing else: hints, limits and providers are words of the host. */
+/** Position in the source only: hints, limits and providers are set by the host alone. */
 const programDetails = z.object({
   file: z.string().max(1024).optional(),
   line: z.number().optional(),
@@ -91,7 +91,10 @@ const endBase = z.object({
   executionMs: z.number().min(0),
 })
 
-/** Codes that runners of programs report. All others are words of the host: a lost wall, a limit that the warden saw. */
+/**
+ * Codes that runners of programs may report. All others are reserved for the host, such as a lost wall or a limit that
+ * the warden enforced.
+ */
 const programErrorCode = z.enum([
   'DISK',
   'EXIT',
@@ -126,7 +129,7 @@ const workerErrorCodes = [
   'WASM_TRAP',
   'WASM_UNSUPPORTED',
 ] as const
-/** Any other text is the guest's own, and comes to `OTHER`. */
+/** Any other text is chosen by the guest, and is mapped to `OTHER`. */
 const workerErrorCode = text.pipe(z.enum(workerErrorCodes).or(z.literal('OTHER')).catch('OTHER'))
 
 /** Head of a worker's `end`; the result's text follows. */
@@ -155,7 +158,7 @@ export const programEndSchema = endBase.extend({
   error: errorOf(programErrorCode, programDetails).optional(),
   exitCode: z.number().int().min(0).max(255).optional(),
   signal: z.string().max(20).optional(),
-  /** The program prints its last words and exits. */
+  /** True if the program is about to print its error and exit. */
   exits: z.boolean().optional(),
   artifactsLeftOut: z
     .array(z.object({ path, because: z.string().max(200) }))
@@ -163,7 +166,7 @@ export const programEndSchema = endBase.extend({
     .optional(),
 })
 
-/** Codes of ends that only the host knows of. A cell of an isolate has more codes of its own than a program. */
+/** Codes that only the host may set. A cell of an isolate has more codes than a program. */
 const hostCodes = new Set([
   'CANCELLED',
   'CPU',
@@ -185,7 +188,7 @@ export const execEndSchema = programEndSchema.omit({ exits: true }).extend({
   status: z.enum(['ok', 'error']),
   error: errorOf(cellErrorCode, programDetails).optional(),
   state: z.enum(['kept', 'lost']),
-  /** Timers and calls of the guest go on, and may print between two execs. */
+  /** True if timers or calls of the guest are pending, which may print between two execs. */
   pending: z.boolean().optional(),
 })
 

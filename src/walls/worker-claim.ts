@@ -7,7 +7,7 @@ import type { WallHandle } from './handle.ts'
 import { deadlineFor } from './worker-deadline.ts'
 import { probeTenant, type WorkerSpares } from './worker-spares.ts'
 
-/** Claims a worker with the job's memory and deadline; a spent one is replaced. */
+/** Claims a worker with the job's memory bound and deadline; replaces a spent one. */
 export async function claimWorker(
   workers: WorkerSpares,
   warden: WardenClient,
@@ -20,13 +20,13 @@ export async function claimWorker(
   }
 }
 
-/** Bounds of a job in a worker: bytes above its idle size, and milliseconds that it may last. */
+/** Bounds of a job in a worker: bytes above its idle size, and lifetime in milliseconds. */
 export interface WorkerBounds {
   readonly memory: number
   readonly lifeMs: number
 }
 
-/** Claims a wall. One with the same memory bound from its last claim only needs a deadline. False for a spent one. */
+/** Claims a wall; false for a spent one. A wall whose last claim had the same memory bound only gets a new deadline. */
 export async function hasBounds(
   worker: WallHandle,
   warden: WardenClient,
@@ -36,7 +36,7 @@ export async function hasBounds(
   return await claimFully(worker, warden, to)
 }
 
-/** Claims a wall in full, from which its usage is counted; false for a spent one. */
+/** Claims a wall by a request, which also resets its usage; false for a spent one. */
 export async function claimFully(
   worker: WallHandle,
   warden: WardenClient,
@@ -73,7 +73,7 @@ async function isClaimed(
 /** Attempts of a proof: on a busy machine a start may fail by chance. */
 const PROOFS_MAX = 2
 
-/** Availability by a proof that is tried twice. */
+/** Runs a proof, twice if it fails, and returns the availability. */
 export async function provedTwice(prove: () => Promise<Availability>): Promise<Availability> {
   for (let tries = 1; ; tries++) {
     try {

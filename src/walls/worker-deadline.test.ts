@@ -14,7 +14,7 @@ function stand() {
         sent.push('arm')
         Object.assign(warden, { endsAt: at.now + deadlineMs, ranMs })
       },
-      rest() {
+      disarm() {
         sent.push('rest')
         warden.endsAt = Infinity
       },
@@ -25,7 +25,7 @@ function stand() {
 }
 
 suite('The deadline of a worker', () => {
-  test('is shared by jobs that follow one another, and renewed when less than their life and half a second is left', () => {
+  test('is shared by consecutive jobs, and renewed when less than their life and half a second is left', () => {
     const { deadline, at, sent } = stand()
     assert.ok(deadline.begin(1_000))
     for (let n = 0; n < 100; n++) {
@@ -40,7 +40,7 @@ suite('The deadline of a worker', () => {
     assert.deepEqual(sent, ['arm', 'arm'])
   })
 
-  test('is not that of a longer job before it', () => {
+  test('is not inherited from a longer job', () => {
     const { deadline, at, sent, warden } = stand()
     deadline.begin(60_000)
     at.now += 5
@@ -49,7 +49,7 @@ suite('The deadline of a worker', () => {
     assert.ok(warden.endsAt <= at.now + deadlineFor(100))
   })
 
-  test('is not renewed once it may have passed, as after a server that stood still: the worker is claimed anew', () => {
+  test('is not renewed once it may have passed, as after a stalled server: the worker is claimed again', () => {
     for (const stoodMs of [1_900, 2_100, 3_600_000]) {
       const { deadline, at, sent } = stand()
       deadline.begin(1_000)
@@ -61,7 +61,7 @@ suite('The deadline of a worker', () => {
     }
   })
 
-  test('is the running job’s own from its first sample on, which says for how long it has run', () => {
+  test('is the running job’s own from its first sample on, whose request carries the run time', () => {
     const { deadline, at, sent, warden } = stand()
     deadline.begin(1_000)
     at.now += 100
@@ -74,18 +74,18 @@ suite('The deadline of a worker', () => {
     assert.deepEqual([warden.endsAt, warden.ranMs], [beganAt + deadlineFor(1_000), 25])
   })
 
-  test('goes once when the worker stays idle; the next job has one of its own', () => {
+  test('is disarmed once when the worker stays idle; the next job arms a new one', () => {
     const { deadline, sent } = stand()
-    deadline.rest()
+    deadline.disarm()
     deadline.begin(1_000)
     assert.ok(deadline.isArmed)
-    deadline.rest()
-    deadline.rest()
+    deadline.disarm()
+    deadline.disarm()
     assert.ok(deadline.begin(1_000) && deadline.isOwn)
     assert.deepEqual(sent, ['arm', 'rest', 'arm'])
   })
 
-  test('is never after that of a job alone, and never before the end of its life, whatever jobs come and when', () => {
+  test('is never later than that of a job alone, and never before the end of its life, in any sequence of jobs', () => {
     const job = fc.record({
       idleMs: fc.oneof(fc.double({ min: 0, max: 300, noNaN: true }), fc.nat(5_000)),
       lifeMs: fc.oneof(fc.constant(1_000), fc.double({ min: 1, max: 5_000, noNaN: true })),
@@ -97,7 +97,7 @@ suite('The deadline of a worker', () => {
         const { deadline, at, warden } = stand()
         for (const { idleMs, lifeMs, ranMs, isRested } of jobs) {
           at.now += idleMs
-          if (isRested) deadline.rest()
+          if (isRested) deadline.disarm()
           if (!deadline.begin(lifeMs)) {
             deadline.claimed(lifeMs, at.now)
             warden.endsAt = at.now + deadlineFor(lifeMs)

@@ -1,17 +1,17 @@
 /**
- * Deadline of a worker at the warden, which the jobs of one tenant share as they follow one another.
+ * Deadline of a worker at the warden, shared by consecutive jobs of one tenant.
  *
- * Problem: a job of a millisecond asked the warden twice, for a deadline before it and for its end afterwards. Both
- * read the CPU time of the worker, and took a fifth of the processor time that the job itself takes.
+ * Problem: a job of one millisecond needed two requests to the warden, to set its deadline and to lift it. Both read
+ * the CPU time of the worker, which cost a fifth of the job's own CPU time.
  *
  * Mechanism: the warden keeps the deadline between two jobs. The next one renews it only if less than its life and
- * `SLACK_MS_MIN` is left, or more than its life and `SLACK_MS_MAX`: no job has a later deadline than one that was armed
- * for it alone. A job under the deadline of an earlier one takes the worker over (`own`) at its first sample: from then on
- * deadline, peak and CPU time at the warden are its own. A worker that stays idle is disarmed once.
+ * `SLACK_MS_MIN` is left, or more than its life and `SLACK_MS_MAX`: so its deadline is never later than one armed for
+ * it alone. A job under the deadline of an earlier one calls `own` at its first sample: from then on deadline, peak and
+ * CPU time at the warden are of this job. The deadline of an idle worker is disarmed once.
  *
- * Relies on the order of the warden's channel, and on the warden for every bound: what is kept here is the earliest
- * moment at which its deadline may pass. Close to that moment the worker has to be claimed anew, because it may be
- * ended already. Not handled: figures of a job that ends before its first sample; `isOwn` says that those of the warden
+ * Relies on the order of the warden's channel, and on the warden for every bound: this side stores the earliest time at
+ * which the deadline may pass. Near that time the worker must be claimed again, because it may already be killed. Not
+ * handled: figures of a job that ends before its first sample; `isOwn` is false then, because the warden's figures
  * include earlier jobs.
  */
 export class WorkerDeadline {
@@ -28,7 +28,7 @@ export class WorkerDeadline {
     this.#now = now
   }
 
-  /** Whether the warden counts for this job alone. */
+  /** True if the warden's figures are of this job alone. */
   get isOwn(): boolean {
     return this.#isOwn
   }
@@ -37,7 +37,9 @@ export class WorkerDeadline {
     return this.#endsAt !== undefined
   }
 
-  /** Begins a job of at most `lifeMs`. False if the warden may be ending the worker: it has to be claimed anew. */
+  /**
+   * Begins a job of at most `lifeMs`. False if the warden may already be killing the worker: it must be claimed again.
+   */
   begin(lifeMs: number): boolean {
     const now = this.#now()
     const leftMs = this.#endsAt === undefined ? undefined : this.#endsAt - now
@@ -57,7 +59,7 @@ export class WorkerDeadline {
     this.#endsAt = sentAt + deadlineFor(lifeMs)
   }
 
-  /** Has the warden count for the running job alone. Idempotent. */
+  /** Resets deadline, peak and CPU time at the warden for the running job. Idempotent. */
   own(): void {
     if (this.#isOwn) return
     const now = this.#now()
@@ -65,11 +67,11 @@ export class WorkerDeadline {
     this.#arm(now, Math.ceil(now - this.#beganAt))
   }
 
-  /** Ends the deadline of an idle worker. Idempotent. */
-  rest(): void {
+  /** Disarms the deadline of an idle worker. Idempotent. */
+  disarm(): void {
     if (this.#endsAt === undefined) return
     this.#endsAt = undefined
-    this.#orders.rest()
+    this.#orders.disarm()
   }
 
   #arm(now: number, ranMs: number): void {
@@ -81,12 +83,12 @@ export class WorkerDeadline {
 
 /** Requests to the warden, neither of which is answered. */
 interface DeadlineRequests {
-  /** Milliseconds from now until the wall is killed, and for which its job has run by now. */
+  /** `deadlineMs`: milliseconds from now until the wall is killed; `ranMs`: run time of its job so far. */
   arm(deadlineMs: number, ranMs: number): void
-  rest(): void
+  disarm(): void
 }
 
-/** Deadline of the warden for a job of this life, counted from its claim: guest and supervisor end it first. */
+/** Deadline at the warden in milliseconds from the claim, later than those of the guest and the supervisor. */
 export function deadlineFor(lifeMs: number): number {
   return Math.ceil(lifeMs) + SLACK_MS_MAX
 }
@@ -96,7 +98,7 @@ function isWithinSlack(slackMs: number): boolean {
 }
 
 const SLACK_MS_MAX = 1_000
-/** Also bounds how long CPU time of jobs adds up: the warden lowers the rank of a worker that computes for 500 ms. */
+/** Also bounds the CPU time that consecutive jobs accumulate: the warden lowers the rank of a worker after 500 ms. */
 const SLACK_MS_MIN = 500
-/** A deadline this near may have passed before a request arrives, or while this process did not run. */
+/** A deadline this near may pass before a request arrives, or while this process is not scheduled. */
 const ENDING_MS = 250

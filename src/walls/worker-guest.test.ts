@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { playedIdleBytes, playedMemory, playWorker } from '../../tests/fixtures/played-worker.ts'
 import { execEndSchema, kind } from './wire.ts'
 
-test('Codes of a worker are enumerated: text of its own, or a code of the host, comes to OTHER', async () => {
+test('Codes of a worker are enumerated: any other text, or a code of the host, is mapped to OTHER', async () => {
   const text = 'what the guest wants to have in the record '.repeat(80)
   for (const [code, told] of [
     [text.slice(0, 3000), 'OTHER'],
@@ -51,7 +51,7 @@ test('Codes of execs are enumerated as those of jobs; codes of the host are refu
   assert.equal(codeOf('WALL_LOST'), undefined)
 })
 
-test('A job under the deadline of an earlier one takes over neither CPU time, peak nor deadline of that', async () => {
+test('A job under the deadline of an earlier one inherits neither its CPU time, peak nor deadline', async () => {
   const exit = { exitCode: null, signal: 'SIGKILL', cpuMs: 3_600_000 }
   const seen = { peakBytes: 2 ** 30, detail: 'exit SIGKILL', exit } as const
   for (const [how, status, code, peak] of [
@@ -66,7 +66,7 @@ test('A job under the deadline of an earlier one takes over neither CPU time, pe
   }
 })
 
-test('A job whose worker counts for it alone is charged by the word of the warden', async () => {
+test('A job with figures of its own at the warden is charged by these', async () => {
   const worker = await playWorker()
   const exit = { exitCode: null, signal: 'SIGKILL', cpuMs: 3_600_000 }
   const end = await worker.isLost({ how: 'deadline', peakBytes: 2 ** 30, detail: '', exit })
@@ -74,7 +74,7 @@ test('A job whose worker counts for it alone is charged by the word of the warde
   assert.deepEqual([end.status, end.cpuTime, end.memory?.peak], ['timeout', exit.cpuMs, peak])
 })
 
-test('Memory of a job whose worker was ended is told without that of the idle worker', async () => {
+test('Memory of a job whose worker was killed is reported without that of the idle worker', async () => {
   const exit = { exitCode: null, signal: 'SIGKILL', cpuMs: 1 } as const
   for (const [how, grownBytes, told] of [
     ['memory', 2 ** 28, 2 ** 28],
@@ -89,7 +89,7 @@ test('Memory of a job whose worker was ended is told without that of the idle wo
   }
 })
 
-test('A small job is answered before its worker has dropped the guest, and that worker is no spare until then', async () => {
+test('A small job is answered before its worker has dropped the guest; the worker is no spare until then', async () => {
   const worker = await playWorker()
   await worker.ends({ memory: { used: 1, peak: 1 } })
   await worker.sandbox[Symbol.asyncDispose]()
@@ -103,7 +103,7 @@ test('A small job is answered before its worker has dropped the guest, and that 
   assert.equal(await clears, true)
 })
 
-test('A worker that never drops its guest is not handed out, and an event says so', async () => {
+test('A worker that never drops its guest gets no job, and an event reports it', async () => {
   const worker = await playWorker()
   await worker.ends({ memory: { used: 1, peak: 1 } })
   await worker.sandbox[Symbol.asyncDispose]()
@@ -124,7 +124,7 @@ test('A job that may have grown its worker is answered once the worker has dropp
   assert.deepEqual(worker.given, [undefined])
 })
 
-test('A refused name has the trust of a guest, and is one of a list', async () => {
+test('A refused name has trust "guest", and is from a closed list', async () => {
   const worker = await playWorker()
   worker.says(kind.refused, '{"name":"process"}')
   worker.says(kind.refused, '{"name":"import","module":"fs"}')
@@ -136,7 +136,7 @@ test('A refused name has the trust of a guest, and is one of a list', async () =
   assert.ok(!worker.isKilled())
 })
 
-test('A worker that floods with names, or writes text in their place, ends as an error PROTOCOL', async () => {
+test('A worker that sends too many names, or other text, ends as an error PROTOCOL', async () => {
   const text = 'what the guest wants to have in the record'
   for (const payloads of [
     [JSON.stringify({ name: text })],

@@ -40,7 +40,7 @@ const DISPOSE_MS_MAX = 1_000
 const CHARACTER_BYTES_MAX = 4
 
 export interface WorkerOptions extends RealmEgressOptions {
-  /** `clears`: whether the worker dropped its guest in time; it takes no job before. */
+  /** `clears` resolves to whether the worker dropped its guest in time; it gets no job before that. */
   readonly give: (worker: WallHandle, clears?: Promise<boolean>) => void
   /** Settings of this kind of worker, in addition to the task and its limits. */
   readonly settings: Readonly<Record<string, unknown>>
@@ -50,7 +50,7 @@ export interface WorkerOptions extends RealmEgressOptions {
   readonly heldCapabilities?: readonly string[]
   /** Controls that it can close while it runs, if they differ from those of its provider. */
   readonly tightens?: readonly Control[]
-  /** Stays open for execs, if its task asks for that. */
+  /** True if a task may open a session. */
   readonly hasSessions?: boolean
 }
 
@@ -109,7 +109,9 @@ const orderedOutput: SessionOutput = {
   drained: () => Promise.resolve(),
 }
 
-/** The usage of a session counts from its opening on: its worker may have run jobs before. */
+/**
+ * Claims the worker again for a session, so that usage counts from its opening: the worker may have run jobs before.
+ */
 async function openGuest(life: GuestLife, egress: RealmEgress, task: Task): Promise<void> {
   const { wall, warden, profile } = life.parts
   if (task.session && !(await claimFully(wall, warden, boundsOf(profile))))
@@ -128,7 +130,7 @@ class WorkerFrames implements GuestFrames {
   readonly #held: HeldFrames
   readonly #dropped = Promise.withResolvers<void>()
   #refusedNames = 0
-  /** Whether its end was reported, by a job too small to have grown the worker. */
+  /** True if the end was reported by a job too small to have grown the worker. */
   isSmall = false
 
   constructor(
@@ -172,7 +174,7 @@ class WorkerFrames implements GuestFrames {
     this.#dropped.resolve()
   }
 
-  /** Peak without the memory that the worker had before the job; one that was ended for its memory had at least the limit. */
+  /** Peak minus the worker's memory before the job; at least the limit after an end at the memory limit. */
   #peakOf({ how, peakBytes }: HandleEnd): number {
     const { parts, controls } = this.#life
     const seen = Math.max(0, peakBytes - parts.wall.wall.idleBytes)
@@ -215,7 +217,7 @@ class WorkerFrames implements GuestFrames {
     if (this.#life.task?.session) this.#session?.begin()
   }
 
-  /** Reads on once the exec is settled: later frames came after its end. */
+  /** Queues later frames until the exec is settled. */
   #execEnd(frame: Frame): void {
     if (!this.#life.task?.session || !this.#session) return this.#life.garbled('an end of no exec')
     if (this.#life.isEnded) return
@@ -237,7 +239,7 @@ class WorkerFrames implements GuestFrames {
     if (pauseMs > 0 && !this.#life.isEnded) this.#held.pauseFor(pauseMs)
   }
 
-  /** By the word of the guest's process alone, and from closed lists. */
+  /** Reported by the guest's process (untrusted), so the values are from closed lists. */
   #refused(payload: Buffer): void {
     const life = this.#life
     const fields = refusedSchema.safeParse(tryParseJson(payload.toString())).data
@@ -277,7 +279,7 @@ class WorkerFrames implements GuestFrames {
   }
 }
 
-/** No worker counts where nothing was to be counted, or beyond the limit. */
+/** Undefined without an instruction limit; capped at the limit, which an honest worker does not exceed. */
 function countedOf(instructions: number | undefined, { limits }: Profile) {
   if (instructions === undefined || limits.instructions === undefined) return {}
   return { instructions: Math.min(instructions, limits.instructions) }
@@ -291,8 +293,9 @@ function stateOf(
 }
 
 /**
- * Returns the worker to the pool if it dropped its guest in time; kills it otherwise, and after a session. A small job is
- * answered before: its guest runs no more, its memory is within the idle size, and the pool waits for the worker.
+ * Returns the worker to the pool if it dropped its guest in time; kills it otherwise, and after a session. A small job
+ * is answered before that: its guest has stopped, its memory is within the idle size, and the pool waits for the
+ * worker.
  */
 async function giveBack(
   life: GuestLife,
@@ -316,7 +319,7 @@ async function giveBack(
   }
 }
 
-/** Whether a worker whose job was answered drops its guest in time; an event if not. */
+/** True if a worker whose job was answered drops its guest in time; emits an event otherwise. */
 async function isCleared(life: GuestLife, dropped: Promise<void>): Promise<boolean> {
   const isClear = await within(dropped, DISPOSE_MS_MAX)
   life.detach()
@@ -354,7 +357,7 @@ function carried(task: Task, profile: Profile) {
     ...(task.trace && { trace: true }),
     ...(task.session && { session: true }),
     memoryBytes: controls.memory,
-    // A character beyond the limit, from which the gate knows that it truncates.
+    // A character beyond the limit, by which the gate detects truncation.
     outputBytesMax: limits.output + CHARACTER_BYTES_MAX,
     ...(limits.instructions !== undefined && { instructionsMax: limits.instructions }),
   }

@@ -46,7 +46,7 @@ function stand({ keepReady = true, wallsMax = 100 } = {}) {
 }
 
 suite('A worker that drops its guest', () => {
-  test('is waited for by one job of its tenant, where none is idle, and is nothing to another tenant', async () => {
+  test('is awaited by one job of its tenant if none is idle, and never by another tenant', async () => {
     const { workers, starts, take } = stand({ keepReady: false })
     const wall = await take('a')
     const clears = Promise.withResolvers<boolean>()
@@ -60,7 +60,7 @@ suite('A worker that drops its guest', () => {
     assert.deepEqual(await first, { wall, pool: 'hit' })
   })
 
-  test('after its proof is waited for by the first job, of any tenant', async () => {
+  test('after its proof is awaited by the first job of any tenant', async () => {
     const { workers, starts } = stand({ keepReady: false })
     const proof = workers.take(probeTenant)
     starts[0]!.finish()
@@ -84,7 +84,7 @@ suite('A worker that drops its guest', () => {
     assert.equal(starts.length, 1)
   })
 
-  test('and does not in time is killed, and no job gets it', async () => {
+  test('too late is killed, and no job gets it', async () => {
     for (const isAwaited of [true, false]) {
       const { workers, starts, killed, take } = stand({ keepReady: false })
       const wall = await take('a')
@@ -101,7 +101,7 @@ suite('A worker that drops its guest', () => {
     }
   })
 
-  test('makes room for another tenant', async () => {
+  test('is evicted for another tenant', async () => {
     const { workers, killed, take } = stand({ keepReady: false, wallsMax: 1 })
     const wall = await take('a')
     workers.give(wall, new Promise(() => undefined))
@@ -110,7 +110,7 @@ suite('A worker that drops its guest', () => {
   })
 })
 
-test('A worker that stays idle after a job is rested once, and not while it has a job', async () => {
+test('The deadline of an idle worker is disarmed once, and not during a job', async () => {
   const { workers, starts, sent } = stand({ keepReady: false })
   const starting = [workers.take('a'), workers.take('a')]
   for (const { finish } of starts) finish()
@@ -124,7 +124,7 @@ test('A worker that stays idle after a job is rested once, and not while it has 
   await workers.close()
 })
 
-test('A worker that was claimed for its proof is claimed anew for its first tenant', async () => {
+test('A worker that was claimed for its proof is claimed again for its first tenant', async () => {
   const { workers, starts } = stand({ keepReady: false })
   const proof = workers.take(probeTenant)
   starts[0]!.finish()
@@ -139,7 +139,7 @@ test('A worker that was claimed for its proof is claimed anew for its first tena
   await workers.close()
 })
 
-test('Jobs that come at once get starts of their own; only the first waits for one that has begun', async () => {
+test('Concurrent jobs get separate starts; only the first waits for the start in flight', async () => {
   const { workers, starts } = stand()
   void workers.ready()
   const taken = Promise.all(['a', 'a', 'a'].map((tenant) => workers.take(tenant)))
@@ -161,7 +161,7 @@ test('Jobs that come at once get starts of their own; only the first waits for o
   await workers.close()
 })
 
-test('A worker that was started for a job that waited is taken after the others', async () => {
+test('A worker that was started for a waiting job is used after the others', async () => {
   const { workers, starts } = stand({ keepReady: false })
   const ready = workers.ready()
   starts[0]!.finish()

@@ -18,7 +18,7 @@ export interface WorkerSparesOptions {
   readonly spares: number
   readonly spareMiB: number
   readonly wallsMax: number
-  /** Whether a spare without a tenant is always kept; `mayfly run` needs none. */
+  /** True to always keep a spare without a tenant; `mayfly run` needs none. */
   readonly keepReady: boolean
 }
 
@@ -42,8 +42,8 @@ export class WorkerSpares {
   /** Starts that a job waits for. */
   #awaited = 0
   #isClosed = false
-  /** Next look for idle walls with a deadline. */
-  #resting: NodeJS.Timeout | undefined
+  /** Timer that disarms deadlines of idle walls. */
+  #disarmTimer: NodeJS.Timeout | undefined
 
   constructor(options: WorkerSparesOptions) {
     this.#options = options
@@ -58,12 +58,12 @@ export class WorkerSpares {
     const warm = this.#pick(bound)
     const clearing = warm ? undefined : this.#clearingOf(bound)
     let ready = warm ?? (clearing && (await this.#cleared(clearing))) ?? this.#pick(undefined)
-    // The guest of a proof may still be dropped when the first job comes.
+    // The worker may still be dropping the guest of its proof when the first job comes.
     const proving = ready ? undefined : this.#clearingOf(undefined)
     if (proving) ready = await this.#cleared(proving)
     if (!ready) this.#makeRoom()
     const handle = ready ?? (await this.#startFor(bound))
-    // The warden is told by a claim whose it is: one that proved itself was claimed for no tenant.
+    // Only a claim binds the wall to its tenant at the warden; the claim of a proof was for no tenant.
     if (handle.tenant !== bound) handle.memoryBound = undefined
     handle.tenant = bound
     handle.jobs++
@@ -71,7 +71,7 @@ export class WorkerSpares {
     return { wall: handle, pool: ready ? ('hit' as const) : ('miss' as const) }
   }
 
-  /** Takes a wall back. No job gets it until `clears` resolves to true: to false it is killed. */
+  /** Returns a wall to the pool. No job gets it until `clears` resolves to true; it is killed if that is false. */
   give(handle: WallHandle, clears?: Promise<boolean>): void {
     if (!clears || !handle.alive || this.#isClosed) return this.#keep(handle)
     const cleared = clears.then((isClear) => this.#settle(wall, isClear))
@@ -91,7 +91,7 @@ export class WorkerSpares {
     if (!handle.alive || isSpent || this.#isClosed) void handle.kill()
     else if (handle.hasFewSpares) this.#idle.unshift(handle)
     else this.#idle.push(handle)
-    if (handle.alive) this.#restSoon()
+    if (handle.alive) this.#disarmLater()
     else this.#keepOneUnbound()
   }
 
@@ -102,12 +102,12 @@ export class WorkerSpares {
     return handle
   }
 
-  /** Whether it waits for a job. */
+  /** True while it waits for a job. */
   isIdle(handle: WallHandle): boolean {
     return this.#idle.includes(handle)
   }
 
-  /** Ends a wall that waits for a job, once the spare without a tenant is there to take its place. */
+  /** Ends an idle wall once the spare without a tenant is ready to replace it. */
   async retire(handle: WallHandle): Promise<void> {
     this.#keepOneUnbound()
     await this.#starting?.catch(() => undefined)
@@ -120,11 +120,11 @@ export class WorkerSpares {
   async close(): Promise<void> {
     this.#isClosed = true
     clearInterval(this.#timer)
-    clearTimeout(this.#resting)
+    clearTimeout(this.#disarmTimer)
     await Promise.all([...this.#all].map((handle) => handle.kill()))
   }
 
-  /** Starts a wall for a waiting job. The spare without a tenant is not started meanwhile. */
+  /** Starts a wall for a waiting job; the spare without a tenant is not started at the same time. */
   async #startFor(tenant: string | undefined): Promise<WallHandle> {
     this.#awaited++
     try {
@@ -192,7 +192,7 @@ export class WorkerSpares {
     return undefined
   }
 
-  /** Waits until a wall has dropped its guest: a tenth of a millisecond, where a start takes a hundred. */
+  /** Waits until a wall has dropped its guest: 0.1 ms, compared with 100 ms for a start. */
   async #cleared(wall: ClearingWall): Promise<WallHandle | undefined> {
     const { handle } = wall
     wall.isAwaited = true
@@ -202,18 +202,18 @@ export class WorkerSpares {
     return this.#pick(handle.tenant)
   }
 
-  /** Timer of all walls: each job with a timer of its own would cost more than what this saves. */
-  #restSoon(): void {
-    this.#resting ??= setTimeout(() => this.#restIdle(), REST_AFTER_MS).unref()
+  /** A single timer for all walls: a timer per job would cost more than the shared deadline saves. */
+  #disarmLater(): void {
+    this.#disarmTimer ??= setTimeout(() => this.#disarmIdle(), DISARM_AFTER_MS).unref()
   }
 
-  /** Ends the deadlines of walls that have been idle for a while. */
-  #restIdle(): void {
-    this.#resting = undefined
+  /** Disarms the deadlines of walls that have been idle for `DISARM_AFTER_MS`. */
+  #disarmIdle(): void {
+    this.#disarmTimer = undefined
     const now = performance.now()
     for (const { deadline, idleSince } of this.#idle)
-      if (now - idleSince >= REST_AFTER_MS) deadline.rest()
-    if (this.#idle.some(({ deadline }) => deadline.isArmed)) this.#restSoon()
+      if (now - idleSince >= DISARM_AFTER_MS) deadline.disarm()
+    if (this.#idle.some(({ deadline }) => deadline.isArmed)) this.#disarmLater()
   }
 
   #retireIdle(): void {
@@ -227,7 +227,7 @@ export class WorkerSpares {
     this.#keepOneUnbound()
   }
 
-  /** Ends a wall without a job of another tenant if there is no room for one more. */
+  /** Evicts an idle wall of another tenant if the pool is full. */
   #makeRoom(): void {
     if (this.#live().length < this.#options.wallsMax) return
     const victim = this.#idle.find((handle) => handle.alive && handle.tenant !== undefined)
@@ -237,10 +237,10 @@ export class WorkerSpares {
   }
 }
 
-/** A wall that was given back and has yet to drop its guest. */
+/** A returned wall that has not dropped its guest yet. */
 interface ClearingWall {
   readonly handle: WallHandle
-  /** A job waits for it; at most one does. */
+  /** True if a job waits for it; at most one does. */
   isAwaited: boolean
   readonly cleared: Promise<void>
 }
@@ -250,8 +250,8 @@ function isUnwanted({ isAwaited, handle }: ClearingWall): boolean {
 }
 
 const IDLE_MS_MAX = 60_000
-/** Idle time after which a wall has no deadline any more; it takes up to twice as long to notice. */
-const REST_AFTER_MS = 100
+/** Idle time after which a wall's deadline is disarmed; the timer may take up to twice as long. */
+const DISARM_AFTER_MS = 100
 const LOOK_EVERY_MS = 5_000
 const JOBS_MAX = 1_000
 const RETRY_MS = 1_000

@@ -9,7 +9,7 @@ import type { Warden } from './warden.ts'
 const started: Reply = { id: 1, ok: true, value: { id: 'w1' } }
 
 suite('The warden’s end of a channel', () => {
-  test('A message that is no request is refused if it has an id, and dropped otherwise', () => {
+  test('An invalid message is refused if it has an id, and dropped otherwise', () => {
     const { hear, replies, asked } = standing()
     for (const message of [null, 7, 'start', {}, { id: 'x' }, { id: 1.5 }, [], undefined])
       hear(message)
@@ -24,13 +24,13 @@ suite('The warden’s end of a channel', () => {
     assert.deepEqual([replies.length, asked], [1, []])
   })
 
-  test('More than a thousand that wait are refused', () => {
+  test('More than a thousand pending requests are refused', () => {
     const { hear, replies, asked } = standing()
     for (let id = 1; id <= 1001; id++) hear({ protocol: 1, id, op: 'facts' })
     assert.deepEqual([asked.length, replies.length], [1000, 1])
   })
 
-  test('A request that weighs too much is refused unread', () => {
+  test('A request that is too large is refused unread', () => {
     const { hear, replies, asked } = standing()
     const digests = Array.from({ length: 200_000 }, () => 'a'.repeat(64))
     hear({ protocol: 1, id: 3, op: 'sign', digests, seq: 0, head: 'a'.repeat(64) })
@@ -52,7 +52,7 @@ suite('The warden’s end of a channel', () => {
 })
 
 suite('A wall of whole programs, handed over', () => {
-  test('The outputs go ahead of the answer, each in a message of its own', () => {
+  test('The outputs are sent before the answer, each in a message of its own', () => {
     const { warden, sent, handover } = withStreams()
     sendReply(warden, { send: sent.send }, started, handover)
     assert.deepEqual(sent.messages, [
@@ -67,7 +67,7 @@ suite('A wall of whole programs, handed over', () => {
     ])
   })
 
-  test('When one end does not get there, none is kept, and the wall is killed once', () => {
+  test('If one socket cannot be passed, all are closed, and the wall is killed once', () => {
     for (const failsAt of [1, 2, 3])
       for (const isThrown of [true, false]) {
         const { warden, asked, sent, handover } = withStreams(failsAt, isThrown)
@@ -82,7 +82,7 @@ suite('A wall of whole programs, handed over', () => {
       }
   })
 
-  test('A listener is closed in the warden once it was passed on', async () => {
+  test('A listener is closed in the warden once it was passed', async () => {
     const { warden } = standing()
     const server = createServer().listen(0, '127.0.0.1')
     await once(server, 'listening')
@@ -141,7 +141,7 @@ function standing() {
   return { warden, hear, replies, asked }
 }
 
-test('A listener that waits for a server which never takes it keeps the warden from nothing', async () => {
+test('A listener that the server never receives does not keep the warden alive', async () => {
   const { warden } = standing()
   const listener = createServer()
   await new Promise<void>((resolve) => void listener.listen(0, '127.0.0.1', resolve))

@@ -5,7 +5,7 @@ import { request } from './request.ts'
 import type { Handover } from './operations.ts'
 import type { Warden } from './warden.ts'
 
-/** An end of Node's IPC channel: to the warden's child, or to the warden's own parent. */
+/** Node's IPC channel to the server: the warden's child, or its parent. */
 export interface Channel {
   send(
     message: unknown,
@@ -64,7 +64,8 @@ export function sendReply(
   for (const [message, handle] of messagesOf(reply, handover)) {
     if (isLost) return
     if (handle instanceof Server) {
-      // Until its copy here is closed, this process accepts too; nothing that could connect runs in the wall yet.
+      // Until this copy is closed, this process accepts connections too; no program that could connect runs in the wall
+      // yet.
       handle.on('connection', (early) => void early.destroy())
       // Node queues a handle until the one before is acknowledged, and drops the queue without a callback if the other
       // side dies: a listener left there would keep the warden from ending.
@@ -108,7 +109,7 @@ function refuse(channel: Channel, message: unknown, why: string): void {
   channel.send(reply, undefined, () => {})
 }
 
-/** Size of a message. Only `sign` may be long, with its list of digests. */
+/** Size of a message without the digests of `sign`, which may be long. */
 function weight(message: unknown): number {
   const digests = (message as { digests?: unknown } | null)?.digests
   return Array.isArray(digests) ? digests.length * 8 : 0

@@ -8,9 +8,9 @@ import { openEarly } from './early.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
 /**
- * The warden of a library: the application is the server and this process its child, which ends with it. Usually
- * 'disconnect' of the channel says so; but Node emits none if the application dies while a socket is being passed. So
- * there is a parent-death signal too, and the parent's pid is polled.
+ * The warden of a library: the application is the server, and this process is its child and ends with it. The end is
+ * detected by 'disconnect' of the channel, which Node does not emit if the application dies while a socket is being
+ * passed; so by a parent-death signal and by polling the parent's pid as well.
  */
 /** Sent by the application to end its warden, and by the kernel (parent-death signal) when the application died. */
 const SIGUSR2 = 12
@@ -25,7 +25,7 @@ const { warden, listen } = openEarly(options)
 process.on('message', answerChannel(warden, channel))
 process.on('disconnect', () => void end())
 process.on('SIGUSR2', () => void end())
-// Ignored here: the application receives them too and decides; the warden ends with it.
+// Ignored: the application receives them too and decides; the warden ends with it.
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => undefined)
 if (process.platform === 'linux') setParentDeathSignal(SIGUSR2)
 setInterval(() => process.ppid !== parent && void end(), LOOK_EVERY_MS).unref()

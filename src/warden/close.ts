@@ -1,6 +1,6 @@
 import type { Warden } from './warden.ts'
 
-/** Milliseconds for every wall to end and be given back: a kill waits 5 s for a task in uninterruptible sleep. */
+/** Milliseconds for every wall to end and be released: a kill waits 5 s for a task in uninterruptible sleep. */
 const CLOSE_MS_MAX = 12_000
 
 /**

@@ -26,7 +26,9 @@ export async function shutOut(folder: string): Promise<boolean> {
   return (await isShut(() => readdirSync(folder))) && (await isShut(() => readdir(folder)))
 }
 
-/** Tries it from this thread and from libuv's pool: a thread that existed before is outside the Landlock domain. */
+/**
+ * Probes access from this thread and from libuv's pool: a thread that existed before is outside the Landlock domain.
+ */
 async function isShut(look: () => unknown): Promise<boolean> {
   try {
     await look()
@@ -46,7 +48,10 @@ function siblingsOf(folder: string): readonly string[] {
   return [...siblingsOf(above), ...own]
 }
 
-/** Entries of a folder; if it may be traversed but not listed (mode 0711), those that this process was started with. */
+/**
+ * Entries of a folder; for one that may be traversed but not listed (mode 0711), the names in it by which this process was
+ * started.
+ */
 function entriesOf(folder: string): readonly string[] {
   try {
     return readdirSync(folder)

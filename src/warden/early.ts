@@ -3,7 +3,7 @@ import type { WardenOptions } from '../contract/warden-options.ts'
 import type { Reply } from '../contract/warden.ts'
 import { Warden } from './warden.ts'
 
-/** A warden whose owner does not listen yet: its messages are queued until then. */
+/** A warden whose messages are queued until its owner listens. */
 export interface EarlyWarden {
   readonly warden: Warden
   listen(push: (reply: Reply) => void): void

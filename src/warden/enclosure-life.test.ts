@@ -35,7 +35,7 @@ suite('The life of an enclosure', () => {
     assert.equal(life.tenant, 'a')
   })
 
-  test('No state is left out, and none comes back', () => {
+  test('No state is skipped, and none is entered twice', () => {
     const starting = new EnclosureLife('w1', true)
     assert.throws(() => starting.claim('a', bounds), AssertionError)
     assert.throws(() => starting.reported(false), AssertionError)
@@ -47,7 +47,7 @@ suite('The life of an enclosure', () => {
     assert.throws(() => parked(true).park(), AssertionError)
   })
 
-  test('The first cause of an end stays; memory that ran out explains every other but a deadline', () => {
+  test('The first cause of an end stays; an OOM kill replaces every other cause but a deadline', () => {
     const killed = parked(true)
     killed.end('killed')
     killed.end('deadline')
@@ -57,7 +57,7 @@ suite('The life of an enclosure', () => {
     assert.equal(late.reported(true), 'deadline')
   })
 
-  test('A request that asks for more than before lowers nothing and raises nothing', () => {
+  test('A request for looser bounds changes nothing', () => {
     const life = parked(true)
     life.claim('a', { memory: 100, cpu: 1, processes: 8 })
     assert.deepEqual(life.tighten({ memory: 200, cpu: 0.5 }), {
@@ -74,7 +74,7 @@ suite('The life of an enclosure', () => {
     assert.deepEqual(life.tighten({}), { memory: 100, cpu: 0.5, io: 10, processes: 8 })
   })
 
-  test('Bounds that rise, or are dropped, stop the warden', () => {
+  test('Bounds that rise, or are dropped, fail an assertion of the warden', () => {
     assert.throws(() => assertFallen({ memory: 1 }, { memory: 2 }), AssertionError)
     assert.throws(() => assertFallen({ memory: 1, cpu: 1 }, { memory: 1 }), AssertionError)
     assert.throws(() => assertFallen({ memory: 1, io: 1 }, { memory: 1, io: 2 }), AssertionError)

@@ -58,10 +58,9 @@ export class EnclosureLife {
     this.#bounds = boundsOf(bounds)
   }
 
-  /** Meet of the bounds before and those asked for: what is looser than before, or left out, stays as it was. */
+  /** Meet of the current and the requested bounds: a bound that is looser than before, or omitted, keeps its value. */
   tighten(asked: Partial<EnclosureBounds>): EnclosureBounds {
-    if (this.#state !== 'claimed' || !this.#bounds)
-      throw this.#conflict('tighten', 'it holds no job')
+    if (this.#state !== 'claimed' || !this.#bounds) throw this.#conflict('tighten', 'it has no job')
     const next = meetBounds(this.#bounds, asked)
     assertFallen(this.#bounds, next)
     this.#bounds = next

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { keyFile, openKey, rawPublicKey } from './sign.ts'
 
-/** Signs manifests of images with the key of the state folder, which signs the record's checkpoints as well. */
+/** Signs manifests of images with the key of the state folder, which also signs the record's checkpoints. */
 export interface ImageSigner {
   /** Base64 of the 32 raw bytes. */
   readonly publicKey: string
@@ -21,13 +21,13 @@ export function openImageSigner(folder: string): ImageSigner {
     sign(statement) {
       // Any other text could be a checkpoint.
       if (!prefixes.some((one) => statement.startsWith(one)))
-        throw new RangeError('no statement about an image')
+        throw new RangeError('the statement is not about an image')
       return sign(null, Buffer.from(statement), key).toString('base64')
     },
   }
 }
 
-/** Public half of the key, in base64; undefined where there is none. Makes nothing. */
+/** Public key in base64; undefined if there is none. Creates no file. */
 export function imageKey(folder: string): string | undefined {
   return existsSync(join(folder, keyFile)) ? rawPublicKey(openKey(folder)) : undefined
 }

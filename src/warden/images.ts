@@ -8,8 +8,8 @@ import { findImage, imageFolder } from '../images/store.ts'
 import { imageKey } from './image-signer.ts'
 
 /**
- * Digest of an image, which the server cannot look up: the store is the warden's. Throws MayflyError NOT_FOUND, IMAGE_BROKEN,
- * and IMAGE_REFUSED where the policy does not let it be used.
+ * Digest of an image. The server cannot read the image store, which belongs to the warden. Throws MayflyError
+ * NOT_FOUND, IMAGE_BROKEN, and IMAGE_REFUSED if the policy refuses it.
  */
 export function admittedImage(
   state: string,
@@ -23,7 +23,7 @@ export function admittedImage(
   const folder = imageFolder(state)
   const { digest, signed } = findImage(folder, name)
   if (signed.manifest.form === 'archive')
-    throw new MayflyError('IMAGE_REFUSED', `Cannot use image "${name}": it is no file system`, {
+    throw new MayflyError('IMAGE_REFUSED', `Cannot use image "${name}": it is not a file system`, {
       hint: 'Machines boot from it; name an image that was built as a root',
     })
   const key = imageKey(signerFolder(state))
@@ -40,7 +40,7 @@ export function admittedImage(
   )
 }
 
-/** A scan that does not count is told with the reason. */
+/** Text of the admission, with the reason if a scan is not accepted. */
 function admittedText(
   { scan, unscanned }: Extract<Admission, { readonly kind: 'admitted' }>,
   now: number,

@@ -53,13 +53,13 @@ suite('Leases', { skip: !existsSync('/proc/self/stat') && 'no /proc' }, () => {
     assert.equal(openLeases(folder.path).sweep(end), 1)
   })
 
-  test('After another boot nothing is killed, and nothing is kept', () => {
+  test('After a reboot no process is killed, and the leases are removed', () => {
     using folder = temporary()
     folder.put('w4.json', { ...lease('w4'), boot: 'another', processes: [identify(process.pid)] })
     assert.deepEqual([openLeases(folder.path).sweep(end), readdirSync(folder.path)], [1, []])
   })
 
-  test('The scratch folder of a wall goes with it', () => {
+  test('The scratch folder of a wall is removed with it', () => {
     using folder = temporary()
     folder.put('w8.json', lease('w8'))
     const scratch = wallFolder('w8')
@@ -69,7 +69,7 @@ suite('Leases', { skip: !existsSync('/proc/self/stat') && 'no /proc' }, () => {
     assert.equal(existsSync(scratch), false)
   })
 
-  test('A file that is no lease, or names another file, is ignored', () => {
+  test('A file that is not a lease, or that names another file, is ignored', () => {
     using folder = temporary()
     writeFileSync(join(folder.path, 'torn.json'), '{"format":1,"wal')
     folder.put('w5.json', { ...lease('../../w5'), processes: [identify(process.pid)] })
@@ -87,14 +87,14 @@ suite('Leases', { skip: !existsSync('/proc/self/stat') && 'no /proc' }, () => {
   })
 
   test(
-    'A folder of somebody else is refused',
+    'A folder of another user is refused',
     { skip: process.getuid?.() === 0 ? false : 'only root can give one away' },
     async () => {
       using folder = temporary()
       const { chownSync } = await import('node:fs')
       chmodSync(folder.path, 0o777)
       chownSync(folder.path, 12_345, 12_345)
-      assert.throws(() => openLeases(folder.path), /belongs to somebody else/)
+      assert.throws(() => openLeases(folder.path), /belongs to another user/)
     },
   )
 })

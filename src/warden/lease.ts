@@ -27,7 +27,7 @@ export interface Lease {
   readonly wall: string
   readonly boot: string
   readonly owner: ProcessIdentity
-  /** Left out for `processes`. */
+  /** Omitted for `processes`. */
   readonly engine?: EngineName
 }
 
@@ -101,13 +101,13 @@ function claimFolder(folder: string, state: string): void {
     makeFolder(folder, 0o700)
   } catch (cause) {
     throw new MayflyError('STATE', `Cannot make the state folder "${state}": ${messageOf(cause)}`, {
-      hint: 'Name a folder of your own by "--state" or "MAYFLY_STATE"',
+      hint: 'Set "--state" or "MAYFLY_STATE" to a folder of your own',
       cause,
     })
   }
   const facts = lstatSync(folder)
   if (facts.isDirectory() && (process.getuid?.() ?? facts.uid) === facts.uid) return
-  throw new MayflyError('STATE', `Cannot use "${folder}": it belongs to somebody else`)
+  throw new MayflyError('STATE', `Cannot use "${folder}": it belongs to another user`)
 }
 
 function isDead(lease: Lease, boot: string): boolean {
@@ -122,7 +122,9 @@ function removeDrafts(folder: string): void {
   }
 }
 
-/** Reads all leases. An unreadable file stays: writers rename complete files into place, so it is none of theirs. */
+/**
+ * Reads all leases. An unreadable file is left alone: writers rename complete files into place, so it is not a lease.
+ */
 function readLeases(folder: string): readonly Lease[] {
   return readdirSync(folder)
     .filter((name) => name.endsWith('.json'))

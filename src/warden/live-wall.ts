@@ -29,7 +29,7 @@ export class LiveWall {
     return this.enclosure.id
   }
 
-  /** Whether its job hit its memory limit: by the sampler, or by the kernel's count since. */
+  /** True if its job hit its memory limit, by the sampler or by the kernel's OOM count since. */
   get isOutOfMemory(): boolean {
     return this.life.how === 'memory' || this.enclosure.isOutOfMemory()
   }
@@ -52,7 +52,7 @@ export class LiveWall {
     return await this.enclosure.kill()
   }
 
-  /** After its last instruction: reports the end to the server first, then releases its resources. */
+  /** Waits for the end of its last process, reports it to the server, then releases the resources. */
   async #untilGone(tell: (reply: Reply, used: WallCost) => void): Promise<void> {
     const end = await this.enclosure.ended
     const reply = this.#reportOf(end)
@@ -62,7 +62,7 @@ export class LiveWall {
     try {
       await this.enclosure[Symbol.asyncDispose]()
     } catch {
-      // The lease stays, so that the next sweep ends the remains.
+      // The lease stays, so that the next sweep removes the remains.
     }
   }
 

@@ -39,7 +39,7 @@ suite('Walls of any engine', () => {
     assert.deepEqual(stand.tightened, [])
   })
 
-  test('An engine is given bounds that fall, whatever a request asks for', async () => {
+  test('An engine gets bounds that only fall, for any request', async () => {
     using stand = standing()
     await operations.claim(stand.walls, job)
     await operations.tighten(stand.walls, { ...request, op: 'tighten', memory: 200, cpu: 0.5 })
@@ -50,7 +50,7 @@ suite('Walls of any engine', () => {
     ])
   })
 
-  test('A wall that ends is found no more, and its end is pushed before its resources are released', async () => {
+  test('A wall that ends is NOT_FOUND, and its end is pushed before its resources are released', async () => {
     using stand = standing()
     await operations.claim(stand.walls, job)
     const killing = stand.walls.kill('w1', 'killed')
@@ -65,7 +65,7 @@ suite('Walls of any engine', () => {
     assert.deepEqual(stand.walls.release('w1'), { peakBytes: end.peakBytes, cpuMs: 7 })
   })
 
-  test('A job that is expected to be short is ahead until it has used more, also when its deadline is set anew', async () => {
+  test('A job that is expected to be short has precedence until it has used more, also after a new deadline', async () => {
     using stand = standing()
     await operations.claim(stand.walls, { ...job, isShort: true })
     stand.walls.rearm('w1', 60_000)
@@ -81,7 +81,7 @@ suite('Walls of any engine', () => {
     assert.equal(stand.ranks.at(-1), 'job', 'it is not ahead a second time')
   })
 
-  test('A worker that stepped back in a job has its weight again without one, and in the next', async () => {
+  test('A long-running worker gets its weight back after the job', async () => {
     using stand = standing({ isSingleUse: false })
     await operations.claim(stand.walls, job)
     const until = performance.now() + 10_000
@@ -99,7 +99,7 @@ suite('Walls of any engine', () => {
     assert.equal(stand.walls.loads().walls[0]?.isLong, undefined)
   })
 
-  test('The peak is the most that any sample saw', async () => {
+  test('The peak is the maximum of all samples', async () => {
     using stand = standing()
     await operations.claim(stand.walls, job)
     await new Promise((resolve) => void setTimeout(resolve, 20))
@@ -108,14 +108,14 @@ suite('Walls of any engine', () => {
     assert.equal(end.peakBytes, 9)
   })
 
-  test('A wall that lost what it relies on ends', async () => {
+  test('A wall whose engine reports a loss ends', async () => {
     using stand = standing()
     stand.lose()
     await stand.walls.all()[0]!.gone
     assert.deepEqual(stand.order, ['killed', 'pushed', 'released'])
   })
 
-  test('A request for the next job says how much of the CPU time before it may be its own', async () => {
+  test('A request for the next job carries its run time so far', async () => {
     using stand = standing({ isSingleUse: false })
     await operations.claim(stand.walls, job)
     await operations.arm(stand.walls, { ...request, op: 'arm', deadline: 60_000, ran: 25 })
@@ -132,7 +132,7 @@ suite('Walls of any engine', () => {
     assert.deepEqual(stand.rearmed, [])
   })
 
-  test('A wall that rests has no deadline, and its memory bound holds on', async () => {
+  test('An idle wall has no deadline, and its memory bound stays in force', async () => {
     using stand = standing({ isSingleUse: false })
     await operations.claim(stand.walls, { ...job, deadline: 1 })
     await operations.rest(stand.walls, { ...request, op: 'rest' })
@@ -143,7 +143,7 @@ suite('Walls of any engine', () => {
     assert.equal((stand.pushed[0] as Extract<Reply, { ended: string }>).how, 'memory')
   })
 
-  test('A wall that is armed and held by nothing ends', async () => {
+  test('A wall that is armed without enforced bounds ends', async () => {
     using stand = standing()
     assert.throws(() => stand.walls.rearm('w1', 1000), hasCode('CONFLICT'))
     await stand.walls.all()[0]!.gone

@@ -13,13 +13,13 @@ import { createSampler, type SampledWall, type Sampler } from './sampler.ts'
 const LOADS_COST_FACTOR = 10
 /** Milliseconds for which the usage of an ended wall is kept: its last output may be read after its end. */
 const PAST_MS = 5_000
-/** CPU time in milliseconds that a job has ahead of others. */
+/** CPU time in milliseconds for which a job that is expected to be short has precedence. */
 const AHEAD_MS = 100
 
 export interface LiveWallsParts {
   readonly push: (reply: Reply) => void
   readonly sampleEveryMs: number
-  /** For tests: bytes that walls may hold together, in place of this machine's. */
+  /** For tests: memory limit of all walls together, in place of this machine's. */
   readonly memoryBytes: number | undefined
 }
 
@@ -63,7 +63,7 @@ export class LiveWalls {
     return wall
   }
 
-  /** Throws MayflyError NOT_FOUND also for a wall that is ending. */
+  /** Throws MayflyError NOT_FOUND, also for a wall that is ending. */
   find(id: string): LiveWall {
     const wall = this.#walls.get(id)
     if (!wall || wall.life.state === 'ended')
@@ -98,8 +98,8 @@ export class LiveWalls {
   }
 
   /**
-   * Starts the next job of a wall's tenant, which has run for `ranMs` by now. Ends a wall whose bounds are not enforced, or
-   * whose deadline has passed, and throws CONFLICT.
+   * Starts the next job of a wall's tenant; `ranMs` is its run time so far. Ends a wall whose bounds are not enforced,
+   * or whose deadline has passed, and throws CONFLICT.
    */
   rearm(id: string, deadline: number, ranMs = 0): void {
     const wall = this.#walls.get(id)
@@ -109,12 +109,12 @@ export class LiveWalls {
     }
     // The server relies on the bounds: a wall without them must not run.
     wall?.end('killed')
-    throw new MayflyError('CONFLICT', `Cannot arm wall "${id}": it is not held`)
+    throw new MayflyError('CONFLICT', `Cannot arm wall "${id}": its bounds are not enforced`)
   }
 
   /**
-   * Ends a job and returns its usage; the deadline is lifted, the memory bound stays. An OOM kill is read here once more:
-   * the end of a program whose child was killed is told sooner than the next sample.
+   * Ends a job and returns its usage; the deadline is lifted, the memory bound stays. Reads the OOM count once more: a
+   * program whose child was killed may report its end before the next sample.
    */
   release(id: string): WallCost {
     const past = this.#past.get(id)
@@ -151,7 +151,7 @@ export class LiveWalls {
     this.#sampler.close()
   }
 
-  /** Resets the rank: a long run in the last job does not count in the next one. */
+  /** Resets the rank: CPU time of the last job does not count against the next one. */
   #rankAnew(wall: LiveWall, rank: WallRank): void {
     this.#longRunners.forget(wall.id)
     this.#ahead.delete(wall.id)
@@ -163,7 +163,7 @@ export class LiveWalls {
     if (isShort) this.#ahead.set(wall.id, wall.enclosure.cpuTime().sinceStartMs)
   }
 
-  /** Ends the lead of a job that was expected to be short, and is not. */
+  /** Ends the precedence of a job that was expected to be short, and is not. */
   #fallBack(wall: LiveWall): void {
     this.#ahead.delete(wall.id)
     wall.enclosure.rank?.('job')

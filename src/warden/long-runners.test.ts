@@ -15,7 +15,7 @@ function ranksOf(cores: readonly number[]): readonly string[] {
   })
 }
 
-test('A wall steps back once it has computed for half a second', () => {
+test('A wall loses its weight after half a second of CPU time', () => {
   assert.equal(ranksOf(all(8, 1)).indexOf('long behind'), 5)
   assert.ok(
     ranksOf(all(8, 1))
@@ -24,7 +24,7 @@ test('A wall steps back once it has computed for half a second', () => {
   )
 })
 
-test('A wall that sleeps comes forward after a second or two, and is like any other after a quarter more', () => {
+test('A sleeping wall gets its weight back after one or two seconds, and keeps it after a quarter more', () => {
   const ranks = ranksOf([...all(6, 1), ...all(24, 0), ...all(3, 1)])
   const forward = ranks.indexOf('long')
   assert.ok(forward >= 15 && forward <= 26, `forward at ${forward}`)
@@ -32,7 +32,7 @@ test('A wall that sleeps comes forward after a second or two, and is like any ot
   assert.equal(ranks.at(-1), 'short', 'what it used before counts no more')
 })
 
-test('A wall that starves comes forward for a quarter of a second, again and again, and stays long', () => {
+test('A starving wall gets its weight for a quarter of a second, repeatedly, and stays long-running', () => {
   const ranks: string[] = []
   const runners = new LongRunners()
   let [cpuMs, isBehind] = [0, false]
@@ -51,13 +51,13 @@ test('A wall that starves comes forward for a quarter of a second, again and aga
   assert.ok(forward >= 9 && forward <= 15, `${forward} of 55 looks`)
 })
 
-test('A wall that computes in short pieces with pauses of a second is never long', () => {
+test('A wall that computes in short bursts with pauses of a second is never long-running', () => {
   const piece = [...all(4, 1), ...all(12, 0)]
   const ranks = ranksOf([...piece, ...piece, ...piece])
   assert.deepEqual(new Set(ranks), new Set(['short']))
 })
 
-test('Looks too close together change nothing, and a wall that is forgotten begins anew', () => {
+test('Samples too close together change nothing, and a removed wall starts over', () => {
   for (const forget of [
     (runners: LongRunners) => runners.forget('w'),
     (runners: LongRunners) => runners.keep(new Set()),

@@ -1,16 +1,18 @@
 /**
  * Long-running walls, which get less CPU weight than the others: a multi-level feedback queue of two levels.
  *
- * Problem: a job of 5 ms must not wait behind programs that compute for minutes, and run times are not known in advance.
+ * Problem: a job of 5 ms must not wait behind programs that compute for minutes, and run times are not known in
+ * advance.
  *
  * Mechanism: every job begins with the usual weight. Once its wall has used `LONG_MS` of CPU time without a pause, the
- * weight drops to a fiftieth, little more than the time that the others leave. A wall with next to no CPU time in a whole
- * second either starves or sleeps. It gets its weight back for a quarter of a second, which ends starvation and tells the
- * two apart: a wall that sleeps on has paused, and keeps the usual weight. Bounds do not change: on an idle machine a
- * long-running wall loses nothing.
+ * weight drops to a fiftieth, little more than the time that the others leave. A wall with next to no CPU time in a
+ * whole second either starves or sleeps. It gets its weight back for a quarter of a second, which ends starvation and
+ * distinguishes the two: a wall that still sleeps has paused, and keeps the usual weight. Bounds do not change: on an
+ * idle machine a long-running wall loses nothing.
  *
- * Source: the feedback scheduler of CTSS (Corbató et al., 1962). Relies on the CPU controller of cgroups; without it the
- * kernel shares the CPU evenly. Not handled: a wall that sleeps for a second each time before it counts as long-running.
+ * Source: the feedback scheduler of CTSS (Corbató et al., 1962). Relies on the CPU controller of cgroups; without it
+ * the kernel shares the CPU evenly. Not handled: a wall that sleeps for a second each time before it counts as
+ * long-running.
  */
 
 /** CPU time in milliseconds without a pause after which a wall is long-running. */
@@ -24,7 +26,7 @@ const FORWARD_MS = 250
 const LOOK_MS_MIN = 100
 
 export interface Rank {
-  /** Whether it computes for long. */
+  /** True if it is long-running. */
   readonly isLong: boolean
   readonly isBehind: boolean
 }
@@ -34,14 +36,14 @@ interface Runner extends Rank {
   readonly cpuMs: number
   /** CPU time at the end of its last pause. */
   readonly awakeFrom: number
-  /** Beginning of the interval over which its CPU use is judged. */
+  /** Begin of the interval over which its CPU use is measured. */
   readonly since: { readonly atMs: number; readonly cpuMs: number }
 }
 
 export class LongRunners {
   readonly #runners = new Map<string, Runner>()
 
-  /** Takes a sample; `hasChanged`: its weight has to change now. */
+  /** Takes a sample; `hasChanged` is true if its weight must change now. */
   look(wall: string, atMs: number, cpuMs: number): Rank & { readonly hasChanged: boolean } {
     const last = this.#runners.get(wall)
     if (last && atMs - last.atMs < LOOK_MS_MIN) return { ...last, hasChanged: false }
@@ -50,12 +52,12 @@ export class LongRunners {
     return { ...now, hasChanged: last !== undefined && now.isBehind !== last.isBehind }
   }
 
-  /** Resets a wall, at its next job. */
+  /** Resets a wall for its next job. */
   forget(wall: string): void {
     this.#runners.delete(wall)
   }
 
-  /** Forgets all walls but these. */
+  /** Removes all walls but these. */
   keep(walls: ReadonlySet<string>): void {
     for (const wall of this.#runners.keys()) if (!walls.has(wall)) this.#runners.delete(wall)
   }

@@ -9,8 +9,8 @@ import type { EarlyWarden } from './early.ts'
 import type { StartedServer } from './start-server.ts'
 
 /**
- * `mayfly` as the warden: it holds every wall that the server, its first child, asks for. When the server ends it ends every
- * wall; when this process ends, the kernel ends the server and the walls by their parent-death signals.
+ * `mayfly` as the warden: owns every wall that the server, its first child, requests. When the server ends, the warden
+ * ends every wall; when the warden ends, the kernel kills the server and the walls by their parent-death signals.
  */
 export interface MainOptions extends StartedServer {
   readonly early: EarlyWarden
@@ -21,7 +21,7 @@ export interface MainOptions extends StartedServer {
 const KILL_AFTER_MS = 60_000
 const LOOK_EVERY_MS = 500
 
-/** Resolves with the server's exit code when everything it started has ended. */
+/** Resolves with the server's exit code when the server and all walls have ended. */
 export async function becomeWarden(options: MainOptions): Promise<number> {
   try {
     return await lead(options)
@@ -50,7 +50,7 @@ async function lead({ server, ended, programs, early, ahead = [] }: MainOptions)
   return await ended
 }
 
-/** Answers the server, and gives memory back when there is nothing to answer and no job to hold. */
+/** Answers the server, and collects garbage when there is no request and no job. */
 function answerQuietly(server: ChildProcess, { warden }: EarlyWarden, channel: Channel): void {
   const answer = answerChannel(warden, channel)
   let requests = 0
@@ -69,7 +69,7 @@ function answerQuietly(server: ChildProcess, { warden }: EarlyWarden, channel: C
   server.once('exit', () => quiet.close())
 }
 
-/** Calls back when this process is reparented: npm's shell does not forward the signal that ends it. */
+/** Calls back when this process is reparented: npm's shell exits on a signal without forwarding it. */
 function whenOrphaned(then: () => void): void {
   const parent = process.ppid
   const look = setInterval(() => {

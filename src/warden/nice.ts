@@ -1,2 +1,2 @@
-/** Nice values: the warden enforces every bound and the server keeps the time of phases, so both run before walls. */
+/** Nice values: the warden enforces every bound and the server times phases, so both have priority over walls. */
 export const niceOf = { warden: -10, server: -5, wall: 0 } as const

@@ -77,13 +77,13 @@ async function claim(walls: LiveWalls, asked: RequestOf<'claim'>): Promise<Answe
     ...bounds,
     ...(egress && { egress: true }),
   })
-  // Throws NOT_FOUND if it ended meanwhile.
+  // Race: throws NOT_FOUND if the wall ended during the claim.
   walls.find(asked.wall)
   const value: ClaimResult = { spent, enforced }
   if (spent) return { value }
   walls.hold(wall, deadline, { bytes, idleBytes, isShort })
   const listener = egress ? await enclosure.openEgress() : undefined
-  // Otherwise a program could connect to a socket on which no process accepts.
+  // Without this a program could connect to a socket on which no process accepts.
   if (!egress) enclosure.closeEgress()
   return { value, ...(listener && { handover: { wall: wall.id, handle: listener } }) }
 }
@@ -127,5 +127,8 @@ function memoryOf({ id, memory }: Enclosure) {
 }
 
 function unable(id: string, verb: string): MayflyError {
-  return new MayflyError('UNAVAILABLE', `Cannot ${verb} wall "${id}": its engine has no way to`)
+  return new MayflyError(
+    'UNAVAILABLE',
+    `Cannot ${verb} wall "${id}": its engine does not support it`,
+  )
 }

@@ -6,27 +6,28 @@ import { MayflyError } from '../contract/error.ts'
 import { findProgram } from '../os/find-program.ts'
 
 /**
- * Programs of the operator: MCP servers that the configuration names by a command.
+ * Programs of the operator: MCP servers that the configuration defines by a command.
  *
- * Problem: the server starts no process, and a request of it, which may be a broken server's, must name no program.
+ * Problem: the server starts no process, and its requests must not contain a command, because it may be compromised.
  *
- * Mechanism: a request has a name alone. The warden starts one program of its own as the server's user, which reads the
- * configuration that this warden was started with, finds the command of that name and becomes it. Its standard input and
- * output are one socket, which is handed to the server. A name has one program at a time; it gets the end of its input when
- * the server closes the socket, and a signal when its name is started anew or the warden ends.
+ * Mechanism: a request contains only a name. The warden starts a helper as the server's user, which reads the
+ * configuration that this warden was started with, finds the command of that name and executes it. Its stdin and stdout
+ * are one socket, which is passed to the server. A name has at most one program; the program gets EOF when the server
+ * closes the socket, and a signal when its name is started again or the warden ends.
  *
- * Not handled: walls. Such a program is trusted as the configuration is; it has the server's user and no jail.
+ * Not handled: isolation. Such a program is as trusted as the configuration; it runs as the server's user without a
+ * jail.
  */
 export interface OperatorOptions {
   /** The command line, whose flags name the configuration. */
   readonly argv: readonly string[]
   readonly stateFolder: string
-  /** Words of setpriv by which it becomes the server's user; empty where that is this one's. */
+  /** Arguments of setpriv to become the server's user; empty if it has the warden's user. */
   readonly become: readonly string[]
 }
 
 const BECOMES = fileURLToPath(new URL('../mcp/operator-program.ts', import.meta.url))
-/** Makes the third descriptor both standard streams. */
+/** Shell script that duplicates descriptor 3 to stdin and stdout. */
 const ONTO_STREAMS = 'exec 0<&3 1>&3 3<&-; exec "$@"'
 const FLAGS = ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=1']
 const KILL_AFTER_MS = 2_000
@@ -40,14 +41,14 @@ export class OperatorPrograms {
     this.#options = options
   }
 
-  /** Starts the program of a name; one that is there is ended. Throws MayflyError UNAVAILABLE. */
+  /** Starts the program of a name, and ends an earlier one of that name. Throws MayflyError UNAVAILABLE. */
   async start(name: string): Promise<Socket> {
     const before = this.#live.get(name)
     if (before) await end(before)
     const [program = '', ...words] = this.#words(name)
     const child = spawn(program, words, {
       stdio: ['ignore', 'ignore', 'inherit', 'pipe'],
-      // A session of its own, so that all of it can be ended.
+      // A session of its own (setsid), so that its whole process group can be signalled.
       detached: true,
       env: { ...process.env, MAYFLY_STATE: this.#options.stateFolder },
     })
@@ -95,11 +96,11 @@ async function end(child: ChildProcess): Promise<void> {
   signal(child, 'SIGKILL')
 }
 
-/** To its whole group; a group that is gone is left alone. */
+/** Signals its process group; ignores a group that is gone. */
 function signal({ pid }: ChildProcess, name: NodeJS.Signals): void {
   try {
     if (pid !== undefined) process.kill(-pid, name)
   } catch {
-    // Gone by itself.
+    // The group has ended.
   }
 }

@@ -19,26 +19,26 @@ const walls = [
 
 const names = (ended: readonly HeldWall[]) => ended.map(({ wall }) => wall)
 
-test('No wall ends while there is room, nor where walls hold little of the used memory', () => {
+test('No wall ends while memory is free, or if walls use little of the used memory', () => {
   const roomy = createPressure({ memory, isBound: false, availableBytes: () => 500 * MiB })
   assert.deepEqual(roomy(walls, 0), [])
   const others = createPressure({ memory, isBound: false, availableBytes: () => 0 })
   assert.deepEqual(others([held('a1', 'a', 50)], 0), [])
 })
 
-test('Short of memory, the tenant that holds most loses the wall that holds most', () => {
+test('Under memory pressure, the largest wall of the tenant with most memory ends', () => {
   const short = createPressure({ memory, isBound: false, availableBytes: () => 79 * MiB })
   // 81 MiB up to twice the reserve: its 120 are enough.
   assert.deepEqual(names(short(walls, 0)), ['a2'])
 })
 
-test('A single look ends as many walls as free twice the reserve, in turn by tenant, and no more', () => {
+test('A single sample ends as many walls as free twice the reserve, alternating between tenants, and no more', () => {
   const short = createPressure({ memory, isBound: false, availableBytes: () => 10 * MiB })
   // 150 MiB: 120 of `a`, which then holds less than `b`.
   assert.deepEqual(names(short(walls, 0)), ['a2', 'b1'])
 })
 
-test('A hundred walls that allocate at once: one look ends what is missing, and spares the rest', () => {
+test('A hundred walls that allocate at once: one sample ends enough of them, and spares the rest', () => {
   const many = Array.from({ length: 100 }, (_, at) => held(`w${at}`, `t${at % 10}`, 20))
   const short = createPressure({ memory, isBound: false, availableBytes: () => 0 })
   const ended = short(many, 0)
@@ -46,14 +46,14 @@ test('A hundred walls that allocate at once: one look ends what is missing, and 
   assert.equal(new Set(ended.map(({ tenant }) => tenant)).size, 10)
 })
 
-test('Walls that hold nothing beyond their idle size are not ended in number', () => {
+test('Walls at their idle size are not ended in number', () => {
   const idle = Array.from({ length: 100 }, (_, at) => held(`w${at}`, 'a', 10))
   const short = createPressure({ memory, isBound: false, availableBytes: () => 0 })
   assert.equal(short(idle, 0).length, 1)
   assert.equal(short(idle, 10).length, 0)
 })
 
-test('Walls whose growth was sampled late are ended at the next look', () => {
+test('Walls whose growth was sampled late are ended at the next sample', () => {
   const short = createPressure({ memory, isBound: false, availableBytes: () => 10 * MiB })
   const idle = Array.from({ length: 100 }, (_, at) => held(`w${at}`, 'a', 10))
   assert.equal(short(idle, 0).length, 1)
@@ -61,14 +61,14 @@ test('Walls whose growth was sampled late are ended at the next look', () => {
   assert.equal(short(grown, 10).length, 3)
 })
 
-test('Pages of walls just ended count as free until they had time to come free', () => {
+test('Pages of killed walls count as free until they had time to be freed', () => {
   const short = createPressure({ memory, isBound: false, availableBytes: () => 10 * MiB })
   assert.equal(short(walls, 0).length, 2)
   assert.deepEqual(short(walls, 100), [])
   assert.equal(short(walls, 200).length, 2)
 })
 
-test('In a container, what all walls hold counts against its bound', () => {
+test('In a container, the memory of all walls counts against its limit', () => {
   const bound = createPressure({ memory: 500 * MiB, isBound: true })
   // 470 MiB held, of 425: down to 385.
   assert.deepEqual(names(bound(walls, 0)), ['a2'])

@@ -9,20 +9,20 @@ import { readText } from '../os/read.ts'
  * them to free twice the reserve: the second half covers allocations of the others until those pages are free.
  */
 export interface PressureOptions {
-  /** Bytes that all walls together may hold: the machine's, or the container's. */
+  /** Memory in bytes of the machine, or of its container. */
   readonly memory: number
-  /** Whether a container limits it: then MemAvailable of the machine does not tell what is left. */
+  /** True if a container limits it: then MemAvailable of the machine is not the free memory. */
   readonly isBound: boolean
   readonly availableBytes?: () => number
 }
 
-/** Shares of memory: kept free on a machine, and held by walls at most under a container's limit. */
+/** Shares of memory: reserve on a machine, and maximum of all walls under a container's limit. */
 const RESERVE_SHARE = 0.08
 const RESERVE_BYTES_MAX = 4 * 2 ** 30
 const SHARE_OF_BOUND = 0.85
 /** If walls hold less than this share, they are not the cause of the shortage. */
 const ASKED_FROM_SHARE = 0.1
-/** Time in which the pages of a killed wall come free: until then they count as free already. */
+/** Time until the pages of a killed wall are freed; they count as free before that. */
 const FREED_MS = 150
 /** Walls with less memory beyond their idle size are not ended: they would free too little. */
 const WORTH_BYTES_MIN = 2 ** 20
@@ -30,7 +30,7 @@ const WORTH_BYTES_MIN = 2 ** 20
 /** Memory of a wall that has a job, by its last sample. */
 export interface MemoryUse {
   readonly bytes?: number
-  /** Before its job. */
+  /** Bytes before its job. */
   readonly idleBytes?: number
   readonly tenant?: string | undefined
 }
@@ -68,7 +68,7 @@ export function createPressure({
   }
 }
 
-/** Walls that free `need` bytes together; with `isFirst` at least one, even if none held much at its last sample. */
+/** Walls that free `need` bytes together; with `isFirst` at least one, even if each was small at its last sample. */
 function victimsOf<Use extends MemoryUse>(
   all: readonly Use[],
   need: number,

@@ -18,7 +18,7 @@ const STDERR_FLOOD_BYTES = 2 ** 20
 /** Longest wait for EOF on the pipes of an ended program; a child of it may hold them open. */
 const LAST_WORDS_MS_MAX = 500
 
-/** Keeps the tail of stderr; a program that exceeds the limit is killed. */
+/** Buffers the tail of stderr; kills a program that exceeds the limit. */
 export function listenTo(child: StartedChild): () => string {
   let said = ''
   let bytes = 0
@@ -67,8 +67,8 @@ async function lastWords({ stderr }: StartedChild, pipe: Readable | undefined): 
 }
 
 /**
- * Processes of a start: the init of the pid namespace, the program, the outermost. The spawned process becomes the init or
- * waits for it; the init is the program or waits for it.
+ * Processes of a start: the init of the pid namespace, the program, and the outermost process. The spawned process
+ * execs the init or waits for it; the init is the program or waits for it.
  */
 export function chainOf(pid: number, nested: boolean): readonly number[] {
   const first = nested ? childrenOf(pid)[0] : undefined

@@ -1,6 +1,6 @@
 import { MayflyError } from '../contract/error.ts'
 
-/** Error of an engine on a system other than Linux: none of them has walls there. */
+/** Error of an engine on a system other than Linux, where no engine works. */
 export function noJail(platform: string): MayflyError {
   return new MayflyError('NO_JAIL', `Cannot jail a process on ${platform}`, {
     hint: 'Run Mayfly on Linux; on Windows, WSL 2 will do',
@@ -12,7 +12,7 @@ export function closing(): MayflyError {
   return new MayflyError('DRAINING', 'Cannot start a wall: the warden is closing')
 }
 
-/** EMFILE, wherever it was met: a spawn needs descriptors of the warden. */
+/** Error for EMFILE in the warden: a spawn needs several descriptors. */
 export function outOfDescriptors(): MayflyError {
   return new MayflyError('OVERLOADED', 'Cannot start a wall: no file descriptors are left', {
     hint: 'Allow Mayfly more open files ("ulimit -n"), or run fewer jobs at once',

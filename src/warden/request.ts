@@ -81,7 +81,7 @@ export const request: z.ZodType<Request> = z.discriminatedUnion('op', [
   z.strictObject({
     ...ofWall,
     op: z.literal('claim'),
-    /** A digest of the tenant's name: all the warden needs to refuse a second one. */
+    /** Digest of the tenant's name; the warden only compares it, to refuse a second tenant. */
     tenant: z.string().max(64),
     /** Bytes above the wall's idle size. */
     memory: memoryBytes,

@@ -16,7 +16,7 @@ suite('Sampling a wall', () => {
     assert.equal(stand.sampler.forget('w1'), undefined)
   })
 
-  test('S2-8: A wall ends when the machine slept past its deadline', async () => {
+  test('S2-8: A wall ends if the machine was suspended past its deadline', async () => {
     let slept = 0
     using stand = holding({ look: () => slept })
     stand.sampler.add(held({ deadlineAt: performance.now() + 3_600_000 }))
@@ -32,7 +32,7 @@ suite('Sampling a wall', () => {
     assert.deepEqual(await stand.ended, ['w1', 'memory'])
   })
 
-  test('The deadline goes when the job is over; armed again, there is a new one', async () => {
+  test('The deadline is lifted when the job is over, and set again by the next arm', async () => {
     using stand = holding()
     stand.sampler.add(held({ deadlineAt: performance.now() + 5 }))
     stand.sampler.rest('w1')
@@ -43,14 +43,14 @@ suite('Sampling a wall', () => {
     assert.equal(stand.sampler.rearm('w1', 60_000), false)
   })
 
-  test('A deadline that has passed is not extended, although no look has seen that yet: the wall ends', () => {
+  test('A passed deadline is not extended, even before a sample notices it: the wall ends', () => {
     using stand = holding()
     stand.sampler.add(held({ deadlineAt: performance.now() }))
     assert.equal(stand.sampler.rearm('w1', 60_000), false)
     assert.deepEqual(stand.ends, [['w1', 'deadline']])
   })
 
-  test('S2-8: A deadline that passed while the machine slept is not extended by a request that comes first', () => {
+  test('S2-8: A deadline that passed during a suspend is not extended by a request before the next sample', () => {
     let slept = 0
     using stand = holding({ look: () => slept })
     stand.sampler.add(held({ deadlineAt: performance.now() + 60_000 }))
@@ -59,7 +59,7 @@ suite('Sampling a wall', () => {
     assert.deepEqual(stand.ends, [['w1', 'deadline']])
   })
 
-  test('S2-8: Time asleep before a deadline was set does not count towards it', async () => {
+  test('S2-8: A suspend before a deadline was set does not count towards it', async () => {
     const slept = [0]
     using stand = holding({ look: () => slept.pop() ?? 0 })
     stand.sampler.add(held())
@@ -75,7 +75,7 @@ suite('Sampling a wall', () => {
     assert.deepEqual(stand.ends, [])
   })
 
-  test('A wall of many processes is as large as its watch says, and ends when the kernel ended one', async () => {
+  test('A wall of many processes has the size that its watch reports, and ends after an OOM kill', async () => {
     using stand = holding()
     stand.sampler.add(held({ wall: 'w2', sample: sampled({ bytes: 10, bytesMax: 9 }) }))
     assert.deepEqual(await stand.ended, ['w2', 'memory'])
@@ -84,7 +84,7 @@ suite('Sampling a wall', () => {
     assert.deepEqual(stand.ends.at(-1), ['w3', 'memory'])
   })
 
-  test('A wall that cannot be looked at ends, and the others are held on', async () => {
+  test('A wall that cannot be sampled ends, and the others are still sampled', async () => {
     using stand = holding()
     const sample = () => {
       throw new Error('ENOENT: no such group')
@@ -99,7 +99,7 @@ suite('Sampling a wall', () => {
     ])
   })
 
-  test('Short of memory, one look ends all the walls that have to go', async () => {
+  test('Under memory pressure, one sample ends all victims', async () => {
     let isShort = true
     using stand = holding(undefined, (active) => {
       if (!isShort) return []
@@ -119,7 +119,7 @@ suite('Sampling a wall', () => {
     )
   })
 
-  test('Forgotten, it is held no longer, and its peak is told', async () => {
+  test('A forgotten wall is no longer sampled, and its peak is returned', async () => {
     using stand = holding()
     stand.sampler.add(held())
     await looks()

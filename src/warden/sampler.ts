@@ -10,15 +10,15 @@ import type { Pressure } from './pressure.ts'
  */
 export interface SampledWall {
   readonly wall: string
-  /** On the monotonic clock; moved earlier by the time that the machine was suspended since. */
+  /** On the monotonic clock; moved earlier by the time for which the machine was suspended. */
   deadlineAt: number
   peakBytes: number
   /** Resident bytes of the last sample. */
   bytes?: number
-  /** Before its job. */
+  /** Bytes before its job. */
   readonly idleBytes?: number
   readonly tenant?: string | undefined
-  /** Throws if it cannot be sampled. */
+  /** Throws if the wall cannot be sampled. */
   readonly sample: (nowMs: number) => MemorySample
 }
 
@@ -62,8 +62,8 @@ export class Sampler {
   }
 
   /**
-   * Gives a wall its next job, with a deadline in milliseconds: its memory bound never went away. False where it is not
-   * sampled, or where its deadline has passed: that ends it, and no request revives it.
+   * Arms the deadline of a wall's next job, in milliseconds; its memory bound was in force all the time. False if it is
+   * not sampled, or if its deadline has passed: such a wall ends, and no request extends its deadline.
    */
   rearm(wall: string, deadlineMs: number): boolean {
     const now = performance.now()
@@ -80,7 +80,7 @@ export class Sampler {
     return true
   }
 
-  /** The job is over: the deadline goes, the memory bound stays. Returns the wall as it was. */
+  /** Ends a job: lifts the deadline; the memory bound stays. Returns the wall. */
   rest(wall: string): SampledWall | undefined {
     const one = this.#walls.get(wall)
     if (!one) return undefined
@@ -121,7 +121,7 @@ export class Sampler {
     for (const victim of this.#pressure?.(this.#active, now) ?? []) this.#finish(victim, 'pressure')
   }
 
-  /** Moves the deadlines set so far by the time that the machine was suspended. */
+  /** Moves all deadlines earlier by the time for which the machine was suspended. */
   #age(now: number): void {
     this.#sleepLookAt = now + SLEEP_LOOK_MS
     const slept = this.#sleep.look()
@@ -135,14 +135,14 @@ export class Sampler {
   }
 }
 
-/** A resting wall is sampled at every eighth tick: a compromised worker may allocate while it has no job. */
+/** An idle wall is sampled at every eighth tick: a compromised worker may allocate while it has no job. */
 const RESTING_EVERY = 8
-/** Milliseconds between two reads of CLOCK_BOOTTIME, which runs on while the machine is suspended. */
+/** Milliseconds between two reads of CLOCK_BOOTTIME, which includes the time of a suspend. */
 const SLEEP_LOOK_MS = 50
 
 export interface SamplerParts {
   readonly sleep?: Sleep
-  /** Names the walls to end because the machine is short of memory. */
+  /** Returns the walls to end because the machine is short of memory. */
   readonly pressure?: Pressure | undefined
 }
 
@@ -156,8 +156,8 @@ export function createSampler(
 }
 
 /**
- * Cause to end a wall: memory over its bound, an OOM kill, tasks, scratch, its deadline. Fails closed: a wall that cannot be
- * sampled is unbounded, and ends; the others are sampled on.
+ * Cause to end a wall: memory over its bound, an OOM kill, tasks, scratch, its deadline. Fails closed: a wall that
+ * cannot be sampled ends; the others are still sampled.
  */
 function causeOf(one: SampledWall, now: number): WallEnd | undefined {
   try {

@@ -91,7 +91,7 @@ test('A malformed list of digests is refused before anything is signed', () => {
   signer.close()
 })
 
-test('A torn key or memory is an error that says so, never a new key', () => {
+test('A torn key or head file is an error, never a new key', () => {
   openSigner(folder).close()
   writeFileSync(join(folder, 'signed.db'), 'torn')
   assert.throws(() => openSigner(folder), { code: 'STATE' })
@@ -101,7 +101,7 @@ test('A torn key or memory is an error that says so, never a new key', () => {
   assert.throws(() => openSigner(folder), { code: 'STATE' })
 })
 
-test('A key that is not the one that signed is refused', () => {
+test('A key other than the one that signed is refused', () => {
   const signer = openSigner(folder)
   signer.sign([a], start, 1)
   signer.close()

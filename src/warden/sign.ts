@@ -17,9 +17,9 @@ import { parseJson } from '../lib/parse-json.ts'
 import { assertPlainStore, claimStoreFile } from '../lib/store-file.ts'
 
 /**
- * Signs the record's checkpoints, and only a head that extends the last one it signed: it is given digests, chains
- * them itself, and stores the last signed head beside its key. So a compromised server can forge later lines, but cannot
- * change signed ones.
+ * Signs the record's checkpoints, and only a head that extends the last one it signed: it receives digests, chains them
+ * itself, and stores the last signed head beside its key. A compromised server can forge later lines, but cannot change
+ * signed ones.
  *
  * The head is in a small SQLite file, because several wardens may share one state folder: read, sign and write are one
  * transaction under a lock, and a torn write is rolled back. A checkpoint is on the disk before it is returned.
@@ -28,9 +28,9 @@ export interface HeadSigner {
   /** Base64 of the 32 raw bytes. */
   readonly publicKey: string
   /**
-   * `digests` are those of lines `from.seq + 1` and on; at most `digestsMax`. Where `from` is older than the last
-   * head signed, the chain has to pass through that head. `at` is the warden's own time. Throws MayflyError
-   * CONFLICT when the chain does not extend what was signed, INVALID when it is not given digests.
+   * `digests` are those of the lines from `from.seq + 1` on, at most `digestsMax`. If `from` is older than the last
+   * signed head, the chain must pass through that head. `at` is the warden's own time. Throws MayflyError CONFLICT if
+   * the chain does not extend the signed head, INVALID if `digests` is malformed.
    */
   sign(digests: readonly string[], from: SignedHead, at: number): Checkpoint
   close(): void
@@ -48,7 +48,7 @@ const lockWaitMs = 2000
 export const keyFile = 'checkpoint.key'
 const memoryFile = 'signed.db'
 
-/** Opens the signer of one state folder; makes folder (0700) and key (0600) on first use. */
+/** Opens the signer of a state folder; creates folder (0700) and key (0600) on first use. */
 export function openSigner(folder: string): HeadSigner {
   const key = openKey(folder)
   const publicKey = rawPublicKey(key)
@@ -61,7 +61,7 @@ export function openSigner(folder: string): HeadSigner {
   }
 }
 
-/** Last head that the signer of `folder` signed, for audits; undefined when it has signed nothing. Writes nothing. */
+/** Last head that the signer of `folder` signed, for audits; undefined before the first. Writes nothing. */
 export function lastSigned(folder: string): Checkpoint | undefined {
   const path = join(folder, memoryFile)
   if (!existsSync(path)) return undefined
@@ -134,10 +134,14 @@ function assertAsked(digests: readonly string[], from: SignedHead, at: number): 
     typeof from.head === 'string' &&
     hex.test(from.head) &&
     Number.isSafeInteger(at)
-  if (!good) throw new MayflyError('INVALID', 'Cannot sign what is not a list of line digests')
+  if (!good)
+    throw new MayflyError(
+      'INVALID',
+      'Cannot sign a checkpoint: the request is not a list of line digests',
+    )
 }
 
-/** Signing key of a state folder; makes folder (0700) and key (0600) on first use. Throws MayflyError STATE. */
+/** Signing key of a state folder; creates folder (0700) and key (0600) on first use. Throws MayflyError STATE. */
 export function openKey(folder: string): KeyObject {
   const path = join(folder, keyFile)
   try {

@@ -8,7 +8,7 @@ import { wallUids } from '../contract/uids.ts'
 import { takeSlot, type Slot } from './slots.ts'
 
 suite('Uids for walls', { skip: process.platform !== 'linux' && 'only Linux has them' }, () => {
-  test('No two walls have the same, until one gives its own back', () => {
+  test('Two walls never have the same uid, until one releases it', () => {
     using folder = temporary()
     const slots = Array.from({ length: 20 }, () => takeSlot(folder.path)!)
     assert.equal(new Set(slots.map(({ uid }) => uid)).size, 20)
@@ -16,7 +16,7 @@ suite('Uids for walls', { skip: process.platform !== 'linux' && 'only Linux has 
     for (const slot of slots) slot.release()
   })
 
-  test('When all are taken there is none, and then one again', () => {
+  test('When all are taken there is none, until one is released', () => {
     using folder = temporary()
     // Walls of others on this machine have some of them, and may give them back meanwhile.
     const slots: Slot[] = []

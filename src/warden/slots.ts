@@ -6,8 +6,8 @@ import { processesOf } from '../os/proc.ts'
 import { wallUids } from '../contract/uids.ts'
 
 /**
- * Host uids for walls, a lock file each, shared by every Mayfly on the machine. A lock ends with its owner, so the slot of
- * a dead one can be taken; it is handed out only after a check that no process has the uid.
+ * Host uids for walls, each with a lock file, shared by every Mayfly on the machine. The kernel releases a lock with
+ * its owner, so a slot of a dead owner can be taken; before that, a check makes sure that no process has the uid.
  */
 export interface Slot {
   readonly uid: number
@@ -54,7 +54,7 @@ function tryTake(folder: string, uid: number, may: (uid: number) => boolean): Sl
 
 const isUnused = (uid: number) => !userHasProcesses(uid)
 
-/** Whether no process but zombies has the uid; only telling zombies apart takes a scan of /proc. */
+/** True if no process but zombies has the uid; /proc is scanned only to find out whether processes are zombies. */
 function isFree(uid: number): boolean {
   return isUnused(uid) || processesOf(uid).length === 0
 }
@@ -62,7 +62,7 @@ function isFree(uid: number): boolean {
 function assertOurs(folder: string): void {
   const { uid, mode } = lstatSync(folder)
   if (uid === process.getuid?.() && (mode & 0o170777) === 0o040700) return
-  throw new MayflyError('STATE', `Cannot use "${folder}": it is not ours alone`, {
+  throw new MayflyError('STATE', `Cannot use "${folder}": other users can write to it`, {
     hint: 'Remove it; Mayfly makes it again',
   })
 }

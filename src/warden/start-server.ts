@@ -31,20 +31,20 @@ export interface StartedServer {
   readonly server: ChildProcess
   /** Resolves with the server's exit code when it has ended. */
   readonly ended: Promise<number>
-  /** Programs that it may ask for, and the user that they become. */
+  /** Operator programs that it may request, and their user. */
   readonly programs: OperatorOptions
 }
 
 /** Role of the server, passed in its environment. */
 export interface Role {
   readonly kind: 'server'
-  /** Cause for which it kept the caller's uid; null where it did not. */
+  /** Reason why it kept the caller's uid; null if it did not. */
   readonly keptUid: string | null
   /** Folder that the server denies itself by Landlock; null if uids deny it already, undefined if neither is possible. */
   readonly shutOut: string | null | undefined
-  /** Descriptor of the folder of `--artifacts`, which its uid could not reach or make. */
+  /** Descriptor of the folder of `--artifacts`, which its uid may be unable to reach or create. */
   readonly artifactsFd?: number
-  /** Folder for layers of packages; left out where it has none. */
+  /** Folder for layers of packages; omitted if there is none. */
   readonly layers?: string
 }
 
@@ -53,8 +53,8 @@ const FIRST_INHERITED = 3
 /** Descriptor after the IPC channel. */
 const ARTIFACTS_FD = 4
 /**
- * V8's young generation in MiB, by flag. A gateway should stay small: half of the default for its short-lived garbage. A
- * single run collects no garbage with one as large as its start, and spares a tenth of its processor time.
+ * V8's young generation in MiB, by flag. A gateway should stay small: half of the default. A single run has one as
+ * large as its start-up allocations, so it collects no garbage, which saves a tenth of its CPU time.
  */
 const heapFlags = { once: '--min-semi-space-size=16', server: '--max-semi-space-size=4' } as const
 
@@ -64,7 +64,7 @@ interface Dropped {
   readonly why: string | null
 }
 
-/** As root the server gets a uid of its own, which then owns the state folder; unless it could not read the code. */
+/** As root the server gets a uid of its own, which then owns the state folder, unless that uid cannot read the code. */
 function dropTo(options: ServerOptions): Dropped {
   const setpriv = findProgram('setpriv')
   const isRoot = process.getuid?.() === 0 && mappedUids() > serverUid
@@ -84,7 +84,7 @@ function dropTo(options: ServerOptions): Dropped {
     options.stateFolder,
   ]
   const { status } = spawnSync(setpriv, [...become, ...reach], { stdio: 'ignore' })
-  // Other commands take the owner of the folder for the server's uid.
+  // Other commands derive the server's uid from the owner of the folder.
   if (status !== 0) giveState(options.stateFolder, ROOT)
   return status === 0
     ? { setpriv, uid: serverUid, why: null }
@@ -100,7 +100,10 @@ function giveState(folder: string, uid: number): void {
   }
 }
 
-/** The key's folder, unless it is inside the state folder: Landlock would then deny files that the server makes there later. */
+/**
+ * The key's folder, unless it is inside the state folder: Landlock would then deny files that the server creates there
+ * later.
+ */
 function folderBesideState(stateFolder: string): string | undefined {
   const folder = wardenFolder(stateFolder)
   return folder.startsWith(stateFolder + path.sep) ? undefined : folder
@@ -126,12 +129,12 @@ function isNamedTwice(place: string): boolean {
 }
 
 /**
- * Starts the server in the folders that it needs, before the warden is loaded: a server takes longer to load than a wall
- * to start, and loads on another core meanwhile. Node keeps messages of a child until there is a listener. Throws
- * MayflyError STATE when there can be no state folder.
+ * Starts the server with the folders that it needs, before the warden is loaded: a server takes longer to load than a
+ * wall takes to start, and loads on another core in parallel. Node queues messages of a child until there is a
+ * listener. Throws MayflyError STATE if the state folder cannot be created.
  */
 export function startServer(options: ServerOptions): StartedServer {
-  // A descriptor that a shell left open would be open in a process with another uid.
+  // A descriptor that a shell left open would be inherited by a process with another uid.
   if (process.platform === 'linux') closeOnExecFrom(FIRST_INHERITED)
   raisePriority(niceOf.warden)
   makeStateFolders(options.stateFolder)
@@ -143,7 +146,7 @@ export function startServer(options: ServerOptions): StartedServer {
   return { server, ended, programs: { argv, stateFolder, become: becoming(dropped) } }
 }
 
-/** Listens from the start on: an `'error'` without a listener would crash the warden. */
+/** Subscribes at once: an `'error'` without a listener would crash the warden. */
 function whenEnded(server: ChildProcess): Promise<number> {
   return new Promise((resolve) => {
     server.once('exit', (status, signal) =>
@@ -162,14 +165,14 @@ function makeStateFolders(folder: string): void {
       'STATE',
       `Cannot make the state folder "${folder}": ${messageOf(cause)}`,
       {
-        hint: 'Name a folder of your own by "--state" or "MAYFLY_STATE"',
+        hint: 'Set "--state" or "MAYFLY_STATE" to a folder of your own',
         cause,
       },
     )
   }
 }
 
-/** Words of setpriv by which a program becomes the server's user. */
+/** Arguments of setpriv for a program to become the server's user. */
 function becoming({ uid }: Pick<Dropped, 'uid'>): readonly string[] {
   if (uid === undefined) return []
   return ['--reuid', `${uid}`, '--regid', `${uid}`, '--clear-groups', '--no-new-privs']

@@ -17,7 +17,7 @@ export interface StarterParts {
   readonly engineFor: (spec: EnclosureSpec) => Engine
   /** Number of live walls. */
   readonly count: () => number
-  /** Resolves once leases can be written; no wall is handed out before. Undefined from then on. */
+  /** Resolves once leases can be written; no wall is returned before. Undefined afterwards. */
   readonly settled: () => Promise<void> | undefined
   readonly add: (enclosure: Enclosure) => LiveWall
 }
@@ -47,7 +47,7 @@ export class Starter {
     return index < 0 ? this.#begin(spec) : this.#ahead.splice(index, 1)[0]!.started
   }
 
-  /** No start is handed out from here on. */
+  /** Refuses all further starts. */
   stop(): void {
     this.#isStopped = true
     this.#stopped.resolve()
@@ -82,7 +82,7 @@ export class Starter {
     }
   }
 
-  /** Throws MayflyError DRAINING where the warden closes first: the state folder may never be known. */
+  /** Throws MayflyError DRAINING if the warden closes first: the state folder may never be known. */
   async #settled(): Promise<void> {
     const settled = this.#parts.settled()
     if (settled) await Promise.race([settled, this.#stopped.promise])

@@ -7,11 +7,17 @@ interface User {
   readonly gid: number
 }
 
-/** Starts a program in this very process as another user, who gains nothing by it. Only root can; returns never. */
+/**
+ * Replaces this process (execve) by a program as another user, without privileges of this one. Root only; never
+ * returns.
+ */
 export function startAs(user: User, command: readonly string[]): never {
   const [setpriv, ...args] = becoming(user, command)
   process.execve?.(setpriv, [setpriv, ...args], process.env)
-  throw new MayflyError('STATE', 'Cannot start over as another user: this Node cannot')
+  throw new MayflyError(
+    'STATE',
+    'Cannot restart as another user: this version of Node has no execve',
+  )
 }
 
 /** Limit of the output that is held in memory. */

@@ -22,14 +22,14 @@ import type { HeadSigner } from './sign.ts'
 import { Starter } from './start.ts'
 
 /**
- * The small process that starts, holds and ends every wall, and signs the record's checkpoints. It never sees a byte of
- * what runs: the socket to a wall is passed to the server and forgotten here. Requests are names and numbers; an engine
- * composes every command. Of a wall this core knows its id, state, tenant, deadline and lease; see contract/engine.ts.
+ * The small process that starts, limits and ends every wall, and signs the record's checkpoints. It reads no data of a
+ * job: the socket to a wall is passed to the server and closed here. Requests are names and numbers; an engine composes
+ * every command. This core knows id, state, tenant, deadline and lease of a wall; see contract/engine.ts.
  */
 
-/** Above the standard streams. */
+/** First descriptor above the standard streams. */
 const FIRST_INHERITED = 3
-/** No first job waits for it. */
+/** Delay of the sweep for orphans, so that no first job waits for it. */
 const ORPHANS_AFTER_MS = 1_000
 
 export class Warden {
@@ -39,7 +39,7 @@ export class Warden {
   readonly #walls: LiveWalls
   readonly #starter: Starter
   readonly #releaseDescriptor: () => void
-  /** Leases of starts that became known before the state folder was. */
+  /** Leases of starts that completed before the state folder was known. */
   readonly #pendingLeases = new Map<string, Parameters<Leases['write']>>()
   #operatorOptions: OperatorOptions | undefined
   #programs: OperatorPrograms | undefined
@@ -49,7 +49,8 @@ export class Warden {
   constructor(options: WardenOptions, push: (reply: Reply) => void) {
     this.#options = options
     this.#push = push
-    // A file descriptor that a shell left open would be open in every wall: not every launcher closes what it inherits.
+    // A descriptor that a shell left open would be inherited by every wall: not every launcher closes inherited
+    // descriptors.
     if (process.platform === 'linux') closeOnExecFrom(FIRST_INHERITED)
     this.#releaseDescriptor = reserveDescriptor()
     const rows = Object.entries(engines)
@@ -69,7 +70,7 @@ export class Warden {
     if (typeof options.stateFolder === 'string') this.#settle(options.stateFolder)
   }
 
-  /** Whether a wall has a job now. */
+  /** True if a wall has a job. */
   get hasJobs(): boolean {
     return this.#walls.hasJobs
   }
@@ -84,12 +85,12 @@ export class Warden {
     }
   }
 
-  /** Lets the server ask for programs that the operator's configuration names; without this it gets none. */
+  /** Allows the server to request programs of the operator's configuration; denied by default. */
   allowPrograms(options: OperatorOptions): void {
     this.#operatorOptions = options
   }
 
-  /** Starts a wall before it is asked for: the first request for an equal spec takes it. */
+  /** Starts a wall in advance: the first request for an equal spec takes it. */
   startAhead(spec: EnclosureSpec): void {
     this.#starter.ahead(spec)
   }
@@ -140,7 +141,7 @@ export class Warden {
     if (image !== undefined && !engines[name]?.usesImages)
       throw new MayflyError(
         'UNAVAILABLE',
-        `Cannot start program "${program}" in an image: no engine does by "${mechanism}"`,
+        `Cannot start program "${program}" in an image: no engine supports it by "${mechanism}"`,
       )
     if (engine) return engine
     throw new MayflyError(
@@ -166,7 +167,10 @@ export class Warden {
 
   async #operatorPrograms(): Promise<OperatorPrograms> {
     if (!this.#operatorOptions)
-      throw new MayflyError('UNAVAILABLE', 'Cannot start a program: this warden starts walls alone')
+      throw new MayflyError(
+        'UNAVAILABLE',
+        'Cannot start a program: this warden has no operator programs',
+      )
     const { OperatorPrograms: Programs } = await import('./operator-programs.ts')
     this.#programs ??= new Programs(this.#operatorOptions)
     return this.#programs
@@ -176,7 +180,7 @@ export class Warden {
     this.#settle(await this.#options.stateFolder)
   }
 
-  /** From here on leases are written; what dead owners left is ended first. */
+  /** Ends the remains of dead owners, then allows leases to be written. */
   #settle(folder: string): void {
     if (this.#leases) return
     const leases = openLeases(leaseFolder(folder), folder)
@@ -193,7 +197,7 @@ export class Warden {
       try {
         engine.sweepOrphans()
       } catch {
-        // The next start tries again.
+        // The next start retries.
       }
     }
   }

@@ -102,7 +102,7 @@ suite('A program that wakes itself while it is frozen', { skip: unable('python')
           const { ended } = value
           if (!ended) return
           assert.equal(ended.how, 'killed')
-          assert.match(ended.detail ?? '', /went on while it was frozen/)
+          assert.match(ended.detail ?? '', /ran while it was frozen/)
         })
 
   for (const jailKind of jailKinds)

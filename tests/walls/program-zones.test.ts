@@ -304,7 +304,9 @@ for round in range(40):
           places.filter((line) => !/\/z\d+$/.test(line)),
           [],
         )
-        const ended = of(told, 'refused').filter(({ why }) => why === 'it was not what it had said')
+        const ended = of(told, 'refused').filter(
+          ({ why }) => why === 'its exec was notified as another program',
+        )
         lied.push(ended.length)
         t.diagnostic(`${ended.length} lied in time, ${places.length} were too late for it`)
       })

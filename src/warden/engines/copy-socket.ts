@@ -5,17 +5,18 @@ import os from 'node:os'
 import path from 'node:path'
 
 /**
- * Socket that the copies of one wall go to the server by: heads of one line, each with the bytes that it names
- * (`src/walls/memory-capture.ts`). Its two ends meet at a path in a folder of this user alone, which is gone once they have.
+ * Socket by which memory copies of one wall are sent to the server: heads of one line, each followed by the bytes that
+ * it announces (`src/walls/memory-capture.ts`). Its two ends connect at a path in a folder that only this user may
+ * enter, and that is removed afterwards.
  */
 const PIECE_BYTES = 2 ** 20
 
 export class CopySocket {
   #own: Socket | undefined
 
-  /** The server's end. Once a life: throws Error after that. */
+  /** The server's end. Throws Error on a second call. */
   async open(): Promise<Socket> {
-    if (this.#own) throw new Error('somebody else captures it')
+    if (this.#own) throw new Error('another capture is running')
     const folder = mkdtempSync(path.join(os.tmpdir(), 'mayfly-copies-'))
     try {
       const place = path.join(folder, 'socket')
@@ -36,7 +37,7 @@ export class CopySocket {
     return this.#own !== undefined && !this.#own.destroyed
   }
 
-  /** Next bytes of a file, with back-pressure. Rejects where the reader is gone. */
+  /** Sends the next bytes of a file, with back-pressure. Rejects if the reader is gone. */
   async send(file: string, bytes: Uint8Array): Promise<void> {
     for (let at = 0; at < bytes.length; at += PIECE_BYTES) {
       const piece = bytes.subarray(at, at + PIECE_BYTES)
@@ -45,7 +46,7 @@ export class CopySocket {
     }
   }
 
-  /** Ends a copy, which lacks these parts by what its wall is. */
+  /** Ends a copy. `lacks`: parts that a wall of this kind cannot copy. */
   end(isWhole: boolean, lacks: readonly string[] = []): void {
     for (const one of lacks) this.#socket.write(`${JSON.stringify({ lacks: one })}\n`)
     this.#socket.write(`${JSON.stringify({ end: true, isWhole })}\n`)

@@ -1,9 +1,9 @@
 import { createCpuThrottle, type CpuThrottle } from './cpu-throttle.ts'
 
 /**
- * CPU limit of a wall without a CFS quota: it is paused while it has overdrawn its time. Pauses here must nest with those of
- * `freeze`: a wall that its owner stopped stays stopped. The wall's usage is the sum over all its processes and costs up to
- * 2 ms to read: it is looked at each 50 ms.
+ * CPU limit of a wall without a CFS quota: pauses the wall while its token bucket is overdrawn. Pauses nest with those
+ * of `freeze`: a frozen wall stays frozen. The wall's usage is the sum over all its processes and costs up to 2 ms to
+ * read, so it is sampled every 50 ms.
  */
 const LOOK_MS = 50
 
@@ -38,7 +38,7 @@ export class CpuPauses {
     if (pauses !== this.#isPaused) void this.#ask(pauses)
   }
 
-  /** Ignores a wall that does not answer: others end it. */
+  /** Ignores a wall that does not answer: the sampler ends it. */
   async #ask(pauses: boolean): Promise<void> {
     this.#isAsking = true
     try {

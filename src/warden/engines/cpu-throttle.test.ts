@@ -21,7 +21,7 @@ suite('A bound on processor time', () => {
     assert.equal(throttle.look(60_000, 260), false)
   })
 
-  test('Processes that are gone take their count along, and give no credit for it', () => {
+  test('CPU time of reaped processes drops out of the sum without giving credit', () => {
     const throttle = createCpuThrottle(0.5, 0, 1000)
     assert.equal(throttle.look(100, 1100), false)
     assert.equal(throttle.look(110, 10), false)

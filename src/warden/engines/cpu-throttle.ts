@@ -1,13 +1,13 @@
 /**
- * CPU limit in user space, for walls without a CFS quota: a token bucket of CPU time. A wall that overdraws it is stopped
- * (SIGSTOP) and continued when the bucket is even again. Pure: given usage, says whether it may run.
+ * CPU limit in user space, for walls without a CFS quota: a token bucket of CPU time. A wall that overdraws it is
+ * stopped (SIGSTOP) and continued when the bucket is refilled. Pure: returns for a usage whether the wall may run.
  */
 export interface CpuThrottle {
-  /** Wall clock and used CPU time, both in milliseconds. True: the wall may run. */
+  /** Takes monotonic time and used CPU time, both in milliseconds. True if the wall may run. */
   look(nowMs: number, usedMs: number): boolean
 }
 
-/** Most CPU time that a wall saves up while it sleeps. */
+/** Burst: maximum CPU time that a sleeping wall accumulates. */
 const CREDIT_MS_MAX = 200
 
 export function createCpuThrottle(cores: number, nowMs: number, usedMs: number): CpuThrottle {

@@ -42,7 +42,7 @@ const sweptBy = (owners: FolderOwners): readonly string[] => {
 }
 
 suite('Folders of walls', () => {
-  test('are removed once their warden is dead, however it ended, and not before', async () => {
+  test('are removed once their warden is dead, after any kind of end, and not before', async () => {
     const folder = base()
     const child = await warden(folder)
     const owners = new FolderOwners(folder)
@@ -60,7 +60,7 @@ suite('Folders of walls', () => {
     assert.deepEqual(readdirSync(folder), [])
   })
 
-  test('are never removed by the warden that has them, and are forgotten one by one', () => {
+  test('are never removed by the warden that owns them, and are forgotten one by one', () => {
     const folder = base()
     const owners = new FolderOwners(folder)
     owners.note(one)
@@ -76,7 +76,7 @@ suite('Folders of walls', () => {
     owners.forget(one)
   })
 
-  test('Attack: nothing is noted or removed where others may write, or behind a link', () => {
+  test('Attack: nothing is noted or removed in a folder that others may write to, or behind a link', () => {
     const open = base()
     mkdirSync(open)
     chmodSync(open, 0o777)

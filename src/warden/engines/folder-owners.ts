@@ -12,16 +12,17 @@ import { randomBytes } from 'node:crypto'
 import { tryLock } from '../../os/libc.js'
 
 /**
- * Owners of the folders of walls: tells every Mayfly of this user which warden a folder belongs to.
+ * Register of the owners of walls' folders, shared by every Mayfly of this user.
  *
- * Problem: a lease in the state folder tells the next warden what a killed one left. A state folder that is deleted, as
- * temporary ones are, takes its leases with it, and the folders of its walls stay in /tmp for ever.
+ * Problem: leases in the state folder list what a killed warden left. If the state folder itself is deleted, as
+ * temporary ones are, its leases are lost, and the folders of its walls leak in /tmp.
  *
- * Mechanism: beside the leases a warden has a folder in one place for all wardens of its user: a lock file, which it holds
- * for its life, and an empty file for each folder of a wall. The kernel gives the lock free when the warden dies, also where
- * its pid means nothing, as to another container. A later warden takes such a lock and removes what the names say.
+ * Mechanism: in addition to leases, each warden has a folder below a path that all wardens of its user share. It has a
+ * lock file, locked for the life of the warden, and an empty file for each folder of a wall. The kernel releases the
+ * lock when the warden dies, which also works across PID namespaces of containers. A later warden takes such a lock and
+ * removes the named folders.
  *
- * Not handled: folders of a version before this one, and those of other users, which nobody else may remove.
+ * Not handled: folders of earlier versions, and those of other users, which this user may not remove.
  */
 export class FolderOwners {
   readonly #base: string
@@ -32,7 +33,10 @@ export class FolderOwners {
     this.#base = base
   }
 
-  /** Before the folder is made. Does nothing where the place is not this user's alone: no sweep is better than a wrong one. */
+  /**
+   * Called before the folder is created. No effect if other users may write to the register: no sweep is better than a
+   * wrong one.
+   */
   note(id: string): void {
     this.#own ??= this.#open()
     if (!this.#own) return
@@ -40,11 +44,11 @@ export class FolderOwners {
       writeFileSync(path.join(this.#own.folder, id), '', { mode: 0o600 })
       this.#ids.add(id)
     } catch {
-      // Disk full, or the place emptied by somebody: the lease still knows the folder.
+      // The disk is full, or the register was deleted: the lease still names the folder.
     }
   }
 
-  /** Once the folder is gone. */
+  /** Called after the folder was removed. */
   forget(id: string): void {
     if (!this.#own || !this.#ids.delete(id)) return
     rmSync(path.join(this.#own.folder, id), { force: true })
@@ -92,7 +96,7 @@ export const folderOwners = new FolderOwners()
 const ID = /^[a-z][0-9a-f]{16}$/
 const LOCK = 'lock'
 
-/** Below /run only root may write; in /tmp another user can have made the folder, which `isOursAlone` sees. */
+/** Only root may write to /run; in /tmp another user can have created the folder, which `isOursAlone` detects. */
 function baseOf(uid: number): string {
   return uid === 0 ? '/run/mayfly/folders' : `/tmp/mayfly-folders-${uid}`
 }
@@ -106,7 +110,7 @@ function isOursAlone(folder: string): boolean {
   )
 }
 
-/** Undefined where another process holds it, and where there is none: its maker has not locked it yet. */
+/** Undefined if another process has the lock, or if there is no lock file: its creator has not made it yet. */
 function lockIn(folder: string, flags: 'r+' | 'wx'): number | undefined {
   let fd: number
   try {
@@ -117,7 +121,7 @@ function lockIn(folder: string, flags: 'r+' | 'wx'): number | undefined {
   try {
     if (tryLock(fd)) return fd
   } catch {
-    // A file system without locks.
+    // The file system has no locks.
   }
   closeSync(fd)
   return undefined

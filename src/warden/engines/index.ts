@@ -11,7 +11,7 @@ interface EngineRow {
   readonly open: OpenEngine
   readonly programs: readonly ProgramName[]
   readonly mechanisms: readonly string[]
-  /** Starts programs in an image. Any other would ignore its name, and show other files. */
+  /** True if it starts programs in an image. Another engine would ignore the image's name, and show other files. */
   readonly usesImages?: true
 }
 

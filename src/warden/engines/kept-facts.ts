@@ -8,8 +8,8 @@ const FILE_BYTES_MAX = 4_096
 const KEY_MAX = 64
 
 /**
- * Facts of a slow probe, kept in a file of this user under the key of what they were probed from. Undefined for another
- * key, another shape, and a file that cannot be read.
+ * Cached facts of a slow probe, from a file of this user. `key` identifies the probed programs and kernel. Undefined
+ * for another key, another shape, or an unreadable file.
  */
 export function keptFacts<T>(file: string, key: string, facts: z.ZodType<T>): T | undefined {
   try {
@@ -22,7 +22,7 @@ export function keptFacts<T>(file: string, key: string, facts: z.ZodType<T>): T 
   }
 }
 
-/** Facts that cannot be written cost a probe at each start. */
+/** Writes the cache; a failure is ignored, and costs a probe at each start. */
 export function keepFacts(file: string, key: string, facts: unknown): void {
   const draft = `${file}.${process.pid}`
   try {

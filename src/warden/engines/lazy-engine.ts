@@ -17,7 +17,7 @@ export interface EngineStarter {
 
 const sampleEveryMs = 10
 
-/** An engine that few servers use: what starts its walls is loaded with the first one. */
+/** An engine that few servers use: its starter is loaded with the first wall. */
 export class LazyEngine implements Engine {
   readonly name: string
   readonly #load: () => Promise<EngineStarter>
@@ -29,7 +29,7 @@ export class LazyEngine implements Engine {
     this.#load = load
   }
 
-  /** Probes nothing: the warden calls it for each engine before its first wall. */
+  /** Probes nothing, because the warden calls it for each engine before its first wall. */
   detect(): EngineFacts {
     return { root: process.getuid?.() === 0, sampleEveryMs }
   }
@@ -46,7 +46,7 @@ export class LazyEngine implements Engine {
     sweepDead(dead)
   }
 
-  /** No wall of such an engine is without a lease: it is written before the fork. */
+  /** No effect: a lease is written before each fork, so a wall without one does not exist. */
   sweepOrphans(): void {}
 
   async close(): Promise<void> {

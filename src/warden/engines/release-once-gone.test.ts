@@ -23,13 +23,13 @@ function wall(busy: number) {
   return { killed: { id: 'w1', slot: undefined, cgroup, processes: [] }, parts, done }
 }
 
-test('Folder and lease come back in that order, after the group, which is removed once', async () => {
+test('The cgroup is removed once, then the folder, then the lease', async () => {
   const { killed, parts, done } = wall(0)
   await releaseOnceGone(killed, parts)
   assert.deepEqual(done, ['remove', 'folder', 'lease'])
 })
 
-test('A group that is still busy has what is left in it killed before the next attempt', async () => {
+test('Remaining processes of a busy cgroup are killed before the next attempt', async () => {
   const { killed, parts, done } = wall(2)
   await releaseOnceGone(killed, parts)
   assert.deepEqual(done, ['remove', 'kill', 'remove', 'kill', 'remove', 'folder', 'lease'])
@@ -50,7 +50,7 @@ test('The lease of a group that stays busy is kept until the group is gone, so t
   await leased.promise.finally(() => clearInterval(keepAlive))
 })
 
-test('A slot whose uid is not one of the walls is refused: what has that uid would be killed', async () => {
+test('A slot with a uid outside the range of walls is refused: processes of that uid would be killed', async () => {
   const { killed, parts, done } = wall(0)
   // Above those of people, servers and walls, so that a failure of this test harms nobody.
   const slot = { uid: 2 ** 31 - 7, release: () => void done.push('uid') }

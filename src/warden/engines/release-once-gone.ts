@@ -11,10 +11,10 @@ const KILL_MS_MAX = 2_000
 const POLL_MS = { first: 2, factor: 1.2, most: 16 } as const
 /** Delays of scans of /proc, which cost milliseconds: remaining processes of a wall nearly always end by themselves. */
 const SCAN_MS = { first: 16, next: 60, inBackground: 1_000 } as const
-/** A task in uninterruptible sleep outlives SIGKILL: its uid is given to no other wall meanwhile. */
+/** A task in uninterruptible sleep survives SIGKILL: its uid is not reused until it is gone. */
 const STUCK_POLL_MS = { first: 250, next: 500 } as const
 
-/** Resources that a killed wall still holds on this machine. */
+/** Resources of a killed wall. */
 export interface KilledWall {
   readonly id: string
   readonly slot: Slot | undefined
@@ -32,9 +32,9 @@ export async function releaseOnceGone(
   parts: {
     readonly removeFolder: () => Promise<void>
     readonly releaseLease: (id: string) => void
-    /** Kills processes of the wall that are not among `processes`; true while there are any. */
+    /** Kills processes of the wall that are not in `processes`; true while there are any. */
     readonly hasMore?: () => boolean
-    /** Called before each pause: a chance to kill what is left. */
+    /** Called before each pause, to kill remaining processes. */
     readonly killRest?: () => void
   },
 ): Promise<void> {
@@ -46,9 +46,9 @@ export async function releaseOnceGone(
   let isOver = false
   // Not called again after a success: removing a group takes up to six rmdir(2).
   const isHeld = () => !isOver && !(isOver = !isLeft() && cgroup?.remove() !== false)
-  // Every process of the wall is in its cgroup, which is removed only once it is empty. Its uid may still show then: a
-  // zombie whose parent was killed first keeps it until init reaps, half a second on a busy machine, and a scan of /proc
-  // to tell so takes 5 to 12 ms.
+  // Every process of the wall is in its cgroup, which is removed only once it is empty. Its uid may still be in use
+  // then: a zombie whose parent was killed first keeps it until init reaps it, half a second on a busy machine, and a
+  // scan of /proc to find out takes 5 to 12 ms.
   const isInGroup = cgroup !== undefined
   const hasOthers = watchOthers(slot, isInGroup ? SCAN_MS.inBackground : SCAN_MS.first)
   const isBusy = isInGroup ? isHeld : () => hasOthers() || isHeld()

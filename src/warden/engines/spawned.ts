@@ -8,10 +8,9 @@ export const shell = '/bin/sh'
 const ENTER = `trap '' TERM INT HUP; until [ "$1" = -- ]; do echo 0 > "$1" || exit; shift; done; shift; exec "$@"`
 
 /**
- * Arguments of a shell that enters the cgroup and becomes the launcher: it is in before it is anything else. Launchers
- * ignore SIGTERM, SIGINT and SIGHUP (execve keeps that): systemd's KillMode=control-group sends them SIGTERM too, and the
- * wall would be lost before it drained. Node and guest/process/python.py restore the defaults, so that user code finds
- * none ignored.
+ * Arguments of a shell that enters the cgroup first, and then execs the launcher. Launchers ignore SIGTERM, SIGINT and
+ * SIGHUP (execve keeps that): systemd's KillMode=control-group sends them SIGTERM too, and the wall would be lost
+ * before it drained. Node and guest/process/python.py restore the defaults, so that user code finds none ignored.
  */
 export function entering(
   entryFiles: readonly string[],
@@ -21,8 +20,8 @@ export function entering(
 }
 
 /**
- * Starts a launcher, in a session of its own (setsid): Ctrl-C, or a signal to the group of the warden, does not reach what
- * runs inside before it has drained.
+ * Starts a launcher in a session of its own (setsid), so that Ctrl-C, or a signal to the warden's process group, does
+ * not reach the wall before it has drained.
  */
 export function startChild(
   file: string,
@@ -38,7 +37,7 @@ export function startChild(
   }
 }
 
-/** At once, while it has one thread: threads and children inherit this priority. */
+/** Sets the nice value at once, while the child has one thread: later threads and children inherit it. */
 function rankSpawned(child: SpawnedChild): void {
   // 'error' is emitted asynchronously; unhandled, it would crash the warden with every other wall.
   child.on('error', () => undefined)

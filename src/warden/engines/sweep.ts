@@ -6,8 +6,8 @@ import { signalAll } from '../../os/signal.ts'
 import { sweepWallFolder } from './wall-folder.ts'
 
 /**
- * Ends what dead wardens left, by their leases. A lease names processes with their start times, so a pid that was reused
- * is never signalled, and a cgroup, whose members go too. Blocks: nothing else runs yet.
+ * Ends the walls of dead wardens by their leases. A lease names processes with their start times, so a reused pid is
+ * never signalled, and a cgroup, whose members are killed too. Blocks the event loop: no wall is served yet.
  */
 const SWEEP_MS_MAX = 1500
 const SWEEP_POLL_MS = 5
@@ -16,7 +16,7 @@ const doze = new Int32Array(new SharedArrayBuffer(4))
 interface WallRemains {
   readonly processes: readonly ProcessIdentity[]
   readonly cgroup: string | null
-  /** Mark of a wall that a keeper held together. */
+  /** Mark of the processes of a wall with a keeper. */
   readonly mark?: number | undefined
 }
 
@@ -39,7 +39,7 @@ export function sweepDead(dead: readonly DeadEnclosure[]): void {
   for (const { id } of dead) sweepWallFolder(id)
 }
 
-/** Data of a lease, a file of this user; data of another shape names no process. */
+/** Parses the data of a lease; data of another shape names no process. */
 function read({ processes, cgroup, mark }: Remains): WallRemains {
   return {
     processes: Array.isArray(processes) ? processes.filter(isIdentity) : [],

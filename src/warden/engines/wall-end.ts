@@ -28,7 +28,7 @@ export function endOfWall(wall: EndedWall, spentMs: number): EnclosureEnd {
   const { child, complaint } = wall.resources
   const { exitCode, signalCode } = child
   return {
-    // An OOM kill closes the socket first, so it may look like an end by the server.
+    // An OOM kill closes the socket first, which looks like an end by the server.
     isOutOfMemory: isKilledForMemory(wall) || OUT_OF_MEMORY.test(complaint()),
     detail: `exit ${exitCode ?? signalCode ?? 'unknown'}`,
     exit: {
@@ -39,18 +39,18 @@ export function endOfWall(wall: EndedWall, spentMs: number): EnclosureEnd {
   }
 }
 
-/** Whether the kernel ended a process of the job for memory, by the count of its own cgroup; false without one. */
+/** True if the kernel OOM-killed a process of the job, by the count of its own cgroup; false without one. */
 export function isKilledForMemory({ resources, killsAtClaim }: CountedWall): boolean {
   return killsIn(resources.cgroup) > killsAtClaim
 }
 
-/** Whether a killed wall is gone before the wait for it ends. */
+/** True if a killed wall is gone before the time limit. */
 export async function isGoneInTime(gone: Promise<void>): Promise<boolean> {
   const late = sleep(killMsMax, false, { ref: false })
   return await Promise.race([gone.then(() => true), late])
 }
 
-/** OOM kills counted by the cgroup; 0 where another sweep has removed the group. */
+/** OOM kills counted by the cgroup; 0 if another sweep has removed it. */
 function killsIn(cgroup: Cgroup | undefined): number {
   try {
     return cgroup?.memoryKills() ?? 0

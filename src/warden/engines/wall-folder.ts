@@ -3,7 +3,7 @@ import { rm } from 'node:fs/promises'
 import path from 'node:path'
 import { folderOwners } from './folder-owners.ts'
 
-/** Independent of TMPDIR: the next warden has to find what the last one left. */
+/** Independent of TMPDIR, so that the next warden finds folders of the last one. */
 const BASE = '/tmp'
 
 /** Folder of a wall on the disk, named after the wall, so that a sweep finds it by the lease. */
@@ -30,7 +30,7 @@ export function makeScratch(wall: string, uid: number | undefined): void {
   if (uid !== undefined) chownSync(folder, uid, uid)
 }
 
-/** Never follows a symlink. What cannot be removed now is found by its lease later. */
+/** Never follows a symlink. A folder that cannot be removed now is found by its lease later. */
 export async function removeWallFolder(wall: string): Promise<void> {
   await rm(wallFolder(wall), { recursive: true, force: true }).then(
     () => folderOwners.forget(wall),

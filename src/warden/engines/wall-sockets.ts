@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 import type { EnclosureSockets } from '../../contract/engine.ts'
 import type { SpawnedChild } from '../../os/spawned-child.ts'
 
-/** The warden's end of a whole program's sockets, to be passed to the server by SCM_RIGHTS and forgotten here. */
+/** The warden's ends of a whole program's sockets, to be passed to the server by SCM_RIGHTS and then closed. */
 export function takeSockets(child: SpawnedChild, handleFd: number): EnclosureSockets {
   const stdio = child.stdio as unknown as (Socket | null)[]
   const take = (fd: number) => {

@@ -7,7 +7,7 @@ import {
 } from '../../../jail/c-program.ts'
 
 const SOURCES = fileURLToPath(new URL('../../../../guest/folder', import.meta.url))
-/** Parts of other programs: the steps of a jail, and what is read of a caller. */
+/** Shared C files: the steps of a jail, and the facts about a calling process. */
 const SHARED = [
   'launcher/steps.c',
   'launcher/steps.h',

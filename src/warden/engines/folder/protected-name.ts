@@ -1,8 +1,9 @@
 import { folderPolicy } from '../../../jail/folder.ts'
 
 /**
- * The name of a rule by which no command changes a path, or undefined. The wall decides by these rules at each call
- * (`guest/folder/judge.c`); a commit asks again, more coarsely, since a view lies where others of the same user may write.
+ * Name of the rule that protects a path against changes, or undefined. The wall applies these rules at each call
+ * (`guest/folder/judge.c`); a commit applies them again, more coarsely, because other programs of the same user may
+ * write to a view.
  */
 export function protectedName(path: string): string | undefined {
   const names = path.toLowerCase().split('/')
@@ -18,11 +19,11 @@ export function protectedName(path: string): string | undefined {
   return undefined
 }
 
-/** Rules of every place: neither exceptions nor those that folders of tests are free of. */
+/** Rules that apply everywhere: without exceptions, and without those from which test folders are exempt. */
 let rules: ReturnType<typeof folderPolicy>['names'] | undefined
 
 const GIT = new Set(['config', 'config.worktree', 'commondir', 'gitdir', 'hooks'])
-/** Folders of git in which branches may be called like files of git's own. */
+/** Folders of git in which a branch may have the same name as one of git's own files. */
 const REFERENCES = new Set(['refs', 'logs', 'objects'])
 const PACKAGES = new Set(['node_modules', 'site-packages', 'dist-packages'])
 
@@ -35,7 +36,7 @@ function nameInGit(names: readonly string[]): string | undefined {
   return found === undefined ? undefined : `.git/${found}`
 }
 
-/** A star stands for any characters. */
+/** A star matches any characters. */
 function matches(name: string, pattern: string): boolean {
   const [start = '', ...rest] = pattern.split('*')
   if (rest.length === 0) return name === pattern

@@ -18,32 +18,35 @@ import { openCgroups } from '../../../os/cgroup.ts'
 import { copyDescriptor } from '../../../os/libc.js'
 
 /**
- * Starts the wall of a command, and tells of it.
+ * Starts the wall of a command, and reports its events.
  *
- * Problem. The caller's own descriptors go into the wall, so that nothing here reads them; signals that reach this process
- * have to reach the command.
+ * Problem. The caller's own descriptors are inherited by the wall, so this process must not read them; signals to this
+ * process must reach the command.
  *
- * Mechanism. `guest/folder/folder.c` is the child. It reports in lines of JSON, of which each is from this side of the wall.
- * Signals to this process are passed on; the child tells those apart that it got itself, as part of the same process group.
+ * Mechanism. The child is `guest/folder/folder.c`. It reports in lines of JSON, which are written outside of the wall
+ * and are trusted. Signals to this process are forwarded; the child filters out duplicates that it received itself as a
+ * member of the same process group.
  */
 export interface FolderWallParts {
   readonly program: CProgram
   readonly spec: FolderWallSpec
   readonly variables: Readonly<Record<string, string>>
-  /** Takes stdout and stderr, in place of the caller's own. */
+  /** Captures stdout and stderr, in place of the caller's own. */
   readonly captures?: boolean
   readonly started: () => void
   readonly refused: (refusal: FolderRefusal) => void
-  /** The socket inside on which the egress path is to accept. */
+  /** Called with the listening socket inside the wall, on which the egress path accepts. */
   readonly listening?: ((server: Server) => void) | undefined
 }
 
 const passedSignals = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR2', 'SIGCONT'] as const
-/** Descriptors of the child behind the standard ones: reports, failures of the start, variables, its own program. */
+/**
+ * Descriptors of the child after the standard streams: reports, start errors, environment variables, its own program.
+ */
 const PROGRAM_FD = 6
 const OUTPUT_BYTES_MAX = 16 * 2 ** 20
 const FAILURE_CHARACTERS_MAX = 1000
-/** Process 1 of the wall, and those that wait for pipes. */
+/** Processes of the wall that are not the command's: PID 1, and those that wait for pipes. */
 const OWN_PROCESSES = 33
 
 export function startFolderWall(parts: FolderWallParts): FolderWall {
@@ -90,7 +93,7 @@ export function startFolderWall(parts: FolderWallParts): FolderWall {
   return { ended, kill: () => void child.kill('SIGKILL') }
 }
 
-/** Bounds of memory and of processes by the kernel, where this user may make groups. */
+/** Cgroup with limits of memory and processes, if this user may create one. */
 function groupFor({ memoryBytes, processes }: FolderWallSpec): Cgroup | undefined {
   const name = newId('folder')
   try {
@@ -105,7 +108,7 @@ function groupFor({ memoryBytes, processes }: FolderWallSpec): Cgroup | undefine
   }
 }
 
-/** A command that was killed while its group was full was killed for that. */
+/** True if the command was killed while its cgroup was at the memory limit. */
 function wasFull(group: Cgroup | undefined, end: Told['end']): boolean {
   return end?.signal === constants.signals.SIGKILL && (group?.memoryKills() ?? 0) > 0
 }
@@ -160,7 +163,7 @@ function listen(reports: Readable, parts: FolderWallParts, child: ChildProcess):
     }
   }
 
-  /** Copies the listening socket out of the child. */
+  /** Copies the listening socket from the child (pidfd_getfd). */
   function adopt(fd: number): void {
     const server = createServer({ pauseOnConnect: false })
     server.listen({ fd: copyDescriptor(child.pid!, fd) })
@@ -176,7 +179,7 @@ function collect(stream: Readable, charactersMax: number): () => string {
   return () => text
 }
 
-/** Keeps the first bytes; the rest is read and dropped, so that the command goes on. */
+/** Keeps the first bytes; further ones are read and dropped, so that the command does not block. */
 function collectBytes(stream: Readable): () => Uint8Array {
   const chunks: Buffer[] = []
   let bytes = 0

@@ -4,8 +4,9 @@ import * as z from 'zod'
 import { extendedAttribute } from '../../../os/libc.js'
 
 /**
- * Changes of a view, read from the upper folder of an overlay (Documentation/filesystems/overlayfs.rst): a character device of number
- * 0:0 removes the file below, a folder marked as opaque hides all of the folder below, other files stand in place of those below.
+ * Changes of a view, read from the upper folder of an overlay (Documentation/filesystems/overlayfs.rst): a character
+ * device of number 0:0 is a whiteout of the lower file, an opaque folder hides all of the lower folder, other files
+ * replace lower ones.
  */
 const kind = z.enum(['file', 'folder', 'link', 'other'])
 /** State of a file of the folder when the command had ended. */
@@ -18,13 +19,13 @@ const fileState = z.strictObject({
   changedNs: z.string(),
 })
 export const viewChange = z.strictObject({
-  /** From the folder on. */
+  /** Relative to the folder. */
   path: z.string(),
-  /** Kind in the view; null where it is gone. */
+  /** Kind in the view; null if it was removed. */
   to: z.strictObject({ kind, mode: z.number() }).nullable(),
-  /** State in the folder; null where nothing was. */
+  /** State in the folder; null if it did not exist. */
   was: fileState.nullable(),
-  /** The folder's own was changed by another program while the command ran. */
+  /** True if another program changed the file in the folder while the command ran. */
   isTorn: z.boolean(),
 })
 
@@ -34,7 +35,7 @@ export type ViewChange = z.infer<typeof viewChange>
 const OPAQUE = 'user.overlay.opaque'
 const PERMISSIONS = 0o7777
 
-/** Lists changes, a folder before what is in it, a removed one behind it. Throws the error of the file system. */
+/** Lists changes: a new folder before its entries, a removed one after them. Throws the error of the file system. */
 export function changesIn(upper: string, folder: string, sinceNs: bigint): readonly ViewChange[] {
   const changes: ViewChange[] = []
   const add = (path: string, to: ViewChange['to'], below: BigIntStats | undefined) => {
@@ -92,7 +93,7 @@ export function statOf(path: string): BigIntStats | undefined {
   return lstatSync(path, { bigint: true, throwIfNoEntry: false })
 }
 
-/** A folder that was only gone through, or a link that is the same. Files are compared when they are shown. */
+/** True for a folder that was only traversed, or an equal link. Files are compared later, in a diff. */
 function isSame(
   below: BigIntStats | undefined,
   facts: BigIntStats,

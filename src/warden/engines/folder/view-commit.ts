@@ -27,23 +27,27 @@ import { upperOf, type View } from './view-store.ts'
 /**
  * Applies a view to its folder.
  *
- * Problem. What the command changed was made from files that may have changed since; and programs that run in the folder meanwhile
- * may put a link where a folder was, to have a file written elsewhere.
+ * Problem. The changes are based on files that may have changed since; and programs that run in the folder during the
+ * commit may replace a folder by a symlink, to redirect a write (TOCTOU).
  *
- * Mechanism. First every change is checked against what was there when the command ended; one difference, and nothing is written. Then
- * all new files are copied into one folder beside their places, which may fail for want of space, and only then renamed. Each
- * path is gone through folder by folder without following a link (O_NOFOLLOW), and used by the descriptor of its last folder
- * (/proc/self/fd). What is already as in the view counts as done, so that a commit that was cut off goes on when it is asked for
- * again.
+ * Mechanism. First every change is checked against the state at the end of the command; after one difference nothing is
+ * written. Then all new files are copied into one temporary folder on the same file system, which may fail with ENOSPC,
+ * and only then renamed. Each path is resolved folder by folder without following symlinks (O_NOFOLLOW), and used by
+ * the descriptor of its last folder (/proc/self/fd). A path that already equals the view counts as done, so an
+ * interrupted commit continues when it is repeated.
  *
- * Not handled: a change in the microseconds between the last look at a file and its rename; hard links, extended attributes.
+ * Not handled: a change in the microseconds between the last check of a file and its rename; hard links, extended
+ * attributes.
  */
 export interface CommitConflict {
   readonly path: string
   readonly why: string
 }
 
-/** Applies all changes; returns their number. Throws MayflyError CONFLICT with the conflicts, or STATE with what was done by then. */
+/**
+ * Applies all changes; returns their number. Throws MayflyError CONFLICT with the conflicts, or STATE with the number
+ * of changes made so far.
+ */
 export function commitView(view: View): number {
   const root = openRoot(view)
   try {
@@ -63,7 +67,7 @@ function openRoot({ folder, device, inode, id }: View): number {
     const { dev, ino } = fstatSync(root, { bigint: true })
     if (`${dev}` === device && `${ino}` === inode) return root
   } catch {
-    // Told as any other folder at its place.
+    // Reported below, like another folder at this path.
   }
   if (root !== undefined) closeSync(root)
   throw new MayflyError('CONFLICT', `Cannot apply "${id}": "${folder}" is another folder now`, {
@@ -76,14 +80,17 @@ function conflictError({ id, folder }: View, conflicts: readonly CommitConflict[
   const more = conflicts.length > 1 ? `, and ${conflicts.length - 1} more` : ''
   const message = `Cannot apply "${id}" to "${folder}": ${first!.path} ${first!.why}${more}; nothing was changed`
   return new MayflyError('CONFLICT', message, {
-    hint: 'Look at it with --diff, run the command anew with --dry-run, or drop the view with --discard',
+    hint: 'See the changes with --diff, run the command again with --dry-run, or remove the view with --discard',
     details: { conflicts: conflicts.slice(0, 100) },
   })
 }
 
 const FOLDER = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW
 
-/** Calls with a path of the last name in its folder; undefined where a folder of it is missing, or none. */
+/**
+ * Calls `work` with a path of the last component by its folder's descriptor; undefined if a parent is missing, or not a
+ * folder.
+ */
 function within<T>(root: number, path: string, work: (own: string) => T): T | undefined {
   const folders = dirname(path) === '.' ? [] : dirname(path).split('/')
   let fd = root
@@ -112,7 +119,7 @@ function openFolder(path: string): number | undefined {
 
 /* ---- the check ---- */
 
-/** Changes that are not made yet, and those that cannot be. */
+/** Changes to make, and conflicts. */
 function checked(view: View, root: number) {
   const removed = new Set(view.changes.filter(({ to }) => to === null).map(({ path }) => path))
   const todo: ViewChange[] = []
@@ -129,7 +136,7 @@ function checked(view: View, root: number) {
 function refusalOf({ path, to }: ViewChange): CommitConflict | undefined {
   const name = protectedName(path)
   if (name !== undefined) return { path, why: `is protected (${name})` }
-  return to?.kind === 'other' ? { path, why: 'is no file, folder or link' } : undefined
+  return to?.kind === 'other' ? { path, why: 'is not a file, folder or link' } : undefined
 }
 
 function conflictOf(
@@ -140,7 +147,7 @@ function conflictOf(
   const say = (why: string) => [{ path, why }]
   if (isTorn) return say('was changed while the command ran')
   const now = within(root, path, statOf)
-  // The change before removes what stood at this path.
+  // The change before removes the entry at this path.
   if (was === null && removed.has(path)) return []
   if (!was) return now ? say('was made meanwhile') : []
   if (!now) return say('was removed meanwhile')
@@ -149,12 +156,12 @@ function conflictOf(
 }
 
 function isAsBefore(now: FileState, was: FileState): boolean {
-  // Removals of what is in a folder change it, and are no change from outside.
+  // A folder's times change with removals of its entries, so only its identity is compared.
   if (now.kind === 'folder') return was.kind === 'folder' && now.inode === was.inode
   return (Object.keys(was) as (keyof FileState)[]).every((key) => now[key] === was[key])
 }
 
-/** Files in a removed folder that the view knows nothing of. */
+/** Files in a removed folder that are not in the view. */
 function addedIn(
   root: number,
   path: string,
@@ -167,13 +174,13 @@ function addedIn(
     .map((one) => ({ path: one, why: 'was made meanwhile' }))
 }
 
-/** Whether the folder has it already, also by somebody else. */
+/** True if the folder is already in the state of the view, also by another program's change. */
 function isDone(view: View, root: number, { path, to }: ViewChange): boolean {
   if (to === null) return within(root, path, statOf) === undefined
   return within(root, path, (own) => isEqual(own, join(upperOf(view), path))) === true
 }
 
-/** Whether two names lead to the same kind of file with the same content and permissions. */
+/** True if two paths have the same kind of file with equal content and permissions. */
 function isEqual(one: string, other: string): boolean {
   const [a, b] = [statOf(one), statOf(other)]
   if (!a || !b || a.mode !== b.mode) return false
@@ -206,7 +213,7 @@ function apply(view: View, root: number, todo: readonly ViewChange[]): void {
   } catch (thrown) {
     const message = `Cannot apply "${view.id}" further: ${messageOf(thrown)}; ${done} changes are made`
     throw new MayflyError('STATE', message, {
-      hint: '"mayfly exec --commit" goes on with the rest once the cause is gone',
+      hint: 'Remove the cause; "mayfly exec --commit" then applies the rest',
       cause: thrown,
     })
   } finally {
@@ -226,7 +233,7 @@ function step({ to, was }: ViewChange, own: string, staged: string): void {
   } else renameSync(staged, own)
 }
 
-/** Content, permissions and times; without rights that the file would give its user. */
+/** Copies content, permissions and times, but not setuid and setgid bits. */
 function copyInto(from: string, to: string): void {
   copyFileSync(from, to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE)
   const { mode, atime, mtime } = lstatSync(from)

@@ -9,7 +9,7 @@ export interface ShownChange {
   readonly path: string
   readonly change: 'added' | 'changed' | 'removed'
   readonly kind: string
-  /** Permissions of what is new, where they are others, in octal. */
+  /** New permissions in octal, if they differ. */
   readonly mode?: string
   /** Unified diff of text of at most 256 KiB and 4,000 lines; else a sentence. */
   readonly diff?: string
@@ -19,7 +19,7 @@ const BYTES_MAX = 256 * 2 ** 10
 const LINES_MAX = 4_000
 const AROUND = 3
 
-/** Changes of a view with what they change; a file that was written and is the same is left out. */
+/** Changes of a view with their diffs; omits files that were written with equal content. */
 export function shownChanges(view: View): readonly ShownChange[] {
   return view.changes.flatMap((change) => shown(view, change))
 }
@@ -41,7 +41,7 @@ function shown(view: View, { path, to, was }: ViewChange): readonly ShownChange[
 type Content = Buffer | number | undefined
 const same = (a: Content, b: Content) => Buffer.isBuffer(a) && Buffer.isBuffer(b) && a.equals(b)
 
-/** Bytes of a file or text of a link; the number of bytes of a large file; undefined where none is there now. */
+/** Bytes of a file or text of a link; the number of bytes of a large file; undefined if it does not exist. */
 function contentOf(path: string, kind: string): Content {
   const facts = statOf(path)
   if (!facts) return undefined
@@ -78,7 +78,7 @@ function textOf(content: Content): readonly string[] | undefined {
 interface Line {
   readonly sign: ' ' | '-' | '+'
   readonly text: string
-  /** Lines before it, of the old and of the new text. */
+  /** Line numbers in the old and the new text, from 0. */
   readonly old: number
   readonly young: number
 }
@@ -111,7 +111,7 @@ function headOf(hunk: readonly Line[]): string {
 function linesOf(before: readonly string[], after: readonly string[]): readonly Line[] {
   let [old, young] = [0, 0]
   return diff([...before], [...after]).map(([operation, text]) => {
-    // The first text is the "actual" one there: what it alone has was added to the second.
+    // In node:util's diff the first argument is the "actual" text, so its extra lines are the added ones.
     const sign = operation === 0 ? ' ' : operation > 0 ? '-' : '+'
     const line = { sign, text, old, young } as const
     if (sign !== '+') old++

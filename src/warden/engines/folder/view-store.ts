@@ -22,17 +22,19 @@ import { tryLock } from '../../../os/libc.js'
 import { changesIn, viewChange, type ViewChange } from './view-changes.ts'
 
 /**
- * Views of folders, below the state folder: what commands of `mayfly exec --dry-run` changed, each in a folder of its own.
+ * Views of folders, below the state folder: changes of commands of `mayfly exec --dry-run`, each in a folder of its
+ * own.
  *
- * Problem. A command is to work on a folder as it is, and the folder is to stay as it was; later somebody looks at the changes, and
- * applies or drops them.
+ * Problem. A command should work on the current folder without changing it; the user later reviews the changes, and
+ * commits or discards them.
  *
- * Mechanism. `upper` is the upper folder of an overlay (overlayfs) that the wall shows in place of the folder: changed files whole,
- * marks of what was removed. When the command has ended they are listed in `changes.json`, each with the state of the file of the folder
- * that it would replace, so that a commit tells what changed outside meanwhile. A view is locked by the process that makes it; one
- * whose process was killed is listed by whoever opens it next.
+ * Mechanism. `upper` is the upper folder of an overlayfs that the wall mounts over the folder; it has copies of changed
+ * files, and whiteouts of removed ones. After the end of the command the changes are listed in `changes.json`, each
+ * with the state of the file that it would replace, so that a commit can detect concurrent changes. A view is locked by
+ * the process that makes it; if that process was killed, the next process that opens the view lists its changes.
  *
- * Relies on the state folder, which no wall shows, and on overlayfs with `userxattr`. Not handled: a second view over a first.
+ * Relies on the state folder, which is not visible in a wall, and on overlayfs with `userxattr`. Not handled: a view on
+ * top of another view.
  */
 const viewsMax = 64
 const idPattern = /^view_[0-9a-f]{32}$/
@@ -45,7 +47,7 @@ const viewFile = z.strictObject({
   inode: z.string(),
   command: z.array(z.string()),
   createdAt: z.number(),
-  /** Time of change of the newest file when it was made, in nanoseconds since 1970. */
+  /** Creation time of the view (ctime of its lock file) in nanoseconds since 1970. */
   sinceNs: z.string(),
 })
 const changesFile = z.strictObject({ format: z.literal(1), changes: z.array(viewChange) })
@@ -63,23 +65,23 @@ export interface OpenView {
   readonly id: string
   readonly upper: string
   readonly work: string
-  /** Lists what the command changed, once it has ended. */
+  /** Lists the changes of the command, after its end. */
   seal(): View
-  /** Drops it, where the command never ran. */
+  /** Removes it, if the command never ran. */
   drop(): void
 }
 
 const viewsFolder = (state: string) => join(state, 'views')
 export const upperOf = ({ place }: Pick<View, 'place'>): string => join(place, 'upper')
 
-/** Makes a view of a folder. Throws MayflyError CONFLICT beyond 64 views, STATE where the state folder refuses it. */
+/** Makes a view of a folder. Throws MayflyError CONFLICT beyond 64 views, STATE if the state folder is not writable. */
 export function makeView(state: string, folder: string, command: readonly string[]): OpenView {
   const all = viewsFolder(state)
   try {
     makeFolder(all, 0o700)
     if (idsIn(all).length >= viewsMax)
       throw new MayflyError('CONFLICT', `Cannot keep more than ${viewsMax} views`, {
-        hint: 'Drop some with "mayfly exec --discard ID"; "mayfly exec --views" lists them',
+        hint: 'Remove some with "mayfly exec --discard ID"; "mayfly exec --views" lists them',
       })
     const id = newId('view')
     const place = join(all, id)
@@ -118,7 +120,7 @@ export function makeView(state: string, folder: string, command: readonly string
   }
 }
 
-/** Views of a folder, or all of them, newest first, with those that a command still makes. */
+/** Views of a folder, or all views, newest first, including those of running commands. */
 export function listViews(state: string, folder?: string): readonly ViewFacts[] {
   const all = viewsFolder(state)
   return idsIn(all)
@@ -169,14 +171,14 @@ export function removeView({ place }: Pick<View, 'place'>): void {
   rmSync(gone, { recursive: true, force: true })
 }
 
-/** The kernel leaves a folder in it that nobody may enter. */
+/** Removes the work folder of overlayfs, in which the kernel leaves a folder of mode 0. */
 function removeWork(place: string): void {
   const inner = join(place, 'work/work')
   if (existsSync(inner)) chmodSync(inner, 0o700)
   rmSync(join(place, 'work'), { recursive: true, force: true })
 }
 
-/** Gives this user back the rights on folders that a command took them from. */
+/** Restores this user's permissions on folders from which a command removed them. */
 function openFolders(folder: string): void {
   chmodSync(folder, 0o700)
   for (const one of readdirSync(folder, { withFileTypes: true }))
@@ -210,7 +212,7 @@ function readJson(file: string): unknown {
   }
 }
 
-/** Held for as long as its descriptor is open; undefined where another process has it. */
+/** Descriptor of the lock, which is held until it is closed; undefined if another process has the lock. */
 function lockOf(place: string): number | undefined {
   const flags = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW
   const fd = openSync(join(place, 'lock'), flags, 0o600)

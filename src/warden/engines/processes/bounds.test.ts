@@ -7,7 +7,7 @@ import type { WallResources } from './resources.ts'
 const skip = process.platform !== 'linux' && 'only Linux has these limits'
 
 test(
-  'A wall whose program ended just now can still be bound: it starts nothing more',
+  'A wall whose program has just ended can still be bound: it starts no process any more',
   { skip },
   () => {
     const { pid } = spawnSync('true')

@@ -5,14 +5,14 @@ import type { BoundMechanisms } from '../../../contract/warden.ts'
 import { insideOf } from './members.ts'
 import type { WallResources } from './resources.ts'
 
-/** Processes and threads of one wall, where a cgroup can hold them. */
+/** Default bound on processes and threads of one wall, if a cgroup enforces it. */
 export const wallTasksMax = 256
 /** Threads that an interpreter starts on first use, and the init that waits for it. */
 const THREADS_LATER = 4
 
 /**
- * Sets each bound that this machine can hold, reads it back, and names its mechanism. Throws if a value read back is
- * looser. Memory is not set here but in `claim.ts`, and lowered in `tighten.ts`; only its mechanism is named.
+ * Sets each bound that this machine can enforce, reads it back, and returns its mechanism. Throws if a value read back
+ * is looser. Memory is not set here but in `claim.ts`, and lowered in `tighten.ts`; only its mechanism is named.
  */
 export function bind(
   resources: WallResources,
@@ -34,7 +34,7 @@ function bindProcesses(
 ): BoundMechanisms['processes'] {
   const isInGroup = resources.cgroup?.controllers.includes('pids') === true
   if (processes === undefined) {
-    // A wall that waited with fewer.
+    // Raises the preset of a spare, which may be lower.
     if (isInGroup && resources.isPreset) resources.cgroup!.limit({ pids: tasksMaxOf(resources) })
     return isInGroup ? 'cgroup' : 'none'
   }
@@ -80,12 +80,12 @@ function tasksMaxOf({ forbidsFork }: WallResources): number {
  */
 function ownTasks(resources: WallResources, layers: readonly string[], pids: number): number {
   const outside = resources.processes.length > 1 ? 1 : 0
-  // In no namespace of users it has the uid of the wall.
+  // Without a user namespace the sentinel counts too, because it has the uid of the wall.
   const beside = resources.sentinel && !layers.includes('user namespace') ? 1 : 0
   return Math.max(0, pids - outside + beside)
 }
 
-/** Tasks that may live in a wall: its own, threads that its interpreter starts later, and those of the job. */
+/** Bound on tasks of a wall: its own, threads that its interpreter starts later, and those of the job. */
 export function tasksFor({ idleTasks, forbidsFork }: WallResources, processes: number): number {
   return forbidsFork ? 0 : idleTasks + THREADS_LATER + processes - 1
 }

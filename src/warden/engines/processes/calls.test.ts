@@ -8,7 +8,7 @@ import { identify } from '../../../os/proc.ts'
 import { closeCalls, closeProcesses } from './calls.ts'
 import type { ProcessWall } from './process-wall.ts'
 
-test('Calls are told as closed only when fork is, also if the report of the same change came first', async () => {
+test('Calls are reported as closed only once fork is, also if the event of the same change came first', async () => {
   const child = spawn('sleep', ['60'], { stdio: 'ignore' })
   await once(child, 'spawn')
   try {
@@ -37,7 +37,7 @@ test('Calls are told as closed only when fork is, also if the report of the same
   }
 })
 
-test('Calls are not told as closed where the bound of an earlier report does not hold', async () => {
+test('Calls are not reported as closed if the bound of an earlier event is not enforced', async () => {
   const sentinel = {
     flip() {
       void closeProcesses(wall, []).catch(() => undefined)
@@ -46,5 +46,5 @@ test('Calls are not told as closed where the bound of an earlier report does not
   }
   const resources = { sentinel, processes: [], slot: undefined, cgroup: undefined }
   const wall = { id: 'one', layers: [], calls: callClasses, resources } as unknown as ProcessWall
-  await assert.rejects(closeCalls(wall, [{ afterMs: 0, allow: [] }]), /nothing here counts/)
+  await assert.rejects(closeCalls(wall, [{ afterMs: 0, allow: [] }]), /no mechanism counts/)
 })

@@ -7,8 +7,8 @@ import type { ReportedCall } from './sentinel-wire.ts'
 
 /**
  * Closes classes of system calls while the program runs: files, sockets, programs, processes. Nothing reopens them.
- * Resolves when the classes that are due are closed. Throws MayflyError UNAVAILABLE if the wall has no sentinel, or if the
- * sentinel does not confirm: the caller then has to end the wall.
+ * Resolves when the classes of phases that have begun are closed. Throws MayflyError UNAVAILABLE if the wall has no
+ * sentinel, or if the sentinel does not confirm: the caller must then end the wall.
  */
 export async function closeCalls(
   wall: ProcessWall,
@@ -29,12 +29,16 @@ export async function closeCalls(
     callClasses.every((name) => allow.includes(name) || calls.includes(name)),
   )
   if (isHeld && isAsked) return { allowed, planned, answers: answersOf(allowed) }
-  throw new MayflyError('UNAVAILABLE', `Cannot close calls of wall "${id}": they stay open`)
+  throw new MayflyError(
+    'UNAVAILABLE',
+    `Cannot close calls of wall "${id}": the sentinel did not confirm`,
+  )
 }
 
 /**
- * Closes fork and clone. With a pids cgroup the sentinel has lowered its bound already. The sentinel reports each change
- * beside its answer, so two callers close the same wall at once: both wait until the bound holds, or get its error.
+ * Closes fork and clone. With a pids cgroup the sentinel has already lowered its bound. The sentinel also reports each
+ * change by an event, so two callers may close the same wall concurrently: both wait until the bound is in force, or
+ * get its error.
  */
 export async function closeProcesses(
   wall: ProcessWall,
@@ -52,7 +56,7 @@ async function closeFork(wall: ProcessWall): Promise<void> {
   await forbidFork(wall)
 }
 
-/** Report of a call to the server. */
+/** Message to the server about a call. */
 export function describeCall({
   call,
   verdict,
@@ -81,7 +85,7 @@ export function describeCall({
   }
 }
 
-/** Cause for which this machine refuses a sentinel that it could compile. */
+/** Reason why this machine refuses a sentinel that it could compile. */
 export function whyRefused(error: unknown): string {
   return `this machine does not let it look into walls (${messageOf(error)})`
 }

@@ -8,9 +8,9 @@ import { guestsIn, processesOfWall } from './members.ts'
 import { largestFirst } from '../../../os/process-tree.ts'
 
 /**
- * Has the sentinel copy the memory of the wall's processes, `bytes` of it at most, the largest processes first. The copy
- * flows from the sentinel to the server's socket and never through the warden. Throws MayflyError UNAVAILABLE where there
- * is no sentinel, or where ptrace is refused for all of them.
+ * Has the sentinel copy the memory of the wall's processes, `bytes` of it at most, the largest processes first. The
+ * copy flows from the sentinel to the server's socket and never through the warden. Throws MayflyError UNAVAILABLE
+ * without a sentinel, or if ptrace is refused for all processes.
  */
 export async function capture(
   { id, resources }: ProcessWall,
@@ -23,11 +23,11 @@ export async function capture(
   return { processes, leftOut: pids.length - processes }
 }
 
-/** Socket of the copies, opened before the first one; once a life. */
+/** Socket of the copies, opened before the first one; a second call throws. */
 export function openMemory({ id, resources }: ProcessWall): Socket {
   const handle = sentinelOf(id, resources.sentinel).takeMemory()
   if (handle) return handle
-  throw cannot(id, 'somebody else captures it')
+  throw cannot(id, 'another capture is running')
 }
 
 function sentinelOf(id: string, sentinel: Sentinel | undefined): Sentinel {

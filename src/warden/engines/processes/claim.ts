@@ -9,33 +9,33 @@ import type { WallResources } from './resources.ts'
 import { kernelBytesMax, pageUp } from '../group-memory.ts'
 
 /**
- * Overshoot of V8 and malloc in a worker before it is killed: its isolates hold a job to its limit, and one that is over it
- * says so. A whole program has no such bound inside, so its wall ends at the first sample above the limit.
+ * Factor of overshoot by V8 and malloc before a worker is killed: its isolates enforce the limit of a job themselves,
+ * and report an excess. A whole program has no such inner limit, so its wall ends at the first sample above the limit.
  */
 const workerFactor = 1.25
 const workerSlackBytes = { held: 20 * 2 ** 20, watched: 8 * 2 ** 20 } as const
-/** Memory that earlier jobs may have left in a worker that takes another. */
+/** Memory that earlier jobs may have left in a worker before it counts as spent. */
 const residueBytesMax = 14 * 2 ** 20
 const noBound: BoundMechanisms = { memory: 'watch', processes: 'none', cpu: 'none', io: 'none' }
 
 /**
- * Holds the wall to a job's bounds, before the job is sent. Memory counts from the idle size of the wall, whatever jobs
- * before it left behind; a worker that kept too much is spent.
+ * Sets a job's bounds before the job is sent. Memory counts from the idle size of the wall, independent of residue of
+ * earlier jobs; a worker with too much residue is spent.
  */
 export function claim(wall: ProcessWall, asked: ClaimBounds): ClaimReadBack {
   const { resources, idleBytes } = wall
-  // A single-use wall ran nothing since it was ready.
+  // A single-use wall has run no code since it was ready.
   const resident = resources.isWhole ? idleBytes : residentBytes(wall.pid)
-  // A wall that ended a moment ago is spent, whether or not its end was reported yet.
+  // A wall that has just ended is spent, also if its end is not reported yet.
   if (!wall.handles.areRunning() || resident > idleBytes + residueBytesMax)
     return { spent: true, enforced: noBound, bytes: resident, idleBytes }
   const { cgroup } = resources
-  // A wall may shrink while it waits; the next job does not get that memory on top of its own.
+  // A wall may shrink while it waits; that memory is not added to the limit of the next job.
   const residentMax = residentMaxOf(Math.min(idleBytes, resident), asked.memory, resources)
   const groupMax = groupMaxOf(wall, asked.memory, residentMax - resident)
   cgroup?.limit({ memory: groupMax })
   const enforced = bind(resources, wall.layers, asked)
-  // A single-use wall had no OOM kill before its job, or it would be gone.
+  // A single-use wall with an OOM kill before its job would have ended.
   wall.killsAtClaim = resources.isWhole ? 0 : (cgroup?.memoryKills() ?? 0)
   // Read before the job is sent: a baseline read after its release would be late on a busy machine, and leave out CPU
   // time that the program had used by then.
@@ -45,7 +45,10 @@ export function claim(wall: ProcessWall, asked: ClaimBounds): ClaimReadBack {
   return { spent: false, enforced, bytes: resident, idleBytes }
 }
 
-/** `more`: bytes that its processes may grow by. A wall that waited with this limit keeps it: nothing ran in it since. */
+/**
+ * `more`: bytes by which its processes may grow. A wall with this limit as its preset keeps it: no code ran in it
+ * since.
+ */
 function groupMaxOf(
   { resources, disk, preset }: ProcessWall,
   memory: number,
@@ -59,8 +62,8 @@ function groupMaxOf(
 }
 
 /**
- * Sets bounds that most jobs ask for while the wall waits, so that a claim finds them in force. A claim sets all others
- * anew, and reads each back; one that fails here fails there.
+ * Sets the usual bounds in advance, while the wall waits, so that most claims find them in force. A claim sets
+ * different ones again, and reads each back; a failure here is ignored, because the claim would report it.
  */
 export function presetBounds(wall: ProcessWall, usual: UsualBounds): void {
   const { resources } = wall

@@ -11,7 +11,7 @@ suite(
   'A program that closed its socket',
   { skip: !existsSync('/proc/self/fd') && 'no /proc' },
   () => {
-    test('is mute while it goes on; one that has it is not, nor one that is gone, nor a worker', async () => {
+    test('is detected while it runs; not a program with its socket, an ended one, or a worker', async () => {
       const script = 'echo ready; read line; exec 5>&-; echo shut; exec sleep 60'
       const child = spawn('sh', ['-c', script], {
         stdio: ['pipe', 'pipe', 'ignore', null, null, 'pipe'],

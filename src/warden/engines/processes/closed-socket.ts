@@ -9,8 +9,8 @@ const [, , SOCKET] = programFds
 const FLAGS_FIELD = 6
 
 /**
- * Whether a program has closed its socket to the server and runs on. Its parent holds a copy of the descriptor, so the
- * server sees no EOF. False where /proc may not be read (EACCES).
+ * True if a program closed its socket to the server and is still running. Its parent has a copy of the descriptor, so
+ * the server gets no EOF. False if /proc may not be read (EACCES).
  */
 export function hasClosedSocket(
   { isWhole }: Pick<WallResources, 'isWhole'>,

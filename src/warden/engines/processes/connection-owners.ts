@@ -13,9 +13,9 @@ let leftAt = performance.now()
 const CALLERS_MAX = 8
 
 /**
- * Processes of a wall that hold a connection to its egress listener, as pids of this machine; several where a socket was inherited,
- * none where it is closed already. Takes a sentinel: it asks in the wall's network namespace for the socket's inode. A keeper
- * made the connection itself, and says for which process; none where it did not.
+ * Host pids of the processes of a wall that hold a connection to its egress listener; several if a socket was
+ * inherited, none if it is already closed. Needs a sentinel, which looks up the socket's inode in the wall's network
+ * namespace. A keeper makes connections itself, and reports the process of each.
  */
 export async function ownersOf(
   { resources, pid }: ProcessWall,

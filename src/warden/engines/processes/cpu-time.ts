@@ -2,12 +2,12 @@ import { processesOfWall } from './members.ts'
 import type { WallResources } from './resources.ts'
 import { cpuMsOf, cpuMsOfReaped } from '../../../os/process-tree.ts'
 
-/** Milliseconds of processor time that a wall's processes have used: all there were by its group, else those there are. */
+/** Milliseconds of CPU time of a wall: of all processes ever in its cgroup, or without one of the live processes. */
 export function spentMs(resources: WallResources): number {
   return ofGroup(resources) ?? ofProcesses(resources, processesOfWall(resources))
 }
 
-/** The same by its processes alone, with those that a keeper adopted and waited for. */
+/** CPU time of its live processes, and of those that a keeper reaped. */
 export function ofProcesses(
   { mark, processes }: Pick<WallResources, 'mark' | 'processes'>,
   pids: readonly number[],
@@ -16,7 +16,7 @@ export function ofProcesses(
   return cpuMsOf(pids) + (keeper === undefined ? 0 : cpuMsOfReaped(keeper))
 }
 
-/** Undefined where no group counts it, or the group is gone. */
+/** CPU time by its cgroup; undefined without one, or if it was removed. */
 export function ofGroup({ cgroup }: WallResources): number | undefined {
   try {
     return cgroup?.cpuMs()

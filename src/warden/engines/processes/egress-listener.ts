@@ -10,7 +10,7 @@ import type { WallResources } from './resources.ts'
  * filter forbids that; the warden copies it (pidfd_getfd) from the parked program before foreign code runs in it.
  */
 
-/** Undefined where the wall has no network of its own, and so nothing that listens. */
+/** Undefined if the wall has no network namespace, and so no listener. */
 export function takeListener(pid: number, layers: readonly string[]): number | undefined {
   return layers.includes('network namespace') ? copyDescriptor(pid, egressListenerFd) : undefined
 }
@@ -26,8 +26,9 @@ export function openListener(resources: WallResources): Server | undefined {
 }
 
 /**
- * Egress of a wall that has the machine's network: a socket on this machine's loopback, to which its keeper leads the
- * program's connections. Others of this machine can connect to it as well: the accepting side asks whose each one is.
+ * Egress of a wall in the host's network namespace: a listener on the host's loopback, to which the keeper redirects
+ * connections of the program. Other processes of the host can connect too, so the accepting side checks the owner of
+ * each connection.
  */
 export async function openSharedListener({ sentinel }: WallResources): Promise<Server | undefined> {
   if (!sentinel?.isKeeper) return undefined

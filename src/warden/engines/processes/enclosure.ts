@@ -32,7 +32,7 @@ const OVER_MS_MAX = 1_000
 export interface EnclosureParts {
   readonly cgroupVersion: 1 | 2 | undefined
   readonly report: (report: EngineReport) => void
-  /** Kills what is left and gives all resources back. */
+  /** Kills remaining processes and releases all resources. */
   readonly release: () => Promise<void>
 }
 
@@ -78,14 +78,14 @@ export class ProcessEnclosure implements Enclosure {
   }
 
   async claim(bounds: ClaimBounds): Promise<ClaimReadBack> {
-    // Loaded first: the wall may end meanwhile, and has to be alive when it is bound.
+    // Loaded first, because the wall may end during the import, and must be alive when it is bound.
     if (bounds.zones) await this.#openZones(bounds)
     const readBack = claim(this.#wall, bounds)
     this.#wall.resources.sentinel?.watchCalls(true)
     return readBack
   }
 
-  /** A single-use wall keeps the baseline of its claim. */
+  /** A single-use wall keeps the CPU baseline of its claim. */
   rearm(ranMs: number): void {
     const { resources, spentBefore } = this.#wall
     if (resources.isWhole) return
@@ -111,7 +111,7 @@ export class ProcessEnclosure implements Enclosure {
 
   sample(nowMs: number): MemorySample {
     const { watch } = this.#wall
-    if (!watch) throw new Error('it holds no job')
+    if (!watch) throw new Error('it has no job')
     return watch(nowMs)
   }
 
@@ -130,10 +130,10 @@ export class ProcessEnclosure implements Enclosure {
   }
 
   async usage(): Promise<WallUsage> {
-    // Cached: a repeated dynamic import costs Node a third of a millisecond.
+    // Cached: a repeated dynamic import costs 0.3 ms in Node.
     usageParts ??= Promise.all([import('./usage.ts'), import('./closed-socket.ts')])
     const [{ usageOf }, { hasClosedSocket }] = await usageParts
-    // A program without its socket can report nothing any more. One that was replaced by another has only its exit left.
+    // A program without its socket cannot report its end. If it called exec, its exit status is still expected.
     const { resources, pid, executable } = this.#wall
     if (hasClosedSocket(resources, pid) && executableOf(pid) === executable) {
       this.#wall.isMute = true
@@ -158,7 +158,7 @@ export class ProcessEnclosure implements Enclosure {
 
   async kill(): Promise<KillReceipt> {
     const began = performance.now()
-    // Read before the kill: /proc of a reaped process says nothing.
+    // Read before the kill: a reaped process has no /proc entry.
     this.#wall.spentSeen = Math.max(this.#wall.spentSeen, spentMs(this.#wall.resources))
     killWall(this.#wall.resources)
     const isGone = await isGoneInTime(this.#gone.promise)
@@ -171,7 +171,7 @@ export class ProcessEnclosure implements Enclosure {
     await this.#released
   }
 
-  /** Ends the wall when its sentinel ends: its system calls would block for ever. */
+  /** Ends the wall when its sentinel ends: notified system calls would block for ever. */
   #watchSentinel(): void {
     const { id, resources } = this.#wall
     const { sentinel } = resources
@@ -180,7 +180,7 @@ export class ProcessEnclosure implements Enclosure {
     sentinel.onFlipped = (allowed) => void closeProcesses(this.#wall, allowed).catch(this.#lose)
     // A keeper's exit is that of the wall.
     if (sentinel.isKeeper) return
-    // Code 0: the sentinel saw the end of the wall, whose own exit then says how.
+    // Code 0: the sentinel observed the end of the wall, whose exit status is then the cause.
     void sentinel.ended.then((code) =>
       code === 0 ? void setTimeout(this.#lose, OVER_MS_MAX).unref() : this.#lose(),
     )
@@ -196,7 +196,7 @@ export class ProcessEnclosure implements Enclosure {
     return endOf(this.#wall)
   }
 
-  /** Checks each exec of the wall against the zone rules from now on. */
+  /** Begins to check each exec of the wall against the zone rules. */
   async #openZones({ zones: rules = [], cpu }: ClaimBounds): Promise<void> {
     const { ProgramZones: Zones } = await import('./program-zones.ts')
     const { id, pid, resources, calls } = this.#wall
@@ -237,7 +237,7 @@ function connectionsOf(wall: ProcessWall) {
   }
 }
 
-/** Tightens and ends zones. A bound without a limit of the zone's own is held by that of the whole wall. */
+/** Tightens and ends zones. A bound that a zone does not set is enforced by that of the whole wall. */
 function zoneControl(zones: ProgramZones) {
   return {
     tighten(zone: string, bounds: Parameters<ProgramZones['tighten']>[1]): BoundMechanisms {

@@ -1,4 +1,4 @@
 import { endOrphans } from './orphans.ts'
 
-/** Program that an application runs after its warden was killed: it ends children of launchers that no lease names. */
+/** Program that an application runs after its warden was killed: kills children of launchers that have no lease. */
 endOrphans()

@@ -11,13 +11,13 @@ suite('The end of a wall', () => {
     assert.deepEqual(exitOf({ signalCode: 'SIGKILL' }).signal, 'SIGKILL')
   })
 
-  test('A shell that waited for it tells of a signal by a code', () => {
+  test('A shell that waited for it reports a signal by an exit code', () => {
     assert.deepEqual(exitOf({ exitCode: 139 }), { exitCode: 139, signal: 'SIGSEGV', cpuMs: null })
     assert.equal(exitOf({ exitCode: 255 }).signal, null)
     assert.equal(exitOf({ exitCode: 128 }).signal, null)
   })
 
-  test('A kill by the kernel for memory, or V8’s own word, is an end by memory; a deadline came first', () => {
+  test('An OOM kill, or V8’s message, is an end by memory; a deadline takes precedence', () => {
     const howOf = (how: WallEnd, kills: number, complaint = '', killsAtClaim = 0) => {
       const life = new EnclosureLife('w1', false)
       life.park()

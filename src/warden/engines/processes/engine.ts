@@ -43,22 +43,26 @@ import { ImageZygotes } from './image-zygotes.ts'
 /**
  * Walls that are processes of this kernel: namespaces, seccomp, Landlock, cgroups, and a sentinel for whole programs.
  *
- * Start of a wall: take a uid, a cgroup, a scratch folder; fork a launcher that enters the cgroup and becomes the jail;
- * lease; wait for one byte that says that the program is warm; identify its processes; lease again; measure. Each wall
- * is in a session of its own (setsid) and dies with this process by PR_SET_PDEATHSIG, set after the last change of uid.
+ * Start of a wall: take a uid, a cgroup, a scratch folder; fork a launcher that enters the cgroup and execs the jail;
+ * write the lease; wait for the byte that reports that the program is warm; identify its processes; update the lease;
+ * measure. Each wall is in a session of its own (setsid) and dies with this process by PR_SET_PDEATHSIG, set after the
+ * last change of uid.
  *
  * Relies on: util-linux `unshare` and `setpriv`, or bubblewrap; Linux 5.9 for the sentinel (seccomp notify,
  * close_range). Each part is probed by running it; missing ones are reported in `Wall.missing`. Not handled here: the
- * bounds of a job, which the warden decides; this engine only enforces and tightens them.
+ * choice of bounds, which the warden makes; this engine only enforces and tightens them.
  */
 export function openProcesses(options: EngineOptions, host: EngineHost): Engine {
   return new ProcessEngine(options, host)
 }
 
 const READY_MS_MAX = 15_000
-/** Sampling intervals with and without a kernel limit of memory; a program allocates a gigabyte in half a second. */
+/**
+ * Sampling intervals in milliseconds with and without a kernel limit of memory; a program can allocate a gigabyte in
+ * half a second.
+ */
 const sampleEveryMs = { limited: 10, watched: 2 } as const
-/** Marks stderr of a launcher if the kernel refused the sentinel's filter. */
+/** Text on stderr of a launcher if the kernel refused the sentinel's filter. */
 const SAID_BY_SENTINEL = /Esentinel: /
 /** Minimum age of an empty cgroup to remove: a starting wall enters its own within seconds. */
 const FORGOTTEN_AFTER_MS = 3_600_000
@@ -73,9 +77,9 @@ class ProcessEngine implements Engine {
   readonly #facts: JailFacts
   readonly #cgroups: CgroupRoot | undefined
   readonly #compiled = openCompiled()
-  /** Made with the first whole program. */
+  /** Created with the first whole program. */
   readonly #sentinels: SentinelSource
-  /** Undefined where each wall is started by an exec. */
+  /** Undefined if each wall is started by an exec. */
   readonly #zygotes: ImageZygotes | undefined
   readonly #forking = new Set<Promise<unknown>>()
   readonly #starts = new Starts<WallResources>()
@@ -164,7 +168,10 @@ class ProcessEngine implements Engine {
     sweepDead(dead)
   }
 
-  /** Cgroups and folders of walls whose leases went with their state folder, and children of launchers that were killed. */
+  /**
+   * Removes cgroups and folders of walls whose leases were deleted with their state folder, and kills children of
+   * killed launchers.
+   */
   sweepOrphans(): void {
     endOrphans()
     sweepWallFolders()
@@ -177,7 +184,7 @@ class ProcessEngine implements Engine {
     for (const resources of this.#starts.resources) killWall(resources)
     await this.#zygotes?.close()
     await Promise.allSettled(this.#forking)
-    // A start that waited for one is registered by then.
+    // A start that waited for a fork is registered by then.
     await turn()
     for (const resources of this.#starts.resources) killWall(resources)
     await this.#starts.settled()
@@ -187,7 +194,7 @@ class ProcessEngine implements Engine {
     this.#launcher = undefined
   }
 
-  /** Forks in flight, which `close` waits for. */
+  /** Registers a fork in flight, which `close` waits for. */
   async #until(fork: Promise<SpawnedWall | undefined>): Promise<SpawnedWall | undefined> {
     this.#forking.add(fork)
     try {
@@ -202,7 +209,7 @@ class ProcessEngine implements Engine {
     this.#launcher = 'fd' in found ? found : undefined
   }
 
-  /** Undefined for a worker, which has no calls to answer. */
+  /** Undefined for a worker, whose filter notifies of no calls. */
   async #sentinelFor({ whole }: JailedProgram): Promise<FoundCProgram | undefined> {
     if (!whole) return undefined
     if (!(this.#options.sentinel ?? !isLeftOut())) return { missing: 'it is switched off' }
@@ -261,7 +268,10 @@ class ProcessEngine implements Engine {
   }
 }
 
-/** Whether the kernel refused the sentinel (EPERM of ptrace or seccomp, or no such feature): retry without one. */
+/**
+ * True if the kernel refused the sentinel (EPERM of ptrace or seccomp, or a missing feature): the caller retries
+ * without one.
+ */
 function isRefused({ sentinel }: WallResources, error: unknown): boolean {
   if (!sentinel) return false
   return sentinel.refused !== undefined || SAID_BY_SENTINEL.test(messageOf(error))

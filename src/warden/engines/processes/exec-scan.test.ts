@@ -8,7 +8,7 @@ import { ExecScan } from './exec-scan.ts'
 const skip = !existsSync('/proc/self/exe') && 'no /proc'
 
 test(
-  'A program is told when it begins, once, and a copy of the own one never',
+  'A program is reported once, when it begins; a fork of the wall’s own program never',
   { skip },
   async () => {
     const scan = new ExecScan(process.pid, [])

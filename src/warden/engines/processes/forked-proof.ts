@@ -6,10 +6,10 @@ import { insideOf } from './members.ts'
 import type { WallResources } from './resources.ts'
 
 /**
- * Looks at a forked wall from outside before it counts: its processes were outside of it, and a layer that was left out
- * would show nowhere else. The program has tried its filter from inside by then (guest/zygote/prove.c).
+ * Verifies a forked wall from outside before it is used: its processes were forked outside of the jail, so a missing
+ * layer would otherwise stay unnoticed. The program has already probed its filter from inside (guest/zygote/prove.c).
  *
- * Throws MayflyError UNAVAILABLE, which names the layer.
+ * Throws MayflyError UNAVAILABLE with the name of the layer.
  */
 export function assertForkedWall(resources: WallResources, facts: JailFacts): void {
   const { processes, cgroup, child, forkedFrom = [] } = resources
@@ -30,15 +30,15 @@ const NAMESPACES = ['mnt', 'net', 'pid', 'ipc', 'uts', 'user'] as const
 const SETS = ['CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb'] as const
 const NONE = /^0+$/
 /**
- * Namespaces of a process, and the device of its root: a wall has none in common with the warden, and none with the template,
- * which all of its children would share.
+ * Namespaces of a process, and the device of its root. A wall must share none with the warden, and none with the
+ * template, because all forked walls would share it.
  */
 export function surroundingsOf(pid: number | 'self'): readonly string[] {
   const links = NAMESPACES.map((name) => readlinkSync(`/proc/${pid}/ns/${name}`))
   return [...links, `root device ${statSync(`/proc/${pid}/root/`).dev}`]
 }
 
-/** Program and init see themselves by a number of their own. */
+/** Number of PID namespaces in NSpid: program and init have a pid in the host's and in the wall's. */
 const PID_NAMESPACES = 2
 const FILTERS = '2'
 
@@ -59,5 +59,5 @@ function statusOf(pid: number): ReadonlyMap<string, string> {
 }
 
 function unheld(what: string): MayflyError {
-  return new MayflyError('UNAVAILABLE', `Cannot use a forked wall: ${what} is not as it has to be`)
+  return new MayflyError('UNAVAILABLE', `Cannot use a forked wall: ${what} is not as required`)
 }

@@ -6,7 +6,7 @@ import type { WallResources } from './resources.ts'
 
 /**
  * Freezes and thaws a wall. A task frozen by the cgroup v2 freezer can still be killed. A task frozen by v1 cannot, and
- * would leak if the warden died: there the freezer is held only until each process got SIGSTOP, so that no fork is
+ * would leak if the warden died: there the freezer is used only until each process got SIGSTOP, so that no fork is
  * missed; after that keep-stopped.ts sends SIGSTOP again at each sample.
  */
 const POLL_MS = 1
@@ -52,7 +52,7 @@ function wake(resources: WallResources): void {
   signalAll(guestsIn(resources, processesOfWall(resources)), 'SIGCONT')
 }
 
-/** Stops every running process; true when none was. */
+/** Stops every running process; true if none was running. */
 function stop(resources: WallResources): boolean {
   const running = guestsIn(resources, processesOfWall(resources)).filter(runs)
   signalAll(running, 'SIGSTOP')
@@ -64,7 +64,7 @@ async function until(isSo: () => boolean, began: number): Promise<void> {
     if (performance.now() - began > FREEZE_MS_MAX)
       throw new MayflyError(
         'UNAVAILABLE',
-        `Cannot freeze a wall: it still moves after ${FREEZE_MS_MAX} ms`,
+        `Cannot freeze a wall: a process still runs after ${FREEZE_MS_MAX} ms`,
       )
     await new Promise((resolve) => void setTimeout(resolve, POLL_MS))
   }

@@ -9,7 +9,7 @@ import { ImageZygotes } from './image-zygotes.ts'
 const open = (): CProgram => ({ file: '/dev/null', fd: openSync('/dev/null', 'r') })
 const launcher = open()
 
-test('Templates of two images are kept beside those of this system, and the one that was used the longest ago is ended', async () => {
+test('Templates of two images are kept in addition to those without an image; the least recently used is ended', async () => {
   const live = new Set<string>()
   const zygotes = new ImageZygotes({
     launcher: () => launcher,

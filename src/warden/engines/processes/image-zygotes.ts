@@ -1,14 +1,14 @@
 import { Zygotes, type ZygoteParts } from './zygotes.ts'
 
-/** Images with templates at once, beside the one of this system: each holds what its image has imported ahead. */
+/** Limit of images with templates, besides those without an image: each has its image's imported modules in memory. */
 const imagesMax = 2
 
-/** Templates of programs by the image that they have; the image that was used the longest ago gives way. */
+/** Templates of programs by image; the least recently used image is evicted. */
 export class ImageZygotes {
   readonly #parts: Omit<ZygoteParts, 'forks'>
   readonly #forks = { last: Promise.resolve() as Promise<unknown> }
   readonly #ofSystem: Zygotes
-  /** By digest, the one that was used the longest ago first. */
+  /** By digest, least recently used first. */
   readonly #ofImages = new Map<string, Zygotes>()
   readonly #closing = new Set<Promise<void>>()
 

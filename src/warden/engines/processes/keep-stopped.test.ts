@@ -30,7 +30,7 @@ async function stoppedOne() {
 }
 
 suite('A wall that was stopped by signals', () => {
-  test('stands still as long as no process of it runs', async () => {
+  test('counts as stopped as long as no process of it runs', async () => {
     await using one = await stoppedOne()
     const { resources } = wall()
     beginStop(resources, [one.pid])
@@ -39,17 +39,17 @@ suite('A wall that was stopped by signals', () => {
     assert.equal(whyRan(resources), undefined)
   })
 
-  test('moved when its group used CPU time, although no process was seen running', () => {
+  test('ran if its cgroup used CPU time, even if no sample saw a running process', () => {
     const { resources, spent } = wall()
     beginStop(resources, [])
     spent.ms += 50
     assert.equal(keepStopped(resources, [], 0), true)
     spent.ms += 1
     assert.equal(keepStopped(resources, [], 0), false)
-    assert.match(whyRan(resources) ?? '', /went on/)
+    assert.match(whyRan(resources) ?? '', /ran/)
   })
 
-  test('moved when each sample finds a new process, although each had ended by then', async () => {
+  test('ran if each sample finds a new process, even if each has ended by then', async () => {
     const { resources } = wall()
     beginStop(resources, [])
     const gone: number[] = []
@@ -65,7 +65,7 @@ suite('A wall that was stopped by signals', () => {
     )
   })
 
-  test('and is ended after the copy if it moved during it', () => {
+  test('is ended after the copy if it ran during the copy', () => {
     const { resources, spent } = wall()
     beginStop(resources, [])
     allowCopy(resources)

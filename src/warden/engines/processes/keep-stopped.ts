@@ -4,15 +4,15 @@ import { signalAll } from '../../../os/signal.ts'
 import type { WallResources } from './resources.ts'
 
 /**
- * Keeps a wall stopped that was frozen by SIGSTOP, without a cgroup v2 freezer. A program can arrange for its own SIGCONT
- * (from a timer or a helper process), so each sample stops it again, and a wall that ran meanwhile is ended.
+ * Keeps a wall stopped that was frozen by SIGSTOP, without a cgroup v2 freezer. A program can arrange for its own
+ * SIGCONT (from a timer or a helper process), so each sample stops it again, and a wall that ran in between is ended.
  */
 interface StoppedState {
   /** CPU ticks of each process at the freeze. */
   readonly ticks: ReadonlyMap<number, number>
   /** Processes of the last sample: a new one proves that a process ran and forked, even if both are gone. */
   known: ReadonlySet<number>
-  /** CPU time of all processes ever in it: the only trace of a chain of short-lived forks. */
+  /** CPU time of all processes ever in it: the only evidence of a chain of short-lived forks. */
   readonly spentMs: number
   /** Consecutive samples that found a running process. */
   awake: number
@@ -26,7 +26,7 @@ const NOT_RUNNING = new Set(['T', 't', 'Z', 'X'])
 /** A process that the sentinel attaches to by ptrace runs for a moment. */
 const AWAKE_MAX = 3
 const TICKS_MAX = 2
-/** CPU time of a parent that is notified of each child that stops. */
+/** CPU time that a parent may use while it is notified of each stopped child. */
 const SPENT_MS_MAX = 50
 /** Maximum duration of a copy of its memory. */
 const COPY_MS_MAX = 10_000
@@ -53,7 +53,7 @@ export function endStop(resources: WallResources): void {
   stopped.delete(resources)
 }
 
-/** Grants time for a copy of its memory: evidence comes before the end. */
+/** Grants time for a copy of its memory, which has precedence over its end. */
 export function allowCopy(resources: WallResources): void {
   const state = stopped.get(resources)
   if (state) state.copyUntil = performance.now() + COPY_MS_MAX
@@ -79,7 +79,7 @@ export function keepStopped(
 
 /** Cause of its end, for the log. */
 export function whyRan(resources: WallResources): string | undefined {
-  return stopped.get(resources)?.hasRun ? 'it went on while it was frozen' : undefined
+  return stopped.get(resources)?.hasRun ? 'it ran while it was frozen' : undefined
 }
 
 function ticksOf(pid: number): number {

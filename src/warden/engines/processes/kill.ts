@@ -6,7 +6,10 @@ import type { WallResources } from './resources.ts'
 
 /** Time for the outermost process to reap its child before it is killed too. */
 const REAP_MS_MAX = 200
-/** Time for a keeper to end all processes of its wall before it is killed, and they are found by their mark. */
+/**
+ * Time for a keeper to end all processes of its wall. After it the keeper is killed, and its processes are found by
+ * their mark.
+ */
 const KEEPER_MS_MAX = 3_000
 /** Passes over a tree that still forks (a race with fork): a pass that finds a new process is followed by another. */
 const TREE_PASSES_MAX = 20

@@ -4,17 +4,17 @@ import { signalAll } from '../../../os/signal.ts'
 import { processesOfWall } from './members.ts'
 import type { WallResources } from './resources.ts'
 
-/** Bound on passes: a process that was being forked while its parent was limited is found by the next one. */
+/** Bound on passes: a process that was being forked while its parent was limited is found by the next pass. */
 const PASSES_MAX = 20
 const POLL_MS = 1
 /**
- * Passes in a row that have to find nothing: `/proc/PID/task/TID/children` leaves a child out when the one listed before
- * it is reaped meanwhile (proc_pid_children(5)).
+ * Consecutive passes that must find no new process: `/proc/PID/task/TID/children` omits a child if the one before it is
+ * reaped during the read (proc_pid_children(5)).
  */
 const CLEAN_PASSES = 3
 /** Ten times the longest fork that a wall's memory allows. */
 const SETTLE_MS_MAX = 2_000
-/** Polls of a thread in state D on a kernel that hides where it waits (/proc/PID/wchan is 0). */
+/** Polls of a thread in state D on a kernel that hides its wait channel (/proc/PID/wchan is 0). */
 const LOOKS_MAX = 100
 /** Wait channels of a parent in vfork(2), whose child exists already. */
 const VFORKED = /vfork|^kernel_clone$/
@@ -29,10 +29,10 @@ interface Suspect {
 }
 
 /**
- * Sets RLIMIT_NPROC of each process of a wall, against the race with fork: a child copies the limits when fork begins and
- * is visible when it ends, up to 100 ms later with much memory to copy. So each thread that may be in a fork is stopped
- * until it is in none, new children are limited, and all continue. `as` runs the calls with rights to set limits there.
- * Resolves when no process, present or in flight, has another limit; throws after 2 s.
+ * Sets RLIMIT_NPROC of each process of a wall, against the race with fork: a child copies the limits when fork begins
+ * and is visible when it ends, up to 100 ms later with much memory to copy. So each thread that may be in a fork is
+ * stopped until its fork has ended, new children are limited, and all continue. `as` runs the calls with the privileges
+ * to set these limits. Resolves when no process, present or in flight, has another limit; throws after 2 s.
  */
 export async function limitTasksOfAll(
   resources: WallResources,
@@ -60,7 +60,7 @@ export async function limitTasksOfAll(
       signalAll([...new Set(suspects.map(({ pid }) => pid))], 'SIGSTOP')
       if (fresh.length > 0 && pass < PASSES_MAX) continue
       if (performance.now() > until)
-        throw new Error('its processes multiply faster than they are limited')
+        throw new Error('its processes fork faster than they are limited')
       await new Promise((resolve) => void setTimeout(resolve, POLL_MS))
     }
   } finally {

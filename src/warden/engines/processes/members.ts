@@ -3,7 +3,7 @@ import type { WallResources } from './resources.ts'
 
 /** Processes that belong to a wall, and signals to them. */
 
-/** The init of the wall and the program, without the outermost process, which waits for them outside. */
+/** The init of the wall and the program, without the outermost process, which waits outside. */
 export function insideOf({ processes }: Pick<WallResources, 'processes'>): readonly number[] {
   return (processes.length > 1 ? processes.slice(0, -1) : processes).map(({ pid }) => pid)
 }
@@ -23,7 +23,7 @@ export function processesOfWall({
   return cgroup.processes().filter((pid) => pid === first || pid !== outermost)
 }
 
-/** Without the init of the PID namespace, which only reaps and passes the exit status on. */
+/** Without the init of the PID namespace, which only reaps and forwards the exit status. */
 export function guestsIn(
   { processes }: Pick<WallResources, 'processes'>,
   pids: readonly number[],

@@ -38,7 +38,7 @@ function restless(): () => number {
   return () => (bytes += 2 ** 20)
 }
 
-test('A wall that sleeps is looked at ever less often, and at once when it grows again', () => {
+test('A sleeping wall is sampled less and less often, and at once when it grows again', () => {
   const { resources, found } = wall()
   const watch = watchTree(resources, bounds, () => 0)
   for (let now = 0; now < 1000; now += 10) watch(now)
@@ -49,7 +49,7 @@ test('A wall that sleeps is looked at ever less often, and at once when it grows
   assert.ok(found.looks - before > 90, `${found.looks - before} looks`)
 })
 
-test('A wall in which nothing ran is looked at by its CPU time alone, but for each eighth look', () => {
+test('Only the CPU time of a wall in which no task ran is sampled, except at each eighth sample', () => {
   const { resources, found } = wall()
   let asked = 0
   let spent = 20
@@ -67,7 +67,7 @@ test('A wall in which nothing ran is looked at by its CPU time alone, but for ea
   assert.equal(watch(from + 36 * 2000).bytes, 2 ** 30)
 })
 
-test('A hundred walls that sleep take a fortieth of a core, and each is looked at', () => {
+test('A hundred sleeping walls take a fortieth of a core, and each is sampled', () => {
   let worked = 0
   const walls = Array.from({ length: 100 }, () => wall())
   const watches = walls.map(({ resources }) => watchTree(resources, bounds, () => (worked += 0.05)))
@@ -84,7 +84,7 @@ test('A hundred walls that sleep take a fortieth of a core, and each is looked a
   assert.ok(walls.every(({ found }, at) => found.looks > seen[at]!))
 })
 
-test('A look that is dear comes more seldom, so that all of them take a tenth of a core', () => {
+test('Costly samples are taken less often, so that all of them take a tenth of a core', () => {
   for (const [costMs, looks] of [
     [0, 100],
     [1, 10],
@@ -99,7 +99,7 @@ test('A look that is dear comes more seldom, so that all of them take a tenth of
   }
 })
 
-test('A look that waited for the CPU is repeated at once: only its own CPU time counts', () => {
+test('A sample that waited for the CPU is repeated at once: only its own CPU time counts', () => {
   const { resources, found } = wall(50)
   found.own = restless()
   const watch = watchTree(resources, bounds)

@@ -16,22 +16,22 @@ import {
   sharedBytesOf,
 } from '../../../os/process-tree.ts'
 
-/** Samples at a time of the monotonic clock. Throws if the wall cannot be read. */
+/** Takes a sample; `nowMs` is monotonic. Throws if the wall cannot be read. */
 export type MemoryWatch = (nowMs: number) => MemorySample
 
-/** Shared memory below this is not worth reading /proc of each process. */
+/** Shared memory in bytes from which /proc of each process is read. */
 const SHARED_FROM = 4 * 2 ** 20
 /** A sample is followed by a pause of ten times its own CPU time, however many processes there are. */
 const COST_FACTOR = 10
 /**
  * Longest interval between samples of a sleeping wall: a hundred of them, each sampled every 10 ms, took all of the
- * warden's CPU time. With a cgroup the kernel limits the memory meanwhile.
+ * warden's CPU time. With a cgroup the kernel enforces the limit between samples.
  */
 const QUIET_MS_MAX = { held: 80, watched: 16 } as const
 const QUIET_BYTES = 64 * 2 ** 10
-/** All samples of sleeping walls together take at most one part in this many of a core. */
+/** All samples of sleeping walls together take at most 1/40 of a core. */
 const QUIET_COST_FACTOR = 40
-/** The same for samples of CPU time alone, which cost a quarter and are taken at the same rate. */
+/** Factor for samples of CPU time alone, which cost a quarter and are taken at the same rate. */
 const IDLE_COST_FACTOR = 160
 /**
  * Samples of a sleeping wall's CPU time between two of its memory. While that stays the same no task ran, so none
@@ -43,7 +43,9 @@ const QUIET_TURN_MS_MAX = 1000
 /** Time of the next sample of a sleeping wall; shared by all watches of this warden. */
 let quietTurnAt = 0
 
-/** Samples the memory of a process tree, and throttles its CPU time where `cores` names a limit that no cgroup holds. */
+/**
+ * Samples the memory of a process tree, and throttles its CPU time if `cores` is set: a limit that no cgroup enforces.
+ */
 export function watchTree(
   resources: WallResources,
   to: {
@@ -54,7 +56,7 @@ export function watchTree(
     /** OOM kills before the job. */
     readonly kills: number
     readonly zones: ProgramZones | undefined
-    /** Bytes of scratch, where that lies on this machine's disk. */
+    /** Bytes of scratch, if that is on the host's disk. */
     readonly disk?: number | undefined
   },
   workedMs: () => number = threadMs,
@@ -109,7 +111,7 @@ export function watchTree(
   }
 }
 
-/** Reserves a turn and returns its time: the more walls sleep, the less often each is sampled. */
+/** Reserves the time of a wall's next sample: the more walls sleep, the less often each is sampled. */
 function quietTurn(now: number, turnMs: number): number {
   const from = Math.min(Math.max(quietTurnAt, now), now + QUIET_TURN_MS_MAX)
   return (quietTurnAt = from + turnMs)
@@ -136,7 +138,7 @@ function memoryOf(
       const base = idleBytes + Math.max(0, own - idleMemory)
       // Scratch (tmpfs) is granted as `disk`: of shared memory only the mapped part counts.
       const mapped = shared > SHARED_FROM ? Math.min(shared, sharedBytesOf(pids())) : 0
-      // The walk over page tables is for sums that would end the wall: the kernel's limit holds meanwhile.
+      // The costly walk over page tables is done only for sums that would end the wall.
       const isOver = mapped > 0 && base + mapped > residentMax
       return base + (isOver ? Math.min(mapped, proportionalSharedBytesOf(pids())) : mapped)
     }
@@ -147,7 +149,7 @@ function memoryOf(
   }
 }
 
-/** Stops a wall, or a zone of it, that has used up its share of CPU time. */
+/** Stops a wall, or one of its zones, that has overdrawn its CPU time. */
 function throttleOf(
   resources: WallResources,
   {
@@ -158,14 +160,14 @@ function throttleOf(
   const used = cores === undefined ? 0 : ofProcesses(resources, processesOfWall(resources))
   const throttle =
     cores === undefined ? undefined : createCpuThrottle(cores, performance.now(), used)
-  // An earlier watch may have left them stopped.
+  // An earlier watch may have stopped them.
   let stopped: readonly number[] = throttle ? guestsIn(resources, processesOfWall(resources)) : []
   return (look: () => readonly number[], now: number): void => {
     if (!throttle && !zones && !resources.isFrozen) return
     const pids = look()
     const inZones = zones?.look(pids, now)
     if (resources.isFrozen && !keepStopped(resources, guestsIn(resources, pids), now))
-      throw new Error('it went on while it was frozen')
+      throw new Error('it ran while it was frozen')
     if (resources.isFrozen || (!throttle && !inZones)) return
     const runs = throttle?.look(now, ofProcesses(resources, pids)) ?? true
     const guests = guestsIn(resources, pids)

@@ -4,8 +4,8 @@ import { identify, isAlive } from '../../../os/proc.ts'
 import { signalAll } from '../../../os/signal.ts'
 
 /**
- * Orphans of killed launchers. A launcher that dies with its warden may leave a child blocked on a pipe for ever: the
- * child has no parent-death signal yet, and no lease names it. So a launcher has its warden's pid and start time in argv,
+ * Orphans of killed launchers. A launcher that dies with its warden may leak a child that blocks on a pipe for ever:
+ * the child has no parent-death signal yet, and no lease. So a launcher has its warden's pid and start time in argv,
  * which forked children keep until they exec the program.
  */
 const MARK = /^mayfly-wall:w[0-9a-f]{16}:(\d+):(\d+)$/

@@ -21,37 +21,37 @@ export interface ProcessWall extends Wall {
   readonly resources: WallResources
   /** Bytes of scratch. */
   readonly disk: number
-  /** False where a test switches the memory watch off. */
+  /** False if a test disables the memory watch. */
   readonly isWatched: boolean
   /** Bounds of its job; undefined before the first. */
   held: HeldBounds | undefined
-  /** Limit of its cgroup that was set while it waited, and the memory that it is for. */
+  /** Cgroup limit that was set in advance, and the job memory for which it was computed. */
   preset: { readonly memory: number; readonly groupMax: number } | undefined
-  /** Processes that it had when it was ready. */
+  /** Handles of the processes that it had when it was ready. */
   readonly handles: ProcessHandles
   watch: MemoryWatch | undefined
   killsAtClaim: number
-  /** File that its program executes before its job; undefined where /proc may not be read. */
+  /** File that its program executes before its job; undefined if /proc may not be read. */
   executable: string | undefined
-  /** Ended because its program closed its socket to the server and went on. */
+  /** True if it was ended because its program closed the socket to the server and continued. */
   isMute: boolean
-  /** Zones of its programs, where its job has any. */
+  /** Zones of its programs, if its job has any. */
   zones: ProgramZones | undefined
-  /** Milliseconds of CPU time before its job, and as last read before its end. */
+  /** CPU time in milliseconds before its job, and at the last read before its end. */
   spentBefore: number
   spentSeen: number
 }
 
-/** Bounds as asked for, and the memory limits that follow: of its processes, and of its cgroup. In bytes. */
+/** Requested bounds, and the memory limits derived from them, of its processes and of its cgroup, in bytes. */
 export interface HeldBounds extends EnclosureBounds {
   readonly residentMax: number
   readonly groupMax: number
 }
 
-/** Nice value of guests: warden and server go first, because they enforce the bounds on a busy machine. */
+/** Nice value of guests: warden and server have priority, because they enforce the bounds on a busy machine. */
 const GUEST_NICE = 5
 
-/** Finds the processes of a wall that just became ready, and says which of them is the program. */
+/** Finds the processes of a wall that has just become ready; returns the pid of the program. */
 export function identifyProcesses(resources: WallResources, nested: boolean): number {
   const outermost = resources.child.pid!
   const chain = chainOf(outermost, nested)
@@ -62,7 +62,7 @@ export function identifyProcesses(resources: WallResources, nested: boolean): nu
   return pid
 }
 
-/** Moves the whole wall into its cgroup, measures it before any foreign instruction runs, and describes it. */
+/** Moves all processes of a wall into its cgroup, measures it before any instruction of a job, and describes it. */
 export function settleWall(
   resources: WallResources,
   pid: number,
@@ -76,8 +76,8 @@ export function settleWall(
 ): ProcessWall {
   const { spec, command } = to
   const { cgroup } = resources
-  // A launcher that entered by itself is not moved again: an ordinary user may not move a process up the hierarchy.
-  // A keeper stays outside: it ends the wall, and may not be frozen or killed for memory with it.
+  // A launcher that entered the cgroup itself is not moved again: an ordinary user may not move a process up the
+  // hierarchy. A keeper stays outside: it ends the wall, so it must not be frozen or OOM-killed with it.
   const inside =
     resources.mark === undefined ? resources.processes : resources.processes.slice(0, -1)
   for (const one of inside) if (!cgroup?.holds(one.pid)) cgroup?.add(one.pid)
@@ -155,7 +155,7 @@ function unheld(spec: EnclosureSpec, isWatched: boolean, resources: WallResource
   }
 }
 
-/** The fields that the server is told. */
+/** Description of the wall for the server. */
 export function wallOf({
   id,
   program,

@@ -23,7 +23,7 @@ export interface LiveZone {
   /** Consecutive samples that found no process in it. */
   unseen: number
   peakBytes: number
-  /** Cause of its end, once it is being ended. */
+  /** Cause of its end, set when its kill begins. */
   why: string | undefined
 }
 
@@ -45,7 +45,7 @@ export function addBelow({ members }: LiveZone, pid: number): void {
   }
 }
 
-/** Zone whose limit a process was killed for: the outermost that was full. */
+/** Zone whose memory limit caused an OOM kill: the outermost that was full. */
 export function fullOf(zone: LiveZone): LiveZone {
   let full = zone
   for (let at = zone.parent; at; at = at.parent)
@@ -78,7 +78,7 @@ export function least(...all: readonly (number | undefined)[]): number | undefin
   return given.length === 0 ? undefined : Math.min(...given)
 }
 
-/** Pid namespace of a process. Throws for one that is gone. */
+/** Pid namespace of a process. Throws if it is gone. */
 export function pidNamespaceOf(pid: number): string {
   return readlinkSync(`/proc/${pid}/ns/pid`)
 }

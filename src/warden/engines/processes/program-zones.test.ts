@@ -28,7 +28,7 @@ function zonesOf(rules: readonly ZoneRule[], isAsked: boolean, add = (_pid: numb
   return { told, zones: new ProgramZones({ resources, rules, pid, cpu: undefined, isAsked, tell }) }
 }
 
-test('A wall that executes programs without end is told to try again', () => {
+test('A wall that calls exec in a loop gets EAGAIN', () => {
   const { pid } = process
   const { zones } = zonesOf([{ kind: 'video', programs: ['ffmpeg'], life: 1000 }], true)
   const asking = { pid, path: 'true', real: '/usr/bin/true', by: '' }
@@ -37,7 +37,7 @@ test('A wall that executes programs without end is told to try again', () => {
   assert.ok(answers.includes(constants.errno.EAGAIN))
 })
 
-test('A program that cannot be put into its zone is ended, and the scan goes on', async () => {
+test('A program that cannot be added to its zone is killed, and the scan continues', async () => {
   const child = spawn('sleep', ['30'])
   await once(child, 'spawn')
   const { zones, told } = zonesOf([{ kind: 'naps', programs: ['*'], life: 1000 }], false, () => {
@@ -49,11 +49,11 @@ test('A program that cannot be put into its zone is ended, and the scan goes on'
   assert.equal(signal, 'SIGKILL')
   assert.deepEqual(
     told.map(({ what, why }) => [what, why]),
-    [['refused', 'it could not be put into one: no such process']],
+    [['refused', 'it could not be added to a zone: no such process']],
   )
 })
 
-test('No two zones have one name, and none has that of the whole', () => {
+test('Names of zones are unique, and differ from that of the whole wall', () => {
   const rules = ['main', 'a', 'a.2', 'a', 'a'].map((kind, index) => {
     return { kind, programs: [`p${index}`], life: 1000 }
   })

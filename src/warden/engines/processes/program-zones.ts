@@ -38,13 +38,13 @@ import {
 import type { ZoneBounds, ZoneRule } from '../../../contract/zone-rules.ts'
 import { ruleFinder, type Executed } from './zone-rules.ts'
 
-/** Zones of a wall: alive at once, and over its life. */
+/** Limits of zones in a wall: live ones, and total over its life. */
 const aliveMax = 32
 const zonesMax = 250
 /** Rate limit of execs of a wall, as a token bucket; beyond it an exec gets EAGAIN. */
 const asksBurst = 1000
 const asksASecond = 500
-/** Bound on reports of programs that were killed when they were found. */
+/** Limit of reports about programs that were killed when a scan found them. */
 const refusedMax = 50
 /** Memory slack of a watched zone: mapped files, and allocations between two samples. */
 const watchedSlackBytes = 16 * 2 ** 20
@@ -69,16 +69,16 @@ export interface ProgramZonesParts {
   readonly pid: number
   /** CPU limit of the whole wall, in cores. */
   readonly cpu: number | undefined
-  /** Whether the sentinel notifies of each exec before it happens. */
+  /** True if the sentinel notifies of each exec before it happens. */
   readonly isAsked: boolean
   readonly tell: (told: ZoneReport) => void
 }
 
 /**
- * Zones of a wall's programs: when a process executes a named program, it and all its descendants get bounds and an end
- * of their own, within those of the zone around it. With a sentinel the exec is notified, and the process is in its zone
- * before the first instruction of the new program; without one the next scan finds it. No process leaves a zone: its
- * children are in it, or in a zone within it.
+ * Zones of a wall's programs: when a process executes a named program, it and all its descendants get bounds and a
+ * lifetime of their own, within those of the enclosing zone. With a sentinel the exec is notified, and the process is
+ * in its zone before the first instruction of the new program; without one the next scan finds it. No process leaves a
+ * zone: its children are in it, or in a nested zone.
  *
  * Membership is a child cgroup, or a mark that is inherited by fork and that a process can only lower (zone-marks.ts).
  * Relies on the caller to scan each 2 to 10 ms. Not handled: a program without a sentinel that ends before a scan.
@@ -122,7 +122,7 @@ export class ProgramZones {
         ? 0
         : constants.errno.EAGAIN
     } catch {
-      // Fails closed: it is gone, or its zone cannot be found.
+      // Fails closed: the process is gone, or its zone cannot be found.
       return constants.errno.EAGAIN
     }
   }
@@ -137,7 +137,7 @@ export class ProgramZones {
     return false
   }
 
-  /** Samples each zone and finds unnotified programs. Returns the processes that have to stay stopped for now. */
+  /** Samples each zone and finds unnotified programs. Returns the processes that must stay stopped. */
   look(pids: readonly number[], now: number): ReadonlySet<number> {
     this.#findNew(pids)
     const stopped = new Set<number>()
@@ -152,7 +152,7 @@ export class ProgramZones {
     return stopped
   }
 
-  /** Tightens one zone. Throws if there is no such zone, or if a bound does not hold. */
+  /** Tightens one zone. Throws if there is no such zone, or if a bound is not enforced. */
   tighten(name: string, to: ZoneBounds): NonNullable<ZoneReport['enforced']> {
     const zone = this.#zones.get(name)
     if (!zone || zone.why !== undefined) throw new Error(`it has no zone "${name}"`)
@@ -168,7 +168,7 @@ export class ProgramZones {
       if (zone.bounds.cpu !== undefined && zone.bounds.cpu > cpu) this.#limit(zone, { cpu })
   }
 
-  /** Ends one zone, with those within it. Resolves when nothing of it runs any more. */
+  /** Ends a zone and its nested zones. Resolves when no process of them is left. */
   async end(name: string, why: string): Promise<void> {
     const zone = this.#zones.get(name)
     if (!zone) return
@@ -204,7 +204,9 @@ export class ProgramZones {
     if (!zone.throttle.look(now, cpuMsOf(own))) for (const pid of own) stopped.add(pid)
   }
 
-  /** Ends programs that run unnotified or were notified as another program; without a sentinel, puts them into a zone. */
+  /**
+   * Kills programs that run unnotified or were notified as another program; without a sentinel, adds them to a zone.
+   */
   #findNew(pids: readonly number[]): void {
     for (const { pid, file } of this.#execs.since(pids)) this.#found(pid, file)
     if (!this.#hasGroups) this.#endStrays(pids)
@@ -224,20 +226,20 @@ export class ProgramZones {
     this.#parts.tell({ ...reportOf(rule, name, parent, about), what: 'refused', why })
   }
 
-  /** Cause for which a found program gets no zone and is killed. Never throws: the same turn samples other walls. */
+  /** Reason why a found program gets no zone and is killed. Never throws: the same turn samples other walls. */
   #whyNot(rule: ZoneRule, zone: LiveZone | undefined, about: About): string | undefined {
     // The exec was notified, and allowed, as another program.
-    if (this.#parts.isAsked) return 'it was not what it had said'
+    if (this.#parts.isAsked) return 'its exec was notified as another program'
     try {
       return this.#begin(rule, zone, about) ? undefined : 'there are too many zones'
     } catch (error) {
-      return `it could not be put into one: ${messageOf(error)}`
+      return `it could not be added to a zone: ${messageOf(error)}`
     }
   }
 
   #begin(rule: ZoneRule, parent: LiveZone | undefined, about: About): boolean {
     const depth = parent ? parent.depth + 1 : 0
-    // At the maximum depth it stays in the zone around, which is no looser.
+    // At the maximum depth it stays in the enclosing zone, which is no looser.
     if (depth >= depthMax) return true
     const within = parent ? parent.within : this.#ofWhole
     const isFull = this.#zones.size >= aliveMax || this.#made >= zonesMax
@@ -317,7 +319,7 @@ export class ProgramZones {
   }
 
   #gone(zone: LiveZone): void {
-    // The OOM killer may have been faster than the sample that would have seen the excess.
+    // The OOM killer may act before a sample measures the excess.
     if (zone.why === undefined && zone.members.memoryKills() > 0) this.#end(fullOf(zone), memoryHit)
     if (!zone.members.remove()) return
     this.#zones.delete(zone.name)
@@ -338,12 +340,12 @@ export class ProgramZones {
     return this.#zones.size > 0 ? this.#zoneAt(locate(pid, this.#hasGroups)) : undefined
   }
 
-  /** Innermost zone of a process: zones within a zone were made after it. */
+  /** Innermost zone of a process: nested zones are created after the enclosing one. */
   #zoneAt(at: ZoneLocation): LiveZone | undefined {
     return [...this.#zones.values()].toReversed().find(({ members }) => members.holds(at))
   }
 
-  /** A mark that leads to no zone was tampered with, or is of a zone that has ended. */
+  /** Kills processes whose mark matches no zone: it was tampered with, or its zone has ended. */
   #endStrays(pids: readonly number[]): void {
     if (this.#made === 0) return
     const strays = pids.filter((pid) => {

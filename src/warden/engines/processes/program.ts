@@ -14,7 +14,7 @@ import type { EnclosureSpec } from '../../../contract/engine.ts'
 
 const DISK_BYTES = 64 * 2 ** 20
 
-/** Composes the program by its provider's `launch.ts`; those that not every Mayfly needs are loaded on first use. */
+/** Composes the program by its provider's `launch.ts`; rarely needed ones are loaded on first use. */
 export async function programFor(
   asked: EnclosureSpec,
   without: readonly JailLayer[],
@@ -40,7 +40,7 @@ function wholeGuests() {
   return guests
 }
 
-/** Composes the command of the jail. Throws MayflyError UNAVAILABLE where this kind of jail is missing. */
+/** Composes the command of the jail. Throws MayflyError UNAVAILABLE if this jail kind is missing. */
 export function composeJail(
   asked: 'any' | 'embedded' | 'bubblewrap',
   program: JailedProgram,
@@ -54,7 +54,7 @@ export function composeJail(
     return bubblewrap ?? composeEmbedded(program, facts, options)
   throw new MayflyError(
     'UNAVAILABLE',
-    'Cannot start a wall by bubblewrap: it is missing here, or can make no namespaces',
+    'Cannot start a wall by bubblewrap: it is missing, or cannot create namespaces',
     {
       hint: 'Install bubblewrap, and allow namespaces',
     },

@@ -7,12 +7,12 @@ import { killWall } from './kill.ts'
 import type { WallResources } from './resources.ts'
 import { removeWallFolder } from '../wall-folder.ts'
 
-/** Delay until the members of the cgroup are killed: those that a failed start left have no parent that would kill them. */
+/** Delay until the members of the cgroup are killed: processes of a failed start may have no parent that kills them. */
 const REST_AFTER_MS = 16
 /** A killed sentinel is gone at once unless the machine is busy. */
 const SENTINEL_MS_MAX = 1_000
 
-/** A keeper that ends by itself has waited for each process of its wall. One that was killed leaves them, with their mark. */
+/** Kills processes by their mark after a keeper was killed. A keeper that exits has reaped each process of its wall. */
 function killMarked({ child, mark, sentinel }: WallResources): boolean {
   if (mark === undefined || child.exitCode !== null) return false
   if (child.signalCode === null) return sentinel?.isKeeper === true
@@ -21,7 +21,7 @@ function killMarked({ child, mark, sentinel }: WallResources): boolean {
   return left.length > 0
 }
 
-/** Kills what is left and releases all that the wall holds; see `releaseOnceGone`. */
+/** Kills remaining processes and releases all resources of the wall; see `releaseOnceGone`. */
 export async function releaseResources(
   resources: WallResources,
   releaseLease: (id: string) => void,
@@ -33,7 +33,7 @@ export async function releaseResources(
   sentinel?.close()
   await releaseOnceGone(resources, {
     async removeFolder() {
-      // The sentinel has the wall's uid and is in no group.
+      // The sentinel has the wall's uid and is in no cgroup.
       if (sentinel)
         await Promise.race([sentinel.ended, delay(SENTINEL_MS_MAX, undefined, { ref: false })])
       if (scratch) await removeWallFolder(id)

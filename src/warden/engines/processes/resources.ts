@@ -8,38 +8,38 @@ import type { Slot } from '../../slots.ts'
 export interface WallResources {
   readonly id: string
   readonly slot: Slot | undefined
-  /** Uid on this machine where it is none of Mayfly's, but of a range of subordinate uids. */
+  /** Host uid from a range of subordinate uids, if the wall has none of Mayfly's slots. */
   readonly uidOutside?: number
   readonly child: SpawnedChild
-  /** Runs whole programs, which may fork; a worker may not. */
+  /** True for whole programs, which may fork; false for a worker. */
   readonly isWhole: boolean
-  /** Namespaces of the template that forked it; undefined where it was started by an exec. */
+  /** Namespaces of the template that forked it; undefined if it was started by an exec. */
   readonly forkedFrom: readonly string[] | undefined
   /** Tail of stderr, for V8's message when it aborts. */
   readonly complaint: () => string
-  /** Scratch folder on the host, where it could have no root of its own. */
+  /** Scratch folder on the host, for a wall without a root of its own. */
   readonly scratch: string | undefined
-  /** Answers the system calls that depend on its phase. */
+  /** Sentinel that answers the system calls that depend on its phase. */
   readonly sentinel: Sentinel | undefined
   /** Error of a start that failed half-way: the resources exist and have to be released. */
   readonly broken: unknown
-  /** Hard limit that all of its processes carry, where a keeper holds them together and no namespace does. */
+  /** Resource limit that marks all of its processes, for a wall with a keeper and without namespaces. */
   readonly mark: number | undefined
   cgroup: Cgroup | undefined
   /** The init of the pid namespace before the program; the outermost last. */
   processes: readonly ProcessIdentity[]
-  /** Copy of the socket that listens inside, until it is handed over or closed. */
+  /** Copy of the listener inside, until it is passed or closed. */
   listenerFd: number | undefined
   /** Processes and threads before any job. */
   idleTasks: number
-  /** Processes alone. */
+  /** Processes before any job. */
   idleProcesses: number
-  /** Anonymous bytes before any job, as its cgroup counts them; without one with shared memory, as its processes say. */
+  /** Bytes before any job: anonymous memory by its cgroup; without one, of its processes with shared memory. */
   idleMemory: number
   isFrozen: boolean
-  /** A bound on tasks was set while it waited. */
+  /** True if a bound on tasks was set in advance. */
   isPreset: boolean
-  /** Fork and clone are closed for good; later bounds on processes are ignored. */
+  /** True if fork and clone are closed irrevocably; later bounds on processes are ignored. */
   forbidsFork: boolean
   /** Resolves when no process of the wall can fork any more; undefined while it may. */
   forkClosed: Promise<void> | undefined

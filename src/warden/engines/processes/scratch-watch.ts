@@ -4,12 +4,12 @@ import { asFileUser } from '../../../os/libc.js'
 import { scratchInodesMax } from '../../../jail/whole.ts'
 
 /**
- * Bytes on the disk of a wall whose scratch folder lies on this machine's: no file system of its own bounds them. The folder is
- * walked in pieces, and files that were removed and are still open are counted by the descriptors of the wall's processes.
- * Between two walks a program may write beyond its bound.
+ * Disk usage of a wall whose scratch folder is on the host's file system, where no size limit of a mount applies. The
+ * folder is walked incrementally; unlinked files that are still open are counted by the descriptors of the wall's
+ * processes. Between two walks a program can exceed its bound.
  *
- * Relies on links below /proc/PID/fd, which the wall's own user may read (Docker gives root no CAP_SYS_PTRACE). Not handled: a
- * removed file that is mapped and has no descriptor any more.
+ * Relies on links below /proc/PID/fd, which the wall's own user may read (Docker gives root no CAP_SYS_PTRACE). Not
+ * handled: an unlinked file that is mapped and has no open descriptor.
  */
 const ENTRIES_A_LOOK = 256
 /** Milliseconds from the end of a walk to the next one. */
@@ -21,7 +21,7 @@ const REMOVED = ' (deleted)'
 export class ScratchWatch {
   readonly #folder: string
   readonly #bytesMax: number
-  /** The wall's own user, if it has one. */
+  /** Uid of the wall, if it has one of its own. */
   readonly #uid: number | undefined
   #walk: Generator<number> | undefined
   #bytes = 0
@@ -35,12 +35,12 @@ export class ScratchWatch {
     this.#uid = uid
   }
 
-  /** Whether a walk goes on at the next look. */
+  /** True while a walk is incomplete. */
   get isWalking(): boolean {
     return this.#walk !== undefined
   }
 
-  /** Goes on with its walk; true once the wall has more files, or bytes in them, than it may. */
+  /** Continues the walk; true once the wall exceeds its limit of files or bytes. */
   look(pids: readonly number[], now: number): boolean {
     if (this.#isOver || now < this.#restsUntil) return this.#isOver
     this.#walk ??= this.#begin(pids)
@@ -67,7 +67,7 @@ export class ScratchWatch {
   }
 }
 
-/** Bytes of each entry below a folder; a file with several names once. */
+/** Bytes of each entry below a folder; hard links count once. */
 function* sizesIn(folder: string): Generator<number> {
   const folders = [folder]
   const linked = new Set<number>()
@@ -85,7 +85,7 @@ function* sizesIn(folder: string): Generator<number> {
 
 const bytesIn = ({ blocks }: Stats) => blocks * BLOCK_BYTES
 
-/** A folder that its program made unreadable is opened: it is of this user. */
+/** Restores permissions of a folder that the program made unreadable; it belongs to this user. */
 function namesIn(folder: string): readonly string[] {
   try {
     return readdirSync(folder)

@@ -53,7 +53,7 @@ suite('The source of sentinels', () => {
     assert.equal(stand.told.length, 1)
   })
 
-  test('A wall that may not be looked into turns it off for a while, whatever others say at the same time', async () => {
+  test('A refused access to a wall turns it off for a while, regardless of concurrent reports', async () => {
     await using stand = open(['works'])
     const given = await stand.source.take()
     assert.ok('fd' in given)

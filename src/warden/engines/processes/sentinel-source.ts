@@ -3,13 +3,13 @@ import { isThere, type CProgram, type FoundCProgram } from '../../../jail/c-prog
 import type { SentinelState } from '../../../contract/warden.ts'
 
 /**
- * Source of the sentinel's program. A failure may be transient (a full disk, no memory for a compiler), so it is retried
- * with exponential back-off, by a single wall first, so that walls do not flap between having a sentinel and having none.
- * All others start without one meanwhile, and report so.
+ * Source of the sentinel's program. A failure may be transient (a full disk, no memory for a compiler), so it is
+ * retried with exponential back-off, by a single wall first, so that walls do not flap between having a sentinel and
+ * having none. All others start without one until then, and report it.
  */
 export interface SourceParts {
   readonly make: () => Promise<FoundCProgram>
-  /** Called when walls begin to start without a sentinel, and when they have one again. */
+  /** Called when walls begin to start without a sentinel, and when sentinels are available again. */
   readonly tell: (told: SentinelState) => void
   /** Milliseconds. */
   readonly now?: () => number
@@ -17,7 +17,10 @@ export interface SourceParts {
 
 export const retryMsMin = 5_000
 export const retryMsMax = 600_000
-/** Time after which a trial counts as inconclusive, because its wall failed to start for another reason: the next wall tries. */
+/**
+ * Time after which a trial without a result is inconclusive (its wall failed to start for another reason): the next
+ * wall tries.
+ */
 export const trialMsMax = 30_000
 /** Time without a failure after which the back-off starts over. */
 export const calmMs = 600_000
@@ -26,7 +29,7 @@ type State =
   | { readonly kind: 'unknown' }
   | { readonly kind: 'on'; readonly since: number }
   | { readonly kind: 'off'; readonly why: string; readonly until: number }
-  /** Compiled again; one wall tries it before the others get it. */
+  /** Compiled again; a single wall tries it before the others get it. */
   | { readonly kind: 'doubtful'; readonly why: string; readonly triedAt: number }
 
 export class SentinelSource {

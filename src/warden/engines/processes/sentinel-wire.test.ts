@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { readWord } from './sentinel-wire.ts'
 
-suite('The words of a sentinel', () => {
+suite('The messages of a sentinel', () => {
   test('Names are decoded as they are on disk, and invalid UTF-8 is harmless', () => {
     assert.equal(pathIn('/work/\\u00c3\\u00a9'), '/work/é')
     assert.equal(pathIn('/bin/true'), '/bin/true')
@@ -10,7 +10,7 @@ suite('The words of a sentinel', () => {
     assert.equal(pathIn('\\u0022\\u005c\\u000a'), '"\\\n')
   })
 
-  test('An unknown word, one with extra members and one that is too long are refused', () => {
+  test('Messages that are unknown, have extra members or are too long are refused', () => {
     assert.equal(readWord('{"kind":"opened"}'), undefined)
     assert.equal(readWord('{"kind":"capturing","processes":1,"more":1}'), undefined)
     assert.equal(readWord('{"kind":"capturing","processes":-1}'), undefined)

@@ -6,11 +6,11 @@ import { tryParseJson } from '../../../lib/parse-json.ts'
 
 /** Protocol between the warden and a sentinel: binary frames to it, lines of JSON back. */
 export interface TablePhase {
-  /** Milliseconds from its receipt by the sentinel. */
+  /** Milliseconds from the receipt by the sentinel. */
   readonly afterMs: number
-  /** Classes that stay open, out of those still open. */
+  /** Classes that stay open, a subset of those still open. */
   readonly allow: readonly CallClass[]
-  /** Ends the wall. */
+  /** True if the phase ends the wall. */
   readonly kills?: boolean
 }
 
@@ -21,7 +21,9 @@ const AFTER_MS_MAX = 2 ** 32 - 1
 /** Throws RangeError for a value that does not fit its field. */
 export function encodeTable(generation: number, phases: readonly TablePhase[]): Buffer {
   if (phases.length < 1 || phases.length > phasesMax)
-    throw new RangeError(`Cannot tell a sentinel of ${phases.length} phases: 1 to ${phasesMax}`)
+    throw new RangeError(
+      `Cannot send ${phases.length} phases to a sentinel: 1 to ${phasesMax} are allowed`,
+    )
   const bytes = Buffer.alloc(HEAD_BYTES + phases.length * PHASE_BYTES)
   bytes.writeUInt32LE(generation, 0)
   bytes.writeUInt8(phases.length, 4)
@@ -43,7 +45,7 @@ export function classesOf(mask: number): readonly CallClass[] {
   return callClasses.filter((_, index) => mask & (1 << index))
 }
 
-/** Causes for which the sentinel ends a wall: a phase does, or a closed call may still succeed. */
+/** Causes for which the sentinel ends a wall: a phase that kills, or a closed call that may still succeed. */
 const endings = ['time', 'unsettled', 'unheld'] as const
 
 const count = z.number().int().min(0)
@@ -81,21 +83,21 @@ const word = z.discriminatedUnion('kind', [
     denied: count,
     leftOut: count,
     waits: count,
-    /** Threads still in a call of a closed class: the phase holds once there are none. */
+    /** Threads still in a call of a closed class: the phase is in force once there are none. */
     unsettled: count,
   }),
   z.strictObject({ kind: z.literal('ended'), generation: count, why: z.enum(endings) }),
-  /** Number of processes; 0 if it cannot, or while another capture runs. */
+  /** Number of processes; 0 if a capture is impossible, or while another one runs. */
   z.strictObject({ kind: z.literal('capturing'), processes: count }),
   /** Inode of a socket; 0 if there is none. */
   z.strictObject({
     kind: z.literal('socket'),
     nonce: count,
     inode: count,
-    /** Process that a keeper connected; 0 if it did not. */
+    /** Pid of the process for which a keeper connected; 0 if it did not. */
     caller: count.exactOptional(),
   }),
-  /** An exec that waits for an answer, with the names of its program. */
+  /** A notified exec that waits for an answer, with the names of its program. */
   z.strictObject({
     kind: z.literal('asks'),
     id: z.string().regex(/^\d{1,20}$/),
@@ -134,7 +136,7 @@ export interface SentinelStatus {
   readonly planned: number
 }
 
-/** Undefined for a line that no sentinel writes. */
+/** Undefined for an invalid line. */
 export function readWord(line: string): SentinelWord | undefined {
   return word.safeParse(tryParseJson(line)).data
 }

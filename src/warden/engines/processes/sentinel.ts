@@ -19,22 +19,25 @@ import {
 /**
  * The warden's half of a wall's sentinel: a child of the warden with the wall's uid, outside the wall's cgroup and
  * namespaces, that answers its seccomp notifications (Linux 5.9). Each line that it writes is checked as hostile input,
- * because user code attacks it directly; when it ends, for whatever reason, the wall has to be ended.
+ * because user code can attack it directly; when it ends, for any reason, the wall must be ended.
  */
 export interface SentinelParts {
   /** The process, and its sockets: lines and frames, and copies of memory. */
   readonly child: SpawnedChild
   readonly control: number
   readonly memory: number
-  /** Whether it is the keeper of its wall, and so the wall's outermost process: killed, it would leave the others behind. */
+  /** True if it is the keeper of its wall, and so the wall's outermost process: a kill would leak the others. */
   readonly isKeeper: boolean
 }
 
 export interface WatchingParts {
   readonly program: CProgram
-  /** Warden's end of the socket over which the wall's first program names its seccomp listener; passed to the sentinel. */
+  /**
+   * Warden's end of the socket over which the wall's first program sends the number of its seccomp listener; passed to
+   * the sentinel.
+   */
   readonly handed: Socket
-  /** The wall's uid, where it has one of its own. */
+  /** The wall's uid, if it has one of its own. */
   readonly uid: number | undefined
   /** Writes, as `FILE:TEXT`, that lift the CPU limits of a dying wall so that its tasks exit at full speed. */
   readonly lifts?: readonly string[]
@@ -42,7 +45,7 @@ export interface WatchingParts {
   readonly pidsFile?: string | undefined
 }
 
-/** Starts one beside a wall. */
+/** Starts the sentinel of a wall. */
 export function startSentinel({
   program,
   handed,
@@ -114,17 +117,17 @@ export class Sentinel {
   readonly ended: Promise<number | null>
   /** Resolves when it has ended and its last line was read. */
   readonly silent: Promise<void>
-  /** Cause for which this machine does not let it look into walls, once it has reported one. */
+  /** Reason why this machine refuses it access to walls, once it has reported one. */
   refused: string | undefined
-  /** Cause for which it ended the wall, or was killed; undefined while it lives, and where the wall ended by itself. */
+  /** Reason why it ended the wall, or was killed; undefined while it lives, or if the wall ended by itself. */
   why: string | undefined
-  /** Pid of the first process of the wall that it reported. */
+  /** Pid of the first process of the wall, as it reported. */
   entered: number | undefined
   /** Callback for calls that it reports. */
   onCall: (seen: ReportedCall) => void = () => undefined
   /** Callback for notified execs: 0 allows, any other value is the errno. */
   onExec: (asked: NotifiedExec) => number = () => 0
-  /** Callback for a phase that its own clock started: the warden closes its part too. */
+  /** Callback for a phase that its own clock started: the warden then closes its part too. */
   onFlipped: (allowed: readonly CallClass[]) => void = () => undefined
   /** Classes that are open, as last reported; undefined before the first report. */
   allowed: readonly CallClass[] | undefined
@@ -158,8 +161,8 @@ export class Sentinel {
   }
 
   /**
-   * Adds phases to the plan and resolves once those that are due hold: no call of a class that they close can succeed any
-   * more. It reopens nothing. Throws MayflyError UNAVAILABLE if the sentinel does not confirm.
+   * Adds phases to the plan and resolves once those that have begun are in force: no call of a class that they close
+   * can succeed any more. Reopens no class. Throws MayflyError UNAVAILABLE if the sentinel does not confirm.
    */
   async flip(phases: readonly TablePhase[]): Promise<SentinelStatus> {
     const generation = ++this.#generation
@@ -169,7 +172,7 @@ export class Sentinel {
     return { ...word, allowed: word.allow }
   }
 
-  /** Asks which classes are open now. */
+  /** Requests the classes that are open. */
   async status(): Promise<SentinelStatus> {
     const nonce = ++this.#nonce
     const bytes = Buffer.alloc(4)
@@ -217,9 +220,9 @@ export class Sentinel {
   }
 
   /**
-   * Copies the written memory of these processes, `bytesMax` in total, into `memory`: heads as lines of JSON, each followed
-   * by as many bytes as it names; the last head says `end`. Returns the number of processes: 0 while another capture runs.
-   * The wall should be frozen.
+   * Copies the written memory of these processes, `bytesMax` in total, into `memory`: heads as lines of JSON, each
+   * followed by the number of bytes that it announces; the last head is `end`. Returns the number of processes: 0 while
+   * another capture runs. The wall should be frozen.
    */
   async capture(pids: readonly number[], bytesMax: number): Promise<number> {
     const few = pids.slice(0, capturedMax)
@@ -244,14 +247,14 @@ export class Sentinel {
     this.child.kill(this.isKeeper ? END_SIGNAL : 'SIGKILL')
   }
 
-  /** Bound on the processes and threads of the wall that it keeps; in force before the next of them begins. It only falls. */
+  /** Lowers the bound on processes and threads of a keeper's wall; in force before the next fork. */
   limitTasks(tasks: number): void {
     const bytes = Buffer.alloc(4)
     bytes.writeUInt32LE(tasks, 0)
     this.#control.write(encodeFrame(FRAME.tasks, bytes))
   }
 
-  /** Port on this machine's loopback to which it leads connections to the egress path; once a life. */
+  /** Sets the port on the host's loopback to which it redirects connections to the egress path; once a life. */
   openEgress(port: number): void {
     const bytes = Buffer.alloc(2)
     bytes.writeUInt16LE(port, 0)

@@ -24,14 +24,17 @@ import { markOf } from './orphans.ts'
 import { liftWords, Sentinel, sentinelName, startSentinel } from './sentinel.ts'
 import type { Zygotes } from './zygotes.ts'
 
-/** File descriptors of a wall's sockets. A worker speaks by one; a whole program has both outputs as well. */
+/** File descriptors of a wall's sockets. A worker has one socket; a whole program also has both outputs. */
 const WORKER = { socket: 3, ready: 4 } as const
 const WHOLE = { socket: 5, ready: 4 } as const
 const FILTER_FD = 5
-/** Descriptors of a forked wall's groups, which it closes when it has entered them. */
+/** First descriptor of a forked wall's cgroup files, which it closes after it has entered the cgroups. */
 const GROUP_FDS = 20
 
-/** Forks and execs the launcher of a wall. A failure after the fork is `broken`, not thrown: the caller releases it. */
+/**
+ * Forks and execs the launcher of a wall. A failure after the fork is returned as `broken`, not thrown: the caller
+ * releases the wall.
+ */
 export function spawnWall(
   id: string,
   command: JailCommand,
@@ -45,7 +48,7 @@ export function spawnWall(
   const { file, args } = startOf(command, entryFiles, to)
   // A child of bubblewrap has no parent-death signal in its first moments: see orphans.ts.
   const marked = args.map((word) => (word === markPlace ? markOf(id) : word))
-  // A keeper is what is started, and carries the steps of the launcher out itself.
+  // A keeper is started in place of the launcher, and performs its steps.
   const started = command.keeper ? program : launcher
   const stdio = stdioOf(command, to.isWhole, data, started?.fd)
   const named = command.keeper ? { argv0: sentinelName } : {}
@@ -53,7 +56,7 @@ export function spawnWall(
   return resourcesOf(id, child, command, to, program)
 }
 
-/** The same by a fork of a template, instead of an exec. Throws where it cannot fork; nothing of it is left then. */
+/** Starts a wall by a fork of a template, instead of an exec. Throws if the fork fails, after releasing everything. */
 export async function forkWall(
   id: string,
   { command, jail }: { readonly command: JailCommand; readonly jail: ForkedJail },
@@ -176,7 +179,7 @@ function spawnSentinel(
   return startSentinel({ program, handed, uid: slot?.uid, lifts, pidsFile })
 }
 
-/** The same as `entering`, as steps of the launcher. */
+/** Entry into the cgroup (see `entering`), as steps of the launcher. */
 function enteredBy(entryFiles: readonly string[]): readonly string[] {
   return [...step('ignore-signals'), ...step('group', ...entryFiles)]
 }

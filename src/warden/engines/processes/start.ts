@@ -21,7 +21,7 @@ import { forkWall, spawnWall } from './spawn.ts'
 import type { ImageZygotes } from './image-zygotes.ts'
 import type { Zygotes } from './zygotes.ts'
 
-/** Controllers of a worker: in cgroup v1 each further one costs a folder at its start. */
+/** Controllers of a worker: in cgroup v1 each controller costs a folder per start. */
 const WORKER_CONTROLLERS = ['memory', 'pids', 'cpu'] as const
 
 export interface StartParts {
@@ -30,9 +30,9 @@ export interface StartParts {
   readonly without: readonly JailLayer[]
   readonly prefer: 'embedded' | 'bubblewrap' | undefined
   readonly compiled: Compiled
-  /** Program that starts walls, once it is made. */
+  /** Program that starts walls, once it is compiled. */
   readonly launcher: CProgram | undefined
-  /** Templates that walls are forked from; undefined where each is started by an exec. */
+  /** Templates from which walls are forked; undefined if each is started by an exec. */
   readonly zygotes: ImageZygotes | undefined
 }
 
@@ -41,11 +41,14 @@ export interface SpawnedWall {
   readonly resources: WallResources
 }
 
-/** A wall with its uid, cgroup and scratch folder, of which no process runs yet. */
+/** A wall with its uid, cgroup and scratch folder, before its first process. */
 export interface PlannedWall {
-  /** Forks it; undefined where no template is there, or it failed: then `exec` is next. Undefined for other programs. */
+  /**
+   * Forks it; resolves to undefined if there is no template, or if that failed: the caller then uses `exec`. Absent for
+   * programs without templates.
+   */
   readonly fork: (() => Promise<SpawnedWall | undefined>) | undefined
-  /** Starts it by an exec. Releases all before it throws. */
+  /** Starts it by an exec. Releases all resources before it throws. */
   exec(): SpawnedWall
   release(): void
 }
@@ -88,7 +91,7 @@ function planWith(
   else if (isWhole && spec.spares > 0) cgroup?.weighStart('spare')
   const to = { slot, isWhole, scratch: options.scratch, cgroup }
   const release = () => {
-    // No process entered it, and no lease names it yet.
+    // No process has entered it, and it has no lease yet.
     cgroup?.remove()
     slot?.release()
   }
@@ -151,13 +154,13 @@ async function forkOne(
   }
 }
 
-/** A wall without namespaces has no root: it could only be shown this system in place of the image. */
+/** A wall without namespaces has no root of its own, so it would show the host's files in place of the image. */
 function rootFor(image: string, { facts, without }: StartParts): string {
   if (facts.namespaces && !without.includes('namespaces')) return findImageRoot(image)
   throw new MayflyError(
     'UNAVAILABLE',
-    'Cannot start a program in an image: this machine makes no namespaces',
-    { hint: '"mayfly doctor" says why' },
+    'Cannot start a program in an image: namespaces are not available',
+    { hint: 'Run "mayfly doctor" for the reason' },
   )
 }
 
@@ -165,7 +168,7 @@ function joinedUnlessPython(program: JailedProgram, { joined }: Compiled): Jaile
   return program.whole?.interpreter === pythonFile ? program : joinedProgram(program, joined)
 }
 
-/** The code of Python's standard library that was compiled is of this system's Python. */
+/** Drops the precompiled standard library for images: it is of the host's Python. */
 function prepared(program: JailedProgram, compiled: Compiled): JailedProgram {
   const { whole } = program
   const { python } = compiled
@@ -173,12 +176,12 @@ function prepared(program: JailedProgram, compiled: Compiled): JailedProgram {
   return python ? { ...program, whole: { ...whole, places: [...whole.places, python] } } : program
 }
 
-/** Jail kind of a request; the engine's row in the table has no other mechanism. */
+/** Jail kind of a request; this engine's row in the table has no other mechanisms. */
 function jailKindOf({ mechanism }: EnclosureSpec): 'any' | JailKind {
   return jailKinds.find((kind) => kind === mechanism) ?? 'any'
 }
 
-/** The uid that a program sees as its own: root of its user namespace where the embedded jail makes one. */
+/** Uid of a program inside: root of its user namespace if the embedded jail creates one. */
 function insideUid(facts: JailFacts, uid: number | undefined): number {
   if (uid !== undefined) return uid
   return facts.namespaces && !facts.root ? 0 : (process.getuid?.() ?? 0)

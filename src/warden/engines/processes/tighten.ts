@@ -8,13 +8,13 @@ import { limitTasksOfAll } from './limit-tasks.ts'
 import type { ProcessWall } from './process-wall.ts'
 
 /**
- * Lowers bounds while the program runs, and reads each back. `to` is no looser than the bounds before, which is asserted.
- * Throws where a bound does not hold, as when more memory is in use than the cgroup would be limited to (EBUSY).
+ * Lowers bounds while the program runs, and reads each back. Asserts that `to` is no looser than the current bounds.
+ * Throws if a bound cannot be enforced, for example EBUSY if more memory is in use than the new limit.
  */
 export async function tighten(wall: ProcessWall, to: EnclosureBounds): Promise<BoundMechanisms> {
   const { resources } = wall
   const before = wall.held
-  if (!before) throw new Error('it holds no job')
+  if (!before) throw new Error('it has no job')
   const { residentMax, groupMax } = limitsFor(wall, to.memory, before)
   assert(residentMax <= before.residentMax && groupMax <= before.groupMax, 'memory was raised')
   wall.zones?.tightenAll(to)
@@ -36,16 +36,16 @@ export async function tighten(wall: ProcessWall, to: EnclosureBounds): Promise<B
 }
 
 /**
- * Closes fork and clone for good (EAGAIN in the guest): the bound on tasks is 0, in the cgroup or for each process. Throws
- * where it does not hold.
+ * Closes fork and clone irrevocably (EAGAIN in the guest): the bound on tasks is 0, in the cgroup or for each process.
+ * Throws if it is not enforced.
  */
 export async function forbidFork({ resources, layers }: ProcessWall): Promise<void> {
   resources.forbidsFork = true
   const { slot, cgroup, sentinel } = resources
-  // The keeper answers each fork itself, and has confirmed that none is in flight.
+  // The keeper answers each fork itself, and has confirmed that no fork is in flight.
   if (sentinel?.isKeeper) return sentinel.limitTasks(0)
   if (cgroup?.controllers.includes('pids')) return cgroup.limit({ pids: 0 })
   const isCounted = layers.includes('own uid') || layers.includes('user namespace')
-  if (!isCounted) throw new Error('nothing here counts its processes')
+  if (!isCounted) throw new Error('no mechanism counts its processes')
   await limitTasksOfAll(resources, 0, (limit) => (slot ? asRealUser(slot.uid, limit) : limit()))
 }

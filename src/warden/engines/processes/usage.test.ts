@@ -17,7 +17,7 @@ function wall(cpuMs: () => number | undefined) {
   return { wall: { resources, idleBytes: 0 } as unknown as ProcessWall, found }
 }
 
-test('Usage of a wall in which nothing ran is not read again, and is once something ran', () => {
+test('Usage is cached while no task runs, and read again after one ran', () => {
   let cpuMs = 20
   const { wall: asleep, found } = wall(() => cpuMs)
   const first = usageOf(asleep)

@@ -5,13 +5,13 @@ import { processesOfWall } from './members.ts'
 import { ofGroup, spentMs } from './cpu-time.ts'
 import { bytesOf } from '../../../os/process-tree.ts'
 
-/** Usage and the CPU time of the group before it was read. */
+/** Usage, and the CPU time of the cgroup before it was read. */
 interface LastUsage {
   readonly spent: number
   readonly usage: WallUsage
 }
 
-/** Cached usage by wall: valid while its CPU time stays the same, because then no task ran. */
+/** Cached usage by wall: valid while its CPU time is unchanged, because then no task ran. */
 const last = new WeakMap<ProcessWall, LastUsage>()
 
 /** Current usage of a wall, measured from outside, without that of its own processes before the job. */

@@ -20,7 +20,7 @@ const isIn = (found: Mark, indexes: readonly number[]) =>
 const isBelow = (inner: readonly number[], outer: readonly number[]) =>
   outer.every((at, depth) => inner[depth] === at)
 
-test('A mark is in its own zone and in those around it, and in no other', () => {
+test('A mark is in its own zone and in the enclosing ones, and in no other', () => {
   fc.assert(
     fc.property(place, place, (a, b) => {
       assert.ok(isMarked(markAt(a)))

@@ -4,7 +4,7 @@ import { signalAll } from '../../../os/signal.ts'
 import { markOf, setMark, type Mark } from './zone-marks.ts'
 import type { ZoneBounds } from '../../../contract/zone-rules.ts'
 
-/** Membership of a process, read once for all zones: its cgroup lines, or its mark where there are none. */
+/** Membership of a process, read once for all zones: its cgroup lines, or its mark on a machine without cgroups. */
 export interface ZoneLocation {
   readonly lines: readonly string[]
   readonly mark: Mark | undefined
@@ -22,13 +22,16 @@ export function locateAll(pids: readonly number[], hasGroups: boolean): ZoneLoca
   return new Map(hasGroups ? [] : pids.map((pid) => [pid, locate(pid, hasGroups)]))
 }
 
-/** Members of a zone, and the limits that the kernel holds them to. */
+/** Members of a zone, and the limits that the kernel enforces on them. */
 export interface ZoneMembers {
   readonly group: Cgroup | undefined
   readonly mark: Mark | undefined
   /** Adds a process, and with it all its future children. Throws if it is not a member afterwards. */
   add(pid: number): void
-  /** Sets limits of the cgroup; throws if the kernel refuses one. Without a controller, `program-zones.ts` polls instead. */
+  /**
+   * Sets limits of the cgroup; throws if the kernel refuses one. Bounds without a controller are polled by
+   * `program-zones.ts`.
+   */
   limit(to: ZoneBounds): void
   /** True if a process found there is in this zone or in a zone within it. */
   holds(at: ZoneLocation): boolean
@@ -37,13 +40,13 @@ export interface ZoneMembers {
   memoryKills(): number
   /** True if its own memory limit was reached, and not one of an enclosing cgroup. */
   hasBeenFull(): boolean
-  /** Kills the members; a process that is being forked meanwhile is found by the next call. */
+  /** Kills the members; a process that is being forked is found by the next call. */
   kill(all: () => ZoneLocations): void
-  /** True if nothing of it is left. */
+  /** True once it is removed. */
   remove(): boolean
 }
 
-/** A control group within that of the wall, or of the zone around it. */
+/** A cgroup within that of the wall, or of the enclosing zone. */
 export function groupMembers(group: Cgroup): ZoneMembers {
   return {
     group,

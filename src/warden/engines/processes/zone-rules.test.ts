@@ -7,7 +7,7 @@ import { matches, ruleFinder } from './zone-rules.ts'
 const rule = (kind: string, ...programs: string[]): ZoneRule => ({ kind, programs, life: 1 })
 const nothing = { path: '', real: '', by: '' }
 
-test('A star stands for anything, also for nothing, and takes one pass however many there are', () => {
+test('A star matches any text, also the empty one, in linear time for any number of stars', () => {
   for (const [pattern, text] of [
     ['ffmpeg', 'ffmpeg'],
     ['ff*', 'ff'],
@@ -26,7 +26,7 @@ test('A star stands for anything, also for nothing, and takes one pass however m
   assert.ok(!matches(`${'a*'.repeat(120)}b`, 'a'.repeat(5000)))
 })
 
-test('The first rule counts that names a program as it was called, as it is, or as what runs it', () => {
+test('The first rule applies that names a program by its called path, its canonical file or its interpreter', () => {
   const ruleOf = ruleFinder([rule('shell', 'sh'), rule('own', '/work/*'), rule('rest', '*')])
   const kindOf = (executed: Partial<typeof nothing>) => ruleOf({ ...nothing, ...executed })?.kind
   assert.equal(kindOf({ path: './sh' }), 'shell')

@@ -52,7 +52,7 @@ function withoutMark(name: string): string {
   return name.endsWith(' (deleted)') ? name.slice(0, -' (deleted)'.length) : name
 }
 
-/** A wall's programs are files of this machine, so their links resolve here. */
+/** A wall's programs are files of the host, so their symlinks are resolved on the host. */
 function filesOf(program: string): readonly string[] {
   if (program.includes('*')) return []
   const places = program.startsWith('/')

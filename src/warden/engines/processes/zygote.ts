@@ -11,11 +11,11 @@ import { startChild } from '../spawned.ts'
 import { surroundingsOf } from './forked-proof.ts'
 
 /**
- * The warden's half of a template: a child that forks walls on request (guest/zygote/zygote.c, which has the protocol). One
- * request at a time. Its word on a pid is checked: the process is a child of this one, and none that it had before.
+ * The warden's half of a template: a child that forks walls on request (guest/zygote/zygote.c, which has the protocol).
+ * One request at a time. The reported pid is checked: it must be a new child of this process.
  */
 export interface ForkRequest {
-  /** Descriptors of this process, each with its number in the child. */
+  /** Descriptors to pass, each with its number in the child. */
   readonly given: readonly (readonly [from: number, to: number])[]
   readonly steps: readonly string[]
   readonly filter: Buffer | undefined
@@ -30,7 +30,7 @@ export interface TemplateParts {
 /** Name of the process of a template, and of the outermost one of each wall that it forked. */
 export const templateName = (pid: number) => `mayfly-z${pid}`
 const READY_MS_MAX = 15_000
-/** Time to answer, a thousand times what a fork takes. */
+/** Time to answer; a fork takes a thousandth of it. */
 const ANSWER_MS_MAX = 2_000
 const REQUEST_FD = 5
 const HEAD_BYTES = 64
@@ -79,7 +79,7 @@ export class Zygote {
     return this.#child.pid
   }
 
-  /** Namespaces of the template, which no wall may have in common with it. */
+  /** Namespaces of the template, which no wall may share. */
   get surroundings(): readonly string[] {
     this.#surroundings ??= surroundingsOf(this.#child.pid!)
     return this.#surroundings
@@ -89,12 +89,15 @@ export class Zygote {
     return !this.#isClosed
   }
 
-  /** Forks the outermost process of a wall, and resolves with its pid. Throws MayflyError UNAVAILABLE; it is over then. */
+  /**
+   * Forks the outermost process of a wall, and resolves with its pid. Throws MayflyError UNAVAILABLE; the template is
+   * unusable then.
+   */
   async fork(request: ForkRequest): Promise<number> {
     if (this.#isClosed) throw unavailable('it has ended')
     const serial = ++this.#serial
     const answer = Promise.withResolvers<number>()
-    // Rejected by `close` too, where nothing waits for it yet.
+    // `close` may reject it before it is awaited.
     answer.promise.catch(() => undefined)
     this.#waiting = answer
     const late = setTimeout(() => answer.reject(unavailable('it does not answer')), ANSWER_MS_MAX)
@@ -114,7 +117,7 @@ export class Zygote {
     }
   }
 
-  /** Kills it; walls that it forked stay. Idempotent. */
+  /** Kills it; forked walls stay. Idempotent. */
   close(): void {
     if (this.#isClosed) return
     this.#isClosed = true
@@ -134,8 +137,8 @@ export class Zygote {
     const bytes = Buffer.concat([head, words, ...(filter ? [filter] : [])])
     const fds = given.map(([from]) => from)
     const sent = sendDescriptors(descriptorOf(this.#requests), bytes, fds)
-    // The socket holds ten of them, and there is one at a time.
-    if (sent !== bytes.length) throw unavailable('it does not read')
+    // The socket buffer has room for ten requests, and only one is in flight.
+    if (sent !== bytes.length) throw unavailable('its socket is full')
   }
 
   #hear(bytes: Buffer): void {
@@ -149,7 +152,10 @@ export class Zygote {
   }
 }
 
-/** A fork has one thread alone: locks that another one of a library held would stay locked in it. */
+/**
+ * A forked process has only one thread: locks of other threads would stay locked in it, so a template must be
+ * single-threaded.
+ */
 function assertAlone(pid: number): void {
   const threads = threadsOf(pid).length
   if (threads !== 1) throw unavailable(`it has ${threads} threads`)

@@ -52,7 +52,7 @@ function open(parts: Partial<ZygoteParts> = {}) {
 }
 
 suite('Templates', () => {
-  test('are started where walls are asked for again and again, and not for a few', async () => {
+  test('are started for repeated requests, and not for a few', async () => {
     const { started, clock, ask } = open()
     for (let n = 0; n < 10; n++, clock.now += 6_000) assert.equal(await ask(), false)
     assert.equal(started.length, 0)
@@ -73,7 +73,7 @@ suite('Templates', () => {
     assert.equal(started.filter(({ isAlive }) => isAlive).length, 1)
   })
 
-  test(`fork ${forksMax} times at most where more are asked for at once`, async () => {
+  test(`fork ${forksMax} times at most for concurrent requests`, async () => {
     const { zygotes, started, ask } = open({ isEager: true })
     assert.equal(await ask(), true)
     const forks = Array.from({ length: 2 * forksMax }, () => zygotes.fork(jail, request))
@@ -82,7 +82,7 @@ suite('Templates', () => {
     assert.equal(ends.filter(({ status }) => status === 'rejected').length, forksMax)
   })
 
-  test('with another root fork no wall that waited for the one before', async () => {
+  test('with another root fork no wall that waited for the earlier template', async () => {
     const { zygotes, started, ask } = open({ isEager: true })
     assert.equal(await ask(), true)
     await ask({ file: '/launcher', args: ['another'] })

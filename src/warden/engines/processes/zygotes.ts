@@ -6,32 +6,32 @@ import { endStrays } from '../../../os/spawned-child.ts'
 import { templateName, Zygote, type ForkRequest, type TemplateParts } from './zygote.ts'
 
 /**
- * Templates of programs. One is started where walls are asked for again and again, replaced after so many forks or so much
- * time, because its children share what one exec draws (layout of addresses, hash seed), and ended when nobody asks.
- * Without one, while it starts, and when it fails, walls are started by an exec.
+ * Templates of programs. A template is started when walls are requested repeatedly, replaced after a number of forks or
+ * a time, because its children share the random values of one exec (address layout, hash seed), and ended when it is
+ * idle. Without a template, while it starts, and when it fails, walls are started by an exec.
  */
 export interface ZygoteParts {
   readonly launcher: () => CProgram | undefined
   readonly openLibrary: () => Promise<FoundCProgram>
-  /** For tests: starts another template in place of a real one. */
+  /** For tests: starts a template in place of a real one. */
   readonly start?: (
     parts: TemplateParts,
   ) => Pick<Zygote, 'pid' | 'ready' | 'gone' | 'isAlive' | 'surroundings' | 'fork' | 'close'>
-  /** Starts a template for the first wall, which waits for it. */
+  /** True to start a template for the first wall, which waits for it. */
   readonly isEager?: boolean
   /** Milliseconds. */
   readonly now?: () => number
-  /** Mutex of forks, shared by all templates of one warden: a new child is told from others by being the only one. */
+  /** Mutex of forks, shared by all templates of one warden: a forked child is identified as the only new one. */
   readonly forks?: { last: Promise<unknown> }
 }
 
-/** Forks, and milliseconds, after which a template is used no more. */
+/** Forks, and milliseconds, after which a template is not used any more. */
 export const forksMax = 200
 export const lifeMsMax = 60_000
-/** From here on its successor is started. */
+/** Forks, and milliseconds, after which its successor is started. */
 const forksUsual = 150
 const lifeMsUsual = 45_000
-/** So many walls in so many milliseconds are worth a template, whose start costs as much as three of them. */
+/** Number of requests within `wantedMs` that starts a template: its start costs as much as three walls. */
 const wantedLeast = 3
 const wantedMs = 10_000
 const retryMsMin = 5_000
@@ -59,7 +59,7 @@ export class Zygotes {
   readonly #now: () => number
   #current: Template | undefined
   #starting: Started | undefined
-  /** Resolves when that can fork, or has failed. */
+  /** Resolves when the starting template can fork, or has failed. */
   #started: Promise<void> = Promise.resolve()
   #library: FoundCProgram | undefined
   #opening: Promise<void> | undefined
@@ -76,7 +76,7 @@ export class Zygotes {
     this.#forks = parts.forks ?? { last: Promise.resolve() }
   }
 
-  /** Whether a wall of this kind can be forked now. Starts a template ahead of need. */
+  /** True if a wall of this kind can be forked now. Starts a template in advance if requests are frequent. */
   async has(jail: TemplateJail): Promise<boolean> {
     this.#asked = [...this.#asked, this.#now()].slice(-wantedLeast)
     if (this.#isReady(jail)) return true
@@ -97,8 +97,8 @@ export class Zygotes {
   }
 
   /**
-   * Forks a wall that `has` was asked for. Throws where it cannot, and MayflyError UNAVAILABLE where the template failed;
-   * whatever had been forked is gone then.
+   * Forks a wall after `has` was true. Throws if there is no usable template, and MayflyError UNAVAILABLE if the
+   * template failed; a partly forked wall is killed then.
    */
   async fork(jail: TemplateJail, request: ForkRequest): Promise<ForkedProcess> {
     const forked = this.#forks.last.then(() => this.#fork(keyOf(jail), request))
@@ -106,13 +106,13 @@ export class Zygotes {
     return await forked
   }
 
-  /** A wall that was forked did not hold, or did not start. */
+  /** Reports that a forked wall failed its proof or its start: the template is dropped. */
   refuse(): void {
     this.#drop()
     this.#wait()
   }
 
-  /** A wall that was forked has been proved. */
+  /** Reports that a forked wall passed its proof: resets the back-off. */
   confirm(): void {
     this.#retryMs = retryMsMin
   }
@@ -134,7 +134,7 @@ export class Zygotes {
 
   async #fork(key: string, request: ForkRequest): Promise<ForkedProcess> {
     const template = this.#current
-    // Race: others have forked since, or it was replaced by one with another root.
+    // Race: other forks may have used it up, or a template with another root may have replaced it.
     const isOver = !template || !isUsable(template, key, this.#now())
     if (isOver) throw new Error('there is no template')
     template.forks++
@@ -142,7 +142,7 @@ export class Zygotes {
       const from = template.zygote.surroundings
       return { pid: await template.zygote.fork(request), from }
     } catch (error) {
-      // A child may be there that no answer named.
+      // A child may exist whose pid was not reported.
       await template.zygote.gone
       if (template.zygote.pid !== undefined) endStrays(templateName(template.zygote.pid))
       this.refuse()
@@ -189,7 +189,7 @@ export class Zygotes {
     this.#wait()
   }
 
-  /** Failures that come together count once. */
+  /** Backs off; concurrent failures count once. */
   #wait(): void {
     const now = this.#now()
     if (now < this.#retryAt) return
@@ -197,7 +197,7 @@ export class Zygotes {
     this.#retryMs = Math.min(retryMsMax, this.#retryMs * 2)
   }
 
-  /** After the fork that it is at. */
+  /** Closes the current template after its fork in flight. */
   #drop(): void {
     const dropped = this.#current
     clearTimeout(this.#expiry)

@@ -15,11 +15,11 @@ import { kernelBytesMax, pageUp } from '../group-memory.ts'
 
 /** Threads that an interpreter starts on first use. */
 const THREADS_LATER = 4
-/** Tasks of a job that asks for no bound. */
+/** Default bound on tasks. */
 const TASKS_MAX = 256
 const noBound: BoundMechanisms = { memory: 'watch', processes: 'none', cpu: 'none', io: 'none' }
 
-/** Holds the wall to a job's bounds, before the job is sent. Memory counts from its idle size. */
+/** Sets a job's bounds before the job is sent. Memory counts from the idle size of the wall. */
 export async function claim(wall: RunscWall, asked: ClaimBounds): Promise<ClaimReadBack> {
   if (asked.egress) await prepareEgress(wall)
   const { resources, idleMemory } = wall
@@ -37,7 +37,10 @@ export async function claim(wall: RunscWall, asked: ClaimBounds): Promise<ClaimR
   return { spent: false, enforced, bytes, idleBytes: idleMemory }
 }
 
-/** `more`: bytes that it may grow by, without scratch. A wall that waited with this limit keeps it: nothing ran since. */
+/**
+ * `more`: bytes by which it may grow, without scratch. A wall with this limit as its preset keeps it: no code ran
+ * since.
+ */
 function groupMaxOf(
   { resources: { cgroup }, disk, preset }: RunscWall,
   memory: number,
@@ -48,7 +51,7 @@ function groupMaxOf(
   return pageUp(cgroup.memoryNow() + more + disk + kernelBytesMax)
 }
 
-/** Sets bounds that most jobs ask for while the wall waits; a claim with others sets all anew. */
+/** Sets the usual bounds in advance; a claim with different ones sets all again. */
 export function presetBounds(wall: RunscWall, usual: UsualBounds): void {
   const { cgroup } = wall.resources
   if (!cgroup) return
@@ -59,12 +62,12 @@ export function presetBounds(wall: RunscWall, usual: UsualBounds): void {
     bind(wall, { cpu })
     wall.preset = { memory, groupMax }
   } catch {
-    // The claim sets them, or says why it cannot.
+    // Ignored: the claim sets them, or reports the error.
     wall.preset = undefined
   }
 }
 
-/** The forwarder is the wall's own: what it takes is no part of what the job may have. */
+/** The forwarder belongs to the wall: its memory and tasks are not charged to the job. */
 async function prepareEgress(wall: RunscWall): Promise<void> {
   const { resources, sentry } = wall
   wall.egress = await openEgress(wall)
@@ -73,10 +76,13 @@ async function prepareEgress(wall: RunscWall): Promise<void> {
   wall.idleTasks = await resources.control.tasks()
 }
 
-/** Lowers bounds while the program runs, and reads each back. Throws where one does not hold (EBUSY: more is in use). */
+/**
+ * Lowers bounds while the program runs, and reads each back. Throws if one is not enforced (EBUSY: more memory is in
+ * use).
+ */
 export function tighten(wall: RunscWall, to: EnclosureBounds): BoundMechanisms {
   const before = wall.held
-  if (!before) throw new Error('it holds no job')
+  if (!before) throw new Error('it has no job')
   const less = before.memory - to.memory
   assert(less >= 0, 'memory was raised')
   const groupMax = pageUp(before.groupMax - less)
@@ -90,7 +96,7 @@ export function sampleOf(
   wall: RunscWall,
   looks: { readonly memory: JobMemory; readonly tasks: TaskWatch; readonly nowMs: number },
 ): MemorySample {
-  if (!wall.held) throw new Error('it holds no job')
+  if (!wall.held) throw new Error('it has no job')
   const bytes = looks.memory.look(wall.held.usedMax)
   const hasTooManyTasks = looks.tasks.isOver(tasksMaxOf(wall, wall.held), looks.nowMs)
   const kills = wall.resources.cgroup?.memoryKills() ?? 0
@@ -102,7 +108,7 @@ export function sampleOf(
   }
 }
 
-/** Sets each bound that this machine can hold and says by which mechanism; tasks are counted while the job runs. */
+/** Sets each bound that this machine can enforce and returns its mechanism; tasks are polled while the job runs. */
 function bind(
   { resources: { cgroup } }: RunscWall,
   to: { readonly cpu?: number | undefined },

@@ -27,9 +27,12 @@ export const donatedFds = [4, 5] as const
 /** Folder of the egress path, as the program sees it, and its socket. */
 const egressInside = '/run/mayfly'
 export const egressName = 'egress'
-/** Root inside and the program's user are others: the program cannot end the forwarder. */
+/** Uid of the forwarder, neither root nor the program's user, so that the program cannot kill it. */
 export const forwarderUid = 65_534
-/** Program inside that connects the loopback to the egress socket. An image has the interpreter of its program alone. */
+/**
+ * Command inside that connects the loopback to the egress socket, in the language of the program: an image may have no
+ * other interpreter.
+ */
 export function forwarderOf({ whole }: RunscProgram): readonly string[] {
   const runner = `${ownFolder}/guest/process`
   const socket = `${egressInside}/${egressName}`
@@ -45,14 +48,16 @@ export function forwarderOf({ whole }: RunscProgram): readonly string[] {
 const cgroupInside = '/sys/fs/cgroup'
 
 /**
- * PID 1 is root inside, with CAP_SETUID and CAP_SETGID only, so that the program cannot signal it. It waits, reaps orphans
- * and passes the exit code on. Its own messages go to the readiness pipe, which is not read once the program is ready.
+ * PID 1 is root inside, with CAP_SETUID and CAP_SETGID only, so that the program cannot signal it. It waits, reaps
+ * orphans and forwards the exit code. Its own messages go to the readiness pipe, which is not read after the program is
+ * ready.
  */
 const SCRIPT = `exec 3>&2 2>&4; ("$@" 2>&3 ${reserved}); exit $?`
 const INIT = ['/bin/sh', '-c', SCRIPT, 'init']
 /**
- * Changes to the program's user, which drops all capabilities; no_new_privs was set before. An image has no program for that, so there
- * PID 1 is that user from its start, without any capability: the program can end it, and ends itself by that.
+ * Changes to the program's user, which drops all capabilities; no_new_privs was set before. An image may lack setpriv,
+ * so there PID 1 has that user from its start, without any capability: the program can kill it, and thereby ends
+ * itself.
  */
 const BECOME = ['/usr/bin/setpriv', `--reuid=${ownUidInside}`, `--regid=${ownUidInside}`]
 const RIGHTS = ['CAP_SETUID', 'CAP_SETGID']
@@ -64,7 +69,7 @@ interface Mount {
   readonly options: readonly string[]
 }
 
-/** Small files of this system that are copied, not mounted; the dynamic loader's cache changes with each package. */
+/** Small files of the host that are copied, not mounted; the dynamic loader's cache changes with each package. */
 const COPIED = new Set([
   '/etc/ssl/openssl.cnf',
   '/etc/matplotlibrc',

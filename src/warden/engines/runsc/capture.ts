@@ -11,8 +11,8 @@ import type { RunscResources } from './wall.ts'
 
 /**
  * Capture by `runsc checkpoint --leave-running`: the state of the sentry, of every process, and every page of memory,
- * scratch folders among them. It does not hold the host's ends of sockets and what is in flight on them, nor files of
- * this machine that the program had open. 180 ms measured for a Python of 8 MiB; the program stands still meanwhile.
+ * scratch folders among them. It contains neither the host's ends of sockets with their data in flight, nor open files
+ * of the host. 180 ms measured for a Python of 8 MiB; the program is paused for that time.
  */
 const IMAGES = ['checkpoint.img', 'pages_meta.img', 'pages.img'] as const
 const CHECKPOINT_MS_MAX = 8_000
@@ -30,7 +30,7 @@ export class Checkpoints {
     this.#prefix = prefix
   }
 
-  /** The socket that copies come over; the other end stays here. Once a life. */
+  /** Opens the socket of the copies; returns the server's end. Once a life. */
   async open(): Promise<Socket> {
     try {
       return await this.#copies.open()
@@ -39,7 +39,7 @@ export class Checkpoints {
     }
   }
 
-  /** Resolves when the image is made; it is sent afterwards, `bytesMax` of it at most. */
+  /** Resolves when the image is written; at most `bytesMax` of it are sent afterwards. */
   async capture(bytesMax: number): Promise<CaptureProgress> {
     if (!this.#copies.isOpen) throw this.#cannot('no socket was asked for')
     const folder = this.#makeFolder()
@@ -76,7 +76,7 @@ export class Checkpoints {
     if (code !== 0) throw this.#cannot(`runsc checkpoint ended with ${code ?? 'a signal'}`)
   }
 
-  /** Heads and bytes, with back-pressure; the socket is destroyed where a file cannot be read. */
+  /** Sends heads and bytes, with back-pressure; destroys the socket if a file cannot be read. */
   async #send(folder: string, bytesMax: number): Promise<void> {
     try {
       let left = bytesMax
@@ -102,7 +102,7 @@ export class Checkpoints {
     for (let at = 0; at < bytes;) {
       const piece = Buffer.allocUnsafe(Math.min(PIECE_BYTES, bytes - at))
       const { bytesRead } = await file.read(piece, 0, piece.length, at)
-      if (bytesRead !== piece.length) throw new Error(`"${name}" is shorter than it was`)
+      if (bytesRead !== piece.length) throw new Error(`"${name}" was truncated`)
       await this.#copies.send(name, piece)
       at += bytesRead
     }

@@ -8,7 +8,7 @@ import { suite, test } from 'node:test'
 import { SentryControl } from './control.ts'
 
 suite('The control socket of a sentry', () => {
-  test('Answers that come in pieces are read whole', async () => {
+  test('Answers that arrive in pieces are assembled', async () => {
     const text = JSON.stringify(result({ results: [{ value: '17\n', is_error: false }] }))
     const tasks = await asked(async (socket) => {
       socket.write(text.slice(0, 20))

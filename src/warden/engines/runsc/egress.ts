@@ -6,8 +6,9 @@ import type { RunscWall } from './wall.ts'
 
 /**
  * The egress path: a unix socket in a folder of the bundle, which the sentry opens for the program (`--host-uds=open`).
- * Programs connect to 127.0.0.1:3128 on the loopback of the sentry's network stack, which the host cannot listen on; so
- * `guest/process/forward.js`, or `mayfly_forward.py` in an image without Node, listens inside and connects both. It starts at the claim, for a job with a network.
+ * Programs connect to 127.0.0.1:3128 on the loopback of the sentry's network stack, on which the host cannot listen; so
+ * `guest/process/forward.js`, or `mayfly_forward.py` in an image without Node, listens inside and forwards. It is
+ * started by the claim of a job with a network.
  */
 const READY_MS_MAX = 10_000
 
@@ -19,7 +20,7 @@ export async function openEgress({
   const server = createServer()
   server.on('error', () => undefined)
   const place = path.join(folder.egress, egressName)
-  // Renamed, because libuv unlinks the bound path when this copy is closed after the hand-over.
+  // Renamed, because libuv unlinks the bound path when this copy is closed after it was passed.
   const bound = `${place}.new`
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   const timer = setTimeout(() => reject(new Error('its egress path was not ready')), READY_MS_MAX)

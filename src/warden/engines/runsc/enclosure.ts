@@ -76,7 +76,7 @@ export class RunscEnclosure implements Enclosure {
     return claim(this.#wall, bounds)
   }
 
-  /** Single-use: it keeps the baseline of its claim. */
+  /** No effect: a single-use wall keeps the CPU baseline of its claim. */
   rearm(): void {}
 
   async tighten(bounds: EnclosureBounds): Promise<BoundMechanisms> {
@@ -93,7 +93,7 @@ export class RunscEnclosure implements Enclosure {
     return this.#wall.resources.control.resume()
   }
 
-  /** While the sentry ends by itself the last sample stays. */
+  /** Returns the last sample while the sentry is exiting. */
   sample(nowMs: number): MemorySample {
     if (this.#sampled && this.#ending.look(nowMs)) return this.#sampled
     try {
@@ -134,7 +134,7 @@ export class RunscEnclosure implements Enclosure {
       processes: Math.max(0, (await resources.control.tasks()) - idleTasks),
       bytes: Math.max(0, bytes - idleMemory),
       cpuMs: Math.round(spentMs(resources)),
-      // The sentry schedules its tasks by itself, and does not count.
+      // The sentry schedules its tasks itself, and does not report their wait time.
       waitedMs: 0,
       atMs: performance.now(),
     }

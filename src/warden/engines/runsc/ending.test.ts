@@ -8,7 +8,7 @@ import { SentryExit } from './ending.ts'
 const skip = process.platform !== 'linux' && 'there is no /proc here'
 
 suite('The end of a sentry', { skip }, () => {
-  test('A sentry that is gone is ending, and for five seconds at most', async () => {
+  test('A sentry that is gone counts as exiting, for five seconds at most', async () => {
     const self = identify(process.pid)
     const ending = new SentryExit({ processes: [self, await ended(), self] })
     assert.equal(ending.look(0), true)
@@ -16,7 +16,7 @@ suite('The end of a sentry', { skip }, () => {
     assert.throws(() => ending.look(5_001), /does not end/)
   })
 
-  test('A sentry without its gofer is given a second to end', async () => {
+  test('A sentry without its gofer has a second to exit', async () => {
     const self = identify(process.pid)
     const ending = new SentryExit({ processes: [self, self, await ended()] })
     assert.equal(ending.look(0), false)
@@ -24,7 +24,7 @@ suite('The end of a sentry', { skip }, () => {
     assert.throws(() => ending.look(1_001), /gofer/)
   })
 
-  test('A sentry with its gofer runs on', () => {
+  test('A sentry with its gofer is not exiting', () => {
     const self = identify(process.pid)
     const ending = new SentryExit({ processes: [self, self, self] })
     assert.equal(ending.look(0), false)

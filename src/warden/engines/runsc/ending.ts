@@ -2,14 +2,15 @@ import { isAlive, isExiting } from '../../../os/proc.ts'
 import type { RunscResources } from './wall.ts'
 
 /**
- * Whether a sentry is ending by itself. Its exit takes 20 ms idle and a second on a busy machine: its descriptors go first,
- * then its process, then the gofer, and `runsc run` passes the exit code on last. A failed read meanwhile means the normal
- * end of the job, not a lost wall. No instruction of the program runs in a sentry that exits.
+ * Detects that a sentry is exiting by itself. The exit takes 20 ms, or a second on a busy machine: its descriptors are
+ * closed first, then its process ends, then the gofer, and `runsc run` forwards the exit code last. A failed read
+ * during that time means the normal end of the job, not a lost wall. No instruction of the program runs in an exiting
+ * sentry.
  */
 const ENDING_MS_MAX = 5_000
 /**
- * Time of a sentry without its gofer. A gofer that was killed looks like one that ended with its sentry: a sentry without
- * files kills its program from inside, and waits for ever if a stub of it was killed too.
+ * Time limit of a sentry without its gofer. A killed gofer cannot be distinguished from one that ended with its sentry:
+ * a sentry without files kills its program from inside, and waits for ever if one of its stubs was killed too.
  */
 const GOFER_LOST_MS_MAX = 1_000
 
@@ -21,7 +22,7 @@ export class SentryExit {
     this.#processes = resources
   }
 
-  /** Throws where the end takes too long. */
+  /** Throws if the exit takes too long. */
   look(nowMs: number): boolean {
     const [, sandbox, gofer] = this.#processes.processes
     if (!sandbox || !gofer) return false

@@ -23,7 +23,7 @@ suite('Memory of a job in a sentry', () => {
     assert.equal(job.memory.look(bound), 120)
   })
 
-  test('More than both bounds together is over, whatever a sentry says', async () => {
+  test('More than both bounds together exceeds the limit, whatever the sentry reports', async () => {
     const job = jobOf(() => Promise.resolve(10_000))
     job.holds = 140
     job.memory.look(bound)
@@ -32,7 +32,7 @@ suite('Memory of a job in a sentry', () => {
     assert.equal(job.memory.look(bound), bound + 1, 'no more than the grant counts as scratch')
   })
 
-  test('A sentry that does not answer takes its job with it', async () => {
+  test('A job whose sentry does not answer is ended', async () => {
     const job = jobOf(() => Promise.reject(new Error('late')))
     job.holds = 130
     job.memory.look(bound)

@@ -3,10 +3,10 @@ import { memoryOf } from './measure.ts'
 import type { RunscWall } from './wall.ts'
 
 /**
- * Memory of a job without its scratch folders: both are bytes of one memfd, and only the sentry can tell them apart. It is
- * asked only once the sum exceeds the bound of memory alone, because its count takes 3 to 40 ms; until it answers, the sum
- * of both bounds holds. A compromised sentry gains no more than that sum, which was granted. If it does not answer, all
- * bytes count as memory.
+ * Memory of a job without its scratch folders: both are bytes of one memfd, and only the sentry can distinguish them.
+ * The sentry is asked only once the sum exceeds the memory bound, because its count takes 3 to 40 ms; until it answers,
+ * the sum of both bounds is enforced. A compromised sentry gains no more than that sum, which was granted. If it does
+ * not answer, all bytes count as memory.
  */
 export class JobMemory {
   readonly #wall: RunscWall
@@ -18,7 +18,10 @@ export class JobMemory {
     this.#wall = wall
   }
 
-  /** Bytes that count against `usedMax`: at most that, unless the job is over it. Throws where it cannot look. */
+  /**
+   * Bytes that count against `usedMax`; above it only if the job exceeds its bound. Throws if the wall cannot be
+   * measured.
+   */
   look(usedMax: number): number {
     const { resources, sentry, disk } = this.#wall
     const all = memoryOf(resources, sentry)

@@ -6,8 +6,8 @@ import type { RunscResources } from './wall.ts'
 const REAP_MS_MAX = 200
 
 /**
- * Kills the sentry, whose death takes each stub process with it, and the gofer. `runsc delete` is not asked: it takes
- * more than a second, and what it would remove is removed with the folder. Idempotent.
+ * Kills the sentry, whose death takes each stub process with it, and the gofer. `runsc delete` is not used: it takes
+ * more than a second, and its files are removed with the wall's folder. Idempotent.
  */
 export function killResources({ processes, child, cgroup }: RunscResources): void {
   const [, ...inner] = processes

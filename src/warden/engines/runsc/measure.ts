@@ -9,9 +9,9 @@ const BLOCK_BYTES = 512
 const MEMORY_FILE = '/memfd:runsc-memory (deleted)'
 
 /**
- * Bytes that a wall holds. Memory of the program is shared memory of the sentry (a memfd), and so are its scratch
+ * Memory of a wall in bytes. Memory of the program is shared memory of the sentry (a memfd), and so are its scratch
  * folders, which were granted as `disk`. A cgroup counts them; without one they are the blocks of that memfd, which the
- * kernel counts and the sentry cannot misreport, and the sentry's heap. Throws where the sentry is gone.
+ * kernel counts and the sentry cannot misreport, and the sentry's heap. Throws if the sentry is gone.
  */
 export function memoryOf({ cgroup }: Pick<RunscResources, 'cgroup'>, sentry: Sentry): number {
   if (!cgroup) return statSync(sentry.memoryFile).blocks * BLOCK_BYTES + anonymousBytes(sentry.pid)
@@ -19,7 +19,7 @@ export function memoryOf({ cgroup }: Pick<RunscResources, 'cgroup'>, sentry: Sen
   return own + shared
 }
 
-/** Finds the sentry's memfd, once a wall: the sentry has hundreds of descriptors. Throws if there is none. */
+/** Finds the sentry's memfd, once per wall: the sentry has hundreds of descriptors. Throws if there is none. */
 export function sentryOf(pid: number): Sentry {
   const folder = `/proc/${pid}/fd`
   const fd = readdirSync(folder).find((one) => linkOf(`${folder}/${one}`) === MEMORY_FILE)
@@ -27,7 +27,7 @@ export function sentryOf(pid: number): Sentry {
   return { pid, memoryFile: `${folder}/${fd}` }
 }
 
-/** A descriptor may be closed in between. */
+/** Undefined for a descriptor that was closed since the listing. */
 function linkOf(place: string): string | undefined {
   try {
     return readlinkSync(place)
@@ -36,13 +36,13 @@ function linkOf(place: string): string | undefined {
   }
 }
 
-/** Milliseconds of CPU time of the whole wall, of the sentry as well. */
+/** Milliseconds of CPU time of the whole wall, including the sentry. */
 export function spentMs({ cgroup, processes }: RunscResources): number {
   try {
     const spent = cgroup?.cpuMs()
     if (spent !== undefined) return spent
   } catch {
-    // The group is gone.
+    // The cgroup was removed.
   }
   const [outermost] = processes
   if (!outermost) return 0

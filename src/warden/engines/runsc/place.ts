@@ -3,8 +3,8 @@ import path from 'node:path'
 import { makeWallFolder, wallFolder } from '../wall-folder.ts'
 
 /**
- * Folder of a wall: `config.json` of the bundle, runsc's state with the sentry's control socket, and the socket of its egress
- * path. Short, because the path of a socket holds 107 bytes.
+ * Folder of a wall: `config.json` of the bundle, runsc's state with the sentry's control socket, and the socket of its
+ * egress path. Short, because the path of a socket has at most 107 bytes.
  */
 export interface WallFolder {
   readonly all: string

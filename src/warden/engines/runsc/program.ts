@@ -12,7 +12,10 @@ export interface RunscProgram {
 
 const DISK_BYTES = 64 * 2 ** 20
 
-/** Composes the program; its modules are loaded with the first wall. Throws MayflyError NOT_FOUND for an image that is not unpacked. */
+/**
+ * Composes the program; its modules are loaded with the first wall. Throws MayflyError NOT_FOUND if the image is not
+ * unpacked.
+ */
 export async function programFor(spec: EnclosureSpec): Promise<RunscProgram> {
   const { nodeProgram, pythonProgram } = await import('../../../jail/whole-guests.ts')
   const settings = { scratchBytes: spec.disk ?? DISK_BYTES, isWarm: spec.spares > 0 }
@@ -24,7 +27,7 @@ export async function programFor(spec: EnclosureSpec): Promise<RunscProgram> {
     default:
       throw new MayflyError(
         'UNAVAILABLE',
-        `Cannot start program "${spec.program}": runsc starts none`,
+        `Cannot start program "${spec.program}": runsc does not support it`,
       )
   }
 }

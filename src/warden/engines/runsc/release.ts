@@ -4,7 +4,7 @@ import { killResources } from './kill.ts'
 import { removeWallFolder } from '../wall-folder.ts'
 import type { RunscResources } from './wall.ts'
 
-/** Kills what is left and releases all that the wall holds; see `releaseOnceGone`. */
+/** Kills remaining processes and releases all resources of the wall; see `releaseOnceGone`. */
 export async function releaseResources(
   resources: RunscResources,
   releaseLease: (id: string) => void,

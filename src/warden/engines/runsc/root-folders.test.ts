@@ -14,7 +14,7 @@ const content: RootContent = {
 }
 
 suite('Roots of walls of runsc', { skip }, () => {
-  test('A root is made once, leased before it is there, and removed with its lease', () => {
+  test('A root is created once, leased before that, and removed with its lease', () => {
     const { roots, leases } = stand()
     const place = roots.take('node', () => {
       assert.equal(leases.size, 1)

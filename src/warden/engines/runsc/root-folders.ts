@@ -7,9 +7,10 @@ import { folderOwners } from '../folder-owners.ts'
 import { sweepWallFolder, wallFolder } from '../wall-folder.ts'
 
 /**
- * Roots of walls: the empty folders and files that mounts need, links, and small files of `/etc`. Walls of one program have
- * equal roots and mount them read-only, so each is made once a warden: 60 file operations less at each start and each end
- * of a wall. A root belongs to the warden's user, and has a lease like a wall's, so that a sweep removes it.
+ * Roots of walls: the empty folders and files that mounts need, links, and small files of `/etc`. Walls of one program
+ * have equal roots and mount them read-only, so each is created once per warden, which saves 60 file operations at each
+ * start and each end of a wall. A root belongs to the warden's user, and has a lease like a wall's, so that a sweep
+ * removes it.
  */
 export interface RootContent {
   /** Mount points: folders, and empty files. */
@@ -17,13 +18,13 @@ export interface RootContent {
   readonly files: readonly string[]
   readonly texts: Readonly<Record<string, string>>
   readonly links: readonly { readonly at: string; readonly target: string }[]
-  /** Copies of files of this machine. */
+  /** Files of the host to copy. */
   readonly copies: readonly string[]
 }
 
 /**
- * Age from which a new root is made: systemd-tmpfiles removes from /tmp, file by file, what nothing touched for ten days.
- * The old one stays until the close, because walls may still use it.
+ * Age at which a new root is created: systemd-tmpfiles removes files from /tmp that were not accessed for ten days. The
+ * old root stays until `close`, because walls may still use it.
  */
 const AGE_MS_MAX = 24 * 3_600_000
 
@@ -41,7 +42,7 @@ export class RootFolders {
     this.#host = host
   }
 
-  /** Root of that name, made at its first use. Removes a partial root before it throws. */
+  /** Root of that name, created at its first use. Removes a partial root before it throws. */
   take(name: string, content: () => RootContent): string {
     const known = this.#made.get(name)
     if (known && performance.now() - known.madeAt < AGE_MS_MAX) return known.place
@@ -60,7 +61,7 @@ export class RootFolders {
     return place
   }
 
-  /** Removes all roots; walls that still use one are about to be killed. */
+  /** Removes all roots; walls that still use one are being killed. */
   close(): void {
     for (const id of this.#ids.splice(0)) this.#remove(id)
     this.#made.clear()

@@ -9,9 +9,9 @@ export interface SpawnParts
   extends Pick<RunscResources, 'id' | 'slot' | 'folder' | 'cgroup'>, Programs {}
 
 /**
- * No network device, so that the sentry's loopback is all there is; no overlay, because the root is read-only and
- * scratch is memory; cgroups of this kernel are ours to make, those of the sentry bound its tasks; sockets of the host
- * are opened in the folder of the egress path, the only one with any.
+ * Flags of runsc: no network device except the sentry's loopback; no overlay, because the root is read-only and scratch
+ * is in memory; cgroups of the host are created by the warden, those of the sentry bound its tasks; sockets of the host
+ * can be opened, of which only the folder of the egress path has any.
  */
 const SETTINGS = [
   '--rootless',
@@ -30,7 +30,7 @@ export interface Programs {
   readonly unshare: string
 }
 
-/** runsc with its global flags, as the user of the wall; it dies with its parent. */
+/** Command line of runsc with its global flags, as the user of the wall; it dies with its parent (PR_SET_PDEATHSIG). */
 export function commandFor(
   { slot, folder }: Pick<RunscResources, 'slot' | 'folder'>,
   { runsc, setpriv }: Programs,
@@ -47,9 +47,9 @@ export function commandFor(
 }
 
 /**
- * The same in a user namespace with this user as its root. Otherwise runsc re-executes itself in one and waits outside: 20
- * ms of CPU time and 7 MiB a wall. The parent-death signal is set last, because the kernel clears it when credentials
- * change (prctl(2)).
+ * The command of runsc in a user namespace with this user as its root. Otherwise runsc re-executes itself in one and waits
+ * outside, which costs 20 ms of CPU time and 7 MiB per wall. The parent-death signal is set last, because the kernel
+ * clears it when credentials change (prctl(2)).
  */
 function commandInside(
   parts: Pick<RunscResources, 'slot' | 'folder'>,

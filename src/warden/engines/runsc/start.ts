@@ -37,14 +37,14 @@ import { commandFor, spawnRunsc, type Programs } from './spawn.ts'
 import type { RunscResources, RunscWall } from './wall.ts'
 
 const READY_MS_MAX = 15_000
-/** Nice value of guests: warden and server go first, because they enforce the bounds on a busy machine. */
+/** Nice value of guests: warden and server have priority, because they enforce the bounds on a busy machine. */
 const GUEST_NICE = 5
-/** Tasks of the sentry, the gofer and the stubs that run the program, as this kernel counts them. */
+/** Host limit of tasks: the sentry, the gofer and the stubs that run the program. */
 const HOST_TASKS_MAX = 2_048
-/** Folder of an unpacked newer release, preferred to the system's own package. */
+/** Folder of an unpacked newer release, preferred to the distribution's package. */
 const OWN_PROGRAM = '/usr/local/lib/mayfly/runsc'
 
-/** Starts walls; loaded with the first of them. */
+/** Starts walls; loaded with the first wall. */
 export class RunscStarter {
   readonly #options: EngineOptions
   readonly #host: EngineHost
@@ -111,7 +111,7 @@ export class RunscStarter {
       cgroup = this.#cgroups?.create(id)
       if (spec.isUrgent) cgroup?.weighStart('urgent')
       else if (spec.spares > 0) cgroup?.weighStart('spare')
-      // Before the fork: from here on a sweep finds the folder and the members of the cgroup.
+      // Written before the fork, so that a sweep finds the folder and the members of the cgroup.
       this.#host.lease(id, remainsOf([], cgroup ? id : null))
       return spawnRunsc({ id, slot, folder, cgroup, ...programs })
     } catch (error) {
@@ -123,7 +123,10 @@ export class RunscStarter {
     }
   }
 
-  /** Root shared by walls of this program; one with layers or of an image has its own, because their mount points differ by job. */
+  /**
+   * Root shared by walls of this program. A wall with layers or an image has its own, because its mount points depend
+   * on the job.
+   */
   #rootFor({ spec, program, layers, folder }: RootParts): string {
     const content = () => rootContent(program, layers)
     if (layers.length === 0 && spec.image === undefined)

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { TaskWatch } from './task-watch.ts'
 
-suite('The watch over the tasks of a sentry', () => {
-  test('More tasks than the bound are over it, from the next answer on', async () => {
+suite('The task watch of a sentry', () => {
+  test('More tasks than the bound are reported from the next answer on', async () => {
     const watch = new TaskWatch({ tasks: () => Promise.resolve(9) })
     assert.equal(watch.isOver(8, 0), false)
     await answered()
@@ -11,7 +11,7 @@ suite('The watch over the tasks of a sentry', () => {
     assert.equal(watch.isOver(8, 20), true)
   })
 
-  test('Questions come one at a time, and no more than one in 50 ms', async () => {
+  test('Requests are sent one at a time, at most one in 50 ms', async () => {
     let asked = 0
     const watch = new TaskWatch({ tasks: () => (asked++, Promise.resolve(1)) })
     for (const now of [0, 10, 49]) {
@@ -23,7 +23,7 @@ suite('The watch over the tasks of a sentry', () => {
     assert.equal(asked, 2)
   })
 
-  test('A program near its bound is counted at each look', async () => {
+  test('A program near its bound is counted at each sample', async () => {
     let asked = 0
     const watch = new TaskWatch({ tasks: () => (asked++, Promise.resolve(5)) })
     for (const now of [0, 10, 20]) {

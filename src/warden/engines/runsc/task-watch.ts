@@ -1,14 +1,14 @@
 import type { SentryControl } from './control.ts'
 
 /**
- * Watch over the number of tasks. `pids.max` of the sentry's own cgroup refuses a fork only by chance: the sentry charges
- * it to one of seven hierarchies, in the random order of a Go map (gvisor `task_cgroup.go`, `chargeLocked`, also in later
- * releases). `pids.current` is exact, so it is polled, and a job over its bound is ended.
+ * Enforces the bound on tasks. `pids.max` of the sentry's own cgroup refuses a fork only by chance: the sentry charges
+ * it to one of seven hierarchies, in the random order of a Go map (gvisor `task_cgroup.go`, `chargeLocked`, also in
+ * later releases). `pids.current` is exact, so it is polled, and a job over its bound is ended.
  */
 const POLL_MS = 50
-/** A program above half of its bound is counted at each sample: a fork bomb doubles in milliseconds. */
+/** Share of the bound above which tasks are counted at each sample: a fork bomb doubles in milliseconds. */
 const NEAR = 0.5
-/** Longest time without an answer, of a sentry that exits or on a busy machine, before its wall counts as unwatched. */
+/** Longest time without an answer, from an exiting sentry or on a busy machine, before an error. */
 const SILENT_MS_MAX = 12_000
 
 export class TaskWatch {
@@ -22,7 +22,9 @@ export class TaskWatch {
     this.#control = control
   }
 
-  /** Whether the last answer had more tasks than this; asks again. Throws if no answer came for `SILENT_MS_MAX`. */
+  /**
+   * True if the last answer exceeded `tasksMax`; sends the next request. Throws without an answer for `SILENT_MS_MAX`.
+   */
   isOver(tasksMax: number, nowMs: number): boolean {
     this.#answeredAt ??= nowMs
     if (nowMs - this.#answeredAt > SILENT_MS_MAX) throw new Error('the sentry counts no tasks')
@@ -42,7 +44,7 @@ export class TaskWatch {
       this.#tasks = await this.#control.tasks()
       this.#answeredAt = performance.now()
     } catch {
-      // A sentry that just ended answers no more; its end is reported elsewhere.
+      // An ended sentry does not answer; its end is reported elsewhere.
     }
   }
 }

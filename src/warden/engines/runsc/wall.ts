@@ -13,17 +13,17 @@ import type { WallFolder } from './place.ts'
 export interface RunscResources {
   readonly id: string
   readonly slot: Slot | undefined
-  /** `runsc run`, which waits outside and passes the exit code on. */
+  /** `runsc run`, which waits outside and forwards the exit code. */
   readonly child: SpawnedChild
   readonly folder: WallFolder
   readonly cgroup: Cgroup | undefined
   readonly complaint: () => string
   readonly control: SentryControl
-  /** `runsc run` first; the sandbox and the gofer once runsc wrote them down. */
+  /** `runsc run` first; then the sandbox and the gofer, once runsc has written its state file. */
   processes: readonly ProcessIdentity[]
 }
 
-/** The sandbox's process, and the path of the memory that it gives its program. */
+/** The sandbox's process, and the path of the memfd with its program's memory. */
 export interface Sentry {
   readonly pid: number
   readonly memoryFile: string
@@ -42,22 +42,22 @@ export interface RunscWall {
   idleMemory: number
   /** Tasks of the wall before any job. */
   idleTasks: number
-  /** Processes that it had when it was ready. */
+  /** Handles of the processes that it had when it was ready. */
   readonly handles: ProcessHandles
-  /** Limit of its cgroup that was set while it waited, and the memory that it is for. */
+  /** Cgroup limit that was set in advance, and the job memory for which it was computed. */
   preset: { readonly memory: number; readonly groupMax: number } | undefined
-  /** Listener of the egress path, until it is handed over or closed. */
+  /** Listener of the egress path, until it is passed or closed. */
   egress: Server | undefined
   held: RunscBounds | undefined
   killsAtClaim: number
-  /** Milliseconds of CPU time before its job, and as last read before its end. */
+  /** CPU time in milliseconds before its job, and at the last read before its end. */
   spentBefore: number
   spentSeen: number
 }
 
-/** Bounds as asked for, and the limits that follow, in bytes. */
+/** Requested bounds, and the limits derived from them, in bytes. */
 export interface RunscBounds extends EnclosureBounds {
-  /** Cores, where no quota of a cgroup holds them. */
+  /** CPU limit in cores, if no quota of a cgroup enforces it. */
   readonly throttledTo: number | undefined
   /** Limit of memory, without scratch. */
   readonly usedMax: number

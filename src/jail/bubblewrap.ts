@@ -52,8 +52,9 @@ import {
 } from './whole.ts'
 
 /**
- * The jail by bubblewrap, where it is installed: one program start less than `embedded.ts`, and a launcher that many
- * others use and review. Without Landlock: that would need a second start, and the root is empty already.
+ * The jail by bubblewrap, if it is installed: one program start fewer than `embedded.ts`, and a widely used and
+ * reviewed launcher. Without Landlock, which would need a second program start; the root contains only the wall's files
+ * anyway.
  */
 
 /** Files that a worker may open. */
@@ -73,7 +74,7 @@ const limited = [
   'sh',
 ]
 
-/** Lowers a limit; one that is lower already stays. */
+/** Lowers a limit; a lower one stays. */
 const cap = 'cap() { ulimit "$1" "$2" 2>/dev/null || ulimit "$1" "$(ulimit -H "$1")"; }'
 
 /**
@@ -90,7 +91,7 @@ const scratchOver = cacheBriefly(systemLookMs, () =>
 const ROOT_BYTES_MAX = 2 ** 20
 const ROOT_INODES_MAX = 1024
 
-/** Undefined where bubblewrap is missing or cannot make namespaces. */
+/** Undefined if bubblewrap is missing or cannot create namespaces. */
 export function composeBubblewrap(
   program: JailedProgram,
   facts: JailFacts,
@@ -211,7 +212,7 @@ function rootSteps(over: string, program: JailedProgram, { tree, links }: Places
   const trees = new Trees()
   trees.add(step('folder', '755', ...FOLDERS.map((at) => root + at)))
   addEtcAndDev(trees, root, { etc: etcFiles(ownUidInside), devices: deviceFiles })
-  // Hidden by the wall's /proc, over which bubblewrap binds this part again.
+  // Covered by the wall's /proc, over which bubblewrap binds these files again.
   trees.add(...settingFiles(root, kernelSettings()))
   trees.bind(uuidFile, root + uuidFile, 'attach-readonly')
   const own = tree.map((place) => ({ from: place, at: place }))
@@ -244,7 +245,7 @@ function prepared(
     '{ echo 16 > /proc/sys/user/max_inotify_instances; } 2>/dev/null || :',
     `mount -t tmpfs -o ${mounted} mayfly ${over}`,
     `mkdir -m 755 ${work} ${emptyOf(over)} ${terminalsOf(over)} && mkdir -m 1777 ${open.join(' ')}`,
-    // A kernel that refuses it leaves a folder, in which no terminal can be made.
+    // If the kernel refuses the mount, the folder stays empty and no terminal can be opened.
     `{ mount -t devpts -o ${terminalOptions},nosuid,noexec mayfly ${terminalsOf(over)} 2>/dev/null || :; }`,
     `mkdir -p ${foldersOfSettings.map((folder) => over + folder).join(' ')}`,
     ...[...etcOf(whole), ...settingsOf(over)].map(

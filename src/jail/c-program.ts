@@ -26,7 +26,7 @@ import { cacheFolder, makeCacheFolder } from '../lib/cache-folder.ts'
 export interface CProgram {
   /** Path of the compiled program, in the folder of this user. */
   readonly file: string
-  /** Open on the file that was checked, for as long as this process lives. */
+  /** Descriptor of the checked file, open for the life of this process. */
   readonly fd: number
 }
 
@@ -35,15 +35,15 @@ export type FoundCProgram = CProgram | { readonly missing: string }
 
 export interface CProgramSource {
   readonly name: string
-  /** Folder of its C files and headers, or those themselves. */
+  /** Folder of its C files and headers, or their paths. */
   readonly sources: string | readonly string[]
-  /** Made to be loaded by another program. */
+  /** True to compile a shared library. */
   readonly isLibrary?: boolean
-  /** Made without shared libraries; missing where there is no static libc. */
+  /** True to link statically; the program is missing without a static libc. */
   readonly isStatic?: boolean
   /** Programs to treat as missing. */
   readonly hide?: readonly string[]
-  /** For tests: another folder to keep it in. */
+  /** For tests: another cache folder. */
   readonly folder?: string
 }
 
@@ -101,7 +101,7 @@ export function reopen({ fd }: CProgram): number {
   return openSync(`/proc/self/fd/${fd}`, O_RDONLY)
 }
 
-/** Whether its file is still linked: a cache may be cleared at any time, and walls open it by path. */
+/** True if its file is still linked: the cache may be cleared at any time, and walls open the file by path. */
 export function isThere({ fd }: CProgram): boolean {
   return fstatSync(fd).nlink > 0
 }
@@ -134,7 +134,7 @@ async function make({ name, files, flags, folder, key, hide }: Making): Promise<
   return openMade(folder, key) ?? { missing: 'what was made of it is not what was found' }
 }
 
-/** Changes with any byte of any part, with their names, and with the flags. */
+/** Cache key: hash of content and names of all files, and of the flags. */
 function keyOf(files: readonly string[], flags: readonly string[]): string {
   const parts = files.map((file) => [path.basename(file), readFileSync(file, 'utf8')])
   return hash('sha256', JSON.stringify([parts, flags]), 'hex').slice(0, KEY_CHARACTERS)

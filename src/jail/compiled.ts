@@ -16,21 +16,22 @@ import { installedPrograms, ownRoot } from './joined.ts'
 import { ownFolder, pythonFile, type JailMount } from './whole.ts'
 
 /**
- * Prepared code of jailed programs: their modules joined into one file each, Node's compile cache and the bytecode of the
- * Python runner, written once by processes of Mayfly that see no untrusted byte, mounted read-only into each wall after
- * that. An analysis process starts in a fifth of the time with it, Python in two thirds, Node in three quarters. Without
- * it everything works, more slowly.
+ * Prepared code of jailed programs: their modules joined into one file each, Node's compile cache and the bytecode of
+ * the Python runner, written once by processes of Mayfly that handle no untrusted data, then mounted read-only into
+ * each wall. With it an analysis process starts in a fifth of the time, Python in two thirds, Node in three quarters.
+ * It is optional.
  *
- * Write access to this folder is code execution in every wall, so it must be this user's alone. It has a folder for each
- * root that Mayfly runs from, so that checkouts do not evict each other, and in that one for each generation of its
- * sources. `prepare.js` makes, renames and sweeps, as a process of its own: a short `mayfly run` ends long before it.
+ * Write access to this folder is code execution in every wall, so it must be this user's alone. It has a folder for
+ * each installation root of Mayfly, so that checkouts do not evict each other, and in it one for each generation of the
+ * sources. `prepare.js` creates, renames and removes them in a separate process, because a short `mayfly run` ends long
+ * before it.
  */
 export interface Compiled {
-  /** The folder to mount for a program that runs as `uid`; undefined while there is none yet. */
+  /** Folder to mount for a program that runs as `uid`; undefined until it is prepared. */
   folder(uid: number): string | undefined
-  /** Folder of joined programs, which in a checkout may be missing: not made yet, or esbuild is not installed. */
+  /** Folder of joined programs; in a checkout undefined until it is prepared, or without esbuild. */
   readonly joined: string | undefined
-  /** The mount for a program in Python; undefined while there is none yet, and without Python. */
+  /** Mount for a program in Python; undefined until it is prepared, and without Python. */
   readonly python: JailMount | undefined
 }
 
@@ -46,7 +47,7 @@ const KEY_CHARACTERS = 16
 const LOCK = 'lock'
 const UNFINISHED = 'making-'
 
-/** `base` is for tests: another folder to keep it in. */
+/** `base` is for tests: another cache folder. */
 export function openCompiled(base?: string): Compiled {
   const home = makeHome(base)
   if (!home) return { folder: () => undefined, python: undefined, joined: installedPrograms }
@@ -80,9 +81,9 @@ function forUid(ready: string, uid: number): string | undefined {
   }
 }
 
-/** Folder of this root, in one that only this user can write to; undefined if there can be none. */
+/** Folder of this root, in one that only this user can write to; undefined if it cannot be created. */
 function makeHome(given: string | undefined): string | undefined {
-  // Elsewhere no wall starts, and the lock is Linux's.
+  // Walls and the lock exist only on Linux.
   if (process.platform !== 'linux') return undefined
   try {
     const base = given ?? cacheFolder('prepared')
@@ -99,12 +100,12 @@ function isOurs(folder: string): boolean {
   return uid === process.getuid?.() && (mode & 0o022) === 0
 }
 
-/** Folders of a maker that is at work, or that was killed; the next maker removes the latter. */
+/** True if a maker is running, or was killed; the next maker removes the remains. */
 function hasUnfinished(home: string): boolean {
   return readdirSync(home).some((name) => name.startsWith(UNFINISHED))
 }
 
-/** Changes with Node, Python and esbuild, with where the files lie and with any of them. */
+/** Cache key: versions of Node, Python and esbuild, and paths and content of the files. */
 function generation(): string {
   const files = SOURCES.flatMap((place) => filesBelow(path.join(ownRoot, place)))
   const tools = [pythonFile, path.join(ownRoot, 'node_modules/esbuild/package.json')]
@@ -123,8 +124,8 @@ function filesBelow(place: string): readonly string[] {
 }
 
 /**
- * Runs `prepare.js` detached, unless one is at work: a short command would end before it, and start over at each run. Walls
- * that start meanwhile load their modules uncompiled.
+ * Runs `prepare.js` detached, unless one is running: a short command would end before it, and restart it at each run.
+ * Until it is done, walls load their modules uncompiled.
  */
 function prepare(home: string, name: string, joined: string): void {
   if (isPreparing(home)) return

@@ -3,7 +3,7 @@ import { openCProgram, type FoundCProgram } from './c-program.ts'
 
 const SOURCES = fileURLToPath(new URL('../../guest/connector', import.meta.url))
 
-/** Process 1 of a container, made without shared libraries. */
+/** The compiled process 1 of a container, statically linked. */
 export async function openConnector(hide: readonly string[] = []): Promise<FoundCProgram> {
   return await openCProgram({ name: 'connector', sources: SOURCES, isStatic: true, hide })
 }

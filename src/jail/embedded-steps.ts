@@ -13,12 +13,12 @@ import {
 import { launcherFdOfWhole, ownUidInside, scratchInodesMax } from './whole.ts'
 
 /**
- * The embedded jail as steps of the launcher: what `unshare` and `guest/enter.js` do otherwise, in the same order and
- * for the same reasons (see there), without starting Node twice.
+ * The embedded jail as steps of the launcher, in the same order as by `unshare` and `guest/enter.js`, which has the
+ * reasons; without starting Node twice.
  */
 
 const LAUNCHER_FD_OF_WORKERS = 5
-/** A program puts its result in place of it. */
+/** Descriptor that a program replaces by that of its result. */
 const RESULT_FD = 3
 const ROOT_INODES_MAX = 4096
 const SETTINGS_BYTES_MAX = 2 ** 16
@@ -29,7 +29,7 @@ export function launched(spec: JailSpec, { root }: JailFacts) {
   const steps = [
     step('close', launcherFd),
     ...wallSteps(spec, root),
-    // Node gives a child no descriptor that it is told to ignore.
+    // Node does not open ignored descriptors in a child, so the launcher reserves this one.
     ...(spec.whole ? [step('reserve', RESULT_FD)] : []),
     step('keep', ...spec.kept),
     ...(spec.seccomp ? [step('seccomp', spec.seccomp)] : []),
@@ -39,7 +39,7 @@ export function launched(spec: JailSpec, { root }: JailFacts) {
   return { file: launcherPath(launcherFd), args: steps.flat(), launcherFd }
 }
 
-/** Every layer of the wall but its filters, in the process that will be the program. */
+/** Every layer of the wall but its filters, in the process that will exec the program. */
 export function wallSteps(spec: JailSpec, isRoot: boolean): readonly Step[] {
   return [
     step('die-with-parent'),
@@ -66,12 +66,12 @@ function inNamespaces(spec: JailSpec, isRoot: boolean): readonly Step[] {
   ]
 }
 
-/** Whether a program gets a uid other than 0 in a user namespace of its own; root gives it a uid of the machine. */
+/** True if a program gets a uid other than 0 in a user namespace of its own; with root it gets a host uid instead. */
 function hasOwnUser({ whole }: JailSpec, isRoot: boolean): boolean {
   return whole !== null && !isRoot
 }
 
-/** `more` adds to the root at its place, before this process is in it. */
+/** `more` adds files to the root before this process enters it. */
 export function rootOf(
   spec: JailSpec,
   more: (trees: Trees, over: string) => void = () => undefined,
@@ -122,7 +122,7 @@ function addWhole(trees: Trees, spec: JailSpec, whole: WholeSpec): void {
   )
 }
 
-/** Covers /proc/sys. What is shown there is taken from the wall's own /proc, while that is open. */
+/** Covers /proc/sys. The files shown there are cloned from the wall's own /proc, before it is covered. */
 function addSettings(
   trees: Trees,
   over: string,

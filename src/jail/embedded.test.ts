@@ -47,7 +47,7 @@ suite('A jail is composed', () => {
     ])
   })
 
-  test('with each layer left out, that one alone', () => {
+  test('with each layer disabled, only that one is missing', () => {
     const whole = composeEmbedded(program, rich, everything).layers
     for (const layer of layers.filter((one) => !optionalOnes.has(one))) {
       const command = composeEmbedded(program, rich, { ...everything, without: [layer] })
@@ -62,7 +62,7 @@ suite('A jail is composed', () => {
     }
   })
 
-  test('from what a poor machine gives, and says what is missing', () => {
+  test('from the features of a poor machine, and reports the missing ones', () => {
     const poor = { ...rich, root: false, namespaces: false, landlock: 0, unshare: undefined }
     const { args, nested, layers, missing } = composeEmbedded(program, poor, {
       uid: undefined,
@@ -79,7 +79,7 @@ suite('A jail is composed', () => {
     assert.equal(layers[0], 'user namespace')
   })
 
-  test('without setpriv a program of ours does its part', () => {
+  test('without setpriv Mayfly’s launcher replaces it', () => {
     const { file, args } = composeEmbedded(program, { ...rich, setpriv: undefined }, everything)
     assert.equal(file, process.execPath)
     assert.ok(args[2]?.endsWith('guest/die-with-parent.js'))
@@ -123,7 +123,7 @@ suite('A jail is composed', () => {
       readonly whole: { readonly writable: readonly string[]; readonly proc: unknown }
     }
 
-  test('for a whole program: a process 1 before it, its files where they lie inside, its bounds', () => {
+  test('for a whole program: with a process 1, its files at their inner paths, its bounds', () => {
     const spec = specOf(composeEmbedded(whole, richer, everything))
     const inside = ['/opt/mayfly/bin/node', '--a-flag', '/opt/mayfly/guest/run.js']
     assert.deepEqual(spec.exec.args.slice(-4, -1), inside)
@@ -138,7 +138,7 @@ suite('A jail is composed', () => {
       assert.deepEqual(missing, [])
   })
 
-  test('for a whole program on a poor machine, which says what it cannot have', () => {
+  test('for a whole program on a poor machine, which reports the missing layers', () => {
     const bare = { ...richer, namespaces: false, proc: false }
     const { missing } = composeEmbedded(whole, bare, everything)
     assert.ok(missing.some((one) => one.startsWith('programs: ')))
@@ -149,7 +149,7 @@ suite('A jail is composed', () => {
     assert.ok(!masked.args.includes('--proc') && masked.missing.length === 1)
   })
 
-  test('by bubblewrap only where it is there, and never as root without a uid of its own', () => {
+  test('by bubblewrap only if it is installed, and never as root without a uid of its own', () => {
     assert.equal(
       composeBubblewrap(program, { ...rich, bubblewrap: undefined }, everything),
       undefined,

@@ -48,20 +48,20 @@ import {
 } from './whole.ts'
 
 /**
- * The jail that needs no installed tool: `unshare` of util-linux for the namespaces, then `guest/enter.js` for the rest.
- * Without `unshare`, or where namespaces are forbidden, the same entry program without a root of its own.
+ * The jail that needs no installed tool: `unshare` of util-linux for the namespaces, then `guest/enter.js` for the
+ * rest. Without `unshare`, or if namespaces are forbidden, the same entry program runs without a root of its own.
  */
 
 /** A program to jail. Its files have the same paths inside, because Node's compile cache is keyed by path. */
 export interface JailedProgram {
   readonly name: string
   readonly nodeFlags: readonly string[]
-  /** Absolute, and somewhere in `tree`. */
+  /** Absolute path, below `tree`. */
   readonly main: string
   readonly env: Readonly<Record<string, string>>
   /** Folders and files that it may read, besides the system's libraries. */
   readonly tree: readonly string[]
-  /** Links to some of them, where the wall has a root of its own. */
+  /** Symlinks to some of them, for a wall with a root of its own. */
   readonly links?: readonly PackageLink[]
   /** RLIMIT_DATA; omitted for a program that reserves address space without touching it. */
   readonly dataBytesMax?: number
@@ -70,22 +70,24 @@ export interface JailedProgram {
 }
 
 export interface JailOptions {
-  /** The uid the wall gets as its own; none for an ordinary user. */
+  /** Host uid of the wall; undefined for an ordinary user. */
   readonly uid: number | undefined
   readonly without: readonly JailLayer[]
-  /** The folder of compiled code, for this uid; see compiled.ts. */
+  /** Folder of compiled code for this uid; see compiled.ts. */
   readonly compiled?: string | undefined
-  /** For a whole program that has a root of its own: its sentinel's program, or why it has none. */
+  /** For a whole program with a root of its own: the sentinel's program, or the reason for its absence. */
   readonly sentinel?: FoundCProgram | undefined
   /** Call classes that its sentinel answers; all by default. */
   readonly calls?: readonly CallClass[] | undefined
-  /** Whether the launcher starts it; else programs of the system do, and one more Node. */
+  /** True if the launcher starts it; otherwise programs of the system do, and one more Node. */
   readonly hasLauncher?: boolean | undefined
-  /** Whether a cgroup counts the memory of a whole program; else only a watch does, and address space is bounded. */
+  /**
+   * True if a cgroup counts the memory of a whole program; otherwise only the sampler does, and RLIMIT_DATA bounds it.
+   */
   readonly isInGroup?: boolean | undefined
   /** Layers of packages of a whole program. */
   readonly layers?: readonly MountedLayer[] | undefined
-  /** An empty folder of the uid, for a whole program that can have no root of its own. */
+  /** An empty folder of the uid, for a whole program without a root of its own. */
   readonly scratch?: string | undefined
 }
 
@@ -93,14 +95,14 @@ export interface JailCommand {
   readonly jailKind: 'embedded' | 'bubblewrap'
   readonly file: string
   readonly args: readonly string[]
-  /** Descriptor on which `file` expects the launcher; it enters its control groups by steps before `args`. */
+  /** Descriptor on which `file` expects the launcher; it enters its cgroups by steps before `args`. */
   readonly launcherFd?: number
-  /** Whether the program is the child of what is started (which then must die with it). */
+  /** True if the program is a child of the started process (which must then die with it). */
   readonly nested: boolean
-  /** The first seccomp filter, where the launcher takes it on a descriptor. */
+  /** The first seccomp filter, if the launcher reads it from a descriptor. */
   readonly filter?: Buffer
   readonly filterFd?: number
-  /** Present if its sentinel is its keeper, which starts it: options before those of its control groups, and its mark. */
+  /** Present if its sentinel is a keeper, which starts it: options before those of its cgroups, and its mark. */
   readonly keeper?: { readonly options: readonly string[]; readonly mark: number }
   /** The launcher waits for a sentinel on `handOverFd`; with `data` it also reads the sentinel's program from `sentinelDataFd`. */
   readonly asks?: 'program' | 'data'
@@ -229,12 +231,12 @@ const withoutOwnSystem =
 function nothingHoldsFiles(): MayflyError {
   return new MayflyError(
     'NO_JAIL',
-    'Cannot wall a program: neither namespaces nor Landlock hold its files here',
-    { hint: '"mayfly doctor" says what this machine lacks' },
+    'Cannot start a wall: neither namespaces nor Landlock can restrict its files on this machine',
+    { hint: 'Run "mayfly doctor" for the missing features' },
   )
 }
 
-/** The jail as data, and with `asking` the filters that its first program loads. */
+/** The jail as data; with `asking` also the filters that its first program loads. */
 export function embeddedSpec(program: JailedProgram, facts: JailFacts, options: JailOptions) {
   const off = (layer: JailLayer) => options.without.includes(layer)
   const mounts = facts.namespaces && !off('namespaces')
@@ -263,7 +265,7 @@ function enterBy(spec: JailSpec): readonly string[] {
 
 /**
  * Parent-death signal: each process that the warden starts dies with it. Its direct child gets the signal by `setpriv`
- * or by a program of ours and keeps it over execve; an entry program that only execs the guest sets the signal itself.
+ * or by Mayfly's launcher and keeps it over execve; an entry program that only execs the guest sets the signal itself.
  */
 function started(
   enter: readonly string[],
@@ -296,7 +298,7 @@ function askingOf(program: JailedProgram, options: JailOptions) {
   return { filter: filtersFor(wholeFilter('sentinel'), calls), exec: enteredBy(exec) }
 }
 
-/** The program as `sentinel enter` execs it, once it has carried out `steps` and loaded its filters. */
+/** The program as `sentinel enter` execs it, after it has performed `steps` and loaded its filters. */
 export function enteredBy(
   { path, args, env }: ReturnType<typeof wholeExec>,
   steps: readonly Step[] = [],
@@ -314,7 +316,7 @@ export function placesInside(program: JailedProgram, options: JailOptions) {
   }
 }
 
-/** Mounts and links of this system in a root: none, where its files are an image's. */
+/** Mounts and links of the host in a root; none for an image. */
 function systemOf({ whole }: JailedProgram) {
   if (whole?.links) return { mounts: [], links: whole.links }
   const system = systemFolders()
@@ -359,8 +361,8 @@ function execOf(program: JailedProgram, options: JailOptions) {
 }
 
 /**
- * Keeps messages of a shell about a killed child out of the program's stderr: they go to the readiness pipe, which is not
- * read any longer. Descriptor 3 is free until the program has it.
+ * Keeps messages of a shell about a killed child out of the program's stderr: they go to the readiness pipe, which is
+ * not read any more. Descriptor 3 is free until the program uses it.
  */
 const silent = ['/bin/sh', '-c', 'exec 3>&2 2>&4; exec "$@"', 'sh']
 const aloud = ['/bin/sh', '-c', 'exec "$@" 2>&3 3</dev/null', 'sh']
@@ -387,10 +389,10 @@ function settingsWithout(scratch: string | undefined): typeof SETTINGS_INSIDE {
   return { work: scratch ?? null, tmp: scratch ?? null, listens: false, hasRoot: false }
 }
 
-/** With an init as process 1, which reaps orphans and passes the exit code on: the program itself is no PID 1. */
+/** With an init as process 1, which reaps orphans and forwards the exit code; the program itself is not PID 1. */
 function execWithInit(program: JailedProgram, whole: WholeProgram, options: JailOptions) {
   const inside = execInside(program, whole, options)
-  // A shell of busybox is told by its name which program to be.
+  // busybox selects its program by argv[0].
   const name = whole.links ? 'sh' : 'init'
   return { ...inside, path: '/bin/sh', args: [name, '-c', INIT, 'init', ...inside.args] }
 }
@@ -425,13 +427,13 @@ function placesFor(sentinel: FoundCProgram | undefined): readonly JailMount[] {
   return [{ from: sentinel.file, at: sentinelPlace }]
 }
 
-/** Missing layer of a wall without a sentinel, with its cause. */
+/** Missing layer of a wall without a sentinel, with the reason. */
 export function withoutSentinel({ sentinel }: JailOptions): readonly string[] {
   if (!sentinel || !('missing' in sentinel)) return []
   return [`sentinel: ${sentinel.missing}; files, programs and sockets stay as open as they were`]
 }
 
-/** Parts that `guest/enter.js` builds beside the tree. */
+/** Parts that `guest/enter.js` builds in addition to the tree. */
 function wholeSpec(
   whole: WholeProgram,
   facts: JailFacts,
@@ -454,7 +456,7 @@ function wholeSpec(
   }
 }
 
-/** Limits of a whole program by name; one that is Infinity stays as it is. */
+/** Limits of a whole program by name; a value of Infinity is not set. */
 export function wholeLimits(
   { scratchBytes }: WholeProgram,
   { isInGroup = false }: JailOptions,

@@ -2,7 +2,7 @@ import { existsSync, readdirSync, realpathSync, statSync } from 'node:fs'
 import { cacheBriefly } from '../lib/cache-briefly.ts'
 import { systemLookMs } from './facts.ts'
 
-/** `/etc` of a wall: made by us, the same for everybody. */
+/** Generated files of `/etc` in a wall, equal for all walls. */
 export function etcFiles(uid: number): Readonly<Record<string, string>> {
   const own = uid === 0 ? '' : `mayfly:x:${uid}:${uid}:mayfly:/work:/bin/sh\n`
   const ownGroup = uid === 0 ? '' : `mayfly:x:${uid}:\n`
@@ -18,25 +18,25 @@ export function etcFiles(uid: number): Readonly<Record<string, string>> {
   }
 }
 
-/** Facts of this system that programs look up and that tell nothing of who uses it. */
+/** Files of the host that programs read and that reveal nothing about its users. */
 const SYSTEM_FILES = [
   '/etc/ssl/openssl.cnf',
-  // Without its file matplotlib does not load, and without a configuration fontconfig complains to stderr.
+  // matplotlib fails to load without its file, and fontconfig prints errors without a configuration.
   '/etc/matplotlibrc',
   '/etc/fonts',
   '/etc/mime.types',
 ]
-/** Shown wherever a link of theirs leads: authorities lie where the administrator of a machine puts them. */
+/** Files whose symlinks may have any target: CA certificates are where the administrator puts them. */
 const SYSTEM_FILES_ANYWHERE = ['/etc/alternatives', '/etc/ssl/certs', '/etc/ld.so.cache']
-/** Data of a system that a wall shows, apart from that of packages that few have. */
+/** Files of the host that a wall shows, besides those of rarely installed packages. */
 export const shownOfSystem: readonly string[] = [...SYSTEM_FILES, ...SYSTEM_FILES_ANYWHERE]
-/** Half of a JDK of Debian's: without it there is no cryptography and no compiler. */
+/** Configuration of Debian's JDK: without it neither cryptography nor the compiler work. */
 const CONFIGURATION_OF_JAVA = /^java-\d+-openjdk$/
-/** Folders that a link of the others may lead to. */
+/** Folders in which a symlink of the other files may end. */
 const SYSTEM_ROOTS = ['/etc', '/usr', '/nix/store', '/gnu/store', '/var/lib/ca-certificates']
 const READABLE_BY_ALL = 0o004
 
-/** Existing ones, readable by all, of which none is a link to a place that is not the system's. */
+/** Existing files that all users can read, without symlinks to a path outside of the system's folders. */
 export const systemFiles = cacheBriefly(systemLookMs, () => {
   const ofJava = namesIn('/etc').filter((name) => CONFIGURATION_OF_JAVA.test(name))
   const others = [...SYSTEM_FILES, ...ofJava.map((name) => `/etc/${name}`)]
@@ -60,7 +60,7 @@ export function isOfSystem(place: string, roots: readonly string[] = SYSTEM_ROOT
   }
 }
 
-/** The same for everybody: a machine's own table may name services and networks that are nobody else's business. */
+/** Equal for all walls: the host's own table may reveal its services and networks. */
 const SERVICES = `tcpmux 1/tcp
 echo 7/tcp
 echo 7/udp

@@ -4,7 +4,7 @@ import { findJailFacts, systemFolders } from './facts.ts'
 import { findProgram } from '../os/find-program.ts'
 import { serverUid, wallUids } from '../contract/uids.ts'
 
-suite('Abilities of a machine for a jail', () => {
+suite('Features of a machine for a jail', () => {
   test('Hidden programs and layers are missing, and no others', () => {
     const hidden = findJailFacts(['unshare', 'setpriv', 'bwrap', 'namespaces', 'root', 'landlock'])
     assert.deepEqual(hidden, {
@@ -24,7 +24,7 @@ suite('Abilities of a machine for a jail', () => {
     assert.equal(findJailFacts(['unshare']).namespaces, false)
   })
 
-  test('A program is found by absolute folders alone: the one below a job is never one', () => {
+  test('A program is found in absolute folders only, never in a job’s working folder', () => {
     const before = process.env['PATH']
     process.env['PATH'] = `.:${import.meta.dirname}:relative`
     try {
@@ -36,7 +36,7 @@ suite('Abilities of a machine for a jail', () => {
     assert.match(findProgram('sh') ?? '', /^\/.*\/sh$/)
   })
 
-  test('Links of the system are repeated, folders are mounted', () => {
+  test('Symlinks of the system are recreated, folders are mounted', () => {
     const { mounts, links } = systemFolders()
     assert.ok(mounts.includes('/usr'))
     assert.deepEqual(
@@ -45,7 +45,7 @@ suite('Abilities of a machine for a jail', () => {
     )
   })
 
-  test('The uids of walls and of the server are apart, and fit the map of a container', () => {
+  test('The uids of walls and of the server are disjoint, and fit the map of a container', () => {
     assert.ok(
       serverUid < wallUids.first && wallUids.first < wallUids.last && wallUids.last < 65_536,
     )

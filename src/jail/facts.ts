@@ -13,7 +13,7 @@ export interface JailFacts {
   readonly root: boolean
   /** Namespaces can be created: by root, or by this user in a user namespace. */
   readonly namespaces: boolean
-  /** A wall can mount its own /proc; the kernel refuses that where the current one is masked. */
+  /** A wall can mount its own /proc; the kernel refuses that if the current one is masked. */
   readonly proc?: boolean
   /** Version of Landlock; 0 when there is none. */
   readonly landlock: number
@@ -22,7 +22,7 @@ export interface JailFacts {
   readonly bubblewrap: string | undefined
 }
 
-/** Layers of a jail. A test leaves one out to show that the others hold. */
+/** Layers of a jail. Tests disable one to show that the others still isolate. */
 export const layers = [
   'namespaces',
   'landlock',
@@ -48,7 +48,7 @@ export const namespaceFlags = [
 /** For an ordinary user, who can be root only in a user namespace with a single uid. */
 export const userNamespaceFlags = ['--user', '--map-root-user'] as const
 
-/** `hide` names programs and layers to treat as missing, so that every poorer machine can be tested on a rich one. */
+/** `hide` names programs and layers to treat as missing, so that machines with fewer features can be tested. */
 export function findJailFacts(hide: readonly string[] = []): JailFacts {
   const program = (name: string) => (hide.includes(name) ? undefined : findProgram(name))
   const root = process.getuid?.() === 0 && mappedUids() > wallUids.last && !hide.includes('root')
@@ -66,7 +66,7 @@ export function findJailFacts(hide: readonly string[] = []): JailFacts {
   }
 }
 
-/** The last Landlock that holds neither signals nor abstract names of sockets (before Linux 6.12). */
+/** The last Landlock ABI that restricts neither signals nor abstract sockets (before Linux 6.12). */
 const LANDLOCK_UNSCOPED = 5
 
 function landlockOf(hide: readonly string[]): number {

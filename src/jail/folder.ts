@@ -18,7 +18,7 @@ interface FolderPolicy {
     readonly asked: readonly {
       readonly call: string
       readonly why: string
-      /** Not asked about where the arguments are these. */
+      /** Not notified for these arguments. */
       readonly unless?: NonNullable<SeccompRule['where']>
     }[]
     readonly inPlaceOf: readonly { readonly call: string }[]
@@ -38,18 +38,18 @@ export function folderPolicy(): FolderPolicy {
   return read
 }
 
-/** Share of the memory that files in scratch folders may take. */
+/** Limit of scratch files, as a share of the memory limit. */
 const SCRATCH_SHARE = 0.25
 const SCRATCH_INODES_MAX = 2_000_000
 const ROOT_BYTES_MAX = 4 * 2 ** 20
 const ROOT_INODES_MAX = 4096
 const DEVICES = ['null', 'zero', 'full', 'random', 'urandom', 'tty'].map((name) => `/dev/${name}`)
 const DEVICE_LINKS = { fd: '', stdin: '/0', stdout: '/1', stderr: '/2' }
-/** Over which the root is built, in the mount namespace of the wall alone. */
+/** Mount point over which the root is built, in the wall's mount namespace only. */
 const OVER = '/tmp'
 
 /**
- * The wall of a command in a folder of this machine, as words for `guest/folder/folder.c`: what it may touch there, and the
+ * The wall of a command in a folder of the host, as arguments of `guest/folder/folder.c`: the permitted paths, and the
  * steps that build its root.
  */
 export function folderWallWords(wall: FolderWallSpec): readonly string[] {
@@ -107,7 +107,7 @@ function rootSteps(wall: FolderWallSpec): readonly Step[] {
   const trees = new Trees()
   if (groups.length > 0) trees.add(step('group', ...groups))
   trees.add(step('in-namespaces', uid, gid))
-  // Over the folder itself, while its own path is still there: it is cloned as any other.
+  // Mounted over the folder itself, while its host path is still visible; then cloned like any other mount.
   if (view) trees.add(step('overlay', folder, view.upper, view.work, folder))
   const system = systemPlaces(binds)
   const grabbed = system.mounts.map((at) => ({ at, index: trees.grab(at) }))
@@ -142,7 +142,7 @@ function ownFiles({ files = {} }: FolderWallSpec): readonly Step[] {
   )
 }
 
-/** Folders of this system, without those that lie in a bound folder. */
+/** Folders of the host, without those inside a bound folder. */
 function systemPlaces(binds: readonly FolderBind[]) {
   const places = folderPolicy().system.shown.flatMap((at) => {
     const facts = lstatSync(at, { throwIfNoEntry: false })
@@ -195,7 +195,7 @@ function addScratch(trees: Trees, { home, binds, memoryBytes }: FolderWallSpec):
   )
 }
 
-/** Covers what is closed and there: the second layer below the decisions by name. */
+/** Covers existing closed paths: a second layer, in addition to the decisions by name. */
 function addClosed(trees: Trees, { closed }: FolderWallSpec): void {
   const all = closed.filter(({ to }) => to === 'all').map(({ path: place }) => place)
   const places = [...folderPolicy().system.closed.map(({ path: place }) => place), ...all]

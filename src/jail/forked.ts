@@ -10,17 +10,17 @@ import { launcherPath, step, type Step } from './launch-steps.ts'
 import { launcherFdOfWhole, limitsOfWhole, ownFolder, reservedFds, workFolder } from './whole.ts'
 
 /**
- * The embedded jail of a program that is forked from a warm template (guest/zygote): the template's own jail, and the steps
- * that its children carry out, which are those of the launcher.
+ * The embedded jail of a program that is forked from a warm template (guest/zygote): the template's own jail, and the
+ * steps of its children, which are those of the launcher.
  *
- * The template has the root of a wall, so that each file has the same path in it and in its children. Its namespaces are its
- * own but that of pids, its network is empty, and its capabilities are those that the steps take. It has no Landlock: that
- * would forbid its children to mount.
+ * The template has the root of a wall, so that each file has the same path in it and in its children. It has namespaces
+ * of its own except for pids, an empty network, and only the capabilities that the steps need. It has no Landlock,
+ * which would forbid mounts to its children.
  */
 export interface ForkedJail {
-  /** Steps of a child, after those that enter its groups. */
+  /** Steps of a child, after those that enter its cgroups. */
   readonly steps: readonly string[]
-  /** Both filters, where a sentinel takes their listener. */
+  /** Both filters, if a sentinel takes their listener. */
   readonly filter: Buffer | undefined
   readonly template: TemplateJail
 }
@@ -32,7 +32,7 @@ export interface TemplateJail {
 }
 
 const here = (place: string) => fileURLToPath(new URL(`../../guest/${place}`, import.meta.url))
-/** Descriptor of the library in the launcher, beside its own. */
+/** Descriptor of the library in the launcher, after its own. */
 export const libraryFd = launcherFdOfWhole + 1
 /** Folder of the library inside: a mount of its own, because the root allows no file to be executed. */
 const LIBRARY_FOLDER = `${ownFolder}/template`
@@ -40,7 +40,7 @@ const LIBRARY_OPTIONS = 'size=4194304,nr_inodes=4,mode=700'
 const SCRATCH_BYTES = 2 ** 20
 const READY_FD = 4
 const REQUEST_FD = 5
-/** CAP_CHOWN, SETGID, SETUID, SETPCAP, NET_ADMIN, SYS_ADMIN: what the steps of a wall take. */
+/** CAP_CHOWN, SETGID, SETUID, SETPCAP, NET_ADMIN, SYS_ADMIN: needed by the steps of a wall. */
 const CAPABILITIES = [0, 6, 7, 8, 12, 21]
 /** CAP_SETFCAP: without it no user namespace below this one maps its uid 0 (Linux 5.12). */
 const CAPABILITIES_OF_USER = [...CAPABILITIES, 31]
@@ -56,7 +56,7 @@ export async function openZygoteLibrary(hide: readonly string[] = []): Promise<F
   return await openCProgram({ name: 'zygote', sources: parts, isLibrary: true, hide })
 }
 
-/** Undefined where a wall has no namespaces of its own, or packages that a template does not have. */
+/** Undefined for a wall without namespaces, or with packages that a template does not have. */
 export function composeForked(
   program: JailedProgram,
   facts: JailFacts,
@@ -74,7 +74,7 @@ export function composeForked(
   }
 }
 
-/** Paths are those of the template's root, where what a wall shows elsewhere is in its place already. */
+/** Paths are those of the template's root, in which files already have their paths of the wall. */
 function childSteps(spec: JailSpec, { root }: JailFacts): readonly Step[] {
   const whole = spec.whole!
   const places = (whole.places ?? []).map(({ at }) => ({ from: at, at }))
@@ -95,7 +95,7 @@ function templateJail(spec: JailSpec, { root }: JailFacts): TemplateJail {
       ...whole,
       scratchBytes: SCRATCH_BYTES,
       layers: [],
-      // Files there name the uid of a wall.
+      // Left to the children: these files contain the uid of a wall.
       etc: {},
       proc: null,
     },
@@ -109,9 +109,9 @@ function templateJail(spec: JailSpec, { root }: JailFacts): TemplateJail {
     ...rootOf(own, (trees, over) => {
       const folder = over + LIBRARY_FOLDER
       trees.add(step('folder', '700', folder), step('tmpfs', folder, LIBRARY_OPTIONS))
-      // The bytes that were checked: a path may have others by now.
+      // Copies by descriptor: the file at the path may have been replaced since the check.
       trees.add(step('copy', libraryFd, `${folder}/zygote.so`))
-      // In a user namespace the kernel mounts a /proc only where one is to be seen already.
+      // In a user namespace the kernel mounts a /proc only if another one is already visible.
       if (!root) trees.bind('/proc', `${over}/proc`, 'attach')
     }),
     step('limit', 'core', limitsOfWhole.core),
@@ -125,12 +125,12 @@ function templateJail(spec: JailSpec, { root }: JailFacts): TemplateJail {
   return { file: launcherPath(launcherFdOfWhole), args: steps.flat() }
 }
 
-/** With the one that a shell adds in a wall that is started by an exec. */
+/** Includes the variable that a shell adds in a wall that is started by an exec. */
 function environment({ exec }: JailSpec): Readonly<Record<string, string>> {
   return { ...exec.env, PWD: workFolder }
 }
 
-/** The runner's settings are its last argument. A template is warm whatever a wall asks for: one serves both. */
+/** The runner's settings are its last argument. A template is always warm, so that it serves warm and cold requests. */
 function asTemplate(args: readonly string[]): readonly string[] {
   const settings = parseJson(args.at(-1)!) as object
   return [...args.slice(0, -1), JSON.stringify({ ...settings, warm: true, template: true })]

@@ -1,6 +1,6 @@
 /**
- * A folder of generations that processes make, each whole and by a rename. The maker holds a lock that the kernel releases
- * at any end of it: so an unfinished generation is one of a maker that was killed, and no pid is examined.
+ * A folder of generations, each created atomically by a rename. The maker has a lock that the kernel releases at its
+ * end, so an unfinished generation without a lock belongs to a killed maker; no pid is examined.
  */
 import { existsSync, lstatSync, openSync, readdirSync, rmSync, symlinkSync } from 'node:fs'
 import path from 'node:path'
@@ -9,11 +9,11 @@ import { tryLock } from '../os/libc.js'
 const ROOT_LINK = 'root'
 const UNFINISHED = /^making-\d+$/
 
-/** Place to make a generation in. @param {string} home */
+/** Temporary folder of a generation. @param {string} home */
 export const unfinishedIn = (home) => path.join(home, `making-${process.pid}`)
 
 /**
- * Makes this process the only maker until it ends, and removes what killed ones left; false while another makes.
+ * Takes the lock for the life of this process, and removes remains of killed makers; false if another maker is running.
  * @param {string} home
  */
 export function beMaker(home) {
@@ -37,13 +37,13 @@ export function keepNewest(folder, names, kept, max) {
   for (const { place } of byAge.slice(max - 1)) remove(place)
 }
 
-/** Says which root a folder is for. @param {string} home @param {string} root */
+/** Links the folder to its root. @param {string} home @param {string} root */
 export function linkRoot(home, root) {
   const link = path.join(home, ROOT_LINK)
   if (!lstatSync(link, { throwIfNoEntry: false })) symlinkSync(root, link)
 }
 
-/** Removes the folders of roots that are no longer there. @param {string} base @param {RegExp} names */
+/** Removes the folders of roots that do not exist any more. @param {string} base @param {RegExp} names */
 export function removeGoneRoots(base, names) {
   for (const name of readdirSync(base).filter((one) => names.test(one))) {
     const link = path.join(base, name, ROOT_LINK)

@@ -7,14 +7,14 @@ import { shownOfSystem } from './etc.ts'
 import { linksOfWhole, pythonFile, type JailMount } from './whole.ts'
 
 /**
- * Root of a wall whose files are an image's.
+ * Root of a wall with the files of an image.
  *
- * Problem: an image is an erofs file, and mounting one takes a loop device: root alone has that. Mechanism: `mayfly images
- * unpack` writes its files once, as a tree of this user's that is named by the digest, and checks it against the image. The
- * wall's root is built as always, from `/dev`, `/proc`, `/etc`, scratch folders and a runner of our own; `/usr` and the
- * data of `/etc` come from the tree instead of this system, each mounted read-only. Relies on the tree's owner: it is checked
- * that no other user can write to it, its bytes are not hashed again for a job (`mayfly images verify` does). Not handled: a
- * wall without namespaces, which could only be shown this system; it is refused.
+ * Problem: an image is an erofs file, and mounting one needs a loop device, which only root has. Mechanism: `mayfly
+ * images unpack` writes its files once, to a tree of this user with the digest as its name, and verifies it against the
+ * image. The wall's root is built as usual, from `/dev`, `/proc`, `/etc`, scratch folders and Mayfly's runner; `/usr`
+ * and the data of `/etc` come from the tree instead of the host, mounted read-only. Relies on the tree's owner: no
+ * other user may write to it, which is checked; its content is not hashed again for a job (`mayfly images verify`
+ * does). Not handled: a wall without namespaces, which is refused because it would show the host's files.
  */
 
 /** Path of an unpacked image. Throws MayflyError NOT_FOUND. */
@@ -36,8 +36,8 @@ export function findImageRoot(digest: string): string {
 }
 
 /**
- * The program with the interpreter and the libraries of an image, and nothing of this system's. Throws MayflyError
- * UNAVAILABLE where the image has no such interpreter, or no shell to start it by.
+ * The program with the interpreter and the libraries of an image, and without files of the host. Throws MayflyError
+ * UNAVAILABLE if the image has no such interpreter, or no shell to start it.
  */
 export function programOfImage(program: JailedProgram, root: string): JailedProgram {
   const { whole } = program
@@ -48,7 +48,7 @@ export function programOfImage(program: JailedProgram, root: string): JailedProg
       throw new MayflyError(
         'UNAVAILABLE',
         `Cannot start a program of "${program.name}" in this image: it has no "${file}"`,
-        { hint: 'Name an image with this language, or build one with its packages' },
+        { hint: 'Choose an image with this language, or build one with its packages' },
       )
   const own = whole.places.filter(({ from }) => from !== process.execPath)
   return {
@@ -67,14 +67,14 @@ function mountsOf(root: string): readonly JailMount[] {
   return places.filter(({ from }) => isPlain(from, root))
 }
 
-/** The last name may be a link, such as that of busybox: it is resolved inside the wall. */
+/** The last component may be a symlink, such as that of busybox: it is resolved inside the wall. */
 function hasProgram(root: string, file: string): boolean {
   const place = path.join(root, file)
   const isThere = lstatSync(place, { throwIfNoEntry: false }) !== undefined
   return isThere && isPlain(path.dirname(place), root)
 }
 
-/** A file or folder of the tree itself: a link is not followed, since it would be resolved on this system. */
+/** True for a file or folder of the tree itself; symlinks are not followed, because they would resolve on the host. */
 function isPlain(place: string, root: string): boolean {
   for (let at = place; at !== root; at = path.dirname(at)) {
     const facts = lstatSync(at, { throwIfNoEntry: false })

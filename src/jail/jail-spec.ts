@@ -1,12 +1,12 @@
 import type { JailMount, MountedLayer } from './whole.ts'
 
-/** A jail as it is built in fresh namespaces, by `guest/enter.js` or as steps of the launcher. */
+/** Description of a jail, built in new namespaces by `guest/enter.js` or as steps of the launcher. */
 export interface JailSpec {
-  /** Whether the process may build a root of its own. */
+  /** True if the process may build a root of its own. */
   readonly mounts: boolean
   /** Existing folder over which the root is mounted; only this mount namespace sees it. */
   readonly over: string
-  /** Folders and files of the root, read-only, each in its own place. */
+  /** Folders and files of the root, read-only, each at its host path. */
   readonly tree: readonly string[]
   readonly links: readonly { readonly at: string; readonly target: string }[]
   /** Bytes of the root's tmpfs. */
@@ -20,7 +20,7 @@ export interface JailSpec {
   readonly limits: Readonly<Record<string, number>>
   /** Descriptors that the program gets. */
   readonly kept: readonly number[]
-  /** Parts of a wall for whole programs beside the tree. */
+  /** Further parts of a wall for whole programs. */
   readonly whole: WholeSpec | null
   readonly exec: {
     readonly path: string
@@ -34,7 +34,7 @@ export interface WholeSpec {
   /** Bytes of all scratch folders together. */
   readonly scratchBytes?: number
   readonly scratchFolders?: readonly string[]
-  /** Files and folders in another place inside. */
+  /** Files and folders with another path inside. */
   readonly places?: readonly JailMount[]
   readonly layers?: readonly MountedLayer[]
   /** Contents of files by path. */
@@ -44,7 +44,7 @@ export interface WholeSpec {
   readonly terminals?: { readonly at: string; readonly options: string }
   /** Parts of /proc that are covered. */
   readonly proc?: { readonly folders: readonly string[]; readonly files: readonly string[] } | null
-  /** Contents of the files of /proc/sys by path, and the file of the kernel's own that is shown there. */
+  /** Contents of the files of /proc/sys by path, and the kernel's own file that is bound there. */
   readonly settings?: {
     readonly at: string
     readonly files: Readonly<Record<string, string>>

@@ -1,15 +1,15 @@
 /**
  * Joins the modules of each jailed program into one file.
  *
- * Problem. A program of a wall loads some twenty small modules before it is ready, and Node resolves, reads and links
- * each; an `import` of a built-in also reads all of its exports, and some of these load more. Together that is half of
- * what a plain start of Node costs.
+ * Problem. A program of a wall loads about twenty small modules before it is ready, and Node resolves, reads and links
+ * each; an `import` of a built-in also reads all of its exports, some of which load further modules. In total that
+ * costs half as much as a plain start of Node.
  *
- * Mechanism. esbuild joins the modules; packages with a native half stay outside. Built-ins come from
- * `process.getBuiltinModule`, and an imported name is read once, at load, as by `import`: a job that replaces it later
- * changes nothing here.
+ * Mechanism. esbuild joins the modules; packages with a native binding stay separate. Built-ins come from
+ * `process.getBuiltinModule`, and an imported name is read once, at load, as by `import`, so a job cannot replace it
+ * later.
  *
- * Relies on the layout of `guest/`: the realm's sources lie one folder above the joined file of the isolate worker.
+ * Relies on the layout of `guest/`: the realm's sources are one folder above the joined file of the isolate worker.
  */
 import { cpSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -39,8 +39,9 @@ export const builtins = {
 }
 
 /**
- * Loads the native half of isolated-vm from its file. The package looks for it at each start, which takes twice as long as
- * the load. @param {() => string} contents of the module in its place @returns {import('esbuild').Plugin}
+ * Loads the native binding of isolated-vm by its path. The package searches for it at each start, which takes twice as
+ * long as the load.
+ * @param {() => string} contents of the module in its place @returns {import('esbuild').Plugin}
  */
 const isolatedVm = (contents) => ({
   name: 'isolated-vm',
@@ -54,8 +55,10 @@ const isolatedVm = (contents) => ({
 })
 
 /**
- * Writes the joined programs of the tree at `root` below `into`, at the same places. Rejects where a module does not parse.
- * @param {string} root @param {string} into @param {boolean} isPacked for the npm package, and so for other machines @returns {Promise<void>}
+ * Writes the joined programs of the tree at `root` below `into`, at the same places. Rejects if a module does not
+ * parse.
+ * @param {string} root @param {string} into @param {boolean} isPacked for the npm package, and so for other machines
+ * @returns {Promise<void>}
  */
 export async function joinPrograms(root, into, isPacked) {
   const guest = path.join(root, 'guest')
@@ -85,7 +88,7 @@ function loadsHere() {
 export default createRequire(import.meta.url)(${JSON.stringify(file)}).ivm`
 }
 
-/** The same for the file that a package brings for its machine, or else for the package beside it. */
+/** Source of a module that loads the binding of the platform's package, or else the one of the package itself. */
 function loadsPacked() {
   return `import { createRequire } from 'node:module'
 import { existsSync } from 'node:fs'
@@ -96,7 +99,10 @@ const file = fileURLToPath(new URL('../../native/' + name, import.meta.url))
 export default (existsSync(file) ? require(file) : { ivm: require('isolated-vm') }).ivm`
 }
 
-/** Source of a module in place of a built-in: reads of exports that nothing imports are dropped. @param {string} name */
+/**
+ * Source of a module in place of a built-in: reads of exports that nothing imports are dropped.
+ * @param {string} name
+ */
 function reads(name) {
   const keys = Object.keys(process.getBuiltinModule(name)).filter((key) => IDENTIFIER.test(key))
   return [

@@ -7,7 +7,7 @@ import { ownFolder } from './whole.ts'
 /** Folder of Mayfly itself. */
 export const ownRoot = fileURLToPath(new URL('../../', import.meta.url))
 
-/** Folder that `npm pack` fills; in a checkout it counts for nothing, because the sources are there. */
+/** Folder that `npm pack` fills; ignored in a checkout, which has the sources. */
 const MADE = path.join(ownRoot, 'dist')
 const isInstalled = !existsSync(path.join(ownRoot, 'src/index.ts'))
 
@@ -16,7 +16,7 @@ export const installedPrograms: string | undefined = isInstalled
   ? path.join(MADE, 'joined')
   : undefined
 
-/** Native half of isolated-vm in an installed package; undefined where it has none for this machine. */
+/** Native binding of isolated-vm in an installed package; undefined if there is none for this platform. */
 export function installedNative(): string | undefined {
   const file = path.join(MADE, 'native', `isolated-vm-${process.platform}-${process.arch}.node`)
   return isInstalled && existsSync(file) ? file : undefined

@@ -9,9 +9,10 @@ import { launcherPath, step } from './launch-steps.ts'
 import { launcherFdOfWhole, programFds, wholeFilter, type WholeProgram } from './whole.ts'
 
 /**
- * The wall of a whole program where namespaces are forbidden: Landlock, two filters, and a keeper, which is its sentinel, the
- * parent of its first program and the one that adopts all others (`guest/sentinel/keep.c`). Without one of them, a program
- * gets neither children nor sockets, and modes of files only where its user has no others.
+ * The wall of a whole program on a machine that forbids namespaces: Landlock, two filters, and a keeper, which is its
+ * sentinel, the parent of its first program and the subreaper of all others (`guest/sentinel/keep.c`). Without one of
+ * these, a program may create neither children nor sockets, and may change modes of files only if its user has no other
+ * files.
  */
 export interface KeptJail {
   /** Options of `sentinel keep`, which end before the steps. */
@@ -20,7 +21,7 @@ export interface KeptJail {
   readonly file: string
   readonly launcherFd: number
   readonly filter: Buffer
-  /** Hard limit that marks each process of the wall. */
+  /** Hard RLIMIT_LOCKS that marks each process of the wall. */
   readonly mark: number
 }
 
@@ -32,15 +33,18 @@ interface KeptOptions {
   readonly scratch?: string | undefined
 }
 
-/** Landlock that judges truncation (Linux 6.2): without it a wall that shares its user can empty each file of that user. */
+/**
+ * First Landlock ABI that restricts truncation (Linux 6.2): without it a wall with a shared user can truncate each file
+ * of that user.
+ */
 const LANDLOCK_WITH_TRUNCATE = 3
-/** Landlock that holds signals and abstract names (Linux 6.12). */
+/** First Landlock ABI that restricts signals and abstract sockets (Linux 6.12). */
 const LANDLOCK_WITH_SCOPES = 6
-/** RLIMIT_LOCKS is infinite by default, and means nothing since Linux 2.4.25. */
+/** Values of RLIMIT_LOCKS, which is infinite by default and has no effect since Linux 2.4.25. */
 const MARKS = { first: 2 ** 40, last: 2 ** 41 } as const
 const RESULT_FD = 3
 
-/** Cause for which a whole program without namespaces has no keeper; undefined where it can have one. */
+/** Reason why a whole program without namespaces has no keeper; undefined if it can have one. */
 export function whyUnkept(
   whole: WholeProgram | undefined,
   facts: Pick<JailFacts, 'landlock'>,
@@ -49,12 +53,13 @@ export function whyUnkept(
   if (!whole || !scratch) return 'it is no program with a place to write to'
   const off = (['seccomp', 'landlock'] as const).find((layer) => without.includes(layer))
   if (off) return `${off} is off`
-  if (!judgesFiles(facts, uid)) return 'Landlock of this kernel does not hold files'
+  if (!judgesFiles(facts, uid))
+    return 'Landlock of this kernel does not restrict files sufficiently'
   if (!sentinel) return 'it has no sentinel'
   return 'missing' in sentinel ? sentinel.missing : undefined
 }
 
-/** Whether Landlock holds the files of a wall that has no root of its own. */
+/** True if Landlock can restrict the files of a wall that has no root of its own. */
 export function judgesFiles({ landlock }: Pick<JailFacts, 'landlock'>, uid: number | undefined) {
   return landlock >= (uid === undefined ? LANDLOCK_WITH_TRUNCATE : 1)
 }

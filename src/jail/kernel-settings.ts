@@ -2,12 +2,11 @@ import { randomUUID } from 'node:crypto'
 
 /** `/proc/sys` of a wall, in place of the machine's settings. */
 export const settingsFolder = '/proc/sys'
-/** Answers a new UUID to each read, and nothing else: the kernel's own file, read-only. */
+/** The kernel's own file, read-only: each read returns a new UUID. */
 export const uuidFile = `${settingsFolder}/kernel/random/uuid`
 
 /**
- * Settings of the kernel that programs read, by their path. The boot id of the machine would identify it, so each wall
- * has another.
+ * Kernel settings that programs read, by path. The boot id would identify the machine, so each wall has another one.
  */
 export function kernelSettings(): Readonly<Record<string, string>> {
   return Object.fromEntries(
@@ -18,7 +17,7 @@ export function kernelSettings(): Readonly<Record<string, string>> {
   )
 }
 
-/** Defaults of a kernel. Go reads somaxconn, jemalloc overcommit_memory, CPython pipe-max-size. */
+/** Kernel defaults. Go reads somaxconn, jemalloc overcommit_memory, CPython pipe-max-size. */
 const SETTINGS = {
   'fs/pipe-max-size': 1_048_576,
   'kernel/ngroups_max': 65_536,

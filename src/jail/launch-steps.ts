@@ -2,8 +2,8 @@ import type { WholeSpec } from './jail-spec.ts'
 import { terminalOptions, terminalsFolder } from './whole.ts'
 
 /**
- * Steps of the launcher (`guest/launcher/launcher.c`), as the words of its command line: name, number of arguments,
- * arguments. They are carried out in this order; the last is `exec`.
+ * Steps of the launcher (`guest/launcher/launcher.c`), as arguments of its command line: name, number of arguments,
+ * arguments. They are performed in this order; the last is `exec`.
  */
 export type Step = readonly string[]
 
@@ -32,7 +32,7 @@ export class Trees {
     return this.#count++
   }
 
-  /** Clones the mount at a path that has no link in it. */
+  /** Clones the mount at a path without symlinks. */
   grabReal(path: string): number {
     this.steps.push(step('grab-real', path))
     return this.#count++
@@ -52,7 +52,7 @@ export class Trees {
     this.add(step(how, this.grab(from), at))
   }
 
-  /** Adds steps that clone nothing. */
+  /** Adds steps without a mount. */
   add(...steps: readonly Step[]): void {
     this.steps.push(...steps)
   }

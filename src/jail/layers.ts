@@ -6,7 +6,7 @@ import { serverUid } from '../contract/uids.ts'
 import type { MountedLayer } from './whole.ts'
 import { layerFolder, layerFolderFor } from '../lib/cache-folder.ts'
 
-/** Name of a layer in a start request: never its path. */
+/** Name of a layer in a start request, never a path. */
 export type NamedLayer = Pick<PackageLayer, 'kind' | 'layer'>
 
 /**

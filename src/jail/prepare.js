@@ -1,13 +1,13 @@
 /**
  * Prepares the code of jailed programs: `prepare.js ROOT HOME GENERATION JOINED PYTHON AT`.
  *
- * Joins the programs into JOINED where they are not there yet, and fills HOME/GENERATION/compiled: Node's compile cache with
- * the code caches of the realm, by a run of each worker that ends before its first byte, and the bytecode of the Python
- * runner, which lies at AT inside. It handles no untrusted code.
+ * Joins the programs into JOINED where they are not there yet, and fills HOME/GENERATION/compiled: Node's compile cache
+ * with the code caches of the realm, by a run of each worker that ends before its first byte, and the bytecode of the
+ * Python runner, which lies at AT inside. It handles no untrusted code.
  *
- * Each folder appears whole, by a rename of this process, whatever became of the one that started it. A lock in HOME, which
- * the kernel releases at any end, makes it the only maker there (generations.js). It removes older generations, and the
- * folders of roots that are gone.
+ * Each folder is published atomically by a rename, independent of the process that started this one. A lock in HOME,
+ * which the kernel releases at the end of this process, excludes other makers (generations.js). It removes older
+ * generations, and the folders of roots that do not exist any more.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -30,7 +30,7 @@ const MS_MAX = 60_000
 /** Limit for each root. */
 const GENERATIONS_MAX = 3
 const ROOTS_MAX = 16
-/** Names of generations and of roots; nothing else is ever removed. */
+/** Names of generations and of roots; other entries are never removed. */
 const KEY = /^[0-9a-f]{16}$/
 /** Programs whose compiled code is kept, and the settings by which each loads, warms up and ends. */
 const COMPILED = {
@@ -59,11 +59,11 @@ function sweep() {
     removeGoneRoots(base, KEY)
     keepNewest(base, KEY, path.basename(home), ROOTS_MAX)
   } catch {
-    // A maker of another root removes them, too.
+    // Race: a maker of another root removes them too.
   }
 }
 
-/** Leaves nothing if `make` fails. @param {string} place @param {(into: string) => Promise<void>} make */
+/** Leaves no file if `make` fails. @param {string} place @param {(into: string) => Promise<void>} make */
 async function putInPlace(place, make) {
   const making = unfinishedIn(home)
   try {
@@ -74,7 +74,7 @@ async function putInPlace(place, make) {
   }
 }
 
-/** Fails where esbuild is not installed: the programs then stay as they are. @param {string} into */
+/** Fails without esbuild: the programs then stay unjoined. @param {string} into */
 async function join(into) {
   const { joinPrograms } = await import('./join.js')
   await joinPrograms(root, into, false)
@@ -82,7 +82,7 @@ async function join(into) {
   symlinkSync(path.join(root, 'node_modules'), path.join(into, 'node_modules'))
 }
 
-/** Compiled code is found by path, so the joined programs are in place before. @param {string} into */
+/** Compiled code is found by path, so the joined programs must be in place before. @param {string} into */
 async function compile(into) {
   for (const [program, env] of Object.entries(COMPILED)) {
     const file = path.join(existsSync(joined) ? joined : root, program)
@@ -93,7 +93,7 @@ async function compile(into) {
   makeReadable(into)
 }
 
-/** A Python that cannot compile leaves none of its files: the runner then compiles its sources. @param {string} into */
+/** Leaves no file if Python cannot compile: the runner then compiles its sources itself. @param {string} into */
 async function compilePython(into) {
   const program = path.join(root, 'guest/precompile.py')
   try {
@@ -111,7 +111,7 @@ async function run(file, args, env) {
   if (code !== 0) throw new Error(`"${file}" ended with ${code}`)
 }
 
-/** For a folder without links, which would be followed. @param {string} folder */
+/** For a folder without symlinks, which would be followed. @param {string} folder */
 function makeReadable(folder) {
   chmodSync(folder, 0o755)
   for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true }))

@@ -4,14 +4,14 @@ import { callClasses, type CallClass } from '../contract/calls.ts'
 import { callNumber, compileSeccomp, type SeccompRule } from '../os/seccomp.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
-/** System calls that a wall's sentinel is asked about, and the class of each: `policies/sentinel.json`. */
+/** System calls of which a wall's sentinel is notified, and the class of each: `policies/sentinel.json`. */
 type Errno = keyof typeof constants.errno
 
 interface SentinelPolicy {
   readonly classes: Readonly<Record<CallClass, { readonly errno: Errno; readonly why: string }>>
-  /** Asked about in every wall, whatever a phase closes. */
+  /** Calls that are notified in every wall, independent of its phases. */
   readonly always: readonly { readonly call: string; readonly why: string }[]
-  /** Asked about by a wall that has a keeper; see `KeeperDuties`. */
+  /** Calls that are notified in a wall with a keeper; see `KeeperDuties`. */
   readonly kept: readonly KeptCall[]
   readonly unscoped: readonly KeptCall[]
   readonly shared: readonly KeptCall[]
@@ -19,20 +19,20 @@ interface SentinelPolicy {
     readonly call: string
     readonly class: CallClass
     readonly why: string
-    /** Not asked about where the arguments are these. */
+    /** Not notified for these arguments. */
     readonly unless?: NonNullable<SeccompRule['where']>
-    /** An open: how its flags tell one for writing, where they lie in a register. */
+    /** For an open: the argument and mask of its flags for writing, if the flags are in a register. */
     readonly writes?: { readonly arg: number; readonly mask: number } | 'unknown'
   }[]
 }
 
 type KeptCall = { readonly call: string; readonly class: CallClass; readonly why: string }
 
-/** Duties of the keeper of a wall without namespaces, beside forks and sockets. */
+/** Duties of the keeper of a wall without namespaces, in addition to forks and sockets. */
 export interface KeeperDuties {
   /** Sets modes and times, because the wall's user has other files. */
   readonly isShared: boolean
-  /** Sends signals, because Landlock does not hold them. */
+  /** Sends signals, because this Landlock ABI does not restrict them. */
   readonly isUnscoped: boolean
 }
 
@@ -49,7 +49,7 @@ export function sentinelPolicy(): SentinelPolicy {
 /**
  * Path parts of files that hold secrets. Opens of them are reported on a budget of their own, and each report is an
  * anomaly that the life reacts to, so a flood of other opens cannot hide one. Paths that honest programs open too are
- * left out.
+ * omitted.
  */
 export function secretPaths(): readonly string[] {
   const file = new URL('../../policies/credential-paths.json', import.meta.url)
@@ -75,7 +75,7 @@ export function errnosOfClasses(): readonly number[] {
   return callClasses.map((name) => constants.errno[classes[name].errno])
 }
 
-/** The same by name, where these classes are open and no others. */
+/** Errno name of each closed class, if only the classes in `open` are open. */
 export function answersOf(open: readonly CallClass[]): Readonly<Record<string, string>> {
   const { classes } = sentinelPolicy()
   const closed = callClasses.filter((name) => !open.includes(name))
@@ -83,7 +83,7 @@ export function answersOf(open: readonly CallClass[]): Readonly<Record<string, s
 }
 
 /**
- * The seccomp-notify filter: asks the sentinel about calls of these classes and allows all others, on which the fixed
+ * The seccomp-notify filter: notifies the sentinel of calls of these classes and allows all others, on which the fixed
  * filter decides.
  */
 export function askingFilter(classes: readonly CallClass[], duties?: KeeperDuties): Buffer {
@@ -109,7 +109,7 @@ function keptCalls({ isShared, isUnscoped }: KeeperDuties): readonly KeptCall[] 
   return [...kept, ...(isUnscoped ? unscoped : []), ...(isShared ? shared : [])]
 }
 
-/** With only writing closed, opens for reading are not asked about. */
+/** If only writing can be closed, opens for reading are not notified. */
 function askedOf(one: Watched, classes: readonly CallClass[]): readonly Watched[] {
   if (classes.includes(one.class)) return [one]
   if (!one.writes || !classes.includes('write')) return []
@@ -117,7 +117,7 @@ function askedOf(one: Watched, classes: readonly CallClass[]): readonly Watched[
   return [{ ...one, unless: [{ ...one.writes, equals: 0 }] }]
 }
 
-/** Filters by the classes that are asked about: as many as there are sets of them. */
+/** Cache of filters by the set of notified classes; bounded by the number of sets. */
 const askingFilters = new Map<string, Buffer>()
 
 /** Both filters as `sentinel enter` reads them inside the wall: each after its length (u32, little endian). */
@@ -149,7 +149,7 @@ function wordsOf(calls: readonly Pick<KeptCall, 'call' | 'class'>[]): readonly s
   })
 }
 
-/** The name of a call by its number. */
+/** Name of a call by its number. */
 export function nameOfCall(number: number): string {
   const { watched: all, kept, unscoped } = sentinelPolicy()
   const found = [...all, ...kept, ...unscoped].find(({ call }) => callNumber(call) === number)

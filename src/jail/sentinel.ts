@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url'
 import { cFiles, openCProgram, type CProgramSource, type FoundCProgram } from './c-program.ts'
 
 const SOURCES = fileURLToPath(new URL('../../guest/sentinel', import.meta.url))
-/** Steps of a jail, which a keeper carries out. */
+/** Steps of a jail, which a keeper performs. */
 const STEPS = ['steps.c', 'steps.h'].map((name) =>
   fileURLToPath(new URL(`../../guest/launcher/${name}`, import.meta.url)),
 )
@@ -14,7 +14,7 @@ export function openSentinel(
   return openCProgram({ name: 'sentinel', sources: sentinelSources(), ...options })
 }
 
-/** Paths of all its parts, headers too. */
+/** Paths of all its source files, including headers. */
 export function sentinelSources(): readonly string[] {
   return [...cFiles(SOURCES), ...STEPS]
 }

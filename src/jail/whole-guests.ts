@@ -4,16 +4,17 @@ import { withBinding } from '../os/packages.ts'
 import { ownFolder, pythonFile, type WholeProgram } from './whole.ts'
 
 /**
- * The two runners that park and wait for whole programs, in whichever wall: Node, which starts shells too, and Python.
+ * The two runners of whole programs that wait for a job, in any kind of wall: Node, which also starts shells, and
+ * Python.
  */
 
-/** Settings that a server may choose; everything else about the program is decided here. */
+/** Settings that a server may choose; all others are fixed here. */
 export interface ProgramSettings {
   /** /work, /tmp and /dev/shm together. */
   readonly scratchBytes: number
-  /** Runs a dummy job before it says that it is ready, as it does unless told otherwise. */
+  /** True, the default, to run a dummy job before it reports readiness. */
   readonly isWarm?: boolean
-  /** Has every thread that its interpreter works with before its job begins: later it may be allowed none. */
+  /** True to start all threads of the interpreter before the job begins, because a bound may forbid them later. */
   readonly hasThreads?: boolean
 }
 
@@ -49,7 +50,7 @@ export function nodeProgram({
   }
 }
 
-/** A parked Python, the one that belongs to the system. */
+/** A parked Python of the system. */
 export function pythonProgram({ scratchBytes, isWarm = true }: ProgramSettings): JailedProgram {
   return {
     name: 'python',
@@ -80,7 +81,7 @@ function packages(): WholeProgram['places'] {
   return found
 }
 
-/** Node is there for both: a program may start it. */
+/** Both walls contain Node, because a program may start it. */
 function places(runner: readonly string[]): WholeProgram['places'] {
   const own = runner.map((place) => ({ from: here(place), at: `${ownFolder}/${place}` }))
   return [{ from: process.execPath, at: NODE }, ...own]

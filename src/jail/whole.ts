@@ -15,12 +15,12 @@ export interface WholeProgram {
   readonly flags: readonly string[]
   /** /work, /tmp and /dev/shm together. */
   readonly scratchBytes: number
-  /** Runs a dummy job before it is ready; not where a job waits. */
+  /** True to run a dummy job before it is ready; false if a job waits for the wall. */
   readonly isWarm: boolean
   readonly hasThreads: boolean
-  /** Mounts beside this system's own folders. */
+  /** Mounts in addition to the system's folders. */
   readonly places: readonly JailMount[]
-  /** Links of its root. If they are given, `places` are the whole root, and nothing of this system is mounted. */
+  /** Symlinks of its root. If set, `places` are the whole root, and no folder of the host is mounted. */
   readonly links?: readonly { readonly at: string; readonly target: string }[]
 }
 
@@ -29,7 +29,7 @@ export interface JailMount {
   readonly at: string
 }
 
-/** A layer of packages: `root` is a folder of `owner`, and what it holds below `content` is mounted read-only. */
+/** A layer of packages: `root` is a folder of `owner`; its subfolder `content` is mounted read-only. */
 export interface MountedLayer {
   readonly kind: LayerKind
   readonly root: string
@@ -38,13 +38,13 @@ export interface MountedLayer {
   readonly at: string
 }
 
-/** Mayfly's own files lie here inside, wherever they are outside. */
+/** Folder of Mayfly's own files inside a wall. */
 export const ownFolder = '/opt/mayfly'
 
 /** Interpreter of programs in Python: the system's. */
 export const pythonFile = '/usr/bin/python3'
 
-/** Path inside of a file of this machine. */
+/** Path inside a wall of a file of the host. */
 export function insideOf(file: string, places: readonly JailMount[]): string {
   const place = places.find(({ from }) => isBelow(file, from))
   return place ? place.at + file.slice(place.from.length) : file
@@ -52,19 +52,19 @@ export function insideOf(file: string, places: readonly JailMount[]): string {
 
 /** Settings of the runner, passed as its one argument. */
 export interface WholeSettings {
-  /** Folders of the job's files and of temporary ones; null where nothing may be written. */
+  /** Folders of the job's files and of temporary files; null if writing is not allowed. */
   readonly work: string | null
   readonly tmp: string | null
-  /** Folder of result and input where it is not `tmp`: it stays writable when the others are closed. */
+  /** Folder of result and input, if not `tmp`: it stays writable when the others are closed. */
   readonly own?: string
-  /** Listens on 127.0.0.1 for what leaves the wall, by descriptor 7. */
+  /** True if it has a listener for its egress path on 127.0.0.1, as descriptor 7. */
   readonly listens: boolean
-  /** Whether it has a root of its own: elsewhere no folder above the job's can be read. */
+  /** True if it has a root of its own; otherwise it cannot read folders above the job's. */
   readonly hasRoot: boolean
   readonly warm: boolean
-  /** Whether it starts the threads that it works with before it is ready. */
+  /** True to start all threads before it is ready. */
   readonly threads: boolean
-  /** Whether its machine is cloned while it waits: it draws its seeds anew at its first frame. */
+  /** True if its machine is cloned while it waits: it then reseeds its random generators at its first frame. */
   readonly cloned?: boolean
   /** Mounted packages. */
   readonly packages: readonly { readonly kind: LayerKind; readonly at: string }[]
@@ -82,16 +82,16 @@ export const terminalOptions = 'newinstance,ptmxmode=0666,mode=0620,max=16'
 /** Inodes of all scratch folders together. */
 export const scratchInodesMax = 16_384
 export const scratchFolders = [workFolder, tmpFolder, sharedMemoryFolder] as const
-/** The uid inside a user namespace of the wall's own. */
+/** Uid inside a user namespace of the wall. */
 export const ownUidInside = 1000
-/** A core dump of one byte is none, to a file or to a program of the host's; 0 would hold only for files. */
+/** RLIMIT_CORE of one byte disables core dumps to files and to a core_pattern pipe; 0 disables only files. */
 export const limitsOfWhole = { nofile: 1024, memlock: 2 ** 16, core: 1 } as const
 
 /**
- * RLIMIT_DATA of each process of a wall. It counts what is reserved and never touched (eight threads of Node take 4.6 GiB,
- * of which 110 MiB are resident), so a cgroup that counts memory replaces it. A watch counts memory too, but between two
- * looks alone: there a process reserves no more than the machine has, which the kernel's own heuristic refuses in one
- * piece as well.
+ * RLIMIT_DATA of each process of a wall. It counts reserved memory that is never touched (eight threads of Node take
+ * 4.6 GiB, of which 110 MiB are resident), so a memory cgroup replaces it. The sampler measures memory only at
+ * intervals; without a cgroup a process may therefore reserve no more than the machine's memory, which the kernel's
+ * overcommit heuristic also refuses in one piece.
  */
 export function dataBytesMaxOf(isInGroup: boolean): number {
   if (isInGroup) return Infinity
@@ -99,33 +99,36 @@ export function dataBytesMaxOf(isInGroup: boolean): number {
 }
 
 const DATA_BYTES_LEAST = 4 * 2 ** 30
-/** A place for the result, the readiness pipe and the socket to the server. */
+/** Descriptors of a program: a reserved one for the result, the readiness pipe and the socket to the server. */
 export const programFds = [3, 4, 5] as const
-/** Descriptor of the filter for bubblewrap; those below are the program's. */
+/** Descriptor of the filter for bubblewrap; lower ones are the program's. */
 export const wholeFilterFd = 6
-/** Port on the loopback inside where a wall's egress path begins, and the descriptor of the socket that listens on it. */
+/** Port of a wall's egress listener on its loopback, and the listener's descriptor. */
 export const egressPort = 3128
 export const egressListenerFd = 7
-/** Descriptor on which a wall's first program names its seccomp listener; the sentinel copies that by pidfd_getfd(2). */
+/**
+ * Descriptor of the socket on which a wall's first program sends the number of its seccomp listener; the sentinel
+ * copies the listener by pidfd_getfd(2).
+ */
 export const handOverFd = 8
 /** Descriptor of the sentinel's program for bubblewrap, which copies it inside. */
 export const sentinelDataFd = 9
-/** Descriptors of a keeper, which is started in the place of a launcher: frames of the warden, and copies of memory. */
+/** Descriptors of a keeper, which is started in place of a launcher: frames of the warden, and copies of memory. */
 export const controlFdOfKeeper = 8
 export const captureFdOfKeeper = 9
 /** Descriptor of the launcher that starts a whole program; it closes it itself. */
 export const launcherFdOfWhole = 10
 /** Path of the sentinel inside. */
 export const sentinelPlace = `${ownFolder}/sentinel`
-/** Taken before the program takes them for itself: 3 for its result, 7 to listen on for what leaves the wall. */
+/** Descriptors reserved before the interpreter opens files: 3 for the result, 7 for the egress listener. */
 export const reservedFds = [3, egressListenerFd] as const
 export const reserved = reservedFds.map((fd) => `${fd}</dev/null`).join(' ')
 
 const DEVICES = ['null', 'zero', 'full', 'random', 'urandom', 'tty']
 const DEVICE_LINKS = { fd: '', stdin: '/0', stdout: '/1', stderr: '/2' }
 /**
- * Files and folders of /proc that describe the machine rather than the wall's processes. `/proc/sys` is a folder of its
- * own instead, see `kernelSettings`.
+ * Files and folders of /proc that describe the machine rather than the wall's processes. `/proc/sys` is replaced
+ * separately, see `kernelSettings`.
  */
 const MASKED_FOLDERS = 'bus irq acpi scsi driver fs pressure sysvipc'.split(' ')
 const MASKED_FILES = [
@@ -135,7 +138,7 @@ const MASKED_FILES = [
 ].flatMap((names) => names.split(' '))
 const UNMERGED = ['/bin', '/sbin']
 
-/** Links of every root. */
+/** Symlinks of every root. */
 export const linksOfWhole: readonly { readonly at: string; readonly target: string }[] = [
   { at: '/etc/os-release', target: '../usr/lib/os-release' },
   { at: '/etc/localtime', target: '/usr/share/zoneinfo/UTC' },
@@ -146,7 +149,7 @@ export const linksOfWhole: readonly { readonly at: string; readonly target: stri
   { at: '/dev/ptmx', target: 'pts/ptmx' },
 ]
 
-/** Mounts and links of this system beside the folders that every program needs. */
+/** Mounts and links of the host in addition to the folders that every program needs. */
 export const wholeSystem = cacheBriefly(systemLookMs, () => {
   const unmerged = UNMERGED.filter((place) => existsSync(place))
   const links = unmerged.filter((place) => lstatSync(place).isSymbolicLink())
@@ -156,7 +159,9 @@ export const wholeSystem = cacheBriefly(systemLookMs, () => {
   }
 })
 
-/** `tty` is the terminal of its caller's own session, of which no wall has one from outside: ENXIO. */
+/**
+ * `tty` is the controlling terminal of the calling session; a wall has none from outside, so an open fails with ENXIO.
+ */
 export const deviceFiles = DEVICES.map((name) => `/dev/${name}`)
 
 export interface MaskedProc {
@@ -166,7 +171,9 @@ export interface MaskedProc {
 
 let masked: MaskedProc | undefined
 
-/** Parts of /proc to cover: folders by empty ones, files by /dev/null. Looked up once: a kernel keeps them. */
+/**
+ * Parts of /proc to cover: folders by empty ones, files by /dev/null. Cached: they do not change while the kernel runs.
+ */
 export function maskedProc(): MaskedProc {
   const there = (names: readonly string[]) =>
     names.map((name) => `/proc/${name}`).filter((path) => existsSync(path))
@@ -175,8 +182,9 @@ export function maskedProc(): MaskedProc {
 }
 
 /**
- * A wall without namespaces has no children and no sockets, unless it has a keeper; one with a sentinel has both, and calls
- * that it answers. Modes of files need a keeper, or a uid of the wall's own, where there is no root of its own.
+ * Without namespaces a program may create neither children nor sockets, unless it has a keeper. With a sentinel it may
+ * use both, and the calls that the sentinel answers. Without a root of its own, changing modes of files needs a keeper
+ * or a uid of the wall's own.
  */
 export type FilterKind = keyof typeof HELD
 
@@ -199,7 +207,7 @@ export function wholeFilter(kind: FilterKind): Buffer {
   return made
 }
 
-/** The environment the program itself starts with; a job gets its own. */
+/** Initial environment of the program; a job gets its own. */
 export const wholeEnv = {
   PATH: `${ownFolder}/bin:/usr/local/bin:/usr/bin:/bin`,
   HOME: workFolder,

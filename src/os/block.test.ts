@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import { diskOf, nameOf } from './block.ts'
 
-suite('Disks', { skip: process.platform !== 'linux' && 'Linux names them so' }, () => {
+suite('Disks', { skip: process.platform !== 'linux' && 'names are those of Linux' }, () => {
   test('A device is named by major and minor', () => {
     assert.equal(nameOf(65024), '254:0')
     assert.equal(nameOf(0x801), '8:1')
@@ -17,7 +17,7 @@ suite('Disks', { skip: process.platform !== 'linux' && 'Linux names them so' }, 
     assert.equal(diskOf('/', sys.links), '8:0')
   })
 
-  test('A path on a disk leads to that disk, and a path on none to nothing', () => {
+  test('A path on a disk gives that disk, and a path on none gives undefined', () => {
     using sys = fake(false)
     assert.equal(diskOf('/', sys.links), '8:0')
     rmSync(sys.links, { recursive: true })

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs'
 import path from 'node:path'
 
-/** Block device of a path as `major:minor`: the disk, not its partition; undefined for a path on none (tmpfs, overlay). */
+/** Block device of a path as `major:minor`: the disk, not its partition; undefined without one (tmpfs, overlay). */
 export function diskOf(place: string, sys = '/sys/dev/block'): string | undefined {
   try {
     const { dev } = statSync(place)

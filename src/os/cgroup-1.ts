@@ -48,7 +48,7 @@ const socketsFile = 'memory.kmem.tcp.limit_in_bytes'
 const SOCKET_BYTES_MAX = 16 * 2 ** 20
 /** Kernel default of `cpu.shares`. */
 const USUAL_SHARES = 1_024
-/** `cpu.shares` of warden and server: as much as eight busy walls; they use little of it. */
+/** `cpu.shares` of warden and server: eight times the default; they use little of it. */
 const SHARES_OF_OWNERS = 8_192
 const ownersSuffix = '-own'
 /** `cpu.shares` of a wall that is being killed, ten times the default: enough against other walls, not against the machine. */

@@ -30,7 +30,9 @@ import {
 } from './cgroup-files.ts'
 import { KeptFiles } from './kept-files.ts'
 
-/** cgroup v2: one folder for each group. Delegated controllers, where the root has them; counters and freezer need none. */
+/**
+ * cgroup v2: one folder for each group. Controllers to delegate, if the root has them; counters and freezer need none.
+ */
 const HANDED_DOWN = ['memory', 'pids', 'cpu', 'io'] as const
 /** Kernel default of `cpu.weight`. */
 const USUAL_WEIGHT = 100
@@ -49,7 +51,7 @@ export function openVersion2(
   if (!handed.includes('memory')) return undefined
   put(parent, 'cgroup.subtree_control', handed.map((name) => `+${name}`).join(' '))
   const controllers = [...handed, 'cpuacct', 'freezer'] as const
-  // Unless the administrator has set another weight for all walls.
+  // Keeps a weight that the administrator has set for all walls.
   let weight = USUAL_WEIGHT
   const all = WeightOfAll.of(parent, (isRaised) => {
     if (!handed.includes('cpu')) return

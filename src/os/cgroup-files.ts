@@ -43,8 +43,8 @@ export function tryPut(folder: string, file: string, value: number | string): vo
 }
 
 /**
- * Writes a limit and reads it back; writes nothing where it is in force already. The kernel rounds down to pages; a higher
- * value means that the limit does not hold. True if it was written.
+ * Writes a limit and reads it back, unless it is already in force. The kernel rounds down to pages; throws for a higher
+ * value, which means that the limit is not enforced. True if it was written.
  */
 export function putBack(files: KeptFiles, folder: string, file: string, value: number): boolean {
   if (Number(valueIn(files, folder, file)) === value) return false
@@ -53,12 +53,12 @@ export function putBack(files: KeptFiles, folder: string, file: string, value: n
   return true
 }
 
-/** Writes a text and reads it back, unless it is in force already. */
+/** Writes a text and reads it back, unless it is already in force. */
 export function putSame(files: KeptFiles, folder: string, file: string, value: string): void {
   if (valueIn(files, folder, file) !== value) putText(folder, file, value, exactly(value))
 }
 
-/** Text in force, without its newline; undefined where it cannot be read. */
+/** Text in force, without its newline; undefined if it cannot be read. */
 function valueIn(files: KeptFiles, folder: string, file: string): string | undefined {
   try {
     return files.read(folder, file).trimEnd() || undefined
@@ -90,8 +90,9 @@ function exchange(folder: string, file: string, value: string): string {
 }
 
 /**
- * Parts of the usual CPU weight until a wall is claimed. A spare is below every wall that has a job. A wall that a short job waits
- * for is above: its start takes some 60 ms of CPU time, and beside a dozen walls as many times as long.
+ * Factors of the usual CPU weight until a wall is claimed. A spare is below every wall with a job. A wall for a waiting
+ * short job is above: its start takes about 60 ms of CPU time, which with the usual weight next to a dozen walls would
+ * take twelve times as long.
  */
 export const weightAtStart = { spare: 0.25, urgent: 16 } as const
 
@@ -107,10 +108,10 @@ function weightFor(cores: number, usual: number): number {
 const shared = new Map<string, WeightOfAll>()
 
 /**
- * Weight of all walls together, against whatever else runs on the machine. It is raised while one dies: otherwise CPU load
- * beside Mayfly doubles the time that a kill takes (20 ms on two cores for 10 ms of work). It is not raised where another wall
- * has a job: that one would outrank the server, the warden and their clients (beside six programs that loop, the p95 of a
- * job of 20 ms rose to 150 ms), and the dying wall has the highest weight among walls anyway.
+ * Weight of all walls together, relative to other processes of the machine. It is raised while a wall is being killed:
+ * otherwise CPU load outside Mayfly doubles the time of a kill (20 ms on two cores for 10 ms of work). It is not raised
+ * while another wall has a job, which would outrank the server, the warden and their clients (next to six looping
+ * programs, the p95 of a job of 20 ms rose to 150 ms); the dying wall has the highest weight among walls anyway.
  */
 export class WeightOfAll {
   readonly #weigh: (isRaised: boolean) => void
@@ -160,11 +161,15 @@ export class WeightOfAll {
 const IDLE_BELOW = 0.1
 
 /**
- * Part of its weight that the group of a long-running job keeps. SCHED_IDLE would serve others sooner, but a task of it that is
- * preempted inside fork(2) holds cgroup_threadgroup_rwsem until it is scheduled again, and every fork on the machine waits.
+ * Factor of the weight for the group of a long-running job. SCHED_IDLE would yield sooner, but an idle task that is
+ * preempted inside fork(2) holds cgroup_threadgroup_rwsem until it is scheduled again, and every fork on the machine
+ * waits.
  */
 const PART_BEHIND = 0.02
-/** Part of its weight for the group of a job that is expected to be short: beside many walls it would take as many times as long. */
+/**
+ * Factor of the weight for the group of a job that is expected to be short: next to N walls it would take N times as
+ * long.
+ */
 const PART_AHEAD = 8
 const PARTS = { ahead: PART_AHEAD, job: 1, behind: PART_BEHIND, parked: 1 } as const
 
@@ -183,7 +188,7 @@ export class CpuWeight {
   readonly #to: CpuWeightParts
   #cores = Infinity
   #part = 1
-  /** Whether the weight of these was written, and nothing else since. */
+  /** True if the weight for `#cores` and `#part` is written and still in force. */
   #isPut = false
 
   constructor(to: CpuWeightParts) {
@@ -196,7 +201,7 @@ export class CpuWeight {
     this.#put()
   }
 
-  /** To be called once another has written the weight of this group. */
+  /** To be called after another function has written the weight of this group. */
   forget(): void {
     this.#isPut = false
   }
@@ -286,7 +291,7 @@ function tryText(folder: string, file: string): string {
   }
 }
 
-/** Charged bytes that cannot be reclaimed by dropping clean page cache. */
+/** Charged bytes without page cache that the kernel can drop. */
 export function heldBytes(
   files: KeptFiles,
   folder: string,
@@ -312,7 +317,7 @@ export function groupLinesOf(pid: number): readonly string[] {
   return tryText(`/proc/${pid}`, 'cgroup').split('\n')
 }
 
-/** Whether a line puts the process into our group of this name; `controller` is empty for cgroup v2. */
+/** True if a line puts the process into Mayfly's group of this name; `controller` is empty for cgroup v2. */
 export function isIn(lines: readonly string[], controller: string, name: string): boolean {
   return placeIn(lines, controller)?.endsWith(`/${groupsFolder}/${name}`) === true
 }

@@ -1,6 +1,6 @@
 /**
- * A cgroup for each wall, in the version that this machine has: v1 keeps a tree for each controller, v2 a single one.
- * Only the memory controller is required; each other one is probed, and a missing one is reported.
+ * A cgroup for each wall, in the version of this machine: v1 has a hierarchy for each controller, v2 a single one. Only
+ * the memory controller is required; all others are probed, and missing ones are reported.
  */
 export interface CgroupRoot {
   readonly version: 1 | 2
@@ -9,11 +9,11 @@ export interface CgroupRoot {
   raisePriority(pid: number): void
   /** Creates a group. A worker wants memory and pids only: in v1 each controller costs a folder. */
   create(name: string, wanted?: readonly Controller[]): Cgroup
-  /** Names of all groups, of dead wardens too. */
+  /** Names of all groups, including those of dead wardens. */
   list(): readonly string[]
   /** Empty groups older than `olderThanMs`: their warden died and its leases were removed. */
   forgotten(olderThanMs: number): readonly string[]
-  /** Every process in a group of that name; none where there is none. */
+  /** Every process in the group of that name; empty if there is no such group. */
   processes(name: string): readonly number[]
   /** Removes a group. False while a dying process keeps it busy (EBUSY). */
   remove(name: string): boolean
@@ -53,15 +53,15 @@ export interface Cgroup {
    */
   add(pid: number): void
   /**
-   * Files into which a process writes `0` to enter by itself. In version 1 a process with a single thread does not wait
-   * for forks then. Its children are members from the start.
+   * Files into which a process writes `0` to enter by itself. In v1 a single-threaded process then does not wait for
+   * forks. Its children are members from the start.
    */
   entryFiles(): readonly string[]
-  /** Whether all of its controllers hold this process. */
+  /** True if this process is a member in all of its controllers. */
   holds(pid: number): boolean
-  /** Sets its CPU weight until it gets a CPU limit: low where no caller waits for it, high where a short job does. */
+  /** Sets its CPU weight until it gets a CPU limit: low for a spare, high if a short job waits for it. */
   weighStart(as: 'spare' | 'urgent'): void
-  /** Gives it eight times the weight of its CPU limit, a fiftieth, or all of that again; limits stay as they are. */
+  /** Sets the factor of its CPU weight: 8 (`ahead`), 1 (`job`, `parked`) or 1/50 (`behind`); limits are unchanged. */
   rank(rank: GroupRank): void
   /** Throws if the kernel refused a limit, or if its controller is missing. */
   limit(to: CgroupLimits): void
@@ -71,23 +71,26 @@ export interface Cgroup {
   ownMemory(): { readonly own: number; readonly shared: number }
   /** Resets the peak, so that start-up memory is not charged to the job. */
   resetPeakMemory(): void
-  /** OOM kills; those in child groups count there. */
+  /** OOM kills of this group; those of child groups are counted there. */
   memoryKills(): number
-  /** Whether its own limit was reached. `memoryKills` does not tell: a kill counts in the victim's group, not in the full one. */
+  /**
+   * True if its own limit was reached. `memoryKills` is not sufficient: a kill counts in the victim's group, not in the
+   * full one.
+   */
   hasBeenFull(): boolean
   /** CPU time in milliseconds; undefined without a controller that counts it. */
   cpuMs(): number | undefined
   processes(): readonly number[]
-  /** Requests a freeze; it holds once `isFrozen` is true. */
+  /** Requests a freeze, which is complete once `isFrozen` is true. */
   freeze(): void
   thaw(): void
   isFrozen(): boolean
   /** Lifts the CPU quota and raises the weight, so that killed tasks exit at full speed. */
   liftCpuQuota(): void
-  /** Writes of `liftCpuQuota` as `FILE:TEXT`, for another process to make. */
+  /** Writes of `liftCpuQuota` as `FILE:TEXT`, to be made by another process. */
   quotaLifts(): readonly string[]
   /** Path of `pids.max`; undefined without that controller. */
   pidsFile(): string | undefined
-  /** Removes it with its child groups. False while one is busy. */
+  /** Removes it with its child groups. False while one is busy (EBUSY). */
   remove(): boolean
 }

@@ -27,7 +27,7 @@ suite('Control groups, as folders and files', () => {
     assert.equal(openCgroups(join(mount.path, 'file')), undefined)
   })
 
-  test('Folders of a tmpfs that hides control groups, or stands where one is missing, are none', (t) => {
+  test('Folders of a tmpfs that hides cgroups, or replaces a missing hierarchy, are no cgroups', (t) => {
     const { href } = new URL('./cgroup.ts', import.meta.url)
     const opened = (hide: string) => {
       const print = `console.log(JSON.stringify((await import('${href}')).openCgroups()?.controllers ?? null))`
@@ -67,7 +67,7 @@ suite('Control groups, as folders and files', () => {
   })
 
   for (const version of [1, 2])
-    test(`Version ${version}: old groups of walls without members are forgotten ones`, () => {
+    test(`Version ${version}: old groups of walls without members are listed as forgotten`, () => {
       using mount = folder()
       if (version === 2) {
         mount.write('cgroup.controllers', 'memory\n')
@@ -113,7 +113,7 @@ suite('Control groups, as folders and files', () => {
     assert.equal(group.memoryKills(), 1)
   })
 
-  test('Version 1 bounds processor time and each disk, counts, freezes, and lets the dying go', () => {
+  test('Version 1 limits CPU time and each disk, counts, freezes, and lifts the quota of a dying group', () => {
     using mount = folder()
     const group = openCgroups(mount.path)!.create('w4')
     mount.write('cpu/mayfly/w4/cpu.shares', '1024')
@@ -137,7 +137,7 @@ suite('Control groups, as folders and files', () => {
     assert.equal(mount.read('cpu/mayfly/w4/cpu.shares'), '10240')
   })
 
-  test('Version 2 does the same in other words', () => {
+  test('Version 2 does the same by its own files', () => {
     using mount = folder()
     mount.write('cgroup.controllers', 'cpu io memory pids\n')
     mkdirSync(join(mount.path, 'mayfly'))
@@ -165,7 +165,7 @@ suite('Control groups, as folders and files', () => {
     assert.deepEqual(root.processes('w5'), [7, 42])
   })
 
-  test('A controller that is missing is missing, and the others are there', () => {
+  test('A missing controller is reported, and the others work', () => {
     using mount = folder()
     mount.write('cpu', '')
     const root = openCgroups(mount.path)!
@@ -180,7 +180,7 @@ suite('Control groups, as folders and files', () => {
   })
 
   for (const version of [1, 2])
-    test(`Version ${version}: a bound that is in force is not written again, and one that another lifted is`, () => {
+    test(`Version ${version}: a limit in force is not written again, and a lifted one is`, () => {
       using mount = folder()
       if (version === 2) {
         mount.write('cgroup.controllers', 'cpu memory pids\n')
@@ -212,14 +212,14 @@ suite('Control groups, as folders and files', () => {
       )
     })
 
-  test('A bound that the kernel takes in other words is none', () => {
+  test('A limit that the kernel stores as another value is an error', () => {
     using mount = folder()
     const group = openCgroups(mount.path)!.create('w7')
     symlinkSync('/dev/null', join(mount.path, 'cpu/mayfly/w7/cpu.cfs_quota_us'))
     assert.throws(() => group.limit({ cpu: 0.5 }), /is "" after writing "5000"/)
   })
 
-  test('Version 1: a group within a group is in each controller, hurried and removed with the other', () => {
+  test('Version 1: a child group is in each controller, and is raised and removed with its parent', () => {
     using mount = folder()
     const root = openCgroups(mount.path)!
     const group = root.create('w8', ['memory', 'pids', 'cpu'])
@@ -240,7 +240,7 @@ suite('Control groups, as folders and files', () => {
     assert.deepEqual(readdirSync(join(mount.path, 'memory/mayfly/w8')), [])
   })
 
-  test('Version 2: before there is a group below, what was in it has moved into one beside that', () => {
+  test('Version 2: before a child group is made, members of the parent are moved into a leaf group', () => {
     using mount = folder()
     mount.write('cgroup.controllers', 'cpu memory pids\n')
     mkdirSync(join(mount.path, 'mayfly'))
@@ -285,7 +285,7 @@ suite('Control groups, as folders and files', () => {
     assert.equal(isIn(['0::/mayfly/w2/own'], '', 'w2/own'), true)
   })
 
-  test('Files that were read are no memory that is held, and scratch is', () => {
+  test('Page cache is not counted as held memory, and scratch is', () => {
     using mount = folder()
     const group = openCgroups(mount.path)!.create('w11')
     mount.write('memory/mayfly/w11/memory.usage_in_bytes', '9000\n')
@@ -296,7 +296,7 @@ suite('Control groups, as folders and files', () => {
     assert.deepEqual(group.ownMemory(), { own: 4500, shared: 1200 })
   })
 
-  test('Little of a core is given in small pieces, a whole one in large ones, and never more than was asked', () => {
+  test('A small part of a core is a quota with a short period, a whole core one with a long period, and never more than requested', () => {
     const pieces = [0.01, 0.02, 0.05, 0.2, 0.5, 1, 1.5].map((cores) =>
       Object.values(quotaUs(cores)),
     )
@@ -311,7 +311,7 @@ suite('Control groups, as folders and files', () => {
     ])
   })
 
-  test('Version 1: a spare gives way, who has little of a core is idle, and what dies is neither', () => {
+  test('Version 1: a spare has a low weight, a small CPU limit is idle, and a dying group is neither', () => {
     using mount = folder()
     const root = openCgroups(mount.path)!
     const group = root.create('w12')
@@ -332,7 +332,7 @@ suite('Control groups, as folders and files', () => {
     assert.deepEqual(now(), ['10240', '0'])
   })
 
-  test('Version 1: a wall that stepped back has a fiftieth of its weight under any limit, until it comes forward', () => {
+  test('Version 1: a long-running wall has a fiftieth of its weight under any limit, until its rank is raised', () => {
     using mount = folder()
     const group = openCgroups(mount.path)!.create('w14')
     for (const file of ['shares', 'idle']) mount.write(`cpu/mayfly/w14/cpu.${file}`, '')
@@ -346,7 +346,7 @@ suite('Control groups, as folders and files', () => {
     assert.deepEqual(now(), ['256', '0'], 'it has the weight of its limit')
   })
 
-  test('A wall that a short job waits for starts before others, and its job has eight times the weight of its limit', () => {
+  test('A wall for a waiting short job starts with a high weight, and its job has eight times the weight of its limit', () => {
     using mount = folder()
     const group = openCgroups(mount.path)!.create('w15')
     for (const file of ['shares', 'idle']) mount.write(`cpu/mayfly/w15/cpu.${file}`, '')
@@ -363,7 +363,7 @@ suite('Control groups, as folders and files', () => {
     assert.equal(shares(), '256')
   })
 
-  test('All walls together have more as long as one of them is dying and none has a job, and then what they had', () => {
+  test('All walls together have a raised weight while one is dying and none has a job, and then the former weight', () => {
     using mount = folder()
     mkdirSync(join(mount.path, 'cpu/mayfly'), { recursive: true })
     mount.write('cpu/mayfly/cpu.shares', '1024')
@@ -398,7 +398,7 @@ suite('Control groups, as folders and files', () => {
     assert.equal(mount.read('cpu/mayfly/cpu.shares'), usual)
   })
 
-  test('Version 2: a weight that the administrator set for all walls comes back when none is dying', () => {
+  test('Version 2: a weight that the administrator set for all walls is restored when none is dying', () => {
     using mount = folder()
     mount.write('cgroup.controllers', 'cpu memory pids\n')
     mkdirSync(join(mount.path, 'mayfly'))
@@ -413,7 +413,7 @@ suite('Control groups, as folders and files', () => {
     assert.equal(mount.read('mayfly/cpu.weight'), '300')
   })
 
-  test('Version 2: the same by its own files', () => {
+  test('Version 2: the weight of all walls is raised and restored', () => {
     using mount = folder()
     mount.write('cgroup.controllers', 'cpu memory pids\n')
     mkdirSync(join(mount.path, 'mayfly'))
@@ -436,7 +436,7 @@ suite('Control groups, as folders and files', () => {
     assert.equal(isInNone(lines, 'pids'), false)
   })
 
-  test('A group that is gone is removed', () => {
+  test('Removing a missing group succeeds', () => {
     using mount = folder()
     const root = openCgroups(mount.path)!
     root.create('w3', ['memory', 'pids'])

@@ -8,7 +8,7 @@ const MOUNT = '/sys/fs/cgroup'
 /** CGROUP_SUPER_MAGIC and CGROUP2_SUPER_MAGIC of linux/magic.h. */
 const FILE_SYSTEMS: readonly number[] = [0x27e0eb, 0x63677270]
 
-/** Undefined where this user cannot make groups. Another mount than the kernel's is that of a test. */
+/** Undefined if this user cannot create groups. Tests pass a `mount` of their own. */
 export function openCgroups(mount: string = MOUNT): CgroupRoot | undefined {
   const canMakeGroup = mount === MOUNT ? canMakeInKernel : canMake
   try {
@@ -21,8 +21,8 @@ export function openCgroups(mount: string = MOUNT): CgroupRoot | undefined {
 }
 
 /**
- * Version 1 has its hierarchies mounted in a tmpfs, and a container may have that alone. A folder made there as root holds
- * nothing, and reads back whatever limit was written into it.
+ * In v1 the hierarchies are mounted in a tmpfs, and a container may have only that tmpfs. A folder that root creates
+ * there enforces nothing, and its files read back any limit that was written.
  */
 function canMakeInKernel(folder: string): boolean {
   try {

@@ -8,7 +8,7 @@ import { KeptFiles } from './kept-files.ts'
 const skip = process.platform !== 'linux' && 'descriptors are counted in /proc'
 
 suite('Files that are kept open', { skip }, () => {
-  test('Each read finds the text of now, by one descriptor', () => {
+  test('Each read returns the current text, by one descriptor', () => {
     using folder = makeFolder()
     const files = new KeptFiles()
     for (const text of ['42\n', 'max\n', '']) {
@@ -23,7 +23,7 @@ suite('Files that are kept open', { skip }, () => {
     files.close()
   })
 
-  test('A file that is missing throws at each read, and is kept once it is there', () => {
+  test('A missing file throws at each read, and stays open once it exists', () => {
     using folder = makeFolder()
     const files = new KeptFiles()
     assert.throws(() => files.read(folder.path, 'cpu.max'), { code: 'ENOENT' })

@@ -4,15 +4,15 @@ import { resourceLimit } from './libc.js'
 import { withReservedFd } from './read.ts'
 
 /**
- * Files of one control group by descriptors that stay open: a read is one pread(2) in place of open, read, read, close.
- * kernfs makes the text anew at each read from offset 0, and answers ENODEV once the group is removed; an open file keeps
- * no group from being removed. Opened for reading alone. Beyond `keptMax` descriptors of this process, and at EMFILE, a
- * file is opened for each read.
+ * Files of one cgroup by descriptors that stay open: a read is one pread(2) instead of open, read, read, close. kernfs
+ * generates the text at each read from offset 0, and returns ENODEV once the group is removed; an open file does not
+ * prevent its removal. Read-only. Beyond `keptMax` descriptors of this process, and at EMFILE, a file is opened for
+ * each read.
  */
 export class KeptFiles {
   readonly #fds = new Map<string, number>()
 
-  /** The whole text, of at most 16 KiB. Throws what the file system does. */
+  /** The whole text, of at most 16 KiB. Throws the error of the file system. */
   read(folder: string, file: string): string {
     const place = path.join(folder, file)
     const kept = this.#fds.get(place)
@@ -20,7 +20,7 @@ export class KeptFiles {
     return withReservedFd(() => this.#open(place))
   }
 
-  /** Closes all; a later read opens anew. */
+  /** Closes all; a later read opens the file again. */
   close(): void {
     for (const fd of this.#fds.values()) closeSync(fd)
     count -= this.#fds.size
@@ -41,13 +41,13 @@ export class KeptFiles {
 }
 
 const TEXT_BYTES_MAX = 16_384
-/** Part of the descriptors of this process; the others are for sockets of walls. */
+/** Share of the descriptors of this process; the others are for sockets of walls. */
 const PART_KEPT = 0.25
 const text = Buffer.alloc(TEXT_BYTES_MAX)
 let count = 0
 let most: number | undefined
 
-/** Number of descriptors that all instances keep together at most. */
+/** Limit of open descriptors of all instances together. */
 function keptMax(): number {
   return (most ??= Math.floor(resourceLimit('nofile') * PART_KEPT))
 }

@@ -1,14 +1,14 @@
 /**
  * The one file that calls into libc, by Node's own `node:ffi`; `koffi` can replace it here and nowhere else.
  *
- * Plain JavaScript, because programs inside walls load it too. Raw `syscall(2)` is used rather than glibc's
- * wrappers: it is the same on glibc and musl, and glibc's setuid family would change the credentials of every thread,
- * which a process about to `execve` does not need: only the calling thread changes, and `execve` ends the others.
+ * Plain JavaScript, because programs inside walls load it too. Raw `syscall(2)` is used rather than glibc's wrappers:
+ * it is equal on glibc and musl, and glibc's setuid family would change the credentials of every thread, which a
+ * process about to `execve` does not need: the calling thread is sufficient, and `execve` ends the others.
  */
 import { closeSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 
-/** Call numbers: [x86-64, arm64]. Only those that this file calls; policies have the whole table. */
+/** Call numbers: [x86-64, arm64], of the calls in this file; policies have the whole table. */
 const NUMBERS = {
   fcntl: [72, 25],
   flock: [73, 32],
@@ -153,7 +153,7 @@ function sys(call, ...args) {
   return result
 }
 
-/** Gives free pages of malloc's arenas back to the kernel (malloc_trim(3)); does nothing where libc is not glibc. */
+/** Returns free pages of malloc's arenas to the kernel (malloc_trim(3)); no effect without glibc. */
 export function trimHeap() {
   try {
     const { functions } = createRequire(import.meta.url)('node:ffi').dlopen(null, {
@@ -177,8 +177,11 @@ export const setHostname = (name) => sys('sethostname', name, name.length)
 export const closeOnExecFrom = (first) => sys('close_range', first, 0xffffffff, 4)
 /** @param {number} fd */
 export const keepOverExec = (fd) => sys('fcntl', fd, 2, 0)
-/** Takes an exclusive flock(2), a mutex between processes that ends with the descriptor; false when another holds it.
- * @param {number} fd */
+/**
+ * Takes an exclusive flock(2), a mutex between processes that is released with the descriptor; false if another process
+ * has it.
+ * @param {number} fd
+ */
 export function tryLock(fd) {
   try {
     sys('flock', fd, 2 | 4)
@@ -189,8 +192,11 @@ export function tryLock(fd) {
   }
 }
 const ATTRIBUTE_BYTES_MAX = 256
-/** Value of an extended attribute of at most 256 bytes, of a link itself; undefined where the file has none (lgetxattr(2)).
- * @param {string} path @param {string} name @returns {Buffer | undefined} */
+/**
+ * Value of an extended attribute of at most 256 bytes, of a link itself; undefined where the file has none
+ * (lgetxattr(2)).
+ * @param {string} path @param {string} name @returns {Buffer | undefined}
+ */
 export function extendedAttribute(path, name) {
   const value = Buffer.alloc(ATTRIBUTE_BYTES_MAX)
   try {
@@ -201,7 +207,7 @@ export function extendedAttribute(path, name) {
     throw error
   }
 }
-/** Whether any process of a user exists: asks getpriority(2), because /proc may hide processes. @param {number} uid */
+/** True if any process of a user exists; uses getpriority(2), because /proc may hide processes. @param {number} uid */
 export function userHasProcesses(uid) {
   try {
     sys('getpriority', 2, uid)
@@ -266,7 +272,7 @@ export function limitResource(name, value, pid = 0) {
   sys('prlimit64', pid, RLIMIT[name], pair, null)
 }
 
-/** Lowers both limits of this process to `value`; a limit that is lower already stays.
+/** Lowers both limits of this process to `value`; a lower limit stays.
  * @param {keyof typeof RLIMIT} name @param {number} value */
 export function capResource(name, value) {
   const pair = Buffer.alloc(16)
@@ -302,7 +308,7 @@ function hasWaitedForChildren() {
       .slice(stat.lastIndexOf(')') + 2)
       .split(' ')
       .slice(7, 9)
-    // A user-space kernel may count none at all.
+    // A user-space kernel may not count page faults at all.
     return own === '0' || children !== '0'
   } catch {
     return true
@@ -311,8 +317,8 @@ function hasWaitedForChildren() {
 
 /**
  * Runs `act` with another real uid and gid: prlimit(2) compares these, and root without CAP_SYS_RESOURCE may set limits
- * only of processes with the same ones. Changes this thread only, and keeps the effective ids. Until it returns, processes
- * of that user may send this one signals.
+ * only of processes with the same ones. Changes this thread only, and keeps the effective ids. Until it returns,
+ * processes of that user may send this one signals.
  * @param {number} uid @param {() => void} act
  */
 export function asRealUser(uid, act) {
@@ -329,8 +335,8 @@ export function asRealUser(uid, act) {
 }
 
 /**
- * Runs `act` with another user for files, and for looks into that user's processes; only this thread changes. The kernel
- * answers with the id before and never with an error.
+ * Runs `act` with another file system uid, also for access to that user's processes (setfsuid(2)); changes this thread
+ * only. The kernel returns the previous id and never an error.
  * @template T @param {number} uid @param {() => T} act @returns {T}
  */
 export function asFileUser(uid, act) {
@@ -384,12 +390,15 @@ export const attachAsIs = (tree, path) => sys('move_mount', tree, '', AT_FDCWD, 
 export const mountTmpfs = (path, bytes, options = 'nr_inodes=4096,mode=755') =>
   sys('mount', 'mayfly', path, 'tmpfs', MS.nosuid | MS.nodev, `size=${bytes},${options}`)
 
-/** Mounts a /proc of this PID namespace. The kernel refuses it if the current /proc is itself masked. @param {string} path */
+/**
+ * Mounts a /proc of this PID namespace. The kernel refuses it if the current /proc is itself masked.
+ * @param {string} path
+ */
 export const mountProc = (path) =>
   sys('mount', 'proc', path, 'proc', MS.nosuid | MS.nodev | MS.noexec, null)
 
 /**
- * An instance of devpts at `path`; where the kernel refuses it the folder stays empty, and no terminal can be made.
+ * Mounts a devpts at `path`; if the kernel refuses it the folder stays empty, and no terminal can be opened.
  * @param {string} path @param {string} options
  */
 export function mountTerminals(path, options) {
@@ -433,7 +442,10 @@ export function raiseLoopback() {
 
 const POLLIN = 1
 
-/** Whether something can be read from `fd`, or it has ended, within so many milliseconds. @param {number} fd @param {number} ms */
+/**
+ * True if `fd` becomes readable, or is at EOF, within `ms` milliseconds (poll(2)).
+ * @param {number} fd @param {number} ms
+ */
 export function isReadable(fd, ms) {
   const asked = Buffer.alloc(8)
   asked.writeInt32LE(fd, 0)
@@ -444,13 +456,16 @@ export function isReadable(fd, ms) {
   return sys('ppoll', asked, 1, time, null, 0) > 0
 }
 
-/** Descriptor of a process, closed on exec (pidfd_open(2)); it becomes readable when that ends. @param {number} pid */
+/**
+ * Descriptor of a process, closed on exec (pidfd_open(2)); it becomes readable when the process ends.
+ * @param {number} pid
+ */
 export const openProcess = (pid) => sys('pidfd_open', pid, 0)
 
 const POLL_BYTES = 8
 const AT_ONCE = Buffer.alloc(16)
 
-/** Whether none of these processes has ended. @param {readonly number[]} processes descriptors of `openProcess` */
+/** True if none of these processes has ended. @param {readonly number[]} processes descriptors of `openProcess` */
 export function areAllRunning(processes) {
   const asked = Buffer.alloc(processes.length * POLL_BYTES)
   processes.forEach((fd, index) => {
@@ -484,13 +499,13 @@ export function unlockTerminal(master) {
   return number.readUInt32LE(0)
 }
 
-/** Another descriptor of the same open file, closed on exec. @param {number} fd @param {number} [least] its lowest number */
+/** Duplicates a descriptor, closed on exec. @param {number} fd @param {number} [least] its lowest number */
 export const duplicate = (fd, least = 3) => sys('fcntl', fd, 1030, least)
 
 const AF_UNIX = 1
 const SOCK_CLOEXEC = 0o2000000
 
-/** Both ends of a new stream, closed on exec. @returns {[number, number]} */
+/** Both ends of a new socket pair, closed on exec. @returns {[number, number]} */
 export function socketPair() {
   const pair = Buffer.alloc(8)
   sys('socketpair', AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)
@@ -504,7 +519,8 @@ const SEND_FLAGS = 0x4040
 const CONTROL_HEAD_BYTES = 16
 
 /**
- * Sends bytes with descriptors (SCM_RIGHTS) over a stream of AF_UNIX, without waiting. Returns how many bytes went.
+ * Sends bytes with descriptors (SCM_RIGHTS) over a stream of AF_UNIX, without blocking. Returns the number of bytes
+ * sent.
  * @param {number} socket @param {Uint8Array} bytes @param {readonly number[]} fds at least one
  */
 export function sendDescriptors(socket, bytes, fds) {
@@ -551,7 +567,10 @@ const SPAWN_TYPE_BYTES = 512
 const SPAWN_SETSIGDEF = 0x04
 const SPAWN_SETSIGMASK = 0x08
 const SPAWN_SETSID = 0x80
-/** All signals but SIGKILL (9) and SIGSTOP (19). With those of glibc's own (32, 33): it would ignore them in the child. */
+/**
+ * All signals but SIGKILL (9) and SIGSTOP (19), including glibc's own (32, 33), which it would otherwise ignore in the
+ * child.
+ */
 const SIGNALS = 0xffff_ffff_ffff_ffffn & ~(1n << 8n) & ~(1n << 18n)
 const SIGNAL_SET_BYTES = 128
 
@@ -559,11 +578,11 @@ const SIGNAL_SET_BYTES = 128
 let spawning
 
 /**
- * Starts a program by posix_spawn(3), which shares the memory of this process with the child until its exec (CLONE_VFORK):
- * fork(2) copies the page tables, 1 to 12 ms here. The child has a session of its own, the folder `/`, no signal ignored or
- * blocked, and of the descriptors of this process those of `fds` at their second number, beside any that are not closed on
- * exec where libc is older than glibc 2.34. No first number is below a second one. Returns its pid, or undefined where libc
- * has no such call.
+ * Starts a program by posix_spawn(3), which shares the memory of this process with the child until its exec
+ * (CLONE_VFORK): fork(2) copies the page tables, 1 to 12 ms here. The child has a session of its own, the folder `/`,
+ * no ignored or blocked signals, and the descriptors of `fds`: each first number is duplicated to the second. Before
+ * glibc 2.34 it also inherits descriptors without close-on-exec. No first number may be below a second one. Returns its
+ * pid, or undefined if libc has no posix_spawn(3).
  * @param {string} file @param {readonly string[]} args `args[0]` included @param {readonly string[]} env
  * @param {readonly (readonly [number, number])[]} fds @param {number} count descriptors from here on are closed
  */
@@ -634,7 +653,10 @@ function makeSpawning() {
   }
 }
 
-/** Undefined before glibc 2.34. @param {any} ffi @param {object} type */
+/**
+ * Function posix_spawn_file_actions_addclosefrom_np; undefined before glibc 2.34.
+ * @param {any} ffi @param {object} type
+ */
 function closingFrom(ffi, type) {
   try {
     const name = 'posix_spawn_file_actions_addclosefrom_np'
@@ -645,7 +667,8 @@ function closingFrom(ffi, type) {
 }
 
 /**
- * A vector of pointers to texts, and its end. `bytes` has the texts: the caller holds it while the vector is used.
+ * A NULL-terminated vector of pointers to texts. `bytes` contains the texts: the caller must keep a reference while the
+ * vector is used.
  * @param {readonly string[]} texts @param {(bytes: Uint8Array) => bigint} at
  */
 function vectorOf(texts, at) {
@@ -667,7 +690,7 @@ export function resizeTerminal(master, cols, rows) {
   sys('ioctl', master, TIOCSWINSZ, size)
 }
 
-/** Foreground process group of a terminal; 0 where that cannot be told. @param {number} master */
+/** Foreground process group of a terminal; 0 if it is unknown. @param {number} master */
 export function foregroundOf(master) {
   const group = Buffer.alloc(4)
   try {
@@ -711,7 +734,7 @@ const EXECUTE = 1n
 /** Execute, write, read, truncate, ioctl. */
 const FILE_RIGHTS = 1n | (1n << 1n) | (1n << 2n) | (1n << 14n) | (1n << 15n)
 
-/** Version of Landlock here; 0 when there is none. */
+/** Landlock ABI version of this kernel; 0 if there is none. */
 export function landlockVersion() {
   try {
     return sys('landlock_create_ruleset', null, 0, 1)
@@ -721,8 +744,8 @@ export function landlockVersion() {
 }
 
 /**
- * Restricts this thread and its children by Landlock: read and execute below `readable`, everything below `writable`, no
- * TCP, and from ABI 6 no signal and no abstract socket out of the domain. Needs no_new_privs.
+ * Restricts this thread and its children by Landlock: read and execute below `readable`, everything below `writable`,
+ * no TCP, and from ABI 6 no signal and no abstract socket out of the domain. Needs no_new_privs.
  * @param {{ readable: readonly string[], writable?: readonly string[], open: (path: string) => { fd: number, folder: boolean } | undefined, net?: boolean, scope?: boolean }} to
  */
 export function restrictFiles(to) {
@@ -742,7 +765,7 @@ export function restrictFiles(to) {
   closeSync(fd)
 }
 
-/** Adds a rule. A rule on a file may name rights of files only (EINVAL); a path that is gone needs none.
+/** Adds a rule. A rule on a file may contain rights of files only (EINVAL); a missing path needs no rule.
  * @param {number} ruleset @param {{ fd: number, folder: boolean } | undefined} place @param {bigint} rights */
 function allow(ruleset, place, rights) {
   if (!place) return
@@ -753,7 +776,7 @@ function allow(ruleset, place, rights) {
   closeSync(place.fd)
 }
 
-/** Calls forbidden to a warm worker, with arguments that the kernel would refuse by another errno than the filter's. */
+/** Calls forbidden to a warm worker, with arguments for which the kernel returns another errno than the filter. */
 const FORBIDDEN = /** @type {const} */ ({
   openat: [-1, null, 0],
   socket: [2, 99, 0],
@@ -772,7 +795,7 @@ const FORBIDDEN = /** @type {const} */ ({
   memfd_create: [null, 0],
 })
 
-/** Calls forbidden to whole programs, which may make most calls: those that reach the kernel itself or other processes. */
+/** Calls forbidden to whole programs: those that affect the kernel itself or other processes. */
 const FORBIDDEN_TO_PROGRAMS = /** @type {const} */ ({
   ptrace: [99, 0, null, null],
   process_vm_readv: [-1, null, 0, null, 0, 99],

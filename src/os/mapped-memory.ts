@@ -4,13 +4,14 @@ import { readText } from './read.ts'
 /**
  * Memory of another process, by /proc/PID/maps, pagemap and mem (proc(5)).
  *
- * Problem: a large private map is mostly the file that it maps; a copy wants the pages that its process has written.
+ * Problem: a large private mapping consists mostly of unmodified pages of its file; a copy needs only the pages that
+ * the process has written.
  *
- * Mechanism: bits 61 to 63 of a pagemap entry (Documentation/admin-guide/mm/pagemap.rst) tell a page of the process's own, present or
- * swapped, from one of the file. Frame numbers, which need a capability, are not read.
+ * Mechanism: bits 61 to 63 of a pagemap entry (Documentation/admin-guide/mm/pagemap.rst) distinguish a private page,
+ * present or swapped, from a page of the file. Frame numbers, which need a capability, are not read.
  *
- * Relies on the right to trace that process, and on its standing still: a page that is written meanwhile is read as it is then.
- * Does not handle maps with huge pages of hugetlbfs.
+ * Relies on the right to trace the process, and on the process being stopped: otherwise a page may change during the
+ * copy. Not handled: mappings of hugetlbfs.
  */
 export const pageBytes = 4096
 

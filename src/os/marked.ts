@@ -1,8 +1,8 @@
 import { readNames, readText } from './read.ts'
 
 /**
- * Processes that carry a mark: a hard limit that their wall set and that its filter lets none of them change. It is found
- * whatever they did to their parents, groups and sessions.
+ * Processes with a mark: a hard limit that their wall has set, and that its filter does not allow them to change. The
+ * mark is independent of parents, process groups and sessions.
  */
 const HARD_LIMIT = /^Max file locks\s+\S+\s+(\d+)/m
 

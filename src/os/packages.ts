@@ -1,11 +1,12 @@
 /**
- * Packages that a jailed program loads, as a wall has to show them.
+ * Packages that a jailed program loads, and their paths in a wall.
  *
- * Problem. Package managers lay packages out in their own ways: npm in one folder, pnpm and yarn as links into a store. Node
- * looks a package up by its name beside the file that imports it, and a wall shows folders and no link to one.
+ * Problem. Package managers have different layouts: npm has one folder, pnpm and yarn use symlinks into a store. Node
+ * resolves a package by its name from the folder of the importing file, and a wall mounts folders, not symlinks to
+ * them.
  *
- * Mechanism. Each package is looked up from the folder that imports it, as Node does. A wall gets the real folder, and a
- * link where Node looks, if that is another place.
+ * Mechanism. Each package is resolved from the importing folder, as Node does. A wall gets the real folder, and a
+ * symlink at the path where Node looks, if that differs.
  */
 import { existsSync, realpathSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -39,7 +40,7 @@ export function withBinding(name: string, prefix: string): readonly Located[] {
   return [package_, locateBinding(prefix, package_.real)]
 }
 
-/** Packages of which each is imported by the one before it, the first by Mayfly. Throws Error if one is missing. */
+/** A chain of packages, each imported by the one before, the first by Mayfly. Throws Error if one is missing. */
 export function chainOf(...names: readonly string[]): readonly Located[] {
   let from = OWN
   return names.map((name) => {

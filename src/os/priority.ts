@@ -12,7 +12,7 @@ import { threadsOf } from './proc.ts'
 const OOM_SCORE_MAX = 1000
 
 /**
- * Raises the priority of every thread of a process: V8's main thread waits for its GC helpers. Also that of its cgroup,
+ * Raises the priority of every thread of a process: V8's main thread waits for its GC helpers. Also raises its cgroup,
  * because autogroup (CONFIG_SCHED_AUTOGROUP) compares nice values only within a session.
  */
 export function raisePriority(nice: number, pid: number = process.pid): void {
@@ -20,7 +20,7 @@ export function raisePriority(nice: number, pid: number = process.pid): void {
   openCgroups()?.raisePriority(pid)
 }
 
-/** Threads and children that it starts later inherit the value. */
+/** Sets the nice value of a process; later threads and children inherit it. */
 export function setNice(pid: number, nice: number): void {
   try {
     os.setPriority(pid, nice)
@@ -45,7 +45,7 @@ export function preferForOomKill(pid: number): void {
   try {
     writeFileSync(`/proc/${pid}/oom_score_adj`, `${OOM_SCORE_MAX}`)
   } catch {
-    // ESRCH, or this is no Linux.
+    // ESRCH, or not on Linux.
   }
 }
 

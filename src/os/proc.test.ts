@@ -22,13 +22,13 @@ suite('Facts about processes', { skip: !existsSync('/proc/self/stat') && 'no /pr
     assert.match(bootId(), /^[0-9a-f-]{36}$/)
   })
 
-  test('A number that was used again is another process', () => {
+  test('A reused pid is another process', () => {
     const { startTime } = processFacts(process.pid)!
     assert.equal(isAlive(process.pid, startTime), true)
     assert.equal(isAlive(process.pid, startTime + 1), false)
   })
 
-  test('A process that is gone has no facts, and is not alive', () => {
+  test('An ended process has no facts, and is not alive', () => {
     assert.equal(processFacts(gone), undefined)
     assert.deepEqual([isAlive(gone), residentBytes(gone)], [false, 0])
   })

@@ -46,14 +46,14 @@ function fieldsOf(stat: string): readonly string[] {
   return stat.slice(stat.lastIndexOf(')') + 2).split(' ')
 }
 
-/** Whether the process runs; a zombie does not. */
+/** True if the process exists and is not a zombie. */
 export function isAlive(pid: number, startTime?: number): boolean {
   const facts = processFacts(pid)
   if (!facts || facts.state === 'Z' || facts.state === 'X') return false
   return startTime === undefined || facts.startTime === startTime
 }
 
-/** Whether the process is gone, a zombie or in exit(2) (PF_EXITING): it runs no user instruction any more. */
+/** True if the process is gone, a zombie or in exit(2) (PF_EXITING): it runs no user instruction any more. */
 export function isExiting(pid: number, startTime: number): boolean {
   const facts = processFacts(pid)
   if (!facts || facts.startTime !== startTime) return true
@@ -70,7 +70,7 @@ export function nameOfProcess(pid: number): string {
   return read(`/proc/${pid}/comm`)?.trimEnd() ?? ''
 }
 
-/** Run-queue wait of its threads in milliseconds (/proc/PID/schedstat); 0 where the kernel does not count it. */
+/** Run-queue wait of its threads in milliseconds (/proc/PID/schedstat); 0 if the kernel does not count it. */
 export function waitedMsOf(pid: number): number {
   const waited = threadsOf(pid).map((thread) => {
     const text = read(`/proc/${pid}/task/${thread}/schedstat`)
@@ -89,7 +89,7 @@ export function placeOf(pid: number, thread: string): string {
   return read(`/proc/${pid}/task/${thread}/wchan`) ?? ''
 }
 
-/** Empty where there is no /proc. */
+/** Thread ids of a process; empty without /proc. */
 export function threadsOf(pid: number): readonly string[] {
   try {
     return readNames(`/proc/${pid}/task`)
@@ -162,7 +162,10 @@ export function mappedUids(): number {
   return uidsIn(read('/proc/self/uid_map') ?? '')
 }
 
-/** Uids from 0 on that a map has without a gap; a rootless container has two lines, its user's own uid and its range. */
+/**
+ * Number of contiguous uids from 0 in a map; that of a rootless container has two lines, its user's own uid and its
+ * range.
+ */
 export function uidsIn(map: string): number {
   const lines = map
     .trim()

@@ -8,7 +8,7 @@ import { identify } from './proc.ts'
 const skip = process.platform !== 'linux' && 'only Linux has descriptors of processes'
 
 suite('Descriptors of processes', { skip }, () => {
-  test('A descriptor tells that one of several has ended, reaped or not', async () => {
+  test('Pidfds detect that one of several processes has ended, reaped or not', async () => {
     const children = [1, 2].map(() => spawn('sleep', ['100'], { stdio: 'ignore' }))
     const handles = new ProcessHandles(children.map(({ pid }) => identify(pid!)))
     try {
@@ -23,14 +23,14 @@ suite('Descriptors of processes', { skip }, () => {
     }
   })
 
-  test('A pid that another process has by now is taken for ended', () => {
+  test('A reused pid counts as ended', () => {
     const { pid, startTime } = identify(process.pid)
     const handles = new ProcessHandles([{ pid, startTime: startTime - 1 }])
     assert.equal(handles.areRunning(), false)
     handles.close()
   })
 
-  test('After their end /proc says the same', async () => {
+  test('After `close` /proc gives the same result', async () => {
     const child = spawn('sleep', ['100'], { stdio: 'ignore' })
     const handles = new ProcessHandles([identify(child.pid!)])
     handles.close()

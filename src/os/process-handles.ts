@@ -3,8 +3,8 @@ import { areAllRunning, openProcess } from './libc.js'
 import { isAlive, type ProcessIdentity } from './proc.ts'
 
 /**
- * Descriptors of processes (pidfd_open(2), Linux 5.3): one poll(2) tells of all whether they run, in place of a read of
- * /proc for each. A descriptor means one process for ever; the identity is compared once, after it was opened.
+ * Pidfds of processes (pidfd_open(2), Linux 5.3): one poll(2) checks whether all of them run, instead of a read of
+ * /proc for each. A pidfd refers to the same process for ever; the identity is compared once, after the open.
  */
 export class ProcessHandles {
   readonly #identities: readonly ProcessIdentity[]
@@ -16,13 +16,13 @@ export class ProcessHandles {
     this.#fds = openAll(identities)
   }
 
-  /** Whether each of them runs; a zombie does not. */
+  /** True if all of them run; a zombie does not. */
   areRunning(): boolean {
     if (this.#fds) return areAllRunning(this.#fds)
     return this.#identities.every(({ pid, startTime }) => isAlive(pid, startTime))
   }
 
-  /** From here on /proc is read. Idempotent. */
+  /** Closes the pidfds; later checks read /proc. Idempotent. */
   close(): void {
     for (const fd of this.#fds ?? []) closeSync(fd)
     this.#fds = undefined

@@ -68,12 +68,15 @@ export function sharedBytesOf(pids: readonly number[]): number {
   return pids.reduce((sum, pid) => sum + kibIn(statusOf(pid), 'RssShmem'), 0) * 1024
 }
 
-/** The same with each page divided by its users; Infinity where the kernel does not say (Linux before 5.9). */
+/**
+ * Proportional shared memory in bytes: each page is divided by its users; Infinity if the kernel does not report it
+ * (before Linux 5.9).
+ */
 export function proportionalSharedBytesOf(pids: readonly number[]): number {
   return (
     pids.reduce((sum, pid) => {
       const text = textOf(`/proc/${pid}/smaps_rollup`)
-      // An ended process has neither pages nor a text.
+      // An ended process has no pages, and its file is empty.
       return sum + (text === '' ? 0 : kibIn(text, 'Pss_Shmem', Infinity))
     }, 0) * 1024
   )

@@ -1,8 +1,8 @@
 import { closeSync, openSync, readFileSync, readdirSync } from 'node:fs'
 
 /**
- * Reads of /proc and /sys that work at EMFILE. A process without a free descriptor would take every process for gone, so
- * one spare descriptor is reserved for these reads.
+ * Reads of /proc and /sys that work at EMFILE. Without a free descriptor every process would look as if it were gone,
+ * so one spare descriptor is reserved for these reads.
  */
 const NOTHING = '/dev/null'
 let reserved: number | undefined
@@ -22,17 +22,17 @@ export function reserveDescriptor(): () => void {
   }
 }
 
-/** The whole of a file as text. Throws what the file system does. */
+/** Content of a file as text. Throws the error of the file system. */
 export function readText(file: string): string {
   return withReservedFd(() => readFileSync(file, 'utf8'))
 }
 
-/** Names in a folder. Throws what the file system does. */
+/** Names in a folder. Throws the error of the file system. */
 export function readNames(folder: string): readonly string[] {
   return withReservedFd(() => readdirSync(folder))
 }
 
-/** Runs a read that opens one descriptor and closes it; at EMFILE, with the reserved one closed meanwhile. */
+/** Runs a read that opens one descriptor and closes it; at EMFILE the reserved descriptor is closed during the read. */
 export function withReservedFd<T>(look: () => T): T {
   try {
     return look()

@@ -22,7 +22,7 @@ suite('A seccomp policy becomes a filter', () => {
     const filter = compileSeccomp(policy, 'x64')
     const named = new Set([...policy.allow, ...(policy.answer ?? [])].map(({ call }) => call))
 
-    test(`"${policy.name}": what is named is allowed, and everything else refused`, () => {
+    test(`"${policy.name}": listed calls are allowed, and all others refused`, () => {
       for (const { call } of policy.allow.filter(({ where }) => !where))
         assert.equal(answer(filter, { number: numberOf(call) }), ALLOW, call)
       for (const call of Object.keys(numbers).filter((name) => !named.has(name)))
@@ -32,7 +32,7 @@ suite('A seccomp policy becomes a filter', () => {
         assert.equal(answer(filter, { number }), EPERM, String(number))
     })
 
-    test(`"${policy.name}": another architecture and the x32 table end the process`, () => {
+    test(`"${policy.name}": another architecture and the x32 table kill the process`, () => {
       for (const number of [0, 1, 2, 59, 0x4000_0001, 0xffff_ffff]) {
         assert.equal(answer(filter, { number, audit: 0x4000_0003 }), KILL)
         if (number >= 0x4000_0000) assert.equal(answer(filter, { number }), KILL)
@@ -53,7 +53,7 @@ suite('A seccomp policy becomes a filter', () => {
     })
   }
 
-  test('"start": files are opened for reading alone', () => {
+  test('"start": files are opened read-only', () => {
     const filter = compileSeccomp(policies[0]!, 'x64')
     const open = (flags: number) =>
       answer(filter, { number: numberOf('openat'), args: [0, 0, flags] })
@@ -100,7 +100,7 @@ suite('A seccomp policy becomes a filter', () => {
       assert.equal(asked('personality', 0x40000), EPERM)
     })
 
-  test('"process": sockets are local or TCP and UDP, and without namespaces there are none, nor children', () => {
+  test('"process": sockets are local, TCP or UDP; without namespaces neither sockets nor children are allowed', () => {
     const sockets: readonly (readonly [number, number, number])[] = [
       [1, 1, 0],
       [2, 0x80001, 6],
@@ -137,7 +137,7 @@ suite('A seccomp policy becomes a filter', () => {
     assert.equal(alone!('prlimit64', 0), ALLOW)
   })
 
-  test('"process": watches and fsync are left to a sentinel, and to nothing else', () => {
+  test('"process": watches and fsync are left to a sentinel, and denied without one', () => {
     const [sentinel, none] = [['namespaces', 'sentinel'] as const, ['namespaces'] as const].map(
       (has) => compileSeccomp(policyWith(whole, has), 'x64'),
     )
@@ -163,7 +163,7 @@ suite('A seccomp policy becomes a filter', () => {
       assert.equal(answer(asking, { number: numberOf(call), args: [3] }), NOTIFY, call)
   })
 
-  test('"process": a socket takes options, but none that leaves a connect to a write, and no filter', () => {
+  test('"process": socket options are allowed, except those that connect on write, and filters', () => {
     const filter = compileSeccomp(whole, 'x64')
     const asked = (level: number, option: number) =>
       answer(filter, { number: numberOf('setsockopt'), args: [3, level, option] })
@@ -181,7 +181,7 @@ suite('A seccomp policy becomes a filter', () => {
       assert.equal(asked(level, option), ALLOW, `${level} ${option}`)
   })
 
-  test('Conditions on arguments all have to hold, and look at the low half alone', () => {
+  test('All conditions on arguments must be true, and compare the low 32 bits', () => {
     const where = [
       { arg: 0, mask: 0xff, equals: 1 },
       { arg: 2, mask: -1, equals: 7 },
@@ -203,7 +203,7 @@ suite('A seccomp policy becomes a filter', () => {
     assert.equal(answer(filter, { number: 0 }), EPERM)
   })
 
-  test('A call or an architecture that is not known is an error, not a hole', () => {
+  test('An unknown call or architecture is an error', () => {
     const policy = {
       name: 'test',
       otherwise: 'EPERM',

@@ -3,8 +3,8 @@ import syscalls from '../../policies/syscalls.json' with { type: 'json' }
 import { parseJson } from '../lib/parse-json.ts'
 
 /**
- * Compiles a policy (data, a reason on each line) into a seccomp filter. Always an allow list: a call that is not named
- * gets `otherwise`. Classic BPF, as in seccomp(2): the architecture is checked first, and numbers of the x32 table are
+ * Compiles a policy (data, with a reason on each line) into a seccomp filter. Always an allow list: unlisted calls get
+ * `otherwise`. Classic BPF, as in seccomp(2): the architecture is checked first, and numbers of the x32 table are
  * refused, because they would bypass a list of x86-64 numbers.
  */
 export interface SeccompPolicy {
@@ -15,7 +15,7 @@ export interface SeccompPolicy {
   /** Exceptions to the allow list, checked first: arguments for which an allowed call is refused. */
   readonly refuse?: readonly (SeccompRule & {
     readonly with: SeccompAnswer
-    /** Not refused where the wall has it. */
+    /** Not refused in a wall with this property. */
     readonly unless?: SeccompNeed
   })[]
   readonly allow: readonly SeccompRule[]
@@ -29,7 +29,7 @@ export interface SeccompPolicy {
 export interface SeccompRule {
   readonly call: string
   readonly why: string
-  /** Allowed only in a wall that has it, or one of several. */
+  /** Allowed only in a wall with this property, or one of several. */
   readonly needs?: SeccompNeed | readonly SeccompNeed[]
   /** Conditions `(argument[arg] & mask) == equals` on the low 32 bits; all must hold. */
   readonly where?: readonly {
@@ -40,14 +40,15 @@ export interface SeccompRule {
 }
 
 /**
- * Namespaces of its own, since elsewhere the call would reach other processes and files of the user; a sentinel that answers
- * it; a keeper, which is the sentinel of a wall without namespaces; a uid that has nothing else on this machine.
+ * Property of a wall that a call needs: namespaces of its own, without which the call could affect other processes and
+ * files of the user; a sentinel that answers it; a keeper, which is the sentinel of a wall without namespaces; a uid
+ * without other processes or files on this machine.
  */
 export type SeccompNeed = 'namespaces' | 'sentinel' | 'keeper' | 'own uid'
 
 /**
- * `done` returns 0 without the call; `notify` asks the listener (seccomp notify); `allow` as the default is for a filter
- * that only asks, loaded beside one that decides.
+ * `done` returns 0 without making the call; `notify` notifies the listener (seccomp notify); `allow` as the default is
+ * for a filter that only notifies, loaded in addition to one that decides.
  */
 export type SeccompAnswer =
   | 'kill'
@@ -104,7 +105,7 @@ export function readSeccompPolicy(name: string): SeccompPolicy {
   return parseJson(readFileSync(file, 'utf8')) as SeccompPolicy
 }
 
-/** The same policy for a wall that has only these. */
+/** The policy of a wall with these properties only. */
 export function policyWith(policy: SeccompPolicy, has: readonly SeccompNeed[]): SeccompPolicy {
   const isHeld = ({ needs }: SeccompRule) =>
     needs === undefined || [needs].flat().some((need) => has.includes(need))

@@ -1,10 +1,10 @@
-/** Sends a signal to each process that is still there. */
+/** Sends a signal to each process; ignores processes that are gone. */
 export function signalAll(pids: readonly number[], signal: NodeJS.Signals): void {
   for (const pid of pids) {
     try {
       process.kill(pid, signal)
     } catch {
-      // ESRCH: gone already.
+      // ESRCH: the process is gone.
     }
   }
 }

@@ -13,7 +13,7 @@ const descriptors = () => readdirSync('/proc/self/fd').length
 const turnsMax = 500
 
 suite('Children without a fork of this process', { skip }, () => {
-  test('A child has nothing of this process but what it is given', async () => {
+  test('A child inherits only the descriptors that it is given', async () => {
     process.env['SPAWNED_CHILD_SECRET'] = 'seen'
     const file = openSync('/proc/self/status', 'r')
     const [status, open, rest] = (
@@ -54,7 +54,7 @@ suite('Children without a fork of this process', { skip }, () => {
     rmSync(folder, { recursive: true })
   })
 
-  test('Streams carry both ways, and each end of a child is told with its code or signal', async () => {
+  test('Streams are bidirectional, and each end of a child is reported with its code or signal', async () => {
     const echo = start('cat <&4 >&4; exit 7', ['ignore', 'ignore', 'ignore', 'ignore', 'pipe'])
     const stream = echo.stdio[4] as Socket
     stream.end('a word')
@@ -68,7 +68,7 @@ suite('Children without a fork of this process', { skip }, () => {
     assert.deepEqual(await endOf(sleeps), [null, 'SIGKILL'])
   })
 
-  test('All of many children that end at once are told', async () => {
+  test('All of many children that end at once are reported', async () => {
     const children = Array.from({ length: 40 }, (_, code) => start(`exit ${code}`))
     const ends = await Promise.all(children.map(endOf))
     assert.deepEqual(
@@ -77,7 +77,7 @@ suite('Children without a fork of this process', { skip }, () => {
     )
   })
 
-  test('A program that is missing throws, and leaves no descriptor open', () => {
+  test('A missing program throws, and leaks no descriptor', () => {
     const before = descriptors()
     assert.throws(
       () => spawnChild('/nowhere/at/all', [], { stdio: ['ignore', 'pipe', 'pipe', 'pipe'] }),
@@ -86,7 +86,7 @@ suite('Children without a fork of this process', { skip }, () => {
     assert.equal(descriptors(), before)
   })
 
-  test('Streams that nobody reads are closed once the child has ended', async () => {
+  test('Streams without a reader are closed once the child has ended', async () => {
     const before = descriptors()
     const child = start('echo much; echo more >&4', ['ignore', 'pipe', 'pipe', 'ignore', 'pipe'])
     await endOf(child)

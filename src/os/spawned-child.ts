@@ -7,15 +7,15 @@ import { childrenOf, nameOfProcess } from './proc.ts'
 import { duplicate, reap, socketPair, spawnProcess } from './libc.js'
 
 /**
- * Children without a fork of this process's memory. Node starts children by fork(2), which copies the page tables and then
- * has each page written here fault once: 0.6 ms of processor time at 50 MiB, 2.7 at 150, twice for each wall, while the
- * loop stands still. posix_spawn(3) takes 0.1 ms.
+ * Starts children by posix_spawn(3). Node uses fork(2), which copies the page tables and causes one fault for each page
+ * written afterwards: 0.6 ms of CPU time at 50 MiB, 2.7 at 150, twice for each wall, while the event loop is blocked.
+ * posix_spawn(3) takes 0.1 ms.
  *
- * Mechanism. The streams are socket pairs of our own. libuv reaps only children that it started, so these are reaped at
- * SIGCHLD, each by its pid. Relies on glibc or musl; without posix_spawn(3) Node starts the child.
+ * Mechanism. The streams are socket pairs. libuv reaps only children that it started, so these are reaped at SIGCHLD,
+ * each by its pid. Relies on glibc or musl; without posix_spawn(3) Node starts the child.
  */
 
-/** Parts of a child that are used here, whichever way it was started. */
+/** Common interface of a child by posix_spawn(3) and of one by Node. */
 export type SpawnedChild = Pick<
   ChildProcess,
   'pid' | 'stdio' | 'stderr' | 'exitCode' | 'signalCode' | 'kill' | 'on' | 'once' | 'off'
@@ -28,12 +28,12 @@ export interface SpawnOptions {
   readonly stdio: readonly ChildStdio[]
 }
 
-/** A pipe is a stream in both directions; descriptors of this process are passed as numbers, or as their sockets. */
+/** `pipe` is a bidirectional stream; descriptors of this process are passed as numbers or sockets. */
 export type ChildStdio = 'ignore' | 'pipe' | number | Socket
 
 /**
- * Starts a program in a session of its own, with the folder `/`. Throws SystemCallError, or
- * leaves it to an 'error' event where Node starts it.
+ * Starts a program in a session of its own, with the folder `/`. Throws SystemCallError; if Node starts the child, an
+ * error is emitted as 'error'.
  */
 export function spawnChild(
   file: string,
@@ -54,8 +54,8 @@ export function spawnChild(
 }
 
 /**
- * A child of this process that another one forks (CLONE_PARENT), with streams as `spawnChild` makes them. `fork` passes
- * descriptors on, each with its number in the child, and resolves with the pid.
+ * A child of this process that a template forks (CLONE_PARENT), with streams like those of `spawnChild`. `fork` passes
+ * descriptors, each with its number in the child, and resolves with the pid.
  */
 export async function adoptChild(
   stdio: readonly ChildStdio[],
@@ -65,7 +65,7 @@ export async function adoptChild(
   try {
     const own = stdio.map((wanted, at) => ends.add(wanted, at, stdio.length))
     const pid = await fork(ends.given)
-    // SIGCHLD may have come before.
+    // Race: SIGCHLD may have arrived before.
     setImmediate(lookForEnds)
     try {
       return begin(pid, ends.streamsOf(own))
@@ -78,12 +78,15 @@ export async function adoptChild(
   }
 }
 
-/** Whether it is a child that was started or adopted here, and has not ended. */
+/** True for a running child that was started or adopted here. */
 export function isKnownChild(pid: number): boolean {
   return living.has(pid)
 }
 
-/** Kills and reaps children of this process with this name that nobody was told of: whoever forked them died before. */
+/**
+ * Kills and reaps unregistered children of this process with this name: the template that forked them died before it
+ * reported them.
+ */
 export function endStrays(name: string): void {
   for (const pid of childrenOf(process.pid)) {
     if (living.has(pid) || nameOfProcess(pid) !== name) continue
@@ -95,12 +98,12 @@ export function endStrays(name: string): void {
 const textsOf = (env: Readonly<Record<string, string>>) =>
   Object.entries(env).map((pair) => pair.join('='))
 
-/** Descriptors of one spawn: those that the child gets, and the other ends of its streams. */
+/** Descriptors of one spawn: those for the child, and this process's ends of its streams. */
 class Ends {
   readonly given: [from: number, to: number][] = []
-  /** Closed here in any case. */
+  /** Copies for the child, always closed after the spawn. */
   readonly #copies = new Set<number>()
-  /** Closed here unless a stream has it. */
+  /** Ends of this process, closed unless a stream owns them. */
   readonly #own = new Set<number>()
 
   /** Returns this process's end of a stream. */
@@ -140,7 +143,7 @@ class Ends {
 
 const STANDARD = 3
 
-/** Number of its descriptor. Undocumented, and what Node's own spawn reads of a socket. */
+/** Descriptor number of a socket. Undocumented; Node's own spawn reads the same field. */
 export function descriptorOf(socket: Socket): number {
   const { _handle: handle } = socket as unknown as {
     readonly _handle: { readonly fd: number } | null
@@ -163,13 +166,13 @@ class PosixChild extends EventEmitter {
     this.stderr = stdio[2] ?? null
   }
 
-  /** Until it was reaped no other process has its pid. */
+  /** Safe against pid reuse: a child keeps its pid until it is reaped. */
   kill(signal: NodeJS.Signals): boolean {
     if (this.exitCode !== null || this.signalCode !== null) return false
     return process.kill(this.pid, signal)
   }
 
-  /** Streams that nobody reads are read to their end, or their descriptors would stay open. */
+  /** Resumes streams without a reader, or their descriptors would leak. */
   end(code: number | null, signal: string | null): void {
     this.exitCode = code
     this.signalCode = signal
@@ -188,7 +191,10 @@ function begin(pid: number, stdio: (Socket | null)[]): SpawnedChild {
   return child as unknown as SpawnedChild
 }
 
-/** Keeps the process alive as long as a child lives, as Node's own children do; a signal alone would not. */
+/**
+ * Interval of a timer that keeps the process alive while a child lives, as Node's own children do; a signal handler
+ * would not.
+ */
 const LOOK_MS = 1_000
 const living = new Map<number, PosixChild>()
 let timer: NodeJS.Timeout | undefined
@@ -206,7 +212,7 @@ function lookForEnds(): void {
   clearInterval(timer)
 }
 
-/** A child that another has reaped counts as killed. */
+/** Exit of a child; one that was reaped elsewhere counts as killed. */
 function endOf(pid: number): ReturnType<typeof reap> {
   try {
     return reap(pid)

@@ -25,7 +25,7 @@ const TRUSTING = 'MAYFLY_TRUSTING'
 export function trust(file: string | undefined, options: TrustOptions, world: CliIo): void {
   const folder = trustedIn({ ...world, flags: { '--state': options.state } })
   if (folder === undefined)
-    throw new MayflyError('USAGE', 'Cannot determine the state folder: give "--state"')
+    throw new MayflyError('USAGE', 'Cannot determine the state folder: use "--state"')
   if (options.list && options.remove)
     throw new MayflyError('USAGE', 'Cannot combine "--list" and "--remove"')
   if (options.list) return list(folder, options, world)

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { cacheBriefly } from './cache-briefly.ts'
 
-test('Callers within the time share one look, and the next one looks again', () => {
+test('Callers within the time share one lookup, and the next one repeats it', () => {
   let now = 0
   let looks = 0
   const look = cacheBriefly(
@@ -17,7 +17,7 @@ test('Callers within the time share one look, and the next one looks again', () 
   assert.equal(look(), 2)
 })
 
-test('A look that failed is not cached', () => {
+test('A failed lookup is not cached', () => {
   let looks = 0
   const look = cacheBriefly(1_000, () => {
     if (++looks === 1) throw new Error('not there')

@@ -1,6 +1,6 @@
 /**
- * Caches what `look` finds for `ms` milliseconds, so that many callers in a row share one look at the machine and a
- * change is still seen soon after it. An error is not cached.
+ * Caches the result of `look` for `ms` milliseconds, so that concurrent callers share one lookup and changes are
+ * still noticed soon. Errors are not cached.
  *
  *     const folders = cacheBriefly(1_000, () => readdirSync('/opt'))
  *     folders()

@@ -1,15 +1,16 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 
-/** Also clears V8's cache of compiled scripts, which holds each that ran once. */
+/** Also clears V8's cache of compiled scripts, which keeps every script that ran once. */
 const WHOLE = { type: 'major', execution: 'sync', flavor: 'last-resort' }
 
 /**
- * Collects all garbage, and gives the pages of V8's heap that become empty back to the kernel. Stops this thread for some
- * 20 to 60 ms, and code that is needed again is compiled again, so only an idle process calls it.
+ * Collects all garbage, and returns empty pages of V8's heap to the kernel. Blocks this thread for 20 to 60 ms, and
+ * flushed code must be compiled again, so only an idle process calls it.
  *
- * V8 never does this on its own: the heap of a process that loaded its modules and then waits stays as it was (Node 26).
- * No other context gets the function: its flag is set while one context is made, which ends with this call.
+ * V8 never does this by itself: the heap of a process that loads its modules and then waits keeps its size (Node 26).
+ * No other context gets the `gc` function: its flag is set only while one context is created, which is dropped after
+ * this call.
  */
 export function collectGarbage(): void {
   setFlagsFromString('--expose-gc')

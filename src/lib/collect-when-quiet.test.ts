@@ -17,13 +17,13 @@ function stand() {
   return { state, look }
 }
 
-test('A process that has started and waits collects once, however long it waits', () => {
+test('A process that waits after its start collects once', () => {
   const { look } = stand()
   assert.equal(look(1), 1)
   assert.equal(look(1000), 1)
 })
 
-test('Work prevents a collection, also if none of it is counted meanwhile', () => {
+test('Work prevents a collection, also while it is not yet counted', () => {
   const { state, look } = stand()
   for (let n = 0; n < 100; n++) {
     state.doings++
@@ -35,7 +35,7 @@ test('Work prevents a collection, also if none of it is counted meanwhile', () =
   assert.equal(look(1), 1)
 })
 
-test('After the start a longer pause is waited for, once for each', () => {
+test('After the start a collection needs a longer pause, once for each', () => {
   const { state, look } = stand()
   look(1)
   for (let pauses = 1; pauses <= 3; pauses++) {

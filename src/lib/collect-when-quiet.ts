@@ -1,20 +1,20 @@
 import { collectGarbage } from './collect-garbage.ts'
 
 export interface QuietParts {
-  /** Count of what the process has done so far. */
+  /** Counter of the work of this process; only changes matter. */
   readonly doings: () => number
-  /** False while work is under way that does not count yet. */
+  /** False while work is in progress that is not yet counted. */
   readonly isIdle: () => boolean
   readonly collect?: () => void
 }
 
 export const lookEveryMs = 4_000
-/** Looks without a doing until the first collection, after the start, and until any later one. */
+/** Consecutive polls without work before the first collection after the start, and before later ones. */
 const quietLooks = { first: 1, later: 15 } as const
 
 /**
- * Collects garbage once in each quiet time: soon after the start, whose modules and walls leave the most behind, and then
- * a minute after the last doing, so that a pause between two requests costs the second one nothing.
+ * Collects garbage once in each idle period: soon after the start, whose modules and walls leave the most garbage, and
+ * then a minute after the last work, so that a pause between two requests does not delay the second one.
  */
 export class QuietCollector {
   readonly #parts: QuietParts

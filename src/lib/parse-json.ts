@@ -12,7 +12,7 @@ export function parseJson(text: string): unknown {
   return parse(text)
 }
 
-/** The same, or undefined for a text that is no JSON. */
+/** Result of `parseJson`, or undefined for invalid JSON. */
 export function tryParseJson(text: string): unknown {
   try {
     return parse(text)

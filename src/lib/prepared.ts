@@ -1,8 +1,8 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 
 /**
- * Prepares each statement of a database once: preparing costs as much as running a short one. The text must come from a
- * closed set, as nothing is evicted. Not for `iterate`: two iterations of one statement disturb each other.
+ * Prepares each statement of a database once: preparing costs as much as running a short one. The texts must be a
+ * bounded set, because there is no eviction. Not for `iterate`: two iterations of one statement disturb each other.
  */
 export function preparing(db: DatabaseSync): (sql: string) => StatementSync {
   const statements = new Map<string, StatementSync>()

@@ -47,7 +47,7 @@ test('A change that throws leaves the old content', () => {
   assert.deepEqual(readdirSync(join(folder, 'below')), ['file.json'])
 })
 
-test('A lock whose holder died is broken', () => {
+test('A lock of a dead process is broken', () => {
   write('one')
   const lock = `${path}.lock`
   writeFileSync(lock, '')
@@ -56,7 +56,7 @@ test('A lock whose holder died is broken', () => {
   assert.equal(readPrivate(path), 'two')
 })
 
-test('So is one that was taken before the clock was set back', () => {
+test('A lock from before the clock was set back is broken', () => {
   write('one')
   const lock = `${path}.lock`
   writeFileSync(lock, '')

@@ -37,9 +37,9 @@ export function readPrivate(path: string): string | undefined {
   if (fd === undefined) return undefined
   try {
     const stats = fstatSync(fd)
-    if (!stats.isFile()) throw new Error('it is no regular file')
+    if (!stats.isFile()) throw new Error('it is not a regular file')
     if (process.platform !== 'win32' && (stats.mode & 0o077) !== 0)
-      throw new Error('others may read or write it')
+      throw new Error('other users can read or write it')
     if (stats.size > bytesMax) throw new Error(`it is larger than ${bytesMax} bytes`)
     return readFileSync(fd, 'utf8')
   } finally {
@@ -47,7 +47,7 @@ export function readPrivate(path: string): string | undefined {
   }
 }
 
-/** Follows no link; does not wait for the writer of a FIFO. */
+/** Opens without following a symlink (O_NOFOLLOW), and without waiting for the writer of a FIFO. */
 function openPlain(path: string): number | undefined {
   const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants
   try {
@@ -77,7 +77,7 @@ export function changePrivate<T>(
   })
 }
 
-/** Replaces whatever has that name, a link as well, under its lock. */
+/** Replaces the file, or a symlink of that name, under its lock. */
 export function replacePrivate(path: string, textOf: () => string): void {
   locked(path, () => replace(path, textOf()))
 }

@@ -1,6 +1,6 @@
 import { realpathSync } from 'node:fs'
 
-/** The path without links; the path as given where it cannot be resolved. */
+/** The path without symlinks; unchanged if it cannot be resolved. */
 export function realPath(path: string): string {
   try {
     return realpathSync(path)

@@ -1,6 +1,6 @@
-/** Counts against a capacity for each kind, so that a flood of one kind uses up no room of another. */
+/** Counters with a capacity for each kind, so that a flood of one kind does not use the capacity of another. */
 export class Shares<Kind extends string> {
-  /** Items that found no room. */
+  /** Number of refused items. */
   dropped = 0
   readonly #capacities: Readonly<Record<Kind, number>>
   readonly #taken = new Map<Kind, number>()
@@ -9,7 +9,7 @@ export class Shares<Kind extends string> {
     this.#capacities = capacities
   }
 
-  /** True if there was room for one more of this kind. */
+  /** Counts one item; false if the capacity of this kind is used up. */
   take(kind: Kind): boolean {
     const taken = this.#taken.get(kind) ?? 0
     if (taken >= this.#capacities[kind]) {

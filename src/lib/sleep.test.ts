@@ -14,7 +14,7 @@ suite('Detection of suspend', () => {
     assert.equal(sleep.look(), 0)
   })
 
-  test('A delayed look is no suspend, nor is a clock that falls behind', () => {
+  test('A delayed reading is not a suspend, nor is a clock that falls behind', () => {
     let [steady, held] = [0, 0]
     const sleep = createSleep({ steady: () => (steady += held), boot: () => steady })
     held = 400

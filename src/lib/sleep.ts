@@ -5,7 +5,7 @@ import os from 'node:os'
  * /proc/uptime continues (CLOCK_BOOTTIME): a growing difference is the time suspended.
  */
 export interface Sleep {
-  /** Milliseconds suspended since the last look; 0 without suspend, or without a boot clock. */
+  /** Milliseconds suspended since the last call; 0 without suspend, or without a boot clock. */
   look(): number
 }
 
@@ -20,12 +20,12 @@ const NOTICED_MS_MIN = 50
 
 const clocks: Clocks = {
   steady: () => performance.now(),
-  // Elsewhere uptime derives from a clock that can be set.
+  // On other systems uptime derives from a clock that can be set.
   boot: () => (process.platform === 'linux' ? os.uptime() * 1000 : performance.now()),
 }
 
 export function createSleep({ steady, boot }: Clocks = clocks): Sleep {
-  // Order reversed against `look`: a delay between the two readings then looks like no suspend, never like one.
+  // In reverse order of `look`, so that a delay between the two readings is never mistaken for a suspend.
   const first = steady()
   let ahead = boot() - first
   return {

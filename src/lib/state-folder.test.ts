@@ -18,8 +18,8 @@ test('A relative XDG_STATE_HOME is ignored, as its specification asks', () => {
   assert.equal(stateFolder({ XDG_STATE_HOME: 'x', HOME: '/h' }, 5), '/h/.local/state/mayfly')
 })
 
-test('A user without a home has to name the state folder', () => {
-  assert.throws(() => stateFolder({}, 1000), /give "--state"/)
+test('A user without a home must set the state folder', () => {
+  assert.throws(() => stateFolder({}, 1000), /use "--state"/)
 })
 
 test("The log is in the state folder; the warden's files are in its sibling, if that can be created", () => {
@@ -37,7 +37,7 @@ test("The log is in the state folder; the warden's files are in its sibling, if 
   }
 })
 
-test("The warden's files have one place before and after the folders above are made", () => {
+test("The warden's files have the same path before and after the parent folders are created", () => {
   const parent = mkdtempSync(join(tmpdir(), 'mayfly-state-'))
   try {
     const state = join(parent, 'not', 'yet', 's')

@@ -18,7 +18,7 @@ export function stateFolder(
   if (uid === 0) return '/var/lib/mayfly'
   const home = env['HOME'] || env['USERPROFILE']
   if (home) return join(home, '.local', 'state', 'mayfly')
-  throw new RangeError('Cannot tell the state folder: give "--state" or set "MAYFLY_STATE"')
+  throw new RangeError('Cannot determine the state folder: use "--state" or set "MAYFLY_STATE"')
 }
 
 /** Hash-chained log. */
@@ -33,7 +33,10 @@ export function wardenFolder(folder: string): string {
   return existsSync(beside) || canMakeIn(dirname(folder)) ? beside : join(folder, 'warden')
 }
 
-/** A folder that is not there yet would be made, in the nearest one above it that is: the answer stays the same then. */
+/**
+ * True if the folder can be created, judged by its nearest existing parent, so that the result is equal before and
+ * after.
+ */
 function canMakeIn(folder: string): boolean {
   if (!existsSync(folder) && dirname(folder) !== folder) return canMakeIn(dirname(folder))
   try {
@@ -48,10 +51,10 @@ function canMakeIn(folder: string): boolean {
 export const signerFolder = (folder: string): string => join(wardenFolder(folder), 'keys')
 /** Folder of replies of the analysis process, kept for later runs. */
 export const repliesFolder = (folder: string): string => join(folder, 'replies')
-/** Name in it of a mark that the last run had a known source. */
+/** Name of a marker file in it: the last run had a known source. */
 export const latestKnown = 'latest-known'
 
-/** Guess whether the next run's source is known, too. */
+/** True if the last run had a known source, which predicts the next one. */
 export const wasLatestKnown = (folder: string): boolean =>
   existsSync(join(repliesFolder(folder), latestKnown))
 

@@ -1,14 +1,15 @@
 import { chmodSync, closeSync, constants, lstatSync, openSync } from 'node:fs'
 
 /**
- * Files of the state folder, opened without following links.
+ * Files of the state folder, opened without following symlinks.
  *
  * The folder belongs to the server's uid. A compromised server could replace a store there with a symbolic link; a
  * process with more rights would then read, create or chmod(2) the target. SQLite resolves links of a database itself
  * (it opens only -wal and -shm with O_NOFOLLOW), so the name is examined first.
  *
  * Relies on: a process with more rights than the folder's owner acts as that owner (`src/cli/state-owner.ts`), which
- * makes a race between check and open harmless. Not handled: hard links (fs.protected_hardlinks, and rights of the owner).
+ * makes a race between check and open harmless. Not handled: hard links (fs.protected_hardlinks, and rights of the
+ * owner).
  */
 
 /** Creates a database's file with mode 0600; restricts an existing one. Throws Error if it is no regular file. */

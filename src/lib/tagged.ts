@@ -119,7 +119,7 @@ function untag(tagged: { $type: unknown; value?: unknown }, read: Read): unknown
   const result = reader && Object.keys(others).length === 0 ? reader(value, read) : wrong
   if (result === wrong) {
     throw new TaggedError(
-      `Cannot decode a tag "${String(type).slice(0, 40)}": it holds the wrong thing`,
+      `Cannot decode a tag "${String(type).slice(0, 40)}": its content is invalid`,
     )
   }
   return result

@@ -1,8 +1,8 @@
 /**
- * Reader of single WebAssembly instructions, of those that V8 14 validates without a flag: the core, bulk memory,
- * SIMD, atomics, tail calls, exceptions (both encodings), references and garbage collection. It returns the opcode and the
- * immediates that a rewrite of control flow has to know; the rest is skipped. It relies on a module that the engine has
- * validated; an opcode not listed here is refused, because its length is unknown.
+ * Reader of single WebAssembly instructions, of those that V8 14 validates without a flag: the core, bulk memory, SIMD,
+ * atomics, tail calls, exceptions (both encodings), references and garbage collection. It returns the opcode and the
+ * immediates that a rewrite of control flow needs; the rest is skipped. Relies on a module that the engine has
+ * validated; an unlisted opcode is refused, because its length is unknown.
  */
 import { WasmError } from './wasm-module.js'
 

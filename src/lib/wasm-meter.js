@@ -1,18 +1,19 @@
 /**
  * Counts the instructions of an untrusted WebAssembly module by rewriting it, because V8 has no fuel. A mutable `i64`
  * global is added after all others, so that no index of the module changes, and exported under a name of its own: a
- * module cannot name a global that it does not have, and does not see its own exports. Each segment (instructions that
- * run together: from a function's entry, a loop's head, or a place where control may continue after a branch) begins
- * with taking its number of instructions from that global, and a trap where none are left.
+ * module cannot name a global that it does not have, and does not see its own exports. Each segment (a basic block:
+ * from a function's entry, a loop's head, or a branch target) begins by subtracting its number of instructions from
+ * that global, and traps if the result is negative.
  *
- * An instruction counts as one. `block`, `loop`, `else`, `end` and the marks of exception handlers count nothing, for no
- * program can go on for ever without another one. Filling and copying counts one more for each 8 bytes, or for each
- * element of a table or an array. A call of the host ends its segment. So the count is exact for a run that returns or
- * exits; a segment cut by a trap or an exception is counted whole.
+ * An instruction counts as one. `block`, `loop`, `else`, `end` and the markers of exception handlers are free, because
+ * no program can run for ever without other instructions. Bulk fill and copy cost one more for each 8 bytes, or for
+ * each element of a table or an array. A call of the host ends its segment. So the count is exact for a run that
+ * returns or exits; a segment that is cut by a trap or an exception is counted in full.
  *
  * Relies on the engine having validated the original: only then is a reference to the added global impossible. The
- * start function is exported, not started, so that its caller can set the fuel before it runs. Opcodes, sections and
- * nesting that are unknown here throw WasmError. Custom sections but `name` are dropped: offsets in them would be wrong.
+ * start function is exported, not started, so that its caller can set the fuel before it runs. Unknown opcodes and
+ * sections, and too deep nesting, throw WasmError. Custom sections but `name` are dropped: offsets in them would be
+ * wrong.
  *
  *     const metered = meter(bytes, readModule(bytes))
  */
@@ -20,16 +21,16 @@ import { op, readInstruction, skipExpression, skipValueType } from './wasm-instr
 import { leb, Reader, readLimits, WasmError } from './wasm-module.js'
 
 const CONTROL_DEPTH_MAX = 50_000
-/** The bound of the engine on sections' entries is higher; such a module is an attack. */
+/** Limit of functions, lower than the engine's; a module with more is an attack. */
 const FUNCTIONS_MAX = 100_000
 /** A metered module is 2 to 4 times as large as its original. */
 const METERED_BYTES_MAX = 64 * 2 ** 20
-/** Bytes filled or copied for one instruction, as a power of two: what one `i64.store` writes. */
+/** Bytes of a bulk operation that cost one instruction, as a power of two: the size of one `i64.store`. */
 const BYTES_AN_INSTRUCTION = 3
 const HEADER_BYTES = 8
 
 const SECTION = { custom: 0, table: 4, global: 6, export: 7, start: 8, code: 10 }
-/** Known sections: two of them stand between others in spite of their number. */
+/** Known sections in their order in a module, which differs from the order of numbers for two of them. */
 const ORDER = [1, 2, 3, 4, 5, 13, SECTION.global, SECTION.export, SECTION.start, 9, 12, 10, 11]
 const I32 = 0x7f
 const I64 = 0x7e
@@ -45,10 +46,8 @@ const I64 = 0x7e
  */
 
 /**
- * Rewrites a module that the engine has validated. Throws WasmError for what is unknown here.
- * @param {Uint8Array} bytes
- * @param {Declared} declared
- * @returns {Metered}
+ * Rewrites a module that the engine has validated. Throws WasmError for unknown opcodes and sections.
+ * @param {Uint8Array} bytes @param {Declared} declared @returns {Metered}
  */
 export function meter(bytes, declared) {
   const sections = readSections(bytes)
@@ -75,7 +74,7 @@ export function meter(bytes, declared) {
   return { bytes: writer.written, fuel, start }
 }
 
-/** Known sections by their number; of the custom ones, `name`. @param {Uint8Array} bytes */
+/** Known sections by number, and the custom section `name`. @param {Uint8Array} bytes */
 function readSections(bytes) {
   const reader = new Reader(bytes, HEADER_BYTES)
   /** @type {Map<number, Reader>} */
@@ -172,7 +171,7 @@ class MeteredBody {
   #hasScratch = false
   /** Control frames, the function's own first. @type {Frame[]} */
   #frames = [{ opcode: op.block, isTarget: false }]
-  /** Begin and instructions of the segment that is being read. */
+  /** Begin and number of instructions of the current segment. */
   #from = 0
   #count = 0
 
@@ -243,7 +242,10 @@ class MeteredBody {
     return boundaries.has(opcode)
   }
 
-  /** Whether a length of 64 bits is on the stack; undefined for an instruction without one. @param {number} opcode @param {readonly number[]} [places] */
+  /**
+   * True if the length on the stack has 64 bits; undefined for an instruction without a length.
+   * @param {number} opcode @param {readonly number[]} [places]
+   */
   #lengthOf(opcode, places = []) {
     const { memories, tables } = this.#indexes
     if (!bulk.has(opcode)) return undefined
@@ -297,7 +299,7 @@ function readLocals(reader, params) {
 }
 
 const opens = new Set([op.block, op.loop, op.if, op.try, op.tryTable].map(Number))
-/** Control may leave after these, or enter. */
+/** Instructions after which a segment ends: control may leave or enter there. */
 const boundaries = new Set(
   [
     op.unreachable,
@@ -387,8 +389,7 @@ class Writer {
   /** @param {ArrayLike<number>} bytes */
   bytes(bytes) {
     const next = this.length + bytes.length
-    if (next > METERED_BYTES_MAX)
-      throw new WasmError('With its instructions counted the module is too large', 0)
+    if (next > METERED_BYTES_MAX) throw new WasmError('The module is too large after metering', 0)
     if (next > this.#buffer.length) {
       const larger = Buffer.allocUnsafe(Math.min(METERED_BYTES_MAX, next * 2))
       larger.set(this.written)

@@ -201,7 +201,7 @@ function run(
   return { result, memory, left: fuel ? exports[fuel.name].value : 0n }
 }
 
-test('A metered module does what the module does, and counts each instruction', () => {
+test('A metered module behaves like the original, and counts each instruction', () => {
   fc.assert(
     fc.property(program, fc.integer(), (statements, input) => {
       const bytes = wasm(moduleOf(statements))

@@ -13,7 +13,7 @@ export interface ContainerFacts {
   readonly without: readonly Language[]
 }
 
-/** Bounds for a wall that is killed before it has a job: only the mechanisms that hold them matter. */
+/** Bounds of a probe wall that never gets a job: only the mechanisms that enforce them matter. */
 const bounds = { tenant: probeTenant, memory: 2 ** 27, deadline: 5_000, processes: 16 } as const
 
 const programs: Readonly<Record<'node' | 'python', Probe>> = {
@@ -38,8 +38,8 @@ def main(input): return input * 2`,
 }
 
 /**
- * Starts a container, has its program probe the calls that the filter forbids, bounds it, and runs a guest of each language to its
- * end. Throws if there is no such wall, or nothing holds its number of processes.
+ * Starts a container, has its program probe the calls that the filter forbids, bounds it, and runs a guest of each
+ * language to its end. Throws if no such wall starts, or if its number of processes is not bounded.
  */
 export async function probe(
   provider: Provider,
@@ -52,7 +52,10 @@ export async function probe(
     await assertJailed(wall)
     const { enforced } = await warden.claim(wall.wall.id, bounds)
     if (enforced.processes === 'none')
-      throw new MayflyError('NO_JAIL', 'Cannot use containers: nothing bounds their processes')
+      throw new MayflyError(
+        'NO_JAIL',
+        'Cannot use containers: their number of processes is not bounded',
+      )
   } finally {
     void wall.kill()
   }

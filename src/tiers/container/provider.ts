@@ -22,7 +22,7 @@ export interface ContainerOptions {
   readonly least: number
   readonly most: number
   readonly openEgressPath: OpenEgressPath
-  /** Bounds that most jobs have; see `ProgramSparesOptions`. */
+  /** Usual bounds of jobs; see `ProgramSparesOptions`. */
   readonly usual?: ProgramSparesOptions['usual']
 }
 
@@ -46,7 +46,7 @@ const can = [
   'packages',
 ] as const
 
-/** Whole programs in containers of an engine that is there already, by its name: strength 3. */
+/** Whole programs in containers of an installed engine, `podman` or `docker`: strength 3. */
 export function createContainerProvider(name: string, options: ContainerOptions): Provider {
   const spares = new ProgramSpares({ mechanism: name, ...options })
   let languages: readonly Language[] = ['node', 'sh', 'bash', 'python']
@@ -87,7 +87,10 @@ async function launch(
   const { wall, pool, held, listener } = await claimProgram(spares, warden, profile, hints)
   if (!wall.streams) {
     void wall.kill()
-    throw new MayflyError('PROTOCOL', `Cannot use wall "${wall.wall.id}": it came without streams`)
+    throw new MayflyError(
+      'PROTOCOL',
+      `Cannot use wall "${wall.wall.id}": its output sockets are missing`,
+    )
   }
   const parts = { provider, profile, wall, warden, emitter, pool }
   return new FramedSandbox(newId('sbx'), parts, programGuest({ held, listener, openEgressPath }))

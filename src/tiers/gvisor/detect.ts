@@ -38,7 +38,7 @@ def main(input): return input * 2`,
 
 /**
  * Runs a guest of each language to its end. The kernel release that the guest sees proves that the sentry answers its
- * calls and not this kernel. Throws if there is no such wall.
+ * calls and not the host's kernel. Throws if no such wall starts.
  */
 export async function probe(provider: Provider, spares: ProgramSpares): Promise<GuestFacts> {
   const spec = { language: 'node', disk: spareDiskBytes, calls: usualCalls } as const

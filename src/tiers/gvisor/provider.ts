@@ -22,7 +22,7 @@ export interface GvisorOptions {
   readonly least: number
   readonly most: number
   readonly openEgressPath: OpenEgressPath
-  /** Bounds that most jobs have; see `ProgramSparesOptions`. */
+  /** Usual bounds of jobs; see `ProgramSparesOptions`. */
   readonly usual?: ProgramSparesOptions['usual']
 }
 
@@ -91,7 +91,10 @@ async function launch(
   const { wall, pool, held, listener } = await claimProgram(spares, warden, profile, hints)
   if (!wall.streams) {
     void wall.kill()
-    throw new MayflyError('PROTOCOL', `Cannot use wall "${wall.wall.id}": it came without streams`)
+    throw new MayflyError(
+      'PROTOCOL',
+      `Cannot use wall "${wall.wall.id}": its output sockets are missing`,
+    )
   }
   const parts = { provider, profile, wall, warden, emitter, pool }
   return new FramedSandbox(newId('sbx'), parts, programGuest({ held, listener, openEgressPath }))

@@ -3,7 +3,7 @@ import { strengthOf } from '../../contract/tier.ts'
 import type { WorkerSpares } from '../../walls/worker-spares.ts'
 import { assertAnswers, assertJailed } from '../../walls/proof.ts'
 
-/** Runs a guest with a known result, and checks its worker: without seccomp and a memory watch it is no wall. */
+/** Runs a guest with a known result, and checks its worker: a worker without seccomp or a memory watch is refused. */
 export async function probe(provider: Provider, workers: WorkerSpares): Promise<Availability> {
   const worker = await workers.ready()
   await assertJailed(worker)

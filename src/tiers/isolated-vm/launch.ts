@@ -4,7 +4,7 @@ import type { JailLayer } from '../../jail/facts.ts'
 import { installedNative } from '../../jail/joined.ts'
 import { chainOf, placed, withBinding } from '../../os/packages.ts'
 
-/** Settings that a server may choose; everything else about the program is decided here. */
+/** Settings that a server may choose; all others are fixed here. */
 export interface WorkerSettings {
   readonly spares: number
   readonly spareMiB: number
@@ -12,7 +12,10 @@ export interface WorkerSettings {
 
 const here = (place: string) => fileURLToPath(new URL(`../../../${place}`, import.meta.url))
 
-/** The isolate worker: it sees Node, isolated-vm, the TypeScript transformer and the guest's files of this machine. */
+/**
+ * The isolate worker. Files of the host in its wall: Node, isolated-vm, the TypeScript transformer and Mayfly's guest
+ * files.
+ */
 export function isolateWorker(
   settings: WorkerSettings,
   without: readonly JailLayer[],

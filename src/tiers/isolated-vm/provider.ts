@@ -19,21 +19,21 @@ import { probe } from './detect.ts'
 export interface IsolateOptions {
   readonly warden: WardenClient
   readonly emitter: Emitter
-  /** Isolates kept ready in each worker. */
+  /** Spare isolates in each worker. */
   readonly spares: number
   readonly wallsMax: number
-  /** Whether a spare worker without a tenant is always kept; true by default. */
+  /** True, the default, to always keep a spare worker without a tenant. */
   readonly keepReady?: boolean
-  /** Without it guests have no network, even if granted. */
+  /** Opens the egress path; without it guests have no network, even if granted. */
   readonly openEgressPath?: OpenEgressPath
-  /** Without it guests have no folders, even if granted. */
+  /** Opens granted folders; without it guests have no folders, even if granted. */
   readonly openFolders?: OpenFolders
 }
 
-/** Memory limit of spare isolates; for a job with another limit an isolate is made on demand. */
+/** Memory limit of spare isolates in MiB; for a job with another limit an isolate is created on demand. */
 export const spareMiB = 128
 
-/** Controls that an isolate can close while it runs; others it never has. */
+/** Controls that an isolate can close while it runs; it has no other controls. */
 const tightens = [
   'network',
   'files',

@@ -26,7 +26,7 @@ import { newId } from '../../lib/id.ts'
 import type { Faults, Script, ScriptStep } from './script.ts'
 import { parseJson } from '../../lib/parse-json.ts'
 
-/** Longest chunk that goes out at once. */
+/** Largest chunk of one write. */
 const chunkBytesMax = 64 * 1024
 
 interface Parts {
@@ -131,7 +131,7 @@ export class MockSandbox implements Sandbox {
     this.receipt = { id: this.id, took: 0, freedBytes: this.#peak, forced }
     this.#finish({
       status: 'terminated',
-      error: { code: 'TERMINATED', message: 'It was destroyed' },
+      error: { code: 'TERMINATED', message: 'The sandbox was destroyed' },
     })
     for (const timer of this.#timers) timer.cancel()
   }

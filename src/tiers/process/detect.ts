@@ -15,11 +15,11 @@ interface Found {
   readonly layers: readonly string[]
   /** Languages that are missing on this machine. */
   readonly without: readonly Language[]
-  /** Whether the rate of reads from the disk below /usr can be limited: not every block device supports that. */
+  /** True if the I/O rate of the disk of /usr can be limited, which not every block device supports. */
   readonly bindsIo: boolean
 }
 
-/** Bounds for a wall that is killed before it has a job: only the mechanisms that hold them matter. */
+/** Bounds of a probe wall that never gets a job: only the mechanisms that enforce them matter. */
 const bounds = {
   tenant: probeTenant,
   memory: 2 ** 27,
@@ -60,8 +60,9 @@ def main(input): return json.loads(str(input * 2))`,
 }
 
 /**
- * Runs a guest of each language to its end, has a program probe the calls that the filter forbids, and checks the layers
- * of the wall. `isForked`: it may fork programs from templates. Throws if there is no wall; one without namespaces, filter or bounds is available, but not this strong.
+ * Runs a guest of each language to its end, has a program probe the calls that the filter forbids, and checks the
+ * layers of the wall. `isForked`: it may fork programs from templates. Throws if no wall starts. A wall without
+ * namespaces, filter or bounds is available with a lower strength.
  */
 export async function probe(
   provider: Provider,
@@ -105,17 +106,20 @@ export async function probe(
   }
 }
 
-/** The warden falls back to another jail where the requested one cannot be had; this provider is that one or nothing. */
+/**
+ * Asserts the requested jail kind: the warden falls back to another one if it is missing, but this provider is for one
+ * kind only.
+ */
 function assertMechanism({ name }: Provider, { mechanism }: Wall): void {
   if (mechanism === name) return
-  throw new MayflyError('NO_JAIL', `Cannot make a wall by "${name}" here`, {
+  throw new MayflyError('NO_JAIL', `Cannot start a wall by "${name}" on this machine`, {
     hint: name === 'bubblewrap' ? 'Install bubblewrap, and allow user namespaces' : '',
   })
 }
 
 /**
- * Whether the wall has network, PID and mount namespaces, or a keeper in their place, and its number of processes a bound;
- * without them only filters hold a program. Memory has a bound in any case: there is no wall without its watch.
+ * True if the wall has network, PID and mount namespaces, or a keeper instead, and a bound on processes; otherwise only
+ * filters restrict a program. Memory is always bounded, because every wall is sampled.
  */
 function isWhole({ layers }: Wall, { processes }: BoundMechanisms): boolean {
   const isHeld = (needed: readonly string[]) => needed.every((layer) => layers.includes(layer))

@@ -28,11 +28,11 @@ export interface ProcessOptions {
   readonly least: number
   readonly most: number
   readonly openEgressPath: OpenEgressPath
-  /** Bounds that most jobs have; see `ProgramSparesOptions`. */
+  /** Usual bounds of jobs; see `ProgramSparesOptions`. */
   readonly usual?: ProgramSparesOptions['usual']
-  /** Forks no program from a template. */
+  /** True to fork no program from a template. */
   readonly fresh?: boolean
-  /** Opens granted folders for guests in a realm; without it they have none. */
+  /** Opens granted folders for guests in a realm; without it they get none. */
   readonly openFolders?: OpenFolders
 }
 
@@ -47,7 +47,7 @@ const enforced: readonly Control[] = [
   'capabilities',
 ]
 const can = ['calls', 'files', 'modules', 'artifacts', 'stdin', 'batch', 'trace', 'freeze'] as const
-/** Abilities that take other programs and a way out, or a root. */
+/** Abilities that need other programs and an egress path, or a root of the wall's own. */
 const canWith = {
   programs: ['network', 'session', 'program-zones', 'packages'],
   root: ['image'],
@@ -61,11 +61,11 @@ const JS: readonly Language[] = ['js', 'ts']
 export function createProcessProvider(options: ProcessOptions): Provider {
   const spares = new ProgramSpares({ mechanism: options.jailKind, ...options })
   let languages: readonly Language[] = [...JS, 'node', 'sh', 'bash', 'python']
-  /** Until they are proved, those of a wall with all its layers. */
+  /** Layers of the wall; until the proof, those of a complete wall. */
   let layers: readonly string[] = ['empty root']
   let bindsIo = false
   let proved: Promise<Availability> | undefined
-  // bubblewrap has to exec, which would lose a warm interpreter.
+  // bubblewrap must exec its program, which would lose a warm interpreter.
   const isForked = options.jailKind === 'embedded' && !options.fresh
   const provider: Provider = {
     name: options.jailKind,
@@ -138,10 +138,13 @@ function guestOf(
     })
   if (wall.streams) return programGuest({ held, listener, openEgressPath })
   void wall.kill()
-  throw new MayflyError('PROTOCOL', `Cannot use wall "${wall.wall.id}": it came without streams`)
+  throw new MayflyError(
+    'PROTOCOL',
+    `Cannot use wall "${wall.wall.id}": its output sockets are missing`,
+  )
 }
 
-/** Whether the job runs as a whole program and not in an isolate. */
+/** True if the job runs as a whole program and not in an isolate. */
 function isProgram({ language }: Pick<Profile, 'language'>): boolean {
   return programOf(language) !== 'isolated-vm'
 }

@@ -4,8 +4,8 @@ import type { WorkerSpares } from '../../walls/worker-spares.ts'
 import { assertAnswers, assertJailed } from '../../walls/proof.ts'
 
 /**
- * Runs guests with a known result, and checks their worker: without seccomp and a memory watch it is no wall. Features
- * beyond the WebAssembly core (SIMD) are probed by using them.
+ * Runs guests with a known result, and checks their worker: a worker without seccomp or a memory watch is refused.
+ * Features beyond the WebAssembly core (SIMD) are probed by using them.
  */
 export async function probe(provider: Provider, workers: WorkerSpares): Promise<Availability> {
   const worker = await workers.ready()

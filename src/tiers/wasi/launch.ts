@@ -4,7 +4,7 @@ import type { JailLayer } from '../../jail/facts.ts'
 
 const here = (place: string) => fileURLToPath(new URL(`../../../${place}`, import.meta.url))
 
-/** The wasm worker: it sees Node and the guest's files of this machine. */
+/** The wasm worker. Files of the host in its wall: Node and Mayfly's guest files. */
 export function wasmWorker(without: readonly JailLayer[]): JailedProgram {
   return {
     name: 'wasi',

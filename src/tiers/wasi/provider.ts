@@ -12,7 +12,7 @@ export interface WasiOptions {
   readonly warden: WardenClient
   readonly emitter: Emitter
   readonly wallsMax: number
-  /** Whether a spare worker without a tenant is always kept; true by default. */
+  /** True, the default, to always keep a spare worker without a tenant. */
   readonly keepReady?: boolean
 }
 

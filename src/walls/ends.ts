@@ -16,18 +16,18 @@ function whyEnded(end: HandleEnd, cause: KillCause | undefined): TaskEnd {
     return lostEnd(
       cause.status,
       cause.status === 'timeout' ? 'TIMEOUT' : 'CANCELLED',
-      said[cause.status],
+      messages[cause.status],
       peak,
     )
-  if (end.how === 'deadline') return lostEnd('timeout', 'TIMEOUT', said.timeout, peak)
-  if (end.how === 'memory') return lostEnd('limit', 'MEMORY', said.memory, peak)
+  if (end.how === 'deadline') return lostEnd('timeout', 'TIMEOUT', messages.timeout, peak)
+  if (end.how === 'memory') return lostEnd('limit', 'MEMORY', messages.memory, peak)
   // The tail of its stderr (untrusted: user code may have written it).
   if (/out of memory|allocation failed/i.test(end.detail))
-    return { ...lostEnd('limit', 'MEMORY', said.memory, peak), isReported: true }
+    return { ...lostEnd('limit', 'MEMORY', messages.memory, peak), isReported: true }
   if (end.how === 'processes')
     return lostEnd('limit', 'PROCESSES', 'The job had more processes than its limit', peak)
   if (end.how === 'disk') return lostEnd('limit', 'DISK', 'The job wrote more than its limit', peak)
-  if (end.how === 'pressure') return lostEnd('failed', 'HOST_MEMORY', said.pressure, peak)
+  if (end.how === 'pressure') return lostEnd('failed', 'HOST_MEMORY', messages.pressure, peak)
   if (end.detail === closedSocketDetail)
     return lostEnd(
       'error',
@@ -40,7 +40,7 @@ function whyEnded(end: HandleEnd, cause: KillCause | undefined): TaskEnd {
   return lostEnd('failed', 'WALL_LOST', `The wall ended while the job ran (${end.detail})`, peak)
 }
 
-const said = {
+const messages = {
   memory: 'The job used more memory than its limit',
   timeout: 'The job ran longer than its limit',
   cancelled: 'The job was cancelled',

@@ -48,7 +48,7 @@ export const tightenedAlways = [
 /** Time to read output after a reported end, before remaining processes are stopped. */
 const UNREAD_MS_MAX = 20
 /** Time to read output of a program that reported its end, prints its error and exits by itself. */
-const LAST_WORDS_MS_MAX = 600
+const EXIT_UNREAD_MS_MAX = 600
 
 export interface ProgramOptions extends ListenerEgressOptions {
   /** Mechanism that enforces each bound, read back from the kernel. */
@@ -196,7 +196,7 @@ class ProgramFrames implements GuestFrames {
       return life.garbled('a limit that no program can know of')
     this.#hasReportedEnd = true
     const isRead = read.head.exits ? this.#output.exited() : this.#output.drained()
-    const isPrompt = within(isRead, read.head.exits ? LAST_WORDS_MS_MAX : UNREAD_MS_MAX)
+    const isPrompt = within(isRead, read.head.exits ? EXIT_UNREAD_MS_MAX : UNREAD_MS_MAX)
     const [used, wasPrompt] = await Promise.all([this.#used(read.head.status), isPrompt])
     const seen = wasPrompt ? used : await this.#stopped()
     await isRead

@@ -15,14 +15,14 @@ export class LiveWall {
   constructor(
     enclosure: Enclosure,
     sampler: Sampler,
-    tell: (reply: Reply, used: WallCost) => void,
+    report: (reply: Reply, used: WallCost) => void,
   ) {
     this.enclosure = enclosure
     this.#sampler = sampler
     this.life = new EnclosureLife(enclosure.id, enclosure.isSingleUse)
     this.life.park()
     void enclosure.lost.then(() => this.end('killed'))
-    this.gone = this.#untilGone(tell)
+    this.gone = this.#untilGone(report)
   }
 
   get id(): string {
@@ -53,12 +53,12 @@ export class LiveWall {
   }
 
   /** Waits for the end of its last process, reports it to the server, then releases the resources. */
-  async #untilGone(tell: (reply: Reply, used: WallCost) => void): Promise<void> {
+  async #untilGone(report: (reply: Reply, used: WallCost) => void): Promise<void> {
     const end = await this.enclosure.ended
     const reply = this.#reportOf(end)
     const { how, peakBytes, exit } = reply
     const isOutOfMemory = how === 'memory'
-    tell(reply, { peakBytes, cpuMs: exit.cpuMs ?? 0, ...(isOutOfMemory && { isOutOfMemory }) })
+    report(reply, { peakBytes, cpuMs: exit.cpuMs ?? 0, ...(isOutOfMemory && { isOutOfMemory }) })
     try {
       await this.enclosure[Symbol.asyncDispose]()
     } catch {

@@ -16,7 +16,7 @@ const READY_FD = 4
 /** Limit of stderr, more than an honest worker writes in its life; reading more would block the warden's event loop. */
 const STDERR_FLOOD_BYTES = 2 ** 20
 /** Longest wait for EOF on the pipes of an ended program; a child of it may hold them open. */
-const LAST_WORDS_MS_MAX = 500
+const OUTPUT_MS_MAX = 500
 
 /** Buffers the tail of stderr; kills a program that exceeds the limit. */
 export function listenTo(child: StartedChild): () => string {
@@ -41,7 +41,7 @@ export async function readiness(
   const fail = (why: string) => reject(notReady(why, Buffer.concat(said).toString() + complaint()))
   const timer = setTimeout(() => fail(`it was not ready after ${msMax} ms`), msMax)
   const ended = (code: number | null, signal: string | null) =>
-    void lastWords(child, pipe).then(() => fail(`it ended (${code ?? signal})`))
+    void drainPipes(child, pipe).then(() => fail(`it ended (${code ?? signal})`))
   child.on('error', (error) => fail(error.message))
   child.once('exit', ended)
   pipe?.on('data', (chunk: Buffer) => {
@@ -58,11 +58,11 @@ export async function readiness(
 }
 
 /** Resolves at EOF of both pipes: 'exit' is often emitted before the message that explains it is read. */
-async function lastWords({ stderr }: StartedChild, pipe: Readable | undefined): Promise<void> {
+async function drainPipes({ stderr }: StartedChild, pipe: Readable | undefined): Promise<void> {
   const ends = [stderr, pipe]
     .filter((stream) => stream && !stream.closed)
     .map((stream) => once(stream!, 'close'))
-  const late = sleep(LAST_WORDS_MS_MAX, undefined, { ref: false })
+  const late = sleep(OUTPUT_MS_MAX, undefined, { ref: false })
   await Promise.race([Promise.allSettled(ends), late])
 }
 

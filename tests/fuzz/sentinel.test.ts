@@ -7,7 +7,10 @@ import { callClasses } from '../../src/contract/calls.ts'
 import { sentinelSources } from '../../src/jail/sentinel.ts'
 import { watchedCalls } from '../../src/jail/sentinel-policy.ts'
 import { encodeFrame } from '../../src/lib/frames.ts'
-import { encodeTable, readWord } from '../../src/warden/engines/processes/sentinel-wire.ts'
+import {
+  encodeTable,
+  parseSentinelMessage,
+} from '../../src/warden/engines/processes/sentinel-wire.ts'
 import { sampledRuns } from '../fixtures/drawn.ts'
 import { fuzzLives } from './lives.ts'
 import { fuzz, mutated, type Seeded } from './seeded.ts'
@@ -77,7 +80,7 @@ async function live(file: string, random: Seeded): Promise<void> {
   const code = await ended
   clearTimeout(late)
   assert.ok(code !== null && own.has(code), `it ended with ${code}: ${complaint.slice(0, 2000)}`)
-  for (const line of said.split('\n').slice(0, -1)) assert.ok(readWord(line), line)
+  for (const line of said.split('\n').slice(0, -1)) assert.ok(parseSentinelMessage(line), line)
 }
 
 test(
@@ -112,12 +115,12 @@ test('Any message of a sentinel is parsed as part of the protocol or ignored', (
     '{"kind":"table","t":1.5,"generation":1,"allow":3,"planned":0,"tookUs":4}',
     '{"kind":"seen","t":1,"monotonic":1,"pid":2,"call":59,"class":"exec","verdict":"denied","writes":false,"leftOut":0,"path":"/bin/true"}',
   ].map((word) => Buffer.from(word))
-  for (const word of words) assert.ok(readWord(word.toString()))
+  for (const word of words) assert.ok(parseSentinelMessage(word.toString()))
   fuzz(t, {
     cases: 5000,
     long: 1_000_000,
     attempt(random) {
-      const word = readWord(mutated(random, words).toString('latin1'))
+      const word = parseSentinelMessage(mutated(random, words).toString('latin1'))
       if (word && 'allow' in word) assert.ok(word.allow.every((name) => callClasses.includes(name)))
     },
   })

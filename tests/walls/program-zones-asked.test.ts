@@ -65,7 +65,7 @@ test('A number that is no process of the wall by the time that it is looked at i
       pid: wall.pid,
       cpu: undefined,
       isAsked: true,
-      tell: (one) => void told.push(one),
+      report: (one) => void told.push(one),
     })
     const asks = { path: 'any', real: 'any', by: '' }
     assert.equal(zones.answerExec({ ...asks, pid: stranger.pid! }), constants.errno.EAGAIN)

@@ -70,16 +70,16 @@ export function startFolderWall(parts: FolderWallParts): FolderWall {
   variables.on('error', () => undefined)
   variables.end(textOf(parts.variables))
   const passing = passSignals(child)
-  const told = listen(reports, parts, child)
+  const reported = listen(reports, parts, child)
   const failure = collect(failures, FAILURE_CHARACTERS_MAX)
   const streams = captures ? [child.stdout!, child.stderr!] : []
   const captured = streams.map((stream) => collectBytes(stream))
   const ended = new Promise<FolderEnd>((resolve) => {
     child.once('error', (error) => resolve({ code: null, signal: null, notStarted: error.message }))
     child.once('close', () => {
-      const { end } = told
+      const { end } = reported
       const why = failure().replace(/^E/, '')
-      const limit = told.limit ?? (wasFull(group, end) ? 'memory' : undefined)
+      const limit = reported.limit ?? (wasFull(group, end) ? 'memory' : undefined)
       group?.remove()
       resolve({
         ...(end ?? { code: null, signal: null }),
@@ -109,7 +109,7 @@ function groupFor({ memoryBytes, processes }: FolderWallSpec): Cgroup | undefine
 }
 
 /** True if the command was killed while its cgroup was at the memory limit. */
-function wasFull(group: Cgroup | undefined, end: Told['end']): boolean {
+function wasFull(group: Cgroup | undefined, end: FolderReports['end']): boolean {
   return end?.signal === constants.signals.SIGKILL && (group?.memoryKills() ?? 0) > 0
 }
 
@@ -128,7 +128,7 @@ function passSignals(child: ChildProcess): { readonly stop: () => void } {
   return { stop: () => listeners.forEach((stop) => stop()) }
 }
 
-interface Told {
+interface FolderReports {
   end?: Pick<FolderEnd, 'code' | 'signal'>
   limit?: FolderLimit
 }
@@ -140,26 +140,26 @@ type Report =
   | { readonly kind: 'listening'; readonly fd: number }
   | ({ readonly kind: 'refused' } & FolderRefusal)
 
-function listen(reports: Readable, parts: FolderWallParts, child: ChildProcess): Told {
-  const told: Told = {}
+function listen(reports: Readable, parts: FolderWallParts, child: ChildProcess): FolderReports {
+  const reported: FolderReports = {}
   let rest = ''
   reports.setEncoding('utf8').on('data', (text: string) => {
     const lines = (rest + text).split('\n')
     rest = lines.pop() ?? ''
     for (const line of lines) take(parseJson(line) as Report)
   })
-  return told
+  return reported
 
   function take(report: Report): void {
     if (report.kind === 'started') parts.started()
     else if (report.kind === 'refused') {
       const { what, path, rule, name } = report
       parts.refused({ what, path, rule, name })
-    } else if (report.kind === 'limit') told.limit = report.limit
+    } else if (report.kind === 'limit') reported.limit = report.limit
     else if (report.kind === 'listening') adopt(report.fd)
     else if (report.kind === 'ended') {
       const { code, signal } = report
-      told.end = signal === 0 ? { code, signal: null } : { code: null, signal }
+      reported.end = signal === 0 ? { code, signal: null } : { code: null, signal }
     }
   }
 

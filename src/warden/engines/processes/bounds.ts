@@ -74,7 +74,7 @@ function tasksMaxOf({ forbidsFork }: WallResources): number {
 }
 
 /**
- * The same bound as RLIMIT_NPROC of the wall's own uid. copy_process() checks it before it copies the memory; the
+ * Sets the bound also as RLIMIT_NPROC of the wall's own uid. copy_process() checks it before it copies the memory; the
  * pids cgroup refuses late, after most of the copy, and a fork loop there holds locks that making and removing a namespace
  * waits for.
  */

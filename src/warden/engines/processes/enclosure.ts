@@ -202,9 +202,9 @@ export class ProcessEnclosure implements Enclosure {
     const { id, pid, resources, calls } = this.#wall
     const { sentinel } = resources
     const isAsked = sentinel !== undefined && calls.includes('exec')
-    const tell = (zone: Parameters<ConstructorParameters<typeof Zones>[0]['tell']>[0]) =>
+    const report = (zone: Parameters<ConstructorParameters<typeof Zones>[0]['report']>[0]) =>
       this.#parts.report({ of: id, zone })
-    const zones = new Zones({ resources, pid, rules, cpu, isAsked, tell })
+    const zones = new Zones({ resources, pid, rules, cpu, isAsked, report })
     this.#wall.zones = zones
     if (!sentinel) return
     sentinel.onExec = (asked) => zones.answerExec(asked)

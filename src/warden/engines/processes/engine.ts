@@ -63,7 +63,7 @@ const READY_MS_MAX = 15_000
  */
 const sampleEveryMs = { limited: 10, watched: 2 } as const
 /** Text on stderr of a launcher if the kernel refused the sentinel's filter. */
-const SAID_BY_SENTINEL = /Esentinel: /
+const SENTINEL_ERROR = /Esentinel: /
 /** Minimum age of an empty cgroup to remove: a starting wall enters its own within seconds. */
 const FORGOTTEN_AFTER_MS = 3_600_000
 /** Cgroups removed in one turn of the event loop, which takes some milliseconds. */
@@ -95,7 +95,7 @@ class ProcessEngine implements Engine {
     const { hide = [], sentinelFolder: folder } = options
     this.#sentinels = new SentinelSource({
       make: () => openSentinel({ hide, ...(folder !== undefined && { folder }) }),
-      tell: (sentinel) => host.report({ sentinel }),
+      report: (sentinel) => host.report({ sentinel }),
     })
     this.#facts = findJailFacts(hide)
     this.#launcherMade = this.#makeLauncher(hide)
@@ -274,7 +274,7 @@ class ProcessEngine implements Engine {
  */
 function isRefused({ sentinel }: WallResources, error: unknown): boolean {
   if (!sentinel) return false
-  return sentinel.refused !== undefined || SAID_BY_SENTINEL.test(messageOf(error))
+  return sentinel.refused !== undefined || SENTINEL_ERROR.test(messageOf(error))
 }
 
 /** `MAYFLY_SENTINEL`: `off` starts no sentinel; `all` has it answer every call class, for closing calls by hand. */

@@ -26,12 +26,12 @@ export async function freeze(
     await until(() => !resources.isFrozen || cgroup.isFrozen(), began)
   }
   // A concurrent thaw wins.
-  if (!resources.isFrozen) return goOn(resources, began)
+  if (!resources.isFrozen) return resumeNow(resources, began)
   if (version === 2 && isHeld) return performance.now() - began
   stop(resources)
   if (isHeld) cgroup.thaw()
   await until(() => !resources.isFrozen || stop(resources), began)
-  if (!resources.isFrozen) return goOn(resources, began)
+  if (!resources.isFrozen) return resumeNow(resources, began)
   beginStop(resources, guestsIn(resources, processesOfWall(resources)))
   return performance.now() - began
 }
@@ -42,7 +42,7 @@ export function thaw(resources: WallResources): void {
   wake(resources)
 }
 
-function goOn(resources: WallResources, began: number): number {
+function resumeNow(resources: WallResources, began: number): number {
   wake(resources)
   return performance.now() - began
 }

@@ -9,7 +9,7 @@ import type { ZoneReport } from '../../../contract/warden.ts'
 import type { WallResources } from './resources.ts'
 import type { ZoneRule } from '../../../contract/zone-rules.ts'
 
-/** A wall of this process, whose groups do what they are told. */
+/** A wall of this process, whose cgroup accepts every write. */
 function zonesOf(rules: readonly ZoneRule[], isAsked: boolean, add = (_pid: number) => {}) {
   const told: ZoneReport[] = []
   const group: Partial<Cgroup> = {
@@ -23,9 +23,12 @@ function zonesOf(rules: readonly ZoneRule[], isAsked: boolean, add = (_pid: numb
     remove: () => true,
   }
   const resources = { processes: [], cgroup: group } as unknown as WallResources
-  const tell = (one: ZoneReport) => void told.push(one)
+  const report = (one: ZoneReport) => void told.push(one)
   const { pid } = process
-  return { told, zones: new ProgramZones({ resources, rules, pid, cpu: undefined, isAsked, tell }) }
+  return {
+    told,
+    zones: new ProgramZones({ resources, rules, pid, cpu: undefined, isAsked, report }),
+  }
 }
 
 test('A wall that calls exec in a loop gets EAGAIN', () => {

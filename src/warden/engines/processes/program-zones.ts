@@ -71,7 +71,7 @@ export interface ProgramZonesParts {
   readonly cpu: number | undefined
   /** True if the sentinel notifies of each exec before it happens. */
   readonly isAsked: boolean
-  readonly tell: (told: ZoneReport) => void
+  readonly report: (report: ZoneReport) => void
 }
 
 /**
@@ -223,7 +223,7 @@ export class ProgramZones {
     if (++this.#refused > refusedMax) return
     const name = this.#nameFor(rule)
     const parent = zone?.name ?? 'main'
-    this.#parts.tell({ ...reportOf(rule, name, parent, about), what: 'refused', why })
+    this.#parts.report({ ...reportOf(rule, name, parent, about), what: 'refused', why })
   }
 
   /** Reason why a found program gets no zone and is killed. Never throws: the same turn samples other walls. */
@@ -255,8 +255,8 @@ export class ProgramZones {
       throw error
     }
     this.#zones.set(zone.name, zone)
-    const told = reportOf(rule, zone.name, parent?.name ?? 'main', about)
-    this.#parts.tell({ ...told, what: 'began', enforced: this.#heldBy(zone) })
+    const report = reportOf(rule, zone.name, parent?.name ?? 'main', about)
+    this.#parts.report({ ...report, what: 'began', enforced: this.#heldBy(zone) })
     return true
   }
 
@@ -324,8 +324,8 @@ export class ProgramZones {
     if (!zone.members.remove()) return
     this.#zones.delete(zone.name)
     const { name, rule, parent, peakBytes, why = overByItself } = zone
-    const told = reportOf(rule, name, parent?.name ?? 'main', { program: '', entered: 'seen' })
-    this.#parts.tell({ ...told, what: 'gone', why, peakBytes })
+    const report = reportOf(rule, name, parent?.name ?? 'main', { program: '', entered: 'seen' })
+    this.#parts.report({ ...report, what: 'gone', why, peakBytes })
   }
 
   get #hasGroups(): boolean {

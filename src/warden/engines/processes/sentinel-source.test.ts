@@ -108,7 +108,7 @@ function open(comes: readonly string[]) {
       ? { file: process.execPath, fd: openSync(process.execPath, 'r') }
       : { missing: next }
   }
-  const source = new SentinelSource({ make, tell: (one) => void told.push(one), now: () => at })
+  const source = new SentinelSource({ make, report: (one) => void told.push(one), now: () => at })
   return {
     source,
     told,

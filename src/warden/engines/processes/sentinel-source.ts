@@ -10,7 +10,7 @@ import type { SentinelState } from '../../../contract/warden.ts'
 export interface SourceParts {
   readonly make: () => Promise<FoundCProgram>
   /** Called when walls begin to start without a sentinel, and when sentinels are available again. */
-  readonly tell: (told: SentinelState) => void
+  readonly report: (state: SentinelState) => void
   /** Milliseconds. */
   readonly now?: () => number
 }
@@ -63,7 +63,7 @@ export class SentinelSource {
   confirm(program: CProgram): void {
     if (program !== this.#program || this.#state.kind !== 'doubtful') return
     this.#state = { kind: 'on', since: this.#now() }
-    this.#parts.tell({ isOn: true, why: '' })
+    this.#parts.report({ isOn: true, why: '' })
   }
 
   /** Refuses the program: a wall could not be started because of it. */
@@ -121,6 +121,6 @@ export class SentinelSource {
     const retryMs = this.#retryMs
     this.#state = { kind: 'off', why, until: this.#now() + retryMs }
     this.#retryMs = Math.min(retryMsMax, retryMs * 2)
-    if (isNews) this.#parts.tell({ isOn: false, why, retryMs })
+    if (isNews) this.#parts.report({ isOn: false, why, retryMs })
   }
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { readWord } from './sentinel-wire.ts'
+import { parseSentinelMessage } from './sentinel-wire.ts'
 
 suite('The messages of a sentinel', () => {
   test('Names are decoded as they are on disk, and invalid UTF-8 is harmless', () => {
@@ -11,15 +11,17 @@ suite('The messages of a sentinel', () => {
   })
 
   test('Messages that are unknown, have extra members or are too long are refused', () => {
-    assert.equal(readWord('{"kind":"opened"}'), undefined)
-    assert.equal(readWord('{"kind":"capturing","processes":1,"more":1}'), undefined)
-    assert.equal(readWord('{"kind":"capturing","processes":-1}'), undefined)
+    assert.equal(parseSentinelMessage('{"kind":"opened"}'), undefined)
+    assert.equal(parseSentinelMessage('{"kind":"capturing","processes":1,"more":1}'), undefined)
+    assert.equal(parseSentinelMessage('{"kind":"capturing","processes":-1}'), undefined)
     assert.equal(pathIn('x'.repeat(301)), undefined)
-    assert.equal(readWord('{'), undefined)
+    assert.equal(parseSentinelMessage('{'), undefined)
   })
 })
 
 function pathIn(path: string): string | undefined {
-  const word = readWord(`{"kind":"asks","id":"1","pid":2,"path":"${path}","real":"","by":""}`)
-  return word && 'path' in word ? word.path : undefined
+  const message = parseSentinelMessage(
+    `{"kind":"asks","id":"1","pid":2,"path":"${path}","real":"","by":""}`,
+  )
+  return message && 'path' in message ? message.path : undefined
 }

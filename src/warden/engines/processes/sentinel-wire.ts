@@ -58,7 +58,7 @@ const name = z
 const held = { t: z.number(), generation: count, allow, planned: count }
 
 /** Times are milliseconds of CLOCK_BOOTTIME. */
-const word = z.discriminatedUnion('kind', [
+const message = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('ready'), pid: count, scratch: count }),
   z.strictObject({ kind: z.literal('unready'), why: z.string().max(100) }),
   z.strictObject({ kind: z.literal('table'), ...held, tookUs: count }),
@@ -124,9 +124,9 @@ const word = z.discriminatedUnion('kind', [
     wrote: z.number().min(0).exactOptional(),
   }),
 ])
-export type SentinelWord = Readonly<z.infer<typeof word>>
-export type NotifiedExec = Extract<SentinelWord, { kind: 'asks' }>
-export type ReportedCall = Extract<SentinelWord, { kind: 'seen' }>
+export type SentinelMessage = Readonly<z.infer<typeof message>>
+export type NotifiedExec = Extract<SentinelMessage, { kind: 'asks' }>
+export type ReportedCall = Extract<SentinelMessage, { kind: 'seen' }>
 
 export interface SentinelStatus {
   /** Time at which this state held. */
@@ -137,6 +137,6 @@ export interface SentinelStatus {
 }
 
 /** Undefined for an invalid line. */
-export function readWord(line: string): SentinelWord | undefined {
-  return word.safeParse(tryParseJson(line)).data
+export function parseSentinelMessage(line: string): SentinelMessage | undefined {
+  return message.safeParse(tryParseJson(line)).data
 }

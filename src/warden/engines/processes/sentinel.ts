@@ -8,11 +8,11 @@ import { encodeFrame } from '../../../lib/frames.ts'
 import type { ConnectionEnds } from '../../../contract/warden.ts'
 import {
   encodeTable,
-  readWord,
+  parseSentinelMessage,
   type NotifiedExec,
   type ReportedCall,
   type SentinelStatus,
-  type SentinelWord,
+  type SentinelMessage,
   type TablePhase,
 } from './sentinel-wire.ts'
 
@@ -84,7 +84,7 @@ export function liftWords(lifts: readonly string[]): readonly string[] {
 const READY_MS_MAX = 15_000
 const ANSWER_MS_MAX = 2_000
 /** A line has at most 8 KiB; more without a newline means that the sentinel is compromised. */
-const SAID_CHARACTERS_MAX = 16_384
+const LINE_CHARACTERS_MAX = 16_384
 /** Processes in one capture. */
 export const capturedMax = 64
 const CONTROL = 3
@@ -134,12 +134,12 @@ export class Sentinel {
   readonly isKeeper: boolean
   readonly #control: Socket
   readonly #memory: number
-  readonly #waits = new Map<string, PromiseWithResolvers<SentinelWord>>()
+  readonly #waits = new Map<string, PromiseWithResolvers<SentinelMessage>>()
   #isSilent = false
   #isClosed = false
   #generation = 0
   #nonce = 0
-  #said = ''
+  #partialLine = ''
 
   constructor({ child, control, memory, isKeeper }: SentinelParts) {
     this.child = child
@@ -152,9 +152,9 @@ export class Sentinel {
     if (!Array.isArray(this.child.stdio)) throw unavailable('no file descriptors are left for it')
     this.#control = (this.child.stdio as unknown as Socket[])[control]!
     const heard = new Promise<void>((then) => void this.#control.once('close', () => then()))
-    this.silent = Promise.all([ended, heard]).then(() => this.#fallSilent())
+    this.silent = Promise.all([ended, heard]).then(() => this.#rejectWaits())
     this.#control.on('error', () => undefined)
-    this.#control.on('data', (chunk: Buffer) => this.#hear(chunk.toString('latin1')))
+    this.#control.on('data', (chunk: Buffer) => this.#readLines(chunk.toString('latin1')))
     ;(this.child.stdio as unknown as Socket[])[memory]!.on('error', () => undefined)
     this.ready = this.#wait('ready', READY_MS_MAX).then(() => undefined)
     this.ready.catch(() => undefined)
@@ -167,9 +167,9 @@ export class Sentinel {
   async flip(phases: readonly TablePhase[]): Promise<SentinelStatus> {
     const generation = ++this.#generation
     this.#control.write(encodeFrame(FRAME.table, encodeTable(generation, phases)))
-    const word = await this.#wait(`table ${generation}`, ANSWER_MS_MAX)
-    if (word.kind !== 'table') throw unavailable('it refused the phases')
-    return { ...word, allowed: word.allow }
+    const message = await this.#wait(`table ${generation}`, ANSWER_MS_MAX)
+    if (message.kind !== 'table') throw unavailable('it refused the phases')
+    return { ...message, allowed: message.allow }
   }
 
   /** Requests the classes that are open. */
@@ -178,9 +178,9 @@ export class Sentinel {
     const bytes = Buffer.alloc(4)
     bytes.writeUInt32LE(nonce, 0)
     this.#control.write(encodeFrame(FRAME.status, bytes))
-    const word = await this.#wait(`status ${nonce}`, ANSWER_MS_MAX)
-    if (word.kind !== 'status') throw unavailable('it did not say what holds')
-    return { ...word, allowed: word.allow }
+    const message = await this.#wait(`status ${nonce}`, ANSWER_MS_MAX)
+    if (message.kind !== 'status') throw unavailable('it did not report its state')
+    return { ...message, allowed: message.allow }
   }
 
   /**
@@ -204,9 +204,9 @@ export class Sentinel {
     bytes.writeUInt16LE(remote, 6)
     from.split('.').forEach((part, place) => bytes.writeUInt8(Number(part), 8 + place))
     this.#control.write(encodeFrame(FRAME.connection, bytes))
-    const word = await this.#wait(`socket ${nonce}`, ANSWER_MS_MAX)
-    if (word.kind !== 'socket') throw unavailable('it did not say whose a connection is')
-    return word
+    const message = await this.#wait(`socket ${nonce}`, ANSWER_MS_MAX)
+    if (message.kind !== 'socket') throw unavailable('it did not report the owner of a connection')
+    return message
   }
 
   /** Switches reports on or off: each denied call, each new program and file, the first use of every other call. */
@@ -230,8 +230,8 @@ export class Sentinel {
     bytes.writeBigUInt64LE(BigInt(bytesMax), 0)
     few.forEach((pid, index) => bytes.writeUInt32LE(pid, 8 + 4 * index))
     this.#control.write(encodeFrame(FRAME.capture, bytes))
-    const word = await this.#wait('capturing', ANSWER_MS_MAX)
-    return word.kind === 'capturing' ? word.processes : 0
+    const message = await this.#wait('capturing', ANSWER_MS_MAX)
+    return message.kind === 'capturing' ? message.processes : 0
   }
 
   /** Socket that captures come out of; the caller owns it. Undefined once it was taken. */
@@ -266,43 +266,43 @@ export class Sentinel {
     resolve(code)
   }
 
-  #hear(text: string): void {
-    const lines = (this.#said + text).split('\n')
-    this.#said = lines.pop()!
-    if (this.#said.length > SAID_CHARACTERS_MAX) return this.close()
+  #readLines(text: string): void {
+    const lines = (this.#partialLine + text).split('\n')
+    this.#partialLine = lines.pop()!
+    if (this.#partialLine.length > LINE_CHARACTERS_MAX) return this.close()
     for (const line of lines) {
-      const word = readWord(line)
-      if (!word) return this.close()
-      this.#take(word)
+      const message = parseSentinelMessage(line)
+      if (!message) return this.close()
+      this.#handle(message)
     }
   }
 
-  #take(word: SentinelWord): void {
-    switch (word.kind) {
+  #handle(message: SentinelMessage): void {
+    switch (message.kind) {
       case 'seen':
-        return this.onCall(word)
+        return this.onCall(message)
       case 'unready':
-        this.refused = word.why
+        this.refused = message.why
         return
       case 'flipped':
-        this.allowed = word.allow
-        return this.onFlipped(word.allow)
+        this.allowed = message.allow
+        return this.onFlipped(message.allow)
       case 'asks':
-        return this.#answerExec(word)
+        return this.#answerExec(message)
       case 'capturing':
-        return this.#answer('capturing', word)
+        return this.#answer('capturing', message)
       case 'ready':
-        this.entered = word.pid
-        return this.#answer('ready', word)
+        this.entered = message.pid
+        return this.#answer('ready', message)
       case 'table':
       case 'refused':
-        if (word.kind === 'table') this.allowed = word.allow
-        return this.#answer(`table ${word.generation}`, word)
+        if (message.kind === 'table') this.allowed = message.allow
+        return this.#answer(`table ${message.generation}`, message)
       case 'status':
       case 'socket':
-        return this.#answer(`${word.kind} ${word.nonce}`, word)
+        return this.#answer(`${message.kind} ${message.nonce}`, message)
       case 'ended':
-        this.why = endings[word.why]
+        this.why = endings[message.why]
     }
   }
 
@@ -313,13 +313,13 @@ export class Sentinel {
     this.#control.write(encodeFrame(FRAME.execs, bytes))
   }
 
-  #answer(to: string, word: SentinelWord): void {
-    this.#waits.get(to)?.resolve(word)
+  #answer(to: string, message: SentinelMessage): void {
+    this.#waits.get(to)?.resolve(message)
     this.#waits.delete(to)
   }
 
   /** Rejects every pending wait. */
-  #fallSilent(): void {
+  #rejectWaits(): void {
     this.#isSilent = true
     for (const { reject } of this.#waits.values()) reject(this.#gone())
   }
@@ -328,10 +328,10 @@ export class Sentinel {
     return unavailable(this.refused ?? this.why ?? 'it ended')
   }
 
-  #wait(what: string, ms: number): Promise<SentinelWord> {
+  #wait(what: string, ms: number): Promise<SentinelMessage> {
     if (this.#isSilent) return Promise.reject(this.#gone())
-    const wait = Promise.withResolvers<SentinelWord>()
-    const late = setTimeout(() => wait.reject(unavailable(`it said nothing for ${ms} ms`)), ms)
+    const wait = Promise.withResolvers<SentinelMessage>()
+    const late = setTimeout(() => wait.reject(unavailable(`it did not answer in ${ms} ms`)), ms)
     late.unref()
     this.#waits.set(what, wait)
     return wait.promise.finally(() => {

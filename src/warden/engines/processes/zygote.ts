@@ -46,7 +46,7 @@ export class Zygote {
   readonly #requests: Socket
   #serial = 0
   #surroundings: readonly string[] | undefined
-  #said = Buffer.alloc(0)
+  #received = Buffer.alloc(0)
   #waiting: PromiseWithResolvers<number> | undefined
   #isClosed = false
 
@@ -67,7 +67,7 @@ export class Zygote {
     for (const stream of streams) stream?.on('error', () => undefined)
     streams[1]?.resume()
     this.#requests = streams[REQUEST_FD]!
-    this.#requests.on('data', (bytes: Buffer) => this.#hear(bytes))
+    this.#requests.on('data', (bytes: Buffer) => this.#readAnswer(bytes))
     this.gone = new Promise((resolve) => void this.#child.once('exit', () => resolve()))
     void this.gone.then(() => this.close())
     const ready = readiness({ child: this.#child, complaint: listenTo(this.#child) }, READY_MS_MAX)
@@ -141,12 +141,12 @@ export class Zygote {
     if (sent !== bytes.length) throw unavailable('its socket is full')
   }
 
-  #hear(bytes: Buffer): void {
-    this.#said = Buffer.concat([this.#said, bytes])
-    if (this.#said.length < ANSWER_BYTES) return
-    const [serial, pid] = [this.#said.readUInt32LE(0), this.#said.readInt32LE(4)]
-    const isExpected = serial === this.#serial && this.#said.length === ANSWER_BYTES
-    this.#said = Buffer.alloc(0)
+  #readAnswer(bytes: Buffer): void {
+    this.#received = Buffer.concat([this.#received, bytes])
+    if (this.#received.length < ANSWER_BYTES) return
+    const [serial, pid] = [this.#received.readUInt32LE(0), this.#received.readInt32LE(4)]
+    const isExpected = serial === this.#serial && this.#received.length === ANSWER_BYTES
+    this.#received = Buffer.alloc(0)
     if (this.#waiting && isExpected) this.#waiting.resolve(pid)
     else this.close()
   }

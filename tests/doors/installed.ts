@@ -62,12 +62,13 @@ export async function printed(...given: Parameters<typeof run>): Promise<string>
   return stdout
 }
 
-/** Environment with nothing of a checkout on the path, and no sign of a test runner above. */
+/** Environment with nothing of a checkout on the path, and no sign of a test runner above, such as MAYFLY_LONG. */
 function outside(): NodeJS.ProcessEnv {
   const { NODE_TEST_CONTEXT: _context, NODE_OPTIONS: _options, ...env } = process.env
   const path = (env['PATH'] ?? '').split(delimiter)
   const own = path.filter((place) => !place.includes('node_modules/.bin'))
-  return { ...env, PATH: own.join(delimiter), CI: '1' }
+  const others = Object.entries(env).filter(([name]) => !name.startsWith('MAYFLY_'))
+  return { ...Object.fromEntries(others), PATH: own.join(delimiter), CI: '1' }
 }
 
 /** Reason to skip without npm or a registry; an error where all tests have to run. */

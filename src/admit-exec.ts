@@ -26,8 +26,8 @@ export async function admitExec(
   return { analysis, plan, entry }
 }
 
-/** Claim of an exec in the sandbox of its session: it waits for none. */
-export function heldClaim({ provider, profile }: { provider: string; profile: Profile }) {
+/** Claim of an exec: the sandbox of its session is there already, so nothing is queued or started. */
+export function sessionClaim({ provider, profile }: { provider: string; profile: Profile }) {
   const sandbox = { provider, image: profile.image, pool: 'none' } as const
   return { queueTime: 0, startTime: 0, sandbox }
 }

@@ -8,8 +8,8 @@ const who = { tenant: 'acme', principal: 'p', origin: 'library' } as const
 const withSchema = (schema: Record<string, unknown>) =>
   newJob({ code: 'return 1', output: { schema } }, who, clock)
 
-suite('A job as it is asked for', () => {
-  test('has a schema that is small before anything walks it', () => {
+suite('A job request', () => {
+  test('is refused for a schema that is too large, before anything walks it', () => {
     const properties = Object.fromEntries(
       Array.from({ length: 2000 }, (_, n) => [`name${n}`, { type: 'string', maxLength: 10 }]),
     )
@@ -29,7 +29,7 @@ suite('A job as it is asked for', () => {
       )
   })
 
-  test('has a named tenant: a missing or invalid name is refused', () => {
+  test('is refused without a valid tenant name', () => {
     for (const tenant of ['', 'x'.repeat(65), undefined as never])
       assert.throws(() => newJob({ code: 'return 1' }, { ...who, tenant }, clock), {
         code: 'INVALID',

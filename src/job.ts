@@ -10,8 +10,8 @@ import {
 import type { PackageLayer } from './contract/layer.ts'
 import { makeJob } from './contract/make-job.ts'
 
-/** Requester of a job and its entry point. */
-export interface Asker {
+/** Identity for which a job is made, and the entry point it came through. */
+export interface Requester {
   readonly tenant: string
   readonly principal: string
   readonly origin: Origin
@@ -29,10 +29,10 @@ export interface Asker {
 const TENANT_CHARACTERS_MAX = 64
 
 /**
- * Makes a Job from a request in this process. Input crosses as JSON text; a value without a JSON form is refused here.
- * Throws MayflyError INVALID with `details` [{path, message}].
+ * Makes a Job from a request in this process. The input is serialised as JSON here; a value without a JSON form is
+ * refused. Throws MayflyError INVALID with `details` [{path, message}].
  */
-export function newJob(asked: JobRequest, who: Asker, clock: Clock): Job {
+export function newJob(asked: JobRequest, requester: Requester, clock: Clock): Job {
   const read = jobRequest.safeParse(asked)
   if (!read.success) {
     const details = read.error.issues.map((issue) => ({
@@ -42,7 +42,7 @@ export function newJob(asked: JobRequest, who: Asker, clock: Clock): Job {
     const first = details[0]!
     throw invalid(`"${first.path || 'job'}": ${first.message}`, details)
   }
-  const { tenant } = who
+  const { tenant } = requester
   if (typeof tenant !== 'string' || tenant.length < 1 || tenant.length > TENANT_CHARACTERS_MAX)
     throw invalid(`"tenant": expected a name of 1 to ${TENANT_CHARACTERS_MAX} characters`, [
       { path: 'tenant', message: 'expected a name' },
@@ -50,22 +50,22 @@ export function newJob(asked: JobRequest, who: Asker, clock: Clock): Job {
   const { code } = read.data
   if (code === undefined)
     throw invalid('"code" is missing', [{ path: 'code', message: 'expected source text' }])
-  const hidden = who.packages?.some(({ kind }) => kind === 'node')
+  const masked = requester.packages?.some(({ kind }) => kind === 'node')
     ? read.data.files.find(({ path }) => /^(?:\.\/)*node_modules(?:\/|$)/.test(path))
     : undefined
-  if (hidden)
-    throw invalid(`"files": "${hidden.path}" is below the node_modules of its packages`, [
+  if (masked)
+    throw invalid(`"files": "${masked.path}" is below the node_modules of its packages`, [
       { path: 'files', message: 'expected no file below node_modules beside packages' },
     ])
   return {
-    ...makeJob({ ...read.data, code }, who, clock),
+    ...makeJob({ ...read.data, code }, requester, clock),
     inputText: batchTextOf(read.data, inputTextOf(read.data.input)),
   }
 }
 
 /**
- * The inputs of a batch as one list, a call without an input of its own having the job's; else `inputText` as it is.
- * Throws MayflyError INVALID for an input without a JSON form.
+ * Inputs of a batch as one JSON list: a call without an input gets that of the job. Without `calls`, returns
+ * `inputText`. Throws MayflyError INVALID for an input without a JSON form.
  */
 export function batchTextOf({ calls }: Pick<JobAsked, 'calls'>, inputText: string): string {
   if (!calls) return inputText
@@ -82,5 +82,5 @@ function inputTextOf(input: unknown): string {
 }
 
 function invalid(what: string, details: unknown): MayflyError {
-  return new MayflyError('INVALID', `Cannot take the job: ${what}`, { details })
+  return new MayflyError('INVALID', `Cannot accept the job: ${what}`, { details })
 }

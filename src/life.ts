@@ -4,9 +4,9 @@
  *     job ─► verify ─► analyse ─► profile ─► acquire ─► supervise ─► gate ─► destroy ─► record ─► outcome
  *            └──────────── open ─────────┘   └─────────────── exec ───────────────┘   └──── close ────┘
  *
- * Every entry point (library, HTTP, page, command line) makes a Job and calls `run`; nothing runs untrusted code by
- * another way. Rooms take a value and return one. The end of a job is a value too: only a bug or a broken host throws,
- * and the record then has the end of the job.
+ * Every entry point (library, HTTP, page, command line) makes a Job and calls `run`; nothing else runs untrusted code.
+ * Rooms take a value and return one. The end of a job is a value too: only a bug or a broken host throws, and the
+ * record then has the end of the job all the same.
  */
 import { isBroken, messageOf, MayflyError } from './contract/error.ts'
 import type { TimelineEntry } from './contract/event.ts'
@@ -42,17 +42,16 @@ export interface Caller {
   readonly session?: SessionHolder | undefined
 }
 
-/** Holder of a session, which takes the output of its sandbox and gives it execs. */
+/** Holder of a session: receives the output of its sandbox, and starts execs in it. */
 export interface SessionHolder {
   readonly gate: Gate
-  /** Once, when the sandbox takes execs; never throws. */
+  /** Called once, when the sandbox accepts execs; never throws. */
   opened(sandbox: SandboxSession, provider: string): void
 }
 
 /**
- * Runs a job from its entry point to its outcome; with `shadow`, runs it again on another tier, for comparison
- * alone. Throws MayflyError INVALID for a job that no gate could check, and STATE when it cannot be recorded: no record,
- * no run.
+ * Runs a job and returns its outcome; with `shadow`, runs it again on another tier, for comparison alone. Throws
+ * MayflyError INVALID if its output schema cannot be compiled, and STATE if it cannot be recorded: no record, no run.
  */
 export async function run(job: Job, rooms: Rooms, caller: Caller): Promise<Outcome> {
   const outcome = await live(job, rooms, caller)
@@ -98,7 +97,7 @@ async function open(job: Job, rooms: Rooms, caller: Caller): Promise<Opened> {
   return { job, analysis, plan, entry }
 }
 
-/** Runs it behind a wall, unless it has no wall, does not parse, or its result is in the cache. */
+/** Runs the job behind a wall, unless no wall was chosen, its code does not parse, or its result is cached. */
 async function exec(opened: Opened, rooms: Rooms, caller: Caller): Promise<LifeResult> {
   const { job, analysis, plan } = opened
   if (analysis.kind === 'syntax-error') return notParsed(analysis)
@@ -112,7 +111,7 @@ function close({ job, analysis, plan, entry }: Opened, lived: LifeResult): Outco
   return recordOutcome(job, analysis.verdict, plan.profile, lived, entry)
 }
 
-/** A wall exists inside this scope and nowhere else, however it is left. */
+/** The wall exists inside this scope only: `await using` destroys it on return and on throw. */
 async function behindWall(
   job: Job,
   analysis: Analysis,
@@ -129,7 +128,7 @@ async function behindWall(
     await using supervisor = rooms.supervise(claim.sandbox, profile, analysis, caller)
     using callee = rooms.answer(job, caller)
     const listener = { ...gate, call: callee.call }
-    if (session) hand(claim.sandbox, session, (open) => rooms.watchSession(job, open))
+    if (session) handOver(claim.sandbox, session, (open) => rooms.watchSession(job, open))
     const { end, ...rest } = await supervisor.run(taskOf(job, analysis, profile), listener)
     endedAt = rooms.clock.now()
     return { ...gate.close(end), end, ...rest, claim, called: callee.called }
@@ -140,8 +139,8 @@ async function behindWall(
   return { ...lived, ...ended, teardownTime }
 }
 
-/** Hands the sandbox over once it takes execs. Throws UNAVAILABLE for a wall that takes none. */
-function hand(
+/** Hands the sandbox over once it accepts execs. Throws UNAVAILABLE for a wall without sessions. */
+function handOver(
   sandbox: Sandbox,
   holder: SessionHolder,
   watched: (session: SandboxSession) => SandboxSession,
@@ -168,7 +167,7 @@ function taskOf(job: Job, analysis: Analysis, profile: Profile): Task {
     ...(isRead && analysis.typed && { typed: true }),
     inputText: job.inputText,
     files: isRead ? erasedFiles(job.asked.files, analysis) : job.asked.files,
-    ...surroundingsOf(job.asked),
+    ...processInputsOf(job.asked),
     capabilities: capabilities === 'any' ? [] : capabilities,
     ...(job.asked.calls && { calls: job.asked.calls.length }),
     ...(analysis.kind === 'verdict' && analysis.split && { split: analysis.split }),
@@ -177,10 +176,10 @@ function taskOf(job: Job, analysis: Analysis, profile: Profile): Task {
   }
 }
 
-/** A program without any input reads an empty standard input. */
-function surroundingsOf({ args, env, stdin, input, calls }: Job['asked']): Partial<Task> {
-  const isUnfed = input === undefined && calls === undefined
-  const given = stdin ?? (isUnfed ? { content: '', encoding: 'utf8' as const } : undefined)
+/** Arguments, variables and standard input, which is empty for a job without any input. */
+function processInputsOf({ args, env, stdin, input, calls }: Job['asked']): Partial<Task> {
+  const hasNoInput = input === undefined && calls === undefined
+  const given = stdin ?? (hasNoInput ? { content: '', encoding: 'utf8' as const } : undefined)
   return {
     ...(args.length > 0 && { args }),
     ...(Object.keys(env).length > 0 && { env }),
@@ -188,7 +187,7 @@ function surroundingsOf({ args, env, stdin, input, calls }: Job['asked']): Parti
   }
 }
 
-/** Programs read their files as they came; isolates get those that are TypeScript as JavaScript. */
+/** Files of the job; those in TypeScript as JavaScript where the analysis erased their types (for isolates). */
 function erasedFiles(
   files: readonly JobFile[],
   { erased = [] }: Extract<Analysis, { kind: 'verdict' }>,
@@ -209,7 +208,7 @@ function notParsed(error: Extract<Analysis, { kind: 'syntax-error' }>): LifeResu
   }
 }
 
-/** Without a wall, or behind one that broke before it ran anything, the job ends: never behind a weaker wall. */
+/** Ends a job that got no wall, or whose wall broke before user code ran. There is no fallback to a weaker wall. */
 function neverRan(thrown: unknown): LifeResult {
   if (thrown instanceof DOMException && thrown.name === 'AbortError') {
     return { status: 'cancelled', error: { code: 'CANCELLED', message: 'The job was cancelled' } }

@@ -4,10 +4,10 @@
  *     open ─► acquire ─► supervise ──────────────── until closed ─────────────────► destroy ─► record ─► outcome
  *                          └─ exec: verify ─► analyse ─► admit ─► run ─► gate ─► record ─► outcome, one after another
  *
- * The life is that of a job without code: `life.ts` runs it, its schedule goes on over all execs, and what a phase took
- * away stays away. Each exec has a verdict, an output gate, limits, an outcome and two lines of the record of its own.
+ * The life is that of a job without code: `life.ts` runs it, one schedule spans all execs, and rights that a phase took
+ * away are never given back. Each exec has its own verdict, output gate, limits, outcome and two lines of the record.
  */
-import { admitExec, heldClaim } from './admit-exec.ts'
+import { admitExec, sessionClaim } from './admit-exec.ts'
 import { MayflyError } from './contract/error.ts'
 import type { TimelineEntry } from './contract/event.ts'
 import type { Job } from './contract/job.ts'
@@ -48,7 +48,7 @@ export async function openSession(
     on: (entry) => life.note(entry, caller.on),
     session: life,
   })
-  // A caller that waits for the opening alone leaves no rejection unhandled.
+  // The caller may never await `ended`; without a handler its rejection would be unhandled.
   ended.catch(() => undefined)
   const first = await Promise.race([life.isOpen.promise, ended])
   if (first) return { kind: 'ended', outcome: first }
@@ -73,12 +73,12 @@ class SessionLife implements Session {
   #closing: Promise<Outcome> | undefined
   /** Gate of the exec that runs. */
   #current: Gate | undefined
-  /** Gate of the output since the last exec; undefined without any. */
+  /** Gate of output that arrived between two execs; undefined if there was none. */
   #between: Gate | undefined
   #entries: TimelineEntry[] | undefined
-  #entryRoom = new Shares(ENTRIES_MAX)
+  #entryBudget = new Shares(ENTRIES_MAX)
   #onEntry: ExecCaller['on']
-  /** Profiles of execs here, by what they ask for. */
+  /** Profiles of execs, by the profile that was planned for them. */
   readonly #profiles = new WeakMap<Profile, Profile>()
 
   constructor(job: Job, rooms: Rooms) {
@@ -116,18 +116,18 @@ class SessionLife implements Session {
     this.isOpen.resolve(undefined)
   }
 
-  /** Before any wall: its gates need the profile, also for what a wall prints before it is ready. */
+  /** Called before a wall is acquired: gates need the profile, also for output before the wall is ready. */
   planned(profile: Profile): void {
     this.#profile = profile
   }
 
-  /** From here on nothing can be asked of it. */
+  /** The life has ended: every later call throws. */
   over(): void {
     this.#isOver = true
   }
 
   note(entry: TimelineEntry, on: SessionCaller['on']): void {
-    if (this.#entries && this.#entryRoom.take(timelineShare(entry))) this.#entries.push(entry)
+    if (this.#entries && this.#entryBudget.take(timelineShare(entry))) this.#entries.push(entry)
     this.#onEntry?.(entry)
     on?.(entry)
   }
@@ -174,8 +174,8 @@ class SessionLife implements Session {
   }
 
   /**
-   * The plan of an exec, in the sandbox that is there: its own limits, the controls of the session. Code whose risk asks
-   * for a stronger wall than this one is blocked, since a session does not move.
+   * The plan of an exec: limits of its own, controls and sandbox of the session. Code whose risk needs a stronger wall
+   * is blocked, since a session cannot move to another sandbox.
    */
   #within(plan: Plan): Plan {
     const { profile } = this
@@ -188,7 +188,7 @@ class SessionLife implements Session {
     return { kind: 'blocked', profile: here, error: { code: 'TIER_TOO_WEAK', message, details } }
   }
 
-  /** Plans are kept, so that most execs of a session bring the same profile. */
+  /** Cached by identity: the planner caches plans, so most execs of a session come with the same profile object. */
   #forExec(asked: Profile): Profile {
     const known = this.#profiles.get(asked) ?? forExec(this.profile, asked)
     this.#profiles.set(asked, known)
@@ -210,7 +210,7 @@ class SessionLife implements Session {
     if (this.#between || this.#sandbox?.mayPrint) await this.#sandbox?.drain?.()
     const between = this.#takeBetween()
     this.#entries = []
-    this.#entryRoom = new Shares(ENTRIES_MAX)
+    this.#entryBudget = new Shares(ENTRIES_MAX)
     this.#onEntry = caller.on
     this.#current = gate
     try {
@@ -225,7 +225,7 @@ class SessionLife implements Session {
         end,
         executionTime,
         timeline,
-        claim: heldClaim(this),
+        claim: sessionClaim(this),
         behaviorScore: this.#rooms.behaviorScore(this.#job),
         session: { id: this.id, state, ended, ...(between && { between }) },
       }
@@ -263,7 +263,7 @@ class SessionLife implements Session {
   }
 }
 
-/** Limits that an exec has of its own; the others hold for the whole sandbox. */
+/** Limits of each exec; all others apply to the whole sandbox. */
 const ownLimits = ['timeout', 'output', 'result', 'artifacts'] as const
 
 /** The profile of the sandbox with the limits, output contract and entry of an exec. */
@@ -300,7 +300,7 @@ function taskOf(job: Job, analysis: Analysis, { limits }: Profile): ExecTask {
   }
 }
 
-/** The sandbox broke or ended before it could take the exec. */
+/** Ends an exec whose sandbox broke or ended before the exec started. */
 function notRun(thrown: unknown): LifeResult {
   if (thrown instanceof MayflyError && thrown.code !== 'INTERNAL')
     return { status: 'failed', error: { code: thrown.code, message: thrown.message } }

@@ -24,7 +24,7 @@ interface Case {
 async function compare({ asked = {}, first = {}, second = {}, thrown }: Case) {
   const job = jobOf(asked)
   const ran: Job[] = []
-  const said: unknown[] = []
+  const recorded: unknown[] = []
   const common = { provider: 'isolated-vm', profile: { digest: 'sha256:', explain } }
   const before = endOf(job, { ...common, result: 1, ...first })
   const outcome = await withShadow(job, 'process', before, {
@@ -33,16 +33,16 @@ async function compare({ asked = {}, first = {}, second = {}, thrown }: Case) {
       if (thrown) throw thrown
       return endOf(other, { provider: 'embedded', result: 1, ...second })
     },
-    recordComparison: (fields) => void said.push(fields),
+    recordComparison: (fields) => void recorded.push(fields),
     date: () => 0,
   })
   const { shadow, ...rest } = outcome
   assert.deepEqual(rest, before, 'the first answer stays as it was')
-  return { shadow: shadow!, ran, said }
+  return { shadow: shadow!, ran, recorded }
 }
 
 test('The second run is exactly on its tier, with an id and lines of its own, and its end is compared', async () => {
-  const { shadow, ran, said } = await compare({
+  const { shadow, ran, recorded } = await compare({
     asked: { provider: 'isolated-vm', idempotent: true },
   })
   const [second] = ran
@@ -52,7 +52,7 @@ test('The second run is exactly on its tier, with an id and lines of its own, an
   )
   assert.notEqual(second?.id, 'exec_1')
   assert.deepEqual([shadow.ran, shadow.same, shadow.differences], [true, true, []])
-  assert.deepEqual(said, [
+  assert.deepEqual(recorded, [
     { shadow: second?.id, tier: 'process', provider: 'embedded', same: true, differs: [] },
   ])
 })
@@ -60,20 +60,20 @@ test('The second run is exactly on its tier, with an id and lines of its own, an
 const file = (sha256: string) => ({ path: 'a.txt', size: 1, sha256 })
 
 for (const [what, first, second, difference] of [
-  ['how it ended', {}, { status: 'error' }, { field: 'status', first: '"ok"', second: '"error"' }],
+  ['the status', {}, { status: 'error' }, { field: 'status', first: '"ok"', second: '"error"' }],
   [
-    'a place of its result',
+    'a part of the result',
     { result: { a: [1, 2], b: 1 } },
     { result: { b: 1, a: [1, 3] } },
     { field: 'result', path: '/a/1', first: '2', second: '3' },
   ],
   [
-    'what only one has',
+    'a key of one result alone',
     { result: {} },
     { result: { constructor: 1 } },
     { field: 'result', path: '/constructor', first: '', second: '1' },
   ],
-  ['its output', { stdout: 'a' }, {}, { field: 'stdout', first: '"a"', second: '""' }],
+  ['the output', { stdout: 'a' }, {}, { field: 'stdout', first: '"a"', second: '""' }],
   [
     'a file',
     { artifacts: [file('1')] },
@@ -81,7 +81,7 @@ for (const [what, first, second, difference] of [
     { field: 'artifacts', path: '/a.txt', first: '"1"', second: '"2"' },
   ],
 ] as const satisfies readonly (readonly [string, Partial<Outcome>, Partial<Outcome>, object])[])
-  test(`A difference in ${what} is told with its place and both sides`, async () => {
+  test(`A difference in ${what} is reported with its path and both values`, async () => {
     const { shadow } = await compare({ first, second })
     assert.equal(shadow.same, false)
     assert.deepEqual(shadow.differences[0], difference)
@@ -121,18 +121,18 @@ test('A job that did not run has nothing to compare', async () => {
     assert.equal((await compare({ first: { status } })).ran.length, 0)
 })
 
-test('A second run that could not be had, or that broke, is told, and changes nothing else', async () => {
+test('A second run that found no wall, or that broke, is reported, and changes nothing else', async () => {
   const message = 'no wall'
   const none = await compare({
     second: { status: 'unavailable', provider: undefined, error: { code: 'X', message } } as never,
   })
   assert.deepEqual([none.shadow.ran, none.shadow.because], [false, message])
-  assert.equal(none.said.length, 0)
+  assert.equal(none.recorded.length, 0)
   const broken = await compare({ thrown: new Error('no record') })
   assert.deepEqual([broken.shadow.ran, broken.shadow.because], [false, 'no record'])
 })
 
-test('However much differs, what is told of it is short', async () => {
+test('The report of a difference is short, however large the difference', async () => {
   const deep = (leaf: unknown) => {
     let value = leaf
     for (let n = 0; n < 400; n++) value = { ['k'.repeat(50)]: value }

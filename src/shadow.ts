@@ -7,7 +7,7 @@ import { canonicalJson } from './lib/canonical-json.ts'
 import { newId } from './lib/id.ts'
 
 export interface ShadowParts {
-  /** The pipeline: own admission, own sandbox and own audit lines. */
+  /** The pipeline: the second run has its own admission, sandbox and record lines. */
   readonly road: (job: Job) => Promise<Outcome>
   /** Records and emits the result of the comparison. Throws MayflyError STATE on failure. */
   readonly recordComparison: (fields: Readonly<Record<string, unknown>>) => void
@@ -54,7 +54,7 @@ async function follow(
   return { ...common, ran: true, same, differences, executionTime, cpuTime }
 }
 
-/** Same job on exactly that tier, never answered from the result cache. */
+/** The same job on exactly this tier, never answered from the result cache. */
 function shadowJob(job: Job, tier: TierName, date: number): Job {
   const { shadow: _shadow, provider: _provider, ...asked } = job.asked
   return {
@@ -70,23 +70,29 @@ function whyNot({ asked }: Job, outcome: Outcome): string | undefined {
   return 'The job can have effects outside, and was not declared idempotent'
 }
 
-/** Statuses that user code reaches by itself. */
-const telling: ReadonlySet<Status> = new Set<Status>(['ok', 'error', 'refused', 'timeout', 'limit'])
+/** Statuses that user code reaches by itself, so that two runs can be compared. */
+const comparable: ReadonlySet<Status> = new Set<Status>([
+  'ok',
+  'error',
+  'refused',
+  'timeout',
+  'limit',
+])
 
 /** True if user code ran to a comparable end. */
 function hasRun({ status, provider }: Outcome): boolean {
-  return provider !== undefined && telling.has(status)
+  return provider !== undefined && comparable.has(status)
 }
 
 /** Decides by the granted controls; a missing field counts as granted. */
 function isClosed({ profile }: Outcome): boolean {
   const valueOf = (name: string) => profile.explain.find(({ field }) => field === name)?.value
   const capabilities = valueOf('controls.capabilities')
-  const callsNobody =
+  const callsNothing =
     capabilities === 'none' ||
     (Array.isArray(capabilities) && capabilities.every((name) => grantable.includes(name as never)))
   const isClosed = ['controls.network', 'controls.files'].every((name) => valueOf(name) === 'none')
-  return isClosed && callsNobody
+  return isClosed && callsNothing
 }
 
 function notRun(tier: TierName, because: string): Shadow {
@@ -123,14 +129,14 @@ const compared: readonly (readonly [ShadowDifference['field'], (outcome: Outcome
   ],
 ]
 
-interface Found {
+interface Mismatch {
   readonly path: string
   readonly a: unknown
   readonly b: unknown
 }
 
 /** First difference of two plain values, ignoring key order. Linear in size, since the values come from a guest. */
-function firstDifference(a: unknown, b: unknown, path: string): Found | undefined {
+function firstDifference(a: unknown, b: unknown, path: string): Mismatch | undefined {
   if (!isTree(a) || !isTree(b) || Array.isArray(a) !== Array.isArray(b))
     return a === b ? undefined : { path, a, b }
   for (const key of new Set([...Object.keys(a), ...Object.keys(b)])) {

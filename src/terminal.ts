@@ -1,13 +1,12 @@
 /**
- * A terminal of a session: an exec that is verified, analysed and recorded as others are, and that runs beside them.
+ * A terminal of a session: an exec that is verified, analysed and recorded like any other, and runs concurrently.
  *
  *     verify ─► analyse ─► admit ─► open ─── bytes both ways ─── end ─► record ─► outcome
  *
- * Bytes of a terminal are its owner's alone and pass unchanged, so the gate judges their number and nothing else: neither encoding
- * nor a schema can be checked in what draws a screen. Processor time is that of background work, which the life of the
- * session counts.
+ * Bytes of a terminal go to its owner alone and pass unchanged. Only their number is limited: escape sequences that draw
+ * a screen have neither an encoding nor a schema to check. Its CPU time counts as background work of the session.
  */
-import { admitExec, heldClaim } from './admit-exec.ts'
+import { admitExec, sessionClaim } from './admit-exec.ts'
 import { MayflyError, messageOf } from './contract/error.ts'
 import type { Job } from './contract/job.ts'
 import type { Outcome } from './contract/outcome.ts'
@@ -34,7 +33,7 @@ export interface TerminalSession {
   readonly profile: Profile
   readonly provider: string
   readonly sandbox: SandboxSession
-  /** The plan of an exec in the sandbox that is there. */
+  /** The plan of an exec in the sandbox of this session. */
   within(plan: Plan): Plan
 }
 
@@ -44,14 +43,17 @@ export interface TerminalOpening {
   readonly print: TerminalPrinter
 }
 
-/** Throws MayflyError CONFLICT, OVERLOADED, UNAVAILABLE or SESSION_ENDED; its admitted line then has an end. */
+/**
+ * Throws MayflyError LANGUAGE_UNSUPPORTED before anything is recorded; CONFLICT, OVERLOADED, UNAVAILABLE or
+ * SESSION_ENDED after the ended line was written.
+ */
 export async function openTerminal(
   { job, task, print }: TerminalOpening,
   rooms: Rooms,
   session: TerminalSession,
 ): Promise<OpenedTerminal> {
   const { sandbox } = session
-  if (!sandbox.terminal) throw withoutPrograms(session)
+  if (!sandbox.terminal) throw noPrograms(session)
   const began = rooms.clock.now()
   const { analysis, plan, entry } = await admitExec(job, rooms, session.within)
   const facts = { job, rooms, session, entry, began, verdict: analysis.verdict }
@@ -69,8 +71,8 @@ export async function openTerminal(
   }
 }
 
-/** An isolate has no processes. */
-function withoutPrograms({ provider }: TerminalSession): MayflyError {
+/** A wall of isolates has no processes, so no terminal. */
+function noPrograms({ provider }: TerminalSession): MayflyError {
   const message = `Cannot open a terminal in a session of "${provider}": its language has no programs`
   return new MayflyError('LANGUAGE_UNSUPPORTED', message, {
     hint: 'Open a session of python, node, sh or bash',
@@ -86,7 +88,7 @@ interface TerminalFacts {
   readonly verdict: Verdict
 }
 
-/** Counts the bytes of both directions, and ends a flood. */
+/** Counts bytes in both directions; reports output beyond its limit once, and drops it. */
 class ByteCount {
   readonly #bytesMax: number
   readonly #print: TerminalPrinter
@@ -161,19 +163,22 @@ class RecordedTerminal implements Terminal {
       ...(end.error && { error: end.error }),
       end,
       executionTime: rooms.clock.now() - began,
-      claim: heldClaim(session),
+      claim: sessionClaim(session),
       session: { id: session.id, state: 'kept', ended: 'lost' in exit },
     }
   }
 
   #endOf(exit: TerminalExit): TaskEnd {
-    const how = 'lost' in exit ? {} : exit
+    const exitFields = 'lost' in exit ? {} : exit
     const nothing = { resultText: 'null', encoding: 'json', cpuTime: 0, artifacts: [] } as const
-    const base = { ...nothing, ...how }
+    const base = { ...nothing, ...exitFields }
     if (this.#count.isFlooded)
       return { ...base, ...failed('limit', 'OUTPUT', 'The terminal was ended at its OUTPUT limit') }
     if ('lost' in exit && !this.#isClosed)
-      return { ...base, ...failed('terminated', 'SESSION_ENDED', 'The session was ended under it') }
+      return {
+        ...base,
+        ...failed('terminated', 'SESSION_ENDED', 'The session of the terminal ended'),
+      }
     if ('exitCode' in exit && exit.exitCode === 0) return { ...base, status: 'ok' }
     if (this.#isClosed)
       return { ...base, ...failed('cancelled', 'CANCELLED', 'The terminal was closed') }

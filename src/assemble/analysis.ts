@@ -4,12 +4,12 @@ import { EventStream } from '../telemetry/event-stream.ts'
 import { createAnalysisClient, type AnalysisClient } from '../threat/analysis-client.ts'
 import type { WardenClient } from '../walls/client.ts'
 
-/** The analysis process alone, for verdicts without a run. */
+/** Opens the analysis process alone, for verdicts without a run. */
 export function openAnalysis(parts: {
   readonly warden: WardenClient
 }): AsyncDisposable & Pick<AnalysisClient, 'ask'> {
   const emitter = new EventStream({ clock: systemClock, sinks: [] })
-  const asking = createAnalysisClient({
+  const client = createAnalysisClient({
     warden: parts.warden,
     emitter,
     atOnce: os.availableParallelism(),
@@ -17,9 +17,9 @@ export function openAnalysis(parts: {
     alone: true,
   })
   return {
-    ask: (tenant, text) => asking.ask(tenant, text),
+    ask: (tenant, text) => client.ask(tenant, text),
     async [Symbol.asyncDispose]() {
-      await asking.close()
+      await client.close()
       await parts.warden.close()
     },
   }

@@ -57,15 +57,15 @@ export interface AssembleOptions {
   readonly config: Config
   readonly warden: WardenClient
   /**
-   * `once` (a single short run) keeps no spares; the others do. `runs` answers the runs of one user, each of which may have
-   * the whole budget, as `once` may.
+   * `once` (a single short run) keeps no spares; the others do. `runs` serves consecutive runs of one user. In `once` and
+   * `runs` a single job may use the whole budget.
    */
   readonly kind: 'server' | 'library' | 'once' | 'runs'
   readonly sinks?: readonly Sink[]
   /** Third-party providers; their code is trusted and runs in this process. */
   readonly providers?: readonly Provider[]
   readonly clock?: Clock
-  /** Folders that jobs of this process are read from or write to: no provider module may lie there. */
+  /** Folders that jobs of this process read or write: no provider module is loaded from there. */
   readonly jobFolders?: readonly string[]
   /** Folder of package layers; without it no job has packages. */
   readonly layerFolder?: string | undefined
@@ -87,28 +87,28 @@ export interface Assembly extends AsyncDisposable {
   /** The road. Waits for the first proof of the walls. */
   run(job: Job, caller: Caller): Promise<Outcome>
   /**
-   * Only the first steps of the road: verifies signatures and analyses the code, without a run or a record. Throws
-   * MayflyError SIGNATURE_INVALID, SIGNER_UNKNOWN or SIGNATURE_REQUIRED before it parses any code. With `effectId` its
-   * end is that of a registration, for a caller that keeps the code itself.
+   * Verifies signatures and analyses the code, without a run or a record. Throws MayflyError SIGNATURE_INVALID,
+   * SIGNER_UNKNOWN or SIGNATURE_REQUIRED before it parses any code. With `effectId` it ends with the event of a
+   * registration (`effect/registered` or `effect/refused`), for a caller that stores the code itself.
    */
   analyse(job: Job, options?: { readonly effectId?: string | undefined }): Promise<CachedAnalysis>
   /**
-   * Analyses zones of a job without running it; run, the same job then has these zones. Throws as `analyse` does, and
-   * INVALID for code that does not parse.
+   * Computes the zones of a job without running it; a run of the same job gets the same zones. Throws as `analyse` does,
+   * and INVALID for code that does not parse.
    */
   partition(job: Job): Promise<Partition>
-  /** Analyses and plans a job: what would run it, or why nothing would. Runs and records nothing. Throws as `analyse` does. */
+  /** Analysis and plan of a job: its profile, or the reason why it cannot run. Runs and records nothing. Throws as `analyse` does. */
   explain(job: Job): Promise<ExecutionExplanation>
   readonly sessions: ProcessSessions
   /** Code that tenants registered to run by name. */
   readonly effects: Effects
   /** Anomaly detection over all lives. */
   readonly guard: Guard
-  /** Live jobs, and orders of an operator to them. */
+  /** Live jobs, and operator commands to them. */
   readonly operations: Operations
   /** Store of memory captures taken from walls. */
   readonly evidence: Evidence
-  /** Counts since this was opened; of jobs, those with a line in the record. */
+  /** Event counts since the assembly was opened; counts only jobs with a line in the record. */
   statistics(): EventCounts
   /** Each provider with the result of its probe; probes those not probed yet. */
   providers(): Promise<readonly ProvedProvider[]>
@@ -118,7 +118,7 @@ export interface Assembly extends AsyncDisposable {
   unproved(): readonly string[]
   /** Providers proved so far, without waiting for further probes. */
   proved(): readonly ProvedProvider[]
-  /** Names of provider modules that are not used: broken, not trusted, or not proved. */
+  /** Names of provider modules that were refused: broken, not trusted, or not proved. */
   refused(): readonly string[]
   /** Changes the configuration from the next job on. Narrows freely; widening needs the permission. Throws MayflyError. */
   override(
@@ -147,12 +147,12 @@ export interface ExecutionExplanation {
 
 /** Sessions of this process. */
 export interface ProcessSessions {
-  /** Opens one for a job whose `session` is `open`; throws as `run` does. */
+  /** Opens a session for a job whose `session` is `open`; throws as `run` does. */
   open(job: Job, caller: SessionCaller): Promise<OpenedSession>
   readonly held: OpenSessions
 }
 
-/** Below this much memory one spare worker without a tenant is kept, and no other spare. */
+/** With less memory than this, the process keeps a single spare worker without a tenant. */
 const SMALL_MACHINE_BYTES = 2 ** 30
 const SPARES = 8
 
@@ -166,8 +166,8 @@ interface Base {
   /** The configuration in force. */
   readonly config: () => Config
   readonly replaceConfig: (next: Config) => void
-  /** From here on the end of the warden is no loss. */
-  readonly forgetWarden: () => void
+  /** Unsubscribes from the loss of the warden, before it is closed on purpose. */
+  readonly unwatchWarden: () => void
 }
 
 /** Opens the record and starts proving walls; nothing here waits for them. */
@@ -176,22 +176,22 @@ export function assemble(options: AssembleOptions): Assembly {
   const { clock, emitter, record, config } = base
   const { kind, layerFolder } = options
   const watching = openWatching(base)
-  const overhearing = createEventForwarder()
-  emitter.listen(overhearing.sink)
+  const forwarder = createEventForwarder()
+  emitter.listen(forwarder.sink)
   const { walls, pool, stock, analysis, ownPorts, modules } = openWalls(base, (run) =>
     watching.guard.outboundCheck(run),
   )
   const proving = proveWalls(walls, base)
-  const kept = kind === 'once' ? openKeptReplies(repliesFolder(config().state)) : undefined
-  // No start ahead if the last run's source was known: this one's may be, too.
-  const isKnown = kept !== undefined && wasLatestKnown(config().state)
-  const warming = isKnown ? Promise.resolve() : analysis.ready().catch(() => undefined)
-  const analysed = { warmed: warming, asking: analysis, kept }
+  const cachedReplies = kind === 'once' ? openKeptReplies(repliesFolder(config().state)) : undefined
+  // The analysis process is not started ahead if the last run's analysis was cached: this run's may be, too.
+  const isLikelyCached = cachedReplies !== undefined && wasLatestKnown(config().state)
+  const warming = isLikelyCached ? Promise.resolve() : analysis.ready().catch(() => undefined)
+  const analysed = { warmed: warming, client: analysis, cachedReplies }
   const code = createCodeAnalysis({ ...base, ...analysed, watching, layerFolder })
-  const { keep, takeBundle, evidence, tell } = openCustody(base)
+  const { keep, takeBundle, evidence, writeRecord } = openCustody(base)
   const captures = createMutex()
-  const operating = createLiveOperations({ keep, mutex: captures, writeRecord: tell })
-  const { images, keptReady } = openImages(base, walls, stock)
+  const operating = createLiveOperations({ keep, mutex: captures, writeRecord })
+  const { images, configuredSpares } = openImages(base, walls, stock)
   const rooms = createRooms({
     ...base,
     walls,
@@ -199,7 +199,7 @@ export function assemble(options: AssembleOptions): Assembly {
     code,
     pool,
     watching,
-    overhearing,
+    forwarder,
     operating,
     keep,
     takeBundle,
@@ -235,8 +235,8 @@ export function assemble(options: AssembleOptions): Assembly {
       modules?.close()
       await proving.catch(() => undefined)
       await held.closeAll()
-      base.forgetWarden()
-      const parts = [keptReady, ...walls.loaded, analysis, record, watching]
+      base.unwatchWarden()
+      const parts = [configuredSpares, ...walls.loaded, analysis, record, watching]
       await closeParts(parts, effects, options.warden)
     },
   }
@@ -257,7 +257,7 @@ function analysisCalls(
         job,
         undefined,
         () => code.judge(job),
-        (found) => found,
+        (result) => result,
       )
       await rooms.prove(job, analysis)
       return { analysis, plan: rooms.plan(job, analysis.verdict) }
@@ -282,7 +282,7 @@ async function closeParts(
 ): Promise<void> {
   const closed = await Promise.allSettled(parts.map(async (one) => await one.close?.()))
   effects.close()
-  // Ends every wall, also those whose provider could not close.
+  // Destroys every wall that is left, also those of a provider that failed to close.
   await warden.close()
   for (const one of closed) if (one.status === 'rejected') throw one.reason
 }
@@ -300,7 +300,7 @@ function openBase(options: AssembleOptions): Base {
   })
   sinks.push(record.sink)
   closeDead(record, clock)
-  const forgetWarden = tellWarden(warden, emitter)
+  const unwatchWarden = reportWarden(warden, emitter)
   warden.onSentinel(({ isOn, ...fields }) =>
     emitter.emit(isOn ? 'sentinel/returned' : 'sentinel/lost', isOn ? {} : fields, {
       actor: 'warden',
@@ -315,19 +315,19 @@ function openBase(options: AssembleOptions): Base {
     counts: () => counters.read(),
     config: () => inForce,
     replaceConfig: (next) => void (inForce = next),
-    forgetWarden,
+    unwatchWarden,
   }
 }
 
-/** Emits what is known of the warden, and its loss until the returned function is called. */
-function tellWarden(warden: WardenClient, emitter: Emitter): () => void {
+/** Emits the start, sweep and loss of the warden; the returned function unsubscribes from the loss. */
+function reportWarden(warden: WardenClient, emitter: Emitter): () => void {
   const about = { actor: 'warden' } as const
   emitter.emit('warden/started', {}, about)
-  void tellSwept(warden, emitter)
+  void reportSwept(warden, emitter)
   return warden.onLost(() => emitter.emit('warden/lost', {}, about))
 }
 
-async function tellSwept({ swept }: WardenClient, emitter: Emitter): Promise<void> {
+async function reportSwept({ swept }: WardenClient, emitter: Emitter): Promise<void> {
   const walls = (await swept) ?? 0
   if (walls > 0) emitter.emit('warden/swept', { walls }, { actor: 'warden' })
 }
@@ -379,23 +379,23 @@ function openWalls(base: Base, outboundCheckFor: OutboundCheckFor) {
   return { walls, pool, stock, analysis, ownPorts, modules }
 }
 
-/** Resolves with the proofs of a start; a server goes on with process walls, which most programs need. */
+/** Resolves when the walls proved at start are; a server then proves process walls too, which most programs need. */
 function proveWalls(walls: ProvedWalls, { options, config }: Base): Promise<void> {
   const proving = walls.proveAtStart(config())
   if (options.kind === 'server') void proving.then(() => walls.proveProcesses())
   return proving
 }
 
-/** Images of jobs, and the spares that the configuration keeps; a run or a few keep none. */
+/** Image lookups, and the configured spares, which only a server or library keeps. */
 function openImages(base: Base, walls: ProvedWalls, stock: SparePools) {
   const { options, config } = base
   const { warden, kind } = options
   const images = new ImageLookups({ warden, config, drop: (digest) => stock.dropImage(digest) })
   const rows = kind === 'server' || kind === 'library' ? config().spares : []
-  return { images, keptReady: new ConfiguredSpares({ ...base, rows, walls, images }) }
+  return { images, configuredSpares: new ConfiguredSpares({ ...base, rows, walls, images }) }
 }
 
-/** A single run looks for modules only when a job needs one. */
+/** Provider modules; their folder is watched except in a single run, which loads them on demand. */
 function openModules({ options, config, record, emitter, clock }: Base, walls: ProvedWalls) {
   const { layerFolder, jobFolders = [], kind } = options
   const modules = openProviderModules({
@@ -412,13 +412,17 @@ function openModules({ options, config, record, emitter, clock }: Base, walls: P
 
 type OutboundCheckFor = (run: string) => ((piece: Buffer) => boolean) | undefined
 
-/** Evidence of captures. The record's line is written first: without it no event is emitted and no capture returned. */
+/** Storage of captures. The record's line is written first: without it no event is emitted and no capture returned. */
 function openCustody({ record, emitter, clock }: Base) {
-  const tell: CustodyParts['tell'] = (point, fields, { run: id, tenant, actor }) => {
+  const writeRecord: CustodyParts['tell'] = (point, fields, { run: id, tenant, actor }) => {
     record.append({ ...recordEvent(point, fields, actor, clock), run: id }, tenant)
     emitter.emit(point, fields, { run: id, actor })
   }
-  const custody = createCustody({ bodies: () => record.bodies, now: () => clock.date(), tell })
+  const custody = createCustody({
+    bodies: () => record.bodies,
+    now: () => clock.date(),
+    tell: writeRecord,
+  })
   const bundles = new Map<string, string>()
   const keep: KeepCapture = async (of, capture) => {
     const parts = await custody.keep(of, capture)
@@ -430,7 +434,7 @@ function openCustody({ record, emitter, clock }: Base) {
     bundles.delete(run)
     return name
   }
-  return { keep, takeBundle, evidence: custody.evidence, tell }
+  return { keep, takeBundle, evidence: custody.evidence, writeRecord }
 }
 
 function openEffects(

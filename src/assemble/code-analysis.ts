@@ -18,7 +18,7 @@ import { limitToHistory } from '../zones/instance-history.ts'
 import { riskAnalysis, planZones } from '../zones/plan-zones.ts'
 import type { Watching } from './watching.ts'
 
-/** Risk areas of a job's code, and the zones that it gets. */
+/** Risk areas of a job's code, and its planned zones. */
 export interface Partition {
   readonly risk: RiskAnalysis
   readonly zones: readonly TemporalZone[]
@@ -38,22 +38,22 @@ export interface CodeParts {
   readonly config: () => Config
   readonly clock: Clock
   readonly emitter: Emitter
-  readonly asking: AnalysisClient
+  readonly client: AnalysisClient
   /** Resolves when the first analysis process is ready, or could not be started. */
   readonly warmed: Promise<unknown>
   readonly watching: Watching
-  readonly kept?: KeptReplies | undefined
+  readonly cachedReplies?: KeptReplies | undefined
   readonly layerFolder?: string | undefined
 }
 
 export function createCodeAnalysis(parts: CodeParts): CodeAnalysis {
-  const { config, clock, emitter, asking, watching } = parts
+  const { config, clock, emitter, client, watching } = parts
   const analyst = createAnalyst({
-    ask: (tenant, text) => asking.ask(tenant, text),
+    ask: (tenant, text) => client.ask(tenant, text),
     emitter,
     zones: (job) => job.zones !== undefined || hasZones(config()),
     layers: codeOfLayers(() => parts.layerFolder),
-    kept: parts.kept,
+    kept: parts.cachedReplies,
   })
   const verify = createVerifier({
     config,
@@ -87,7 +87,7 @@ export function createCodeAnalysis(parts: CodeParts): CodeAnalysis {
   }
 }
 
-/** Limits an instance that ran before to the rights that it used then. */
+/** Limits the zones of an instance that ran before to the rights that they used then. */
 function withHistory(job: Job, analysis: CachedAnalysis, watching: Watching): CachedAnalysis {
   const id = job.zones?.instance
   if (id === undefined || analysis.kind !== 'verdict') return analysis
@@ -97,7 +97,7 @@ function withHistory(job: Job, analysis: CachedAnalysis, watching: Watching): Ca
   return { ...analysis, instance, ...(past && split && { split: limitToHistory(split, past) }) }
 }
 
-/** Whether a schedule has zones of functions, not only of programs. */
+/** True if a schedule has zones of functions, not only of programs. */
 function hasZones({ schedules }: Config): boolean {
   return Object.values(schedules).some(({ zones }) =>
     Object.values(zones).some(({ program }) => program === undefined),

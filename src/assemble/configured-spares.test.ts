@@ -12,7 +12,7 @@ const refused: ImageAnswer = {
 }
 const admitted = (digest: string): ImageAnswer => ({ kind: 'admitted', digest, scanned: '' })
 
-/** A provider that notes what it keeps, images that answer in turn, and a clock that is rung by hand. */
+/** A provider that logs its `keep` calls, images with a list of answers, and a clock advanced by hand. */
 function stand(rows: readonly object[], answers: ImageAnswer[] = []) {
   const kept: string[] = []
   const told: string[] = []
@@ -58,8 +58,8 @@ function stand(rows: readonly object[], answers: ImageAnswer[] = []) {
   return { spares, kept, told, asked, look }
 }
 
-suite('Walls that the configuration keeps ready', () => {
-  test('are of the image that a row names, or else of that of the provider', async () => {
+suite('Spares that the configuration asks for', () => {
+  test('use the image of their row, or else the default image of the provider', async () => {
     const rows = [
       { provider: 'played', language: 'python', count: 2 },
       { provider: 'played', language: 'python', image: 'other', count: 1 },
@@ -72,7 +72,7 @@ suite('Walls that the configuration keeps ready', () => {
     await spares.close()
   })
 
-  test('S0-5: are replaced when the tag names another image, and ended when it is refused', async () => {
+  test('S0-5: are replaced when the tag moves to another image, and ended when it is refused', async () => {
     const row = { provider: 'played', language: 'python', count: 2 }
     const answers = [admitted('a'), admitted('b'), refused, admitted('b')]
     const { spares, kept, told, look } = stand([row], answers)
@@ -84,7 +84,7 @@ suite('Walls that the configuration keeps ready', () => {
     await spares.close()
   })
 
-  test('without a provider are told, and none is kept', async () => {
+  test('are reported as unavailable if their provider is missing', async () => {
     const { spares, kept, told } = stand([{ provider: 'gone', language: 'python', count: 1 }])
     await spares.settled
     assert.deepEqual(kept, [])

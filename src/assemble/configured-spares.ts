@@ -4,8 +4,8 @@ import type { Emitter } from '../contract/event.ts'
 import type { ImageLookups } from './image-lookups.ts'
 import type { ProvedWalls } from './proved-walls.ts'
 
-/** Interval at which images are looked up again: a tag may be moved, and a scan may find something, without any job. */
-const LOOK_MS = 60_000
+/** Interval between image lookups: a tag may move, or a scan may report a finding, without any job. */
+const LOOKUP_MS = 60_000
 
 type Row = Config['spares'][number]
 
@@ -18,42 +18,42 @@ export interface ConfiguredSparesParts {
 }
 
 /**
- * Walls that the configuration keeps ready. Those of an image are replaced when its tag names another one, and ended when the gate
- * refuses it.
+ * Spares that the configuration asks for. Those of an image are replaced when its tag moves to another image, and ended
+ * when the image gate refuses it.
  */
 export class ConfiguredSpares {
   readonly #parts: ConfiguredSparesParts
-  /** Digest of each row that is kept; undefined for files of this system. */
-  readonly #kept = new Map<Row, string | undefined>()
+  /** Image digest of each row with spares; undefined for the files of the host system. */
+  readonly #digests = new Map<Row, string | undefined>()
   #timer: Timer | undefined
-  #looking: Promise<void> = Promise.resolve()
+  #refreshing: Promise<void> = Promise.resolve()
   #isClosed = false
 
   constructor(parts: ConfiguredSparesParts) {
     this.#parts = parts
-    if (parts.rows.length > 0) this.#look()
+    if (parts.rows.length > 0) this.#refresh()
   }
 
-  /** Resolves once each row is kept, or was told as unavailable. */
+  /** Resolves once each row has its spares, or was reported as unavailable. */
   get settled(): Promise<void> {
-    return this.#looking
+    return this.#refreshing
   }
 
-  /** Waits for nothing: a proof under way may take long, and keeps nothing any more. */
+  /** Does not wait for a proof under way, which may take long: once closed, its row gets no spares. */
   close(): Promise<void> {
     this.#isClosed = true
     this.#timer?.cancel()
     return Promise.resolve()
   }
 
-  #look(): void {
-    this.#looking = this.#keepAll()
+  #refresh(): void {
+    this.#refreshing = this.#keepAll()
   }
 
   async #keepAll(): Promise<void> {
     for (const row of this.#parts.rows) if (!this.#isClosed) await this.#keep(row)
     if (this.#isClosed) return
-    this.#timer = this.#parts.clock.after(LOOK_MS, () => this.#look())
+    this.#timer = this.#parts.clock.after(LOOKUP_MS, () => this.#refresh())
     this.#timer.unref?.()
   }
 
@@ -62,26 +62,26 @@ export class ConfiguredSpares {
     await walls.proveNamed(row.provider)
     const found = walls.proved.find(({ provider }) => provider.name === row.provider)
     if (!found?.availability.available)
-      return this.#cannot(row, found ? 'it is not available' : 'there is no such provider')
+      return this.#unavailable(row, found ? 'it is not available' : 'there is no such provider')
     const { provider } = found
-    if (!provider.keep) return this.#cannot(row, 'it keeps no walls ready')
+    if (!provider.keep) return this.#unavailable(row, 'it keeps no walls ready')
     const name = row.image ?? provider.images?.[row.language]
     const answer =
       name === undefined ? undefined : await images.answer(name, row.image === undefined)
-    // Closed providers would start walls again.
+    // A call of `keep` now would make a closed provider start walls again.
     if (this.#isClosed) return
-    if (answer?.kind === 'refused') this.#cannot(row, answer.error.message)
+    if (answer?.kind === 'refused') this.#unavailable(row, answer.error.message)
     const digest = answer?.kind === 'admitted' ? answer.digest : undefined
-    const before = this.#kept.get(row)
+    const before = this.#digests.get(row)
     if (before !== undefined && before !== digest) provider.keep(row.language, before, 0)
-    this.#kept.delete(row)
+    this.#digests.delete(row)
     if (answer?.kind === 'refused') return
-    this.#kept.set(row, digest)
-    // Once more, also for the same digest: another of its names may have dropped its spares.
+    this.#digests.set(row, digest)
+    // Repeated for an unchanged digest: its spares may have been dropped because of another name of the same image.
     provider.keep(row.language, digest, row.count)
   }
 
-  #cannot({ provider, language }: Row, reason: string): void {
+  #unavailable({ provider, language }: Row, reason: string): void {
     this.#parts.emitter.emit('tier/unavailable', { key: `${provider}/${language}`, reason })
   }
 }

@@ -12,15 +12,15 @@ export interface EgressWiring {
   readonly emitter: Emitter
   /** For tests: dials local servers in place of the internet. */
   readonly dial?: EgressParts['dial'] | undefined
-  /** Ports that this server listens on: never reached from a wall. */
+  /** Ports that this server listens on: closed to every wall. */
   readonly ownPorts: () => ReadonlySet<number>
-  /** Scans bytes sent by a run; returns false for a chunk that must not leave. */
-  /** Byte limits of any run, in place of those of jobs. */
+  /** Byte limits of a run, in place of those of jobs. */
   readonly most?: EgressParts['most']
+  /** Makes the scanner of the bytes that a run sends: it returns false for a chunk that must not leave. */
   readonly outboundCheckFor: (run: string) => ((piece: Buffer) => boolean) | undefined
 }
 
-/** Opens egress proxies; nothing of `egress/proxy` is loaded before the first job with a network. */
+/** Opens egress paths; the modules of `egress/` are loaded by the first job with a network. */
 export function egressFor(
   { credentials, egress }: Config,
   { emitter, dial, most, outboundCheckFor, ownPorts }: EgressWiring,
@@ -48,7 +48,7 @@ export function egressFor(
   }
 }
 
-/** Opens granted folders; nothing of `folders/` is loaded before the first job that has one. */
+/** Opens granted folders; `folders/` is loaded by the first job that has one. */
 export function foldersFor(emitter: Emitter, state: string): OpenFolders {
   return async (asked) => {
     const { openFolders } = await import('../folders/open.ts')

@@ -1,6 +1,6 @@
 /**
- * A command in a folder takes the road of every job, with rooms of its own: its wall shows a folder of this machine and has
- * the caller's own streams, so that there is no pool, no guest to speak to and no output to gate.
+ * Runs a command in a folder (`mayfly exec`) through the job pipeline, with rooms of its own: the wall shows a folder of
+ * this machine and inherits the caller's streams, so there is no pool, no guest protocol and no output gate.
  */
 import { constants } from 'node:os'
 import type { Server } from 'node:net'
@@ -31,14 +31,14 @@ import { wayOut } from '../folder-wall/way-out.ts'
 import { egressFor } from './egress.ts'
 import { commandJob, folderProvider, planFor, type CommandAsked } from './folder-plan.ts'
 
-/** Bytes that one command may move: what a package manager or git takes along, and no bound of a job. */
+/** Traffic limits of one command: far above those of a job, because package managers and git transfer this much. */
 const mostBytes = { sentMax: 2 ** 30, receivedMax: 16 * 2 ** 30 }
-/** Refusals in the timeline of a command. */
+/** Maximum number of refusals in the timeline of a command. */
 const REFUSALS_MAX = 64
 
 export interface FolderRun extends CommandAsked {
   readonly signer: CheckpointSigner | undefined
-  /** Starts the wall; the rest of its specification is the caller's to fill in. */
+  /** Starts the wall; the caller fills in the rest of its specification. */
   start(spec: FolderWallStart): FolderWall
   refused(refusal: FolderRefusal): void
   readonly signal: AbortSignal
@@ -48,7 +48,7 @@ export interface FolderWallStart extends Pick<
   FolderWallSpec,
   'timeoutMs' | 'memoryBytes' | 'processes' | 'files'
 > {
-  /** Serves the way out on a socket inside; undefined without a network. */
+  /** Serves the egress proxy on a socket inside the wall; undefined without a network. */
   readonly listening: ((server: Server) => void) | undefined
   readonly variables: Readonly<Record<string, string>>
   readonly refused: (refusal: FolderRefusal) => void
@@ -60,7 +60,7 @@ export interface FolderRan {
   readonly record: AuditRecord
 }
 
-/** Runs a command by the road, and records it. Throws as `run` does. */
+/** Runs and records a command. Throws as `run` does. */
 export async function runInFolder(asked: FolderRun): Promise<FolderRan> {
   const { clock, config, signer } = asked
   const emitter = new EventStream({ clock, sinks: [] })
@@ -104,7 +104,7 @@ class FolderLife {
       behaviorScore: () => 0,
       takeBundle: () => undefined,
       answer: () => noCalls,
-      gate: () => streamsOfTheCaller,
+      gate: () => ungated,
       recordStart: (job, verdict, plan) => this.#record.begin(job, verdict, plan),
       ended: () => undefined,
       lost: () => undefined,
@@ -212,9 +212,9 @@ function givenOf({ variables, given }: FolderGrant): Readonly<Record<string, str
 const pairOf = (name: string, value: string | undefined) =>
   value === undefined ? [] : [[name, value]]
 
-/** The wall as the road sees it. */
+/** Adapts the wall to the pipeline's interface. */
 function sandboxOf(job: Job, wall: FolderWall): Sandbox {
-  const unable = (what: string) => new MayflyError('CONFLICT', `Cannot ${what} a wall of a folder`)
+  const unable = (verb: string) => new MayflyError('CONFLICT', `Cannot ${verb} a wall of a folder`)
   return {
     id: job.id,
     provider: folderProvider,
@@ -259,7 +259,7 @@ function limitEnd(limit: FolderLimit): TaskEnd {
       status: 'timeout',
       error: { code: 'TIMEOUT', message: 'The time to run was over' },
     }
-  const message = 'The command and what it started held more memory than its limit'
+  const message = 'The command and its child processes exceeded the memory limit'
   return { ...nothing, status: 'limit', error: { code: 'MEMORY', message } }
 }
 
@@ -278,8 +278,8 @@ const noCalls = {
   [Symbol.dispose]() {},
 }
 
-/** Output goes to the caller's own descriptors, and none of it comes here. */
-const streamsOfTheCaller: Gate = {
+/** Passes nothing: the command writes to the caller's own file descriptors. */
+const ungated: Gate = {
   stdout() {},
   stderr() {},
   answered() {},

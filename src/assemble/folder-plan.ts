@@ -1,4 +1,4 @@
-/** The job of a command in a folder, and its plan: one wall alone can hold it, with the folder among its controls. */
+/** The job of a command in a folder, and its plan: only the folder wall can run it; controls include the folder. */
 import type { Clock } from '../contract/clock.ts'
 import type { Config, Tenant } from '../contract/config.ts'
 import { allControls, canonicalControls, meet, unlimited } from '../contract/controls.ts'
@@ -20,7 +20,7 @@ export interface CommandAsked {
   readonly clock: Clock
   readonly grant: FolderGrant
   readonly command: readonly string[]
-  /** Patterns of hosts that it asks for, and hosts that are closed whatever it asks for. */
+  /** Host patterns that the command may reach, and host patterns that are denied even if `allow` has them. */
   readonly allow: readonly string[]
   readonly deny: readonly string[]
   readonly timeoutMs: number | undefined
@@ -30,7 +30,7 @@ export interface CommandAsked {
   readonly missing: string | undefined
 }
 
-/** Job of a command: its code is the line that a shell would read, of which the record has a salted commitment. */
+/** Job of a command. Its code is the quoted shell line; the record stores a salted commitment of it. */
 export function commandJob({
   command,
   clock,
@@ -43,12 +43,12 @@ export function commandJob({
   const asker = { tenant: 'default', principal: 'cli', origin: 'cli' } as const
   const network = allow.length > 0 ? { allow: [...allow] } : ('none' as const)
   const job = newJob({ code, language: 'sh', entry: 'program', network }, asker, clock)
-  // No duration is as long as a command may run.
+  // Set here because the duration format of a request cannot express `unlimited`.
   const limits = { timeout: timeoutMs ?? unlimited, memory: memoryBytes, processes }
   return { ...job, asked: { ...job.asked, limits } }
 }
 
-/** The plan of a job that only this wall can hold, with the folder among its controls. */
+/** Plan with the folder wall as its only provider, and the folder among the controls. */
 export function planFor(
   asked: CommandAsked,
   job: Job,
@@ -102,7 +102,7 @@ const noWall = (why: string): OutcomeError => ({
   message: `Cannot make the wall of a folder here: ${why}`,
 })
 
-/** Demand of the configuration that this wall cannot hold; undefined without one. */
+/** Error for a requirement of the configuration that this wall cannot meet; undefined if it meets all. */
 function whyNot({ schedule }: Profile, { signing, name }: Tenant): OutcomeError | undefined {
   if (signing.required) {
     const message = `Tenant "${name}" runs signed code alone, and a command is not signed`

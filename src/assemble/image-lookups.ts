@@ -4,12 +4,12 @@ import type { ImageAnswer, ImageAnswers } from '../contract/image-reference.ts'
 import type { Job } from '../contract/job.ts'
 import type { WardenClient } from '../walls/client.ts'
 
-/** Names of which the last answer is known. */
+/** Maximum number of image names whose last digest is remembered. */
 const NAMES_MAX = 256
 
 /**
- * Asks the warden for each image of a job: feeds age, and a tag may name another image by now. The spares of an image that a name
- * had, and has no more, are dropped.
+ * Asks the warden for the image of each job anew: vulnerability feeds age, and a tag may have moved. When a name resolves
+ * to another image than before, the spares of the old one are dropped.
  */
 export interface ImageLookupParts {
   readonly warden: Pick<WardenClient, 'image'>
@@ -23,7 +23,7 @@ export class ImageLookups {
   readonly #config: () => Config
   readonly #drop: (digest: string) => void
   readonly #answers = new WeakMap<Job, ImageAnswers>()
-  /** Digest by name, of those that were admitted last. */
+  /** Digest that each name resolved to last, if it was admitted. */
   readonly #admitted = new Map<string, string>()
 
   constructor(parts: ImageLookupParts) {
@@ -38,7 +38,7 @@ export class ImageLookups {
     if (image !== undefined) await this.#lookUp(job, image, false)
   }
 
-  /** Looks up an image that its wall has by default. */
+  /** Looks up the default image of the wall that was chosen. */
   async lookUpDefault(job: Job, image: string): Promise<void> {
     if (!this.#answers.get(job)?.has(image)) await this.#lookUp(job, image, true)
   }
@@ -49,11 +49,11 @@ export class ImageLookups {
 
   async #lookUp(job: Job, image: string, isDefault: boolean): Promise<void> {
     const answer = await this.answer(image, isDefault)
-    // Another map, so that a plan that was made before is made again.
+    // A new map object: the planner caches plans by the identity of this map.
     this.#answers.set(job, new Map([...(this.#answers.get(job) ?? []), [image, answer]]))
   }
 
-  /** Answer for an image by its name, of a job or of spares. Never rejects. */
+  /** Resolves a name of a job or of spares to an admitted image, or its refusal. Never rejects. */
   async answer(image: string, isDefault: boolean): Promise<ImageAnswer> {
     const answer = await this.#ask(image, isDefault)
     const before = this.#admitted.get(image)

@@ -5,8 +5,8 @@ import type { Job } from '../contract/job.ts'
 import type { Analysis } from '../contract/verdict.ts'
 
 /**
- * Emits the end of an analysis without a run, so that its span ends too: `effect/registered` or `effect/refused` for code
- * that is kept under a name by its caller, else `threat/judged`.
+ * Emits the end of an analysis without a run, so that its trace span ends too: `effect/registered` or `effect/refused`
+ * for code that the caller registers under a name, else `threat/judged`.
  */
 export function createJudged({ emitter, clock }: { emitter: Emitter; clock: Clock }) {
   return async <Answer>(
@@ -17,7 +17,7 @@ export function createJudged({ emitter, clock }: { emitter: Emitter; clock: Cloc
   ): Promise<Answer> => {
     const began = clock.now()
     const { tenant, traceparent } = job
-    const end = (more: object): void => {
+    const emitEnd = (more: object): void => {
       const named = effectId !== undefined && { effectId }
       const trace = traceparent !== undefined && { traceparent }
       const fields = { tenant, ...named, ...trace, ...more, took: clock.now() - began }
@@ -29,11 +29,11 @@ export function createJudged({ emitter, clock }: { emitter: Emitter; clock: Cloc
     try {
       const answer = await work()
       const analysis = analysisOf(answer)
-      const isUnread = analysis?.kind === 'syntax-error'
-      end(isUnread ? { code: 'SYNTAX_ERROR' } : securityOf(analysis))
+      const didNotParse = analysis?.kind === 'syntax-error'
+      emitEnd(didNotParse ? { code: 'SYNTAX_ERROR' } : securityOf(analysis))
       return answer
     } catch (thrown) {
-      end({ code: thrown instanceof MayflyError ? thrown.code : 'INTERNAL' })
+      emitEnd({ code: thrown instanceof MayflyError ? thrown.code : 'INTERNAL' })
       throw thrown
     }
   }

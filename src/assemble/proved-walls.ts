@@ -17,7 +17,7 @@ export class ProvedWalls {
   readonly #known: Map<string, Provider>
   readonly #proofs = new Map<string, Availability>()
   readonly #provings = new Map<string, Promise<void>>()
-  /** Discovers further providers: loads provider modules, if there are any. */
+  /** Loads provider modules, if any are configured. */
   discover: (() => Promise<void>) | undefined
   #discovered: Promise<void> | undefined
   /** Files of provider modules in use, by the name of their provider. */
@@ -37,7 +37,7 @@ export class ProvedWalls {
     this.#known = new Map(parts.others.map((one) => [one.name, one]))
   }
 
-  /** Input of the wall choice; replaced by a new list after each proof. */
+  /** Input for the choice of a wall; a new array after each proof, so that caches by identity expire. */
   get facts(): readonly ProviderFacts[] {
     return this.#facts
   }
@@ -73,7 +73,7 @@ export class ProvedWalls {
     this.#proofs.set(provider.name, availability)
     this.#provings.set(provider.name, Promise.resolve())
     this.#modules.set(provider.name, module)
-    this.#tell(provider.name, availability)
+    this.#report(provider.name, availability)
     this.#restate()
   }
 
@@ -132,7 +132,7 @@ export class ProvedWalls {
     return this.#atStart
   }
 
-  /** Proves process walls, the strongest first, until one is available; a job that names another has it proved then. */
+  /** Proves process walls, strongest first, until one is available; others are proved when a job names them. */
   async proveProcesses(): Promise<void> {
     for (const jailKind of jailKinds) {
       await this.proveNamed(jailKind)
@@ -144,7 +144,7 @@ export class ProvedWalls {
     for (const name of [...this.#loaders.keys(), ...this.#known.keys()]) await this.proveNamed(name)
   }
 
-  /** Proves walls that may serve a language, cheap ones first, until `isServed` says that the next is not needed. */
+  /** Proves walls that may serve a language, cheap ones first, until `isServed(next)` returns true. */
   async proveUntil(language: Language, isServed: (next: string) => boolean): Promise<void> {
     for (const name of this.#loaders.keys()) {
       if (this.#proofs.has(name) || !mayServe(name, language)) continue
@@ -174,9 +174,9 @@ export class ProvedWalls {
   /** Throws MayflyError INVALID unless this provider exists and can be proved now. */
   async mustServe(name: string): Promise<void> {
     await this.proveNamed(name)
-    if (!this.#knows(name)) throw notServing(name, 'there is none of this name')
+    if (!this.#knows(name)) throw notServing(name, 'there is no provider of this name')
     const proof = this.#proofs.get(name)
-    if (!proof?.available) throw notServing(name, proof?.reason ?? 'it is not there')
+    if (!proof?.available) throw notServing(name, proof?.reason ?? 'it was not proved')
   }
 
   async #proveNow(name: string): Promise<void> {
@@ -189,7 +189,7 @@ export class ProvedWalls {
     this.#known.set(provider.name, provider)
     this.#proofs.set(provider.name, availability)
     this.#restate()
-    this.#tell(provider.name, availability)
+    this.#report(provider.name, availability)
     return availability
   }
 
@@ -206,7 +206,7 @@ export class ProvedWalls {
     return this.#loaders.has(name) || this.#known.has(name)
   }
 
-  #tell(provider: string, availability: Availability): void {
+  #report(provider: string, availability: Availability): void {
     const { available } = availability
     const fields = available ? { layers: availability.layers } : { reason: availability.reason }
     this.#emitter.emit(available ? 'tier/proved' : 'tier/unavailable', { provider, ...fields })

@@ -35,9 +35,9 @@ export type ProviderParts = Omit<IsolateOptions, 'warden'> &
     readonly config: Config
   }
 
-/** Mayfly's own providers by name; of two equally strong ones of a tier the first is preferred. */
+/** Mayfly's own providers by name, in order of preference among equally strong ones of a tier. */
 export function providerLoaders({ config, ...parts }: ProviderParts): ProviderLoaders {
-  const usual = usualOf(config)
+  const usual = defaultLimits(config)
   return new Map([
     [
       'isolated-vm',
@@ -109,8 +109,8 @@ async function processProvider(
   return createProcessProvider({ jailKind, ...parts, least: 0 })
 }
 
-/** Bounds of a job that asks for none. */
-function usualOf({ limits }: Config): NonNullable<ProcessOptions['usual']> {
+/** Limits of a job that requests none. */
+function defaultLimits({ limits }: Config): NonNullable<ProcessOptions['usual']> {
   return { memory: limits.memory, cpu: limits.cpu, processes: limits.processes }
 }
 
@@ -125,7 +125,7 @@ const onDemand: ReadonlySet<string> = new Set([
   'qemu',
 ])
 
-/** Strongest tier that a provider of this name can prove; nothing is known of other names before their proof. */
+/** Strongest tier that each built-in provider can prove. */
 const tierOf: Readonly<Record<string, TierName>> = {
   'isolated-vm': 'isolate',
   wasi: 'wasm',
@@ -148,19 +148,19 @@ export function isNoStronger(name: string, tier: TierName): boolean {
   return own !== undefined && strengthOf[own] <= strengthOf[tier]
 }
 
-/** Whether this provider, once proved, could serve a job of this language; the mock is selected by name only. */
+/** True if this provider, once proved, could serve a job of this language; the mock is selected by name only. */
 export function mayServe(name: string, language: Language): boolean {
   return name !== 'mock' && (name === 'wasi') === (language === 'wasm')
 }
 
-/** Whether a provider is proved at start. */
+/** True if a provider is proved at start. */
 export function isProvedAtStart(name: string, config: Config): boolean {
   return !onDemand.has(name) || config.default_provider === name
 }
 
 /**
- * Providers that a job selects: by name, by a tier or floor that one provider has, which is proved on demand, with `wasi` for
- * WebAssembly; else the configured default. Proved first, they spare a job the proofs of weaker walls it cannot have.
+ * Providers to prove first for a job: the one it names, or the configured default, or the only on-demand provider of its
+ * tier or floor; and `wasi` for WebAssembly. Saves the proofs of weaker walls that the job cannot use.
  */
 export function namedBy({ asked }: Job, { default_provider }: Config): readonly string[] {
   const isWasm = asked.language === 'wasm' || asked.tier === 'wasm'

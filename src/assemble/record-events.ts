@@ -9,7 +9,7 @@ import type { AuditRecord } from '../evidence/record.ts'
 import { createHistory } from '../history/history.ts'
 import { recordInterrupted } from '../history/interrupted.ts'
 
-/** Event for a line of the record, which is written before the event stream numbers it. */
+/** Event for a line of the record; `seq` is 0, because the line is written before the event stream numbers it. */
 export function recordEvent(
   point: Point,
   fields: Event['fields'],
@@ -50,8 +50,8 @@ export function plannedFields({ kind, profile }: Plan): Record<string, unknown> 
   return { kind, digest, tier, provider, floor, schedule: schedule.name }
 }
 
-/** Emits what the gate withheld, ahead of the ended line, so that the record has it within its run. */
-export function tellGate(
+/** Emits refused or truncated output, ahead of the ended line, so that the record has it within its run. */
+export function emitWithheld(
   emitter: Emitter,
   run: string,
   { status, error, truncated }: Parameters<JobEntry['end']>[0],

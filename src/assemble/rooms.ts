@@ -28,7 +28,13 @@ import type { CodeAnalysis } from './code-analysis.ts'
 import type { ImageLookups } from './image-lookups.ts'
 import type { ProvedWalls } from './proved-walls.ts'
 import { isNoStronger, namedBy } from './providers.ts'
-import { endedFields, lostFields, plannedFields, recordEvent, tellGate } from './record-events.ts'
+import {
+  endedFields,
+  lostFields,
+  plannedFields,
+  recordEvent,
+  emitWithheld,
+} from './record-events.ts'
 import { Forecast } from '../pool/forecast.ts'
 import type { Watching } from './watching.ts'
 
@@ -39,18 +45,18 @@ export interface RoomParts {
   readonly record: AuditRecord
   readonly walls: ProvedWalls
   readonly images: ImageLookups
-  /** Resolves when there is an analysis process. */
+  /** Resolves when the first analysis process is ready, or could not be started. */
   readonly warmed: Promise<unknown>
   readonly code: CodeAnalysis
   readonly pool: Pool
   readonly cache: ResultCache
   readonly watching: Watching
-  readonly overhearing: EventForwarder
+  readonly forwarder: EventForwarder
   readonly operating: LiveOperations
   readonly keep: KeepCapture
-  /** Name of the last capture stored of a run, once. */
+  /** Removes and returns the name of the last stored capture of a run. */
   readonly takeBundle: (run: string) => string | undefined
-  /** Serialises captures: each takes up to 64 MiB of this process. */
+  /** Serialises captures: each needs up to 64 MiB of memory in this process. */
   readonly captures: Mutex
 }
 
@@ -75,14 +81,14 @@ export function createRooms(parts: RoomParts): WiredRooms {
       if (job.asked.output.schema) compileSchema(job.asked.output.schema)
       const proved = namedBy(job, config()).map((name) => walls.proveNamed(name))
       const { provider } = job.asked
-      // A job that names a wall of Mayfly's needs no proof of another.
+      // A job that names a built-in wall needs no proof of another.
       const others = provider !== undefined && walls.isOwn(provider) ? [] : [walls.provedAtStart]
       await Promise.all([...others, parts.warmed, ...proved, images.lookUp(job)])
     },
     verify: (job) => code.verify(job),
     analyse: (job, signed) => code.analyse(job, signed),
     async prove(job, { verdict }) {
-      // Otherwise a weaker wall could be chosen although the right one is only unproved.
+      // Otherwise a weaker wall could be chosen merely because the right one is not proved yet.
       await walls.proveUntil(verdict.language, (next) => {
         const plan = profile(job, verdict)
         if (plan.kind !== 'run') return plan.kind !== 'unavailable'
@@ -111,9 +117,9 @@ export function createRooms(parts: RoomParts): WiredRooms {
       answerCalls((capability, asked, over) => {
         const { tenant, principal, traceparent } = job
         const trace = traceparent === undefined ? {} : { traceparent }
-        const who = { tenant, principal, origin: 'capability', capability, ...trace } as const
+        const requester = { tenant, principal, origin: 'capability', capability, ...trace } as const
         const caller = { signal: AbortSignal.any([signal, over]) }
-        return live(newJob(asked, who, clock), rooms, caller)
+        return live(newJob(asked, requester, clock), rooms, caller)
       }, hostCalls),
     gate: createGate,
     recordStart: (job, verdict, plan) => recordStart(parts, job, verdict, plan),
@@ -141,10 +147,10 @@ function recordStart(
   if (plan.kind === 'run' && plan.standsIn)
     emitter.emit('tier/stood-in', { ...plan.standsIn, tenant }, { run: job.id })
   emitter.emit('profile/made', plannedFields(plan), { run: job.id })
-  // The life of an exec is that of its session.
+  // An exec belongs to the life of its session.
   if (job.session?.kind === 'exec') watching.guard.watching.execStarted(job.session.of)
   else watching.guard.begin(job, verdict, plan.profile)
-  return { ...entry, end: (facts) => (tellGate(emitter, job.id, facts), entry.end(facts)) }
+  return { ...entry, end: (facts) => (emitWithheld(emitter, job.id, facts), entry.end(facts)) }
 }
 
 function endings(
@@ -166,7 +172,7 @@ function endings(
   }
 }
 
-/** Supervisor with its observers, outermost first: operator orders, zones, anomaly detection, wall events. */
+/** Supervisor with its observers, outermost first: operator commands, zones, anomaly detection, wall events. */
 function supervised(
   parts: RoomParts,
   sandbox: Sandbox,
@@ -174,7 +180,7 @@ function supervised(
   analysis: Analysis,
   { signal, on }: Parameters<Rooms['supervise']>[3],
 ) {
-  const { clock, emitter, watching, overhearing, operating, keep, captures: mutex } = parts
+  const { clock, emitter, watching, forwarder, operating, keep, captures: mutex } = parts
   const { guard } = watching
   const instance = analysis.kind === 'verdict' ? analysis.instance : undefined
   const learn = instance && watching.learn.bind(watching, instance)
@@ -185,7 +191,7 @@ function supervised(
     operating.observe({ sandbox, profile, clock, can: abilities }),
     observeZones({ sandbox, clock, learn }),
     guard.observe(),
-    overhearing.observe(),
+    forwarder.observe(),
   ]
   const onRecorded: TimelineListener = (entry, isKept) => (isKept ? on?.(entry) : undefined)
   return supervise({
@@ -202,7 +208,7 @@ function supervised(
   })
 }
 
-/** Walls and memory of the zones, which admission reserves before the job begins. */
+/** Number of walls and memory of the zones, reserved by admission before the job begins. */
 function zoneNeeds(
   walls: ProvedWalls,
   profile: Profile,

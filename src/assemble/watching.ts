@@ -15,7 +15,7 @@ export interface Watching {
   readonly guard: Guard
   /** Capabilities that the zones of an instance called in earlier runs. */
   pastOf(instance: ZoneInstance): PastCalls | undefined
-  /** Stores the calls of its zones in this run; if the store fails they are lost, and an event says so. */
+  /** Stores the capability calls of its zones in this run; a failure of the store loses them, and emits `baseline/lost`. */
   learn(instance: ZoneInstance, run: string, called: PastCalls): void
   close(): Promise<void>
 }

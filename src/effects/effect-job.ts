@@ -31,7 +31,7 @@ export function effectJob(effect: Effect, asked: JobAsked): Job['asked'] {
 
 function alreadyFixed(path: string): MayflyError {
   const message = 'expected none: the effect was registered with its own'
-  return new MayflyError('INVALID', `Cannot take the job: "${path}": ${message}`, {
+  return new MayflyError('INVALID', `Cannot accept the job: "${path}": ${message}`, {
     details: [{ path, message }],
   })
 }

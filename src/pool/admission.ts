@@ -239,7 +239,7 @@ function shareHeld(): MayflyError {
 }
 
 function overloaded(why: string, budget: AdmissionBudget): MayflyError {
-  return new MayflyError('OVERLOADED', `Cannot take the job now: ${why}`, {
+  return new MayflyError('OVERLOADED', `Cannot accept the job now: ${why}`, {
     hint: 'Try again later, or run fewer jobs at once; [server] jobs and queue_wait say how many and how long',
     retryAfterMs: Math.min(budget.waitMsMax, RETRY_AFTER_MS_MAX),
   })

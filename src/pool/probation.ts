@@ -164,7 +164,7 @@ const RETRY_MS = 10_000
 const REST_MS = 1_000
 
 function tooOften(): MayflyError {
-  const message = 'Cannot take the job now: too many jobs of this tenant were ended at a limit'
+  const message = 'Cannot accept the job now: too many jobs of this tenant were ended at a limit'
   return new MayflyError('RATE_LIMITED', message, {
     hint: 'Look at the status of the last outcomes; such jobs wait while other tenants are served',
     retryAfterMs: RETRY_MS,

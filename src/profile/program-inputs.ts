@@ -34,7 +34,7 @@ export function sizesOf({ args, env, stdin }: Job['asked']): Readonly<Record<str
 function unusable(path: Name, language: string): MayflyError {
   const message = `language "${language}" has no ${nameOf[path]}`
   const other = language === 'wasm' ? 'use "input"' : 'use "input", or language "node"'
-  return new MayflyError('INVALID', `Cannot take the job: "${path}": ${message}`, {
+  return new MayflyError('INVALID', `Cannot accept the job: "${path}": ${message}`, {
     details: [{ path, message: `${message}: ${other}` }],
     hint: language === 'wasm' ? 'Give --input' : 'Give --input, or --language node',
   })

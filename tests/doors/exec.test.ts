@@ -170,7 +170,7 @@ suite('Limits of mayfly exec', { skip, timeout, concurrency: 2 }, () => {
       'a = []; for (;;) a.push(Buffer.alloc(2 ** 24, 1))',
     ])
     assert.equal(memory.code, 5)
-    assert.match(memory.stderr, /held more memory than its limit/)
+    assert.match(memory.stderr, /its child processes exceeded the memory limit/)
     const forks = 'i=0; while [ $i -lt 100 ]; do sleep 5 & i=$((i+1)); done; echo all'
     const processes = await shell(forks, ['--config', file])
     assert.match(processes.stderr, /[Cc]annot fork|Resource temporarily unavailable/)

@@ -6,8 +6,8 @@ export interface AdmissionBudget {
   /** Limit of busy (runnable) walls. */
   readonly runnable: number
   /**
-   * Limit of busy walls beyond those, for jobs that are expected to be short, as many as others keep from them; 0 by
-   * default.
+   * Limit of additional busy walls for jobs that are expected to be short. No more of them are used than ordinary
+   * slots are occupied by long jobs. Default 0.
    */
   readonly express?: number
   /** Limit of job walls, sleeping ones included; unlimited by default. */
@@ -22,9 +22,9 @@ export interface AdmissionBudget {
 export interface RequestedRoom {
   readonly memory: number
   readonly walls: number
-  /** Whether it is a place of those for short jobs. */
+  /** True for a slot reserved for short jobs. */
   readonly isExpress?: boolean
-  /** Whether the job is expected to be short. */
+  /** True if the job is expected to be short. */
   readonly forShort?: boolean
 }
 
@@ -44,7 +44,7 @@ export class AdmissionCounts {
   #running = 0
   #busy = 0
   #express = 0
-  /** Busy walls in usual places whose jobs are not expected to be short. */
+  /** Busy walls in ordinary slots whose jobs are not expected to be short. */
   #long = 0
   #memory = 0
 
@@ -77,7 +77,7 @@ export class AdmissionCounts {
     return this.isBelowShare(tenant, wanted) && this.#isRoomFor(wanted)
   }
 
-  /** True if what the tenant holds leaves no room for this in its share, however idle all of it is. */
+  /** True if the tenant's walls or memory would exceed its share, idle walls included. */
   isShareHeld(tenant: string, { walls, memory }: RequestedRoom): boolean {
     const { shares } = this
     return (

@@ -142,7 +142,7 @@ test('A cancelled job leaves the queue', async () => {
   assert.equal(admitter.waiting, 0)
 })
 
-test('A job measured as sleeping makes room for others, and takes it back when it wakes', async () => {
+test('A job measured as sleeping frees its slot for others, and counts again when it wakes', async () => {
   const { admitter, asked, enter } = stand()
   const first = [await enter('a'), await enter('a'), await enter('a')]
   void enter('a')
@@ -174,7 +174,7 @@ test('Sleeping jobs are limited too, also per tenant', async () => {
   assert.equal(admitter.running, 7)
 })
 
-test('Counts that go wrong are caught: walls given back that were never taken, and use that is no number', async () => {
+test('A counting error is asserted: releasing walls that were never acquired, and a measured use of NaN', async () => {
   await assert.rejects(stand().admitter.admit('a', 0, signal, { walls: -1 }), AssertionError)
   await assert.rejects(stand().admitter.admit('a', -1, signal), AssertionError)
   const place = await stand().enter('b')
@@ -188,7 +188,7 @@ test('Counts that go wrong are caught: walls given back that were never taken, a
 })
 
 suite('Jobs that are expected to be short', () => {
-  /** Three long jobs of a tenant hold its places, and two more wait. */
+  /** Three long jobs of a tenant hold its slots, and two more wait. */
   async function occupied() {
     const clock = new SimulatedClock()
     const admitter = new Admitter({ ...budget, express: 2, queueMax: 10 }, clock)
@@ -200,7 +200,7 @@ suite('Jobs that are expected to be short', () => {
     return { admitter, enter, long }
   }
 
-  test('pass the long ones that wait, up to a tenant’s share of the places that are theirs', async () => {
+  test('overtake waiting long jobs, up to the share of a tenant in the express slots', async () => {
     const { admitter, enter } = await occupied()
     const first = await enter('a', true)
     assert.equal(first.waited, 0)
@@ -214,13 +214,13 @@ suite('Jobs that are expected to be short', () => {
     assert.equal(admitter.waiting, 2, 'the long ones wait on')
   })
 
-  test('leave the other places as they are: another tenant has its long job admitted at once', async () => {
+  test('leave the ordinary slots as they are: another tenant has its long job admitted at once', async () => {
     const { enter } = await occupied()
     await enter('a', true)
     assert.equal((await enter('b')).waited, 0)
   })
 
-  test('keep their place where the forecast was wrong, and give it back once', async () => {
+  test('keep their slot if the forecast was wrong, and release it once', async () => {
     const { admitter, enter } = await occupied()
     const wrong = await enter('a', true)
     wrong.updateUse({ isBusy: true, memory: 50 })
@@ -235,7 +235,7 @@ suite('Jobs that are expected to be short', () => {
     assert.equal(admitter.memory, 300)
   })
 
-  test('take an ordinary place where one is free', async () => {
+  test('use an ordinary slot if one is free', async () => {
     const admitter = new Admitter({ ...budget, express: 2 }, new SimulatedClock())
     const enter = (isShort: boolean) => admitter.admit('a', 100, signal, { isShort: () => isShort })
     await enter(true)
@@ -248,7 +248,7 @@ suite('Jobs that are expected to be short', () => {
     assert.equal(admitter.running, 4)
   })
 
-  test('have no places beyond the others while short ones alone hold those', async () => {
+  test('get no express slots while short jobs alone hold the ordinary ones', async () => {
     const admitter = new Admitter({ ...budget, express: 2 }, new SimulatedClock())
     const enter = (isShort: boolean) => {
       const place = admitter.admit('a', 100, signal, { isShort: () => isShort })
@@ -268,7 +268,7 @@ suite('Jobs that are expected to be short', () => {
     assert.equal(admitter.running, 4, 'a long one holds one of the others now')
   })
 
-  test('are asked again once a place is free: code that was long by then waits', async () => {
+  test('are forecast again once a slot is free: code that became long in the meantime waits', async () => {
     const clock = new SimulatedClock()
     const admitter = new Admitter({ ...budget, express: 2 }, clock)
     let isShort = true
@@ -286,7 +286,7 @@ suite('Jobs that are expected to be short', () => {
     assert.equal(admitter.waiting, 1)
   })
 
-  test('pass one that does not fit into their places', async () => {
+  test('overtake a job that does not fit into the express slots', async () => {
     const { admitter, enter } = await occupied()
     const first = await enter('a', true)
     const large = enter('a', true, 590)

@@ -8,12 +8,12 @@ import { AdmissionCounts, type AdmissionBudget, type RequestedRoom } from './adm
  *
  * Problem: jobs ask for more memory and CPU than they use, and one tenant may flood the queue.
  *
- * Mechanism: a job counts with its ceilings until measured, then with its measured use. Jobs that do not fit wait in
- * a bounded queue, round-robin over tenants, and are refused after a deadline with a retry time. No tenant may hold
- * more than a share of walls, memory and queue, so another one always finds a slot. Some slots are kept for jobs that are
- * expected to be short, so that they need not wait behind those that compute for long; they pass them in the queue.
+ * Mechanism: a job counts with its ceilings until measured, then with its measured use. Jobs that do not fit wait in a
+ * bounded queue, round-robin over tenants, and are refused after a deadline with a retry time. No tenant may hold more
+ * than a share of walls, memory and queue, so another one always finds a slot. Some slots (express) are reserved for
+ * jobs that are expected to be short: these overtake long jobs in the queue.
  *
- * Not handled: actual use above the measured one between two measurements; the walls' own limits bound it.
+ * Not handled: use above the last measured value until the next sample; the walls' own limits bound it.
  */
 export class Admitter {
   readonly #budget: AdmissionBudget
@@ -52,7 +52,7 @@ export class Admitter {
     return waiting
   }
 
-  /** Admitted walls, and those of them that are busy. */
+  /** Number of admitted walls; `busy` counts those that are runnable. */
   get running(): number {
     return this.#counts.running
   }
@@ -70,14 +70,14 @@ export class Admitter {
     return this.#counts.memory
   }
 
-  /** Tenants waiting at their own share do not block others. */
+  /** A tenant that waits because of its own share blocks no other tenant. */
   #isUncontended(): boolean {
     for (const [tenant, [first]] of this.#queues)
       if (this.#counts.isBelowShare(tenant, first!)) return false
     return true
   }
 
-  /** A full queue still takes the first job of a tenant, as long as the tenants waiting are fewer than its slots. */
+  /** A full queue still accepts the first job of a tenant, as long as fewer tenants wait than it has slots. */
   #isFull(tenant: string): boolean {
     const { queueMax } = this.#budget
     const own = this.#queues.get(tenant)?.length ?? 0
@@ -137,7 +137,7 @@ export class Admitter {
     }
   }
 
-  /** The first that fits into a place for short jobs now. */
+  /** First waiting job that is expected to be short and fits an express slot now. */
   #nextShort(tenant: string): QueuedJob | undefined {
     const fits = (one: QueuedJob) => this.#counts.fits(tenant, expressOf(one))
     return this.#queues.get(tenant)?.find((one) => one.isShort() && fits(one))
@@ -187,11 +187,11 @@ export class Admitter {
 export interface JobNeed {
   /** Number of walls the job consists of; 1 by default. */
   readonly walls?: number
-  /** Whether it is expected to take little processor time; asked again when a place is free. */
+  /** True if the job is expected to use little CPU time; evaluated again when a slot is free. */
   readonly isShort?: () => boolean
-  /** Whether it stays for its owner: at the share of its tenant it is refused at once, since sessions end late. */
+  /** A session beyond its tenant's share is refused at once instead of queued, since sessions end late. */
   readonly isSession?: boolean
-  /** Called if it has to wait, with the number of those that do. */
+  /** Called if the job has to wait, with the length of the queue. */
   readonly queued?: (waiting: number) => void
 }
 
@@ -203,7 +203,7 @@ export interface AdmissionSlot {
 }
 
 export interface MeasuredUse {
-  /** True if it uses or waits for the CPU. */
+  /** True if the wall uses the CPU or waits for it. */
   readonly isBusy: boolean
   /** Bytes, including a margin. */
   readonly memory: number
@@ -218,14 +218,14 @@ interface QueuedJob extends RequestedRoom {
 
 /** Cap on Retry-After: slots free up sooner than the longest wait. */
 const RETRY_AFTER_MS_MAX = 10_000
-/** Retry-After at the share of a tenant. */
+/** Retry-After for a session beyond its tenant's share. */
 const SHARE_RETRY_MS = 1000
 
 const roomOf = ({ memory, walls }: RequestedRoom): RequestedRoom => ({ memory, walls })
 const expressOf = (one: RequestedRoom): RequestedRoom => ({ ...roomOf(one), isExpress: true })
 
 function tooLarge(memory: number, share: number): MayflyError {
-  const message = `Cannot grant ${memory} bytes: of what this machine has for jobs, one tenant may have ${share}`
+  const message = `Cannot grant ${memory} bytes: the memory share of one tenant is ${share}`
   return new MayflyError('UNAVAILABLE', message, {
     hint: 'Ask for less memory, or use a larger machine',
   })
@@ -233,14 +233,14 @@ function tooLarge(memory: number, share: number): MayflyError {
 
 function shareHeld(): MayflyError {
   return new MayflyError('RATE_LIMITED', 'Cannot open another session: this tenant has its share', {
-    hint: 'End a session, or wait for the end of a job; [server] jobs says how many there are',
+    hint: 'End a session, or wait for the end of a job; [server] jobs is the limit',
     retryAfterMs: SHARE_RETRY_MS,
   })
 }
 
 function overloaded(why: string, budget: AdmissionBudget): MayflyError {
   return new MayflyError('OVERLOADED', `Cannot accept the job now: ${why}`, {
-    hint: 'Try again later, or run fewer jobs at once; [server] jobs and queue_wait say how many and how long',
+    hint: 'Try again later, or run fewer jobs at once; [server] jobs and queue_wait are the limits',
     retryAfterMs: Math.min(budget.waitMsMax, RETRY_AFTER_MS_MAX),
   })
 }

@@ -9,7 +9,7 @@ import { Forecast } from './forecast.ts'
 const jobOf = (tenant: string) =>
   newJob({ code: '1' }, { tenant, principal: 'test', origin: 'library' }, systemClock)
 
-test('Code is expected to be short once it was, for its own tenant, and until it is long', () => {
+test('Code is expected to be short after a short run, for its own tenant, until a run is long', () => {
   const forecast = new Forecast(new SimulatedClock())
   const run = (tenant: string, code: string, cpuTime: number, status: Status = 'ok') => {
     const job = jobOf(tenant)
@@ -26,7 +26,7 @@ test('Code is expected to be short once it was, for its own tenant, and until it
   assert.equal(run('a', 'code', 20), false, 'it was long')
 })
 
-test('Code that was ended is not short, however soon that was', () => {
+test('Code that was ended by force is not short, even if it ended soon', () => {
   for (const status of ['limit', 'timeout', 'terminated', 'failed'] as const)
     assert.equal(isShortAfter(status), false, status)
   for (const status of ['ok', 'error', 'refused'] as const)
@@ -53,10 +53,10 @@ test('A forecast is forgotten after an hour', async () => {
   assert.equal(forecast.isShort(next), false)
 })
 
-test('Attack: a tenant whose code is short or long by its input is expected to be short three times, and again later', async () => {
+test('Attack: a tenant whose code is short or long depending on its input gets three wrong forecasts, and none for a while', async () => {
   const clock = new SimulatedClock()
   const forecast = new Forecast(clock)
-  /** Some jobs at once: how many of them were expected to be short. */
+  /** Runs some jobs at once; returns the number that were expected to be short. */
   const run = (tenant: string, cpuTime: number, count = 1) => {
     const jobs = Array.from({ length: count }, () => jobOf(tenant))
     for (const job of jobs) forecast.follow(job, 'code')

@@ -4,22 +4,23 @@ import type { Outcome } from '../contract/outcome.ts'
 import { TenantLru } from './tenant-lru.ts'
 import { TenantScores } from './tenant-scores.ts'
 
-/** Milliseconds of processor time of a short job. */
+/** Maximum CPU time of a short job, in milliseconds. */
 const SHORT_MS = 250
-/** Wrong forecasts of a tenant, each half forgotten after half a minute. */
+/** Score of wrong forecasts from which a tenant gets no forecasts; it halves each 30 seconds. */
 const WRONG_MAX = 3
 const endsByItself: ReadonlySet<Outcome['status']> = new Set(['ok', 'error', 'refused'])
-/** About what one entry takes. */
+/** Approximate size of one entry. */
 const ENTRY_BYTES = 256
 const BOUNDS = { bytes: 4 * 2 ** 20, age: 3_600_000 } as const
 
 /**
- * Tells by the last run of the same code of a tenant whether a job will take little processor time and end by itself: such a job
- * may pass those that compute for long (`admission.ts`), finds a spare where others wait (`spare-pool.ts`), and has more weight
- * at first. A forecast only: a job that turns out long keeps its place, and the next one of its code is not short any more.
+ * Predicts from the last run of the same code of a tenant whether a job will use little CPU time and end by itself.
+ * Such a job overtakes long ones (`admission.ts`), may take a reserved spare (`spare-pool.ts`), and starts with more
+ * CPU weight. A wrong forecast costs little: the job keeps its slot, and the next run of its code does not count as
+ * short.
  *
- * Code decides by its input how long it runs, so its tenant decides what is forecast. Each job that took long where it was
- * expected to be short adds one to the score of its tenant (`tenant-scores.ts`); from three on nothing of that tenant is
+ * The runtime of code depends on its input, so a tenant can manipulate the forecast. Each job that was expected to be
+ * short and was not adds one to the score of its tenant (`tenant-scores.ts`); from three on, no job of that tenant is
  * expected to be short. Not handled: as many such jobs at once as the tenant may have walls.
  */
 export class Forecast {
@@ -39,7 +40,7 @@ export class Forecast {
     this.#wrong = new TenantScores(clock)
   }
 
-  /** `code`: digest of the job's source; before the others. */
+  /** Call before the other methods. `code`: digest of the job's source. */
   follow(job: Job, code: string): void {
     this.#codes.set(job, code)
   }
@@ -53,8 +54,8 @@ export class Forecast {
   }
 
   /**
-   * `cpuMs`: what its run took; 0 for one that never began, which tells nothing. Code that was ended, at a limit or for what it
-   * did, would be again: it is not short, however soon that was.
+   * `metrics.cpuTime` is 0 for a job that never began, which is ignored. Code that was ended by force is not short,
+   * even if it ended soon: its next run would probably end in the same way.
    */
   note(
     job: Job,

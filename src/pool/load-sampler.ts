@@ -9,7 +9,7 @@ import { demandOf, sampleGapMsMin } from './load.ts'
 export interface LoadSamplerOptions {
   readonly clock: Clock
   readonly budget: AdmissionBudget
-  /** Samples of wall use. Without it jobs count with their ceilings for their whole life. */
+  /** Samples of wall use. Without them jobs count with their ceilings for their whole life. */
   readonly loads?: () => Promise<WallLoads>
 }
 
@@ -19,12 +19,15 @@ interface SampledWall {
   readonly since: number
 }
 
-/** Sampling interval while jobs wait, and while there are as many as a quarter of the runnable limit: one a core. */
+/**
+ * Sampling interval while jobs wait, and while running walls are at least a quarter of the runnable limit (one per
+ * core).
+ */
 const SAMPLE_MS = { awaited: 50, busy: 250 } as const
 /** Grace period in which a new wall counts as busy: its job has not begun. */
 const NEW_WALL_MS = 80
 
-/** Replaces what running walls count for by what they use, as the warden measures it. */
+/** Replaces the ceilings of running walls in admission by their use as measured by the warden. */
 export class LoadSampler {
   readonly #options: LoadSamplerOptions
   readonly #admitter: Admitter
@@ -32,7 +35,7 @@ export class LoadSampler {
   readonly #walls = new Map<string, SampledWall>()
   #before: WallLoads | undefined
   #isSampling = false
-  /** Whether a wall computes for long: it may starve, or have gone to sleep. */
+  /** True if a wall is long-running: it may starve, or may have gone to sleep. */
   #hasLong = false
 
   constructor(options: LoadSamplerOptions, admitter: Admitter, onSample: () => void) {
@@ -66,7 +69,7 @@ export class LoadSampler {
       this.#apply(await ask())
       this.#onSample()
     } catch {
-      // The warden ends the walls if it fails, and their jobs release their slots.
+      // If the warden fails, it ends the walls, and their jobs release their slots.
       this.#before = undefined
       this.#hasLong = false
     } finally {
@@ -79,7 +82,8 @@ export class LoadSampler {
     this.#hasLong = now.walls.some(({ isLong }) => isLong)
     const before = this.#before
     const demand = before ? demandOf(before, now, os.availableParallelism()) : new Map()
-    // Also where no wall is in both samples: kept, the last sample of one burst would blind the whole next one.
+    // Replaced even if no wall is in both samples: otherwise the last sample of one burst would stay the reference,
+    // and no wall of the next burst could be measured.
     if (!before || now.atMs - before.atMs >= sampleGapMsMin) this.#before = now
     for (const [wall, { isBusy, memory }] of demand) {
       const one = this.#walls.get(wall)

@@ -42,7 +42,7 @@ test('Samples too close together, and walls missing in one of them, give no esti
   assert.equal(demandOf({ ...before, walls: [] }, now, 2).size, 0)
 })
 
-test('A wall that computes for long is busy, also while it waits for the processor', () => {
+test('A long-running wall counts as busy, also while it waits for the CPU', () => {
   const [before, now] = after({ long: 0, sleeps: 0 })
   const walls = now.walls.map((one) => ({ ...one, isLong: one.wall === 'long' }))
   const demand = demandOf(before, { ...now, walls }, 2)

@@ -3,9 +3,8 @@ import type { WallLoads } from '../contract/warden.ts'
 /**
  * Estimates CPU demand and memory of walls from two samples, by the warden's clock. Pure.
  *
- * A busy wall uses what it gets, which on an overloaded machine is less than it wants. So once total use nears
- * capacity, a much smaller use counts as busy. A wall that computes for long is busy: a moment without use is a wait for
- * the processor.
+ * On an overloaded machine a busy wall gets less CPU than it wants. So once total use nears capacity, a much smaller
+ * use counts as busy. A long-running wall always counts as busy: if it used no CPU, it waited for the CPU.
  */
 export interface WallDemand {
   readonly isBusy: boolean

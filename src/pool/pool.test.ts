@@ -85,7 +85,7 @@ test('Queue, claim, refusal, start and end of a wall are events of their job', a
   assert.deepEqual([took, freedBytes, forced], [2, 7, ['SIGKILL']])
 })
 
-test('Sleeping jobs of a second burst count as sleeping, though no wall of the first is left', async () => {
+test('Sleeping jobs of a second burst count as sleeping, although no wall of the first burst is left', async () => {
   const live = new Set<string>()
   let made = 0
   const launch = async () => {
@@ -121,7 +121,7 @@ test('Sleeping jobs of a second burst count as sleeping, though no wall of the f
   }
 })
 
-test('A page visitor whose jobs are ended by force waits alone, and a session keeps no place of those who wait', async () => {
+test('A page visitor whose jobs are ended by force waits without delaying other visitors, and a session occupies no probation slot', async () => {
   const clock = new SimulatedClock()
   const budget = { memory: 900 * MiB, runnable: 64, queueMax: 9, waitMsMax: 60_000 }
   const wall = { provider: 'played', [Symbol.asyncDispose]: async () => undefined }

@@ -10,16 +10,16 @@ import type { DestroyedWall, SandboxClaim } from '../contract/pipeline.ts'
 import type { AdmissionBudget } from './admission-counts.ts'
 import { Admitter, type AdmissionSlot, type JobNeed } from './admission.ts'
 import { LoadSampler, type LoadSamplerOptions } from './load-sampler.ts'
-import { Probation, type ProbationPlace } from './probation.ts'
+import { Probation, type ProbationSlot } from './probation.ts'
 import type { SparePools } from './spare-pools.ts'
 
-/** Needs of a job beside its first wall, and what is expected of it. */
+/** Needs of a job besides its first wall, and its forecast. */
 export interface JobNeeds {
   readonly walls?: number
   readonly memory?: number
-  /** Whether it is expected to take little processor time. */
+  /** True if the job is expected to use little CPU time. */
   readonly isShort?: () => boolean
-  /** Whether it is a session, which does not wait at the share of its tenant. */
+  /** True for a session, which is refused instead of queued at the share of its tenant. */
   readonly isSession?: boolean
 }
 
@@ -66,7 +66,7 @@ export class Pool {
     return await this.#launch(provider, profile, place, { run: job.id, walls, isShort })
   }
 
-  /** Counts how a job ended: senders whose jobs are ended by force again and again wait for one another. */
+  /** Counts forced ends: senders with many of them go on probation. */
   noteEnd(job: Job, status: Outcome['status']): void {
     this.#probation.note(senderOf(job), status)
   }
@@ -75,7 +75,7 @@ export class Pool {
     return this.#admitter.running
   }
 
-  /** Busy ones among them. */
+  /** Number of busy walls. */
   get busy(): number {
     return this.#admitter.busy
   }
@@ -84,7 +84,7 @@ export class Pool {
     return this.#admitter.waiting + this.#probation.waiting
   }
 
-  /** A session keeps no place of those on probation: it may stay for hours. */
+  /** A session releases its probation slot at once: it may stay for hours. */
   async #admit(
     job: Job,
     memory: number,
@@ -93,12 +93,15 @@ export class Pool {
   ): Promise<AdmissionSlot> {
     const entering = this.#probation.enter(senderOf(job), signal)
     if (this.#probation.waiting > 0) need.queued?.(this.waiting)
-    const turn = await entering
-    if (need.isSession) turn.release()
+    const probationSlot = await entering
+    if (need.isSession) probationSlot.release()
     try {
-      return withTurn(await this.#admitter.admit(job.tenant, memory, signal, need), turn)
+      return withProbation(
+        await this.#admitter.admit(job.tenant, memory, signal, need),
+        probationSlot,
+      )
     } catch (thrown) {
-      turn.release()
+      probationSlot.release()
       throw thrown
     }
   }
@@ -155,19 +158,19 @@ export class Pool {
   }
 }
 
-/** Visitors of the page are one tenant, and answer for themselves alone. */
+/** All visitors of the page share one tenant; each counts separately here. */
 function senderOf({ tenant, principal, origin }: Job): string {
   return origin === 'page' ? `${tenant}\0${principal}` : tenant
 }
 
-/** A slot that gives back the turn of its tenant as well, and tells the time of both queues. */
-function withTurn(slot: AdmissionSlot, turn: ProbationPlace): AdmissionSlot {
+/** Combines an admission slot with a probation slot: adds up both waits, and releases both. */
+function withProbation(slot: AdmissionSlot, probationSlot: ProbationSlot): AdmissionSlot {
   return {
-    waited: slot.waited + turn.waited,
+    waited: slot.waited + probationSlot.waited,
     updateUse: (now) => slot.updateUse(now),
     release() {
       slot.release()
-      turn.release()
+      probationSlot.release()
     },
   }
 }
@@ -184,13 +187,13 @@ function destroyedWall({ receipt }: Sandbox, clock: Clock): DestroyedWall {
   return { at: clock.date(), took, freedBytes, forced: forced?.slice(0, FORCED_MAX) ?? null }
 }
 
-/** Mechanisms named of one end. */
+/** Maximum of forced mechanisms listed per destroyed wall. */
 const FORCED_MAX = 8
 
 export interface PoolOptions extends LoadSamplerOptions {
   readonly emitter: Emitter
   readonly provider: (name: string) => Provider | undefined
-  /** Walls that senders on probation may hold together; by default one less than there are cores, and one at least. */
+  /** Walls that senders on probation may hold together; by default one less than the number of cores, at least one. */
   readonly probationPlaces?: number
   /** Spares yield to jobs; until then their memory counts as used. */
   readonly stock?: Pick<SparePools, 'bytes' | 'evict'>
@@ -198,7 +201,7 @@ export interface PoolOptions extends LoadSamplerOptions {
 
 const MEMORY_SHARE = 0.6
 const RUNNABLE_PER_CORE = 4
-/** Beyond those, for jobs that took little processor time when they last ran. */
+/** Express slots, for jobs that are expected to be short. */
 const EXPRESS_PER_CORE = 2
 /** Beyond this, even sleeping walls cost too many processes and too much memory. */
 const JOBS_PER_CORE = 64

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { SimulatedClock } from '../../tests/sim/simulated-clock.ts'
-import { Probation, type ProbationPlace } from './probation.ts'
+import { Probation, type ProbationSlot } from './probation.ts'
 
 const { signal } = new AbortController()
 const settled = () => new Promise((resolve) => void setImmediate(resolve))
@@ -10,7 +10,7 @@ function stand(places = 1) {
   const clock = new SimulatedClock()
   const probation = new Probation({ clock, places, waitMsMax: 20_000 })
   const entered: string[] = []
-  const held: ProbationPlace[] = []
+  const held: ProbationSlot[] = []
   const enter = (tenant: string, by = signal) => {
     const place = probation.enter(tenant, by)
     place.then(
@@ -26,7 +26,7 @@ function stand(places = 1) {
   return { clock, probation, entered, held, enter, fail, pass }
 }
 
-test('A tenant whose jobs were ended three times shares places with its like, in turns', async () => {
+test('A tenant after three forced ends shares slots with other tenants on probation, round-robin', async () => {
   const { entered, held, enter, fail, pass } = stand()
   for (const tenant of ['a', 'b']) fail(tenant)
   enter('good')
@@ -44,7 +44,7 @@ test('A tenant whose jobs were ended three times shares places with its like, in
   )
 })
 
-test('Two forced ends, or ends by itself, cost a tenant nothing', async () => {
+test('Two forced ends, or voluntary ends, put no tenant on probation', async () => {
   const { probation, entered, enter, fail } = stand()
   fail('a', 2)
   for (const status of ['ok', 'error', 'cancelled', 'failed', 'refused'] as const)
@@ -55,7 +55,7 @@ test('Two forced ends, or ends by itself, cost a tenant nothing', async () => {
   assert.deepEqual(entered, ['good', 'a', 'a', 'b', 'b'])
 })
 
-test('Tenants on probation wait only while others are served, and go on once those are gone', async () => {
+test('Tenants on probation wait only while others are served, and continue once those are gone', async () => {
   const { entered, enter, fail, pass } = stand()
   fail('a')
   for (let n = 0; n < 3; n++) enter('a')
@@ -69,7 +69,7 @@ test('Tenants on probation wait only while others are served, and go on once tho
   assert.deepEqual(entered, ['a', 'a', 'a', 'good', 'a'])
 })
 
-test('A place rests for a second after its job', async () => {
+test('A slot is free again one second after its job ended', async () => {
   const { entered, held, enter, fail, pass } = stand()
   fail('a')
   enter('good')
@@ -124,7 +124,7 @@ test('A job that waits too long is refused with a retry time, and one can be can
   assert.equal(probation.waiting, 0)
 })
 
-test('The tenants it knows are bounded: the one that failed longest ago is forgotten', async () => {
+test('The number of scored tenants is bounded: the one that failed longest ago is dropped', async () => {
   const { entered, enter, fail } = stand()
   for (let n = 0; n <= 10_000; n++) fail(`t${n}`)
   enter('t0')

@@ -5,27 +5,28 @@ import type { Outcome } from '../contract/outcome.ts'
 import { TenantScores } from './tenant-scores.ts'
 
 /**
- * Crash-loop back-off among tenants: those whose jobs were ended by force again and again share a few places, as long as
- * others are served beside them.
+ * Crash-loop back-off for tenants: those whose jobs are repeatedly ended by force share a few slots, as long as other
+ * tenants are served.
  *
- * Problem: twenty tenants that send a fork bomb or a loop, and send it again at its end, keep every core busy with starting,
- * killing and freeing walls. No weight helps against that: the kernel does not preempt itself while it copies or frees
- * memory.
+ * Problem: twenty tenants that send a fork bomb or a loop, and send it again when it ends, keep every core busy with
+ * starting, killing and freeing walls. CPU weights do not help: the kernel does not preempt itself while it copies or
+ * frees memory.
  *
- * Mechanism: each forced end adds one to the score of its tenant, which halves every half a minute. From three on the jobs of
- * all such tenants together hold one wall less than there are cores, and one at least, taken in turns. Nobody waits while no other tenant is
- * served, and a few forced ends now and then cost nothing. The idea is that of CrashLoopBackOff in Kubernetes.
+ * Mechanism: each forced end adds one to the score of its tenant, which halves every 30 seconds. At three or more the
+ * tenant is on probation: all such tenants together hold at most one wall less than the number of cores (at least
+ * one), round-robin. They do not wait while no other tenant is served, and occasional forced ends cost nothing.
+ * Compare CrashLoopBackOff in Kubernetes.
  *
- * Not handled: execs of a session, which run in the wall that it has.
+ * Not handled: execs of a session, which run in the wall of that session.
  */
 export class Probation {
   readonly #clock: Clock
-  readonly #places: number
+  readonly #slots: number
   readonly #waitMsMax: number
   readonly #scores: TenantScores
   /** By tenant; no queue is empty. */
   readonly #queues = new Map<string, Waiting[]>()
-  #held = 0
+  #inUse = 0
   /** Last time a tenant in good standing began a job. */
   #othersAt = -Infinity
   #recheck: Timer | undefined
@@ -33,20 +34,20 @@ export class Probation {
   constructor({ clock, waitMsMax, places = os.availableParallelism() - 1 }: ProbationOptions) {
     this.#clock = clock
     this.#scores = new TenantScores(clock)
-    this.#places = Math.max(1, places)
+    this.#slots = Math.max(1, places)
     this.#waitMsMax = waitMsMax
   }
 
-  /** Counts how a job ended. */
+  /** Adds a forced end to the score of the tenant; other ends are ignored. */
   note(tenant: string, status: Outcome['status']): void {
     if (forced.has(status)) this.#scores.add(tenant)
   }
 
   /**
-   * Waits for a place if the tenant is on probation and others are served. Throws MayflyError RATE_LIMITED after the longest
-   * wait, and AbortError.
+   * Waits for a slot if the tenant is on probation and others are served. Throws MayflyError RATE_LIMITED at the
+   * longest wait, and AbortError.
    */
-  async enter(tenant: string, signal: AbortSignal): Promise<ProbationPlace> {
+  async enter(tenant: string, signal: AbortSignal): Promise<ProbationSlot> {
     if (!this.#isOn(tenant)) {
       this.#othersAt = this.#clock.now()
       return free
@@ -55,7 +56,7 @@ export class Probation {
     return await this.#wait(tenant, signal)
   }
 
-  /** Jobs that wait here. */
+  /** Number of waiting jobs. */
   get waiting(): number {
     return [...this.#queues.values()].reduce((sum, queue) => sum + queue.length, 0)
   }
@@ -65,19 +66,19 @@ export class Probation {
   }
 
   #hasRoom(): boolean {
-    return this.#held < this.#places || this.#clock.now() - this.#othersAt > OTHERS_MS
+    return this.#inUse < this.#slots || this.#clock.now() - this.#othersAt > OTHERS_MS
   }
 
-  #take(since: number): ProbationPlace {
+  #take(since: number): ProbationSlot {
     let isHeld = true
-    this.#held++
+    this.#inUse++
     return {
       waited: this.#clock.now() - since,
       release: () => {
         if (!isHeld) return
         isHeld = false
-        const rest = this.#clock.after(REST_MS, () => {
-          this.#held--
+        const rest = this.#clock.after(RELEASE_DELAY_MS, () => {
+          this.#inUse--
           this.#next()
         })
         rest.unref?.()
@@ -85,8 +86,8 @@ export class Probation {
     }
   }
 
-  #wait(tenant: string, signal: AbortSignal): Promise<ProbationPlace> {
-    const { promise, resolve, reject } = Promise.withResolvers<ProbationPlace>()
+  #wait(tenant: string, signal: AbortSignal): Promise<ProbationSlot> {
+    const { promise, resolve, reject } = Promise.withResolvers<ProbationSlot>()
     const since = this.#clock.now()
     const leave = () => {
       one.timer.cancel()
@@ -116,7 +117,7 @@ export class Probation {
     }
   }
 
-  /** The others may stop coming. */
+  /** Polls, because other tenants may stop sending jobs, which ends the wait. */
   #checkSoon(): void {
     this.#recheck ??= this.#clock.after(CHECK_MS, () => {
       this.#recheck = undefined
@@ -137,12 +138,12 @@ export interface ProbationOptions {
   readonly clock: Clock
   /** Longest wait, in milliseconds. */
   readonly waitMsMax: number
-  /** Walls that tenants on probation may hold together; by default one less than there are cores, and one at least. */
+  /** Walls that tenants on probation may hold together; by default one less than the number of cores, at least one. */
   readonly places?: number
 }
 
-export interface ProbationPlace {
-  /** In milliseconds. */
+export interface ProbationSlot {
+  /** Time in the queue, in milliseconds. */
   readonly waited: number
   /** Idempotent. */
   release(): void
@@ -154,19 +155,19 @@ interface Waiting {
 }
 
 const forced: ReadonlySet<Outcome['status']> = new Set(['timeout', 'limit', 'terminated'])
-const free: ProbationPlace = { waited: 0, release: () => undefined }
+const free: ProbationSlot = { waited: 0, release: () => undefined }
 const SCORE_ON = 3
-/** Others are served if one of them came in so long. */
+/** Other tenants count as served if one of them began a job within this time. */
 const OTHERS_MS = 5_000
 const CHECK_MS = 500
 const RETRY_MS = 10_000
-/** A place is free again so long after its job: freeing a wall and starting another costs what a short job does. */
-const REST_MS = 1_000
+/** Delay before a slot is free again: freeing a wall and starting another costs about as much CPU as a short job. */
+const RELEASE_DELAY_MS = 1_000
 
 function tooOften(): MayflyError {
   const message = 'Cannot accept the job now: too many jobs of this tenant were ended at a limit'
   return new MayflyError('RATE_LIMITED', message, {
-    hint: 'Look at the status of the last outcomes; such jobs wait while other tenants are served',
+    hint: 'Check the status of the last outcomes: these jobs wait while other tenants are served',
     retryAfterMs: RETRY_MS,
   })
 }

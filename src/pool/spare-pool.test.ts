@@ -8,7 +8,7 @@ import { createSparePool, type Spare, type SparePoolEvent } from './spare-pool.t
 /** Time after which a taken spare has been replaced. */
 const SOON_MS = 100
 
-/** Numbers as spares, and a manual clock. */
+/** Spares are numbers; the clock is advanced by hand. */
 function stand(options: { least: number; most: number }) {
   let [now, made] = [0, 0]
   let version = 'a'
@@ -80,7 +80,7 @@ function stand(options: { least: number; most: number }) {
   }
 }
 
-/** A pool whose starts the test settles one by one, and whose clock stands. */
+/** A pool whose starts the test settles one by one, with a stopped clock. */
 function slowPool(least: number) {
   const starts: PromiseWithResolvers<Spare>[] = []
   const warm = createSparePool<Spare>({
@@ -139,7 +139,7 @@ test('Each miss raises the target by one, up to the maximum, and each spare is h
   assert.ok(live.size <= 12)
 })
 
-test('A launch that shows no demand takes a spare, or starts one, and has none kept', async () => {
+test('A rare launch takes a spare or starts one, and does not raise the target', async () => {
   const { warm, live, pass } = stand({ least: 0, most: 3 })
   for (let n = 0; n < 4; n++) await warm.take({ isShort: true, isRare: true })
   await pass(SOON_MS)
@@ -151,7 +151,7 @@ test('A launch that shows no demand takes a spare, or starts one, and has none k
   assert.deepEqual([warm.facts.idle, warm.facts.wanted], [1, 1])
 })
 
-test('While a job waits for a start of its own, no refill begins; after it they go on', async () => {
+test('While a job waits for a start of its own, no refill begins; afterwards refills continue', async () => {
   const { warm, pass, live, hold } = stand({ least: 2, most: 2 })
   const release = hold()
   const taken = Promise.all([warm.take(), warm.take()])
@@ -165,10 +165,10 @@ test('While a job waits for a start of its own, no refill begins; after it they 
   assert.equal(warm.facts.idle, 2)
 })
 
-test('Jobs that wait for a refill in progress keep others from beginning', async () => {
+test('While jobs wait for a refill in progress, no other refill begins', async () => {
   const { warm, starts } = slowPool(1)
   warm.fill()
-  // A third miss would be pressure.
+  // A third miss would count as pressure.
   const taken = [warm.take(), warm.take()]
   await settle()
   warm.fill()
@@ -186,7 +186,7 @@ test('Jobs that wait for a refill in progress keep others from beginning', async
   await warm.close()
 })
 
-test('Under pressure the reserve is made at once, also beside a refill in no hurry', async () => {
+test('Under pressure the reserve is started at once, also during an ordinary refill', async () => {
   const { warm, starts } = slowPool(8)
   const give = (at: number) =>
     starts[at]!.resolve({ alive: true, bytes: 0, end: () => Promise.resolve() })
@@ -216,7 +216,7 @@ test('A refill starts after a delay, so as not to compete with the job', async (
   assert.equal(live.size, 4, 'taking another put it off')
 })
 
-test('A start learns whether a job waits for it', async () => {
+test('The start callback receives whether a job waits for it', async () => {
   const { warm, awaited, pass } = stand({ least: 0, most: 2 })
   const { spare } = await warm.take()
   await pass(SOON_MS)
@@ -311,7 +311,7 @@ test('Two spares start at once below half of the target, else one, and a waiting
 const long = { isShort: false }
 const short = { isShort: true }
 
-test('After several misses the last spare is for a short job, comes before all else, and is for any job again later', async () => {
+test('After several misses the last spare is reserved for short jobs and refilled first; later any job may take it', async () => {
   const { warm, urgent, hold, pass } = stand({ least: 1, most: 1 })
   warm.fill()
   await pass(SOON_MS)
@@ -332,7 +332,7 @@ test('After several misses the last spare is for a short job, comes before all e
   assert.equal((await warm.take(long)).pool, 'hit')
 })
 
-test('Jobs that are not short start few walls at once, and a short one starts beside them', async () => {
+test('Jobs that are not short start few walls at once, and a short one starts concurrently', async () => {
   const { warm, live, urgent, hold } = stand({ least: 0, most: 1 })
   const resume = hold()
   const most = 2 * availableParallelism()
@@ -348,7 +348,7 @@ test('Jobs that are not short start few walls at once, and a short one starts be
   assert.equal(new Set(ids).size, 3 * most + 1, 'each has one of its own')
 })
 
-test('A start that fails lets the next job try', async () => {
+test('A start that fails releases its slot to the next job', async () => {
   const { warm, fail } = stand({ least: 0, most: 1 })
   fail(true)
   const failed = await Promise.allSettled(
@@ -359,7 +359,7 @@ test('A start that fails lets the next job try', async () => {
   assert.equal((await warm.take(long)).pool, 'miss')
 })
 
-test('S0-5: a pool keeps so many spares as it is told to: the first find one each, the next none, and it is filled again', async () => {
+test('S0-5: a pool keeps the requested number of spares: the first jobs take one each, the next misses, and the pool refills', async () => {
   const { warm, live, told, pass } = stand({ least: 0, most: 1 })
   warm.keep(3)
   await pass(SOON_MS)

@@ -7,22 +7,22 @@ export interface Spare {
   readonly alive: boolean
   /** Memory held while idle. */
   readonly bytes: number
-  /** Idempotent; resolves once nothing of it is left. */
+  /** Idempotent; resolves once all its resources are freed. */
   end(): Promise<unknown>
 }
 
 export interface SparePoolOptions<S extends Spare> {
-  /** Kind: provider, program, and whatever cannot be changed after the start. */
+  /** Kind of spare: provider, program, and all settings that are fixed at the start. */
   readonly key: string
-  /** Digest of the image that its spares have. */
+  /** Digest of the image of its spares. */
   readonly image?: string | undefined
   readonly clock: Clock
   /**
-   * `isAwaited`: a job waits, so work that only speeds up later moments can be skipped. `isUrgent`: a short job waits, or finds
-   * none if it comes now.
+   * `isAwaited`: a job waits for this start, so it skips work that only makes later steps faster. `isUrgent`: the
+   * start is for a short job, or refills the reserve for short jobs.
    */
   start(isAwaited: boolean, isUrgent: boolean): Promise<S>
-  /** Minimum kept without demand, and maximum. */
+  /** Minimum number kept without demand, and maximum. */
   readonly least: number
   readonly most: number
   /** Fingerprint of the inputs of a spare (Node, files, filter); a change makes idle spares stale. */
@@ -50,11 +50,14 @@ export interface SparePoolFacts {
 
 /** Pool of spares of one kind, each handed out once. */
 export interface SparePool<S extends Spare> {
-  /** Takes an idle spare, or starts one. Throws what the start throws. Without hints a job counts as a short one. */
+  /** Takes an idle spare, or starts one. Throws the error of the start. Without hints a job counts as short. */
   take(hints?: LaunchHints): Promise<{ readonly spare: S; readonly pool: 'hit' | 'miss' }>
   /** Starts missing spares in the background. */
   fill(): void
-  /** Sets the minimum that is kept without demand, starts what lacks and ends the rest. The maximum is raised to it where it is lower. */
+  /**
+   * Sets the minimum kept without demand; starts missing spares, or ends surplus ones. Raises the maximum to it if
+   * that is lower.
+   */
   keep(least: number): void
   /** Ends idle spares, oldest first, until `bytes` are freed; all by default. */
   evict(bytes?: number, because?: DrainCause): number
@@ -66,27 +69,30 @@ export interface SparePool<S extends Spare> {
 const IDLE_MS = 60_000
 const RETRY_MS = 1_000
 const CHECK_MS = 5_000
-/** Delay before a refill, since starting a wall takes CPU from the running job; many jobs are over sooner. */
+/** Delay before a refill, since starting a wall takes CPU from the running job, and many jobs end sooner. */
 const REFILL_AFTER_MS = 20
 
-/** So many misses in so long are pressure. */
+/** Pressure: this many misses within this time. */
 const PRESSED_MISSES = 3
 const PRESSED_MS = 10_000
-/** Spares that stay for short jobs then: while one of them is made again, the other is there. */
+/** Spares reserved for short jobs under pressure: two, so that one is idle while the other is replaced. */
 const RESERVE = 2
-/** Concurrent starts for jobs that are not short: more of them would only slow each other down, and every short one. */
+/** Limit of concurrent starts for jobs that are not short: more would slow each other down, and every short job. */
 const LONG_STARTS_MAX = 2 * os.availableParallelism()
 
-/** Concurrent starts while less than half of the target is idle; a start mostly waits. */
+/**
+ * Limit of concurrent refills while less than half of the target is idle; a start mostly waits, so two overlap well.
+ */
 const STARTS_MAX = 2
 
 /**
- * Pool of spares with an adaptive target between `least` and `most`: a miss raises it by one, an idle minute lowers
- * it by one. Refills start one at a time (two when far behind), and are delayed so that they do not compete with the
- * job that caused them; while jobs wait for starts of their own, none begins but that of the reserve.
+ * Pool of spares with an adaptive target between `least` and `most`: a miss raises it by one, an idle minute lowers it
+ * by one. Refills start one at a time (two when far behind), and are delayed so that they do not compete with the job
+ * that caused them; while jobs wait for starts of their own, only the reserve is refilled.
  *
- * Under pressure, which is the time after several misses, the last spare is for a job that is expected to be short: otherwise tenants
- * whose jobs are ended and sent again would leave none to anybody. Their starts wait for one another.
+ * Under pressure (several recent misses) the last spares are reserved for jobs that are expected to be short:
+ * otherwise tenants that resubmit jobs which are ended by force would take all spares. Starts for other jobs are then
+ * queued.
  */
 export function createSparePool<S extends Spare>(options: SparePoolOptions<S>): SparePool<S> {
   return new AdaptiveSparePool(options)
@@ -98,22 +104,22 @@ class AdaptiveSparePool<S extends Spare> implements SparePool<S> {
   readonly #idle: S[] = []
   readonly #ending = new Set<Promise<unknown>>()
   readonly #starting = new Set<Promise<void>>()
-  /** Starts among them that are for the reserve, ahead of what runs. */
+  /** Refills of the reserve among `#starting`. */
   #urgent = 0
-  /** Jobs that wait for a start, their own or one in progress. */
+  /** Number of jobs that wait for a start, their own or one in progress. */
   #waiting = 0
   #wanted: number
   #closed = false
   #hits = 0
   #misses = 0
-  /** Times of the last misses. */
-  #missed: readonly number[] = []
-  /** Starts for jobs that are not short, and those that wait for one of them to be over. */
+  /** Times of the last misses; input of `#isPressed`. */
+  #missTimes: readonly number[] = []
+  /** Starts in progress for jobs that are not short, and the queue of further ones. */
   #longStarts = 0
-  readonly #turns: (() => void)[] = []
-  /** Time of the last demand, and of the last step down. */
+  readonly #queuedStarts: (() => void)[] = []
+  /** Time of the last take, or of the last step down of the target. */
   #askedAt: number
-  #madeOf: string | undefined
+  #fingerprint: string | undefined
   #timer: Timer | undefined
   #refillSoon: Timer | undefined
 
@@ -122,7 +128,7 @@ class AdaptiveSparePool<S extends Spare> implements SparePool<S> {
     this.#least = options.least
     this.#wanted = options.least
     this.#askedAt = options.clock.now()
-    this.#madeOf = options.fingerprint?.()
+    this.#fingerprint = options.fingerprint?.()
     this.#timer = this.#checkSoon()
   }
 
@@ -137,8 +143,9 @@ class AdaptiveSparePool<S extends Spare> implements SparePool<S> {
     if (ready) this.#hits += 1
     else {
       this.#misses += 1
-      if (!isRare) this.#wantMore(now)
-      // A start in progress finishes before a new one would, but for one that is in no hurry.
+      if (!isRare) this.#raiseTarget(now)
+      // A start in progress finishes before a new one would, except that an ordinary refill may take long under
+      // pressure.
       const isFaster = isShort && this.#isPressed()
       if (this.#starting.size > 0 && !isFaster)
         await this.#awaited(() => Promise.race(this.#starting))
@@ -149,19 +156,19 @@ class AdaptiveSparePool<S extends Spare> implements SparePool<S> {
     return { spare, pool: ready ? 'hit' : 'miss' }
   }
 
-  #wantMore(now: number): void {
-    this.#missed = [...this.#missed, now].slice(-PRESSED_MISSES)
+  #raiseTarget(now: number): void {
+    this.#missTimes = [...this.#missTimes, now].slice(-PRESSED_MISSES)
     this.#wanted = Math.min(this.#most, this.#wanted + 1)
   }
 
   async #ownStart(isShort: boolean): Promise<S> {
     if (isShort) return await this.#options.start(true, true)
     if (this.#longStarts < LONG_STARTS_MAX) this.#longStarts++
-    else await new Promise<void>((resolve) => void this.#turns.push(resolve))
+    else await new Promise<void>((resolve) => void this.#queuedStarts.push(resolve))
     try {
       return this.#pick(isShort) ?? (await this.#options.start(true, false))
     } finally {
-      const next = this.#turns.shift()
+      const next = this.#queuedStarts.shift()
       if (next) next()
       else this.#longStarts--
     }
@@ -183,7 +190,7 @@ class AdaptiveSparePool<S extends Spare> implements SparePool<S> {
     const idle = this.#idle
     for (let at = idle.length - 1; at >= 0; at--) if (!idle[at]!.alive) idle.splice(at, 1)
     if (this.#closed) return
-    // Beside what starts in no hurry: that may take as long as all who run are served first.
+    // In addition to ordinary refills, which run at low priority and may take as long as the running jobs.
     for (let lacks = this.#lacking(); lacks > 0; lacks--) this.#begin(true)
     if (this.#waiting > 0) return
     const atOnce = idle.length * 2 < this.#wanted ? STARTS_MAX : 1
@@ -191,7 +198,7 @@ class AdaptiveSparePool<S extends Spare> implements SparePool<S> {
     for (let n = 0; n < room; n++) this.#begin(false)
   }
 
-  /** Spares that the reserve lacks under pressure, and that nobody makes for it. */
+  /** Missing spares of the reserve under pressure, without those being started. */
   #lacking(): number {
     if (!this.#isPressed()) return 0
     return Math.min(RESERVE, this.#wanted) - this.#idle.length - this.#urgent
@@ -199,14 +206,14 @@ class AdaptiveSparePool<S extends Spare> implements SparePool<S> {
 
   evict(bytes = Infinity, because: DrainCause = 'pressure'): number {
     let freed = 0
-    const given: S[] = []
+    const drained: S[] = []
     while (this.#idle.length > 0 && freed < bytes) {
       const spare = this.#idle.shift()!
       freed += spare.bytes
-      given.push(spare)
+      drained.push(spare)
     }
     this.#wanted = this.#least
-    this.#drain(given, because)
+    this.#drain(drained, because)
     return freed
   }
 
@@ -249,7 +256,7 @@ class AdaptiveSparePool<S extends Spare> implements SparePool<S> {
     this.#timer = this.#closed ? undefined : this.#checkSoon()
   }
 
-  /** An idle spare; the last one under pressure for a short job alone. */
+  /** Takes an idle spare; under pressure only a short job gets one of the last `RESERVE`. */
   #pick(isShort: boolean): S | undefined {
     if (!isShort && this.#isPressed() && this.#idle.length <= RESERVE) return undefined
     let spare = this.#idle.shift()
@@ -258,15 +265,15 @@ class AdaptiveSparePool<S extends Spare> implements SparePool<S> {
   }
 
   #isPressed(): boolean {
-    const [first] = this.#missed
-    const isOften = this.#missed.length === PRESSED_MISSES
+    const [first] = this.#missTimes
+    const isOften = this.#missTimes.length === PRESSED_MISSES
     return isOften && this.#options.clock.now() - first! < PRESSED_MS
   }
 
   #drainChanged(): void {
     const now = this.#options.fingerprint?.()
-    if (now === this.#madeOf) return
-    this.#madeOf = now
+    if (now === this.#fingerprint) return
+    this.#fingerprint = now
     this.#drain(this.#idle.splice(0), 'changed')
   }
 
@@ -282,7 +289,7 @@ class AdaptiveSparePool<S extends Spare> implements SparePool<S> {
     void over.finally(() => this.#ending.delete(over))
   }
 
-  /** Not postponed by further takes. */
+  /** Further takes do not postpone the refill. */
   #fillSoon(): void {
     this.#refillSoon ??= this.#options.clock.after(REFILL_AFTER_MS, () => {
       this.#refillSoon = undefined
@@ -309,7 +316,7 @@ class AdaptiveSparePool<S extends Spare> implements SparePool<S> {
     else if (!this.#closed) this.#options.clock.after(RETRY_MS, () => this.fill()).unref?.()
   }
 
-  /** Counts a job that waits, for as long as it does. */
+  /** Counts the job as waiting until the promise settles. */
   async #awaited<T>(wait: () => Promise<T>): Promise<T> {
     this.#waiting++
     try {
@@ -319,14 +326,14 @@ class AdaptiveSparePool<S extends Spare> implements SparePool<S> {
     }
   }
 
-  /** True if a spare was started; never rejects. */
+  /** Starts a spare; resolves to false if the start failed. Never rejects. */
   async #refill(isUrgent: boolean): Promise<boolean> {
     const { clock, onEvent } = this.#options
     const began = clock.now()
-    const of = this.#madeOf
+    const of = this.#fingerprint
     try {
       const spare = await this.#options.start(isUrgent, isUrgent)
-      if (this.#closed || of !== this.#madeOf) {
+      if (this.#closed || of !== this.#fingerprint) {
         this.#end(spare)
         return true
       }

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { systemClock } from '../contract/clock.ts'
 import { createSparePools } from './spare-pools.ts'
 
-/** Pools of images, and what they tell. */
+/** Pools of images, with their emitted events. */
 function stand() {
   const told: string[] = []
   let walls = 0
@@ -36,7 +36,7 @@ function stand() {
 
 const turn = () => new Promise<void>((resolve) => void setImmediate(resolve))
 
-test('S0-5: The spares of an image that is replaced are ended, and those of no other', async () => {
+test('S0-5: the spares of a replaced image are ended, and no others', async () => {
   const { stock, poolOf, told, live } = stand()
   const pools = [poolOf('old', 'a'), poolOf('new', 'b'), poolOf('host')]
   for (const pool of pools) pool.fill()
@@ -53,7 +53,7 @@ test('S0-5: The spares of an image that is replaced are ended, and those of no o
   assert.equal(live.size, 0)
 })
 
-test('A pool that was closed is in no figure', async () => {
+test('A closed pool is not counted', async () => {
   const { stock, poolOf } = stand()
   const [one, two] = [poolOf('one', 'a'), poolOf('two', 'a')]
   await one.close()

@@ -9,16 +9,16 @@ import {
   type SparePoolOptions,
 } from './spare-pool.ts'
 
-/** All spares of all kinds: their cost, and eviction under memory pressure. */
+/** All pools of spares: their memory, and eviction under memory pressure. */
 export interface SparePools {
-  /** Creates a pool of spares of another kind. */
+  /** Creates a pool for another kind of spare. */
   createPool<S extends Spare>(options: Omit<SparePoolOptions<S>, 'clock' | 'told'>): SparePool<S>
   readonly facts: readonly SparePoolFacts[]
   /** Memory of all spares. */
   readonly bytes: number
   /** Ends spares until `bytes` are freed, or none is left. */
   evict(bytes: number): void
-  /** Ends the spares of an image that a tag names no more, or that may not be used. */
+  /** Ends the spares of an image whose tag moved, or that is refused. */
   dropImage(digest: string): void
 }
 

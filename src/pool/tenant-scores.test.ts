@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { SimulatedClock } from '../../tests/sim/simulated-clock.ts'
 import { TenantScores } from './tenant-scores.ts'
 
-test('A score grows by one to eight at most, and halves each half a minute', async () => {
+test('A score grows by one, to eight at most, and halves every 30 seconds', async () => {
   const clock = new SimulatedClock()
   const scores = new TenantScores(clock)
   assert.equal(scores.of('a'), 0)
@@ -17,7 +17,7 @@ test('A score grows by one to eight at most, and halves each half a minute', asy
   assert.deepEqual([scores.of('a'), scores.of('b')], [5, 0])
 })
 
-test('Scores are kept for ten thousand tenants, those that were scored last', () => {
+test('Scores are kept for the ten thousand tenants that were scored last', () => {
   const scores = new TenantScores(new SimulatedClock())
   for (const tenant of ['first', 'second', 'first']) scores.add(tenant)
   for (let n = 0; n < 9_999; n++) scores.add(`t${n}`)

@@ -1,9 +1,12 @@
 import type { Clock } from '../contract/clock.ts'
 
-/** Scores of tenants that grow by one at a time and halve as time passes. Of tenants beyond the most, the one scored longest ago is forgotten. */
+/**
+ * Scores of tenants: each `add` counts one, and scores halve every `HALF_MS`. Beyond `TENANTS_MAX` the tenant that was
+ * scored longest ago is dropped.
+ */
 export class TenantScores {
   readonly #clock: Clock
-  /** The tenant that was scored last comes last. */
+  /** In order of the last `add`. */
   readonly #scores = new Map<string, { readonly score: number; readonly at: number }>()
 
   constructor(clock: Clock) {
@@ -24,7 +27,7 @@ export class TenantScores {
   }
 }
 
-/** Below three again after three quarters of a minute. */
+/** Decays to below three in less than 45 seconds. */
 const SCORE_MAX = 8
 const HALF_MS = 30_000
 const TENANTS_MAX = 10_000

@@ -102,7 +102,7 @@ test('A call may ask for less than its capability has, and never gets more', () 
   assert.deepEqual(planOf(http, values, { network: 'none' }).profile.controls.network.allow, [])
 })
 
-test('A limit below one core takes a wall that can enforce it', () => {
+test('A limit below one core selects a wall that can enforce it', () => {
   const values = { capability_configs: { [http]: seed } }
   assert.equal(planOf(http, values).profile.tier, 'process')
   const refused = planOf(http, values, { tier: 'isolate' })
@@ -120,11 +120,11 @@ test('Folders need a realm, and programs get an error with the alternative', () 
   assert.deepEqual(plan.profile.controls.files, { read: ['/srv/data'], write: ['/srv/data'] })
   const program = planOf('files', values, {}, 'python')
   assert(program.kind === 'unavailable')
-  assert.match(program.error.message, /gives a program folders of this machine/)
+  assert.match(program.error.message, /can provide folders of this machine to programs/)
   assert.match(String((program.error.details as { hint?: string }).hint), /by call|hand the files/)
 })
 
-test('Capability calls take a wall that supports them, and no wall does for programs', () => {
+test('Capability calls select a wall that supports them, and no wall does for programs', () => {
   const calls: JobRequest = { capabilities: ['math.add'] }
   const config = configOf()
   const plan = (language: 'js' | 'python', can: 'calls' | 'network') => {
@@ -153,7 +153,7 @@ test('Plans of two capabilities are cached separately', () => {
   assert.deepEqual([ofOne('a'), ofOne('b')], [16 * MB, 128 * MB])
 })
 
-test('A plan that the road asks for twice is made once, and anew once the configuration has changed', () => {
+test('The pipeline plans a job twice: the plan is made once, and again after a change of the configuration', () => {
   const memo = new PlanMemo()
   const job = jobOf()
   const verdict = { ...verdictOf(), digest: 'x'.repeat(10_000) }

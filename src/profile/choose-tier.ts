@@ -10,12 +10,12 @@ import { namedTiers, type Strength, strengthOf, type TierName } from '../contrac
 import type { Verdict } from '../contract/verdict.ts'
 import { costOf, rankWalls, type RankFacts, whyBefore } from './rank-walls.ts'
 
-/** Facts about a provider; `strength` as proven by its probe. */
+/** Facts about a provider; `strength` as proved by its probe. */
 export interface ProviderFacts extends RankFacts {
   /** Reason for being unavailable. */
   readonly reason?: string
   readonly languages: readonly Language[]
-  /** Undefined: it only runs code. */
+  /** Undefined if the provider only runs code. */
   readonly can?: readonly Ability[]
   /** Controls it enforces. */
   readonly enforces?: readonly Control[]
@@ -28,9 +28,9 @@ export interface TierRequest {
   readonly tenant: Tenant
   readonly asked: Pick<JobAsked, 'tier' | 'floor' | 'provider'>
   readonly verdict: Verdict
-  /** Abilities needed beside the language. */
+  /** Abilities needed besides the language. */
   readonly abilities: readonly Ability[]
-  /** Controls the wall must enforce, which not every wall can. */
+  /** Controls that the wall must enforce and that some walls cannot. */
   readonly holds?: readonly Control[]
   /** Floor raised by earlier runs of this code. */
   readonly raised?: FloorRaise | undefined
@@ -41,16 +41,16 @@ export interface FloorRaise {
   readonly because: string
 }
 
-/** Chosen wall, or the reason for none; provider and tier are then the ones that would have been taken. */
+/** Chosen wall, or the reason for none; provider and tier are then the ones that would have been chosen. */
 export interface TierChoice {
   readonly provider: string
   readonly tier: TierName
   readonly floor: Strength
-  /** Tag of the image that it has for a job that names none. */
+  /** Tag of the default image of the wall. */
   readonly image?: string
   readonly explain: readonly FieldReason[]
   readonly end?: { readonly kind: 'blocked' | 'unavailable'; readonly error: OutcomeError }
-  /** Set if the default escalation wants a wall that this machine lacks. */
+  /** Set if the default escalation needs a wall that this machine lacks. */
   readonly standsIn?: TierSubstitute
 }
 
@@ -117,13 +117,13 @@ interface TierNeed {
   readonly holds: readonly Control[]
   readonly mock: boolean
   readonly production: boolean
-  /** Floor of the default escalation that no wall of this machine reaches. */
+  /** Floor of the default escalation that no wall of this machine meets. */
   readonly lacking?: TierFloor
 }
 
 /**
- * The mock runs no code, so only explicit floors apply to it. As default provider it serves jobs without such a
- * floor, if it is available.
+ * The mock runs no code, so only explicit floors apply to it. As default provider it serves jobs without such a floor,
+ * if it is available.
  */
 function needOf(wanted: TierRequest, facts: readonly ProviderFacts[]): TierNeed {
   const { asked, config, verdict, abilities, holds = [] } = wanted
@@ -153,8 +153,8 @@ function needOf(wanted: TierRequest, facts: readonly ProviderFacts[]): TierNeed 
 const leastStandIn = 'process'
 
 /**
- * Adapts the need to this machine. Only the default escalation yields, only if no wall reaches it, never below
- * `process` or any other floor; configured floors, escalations and tenant rules are kept.
+ * Adapts the need to this machine. Only the floor of the default escalation is lowered, only if no wall meets it, and
+ * never below `process` or another floor; configured floors, escalations and tenant rules are kept.
  */
 function withinReach(
   wanted: TierRequest,
@@ -175,7 +175,7 @@ function withinReach(
   return { ...need, floor, lacking }
 }
 
-/** Strongest usable wall; `usable` is ordered, so the first of several wins. */
+/** Strongest usable wall; `usable` is ordered, so the first of equals wins. */
 function strongestOf(usable: readonly ProviderFacts[]): ProviderFacts | undefined {
   const most = Math.max(...usable.map(({ strength }) => strength))
   return usable.find(({ strength }) => strength === most)
@@ -237,13 +237,13 @@ function stepBelowBlock(
 
 function rejectionReason(fact: ProviderFacts, need: TierNeed): string | undefined {
   if (need.provider !== undefined && fact.name !== need.provider)
-    return `provider "${need.provider}" is asked for`
-  if (fact.name === 'mock' && !need.mock) return 'the mock is reached by its name alone'
-  if (fact.isByNameAlone && fact.name !== need.provider) return 'it is reached by its name alone'
+    return `provider "${need.provider}" is requested`
+  if (fact.name === 'mock' && !need.mock) return 'the mock is selected only by name'
+  if (fact.isByNameAlone && fact.name !== need.provider) return 'it is selected only by name'
   if (fact.name === 'mock' && need.production) return 'the mock is refused in production'
   if (need.tier !== undefined && fact.tier !== need.tier)
-    return `it is tier "${fact.tier}", and "${need.tier}" is asked for`
-  if (!fact.available) return `it is not available: ${fact.reason ?? 'no reason is known'}`
+    return `it is tier "${fact.tier}", and "${need.tier}" is requested`
+  if (!fact.available) return `it is not available: ${fact.reason ?? 'the reason is unknown'}`
   if (!fact.languages.includes(need.language)) return `it does not run "${need.language}"`
   if (fact.strength < need.floor.strength)
     return `its strength ${fact.strength} is below ${need.floor.strength} (${need.floor.because})`
@@ -252,52 +252,52 @@ function rejectionReason(fact: ProviderFacts, need: TierNeed): string | undefine
   const lacked = need.abilities.find((ability) => !fact.can?.includes(ability))
   if (lacked) return lacks[lacked] ?? `it cannot do "${lacked}"`
   const open = need.holds.find((control) => !fact.enforces?.includes(control))
-  return open && (unheld[open] ?? `it does not hold "${open}"`)
+  return open && (unenforced[open] ?? `it does not enforce "${open}"`)
 }
 
-const unheld: Readonly<Partial<Record<Control, string>>> = {
-  cpu: 'it cannot hold a guest to less than a core',
+const unenforced: Readonly<Partial<Record<Control, string>>> = {
+  cpu: 'it cannot limit a guest to less than one core',
 }
 
 const lacks: Readonly<Partial<Record<Ability, string>>> = {
-  network: 'it has no network to give',
-  files: 'it takes no files',
-  batch: 'it takes one input at a time',
+  network: 'it cannot provide a network',
+  files: 'it does not support files',
+  batch: 'it accepts one input at a time',
   image: 'it cannot run a program in an image',
   'realm-image': 'code in a realm has no root: language "node" has',
   packages: 'it mounts no packages',
   'realm-packages': 'code in a realm has no packages: language "node" has',
-  calls: 'nothing can be called from inside it',
-  'program-calls': 'no program can call anything from inside it',
-  'folder-calls': 'it has no folder of this machine to give',
-  folders: 'it gives no program a folder of this machine',
-  trace: 'it cannot tell which functions ran',
-  'program-trace': 'it tells which functions ran of js and ts alone',
-  instructions: 'it counts no instructions, which are those of WebAssembly modules alone',
+  calls: 'its code cannot call capabilities',
+  'program-calls': 'its programs cannot call capabilities',
+  'folder-calls': 'it cannot provide folders of this machine',
+  folders: 'it cannot provide folders of this machine to programs',
+  trace: 'it cannot trace functions',
+  'program-trace': 'it traces functions of js and ts only',
+  instructions: 'it does not count instructions: only those of WebAssembly modules are counted',
 }
 
 const has: Readonly<Partial<Record<Ability, string>>> = {
   image: 'runs a program in an image',
-  'realm-image': 'gives a realm a root',
-  network: 'has a network to give',
-  files: 'takes files',
-  batch: 'takes a batch',
+  'realm-image': 'provides a root file system for a realm',
+  network: 'can provide a network',
+  files: 'supports files',
+  batch: 'accepts a batch',
   packages: 'mounts packages',
-  'realm-packages': 'has packages in a realm',
+  'realm-packages': 'mounts packages in a realm',
   calls: 'lets code call capabilities',
   'program-calls': 'lets a program call capabilities',
-  'folder-calls': 'has folders of this machine to give',
-  folders: 'gives a program folders of this machine',
-  trace: 'tells which functions ran',
-  'program-trace': 'tells which functions of a program ran',
-  instructions: 'counts instructions, which are those of WebAssembly modules alone',
+  'folder-calls': 'can provide folders of this machine',
+  folders: 'can provide folders of this machine to programs',
+  trace: 'traces functions',
+  'program-trace': 'traces functions of a program',
+  instructions: 'counts instructions of WebAssembly modules',
 }
 
 function blockedByScore({ config, verdict }: TierRequest): TierChoice['end'] {
   const step = config.escalation.findLast(({ at }) => at <= verdict.risk)
   if (step?.to !== 'block') return undefined
   const { risk, severity, findings } = verdict
-  const message = `Cannot run the code: its risk ${risk} reaches ${step.at}, from which on it is blocked`
+  const message = `Cannot run the code: its risk ${risk} reaches ${step.at}, the configured limit for blocking`
   const details = { score: risk, severity, patterns: findings.map(patternSeen) }
   return { kind: 'blocked', error: { code: 'THREAT_DETECTED', message, details } }
 }
@@ -308,7 +308,7 @@ function tooWeak(need: TierNeed, facts: readonly ProviderFacts[]): TierChoice['e
   const fact = facts.find(({ name }) => name === provider)
   const what =
     tier !== undefined && strengthOf[tier] < floor.strength ? `tier "${tier}"` : undefined
-  const held = fact && heldBy(fact)
+  const held = fact && providerStrength(fact)
   const who = held !== undefined && held < floor.strength ? `provider "${provider}"` : undefined
   const named = what ?? who ?? (provider === 'mock' && production ? 'provider "mock"' : undefined)
   if (named === undefined) return undefined
@@ -321,8 +321,11 @@ function tooWeak(need: TierNeed, facts: readonly ProviderFacts[]): TierChoice['e
   }
 }
 
-/** Undefined for a provider whose tier is not known, because its module could not be loaded. */
-function heldBy({ available, strength, tier }: ProviderFacts): Strength | undefined {
+/**
+ * Strength of an available provider, or of its tier; undefined if the tier is unknown because its module could not be
+ * loaded.
+ */
+function providerStrength({ available, strength, tier }: ProviderFacts): Strength | undefined {
   if (available) return strength
   return tier === 'none' ? undefined : strengthOf[tier]
 }
@@ -368,15 +371,15 @@ function lacksRuntime(
 /** Suggests a lower escalation only if nothing else rules out a wall that would run the code. */
 function hintFor(need: TierNeed, judged: readonly { readonly fact: ProviderFacts }[]): string {
   const { floor, tier, provider, language, abilities } = need
-  const make = 'Make such a provider available ("mayfly doctor" says what is missing)'
+  const make = 'Make such a provider available ("mayfly doctor" lists what is missing)'
   const isThere = judged.some(({ fact }) => fact.available && fact.languages.includes(language))
   const isEscalated = floor.because.startsWith('escalation.') && floor.strength > strengthOf.isolate
   if (isEscalated && isThere && tier === undefined && provider === undefined)
-    return `${make}, or lower [escalation] in the configuration if you take the risk`
-  if (abilities.includes('program-trace')) return 'Write it in js or ts, or do not ask for a trace'
+    return `${make}, or lower [escalation] in the configuration if you accept the risk`
+  if (abilities.includes('program-trace')) return 'Write it in js or ts, or do not request a trace'
   if (abilities.includes('folders'))
     return 'Write it in js, which reaches granted folders by call, or hand the files over with the job'
-  return abilities.includes('network') ? `${make}, or ask for no network` : make
+  return abilities.includes('network') ? `${make}, or request no network` : make
 }
 
 function explainTaken(taken: ProviderFacts | undefined, need: TierNeed): readonly FieldReason[] {

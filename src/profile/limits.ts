@@ -8,7 +8,7 @@ export type ProfileLimits = Profile['limits']
 
 const askable = ['timeout', 'memory', 'cpu', 'processes', 'disk', 'output', 'artifacts'] as const
 const configured = ['result'] as const
-/** The server holds all artifacts in memory: more takes a configured ceiling. */
+/** The server buffers all artifacts in memory, so a larger value needs a configured ceiling. */
 const artifactBytesMax = 64 * 2 ** 20
 const builtIn: Config['limits'] = configSchema.shape.limits.parse({})
 
@@ -28,7 +28,7 @@ export function limitsFor(
     language,
   }: Pick<ChosenSchedule, 'lifeMs' | 'because'> & {
     readonly terms?: CapabilityTerms | undefined
-    /** A session: its life is bounded as such, and each of its execs by the timeout. */
+    /** True for a session: its life is bounded as a whole, and each of its execs by the timeout. */
     readonly isSession?: boolean
     readonly language?: Language
   },
@@ -50,8 +50,8 @@ export function limitsFor(
 }
 
 /**
- * Instructions have no default: where nobody limits them they are not counted. Settings are those of modules alone; a job
- * that asks in another language is refused, because no wall counts there.
+ * An instruction limit has no default: without one, instructions are not counted. Configured limits apply to
+ * WebAssembly modules only; a job in another language that requests one is refused, because no wall counts there.
  */
 function instructionsFor(
   asked: Limits,
@@ -77,7 +77,7 @@ function instructionsFor(
   return value === undefined ? [] : [{ name: 'instructions', value, because }]
 }
 
-/** As long as its schedule, and no longer than a session may live. */
+/** Length of the schedule, at most the lifetime of a sandbox. */
 function sessionLife(life: Bounded | undefined, { sandboxes }: Config): Bounded {
   const longest = { value: sandboxes.lifetime, because: 'sandboxes.lifetime' }
   return life && life.value < longest.value ? life : longest
@@ -122,7 +122,7 @@ interface Wishes {
   readonly terms: CapabilityTerms | undefined
 }
 
-/** The capability's limit is both default and maximum of its calls. */
+/** The limit of a capability is both default and maximum of its calls. */
 function calledFor(
   name: (typeof askable)[number],
   { limits, where }: CapabilityTerms,

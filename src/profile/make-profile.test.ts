@@ -222,7 +222,7 @@ const ends: readonly (readonly [string, Case, string])[] = [
     'a-process',
   ],
   [
-    'a network where the wall cannot hold it',
+    'a network where the wall cannot enforce it',
     { asked: { network: { allow: ['a.example'] } } },
     'unavailable UNAVAILABLE',
   ],
@@ -331,9 +331,9 @@ test('S1-5: explain names the reason behind every field', () => {
   }
 })
 
-test('every provider not taken has its reason', () => {
+test('every provider that was not chosen has its reason', () => {
   const made = plan({ risk: 50, facts: ladder })
-  assert.equal(because(made, 'providers.mock'), 'the mock is reached by its name alone')
+  assert.equal(because(made, 'providers.mock'), 'the mock is selected only by name')
   assert.match(because(made, 'providers.a-isolate') ?? '', /strength 1 is below 3/)
   assert.match(because(made, 'providers.a-microvm') ?? '', /"a-process" is cheaper/)
   assert.equal(because(made, 'providers.a-process'), undefined)
@@ -390,7 +390,7 @@ const plainMachine = [
   factsOf('gvisor', { available: false }),
 ]
 
-test('if this machine lacks the wall of the default escalation, its strongest one takes the job', () => {
+test('if this machine lacks the wall of the default escalation, its strongest wall runs the job', () => {
   for (const [risk, wanted] of [
     [60, 'gvisor'],
     [90, 'microvm'],
@@ -432,7 +432,7 @@ test('configured floors, escalations and tenant floors still end unavailable', (
   assert.equal(made.kind, 'unavailable')
 })
 
-test('an unread package demands a stronger wall, with the restraint of plain code at most', () => {
+test('an unread package requires a stronger wall, and restrains limits no more than plain code', () => {
   const finding = { name: 'UNREAD_DEPENDENCY', score: 60, kind: 'threat' } as const
   const verdict = { findings: [finding] as unknown as Verdict['findings'] }
   const unread = plan({ risk: 60, verdict, facts: plainMachine }).profile
@@ -445,14 +445,14 @@ const digest = 'a'.repeat(64)
 const machine = factsOf('microvm', { images: { python: 'python', node: 'node', sh: 'node' } })
 const inPython = { asked: { tier: 'microvm' }, verdict: { language: 'python' } } as const
 
-/** The plan of a job on a machine, with these answers for its images. */
+/** Plan of a job on a machine, with these image lookups. */
 function machinePlan(images?: ImageAnswers, more: JobRequest = {}): Plan {
   const job = jobOf({ ...inPython.asked, ...more })
   const context = { config: configOf(), facts: [...leastFacts, machine] }
   return makePlan(job, verdictOf(0, inPython.verdict), { ...context, ...(images && { images }) })
 }
 
-test('A machine of a job that names no image has the digest of its own in the profile', () => {
+test('A job without an image on a machine has the digest of the default image in its profile', () => {
   const admitted = { kind: 'admitted', digest, scanned: 'it was never scanned' } as const
   const made = machinePlan(new Map([['python', admitted]]))
   assert.deepEqual([made.kind, made.profile.image], ['run', `sha256:${digest}`])
@@ -462,7 +462,7 @@ test('A machine of a job that names no image has the digest of its own in the pr
   assert.equal(because(unknown, 'image'), '"python" of tier "microvm"; not looked up')
 })
 
-test('A machine whose own image is refused runs nothing, and one that was named counts in its place', () => {
+test('A machine whose default image is refused runs no job without an image; a job that names another image is unaffected', () => {
   const error = { code: 'IMAGE_REFUSED', message: 'Cannot use image "python": TOO_SEVERE' }
   const refused = machinePlan(new Map([['python', { kind: 'refused', error } as const]]))
   assert.ok(refused.kind === 'unavailable')
@@ -481,7 +481,7 @@ test('A machine whose own image is refused runs nothing, and one that was named 
   assert.deepEqual([named.kind, named.profile.image], ['run', `sha256:${digest}`])
 })
 
-test('A plan that was made before its image was looked up is made again', () => {
+test('A plan from before the image lookup is replaced after it', () => {
   let images: ImageAnswers | undefined
   const facts = [...leastFacts, machine]
   const profile = createProfiler({

@@ -26,7 +26,7 @@ import { PlanMemo } from './plan-memo.ts'
 import { explainProgramInputs } from './program-inputs.ts'
 import { restrainLimits } from './restrain-limits.ts'
 import { explainSchedule, scheduleFor } from './schedule.ts'
-import { whySessionCannotStart } from './session-start.ts'
+import { sessionStartError } from './session-start.ts'
 
 export interface ProfilerParts {
   /** Configuration in force; a function if it can change at run time. */
@@ -35,7 +35,7 @@ export interface ProfilerParts {
   readonly providers: () => readonly ProviderFacts[]
   /** Floor raised by earlier runs of this code. */
   readonly raised?: ((job: Job, verdict: Verdict) => FloorRaise | undefined) | undefined
-  /** Images that were looked up for a job, by their names. */
+  /** Image lookups of a job, by image name. */
   readonly images?: ((job: Job) => ImageAnswers | undefined) | undefined
 }
 
@@ -123,15 +123,15 @@ export function makePlan(job: Job, verdict: Verdict, context: PlanContext): Plan
   )
 }
 
-/** The end of a session that its wall cannot start; only walls that close system calls have one. */
+/** Error of a session that its wall cannot start; only walls that close system calls have this case. */
 function sessionEnd(job: Job, profile: Profile, facts: readonly ProviderFacts[]) {
   const taken = facts.find(({ name }) => name === profile.provider)
   if (!taken?.enforces?.includes('syscalls')) return undefined
-  const error = whySessionCannotStart(job, profile.language, profile.schedule)
+  const error = sessionStartError(job, profile.language, profile.schedule)
   return error && ({ kind: 'unavailable', error } as const)
 }
 
-/** Inputs of the choice of a wall, and the choice. */
+/** Collects the inputs of the tier choice, and chooses. */
 function chosenWall(job: Job, verdict: Verdict, { config, facts, raised }: PlanContext) {
   const { asked } = job
   const tenant = tenantOf(config, job.tenant)
@@ -161,7 +161,7 @@ function chosenWall(job: Job, verdict: Verdict, { config, facts, raised }: PlanC
 }
 
 /**
- * Risk without that of unread packages: those demand a stronger wall, but restrain resources no more than plain code.
+ * Risk without that of unread packages: those require a stronger wall, but restrain resources no more than plain code.
  */
 function restraintRisk({ risk, findings }: Verdict): number {
   if (!findings.some(({ name }) => name === 'UNREAD_DEPENDENCY')) return risk
@@ -171,14 +171,14 @@ function restraintRisk({ risk, findings }: Verdict): number {
   return Math.max(Math.min(risk, plainScoreMax), ...others.map(({ score }) => score))
 }
 
-/** Programs use the host's /usr; all other walls ship with Mayfly. */
+/** Programs use the host's /usr; all other walls use files that ship with Mayfly. */
 function imageOf(tier: TierName): string {
   return tier === 'process' ? 'host' : 'builtin'
 }
 
 /**
- * Digest of the image that was asked for, or that the wall has by default; a job whose image is refused has no wall. A default image
- * that was not looked up is given by its tag, in which no wall starts.
+ * Digest of the requested image, or of the default image of the wall; an `unavailable` end if the image was refused. A
+ * default image that was not looked up is given by its tag, from which no wall starts.
  */
 function imageFor(
   asked: string | undefined,
@@ -202,7 +202,7 @@ function imageFor(
 
 const notLookedUp: ImageAnswer = {
   kind: 'refused',
-  error: { code: 'IMAGE_REFUSED', message: 'Cannot use an image here: it was not looked up' },
+  error: { code: 'IMAGE_REFUSED', message: 'Cannot use an image here: its lookup is missing' },
 }
 
 /** Tenants known only by a key have the settings of the default tenant. */
@@ -210,7 +210,7 @@ function tenantOf({ tenants }: Config, name: string): Tenant {
   return tenants.find((tenant) => tenant.name === name) ?? tenants[0]!
 }
 
-/** Abilities the wall needs beside running the language. */
+/** Abilities that the wall needs besides running the language. */
 function abilitiesFor(
   { asked, packages = [], session }: Job,
   { language }: Pick<Verdict, 'language'>,
@@ -232,7 +232,7 @@ function abilitiesFor(
   ]
 }
 
-/** True if it is answered outside the wall. */
+/** True for a capability that is answered outside the wall. */
 function isCalled(capability: string): boolean {
   return capability === hostCall || callable.some((name) => name === capability)
 }

@@ -28,7 +28,7 @@ export class PlanMemo {
   #config: Config | undefined
   #list: readonly ProviderFacts[] | undefined
   #facts = ''
-  /** Plan of the last job, which the road asks for twice: before it proves walls, and to run. */
+  /** Plan of the last job: the pipeline plans each job twice, before it proves walls and again to run it. */
   #last: LastPlan | undefined
 
   plan(asked: PlanInputs, make: () => Plan): Plan {

@@ -110,7 +110,7 @@ test('Walls without files or batches are not taken for jobs that need them', () 
   const files = [{ path: 'a.txt', content: 'a' }]
   const made = plan([factsOf('process')], { files, calls: [{}] })
   assert.ok(made.kind === 'unavailable')
-  assert.match(made.error.message, /takes files and takes a batch$/)
+  assert.match(made.error.message, /supports files and accepts a batch$/)
   const able = factsOf('process', { can: ['files', 'batch'] })
   assert.equal(plan([able], { files, calls: [{}] }).kind, 'run')
 })

@@ -109,7 +109,7 @@ function channelOf({ calls_per_second: callsPerSecond, ...rule }: ChannelConfig)
   return { ...rule, ...(callsPerSecond !== undefined && { callsPerSecond }) }
 }
 
-/** A single phase has nothing to advance to, so medium anomalies are recorded. */
+/** A single phase cannot advance, so medium anomalies are only recorded. */
 function oneLife(granted: Controls, timeoutMs: number): Schedule {
   return {
     name: 'default',

@@ -52,7 +52,7 @@ for (const [language, closed] of Object.entries(cannot))
     }
   })
 
-test('A session starts where a later phase closes the class, and where its wall closes none', () => {
+test('A session starts if only a later phase closes the class, or if its wall closes none', () => {
   assert.equal(planOf('node', [undefined, 'exec']).kind, 'run')
   assert.equal(planOf('node', ['exec'], { enforces: [] }).kind, 'run')
 })

@@ -5,17 +5,18 @@ import type { OutcomeError } from '../contract/outcome-error.ts'
 import type { Schedule } from '../contract/phase.ts'
 
 /**
- * Why a session cannot start, on walls that close system calls: the manager of a session makes its folders and starts its
- * interpreter in the first phase. A later phase may close all of these.
+ * Error of a session whose first phase closes a system call class that its start needs: the manager of a session
+ * creates folders and starts the interpreter in the first phase. Applies to walls that close system calls; later
+ * phases may close them. Undefined if the session can start.
  */
-export function whySessionCannotStart(
+export function sessionStartError(
   { session }: Pick<Job, 'session'>,
   language: Language,
   { name, phases }: Pick<Schedule, 'name' | 'phases'>,
 ): OutcomeError | undefined {
   const [first] = phases
   if (session?.kind !== 'open' || !first) return undefined
-  const closed = startsBy(language).filter((call) => isClosed(first.controls, call))
+  const closed = neededToStart(language).filter((call) => isClosed(first.controls, call))
   if (closed.length === 0) return undefined
   const classes = closed.map((call) => `"${call}"`).join(' and ')
   return {
@@ -25,8 +26,8 @@ export function whySessionCannotStart(
   }
 }
 
-/** JavaScript in a realm starts nothing. */
-function startsBy(language: Language): readonly CallClass[] {
+/** JavaScript in a realm needs none: it starts no process. */
+function neededToStart(language: Language): readonly CallClass[] {
   if (language === 'js' || language === 'ts') return []
   return language === 'python' ? ['write', 'process'] : ['write', 'process', 'exec']
 }

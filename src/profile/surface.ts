@@ -11,7 +11,7 @@ export interface WallCalls {
   readonly closable: readonly CallClass[]
 }
 
-/** `leaves`: use that remains when the class is closed; undefined: none. */
+/** `leaves`: remaining use of the call when the class is closed; undefined if none. */
 export interface WatchedCall {
   readonly call: string
   readonly class: CallClass
@@ -29,7 +29,7 @@ export interface Surface {
   readonly capabilities: Controls['capabilities']
   readonly limits: Pick<Controls, 'cpu' | 'memory' | 'io' | 'processes'>
   readonly calls: {
-    /** Calls with any use left, and the restricted ones among them. */
+    /** Number of calls with any use left, and of the restricted ones among them. */
     readonly reachable: number
     readonly restricted: number
     readonly closed: readonly CallClass[]

@@ -200,7 +200,7 @@ suite('A batch elsewhere', () => {
     const outcome = await library.batch({ code: wasm, language: 'wasm' }, [1, 2])
     assert.equal(outcome.status, 'unavailable')
     assert.equal(outcome.calls, undefined)
-    assert.match(outcome.error?.message ?? '', /takes a batch/)
+    assert.match(outcome.error?.message ?? '', /accepts a batch/)
   })
 
   test('The mock plays its script once for each call', async () => {

@@ -1,7 +1,7 @@
 import { MayflyError } from '../contract/error.ts'
 import { grantPolicy } from './policy.ts'
 
-/** Variables of the command, and names of the caller's that were left out as secrets. */
+/** Variables of the command, and names of the caller's variables that were left out as secrets. */
 export interface FolderVariables {
   readonly variables: Readonly<Record<string, string>>
   readonly leftOut: readonly string[]
@@ -11,8 +11,8 @@ const NAME = /^[A-Za-z_][A-Za-z0-9_]*$/
 const BYTES_MAX = 2 * 2 ** 20
 
 /**
- * The caller's variables, without those that name secrets or lead out of the wall. `given` are `NAME=VALUE`, or `NAME` to
- * pass one on. Throws MayflyError USAGE.
+ * Passes on the caller's variables, except names that look like secrets or that name sockets outside the wall.
+ * `given`: `NAME=VALUE`, or `NAME` to pass that one on anyway. Throws MayflyError USAGE.
  */
 export function variablesFor(
   caller: Readonly<Record<string, string | undefined>>,
@@ -28,10 +28,10 @@ export function variablesFor(
     (pair): pair is [string, string] => pair[1] !== undefined && !pair[0].includes('='),
   )
   const closed = all.filter(([name]) => isClosed(name) && !Object.hasOwn(named, name))
-  const kept = all.filter(([name]) => !isClosed(name))
-  const variables = { ...set, ...Object.fromEntries(kept), ...named }
+  const passed = all.filter(([name]) => !isClosed(name))
+  const variables = { ...set, ...Object.fromEntries(passed), ...named }
   assertSmall(variables)
-  return { variables, leftOut: closed.map(([name]) => name).filter(isTold) }
+  return { variables, leftOut: closed.map(([name]) => name).filter(isReported) }
 }
 
 function pairOf(
@@ -50,8 +50,8 @@ function patternOf(name: string): RegExp {
   return new RegExp(`^${name.split('*').map(RegExp.escape).join('.*')}$`, 'i')
 }
 
-/** Sockets and screens are nobody's loss; a secret may be what the command lacks. */
-function isTold(name: string): boolean {
+/** True for a likely credential, which the command may miss; dropped sockets and displays are not reported. */
+function isReported(name: string): boolean {
   return /^(?!MAYFLY_).*_(?:TOKEN|SECRET|PASSWORD|PASSWD|KEY|KEY_ID|CREDENTIALS)$/i.test(name)
 }
 
@@ -61,7 +61,7 @@ function assertSmall(variables: Readonly<Record<string, string>>): void {
     0,
   )
   if (bytes > BYTES_MAX)
-    throw new MayflyError('USAGE', `Cannot pass ${bytes} bytes of variables on`, {
-      hint: `They may have ${BYTES_MAX} together`,
+    throw new MayflyError('USAGE', `Cannot pass ${bytes} bytes of environment variables`, {
+      hint: `The limit is ${BYTES_MAX} bytes`,
     })
 }

@@ -5,15 +5,16 @@ import { isBelow } from '../lib/is-below.ts'
 import { absolutePath, canonicalPath, existingPath, isFolder, type PathOrigin } from './paths.ts'
 
 /**
- * Places outside of the folder that git needs, and places inside whose programs it would run.
+ * Paths outside the folder that git needs, and paths inside from which git would run programs.
  *
- * - A linked worktree has a file in the place of `.git`, which leads to a folder of the repository. That is shown if the
- *   repository names this worktree as its own: the file alone is the folder's word, which a stranger may have written.
- * - Hooks may lie in any folder (`core.hooksPath`), and configuration in any file (`include.path`): both are protected as
- *   `.git/hooks` and `.git/config` are.
- * - The user's own configuration is hidden with HOME; name, address and line ends of it are passed on as variables.
+ * - The `.git` of a linked worktree is a file that names a folder of the repository. That folder is mounted only if it
+ *   names this worktree in turn: the file alone is untrusted, since it comes with the folder.
+ * - Hooks may be in any folder (`core.hooksPath`), and configuration in any file (`include.path`): both are protected
+ *   like `.git/hooks` and `.git/config`.
+ * - The user's own configuration is hidden with HOME; its name, e-mail address and line-ending settings are passed as
+ *   variables.
  *
- * The files are read as text, bounded, and nothing of git is started: a configuration can name programs.
+ * The files are parsed as bounded text and git is never started, because its configuration can name programs to run.
  */
 export interface GitSurroundings {
   readonly binds: readonly FolderBind[]
@@ -23,9 +24,9 @@ export interface GitSurroundings {
 
 const FILE_BYTES_MAX = 2 ** 20
 const INCLUDES_MAX = 16
-/** Settings of the user that are nobody's secret, and change what a commit has in it. */
+/** Settings of the user that are no secrets and affect the content of a commit. */
 const PASSED = ['user.name', 'user.email', 'core.autocrlf', 'core.eol', 'init.defaultbranch']
-/** Signing takes a key, which is not in the wall. */
+/** Signing needs a key, which is not inside the wall. */
 const SET = { 'commit.gpgsign': 'false', 'tag.gpgsign': 'false' }
 
 export function gitSurroundings(origin: PathOrigin): GitSurroundings {
@@ -41,7 +42,7 @@ export function gitSurroundings(origin: PathOrigin): GitSurroundings {
   }
 }
 
-/** Folder of the repository that a linked worktree belongs to, if both say so. */
+/** Folder of the repository of a linked worktree, if both refer to each other. */
 function commonFolderOf(folder: string): string | undefined {
   const text = readSmall(join(folder, '.git'))
   const named = /^gitdir: (.+)$/m.exec(text ?? '')?.[1]
@@ -59,7 +60,7 @@ interface ConfigLine {
   readonly file: string
 }
 
-/** Lines of a configuration and of what it includes, whatever the conditions of that are. */
+/** Lines of a configuration and of all files it includes; conditions of includes are ignored. */
 function readConfig(file: string, origin: PathOrigin, seen = new Set<string>()): ConfigLine[] {
   const text = seen.size < INCLUDES_MAX && !seen.has(file) ? readSmall(file) : undefined
   if (text === undefined) return []
@@ -91,7 +92,7 @@ function linesOf(text: string, file: string): ConfigLine[] {
   return lines
 }
 
-/** Without quotes, and without a comment behind it. */
+/** Removes quotes and a trailing comment. */
 function plain(value: string): string {
   const quoted = /^"((?:[^"\\]|\\.)*)"/.exec(value)?.[1]
   return (quoted ?? value.replace(/\s+[#;].*$/, '')).replace(/\\(.)/g, '$1').trim()
@@ -103,7 +104,7 @@ function closedBy(config: readonly ConfigLine[], origin: PathOrigin): readonly C
     const place = value.startsWith('~/')
       ? absolutePath(value, origin)
       : resolve(origin.folder, value)
-    // Husky's folder of generated hooks runs the scripts beside it.
+    // Hooks in husky's generated folder run the scripts in its parent.
     return place.endsWith('/_') ? [place, dirname(place)] : [place]
   })
   const included = config.filter(isInclude).map((line) => includedBy(line, origin))
@@ -120,7 +121,7 @@ function userConfig(origin: PathOrigin): readonly ConfigLine[] {
   return files.flatMap((file) => readConfig(file, origin))
 }
 
-/** Settings by GIT_CONFIG_COUNT, which git reads after its files. */
+/** Passes settings by GIT_CONFIG_COUNT, which takes precedence over git's files. */
 function variablesOf(config: readonly ConfigLine[]): Readonly<Record<string, string>> {
   const passed = PASSED.flatMap((key) => {
     const value = config.findLast((line) => line.key === key)?.value

@@ -40,7 +40,7 @@ test('A command has its folder, and folders of HOME by name alone', () => {
   assert.deepEqual(more.grant.lifted, [at('work/data'), at('work/project/.env')])
 })
 
-test('No flag opens the state, keys, HOME, the system, or what is not there', () => {
+test('No flag opens the state, keys, HOME, the system, or a missing path', () => {
   const refused: readonly Partial<FolderAsked>[] = [
     { read: ['keys'] },
     { write: ['~'] },
@@ -58,7 +58,7 @@ test('No flag opens the state, keys, HOME, the system, or what is not there', ()
     assert.throws(() => grantOf({}, { folder }), { code: 'USAGE' }, folder)
 })
 
-test('Paths that do not exist are closed at the place where they would be', () => {
+test('Paths that do not exist are closed where they would be created', () => {
   const { closed } = grantOf({ deny: ['later/file'] }).grant
   const path = at('work/project/later/file')
   assert.ok(closed.some((one) => one.path === path && one.to === 'all'))
@@ -85,7 +85,7 @@ test('Settings that do not name the folder for writing leave it read-only', () =
   assert.deepEqual(bindsOf(withRules({ write: ['..'] })), ['w /work', 'r /.nvm'])
 })
 
-test('Places that settings hide are hidden, but for those that they show again', () => {
+test('Paths that settings hide are hidden, except those that the settings show again', () => {
   const opened = withRules({ hidden: ['~'], read: ['.', '~/work/data/open'], write: ['src'] })
   assert.deepEqual(bindsOf(opened), ['r /work/project', 'r /work/data/open', 'w /work/project/src'])
   assert.ok(opened.grant.closed.every(({ path }) => path !== home))

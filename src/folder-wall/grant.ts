@@ -9,7 +9,7 @@ import { absolutePath, canonicalPath, existingPath } from './paths.ts'
 import { noRules, type FolderRules } from './settings.ts'
 import { toolBinds } from './tools.ts'
 
-/** Requests of a command line, beside settings. */
+/** Requests of a command line, without settings. */
 export interface FolderAsked {
   readonly write: readonly string[]
   readonly read: readonly string[]
@@ -18,7 +18,7 @@ export interface FolderAsked {
   readonly rules?: FolderRules | undefined
 }
 
-/** Surroundings of a request, with the places there that are Mayfly's own. */
+/** Environment of a request, with Mayfly's own paths in it. */
 export interface FolderSituation {
   /** Canonical. */
   readonly folder: string
@@ -26,22 +26,25 @@ export interface FolderSituation {
   readonly environment: Readonly<Record<string, string | undefined>>
   /** Folders of state and caches: closed. */
   readonly state: readonly string[]
-  /** Files and folders that later runs of Mayfly are made of: not changed. */
+  /** Files and folders of the Mayfly installation: read-only, because later runs execute them. */
   readonly programs: readonly string[]
 }
 
 export interface MadeGrant {
   readonly grant: FolderGrant
-  /** Sentences for the caller. */
+  /** Notes for the caller, one sentence each. */
   readonly notes: readonly string[]
 }
 
-/** Folders of which nothing is a folder of a user's. */
+/** System folders: never writable, and never the folder of a command. */
 const SYSTEM = ['/usr', '/bin', '/sbin', '/lib', '/lib64', '/etc', '/boot', '/dev', '/proc', '/sys']
 const NEVER_SHOWN = ['.ssh', '.aws', '.gnupg', '.azure', '.kube', '.docker', '.config/gcloud']
 const CACHES = ['.cache/mayfly', '.local/state/mayfly', '.local/state/mayfly-warden']
 
-/** Makes the grant of a command in a folder. Throws MayflyError USAGE for what is too wide, or is not there. */
+/**
+ * Makes the grant of a command in a folder. Throws MayflyError USAGE for a request that is too wide, or names a
+ * missing path.
+ */
 export function folderGrant(asked: FolderAsked, at: FolderSituation): MadeGrant {
   const { rules = noRules } = asked
   assertNarrow(at)
@@ -71,7 +74,12 @@ export function folderGrant(asked: FolderAsked, at: FolderSituation): MadeGrant 
       folder: at.folder,
       home: at.home,
       binds,
-      closed: [...closedFor(asked, rules, at), ...hidden, ...git.closed, ...programsIn(binds, at)],
+      closed: [
+        ...closedFor(asked, rules, at),
+        ...hidden,
+        ...git.closed,
+        ...writablePrograms(binds, at),
+      ],
       lifted: readable,
       secretNames: rules.secretNames,
       variables: {
@@ -86,7 +94,7 @@ export function folderGrant(asked: FolderAsked, at: FolderSituation): MadeGrant 
   }
 }
 
-/** Settings that do not name the folder for writing leave it read-only, and the repository of a worktree too. */
+/** If settings list writable paths, the folder and its worktree repository are writable only if listed. */
 function isWritableBy(rules: FolderRules, at: FolderSituation): (path: string) => boolean {
   if (rules === noRules) return () => true
   const places = whatExists(rules.write, at)
@@ -98,7 +106,7 @@ function hiddenPlaces({ hidden, read, write }: FolderRules, at: FolderSituation)
   return { hidden: hidden.map(canonical), shownAgain: [...read, ...write].map(canonical) }
 }
 
-/** Variables of `--env` win over those that are set for git. */
+/** Variables of `--env` override those set for git. */
 function namedVariables(
   given: readonly string[],
   variables: Readonly<Record<string, string>>,
@@ -113,17 +121,17 @@ const nameIn = (text: string) => text.split('=')[0]!
 
 function notesOf(leftOut: readonly string[]): readonly string[] {
   if (leftOut.length === 0) return []
-  return [`Left out of its environment: ${leftOut.join(', ')} (--env NAME passes one on)`]
+  return [`Environment variables not passed: ${leftOut.join(', ')} ("--env NAME" passes one)`]
 }
 
-/** A folder that would show HOME or the system as a whole is refused. */
+/** Refuses a folder that would show HOME or the system as a whole. */
 function assertNarrow(at: FolderSituation): void {
   const { folder, home } = at
   const isWide = folder === '/' || (home !== undefined && isBelow(home, folder))
   const closed = [...SYSTEM, ...neverShown(at)]
   if (!isWide && !closed.some((place) => isBelow(folder, place))) return
-  throw new MayflyError('USAGE', `Cannot run in "${folder}": it is no folder of a project`, {
-    hint: 'Go to a folder below your home: it can be read and written as a whole',
+  throw new MayflyError('USAGE', `Cannot run in "${folder}": it is not a project folder`, {
+    hint: 'Go to a folder below your home: the command can read and write all of it',
   })
 }
 
@@ -131,11 +139,11 @@ function mustExist(written: string, at: FolderSituation): string {
   const found = existingPath(absolutePath(written, at))
   if (found !== undefined) return found
   throw new MayflyError('USAGE', `Cannot find "${written}"`, {
-    hint: 'Make it first: what is not there cannot be shown',
+    hint: 'Create it first: only existing paths can be mounted',
   })
 }
 
-/** As sandbox-runtime does, paths of settings that are not there are passed over. */
+/** Ignores missing paths of settings, as sandbox-runtime does. */
 function whatExists(written: readonly string[], at: FolderSituation): readonly string[] {
   return written.flatMap((one) => existingPath(absolutePath(one, at)) ?? [])
 }
@@ -180,10 +188,10 @@ function closedFor(
 }
 
 /**
- * Programs that lie in a folder which may be changed, such as Mayfly itself in `node_modules`: what they are is what holds
- * later runs.
+ * Mayfly's own programs inside a writable folder, such as a Mayfly in `node_modules`: made read-only, because later
+ * runs execute them.
  */
-function programsIn(
+function writablePrograms(
   binds: readonly FolderBind[],
   { programs }: FolderSituation,
 ): readonly ClosedPath[] {
@@ -193,7 +201,7 @@ function programsIn(
   return [...places].filter(isChangeable).map((path) => ({ path, to: 'write' }))
 }
 
-/** Drops binds that lie in another one, unless they may be written to and that one may not. */
+/** Drops binds that lie inside another one, except writable ones inside a read-only one. */
 function mergedBinds(binds: readonly FolderBind[]): readonly FolderBind[] {
   const unique = binds.filter(
     (one, index) =>

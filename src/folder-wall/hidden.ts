@@ -3,13 +3,13 @@ import type { ClosedPath, FolderBind } from '../contract/folder.ts'
 import { isBelow } from '../lib/is-below.ts'
 import { grantPolicy } from './policy.ts'
 
-/** Places that settings hide, and those among them that they show again; canonical. */
+/** Paths that settings hide, and paths in them that the settings show again; canonical. */
 export interface HiddenPlaces {
   readonly hidden: readonly string[]
   readonly shownAgain: readonly string[]
 }
 
-/** Without binds that settings hide, such as programs in HOME. */
+/** Drops binds of hidden paths, such as programs in HOME. */
 export function withoutHidden(
   binds: readonly FolderBind[],
   { hidden, shownAgain }: HiddenPlaces,
@@ -20,8 +20,9 @@ export function withoutHidden(
 }
 
 /**
- * Closes places for `denyRead`. A place that lies in nothing which is shown, such as HOME, has nothing in the wall but what
- * the same settings show again; any other is closed as a whole. Throws MayflyError USAGE where the folder itself is hidden.
+ * Closes paths for `denyRead`. A hidden path outside of all binds, such as HOME, contains only what the settings show
+ * again, so it needs no closing; any other is closed as a whole. Throws MayflyError USAGE if the folder itself would
+ * be hidden.
  */
 export function closedByHiding(
   { hidden, shownAgain }: HiddenPlaces,
@@ -40,7 +41,7 @@ export function closedByHiding(
   })
 }
 
-/** Sentences for places that stay closed although settings show them again. */
+/** Notes about paths that stay closed although settings show them again. */
 export function notesOfHiding(
   { shownAgain }: HiddenPlaces,
   closed: readonly ClosedPath[],
@@ -53,7 +54,7 @@ export function notesOfHiding(
 function closesAll(place: string): MayflyError {
   return new MayflyError(
     'USAGE',
-    `Cannot hold "denyRead" of "${place}": it closes this folder too, or the system`,
+    `Cannot apply "denyRead" to "${place}": it includes this folder, or the system`,
     { hint: 'Name folders below it, or name this folder in "allowRead"' },
   )
 }

@@ -2,20 +2,20 @@ import { lstatSync, realpathSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { MayflyError } from '../contract/error.ts'
 
-/** Folders from which written paths start: the current one, and HOME for `~`. */
+/** Folders that relative paths start from: the current one, and HOME for `~`. */
 export interface PathOrigin {
   readonly folder: string
   readonly home: string | undefined
 }
 
-/** A path as somebody wrote it, absolute. Throws MayflyError USAGE for `~` without a HOME. */
+/** Resolves a written path to an absolute one. Throws MayflyError USAGE for `~` without a HOME. */
 export function absolutePath(written: string, { folder, home }: PathOrigin): string {
   if (written !== '~' && !written.startsWith('~/')) return resolve(folder, written)
   if (home !== undefined) return join(home, written.slice(1))
   throw new MayflyError('USAGE', `Cannot read "${written}": HOME is not set`)
 }
 
-/** Canonical path; of one that does not exist the nearest folder above that does is resolved. */
+/** Canonical path; for a missing one, the nearest existing parent is resolved. */
 export function canonicalPath(absolute: string): string {
   try {
     return realpathSync(absolute)
@@ -25,7 +25,7 @@ export function canonicalPath(absolute: string): string {
   }
 }
 
-/** Canonical path of one that exists; undefined for others. */
+/** Canonical path; undefined if it does not exist. */
 export function existingPath(absolute: string): string | undefined {
   try {
     return realpathSync(absolute)

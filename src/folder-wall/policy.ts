@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { parseJson } from '../lib/parse-json.ts'
 
-/** The part of `policies/folder.json` that a grant is made of; the rest is the jail's. */
+/** The part of `policies/folder.json` that grants use; the jail uses the rest. */
 interface GrantPolicy {
   readonly system: { readonly shown: readonly string[] }
   readonly tools: {

@@ -11,41 +11,41 @@ const DONE: Readonly<Record<FolderRefusal['what'], string>> = {
   connect: 'connect to',
 }
 
-/** A refusal, its rule and the way on, in one line. */
+/** Text of a refusal on one line: the access, the rule, and how to allow it. */
 export function refusalText(refusal: FolderRefusal, folder: string): string {
   const { what, rule, name } = refusal
   const path = shortPath(refusal.path, folder)
-  return `refused: ${DONE[what]} ${path} (${rule}: ${name}); ${wayOn(refusal, path)}`
+  return `refused: ${DONE[what]} ${path} (${rule}: ${name}); ${howToAllow(refusal, path)}`
 }
 
 function shortPath(path: string, folder: string): string {
   return isBelow(path, folder) && path !== folder ? relative(folder, path) : path
 }
 
-function wayOn({ rule, what }: FolderRefusal, path: string): string {
+function howToAllow({ rule, what }: FolderRefusal, path: string): string {
   if (rule === 'protected')
     return 'no flag opens it: ask the user to make this change outside of mayfly exec'
   if (rule === 'secret')
     return what === 'read'
-      ? `"--read ${path}" lets it be read`
-      : 'no flag opens it to changes: ask the user'
+      ? `"--read ${path}" permits reading it`
+      : 'no flag permits writing it: ask the user'
   if (rule === 'denied') return 'a flag, the settings or the configuration close it'
-  return 'sockets below /tmp are the command’s own'
+  return 'only sockets of the command itself can be reached below /tmp'
 }
 
-/** The same for a host. */
+/** Text of a refused connection on one line. */
 export function networkRefusalText(host: string, port: number, because: string): string {
-  return `refused: connect to ${host}:${port} (${because}); ${wayOut(host, port)}`
+  return `refused: connect to ${host}:${port} (${because}); ${howToConnect(host, port)}`
 }
 
-function wayOut(host: string, port: number): string {
+function howToConnect(host: string, port: number): string {
   const { kind } = isIP(host) === 0 ? { kind: 'public' } : addressKind(host)
-  if (kind === 'never') return 'nothing lets out there'
-  if (kind === 'private') return 'a rule of the configuration with private = true lets it out'
-  return `"--allow ${patternOf(host, port)}" lets it out, if the configuration does`
+  if (kind === 'never') return 'this address is never reachable'
+  if (kind === 'private') return 'a rule of the configuration with private = true permits it'
+  return `"--allow ${patternOf(host, port)}" permits it, if the configuration does`
 }
 
-/** A bare host is https. */
+/** A pattern without a scheme means https. */
 function patternOf(host: string, port: number): string {
   const name = isIP(host) === 6 ? `[${host}]` : host
   if (port === 443) return name

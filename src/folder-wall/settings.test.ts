@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { readSettings } from './settings.ts'
 
-/** As its documentation shows it, with fields of other systems. */
+/** As in its documentation, with fields for other systems. */
 const whole = {
   network: {
     allowedDomains: ['github.com', '*.npmjs.org', 'api.example.com:8443', '[2001:db8::1]:443'],
@@ -24,7 +24,7 @@ const whole = {
 const read = (changes: Record<string, unknown>) =>
   readSettings(JSON.stringify({ ...whole, ...changes }), 'srt.json')
 
-test('Settings of sandbox-runtime are read as they stand', () => {
+test('Settings of sandbox-runtime are read unchanged', () => {
   const rules = read({
     credentials: {
       files: [{ path: '~/.netrc', mode: 'deny' }],
@@ -52,15 +52,13 @@ test('Settings of sandbox-runtime are read as they stand', () => {
   })
 })
 
-test('A setting that would open more is left out, and one that is not known is told', () => {
+test('A setting that would widen access is ignored, and an unknown one is reported', () => {
   const { notes } = read({
     network: { ...whole.network, allowAllUnixSockets: true, narrowNext: 1 },
     filesystem: { ...whole.filesystem, disabled: true, allowGitConfig: true },
     closeMore: true,
   })
-  const fields = notes.map((note) =>
-    /^"([\w.]+)" of the settings is (left out|not known)/.exec(note),
-  )
+  const fields = notes.map((note) => /^Setting "([\w.]+)" is (ignored|unknown)/.exec(note))
   assert.deepEqual(
     fields.map((found) => found?.[1]),
     [
@@ -73,20 +71,20 @@ test('A setting that would open more is left out, and one that is not known is t
   )
 })
 
-test('A setting that takes something away and cannot be held is refused by its name', () => {
+test('A restricting setting that cannot be enforced is refused by name', () => {
   const { network, filesystem } = whole
   const refused: readonly (readonly [RegExp, Record<string, unknown>])[] = [
     [/network\.httpProxyPort/, { network: { ...network, httpProxyPort: 8080 } }],
     [/network\.mitmProxy/, { network: { ...network, mitmProxy: { socketPath: '/x' } } }],
     [
-      /deniedResolvedAddresses.*"8\.8\.8\.0\/24" is no private range/,
+      /deniedResolvedAddresses.*"8\.8\.8\.0\/24" is not a private range/,
       { network: { ...network, deniedResolvedAddresses: ['8.8.8.0/24'] } },
     ],
-    [/"\*\*\/gen\/\*" is no path/, { filesystem: { ...filesystem, denyWrite: ['**/gen/*'] } }],
-    [/Cannot hold "src\/\*\/x"/, { filesystem: { ...filesystem, denyRead: ['src/*/x'] } }],
+    [/"\*\*\/gen\/\*" is not a path/, { filesystem: { ...filesystem, denyWrite: ['**/gen/*'] } }],
+    [/Cannot enforce "src\/\*\/x"/, { filesystem: { ...filesystem, denyRead: ['src/*/x'] } }],
     [/"network": /, { network: undefined }],
     [/"filesystem\.allowWrite": /, { filesystem: { ...filesystem, allowWrite: 'src' } }],
-    [/is no host/, { network: { ...network, allowedDomains: ['a.example:b'] } }],
+    [/is not a host/, { network: { ...network, allowedDomains: ['a.example:b'] } }],
   ]
   for (const [message, changes] of refused) {
     const made = () => read(changes)

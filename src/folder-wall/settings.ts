@@ -4,24 +4,28 @@ import { MayflyError } from '../contract/error.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
 /**
- * Settings of sandbox-runtime, read as they stand: `network.allowedDomains`, `filesystem.denyRead` and the rest.
+ * Settings of sandbox-runtime in their own format: `network.allowedDomains`, `filesystem.denyRead` and so on.
  *
- * A field that takes something away is held, or refused by name where this wall cannot hold it: settings that are read and
- * not held would be worse than none. A field that would open more than `mayfly exec` does is left out, and told.
+ * A field that restricts access is enforced, or refused by name if this wall cannot enforce it: a setting that is
+ * accepted and not enforced would be worse than an error. A field that would allow more than `mayfly exec` does is
+ * ignored, with a note.
  */
 export interface FolderRules {
-  /** `read` opens what `hidden` closes; nothing but `write` is written to, the folder itself neither. */
+  /**
+   * `read` shows paths again that `hidden` hides. If settings are given, only `write` is writable: not even the folder
+   * itself.
+   */
   readonly read: readonly string[]
   readonly write: readonly string[]
   readonly hidden: readonly string[]
   readonly closed: readonly { readonly path: string; readonly to: 'write' | 'all' }[]
-  /** Names that are secrets at any depth. */
+  /** File names that are treated as secrets in every folder. */
   readonly secretNames: readonly string[]
-  /** Patterns of the network, as in Controls. */
+  /** Network patterns, as in Controls. */
   readonly allow: readonly string[]
   readonly deny: readonly string[]
   readonly withoutVariables: readonly string[]
-  /** Fields that were left out, a sentence each. */
+  /** Notes about ignored fields, one sentence each. */
   readonly notes: readonly string[]
 }
 
@@ -43,8 +47,11 @@ const paths = z.array(z.string().min(1).max(4096)).max(LIST_MAX)
 const domains = z.array(z.string().min(1).max(300)).max(LIST_MAX)
 const credential = z.object({ mode: z.enum(['deny', 'mask']) })
 
-/** Fields that only open more, or are of other systems and of its own programs. */
-const PASSED_OVER: Readonly<Record<'' | 'network' | 'filesystem', readonly string[]>> = {
+/**
+ * Fields ignored without a note: they would only widen access, or are for other systems or for sandbox-runtime's own
+ * programs.
+ */
+const IGNORED: Readonly<Record<'' | 'network' | 'filesystem', readonly string[]>> = {
   '': [
     'ignoreViolations',
     'enableWeakerNestedSandbox',
@@ -103,13 +110,13 @@ const settingsSchema = z.looseObject({
 
 type Settings = z.infer<typeof settingsSchema>
 
-/** Throws MayflyError USAGE for text that is no such file, or asks for what this wall cannot hold. */
+/** Throws MayflyError USAGE for malformed text, and for restrictions that this wall cannot enforce. */
 export function readSettings(text: string, name: string): FolderRules {
   const settings = parsed(text, name)
   const { network, filesystem, credentials } = settings
   const hidden = filesystem.denyRead.map(patternOf)
   const files = credentials?.files ?? []
-  assertHeld(network, filesystem, name)
+  assertEnforceable(network, filesystem, name)
   return {
     read: filesystem.allowRead ?? [],
     write: filesystem.allowWrite.map(withoutStars),
@@ -139,21 +146,25 @@ function parsed(text: string, name: string): Settings {
   }
 }
 
-/** Refuses fields that narrow and cannot be held here. */
-function assertHeld(
+/** Refuses restricting fields that cannot be enforced here. */
+function assertEnforceable(
   network: Settings['network'],
   filesystem: Settings['filesystem'],
   name: string,
 ): void {
   const proxies = ['httpProxyPort', 'socksProxyPort', 'mitmProxy', 'tlsTerminate'] as const
   const proxy = proxies.find((one) => network[one] !== undefined)
-  if (proxy) throw unheld(name, `network.${proxy}`, 'another proxy than Mayfly’s would decide')
+  if (proxy) throw unenforceable(name, `network.${proxy}`, 'Mayfly’s own proxy cannot be replaced')
   const open = (network.deniedResolvedAddresses ?? []).find((range) => !isClosedAnyway(range))
   if (open !== undefined)
-    throw unheld(name, 'network.deniedResolvedAddresses', `"${open}" is no private range`)
+    throw unenforceable(name, 'network.deniedResolvedAddresses', `"${open}" is not a private range`)
   const wide = [...filesystem.denyWrite].find((one) => hasStars(withoutStars(one)))
   if (wide !== undefined)
-    throw unheld(name, 'filesystem.denyWrite', `"${wide}" is no path: name files or folders`)
+    throw unenforceable(
+      name,
+      'filesystem.denyWrite',
+      `"${wide}" is not a path: name files or folders`,
+    )
 }
 
 function isClosedAnyway(range: string): boolean {
@@ -165,17 +176,17 @@ function notesOf(
   filesystem: Settings['filesystem'],
   credentials: readonly { readonly mode: string }[],
 ): readonly string[] {
-  const left = (field: string, why: string) => `"${field}" of the settings is left out: ${why}`
+  const ignored = (field: string, why: string) => `Setting "${field}" is ignored: ${why}`
   return [
-    ...(filesystem.disabled ? [left('filesystem.disabled', 'files stay protected')] : []),
+    ...(filesystem.disabled ? [ignored('filesystem.disabled', 'files stay protected')] : []),
     ...(filesystem.allowGitConfig
-      ? [left('filesystem.allowGitConfig', 'the configuration of git stays protected')]
+      ? [ignored('filesystem.allowGitConfig', 'the configuration of git stays protected')]
       : []),
     ...(network.allowAllUnixSockets
-      ? [left('network.allowAllUnixSockets', 'no socket of this machine is reached')]
+      ? [ignored('network.allowAllUnixSockets', 'no socket of this machine is reached')]
       : []),
     ...(network.parentProxy
-      ? [left('network.parentProxy', 'the configuration names a proxy, [egress] proxy')]
+      ? [ignored('network.parentProxy', 'the configuration names a proxy, [egress] proxy')]
       : []),
     ...(credentials.some(({ mode }) => mode === 'mask')
       ? ['Credentials with mode "mask" are closed as with "deny"']
@@ -183,7 +194,7 @@ function notesOf(
   ]
 }
 
-/** A field of a later version may take something away: it is told, since it is not held. */
+/** Notes about unknown fields: a field of a later version may be a restriction, and is not enforced. */
 function unknownFields(settings: Settings): readonly string[] {
   const { network, filesystem } = settingsSchema.shape
   const all = [
@@ -193,9 +204,10 @@ function unknownFields(settings: Settings): readonly string[] {
   ] as const
   return all.flatMap(({ prefix, has, known }) =>
     Object.keys(has)
-      .filter((field) => !Object.hasOwn(known, field) && !PASSED_OVER[prefix].includes(field))
+      .filter((field) => !Object.hasOwn(known, field) && !IGNORED[prefix].includes(field))
       .map(
-        (field) => `"${[prefix, field].filter(Boolean).join('.')}" of the settings is not known`,
+        (field) =>
+          `Setting "${[prefix, field].filter(Boolean).join('.')}" is unknown: it is not enforced`,
       ),
   )
 }
@@ -207,31 +219,31 @@ function withoutStars(written: string): string {
   return written.replace(/\/\*\*$/, '')
 }
 
-/** A path, or a name at any depth, which is judged when it is opened. */
+/** A path, or a file name in any folder, which is checked at open(2). */
 function patternOf(written: string): { readonly path: string } | { readonly name: string } {
   const plain = withoutStars(written)
   if (!hasStars(plain)) return { path: plain }
   const name = /^(?:\.\/)?(?:\*\*\/)?([^/]+)$/.exec(plain)?.[1]
   if (name !== undefined && /^[^*?[\]]*\*?[^*?[\]]*$/.test(name) && name !== '*')
     return { name: name.toLowerCase() }
-  throw new MayflyError('USAGE', `Cannot hold "${written}" of "filesystem.denyRead"`, {
+  throw new MayflyError('USAGE', `Cannot enforce "${written}" of "filesystem.denyRead"`, {
     hint: 'Name a path, or a file name at any depth with at most one star, such as "**/*.secret"',
   })
 }
 
-/** A host of sandbox-runtime: any scheme, and any port unless it names one. */
+/** Converts a host of sandbox-runtime to a pattern: any scheme, and any port unless it names one. */
 function hostPattern(domain: string, name: string): string {
   const [, host, port = '*'] = /^(\[[^\]]+\]|[^:]+)(?::(\d{1,5}|\*))?$/.exec(domain) ?? []
-  if (host === undefined) throw unreadable(name, `"${domain}" is no host`)
+  if (host === undefined) throw unreadable(name, `"${domain}" is not a host`)
   return `*://${host}:${port}`
 }
 
 function unreadable(name: string, why: string): MayflyError {
   return new MayflyError('USAGE', `Cannot read the settings "${name}": ${why}`, {
-    hint: 'They are those of sandbox-runtime: network and filesystem, with their lists',
+    hint: 'The format is that of sandbox-runtime: "network" and "filesystem" with their lists',
   })
 }
 
-function unheld(name: string, field: string, why: string): MayflyError {
-  return new MayflyError('USAGE', `Cannot hold "${field}" of the settings "${name}": ${why}`)
+function unenforceable(name: string, field: string, why: string): MayflyError {
+  return new MayflyError('USAGE', `Cannot enforce "${field}" of the settings "${name}": ${why}`)
 }

@@ -7,8 +7,8 @@ import { grantPolicy } from './policy.ts'
 const PLACES_MAX = 48
 
 /**
- * Folders of programs that PATH names, where they would be hidden: below HOME those of the table, with what their programs
- * need beside them, and elsewhere the folder itself. Read-only.
+ * Read-only binds of the program folders in PATH that would otherwise be hidden. Below HOME they follow the table in
+ * `policies/folder.json`, which adds the files that those programs need; elsewhere it is the folder itself.
  */
 export function toolBinds(path: string, home: string | undefined): readonly FolderBind[] {
   const entries = path.split(':').filter((entry) => isAbsolute(entry))
@@ -24,7 +24,7 @@ export function toolBinds(path: string, home: string | undefined): readonly Fold
 }
 
 function placesOf(named: string, home: string | undefined): readonly string[] {
-  // Links in it lead to the packages beside it.
+  // Links in `.bin` lead to the packages in `node_modules`.
   const entry = named.replace(/(\/node_modules)\/\.bin$/, '$1')
   if (home === undefined || !isBelow(entry, home)) return isAbove(entry, home) ? [] : [entry]
   if (entry === home) return []
@@ -33,7 +33,7 @@ function placesOf(named: string, home: string | undefined): readonly string[] {
   return (shown.length > 0 ? shown : [entry]).flatMap((place) => existingPath(place) ?? [])
 }
 
-/** An entry of PATH that would show HOME with it. */
+/** True for an entry of PATH that contains HOME. */
 function isAbove(entry: string, home: string | undefined): boolean {
   return home !== undefined && isBelow(home, entry)
 }

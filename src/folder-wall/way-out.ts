@@ -1,21 +1,21 @@
 import { readFileSync } from 'node:fs'
 
-/** Port of the loopback inside at which programs find the way out. */
+/** Port of the egress proxy on the loopback inside the wall. */
 export const wayOutPort = 3128
 const PROXY = `http://127.0.0.1:${wayOutPort}`
 const NEAR = 'localhost,127.0.0.1'
 const KNOWN = '/etc/ssl/certs/ca-certificates.crt'
-/** On the root of the wall, which cannot be written. */
+/** In the read-only root of the wall. */
 const OWN_FILE = '/mayfly/authority.pem'
 const ALL_FILE = '/mayfly/authorities.pem'
 
-/** Variables and files by which programs take the way out, and trust what looks into their TLS. */
+/** Variables and files that make programs use the egress proxy, and trust its TLS certificate. */
 export interface WayOut {
   readonly variables: Readonly<Record<string, string>>
   readonly files: Readonly<Record<string, string>>
 }
 
-/** `trust` is the certificate of the authority, where TLS may be looked into. */
+/** `trust`: certificate of Mayfly's TLS authority, if TLS may be inspected. */
 export function wayOut(trust: string | undefined): WayOut {
   const proxy = {
     HTTP_PROXY: PROXY,
@@ -35,7 +35,9 @@ export function wayOut(trust: string | undefined): WayOut {
   }
 }
 
-/** All variables but Node's replace what programs know themselves. */
+/**
+ * Authorities of this system: all variables except Node's replace the program's built-in list instead of adding to it.
+ */
 function knownAuthorities(): string {
   try {
     return readFileSync(KNOWN, 'utf8')

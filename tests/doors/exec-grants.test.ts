@@ -66,7 +66,7 @@ suite('Grants of mayfly exec', { skip: noFolderWall, timeout, concurrency: 2 }, 
     const { stdout, stderr } = await shell(script, ['--settings', file])
     assert.equal(stdout, 'data\nhttp://127.0.0.1:3128\n')
     assert.ok(existsSync(at('src/made')) && !existsSync(at('out')) && !existsSync(at('src/kept')))
-    assert.match(stderr, /^mayfly: "extra" of the settings is not known$/m)
+    assert.match(stderr, /^mayfly: Setting "extra" is unknown: it is not enforced$/m)
     const fetch =
       'fetch("https://example.com").catch((e) => console.log(e.cause?.code ?? e.message))'
     const words = ['exec', '--json', '--settings', file, '--', 'node', '-e', fetch]

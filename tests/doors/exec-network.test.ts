@@ -45,9 +45,12 @@ suite('mayfly exec --allow', { skip: noFolderWall, timeout, concurrency: 2 }, ()
     assert.deepEqual(JSON.parse(ran.stdout), [200, 403, 403], ran.stderr)
     assert.match(
       ran.stderr,
-      /^mayfly: refused: connect to denied\.example:80 \(.+\); "--allow http:\/\/denied\.example" lets it out, if the configuration does$/m,
+      /^mayfly: refused: connect to denied\.example:80 \(.+\); "--allow http:\/\/denied\.example" permits it, if the configuration does$/m,
     )
-    assert.match(ran.stderr, /^mayfly: refused: connect to 169\..+; nothing lets out there$/m)
+    assert.match(
+      ran.stderr,
+      /^mayfly: refused: connect to 169\..+; this address is never reachable$/m,
+    )
   })
 
   test('lists each try with --json, and leaves none without a network', async () => {

@@ -95,7 +95,7 @@ suite('mayfly exec', { skip, timeout, concurrency: 2 }, () => {
     )
     assert.match(
       stderr,
-      /^mayfly: refused: read of \.env \(secret: \.env\*\); "--read \.env" lets it be read$/m,
+      /^mayfly: refused: read of \.env \(secret: \.env\*\); "--read \.env" permits reading it$/m,
     )
     const { stdout } = await shell('cat .env', ['--read', '.env'])
     assert.equal(stdout, 'SECRET=1\n')
@@ -133,7 +133,7 @@ suite('mayfly exec', { skip, timeout, concurrency: 2 }, () => {
     assert.equal(without.stdout, '[]\n')
     assert.match(
       without.stderr,
-      /Left out of its environment: DEPLOY_TOKEN \(--env NAME passes one on\)/,
+      /Environment variables not passed: DEPLOY_TOKEN \("--env NAME" passes one\)/,
     )
     const given = await shell(script, ['--env', 'DEPLOY_TOKEN', 'SSH_AUTH_SOCK=x'], { env })
     assert.equal(given.stdout, '[abcx]\n')

@@ -200,7 +200,7 @@ suite('Limits of packages', () => {
   test('--packages with a file is a usage error that says what it expects', async () => {
     const ran = await mayfly(place, ['run', 'app/plain.js', '--packages', 'app/all.js'])
     assert.equal(ran.code, 2)
-    assert.match(ran.stderr, /Cannot take packages from "app\/all\.js": it is no folder/)
+    assert.match(ran.stderr, /Cannot use packages from "app\/all\.js": it is no folder/)
   })
 
   test('a library names folders for its jobs, each tenant has a layer of its own, and HTTP names none', async (t) => {

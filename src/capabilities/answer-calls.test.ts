@@ -11,7 +11,7 @@ const facts = { name: 'x', date: 0, executionTime: 0 }
 const ended = (value: unknown): Outcome => safeOutcome(facts, { value })
 const nowhere: RunCapability = () => Promise.reject(new Error('no road is taken'))
 
-test('A job may call only capabilities of the catalogue, and functions of its caller where that has some', async () => {
+test('A job may call only capabilities of the catalogue, and functions registered by its caller', async () => {
   const names = new Catalogue().list().map(({ name }) => name)
   assert.deepEqual(names.toSorted(), [...callable].sort())
   using own = answerCalls(nowhere, async (argsText) => argsText)

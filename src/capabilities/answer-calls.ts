@@ -12,7 +12,7 @@ import { parseJson } from '../lib/parse-json.ts'
 /** Limits of isolated calls per job: in total and concurrently. Each is a job of its own. */
 const isolatedMax = 100
 const atOnceMax = 4
-/** The same for functions of the caller, which run in its process. */
+/** The same limits for functions of the caller, which run in the caller's process. */
 const hostCallsMax = 1000
 const hostCallsAtOnceMax = 16
 
@@ -62,12 +62,15 @@ export function answerCalls(road: RunCapability, hostCalls?: HostCalls): CallHan
   }
 }
 
-/** Functions of the caller, within bounds. Throws FORBIDDEN where there are none. */
+/** Bounds the calls of functions of the caller. Throws FORBIDDEN if the caller registered none. */
 function boundedHost(calls?: HostCalls): HostCalls {
   let [all, atOnce] = [0, 0]
   return async (argsText, signal) => {
     if (!calls)
-      throw new MayflyError('FORBIDDEN', `Cannot call "${hostCall}": this door has no functions`)
+      throw new MayflyError(
+        'FORBIDDEN',
+        `Cannot call "${hostCall}": this entry point has no functions`,
+      )
     if (all >= hostCallsMax || atOnce >= hostCallsAtOnceMax)
       throw new MayflyError('RATE_LIMITED', `Cannot call "${hostCall}": too many calls`)
     all++
@@ -84,7 +87,7 @@ function boundedHost(calls?: HostCalls): HostCalls {
 function listOf(args: unknown): readonly unknown[] {
   if (!Array.isArray(args)) return args === null ? [] : [args]
   if (args.length <= argsMax) return args
-  throw new MayflyError('INVALID', `Cannot take more than ${argsMax} arguments`)
+  throw new MayflyError('INVALID', `Cannot accept more than ${argsMax} arguments`)
 }
 
 function valueTextOf({ status, result, encoding, error }: Outcome): string {

@@ -70,7 +70,7 @@ test('S4-28: an answer of a capability that did more than compute is withheld', 
   for (const run of [
     () => clearTimeout(setTimeout(() => undefined, 1)),
     async () => 1,
-    // Starts nothing async, yet returns a promise.
+    // Starts no asynchronous work, yet returns a promise.
     () => made,
   ])
     assert.throws(() => callInProcess(safe(run), []), { code: 'FORBIDDEN', message: /own/ })

@@ -12,7 +12,7 @@ import { isBelow } from '../lib/is-below.ts'
  */
 const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK } = constants
 
-/** End of a path: open parent folder and last name; undefined for the granted folder itself. */
+/** End of a path: the open parent folder and the last name; undefined for the granted folder itself. */
 export interface OpenParent extends AsyncDisposable {
   readonly folder: FileHandle
   readonly name: string | undefined
@@ -104,7 +104,7 @@ export function ofHandle(folder: FileHandle): string {
 }
 
 export function notFile(path: string): MayflyError {
-  return new MayflyError('FORBIDDEN', `Cannot use "${shown(path)}": it is no plain file`)
+  return new MayflyError('FORBIDDEN', `Cannot use "${shown(path)}": it is not a regular file`)
 }
 
 async function openFolder(path: string, flags: number, asked: string): Promise<FileHandle> {

@@ -163,7 +163,7 @@ function bytesOf({ content, encoding }: Extract<Asked, { verb: 'write' }>): Buff
 function tooLarge(): MayflyError {
   return new MayflyError(
     'TOO_LARGE',
-    `Cannot take it: more than ${fileBytesMax / MIB} MiB or ${entriesMax} entries`,
+    `Cannot process it: more than ${fileBytesMax / MIB} MiB or ${entriesMax} entries`,
   )
 }
 

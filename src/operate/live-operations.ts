@@ -65,7 +65,7 @@ function observerOf(parts: LifeParts, lives: LiveRegistry): LifeObserver {
   const life = new OperatedLife(parts)
   const ended = Promise.withResolvers<SupervisedRun>()
   let hasEnded = false
-  // A run that throws is its caller's; operators only wait for it.
+  // If a run throws, its caller gets the error; operators only wait for the end.
   ended.promise.catch(() => undefined)
   return {
     attach: (handle, emit) => life.attach(handle, emit),
@@ -84,14 +84,14 @@ function observerOf(parts: LifeParts, lives: LiveRegistry): LifeObserver {
       return { ...lived, timeline: life.withOperatorEntries(lived.timeline) }
     },
     close() {
-      // The error has a stack trace: some 70 µs that a run which ended does not pay.
+      // Created only on demand: a stack trace takes about 70 µs, which a run that ended must not pay.
       if (!hasEnded) ended.reject(brokenRun(life))
       lives.remove(life.run)
     },
   }
 }
 
-/** For operators that wait for a run which threw. */
+/** Error for operators that wait for a run which threw. */
 function brokenRun({ run }: OperatedLife): MayflyError {
   return new MayflyError('NOT_FOUND', `Cannot find "${run}" any more: its run broke`)
 }

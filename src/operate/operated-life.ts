@@ -43,7 +43,7 @@ export class OperatedLife {
     return this.#supervisor!
   }
 
-  /** Entries before the first phase belong to a life that never began. */
+  /** Entries before the first phase are dropped unless the life begins. */
   attach(supervisor: LifeHandle, emit: TimelineListener): void {
     this.#supervisor = supervisor
     this.#emit = emit

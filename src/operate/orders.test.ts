@@ -109,7 +109,7 @@ test('A control closed by an operator stays closed in every later phase', async 
   assert(isWithin(told[1]!, told[0]!))
 })
 
-test('An order that the wall cannot enforce ends the phase, and the caller is told', async () => {
+test('An order that the wall cannot enforce ends the phase, and the caller gets an error', async () => {
   const answers: boolean[] = []
   const { story } = await live({
     faults: { tighten: ['cpu'] },

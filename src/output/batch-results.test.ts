@@ -69,7 +69,7 @@ test('A job that fails before it could be called has only skipped calls', () => 
   assert.deepEqual(ends?.flat(), ['skipped', null, 'skipped', null, 'skipped', null])
 })
 
-test('The results of a batch together take no more than one result may', () => {
+test('All results of a batch together are limited to the size of one result', () => {
   const limits = limitsOf({ result: 10 })
   const { ends } = close([ok('"12345"'), ok('"6789"'), ok('1')], {}, { limits })
   assert.deepEqual(ends, [

@@ -6,8 +6,8 @@ import { mismatch, readResult } from './result.ts'
 import type { SchemaValidator } from './schema.ts'
 
 /**
- * Output contract of a batch: each result is read and checked against the schema separately, so a bad one is refused
- * alone; together they take no more bytes than a single result may.
+ * Output contract of a batch: each result is parsed and checked against the schema separately, so a bad one is refused
+ * alone; all results together are limited to the size of one.
  */
 export class BatchResults {
   readonly #calls: number

@@ -1,5 +1,5 @@
 /**
- * Position in a result: key and parent; undefined is the root. A JSON Pointer is built only for the reported
+ * Position in a result: key and parent; undefined is the root. The JSON Pointer is built only for the reported
  * mismatch, since keys may be as long as the result.
  */
 export interface ValuePath {

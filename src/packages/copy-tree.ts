@@ -25,10 +25,10 @@ const READ = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK | 
 const FOLDER_MODE = 0o755
 
 /**
- * Copies the surveyed tree from `root` into the empty folder `to`. The owner of the source may change it meanwhile
- * (TOCTOU), so each file is opened with O_NOFOLLOW, its real path is read back from the fd, and at most its surveyed
- * size is copied. Owners and set-uid bits are dropped; mtimes are kept, because compiled Python is validated by
- * them. Throws MayflyError USAGE if the source changed.
+ * Copies the surveyed tree from `root` into the empty folder `to`. TOCTOU: the owner of the source may change it
+ * during the copy, so each file is opened with O_NOFOLLOW, its real path is read back from the fd, and at most its
+ * surveyed size is copied. Owners and set-uid bits are dropped; mtimes are kept, because compiled Python is validated
+ * by them. Throws MayflyError USAGE if the source changed.
  */
 export async function copyTree(root: string, to: string, { folders, files, links }: Survey) {
   for (const folder of folders) mkdirSync(path.join(to, folder), { mode: FOLDER_MODE })

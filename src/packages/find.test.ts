@@ -8,7 +8,7 @@ import { findPackages, nearestModules } from './find.ts'
 const base = realpathSync(mkdtempSync(join(tmpdir(), 'mayfly-find-')))
 after(() => rmSync(base, { recursive: true, force: true }))
 
-/** A folder of this user that no project may mount. */
+/** Another folder of this user, which no project may mount. */
 const secrets = join(base, 'secrets')
 mkdirSync(secrets)
 writeFileSync(join(secrets, 'credentials'), 'canary')
@@ -20,7 +20,7 @@ function project(name: string): string {
   return root
 }
 
-test('packages found in a project are inside it, whatever its links say', () => {
+test('packages found in a project are inside it, even if its symlinks lead out', () => {
   const plain = project('plain')
   mkdirSync(join(plain, 'node_modules'))
   assert.equal(nearestModules(plain)?.folder, join(plain, 'node_modules'))

@@ -26,8 +26,8 @@ const LOCK_BYTES_MAX = 64 * 2 ** 20
 const ENVIRONMENTS = ['.venv', 'venv']
 
 /**
- * Finds packages at or in a folder: a `node_modules`, a virtual environment, a site-packages, a folder of wheels, or
- * a project with one of the first two. Throws MayflyError USAGE if there are none.
+ * Finds packages at or in a folder: a `node_modules`, a virtual environment, a site-packages, a folder of wheels, or a
+ * project with one of the first two. Throws MayflyError USAGE if there are none.
  */
 export function findPackages(given: string): PackageSource {
   const folder = realFolder(given)
@@ -36,7 +36,7 @@ export function findPackages(given: string): PackageSource {
   const why = folder
     ? 'it has no node_modules, no virtual environment and no wheels'
     : 'it is no folder'
-  throw new MayflyError('USAGE', `Cannot take packages from "${given}": ${why}`, {
+  throw new MayflyError('USAGE', `Cannot use packages from "${given}": ${why}`, {
     hint: 'Name a project, its node_modules, a virtual environment, or a folder with .whl files',
   })
 }

@@ -10,7 +10,7 @@ export interface HeldPackages extends Disposable {
 
 const stores = new Map<string, Layers>()
 
-/** Takes the layers of several folders, in order; all or none. Throws MayflyError USAGE or STATE. */
+/** Acquires the layers of several folders, in order; all or none. Throws MayflyError USAGE or STATE. */
 export async function holdPackages(
   tenant: string,
   sources: readonly (string | PackageSource)[],
@@ -18,7 +18,7 @@ export async function holdPackages(
   heard: (source: PackageSource, layer: HeldLayer) => void = () => {},
 ): Promise<HeldPackages> {
   if (sources.length > layersMax)
-    throw new MayflyError('USAGE', `Cannot take more than ${layersMax} folders of packages`)
+    throw new MayflyError('USAGE', `Cannot mount more than ${layersMax} folders of packages`)
   const store = stores.get(folder) ?? new Layers({ folder })
   stores.set(folder, store)
   const layers: HeldLayer[] = []

@@ -88,12 +88,12 @@ export class Layers {
     this.#layersMax = options.layersMax ?? layersMax
   }
 
-  /** Takes the layer of a folder, and makes it if missing. Throws MayflyError USAGE or STATE. */
+  /** Acquires the layer of a folder, and builds it if missing. Throws MayflyError USAGE or STATE. */
   async take(tenant: string, source: PackageSource): Promise<HeldLayer> {
     this.#open()
     const found = await survey(source.folder).catch((cause: unknown) => {
       if (cause instanceof MayflyError) throw cause
-      const message = `Cannot take packages from "${source.folder}": ${messageOf(cause)}`
+      const message = `Cannot use packages from "${source.folder}": ${messageOf(cause)}`
       throw new MayflyError('USAGE', message, { cause })
     })
     const name = this.#nameOf(tenant, source, found)
@@ -122,7 +122,7 @@ export class Layers {
       makeCacheFolder(this.#folder, FOLDER_MODE)
       const { uid, mode } = lstatSync(this.#folder)
       if (uid !== process.getuid?.() || (mode & 0o022) !== 0)
-        throw new Error('others may write to it, or it is not ours')
+        throw new Error('other users may write to it, or own it')
       this.#key ??= this.#readKey()
     } catch (error) {
       throw this.#broken(error)
@@ -257,7 +257,7 @@ export class Layers {
       'STATE',
       `Cannot keep packages: ${sum + bytes} bytes of ${this.#bytesMax} would be in use`,
       {
-        hint: 'Wait until other runs are over, or bring less',
+        hint: 'Wait until other runs are over, or use fewer packages',
       },
     )
   }
@@ -272,7 +272,7 @@ export class Layers {
     const [place, away] = [path.join(this.#folder, name), path.join(this.#folder, gone)]
     renameSync(place, away)
     if (this.#isUsed(name)) {
-      // Race: taken meanwhile.
+      // Race: another process acquired it in between.
       renameSync(away, place)
       return false
     }

@@ -96,7 +96,7 @@ function targetWithin(root: string, place: string): string | undefined {
 }
 
 function tooLarge(root: string, what: string): MayflyError {
-  return new MayflyError('USAGE', `Cannot take packages from "${root}": it holds ${what}`, {
-    hint: 'Install what the program needs alone (npm ci --omit=dev), or bundle it',
+  return new MayflyError('USAGE', `Cannot use packages from "${root}": it holds ${what}`, {
+    hint: 'Install only what the program needs (npm ci --omit=dev), or bundle it',
   })
 }

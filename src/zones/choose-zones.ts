@@ -4,7 +4,10 @@ import type { ProgramZone, ZoneSplit, ZonesMade } from '../contract/zones.ts'
 /** Limit of zones beside `main`; each has a worker process. */
 export const zonesAtOnce = 4
 
-/** Chooses the zones of the kinds that the schedule names. A zone that calls one left in `main` stays there too. */
+/**
+ * Chooses the zones of the kinds that the schedule names. A zone that calls a function left in `main` stays in `main`
+ * too.
+ */
 export function chooseZones(split: ZoneSplit, schedule: Pick<Schedule, 'zones'>): ZoneSplit {
   const isNamed = (zone: ProgramZone) => zoneNameIn(schedule, zone) !== undefined
   // Functions with a policy by name come first: others must not take their places.
@@ -45,7 +48,7 @@ export function chooseZones(split: ZoneSplit, schedule: Pick<Schedule, 'zones'>)
   }
 }
 
-/** Name of a zone's schedule: by the name of its function, else by its kind; undefined if neither is there. */
+/** Name of a zone's schedule: the name of its function, else its kind; undefined if the schedule has neither. */
 export function zoneNameIn(
   { zones = {} }: Pick<Schedule, 'zones'>,
   { name, kind }: Pick<ProgramZone, 'name' | 'kind'>,

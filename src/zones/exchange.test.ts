@@ -222,7 +222,7 @@ test('S2-18: a channel is closed, limited in calls, data and rate by itself, and
   await Promise.all(rejected)
 })
 
-test('S2-18: rules of a channel add up to the strictest, whatever their order', () => {
+test('S2-18: the strictest combination of the rules of a channel applies, in any order', () => {
   const rules = [
     { from: '*', to: '*', permit: true, calls: 10, for: 900 },
     { from: 'main', to: 'a', permit: true, calls: 20, callsPerSecond: 3, bytes: 5 },

@@ -12,7 +12,7 @@ import type {
 import { chooseZones } from './choose-zones.ts'
 import { zoneGrant, zoneSchedule } from './grant.ts'
 
-/** Risk areas of a source: its functions by kind, and its findings. */
+/** Risk areas of a source: functions by kind, and findings. */
 export function riskAnalysis(analysis: Extract<Analysis, { kind: 'verdict' }>): RiskAnalysis {
   const { verdict, split = { zones: [], residual: [], calls: [] } } = analysis
   const { threatScore, risk, severity } = verdict

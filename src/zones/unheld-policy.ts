@@ -3,10 +3,12 @@ import type { UnheldPolicy } from '../contract/provider.ts'
 import { residualMax } from '../contract/zone-limits.ts'
 import type { ZoneSplit } from '../contract/zones.ts'
 
-/** A function that no call reaches needs no zone. */
+/** Reason in the split; a function that is never called needs no zone. */
 const notCalled = 'nothing calls it'
 
-/** Reason to run none of the code: a function with a policy of its own would run without it. */
+/**
+ * Error text if the code must not run: otherwise a function would run without its own policy. Undefined if it may run.
+ */
 export function refusalOf(
   split: ZoneSplit,
   { zones = {} }: Pick<Schedule, 'zones'>,
@@ -15,12 +17,12 @@ export function refusalOf(
   if (named.size === 0) return undefined
   const stays = split.residual.find(({ name, why }) => named.has(name) && why !== notCalled)
   if (stays) return `Cannot hold the policy of "${stays.name}": ${stays.why}`
-  // The list is cut, so a function with a policy may be missing from it.
+  // The list is truncated, so a function with a policy may be missing from it.
   const isCut = split.residual.length >= residualMax
   return isCut ? 'Cannot hold the policies of functions: the program has too many' : undefined
 }
 
-/** Functions with a policy that the code does not have, and controls that no wall holds for a zone. */
+/** Policies of the schedule whose function is missing in the code, and controls that no wall can enforce for a zone. */
 export function unheldPolicies(
   split: ZoneSplit | undefined,
   { zones = {}, phases }: Pick<Schedule, 'zones' | 'phases'>,

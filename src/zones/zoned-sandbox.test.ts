@@ -43,7 +43,7 @@ interface WallTimes {
   readonly dies: number
 }
 
-/** Wall that made one network attempt, and used as much CPU time as it says. */
+/** Wall that made one network attempt and used this much CPU time. */
 function wallOf(clock: Clock, id: string, cpuTime: number, { ends, dies }: WallTimes) {
   const kills: KillCause[] = []
   const attempt: NetworkAttempt = {
@@ -143,7 +143,7 @@ test('A zone that ends after the grace period is killed, and its cost is in the 
   assert.equal(took, 10 + zoneEndMsMax.usual + 700)
 })
 
-test('A zone whose wall never ends delays the outcome by a bound, and the timeline says what is missing', async () => {
+test('A zone whose wall never ends delays the outcome by a bound, and the timeline reports its missing end', async () => {
   const { end, hosts, reasons, took, lostZones } = await live({ ends: Infinity, dies: Infinity })
   assert.deepEqual([end.status, end.cpuTime], ['ok', 105])
   assert.deepEqual([hosts, lostZones], [['main.example'], ['parse']])

@@ -57,7 +57,7 @@ export interface ZonedParts {
 interface LiveZone {
   readonly zone: ProgramZone
   readonly sandbox: Sandbox
-  /** True once its end was counted, or given up. */
+  /** True once its end was counted, or the wait was given up. */
   ended: boolean
   /** Capabilities called so far. */
   readonly called: Set<string>
@@ -287,7 +287,7 @@ export class ZonedSandbox implements Sandbox {
     return [...this.#zones.values()].filter(({ ended }) => !ended)
   }
 
-  /** Counts the CPU time sampled so far, and reports that the rest is missing. */
+  /** Counts the CPU time sampled so far, and reports the rest as missing. */
   #giveUp(live: LiveZone): void {
     live.ended = true
     this.#cpuTime += live.sandbox.cpuTime?.() ?? 0
@@ -356,7 +356,7 @@ export class ZonedSandbox implements Sandbox {
 
   async #awaitEnd(live: LiveZone, end: Promise<TaskEnd>): Promise<void> {
     const how = await end
-    // Too late: the outcome is made, and says that this end is missing.
+    // Too late: the outcome exists already, and reports this end as missing.
     if (live.ended) return
     const { name } = live.zone
     this.#cpuTime += how.cpuTime

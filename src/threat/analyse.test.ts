@@ -56,7 +56,7 @@ test('a job becomes a verdict with scores, severity, findings and capabilities',
   assert.equal(verdict.signatureValid, false)
 })
 
-test('S3-25: the same job asks once; another tenant, file, entry or language asks anew', async () => {
+test('S3-25: equal jobs are analysed once; another tenant, file, entry or language is analysed anew', async () => {
   const { analyse, asked } = analystWith(honest)
   const files = [{ path: 'a.js', content: '1' }]
   await analyse(jobOf({ code: 'return 1' }))

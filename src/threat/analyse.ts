@@ -16,14 +16,14 @@ import { createLayerAnalyst, type LayerMatcher } from './layers.ts'
 import { analysisOf } from './verdict.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
-const NOBODYS_FAULT: ReadonlySet<string> = new Set(['OVERLOADED', 'DRAINING', 'WARDEN_LOST'])
+const START_ERRORS: ReadonlySet<string> = new Set(['OVERLOADED', 'DRAINING', 'WARDEN_LOST'])
 
 const BLANK: ReadonlySet<string> = new Set([' ', '\t', '\n', '\r', ';'])
 
 export interface AnalystParts {
   /**
-   * Request to the tenant's own disposable process, JSON text both ways. Rejects if it crashed, timed out or
-   * could not be started.
+   * Sends a request to the tenant's own disposable process, JSON text both ways. Rejects if the process crashed, timed
+   * out or could not be started.
    */
   readonly ask: (tenant: string, requestText: string) => Promise<string>
   /** Cached analyses of all tenants together. Default 512. */
@@ -34,7 +34,7 @@ export interface AnalystParts {
   /** True if zones of the job's source are analysed as well; false by default. */
   readonly zones?: (job: Job) => boolean
   readonly clock?: Pick<Clock, 'now'>
-  /** Replies of earlier processes; the first of this one is kept as well. */
+  /** Stored replies of earlier processes; the first reply of this process is stored too. */
   readonly kept?: KeptReplies | undefined
   /** Code of package layers; without it, no layer is analysed. */
   readonly layers?: LayerCode
@@ -50,8 +50,8 @@ const placeUnits = 2048
 const editUnits = 32
 
 /**
- * Analyses a job. Never throws for a property of the code; every failure before a trustworthy reply is the
- * finding UNPARSED, which is never cached.
+ * Analyses a job. Never throws for a property of the code: every failure before a trustworthy reply is the finding
+ * UNPARSED, which is never cached.
  */
 export function createAnalyst(parts: AnalystParts): (job: Job) => Promise<CachedAnalysis> {
   const { cacheEntriesMax = 512, emitter, kept, rulesVersion = () => tableVersion } = parts
@@ -63,7 +63,8 @@ export function createAnalyst(parts: AnalystParts): (job: Job) => Promise<Cached
     return parts.ask(tenant, text)
   }
   const inLayers = createLayerAnalyst({ ask, layers: parts.layers, version: rulesVersion, emitter })
-  // A parser that an earlier source took over lies about the later ones.
+  // Only the first reply is stored: a parser that an earlier source compromised may return false replies for later
+  // ones.
   const keep: KeptReplies['keep'] = (of, reply) => void (asks === 1 && kept?.keep(of, reply))
   const recalling = kept && { recall: (of: readonly string[]) => kept.recall(of), keep }
   return async (job) => {
@@ -75,8 +76,8 @@ export function createAnalyst(parts: AnalystParts): (job: Job) => Promise<Cached
     const analysis =
       known ??
       (await inspectElsewhere(job, digest, withZones, { ask, emitter, inLayers, kept: recalling }))
-    if (analysis.believed) cache.set(key, analysis)
-    const cached = known !== undefined || analysis.isRecalled === true
+    if (analysis.isTrusted) cache.set(key, analysis)
+    const cached = known !== undefined || analysis.isFromStore === true
     const facts = { ...factsAbout(analysis.value), tenant: job.tenant, cached }
     emitter.emit('threat/analysed', { ...facts, took: clock.now() - began }, { run: job.id })
     return { ...analysis.value, cached }
@@ -86,9 +87,9 @@ export function createAnalyst(parts: AnalystParts): (job: Job) => Promise<Cached
 interface CacheEntry {
   readonly value: Analysis
   /** True for a valid reply; other results are not cached. */
-  readonly believed: boolean
-  /** Read from a reply of an earlier process. */
-  readonly isRecalled?: boolean
+  readonly isTrusted: boolean
+  /** True if read from a stored reply of an earlier process. */
+  readonly isFromStore?: boolean
 }
 
 function factsAbout({ kind, verdict }: Analysis): Record<string, unknown> {
@@ -99,7 +100,7 @@ function factsAbout({ kind, verdict }: Analysis): Record<string, unknown> {
 
 const tableVersion = sha256(canonicalJson(patterns))
 
-/** Digest of every input of an analysis but the tenant. */
+/** Digest of all inputs of an analysis except the tenant. */
 function digestOf({ asked, packages = [], session }: Job, rulesVersion: string): string {
   const { code, name = '', language, entry, files } = asked
   const parts = [sha256(code), String(code.length), name, language ?? '', entry, rulesVersion]
@@ -120,7 +121,7 @@ async function inspectElsewhere(
   const recalled = recall(job, [job.tenant, digest, String(zones)], kept)
   const { code, name, language, entry, files } = job.asked
   const hasPackages = files.some(({ path }) => isOfPackage(path))
-  /** If the parser crashes on a package, the job's own source is analysed without it. */
+  /** If the parser crashes on a package, the job's own source is analysed without packages. */
   const inspect = async (packages: boolean): Promise<CacheEntry> => {
     const inspected = inspectedFiles(files, { packages })
     const request = {
@@ -135,24 +136,24 @@ async function inspectElsewhere(
     try {
       const text = recalled ?? (await ask(job.tenant, JSON.stringify(request)))
       const reply = readReply(text, job)
-      const believed = packages || !hasPackages
-      if (!recalled && believed && !holdsSource(reply))
+      const isTrusted = packages || !hasPackages
+      if (!recalled && isTrusted && !holdsSource(reply))
         kept?.keep([job.tenant, digest, String(zones)], text)
       const found = [...reply.found, ...(await inLayers(job))]
       const value = analysisOf({ ...reply, found: mergeMatches(found) }, digest)
-      return { value, believed, isRecalled: recalled !== undefined }
+      return { value, isTrusted, isFromStore: recalled !== undefined }
     } catch (thrown) {
-      if (isNobodysFault(thrown)) throw thrown
+      if (couldNotStart(thrown)) throw thrown
       const fields = { why: reasonOf(thrown), tenant: job.tenant }
       emitter.emit('threat/unparsed', fields, { run: job.id })
       if (packages && hasPackages) return inspect(false)
-      return { value: analysisOf(unread(job), digest), believed: false }
+      return { value: analysisOf(unread(job), digest), isTrusted: false }
     }
   }
   return inspect(true)
 }
 
-/** A kept reply that can be read; it is validated as one that just came. */
+/** Looks up a stored reply and validates it like a fresh one; undefined if there is none, or it is invalid. */
 function recall(
   job: Job,
   parts: readonly string[],
@@ -168,14 +169,14 @@ function recall(
   }
 }
 
-/** Such a reply is not kept: of the code of a job nothing stays that the operator did not ask for. */
+/** True for a reply that contains code of the job, which must not be stored: the operator did not ask for it. */
 function holdsSource({ javascript, erased, split, cell }: Inspection): boolean {
   return [javascript, erased, split, cell].some((part) => part !== undefined)
 }
 
-/** The analysis could not start: a full queue, or no process. The job is neither run nor judged. */
-function isNobodysFault(thrown: unknown): boolean {
-  return thrown instanceof MayflyError && NOBODYS_FAULT.has(thrown.code)
+/** True if the analysis could not start: a full queue, or no process. The job is then neither judged nor run. */
+function couldNotStart(thrown: unknown): boolean {
+  return thrown instanceof MayflyError && START_ERRORS.has(thrown.code)
 }
 
 function reasonOf(thrown: unknown): string {
@@ -188,13 +189,13 @@ function readReply(text: string, { asked }: Job): Inspection {
     throw new RangeError(`Cannot read a reply of ${text.length} units`)
   const reply = inspectionSchema.parse(parseJson(text))
   if (asked.language !== undefined && reply.language !== asked.language) {
-    throw new TypeError(`Cannot believe a reply for language "${reply.language}"`)
+    throw new TypeError(`Cannot trust a reply for language "${reply.language}"`)
   }
   // Python's guest decides the entry itself, because `main` may be called only if the source does not call it.
   if (reply.entry === 'auto' && reply.language !== 'python')
-    throw new TypeError('Cannot believe a reply whose entry is not decided')
+    throw new TypeError('Cannot trust a reply whose entry is not decided')
   if (reply.javascript !== undefined && !isStripped(asked.code, reply.javascript)) {
-    throw new TypeError('Cannot believe a reply whose source has another length')
+    throw new TypeError('Cannot trust a reply whose source has another length')
   }
   assertErased(asked, reply.erased ?? [])
   return reply
@@ -206,7 +207,7 @@ function assertErased({ files }: Job['asked'], erased: readonly ErasedFile[]): v
   for (const { path, javascript } of erased) {
     const source = sources.get(path)
     if (source?.encoding !== 'utf8' || !isStripped(source.content, javascript))
-      throw new TypeError('Cannot believe a reply about another file than was brought')
+      throw new TypeError('Cannot trust a reply about a file that was not sent')
   }
 }
 

@@ -9,14 +9,14 @@ import { createAnalysisClient } from './analysis-client.ts'
 
 const large = 'x'.repeat(100_000)
 
-test('Sources that follow one another are analysed under one claim, and nothing is asked of the warden between', async () => {
+test('Successive sources are analysed under one claim, without a request to the warden in between', async () => {
   await using stand = open()
   for (let n = 0; n < 20; n++) assert.equal(await stand.ask('small'), 'w0')
   const asked = stand.sent.filter((one) => !one.startsWith('source'))
   assert.deepEqual(asked.toSorted(), ['claim w0', 'start w0', 'start w1'])
 })
 
-test('After a large source the process is claimed anew while it waits, and the next source claims nothing', async () => {
+test('After a large source the idle process is claimed again, and the next source claims nothing', async () => {
   await using stand = open()
   await stand.ask(large)
   await stand.until(() => stand.count('claim w0') === 2)
@@ -24,7 +24,7 @@ test('After a large source the process is claimed anew while it waits, and the n
   assert.equal(stand.count('claim w0'), 2)
 })
 
-test('A source that comes before that look claims the process itself', async () => {
+test('A source that arrives before the upkeep claims the process itself', async () => {
   await using stand = open()
   await stand.ask(large)
   await stand.ask('small')
@@ -33,13 +33,13 @@ test('A source that comes before that look claims the process itself', async () 
   assert.equal(stand.count('claim w0'), 2)
 })
 
-test('After many small sources it is claimed anew as well', async () => {
+test('After many small sources the process is claimed again as well', async () => {
   await using stand = open()
   for (let n = 0; n < 64; n++) await stand.ask('small')
   await stand.until(() => stand.count('claim w0') === 2)
 })
 
-test('A process that kept too much ends when another is ready, and the next source waits for none', async () => {
+test('A process that retains too much memory ends once its replacement is ready, and the next source waits for neither', async () => {
   await using stand = open()
   await stand.ready()
   const isReady = stand.holdStarts()
@@ -55,7 +55,7 @@ test('A process that kept too much ends when another is ready, and the next sour
   later()
 })
 
-test('A source that comes while a spent process is looked at goes to another one', async () => {
+test('A source that arrives during the upkeep of a spent process is sent to another one', async () => {
   await using stand = open()
   await stand.ask(large)
   stand.spend('w0')
@@ -64,7 +64,7 @@ test('A source that comes while a spent process is looked at goes to another one
   assert.equal(stand.count('source w0'), 1)
 })
 
-test('A server that comes back after the deadline of an idle process claims it anew, and takes another if it is gone', async (t) => {
+test('A server that resumes after the deadline of an idle process claims it again, and uses another if it is gone', async (t) => {
   await using stand = open()
   const passTime = clockOf(t)
   await stand.ask('small')
@@ -74,7 +74,7 @@ test('A server that comes back after the deadline of an idle process claims it a
   assert.equal(stand.count('source w0'), 1)
 })
 
-test('No deadline at the warden is later than the time for an answer, renewed or not', async (t) => {
+test('The deadline at the warden is never later than the answer deadline, renewed or not', async (t) => {
   await using stand = open()
   const passTime = clockOf(t)
   for (let n = 0; n < 30; n++) {
@@ -85,16 +85,16 @@ test('No deadline at the warden is later than the time for an answer, renewed or
   for (const deadline of stand.deadlines) assert.ok(deadline <= 5_000, `${deadline}`)
 })
 
-/** Returns a function that sets the monotonic clock on. */
+/** Returns a function that advances the monotonic clock. */
 function clockOf(t: TestContext): (ms: number) => void {
   const real = performance.now.bind(performance)
   let passed = 0
-  // Once only: of two mocks of one method the second is not undone, and keeps each later call of all other tests.
+  // Mocked once: a second mock of the same method would not be undone, and would affect all later tests.
   t.mock.method(performance, 'now', () => real() + passed)
   return (ms) => void (passed += ms)
 }
 
-/** A client over a played warden, whose processes answer each source with their name. */
+/** A client with a fake warden, whose processes answer each source with their name. */
 function open() {
   const sent: string[] = []
   const deadlines: number[] = []
@@ -132,7 +132,7 @@ function open() {
     count: (one: string) => sent.filter((other) => other === one).length,
     spend: (id: string) => void spent.add(id),
     lose: (id: string) => void lost.add(id),
-    /** Starts stay under way until the returned function is called. */
+    /** Starts stay pending until the returned function is called. */
     holdStarts(): () => void {
       const gate = Promise.withResolvers<void>()
       held = gate.promise

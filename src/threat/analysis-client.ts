@@ -9,12 +9,12 @@ import { AnalystUpkeep, analystBounds, answerMsMax } from './analyst-upkeep.ts'
 import { createFairQueue } from './fair-queue.ts'
 
 /**
- * Client of the analysis process, which is jailed, disposable and bound to one tenant. It may crash, hang or
- * lie: the first two are errors here, and its answers may only make the verdict stricter.
+ * Client of the analysis process, which is jailed, disposable and bound to one tenant. It may crash, hang or lie: the
+ * first two are errors here, and a false answer can only make the verdict stricter.
  */
 export interface AnalysisClient {
   /**
-   * Sends a request, resolves with the reply, as JSON text. Throws MayflyError: OVERLOADED on a full queue or a
+   * Sends a request and resolves with the reply, both JSON text. Throws MayflyError: OVERLOADED on a full queue or a
    * timeout in it, UNAVAILABLE when the process failed.
    */
   ask(tenant: string, requestText: string): Promise<string>
@@ -27,7 +27,7 @@ export interface AnalysisClientOptions {
   readonly emitter: Emitter
   /** Maximum processes parsing at once. */
   readonly atOnce: number
-  /** A process for a single source is neither warmed up nor replaced. */
+  /** True for a single source: the process is neither warmed up nor replaced. */
   readonly once: boolean
   /** Single-tenant server: reserve no process for others. */
   readonly alone?: boolean | undefined
@@ -57,7 +57,7 @@ export function createAnalysisClient({
     spareMiB: 8,
     wallsMax: atOnce + 1,
   })
-  const turns = createFairQueue(
+  const queue = createFairQueue(
     {
       places: atOnce,
       alone,
@@ -70,7 +70,7 @@ export function createAnalysisClient({
 
   const upkeep = new AnalystUpkeep(workers, warden)
 
-  /** A process that kept too much memory of earlier sources is replaced. */
+  /** Replaces a process that retained too much memory of earlier sources. */
   async function claimed(tenant: string): Promise<WallHandle> {
     for (;;) {
       const { wall } = await workers.take(tenant)
@@ -82,7 +82,7 @@ export function createAnalysisClient({
 
   return {
     async ask(tenant, requestText) {
-      const leave = await turns.enter(tenant, requestText.length)
+      const leave = await queue.enter(tenant, requestText.length)
       try {
         const wall = await claimed(tenant)
         try {

@@ -85,7 +85,7 @@ const wide: Record<string, string> = {
 }
 
 for (const [name, source] of Object.entries(wide)) {
-  test(`a source that is wide but not deep passes the cap: ${name}`, () => {
+  test(`a wide but shallow source passes the cap: ${name}`, () => {
     assert.equal(capOf(source, javascriptCap).kind, 'within')
     assert.equal(capOf(source, typescriptCap).kind, 'within')
   })
@@ -103,7 +103,7 @@ test('a source that is too long or has too many tokens does not pass the cap, an
   assert.equal(tokens.kind === 'over' && tokens.what, 'tokens')
 })
 
-test('tokens are counted, and depth is four a level and one a link', () => {
+test('tokens are counted; a nesting level weighs four, and a chain link one', () => {
   assert.deepEqual(capOf('[[1]]'), { kind: 'within', tokens: 5, weight: 8 })
   assert.deepEqual(capOf('a + b + c'), { kind: 'within', tokens: 5, weight: 2 })
 })

@@ -7,18 +7,19 @@ import type { Shape } from './shape.ts'
 import type { Node } from './syntax.ts'
 
 /**
- * Cells of a session of `js` or `ts`: their goal of parsing, and what makes a script of them whose names last.
+ * Parse goal and rewrite positions for cells of a `js` or `ts` session, so that their top-level names persist from
+ * cell to cell.
  *
- * Problem: a script of V8 has a value, and its names last, but a second `const` of a name is an error, and it cannot
- * `await`. V8's mode for consoles, which has both, is reached by an inspector alone, and that of an isolate runs code in a
- * thread without a deadline.
+ * Problem: a V8 script has a completion value and its names persist, but declaring a `const` twice is an error, and it
+ * cannot `await`. V8's REPL mode, which allows both, is accessible through an inspector only, and the inspector of an
+ * isolate runs code in a thread without a deadline.
  *
- * Mechanism: top-level names become variables of the global object, so that functions of earlier cells see a later
- * declaration too. A cell that awaits, imports or returns becomes an async function whose names are hoisted out of it.
- * Only positions are told.
+ * Mechanism: top-level names become properties of the global object, so that functions of earlier cells see later
+ * declarations too. A cell that awaits, imports or returns becomes an async function whose names are hoisted out of
+ * it. The result contains positions only, no code.
  *
- * Not handled: a `const` can be assigned, and a name has no temporal dead zone. An enum of a cell that awaits does not
- * last.
+ * Not handled: a `const` can be assigned, and names have no temporal dead zone. An enum of a cell that awaits does not
+ * persist.
  */
 export function cellShapeOf(source: string, dialect: Dialect): Shape & { plan?: CellPlan } {
   const parsed = objectOf(source, dialect) ?? parsedCell(source, dialect)
@@ -32,7 +33,7 @@ export function cellShapeOf(source: string, dialect: Dialect): Shape & { plan?: 
 
 const noExport = "A cell exports nothing: its names last from cell to cell without 'export'"
 
-/** `{ a: 1 }` alone means an object, and not a block. */
+/** Parses `{ a: 1 }` alone as an object literal instead of a block. */
 function objectOf(source: string, dialect: Dialect): ParsedSource | undefined {
   if (!/^\s*\{/.test(source) || /;\s*$/.test(source)) return undefined
   const parsed = parse(source, 'expression', dialect)
@@ -100,7 +101,7 @@ function declareVariables(statement: Node, awaits: boolean, edits: Edits): void 
   }
 }
 
-/** A `var` anywhere outside of functions, and the value of the last expression. */
+/** Edits each `var` outside of functions, and marks the value of the last expression. */
 function hoist(statements: readonly Node[], edits: Edits): void {
   for (const { node, parent } of ownNodes(statements)) {
     if (node.type !== 'VariableDeclaration' || node['kind'] !== 'var') continue
@@ -117,7 +118,7 @@ function hoist(statements: readonly Node[], edits: Edits): void {
     edits.add('result', last.start, edits.has(';', last.end - 1) ? last.end - 1 : last.end)
 }
 
-/** True if it cannot be a script: it awaits, returns, imports, is strict, or disposes at its top level. */
+/** True if the cell cannot be a script: it awaits, returns, imports, is strict, or has `using` at its top level. */
 function awaitsIn(statements: readonly Node[]): boolean {
   for (const { node } of ownNodes(statements))
     if (
@@ -132,7 +133,7 @@ function awaitsIn(statements: readonly Node[]): boolean {
   return false
 }
 
-/** Nodes outside of inner functions. */
+/** Nodes outside of nested functions, with their parents. */
 function* ownNodes(from: readonly Node[]): Generator<{ node: Node; parent: Node | undefined }> {
   const stack: { node: Node; parent: Node | undefined }[] = from
     .map((node) => ({ node, parent: undefined }))
@@ -161,7 +162,7 @@ function namesIn(pattern: Node): readonly Node[] {
   return names
 }
 
-/** Enough for `const enum`, with some space between. */
+/** Characters searched for `const enum`, which allows some space in between. */
 const ENUM_UNITS = 80
 
 class Edits {
@@ -174,17 +175,17 @@ class Edits {
     this.#shift = shift
   }
 
-  /** Offsets are those of the parsed text. */
+  /** `start` and `end` are offsets in the parsed text. */
   add(kind: CellEditKind, start: number, end: number): void {
     this.#list.push([kind, start - this.#shift, end - this.#shift])
   }
 
-  /** The range of a name in TypeScript has its type as well. */
+  /** In TypeScript the node of a name includes its type annotation, which is cut off here. */
   name(kind: CellEditKind, { start, end, name }: Node): void {
     this.add(kind, start, this.has(name, start) ? start + name.length : end)
   }
 
-  /** Adds the type of a variable: all that follows its name within its range. */
+  /** Adds the type annotation of a variable: the rest of the range of its name. */
   type({ type, start, end, name, properties, elements }: Node): void {
     const last: Node | undefined = (properties ?? elements ?? []).at(-1)
     const close = type === 'ObjectPattern' ? '}' : ']'
@@ -195,7 +196,7 @@ class Edits {
     if (own < end && (type !== 'Identifier' || this.has(name, start))) this.add('type', own, end)
   }
 
-  /** False for an enum or a namespace, which the tree has as a constant. */
+  /** False for an enum or a namespace, which the parser reports as a `const`. */
   declares(keyword: string, at: number): boolean {
     const rest = this.#source.slice(at - this.#shift, at - this.#shift + ENUM_UNITS)
     return rest.startsWith(keyword) && !/^const\s+enum\b/.test(rest)
@@ -205,7 +206,7 @@ class Edits {
     return this.#source.startsWith(text, at - this.#shift)
   }
 
-  /** By their start; a class comes before its name. */
+  /** Sorted by position; a class comes before its name. */
   sorted(): readonly CellEdit[] {
     return this.#list.toSorted((a, b) => a[1] - b[1] || b[2] - a[2])
   }

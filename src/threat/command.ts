@@ -5,8 +5,8 @@ import { branchesOf } from './script.ts'
 import { analysisOf } from './verdict.ts'
 
 /**
- * Analysis of a command line, in this process: it is judged as a shell script of one line, in which nothing is parsed and no
- * pattern is looked for. What the command loads is no part of the job.
+ * Analyses a command line in this process: it counts as a shell script of one line, without parsing or pattern
+ * matching. Files that the command loads are not part of the job.
  */
 export function analyseCommand({ asked: { code } }: Job): Analysis {
   const inspection = {

@@ -11,7 +11,7 @@ export interface InspectedFile {
   readonly unread?: true | undefined
 }
 
-/** A job's own source, and its path among its files. */
+/** Source of the job, and its path among the job's files. */
 export interface Main {
   readonly name: string
   readonly facts: Facts

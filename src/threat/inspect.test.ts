@@ -68,7 +68,7 @@ const shapes: readonly (readonly [string, Language | undefined, Language, Entry]
   ['echo hello', 'sh', 'sh', 'program'],
 ]
 
-test('Entry "main" is for Python alone', () => {
+test('Entry "main" is for Python only', () => {
   assert.equal(look('def main(n): pass', { language: 'python', entry: 'main' }).entry, 'main')
   const { syntaxError } = look('return 1', { entry: 'main' })
   assert.match(syntaxError?.message ?? '', /"main": it is for language "python" alone/)

@@ -35,7 +35,7 @@ export interface InspectRequest {
   readonly files: readonly InspectedFile[]
   /** Also analyse zones. */
   readonly zones?: boolean
-  /** A cell of a session, whose names last. */
+  /** True for a cell of a session, whose names persist. */
   readonly cell?: boolean
 }
 
@@ -133,7 +133,7 @@ function inspectJavaScript(
   return { ...inspection, javascript }
 }
 
-/** A program runs from the original file; its wall handles the types. */
+/** Drops the erased text: a program runs from the original file, and its wall handles the types. */
 function withoutText({ javascript: _text, ...inspection }: Inspection): Inspection {
   return { ...inspection, typed: true }
 }
@@ -142,7 +142,7 @@ function hasDecorators({ tree }: Facts): boolean {
   return tree.some(({ type }) => type === 'Decorator')
 }
 
-/** A cell has a shape of its own where it shares a realm with others. */
+/** A cell that shares a realm with other cells has a shape of its own. */
 function shapeFor(
   { entry, cell }: InspectRequest,
   source: string,
@@ -252,7 +252,7 @@ function filesNeedNode({ files, ...request }: InspectRequest, facts: Facts): boo
 interface ParsedFile {
   /** Reason for refusal by the cap. */
   readonly over?: Cap & { readonly kind: 'over' }
-  /** Undefined for a file that is no code. */
+  /** Undefined for a file that is not code. */
   readonly parsed?: {
     readonly text: string
     readonly isStripped: boolean

@@ -24,7 +24,7 @@ export const inspectionSchema = z
     erased: z.array(erasedFile).max(2000).readonly().exactOptional(),
     /** Zone split of the code, if requested. */
     split: splitSchema.exactOptional(),
-    /** How it becomes a script, if it is a cell. */
+    /** Edits that turn a cell into a script. */
     cell: cellPlanSchema.exactOptional(),
     /** Position of a syntax error; then nothing else was analysed. */
     syntaxError: z

@@ -41,7 +41,7 @@ function jobOf(asked: JobRequest & { code: string }, tenant = 'default'): Job {
   }
 }
 
-/** Analysts of runs that each begin anew, as `mayfly run` does. */
+/** Analysts of separate runs that share a folder, as with `mayfly run`. */
 function newRun(folder: string, more: { rulesVersion?: () => string; version?: string } = {}) {
   const { version = 'one', ...rest } = more
   const asked: string[] = []
@@ -59,8 +59,8 @@ function newRun(folder: string, more: { rulesVersion?: () => string; version?: s
 
 const source = 'fetch("https://example.org/")'
 
-suite('Replies kept for later runs', () => {
-  test('a known source gets the same verdict, and no process is asked', async () => {
+suite('Replies stored for later runs', () => {
+  test('a known source gets the same verdict without an analysis process', async () => {
     const folder = newFolder('known')
     const first = newRun(folder)
     const made = await first.analyse(jobOf({ code: source }))
@@ -70,7 +70,7 @@ suite('Replies kept for later runs', () => {
     assert.deepEqual(again, { ...made, cached: true })
   })
 
-  test('another tenant, source, file, entry, rule or analyser asks anew', async () => {
+  test('another tenant, source, file, entry, rule or analyser version is analysed anew', async () => {
     const folder = newFolder('others')
     await newRun(folder).analyse(jobOf({ code: source }))
     const asksFor = async (job: Job, more = {}) => {
@@ -87,7 +87,7 @@ suite('Replies kept for later runs', () => {
     assert.equal(await asksFor(jobOf({ code: source })), 0)
   })
 
-  test('no source stays: a reply that holds code is not kept, and others are not readable', async () => {
+  test('no source is stored: a reply with code is not stored, and the others are encrypted', async () => {
     const folder = newFolder('private')
     await newRun(folder).analyse(jobOf({ code: 'const secretName: number = 1', language: 'ts' }))
     assert.deepEqual(entriesIn(folder), [])
@@ -96,7 +96,7 @@ suite('Replies kept for later runs', () => {
     assert.doesNotMatch(readFileSync(join(folder, name!), 'latin1'), /NETWORK|fetch|language/)
   })
 
-  test('only the first reply of a process is kept: a later one may be the lie of an earlier source', async () => {
+  test('only the first reply of a process is stored: an earlier source may have forged a later one', async () => {
     const folder = newFolder('first')
     const { analyse, asked } = newRun(folder)
     for (const code of [source, 'eval(input)', 'return 1']) await analyse(jobOf({ code }))
@@ -108,7 +108,7 @@ suite('Replies kept for later runs', () => {
     assert.deepEqual(entriesIn(together), [])
   })
 
-  test('a failed analysis is not kept', async () => {
+  test('a failed analysis is not stored', async () => {
     const folder = newFolder('failed')
     const analyse = createAnalyst({
       ask: () => Promise.reject(new Error('the parser died')),
@@ -119,7 +119,7 @@ suite('Replies kept for later runs', () => {
     assert.deepEqual(entriesIn(folder), [])
   })
 
-  test('entries and bytes are bounded, the oldest go first', () => {
+  test('entries and bytes are bounded, and the oldest are removed first', () => {
     const folder = newFolder('bounded')
     const few = openKeptReplies(folder, { version: 'one', entriesMax: 3 })!
     for (const [at, word] of ['a', 'b', 'c', 'd'].entries()) {
@@ -135,7 +135,7 @@ suite('Replies kept for later runs', () => {
     assert.equal(narrow.recall(['f']), undefined)
   })
 
-  test('a reply that was sealed and lies is refused as one that just came', async () => {
+  test('a false reply that was stored is refused like a fresh one', async () => {
     const folder = newFolder('lies')
     const kept = openKeptReplies(folder, { version: 'one' })!
     const { analyse, asked } = newRun(folder)
@@ -155,7 +155,7 @@ suite('Replies kept for later runs', () => {
   })
 })
 
-suite('A kept reply that counts for nothing', () => {
+suite('A stored reply is ignored', () => {
   const attacks: Readonly<Record<string, (file: string, folder: string) => void>> = {
     'has one bit changed': (file) => {
       const bytes = readFileSync(file)
@@ -203,7 +203,7 @@ suite('A kept reply that counts for nothing', () => {
       assert.equal(next.asked.length, 0, 'it is made anew')
     })
 
-  test('no reply is kept where others may enter, or with a key that others know', () => {
+  test('no reply is stored in a folder that others may enter, or with a key that others may read', () => {
     const folder = newFolder('open')
     mkdirSync(folder, { mode: 0o755 })
     assert.equal(openKeptReplies(folder), undefined)

@@ -21,27 +21,28 @@ import { fileURLToPath } from 'node:url'
 import { latestKnown } from '../lib/state-folder.ts'
 
 /**
- * Replies of the analysis process, kept from one start of Mayfly to the next, so that a run of a known source starts no parser.
+ * On-disk cache of replies of the analysis process, so that a run of a known source starts no parser.
  *
- * Mechanism: a file for each, encrypted and authenticated (AES-256-GCM) with a key of this state folder, bound to its name. The
- * name is an HMAC of tenant, source, entry, files, rules and the analyser itself, so that nothing is found after a change of
- * one, nor by another tenant. The reply is kept, not the verdict: it is read as hostile as on its first day, and scored by
- * the thresholds in force.
+ * Mechanism: one file per reply, encrypted and authenticated (AES-256-GCM) with a key of this state folder; the file
+ * name is the associated data. The name is an HMAC of tenant, source, entry, files, rules and analyser version, so a
+ * change of any of them, or another tenant, finds nothing. The cache holds the reply, not the verdict: a cached reply
+ * is validated like a fresh one, and scored by the thresholds in force.
  *
- * Relies on: the first reply of a process, since a parser that a source took over lies about the next ones, too. Anything wrong here is no reply: altered, cut, exchanged, of another owner, a link, without its key. Not
- * handled: an old reply in its own place, which the same key made for the same source.
+ * Relies on: only the first reply of a process is stored, since a source that compromised the parser can forge replies
+ * for later sources. Any defect is a cache miss: a file that was altered, truncated, swapped or is a link, another
+ * owner, a missing key. Not handled: rollback to an older reply for the same source.
  */
 export interface KeptReplies {
   recall(parts: readonly string[]): string | undefined
-  /** Never throws: without a place to write nothing is kept. */
+  /** Never throws: if nothing can be written, nothing is stored. */
   keep(parts: readonly string[], reply: string): void
 }
 
 export interface KeptRepliesOptions {
-  /** Changes with the analyser. */
+  /** Version of the analyser; a change invalidates all replies. */
   readonly version?: string
   readonly entriesMax?: number
-  /** Bound of all files together. */
+  /** Limit of all files together, in bytes. */
   readonly bytesMax?: number
 }
 
@@ -54,12 +55,12 @@ const NONCE_BYTES = 12
 const TAG_BYTES = 16
 const NAME = /^[0-9a-f]{64}$/
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
-/** Sources of the analysis process: in a checkout, or joined in an installed package. */
+/** Sources of the analysis process: in a checkout, or bundled in an installed package. */
 const SOURCES = ['src/threat', 'src/contract', 'src/lib', 'guest/analyst.js', 'package.json']
 const INSTALLED = ['dist/joined/guest/analyst.js', 'package.json']
 const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants
 
-/** Opens the folder, or makes it. Undefined where it or its key is not this user's alone. */
+/** Opens or creates the folder. Undefined if the folder or its key is accessible to another user. */
 export function openKeptReplies(
   folder: string,
   options: KeptRepliesOptions = {},
@@ -94,7 +95,7 @@ class Folder implements KeptReplies {
   recall(parts: readonly string[]): string | undefined {
     const name = this.#nameOf(parts)
     const reply = this.#open(name)
-    this.#tellNext(reply !== undefined)
+    this.#writeHint(reply !== undefined)
     return reply
   }
 
@@ -105,9 +106,9 @@ class Folder implements KeptReplies {
       if (sealed.length > ENTRY_BYTES_MAX) return
       replace(path.join(this.#folder, name), sealed)
       this.#sweep(name)
-      this.#tellNext(true)
+      this.#writeHint(true)
     } catch {
-      // No room, or no right to write: it is analysed again.
+      // Disk full or read-only: the source is analysed again next time.
     }
   }
 
@@ -131,7 +132,7 @@ class Folder implements KeptReplies {
     }
   }
 
-  /** Removes the oldest until both bounds hold, and what a killed process left. */
+  /** Removes the oldest files until both limits are met, and drafts of killed processes. */
   #sweep(kept: string): void {
     const entries = readdirSync(this.#folder).flatMap((name) => {
       const facts = statSync(path.join(this.#folder, name), { throwIfNoEntry: false })
@@ -147,8 +148,8 @@ class Folder implements KeptReplies {
     }
   }
 
-  /** A guess for the next run: whether its parser is worth a start ahead. */
-  #tellNext(isKnown: boolean): void {
+  /** Leaves a hint for the next run: if this source was known, its analysis process need not be started ahead. */
+  #writeHint(isKnown: boolean): void {
     const mark = path.join(this.#folder, latestKnown)
     if (existsSync(mark) === isKnown) return
     if (isKnown) closeSync(openSync(mark, 'a', 0o600))
@@ -163,17 +164,17 @@ function seal(reply: string, name: string, key: Buffer): Buffer {
   return Buffer.concat([nonce, cipher.getAuthTag(), text])
 }
 
-/** Throws Error for anything but what `seal` made for this name. */
+/** Throws Error for anything that `seal` did not make for this name. */
 function unseal(sealed: Buffer, name: string, key: Buffer): string {
   const begin = NONCE_BYTES + TAG_BYTES
-  if (sealed.length < begin) throw new RangeError('Cannot read a reply that was cut')
+  if (sealed.length < begin) throw new RangeError('Cannot read a truncated reply')
   const nonce = sealed.subarray(0, NONCE_BYTES)
   const decipher = createDecipheriv('aes-256-gcm', key, nonce, { authTagLength: TAG_BYTES })
   decipher.setAAD(Buffer.from(name)).setAuthTag(sealed.subarray(NONCE_BYTES, begin))
   return Buffer.concat([decipher.update(sealed.subarray(begin)), decipher.final()]).toString()
 }
 
-/** Undefined if it is missing. Throws Error for a link, and for a file that others could have written or read. */
+/** Undefined if the file is missing. Throws Error for a link, and for a file that other users may read or write. */
 function readOwn(file: string, bytesMax: number): Buffer | undefined {
   if (!lstatSync(file, { throwIfNoEntry: false })) return undefined
   const fd = openSync(file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
@@ -181,14 +182,14 @@ function readOwn(file: string, bytesMax: number): Buffer | undefined {
     const facts = fstatSync(fd)
     const isOwn = facts.isFile() && facts.uid === process.getuid?.() && facts.nlink === 1
     if (!isOwn || (facts.mode & 0o077) !== 0 || facts.size > bytesMax)
-      throw new Error(`"${file}" is not this user's alone`)
+      throw new Error(`"${file}" is accessible to other users`)
     return readFileSync(fd)
   } finally {
     closeSync(fd)
   }
 }
 
-/** The first of two makers wins. */
+/** Race: of two processes the first one to link its key wins. */
 function makeKey(file: string): Buffer | undefined {
   const draft = draftOf(file)
   writeFileSync(draft, randomBytes(KEY_BYTES), { mode: 0o600, flag: 'wx' })
@@ -213,7 +214,7 @@ function replace(file: string, bytes: Buffer): void {
 const draftOf = (file: string): string =>
   `${file}.draft-${process.pid}-${randomBytes(4).toString('hex')}`
 
-/** Changes with Node, the parser and any file of the analyser, or with another in its place. */
+/** Hash over Node's version, the parser and all files of the analyser, by inode, size and times. */
 function analyserVersion(): string {
   const isCheckout = existsSync(path.join(ROOT, 'src/threat'))
   const sources = isCheckout ? SOURCES : INSTALLED

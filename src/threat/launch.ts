@@ -11,11 +11,12 @@ export function analyst(warm: number, without: readonly JailLayer[]): JailedProg
   const { folders, links } = placed(withBinding('oxc-parser', '@oxc-parser/binding'))
   return {
     name: 'analyst',
-    // Otherwise garbage of many sources makes the heap four times as large before it is collected, and the process spent.
+    // Without these flags the garbage of many sources grows the heap to four times its size before a collection, and
+    // the process counts as spent.
     nodeFlags: ['--max-semi-space-size=2', '--heap-growing-percent=50'],
     main: here('guest/analyst.js'),
     env: {
-      // V8's threads would each leave free pages in an arena of their own.
+      // Separate arenas for V8's threads would each retain free pages.
       MALLOC_ARENA_MAX: '1',
       MAYFLY_ANALYST: JSON.stringify({
         warm,

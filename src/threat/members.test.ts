@@ -57,7 +57,7 @@ test('A key that leads back to its own object is resolved lazily, and counts aft
   assert.deepEqual(seen, [early])
 })
 
-test('A property with an unresolved key is asked again until it is resolved', () => {
+test('A property with an unresolved key is evaluated again until it is resolved', () => {
   const value = number(1)
   const literal = object([property('a', number(2)), property('later', value)])
   const told: KeyOf = (of) => of['key']

@@ -9,7 +9,7 @@ export const obfuscatedFrom = 50
 export interface ObfuscationSigns {
   /** 0 to 100. */
   readonly score: number
-  /** Strongest sign, in words; undefined if none. */
+  /** Strongest sign as text; undefined if none. */
   readonly sign?: string
   /** First position of that sign, as an offset in the parsed text. */
   readonly start: number

@@ -12,9 +12,9 @@ export interface Signable {
 }
 
 /**
- * Whether a raw signature is that of a raw key over the code's UTF-8 bytes, all in base64. Says nothing of whose key
- * it is. Code that reads like the statement of an envelope is never valid: a signature of one would be one of the
- * other.
+ * True if a raw signature is valid for a raw key over the code's UTF-8 bytes, all in base64. Does not check that the
+ * key is trusted. Code that has the form of an envelope statement is never valid: otherwise a signature of one kind
+ * could serve as the other.
  *
  *     verifyRaw('return 1', signature, publicKey)   // true or false; throws nothing
  */

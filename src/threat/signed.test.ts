@@ -19,14 +19,14 @@ test('S3-24: refused code is blocked, and no analyst sees it', async () => {
   assert.equal(blocked.kind === 'blocked' && blocked.error.code, 'SIGNATURE_INVALID')
 })
 
-test('The verdict says whether a signature held', async () => {
+test('The verdict reports whether a signature was valid', async () => {
   const analyse = analyseSigned(async () => ({ kind: 'verdict', verdict, cached: true }))
   const says = async (signed: Signed) => (await analyse(job(), signed)).verdict.signatureValid
   assert.equal(await says({ kind: 'valid', keys: ['k'] }), true)
   assert.equal(await says({ kind: 'unsigned' }), false)
 })
 
-test('A plan that grants more than the signers allow is blocked, any other stays as it is', () => {
+test('A plan that grants more than the signers allow is blocked, any other plan is unchanged', () => {
   const granting: Plan = {
     ...plan,
     kind: 'run',

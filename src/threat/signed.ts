@@ -16,7 +16,7 @@ export function analyseSigned(
   }
 }
 
-/** The refusal as an error, for requests of an analysis alone. */
+/** The refusal as an error, for requests that only analyse. */
 export function refusalOf({ error }: Extract<Signed, { kind: 'refused' }>): MayflyError {
   return new MayflyError(error.code, error.message, { details: error.details })
 }

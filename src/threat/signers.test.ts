@@ -27,7 +27,7 @@ const trust = (key: string, name: string, tenant: string | null = null) =>
   trustSigner(folder, { key, name, tenant, at }, record)
 const revoke = (keyOrName: string) => revokeSigner(folder, { keyOrName, at }, record)
 
-test('S3-52: a key counts from the moment it is trusted to the moment it is revoked, without a restart', () => {
+test('S3-52: a key is valid from its trust to its revocation, without a restart', () => {
   const signers = openSigners(folder)
   const key = newKey()
   assert.equal(signers.trusts(key, 'acme'), false)
@@ -69,7 +69,7 @@ test('A change that cannot be recorded is not made', () => {
   assert.deepEqual(readdirSync(folder), [])
 })
 
-test('The file is its owner’s alone, and one that others may write counts for nothing', () => {
+test('The file is its owner’s alone, and a file that others may write is ignored', () => {
   const key = newKey()
   trust(key, 'ada')
   const file = join(folder, 'signers.json')

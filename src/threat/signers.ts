@@ -56,7 +56,7 @@ export function openSigners(stateFolder: string): Signers {
   return { trusts: (key, tenant) => isTrusted(current(), key, tenant), list: current }
 }
 
-/** Signers as `list` gave them to another process. Throws ZodError. */
+/** Signers from the output of `list` in another process. Throws ZodError. */
 export function signersOf(listed: unknown): Signers {
   const signers = z.array(signerSchema).max(signersMax).parse(listed)
   return { trusts: (key, tenant) => isTrusted(signers, key, tenant), list: () => signers }
@@ -104,8 +104,8 @@ export function trustSigner(
 }
 
 /**
- * Revokes a key, given by itself or by its name. `record` as in `trustSigner`. Throws MayflyError NOT_FOUND for
- * an unlisted one, CONFLICT for an ambiguous name.
+ * Revokes a key, named by itself or by its name. `record` as in `trustSigner`. Throws MayflyError NOT_FOUND for an
+ * unlisted key, CONFLICT for an ambiguous name.
  */
 export function revokeSigner(
   stateFolder: string,
@@ -132,7 +132,10 @@ function find(signers: readonly TrustedSigner[], keyOrName: string): TrustedSign
     ? new MayflyError('NOT_FOUND', `Cannot find the signer "${keyOrName}"`, {
         hint: 'List them with "mayfly keys list"',
       })
-    : new MayflyError('CONFLICT', `Cannot tell which signer "${keyOrName}" is: give its key`)
+    : new MayflyError(
+        'CONFLICT',
+        `Cannot choose between several signers named "${keyOrName}": give the key`,
+      )
 }
 
 function isSame(known: TrustedSigner, wanted: Pick<TrustedSigner, 'name' | 'tenant'>): boolean {

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { inspect } from '../inspect.ts'
 import { rules } from './rules.ts'
 
-/** Four disguises of a deed of each rule, of which a search of the text sees none: rules read the syntax tree. */
+/** Four disguises of the pattern of each rule, which a text search does not find: rules read the syntax tree. */
 const ways = ['split strings', 'escapes', 'computed members', 'comments'] as const
 
 const disguised: Readonly<Record<string, readonly [string, string, string, string]>> = {

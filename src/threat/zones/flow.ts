@@ -273,7 +273,7 @@ export class Flow {
     })
   }
 
-  /** True if every call passes a value with the property. */
+  /** True if every call passes an argument with the property. */
   #isGiven({ of, index }: NameRole & { kind: 'parameter' }, is: (value: Node) => boolean): boolean {
     if (this.#entries.has(of)) return index === 0 && is(input)
     const method = callbackOf(of)

@@ -122,7 +122,7 @@ function sharedReached(tree: Tree, names: NameIndex, wild: readonly Node[]): str
     : undefined
 }
 
-/** `await new Promise((done) => setTimeout(done, …))`: no other code of the program runs meanwhile. */
+/** `await new Promise((done) => setTimeout(done, …))`: no other code of the program runs during it. */
 export function isPause(name: Node): boolean {
   const made = name['name'] === 'Promise' ? name.parent : functionAround(name)?.parent
   if (made?.type !== 'NewExpression' || made.parent?.type !== 'AwaitExpression') return false

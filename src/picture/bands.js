@@ -56,8 +56,8 @@ const byItself = new Set(['ok', 'error', 'refused', 'running', 'going on'])
 
 /**
  * @param {Band} band
- * @param {{ before: readonly Entry[], within: readonly Entry[], status: string }} around what was told before it opened,
- *   what until the next one did, and how the life ended, if it did in it
+ * @param {{ before: readonly Entry[], within: readonly Entry[], status: string }} around entries before
+ *   the band opened, entries until the next band, and the status of a life that ended in it
  * @returns {Cut | undefined}
  */
 function cutOf({ from, to, planned }, { before, within, status }) {
@@ -78,7 +78,7 @@ function isAdvance({ event }) {
   return event === 'advanced'
 }
 
-/** A zone that ended by itself says why in a line of its own. @param {Entry} entry */
+/** True for the end of a zone by itself, which has an entry with the reason. @param {Entry} entry */
 export function isEnd({ event, reason }) {
   return event === 'terminated' || (event === 'zone' && reason !== undefined)
 }

@@ -7,7 +7,7 @@ import { durationText, kinds } from './words.js'
  * @typedef {import('./picture.js').Band} Band
  */
 
-/** A phase, and how long it was; where that differs from what was planned, both. @param {Band} band */
+/** A phase with its length, and the planned length if that differs. @param {Band} band */
 export function bandText({ from, to, planned, cut }) {
   const lived = durationText(to - from)
   return cut && planned !== undefined ? `${lived} of ${durationText(planned)}` : lived
@@ -18,7 +18,7 @@ export function cutText({ lost, why, isAnomaly }) {
   return `${durationText(lost)} cut off${isAnomaly ? ' by an anomaly' : ''}: ${why}`
 }
 
-/** Controls from here on. @param {import('./picture.js').Span} span */
+/** Controls from this time on. @param {import('./picture.js').Span} span */
 export function spanText({ state, text, took }) {
   const allows = state === 'closed' ? 'closed' : text
   return took === undefined ? allows : `${allows}, took ${durationText(took)}`
@@ -71,7 +71,7 @@ export function titleText({ status, text }) {
   return `A life, ${status} ${text}`
 }
 
-/** All of it in sentences, for who cannot see it. @param {Picture} picture */
+/** The whole picture as sentences, for screen readers. @param {Picture} picture */
 export function wholeText(picture) {
   const lanes = picture.lanes.flatMap((lane) => [
     `Zone ${lane.zone}.`,

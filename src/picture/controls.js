@@ -73,7 +73,7 @@ function readNetwork({ allow, deny }) {
   return { state: 'narrowed', text, share: NARROWED }
 }
 
-/** The usual scheme and port say nothing. @param {string} pattern */
+/** Omits the default scheme and port. @param {string} pattern */
 function hostOf(pattern) {
   return /^https:\/\/([^/:]+):443$/.exec(pattern)?.[1] ?? pattern
 }

@@ -15,9 +15,8 @@ const FIELDS_MAX = 4
 const CONTROLS_MAX = 8
 
 /**
- * The happenings of a timeline, at most `max` of them. What repeats is told once with a count; where that does not do,
- * what is of one kind, and at last whatever lies close together. What ended the life is always told by itself.
- *
+ * Events of a timeline, at most `max` of them. Repeated events are merged with a count; if there are still too many,
+ * events of one kind are merged, and then neighbours in time. The event that ended the life is never merged.
  * @param {readonly Entry[]} timeline
  * @returns {Happening[]}
  */
@@ -76,7 +75,7 @@ function fieldsText(fields) {
 }
 
 /**
- * Neighbours that are alike, as one.
+ * Merges adjacent events that are alike.
  * @param {readonly Happening[]} list
  * @param {(a: Happening, b: Happening) => boolean} isAlike
  */
@@ -92,8 +91,8 @@ function merged(list, isAlike) {
 }
 
 /**
- * As many groups as there is room for, cut where most time passes between two neighbours; where that is all the same,
- * evenly. A few anomalies among many others stay by themselves.
+ * Merges events into at most `room` groups, split at the longest gaps in time; among equal gaps, evenly. A few
+ * anomalies among many other events stay separate.
  * @param {readonly Happening[]} list
  * @param {number} room
  */
@@ -112,7 +111,7 @@ function crowded(list, room) {
   })
 }
 
-/** Neighbours of several kinds say how many there were of each. @param {readonly Happening[]} group */
+/** Merges neighbours of several kinds, with a count for each kind. @param {readonly Happening[]} group */
 function together(group) {
   const whole = group.reduce(joined)
   if (whole.kind !== 'several') return whole
@@ -125,12 +124,12 @@ function together(group) {
   return { ...whole, text }
 }
 
-/** Numbers that may both have no end. @param {number} a @param {number} b */
+/** Compares numbers that may both be infinite. @param {number} a @param {number} b */
 function compared(a, b) {
   return a === b ? 0 : a - b
 }
 
-/** An order in which the first few of any numbers lie evenly among them: by their bits, the last one first. @param {number} place */
+/** Bit-reversal order, in which any number of first elements is evenly distributed. @param {number} place */
 function spread(place) {
   const bits = place.toString(2).padStart(20, '0')
   return Number.parseInt(bits.split('').toReversed().join(''), 2)

@@ -33,7 +33,7 @@ import { bytesText, durationText, ends, finite, listText, moment, plain, whyText
 
 export const lanesMax = 6
 export const spansMax = 24
-/** The last ones are drawn. */
+/** Maximum of drawn execs, the last ones. */
 export const execsMax = 300
 const DENIED_SHOWN = 2
 
@@ -89,7 +89,7 @@ function toneOf(status) {
   return ends[/** @type {keyof typeof ends} */ (known)][1]
 }
 
-/** In the order of time, whatever came in. @param {readonly Entry[]} timeline @returns {Entry[]} */
+/** Sorted by time, since entries may arrive in any order. @param {readonly Entry[]} timeline @returns {Entry[]} */
 function ordered(timeline) {
   return timeline
     .map((entry) => ({ ...entry, at: moment(entry.at), zone: plain(entry.zone, 40) || 'main' }))
@@ -206,7 +206,7 @@ function left([first], now) {
   return first && first.share > 0 ? Math.min(1, (now?.share ?? first.share) / first.share) : 1
 }
 
-/** The shape as it was to be. @param {Plan} plan @param {readonly Row[]} rows @param {number} opens @returns {Step[]} */
+/** The planned shape. @param {Plan} plan @param {readonly Row[]} rows @param {number} opens @returns {Step[]} */
 function shapePlanned(plan, rows, opens) {
   const held = new Map(rows.map(({ name }) => [name, plan.controls[name]]))
   return stepsPlanned(plan).map(({ from, to }, place) => {

@@ -47,7 +47,7 @@ export function scaleOf({ age, plannedEnd, isOver, lanes }, ticksMax = 6) {
   }
 }
 
-/** Round moments, never more than there is room for. @param {number} end @param {number} max @returns {Tick[]} */
+/** Round times, at most `max`. @param {number} end @param {number} max @returns {Tick[]} */
 function ticksUpTo(end, max) {
   const step = stepFor(end / Math.max(1, max))
   const count = Math.min(max, Math.floor(end / step + 1e-9))
@@ -57,7 +57,7 @@ function ticksUpTo(end, max) {
   }))
 }
 
-/** The smallest round step that is no smaller. @param {number} least milliseconds */
+/** Smallest round step of at least `least` milliseconds. @param {number} least milliseconds */
 function stepFor(least) {
   if (least >= 5000) return MINUTE_STEPS.find((step) => step >= least) ?? least
   const power = 10 ** Math.floor(Math.log10(least))

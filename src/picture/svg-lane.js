@@ -126,7 +126,11 @@ function cutsBlock({ bands }, canvas) {
   )
 }
 
-/** A tick for each exec of a session, as wide as it took. @param {Lane} lane @param {Canvas} canvas @returns {Block} */
+/**
+ * A tick for each exec of a session, with its duration as width.
+ *
+ * @param {Lane} lane @param {Canvas} canvas @returns {Block}
+ */
 function execsBlock({ zone }, { x, picture: { execs } }) {
   if (execs.length === 0 || zone !== 'main') return { height: 0, parts: [] }
   const ticks = execs.map(({ from, to, tone }) => {

@@ -28,14 +28,14 @@ export function label(x, y, text, kind) {
   return `<text class="${kind}" x="${n(x)}" y="${n(y)}">${escaped(text)}</text>`
 }
 
-/** About how wide a text is: nothing here can ask a font. @param {string} text @param {number} size */
+/** Estimated width of a text: font metrics are unknown here. @param {string} text @param {number} size */
 export function widthOf(text, size) {
   let wide = 0
   for (const character of text) wide += shareOf(character)
   return wide * size
 }
 
-/** As wide as in the widest of the usual fonts, as a share of the size. @param {string} character */
+/** Width in the widest common font, as a fraction of the size. @param {string} character */
 function shareOf(character) {
   if ((character.codePointAt(0) ?? 0) >= 0x1100) return 1.05
   if (/[ .,:;'!|iljftrI()[\]/-]/.test(character)) return 0.38

@@ -28,7 +28,7 @@ const COLUMNS_MAX = 160
 const LABEL = 13
 const COLUMNS_A_TICK = 12
 const LINES_MAX = 2
-/** From all that it had to the least: readable without a colour. */
+/** From all controls to the fewest: readable without colours. */
 const HEIGHTS = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']
 const BARS = /** @type {const} */ ({ open: '━', narrowed: '─', closed: '·' })
 
@@ -116,7 +116,7 @@ function namesOf({ bands }, { scale, chart }) {
   return cells.join('').trimEnd()
 }
 
-/** The shape as it was lived; behind it, lighter, as it was to be. @param {Lane} lane @param {Canvas} canvas */
+/** The actual shape in front of the planned one, which is lighter. @param {Lane} lane @param {Canvas} canvas */
 function shapeCells({ zone, shape, planned, frozen }, { scale, chart, paint, picture }) {
   const end = Math.max(column(scale, chart, picture.age), shape.length > 0 ? 1 : 0)
   const parts = Array.from({ length: chart }, (_, cell) => {
@@ -134,7 +134,7 @@ function shapeCells({ zone, shape, planned, frozen }, { scale, chart, paint, pic
   return runs(parts, paint).trimEnd()
 }
 
-/** Parts of one tone are painted together. @param {{ tone: string, text: string }[]} parts @param {Paint} paint */
+/** Merges adjacent parts of one tone. @param {{ tone: string, text: string }[]} parts @param {Paint} paint */
 function runs(parts, paint) {
   let line = ''
   for (let at = 0; at < parts.length;) {
@@ -233,7 +233,11 @@ function blank(length) {
   return Array.from({ length }, () => ' ')
 }
 
-/** A cell holds a letter with its marks; a wide one takes the next cell too. @param {string[]} cells @param {number} from @param {string} text */
+/**
+ * Writes a text into cells: a cell holds a letter with its combining marks; a wide letter takes two cells.
+ *
+ * @param {string[]} cells @param {number} from @param {string} text
+ */
 function write(cells, from, text) {
   let at = from
   for (const { segment } of letters.segment(text)) {

@@ -18,7 +18,7 @@ const UNSAFE = /[\p{Cc}\p{Bidi_Control}\u2028\u2029\ufeff\ufff9-\ufffc\ufffe\uff
 const PILED_MARKS = /(\p{M}{2})\p{M}+/gu
 
 /**
- * A text from elsewhere as one short line that does nothing: no control, no line break, no change of direction.
+ * Untrusted text as one short line without controls, line breaks or changes of direction.
  *
  *     plain('\x1b[2Jgone')   // '\\x1b[2Jgone'
  *
@@ -37,7 +37,7 @@ export function plain(value, max = TEXT_MAX) {
 }
 
 /**
- * A reason, without the words that say again that it was an anomaly.
+ * A reason, without a redundant prefix about the anomaly.
  * @param {unknown} reason
  */
 export function whyText(reason, max = TEXT_MAX) {
@@ -45,7 +45,7 @@ export function whyText(reason, max = TEXT_MAX) {
 }
 
 /**
- * At most `max` characters; an ellipsis says that there was more.
+ * At most `max` characters; an ellipsis marks a cut.
  * @param {string} text
  * @param {number} max
  */
@@ -54,20 +54,20 @@ function shortened(text, max) {
   return characters.length <= max ? text : `${characters.slice(0, Math.max(0, max - 1)).join('')}…`
 }
 
-/** A number that is no less than nothing and has an end. @param {number | undefined} value */
+/** Limits a number to 0 … MAX_SAFE_INTEGER; 0 for a missing or infinite one. @param {number | undefined} value */
 export function finite(value) {
   return value !== undefined && Number.isFinite(value)
     ? Math.min(Math.max(0, value), Number.MAX_SAFE_INTEGER)
     : 0
 }
 
-/** Milliseconds that can be drawn, from 0 to more than anything lives. @param {number | undefined} ms */
+/** Milliseconds limited to the range that can be drawn, 0 to `MS_MAX`. @param {number | undefined} ms */
 export function moment(ms) {
   return ms === Infinity ? MS_MAX : Math.min(finite(ms), MS_MAX)
 }
 
 /**
- * Milliseconds as people say them: `0.4 ms`, `12 ms`, `6.21 s`, `2 min 5 s`, `1 h 3 min`.
+ * Milliseconds in readable units: `0.4 ms`, `12 ms`, `6.21 s`, `2 min 5 s`, `1 h 3 min`.
  * @param {number} ms
  */
 export function durationText(ms) {
@@ -83,7 +83,7 @@ export function durationText(ms) {
 }
 
 /**
- * A moment, where the steps between moments are `step` milliseconds: all moments of a scale in one unit.
+ * A time label for an axis with steps of `step` milliseconds: all labels of a scale use one unit.
  * @param {number} ms
  * @param {number} step
  */
@@ -105,7 +105,7 @@ export function bytesText(bytes) {
 }
 
 /**
- * The first few of a list, and how many there are besides.
+ * The first few items of a list, and the number of the others.
  * @param {readonly string[]} items
  */
 export function listText(items, shown = 2) {
@@ -115,7 +115,7 @@ export function listText(items, shown = 2) {
 }
 
 /**
- * A text on as many lines as it needs, at most `linesMax`: the last holds the rest, whether it fits or not.
+ * Wraps a text to at most `linesMax` lines; the last one has the rest, even if that does not fit.
  * @param {string} text
  * @param {number} linesMax
  * @param {(line: string) => boolean} fits
@@ -133,7 +133,7 @@ export function wrapped(text, linesMax, fits) {
   return lines
 }
 
-/** How a job ended: a mark that needs no colour, and what it means. */
+/** Status of a job: a mark that is readable without colour, and a text. */
 export const ends = /** @type {const} */ ({
   running: ['▶', 'good', 'under way'],
   ok: ['✓', 'good', 'it ran to its end'],
@@ -148,7 +148,7 @@ export const ends = /** @type {const} */ ({
   cancelled: ['■', 'warn', 'it was cancelled'],
 })
 
-/** Each kind of event that is drawn, with its mark and how loud it is. */
+/** Mark and loudness of each kind of event. */
 export const kinds = /** @type {const} */ ({
   tightened: ['▼', 'calm'],
   advanced: ['»', 'warn'],

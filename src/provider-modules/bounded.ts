@@ -4,7 +4,7 @@ import { createContext, Script } from 'node:vm'
 export interface ModuleBounds {
   readonly importMsMax: number
   readonly probeMsMax: number
-  /** Longest stretch of its probe or launch without a pause: the server stands still for as long. */
+  /** Longest synchronous stretch of its probe or launch: it blocks the event loop of the server. */
   readonly loopMsMax: number
   readonly launchMsMax: number
 }
@@ -17,10 +17,10 @@ export const moduleBounds: ModuleBounds = {
 }
 
 /**
- * Bounds for calls into a provider module. A module is trusted not to attack; these keep one that hangs by mistake from
- * stopping the server. `callWithin` ends a loop that never returns, by V8's watchdog (`timeout` of `node:vm`), which
- * terminates whatever JavaScript runs inside the call; `within` stops waiting for a promise. Not handled: a loop that
- * begins after the first `await` of the call.
+ * Runs a call into a provider module with a time limit. A module is trusted not to attack; the limits keep one that
+ * hangs by mistake from stopping the server. `callWithin` ends an endless loop by V8's watchdog (`timeout` of
+ * `node:vm`), which terminates the JavaScript of the call; `within` stops waiting for a promise. Not handled: a loop
+ * that begins after the first `await` of the call.
  */
 export function callWithin<T>(call: () => T, msMax: number): T {
   const before = context['call']
@@ -39,8 +39,8 @@ const script = new Script('call()')
 const context = createContext({})
 
 /**
- * Rejects with Error if the promise is not settled in time; the work itself goes on. Unless `keepsAlive`, the deadline
- * keeps no process alive that has nothing else to do.
+ * Rejects with Error if the promise is not settled in time; the work itself continues. Unless `keepsAlive`, the timer
+ * is unreferenced and does not keep the process alive.
  */
 export async function within<T>(
   work: Promise<T>,

@@ -7,8 +7,8 @@ import type { ComposedProvider, ProviderModule } from '../contract/provider-modu
 import { tierNames, type TierName } from '../contract/tier.ts'
 
 /**
- * Shapes of what a module exports and answers. It is trusted code, but written by hand: a mistake in it has to be told
- * where it was made, not where the value is used.
+ * Schemas of a module's exports and answers. A module is trusted code but written by hand, so a mistake in it is
+ * reported here and not where the value is used.
  */
 const call = z.custom<(...given: never[]) => unknown>(
   (value) => typeof value === 'function',
@@ -85,7 +85,7 @@ export function isComposed(made: ProviderModule): made is ComposedProvider {
   return 'on' in made
 }
 
-/** The default export of a module. Throws MayflyError PROVIDER_BROKEN, with the first member at fault. */
+/** Validates the default export of a module. Throws MayflyError PROVIDER_BROKEN, which names the first wrong member. */
 export function checkModule(exported: unknown): ProviderModule {
   if (typeof exported !== 'object' || exported === null)
     throw wrong('it exports no provider as its default')
@@ -95,14 +95,14 @@ export function checkModule(exported: unknown): ProviderModule {
   throw wrong(`its default export is wrong: ${firstIssue(read.error)}`)
 }
 
-/** The answer of a probe. Throws MayflyError PROVIDER_BROKEN. */
+/** Validates the answer of a probe. Throws MayflyError PROVIDER_BROKEN. */
 export function checkAvailability(answered: unknown): Availability {
   const read = availabilityShape.safeParse(answered)
   if (read.success) return read.data as Availability
   throw wrong(`its probe answered wrongly: ${firstIssue(read.error)}`)
 }
 
-/** Reads getters and inherited members as well, since a provider may be an instance of a class. */
+/** Reads getters and inherited members too, since a provider may be an instance of a class. */
 function membersOf(exported: object, shape: typeof composedShape | typeof providerShape): object {
   const names = [...Object.keys(shape.shape), ...Object.keys(exported)]
   const members = names.map((key) => [key, (exported as Record<string, unknown>)[key]] as const)

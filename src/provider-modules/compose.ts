@@ -3,16 +3,16 @@ import type { Availability, Provider } from '../contract/provider.ts'
 import type { ComposedProbe, ComposedProvider } from '../contract/provider-module.ts'
 import { assertAnswers } from '../walls/proof.ts'
 
-/** A built-in provider with the result of its proof. */
+/** A built-in provider with the result of its probe. */
 export interface BaseProvider {
   readonly provider: Provider
   readonly availability: Availability
 }
 
 /**
- * A provider composed of a built-in one: its sandboxes are that provider's, unchanged, so that provider's proof is its
- * proof. Only languages and abilities can be left out; both are checked before a job is given to it. Throws MayflyError
- * PROVIDER_BROKEN for one that claims more than it is made of.
+ * A provider composed of a built-in one. Its sandboxes are those of the built-in provider, unchanged, so the proof of
+ * that provider applies. Only languages and abilities can be removed; both are checked before a job is assigned to it.
+ * Throws MayflyError PROVIDER_BROKEN if it claims more than the built-in provider has.
  */
 export function compose(spec: ComposedProvider, base: BaseProvider): Provider {
   const { provider, availability } = base

@@ -22,7 +22,7 @@ const faultsOf = (found: readonly FoundModule[]) =>
 suite('Finding provider modules', { skip: process.platform === 'win32' }, () => {
   after(() => rmSync(base, { recursive: true }))
 
-  test('named files come first, then modules of the folder by name; other files are left alone', () => {
+  test('named files come first, then modules of the folder by name; other files are ignored', () => {
     const folder = folderWith('names', [
       'b.ts',
       'a.js',
@@ -43,7 +43,7 @@ suite('Finding provider modules', { skip: process.platform === 'win32' }, () => 
     )
   })
 
-  test('a changed file has another stamp, an unchanged one has not', () => {
+  test('a changed file has another stamp, and an unchanged file the same', () => {
     const folder = folderWith('stamps', ['a.js'])
     const stamp = () => findModules({ folder, modules: [] }, none)[0]?.stamp
     const before = stamp()
@@ -52,7 +52,7 @@ suite('Finding provider modules', { skip: process.platform === 'win32' }, () => 
     assert.notEqual(stamp(), before)
   })
 
-  test('a module that others may write is at fault, alone', () => {
+  test('a module that others may write is refused, and no other module', () => {
     const folder = folderWith('modes', ['a.js', 'b.js'])
     chmodSync(join(folder, 'a.js'), 0o666)
     const found = findModules({ folder, modules: [] }, none)
@@ -63,7 +63,7 @@ suite('Finding provider modules', { skip: process.platform === 'win32' }, () => 
     assert.equal(found[0]?.fault?.hint, `chmod go-w "${join(folder, 'a.js')}"`)
   })
 
-  test('a folder that its group may write gives no module at all', () => {
+  test('a group-writable folder yields no module', () => {
     const folder = folderWith('group', ['a.js'])
     chmodSync(folder, 0o775)
     const found = findModules({ folder, modules: [] }, none)
@@ -72,7 +72,7 @@ suite('Finding provider modules', { skip: process.platform === 'win32' }, () => 
     ])
   })
 
-  test("a job's folder holds no module, also through a link", () => {
+  test("no module is loaded from a job's folder, also through a link", () => {
     const job = folderWith('job', ['a.js'])
     const folder = folderWith('links', [])
     symlinkSync(join(job, 'a.js'), join(folder, 'a.js'))
@@ -86,20 +86,20 @@ suite('Finding provider modules', { skip: process.platform === 'win32' }, () => 
     ])
   })
 
-  test('missing files, folders in place of files and large files are faults with a reason', () => {
+  test('missing files, folders in place of files and large files are reported with a reason', () => {
     const folder = folderWith('wrong', ['large.js'])
     writeFileSync(join(folder, 'large.js'), Buffer.alloc(2 ** 20 + 1, 32))
     const modules = ['gone.js', '', 'large.js'].map((name) => join(folder, name))
     assert.deepEqual(faultsOf(findModules({ modules }, none)), [
-      ['PROVIDER_BROKEN', 'it is not there'],
+      ['PROVIDER_BROKEN', 'it does not exist'],
       ['PROVIDER_BROKEN', 'it is no file'],
       ['PROVIDER_BROKEN', 'it is larger than 1048576 bytes'],
     ])
     const gone = findModules({ folder: join(folder, 'gone'), modules: [] }, none)
-    assert.deepEqual(faultsOf(gone), [['PROVIDER_BROKEN', 'it is not there']])
+    assert.deepEqual(faultsOf(gone), [['PROVIDER_BROKEN', 'it does not exist']])
   })
 
-  test('at most 64 modules of a folder are found, and the rest is a fault', () => {
+  test('at most 64 modules of a folder are found, and the rest is reported', () => {
     const names = Array.from({ length: 65 }, (_, n) => `m${String(n).padStart(2, '0')}.js`)
     const found = findModules({ folder: folderWith('many', names), modules: [] }, none)
     assert.equal(found.length, 65)

@@ -6,9 +6,9 @@ import { isBelow } from '../lib/is-below.ts'
 import { realPath } from '../lib/real-path.ts'
 
 /**
- * Finds provider modules: files of the configured folder, and files named one by one. A module is code that runs in the
- * server, so it counts only if nobody but root and the user of this process could have written it, and never from a
- * folder that a job may write to or was read from.
+ * Finds provider modules: files of the configured folder, and files configured by path. A module is code that runs in
+ * the server, so it is accepted only if no user except root and the user of this process could have written it, and
+ * never from a folder that a job reads or writes.
  */
 export interface ModulePlaces {
   readonly folder?: string | undefined
@@ -17,17 +17,17 @@ export interface ModulePlaces {
 
 export interface ModuleTrust {
   readonly owners: PathTrust['owners']
-  /** Folders of jobs: nothing at or below them is a module. */
+  /** Folders of jobs: no module is loaded from there. */
   readonly jobFolders: readonly string[]
 }
 
-/** A module as it lies there; one with a fault is listed, and not loaded. */
+/** A module file; one with a fault is listed but not loaded. */
 export interface FoundModule {
   /** Absolute, as configured. */
   readonly path: string
-  /** Changes with the file. */
+  /** Changes when the file changes. */
   readonly stamp: string
-  /** Without links; empty for a fault. */
+  /** Real path, with symlinks resolved; empty for a fault. */
   readonly real: string
   readonly fault?: MayflyError
 }
@@ -37,7 +37,7 @@ const bytesMax = 2 ** 20
 const moduleName = /^[A-Za-z0-9](?:[\w.-]*[\w-])?\.(?:js|mjs|ts|mts)$/
 const notModules = /\.d\.m?ts$|\.test\.m?[jt]s$/
 
-/** Modules of both places, the named ones first; each path once. Never throws. */
+/** Modules of both sources, explicitly configured ones first; each path once. Never throws. */
 export function findModules(
   { folder, modules }: ModulePlaces,
   trust: ModuleTrust,
@@ -75,7 +75,9 @@ function findOne(path: string, trust: ModuleTrust): FoundModule {
   }
 }
 
-/** Resolves a path. Throws MayflyError PROVIDER_UNTRUSTED if others could write there, or if it is a job's. */
+/**
+ * Resolves a path. Throws MayflyError PROVIDER_UNTRUSTED if other users could write it, or if it is in a job's folder.
+ */
 export function trusted(
   path: string,
   kind: PathTrust['kind'],
@@ -91,7 +93,7 @@ export function trusted(
   const at = found.names.find((name) => folders.some((folder) => isBelow(name, folder)))
   if (at === undefined) return found
   throw new MayflyError('PROVIDER_UNTRUSTED', `${cannotUse(path)}: "${at}" is in a job's folder`, {
-    hint: 'Move it to a folder that no job reads its code from or writes to',
+    hint: 'Move it to a folder that no job reads or writes',
     details: { file: path, at },
   })
 }
@@ -108,14 +110,14 @@ function broken(path: string, reason: string, hint = 'Name a file or a folder th
 function asFault(path: string, thrown: unknown): MayflyError {
   if (thrown instanceof MayflyError) return thrown
   const { code } = thrown as NodeJS.ErrnoException
-  return broken(path, code === 'ENOENT' ? 'it is not there' : messageOf(thrown))
+  return broken(path, code === 'ENOENT' ? 'it does not exist' : messageOf(thrown))
 }
 
 function faulty(path: string, fault: MayflyError): FoundModule {
   return { path, real: '', stamp: `fault: ${fault.message}`, fault }
 }
 
-/** Every change counts: content, owner and mode (ctime), or another file under the name (inode). */
+/** Covers content, owner and mode (ctime), and a replaced file (inode). */
 function stampOf({ dev, ino, size, mtimeNs, ctimeNs }: BigIntStats): string {
   return [dev, ino, size, mtimeNs, ctimeNs].join(':')
 }

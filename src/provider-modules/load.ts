@@ -20,9 +20,9 @@ const trialHeapMiB = 256
 const hint = 'Correct the module; it is loaded again when its file changes'
 
 /**
- * Loads a module into this process, after an import on trial in a thread of its own: a module that loops, never
- * resolves, exits or throws from a callback while it is imported does so there, and the server goes on. Code at the top
- * level of a module runs twice for that. Throws MayflyError PROVIDER_BROKEN.
+ * Loads a module into this process, after a trial import in a separate thread: a module that loops, never resolves,
+ * exits or throws from a callback during its import does so there, without harm to the server. Top-level code of a
+ * module therefore runs twice. Throws MayflyError PROVIDER_BROKEN.
  */
 export async function loadModule(
   { path, real }: FoundModule,
@@ -41,7 +41,7 @@ export async function loadModule(
   }
 }
 
-/** A fault of a module as the error that is listed; one with a hint of its own keeps it. */
+/** Converts a fault of a module to the listed error; a hint of its own is kept. */
 export function brokenModule(path: string, cause: unknown): MayflyError {
   if (cause instanceof MayflyError && cause.message.startsWith(cannotUse(path))) return cause
   const own = cause instanceof MayflyError ? cause : undefined

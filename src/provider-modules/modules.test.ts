@@ -23,7 +23,7 @@ const base = mkdtempSync(join(tmpdir(), 'mayfly-modules-'))
 const owners = new Set([0, process.getuid?.() ?? 0])
 let opened: ProviderModules | undefined
 
-/** Source of a provider without a wall, with members of its own. */
+/** Source of a provider without a wall, with additional members. */
 const source = (name: string, members = '') => `export default {
   name: '${name}', tier: 'none', languages: ['js'], enforces: [], tightens: [], can: [],
   detect: async () => ({ available: true, strength: 0, layers: [], missing: [] }),
@@ -44,7 +44,7 @@ interface Stand extends ModuleHost {
   readonly serving: Map<string, ListedModule>
   readonly refused: () => Readonly<Record<string, readonly [code: string, reason: string]>>
   readonly told: string[]
-  /** Writes a module by renaming it into its place, as a careful operator does. */
+  /** Writes a module by renaming a complete file to its path, as an operator should. */
   drop(file: string, text: string): void
 }
 
@@ -97,7 +97,7 @@ suite('Provider modules', { skip: process.platform === 'win32' }, () => {
   afterEach(() => opened?.close())
   after(() => rmSync(base, { recursive: true }))
 
-  test('S4-3: a module that is dropped in serves, a changed one is a new one, a removed one is gone', async () => {
+  test('S4-3: an added module serves, a changed module is loaded anew, and a removed module is withdrawn', async () => {
     const { modules, drop, serving, told, folder } = makeStand('life')
     await modules.settle()
     assert.deepEqual([...serving.keys()], [])
@@ -140,7 +140,7 @@ suite('Provider modules', { skip: process.platform === 'win32' }, () => {
     assert.equal(Reflect.get(globalThis, 'closedModules'), 1)
   })
 
-  test('S4-15: a broken module is listed with its cause, and hurts no other', async () => {
+  test('S4-15: a broken module is listed with its cause, and affects no other', async () => {
     const { modules, drop, serving, refused } = makeStand('broken')
     drop('good.js', source('good'))
     drop('syntax.js', 'export default {\n  name: }')
@@ -185,7 +185,7 @@ suite('Provider modules', { skip: process.platform === 'win32' }, () => {
     })
   })
 
-  test('a module that hangs is cut off, in its import and in its probe', async () => {
+  test('a module that hangs in its import or probe is timed out', async () => {
     const { modules, drop, serving, refused } = makeStand('hangs', {}, hurried)
     drop('good.js', source('good'))
     drop('import.js', 'for (;;);')
@@ -202,7 +202,7 @@ suite('Provider modules', { skip: process.platform === 'win32' }, () => {
     })
   })
 
-  test('a launch that hangs is cut off, in the proof and for a job', async () => {
+  test('a launch that hangs is timed out, in the proof and for a job', async () => {
     const { modules, drop, serving, refused } = makeStand('launches', {}, hurried)
     const claim = `tier: 'process', detect: async () => ({ available: true, strength: 3, layers: [], missing: [] }),`
     const hangs = 'launch: () => new Promise(() => {}),'
@@ -222,7 +222,7 @@ suite('Provider modules', { skip: process.platform === 'win32' }, () => {
     ])
   })
 
-  test('S4-15: a module that serves is withdrawn as soon as others may write to it', async () => {
+  test('S4-15: a serving module is withdrawn as soon as others may write to it', async () => {
     const { modules, drop, serving, refused, folder } = makeStand('trust')
     drop('a.js', source('trusted'))
     await modules.settle()
@@ -236,7 +236,7 @@ suite('Provider modules', { skip: process.platform === 'win32' }, () => {
     assert.deepEqual([...serving.keys()], ['trusted'])
   })
 
-  test('an import of a module is examined too, and comes anew with a changed module', async () => {
+  test('an imported file is checked too, and reloaded with a changed module', async () => {
     const { modules, drop, serving, refused, folder } = makeStand('imports')
     mkdirSync(join(folder, 'parts'))
     const part = join(folder, 'parts', 'name.js')
@@ -259,7 +259,7 @@ ${source('').replace(`name: ''`, 'name: MayflyError && isAbsolute && name')}`
     assert.match(String(refused()['a']), /^PROVIDER_UNTRUSTED,.*everybody may write/)
   })
 
-  test('two modules of one name: the first has it, and the other when that is gone', async () => {
+  test('two modules with the same name: the first one serves, and the other one after its removal', async () => {
     const { modules, drop, serving, refused, folder } = makeStand('twice')
     drop('a.js', source('one'))
     await modules.settle()
@@ -272,7 +272,7 @@ ${source('').replace(`name: ''`, 'name: MayflyError && isAbsolute && name')}`
     assert.equal(serving.get('one')?.module, join(folder, 'b.js'))
   })
 
-  test('a probe that proves less or more than the tier is no proof of it', async () => {
+  test('a probe that proves less or more than the tier is refused', async () => {
     const { modules, drop, serving, refused } = makeStand('strength')
     const proving = (strength: number) =>
       `detect: async () => ({ available: true, strength: ${strength}, layers: [], missing: [] }),`
@@ -292,7 +292,7 @@ ${source('').replace(`name: ''`, 'name: MayflyError && isAbsolute && name')}`
     })
   })
 
-  test('a claim that no guest can try is no proof, and a guest that gets through refutes it', async () => {
+  test('a claim that no guest can test is refused, and a guest that escapes refutes it', async () => {
     const { modules, drop, refused } = makeStand('claims')
     const claim = `tier: 'process', detect: async () => ({ available: true, strength: 3, layers: [], missing: [] }),`
     drop('shell.js', source('shell', `${claim} languages: ['sh'],`))
@@ -307,7 +307,7 @@ ${source('').replace(`name: ''`, 'name: MayflyError && isAbsolute && name')}`
     assert.match(found['open']?.[1] ?? '', /^it claims tier "process", and did not hold network/)
   })
 
-  test('a composed wall has no more than the provider it is made of', async () => {
+  test('a composed wall has no more abilities than its base provider', async () => {
     const mock = createMockProvider({ environment: 'test' })
     const inner: Provider = {
       ...mock,
@@ -335,7 +335,7 @@ ${source('').replace(`name: ''`, 'name: MayflyError && isAbsolute && name')}`
     })
   })
 
-  test('a module that cannot be recorded serves nothing', async () => {
+  test('a module whose load cannot be recorded does not serve', async () => {
     const tell = () => {
       throw new Error('the disk is full')
     }

@@ -12,7 +12,7 @@ import { brokenModule, loadModule } from './load.ts'
 import { assertStrength, probeModule, proveTier } from './prove.ts'
 import { ServedProvider } from './served-provider.ts'
 
-/** A module as it is listed. */
+/** A listed module. */
 export interface ListedModule {
   readonly provider: Provider
   readonly availability: Availability
@@ -21,16 +21,16 @@ export interface ListedModule {
 }
 
 export interface ModuleHost {
-  /** The built-in provider of this name, or the first available of this tier, proved. */
+  /** The built-in provider of this name, or the first available provider of this tier, after its proof. */
   base(on: string): Promise<BaseProvider | undefined>
-  /** True for the name of a provider that is no module. */
+  /** True for the name of a provider that is not a module. */
   isTaken(name: string): boolean
-  /** A module is proved: from the next job on it is chosen. */
+  /** Called after the proof of a module: the next job may use it. */
   serve(listed: ListedModule): void
   withdraw(name: string): void
-  /** Modules that are listed without serving, after each change. */
+  /** Called after each change with the modules that are listed without serving. */
   list(refused: readonly ListedModule[]): void
-  /** Writes the line of the record, then emits the event. Throws MayflyError STATE. */
+  /** Writes a line of the record, then emits the event. Throws MayflyError STATE. */
   tell(point: Point, fields: Readonly<Record<string, unknown>>): void
 }
 
@@ -38,24 +38,24 @@ export interface ModuleParts {
   readonly places: ModulePlaces
   readonly trust: ModuleTrust
   readonly host: ModuleHost
-  /** Folders for the bait of proofs, the first that this process may write to. */
+  /** Candidate folders for the bait files of proofs; the first one that this process can write is used. */
   readonly baitFolders: readonly string[]
-  /** For tests, which do not wait as long. */
+  /** Shorter bounds for tests. */
   readonly bounds?: ModuleBounds
 }
 
 interface Entry {
   readonly found: FoundModule
-  /** Name of the provider as soon as that is known; until then, that of the file. */
+  /** Name of the provider, or of the file until that is known. */
   name: string
   isNamed: boolean
-  /** Facts that it declares, once it is loaded. */
+  /** Declared facts of the provider, once it is loaded. */
   declared: Partial<Provider>
   availability: Availability
-  /** Hash of the file as it was loaded. */
+  /** Hash of the file as loaded. */
   sha256?: string
   served?: ServedProvider
-  /** The name is another module's: tried again when one is gone. */
+  /** True if another module has this name; retried when a module is removed. */
   isNameTaken?: boolean
   task: Promise<void>
 }
@@ -65,20 +65,20 @@ const settleMsMax = 15_000
 const pending: Availability = {
   available: false,
   code: 'PROVIDER_UNPROVED',
-  reason: 'Its proof is under way',
-  fix: 'Ask again in some seconds',
+  reason: 'Its proof is in progress',
+  fix: 'Ask again in a few seconds',
 }
 
 /**
- * Provider modules of this process: found, loaded, proved, served and withdrawn. Files are polled, because a watch of a
- * folder sees no change of mode or owner further up, and none on a network file system. Each module is a task of its own,
- * so one that hangs delays no other, except that hostile guests try one provider at a time. A changed file is a new module: the one before takes no further job, and its running
- * jobs end as usual.
+ * Provider modules of this process: finds, loads, proves, serves and withdraws them. Files are polled, because
+ * watching a folder (inotify) reports no change of mode or owner of its parents, and nothing on a network file system.
+ * Each module is handled in its own task, so one that hangs delays no other; only proofs run one at a time. A changed
+ * file is a new module: the previous one gets no further jobs, and its running jobs end as usual.
  */
 export class ProviderModules {
   readonly #parts: ModuleParts
   readonly #entries = new Map<string, Entry>()
-  /** Trials measure shares of the processor, so one runs at a time. */
+  /** Serialises proofs, because they measure shares of the CPU. */
   readonly #trials = createMutex()
   #generation = 0
   #timer: NodeJS.Timeout | undefined
@@ -88,15 +88,15 @@ export class ProviderModules {
     this.#parts = parts
   }
 
-  /** Looks now, and again from time to time. */
+  /** Scans for modules now, and then every `pollMs`. */
   watch(): void {
-    this.#look()
-    this.#timer ??= setInterval(() => this.#look(), pollMs).unref()
+    this.#scan()
+    this.#timer ??= setInterval(() => this.#scan(), pollMs).unref()
   }
 
-  /** Looks now, and waits until each module that is there is proved or refused, or for a bounded time. */
+  /** Scans for modules now, and waits until each one is proved or refused, at most `settleMsMax`. */
   async settle(): Promise<void> {
-    this.#look()
+    this.#scan()
     const tasks = Promise.all([...this.#entries.values()].map(({ task }) => task))
     const late = Promise.withResolvers<void>()
     const timer = setTimeout(late.resolve, settleMsMax)
@@ -104,13 +104,13 @@ export class ProviderModules {
     clearTimeout(timer)
   }
 
-  /** Stops looking. Providers that serve are closed with all other walls. */
+  /** Stops scanning. Serving providers are closed with all other walls. */
   close(): void {
     this.#isClosed = true
     clearInterval(this.#timer)
   }
 
-  #look(): void {
+  #scan(): void {
     if (this.#isClosed) return
     const { places, trust } = this.#parts
     const found = findModules(places, trust)
@@ -143,10 +143,10 @@ export class ProviderModules {
     if (!entry.served) return
     this.#parts.host.withdraw(entry.name)
     entry.served.retire()
-    this.#tell('provider/removed', { provider: entry.name, file: path, isChanged })
+    this.#report('provider/removed', { provider: entry.name, file: path, isChanged })
   }
 
-  /** Never rejects. */
+  /** Loads, proves and serves a module. Never rejects. */
   async #open(entry: Entry): Promise<void> {
     const { found } = entry
     try {
@@ -155,7 +155,7 @@ export class ProviderModules {
       const asked = { ...bounds, generation: String(++this.#generation) }
       const { made, sha256 } = await loadModule(found, trust, asked)
       entry.sha256 = sha256
-      this.#takeName(entry, made.name)
+      this.#claimName(entry, made.name)
       const provider = await this.#providerOf(made)
       entry.declared = declaredBy(provider)
       const availability = await probeModule(provider, bounds)
@@ -175,12 +175,12 @@ export class ProviderModules {
     const base = await this.#parts.host.base(made.on)
     if (base) return compose(made, base)
     throw new MayflyError('PROVIDER_BROKEN', `on: there is no provider or tier "${made.on}"`, {
-      hint: '"mayfly providers" lists those that are there',
+      hint: '"mayfly providers" lists the available ones',
     })
   }
 
-  /** The first module that is loaded has a name that two claim. */
-  #takeName(entry: Entry, name: string): void {
+  /** Race between two modules of one name: the first one loaded gets it. */
+  #claimName(entry: Entry, name: string): void {
     const others = [...this.#entries.values()].filter((one) => one !== entry && one.isNamed)
     const holder = others.find((one) => one.name === name)
     entry.isNameTaken = holder !== undefined
@@ -194,7 +194,7 @@ export class ProviderModules {
     entry.isNamed = true
   }
 
-  /** The line of the record comes first: code that cannot be recorded serves nothing. */
+  /** Writes the line of the record first: code that cannot be recorded does not serve. */
   #serve(
     entry: Entry,
     served: ServedProvider,
@@ -215,15 +215,15 @@ export class ProviderModules {
     if (this.#isGone(entry)) return
     const { code, reason } = availability
     const { path: file } = entry.found
-    this.#tell('provider/refused', { provider: entry.name, file, code, reason })
+    this.#report('provider/refused', { provider: entry.name, file, code, reason })
   }
 
-  /** For what holds with a line in the record or without. */
-  #tell(point: Point, fields: Readonly<Record<string, unknown>>): void {
+  /** Reports an event that takes effect even if the line of the record cannot be written. */
+  #report(point: Point, fields: Readonly<Record<string, unknown>>): void {
     try {
       this.#parts.host.tell(point, fields)
     } catch {
-      // The record reports by itself that it cannot be written.
+      // The record reports its own write errors.
     }
   }
 
@@ -241,7 +241,7 @@ function declaredBy({ tier, languages, enforces, tightens, can }: Provider): Par
   return { tier, languages, enforces, tightens, can }
 }
 
-/** A module that serves nothing, as far as it is known. */
+/** Listing of a module that does not serve, with the facts known so far. */
 function listedOf({ name, declared, availability, found }: Entry): ListedModule {
   const provider: Provider = {
     tier: 'none',

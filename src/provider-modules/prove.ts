@@ -9,7 +9,7 @@ import { checkAvailability } from './check.ts'
 
 const trialsMsMax = 60_000
 
-/** Runs the probe of a module. Throws Error for one that hangs, MayflyError PROVIDER_BROKEN for a wrong answer. */
+/** Runs the probe of a module. Throws Error if it hangs, MayflyError PROVIDER_BROKEN for a malformed answer. */
 export async function probeModule(
   provider: Pick<Provider, 'detect'>,
   { loopMsMax, probeMsMax }: ModuleBounds,
@@ -19,16 +19,16 @@ export async function probeModule(
 }
 
 /**
- * Proves what a provider with walls of its own claims: the guests of `mayfly doctor` try each wall, and a claim of more
- * than the host's kernel is tried too. Throws MayflyError PROVIDER_UNPROVED for a tier that is not held. Does nothing for
- * a provider that claims no wall. Folders: for the bait, the first that this process may write to.
+ * Proves the claims of a provider that has its own walls: the guests of `mayfly doctor` attack each wall, and a claim
+ * of a separate kernel is tested too. Throws MayflyError PROVIDER_UNPROVED if the wall fails its tier. Does nothing
+ * for a provider that claims no wall. `folders`: candidates for the bait files; the first writable one is used.
  */
 export async function proveTier(provider: Provider, folders: readonly string[]): Promise<void> {
   if (strengthOf[provider.tier] === 0) return
   await within(tryAll(provider, folders), trialsMsMax, 'the proof of its tier')
 }
 
-/** Throws MayflyError PROVIDER_UNPROVED unless a probe proved exactly the strength of the tier that is claimed. */
+/** Throws MayflyError PROVIDER_UNPROVED unless the probe proved exactly the strength of the claimed tier. */
 export function assertStrength(
   { tier }: Pick<Provider, 'tier'>,
   found: Extract<Availability, { available: true }>,
@@ -59,7 +59,7 @@ async function tryAll(provider: Provider, folders: readonly string[]): Promise<v
   )
 }
 
-/** Bounds that a wall may leave out of what it enforces; every other trial has to hold on any tier. */
+/** Controls that a wall may leave unenforced; all other trials must pass on every tier. */
 const optional: ReadonlySet<string> = new Set<Control>(['cpu', 'memory', 'processes'])
 
 function isClaimed(wall: string, { enforces }: Provider): boolean {

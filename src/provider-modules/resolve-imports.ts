@@ -4,9 +4,9 @@ import { MayflyError } from '../contract/error.ts'
 import { trusted, type ModuleTrust } from './find.ts'
 
 /**
- * Resolves imports of provider modules. A file that a module imports is code as trusted as the module, so its owner and
- * mode are examined too; it carries the module's generation in its URL, so that a changed module gets its parts anew (ES
- * modules are cached by URL for the life of the process). `mayfly` is this Mayfly, wherever the module lies, so that both
+ * Resolves imports of provider modules. A file that a module imports is trusted like the module, so its owner and mode
+ * are checked too. Its URL carries the generation of the module, so that a changed module reloads its imports (Node
+ * caches ES modules by URL for the life of the process). The specifier `mayfly` resolves to this Mayfly, so that both
  * share one `MayflyError`.
  *
  * Relies on: `module.registerHooks` (Node 22.15), which runs in this thread for `import` and `require`.
@@ -21,7 +21,7 @@ export function moduleUrl(url: string, generation: string): string {
   return `${url}?${generationKey}=${generation}`
 }
 
-/** Installs the resolver, once for the thread. Throws MayflyError PROVIDER_BROKEN under an older Node. */
+/** Installs the resolver, once per thread. Throws MayflyError PROVIDER_BROKEN if Node is too old. */
 export function resolveImports(rules: ModuleTrust): void {
   const isInstalled = trust !== undefined
   trust = rules

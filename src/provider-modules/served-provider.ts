@@ -7,9 +7,9 @@ import { callWithin, moduleBounds, within, type ModuleBounds } from './bounded.t
 const closeMsMax = 5_000
 
 /**
- * A module's provider as the pool sees it: declarations are copied once, so that nothing that was proved changes later,
- * and its sandboxes are counted, so that a removed module is closed after the last of them. A job that waited for its
- * turn while the module was removed or changed ends unavailable, because its profile was made for the one before.
+ * Wrapper of a module's provider for the pool. It copies the declarations once, so that proved facts cannot change
+ * later, and counts the sandboxes, so that a removed module is closed after its last sandbox. A queued job whose
+ * module was removed or changed ends unavailable, because its profile was made for the previous module.
  */
 export class ServedProvider implements Provider {
   readonly name: string
@@ -54,13 +54,15 @@ export class ServedProvider implements Provider {
     }
   }
 
-  /** Takes no further job; closes when the last sandbox is gone. */
+  /** Accepts no further job; closes after the last sandbox. */
   retire(): void {
     this.#isRetired = true
     if (this.#live === 0) void this.close()
   }
 
-  /** Never rejects, and returns within a bound: a module that cannot close must not stop the server's end. */
+  /**
+   * Never rejects, and returns within a bound: a module that fails to close must not block the shutdown of the server.
+   */
   close(): Promise<void> {
     this.#isRetired = true
     this.#closing ??= this.#closeNow()
@@ -69,11 +71,11 @@ export class ServedProvider implements Provider {
 
   async #closeNow(): Promise<void> {
     const closing = Promise.try(() => this.#inner.close?.())
-    // A module that fails to close is not used again in any case.
+    // The module is not used again even if its close fails.
     await within(closing, closeMsMax, 'its close', { keepsAlive: true }).catch(() => undefined)
   }
 
-  /** A sandbox that comes too late is destroyed. */
+  /** A sandbox that arrives after the deadline is destroyed. */
   async #launchInTime(profile: Profile, clock: Clock, hints?: LaunchHints): Promise<Sandbox> {
     const { loopMsMax, launchMsMax } = this.#bounds
     const call = () => Promise.resolve(this.#inner.launch(profile, clock, hints))
@@ -92,7 +94,7 @@ export class ServedProvider implements Provider {
     if (this.#isRetired && this.#live === 0) void this.close()
   }
 
-  /** The same sandbox under this provider's name, by which the other rooms find what it can. */
+  /** The same sandbox under the name of this provider, by which other rooms look up its abilities. */
   #named(inner: Sandbox): Sandbox {
     const release = once(() => this.#release())
     const own = {

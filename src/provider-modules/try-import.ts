@@ -4,13 +4,13 @@ import { MayflyError, messageOf } from '../contract/error.ts'
 import type { ModuleTrust } from './find.ts'
 import { resolveImports } from './resolve-imports.ts'
 
-/** Thread that imports a provider module on trial, and reports how that went. */
+/** Worker thread that imports a provider module on trial and reports the result. */
 export interface ImportTrial {
   readonly url: string
   readonly trust: ModuleTrust
 }
 
-/** Error as it crosses the threads, which strip it of its class. */
+/** Error in a form that survives structured cloning, which drops its class. */
 export interface ImportFault {
   readonly code: string | undefined
   readonly message: string
@@ -18,7 +18,7 @@ export interface ImportFault {
 }
 
 const { url, trust } = workerData as ImportTrial
-// Without a reason to live, Node would end a thread whose import never resolves, with a warning on stderr.
+// Keeps the thread alive: Node would end it with a warning on stderr if the import never resolves.
 setInterval(() => undefined, 1_000)
 parentPort?.postMessage(await tryImport())
 
@@ -26,7 +26,7 @@ async function tryImport(): Promise<ImportFault | 'imported'> {
   try {
     resolveImports(trust)
     await import(url)
-    // A turn of the loop, so that a throw in a callback counts too.
+    // Waits one turn of the event loop, so that a throw from a callback is reported too.
     await new Promise((resolve) => void setImmediate(resolve))
     return 'imported'
   } catch (thrown) {

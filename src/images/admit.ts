@@ -9,13 +9,13 @@ import type { ImageScan } from './scan.ts'
 import { readScan } from './scan-store.ts'
 import { findImage } from './store.ts'
 
-/** Answer of the gate: every refusal has a stable code, its cause, and what to do. */
+/** Answer of the image gate: each refusal has a stable code, its cause, and a fix. */
 export type Admission =
   | {
       readonly kind: 'admitted'
-      /** Absent where it was never scanned. */
+      /** Absent if the image was never scanned. */
       readonly scan?: ImageScan
-      /** Reason why no current scan speaks for it, where it is admitted all the same. */
+      /** Reason why no current scan covers the image, if it is admitted nevertheless. */
       readonly unscanned?: string
     }
   | {
@@ -31,17 +31,17 @@ export type Admission =
         | 'TOO_SEVERE'
       readonly because: string
       readonly fix: string
-      /** Scan that found what is too severe. */
+      /** The scan with the findings above the threshold. */
       readonly scan?: ImageScan
     }
 
 export interface ImageGate {
   /** Folder of the image store. */
   readonly folder: string
-  /** Public key of the state folder; undefined where there is none, which refuses. */
+  /** Public key of the state folder; undefined if it has none, which refuses every image. */
   readonly key: string | undefined
   readonly policy: ImagePolicy
-  /** No job named it: its wall has it by default. */
+  /** True if no job named the image: it is the default image of a wall. */
   readonly isDefault?: boolean
   /** Milliseconds since 1970. */
   readonly now: () => number
@@ -51,15 +51,16 @@ export interface ImageGate {
 const clockMsMax = 60_000
 
 /**
- * Decides whether an image may be used. The warden asks for each job that names one, before a wall is taken for it.
+ * Decides whether an image may be used. Called for each job that uses an image, before a wall is acquired.
  *
- * Refuses an image without a signed manifest, one that was imported unless the policy allows these, one without a signed scan of
- * this very bill of materials, one whose scan used a feed older than the policy allows or from the future, one with parts that no
- * feed speaks of, and one with a vulnerability above the threshold. Anything unreadable is refused as well. It reads manifest and scan, not
- * the image: the digest of its bytes is for `whyImageBroken`.
+ * Refuses an image without a signed manifest; an imported image, unless the policy allows it; an image without a
+ * signed scan of its current bill of materials; a scan with a feed that is too old for the policy or dated in the
+ * future; an image with parts that no feed covers; and one with a vulnerability above the threshold. Anything
+ * unreadable is refused too. Checks manifest and scan, not the bytes of the image: `whyImageBroken` hashes those.
  *
- * An image that a wall has by default is admitted without a current scan where the policy says so: the wall's alternative is one with the
- * files of this system, which nobody scans. What a scan found refuses it, however old that is.
+ * If the policy permits it, the default image of a wall is admitted without a current scan: the alternative is a wall
+ * with the files of this system, which are never scanned. A finding above the threshold still refuses it, however old
+ * the scan is.
  */
 export function admitImage(digest: string, gate: ImageGate): Admission {
   try {
@@ -90,15 +91,17 @@ function admit(digest: string, gate: ImageGate): Admission {
   if (stored.kind === 'broken')
     return refused('SCAN_BROKEN', `its scan does not count: ${stored.because}`, scanFix)
   const scan = stored.kind === 'scan' ? stored.scan : undefined
-  const lack = lackOf(scan, { sbom: manifest.sbom, policy, now: now() })
-  if (lack && !(isDefault && policy.unscanned_defaults)) return lack
-  return scan ? judged(scan, policy, lack?.because) : { kind: 'admitted', unscanned: neverScanned }
+  const missing = missingScan(scan, { sbom: manifest.sbom, policy, now: now() })
+  if (missing && !(isDefault && policy.unscanned_defaults)) return missing
+  return scan
+    ? compareFindings(scan, policy, missing?.because)
+    : { kind: 'admitted', unscanned: neverScanned }
 }
 
 type Refusal = Extract<Admission, { readonly kind: 'refused' }>
 
-/** Refusal of an image for which no current scan speaks; undefined if one does. */
-function lackOf(
+/** Refusal of an image without a current scan; undefined if it has one. */
+function missingScan(
   scan: ImageScan | undefined,
   {
     sbom,
@@ -124,13 +127,17 @@ function lackOf(
   if (uncovered.length === 0) return undefined
   return refused(
     'UNCOVERED',
-    `no feed speaks of ${listText(uncovered)}`,
+    `no feed covers ${listText(uncovered)}`,
     'Import a feed that does, then scan the image again',
   )
 }
 
-/** Holds what a scan found against the policy. */
-function judged(scan: ImageScan, policy: ImagePolicy, unscanned: string | undefined): Admission {
+/** Compares the findings of a scan with the policy. */
+function compareFindings(
+  scan: ImageScan,
+  policy: ImagePolicy,
+  unscanned: string | undefined,
+): Admission {
   const worst = scan.findings.filter((one) =>
     isSeverer(severityUnder(policy, one.severity), policy.max_severity),
   )
@@ -148,7 +155,7 @@ const scanFix = 'Run "mayfly images scan"'
 const feedFix =
   'Import newer feeds with "mayfly images feeds import", then run "mayfly images scan"'
 
-/** Severity that counts: that of the policy where no feed names one. */
+/** Effective severity: that of the policy if no feed gives one. */
 export function severityUnder(
   policy: ImagePolicy,
   severity: VulnerabilitySeverity | 'unknown',

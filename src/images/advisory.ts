@@ -7,16 +7,16 @@ export type RangeEvent =
   | { readonly fixed: string }
   | { readonly last: string }
 
-/** Vulnerability of one package in one ecosystem, as every kind of feed is kept. */
+/** Vulnerability of one package in one ecosystem; the common form of all kinds of feeds. */
 export interface Advisory {
-  /** CVE where the record names exactly one, else its own id. */
+  /** CVE if the record names exactly one, else the id of the record. */
   readonly id: string
   readonly aliases: readonly string[]
   readonly severity: VulnerabilitySeverity | 'unknown'
   readonly ranges: readonly (readonly RangeEvent[])[]
-  /** Affected versions by name, beside the ranges. */
+  /** Affected versions listed by name, besides the ranges. */
   readonly versions: readonly string[]
-  /** True where the feed cannot tell which versions are affected. */
+  /** True if the feed does not determine which versions are affected. */
   readonly isUndetermined: boolean
 }
 
@@ -37,10 +37,12 @@ export const debianReleases: Readonly<Record<string, string>> = {
   duke: '15',
 }
 
-/** `undetermined` counts as affected: a version that cannot be compared, or a record that names none. */
+/** `undetermined` counts as affected: a version that cannot be compared, or a record without versions. */
 export type Affected = 'affected' | 'undetermined' | 'not affected'
 
-/** Evaluates an advisory for a version, by the algorithm of the OSV schema: any list or range that holds the version. */
+/**
+ * Evaluates an advisory for a version by the algorithm of the OSV schema: any list or range that contains the version.
+ */
 export function affects(advisory: Advisory, ecosystem: string, version: string): Affected {
   if (advisory.versions.includes(version)) return 'affected'
   const compare = ecosystem.startsWith('Debian') ? compareDebianVersions : compareSemanticVersions
@@ -50,7 +52,7 @@ export function affects(advisory: Advisory, ecosystem: string, version: string):
   return 'not affected'
 }
 
-/** First version of the ranges that has a fix for `version`. */
+/** First version in the ranges that fixes `version`. */
 export function fixOf(advisory: Advisory, ecosystem: string, version: string): string | undefined {
   const compare = ecosystem.startsWith('Debian') ? compareDebianVersions : compareSemanticVersions
   return advisory.ranges
@@ -63,7 +65,7 @@ export function fixOf(advisory: Advisory, ecosystem: string, version: string): s
 type Compare = (a: string, b: string) => number | undefined
 
 function rangeHolds(events: readonly RangeEvent[], version: string, compare: Compare): Affected {
-  // "0" is before all versions, also those of Debian that begin with "0~".
+  // "0" precedes all versions, including Debian versions that begin with "0~".
   const order = (a: string, b: string) =>
     a === '0' ? (b === '0' ? 0 : -1) : b === '0' ? 1 : compare(a, b)
   const texts = events.map(textOf)

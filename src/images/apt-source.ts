@@ -4,13 +4,13 @@ import { join } from 'node:path'
 /** Package mirror that this machine uses. */
 export interface AptSource {
   readonly address: string
-  /** Keyring of its signatures, where the sources name one. */
+  /** Keyring of its signatures, if the sources name one. */
   readonly key: string | undefined
 }
 
 const SOURCES = '/etc/apt'
 
-/** The mirror of the distribution itself: a path that ends with its name, and not that of security updates. */
+/** The mirror of the distribution, not of its security updates: the URL path ends with the name of the distribution. */
 export function ownSource(): AptSource | undefined {
   for (const text of sourceTexts()) {
     const address = /\b(https?:\/\/\S+\/debian)\/?(?=\s|$)/m.exec(text)?.[1]

@@ -10,7 +10,7 @@ const entries: readonly ArchiveEntry[] = [
 ]
 
 suite('Archives that a kernel unpacks', () => {
-  test('A file has a header of 110 characters, its name and its bytes, each filled to four', () => {
+  test('A file has a header of 110 characters, its name and its bytes, each padded to four bytes', () => {
     const file = { kind: 'file', path: 'ab', mode: 0o644, body: Buffer.from('xyz') } as const
     const fields = '00000001 000081A4 00000000 00000000 00000001 00000000 00000003'
     const rest = '00000000 00000000 00000000 00000000 00000003 00000000'
@@ -21,7 +21,7 @@ suite('Archives that a kernel unpacks', () => {
     assert.equal(text.length % 4, 0)
   })
 
-  test('The same entries give the same bytes, and their plain files come back', () => {
+  test('The same entries give the same bytes, and their regular files are read back', () => {
     const bytes = archiveOf(entries)
     assert.deepEqual(archiveOf(entries), bytes)
     const files = [...filesOfArchive(bytes)].map(([name, body]) => [name, body.toString()])
@@ -31,7 +31,7 @@ suite('Archives that a kernel unpacks', () => {
     ])
   })
 
-  test('Attack: an archive that ends early, or whose sizes are others, is refused', () => {
+  test('Attack: a truncated archive, or one with wrong sizes, is refused', () => {
     const bytes = archiveOf(entries)
     const end = bytes.lastIndexOf('TRAILER!!!') + 'TRAILER!!!'.length
     for (let length = 0; length < end; length++)
@@ -43,7 +43,7 @@ suite('Archives that a kernel unpacks', () => {
     }
   })
 
-  test('Files over the bound are refused before they are joined', () => {
+  test('Files over the limit are refused before they are concatenated', () => {
     const half = Buffer.alloc(129 * 2 ** 20)
     const file = { kind: 'file', path: 'a', mode: 0o644, body: half } as const
     assert.throws(() => archiveOf([file, { ...file, path: 'b' }]), /too large/)

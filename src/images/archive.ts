@@ -1,7 +1,7 @@
 /**
- * Archives of form `newc` (cpio), which the kernel unpacks as its initrd, and in which the store keeps a kernel. The
- * writer gives the same bytes for the same entries: owner 0, time 0, and inode numbers in the order of entries. The
- * format: https://docs.kernel.org/driver-api/early-userspace/buffer-format.html
+ * Archives in `newc` format (cpio), which the kernel unpacks as its initrd, and in which the store holds a kernel. The
+ * writer is deterministic: owner 0, time 0, and inode numbers in the order of entries. The format:
+ * https://docs.kernel.org/driver-api/early-userspace/buffer-format.html
  */
 export interface ArchiveEntry {
   readonly kind: 'file' | 'folder' | 'link'
@@ -19,7 +19,7 @@ const entriesMax = 10_000
 const bytesMax = 256 * 2 ** 20
 const types = { file: 0o100_000, folder: 0o040_000, link: 0o120_000 } as const
 
-/** Entries come in the order given, so parents first. Throws RangeError over 256 MiB. */
+/** Entries are written in the given order, so parents must come first. Throws RangeError over 256 MiB. */
 export function archiveOf(entries: readonly ArchiveEntry[]): Buffer {
   const size = entries.reduce((sum, { body }) => sum + body.length, 0)
   if (size > bytesMax || entries.length > entriesMax)
@@ -48,7 +48,7 @@ function framed(
 const hexOf = (value: number) => value.toString(16).toUpperCase().padStart(8, '0')
 const padding = (size: number) => Buffer.alloc((4 - (size % 4)) % 4)
 
-/** Plain files of an archive by their paths. Throws RangeError for bytes that are none. */
+/** Regular files of an archive by path. Throws RangeError for malformed bytes. */
 export function filesOfArchive(bytes: Buffer): ReadonlyMap<string, Buffer> {
   const files = new Map<string, Buffer>()
   for (let at = 0, count = 0; count < entriesMax; count++) {
@@ -63,13 +63,13 @@ export function filesOfArchive(bytes: Buffer): ReadonlyMap<string, Buffer> {
     if ((mode & 0o170_000) === types.file) files.set(path, bytes.subarray(body, body + size))
     at = align(body + size)
   }
-  throw new RangeError('it is no whole archive')
+  throw new RangeError('it is not a complete archive')
 }
 
 const align = (at: number) => (at + 3) & ~3
 
 function numberAt(bytes: Buffer, at: number): number {
   const text = bytes.toString('latin1', at, at + 8)
-  if (!/^[0-9A-Fa-f]{8}$/.test(text)) throw new RangeError('it is no whole archive')
+  if (!/^[0-9A-Fa-f]{8}$/.test(text)) throw new RangeError('it is not a complete archive')
   return Number.parseInt(text, 16)
 }

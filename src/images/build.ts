@@ -37,11 +37,12 @@ import { TarReader } from './tar.ts'
 import { ImageTree, modeOf, type ImageNode } from './tree.ts'
 
 /**
- * Builds an image: packages of the lock → one tree of checked paths → a canonical tar stream → erofs.
+ * Builds an image: locked packages → one tree of checked paths → a canonical tar stream → erofs.
  *
- * No file of a package is written under its own name: their bytes go into one spool file, and mkfs.erofs gets a tar stream
- * with owner 0, one time, modes without setuid, and entries sorted by path. So nothing depends on the user, the umask, the
- * file system or the time of the build, and mkfs.erofs comes from locked packages as well (`images/maker.lock.json`).
+ * No file of a package is extracted under its own name: all bytes go into one spool file, and mkfs.erofs gets a tar
+ * stream with owner 0, a fixed time, modes without setuid, and entries sorted by path. So the result does not depend
+ * on the user, umask, file system or time of the build. mkfs.erofs itself comes from locked packages too
+ * (`images/maker.lock.json`).
  */
 export interface ImageBuild {
   readonly name: string
@@ -52,9 +53,9 @@ export interface ImageBuild {
   readonly store: ImageStore
   readonly cache: PackageCache
   readonly signer: { readonly publicKey: string; sign(statement: string): string }
-  /** Tags beside the name of the recipe. */
+  /** Tags in addition to the name of the recipe. */
   readonly tags: readonly string[]
-  /** Milliseconds since 1970, for the manifest alone. */
+  /** Milliseconds since 1970; used in the manifest only. */
   readonly now: () => number
   readonly note: (text: string) => void
   readonly signal?: AbortSignal
@@ -62,12 +63,12 @@ export interface ImageBuild {
 
 const unpackMsMax = 600_000
 
-/** A build with a folder of its own. */
+/** A build with a scratch folder of its own. */
 interface ImageBuildIn extends ImageBuild {
   readonly work: string
 }
 
-/** Parts that packages are fetched and unpacked with. */
+/** Inputs for fetching and unpacking packages. */
 export type PackageWork = Pick<ImageBuildIn, 'name' | 'work' | 'cache' | 'note' | 'signal'>
 
 /** Throws MayflyError; the store then has no new name. */
@@ -137,7 +138,9 @@ async function buildIn(build: ImageBuildIn): Promise<SignedManifest> {
   return signed
 }
 
-/** Names of modules, a line each, where a runner of the image looks for them (guest/process/mayfly_imports.py). */
+/**
+ * List of module names, one per line, which the runner of the image imports ahead (guest/process/mayfly_imports.py).
+ */
 const importsFile = 'usr/share/mayfly/imports'
 
 async function compileSources(
@@ -218,7 +221,7 @@ async function treeOf(
   return tree
 }
 
-/** Files of packages in one tree, their bytes in the spool. Throws MayflyError PACKAGE_BROKEN. */
+/** Merges the files of packages into one tree, and their bytes into the spool. Throws MayflyError PACKAGE_BROKEN. */
 export async function packagesTree(
   { cache, work, signal }: PackageWork,
   packages: readonly LockedPackage[],
@@ -239,7 +242,7 @@ export async function packagesTree(
   return tree
 }
 
-/** Adds the files of a package. Throws MayflyError PACKAGE_BROKEN for what no package may have. */
+/** Adds the files of a package. Throws MayflyError PACKAGE_BROKEN for an entry that packages must not have. */
 async function unpack(
   one: LockedPackage,
   file: string,
@@ -258,13 +261,13 @@ async function unpack(
   const action = `unpack package "${one.name}"`
   try {
     const command = ['dpkg-deb', '--fsys-tarfile', file] as const
-    const { code, said } = await runTool({
+    const { code, stderr } = await runTool({
       command: [...command],
       msMax: unpackMsMax,
       read,
       signal,
     })
-    if (code !== 0) throw new Error(said.split('\n')[0] || `dpkg-deb ended with ${code}`)
+    if (code !== 0) throw new Error(stderr.split('\n')[0] || `dpkg-deb ended with ${code}`)
   } catch (thrown) {
     throw imageError(action, thrown, 'PACKAGE_BROKEN')
   }
@@ -279,7 +282,7 @@ function addProgram(tree: ImageTree, one: LockedProgram, to: string, spool: Spoo
     if (!fstatSync(input).isFile() || size !== one.size || found !== one.sha256)
       throw new MayflyError(
         'PACKAGE_BROKEN',
-        `Cannot use "${one.file}" of npm package "${one.package}": it is not what the lock names`,
+        `Cannot use "${one.file}" of npm package "${one.package}": it differs from the lock`,
         { hint: `The lock names version ${one.version}: run "npm ci"` },
       )
     spool.skip(size)
@@ -295,13 +298,13 @@ function installed(one: LockedProgram): string {
     return path.join(path.dirname(manifest), one.file)
   } catch (cause) {
     throw new MayflyError('UNAVAILABLE', `Cannot find npm package "${one.package}"`, {
-      hint: 'It is installed with Mayfly, where its platform fits',
+      hint: 'It is installed with Mayfly on supported platforms',
       cause,
     })
   }
 }
 
-/** Adds what the recipe itself names. */
+/** Adds the links, files and folders of the recipe itself. */
 function addOwn(tree: ImageTree, recipe: Recipe, spool: Spool): void {
   const entry = { mode: 0o644, size: 0, target: '' }
   for (const { from, to } of recipe.join) {

@@ -6,19 +6,19 @@ import { modeOf, type ImageNode } from './tree.ts'
 
 export type ImageEntry = readonly [place: string, node: ImageNode]
 
-/** 1 January 1980: the earliest time that a ZIP archive can hold, which Python makes of files. */
+/** 1 January 1980: the earliest time of a ZIP archive, so that Python can zip files of an image. */
 export const imageSeconds = 315_532_800
 
 export interface CanonicalTar {
   /** Sorted by path, parents first. */
   readonly entries: readonly ImageEntry[]
-  /** Bytes of a file, in pieces that add up to its size. */
+  /** Returns the bytes of a file in pieces, whose lengths add up to its size. */
   readonly read: (place: string, node: Extract<ImageNode, { kind: 'file' }>) => Iterable<Uint8Array>
-  /** File that must not exist; without it the stream is only hashed. */
+  /** Output file, which must not exist; without it the stream is only hashed. */
   readonly to?: string
 }
 
-/** Writes the stream that an image is made of, and returns its SHA-256: the same files, the same bytes. */
+/** Writes the stream that an image is made of, and returns its SHA-256. Deterministic for equal files. */
 export function writeCanonicalTar({ entries, read, to }: CanonicalTar): string {
   const hash = createHash('sha256')
   const output = to === undefined ? undefined : openSync(to, 'wx', 0o600)
@@ -27,7 +27,7 @@ export function writeCanonicalTar({ entries, read, to }: CanonicalTar): string {
     if (output !== undefined) writeAll(output, bytes)
   }
   try {
-    // Without an entry for the root, mkfs.erofs lets everybody write to it.
+    // Without an entry for the root, mkfs.erofs makes the root world-writable.
     for (const [place, node] of [['.', { kind: 'folder' }] as const, ...entries]) {
       const size = node.kind === 'file' ? node.size : 0
       const target = node.kind === 'link' ? node.target : ''

@@ -10,14 +10,17 @@ import type { Spool } from './spool.ts'
 import type { ImageTree } from './tree.ts'
 
 /**
- * Adds the compiled files of the Python sources of an image, for the interpreter of that image.
+ * Adds the compiled files of the Python sources of an image, made by the interpreter of that image.
  *
- * Problem: packages of Debian bring no compiled code, as their scripts make it once they are installed, and an image is read-only: each job
- * would compile what it imports, which takes seconds for pandas. Mechanism: the interpreter of the image itself, started by
- * the loader and with the libraries of the image as mkfs.erofs is, runs `guest/compile-image.py` over the spool. It names no path: its
- * answer is a size for each source. Relies on the interpreter being the one that the image has; on its compiler giving the same bytes for the
- * same sources, with a fixed seed of hashes and no other variable (it names no time, and no object that is shared by chance: the order of
- * sources changes no byte). Not handled: an interpreter that needs other libraries than CPython 3.13 of Debian.
+ * Problem: Debian packages contain no compiled code, because their maintainer scripts generate it at installation, and
+ * an image is read-only: every job would compile its imports, which takes seconds for pandas.
+ *
+ * Mechanism: the interpreter of the image, started by the loader and libraries of the image like mkfs.erofs, runs
+ * `guest/compile-image.py` over the spool. Its output contains no paths, only a size for each source.
+ *
+ * Relies on: the compiler is deterministic for equal sources with a fixed PYTHONHASHSEED and an otherwise empty
+ * environment (the output has no times, and does not depend on the order of sources). Not handled: an interpreter that
+ * needs other libraries than Debian's CPython 3.13.
  */
 export interface PythonCompiling {
   readonly tree: ImageTree
@@ -35,17 +38,20 @@ export interface PythonCompiling {
 const program = fileURLToPath(new URL('../../guest/compile-image.py', import.meta.url))
 const interpreter = 'usr/bin/python3'
 const neededLibraries = ['libc.so.6', 'libm.so.6', 'libz.so.1', 'libexpat.so.1']
-/** Modules without which no interpreter starts. */
+/** Modules that the interpreter needs to start. */
 const neededModules = [
   'os.py',
   ...['__init__', 'aliases', 'utf_8'].map((name) => `encodings/${name}.py`),
 ]
 const compileMsMax = 600_000
 const answerBytesMax = 2 ** 24
-/** A line of the index has one path. */
+/** The index has one path per line, so a path must have no line end. */
 const plainPath = /^[\x20-\x7e]+\.py$/
 
-/** Returns how many sources do not compile. Throws MayflyError INVALID where the image has no Python, and INTERNAL. */
+/**
+ * Returns the number of sources that do not compile. Throws MayflyError INVALID if the image has no Python, and
+ * INTERNAL.
+ */
 export async function compilePython(given: PythonCompiling): Promise<number> {
   const { tree, spool, sources, folder, signal } = given
   const found = tree.filesMatching(sources).filter(([place]) => plainPath.test(place))
@@ -54,8 +60,8 @@ export async function compilePython(given: PythonCompiling): Promise<number> {
   const python = writeInterpreter(given)
   writeFileSync(index, found.map(([place, { at, size }]) => `${at} ${size} ${place}\n`).join(''))
   let answer = ''
-  const { code, said } = await runTool({
-    // No variable of this machine is seen.
+  const { code, stderr } = await runTool({
+    // Empty environment: variables of this machine could change the output.
     command: ['env', '-i', 'PYTHONHASHSEED=0', ...python, program, given.spoolFile, index, into],
     msMax: compileMsMax,
     async read(stdout: Readable) {
@@ -66,10 +72,10 @@ export async function compilePython(given: PythonCompiling): Promise<number> {
     },
     signal,
   })
-  if (code !== 0) throw broken(`its Python ended with ${code}`, said)
+  if (code !== 0) throw broken(`its Python ended with ${code}`, stderr)
   const [suffix = '', ...sizes] = answer.trimEnd().split('\n')
   if (!/^\.[a-z]+-\d+\.pyc$/.test(suffix) || sizes.length !== found.length)
-    throw broken('its answer has another form', said)
+    throw broken('its answer has another form', stderr)
   return addCompiled(
     { tree, spool, into, suffix },
     found.map(([place]) => place),
@@ -77,7 +83,7 @@ export async function compilePython(given: PythonCompiling): Promise<number> {
   )
 }
 
-/** Command of the interpreter, whose files are below `folder`. */
+/** Command of the interpreter; its files are written below `folder`. */
 function writeInterpreter({
   tree,
   spool,
@@ -96,7 +102,10 @@ function writeInterpreter({
   const link = tree.get(interpreter)
   const name = link?.kind === 'link' ? path.posix.basename(link.target) : 'python3'
   if (!/^python3\.\d+$/.test(name))
-    throw new MayflyError('INVALID', `Cannot compile Python: "${interpreter}" is no link to one`)
+    throw new MayflyError(
+      'INVALID',
+      `Cannot compile Python: "${interpreter}" is not a link to an interpreter`,
+    )
   mkdirSync(path.join(folder, 'lib', name, 'lib-dynload'), { recursive: true, mode: 0o700 })
   for (const one of neededModules) put(`usr/lib/${name}/${one}`, `lib/${name}/${one}`)
   for (const one of neededLibraries) put(`${lib}/${one}`, `libraries/${one}`)
@@ -131,7 +140,7 @@ function addCompiled(
   return failed
 }
 
-/** A compiled file that a package brings stays: it may be all that there is of a module. */
+/** A compiled file of a package is kept: the package may have no source for it. */
 function addOne(
   tree: ImageTree,
   spool: Spool,
@@ -158,8 +167,8 @@ function readNext(input: number, size: number): Buffer {
   return bytes
 }
 
-function broken(why: string, said: string): MayflyError {
+function broken(why: string, stderr: string): MayflyError {
   return new MayflyError('INTERNAL', `Cannot compile the Python of an image: ${why}`, {
-    detail: said,
+    detail: stderr,
   })
 }

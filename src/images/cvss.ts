@@ -1,6 +1,6 @@
 import type { VulnerabilitySeverity } from '../contract/vulnerability.ts'
 
-/** Weights of the base metrics of CVSS 3.0 and 3.1; those of PR with a changed scope stand behind. */
+/** Weights of the base metrics of CVSS 3.0 and 3.1; `PR` has a second set of weights for a changed scope. */
 const weights: Readonly<Record<string, Readonly<Record<string, number>>>> = {
   AV: { N: 0.85, A: 0.62, L: 0.55, P: 0.2 },
   AC: { L: 0.77, H: 0.44 },
@@ -52,7 +52,10 @@ export function ratingOf(score: number): VulnerabilitySeverity {
   return score < 9 ? 'high' : 'critical'
 }
 
-/** Smallest number with one decimal that is no less; in whole hundred-thousandths, so that no float error counts. */
+/**
+ * `Roundup` of the specification: smallest number with one decimal that is not below the value; in units of 0.00001,
+ * so that float errors do not count.
+ */
 function roundUp(value: number): number {
   const whole = Math.round(value * 100_000)
   return whole % 10_000 === 0 ? whole / 100_000 : (Math.floor(whole / 10_000) + 1) / 10

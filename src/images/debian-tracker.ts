@@ -9,7 +9,10 @@ const release = z.object({
   urgency: text.optional(),
 })
 
-/** Entry of a source package in the JSON of Debian's security tracker: CVE → releases → status. Other fields are left out. */
+/**
+ * Entry of a source package in the JSON of Debian's security tracker: CVE → releases → status. Other fields are
+ * ignored.
+ */
 export const trackerEntry = z.record(
   z.string().regex(/^[A-Z][A-Za-z0-9._-]{2,63}$/),
   z.object({ releases: z.record(z.string().regex(/^[a-z][a-z0-9-]{0,31}$/), release).default({}) }),
@@ -41,7 +44,7 @@ function rangeOf({
   return { ranges: [[{ introduced: '0' }, { fixed: fixed_version }]], isUndetermined: false }
 }
 
-/** Ecosystems that an entry speaks of, affected or not. */
+/** Ecosystems that an entry mentions, affected or not. */
 export function releasesOf(entry: TrackerEntry): readonly string[] {
   const codenames = Object.values(entry).flatMap(({ releases }) => Object.keys(releases))
   return [...new Set(codenames)].flatMap((one) =>

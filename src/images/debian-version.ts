@@ -2,9 +2,9 @@ const form = /^(?:(\d{1,9}):)?([A-Za-z0-9][A-Za-z0-9.+~:-]*?)(?:-([A-Za-z0-9.+~]
 const charactersMax = 256
 
 /**
- * Order of two versions by deb-version(7): below 0 if `a` is older. Epochs are numbers; then the upstream versions, then the
- * revisions, in turns of non-digits (`~` before the end of a part, letters before the rest) and digits. Undefined if one of them
- * is no version.
+ * Compares two versions by deb-version(7): negative if `a` is older. Order: epoch as a number, upstream version,
+ * revision; the latter two by alternating parts of non-digits (`~` before the end of a part, letters before the rest)
+ * and digits. Undefined if one of them is not a version.
  */
 export function compareDebianVersions(a: string, b: string): number | undefined {
   const [one, other] = [partsOf(a), partsOf(b)]
@@ -60,7 +60,7 @@ function digitsAt(text: string, from: number): string {
   return text.slice(from, to)
 }
 
-/** Numbers of any length. */
+/** Compares decimal numbers of any length. */
 export function compareDigits(a: string, b: string): number {
   const [one, other] = [a.replace(/^0+/, ''), b.replace(/^0+/, '')]
   if (one.length !== other.length) return one.length - other.length

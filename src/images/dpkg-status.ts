@@ -8,8 +8,9 @@ const name = /^[a-z0-9][a-z0-9+.-]{1,127}$/
 const version = /^[\w.+:~-]{1,128}$/
 
 /**
- * Debian packages that an imported image says it has: `var/lib/dpkg/status`, or `status.d` where it was made without dpkg. The image may say
- * anything, and has more than packages, so the list counts as incomplete. Undefined where it is no Debian, or lists none.
+ * Debian packages that an imported image declares: `var/lib/dpkg/status`, or `status.d` in images without dpkg.
+ * Untrusted: the image may declare anything and contain more, so the list counts as incomplete. Undefined if the image
+ * is not a Debian image, or lists no package.
  */
 export function declaredContents(tree: LayerTree, spool: Spool): ImageContents | undefined {
   const textOf = (place: string) => {
@@ -33,7 +34,7 @@ export function declaredContents(tree: LayerTree, spool: Spool): ImageContents |
   return { suite, parts, isComplete: false }
 }
 
-/** Package of a stanza that is installed. */
+/** Package of a stanza, if it is installed. */
 function partOf(stanza: string): readonly ImagePart[] {
   const field = (key: string) => new RegExp(`^${key}: (.+)$`, 'm').exec(stanza)?.[1]?.trim() ?? ''
   const status = field('Status')

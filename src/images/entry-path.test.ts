@@ -26,7 +26,7 @@ suite('Paths of archives', () => {
       assert.throws(() => checkedPath(path), RangeError)
     })
 
-  test('Files below bin, lib, lib64 and sbin are those below usr', () => {
+  test('Paths below bin, lib, lib64 and sbin map to usr', () => {
     assert.equal(mergedPath('bin/sh'), 'usr/bin/sh')
     assert.equal(mergedPath('lib64/ld.so'), 'usr/lib64/ld.so')
     assert.equal(mergedPath('bin'), 'bin')

@@ -6,8 +6,8 @@ const merged = new Set(['bin', 'lib', 'lib64', 'sbin'])
 const control = /[\0-\x1f\x7f]/
 
 /**
- * Path of an archive's entry, relative to the root of the image: `./usr/bin/` is `usr/bin`, `./` is empty. Throws RangeError
- * for an absolute path, one with `..`, an empty name, a control character or too many bytes.
+ * Path of an archive entry, relative to the root of the image: `./usr/bin/` becomes `usr/bin`, `./` becomes empty.
+ * Throws RangeError for an absolute path, `..`, an empty name, a control character or too many bytes.
  */
 export function checkedPath(given: string): string {
   const path = given.replace(/^(?:\.\/)+/, '').replace(/\/$/, '')
@@ -23,15 +23,15 @@ export function checkedPath(given: string): string {
   return path
 }
 
-/** The same below `usr` for `bin`, `lib`, `lib64` and `sbin` (usrmerge): dpkg follows these links as well. */
+/** Maps `bin`, `lib`, `lib64` and `sbin` below `usr` (usrmerge): dpkg follows these links too. */
 export function mergedPath(path: string): string {
   const slash = path.indexOf('/')
   return slash > 0 && merged.has(path.slice(0, slash)) ? `usr/${path}` : path
 }
 
 /**
- * Target of a symbolic link at `path`, unchanged. Absolute ones stay in the image, whose root is `/` for what runs in it.
- * Throws RangeError for a relative one that climbs above the root.
+ * Returns the target of a symbolic link at `path` unchanged. An absolute target stays in the image, which is the root
+ * of its programs. Throws RangeError for a relative target that climbs above the root.
  */
 export function checkedTarget(path: string, target: string): string {
   if (target === '' || control.test(target) || Buffer.byteLength(target) > pathBytesMax)
@@ -47,7 +47,7 @@ export function checkedTarget(path: string, target: string): string {
   return target
 }
 
-/** Text that a terminal shows as it is. */
+/** Text escaped for a terminal. */
 function quoted(text: string): string {
   return JSON.stringify(text.slice(0, 200))
 }

@@ -26,14 +26,15 @@ import { extractImage, filePieces } from './unpack.ts'
 /**
  * Writes an image as an OCI image layout (image-spec 1.1) with one layer.
  *
- * The layer is the canonical stream of its files (`unpack.ts`), so that its import gives the same image. The layer is not compressed: the bytes of gzip differ between releases of zlib,
- * those of tar do not, and so the layout of an image has one digest everywhere.
+ * The layer is the canonical stream of its files (`unpack.ts`), so that importing it gives the same image. It is not
+ * compressed: gzip output differs between zlib releases, while tar is deterministic, so the layout of an image has the
+ * same digest everywhere.
  */
 export interface OciExport {
   readonly image: StoredImage
   /** Public key of the state folder. */
   readonly key: string | undefined
-  /** Folder to make; a tar archive of it where it ends in `.tar`. */
+  /** Path to create: a folder, or a tar archive if it ends in `.tar`. */
   readonly to: string
   readonly name: string
   readonly makers: string
@@ -47,16 +48,16 @@ export interface OciExport {
 export async function exportOci(given: OciExport): Promise<string> {
   const { to, store, image, key } = given
   if (lstatSync(to, { throwIfNoEntry: false }))
-    throw new MayflyError('CONFLICT', `Cannot export to "${to}": it is there already`)
+    throw new MayflyError('CONFLICT', `Cannot export to "${to}": it exists already`)
   const why = whyImageBroken(image, key)
   if (why) throw new MayflyError('IMAGE_BROKEN', `Cannot export image "${given.name}": ${why}`)
   if (image.signed.manifest.form === 'archive')
     throw new MayflyError(
       'INVALID',
-      `Cannot export image "${given.name}": it is an archive, and no file system`,
+      `Cannot export image "${given.name}": it is an archive and not a file system`,
     )
   const work = mkdtempSync(path.join(store.work, 'export-'))
-  // A name that nobody can guess, made exclusively: in a folder of everybody's, another user might plant a link there.
+  // Unpredictable name, created exclusively: in a shared folder such as /tmp, another user could plant a link.
   const draft = path.join(path.dirname(path.resolve(to)), `.${randomBytes(16).toString('hex')}`)
   try {
     const layer = path.join(work, 'layer')

@@ -16,11 +16,11 @@ import { TarReader } from './tar.ts'
 import { readZip } from './zip.ts'
 
 /**
- * Reads the JSON files of a feed: of a folder, of a ZIP or tar archive (gzip and zstd too), or one file.
+ * Reads the JSON files of a feed: of a folder, of a ZIP or tar archive (also gzip and zstd), or a single file.
  *
- * The disk gets no unpacked file, and no link is followed: a folder is walked with lstat(2), and each file opened with
- * O_NOFOLLOW. Bytes are counted as they are inflated, so that a bomb ends at the bound. Files whose name does not end in
- * `.json` are left out of folders and archives.
+ * Nothing is unpacked to disk, and no link is followed: a folder is walked with lstat(2), and each file is opened with
+ * O_NOFOLLOW. Inflated bytes are counted, which stops a decompression bomb at the limit. In folders and archives, only
+ * files with names ending in `.json` are read.
  */
 export interface FeedFile {
   readonly name: string
@@ -28,7 +28,7 @@ export interface FeedFile {
 }
 
 export interface FeedBounds {
-  /** Bytes of one record, and of all together. */
+  /** Limits in bytes, of one record and of all together. */
   readonly recordBytesMax: number
   readonly bytesMax: number
   readonly recordsMax: number
@@ -38,7 +38,7 @@ const foldersMax = 10_000
 const depthMax = 8
 const pieceBytes = 2 ** 20
 
-/** Calls `take` with each file in turn. Throws RangeError, and errors of the file system. */
+/** Calls `take` with each file in turn. Throws RangeError, and file system errors. */
 export async function readFeedFiles(
   place: string,
   bounds: FeedBounds,
@@ -47,7 +47,7 @@ export async function readFeedFiles(
   const counted = countedBy(bounds, take)
   const stats = lstatSync(place)
   if (stats.isDirectory()) return readFolder(place, bounds, counted)
-  if (!stats.isFile()) throw new RangeError('it is no file and no folder')
+  if (!stats.isFile()) throw new RangeError('it is neither a file nor a folder')
   const descriptor = openSync(place, constants.O_RDONLY | constants.O_NOFOLLOW)
   try {
     const { size } = fstatSync(descriptor)
@@ -79,14 +79,14 @@ async function readOpen(descriptor: number, size: number, feed: OpenFeed): Promi
   feed.take({ name: feed.name, bytes: wholeFile(descriptor, size) })
 }
 
-/** Decompressor by the first bytes of a file. */
+/** Selects the decompressor by the first bytes of a file. */
 export function inflaterOf(head: Uint8Array) {
   if (head[0] === 0x1f && head[1] === 0x8b) return createGunzip()
   const isZstd = head[0] === 0x28 && head[1] === 0xb5 && head[2] === 0x2f && head[3] === 0xfd
   return isZstd ? createZstdDecompress() : undefined
 }
 
-/** Bytes of an open file, from its beginning; the descriptor stays open. */
+/** Bytes of an open file from its beginning; the fd stays open. */
 export function* filePiecesOf(descriptor: number): Generator<Buffer> {
   for (let at = 0; ;) {
     const piece = Buffer.alloc(pieceBytes)

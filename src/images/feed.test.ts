@@ -103,12 +103,12 @@ suite('Feeds', () => {
     assert.equal(known('Debian:12\tzlib')[0]?.severity, 'negligible')
   })
 
-  test('A feed from the future is as old as its import', async () => {
+  test('A feed dated in the future counts as of its import', async () => {
     const facts = await imported('one.json', record('OSV-1', { modified: '2099-01-01T00:00:00Z' }))
     assert.equal(facts.asOf, now)
   })
 
-  test('A withdrawn record, and one of another ecosystem, is no advisory', async () => {
+  test('A withdrawn record, or one of another ecosystem, yields no advisory', async () => {
     const other = { affected: [{ package: { ecosystem: 'PyPI', name: 'zlib' } }] }
     const facts = await imported(
       'osv.zip',
@@ -120,7 +120,7 @@ suite('Feeds', () => {
     assert.deepEqual([facts.records, facts.advisories], [2, 0])
   })
 
-  test('A feed of the same name is replaced, and a refused one leaves the one before', async () => {
+  test('A feed of the same name is replaced, and a refused one keeps the previous feed', async () => {
     await imported('osv.zip', zipOf([{ path: 'a.json', text: record('OSV-1') }]))
     await imported('osv.zip', zipOf([{ path: 'a.json', text: record('OSV-2') }]))
     await refused('osv.zip', zipOf([{ path: 'a.json', text: '{' }]))
@@ -131,7 +131,7 @@ suite('Feeds', () => {
     assert.deepEqual(readdirSync(join(folder, 'feeds')), ['osv.json'])
   })
 
-  test('A range that begins nowhere is undetermined, and hides no vulnerability', async () => {
+  test('A range without a beginning is undetermined, and hides no vulnerability', async () => {
     for (const events of [[{ fixed: '1.3' }], [{ limit: '2' }], [{}]]) {
       const ranges = [{ type: 'ECOSYSTEM', events }]
       const affected = [{ package: { ecosystem: 'Debian:13', name: 'zlib' }, ranges }]
@@ -141,7 +141,7 @@ suite('Feeds', () => {
     }
   })
 
-  test('Attack: an ecosystem with an escape sequence is told nowhere', async () => {
+  test('Attack: an ecosystem with an escape sequence is not displayed', async () => {
     const affected = [{ package: { ecosystem: 'Debian\x1b[2J', name: 'zlib' } }]
     const { ecosystems } = await imported('osv.json', record('OSV-1', { affected }))
     assert.deepEqual(ecosystems, [])
@@ -164,7 +164,7 @@ suite('Feeds', () => {
     }
   })
 
-  test('A stored feed that ends early is FEED_BROKEN', async () => {
+  test('A truncated stored feed is FEED_BROKEN', async () => {
     await imported('osv.zip', zipOf([{ path: 'a.json', text: record('OSV-1') }]))
     const file = join(folder, 'feeds', 'osv.json')
     writeFileSync(file, '{"format":1')
@@ -227,14 +227,14 @@ suite('Hostile feeds', () => {
       gzipSync(tarOf([{ path: 'a.json', text: whole }])).subarray(0, 50),
   }
   for (const [what, bytes] of Object.entries(attacks))
-    test(`Attack: a feed with ${what} is FEED_BROKEN, and none is kept`, async () => {
+    test(`Attack: a feed with ${what} is FEED_BROKEN, and is not stored`, async () => {
       await refused('feed.json', bytes())
     })
 
-  test('Attack: an archive whose only file says it has 8 GiB is refused at its header', async () => {
+  test('Attack: an archive whose only file declares 8 GiB is refused at its header', async () => {
     const zeros = gzipSync(Buffer.alloc(2 ** 20))
     const head = tarOf([{ path: 'a', text: '' }])
-    // Members of gzip follow each other; the first makes a tar archive of it whose only file is too large.
+    // Concatenated gzip members form one stream: a tar archive whose only file is too large.
     head.write('77777777777\0', 124, 'latin1')
     await refused(
       'feed.json',
@@ -251,7 +251,7 @@ suite('Hostile feeds', () => {
     await assert.rejects(importedFrom(join(root, 'linked')), ended('FEED_BROKEN'))
   })
 
-  test('A path that is not there is NOT_FOUND, and a name that is none INVALID', async () => {
+  test('A missing path is NOT_FOUND, and a malformed name INVALID', async () => {
     await assert.rejects(importedFrom(join(root, 'gone')), ended('NOT_FOUND'))
     writeFileSync(join(root, 'a b.json'), record('OSV-1'))
     await assert.rejects(importedFrom(join(root, 'a b.json')), ended('INVALID'))

@@ -22,16 +22,16 @@ import { imageName } from './recipe.ts'
 import type { ImageStore } from './store.ts'
 
 /**
- * Feeds of vulnerabilities, kept in the store.
+ * Vulnerability feeds in the store.
  *
- * An import reads OSV records or the JSON of Debian's security tracker, keeps what concerns Debian, npm and Node, and writes
- * one file: a line of facts about the feed, then a line for each package of an ecosystem, sorted. So a scan parses only the
- * lines of packages that an image has, and hostile JSON is met once, with bounds on bytes, records, depth and keys, by a
- * parser that refuses duplicate keys and what is no UTF-8. A record with another form refuses the whole feed: what is left
- * out of it would be a vulnerability that nobody sees.
+ * An import reads OSV records or the JSON of Debian's security tracker, keeps the entries for Debian, npm and Node,
+ * and writes one file: a line of facts about the feed, then one line per package and ecosystem, sorted. So a scan
+ * parses only the lines of packages in the image. Hostile JSON is parsed only at import, with limits on bytes,
+ * records, depth and keys, by a parser that refuses duplicate keys and invalid UTF-8. A malformed record refuses the
+ * whole feed: skipping it could hide a vulnerability.
  *
- * The feed's age is that of its newest record, or of its file for the tracker, whose JSON has no date; a date of the future
- * counts as the time of the import.
+ * The date of a feed is that of its newest record, or the file time for the tracker, whose JSON has no date; a date in
+ * the future counts as the time of the import.
  */
 export const feedFactsSchema = z
   .strictObject({
@@ -50,9 +50,9 @@ export type FeedFacts = z.infer<typeof feedFactsSchema>
 
 export interface FeedImport {
   readonly place: string
-  /** By default that of the file. */
+  /** Name of the feed; by default that of the file. */
   readonly name: string | undefined
-  /** Milliseconds since 1970, in place of what the feed says. */
+  /** Date in milliseconds since 1970, which overrides that of the feed. */
   readonly asOf: number | undefined
   readonly store: ImageStore
   readonly now: () => number
@@ -70,11 +70,11 @@ const jsonPartsMax = 4_000_000
 const lineBytesMax = 2 ** 28
 const pieceBytes = 2 ** 20
 
-/** Throws MayflyError FEED_BROKEN, NOT_FOUND, INVALID and DISK_FULL; the store then has what it had. */
+/** Throws MayflyError FEED_BROKEN, NOT_FOUND, INVALID and DISK_FULL; the store is then unchanged. */
 export async function importFeed(given: FeedImport): Promise<FeedFacts> {
   const { place, store } = given
   const stats = lstatSync(place, { throwIfNoEntry: false })
-  if (!stats) throw new MayflyError('NOT_FOUND', `Cannot import feed "${place}": it is not there`)
+  if (!stats) throw new MayflyError('NOT_FOUND', `Cannot import feed "${place}": it does not exist`)
   const name = feedName(given)
   const draft = new FeedDraft()
   try {
@@ -96,7 +96,7 @@ function feedName({ place, name }: FeedImport): string {
   })
 }
 
-/** Advisories by ecosystem and package, while a feed is read. */
+/** Advisories by ecosystem and package, while a feed is imported. */
 class FeedDraft {
   readonly #lines = new Map<string, Advisory[]>()
   readonly #ecosystems = new Set<string>()
@@ -180,7 +180,7 @@ class FeedDraft {
   }
 }
 
-/** An OSV record has an id at its top; every member of the tracker's object is an object. */
+/** An OSV record has a top-level id; in the tracker's object every member is an object. */
 function isOsv({ bytes }: FeedFile): boolean {
   if (bytes.length > osvBytesMax) return false
   const value = strict(bytes)
@@ -209,7 +209,7 @@ export interface StoredFeed {
   readonly file: string
 }
 
-/** All feeds, by name. Throws MayflyError FEED_BROKEN: a feed that is left out would hide what it knows. */
+/** All feeds, by name. Throws MayflyError FEED_BROKEN for a broken one: skipping it would hide its vulnerabilities. */
 export function listFeeds(folder: string): readonly StoredFeed[] {
   const feeds = path.join(folder, 'feeds')
   if (!existsSync(feeds)) return []
@@ -224,7 +224,9 @@ export function listFeeds(folder: string): readonly StoredFeed[] {
   })
 }
 
-/** Advisories of the packages in `wanted`, whose members are "ECOSYSTEM TAB PACKAGE". Throws MayflyError FEED_BROKEN. */
+/**
+ * Advisories of the packages in `wanted`, whose elements are "ECOSYSTEM TAB PACKAGE". Throws MayflyError FEED_BROKEN.
+ */
 export function* readAdvisories(
   { facts, file }: StoredFeed,
   wanted: ReadonlySet<string>,
@@ -247,7 +249,7 @@ export function* readAdvisories(
   }
 }
 
-/** Empty where it is no plain file, such as a link that was planted. */
+/** First line; empty if the path is not a regular file, such as a planted link. */
 function firstLine(file: string): string {
   if (!lstatSync(file, { throwIfNoEntry: false })?.isFile()) return ''
   const [first] = linesOf(file)
@@ -277,7 +279,8 @@ function* linesOf(file: string): Generator<Buffer> {
       if (held > lineBytesMax)
         throw new MayflyError('FEED_BROKEN', `Cannot read feed "${file}": a line is too long`)
     }
-    if (held > 0) throw new MayflyError('FEED_BROKEN', `Cannot read feed "${file}": it ends early`)
+    if (held > 0)
+      throw new MayflyError('FEED_BROKEN', `Cannot read feed "${file}": it is truncated`)
   } finally {
     closeSync(descriptor)
   }

@@ -1,11 +1,11 @@
 import { existsSync, readFileSync } from 'node:fs'
 
 /**
- * Frequency of this machine's time stamp counter in kHz, for `tsc_early_khz`: a guest under TCG that has to measure it while
- * the host is busy gets a wrong one, and half of parallel boots hung. Undefined where nothing here names it.
+ * Frequency of this machine's time stamp counter in kHz, for `tsc_early_khz`: a guest under TCG that calibrates it
+ * while the host is busy measures a wrong value, and half of parallel boots hung. Undefined if unknown.
  *
- * Sources, the surest first: sysfs of kernels that show it, the base frequency of intel_pstate, the name of the processor,
- * and `cpu MHz` where no governor changes it, as in virtual machines.
+ * Sources, most reliable first: sysfs of kernels that expose it, the base frequency of intel_pstate, the name of the
+ * CPU, and `cpu MHz` if no governor changes it, as in virtual machines.
  */
 export function hostTscKhz(): number | undefined {
   const cpu = '/sys/devices/system/cpu/cpu0'

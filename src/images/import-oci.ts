@@ -31,9 +31,9 @@ import { TarReader } from './tar.ts'
 
 export interface OciImport {
   readonly place: string
-  /** Name and tag that it gets. */
+  /** Name and tag of the imported image. */
   readonly name: string
-  /** Name in the index (`org.opencontainers.image.ref.name`), where it has several. */
+  /** Name in the index (`org.opencontainers.image.ref.name`), if the index has several images. */
   readonly ref: string | undefined
   /** Recipe and lock of mkfs.erofs. */
   readonly makers: string
@@ -74,14 +74,14 @@ const layerBytesMax = 2 ** 32
 const entriesMax = 200_000
 
 /**
- * Imports an image of an OCI layout: its layers become one tree (`layer-tree.ts`), which becomes the canonical stream and the file
- * system of a built image, so that the same files have the same digest wherever they come from. Throws MayflyError LAYOUT_BROKEN,
- * NOT_FOUND, INVALID, UNAVAILABLE and DISK_FULL; the store then has no new name.
+ * Imports an image of an OCI layout: its layers become one tree (`layer-tree.ts`), then the canonical stream and the
+ * file system of a built image, so that equal files have equal digests, whatever their source. Throws MayflyError
+ * LAYOUT_BROKEN, NOT_FOUND, INVALID, UNAVAILABLE and DISK_FULL; the store then has no new name.
  */
 export async function importOci(given: OciImport): Promise<SignedManifest> {
   const { place, store } = given
   if (!lstatSync(place, { throwIfNoEntry: false }))
-    throw new MayflyError('NOT_FOUND', `Cannot import image "${place}": it is not there`)
+    throw new MayflyError('NOT_FOUND', `Cannot import image "${place}": it does not exist`)
   const work = mkdtempSync(path.join(store.work, 'import-'))
   try {
     return await importIn({ ...given, work })
@@ -149,7 +149,7 @@ async function importIn(given: OciImportIn): Promise<SignedManifest> {
   return signed
 }
 
-/** Image with these bytes that is here already: a built one keeps its manifest. */
+/** Image with these bytes in the store: a built image keeps its manifest. */
 function knownImage(folder: string, digest: string, key: string): SignedManifest | undefined {
   if (!existsSync(path.join(folder, 'manifests', `${digest}.json`))) return undefined
   const image = findImage(folder, digest)
@@ -180,7 +180,7 @@ async function readImage(given: OciImportIn, architecture: Architecture, spool: 
   return { tree, entries: tree.sorted(), origin }
 }
 
-/** Only manifest of this architecture, or that of a name. An index within the index is followed once. */
+/** The only manifest of this architecture, or the one named by `ref`. A nested index is followed one level deep. */
 function chosenManifest(
   layout: OciLayout,
   architecture: string,
@@ -205,12 +205,12 @@ function chosenManifest(
   const refs = layout.index.manifests.flatMap((one) => refOf(one) ?? [])
   throw new MayflyError(
     first ? 'INVALID' : 'NOT_FOUND',
-    `Cannot tell which image to import: ${fitting.length} of its index are for linux on ${architecture}`,
+    `Cannot choose an image to import: ${fitting.length} of its index are for linux on ${architecture}`,
     { hint: `Name one with --ref: ${refs.slice(0, 10).join(', ') || 'its index names none'}` },
   )
 }
 
-/** Reads a layer once: its blob is hashed before it is inflated, its stream after. */
+/** Reads a layer once: the blob is hashed before decompression, and the stream after it. */
 async function readLayer(
   layout: OciLayout,
   layer: OciDescriptor,

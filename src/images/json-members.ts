@@ -6,9 +6,9 @@ const ARRAY_CLOSE = 0x5d
 const keyBytesMax = 1000
 
 /**
- * Members of a JSON object whose values are objects, without parsing the whole: the tracker of Debian has tens of megabytes, and
- * one value at a time is parsed by `readStrictJson`. Accepts white space, keys, colons, commas and objects, and nothing else at
- * this level. Throws StrictJsonError.
+ * Members of a JSON object whose values are objects, without parsing the whole: Debian's tracker has tens of
+ * megabytes, and `readStrictJson` parses one value at a time. At this level only white space, keys, colons, commas and
+ * objects are accepted. Throws StrictJsonError.
  */
 export function* jsonMembers(bytes: Buffer): Generator<readonly [key: Buffer, value: Buffer]> {
   let at = skipSpace(bytes, 0)
@@ -41,7 +41,7 @@ function skipSpace(bytes: Buffer, from: number): number {
   return at
 }
 
-/** Position behind the closing quote. */
+/** Position after the closing quote. */
 function stringEnd(bytes: Buffer, from: number): number {
   for (let at = from + 1; at < bytes.length; at += 1) {
     if (bytes[at] === BACKSLASH) at += 1
@@ -50,7 +50,7 @@ function stringEnd(bytes: Buffer, from: number): number {
   throw new StrictJsonError('the text ends early', bytes.length)
 }
 
-/** Position behind the brace that closes. Brackets of another kind are left to the parser of the value. */
+/** Position after the closing brace. Other kinds of brackets are checked by the parser of the value. */
 function objectEnd(bytes: Buffer, from: number): number {
   let depth = 0
   for (let at = from; at < bytes.length; at += 1) {

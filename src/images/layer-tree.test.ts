@@ -5,7 +5,7 @@ import { LayerTree } from './layer-tree.ts'
 import { TarReader } from './tar.ts'
 
 suite('Layers of an OCI image', () => {
-  test('A whiteout removes what is below, and nothing of its own layer', () => {
+  test('A whiteout removes entries of lower layers, and none of its own layer', () => {
     const below = [
       { path: 'a/one', text: 'x' },
       { path: 'a/two', text: 'x' },
@@ -28,7 +28,7 @@ suite('Layers of an OCI image', () => {
     ])
   })
 
-  test('An opaque folder hides what is below, before or after its own entries', () => {
+  test('An opaque folder hides entries of lower layers, in any order with its own entries', () => {
     const below = [
       { path: 'a/one', text: 'x' },
       { path: 'a/deep/two', text: 'x' },
@@ -41,7 +41,7 @@ suite('Layers of an OCI image', () => {
       assert.deepEqual(places(below, layer), ['a', 'a/new'])
   })
 
-  test('A file replaces a folder with all below it, and a folder a file', () => {
+  test('A file replaces a folder with its content, and a folder a file', () => {
     assert.deepEqual(places([{ path: 'a/b/c', text: 'x' }], [{ path: 'a', text: 'y' }]), ['a'])
     assert.deepEqual(
       places(
@@ -55,16 +55,16 @@ suite('Layers of an OCI image', () => {
     )
   })
 
-  test('A folder that a layer names again keeps what is in it', () => {
+  test('A folder that a later layer repeats keeps its content', () => {
     assert.deepEqual(places([{ path: 'a/b', text: 'x' }], [{ path: 'a', type: '5' }]), ['a', 'a/b'])
   })
 
-  test('A hard link is a file with the same bytes, of its layer or of one below', () => {
+  test('A hard link is a file with the same bytes, in its layer or a lower one', () => {
     const tree = treeOf([{ path: 'a', text: 'hello' }], [{ path: 'b', type: '1', target: 'a' }])
     assert.deepEqual(tree.get('b'), tree.get('a'))
   })
 
-  test('Setuid, setgid and sticky bits, and write access for others, are taken away and counted', () => {
+  test('Setuid, setgid and sticky bits, and write access for others, are removed and counted', () => {
     const tree = treeOf([
       { path: 'a', text: 'x', mode: 0o4777 },
       { path: 'tmp', type: '5', mode: 0o1777 },
@@ -144,7 +144,7 @@ suite('Layers of an OCI image', () => {
     assert.throws(() => tree.sorted(), /too many or too large files/)
   })
 
-  test('Attack: long paths, and entries that a later layer removes, are refused before they fill the memory', () => {
+  test('Attack: long paths, and entries that a later layer removes, are refused before they exhaust memory', () => {
     const link = { kind: 'link', mode: 0o777, size: 0, target: 'x' } as const
     const deep = new LayerTree()
     for (let at = 0; at < 1100; at += 1) deep.add({ ...link, path: `${at}${'/d'.repeat(500)}` }, 0)

@@ -4,13 +4,14 @@ import type { ImageEntry } from './canonical-tar.ts'
 import { modeMask, type ImageNode } from './tree.ts'
 
 /**
- * Flattens the layers of an OCI image into one tree, as its image specification says: an entry `.wh.NAME` removes NAME of the
- * layers below, `.wh..wh..opq` all that they have in its folder, and neither concerns its own layer, whatever the order in it.
+ * Flattens the layers of an OCI image into one tree as defined by its specification: an entry `.wh.NAME` removes NAME
+ * of lower layers, `.wh..wh..opq` removes everything that lower layers have in its folder; neither affects its own
+ * layer, in any order.
  *
- * A layer is read whole before it is applied. So whiteouts meet only what is below, and two entries of one path, which
- * extractors resolve differently, are seen and refused. A path through a link is refused as well: an extractor that follows the
- * link would write elsewhere. Paths with `..`, absolute ones, and links above the root are refused by `entry-path.ts`, devices
- * and FIFOs by `tar.ts`. Setuid, setgid, sticky bits and write access for others are taken away, and counted.
+ * A layer is read completely before it is applied. So whiteouts affect lower layers only, and a duplicate path, which
+ * extractors resolve differently, is refused. A path through a link is refused too: an extractor that follows the link
+ * would write elsewhere. Paths with `..`, absolute paths, and links above the root are refused by `entry-path.ts`,
+ * devices and FIFOs by `tar.ts`. Setuid, setgid, sticky bits and write access for others are removed and counted.
  */
 interface LayerFolder {
   readonly kind: 'folder'
@@ -20,16 +21,16 @@ interface LayerFolder {
 type LayerNode = LayerFolder | Exclude<ImageNode, { kind: 'folder' }>
 
 const entriesMax = 200_000
-/** Files and folders that all layers make, also those that a later layer removes: 128 layers could make millions. */
+/** Limit of entries over all layers, including those that later layers remove: 128 layers could hold millions. */
 const nodesMax = 2 ** 19
-/** Bytes of all files, where each hard link counts: one file with many links would fill the disk as a stream. */
+/** Limit of file bytes, counting each hard link: one file with many links would fill the disk when streamed. */
 const bytesMax = 2 ** 32
 const opaque = '.wh..wh..opq'
 const whiteout = '.wh.'
 
 export class LayerTree {
   readonly #root: LayerFolder = { kind: 'folder', children: new Map() }
-  /** Entries of the layer that is being read. */
+  /** Entries of the layer being read. */
   #own = new Map<string, ImageNode>()
   #removed = new Set<string>()
   /** Entries that lost setuid, setgid or sticky bits, or extended attributes. */
@@ -40,7 +41,7 @@ export class LayerTree {
     return this.#stripped
   }
 
-  /** Adds an entry of this layer; `at` is where its bytes will be in the spool. Throws RangeError. */
+  /** Adds an entry of this layer; `at` is the offset of its bytes in the spool. Throws RangeError. */
   add(entry: TarEntry, at: number): void {
     const place = checkedPath(entry.path)
     if (place === '') {

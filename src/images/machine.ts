@@ -12,38 +12,38 @@ import { fileDigest, findImage, whyImageBroken, type StoredImage } from './store
 /**
  * Files that a virtual machine boots from.
  *
- * Problem: a machine needs a kernel, an initrd and a root whose bytes are known, and a template of one is only as good as the
- * name of what it was booted from.
+ * Problem: a machine needs a kernel, an initrd and a root file system with known bytes, and a template is only as
+ * trustworthy as the name of its boot files.
  *
- * Mechanism: `mayfly images build kernel` puts Debian's guest kernel and the modules of a boot into the store, as one signed
- * archive. The initrd is made here, of those modules and the compiled agent of this Mayfly: an archive with the same bytes
- * for the same parts. Both are kept by their SHA-256 in `boot/` of the store, and are hashed again before each use.
+ * Mechanism: `mayfly images build kernel` stores Debian's guest kernel and its boot modules as one signed archive. The
+ * initrd is made here from those modules and the compiled agent of this Mayfly: a deterministic archive. Both are
+ * stored by their SHA-256 in `boot/` of the store, and hashed again before each use.
  *
- * Relies on the store's folder being its owner's alone. Does not handle: an agent that another compiler made, whose initrd has
- * another digest; the machine itself, which is an engine's.
+ * Relies on the store's folder being writable only by its owner. Not handled: an agent from another compiler, whose
+ * initrd has another digest; the machine itself, which the engine makes.
  */
 export interface BootParts {
   /** Folder of the image store. */
   readonly store: string
-  /** Folder in which kernel and initrd are kept by their digests; by default `boot` of the store. */
+  /** Folder of kernel and initrd by digest; by default `boot` of the store. */
   readonly folder?: string
   /** Public key of the state folder, in base64: `imageKey`. */
   readonly key: string | undefined
-  /** Tag, digest, or the first characters of one, of the image that is the root. */
+  /** Tag, digest or digest prefix of the image used as root. */
   readonly image: string
-  /** The same of the kernel; by default the tag `kernel`. */
+  /** Tag, digest or digest prefix of the kernel; by default the tag `kernel`. */
   readonly kernel?: string
-  /** The compiled, static agent: `openInit`. */
+  /** The compiled agent, statically linked: `openInit`. */
   readonly agent: Uint8Array
   /** Frequency of the host's time stamp counter; by default `hostTscKhz`. */
   readonly tscKhz?: number | undefined
-  /** Files that lie over the image, read-only, by their paths below its root. */
+  /** Files mounted read-only over the image, by path below its root. */
   readonly runner?: ReadonlyMap<string, RunnerFile>
-  /** Profile of AppArmor that the runner is under from its start, as the kernel takes it. */
+  /** AppArmor profile of the runner, in the binary form that the kernel loads. */
   readonly policy?: Uint8Array
-  /** Ports that programs may be given, by their names for the agent. */
+  /** Ports that programs may get, with their names for the agent. */
   readonly ports?: Readonly<Record<string, string>>
-  /** Bytes of each file system in memory that programs may write to; by default a share of the memory. */
+  /** Size limit of each writable tmpfs, in bytes; by default a share of the memory. */
   readonly scratchBytes?: number
 }
 
@@ -52,7 +52,7 @@ export interface RunnerFile {
   readonly body: Uint8Array
 }
 
-/** Absolute paths of files that nobody writes to, and their digests. */
+/** Absolute paths of read-only files, and their digests. */
 export interface RootBoot {
   readonly initrd: string
   readonly image: string
@@ -60,20 +60,20 @@ export interface RootBoot {
 }
 
 export interface MachineBoot extends RootBoot {
-  /** SHA-256 over the digests of kernel, initrd and image and the arguments: the key of a template. */
+  /** Key of a template: SHA-256 over the digests of kernel, initrd and image, and the arguments. */
   readonly key: string
   readonly kernel: string
-  /** Digest of each of the three. */
+  /** Digests of the three files. */
   readonly digests: RootBoot['digests'] & { readonly kernel: string }
-  /** Words of the kernel's command line; those behind `--` are the agent's. */
+  /** Arguments of the kernel's command line; those after `--` are for the agent. */
   readonly kernelArguments: readonly string[]
 }
 
 const KERNEL = 'kernel'
-/** Name of the virtio port that is the agent's channel, and the only disk. */
+/** Name of the virtio port for the agent's channel, and path of the only disk. */
 const AGENT_PORT = 'mayfly.agent'
 const IMAGE_DISK = '/dev/vda'
-/** Folders that the agent mounts on while it boots. */
+/** Mount points of the agent during boot. */
 const mountPoints = [
   'dev',
   'groups',
@@ -88,11 +88,11 @@ const mountPoints = [
 ]
 
 /**
- * Files and arguments to boot an image of the store with. The machine needs a virtio disk with `image`, read-only, as its
- * only one, a virtio serial port named `mayfly.agent` whose host is connected within a minute, and ACPI to power off. The agent
- * is process 1 and says `hello` on that port, or `lost` with the step that failed.
+ * Files and arguments to boot an image of the store. The machine needs `image` as its only virtio disk, read-only; a
+ * virtio serial port named `mayfly.agent` whose host end is connected within a minute; and ACPI to power off. The
+ * agent is process 1 and sends `hello` on that port, or `lost` with the step that failed.
  *
- * Takes as long as hashing the image does. Throws MayflyError NOT_FOUND, IMAGE_BROKEN, INVALID and STATE.
+ * Takes as long as hashing the image. Throws MayflyError NOT_FOUND, IMAGE_BROKEN, INVALID and STATE.
  *
  *     const boot = machineBoot({ store, key, image: 'python', agent: readFileSync(agent.file) })
  *     // -kernel boot.kernel -initrd boot.initrd -append boot.kernelArguments.join(' ') …
@@ -117,8 +117,8 @@ export function machineBoot(parts: BootParts): MachineBoot {
 }
 
 /**
- * Initrd and image alone, for a kernel that is not of the store; `modules` are its own, as in an archive of one. Throws
- * MayflyError NOT_FOUND, IMAGE_BROKEN, INVALID and STATE.
+ * Initrd and image only, for a kernel that is not in the store; `modules` are those of that kernel. Throws MayflyError
+ * NOT_FOUND, IMAGE_BROKEN, INVALID and STATE.
  */
 export function rootBoot(parts: BootParts, modules: ReadonlyMap<string, Uint8Array>): RootBoot {
   const image = checked(findImage(parts.store, parts.image), parts.key, undefined)
@@ -131,7 +131,7 @@ export function rootBoot(parts: BootParts, modules: ReadonlyMap<string, Uint8Arr
   }
 }
 
-/** Words of the agent for further ports and for its scratch, behind those of the boot. */
+/** Agent arguments for additional ports and its scratch space, to append to those of the boot. */
 export function agentWords({
   ports = {},
   scratchBytes,
@@ -144,7 +144,7 @@ export function agentWords({
 
 const folderOf = ({ folder, store }: BootParts) => folder ?? path.join(store, 'boot')
 
-/** Archive of the agent as /init, the modules and their order, profile and runner. The same bytes for the same parts. */
+/** Archive of the agent as /init, the modules with their load order, AppArmor profile and runner. Deterministic. */
 export function initrdOf(
   agent: Uint8Array,
   files: ReadonlyMap<string, Uint8Array>,
@@ -171,7 +171,7 @@ export function initrdOf(
   ])
 }
 
-/** Files below `runner`, each behind its folders. Throws RangeError for a path that could leave it. */
+/** Files below `runner`, each after its parent folders. Throws RangeError for an unsafe path. */
 function runnerEntries(runner: ReadonlyMap<string, RunnerFile>): readonly ArchiveEntry[] {
   const files = [...runner].sort(byName)
   for (const [name] of files)
@@ -193,7 +193,7 @@ function runnerEntries(runner: ReadonlyMap<string, RunnerFile>): readonly Archiv
   ]
 }
 
-/** No part begins with a dot. */
+/** Relative path whose names do not begin with a dot. */
 const plainPath = /^[@\w][@\w.-]*(\/[@\w][@\w.-]*)*$/
 
 function foldersAbove(file: string): readonly string[] {
@@ -210,9 +210,9 @@ function argumentsOf(
 ): readonly string[] {
   return [
     'quiet',
-    // A panic ends the machine: process 1 is gone, and nothing may wait inside.
+    // Reboot at once on a panic: process 1 is gone, and the machine must not hang.
     'panic=-1',
-    // The check of the timer panics where an emulated processor gets too little time.
+    // The timer check panics if an emulated CPU gets too little time.
     'no_timer_check',
     ...(tscKhz === undefined ? [] : [`tsc_early_khz=${tscKhz}`]),
     '--',
@@ -255,7 +255,7 @@ function broken({ digest }: StoredImage, why: string): MayflyError {
   })
 }
 
-/** An initrd has no loader: a program that asks for one (PT_INTERP) would be a panic of the kernel. */
+/** An initrd has no dynamic loader: an agent with PT_INTERP would cause a kernel panic. */
 function assertStatic(agent: Uint8Array): void {
   const elf = Buffer.from(agent.buffer, agent.byteOffset, agent.byteLength)
   const isElf = elf.length >= 64 && elf.readUInt32BE(0) === 0x7f454c46 && elf[4] === 2
@@ -267,14 +267,14 @@ function assertStatic(agent: Uint8Array): void {
     return header + 4 <= elf.length ? elf.readUInt32LE(header) : PT_INTERP
   })
   if (isElf && types.length > 0 && !types.includes(PT_INTERP)) return
-  throw new MayflyError('INVALID', 'Cannot boot with this agent: it is no static program', {
+  throw new MayflyError('INVALID', 'Cannot boot with this agent: it is not a static executable', {
     hint: 'It is compiled on this machine, and needs a static libc: apt-get install libc6-dev',
   })
 }
 
 const PT_INTERP = 3
 
-/** Keeps bytes by their digest; a file that has other bytes by now is written anew. */
+/** Stores bytes by their digest; a file whose bytes changed is written again. */
 function keep(
   folder: string,
   ending: string,

@@ -9,8 +9,8 @@ import type { Spool } from './spool.ts'
 import type { ImageNode, ImageTree } from './tree.ts'
 
 /**
- * Writes the file system by mkfs.erofs of locked packages, started by the loader and with the libraries of the same packages:
- * its release decides the bytes, so that of the machine would give each machine other images.
+ * Writes the file system with mkfs.erofs of locked packages, started by the loader and libraries of those packages:
+ * its output depends on its release, so the machine's own mkfs.erofs would give other images on each machine.
  */
 export interface FileSystemParts {
   readonly entries: readonly ImageEntry[]
@@ -25,7 +25,7 @@ export interface FileSystemParts {
 /** Recipe of mkfs.erofs. */
 export const MAKER = 'maker'
 const makeMsMax = 600_000
-/** Folder of libraries, and the loader, of Debian's packages. */
+/** Folder of libraries, and the loader, in Debian's packages. */
 export const libraries = {
   amd64: { folder: 'usr/lib/x86_64-linux-gnu', loader: 'usr/lib64/ld-linux-x86-64.so.2' },
   arm64: { folder: 'usr/lib/aarch64-linux-gnu', loader: 'usr/lib/ld-linux-aarch64.so.1' },
@@ -39,7 +39,7 @@ export async function makeFileSystem(parts: FileSystemParts): Promise<void> {
   const read = (_: string, node: Extract<ImageNode, { kind: 'file' }>) => spooled(spool, node)
   const digest = writeCanonicalTar({ entries, read, to: tar })
   const maker = writeErofsTool('mkfs.erofs', { ...parts, folder: `${image}.maker` })
-  const { code, said } = await runTool({
+  const { code, stderr } = await runTool({
     command: [
       ...maker,
       '--quiet',
@@ -60,9 +60,9 @@ export async function makeFileSystem(parts: FileSystemParts): Promise<void> {
   rmSync(tar)
   if (code === 0) return
   rmSync(image, { force: true })
-  if (isFull(said, image)) throw diskFull('write the file system of an image')
+  if (isFull(stderr, image)) throw diskFull('write the file system of an image')
   throw new MayflyError('INTERNAL', `Cannot write the file system: mkfs.erofs ended with ${code}`, {
-    detail: said,
+    detail: stderr,
   })
 }
 
@@ -86,7 +86,7 @@ export interface ErofsToolParts {
   readonly folder: string
 }
 
-/** Writes a program of erofs-utils, loader and libraries into one folder, and returns the command that starts it. */
+/** Writes a program of erofs-utils, its loader and libraries into one folder; returns the command that starts it. */
 export function writeErofsTool(
   program: 'mkfs.erofs' | 'fsck.erofs',
   { makerTree, spool, architecture, folder }: ErofsToolParts,

@@ -26,12 +26,12 @@ const manifest: ImageManifest = {
 const signed = { manifest, key, signature: signer.sign(manifestStatement(manifest, key)) }
 
 suite('Signed manifests', () => {
-  test('A manifest counts if the key of the state folder signed it', () => {
+  test('A manifest is accepted if the key of the state folder signed it', () => {
     assert.equal(whyManifestUntrusted(signed, key), undefined)
     assert.match(whyManifestUntrusted(signed, undefined) ?? '', /no key/)
   })
 
-  test('Attack: a manifest with any field changed does not count', () => {
+  test('Attack: a manifest with any field changed is refused', () => {
     for (const [name, value] of Object.entries(manifest)) {
       const other =
         typeof value === 'number'
@@ -44,7 +44,7 @@ suite('Signed manifests', () => {
     }
   })
 
-  test('Attack: a manifest that another key signed does not count', () => {
+  test('Attack: a manifest signed by another key is refused', () => {
     const other = playedSigner()
     const own = {
       manifest,
@@ -55,7 +55,7 @@ suite('Signed manifests', () => {
     assert.match(whyManifestUntrusted({ ...own, key }, key) ?? '', /signature is wrong/)
   })
 
-  test('Attack: a signature in another form does not count', () => {
+  test('Attack: a signature in another encoding is refused', () => {
     for (const signature of ['', 'a', `${signed.signature}=`, ` ${signed.signature}`])
       assert.match(whyManifestUntrusted({ ...signed, signature }, key) ?? '', /unreadable/)
   })

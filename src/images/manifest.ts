@@ -7,7 +7,7 @@ import { imageName } from './recipe.ts'
 const hex = z.string().regex(/^[0-9a-f]{64}$/)
 const bytes = z.number().int().min(0)
 
-/** An image, and everything it was made of. */
+/** An image and all its inputs. */
 export const manifestSchema = z
   .strictObject({
     format: z.literal(1),
@@ -64,12 +64,12 @@ export const signedManifestSchema = z
 export type ImageManifest = z.infer<typeof manifestSchema>
 export type SignedManifest = z.infer<typeof signedManifestSchema>
 
-/** Signed text; no other signature of this key shares its prefix. */
+/** Signed text; its prefix is unique among the signatures of this key (domain separation). */
 export function manifestStatement(manifest: ImageManifest, key: string): string {
   return `mayfly image 1\n${key}\n${sha256(canonicalJson(manifest))}\n`
 }
 
-/** Reason why a manifest does not count as signed by `trusted`; undefined if it does. Keys are raw, in base64. */
+/** Reason why a manifest is not validly signed by `trusted`; undefined if it is. Keys are raw, in base64. */
 export function whyManifestUntrusted(
   { manifest, key, signature }: SignedManifest,
   trusted: string | undefined,
@@ -77,7 +77,7 @@ export function whyManifestUntrusted(
   return whyUntrusted({ statement: manifestStatement(manifest, key), key, signature }, trusted)
 }
 
-/** Reason why a signed statement does not count as that of `trusted`; undefined if it does. */
+/** Reason why a statement is not validly signed by `trusted`; undefined if it is. */
 export function whyUntrusted(
   { statement, key, signature }: Readonly<Record<'statement' | 'key' | 'signature', string>>,
   trusted: string | undefined,

@@ -12,15 +12,15 @@ import { writeAll } from './package-cache.ts'
 import { TarReader } from './tar.ts'
 
 /**
- * Reads an OCI image layout (image-spec 1.1): a folder with `oci-layout`, `index.json` and `blobs/sha256/HEX`, or a tar archive
- * of one. Blobs are opened without following links, and every one counts only with the size and SHA-256 of the descriptor
- * that names it. Of an archive, those three kinds of files are copied into a scratch folder by their digest, and the others are left out.
- * Refused: other digests than SHA-256, archives with links, one path twice, and what passes a bound.
+ * Reads an OCI image layout (image-spec 1.1): a folder with `oci-layout`, `index.json` and `blobs/sha256/HEX`, or a
+ * tar archive of one. Blobs are opened without following links, and each must have the size and SHA-256 of its
+ * descriptor. From an archive, only these files are copied into a scratch folder. Refused: digests other than SHA-256,
+ * archives with links, duplicate paths, and anything over a limit.
  */
 export interface OciLayout {
   /** Parsed JSON of a descriptor's blob. Throws RangeError. */
   json(descriptor: OciDescriptor): unknown
-  /** Opens a blob whose size is right; its digest is for the reader to check. */
+  /** Opens a blob of the right size; the reader has to check its digest. */
   open(descriptor: OciDescriptor): number
   readonly index: OciIndex
 }
@@ -44,16 +44,17 @@ type OciIndex = z.infer<typeof indexSchema>
 const versionSchema = z.object({ imageLayoutVersion: z.literal('1.0.0') })
 
 const jsonBytesMax = 4 * 2 ** 20
-/** Bytes of JSON of all descriptors together: an index may name a thousand others. */
+/** Limit of JSON bytes of all descriptors together: an index may refer to a thousand others. */
 const jsonBytesInAllMax = 2 ** 26
 const archiveBytesMax = 2 ** 33
 const archiveEntriesMax = 10_000
 const depthMax = 32
 
-/** Opens a folder, or an archive by way of `scratch`. Throws RangeError and errors of the file system. */
+/** Opens a folder, or an archive via `scratch`. Throws RangeError and file system errors. */
 export async function openLayout(place: string, scratch: string): Promise<OciLayout> {
   const stats = lstatSync(place)
-  if (!stats.isDirectory() && !stats.isFile()) throw new RangeError('it is no folder and no file')
+  if (!stats.isDirectory() && !stats.isFile())
+    throw new RangeError('it is neither a folder nor a file')
   if (stats.isFile()) await unpackLayout(place, scratch)
   const root = stats.isFile() ? scratch : place
   const blob = (hex: string) => path.join(root, 'blobs', 'sha256', hex)
@@ -90,7 +91,7 @@ export async function openLayout(place: string, scratch: string): Promise<OciLay
   }
 }
 
-/** Reads a value by a schema. Throws RangeError that names its place. */
+/** Validates a value by a schema. Throws RangeError with the position of the error. */
 export function parsed<T>(schema: z.ZodType<T>, value: unknown, name: string): T {
   const read = schema.safeParse(value)
   if (read.success) return read.data
@@ -115,7 +116,7 @@ function smallFile(file: string): Buffer {
 
 function openPlain(file: string, name: string): number {
   if (!lstatSync(file, { throwIfNoEntry: false })?.isFile())
-    throw new RangeError(`"${name}" is missing, or no plain file`)
+    throw new RangeError(`"${name}" is missing, or not a regular file`)
   return openSync(file, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
 }
 
@@ -172,7 +173,7 @@ async function copyLayout(source: AsyncIterable<Buffer>, scratch: string): Promi
   }
 }
 
-/** Hash of bytes that pass through. */
+/** Passes bytes through and hashes them. */
 export async function* hashed(
   source: AsyncIterable<Buffer> | Iterable<Buffer>,
   take: (hex: string, size: number) => void,

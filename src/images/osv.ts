@@ -40,7 +40,7 @@ const affected = z.object({
   database_specific: specific,
 })
 
-/** Fields of an OSV record (schema 1.7) that a scan reads; others are left out. */
+/** Fields of an OSV record (schema 1.7) that a scan uses; others are ignored. */
 export const osvRecord = z.object({
   // oxlint-disable-next-line no-control-regex
   id: text.regex(/^[^\0-\x20\x7f-\x9f]+$/, 'has a space or a control character'),
@@ -56,11 +56,14 @@ export const osvRecord = z.object({
 type OsvRecord = z.infer<typeof osvRecord>
 type AffectedOf = z.infer<typeof affected>
 
-/** Ecosystems of what images hold. Node has its advisories in Bitnami's, since it is no package of npm itself. */
+/**
+ * Ecosystems of the parts of images. Advisories of Node are in Bitnami's ecosystem, since Node itself is not an npm
+ * package.
+ */
 export const osvEcosystem = /^(?:Debian(?::\d{1,3})?|npm|Bitnami)$/
 const isCve = /^CVE-\d{4}-\d{4,}$/
 
-/** Advisories of a record, one a package; none for one that was withdrawn, or is of other ecosystems. */
+/** Advisories of a record, one per package; none for a withdrawn record or other ecosystems. */
 export function advisoriesOfOsv(record: OsvRecord): readonly AdvisoryOf[] {
   if (record.withdrawn) return []
   const ids = [record.id, ...(record.aliases ?? []), ...(record.upstream ?? [])]
@@ -80,13 +83,13 @@ function versionsOf(one: AffectedOf): Pick<Advisory, 'ranges' | 'versions' | 'is
     .filter(({ type }) => type !== 'GIT')
     .map(({ events }) => events.flatMap(eventOf))
   const versions = one.versions ?? []
-  // The schema demands an `introduced` of each range: without it, no version would be in it.
+  // The schema requires an `introduced` event in each range: a range without it would contain no version.
   const isOpen = ranges.every((events) => events.some((one) => 'introduced' in one))
   const isUndetermined = !isOpen || (ranges.length === 0 && versions.length === 0)
   return { ranges, versions, isUndetermined }
 }
 
-/** Limits concern commits alone. */
+/** `limit` events concern commits only. */
 function eventOf({
   introduced,
   fixed,
@@ -97,7 +100,7 @@ function eventOf({
   return last_affected === undefined ? [] : [{ last: last_affected }]
 }
 
-/** The severest of all that the record names: vectors of CVSS 3, words of its database, urgency of Debian. */
+/** Highest severity of the record: CVSS 3 vectors, words of its database, urgency of Debian. */
 function severityOf(record: OsvRecord, one: AffectedOf): Advisory['severity'] {
   const scores = [...(one.severity ?? []), ...(record.severity ?? [])].flatMap(({ score }) => {
     const number = cvssScore(score)
@@ -119,7 +122,10 @@ export function severest(all: readonly Advisory['severity'][]): Advisory['severi
   return rest.reduce((worst, one) => (isSeverer(one, worst) ? one : worst), first)
 }
 
-/** Word of a database; Debian writes `low**`, and `unimportant` for what it does not count as a vulnerability. */
+/**
+ * Severity word of a database; Debian writes `low**`, and `unimportant` for an issue that it does not treat as a
+ * vulnerability.
+ */
 export function wordSeverity(word: unknown): readonly VulnerabilitySeverity[] {
   if (typeof word !== 'string') return []
   const plain = word.toLowerCase().replace(/\*+$/, '')

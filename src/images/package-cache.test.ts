@@ -14,7 +14,7 @@ beforeEach(() => {
 afterEach(() => rmSync(root, { recursive: true, force: true }))
 
 suite('Cached packages', () => {
-  test('A package is copied once its bytes are those of the lock', () => {
+  test('A package is copied if its bytes match the lock', () => {
     const { cache, locked, to } = played()
     cache.take(locked, to)
     assert.equal(readFileSync(to, 'utf8'), 'package')
@@ -39,7 +39,7 @@ suite('Cached packages', () => {
     rmSync(file)
     writeFileSync(join(root, 'elsewhere'), 'package')
     symlinkSync(join(root, 'elsewhere'), file)
-    assert.throws(() => cache.take(locked, to), broken(/no plain file/))
+    assert.throws(() => cache.take(locked, to), broken(/not a regular file/))
   })
 })
 

@@ -20,15 +20,16 @@ import type { LockedPackage } from './recipe.ts'
 import { runTool } from './run-program.ts'
 
 /**
- * Packages by their SHA-256, as the locks name them. A package gets its name here once its bytes are right, and is read
- * again each time: a build copies it and hashes the copy, so that what is unpacked is what was checked.
+ * Packages by their SHA-256 as in the locks. A package is renamed to its final name after its bytes were checked, and
+ * hashed again on each use: a build copies it and hashes the copy, so that the checked bytes are the unpacked ones
+ * (TOCTOU).
  */
 export interface PackageCache {
   readonly folder: string
   has(one: LockedPackage): boolean
-  /** Downloads into `work`, checks, and keeps. Throws MayflyError PACKAGE_BROKEN, UNAVAILABLE and DISK_FULL. */
+  /** Downloads into `work`, checks, and stores. Throws MayflyError PACKAGE_BROKEN, UNAVAILABLE and DISK_FULL. */
   fetch(one: LockedPackage, work: string, signal?: AbortSignal): Promise<void>
-  /** Copies a package to `to`. Throws MayflyError PACKAGE_BROKEN if its bytes are not those of the lock. */
+  /** Copies a package to `to`. Throws MayflyError PACKAGE_BROKEN if its bytes do not match the lock. */
   take(one: LockedPackage, to: string): void
 }
 
@@ -36,7 +37,7 @@ const HELPER = '/usr/lib/apt/apt-helper'
 const fetchMsMax = 300_000
 const pieceBytes = 2 ** 20
 
-/** Folder of this user. */
+/** Cache folder of this user. */
 export function packageFolder(): string {
   return cacheFolder('packages')
 }
@@ -63,7 +64,10 @@ export function openPackageCache(folder: string): PackageCache {
   }
 }
 
-/** apt's own downloader: it knows this machine's proxy and credentials, and stops at the size and hash of the lock. */
+/**
+ * Uses apt's own downloader: it knows the proxy and credentials of this machine, and stops at the size and hash of the
+ * lock.
+ */
 async function download(one: LockedPackage, to: string, signal?: AbortSignal): Promise<void> {
   const source = ownSource()
   const named = `download package "${one.name}" ${one.version}`
@@ -72,7 +76,7 @@ async function download(one: LockedPackage, to: string, signal?: AbortSignal): P
       hint: 'Copy the cached packages of another machine, and name their folder with --packages',
     })
   const hashes = [`SHA256:${one.sha256}`, `Checksum-FileSize:${one.size}`]
-  const { code, said } = await runTool({
+  const { code, stderr } = await runTool({
     command: [HELPER, 'download-file', `${source.address}/${one.file}`, to, ...hashes],
     msMax: fetchMsMax,
     hasEnvironment: true,
@@ -80,25 +84,28 @@ async function download(one: LockedPackage, to: string, signal?: AbortSignal): P
   })
   rmSync(`${to}.FAILED`, { force: true })
   if (code === 0) return
-  if (isFull(said, to)) throw diskFull(named)
-  if (/Hash Sum mismatch|unexpected size/i.test(said))
-    throw new MayflyError('PACKAGE_BROKEN', `Cannot ${named}: it is not what the lock names`, {
+  if (isFull(stderr, to)) throw diskFull(named)
+  if (/Hash Sum mismatch|unexpected size/i.test(stderr))
+    throw new MayflyError('PACKAGE_BROKEN', `Cannot ${named}: it differs from the lock`, {
       hint: 'The mirror has other bytes under this name: do not use it',
     })
-  const reason = /404 /.test(said) ? 'the mirror no longer has it' : 'the mirror cannot be reached'
+  const reason = /404 /.test(stderr)
+    ? 'the mirror no longer has it'
+    : 'the mirror cannot be reached'
   throw new MayflyError('UNAVAILABLE', `Cannot ${named}: ${reason}`, {
     hint: 'A newer Mayfly has newer locks; cached packages of another machine can be named with --packages',
-    detail: said,
+    detail: stderr,
   })
 }
 
-/** Copies at most one byte more than the lock names, follows no link, and hashes what it copied. */
+/** Copies at most one byte more than the lock allows, follows no link, and hashes the copied bytes. */
 function copyChecked(one: LockedPackage, from: string, to: string, kind: string): void {
   const broken = (why: string) =>
     new MayflyError('PACKAGE_BROKEN', `Cannot use the ${kind} package "${one.name}": ${why}`, {
       hint: kind === 'cached' ? `Remove it, and it is downloaded again: "${from}"` : 'Try again',
     })
-  if (!lstatSync(from, { throwIfNoEntry: false })?.isFile()) throw broken('it is no plain file')
+  if (!lstatSync(from, { throwIfNoEntry: false })?.isFile())
+    throw broken('it is not a regular file')
   const input = openSync(from, constants.O_RDONLY | constants.O_NOFOLLOW)
   try {
     const output = openSync(to, 'wx', 0o644)

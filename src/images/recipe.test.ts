@@ -39,7 +39,7 @@ suite('Recipes and locks', () => {
     for (const text of texts) assert.doesNotMatch(text, /https?:|\.(org|com|net)\b/)
   })
 
-  test('A recipe that is not there is NOT_FOUND, also by a path', () => {
+  test('A missing recipe is NOT_FOUND, also given as a path', () => {
     for (const name of ['gone', '../recipes/played', 'Played', ''])
       assert.throws(() => readRecipe(recipes, name), ended('NOT_FOUND'))
   })
@@ -90,7 +90,7 @@ suite('Recipes and locks', () => {
       writeFileSync(file, JSON.stringify(lock))
     })
 
-  test('A lock for another architecture is UNAVAILABLE, and text that is no JSON INVALID', () => {
+  test('A lock for another architecture is UNAVAILABLE, and malformed JSON INVALID', () => {
     const other = architecture === 'amd64' ? 'arm64' : 'amd64'
     const read = readRecipe(recipes, 'played')
     assert.throws(() => readLock(recipes, read, other), ended('UNAVAILABLE'))

@@ -6,10 +6,10 @@ import { MayflyError, messageOf } from '../contract/error.ts'
 import { parseJson } from '../lib/parse-json.ts'
 import { checkedPath } from './entry-path.ts'
 
-/** Recipes and locks that Mayfly brings. */
+/** Recipes and locks that ship with Mayfly. */
 export const ownRecipes = fileURLToPath(new URL('../../images', import.meta.url))
 
-/** Recipe and lock of the program that writes file systems. */
+/** Recipe and lock of mkfs.erofs. */
 export const ownMakers = fileURLToPath(new URL('../../images/maker', import.meta.url))
 
 const fileBytesMax = 2 ** 20
@@ -37,11 +37,11 @@ const recipeSchema = z
     suite: suiteName,
     /** All packages: dependencies are not resolved. */
     packages: z.array(packageName).min(1).max(packagesMax).readonly(),
-    /** Globs of paths: `*` within a name, `**` across. */
+    /** Globs of paths to remove: `*` within a name, `**` across. */
     leaveOut: z.array(pattern).max(linesMax).default([]).readonly(),
-    /** Globs of paths that stay although `leaveOut` names them. */
+    /** Globs of paths to keep although `leaveOut` matches them. */
     keep: z.array(pattern).max(linesMax).default([]).readonly(),
-    /** Symbolic links that maintainer scripts would make. */
+    /** Symbolic links that maintainer scripts would create. */
     links: z
       .array(
         z.strictObject({
@@ -56,7 +56,7 @@ const recipeSchema = z
       .max(linesMax)
       .default([])
       .readonly(),
-    /** Files made of others, in the order of their paths. */
+    /** Files concatenated from others, sorted by path. */
     join: z
       .array(z.strictObject({ from: pattern, to: place }))
       .max(50)
@@ -66,9 +66,9 @@ const recipeSchema = z
     files: z.record(place, z.string().max(65_536)).default({}),
     /** Empty folders, such as mount points. */
     folders: z.array(place).max(linesMax).default([]).readonly(),
-    /** Globs of Python sources, which the interpreter of the image compiles. */
+    /** Globs of Python sources, to be compiled by the interpreter of the image. */
     compile: z.array(pattern).max(50).default([]).readonly(),
-    /** Modules that a Python of this image has imported when its job begins, if it waited for it. */
+    /** Modules that a spare Python of this image imports before it gets its job. */
     imports: z.array(moduleName).max(50).default([]).readonly(),
     /** Files of installed npm packages. */
     programs: z
@@ -104,7 +104,7 @@ const lockSchema = z
         z
           .strictObject({
             name: packageName,
-            /** Source package, by which vulnerabilities are known. */
+            /** Source package, to which vulnerabilities refer. */
             source: z.strictObject({ name: packageName, version: packageVersion }),
             ...lockedFile,
           })
@@ -130,7 +130,7 @@ export function recipeNames(folder: string): readonly string[] {
   return names.filter((name) => imageName.safeParse(name).success).sort()
 }
 
-/** Throws MayflyError NOT_FOUND, and INVALID for a recipe that cannot be read. */
+/** Throws MayflyError NOT_FOUND, and INVALID for an unreadable recipe. */
 export function readRecipe(folder: string, name: string): Recipe {
   const recipe = recipeSchema.safeParse(readJson(folder, name, 'recipe'))
   if (!recipe.success) throw invalid(name, 'recipe', z.prettifyError(recipe.error))

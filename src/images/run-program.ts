@@ -3,13 +3,13 @@ import type { Readable } from 'node:stream'
 import { MayflyError } from '../contract/error.ts'
 
 /**
- * Runs the programs that make images: apt's downloader, dpkg-deb, mkfs.erofs. Each ends with this process by a
- * parent-death signal, and after `msMax` by SIGKILL. Loaded by the command line alone, never by a server.
+ * Runs the programs that make images: apt's downloader, dpkg-deb, mkfs.erofs. Each is killed with this process by a
+ * parent-death signal, and by SIGKILL after `msMax`. Used by the command line only, never by a server.
  */
 export interface ToolRun {
   readonly command: readonly [string, ...string[]]
   readonly msMax: number
-  /** All variables of this process, for a proxy that they name; by default PATH alone. */
+  /** True to pass all variables of this process, for its proxy settings; by default PATH only. */
   readonly hasEnvironment?: boolean
   /** Reads stdout to its end; rejects to end the program. */
   readonly read?: (stdout: Readable) => Promise<void>
@@ -20,13 +20,13 @@ export interface ToolEnd {
   /** Exit code; null after a signal. */
   readonly code: number | null
   /** Last bytes of stderr. */
-  readonly said: string
+  readonly stderr: string
 }
 
-const saidBytesMax = 8192
+const stderrBytesMax = 8192
 const path = process.env['PATH'] ?? '/usr/sbin:/usr/bin:/sbin:/bin'
 
-/** Throws MayflyError UNAVAILABLE where the program is missing, and what `read` threw. */
+/** Throws MayflyError UNAVAILABLE if the program is missing, and rethrows errors of `read`. */
 export async function runTool({
   command,
   msMax,
@@ -46,18 +46,18 @@ export async function runTool({
   const { promise, resolve, reject } = Promise.withResolvers<number | null>()
   child.on('error', (cause) => reject(signal?.aborted ? signal.reason : missing('setpriv', cause)))
   child.on('close', resolve)
-  let said = ''
+  let stderr = ''
   child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-    said = (said + text).slice(-saidBytesMax)
+    stderr = (stderr + text).slice(-stderrBytesMax)
   })
   const reading = read && child.stdout ? read(child.stdout) : Promise.resolve()
   reading.catch(() => child.kill('SIGKILL'))
   const [ended, took] = await Promise.allSettled([promise, reading])
   if (ended.status === 'rejected') throw ended.reason
   if (ended.value === 127) throw missing(command[0])
-  // A reader that stopped made the program fail: its reason is the cause.
+  // If the reader failed, the program failed because of that: the reader's error is the cause.
   if (took.status === 'rejected') throw took.reason
-  return { code: ended.value, said: said.trim() }
+  return { code: ended.value, stderr: stderr.trim() }
 }
 
 function missing(program: string, cause?: unknown): MayflyError {

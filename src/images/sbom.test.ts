@@ -39,14 +39,14 @@ suite('Bills of materials', () => {
     )
   })
 
-  test('A rebuild of another package has the version of its source', () => {
+  test('A binary rebuild (binNMU) has the version of its source', () => {
     const lock = readLock(ownRecipes, readRecipe(ownRecipes, 'minimal'), 'amd64')
     const busybox = contentsOf(lock).parts.find(({ name }) => name === 'busybox-static')
     assert.equal(busybox?.source?.name, 'busybox')
     assert.equal(busybox?.source?.version, busybox?.version.replace(/\+b\d+$/, ''))
   })
 
-  test('The same image, built at the same time, has the same bill', () => {
+  test('The bill of materials is deterministic for an image and a time', () => {
     const given = {
       digest,
       name: 'a',

@@ -1,7 +1,7 @@
 import { sha256 } from '../lib/hash.ts'
 import type { ImageLock } from './recipe.ts'
 
-/** Part of an image that is known by name and version. */
+/** Part of an image with a known name and version. */
 export interface ImagePart {
   readonly kind: 'deb' | 'npm'
   readonly name: string
@@ -9,17 +9,17 @@ export interface ImagePart {
   /** Architecture of a Debian package: `amd64`, `all`. */
   readonly architecture?: string
   readonly source?: { readonly name: string; readonly version: string }
-  /** SHA-256 of the package, or of its only file that is used. */
+  /** SHA-256 of the package, or of its only used file. */
   readonly sha256?: string
   readonly file?: string
 }
 
-/** All that an image holds. */
+/** Complete content of an image. */
 export interface ImageContents {
   /** Release of Debian, such as `trixie`. */
   readonly suite: string
   readonly parts: readonly ImagePart[]
-  /** False where files may be in it that no part accounts for. */
+  /** False if the image may contain files of no known part. */
   readonly isComplete: boolean
 }
 
@@ -53,8 +53,8 @@ export function contentsOf(lock: ImageLock): ImageContents {
 }
 
 /**
- * Bill of materials as a CycloneDX 1.7 document. Debian packages have their source package as ancestor, since
- * vulnerabilities of Debian are known by it. The same image, built at the same time, has the same bytes.
+ * Bill of materials as a CycloneDX 1.7 document. Debian packages have their source package as ancestor, because
+ * Debian's vulnerabilities refer to source packages. Deterministic for the same image and time.
  */
 export function sbomOf({ digest, name, about, at, contents }: SbomOf): string {
   const root = `sha256:${digest}`
@@ -122,14 +122,14 @@ function sourceComponent(
   return { type: 'library', ...source, purl }
 }
 
-/** Percent-encoding of the package URL specification, which leaves a colon. */
+/** Percent-encoding of the package URL specification, which does not encode a colon. */
 function encoded(text: string): string {
   return encodeURIComponent(text)
     .replace(/[!'()*]/g, (one) => `%${one.charCodeAt(0).toString(16).toUpperCase()}`)
     .replaceAll('%3A', ':')
 }
 
-/** UUID of version 8 (RFC 9562): bits of a hash. */
+/** UUID of version 8 (RFC 9562), from a hash. */
 function uuidOf(text: string): string {
   const hex = sha256(text)
   const variant = ((Number.parseInt(hex[16]!, 16) & 3) | 8).toString(16)

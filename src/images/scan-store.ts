@@ -13,13 +13,13 @@ const signedScanSchema = z
 
 const scanBytesMax = 2 ** 26
 
-/** Newest scan of an image; a reason where there is none that counts. */
+/** Newest scan of an image, or the reason why there is no valid one. */
 export type StoredScan =
   | { readonly kind: 'scan'; readonly scan: ImageScan }
   | { readonly kind: 'missing' }
   | { readonly kind: 'broken'; readonly because: string }
 
-/** Signs a scan and keeps it in place of the one before. */
+/** Signs a scan and stores it in place of the previous one. */
 export function storeScan(
   store: ImageStore,
   scan: ImageScan,
@@ -31,7 +31,7 @@ export function storeScan(
   store.put({ kind: 'scans', name: scan.image }, text)
 }
 
-/** Reads and checks a scan: form, signature by `key`, and that it is of this image. */
+/** Reads and validates a scan: schema, signature by `key`, and the digest of its image. */
 export function readScan(folder: string, image: string, key: string | undefined): StoredScan {
   const file = storeFile(folder, { kind: 'scans', name: image })
   const stats = lstatSync(file, { throwIfNoEntry: false })
@@ -47,7 +47,7 @@ export function readScan(folder: string, image: string, key: string | undefined)
   return scan.image === image ? { kind: 'scan', scan } : broken('it is of another image')
 }
 
-/** Signed text; no other signature of this key shares its prefix. */
+/** Signed text; its prefix is unique among the signatures of this key (domain separation). */
 function scanStatement(scan: ImageScan, key: string): string {
   return `mayfly image scan 1\n${key}\n${sha256(canonicalJson(scan))}\n`
 }

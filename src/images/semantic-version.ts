@@ -4,8 +4,8 @@ const form = /^v?(\d+)(?:\.(\d+))?(?:\.(\d+))?(?:-([0-9A-Za-z.-]+))?(?:\+[0-9A-Z
 const charactersMax = 256
 
 /**
- * Order of two versions by Semantic Versioning 2.0.0, section 11: below 0 if `a` is older. A missing minor or patch is 0, as
- * records write it. Undefined if one of them is no version.
+ * Compares two versions by Semantic Versioning 2.0.0, section 11: negative if `a` is older. A missing minor or patch
+ * counts as 0, because records omit them. Undefined if one of them is not a version.
  */
 export function compareSemanticVersions(a: string, b: string): number | undefined {
   const [one, other] = [partsOf(a), partsOf(b)]

@@ -1,12 +1,12 @@
 import { closeSync, openSync, readSync } from 'node:fs'
 import { writeAll } from './package-cache.ts'
 
-/** Bytes of all files of an image, one after another, in one file. */
+/** Bytes of all files of an image, concatenated in one file. */
 export interface Spool extends Disposable {
   readonly descriptor: number
   readonly size: number
   write(bytes: Uint8Array): void
-  /** Counts bytes that were written to the descriptor. */
+  /** Accounts for bytes that were written to the fd directly. */
   skip(bytes: number): void
   read(at: number, size: number): Buffer
 }

@@ -39,7 +39,7 @@ beforeEach(() => {
 afterEach(() => rmSync(root, { recursive: true, force: true }))
 
 suite('The image store', () => {
-  test('An image is found by tag, by digest and by the beginning of one', () => {
+  test('An image is found by tag, digest or digest prefix', () => {
     const digest = inStore((store) => add(store, 'first', ['one', 'two']))
     for (const name of ['one', 'two', digest, `sha256:${digest}`, digest.slice(0, 8)])
       assert.equal(findImage(folder, name).digest, digest)
@@ -48,7 +48,7 @@ suite('The image store', () => {
     assert.equal(whyImageBroken(findImage(folder, 'one'), key), undefined)
   })
 
-  test('Collection removes images that no tag names, and those alone', () => {
+  test('Collection removes untagged images only', () => {
     const [first, second] = inStore((store) => [
       add(store, 'first', ['one']),
       add(store, 'second', ['one', 'two']),
@@ -73,14 +73,14 @@ suite('The image store', () => {
     assert.equal(inStore((store) => store.collect()).digests.length, 1)
   })
 
-  test('A second change at the same time is BUSY', () => {
+  test('A concurrent change is BUSY', () => {
     using store = openImageStore(folder)
     assert.throws(() => openImageStore(folder), ended('BUSY'))
     add(store, 'first', ['one'])
     assert.equal(listImages(folder).images.length, 1)
   })
 
-  test('Scratch that a killed build left is removed by the next command', () => {
+  test('Scratch files of a killed build are removed by the next command', () => {
     mkdirSync(join(folder, 'work', 'left'), { recursive: true, mode: 0o700 })
     writeFileSync(join(folder, 'work', 'left', 'image'), 'half')
     inStore((store) =>
@@ -89,7 +89,7 @@ suite('The image store', () => {
     assert.equal(existsSync(join(folder, 'work')), false)
   })
 
-  test('An image whose build was killed before its manifest was written is not listed, and collected', () => {
+  test('An image whose build was killed before its manifest was written is not listed, and is collected', () => {
     inStore((store) => add(store, 'first', ['one']))
     writeFileSync(join(folder, 'blobs', `${'a'.repeat(64)}.erofs`), 'half')
     assert.equal(listImages(folder).images.length, 1)
@@ -113,7 +113,7 @@ suite('The image store', () => {
       assert.match(whyImageBroken(findImage(folder, 'one'), key) ?? '', /^its /)
     })
 
-  test('Attack: a manifest under the name of another image does not verify', () => {
+  test('Attack: a manifest stored under the name of another image does not verify', () => {
     const [first, second] = inStore((store) => [
       add(store, 'first', ['one']),
       add(store, 'second', ['two']),
@@ -125,7 +125,7 @@ suite('The image store', () => {
     assert.match(whyImageBroken(findImage(folder, 'one'), key) ?? '', /of another image/)
   })
 
-  test('A bill of materials is what the manifest signs', () => {
+  test('A bill of materials must match the signed manifest', () => {
     inStore((store) => add(store, 'first', ['one']))
     assert.equal(readSbom(findImage(folder, 'one'), key), sbom)
     assert.throws(() => readSbom(findImage(folder, 'one'), undefined), ended('IMAGE_BROKEN'))
@@ -179,7 +179,7 @@ suite('The image store', () => {
     assert.equal(findImage(folder, 'one').digest, digest)
   })
 
-  test('A manifest that cannot be read is IMAGE_BROKEN, and the others are listed', () => {
+  test('An unreadable manifest is IMAGE_BROKEN, and the other images are listed', () => {
     const [first] = inStore((store) => [
       add(store, 'first', ['one']),
       add(store, 'second', ['two']),

@@ -27,35 +27,35 @@ import { signedManifestSchema, whyManifestUntrusted, type SignedManifest } from 
 import { imageName } from './recipe.ts'
 
 /**
- * Images by their SHA-256, their signed manifests, and tags.
+ * Images by their SHA-256, with signed manifests and tags.
  *
- * The store lies beside the signing key, out of reach of the server, which owns the state folder. A file gets its name by
- * rename(2) when it is whole: first the image, then its bill of materials, its manifest, and a tag, so that a build killed anywhere leaves no
- * name for anything half-made. Builds and collections hold `lock.db` by a transaction: the kernel frees it when the holder
- * dies, and who holds it may remove all of `work/`. Readers take no lock.
+ * The store lies beside the signing key, out of reach of the server, which owns the state folder. A complete file gets
+ * its name by rename(2): first the image, then its bill of materials, its manifest, and a tag, so that a build killed
+ * at any point leaves no name for an incomplete file. Builds and collections hold a transaction on `lock.db` as their
+ * lock: the kernel releases it when the holder dies, and the holder may remove all of `work/`. Readers take no lock.
  */
 export interface ImageStore extends Disposable {
   readonly folder: string
-  /** Scratch folder, on the file system of the images; removed with this object. */
+  /** Scratch folder, on the same file system as the images; removed with this object. */
   readonly work: string
-  /** Adds a finished image of `work` with its bill of materials and its manifest, and lets `tags` name it. */
+  /** Adds a finished image from `work` with its bill of materials and manifest, and points `tags` to it. */
   add(
     image: string,
     signed: SignedManifest,
     more: { readonly sbom?: string; readonly tags: readonly string[] },
   ): void
   tag(digest: string, name: string): void
-  /** Writes a file of another folder of the store, whole or not at all. */
+  /** Writes a file into another folder of the store, atomically. */
   put(place: StorePlace, text: string | ((write: (text: string) => void) => void)): void
-  /** False if there is no such file. */
+  /** Returns false if the file does not exist. */
   remove(place: StorePlace): boolean
-  /** False if there is no such tag. */
+  /** Returns false if the tag does not exist. */
   untag(name: string): boolean
-  /** Removes images that no tag names. */
+  /** Removes untagged images. */
   collect(): Collected
 }
 
-/** File beside the images: a feed by name, or a scan by the digest of its image. */
+/** Additional file of the store: a feed by name, or a scan by the digest of its image. */
 export interface StorePlace {
   readonly kind: 'feeds' | 'scans'
   readonly name: string
@@ -68,7 +68,7 @@ export interface StoredImage {
   readonly signed: SignedManifest
 }
 
-/** Path of a file beside the images. */
+/** Path of an additional file. */
 export function storeFile(folder: string, { kind, name }: StorePlace): string {
   const checked = digestText.test(name) ? name : imageName.parse(name)
   return path.join(folder, kind, `${checked}.json`)
@@ -80,7 +80,7 @@ export interface Collected {
 }
 
 const manifestBytesMax = 4 * 2 ** 20
-/** 20,000 packages, as many as an imported image may list, take 15 MiB. */
+/** 20,000 packages, the maximum of an imported image, take 15 MiB. */
 const sbomBytesMax = 2 ** 25
 const pieceBytes = 2 ** 20
 const digestText = /^[0-9a-f]{64}$/
@@ -97,7 +97,7 @@ const manifestFile = (folder: string, digest: string) =>
 const sbomFile = (folder: string, digest: string) => path.join(folder, 'sboms', `${digest}.json`)
 const tagFile = (folder: string, name: string) => path.join(folder, 'tags', name)
 
-/** Opens the store to change it. Throws MayflyError BUSY if another process does, and STATE. */
+/** Opens the store for changes. Throws MayflyError BUSY if another process is changing it, and STATE. */
 export function openImageStore(folder: string): ImageStore {
   const lock = takeLock(folder)
   try {
@@ -172,7 +172,7 @@ function removed(file: string): boolean {
   return isThere
 }
 
-/** All images with a readable manifest, newest first, and what is wrong with the others. */
+/** All images with a readable manifest, newest first, and the errors of the others. */
 export function listImages(folder: string): {
   readonly images: readonly StoredImage[]
   readonly faults: readonly string[]
@@ -193,7 +193,7 @@ export function listImages(folder: string): {
   return { images, faults }
 }
 
-/** Image by tag, digest, or the first characters of one. Throws MayflyError NOT_FOUND, INVALID and IMAGE_BROKEN. */
+/** Finds an image by tag, digest or digest prefix. Throws MayflyError NOT_FOUND, INVALID and IMAGE_BROKEN. */
 export function findImage(folder: string, name: string): StoredImage {
   const tags = tagsOf(folder)
   const given = name.replace(/^sha256:/, '')
@@ -204,19 +204,19 @@ export function findImage(folder: string, name: string): StoredImage {
   if (found.length > 1)
     throw new MayflyError(
       'INVALID',
-      `Cannot tell which image "${name}" is: ${found.length} begin so`,
+      `Cannot choose an image for "${name}": ${found.length} digests begin with it`,
     )
   const [digest] = found
   if (digest === undefined)
     throw new MayflyError('NOT_FOUND', `Cannot find image "${name}"`, {
-      hint: 'It was not built here: "mayfly images list" shows what is there',
+      hint: 'List the images of this store with "mayfly images list"',
     })
   const own = [...tags].flatMap(([tag, one]) => (one === digest ? [tag] : []))
   const signed = readManifest(folder, digest)
   return { digest, tags: own, file: imageFile(folder, signed), signed }
 }
 
-/** Reason why a stored image must not be used; undefined if its bytes and its manifest are right. */
+/** Reason why a stored image must not be used; undefined if its bytes and manifest are valid. */
 export function whyImageBroken(image: StoredImage, key: string | undefined): string | undefined {
   const { signed, digest, file } = image
   const why = whyManifestUntrusted(signed, key)
@@ -231,7 +231,7 @@ export function whyImageBroken(image: StoredImage, key: string | undefined): str
   return sbom === null ? 'its bill of materials is not what was signed' : undefined
 }
 
-/** Bill of materials, checked against the manifest. Throws MayflyError NOT_FOUND and IMAGE_BROKEN. */
+/** Bill of materials, verified against the manifest. Throws MayflyError NOT_FOUND and IMAGE_BROKEN. */
 export function readSbom(image: StoredImage, key: string | undefined): string {
   const action = `read the bill of materials of image "${image.digest}"`
   if (image.signed.manifest.sbom === undefined)
@@ -243,13 +243,13 @@ export function readSbom(image: StoredImage, key: string | undefined): string {
   if (text === null)
     throw new MayflyError(
       'IMAGE_BROKEN',
-      `Cannot ${action}: ${why ?? 'it is not what was signed'}`,
+      `Cannot ${action}: ${why ?? 'it does not match the signature'}`,
       { hint: 'Build the image again' },
     )
   return text
 }
 
-/** Null if the file is not the one that the manifest names. */
+/** Null if the file does not match the digest in the manifest. */
 function sbomText({ digest, file, signed }: StoredImage): string | null {
   const at = sbomFile(path.dirname(path.dirname(file)), digest)
   const stats = lstatSync(at, { throwIfNoEntry: false })
@@ -287,8 +287,8 @@ function takeLock(folder: string): DatabaseSync {
     return lock
   } catch (cause) {
     lock.close()
-    throw new MayflyError('BUSY', 'Cannot change the image store: another command does', {
-      hint: 'Try again when it has ended',
+    throw new MayflyError('BUSY', 'Cannot change the image store: another command is changing it', {
+      hint: 'Try again after it has ended',
       cause,
     })
   }
@@ -316,7 +316,7 @@ function tagsOf(folder: string): ReadonlyMap<string, string> {
   return new Map([...tagTexts(folder)].filter(([, text]) => digestText.test(text)))
 }
 
-/** Text of each tag; empty for one that is no small file. */
+/** Text of each tag; empty for a tag that is not a small regular file. */
 function tagTexts(folder: string): ReadonlyMap<string, string> {
   const names = namesIn(path.join(folder, 'tags')).filter(
     (name) => imageName.safeParse(name).success,
@@ -330,7 +330,7 @@ function tagTexts(folder: string): ReadonlyMap<string, string> {
   )
 }
 
-/** Removes nothing while a tag cannot be read: its image might be the one that is wanted. */
+/** Removes nothing while a tag is unreadable: its image may still be in use. */
 function collect(folder: string): Collected {
   const tags = tagTexts(folder)
   for (const [name, text] of tags)
@@ -349,7 +349,7 @@ function collect(folder: string): Collected {
     ['boot', /\.(vmlinuz|initrd)$/],
   ] as const)
     for (const name of namesIn(path.join(folder, sub))) {
-      // Files that machines boot from are made anew when they are wanted.
+      // Boot files are created again when needed.
       const digest = ending.test(name) && sub !== 'boot' ? name.replace(ending, '') : ''
       if (named.has(digest)) continue
       const file = path.join(folder, sub, name)

@@ -6,7 +6,7 @@ import { tarOf } from '../../tests/fixtures/images.ts'
 const ignored = { entry: () => undefined, data: () => undefined }
 
 suite('Tar streams', () => {
-  test('A stream is read as it was written, in chunks of any size, with long names', () => {
+  test('A stream round-trips, in chunks of any size, with long names', () => {
     const path = `usr/${'long/'.repeat(40)}name`
     const target = `../${'far/'.repeat(50)}away`
     const file = { kind: 'file', path, mode: 0o755, size: 5, target: '' } as const
@@ -49,7 +49,7 @@ suite('Tar streams', () => {
     assert.throws(() => readIn(bytes), /checksum/)
   })
 
-  test('Attack: a long name without end, or without an entry, is refused', () => {
+  test('Attack: an unterminated long name, or one without an entry, is refused', () => {
     const long = { kind: 'file', path: 'x'.repeat(5000), mode: 0, size: 0, target: '' } as const
     assert.throws(() => readIn(tarHeader(long, 0)), /too long/)
     const alone = tarHeader({ ...long, path: 'x'.repeat(200) }, 0).subarray(0, 1024)
@@ -64,12 +64,12 @@ suite('Tar streams', () => {
     }, /too many headers/)
   })
 
-  test('Attack: a stream that goes on after its end is refused', () => {
+  test('Attack: a stream with data after its end is refused', () => {
     const reader = new TarReader(ignored)
     const zeros = Buffer.alloc(2 ** 20)
     assert.throws(() => {
       for (let at = 0; at < 100; at += 1) reader.push(zeros)
-    }, /goes on after its end/)
+    }, /has data after its end/)
   })
 
   test('Attack: a folder or a link with bytes is refused', () => {
@@ -77,7 +77,7 @@ suite('Tar streams', () => {
       assert.throws(() => readIn(tarOf([{ path: 'a', type, text: 'x' }])), /bytes where no file/)
   })
 
-  test('Attack: a name that is no UTF-8 is refused', () => {
+  test('Attack: a name that is not UTF-8 is refused', () => {
     const bytes = tarOf([{ path: 'ab' }])
     bytes[0] = 0xff
     const sum = bytes

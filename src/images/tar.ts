@@ -2,20 +2,20 @@
  * Reads the tar stream of a package, and writes that of an image.
  *
  * The stream comes from `dpkg-deb --fsys-tarfile`, which decompresses the data member of a package and writes no file.
- * Accepted are plain files, hard links, symbolic links and folders in ustar or GNU headers with long names, which is what
- * dpkg-deb makes; a device, a FIFO and a sparse file are refused. Archives of others may have pax records as well, if `pax` is
- * given: of these path, target and size count, extended attributes are told, and global ones may not name a path. Nothing here touches the file system: paths
- * are checked by `entry-path.ts`, and the image is made from the stream that `tarHeader` writes, so that an archive cannot
- * write through a link.
+ * Accepted are regular files, hard links, symbolic links and folders in ustar or GNU headers with long names, as
+ * dpkg-deb writes them; a device, a FIFO or a sparse file is refused. With `pax`, for other archives, pax records are
+ * accepted too: path, target and size are used, extended attributes are reported, and global records must not contain
+ * a path. Nothing here touches the file system: paths are checked by `entry-path.ts`, and the image is made from the
+ * stream of `tarHeader`, so an archive cannot write through a link.
  */
 export interface TarEntry {
   readonly kind: 'file' | 'folder' | 'link' | 'same'
   readonly path: string
   readonly mode: number
   readonly size: number
-  /** Target of a link, or path of the file that a hard link shares. */
+  /** Target of a link, or path of the file that a hard link refers to. */
   readonly target: string
-  /** Present if pax records gave it extended attributes, which no image keeps. */
+  /** Present if pax records add extended attributes, which images do not keep. */
   readonly hasAttributes?: true
 }
 
@@ -27,7 +27,7 @@ export interface TarOptions {
 
 export interface TarSink {
   entry(entry: TarEntry): void
-  /** Bytes of the entry before. */
+  /** Bytes of the preceding entry. */
   data(bytes: Uint8Array): void
 }
 
@@ -35,9 +35,9 @@ export const tarBlock = 512
 const longBytesMax = 4096
 const paxBytesMax = 2 ** 20
 const entriesMaxDefault = 100_000
-/** Headers of long names and pax records for each entry that is allowed: an archive may have these alone. */
+/** Limit of long-name headers and pax records per allowed entry: an archive could consist of these only. */
 const headersPerEntryMax = 4
-/** Bytes behind the end of an archive, which writers fill to a block; a bomb is zeros from the first one on. */
+/** Limit of padding after the end marker; a decompression bomb of zeros stops here. */
 const trailingBytesMax = 2 ** 24
 
 const kinds: Readonly<Record<string, TarEntry['kind']>> = {
@@ -48,13 +48,13 @@ const kinds: Readonly<Record<string, TarEntry['kind']>> = {
   '5': 'folder',
 }
 
-/** Push parser: throws RangeError for a stream that is broken or has an entry of another kind. */
+/** Push parser. Throws RangeError for a malformed stream or an entry of another kind. */
 export class TarReader {
   readonly #sink: TarSink
   readonly #hasPax: boolean
   readonly #entriesMax: number
   #header = Buffer.alloc(0)
-  /** Bytes of the body to come, then of its padding. */
+  /** Remaining bytes of the body, then of its padding. */
   #body = 0
   #padding = 0
   #long: { readonly field: 'path' | 'target' | 'pax' | 'global'; bytes: Buffer } | undefined
@@ -77,10 +77,11 @@ export class TarReader {
       rest = rest.subarray(taken)
     }
     this.#trailing += rest.length
-    if (this.#trailing > trailingBytesMax) throw new RangeError('its archive goes on after its end')
+    if (this.#trailing > trailingBytesMax)
+      throw new RangeError('its archive has data after its end')
   }
 
-  /** Throws RangeError where the stream stopped early. */
+  /** Throws RangeError if the stream is truncated. */
   end(): void {
     if (!this.#isEnded) throw new RangeError('its archive is truncated')
   }
@@ -189,7 +190,7 @@ export class TarReader {
   }
 }
 
-/** Header blocks of an entry: owner 0, a fixed time, and GNU blocks ahead for names of more than 100 bytes. */
+/** Header blocks of an entry: owner 0, a fixed time, and preceding GNU blocks for names of more than 100 bytes. */
 export function tarHeader(
   entry: Omit<TarEntry, 'kind'> & { readonly kind: 'file' | 'folder' | 'link' },
   seconds: number,
@@ -200,7 +201,7 @@ export function tarHeader(
   return Buffer.concat([...parts, headerBlock(name, entry, type, seconds)])
 }
 
-/** Zero bytes that fill the last block of a body. */
+/** Zero bytes that pad a body to a full block. */
 export function tarPadding(size: number): Buffer {
   return Buffer.alloc((tarBlock - (size % tarBlock)) % tarBlock)
 }
@@ -241,7 +242,7 @@ function assertSum(header: Buffer): void {
     throw new RangeError('its archive has a header whose checksum is wrong')
 }
 
-/** Sum of all bytes, those of the checksum itself counted as spaces. */
+/** Sum of all bytes, with the checksum field counted as spaces. */
 function sumOf(header: Buffer): number {
   let sum = 8 * 0x20
   for (const [at, byte] of header.entries()) if (at < 148 || at >= 156) sum += byte
@@ -258,7 +259,7 @@ function octal(header: Buffer, at: number, length: number): number {
   return Number.parseInt(text, 8)
 }
 
-/** Records "LENGTH KEY=VALUE\\n", where LENGTH counts all of the record. */
+/** Parses records of the form "LENGTH KEY=VALUE\\n", where LENGTH includes the whole record. */
 function* paxRecords(bytes: Buffer): Generator<readonly [key: string, value: string]> {
   for (let at = 0; at < bytes.length;) {
     const [, digits] = /^([1-9]\d{0,6}) /.exec(bytes.toString('latin1', at, at + 8)) ?? []
@@ -268,7 +269,7 @@ function* paxRecords(bytes: Buffer): Generator<readonly [key: string, value: str
     const equals = bytes.indexOf(0x3d, at)
     if (equals < 0 || equals >= end) throw new RangeError('its archive has a broken pax record')
     const key = bytes.toString('latin1', at + digits.length + 1, equals)
-    // Attributes are bytes, and no image keeps them.
+    // Attributes are binary, and images do not keep them.
     const isBytes = /^(?:SCHILY|LIBARCHIVE)\./.test(key)
     yield [key, isBytes ? '' : decoded(bytes.subarray(equals + 1, end - 1))]
     at = end
@@ -282,7 +283,7 @@ function decimal(text: string): number {
 
 const utf8 = new TextDecoder('utf-8', { fatal: true })
 
-/** Text up to the first zero byte. */
+/** Text up to the first NUL byte. */
 function textOf(bytes: Buffer, at: number, length: number): string {
   const field = bytes.subarray(at, at + length)
   const zero = field.indexOf(0)
@@ -293,6 +294,6 @@ function decoded(bytes: Buffer): string {
   try {
     return utf8.decode(bytes)
   } catch {
-    throw new RangeError('its archive has a name that is no UTF-8')
+    throw new RangeError('its archive has a name that is not UTF-8')
   }
 }

@@ -20,7 +20,7 @@ const same = (path: string, target: string): TarEntry => ({ ...link(path, target
 const folder = (path: string): TarEntry => ({ ...file(path), kind: 'folder', size: 0 })
 
 suite('Files of an image', () => {
-  test('Entries are sorted, with every parent, and with modes that let nobody but the owner write', () => {
+  test('Entries are sorted, with every parent, and writable only by their owner', () => {
     const tree = treeOf(file('./usr/bin/su', 0o4775), file('etc/b', 0o666), file('etc/a'))
     const entries = tree.sorted()
     assert.deepEqual(
@@ -29,27 +29,27 @@ suite('Files of an image', () => {
     )
   })
 
-  test('Folders that are links into usr hold the files of usr', () => {
+  test('Folders that are links into usr resolve to usr', () => {
     const tree = treeOf(folder('lib'), file('lib/a'), link('lib', 'usr/lib'), folder('lib'))
     assert.deepEqual(tree.get('lib'), { kind: 'link', target: 'usr/lib' })
     assert.equal(tree.get('usr/lib/a')?.kind, 'file')
   })
 
-  test('Globs leave files out, but for those that are kept', () => {
+  test('Globs remove files, except those that "keep" matches', () => {
     const tree = treeOf(file('doc/a/copyright'), file('doc/a/more/x'), file('docs/a'))
     tree.leaveOut(['doc/**'], ['doc/*/copyright'])
     const places = tree.sorted().map(([place]) => place)
     assert.deepEqual(places, ['doc', 'doc/a', 'doc/a/copyright', 'docs', 'docs/a'])
   })
 
-  test('Links are followed inside the image, and not for ever', () => {
+  test('Links are followed inside the image, with a limit', () => {
     const tree = treeOf(file('usr/lib/a.1'), link('usr/lib/a', 'a.1'), link('b', '/lib/a'))
     assert.equal(tree.resolve('b'), tree.get('usr/lib/a.1'))
     assert.equal(treeOf(link('x', 'x')).resolve('x'), undefined)
     assert.equal(treeOf(link('x', 'gone')).resolve('x'), undefined)
   })
 
-  test('Hard links have the bytes of the file before', () => {
+  test('Hard links have the bytes of the preceding file', () => {
     const tree = treeOf(file('a'), same('b', './a'))
     assert.equal(tree.get('b'), tree.get('a'))
   })
@@ -72,7 +72,7 @@ suite('Files of an image', () => {
       assert.throws(() => treeOf(...entries).sorted(), RangeError)
     })
 
-  test('Attack: files larger than an image may be are refused before a byte is written', () => {
+  test('Attack: files above the size limit of an image are refused before a byte is written', () => {
     const tree = treeOf({ ...file('a'), size: 2 ** 32 - 1 })
     assert.throws(() => tree.add({ ...file('b'), size: 2 }, 0), /too large/)
   })

@@ -22,17 +22,20 @@ interface FolderNode {
 export type ImageNode = FileNode | LinkNode | FolderNode
 
 const folderMode = 0o755
-/** Write access for the owner alone; no setuid, setgid or sticky bit. */
+/** Permitted mode bits: writable only by the owner; no setuid, setgid or sticky bit. */
 export const modeMask = 0o755
 const entriesMax = 200_000
 const bytesMax = 4 * 2 ** 30
 
-/** Files of an image by path, from packages that may not overlap. Throws RangeError for what no image may have. */
+/**
+ * Files of an image by path, from packages that must not overlap. Throws RangeError for entries that images must not
+ * have.
+ */
 export class ImageTree {
   readonly #nodes = new Map<string, ImageNode>()
   #bytes = 0
 
-  /** Adds an entry of a package; `at` is where its bytes will be in the spool. */
+  /** Adds an entry of a package; `at` is the offset of its bytes in the spool. */
   add(entry: TarEntry, at: number): void {
     const checked = checkedPath(entry.path)
     if (checked === '') {
@@ -65,7 +68,7 @@ export class ImageTree {
     return undefined
   }
 
-  /** Removes what `leaveOut` names and `keep` does not. */
+  /** Removes the paths that `leaveOut` matches and `keep` does not. */
   leaveOut(leaveOut: readonly string[], keep: readonly string[]): void {
     const [out, kept] = [leaveOut.map(patternOf), keep.map(patternOf)]
     for (const place of this.#nodes.keys())
@@ -73,7 +76,7 @@ export class ImageTree {
         this.#nodes.delete(place)
   }
 
-  /** Plain files that some of these globs name, with their paths, sorted. */
+  /** Regular files that match any of these globs, with their paths, sorted. */
   filesMatching(globs: readonly string[]): readonly (readonly [place: string, node: FileNode])[] {
     const wanted = globs.map(patternOf)
     const found = [...this.#nodes].flatMap(([place, node]) =>
@@ -82,7 +85,7 @@ export class ImageTree {
     return found.sort(([a], [b]) => (a < b ? -1 : 1))
   }
 
-  /** Files that a glob names, in the order of their paths. */
+  /** Files that match a glob, sorted by path. */
   matching(pattern: string): readonly FileNode[] {
     const wanted = patternOf(pattern)
     const places = [...this.#nodes.keys()].filter((place) => wanted.test(place)).sort()
@@ -90,8 +93,8 @@ export class ImageTree {
   }
 
   /**
-   * All entries, parents first, folders that no package has included. Throws RangeError where a path leads through a link or
-   * a file.
+   * All entries, parents first, including folders that are in no package. Throws RangeError if a path leads through a
+   * link or a file.
    */
   sorted(): readonly (readonly [place: string, node: ImageNode])[] {
     for (const place of this.#nodes.keys()) this.#addParents(place)
@@ -100,7 +103,7 @@ export class ImageTree {
 
   #addFolder(place: string): void {
     const node = this.#nodes.get(place)
-    // A package may name a folder that is a link of base-files, such as `lib`.
+    // A package may contain a folder that is a link of base-files, such as `lib`.
     if (!node) this.#put(place, { kind: 'folder' })
     else if (node.kind === 'file') throw new RangeError(`"${place}" is a file and a folder`)
   }
@@ -130,7 +133,7 @@ export class ImageTree {
   }
 }
 
-/** Permissions that the image has for a node. */
+/** Mode of a node in the image. */
 export function modeOf(node: ImageNode): number {
   if (node.kind === 'file') return node.mode
   return node.kind === 'link' ? 0o777 : folderMode
@@ -140,7 +143,7 @@ function isUsrLink(place: string, { target }: LinkNode): boolean {
   return mergedPath(`${place}/`) === `usr/${place}/` && target === `usr/${place}`
 }
 
-/** A glob as an expression: `*` within a name, `**` across names. */
+/** Converts a glob to a regular expression: `*` within a name, `**` across names. */
 function patternOf(glob: string): RegExp {
   const parts = glob.split(/(\*\*|\*)/).map((part) => {
     if (part === '**') return '.*'

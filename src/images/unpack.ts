@@ -28,11 +28,11 @@ import { whyImageBroken, type ImageStore, type StoredImage } from './store.ts'
 import { modeMask } from './tree.ts'
 
 /**
- * Reads the files of an image into a folder.
+ * Unpacks the files of an image into a folder.
  *
- * fsck.erofs of the locked packages writes them, and the canonical stream is made of them again. Its SHA-256 has to begin
- * with the UUID of the file system, which the build took from that stream: so the files are what the image was made of,
- * byte for byte. Walls without a loop device get such a folder as their root, named by the digest of the image.
+ * fsck.erofs of the locked packages writes them, and the canonical stream is computed again from them. Its SHA-256
+ * must begin with the UUID of the file system, which the build derived from the original stream: this proves that the
+ * files are unchanged. Walls without a loop device use such a folder as their root, named by the digest of the image.
  */
 export interface ImageExtraction {
   readonly image: StoredImage
@@ -44,7 +44,7 @@ export interface ImageExtraction {
 }
 
 const extractMsMax = 600_000
-/** Place of the UUID in an erofs image: superblock at 1024, field at 48. */
+/** Offset of the UUID in an erofs image: superblock at 1024, field at 48. */
 const uuidAt = 1024 + 48
 
 export interface ImageUnpacking extends ImageExtraction {
@@ -54,7 +54,7 @@ export interface ImageUnpacking extends ImageExtraction {
   readonly roots: string
 }
 
-/** Returns the folder, made anew. Throws MayflyError IMAGE_BROKEN, INVALID, UNAVAILABLE and DISK_FULL. */
+/** Returns the folder, created anew. Throws MayflyError IMAGE_BROKEN, INVALID, UNAVAILABLE and DISK_FULL. */
 export async function unpackImage(given: ImageUnpacking): Promise<string> {
   const { image, key, roots, store } = given
   const action = `unpack image "${image.digest}"`
@@ -69,7 +69,7 @@ export async function unpackImage(given: ImageUnpacking): Promise<string> {
   const to = path.join(roots, image.digest)
   try {
     await extractImage(given, { name: image.digest, work, root: draft })
-    // A wall that starts meanwhile finds the old tree, none for a moment, or the new one.
+    // Race: a wall that starts at the same time finds the old tree, for a moment none, or the new one.
     if (lstatSync(to, { throwIfNoEntry: false })) renameSync(to, `${draft}-old`)
     renameSync(draft, to)
     return to
@@ -81,8 +81,8 @@ export async function unpackImage(given: ImageUnpacking): Promise<string> {
 }
 
 /**
- * Reason why an unpacked image is not what its image holds; undefined if it is, or there is none. Takes as long as hashing
- * its files does.
+ * Reason why an unpacked image does not match its image; undefined if it matches, or was not unpacked. Takes as long
+ * as hashing its files.
  */
 export function whyRootBroken({ digest, file }: StoredImage, roots: string): string | undefined {
   const root = path.join(roots, digest)
@@ -95,19 +95,19 @@ export function whyRootBroken({ digest, file }: StoredImage, roots: string): str
   }
 }
 
-/** Removes the trees of images that are gone; a program that runs in one loses its files. */
+/** Removes the trees of removed images; a program that still runs in one loses its files. */
 export function removeRoots(roots: string, digests: readonly string[]): void {
   for (const one of digests) rmSync(path.join(roots, one), { recursive: true, force: true })
 }
 
-/** Throws MayflyError STATE for a folder that another user could change. */
+/** Throws MayflyError STATE if another user could change the folder. */
 function assertOwn(folder: string): void {
   const facts = lstatSync(folder)
   if (facts.isDirectory() && facts.uid === process.getuid?.() && (facts.mode & 0o022) === 0) return
   throw new MayflyError('STATE', `Cannot use "${folder}": another user owns it, or may write to it`)
 }
 
-/** Removes what commands left that were killed. */
+/** Removes drafts of killed commands. */
 function removeDeadDrafts(roots: string): void {
   for (const name of readdirSync(roots)) {
     const [, pid, startTime] = /^\.draft-(\d+)-(\d*)-/.exec(name) ?? []
@@ -118,8 +118,8 @@ function removeDeadDrafts(roots: string): void {
 }
 
 /**
- * Writes the files of an image to `root`, which must not exist, and their canonical stream to `stream`. Returns the SHA-256 of the stream.
- * Throws MayflyError.
+ * Writes the files of an image to `root`, which must not exist, and their canonical stream to `stream`. Returns the
+ * SHA-256 of the stream. Throws MayflyError.
  */
 export async function extractImage(
   given: ImageExtraction,
@@ -135,7 +135,7 @@ export async function extractImage(
   if (image.signed.manifest.form === 'archive')
     throw new MayflyError(
       'INVALID',
-      `Cannot read image "${parts.name}": it is an archive, and no file system`,
+      `Cannot read image "${parts.name}": it is an archive and not a file system`,
     )
   const architecture = ownArchitecture()
   const makerLock = readLock(makers, readRecipe(makers, MAKER), architecture)
@@ -145,21 +145,21 @@ export async function extractImage(
   const makerTree = await packagesTree(packages, makerLock.packages, spool)
   const tool = { makerTree, spool, architecture, folder: path.join(work, 'tool') }
   const options = [`--extract=${root}`, '--no-preserve-owner', '--preserve-perms']
-  const { code, said } = await runTool({
+  const { code, stderr } = await runTool({
     command: [...writeErofsTool('fsck.erofs', tool), ...options, image.file],
     msMax: extractMsMax,
     signal,
   })
-  if (code !== 0 && isFull(said, root)) throw diskFull('unpack an image')
+  if (code !== 0 && isFull(stderr, root)) throw diskFull('unpack an image')
   if (code !== 0)
     throw new MayflyError('INTERNAL', `Cannot read the image: fsck.erofs ended with ${code}`, {
-      detail: said,
+      detail: stderr,
     })
   const digest = canonicalDigest(root, stream)
   if (isOfImage(digest, image.file)) return digest
   throw new MayflyError(
     'IMAGE_BROKEN',
-    'Cannot use the image: its files are not those that it was built of',
+    'Cannot use the image: its files differ from those it was built from',
   )
 }
 
@@ -172,7 +172,7 @@ function canonicalDigest(root: string, to?: string): string {
   return writeCanonicalTar({ entries: entriesOf(root), read, ...(to !== undefined && { to }) })
 }
 
-/** Entries of a folder, sorted by path; nothing is followed. */
+/** Entries of a folder, sorted by path; links are not followed. */
 function entriesOf(root: string): readonly ImageEntry[] {
   const entries: ImageEntry[] = []
   const folders = ['']

@@ -3,17 +3,17 @@ import { crc32, inflateRawSync } from 'node:zlib'
 import { checkedPath } from './entry-path.ts'
 
 /**
- * Reads the files of a ZIP archive, as advisories are published in.
+ * Reads the files of a ZIP archive, in which advisories are published.
  *
- * The central directory decides, and each local header has to agree with it: readers that trust one of the two can be shown
- * different files. The bytes of entries may not overlap, so that no few kilobytes are inflated a million times (the bomb of
- * Fifield, 2019), and an entry is inflated to the size that it declares and no further. Refused: encryption, other methods than
- * stored and deflated, several disks, links and other special files, a path twice, paths that leave the folder. Not handled: an
- * archive behind other bytes, such as one that extracts itself.
+ * The central directory is authoritative, and each local header must agree with it: readers that trust only one of the
+ * two can be made to see different files. Entries must not overlap, so that a few kilobytes cannot be inflated a
+ * million times (Fifield's bomb, 2019), and an entry is inflated up to its declared size only. Refused: encryption,
+ * methods other than stored and deflated, several disks, links and other special files, duplicate paths, paths that
+ * leave the folder. Not handled: an archive after other bytes, such as a self-extracting one.
  */
 export interface ZipLimits {
   readonly entriesMax: number
-  /** Inflated bytes of one file, and of all. */
+  /** Limits of inflated bytes, of one file and of all. */
   readonly fileBytesMax: number
   readonly bytesMax: number
 }
@@ -38,7 +38,7 @@ const endBytes = 22
 const whole32 = 0xffff_ffff
 const utf8 = new TextDecoder('utf-8', { fatal: true })
 
-/** Throws RangeError, also for what passes a limit. */
+/** Throws RangeError, also if a limit is exceeded. */
 export function* readZip(descriptor: number, size: number, limits: ZipLimits): Generator<ZipFile> {
   const { directory, start, count } = readDirectory(descriptor, size)
   if (count > limits.entriesMax) throw new RangeError(`it has more than ${limits.entriesMax} files`)
@@ -72,7 +72,7 @@ function readDirectory(descriptor: number, size: number) {
     )
   )
     at -= 1
-  if (at < 0) throw new RangeError('it is no ZIP archive, or ends early')
+  if (at < 0) throw new RangeError('it is not a ZIP archive, or is truncated')
   const base = size - tail.length
   let end = base + at
   let [count, bytes, start] = [
@@ -95,7 +95,7 @@ function readDirectory(descriptor: number, size: number) {
   return { directory: readAt(descriptor, start, bytes), start, count }
 }
 
-/** Record of ZIP64, which has more than 65,534 files or 4 GiB. */
+/** ZIP64 end record, for more than 65,534 files or 4 GiB. */
 function readBigEnd(descriptor: number, end: number) {
   const locator = readAt(descriptor, end - 20, 20)
   if (locator.readUInt32LE(0) !== 0x07064b50) throw new RangeError('its ZIP64 record is missing')
@@ -155,7 +155,7 @@ function entryOf(head: Buffer, name: Buffer, extra: Buffer): Entry {
   return { path, name, method, sum: head.readUInt32LE(16), packed, size, at }
 }
 
-/** Sizes and place, those that do not fit into 32 bits from the extra field of ZIP64. */
+/** Sizes and offset; those that do not fit into 32 bits come from the ZIP64 extra field. */
 function bigNumbers(
   extra: Buffer,
   packed: number,
@@ -204,7 +204,7 @@ function inflated(packed: Buffer, size: number, fault: (why: string) => RangeErr
   try {
     return inflateRawSync(packed, { maxOutputLength: Math.max(size, 1) })
   } catch {
-    throw fault('cannot be inflated to the size that it says')
+    throw fault('cannot be inflated to its declared size')
   }
 }
 
@@ -213,14 +213,14 @@ function pathOf(name: Buffer): string {
   try {
     text = utf8.decode(name)
   } catch {
-    throw new RangeError('it has a name that is no UTF-8')
+    throw new RangeError('it has a name that is not UTF-8')
   }
   const path = checkedPath(text)
   if (path === '') throw new RangeError('it has a file without a name')
   return text.endsWith('/') ? `${path}/` : path
 }
 
-/** 64 bits, within the whole numbers of a double. */
+/** 64-bit integer, limited to the safe integers of a double. */
 function numberAt(bytes: Buffer, at: number): number {
   const value = bytes.readBigUInt64LE(at)
   if (value > 2n ** 50n) throw new RangeError('it has a size that is too large')
@@ -228,11 +228,11 @@ function numberAt(bytes: Buffer, at: number): number {
 }
 
 function readAt(descriptor: number, at: number, length: number): Buffer {
-  if (at < 0 || length < 0) throw new RangeError('it ends early')
+  if (at < 0 || length < 0) throw new RangeError('it is truncated')
   const bytes = Buffer.alloc(length)
   for (let read = 0; read < length;) {
     const got = readSync(descriptor, bytes, read, length - read, at + read)
-    if (got === 0) throw new RangeError('it ends early')
+    if (got === 0) throw new RangeError('it is truncated')
     read += got
   }
   return bytes

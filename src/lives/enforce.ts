@@ -36,10 +36,10 @@ export async function enforce(
 }
 
 function judge(
-  { took, unenforced, controls: held, answers, trust, killed }: Enforced,
-  asked: Controls,
+  { took, unenforced, controls: enforced, answers, trust, killed }: Enforced,
+  requested: Controls,
 ): Enforcement {
-  const open = [...new Set([...unenforced, ...controlsBeyond(held, asked)])]
+  const open = [...new Set([...unenforced, ...controlsBeyond(enforced, requested)])]
   const calls = {
     ...(answers && { errno: answers }),
     ...(answers && trust && { trust }),

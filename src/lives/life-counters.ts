@@ -64,6 +64,6 @@ interface Counts {
 const nothing: Counts = { events: new Map(), last: 'none', anomalies: 0, calls: 0 }
 
 /** Unknown severities count as `high` (fail closed). */
-export function severityOf(said: unknown): AnomalySeverity {
-  return said === 'low' || said === 'medium' ? said : 'high'
+export function severityOf(reported: unknown): AnomalySeverity {
+  return reported === 'low' || reported === 'medium' ? reported : 'high'
 }

@@ -7,17 +7,17 @@ export class LifeEvents {
   /** Run id, once known. */
   run: string | null = null
   readonly #emitter: Emitter
-  readonly #heard: (point: Point, zone: string) => void
+  readonly #onEmit: (point: Point, zone: string) => void
   /** Open phase by zone. */
   readonly #open = new Map<string, string>()
 
-  constructor(emitter: Emitter, heard: (point: Point, zone: string) => void) {
+  constructor(emitter: Emitter, onEmit: (point: Point, zone: string) => void) {
     this.#emitter = emitter
-    this.#heard = heard
+    this.#onEmit = onEmit
   }
 
   emit(point: Point, fields: Readonly<Record<string, unknown>>, zone: string = mainZone): void {
-    this.#heard(point, zone)
+    this.#onEmit(point, zone)
     this.#emitter.emit(point, fields, { run: this.run, zone, actor: 'temporal' })
   }
 

@@ -20,7 +20,7 @@ const controls: fc.Arbitrary<Controls> = fc.record({
   syscalls: fc.oneof(fc.constant('any' as const), fc.subarray(['file', 'network'])),
   capabilities: fc.subarray(['one', 'two']),
 })
-/** Phases in any order, looser ones after stricter ones too. */
+/** Phases in any order: looser phases may follow stricter ones. */
 const phases: fc.Arbitrary<readonly Phase[]> = fc.array(
   fc.record({
     name: fc.string({ minLength: 1 }),
@@ -42,13 +42,13 @@ const story = fc.array(
 const below = (granted: Controls, until: number) => ({ from: 0, until, granted })
 
 /** Runs a course through its inputs; yields course, time and step after each. */
-function* live(first: PhasePlan, turns: typeof story extends fc.Arbitrary<infer T> ? T : never) {
+function* live(first: PhasePlan, inputs: typeof story extends fc.Arbitrary<infer T> ? T : never) {
   let life = first
   let at = 0
   yield { life, at, step: stepAt(life, at) }
-  for (const turn of turns) {
-    at += turn.wait
-    if (turn.advances) life = endStepEarly(life, at, turn.keep)
+  for (const input of inputs) {
+    at += input.wait
+    if (input.advances) life = endStepEarly(life, at, input.keep)
     yield { life, at, step: stepAt(life, at) }
   }
 }
@@ -122,7 +122,7 @@ test('Phases follow each other without a gap', () => {
   )
 })
 
-test('A phase says which controls it is stricter in', () => {
+test('A phase lists the controls that it tightens', () => {
   const noNetwork = { ...allControls, network: { allow: [], deny: [] } }
   const phases = [
     { name: 'full', for: 5000, controls: allControls },

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { refusedCall } from './refused-call.ts'
 
-test('An entry for a refused call says what was tried, with bounded texts, by the word of the guest', () => {
-  const told = [
+test('An entry for a refused call has the attempted access in bounded text, with trust "guest"', () => {
+  const entries = [
     refusedCall('seen/exec', { path: '/bin/true' }),
     refusedCall('seen/open', { path: '/etc/passwd', access: 'read' }),
     refusedCall('seen/open', { path: '/etc/passwd', access: 'write' }),
@@ -11,7 +11,7 @@ test('An entry for a refused call says what was tried, with bounded texts, by th
     refusedCall('seen/syscall', { call: 7 }),
   ]
   assert.deepEqual(
-    told.map(({ reason }) => reason),
+    entries.map(({ reason }) => reason),
     [
       'execute "/bin/true"',
       'read "/etc/passwd"',
@@ -20,7 +20,7 @@ test('An entry for a refused call says what was tried, with bounded texts, by th
       'a call',
     ].map((what) => `Its kernel refused: ${what}`),
   )
-  assert.deepEqual(told[3]?.fields, { trust: 'guest', class: 'network' })
+  assert.deepEqual(entries[3]?.fields, { trust: 'guest', class: 'network' })
   const long = refusedCall('seen/open', { path: `/${'x'.repeat(5000)}`, class: 'y'.repeat(5000) })
   assert.ok(JSON.stringify(long).length < 700)
 })

@@ -1,7 +1,7 @@
 import { nameCharactersMax, pathCharactersMax } from '../contract/anomaly.ts'
 import type { Event, Point, TimelineEntry } from '../contract/event.ts'
 
-/** Entry for a call that the kernel of a guest refused, by that guest's word; its texts are cut. */
+/** Entry for a call that the kernel of a guest refused, as reported by that guest (untrusted); texts are truncated. */
 export function refusedCall(
   point: Point,
   { path, access, class: name, call }: Event['fields'],

@@ -33,7 +33,7 @@ const controls: fc.Arbitrary<Controls> = fc.record({
   syscalls: fc.oneof(fc.constant('any' as const), fc.subarray(['file', 'network'])),
   capabilities: fc.subarray(['one', 'two']),
 })
-/** Phases in any order, looser ones after stricter ones too. */
+/** Phases in any order: looser phases may follow stricter ones. */
 const phases: fc.Arbitrary<readonly Phase[]> = fc.array(
   fc.record({ name: fc.constantFrom('x', 'y'), for: fc.integer({ min: 1, max: 50 }), controls }),
   { minLength: 1, maxLength: 5 },
@@ -58,12 +58,12 @@ type LifeInputWithoutTime = LifeInput extends infer One
     ? Omit<One, 'at'>
     : never
   : never
-type Turn = { readonly wait: number; readonly told: LifeInputWithoutTime }
+type TimedInput = { readonly wait: number; readonly input: LifeInputWithoutTime }
 
 const zone = fc.constantFrom(mainZone, mainZone, 'a', 'b', 'c', 'never-seen')
 const order = fc.nat({ max: 6 })
 const reason = fc.constant('because')
-const told: fc.Arbitrary<LifeInputWithoutTime> = fc.oneof(
+const input: fc.Arbitrary<LifeInputWithoutTime> = fc.oneof(
   { weight: 6, arbitrary: fc.record({ kind: fc.constant('time' as const) }) },
   {
     weight: 3,
@@ -91,18 +91,23 @@ const told: fc.Arbitrary<LifeInputWithoutTime> = fc.oneof(
   { weight: 3, arbitrary: fc.record({ kind: fc.constant('held' as const), zone, order }) },
   fc.record({ kind: fc.constant('unheld' as const), zone, order, why: reason }),
 )
-const story: fc.Arbitrary<readonly Turn[]> = fc.array(
-  fc.record({ wait: fc.integer({ min: -10, max: 30 }), told }),
+const story: fc.Arbitrary<readonly TimedInput[]> = fc.array(
+  fc.record({ wait: fc.integer({ min: -10, max: 30 }), input }),
   { maxLength: 25 },
 )
 const msMax = fc.integer({ min: 1, max: 300 })
 
 /** Runs a life; yields each state with its actions. */
-function* live(schedule: Schedule, granted: Controls, msMax: number, turns: readonly Turn[]) {
+function* live(
+  schedule: Schedule,
+  granted: Controls,
+  msMax: number,
+  inputs: readonly TimedInput[],
+) {
   let { life, actions } = initialState(schedule, granted, msMax)
   yield { life, actions }
-  for (const { wait, told } of turns) {
-    ;({ life, actions } = nextState(life, { ...told, at: life.at + wait }))
+  for (const { wait, input } of inputs) {
+    ;({ life, actions } = nextState(life, { ...input, at: life.at + wait }))
     yield { life, actions }
   }
 }
@@ -110,7 +115,7 @@ function* live(schedule: Schedule, granted: Controls, msMax: number, turns: read
 /** Checks a property over many lives; a failure prints its seed and path. */
 function overLives(
   numRuns: number,
-  holds: (all: [Schedule, Controls, number, readonly Turn[]]) => void,
+  holds: (all: [Schedule, Controls, number, readonly TimedInput[]]) => void,
 ): void {
   const given = process.env['MAYFLY_SEED']
   const settings = { numRuns, ...(given !== undefined && { seed: Number(given) }) }
@@ -119,11 +124,11 @@ function overLives(
 
 /** Two walls: one applies each order, and one meets all orders it was ever given. */
 class Wall {
-  readonly told = new Map<string, Controls>()
+  readonly ordered = new Map<string, Controls>()
   readonly ended = new Set<string>()
 
   constructor(granted: Controls) {
-    this.told.set(mainZone, granted)
+    this.ordered.set(mainZone, granted)
   }
 
   obey({ zones }: Life, actions: readonly LifeAction[]): void {
@@ -133,23 +138,23 @@ class Wall {
       if (act.kind === 'close') this.#close(act.zone, act.controls)
     }
     for (const [zone, { controls }] of zones)
-      if (!this.told.has(zone)) this.told.set(zone, controls)
+      if (!this.ordered.has(zone)) this.ordered.set(zone, controls)
   }
 
   #close(zone: string, to: Controls): void {
-    const before = this.told.get(zone) ?? this.told.get(mainZone)!
+    const before = this.ordered.get(zone) ?? this.ordered.get(mainZone)!
     assert(isWithin(to, before), `zone "${zone}" was widened`)
-    assert(isWithin(to, this.told.get(mainZone)!), `zone "${zone}" may more than the whole`)
+    assert(isWithin(to, this.ordered.get(mainZone)!), `zone "${zone}" may more than the whole`)
     assert(!isWithin(before, to), 'an order closes nothing')
-    this.told.set(zone, to)
+    this.ordered.set(zone, to)
   }
 }
 
 test('S2-24: in ten thousand lives with random inputs in random order no closed control reopens', () => {
-  overLives(lives, ([schedule, granted, msMax, turns]) => {
+  overLives(lives, ([schedule, granted, msMax, inputs]) => {
     const wall = new Wall(granted)
     let held = new Map<string, Controls>()
-    for (const { life, actions } of live(schedule, granted, msMax, turns)) {
+    for (const { life, actions } of live(schedule, granted, msMax, inputs)) {
       wall.obey(life, actions)
       const main = mainOf(life).controls
       for (const [zone, { controls, end }] of life.zones) {
@@ -162,8 +167,8 @@ test('S2-24: in ten thousand lives with random inputs in random order no closed 
 })
 
 test('Each zone is within its own phases, its tighten orders, and the controls of main', () => {
-  overLives(fewer, ([schedule, granted, msMax, turns]) => {
-    for (const { life } of live(schedule, granted, msMax, turns)) {
+  overLives(fewer, ([schedule, granted, msMax, inputs]) => {
+    for (const { life } of live(schedule, granted, msMax, inputs)) {
       if (mainOf(life).end) break
       const { ceiling } = mainOf(life)
       for (const { plan, stepIndex, controls, end, ceiling: own } of life.zones.values()) {
@@ -179,12 +184,12 @@ test('Each zone is within its own phases, its tighten orders, and the controls o
 })
 
 test('Every life ends on time, once and with all its zones, and no input delays its end', () => {
-  overLives(lives, ([schedule, granted, msMax, turns]) => {
+  overLives(lives, ([schedule, granted, msMax, inputs]) => {
     const total = schedule.phases.reduce((sum, phase) => sum + phase.for, 0)
     let ends = Math.min(total, msMax)
     const over = new Map<string, number>()
     let last: Life | undefined
-    for (const { life, actions } of live(schedule, granted, msMax, turns)) {
+    for (const { life, actions } of live(schedule, granted, msMax, inputs)) {
       assert(mainOf(life).plan.ends <= ends)
       ends = mainOf(life).plan.ends
       for (const { zone, plan } of life.zones.values())
@@ -208,15 +213,15 @@ test('Every life ends on time, once and with all its zones, and no input delays 
 })
 
 test('Late confirmations and those of superseded orders leave controls unconfirmed', () => {
-  overLives(fewer, ([schedule, granted, msMax, turns]) => {
+  overLives(fewer, ([schedule, granted, msMax, inputs]) => {
     let { life } = initialState(schedule, granted, msMax)
-    for (const { wait, told } of turns) {
+    for (const { wait, input } of inputs) {
       const before = life
-      ;({ life } = nextState(life, { ...told, at: life.at + wait }))
+      ;({ life } = nextState(life, { ...input, at: life.at + wait }))
       for (const [zone, { unconfirmed, order, end }] of life.zones) {
         const old = before.zones.get(zone)
         if (!old || end || mainOf(life).end) continue
-        const isHeld = told.kind === 'held' && told.zone === zone && told.order === old.order
+        const isHeld = input.kind === 'held' && input.zone === zone && input.order === old.order
         assert(order > old.order || isHeld || unconfirmed.length === old.unconfirmed.length)
         assert(order === old.order || unconfirmed.length > 0)
       }
@@ -225,9 +230,9 @@ test('Late confirmations and those of superseded orders leave controls unconfirm
 })
 
 test('Phases never go back, and an ended zone never begins again', () => {
-  overLives(fewer, ([schedule, granted, msMax, turns]) => {
+  overLives(fewer, ([schedule, granted, msMax, inputs]) => {
     let before: Life | undefined
-    for (const { life } of live(schedule, granted, msMax, turns)) {
+    for (const { life } of live(schedule, granted, msMax, inputs)) {
       for (const [zone, old] of before?.zones ?? []) {
         const now = life.zones.get(zone)!
         assert(now.stepIndex >= old.stepIndex && life.at >= before!.at)
@@ -240,9 +245,9 @@ test('Phases never go back, and an ended zone never begins again', () => {
 
 test('Replaying a life gives the same states and actions', () => {
   fc.assert(
-    fc.property(schedule, controls, msMax, story, (schedule, granted, msMax, turns) => {
-      const once = [...live(schedule, granted, msMax, turns)]
-      assert.deepEqual([...live(schedule, granted, msMax, turns)], once)
+    fc.property(schedule, controls, msMax, story, (schedule, granted, msMax, inputs) => {
+      const once = [...live(schedule, granted, msMax, inputs)]
+      assert.deepEqual([...live(schedule, granted, msMax, inputs)], once)
     }),
     { numRuns: 300 },
   )
@@ -260,7 +265,7 @@ test('No control is looser than what all phases so far allow, when all controls 
   )
 })
 
-test('A life that goes back in anything is caught', () => {
+test('A life that moves backwards in any respect fails an assertion', () => {
   const { life } = initialState(sample, { ...allControls, cpu: 1 }, 100)
   const main = mainOf(life)
   const later = { ...life, at: 1 }
@@ -285,12 +290,12 @@ test('A life that goes back in anything is caught', () => {
 })
 
 test('Lives of one frozen profile share its first state, and no input of theirs changes it', () => {
-  overLives(fewer, ([schedule, granted, timeout, turns]) => {
+  overLives(fewer, ([schedule, granted, timeout, inputs]) => {
     const profile = Object.freeze({ schedule, controls: granted, limits: { timeout } as never })
     const first = initialStateOf(profile)
     let { life } = first
-    for (const { wait, told } of turns)
-      ({ life } = nextState(life, { ...told, at: life.at + wait }))
+    for (const { wait, input } of inputs)
+      ({ life } = nextState(life, { ...input, at: life.at + wait }))
     assert.equal(initialStateOf(profile), first)
     assert.deepEqual(first, initialState(schedule, granted, timeout))
     assert.notEqual(initialStateOf({ ...profile }), first, 'that profile may change')

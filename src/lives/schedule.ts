@@ -143,7 +143,7 @@ export function nextState(life: Life, input: LifeInput): Transition {
   return next
 }
 
-/** Throws AssertionError where a life went back: in time, in a phase, in what is closed, or from an end. */
+/** Throws AssertionError if a life moved backwards: in time or phase, in closed controls, or from an end. */
 export function assertForward(before: Life, after: Life): void {
   assert(after.at >= before.at, `time went back from ${before.at} to ${after.at}`)
   for (const [zone, was] of before.zones) {
@@ -327,9 +327,9 @@ function withActions(
   before: Life,
   at: number,
   states: Map<string, ZoneState>,
-  said: LifeAction[],
+  first: LifeAction[],
 ): Transition {
-  const actions = [...said]
+  const actions = [...first]
   const main = states.get(mainZone)!
   const was = before.zones.get(mainZone)
   // The end of `main` ends every zone; no separate actions.

@@ -184,15 +184,16 @@ class Supervision implements Supervisor {
 
   async tighten(to: Controls, by: OperatorOrder): Promise<boolean> {
     const zone = this.#zoneOf(by)
-    const { orders } = this.#apply({ kind: 'tighten', zone, to }, saidBy(by))
-    const held = await Promise.all(orders)
-    return held.every(Boolean)
+    const { orders } = this.#apply({ kind: 'tighten', zone, to }, attributedReason(by))
+    const enforced = await Promise.all(orders)
+    return enforced.every(Boolean)
   }
 
   terminate(by: OperatorOrder): void {
     const zone = this.#zoneOf(by)
-    if (zone === mainZone) this.#abortCaptureWait(`The job was terminated by ${saidBy(by)}`)
-    this.#apply({ kind: 'terminate', zone, reason: saidBy(by) })
+    if (zone === mainZone)
+      this.#abortCaptureWait(`The job was terminated by ${attributedReason(by)}`)
+    this.#apply({ kind: 'terminate', zone, reason: attributedReason(by) })
   }
 
   zone(zone: string, kind: string, about?: ProgramZoneAbout): void {
@@ -227,10 +228,10 @@ class Supervision implements Supervisor {
   }
 
   notice(event: Pick<Event, 'point' | 'zone' | 'fields'> & Partial<Pick<Event, 'trust'>>): void {
-    const { point, zone: said, fields, trust } = event
+    const { point, zone: reported, fields, trust } = event
     if (!this.#isOpen) return
     // Unknown zones count as `main`, so that events cannot create zones.
-    const zone = this.#life.zones.has(said) ? said : mainZone
+    const zone = this.#life.zones.has(reported) ? reported : mainZone
     this.#conditions.counters.count(point, zone)
     if (point === 'capability/denied') this.#conditions.counters.call(zone)
     if (point === 'anomaly/found') this.#applyAnomaly(zone, fields)
@@ -345,9 +346,9 @@ class Supervision implements Supervisor {
   }
 
   /** Applies an input now and executes its actions; each order resolves to whether it was enforced. */
-  #apply(told: UntimedInput, reason?: string): { readonly orders: readonly Promise<boolean>[] } {
+  #apply(input: UntimedInput, reason?: string): { readonly orders: readonly Promise<boolean>[] } {
     if (!this.#isOpen) return { orders: [] }
-    const next = this.#nextState(told)
+    const next = this.#nextState(input)
     if (!next) return { orders: [] }
     this.#life = next.life
     const orders = next.actions.flatMap((action) => this.#execute(action, reason))
@@ -356,9 +357,9 @@ class Supervision implements Supervisor {
   }
 
   /** Fails closed: a schedule with a broken invariant closes nothing reliably, so its wall ends. */
-  #nextState(told: UntimedInput): Transition | undefined {
+  #nextState(input: UntimedInput): Transition | undefined {
     try {
-      return nextState(this.#life, { ...told, at: this.#ranMs ?? this.#timeline.age })
+      return nextState(this.#life, { ...input, at: this.#ranMs ?? this.#timeline.age })
     } catch (thrown) {
       this.#failWall(`The schedule is broken: ${messageOf(thrown)}`)
       return undefined
@@ -438,10 +439,10 @@ class Supervision implements Supervisor {
   }
 
   /** Freezes and captures the wall after user code ended; the wall is killed afterwards in any case. */
-  #captureEnd(look: CaptureRequest): Promise<void> {
+  #captureEnd(captureRequest: CaptureRequest): Promise<void> {
     this.#ranMs ??= this.#timeline.age
     this.#next?.cancel()
-    return (this.#capturing = this.#captureNow(look))
+    return (this.#capturing = this.#captureNow(captureRequest))
   }
 
   async #captureNow({ because, reason, zone }: CaptureRequest): Promise<void> {
@@ -470,7 +471,8 @@ class Supervision implements Supervisor {
     return await mutex(async () => {
       wait.cancel()
       const capture = await wallAnswer(() => sandbox.capture(), this.#clock, captureMsMax)
-      if (capture.kind === 'none') throw new Error(capture.why ?? 'its wall cannot be looked into')
+      if (capture.kind === 'none')
+        throw new Error(capture.why ?? 'its wall does not support captures')
       return captureSummary(
         capture,
         await keep?.({ run, tenant: profile.tenant, because }, capture),
@@ -518,9 +520,14 @@ class Supervision implements Supervisor {
   }
 
   /** Refuses capabilities outside the phase here, whatever the wall permits; after a cut, all of them. */
-  async #call(io: TaskListener, name: string, argsText: string, said = mainZone): Promise<string> {
-    const own = this.#life.zones.get(said)
-    const zone = own ? said : mainZone
+  async #call(
+    io: TaskListener,
+    name: string,
+    argsText: string,
+    caller = mainZone,
+  ): Promise<string> {
+    const own = this.#life.zones.get(caller)
+    const zone = own ? caller : mainZone
     this.#conditions.counters.call(zone)
     this.#schedulePoll()
     const isGranted = [mainOf(this.#life), ...(own ? [own] : [])].every(
@@ -534,11 +541,11 @@ class Supervision implements Supervisor {
   }
 
   /** Ends user code. The first cause wins; the wall's later answer only adds its cost. */
-  #cut(cause: KillCause, look = this.#requestedCapture): void {
+  #cut(cause: KillCause, captureRequest = this.#requestedCapture): void {
     if (!this.#isOpen) return
     if (this.#state === 'unborn') return this.#abandon(cause)
     this.#cause = cause
-    if (look) void this.#captureEnd(look).then(() => this.#finish(cause))
+    if (captureRequest) void this.#captureEnd(captureRequest).then(() => this.#finish(cause))
     else this.#finish(cause)
   }
 
@@ -576,8 +583,9 @@ class Supervision implements Supervisor {
 
   /** Settles the end; a program kept for a capture is captured first. */
   async #conclude(end: TaskEnd): Promise<void> {
-    const look = this.#requestedCapture
-    if (this.#state !== 'over' && !this.#cause && look) void this.#captureEnd(look)
+    const captureRequest = this.#requestedCapture
+    if (this.#state !== 'over' && !this.#cause && captureRequest)
+      void this.#captureEnd(captureRequest)
     await this.#capturing
     this.#settle(end)
   }
@@ -634,9 +642,10 @@ class Supervision implements Supervisor {
 const notCaptured = (thrown: unknown) => ({ kind: 'none' as const, why: messageOf(thrown) })
 
 /** Larger of two scores; values above 100 and NaN are ignored. */
-const highest = (so: number, said: number): number => (said <= 100 ? Math.max(so, said) : so)
+const highest = (current: number, reported: number): number =>
+  reported <= 100 ? Math.max(current, reported) : current
 
-const saidBy = ({ actor, reason }: OperatorOrder): string => `${actor}: ${reason}`
+const attributedReason = ({ actor, reason }: OperatorOrder): string => `${actor}: ${reason}`
 
 function named(reason: unknown): string {
   return typeof reason === 'string' ? `: ${reason.slice(0, 200)}` : ''

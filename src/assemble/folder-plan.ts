@@ -105,7 +105,7 @@ const noWall = (why: string): OutcomeError => ({
 /** Error for a requirement of the configuration that this wall cannot meet; undefined if it meets all. */
 function whyNot({ schedule }: Profile, { signing, name }: Tenant): OutcomeError | undefined {
   if (signing.required) {
-    const message = `Tenant "${name}" runs signed code alone, and a command is not signed`
+    const message = `Tenant "${name}" runs signed code only, and a command is not signed`
     return { code: 'SIGNATURE_REQUIRED', message }
   }
   if (schedule.phases.length === 1) return undefined

@@ -8,7 +8,7 @@ import type { WardenClient } from '../walls/client.ts'
 const NAMES_MAX = 256
 
 /**
- * Asks the warden for the image of each job anew: vulnerability feeds age, and a tag may have moved. When a name resolves
+ * Asks the warden for the image of each job again: vulnerability feeds age, and a tag may have moved. When a name resolves
  * to another image than before, the spares of the old one are dropped.
  */
 export interface ImageLookupParts {

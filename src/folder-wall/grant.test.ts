@@ -28,7 +28,7 @@ const withRules = (rules: Partial<FolderRules>) => grantOf({ rules: { ...noRules
 const bindsOf = ({ grant }: ReturnType<typeof grantOf>) =>
   grant.binds.map(({ path, isWritable }) => `${isWritable ? 'w' : 'r'} ${path.slice(home.length)}`)
 
-test('A command has its folder, and folders of HOME by name alone', () => {
+test('A command has its folder, and folders of HOME only if they are named', () => {
   assert.deepEqual(bindsOf(grantOf({})), ['r /.nvm', 'w /work/project'])
   const more = grantOf({ write: ['src', '../data/open'], read: ['~/work/data', '.env'] })
   assert.deepEqual(bindsOf(more), [

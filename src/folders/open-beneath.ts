@@ -21,7 +21,7 @@ export interface OpenParent extends AsyncDisposable {
 const pathCharactersMax = 4096
 const stepsMax = 64
 
-/** Granted folders, and folders excluded whatever is granted. */
+/** Granted folders, and folders that are excluded even if a grant covers them. */
 export interface FolderGrants {
   readonly granted: readonly string[]
   /** Real paths, symlinks resolved. */

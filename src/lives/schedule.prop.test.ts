@@ -122,7 +122,7 @@ function overLives(
   fc.assert(fc.property(fc.tuple(schedule, controls, msMax, story), holds), settings)
 }
 
-/** Two walls: one applies each order, and one meets all orders it was ever given. */
+/** Two walls: one applies each order, and one applies the meet of all orders so far. */
 class Wall {
   readonly ordered = new Map<string, Controls>()
   readonly ended = new Set<string>()

@@ -40,7 +40,7 @@ export interface ZoneState {
   readonly rules: Pick<ZoneSchedule, 'onAnomaly' | 'shorten' | 'clock'>
   /** Index of the current step; never decreases. */
   readonly stepIndex: number
-  /** Limit of controls set by tighten orders, beside the phases. */
+  /** Limit of controls set by tighten orders, in addition to the phases. */
   readonly ceiling: Controls
   /** Controls last ordered from the wall. */
   readonly controls: Controls

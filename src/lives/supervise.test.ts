@@ -168,7 +168,7 @@ test('A limit or a lost wall is the last entry of the timeline', async () => {
   assert.deepEqual([crash.end.status, crash.story.at(-1)], ['failed', '10 terminated'])
 })
 
-test('A limit by the word of a guest has a code of the host and the trust of a guest', async () => {
+test('A limit that a guest reports has a code of the host, and trust "guest"', async () => {
   const text = `MEMORY ${'what the guest wants to have in the record '.repeat(80)}`
   for (const [code, told] of [
     [text, 'OTHER'],
@@ -203,7 +203,7 @@ test('A limit by the word of a guest has a code of the host and the trust of a g
   }
 })
 
-test('Capabilities are denied as soon as their phase closes them, whatever the wall does', async () => {
+test('Capabilities are denied as soon as their phase closes them, even if the wall permits them', async () => {
   const profile = profileOf({ schedule: scheduleOf(phasesOf(100, 100, 100, 100)) })
   const call = { name: 'ccos.clock', argsText: '[]' }
   const { timeline, end } = await live({

@@ -519,7 +519,7 @@ class Supervision implements Supervisor {
     }
   }
 
-  /** Refuses capabilities outside the phase here, whatever the wall permits; after a cut, all of them. */
+  /** Refuses capabilities outside the phase here, even if the wall permits them; after a cut, all of them. */
   async #call(
     io: TaskListener,
     name: string,

@@ -187,7 +187,7 @@ test('An advance by a condition shortens the rest too', async () => {
   assert(executionTime >= 3000 && executionTime <= 3000 + pollMs)
 })
 
-test('terminate_if ends a life, whatever other conditions hold', async () => {
+test('terminate_if ends a life, regardless of other conditions', async () => {
   const schedule = conditional({ terminateIf: 'output.bytes > 9', advanceIf: 'output.bytes > 9' })
   const { end, reason, executionTime } = await live({
     schedule,

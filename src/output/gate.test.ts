@@ -162,7 +162,7 @@ test('A lone surrogate becomes a replacement character, in keys too', () => {
   assert.equal(read('"\\ud83d\\ude00"').result, '\u{1f600}')
 })
 
-test('A result that does not match its schema is refused, and the error says where', () => {
+test('A result that does not match its schema is refused, and the error gives the position', () => {
   const schema = { type: 'object', properties: { width: { type: 'integer', minimum: 1 } } }
   const profile = { output: { gate: 'stream', schema } } as const
   const { status, result, error } = read('{"width":0}', 'json', profile)
@@ -293,7 +293,7 @@ test('A limit error names the limit, its value and how to raise it', () => {
   )
 })
 
-test('A life ended by its schedule says so', () => {
+test('A life ended by its schedule has a message that names it', () => {
   const { schedule } = profileOf()
   const phases = [{ ...schedule.phases[0]!, for: 1500 }]
   const { error } = close(

@@ -83,7 +83,10 @@ function installedIn(environment: string): PackageSource | undefined {
   return undefined
 }
 
-/** npm's hidden lock file inside records what is installed; the lock file beside it, what was intended. */
+/**
+ * Lock of the installed packages: npm's hidden lock file inside lists the installed versions, the lock file beside the
+ * folder the intended ones.
+ */
 function lockOf(modules: string): Buffer | undefined {
   const beside = LOCKS.map((name) => path.join(path.dirname(modules), name))
   for (const file of [path.join(modules, '.package-lock.json'), ...beside])

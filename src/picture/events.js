@@ -6,7 +6,7 @@ import { readControl } from './controls.js'
  * @typedef {import('./life.js').Entry} Entry
  * @typedef {keyof typeof kinds} Kind
  * @typedef {{ kind: Kind, zone: string, at: number, until: number, count: number, text: string }} Happening
- *   `until` is the time of the last where several are told as one
+ *   `until` is the time of the last one of several merged events
  */
 
 /** Maximum events listed separately. */

@@ -64,7 +64,7 @@ function plannedOf(phases, granted) {
 }
 
 /**
- * A life that is over. What it was to be is read from the reasons of its profile, as far as they say it.
+ * A finished life. Its plan is read from the reasons of its profile, as far as they contain it.
  * @param {{
  *   readonly status: string, readonly tier?: string | undefined, readonly provider?: string | undefined,
  *   readonly error?: { readonly code: string, readonly message: string } | undefined,

@@ -52,7 +52,7 @@ export class ResultCache {
       if (flight.followers >= FOLLOWERS_MAX) return this.#miss(job, await run())
       const landed = await awaitFlight(flight, asker.signal)
       if (typeof landed === 'object') return this.#hit(job, landed, asker, began)
-      // A cancelled run says nothing about the result, so the next waiter runs; other uncached ends apply to this run
+      // A cancelled run has no result, so the next waiter runs; other uncached ends apply to this run
       // only.
       if (landed === 'not kept') return this.#miss(job, await run())
     }

@@ -15,7 +15,7 @@ export interface ChosenSchedule {
 }
 
 /**
- * Chooses the schedule of a job. Precedence: bound to a capability called or asked for, bound to the origin, named by
+ * Chooses the schedule of a job. Precedence: bound to a capability called or requested, bound to the origin, named by
  * the job, `default`. Among several bound ones the shortest life wins. A job may replace a bound schedule only by one
  * that is nowhere looser. Presets can be named only if no schedule is configured, since they could otherwise bypass
  * one. Throws MayflyError INVALID for unknown names.

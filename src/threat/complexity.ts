@@ -6,7 +6,7 @@ import type { Node, Tree } from './syntax.ts'
  * field initialiser and static block starts at 1 and gains 1 for each `if`, `?:`, `for`, `for in`, `for of`,
  * `while`, `do`, `case` with a test, `catch`, `&&`, `||`, `??`, logical assignment, default value and optional
  * chaining link. `total` is the sum; the top level of a module or program, of which ESLint says nothing, adds its
- * decisions alone. `bodyCounts`: whether the function that a body was put into is one of them.
+ * decisions alone. `bodyCounts`: true if the wrapper function of a body counts as one of them.
  */
 export function complexityOf(tree: Tree, { bodyCounts = true } = {}): Complexity {
   const owners = new Map<Node | undefined, number>()

@@ -15,7 +15,7 @@ export function languageWithoutTree(
   return (dialectOf(asked, name) ?? 'js') === 'js' ? 'js' : 'ts'
 }
 
-/** Guesses the entry likewise; `auto` for Python alone. */
+/** Guesses the entry likewise; `auto` only for Python. */
 export function entryWithoutTree(asked: Entry, language: Language, source: string): Entry {
   if (asked !== 'auto' || language === 'python') return asked
   if (language !== 'js' && language !== 'ts') return 'program'

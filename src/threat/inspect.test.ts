@@ -71,7 +71,7 @@ const shapes: readonly (readonly [string, Language | undefined, Language, Entry]
 test('Entry "main" is for Python only', () => {
   assert.equal(look('def main(n): pass', { language: 'python', entry: 'main' }).entry, 'main')
   const { syntaxError } = look('return 1', { entry: 'main' })
-  assert.match(syntaxError?.message ?? '', /"main": it is for language "python" alone/)
+  assert.match(syntaxError?.message ?? '', /"main": it is for language "python" only/)
 })
 
 for (const [code, asked, language, entry] of shapes) {

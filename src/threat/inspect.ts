@@ -65,7 +65,7 @@ export function inspect(request: InspectRequest): Inspection {
 const notPython = {
   kind: 'error',
   entry: 'main',
-  message: 'Cannot run entry "main": it is for language "python" alone',
+  message: 'Cannot run entry "main": it is for language "python" only',
   offset: 0,
 } as const
 

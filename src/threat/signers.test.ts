@@ -69,7 +69,7 @@ test('A change that cannot be recorded is not made', () => {
   assert.deepEqual(readdirSync(folder), [])
 })
 
-test('The file is its owner’s alone, and a file that others may write is ignored', () => {
+test('The file is readable only by its owner, and a file that others may write is ignored', () => {
   const key = newKey()
   trust(key, 'ada')
   const file = join(folder, 'signers.json')

@@ -407,8 +407,7 @@ export class ZonedSandbox implements Sandbox {
     if (name === channelCapability) return await this.#exchange!.handle(zone, text)
     const called = this.#zones.get(zone)?.called
     if (called && called.size < calledMax) called.add(name)
-    if (!io.call)
-      throw new MayflyError('FORBIDDEN', `Cannot call "${name}": nobody answers`)
+    if (!io.call) throw new MayflyError('FORBIDDEN', `Cannot call "${name}": nobody answers`)
     return await io.call(name, text, zone)
   }
 

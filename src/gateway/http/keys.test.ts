@@ -73,7 +73,7 @@ test('A key store that is corrupt, or readable by others, is a STATE error and s
   await rm(file)
   await openKeys({ folder: folder.path })
   await chmod(file, 0o644)
-  await assert.rejects(openKeys({ folder: folder.path }), { code: 'STATE', detail: /others/ })
+  await assert.rejects(openKeys({ folder: folder.path }), { code: 'STATE', detail: /other users/ })
 })
 
 const quiet = () => undefined

@@ -168,7 +168,10 @@ function withinReach(
   const others = strongest([...floorsSaid(wanted), ...floorsFound(wanted, { escalated: false })])
   if (lacking.strength <= others.strength || lacking.strength <= strengthOf[leastStandIn])
     return need
-  const { tier: _tier, provider: _provider, ...anywhere } = need
+  const { tier: _tier, provider: _provider, ...named } = need
+  // A bound on a part of the job is no reason for a weaker wall around the whole.
+  const abilities = need.abilities.filter((ability) => ability !== 'program-zones')
+  const anywhere = { ...named, abilities }
   if (facts.some((fact) => rejectionReason(fact, anywhere) === undefined)) return need
   const because = `the strongest here in place of "${lacking.tier}" (${lacking.because})`
   const floor = strongest([others, floorAt(leastStandIn, because)])
@@ -259,6 +262,8 @@ const unenforced: Readonly<Partial<Record<Control, string>>> = {
   cpu: 'it cannot limit a guest to less than one core',
 }
 
+const noProgramZones = 'it makes no zones of programs, and the schedule has some'
+
 const lacks: Readonly<Partial<Record<Ability, string>>> = {
   network: 'it cannot provide a network',
   files: 'it does not support files',
@@ -274,6 +279,7 @@ const lacks: Readonly<Partial<Record<Ability, string>>> = {
   trace: 'it cannot trace functions',
   'program-trace': 'it traces functions of js and ts only',
   instructions: 'it does not count instructions: only those of WebAssembly modules are counted',
+  'program-zones': noProgramZones,
 }
 
 const has: Readonly<Partial<Record<Ability, string>>> = {
@@ -291,6 +297,7 @@ const has: Readonly<Partial<Record<Ability, string>>> = {
   trace: 'traces functions',
   'program-trace': 'traces functions of a program',
   instructions: 'counts instructions of WebAssembly modules',
+  'program-zones': 'makes zones of programs',
 }
 
 function blockedByScore({ config, verdict }: TierRequest): TierChoice['end'] {
@@ -369,9 +376,14 @@ function lacksRuntime(
 }
 
 /** Suggests a lower escalation only if nothing else rules out a wall that would run the code. */
-function hintFor(need: TierNeed, judged: readonly { readonly fact: ProviderFacts }[]): string {
+function hintFor(
+  need: TierNeed,
+  judged: readonly { readonly fact: ProviderFacts; readonly whyNot: string | undefined }[],
+): string {
   const { floor, tier, provider, language, abilities } = need
   const make = 'Make such a provider available ("mayfly doctor" lists what is missing)'
+  if (judged.some(({ whyNot }) => whyNot === noProgramZones))
+    return 'Choose a schedule without zones of programs, or a tier whose walls make them'
   const isThere = judged.some(({ fact }) => fact.available && fact.languages.includes(language))
   const isEscalated = floor.because.startsWith('escalation.') && floor.strength > strengthOf.isolate
   if (isEscalated && isThere && tier === undefined && provider === undefined)

@@ -432,6 +432,45 @@ test('configured floors, escalations and tenant floors still end unavailable', (
   assert.equal(made.kind, 'unavailable')
 })
 
+const zoned = {
+  schedules: {
+    default: {
+      phases: [{ name: 'full', for: '20s' }],
+      zones: {
+        video: { program: 'ffmpeg', phases: [{ name: 'brief', for: '1s', memory: '64MB' }] },
+      },
+    },
+  },
+}
+
+test('a schedule with zones of programs needs a wall that makes them; a wall without them is refused by name', () => {
+  const splits = factsOf('process', { can: ['network', 'program-zones'] })
+  const facts = [factsOf('isolate', { languages: ['js', 'ts'] }), splits, factsOf('microvm')]
+  const run = (asked: JobRequest, risk = 0) => {
+    const { language = 'js' } = asked
+    return { config: zoned, facts, asked, risk, verdict: { language } } as const
+  }
+  assert.equal(end(run({ language: 'sh' })), 'a-process')
+  const refused = plan(run({ language: 'sh', tier: 'microvm' }))
+  assert.equal(refused.kind, 'unavailable')
+  assert.match(
+    because(refused, 'providers.a-microvm') ?? '',
+    /it makes no zones of programs, and the schedule has some/,
+  )
+  // A realm executes no program.
+  assert.equal(end(run({ language: 'js' })), 'a-isolate')
+})
+
+test('the default escalation yields to no weaker wall for zones of programs', () => {
+  const splits = factsOf('process', { can: ['network', 'program-zones'] })
+  const risky = { config: zoned, risk: 60, verdict: { language: 'sh' } } as const
+  assert.equal(end({ ...risky, facts: [splits] }), 'a-process')
+  const made = plan({ ...risky, facts: [splits, factsOf('gvisor')] })
+  assert.equal(made.kind, 'unavailable')
+  const details = made.kind === 'unavailable' ? made.error.details : undefined
+  assert.match(JSON.stringify(details), /Choose a schedule without zones of programs/)
+})
+
 test('an unread package requires a stronger wall, and restrains limits no more than plain code', () => {
   const finding = { name: 'UNREAD_DEPENDENCY', score: 60, kind: 'threat' } as const
   const verdict = { findings: [finding] as unknown as Verdict['findings'] }

@@ -6,7 +6,8 @@ import {
   grantsNetwork,
   noFiles,
 } from '../contract/controls.ts'
-import { callable, hostCall, type Job } from '../contract/job.ts'
+import { callable, hostCall, type Job, type Language } from '../contract/job.ts'
+import type { Schedule } from '../contract/phase.ts'
 import type { FieldReason, Profile } from '../contract/profile.ts'
 import type { Ability } from '../contract/provider.ts'
 import type { Plan } from '../contract/pipeline.ts'
@@ -153,7 +154,8 @@ function chosenWall(job: Job, verdict: Verdict, { config, facts, raised }: PlanC
   const trust = trustOf(verdict)
   const schedule = scheduleFor({ chosen, granted: controls, timeoutMs: limits.timeout, trust })
   const counts = limits.instructions === undefined ? [] : (['instructions'] as const)
-  const abilities = [...abilitiesFor(job, verdict, controls), ...counts]
+  const split = splitsPrograms(schedule, language) ? (['program-zones'] as const) : []
+  const abilities = [...abilitiesFor(job, verdict, controls), ...split, ...counts]
   const holds = requiredControls(terms, limits)
   const choice = chooseTier({ config, tenant, asked, verdict, abilities, holds, raised }, facts)
   const granted = { chosen, terms, network, privateHosts, controls }
@@ -230,6 +232,12 @@ function abilitiesFor(
     ...(session?.kind === 'open' ? (['session'] as const) : []),
     ...(asked.trace ? ([isInRealm ? 'trace' : 'program-trace'] as const) : []),
   ]
+}
+
+/** True if the schedule has zones of programs, and the code may execute programs: a wall without them would drop a bound. */
+function splitsPrograms({ zones = {} }: Schedule, language: Language): boolean {
+  const executes = language !== 'js' && language !== 'ts' && language !== 'wasm'
+  return executes && Object.values(zones).some(({ programs }) => programs !== undefined)
 }
 
 /** True for a capability that is answered outside the wall. */

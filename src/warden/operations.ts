@@ -79,6 +79,8 @@ async function claim(walls: LiveWalls, asked: RequestOf<'claim'>): Promise<Answe
   })
   // Race: throws NOT_FOUND if the wall ended during the claim.
   walls.find(asked.wall)
+  // Fails closed: an engine without program zones would run the job without a bound of its schedule.
+  if (bounds.zones && !spent && !enclosure.zones) throw unable(wall.id, 'make program zones in')
   const value: ClaimResult = { spent, enforced }
   if (spent) return { value }
   walls.hold(wall, deadline, { bytes, idleBytes, isShort })

@@ -6,9 +6,15 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { openLog } from '../../src/evidence/log-reader.ts'
 import { Mayfly, MayflyError } from '../../src/index.ts'
 import { after, before, suite, test } from '../fixtures/drawn.ts'
+import { isRunscThere, noRunsc } from '../conformance/gvisor.ts'
+import { copyMachineState, machineState } from '../fixtures/machine-images.ts'
+import { isQemuThere, noQemu } from '../walls/qemu-here.ts'
+import { isUserKernelThere, noUserKernel } from '../walls/user-kernel-here.ts'
 import { makePlace, startServer, whenReady, type Place, type Server } from './program.ts'
 
 const missing = ['/usr/bin/perl', '/usr/bin/awk'].find((one) => !existsSync(one))
+const images = await machineState()
+const noImages = 'missing' in images && images.missing
 const zones = {
   pearl: {
     program: 'perl',
@@ -138,6 +144,43 @@ suite('Zones of programs, through the library', { skip: missing && `no ${missing
     assert.match(told!.programs![0]!.why, /ended by hand/)
     assert.ok(timeline.some(({ event, zone }) => event === 'terminated' && zone === 'pearl'))
   })
+})
+
+const otherWalls = [
+  { provider: 'gvisor', missing: isRunscThere() ? false : noRunsc },
+  { provider: 'user-mode-linux', missing: isUserKernelThere() ? noImages : noUserKernel },
+  { provider: 'qemu', missing: isQemuThere() ? noImages : noQemu },
+] as const
+
+suite('Zones of programs behind walls that make none', () => {
+  for (const { provider, missing: skip } of otherWalls)
+    test(
+      `S2-28: a schedule with zones of programs is refused by name behind ${provider}, and runs nothing`,
+      { skip },
+      async () => {
+        const folder = mkdtempSync(join(tmpdir(), 'mayfly-zones-'))
+        const state = join(folder, 'state')
+        try {
+          await copyMachineState(state)
+          const phases = [{ name: 'full', for: '60s' }]
+          const schedules = { default: { phases }, zoned: { phases, zones } }
+          await using mayfly = await Mayfly.open({
+            state,
+            schedules: structuredClone(schedules) as never,
+          })
+          const asked = { language: 'sh', code: 'echo ran', provider } as const
+          const { status, error, stdout } = await mayfly.run({ ...asked, schedule: 'zoned' })
+          assert.deepEqual([status, error?.code, stdout], ['unavailable', 'UNAVAILABLE', ''])
+          const reason = 'it makes no zones of programs, and the schedule has some'
+          assert.ok(
+            JSON.stringify(error?.details).includes(`"name":"${provider}","reason":"${reason}"`),
+          )
+          assert.equal((await mayfly.run(asked)).stdout, 'ran\n')
+        } finally {
+          rmSync(folder, { recursive: true, force: true })
+        }
+      },
+    )
 })
 
 suite('Zones of programs, over HTTP', { skip: missing && `no ${missing}` }, () => {

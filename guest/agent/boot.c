@@ -220,7 +220,7 @@ static void make_devices(void) {
   make_link("/root/dev/stderr", "/proc/self/fd/2");
   make_link("/root/dev/ptmx", "pts/ptmx");
   if (mkdir("/root/dev/pts", 0755) < 0 || mkdir("/root/dev/shm", 0755) < 0) fail(BOOT_DEVICES, "folders");
-  put("devpts", "/root/dev/pts", MS_NOSUID | MS_NOEXEC, "mode=0620,ptmxmode=0666,max=64", BOOT_DEVICES);
+  put("devpts", "/root/dev/pts", MS_NOSUID | MS_NOEXEC, "mode=0620,ptmxmode=0666,max=16", BOOT_DEVICES);
   put("tmpfs", "/root/dev/shm", CLOSED, sized("mode=1777,nr_inodes=20k", "10%"), BOOT_DEVICES);
 }
 
@@ -248,9 +248,14 @@ static void set(const char *file, const char *digit) {
 
 /*
  * io_uring is a way round seccomp, and the largest new source of kernel faults. A user namespace gives each program the
- * capabilities by which most faults of a kernel are reached, and mounts of its own that no phase would close.
+ * capabilities by which most faults of a kernel are reached, and mounts of its own that no phase would close. TIOCSTI lets a program
+ * push input into its controlling terminal, which the shell there executes later (CVE-2016-2568; a sysctl since Linux 6.2). TIOCSETD
+ * would load drivers of line disciplines (CVE-2017-2636).
  */
 static void close_ways(void) {
+  set("/proc/sys/dev/tty/legacy_tiocsti", "0");
+  set("/proc/sys/dev/tty/ldisc_autoload", "0");
+  set("/proc/sys/kernel/unprivileged_bpf_disabled", "1");
   set("/proc/sys/kernel/io_uring_disabled", "2");
   set("/proc/sys/user/max_user_namespaces", "0");
 }

@@ -3,7 +3,10 @@ import { spawn } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { WebSocket, type RawData } from 'ws'
 import { after, before, suite, test } from '../fixtures/drawn.ts'
+import { copyMachineState } from '../fixtures/machine-images.ts'
 import { unable } from '../walls/process-stands.ts'
+import { isQemuThere, noQemu } from '../walls/qemu-here.ts'
+import { isUserKernelThere, noUserKernel } from '../walls/user-kernel-here.ts'
 import {
   bin,
   makeKey,
@@ -175,19 +178,84 @@ suite('Terminals of a server', { skip: unable('python') }, () => {
 
   /** Runs the program on a terminal of this machine, which Python makes. */
   async function typed(args: readonly string[], env: NodeJS.ProcessEnv): Promise<string> {
-    const words = [process.execPath, bin, ...args, '--state', place.state]
-    const own = args.includes('--') ? [process.execPath, bin, ...args] : words
-    const child = spawn('/usr/bin/python3', ['-c', onTerminal, ...own], {
-      env: { ...process.env, ...env, TERM: 'xterm' },
-      cwd: place.cwd,
-    })
-    let text = ''
-    for (const stream of [child.stdout, child.stderr])
-      stream.on('data', (chunk: Buffer) => (text += chunk.toString()))
-    await new Promise((resolve) => child.once('close', resolve))
-    return text
+    return await typedAt(place, args, env)
   }
 })
+
+const tiers = [
+  { tier: 'microvm', missing: isQemuThere() ? false : noQemu },
+  { tier: 'userkernel', missing: isUserKernelThere() ? false : noUserKernel },
+] as const
+
+for (const { tier, missing } of tiers)
+  suite(
+    `Terminals of a server, in a wall of the tier ${tier}`,
+    { skip: missing || unable('python') },
+    () => {
+      let place: Place
+      let server: Server
+      let noImages: string | undefined
+      before(async () => {
+        place = makePlace()
+        noImages = await copyMachineState(place.state)
+        server = await startServer(place)
+        await whenReady(server)
+      })
+      after(async () => {
+        await server.stop()
+        place.remove()
+      })
+
+      test(`a terminal behind ${tier} works over HTTP and by mayfly sandbox exec -t: size, resize, Ctrl-C, exit code`, async (t) => {
+        if (noImages !== undefined) return t.skip(noImages)
+        const headers = {
+          authorization: `Bearer ${server.apiKey}`,
+          'content-type': 'application/json',
+        }
+        const body = JSON.stringify({ language: 'python', tier })
+        const response = await fetch(new URL('/v1/sandboxes', server.active), {
+          method: 'POST',
+          headers,
+          body,
+        })
+        const { id, tier: got } = (await response.json()) as {
+          readonly id: string
+          readonly tier: string
+        }
+        assert.equal(got, tier)
+        const url = new URL(`/v1/sandboxes/${id}/pty?cols=90&rows=20`, server.active)
+        url.protocol = 'ws:'
+        const client = new Client(url, server.apiKey)
+        assert.deepEqual(await client.answered, [101])
+        client.socket.send(Buffer.from('stty size; uname -n; exit 5\r'))
+        await client.shows(/20 90/)
+        assert.equal(await client.closed, 1000)
+        assert.deepEqual(client.told, [{ exit: { code: 5, signal: null } }])
+        const env = { MAYFLY_SERVER: server.active, MAYFLY_API_KEY: server.apiKey }
+        const shown = await typedAt(place, ['sandbox', 'exec', '-t', id, '--', 'sh'], env)
+        assert.match(shown, /33 77[^]*code-130[^]*44 88[^]*exited 6/)
+      })
+    },
+  )
+
+/** Runs the program on a terminal of this machine, which Python makes. */
+async function typedAt(
+  place: Place,
+  args: readonly string[],
+  env: NodeJS.ProcessEnv,
+): Promise<string> {
+  const command = [process.execPath, bin, ...args]
+  const own = args.includes('--') ? command : [...command, '--state', place.state]
+  const child = spawn('/usr/bin/python3', ['-c', onTerminal, ...own], {
+    env: { ...process.env, ...env, TERM: 'xterm' },
+    cwd: place.cwd,
+  })
+  let text = ''
+  for (const stream of [child.stdout, child.stderr])
+    stream.on('data', (chunk: Buffer) => (text += chunk.toString()))
+  await new Promise((resolve) => child.once('close', resolve))
+  return text
+}
 
 const onTerminal = `
 import fcntl, os, pty, re, select, signal, struct, sys, termios, time
@@ -197,6 +265,8 @@ if pid == 0:
     size(0, 33, 77)
     os.execv(sys.argv[1], sys.argv[1:])
 shown = b''
+# BusyBox requests the cursor position.
+prompt = rb'[$#] (?:\\x1b\\[6n)?$'
 def until(pattern):
     global shown
     late = time.time() + 30
@@ -210,11 +280,11 @@ def until(pattern):
             sys.stdout.buffer.write(got); sys.stdout.flush()
     shown = b''
 def type(keys, pattern): os.write(fd, keys); until(pattern)
-until(rb'[$#] $')
+until(prompt)
 type(b'stty size\\r', rb'33 77')
 type(b'sleep 1000; echo late\\r', rb'late\\r')
 time.sleep(0.3)
-type(b'\\x03', rb'[$#] $')
+type(b'\\x03', prompt)
 type(b'echo code-$?\\r', rb'code-130')
 size(fd, 44, 88)
 time.sleep(0.3)

@@ -7,12 +7,19 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Mayfly, type Box } from '../../src/index.ts'
 import { isRunscThere, noRunsc } from '../conformance/gvisor.ts'
 import { test } from '../fixtures/drawn.ts'
+import { copyMachineState, machineState } from '../fixtures/machine-images.ts'
 import { Typist } from '../fixtures/typist.ts'
 import { unable } from './process-stands.ts'
+import { isQemuThere, noQemu } from './qemu-here.ts'
+import { isUserKernelThere, noUserKernel } from './user-kernel-here.ts'
 
 /** Terminals in sessions: by the manager of Python, and by that of Node and shells. */
 const noBubblewrap = () => unable('python') || (!existsSync('/usr/bin/bwrap') && 'bwrap is missing')
 const noGvisor = () => unable('python') || (!isRunscThere() && noRunsc)
+const images = await machineState()
+const noImages = 'missing' in images && images.missing
+const noMachines = () => (isQemuThere() ? noImages : noQemu)
+const noUserKernels = () => (isUserKernelThere() ? noImages : noUserKernel)
 const walls = [
   { provider: 'bubblewrap', language: 'python', skip: noBubblewrap },
   { provider: 'bubblewrap', language: 'bash', skip: noBubblewrap },
@@ -20,10 +27,17 @@ const walls = [
   { provider: 'embedded', language: 'node', skip: () => unable() },
   { provider: 'gvisor', language: 'python', skip: noGvisor },
   { provider: 'gvisor', language: 'sh', skip: noGvisor },
+  { provider: 'qemu', language: 'python', skip: noMachines },
+  { provider: 'qemu', language: 'node', skip: noMachines },
+  { provider: 'user-mode-linux', language: 'python', skip: noUserKernels },
+  { provider: 'user-mode-linux', language: 'sh', skip: noUserKernels },
 ] as const
 
-/** A prompt of bash, and of sh; gVisor hands a key that signalled on as well, and bash rings. */
-const PROMPT = /[$#] [^ -~]*$/
+/**
+ * Prompt of bash and of sh. gVisor also delivers a key that raised a signal, and bash rings the bell. BusyBox requests the cursor
+ * position (DSR, ESC [ 6 n).
+ */
+const PROMPT = /[$#] (?:[^ -~]\[6n|[^ -~])*$/
 /** More than a window, and far less than what a flood prints in this time. */
 const ON_WAY_BYTES_MAX = 2 ** 20
 
@@ -42,22 +56,25 @@ def many():
     for _ in range(100): made.append(os.openpty())
 seen = {'own terminal': tried(lambda: os.open('/dev/tty', os.O_RDWR)), 'a hundred': tried(many)}
 for name, request in (('TIOCSTI', 0x5412), ('TIOCLINUX', 0x541c), ('TIOCSETD', 0x5423), ('TIOCCONS', 0x541d)):
-    seen[name] = tried(lambda: fcntl.ioctl(made[0][1], request, bytearray(4)))
+    seen[name] = tried(lambda: fcntl.ioctl(made[0][1], request, bytearray([3, 0, 0, 0])))
 seen['made'] = len(made)
 print(json.dumps(seen))
 `
 
 const allowed = ['process', 'write', 'network', 'outside']
 const schedules = { 'no-programs': { phases: [{ name: 'all', for: '60s', syscalls: allowed }] } }
+/** Generous: emulation on a busy machine is slow. */
+const slowLimits = { timeout: '60s' }
 let state: string
 let mayfly: Mayfly
 before(async () => {
   state = mkdtempSync(join(tmpdir(), 'mayfly-terminals-'))
+  if (!noMachines() || !noUserKernels()) await copyMachineState(state)
   mayfly = await Mayfly.open({ state, schedules })
 })
 after(async () => {
   await mayfly.close()
-  rmSync(state, { recursive: true, force: true })
+  for (const own of [state, `${state}-warden`]) rmSync(own, { recursive: true, force: true })
 })
 
 for (const { provider, language, skip } of walls)
@@ -123,7 +140,7 @@ for (const { provider, language, skip } of walls)
       const other = new Typist(await box.pty())
       const far = 'setsid sh -c "echo begun; exec sleep 3004"'
       const script = `trap "" HUP TERM; sleep 3002 & nohup sleep 3003 & ${far} & wait`
-      const terminal = await box.pty({ command: ['bash', '-c', script] })
+      const terminal = await box.pty({ command: ['sh', '-c', script] })
       await new Typist(terminal).shows(/begun/)
       assert.equal((await terminal.close()).status, 'cancelled')
       await untilGone(box, 'sleep 300[23]')
@@ -192,6 +209,35 @@ suite('Terminals as a means of hostile programs', { skip: noBubblewrap() }, () =
       assert.deepEqual(seen, { 'own terminal': 'ENXIO', 'a hundred': 'ENOSPC', ...refused })
       assert.equal(made, 16)
     })
+
+  for (const [provider, skip] of [
+    ['qemu', noMachines()],
+    ['user-mode-linux', noUserKernels()],
+  ] as const)
+    always(
+      `a program behind ${provider} opens sixteen at most, injects input into none, and loads no line discipline`,
+      { skip },
+      async () => {
+        const asked = { language: 'python', provider, limits: slowLimits } as const
+        const { status, error, stdout, stderr } = await mayfly.run({ ...asked, code: tries })
+        assert.equal(status, 'ok', JSON.stringify([error, stderr]))
+        const { made, ...seen } = JSON.parse(stdout)
+        // Errors of the guest's own kernel: no seccomp filter of this machine applies to its programs.
+        const refused = {
+          TIOCSTI: 'EIO',
+          TIOCLINUX: 'ENOTTY',
+          TIOCSETD: 'EPERM',
+          TIOCCONS: 'EPERM',
+        }
+        assert.deepEqual(seen, { 'own terminal': 'ENXIO', 'a hundred': 'ENOSPC', ...refused })
+        assert.equal(made, 16)
+        await using box = await mayfly.open(asked)
+        const own = 'import fcntl; fcntl.ioctl(0, 0x5412, b"x")'
+        const terminal = await box.pty({ command: ['python3', '-c', own] })
+        await new Typist(terminal).shows(/Errno 5/)
+        assert.equal((await terminal.exited).exitCode, 1)
+      },
+    )
 })
 
 async function running(box: Box): Promise<string> {

@@ -9,10 +9,15 @@ const parents = [
 
 /** Empty cgroups of walls: leaked, unless a wall is being created or removed right now. */
 export function emptyGroups(): readonly string[] {
+  return wallGroups().filter((folder) => textOf(join(folder, 'cgroup.procs')) === '')
+}
+
+/** Cgroups of the walls of this user, in each hierarchy. */
+export function wallGroups(): readonly string[] {
   return parents.flatMap((parent) =>
     foldersIn(parent)
       .map((name) => join(parent, name))
-      .filter((folder) => isOurs(folder) && textOf(join(folder, 'cgroup.procs')) === ''),
+      .filter(isOurs),
   )
 }
 

@@ -31,3 +31,9 @@ export const boundsOfSentry: { readonly [B in keyof typeof bounds]: number } = {
  * processes are none of this machine's.
  */
 export const boundsOfMachine: typeof boundsOfSentry = { ...bounds, memoryBytes: 768 * 2 ** 20 }
+
+/** Bounds of a user-mode kernel: each process of its guest, and each thread of the kernel, is a process of this machine too. */
+export const boundsOfUserKernel: typeof boundsOfSentry = {
+  ...boundsOfMachine,
+  processes: boundsOfSentry.processes,
+}

@@ -1,6 +1,11 @@
 import { statfsSync, statSync } from 'node:fs'
 import { descendantsOf } from '../proc.ts'
-import { bounds as boundsOfProcesses, boundsOfMachine, boundsOfSentry } from './bounds.ts'
+import {
+  bounds as boundsOfProcesses,
+  boundsOfMachine,
+  boundsOfSentry,
+  boundsOfUserKernel,
+} from './bounds.ts'
 import type { Bound, ProcessCase } from './case.ts'
 import { cpuOfTree, sizeOfTree } from './look.ts'
 import type { WallName } from './walls.ts'
@@ -54,6 +59,7 @@ export function measure(): Measure {
 const boundsOf: Partial<Record<WallName, typeof boundsOfSentry>> = {
   gvisor: boundsOfSentry,
   qemu: boundsOfMachine,
+  'user-mode-linux': boundsOfUserKernel,
 }
 
 /** Each wall is a tree below the warden, a child of this process. */

@@ -9,7 +9,6 @@ import type { JobRequest } from '../../../src/contract/job.ts'
 import type { Outcome } from '../../../src/contract/outcome.ts'
 import type { Provider } from '../../../src/contract/provider.ts'
 import { strengthOf } from '../../../src/contract/tier.ts'
-import type { JailLayer } from '../../../src/jail/facts.ts'
 import { newJob } from '../../../src/job.ts'
 import { createSparePools } from '../../../src/pool/spare-pools.ts'
 import { startWarden } from '../../../src/sdk/start-warden.ts'
@@ -17,20 +16,26 @@ import { createProcessProvider } from '../../../src/tiers/process/provider.ts'
 import type { WardenClient } from '../../../src/walls/client.ts'
 import type { End } from '../case.ts'
 import { limits } from './bounds.ts'
+import { LeftoverCounter, type LeftBehind } from './left-behind.ts'
 import { programOf, type ProcessBait, type ProcessCase } from './case.ts'
 
 /** The providers that run whole processes. */
 export const wallNames = ['bubblewrap', 'embedded'] as const
-export type WallName = (typeof wallNames)[number] | 'gvisor' | 'qemu' | 'podman'
+export type WallName = (typeof wallNames)[number] | 'gvisor' | 'qemu' | 'user-mode-linux' | 'podman'
 
 export interface Walls extends AsyncDisposable {
+  /** Ends all walls and the warden. Idempotent. Resolves with the leftovers of walls on this machine. */
+  close(): Promise<LeftBehind>
+  /** Number of walls so far. */
+  readonly count: number
   run(job: JobRequest): Promise<Outcome>
   /** Reason why a provider is unavailable here; undefined if available. */
   absent(name: WallName): Promise<string | undefined>
 }
 
 export interface WallsWish {
-  readonly without?: readonly JailLayer[]
+  /** Layers to leave out, by their names in `Wall.layers`. */
+  readonly without?: readonly string[]
   /** Programs and layers of this machine to treat as missing. */
   readonly hide?: readonly string[]
   /** State folder with the images of machines. */
@@ -44,12 +49,22 @@ export async function openWalls({ unproved, ...options }: WallsWish = {}): Promi
   const state = mkdtempSync(path.join(tmpdir(), 'hostile-state-'))
   const object = { state, escalation: { 0: 'process' } } as const
   const { config } = loadConfig({ object, env: {}, cwd: tmpdir() })
+  const counter = new LeftoverCounter(state)
   const warden = await startWarden({ stateFolder: state, ...options })
   const providers = unproved ? wallNames.map((jailKind) => unprovedBy(jailKind, warden)) : []
   const assembly = assemble({ config, warden, kind: 'library', providers })
   const who = { tenant: 'default', principal: 'library', origin: 'library' } as const
   const caller = { signal: new AbortController().signal, tap: undefined }
+  let closed: Promise<LeftBehind> | undefined
+  const close = async () => {
+    await assembly[Symbol.asyncDispose]()
+    return await counter.left()
+  }
   return {
+    close: () => (closed ??= close()),
+    get count() {
+      return counter.walls
+    },
     run: (job) => assembly.run(newJob(job, who, systemClock), caller),
     async absent(name) {
       const proved = (await assembly.providers()).find(({ provider }) => provider.name === name)
@@ -57,7 +72,7 @@ export async function openWalls({ unproved, ...options }: WallsWish = {}): Promi
       return proved.availability.available ? undefined : proved.availability.reason
     },
     async [Symbol.asyncDispose]() {
-      await assembly[Symbol.asyncDispose]()
+      await (closed ??= close())
       for (const own of [state, `${state}-warden`]) rmSync(own, { recursive: true, force: true })
     },
   }

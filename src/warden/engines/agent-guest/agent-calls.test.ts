@@ -88,6 +88,9 @@ function played({
       return Promise.resolve(Buffer.from(open.join(' ')))
     },
   }
-  const calls = new AgentCalls(agent as unknown as AgentLink, policies as unknown as PolicyCompiler)
+  const calls = new AgentCalls(agent as unknown as AgentLink, {
+    policies: policies as unknown as PolicyCompiler,
+    hasProfile: confines,
+  })
   return { calls, asked }
 }

@@ -23,12 +23,17 @@ export class AgentCalls implements CallControl {
   readonly closable: readonly CallClass[]
   readonly #agent: AgentLink
   readonly #policies: PolicyCompiler
+  readonly #hasProfile: boolean
   #open: readonly CallClass[] = callClasses
 
-  constructor(agent: AgentLink, policies: PolicyCompiler) {
+  constructor(
+    agent: AgentLink,
+    { policies, hasProfile }: { readonly policies: PolicyCompiler; readonly hasProfile: boolean },
+  ) {
     this.#agent = agent
     this.#policies = policies
-    const others = agent.can('confines') ? [] : profiledCalls
+    this.#hasProfile = hasProfile
+    const others = this.#hasProfile ? [] : profiledCalls
     this.closable = callClasses.filter((name) => !others.includes(name))
   }
 
@@ -52,9 +57,8 @@ export class AgentCalls implements CallControl {
   async #close(closing: readonly CallClass[]): Promise<number> {
     if (closing.length === 0) return 0
     const open = this.#open.filter((name) => !closing.includes(name))
-    const isProfiled = this.#agent.can('confines')
     // First: a profile that cannot be made closes nothing halfway.
-    const policy = isProfiled ? await this.#policies.compile(open) : undefined
+    const policy = this.#hasProfile ? await this.#policies.compile(open) : undefined
     if (closing.includes('process'))
       await this.#ask({ do: 'lower-limit', limit: 'processes', value: 0 })
     const killed = closing.includes('write') ? await this.#ask({ do: 'close-writing' }) : 0

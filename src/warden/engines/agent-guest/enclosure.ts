@@ -22,7 +22,8 @@ import { runnerEnd, type RunnerEnd } from './ending.ts'
 import { spentMs } from './measure.ts'
 import { AgentCalls } from './agent-calls.ts'
 import type { PolicyCompiler } from './policy-compiler.ts'
-import { carrierProgram, type LiveMachine } from './source.ts'
+import { isConfined } from './runner.ts'
+import { carrierProgram, type LiveMachine, type MachineKey } from './source.ts'
 import { Stops, type Holder } from './stops.ts'
 
 /** Threads of Node at work: main, pool of libuv, workers of V8, the collector's, and two that start later. */
@@ -32,8 +33,12 @@ const RENEW_MS_MAX = 30_000
 /** Longest wait for the carrier's exit, in milliseconds: a job has a deadline of its own. */
 const LIFE_MS_MAX = 2 ** 31 - 1
 
+/** Layer name: programs run as an ordinary user of the guest, not as its root. */
+export const guestUser = 'guest user'
+
 export interface GuestWallParts {
   readonly program: ProgramName
+  readonly key: MachineKey
   /** Bytes of scratch. */
   readonly disk: number
   readonly tookMs: number
@@ -111,7 +116,9 @@ export class GuestEnclosure implements Enclosure {
       agent: machine.agent,
       report: (seen) => parts.report({ of: machine.process.id, seen }),
     })
-    this.calls = new AgentCalls(machine.agent, parts.policies)
+    const { policies, key } = parts
+    const hasProfile = isConfined(machine.agent, key)
+    this.calls = new AgentCalls(machine.agent, { policies, hasProfile })
     this.id = machine.process.id
     const { copy } = machine
     this.memory = copy && new GuestCaptures(this.id, copy, this.#stops)
@@ -291,7 +298,7 @@ function wallOf(
   { idleBytes, calls }: Pick<Wall, 'idleBytes' | 'calls'>,
 ): Wall {
   const { id, uid, processes, cgroup } = machine.process
-  const isConfined = machine.agent.can('confines')
+  const hasProfile = isConfined(machine.agent, parts.key)
   return {
     id,
     program: parts.program,
@@ -300,7 +307,8 @@ function wallOf(
     layers: [
       ...parts.kind.layers,
       'own kernel',
-      ...(isConfined ? ['apparmor'] : []),
+      ...(parts.key.isRoot ? [] : [guestUser]),
+      ...(hasProfile ? ['apparmor'] : []),
       'seccomp',
       'user namespace',
       'network namespace',
@@ -316,7 +324,7 @@ function wallOf(
       ...(cgroup?.controllers.includes('cpu')
         ? []
         : ['cpu quota: a guest that overdraws its time is stopped for a while']),
-      ...(isConfined ? [] : [withoutProfile(parts.policies, calls)]),
+      ...(hasProfile ? [] : [withoutProfile(parts.policies, calls)]),
       ...parts.kind.missing(machine),
     ],
     calls,

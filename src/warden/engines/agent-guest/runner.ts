@@ -13,6 +13,7 @@ import {
   type WholeProgram,
   type WholeSettings,
 } from '../../../jail/whole.ts'
+import type { AgentLink } from './agent-link.ts'
 import { jobProfile } from './policy-text.ts'
 import { carrierProgram, type MachineKey } from './source.ts'
 
@@ -57,7 +58,7 @@ export function runnerFiles(
 
 /** The agent's command for the carrier and its runner; `run` of `src/agent-wire/encode.ts`. */
 export function runnerCommand(
-  { program, isWarm, scratchBytes }: MachineKey,
+  { program, isWarm, scratchBytes, isRoot }: MachineKey,
   {
     isCloned = false,
     isConfined = false,
@@ -82,7 +83,7 @@ export function runnerCommand(
   }
   const main = insideOf(mainOf(program), whole.places)
   const runner = [interpreters[program], ...whole.flags, main, JSON.stringify(settings)]
-  const numbers = [JOB_FD, GROUP_FD, ownUidInside].map(String)
+  const numbers = [JOB_FD, GROUP_FD, isRoot ? 0 : ownUidInside].map(String)
   const own = [...numbers, workFolder, `${scratchBytes}`, isConfined ? jobProfile : '-', '--']
   return {
     kind: 'run',
@@ -102,6 +103,14 @@ export function runnerCommand(
       { number: GROUP_FD, name: groupDescriptor },
     ],
   }
+}
+
+/** Whether AppArmor confines the programs of a guest of this key. */
+export function isConfined(
+  agent: Pick<AgentLink, 'can'>,
+  { isUnconfined }: Pick<MachineKey, 'isUnconfined'>,
+): boolean {
+  return agent.can('confines') && !isUnconfined
 }
 
 function wholeOf(program: MachineProgram, scratchBytes: number, isWarm: boolean): WholeProgram {

@@ -36,6 +36,10 @@ export interface MachineKey {
   readonly scratchBytes: number
   /** Digest of the image that is its root; by default that which the tag of its program names. */
   readonly image?: string
+  /** Tests only: programs run as root of the guest. */
+  readonly isRoot?: true
+  /** Tests only: AppArmor does not confine its programs. */
+  readonly isUnconfined?: true
 }
 
 /** The process that holds a guest, in its jail. */

@@ -1,6 +1,6 @@
 import { MayflyError } from '../../../contract/error.ts'
 import type { AgentLink } from './agent-link.ts'
-import { runnerCommand } from './runner.ts'
+import { isConfined, runnerCommand } from './runner.ts'
 import type { MachineKey } from './source.ts'
 
 /** Bounds each wait for the agent. An emulator on a machine that is busy with eight others gets a tenth of a processor. */
@@ -14,7 +14,7 @@ export async function startRunner(
   key: MachineKey,
   isCloned = false,
 ): Promise<void> {
-  agent.send(runnerCommand(key, { isCloned, isConfined: agent.can('confines') }))
+  agent.send(runnerCommand(key, { isCloned, isConfined: isConfined(agent, key) }))
   const said: Buffer[] = []
   for (;;) {
     const next = await agent.take(['output', 'ended', 'refused'], START_MS_MAX)

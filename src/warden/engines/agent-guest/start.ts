@@ -9,7 +9,7 @@ import { wallUids } from '../../../contract/uids.ts'
 import { openCgroups } from '../../../os/cgroup.ts'
 import { mappedUids } from '../../../os/proc.ts'
 import { closing } from '../../refusals.ts'
-import { GuestEnclosure, type GuestWords } from './enclosure.ts'
+import { GuestEnclosure, guestUser, type GuestWords } from './enclosure.ts'
 import type { GuestHost } from './jailed-guest.ts'
 import { machineMiB } from './memory-size.ts'
 import { PolicyCompiler } from './policy-compiler.ts'
@@ -36,6 +36,7 @@ export class GuestStarter {
   readonly #hasCgroups: boolean
   readonly #policies: PolicyCompiler
   readonly #report: EngineHost['report']
+  readonly #without: readonly string[]
   #isClosed = false
 
   constructor(parts: GuestEngineParts, options: EngineOptions, host: EngineHost) {
@@ -44,6 +45,7 @@ export class GuestStarter {
     this.#hasCgroups = guestHost.cgroups !== undefined
     const state = async () => options.imageState ?? (await host.state())
     this.#report = (report) => host.report(report)
+    this.#without = options.without ?? []
     this.#policies = new PolicyCompiler(options.hide)
     this.#source = parts.openSource({ host: guestHost, options, state, policies: this.#policies })
   }
@@ -51,11 +53,13 @@ export class GuestStarter {
   async start(spec: EnclosureSpec): Promise<Enclosure> {
     const began = performance.now()
     if (this.#isClosed) throw closing()
-    const machine = await this.#source.take(keyOf(spec))
+    const key = keyOf(spec, this.#without)
+    const machine = await this.#source.take(key)
     try {
       if (this.#isClosed) throw closing()
       return new GuestEnclosure(machine, {
         program: spec.program,
+        key,
         disk: spec.disk ?? DISK_BYTES,
         tookMs: performance.now() - began,
         isBounded: this.#hasCgroups,
@@ -87,19 +91,22 @@ function guestHostOf({ hide = [], without = [] }: EngineOptions, host: EngineHos
 }
 
 /** Throws MayflyError UNAVAILABLE for what no machine has. */
-function keyOf({
-  program,
-  spares,
-  disk = DISK_BYTES,
-  usual,
-  layers = [],
-  image,
-}: EnclosureSpec): MachineKey {
+function keyOf(
+  { program, spares, disk = DISK_BYTES, usual, layers = [], image }: EnclosureSpec,
+  without: readonly string[],
+): MachineKey {
   if (program !== 'node' && program !== 'python')
     throw new MayflyError('UNAVAILABLE', `Cannot start program "${program}": no machine runs it`)
   if (layers.length > 0)
     throw new MayflyError('UNAVAILABLE', 'Cannot mount packages: a machine has those of its image')
   const memoryMiB = machineMiB({ disk, memory: usual?.memory })
-  const own = { program, isWarm: spares > 0, memoryMiB, scratchBytes: disk }
+  const own = {
+    program,
+    isWarm: spares > 0,
+    memoryMiB,
+    scratchBytes: disk,
+    ...(without.includes(guestUser) && ({ isRoot: true } as const)),
+    ...(without.includes('apparmor') && ({ isUnconfined: true } as const)),
+  }
   return image === undefined ? own : { ...own, image }
 }

@@ -1,0 +1,75 @@
+import { existsSync, readdirSync } from 'node:fs'
+import { basename } from 'node:path'
+import { leaseFolder } from '../../../src/lib/state-folder.ts'
+import { wallFolder } from '../../../src/warden/engines/wall-folder.ts'
+import { descendantsOf, isRunning, kindsOpen } from '../../conformance/remains.ts'
+import { until } from '../../conformance/stand.ts'
+import { wallGroups } from '../../walls/groups.ts'
+
+/** A boot takes longer, so the lease of each wall is seen. */
+const POLL_MS = 50
+const GONE_MS_MAX = 15_000
+
+/** Resources on this machine of walls that are closed. */
+export interface LeftBehind {
+  readonly processes: number
+  readonly leases: readonly string[]
+  readonly folders: readonly string[]
+  readonly cgroups: readonly string[]
+  readonly sockets: number
+}
+
+/**
+ * Counts the leftovers of walls: create it before the warden starts, and read `left` after its end. Walls are known by their
+ * leases, which are polled; folders and cgroups have the names of their walls. Not counted: mounts of other namespaces, which end
+ * with the processes in them.
+ */
+export class LeftoverCounter {
+  readonly #leases: string
+  readonly #walls = new Set<string>()
+  readonly #before = new Set(descendantsOf(process.pid))
+  readonly #socketsBefore = kindsOpen()['socket'] ?? 0
+  readonly #timer: NodeJS.Timeout
+
+  constructor(state: string) {
+    this.#leases = leaseFolder(state)
+    this.#timer = setInterval(() => this.#poll(), POLL_MS).unref()
+  }
+
+  /** Number of walls so far. */
+  get walls(): number {
+    return this.#walls.size
+  }
+
+  /** Leftovers, once there are none or after 15 s. The state folder must still be there. */
+  async left(): Promise<LeftBehind> {
+    clearInterval(this.#timer)
+    const isClean = () => sizeOf(this.#count()) === 0
+    await until(isClean, 'the end of all walls', GONE_MS_MAX).catch(() => undefined)
+    return this.#count()
+  }
+
+  #poll(): readonly string[] {
+    const leases = existsSync(this.#leases) ? readdirSync(this.#leases) : []
+    for (const lease of leases) this.#walls.add(basename(lease).split('.')[0]!)
+    return leases
+  }
+
+  #count(): LeftBehind {
+    const leases = this.#poll()
+    const processes = descendantsOf(process.pid).filter((pid) => !this.#before.has(pid))
+    const names = [...this.#walls]
+    return {
+      processes: processes.filter(isRunning).length,
+      leases,
+      folders: names.map(wallFolder).filter((folder) => existsSync(folder)),
+      cgroups: wallGroups().filter((group) => this.#walls.has(basename(group))),
+      sockets: Math.max(0, (kindsOpen()['socket'] ?? 0) - this.#socketsBefore),
+    }
+  }
+}
+
+/** Number of leftovers in all. */
+export function sizeOf({ processes, leases, folders, cgroups, sockets }: LeftBehind): number {
+  return processes + sockets + leases.length + folders.length + cgroups.length
+}

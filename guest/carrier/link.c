@@ -69,10 +69,18 @@ void send_data(uint32_t stream, const void *bytes, size_t length) {
   memcpy(to + 4, bytes, length);
 }
 
+/* The kernel's buffer of a line has 4,096 bytes, and a driver that it throttled may not go on. */
+static void report_read(size_t bytes) {
+  static int is_line = -1;
+  if (is_line < 0) is_line = isatty(channel);
+  if (is_line) put_number(reserve(READ, 4), (uint32_t)bytes);
+}
+
 void read_channel(void (*take)(uint8_t kind, const uint8_t *payload, size_t length)) {
   ssize_t n = read(channel, in + in_have, sizeof in - in_have);
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (n <= 0) _exit(CHANNEL_GONE);
+  report_read((size_t)n);
   in_have += (size_t)n;
   size_t at = 0;
   while (in_have - at >= HEADER_BYTES) {

@@ -7,6 +7,9 @@
  *
  * Each side may send WINDOW bytes of a stream ahead (WINDOW_OUT of a connection), and as many more as it is given credit for.
  *
+ * A channel that is a serial line has a window of its own, which the server keeps: it sends 2,048 bytes ahead at most of those that the
+ * guest reported as read, whatever frames they are of (src/walls/paced-socket.ts).
+ *
  * Both ways
  *   1 data    u32 stream, 1 to DATA_BYTES_MAX bytes
  *   2 end     u32 stream             no more data this way
@@ -21,11 +24,12 @@
  *   7 open    u32 stream             a connection
  *   8 over                           the runner has ended; everything that it wrote was sent before
  *  10 held                           nothing is under way in either direction
+ *  12 read    u32 bytes              read from the line since the last report; on a serial line alone
  */
 #ifndef CARRIER_WIRE_H
 #define CARRIER_WIRE_H
 
-enum { DATA = 1, END, CREDIT, RESET, LISTEN, BYE, OPEN, OVER, HOLD, HELD, GO };
+enum { DATA = 1, END, CREDIT, RESET, LISTEN, BYE, OPEN, OVER, HOLD, HELD, GO, READ };
 enum { HANDLE = 0, STDOUT = 1, STDERR = 2, CONNECTION_FIRST = 16 };
 enum {
   HEADER_BYTES = 5,

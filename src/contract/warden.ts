@@ -287,6 +287,8 @@ export interface Wall {
   readonly isImaged?: true
   /** Control socket, output streams and connections are multiplexed as frames on one socket: guest/carrier/wire.h. */
   readonly isCarried?: true
+  /** The socket leads to a serial line of the guest: src/walls/paced-socket.ts. */
+  readonly isPaced?: true
   /** The guest counts CPU time by clock ticks, also while a CFS quota throttles it: use the warden's figure instead. */
   readonly countsTicks?: true
   /** Resident bytes when warm, before any job. */

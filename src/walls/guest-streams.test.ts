@@ -9,6 +9,7 @@ import { suite, test } from 'node:test'
 import { encodeFrame, FrameDecoder, type Frame } from '../lib/frames.ts'
 import { GuestStreams, type StreamPositions } from './guest-streams.ts'
 import { windowBytes } from './guest-stream.ts'
+import { linePaceBytes } from './paced-socket.ts'
 
 /** A played carrier at the other end of a socket. */
 suite('Streams of a guest on one socket', () => {
@@ -34,6 +35,34 @@ suite('Streams of a guest on one socket', () => {
     await written
     await carrier.until(() => carrier.bytesOf(0) === all.length)
   })
+
+  test('A serial line gets as many bytes as it reported as read, of all streams together', async () => {
+    await using played = await play(undefined, true)
+    const { streams, carrier } = played
+    streams.handle.write(Buffer.alloc(3 * linePaceBytes, 'x'))
+    streams.listen()
+    await carrier.until(() => carrier.received === linePaceBytes)
+    for (let sent = linePaceBytes; sent < 3 * linePaceBytes; sent += 512) {
+      assert.equal(carrier.received, sent)
+      carrier.frame(12, number(512))
+      await carrier.until(() => carrier.received === sent + 512)
+    }
+    carrier.frame(12, number(512))
+    await carrier.until(({ kind }) => kind === 5)
+    assert.equal(carrier.bytesOf(0), 3 * linePaceBytes)
+  })
+
+  for (const [what, isPaced, bytes] of [
+    ['more bytes as read than were sent', true, 1],
+    ['no byte as read', true, 0],
+    ['a read where it is no line', false, 1],
+  ] as const)
+    test(`A carrier that reports ${what} ends its wall`, async () => {
+      await using played = await play(undefined, isPaced)
+      played.carrier.frame(12, number(bytes))
+      await once(played.carrier.socket, 'close')
+      assert.equal(played.garbled.length, 1)
+    })
 
   test('A reader that does not read gives no credit, and at most one window is buffered', async () => {
     await using played = await play()
@@ -197,9 +226,13 @@ async function collect(stream: Duplex): Promise<string> {
   return Buffer.concat(parts).toString()
 }
 
+const noFrame: Frame = { kind: 0, payload: Buffer.alloc(0) }
+
 class PlayedCarrier {
   readonly socket: Socket
   readonly seen: Frame[] = []
+  /** Bytes of all frames, whole or in part. */
+  received = 0
   readonly #decoder = new FrameDecoder(2 ** 20)
   readonly #waiting = new Set<() => void>()
 
@@ -207,6 +240,7 @@ class PlayedCarrier {
     this.socket = socket
     socket.on('error', () => undefined)
     socket.on('data', (chunk: Buffer) => {
+      this.received += chunk.length
       this.seen.push(...this.#decoder.push(chunk))
       for (const look of this.#waiting) look()
     })
@@ -230,11 +264,11 @@ class PlayedCarrier {
     return own.reduce((sum, { payload }) => sum + payload.readUInt32LE(4), 0)
   }
 
-  async until(fits: (frame: Frame) => boolean): Promise<Frame> {
-    return await new Promise((resolve, reject) => {
+  /** Resolves once a frame fits, or a condition without a frame holds. */
+  async until(fits: (frame: Frame) => boolean): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
       const look = () => {
-        const found = this.seen.find(fits)
-        if (found) resolve(found)
+        if ((this.seen.length > 0 ? this.seen : [noFrame]).some(fits)) resolve()
       }
       this.#waiting.add(look)
       this.socket.once('close', () => reject(new Error('the socket ended')))
@@ -243,7 +277,7 @@ class PlayedCarrier {
   }
 }
 
-async function play(from?: StreamPositions) {
+async function play(from?: StreamPositions, isPaced = false) {
   const folder = mkdtempSync(path.join(tmpdir(), 'mayfly-streams-'))
   const server: Server = createServer().listen(path.join(folder, 'socket'))
   await once(server, 'listening')
@@ -253,6 +287,7 @@ async function play(from?: StreamPositions) {
   const garbled: string[] = []
   const streams = new GuestStreams(ours, {
     garbled: (detail) => void garbled.push(detail),
+    isPaced,
     ...(from && { from }),
   })
   return {

@@ -9,6 +9,7 @@ import {
   type StreamCarrier,
   type StreamPosition,
 } from './guest-stream.ts'
+import { PacedSocket } from './paced-socket.ts'
 
 /**
  * The server's end of a machine's carrier, which multiplexes the runner's socket, its two outputs and outgoing
@@ -28,6 +29,8 @@ import {
 export interface GuestStreamsOptions {
   /** Called once, with the protocol error. */
   readonly garbled: (detail: string) => void
+  /** The socket leads to a serial line: bytes are sent as fast as the guest reports earlier ones as read. */
+  readonly isPaced?: boolean
   /** Set for a copied guest, whose carrier is paused until `go`. */
   readonly from?: StreamPositions
 }
@@ -54,6 +57,7 @@ const kinds = {
   hold: 9,
   held: 10,
   go: 11,
+  read: 12,
 } as const
 const own = { handle: 0, stdout: 1, stderr: 2 } as const
 const CONNECTION_FIRST = 16
@@ -65,6 +69,7 @@ export class GuestStreams {
   readonly streams: Readonly<Record<StreamName, GuestStream>>
   readonly #socket: Socket
   readonly #options: GuestStreamsOptions
+  readonly #line: PacedSocket | undefined
   readonly #decoder = new FrameDecoder(PAYLOAD_BYTES_MAX)
   readonly #open = new Map<number, GuestStream>()
   readonly #kept = new Set<number>()
@@ -82,6 +87,7 @@ export class GuestStreams {
   constructor(socket: Socket, options: GuestStreamsOptions) {
     this.#socket = socket
     this.#options = options
+    this.#line = options.isPaced ? new PacedSocket(socket) : undefined
     const { from } = options
     this.#isCopy = from !== undefined
     if (from) this.#deferred = []
@@ -178,6 +184,7 @@ export class GuestStreams {
   }
 
   #take(kind: number, payload: Buffer): void {
+    if (kind === kinds.read) return this.#isRead(payload)
     // Processes that outlived the runner may still have connections.
     if (this.#isOver) return
     if (kind === kinds.over) return this.#over(payload)
@@ -210,6 +217,11 @@ export class GuestStreams {
     if (payload.length > 0) throw fault('has another length')
     this.#isOver = true
     this.#send(kinds.bye)
+  }
+
+  #isRead(payload: Buffer): void {
+    if (!this.#line || payload.length !== 4) throw fault('reports a read of no line')
+    this.#line.receiveRead(payload.readUInt32LE(0))
   }
 
   #isHeld(payload: Buffer): void {
@@ -260,7 +272,9 @@ export class GuestStreams {
 
   #send(kind: number, payload: Buffer = nothing): void {
     if (this.#deferred) return void this.#deferred.push([kind, payload])
-    if (!this.#isGone && !this.#socket.destroyed) this.#socket.write(encodeFrame(kind, payload))
+    if (this.#isGone || this.#socket.destroyed) return
+    const to = this.#line ?? this.#socket
+    to.write(encodeFrame(kind, payload))
   }
 }
 

@@ -242,7 +242,10 @@ function otherImage({ id, image }: Wall, asked: string): MayflyError {
 
 /** Handle of a wall whose streams come on one socket. */
 function carriedHandle(wall: Wall, socket: Socket, warden: WardenClient): WallHandle {
-  const carried = new GuestStreams(socket, { garbled: (detail) => handle.garble(detail) })
+  const carried = new GuestStreams(socket, {
+    garbled: (detail) => handle.garble(detail),
+    ...(wall.isPaced && { isPaced: true }),
+  })
   const handle = new WallHandle(wall, carried.handle, warden, carried.streams)
   handle.openEgress = () => carried.listen()
   return handle

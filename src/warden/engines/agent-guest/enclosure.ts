@@ -53,6 +53,8 @@ export interface GuestWallParts {
 export interface GuestWords {
   /** Mechanism of its requests. */
   readonly mechanism: Wall['mechanism']
+  /** The job's channel is a serial line. */
+  readonly isLine?: true
   /** Process that holds a guest, for the log. */
   readonly holder: string
   /** First layers, outermost first. */
@@ -331,6 +333,7 @@ function wallOf(
     image: machine.image,
     ...(machine.copy && { isImaged: true }),
     isCarried: true,
+    ...(parts.kind.isLine && { isPaced: true }),
     countsTicks: true,
     idleBytes,
     took: parts.tookMs,

@@ -6,6 +6,7 @@ export const userKernelGuests: GuestEngineParts = {
   kind: {
     mechanism: 'user-mode-linux',
     holder: 'the user-mode kernel',
+    isLine: true,
     layers: ['user-mode kernel'],
     missing: () => [
       'hardware: the kernel of a guest is a process, and no processor divides it',

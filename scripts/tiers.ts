@@ -19,7 +19,7 @@ import { Client, facade } from '../src/walls/client.ts'
 import type { Guests } from '../tests/conformance/guests.ts'
 import { inNode } from '../tests/conformance/guests-of-programs.ts'
 import { inWasm } from '../tests/conformance/guests-in-wasm.ts'
-import { tableFor } from '../tests/conformance/suite.ts'
+import { inJs, tableFor } from '../tests/conformance/suite.ts'
 
 interface Page {
   readonly provider: Provider
@@ -213,6 +213,7 @@ Where there is a C compiler the wall has a sentinel, which answers calls by the 
       'in each of its languages, in the best jail this machine gives',
       'as an ordinary user, without memory cgroup and without a uid of its own',
     ],
+    guests: { ...inNode.guests, ...inJs.guests },
   })),
   ...(['podman', 'docker'] as const).map((name) => ({
     provider: createContainerProvider(name, {

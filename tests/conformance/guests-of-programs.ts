@@ -17,6 +17,13 @@ export default 200`,
     spins: `console.log('spinning')\nfor (;;) {}`,
     waits: `console.log('waiting')\nawait new Promise(() => setInterval(() => {}, 1000))`,
     throws: `throw new TypeError('this went wrong')`,
+    ticks: `console.log('ticking')\nsetInterval(() => console.log('tick'), 10)\nawait new Promise(() => {})`,
+    copies: `import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+mkdirSync('made')
+writeFileSync('made/copy.bin', readFileSync('brought.bin'))`,
+    sets: 'let kept = 20',
+    prints: 'console.log(kept + 1)',
+    loops: `console.log('looping')\nfor (;;) {}`,
   },
 }
 
@@ -41,6 +48,17 @@ def main(input):
     print('waiting', flush=True)
     while True: time.sleep(1)`,
     throws: `def main(input): raise TypeError('this went wrong')`,
+    ticks: `import time
+def main(input):
+    print('ticking', flush=True)
+    while True: time.sleep(0.01); print('tick', flush=True)`,
+    copies: `import os
+def main(input):
+    os.mkdir('made')
+    open('made/copy.bin', 'wb').write(open('brought.bin', 'rb').read())`,
+    sets: 'kept = 20',
+    prints: 'print(kept + 1)',
+    loops: `print('looping', flush=True)\nwhile True: pass`,
   },
 }
 
@@ -58,5 +76,10 @@ echo 200 >&3`,
     floods: `head -c 8388608 /dev/zero | tr '\\0' x; echo '"flooded"' >&3`,
     spins: 'echo spinning\nwhile :; do :; done',
     waits: 'echo waiting\nsleep 1000',
+    ticks: 'echo ticking; while :; do echo tick; sleep 0.01; done',
+    copies: 'mkdir made; cp brought.bin made/copy.bin',
+    sets: 'kept=20',
+    prints: 'echo $((kept + 1))',
+    loops: 'echo looping; while :; do :; done',
   },
 }

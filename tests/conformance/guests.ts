@@ -18,7 +18,7 @@ return 'flooded'`,
   waits: `console.log('waiting'); await new Promise(() => {})`,
   /** Ends with a TypeError `this went wrong`. */
   throws: `throw new TypeError('this went wrong')`,
-  /** Calls `tick` until it is refused, and says `ticking` after the first. */
+  /** Prints `ticking`, then calls `tick` until it is refused; a program prints `tick` without end. */
   ticks: `for (let n = 0; ; n++) {
   try { await call('tick', n); if (n === 0) console.log('ticking') } catch (error) { return { n, message: error.message } }
 }`,
@@ -26,7 +26,18 @@ return 'flooded'`,
   asks: `return await call('double', { n: 21 })`,
 } as const
 
-export type GuestName = keyof typeof guestsInJs
+export type GuestNameInJs = keyof typeof guestsInJs
+/** Guests of whole programs alone: files, and execs of a session. */
+type ProgramGuestName =
+  /** Copies the file `brought.bin` to `made/copy.bin`. */
+  | 'copies'
+  /** An exec that sets a variable to 20. */
+  | 'sets'
+  /** An exec that prints that variable plus one. */
+  | 'prints'
+  /** An exec that prints `looping`, then loops without end. */
+  | 'loops'
+export type GuestName = GuestNameInJs | ProgramGuestName
 /** Sources by name; cases without their guest are skipped. */
 export type Guests = Readonly<Partial<Record<GuestName, string>>>
 /** Output size of `floods`. */

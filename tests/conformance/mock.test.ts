@@ -3,7 +3,7 @@ import { suite, test } from 'node:test'
 import type { KillCause, Task } from '../../src/contract/provider.ts'
 import { createMockProvider } from '../../src/tiers/mock/provider.ts'
 import type { ScriptStep } from '../../src/tiers/mock/script.ts'
-import { guestsInJs as guests, floodBytes, type GuestName } from './guests.ts'
+import { guestsInJs as guests, floodBytes, type GuestNameInJs } from './guests.ts'
 import { inJs, inTime, Stand } from './stand.ts'
 import { conformance } from './suite.ts'
 
@@ -30,11 +30,11 @@ suite('A wall that never releases, or releases late', () => {
 
 /** Scripted steps of each guest. */
 function play(task: Task): readonly ScriptStep[] {
-  const name = (Object.keys(guests) as GuestName[]).find((key) => guests[key] === task.code)
+  const name = (Object.keys(guests) as GuestNameInJs[]).find((key) => guests[key] === task.code)
   return name ? plays(task)[name] : []
 }
 
-function plays(task: Task): Record<GuestName, readonly ScriptStep[]> {
+function plays(task: Task): Record<GuestNameInJs, readonly ScriptStep[]> {
   const lines = Array.from({ length: 200 }, (_, n): ScriptStep => {
     const text = `line ${n}\n`
     return n % 2 === 1 ? { stderr: text } : { stdout: text }

@@ -41,6 +41,8 @@ export interface Wish {
   /** Number of calls of a batch: `input` is then a list of as many. */
   readonly calls?: number
   readonly files?: readonly JobFile[]
+  /** Opens a session: the sandbox takes execs, and the source is empty. */
+  readonly session?: true
   /** Callable capabilities, with their answers. */
   readonly capabilities?: Readonly<Record<string, (argsText: string) => Promise<string> | string>>
   readonly io?: Partial<Pick<TaskIo, 'stdout' | 'stderr'>>
@@ -188,6 +190,7 @@ function taskFor({ language, entry }: GuestLanguage, source: string, wish: Wish)
     files: wish.files ?? [],
     capabilities: Object.keys(wish.capabilities ?? {}),
     ...(wish.calls !== undefined && { calls: wish.calls }),
+    ...(wish.session && { session: true }),
   }
 }
 

@@ -3,6 +3,7 @@ import { after, before, suite, test } from 'node:test'
 import type { Provider } from '../../src/contract/provider.ts'
 import { strengthOf } from '../../src/contract/tier.ts'
 import { reasonToSkip, type Case, type Chapter } from './case.ts'
+import { artifacts } from './cases/artifacts.ts'
 import { batches } from './cases/batches.ts'
 import { capabilities } from './cases/capabilities.ts'
 import { controls } from './cases/controls.ts'
@@ -12,6 +13,7 @@ import { leftovers } from './cases/leftovers.ts'
 import { life } from './cases/life.ts'
 import { limits } from './cases/limits.ts'
 import { results } from './cases/results.ts'
+import { sessions } from './cases/sessions.ts'
 import { streams } from './cases/streams.ts'
 import { tighten } from './cases/tighten.ts'
 import type { Guests } from './guests.ts'
@@ -80,6 +82,8 @@ export const chapters: readonly Chapter[] = [
   limits,
   controls,
   files,
+  artifacts,
+  sessions,
   tighten,
   capabilities,
   kill,

@@ -1,7 +1,12 @@
 import assert from 'node:assert/strict'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { MayflyError } from '../../../src/contract/error.ts'
 import type { Chapter } from '../case.ts'
-import { inTime } from '../stand.ts'
+import { inTime, until, type Running } from '../stand.ts'
+
+/** Many times the interval of a tick. */
+const quietMs = 200
+const pollsMax = 50
 
 export const life: Chapter = {
   name: 'The life of a sandbox',
@@ -94,10 +99,11 @@ export const life: Chapter = {
         await using sandbox = running.sandbox
         await running.said('ticking')
         await inTime(sandbox.freeze(), 'a freeze')
-        const frozenAt = running.calls.length
-        await new Promise((resolve) => void setTimeout(resolve, 200))
-        assert.ok(running.calls.length <= frozenAt + 1, 'it went on while it was frozen')
+        const frozenAt = await settledProgress(running)
+        await sleep(quietMs)
+        assert.equal(progressOf(running), frozenAt, 'a frozen guest made progress')
         await inTime(sandbox.thaw(), 'a thaw')
+        await until(() => progressOf(running) > frozenAt, 'progress after the thaw')
         sandbox.kill({ status: 'cancelled' })
         assert.equal((await inTime(running.end, 'the end')).status, 'cancelled')
       },
@@ -116,4 +122,17 @@ export const life: Chapter = {
       },
     },
   ],
+}
+
+/** Number of calls and of characters of output so far. */
+const progressOf = (running: Running) => running.calls.length + running.stdout().length
+
+/** Progress of a frozen guest once all output in transit has arrived. */
+async function settledProgress(running: Running): Promise<number> {
+  for (let polls = 0; polls < pollsMax; polls++) {
+    const before = progressOf(running)
+    await sleep(quietMs)
+    if (progressOf(running) === before) return before
+  }
+  assert.fail('a frozen guest keeps making progress')
 }

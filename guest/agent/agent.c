@@ -1,13 +1,13 @@
 /*
  * The guest agent: process 1 of a virtual machine that is cloned from a warm template for one job.
  *
- *   agent boot PORT DISK [port=NAME=PORT]... [scratch=BYTES] [descriptor=NAME=SOURCE]...
+ *   agent boot PORT DISK [restart] [port=NAME=PORT]... [scratch=BYTES] [descriptor=NAME=SOURCE]...
  *   agent CHANNEL [off] [overlay=FOLDER] [descriptor=NAME=SOURCE]...
  *
- * `boot` makes the root of a machine first (boot.c), with the virtio port of that name as its channel; programs may be given
+ * `boot` makes the root of a machine first (boot.c), with that port (ports.c) as its channel; programs may be given
  * further ports by name, and write `scratch` bytes to each file system in memory. CHANNEL and SOURCE are
  * the number of an open descriptor, or the absolute path of a device. `off` powers the machine off at the end, in place of an
- * exit, as `boot` does.
+ * exit, as `boot` does; with `restart` that restarts it, which ends a machine that has no other end.
  *
  * Problem: the host needs a hand inside that makes the clone unique, starts the job, carries its streams, closes what a phase
  * closes and leaves no process. All that runs beside it is the enemy, and what arrives may be garbled.
@@ -19,12 +19,12 @@
  *   channel.c  frames, buffers, end   processes.c  limits, writers, status     phases.c    phase commands
  *   overlay.c  lists and files        sha256.c     the digest                  boot.c      mounts and modules
  *   group.c    limits, members, holds policy.c     profile of AppArmor         identity.c  names of a copy
- *   watch.c    observations           refusal.c    records of refusals
+ *   watch.c    observations           refusal.c    records of refusals     ports.c     ports of a machine
  *
  * Relies on Linux 5.12, and on being process 1 of its PID namespace; it refuses to start as any other, since a kill signals
  * every process there is.
  *
- * Not handled: egress, resumption of a channel. docs/decisions has a page.
+ * Not handled: egress. docs/decisions has a page.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -86,14 +86,21 @@ static int find_channel(int argc, char **argv) {
     boot(argv[2], argv[3]);
     return used;
   }
-  channel = argc > 1 ? open_source(argv[1]) : -1;
-  if (channel < 0 || fcntl(channel, F_SETFL, O_NONBLOCK) < 0) end_agent(BAD_START);
+  if (argc < 2 || !open_channel(open_source(argv[1]))) end_agent(BAD_START);
   return 2;
 }
 
 static uint8_t abilities(void) {
   return (uint8_t)((counts_memory() ? CAN_LIMIT_MEMORY : 0) | (counts_tasks() ? CAN_COUNT_TASKS : 0) |
                    (has_policy() ? CAN_CONFINE : 0) | (can_watch() ? CAN_WATCH : 0));
+}
+
+/* First frame for each host. */
+static void greet(void) {
+  begin(HELLO);
+  put_u32(INPUT_BYTES_MAX);
+  put_u8(abilities());
+  finish();
 }
 
 static void start(int argc, char **argv) {
@@ -111,10 +118,7 @@ static void start(int argc, char **argv) {
   prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   if (children < 0) end_agent(BAD_START);
   open_proc();
-  begin(HELLO);
-  put_u32(INPUT_BYTES_MAX);
-  put_u8(abilities());
-  finish();
+  if (channel >= 0) greet();
 }
 
 int main(int argc, char **argv) {
@@ -122,18 +126,13 @@ int main(int argc, char **argv) {
   struct pollfd on[POLLS_MAX + WATCH_POLLS_MAX];
   start(argc, argv);
   for (int may_be_more = 0;;) {
-    int reads = has_room_for_answer();
-    on[0] = (struct pollfd){.fd = channel, .events = (short)((reads ? POLLIN : 0) | (has_unsent() ? POLLOUT : 0))};
+    on[0] = poll_channel();
     on[1] = (struct pollfd){.fd = children, .events = POLLIN};
     size_t programs = 2 + poll_programs(on + 2), count = programs + poll_watch(on + programs);
     if (poll(on, count, may_be_more ? 0 : -1) < 0 && errno != EINTR) end_agent(BROKEN_AGENT);
-    if (on[0].revents & POLLNVAL) end_agent(BROKEN_CHANNEL);
     if (on[1].revents & POLLIN && read(children, &ended, sizeof ended) < 0 && errno != EAGAIN) end_agent(BROKEN_AGENT);
     may_be_more = reap_some();
-    if (on[0].revents & POLLOUT) flush_channel();
-    /* A host that is gone ends the agent, also while nothing is read for want of room. */
-    if (on[0].revents & (POLLHUP | POLLERR) && !(on[0].revents & POLLIN)) end_agent(CHANNEL_ENDED);
-    read_channel(on[0].revents & POLLIN, take_frame);
+    serve_channel(on[0].revents, take_frame, greet);
     serve_programs();
     serve_watch(on + programs, count - programs);
   }

@@ -2,13 +2,13 @@
  * Problem: the kernel starts the agent as /init in an initrd that holds little else. Programs need the image, something to
  * write to, and devices; the host needs to see a boot that failed, and why.
  *
- * Mechanism: a closed list of steps. The channel comes first, so that the code of every later one reaches the host as `lost`;
- * the errno is in the kernel's log. The image is read-only, with an overlay in memory over it. Programs get a /dev of their own
- * with a closed list of nodes: the kernel's (devtmpfs), with disk and channel in it, stays in the initrd, which nothing can
+ * Mechanism: a closed list of steps. The channel comes first, or after the modules if its driver is a module, so that the code
+ * of every later step reaches the host as `lost`; the errno is in the kernel's log. The image is read-only, with an overlay in
+ * memory over it. Programs get a /dev of their own with a closed list of nodes: the kernel's (devtmpfs), with disk and channel in it, stays in the initrd, which nothing can
  * reach once the new root covers it. /sys is read-only. Every share of memory has a size.
  *
- * Relies on: Linux 6.6 (kernel.io_uring_disabled; modules that the kernel decompresses, 5.17), virtio_console in the kernel or
- * a serial line as the port, modules of the same kernel in /modules, `order` there, and a host that is connected within the wait.
+ * Relies on: Linux 6.6 (kernel.io_uring_disabled; modules that the kernel decompresses, 5.17), a port (ports.c), modules of the same
+ * kernel in /modules, `order` there, and a host that is connected within the wait.
  *
  * Not handled: a boot whose /proc, /sys, /dev or port is not there has no channel: the host sees the machine go off without a
  * `hello`. The initrd's files stay in memory, some 1.2 MB.
@@ -28,7 +28,6 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
-#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 #include "channel.h"
@@ -36,10 +35,11 @@
 #include "identity.h"
 #include "overlay.h"
 #include "policy.h"
+#include "ports.h"
 #include "programs.h"
 #include "watch.h"
 
-enum { PORTS_GIVEN_MAX = 4, PORTS_MAX = 32, PORT_NAME_BYTES_MAX = 63, WAIT_NS = 10000000, WAITS_MAX = 6000, ORDER_BYTES_MAX = 1024 };
+enum { PORTS_GIVEN_MAX = 4, WAIT_NS = 10000000, WAITS_MAX = 6000, HOST_MS_MAX = 60000, ORDER_BYTES_MAX = 1024 };
 enum { CLOSED = MS_NOSUID | MS_NODEV | MS_NOEXEC, SAFE = MS_NOSUID | MS_NODEV };
 
 static _Noreturn void fail(int code, const char *step) {
@@ -72,30 +72,6 @@ static size_t read_line(const char *path, char *to, size_t bytes_max) {
   return n > 0 ? (size_t)n : 0;
 }
 
-/* A serial line as a plain pipe of bytes: no echo, no signals by characters, no end of a line that is waited for. */
-static int open_line(const char *path) {
-  struct termios line;
-  int fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-  if (fd < 0 || tcgetattr(fd, &line) < 0) return -1;
-  cfmakeraw(&line);
-  line.c_cflag |= CLOCAL | CREAD;
-  return tcsetattr(fd, TCSANOW, &line) < 0 ? -1 : fd;
-}
-
-/* A serial line by its path; else ports of the first virtio device, by number: their names arrive some time after it. */
-static int open_port(const char *name) {
-  char path[96], has[PORT_NAME_BYTES_MAX + 1];
-  if (name[0] == '/') return open_line(name);
-  for (int i = 0; i < PORTS_MAX; i++) {
-    snprintf(path, sizeof path, "/sys/class/virtio-ports/vport%dp%d/name", i / 8, i % 8);
-    if (read_line(path, has, sizeof has - 1) == 0 || strcmp(has, name)) continue;
-    snprintf(path, sizeof path, "/dev/vport%dp%d", i / 8, i % 8);
-    return open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-  }
-  errno = ENODEV;
-  return -1;
-}
-
 /* Ports that programs may be given, beside the channel: a name each, and the name of its port. */
 static struct {
   const char *name, *port;
@@ -112,6 +88,7 @@ static int take_scratch(const char *size) {
 }
 
 int take_boot_option(char *option) {
+  if (!strcmp(option, "restart")) return restarts = 1;
   if (!strncmp(option, "scratch=", 8)) return take_scratch(option + 8);
   if (strncmp(option, "port=", 5) || port_count == PORTS_GIVEN_MAX) return 0;
   char *port = strchr(option + 5, '=');
@@ -128,17 +105,18 @@ static int has_host(int fd) {
   return poll(&on, 1, 0) >= 0 && !(on.revents & POLLHUP);
 }
 
-static void open_channel(const char *name) {
+static int wait_for_port(const char *name) {
   int fd = -1;
   for (int waits = 0; waits < WAITS_MAX; waits++) {
     if (fd < 0) fd = open_port(name);
-    if (fd >= 0 && has_host(fd)) {
-      channel = fd;
-      return;
-    }
+    if (fd >= 0 && (is_vsock(name) || has_host(fd))) return fd;
     wait_a_little();
   }
-  fail(BOOT_CHANNEL, "channel");
+  return -1;
+}
+
+static void open_agent_port(const char *name) {
+  if (!open_channel(wait_for_port(name)) || !await_host(HOST_MS_MAX)) fail(BOOT_CHANNEL, "channel");
 }
 
 static void open_ports(void) {
@@ -282,9 +260,10 @@ void boot(const char *port, const char *disk) {
   fill_streams();
   put("proc", "/proc", CLOSED, NULL, BOOT_MOUNTS);
   put("sysfs", "/sys", CLOSED | MS_RDONLY, NULL, BOOT_MOUNTS);
-  open_channel(port);
+  if (is_vsock(port)) load_modules();
+  open_agent_port(port);
   open_ports();
-  load_modules();
+  if (!is_vsock(port)) load_modules();
   close_ways();
   raise_loopback();
   if (!open_group()) fail(BOOT_SETTINGS, GROUPS_FOLDER);

@@ -6,12 +6,12 @@
 #define RESULT_FOLDER "/run/result"
 
 /*
- * Opens the channel through the virtio port of that name, loads modules, and makes the root: an overlay in memory over the
+ * Opens the channel through that port, loads modules, and makes the root: an overlay in memory over the
  * image on `disk`. Ends the agent with a BOOT_ code where a step fails.
  */
 void boot(const char *port, const char *disk);
 
-/* Takes `port=NAME=PORT`, a port that programs may be given, or `scratch=BYTES`, before the boot; 0 for any other word. */
+/* Takes `port=NAME=PORT`, a port that programs may be given, `scratch=BYTES` or `restart`, before the boot; 0 for any other word. */
 int take_boot_option(char *option);
 
 #endif

@@ -6,16 +6,23 @@
  * maximum of its kind as soon as five bytes are there; a field, against what is left of its frame. The first fault ends the
  * connection with a code. While the host does not read, its frames are not read either.
  *
- * Not handled: a new connection after the end of the channel; authenticity, since the channel is the host's alone.
+ * A snapshot of a machine closes every connection of its vsock, and keeps listening sockets. So the channel may be a listening
+ * socket: before the claim, an agent that lost its host keeps its programs running, accepts the next host and sends it `hello`.
+ * One host is connected at a time. The claim closes the listening socket: when that host is gone, the agent ends.
+ *
+ * Not handled: frames that were in flight when a host was lost; authenticity, since only the host can open the channel.
  */
 #define _GNU_SOURCE
 #include "channel.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/reboot.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+#include <linux/vm_sockets.h>
 #include "programs.h"
 
 enum {
@@ -28,7 +35,8 @@ enum {
 };
 
 int channel = -1;
-int powers_off;
+int powers_off, restarts;
+static int listener = -1;
 static uint8_t in[4 + 1 + FRAME_BYTES_MAX];
 static size_t in_have;
 static uint8_t out[OUT_BYTES];
@@ -41,6 +49,66 @@ static const size_t payload_max[KINDS_END] = {
     [STATUS] = SHORT_BYTES_MAX,     [RENEW] = RENEW_BYTES_MAX,      [HOLD] = SHORT_BYTES_MAX,
     [LOOK] = PATH_FRAME_BYTES_MAX,  [READ] = PATH_FRAME_BYTES_MAX, [WATCH] = SHORT_BYTES_MAX,
 };
+
+/* ---- host ---- */
+
+static int is_listening(int fd) {
+  int on = 0;
+  socklen_t length = sizeof on;
+  return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &on, &length) == 0 && on;
+}
+
+int open_channel(int fd) {
+  if (fd < 0 || fcntl(fd, F_SETFL, O_NONBLOCK) < 0) return 0;
+  if (is_listening(fd)) listener = fd;
+  else channel = fd;
+  return 1;
+}
+
+/* Programs of the guest can connect to a vsock too, where the kernel has a loopback for it (vsock_loopback). */
+static int is_of_host(const struct sockaddr_vm *peer) {
+  return peer->svm_family != AF_VSOCK || peer->svm_cid == VMADDR_CID_HOST;
+}
+
+/* Accepts a connection of the host. Returns 0 where there is none. */
+static int take_host(void) {
+  struct sockaddr_vm peer = {0};
+  socklen_t length = sizeof peer;
+  int fd = accept4(listener, (struct sockaddr *)&peer, &length, SOCK_CLOEXEC | SOCK_NONBLOCK);
+  if (fd < 0) return 0;
+  if (!is_of_host(&peer)) {
+    close(fd);
+    return 0;
+  }
+  channel = fd;
+  return 1;
+}
+
+int await_host(int ms) {
+  struct pollfd on = {.fd = listener, .events = POLLIN};
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  for (long long end = now.tv_sec * 1000LL + ms, left = ms; channel < 0 && left > 0;) {
+    if (poll(&on, 1, (int)left) > 0) take_host();
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    left = end - now.tv_sec * 1000LL;
+  }
+  return channel >= 0;
+}
+
+void keep_host(void) {
+  if (listener >= 0) close(listener);
+  listener = -1;
+}
+
+/* Drops the host's connection, with a frame that was received in part. */
+static void lose_host(int code) {
+  if (listener < 0) end_agent(code);
+  close(channel);
+  channel = -1;
+  explicit_bzero(in, in_have);
+  in_have = out_have = 0;
+}
 
 /* ---- reading ---- */
 
@@ -106,12 +174,14 @@ static void take_frame(size_t length, void (*hand)(uint8_t, struct reader *)) {
   memmove(in, in + 4 + length, in_have);
 }
 
-void read_channel(int may_read, void (*hand)(uint8_t, struct reader *)) {
+static int is_end(int error) { return error == ECONNRESET || error == EPIPE; }
+
+/* Reads once, and hands on each whole frame while there is room for an answer. */
+static void read_channel(int may_read, void (*hand)(uint8_t, struct reader *)) {
   if (may_read && in_have < sizeof in) {
     ssize_t n = read(channel, in + in_have, sizeof in - in_have);
-    if (n == 0) end_agent(CHANNEL_ENDED);
-    if (n < 0 && errno != EAGAIN && errno != EINTR)
-      end_agent(errno == ECONNRESET || errno == EPIPE ? CHANNEL_ENDED : BROKEN_CHANNEL);
+    if (n == 0) return lose_host(CHANNEL_ENDED);
+    if (n < 0 && errno != EAGAIN && errno != EINTR) return lose_host(is_end(errno) ? CHANNEL_ENDED : BROKEN_CHANNEL);
     if (n > 0) in_have += (size_t)n;
   }
   while (in_have >= HEADER_BYTES && has_room_for_answer()) {
@@ -180,20 +250,39 @@ void refuse(uint8_t kind, uint32_t about, uint8_t stage, int error) {
   finish();
 }
 
-int has_unsent(void) { return out_have > 0; }
-int has_room_for_answer(void) { return out_have <= OUT_ANSWER_MAX; }
-int has_room_for_output(void) { return out_have <= OUT_OUTPUT_MAX; }
-int has_room_for_event(void) { return out_have <= OUT_EVENT_MAX; }
+int has_room_for_answer(void) { return channel >= 0 && out_have <= OUT_ANSWER_MAX; }
+int has_room_for_output(void) { return channel >= 0 && out_have <= OUT_OUTPUT_MAX; }
+int has_room_for_event(void) { return channel >= 0 && out_have <= OUT_EVENT_MAX; }
 
-void flush_channel(void) {
+static void flush_channel(void) {
   ssize_t n = write(channel, out, out_have);
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (n < 0) {
     out_have = 0;
-    end_agent(errno == EPIPE || errno == ECONNRESET ? CHANNEL_ENDED : BROKEN_CHANNEL);
+    return lose_host(is_end(errno) ? CHANNEL_ENDED : BROKEN_CHANNEL);
   }
   out_have -= (size_t)n;
   memmove(out, out + n, out_have);
+}
+
+/* ---- loop ---- */
+
+struct pollfd poll_channel(void) {
+  if (channel < 0) return (struct pollfd){.fd = listener, .events = POLLIN};
+  short events = (short)((has_room_for_answer() ? POLLIN : 0) | (out_have > 0 ? POLLOUT : 0));
+  return (struct pollfd){.fd = channel, .events = events};
+}
+
+void serve_channel(short events, void (*hand)(uint8_t, struct reader *), void (*greet)(void)) {
+  if (events & POLLNVAL) end_agent(BROKEN_CHANNEL);
+  if (channel < 0) {
+    if (events & POLLIN && take_host()) greet();
+    return;
+  }
+  if (events & POLLOUT) flush_channel();
+  /* A host that is gone is lost, also while nothing is read for want of room. */
+  if (channel >= 0 && events & (POLLHUP | POLLERR) && !(events & POLLIN)) lose_host(CHANNEL_ENDED);
+  if (channel >= 0) read_channel(events & POLLIN, hand);
 }
 
 /* Bytes are written for a tenth of a second at most: a host that does not read holds up no kill. */
@@ -219,6 +308,6 @@ _Noreturn void end_agent(int code) {
   if (code != NOT_PID_1) kill_all();
   /* A frame that was begun and not finished would garble the last one. */
   if (code != BROKEN_AGENT) say_farewell(code);
-  if (powers_off) reboot(RB_POWER_OFF);
+  if (powers_off) reboot(restarts ? RB_AUTOBOOT : RB_POWER_OFF);
   _exit(code);
 }

@@ -1,6 +1,7 @@
 /* Frames of the channel to the host, in fixed buffers. */
 #ifndef AGENT_CHANNEL_H
 #define AGENT_CHANNEL_H
+#include <poll.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "wire.h"
@@ -41,19 +42,28 @@ void fill_u32(size_t hole, uint32_t value);
 void finish(void);
 void refuse(uint8_t kind, uint32_t about, uint8_t stage, int error);
 
-/* Descriptor of the channel; not blocking. */
+/* Descriptor of the channel; not blocking. -1 while there is no host. */
 extern int channel;
-int has_unsent(void);
+
+/* Sets the channel: a connection, or a listening socket. Returns 0 for a bad descriptor. */
+int open_channel(int fd);
+/* Accepts the host of a listening socket, for up to `ms`. Returns whether the channel is connected. */
+int await_host(int ms);
+/* Closes the listening socket: the agent ends with its present host. */
+void keep_host(void);
+/* Descriptor and events to wait for. */
+struct pollfd poll_channel(void);
+/* Accepts a host and calls `greet`, or reads and writes frames of the connected one. */
+void serve_channel(short events, void (*take)(uint8_t kind, struct reader *payload), void (*greet)(void));
 int has_room_for_answer(void);
 int has_room_for_output(void);
 int has_room_for_event(void);
-void flush_channel(void);
-/* Reads once, and hands each whole frame to `take` while there is room for an answer. */
-void read_channel(int may_read, void (*take)(uint8_t kind, struct reader *payload));
 /* Says why, kills everything, and ends the agent. */
 _Noreturn void end_agent(int code);
 
 /* Ends the guest by reboot(2) in place of an exit: the exit of process 1 of a machine is a panic of its kernel. */
 extern int powers_off;
+/* Ends the guest by a restart instead: Firecracker exits then. */
+extern int restarts;
 
 #endif

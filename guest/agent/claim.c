@@ -210,6 +210,7 @@ void take_claim(struct reader *from) {
   is_copy = is_claimed;
   if (is_copy) forget_watch();
   is_claimed = 1;
+  keep_host();
   carry_out(&claim);
 }
 

@@ -3,7 +3,8 @@
  *
  * A frame is: u32 length of everything after it, u8 kind, payload. All numbers are little endian. Each payload starts with
  * u8 version. `str` is u16 length and as many bytes, without a NUL; `data` is the rest of the frame. A frame is exactly as
- * long as its fields: a byte too few or too many ends the connection.
+ * long as its fields: a byte too few or too many ends the connection. `hello` is the first frame of each connection; an agent whose
+ * channel is a socket that listens takes another host after one that went away, until it is claimed.
  *
  * To the agent (payload behind the version)
  *   1 claim   str id, u16+bytes seed (32 to 256), u64 time in ns, u64 limits [processes, open files, file bytes, core bytes]

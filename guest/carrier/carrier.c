@@ -1,9 +1,10 @@
 /*
- * The carrier: starts the runner of a machine and carries its streams to the server, on one virtio port.
+ * The carrier: starts the runner of a machine and carries its streams to the server, on one port of the machine.
  *
  *   carrier CHANNEL GROUP UID FOLDER FILE_BYTES PROFILE -- PROGRAM ARGUMENT...
  *
- * CHANNEL and GROUP are numbers of open descriptors: the port, and a file to which the runner writes that it joins its control group.
+ * CHANNEL and GROUP are numbers of open descriptors: the port, or a listening socket, and a file to which the runner writes that
+ * it joins its control group.
  * PROFILE is that of AppArmor which the runner is under from its exec on, or "-" where the guest has none.
  *
  * Problem: a runner has a socket to the server, two outputs and a way out, each with its own back-pressure and its own end. A
@@ -12,7 +13,8 @@
  * Mechanism: one thread, one loop, tables of fixed size. The runner gets a socket pair and two pipes, as in each other wall;
  * frames with a window for each stream go through the port (wire.h). The carrier is started by the agent as root, starts
  * the runner as UID, and becomes another user that has no right but its own descriptors; no program may signal or trace it.
- * The carrier exits as the runner did, once the server has all that the runner wrote, and the agent tells the warden.
+ * The carrier exits as the runner did, once the server has all that the runner wrote, and the agent tells the warden. If a runner
+ * ends before a server connected, the carrier exits at once: no one waits for output.
  *
  *   wire.h  every frame    link.c  frames and buffers    streams.c  streams, windows, connections
  *
@@ -144,18 +146,18 @@ static int carry(pid_t pid, int signals) {
   struct signalfd_siginfo seen;
   struct pollfd on[2 + POLLS_MAX];
   for (int code = -1, is_over = 0;;) {
+    if (code >= 0 && awaits_server()) return code;
     if (code >= 0 && !is_over && !is_still && finish_streams() && has_room()) {
       send_frame(OVER);
       is_over = 1;
     }
     if (is_over && is_told) return code;
-    on[0] = (struct pollfd){.fd = channel, .events = (short)((has_room() ? POLLIN : 0) | (has_unsent() ? POLLOUT : 0))};
+    on[0] = poll_channel();
     on[1] = (struct pollfd){.fd = signals, .events = POLLIN};
     size_t count = poll_streams(on + 2);
     if (poll(on, 2 + count, -1) < 0 && errno != EINTR) give_up();
     if (on[1].revents & POLLIN && read(signals, &seen, sizeof seen) > 0 && code < 0) code = end_of(pid);
-    if (on[0].revents & POLLIN) read_channel(take_frame);
-    else if (on[0].revents & (POLLHUP | POLLERR)) give_up();
+    serve_channel(on[0].revents, take_frame);
     serve_streams(on + 2, count);
     flush_channel();
   }
@@ -163,9 +165,7 @@ static int carry(pid_t pid, int signals) {
 
 int main(int argc, char **argv) {
   if (argc < 9 || strcmp(argv[7], "--")) give_up();
-  channel = atoi(argv[1]);
-  if (channel < 3 || fcntl(channel, F_SETFD, FD_CLOEXEC) < 0) give_up();
-  unblock(channel);
+  if (atoi(argv[1]) < 3 || !open_link(atoi(argv[1]))) give_up();
   int signals = open_signals();
   if (signals < 0) give_up();
   pid_t pid = start_runner((uid_t)atoi(argv[3]), argv);

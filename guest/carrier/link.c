@@ -1,17 +1,23 @@
 /*
  * Frames of the carrier's channel. Both buffers have a fixed size: what does not fit is not read. A frame that breaks the
  * protocol ends the carrier, and its guest with it.
+ *
+ * The channel may be a listening socket: a machine is saved before it has a server, and a snapshot closes every connection. A
+ * connection that ends before its first byte is dropped, and the next one is accepted; the first byte closes the listening socket.
  */
 #define _GNU_SOURCE
 #include "link.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
+#include <linux/vm_sockets.h>
 
 enum { FRAME_BYTES_MAX = 4 + 1 + 4 + DATA_BYTES_MAX, OUT_BYTES_MAX = 4 * FRAME_BYTES_MAX, RESERVED = FRAME_BYTES_MAX };
 enum { BAD_FRAME = 65, CHANNEL_GONE = 66 };
 
-int channel = -1;
+static int channel = -1, listener = -1;
 static uint8_t out[OUT_BYTES_MAX], in[FRAME_BYTES_MAX];
 static size_t out_at, out_end, in_have;
 
@@ -23,11 +29,39 @@ uint32_t number_at(const uint8_t *from) {
   return (uint32_t)from[0] | (uint32_t)from[1] << 8 | (uint32_t)from[2] << 16 | (uint32_t)from[3] << 24;
 }
 
-int has_unsent(void) { return out_end > out_at; }
+static int is_listening(int fd) {
+  int on = 0;
+  socklen_t length = sizeof on;
+  return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &on, &length) == 0 && on;
+}
+
+int open_link(int fd) {
+  if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 || fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0) return 0;
+  if (is_listening(fd)) listener = fd;
+  else channel = fd;
+  return 1;
+}
+
+int awaits_server(void) { return listener >= 0; }
+
+static void take_server(void) {
+  struct sockaddr_vm peer = {0};
+  socklen_t length = sizeof peer;
+  int fd = accept4(listener, (struct sockaddr *)&peer, &length, SOCK_CLOEXEC | SOCK_NONBLOCK);
+  if (fd >= 0 && peer.svm_family == AF_VSOCK && peer.svm_cid != VMADDR_CID_HOST) close(fd);
+  else channel = fd;
+}
+
+static void lose_server(void) {
+  if (!awaits_server()) _exit(CHANNEL_GONE);
+  close(channel);
+  channel = -1;
+}
 
 int has_room(void) { return OUT_BYTES_MAX - (out_end - out_at) >= FRAME_BYTES_MAX + RESERVED; }
 
 void flush_channel(void) {
+  if (awaits_server()) return;
   while (out_at < out_end) {
     ssize_t n = write(channel, out + out_at, out_end - out_at);
     if (n < 0 && errno == EINTR) continue;
@@ -76,11 +110,19 @@ static void report_read(size_t bytes) {
   if (is_line) put_number(reserve(READ, 4), (uint32_t)bytes);
 }
 
-void read_channel(void (*take)(uint8_t kind, const uint8_t *payload, size_t length)) {
+struct pollfd poll_channel(void) {
+  if (channel < 0) return (struct pollfd){.fd = listener, .events = POLLIN};
+  int writes = out_end > out_at && !awaits_server();
+  return (struct pollfd){.fd = channel, .events = (short)((has_room() ? POLLIN : 0) | (writes ? POLLOUT : 0))};
+}
+
+static void read_channel(void (*take)(uint8_t kind, const uint8_t *payload, size_t length)) {
   ssize_t n = read(channel, in + in_have, sizeof in - in_have);
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
-  if (n <= 0) _exit(CHANNEL_GONE);
+  if (n <= 0) return lose_server();
   report_read((size_t)n);
+  if (awaits_server()) close(listener);
+  listener = -1;
   in_have += (size_t)n;
   size_t at = 0;
   while (in_have - at >= HEADER_BYTES) {
@@ -92,4 +134,10 @@ void read_channel(void (*take)(uint8_t kind, const uint8_t *payload, size_t leng
   }
   memmove(in, in + at, in_have - at);
   in_have -= at;
+}
+
+void serve_channel(short events, void (*take)(uint8_t kind, const uint8_t *payload, size_t length)) {
+  if (channel < 0 && events & POLLIN) return take_server();
+  if (events & POLLIN) return read_channel(take);
+  if (events & (POLLHUP | POLLERR | POLLNVAL)) lose_server();
 }

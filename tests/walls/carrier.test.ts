@@ -1,12 +1,16 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import type { Socket } from 'node:net'
+import { renameSync, rmSync } from 'node:fs'
+import { connect, createServer, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
 import type { Duplex } from 'node:stream'
 import { openCarrier } from '../../src/jail/carrier.ts'
 import { encodeFrame } from '../../src/lib/frames.ts'
 import { findProgram } from '../../src/os/find-program.ts'
-import { spawnChild, type SpawnedChild } from '../../src/os/spawned-child.ts'
+import { descriptorOf, spawnChild, type SpawnedChild } from '../../src/os/spawned-child.ts'
 import { GuestStreams } from '../../src/walls/guest-streams.ts'
 import { drawn, suite, test } from '../fixtures/drawn.ts'
 
@@ -160,6 +164,29 @@ suite('The carrier of a machine', { skip, timeout: 120_000 }, () => {
     )
   })
 
+  test('A carrier that listens takes the next server after a connection without a byte, and no other after the first byte', async () => {
+    await using listening = await listen(
+      `import os\nos.write(1, b'early')\nos.read(5, 1)\nos.write(1, b'said')`,
+    )
+    const first = listening.connect()
+    await once(first, 'connect')
+    first.destroy()
+    await once(first, 'close')
+    const second = listening.connect()
+    await once(second, 'connect')
+    const streams = new GuestStreams(second, { garbled: () => undefined })
+    const said = collect(streams.streams.stdout)
+    streams.handle.write('1')
+    // Output of a spare, from before a server spoke, is for nobody.
+    assert.match(String(await said), /^(early)?said$/)
+    assert.equal(await listening.ended, 0)
+  })
+
+  test('A carrier that listens ends as its runner did, if the runner ends before any server connected', async () => {
+    await using listening = await listen(`import os\nos._exit(7)`)
+    assert.equal(await listening.ended, 7)
+  })
+
   for (const [title, frame] of drawn(brokenFrames(), 'frames'))
     test(`Attack: ${title} ends the carrier, and its runner with it`, async () => {
       await using carrier = start(`import os\nos.read(5, 1)`)
@@ -201,7 +228,43 @@ function brokenFrames(): readonly (readonly [string, Buffer])[] {
   ]
 }
 
-function start(script: string) {
+let sockets = 0
+
+/** A carrier whose channel is a socket that listens. */
+async function listen(script: string) {
+  const at = path.join(tmpdir(), `mayfly-carrier-${process.pid}-${++sockets}.sock`)
+  // Closing it here, where nothing may accept, removes the name under which it was made.
+  const server = createServer().listen(`${at}.new`)
+  await once(server, 'listening')
+  renameSync(`${at}.new`, at)
+  const [command = '', ...args] = carrierCommand(script)
+  const child = spawn(command, args, {
+    env,
+    stdio: ['ignore', 'ignore', 'ignore', descriptorOf(server as unknown as Socket), 'pipe'],
+  })
+  server.close()
+  const ended = new Promise<number | null>((resolve) => void child.once('exit', resolve))
+  const open: Socket[] = []
+  return {
+    ended,
+    connect() {
+      const socket = connect(at)
+      socket.on('error', () => undefined)
+      open.push(socket)
+      return socket
+    },
+    async [Symbol.asyncDispose]() {
+      child.kill('SIGKILL')
+      for (const socket of open) socket.destroy()
+      await ended
+      rmSync(at, { force: true })
+    },
+  }
+}
+
+const env = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' }
+
+function carrierCommand(script: string): readonly string[] {
   assert.ok(!('missing' in found))
   const own = [
     'unshare',
@@ -220,10 +283,13 @@ function start(script: string) {
     '-c',
     `import os\nos.write(4, b'R')\nos.close(4)\n${script}`,
   ]
-  const command = [...own, found.file, '3', '4', '1000', '/', `${2 ** 30}`, '-', '--', ...runner]
-  const [file = '', ...args] = command
-  const child = spawnChild(findProgram(file)!, args, {
-    env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
+  return [...own, found.file, '3', '4', '1000', '/', `${2 ** 30}`, '-', '--', ...runner]
+}
+
+function start(script: string) {
+  const [file = '', ...args] = carrierCommand(script)
+  const child: SpawnedChild = spawnChild(findProgram(file)!, args, {
+    env,
     stdio: ['ignore', 'pipe', 'pipe', 'pipe', 'pipe'],
   })
   const socket = (child.stdio as unknown as Socket[])[3]!

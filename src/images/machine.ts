@@ -7,6 +7,7 @@ import { sha256 } from '../lib/hash.ts'
 import { makeFolder } from '../lib/make-folder.ts'
 import { archiveOf, filesOfArchive, type ArchiveEntry } from './archive.ts'
 import { hostTscKhz } from './host-tsc.ts'
+import { unpackedKernel } from './unpacked-kernel.ts'
 import { fileDigest, findImage, whyImageBroken, type StoredImage } from './store.ts'
 
 /**
@@ -73,6 +74,9 @@ const KERNEL = 'kernel'
 /** Name of the virtio port for the agent's channel, and path of the only disk. */
 const AGENT_PORT = 'mayfly.agent'
 const IMAGE_DISK = '/dev/vda'
+/** Folders of the kernel's archive: modules of every boot, and those of a vsock, each with a file `order`. */
+const MODULES = 'modules/'
+const VSOCK_FOLDER = 'vsock/'
 /** Mount points of the agent during boot. */
 const mountPoints = [
   'dev',
@@ -98,15 +102,60 @@ const mountPoints = [
  *     // -kernel boot.kernel -initrd boot.initrd -append boot.kernelArguments.join(' ') …
  */
 export function machineBoot(parts: BootParts): MachineBoot {
-  const { store, key, tscKhz = hostTscKhz() } = parts
+  const { tscKhz = hostTscKhz() } = parts
+  return bootOf(parts, {
+    ending: 'vmlinuz',
+    kernelOf: (vmlinuz) => vmlinuz,
+    modulesOf: (files) => files,
+    kernelArguments: argumentsOf(tscKhz, parts),
+  })
+}
+
+/**
+ * The same for a machine whose ports are those of a vsock: the agent listens at port 1, and the kernel is the unpacked ELF file. Its
+ * words are the agent's alone; those of the kernel are for the caller to put in front. The end of the guest is a restart.
+ * Throws as `machineBoot` does, and IMAGE_BROKEN for a kernel without modules for a vsock, or one that cannot be unpacked.
+ */
+export function vsockBoot(parts: BootParts): MachineBoot {
+  return bootOf(parts, {
+    ending: 'vmlinux',
+    kernelOf: unpackedKernel,
+    modulesOf: withVsock,
+    kernelArguments: [
+      'boot',
+      `vsock:${vsockAgentPort}`,
+      IMAGE_DISK,
+      'restart',
+      ...agentWords(parts),
+    ],
+  })
+}
+
+/** Port of a vsock at which the agent listens. */
+export const vsockAgentPort = 1
+
+interface BootForm {
+  readonly ending: string
+  /** Kernel file of a machine, from the one of the package. Throws Error. */
+  readonly kernelOf: (vmlinuz: Buffer) => Buffer
+  /** Files with the modules of the initrd, from those of the archive. Throws Error. */
+  readonly modulesOf: (files: ReadonlyMap<string, Buffer>) => ReadonlyMap<string, Buffer>
+  readonly kernelArguments: readonly string[]
+}
+
+function bootOf(
+  parts: BootParts,
+  { ending, kernelOf, modulesOf, kernelArguments }: BootForm,
+): MachineBoot {
+  const { store, key } = parts
   const stored = checked(findImage(store, parts.kernel ?? KERNEL), key, 'archive')
   const files = archiveFiles(stored)
   const vmlinuz = files.get('vmlinuz')
   if (!vmlinuz) throw broken(stored, 'it has no kernel')
-  const root = rootBoot(parts, files)
-  const kernel = keep(folderOf(parts), 'vmlinuz', vmlinuz)
+  const [own, modules] = formed(stored, () => [kernelOf(vmlinuz), modulesOf(files)])
+  const root = rootBoot(parts, modules)
+  const kernel = keep(folderOf(parts), ending, own)
   const digests = { kernel: kernel.digest, ...root.digests }
-  const kernelArguments = argumentsOf(tscKhz, parts)
   return {
     ...root,
     key: sha256(canonicalJson({ ...digests, kernelArguments })),
@@ -114,6 +163,25 @@ export function machineBoot(parts: BootParts): MachineBoot {
     digests,
     kernelArguments,
   }
+}
+
+function formed<T>(stored: StoredImage, form: () => T): T {
+  try {
+    return form()
+  } catch (thrown) {
+    throw broken(stored, messageOf(thrown))
+  }
+}
+
+/** Modules of a vsock come behind those of every boot. */
+function withVsock(files: ReadonlyMap<string, Buffer>): ReadonlyMap<string, Buffer> {
+  const own = [...files].filter(([name]) => name.startsWith(VSOCK_FOLDER))
+  const [order, more] = [files.get(`${MODULES}order`), files.get(`${VSOCK_FOLDER}order`)]
+  if (!order || !more) throw new Error('it has no modules for a vsock')
+  const moved = own.map(
+    ([name, body]) => [MODULES + name.slice(VSOCK_FOLDER.length), body] as const,
+  )
+  return new Map([...files, ...moved, [`${MODULES}order`, Buffer.concat([order, more])]])
 }
 
 /**

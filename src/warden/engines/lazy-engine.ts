@@ -21,12 +21,14 @@ const sampleEveryMs = 10
 export class LazyEngine implements Engine {
   readonly name: string
   readonly #load: () => Promise<EngineStarter>
+  readonly #sweep: Engine['sweep']
   #starter: Promise<EngineStarter> | undefined
   #isClosed = false
 
-  constructor(name: string, load: () => Promise<EngineStarter>) {
+  constructor(name: string, load: () => Promise<EngineStarter>, sweep = sweepDead) {
     this.name = name
     this.#load = load
+    this.#sweep = sweep
   }
 
   /** Probes nothing, because the warden calls it for each engine before its first wall. */
@@ -43,7 +45,7 @@ export class LazyEngine implements Engine {
   }
 
   sweep(dead: readonly DeadEnclosure[]): void {
-    sweepDead(dead)
+    this.#sweep(dead)
   }
 
   /** No effect: a lease is written before each fork, so a wall without one does not exist. */

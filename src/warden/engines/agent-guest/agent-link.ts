@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import { isDeepStrictEqual } from 'node:util'
 import { AgentConversation } from '../../../agent-wire/conversation.ts'
 import { AgentReader, type AgentMessage, type AgentSeen } from '../../../agent-wire/decode.ts'
 import type { AgentAbility } from '../../../agent-wire/numbers.ts'
@@ -39,6 +40,8 @@ export class AgentLink {
   readonly #end = Promise.withResolvers<string>()
   readonly #turns: AgentTurn[] = []
   #isRecorded = true
+  /** First message of an agent that greets each connection. */
+  #greeting: AgentMessage | undefined
   #over: string | undefined
   #nonce = 0
 
@@ -59,6 +62,15 @@ export class AgentLink {
       else link.#conversation.received(turn.received)
       link.#turns.push(turn)
     }
+    return link
+  }
+
+  /** The same for an agent that greets each connection: its first message has to be the `hello` of the history. */
+  static reconnect(socket: Socket, history: AgentHistory): AgentLink {
+    const link = AgentLink.resume(socket, history)
+    const [first] = history.turns
+    if (!first || !('received' in first)) throw new RangeError('a history begins with a greeting')
+    link.#greeting = first.received
     return link
   }
 
@@ -142,6 +154,7 @@ export class AgentLink {
   }
 
   #hear(message: AgentMessage): void {
+    if (this.#greeting) return this.#greeted(message, this.#greeting)
     this.#conversation.received(message)
     if (message.kind === 'seen') return this.onSeen(message)
     this.#record({ received: message })
@@ -149,6 +162,13 @@ export class AgentLink {
     this.#held.push(message)
     for (const look of this.#waiting) look()
     if (message.kind === 'lost') this.#fail(`the agent gave up (${message.code})`)
+  }
+
+  #greeted(message: AgentMessage, expected: AgentMessage): void {
+    if (!isDeepStrictEqual(message, expected)) throw new RangeError('it greets as another agent')
+    this.#greeting = undefined
+    this.#held.push(message)
+    for (const look of this.#waiting) look()
   }
 
   #record(turn: AgentTurn): void {

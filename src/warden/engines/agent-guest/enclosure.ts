@@ -59,6 +59,8 @@ export interface GuestWords {
   readonly holder: string
   /** First layers, outermost first. */
   readonly layers: readonly string[]
+  /** Layers around the process that holds a guest; by default those of bubblewrap. */
+  readonly jail?: readonly string[]
   /** Parts that a wall lacks by what it is. */
   missing(machine: LiveMachine): readonly string[]
 }
@@ -294,6 +296,14 @@ export class GuestEnclosure implements Enclosure {
   }
 }
 
+const bubblewrapLayers = [
+  'seccomp',
+  'user namespace',
+  'network namespace',
+  'pid namespace',
+  'empty root',
+] as const
+
 function wallOf(
   machine: LiveMachine,
   parts: GuestWallParts,
@@ -310,12 +320,8 @@ function wallOf(
       ...parts.kind.layers,
       'own kernel',
       ...(parts.key.isRoot ? [] : [guestUser]),
-      ...(hasProfile ? ['apparmor'] : []),
-      'seccomp',
-      'user namespace',
-      'network namespace',
-      'pid namespace',
-      'empty root',
+      ...(isConfined ? ['apparmor'] : []),
+      ...(parts.kind.jail ?? bubblewrapLayers),
       ...(uid === undefined ? [] : ['own uid']),
       ...(parts.isBounded ? ['memory cgroup'] : []),
       'memory watch',

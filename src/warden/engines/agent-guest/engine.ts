@@ -18,10 +18,20 @@ import type { GuestEngineParts } from './start.ts'
 export function openGuestEngine(
   name: string,
   parts: () => Promise<GuestEngineParts>,
-  { options, host }: { readonly options: EngineOptions; readonly host: EngineHost },
+  {
+    options,
+    host,
+    sweep,
+  }: {
+    readonly options: EngineOptions
+    readonly host: EngineHost
+    /** Removes remains of dead wardens; by default processes, cgroups and folders of walls. */
+    readonly sweep?: Engine['sweep']
+  },
 ): Engine {
-  return new LazyEngine(name, async () => {
+  const load = async () => {
     const [{ GuestStarter }, loaded] = await Promise.all([import('./start.ts'), parts()])
     return new GuestStarter(loaded, options, host)
-  })
+  }
+  return new LazyEngine(name, load, sweep)
 }

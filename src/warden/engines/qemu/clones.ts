@@ -25,7 +25,7 @@ import {
   whyTemplateBrokenWhole,
   type Template,
 } from './template.ts'
-import { Templates, type TemplateBounds } from './templates.ts'
+import { Templates, type TemplateBounds } from '../agent-guest/templates.ts'
 import type { TemplateShelf } from './template-shelf.ts'
 import { noStarts, withTries } from './tries.ts'
 

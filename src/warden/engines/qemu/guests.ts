@@ -2,7 +2,7 @@ import type { GuestEngineParts } from '../agent-guest/start.ts'
 import { Clones } from './clones.ts'
 import { ColdBoots } from './cold-boot.ts'
 import { TemplateShelf } from './template-shelf.ts'
-import { templateBounds } from './templates.ts'
+import { templateBounds } from '../agent-guest/templates.ts'
 
 /** Guests of this engine: virtual machines. */
 export const machineGuests: GuestEngineParts = {

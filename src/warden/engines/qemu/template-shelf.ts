@@ -14,7 +14,7 @@ import { folderOwners } from '../folder-owners.ts'
 import { wallFolder } from '../wall-folder.ts'
 import { whyNotKept } from './kept-file.ts'
 import { removeTemplate, type Template } from './template.ts'
-import type { TemplateUse } from './templates.ts'
+import type { TemplateUse } from '../agent-guest/templates.ts'
 
 /**
  * Templates between wardens, so that the first machine of a server or of a lone `mayfly run` is a clone, not a boot of seconds.

@@ -25,9 +25,10 @@ export const always =
 export const groups: readonly Group[] = [
   {
     files:
-      /^tests\/(?:conformance\/(?:microvm|userkernel)|hostile\/process\/(?:microvm|userkernel)|doors\/machine-|walls\/(?:agent|broken-out|carrier|clone-|cold-boot|firecracker-machine|guest-|machine|microvm|user-kernel))/,
+      /^tests\/(?:conformance\/(?:firecracker|microvm|userkernel)|hostile\/process\/(?:microvm|userkernel)|doors\/machine-|walls\/(?:agent|broken-out|carrier|clone-|cold-boot|firecracker-(?:machine|jobs)|guest-|machine|microvm|user-kernel))/,
     about: [
       'guest/agent/',
+      'src/tiers/firecracker/',
       'src/tiers/microvm/',
       'src/tiers/userkernel/',
       ...['agent-guest', 'firecracker', 'qemu', 'user-mode-linux'].map(

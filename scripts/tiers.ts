@@ -8,6 +8,7 @@ import type { Provider } from '../src/contract/provider.ts'
 import { strengthOf } from '../src/contract/tier.ts'
 import { createContainerProvider } from '../src/tiers/container/provider.ts'
 import { createGvisorProvider } from '../src/tiers/gvisor/provider.ts'
+import { createFirecrackerProvider } from '../src/tiers/firecracker/provider.ts'
 import { createQemuProvider } from '../src/tiers/microvm/provider.ts'
 import { createUserKernelProvider } from '../src/tiers/userkernel/provider.ts'
 import { createIsolateProvider } from '../src/tiers/isolated-vm/provider.ts'
@@ -296,6 +297,40 @@ It needs user-mode-linux unpacked in /usr/local/lib/mayfly, ptrace, bubblewrap, 
       'in each of its languages, as root',
       'in Python without cgroups and without a uid of its own',
     ],
+    guests: inNode.guests,
+  },
+  {
+    provider: createFirecrackerProvider({
+      warden: nobody,
+      emitter: { emit() {} },
+      warm: noSpares,
+      least: 0,
+      most: 0,
+      openEgressPath: () => Promise.reject(new Error('nobody')),
+    }),
+    about: `Any Linux program in a virtual machine of its own, by Firecracker: Debian's guest kernel, an image of the store as its root, and
+Mayfly's agent as process 1. Each job has a clone that is loaded from the snapshot of a machine in which a runner waits. Firecracker's own
+jailer jails it: chroot, a uid of its own, a new pid namespace, its seccomp filters. The machine has five devices (disk, vsock, entropy,
+balloon, a keyboard controller for its end) and no network card; a granted network goes over the vsock to the proxy.
+
+**Tested against a played Firecracker only.** No release of it and no usable KVM could be had where Mayfly is built: a program in its place
+holds each request against Firecracker's API document and runs the real agent, carrier and runner as processes. No figure of it is known.
+
+It needs root, \`/dev/kvm\`, \`firecracker\` and \`jailer\` of one release in PATH (1.14.4, or 1.15.1 and later, but for 1.16.0 and 1.16.1),
+/srv/jailer on a file system without \`noexec\` and \`nodev\`, a C compiler with a static libc, \`apparmor_parser\` for the profile around its
+programs, and images: \`mayfly images build kernel node python\`. The first boot is the proof that it works here; where one of these is missing or
+that boot fails, the provider is unavailable with the cause, and \`microvm\` is QEMU's. Programs see the image, not this machine: \`sh\`
+is that of busybox, and there is no \`bash\`.`,
+    tightening: agentTightening('Firecracker', { hasGroups: true, hasProfile: true }),
+    notStopped: [
+      `a hole in Firecracker's devices or in KVM together with one in this machine's kernel that Firecracker's filter leaves open`,
+      `spying by time, or by what the processor's caches hold, on whatever shares a core`,
+      `what a job that was granted a network sends there`,
+      `a guest whose kernel was broken into from taking its scratch and 192 MiB more of this machine than the limit of its job; until
+  then its kernel ends the job at its limit and its scratch`,
+      `a guest that broke its own kernel from having more processes than its job may, in memory and time of that job`,
+    ],
+    runs: ['in each of its languages in the long run, a few in each run, on a played Firecracker'],
     guests: inNode.guests,
   },
   {

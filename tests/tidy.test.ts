@@ -454,22 +454,13 @@ const ofGuestAgent = [
   'src/agent-wire/conversation.ts',
   'src/images/machine.ts',
 ]
-/** Parts of an engine for which no guest is there yet; no table names it. */
-const ofFirecracker = [
-  'src/warden/engines/firecracker/detect.ts',
-  'src/warden/engines/firecracker/machine.ts',
-  'src/warden/engines/firecracker/sweep-jails.ts',
-  'src/warden/engines/firecracker/tries.ts',
-]
-
 function roots(): readonly string[] {
   const started = tree.filter(({ path }) =>
     /^(bin\/mayfly\.js|src\/index\.ts|src\/sdk\/client\.js|bin\/(?:library|conformance|mock|ai|codemode|computesdk|deepagents)\.js|scripts\/[\w-]+\.ts)$/.test(
       path,
     ),
   )
-  const early = [...ofGuestAgent, ...ofFirecracker]
-  return [entry, ...early, ...started.map(({ path }) => path)]
+  return [entry, ...ofGuestAgent, ...started.map(({ path }) => path)]
 }
 
 function isDocument({ path }: Source): boolean {

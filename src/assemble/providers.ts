@@ -10,6 +10,7 @@ import { jailKinds, type JailKind } from '../contract/jail-kind.ts'
 import type { IsolateOptions } from '../tiers/isolated-vm/provider.ts'
 import type { ProcessOptions } from '../tiers/process/provider.ts'
 import type { WardenClient } from '../walls/client.ts'
+import type { OwnKernelOptions } from '../walls/own-kernel-provider.ts'
 import { withZones } from '../zones/provider.ts'
 
 /** Engines of containers, each a provider. */
@@ -23,6 +24,7 @@ export const providerNames = [
   'gvisor',
   ...containerNames,
   'user-mode-linux',
+  'firecracker',
   'qemu',
   'mock',
 ] as const
@@ -77,20 +79,9 @@ export function providerLoaders({ config, ...parts }: ProviderParts): ProviderLo
         return createGvisorProvider({ ...parts, usual, least: 0 })
       },
     ],
-    [
-      'user-mode-linux',
-      async () => {
-        const { createUserKernelProvider } = await import('../tiers/userkernel/provider.ts')
-        return createUserKernelProvider({ ...parts, usual, least: 0 })
-      },
-    ],
-    [
-      'qemu',
-      async () => {
-        const { createQemuProvider } = await import('../tiers/microvm/provider.ts')
-        return createQemuProvider({ ...parts, usual, least: 0 })
-      },
-    ],
+    ...Object.entries(ownKernels).map(
+      ([name, load]) => [name, () => load({ ...parts, usual, least: 0 })] as const,
+    ),
     [
       'mock',
       async () => {
@@ -99,6 +90,16 @@ export function providerLoaders({ config, ...parts }: ProviderParts): ProviderLo
       },
     ],
   ])
+}
+
+/** Providers whose guests have kernels of their own. */
+const ownKernels: Readonly<Record<string, (options: OwnKernelOptions) => Promise<Provider>>> = {
+  'user-mode-linux': async (options) =>
+    (await import('../tiers/userkernel/provider.ts')).createUserKernelProvider(options),
+  firecracker: async (options) =>
+    (await import('../tiers/firecracker/provider.ts')).createFirecrackerProvider(options),
+  qemu: async (options) =>
+    (await import('../tiers/microvm/provider.ts')).createQemuProvider(options),
 }
 
 async function processProvider(
@@ -122,6 +123,7 @@ const onDemand: ReadonlySet<string> = new Set([
   'gvisor',
   ...containerNames,
   'user-mode-linux',
+  'firecracker',
   'qemu',
 ])
 
@@ -134,6 +136,7 @@ const tierOf: Readonly<Record<string, TierName>> = {
   podman: 'container',
   docker: 'container',
   'user-mode-linux': 'userkernel',
+  firecracker: 'microvm',
   qemu: 'microvm',
 }
 
@@ -160,7 +163,7 @@ export function isProvedAtStart(name: string, config: Config): boolean {
 
 /**
  * Providers to prove first for a job: the one it names, or the configured default, or the only on-demand provider of its
- * tier or floor; and `wasi` for WebAssembly. Saves the proofs of weaker walls that the job cannot use.
+ * tier or floor, or both of `microvm`; and `wasi` for WebAssembly. Saves the proofs of weaker walls that the job cannot use.
  */
 export function namedBy({ asked }: Job, { default_provider }: Config): readonly string[] {
   const isWasm = asked.language === 'wasm' || asked.tier === 'wasm'
@@ -168,7 +171,7 @@ export function namedBy({ asked }: Job, { default_provider }: Config): readonly 
   const ofTier = [...onDemand].filter((name) => tier !== undefined && tierOf[name] === tier)
   const isDefault = asked.provider === undefined && asked.tier === undefined
   const preferred = isDefault && default_provider !== 'auto' ? [default_provider] : []
-  const only = ofTier.length === 1 ? ofTier : []
+  const only = ofTier.length === 1 || tier === 'microvm' ? ofTier : []
   const byName = asked.provider ? [asked.provider] : [...preferred, ...only]
   return [...byName, ...(isWasm && !byName.includes('wasi') ? ['wasi'] : [])]
 }

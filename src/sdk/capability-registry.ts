@@ -225,7 +225,7 @@ function membersOf(custom: MicroVMProvider): MicroVMProvider {
 
 const CUSTOM = 'custom:'
 /** Tiers missing on a machine make a call end as unavailable, with the reason. */
-const known: ReadonlySet<string> = new Set(['auto', 'firecracker', ...providerNames, ...namedTiers])
+const known: ReadonlySet<string> = new Set(['auto', ...providerNames, ...namedTiers])
 
 function wallOf(
   chosen: string,

@@ -1,5 +1,6 @@
 import type { EngineName, OpenEngine } from '../../contract/engine.ts'
 import type { ProgramName } from '../../contract/warden.ts'
+import { openFirecracker } from './firecracker/engine.ts'
 import { openDocker, openPodman } from './processes/containers/engine.ts'
 import { openProcesses } from './processes/engine.ts'
 import { openQemu } from './qemu/engine.ts'
@@ -31,6 +32,12 @@ export const engines: Readonly<Record<EngineName, EngineRow>> = {
   },
   podman: { open: openPodman, programs: ['node', 'python'], mechanisms: ['podman'] },
   docker: { open: openDocker, programs: ['node', 'python'], mechanisms: ['docker'] },
+  firecracker: {
+    open: openFirecracker,
+    programs: ['node', 'python'],
+    mechanisms: ['firecracker'],
+    usesImages: true,
+  },
   qemu: {
     open: openQemu,
     programs: ['node', 'python'],

@@ -320,7 +320,7 @@ function wallOf(
       ...parts.kind.layers,
       'own kernel',
       ...(parts.key.isRoot ? [] : [guestUser]),
-      ...(isConfined ? ['apparmor'] : []),
+      ...(hasProfile ? ['apparmor'] : []),
       ...(parts.kind.jail ?? bubblewrapLayers),
       ...(uid === undefined ? [] : ['own uid']),
       ...(parts.isBounded ? ['memory cgroup'] : []),

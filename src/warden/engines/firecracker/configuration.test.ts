@@ -84,6 +84,18 @@ suite('The configuration of a machine', () => {
     assert.doesNotMatch(boot_args, /console=/)
   })
 
+  test('Words of process 1 come behind those of the kernel, and cannot add others', () => {
+    const agentWords = ['boot', 'vsock:1', '/dev/vda', 'port=job=vsock:2']
+    const { boot_args } = bodyOf('/boot-source', { agentWords }) as { boot_args: string }
+    assert.match(boot_args, / ro -- boot vsock:1 \/dev\/vda port=job=vsock:2$/)
+    for (const word of ['', 'a b', 'a\nb', '--', '-a', '"a', 'a;b', 'ä'])
+      assert.throws(
+        () => machineRequests({ ...profile, agentWords: [word] }),
+        /no word for process 1/,
+        word,
+      )
+  })
+
   test('Names of files cannot leave the root of the jail', () => {
     for (const name of ['', '.', '..', '../a', 'a/b', '/a', '.a', 'a\0', 'a'.repeat(101)])
       assert.throws(() => inJail(name), /no name of a file/, name)

@@ -22,6 +22,8 @@ export interface MachineProfile {
   readonly ioBytes?: number
   /** Words for the guest's kernel in addition to those that every guest has. */
   readonly bootWords?: readonly string[]
+  /** Words of process 1 of the guest. */
+  readonly agentWords?: readonly string[]
   /** Whether differences of memory are saved exactly; costs time at each first write to a page. */
   readonly tracksDirtyPages: boolean
 }
@@ -76,7 +78,7 @@ export function machineRequests(profile: MachineProfile): readonly ApiRequest[] 
       body: {
         kernel_image_path: inJail(kernel),
         ...(initrd === undefined ? {} : { initrd_path: inJail(initrd) }),
-        boot_args: bootArguments(profile.bootWords ?? []),
+        boot_args: bootArguments(profile),
       },
     },
     drive({ id: rootDriveId, file: rootDisk, isRoot: true, ioBytes }),
@@ -145,11 +147,17 @@ export function inJail(name: string): string {
   return `/${name}`
 }
 
-/** A word may not begin a new one, nor end the kernel's words (`--` begins those of init). */
-function bootArguments(words: readonly string[]): string {
-  for (const word of words)
+/** A word may not begin a new one, nor end the kernel's words (`--` begins those of process 1). */
+function bootArguments({
+  bootWords = [],
+  agentWords = [],
+}: Pick<MachineProfile, 'bootWords' | 'agentWords'>): string {
+  for (const word of bootWords)
     assert(/^[\w.-]*\w[\w.,:=/@+-]*$/.test(word), `"${word}" is no word for a kernel`)
-  const text = [...BOOT_WORDS, ...words].join(' ')
+  for (const word of agentWords)
+    assert(/^[\w/][\w.:=/-]*$/.test(word), `"${word}" is no word for process 1`)
+  const own = agentWords.length === 0 ? [] : ['--', ...agentWords]
+  const text = [...BOOT_WORDS, ...bootWords, ...own].join(' ')
   assert(text.length <= BOOT_BYTES_MAX, `${text.length} bytes of boot arguments are too many`)
   return text
 }

@@ -9,8 +9,7 @@ import { assertSameVersion, assertVersion, type FirecrackerVersion } from './ver
 
 /**
  * Whether this machine could start Firecracker. A program that is found and a device that opens are no proof of a wall: only a boot
- * is, and there is no guest to boot yet. So the answer `ready` means that nothing is known to be missing, and no table of engines
- * takes it for a wall.
+ * is (`boot-machine.ts`). The answer `ready` means that nothing is known to be missing.
  */
 export type FirecrackerFacts =
   | {

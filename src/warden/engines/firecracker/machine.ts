@@ -4,6 +4,7 @@ import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { wallUids } from '../../../contract/uids.ts'
 import type { Cgroup } from '../../../os/cgroup-interface.ts'
+import { findProgram } from '../../../os/find-program.ts'
 import { identify, isAlive, type ProcessIdentity } from '../../../os/proc.ts'
 import { signalAll } from '../../../os/signal.ts'
 import type { SpawnedChild } from '../../../os/spawned-child.ts'
@@ -25,7 +26,7 @@ import { connectVsock } from './vsock.ts'
  *     start ─► boot ─► pause ─► snapshot ─► kill        (a template, before any foreign code runs)
  *     start ─► load ─► connect ─► pause/resume ─► kill  (a clone)
  *
- * The jailer is started in the wall's cgroup, makes the jail, writes the pid of the process in a new PID namespace and ends.
+ * The jailer is started in the wall's cgroup and in an empty network namespace, makes the jail, writes the pid of the process in a new PID namespace and ends.
  * The machine is then a child of init: no exit code comes, and its end is seen by its pid and start time. It does not die with
  * this process either, so its lease is written before the jailer starts, and `sweepJails` finds it by that.
  *
@@ -177,6 +178,23 @@ export class FirecrackerMachine {
     return isAlive(this.#process.pid, this.#process.startTime)
   }
 
+  get uid(): number | undefined {
+    return this.#parts.slot?.uid
+  }
+
+  get cgroup(): Cgroup | undefined {
+    return this.#parts.cgroup
+  }
+
+  get process(): ProcessIdentity {
+    return this.#process
+  }
+
+  /** SIGKILL for every process of it. Idempotent. */
+  signalKill(): void {
+    killAll(this.#parts, [this.#process])
+  }
+
   /**
    * Kills the process and releases jail, cgroup, uid and lease. `take` reads files of the jail once nothing runs in it. Idempotent;
    * true if nothing is left.
@@ -223,7 +241,8 @@ function startJailer(parts: MachineParts): StartedJailer {
   const isUid = (id: number) => (slot ? id >= wallUids.first && id <= wallUids.last : id > 0)
   const own = { uid, gid: uid, fileBytesMax, descriptorsMax: DESCRIPTORS_MAX }
   const args = jailerArguments({ ...place, ...own, cgroup: { kind: 'inherited' } }, isUid)
-  const child = startChild(shell, entering(cgroup?.entryFiles() ?? [], [parts.jailer, ...args]), {
+  const command = [...withoutNetwork(), parts.jailer, ...args]
+  const child = startChild(shell, entering(cgroup?.entryFiles() ?? [], command), {
     env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
     stdio: ['ignore', 'ignore', 'pipe'],
   })
@@ -233,6 +252,14 @@ function startJailer(parts: MachineParts): StartedJailer {
   })
   const processes = child.pid === undefined ? [] : [identify(child.pid)]
   return { child, processes, complaint: listenTo(child), ended }
+}
+
+/** A network namespace of its own, empty. As an ordinary user, who starts a played jailer alone, there is none. */
+function withoutNetwork(): readonly string[] {
+  if (process.getuid?.() !== 0) return []
+  const unshare = findProgram('unshare')
+  if (!unshare) throw failure('gone', { request: 'jailer' }, 'the program "unshare" is missing')
+  return [unshare, '--net', '--']
 }
 
 /** Waits for the jailer's end, and returns the process that it left. */
@@ -291,11 +318,7 @@ async function release(
   // The jailer may have written the pid since.
   const jailed = jailedProcess(place)
   const processes = jailed ? [...known, jailed] : known
-  const killRest = () => {
-    const living = processes.filter(({ pid, startTime }) => isAlive(pid, startTime))
-    signalAll([...living.map(({ pid }) => pid), ...(cgroup?.processes() ?? [])], 'SIGKILL')
-    cgroup?.liftCpuQuota()
-  }
+  const killRest = () => killAll(parts, processes)
   killRest()
   const isLeft = () => processes.some(({ pid, startTime }) => isAlive(pid, startTime))
   await releaseOnceGone(
@@ -312,4 +335,20 @@ async function release(
       killRest,
     },
   )
+}
+
+function killAll({ cgroup }: MachineParts, processes: readonly ProcessIdentity[]): void {
+  const living = processes.filter(({ pid, startTime }) => isAlive(pid, startTime))
+  signalAll([...living.map(({ pid }) => pid), ...membersOf(cgroup)], 'SIGKILL')
+  // A killed task runs no further user instruction, but a task throttled by its CFS quota takes seconds to exit.
+  cgroup?.liftCpuQuota()
+}
+
+/** Members of a group that may be gone. */
+function membersOf(cgroup: Cgroup | undefined): readonly number[] {
+  try {
+    return cgroup?.processes() ?? []
+  } catch {
+    return []
+  }
 }

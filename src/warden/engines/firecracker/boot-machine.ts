@@ -1,0 +1,102 @@
+import type { Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { vsockAgentPort, type MachineBoot } from '../../../images/machine.ts'
+import { AgentLink } from '../agent-guest/agent-link.ts'
+import type { GuestHost } from '../agent-guest/jailed-guest.ts'
+import type { MachineKey } from '../agent-guest/source.ts'
+import { startRunner } from '../agent-guest/start-runner.ts'
+import type { Takes } from '../agent-guest/takes.ts'
+import { failure } from './api-client.ts'
+import { failedStep, FirecrackerGuest } from './guest.ts'
+import { placeShared } from './jail-files.ts'
+import { startJailed, type FirecrackerPrograms } from './jailed-machine.ts'
+import type { FirecrackerMachine } from './machine.ts'
+
+/**
+ * Boots a machine until a runner is parked in its guest.
+ *
+ * The first boot is the proof that this host can run Firecracker: a /dev/kvm that opens proves nothing. It has a time limit, and its
+ * failure is the cause for which the wall is unavailable.
+ */
+export interface BootedMachine {
+  readonly machine: FirecrackerMachine
+  readonly agent: AgentLink
+  readonly channel: Socket
+}
+
+export interface BootedMachineParts {
+  readonly programs: FirecrackerPrograms
+  readonly key: MachineKey
+  readonly boot: MachineBoot
+  readonly takes: Takes<{ kill(): void }>
+  /** Whether a template is made of it. */
+  readonly isTemplate: boolean
+}
+
+/** Port of the job; that of the agent is 1. */
+export const jobVsockPort = 2
+const BOOT_MS_MAX = 60_000
+const CONNECT_POLL_MS = 10
+/** Names in the root of a jail. */
+export const jailNames = { kernel: 'vmlinux', initrd: 'initrd', rootDisk: 'root.erofs' } as const
+
+/** Releases everything before it throws MayflyError. */
+export async function bootMachine(
+  { programs, key, boot, takes, isTemplate }: BootedMachineParts,
+  host: GuestHost,
+): Promise<BootedMachine> {
+  const { memoryMiB } = key
+  const machine = await startJailed(programs, host, {
+    memoryMiB,
+    fill(root) {
+      placeShared(root, boot.kernel, jailNames.kernel)
+      placeShared(root, boot.initrd, jailNames.initrd)
+      placeShared(root, boot.image, jailNames.rootDisk)
+    },
+  })
+  const tracked = { kill: () => machine.signalKill() }
+  takes.track(tracked)
+  try {
+    const agentWords = boot.kernelArguments
+    await machine.boot({ memoryMiB, cores: 1, ...jailNames, agentWords, tracksDirtyPages: false })
+    const channel = await connectGuest(machine, vsockAgentPort, BOOT_MS_MAX)
+    const agent = new AgentLink(channel)
+    await agent.take('hello', BOOT_MS_MAX)
+    await startRunner(agent, key, isTemplate)
+    return { machine, agent, channel }
+  } catch (error) {
+    await machine.kill()
+    takes.refuseIfClosed()
+    throw failedStep('boot', error)
+  } finally {
+    takes.forget(tracked)
+  }
+}
+
+/** A machine that was booted, as a guest that waits for its job. */
+export async function guestOf({ machine, channel }: BootedMachine): Promise<FirecrackerGuest> {
+  try {
+    return new FirecrackerGuest(machine, channel, await machine.connect(jobVsockPort))
+  } catch (error) {
+    await machine.kill()
+    throw failedStep('connect', error)
+  }
+}
+
+/** Connects to a port of a guest once its process listens there: until then the machine refuses. */
+export async function connectGuest(
+  machine: FirecrackerMachine,
+  port: number,
+  msMax: number,
+): Promise<Socket> {
+  const until = performance.now() + msMax
+  for (;;) {
+    try {
+      return await machine.connect(port)
+    } catch (error) {
+      if (!machine.isAlive()) throw failure('gone', { request: 'boot' }, 'its process has ended')
+      if (performance.now() > until) throw failedStep('connect', error)
+    }
+    await sleep(CONNECT_POLL_MS)
+  }
+}

@@ -1,0 +1,235 @@
+import path from 'node:path'
+import { statSync } from 'node:fs'
+import type { EngineOptions } from '../../../contract/engine.ts'
+import { MayflyError } from '../../../contract/error.ts'
+import { vsockAgentPort, vsockBoot, type MachineBoot } from '../../../images/machine.ts'
+import { canonicalJson } from '../../../lib/canonical-json.ts'
+import { sha256 } from '../../../lib/hash.ts'
+import { AgentLink } from '../agent-guest/agent-link.ts'
+import { renewAgent } from '../agent-guest/agent-questions.ts'
+import { BootFiles } from '../agent-guest/boot-files.ts'
+import type { GuestHost } from '../agent-guest/jailed-guest.ts'
+import { PolicyCompiler } from '../agent-guest/policy-compiler.ts'
+import type { LiveMachine, MachineKey, MachineSource } from '../agent-guest/source.ts'
+import { Takes } from '../agent-guest/takes.ts'
+import { Templates } from '../agent-guest/templates.ts'
+import { bootMachine, connectGuest, guestOf, jailNames, jobVsockPort } from './boot-machine.ts'
+import { detectFirecracker } from './detect.ts'
+import { failedStep, FirecrackerGuest } from './guest.ts'
+import { placeShared } from './jail-files.ts'
+import { startJailed, type FirecrackerPrograms } from './jailed-machine.ts'
+import {
+  makeTemplate,
+  removeTemplate,
+  savedNames,
+  whyTemplateBroken,
+  type FirecrackerTemplate,
+} from './template.ts'
+import { Tries, type TryCounts } from './tries.ts'
+import { keepsVsockOverPause } from './version.ts'
+
+/**
+ * Source of machines that loads each one from the snapshot of a template with a parked runner.
+ *
+ * The first machine of a key waits for its template, whose boot is the proof that Firecracker works here; one that cannot be made is
+ * not tried again for a minute, and its cause is that of each start. A clone that does not come up is tried three times.
+ *
+ * Until its claim a clone is the twin of its template down to its kernel's generator, and nothing of a job has run in it. It is renewed
+ * once as it waits (seed and clock), and claimed with a seed of its own (`claimAgent`).
+ *
+ * Does not handle: templates between wardens, copies of memory.
+ */
+export interface FirecrackerCloneParts {
+  readonly host: GuestHost
+  readonly options: EngineOptions
+  /** State folder, whose images are booted. */
+  readonly state: () => Promise<string>
+  readonly policies?: PolicyCompiler
+  /** Folder for copies of images; by default the cache of this user. */
+  readonly folder?: string
+  readonly jails?: string
+}
+
+interface CloneKey {
+  readonly key: MachineKey
+  readonly boot: MachineBoot
+  readonly programs: FirecrackerPrograms
+  readonly name: string
+}
+
+/** Upstream's default. */
+const JAILS = '/srv/jailer'
+const ANSWER_MS_MAX = 30_000
+const CONNECT_MS_MAX = 10_000
+
+export class FirecrackerClones implements MachineSource<FirecrackerGuest> {
+  readonly files: BootFiles<MachineBoot>
+  readonly #parts: FirecrackerCloneParts
+  readonly #templates: Templates<CloneKey, FirecrackerTemplate>
+  readonly #takes = new Takes<{ kill(): void }>()
+  readonly #tries = new Tries()
+  #programs: Promise<FirecrackerPrograms> | undefined
+
+  constructor(parts: FirecrackerCloneParts) {
+    this.#parts = parts
+    const { state, folder, options, host, policies = new PolicyCompiler(options.hide) } = parts
+    this.files = new BootFiles({
+      state,
+      folder,
+      policies,
+      hide: options.hide ?? [],
+      kernel: 'kernel',
+      jobPort: `vsock:${jobVsockPort}`,
+      compose: vsockBoot,
+    })
+    this.#templates = new Templates<CloneKey, FirecrackerTemplate>({
+      nameOf: ({ name }) => name,
+      make: (key) => this.#tries.run(() => this.#make(key)),
+      remove: async (template) => removeTemplate(template, host),
+      whyBroken: whyTemplateBroken,
+      note: () => undefined,
+      now: () => performance.now(),
+    })
+  }
+
+  /** Starts of machines, with the failures by request and kind. */
+  get counts(): TryCounts {
+    return this.#tries.counts
+  }
+
+  take(key: MachineKey): Promise<LiveMachine<FirecrackerGuest>> {
+    return this.#takes.run(() => this.#take(key))
+  }
+
+  async close(): Promise<void> {
+    await this.#takes.close()
+    await this.#templates.close()
+  }
+
+  async #take(asked: MachineKey): Promise<LiveMachine<FirecrackerGuest>> {
+    this.#takes.refuseIfClosed()
+    const key = { ...asked, isWarm: true }
+    // Files first: a machine without images is reported at once.
+    const boot = await this.files.of(key)
+    const programs = await this.#found()
+    if (this.#parts.options.templates === 'off')
+      return await this.#tries.run(() => this.#boot(key, boot, programs))
+    const cloneKey = { key, boot, programs, name: nameOf(key, boot, programs) }
+    const template = await this.#templates.use(cloneKey)
+    return await this.#tries.run(() => this.#clone(template))
+  }
+
+  /** Programs of this machine. Throws MayflyError UNAVAILABLE with what is missing. */
+  async #found(): Promise<FirecrackerPrograms> {
+    this.#programs ??= foundPrograms(this.#parts)
+    try {
+      return await this.#programs
+    } catch (error) {
+      this.#programs = undefined
+      throw error
+    }
+  }
+
+  async #make({ key, boot, programs }: CloneKey): Promise<FirecrackerTemplate> {
+    this.#takes.refuseIfClosed()
+    return await makeTemplate({ key, boot, programs, takes: this.#takes }, this.#parts.host)
+  }
+
+  async #boot(key: MachineKey, boot: MachineBoot, programs: FirecrackerPrograms) {
+    this.#takes.refuseIfClosed()
+    const parts = { key, boot, programs, takes: this.#takes, isTemplate: false }
+    const booted = await bootMachine(parts, this.#parts.host)
+    return live(await guestOf(booted), booted.agent, { origin: 'boot', image: boot.digests.image })
+  }
+
+  async #clone(template: FirecrackerTemplate): Promise<LiveMachine<FirecrackerGuest>> {
+    this.#takes.refuseIfClosed()
+    const why = whyTemplateBroken(template)
+    if (why) throw new MayflyError('UNAVAILABLE', `Cannot clone a machine: ${why}`)
+    const { memoryMiB, image, history } = template
+    const machine = await startJailed(await this.#found(), this.#parts.host, {
+      memoryMiB,
+      fill(root) {
+        placeShared(root, image, jailNames.rootDisk)
+        placeShared(root, template.state, savedNames.state)
+        placeShared(root, template.memory, savedNames.memory)
+      },
+    })
+    const tracked = { kill: () => machine.signalKill() }
+    this.#takes.track(tracked)
+    try {
+      await machine.load(savedNames)
+      const channel = await connectGuest(machine, vsockAgentPort, CONNECT_MS_MAX)
+      const agent = AgentLink.reconnect(channel, history)
+      await agent.take('hello', ANSWER_MS_MAX)
+      await renewAgent(agent, ANSWER_MS_MAX)
+      const job = await connectGuest(machine, jobVsockPort, CONNECT_MS_MAX)
+      const digest = path.basename(image, '.image')
+      return live(new FirecrackerGuest(machine, channel, job), agent, {
+        origin: 'clone',
+        image: digest,
+      })
+    } catch (error) {
+      await machine.kill()
+      this.#takes.refuseIfClosed()
+      throw failedStep('clone', error)
+    } finally {
+      this.#takes.forget(tracked)
+    }
+  }
+}
+
+/** Two keys with one name boot the same machine. */
+function nameOf(
+  { program, memoryMiB, scratchBytes }: MachineKey,
+  boot: MachineBoot,
+  { firecracker }: FirecrackerPrograms,
+): string {
+  const { size, mtimeMs } = statSync(firecracker)
+  return sha256(canonicalJson({ program, memoryMiB, scratchBytes, boot: boot.key, size, mtimeMs }))
+}
+
+async function foundPrograms({
+  options: { hide = [] },
+  host,
+  jails = JAILS,
+}: FirecrackerCloneParts): Promise<FirecrackerPrograms> {
+  const facts = await detectFirecracker({
+    ...(hide.includes('firecracker') && { find: () => undefined }),
+    ...(!host.isRoot && { isRoot: false }),
+  })
+  if (facts.kind === 'unavailable') throw unavailable(facts.causes[0]!)
+  if (!keepsVsockOverPause(facts.version))
+    throw unavailable({
+      cause: 'Firecracker 1.16.0 and 1.16.1 lose the vsock of a machine that was paused',
+      fix: 'Install Firecracker 1.15.1, or a release after 1.16.1',
+    })
+  return { ...facts, jails }
+}
+
+function unavailable({
+  cause,
+  fix,
+}: {
+  readonly cause: string
+  readonly fix: string
+}): MayflyError {
+  return new MayflyError('UNAVAILABLE', `Cannot start a machine: ${cause}`, { hint: fix })
+}
+
+type Origin = Pick<LiveMachine, 'origin' | 'image'>
+
+function live(
+  guest: FirecrackerGuest,
+  agent: AgentLink,
+  { origin, image }: Origin,
+): LiveMachine<FirecrackerGuest> {
+  return {
+    process: guest,
+    agent,
+    image,
+    origin,
+    takeJobChannel: () => guest.takeJobChannel(),
+    release: () => guest.release(),
+  }
+}

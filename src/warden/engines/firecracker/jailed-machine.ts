@@ -1,0 +1,61 @@
+import { randomBytes } from 'node:crypto'
+import type { GuestHost } from '../agent-guest/jailed-guest.ts'
+import { freeSlot } from '../../slots.ts'
+import type { FirecrackerFacts } from './detect.ts'
+import type { JailPlace } from './jail-files.ts'
+import { FirecrackerMachine } from './machine.ts'
+import { machineRemains } from './sweep-jails.ts'
+
+/** Programs of an installed Firecracker, and the folder of its jails. */
+export interface FirecrackerPrograms extends Extract<FirecrackerFacts, { kind: 'ready' }> {
+  /** Writable by root alone, on a file system without `noexec` and `nodev`. */
+  readonly jails: string
+}
+
+const MIB = 2 ** 20
+/** Memory of the monitor beside that of its guest; upstream's own bound is 5 MiB for one processor. */
+const OWN_MIB = 64
+/** Threads: one for each processor, one of the API, one of the devices. */
+const TASKS_MAX = 128
+/** Room in the largest file, a snapshot's memory, for the state of the devices. */
+const FILE_MIB = 16
+
+/** Starts a monitor without a guest, with a uid and a cgroup of its own. Releases all before it throws MayflyError. */
+export async function startJailed(
+  { firecracker, jailer, jails }: FirecrackerPrograms,
+  host: GuestHost,
+  parts: { readonly memoryMiB: number; readonly fill: (root: string, uid: number) => void },
+): Promise<FirecrackerMachine> {
+  const place = placeOf('w', { firecracker, jails })
+  const slot = freeSlot()
+  let cgroup
+  try {
+    cgroup = host.cgroups?.create(place.id)
+    cgroup?.limit({ memory: (parts.memoryMiB + OWN_MIB) * MIB })
+    if (cgroup?.controllers.includes('pids')) cgroup.limit({ pids: TASKS_MAX })
+  } catch (error) {
+    cgroup?.remove()
+    slot.release()
+    throw error
+  }
+  const group = cgroup?.name ?? null
+  return await FirecrackerMachine.start({
+    place,
+    jailer,
+    slot,
+    cgroup,
+    fileBytesMax: (parts.memoryMiB + FILE_MIB) * MIB,
+    fill: parts.fill,
+    lease: (processes) => host.lease(place.id, machineRemains(place, processes, group)),
+    releaseLease: (id) => host.releaseLease(id),
+  })
+}
+
+/** Place of a new jail. */
+export function placeOf(
+  letter: 't' | 'w',
+  { firecracker, jails }: Pick<FirecrackerPrograms, 'firecracker' | 'jails'>,
+): JailPlace {
+  const id = `${letter}${randomBytes(8).toString('hex')}`
+  return { id, chrootBase: jails, execFile: firecracker }
+}

@@ -1,0 +1,298 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdtempSync, readlinkSync, rmSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { holdWarden } from '../../src/assemble/local-warden.ts'
+import { noNetwork } from '../../src/contract/controls.ts'
+import { openCgroups } from '../../src/os/cgroup.ts'
+import { isAlive } from '../../src/os/proc.ts'
+import { inNode, inPython, inShell } from '../conformance/guests-of-programs.ts'
+import { Stand, until, type Wish } from '../conformance/stand.ts'
+import { after, before, suite, test } from '../fixtures/drawn.ts'
+import { jails, makePlayed, whyNotPlayed, type PlayedWalls } from './firecracker-here.ts'
+
+/**
+ * Jobs through warden, provider and engine, in clones of a played Firecracker whose guest is the real agent, carrier and runner as
+ * processes of this host. They show the engine's part: requests, channels, bounds and ends. They show neither a guest kernel nor KVM.
+ */
+const skip = whyNotPlayed() ?? false
+const timeout = 900_000
+const limits = { timeout: 120_000 }
+const mebibyte = 2 ** 20
+const ticks = `
+import time
+def main(input):
+    for n in range(100000):
+        print(n, flush=True)
+        time.sleep(0.01)`
+const draws = `
+import os, random, socket
+def main(input): return [os.urandom(8).hex(), random.random(), socket.gethostname()]`
+const fills = `
+def main(input):
+    kept = []
+    while True: kept.append(bytearray(b'x') * ${mebibyte})`
+const forks = `
+import os, time
+def main(input):
+    made = 0
+    try:
+        while made < 100:
+            if os.fork() == 0:
+                time.sleep(60)
+                os._exit(0)
+            made += 1
+    except BlockingIOError: pass
+    return made`
+const asks = `
+import time, urllib.error, urllib.request
+def main(input):
+    def ask(url):
+        try: return urllib.request.urlopen(url, timeout=20).status
+        except urllib.error.HTTPError as error: return error.code
+        except OSError as error: return 'cut'
+    said = [ask(input['granted']), ask(input['other'])]
+    print('asked', flush=True)
+    time.sleep(2)
+    return [*said, ask(input['granted'])]`
+const writes = `
+import errno, time
+def why():
+    try: open('/tmp/own', 'w').write('x')
+    except OSError as error: return errno.errorcode[error.errno]
+    return 'done'
+def main(input):
+    first = why()
+    print('writing', flush=True)
+    while why() == 'done': time.sleep(0.01)
+    return [first, why()]`
+
+suite('Jobs in clones of a played Firecracker', { skip, timeout }, () => {
+  let made: PlayedWalls
+  before(async () => void (made = await makePlayed('python')))
+  after(async () => {
+    await made.provider.close?.()
+    await made.close()
+  })
+  const stand = () =>
+    new Stand(made.provider, () => Promise.reject(new Error('no other')), inPython)
+
+  test('A template is booted and saved once, and each job runs in a clone that was loaded from it', async () => {
+    for (const input of [7, { text: 'zwei' }]) {
+      const { end } = await stand().run(inPython.guests.echo!, { input, limits })
+      assert.equal(end.status, 'ok', JSON.stringify(end))
+      assert.deepEqual(JSON.parse(end.resultText), input)
+    }
+    const requests = made.programs.requests()
+    const count = (one: string) => requests.filter((other) => other === one).length
+    assert.deepEqual([count('PUT /actions 204'), count('PUT /snapshot/create 204')], [1, 1])
+    assert.ok(count('PUT /snapshot/load 204') >= 2, requests.join('\n'))
+  })
+
+  test('The provider proves itself by a job of each language, and lists its layers', async () => {
+    const found = await made.provider.detect()
+    assert.ok(found.available, JSON.stringify(found))
+    assert.deepEqual(found.layers?.slice(0, 2), ['virtual machine', 'own kernel'])
+    assert.ok(!found.layers?.includes('user namespace'))
+    assert.ok(found.missing?.some((one) => one.startsWith('memory captures: ')))
+  })
+
+  test('Two clones of a template have other random numbers and other names', async () => {
+    const ends = [await stand().run(draws, { limits }), await stand().run(draws, { limits })]
+    const [first, second] = ends.map(({ end }) => JSON.parse(end.resultText) as unknown[])
+    for (const [at, value] of first!.entries()) assert.notEqual(value, second![at])
+  })
+
+  test('Files go in, and output comes out as it is written', async () => {
+    const files = [{ path: 'data.txt', content: 'read me', encoding: 'utf8' as const }]
+    const source = `def main(input):\n    print('first', flush=True)\n    return open('data.txt').read()`
+    const { end, stdout } = await stand().run(source, { files, limits })
+    assert.deepEqual([end.resultText, stdout], ['"read me"', 'first\n'], JSON.stringify(end))
+  })
+
+  test('Memory above its limit ends a job, and the next one runs', async () => {
+    const bound = 64 * mebibyte
+    const { end } = await stand().run(fills, {
+      controls: { memory: bound },
+      limits: { ...limits, memory: bound },
+    })
+    assert.deepEqual([end.status, end.error?.code], ['limit', 'MEMORY'], JSON.stringify(end))
+    assert.equal((await stand().run(inPython.guests.echo!, { input: 7 })).end.resultText, '7')
+  })
+
+  test('Processes beyond its limit are refused to a job', async () => {
+    const { end } = await stand().run(forks, { controls: { processes: 5 }, limits })
+    assert.equal(end.status, 'ok', JSON.stringify(end))
+    assert.ok(Number(end.resultText) >= 3 && Number(end.resultText) <= 4, end.resultText)
+  })
+
+  test('A frozen clone is paused by the API, writes nothing, and goes on once it is thawed', async () => {
+    const running = await stand().start(ticks, { limits })
+    await using sandbox = running.sandbox
+    await running.said('1')
+    await sandbox.freeze()
+    await sleep(200)
+    const before = running.stdout()
+    await sleep(300)
+    assert.equal(running.stdout(), before)
+    await sandbox.thaw()
+    await until(() => running.stdout() !== before, 'the next output')
+    sandbox.kill({ status: 'cancelled' })
+    await running.end
+    assert.ok(made.programs.requests().filter((one) => one === 'PATCH /vm 204').length >= 3)
+  })
+
+  test('Writing is closed while a job runs', async () => {
+    const wish: Wish = { limits, controls: { syscalls: ['exec', 'outside', 'process', 'write'] } }
+    const running = await stand().start(writes, wish)
+    await using sandbox = running.sandbox
+    await running.said('writing')
+    const syscalls = ['exec', 'outside', 'process']
+    const enforced = await sandbox.tighten({ ...stand().profile(wish).controls, syscalls })
+    assert.deepEqual([enforced.unenforced, enforced.trust], [[], 'guest'])
+    assert.deepEqual(JSON.parse((await running.end).resultText), ['done', 'EROFS'])
+  })
+
+  test('A monitor has a network namespace of its own, and a killed job leaves no process, no jail and no control group', async () => {
+    const running = await stand().start(inPython.guests.spins!, { limits })
+    await running.said('spinning')
+    const id = running.sandbox.wall!
+    assert.ok(existsSync(join(jails, id)))
+    const [monitor] = made.programs.pidsIn(join(jails, id, 'root'))
+    const namespace = (pid: number | string) => readlinkSync(`/proc/${pid}/ns/net`)
+    assert.notEqual(namespace(monitor!), namespace('self'))
+    const groups = openCgroups()
+    const own = groups?.processes(id) ?? []
+    running.sandbox.kill({ status: 'cancelled' })
+    assert.equal((await running.end).status, 'cancelled')
+    await running.sandbox[Symbol.asyncDispose]()
+    await until(() => !existsSync(join(jails, id)), 'the jail to be removed')
+    assert.deepEqual(
+      own.filter((pid) => isAlive(pid)),
+      [],
+    )
+    assert.ok(!groups?.list().includes(id))
+  })
+
+  test('A monitor that is killed in the middle of a job is a lost wall, not an end of the program', async () => {
+    const running = await stand().start(inPython.guests.spins!, { limits })
+    await running.said('spinning')
+    const id = running.sandbox.wall!
+    const [pid] = made.programs.pidsIn(join(jails, id, 'root'))
+    process.kill(pid!, 'SIGKILL')
+    const end = await running.end
+    assert.deepEqual([end.status, end.error?.code], ['failed', 'WALL_LOST'], JSON.stringify(end))
+    await running.sandbox[Symbol.asyncDispose]()
+    await until(() => !existsSync(join(jails, id)), 'the jail to be removed')
+  })
+})
+
+suite('Node and shell in clones of a played Firecracker', { skip, timeout }, () => {
+  for (const language of [inNode, inShell])
+    test(`A job in ${language.language} runs`, async () => {
+      const made = await makePlayed(language.language)
+      try {
+        const stand = new Stand(made.provider, () => Promise.reject(new Error('no')), language)
+        const { end } = await stand.run(language.guests.echo!, { input: 7, limits })
+        assert.equal(end.resultText.trim(), '7', JSON.stringify(end))
+      } finally {
+        await made.provider.close?.()
+        await made.close()
+      }
+    })
+})
+
+suite('Egress of a clone of a played Firecracker', { skip, timeout }, () => {
+  test('Granted hosts are reached over the vsock, others are refused, and none once the network is closed', async () => {
+    const server = createServer((_request, response) => void response.end('here'))
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const { port } = server.address() as AddressInfo
+    const granted = `http://a.example:${port}`
+    const dial = {
+      resolver: (name: string) => Promise.resolve(name.endsWith('.example') ? ['127.0.0.1'] : []),
+      exceptions: [`127.0.0.1:${port}`],
+    }
+    const made = await makePlayed('python', { egressParts: { credentials: [], dial } })
+    try {
+      const stand = new Stand(made.provider, () => Promise.reject(new Error('no other')), inPython)
+      const wish = { controls: { network: { allow: [granted], deny: [] } }, limits }
+      const input = { granted, other: `http://b.example:${port}` }
+      const running = await stand.start(asks, { ...wish, input })
+      await using sandbox = running.sandbox
+      await running.said('asked')
+      await sandbox.tighten({ ...stand.profile(wish).controls, network: noNetwork })
+      assert.equal((await running.end).resultText, '[200,403,403]')
+    } finally {
+      await made.provider.close?.()
+      await made.close()
+      server.close()
+    }
+  })
+})
+
+suite('A Firecracker that cannot be had', { skip, timeout }, () => {
+  const missing = [
+    ['the program', { options: { hide: ['firecracker'] } }, /"firecracker" is missing/, /^Put/],
+    ['root', { options: { hide: ['root'] } }, /needs root/, /root/],
+    ['a release without a hole', { play: { version: '1.13.0' } }, /CVE-2026-5747/, /^Install/],
+    [
+      'a vsock that outlives a pause',
+      { play: { version: '1.16.1' } },
+      /lose the vsock/,
+      /1\.15\.1/,
+    ],
+    [
+      'a boot',
+      { play: { faults: [{ on: 'PUT /actions', kind: '500' }] } },
+      /Cannot do "PUT \/actions"/,
+      /doctor/,
+    ],
+  ] as const
+  for (const [part, wish, reason, fix] of missing)
+    test(`Without ${part} it is unavailable, with cause and fix, and leaves nothing`, async () => {
+      const made = await makePlayed('python', wish)
+      try {
+        const proved = await made.provider.detect()
+        assert.ok(!proved.available)
+        assert.match(proved.reason, reason)
+        assert.match(proved.fix, fix)
+      } finally {
+        await made.provider.close?.()
+        await made.close()
+      }
+    })
+})
+
+suite('A warden of played machines that is killed', { skip, timeout }, () => {
+  test('The next warden ends its machines, and removes their jails and the template', async () => {
+    const base = mkdtempSync(join(tmpdir(), 'mayfly-swept-'))
+    const program = join(import.meta.dirname, 'fixtures/firecracker-life.ts')
+    const child = spawn(process.execPath, [program, base], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      env: { ...process.env, TMPDIR: base },
+    })
+    try {
+      const [said] = (await once(child.stdout, 'data')) as [Buffer]
+      const { pids, left } = JSON.parse(said.toString()) as { pids: number[]; left: string[] }
+      assert.ok(pids.length >= 1 && left.length >= 2, said.toString())
+      child.kill('SIGKILL')
+      await once(child, 'exit')
+      const next = holdWarden({ stateFolder: join(base, 'state') })
+      await until(
+        () => !left.some((one) => existsSync(join(jails, one))),
+        'the jails to be removed',
+      )
+      await until(() => !pids.some((pid) => isAlive(pid)), 'the machines to end')
+      await next.close()
+    } finally {
+      child.kill('SIGKILL')
+      rmSync(base, { recursive: true, force: true })
+    }
+  })
+})

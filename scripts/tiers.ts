@@ -319,7 +319,8 @@ holds each request against Firecracker's API document and runs the real agent, c
 It needs root, \`/dev/kvm\`, \`firecracker\` and \`jailer\` of one release in PATH (1.14.4, or 1.15.1 and later, but for 1.16.0 and 1.16.1),
 /srv/jailer on a file system without \`noexec\` and \`nodev\`, a C compiler with a static libc, \`apparmor_parser\` for the profile around its
 programs, and images: \`mayfly images build kernel node python\`. The first boot is the proof that it works here; where one of these is missing or
-that boot fails, the provider is unavailable with the cause, and \`microvm\` is QEMU's. Programs see the image, not this machine: \`sh\`
+that boot fails, the provider is unavailable with the cause. Where QEMU works as well, the tier \`microvm\` is QEMU, which lacks less; a job
+names this provider. Programs see the image, not this machine: \`sh\`
 is that of busybox, and there is no \`bash\`.`,
     tightening: agentTightening('Firecracker', { hasGroups: true, hasProfile: true }),
     notStopped: [

@@ -14,7 +14,7 @@ import type { LiveMachine, MachineKey, MachineSource } from '../agent-guest/sour
 import { Takes } from '../agent-guest/takes.ts'
 import { Templates } from '../agent-guest/templates.ts'
 import { bootMachine, connectGuest, guestOf, jailNames, jobVsockPort } from './boot-machine.ts'
-import { detectFirecracker } from './detect.ts'
+import { detectFirecracker, type MissingPart } from './detect.ts'
 import { failedStep, FirecrackerGuest } from './guest.ts'
 import { placeShared } from './jail-files.ts'
 import { startJailed, type FirecrackerPrograms } from './jailed-machine.ts'
@@ -109,9 +109,9 @@ export class FirecrackerClones implements MachineSource<FirecrackerGuest> {
   async #take(asked: MachineKey): Promise<LiveMachine<FirecrackerGuest>> {
     this.#takes.refuseIfClosed()
     const key = { ...asked, isWarm: true }
-    // Files first: a machine without images is reported at once.
-    const boot = await this.files.of(key)
+    // Without Firecracker no image would help.
     const programs = await this.#found()
+    const boot = await this.files.of(key)
     if (this.#parts.options.templates === 'off')
       return await this.#tries.run(() => this.#boot(key, boot, programs))
     const cloneKey = { key, boot, programs, name: nameOf(key, boot, programs) }
@@ -198,23 +198,21 @@ async function foundPrograms({
     ...(hide.includes('firecracker') && { find: () => undefined }),
     ...(!host.isRoot && { isRoot: false }),
   })
-  if (facts.kind === 'unavailable') throw unavailable(facts.causes[0]!)
+  if (facts.kind === 'unavailable') throw unavailable(facts.causes)
   if (!keepsVsockOverPause(facts.version))
-    throw unavailable({
-      cause: 'Firecracker 1.16.0 and 1.16.1 lose the vsock of a machine that was paused',
-      fix: 'Install Firecracker 1.15.1, or a release after 1.16.1',
-    })
+    throw unavailable([
+      {
+        cause: 'releases 1.16.0 and 1.16.1 lose the vsock of a machine that was paused',
+        fix: 'Install Firecracker 1.15.1, or a release after 1.16.1',
+      },
+    ])
   return { ...facts, jails }
 }
 
-function unavailable({
-  cause,
-  fix,
-}: {
-  readonly cause: string
-  readonly fix: string
-}): MayflyError {
-  return new MayflyError('UNAVAILABLE', `Cannot start a machine: ${cause}`, { hint: fix })
+function unavailable(parts: readonly MissingPart[]): MayflyError {
+  const causes = parts.map(({ cause }) => cause.replace(/^The /, 'the ')).join('; ')
+  const hint = [...new Set(parts.map(({ fix }) => fix))].join('; ')
+  return new MayflyError('UNAVAILABLE', `Cannot use Firecracker: ${causes}`, { hint })
 }
 
 type Origin = Pick<LiveMachine, 'origin' | 'image'>

@@ -6,7 +6,8 @@ import { type AgentAbility, agentKinds, creditMax, seenCreditMax } from './numbe
 export const openQuestionsMax = 64
 export const programsMax = 16
 
-const answerOf = {
+/** Kind of the answer to each question. */
+export const answerOf = {
   kill: 'killed',
   phase: 'phased',
   list: 'listed',

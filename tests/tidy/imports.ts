@@ -9,7 +9,8 @@ import { isShipped, type Source } from './tree.ts'
 const launchers = /^src\/(tiers\/[^/]+|threat)\/(launch|destroy)\.ts$/
 const ranks: readonly (readonly [rank: number, files: RegExp])[] = [
   [0, /^src\/lib\//],
-  [1, /^src\/(contract|agent-wire)\//],
+  [1, /^src\/contract\//],
+  [1.5, /^src\/agent-wire\//],
   [2, /^src\/os\//],
   [3, /^src\/jail\//],
   [4, launchers],

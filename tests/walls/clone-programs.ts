@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { AgentRun } from '../../src/agent-wire/encode.ts'
-import type { AgentLink } from '../../src/warden/engines/agent-guest/agent-link.ts'
+import type { AgentLink } from '../../src/agent-wire/agent-link.ts'
 
 /** Programs that wait in a template for lines of standard input, and answer each with a line. */
 export const parkedPrograms = ['python', 'node'] as const

@@ -5,7 +5,7 @@ import path from 'node:path'
 import { after, before, suite, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { AgentRun } from '../../src/agent-wire/encode.ts'
-import { askStatus } from '../../src/warden/engines/agent-guest/agent-questions.ts'
+import { askStatus } from '../../src/agent-wire/agent-questions.ts'
 import { pauseClone, resumeClone, type Clone } from '../../src/warden/engines/qemu/clone.ts'
 import { machinePlaces } from '../../src/warden/engines/qemu/machine.ts'
 import {

@@ -2,10 +2,9 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { callClasses, type CallClass } from '../../../contract/calls.ts'
 import { agentCalls } from '../../../agent-wire/numbers.ts'
-import type { HostMessage } from '../../../agent-wire/encode.ts'
 import { MayflyError } from '../../../contract/error.ts'
 import { AgentCalls } from './agent-calls.ts'
-import type { AgentLink } from './agent-link.ts'
+import type { AgentLink, AgentQuestion } from '../../../agent-wire/agent-link.ts'
 import type { PolicyCompiler } from './policy-compiler.ts'
 
 suite('Classes of calls that an agent closes', () => {
@@ -65,8 +64,7 @@ function played({
   const asked: string[] = []
   const agent = {
     can: () => confines,
-    nonce: () => 1,
-    send(message: HostMessage) {
+    ask(message: AgentQuestion) {
       assert.ok(message.kind === 'phase')
       const { command } = message
       const policy = command.do === 'replace-policy' ? ` ${String(command.policy)}` : ''
@@ -76,8 +74,6 @@ function played({
           callClasses.filter((name) => !command.closes.includes(name)),
         )
       asked.push(`${command.do}${policy}`)
-    },
-    take: () => {
       const isRefused = refuses !== undefined && asked.at(-1)!.startsWith(refuses)
       return Promise.resolve({ errno: isRefused ? 13 : 0, touched: 3 })
     },

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import { closing } from '../../refusals.ts'
-import { AgentLink } from './agent-link.ts'
+import { AgentLink } from '../../../agent-wire/agent-link.ts'
 import type { GuestCopy, HeldGuest, LiveMachine, MachineKey } from './source.ts'
 import { startRunner } from './start-runner.ts'
 import type { Takes } from './takes.ts'

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import { suite, test } from 'node:test'
 import { encodeFrame } from '../../../lib/frames.ts'
-import { AgentLink } from './agent-link.ts'
+import { AgentLink } from '../../../agent-wire/agent-link.ts'
 import { wasEndedInside, type MachineJob } from './bounds.ts'
 
 const MEMORY = 2 ** 26

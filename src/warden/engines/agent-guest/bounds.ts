@@ -8,7 +8,7 @@ import type {
 import type { BoundMechanisms } from '../../../contract/warden.ts'
 import { pageUp } from '../group-memory.ts'
 import { allowanceBytes } from './memory-size.ts'
-import { askPhase, askStatus, claimAgent } from './agent-questions.ts'
+import { askPhase, askStatus, claimAgent } from '../../../agent-wire/agent-questions.ts'
 import { spentMs } from './measure.ts'
 import type { LiveMachine } from './source.ts'
 

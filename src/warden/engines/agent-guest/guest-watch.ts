@@ -1,7 +1,7 @@
 import os from 'node:os'
 import type { AgentSeen } from '../../../agent-wire/decode.ts'
 import type { SeenReport } from '../../../contract/warden.ts'
-import type { AgentLink } from './agent-link.ts'
+import type { AgentLink } from '../../../agent-wire/agent-link.ts'
 
 /**
  * Observations of a guest's agent, as reports for the server. All of them are the guest's own word.

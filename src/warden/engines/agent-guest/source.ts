@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import type { AgentLink } from './agent-link.ts'
+import type { AgentLink } from '../../../agent-wire/agent-link.ts'
 import type { Cgroup } from '../../../os/cgroup-interface.ts'
 import type { ProcessIdentity } from '../../../os/proc.ts'
 

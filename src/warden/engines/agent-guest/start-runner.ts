@@ -1,5 +1,5 @@
 import { MayflyError } from '../../../contract/error.ts'
-import type { AgentLink } from './agent-link.ts'
+import type { AgentLink } from '../../../agent-wire/agent-link.ts'
 import { isConfined, runnerCommand } from './runner.ts'
 import type { MachineKey } from './source.ts'
 

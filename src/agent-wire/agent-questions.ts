@@ -1,8 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { constants } from 'node:os'
-import type { AgentClaimed, AgentStatused } from '../../../agent-wire/decode.ts'
-import type { AgentClaim, AgentPhase } from '../../../agent-wire/encode.ts'
-import { MayflyError } from '../../../contract/error.ts'
+import type { AgentClaimed, AgentStatused } from './decode.ts'
+import type { AgentClaim, AgentPhase } from './encode.ts'
+import { MayflyError } from '../contract/error.ts'
 import type { AgentLink } from './agent-link.ts'
 
 /**
@@ -42,10 +42,9 @@ export async function claimAgent(
 
 /** Seed and clock after a standstill; before the claim, a rehearsal of it too. */
 export async function renewAgent(agent: AgentLink, msMax: number): Promise<void> {
-  const [seed, nonce] = [randomBytes(SEED_BYTES), agent.nonce()]
+  const seed = randomBytes(SEED_BYTES)
   try {
-    agent.send({ kind: 'renew', nonce, seed, timeNs: timeNs() })
-    const { steps } = await agent.take('renewed', msMax, (one) => one.nonce === nonce)
+    const { steps } = await agent.ask({ kind: 'renew', seed, timeNs: timeNs() }, msMax)
     assertDone(steps)
   } finally {
     seed.fill(0)
@@ -54,9 +53,17 @@ export async function renewAgent(agent: AgentLink, msMax: number): Promise<void>
 
 /** Round trip to the agent's loop. Resolves with what it tells of its processes. */
 export async function askStatus(agent: AgentLink, msMax: number): Promise<AgentStatused> {
-  const nonce = agent.nonce()
-  agent.send({ kind: 'status', nonce })
-  return await agent.take('statused', msMax, (one) => one.nonce === nonce)
+  return await agent.ask({ kind: 'status' }, msMax)
+}
+
+/**
+ * Has the programs of the job stand still, or go on. Throws MayflyError UNAVAILABLE where the guest's kernel does not; then they
+ * go on.
+ */
+export async function holdJob(agent: AgentLink, on: boolean, msMax: number): Promise<void> {
+  const { errno } = await agent.ask({ kind: 'hold', on }, msMax)
+  if (errno === 0) return
+  throw new MayflyError('UNAVAILABLE', `Cannot hold the programs of a guest: errno ${errno}`)
 }
 
 /** Throws MayflyError UNAVAILABLE where the guest's kernel refuses it; resolves with the number of processes touched. */
@@ -65,9 +72,7 @@ export async function askPhase(
   command: AgentPhase,
   msMax: number,
 ): Promise<number> {
-  const nonce = agent.nonce()
-  agent.send({ kind: 'phase', nonce, command })
-  const { errno, touched } = await agent.take('phased', msMax, (one) => one.nonce === nonce)
+  const { errno, touched } = await agent.ask({ kind: 'phase', command }, msMax)
   if (errno === 0) return touched
   const what = command.do.replaceAll('-', ' ')
   throw new MayflyError('UNAVAILABLE', `Cannot ${what} in a guest: errno ${errno}`)

@@ -2,18 +2,15 @@ import assert from 'node:assert/strict'
 import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import { suite, test } from 'node:test'
-import { encodeFrame } from '../../../lib/frames.ts'
+import { encodeFrame } from '../lib/frames.ts'
+import { runOf } from '../../tests/fixtures/guest-agent.ts'
 import { AgentLink } from './agent-link.ts'
 
-const kinds = { hello: 65, statused: 75 }
+const kinds = { run: 2, status: 10, hello: 65, statused: 75, refused: 76 }
 
 suite('The connection to an agent', () => {
   test('Two answers of one chunk reach two callers, the second of which asks later', async () => {
-    const socket = new Duplex({ read: () => undefined, write: (_chunk, _encoding, done) => done() })
-    const link = new AgentLink(socket as Socket)
-    const hello = link.take('hello', 1_000)
-    socket.push(encodeFrame(kinds.hello, Buffer.from([1, 0, 0, 1, 0, 0])))
-    await hello
+    const { socket, link } = await greeted()
     link.send({ kind: 'status', nonce: 1 })
     link.send({ kind: 'status', nonce: 2 })
     const first = link.take('statused', 1_000)
@@ -23,8 +20,31 @@ suite('The connection to an agent', () => {
     link.close()
   })
 
+  test('The answer of a question that was given up fills nothing, and is no answer of the next one', async () => {
+    const { socket, link } = await greeted()
+    for (let n = 1; n <= 1_100; n++) {
+      await assert.rejects(link.ask({ kind: 'status' }, 0), { code: 'PROTOCOL' })
+      socket.push(statused(n))
+    }
+    const next = link.ask({ kind: 'status' }, 1_000)
+    socket.push(statused(1_101))
+    assert.equal((await next).nonce, 1_101)
+    link.close()
+  })
+
+  test('A question that is refused rejects, and a refused program is no answer', async () => {
+    const { socket, link } = await greeted()
+    link.send({ ...runOf(1, 'true') })
+    const asked = link.ask({ kind: 'status' }, 1_000)
+    socket.push(refused(kinds.run, 1))
+    socket.push(refused(kinds.status, 1))
+    await assert.rejects(asked, /refuses "status" \(errno 2\)/)
+    assert.equal((await link.take('refused', 1_000)).what, 'run')
+    link.close()
+  })
+
   test('A link to a copy of an agent accepts its greeting, and goes on behind the conversation of the original', async () => {
-    const [first, second] = [pair(), pair()]
+    const [first, second] = [playedSocket(), playedSocket()]
     const original = new AgentLink(first as Socket)
     first.push(hello(1))
     await original.take('hello', 1_000)
@@ -45,7 +65,7 @@ suite('The connection to an agent', () => {
     ['A message before the greeting', () => Buffer.from(statused(1))],
   ] as const)
     test(`${title} ends a link to a copy of an agent`, async () => {
-      const [first, second] = [pair(), pair()]
+      const [first, second] = [playedSocket(), playedSocket()]
       const original = new AgentLink(first as Socket)
       first.push(hello(1))
       await original.take('hello', 1_000)
@@ -56,12 +76,26 @@ suite('The connection to an agent', () => {
     })
 })
 
-const pair = () => new Duplex({ read: () => undefined, write: (_chunk, _encoding, done) => done() })
+const playedSocket = () =>
+  new Duplex({ read: () => undefined, write: (_chunk, _encoding, done) => done() })
+
+async function greeted() {
+  const socket = playedSocket()
+  const link = new AgentLink(socket as Socket)
+  const greeting = link.take('hello', 1_000)
+  socket.push(encodeFrame(kinds.hello, Buffer.from([1, 0, 0, 1, 0, 0])))
+  await greeting
+  return { socket, link }
+}
 
 function hello(inputBytes: number): Buffer {
   const payload = Buffer.from([1, 0, 0, 0, 0, 0])
   payload.writeUInt32LE(inputBytes, 1)
   return Buffer.from(encodeFrame(kinds.hello, payload))
+}
+
+function refused(kind: number, about: number): Buffer {
+  return encodeFrame(kinds.refused, Buffer.from([1, kind, about, 0, 0, 0, 0, 2, 0]))
 }
 
 function statused(nonce: number): Uint8Array {

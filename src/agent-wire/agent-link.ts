@@ -1,13 +1,13 @@
 import type { Socket } from 'node:net'
 import { isDeepStrictEqual } from 'node:util'
-import { AgentConversation } from '../../../agent-wire/conversation.ts'
-import { AgentReader, type AgentMessage, type AgentSeen } from '../../../agent-wire/decode.ts'
-import type { AgentAbility } from '../../../agent-wire/numbers.ts'
-import { encodeHostMessage, type HostMessage } from '../../../agent-wire/encode.ts'
-import { MayflyError, messageOf } from '../../../contract/error.ts'
+import { AgentConversation, answerOf } from './conversation.ts'
+import { AgentReader, type AgentMessage, type AgentSeen } from './decode.ts'
+import type { AgentAbility } from './numbers.ts'
+import { encodeHostMessage, type HostMessage } from './encode.ts'
+import { MayflyError, messageOf } from '../contract/error.ts'
 
 /**
- * The warden's end of the connection to a guest's agent.
+ * The host's end of the connection to a guest's agent.
  *
  * Each message in both directions passes the conversation, which refuses what is out of its place; the first fault ends
  * the connection, and the caller ends the machine. Answers wait here until they are taken: there is one for each question,
@@ -16,13 +16,21 @@ import { MayflyError, messageOf } from '../../../contract/error.ts'
  * Until its claim the link keeps a history. A clone of a template has an agent that has had the template's conversation:
  * `AgentLink.resume` begins behind that history, on another socket.
  *
- * The word of an agent is used for order and display alone; see `src/agent-wire/decode.ts`.
+ * Messages of an agent are untrusted: they are used for order and display alone; see `decode.ts`.
  */
 export interface AgentHistory {
   readonly turns: readonly AgentTurn[]
 }
 
 type AgentTurn = { readonly sent: HostMessage } | { readonly received: AgentMessage }
+
+/** A question without the number that its answer repeats. */
+export type AgentQuestion = Unnumbered<Extract<HostMessage, { kind: keyof typeof answerOf }>>
+type Unnumbered<Question> = Question extends unknown ? Omit<Question, 'nonce'> : never
+export type AgentAnswer<Kind extends keyof typeof answerOf> = Extract<
+  AgentMessage,
+  { kind: (typeof answerOf)[Kind] }
+>
 
 const TURNS_MAX = 256
 const HELD_MAX = 1_024
@@ -44,6 +52,8 @@ export class AgentLink {
   #greeting: AgentMessage | undefined
   #over: string | undefined
   #nonce = 0
+  /** Numbers of requests that timed out, whose late answers are dropped. Bounded by the open requests of a conversation. */
+  readonly #givenUp = new Set<number>()
 
   constructor(socket: Socket) {
     this.#socket = socket
@@ -139,6 +149,27 @@ export class AgentLink {
     }
   }
 
+  /**
+   * Sends a request, and resolves with its answer. Rejects as `take` does; the answer to a request that timed out is dropped, so that
+   * late answers fill no buffer.
+   */
+  async ask<Asked extends AgentQuestion>(
+    question: Asked,
+    msMax: number,
+  ): Promise<AgentAnswer<Asked['kind']>> {
+    const nonce = this.nonce()
+    const { kind } = question
+    this.send({ ...question, nonce })
+    const kinds: readonly AgentMessage['kind'][] = [answerOf[kind], 'refused']
+    const given = this.take(kinds, msMax, (one) => questionOf(one) === nonce)
+    const answer = await given.catch((error: unknown) => {
+      this.#givenUp.add(nonce)
+      throw error
+    })
+    if (answer.kind !== 'refused') return answer as AgentAnswer<Asked['kind']>
+    throw broken(`it refuses "${kind}" (errno ${answer.errno})`)
+  }
+
   /** Ends the link, and with it the agent. Idempotent. */
   close(): void {
     this.#fail('it was closed here')
@@ -158,6 +189,7 @@ export class AgentLink {
     this.#conversation.received(message)
     if (message.kind === 'seen') return this.onSeen(message)
     this.#record({ received: message })
+    if (this.#givenUp.delete(questionOf(message) ?? NaN)) return
     if (this.#held.length >= HELD_MAX) throw new RangeError('it said more than was asked')
     this.#held.push(message)
     for (const look of this.#waiting) look()
@@ -182,6 +214,12 @@ export class AgentLink {
     this.#end.resolve(why)
     for (const look of this.#waiting) look()
   }
+}
+
+/** Number of the question that a message answers. */
+function questionOf(message: AgentMessage): number | undefined {
+  if (message.kind !== 'refused') return 'nonce' in message ? message.nonce : undefined
+  return message.what in answerOf ? message.about : undefined
 }
 
 function broken(why: string): MayflyError {

@@ -60,7 +60,11 @@ export async function askStatus(agent: AgentLink, msMax: number): Promise<AgentS
  * Has the programs of the job stand still, or go on. Throws MayflyError UNAVAILABLE where the guest's kernel does not; then they
  * go on.
  */
-export async function holdJob(agent: AgentLink, on: boolean, msMax: number): Promise<void> {
+export async function holdJob(
+  agent: Pick<AgentLink, 'ask'>,
+  on: boolean,
+  msMax: number,
+): Promise<void> {
   const { errno } = await agent.ask({ kind: 'hold', on }, msMax)
   if (errno === 0) return
   throw new MayflyError('UNAVAILABLE', `Cannot hold the programs of a guest: errno ${errno}`)

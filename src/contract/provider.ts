@@ -15,6 +15,7 @@ import type { Stdin } from './surroundings.ts'
 import type { ExecTask, SessionFiles, SessionState } from './exec.ts'
 import type { TerminalPrinter, TerminalTask, WallTerminal } from './terminal.ts'
 import type { Strength, TierName } from './tier.ts'
+import type { MemoryBase } from './warden.ts'
 import type { ProgramZoneAbout, ZoneSplit } from './zones.ts'
 
 export type Ability =
@@ -388,12 +389,16 @@ export interface Capture {
   /** Reason for a missing or partial capture. */
   readonly why?: string
   readonly parts: readonly CapturePart[]
+  /** File of this host that the captured memory is a difference to. */
+  readonly base?: MemoryBase
 }
 
 export interface CapturePart {
   readonly name: string
   /** Consecutive chunks, so that no reader needs all of it in one buffer. */
   readonly bytes: readonly Uint8Array[]
+  /** `guest`: reported by the guest, untrusted. Absent: copied by this host. */
+  readonly trust?: 'guest'
 }
 
 export interface Receipt {

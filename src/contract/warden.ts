@@ -195,6 +195,14 @@ export interface ClosedCallsState {
 export interface CaptureProgress {
   readonly processes: number
   readonly leftOut: number
+  /** Present for a machine that was cloned: its copy has the pages that differ from this file. */
+  readonly base?: MemoryBase
+}
+
+/** Memory of a template, which holds no data of a tenant. The warden may remove the file once the wall is gone. */
+export interface MemoryBase {
+  readonly path: string
+  readonly sha256: string
 }
 
 /** Lifecycle event of a program zone. */

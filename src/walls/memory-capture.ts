@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import * as z from 'zod'
 import { MayflyError } from '../contract/error.ts'
-import type { Capture } from '../contract/provider.ts'
+import type { Capture, CapturePart } from '../contract/provider.ts'
 import type { CaptureProgress, Wall } from '../contract/warden.ts'
 import { parseJson } from '../lib/parse-json.ts'
 import { whole } from '../contract/schema-parts.ts'
@@ -12,7 +12,7 @@ export const captureBytesMax = 64 * 2 ** 20
 const HEAD_BYTES_MAX = 8 * 2 ** 20
 const LINE_BYTES_MAX = 256
 const COPY_MS_MAX = 10_000
-const FILES_MAX = 8
+const FILES_MAX = 12
 const LACKS_MAX = 8
 const NEWLINE = 0x0a
 
@@ -25,8 +25,10 @@ const head = z.union([
   z.strictObject({ pid: z.number().int().min(1), refused: z.literal(true) }),
   /** Next byte range of a file, for a wall that is captured as an image. */
   z.strictObject({
-    file: z.string().regex(/^[a-z_]{1,32}\.(img|json|zst|bin)$/),
+    file: z.string().regex(/^[a-z_-]{1,32}\.(img|json|zst|bin|tar)$/),
     bytes: whole(1, 2 ** 20),
+    /** Reported by the guest, untrusted. */
+    trust: z.literal('guest').exactOptional(),
   }),
   /** Description of a missing part of an image, for the outcome. */
   z.strictObject({ lacks: z.string().regex(/^[\w ,.:;()-]{1,200}$/) }),
@@ -61,8 +63,8 @@ export class MemoryCopies {
       // unusable.
       if (this.#isClosed) socket.destroy()
       if (socket.destroyed) throw unavailable('its socket is closed')
-      const { leftOut } = await begin(captureBytesMax)
-      return await read(socket, leftOut)
+      const { leftOut, base } = await begin(captureBytesMax)
+      return { ...(await read(socket, leftOut)), ...(base && { base }) }
     })
     this.#last = turn.catch(() => undefined)
     return turn
@@ -100,6 +102,10 @@ async function read(socket: Socket, leftOut: number): Promise<Capture> {
   }
 }
 
+interface CopiedFile extends Pick<CapturePart, 'trust'> {
+  readonly bytes: Buffer[]
+}
+
 /** Incremental parser of a copy. */
 class Copy {
   #rest = Buffer.alloc(0)
@@ -109,7 +115,7 @@ class Copy {
   #bytes = 0
   readonly #memory: Buffer[] = []
   /** Files of an image, by name. */
-  readonly #files = new Map<string, Buffer[]>()
+  readonly #files = new Map<string, CopiedFile>()
   readonly #lacks: string[] = []
   /** Target of the current stretch. */
   #into: Buffer[] = this.#memory
@@ -159,7 +165,7 @@ class Copy {
     return {
       kind: 'memory+disk',
       ...(why.length > 0 && { why: why.join('; ') }),
-      parts: [...this.#files].map(([name, bytes]) => ({ name, bytes })),
+      parts: [...this.#files].map(([name, file]) => ({ name, ...file })),
     }
   }
 
@@ -177,7 +183,7 @@ class Copy {
 
   /** True for the last head. */
   #begin(one: Head): boolean {
-    if ('file' in one) this.#into = this.#partsOf(one.file)
+    if ('file' in one) this.#into = this.#fileOf(one).bytes
     else if ('lacks' in one) this.#lack(one.lacks)
     else this.#places.push('bytes' in one ? { ...one, at: this.#bytes } : one)
     if ('end' in one) return true
@@ -193,9 +199,10 @@ class Copy {
     this.#lacks.push(part)
   }
 
-  /** Bounded, because the file names come from the sentinel, which may be compromised. */
-  #partsOf(file: string): Buffer[] {
-    const known = this.#files.get(file) ?? []
+  /** Bounded, because the file names come from the sentinel, which may be compromised. All of a file has one trust. */
+  #fileOf({ file, trust }: Extract<Head, { file: string }>): CopiedFile {
+    const known = this.#files.get(file) ?? { bytes: [], ...(trust && { trust }) }
+    if (known.trust !== trust) throw unavailable('it has two files of one name')
     if (this.#files.size >= FILES_MAX) throw unavailable('it has too many files')
     this.#files.set(file, known)
     return known

@@ -24,6 +24,20 @@ def main(input):
     while True:
         print(time.time(), len(held), flush=True)
         time.sleep(0.05)`
+/** Listens, forks, and writes a file, a link and a file in the image's own folder. */
+const leaves = `
+import os, socket, time
+def main(input):
+    listening = socket.create_server(('127.0.0.1', 8080))
+    with open('/tmp/note', 'w') as file: file.write('written by the job')
+    os.symlink('/etc/passwd', '/tmp/link')
+    if os.fork() == 0: time.sleep(600)
+    print('holds', flush=True)
+    n = 0
+    while True:
+        n += 1
+        print(n, flush=True)
+        time.sleep(0.05)`
 /** Bytes that no compression makes fewer, in pieces of a file that the guest reads fast. */
 const fills = `
 import os, time
@@ -63,6 +77,36 @@ suite('A capture of a machine', { skip, timeout }, () => {
       each.kill({ status: 'cancelled' })
       await end
     }
+  })
+
+  test('S1-20: has processes, sockets and files as reported by the guest, marked so, while the job is frozen', async (t) => {
+    const { sandbox: own, end, stdout } = await started(leaves)
+    await using sandbox = own
+    const began = performance.now()
+    const capture = await sandbox.capture()
+    t.diagnostic(`${Math.round(performance.now() - began)} ms`)
+    for (const { name, bytes } of capture.parts)
+      t.diagnostic(`${name} ${Buffer.concat(bytes).length}`)
+    const trusted = capture.parts.filter(({ trust }) => !trust).map(({ name }) => name)
+    assert.deepEqual(trusted, ['machine.json', 'devices.img', 'memory.zst', 'memory.json'])
+    assert.equal(capture.why, undefined)
+    const { processes } = reported(capture, 'guest-processes.json')
+    const pythons = processes.filter(({ name }: { name: string }) => name.startsWith('python'))
+    const [job, child] = pythons.slice(-2)
+    assert.equal(child.parent, job.pid)
+    const { sockets } = reported(capture, 'guest-sockets.json')
+    const listening = sockets.find((one: { local: string }) => one.local === '127.0.0.1:8080')
+    assert.equal(listening.state, 'LISTEN')
+    assert.ok(listening.pids.includes(job.pid) && listening.pids.includes(child.pid))
+    const { files } = reported(capture, 'guest-files.json')
+    const fileAt = (at: string) => files.find((one: { path: string }) => one.path === at)
+    assert.equal(fileAt('/tmp/link').target, '/etc/passwd')
+    assert.equal(fileAt('/tmp/note').archived, 'tmp/note')
+    assert.ok(part(capture, 'guest-files.tar').includes('written by the job'))
+    const before = stdout()
+    await until(() => stdout() !== before, 'what it says next')
+    sandbox.kill({ status: 'cancelled' })
+    await end
   })
 
   test('S1-20: ends at its bound of bytes, and says so', async () => {
@@ -120,6 +164,12 @@ async function start(made: Made, code: string) {
 
 function part({ parts }: Capture, name: string): Buffer {
   return Buffer.concat(parts.find((one) => one.name === name)!.bytes)
+}
+
+function reported(capture: Capture, name: string) {
+  const { trust, ...rest } = JSON.parse(part(capture, name).toString())
+  assert.equal(trust, 'guest')
+  return rest
 }
 
 /** Pages of a copy, one after the other. */

@@ -37,11 +37,11 @@ export class CopySocket {
     return this.#own !== undefined && !this.#own.destroyed
   }
 
-  /** Sends the next bytes of a file, with back-pressure. Rejects if the reader is gone. */
-  async send(file: string, bytes: Uint8Array): Promise<void> {
+  /** Sends the next bytes of a file, with back-pressure. `trust: 'guest'`: reported by the guest. Rejects if the reader is gone. */
+  async send(file: string, bytes: Uint8Array, trust?: 'guest'): Promise<void> {
     for (let at = 0; at < bytes.length; at += PIECE_BYTES) {
       const piece = bytes.subarray(at, at + PIECE_BYTES)
-      this.#socket.write(`${JSON.stringify({ file, bytes: piece.length })}\n`)
+      this.#socket.write(`${JSON.stringify({ file, bytes: piece.length, trust })}\n`)
       if (!this.#socket.write(piece)) await once(this.#socket, 'drain')
     }
   }

@@ -1,27 +1,44 @@
 import type { Socket } from 'node:net'
 import type { MemoryCapture } from '../../../contract/engine.ts'
+import type { AgentLink } from '../../../agent-wire/agent-link.ts'
+import { viewBytesMax, viewGuest } from '../../../agent-wire/guest-view.ts'
 import { MayflyError, messageOf } from '../../../contract/error.ts'
 import type { CaptureProgress } from '../../../contract/warden.ts'
 import { CopySocket } from '../copy-socket.ts'
 import type { CopyBounds, GuestCopy, GuestFile } from './source.ts'
+import type { JobFreezer } from './job-freezer.ts'
 import type { Stops } from './stops.ts'
 
-const nothing: CopyBounds = { isWhole: false, lacks: [] }
-
 /**
- * Captures of one guest, which stands still for as long as its copy is read. What is read goes to the server at once, with
- * back-pressure, so that no copy is held here.
+ * Captures of one guest. Order: the agent freezes the job inside the guest, the host pauses the guest and copies its memory, then
+ * resumes it with the job still frozen, and the agent reports processes, sockets and files (`viewGuest`).
+ *
+ * Bytes go to the server at once, with back-pressure, so that the warden buffers no copy. The guest can do nothing new while it
+ * reports: its egress paths and limits are those of before, and the memory was copied already. A guest that did not freeze its job, or
+ * does not answer in time, loses these parts alone, and the capture says so.
  */
+export interface CapturedGuest {
+  readonly id: string
+  readonly agent: AgentLink
+  readonly stops: Stops
+  readonly freezer: JobFreezer
+}
+
+const nothing: CopyBounds = { isWhole: false, lacks: [] }
+/** Limit of the report, and of the capture up to its end: the server waits 5 s (`captureMsMax`). */
+const VIEW_MS_MAX = 3_000
+const ALL_MS_MAX = 4_400
+const NOT_FROZEN = 'the guest did not freeze its job, so its processes and files were not listed'
+const VIEW_LOST = 'the guest ended before it reported its processes and files'
+
 export class GuestCaptures implements MemoryCapture {
   readonly #copy: GuestCopy
-  readonly #stops: Stops
-  readonly #id: string
+  readonly #guest: CapturedGuest
   readonly #socket = new CopySocket()
 
-  constructor(id: string, copy: GuestCopy, stops: Stops) {
-    this.#id = id
+  constructor(copy: GuestCopy, guest: CapturedGuest) {
     this.#copy = copy
-    this.#stops = stops
+    this.#guest = guest
   }
 
   async open(): Promise<Socket> {
@@ -34,28 +51,39 @@ export class GuestCaptures implements MemoryCapture {
 
   /** Resolves once the first file can be sent; the rest is sent behind it. */
   async capture(bytesMax: number): Promise<CaptureProgress> {
-    if (!this.#socket.isOpen) throw this.#cannot(new Error('no socket was asked for'))
-    await this.#stops.stop('capture')
-    const files = this.#copy.files(bytesMax)
+    if (!this.#socket.isOpen) throw this.#cannot(new Error('its socket is not open'))
+    const until = performance.now() + ALL_MS_MAX
+    await this.#pause()
+    const files = this.#copy.files(Math.max(0, bytesMax - viewBytesMax))
     try {
       const first = await files.next()
-      void this.#send(files, first)
-      return { processes: 1, leftOut: 0 }
+      void this.#send(files, first, until)
+      const { base } = this.#copy
+      return { processes: 1, leftOut: 0, ...(base && { base }) }
     } catch (error) {
       await this.#go()
       throw this.#cannot(error)
     }
   }
 
+  /** A guest that its CPU limit paused has no frozen job: it is resumed for that, and its job runs on until then. */
+  async #pause(): Promise<void> {
+    const { stops, freezer } = this.#guest
+    await stops.stop('capture')
+    if (!freezer.isFrozen) await stops.lend(() => freezer.freeze())
+  }
+
   async #send(
     files: AsyncGenerator<GuestFile, CopyBounds>,
     first: IteratorResult<GuestFile, CopyBounds>,
+    until: number,
   ): Promise<void> {
     try {
       let next = first
       for (; !next.done; next = await files.next())
         await this.#socket.send(next.value.name, next.value.bytes)
-      this.#socket.end(next.value.isWhole, next.value.lacks)
+      const { isWhole, lacks } = next.value
+      this.#socket.end(isWhole, [...lacks, ...(await this.#sendView(until))])
     } catch {
       this.#socket.destroy()
     } finally {
@@ -64,13 +92,28 @@ export class GuestCaptures implements MemoryCapture {
     }
   }
 
-  /** A guest that has ended meanwhile does not answer. */
+  /** Resolves with the reasons why parts are missing or incomplete. */
+  async #sendView(until: number): Promise<readonly string[]> {
+    const { agent, freezer, stops } = this.#guest
+    if (!freezer.isFrozen) return [NOT_FROZEN]
+    const send = async () => {
+      const msMax = Math.min(VIEW_MS_MAX, until - performance.now())
+      const parts = viewGuest(agent, Math.max(0, msMax))
+      let next = await parts.next()
+      for (; !next.done; next = await parts.next())
+        await this.#socket.send(next.value.name, next.value.bytes, 'guest')
+      return next.value
+    }
+    return await stops.lend(send).catch(() => [VIEW_LOST])
+  }
+
+  /** Race: a guest that ended does not answer. */
   async #go(): Promise<void> {
-    await this.#stops.go('capture').catch(() => undefined)
+    await this.#guest.stops.go('capture').catch(() => undefined)
   }
 
   #cannot(error: unknown): MayflyError {
-    const message = `Cannot capture the memory of wall "${this.#id}": ${messageOf(error)}`
+    const message = `Cannot capture the memory of wall "${this.#guest.id}": ${messageOf(error)}`
     return new MayflyError('UNAVAILABLE', message, { cause: error })
   }
 }

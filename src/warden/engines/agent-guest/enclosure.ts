@@ -19,6 +19,7 @@ import { askStatus, renewAgent } from '../../../agent-wire/agent-questions.ts'
 import { GuestCaptures } from './captures.ts'
 import { GuestWatch } from './guest-watch.ts'
 import { runnerEnd, type RunnerEnd } from './ending.ts'
+import { JobFreezer } from './job-freezer.ts'
 import { spentMs } from './measure.ts'
 import { AgentCalls } from './agent-calls.ts'
 import type { PolicyCompiler } from './policy-compiler.ts'
@@ -80,6 +81,7 @@ export class GuestEnclosure implements Enclosure {
   readonly #machine: LiveMachine
   readonly #holder: string
   readonly #stops: Stops
+  readonly #freezer: JobFreezer
   readonly #pauses: CpuPauses
   readonly #watch: GuestWatch
   readonly #lost = Promise.withResolvers<void>()
@@ -97,9 +99,14 @@ export class GuestEnclosure implements Enclosure {
     const idleBytes = machine.process.memory()
     this.#machine = machine
     this.#holder = parts.kind.holder
+    this.#freezer = new JobFreezer(machine.agent)
     this.#stops = new Stops({
-      freeze: () => machine.process.freeze(),
+      freeze: (holder) => this.#stop(holder),
       thaw: (holder) => this.#goOn(holder),
+      async lend() {
+        await machine.process.thaw()
+        return () => machine.process.freeze()
+      },
     })
     const pausable = { pause: () => this.#stops.stop('cpu'), resume: () => this.#stops.go('cpu') }
     this.#pauses = new CpuPauses(pausable, () => spentMs(machine.process))
@@ -125,7 +132,9 @@ export class GuestEnclosure implements Enclosure {
     this.calls = new AgentCalls(machine.agent, { policies, hasProfile })
     this.id = machine.process.id
     const { copy } = machine
-    this.memory = copy && new GuestCaptures(this.id, copy, this.#stops)
+    const { agent } = machine
+    const guest = { id: this.id, agent, stops: this.#stops, freezer: this.#freezer }
+    this.memory = copy && new GuestCaptures(copy, guest)
     this.wall = wallOf(machine, parts, { idleBytes, calls: this.calls.closable })
     this.lost = this.#lost.promise
     this.ended = this.#end()
@@ -223,18 +232,27 @@ export class GuestEnclosure implements Enclosure {
     await this.#released
   }
 
+  /** Pauses of the CPU limit leave the job as it is: they come every few milliseconds, and nothing inspects the guest then. */
+  async #stop(holder: Holder): Promise<void> {
+    if (holder !== 'cpu' && this.#job.held) await this.#freezer.freeze()
+    await this.#machine.process.freeze()
+  }
+
   /**
-   * Lets the guest run. Its clock stood still, so it is set again, and its generator reseeded: an owner waits for that, and a
-   * guest that does not do it is a lost wall. A pause for the processor waits for nothing, since the guest would run unwatched.
+   * Resumes the guest. Its clock was stopped, so the agent sets it and reseeds the generator, and only then the job is thawed. A
+   * guest that does not do this in time is killed. A resume by the CPU limit does not wait, since the guest would run
+   * unwatched.
    */
   async #goOn(holder: Holder): Promise<void> {
     const { process, agent } = this.#machine
     await process.thaw()
     if (!this.#job.held) return
     this.#renewing ??= renewAgent(agent, RENEW_MS_MAX).finally(() => (this.#renewing = undefined))
-    if (holder === 'cpu') return void this.#renewing.catch(() => undefined)
+    if (holder === 'cpu' && !this.#freezer.mayBeFrozen)
+      return void this.#renewing.catch(() => undefined)
     try {
       await this.#renewing
+      await this.#freezer.thaw(RENEW_MS_MAX)
     } catch (error) {
       process.kill()
       throw error
@@ -250,6 +268,7 @@ export class GuestEnclosure implements Enclosure {
   /** The guest's own count, without carrier and runner. A guest that does not answer keeps its last one. */
   async #countProcesses(): Promise<void> {
     const { agent } = this.#machine
+    if (this.#stops.isStill) return
     try {
       const { count } = await askStatus(agent, STATUS_MS_MAX)
       this.#processes = Math.max(0, count - 2)

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import type { AgentLink } from '../../../agent-wire/agent-link.ts'
+import type { MemoryBase } from '../../../contract/warden.ts'
 import type { Cgroup } from '../../../os/cgroup-interface.ts'
 import type { ProcessIdentity } from '../../../os/proc.ts'
 
@@ -89,6 +90,8 @@ export interface LiveMachine<Process extends HeldGuest = HeldGuest> {
 }
 
 export interface GuestCopy {
+  /** File that the copied memory is a difference to; absent where the copy is complete without one. */
+  readonly base?: MemoryBase | undefined
   /**
    * Files of a copy of a stopped guest, in pieces, those of one file together; `bytesMax` in all at most. Returns what was left out.
    * Rejects with Error.

@@ -21,6 +21,22 @@ suite('Stops of a guest', () => {
     assert.deepEqual(said, ['freeze', 'thaw'])
   })
 
+  test('A guest that is lent runs for that long, and no stop or go passes it', async () => {
+    const { said, stops } = stand()
+    assert.equal(await stops.lend(async () => 'it ran anyway'), 'it ran anyway')
+    await stops.stop('owner')
+    const lent = stops.lend(async () => void said.push('act'))
+    const gone = stops.go('owner')
+    await Promise.all([lent, gone])
+    assert.deepEqual(said, ['freeze', 'lent', 'act', 'taken back', 'thaw'])
+    await stops.stop('owner')
+    await assert.rejects(
+      stops.lend(() => Promise.reject(new Error('it failed'))),
+      /it failed/,
+    )
+    assert.deepEqual([said.at(-1), stops.isStill], ['taken back', true])
+  })
+
   test('A stop that failed holds nothing, and the next one is tried', async () => {
     const { said, stops, fail } = stand()
     fail(true)
@@ -44,6 +60,10 @@ function stand() {
     async thaw() {
       said.push('thaw')
       await Promise.resolve()
+    },
+    async lend() {
+      said.push('lent')
+      return async () => void said.push('taken back')
     },
   })
   return { said, stops, fail: (to: boolean) => (fails = to) }

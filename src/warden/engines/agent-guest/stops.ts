@@ -7,16 +7,27 @@ export class Stops {
   readonly #guest: Stoppable
   readonly #holders = new Set<Holder>()
   #last: Promise<void> = Promise.resolve()
+  #isStopping = false
 
   constructor(guest: Stoppable) {
     this.#guest = guest
   }
 
+  /** Whether it stands still, or is about to: it answers no question then. */
+  get isStill(): boolean {
+    return this.#isStopping || this.#holders.size > 0
+  }
+
   /** Resolves once it is stopped. Rejects as `freeze` does; then this holder holds nothing. */
   stop(holder: Holder): Promise<void> {
     return this.#next(async () => {
-      if (this.#holders.size === 0) await this.#guest.freeze()
-      this.#holders.add(holder)
+      this.#isStopping = true
+      try {
+        if (this.#holders.size === 0) await this.#guest.freeze(holder)
+        this.#holders.add(holder)
+      } finally {
+        this.#isStopping = false
+      }
     })
   }
 
@@ -28,9 +39,22 @@ export class Stops {
     })
   }
 
-  #next(act: () => Promise<void>): Promise<void> {
+  /** Resumes a paused guest for the duration of `act`, and keeps all holders. Rejects as `act` and `lend` do. */
+  lend<Result>(act: () => Promise<Result>): Promise<Result> {
+    return this.#next(async () => {
+      if (this.#holders.size === 0) return await act()
+      const takeBack = await this.#guest.lend()
+      try {
+        return await act()
+      } finally {
+        await takeBack()
+      }
+    })
+  }
+
+  #next<Result>(act: () => Promise<Result>): Promise<Result> {
     const done = this.#last.then(act)
-    this.#last = done.catch(() => undefined)
+    this.#last = done.then(nothing, nothing)
     return done
   }
 }
@@ -38,7 +62,11 @@ export class Stops {
 export type Holder = 'owner' | 'cpu' | 'capture'
 
 export interface Stoppable {
-  freeze(): Promise<unknown>
+  freeze(holder: Holder): Promise<unknown>
   /** `holder` was the last to hold it. */
   thaw(holder: Holder): Promise<unknown>
+  /** Resumes it; resolves with the function that pauses it again. */
+  lend(): Promise<() => Promise<unknown>>
 }
+
+const nothing = () => undefined

@@ -4,6 +4,7 @@ import type { EngineOptions } from '../../../contract/engine.ts'
 import { MayflyError, messageOf } from '../../../contract/error.ts'
 import type { MachineBoot } from '../../../images/machine.ts'
 import { canonicalJson } from '../../../lib/canonical-json.ts'
+import { fileSha256 } from '../../../lib/file-sha256.ts'
 import { liveMachine } from '../agent-guest/boot-guest.ts'
 import type { GuestHost } from '../agent-guest/jailed-guest.ts'
 import { startClone, type Clone } from './clone.ts'
@@ -12,7 +13,6 @@ import { startRunner } from '../agent-guest/start-runner.ts'
 import type { ColdBoots } from './cold-boot.ts'
 import { findJailPrograms } from './jail.ts'
 import { MachineCopy, type CopiedBase } from './machine-copy.ts'
-import { fileSha256 } from './kept-file.ts'
 import type { Accelerator } from './machine.ts'
 import type { QemuProcess } from './process.ts'
 import { findHypervisor } from './program.ts'
@@ -188,7 +188,8 @@ export class Clones implements MachineSource<QemuProcess> {
 }
 
 async function openBase({ memory }: Template): Promise<CopiedBase> {
-  return { file: await open(memory.path), sha256: memory.sha256 }
+  const { path: file, sha256 } = memory
+  return { file: await open(file), path: file, sha256 }
 }
 
 /** A clone as it is given out; it holds the memory of its template open. */

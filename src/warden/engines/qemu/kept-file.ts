@@ -1,5 +1,5 @@
-import { createHash } from 'node:crypto'
-import { createReadStream, lstatSync } from 'node:fs'
+import { lstatSync } from 'node:fs'
+import { fileSha256 } from '../../../lib/file-sha256.ts'
 
 /**
  * A file that must not change after it was hashed. A look at its inode is cheap enough for each use: a write, also through a
@@ -40,12 +40,4 @@ function inodeOf(path: string): string {
   if (!facts.isFile()) throw new Error(`"${path}" is no file`)
   const { dev, ino, size, mtimeNs, ctimeNs } = facts
   return [dev, ino, size, mtimeNs, ctimeNs].join(' ')
-}
-
-/** Hashes in pieces. Rejects with the error of the file system. */
-export async function fileSha256(path: string): Promise<string> {
-  const hash = createHash('sha256')
-  for await (const chunk of createReadStream(path, { highWaterMark: 2 ** 20 }))
-    hash.update(chunk as Buffer)
-  return hash.digest('hex')
 }

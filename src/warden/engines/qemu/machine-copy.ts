@@ -2,6 +2,7 @@ import { constants } from 'node:fs'
 import { open, rm, type FileHandle } from 'node:fs/promises'
 import path from 'node:path'
 import { MappedMemory, pageBytes, type PageRun } from '../../../os/mapped-memory.ts'
+import type { MemoryBase } from '../../../contract/warden.ts'
 import type { CopyBounds, GuestCopy, GuestFile } from '../agent-guest/source.ts'
 import { machinePlaces, type MachineSpec } from './machine.ts'
 import { changedFrames, memoryMapping } from './memory-difference.ts'
@@ -27,9 +28,8 @@ export interface CopiedMachine {
 }
 
 /** Memory of a template, open for as long as its clone lives: the template may be replaced meanwhile. */
-export interface CopiedBase {
+export interface CopiedBase extends MemoryBase {
   readonly file: FileHandle
-  readonly sha256: string
 }
 
 const DEVICES_BYTES_MAX = 8 * 2 ** 20
@@ -44,6 +44,11 @@ export class MachineCopy implements GuestCopy {
 
   constructor(machine: CopiedMachine) {
     this.#machine = machine
+  }
+
+  get base(): MemoryBase | undefined {
+    const { base } = this.#machine
+    return base && { path: base.path, sha256: base.sha256 }
   }
 
   async *files(bytesMax: number): AsyncGenerator<GuestFile, CopyBounds> {

@@ -1,0 +1,89 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { AgentLink } from '../../../agent-wire/agent-link.ts'
+import { MayflyError } from '../../../contract/error.ts'
+import { MemoryCopies } from '../../../walls/memory-capture.ts'
+import { GuestCaptures } from './captures.ts'
+import { JobFreezer } from './job-freezer.ts'
+import type { GuestCopy } from './source.ts'
+import { Stops } from './stops.ts'
+
+const copy: GuestCopy = {
+  base: { path: '/template/memory', sha256: 'f'.repeat(64) },
+  async *files() {
+    yield { name: 'memory.zst', bytes: Buffer.from('pages') }
+    return { isWhole: true, lacks: [] }
+  },
+}
+const broken = () => Promise.reject(new MayflyError('PROTOCOL', 'Cannot speak to an agent'))
+const frozen = { kind: 'held', nonce: 1, errno: 0 }
+
+test('A guest that does not freeze its job is not asked, and the capture says so', async () => {
+  const { capture, asked, states } = await captureOf(broken)
+  assert.deepEqual(namesOf(capture), ['memory.zst'])
+  assert.match(capture.why!, /^the guest did not freeze its job/)
+  assert.deepEqual(asked, ['hold'])
+  assert.deepEqual(states, ['pause', 'resume', 'pause', 'resume'])
+  assert.deepEqual(capture.base, copy.base)
+})
+
+test('A guest that ends while it reports leaves the memory in its capture, and the reason', async () => {
+  const { capture, asked, states } = await captureOf((kind) =>
+    kind === 'hold' ? Promise.resolve(frozen) : broken(),
+  )
+  assert.deepEqual(namesOf(capture), ['memory.zst'])
+  assert.match(capture.why!, /did not report its processes, sockets and files/)
+  assert.deepEqual(asked, ['hold', 'status'])
+  assert.equal(states.at(-1), 'resume')
+})
+
+test('A guest that was paused by its CPU limit freezes its job before its memory is copied', async () => {
+  const { capture, states } = await captureOf(
+    (kind) => (kind === 'hold' ? Promise.resolve(frozen) : broken()),
+    (stops) => stops.stop('cpu'),
+  )
+  assert.match(capture.why!, /did not report/)
+  assert.deepEqual(states, ['pause', 'resume', 'pause', 'resume', 'pause'])
+})
+
+function namesOf({ parts }: { readonly parts: readonly { readonly name: string }[] }) {
+  return parts.map(({ name }) => name)
+}
+
+const nothing = async () => undefined
+
+/** Captures a played guest, whose agent answers as `answer` does. */
+async function captureOf(
+  answer: (kind: string) => Promise<object>,
+  before: (stops: Stops) => Promise<void> = nothing,
+) {
+  const asked: string[] = []
+  const states: string[] = []
+  const agent = {
+    ask({ kind }: { readonly kind: string }) {
+      asked.push(kind)
+      return answer(kind)
+    },
+  } as unknown as AgentLink
+  const gone = Promise.withResolvers<void>()
+  const resumed = async () => void states.push('resume')
+  const paused = async () => void states.push('pause')
+  const lend = async () => (await resumed(), paused)
+  const thaw = () => resumed().then(gone.resolve)
+  const stops = new Stops({ freeze: paused, thaw, lend })
+  await before(stops)
+  const captures = new GuestCaptures(copy, {
+    id: 'w1',
+    agent,
+    stops,
+    freezer: new JobFreezer(agent),
+  })
+  const copies = new MemoryCopies()
+  const capture = await copies.copy(
+    () => captures.open(),
+    (bytesMax) => captures.capture(bytesMax),
+  )
+  if (before === nothing) await gone.promise
+  copies.close()
+  return { capture, asked, states }
+}

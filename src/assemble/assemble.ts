@@ -22,6 +22,7 @@ import { openEffectStore, type EffectStore } from '../effects/store.ts'
 import type { EgressParts } from '../egress/open-egress.ts'
 import { captureOf } from '../evidence/captures.ts'
 import { createCustody, type CustodyParts } from '../evidence/custody.ts'
+import { openMemoryBases } from '../evidence/memory-bases.ts'
 import { openRecord, type AuditRecord } from '../evidence/record.ts'
 import { createMutex } from '../lib/mutex.ts'
 import { repliesFolder, wasLatestKnown } from '../lib/state-folder.ts'
@@ -413,16 +414,14 @@ function openModules({ options, config, record, emitter, clock }: Base, walls: P
 type OutboundCheckFor = (run: string) => ((piece: Buffer) => boolean) | undefined
 
 /** Storage of captures. The record's line is written first: without it no event is emitted and no capture returned. */
-function openCustody({ record, emitter, clock }: Base) {
+function openCustody({ options, record, emitter, clock }: Base) {
   const writeRecord: CustodyParts['tell'] = (point, fields, { run: id, tenant, actor }) => {
     record.append({ ...recordEvent(point, fields, actor, clock), run: id }, tenant)
     emitter.emit(point, fields, { run: id, actor })
   }
-  const custody = createCustody({
-    bodies: () => record.bodies,
-    now: () => clock.date(),
-    tell: writeRecord,
-  })
+  const now = () => clock.date()
+  const bases = openMemoryBases(options.config.state, { now })
+  const custody = createCustody({ bodies: () => record.bodies, bases, now, tell: writeRecord })
   const bundles = new Map<string, string>()
   const keep: KeepCapture = async (of, capture) => {
     const parts = await custody.keep(of, capture)

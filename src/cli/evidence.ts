@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { existsSync, writeFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Command } from 'commander'
 import { MayflyError } from '../contract/error.ts'
@@ -20,7 +20,7 @@ import {
   type StateOwner,
 } from './state-owner.ts'
 import { failedExitCode, verb } from './verb.ts'
-import { writeParts } from './write-parts.ts'
+import { isEmptyFile, writeParts, writePieces } from './write-parts.ts'
 
 /** `mayfly evidence …`: reads stored captures without a server, and changes nothing. */
 export function register(program: Command): void {
@@ -95,11 +95,24 @@ async function show(flags: Flags, id: string): Promise<void> {
   using stored = await openStoredCaptures(flags)
   const captures = await stored.of(id)
   if (flags.json) return printJson({ id, captures })
-  const lines = captures.flatMap(({ name, at, kind, why, parts }) => [
-    `${name}  ${new Date(at).toISOString()}  ${kind}${why === undefined ? '' : `, ${sanitiseLine(why)}`}`,
-    ...parts.map((part) => `  ${part.name}  ${megabytes(part.size)}  sha256:${part.sha256}`),
-  ])
+  const { baseNameOf, imageOf } = await import('../evidence/captured-machine.ts')
+  const lines = captures.flatMap((capture) => {
+    const { name, at, kind, why, parts } = capture
+    const base = baseNameOf(capture)
+    const image = imageOf(capture)
+    return [
+      `${name}  ${new Date(at).toISOString()}  ${kind}${why === undefined ? '' : `, ${sanitiseLine(why)}`}`,
+      ...parts.map(partLine),
+      ...(base === undefined ? [] : [`  ${base}  memory of its template`]),
+      ...(image === undefined ? [] : [`  ${image}  made by extract --part`]),
+    ]
+  })
   process.stdout.write(`${lines.join('\n')}\n`)
+}
+
+function partLine({ name, size, sha256, trust }: CapturedPart): string {
+  const note = trust === undefined ? '' : '  (reported by the guest, untrusted)'
+  return `  ${name}  ${megabytes(size)}  sha256:${sha256}${note}`
 }
 
 interface Verified {
@@ -116,6 +129,11 @@ async function verify(flags: Flags, id: string): Promise<void> {
   if (recorded.size === 0 && parts.length === 0) throw nothingOf(id)
   const verified: Verified[] = []
   for (const part of parts) verified.push(await verifyPart(stored!, id, part, recorded))
+  const { baseNameOf } = await import('../evidence/captured-machine.ts')
+  for (const capture of here) {
+    const name = baseNameOf(capture)
+    if (name) verified.push(await verifiedAs(name, () => stored!.verifyBase(capture)))
+  }
   for (const name of recorded.keys())
     if (!parts.some((part) => part.name === name))
       verified.push({ name, ok: false, why: 'it is no longer stored' })
@@ -134,8 +152,14 @@ async function verifyPart(
   if (!recorded.has(name)) return { name, ok: false, why: 'the record has no line about it' }
   if (recorded.get(name) !== sha256)
     return { name, ok: false, why: 'its digest differs from the record' }
-  try {
+  return await verifiedAs(name, async () => {
     for await (const _ of stored.read(id, name)) continue
+  })
+}
+
+async function verifiedAs(name: string, check: () => Promise<void>): Promise<Verified> {
+  try {
+    await check()
     return { name, ok: true }
   } catch (thrown) {
     if (thrown instanceof MayflyError) return { name, ok: false, why: thrown.message }
@@ -198,8 +222,12 @@ async function wantedParts(
   stored: Pick<WritableCaptures, 'of'>,
   { part }: Flags,
   id: string,
-): Promise<readonly CapturedPart[]> {
-  const all = (await stored.of(id)).flatMap(({ parts }) => parts)
+): Promise<readonly Pick<CapturedPart, 'name'>[]> {
+  const { imageOf } = await import('../evidence/captured-machine.ts')
+  const captures = await stored.of(id)
+  const images = captures.map(imageOf).filter((name) => name !== undefined)
+  const all = captures.flatMap(({ parts }) => parts)
+  if (part !== undefined && images.includes(part)) return [{ name: part }]
   const parts = part === undefined ? all : all.filter(({ name }) => name === part)
   if (parts.length > 0) return parts
   throw new MayflyError('NOT_FOUND', `Cannot find "${part}" of "${id}"`, {
@@ -215,9 +243,10 @@ async function print(flags: Flags, id: string): Promise<void> {
       'USAGE',
       'Cannot write to stdout: name one part with --part, and omit --json',
     )
-  const [{ name }] = parts as [CapturedPart]
+  const [{ name }] = parts as [Pick<CapturedPart, 'name'>]
   // Verifies everything before writing the first byte.
   for await (const _ of stored.read(id, name)) continue
+  if (isEmptyFile(process.stdout.fd)) return await stored.write(id, name, process.stdout.fd)
   for await (const piece of stored.read(id, name))
     if (!process.stdout.write(piece)) await once(process.stdout, 'drain')
 }
@@ -225,7 +254,7 @@ async function print(flags: Flags, id: string): Promise<void> {
 /** Captures of one run, whose bytes go to a descriptor. */
 interface WritableCaptures extends Disposable {
   /** Throws MayflyError NOT_FOUND if nothing is stored. */
-  of(run: string): Promise<readonly Pick<StoredCapture, 'parts'>[]>
+  of(run: string): Promise<readonly Pick<StoredCapture, 'name' | 'parts'>[]>
   write(run: string, part: string, out: number): Promise<void>
 }
 
@@ -233,6 +262,8 @@ interface StoredCaptures extends WritableCaptures {
   captures(of: { readonly run?: string }): Promise<readonly StoredCapture[]>
   of(run: string): Promise<readonly StoredCapture[]>
   read(run: string, part: string): AsyncGenerator<Uint8Array>
+  /** Rejects with MayflyError if the memory of its template is not kept, or was changed. */
+  verifyBase(capture: StoredCapture): Promise<void>
 }
 
 /** Captures read by a process of the state folder's owner; root writes the output files. */
@@ -257,9 +288,21 @@ async function openStoredCaptures(
   const folder = stateOf(flags)
   const { readBodies } = await import('../evidence/bodies.ts')
   const { storedCaptures, readCaptured } = await import('../evidence/captures.ts')
+  const { imageOf, readImage, verifyBase } = await import('../evidence/captured-machine.ts')
   if (mayBeNone && !existsSync(join(folder, 'bodies.db'))) return undefined
   const bodies: BodiesRead = readBodies(folder)
-  const read = (run: string, part: string) => readCaptured(bodies, { run }, part).bytes
+  const machineOf = (capture: StoredCapture) => {
+    const { run } = capture
+    return {
+      capture,
+      state: folder,
+      read: (part: string) => readCaptured(bodies, { run }, part).bytes,
+    }
+  }
+  const read = (run: string, part: string) => {
+    const capture = storedCaptures(bodies, { run }).find((one) => imageOf(one) === part)
+    return capture ? readImage(machineOf(capture)) : readCaptured(bodies, { run }, part).bytes
+  }
   return {
     captures: async (of) => storedCaptures(bodies, of),
     async of(run) {
@@ -269,8 +312,9 @@ async function openStoredCaptures(
     },
     read,
     async write(run, part, out) {
-      for await (const piece of read(run, part)) writeFileSync(out, piece)
+      await writePieces(out, read(run, part))
     },
+    verifyBase: (capture) => verifyBase(machineOf(capture)),
     [Symbol.dispose]: () => bodies.close(),
   }
 }

@@ -1,7 +1,22 @@
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync } from 'node:fs'
+import {
+  closeSync,
+  constants,
+  existsSync,
+  fstatSync,
+  fsyncSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import { dirname, join } from 'node:path'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import type { CapturedPart } from '../contract/evidence.ts'
+import { nonZeroRanges } from '../lib/sparse.ts'
 
 /**
  * Writes each part to its own file (mode 0600) below a folder; returns the paths. A file appears only once its part
@@ -9,7 +24,7 @@ import type { CapturedPart } from '../contract/evidence.ts'
  */
 export async function writeParts(
   folder: string,
-  parts: readonly CapturedPart[],
+  parts: readonly Pick<CapturedPart, 'name'>[],
   write: (name: string, out: number) => Promise<void>,
 ): Promise<readonly string[]> {
   const written: string[] = []
@@ -19,6 +34,36 @@ export async function writeParts(
     written.push(path)
   }
   return written
+}
+
+/** Writes to an empty file; zeros become holes, since most of a memory image is zeros. To other descriptors it writes all. */
+export async function writePieces(out: number, pieces: AsyncIterable<Uint8Array>): Promise<void> {
+  const isSparse = isEmptyFile(out)
+  let at = 0
+  for await (const piece of pieces) {
+    if (isSparse) for (const range of nonZeroRanges(piece)) writeAt(out, range.bytes, at + range.at)
+    else writeFileSync(out, piece)
+    at += piece.length
+  }
+  if (isSparse) ftruncateSync(out, at)
+}
+
+/** False where that cannot be known. A file opened with O_APPEND ignores the position of a write (pwrite(2)). */
+export function isEmptyFile(fd: number): boolean {
+  try {
+    const facts = fstatSync(fd)
+    if (!facts.isFile() || facts.size > 0) return false
+    const info = readFileSync(`/proc/self/fdinfo/${fd}`, 'latin1')
+    const flags = Number.parseInt(/^flags:\s+(\d+)$/m.exec(info)![1]!, 8)
+    return (flags & constants.O_APPEND) === 0
+  } catch {
+    return false
+  }
+}
+
+function writeAt(out: number, bytes: Uint8Array, at: number): void {
+  for (let done = 0; done < bytes.length;)
+    done += writeSync(out, bytes, done, bytes.length - done, at + done)
 }
 
 async function writeOne(path: string, write: (out: number) => Promise<void>): Promise<void> {

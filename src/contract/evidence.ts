@@ -64,6 +64,7 @@ export const capturedPart = z
     name: z.string().regex(/^capture-\d{1,16}\/\w[\w.-]{0,63}$/),
     size: z.number().int().min(0).describe('bytes'),
     sha256: z.string().regex(/^[0-9a-f]{64}$/),
+    trust: z.literal('guest').optional().describe('guest: reported by the guest, untrusted'),
   })
   .readonly()
 
@@ -82,6 +83,11 @@ export const storedCapture = z
       .enum(['none', 'memory', 'memory+disk'])
       .describe('kind of capture that the wall could make'),
     why: z.string().optional().describe('reason why the capture is incomplete'),
+    base: z
+      .string()
+      .regex(/^[0-9a-f]{64}$/)
+      .optional()
+      .describe("SHA-256 of the template's memory, to which the captured memory is a difference"),
     parts: z.array(capturedPart).readonly(),
   })
   .readonly()

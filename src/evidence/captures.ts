@@ -9,9 +9,10 @@ import {
   type StoredCapture,
   type PartReader,
 } from '../contract/evidence.ts'
-import type { CapturePart } from '../contract/provider.ts'
+import type { Capture, CapturePart } from '../contract/provider.ts'
 import type { KeepCapture } from '../contract/pipeline.ts'
 import type { Bodies, BodiesRead, BodyFolder } from './bodies.ts'
+import type { MemoryBases } from './memory-bases.ts'
 import { parseJson, tryParseJson } from '../lib/parse-json.ts'
 
 /** Piece size: hashing, encrypting and writing one blocks the event loop for some milliseconds. */
@@ -24,7 +25,8 @@ const ASKED = 'asked'
 /** Summary, written last: a capture without one is incomplete. */
 const summarySchema = z.strictObject({
   format: z.literal(1),
-  ...storedCapture.unwrap().pick({ at: true, because: true, kind: true, why: true }).shape,
+  ...storedCapture.unwrap().pick({ at: true, because: true, kind: true, why: true, base: true })
+    .shape,
   parts: z.array(capturedPart.unwrap().extend({ pieces: z.number().int().min(0) })),
 })
 type Summary = z.infer<typeof summarySchema>
@@ -32,12 +34,18 @@ type Summary = z.infer<typeof summarySchema>
 /**
  * Stores captures with the other bodies of a run: encrypted, same retention. Each is named by its time, so several
  * captures of a run coexist. Pieces are written with a yield to the event loop in between. Rejects with MayflyError
- * STATE.
+ * STATE. A base that cannot be kept is named in `why`.
  */
-export function createCaptures(bodies: () => Bodies, now: () => number): KeepCapture {
+export function createCaptures(
+  bodies: () => Bodies,
+  now: () => number,
+  bases?: MemoryBases,
+): KeepCapture {
   let last = 0
-  return async ({ run, tenant, because }, { kind, why, parts }) => {
+  return async ({ run, tenant, because }, capture) => {
+    const { kind, parts } = capture
     if (parts.length === 0) return []
+    const { why, base } = await keepBase(capture, bases)
     const at = (last = Math.max(now(), last + 1))
     const name = `capture-${at}`
     const put = (of: string, bytes: Uint8Array) =>
@@ -46,15 +54,22 @@ export function createCaptures(bodies: () => Bodies, now: () => number): KeepCap
     if (because === 'asked') put(ASKED, Buffer.alloc(0))
     const kept: Summary['parts'] = []
     for (const part of parts) kept.push(await keepPart(name, part, put))
-    const summary = summarySchema.parse({ format: 1, at, because, kind, why, parts: kept })
+    const summary = summarySchema.parse({ format: 1, at, because, kind, why, base, parts: kept })
     put(SUMMARY, Buffer.from(JSON.stringify(summary)))
     return kept.map(told)
   }
 }
 
+async function keepBase({ why, base }: Capture, bases: MemoryBases | undefined) {
+  const missing = base && (bases ? await bases.keep(base) : 'nowhere to keep it')
+  if (missing === undefined) return { why, base: base?.sha256 }
+  const cause = `the memory of its template is not kept: ${missing}`
+  return { why: why === undefined ? cause : `${why}; ${cause}`, base: undefined }
+}
+
 async function keepPart(
   capture: string,
-  { name, bytes }: CapturePart,
+  { name, bytes, trust }: CapturePart,
   put: (of: string, bytes: Uint8Array) => void,
 ) {
   const digest = createHash('sha256')
@@ -66,7 +81,8 @@ async function keepPart(
     size += piece.length
     await turn()
   }
-  return { name: `${capture}/${name}`, size, sha256: digest.digest('hex'), pieces }
+  const sha256 = digest.digest('hex')
+  return { name: `${capture}/${name}`, size, sha256, ...(trust && { trust }), pieces }
 }
 
 function* inPieces(chunks: readonly Uint8Array[]): Generator<Uint8Array> {
@@ -97,10 +113,10 @@ export function storedCaptures(
     .flatMap((place) => {
       const found = summaryAt(bodies, place)
       if (!found) return []
-      const { because, kind, why, at, parts } = found
+      const { because, kind, why, base, at, parts } = found
       const { tenant, run } = place
       const name = place.name.slice(0, -1 - SUMMARY.length)
-      const about = { at, because, kind, ...(why !== undefined && { why }) }
+      const about = { at, because, kind, ...(why !== undefined && { why }), ...(base && { base }) }
       return [{ name, run, tenant, ...about, parts: parts.map(told) }]
     })
 }
@@ -160,8 +176,8 @@ const keptLine = z.object({
   fields: z.object({ parts: z.array(capturedPart) }),
 })
 
-function told({ name, size, sha256 }: CapturedPart): CapturedPart {
-  return { name, size, sha256 }
+function told({ name, size, sha256, trust }: CapturedPart): CapturedPart {
+  return { name, size, sha256, ...(trust && { trust }) }
 }
 
 type Place = ReturnType<BodiesRead['places']>[number]

@@ -3,6 +3,7 @@ import type { Evidence } from '../contract/evidence.ts'
 import { MayflyError } from '../contract/error.ts'
 import type { KeepCapture } from '../contract/pipeline.ts'
 import type { Bodies } from './bodies.ts'
+import type { MemoryBases } from './memory-bases.ts'
 import {
   requestedCaptures,
   createCaptures,
@@ -18,6 +19,8 @@ export interface Custody {
 
 export interface CustodyParts {
   readonly bodies: () => Bodies
+  /** Without it a capture of a clone says that the memory of its template is missing. */
+  readonly bases?: MemoryBases
   /** Milliseconds since 1970. */
   readonly now: () => number
   /** Byte limit of captures requested by one tenant; the oldest are evicted. */
@@ -43,12 +46,13 @@ export const requestedCountMax = 500
  */
 export function createCustody({
   bodies,
+  bases,
   now,
   tell,
   askedBytesMax = requestedBytesMax,
   askedMax = requestedCountMax,
 }: CustodyParts): Custody {
-  const keep = createCaptures(bodies, now)
+  const keep = createCaptures(bodies, now, bases)
   return {
     async keep(of, capture) {
       const parts = await keep(of, capture)

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { writeFileSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, suite, test } from '../fixtures/drawn.ts'
 import { copyMachineState } from '../fixtures/machine-images.ts'
@@ -8,6 +9,7 @@ import { documentOf, makePlace, mayfly, type Place } from './program.ts'
 
 /** Evidence of a job in a virtual machine, by the command line. The planted texts are nowhere in the job's source. */
 const skip = isQemuThere() ? false : noQemu
+const MIB = 2 ** 20
 const plants = `
 held = '-'.join(['planted', 'in', 'memory', str(99 * 81)])
 with open('/tmp/note', 'w') as file: file.write('-'.join(['planted', 'in', 'tmpfs', str(99 * 83)]))
@@ -35,7 +37,39 @@ suite('Evidence of a virtual machine', { skip, timeout: 600_000 }, () => {
       const { places } = documentOf(await mayfly(place, ['evidence', 'search', id, text, '--json']))
       assert.ok(places.length > 0, text)
     }
+    await namesReportedParts(place, id)
+    await makesAnImage(place, id)
     const none = await mayfly(place, ['evidence', 'search', id, 'planted-in-memory-8020', '--json'])
     assert.deepEqual([none.code, documentOf(none).places], [1, []])
   })
 })
+
+/** Guest parts are listed as untrusted, and a link of the guest is in no archive. */
+async function namesReportedParts(place: Place, id: string): Promise<void> {
+  const shown = await mayfly(place, ['evidence', 'show', id])
+  for (const part of ['guest-processes.json', 'guest-sockets.json', 'guest-files.json'])
+    assert.match(shown.stdout, new RegExp(`/${part} .*reported by the guest, untrusted`))
+  const folder = join(place.cwd, 'extracted')
+  const extracted = await mayfly(place, ['evidence', 'extract', id, folder])
+  assert.equal(extracted.code, 0, extracted.stderr)
+  const archive = extracted.stdout.split('\n').find((path) => path.endsWith('/guest-files.tar'))!
+  const { stdout } = spawnSync('tar', ['-xOf', archive, 'tmp/note'], { encoding: 'utf8' })
+  assert.equal(stdout, 'planted-in-tmpfs-8217')
+}
+
+/** The image has what the job wrote and what the template had; without the template's memory there is none. */
+async function makesAnImage(place: Place, id: string): Promise<void> {
+  const shown = await mayfly(place, ['evidence', 'show', id])
+  const [, base = ''] = /(memory-bases\/[0-9a-f]{64})/.exec(shown.stdout)!
+  const [, image = ''] = /(capture-\d+\/memory\.elf)/.exec(shown.stdout)!
+  const folder = join(place.cwd, 'image')
+  await mayfly(place, ['evidence', 'extract', id, folder, '--part', image])
+  const { size, blocks } = statSync(join(folder, image))
+  assert.ok(size > 100 * MIB && blocks * 512 < size, `${blocks} of ${size}`)
+  for (const text of ['planted-in-memory-8019', 'Linux version 6.', 'ELF'])
+    assert.equal(spawnSync('grep', ['-qaFz', '--', text, join(folder, image)]).status, 0, text)
+  rmSync(join(place.state, base))
+  const verified = await mayfly(place, ['evidence', 'verify', id])
+  assert.equal(verified.code, 1)
+  assert.match(verified.stdout, new RegExp(`bad: ${base}: .*not kept`))
+}

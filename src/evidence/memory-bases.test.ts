@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import {
+  chmodSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -77,6 +78,8 @@ test('A base that was changed, or is not kept, cannot be opened', async () => {
   const base = template('one')
   await assert.rejects(openMemoryBase(state, base.sha256), { code: 'NOT_FOUND' })
   await bases().keep(base)
-  truncateSync(join(state, 'memory-bases', base.sha256), 5)
+  const place = join(state, 'memory-bases', base.sha256)
+  chmodSync(place, 0o600)
+  truncateSync(place, 5)
   await assert.rejects(openMemoryBase(state, base.sha256), { code: 'STATE' })
 })

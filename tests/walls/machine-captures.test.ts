@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { zstdDecompressSync } from 'node:zlib'
 import type { Capture } from '../../src/contract/provider.ts'
 import { captureBytesMax } from '../../src/walls/memory-capture.ts'
@@ -38,6 +39,24 @@ def main(input):
         n += 1
         print(n, flush=True)
         time.sleep(0.05)`
+/** Names, types and sizes by which a program would break an archive or its reader. */
+const hides = `
+import os, time
+def main(input):
+    os.chdir('/tmp')
+    for name in (b'two\\nlines', b'not \\xff utf-8', b'..x', b'n' * 255):
+        with open(name, 'w') as file: file.write('odd')
+    os.mkfifo('pipe')
+    os.symlink('/', 'root')
+    with open('sparse', 'w') as file: file.truncate(12 << 20)
+    deep = '.'
+    for n in range(40):
+        deep += '/d'
+        os.mkdir(deep)
+    for n in range(12):
+        if os.fork() == 0: time.sleep(600)
+    print('holds', flush=True)
+    time.sleep(600)`
 /** Bytes that no compression makes fewer, in pieces of a file that the guest reads fast. */
 const fills = `
 import os, time
@@ -105,6 +124,37 @@ suite('A capture of a machine', { skip, timeout }, () => {
     assert.ok(part(capture, 'guest-files.tar').includes('written by the job'))
     const before = stdout()
     await until(() => stdout() !== before, 'what it says next')
+    sandbox.kill({ status: 'cancelled' })
+    await end
+  })
+
+  test('S1-20: has files with odd names, and neither pipes, links nor files beyond the bound of the archive', async () => {
+    const { sandbox: own, end } = await started(hides)
+    await using sandbox = own
+    const capture = await sandbox.capture()
+    assert.match(capture.why!, /the files that the guest reported are incomplete/)
+    const input = part(capture, 'guest-files.tar')
+    const { stdout, status } = spawnSync('tar', ['-tv', '--quoting-style=escape'], { input })
+    assert.equal(status, 0)
+    const lines = stdout.toString().split('\n').slice(0, -1)
+    assert.deepEqual(
+      lines.filter((line) => !line.startsWith('-rw------- 0/0')),
+      [],
+    )
+    for (const name of ['tmp/two\\nlines', 'tmp/..x', `tmp/${'n'.repeat(255)}`, 'utf-8'])
+      assert.ok(
+        lines.some((line) => line.endsWith(name)),
+        name,
+      )
+    for (const name of ['pipe', 'root', 'sparse'])
+      assert.ok(!lines.some((line) => line.endsWith(`tmp/${name}`)), name)
+    const { files } = reported(capture, 'guest-files.json')
+    const types = ['pipe', 'root', 'sparse'].map(
+      (name) => files.find((one: { path: string }) => one.path === `/tmp/${name}`).type,
+    )
+    assert.deepEqual(types, ['other', 'link', 'file'])
+    const { processes } = reported(capture, 'guest-processes.json')
+    assert.ok(processes.length > 12, `${processes.length}`)
     sandbox.kill({ status: 'cancelled' })
     await end
   })

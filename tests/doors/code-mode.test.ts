@@ -225,7 +225,7 @@ tenants = ["default"]
 
   test('a malicious server is bounded: huge answers, answers that never come, lies and orders to the model', async () => {
     const huge = await execute('return await hub.huge({})')
-    assert.match(huge.text, /more than 65536 bytes|of a server/)
+    assert.match(huge.text, /more than \d+ bytes from a server/)
     const endless = await execute('return await hub.endless({})', undefined, {
       limits: { timeout: '100s' },
     })
@@ -312,12 +312,12 @@ tenants = ["default"]
       ),
       await raw(args, { inputResponses, requestState: 'forged' }),
     ])
-      assert.match(stolen['content'][0].text, /nothing of this caller waits/)
+      assert.match(stolen['content'][0].text, /no execution of this caller waits/)
     assert.equal(upstream.calls.length, from)
     const right = await raw(args, reply)
     assert.equal(right['structuredContent'].result, 'done: {"n":1}')
     const again = await raw(args, reply)
-    assert.match(again['content'][0].text, /nothing of this caller waits/)
+    assert.match(again['content'][0].text, /no execution of this caller waits/)
     assert.equal(upstream.calls.length, from + 1)
   })
 
@@ -376,11 +376,11 @@ tenants = ["default"]
     assert.deepEqual(again.data['result'], first.data['result'], again.text)
     assert.equal(upstream.calls.length, from)
     const stolen = await raw(args, reply, keys.beside)
-    assert.match(stolen['content'][0].text, /nothing of this caller waits/)
+    assert.match(stolen['content'][0].text, /no execution of this caller waits/)
     const right = await raw(args, reply)
     assert.equal(right['structuredContent'].result, 'done: {"n":3}')
     const twice = await raw(args, reply)
-    assert.match(twice['content'][0].text, /nothing of this caller waits/)
+    assert.match(twice['content'][0].text, /no execution of this caller waits/)
     assert.equal(upstream.calls.length, from + 1)
   })
 })

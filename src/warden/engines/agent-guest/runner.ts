@@ -13,7 +13,7 @@ import {
   type WholeProgram,
   type WholeSettings,
 } from '../../../jail/whole.ts'
-import type { AgentLink } from './agent-link.ts'
+import type { AgentLink } from '../../../agent-wire/agent-link.ts'
 import { jobProfile } from './policy-text.ts'
 import { carrierProgram, type MachineKey } from './source.ts'
 

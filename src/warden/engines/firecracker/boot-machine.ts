@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { vsockAgentPort, type MachineBoot } from '../../../images/machine.ts'
-import { AgentLink } from '../agent-guest/agent-link.ts'
+import { AgentLink } from '../../../agent-wire/agent-link.ts'
 import type { GuestHost } from '../agent-guest/jailed-guest.ts'
 import type { MachineKey } from '../agent-guest/source.ts'
 import { startRunner } from '../agent-guest/start-runner.ts'

@@ -6,7 +6,7 @@ import { points } from './event.ts'
 
 const root = join(import.meta.dirname, '../..')
 /** A call that emits, or a tuple of a point and its fields. */
-const emitting = /(?:emit|tell|say|[rR]ecord|recordEvent)\w*\(|\[\s*(?='seen\/)/g
+const emitting = /(?:emit|tell|say|report|[rR]ecord|recordEvent)\w*\(|\[\s*(?='seen\/)/g
 const reach = 200
 
 test('Every declared point is emitted', () => {

@@ -100,7 +100,7 @@ suite('mayfly sandbox', () => {
     assert.match(nobody.stderr, /Cannot reach a server at "http:\/\/127\.0\.0\.1:10"/)
     const inClear = await bare({ MAYFLY_API_KEY }, '--server', 'http://mayfly.example.com:7421')
     assert.equal(inClear.code, 2)
-    assert.match(inClear.stderr, /in clear to "mayfly.example.com:7421"/)
+    assert.match(inClear.stderr, /unencrypted to "mayfly.example.com:7421"/)
     const page = await bare({ MAYFLY_API_KEY }, '--server', server.static)
     assert.equal(page.code, 1)
     const stranger = await bare({ MAYFLY_API_KEY: 'x'.repeat(40) }, '--server', server.active)

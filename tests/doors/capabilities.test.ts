@@ -298,7 +298,7 @@ for pid in pids: os.waitpid(pid, 0)`
   test('S4-9: a folder that no wall can hold for a program is an error with the way out', async () => {
     const { status, error } = await registry.execute('program')
     assert.deepEqual([status, error?.code], ['unavailable', 'UNAVAILABLE'])
-    assert.match(error?.message ?? '', /gives a program folders/)
+    assert.match(error?.message ?? '', /can provide folders of this machine to programs/)
     assert.match(JSON.stringify(error?.details), /hand the files over/)
   })
 })

@@ -70,7 +70,7 @@ for (const [who, name, skip] of everybody)
           const serve = [bin, 'serve', '--port', '0']
           const { code, said } = await onTerminal(place, 'ctrl-c', 'Walls', node!, serve)
           assert.equal(code, 0, said)
-          assert.match(said, /SIGINT: jobs under way have 5 s/)
+          assert.match(said, /SIGINT: running jobs may finish within 5 s/)
           assert.deepEqual(leasesIn(place), [])
         })
       })
@@ -126,7 +126,7 @@ test('A second signal ends a server that drains at once', async () => {
     await server.allBegun(1)
     const all = [server.child.pid!, ...descendantsOf(server.child.pid!)]
     process.kill(-server.child.pid!, 'SIGINT')
-    await server.heard('jobs under way')
+    await server.heard('running jobs may finish')
     const isOver = server.ended.then(() => true)
     // A Ctrl-C may deliver several SIGINTs; the server counts those within half a second as one.
     while (!(await Promise.race([isOver, sleep(300).then(() => false)])))

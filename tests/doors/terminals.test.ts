@@ -171,7 +171,7 @@ suite('Terminals of a server', { skip: unable('python') }, () => {
     const env = { MAYFLY_SERVER: server.active, MAYFLY_API_KEY: keyOf.run }
     const none = await mayfly(place, ['sandbox', 'exec', '-t', id], { env })
     assert.equal(none.code, 2)
-    assert.match(none.stderr, /stdin and stdout are none[^]*-- COMMAND/)
+    assert.match(none.stderr, /stdin and stdout must be a terminal[^]*-- COMMAND/)
     const shown = await typed(['sandbox', 'exec', '-t', id, '--', 'bash', '--norc'], env)
     assert.match(shown, /33 77[^]*code-130[^]*44 88[^]*exited 6/)
   })

@@ -353,11 +353,7 @@ suite('fetch inside an isolate', () => {
       ...granted({ allow: [a('')] }),
     })
     assert.deepEqual(ends, [
-      [
-        'TypeError',
-        'EGRESS_DENIED',
-        `Cannot fetch it: "http://b.example:${world.ports.http}`.slice(0, 40),
-      ],
+      ['TypeError', 'EGRESS_DENIED', 'Cannot fetch it: no rule allows "http://'],
       ['TypeError', '', 'Cannot fetch it: the address is not a UR'],
       ['TypeError', '', 'Cannot fetch it: GET has no body'],
       ['AbortError', 20, 'This operation was aborted'],

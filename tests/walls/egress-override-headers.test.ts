@@ -64,13 +64,13 @@ suite('A method or path override header', () => {
         { deny: [`DELETE ${place()}/admin`] },
       ]) {
         const { said, fetched, attempts } = await asked(network, line)
-        assert.match(said, /^HTTP\/1.1 403 .*another method or path/)
+        assert.match(said, /^HTTP\/1.1 403 .*override method or path/)
         assert.deepEqual(
           attempts.map(({ verdict }) => verdict),
           ['denied'],
         )
         assert.equal(fetched.error.code, 'EGRESS_DENIED')
-        assert.match(fetched.error.message, /another method or path/)
+        assert.match(fetched.error.message, /override method or path/)
       }
       assert.equal(world.heard.length, heard)
     })

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { suite, test } from 'node:test'
+import { after, suite, test } from 'node:test'
 import { text } from 'node:stream/consumers'
 import type { Readable } from 'node:stream'
 import { launcherPath, step } from '../../src/jail/launch-steps.ts'
@@ -15,6 +15,9 @@ import { openLauncher } from '../../src/jail/launcher.ts'
  */
 const launcher = await openLauncher()
 const LAUNCHER_FD = 5
+/** Parent of what a failed step has made until then. */
+const made = mkdtempSync(join(tmpdir(), 'mayfly-launched-'))
+after(() => rmSync(made, { recursive: true }))
 
 suite('The launcher', { skip: 'missing' in launcher && launcher.missing }, () => {
   const refused: readonly (readonly [title: string, steps: readonly string[], said: RegExp])[] = [
@@ -48,7 +51,7 @@ suite('The launcher', { skip: 'missing' in launcher && launcher.missing }, () =>
     ['a filter that is no hex', step('seccomp', 'zz'.repeat(8)), /Elauncher: seccomp hex/],
     ['half an instruction', step('seccomp', '00'.repeat(7)), /Elauncher: seccomp length/],
     ['a group that is not open', step('open-group', 77), /open-group 77: Bad file descriptor/],
-    ['a copy of nothing', step('copy', 77, `${tmpdir()}/mayfly-never/x`), /copy .*: Bad file desc/],
+    ['a copy of nothing', step('copy', 77, join(made, 'never/x')), /copy .*: Bad file desc/],
     ['a capability that there is not', step('keep-capabilities', 64), /keep-capabilities 64: Inv/],
     ['a descriptor that is not open', step('keep', 77), /Elauncher: keep 77: Bad file descriptor/],
     [

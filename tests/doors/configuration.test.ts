@@ -105,7 +105,10 @@ suite('Changing the configuration over HTTP', () => {
   test('Settings that need a restart are named, with the hint to start again', async () => {
     const { status, json } = await patch({ state: '/tmp', server: {}, nothing: 1 }, widener)
     assert.equal(status, 422)
-    assert.match(json['message'], /"(state|server)", "(state|server)" while the server runs: .*restart/)
+    assert.match(
+      json['message'],
+      /"(state|server)", "(state|server)" while the server runs: .*restart/,
+    )
     assert.deepEqual(
       json['details'].map(({ path }: { path: string }) => path),
       ['state', 'server'],

@@ -109,13 +109,32 @@ function agentTightening(
   ]
 }
 
-/** Stub warden: only the provider's declarations are read. */
 const noSpares = () => ({
   take: () => Promise.reject(new Error('nobody')),
   keep: () => undefined,
   close: async () => {},
 })
+/** Stub warden: only the provider's declarations are read. */
 const nobody = facade(new Client(() => {}), () => Promise.resolve())
+
+/** Bounds that no wall of programs, or none with a kernel of its own, enforces: sentences of several pages. */
+const sideChannels =
+  "spying by time, or by what the processor's caches hold, on whatever shares a core"
+const grantedNetwork = 'what a job that was granted a network sends there'
+const guestMemory = `a guest whose kernel was broken into from taking its scratch and 192 MiB more of this machine than the limit of its job; until
+  then its kernel ends the job at its limit and its scratch`
+const guestProcesses =
+  'a guest that broke its own kernel from having more processes than its job may, in memory and time of that job'
+
+/** Parts of a provider whose walls are never started here. */
+const unused = {
+  warden: nobody,
+  emitter: { emit() {} },
+  warm: noSpares,
+  least: 0,
+  most: 0,
+  openEgressPath: () => Promise.reject(new Error('nobody')),
+}
 
 const aboutJailKind = {
   bubblewrap: `Any Linux program in namespaces made by bubblewrap, a small launcher that many depend on and watch. It starts
@@ -180,13 +199,8 @@ by name. \`tests/walls/wasm.test.ts\` breaks these one by one.`,
   },
   ...jailKinds.map((jailKind) => ({
     provider: createProcessProvider({
+      ...unused,
       jailKind,
-      warden: nobody,
-      emitter: { emit() {} },
-      warm: noSpares,
-      least: 0,
-      most: 0,
-      openEgressPath: () => Promise.reject(new Error('nobody')),
       openFolders: () => Promise.reject(new Error('nobody')),
     }),
     about: `${aboutJailKind[jailKind]}
@@ -201,8 +215,8 @@ Where there is a C compiler the wall has a sentinel, which answers calls by the 
     notStopped: [
       `a hole in the kernel that can be reached by the system calls on that list, which are more than an isolate's worker has`,
       `learning about this machine: the kernel's version, the processor, what is installed below \`/usr\``,
-      `spying by time, or by what the processor's caches hold, on whatever shares a core`,
-      `what a job that was granted a network sends there`,
+      sideChannels,
+      grantedNetwork,
       ...(jailKind === 'bubblewrap'
         ? []
         : [
@@ -217,37 +231,23 @@ Where there is a C compiler the wall has a sentinel, which answers calls by the 
     guests: { ...inNode.guests, ...inJs.guests },
   })),
   ...(['podman', 'docker'] as const).map((name) => ({
-    provider: createContainerProvider(name, {
-      warden: nobody,
-      emitter: { emit() {} },
-      warm: noSpares,
-      least: 0,
-      most: 0,
-      openEgressPath: () => Promise.reject(new Error('nobody')),
-    }),
+    provider: createContainerProvider(name, unused),
     about: `Any Linux program in a container of ${name === 'podman' ? 'Podman' : 'Docker'}, by the API on its socket: without network and capabilities, with a
 read-only root that shows this system's folders, the engine's seccomp profile and Mayfly's own filter. One container a job, parked and
 waiting. Process 1 is Mayfly's: it connects the program to the warden, and ends with it. Nothing is pulled; the image has no file.
 ${name === 'podman' ? 'Tried with rootless Podman 4.3 alone.' : '**Docker was never tried**: its API is that of Podman, with which this is tested.'}`,
     notStopped: [
       `a hole in this machine's kernel, or in the engine, whose user starts the container`,
-      `spying by time, or by what the processor's caches hold, on whatever shares a core`,
+      sideChannels,
       `learning what is installed below \`/usr\` of this machine`,
-      `what a job that was granted a network sends there`,
+      grantedNetwork,
       `who reaches the engine's socket: that is its user's account, or root's. No wall has it`,
     ],
     runs: name === 'podman' ? ['in each of its languages, rootless'] : ['never'],
     guests: inNode.guests,
   })),
   {
-    provider: createGvisorProvider({
-      warden: nobody,
-      emitter: { emit() {} },
-      warm: noSpares,
-      least: 0,
-      most: 0,
-      openEgressPath: () => Promise.reject(new Error('nobody')),
-    }),
+    provider: createGvisorProvider(unused),
     about: `Any Linux program on gVisor's kernel in user space, by \`runsc\` with its systrap platform. The program's system
 calls are answered by that kernel (the sentry), an ordinary process of a uid of its own in a user namespace, behind
 runsc's own seccomp filter; this machine's kernel sees the sentry's calls alone. One sentry a job, parked and waiting.
@@ -257,9 +257,9 @@ network is the sentry's own loopback; a granted network goes over one unix socke
 all memory and scratch, without connections and what is on its way.`,
     notStopped: [
       `a hole in the sentry together with one in this machine's kernel that its filter leaves open`,
-      `spying by time, or by what the processor's caches hold, on whatever shares a core`,
+      sideChannels,
       `learning what is installed below \`/usr\` of this machine`,
-      `what a job that was granted a network sends there`,
+      grantedNetwork,
       `more scratch than was granted: each of its folders alone is bounded by the grant, and all of them by the memory of
   the wall`,
     ],
@@ -270,14 +270,7 @@ all memory and scratch, without connections and what is on its way.`,
     guests: inNode.guests,
   },
   {
-    provider: createUserKernelProvider({
-      warden: nobody,
-      emitter: { emit() {} },
-      warm: noSpares,
-      least: 0,
-      most: 0,
-      openEgressPath: () => Promise.reject(new Error('nobody')),
-    }),
+    provider: createUserKernelProvider(unused),
     about: `Any Linux program on a Linux kernel of its own that is a process of this machine, by user-mode-linux 7.2: an image of the
 store as its root, and Mayfly's agent as process 1. The kernel is jailed like a hostile program: a uid of its own as root,
 namespaces, no capability, no network, an allow list of system calls. It needs neither KVM nor an emulator: a guest boots in half
@@ -289,8 +282,8 @@ It needs user-mode-linux unpacked in /usr/local/lib/mayfly, ptrace, bubblewrap, 
     notStopped: [
       `a hole in the guest's kernel together with one in this machine's that the calls of its jail reach: no processor divides
   the two`,
-      `spying by time, or by what the processor's caches hold, on whatever shares a core`,
-      `what a job that was granted a network sends there`,
+      sideChannels,
+      grantedNetwork,
       `a job from taking 192 MiB more of this machine than its limit, which are for cached files of the image`,
     ],
     runs: [
@@ -300,14 +293,7 @@ It needs user-mode-linux unpacked in /usr/local/lib/mayfly, ptrace, bubblewrap, 
     guests: inNode.guests,
   },
   {
-    provider: createFirecrackerProvider({
-      warden: nobody,
-      emitter: { emit() {} },
-      warm: noSpares,
-      least: 0,
-      most: 0,
-      openEgressPath: () => Promise.reject(new Error('nobody')),
-    }),
+    provider: createFirecrackerProvider(unused),
     about: `Any Linux program in a virtual machine of its own, by Firecracker: Debian's guest kernel, an image of the store as its root, and
 Mayfly's agent as process 1. Each job has a clone that is loaded from the snapshot of a machine in which a runner waits. Firecracker's own
 jailer jails it: chroot, a uid of its own, a new pid namespace, its seccomp filters. The machine has five devices (disk, vsock, entropy,
@@ -325,24 +311,16 @@ is that of busybox, and there is no \`bash\`.`,
     tightening: agentTightening('Firecracker', { hasGroups: true, hasProfile: true }),
     notStopped: [
       `a hole in Firecracker's devices or in KVM together with one in this machine's kernel that Firecracker's filter leaves open`,
-      `spying by time, or by what the processor's caches hold, on whatever shares a core`,
-      `what a job that was granted a network sends there`,
-      `a guest whose kernel was broken into from taking its scratch and 192 MiB more of this machine than the limit of its job; until
-  then its kernel ends the job at its limit and its scratch`,
-      `a guest that broke its own kernel from having more processes than its job may, in memory and time of that job`,
+      sideChannels,
+      grantedNetwork,
+      guestMemory,
+      guestProcesses,
     ],
     runs: ['in each of its languages in the long run, a few in each run, on a played Firecracker'],
     guests: inNode.guests,
   },
   {
-    provider: createQemuProvider({
-      warden: nobody,
-      emitter: { emit() {} },
-      warm: noSpares,
-      least: 0,
-      most: 0,
-      openEgressPath: () => Promise.reject(new Error('nobody')),
-    }),
+    provider: createQemuProvider(unused),
     about: `Any Linux program in a virtual machine of its own, by QEMU: Debian's guest kernel, an image of the store as its root, and
 Mayfly's agent as process 1. QEMU is jailed like a hostile program: a uid of its own as root, namespaces, no capability, no
 network, one folder to write to, its own seccomp filter. The machine has no network card; a granted network goes over
@@ -355,11 +333,10 @@ nothing: memory, time and the end of a wall are those of this machine's kernel.`
     notStopped: [
       `a hole in QEMU's devices or its emulation together with one in this machine's kernel: its jail is namespaces and
   a deny list of calls`,
-      `spying by time, or by what the processor's caches hold, on whatever shares a core`,
-      `what a job that was granted a network sends there`,
-      `a guest whose kernel was broken into from taking its scratch and 192 MiB more of this machine than the limit of its job; until
-  then its kernel ends the job at its limit and its scratch`,
-      `a guest that broke its own kernel from having more processes than its job may, in memory and time of that job`,
+      sideChannels,
+      grantedNetwork,
+      guestMemory,
+      guestProcesses,
     ],
     runs: ['in each of its languages in the long run, a few in each run'],
     guests: inNode.guests,

@@ -8,7 +8,7 @@
  *
  * A snapshot of a machine closes every connection of its vsock, and keeps listening sockets. So the channel may be a listening
  * socket: before the claim, an agent that lost its host keeps its programs running, accepts the next host and sends it `hello`.
- * One host is connected at a time. The claim closes the listening socket: when that host is gone, the agent ends.
+ * At most one host is connected. The claim closes the listening socket: when that host is gone, the agent ends.
  *
  * Not handled: frames that were in flight when a host was lost; authenticity, since only the host can open the channel.
  */

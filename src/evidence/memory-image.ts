@@ -6,10 +6,10 @@ import { MayflyError } from '../contract/error.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
 /**
- * Physical memory of a captured machine as an ELF core file, which gdb, crash and Volatility read: pages of the template's memory (zeros
+ * Physical memory of a captured machine as an ELF core file, the format of gdb, crash and Volatility: pages of the template's memory (zeros
  * where the machine was booted), replaced by those that the capture has.
  *
- * One program header (PT_LOAD) per range of RAM. The virtual address equals the physical one, since no page tables are read, and there are
+ * Each range of RAM has one program header (PT_LOAD). The virtual address equals the physical one, since no page tables are read, and there are
  * no registers (PT_NOTE): those are in `devices.img`, in the format of the hypervisor. RAM of a q35 machine from 2.75 GiB on is split at
  * 2 GiB, with the rest above 4 GiB (hw/i386/pc_q35.c of the hypervisor).
  *

@@ -18,7 +18,7 @@ import { readZip } from './zip.ts'
 /**
  * Reads the JSON files of a feed: of a folder, of a ZIP or tar archive (also gzip and zstd), or a single file.
  *
- * Nothing is unpacked to disk, and no link is followed: a folder is walked with lstat(2), and each file is opened with
+ * Archives are read in memory, and no link is followed: a folder is walked with lstat(2), and each file is opened with
  * O_NOFOLLOW. Inflated bytes are counted, which stops a decompression bomb at the limit. In folders and archives, only
  * files with names ending in `.json` are read.
  */

@@ -18,8 +18,8 @@ import { ownFolder, pythonFile, type JailMount } from './whole.ts'
 /**
  * Prepared code of jailed programs: their modules joined into one file each, Node's compile cache and the bytecode of
  * the Python runner, written once by processes of Mayfly that handle no untrusted data, then mounted read-only into
- * each wall. With it an analysis process starts in a fifth of the time, Python in two thirds, Node in three quarters.
- * It is optional.
+ * each wall. With it an analysis process starts in a fifth of the time, Python in two thirds, Node in three quarters;
+ * without it walls run the same code.
  *
  * Write access to this folder is code execution in every wall, so it must be this user's alone. It has a folder for
  * each installation root of Mayfly, so that checkouts do not evict each other, and in it one for each generation of the

@@ -3,7 +3,7 @@ import { createRequire } from 'node:module'
 /*
  * SDK of the Model Context Protocol, loaded at its first use.
  *
- * It costs some 35 MB and 150 ms of CPU time, which a server without MCP calls does not need. A static import would be
+ * Loading costs some 35 MB and 150 ms of CPU time, which a server without MCP calls does not need. A static import would be
  * bundled into the single file of a checkout and loaded by every process; this `require` is not bundled there, and in
  * the package it is a separate chunk.
  */

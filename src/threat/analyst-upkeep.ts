@@ -8,7 +8,7 @@ import type { WorkerSpares } from '../walls/worker-spares.ts'
  * Maintenance of analysis processes between two sources.
  *
  * Problem: the warden measures the memory that a process retained from earlier sources when the process is claimed.
- * One claim per source took a third of the time of each analysis, and a process over its bound was replaced while a
+ * A claim for each source took a third of the time of each analysis, and a process over its bound was replaced while a
  * source waited.
  *
  * Mechanism: several sources share the memory bound and deadline of one claim (`WorkerDeadline`). After a large

@@ -5,7 +5,7 @@ import { itemKinds, peakNames, type ItemKind, type PeakName, type RunTrail } fro
 /**
  * Observed behaviour of the first runs of a code, as reference for later ones.
  *
- * It grants nothing: no permission check reads it, and its only effect is additional anomalies. Poisoning
+ * A baseline grants nothing: no permission check reads it, and its only effect is additional anomalies. Poisoning
  * the first run therefore gains no rights and hides little: runs with anomalies are not learned from, behaviour seen
  * in only one run is still reported, and detectors without a baseline work as before.
  */

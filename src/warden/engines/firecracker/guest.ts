@@ -13,7 +13,7 @@ import type { FirecrackerMachine } from './machine.ts'
 /**
  * A machine whose guest runs, as the engine sees it.
  *
- * Its process is a child of init, so its end is found by polling its pid and start time; there is no exit code. The guest ends by a
+ * The process of the machine is a child of init, so its end is found by polling its pid and start time; there is no exit code. The guest ends by a
  * restart, at which the monitor exits.
  *
  * Both channels are connections of the vsock that the host opened. Nothing is read from the job's here: its carrier sends no byte

@@ -16,7 +16,7 @@ import { machineRemains } from './sweep-jails.ts'
  * The saved machine that clones are loaded from: booted from the files of an image, with a parked runner, and without a claim, so
  * that it holds nothing of a tenant.
  *
- * Its files lie in a jail of their own in which no process is ever started: on the file system of the jails of its clones, which get
+ * The files of a template lie in a jail of their own in which no process is ever started: on the file system of the jails of its clones, which get
  * hard links, under a folder that root alone enters, and with a lease, by which a sweep removes it. They are moved there once no process of
  * the machine is left, are checked to be plain files with one name, and are root's and read-only from then on.
  *

@@ -12,7 +12,7 @@ import { surroundingsOf } from './forked-proof.ts'
 
 /**
  * The warden's half of a template: a child that forks walls on request (guest/zygote/zygote.c, which has the protocol).
- * One request at a time. The reported pid is checked: it must be a new child of this process.
+ * Requests are sent one at a time. The reported pid is checked: it must be a new child of this process.
  */
 export interface ForkRequest {
   /** Descriptors to pass, each with its number in the child. */

@@ -48,8 +48,9 @@ def main(input):
         except OSError: pass
     for path in [input['canary'], '/etc/shadow', '/proc/1/root' + input['canary'], '/proc/kcore', '/dev/mem']:
         attempt('read ' + path, lambda: os.close(os.open(path, os.O_RDONLY)))
-    for path in ['/root/.ssh', '/home', '/var/lib']:
-        try: found.extend('list ' + path + '/' + name for name in os.listdir(path))
+    # An image has the database of its packages below /var/lib, and this machine more than that.
+    for path, own in [('/root/.ssh', ()), ('/home', ()), ('/var/lib', ('dpkg', 'misc'))]:
+        try: found.extend('list ' + path + '/' + name for name in os.listdir(path) if name not in own)
         except OSError: pass
     attempt('write', lambda: os.close(os.open(input['mark'], os.O_CREAT | os.O_WRONLY)))
     for path in ['/usr/mayfly-doctor', '/etc/mayfly-doctor', '/opt/mayfly/mayfly-doctor']:

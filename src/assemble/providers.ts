@@ -10,7 +10,7 @@ import { jailKinds, type JailKind } from '../contract/jail-kind.ts'
 import type { IsolateOptions } from '../tiers/isolated-vm/provider.ts'
 import type { ProcessOptions } from '../tiers/process/provider.ts'
 import type { WardenClient } from '../walls/client.ts'
-import type { OwnKernelOptions } from '../walls/own-kernel-provider.ts'
+import type { ProgramProviderOptions } from '../walls/program-provider.ts'
 import { withZones } from '../zones/provider.ts'
 
 /** Engines of containers, each a provider. */
@@ -93,14 +93,15 @@ export function providerLoaders({ config, ...parts }: ProviderParts): ProviderLo
 }
 
 /** Providers whose guests have kernels of their own. */
-const ownKernels: Readonly<Record<string, (options: OwnKernelOptions) => Promise<Provider>>> = {
-  'user-mode-linux': async (options) =>
-    (await import('../tiers/userkernel/provider.ts')).createUserKernelProvider(options),
-  firecracker: async (options) =>
-    (await import('../tiers/firecracker/provider.ts')).createFirecrackerProvider(options),
-  qemu: async (options) =>
-    (await import('../tiers/microvm/provider.ts')).createQemuProvider(options),
-}
+const ownKernels: Readonly<Record<string, (options: ProgramProviderOptions) => Promise<Provider>>> =
+  {
+    'user-mode-linux': async (options) =>
+      (await import('../tiers/userkernel/provider.ts')).createUserKernelProvider(options),
+    firecracker: async (options) =>
+      (await import('../tiers/firecracker/provider.ts')).createFirecrackerProvider(options),
+    qemu: async (options) =>
+      (await import('../tiers/microvm/provider.ts')).createQemuProvider(options),
+  }
 
 async function processProvider(
   jailKind: JailKind,

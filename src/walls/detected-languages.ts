@@ -38,8 +38,3 @@ async function pythonBy(
     return { missing: messageOf(error) }
   }
 }
-
-/** Version that a guest printed. */
-export function versionIn(printed: string): string {
-  return /^\d+\.\d+\.\d+\S{0,16}/.exec(printed)?.[0] ?? 'unknown'
-}

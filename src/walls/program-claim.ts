@@ -39,6 +39,7 @@ export async function claimProgram(
   for (let tries = 1; ; tries++) {
     const { wall, pool } = await spares.take(wallFor(profile), hints)
     try {
+      assertStreams(wall, profile)
       const claim = await warden.claim(wall.wall.id, {
         ...wantedOf(profile),
         ...(hints?.isShort && { isShort: true }),
@@ -58,6 +59,12 @@ export async function claimProgram(
     if (tries === TRIES_MAX)
       throw new MayflyError('UNAVAILABLE', 'Cannot claim a wall: each was spent before it was used')
   }
+}
+
+/** Throws MayflyError PROTOCOL if a program came without sockets for its output; an isolate writes in frames. */
+function assertStreams({ wall, streams }: WallHandle, { language }: Profile): void {
+  if (streams || programOf(language) === 'isolated-vm') return
+  throw new MayflyError('PROTOCOL', `Cannot use wall "${wall.id}": its output sockets are missing`)
 }
 
 function wallFor(profile: Profile) {

@@ -71,15 +71,18 @@ async function isClaimed(
 }
 
 /** Attempts of a proof: on a busy machine a start may fail by chance. */
-const PROOFS_MAX = 2
+const PROOF_ATTEMPTS = 2
 
-/** Runs a proof, twice if it fails, and returns the availability. */
-export async function provedTwice(prove: () => Promise<Availability>): Promise<Availability> {
+/** Runs a proof until it succeeds, at most `attempts` times, and returns the availability. */
+export async function proveWithRetry(
+  prove: () => Promise<Availability>,
+  attempts = PROOF_ATTEMPTS,
+): Promise<Availability> {
   for (let tries = 1; ; tries++) {
     try {
       return await prove()
     } catch (error) {
-      if (tries === PROOFS_MAX) return unavailable(error)
+      if (tries === attempts) return unavailable(error)
     }
   }
 }

@@ -1,101 +1,20 @@
-import type { Control } from '../../contract/controls.ts'
-import type { Emitter } from '../../contract/event.ts'
-import { MayflyError } from '../../contract/error.ts'
-import type { Language } from '../../contract/job.ts'
-import type { Profile } from '../../contract/profile.ts'
-import type { Availability, Provider, Sandbox, LaunchHints } from '../../contract/provider.ts'
-import { newId } from '../../lib/id.ts'
-import type { WardenClient } from '../../walls/client.ts'
-import type { OpenEgressPath } from '../../walls/egress-path.ts'
-import { FramedSandbox } from '../../walls/framed-sandbox.ts'
-import { claimProgram } from '../../walls/program-claim.ts'
-import { programGuest, tightenedAlways } from '../../walls/program-guest.ts'
-import { ProgramSpares, type ProgramSparesOptions } from '../../walls/program-spares.ts'
-import { provedTwice } from '../../walls/worker-claim.ts'
-import { probe } from './detect.ts'
+import type { Provider } from '../../contract/provider.ts'
+import {
+  createProgramProvider,
+  type ProgramProviderKind,
+  type ProgramProviderOptions,
+} from '../../walls/program-provider.ts'
+import { prove } from './detect.ts'
 
-export interface GvisorOptions {
-  readonly warden: WardenClient
-  readonly emitter: Emitter
-  readonly warm: ProgramSparesOptions['warm']
-  /** Spares of each program: minimum, also without demand, and maximum. */
-  readonly least: number
-  readonly most: number
-  readonly openEgressPath: OpenEgressPath
-  /** Usual bounds of jobs; see `ProgramSparesOptions`. */
-  readonly usual?: ProgramSparesOptions['usual']
+const kind: ProgramProviderKind = {
+  name: 'gvisor',
+  tier: 'gvisor',
+  languages: ['node', 'sh', 'bash', 'python'],
+  can: ['packages', 'image', 'capture-memory', 'capture-disk'],
+  prove,
 }
-
-const enforces: readonly Control[] = [
-  'network',
-  'files',
-  'memory',
-  'processes',
-  'capabilities',
-  'cpu',
-]
-const can = [
-  'network',
-  'files',
-  'modules',
-  'artifacts',
-  'stdin',
-  'batch',
-  'session',
-  'freeze',
-  'packages',
-  'image',
-  'capture-memory',
-  'capture-disk',
-] as const
 
 /** Whole programs on a kernel in user space, one sentry a job: strength 4. */
-export function createGvisorProvider(options: GvisorOptions): Provider {
-  const name = 'gvisor'
-  const spares = new ProgramSpares({ mechanism: name, ...options })
-  let languages: readonly Language[] = ['node', 'sh', 'bash', 'python']
-  let proved: Promise<Availability> | undefined
-  const provider: Provider = {
-    name,
-    tier: name,
-    get languages() {
-      return languages
-    },
-    enforces,
-    tightens: tightenedAlways,
-    can,
-    detect() {
-      proved ??= provedTwice(prove)
-      return proved
-    },
-    launch: (profile, _clock, hints) => launch(name, profile, options, { spares, hints }),
-    keep: (language, image, count) => spares.keep(language, image, count),
-    close: () => spares.close(),
-  }
-
-  async function prove(): Promise<Availability> {
-    const found = await probe(provider, spares)
-    languages = languages.filter((language) => !found.without.includes(language))
-    return found.availability
-  }
-
-  return provider
-}
-
-async function launch(
-  provider: string,
-  profile: Profile,
-  { warden, emitter, openEgressPath }: GvisorOptions,
-  { spares, hints }: { readonly spares: ProgramSpares; readonly hints: LaunchHints | undefined },
-): Promise<Sandbox> {
-  const { wall, pool, held, listener } = await claimProgram(spares, warden, profile, hints)
-  if (!wall.streams) {
-    void wall.kill()
-    throw new MayflyError(
-      'PROTOCOL',
-      `Cannot use wall "${wall.wall.id}": its output sockets are missing`,
-    )
-  }
-  const parts = { provider, profile, wall, warden, emitter, pool }
-  return new FramedSandbox(newId('sbx'), parts, programGuest({ held, listener, openEgressPath }))
+export function createGvisorProvider(options: ProgramProviderOptions): Provider {
+  return createProgramProvider(kind, options)
 }

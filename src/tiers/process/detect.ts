@@ -1,20 +1,22 @@
 import { MayflyError } from '../../contract/error.ts'
-import type { Language } from '../../contract/job.ts'
-import type { Availability, Provider } from '../../contract/provider.ts'
+import type { Provider } from '../../contract/provider.ts'
 import { sharedLayout } from '../../contract/shared-layout.ts'
 import { strengthOf } from '../../contract/tier.ts'
 import type { WardenClient } from '../../walls/client.ts'
 import type { BoundMechanisms, Wall } from '../../contract/warden.ts'
-import { detectLanguages, versionIn } from '../../walls/detected-languages.ts'
+import { detectLanguages } from '../../walls/detected-languages.ts'
+import {
+  availableBy,
+  programProbes,
+  versionBy,
+  type ProgramProof,
+} from '../../walls/program-proof.ts'
 import { probeTenant } from '../../walls/worker-spares.ts'
 import { assertAnswers, assertJailed, type Probe } from '../../walls/proof.ts'
 import { spareDiskBytes, usualCalls, type ProgramSpares } from '../../walls/program-spares.ts'
 
-interface Found {
-  readonly availability: Availability
+interface ProcessProof extends ProgramProof {
   readonly layers: readonly string[]
-  /** Languages that are missing on this machine. */
-  readonly without: readonly Language[]
   /** True if the I/O rate of the disk of /usr can be limited, which not every block device supports. */
   readonly bindsIo: boolean
 }
@@ -37,28 +39,6 @@ const inJs: Probe = {
   isRare: true,
 }
 
-/** Probes of whole programs also print the version of their language. */
-const programs: Readonly<Record<'node' | 'python', Probe>> = {
-  node: {
-    language: 'node',
-    entry: 'module',
-    code: `import { sep } from 'node:path'
-console.log(process.versions.node)
-export default (input) => sep + input`,
-    inputText: '42',
-    expect: '"/42"',
-  },
-  python: {
-    language: 'python',
-    entry: 'function',
-    code: `import json, sys
-print(sys.version.split()[0])
-def main(input): return json.loads(str(input * 2))`,
-    inputText: '21',
-    expect: '42',
-  },
-}
-
 /**
  * Runs a guest of each language to its end, has a program probe the calls that the filter forbids, and checks the
  * layers of the wall. `isForked`: it may fork programs from templates. Throws if no wall starts. A wall without
@@ -69,7 +49,7 @@ export async function probe(
   spares: ProgramSpares,
   warden: Pick<WardenClient, 'claim'>,
   isForked: boolean,
-): Promise<Found> {
+): Promise<ProcessProof> {
   const spec = { language: 'node', disk: spareDiskBytes, calls: usualCalls } as const
   const { wall } = await spares.take(spec, { isShort: true, isRare: true })
   let held: BoundMechanisms
@@ -81,25 +61,17 @@ export async function probe(
     void wall.kill()
   }
   await assertAnswers(provider, inJs)
-  const { features, missing, without } = await detectLanguages(async (language) =>
-    versionIn(await assertAnswers(provider, programs[language])),
+  const languages = await detectLanguages((language) =>
+    versionBy(provider, programProbes[language]),
   )
-  const { layers, idleBytes, took } = wall.wall
+  const { layers } = wall.wall
+  const { without } = languages
+  const strength = isWhole(wall.wall, held) ? strengthOf.process : strengthOf.isolate
+  const availability = availableBy(wall.wall, strength, languages)
+  const forks = isForked && layers.includes('empty root') && !without.includes('python')
+  const missing = [...availability.missing, ...(forks ? [sharedLayout] : [])]
   return {
-    availability: {
-      available: true,
-      strength: isWhole(wall.wall, held) ? strengthOf.process : strengthOf.isolate,
-      cost: { spareMiB: Math.ceil(idleBytes / 2 ** 20), refillMs: Math.ceil(took) },
-      layers,
-      missing: [
-        ...wall.wall.missing,
-        ...missing,
-        ...(isForked && layers.includes('empty root') && !without.includes('python')
-          ? [sharedLayout]
-          : []),
-      ],
-      features,
-    },
+    availability: { ...availability, missing },
     layers,
     without,
     bindsIo: held.io === 'cgroup',

@@ -1,35 +1,23 @@
 import type { Control } from '../../contract/controls.ts'
-import type { Emitter } from '../../contract/event.ts'
 import type { Language } from '../../contract/job.ts'
-import { MayflyError } from '../../contract/error.ts'
 import type { Profile } from '../../contract/profile.ts'
 import type { Availability, Provider } from '../../contract/provider.ts'
 import { newId } from '../../lib/id.ts'
-import type { WardenClient } from '../../walls/client.ts'
 import type { GuestKind } from '../../walls/guest-kind.ts'
 import { FramedSandbox } from '../../walls/framed-sandbox.ts'
 import type { OpenFolders } from '../../walls/folder-calls.ts'
-import type { OpenEgressPath } from '../../walls/egress-path.ts'
-import { provedTwice } from '../../walls/worker-claim.ts'
+import { proveWithRetry } from '../../walls/worker-claim.ts'
 import { isolateSettings, workerGuest } from '../../walls/worker-guest.ts'
 import { claimProgram, type ClaimedProgram } from '../../walls/program-claim.ts'
 import { probe } from './detect.ts'
-import { ProgramSpares, programOf, type ProgramSparesOptions } from '../../walls/program-spares.ts'
+import { ProgramSpares, programOf } from '../../walls/program-spares.ts'
 import { programGuest, tightenedAlways } from '../../walls/program-guest.ts'
+import type { ProgramProviderOptions } from '../../walls/program-provider.ts'
 import { hasSentinel } from '../../walls/sentinel-calls.ts'
 import type { JailKind } from '../../contract/jail-kind.ts'
 
-export interface ProcessOptions {
+export interface ProcessOptions extends ProgramProviderOptions {
   readonly jailKind: JailKind
-  readonly warden: WardenClient
-  readonly emitter: Emitter
-  readonly warm: ProgramSparesOptions['warm']
-  /** Spares of each program: minimum, also without demand, and maximum. */
-  readonly least: number
-  readonly most: number
-  readonly openEgressPath: OpenEgressPath
-  /** Usual bounds of jobs; see `ProgramSparesOptions`. */
-  readonly usual?: ProgramSparesOptions['usual']
   /** True to fork no program from a template. */
   readonly fresh?: boolean
   /** Opens granted folders for guests in a realm; without it they get none. */
@@ -90,7 +78,7 @@ export function createProcessProvider(options: ProcessOptions): Provider {
       ]
     },
     detect() {
-      proved ??= provedTwice(prove)
+      proved ??= proveWithRetry(prove)
       return proved
     },
     async launch(profile, _clock, hints) {
@@ -120,28 +108,20 @@ export function createProcessProvider(options: ProcessOptions): Provider {
   return provider
 }
 
-/** Kills the wall and throws PROTOCOL if a program came without its output sockets. */
 function guestOf(
   profile: Profile,
-  { wall, held, listener }: ClaimedProgram,
-  options: ProcessOptions,
+  { held, listener }: ClaimedProgram,
+  { openEgressPath, openFolders }: ProcessOptions,
 ): GuestKind {
-  const { openEgressPath, openFolders } = options
-  if (!isProgram(profile))
-    return workerGuest({
-      give: (worker) => void worker.kill(),
-      settings: isolateSettings(profile),
-      ownsWall: true,
-      openEgressPath,
-      ...(openFolders && { openFolders }),
-      tightens: tightenedAlways,
-    })
-  if (wall.streams) return programGuest({ held, listener, openEgressPath })
-  void wall.kill()
-  throw new MayflyError(
-    'PROTOCOL',
-    `Cannot use wall "${wall.wall.id}": its output sockets are missing`,
-  )
+  if (isProgram(profile)) return programGuest({ held, listener, openEgressPath })
+  return workerGuest({
+    give: (worker) => void worker.kill(),
+    settings: isolateSettings(profile),
+    ownsWall: true,
+    openEgressPath,
+    ...(openFolders && { openFolders }),
+    tightens: tightenedAlways,
+  })
 }
 
 /** True if the job runs as a whole program and not in an isolate. */

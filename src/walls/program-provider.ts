@@ -1,0 +1,130 @@
+import type { Control } from '../contract/controls.ts'
+import type { Emitter } from '../contract/event.ts'
+import { MayflyError } from '../contract/error.ts'
+import type { Language } from '../contract/job.ts'
+import type { Profile } from '../contract/profile.ts'
+import type { Ability, Availability, Provider } from '../contract/provider.ts'
+import type { TierName } from '../contract/tier.ts'
+import type { Wall } from '../contract/warden.ts'
+import { newId } from '../lib/id.ts'
+import type { WardenClient } from './client.ts'
+import type { OpenEgressPath } from './egress-path.ts'
+import { FramedSandbox } from './framed-sandbox.ts'
+import { claimProgram } from './program-claim.ts'
+import { programGuest, tightenedAlways } from './program-guest.ts'
+import type { ProgramProof } from './program-proof.ts'
+import { ProgramSpares, type ProgramSparesOptions } from './program-spares.ts'
+import { proveWithRetry } from './worker-claim.ts'
+
+export interface ProgramProviderOptions {
+  readonly warden: WardenClient
+  readonly emitter: Emitter
+  readonly warm: ProgramSparesOptions['warm']
+  /** Spares of each program: minimum, also without demand, and maximum. */
+  readonly least: number
+  readonly most: number
+  readonly openEgressPath: OpenEgressPath
+  /** Usual bounds of jobs; see `ProgramSparesOptions`. */
+  readonly usual?: ProgramSparesOptions['usual']
+}
+
+/** Differences between one provider of whole programs and the others. */
+export interface ProgramProviderKind {
+  /** Also the mechanism by which its walls are requested from the warden. */
+  readonly name: string
+  readonly tier: TierName
+  /** Languages until the proof, which removes those that this machine lacks. */
+  readonly languages: readonly Language[]
+  /** Abilities beyond those of all such providers. */
+  readonly can: readonly Ability[]
+  /** Controls that it enforces and can tighten, beyond those of all such providers. */
+  readonly tightens?: readonly Control[]
+  readonly images?: Provider['images']
+  readonly closesAny?: boolean
+  /** Attempts of its proof, 2 by default. */
+  readonly proofAttempts?: number
+  /** Runs a real guest; throws if no wall starts. */
+  prove(parts: ProofParts): Promise<ProgramProof>
+}
+
+export interface ProofParts {
+  readonly provider: Provider
+  readonly spares: ProgramSpares
+  readonly warden: WardenClient
+  /** Description of the last wall that was claimed. */
+  lastWall(): Wall | undefined
+}
+
+const enforces: readonly Control[] = [
+  'network',
+  'files',
+  'memory',
+  'processes',
+  'capabilities',
+  'cpu',
+]
+const can = [
+  'network',
+  'files',
+  'modules',
+  'artifacts',
+  'stdin',
+  'batch',
+  'session',
+  'freeze',
+] as const satisfies readonly Ability[]
+
+/** A provider of whole programs: a wall for each job, parked ahead or started for it. */
+export function createProgramProvider(
+  kind: ProgramProviderKind,
+  options: ProgramProviderOptions,
+): Provider {
+  const { name, tier, images, closesAny, tightens = [] } = kind
+  const { warden, emitter, openEgressPath } = options
+  const spares = new ProgramSpares({ mechanism: name, ...(closesAny && { closesAny }), ...options })
+  let { languages } = kind
+  let proved: Promise<Availability> | undefined
+  let lastWall: Wall | undefined
+  const provider: Provider = {
+    name,
+    tier,
+    get languages() {
+      return languages
+    },
+    enforces: [...enforces, ...tightens],
+    tightens: [...tightenedAlways, ...tightens],
+    can: [...can, ...kind.can],
+    ...(images && { images }),
+    detect() {
+      proved ??= proveWithRetry(prove, kind.proofAttempts)
+      return proved
+    },
+    async launch(profile, _clock, hints) {
+      assertDigest(profile, images)
+      const { wall, pool, held, listener } = await claimProgram(spares, warden, profile, hints)
+      lastWall = wall.wall
+      const parts = { provider: name, profile, wall, warden, emitter, pool }
+      const guest = programGuest({ held, listener, openEgressPath, tightens })
+      return new FramedSandbox(newId('sbx'), parts, guest)
+    },
+    keep: (language, image, count) => spares.keep(language, image, count),
+    close: () => spares.close(),
+  }
+
+  async function prove(): Promise<Availability> {
+    const proof = await kind.prove({ provider, spares, warden, lastWall: () => lastWall })
+    languages = languages.filter((language) => !proof.without.includes(language))
+    return proof.availability
+  }
+
+  return provider
+}
+
+/**
+ * Asserts that the profile's image is a digest from the warden's admission gate, not the placeholder tag of a plan.
+ * Throws MayflyError IMAGE_REFUSED.
+ */
+function assertDigest({ image }: Profile, tags: Provider['images'] = {}): void {
+  if (!Object.values(tags).includes(image)) return
+  throw new MayflyError('IMAGE_REFUSED', `Cannot start in image "${image}": it was not looked up`)
+}
